@@ -1,0 +1,699 @@
+/*
+ * simdisk.c - the simulated disk: files, names, calls and faults.
+ * What survives a power loss is decided in simdisk_power.c.
+ *
+ * Every file (node) holds its content as reads see it, its content as the
+ * medium holds it, and the list of operations that lead from the second to the
+ * first. The directory is held the same way: names as look-ups see them, names
+ * as the medium holds them, and the operations in between.
+ *
+ * Locks: disk->mutex, around every call.
+ */
+#include "simdisk_private.h"
+
+#include "io.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct io_file {
+    struct simdisk *disk;
+    struct sim_node *node;
+    uint64_t epoch; /* of the disk when it was opened */
+    bool writable;
+};
+
+const char *const sim_call_names[SIM_N_CALLS] = {
+    [SIM_CREATE] = "create",     [SIM_PWRITEV] = "pwritev",     [SIM_TRUNCATE] = "truncate",
+    [SIM_ALLOCATE] = "allocate", [SIM_DATASYNC] = "datasync",   [SIM_UNLINK] = "unlink",
+    [SIM_RENAME] = "rename",     [SIM_SYNCDIR] = "syncdir",     [SIM_OPEN] = "open",
+    [SIM_PREAD] = "pread",       [SIM_FILE_SIZE] = "file_size", [SIM_LIST] = "list",
+    [SIM_LOCK] = "lock",         [SIM_SPACE] = "space",         [SIM_USAGE] = "usage",
+};
+
+static bool changes(enum sim_call call)
+{
+    return call < SIM_OPEN;
+}
+
+static struct simdisk *disk_of(struct eng_io *io)
+{
+    return (struct simdisk *)(void *)io;
+}
+
+void *sim_alloc(size_t size)
+{
+    void *p = calloc(1, size ? size : 1);
+    if (!p)
+        abort(); /* a test that is out of memory has nothing more to say */
+    return p;
+}
+
+/* ---- buffers, nodes and names ------------------------------------------- */
+
+void sim_buf_resize(struct sim_buf *buf, uint64_t size)
+{
+    if (size > buf->cap) {
+        uint64_t cap = buf->cap * 2 > size ? buf->cap * 2 : size;
+        uint8_t *data = sim_alloc(cap);
+        if (buf->size)
+            memcpy(data, buf->data, buf->size);
+        free(buf->data);
+        buf->data = data;
+        buf->cap = cap;
+    } else if (size < buf->size) {
+        memset(buf->data + size, 0, buf->size - size); /* beyond the end all is zero, always */
+    }
+    buf->size = size;
+}
+
+void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from)
+{
+    sim_buf_resize(to, 0);
+    sim_buf_resize(to, from->size);
+    if (from->size)
+        memcpy(to->data, from->data, from->size);
+}
+
+void sim_buf_write(struct sim_buf *buf, const void *data, uint64_t size, uint64_t offset)
+{
+    if (size == 0)
+        return;
+    if (offset + size > buf->size)
+        sim_buf_resize(buf, offset + size);
+    memcpy(buf->data + offset, data, size);
+}
+
+struct sim_node *sim_node_new(struct simdisk *disk)
+{
+    struct sim_node *node = sim_alloc(sizeof(*node));
+    node->next = disk->nodes;
+    disk->nodes = node;
+    return node;
+}
+
+void sim_writes_free(struct sim_node *node)
+{
+    while (node->writes) {
+        struct sim_write *write = node->writes;
+        node->writes = write->next;
+        free(write->data);
+        free(write);
+    }
+    node->last_write = NULL;
+}
+
+void sim_dirops_free(struct simdisk *disk)
+{
+    while (disk->dirops) {
+        struct sim_dirop *op = disk->dirops;
+        disk->dirops = op->next;
+        free(op);
+    }
+    disk->last_dirop = NULL;
+}
+
+struct sim_name *sim_name_find(struct sim_dir *dir, const char *name)
+{
+    for (size_t i = 0; i < dir->n; i++) {
+        if (strcmp(dir->names[i].name, name) == 0)
+            return &dir->names[i];
+    }
+    return NULL;
+}
+
+void sim_name_set(struct sim_dir *dir, const char *name, struct sim_node *node)
+{
+    struct sim_name *found = sim_name_find(dir, name);
+    if (!found) {
+        dir->names = realloc(dir->names, (dir->n + 1) * sizeof(*dir->names));
+        if (!dir->names)
+            abort();
+        found = &dir->names[dir->n++];
+        (void)snprintf(found->name, sizeof(found->name), "%s", name);
+    }
+    found->node = node;
+}
+
+void sim_name_remove(struct sim_dir *dir, const char *name)
+{
+    struct sim_name *found = sim_name_find(dir, name);
+    if (!found)
+        return;
+    size_t i = (size_t)(found - dir->names);
+    memmove(found, found + 1, (dir->n - i - 1) * sizeof(*found));
+    dir->n--;
+}
+
+static bool dir_names(const struct sim_dir *dir, const struct sim_node *node)
+{
+    for (size_t i = 0; i < dir->n; i++) {
+        if (dir->names[i].node == node)
+            return true;
+    }
+    return false;
+}
+
+static bool node_is_needed(const struct simdisk *disk, const struct sim_node *node)
+{
+    if (node->handles || dir_names(&disk->now, node) || dir_names(&disk->durable, node))
+        return true;
+    for (const struct sim_dirop *op = disk->dirops; op; op = op->next) {
+        if (op->node == node)
+            return true;
+    }
+    return false;
+}
+
+void sim_collect_nodes(struct simdisk *disk)
+{
+    struct sim_node **link = &disk->nodes;
+    while (*link) {
+        struct sim_node *node = *link;
+        if (node_is_needed(disk, node)) {
+            link = &node->next;
+            continue;
+        }
+        *link = node->next;
+        sim_writes_free(node);
+        free(node->now.data);
+        free(node->durable.data);
+        free(node);
+    }
+}
+
+/* ---- unsynced operations ------------------------------------------------ */
+
+static void add_write(struct simdisk *disk, struct sim_node *node, enum sim_write_kind kind, uint64_t offset,
+                      uint64_t size, uint8_t *take_data)
+{
+    struct sim_write *write = sim_alloc(sizeof(*write));
+    *write = (struct sim_write){
+        .seq = ++disk->seq, .kind = kind, .offset = offset, .size = size, .data = take_data};
+    if (node->last_write)
+        node->last_write->next = write;
+    else
+        node->writes = write;
+    node->last_write = write;
+    sim_write_apply(&node->now, write);
+}
+
+static void add_dirop(struct simdisk *disk, const char *from, const char *to, struct sim_node *node)
+{
+    struct sim_dirop *op = sim_alloc(sizeof(*op));
+    op->seq = ++disk->seq;
+    op->node = node;
+    (void)snprintf(op->from, sizeof(op->from), "%s", from);
+    (void)snprintf(op->to, sizeof(op->to), "%s", to);
+    if (disk->last_dirop)
+        disk->last_dirop->next = op;
+    else
+        disk->dirops = op;
+    disk->last_dirop = op;
+    sim_dirop_apply(&disk->now, op);
+}
+
+void sim_write_apply(struct sim_buf *buf, const struct sim_write *write)
+{
+    if (write->kind == SIM_WRITE)
+        sim_buf_write(buf, write->data, write->size, write->offset);
+    else if (write->kind == SIM_SET_SIZE || write->size > buf->size)
+        sim_buf_resize(buf, write->size);
+}
+
+void sim_dirop_apply(struct sim_dir *dir, const struct sim_dirop *op)
+{
+    struct sim_name *from = op->from[0] ? sim_name_find(dir, op->from) : NULL;
+    if (from && (from->node == op->node || !op->to[0]))
+        sim_name_remove(dir, op->from);
+    if (op->to[0])
+        sim_name_set(dir, op->to, op->node);
+}
+
+/* ---- calls: counting, cuts and faults ----------------------------------- */
+
+static bool fault_strikes(struct sim_fault *fault, enum sim_call call)
+{
+    if (fault->error == 0 || (fault->call == SIM_ANY_CALL ? !changes(call) : fault->call != call))
+        return false;
+    if (fault->always)
+        return true;
+    if (--fault->left > 0)
+        return false;
+    return true;
+}
+
+/*
+ * Counts the call. Returns 0 or the error it must fail with. *ret_dying: the
+ * power fails in this call; what it asks for is entered as not synced, and
+ * then it fails.
+ */
+static int begin_locked(struct simdisk *disk, enum sim_call call, bool *ret_dying)
+{
+    *ret_dying = false;
+    if (disk->off)
+        return -EIO;
+    disk->calls[call]++;
+    if (disk->cut_in && (disk->cut_reads || changes(call)) && --disk->cut_in == 0) {
+        disk->off = true;
+        disk->cut_call = call;
+        *ret_dying = true;
+        return changes(call) && call != SIM_DATASYNC && call != SIM_SYNCDIR ? 0 : -EIO;
+    }
+    if (fault_strikes(&disk->fault, call)) {
+        int error = disk->fault.error;
+        if (!disk->fault.always)
+            disk->fault.error = 0;
+        return -error;
+    }
+    return 0;
+}
+
+static int begin_file_locked(struct io_file *file, enum sim_call call, bool *ret_dying)
+{
+    if (file->epoch != file->disk->epoch) {
+        *ret_dying = false;
+        return -EIO;
+    }
+    return begin_locked(file->disk, call, ret_dying);
+}
+
+static int end(struct simdisk *disk, int r, bool dying)
+{
+    pthread_mutex_unlock(&disk->mutex);
+    return dying ? -EIO : r;
+}
+
+/* Whether the nth event of a series is one of every `every`. */
+static bool due(uint64_t *count, unsigned every)
+{
+    return every && ++*count % every == 0;
+}
+
+/* ---- space -------------------------------------------------------------- */
+
+static uint64_t blocks(uint64_t size)
+{
+    return (size + SIM_BLOCK - 1) / SIM_BLOCK * SIM_BLOCK;
+}
+
+static uint64_t used_locked(const struct simdisk *disk)
+{
+    uint64_t used = SIM_BLOCK;
+    for (const struct sim_node *node = disk->nodes; node; node = node->next) {
+        if (node->handles || dir_names(&disk->now, node))
+            used += blocks(node->now.size);
+    }
+    return used;
+}
+
+static uint64_t free_locked(const struct simdisk *disk)
+{
+    uint64_t limit = disk->limit ? disk->limit : SIM_UNLIMITED;
+    uint64_t used = used_locked(disk);
+    return used < limit ? limit - used : 0;
+}
+
+/* How far a node's end may move: its size when the disk is full. */
+static uint64_t size_limit_locked(const struct simdisk *disk, const struct sim_node *node)
+{
+    return blocks(node->now.size) + free_locked(disk) / SIM_BLOCK * SIM_BLOCK;
+}
+
+/* ---- the table ---------------------------------------------------------- */
+
+static int open_locked(struct simdisk *disk, const char *name, int flags, bool dying,
+                       struct io_file **ret_file)
+{
+    struct sim_name *found = sim_name_find(&disk->now, name);
+    struct sim_node *node = found ? found->node : NULL;
+    if (flags & IO_CREATE) {
+        if (node)
+            return -EEXIST;
+        node = sim_node_new(disk);
+        add_dirop(disk, "", name, node);
+    }
+    if (!node)
+        return -ENOENT;
+    if (dying)
+        return -EIO;
+    struct io_file *file = sim_alloc(sizeof(*file));
+    *file = (struct io_file){
+        .disk = disk, .node = node, .epoch = disk->epoch, .writable = (flags & (IO_RDWR | IO_CREATE)) != 0};
+    node->handles++;
+    disk->handles++;
+    *ret_file = file;
+    return 0;
+}
+
+static int sim_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    struct simdisk *disk = disk_of(io);
+    if (strlen(name) > SIM_NAME_MAX)
+        return -ENAMETOOLONG;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, flags & IO_CREATE ? SIM_CREATE : SIM_OPEN, &dying);
+    if (r == 0)
+        r = open_locked(disk, name, flags, dying, ret_file);
+    return end(disk, r, dying);
+}
+
+static void sim_close(struct io_file *file)
+{
+    if (!file)
+        return;
+    struct simdisk *disk = file->disk;
+    pthread_mutex_lock(&disk->mutex);
+    file->node->handles--;
+    disk->handles--;
+    sim_collect_nodes(disk);
+    pthread_mutex_unlock(&disk->mutex);
+    free(file);
+}
+
+static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    struct simdisk *disk = file->disk;
+    const struct sim_buf *now = &file->node->now;
+    if (due(&disk->n_interrupts, disk->interrupt_every))
+        return -EINTR;
+    if (offset > INT64_MAX)
+        return -EINVAL;
+    if (offset >= now->size)
+        return 0;
+    if (size > now->size - offset)
+        size = (size_t)(now->size - offset);
+    if (size > 1 && due(&disk->n_short_reads, disk->short_reads_every))
+        size = 1 + (size_t)(disk->n_short_reads * 7919 % (size - 1));
+    if (size)
+        memcpy(buf, now->data + offset, size);
+    return (ssize_t)size;
+}
+
+static ssize_t sim_pread(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    struct simdisk *disk = file->disk;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    ssize_t n = begin_file_locked(file, SIM_PREAD, &dying);
+    if (n == 0)
+        n = pread_locked(file, buf, size, offset);
+    pthread_mutex_unlock(&disk->mutex);
+    return dying ? -EIO : n;
+}
+
+static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    struct simdisk *disk = file->disk;
+    if (!file->writable)
+        return -EBADF;
+    if (due(&disk->n_interrupts, disk->interrupt_every))
+        return -EINTR;
+    uint64_t size = 0;
+    for (int i = 0; i < n; i++)
+        size += iov[i].iov_len;
+    if (size == 0)
+        return 0;
+    if (offset > INT64_MAX || size > INT64_MAX - offset)
+        return -EINVAL;
+    if (size > 1 && due(&disk->n_short_writes, disk->short_writes_every))
+        size = 1 + disk->n_short_writes * 7919 % (size - 1);
+    uint64_t room = size_limit_locked(disk, file->node);
+    if (offset + size > file->node->now.size && offset + size > room) {
+        if (offset >= room)
+            return -ENOSPC;
+        size = room - offset; /* as Linux: what fits is written, the next call fails */
+    }
+
+    uint8_t *data = sim_alloc(size);
+    uint64_t done = 0;
+    for (int i = 0; i < n && done < size; i++) {
+        uint64_t part = iov[i].iov_len < size - done ? iov[i].iov_len : size - done;
+        if (part)
+            memcpy(data + done, iov[i].iov_base, part);
+        done += part;
+    }
+    add_write(disk, file->node, SIM_WRITE, offset, size, data);
+    return (ssize_t)size;
+}
+
+static ssize_t sim_pwritev(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    struct simdisk *disk = file->disk;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    ssize_t done = begin_file_locked(file, SIM_PWRITEV, &dying);
+    if (done == 0)
+        done = pwritev_locked(file, iov, n, offset);
+    pthread_mutex_unlock(&disk->mutex);
+    return dying ? -EIO : done;
+}
+
+static int sim_file_size(struct io_file *file, uint64_t *ret_size)
+{
+    struct simdisk *disk = file->disk;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_file_locked(file, SIM_FILE_SIZE, &dying);
+    if (r == 0 && !dying)
+        *ret_size = file->node->now.size;
+    return end(disk, r, dying);
+}
+
+static int set_size_locked(struct io_file *file, enum sim_write_kind kind, uint64_t size)
+{
+    struct simdisk *disk = file->disk;
+    if (!file->writable)
+        return -EBADF;
+    if (size > SIM_UNLIMITED)
+        return -EFBIG;
+    if (size > file->node->now.size && blocks(size) > size_limit_locked(disk, file->node))
+        return -ENOSPC;
+    add_write(disk, file->node, kind, 0, size, NULL);
+    return 0;
+}
+
+static int sim_truncate(struct io_file *file, uint64_t size)
+{
+    bool dying;
+    pthread_mutex_lock(&file->disk->mutex);
+    int r = begin_file_locked(file, SIM_TRUNCATE, &dying);
+    if (r == 0)
+        r = set_size_locked(file, SIM_SET_SIZE, size);
+    return end(file->disk, r, dying);
+}
+
+static int sim_allocate(struct io_file *file, uint64_t size)
+{
+    bool dying;
+    pthread_mutex_lock(&file->disk->mutex);
+    int r = begin_file_locked(file, SIM_ALLOCATE, &dying);
+    if (r == 0)
+        r = set_size_locked(file, SIM_GROW, size);
+    return end(file->disk, r, dying);
+}
+
+/* After a failed sync the kernel calls the pages clean: no later sync writes them (I11). */
+static void lose_writes_locked(struct sim_node *node)
+{
+    for (struct sim_write *write = node->writes; write; write = write->next) {
+        if (write->state == SIM_DIRTY)
+            write->state = SIM_LOST;
+    }
+}
+
+static void datasync_locked(struct sim_node *node)
+{
+    bool lost = false;
+    for (struct sim_write *write = node->writes; write; write = write->next) {
+        if (write->state == SIM_DIRTY)
+            write->state = SIM_DURABLE;
+        lost = lost || write->state == SIM_LOST;
+    }
+    if (lost) /* the order of lost and durable writes matters until the power fails */
+        return;
+    for (struct sim_write *write = node->writes; write; write = write->next)
+        sim_write_apply(&node->durable, write);
+    sim_writes_free(node);
+}
+
+static int sim_datasync(struct io_file *file)
+{
+    struct simdisk *disk = file->disk;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_file_locked(file, SIM_DATASYNC, &dying);
+    if (r == 0 && !disk->ignore_datasync)
+        datasync_locked(file->node);
+    else if (r < 0 && r != -EINTR && !disk->off && file->epoch == disk->epoch)
+        lose_writes_locked(file->node);
+    return end(disk, r, dying);
+}
+
+static int sim_unlink(struct eng_io *io, const char *name)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_UNLINK, &dying);
+    if (r == 0) {
+        struct sim_name *found = sim_name_find(&disk->now, name);
+        if (found)
+            add_dirop(disk, name, "", found->node);
+        else
+            r = -ENOENT;
+    }
+    return end(disk, r, dying);
+}
+
+static int sim_rename(struct eng_io *io, const char *from, const char *to)
+{
+    struct simdisk *disk = disk_of(io);
+    if (strlen(to) > SIM_NAME_MAX)
+        return -ENAMETOOLONG;
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_RENAME, &dying);
+    if (r == 0) {
+        struct sim_name *found = sim_name_find(&disk->now, from);
+        if (!found)
+            r = -ENOENT;
+        else if (strcmp(from, to) != 0)
+            add_dirop(disk, from, to, found->node);
+    }
+    return end(disk, r, dying);
+}
+
+static int sim_syncdir(struct eng_io *io)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_SYNCDIR, &dying);
+    if (r == 0 && !disk->ignore_syncdir) {
+        for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
+            sim_dirop_apply(&disk->durable, op);
+        sim_dirops_free(disk);
+        sim_collect_nodes(disk);
+    }
+    return end(disk, r, dying);
+}
+
+static int sim_list(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_LIST, &dying);
+    size_t n = r == 0 && !dying ? disk->now.n : 0;
+    struct sim_name *names = sim_alloc(n * sizeof(*names));
+    if (n)
+        memcpy(names, disk->now.names, n * sizeof(*names));
+    r = end(disk, r, dying);
+
+    /* Without the mutex, because emit may call us. */
+    for (size_t i = 0; i < n && r == 0; i++)
+        r = emit(arg, names[i].name);
+    free(names);
+    return r;
+}
+
+static int sim_lock(struct eng_io *io, bool shared)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_LOCK, &dying);
+    if (r == 0 && !dying) {
+        if (disk->exclusive || (!shared && disk->sharers))
+            r = -EBUSY;
+        else if (shared)
+            disk->sharers++;
+        else
+            disk->exclusive = true;
+    }
+    return end(disk, r, dying);
+}
+
+static void sim_unlock(struct eng_io *io)
+{
+    struct simdisk *disk = disk_of(io);
+    pthread_mutex_lock(&disk->mutex);
+    if (disk->exclusive)
+        disk->exclusive = false;
+    else if (disk->sharers)
+        disk->sharers--;
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+static int sim_space(struct eng_io *io, struct io_space *ret_space)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_SPACE, &dying);
+    if (r == 0 && !dying) {
+        ret_space->block_size = SIM_BLOCK;
+        ret_space->total_bytes = disk->limit ? disk->limit : SIM_UNLIMITED;
+        ret_space->free_bytes = ret_space->avail_bytes = free_locked(disk);
+    }
+    return end(disk, r, dying);
+}
+
+static int sim_usage(struct eng_io *io, uint64_t *ret_bytes)
+{
+    struct simdisk *disk = disk_of(io);
+    bool dying;
+    pthread_mutex_lock(&disk->mutex);
+    int r = begin_locked(disk, SIM_USAGE, &dying);
+    if (r == 0 && !dying) {
+        uint64_t bytes = SIM_BLOCK;
+        for (size_t i = 0; i < disk->now.n; i++)
+            bytes += blocks(disk->now.names[i].node->now.size);
+        *ret_bytes = bytes;
+    }
+    return end(disk, r, dying);
+}
+
+const struct eng_io_ops sim_ops = {
+    .open = sim_open,
+    .close = sim_close,
+    .pread = sim_pread,
+    .pwritev = sim_pwritev,
+    .file_size = sim_file_size,
+    .truncate = sim_truncate,
+    .allocate = sim_allocate,
+    .datasync = sim_datasync,
+    .unlink = sim_unlink,
+    .rename = sim_rename,
+    .syncdir = sim_syncdir,
+    .list = sim_list,
+    .lock = sim_lock,
+    .unlock = sim_unlock,
+    .space = sim_space,
+    .usage = sim_usage,
+};
+
+uint64_t simdisk_used(struct simdisk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    uint64_t used = used_locked(disk);
+    pthread_mutex_unlock(&disk->mutex);
+    return used;
+}
+
+uint64_t simdisk_calls(struct simdisk *disk, bool reads)
+{
+    uint64_t n = 0;
+    pthread_mutex_lock(&disk->mutex);
+    for (int call = 0; call < SIM_N_CALLS; call++) {
+        if (reads || changes((enum sim_call)call))
+            n += disk->calls[call];
+    }
+    pthread_mutex_unlock(&disk->mutex);
+    return n;
+}

@@ -1,0 +1,123 @@
+/*
+ * simdisk.h - a store directory in memory that loses power and fails when told.
+ *
+ * It stands in for the real file system under the engine (struct eng_io) and
+ * promises no more than POSIX does: what was written is seen by later reads,
+ * but survives a power loss for certain only after datasync() of the file, and
+ * a name only after syncdir(). A file's content may be durable while its name
+ * is not, and the other way round. What was not synced survives in whole, in
+ * part, or not at all, in an order of the simulator's choosing.
+ *
+ * All functions may be called from several threads, except _free, _clone and
+ * _power_on, which must be alone with the disk.
+ */
+#ifndef ENGRAMFS_TESTS_SIMDISK_H
+#define ENGRAMFS_TESTS_SIMDISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct eng_io;
+struct simdisk;
+
+struct simdisk *simdisk_new(void);
+void simdisk_free(struct simdisk *disk); /* NULL is fine; files left open are an assertion failure */
+/* A disk in the same state, durable and not; without its open files, locks, faults and pending cut. */
+struct simdisk *simdisk_clone(const struct simdisk *disk);
+struct eng_io *simdisk_io(struct simdisk *disk); /* belongs to the disk */
+
+/* ---- calls -------------------------------------------------------------- */
+
+enum sim_call {
+    SIM_CREATE, /* open() with IO_CREATE */
+    SIM_PWRITEV,
+    SIM_TRUNCATE,
+    SIM_ALLOCATE,
+    SIM_DATASYNC,
+    SIM_UNLINK,
+    SIM_RENAME,
+    SIM_SYNCDIR,
+    SIM_OPEN, /* from here on: calls that change nothing */
+    SIM_PREAD,
+    SIM_FILE_SIZE,
+    SIM_LIST,
+    SIM_LOCK,
+    SIM_SPACE,
+    SIM_USAGE,
+    SIM_N_CALLS
+};
+extern const char *const sim_call_names[SIM_N_CALLS];
+
+/* Calls made since the disk was new, cloned or powered on: those that change or sync, or with `reads` all. */
+uint64_t simdisk_calls(struct simdisk *disk, bool reads);
+uint64_t simdisk_calls_of(struct simdisk *disk, enum sim_call call);
+
+/* ---- power -------------------------------------------------------------- */
+
+/*
+ * The `nth` call from now (1: the next) and all after it return -EIO, until
+ * simdisk_power_on(). That call itself counts as under way: what it was about
+ * to write or rename may survive. Counts calls that change or sync, or with
+ * `reads` all. 0: no cut.
+ */
+void simdisk_cut_at(struct simdisk *disk, uint64_t nth, bool reads);
+bool simdisk_is_off(struct simdisk *disk);
+enum sim_call simdisk_cut_call(struct simdisk *disk); /* the call that the power failed in; once off */
+
+enum sim_survival {
+    SIM_KEEP_ALL,    /* the process died, the machine did not (kill -9) */
+    SIM_DROP_ALL,    /* exactly what was synced */
+    SIM_KEEP_PREFIX, /* unsynced operations up to some moment, in order */
+    SIM_RANDOM,      /* any subset of the unsynced writes; names by operation, in order for each name */
+    SIM_TORN,        /* the same, and kept writes are cut short, lose sectors, or end in garbage */
+    SIM_N_SURVIVALS
+};
+extern const char *const sim_survival_names[SIM_N_SURVIVALS];
+
+/*
+ * Decides what survived, by `mode` and `seed`, and makes the disk usable
+ * again; the survivors are durable. May also be called on a running disk: the
+ * power fails between two calls. Locks, faults and cuts are forgotten; files
+ * still open only return -EIO.
+ */
+void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed);
+
+/* Syncs that report success and do nothing: to show that a test would notice. */
+void simdisk_ignore_datasync(struct simdisk *disk, bool ignore);
+void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
+
+/* ---- faults ------------------------------------------------------------- */
+
+/*
+ * The `nth` call of kind `call` from now fails once with `error` (positive
+ * errno; SIM_ANY_CALL: of those that change or sync). nth 0 takes the fault back. A failed datasync leaves
+ * the file's unsynced writes readable, but later datasyncs, though they succeed, do not make them durable
+ * (what Linux does).
+ */
+#define SIM_ANY_CALL SIM_N_CALLS
+void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
+/* The same, time after time. */
+void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error);
+/* Every `every`th pread / pwritev transfers only a part (0: off), every `every`th of both returns -EINTR. */
+void simdisk_short_reads(struct simdisk *disk, unsigned every);
+void simdisk_short_writes(struct simdisk *disk, unsigned every);
+void simdisk_interrupt(struct simdisk *disk, unsigned every);
+/* The disk holds `bytes` in blocks of 4096, the directory's own included; 0: no limit. */
+void simdisk_limit(struct simdisk *disk, uint64_t bytes);
+uint64_t simdisk_used(struct simdisk *disk);
+
+/* ---- raw access, for damage tests --------------------------------------- */
+
+/* Calls emit for each file, in order of name. */
+void simdisk_each(struct simdisk *disk, void (*emit)(void *arg, const char *name, uint64_t size), void *arg);
+/* The whole file, malloc'd. -ENOENT. */
+int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size_t *ret_size);
+/* Writes a file anew, durably, creating it if it is missing. */
+void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_t size);
+/* XORs one byte, durably. -ENOENT, -ERANGE. */
+int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);
+/* Removes a file, durably. -ENOENT. */
+int simdisk_remove(struct simdisk *disk, const char *name);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * simdisk_private.h - what the files of the simulated disk share.
+ */
+#ifndef ENGRAMFS_TESTS_SIMDISK_PRIVATE_H
+#define ENGRAMFS_TESTS_SIMDISK_PRIVATE_H
+
+#include "simdisk.h"
+
+#include "io.h"
+
+#include <pthread.h>
+
+#define SIM_BLOCK UINT64_C(4096)
+#define SIM_NAME_MAX 255
+#define SIM_UNLIMITED (UINT64_C(1) << 40) /* bytes a disk without limit has */
+
+/* Bytes beyond `size`, up to `cap`, are zero. */
+struct sim_buf {
+    uint8_t *data;
+    uint64_t size, cap;
+};
+
+enum sim_write_kind {
+    SIM_WRITE,
+    SIM_SET_SIZE, /* truncate */
+    SIM_GROW      /* allocate: never shrinks */
+};
+
+enum sim_write_state {
+    SIM_DIRTY,
+    SIM_DURABLE, /* synced, but behind a lost one */
+    SIM_LOST     /* its sync failed: readable until the power fails, then as chance will have it */
+};
+
+struct sim_write {
+    struct sim_write *next;
+    uint64_t seq; /* order of all unsynced operations of the disk */
+    enum sim_write_kind kind;
+    enum sim_write_state state;
+    uint64_t offset, size;
+    uint8_t *data; /* SIM_WRITE */
+};
+
+struct sim_node {
+    struct sim_node *next;
+    struct sim_node *copy;       /* scratch of simdisk_clone() */
+    struct sim_buf now, durable; /* as reads see it; as the medium holds it */
+    struct sim_write *writes, *last_write;
+    unsigned handles; /* open files */
+};
+
+struct sim_name {
+    char name[SIM_NAME_MAX + 1];
+    struct sim_node *node;
+};
+
+struct sim_dir {
+    struct sim_name *names;
+    size_t n;
+};
+
+/* A creation has no `from`, a removal no `to`, a renaming both. */
+struct sim_dirop {
+    struct sim_dirop *next;
+    uint64_t seq;
+    char from[SIM_NAME_MAX + 1], to[SIM_NAME_MAX + 1];
+    struct sim_node *node;
+};
+
+struct sim_fault {
+    enum sim_call call;
+    uint64_t left; /* calls until it strikes */
+    int error;     /* 0: none */
+    bool always;
+};
+
+struct simdisk {
+    struct eng_io io;      /* immutable; first, so that an eng_io is a simdisk */
+    pthread_mutex_t mutex; /* protects all that follows */
+    struct sim_node *nodes;
+    struct sim_dir now, durable;
+    struct sim_dirop *dirops, *last_dirop;
+    uint64_t seq, epoch;
+    uint64_t handles;
+
+    uint64_t calls[SIM_N_CALLS];
+    uint64_t cut_in; /* calls until the power fails; 0: it does not */
+    bool cut_reads, off;
+    enum sim_call cut_call;
+
+    struct sim_fault fault;
+    unsigned short_reads_every, short_writes_every, interrupt_every;
+    uint64_t n_short_reads, n_short_writes, n_interrupts;
+    uint64_t limit;
+    bool ignore_datasync, ignore_syncdir;
+
+    bool exclusive;
+    unsigned sharers;
+};
+
+extern const struct eng_io_ops sim_ops;
+
+void *sim_alloc(size_t size);
+
+void sim_buf_resize(struct sim_buf *buf, uint64_t size);
+void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from);
+void sim_buf_write(struct sim_buf *buf, const void *data, uint64_t size, uint64_t offset);
+
+struct sim_node *sim_node_new(struct simdisk *disk);
+void sim_writes_free(struct sim_node *node);
+void sim_dirops_free(struct simdisk *disk);
+/* Frees the nodes that nothing refers to, neither names, durable or not, nor open files. */
+void sim_collect_nodes(struct simdisk *disk);
+
+struct sim_name *sim_name_find(struct sim_dir *dir, const char *name); /* or NULL */
+void sim_name_set(struct sim_dir *dir, const char *name, struct sim_node *node);
+void sim_name_remove(struct sim_dir *dir, const char *name);
+
+void sim_write_apply(struct sim_buf *buf, const struct sim_write *write);
+void sim_dirop_apply(struct sim_dir *dir, const struct sim_dirop *op);
+
+#endif
