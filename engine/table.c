@@ -295,6 +295,11 @@ uint64_t pool_freeze(struct table_pool *pool)
     return pool->clock++;
 }
 
+bool pool_frozen(const struct table_pool *pool)
+{
+    return pool->n_living > 0;
+}
+
 void pool_thaw(struct table_pool *pool, uint64_t freeze)
 {
     size_t at = 0;

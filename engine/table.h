@@ -66,6 +66,8 @@ size_t pool_trim(struct table_pool *pool, size_t max);
  * have births > f, so "birth > f" means "changed since freeze f", also after f was thawed.
  */
 uint64_t pool_freeze(struct table_pool *pool);
+/* Is any freeze alive? While none is, table_mut() and table_free() take no chunk. */
+bool pool_frozen(const struct table_pool *pool);
 /*
  * Ends the freeze: frees the graveyard's chunks that no other living freeze sees. Freeze f sees a chunk
  * if birth <= f < death, death being the period in which the chunk was replaced. Its views must not be read
