@@ -1,0 +1,47 @@
+/*
+ * model_private.h - what the files of the model share.
+ */
+#ifndef ENGRAMFS_TESTS_MODEL_PRIVATE_H
+#define ENGRAMFS_TESTS_MODEL_PRIVATE_H
+
+#include "model.h"
+
+struct model_xattr {
+    struct model_xattr *next; /* in order of name */
+    char name[256];
+    uint8_t *value;
+    uint64_t size;
+};
+
+struct model_entry {
+    struct model_entry *next; /* in order of name */
+    char name[256];
+    struct model_node *node;
+};
+
+struct model_node {
+    struct model_node *next; /* all nodes of the model */
+    uint32_t mode;
+    uint32_t nlink; /* entries that name it; of the root: 1 */
+    int64_t mtime;  /* 0: not compared */
+    uint8_t *data;  /* content, or target of a symlink; zeros from size to cap */
+    uint64_t size, cap;
+    struct model_xattr *xattrs;
+    struct model_entry *entries;
+    uint64_t ino; /* of the engine, when loaded from one */
+
+    struct model_node *peer; /* scratch: its copy, its counterpart */
+    uint64_t serial;         /* scratch of model_hash() */
+};
+
+struct model {
+    struct model_node *root, *nodes;
+};
+
+void *model_alloc(size_t size);
+struct model_node *model_node_new(struct model *m, uint32_t mode);
+void model_add_entry(struct model_node *dir, const char *name, struct model_node *node);
+void model_put_bytes(struct model_node *node, const void *data, uint64_t size, uint64_t offset);
+void model_put_xattr(struct model_node *node, const char *name, const void *value, uint64_t size);
+
+#endif
