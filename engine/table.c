@@ -533,7 +533,7 @@ int table_load_begin(struct table *t, uint32_t n_chunks)
 int table_validate_free(const struct table *t)
 {
     uint64_t chunks = ((uint64_t)t->used + chunk_records(t) - 1) >> t->chunk_shift;
-    if (t->used == 0 || chunks != t->n_chunks)
+    if (t->used == 0 || chunks != t->n_chunks || t->n_free >= t->used)
         return -EBADMSG;
     /* A chain that ends after exactly n_free steps cannot have met a record twice. */
     uint32_t i = t->free_head;

@@ -137,7 +137,8 @@ uint32_t table_chunk_len(const struct table *t, uint32_t c);
  * For loading a checkpoint: replaces the contents of an initialised table by n_chunks zeroed chunks of birth
  * 0, so that "birth > 0" means "changed since loading". The loader then fills t->chunks[c] and t->refs[c],
  * sets used, free_head, n_free, and calls table_validate_free() before anything else.
- * -EBADMSG: no such table can be; -ENOMEM.
+ * -EBADMSG: no such table can be; -ENOMEM. Bound
+ * n_chunks by what the checkpoint holds first: address space for all of them is mapped.
  */
 int table_load_begin(struct table *t, uint32_t n_chunks);
 /* Checks the loaded counters and the free chain (in range, no loop, n_free long). 0 or -EBADMSG. */
