@@ -1,0 +1,371 @@
+/*
+ * powercut.c - the power fails at every I/O call of a workload. See README.md.
+ *
+ * The workload is run once to count its I/O calls, then once for each call
+ * with the power failing in it. Of the disk that is left, several survivors
+ * are made, and each is verified (verify.h); the recovery itself is cut, too.
+ */
+#include "engine.h"
+#include "rng.h"
+#include "simdisk.h"
+#include "verify.h"
+#include "workload.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SEGMENT_SIZE (UINT64_C(64) << 10)
+#define FAILURES_SHOWN 20
+
+struct config {
+    bool quick, verbose;
+    bool ignore_sync, ignore_syncdir;
+    uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
+    uint64_t n_ops;         /* of a random workload */
+    uint64_t stride;        /* every how many calls; 0: as the workload says */
+    uint64_t only_cut;      /* 0: all */
+    int only_mode;          /* -1: all */
+};
+
+struct totals {
+    uint64_t calls, cuts, recovery_cuts, passed, failed;
+    uint64_t by_mode[SIM_N_SURVIVALS];
+};
+
+/* What is under way, for the signal handler: an assertion of the engine must not hide it. */
+static char current[256];
+
+static void on_crash(int sig)
+{
+    static const char text[] = "\ncrashed during: ";
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)!write(STDERR_FILENO, current, strlen(current));
+    (void)!write(STDERR_FILENO, "\n", 1);
+    (void)signal(sig, SIG_DFL);
+    (void)raise(sig);
+}
+
+static void report_failure(struct totals *totals, const char *why)
+{
+    totals->failed++;
+    if (totals->failed <= FAILURES_SHOWN)
+        printf("FAILED: powercut %s\n    %s\n", current, why);
+    (void)fflush(stdout);
+}
+
+/* ---- one run of a workload ---------------------------------------------- */
+
+struct run {
+    size_t synced; /* steps that must survive a power loss */
+    size_t acked;  /* steps that were acknowledged */
+    size_t issued; /* steps that may have happened */
+    size_t op;     /* the operation under way when it ended */
+};
+
+/* Whether the operation gave what the model gives. */
+static bool as_expected(const struct workload *w, size_t i, int r, const int *results, char *why)
+{
+    size_t first = w->first_step[i], n = w->first_step[i + 1] - first;
+    for (size_t k = 0; k < n; k++) {
+        int got = r < 0 ? r : results[k], expect = w->step_results[first + k];
+        if (got != expect) {
+            char text[160];
+            op_describe(&w->ops[i], text, sizeof(text));
+            (void)snprintf(why, VERIFY_WHY_MAX, "operation %zu (%s), part %zu: %s, expected %s", i, text, k,
+                           strerror(-got), strerror(-expect));
+            return false;
+        }
+    }
+    return true;
+}
+
+static size_t acknowledged_parts(const int *results, size_t n)
+{
+    size_t k = 0;
+    while (k < n && results[k] == 0)
+        k++;
+    return k;
+}
+
+/* Runs until the end or until the power fails. False: an operation gave what it should not. */
+static bool run_workload(const struct workload *w, struct simdisk *disk, struct run *run, char *why)
+{
+    struct session s = {.io = simdisk_io(disk), .segment_size = SEGMENT_SIZE};
+    *run = (struct run){0};
+    char reason[256];
+    int r = session_open(&s, false, reason);
+    bool ok = true;
+    if (r < 0 && !simdisk_is_off(disk)) {
+        (void)snprintf(why, VERIFY_WHY_MAX, "a new store: %s: %s", strerror(-r), reason);
+        return false;
+    }
+    for (size_t i = 0; i < w->n_ops && ok && !simdisk_is_off(disk); i++) {
+        int results[PUT_MANY_MAX] = {0};
+        size_t first = w->first_step[i], next = w->first_step[i + 1];
+        run->op = i;
+        run->issued = next;
+        r = op_issue(&s, &w->ops[i], results);
+        bool off = simdisk_is_off(disk);
+        if (off && r < 0) {
+            run->acked = first;
+        } else if (off) {
+            run->acked = first + acknowledged_parts(results, next - first);
+        } else {
+            ok = as_expected(w, i, r, results, why);
+            run->acked = next;
+        }
+        if (r == 0 && op_is_sync(&w->ops[i]))
+            run->synced = run->acked;
+    }
+    r = session_close(&s);
+    if (ok && r < 0 && !simdisk_is_off(disk)) {
+        (void)snprintf(why, VERIFY_WHY_MAX, "close: %s", strerror(-r));
+        ok = false;
+    }
+    if (ok && r == 0 && !simdisk_is_off(disk))
+        run->synced = run->acked;
+    return ok;
+}
+
+/* ---- one cut ------------------------------------------------------------ */
+
+struct survivor_case {
+    const struct config *config;
+    const struct workload *workload;
+    const char *label; /* options that select the workload again */
+    struct totals *totals;
+    uint64_t cut;
+};
+
+static bool cut_recovery_at(const struct survivor_case *c, struct simdisk *disk,
+                            const struct verify_want *want, uint64_t nth)
+{
+    char why[VERIFY_WHY_MAX], text[VERIFY_WHY_MAX + 64];
+    bool was_cut = false;
+    c->totals->recovery_cuts++;
+    if (verify_recovery_cut(disk, want, nth, &was_cut, why)) {
+        c->totals->passed++;
+    } else {
+        (void)snprintf(text, sizeof(text), "recovery cut at call %" PRIu64 ": %s", nth, why);
+        report_failure(c->totals, text);
+    }
+    return was_cut;
+}
+
+/* Every call of the recovery for some cuts of the workload, one of the first ten for the others. */
+static void cut_recovery(const struct survivor_case *c, struct simdisk *disk, const struct verify_want *want)
+{
+    uint64_t rng = want->seed, nth = 1;
+    if (c->cut % 16 != 0)
+        (void)cut_recovery_at(c, disk, want, 1 + rng_below(&rng, 10));
+    else
+        while (cut_recovery_at(c, disk, want, nth))
+            nth++;
+}
+
+static void verify_survivor(const struct survivor_case *c, const struct simdisk *disk, const struct run *run,
+                            enum sim_survival mode)
+{
+    struct verify_want want = {
+        .workload = c->workload,
+        .lo = mode == SIM_KEEP_ALL ? run->acked : run->synced,
+        .hi = run->issued,
+        .segment_size = SEGMENT_SIZE,
+        .seed = c->cut * SIM_N_SURVIVALS + (uint64_t)mode,
+    };
+    (void)snprintf(current, sizeof(current), "%s --cut %" PRIu64 " --mode %s", c->label, c->cut,
+                   sim_survival_names[mode]);
+    struct simdisk *survivor = simdisk_clone(disk);
+    simdisk_power_on(survivor, mode, want.seed);
+    if (mode == SIM_RANDOM || mode == SIM_TORN)
+        cut_recovery(c, survivor, &want);
+    char why[VERIFY_WHY_MAX];
+    if (verify_store(survivor, &want, why))
+        c->totals->passed++;
+    else
+        report_failure(c->totals, why);
+    c->totals->by_mode[mode]++;
+    simdisk_free(survivor);
+}
+
+static void one_cut(const struct survivor_case *c)
+{
+    (void)snprintf(current, sizeof(current), "%s --cut %" PRIu64, c->label, c->cut);
+    struct simdisk *disk = simdisk_new();
+    simdisk_ignore_datasync(disk, c->config->ignore_sync);
+    simdisk_ignore_syncdir(disk, c->config->ignore_syncdir);
+    simdisk_cut_at(disk, c->cut, false);
+    struct run run;
+    char why[VERIFY_WHY_MAX];
+    if (!run_workload(c->workload, disk, &run, why)) {
+        report_failure(c->totals, why);
+    } else {
+        if (c->config->verbose) {
+            char text[160];
+            op_describe(&c->workload->ops[run.op], text, sizeof(text));
+            printf("cut %" PRIu64
+                   " in %s: operation %zu (%s), steps synced %zu, acknowledged %zu, issued %zu\n",
+                   c->cut, simdisk_is_off(disk) ? sim_call_names[simdisk_cut_call(disk)] : "nothing", run.op,
+                   text, run.synced, run.acked, run.issued);
+        }
+        for (int mode = 0; mode < SIM_N_SURVIVALS; mode++) {
+            if (c->config->only_mode < 0 || c->config->only_mode == mode)
+                verify_survivor(c, disk, &run, (enum sim_survival)mode);
+        }
+        c->totals->cuts++;
+    }
+    simdisk_free(disk);
+}
+
+/* ---- one workload ------------------------------------------------------- */
+
+static void one_workload(const struct config *config, const struct workload *w, const char *label,
+                         uint64_t stride, struct totals *totals)
+{
+    (void)snprintf(current, sizeof(current), "%s, without a cut", label);
+    struct simdisk *disk = simdisk_new();
+    struct run run;
+    char why[VERIFY_WHY_MAX];
+    bool ok = run_workload(w, disk, &run, why);
+    uint64_t calls = simdisk_calls(disk, false);
+    if (!ok)
+        report_failure(totals, why);
+    printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops,
+           w->first_step[w->n_ops], calls);
+    for (int call = 0; call < SIM_OPEN; call++)
+        printf(" %s %" PRIu64, sim_call_names[call], simdisk_calls_of(disk, (enum sim_call)call));
+    printf("\n");
+    simdisk_free(disk);
+    totals->calls += calls;
+
+    struct survivor_case c = {.config = config, .workload = w, .label = label, .totals = totals};
+    if (config->only_cut) {
+        c.cut = config->only_cut;
+        one_cut(&c);
+        return;
+    }
+    for (c.cut = 1; ok && c.cut <= calls; c.cut += stride)
+        one_cut(&c);
+    (void)fflush(stdout);
+}
+
+static void random_workload(const struct config *config, uint64_t seed, struct totals *totals)
+{
+    char label[64];
+    (void)snprintf(label, sizeof(label), " --seed %" PRIu64 " --ops %" PRIu64, seed, config->n_ops);
+    struct workload *w = workload_random(seed, config->n_ops);
+    /* A prime stride that differs by seed: other calls are hit in other workloads. */
+    static const uint64_t strides[] = {7, 11, 13, 17};
+    uint64_t stride = config->stride ? config->stride : strides[seed % 4];
+    one_workload(config, w, label, stride, totals);
+    workload_free(w);
+}
+
+static const char usage[] = "powercut [OPTIONS]: cuts the power at every I/O call of the scripted workload\n"
+                            "  --quick           only a sample of the calls\n"
+                            "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
+                            "  --seed S          only the random workload of seed S, every call\n"
+                            "  --ops N           operations of a random workload (300)\n"
+                            "  --stride N        every Nth call only\n"
+                            "  --cut N           only that call\n"
+                            "  --mode NAME       only that kind of survival\n"
+                            "  --ignore-sync     datasync does nothing: this test must then fail\n"
+                            "  --ignore-syncdir  syncdir does nothing: this test must then fail\n"
+                            "  --verbose         a line for each cut\n";
+
+static int parse_mode(const char *name)
+{
+    for (int mode = 0; mode < SIM_N_SURVIVALS; mode++) {
+        if (strcmp(name, sim_survival_names[mode]) == 0)
+            return mode;
+    }
+    return -2;
+}
+
+static bool parse_flag(struct config *config, const char *arg)
+{
+    if (strcmp(arg, "--quick") == 0)
+        config->quick = true;
+    else if (strcmp(arg, "--verbose") == 0)
+        config->verbose = true;
+    else if (strcmp(arg, "--ignore-sync") == 0)
+        config->ignore_sync = true;
+    else if (strcmp(arg, "--ignore-syncdir") == 0)
+        config->ignore_syncdir = true;
+    else
+        return false;
+    return true;
+}
+
+static bool parse_value(struct config *config, const char *arg, const char *value)
+{
+    uint64_t number = strtoull(value, NULL, 0);
+    if (strcmp(arg, "--seeds") == 0)
+        config->n_seeds = number;
+    else if (strcmp(arg, "--seed") == 0)
+        config->seed = number;
+    else if (strcmp(arg, "--ops") == 0)
+        config->n_ops = number;
+    else if (strcmp(arg, "--stride") == 0)
+        config->stride = number;
+    else if (strcmp(arg, "--cut") == 0)
+        config->only_cut = number;
+    else if (strcmp(arg, "--mode") == 0)
+        config->only_mode = parse_mode(value);
+    else
+        return false;
+    return config->only_mode != -2;
+}
+
+static bool parse_options(struct config *config, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (parse_flag(config, argv[i]))
+            continue;
+        if (i + 1 >= argc || !parse_value(config, argv[i], argv[i + 1]))
+            return false;
+        i++;
+    }
+    return true;
+}
+
+static void print_totals(const struct totals *totals, time_t started)
+{
+    printf("%" PRIu64 " I/O calls, %" PRIu64 " cuts, %" PRIu64 " cuts of a recovery; survivors:",
+           totals->calls, totals->cuts, totals->recovery_cuts);
+    for (int mode = 0; mode < SIM_N_SURVIVALS; mode++)
+        printf(" %s %" PRIu64, sim_survival_names[mode], totals->by_mode[mode]);
+    printf("; %ld s\n", (long)(time(NULL) - started));
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", totals->passed, totals->failed);
+}
+
+int main(int argc, char **argv)
+{
+    struct config config = {.n_ops = 300, .only_mode = -1};
+    struct totals totals = {0};
+    if (!parse_options(&config, argc, argv)) {
+        (void)fputs(usage, stderr);
+        return 2;
+    }
+    (void)signal(SIGABRT, on_crash);
+    (void)signal(SIGSEGV, on_crash);
+    time_t started = time(NULL);
+    if (config.seed) {
+        config.stride = config.stride ? config.stride : 1;
+        random_workload(&config, config.seed, &totals);
+    } else {
+        struct workload *w = workload_scripted();
+        uint64_t stride = config.stride ? config.stride : config.quick ? 13 : 1;
+        one_workload(&config, w, "", stride, &totals);
+        workload_free(w);
+        for (uint64_t seed = 1; seed <= config.n_seeds; seed++)
+            random_workload(&config, seed, &totals);
+    }
+    print_totals(&totals, started);
+    return totals.failed ? 1 : 0;
+}

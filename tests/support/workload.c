@@ -1,0 +1,558 @@
+/*
+ * workload.c - operations on the model, and the two workloads.
+ * How they are put to an engine is in workload_issue.c.
+ */
+#include "workload_private.h"
+
+#include "engine.h"
+#include "rng.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *const op_names[OP_N_KINDS] = {
+    [OP_CREATE] = "create",
+    [OP_WRITE] = "write",
+    [OP_APPEND] = "append",
+    [OP_TRUNCATE] = "truncate",
+    [OP_FALLOCATE] = "fallocate",
+    [OP_UNLINK] = "unlink",
+    [OP_RMDIR] = "rmdir",
+    [OP_LINK] = "link",
+    [OP_RENAME] = "rename",
+    [OP_SETXATTR] = "setxattr",
+    [OP_REMOVEXATTR] = "removexattr",
+    [OP_CHMOD] = "chmod",
+    [OP_MTIME] = "mtime",
+    [OP_PUT_MANY] = "put_many",
+    [OP_HOLD] = "hold",
+    [OP_WRITE_HELD] = "write_held",
+    [OP_FORGET] = "forget",
+    [OP_FSYNC] = "fsync",
+    [OP_SYNC] = "sync",
+    [OP_TICK] = "tick",
+    [OP_COMPACT] = "compact",
+    [OP_CONFIG] = "config",
+    [OP_REOPEN] = "reopen",
+};
+
+bool op_is_sync(const struct op *op)
+{
+    return op->kind == OP_SYNC || op->kind == OP_FSYNC || op->kind == OP_REOPEN;
+}
+
+void op_describe(const struct op *op, char *buf, size_t size)
+{
+    (void)snprintf(buf, size, "%s %s %s offset=%" PRIu64 " size=%" PRIu64 " flags=%u", op_names[op->kind],
+                   op->path, op->other, op->offset, op->size, op->flags);
+}
+
+void op_record(const struct op *op, unsigned i, struct op_record *ret_record)
+{
+    uint64_t rng = op->seed * 31 + i;
+    ret_record->seed = rng;
+    (void)snprintf(ret_record->name, sizeof(ret_record->name), "r%02u", (unsigned)((op->seed + i * 5) % 23));
+    ret_record->size = rng_below(&rng, 4) == 0 ? op->size : rng_below(&rng, op->size + 1);
+    ret_record->mtime = OP_MTIME_BASE + (int64_t)(op->seed * 1000 + i);
+    ret_record->with_embedding = rng_below(&rng, 2);
+    (void)snprintf(ret_record->confidence, sizeof(ret_record->confidence), "0.%03u",
+                   (unsigned)rng_below(&rng, 1000));
+}
+
+uint8_t *op_bytes(uint64_t size, uint64_t seed)
+{
+    uint8_t *data = malloc(size ? size : 1);
+    if (!data)
+        abort();
+    rng_fill(data, size, seed);
+    return data;
+}
+
+/* ---- on the model ------------------------------------------------------- */
+
+static int apply_record(const struct op *op, unsigned i, struct model *m)
+{
+    struct op_record record;
+    op_record(op, i, &record);
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s%s%s", op->path, op->path[0] ? "/" : "", record.name);
+
+    uint32_t mode;
+    int r = model_stat(m, path, &mode, NULL);
+    if (r == -ENOENT)
+        r = model_create(m, path, S_IFREG | 0644, NULL);
+    else if (r == 0 && !S_ISREG(mode))
+        r = S_ISDIR(mode) ? -EISDIR : -EINVAL;
+    if (r < 0)
+        return r;
+    uint8_t *data = op_bytes(record.size, record.seed);
+    uint8_t *embedding = op_bytes(OP_EMBEDDING_SIZE, record.seed + 1);
+    (void)model_truncate(m, path, 0);
+    (void)model_write(m, path, data, record.size, 0);
+    (void)model_drop_xattrs(m, path);
+    (void)model_setxattr(m, path, OP_CONFIDENCE, record.confidence, strlen(record.confidence), 0);
+    if (record.with_embedding)
+        (void)model_setxattr(m, path, OP_EMBEDDING, embedding, OP_EMBEDDING_SIZE, 0);
+    (void)model_chmod(m, path, 0644);
+    (void)model_set_mtime(m, path, record.mtime);
+    free(data);
+    free(embedding);
+    return 0;
+}
+
+static int apply_fallocate(const struct op *op, struct model *m)
+{
+    if (op->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
+        return model_zero(m, op->path, op->offset, op->size, !(op->flags & ENG_FALLOC_KEEP_SIZE));
+    uint32_t mode;
+    uint64_t size;
+    int r = model_stat(m, op->path, &mode, &size);
+    if (r == 0 && !(op->flags & ENG_FALLOC_KEEP_SIZE) && op->offset + op->size > size)
+        size = op->offset + op->size;
+    return r < 0 ? r : model_truncate(m, op->path, size);
+}
+
+static int apply_bytes(const struct op *op, struct model *m)
+{
+    uint8_t *data = op_bytes(op->size, op->seed);
+    int r;
+    if (op->kind == OP_WRITE)
+        r = model_write(m, op->path, data, op->size, op->offset);
+    else if (op->kind == OP_APPEND)
+        r = model_append(m, op->path, data, op->size);
+    else
+        r = model_setxattr(m, op->path, op->other, data, op->size, op->flags);
+    free(data);
+    return r;
+}
+
+static int op_apply(const struct op *op, unsigned step, struct model *m)
+{
+    uint32_t mode;
+    switch (op->kind) {
+    case OP_CREATE:
+        return model_create(m, op->path, op->mode, op->other);
+    case OP_WRITE:
+    case OP_APPEND:
+    case OP_SETXATTR:
+        return apply_bytes(op, m);
+    case OP_TRUNCATE:
+        return model_truncate(m, op->path, op->size);
+    case OP_FALLOCATE:
+        return apply_fallocate(op, m);
+    case OP_UNLINK:
+        return model_unlink(m, op->path);
+    case OP_RMDIR:
+        return model_rmdir(m, op->path);
+    case OP_LINK:
+        return model_link(m, op->path, op->other);
+    case OP_RENAME:
+        return model_rename(m, op->path, op->other, op->flags);
+    case OP_REMOVEXATTR:
+        return model_removexattr(m, op->path, op->other);
+    case OP_CHMOD:
+        return model_chmod(m, op->path, op->mode);
+    case OP_MTIME:
+        return model_set_mtime(m, op->path, OP_MTIME_BASE + (int64_t)op->seed);
+    case OP_PUT_MANY:
+        return apply_record(op, step, m);
+    case OP_FSYNC:
+        return model_stat(m, op->path, &mode, NULL);
+    default:
+        return 0;
+    }
+}
+
+static size_t op_steps(const struct op *op)
+{
+    return op->kind == OP_PUT_MANY ? op->flags : 1;
+}
+
+/* Runs the workload on the model, up to `max_steps`; with `record` writes down what it gives. */
+static struct model *run_on_model(const struct workload *w, size_t max_steps, struct workload *record)
+{
+    struct model *m = model_new();
+    size_t step = 0;
+    if (record)
+        record->hashes[0] = model_hash(m);
+    for (size_t i = 0; i < w->n_ops; i++) {
+        if (record)
+            record->first_step[i] = step;
+        for (unsigned k = 0; k < op_steps(&w->ops[i]) && step < max_steps; k++) {
+            int r = op_apply(&w->ops[i], k, m);
+            if (record) {
+                record->step_results[step] = r;
+                record->hashes[step + 1] = model_hash(m);
+            }
+            step++;
+        }
+    }
+    if (record)
+        record->first_step[w->n_ops] = step;
+    return m;
+}
+
+struct model *workload_model_at(const struct workload *w, size_t step)
+{
+    return run_on_model(w, step, NULL);
+}
+
+static struct workload *workload_new(struct op *take_ops, size_t n_ops)
+{
+    struct workload *w = calloc(1, sizeof(*w));
+    size_t steps = 0;
+    for (size_t i = 0; i < n_ops; i++)
+        steps += op_steps(&take_ops[i]);
+    if (w) {
+        w->ops = take_ops;
+        w->n_ops = n_ops;
+        w->first_step = calloc(n_ops + 1, sizeof(*w->first_step));
+        w->step_results = calloc(steps + 1, sizeof(*w->step_results));
+        w->hashes = calloc(steps + 1, sizeof(*w->hashes));
+    }
+    if (!w || !w->first_step || !w->step_results || !w->hashes)
+        abort();
+    model_free(run_on_model(w, SIZE_MAX, w));
+    return w;
+}
+
+void workload_free(struct workload *w)
+{
+    if (!w)
+        return;
+    free(w->ops);
+    free(w->first_step);
+    free(w->step_results);
+    free(w->hashes);
+    free(w);
+}
+
+/* ---- the scripted workload ---------------------------------------------- */
+
+struct script {
+    struct op *ops;
+    size_t n, cap;
+    uint64_t seed;
+};
+
+static struct op *add(struct script *s, enum op_kind kind, const char *path)
+{
+    if (s->n == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 256;
+        s->ops = realloc(s->ops, s->cap * sizeof(*s->ops));
+        if (!s->ops)
+            abort();
+    }
+    struct op *op = &s->ops[s->n++];
+    *op = (struct op){.kind = kind, .seed = ++s->seed};
+    (void)snprintf(op->path, sizeof(op->path), "%s", path);
+    return op;
+}
+
+static struct op *add2(struct script *s, enum op_kind kind, const char *path, const char *other)
+{
+    struct op *op = add(s, kind, path);
+    (void)snprintf(op->other, sizeof(op->other), "%s", other);
+    return op;
+}
+
+static void add_create(struct script *s, const char *path, uint32_t mode)
+{
+    add(s, OP_CREATE, path)->mode = mode;
+}
+
+static void add_write(struct script *s, const char *path, uint64_t offset, uint64_t size)
+{
+    struct op *op = add(s, OP_WRITE, path);
+    op->offset = offset;
+    op->size = size;
+}
+
+static void add_file(struct script *s, const char *path, uint64_t size)
+{
+    add_create(s, path, S_IFREG | 0644);
+    add_write(s, path, 0, size);
+}
+
+static void add_sized(struct script *s, enum op_kind kind, const char *path, uint64_t size)
+{
+    add(s, kind, path)->size = size;
+}
+
+static void add_xattr(struct script *s, const char *path, const char *name, uint64_t size, unsigned flags)
+{
+    struct op *op = add2(s, OP_SETXATTR, path, name);
+    op->size = size;
+    op->flags = flags;
+}
+
+static void add_fallocate(struct script *s, const char *path, unsigned flags, uint64_t offset, uint64_t size)
+{
+    struct op *op = add(s, OP_FALLOCATE, path);
+    op->flags = flags;
+    op->offset = offset;
+    op->size = size;
+}
+
+static void add_put_many(struct script *s, const char *dir, unsigned records, uint64_t size)
+{
+    struct op *op = add(s, OP_PUT_MANY, dir);
+    op->flags = records;
+    op->size = size;
+}
+
+static void script_content(struct script *s)
+{
+    add_file(s, "a", 100);
+    add_write(s, "a", 50, 300);
+    add(s, OP_FSYNC, "a");
+    add_create(s, "empty", S_IFREG | 0600);
+    add_file(s, "holes", 1000);
+    add_write(s, "holes", 70000, 5000);
+    add_write(s, "holes", 30001, 77);
+    add_sized(s, OP_APPEND, "log", 90); /* is not there yet */
+    add_create(s, "log", S_IFREG | 0644);
+    for (int i = 0; i < 12; i++)
+        add_sized(s, OP_APPEND, "log", 90 + (uint64_t)i * 13);
+    add_sized(s, OP_TRUNCATE, "log", 700);
+    add_sized(s, OP_TRUNCATE, "log", 9000);
+    add_sized(s, OP_APPEND, "log", 10);
+    add_file(s, "big", 50000);
+    add_write(s, "big", 10000, 20000);
+    add_fallocate(s, "big", ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 5000, 9000);
+    add_fallocate(s, "big", ENG_FALLOC_ZERO_RANGE, 45000, 8192);
+    add_fallocate(s, "big", 0, 50000, 10000);
+    add_fallocate(s, "big", ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 0, 200000);
+    add_write(s, "big", 123, 4096);
+    add(s, OP_SYNC, "");
+    add_file(s, "oversize", 150000); /* more than a segment of 64 KiB */
+    add_sized(s, OP_TRUNCATE, "a", 0);
+    add(s, OP_TICK, "");
+}
+
+static void script_names(struct script *s)
+{
+    add_create(s, "d", S_IFDIR | 0755);
+    add_create(s, "d/e", S_IFDIR | 0700);
+    add_file(s, "d/e/f", 3000);
+    add2(s, OP_LINK, "d/e/f", "f2");
+    add_write(s, "f2", 10, 10);
+    add2(s, OP_CREATE, "sym", "d/e/f")->mode = S_IFLNK | 0777;
+    add_create(s, "fifo", S_IFIFO | 0640);
+    add(s, OP_UNLINK, "d/e/f");
+    add2(s, OP_RENAME, "f2", "d/g");
+    add(s, OP_FSYNC, "d/g");
+    add_file(s, "tmp", 2000);
+    add2(s, OP_RENAME, "tmp", "d/g"); /* as editors save */
+    add2(s, OP_RENAME, "d/g", "sym")->flags = ENG_RENAME_EXCHANGE;
+    add2(s, OP_RENAME, "d/e", "a")->flags = ENG_RENAME_EXCHANGE;
+    add2(s, OP_RENAME, "d", "a/d");
+    add2(s, OP_RENAME, "empty", "a/d/empty")->flags = ENG_RENAME_NOREPLACE;
+    add2(s, OP_RENAME, "a", "a/d/below");
+    add(s, OP_RMDIR, "a");
+    add_create(s, "gone", S_IFDIR | 0755);
+    add(s, OP_RMDIR, "gone");
+    add(s, OP_UNLINK, "fifo");
+    add(s, OP_CHMOD, "log")->mode = 0400;
+    add(s, OP_MTIME, "log");
+    add(s, OP_TICK, "");
+    add(s, OP_SYNC, "");
+}
+
+static void script_xattrs(struct script *s)
+{
+    add_xattr(s, "log", "user.engram.confidence", 4, 0);
+    add_xattr(s, "log", "user.engram.embedding", 3072, ENG_XATTR_CREATE);
+    add_xattr(s, "log", "user.engram.embedding", 3072, 0);
+    add_xattr(s, "log", "user.empty", 0, 0);
+    add_xattr(s, "log", "user.engram.confidence", 64, ENG_XATTR_REPLACE);
+    add_xattr(s, "a", "user.on.a.directory", 65, 0);
+    add2(s, OP_REMOVEXATTR, "log", "user.empty");
+    add2(s, OP_REMOVEXATTR, "log", "user.absent");
+    add(s, OP_FSYNC, "log");
+    add_xattr(s, "log", "user.engram.embedding", 30, 0);
+}
+
+static void script_orphan(struct script *s)
+{
+    add_file(s, "orphan", 6000);
+    add_xattr(s, "orphan", "user.big", 500, 0);
+    add(s, OP_HOLD, "orphan");
+    add(s, OP_UNLINK, "orphan");
+    add_sized(s, OP_WRITE_HELD, "", 4000);
+    add(s, OP_TICK, "");
+}
+
+/* Memories come and go, so that segments fill with garbage, are compacted, and retire. */
+static void script_churn(struct script *s, int rounds)
+{
+    char path[48];
+    for (int round = 0; round < rounds; round++) {
+        add_put_many(s, "m", 9, 5000);
+        for (int i = 0; i < 4; i++) {
+            (void)snprintf(path, sizeof(path), "m/r%02d", (round * 7 + i * 3) % 23);
+            if (i == 0)
+                add(s, OP_UNLINK, path);
+            else
+                add_write(s, path, (uint64_t)i * 100, 1500);
+        }
+        add(s, round % 2 ? OP_TICK : OP_FSYNC, "m");
+    }
+}
+
+struct workload *workload_scripted(void)
+{
+    struct script s = {.seed = 1000};
+    add2(&s, OP_CONFIG, "checkpoint_ops", "25");
+    script_content(&s);
+    script_names(&s);
+    add(&s, OP_COMPACT, "");
+    script_xattrs(&s);
+    add_create(&s, "m", S_IFDIR | 0755);
+    script_churn(&s, 4);
+    script_orphan(&s);
+    add(&s, OP_COMPACT, "");
+    add(&s, OP_FORGET, "");
+    add(&s, OP_TICK, "");
+    add_sized(&s, OP_APPEND, "log", 500);
+    add(&s, OP_REOPEN, "");
+    script_churn(&s, 4);
+    add(&s, OP_TICK, "");
+    add(&s, OP_UNLINK, "oversize");
+    add(&s, OP_COMPACT, "");
+    add_sized(&s, OP_APPEND, "log", 500);
+    add(&s, OP_SYNC, "");
+    script_orphan(&s); /* still held when the power fails or the store closes */
+    add_put_many(&s, "m", PUT_MANY_MAX, 3000);
+    add_sized(&s, OP_APPEND, "log", 700);
+    add(&s, OP_REOPEN, "");
+    return workload_new(s.ops, s.n);
+}
+
+/* ---- random workloads --------------------------------------------------- */
+
+static void random_path(uint64_t *rng, char *buf, size_t size)
+{
+    static const char *const dirs[] = {"", "", "d0/", "d1/", "d0/s/", "d1/d0/"};
+    static const char *const names[] = {"n0", "n1", "n2", "n3", "d0", "d1", "s", "r00", "r01", "r02"};
+    (void)snprintf(buf, size, "%s%s", dirs[rng_below(rng, 6)], names[rng_below(rng, 10)]);
+}
+
+static uint64_t random_size(uint64_t *rng)
+{
+    static const uint64_t limits[] = {64, 64, 1000, 1000, 5000, 5000, 20000, 120000};
+    return 1 + rng_below(rng, limits[rng_below(rng, 8)]);
+}
+
+static void random_create(struct op *op, uint64_t *rng)
+{
+    static const uint32_t modes[] = {S_IFREG | 0644, S_IFREG | 0644, S_IFREG | 0600, S_IFDIR | 0755,
+                                     S_IFDIR | 0700, S_IFLNK | 0777, S_IFIFO | 0600};
+    op->mode = modes[rng_below(rng, 7)];
+    (void)snprintf(op->other, sizeof(op->other), "target%" PRIu64, rng_below(rng, 1000));
+}
+
+static void random_fallocate(struct op *op, uint64_t *rng)
+{
+    static const unsigned flags[] = {ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, ENG_FALLOC_ZERO_RANGE,
+                                     ENG_FALLOC_ZERO_RANGE | ENG_FALLOC_KEEP_SIZE, 0};
+    op->flags = flags[rng_below(rng, 4)];
+    op->offset = rng_below(rng, 30000);
+    op->size = random_size(rng);
+}
+
+static enum op_kind random_kind(uint64_t *rng)
+{
+    static const enum op_kind kinds[] = {
+        OP_CREATE,   OP_CREATE,   OP_CREATE,    OP_CREATE,    OP_CREATE,   OP_WRITE,       OP_WRITE,
+        OP_WRITE,    OP_WRITE,    OP_WRITE,     OP_WRITE,     OP_APPEND,   OP_APPEND,      OP_APPEND,
+        OP_TRUNCATE, OP_TRUNCATE, OP_FALLOCATE, OP_FALLOCATE, OP_UNLINK,   OP_UNLINK,      OP_RMDIR,
+        OP_LINK,     OP_RENAME,   OP_RENAME,    OP_RENAME,    OP_SETXATTR, OP_SETXATTR,    OP_SETXATTR,
+        OP_CHMOD,    OP_MTIME,    OP_PUT_MANY,  OP_PUT_MANY,  OP_PUT_MANY, OP_REMOVEXATTR, OP_FSYNC,
+        OP_SYNC,     OP_TICK,     OP_TICK,
+    };
+    uint64_t rare = rng_below(rng, 100);
+    if (rare < 2)
+        return OP_COMPACT;
+    if (rare == 2)
+        return OP_REOPEN;
+    return kinds[rng_below(rng, sizeof(kinds) / sizeof(kinds[0]))];
+}
+
+static void random_op(struct script *s, uint64_t *rng)
+{
+    static const unsigned rename_flags[] = {0, 0, 0, ENG_RENAME_NOREPLACE, ENG_RENAME_EXCHANGE};
+    static const char *const xattrs[] = {"user.x", "user.y", OP_CONFIDENCE, OP_EMBEDDING};
+    char path[48], other[48];
+    random_path(rng, path, sizeof(path));
+    random_path(rng, other, sizeof(other));
+    enum op_kind kind = random_kind(rng);
+    struct op *op = add2(s, kind, path, other);
+    op->seed = rng_next(rng) >> 16;
+    op->size = random_size(rng);
+    op->mode = (unsigned)rng_below(rng, 01000);
+    switch (kind) {
+    case OP_CREATE:
+        random_create(op, rng);
+        break;
+    case OP_WRITE:
+        op->offset = rng_below(rng, 2) ? rng_below(rng, 3000) : rng_below(rng, 100000);
+        break;
+    case OP_TRUNCATE:
+        op->size = rng_below(rng, 4) ? rng_below(rng, 20000) : 0;
+        break;
+    case OP_FALLOCATE:
+        random_fallocate(op, rng);
+        break;
+    case OP_RENAME:
+        op->flags = rename_flags[rng_below(rng, 5)];
+        break;
+    case OP_SETXATTR:
+    case OP_REMOVEXATTR:
+        (void)snprintf(op->other, sizeof(op->other), "%s", xattrs[rng_below(rng, 4)]);
+        op->size = rng_below(rng, 2) ? rng_below(rng, 200) : OP_EMBEDDING_SIZE;
+        op->flags = (unsigned)rng_below(rng, 8) == 0 ? ENG_XATTR_CREATE : 0;
+        break;
+    case OP_PUT_MANY:
+        (void)snprintf(op->path, sizeof(op->path), "%s", rng_below(rng, 2) ? "d0" : "");
+        op->flags = 1 + (unsigned)rng_below(rng, PUT_MANY_MAX);
+        op->size = 1 + op->size % 6000;
+        break;
+    default:
+        break;
+    }
+}
+
+/* An unlink that leaves an orphan, and the end of the one before. */
+static void random_orphan(struct script *s, uint64_t *rng)
+{
+    char path[48];
+    (void)snprintf(path, sizeof(path), "orphan%zu", s->n);
+    add(s, OP_FORGET, "");
+    add_file(s, path, random_size(rng));
+    add(s, OP_HOLD, path);
+    add(s, OP_UNLINK, path);
+    add_sized(s, OP_WRITE_HELD, "", random_size(rng));
+}
+
+struct workload *workload_random(uint64_t seed, size_t n_ops)
+{
+    struct script s = {.seed = seed << 20};
+    uint64_t rng = seed;
+    char ops[16];
+    (void)snprintf(ops, sizeof(ops), "%u", 10 + (unsigned)rng_below(&rng, 90));
+    add2(&s, OP_CONFIG, "checkpoint_ops", ops);
+    add_create(&s, "d0", S_IFDIR | 0755);
+    add_create(&s, "d1", S_IFDIR | 0755);
+    while (s.n < n_ops) {
+        if (rng_below(&rng, 60) == 0)
+            random_orphan(&s, &rng);
+        else
+            random_op(&s, &rng);
+    }
+    return workload_new(s.ops, s.n);
+}

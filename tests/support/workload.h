@@ -1,0 +1,92 @@
+/*
+ * workload.h - sequences of engine operations that can be run against an
+ * engine and against the model, with the results that each must give.
+ *
+ * The model advances in steps: an operation is one step (of maintenance, one
+ * that changes nothing), eng_put_many() one for each record. After a crash the engine must hold the
+ * state after some step; state 0 is the empty store.
+ */
+#ifndef ENGRAMFS_TESTS_WORKLOAD_H
+#define ENGRAMFS_TESTS_WORKLOAD_H
+
+#include "model.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct eng;
+struct eng_io;
+
+enum op_kind {
+    OP_CREATE,    /* mode with type; other: target of a symlink */
+    OP_WRITE,     /* offset, size, seed */
+    OP_APPEND,    /* size, seed */
+    OP_TRUNCATE,  /* size */
+    OP_FALLOCATE, /* flags, offset, size */
+    OP_UNLINK,
+    OP_RMDIR,
+    OP_LINK,        /* other: the new name */
+    OP_RENAME,      /* other: the new name; flags */
+    OP_SETXATTR,    /* other: name; size, seed, flags */
+    OP_REMOVEXATTR, /* other: name */
+    OP_CHMOD,       /* mode */
+    OP_MTIME,       /* seed */
+    OP_PUT_MANY,    /* path: the directory; flags: records; size of the largest; seed */
+    OP_HOLD,        /* looks it up and keeps the reference, so that an unlink makes an orphan */
+    OP_WRITE_HELD,  /* to that inode: size, seed */
+    OP_FORGET,      /* verifies what OP_WRITE_HELD wrote and gives the reference back */
+    OP_FSYNC,
+    OP_SYNC,
+    OP_TICK,
+    OP_COMPACT,
+    OP_CONFIG, /* path: key; other: value */
+    OP_REOPEN,
+    OP_N_KINDS
+};
+extern const char *const op_names[OP_N_KINDS];
+
+struct op {
+    enum op_kind kind;
+    char path[48], other[48];
+    uint64_t offset, size, seed;
+    unsigned flags, mode;
+};
+
+#define PUT_MANY_MAX 16
+
+struct workload {
+    struct op *ops;
+    size_t n_ops;
+    size_t *first_step; /* of each operation; [n_ops] is the number of steps */
+    int *step_results;  /* expected: 0 or a negative errno */
+    uint64_t *hashes;   /* model_hash() after 0, 1, 2 ... steps */
+};
+
+/* Every operation of the engine, in an order that rolls segments over, checkpoints, compacts and retires. */
+struct workload *workload_scripted(void);
+struct workload *workload_random(uint64_t seed, size_t n_ops);
+void workload_free(struct workload *w);
+struct model *workload_model_at(const struct workload *w, size_t step);
+void op_describe(const struct op *op, char *buf, size_t size);
+/* Whether its success makes everything before it durable. */
+bool op_is_sync(const struct op *op);
+
+/* An engine on an io, as tests open it: no background, small segments. */
+struct session {
+    struct eng_io *io;
+    uint64_t segment_size;
+    struct eng *eng; /* NULL: closed */
+    uint64_t held_ino, held_size, held_seed;
+};
+
+int session_open(struct session *s, bool read_only, char why[256]);
+int session_close(struct session *s); /* a closed one is fine */
+/*
+ * Issues one operation. results: of each of its steps, valid unless the whole
+ * failed. Returns 0 or the negative errno of the operation as a whole, which
+ * for an operation of one step is also results[0].
+ */
+int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX]);
+
+#endif

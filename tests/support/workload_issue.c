@@ -1,0 +1,296 @@
+/*
+ * workload_issue.c - puts the operations of a workload to an engine.
+ */
+#include "workload_private.h"
+
+#include "engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const struct eng_caller caller = {.uid = 0, .gid = 0, .hold = false};
+static const struct eng_caller holder = {.uid = 0, .gid = 0, .hold = true};
+
+int session_open(struct session *s, bool read_only, char why[256])
+{
+    struct eng_options opt = {
+        .read_only = read_only,
+        .must_exist = read_only,
+        .no_background = true,
+        .segment_size = s->segment_size,
+        .commit_ms = -1,
+        .io = s->io,
+    };
+    s->held_ino = s->held_size = 0;
+    why[0] = '\0';
+    return eng_open("simulated", &opt, &s->eng, why);
+}
+
+int session_close(struct session *s)
+{
+    if (!s->eng)
+        return 0;
+    struct eng *eng = s->eng;
+    s->eng = NULL;
+    s->held_ino = 0;
+    return eng_close(eng);
+}
+
+/* ---- paths -------------------------------------------------------------- */
+
+/* Walks to the directory of the last component, which is copied to `name`. */
+static int walk_parent(struct session *s, const char *path, uint64_t *ret_dir, char name[256])
+{
+    uint64_t dir = ENG_ROOT_INO;
+    for (;;) {
+        const char *slash = strchr(path, '/');
+        size_t len = slash ? (size_t)(slash - path) : strlen(path);
+        memcpy(name, path, len);
+        name[len] = '\0';
+        if (!slash)
+            break;
+        struct eng_attr attr;
+        int r = eng_lookup(s->eng, &caller, dir, name, &attr);
+        if (r < 0)
+            return r;
+        if (!S_ISDIR(attr.mode))
+            return -ENOTDIR;
+        dir = attr.ino;
+        path = slash + 1;
+    }
+    *ret_dir = dir;
+    return 0;
+}
+
+static int walk(struct session *s, const char *path, const struct eng_caller *who, uint64_t *ret_ino)
+{
+    uint64_t dir;
+    char name[256];
+    int r = walk_parent(s, path, &dir, name);
+    if (r < 0)
+        return r;
+    if (!name[0]) {
+        *ret_ino = dir;
+        return 0;
+    }
+    struct eng_attr attr;
+    r = eng_lookup(s->eng, who, dir, name, &attr);
+    if (r == 0)
+        *ret_ino = attr.ino;
+    return r;
+}
+
+/* ---- operations --------------------------------------------------------- */
+
+/* A write must be whole; anything else than that or an error is an error of the engine's. */
+static int whole(ssize_t n, uint64_t size)
+{
+    if (n < 0)
+        return (int)n;
+    return (uint64_t)n == size ? 0 : -EPROTO;
+}
+
+static int issue_bytes(struct session *s, const struct op *op, uint64_t ino)
+{
+    uint8_t *data = op_bytes(op->size, op->seed);
+    int r;
+    if (op->kind == OP_WRITE)
+        r = whole(eng_write(s->eng, ino, data, op->size, op->offset), op->size);
+    else if (op->kind == OP_APPEND)
+        r = whole(eng_append(s->eng, ino, data, op->size, NULL), op->size);
+    else
+        r = eng_setxattr(s->eng, ino, op->other, data, op->size, op->flags);
+    free(data);
+    return r;
+}
+
+static int issue_put_many(struct session *s, const struct op *op, uint64_t dir, int *results)
+{
+    struct eng_record records[PUT_MANY_MAX] = {0};
+    struct op_record made[PUT_MANY_MAX];
+    struct eng_xattr_pair xattrs[PUT_MANY_MAX][2];
+    uint8_t *content[PUT_MANY_MAX], *embedding[PUT_MANY_MAX];
+    unsigned n = op->flags;
+    for (unsigned i = 0; i < n; i++) {
+        op_record(op, i, &made[i]);
+        content[i] = op_bytes(made[i].size, made[i].seed);
+        embedding[i] = op_bytes(OP_EMBEDDING_SIZE, made[i].seed + 1);
+        xattrs[i][0] = (struct eng_xattr_pair){OP_CONFIDENCE, made[i].confidence, strlen(made[i].confidence)};
+        xattrs[i][1] = (struct eng_xattr_pair){OP_EMBEDDING, embedding[i], OP_EMBEDDING_SIZE};
+        records[i] = (struct eng_record){
+            .parent = dir,
+            .name = made[i].name,
+            .content = content[i],
+            .size = made[i].size,
+            .mode = S_IFREG | 0644,
+            .mtime = made[i].mtime,
+            .xattrs = xattrs[i],
+            .n_xattrs = made[i].with_embedding ? 2 : 1,
+        };
+    }
+    ssize_t stored = eng_put_many(s->eng, records, n);
+    ssize_t good = 0;
+    for (unsigned i = 0; i < n; i++) {
+        results[i] = records[i].result;
+        good += records[i].result == 0;
+        free(content[i]);
+        free(embedding[i]);
+    }
+    if (stored < 0)
+        return (int)stored;
+    return stored == good ? 0 : -EPROTO;
+}
+
+static int issue_forget(struct session *s)
+{
+    if (!s->held_ino)
+        return 0;
+    uint8_t *expect = op_bytes(s->held_size, s->held_seed), *got = op_bytes(s->held_size, 0);
+    int r = whole(eng_read(s->eng, s->held_ino, got, s->held_size, 0), s->held_size);
+    if (r == 0 && memcmp(expect, got, s->held_size) != 0)
+        r = -EBADMSG;
+    free(expect);
+    free(got);
+    if (r == 0)
+        r = eng_forget(s->eng, s->held_ino, 1);
+    s->held_ino = s->held_size = 0;
+    return r;
+}
+
+static int issue_write_held(struct session *s, const struct op *op)
+{
+    if (!s->held_ino)
+        return 0;
+    uint8_t *data = op_bytes(op->size, op->seed);
+    int r = whole(eng_write(s->eng, s->held_ino, data, op->size, 0), op->size);
+    free(data);
+    if (r == 0) {
+        s->held_size = op->size;
+        s->held_seed = op->seed;
+    }
+    return r;
+}
+
+static int issue_reopen(struct session *s)
+{
+    char why[256];
+    int r = session_close(s);
+    return r < 0 ? r : session_open(s, false, why);
+}
+
+static int issue_store_op(struct session *s, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_WRITE_HELD:
+        return issue_write_held(s, op);
+    case OP_FORGET:
+        return issue_forget(s);
+    case OP_SYNC:
+        return eng_sync(s->eng);
+    case OP_TICK:
+        return eng_tick(s->eng);
+    case OP_COMPACT:
+        return eng_compact(s->eng, NULL);
+    case OP_CONFIG:
+        return eng_config_set(s->eng, op->path, op->other);
+    case OP_REOPEN:
+        return issue_reopen(s);
+    default:
+        return -ENOSYS;
+    }
+}
+
+static int issue_name_op(struct session *s, const struct op *op)
+{
+    uint64_t ino, dir, dir2;
+    char name[256], name2[256];
+    struct eng_attr attr;
+    int r;
+    if (op->kind == OP_LINK) {
+        r = walk(s, op->path, &caller, &ino);
+        if (r == 0)
+            r = walk_parent(s, op->other, &dir, name);
+        return r < 0 ? r : eng_link(s->eng, &caller, ino, dir, name, &attr);
+    }
+    r = walk_parent(s, op->path, &dir, name);
+    if (r < 0)
+        return r;
+    switch (op->kind) {
+    case OP_CREATE:
+        return eng_create(s->eng, &caller, dir, name, op->mode, 0, S_ISLNK(op->mode) ? op->other : NULL,
+                          &attr);
+    case OP_UNLINK:
+        return eng_unlink(s->eng, dir, name);
+    case OP_RMDIR:
+        return eng_rmdir(s->eng, dir, name);
+    default:
+        r = walk_parent(s, op->other, &dir2, name2);
+        return r < 0 ? r : eng_rename(s->eng, &caller, dir, name, dir2, name2, op->flags);
+    }
+}
+
+static int issue_inode_op(struct session *s, const struct op *op, uint64_t ino)
+{
+    struct eng_attr attr = {0};
+    switch (op->kind) {
+    case OP_TRUNCATE:
+        attr.size = op->size;
+        return eng_setattr(s->eng, ino, &attr, ENG_SET_SIZE, NULL);
+    case OP_CHMOD:
+        attr.mode = op->mode;
+        return eng_setattr(s->eng, ino, &attr, ENG_SET_MODE, NULL);
+    case OP_MTIME:
+        attr.mtime = OP_MTIME_BASE + (int64_t)op->seed;
+        return eng_setattr(s->eng, ino, &attr, ENG_SET_MTIME, NULL);
+    case OP_FALLOCATE:
+        return eng_fallocate(s->eng, ino, op->flags, op->offset, op->size);
+    case OP_REMOVEXATTR:
+        return eng_removexattr(s->eng, ino, op->other);
+    case OP_FSYNC:
+        return eng_fsync(s->eng, ino);
+    default:
+        return issue_bytes(s, op, ino);
+    }
+}
+
+int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
+{
+    uint64_t ino;
+    int r;
+    switch (op->kind) {
+    case OP_CREATE:
+    case OP_UNLINK:
+    case OP_RMDIR:
+    case OP_LINK:
+    case OP_RENAME:
+        r = issue_name_op(s, op);
+        break;
+    case OP_PUT_MANY:
+        r = walk(s, op->path, &caller, &ino);
+        return r < 0 ? r : issue_put_many(s, op, ino, results);
+    case OP_HOLD:
+        r = walk(s, op->path, &holder, &s->held_ino);
+        break;
+    case OP_WRITE:
+    case OP_APPEND:
+    case OP_SETXATTR:
+    case OP_REMOVEXATTR:
+    case OP_TRUNCATE:
+    case OP_FALLOCATE:
+    case OP_CHMOD:
+    case OP_MTIME:
+    case OP_FSYNC:
+        r = walk(s, op->path, &caller, &ino);
+        if (r == 0)
+            r = issue_inode_op(s, op, ino);
+        break;
+    default:
+        r = issue_store_op(s, op);
+        break;
+    }
+    results[0] = r < 0 ? r : 0;
+    return results[0];
+}
