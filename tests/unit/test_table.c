@@ -4,34 +4,18 @@
  */
 #include "table.h"
 
+#include "must.h"
 #include "rng.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-/* cr_assert() that costs nothing while it holds: there are millions. */
-#define MUST(cond)                                                                                           \
-    do {                                                                                                     \
-        if (!(cond))                                                                                         \
-            cr_assert_fail("%s", #cond);                                                                     \
-    } while (0)
 
 #define CHUNK ((uint64_t)TABLE_CHUNK_SIZE)
 
 static struct table_pool *pool;
 static struct table t;
-
-static uint64_t seed_get(void)
-{
-    const char *text = getenv("SEED");
-    uint64_t seed = text ? strtoull(text, NULL, 0) : 1;
-    (void)fprintf(stderr, "SEED=%llu\n", (unsigned long long)seed);
-    return seed;
-}
 
 static void setup(void)
 {
@@ -136,7 +120,7 @@ Test(table, freed_records_come_back_zeroed)
 
 Test(table, runs_do_not_straddle_chunks)
 {
-    uint64_t rng = seed_get();
+    uint64_t rng = test_seed();
     uint32_t end = 1, gap, gap_n;
     MUST(table_init(&t, pool, 16) == 0);
     for (int k = 0; k < 2000; k++) {
@@ -357,7 +341,7 @@ static void check_births(void)
 
 Test(table, random_freezes_against_a_model)
 {
-    uint64_t rng = seed_get();
+    uint64_t rng = test_seed();
     MUST(table_init(&t, pool, 256) == 0);
     now.used = 1;
     for (uint32_t step = 1; step <= 200000; step++) {
