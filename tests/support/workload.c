@@ -130,7 +130,7 @@ static int apply_bytes(const struct op *op, struct model *m)
     return r;
 }
 
-static int op_apply(const struct op *op, unsigned step, struct model *m)
+int op_apply(const struct op *op, unsigned step, struct model *m)
 {
     uint32_t mode;
     switch (op->kind) {
@@ -159,7 +159,7 @@ static int op_apply(const struct op *op, unsigned step, struct model *m)
     case OP_MTIME:
         return model_set_mtime(m, op->path, OP_MTIME_BASE + (int64_t)op->seed);
     case OP_PUT_MANY:
-        return apply_record(op, step, m);
+        return op->skip >> step & 1 ? 0 : apply_record(op, step, m);
     case OP_FSYNC:
         return model_stat(m, op->path, &mode, NULL);
     default:
@@ -167,7 +167,7 @@ static int op_apply(const struct op *op, unsigned step, struct model *m)
     }
 }
 
-static size_t op_steps(const struct op *op)
+size_t op_steps(const struct op *op)
 {
     return op->kind == OP_PUT_MANY ? op->flags : 1;
 }
@@ -201,7 +201,7 @@ struct model *workload_model_at(const struct workload *w, size_t step)
     return run_on_model(w, step, NULL);
 }
 
-static struct workload *workload_new(struct op *take_ops, size_t n_ops)
+struct workload *workload_of(struct op *take_ops, size_t n_ops)
 {
     struct workload *w = calloc(1, sizeof(*w));
     size_t steps = 0;
@@ -430,7 +430,7 @@ struct workload *workload_scripted(void)
     add_put_many(&s, "m", PUT_MANY_MAX, 3000);
     add_sized(&s, OP_APPEND, "log", 700);
     add(&s, OP_REOPEN, "");
-    return workload_new(s.ops, s.n);
+    return workload_of(s.ops, s.n);
 }
 
 /* ---- random workloads --------------------------------------------------- */
@@ -554,5 +554,5 @@ struct workload *workload_random(uint64_t seed, size_t n_ops)
         else
             random_op(&s, &rng);
     }
-    return workload_new(s.ops, s.n);
+    return workload_of(s.ops, s.n);
 }

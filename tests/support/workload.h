@@ -51,6 +51,8 @@ struct op {
     char path[48], other[48];
     uint64_t offset, size, seed;
     unsigned flags, mode;
+    unsigned
+        skip; /* OP_PUT_MANY: bit mask of records left out of the model, because the engine refused them */
 };
 
 #define PUT_MANY_MAX 16
@@ -66,8 +68,13 @@ struct workload {
 /* Every operation of the engine, in an order that rolls segments over, checkpoints, compacts and retires. */
 struct workload *workload_scripted(void);
 struct workload *workload_random(uint64_t seed, size_t n_ops);
+/* Any operations; the model tells the results. */
+struct workload *workload_of(struct op *take_ops, size_t n_ops);
 void workload_free(struct workload *w);
 struct model *workload_model_at(const struct workload *w, size_t step);
+/* A step of an operation on the model: 0 or the negative errno that the engine must give. */
+int op_apply(const struct op *op, unsigned step, struct model *m);
+size_t op_steps(const struct op *op);
 void op_describe(const struct op *op, char *buf, size_t size);
 /* Whether its success makes everything before it durable. */
 bool op_is_sync(const struct op *op);
