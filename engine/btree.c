@@ -328,28 +328,37 @@ int btree_scan(const struct btree *t, struct bkey from,
 /* ---- insertion ---------------------------------------------------------- */
 
 /*
- * Splits full node `left` and inserts an entry at `pos` of it. At the right end the old node stays full and
- * the new one gets the entry only. Gives the new node and its lower bound.
+ * How many entries stay in a full node that is split for a key at `pos`: all at its right end, and all before
+ * the key where entries of one owner (`a`) are being appended before those of another. Ascending insertion
+ * fills nodes so, also when several directories or files grow side by side. Otherwise half.
  */
+static uint32_t split_point(const struct node *n, uint32_t pos, struct bkey key)
+{
+    uint32_t run = n->count / 4u; /* few entries of an owner are not worth a lopsided split */
+    if (pos == n->count)
+        return pos;
+    if (pos >= run && key_load(n, pos - run).a == key.a && key_load(n, pos).a != key.a)
+        return pos;
+    return n->count / 2u;
+}
+
+/* Splits full node `left` and inserts an entry at `pos` of it. Gives the new node and its lower bound. */
 static int split(struct btree *t, uint32_t left, uint32_t level, uint32_t pos, struct bkey key,
                  const void *payload, uint32_t *ret_right, struct bkey *ret_bound)
 {
-    uint32_t right, cap = capacity(t, level), half = cap / 2;
+    uint32_t right, cap = capacity(t, level);
     (void)node_new(t, level, &right);
     struct node *l = node_mut(t, left, level);
     if (l == NULL || l->count != cap) /* a damaged free chain handed out this very node */
         return -EBADMSG;
     struct node *r = table_mut(&t->nodes, right);
-    if (pos == cap) {
-        entry_insert(t, r, 0, key, payload);
-    } else {
-        entries_append(t, r, l, half);
-        l->count = (uint16_t)half;
-        if (pos <= half)
-            entry_insert(t, l, pos, key, payload);
-        else
-            entry_insert(t, r, pos - half, key, payload);
-    }
+    uint32_t stay = split_point(l, pos, key);
+    entries_append(t, r, l, stay);
+    l->count = (uint16_t)stay;
+    if (pos <= stay && stay < cap)
+        entry_insert(t, l, pos, key, payload);
+    else
+        entry_insert(t, r, pos - stay, key, payload);
     *ret_right = right;
     *ret_bound = key_load(r, 0);
     return 0;

@@ -6,12 +6,12 @@
  * size given at init (4 to 64 bytes). Leaves hold header + packed 12-byte keys +
  * packed values; inner nodes hold keys and uint32_t children. A node that is
  * split by an insertion at its right end leaves the old node full, so
- * ascending insertion fills nodes completely. Nodes are freed when empty, and merged with
- * a neighbour under the same parent when both together fill less than three quarters.
- * No sibling pointers: iteration goes by key (btree_ceil), so it survives any change in between.
- * Locking and memory as table.h: writers reserve room in the arrays for each insertion (btree_reserve()) and
- * up to BTREE_OP_CHUNKS chunks of the pool for each insertion or deletion first; no more are ever needed than
- * the table has chunks, plus one for each new node.
+ * ascending insertion fills nodes completely; likewise, nearly, when several `a` grow at their ends. Nodes
+ * are freed when empty, and merged with a neighbour under the same parent when both together fill less than
+ * three quarters. No sibling pointers: iteration goes by key (btree_ceil), so it survives any change in
+ * between. Locking and memory as table.h: writers reserve room in the arrays for each insertion
+ * (btree_reserve()) and up to BTREE_OP_CHUNKS chunks of the pool for each insertion or deletion first; no
+ * more are ever needed than the table has chunks, plus one for each new node.
  *
  * Any call may return -EBADMSG for a tree from disk that was not validated, never crash or loop; after a
  * failed btree_put() or btree_del() such a tree may be more damaged than before.

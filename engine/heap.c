@@ -64,13 +64,13 @@ static uint32_t pop_run(struct heap *h, uint32_t n)
 {
     uint32_t *head = &h->free_heads[class_of(n)];
     uint32_t handle = *head;
-    if (handle == 0)
+    /* A stray handle of a damaged store may have written into the list: lose the rest rather than crash. */
+    if (!is_place(h, handle, n)) {
+        *head = 0;
         return 0;
+    }
     uint8_t *run = table_mut(&h->cells, handle);
     memcpy(head, run, sizeof(*head));
-    /* A stray handle of a damaged store may have written into the list: lose the rest rather than crash. */
-    if (!is_place(h, *head, n))
-        *head = 0;
     memset(run, 0, (size_t)n * HEAP_CELL);
     return handle;
 }

@@ -450,17 +450,16 @@ static uint32_t table_append(struct table *t, uint32_t n)
 uint32_t table_alloc(struct table *t)
 {
     uint32_t i = t->free_head;
-    if (i == 0)
+    /* A stray reference of a damaged store may have written into the chain: lose records rather than crash.
+     */
+    if (i == 0 || i >= t->used || t->n_free == 0) {
+        t->free_head = 0;
+        t->n_free = 0;
         return table_append(t, 1);
+    }
     uint8_t *record = table_mut(t, i);
     memcpy(&t->free_head, record, sizeof(t->free_head));
     t->n_free--;
-    /* A stray reference of a damaged store may have written into the chain: lose records rather than crash.
-     */
-    if (t->free_head >= t->used || t->n_free == 0)
-        t->free_head = 0;
-    if (t->free_head == 0)
-        t->n_free = 0;
     memset(record, 0, t->record_size);
     return i;
 }

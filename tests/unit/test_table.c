@@ -511,4 +511,7 @@ Test(table, a_broken_chain_loses_records_only)
     MUST(alloc_one() == 8);
     MUST(alloc_one() == used);
     MUST(table_validate_free(&t) == 0);
+    t.free_head = UINT32_MAX;
+    t.n_free = 5;
+    MUST(alloc_one() == used + 1);
 }
