@@ -1,0 +1,645 @@
+/*
+ * control.c - nodes, verbs and deferred answers of the control directory.
+ *
+ * State: the nodes that the kernel holds, the writers that wait, and what was
+ * asked last; all under ctl->lock, a leaf: neither the engine nor FUSE is
+ * called under it.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control_text.h"
+
+enum { NODE_BUCKETS = 256, NODES_MAX = 8192 };
+
+struct node {
+    struct node *next; /* protected by ctl->lock, as refs and pins are */
+    uint64_t id;
+    uint64_t refs; /* what the kernel holds */
+    unsigned pins; /* readers of the text, in this daemon */
+    enum ctl_file file;
+    struct timespec time;
+    size_t size;
+    char text[]; /* immutable */
+};
+
+/*
+ * A writer that waits. It belongs to the engine's callback, which frees it,
+ * except while `registering`, when wait_end() may. The request belongs to whoever
+ * takes it out of `req` under the lock: that one answers, once.
+ */
+struct waiter {
+    struct waiter *next;
+    struct ctl *ctl;
+    uint64_t id;
+    fuse_req_t req; /* NULL once answered */
+    size_t size;
+    const struct ctl_verb *verb;
+    bool registering, interrupted, done;
+    int result;
+};
+
+struct ctl {
+    struct face *face; /* immutable */
+    pthread_mutex_t lock;
+    struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
+    size_t nodes;
+    uint64_t serial;
+    struct waiter *waiters;
+    struct ctl_memory memory;
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+bool ctl_reserved(fuse_ino_t parent, const char *name)
+{
+    return parent == ENG_ROOT_INO && strcmp(name, CTL_DIRECTORY) == 0;
+}
+
+struct ctl *ctl_new(struct face *face)
+{
+    struct ctl *ctl = calloc(1, sizeof(*ctl));
+    if (!ctl)
+        return NULL;
+    ctl->face = face;
+    (void)pthread_mutex_init(&ctl->lock, NULL);
+    return ctl;
+}
+
+void ctl_free(struct ctl *ctl)
+{
+    if (!ctl)
+        return;
+    for (size_t i = 0; i < NODE_BUCKETS; i++)
+        for (struct node *n = ctl->buckets[i], *next; n; n = next) {
+            next = n->next;
+            free(n);
+        }
+    (void)pthread_mutex_destroy(&ctl->lock);
+    free(ctl);
+}
+
+/* ---- nodes -------------------------------------------------------------- */
+
+static size_t bucket_of(uint64_t id)
+{
+    return (id >> 8) % NODE_BUCKETS;
+}
+
+static struct node *find_locked(struct ctl *ctl, uint64_t id)
+{
+    struct node *n = ctl->buckets[bucket_of(id)];
+    while (n && n->id != id)
+        n = n->next;
+    return n;
+}
+
+static void drop_if_unused_locked(struct ctl *ctl, struct node *node)
+{
+    if (node->refs > 0 || node->pins > 0)
+        return;
+    struct node **at = &ctl->buckets[bucket_of(node->id)];
+    while (*at != node)
+        at = &(*at)->next;
+    *at = node->next;
+    ctl->nodes--;
+    free(node);
+}
+
+static struct node *pin(struct ctl *ctl, uint64_t id)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    struct node *n = find_locked(ctl, id);
+    if (n)
+        n->pins++;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return n;
+}
+
+static void unpin(struct ctl *ctl, struct node *node)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    node->pins--;
+    drop_if_unused_locked(ctl, node);
+    (void)pthread_mutex_unlock(&ctl->lock);
+}
+
+static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
+{
+    bool group = ctl->face->opt->has_ctl_gid;
+    if (ctl_files[file].open)
+        return S_IFREG | 0444;
+    if (ctl_files[file].writable)
+        return S_IFREG | (group ? 0660 : 0600);
+    return S_IFREG | (group ? 0440 : 0400);
+}
+
+static void owner_of(const struct ctl *ctl, struct stat *st)
+{
+    st->st_uid = ctl->face->uid;
+    st->st_gid = ctl->face->opt->has_ctl_gid ? ctl->face->opt->ctl_gid : ctl->face->gid;
+}
+
+static void node_stat(const struct ctl *ctl, const struct node *node, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    ctl_list_stat(node->file, st);
+    st->st_mode = mode_of(ctl, node->file);
+    owner_of(ctl, st);
+    st->st_nlink = 1;
+    st->st_size = (off_t)node->size;
+    st->st_blocks = (blkcnt_t)((node->size + 511) / 512);
+    st->st_blksize = 4096;
+    st->st_atim = st->st_mtim = st->st_ctim = node->time;
+}
+
+void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
+{
+    ret_st->st_ino = CTL_DIR_INO + 1 + (uint64_t)file;
+    ret_st->st_mode = S_IFREG;
+}
+
+static void dir_stat(const struct ctl *ctl, struct stat *st)
+{
+    memset(st, 0, sizeof(*st));
+    st->st_ino = CTL_DIR_INO;
+    st->st_mode = S_IFDIR | 0555;
+    owner_of(ctl, st);
+    st->st_nlink = 2;
+    st->st_size = CTL_FILES;
+    st->st_blksize = 4096;
+    int64_t started = ctl->face->started;
+    st->st_mtim = (struct timespec){.tv_sec = started / 1000000000, .tv_nsec = started % 1000000000};
+    st->st_atim = st->st_ctim = st->st_mtim;
+}
+
+void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
+{
+    memset(ret_entry, 0, sizeof(*ret_entry));
+    ret_entry->ino = CTL_DIR_INO;
+    ret_entry->attr_timeout = ret_entry->entry_timeout = FACE_TIMEOUT;
+    dir_stat(ctl, &ret_entry->attr);
+}
+
+/* A copy of what is remembered, since the engine must not be called under the lock. */
+static void memory_copy(struct ctl *ctl, struct ctl_memory *ret)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    *ret = ctl->memory;
+    (void)pthread_mutex_unlock(&ctl->lock);
+}
+
+static int node_new(struct ctl *ctl, enum ctl_file file, struct node **ret_node)
+{
+    struct ctl_memory memory;
+    memory_copy(ctl, &memory);
+    struct text t = TEXT_INIT;
+    int err = ctl_text(ctl->face, &memory, file, &t);
+    if (!err && text_failed(&t))
+        err = -ENOMEM;
+    struct node *node = err ? NULL : malloc(sizeof(*node) + t.len);
+    if (!node) {
+        text_done(&t);
+        return err ? err : -ENOMEM;
+    }
+    *node = (struct node){.file = file, .refs = 1, .size = t.len};
+    if (t.len)
+        memcpy(node->text, t.data, t.len);
+    (void)clock_gettime(CLOCK_REALTIME, &node->time);
+    text_done(&t);
+    *ret_node = node;
+    return 0;
+}
+
+int ctl_lookup(struct ctl *ctl, const char *name, struct fuse_entry_param *ret_entry)
+{
+    int file = ctl_file_by_name(name);
+    if (file < 0)
+        return -ENOENT;
+    struct node *node;
+    int err = node_new(ctl, (enum ctl_file)file, &node);
+    if (err)
+        return err;
+    memset(ret_entry, 0, sizeof(*ret_entry));
+    node_stat(ctl, node, &ret_entry->attr);
+
+    (void)pthread_mutex_lock(&ctl->lock);
+    bool full = ctl->nodes >= NODES_MAX;
+    if (!full) {
+        ctl->nodes++;
+        node->id = CTL_BIT | ++ctl->serial << 8;
+        node->next = ctl->buckets[bucket_of(node->id)];
+        ctl->buckets[bucket_of(node->id)] = node;
+        ret_entry->ino = node->id;
+    }
+    (void)pthread_mutex_unlock(&ctl->lock);
+    if (full)
+        free(node);
+    return full ? -ENFILE : 0;
+}
+
+void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    struct node *node = find_locked(ctl, ino);
+    if (node) {
+        node->refs = n < node->refs ? node->refs - n : 0;
+        drop_if_unused_locked(ctl, node);
+    }
+    (void)pthread_mutex_unlock(&ctl->lock);
+}
+
+int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
+{
+    if (ino == CTL_DIR_INO) {
+        dir_stat(ctl, ret_st);
+        return 0;
+    }
+    struct node *node = pin(ctl, ino);
+    if (!node)
+        return -ESTALE;
+    node_stat(ctl, node, ret_st);
+    unpin(ctl, node);
+    return 0;
+}
+
+void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+{
+    struct node *node = pin(ctl, ino);
+    if (!node) {
+        face_reply_err(req, FACE_read, -ESTALE);
+        return;
+    }
+    size_t at = off < 0 || (uint64_t)off > node->size ? node->size : (size_t)off;
+    size_t n = node->size - at < size ? node->size - at : size;
+    (void)fuse_reply_buf(req, node->text + at, n);
+    unpin(ctl, node);
+}
+
+/* ---- who may write ------------------------------------------------------ */
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+    if (fuse_req_ctx(req)->gid == gid)
+        return true;
+    int n = fuse_req_getgroups(req, 0, NULL);
+    if (n <= 0)
+        return false;
+    gid_t *list = calloc((size_t)n, sizeof(*list));
+    if (!list)
+        return false;
+    int got = fuse_req_getgroups(req, n, list);
+    bool found = false;
+    for (int i = 0; i < got && i < n && !found; i++)
+        found = list[i] == gid;
+    free(list);
+    return found;
+}
+
+/* Besides the modes, which -o noperm takes away. */
+static int check_writer(const struct ctl *ctl, fuse_req_t req)
+{
+    const struct face *face = ctl->face;
+    uid_t uid = fuse_req_ctx(req)->uid;
+    if (face->opt->read_only)
+        return -EROFS;
+    if (uid == 0 || uid == face->uid)
+        return 0;
+    if (face->opt->has_ctl_gid && in_group(req, face->opt->ctl_gid))
+        return 0;
+    return -EACCES;
+}
+
+/* ---- verbs that wait ---------------------------------------------------- */
+
+static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err, const char *text)
+{
+    if (err == 0)
+        return;
+    char line[256];
+    (void)snprintf(line, sizeof(line), "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
+                   strerror(-err), *text ? ": " : "", text);
+    (void)pthread_mutex_lock(&ctl->lock);
+    memcpy(ctl->memory.last_error, line, sizeof(line));
+    (void)pthread_mutex_unlock(&ctl->lock);
+}
+
+static void answer(fuse_req_t req, int result, size_t size)
+{
+    if (result < 0)
+        face_reply_err(req, FACE_write, result);
+    else
+        (void)fuse_reply_write(req, size);
+}
+
+static void unlink_waiter_locked(struct waiter *w)
+{
+    struct waiter **at = &w->ctl->waiters;
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (*at)
+        *at = w->next;
+}
+
+/*
+ * Called by libfuse while it holds the request's own lock; inside
+ * fuse_req_interrupt_func() when the interrupt came first. There the request
+ * must not be answered, since libfuse goes on to use it: hence `registering`.
+ * The waiter is found by number, because its memory may be gone.
+ */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+    struct ctl *ctl = face_of(req)->ctl;
+    uint64_t id = (uint64_t)(uintptr_t)data;
+    fuse_req_t mine = NULL;
+    (void)pthread_mutex_lock(&ctl->lock);
+    struct waiter *w = ctl->waiters;
+    while (w && w->id != id)
+        w = w->next;
+    if (w && w->registering) {
+        w->interrupted = true;
+    } else if (w) {
+        mine = w->req;
+        w->req = NULL;
+        unlink_waiter_locked(w);
+    }
+    (void)pthread_mutex_unlock(&ctl->lock);
+    if (mine)
+        face_reply_err(mine, FACE_write, -EINTR);
+}
+
+/* Before the job is started. The waiter is found by interrupts from now on. */
+static struct waiter *wait_begin(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
+{
+    struct waiter *w = calloc(1, sizeof(*w));
+    if (!w)
+        return NULL;
+    *w = (struct waiter){.ctl = ctl, .req = req, .size = size, .verb = verb, .registering = true};
+    (void)pthread_mutex_lock(&ctl->lock);
+    w->id = ++ctl->serial;
+    w->next = ctl->waiters;
+    ctl->waiters = w;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return w;
+}
+
+/* The job could not be started: no callback will come. Leaves the request to the caller. */
+static void wait_abandon(struct waiter *w)
+{
+    (void)pthread_mutex_lock(&w->ctl->lock);
+    unlink_waiter_locked(w);
+    (void)pthread_mutex_unlock(&w->ctl->lock);
+    free(w);
+}
+
+/* After the job was started: from here on the callback or an interrupt answers, unless they came already. */
+static void wait_end(struct waiter *w)
+{
+    struct ctl *ctl = w->ctl;
+    fuse_req_interrupt_func(w->req, on_interrupt, (void *)(uintptr_t)w->id);
+
+    (void)pthread_mutex_lock(&ctl->lock);
+    w->registering = false;
+    fuse_req_t req = NULL;
+    size_t size = w->size;
+    bool done = w->done;
+    int result = done ? w->result : -EINTR;
+    if (done || w->interrupted) {
+        req = w->req;
+        w->req = NULL;
+        unlink_waiter_locked(w);
+    }
+    if (done)
+        free(w);
+    (void)pthread_mutex_unlock(&ctl->lock);
+    if (req)
+        answer(req, result, size);
+}
+
+/* The job has ended. Called by the engine, once for each waiter, possibly before wait_end(). */
+static void wait_done(struct waiter *w, int result)
+{
+    struct ctl *ctl = w->ctl;
+    size_t size = w->size;
+    fuse_req_t req = NULL;
+    (void)pthread_mutex_lock(&ctl->lock);
+    w->done = true;
+    w->result = result;
+    if (!w->registering) {
+        req = w->req;
+        if (req)
+            unlink_waiter_locked(w);
+        free(w);
+    }
+    (void)pthread_mutex_unlock(&ctl->lock);
+    if (req)
+        answer(req, result, size);
+}
+
+void ctl_interrupt_all(struct ctl *ctl)
+{
+    for (;;) {
+        fuse_req_t req = NULL;
+        (void)pthread_mutex_lock(&ctl->lock);
+        struct waiter *w = ctl->waiters;
+        for (; w && w->registering; w = w->next)
+            w->interrupted = true; /* its own thread answers */
+        if (w) {
+            req = w->req;
+            w->req = NULL;
+            unlink_waiter_locked(w);
+        }
+        (void)pthread_mutex_unlock(&ctl->lock);
+        if (!req)
+            return;
+        face_reply_err(req, FACE_write, -EINTR);
+    }
+}
+
+/* The errno that a writer gets for how a job ended. */
+static int job_result(enum eng_compact_state state, int error)
+{
+    if (state == ENG_COMPACT_CANCELLED)
+        return -ECANCELED;
+    if (state != ENG_COMPACT_FAILED)
+        return 0;
+    switch (error) {
+    case -ENOSPC:
+    case -EROFS:
+    case -EBUSY:
+    case -ENOMEM:
+        return error;
+    default:
+        return -EIO;
+    }
+}
+
+static void on_compact_done(void *arg, const struct eng_compact_report *report)
+{
+    struct waiter *w = arg;
+    int result = job_result(report->state, report->error);
+    remember_error(w->ctl, w->verb, result, report->error_text);
+    wait_done(w, result);
+}
+
+static void on_scrub_done(void *arg, const struct eng_scrub_report *report)
+{
+    struct waiter *w = arg;
+    int result = job_result(report->state, report->error);
+    const char *why = "";
+    if (result == 0 && report->damaged > 0) {
+        result = -EIO;
+        why = "damaged content was found; see the file damaged";
+    }
+    remember_error(w->ctl, w->verb, result, why);
+    wait_done(w, result);
+}
+
+static void on_maintenance_done(void *arg, const struct eng_maintenance_report *report, int error)
+{
+    struct waiter *w = arg;
+    struct ctl *ctl = w->ctl;
+    (void)pthread_mutex_lock(&ctl->lock);
+    ctl->memory.has_maintenance = true;
+    ctl->memory.maintenance_error = error;
+    if (report)
+        ctl->memory.maintenance = *report;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    int result =
+        error == -ECANCELED ? error : job_result(error ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE, error);
+    remember_error(ctl, w->verb, result, report && report->compacted ? report->compaction.error_text : "");
+    wait_done(w, result);
+}
+
+static int start_waiting(struct waiter *w)
+{
+    struct eng *eng = w->ctl->face->eng;
+    switch (w->verb->action) {
+    case CTL_DO_COMPACT_RUN:
+        return eng_compact_start(eng, on_compact_done, w);
+    case CTL_DO_COMPACT_WAIT:
+        return eng_compact_wait(eng, on_compact_done, w);
+    case CTL_DO_MAINTENANCE_RUN:
+        return eng_maintenance_start(eng, on_maintenance_done, w);
+    case CTL_DO_SCRUB_RUN:
+        return eng_scrub_start(eng, on_scrub_done, w);
+    case CTL_DO_SCRUB_WAIT:
+        return eng_scrub_wait(eng, on_scrub_done, w);
+    default:
+        return -EINVAL;
+    }
+}
+
+/* ---- verbs that answer at once ------------------------------------------ */
+
+static int do_estimate(struct ctl *ctl)
+{
+    struct eng_compact_estimate estimate;
+    int err = eng_compact_estimate(ctl->face->eng, &estimate);
+    (void)pthread_mutex_lock(&ctl->lock);
+    ctl->memory.has_estimate = true;
+    ctl->memory.estimate_error = err;
+    ctl->memory.estimate_time = now_ns();
+    if (!err)
+        ctl->memory.estimate = estimate;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return err;
+}
+
+static int do_now(struct ctl *ctl, const struct ctl_command *command)
+{
+    struct eng *eng = ctl->face->eng;
+    int err;
+    switch (command->verb->action) {
+    case CTL_DO_COMPACT_START:
+        return eng_compact_start(eng, NULL, NULL);
+    case CTL_DO_COMPACT_ESTIMATE:
+        return do_estimate(ctl);
+    case CTL_DO_COMPACT_PAUSE:
+        return eng_compact_pause(eng);
+    case CTL_DO_COMPACT_RESUME:
+        return eng_compact_resume(eng);
+    case CTL_DO_COMPACT_CANCEL:
+        return eng_compact_cancel(eng);
+    case CTL_DO_COMPACT_RATE:
+        return eng_compact_rate(eng, command->bytes);
+    case CTL_DO_SCRUB_START:
+        return eng_scrub_start(eng, NULL, NULL);
+    case CTL_DO_SCRUB_PAUSE:
+        return eng_scrub_pause(eng);
+    case CTL_DO_SCRUB_RESUME:
+        return eng_scrub_resume(eng);
+    case CTL_DO_SCRUB_CANCEL:
+        return eng_scrub_cancel(eng);
+    case CTL_DO_SCRUB_RATE:
+        return eng_scrub_rate(eng, command->bytes);
+    case CTL_DO_HOLD:
+        return eng_hold(eng);
+    case CTL_DO_RELEASE:
+        return eng_release(eng);
+    case CTL_DO_CONFIG_SET:
+        err = eng_config_set(eng, command->key, command->value);
+        return err == -ENOENT ? -EINVAL : err; /* ENOENT from write(2) would say that the file is gone */
+    default:
+        return -EINVAL;
+    }
+}
+
+static int do_commands(struct ctl *ctl, fuse_req_t req, const struct ctl_command *commands, size_t n,
+                       size_t size)
+{
+    for (size_t i = 0; i < n; i++) {
+        int err;
+        if (commands[i].verb->waits) {
+            struct waiter *w = wait_begin(ctl, req, commands[i].verb, size);
+            if (!w)
+                return -ENOMEM;
+            err = start_waiting(w);
+            if (err == 0) {
+                wait_end(w);
+                return 1;
+            }
+            wait_abandon(w);
+        } else {
+            err = do_now(ctl, &commands[i]);
+        }
+        remember_error(ctl, commands[i].verb, err, "");
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size)
+{
+    struct node *node = pin(ctl, ino);
+    if (!node) {
+        face_reply_err(req, FACE_write, -ESTALE);
+        return;
+    }
+    enum ctl_file file = node->file;
+    unpin(ctl, node);
+
+    struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof(*commands));
+    size_t n = 0;
+    int result = commands ? check_writer(ctl, req) : -ENOMEM;
+    if (result == 0)
+        result = ctl_parse(file, buf, size, commands, &n);
+    if (result == 0)
+        result = do_commands(ctl, req, commands, n, size);
+    free(commands);
+    if (result <= 0) /* >0: answered elsewhere */
+        answer(req, result, size);
+}

@@ -1,0 +1,359 @@
+/*
+ * control_text.c - the texts of the control files, but for metrics.
+ *
+ * Each is built from one call of the engine, so that its figures belong
+ * together. Takes no locks.
+ */
+#include "control_text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
+enum { TEXT_BYTES_MAX = 16 << 20 };
+
+static const char *state_name(enum eng_compact_state state)
+{
+    switch (state) {
+    case ENG_COMPACT_IDLE:
+        return "idle";
+    case ENG_COMPACT_RUNNING:
+        return "running";
+    case ENG_COMPACT_PAUSED:
+        return "paused";
+    case ENG_COMPACT_DONE:
+        return "done";
+    case ENG_COMPACT_FAILED:
+        return "failed";
+    case ENG_COMPACT_CANCELLED:
+        return "cancelled";
+    }
+    return "unknown";
+}
+
+static void json_u64(struct text *t, const char *indent, const char *key, uint64_t value)
+{
+    text_add(t, "%s\"%s\": %" PRIu64 ",\n", indent, key, value);
+}
+
+static void json_real(struct text *t, const char *indent, const char *key, double value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    text_json_number(t, value);
+    text_add(t, ",\n");
+}
+
+static void json_string(struct text *t, const char *indent, const char *key, const char *value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    text_json_string(t, value);
+    text_add(t, ",\n");
+}
+
+/* `last` ends the object: a string, or null if it is empty. */
+static void json_last(struct text *t, const char *indent, const char *key, const char *value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    if (*value)
+        text_json_string(t, value);
+    else
+        text_add(t, "null");
+    text_add(t, "\n");
+}
+
+static const char *error_of(int error, const char *text)
+{
+    return *text ? text : error ? strerror(-error) : "";
+}
+
+static void compaction_members(struct text *t, const char *in, const struct eng_compact_report *r)
+{
+    json_string(t, in, "state", state_name(r->state));
+    json_u64(t, in, "old_size", r->old_size);
+    json_u64(t, in, "new_size", r->new_size);
+    json_u64(t, in, "bytes_reclaimed", r->bytes_reclaimed);
+    json_u64(t, in, "duration_ms", r->duration_ms);
+    json_real(t, in, "fragmentation_before", r->fragmentation_before);
+    json_real(t, in, "fragmentation_after", r->fragmentation_after);
+    json_u64(t, in, "segments_done", r->segments_done);
+    json_u64(t, in, "segments_total", r->segments_total);
+    json_u64(t, in, "bytes_moved", r->bytes_moved);
+    json_u64(t, in, "extents_moved", r->extents_moved);
+    json_u64(t, in, "extents_lost", r->extents_lost);
+    json_u64(t, in, "extents_damaged", r->extents_damaged);
+    json_u64(t, in, "rate", r->rate);
+    json_string(t, in, "reason", r->reason);
+}
+
+static void estimate_member(struct text *t, const struct ctl_memory *m)
+{
+    if (!m->has_estimate) {
+        text_add(t, "  \"estimate\": null,\n");
+        return;
+    }
+    text_add(t, "  \"estimate\": {\n    \"time\": \"");
+    text_time(t, m->estimate_time);
+    text_add(t, "\",\n");
+    if (!m->estimate_error) {
+        json_u64(t, "    ", "segments", m->estimate.segments);
+        json_u64(t, "    ", "bytes_to_move", m->estimate.bytes_to_move);
+        json_u64(t, "    ", "bytes_given_back", m->estimate.bytes_given_back);
+    }
+    json_last(t, "    ", "error", error_of(m->estimate_error, ""));
+    text_add(t, "  },\n");
+}
+
+static int compact_text(struct face *face, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_compact_report r;
+    int err = eng_compact_status(face->eng, &r);
+    if (err)
+        return err;
+    text_add(t, "{\n");
+    compaction_members(t, "  ", &r);
+    estimate_member(t, m);
+    json_last(t, "  ", "error", error_of(r.error, r.error_text));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int maintenance_text(struct face *face, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_stats s;
+    int err = eng_stats(face->eng, &s);
+    if (err)
+        return err;
+    const struct eng_maintenance_report *r = m->has_maintenance ? &m->maintenance : NULL;
+    text_add(t, "{\n  \"compaction\": ");
+    if (r && r->compacted) {
+        text_add(t, "{\n");
+        compaction_members(t, "    ", &r->compaction);
+        json_last(t, "    ", "error", error_of(r->compaction.error, r->compaction.error_text));
+        text_add(t, "  },\n");
+    } else {
+        text_add(t, "null,\n");
+    }
+    json_string(t, "  ", "reason", r ? r->reason : "maintenance was not asked for since the mount");
+    json_real(t, "  ", "fragmentation_ratio", r ? r->fragmentation_ratio : s.fragmentation_ratio);
+    json_u64(t, "  ", "total_bytes", r ? r->total_bytes : s.total_bytes);
+    json_last(t, "  ", "error", error_of(m->maintenance_error, ""));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int scrub_text(struct face *face, struct text *t)
+{
+    struct eng_scrub_report r;
+    int err = eng_scrub_status(face->eng, &r);
+    if (err)
+        return err;
+    text_add(t, "{\n");
+    json_string(t, "  ", "state", state_name(r.state));
+    json_u64(t, "  ", "bytes_done", r.bytes_done);
+    json_u64(t, "  ", "bytes_total", r.bytes_total);
+    json_u64(t, "  ", "extents", r.extents);
+    json_u64(t, "  ", "damaged", r.damaged);
+    json_u64(t, "  ", "duration_ms", r.duration_ms);
+    json_u64(t, "  ", "rate", r.rate);
+    json_last(t, "  ", "error", error_of(r.error, ""));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int hold_text(struct face *face, struct text *t)
+{
+    struct eng_stats s;
+    int err = eng_stats(face->eng, &s);
+    if (!err)
+        text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
+                 s.segments_pending);
+    return err;
+}
+
+struct damage_list {
+    struct text *t;
+    uint64_t left_out;
+};
+
+static void on_damage(void *arg, const struct eng_damage *d)
+{
+    struct damage_list *list = arg;
+    if (list->t->len > TEXT_BYTES_MAX) {
+        list->left_out++;
+        return;
+    }
+    if (d->path[0])
+        text_name(list->t, d->path);
+    else
+        text_add(list->t, "inode:%" PRIu64, d->ino);
+    text_add(list->t, "\t%" PRIu64 "\t%" PRIu64 "\t", d->segment, d->offset);
+    text_name(list->t, d->reason);
+    text_add(list->t, "\n");
+}
+
+static int damaged_text(struct face *face, struct text *t)
+{
+    struct damage_list list = {.t = t};
+    int err = eng_damaged(face->eng, on_damage, &list);
+    if (!err && list.left_out)
+        text_add(t, "# and %" PRIu64 " more\n", list.left_out);
+    return err;
+}
+
+static int stats_text(struct face *face, struct text *t)
+{
+    struct eng_stats s;
+    int err = eng_stats(face->eng, &s);
+    if (err)
+        return err;
+    text_add(t, "{\n");
+    json_u64(t, "  ", "total_bytes", s.total_bytes);
+    json_u64(t, "  ", "live_bytes", s.live_bytes);
+    json_real(t, "  ", "fragmentation_ratio", s.fragmentation_ratio);
+    json_u64(t, "  ", "compactions_total", s.compactions_ok + s.compactions_failed + s.compactions_cancelled);
+    json_u64(t, "  ", "compaction_duration_ms", s.compaction_duration_ms);
+    json_u64(t, "  ", "bytes_reclaimed_total", s.bytes_reclaimed_total);
+    text_add(t, "  \"last_compaction\": ");
+    if (s.last_compaction) {
+        text_add(t, "\"");
+        text_time(t, s.last_compaction);
+        text_add(t, "\",\n");
+    } else {
+        text_add(t, "null,\n");
+    }
+    json_u64(t, "  ", "memories", s.memories);
+    json_u64(t, "  ", "directories", s.directories);
+    json_u64(t, "  ", "orphans", s.orphans);
+    json_u64(t, "  ", "segments", s.segments);
+    json_u64(t, "  ", "segments_pending", s.segments_pending);
+    json_u64(t, "  ", "disk_bytes", s.disk_bytes);
+    json_u64(t, "  ", "checkpoint_bytes", s.checkpoint_bytes);
+    json_u64(t, "  ", "reserve_bytes", s.reserve_bytes);
+    json_u64(t, "  ", "index_bytes", s.index_bytes);
+    json_u64(t, "  ", "pinned_segments", s.pinned_segments);
+    json_u64(t, "  ", "holds", s.holds);
+    json_u64(t, "  ", "damaged_extents", s.damaged_extents);
+    json_u64(t, "  ", "log_seq", s.log_seq);
+    json_u64(t, "  ", "durable_seq", s.durable_seq);
+    json_u64(t, "  ", "checkpoint_seq", s.checkpoint_seq);
+    json_u64(t, "  ", "relocations", s.relocations);
+    json_u64(t, "  ", "relocations_lost", s.relocations_lost);
+    json_u64(t, "  ", "read_restarts", s.read_restarts);
+    json_string(t, "  ", "read_only_reason", s.read_only_reason);
+    json_last(t, "  ", "last_error", s.last_error);
+    text_add(t, "}\n");
+    return 0;
+}
+
+static void status_bytes(struct text *t, const char *label, uint64_t bytes, const char *note)
+{
+    text_add(t, "  %-22s ", label);
+    text_bytes(t, bytes);
+    text_add(t, "%s%s\n", *note ? "   " : "", note);
+}
+
+static void status_space(struct text *t, const struct eng_stats *s)
+{
+    uint64_t dead = s->total_bytes - (s->live_bytes < s->total_bytes ? s->live_bytes : s->total_bytes);
+    text_add(t, "\ncontent\n");
+    status_bytes(t, "live", s->live_bytes, "");
+    status_bytes(t, "dead", dead, dead ? "echo run > " CTL_DIRECTORY "/compact gives it back" : "");
+    text_add(t, "  %-22s %.4f\n", "fragmentation", s->fragmentation_ratio);
+    text_add(t, "\nstore\n");
+    status_bytes(t, "on disk", s->disk_bytes, "segments and checkpoints");
+    status_bytes(t, "checkpoints", s->checkpoint_bytes, "");
+    status_bytes(t, "reserve", s->reserve_bytes, "kept so that compaction works on a full disk");
+    text_add(t, "  %-22s %" PRIu64 "\n", "segments", s->segments);
+    if (s->segments_pending)
+        text_add(t, "  %-22s %" PRIu64 "   empty, unlinked after the next checkpoint%s\n", "segments pending",
+                 s->segments_pending, s->holds ? " and `release`" : "");
+    if (s->pinned_segments)
+        text_add(t, "  %-22s %" PRIu64 "   a reader is in them\n", "segments pinned", s->pinned_segments);
+    if (s->holds)
+        text_add(t, "  %-22s %" PRIu64 "   echo release > " CTL_DIRECTORY "/hold takes one back\n", "holds",
+                 s->holds);
+    if (s->orphans)
+        text_add(t, "  %-22s %" PRIu64 "   removed, but still open somewhere\n", "orphans", s->orphans);
+    if (s->damaged_extents)
+        text_add(t, "  %-22s %" PRIu64 "   see " CTL_DIRECTORY "/damaged\n", "DAMAGED extents",
+                 s->damaged_extents);
+}
+
+static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_compact_report *r)
+{
+    text_add(t, "\ncompaction\n  %-22s %s", "state", state_name(r->state));
+    if (r->reason[0])
+        text_add(t, " (%s)", r->reason);
+    text_add(t, "\n");
+    if (r->state != ENG_COMPACT_IDLE) {
+        text_add(t, "  %-22s %" PRIu64 " of %" PRIu64 "\n", "segments", r->segments_done, r->segments_total);
+        status_bytes(t, "moved", r->bytes_moved, "");
+        status_bytes(t, "given back", r->bytes_reclaimed, "");
+        text_add(t, "  %-22s %.3f s\n", "duration", (double)r->duration_ms / 1000);
+    }
+    text_add(t, "  %-22s %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled\n", "since mount",
+             s->compactions_ok, s->compactions_failed, s->compactions_cancelled);
+    if (r->error || r->error_text[0])
+        text_add(t, "  %-22s %s\n", "error", error_of(r->error, r->error_text));
+}
+
+static int status_text(struct face *face, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_stats s;
+    struct eng_compact_report r;
+    int err = eng_stats(face->eng, &s);
+    if (!err)
+        err = eng_compact_status(face->eng, &r);
+    if (err)
+        return err;
+    text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, face->store, face->mountpoint);
+    text_time(t, face->started);
+    text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
+             s.directories, s.other_inodes);
+    if (s.read_only_reason[0] || face->opt->read_only)
+        text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
+    status_space(t, &s);
+    status_compaction(t, &s, &r);
+    text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",
+             s.log_seq, s.durable_seq, s.checkpoint_seq);
+    text_add(t, "  %-22s %" PRIu64 ", failed %" PRIu64 "\n", "syncs", s.syncs, s.sync_errors);
+    text_add(t, "\nlast error           %s\n", s.last_error[0] ? s.last_error : "none");
+    text_add(t, "last control error   %s\n", m->last_error[0] ? m->last_error : "none");
+    return 0;
+}
+
+static void on_config(void *arg, const char *key, const char *value)
+{
+    text_add(arg, "%s=%s\n", key, value);
+}
+
+int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file file, struct text *t)
+{
+    switch (file) {
+    case CTL_COMPACT:
+        return compact_text(face, memory, t);
+    case CTL_MAINTENANCE:
+        return maintenance_text(face, memory, t);
+    case CTL_SCRUB:
+        return scrub_text(face, t);
+    case CTL_HOLD:
+        return hold_text(face, t);
+    case CTL_DAMAGED:
+        return damaged_text(face, t);
+    case CTL_STATS:
+        return stats_text(face, t);
+    case CTL_METRICS:
+        return ctl_metrics(face, t);
+    case CTL_STATUS:
+        return status_text(face, memory, t);
+    case CTL_CONFIG:
+        return eng_config_each(face->eng, on_config, t);
+    case CTL_HELP:
+        ctl_help(t);
+        return 0;
+    case CTL_FILES:
+        break;
+    }
+    return -ENOENT;
+}

@@ -1,0 +1,29 @@
+/*
+ * control_text.h - what the control files say, from the figures of the engine
+ * and the little that the face remembers itself.
+ */
+#ifndef ENGRAMFS_FS_CONTROL_TEXT_H
+#define ENGRAMFS_FS_CONTROL_TEXT_H
+
+#include "control_verbs.h"
+#include "face.h"
+
+/* What was asked through control files. */
+struct ctl_memory {
+    bool has_estimate;
+    int estimate_error;
+    struct eng_compact_estimate estimate;
+    int64_t estimate_time; /* ns since the epoch */
+    bool has_maintenance;
+    int maintenance_error;
+    struct eng_maintenance_report maintenance;
+    char last_error[256]; /* of a control write; "" if none */
+};
+
+/* Writes the text of `file` as of now. Errors of the engine come back. */
+int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file file, struct text *t);
+
+/* metrics.c: the Prometheus text exposition. */
+int ctl_metrics(struct face *face, struct text *t);
+
+#endif

@@ -1,0 +1,140 @@
+/*
+ * dir.c - READDIR and READDIRPLUS.
+ *
+ * Cookies are the engine's: stable whatever is added or removed. With
+ * -o ctl=visible the root lists .engram last, under a cookie of its own.
+ * Holds taken for entries whose reply could not be written are given back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control.h"
+#include "face.h"
+
+/* No engine cookie can be the greatest off_t. */
+#define COOKIE_CTL INT64_MAX
+
+/* A lower bound of what READDIRPLUS needs for an entry: entry_out 128 bytes, dirent 24, a name. */
+enum { PLUS_ENTRY_MIN = 152 };
+
+struct listing {
+    fuse_req_t req;
+    char *buf;
+    size_t size, used;
+    bool plus, full;
+    uint64_t *held; /* inodes that the kernel is about to hold; room for every entry that fits */
+    size_t n_held;
+};
+
+static int add(struct listing *l, const char *name, const struct fuse_entry_param *e, uint64_t cookie)
+{
+    char *at = l->buf + l->used;
+    size_t room = l->size - l->used;
+    size_t n = l->plus ? fuse_add_direntry_plus(l->req, at, room, name, e, (off_t)cookie)
+                       : fuse_add_direntry(l->req, at, room, name, &e->attr, (off_t)cookie);
+    if (n > room) {
+        l->full = true;
+        return 1;
+    }
+    l->used += n;
+    return 0;
+}
+
+/* Under the engine's shared lock: copies, and nothing else. */
+static int emit(void *arg, const struct eng_dirent *entry)
+{
+    struct listing *l = arg;
+    char name[ENG_NAME_MAX + 1];
+    if (entry->name_len > ENG_NAME_MAX)
+        return 0;
+    memcpy(name, entry->name, entry->name_len);
+    name[entry->name_len] = '\0';
+
+    struct fuse_entry_param e;
+    memset(&e, 0, sizeof(e));
+    if (l->plus) {
+        face_stat(&entry->attr, &e.attr);
+    } else {
+        e.attr.st_ino = entry->attr.ino;
+        e.attr.st_mode = entry->attr.mode;
+    }
+    bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    if (l->plus && !dots) {
+        e.ino = entry->attr.ino;
+        e.attr_timeout = e.entry_timeout = FACE_TIMEOUT;
+    }
+    int full = add(l, name, &e, entry->cookie);
+    if (!full && e.ino)
+        l->held[l->n_held++] = e.ino;
+    return full;
+}
+
+static int list_memories(struct listing *l, struct face *face, fuse_ino_t dir, uint64_t cookie)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(l->req);
+    const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .hold = l->plus};
+    int err = eng_readdir(face->eng, &who, dir, cookie, emit, l);
+    if (err || l->full || dir != ENG_ROOT_INO || face->opt->ctl != CTL_VISIBLE)
+        return err;
+    struct fuse_entry_param e; /* nodeid 0: the kernel looks it up when it wants it */
+    memset(&e, 0, sizeof(e));
+    e.attr.st_ino = CTL_DIR_INO;
+    e.attr.st_mode = S_IFDIR;
+    (void)add(l, CTL_DIRECTORY, &e, COOKIE_CTL);
+    return 0;
+}
+
+static void list_control(struct listing *l, uint64_t cookie)
+{
+    for (uint64_t i = cookie; i < CTL_FILES + 2; i++) {
+        struct fuse_entry_param e;
+        memset(&e, 0, sizeof(e));
+        const char *name = i == 0 ? "." : "..";
+        if (i < 2) {
+            e.attr.st_ino = i == 0 ? CTL_DIR_INO : ENG_ROOT_INO;
+            e.attr.st_mode = S_IFDIR;
+        } else {
+            name = ctl_files[i - 2].name;
+            ctl_list_stat((enum ctl_file)(i - 2), &e.attr);
+        }
+        if (add(l, name, &e, i + 1))
+            return;
+    }
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+    struct face *face = face_of(req);
+    enum face_op op = plus ? FACE_readdirplus : FACE_readdir;
+    face_count(face, op);
+    struct listing l = {.req = req, .size = size, .plus = plus};
+    l.buf = face_buffer(size);
+    if (l.buf && plus)
+        l.held = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*l.held));
+    int err = l.buf && (!plus || l.held) ? 0 : -ENOMEM;
+    if (!err && off != COOKIE_CTL) {
+        if (ctl_owns(ino))
+            list_control(&l, (uint64_t)off);
+        else
+            err = list_memories(&l, face, ino, (uint64_t)off);
+    }
+    if (err)
+        face_reply_err(req, op, err);
+    if (err || fuse_reply_buf(req, l.buf, l.used) < 0)
+        for (size_t i = 0; i < l.n_held; i++)
+            (void)eng_forget(face->eng, l.held[i], 1);
+    free(l.held);
+}
+
+void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)fi;
+    list(req, ino, size, off, false);
+}
+
+void dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)fi;
+    list(req, ino, size, off, true);
+}

@@ -1,0 +1,130 @@
+/*
+ * face.h - what the parts of the FUSE face share.
+ *
+ * Inode ownership. The engine's inode numbers are FUSE's nodeids (root: 1).
+ * Each entry that a reply hands to the kernel holds the inode once more
+ * (eng_caller.hold), and FORGET gives the holds back; a reply that could not
+ * be written gives its own back at once. Nothing is kept for an open file:
+ * OPEN is answered with ENOSYS, so that the kernel never sends it again, and
+ * a memory that was unlinked while open lives until FORGET. Control files
+ * have nodeids of their own, beyond any that the engine gives (control.h).
+ */
+#ifndef ENGRAMFS_FS_FACE_H
+#define ENGRAMFS_FS_FACE_H
+
+#ifndef FUSE_USE_VERSION
+#define FUSE_USE_VERSION 314
+#endif
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine.h"
+#include "options.h"
+
+struct ctl;
+
+/* The kinds of requests, as counted in `metrics`. */
+#define FACE_OPS(X)                                                                                          \
+    X(lookup)                                                                                                \
+    X(forget)                                                                                                \
+    X(getattr)                                                                                               \
+    X(setattr)                                                                                               \
+    X(readlink)                                                                                              \
+    X(mknod)                                                                                                 \
+    X(mkdir)                                                                                                 \
+    X(unlink)                                                                                                \
+    X(rmdir)                                                                                                 \
+    X(symlink)                                                                                               \
+    X(rename)                                                                                                \
+    X(link)                                                                                                  \
+    X(open)                                                                                                  \
+    X(read)                                                                                                  \
+    X(write)                                                                                                 \
+    X(flush)                                                                                                 \
+    X(release)                                                                                               \
+    X(fsync)                                                                                                 \
+    X(opendir)                                                                                               \
+    X(readdir)                                                                                               \
+    X(readdirplus)                                                                                           \
+    X(releasedir)                                                                                            \
+    X(fsyncdir)                                                                                              \
+    X(statfs)                                                                                                \
+    X(setxattr)                                                                                              \
+    X(getxattr)                                                                                              \
+    X(listxattr)                                                                                             \
+    X(removexattr)                                                                                           \
+    X(create)                                                                                                \
+    X(ioctl)                                                                                                 \
+    X(fallocate)                                                                                             \
+    X(lseek)                                                                                                 \
+    X(copy_file_range)
+
+enum face_op {
+#define FACE_OP_ENUM(name) FACE_##name,
+    FACE_OPS(FACE_OP_ENUM)
+#undef FACE_OP_ENUM
+        FACE_OP_COUNT
+};
+extern const char *const face_op_names[FACE_OP_COUNT];
+
+/* Hashes of contents, computed when asked for and kept by version (xattr content_hash). */
+#define FACE_HASHES 4096
+struct face_hash {
+    uint64_t ino; /* 0: empty */
+    uint64_t version, hash;
+};
+
+struct face {
+    struct eng *eng;              /* immutable after start */
+    const struct fs_options *opt; /* immutable after start */
+    struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
+    const char *store;            /* immutable after start; absolute */
+    const char *mountpoint;       /* immutable after start; absolute */
+    uid_t uid;                    /* immutable after start: who mounted */
+    gid_t gid;
+    int64_t started; /* immutable after start; ns since the epoch */
+
+    /* atomic, relaxed: statistics that order nothing */
+    _Atomic uint64_t requests[FACE_OP_COUNT];
+    _Atomic uint64_t errors[FACE_OP_COUNT];
+
+    pthread_mutex_t hash_lock;            /* a leaf: nothing is locked or called under it */
+    struct face_hash hashes[FACE_HASHES]; /* protected by hash_lock */
+};
+
+/* How long the kernel may keep names and attributes: this daemon is the only writer. */
+#define FACE_TIMEOUT 86400.0
+
+static inline struct face *face_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+static inline void face_count(struct face *face, enum face_op op)
+{
+    atomic_fetch_add_explicit(&face->requests[op], 1, memory_order_relaxed);
+}
+
+/* Answers with `err` (0 or a negative errno value) and counts it. */
+void face_reply_err(fuse_req_t req, enum face_op op, int err);
+/* What stat(2) shows of an inode. */
+void face_stat(const struct eng_attr *attr, struct stat *ret_st);
+/* A buffer of at least `size` bytes that belongs to the calling thread; NULL: no memory. */
+void *face_buffer(size_t size);
+
+/* ops.c: all requests. */
+extern const struct fuse_lowlevel_ops face_ops;
+/* dir.c */
+void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+
+/* xattr_ops.c */
+void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size);
+void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+#endif

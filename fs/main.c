@@ -1,0 +1,528 @@
+/*
+ * main.c - the daemon: options, start, session, end.
+ *
+ * In the background the parent waits for one message from the child: empty
+ * when the mount answers, else the line to print. The child is made before
+ * the store is opened, since neither locks nor threads survive a fork.
+ *
+ * Threads: main runs FUSE's loop; `signals` waits for SIGTERM, SIGINT and
+ * SIGHUP, unmounts as umount(8) would, so that pages written through mappings
+ * come back first, and ends the session if the mount is busy; `probe` asks
+ * the mount for its root once, to know that it answers. Signals are blocked
+ * in all others, the engine's too, so that no handler is needed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "face.h"
+#include "log.h"
+#include "mount.h"
+#include "options.h"
+
+/* umount returns before the old daemon has written its checkpoint. */
+enum { LOCK_WAIT_MS = 10000 };
+
+struct daemon_state {
+    struct fs_options opt;
+    struct face face;
+    char *store, *mountpoint; /* absolute */
+    struct fuse_session *session;
+    int ready_fd; /* to the parent; -1 in the foreground or once told */
+    pthread_t main_thread, signal_thread, probe_thread;
+    bool has_signal_thread, has_probe_thread;
+    _Atomic bool ended;   /* set by main after the loop, read by the signal thread */
+    _Atomic dev_t device; /* of the mount, set by the probe; 0: it has not answered yet */
+};
+
+/* ---- telling that it works, or why not ---------------------------------- */
+
+/* sd_notify(3) without the library: one datagram to the socket that systemd names. */
+static void notify_systemd(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(to.sun_path))
+        return;
+    memcpy(to.sun_path, path, strlen(path));
+    if (*path == '@')
+        to.sun_path[0] = '\0'; /* an abstract name */
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&to, len);
+    (void)close(fd);
+}
+
+/* Once: to the parent, or to stderr. `why` NULL: the mount answers. */
+static void tell(struct daemon_state *d, const char *why)
+{
+    if (d->ready_fd >= 0) {
+        char message[FS_WHY_MAX + 1] = {why ? 'E' : 'R'};
+        if (why)
+            (void)snprintf(message + 1, FS_WHY_MAX, "%s", why);
+        if (write(d->ready_fd, message, strlen(message)) < 0)
+            log_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
+        (void)close(d->ready_fd);
+        d->ready_fd = -1;
+    } else if (why) {
+        (void)fprintf(stderr, "engramfs: %s\n", why);
+    }
+    if (!why)
+        notify_systemd("READY=1");
+    else if (!d->opt.foreground)
+        log_line(ENG_LOG_ERROR, "%s", why);
+}
+
+/* The parent's part of going to the background; returns its exit code. */
+static int await_child(int fd, pid_t child)
+{
+    char message[FS_WHY_MAX + 1];
+    size_t n = 0;
+    while (n < sizeof(message) - 1) {
+        ssize_t got = read(fd, message + n, sizeof(message) - 1 - n);
+        if (got == 0 || (got < 0 && errno != EINTR))
+            break;
+        if (got > 0)
+            n += (size_t)got;
+    }
+    message[n] = '\0';
+    if (message[0] == 'R')
+        return 0;
+    int status = 0;
+    if (n > 1)
+        (void)fprintf(stderr, "engramfs: %s\n", message + 1);
+    else if (waitpid(child, &status, 0) == child && WIFSIGNALED(status))
+        (void)fprintf(stderr, "engramfs: the daemon was killed by signal %d while it started\n",
+                      WTERMSIG(status));
+    else
+        (void)fprintf(stderr, "engramfs: the daemon ended while it started; see the system log\n");
+    return 1;
+}
+
+static void to_null(void)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null < 0)
+        return;
+    for (int fd = 0; fd <= 2; fd++)
+        (void)dup2(null, fd);
+    if (null > 2)
+        (void)close(null);
+}
+
+/* Returns in the child (0), or never; <0 if there is none. */
+static int go_to_background(struct daemon_state *d)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) != 0)
+        return -errno;
+    pid_t child = fork();
+    if (child < 0)
+        return -errno;
+    if (child > 0) {
+        (void)close(fds[1]);
+        _exit(await_child(fds[0], child));
+    }
+    (void)close(fds[0]);
+    d->ready_fd = fds[1];
+    (void)setsid();
+    return 0;
+}
+
+/* ---- threads ------------------------------------------------------------ */
+
+static void *probe_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    struct stat st;
+    if (stat(d->mountpoint, &st) == 0) {
+        atomic_store(&d->device, st.st_dev);
+        log_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
+                 d->opt.read_only ? ", read-only" : "");
+        tell(d, NULL);
+        if (!d->opt.foreground)
+            to_null();
+    } else if (!atomic_load(&d->ended)) {
+        char why[FS_WHY_MAX];
+        (void)snprintf(why, sizeof(why), "mount point %.300s does not answer: %s", d->mountpoint,
+                       strerror(errno));
+        tell(d, why);
+        fuse_session_exit(d->session);
+    }
+    return NULL;
+}
+
+/* Is what one sees at the mount point still this mount? Another one may lie above it. */
+static bool on_top(struct daemon_state *d)
+{
+    struct stat st;
+    return atomic_load(&d->device) != 0 && stat(d->mountpoint, &st) == 0 &&
+           st.st_dev == atomic_load(&d->device);
+}
+
+static void on_wake(int sig)
+{
+    (void)sig;
+}
+
+static void *signal_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    int sig;
+    while (sigwait(&set, &sig) != 0)
+        ;
+    if (atomic_load(&d->ended))
+        return NULL;
+    log_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
+    notify_systemd("STOPPING=1");
+    if (d->face.ctl)
+        ctl_interrupt_all(d->face.ctl);
+    int err = on_top(d) ? mnt_unmount(d->mountpoint) : -EBUSY;
+    if (err == 0)
+        return NULL; /* the kernel has ended the connection, so the loop ends */
+    log_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
+    fuse_session_exit(d->session);
+    /* FUSE's loop waits in sem_wait(), which only a signal to its thread ends; one could come too early. */
+    while (!atomic_load(&d->ended)) {
+        (void)pthread_kill(d->main_thread, SIGUSR2);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return NULL;
+}
+
+static int start_threads(struct daemon_state *d)
+{
+    int err = pthread_create(&d->signal_thread, NULL, signal_main, d);
+    d->has_signal_thread = err == 0;
+    if (!err) {
+        err = pthread_create(&d->probe_thread, NULL, probe_main, d);
+        d->has_probe_thread = err == 0;
+    }
+    return -err;
+}
+
+static void join_threads(struct daemon_state *d)
+{
+    if (d->has_signal_thread) {
+        (void)pthread_kill(d->signal_thread, SIGTERM);
+        (void)pthread_join(d->signal_thread, NULL);
+    }
+    if (d->has_probe_thread)
+        (void)pthread_join(d->probe_thread, NULL);
+}
+
+/* ---- session ------------------------------------------------------------ */
+
+static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
+{
+    char line[512];
+    int n = vsnprintf(line, sizeof(line), format, args);
+    while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
+        line[--n] = '\0';
+    log_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
+             : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
+             : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
+                                        : ENG_LOG_DEBUG,
+             "%s", line);
+}
+
+static int session_args(const struct daemon_state *d, struct fuse_args *args)
+{
+    const struct fs_options *opt = &d->opt;
+    char *list = NULL, *fsname = NULL;
+    int failed = asprintf(&fsname, "fsname=%s", opt->fsname ? opt->fsname : d->store) < 0;
+    failed = failed || fuse_opt_add_opt(&list, "subtype=engramfs");
+    failed = failed || fuse_opt_add_opt_escaped(&list, fsname);
+    if (!failed && !opt->noperm)
+        failed = fuse_opt_add_opt(&list, "default_permissions");
+    if (!failed && opt->allow_other)
+        failed = fuse_opt_add_opt(&list, "allow_other");
+    if (!failed && opt->read_only)
+        failed = fuse_opt_add_opt(&list, "ro");
+    if (!failed && *opt->mount_flags)
+        failed = fuse_opt_add_opt(&list, opt->mount_flags);
+    if (!failed && opt->debug)
+        failed = fuse_opt_add_opt(&list, "debug");
+    failed = failed || fuse_opt_add_arg(args, "engramfs") || fuse_opt_add_arg(args, "-o") ||
+             fuse_opt_add_arg(args, list);
+    free(list);
+    free(fsname);
+    return failed ? -ENOMEM : 0;
+}
+
+/* What was said to stderr while mounting, on one line; libfuse and fusermount3 explain themselves there only.
+ */
+static void read_said(int fd, char *said, size_t cap)
+{
+    ssize_t n = pread(fd, said, cap - 1, 0);
+    said[n > 0 ? n : 0] = '\0';
+    said[strcspn(said, "\n")] = '\0';
+}
+
+static int mount_session(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    int said_fd = memfd_create("engramfs-mount", MFD_CLOEXEC);
+    if (said_fd >= 0 && saved >= 0)
+        (void)dup2(said_fd, STDERR_FILENO);
+    int err = fuse_session_mount(d->session, d->mountpoint);
+    int why_errno = errno;
+    if (said_fd >= 0 && saved >= 0)
+        (void)dup2(saved, STDERR_FILENO);
+    char said[FS_WHY_MAX - 200] = "";
+    if (said_fd >= 0)
+        read_said(said_fd, said, sizeof(said));
+    if (err)
+        (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", d->mountpoint,
+                       *said ? said : strerror(why_errno));
+    else if (*said)
+        log_line(ENG_LOG_WARNING, "%s", said);
+    if (said_fd >= 0)
+        (void)close(said_fd);
+    if (saved >= 0)
+        (void)close(saved);
+    return err ? -EIO : 0;
+}
+
+static int loop(struct daemon_state *d)
+{
+    if (d->opt.single)
+        return fuse_session_loop(d->session);
+    struct fuse_loop_config *config = fuse_loop_cfg_create();
+    if (!config)
+        return -ENOMEM;
+    /* A thread waits while its batch is written or flushed: more of them than processors pay, but not many.
+     */
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned most = cpus < 4 ? 16 : cpus > 16 ? 64 : (unsigned)cpus * 4;
+    fuse_loop_cfg_set_clone_fd(config, 0);
+    fuse_loop_cfg_set_max_threads(config, most);
+    int err = fuse_session_loop_mt(d->session, config);
+    fuse_loop_cfg_destroy(config);
+    return err;
+}
+
+/* From a mounted session to its end. */
+static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    int err = mount_session(d, why);
+    if (err)
+        return err;
+    err = start_threads(d);
+    if (err) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot start threads: %s", strerror(-err));
+    } else {
+        err = loop(d);
+        if (err < 0)
+            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-err));
+        else
+            err = 0; /* >0: the number of a signal, handled */
+    }
+    atomic_store(&d->ended, true);
+    if (d->face.ctl)
+        ctl_interrupt_all(d->face.ctl);
+    fuse_session_unmount(d->session);
+    join_threads(d);
+    return err;
+}
+
+static int run_session(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    int err = session_args(d, &args);
+    if (!err) {
+        d->session = fuse_session_new(&args, &face_ops, sizeof(face_ops), &d->face);
+        if (!d->session)
+            err = -EINVAL;
+    }
+    fuse_opt_free_args(&args);
+    if (err) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot make a FUSE session: %s", strerror(-err));
+        return err;
+    }
+    return serve(d, why);
+}
+
+/* ---- store -------------------------------------------------------------- */
+
+static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    const struct eng_options options = {
+        .read_only = d->opt.read_only,
+        .segment_size = d->opt.segment_size,
+        .commit_ms = d->opt.commit_ms,
+        .lock_wait_ms = LOCK_WAIT_MS,
+        .log = log_engine,
+    };
+    char reason[256] = "";
+    int err = eng_open(d->store, &options, &d->face.eng, reason);
+    if (err)
+        (void)snprintf(why, FS_WHY_MAX, "%s", *reason ? reason : strerror(-err));
+    return err;
+}
+
+static int run(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    struct face *face = &d->face;
+    int err = open_store(d, why);
+    if (err)
+        return err;
+    if (d->opt.ctl != CTL_OFF && !(face->ctl = ctl_new(face))) {
+        (void)snprintf(why, FS_WHY_MAX, "out of memory");
+        err = -ENOMEM;
+    }
+    if (!err)
+        err = run_session(d, why);
+    /* The engine first: it may still answer writers that wait. */
+    int close_err = eng_close(face->eng);
+    if (close_err) {
+        log_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
+        if (!err)
+            (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s", d->store, strerror(-close_err));
+    }
+    if (d->session)
+        fuse_session_destroy(d->session);
+    ctl_free(face->ctl);
+    return err ? err : close_err;
+}
+
+/* ---- process ------------------------------------------------------------ */
+
+static void prepare_process(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    /* Nobody else may read the store past the modes of the mount. */
+    (void)umask(077);
+    /* File descriptors 0 to 2 must not become the store's files. */
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        (void)close(fd);
+}
+
+static void block_signals(void)
+{
+    struct sigaction wake = {.sa_handler = on_wake}, ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGUSR2, &wake, NULL); /* no SA_RESTART: it is there to interrupt */
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static bool lies_in(const char *path, const char *dir)
+{
+    size_t n = strlen(dir);
+    return strncmp(path, dir, n) == 0 && (path[n] == '/' || path[n] == '\0');
+}
+
+static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
+{
+    int err = mnt_absolute(d->opt.store, &d->store);
+    if (err) {
+        (void)snprintf(why, FS_WHY_MAX, "store %.300s: %s", d->opt.store, strerror(-err));
+        return err;
+    }
+    err = mnt_absolute(d->opt.mountpoint, &d->mountpoint);
+    if (err) {
+        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-err));
+        return err;
+    }
+    err = mnt_prepare(d->mountpoint, why);
+    if (!err && (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
+        (void)snprintf(why, FS_WHY_MAX, "store %.200s and mount point %.200s must not lie in one another",
+                       d->store, d->mountpoint);
+        err = -EINVAL;
+    }
+    return err;
+}
+
+static int start(struct daemon_state *d)
+{
+    char why[FS_WHY_MAX] = "";
+    int err = resolve(d, why);
+    if (!err && !d->opt.foreground) {
+        err = go_to_background(d);
+        if (err)
+            (void)snprintf(why, sizeof(why), "cannot go to the background: %s", strerror(-err));
+    }
+    if (!err) {
+        struct timespec now;
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        log_init(d->opt.foreground, d->opt.debug);
+        fuse_set_log_func(log_fuse);
+        block_signals();
+        d->main_thread = pthread_self();
+        d->face.opt = &d->opt;
+        d->face.store = d->store;
+        d->face.mountpoint = d->mountpoint;
+        d->face.uid = getuid();
+        d->face.gid = getgid();
+        d->face.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        if (!d->opt.foreground)
+            (void)chdir("/");
+        err = run(d, why);
+    }
+    if (err)
+        tell(d, *why ? why : strerror(-err));
+    else
+        log_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
+    free(d->store);
+    free(d->mountpoint);
+    return err ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct daemon_state d = {.ready_fd = -1, .face.hash_lock = PTHREAD_MUTEX_INITIALIZER};
+    char why[FS_WHY_MAX] = "";
+    prepare_process();
+    int code = 2;
+    if (opt_parse(argc, argv, &d.opt, why) != 0) {
+        (void)fprintf(stderr, "engramfs: %s\n", why);
+    } else if (d.opt.help) {
+        (void)fputs(opt_usage, stdout);
+        code = 0;
+    } else if (d.opt.version) {
+        (void)printf("engramfs %s, libfuse %s\n", ENG_VERSION, fuse_pkgversion());
+        code = 0;
+    } else {
+        code = start(&d);
+    }
+    opt_done(&d.opt);
+    return code;
+}

@@ -1,0 +1,177 @@
+/*
+ * mount.c - mount points: what lies on them, cleaning one whose daemon died,
+ * unmounting. No state, no locks.
+ */
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FSTYPE "fuse.engramfs"
+
+extern char **environ;
+
+int mnt_absolute(const char *path, char **ret_path)
+{
+    char *whole = realpath(path, NULL);
+    if (whole) {
+        *ret_path = whole;
+        return 0;
+    }
+    if (errno != ENOENT && errno != ENOTCONN)
+        return -errno;
+    /* The last component cannot be entered: resolve what comes before it. */
+    char *copy = strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = '\0';
+    char *slash = strrchr(copy, '/');
+    const char *base = slash ? slash + 1 : copy;
+    if (slash)
+        *slash = '\0';
+    char *parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+    int err = 0;
+    if (!parent)
+        err = -errno;
+    else if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        err = -ENOENT;
+    else if (asprintf(ret_path, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base) < 0)
+        err = -ENOMEM;
+    free(parent);
+    free(copy);
+    return err;
+}
+
+/* Undoes mountinfo's octal escapes (\040 and the like), in place. */
+static void unescape(char *s)
+{
+    char *out = s;
+    for (; *s; s++) {
+        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+            s[3] <= '7') {
+            *out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+            s += 3;
+        } else {
+            *out++ = *s;
+        }
+    }
+    *out = '\0';
+}
+
+/* Is the topmost mount on `path` one of ours? Its source goes to `source`. */
+static bool engramfs_on(const char *path, char *source, size_t cap)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    if (!f)
+        return false;
+    bool ours = false;
+    char *line = NULL;
+    size_t line_cap = 0;
+    while (getline(&line, &line_cap, f) > 0) {
+        char *fields[5] = {NULL}, *rest = line;
+        for (int i = 0; i < 5; i++)
+            fields[i] = strsep(&rest, " ");
+        char *dash = rest ? strstr(rest, " - ") : NULL;
+        if (!fields[4] || !dash)
+            continue;
+        unescape(fields[4]);
+        if (strcmp(fields[4], path) != 0)
+            continue;
+        rest = dash + 3;
+        const char *type = strsep(&rest, " ");
+        char *from = strsep(&rest, " ");
+        ours = strcmp(type, FSTYPE) == 0; /* the last line of a path is what one sees */
+        if (from)
+            unescape(from);
+        (void)snprintf(source, cap, "%s", from ? from : "?");
+    }
+    free(line);
+    (void)fclose(f);
+    return ours;
+}
+
+static int run_fusermount(bool lazy, const char *path)
+{
+    char program[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
+    char *copy = strdup(path);
+    if (!copy)
+        return -ENOMEM;
+    char *argv[7] = {program, unmount, quiet, NULL};
+    int n = 3;
+    if (lazy)
+        argv[n++] = detach;
+    argv[n++] = end;
+    argv[n++] = copy;
+    argv[n] = NULL;
+    posix_spawn_file_actions_t actions;
+    (void)posix_spawn_file_actions_init(&actions);
+    (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t pid;
+    int err = -posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    free(copy);
+    if (err)
+        return err;
+    int status;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return -errno;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+int mnt_unmount(const char *path)
+{
+    if (geteuid() != 0)
+        return run_fusermount(false, path);
+    return umount2(path, UMOUNT_NOFOLLOW) ? -errno : 0;
+}
+
+static int clean_stale(const char *path)
+{
+    if (geteuid() != 0)
+        return run_fusermount(true, path);
+    return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) ? -errno : 0;
+}
+
+static int complain(char why[FS_WHY_MAX], int err, const char *path, const char *what)
+{
+    (void)snprintf(why, FS_WHY_MAX, "mount point %s: %s", path, what);
+    return err;
+}
+
+int mnt_prepare(const char *path, char why[FS_WHY_MAX])
+{
+    char source[PATH_MAX];
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        if (errno != ENOTCONN || !engramfs_on(path, source, sizeof(source)))
+            return complain(why, -errno, path, strerror(errno));
+        int err = clean_stale(path);
+        if (err)
+            return complain(why, err, path,
+                            "its engramfs daemon is dead, and it could not be unmounted; "
+                            "unmount it as its owner or as root");
+        return mnt_prepare(path, why); /* there may have been several, one above the other */
+    }
+    if (engramfs_on(path, source, sizeof(source))) {
+        (void)snprintf(why, FS_WHY_MAX, "mount point %s: busy, %.200s is mounted there already", path,
+                       source);
+        return -EBUSY;
+    }
+    if (!S_ISDIR(st.st_mode))
+        return complain(why, -ENOTDIR, path, "not a directory");
+    if (geteuid() != 0 && access(path, W_OK) != 0)
+        return complain(why, -EACCES, path, "an ordinary user must be allowed to write there");
+    return 0;
+}

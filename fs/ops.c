@@ -1,0 +1,692 @@
+/*
+ * ops.c - each FUSE request: decode, call the engine, reply.
+ *
+ * No state but a buffer for each thread and two answers of INIT. No locks.
+ */
+#include <errno.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "face.h"
+
+/* What the kernel said at INIT; written before any other request is handled. */
+static bool kernel_has_no_open, kernel_has_no_opendir;
+
+const char *const face_op_names[FACE_OP_COUNT] = {
+#define FACE_OP_NAME(name) [FACE_##name] = #name,
+    FACE_OPS(FACE_OP_NAME)
+#undef FACE_OP_NAME
+};
+
+/* ---- helpers ------------------------------------------------------------ */
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+static __thread struct {
+    void *data;
+    size_t size;
+} thread_buffer;
+
+static void buffer_key_init(void)
+{
+    (void)pthread_key_create(&buffer_key, free);
+}
+
+void *face_buffer(size_t size)
+{
+    if (thread_buffer.size >= size && thread_buffer.data)
+        return thread_buffer.data;
+    (void)pthread_once(&buffer_once, buffer_key_init);
+    size_t rounded = (size + 65535) / 65536 * 65536;
+    free(thread_buffer.data);
+    thread_buffer.data = aligned_alloc(4096, rounded ? rounded : 65536);
+    thread_buffer.size = thread_buffer.data ? rounded : 0;
+    (void)pthread_setspecific(buffer_key, thread_buffer.data); /* freed when the thread ends */
+    return thread_buffer.data;
+}
+
+void face_reply_err(fuse_req_t req, enum face_op op, int err)
+{
+    if (err == -EBADMSG)
+        err = -EIO;
+    bool expected = (op == FACE_lookup && err == -ENOENT) || (op == FACE_getxattr && err == -ENODATA);
+    if (err && !expected)
+        atomic_fetch_add_explicit(&face_of(req)->errors[op], 1, memory_order_relaxed);
+    (void)fuse_reply_err(req, -err);
+}
+
+static struct timespec time_of(int64_t ns)
+{
+    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    if (ts.tv_nsec < 0) {
+        ts.tv_nsec += 1000000000;
+        ts.tv_sec--;
+    }
+    return ts;
+}
+
+/* Clamped to what 64 bits of nanoseconds hold: the years 1677 to 2262. */
+static int64_t ns_of(struct timespec ts)
+{
+    int64_t ns;
+    if (__builtin_mul_overflow((int64_t)ts.tv_sec, (int64_t)1000000000, &ns) ||
+        __builtin_add_overflow(ns, (int64_t)ts.tv_nsec, &ns))
+        return ts.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
+}
+
+void face_stat(const struct eng_attr *attr, struct stat *ret_st)
+{
+    memset(ret_st, 0, sizeof(*ret_st));
+    ret_st->st_ino = attr->ino;
+    ret_st->st_mode = attr->mode;
+    ret_st->st_nlink = attr->nlink;
+    ret_st->st_uid = attr->uid;
+    ret_st->st_gid = attr->gid;
+    ret_st->st_rdev = attr->rdev;
+    ret_st->st_size = (off_t)attr->size;
+    ret_st->st_blocks = (blkcnt_t)((attr->bytes + 511) / 512);
+    /* glibc sizes its getdents buffer by it: a large directory in few round trips. */
+    ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : 4096;
+    ret_st->st_atim = time_of(attr->atime);
+    ret_st->st_mtim = time_of(attr->mtime);
+    ret_st->st_ctim = time_of(attr->ctime);
+}
+
+static struct eng_caller caller(fuse_req_t req)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    return (struct eng_caller){.uid = ctx->uid, .gid = ctx->gid, .hold = true};
+}
+
+static void fill_entry(const struct eng_attr *attr, struct fuse_entry_param *e)
+{
+    memset(e, 0, sizeof(*e));
+    e->ino = attr->ino;
+    e->attr_timeout = e->entry_timeout = FACE_TIMEOUT;
+    face_stat(attr, &e->attr);
+}
+
+/* An entry that the engine holds for the kernel; the hold goes back if the kernel does not get it. */
+static void reply_entry(fuse_req_t req, const struct eng_attr *attr)
+{
+    struct eng *eng = face_of(req)->eng;
+    struct fuse_entry_param e;
+    fill_entry(attr, &e);
+    if (fuse_reply_entry(req, &e) < 0)
+        (void)eng_forget(eng, attr->ino, 1);
+}
+
+static void reply_created(fuse_req_t req, enum face_op op, int err, const struct eng_attr *attr)
+{
+    if (err)
+        face_reply_err(req, op, err);
+    else
+        reply_entry(req, attr);
+}
+
+/* May a name be made or removed here? The control directory and its name belong to the face. */
+static int check_name(fuse_ino_t parent, const char *name)
+{
+    return ctl_owns(parent) || ctl_reserved(parent, name) ? -EPERM : 0;
+}
+
+/* The same for names being made: .engram exists, unless it was switched off. */
+static int check_new_name(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    if (ctl_reserved(parent, name) && face_of(req)->ctl)
+        return -EEXIST;
+    return check_name(parent, name);
+}
+
+/* ---- session ------------------------------------------------------------ */
+
+static void want(struct fuse_conn_info *conn, unsigned cap, bool on)
+{
+    if (on && (conn->capable & cap))
+        conn->want |= cap;
+    else
+        conn->want &= ~cap;
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+    const struct face *face = userdata;
+    kernel_has_no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    kernel_has_no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+
+    want(conn, FUSE_CAP_ASYNC_READ, true);
+    want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
+    want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
+    want(conn, FUSE_CAP_READDIRPLUS, true);
+    want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
+    want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
+    want(conn, FUSE_CAP_WRITEBACK_CACHE, face->opt->writeback);
+
+    want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
+    want(conn, FUSE_CAP_AUTO_INVAL_DATA, false); /* the kernel sees every change itself */
+    want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
+    want(conn, FUSE_CAP_IOCTL_DIR, false);
+    want(conn, FUSE_CAP_POSIX_ACL, false);
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* the kernel drops suid and sgid by SETATTR */
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2, false);
+#endif
+    /* Most replies are small: copying them is cheaper than a pipe. */
+    want(conn, FUSE_CAP_SPLICE_READ, false);
+    want(conn, FUSE_CAP_SPLICE_WRITE, false);
+    want(conn, FUSE_CAP_SPLICE_MOVE, false);
+
+    conn->max_write = 1 << 20;
+    conn->max_background = 64;
+    conn->congestion_threshold = 48;
+    conn->time_gran = 1;
+}
+
+/* ---- names -------------------------------------------------------------- */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct face *face = face_of(req);
+    face_count(face, FACE_lookup);
+    if (ctl_owns(parent) || (ctl_reserved(parent, name) && face->ctl)) {
+        struct fuse_entry_param e;
+        int err = 0;
+        if (!ctl_owns(parent) || strcmp(name, ".") == 0)
+            ctl_dir_entry(face->ctl, &e);
+        else
+            err = ctl_lookup(face->ctl, name, &e);
+        if (err)
+            face_reply_err(req, FACE_lookup, err);
+        else if (fuse_reply_entry(req, &e) < 0)
+            ctl_forget(face->ctl, e.ino, 1);
+        return;
+    }
+    struct eng_attr attr;
+    const struct eng_caller who = caller(req);
+    int err = ctl_reserved(parent, name) ? -ENOENT : eng_lookup(face->eng, &who, parent, name, &attr);
+    if (err == -ENOENT) { /* kept by the kernel until the name is made */
+        const struct fuse_entry_param none = {.entry_timeout = FACE_TIMEOUT};
+        (void)fuse_reply_entry(req, &none);
+    } else if (err) {
+        face_reply_err(req, FACE_lookup, err);
+    } else {
+        reply_entry(req, &attr);
+    }
+}
+
+static void forget_one(struct face *face, fuse_ino_t ino, uint64_t n)
+{
+    if (!ctl_owns(ino))
+        (void)eng_forget(face->eng, ino, n);
+    else if (face->ctl)
+        ctl_forget(face->ctl, ino, n);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+    face_count(face_of(req), FACE_forget);
+    forget_one(face_of(req), ino, n);
+    fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+    face_count(face_of(req), FACE_forget);
+    for (size_t i = 0; i < count; i++)
+        forget_one(face_of(req), forgets[i].ino, forgets[i].nlookup);
+    fuse_reply_none(req);
+}
+
+static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
+                  const char *target, struct eng_attr *ret_attr)
+{
+    const struct eng_caller who = caller(req);
+    int err = check_new_name(req, parent, name);
+    return err ? err : eng_create(face_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+    face_count(face_of(req), FACE_mknod);
+    struct eng_attr attr;
+    if ((mode & S_IFMT) == 0)
+        mode |= S_IFREG;
+    reply_created(req, FACE_mknod, create(req, parent, name, mode, rdev, NULL, &attr), &attr);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    face_count(face_of(req), FACE_mkdir);
+    struct eng_attr attr;
+    mode = S_IFDIR | (mode & 07777);
+    reply_created(req, FACE_mkdir, create(req, parent, name, mode, 0, NULL, &attr), &attr);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+    face_count(face_of(req), FACE_symlink);
+    struct eng_attr attr;
+    reply_created(req, FACE_symlink, create(req, parent, name, S_IFLNK | 0777, 0, target, &attr), &attr);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                      struct fuse_file_info *fi)
+{
+    struct face *face = face_of(req);
+    face_count(face, FACE_create);
+    struct eng_attr attr;
+    mode = S_IFREG | (mode & 07777);
+    int err = create(req, parent, name, mode, 0, NULL, &attr);
+    if (err) {
+        face_reply_err(req, FACE_create, err);
+        return;
+    }
+    struct fuse_entry_param e;
+    fill_entry(&attr, &e);
+    fi->keep_cache = 1;
+    fi->noflush = 1;
+    if (fuse_reply_create(req, &e, fi) < 0)
+        (void)eng_forget(face->eng, attr.ino, 1);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+    face_count(face_of(req), FACE_link);
+    struct eng_attr attr;
+    const struct eng_caller who = caller(req);
+    int err = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
+    if (!err)
+        err = eng_link(face_of(req)->eng, &who, ino, parent, name, &attr);
+    reply_created(req, FACE_link, err, &attr);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    face_count(face_of(req), FACE_unlink);
+    int err = check_name(parent, name);
+    face_reply_err(req, FACE_unlink, err ? err : eng_unlink(face_of(req)->eng, parent, name));
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    face_count(face_of(req), FACE_rmdir);
+    int err = check_name(parent, name);
+    face_reply_err(req, FACE_rmdir, err ? err : eng_rmdir(face_of(req)->eng, parent, name));
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+                      const char *new_name, unsigned flags)
+{
+    face_count(face_of(req), FACE_rename);
+    const struct eng_caller who = caller(req);
+    int err = check_name(parent, name);
+    if (!err)
+        err = check_name(new_parent, new_name);
+    if (!err)
+        err = eng_rename(face_of(req)->eng, &who, parent, name, new_parent, new_name, flags);
+    face_reply_err(req, FACE_rename, err);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    face_count(face_of(req), FACE_readlink);
+    char target[ENG_SYMLINK_MAX + 1];
+    ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(face_of(req)->eng, ino, target, sizeof(target));
+    if (n < 0)
+        face_reply_err(req, FACE_readlink, (int)n);
+    else
+        (void)fuse_reply_readlink(req, target);
+}
+
+/* ---- attributes --------------------------------------------------------- */
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)fi;
+    struct face *face = face_of(req);
+    face_count(face, FACE_getattr);
+    struct stat st;
+    struct eng_attr attr;
+    int err;
+    if (ctl_owns(ino)) {
+        err = face->ctl ? ctl_getattr(face->ctl, ino, &st) : -ESTALE;
+    } else {
+        err = eng_getattr(face->eng, ino, &attr);
+        if (!err)
+            face_stat(&attr, &st);
+    }
+    if (err)
+        face_reply_err(req, FACE_getattr, err);
+    else
+        (void)fuse_reply_attr(req, &st, ctl_owns(ino) ? 0 : FACE_TIMEOUT);
+}
+
+/* `>` and touch are taken and mean nothing: the text is what the store says. */
+static void setattr_control(fuse_req_t req, fuse_ino_t ino, int to_set)
+{
+    struct ctl *ctl = face_of(req)->ctl;
+    struct stat st;
+    int err = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
+    if (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+        err = -EPERM;
+    if (err)
+        face_reply_err(req, FACE_setattr, err);
+    else
+        (void)fuse_reply_attr(req, &st, 0);
+}
+
+static unsigned set_mask(int to_set)
+{
+    static const struct {
+        int fuse;
+        unsigned eng;
+    } map[] = {
+        {FUSE_SET_ATTR_MODE, ENG_SET_MODE},   {FUSE_SET_ATTR_UID, ENG_SET_UID},
+        {FUSE_SET_ATTR_GID, ENG_SET_GID},     {FUSE_SET_ATTR_SIZE, ENG_SET_SIZE},
+        {FUSE_SET_ATTR_ATIME, ENG_SET_ATIME}, {FUSE_SET_ATTR_MTIME, ENG_SET_MTIME},
+#ifdef FUSE_SET_ATTR_CTIME
+        {FUSE_SET_ATTR_CTIME, ENG_SET_CTIME},
+#endif
+    };
+    unsigned mask = 0;
+    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+        if (to_set & map[i].fuse)
+            mask |= map[i].eng;
+    /* "now" is the engine's now; the kernel sends both flags with it. */
+    if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+        mask = (mask & ~(unsigned)ENG_SET_ATIME) | ENG_SET_ATIME_NOW;
+    if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+        mask = (mask & ~(unsigned)ENG_SET_MTIME) | ENG_SET_MTIME_NOW;
+    return mask;
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    (void)fi;
+    face_count(face_of(req), FACE_setattr);
+    if (ctl_owns(ino)) {
+        setattr_control(req, ino, to_set);
+        return;
+    }
+    struct eng_attr out, attr = {
+                             .mode = st->st_mode,
+                             .uid = st->st_uid,
+                             .gid = st->st_gid,
+                             .size = (uint64_t)st->st_size,
+                             .atime = ns_of(st->st_atim),
+                             .mtime = ns_of(st->st_mtim),
+                             .ctime = ns_of(st->st_ctim),
+                         };
+    int err = eng_setattr(face_of(req)->eng, ino, &attr, set_mask(to_set), &out);
+    if (err) {
+        face_reply_err(req, FACE_setattr, err);
+        return;
+    }
+    struct stat after;
+    face_stat(&out, &after);
+    (void)fuse_reply_attr(req, &after, FACE_TIMEOUT);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+    (void)ino;
+    face_count(face_of(req), FACE_statfs);
+    struct eng_statfs st;
+    int err = eng_statfs(face_of(req)->eng, &st);
+    if (err) {
+        face_reply_err(req, FACE_statfs, err);
+        return;
+    }
+    const struct statvfs out = {
+        .f_bsize = st.block_size,
+        .f_frsize = st.block_size,
+        .f_blocks = st.blocks,
+        .f_bfree = st.bfree,
+        .f_bavail = st.bavail,
+        .f_files = st.files,
+        .f_ffree = st.ffree,
+        .f_favail = st.ffree,
+        .f_namemax = ENG_NAME_MAX,
+    };
+    (void)fuse_reply_statfs(req, &out);
+}
+
+/* ---- open files: nothing is kept for them ------------------------------- */
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    const struct face *face = face_of(req);
+    face_count(face_of(req), FACE_open);
+    /* With a write-back cache control files must go past it, so that a verb's errno is write(2)'s. */
+    if (kernel_has_no_open && !face->opt->writeback) {
+        (void)fuse_reply_err(req, ENOSYS);
+        return;
+    }
+    fi->keep_cache = 1;
+    fi->noflush = 1;
+    fi->direct_io = ctl_owns(ino);
+    (void)fuse_reply_open(req, fi);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    face_count(face_of(req), FACE_opendir);
+    if (kernel_has_no_opendir) {
+        (void)fuse_reply_err(req, ENOSYS);
+        return;
+    }
+    fi->keep_cache = 1;
+    fi->cache_readdir = 1;
+    (void)fuse_reply_open(req, fi);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino, (void)fi;
+    face_count(face_of(req), FACE_flush);
+    (void)fuse_reply_err(req, ENOSYS);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino, (void)fi;
+    face_count(face_of(req), FACE_release);
+    (void)fuse_reply_err(req, 0);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino, (void)fi;
+    face_count(face_of(req), FACE_releasedir);
+    (void)fuse_reply_err(req, 0);
+}
+
+/* ---- content ------------------------------------------------------------ */
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    (void)fi;
+    struct face *face = face_of(req);
+    face_count(face, FACE_read);
+    if (ctl_owns(ino)) {
+        ctl_read(face->ctl, req, ino, size, off);
+        return;
+    }
+    void *buf = face_buffer(size);
+    ssize_t n = buf ? eng_read(face->eng, ino, buf, size, (uint64_t)off) : -ENOMEM;
+    if (n < 0)
+        face_reply_err(req, FACE_read, (int)n);
+    else
+        (void)fuse_reply_buf(req, buf, (size_t)n);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+                     struct fuse_file_info *fi)
+{
+    struct face *face = face_of(req);
+    face_count(face, FACE_write);
+    if (ctl_owns(ino)) {
+        if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
+            face_reply_err(req, FACE_write, -EINVAL);
+        else
+            ctl_write(face->ctl, req, ino, buf, size);
+        return;
+    }
+    ssize_t n = eng_write(face->eng, ino, buf, size, (uint64_t)off);
+    if (n < 0)
+        face_reply_err(req, FACE_write, (int)n);
+    else
+        (void)fuse_reply_write(req, (size_t)n);
+}
+
+/* Never ENOSYS: later fsyncs would succeed without being asked. */
+static void sync_inode(fuse_req_t req, enum face_op op, fuse_ino_t ino)
+{
+    face_count(face_of(req), op);
+    face_reply_err(req, op, ctl_owns(ino) ? 0 : eng_fsync(face_of(req)->eng, ino));
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)datasync, (void)fi;
+    sync_inode(req, FACE_fsync, ino);
+}
+
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)datasync, (void)fi;
+    sync_inode(req, FACE_fsyncdir, ino);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
+{
+    (void)fi;
+    face_count(face_of(req), FACE_fallocate);
+    int err = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                  ? -EOPNOTSUPP
+                  : eng_fallocate(face_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    face_reply_err(req, FACE_fallocate, err);
+}
+
+static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
+{
+    struct stat st;
+    int err = ctl_getattr(ctl, ino, &st);
+    if (err)
+        return err;
+    if (off < 0 || off >= st.st_size)
+        return -ENXIO;
+    *ret_offset = whence == SEEK_DATA ? (uint64_t)off : (uint64_t)st.st_size;
+    return 0;
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+    (void)fi;
+    struct face *face = face_of(req);
+    face_count(face, FACE_lseek);
+    uint64_t found;
+    int err = ctl_owns(ino) ? seek_control(face->ctl, ino, off, whence, &found)
+                            : eng_seek(face->eng, ino, (uint64_t)off, whence, &found);
+    if (err)
+        face_reply_err(req, FACE_lseek, err);
+    else
+        (void)fuse_reply_lseek(req, (off_t)found);
+}
+
+/*
+ * Copies through a buffer, at most 16 MiB a request (a short count is
+ * allowed, and keeps the request from lasting): saves the round trips and the
+ * page cache, not the bytes.
+ */
+static ssize_t copy_range(struct eng *eng, fuse_ino_t in, uint64_t off_in, fuse_ino_t out, uint64_t off_out,
+                          size_t len)
+{
+    enum { CHUNK = 1 << 20, MOST = 16 << 20 };
+    char *buf = face_buffer(CHUNK);
+    if (!buf)
+        return -ENOMEM;
+    size_t done = 0, most = len < MOST ? len : MOST;
+    while (done < most) {
+        size_t want_now = most - done < CHUNK ? most - done : CHUNK;
+        ssize_t n = eng_read(eng, in, buf, want_now, off_in + done);
+        if (n > 0)
+            n = eng_write(eng, out, buf, (size_t)n, off_out + done);
+        if (n < 0)
+            return done ? (ssize_t)done : n;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, struct fuse_file_info *fi_in,
+                               fuse_ino_t out, off_t off_out, struct fuse_file_info *fi_out, size_t len,
+                               int flags)
+{
+    (void)fi_in, (void)fi_out;
+    struct face *face = face_of(req);
+    face_count(face, FACE_copy_file_range);
+    ssize_t n = -EOPNOTSUPP; /* the kernel copies by itself then */
+    if (flags == 0 && !ctl_owns(in) && !ctl_owns(out))
+        n = copy_range(face->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
+    if (n < 0)
+        face_reply_err(req, FACE_copy_file_range, (int)n);
+    else
+        (void)fuse_reply_write(req, (size_t)n);
+}
+
+static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
+                     unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
+{
+    (void)ino, (void)cmd, (void)arg, (void)fi, (void)flags, (void)in_buf, (void)in_size, (void)out_size;
+    face_count(face_of(req), FACE_ioctl);
+    (void)fuse_reply_err(req, ENOTTY);
+}
+
+/* Locks of all kinds are left out on purpose: the kernel keeps them, there is one kernel only. */
+const struct fuse_lowlevel_ops face_ops = {
+    .init = op_init,
+    .lookup = op_lookup,
+    .forget = op_forget,
+    .forget_multi = op_forget_multi,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
+    .readlink = op_readlink,
+    .mknod = op_mknod,
+    .mkdir = op_mkdir,
+    .unlink = op_unlink,
+    .rmdir = op_rmdir,
+    .symlink = op_symlink,
+    .rename = op_rename,
+    .link = op_link,
+    .open = op_open,
+    .read = op_read,
+    .write = op_write,
+    .flush = op_flush,
+    .release = op_release,
+    .fsync = op_fsync,
+    .opendir = op_opendir,
+    .readdir = dir_readdir,
+    .readdirplus = dir_readdirplus,
+    .releasedir = op_releasedir,
+    .fsyncdir = op_fsyncdir,
+    .statfs = op_statfs,
+    .setxattr = xattr_set,
+    .getxattr = xattr_get,
+    .listxattr = xattr_list,
+    .removexattr = xattr_remove,
+    .create = op_create,
+    .ioctl = op_ioctl,
+    .fallocate = op_fallocate,
+    .lseek = op_lseek,
+    .copy_file_range = op_copy_file_range,
+};
