@@ -327,6 +327,28 @@ Test(btree, delete_all_at_random)
     delete_all(ORDER_RANDOM);
 }
 
+/* The first key of an inner node goes stale when its first child goes; a merge must not take it for a bound.
+ */
+Test(btree, merge_of_inner_nodes_keeps_the_bound)
+{
+    enum { LEAF = 13, INNER = 63 * LEAF };
+    MUST(btree_init(&tree, pool, 64) == 0);
+    for (uint64_t i = 0; i < 3 * INNER; i++)
+        check_put((struct bkey){1, 10 * i}, i);
+    MUST(leaf_capacity() == LEAF && tree.depth == 3);
+    for (uint64_t i = INNER; i < INNER + LEAF; i++) /* the first leaf of the second inner node */
+        check_del((struct bkey){1, 10 * i});
+    check_put((struct bkey){1, 10 * INNER + 5}, 7); /* now in what was the second leaf */
+    uint32_t nodes = nodes_in_use();
+    for (uint64_t i = 5 * LEAF; i < INNER; i++)
+        check_del((struct bkey){1, 10 * i});
+    for (uint64_t i = INNER + 5 * LEAF; i < 2 * INNER; i++)
+        check_del((struct bkey){1, 10 * i});
+    MUST(nodes - nodes_in_use() == 58 + 58 + 1);
+    check_near(&tree, &now, (struct bkey){1, 10 * INNER + 5});
+    check_whole(&tree, &now);
+}
+
 /* ---- freezes ------------------------------------------------------------ */
 
 #define VIEWS 5
@@ -554,6 +576,27 @@ Test(btree, a_node_reached_many_times_ends_the_walk)
     MUST(c.n <= 63);
     uint64_t rng = test_seed();
     write_damaged(&rng);
+}
+
+/* A free chain that holds nodes in use: an insertion is handed its own way down. */
+Test(btree, a_free_chain_through_the_tree_is_noticed)
+{
+    MUST(btree_init(&tree, pool, 64) == 0);
+    for (uint32_t i = 0; i < 13 * 63 * 2; i++) /* every node on the right side is full, but the root */
+        MUST(put((struct bkey){1, i}, i) == 0);
+    MUST(tree.depth == 3);
+    image_save();
+    for (uint32_t i = 1; i < image.tree.nodes.used; i++) {
+        image_load();
+        tree.nodes.free_head = i;
+        tree.nodes.n_free = 1;
+        MUST(btree_validate(&tree) == -EBADMSG);
+        int r = put((struct bkey){2, 0}, 0);
+        MUST(r == 0 || r == -EBADMSG);
+        MUST(i != tree.root || r == -EBADMSG);
+        uint64_t rng = i;
+        (void)read_damaged(&rng);
+    }
 }
 
 Test(btree, impossible_trees_are_refused)

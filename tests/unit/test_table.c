@@ -460,6 +460,19 @@ Test(table, load_replaces_the_contents)
     cr_assert_eq(t.n_chunks, 5, "refused: as it was");
 }
 
+Test(table, loaded_chunks_are_zero_also_when_used_before)
+{
+    static const uint8_t zeros[TABLE_CHUNK_SIZE];
+    fill(64, 31); /* with the one of the next table all 32 of a slab */
+    for (uint32_t i = 1; i < t.used; i++)
+        memset(mut_one(i), 0xff, 64);
+    table_done(&t);
+    MUST(table_init(&t, pool, 64) == 0);
+    MUST(table_load_begin(&t, 30) == 0);
+    for (uint32_t c = 0; c < t.n_chunks; c++)
+        MUST(memcmp(t.chunks[c], zeros, sizeof(zeros)) == 0);
+}
+
 static void chain(uint32_t i, uint32_t next)
 {
     memcpy(t.chunks[i >> t.chunk_shift] + (i & 1023) * 64, &next, sizeof(next));
