@@ -44,6 +44,7 @@ struct daemon_state {
     char *store, *mountpoint; /* absolute */
     struct fuse_session *session;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
+    bool logging; /* log_init() was called */
     pthread_t main_thread, signal_thread, probe_thread;
     bool has_signal_thread, has_probe_thread;
     _Atomic bool ended;   /* set by main after the loop, read by the signal thread */
@@ -73,6 +74,8 @@ static void notify_systemd(const char *state)
 /* Once: to the parent, or to stderr. `why` NULL: the mount answers. */
 static void tell(struct daemon_state *d, const char *why)
 {
+    if (why && d->logging && !d->opt.foreground)
+        log_line(ENG_LOG_ERROR, "%s", why);
     if (d->ready_fd >= 0) {
         char message[FS_WHY_MAX + 1] = {why ? 'E' : 'R'};
         if (why)
@@ -86,8 +89,6 @@ static void tell(struct daemon_state *d, const char *why)
     }
     if (!why)
         notify_systemd("READY=1");
-    else if (!d->opt.foreground)
-        log_line(ENG_LOG_ERROR, "%s", why);
 }
 
 /* The parent's part of going to the background; returns its exit code. */
@@ -297,7 +298,12 @@ static int mount_session(struct daemon_state *d, char why[FS_WHY_MAX])
     char said[FS_WHY_MAX - 200] = "";
     if (said_fd >= 0)
         read_said(said_fd, said, sizeof(said));
-    if (err)
+    if (err && access("/dev/fuse", R_OK | W_OK) != 0)
+        (void)snprintf(why, FS_WHY_MAX,
+                       "cannot mount on %.150s: /dev/fuse: %s; is the fuse module loaded, and may this user "
+                       "open it (mode 0666 is usual)?",
+                       d->mountpoint, strerror(errno));
+    else if (err)
         (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", d->mountpoint,
                        *said ? said : strerror(why_errno));
     else if (*said)
@@ -484,6 +490,7 @@ static int start(struct daemon_state *d)
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
         log_init(d->opt.foreground, d->opt.debug);
+        d->logging = true;
         fuse_set_log_func(log_fuse);
         block_signals();
         d->main_thread = pthread_self();

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -154,9 +155,10 @@ int mnt_prepare(const char *path, char why[FS_WHY_MAX])
 {
     char source[PATH_MAX];
     struct stat st;
-    if (stat(path, &st) != 0) {
-        if (errno != ENOTCONN || !engramfs_on(path, source, sizeof(source)))
-            return complain(why, -errno, path, strerror(errno));
+    struct statvfs fs;
+    /* stat(2) may be answered from the kernel's cache after the daemon has died; statfs(2) never is. */
+    bool ours = engramfs_on(path, source, sizeof(source));
+    if (ours && statvfs(path, &fs) != 0 && errno == ENOTCONN) {
         int err = clean_stale(path);
         if (err)
             return complain(why, err, path,
@@ -164,11 +166,13 @@ int mnt_prepare(const char *path, char why[FS_WHY_MAX])
                             "unmount it as its owner or as root");
         return mnt_prepare(path, why); /* there may have been several, one above the other */
     }
-    if (engramfs_on(path, source, sizeof(source))) {
+    if (ours) {
         (void)snprintf(why, FS_WHY_MAX, "mount point %s: busy, %.200s is mounted there already", path,
                        source);
         return -EBUSY;
     }
+    if (stat(path, &st) != 0)
+        return complain(why, -errno, path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return complain(why, -ENOTDIR, path, "not a directory");
     if (geteuid() != 0 && access(path, W_OK) != 0)
