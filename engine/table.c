@@ -34,9 +34,9 @@
 /* Idle dirty chunks kept for the next copies: copying to memory that is there is faster than faulting it in.
  */
 #define DIRTY_KEEP 64
-/* Giving a chunk back costs some microseconds under the exclusive lock: only so many at a time. */
+/* Giving a chunk back costs up to 50 microseconds, under the exclusive lock: only so many at a time. */
 #define TRIM_AT_THAW 64
-#define TRIM_AT_RESERVE 2
+#define TRIM_AT_RESERVE 1
 
 struct grave {
     uint8_t *chunk;
@@ -238,7 +238,8 @@ uint64_t pool_overdrafts(const struct table_pool *pool)
 
 size_t pool_trim(struct table_pool *pool, size_t max)
 {
-    while (pool->n_dirty > DIRTY_KEEP && max-- > 0) {
+    size_t keep = DIRTY_KEEP + pool->n_taken / DIRTY_KEEP_SHARE;
+    while (pool->n_dirty > keep && max-- > 0) {
         uint8_t *chunk = pool->dirty[--pool->n_dirty];
         if (madvise(chunk, TABLE_CHUNK_SIZE, MADV_DONTNEED) < 0) {
             /* Locked memory cannot be given back: zero it, so that at least the promise of clean holds. */
@@ -248,7 +249,7 @@ size_t pool_trim(struct table_pool *pool, size_t max)
         }
         pool->clean[pool->n_clean++] = chunk;
     }
-    return pool->n_dirty > DIRTY_KEEP ? pool->n_dirty - DIRTY_KEEP : 0;
+    return pool->n_dirty > keep ? pool->n_dirty - keep : 0;
 }
 
 /* ---- freezes ------------------------------------------------------------ */
