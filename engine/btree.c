@@ -513,12 +513,11 @@ static int take_out(struct btree *t, const struct step *path, uint32_t pos)
             }
             break;
         }
+        /* What the parent loses: this child, its right neighbour, or this one again, merged into the left. */
         uint32_t at = path[i - 1].at;
-        if (empty)
-            pos = at;
-        else if (merge(t, path[i - 1].node, level, at))
+        if (!empty && merge(t, path[i - 1].node, level, at))
             pos = at + 1;
-        else if (at > 0 && merge(t, path[i - 1].node, level, at - 1))
+        else if (empty || (at > 0 && merge(t, path[i - 1].node, level, at - 1)))
             pos = at;
         else
             break;
