@@ -501,9 +501,11 @@ int table_freeze(const struct table *t, struct table *view)
         return -ENOMEM;
     }
     v.n_chunks = t->n_chunks;
-    memcpy(v.chunks, t->chunks, t->n_chunks * sizeof(*t->chunks));
-    memcpy(v.births, t->births, t->n_chunks * sizeof(*t->births));
-    memcpy(v.refs, t->refs, t->n_chunks * sizeof(*t->refs));
+    if (t->n_chunks > 0) { /* else there are no arrays: a table that is zeroed, not initialised */
+        memcpy(v.chunks, t->chunks, t->n_chunks * sizeof(*t->chunks));
+        memcpy(v.births, t->births, t->n_chunks * sizeof(*t->births));
+        memcpy(v.refs, t->refs, t->n_chunks * sizeof(*t->refs));
+    }
     *view = v;
     return 0;
 }

@@ -139,7 +139,7 @@ static void check_near(const struct btree *t, const struct model *m, struct bkey
 {
     uint32_t at = model_find(m, key);
     uint8_t value[BTREE_VALUE_MAX];
-    struct bkey got;
+    struct bkey got = {0};
     int r = btree_ceil(t, key, &got, value);
     check_found(t, at < m->n ? &m->e[at] : NULL, r, got, value);
     r = btree_floor(t, key, &got, value);
