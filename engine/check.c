@@ -1,0 +1,105 @@
+/*
+ * check.c - eng_check(): the index against itself, and every live extent
+ * against its checksums. Holds the log lock while the index is walked, so
+ * that nothing changes underneath; content is read afterwards, under no lock.
+ */
+#include "worker.h"
+
+#include <stdio.h>
+
+struct checker {
+    struct eng *eng;
+    void (*problem)(void *arg, const char *line);
+    void *arg;
+    struct eng_check_report report;
+};
+
+static void found(void *arg, const char *line)
+{
+    struct checker *c = arg;
+    c->report.problems++;
+    if (c->problem)
+        c->problem(c->arg, line);
+}
+
+static void check_index(struct checker *c)
+{
+    struct eng *eng = c->eng;
+    const struct index *idx = &eng->idx;
+    pthread_mutex_lock(&eng->log.lock);
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        if (table_validate_free(index_table(&eng->idx, i)) != 0)
+            found(c, "index: the list of free records of a table is broken");
+    }
+    if (heap_validate(&idx->heap) != 0)
+        found(c, "index: the heap is broken");
+    if (btree_validate(&idx->dirs) != 0 || btree_validate(&idx->extents) != 0)
+        found(c, "index: a tree is broken");
+    int64_t n = index_verify(idx, true, found, c);
+    if (n < 0)
+        found(c, "out of memory while checking");
+    c->report.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
+    c->report.dentries = idx->s.n_names;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        c->report.segments += seg->id != 0;
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+}
+
+/* The headers of segment files: recovery needs those of the log, salvage all. */
+static void check_segment_file(struct checker *c, uint32_t id)
+{
+    struct segment *seg;
+    struct segment_header h;
+    char line[128];
+    int r = arena_pin(&c->eng->arena, id, &seg);
+    if (!r) {
+        ssize_t n = io_pread_full(seg->file, c->eng->io->ops, &h, sizeof h, 0);
+        r = n < 0 ? (int)n : (size_t)n < sizeof h ? -EBADMSG : segment_header_check(&h, c->eng->sb.uuid, id);
+        arena_unpin(seg);
+    }
+    if (r) {
+        snprintf(line, sizeof line, "segment s%08x.seg: %s", id,
+                 r == -EBADMSG ? "header is damaged" : strerror(-r));
+        found(c, line);
+    }
+}
+
+static int check_one_file(void *arg, const struct eng_segment_info *info)
+{
+    check_segment_file(arg, (uint32_t)info->id);
+    return 0;
+}
+
+static void report_damage(void *arg, const struct eng_damage *d)
+{
+    char line[1300];
+    snprintf(line, sizeof line, "%s (inode %llu): segment s%08llx.seg, offset %llu: %s",
+             d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
+             (unsigned long long)d->offset, d->reason);
+    found(arg, line);
+}
+
+int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
+              struct eng_check_report *ret_report)
+{
+    struct checker c = {.eng = eng, .problem = problem, .arg = arg};
+    struct eng_scrub_report scrub = {0};
+    struct job job;
+    check_index(&c);
+    int r = eng_segments(eng, check_one_file, &c);
+    if (!r) {
+        job_init(&job);
+        r = scrub_run(eng, &job, &scrub);
+        job_done(&job);
+    }
+    if (!r)
+        r = eng_damaged(eng, report_damage, &c);
+    if (r)
+        return r;
+    c.report.extents = scrub.extents;
+    c.report.bytes = scrub.bytes_done;
+    *ret_report = c.report;
+    return 0;
+}

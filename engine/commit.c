@@ -1,0 +1,277 @@
+/*
+ * commit.c - the life of a mutation: validated under the log lock, written as
+ * one batch, then published in the index under the exclusive index lock (I2).
+ * Nothing is published before it was written whole, so a failed write needs no
+ * undoing (I8). Also the freeing of orphans and of empty segments.
+ */
+#include "engine_impl.h"
+
+#define ORPHANS_PER_BATCH 64u
+
+int eng_begin(struct eng *eng)
+{
+    if (eng_is_read_only(eng))
+        return -EROFS;
+    pthread_mutex_lock(&eng->log.lock);
+    return 0;
+}
+
+void eng_end(struct eng *eng)
+{
+    pthread_mutex_unlock(&eng->log.lock);
+    if (eng->worker && checkpoint_due(eng))
+        eng_worker_poke(eng);
+}
+
+/* ---- orphans -------------------------------------------------------------- */
+
+void eng_queue_orphan(struct eng *eng, uint64_t ino)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    if (array_grow(&eng->orphans, &eng->cap_orphans, eng->n_orphans + 1, sizeof *eng->orphans) == 0)
+        eng->orphans[eng->n_orphans++] = ino; /* without memory it waits for the next recovery */
+    pthread_mutex_unlock(&eng->misc_lock);
+}
+
+static bool txn_frees(const struct txn *txn, uint64_t ino)
+{
+    for (size_t i = txn->n_ops; i-- > 0 && txn->ops[i].type == OP_FREE;) {
+        if (txn->ops[i].ino == ino)
+            return true;
+    }
+    return false;
+}
+
+/* Adds the freeing of some queued orphans to the transaction; *ret_taken of the queue's head are dealt with.
+ */
+static int stage_orphans(struct eng *eng, struct txn *txn, size_t *ret_taken)
+{
+    uint64_t inos[ORPHANS_PER_BATCH];
+    pthread_mutex_lock(&eng->misc_lock);
+    size_t n = MIN_OF(eng->n_orphans, (size_t)ORPHANS_PER_BATCH);
+    if (n)
+        memcpy(inos, eng->orphans, n * sizeof *inos);
+    pthread_mutex_unlock(&eng->misc_lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct inode_rec *inode = index_inode(&eng->idx, inos[i]);
+        if (!inode || inode->nlink || index_holds(&eng->idx, ino_slot(inos[i])) || txn_frees(txn, inos[i]))
+            continue;
+        struct op *op = txn_op(txn, OP_FREE);
+        if (!op)
+            return -ENOMEM;
+        op->ino = inos[i];
+    }
+    *ret_taken = n;
+    return 0;
+}
+
+static void drop_orphans(struct eng *eng, size_t n)
+{
+    if (!n)
+        return;
+    pthread_mutex_lock(&eng->misc_lock);
+    eng->n_orphans -= n;
+    memmove(eng->orphans, eng->orphans + n, eng->n_orphans * sizeof *eng->orphans);
+    pthread_mutex_unlock(&eng->misc_lock);
+}
+
+static bool orphans_queued(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    bool any = eng->n_orphans > 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    return any;
+}
+
+int eng_flush_orphans(struct eng *eng)
+{
+    int r = 0;
+    while (!r && orphans_queued(eng)) {
+        CLEANUP_TXN struct txn txn = {0};
+        r = eng_begin(eng);
+        if (r)
+            break;
+        r = eng_commit(eng, &txn);
+        eng_end(eng);
+    }
+    return r;
+}
+
+/* ---- commit ---------------------------------------------------------------- */
+
+/* Memory for the ops, a segment to write to, and that segment's record: all that may fail before the write.
+ */
+static int prepare(struct eng *eng, struct txn *txn)
+{
+    struct log *log = &eng->log;
+    if (log_wants_segment_locked(log, log_batch_size(txn))) {
+        int r = log_new_segment_locked(log);
+        if (r)
+            return r;
+    }
+    pthread_rwlock_wrlock(&eng->index_lock);
+    int r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
+    if (!r)
+        r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return r;
+}
+
+/* Carries the written batch over into the index. */
+static int publish(struct eng *eng, const struct txn *txn)
+{
+    int r = 0;
+    uint64_t lost = 0, moved = 0;
+    pthread_rwlock_wrlock(&eng->index_lock);
+    for (size_t i = 0; i < txn->n_ops && r >= 0; i++) {
+        r = index_apply(&eng->idx, &txn->ops[i], eng->log.seq);
+        if (txn->ops[i].type == OP_RELOCATE)
+            ++*(r > 0 ? &lost : &moved);
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+    COUNT(eng, relocations, moved);
+    COUNT(eng, relocations_lost, lost);
+    if (r >= 0)
+        return 0;
+    eng_turn_read_only(eng, "batch %llu does not fit the index (%s); mount again to recover from the log",
+                       (unsigned long long)eng->log.seq, strerror(-r));
+    return -EIO;
+}
+
+int eng_commit(struct eng *eng, struct txn *txn)
+{
+    size_t orphans = 0;
+    int r = stage_orphans(eng, txn, &orphans);
+    if (!r && txn->n_ops) {
+        r = prepare(eng, txn);
+        if (!r)
+            r = log_append_locked(&eng->log, txn);
+        if (!r) {
+            fault_point(&eng->hook, FP_LOG_WRITTEN);
+            r = publish(eng, txn);
+        }
+    }
+    if (!r)
+        drop_orphans(eng, orphans);
+    return r;
+}
+
+/* ---- durability -------------------------------------------------------------- */
+
+int eng_flush(struct eng *eng)
+{
+    uint64_t t0 = mono_ns();
+    bool flushed;
+    int r = log_sync(&eng->log, &flushed);
+    if (flushed) {
+        pthread_mutex_lock(&eng->misc_lock);
+        hist_add(&eng->sync_seconds, (double)(mono_ns() - t0) / 1e9);
+        pthread_mutex_unlock(&eng->misc_lock);
+    }
+    if (r && !eng->opt.read_only) {
+        COUNT(eng, sync_errors, 1);
+        if (__atomic_load_n(&eng->log.failed, __ATOMIC_ACQUIRE))
+            eng_turn_read_only(eng,
+                               "flushing the store failed (%s): what was not yet durable may be lost; "
+                               "mount again to recover",
+                               strerror(-r));
+    }
+    return r;
+}
+
+int eng_sync(struct eng *eng)
+{
+    if (eng->opt.read_only)
+        return 0;
+    int r = eng_is_read_only(eng) ? 0 : eng_flush_orphans(eng);
+    int r2 = eng_flush(eng);
+    return r2 ? -EIO : r;
+}
+
+int eng_fsync(struct eng *eng, uint64_t ino)
+{
+    (void)ino; /* one log: what came before becomes durable with it */
+    if (eng->opt.read_only)
+        return 0;
+    return eng_flush(eng) ? -EIO : 0;
+}
+
+/* ---- empty segments ------------------------------------------------------------ */
+
+/* I4: whether nothing can need the segment any more. */
+static bool may_retire(const struct seg_rec *seg, uint64_t durable, uint64_t oldest)
+{
+    if (seg->live)
+        return false;
+    if (seg->death_seq > durable && !MUTANT(RETIRE_UNSYNCED))
+        return false;
+    return seg->last_seq <= oldest || MUTANT(RETIRE_YOUNG);
+}
+
+/* The next segment from record *at on that may go: its id, or 0. */
+static uint32_t next_empty(struct eng *eng, uint32_t *at)
+{
+    uint64_t durable = log_durable(&eng->log);
+    uint64_t oldest = __atomic_load_n(&eng->oldest_ckpt_seq, __ATOMIC_ACQUIRE);
+    for (; *at < eng->idx.segs.used; ++*at) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, *at);
+        bool active = eng->log.active && eng->log.active->id == seg->id;
+        if (seg->id && !active && may_retire(seg, durable, oldest))
+            return seg->id;
+    }
+    return 0;
+}
+
+/* Under the log lock: unlinks one segment. False when there is none left from record *at on. */
+static bool reclaim_one_locked(struct eng *eng, uint32_t *at, unsigned *n)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    bool held = eng->holds > 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    uint32_t id = held ? 0 : next_empty(eng, at);
+    if (!id)
+        return false;
+    ++*at;
+    if (arena_retire(&eng->arena, id) == -EBUSY)
+        return true; /* pinned: the next call */
+    pthread_rwlock_wrlock(&eng->index_lock);
+    if (pool_reserve(eng->idx.pool, 2) == 0)
+        index_drop_segment(&eng->idx, id);
+    pthread_rwlock_unlock(&eng->index_lock);
+    ++*n;
+    return true;
+}
+
+unsigned eng_reclaim(struct eng *eng)
+{
+    unsigned n = 0;
+    uint32_t at = 1;
+    bool more = !eng_is_read_only(eng);
+    while (more) {
+        pthread_mutex_lock(&eng->log.lock);
+        more = reclaim_one_locked(eng, &at, &n);
+        pthread_mutex_unlock(&eng->log.lock);
+    }
+    return n;
+}
+
+int eng_hold(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->log.lock); /* so that no unlinking is under way when this returns */
+    pthread_mutex_lock(&eng->misc_lock);
+    eng->holds++;
+    pthread_mutex_unlock(&eng->misc_lock);
+    pthread_mutex_unlock(&eng->log.lock);
+    return 0;
+}
+
+int eng_release(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    int r = eng->holds ? 0 : -EINVAL;
+    eng->holds -= r == 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (!r)
+        (void)eng_reclaim(eng);
+    return r;
+}

@@ -1,0 +1,694 @@
+/*
+ * compact.c - moving survivors out of segments that hold garbage.
+ *
+ *   prepare   free orphans, seal the active segment, write checkpoints until no
+ *             victim's metadata is needed by recovery (I4), choose victims
+ *   copy      survivors, verified first (I5), into a segment of their own
+ *   install   that segment made durable, then relocations through the log in
+ *             small batches, each compared with what the index says now (I3)
+ *   retire    deaths made durable, emptied victims unlinked (I4)
+ *
+ * Nothing is ever put back: until a relocation is installed the old place is valid, and
+ * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, two
+ * buffers, one output segment at a time, retired after each.
+ *
+ * Locks: none held across steps; log.lock and index_lock as a mutation has them.
+ */
+#include "compact.h"
+#include "policy.h"
+
+#include <stdio.h>
+
+#define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
+#define WINDOW (1u << 20)          /* read buffer */
+#define WINDOW_GAP (32u << 10)     /* dead bytes that are read rather than skipped */
+#define STEP_REFS 256u             /* copied between two passes of the gate, and installed in one batch */
+#define ROUNDS_MAX 4u              /* for extents that were split or changed while they were copied */
+
+/* ---- collecting ------------------------------------------------------------------ */
+
+struct collector {
+    struct eng *eng;
+    const uint8_t *wanted;
+    size_t n_wanted, max;
+    struct extent_ref *refs;
+    size_t n, cap;
+    struct bkey next; /* where the tree scan goes on */
+    unsigned slice;
+};
+
+static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
+{
+    if (c->wanted && (loc->seg >= c->n_wanted || !c->wanted[loc->seg]))
+        return 0;
+    int r = array_grow(&c->refs, &c->cap, c->n + 1, sizeof *c->refs);
+    if (!r)
+        c->refs[c->n++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
+    return r;
+}
+
+static int collect_inode(struct collector *c, uint32_t slot)
+{
+    const struct inode_rec *inode = index_slot(&c->eng->idx, slot);
+    struct xattr_view view;
+    int r = 0;
+    if (!inode)
+        return 0;
+    if (inode->flags & INODE_INLINE)
+        r = collect(c, index_ino(inode, slot), 0, &inode->first);
+    for (uint32_t x = inode->xattrs; x && !r && index_xattr(&c->eng->idx, x, &view); x = view.next) {
+        if (view.in_arena)
+            r = collect(c, index_ino(inode, slot), EXTENT_XATTR_OFF, &view.loc);
+    }
+    return r;
+}
+
+static int collect_mapped(void *arg, struct bkey key, const void *value)
+{
+    struct collector *c = arg;
+    const struct inode_rec *inode = index_slot(&c->eng->idx, key.a);
+    struct locator loc;
+    if (c->slice == 0) {
+        c->next = key;
+        return 1;
+    }
+    c->slice--;
+    memcpy(&loc, value, sizeof loc);
+    return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct locator *x = &((const struct extent_ref *)a)->from,
+                         *y = &((const struct extent_ref *)b)->from;
+    if (x->seg != y->seg)
+        return x->seg < y->seg ? -1 : 1;
+    if (x->off8 != y->off8)
+        return x->off8 < y->off8 ? -1 : 1;
+    return (x->skip > y->skip) - (x->skip < y->skip);
+}
+
+int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
+                        struct extent_ref **ret_refs, size_t *ret_n)
+{
+    struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted, .max = max};
+    int r = 0;
+    bool more = true;
+    for (uint32_t slot = 1; more && !r && c.n < max;) { /* what stands in inodes */
+        pthread_rwlock_rdlock(&eng->index_lock);
+        for (unsigned i = 0; i < 1024 && slot < eng->idx.inodes.used && !r; i++)
+            r = collect_inode(&c, slot++);
+        more = slot < eng->idx.inodes.used;
+        pthread_rwlock_unlock(&eng->index_lock);
+    }
+    more = true;
+    while (more && !r && c.n < max) { /* and in the tree */
+        c.slice = 4096;
+        pthread_rwlock_rdlock(&eng->index_lock);
+        r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);
+        pthread_rwlock_unlock(&eng->index_lock);
+        more = r == 1;
+        r = r == 1 ? 0 : r;
+    }
+    if (r) {
+        free(c.refs);
+        return r;
+    }
+    if (c.n)
+        qsort(c.refs, c.n, sizeof *c.refs, by_place);
+    *ret_refs = c.refs;
+    *ret_n = c.n;
+    return 0;
+}
+
+/* ---- victims ------------------------------------------------------------------------ */
+
+struct compact {
+    struct eng *eng;
+    struct job *job;
+    struct eng_compact_report *report; /* protected by job->lock */
+
+    struct candidate *victims; /* in the order in which they are emptied */
+    size_t n_victims;
+    struct extent_ref *refs; /* of the group under way */
+    size_t n_refs, copied, installed;
+
+    struct segment *out;            /* pinned */
+    uint64_t out_size, out_payload; /* payload not yet told to the log */
+    struct buf out_buf;             /* the end of `out` that was not written yet */
+    bool out_new;                   /* its directory entry is not durable yet */
+
+    struct segment *in; /* pinned: the victim being read */
+    uint8_t *window;
+    uint64_t window_at;
+    size_t window_len;
+
+    struct buf names;
+    uint32_t name_at[STEP_REFS], name_len[STEP_REFS];
+    bool stale[STEP_REFS];
+};
+
+/* Segments that hold garbage, best first. Exclusive of the active one and of those that are empty already. */
+static int find_victims(struct eng *eng, struct candidate **ret_victims, size_t *ret_n)
+{
+    pthread_mutex_lock(&eng->log.lock);
+    struct index *idx = &eng->idx;
+    struct candidate *c = calloc(idx->segs.used, sizeof *c);
+    size_t n = 0;
+    for (uint32_t i = 1; i < idx->segs.used && c; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        bool active = eng->log.active && eng->log.active->id == seg->id;
+        if (seg->id && !active && seg->live && seg->live < seg->total)
+            c[n++] = (struct candidate){seg->id, seg->total, seg->live,
+                                        eng->log.seq - MAX_OF(seg->last_seq, seg->death_seq)};
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    if (!c)
+        return -ENOMEM;
+    *ret_n = policy_order(c, n);
+    *ret_victims = c;
+    return 0;
+}
+
+static void get_totals(struct eng *eng, uint64_t *total, uint64_t *live)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    *total = eng->idx.s.total;
+    *live = eng->idx.s.live;
+    pthread_rwlock_unlock(&eng->index_lock);
+}
+
+int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
+{
+    struct eng_compact_estimate e = {0};
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        if (!seg->id || seg->live == seg->total)
+            continue;
+        e.segments++;
+        e.bytes_to_move += seg->live;
+        e.bytes_given_back += seg->total - seg->live;
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    *ret_estimate = e;
+    return 0;
+}
+
+/* ---- prepare --------------------------------------------------------------------------- */
+
+static int seal_active(struct eng *eng)
+{
+    int r = eng_begin(eng);
+    if (r)
+        return r;
+    struct log *log = &eng->log;
+    if (log->active && log->tail > sizeof(struct segment_header))
+        r = log_seal_locked(log);
+    eng_end(eng);
+    return r;
+}
+
+/* The youngest batch in any segment with garbage or without life. */
+static uint64_t youngest_metadata(struct eng *eng)
+{
+    uint64_t seq = 0;
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        bool active = eng->log.active && eng->log.active->id == seg->id;
+        if (seg->id && !active && (seg->live < seg->total || !seg->live))
+            seq = MAX_OF(seq, seg->last_seq);
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    return seq;
+}
+
+/* Two checkpoints are kept, so up to two have to be written before no kept one needs the victims' metadata
+ * (I4). */
+static int age_metadata(struct eng *eng)
+{
+    uint64_t seq = youngest_metadata(eng);
+    int r = 0;
+    for (unsigned i = 0; i < 2 && !r && __atomic_load_n(&eng->oldest_ckpt_seq, __ATOMIC_ACQUIRE) < seq; i++)
+        r = eng_checkpoint(eng);
+    return r;
+}
+
+static int check_room(struct compact *c)
+{
+    struct io_space space;
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < c->n_victims; i++)
+        least = MIN_OF(least, c->victims[i].live);
+    if (c->eng->io->ops->space(c->eng->io, &space) != 0 || !c->n_victims)
+        return 0;
+    return space.avail_bytes < least + least / 4 + (64u << 10) ? -ENOSPC : 0;
+}
+
+/* ---- copy -------------------------------------------------------------------------------- */
+
+/* Bytes of the extent of ref r that are needed: its head, and the blocks that cover its range. */
+static void needed_bytes(const struct extent_ref *r, uint64_t *ret_from, uint64_t *ret_to)
+{
+    uint64_t at = locator_offset(&r->from);
+    uint32_t end =
+        MIN_OF((uint32_t)ALIGN8((r->from.skip + r->from.len + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE),
+               (uint32_t)ALIGN8(r->from.ext_len));
+    *ret_from = at;
+    *ret_to = at + extent_head_size(r->from.ext_len) + end;
+}
+
+/* Gets the bytes of ref i into the window, together with those that follow closely. */
+static int fill_window(struct compact *c, size_t i)
+{
+    uint64_t from, to, next_from, next_to;
+    const struct extent_ref *r = &c->refs[i];
+    needed_bytes(r, &from, &to);
+    if (!c->in || c->in->id != r->from.seg) {
+        arena_unpin(c->in);
+        c->in = NULL;
+        c->window_len = 0;
+        int err = arena_pin(&c->eng->arena, r->from.seg, &c->in);
+        if (err)
+            return err;
+    }
+    if (c->window_len && from >= c->window_at && to <= c->window_at + c->window_len)
+        return 0;
+    for (size_t j = i + 1; j < c->n_refs && c->refs[j].from.seg == r->from.seg; j++) {
+        needed_bytes(&c->refs[j], &next_from, &next_to);
+        if (next_from > to + WINDOW_GAP || next_to - from > WINDOW)
+            break;
+        to = MAX_OF(to, next_to);
+    }
+    fault_point(&c->eng->hook, FP_COMPACT_READ);
+    c->window_len = 0;
+    ssize_t n = io_pread_full(c->in->file, c->eng->io->ops, c->window, (size_t)(to - from), from);
+    if (n < 0)
+        return (int)n;
+    c->window_at = from;
+    c->window_len = (size_t)n;
+    needed_bytes(r, &from, &to);
+    return to <= c->window_at + c->window_len ? 0 : -EBADMSG;
+}
+
+static int flush_out(struct compact *c)
+{
+    struct iovec iov = {c->out_buf.data, c->out_buf.len};
+    if (!c->out || !c->out_buf.len)
+        return 0;
+    uint64_t at = c->out_size - c->out_buf.len;
+    int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
+    if (!r) {
+        c->out_buf.len = 0;
+        __atomic_store_n(&c->out->size, c->out_size, __ATOMIC_RELAXED);
+    }
+    return r;
+}
+
+static int open_out(struct compact *c)
+{
+    if (c->out)
+        return 0;
+    int r = arena_create(&c->eng->arena, SEGMENT_SURVIVORS, log_seq(&c->eng->log), 0,
+                         log_durable(&c->eng->log), &c->out);
+    c->out_size = sizeof(struct segment_header);
+    c->out_payload = 0;
+    c->out_new = true;
+    return r;
+}
+
+static void put_padded(struct buf *b, const void *data, size_t len)
+{
+    if (len)
+        memcpy(b->data + b->len, data, len);
+    memset(b->data + b->len + len, 0, ALIGN8(len) - len);
+    b->len += ALIGN8(len);
+}
+
+/* Appends the verified range of ref i to the output, as an extent of its own. */
+static int put_survivor(struct compact *c, size_t i, const uint8_t *head, const char *name, uint32_t name_len)
+{
+    struct extent_ref *r = &c->refs[i];
+    uint32_t len = r->from.len, head_size = extent_head_size(len);
+    const uint8_t *payload = head + extent_head_size(r->from.ext_len) + r->from.skip;
+    uint32_t size = extent_size(len, name_len);
+    int err = open_out(c);
+    if (!err)
+        err = buf_reserve(&c->out_buf, size);
+    if (err)
+        return err;
+    uint8_t *out = c->out_buf.data + c->out_buf.len;
+    uint64_t seq = log_seq(&c->eng->log);
+    if (len == r->from.ext_len && !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
+        memcpy(out, head, head_size);
+        r->hsum = extent_head_renew(out, seq, name, name_len);
+    } else {
+        r->hsum = extent_head_encode(out, r->ino, r->off, seq, payload, len, name, name_len);
+    }
+    r->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
+    c->out_buf.len += head_size;
+    put_padded(&c->out_buf, payload, len);
+    put_padded(&c->out_buf, name, name_len);
+    c->out_size += size;
+    c->out_payload += len;
+    return c->out_buf.len >= WINDOW ? flush_out(c) : 0;
+}
+
+static int copy_ref(struct compact *c, size_t i, const char *name, uint32_t name_len)
+{
+    struct extent_ref *r = &c->refs[i];
+    int err = fill_window(c, i);
+    const uint8_t *head = c->window + (locator_offset(&r->from) - c->window_at);
+    if (!err) {
+        uint64_t ext_off = r->off == EXTENT_XATTR_OFF ? r->off : r->off - r->from.skip;
+        uint32_t first = r->from.skip / BLOCK_SIZE, last = (r->from.skip + r->from.len - 1) / BLOCK_SIZE;
+        err = extent_head_check(head, r->ino, ext_off, r->from.ext_len);
+        if (!err)
+            err = extent_blocks_check(head, first, last - first + 1,
+                                      head + extent_head_size(r->from.ext_len) + (size_t)first * BLOCK_SIZE);
+        if (MUTANT(DROP_UNREADABLE))
+            err = 0;
+    }
+    if (!err)
+        return put_survivor(c, i, head, name, name_len);
+    if (err != -EBADMSG && err != -EIO && err != -ENOENT)
+        return err;
+    /* I5: it stays where it is, live, and is reported. */
+    eng_note_damage(c->eng, r->ino, &r->from,
+                    err == -EIO      ? "read error"
+                    : err == -ENOENT ? "segment is missing"
+                                     : "checksum mismatch");
+    pthread_mutex_lock(&c->job->lock);
+    c->report->extents_damaged++;
+    pthread_mutex_unlock(&c->job->lock);
+    return 0;
+}
+
+/* Under one short lock: which of the next refs are still current, and the paths for their hints. */
+static int look_up_step(struct compact *c, size_t n)
+{
+    struct index *idx = &c->eng->idx;
+    c->names.len = 0;
+    int r = buf_reserve(&c->names, STEP_REFS * (EXTENT_NAME_MAX + 1u));
+    if (r)
+        return r;
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct extent_ref *ref = &c->refs[c->copied + i];
+        uint64_t off;
+        struct locator loc;
+        c->name_len[i] = 0;
+        c->stale[i] = !index_inode(idx, ref->ino);
+        if (c->stale[i] || ref->off == EXTENT_XATTR_OFF)
+            continue;
+        c->stale[i] = index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) != 0 || off != ref->off ||
+                      !locator_equal(&loc, &ref->from);
+        if (c->stale[i] || ref->off)
+            continue;
+        c->name_at[i] = (uint32_t)c->names.len;
+        c->name_len[i] = (uint32_t)index_path(idx, ino_slot(ref->ino), (char *)c->names.data + c->names.len,
+                                              EXTENT_NAME_MAX);
+        c->names.len += c->name_len[i];
+    }
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    return 0;
+}
+
+static int copy_step(struct compact *c, uint64_t *ret_bytes)
+{
+    size_t n = MIN_OF(c->n_refs - c->copied, (size_t)STEP_REFS);
+    uint64_t bytes = 0;
+    int r = look_up_step(c, n);
+    for (size_t i = 0; i < n && !r && bytes < WINDOW; i++) {
+        if (!c->stale[i])
+            r = copy_ref(c, c->copied, (char *)c->names.data + c->name_at[i], c->name_len[i]);
+        bytes += c->refs[c->copied].to.len;
+        c->copied += !r;
+    }
+    pthread_mutex_lock(&c->job->lock);
+    c->report->bytes_moved += bytes;
+    pthread_mutex_unlock(&c->job->lock);
+    *ret_bytes = bytes;
+    return r;
+}
+
+/* ---- install and retire ----------------------------------------------------------------- */
+
+/* One batch of relocations, of the refs that were copied. */
+static int install_some(struct compact *c)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    struct op *op;
+    uint64_t before = COUNTED(c->eng, relocations_lost);
+    size_t n = 0, i = c->installed;
+    if (c->out_payload) {
+        if (!(op = txn_op(&txn, OP_SEGMENT)))
+            return -ENOMEM;
+        op->ino = c->out->id;
+        op->len = c->out_payload;
+    }
+    for (; i < c->copied && n < STEP_REFS; i++) {
+        const struct extent_ref *ref = &c->refs[i];
+        if (!ref->to.seg)
+            continue;
+        if (!(op = txn_op(&txn, OP_RELOCATE)))
+            return -ENOMEM;
+        op->ino = ref->ino;
+        op->off = ref->off;
+        op->old = ref->from;
+        op->loc = ref->to;
+        op->hsum = ref->hsum;
+        n++;
+    }
+    if (!txn.n_ops) {
+        c->installed = i;
+        return 0;
+    }
+    int r = eng_begin(c->eng);
+    if (r)
+        return r;
+    r = eng_commit(c->eng, &txn);
+    eng_end(c->eng);
+    if (r)
+        return r;
+    c->installed = i;
+    c->out_payload = 0;
+    uint64_t lost = COUNTED(c->eng, relocations_lost) - before;
+    pthread_mutex_lock(&c->job->lock);
+    c->report->extents_moved += n - MIN_OF(lost, (uint64_t)n);
+    c->report->extents_lost += lost;
+    pthread_mutex_unlock(&c->job->lock);
+    fault_point(&c->eng->hook, FP_COMPACT_INSTALLED);
+    return 0;
+}
+
+static uint64_t victims_emptied(struct compact *c)
+{
+    uint64_t n = 0;
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    for (size_t i = 0; i < c->n_victims; i++) {
+        const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
+        n += !seg || !seg->live;
+    }
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    return n;
+}
+
+/* What was copied becomes durable, is installed, and what it emptied goes. */
+static int settle_out(struct compact *c)
+{
+    const struct eng_io_ops *ops = c->eng->io->ops;
+    int r = flush_out(c);
+    if (!r && c->out && !MUTANT(INSTALL_UNSYNCED)) {
+        r = ops->datasync(c->out->file);
+        if (!r && c->out_new && !MUTANT(NO_SYNCDIR))
+            r = ops->syncdir(c->eng->io);
+        c->out_new = c->out_new && r;
+    }
+    if (!r)
+        fault_point(&c->eng->hook, FP_COMPACT_COPIED);
+    while (!r && (c->installed < c->copied || c->out_payload))
+        r = install_some(c);
+    if (!r)
+        r = eng_flush(c->eng);
+    if (r)
+        return r;
+    if (c->out_size >= c->eng->log.segment_size) {
+        arena_unpin(c->out);
+        c->out = NULL;
+    }
+    arena_unpin(c->in); /* a pinned victim could not go */
+    c->in = NULL;
+    c->window_len = 0;
+    (void)eng_reclaim(c->eng);
+    uint64_t emptied = victims_emptied(c);
+    pthread_mutex_lock(&c->job->lock);
+    c->report->segments_done = emptied;
+    pthread_mutex_unlock(&c->job->lock);
+    return 0;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+/* Marks the next victims, as many as have refs for one group. */
+static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
+{
+    uint64_t refs = 0;
+    size_t i = first;
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    for (; i < c->n_victims; i++) {
+        const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
+        uint64_t n = seg ? seg->n_live : 0;
+        if (refs && refs + n > GROUP_EXTENTS)
+            break;
+        refs += n;
+        wanted[c->victims[i].id] = 1;
+    }
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    return i;
+}
+
+static int move_refs(struct compact *c)
+{
+    int r = 0;
+    while (!r && c->copied < c->n_refs) {
+        uint64_t bytes;
+        r = copy_step(c, &bytes);
+        if (!r && c->out && c->out_size >= c->eng->log.segment_size)
+            r = settle_out(c);
+        if (!r)
+            r = job_gate(c->job, bytes);
+    }
+    return r ? r : settle_out(c);
+}
+
+static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
+{
+    free(c->refs);
+    c->refs = NULL;
+    c->n_refs = c->copied = c->installed = 0;
+    int r = extent_refs_collect(c->eng, wanted, n_wanted, SIZE_MAX, &c->refs, &c->n_refs);
+    return r ? r : move_refs(c);
+}
+
+static int move_victims(struct compact *c)
+{
+    size_t n_wanted = 1;
+    for (size_t i = 0; i < c->n_victims; i++)
+        n_wanted = MAX_OF(n_wanted, (size_t)c->victims[i].id + 1);
+    CLEANUP_FREE uint8_t *wanted = calloc(1, n_wanted);
+    c->window = malloc(WINDOW + EXTENT_MAX + EXTENT_HEAD_MAX);
+    if (!wanted || !c->window)
+        return -ENOMEM;
+    int r = 0;
+    /* What changed place or shape while it was copied is found by another look; damage ends the rounds. */
+    for (unsigned round = 0; round < ROUNDS_MAX && !r && victims_emptied(c) < c->n_victims; round++) {
+        for (size_t first = 0; first < c->n_victims && !r;) {
+            memset(wanted, 0, n_wanted);
+            first = mark_group(c, first, wanted);
+            r = move_group(c, wanted, n_wanted);
+        }
+        if (c->report->extents_damaged)
+            break;
+    }
+    return r;
+}
+
+static void compact_free(struct compact *c)
+{
+    arena_unpin(c->in);
+    arena_unpin(c->out);
+    free(c->victims);
+    free(c->refs);
+    free(c->window);
+    buf_done(&c->out_buf);
+    buf_done(&c->names);
+}
+
+/* A copy that was never installed is of no use: without a record in the index its file would stay for good.
+ */
+static void drop_unused_out(struct compact *c)
+{
+    if (!c->out)
+        return;
+    uint32_t id = c->out->id;
+    arena_unpin(c->out);
+    c->out = NULL;
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    bool known = index_segment(&c->eng->idx, id) != NULL;
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    if (!known)
+        (void)arena_retire(&c->eng->arena, id);
+}
+
+static void set_reason(struct compact *c, const char *reason)
+{
+    pthread_mutex_lock(&c->job->lock);
+    snprintf(c->report->reason, sizeof c->report->reason, "%s", reason);
+    pthread_mutex_unlock(&c->job->lock);
+}
+
+static int run(struct compact *c)
+{
+    uint64_t total, live;
+    struct eng *eng = c->eng;
+    get_totals(eng, &total, &live);
+    if (total == live) {
+        set_reason(c, "no garbage");
+        (void)eng_reclaim(eng);
+        return 0;
+    }
+    int r = seal_active(eng);
+    if (!r)
+        r = eng_flush(eng);
+    if (!r)
+        r = age_metadata(eng);
+    if (r)
+        return r;
+    (void)eng_reclaim(eng); /* what is empty already costs nothing */
+    r = find_victims(eng, &c->victims, &c->n_victims);
+    if (r)
+        return r;
+    pthread_mutex_lock(&c->job->lock);
+    c->report->segments_total = c->n_victims;
+    pthread_mutex_unlock(&c->job->lock);
+    r = check_room(c);
+    return r ? r : move_victims(c);
+}
+
+int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report)
+{
+    struct compact c = {.eng = eng, .job = job, .report = report};
+    struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
+    uint64_t t0 = mono_ns(), total, live;
+    int r = eng_is_read_only(eng) ? -EROFS : eng_flush_orphans(eng);
+    if (!r)
+        r = eng->io->ops->usage(eng->io, &rep.old_size);
+    get_totals(eng, &total, &live);
+    rep.fragmentation_before = policy_fragmentation(total, live);
+    pthread_mutex_lock(&job->lock);
+    memcpy(rep.reason, report->reason, sizeof rep.reason);
+    *report = rep;
+    pthread_mutex_unlock(&job->lock);
+    if (!r)
+        r = run(&c);
+    drop_unused_out(&c);
+    compact_free(&c);
+    get_totals(eng, &total, &live);
+    uint64_t new_size = rep.old_size;
+    if (!r || r == -ECANCELED)
+        (void)eng->io->ops->usage(eng->io, &new_size);
+    pthread_mutex_lock(&job->lock);
+    report->new_size = new_size;
+    report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;
+    report->fragmentation_after = policy_fragmentation(total, live);
+    report->duration_ms = (mono_ns() - t0) / 1000000;
+    report->error = r;
+    if (r && r != -ECANCELED)
+        snprintf(report->error_text, sizeof report->error_text, "%s",
+                 r == -ENOSPC ? "not enough room on the disk to move anything; remove something first"
+                              : strerror(-r));
+    pthread_mutex_unlock(&job->lock);
+    return r;
+}

@@ -1,0 +1,33 @@
+/*
+ * compact.h - one compaction: prepare, then steps of copy, install, retire.
+ */
+#ifndef ENGRAMFS_COMPACT_H
+#define ENGRAMFS_COMPACT_H
+
+#include "engine_impl.h"
+#include "job.h"
+
+/*
+ * Runs a compaction to its end in this thread: of all garbage (`full`), or of the victims that
+ * pay best. The job's gate is passed between steps; the report is
+ * written under job->lock as it goes. 0, -ECANCELED, or the error; whatever it is, every memory is
+ * readable at a published location (I8).
+ */
+int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report);
+/* What a full compaction would do now. */
+int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
+
+/* One live range of content or of an xattr, found in the index; shared with the scrub. */
+struct extent_ref {
+    uint64_t ino, off; /* off: EXTENT_XATTR_OFF for an xattr value */
+    struct locator from, to;
+    uint64_t hsum;
+};
+/*
+ * Collects the live ranges that lie in the segments for which wanted[id] is set (n_wanted entries; NULL:
+ * all), at most about `max` of them, going through the index in short locked slices. Sorted by place.
+ */
+int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
+                        struct extent_ref **ret_refs, size_t *ret_n);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * config.c - configuration, kept as key=value lines in the file "config",
+ * which is replaced as a whole. A file that cannot be understood is reported and left out:
+ * settings are no reason to refuse memories.
+ */
+#include "engine_impl.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define CONFIG_FILE "config"
+#define CONFIG_MAX 65536u
+
+static const struct config_key {
+    const char *name;
+    size_t offset;
+    bool ratio; /* a double in 0..1; else a uint64_t */
+    double default_ratio;
+    uint64_t default_value, min, max;
+} keys[] = {
+    {"compact_min_fragmentation", offsetof(struct config, compact_min_fragmentation), true, 0.5, 0, 0, 1},
+    {"compact_min_bytes", offsetof(struct config, compact_min_bytes), false, 0, 100000000, 0, UINT64_MAX},
+    {"startup_fragmentation", offsetof(struct config, startup_fragmentation), true, 0.7, 0, 0, 1},
+    {"compact_rate", offsetof(struct config, compact_rate), false, 0, 0, 0, UINT64_MAX},
+    {"auto_compact", offsetof(struct config, auto_compact), false, 0, 1, 0, 1},
+    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), false, 0, 256u << 20, 4096, UINT64_MAX},
+    {"checkpoint_ops", offsetof(struct config, checkpoint_ops), false, 0, 500000, 1, UINT64_MAX},
+    {"commit_ms", offsetof(struct config, commit_ms), false, 0, 5000, 1, 86400000},
+};
+
+static void *slot(struct config *config, const struct config_key *key)
+{
+    return (uint8_t *)config + key->offset;
+}
+
+void config_defaults(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (keys[i].ratio)
+            *(double *)slot(config, &keys[i]) = keys[i].default_ratio;
+        else
+            *(uint64_t *)slot(config, &keys[i]) = keys[i].default_value;
+    }
+}
+
+/* Parses and sets one value: -ENOENT, -EINVAL. */
+static int set_value(struct config *config, const char *name, const char *value)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const struct config_key *key = &keys[i];
+        char *end;
+        if (strcmp(name, key->name) != 0)
+            continue;
+        errno = 0;
+        if (key->ratio) {
+            double d = strtod(value, &end);
+            if (errno || end == value || *end || !(d >= 0 && d <= 1))
+                return -EINVAL;
+            __atomic_store((double *)slot(config, key), &d, __ATOMIC_RELAXED);
+        } else {
+            uint64_t u = strtoull(value, &end, 10);
+            if (errno || end == value || *end || value[0] == '-' || u < key->min || u > key->max)
+                return -EINVAL;
+            __atomic_store_n((uint64_t *)slot(config, key), u, __ATOMIC_RELAXED);
+        }
+        return 0;
+    }
+    return -ENOENT;
+}
+
+static void get_value(struct config *config, const struct config_key *key, char out[32])
+{
+    if (key->ratio) {
+        double d;
+        __atomic_load((double *)slot(config, key), &d, __ATOMIC_RELAXED);
+        snprintf(out, 32, "%g", d);
+    } else {
+        snprintf(out, 32, "%llu",
+                 (unsigned long long)__atomic_load_n((uint64_t *)slot(config, key), __ATOMIC_RELAXED));
+    }
+}
+
+int config_load(struct eng *eng)
+{
+    char *text, *line, *save = NULL;
+    size_t size;
+    config_defaults(&eng->config);
+    int r = io_read_file(eng->io, CONFIG_FILE, CONFIG_MAX, &text, &size);
+    if (r == 0) {
+        for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+            char *eq = strchr(line, '=');
+            if (eq)
+                *eq = 0;
+            if (!eq || set_value(&eng->config, line, eq + 1) != 0)
+                eng_logf(eng, ENG_LOG_WARNING, "config: '%s' is not understood, default used", line);
+        }
+        free(text);
+    } else if (r != -ENOENT) {
+        eng_logf(eng, ENG_LOG_WARNING, "config: %s, defaults used", strerror(-r));
+    }
+    if (eng->opt.commit_ms > 0)
+        eng->config.commit_ms = (uint64_t)eng->opt.commit_ms;
+    return 0;
+}
+
+int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value), void *arg)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char value[32];
+        get_value(&eng->config, &keys[i], value);
+        emit(arg, keys[i].name, value);
+    }
+    return 0;
+}
+
+int eng_config_set(struct eng *eng, const char *name, const char *value)
+{
+    if (eng_is_read_only(eng))
+        return -EROFS;
+    struct config probe = {0};
+    int r = set_value(&probe, name, value);
+    if (r)
+        return r;
+    char text[ARRAY_LEN(keys) * 64];
+    size_t len = 0;
+    pthread_mutex_lock(&eng->ckpt_lock); /* one writer of small files at a time */
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char now[32];
+        get_value(&eng->config, &keys[i], now);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name,
+                                strcmp(keys[i].name, name) == 0 ? value : now);
+    }
+    r = io_replace_file(eng->io, CONFIG_FILE, text, len);
+    if (!r)
+        r = set_value(&eng->config, name, value);
+    pthread_mutex_unlock(&eng->ckpt_lock);
+    eng_worker_poke(eng);
+    return r;
+}

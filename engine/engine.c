@@ -1,0 +1,327 @@
+/*
+ * engine.c - opening and closing a store, and what every room reports to:
+ * log lines, errors, damage, the read-only state.
+ */
+#include "engine_impl.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#ifdef ENG_MUTANTS
+unsigned eng_mutants;
+#endif
+
+#define SUPERBLOCK_FILE "superblock"
+
+/* ---- reporting ------------------------------------------------------------ */
+
+void eng_logf(struct eng *eng, enum eng_log_level level, const char *fmt, ...)
+{
+    if (!eng->opt.log)
+        return;
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    eng->opt.log(eng->opt.log_arg, level, line);
+}
+
+void eng_turn_read_only(struct eng *eng, const char *fmt, ...)
+{
+    char line[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    pthread_mutex_lock(&eng->misc_lock);
+    bool first = !__atomic_exchange_n(&eng->read_only, 1, __ATOMIC_ACQ_REL);
+    if (first)
+        memcpy(eng->read_only_reason, line, sizeof line);
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (first)
+        eng_logf(eng, ENG_LOG_ERROR, "store is read-only now: %s", line);
+}
+
+void eng_set_error(struct eng *eng, const char *fmt, ...)
+{
+    char line[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    pthread_mutex_lock(&eng->misc_lock);
+    memcpy(eng->last_error, line, sizeof line);
+    pthread_mutex_unlock(&eng->misc_lock);
+    eng_logf(eng, ENG_LOG_ERROR, "%s", line);
+}
+
+#define DAMAGE_MAX 10000u
+
+void eng_note_damage(struct eng *eng, uint64_t ino, const struct locator *loc, const char *reason)
+{
+    struct eng_damage d = {.ino = ino, .segment = loc->seg, .offset = locator_offset(loc)};
+    snprintf(d.reason, sizeof d.reason, "%s", reason);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    if (index_inode(&eng->idx, ino))
+        d.path[index_path(&eng->idx, ino_slot(ino), d.path, sizeof d.path - 1)] = 0;
+    pthread_rwlock_unlock(&eng->index_lock);
+    bool known = false;
+    pthread_mutex_lock(&eng->misc_lock);
+    for (size_t i = 0; i < eng->n_damage && !known; i++)
+        known = eng->damage[i].ino == ino && eng->damage[i].segment == d.segment &&
+                eng->damage[i].offset == d.offset;
+    if (!known && eng->n_damage < DAMAGE_MAX &&
+        array_grow(&eng->damage, &eng->cap_damage, eng->n_damage + 1, sizeof *eng->damage) == 0)
+        eng->damage[eng->n_damage++] = d;
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (known)
+        return;
+    COUNT(eng, damaged, 1);
+    eng_logf(eng, ENG_LOG_ERROR,
+             "damaged content of %s (inode %llu): segment %llu, offset %llu: %s; restore it from a copy",
+             d.path[0] ? d.path : "?", (unsigned long long)ino, (unsigned long long)d.segment,
+             (unsigned long long)d.offset, reason);
+}
+
+int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    size_t n = eng->n_damage;
+    struct eng_damage *copy = malloc((n + 1) * sizeof *copy);
+    if (copy && n)
+        memcpy(copy, eng->damage, n * sizeof *copy);
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (!copy)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        emit(arg, &copy[i]);
+    free(copy);
+    return 0;
+}
+
+/* ---- creating a store ------------------------------------------------------- */
+
+/* 1 for a name that does not belong to a store that is about to be created. */
+static int is_foreign(void *arg, const char *name)
+{
+    (void)arg;
+    return strcmp(name, SUPERBLOCK_FILE) != 0 &&
+           strncmp(name, SUPERBLOCK_FILE ".", sizeof SUPERBLOCK_FILE) != 0 && strcmp(name, "lost+found") != 0;
+}
+
+static int create_superblock(struct eng *eng, char why[256])
+{
+    if (eng->io->ops->list(eng->io, is_foreign, NULL) != 0) {
+        snprintf(why, 256, "the folder is not empty and not a store (no file named superblock)");
+        return -ENOTEMPTY;
+    }
+    struct superblock sb = {.version = FORMAT_VERSION,
+                            .compat = FORMAT_COMPAT,
+                            .incompat = FORMAT_INCOMPAT,
+                            .segment_size =
+                                eng->opt.segment_size ? eng->opt.segment_size : ENG_SEGMENT_SIZE_DEFAULT,
+                            .created = now_ns()};
+    if (getrandom(sb.uuid, sizeof sb.uuid, 0) < 0 || getrandom(&sb.hash_seed, sizeof sb.hash_seed, 0) < 0)
+        return -errno;
+    uint8_t image[2 * SUPERBLOCK_SIZE];
+    superblock_encode(&sb, image);
+    int r = io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
+    if (r)
+        snprintf(why, 256, "cannot create the store: %s", strerror(-r));
+    return r;
+}
+
+static int load_superblock(struct eng *eng, char why[256])
+{
+    char *data;
+    size_t size;
+    int r = io_read_file(eng->io, SUPERBLOCK_FILE, (size_t)2 * SUPERBLOCK_SIZE, &data, &size);
+    if (r == -ENOENT && !eng->opt.must_exist && !eng->opt.read_only) {
+        r = create_superblock(eng, why);
+        if (r)
+            return r;
+        r = io_read_file(eng->io, SUPERBLOCK_FILE, (size_t)2 * SUPERBLOCK_SIZE, &data, &size);
+    }
+    if (r) {
+        snprintf(why, 256, r == -ENOENT ? "not a store: it has no file named superblock" : "superblock: %s",
+                 strerror(-r));
+        return r;
+    }
+    r = superblock_decode((uint8_t *)data, size, &eng->sb);
+    free(data);
+    if (r == -EPROTONOSUPPORT)
+        snprintf(why, 256,
+                 "superblock: unknown format version or feature; this is engramfs " ENG_VERSION
+                 " with format %u; use a newer one",
+                 FORMAT_VERSION);
+    else if (r || eng->sb.segment_size < ENG_SEGMENT_SIZE_MIN ||
+             eng->sb.segment_size > ENG_SEGMENT_SIZE_MAX) {
+        snprintf(why, 256, "superblock: both copies are damaged; restore the file from a copy");
+        r = -EBADMSG;
+    }
+    return r;
+}
+
+/* The first batch of a store: its root directory. */
+static int create_root(struct eng *eng)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    struct op *op = txn_op(&txn, OP_CREATE);
+    if (!op)
+        return -ENOMEM;
+    op->ino = ENG_ROOT_INO;
+    op->mode = S_IFDIR | 0755;
+    op->uid = (uint32_t)geteuid();
+    op->gid = (uint32_t)getegid();
+    op->time = now_ns();
+    int r = eng_begin(eng);
+    if (r)
+        return r;
+    r = eng_commit(eng, &txn);
+    eng_end(eng);
+    return r ? r : eng_flush(eng);
+}
+
+/* ---- opening ------------------------------------------------------------------ */
+
+static int lock_store(struct eng *eng, char why[256])
+{
+    int64_t waited = 0;
+    int r;
+    while ((r = eng->io->ops->lock(eng->io, eng->opt.read_only)) == -EBUSY &&
+           waited < eng->opt.lock_wait_ms) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        waited += 20;
+    }
+    if (MUTANT(NO_LOCK))
+        r = 0;
+    eng->locked = r == 0;
+    if (r)
+        snprintf(why, 256,
+                 r == -EBUSY ? "the store is in use by another process" : "cannot lock the store: %s",
+                 strerror(-r));
+    return r;
+}
+
+static void init_locks(struct eng *eng)
+{
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    /* The default would let a stream of readers keep every writer out. */
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&eng->index_lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&eng->misc_lock, NULL);
+    pthread_mutex_init(&eng->ckpt_lock, NULL);
+}
+
+static void eng_free(struct eng *eng)
+{
+    eng_worker_free(eng);
+    log_done(&eng->log);
+    arena_done(&eng->arena);
+    index_done(&eng->idx);
+    if (eng->locked)
+        eng->io->ops->unlock(eng->io);
+    if (eng->own_io)
+        io_posix_free(eng->io);
+    pthread_rwlock_destroy(&eng->index_lock);
+    pthread_mutex_destroy(&eng->misc_lock);
+    pthread_mutex_destroy(&eng->ckpt_lock);
+    free(eng->ckpts[0].files);
+    free(eng->ckpts[1].files);
+    free(eng->orphans);
+    free(eng->damage);
+    free(eng);
+}
+
+static int open_io(struct eng *eng, const char *path, char why[256])
+{
+    if (eng->opt.io) {
+        eng->io = eng->opt.io;
+        return 0;
+    }
+    int r = io_posix_new(path, !eng->opt.must_exist && !eng->opt.read_only, &eng->io);
+    eng->own_io = r == 0;
+    if (r)
+        snprintf(why, 256, "%s", strerror(-r));
+    return r;
+}
+
+static int open_store(struct eng *eng, char why[256])
+{
+    int r = lock_store(eng, why);
+    if (!r)
+        r = load_superblock(eng, why);
+    if (!r)
+        r = config_load(eng);
+    if (!r)
+        r = index_init(&eng->idx, eng->sb.hash_seed);
+    if (r)
+        return r;
+    memcpy(eng->arena.uuid, eng->sb.uuid, sizeof eng->arena.uuid);
+    eng->arena.read_only = eng->opt.read_only;
+    log_init(&eng->log, eng->io, &eng->arena, &eng->hook,
+             eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
+    r = eng_recover(eng, why);
+    if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
+        if (eng->opt.read_only) {
+            snprintf(why, 256, "the store is empty and cannot be set up read-only");
+            r = -EROFS;
+        } else {
+            r = create_root(eng);
+        }
+    }
+    return r ? r : eng_worker_new(eng);
+}
+
+int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256])
+{
+    char why[256] = "";
+    struct eng *eng = calloc(1, sizeof *eng);
+    if (!eng)
+        return -ENOMEM;
+    if (opt)
+        eng->opt = *opt;
+    eng->read_only = eng->opt.read_only;
+    init_locks(eng);
+    int r = 0;
+    if (eng->opt.segment_size &&
+        (eng->opt.segment_size < ENG_SEGMENT_SIZE_MIN || eng->opt.segment_size > ENG_SEGMENT_SIZE_MAX)) {
+        snprintf(why, sizeof why, "segment size must be 64 KiB to 1 GiB");
+        r = -EINVAL;
+    }
+    if (!r)
+        r = open_io(eng, path, why);
+    if (!r) {
+        arena_init(&eng->arena, eng->io, &eng->hook);
+        r = open_store(eng, why);
+    }
+    if (r) {
+        if (ret_why)
+            snprintf(ret_why, 256, "%s", why[0] ? why : strerror(-r));
+        eng_free(eng);
+        return r;
+    }
+    *ret_eng = eng;
+    return 0;
+}
+
+int eng_close(struct eng *eng)
+{
+    if (!eng)
+        return 0;
+    eng_worker_free(eng);
+    int r = 0;
+    if (!eng_is_read_only(eng)) {
+        r = eng_sync(eng);
+        if (!r && log_seq(&eng->log) > __atomic_load_n(&eng->newest_ckpt_seq, __ATOMIC_ACQUIRE))
+            r = eng_checkpoint(eng);
+        if (!r)
+            (void)eng_reclaim(eng);
+    }
+    eng_free(eng);
+    return r;
+}

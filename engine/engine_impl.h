@@ -1,0 +1,167 @@
+/*
+ * engine_impl.h - struct eng and what the files behind engine.h share.
+ *
+ * Lock order, outermost first (docs/LOCKING.md):
+ *   job_lock > ckpt_lock > log.lock > index_lock > arena.lock
+ * misc_lock, log.sync_lock and worker.lock are leaves: nothing is taken under them.
+ *
+ * The index changes only under log.lock and exclusive index_lock together.
+ * Whoever holds log.lock may therefore read it without index_lock.
+ */
+#ifndef ENGRAMFS_ENGINE_IMPL_H
+#define ENGRAMFS_ENGINE_IMPL_H
+
+#include "arena.h"
+#include "engine.h"
+#include "fault.h"
+#include "index.h"
+#include "io.h"
+#include "log.h"
+#include "util.h"
+
+#include <stdarg.h>
+
+/* Configuration, kept in the file "config". All atomic: read without a lock, written under misc_lock. */
+struct config {
+    double compact_min_fragmentation, startup_fragmentation;
+    uint64_t compact_min_bytes, compact_rate, auto_compact;
+    uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
+};
+
+/* A checkpoint that recovery may use. */
+struct ckpt_info {
+    uint64_t id;  /* 0: none */
+    uint64_t seq; /* last batch in it */
+    uint64_t freeze;
+    uint64_t *files; /* checkpoint files that hold its chunks, ascending, itself included */
+    size_t n_files;
+};
+
+/* Counters; atomic, relaxed: they order nothing. */
+struct counters {
+    uint64_t reads, writes, bytes_read, bytes_written, read_restarts;
+    uint64_t sync_errors, checkpoints;
+    uint64_t compactions_ok, compactions_failed, compactions_cancelled, bytes_reclaimed;
+    uint64_t relocations, relocations_lost, damaged;
+};
+#define COUNT(eng, field, n) ((void)__atomic_add_fetch(&(eng)->counters.field, (n), __ATOMIC_RELAXED))
+#define COUNTED(eng, field) __atomic_load_n(&(eng)->counters.field, __ATOMIC_RELAXED)
+
+struct worker;  /* worker.c: threads and jobs */
+struct compact; /* compact.c: a compaction, step by step */
+
+struct eng {
+    struct eng_io *io;
+    bool own_io, locked;
+    struct eng_options opt; /* immutable after open */
+    struct superblock sb;   /* immutable after open */
+    struct fault_hook hook; /* immutable while threads run */
+
+    pthread_mutex_t ckpt_lock; /* one checkpoint at a time */
+    struct ckpt_info ckpts[2]; /* newest first. protected by ckpt_lock */
+    uint64_t ckpt_next_id;     /* protected by ckpt_lock */
+    uint64_t oldest_ckpt_seq;  /* atomic: seq of the oldest checkpoint that recovery may need; 0 while fewer
+                                  than two exist */
+    uint64_t newest_ckpt_seq;  /* atomic */
+    uint64_t ckpt_log_bytes;   /* atomic: log.bytes at the newest checkpoint */
+    uint64_t ckpt_disk_bytes;  /* atomic: size of all checkpoint files */
+
+    struct log log;
+    pthread_rwlock_t index_lock;
+    struct index idx; /* protected by index_lock and log.lock, see above */
+    struct arena arena;
+
+    pthread_mutex_t misc_lock;
+    uint64_t *orphans; /* inodes to free with a coming batch. protected by misc_lock */
+    size_t n_orphans, cap_orphans;
+    struct eng_damage *damage; /* protected by misc_lock */
+    size_t n_damage, cap_damage;
+    char read_only_reason[256], last_error[256];      /* protected by misc_lock */
+    unsigned holds;                                   /* protected by misc_lock: eng_hold() */
+    struct eng_hist compaction_seconds, sync_seconds; /* protected by misc_lock */
+    int64_t last_compaction;                          /* protected by misc_lock */
+    uint64_t last_compaction_ms;                      /* protected by misc_lock */
+
+    int read_only; /* atomic: opened so, or turned so */
+    struct config config;
+    struct counters counters;
+    struct worker *worker; /* immutable after open */
+};
+
+/* ---- engine.c ------------------------------------------------------------ */
+
+void eng_logf(struct eng *eng, enum eng_log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* No mutation is accepted any more; the first reason stays. */
+void eng_turn_read_only(struct eng *eng, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Keeps the text for eng_stats.last_error and logs it. */
+void eng_set_error(struct eng *eng, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static inline bool eng_is_read_only(const struct eng *eng)
+{
+    return __atomic_load_n(&eng->read_only, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* ---- commit.c: the life of a mutation -------------------------------------- */
+
+/* Takes log.lock for a mutation. -EROFS. */
+int eng_begin(struct eng *eng);
+void eng_end(struct eng *eng);
+/* Between the two: writes the transaction to the log and applies it. On an error nothing has happened. */
+int eng_commit(struct eng *eng, struct txn *txn);
+/* An inode may have lost its last name and reference: it is freed with a coming batch. */
+void eng_queue_orphan(struct eng *eng, uint64_t ino);
+/* Frees the queued ones now. */
+int eng_flush_orphans(struct eng *eng);
+/* log_sync() with its figures and consequences. */
+int eng_flush(struct eng *eng);
+/* Unlinks every segment that I4 lets go; returns how many. */
+unsigned eng_reclaim(struct eng *eng);
+
+/* ---- shared by the files of the public face --------------------------------- */
+
+void eng_fill_attr(const struct inode_rec *inode, uint32_t slot, struct eng_attr *ret_attr);
+void eng_note_damage(struct eng *eng, uint64_t ino, const struct locator *loc, const char *reason);
+/* Reads [off, off+size) of xattr or content pieces; content.c */
+int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t off, ssize_t *ret_n);
+/* Adds to the transaction the extents for [off, off + size) of the file. `path` is the hint for offset 0. */
+int eng_stage_content(struct txn *txn, uint64_t ino, const void *data, size_t size, uint64_t off,
+                      int64_t time, const char *path, uint32_t path_len);
+/* Adds to the transaction an xattr, inline or in the arena. */
+int eng_stage_xattr(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size,
+                    int64_t time);
+void hist_add(struct eng_hist *hist, double seconds);
+
+/* ---- checkpoint.c, recover.c ----------------------------------------------- */
+
+/* Writes a checkpoint of now, keeps the newest two. */
+int eng_checkpoint(struct eng *eng);
+/* Loads the newest valid checkpoint and replays the log. `why`: explanation on failure. */
+int eng_recover(struct eng *eng, char why[256]);
+/* Loads checkpoint `id` into an initialised index; tells where the log goes on. */
+struct ckpt_position {
+    uint64_t seq, chain;
+    uint64_t segment, offset; /* of the end of batch seq */
+    uint64_t next_segment_id;
+};
+int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
+                    struct ckpt_info *ret_info);
+/* Reads the manifest of a checkpoint only: whether it could be used, and which files it needs. */
+int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
+int checkpoint_parse_name(const char *name, uint64_t *ret_id);
+/* Removes checkpoint files that neither of the kept ones needs. */
+void checkpoint_clean(struct eng *eng);
+bool checkpoint_due(const struct eng *eng);
+
+/* ---- config.c -------------------------------------------------------------- */
+
+void config_defaults(struct config *config);
+int config_load(struct eng *eng);
+
+/* ---- compact.c, policy.c, scrub.c, worker.c --------------------------------- */
+
+/* A full compaction in this thread, reporting into *report (protected by worker.lock, see worker.h). */
+int eng_worker_new(struct eng *eng);
+void eng_worker_free(struct eng *eng); /* cancels, waits, ends the threads */
+void eng_worker_poke(struct eng *eng); /* there may be something to do */
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * io.h - the seam to the operating system. Everything the engine does to a
+ * disk goes through this table, so that the crash simulator of the tests (and
+ * one day an object store) can stand in for the real file system.
+ *
+ * One eng_io is one store directory; names are plain file names within it.
+ * The functions are thin: they may transfer less than asked and may return
+ * -EINTR. The io_*_full() helpers below loop; the engine uses those.
+ * Every function may be called from several threads at once.
+ */
+#ifndef ENGRAMFS_IO_H
+#define ENGRAMFS_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct eng_io;
+struct io_file; /* an open file; belongs to the implementation */
+
+enum io_open_flags {
+    IO_RDONLY = 0,
+    IO_RDWR = 1,
+    IO_CREATE = 2, /* create; fails with -EEXIST if it is there */
+};
+
+struct io_space {
+    uint64_t block_size, total_bytes, free_bytes, avail_bytes; /* of the file system, bytes */
+};
+
+struct eng_io_ops {
+    int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
+    void (*close)(struct io_file *file);
+    ssize_t (*pread)(struct io_file *file, void *buf, size_t size, uint64_t offset);
+    ssize_t (*pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
+    int (*file_size)(struct io_file *file, uint64_t *ret_size);
+    int (*truncate)(struct io_file *file, uint64_t size);
+    /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
+    int (*allocate)(struct io_file *file, uint64_t size);
+    int (*datasync)(struct io_file *file);
+    int (*unlink)(struct eng_io *io, const char *name);
+    int (*rename)(struct eng_io *io, const char *from, const char *to); /* replaces */
+    int (*syncdir)(struct eng_io *io);
+    /* Calls emit for each name, "." and ".." excepted; stops when it returns non-zero and returns that. */
+    int (*list)(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg);
+    /* Exclusive (or, read-only, shared) lock on the store, held until unlock or death. -EBUSY when taken. */
+    int (*lock)(struct eng_io *io, bool shared);
+    void (*unlock)(struct eng_io *io);
+    int (*space)(struct eng_io *io, struct io_space *ret_space);
+    /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
+    int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
+};
+
+struct eng_io {
+    const struct eng_io_ops *ops; /* immutable */
+};
+
+/*
+ * The real one: a directory of the host's file system. `create` makes the
+ * directory itself (not its parents) if it is missing. -ENOENT, -ENOTDIR, -EACCES.
+ */
+int io_posix_new(const char *path, bool create, struct eng_io **ret_io);
+void io_posix_free(struct eng_io *io); /* NULL is fine */
+
+/* Loops over short counts and EINTR. A read that meets the end of the file early returns what there was. */
+ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size, uint64_t offset);
+/* 0 or -errno; `iov` is modified. A zero-byte write is -EIO. */
+int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n, uint64_t offset);
+/* Writes `name` anew as a whole, atomically and durably: temporary file, datasync, rename, syncdir. */
+int io_replace_file(struct eng_io *io, const char *name, const void *data, size_t size);
+/* Reads a whole file of at most `max` bytes into a malloc'd, NUL-terminated buffer. -EFBIG, -ENOENT. */
+int io_read_file(struct eng_io *io, const char *name, size_t max, char **ret_data, size_t *ret_size);
+
+#endif

@@ -1,0 +1,303 @@
+/*
+ * log.c - see log.h.
+ */
+#include "log.h"
+
+#define COPY_MAX                                                                                             \
+    16384u /* payloads up to this size are copied into the batch, larger ones written from where they are */
+
+/* ---- transactions ------------------------------------------------------- */
+
+void txn_done(struct txn *txn)
+{
+    free(txn->ops);
+    free(txn->pieces);
+    free(txn->heads);
+    buf_done(&txn->bytes);
+    buf_done(&txn->names);
+    *txn = (struct txn){0};
+}
+
+void txn_reset(struct txn *txn)
+{
+    txn->n_ops = txn->n_pieces = txn->n_heads = 0;
+    txn->bytes.len = txn->names.len = 0;
+    txn->extents_len = 0;
+}
+
+struct op *txn_op(struct txn *txn, enum op_type type)
+{
+    if (array_grow(&txn->ops, &txn->cap_ops, txn->n_ops + 1, sizeof *txn->ops))
+        return NULL;
+    struct op *op = &txn->ops[txn->n_ops++];
+    *op = (struct op){.type = (uint8_t)type};
+    return op;
+}
+
+/* Adds `len` bytes: data, or (NULL) what was just put at the end of txn->bytes. */
+static int add_piece(struct txn *txn, const void *data, size_t at, size_t len)
+{
+    struct txn_piece *last = txn->n_pieces ? &txn->pieces[txn->n_pieces - 1] : NULL;
+    txn->extents_len += len;
+    if (!data && last && !last->data && last->at + last->len == at) {
+        last->len += len;
+        return 0;
+    }
+    int r = array_grow(&txn->pieces, &txn->cap_pieces, txn->n_pieces + 1, sizeof *txn->pieces);
+    if (!r)
+        txn->pieces[txn->n_pieces++] = (struct txn_piece){data, at, len};
+    return r;
+}
+
+static int add_bytes(struct txn *txn, const void *data, size_t len, size_t padded)
+{
+    int r = buf_reserve(&txn->bytes, padded);
+    if (r || !padded)
+        return r;
+    uint8_t *out = txn->bytes.data + txn->bytes.len;
+    if (len)
+        memcpy(out, data, len);
+    memset(out + len, 0, padded - len);
+    txn->bytes.len += padded;
+    return add_piece(txn, NULL, txn->bytes.len - padded, padded);
+}
+
+int txn_extent(struct txn *txn, uint64_t ino, uint64_t off, const void *payload, uint32_t len,
+               const char *name, uint32_t name_len)
+{
+    uint8_t head[EXTENT_HEAD_MAX];
+    (void)extent_head_encode(head, ino, off, 0, payload, len, name, name_len);
+    int r = array_grow(&txn->heads, &txn->cap_heads, txn->n_heads + 1, sizeof *txn->heads);
+    if (r)
+        return r;
+    txn->heads[txn->n_heads++] = (struct txn_head){txn->n_ops - 1, txn->bytes.len};
+    struct op *op = &txn->ops[txn->n_ops - 1];
+    op->loc = (struct locator){.off8 = (uint32_t)(txn->extents_len / 8), .len = len, .ext_len = len};
+
+    r = add_bytes(txn, head, extent_head_size(len), extent_head_size(len));
+    if (!r && len <= COPY_MAX)
+        r = add_bytes(txn, payload, len, ALIGN8(len));
+    else if (!r) {
+        r = add_piece(txn, payload, 0, len);
+        if (!r)
+            r = add_bytes(txn, NULL, 0, ALIGN8(len) - len);
+    }
+    return r ? r : add_bytes(txn, name, name_len, ALIGN8(name_len));
+}
+
+/* ---- appending ---------------------------------------------------------- */
+
+void log_init(struct log *log, struct eng_io *io, struct arena *arena, const struct fault_hook *hook,
+              uint64_t segment_size)
+{
+    *log = (struct log){.io = io, .arena = arena, .hook = hook, .segment_size = segment_size};
+    pthread_mutex_init(&log->lock, NULL);
+    pthread_mutex_init(&log->sync_lock, NULL);
+    pthread_cond_init(&log->sync_done, NULL);
+}
+
+void log_done(struct log *log)
+{
+    if (!log->io)
+        return;
+    for (size_t i = 0; i < log->n_unsynced; i++)
+        arena_unpin(log->unsynced[i]);
+    arena_unpin(log->active);
+    free(log->unsynced);
+    buf_done(&log->scratch);
+    pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->sync_lock);
+    pthread_cond_destroy(&log->sync_done);
+    *log = (struct log){0};
+}
+
+static size_t ops_size(const struct txn *txn)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < txn->n_ops; i++)
+        size += op_size(&txn->ops[i]);
+    return size;
+}
+
+uint64_t log_batch_size(const struct txn *txn)
+{
+    return sizeof(struct batch_header) + ops_size(txn) + txn->extents_len;
+}
+
+bool log_wants_segment_locked(const struct log *log, uint64_t batch_size)
+{
+    return !log->active ||
+           (log->tail + batch_size > log->segment_size && log->tail > sizeof(struct segment_header));
+}
+
+int log_seal_locked(struct log *log)
+{
+    if (!log->active)
+        return 0;
+    int r = array_grow(&log->unsynced, &log->cap_unsynced, log->n_unsynced + 1, sizeof *log->unsynced);
+    if (r)
+        return r;
+    log->unsynced[log->n_unsynced++] = log->active;
+    log->active = NULL;
+    return 0;
+}
+
+int log_new_segment_locked(struct log *log)
+{
+    struct segment *seg;
+    int r = log_seal_locked(log);
+    if (!r)
+        r = arena_create(log->arena, SEGMENT_LOG, log->seq + 1, log->chain, log_durable(log), &seg);
+    if (r)
+        return r;
+    log->active = seg;
+    log->tail = sizeof(struct segment_header);
+    log->dir_dirty = true;
+    return 0;
+}
+
+/* Makes the ops' locators absolute and encodes header and ops to the scratch buffer. */
+static int encode_batch(struct log *log, struct txn *txn)
+{
+    size_t ops_len = ops_size(txn);
+    uint64_t base = log->tail + sizeof(struct batch_header) + ops_len;
+    if (ops_len > UINT32_MAX || txn->extents_len > UINT32_MAX || (base + txn->extents_len) / 8 > UINT32_MAX)
+        return -EFBIG;
+    log->scratch.len = 0;
+    int r = buf_reserve(&log->scratch, sizeof(struct batch_header) + ops_len);
+    if (r)
+        return r;
+    struct batch_header header = {.magic = BATCH_MAGIC,
+                                  .n_ops = (uint32_t)txn->n_ops,
+                                  .seq = log->seq + 1,
+                                  .durable_seq = log_durable(log),
+                                  .chain = log->chain,
+                                  .time = now_ns(),
+                                  .ops_len = (uint32_t)ops_len,
+                                  .extents_len = (uint32_t)txn->extents_len};
+    for (size_t i = 0; i < txn->n_heads; i++) {
+        struct op *op = &txn->ops[txn->heads[i].op];
+        op->loc.seg = log->active->id;
+        op->loc.off8 += (uint32_t)(base / 8);
+        op->hsum = extent_head_set_seq(txn->bytes.data + txn->heads[i].at, header.seq);
+    }
+    uint8_t *out = log->scratch.data + sizeof header;
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        op_encode(&txn->ops[i], out);
+        out += op_size(&txn->ops[i]);
+    }
+    header.sum = batch_sum(&header, log->scratch.data + sizeof header);
+    memcpy(log->scratch.data, &header, sizeof header);
+    log->scratch.len = sizeof header + ops_len;
+    return 0;
+}
+
+int log_append_locked(struct log *log, struct txn *txn)
+{
+    int r = encode_batch(log, txn);
+    if (r)
+        return r;
+    CLEANUP_FREE struct iovec *iov = calloc(txn->n_pieces + 1, sizeof *iov);
+    if (!iov)
+        return -ENOMEM;
+    iov[0] = (struct iovec){log->scratch.data, log->scratch.len};
+    for (size_t i = 0; i < txn->n_pieces; i++) {
+        const struct txn_piece *p = &txn->pieces[i];
+        const void *data = p->data ? p->data : txn->bytes.data + p->at;
+        iov[i + 1] = (struct iovec){(void *)(uintptr_t)data, p->len};
+    }
+    r = io_pwritev_full(log->active->file, log->io->ops, iov, (int)txn->n_pieces + 1, log->tail);
+    if (r)
+        return r; /* nothing was published; the next batch takes the same place */
+    struct batch_header header;
+    memcpy(&header, log->scratch.data, sizeof header);
+    uint64_t size = log->scratch.len + txn->extents_len;
+    log->tail += size;
+    log->chain = header.sum;
+    __atomic_store_n(&log->active->size, log->tail, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&log->bytes, size, __ATOMIC_RELAXED);
+    __atomic_store_n(&log->seq, header.seq, __ATOMIC_RELEASE);
+    return 0;
+}
+
+/* ---- group commit ------------------------------------------------------- */
+
+/* What one flush has to cover, taken over from the log under its lock. */
+struct flush {
+    struct segment **segs; /* pinned; oldest first, the active one last */
+    size_t n;
+    uint64_t seq;
+    bool dir;
+};
+
+static int flush_begin(struct log *log, struct flush *f)
+{
+    pthread_mutex_lock(&log->lock);
+    *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .dir = log->dir_dirty};
+    f->segs = calloc(f->n + 1, sizeof(struct segment *));
+    if (f->segs) {
+        for (size_t i = 0; i < f->n; i++)
+            f->segs[i] = log->unsynced[i]; /* our pin moves along */
+        if (log->active) {
+            __atomic_add_fetch(&log->active->pins, 1, __ATOMIC_ACQUIRE);
+            f->segs[f->n++] = log->active;
+        }
+        log->n_unsynced = 0;
+        log->dir_dirty = false;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return f->segs ? 0 : -ENOMEM;
+}
+
+/* Older segments first: what is durable is always a prefix of the log, up to the flush under way (I7). */
+static int flush_run(struct log *log, struct flush *f)
+{
+    int r = 0;
+    fault_point(log->hook, FP_SYNC);
+    for (size_t i = 0; i < f->n; i++) {
+        if (!r)
+            r = log->io->ops->datasync(f->segs[i]->file);
+        arena_unpin(f->segs[i]);
+    }
+    if (!r && f->dir && !MUTANT(NO_SYNCDIR))
+        r = log->io->ops->syncdir(log->io);
+    free(f->segs);
+    return MUTANT(NO_FAILED_SYNC) ? 0 : r;
+}
+
+int log_sync(struct log *log, bool *ret_flushed)
+{
+    uint64_t target = log_seq(log);
+    bool led = false;
+    int r = 0;
+    pthread_mutex_lock(&log->sync_lock);
+    while (!(r = -__atomic_load_n(&log->failed, __ATOMIC_ACQUIRE)) && log_durable(log) < target) {
+        if (log->syncing) {
+            pthread_cond_wait(&log->sync_done, &log->sync_lock);
+            continue;
+        }
+        log->syncing = true;
+        pthread_mutex_unlock(&log->sync_lock);
+        struct flush f;
+        r = flush_begin(log, &f);
+        bool ran = !r;
+        if (ran)
+            r = flush_run(log, &f);
+        led = led || ran;
+        pthread_mutex_lock(&log->sync_lock);
+        log->syncing = false;
+        if (ran && r) /* I11: the kernel may have dropped the pages and call them clean now */
+            __atomic_store_n(&log->failed, -r, __ATOMIC_RELEASE);
+        if (!r) {
+            __atomic_store_n(&log->durable_seq, f.seq, __ATOMIC_RELEASE);
+            __atomic_add_fetch(&log->syncs, 1, __ATOMIC_RELAXED);
+        }
+        pthread_cond_broadcast(&log->sync_done);
+        if (r)
+            break;
+    }
+    pthread_mutex_unlock(&log->sync_lock);
+    if (ret_flushed)
+        *ret_flushed = led;
+    return r;
+}

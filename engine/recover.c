@@ -1,0 +1,488 @@
+/*
+ * recover.c - from files to an index: the newest valid checkpoint, then the
+ * log after it, batch by batch.
+ *
+ * The log ends at the first batch that is not whole, in whatever segment it
+ * lies, unless something says that batch was durable once: a mark in a later
+ * batch or segment header. Then it is damage, and opening is refused (I7).
+ * Batches carry the sum of the one before, so what an earlier life of the
+ * store left behind its end never joins on.
+ *
+ * Runs before any thread starts; takes the locks only where it calls the log.
+ */
+#include "engine_impl.h"
+
+#include <stdio.h>
+
+struct seg_file {
+    uint32_t id;
+    bool valid; /* header */
+    bool used;  /* part of the replayed log */
+    uint64_t size;
+    struct segment_header header;
+};
+
+struct recovery {
+    struct eng *eng;
+    char *why;
+    struct seg_file *segs; /* ascending by id */
+    size_t n_segs, cap_segs;
+    uint64_t *ckpts; /* descending */
+    size_t n_ckpts, cap_ckpts;
+    uint64_t mark; /* highest sequence known to have been durable */
+    /* where the replay stands */
+    uint64_t seq, chain;
+    struct seg_file *at;
+    uint64_t offset;
+    struct segment *pinned; /* file of `at` */
+    struct txn ops;         /* of one batch, decoded */
+    struct buf batch, extents;
+    uint64_t batches;
+};
+
+/* ---- what is there ------------------------------------------------------------- */
+
+static int note_file(void *arg, const char *name)
+{
+    struct recovery *rec = arg;
+    uint32_t id;
+    uint64_t ckpt;
+    if (segment_parse_name(name, &id) == 0) {
+        int r = array_grow(&rec->segs, &rec->cap_segs, rec->n_segs + 1, sizeof *rec->segs);
+        if (!r)
+            rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
+        return r;
+    }
+    if (checkpoint_parse_name(name, &ckpt) == 0) {
+        int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
+        if (!r)
+            rec->ckpts[rec->n_ckpts++] = ckpt;
+        return r;
+    }
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint32_t x = ((const struct seg_file *)a)->id, y = ((const struct seg_file *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static int read_segment_header(struct recovery *rec, struct seg_file *sf)
+{
+    const struct eng_io_ops *ops = rec->eng->io->ops;
+    char name[SEGMENT_NAME_SIZE];
+    struct io_file *file;
+    segment_name(sf->id, name);
+    int r = ops->open(rec->eng->io, name, IO_RDONLY, &file);
+    if (r)
+        return r;
+    r = ops->file_size(file, &sf->size);
+    ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
+    ops->close(file);
+    if (n < 0)
+        return (int)n;
+    sf->valid =
+        (size_t)n == sizeof sf->header && segment_header_check(&sf->header, rec->eng->sb.uuid, sf->id) == 0;
+    if (sf->valid)
+        rec->mark = MAX_OF(rec->mark, sf->header.durable_seq);
+    return 0;
+}
+
+static int take_stock(struct recovery *rec)
+{
+    int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
+    if (r)
+        return r;
+    if (rec->n_segs)
+        qsort(rec->segs, rec->n_segs, sizeof *rec->segs, by_id);
+    if (rec->n_ckpts)
+        qsort(rec->ckpts, rec->n_ckpts, sizeof *rec->ckpts, newest_first);
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        r = read_segment_header(rec, sf);
+        if (!r)
+            r = arena_add(&rec->eng->arena, sf->id, sf->valid ? sf->header.kind : 0, sf->size);
+        if (r)
+            snprintf(rec->why, 256, "segment s%08x.seg: %s", sf->id, strerror(-r));
+    }
+    return r;
+}
+
+static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
+{
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        if (rec->segs[i].id == id)
+            return &rec->segs[i];
+    }
+    return NULL;
+}
+
+/* ---- the starting point ---------------------------------------------------------- */
+
+static int start_from_checkpoint(struct recovery *rec, size_t i)
+{
+    struct eng *eng = rec->eng;
+    struct ckpt_position pos;
+    struct ckpt_info info;
+    int r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
+    if (r)
+        return r;
+    eng->ckpts[0] = info;
+    for (size_t j = i + 1; j < rec->n_ckpts; j++) {
+        if (checkpoint_probe(eng, rec->ckpts[j], &eng->ckpts[1]) == 0)
+            break;
+    }
+    eng->newest_ckpt_seq = info.seq;
+    eng->oldest_ckpt_seq = eng->ckpts[1].id ? eng->ckpts[1].seq : 0;
+    eng->arena.next_id =
+        MAX_OF(eng->arena.next_id, (uint32_t)MIN_OF(pos.next_segment_id, (uint64_t)UINT32_MAX));
+    rec->seq = pos.seq;
+    rec->chain = pos.chain;
+    rec->mark = MAX_OF(rec->mark, pos.seq);
+    rec->at = find_segment(rec, pos.segment);
+    rec->offset = pos.offset;
+    return 0;
+}
+
+static int fresh_index(struct eng *eng)
+{
+    index_done(&eng->idx);
+    return index_init(&eng->idx, eng->sb.hash_seed);
+}
+
+static int find_start(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    eng->ckpt_next_id = rec->n_ckpts ? rec->ckpts[0] + 1 : 1;
+    for (size_t i = 0; i < rec->n_ckpts; i++) {
+        int r = start_from_checkpoint(rec, i);
+        if (r == 0 || r == -ENOMEM)
+            return r;
+        eng_logf(eng, ENG_LOG_WARNING, "checkpoint c%016llx.ckp cannot be used (%s), trying the one before",
+                 (unsigned long long)rec->ckpts[i], strerror(-r));
+        r = fresh_index(eng);
+        if (r)
+            return r;
+    }
+    /* Without a checkpoint the log must be there from its first batch. */
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        if (rec->segs[i].valid && rec->segs[i].header.kind == SEGMENT_LOG &&
+            rec->segs[i].header.first_seq == 1)
+            return 0;
+    }
+    if (rec->mark == 0 && rec->n_ckpts == 0)
+        return 0; /* a new store, or one that died before its first batch was durable */
+    snprintf(rec->why, 256,
+             "no checkpoint can be used and the log does not go back to its beginning; "
+             "restore from a copy or run engramctl check --repair");
+    return -EBADMSG;
+}
+
+/* ---- replay --------------------------------------------------------------------------- */
+
+static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
+{
+    ssize_t n = io_pread_full(rec->pinned->file, rec->eng->io->ops, buf, size, off);
+    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+}
+
+/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole. */
+static int read_batch(struct recovery *rec, struct batch_header *ret_header)
+{
+    struct batch_header h;
+    if (rec->offset + sizeof h > rec->at->size)
+        return -EBADMSG;
+    int r = read_log(rec, &h, sizeof h, rec->offset);
+    if (r)
+        return r;
+    uint64_t left = rec->at->size - rec->offset - sizeof h;
+    if (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8 ||
+        (uint64_t)h.ops_len + h.extents_len > left ||
+        (!MUTANT(NO_BATCH_SUM) && (h.seq != rec->seq + 1 || h.chain != rec->chain)))
+        return -EBADMSG;
+    rec->batch.len = 0;
+    r = buf_reserve(&rec->batch, h.ops_len + 1u);
+    if (!r)
+        r = read_log(rec, rec->batch.data, h.ops_len, rec->offset + sizeof h);
+    if (r)
+        return r;
+    if (h.sum != batch_sum(&h, rec->batch.data) && !MUTANT(NO_BATCH_SUM))
+        return -EBADMSG;
+    *ret_header = h;
+    return 0;
+}
+
+/* Decodes the ops of the batch just read. */
+static int decode_batch(struct recovery *rec, const struct batch_header *h)
+{
+    txn_reset(&rec->ops);
+    for (size_t at = 0; at < h->ops_len;) {
+        struct op op, *slot;
+        size_t used;
+        int r = op_decode(rec->batch.data + at, h->ops_len - at, &op, &used);
+        if (r)
+            return r;
+        slot = txn_op(&rec->ops, op.type);
+        if (!slot)
+            return -ENOMEM;
+        *slot = op;
+        at += used;
+    }
+    return rec->ops.n_ops == h->n_ops ? 0 : -EBADMSG;
+}
+
+/* Beyond the durable mark the batch counts only if its content is whole, too (I7). */
+static int verify_content(struct recovery *rec, const struct batch_header *h)
+{
+    uint64_t base = rec->offset + sizeof *h + h->ops_len;
+    rec->extents.len = 0;
+    int r = buf_reserve(&rec->extents, h->extents_len + 1u);
+    if (!r)
+        r = read_log(rec, rec->extents.data, h->extents_len, base);
+    for (size_t i = 0; i < rec->ops.n_ops && !r; i++) {
+        const struct op *op = &rec->ops.ops[i];
+        if (op->type != OP_EXTENT && op->type != OP_XATTR_EXTENT)
+            continue;
+        uint64_t off = locator_offset(&op->loc);
+        uint32_t len = op->loc.ext_len;
+        if (op->loc.seg != rec->at->id || len > EXTENT_MAX || off < base ||
+            off - base + extent_head_size(len) + len > h->extents_len)
+            return -EBADMSG;
+        const uint8_t *head = rec->extents.data + (off - base);
+        r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
+        if (!r)
+            r = extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
+    }
+    return MUTANT(NO_BATCH_SUM) && r == -EBADMSG ? 0 : r;
+}
+
+static int apply_batch(struct recovery *rec, const struct batch_header *h)
+{
+    struct index *idx = &rec->eng->idx;
+    int r = index_touch_segment(idx, rec->at->id, SEGMENT_LOG, h->seq);
+    if (!r)
+        r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
+    for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++)
+        r = index_apply(idx, &rec->ops.ops[i], h->seq);
+    if (r < 0) {
+        snprintf(rec->why, 256,
+                 "batch %llu in segment s%08x.seg at %llu does not fit what came before it: damaged",
+                 (unsigned long long)h->seq, rec->at->id, (unsigned long long)rec->offset);
+        return r;
+    }
+    rec->seq = h->seq;
+    rec->chain = h->sum;
+    rec->mark = MAX_OF(rec->mark, h->durable_seq);
+    rec->offset += sizeof *h + h->ops_len + h->extents_len;
+    rec->batches++;
+    return 0;
+}
+
+/* Looks behind a bad batch for valid ones: their marks may tell that it was durable once. */
+static void scan_marks(struct recovery *rec)
+{
+    struct batch_header h;
+    struct buf *b = &rec->extents;
+    uint64_t start = rec->offset;
+    size_t size = (size_t)(rec->at->size > start ? rec->at->size - start : 0);
+    b->len = 0;
+    if (buf_reserve(b, size + 1) || (size && read_log(rec, b->data, size, start)))
+        return;
+    for (size_t at = 0; at + sizeof h <= size; at += 8) {
+        memcpy(&h, b->data + at, sizeof h);
+        if (h.magic == BATCH_MAGIC && h.seq > rec->seq && h.ops_len <= size - at - sizeof h &&
+            h.sum == batch_sum(&h, b->data + at + sizeof h))
+            rec->mark = MAX_OF(rec->mark, h.durable_seq);
+    }
+}
+
+/* The segment in which the log goes on behind batch rec->seq, or NULL. The youngest claim is the true one. */
+static struct seg_file *next_segment(struct recovery *rec)
+{
+    for (size_t i = rec->n_segs; i-- > 0;) {
+        struct seg_file *sf = &rec->segs[i];
+        if (sf->valid && sf->header.kind == SEGMENT_LOG && sf->header.first_seq == rec->seq + 1 &&
+            sf->header.chain == rec->chain && sf != rec->at)
+            return sf;
+    }
+    return NULL;
+}
+
+/* Replays the batches of one segment. 0: its valid part is done. */
+static int replay_segment(struct recovery *rec)
+{
+    struct batch_header h;
+    int r = arena_pin(&rec->eng->arena, rec->at->id, &rec->pinned);
+    if (r)
+        return r;
+    rec->at->used = true;
+    bool bad = false;
+    while (!r && !bad && rec->offset < rec->at->size) {
+        r = read_batch(rec, &h);
+        if (!r)
+            r = decode_batch(rec, &h);
+        if (!r && h.seq > rec->mark) {
+            r = verify_content(rec, &h);
+            if (r == -EBADMSG) {
+                scan_marks(rec);
+                r = h.seq <= rec->mark ? 0 : r; /* durable once: damaged content, not a torn tail */
+            }
+        } else if (r == -EBADMSG) {
+            scan_marks(rec);
+        }
+        bad = r == -EBADMSG;
+        if (!r)
+            r = apply_batch(rec, &h);
+        if (bad)
+            r = 0;
+        else if (r == -EBADMSG)
+            break;
+    }
+    arena_unpin(rec->pinned);
+    rec->pinned = NULL;
+    return r;
+}
+
+static int replay(struct recovery *rec)
+{
+    int r = 0;
+    if (!rec->at) {
+        rec->at = next_segment(rec);
+        rec->offset = sizeof(struct segment_header);
+    }
+    while (rec->at && !r) {
+        r = replay_segment(rec);
+        struct seg_file *next = r ? NULL : next_segment(rec);
+        if (!next)
+            break;
+        rec->at = next;
+        rec->offset = sizeof(struct segment_header);
+    }
+    if (!r && rec->seq < rec->mark) {
+        snprintf(rec->why, 256,
+                 "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
+                 "damaged; "
+                 "restore from a copy or run engramctl check --repair",
+                 (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
+                 (unsigned long long)rec->mark);
+        r = -EBADMSG;
+    }
+    return r;
+}
+
+/* ---- settling down ---------------------------------------------------------------------- */
+
+/* Segment files that the recovered state does not know: left over from what was not durable, or already
+ * emptied. */
+static void discard_unknown(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        if (index_segment(&eng->idx, sf->id) || sf->used)
+            continue;
+        eng_logf(eng, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
+        (void)arena_retire(&eng->arena, sf->id);
+    }
+}
+
+/* Segments that the state names but that have no file. */
+static void settle_missing(struct recovery *rec)
+{
+    struct index *idx = &rec->eng->idx;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg->id || arena_has(&rec->eng->arena, seg->id))
+            continue;
+        if (seg->live)
+            eng_logf(rec->eng, ENG_LOG_ERROR,
+                     "s%08x.seg is missing: %llu bytes of content are lost; restore them from a copy",
+                     seg->id, (unsigned long long)seg->live);
+        else
+            index_drop_segment(idx, seg->id);
+    }
+}
+
+static void queue_orphans(struct eng *eng)
+{
+    for (uint32_t slot = 2; slot < eng->idx.inodes.used; slot++) {
+        const struct inode_rec *inode = index_slot(&eng->idx, slot);
+        if (inode && !inode->nlink)
+            eng_queue_orphan(eng, index_ino(inode, slot));
+    }
+}
+
+/* Makes what was accepted durable, in order, before anybody builds on it (I7). */
+static int make_durable(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = 0;
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        struct segment *seg;
+        if (!rec->segs[i].used)
+            continue;
+        r = arena_pin(&eng->arena, rec->segs[i].id, &seg);
+        if (r)
+            break;
+        r = ops->datasync(seg->file);
+        arena_unpin(seg);
+    }
+    return r ? r : ops->syncdir(eng->io);
+}
+
+static int settle(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    eng->log.seq = rec->seq;
+    eng->log.chain = rec->chain;
+    eng->log.durable_seq = rec->seq;
+    settle_missing(rec);
+    if (eng->opt.read_only)
+        return 0;
+    int r = make_durable(rec);
+    if (r) {
+        snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
+        return r;
+    }
+    discard_unknown(rec);
+    r = eng->io->ops->syncdir(eng->io);
+    if (r)
+        return r;
+    checkpoint_clean(eng);
+    queue_orphans(eng);
+    /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
+    if (rec->at && rec->offset == rec->at->size && rec->offset < eng->log.segment_size) {
+        r = arena_pin(&eng->arena, rec->at->id, &eng->log.active);
+        eng->log.tail = rec->offset;
+    }
+    return r;
+}
+
+int eng_recover(struct eng *eng, char why[256])
+{
+    struct recovery rec = {.eng = eng, .why = why};
+    int r = take_stock(&rec);
+    if (!r)
+        r = find_start(&rec);
+    if (!r)
+        r = replay(&rec);
+    if (!r)
+        r = settle(&rec);
+    if (!r && rec.batches)
+        eng_logf(eng, ENG_LOG_INFO, "recovered %llu batches after the last checkpoint",
+                 (unsigned long long)rec.batches);
+    free(rec.segs);
+    free(rec.ckpts);
+    txn_done(&rec.ops);
+    buf_done(&rec.batch);
+    buf_done(&rec.extents);
+    return r;
+}
