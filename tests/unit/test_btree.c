@@ -64,7 +64,7 @@ static uint32_t leaf_capacity(void)
 #define ENTRIES_MAX 20000
 
 struct entry {
-    struct bkey key;
+    struct bkey key = {0};
     uint64_t stamp;
 };
 
@@ -192,7 +192,7 @@ static struct bkey random_key(uint64_t *rng)
 
 Test(btree, empty)
 {
-    struct bkey key;
+    struct bkey key = {0};
     uint8_t value[BTREE_VALUE_MAX];
     MUST(btree_init(&tree, pool, 4) == 0);
     MUST(btree_ceil(&tree, (struct bkey){0}, &key, value) == 1);
@@ -428,7 +428,7 @@ static void build(uint64_t *rng, uint32_t value_size)
     for (uint32_t i = 0; i < n; i++)
         MUST(put((struct bkey){(uint32_t)rng_below(rng, 50), rng_below(rng, 1u << 20)}, i) >= 0);
     for (uint32_t i = 0; i < n / 20; i++) {
-        struct bkey key;
+        struct bkey key = {0};
         uint8_t value[BTREE_VALUE_MAX];
         for (int k = 0; k < 8; k++) { /* neighbours, so that nodes are merged */
             if (btree_ceil(&tree, (struct bkey){i % 3, 0}, &key, value) == 0)
@@ -499,7 +499,7 @@ static bool read_damaged(uint64_t *rng)
 {
     struct order_check c = {0};
     uint8_t value[BTREE_VALUE_MAX];
-    struct bkey got;
+    struct bkey got = {0};
     bool found = btree_validate(&tree) < 0;
     int r = btree_scan(&tree, (struct bkey){0}, order_emit, &c);
     MUST(r == 0 || r == -EBADMSG);
@@ -521,7 +521,7 @@ static void write_damaged(uint64_t *rng)
 {
     for (int i = 0; i < 300; i++) {
         struct bkey key = {(uint32_t)rng_below(rng, 51), rng_below(rng, 1u << 20)};
-        struct bkey near;
+        struct bkey near = {0};
         uint8_t value[BTREE_VALUE_MAX];
         int r = rng_below(rng, 2) == 0 ? put(key, 1) : btree_ceil(&tree, key, &near, value);
         MUST(r == 0 || r == 1 || r == -EBADMSG);
@@ -601,7 +601,7 @@ Test(btree, a_free_chain_through_the_tree_is_noticed)
 
 Test(btree, impossible_trees_are_refused)
 {
-    struct bkey key;
+    struct bkey key = {0};
     uint8_t value[BTREE_VALUE_MAX];
     MUST(btree_init(&tree, pool, 4) == 0);
     for (uint32_t i = 0; i < 1000; i++)

@@ -12,6 +12,14 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 #define CHUNK ((uint64_t)TABLE_CHUNK_SIZE)
 
 static struct table_pool *pool;
@@ -412,7 +420,7 @@ Test(table, overdrafts_are_counted)
 
 Test(table, exhaustion_is_told_by_reserve_only)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
     cr_skip_test("sanitizers need the address space");
 #endif
     struct rlimit lim;
