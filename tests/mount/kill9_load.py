@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""A writer that journals, outside the mount, what its system calls have returned for, and the comparison.
+
+    kill9_load.py write FOLDER JOURNAL SEED   random operations until one fails with ENOTCONN (the daemon died)
+    kill9_load.py verify FOLDER JOURNAL       compares FOLDER with the journal; what was found becomes its new start
+
+Each operation is one request to the daemon, so it is atomic: the one that was
+under way when the daemon died may be there or not, as a whole; all before it
+must be. A journal line is written after the call returned; an operation is announced before it.
+"""
+import errno
+import json
+import os
+import random
+import sys
+
+GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+
+
+def fill(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+class Model:
+    """name -> [content, confidence]; folders are fixed."""
+
+    def __init__(self):
+        self.files = {}
+
+    def apply(self, op):
+        kind, name, rest = op[0], op[1], op[2:]
+        f = self.files
+        if kind == "create":
+            f[name] = [b"", None]
+        elif kind == "write":
+            offset, seed, size = rest
+            old = f[name][0].ljust(offset, b"\0")
+            f[name][0] = old[:offset] + fill(seed, size) + old[offset + size:]
+        elif kind == "truncate":
+            f[name][0] = f[name][0][: rest[0]].ljust(rest[0], b"\0")
+        elif kind == "rename":
+            f[rest[0]] = f.pop(name)
+        elif kind == "unlink":
+            del f[name]
+        elif kind == "confidence":
+            f[name][1] = rest[0]
+
+
+def do(folder, op):
+    kind, rest = op[0], op[2:]
+    path = os.path.join(folder, op[1])
+    if kind == "create":
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    elif kind == "write":
+        f = os.open(path, os.O_WRONLY)
+        try:
+            data = fill(rest[1], rest[2])
+            n = os.pwrite(f, data, rest[0])
+            assert n == len(data), "short write"
+        finally:
+            os.close(f)
+    elif kind == "truncate":
+        os.truncate(path, rest[0])
+    elif kind == "rename":
+        os.rename(path, os.path.join(folder, rest[0]))
+    elif kind == "unlink":
+        os.unlink(path)
+    elif kind == "confidence":
+        os.setxattr(path, "user.engram.confidence", rest[0].encode())
+    elif kind == "fsync":
+        f = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(f)
+        finally:
+            os.close(f)
+
+
+def choose(rng, model, serial):
+    names = list(model.files)
+    if len(names) < 20 or (len(names) < 400 and rng.random() < 0.2):
+        return ["create", f"f{serial}"]
+    name = rng.choice(names)
+    size = len(model.files[name][0])
+    dice = rng.random()
+    if dice < 0.35:
+        return ["write", name, rng.randrange(size + 1), rng.getrandbits(60), rng.choice([1, 100, 1000, 5000, 60000])]
+    if dice < 0.55:  # append
+        return ["write", name, size, rng.getrandbits(60), rng.randrange(1, 2000)]
+    if dice < 0.65:
+        return ["truncate", name, rng.choice([0, size // 2, size + 100])]
+    if dice < 0.78:
+        return ["rename", name, rng.choice(names) if rng.random() < 0.5 else f"r{serial}"]
+    if dice < 0.88:
+        return ["unlink", name]
+    if dice < 0.97:
+        return ["confidence", name, "0.%d" % rng.randrange(1, 1000)]
+    return ["fsync", name]
+
+
+def replay(journal):
+    """The state after all that returned, and the operation that was under way (or None)."""
+    model, pending = Model(), None
+    with open(journal, encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("{"):
+                model.files = {k: [bytes.fromhex(v[0]), v[1]] for k, v in json.loads(line).items()}
+            elif line == "done\n":
+                model.apply(pending)
+                pending = None
+            else:
+                pending = json.loads(line)
+    return model, pending
+
+
+def write(folder, journal, seed):
+    rng = random.Random(seed)
+    model, pending = replay(journal) if os.path.exists(journal) else (Model(), None)
+    assert pending is None
+    os.makedirs(folder, exist_ok=True)
+    serial = random.Random().getrandbits(40) << 20
+    log = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    while True:
+        serial += 1
+        op = choose(rng, model, serial)
+        if op[0] == "rename" and op[1] == op[2]:
+            continue
+        os.write(log, (json.dumps(op) + "\n").encode())
+        try:
+            do(folder, op)
+        except OSError as e:
+            if e.errno in GONE and not os.path.ismount(os.path.dirname(folder)):
+                return
+            if e.errno in GONE:
+                # the daemon died, though the mount is still shown; any other answer of a living daemon is a defect
+                try:
+                    os.statvfs(folder)
+                except OSError:
+                    return
+            sys.exit(f"{op[:3]}: {e}")
+        os.write(log, b"done\n")
+        model.apply(op)
+
+
+def look(folder):
+    found = {}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        with open(path, "rb") as f:
+            content = f.read()
+        try:
+            confidence = os.getxattr(path, "user.engram.confidence").decode()
+        except OSError as e:
+            if e.errno != errno.ENODATA:
+                raise
+            confidence = None
+        found[name] = [content, confidence]
+    return found
+
+
+def difference(want, have):
+    if want.keys() != have.keys():
+        return f"missing {sorted(want.keys() - have.keys())[:3]}, unexpected {sorted(have.keys() - want.keys())[:3]}"
+    for name in want:
+        if want[name] != have[name]:
+            return (f"{name}: {len(have[name][0])} bytes instead of {len(want[name][0])}, "
+                    f"confidence {have[name][1]} instead of {want[name][1]}")
+    return None
+
+
+def verify(folder, journal):
+    model, pending = replay(journal)
+    have = look(folder)
+    wrong = difference(model.files, have)
+    if wrong and pending:
+        model.apply(pending)
+        wrong = difference(model.files, have) and wrong
+    if wrong:
+        sys.exit(f"{wrong} (under way: {pending[:4] if pending else None})")
+    with open(journal + ".new", "w", encoding="utf-8") as f:
+        f.write(json.dumps({k: [v[0].hex(), v[1]] for k, v in model.files.items()}) + "\n")
+    os.rename(journal + ".new", journal)
+    print(len(have))
+
+
+if __name__ == "__main__":
+    {"write": write, "verify": verify}[sys.argv[1]](*sys.argv[2:])
