@@ -31,7 +31,7 @@
 
 #include "control.h"
 #include "face.h"
-#include "log.h"
+#include "journal.h"
 #include "mount.h"
 #include "options.h"
 
@@ -44,7 +44,7 @@ struct daemon_state {
     char *store, *mountpoint; /* absolute */
     struct fuse_session *session;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
-    bool logging; /* log_init() was called */
+    bool logging; /* journal_init() was called */
     pthread_t main_thread, signal_thread, probe_thread;
     bool has_signal_thread, has_probe_thread;
     _Atomic bool ended;   /* set by main after the loop, read by the signal thread */
@@ -75,13 +75,13 @@ static void notify_systemd(const char *state)
 static void tell(struct daemon_state *d, const char *why)
 {
     if (why && d->logging && !d->opt.foreground)
-        log_line(ENG_LOG_ERROR, "%s", why);
+        journal_line(ENG_LOG_ERROR, "%s", why);
     if (d->ready_fd >= 0) {
         char message[FS_WHY_MAX + 1] = {why ? 'E' : 'R'};
         if (why)
             (void)snprintf(message + 1, FS_WHY_MAX, "%s", why);
         if (write(d->ready_fd, message, strlen(message)) < 0)
-            log_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
+            journal_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
         (void)close(d->ready_fd);
         d->ready_fd = -1;
     } else if (why) {
@@ -155,8 +155,8 @@ static void *probe_main(void *arg)
     struct stat st;
     if (stat(d->mountpoint, &st) == 0) {
         atomic_store(&d->device, st.st_dev);
-        log_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
-                 d->opt.read_only ? ", read-only" : "");
+        journal_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
+                     d->opt.read_only ? ", read-only" : "");
         tell(d, NULL);
         if (!d->opt.foreground)
             to_null();
@@ -196,14 +196,14 @@ static void *signal_main(void *arg)
         ;
     if (atomic_load(&d->ended))
         return NULL;
-    log_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
+    journal_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
     notify_systemd("STOPPING=1");
     if (d->face.ctl)
         ctl_interrupt_all(d->face.ctl);
     int err = on_top(d) ? mnt_unmount(d->mountpoint) : -EBUSY;
     if (err == 0)
         return NULL; /* the kernel has ended the connection, so the loop ends */
-    log_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
+    journal_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
     fuse_session_exit(d->session);
     /* FUSE's loop waits in sem_wait(), which only a signal to its thread ends; one could come too early. */
     while (!atomic_load(&d->ended)) {
@@ -245,11 +245,11 @@ static void log_fuse(enum fuse_log_level level, const char *format, va_list args
     int n = vsnprintf(line, sizeof(line), format, args);
     while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
         line[--n] = '\0';
-    log_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
-             : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
-             : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
-                                        : ENG_LOG_DEBUG,
-             "%s", line);
+    journal_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
+                 : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
+                 : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
+                                            : ENG_LOG_DEBUG,
+                 "%s", line);
 }
 
 static int session_args(const struct daemon_state *d, struct fuse_args *args)
@@ -307,7 +307,7 @@ static int mount_session(struct daemon_state *d, char why[FS_WHY_MAX])
         (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", d->mountpoint,
                        *said ? said : strerror(why_errno));
     else if (*said)
-        log_line(ENG_LOG_WARNING, "%s", said);
+        journal_line(ENG_LOG_WARNING, "%s", said);
     if (said_fd >= 0)
         (void)close(said_fd);
     if (saved >= 0)
@@ -383,7 +383,7 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
         .segment_size = d->opt.segment_size,
         .commit_ms = d->opt.commit_ms,
         .lock_wait_ms = LOCK_WAIT_MS,
-        .log = log_engine,
+        .log = journal_engine,
     };
     char reason[256] = "";
     int err = eng_open(d->store, &options, &d->face.eng, reason);
@@ -407,7 +407,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     /* The engine first: it may still answer writers that wait. */
     int close_err = eng_close(face->eng);
     if (close_err) {
-        log_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
+        journal_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
         if (!err)
             (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s", d->store, strerror(-close_err));
     }
@@ -489,7 +489,7 @@ static int start(struct daemon_state *d)
     if (!err) {
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
-        log_init(d->opt.foreground, d->opt.debug);
+        journal_init(d->opt.foreground, d->opt.debug);
         d->logging = true;
         fuse_set_log_func(log_fuse);
         block_signals();
@@ -507,7 +507,7 @@ static int start(struct daemon_state *d)
     if (err)
         tell(d, *why ? why : strerror(-err));
     else
-        log_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
+        journal_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
     free(d->store);
     free(d->mountpoint);
     return err ? 1 : 0;

@@ -1,8 +1,8 @@
 /*
- * log.c - see log.h. State: where lines go, immutable after log_init().
+ * journal.c - see journal.h. State: where lines go, immutable after journal_init().
  * May be called from any thread.
  */
-#include "log.h"
+#include "journal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 static bool to_stderr = true;
 static bool with_debug;
 
-void log_init(bool foreground, bool debug)
+void journal_init(bool foreground, bool debug)
 {
     to_stderr = foreground;
     with_debug = debug;
@@ -19,7 +19,7 @@ void log_init(bool foreground, bool debug)
         openlog("engramfs", LOG_PID, LOG_DAEMON);
 }
 
-void log_line(enum eng_log_level level, const char *format, ...)
+void journal_line(enum eng_log_level level, const char *format, ...)
 {
     static const int priority[] = {
         [ENG_LOG_ERROR] = LOG_ERR,
@@ -46,8 +46,8 @@ void log_line(enum eng_log_level level, const char *format, ...)
         syslog(priority[level], "%s%s", label[level], line);
 }
 
-void log_engine(void *arg, enum eng_log_level level, const char *line)
+void journal_engine(void *arg, enum eng_log_level level, const char *line)
 {
     (void)arg;
-    log_line(level, "%s", line);
+    journal_line(level, "%s", line);
 }

@@ -1,0 +1,18 @@
+/*
+ * journal.h - the daemon's log: stderr in the foreground, syslog (and so the
+ * journal) in the background. One line an event, with what to do about it.
+ */
+#ifndef ENGRAMFS_FS_JOURNAL_H
+#define ENGRAMFS_FS_JOURNAL_H
+
+#include <stdbool.h>
+
+#include "engine.h"
+
+/* Once, before the first line. `debug` lets ENG_LOG_DEBUG through. */
+void journal_init(bool foreground, bool debug);
+void journal_line(enum eng_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The engine's callback (eng_options.log). */
+void journal_engine(void *arg, enum eng_log_level level, const char *line);
+
+#endif
