@@ -64,7 +64,7 @@ static uint32_t leaf_capacity(void)
 #define ENTRIES_MAX 20000
 
 struct entry {
-    struct bkey key = {0};
+    struct bkey key;
     uint64_t stamp;
 };
 
