@@ -233,13 +233,18 @@ static void one_workload(const struct config *config, const struct workload *w, 
     char why[VERIFY_WHY_MAX];
     bool ok = run_workload(w, disk, &run, why);
     uint64_t calls = simdisk_calls(disk, false);
-    if (!ok)
-        report_failure(totals, why);
-    printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops,
-           w->first_step[w->n_ops], calls);
+    size_t n_steps = w->first_step[w->n_ops];
+    printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops, n_steps, calls);
     for (int call = 0; call < SIM_OPEN; call++)
         printf(" %s %" PRIu64, sim_call_names[call], simdisk_calls_of(disk, (enum sim_call)call));
     printf("\n");
+    struct verify_want want = {
+        .workload = w, .lo = n_steps, .hi = n_steps, .segment_size = SEGMENT_SIZE, .seed = n_steps};
+    ok = ok && verify_store(disk, &want, why);
+    if (ok)
+        totals->passed++;
+    else
+        report_failure(totals, why);
     simdisk_free(disk);
     totals->calls += calls;
 

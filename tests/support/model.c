@@ -366,6 +366,8 @@ int model_rename(struct model *m, const char *from, const char *to, unsigned fla
             return -EINVAL;
         return exchange(dir1, name1, dir2, name2);
     }
+    if (victim && S_ISDIR(victim->mode) && (victim == dir1 || is_below(victim, dir1)))
+        return -ENOTEMPTY; /* Linux asks this before it compares types */
     if (node == victim)
         return 0;
     r = victim ? check_replaced(node, victim) : 0;

@@ -86,7 +86,7 @@ static int apply_record(const struct op *op, unsigned i, struct model *m)
     if (r == -ENOENT)
         r = model_create(m, path, S_IFREG | 0644, NULL);
     else if (r == 0 && !S_ISREG(mode))
-        r = S_ISDIR(mode) ? -EISDIR : -EINVAL;
+        r = S_ISDIR(mode) ? -EISDIR : -EEXIST;
     if (r < 0)
         return r;
     uint8_t *data = op_bytes(record.size, record.seed);
@@ -97,7 +97,6 @@ static int apply_record(const struct op *op, unsigned i, struct model *m)
     (void)model_setxattr(m, path, OP_CONFIDENCE, record.confidence, strlen(record.confidence), 0);
     if (record.with_embedding)
         (void)model_setxattr(m, path, OP_EMBEDDING, embedding, OP_EMBEDDING_SIZE, 0);
-    (void)model_chmod(m, path, 0644);
     (void)model_set_mtime(m, path, record.mtime);
     free(data);
     free(embedding);
@@ -106,11 +105,13 @@ static int apply_record(const struct op *op, unsigned i, struct model *m)
 
 static int apply_fallocate(const struct op *op, struct model *m)
 {
-    if (op->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
-        return model_zero(m, op->path, op->offset, op->size, !(op->flags & ENG_FALLOC_KEEP_SIZE));
     uint32_t mode;
     uint64_t size;
     int r = model_stat(m, op->path, &mode, &size);
+    if (r == 0 && !S_ISREG(mode) && !S_ISDIR(mode))
+        return -ENODEV;
+    if (op->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
+        return model_zero(m, op->path, op->offset, op->size, !(op->flags & ENG_FALLOC_KEEP_SIZE));
     if (r == 0 && !(op->flags & ENG_FALLOC_KEEP_SIZE) && op->offset + op->size > size)
         size = op->offset + op->size;
     return r < 0 ? r : model_truncate(m, op->path, size);
@@ -161,6 +162,7 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
     case OP_PUT_MANY:
         return op->skip >> step & 1 ? 0 : apply_record(op, step, m);
     case OP_FSYNC:
+    case OP_HOLD:
         return model_stat(m, op->path, &mode, NULL);
     default:
         return 0;
