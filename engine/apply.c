@@ -6,6 +6,7 @@
 #include "index.h"
 
 #include "engine.h"
+#include "fault.h"
 #include "util.h"
 
 #include <string.h>
@@ -309,12 +310,12 @@ static int relocate_xattr(struct index *idx, const struct op *op, uint64_t seq)
     const struct inode_rec *inode = index_inode(idx, op->ino);
     struct xattr_view view;
     for (uint32_t x = inode ? inode->xattrs : 0; x && index_xattr(idx, x, &view); x = view.next) {
-        if (!view.in_arena || !locator_equal(&view.loc, &op->old))
+        if (!view.in_arena || (!locator_equal(&view.loc, &op->old) && !MUTANT(BLIND_INSTALL))) /* I3 */
             continue;
         uint8_t *p = heap_mut(&idx->heap, x, xattr_stored_size(&view));
         memcpy(p + sizeof(struct xattr_rec) + view.name_len, &op->loc, sizeof op->loc);
         ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(op->ino)))->generation++;
-        int r = segment_account(idx, op->old.seg, -(int64_t)op->old.len, 0, seq);
+        int r = segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq);
         return r ? r : segment_account(idx, op->loc.seg, op->loc.len, 0, 0);
     }
     return 1;

@@ -318,7 +318,7 @@ static struct seg_file *next_segment(struct recovery *rec)
 /* Replays the batches of one segment. 0: its valid part is done. */
 static int replay_segment(struct recovery *rec)
 {
-    struct batch_header h;
+    struct batch_header h = {0};
     int r = arena_pin(&rec->eng->arena, rec->at->id, &rec->pinned);
     if (r)
         return r;

@@ -1,0 +1,555 @@
+/*
+ * regressions.c - what the system before this one got wrong, one deterministic
+ * test each: two threads meet at a fault point, or a disk loses power there.
+ * Linked with an engine whose protections can be taken out (engine/fault.h), so that
+ * each test is shown to fail without the protection that it is about.
+ *
+ *   regressions                     every test, every protection in place: all must pass
+ *   regressions --mutants           every test without its protection: all must fail
+ *   regressions TEST [--mutant]     one of them
+ *
+ * Each test runs in a process of its own: without its protection it may crash.
+ */
+#include "engine_impl.h"
+#include "simdisk.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TEST_TIMEOUT 60 /* seconds; a test that hangs has failed */
+
+/* A failed expectation ends the test's process. */
+#define EXPECT(cond)                                                                                         \
+    do {                                                                                                     \
+        if (!(cond)) {                                                                                       \
+            fprintf(stderr, "    %s:%d: %s\n", __FILE__, __LINE__, #cond);                                   \
+            _exit(1);                                                                                        \
+        }                                                                                                    \
+    } while (0)
+
+/* ---- a small store on a simulated disk ------------------------------------------ */
+
+#define N_FILES 40u
+#define FILE_SIZE 3000u
+
+struct store {
+    struct simdisk *disk;
+    struct eng *eng;
+    uint64_t inos[N_FILES];
+    /* what a test does at its fault point */
+    enum fault_point point;
+    void (*at_point)(struct store *s);
+    int calls;
+};
+
+static void hook(void *arg, enum fault_point point)
+{
+    struct store *s = arg;
+    if (s->at_point && point == s->point && s->calls++ == 0)
+        s->at_point(s);
+}
+
+static void name_of(unsigned i, char out[16])
+{
+    snprintf(out, 16, "f%u", i);
+}
+
+static void fill(uint8_t *buf, unsigned i, unsigned version)
+{
+    for (unsigned at = 0; at < FILE_SIZE; at++)
+        buf[at] = (uint8_t)(i * 7 + version * 31 + at);
+}
+
+static void open_store(struct store *s)
+{
+    char why[256] = "";
+    struct eng_options opt = {.segment_size = 64u << 10, .no_background = true, .io = simdisk_io(s->disk)};
+    int r = eng_open("sim", &opt, &s->eng, why);
+    if (r)
+        fprintf(stderr, "    open: %s\n", why);
+    EXPECT(r == 0);
+    s->eng->hook = (struct fault_hook){hook, s};
+    EXPECT(eng_config_set(s->eng, "auto_compact", "0") == 0);
+}
+
+static void write_file(struct store *s, unsigned i, unsigned version)
+{
+    uint8_t buf[FILE_SIZE];
+    fill(buf, i, version);
+    EXPECT(eng_write(s->eng, s->inos[i], buf, FILE_SIZE, 0) == FILE_SIZE);
+}
+
+/* N_FILES files, each written twice at once, so that half of every segment is garbage. */
+static struct store *new_store(void)
+{
+    struct store *s = calloc(1, sizeof *s);
+    EXPECT(s);
+    s->disk = simdisk_new();
+    open_store(s);
+    for (unsigned i = 0; i < N_FILES; i++) {
+        char name[16];
+        struct eng_attr attr;
+        name_of(i, name);
+        EXPECT(eng_create(s->eng, NULL, ENG_ROOT_INO, name, S_IFREG | 0644, 0, NULL, &attr) == 0);
+        s->inos[i] = attr.ino;
+        write_file(s, i, 1);
+        write_file(s, i, 2);
+    }
+    EXPECT(eng_sync(s->eng) == 0);
+    return s;
+}
+
+static int read_file(struct store *s, unsigned i, unsigned version)
+{
+    uint8_t got[FILE_SIZE + 1], want[FILE_SIZE];
+    ssize_t n = eng_read(s->eng, s->inos[i], got, sizeof got, 0);
+    fill(want, i, version);
+    return n < 0 ? (int)n : n == FILE_SIZE && memcmp(got, want, FILE_SIZE) == 0 ? 0 : -EILSEQ;
+}
+
+static void expect_all(struct store *s, unsigned version)
+{
+    for (unsigned i = 0; i < N_FILES; i++)
+        EXPECT(read_file(s, i, version) == 0);
+}
+
+static void problem(void *arg, const char *line)
+{
+    (void)arg;
+    fprintf(stderr, "    check: %s\n", line);
+}
+
+static void expect_sound(struct store *s)
+{
+    struct eng_check_report report;
+    EXPECT(eng_check(s->eng, problem, NULL, &report) == 0);
+    EXPECT(report.problems == 0);
+}
+
+static void end_store(struct store *s)
+{
+    EXPECT(eng_close(s->eng) == 0);
+    simdisk_free(s->disk);
+    free(s);
+}
+
+static void cut_power(struct store *s, enum sim_survival mode, uint64_t seed)
+{
+    simdisk_cut_at(s->disk, 1, false);
+    (void)eng_close(s->eng);
+    simdisk_power_on(s->disk, mode, seed);
+    open_store(s);
+}
+
+static uint32_t segment_of(struct store *s, unsigned i, uint64_t *ret_offset)
+{
+    const struct inode_rec *inode = index_inode(&s->eng->idx, s->inos[i]);
+    EXPECT(inode && inode->n_extents == 1);
+    *ret_offset = locator_offset(&inode->first);
+    return inode->first.seg;
+}
+
+/* ---- read between copy and install ------------------------------------------------ */
+
+struct meeting {
+    struct store *s;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool arrived, released; /* protected by lock */
+    int result;
+};
+static struct meeting *meeting; /* of the one reader thread */
+static __thread bool is_reader;
+
+static void meet(struct store *s)
+{
+    (void)s;
+    if (!is_reader)
+        return;
+    pthread_mutex_lock(&meeting->lock);
+    meeting->arrived = true;
+    pthread_cond_broadcast(&meeting->cond);
+    while (!meeting->released)
+        pthread_cond_wait(&meeting->cond, &meeting->lock);
+    pthread_mutex_unlock(&meeting->lock);
+}
+
+static void *reader(void *arg)
+{
+    struct meeting *m = arg;
+    is_reader = true;
+    m->result = read_file(m->s, 5, 2);
+    return NULL;
+}
+
+/* A reader is held at the fault point while a whole compaction goes by, which empties the segment that it was
+ * about to read. */
+static void read_across_compaction(enum fault_point point, bool pinned)
+{
+    struct store *s = new_store();
+    struct meeting m = {
+        .s = s, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .result = 1};
+    struct eng_compact_report report;
+    uint64_t offset;
+    uint32_t old = segment_of(s, 5, &offset);
+    pthread_t thread;
+    meeting = &m;
+    s->point = point;
+    s->at_point = meet;
+    EXPECT(pthread_create(&thread, NULL, reader, &m) == 0);
+    pthread_mutex_lock(&m.lock);
+    while (!m.arrived)
+        pthread_cond_wait(&m.cond, &m.lock);
+    pthread_mutex_unlock(&m.lock);
+    EXPECT(eng_compact(s->eng, &report) == 0 && report.extents_moved > 0);
+    EXPECT(segment_of(s, 5, &offset) != old);
+    EXPECT(arena_has(&s->eng->arena, old) == pinned); /* I1: a pin keeps it, nothing else does */
+    pthread_mutex_lock(&m.lock);
+    m.released = true;
+    pthread_cond_broadcast(&m.cond);
+    pthread_mutex_unlock(&m.lock);
+    EXPECT(pthread_join(thread, NULL) == 0);
+    EXPECT(m.result == 0);
+    EXPECT(eng_tick(s->eng) == 0);
+    EXPECT(!arena_has(&s->eng->arena, old));
+    expect_all(s, 2);
+    expect_sound(s);
+    end_store(s);
+}
+
+static void test_read_between_copy_and_install(void)
+{
+    read_across_compaction(FP_READ_COLLECTED, false);
+}
+
+static void test_read_while_segment_is_emptied(void)
+{
+    read_across_compaction(FP_READ_PINNED, true);
+}
+
+/* ---- append between copy and swap; update of another field -------------------------- */
+
+static void write_while_copied(struct store *s)
+{
+    write_file(s, 3, 3);
+    EXPECT(eng_append(s->eng, s->inos[4], "appended", 8, NULL) == 8);
+    EXPECT(eng_unlink(s->eng, ENG_ROOT_INO, "f6") == 0);
+}
+
+static void test_append_between_copy_and_swap(void)
+{
+    struct store *s = new_store();
+    struct eng_compact_report report;
+    char tail[8];
+    s->point = FP_COMPACT_COPIED;
+    s->at_point = write_while_copied;
+    EXPECT(eng_compact(s->eng, &report) == 0);
+    EXPECT(s->calls > 0);
+    for (int pass = 0; pass < 2; pass++) {
+        struct eng_attr attr;
+        EXPECT(read_file(s, 3, 3) == 0);
+        EXPECT(eng_read(s->eng, s->inos[4], tail, 8, FILE_SIZE) == 8 && memcmp(tail, "appended", 8) == 0);
+        EXPECT(eng_lookup(s->eng, NULL, ENG_ROOT_INO, "f6", &attr) == -ENOENT);
+        EXPECT(read_file(s, 7, 2) == 0);
+        expect_sound(s);
+        EXPECT(eng_sync(s->eng) == 0);
+        cut_power(s, SIM_DROP_ALL, 1);
+    }
+    end_store(s);
+}
+
+static uint8_t embedding[2][3072];
+
+static void update_fields(struct store *s)
+{
+    struct eng_attr attr = {.mode = 0600, .mtime = 12345};
+    EXPECT(eng_setxattr(s->eng, s->inos[9], "user.engram.embedding", embedding[1], 3072, 0) == 0);
+    EXPECT(eng_setxattr(s->eng, s->inos[9], "user.engram.activation", "0.75", 4, 0) == 0);
+    EXPECT(eng_setattr(s->eng, s->inos[9], &attr, ENG_SET_MODE | ENG_SET_MTIME, NULL) == 0);
+}
+
+static void test_update_of_another_field_while_moved(void)
+{
+    struct store *s = new_store();
+    struct eng_compact_report report;
+    struct eng_attr attr;
+    uint8_t got[3072];
+    memset(embedding[0], 0x11, 3072);
+    memset(embedding[1], 0x22, 3072);
+    EXPECT(eng_setxattr(s->eng, s->inos[9], "user.engram.embedding", embedding[0], 3072, 0) == 0);
+    /* garbage in the segment of the embedding, too */
+    EXPECT(eng_setxattr(s->eng, s->inos[8], "user.engram.embedding", embedding[0], 3072, 0) == 0);
+    EXPECT(eng_removexattr(s->eng, s->inos[8], "user.engram.embedding") == 0);
+    s->point = FP_COMPACT_COPIED;
+    s->at_point = update_fields;
+    EXPECT(eng_compact(s->eng, &report) == 0);
+    EXPECT(s->calls > 0);
+    EXPECT(eng_getxattr(s->eng, s->inos[9], "user.engram.embedding", got, sizeof got) == 3072);
+    EXPECT(memcmp(got, embedding[1], sizeof got) == 0);
+    EXPECT(eng_getxattr(s->eng, s->inos[9], "user.engram.activation", got, sizeof got) == 4);
+    EXPECT(eng_getattr(s->eng, s->inos[9], &attr) == 0);
+    EXPECT(attr.mode == (S_IFREG | 0600) && attr.mtime == 12345);
+    expect_all(s, 2);
+    expect_sound(s);
+    end_store(s);
+}
+
+/* ---- failure in the middle of a compaction ------------------------------------------- */
+
+static void test_failure_in_mid_compaction(void)
+{
+    static const struct {
+        enum sim_call call;
+        int error;
+    } faults[] = {{SIM_PWRITEV, EIO},
+                  {SIM_PWRITEV, ENOSPC},
+                  {SIM_DATASYNC, EIO},
+                  {SIM_CREATE, ENOSPC},
+                  {SIM_UNLINK, EIO}};
+    for (size_t f = 0; f < ARRAY_LEN(faults); f++) {
+        bool failed = true;
+        for (uint64_t nth = 1; failed && nth < 500; nth++) {
+            struct store *s = new_store();
+            struct eng_compact_report report;
+            simdisk_fail(s->disk, faults[f].call, nth, faults[f].error);
+            uint64_t before = simdisk_calls_of(s->disk, faults[f].call);
+            int r = eng_compact(s->eng, &report);
+            failed = simdisk_calls_of(s->disk, faults[f].call) - before >= nth;
+            simdisk_fail(s->disk, faults[f].call, 0, 0);
+            if (failed && faults[f].call != SIM_UNLINK)
+                EXPECT(r < 0);
+            expect_all(s, 2); /* I8 */
+            expect_sound(s);
+            cut_power(s, SIM_DROP_ALL, nth);
+            expect_all(s, 2);
+            EXPECT(eng_compact(s->eng, &report) == 0 && report.fragmentation_after <= 0.01);
+            expect_all(s, 2);
+            expect_sound(s);
+            end_store(s);
+        }
+        EXPECT(!failed); /* every call of the kind had its turn */
+    }
+}
+
+/* Power is lost right after the relocations became durable: what they name must be there. */
+static void cut_after_install(struct store *s)
+{
+    EXPECT(eng_fsync(s->eng, ENG_ROOT_INO) == 0);
+    simdisk_cut_at(s->disk, 1, false);
+}
+
+static void test_survivors_durable_before_relocation(void)
+{
+    struct store *s = new_store();
+    s->point = FP_COMPACT_INSTALLED;
+    s->at_point = cut_after_install;
+    (void)eng_compact(s->eng, NULL);
+    EXPECT(s->calls > 0);
+    cut_power(s, SIM_DROP_ALL, 1);
+    expect_all(s, 2);
+    expect_sound(s);
+    end_store(s);
+}
+
+/* A failed flush is never followed by a successful one of the same data (I11). */
+static void test_failed_flush_stays_failed(void)
+{
+    struct store *s = new_store();
+    write_file(s, 1, 3);
+    simdisk_fail(s->disk, SIM_DATASYNC, 1, EIO);
+    bool told = eng_fsync(s->eng, s->inos[1]) != 0;
+    bool again = eng_fsync(s->eng, s->inos[1]) != 0;
+    cut_power(s, SIM_DROP_ALL, 1);
+    EXPECT(read_file(s, 1, 3) == 0 || (told && again));
+    EXPECT(read_file(s, 2, 2) == 0);
+    end_store(s);
+}
+
+/* ---- an unreadable record during compaction -------------------------------------------- */
+
+static void test_unreadable_record_during_compaction(void)
+{
+    struct store *s = new_store();
+    struct eng_compact_report report;
+    uint64_t offset;
+    char name[SEGMENT_NAME_SIZE];
+    uint32_t seg = segment_of(s, 12, &offset);
+    segment_name(seg, name);
+    EXPECT(simdisk_flip(s->disk, name, offset + extent_head_size(FILE_SIZE) + 100, 0x40) == 0);
+    EXPECT(eng_compact(s->eng, &report) == 0);
+    EXPECT(report.extents_damaged == 1);    /* counted and reported (I5) */
+    EXPECT(arena_has(&s->eng->arena, seg)); /* left in place, */
+    EXPECT(read_file(s, 12, 2) == -EIO);    /* never invented (I6) */
+    for (unsigned i = 0; i < N_FILES; i++)
+        EXPECT(i == 12 || read_file(s, i, 2) == 0);
+    struct eng_stats st;
+    EXPECT(eng_stats(s->eng, &st) == 0 && st.damaged_extents == 1);
+    write_file(s, 12, 3); /* and it heals by being written anew */
+    EXPECT(read_file(s, 12, 3) == 0);
+    end_store(s);
+}
+
+static void test_damage_is_never_served(void)
+{
+    struct store *s = new_store();
+    uint64_t offset;
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(segment_of(s, 12, &offset), name);
+    EXPECT(simdisk_flip(s->disk, name, offset + extent_head_size(FILE_SIZE) + 2999, 0x01) == 0);
+    EXPECT(read_file(s, 12, 2) == -EIO);
+    EXPECT(read_file(s, 13, 2) == 0);
+    end_store(s);
+}
+
+/* ---- when a segment may go --------------------------------------------------------------- */
+
+/* The directory as it is becomes durable: the unlinking of segments, if nothing else. */
+static void sync_directory(struct store *s)
+{
+    struct eng_io *io = simdisk_io(s->disk);
+    EXPECT(io->ops->syncdir(io) == 0);
+}
+
+/* All content of the first segments dies, unsynced; then power is lost. */
+static void test_deaths_durable_before_unlink(void)
+{
+    struct store *s = new_store();
+    EXPECT(eng_checkpoint(s->eng) == 0 && eng_checkpoint(s->eng) == 0);
+    for (unsigned i = 0; i < N_FILES; i++)
+        write_file(s, i, 3);
+    (void)eng_reclaim(s->eng);
+    sync_directory(s);
+    cut_power(s, SIM_DROP_ALL, 1);
+    for (unsigned i = 0; i < N_FILES; i++)
+        EXPECT(read_file(s, i, 3) == 0 || read_file(s, i, 2) == 0);
+    expect_sound(s);
+    end_store(s);
+}
+
+/* The log that recovery needs from the older checkpoint on stays, even when its content is dead. */
+static void test_metadata_outlives_checkpoint(void)
+{
+    struct store *s = new_store();
+    for (unsigned i = 0; i < N_FILES; i++)
+        write_file(s, i, 3);
+    EXPECT(eng_sync(s->eng) == 0);
+    (void)eng_reclaim(s->eng);
+    sync_directory(s);
+    cut_power(s, SIM_DROP_ALL, 1);
+    expect_all(s, 3);
+    expect_sound(s);
+    end_store(s);
+}
+
+static void test_directory_durable_with_fsync(void)
+{
+    struct store *s = new_store(); /* several segments, each a new name in the directory */
+    cut_power(s, SIM_DROP_ALL, 1);
+    expect_all(s, 2);
+    end_store(s);
+}
+
+/* A batch whose middle was lost ends the log; it must not be believed. */
+static void test_torn_batch_is_refused(void)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct store *s = new_store();
+        for (unsigned i = 0; i < 10; i++)
+            write_file(s, i, 3);
+        cut_power(s, SIM_TORN, seed);
+        for (unsigned i = 0; i < 10; i++)
+            EXPECT(read_file(s, i, 3) == 0 || read_file(s, i, 2) == 0);
+        expect_sound(s);
+        end_store(s);
+    }
+}
+
+static void test_second_opener_is_refused(void)
+{
+    struct store *s = new_store();
+    struct eng *other = NULL;
+    struct eng_options opt = {.no_background = true, .io = simdisk_io(s->disk)};
+    EXPECT(eng_open("sim", &opt, &other, NULL) == -EBUSY);
+    end_store(s);
+}
+
+/* ---- running them ---------------------------------------------------------------------------- */
+
+#ifndef ENG_MUTANTS
+#error "link with the engine that has mutants"
+#endif
+
+static const struct test {
+    const char *name;
+    void (*run)(void);
+    unsigned mutant; /* the protection without which it must fail */
+    const char *mutant_name;
+} tests[] = {
+#define TEST(name, mutant)                                                                                   \
+    {                                                                                                        \
+#name, test_##name, MUTANT_##mutant, #mutant                                                         \
+    }
+    TEST(read_between_copy_and_install, NO_GENERATION),
+    TEST(read_while_segment_is_emptied, NO_PIN),
+    TEST(append_between_copy_and_swap, BLIND_INSTALL),
+    TEST(update_of_another_field_while_moved, BLIND_INSTALL),
+    TEST(failure_in_mid_compaction, NO_FAILED_SYNC),
+    TEST(survivors_durable_before_relocation, INSTALL_UNSYNCED),
+    TEST(failed_flush_stays_failed, NO_FAILED_SYNC),
+    TEST(unreadable_record_during_compaction, DROP_UNREADABLE),
+    TEST(damage_is_never_served, NO_VERIFY),
+    TEST(deaths_durable_before_unlink, RETIRE_UNSYNCED),
+    TEST(metadata_outlives_checkpoint, RETIRE_YOUNG),
+    TEST(directory_durable_with_fsync, NO_SYNCDIR),
+    TEST(torn_batch_is_refused, NO_BATCH_SUM),
+    TEST(second_opener_is_refused, NO_LOCK),
+};
+
+/* True if the test passed, in a process of its own. */
+static bool run_one(const struct test *t, bool mutant)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0)
+        return false;
+    if (pid == 0) {
+        eng_mutants = mutant ? t->mutant : 0;
+        if (mutant) /* its failing is expected and no news */
+            (void)!freopen("/dev/null", "w", stderr);
+        alarm(TEST_TIMEOUT);
+        t->run();
+        _exit(0);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    bool mutants = false;
+    const char *only = NULL;
+    unsigned good = 0, bad = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--mutant", 8) == 0)
+            mutants = true;
+        else
+            only = argv[i];
+    }
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
+        if (only && strcmp(only, tests[i].name) != 0)
+            continue;
+        bool passed = run_one(&tests[i], mutants);
+        if (mutants)
+            printf("%s - without %s: %s %s\n", passed ? "not ok" : "ok", tests[i].mutant_name, tests[i].name,
+                   passed ? "did not notice" : "fails, as it must");
+        else
+            printf("%s - %s\n", passed ? "ok" : "not ok", tests[i].name);
+        ++*(passed != mutants ? &good : &bad);
+    }
+    printf("%u passed, %u failed\n", good, bad);
+    return bad || !good;
+}
