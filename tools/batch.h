@@ -1,0 +1,60 @@
+/*
+ * batch.h - collects records for a target and puts them in large groups.
+ *
+ * Everything a record points to lives in the batch's pool, which the batch
+ * empties in batch_begin(), never while the caller is still building a record.
+ */
+#ifndef ENGRAMCTL_BATCH_H
+#define ENGRAMCTL_BATCH_H
+
+#include "buf.h"
+#include "target.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BATCH_RECORDS 512
+#define BATCH_BYTES ((size_t)4 << 20)
+#define BATCH_SLOTS 2048 /* of the set of pending names; a power of two, at least twice the records */
+/* Contents above this are written in parts, with batch_put_streamed(). */
+#define BATCH_CONTENT_MAX ((size_t)8 << 20)
+
+struct batch {
+    struct target *t;
+    struct pool pool;
+    struct eng_record records[BATCH_RECORDS];
+    uint64_t tags[BATCH_RECORDS]; /* the caller's, handed to `failed` */
+    size_t n, bytes;
+    struct {
+        uint32_t epoch; /* of the batch it belongs to; another one: free */
+        uint32_t record;
+    } pending[BATCH_SLOTS];
+    uint32_t epoch;
+    uint64_t stored, stored_bytes;
+    /* Called for each record that was refused. */
+    void (*failed)(void *arg, const struct eng_record *rec, uint64_t tag, int error);
+    void *arg;
+};
+
+struct batch *batch_new(struct target *t, void (*failed)(void *, const struct eng_record *, uint64_t, int),
+                        void *arg);
+void batch_free(struct batch *b);
+
+/* To be called before a record is built: nothing built earlier is in use any more, unless it is pending. */
+void batch_begin(struct batch *b);
+/* Takes a record over, and flushes when there are enough then. An error is fatal: nothing more will succeed.
+ */
+int batch_add(struct batch *b, const struct eng_record *rec, uint64_t tag);
+int batch_flush(struct batch *b);
+/* Whether this name waits in the batch, so that a lookup would not find it yet. */
+bool batch_pending(const struct batch *b, tdir dir, const char *name);
+
+/*
+ * Puts a record without its content (after all pending ones) and lets `write`
+ * fill the file; then sets its time. The record's own error, not fatal ones only.
+ */
+int batch_put_streamed(struct batch *b, struct eng_record *rec,
+                       int (*write)(void *arg, struct target *t, struct target_file *f), void *arg);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * cli.h - what all subcommands share: exit codes, messages on stderr,
+ * progress on a terminal, and the checked stdout.
+ */
+#ifndef ENGRAMCTL_CLI_H
+#define ENGRAMCTL_CLI_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+
+/* Exit codes of every subcommand. */
+enum {
+    CLI_OK = 0,
+    CLI_SOME = 1,  /* the work was done, but not for everything: bad lines, problems found, a failed job */
+    CLI_ERROR = 2, /* nothing useful was done: usage, target, output */
+};
+
+struct subcommand {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv); /* argv[0] is the subcommand's name */
+};
+
+int cmd_import(int argc, char **argv);
+int cmd_export(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
+
+/* One line on stderr, prefixed with "engramctl: ". */
+void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Complaints about single lines or files: the first 20 are shown, all are counted. */
+struct complaints {
+    uint64_t n;
+};
+void cli_complain(struct complaints *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Answers a usage error: one line that points to --help; returns CLI_ERROR. */
+int cli_usage(const char *subcommand, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Flushes stdout; a full disk or a closed pipe turns `code` into CLI_ERROR, with a message. */
+int cli_finish_stdout(int code);
+
+/* SIGINT and SIGTERM only set this; long work looks at it between steps. */
+bool cli_interrupted(void);
+void cli_catch_signals(void);
+
+/* ---- progress: silent unless stderr is a terminal ------------------------ */
+
+struct progress {
+    const char *what; /* e.g. "memories"; borrowed */
+    bool on;          /* immutable after progress_start() */
+    bool drawn;
+    struct timespec start, last;
+};
+
+void progress_start(struct progress *p, const char *what);
+/* Draws at most five times a second. `total` 0: unknown. */
+void progress_show(struct progress *p, uint64_t done, uint64_t total);
+/* Takes the line away, so that messages and results start on a clean one. */
+void progress_clear(struct progress *p);
+
+double cli_seconds_since(const struct timespec *start);
+/* "1.5 MiB"; returns buf. */
+char *cli_bytes(uint64_t n, char buf[32]);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * cmd_export.c - engramctl export: a store or mount out as JSON lines or as a
+ * directory tree. State: struct export, for one run.
+ */
+#include "buf.h"
+#include "cli.h"
+#include "copy.h"
+#include "fields.h"
+#include "jsonl.h"
+#include "target.h"
+#include "walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char help_text[] =
+    "usage: engramctl export [--format jsonl|tree] TARGET [OUT|-]\n"
+    "\n"
+    "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
+    "\n"
+    "  --format jsonl   one JSON object a line, to the file OUT or to standard output\n"
+    "                   (the default); see engramctl import --help for the keys\n"
+    "  --format tree    into the directory OUT, which must be missing or empty: files,\n"
+    "                   directories, symlinks, hard links, modes, times, user.* attributes\n"
+    "\n"
+    "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
+    "empty directories and links are in a tree only. Bytes that are not UTF-8 come out\n"
+    "under keys that end in _base64. A memory over 512 MiB needs --format tree. An\n"
+    "OUT file appears under its name only when it is complete.\n"
+    "\n"
+    "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
+
+#define CONTENT_MAX ((uint64_t)512 << 20)
+#define OUT_BUFFER ((size_t)1 << 20)
+
+struct export
+{
+    struct target *t;
+    int fd;
+    struct buf out, content;
+    struct pool pool;
+    char *value; /* of one attribute, ENG_XATTR_SIZE_MAX bytes */
+    uint64_t memories, others;
+    struct complaints failed;
+    struct progress progress;
+};
+
+static int flush_out(struct export *ex)
+{
+    for (size_t done = 0; done < ex->out.len;) {
+        ssize_t n = write(ex->fd, ex->out.data + done, ex->out.len - done);
+        if (n < 0 && errno == EINTR && !cli_interrupted())
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    buf_reset(&ex->out);
+    return 0;
+}
+
+/* All user.* attributes of a file; user.engram.id becomes the id. */
+static int load_xattrs(struct export *ex, struct target_file *f, struct memory *m)
+{
+    const struct target_ops *ops = ex->t->ops;
+    char list[ENG_XATTR_LIST_MAX];
+    ssize_t n = ops->listxattr(ex->t, f, list, sizeof list);
+    if (n <= 0)
+        return (int)n;
+    size_t count = 0;
+    for (const char *s = list; s < list + n; s += strlen(s) + 1)
+        count++;
+    m->xattrs = pool_alloc(&ex->pool, count * sizeof *m->xattrs);
+    if (!m->xattrs)
+        return -ENOMEM;
+    for (const char *s = list; s < list + n; s += strlen(s) + 1) {
+        if (strncmp(s, FIELD_PREFIX, sizeof FIELD_PREFIX - 1) != 0)
+            continue;
+        ssize_t size = ops->getxattr(ex->t, f, s, ex->value, ENG_XATTR_SIZE_MAX);
+        if (size == -ENODATA)
+            continue; /* removed since it was listed */
+        if (size < 0)
+            return (int)size;
+        char *value = pool_copy(&ex->pool, ex->value, (size_t)size);
+        char *name = pool_copy(&ex->pool, s, strlen(s));
+        if (!value || !name)
+            return -ENOMEM;
+        if (!strcmp(name, FIELD_XATTR_ID)) {
+            m->id = value;
+            m->id_len = (size_t)size;
+        } else {
+            m->xattrs[m->n_xattrs++] = (struct eng_xattr_pair){name, value, (size_t)size};
+        }
+    }
+    return 0;
+}
+
+/* A true id is kept from the mount's root on; in a folder of the mount ids start at that folder. */
+static void strip_prefix(struct export *ex, struct memory *m)
+{
+    size_t n = ex->t->prefix ? strlen(ex->t->prefix) : 0;
+    if (n && m->id_len > n && !memcmp(m->id, ex->t->prefix, n) && m->id[n] == '/') {
+        m->id += n + 1;
+        m->id_len -= n + 1;
+    }
+}
+
+static int export_file(struct export *ex, struct walk *w)
+{
+    struct target_file f;
+    struct memory m = {.created = JSONL_NO_TIME};
+    pool_reset(&ex->pool);
+    int r = ex->t->ops->open(ex->t, w->dir, w->name, &w->attr, false, &f);
+    if (r < 0)
+        return r;
+    r = load_xattrs(ex, &f, &m);
+    if (r == 0)
+        r = target_read_all(ex->t, &f, w->attr.size, CONTENT_MAX, &ex->content);
+    (void)ex->t->ops->close(ex->t, &f);
+    if (r < 0)
+        return r;
+    if (m.id)
+        strip_prefix(ex, &m);
+    else
+        m.id = w->path, m.id_len = w->path_len;
+    m.content = ex->content.data;
+    m.content_len = ex->content.len;
+    size_t mark = ex->out.len;
+    r = jsonl_print(&m, &ex->pool, &ex->out);
+    if (r < 0) {
+        buf_reset(&ex->out);
+        ex->out.len = mark;
+    }
+    return r;
+}
+
+static int export_entry(struct export *ex, struct walk *w)
+{
+    if (!S_ISREG(w->attr.mode)) {
+        ex->others++;
+        return 0;
+    }
+    int r = export_file(ex, w);
+    if (r == 0) {
+        ex->memories++;
+        return 0;
+    }
+    if (r == -ENOENT || r == -ESTALE)
+        return 0; /* removed while we were on the way to it */
+    cli_complain(&ex->failed, "%s: %s", w->path,
+                 r == -EFBIG ? "too large for a line of JSON, use --format tree" : strerror(-r));
+    return 0;
+}
+
+static int export_all(struct export *ex)
+{
+    struct walk w;
+    enum walk_event event;
+    int r = walk_init(&w, ex->t);
+    while (r == 0 && (event = walk_next(&w)) != WALK_END) {
+        if (event == WALK_ENTRY)
+            r = export_entry(ex, &w);
+        else if (event == WALK_ERROR && w.error != -ENOENT)
+            cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, strerror(-w.error));
+        if (r == 0 && ex->out.len >= OUT_BUFFER)
+            r = flush_out(ex);
+        if (r == 0 && cli_interrupted())
+            r = -EINTR;
+        progress_show(&ex->progress, ex->memories, 0);
+    }
+    walk_done(&w);
+    return r < 0 ? r : flush_out(ex);
+}
+
+/* The output: standard output, a special file, or a file that is renamed into place at the end. */
+struct out {
+    const char *path; /* NULL: standard output */
+    char temporary[PATH_MAX];
+    int fd;
+};
+
+static int out_open(struct out *o, const char *path)
+{
+    struct stat st;
+    *o = (struct out){.fd = STDOUT_FILENO};
+    if (!path || !strcmp(path, "-"))
+        return 0;
+    o->path = path;
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (exists && !S_ISREG(st.st_mode)) {
+        o->fd = open(path, O_WRONLY | O_CLOEXEC);
+    } else {
+        int n = snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", path, (long)getpid());
+        if (n < 0 || n >= (int)sizeof o->temporary)
+            return -ENAMETOOLONG;
+        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    return o->fd < 0 ? -errno : 0;
+}
+
+static int out_close(struct out *o, int r)
+{
+    if (!o->path)
+        return r;
+    if (r == 0 && o->temporary[0] && fsync(o->fd) < 0)
+        r = -errno;
+    if (close(o->fd) < 0 && r == 0)
+        r = -errno;
+    if (o->temporary[0] && r == 0 && rename(o->temporary, o->path) < 0)
+        r = -errno;
+    if (o->temporary[0] && r < 0)
+        (void)unlink(o->temporary);
+    return r;
+}
+
+static int export_jsonl(struct target *t, const char *path)
+{
+    struct export ex = {.t = t, .value = malloc(ENG_XATTR_SIZE_MAX)};
+    struct out out;
+    const char *name = path && strcmp(path, "-") ? path : "standard output";
+    int r = ex.value ? out_open(&out, path) : -ENOMEM;
+    if (r < 0) {
+        cli_error("%s: %s", name, strerror(-r));
+        free(ex.value);
+        return CLI_ERROR;
+    }
+    ex.fd = out.fd;
+    progress_start(&ex.progress, "memories");
+    r = out_close(&out, export_all(&ex));
+    progress_clear(&ex.progress);
+    if (r == -EINTR)
+        cli_error("interrupted");
+    else if (r < 0)
+        cli_error("%s: %s", name, strerror(-r));
+    else if (out.path || isatty(STDERR_FILENO))
+        fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read\n",
+                ex.memories, cli_seconds_since(&ex.progress.start), ex.failed.n);
+    if (r == 0 && ex.others)
+        cli_warning("%" PRIu64 " symlinks or special files left out: --format tree exports them", ex.others);
+    buf_done(&ex.out);
+    buf_done(&ex.content);
+    pool_done(&ex.pool);
+    free(ex.value);
+    return r < 0 ? CLI_ERROR : ex.failed.n ? CLI_SOME : CLI_OK;
+}
+
+static int export_tree(struct target *t, const char *path)
+{
+    struct target *to;
+    struct copy_result res;
+    char why[512];
+    if (!path || !strcmp(path, "-"))
+        return cli_usage("export", "--format tree needs a directory to write to");
+    int r = target_open_tree(path, TARGET_CREATE, &to, why);
+    if (r < 0) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    umask(0);
+    r = copy_tree(t, to, &res);
+    int c = target_close(to);
+    r = r < 0 ? r : c;
+    if (r < 0)
+        cli_error("%s: %s", path, r == -EINTR ? "interrupted" : strerror(-r));
+    else
+        fprintf(stderr,
+                "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+                " hard links; %" PRIu64 " failed\n",
+                res.files, res.dirs, res.others, res.links, res.failed);
+    return r < 0 ? CLI_ERROR : res.failed ? CLI_SOME : CLI_OK;
+}
+
+int cmd_export(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *format = "jsonl";
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help_text, stdout);
+            return CLI_OK;
+        }
+        if (o != 'f')
+            return cli_usage("export", "bad option '%s'", argv[optind - 1]);
+        format = optarg;
+    }
+    if (argc - optind < 1 || argc - optind > 2)
+        return cli_usage("export", "expected TARGET and perhaps OUT");
+    bool tree = !strcmp(format, "tree");
+    if (!tree && strcmp(format, "jsonl") != 0)
+        return cli_usage("export", "unknown format '%s'", format);
+    struct target *t;
+    char why[512];
+    if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    cli_catch_signals();
+    const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
+    int code = tree ? export_tree(t, out) : export_jsonl(t, out);
+    (void)target_close(t); /* nothing was written to it */
+    return code;
+}
