@@ -298,6 +298,14 @@ static uint64_t disk_bytes(struct eng *eng)
     return w.at;
 }
 
+static void writer_reset(struct writer *w)
+{
+    free(w->refs);
+    free(w->info.files);
+    buf_done(&w->manifest);
+    *w = (struct writer){.eng = w->eng, .id = w->id, .full = w->full};
+}
+
 static int checkpoint_locked(struct eng *eng)
 {
     struct index view;
@@ -312,6 +320,10 @@ static int checkpoint_locked(struct eng *eng)
     /* When old files hold mostly superseded images, one whole image takes their place. */
     w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image;
     r = write_file(&w, &view, &pos);
+    if (r == -ENOSPC && reserve_release(eng)) {
+        writer_reset(&w);
+        r = write_file(&w, &view, &pos);
+    }
     thaw(eng, &view, freeze, r ? NULL : &w);
     if (!r) {
         remember(eng, &w, &pos, freeze, log_bytes);

@@ -117,6 +117,12 @@ static int prepare(struct eng *eng, struct txn *txn)
     return r;
 }
 
+static int write_batch(struct eng *eng, struct txn *txn)
+{
+    int r = prepare(eng, txn);
+    return r ? r : log_append_locked(&eng->log, txn);
+}
+
 /* Carries the written batch over into the index. */
 static int publish(struct eng *eng, const struct txn *txn)
 {
@@ -138,14 +144,26 @@ static int publish(struct eng *eng, const struct txn *txn)
     return -EIO;
 }
 
+/* Whether the transaction only takes away or moves: such work may use the reserve. */
+static bool makes_room(const struct txn *txn)
+{
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        uint8_t type = txn->ops[i].type;
+        if (type != OP_UNLINK && type != OP_FREE && type != OP_TRUNCATE && type != OP_PUNCH &&
+            type != OP_XATTR_DEL && type != OP_RELOCATE && type != OP_SEGMENT)
+            return false;
+    }
+    return true;
+}
+
 int eng_commit(struct eng *eng, struct txn *txn)
 {
     size_t orphans = 0;
     int r = stage_orphans(eng, txn, &orphans);
     if (!r && txn->n_ops) {
-        r = prepare(eng, txn);
-        if (!r)
-            r = log_append_locked(&eng->log, txn);
+        r = write_batch(eng, txn);
+        if (r == -ENOSPC && makes_room(txn) && reserve_release(eng))
+            r = write_batch(eng, txn);
         if (!r) {
             fault_point(&eng->hook, FP_LOG_WRITTEN);
             r = publish(eng, txn);

@@ -243,6 +243,7 @@ static int check_room(struct compact *c)
         least = MIN_OF(least, c->victims[i].live);
     if (c->eng->io->ops->space(c->eng->io, &space) != 0 || !c->n_victims)
         return 0;
+    space.avail_bytes += __atomic_load_n(&c->eng->reserve_bytes, __ATOMIC_RELAXED);
     return space.avail_bytes < least + least / 4 + (64u << 10) ? -ENOSPC : 0;
 }
 
@@ -299,6 +300,10 @@ static int flush_out(struct compact *c)
         return 0;
     uint64_t at = c->out_size - c->out_buf.len;
     int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
+    if (r == -ENOSPC && reserve_release(c->eng)) {
+        iov = (struct iovec){c->out_buf.data, c->out_buf.len};
+        r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
+    }
     if (!r) {
         c->out_buf.len = 0;
         __atomic_store_n(&c->out->size, c->out_size, __ATOMIC_RELAXED);

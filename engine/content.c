@@ -300,8 +300,8 @@ static int stage_write(struct eng *eng, struct txn *txn, uint64_t ino, const voi
     return eng_stage_content(txn, ino, buf, size, off, now_ns(), path, path_len);
 }
 
-static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
-                        bool append, uint64_t *ret_offset)
+static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
+                          bool append, uint64_t *ret_offset)
 {
     CLEANUP_TXN struct txn txn = {0};
     CLEANUP_FREE uint8_t *merged = NULL;
@@ -332,6 +332,16 @@ static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t s
     if (ret_offset)
         *ret_offset = offset;
     return (ssize_t)size;
+}
+
+/* On a full disk garbage is compacted first, and the write tried once more. */
+static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
+                        bool append, uint64_t *ret_offset)
+{
+    ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
+    if (n == -ENOSPC && eng_make_room(eng))
+        n = write_once(eng, ino, buf, size, offset, append, ret_offset);
+    return n;
 }
 
 ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset)

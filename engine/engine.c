@@ -214,6 +214,7 @@ static void init_locks(struct eng *eng)
     pthread_rwlock_init(&eng->index_lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&eng->misc_lock, NULL);
+    pthread_mutex_init(&eng->reserve_lock, NULL);
     pthread_mutex_init(&eng->ckpt_lock, NULL);
 }
 
@@ -229,6 +230,7 @@ static void eng_free(struct eng *eng)
         io_posix_free(eng->io);
     pthread_rwlock_destroy(&eng->index_lock);
     pthread_mutex_destroy(&eng->misc_lock);
+    pthread_mutex_destroy(&eng->reserve_lock);
     pthread_mutex_destroy(&eng->ckpt_lock);
     free(eng->ckpts[0].files);
     free(eng->ckpts[1].files);
@@ -274,7 +276,12 @@ static int open_store(struct eng *eng, char why[256])
             r = create_root(eng);
         }
     }
-    return r ? r : eng_worker_new(eng);
+    if (r)
+        return r;
+    reserve_init(eng);
+    if (!eng->opt.read_only)
+        reserve_keep(eng);
+    return eng_worker_new(eng);
 }
 
 int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256])

@@ -3,7 +3,7 @@
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   job_lock > ckpt_lock > log.lock > index_lock > arena.lock
- * misc_lock, log.sync_lock and worker.lock are leaves: nothing is taken under them.
+ * misc_lock, reserve_lock, log.sync_lock and worker.lock are leaves: nothing is taken under them.
  *
  * The index changes only under log.lock and exclusive index_lock together.
  * Whoever holds log.lock may therefore read it without index_lock.
@@ -82,6 +82,9 @@ struct eng {
     int64_t last_compaction;                          /* protected by misc_lock */
     uint64_t last_compaction_ms;                      /* protected by misc_lock */
 
+    pthread_mutex_t reserve_lock;
+    uint64_t reserve_bytes; /* atomic: written under reserve_lock */
+
     int read_only; /* atomic: opened so, or turned so */
     struct config config;
     struct counters counters;
@@ -116,6 +119,17 @@ int eng_flush_orphans(struct eng *eng);
 int eng_flush(struct eng *eng);
 /* Unlinks every segment that I4 lets go; returns how many. */
 unsigned eng_reclaim(struct eng *eng);
+
+/* ---- reserve.c: room for getting out of a full disk ------------------------- */
+
+void reserve_init(struct eng *eng);
+/* Sets space aside, if there is room. */
+void reserve_keep(struct eng *eng);
+/* Gives the space back to the file system: true if there was any, and what failed with -ENOSPC may be tried
+ * again. */
+bool reserve_release(struct eng *eng);
+/* After -ENOSPC, without locks: compacts if there is garbage worth it. True: try once more. */
+bool eng_make_room(struct eng *eng);
 
 /* ---- shared by the files of the public face --------------------------------- */
 

@@ -70,9 +70,9 @@ int txn_extent(struct txn *txn, uint64_t ino, uint64_t off, const void *payload,
     int r = array_grow(&txn->heads, &txn->cap_heads, txn->n_heads + 1, sizeof *txn->heads);
     if (r)
         return r;
-    txn->heads[txn->n_heads++] = (struct txn_head){txn->n_ops - 1, txn->bytes.len};
+    txn->heads[txn->n_heads++] = (struct txn_head){txn->n_ops - 1, txn->bytes.len, txn->extents_len};
     struct op *op = &txn->ops[txn->n_ops - 1];
-    op->loc = (struct locator){.off8 = (uint32_t)(txn->extents_len / 8), .len = len, .ext_len = len};
+    op->loc = (struct locator){.len = len, .ext_len = len}; /* its place is known when it is appended */
 
     r = add_bytes(txn, head, extent_head_size(len), extent_head_size(len));
     if (!r && len <= COPY_MAX)
@@ -178,7 +178,7 @@ static int encode_batch(struct log *log, struct txn *txn)
     for (size_t i = 0; i < txn->n_heads; i++) {
         struct op *op = &txn->ops[txn->heads[i].op];
         op->loc.seg = log->active->id;
-        op->loc.off8 += (uint32_t)(base / 8);
+        op->loc.off8 = (uint32_t)((base + txn->heads[i].extent) / 8);
         op->hsum = extent_head_set_seq(txn->bytes.data + txn->heads[i].at, header.seq);
     }
     uint8_t *out = log->scratch.data + sizeof header;

@@ -24,7 +24,8 @@ struct txn {
     } * pieces;
     size_t n_pieces, cap_pieces;
     struct txn_head {
-        size_t op, at; /* the op that publishes it; its head in `bytes` */
+        size_t op, at;   /* the op that publishes it; its head in `bytes` */
+        uint64_t extent; /* its place among the batch's extents */
     } * heads;
     size_t n_heads, cap_heads;
     uint64_t extents_len;

@@ -66,6 +66,7 @@ int eng_stats(struct eng *eng, struct eng_stats *ret_st)
     st.checkpoint_seq = __atomic_load_n(&eng->newest_ckpt_seq, __ATOMIC_ACQUIRE);
     st.syncs = __atomic_load_n(&eng->log.syncs, __ATOMIC_RELAXED);
     st.checkpoint_bytes = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED);
+    st.reserve_bytes = __atomic_load_n(&eng->reserve_bytes, __ATOMIC_RELAXED);
     st.disk_bytes = arena_bytes(&eng->arena) + st.checkpoint_bytes;
     st.pinned_segments = arena_pinned(&eng->arena);
     pthread_mutex_lock(&eng->misc_lock);

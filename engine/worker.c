@@ -405,6 +405,8 @@ static int housekeeping(struct eng *eng, bool commit)
         r = eng_checkpoint(eng);
     if (!r && commit)
         (void)eng_reclaim(eng);
+    if (!r && commit)
+        reserve_keep(eng);
     return r;
 }
 

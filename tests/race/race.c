@@ -116,8 +116,20 @@ static void *writer(void *arg)
 {
     unsigned me = (unsigned)(uintptr_t)arg;
     uint64_t state = opt.seed + 1000 + me;
+    uint64_t cycle = UINT64_MAX, quota = 0;
     uint8_t *buf = malloc(600000);
     while (!__atomic_load_n(&stop_writers, __ATOMIC_RELAXED)) {
+        /* About half of the memories between two compactions: then each finds as many survivors as garbage.
+         */
+        if (cycle != __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE)) {
+            cycle = __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE);
+            quota = opt.memories / opt.writers / 2 + 1;
+        }
+        if (!quota) {
+            sched_yield();
+            continue;
+        }
+        quota--;
         uint64_t id = next_random(&state) % (opt.memories / opt.writers) * opt.writers + me;
         put(id, acked[id] + 1, buf);
         __atomic_add_fetch(&n_writes, 1, __ATOMIC_RELAXED);
@@ -176,7 +188,7 @@ static void *reader(void *arg)
     while (__atomic_load_n(&n_overlapping, __ATOMIC_RELAXED) < opt.reads &&
            __atomic_load_n(&n_failures, __ATOMIC_RELAXED) == 0) {
         uint64_t r = next_random(&state);
-        linger = r >> 32 & 255 ? false : true;
+        linger = (r >> 32 & 255) == 0;
         read_one(r % opt.memories, buf, scratch);
     }
     free(buf);
