@@ -134,6 +134,7 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
     return 0;
 }
 
+/* 0, or the negative errno of the record, or 1: it must begin a batch. */
 static int stage_record(struct bulk *b, const struct eng_record *rec)
 {
     const struct inode_rec *old = NULL;
@@ -142,6 +143,8 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     int r = record_check(b, rec, &old, &ino);
     if (r)
         return r;
+    if (old && old->nlink > 1 && b->txn.n_ops)
+        return 1; /* the batch may hold this file under another of its names */
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
     if (!r && rec->size)
         r = eng_stage_content(&b->txn, ino, rec->content, rec->size, 0, now, b->path, path_hint(b, rec));
@@ -173,19 +176,23 @@ static int flush(struct bulk *b)
     return r;
 }
 
-/* Stages one record; what it staged before failing is taken back. */
-static void stage_or_undo(struct bulk *b, size_t i)
+/* Stages the next record; what it staged before failing is taken back. False: the batch must be cut before
+ * it. */
+static bool stage_or_undo(struct bulk *b)
 {
     const struct txn *txn = &b->txn;
     size_t n_ops = txn->n_ops, n_heads = txn->n_heads;
     uint32_t creates = b->creates;
-    int r = stage_record(b, &b->records[i]);
-    b->records[i].result = r;
+    int r = stage_record(b, &b->records[b->next]);
+    if (r > 0)
+        return false;
+    b->records[b->next++].result = r;
     if (r) { /* extents already staged stay in the batch as garbage that no op names */
         b->txn.n_ops = n_ops;
         b->txn.n_heads = n_heads;
         b->creates = creates;
     }
+    return true;
 }
 
 static bool batch_full(const struct bulk *b)
@@ -206,8 +213,8 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         r = eng_begin(eng);
         if (r)
             break;
-        while (b->next < n && !batch_full(b) && !seen_before(b, b->next))
-            stage_or_undo(b, b->next++);
+        while (b->next < n && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
+            ;
         r = flush(b);
         b->dir = 0; /* names may change while the lock is free */
         eng_end(eng);

@@ -23,7 +23,7 @@
 #define FAILURES_SHOWN 20
 
 struct config {
-    bool quick, verbose;
+    bool quick, verbose, live;
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
@@ -92,8 +92,29 @@ static size_t acknowledged_parts(const int *results, size_t n)
     return k;
 }
 
+/* Whether the live store holds what the model holds after the operation. */
+static bool live_agrees(const struct workload *w, size_t i, struct session *s, char *why)
+{
+    char text[160], reason[MODEL_WHY_MAX];
+    struct model *store, *expect;
+    op_describe(&w->ops[i], text, sizeof(text));
+    if (model_load(s->eng, &store, reason) < 0) {
+        (void)snprintf(why, VERIFY_WHY_MAX, "after operation %zu (%s): %s", i, text, reason);
+        return false;
+    }
+    expect = workload_model_at(w, w->first_step[i + 1]);
+    bool equal = model_equal(store, expect, reason);
+    if (!equal)
+        (void)snprintf(why, VERIFY_WHY_MAX, "after operation %zu (%s): store against model: %s", i, text,
+                       reason);
+    model_free(store);
+    model_free(expect);
+    return equal;
+}
+
 /* Runs until the end or until the power fails. False: an operation gave what it should not. */
-static bool run_workload(const struct workload *w, struct simdisk *disk, struct run *run, char *why)
+static bool run_workload(const struct workload *w, struct simdisk *disk, bool live, struct run *run,
+                         char *why)
 {
     struct session s = {.io = simdisk_io(disk), .segment_size = SEGMENT_SIZE};
     *run = (struct run){0};
@@ -116,7 +137,7 @@ static bool run_workload(const struct workload *w, struct simdisk *disk, struct 
         } else if (off) {
             run->acked = first + acknowledged_parts(results, next - first);
         } else {
-            ok = as_expected(w, i, r, results, why);
+            ok = as_expected(w, i, r, results, why) && (!live || live_agrees(w, i, &s, why));
             run->acked = next;
         }
         if (r == 0 && op_is_sync(&w->ops[i]))
@@ -202,7 +223,7 @@ static void one_cut(const struct survivor_case *c)
     simdisk_cut_at(disk, c->cut, false);
     struct run run;
     char why[VERIFY_WHY_MAX];
-    if (!run_workload(c->workload, disk, &run, why)) {
+    if (!run_workload(c->workload, disk, false, &run, why)) {
         report_failure(c->totals, why);
     } else {
         if (c->config->verbose) {
@@ -231,7 +252,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
     struct simdisk *disk = simdisk_new();
     struct run run;
     char why[VERIFY_WHY_MAX];
-    bool ok = run_workload(w, disk, &run, why);
+    bool ok = run_workload(w, disk, config->live, &run, why);
     uint64_t calls = simdisk_calls(disk, false);
     size_t n_steps = w->first_step[w->n_ops];
     printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops, n_steps, calls);
@@ -271,17 +292,19 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
     workload_free(w);
 }
 
-static const char usage[] = "powercut [OPTIONS]: cuts the power at every I/O call of the scripted workload\n"
-                            "  --quick           only a sample of the calls\n"
-                            "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
-                            "  --seed S          only the random workload of seed S, every call\n"
-                            "  --ops N           operations of a random workload (300)\n"
-                            "  --stride N        every Nth call only\n"
-                            "  --cut N           only that call\n"
-                            "  --mode NAME       only that kind of survival\n"
-                            "  --ignore-sync     datasync does nothing: this test must then fail\n"
-                            "  --ignore-syncdir  syncdir does nothing: this test must then fail\n"
-                            "  --verbose         a line for each cut\n";
+static const char usage[] =
+    "powercut [OPTIONS]: cuts the power at every I/O call of the scripted workload\n"
+    "  --quick           only a sample of the calls\n"
+    "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
+    "  --seed S          only the random workload of seed S, every call\n"
+    "  --ops N           operations of a random workload (300)\n"
+    "  --stride N        every Nth call only\n"
+    "  --cut N           only that call\n"
+    "  --mode NAME       only that kind of survival\n"
+    "  --live            compares the live store with the model after each operation, too (slow)\n"
+    "  --ignore-sync     datasync does nothing: this test must then fail\n"
+    "  --ignore-syncdir  syncdir does nothing: this test must then fail\n"
+    "  --verbose         a line for each cut\n";
 
 static int parse_mode(const char *name)
 {
@@ -296,6 +319,8 @@ static bool parse_flag(struct config *config, const char *arg)
 {
     if (strcmp(arg, "--quick") == 0)
         config->quick = true;
+    else if (strcmp(arg, "--live") == 0)
+        config->live = true;
     else if (strcmp(arg, "--verbose") == 0)
         config->verbose = true;
     else if (strcmp(arg, "--ignore-sync") == 0)

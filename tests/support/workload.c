@@ -112,9 +112,11 @@ static int apply_fallocate(const struct op *op, struct model *m)
         return -ENODEV;
     if (op->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
         return model_zero(m, op->path, op->offset, op->size, !(op->flags & ENG_FALLOC_KEEP_SIZE));
-    if (r == 0 && !(op->flags & ENG_FALLOC_KEEP_SIZE) && op->offset + op->size > size)
-        size = op->offset + op->size;
-    return r < 0 ? r : model_truncate(m, op->path, size);
+    if (r == 0 && S_ISDIR(mode))
+        return -EISDIR;
+    if (r < 0 || op->flags & ENG_FALLOC_KEEP_SIZE || op->offset + op->size <= size)
+        return r; /* allocation alone changes nothing that can be seen */
+    return model_truncate(m, op->path, op->offset + op->size);
 }
 
 static int apply_bytes(const struct op *op, struct model *m)
