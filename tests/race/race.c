@@ -20,6 +20,8 @@
 
 #define MAX_THREADS 64
 #define LINGER_MS 20
+#define MOVED_LEAST 10
+#define COMPACTIONS_MOST 1000
 
 struct record {
     uint64_t magic, id, version, length; /* length of the whole content */
@@ -46,6 +48,15 @@ static uint64_t next_random(uint64_t *state)
     x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
     return x ^ (x >> 31);
+}
+
+/* Enough reads, and some of them met a move; a bound in case none ever does. */
+static bool enough(void)
+{
+    return __atomic_load_n(&n_failures, __ATOMIC_RELAXED) > 0 ||
+           (__atomic_load_n(&n_overlapping, __ATOMIC_RELAXED) >= opt.reads &&
+            (__atomic_load_n(&n_moved, __ATOMIC_RELAXED) >= MOVED_LEAST ||
+             __atomic_load_n(&n_compactions, __ATOMIC_RELAXED) > COMPACTIONS_MOST));
 }
 
 static void fail(const char *what, uint64_t id, long got)
@@ -185,8 +196,7 @@ static void *reader(void *arg)
 {
     uint64_t state = opt.seed + (uintptr_t)arg;
     uint8_t *buf = malloc(600000), *scratch = malloc(600008);
-    while (__atomic_load_n(&n_overlapping, __ATOMIC_RELAXED) < opt.reads &&
-           __atomic_load_n(&n_failures, __ATOMIC_RELAXED) == 0) {
+    while (!enough()) {
         uint64_t r = next_random(&state);
         linger = (r >> 32 & 255) == 0;
         read_one(r % opt.memories, buf, scratch);
@@ -200,8 +210,7 @@ static void *reader(void *arg)
 static void compact_until_done(void)
 {
     struct eng_compact_report report;
-    while (__atomic_load_n(&n_overlapping, __ATOMIC_RELAXED) < opt.reads &&
-           __atomic_load_n(&n_failures, __ATOMIC_RELAXED) == 0) {
+    while (!enough()) {
         __atomic_store_n(&compacting, true, __ATOMIC_RELEASE);
         int r = eng_compact(eng, &report);
         __atomic_store_n(&compacting, false, __ATOMIC_RELEASE);
