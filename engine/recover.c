@@ -269,8 +269,12 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
     int r = index_touch_segment(idx, rec->at->id, SEGMENT_LOG, h->seq);
     if (!r)
         r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
-    for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++)
-        r = index_apply(idx, &rec->ops.ops[i], h->seq);
+    for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++) {
+        const struct op *op = &rec->ops.ops[i];
+        r = index_apply(idx, op, h->seq);
+        if (op->type == OP_SEGMENT && r >= 0) /* its file may be gone since; its number is used up (I1) */
+            rec->eng->arena.next_id = MAX_OF(rec->eng->arena.next_id, (uint32_t)op->ino + 1);
+    }
     if (r < 0) {
         snprintf(rec->why, 256,
                  "batch %llu in segment s%08x.seg at %llu does not fit what came before it: damaged",
