@@ -1,0 +1,410 @@
+/*
+ * test_recover.c - from files to a store: torn and damaged logs, missing and
+ * damaged segments, what is left over, and opening without writing.
+ */
+#include "engine_impl.h"
+
+#include "rng.h"
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+
+static struct unit u;
+
+static void setup(void)
+{
+    unit_new(&u, 0);
+}
+
+static void teardown(void)
+{
+    unit_done(&u);
+}
+
+TestSuite(recover, .init = setup, .fini = teardown);
+
+/* Where the next batch will go. */
+struct place {
+    uint32_t segment;
+    uint64_t offset;
+    char name[SEGMENT_NAME_SIZE];
+};
+
+static struct place log_end(void)
+{
+    struct place p = {u.eng->log.active->id, u.eng->log.tail, ""};
+    segment_name(p.segment, p.name);
+    return p;
+}
+
+static int open_clone(struct unit *c, bool read_only)
+{
+    c->opt.read_only = read_only;
+    return unit_try_open(c);
+}
+
+/* ---- the end of the log ------------------------------------------------------- */
+
+/* A store whose last batch, from `p` on, made the file "last"; the one before made "first", durable. */
+static struct place two_files(void)
+{
+    unit_file(&u, "first", 5000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_create(&u, "last");
+    struct place p = log_end();
+    unit_write(&u, unit_lookup(&u, "last"), 300, 2, 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    return p;
+}
+
+/* The state without the last batch, and a store that goes on from there. */
+static void expect_without_last(struct unit *c, uint64_t at)
+{
+    cr_assert(unit_holds(c, unit_lookup(c, "first"), 5000, 1), "at %llu", (unsigned long long)at);
+    cr_assert_eq(unit_attr(c, unit_lookup(c, "last")).size, 0, "at %llu", (unsigned long long)at);
+    unit_file(c, "new", 700, at);
+    unit_kill(c, SIM_DROP_ALL, 0); /* not synced: gone, with the torn end still there */
+    unit_open(c);
+    cr_assert_eq(unit_lookup(c, "new"), 0);
+    unit_file(c, "newer", 700, at);
+    cr_assert_eq(eng_sync(c->eng), 0);
+    unit_kill(c, SIM_DROP_ALL, 0);
+    unit_open(c);
+    cr_assert(unit_holds(c, unit_lookup(c, "newer"), 700, at), "at %llu", (unsigned long long)at);
+    cr_assert(unit_holds(c, unit_lookup(c, "first"), 5000, 1));
+    cr_assert_eq(unit_problems(c), 0);
+}
+
+Test(recover, a_tail_torn_at_any_byte_takes_only_the_last_batch)
+{
+    struct place p = two_files();
+    uint8_t *image;
+    size_t size;
+    cr_assert_eq(simdisk_get(u.disk, p.name, &image, &size), 0);
+    cr_assert_geq(size, p.offset + sizeof(struct batch_header) + 300);
+    for (uint64_t cut = p.offset; cut < size; cut++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        simdisk_put(c.disk, p.name, image, cut);
+        cr_assert_eq(open_clone(&c, false), 0, "cut at %llu: %s", (unsigned long long)cut, c.why);
+        expect_without_last(&c, cut);
+        unit_done(&c);
+    }
+    free(image);
+    unit_open(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "last"), 300, 2), "uncut, it is all there");
+}
+
+Test(recover, a_last_batch_with_any_byte_wrong_is_left_out)
+{
+    struct place p = two_files();
+    uint64_t size = unit_file_size(&u, p.name);
+    uint64_t payload = size - ALIGN8(300u) - 8; /* the path hint "last" follows */
+    for (uint64_t at = p.offset; at < payload + 300; at++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, p.name, at, 1), 0);
+        cr_assert_eq(open_clone(&c, false), 0, "flipped at %llu: %s", (unsigned long long)at, c.why);
+        cr_assert_eq(unit_attr(&c, unit_lookup(&c, "last")).size, 0, "flipped at %llu",
+                     (unsigned long long)at);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "first"), 5000, 1));
+        unit_done(&c);
+    }
+}
+
+Test(recover, what_lies_behind_a_torn_batch_never_joins_on)
+{
+    unit_file(&u, "first", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    struct place torn = log_end();
+    unit_create(&u, "torn");
+    unit_create(&u, "behind"); /* whole on the medium, but behind a hole */
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_flip(u.disk, torn.name, torn.offset, 1), 0);
+    unit_open(&u);
+    cr_assert_eq(unit_lookup(&u, "torn") + unit_lookup(&u, "behind"), 0);
+    unit_create(&u, "other"); /* has the sequence number of the torn one */
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert_neq(unit_lookup(&u, "other"), 0);
+    cr_assert_eq(unit_lookup(&u, "behind"), 0);
+}
+
+/* ---- damage is not a torn tail --------------------------------------------------- */
+
+Test(recover, a_bad_batch_below_the_durable_mark_is_refused)
+{
+    struct place a = log_end();
+    unit_create(&u, "a");
+    cr_assert_eq(eng_sync(u.eng), 0);
+    struct place b = log_end();
+    unit_create(&u, "b"); /* says that the batch before it is durable */
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    for (uint64_t at = a.offset; at < b.offset; at += 3) {
+        for (int read_only = 0; read_only < 2; read_only++) {
+            struct unit c;
+            unit_clone(&c, &u);
+            cr_assert_eq(simdisk_flip(c.disk, a.name, at, 0x80), 0);
+            cr_assert_eq(open_clone(&c, read_only), -EBADMSG, "flipped at %llu", (unsigned long long)at);
+            cr_assert_not_null(strstr(c.why, a.name), "it names the file: %s", c.why);
+            cr_assert_eq(simdisk_calls(c.disk, false), 0, "a store that is refused is left alone");
+            unit_done(&c);
+        }
+    }
+}
+
+Test(recover, a_bad_batch_in_an_older_segment_is_refused_by_the_mark_of_a_younger_header)
+{
+    struct place old = log_end();
+    unit_file(&u, "old", 30000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    while (u.eng->log.active->id == old.segment)
+        unit_write(&u, unit_lookup(&u, "old"), 20000, 1, 30000);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_flip(u.disk, old.name, old.offset, 1), 0);
+    cr_assert_eq(unit_try_open(&u), -EBADMSG);
+    cr_assert_not_null(strstr(u.why, "durable"));
+}
+
+Test(recover, damaged_content_below_the_mark_is_eio_and_nothing_else)
+{
+    unit_file(&u, "bad", 9000, 1);
+    unit_file(&u, "good", 9000, 2);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_create(&u, "mark");
+    struct locator loc;
+    cr_assert(unit_locator(&u, unit_lookup(&u, "bad"), 0, &loc));
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_damage(&u, &loc, 8999);
+    unit_open(&u);
+    uint64_t bad = unit_lookup(&u, "bad");
+    char buf[4096];
+    cr_assert_eq(eng_read(u.eng, bad, buf, 4096, 0), 4096, "the first block is whole");
+    cr_assert_eq(eng_read(u.eng, bad, buf, 10, 8990), -EIO);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "good"), 9000, 2));
+    cr_assert_neq(unit_lookup(&u, "mark"), 0);
+    cr_assert_eq(unit_stats(&u).damaged_extents, 1);
+}
+
+/* ---- segments --------------------------------------------------------------------- */
+
+/* Files of 40000 bytes, so that each lies in a segment of its own; checkpointed and closed. */
+static void four_segments(uint32_t ids[4])
+{
+    for (int i = 0; i < 4; i++) {
+        struct locator loc;
+        uint64_t ino = unit_file(&u, (char[]){(char)('a' + i), 0}, 40000, (uint64_t)i);
+        cr_assert(unit_locator(&u, ino, 0, &loc));
+        ids[i] = loc.seg;
+        cr_assert(i == 0 || ids[i] > ids[i - 1]);
+    }
+    unit_close(&u);
+}
+
+static void note_damage(void *arg, const struct eng_damage *d)
+{
+    *(struct eng_damage *)arg = *d;
+}
+
+Test(recover, a_missing_segment_is_eio_for_what_lies_in_it_only)
+{
+    uint32_t ids[4];
+    char name[SEGMENT_NAME_SIZE];
+    four_segments(ids);
+    segment_name(ids[1], name);
+    cr_assert_eq(simdisk_remove(u.disk, name), 0);
+    u.warnings = 0;
+    unit_open(&u);
+    cr_assert_geq(u.warnings, 1);
+    cr_assert_not_null(strstr(u.last_warning, name), "%s", u.last_warning);
+    cr_assert_eq(unit_read_error(&u, unit_lookup(&u, "b")), -EIO);
+    struct eng_damage d = {0};
+    cr_assert_eq(eng_damaged(u.eng, note_damage, &d), 0);
+    cr_assert_eq(d.segment, ids[1]);
+    cr_assert_str_eq(d.path, "b");
+    for (int i = 0; i < 4; i++)
+        cr_assert(i == 1 ||
+                  unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 40000, (uint64_t)i));
+    cr_assert_gt(unit_problems(&u), 0);
+    unit_write(&u, unit_lookup(&u, "b"), 40000, 9, 0); /* restored */
+    cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 40000, 9));
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 40000, 9));
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(recover, a_damaged_segment_header_harms_no_content_but_check_tells)
+{
+    uint32_t ids[4];
+    char name[SEGMENT_NAME_SIZE];
+    four_segments(ids);
+    segment_name(ids[1], name);
+    cr_assert_eq(simdisk_flip(u.disk, name, 20, 1), 0);
+    unit_open(&u);
+    for (int i = 0; i < 4; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 40000, (uint64_t)i));
+    cr_assert_eq(unit_problems(&u), 1);
+}
+
+Test(recover, a_damaged_header_of_a_segment_whose_log_is_needed_is_refused)
+{
+    unit_reopen(&u);
+    uint32_t first = log_end().segment;
+    uint64_t ino = unit_create(&u, "f");
+    while (log_end().segment == first)
+        unit_write(&u, ino, 20000, 1, 0);
+    struct place p = log_end();
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_create(&u, "after"); /* carries the mark; it lies in the damaged segment itself */
+    while (log_end().segment == p.segment)
+        unit_write(&u, ino, 20000, 1, 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_flip(u.disk, p.name, 20, 1), 0);
+    cr_assert_eq(unit_try_open(&u), -EBADMSG);
+}
+
+Test(recover, what_belongs_to_no_state_is_removed)
+{
+    unit_file(&u, "f", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    simdisk_put(u.disk, "s00000077.seg", "half a header", 13);
+    simdisk_put(u.disk, "c0000000000000099.ckp", "half a checkpoint", 17);
+    simdisk_put(u.disk, "notes.txt", "not ours", 8);
+    unit_open(&u);
+    cr_assert_eq(unit_files(&u, "s00000077.seg", NULL), 0);
+    cr_assert_eq(unit_files(&u, "c0000000000000099.ckp", NULL), 0);
+    cr_assert_eq(unit_files(&u, "notes.txt", NULL), 1);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 100, 1));
+    uint32_t before = log_end().segment;
+    while (log_end().segment == before)
+        unit_write(&u, unit_lookup(&u, "f"), 20000, 1, 0);
+    cr_assert_gt(log_end().segment, 0x77, "its number is not used again (I1)");
+}
+
+/* ---- lives ---------------------------------------------------------------------- */
+
+Test(recover, a_store_cut_in_its_first_batch_is_new)
+{
+    struct unit fresh = {.disk = simdisk_new()};
+    fresh.opt = (struct eng_options){.no_background = true, .io = simdisk_io(fresh.disk)};
+    for (uint64_t cut = 1;; cut++) {
+        struct unit c;
+        unit_clone(&c, &fresh);
+        c.opt.io = simdisk_io(c.disk);
+        simdisk_cut_at(c.disk, cut, false);
+        int r = unit_try_open(&c);
+        if (r == 0 && !simdisk_is_off(c.disk)) {
+            unit_done(&c);
+            break;
+        }
+        if (c.eng)
+            (void)eng_close(c.eng);
+        c.eng = NULL;
+        for (int mode = 0; mode < SIM_N_SURVIVALS; mode++) {
+            struct unit d;
+            unit_clone(&d, &c);
+            d.opt.io = simdisk_io(d.disk);
+            simdisk_power_on(d.disk, (enum sim_survival)mode, cut);
+            cr_assert_eq(unit_try_open(&d), 0, "cut %llu, %s: %s", (unsigned long long)cut,
+                         sim_survival_names[mode], d.why);
+            unit_file(&d, "f", 10, 1);
+            unit_reopen(&d);
+            cr_assert(unit_holds(&d, unit_lookup(&d, "f"), 10, 1));
+            unit_done(&d);
+        }
+        unit_done(&c);
+    }
+    unit_done(&fresh);
+}
+
+Test(recover, orphans_of_an_earlier_life_are_freed)
+{
+    struct eng_attr attr;
+    struct eng_caller who = {.hold = true};
+    unit_file(&u, "f", 20000, 1);
+    cr_assert_eq(eng_lookup(u.eng, &who, ENG_ROOT_INO, "f", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert(unit_holds(&u, attr.ino, 20000, 1), "alive while it is held");
+    for (int clean = 0; clean < 2; clean++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        unit_open(&c);
+        cr_assert_eq(unit_stats(&c).live_bytes, 0);
+        cr_assert_eq(unit_stats(&c).memories, 0);
+        struct eng_attr gone;
+        cr_assert_eq(eng_getattr(c.eng, attr.ino, &gone), -ESTALE);
+        cr_assert_eq(unit_problems(&c), 0);
+        unit_done(&c);
+        if (clean == 0)
+            cr_assert_eq(eng_checkpoint(u.eng), 0); /* orphans are part of checkpoints (I4) */
+    }
+}
+
+Test(recover, a_kill_loses_nothing_that_was_acknowledged)
+{
+    unit_mkdir(&u, "directory");
+    for (int i = 0; i < 50; i++)
+        unit_file(&u, (char[]){(char)('A' + i), 0}, (size_t)i * 1000, (uint64_t)i);
+    cr_assert_eq(eng_setxattr(u.eng, unit_lookup(&u, "B"), "user.x", "value", 5, 0), 0);
+    struct eng_stats before = unit_stats(&u);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    for (int i = 0; i < 50; i++)
+        cr_assert(
+            unit_holds(&u, unit_lookup(&u, (char[]){(char)('A' + i), 0}), (size_t)i * 1000, (uint64_t)i));
+    char value[8];
+    cr_assert_eq(eng_getxattr(u.eng, unit_lookup(&u, "B"), "user.x", value, 8), 5);
+    struct eng_stats after = unit_stats(&u);
+    cr_assert_eq(after.log_seq, before.log_seq);
+    cr_assert_eq(after.durable_seq, before.log_seq, "what was recovered is durable");
+    cr_assert_eq(after.total_bytes, before.total_bytes);
+    cr_assert_eq(after.live_bytes, before.live_bytes);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).log_seq, before.log_seq);
+}
+
+/* Deletes what lies in the youngest segment, until that is unlinked; its number. */
+static uint32_t lose_youngest_segment(void)
+{
+    uint32_t youngest = 0;
+    struct locator loc;
+    for (int pass = 0; pass < 2; pass++) {
+        for (char name[2] = "a"; name[0] <= 'h'; name[0]++) {
+            uint64_t ino = unit_lookup(&u, name);
+            if (!ino || !unit_locator(&u, ino, unit_extents(&u, ino) - 1, &loc))
+                continue;
+            if (pass && loc.seg == youngest)
+                cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, name), 0);
+            youngest = MAX_OF(youngest, loc.seg);
+        }
+    }
+    cr_assert_eq(eng_sync(u.eng), 0);
+    (void)eng_reclaim(u.eng);
+    cr_assert_not(unit_has_segment(&u, youngest));
+    return youngest;
+}
+
+Test(recover, segment_numbers_are_never_used_twice)
+{
+    for (char name[2] = "a"; name[0] <= 'h'; name[0]++) {
+        uint64_t ino = unit_file(&u, name, 300000, 1); /* survivors of more than one segment */
+        unit_write(&u, ino, 2000, 2, 0);               /* and garbage in each */
+    }
+    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    uint32_t lost = lose_youngest_segment();
+    cr_assert_gt(lost, log_end().segment,
+                 "%u %u the case of interest: nothing on the disk has a greater number", lost,
+                 log_end().segment);
+    uint64_t total = unit_stats(&u).total_bytes;
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).total_bytes, total);
+    uint32_t before = log_end().segment;
+    while (log_end().segment == before)
+        unit_write(&u, unit_lookup(&u, "a"), 20000, 1, 0);
+    cr_assert_gt(log_end().segment, lost, "I1");
+}
