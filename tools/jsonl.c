@@ -426,6 +426,16 @@ static bool print_other(struct printer *p, const struct eng_xattr_pair *x)
     return true;
 }
 
+/* Whether the parser would have put this member there; anyone may have set the attribute since. */
+static bool parkable(const struct jt_member *m)
+{
+    if (field_by_key(m->key.data, m->key.len))
+        return m->kind == JT_NULL;
+    if (special_key(m->key.data, m->key.len) || key_is_xattr(m->key.data, m->key.len))
+        return false;
+    return (m->kind != JT_ARRAY && m->kind != JT_OBJECT) || jt_valid(m->raw, m->raw_len, NULL);
+}
+
 /* The members of user.engram.fields; false, with nothing printed, if it is not such an object. */
 static bool print_parked(struct printer *p, const struct eng_xattr_pair *x)
 {
@@ -433,12 +443,11 @@ static bool print_parked(struct printer *p, const struct eng_xattr_pair *x)
     struct jt_member m;
     size_t mark = p->out->len;
     int r = 0;
-    if (!jt_valid(x->value, x->size, NULL) || !jt_in_object(&in, x->value, x->size, p->pool))
+    if (!jt_in_object(&in, x->value, x->size, p->pool))
         return false;
     while ((r = jt_in_member(&in, &m)) > 0) {
         const struct field *f = field_by_key(m.key.data, m.key.len);
-        if (f ? m.kind != JT_NULL
-              : special_key(m.key.data, m.key.len) || key_is_xattr(m.key.data, m.key.len)) {
+        if (!parkable(&m)) {
             p->out->len = mark;
             return false;
         }

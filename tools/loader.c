@@ -24,6 +24,7 @@ struct place {
     uint64_t hash;
     tdir dir;
     bool plain; /* the path is the id's, so far */
+    bool made;  /* by this run, so that a free name in it has no escaped form in use either */
     bool flat;  /* it has no directory: such ids are hashed into the root */
 };
 
@@ -142,18 +143,21 @@ static int add_place(struct loader *l, const char *key, size_t len, const struct
     return 0;
 }
 
-/* The directory `name` in `dir`, made if nothing has the name. -ENOTDIR: something else has it. */
-static int enter(struct loader *l, tdir dir, const char *name, bool make, tdir *ret)
+/* The directory `name` in `dir`, made if `ret_made` and nothing has the name. -ENOTDIR: something else has
+ * it. */
+static int enter(struct loader *l, tdir dir, const char *name, bool *ret_made, tdir *ret)
 {
     struct target_attr attr;
     int r = l->t->ops->lookup(l->t, dir, name, &attr);
     if (r == -ENOENT && batch_pending(l->batch, dir, name))
         return -ENOTDIR;
-    if (r == -ENOENT && make) {
+    if (r == -ENOENT && ret_made) {
         l->t->wrote = true;
         r = l->t->ops->mkdir(l->t, dir, name, l->dir_mode, ret);
-        if (r != -EEXIST)
+        if (r != -EEXIST) {
+            *ret_made = r == 0;
             return r;
+        }
         r = l->t->ops->lookup(l->t, dir, name, &attr); /* somebody else was faster */
     }
     if (r < 0)
@@ -177,18 +181,18 @@ static int resolve(struct loader *l, const struct place *parent, const char *com
     if (has_plain) {
         memcpy(name, component, len);
         name[len] = 0;
-        r = enter(l, parent->dir, name, false, &p.dir);
+        r = enter(l, parent->dir, name, NULL, &p.dir);
         p.plain = r == 0 && parent->plain;
     }
     if (has_plain && r == -ENOENT) {
         /* Free, but the escaped form may be in use from an earlier time when it was not. */
-        r = has_escaped ? enter(l, parent->dir, escaped, false, &p.dir) : -ENOENT;
+        r = has_escaped ? enter(l, parent->dir, escaped, NULL, &p.dir) : -ENOENT;
         if (r == -ENOENT || r == -ENOTDIR) {
-            r = enter(l, parent->dir, name, true, &p.dir);
+            r = enter(l, parent->dir, name, &p.made, &p.dir);
             p.plain = r == 0 && parent->plain;
         }
     } else if (r == -ENOENT || r == -ENOTDIR) {
-        r = has_escaped ? enter(l, parent->dir, escaped, true, &p.dir) : -ENOTDIR;
+        r = has_escaped ? enter(l, parent->dir, escaped, &p.made, &p.dir) : -ENOTDIR;
     }
     if (r == -ENOTDIR) {
         p = (struct place){.flat = true};
@@ -293,14 +297,15 @@ static int check_owner(struct loader *l, tdir dir, const char *name, const struc
 }
 
 /* Chooses among the names of an id in its directory. */
-static int find_name(struct loader *l, tdir dir, const struct memory *m, const char *leaf, size_t len,
-                     bool first, char name[IDPATH_NAME_BUF], bool *ret_plain)
+static int find_name(struct loader *l, const struct place *place, const struct memory *m, const char *leaf,
+                     size_t len, char name[IDPATH_NAME_BUF], bool *ret_plain)
 {
+    tdir dir = place->dir;
     char escaped[IDPATH_NAME_BUF];
     struct target_attr attr;
     enum standing plain = TAKEN, other;
     int r = 0;
-    if (idpath_is_plain(leaf, len, first)) {
+    if (idpath_is_plain(leaf, len, place->key_len == 0)) {
         memcpy(name, leaf, len);
         name[len] = 0;
         r = standing_of(l, dir, name, &plain, &attr);
@@ -308,7 +313,7 @@ static int find_name(struct loader *l, tdir dir, const struct memory *m, const c
             return r;
     }
     *ret_plain = true;
-    if (plain == MEMORY)
+    if (plain == MEMORY || (plain == FREE && place->made))
         return 0;
     if (!idpath_leaf(leaf, len, escaped))
         idpath_hashed(m->id, m->id_len, leaf, len, escaped);
@@ -347,7 +352,7 @@ static int find_spot(struct loader *l, const struct memory *m, struct spot *ret)
         r = standing_of(l, ret->dir, ret->name, &s, &attr);
         return r < 0 || s == FREE ? r : s == TAKEN ? -EEXIST : check_owner(l, ret->dir, ret->name, m);
     }
-    r = find_name(l, place.dir, m, m->id + dir_len, m->id_len - dir_len, dir_len == 0, ret->name, &plain);
+    r = find_name(l, &place, m, m->id + dir_len, m->id_len - dir_len, ret->name, &plain);
     ret->dir = place.dir;
     ret->plain = plain && place.plain;
     return r;

@@ -17,11 +17,6 @@
 #define LOCK_WAIT_MS 2000
 #define WRITE_MAX ((size_t)8 << 20)
 
-static struct eng_caller caller(void)
-{
-    return (struct eng_caller){.uid = geteuid(), .gid = getegid()};
-}
-
 static void engine_log(void *arg, enum eng_log_level level, const char *line)
 {
     (void)arg;
@@ -41,11 +36,12 @@ int target_store_open(struct target *t, unsigned flags, char ret_why[512])
     };
     int r = eng_open(t->path, &opt, &t->eng, why);
     if (r < 0) {
-        snprintf(ret_why, 512, "%s", why[0] ? why : strerror(-r));
+        snprintf(ret_why, 512, "%s: %s", t->path, why[0] ? why : strerror(-r));
         return r;
     }
     t->ops = &target_store_ops;
     t->root = ENG_ROOT_INO;
+    t->caller = (struct eng_caller){.uid = geteuid(), .gid = getegid()};
     return 0;
 }
 
@@ -76,9 +72,8 @@ static void from_eng(const struct eng_attr *a, struct target_attr *ret)
 
 static int store_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
-    struct eng_caller who = caller();
     struct eng_attr a;
-    int r = eng_lookup(t->eng, &who, dir, name, &a);
+    int r = eng_lookup(t->eng, &t->caller, dir, name, &a);
     if (r == 0)
         from_eng(&a, ret);
     return r;
@@ -94,9 +89,8 @@ static int store_subdir(struct target *t, tdir dir, const char *name, const stru
 
 static int store_mkdir(struct target *t, tdir dir, const char *name, uint32_t mode, tdir *ret)
 {
-    struct eng_caller who = caller();
     struct eng_attr a;
-    int r = eng_create(t->eng, &who, dir, name, S_IFDIR | (mode & 07777), 0, NULL, &a);
+    int r = eng_create(t->eng, &t->caller, dir, name, S_IFDIR | (mode & 07777), 0, NULL, &a);
     if (r == 0)
         *ret = a.ino;
     return r;
@@ -186,9 +180,8 @@ static int store_removexattr(struct target *t, struct target_file *f, const char
 static int store_setattr(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                          unsigned mask)
 {
-    struct eng_caller who = caller();
     struct eng_attr a;
-    int r = eng_lookup(t->eng, &who, dir, name, &a);
+    int r = eng_lookup(t->eng, &t->caller, dir, name, &a);
     if (r < 0)
         return r;
     struct eng_attr set = {
@@ -213,10 +206,9 @@ static ssize_t store_readlink(struct target *t, tdir dir, const char *name, cons
 
 static int store_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name)
 {
-    struct eng_caller who = caller();
     struct eng_attr a;
-    int r = eng_lookup(t->eng, &who, from_dir, from, &a);
-    return r < 0 ? r : eng_link(t->eng, &who, a.ino, dir, name, &a);
+    int r = eng_lookup(t->eng, &t->caller, from_dir, from, &a);
+    return r < 0 ? r : eng_link(t->eng, &t->caller, a.ino, dir, name, &a);
 }
 
 static int store_unlink(struct target *t, tdir dir, const char *name)
@@ -274,11 +266,10 @@ static int store_scan_open(struct target *t, tdir dir, struct target_scan **ret)
 static int store_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr)
 {
     if (s->next == s->n) {
-        struct eng_caller who = caller();
         if (s->end)
             return 0;
         s->n = s->next = 0;
-        int r = eng_readdir(s->t->eng, &who, s->dir, s->cookie, take_entry, s);
+        int r = eng_readdir(s->t->eng, &s->t->caller, s->dir, s->cookie, take_entry, s);
         if (r < 0)
             return r;
         s->end = s->n < SCAN_BLOCK;
