@@ -16,7 +16,7 @@ HELP="$T_LIB/mount/memories.py"
 EXPECT=$WORK/expect.json
 
 must_mount "$STORE" "$MNT"
-check "import through the mount" "$CTL" import "$MNT" "$DATA"
+check "import through the mount" "$CTL" import "$DATA" "$MNT"
 check "read back equal" python3 "$HELP" load "$DATA" "$EXPECT" "$MNT"
 check "overwrite half, remove a third" python3 "$HELP" change "$EXPECT" "$MNT"
 check "equal before the compaction" python3 "$HELP" verify "$EXPECT" "$MNT"

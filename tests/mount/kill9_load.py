@@ -4,9 +4,12 @@
     kill9_load.py write FOLDER JOURNAL SEED   random operations until one fails with ENOTCONN (the daemon died)
     kill9_load.py verify FOLDER JOURNAL       compares FOLDER with the journal; what was found becomes its new start
 
-Each operation is one request to the daemon, so it is atomic: the one that was
-under way when the daemon died may be there or not, as a whole; all before it
-must be. A journal line is written after the call returned; an operation is announced before it.
+An operation is announced in the journal before its call, and confirmed after
+the call returned. All that was confirmed must be there; the one under way when
+the daemon died may be there or not. Each is one request to the daemon and so
+atomic, but for a write that crosses pages: the kernel may send it in pieces
+that end at page boundaries, so a prefix of that kind may be there, and
+write(2) may have returned its length.
 """
 import errno
 import json
@@ -33,9 +36,10 @@ class Model:
         if kind == "create":
             f[name] = [b"", None]
         elif kind == "write":
-            offset, seed, size = rest
+            offset, seed, size = rest[:3]
+            data = fill(seed, size)[: rest[3] if len(rest) > 3 else size]
             old = f[name][0].ljust(offset, b"\0")
-            f[name][0] = old[:offset] + fill(seed, size) + old[offset + size:]
+            f[name][0] = old[:offset] + data + old[offset + len(data):]
         elif kind == "truncate":
             f[name][0] = f[name][0][: rest[0]].ljust(rest[0], b"\0")
         elif kind == "rename":
@@ -47,6 +51,7 @@ class Model:
 
 
 def do(folder, op):
+    """Returns what write(2) returned, for a write."""
     kind, rest = op[0], op[2:]
     path = os.path.join(folder, op[1])
     if kind == "create":
@@ -55,8 +60,7 @@ def do(folder, op):
         f = os.open(path, os.O_WRONLY)
         try:
             data = fill(rest[1], rest[2])
-            n = os.pwrite(f, data, rest[0])
-            assert n == len(data), "short write"
+            return os.pwrite(f, data, rest[0])
         finally:
             os.close(f)
     elif kind == "truncate":
@@ -104,8 +108,8 @@ def replay(journal):
         for line in lines:
             if line.startswith("{"):
                 model.files = {k: [bytes.fromhex(v[0]), v[1]] for k, v in json.loads(line).items()}
-            elif line == "done\n":
-                model.apply(pending)
+            elif line.startswith("done"):
+                model.apply(pending + [int(n) for n in line.split()[1:]])
                 pending = None
             else:
                 pending = json.loads(line)
@@ -126,19 +130,28 @@ def write(folder, journal, seed):
             continue
         os.write(log, (json.dumps(op) + "\n").encode())
         try:
-            do(folder, op)
+            n = do(folder, op)
         except OSError as e:
-            if e.errno in GONE and not os.path.ismount(os.path.dirname(folder)):
+            if e.errno in GONE and is_gone(folder):
                 return
-            if e.errno in GONE:
-                # the daemon died, though the mount is still shown; any other answer of a living daemon is a defect
-                try:
-                    os.statvfs(folder)
-                except OSError:
-                    return
             sys.exit(f"{op[:3]}: {e}")
+        if op[0] == "write" and n != op[4]:
+            os.write(log, b"done %d\n" % n)
+            if is_gone(folder):
+                return
+            sys.exit(f"{op[:3]}: short write, {n} of {op[4]}")
         os.write(log, b"done\n")
         model.apply(op)
+
+
+def is_gone(folder):
+    """Any wrong answer of a daemon that still lives is a defect."""
+    try:
+        os.statvfs(folder)
+        return False
+    except OSError:
+        return True
+
 
 
 def look(folder):
@@ -172,8 +185,17 @@ def verify(folder, journal):
     have = look(folder)
     wrong = difference(model.files, have)
     if wrong and pending:
-        model.apply(pending)
-        wrong = difference(model.files, have) and wrong
+        before = {k: list(v) for k, v in model.files.items()}
+        ends = [[]]
+        if pending[0] == "write":
+            offset, size = pending[2], pending[4]
+            ends += [[end - offset] for end in range((offset // 4096 + 1) * 4096, offset + size, 4096)]
+        for end in ends:
+            model.files = {k: list(v) for k, v in before.items()}
+            model.apply(pending + end)
+            if not difference(model.files, have):
+                wrong = None
+                break
     if wrong:
         sys.exit(f"{wrong} (under way: {pending[:4] if pending else None})")
     with open(journal + ".new", "w", encoding="utf-8") as f:

@@ -22,13 +22,13 @@ S=$WORK/home/store M=$WORK/home/mnt
 as mkdir "$M"
 
 check "mount" as timeout 60 "$WORK/bin/engramfs" "$S" "$M"
-check "it is mounted" mountpoint -q "$M"
+check "it is mounted" as mountpoint -q "$M"
 check "write and read" as bash -c 'mkdir "$1/people" && echo hello >"$1/people/ada" && [ "$(cat "$1/people/ada")" = hello ]' _ "$M"
 check_equal "owner" nobody "$(as stat -c %U "$M/people/ada")"
 check "xattrs" as bash -c 'setfattr -n user.engram.confidence -v 0.5 "$1/people/ada" && getfattr -n user.engram.confidence "$1/people/ada"' _ "$M"
 check_fails "chown is not for users" "not permitted" as chown root "$M/people/ada"
 check "control files" as bash -c 'echo run >"$1/.engram/compact" && cat "$1/.engram/status"' _ "$M"
-check "import through the mount" as "$WORK/bin/engramctl" import "$M" - <<<'{"id":"people/bo","content":"met in May"}'
+check "import through the mount" as "$WORK/bin/engramctl" import - "$M" <<<'{"id":"people/bo","content":"met in May"}'
 check_equal "imported" "met in May" "$(as cat "$M/people/bo")"
 check_fails "root is kept out" "Permission denied" ls "$M"
 check_fails "allow_other needs fuse.conf" "allow_other" bash -c '
