@@ -79,7 +79,7 @@ cat "$MNT/.engram/status" >/dev/null || die "the mount does not answer"
 
 say "3. Memories go in: one JSON object a line"
 for sample in tools/sample/*.jsonl; do
-    show "$BUILD/tools/engramctl import '$MNT' '$sample'"
+    show "$BUILD/tools/engramctl import '$sample' '$MNT'"
 done
 
 say "4. They are files"
