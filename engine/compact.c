@@ -260,12 +260,25 @@ static void needed_bytes(const struct extent_ref *r, uint64_t *ret_from, uint64_
     *ret_to = at + extent_head_size(r->from.ext_len) + end;
 }
 
+/* Reads [from, to) of the victim into the window. What there is, if the file ends early. */
+static int read_window(struct compact *c, uint64_t from, uint64_t to)
+{
+    c->window_len = 0;
+    ssize_t n = io_pread_full(c->in->file, c->eng->io->ops, c->window, (size_t)(to - from), from);
+    if (n < 0)
+        return (int)n;
+    c->window_at = from;
+    c->window_len = (size_t)n;
+    return 0;
+}
+
 /* Gets the bytes of ref i into the window, together with those that follow closely. */
 static int fill_window(struct compact *c, size_t i)
 {
-    uint64_t from, to, next_from, next_to;
+    uint64_t from, to, end, next_from, next_to;
     const struct extent_ref *r = &c->refs[i];
     needed_bytes(r, &from, &to);
+    end = to;
     if (!c->in || c->in->id != r->from.seg) {
         arena_unpin(c->in);
         c->in = NULL;
@@ -278,18 +291,16 @@ static int fill_window(struct compact *c, size_t i)
         return 0;
     for (size_t j = i + 1; j < c->n_refs && c->refs[j].from.seg == r->from.seg; j++) {
         needed_bytes(&c->refs[j], &next_from, &next_to);
-        if (next_from > to + WINDOW_GAP || next_to - from > WINDOW)
+        if (next_from > end + WINDOW_GAP || next_to - from > WINDOW)
             break;
-        to = MAX_OF(to, next_to);
+        end = MAX_OF(end, next_to);
     }
     fault_point(&c->eng->hook, FP_COMPACT_READ);
-    c->window_len = 0;
-    ssize_t n = io_pread_full(c->in->file, c->eng->io->ops, c->window, (size_t)(to - from), from);
-    if (n < 0)
-        return (int)n;
-    c->window_at = from;
-    c->window_len = (size_t)n;
-    needed_bytes(r, &from, &to);
+    int err = read_window(c, from, end);
+    if (err == -EIO) /* a bad spot in a neighbour is not this one's damage */
+        err = read_window(c, from, to);
+    if (err)
+        return err;
     return to <= c->window_at + c->window_len ? 0 : -EBADMSG;
 }
 
@@ -364,8 +375,9 @@ static int copy_ref(struct compact *c, size_t i, const char *name, uint32_t name
 {
     struct extent_ref *r = &c->refs[i];
     int err = fill_window(c, i);
-    const uint8_t *head = c->window + (locator_offset(&r->from) - c->window_at);
+    const uint8_t *head = c->window;
     if (!err) {
+        head += locator_offset(&r->from) - c->window_at;
         uint64_t ext_off = r->off == EXTENT_XATTR_OFF ? r->off : r->off - r->from.skip;
         uint32_t first = r->from.skip / BLOCK_SIZE, last = (r->from.skip + r->from.len - 1) / BLOCK_SIZE;
         err = extent_head_check(head, r->ino, ext_off, r->from.ext_len);

@@ -183,6 +183,8 @@ int eng_compact_status(struct eng *eng, struct eng_compact_report *ret_report)
 
 int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
 {
+    if (!eng_is_read_only(eng))
+        (void)eng_flush_orphans(eng); /* a compaction begins with that */
     return compact_estimate(eng, ret_estimate);
 }
 
