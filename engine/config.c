@@ -10,6 +10,7 @@
 
 #define CONFIG_FILE "config"
 #define CONFIG_MAX 65536u
+#define VALUE_MAX 31u /* of a value as text: longer than any that is in range needs to be */
 
 static const struct config_key {
     const char *name;
@@ -51,6 +52,9 @@ static int set_value(struct config *config, const char *name, const char *value)
         char *end;
         if (strcmp(name, key->name) != 0)
             continue;
+        /* strtod() and strtoull() would skip leading space, line ends among it, and take a sign. */
+        if (strlen(value) > VALUE_MAX || !(value[0] == '.' || (value[0] >= '0' && value[0] <= '9')))
+            return -EINVAL;
         errno = 0;
         if (key->ratio) {
             double d = strtod(value, &end);
@@ -59,7 +63,7 @@ static int set_value(struct config *config, const char *name, const char *value)
             __atomic_store((double *)slot(config, key), &d, __ATOMIC_RELAXED);
         } else {
             uint64_t u = strtoull(value, &end, 10);
-            if (errno || end == value || *end || value[0] == '-' || u < key->min || u > key->max)
+            if (errno || end == value || *end || u < key->min || u > key->max)
                 return -EINVAL;
             __atomic_store_n((uint64_t *)slot(config, key), u, __ATOMIC_RELAXED);
         }
@@ -68,14 +72,14 @@ static int set_value(struct config *config, const char *name, const char *value)
     return -ENOENT;
 }
 
-static void get_value(struct config *config, const struct config_key *key, char out[32])
+static void get_value(struct config *config, const struct config_key *key, char out[VALUE_MAX + 1])
 {
     if (key->ratio) {
         double d;
         __atomic_load((double *)slot(config, key), &d, __ATOMIC_RELAXED);
-        snprintf(out, 32, "%g", d);
+        snprintf(out, VALUE_MAX + 1, "%g", d);
     } else {
-        snprintf(out, 32, "%llu",
+        snprintf(out, VALUE_MAX + 1, "%llu",
                  (unsigned long long)__atomic_load_n((uint64_t *)slot(config, key), __ATOMIC_RELAXED));
     }
 }
@@ -106,7 +110,7 @@ int config_load(struct eng *eng)
 int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value), void *arg)
 {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        char value[32];
+        char value[VALUE_MAX + 1];
         get_value(&eng->config, &keys[i], value);
         emit(arg, keys[i].name, value);
     }
@@ -125,7 +129,7 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     size_t len = 0;
     pthread_mutex_lock(&eng->ckpt_lock); /* one writer of small files at a time */
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        char now[32];
+        char now[VALUE_MAX + 1];
         get_value(&eng->config, &keys[i], now);
         len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name,
                                 strcmp(keys[i].name, name) == 0 ? value : now);
@@ -134,6 +138,6 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     if (!r)
         r = set_value(&eng->config, name, value);
     pthread_mutex_unlock(&eng->ckpt_lock);
-    eng_worker_poke(eng);
+    eng_worker_configured(eng);
     return r;
 }

@@ -2,8 +2,9 @@
  * engine_impl.h - struct eng and what the files behind engine.h share.
  *
  * Lock order, outermost first (docs/LOCKING.md):
- *   job_lock > ckpt_lock > log.lock > index_lock > arena.lock
- * misc_lock, reserve_lock, log.sync_lock and worker.lock are leaves: nothing is taken under them.
+ *   ckpt_lock > log.lock > index_lock > arena.lock
+ *   worker.lock > job.lock
+ * misc_lock, reserve_lock, log.sync_lock and job.lock are leaves: nothing is taken under them.
  *
  * The index changes only under log.lock and exclusive index_lock together.
  * Whoever holds log.lock may therefore read it without index_lock.
@@ -21,7 +22,7 @@
 
 #include <stdarg.h>
 
-/* Configuration, kept in the file "config". All atomic: read without a lock, written under misc_lock. */
+/* Configuration, kept in the file "config". All atomic: read without a lock, written under ckpt_lock. */
 struct config {
     double compact_min_fragmentation, startup_fragmentation;
     uint64_t compact_min_bytes, compact_rate, auto_compact;
@@ -175,7 +176,8 @@ int config_load(struct eng *eng);
 
 /* A full compaction in this thread, reporting into *report (protected by worker.lock, see worker.h). */
 int eng_worker_new(struct eng *eng);
-void eng_worker_free(struct eng *eng); /* cancels, waits, ends the threads */
-void eng_worker_poke(struct eng *eng); /* there may be something to do */
+void eng_worker_free(struct eng *eng);       /* cancels, waits, ends the threads */
+void eng_worker_poke(struct eng *eng);       /* there may be something to do */
+void eng_worker_configured(struct eng *eng); /* the configuration has changed */
 
 #endif

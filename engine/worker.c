@@ -68,7 +68,8 @@ static void do_compaction(struct eng *eng)
     pthread_mutex_unlock(&w->compact.lock);
     account_compaction(eng, r, &report);
     job_finish(&w->compact, r, &waiters, &n);
-    compact_report(eng, &report);
+    /* Of this run: by now another may have been asked for. */
+    report.state = !r ? ENG_COMPACT_DONE : r == -ECANCELED ? ENG_COMPACT_CANCELLED : ENG_COMPACT_FAILED;
     for (size_t i = 0; i < n; i++)
         ((compact_done *)waiters[i].done)(waiters[i].arg, &report);
     free(waiters);
@@ -169,10 +170,7 @@ int eng_compact_rate(struct eng *eng, uint64_t bytes_per_second)
 {
     char value[32];
     snprintf(value, sizeof value, "%llu", (unsigned long long)bytes_per_second);
-    int r = eng_config_set(eng, "compact_rate", value);
-    if (!r)
-        job_set_rate(&eng->worker->compact, bytes_per_second);
-    return r;
+    return eng_config_set(eng, "compact_rate", value);
 }
 
 int eng_compact_status(struct eng *eng, struct eng_compact_report *ret_report)
@@ -214,7 +212,7 @@ static bool thresholds_met(struct eng *eng, struct eng_maintenance_report *repor
 
 int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report)
 {
-    struct eng_maintenance_report report;
+    struct eng_maintenance_report report = {0};
     if (eng_is_read_only(eng))
         return -EROFS;
     if (job_busy(&eng->worker->compact))
@@ -274,12 +272,22 @@ static void do_maintenance(struct eng *eng, const struct maintenance_waiter *ask
     asked->done(asked->arg, &report, r);
 }
 
-/* The compactor's own initiative: thresholds, or what the start-up check found. */
+static bool is_held(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    bool held = eng->holds > 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    return held;
+}
+
+/* The compactor's own initiative: thresholds, or what the start-up check found. While the store is held
+ * emptied segments stay, so that compacting would only fill the disk (I9). */
 static void look_at_thresholds(struct eng *eng)
 {
     struct worker *w = eng->worker;
     struct eng_maintenance_report report;
-    if (!__atomic_load_n(&eng->config.auto_compact, __ATOMIC_RELAXED) || eng_is_read_only(eng))
+    if (!__atomic_load_n(&eng->config.auto_compact, __ATOMIC_RELAXED) || eng_is_read_only(eng) ||
+        is_held(eng))
         return;
     bool wanted = thresholds_met(eng, &report);
     uint64_t garbage = (uint64_t)((double)report.total_bytes * report.fragmentation_ratio);
@@ -496,9 +504,16 @@ void eng_worker_poke(struct eng *eng)
 {
     struct worker *w = eng->worker;
     pthread_mutex_lock(&w->lock);
+    if (!w->poked) /* every mutation pokes while a checkpoint is due: wake nobody twice */
+        pthread_cond_broadcast(&w->cond);
     w->poked = true;
-    pthread_cond_broadcast(&w->cond);
     pthread_mutex_unlock(&w->lock);
+}
+
+void eng_worker_configured(struct eng *eng)
+{
+    job_set_rate(&eng->worker->compact, __atomic_load_n(&eng->config.compact_rate, __ATOMIC_RELAXED));
+    eng_worker_poke(eng);
 }
 
 int eng_tick(struct eng *eng)
