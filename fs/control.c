@@ -1,9 +1,9 @@
 /*
- * control.c - nodes, verbs and deferred answers of the control directory.
+ * control.c - nodes and verbs of the control directory.
  *
- * State: the nodes that the kernel holds, the writers that wait, and what was
- * asked last; all under ctl->lock, a leaf: neither the engine nor FUSE is
- * called under it.
+ * State: the nodes that the kernel holds and what was asked last, under
+ * ctl->lock, a leaf: neither the engine nor FUSE is called under it. Writers
+ * that wait are in waiters.c.
  */
 #include "control.h"
 
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "control_text.h"
+#include "waiters.h"
 
 enum { NODE_BUCKETS = 256, NODES_MAX = 8192 };
 
@@ -30,30 +31,14 @@ struct node {
     char text[]; /* immutable */
 };
 
-/*
- * A writer that waits. It belongs to the engine's callback, which frees it,
- * except while `registering`, when wait_end() may. The request belongs to whoever
- * takes it out of `req` under the lock: that one answers, once.
- */
-struct waiter {
-    struct waiter *next;
-    struct ctl *ctl;
-    uint64_t id;
-    fuse_req_t req; /* NULL once answered */
-    size_t size;
-    const struct ctl_verb *verb;
-    bool registering, interrupted, done;
-    int result;
-};
-
 struct ctl {
     struct face *face; /* immutable */
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
     uint64_t serial;
-    struct waiter *waiters;
     struct ctl_memory memory;
+    struct waiters *waiters; /* immutable; locks for itself */
 };
 
 static int64_t now_ns(void)
@@ -74,6 +59,11 @@ struct ctl *ctl_new(struct face *face)
     if (!ctl)
         return NULL;
     ctl->face = face;
+    face->waiters = ctl->waiters = waiters_new();
+    if (!ctl->waiters) {
+        free(ctl);
+        return NULL;
+    }
     (void)pthread_mutex_init(&ctl->lock, NULL);
     return ctl;
 }
@@ -88,7 +78,13 @@ void ctl_free(struct ctl *ctl)
             free(n);
         }
     (void)pthread_mutex_destroy(&ctl->lock);
+    waiters_free(ctl->waiters);
     free(ctl);
+}
+
+void ctl_interrupt_all(struct ctl *ctl)
+{
+    waiters_interrupt_all(ctl->waiters);
 }
 
 /* ---- nodes -------------------------------------------------------------- */
@@ -322,7 +318,7 @@ static int check_writer(const struct ctl *ctl, fuse_req_t req)
     return -EACCES;
 }
 
-/* ---- verbs that wait ---------------------------------------------------- */
+/* ---- how jobs end ------------------------------------------------------- */
 
 static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err, const char *text)
 {
@@ -336,136 +332,17 @@ static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err
     (void)pthread_mutex_unlock(&ctl->lock);
 }
 
-static void answer(fuse_req_t req, int result, size_t size)
-{
-    if (result < 0)
-        face_reply_err(req, FACE_write, result);
-    else
-        (void)fuse_reply_write(req, size);
-}
+/* What the engine's callback of a job needs; it frees it, by job_done(). */
+struct job {
+    struct ctl *ctl;
+    const struct ctl_verb *verb;
+    struct waiter *waiter;
+};
 
-static void unlink_waiter_locked(struct waiter *w)
+static void job_done(struct job *job, int result)
 {
-    struct waiter **at = &w->ctl->waiters;
-    while (*at && *at != w)
-        at = &(*at)->next;
-    if (*at)
-        *at = w->next;
-}
-
-/*
- * Called by libfuse while it holds the request's own lock; inside
- * fuse_req_interrupt_func() when the interrupt came first. There the request
- * must not be answered, since libfuse goes on to use it: hence `registering`.
- * The waiter is found by number, because its memory may be gone.
- */
-static void on_interrupt(fuse_req_t req, void *data)
-{
-    struct ctl *ctl = face_of(req)->ctl;
-    uint64_t id = (uint64_t)(uintptr_t)data;
-    fuse_req_t mine = NULL;
-    (void)pthread_mutex_lock(&ctl->lock);
-    struct waiter *w = ctl->waiters;
-    while (w && w->id != id)
-        w = w->next;
-    if (w && w->registering) {
-        w->interrupted = true;
-    } else if (w) {
-        mine = w->req;
-        w->req = NULL;
-        unlink_waiter_locked(w);
-    }
-    (void)pthread_mutex_unlock(&ctl->lock);
-    if (mine)
-        face_reply_err(mine, FACE_write, -EINTR);
-}
-
-/* Before the job is started. The waiter is found by interrupts from now on. */
-static struct waiter *wait_begin(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
-{
-    struct waiter *w = calloc(1, sizeof(*w));
-    if (!w)
-        return NULL;
-    *w = (struct waiter){.ctl = ctl, .req = req, .size = size, .verb = verb, .registering = true};
-    (void)pthread_mutex_lock(&ctl->lock);
-    w->id = ++ctl->serial;
-    w->next = ctl->waiters;
-    ctl->waiters = w;
-    (void)pthread_mutex_unlock(&ctl->lock);
-    return w;
-}
-
-/* The job could not be started: no callback will come. Leaves the request to the caller. */
-static void wait_abandon(struct waiter *w)
-{
-    (void)pthread_mutex_lock(&w->ctl->lock);
-    unlink_waiter_locked(w);
-    (void)pthread_mutex_unlock(&w->ctl->lock);
-    free(w);
-}
-
-/* After the job was started: from here on the callback or an interrupt answers, unless they came already. */
-static void wait_end(struct waiter *w)
-{
-    struct ctl *ctl = w->ctl;
-    fuse_req_interrupt_func(w->req, on_interrupt, (void *)(uintptr_t)w->id);
-
-    (void)pthread_mutex_lock(&ctl->lock);
-    w->registering = false;
-    fuse_req_t req = NULL;
-    size_t size = w->size;
-    bool done = w->done;
-    int result = done ? w->result : -EINTR;
-    if (done || w->interrupted) {
-        req = w->req;
-        w->req = NULL;
-        unlink_waiter_locked(w);
-    }
-    if (done)
-        free(w);
-    (void)pthread_mutex_unlock(&ctl->lock);
-    if (req)
-        answer(req, result, size);
-}
-
-/* The job has ended. Called by the engine, once for each waiter, possibly before wait_end(). */
-static void wait_done(struct waiter *w, int result)
-{
-    struct ctl *ctl = w->ctl;
-    size_t size = w->size;
-    fuse_req_t req = NULL;
-    (void)pthread_mutex_lock(&ctl->lock);
-    w->done = true;
-    w->result = result;
-    if (!w->registering) {
-        req = w->req;
-        if (req)
-            unlink_waiter_locked(w);
-        free(w);
-    }
-    (void)pthread_mutex_unlock(&ctl->lock);
-    if (req)
-        answer(req, result, size);
-}
-
-void ctl_interrupt_all(struct ctl *ctl)
-{
-    for (;;) {
-        fuse_req_t req = NULL;
-        (void)pthread_mutex_lock(&ctl->lock);
-        struct waiter *w = ctl->waiters;
-        for (; w && w->registering; w = w->next)
-            w->interrupted = true; /* its own thread answers */
-        if (w) {
-            req = w->req;
-            w->req = NULL;
-            unlink_waiter_locked(w);
-        }
-        (void)pthread_mutex_unlock(&ctl->lock);
-        if (!req)
-            return;
-        face_reply_err(req, FACE_write, -EINTR);
-    }
+    waiter_done(job->waiter, result);
+    free(job);
 }
 
 /* The errno that a writer gets for how a job ended. */
@@ -488,29 +365,29 @@ static int job_result(enum eng_compact_state state, int error)
 
 static void on_compact_done(void *arg, const struct eng_compact_report *report)
 {
-    struct waiter *w = arg;
+    const struct job *job = arg;
     int result = job_result(report->state, report->error);
-    remember_error(w->ctl, w->verb, result, report->error_text);
-    wait_done(w, result);
+    remember_error(job->ctl, job->verb, result, report->error_text);
+    job_done(arg, result);
 }
 
 static void on_scrub_done(void *arg, const struct eng_scrub_report *report)
 {
-    struct waiter *w = arg;
+    const struct job *job = arg;
     int result = job_result(report->state, report->error);
     const char *why = "";
     if (result == 0 && report->damaged > 0) {
         result = -EIO;
         why = "damaged content was found; see the file damaged";
     }
-    remember_error(w->ctl, w->verb, result, why);
-    wait_done(w, result);
+    remember_error(job->ctl, job->verb, result, why);
+    job_done(arg, result);
 }
 
 static void on_maintenance_done(void *arg, const struct eng_maintenance_report *report, int error)
 {
-    struct waiter *w = arg;
-    struct ctl *ctl = w->ctl;
+    const struct job *job = arg;
+    struct ctl *ctl = job->ctl;
     (void)pthread_mutex_lock(&ctl->lock);
     ctl->memory.has_maintenance = true;
     ctl->memory.maintenance_error = error;
@@ -519,27 +396,46 @@ static void on_maintenance_done(void *arg, const struct eng_maintenance_report *
     (void)pthread_mutex_unlock(&ctl->lock);
     int result =
         error == -ECANCELED ? error : job_result(error ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE, error);
-    remember_error(ctl, w->verb, result, report && report->compacted ? report->compaction.error_text : "");
-    wait_done(w, result);
+    remember_error(ctl, job->verb, result, report && report->compacted ? report->compaction.error_text : "");
+    job_done(arg, result);
 }
 
-static int start_waiting(struct waiter *w)
+static int start_job(struct job *job)
 {
-    struct eng *eng = w->ctl->face->eng;
-    switch (w->verb->action) {
+    struct eng *eng = job->ctl->face->eng;
+    switch (job->verb->action) {
     case CTL_DO_COMPACT_RUN:
-        return eng_compact_start(eng, on_compact_done, w);
+        return eng_compact_start(eng, on_compact_done, job);
     case CTL_DO_COMPACT_WAIT:
-        return eng_compact_wait(eng, on_compact_done, w);
+        return eng_compact_wait(eng, on_compact_done, job);
     case CTL_DO_MAINTENANCE_RUN:
-        return eng_maintenance_start(eng, on_maintenance_done, w);
+        return eng_maintenance_start(eng, on_maintenance_done, job);
     case CTL_DO_SCRUB_RUN:
-        return eng_scrub_start(eng, on_scrub_done, w);
+        return eng_scrub_start(eng, on_scrub_done, job);
     case CTL_DO_SCRUB_WAIT:
-        return eng_scrub_wait(eng, on_scrub_done, w);
+        return eng_scrub_wait(eng, on_scrub_done, job);
     default:
         return -EINVAL;
     }
+}
+
+/* Starts a verb that waits. 1: the request is answered elsewhere. */
+static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
+{
+    struct job *job = malloc(sizeof(*job));
+    if (!job)
+        return -ENOMEM;
+    struct waiter *waiter = waiter_begin(ctl->waiters, req, size);
+    *job = (struct job){.ctl = ctl, .verb = verb, .waiter = waiter};
+    int err = waiter ? start_job(job) : -ENOMEM;
+    if (err) {
+        if (waiter)
+            waiter_abandon(waiter);
+        free(job);
+        return err;
+    }
+    waiter_ready(waiter);
+    return 1;
 }
 
 /* ---- verbs that answer at once ------------------------------------------ */
@@ -602,20 +498,12 @@ static int do_commands(struct ctl *ctl, fuse_req_t req, const struct ctl_command
 {
     for (size_t i = 0; i < n; i++) {
         int err;
-        if (commands[i].verb->waits) {
-            struct waiter *w = wait_begin(ctl, req, commands[i].verb, size);
-            if (!w)
-                return -ENOMEM;
-            err = start_waiting(w);
-            if (err == 0) {
-                wait_end(w);
-                return 1;
-            }
-            wait_abandon(w);
-        } else {
+        if (commands[i].verb->waits)
+            err = do_waiting(ctl, req, commands[i].verb, size);
+        else
             err = do_now(ctl, &commands[i]);
-        }
-        remember_error(ctl, commands[i].verb, err, "");
+        if (err < 0)
+            remember_error(ctl, commands[i].verb, err, "");
         if (err)
             return err;
     }
@@ -640,6 +528,8 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
     if (result == 0)
         result = do_commands(ctl, req, commands, n, size);
     free(commands);
-    if (result <= 0) /* >0: answered elsewhere */
-        answer(req, result, size);
+    if (result < 0)
+        face_reply_err(req, FACE_write, result);
+    else if (result == 0) /* else it is answered elsewhere */
+        (void)fuse_reply_write(req, size);
 }

@@ -269,7 +269,8 @@ static void status_space(struct text *t, const struct eng_stats *s)
         text_add(t, "  %-22s %" PRIu64 "   empty, unlinked after the next checkpoint%s\n", "segments pending",
                  s->segments_pending, s->holds ? " and `release`" : "");
     if (s->pinned_segments)
-        text_add(t, "  %-22s %" PRIu64 "   a reader or the log is in them\n", "segments pinned", s->pinned_segments);
+        text_add(t, "  %-22s %" PRIu64 "   a reader or the log is in them\n", "segments pinned",
+                 s->pinned_segments);
     if (s->holds)
         text_add(t, "  %-22s %" PRIu64 "   echo release > " CTL_DIRECTORY "/hold takes one back\n", "holds",
                  s->holds);

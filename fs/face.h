@@ -17,6 +17,7 @@
 #endif
 
 #include <fuse_lowlevel.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@
 #include "options.h"
 
 struct ctl;
+struct waiters;
 
 /* The kinds of requests, as counted in `metrics`. */
 #define FACE_OPS(X)                                                                                          \
@@ -81,6 +83,7 @@ struct face {
     struct eng *eng;              /* immutable after start */
     const struct fs_options *opt; /* immutable after start */
     struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
+    struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
     uid_t uid;                    /* immutable after start: who mounted */
