@@ -73,6 +73,7 @@ struct clean {
     struct eng *eng;
     uint64_t ids[64];
     size_t n;
+    uint64_t bytes; /* of those that stay */
 };
 
 static int find_unneeded(void *arg, const char *name)
@@ -85,6 +86,20 @@ static int find_unneeded(void *arg, const char *name)
     return c->n == ARRAY_LEN(c->ids);
 }
 
+static int sum_size(void *arg, const char *name)
+{
+    struct clean *c = arg;
+    uint64_t id, size = 0;
+    struct io_file *file;
+    if (checkpoint_parse_name(name, &id) != 0 ||
+        c->eng->io->ops->open(c->eng->io, name, IO_RDONLY, &file) != 0)
+        return 0;
+    if (c->eng->io->ops->file_size(file, &size) == 0)
+        c->bytes += size;
+    c->eng->io->ops->close(file);
+    return 0;
+}
+
 void checkpoint_clean(struct eng *eng)
 {
     struct clean c = {.eng = eng};
@@ -95,9 +110,11 @@ void checkpoint_clean(struct eng *eng)
             char name[32];
             ckpt_name(c.ids[i], name);
             if (eng->io->ops->unlink(eng->io, name) != 0)
-                return; /* tried again with the next checkpoint */
+                break; /* tried again with the next checkpoint */
         }
     } while (c.n == ARRAY_LEN(c.ids));
+    (void)eng->io->ops->list(eng->io, sum_size, &c);
+    __atomic_store_n(&eng->ckpt_disk_bytes, c.bytes, __ATOMIC_RELAXED);
 }
 
 /* ---- writing ----------------------------------------------------------------------- */
@@ -276,28 +293,6 @@ static void remember(struct eng *eng, const struct writer *w, const struct ckpt_
     COUNT(eng, checkpoints, 1);
 }
 
-static int sum_size(void *arg, const char *name)
-{
-    struct writer *w = arg;
-    uint64_t id, size = 0;
-    struct io_file *file;
-    if (checkpoint_parse_name(name, &id) != 0)
-        return 0;
-    if (w->eng->io->ops->open(w->eng->io, name, IO_RDONLY, &file) == 0) {
-        if (w->eng->io->ops->file_size(file, &size) == 0)
-            w->at += size;
-        w->eng->io->ops->close(file);
-    }
-    return 0;
-}
-
-static uint64_t disk_bytes(struct eng *eng)
-{
-    struct writer w = {.eng = eng};
-    (void)eng->io->ops->list(eng->io, sum_size, &w);
-    return w.at;
-}
-
 static void writer_reset(struct writer *w)
 {
     free(w->refs);
@@ -328,7 +323,6 @@ static int checkpoint_locked(struct eng *eng)
     if (!r) {
         remember(eng, &w, &pos, freeze, log_bytes);
         checkpoint_clean(eng);
-        __atomic_store_n(&eng->ckpt_disk_bytes, disk_bytes(eng), __ATOMIC_RELAXED);
     } else {
         free(w.info.files);
         eng_set_error(eng, "checkpoint failed: %s", strerror(-r));

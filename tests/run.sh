@@ -3,7 +3,7 @@
 #
 #   tests/run.sh [quick|full] [GROUP...]
 #
-# Groups: unit crash race tsan asan mount. Without one: all. `quick` leaves out
+# Groups: unit crash race mutants tsan asan mount docs. Without one: all. `quick` leaves out
 # the sanitizers and shortens the long runs; `full` lengthens them. What is
 # missing is installed by apt (as root). Each test is one line; the log of
 # one that failed follows it. The last line is `N passed, N failed`.
@@ -19,15 +19,15 @@ GROUPS_WANTED=
 for arg in "$@"; do
     case $arg in
     quick | full) MODE=$arg ;;
-    unit | crash | race | tsan | asan | mount) GROUPS_WANTED="$GROUPS_WANTED $arg" ;;
+    unit | crash | race | mutants | tsan | asan | mount | docs) GROUPS_WANTED="$GROUPS_WANTED $arg" ;;
     *)
-        echo "usage: tests/run.sh [quick|full] [unit|crash|race|tsan|asan|mount]..." >&2
+        echo "usage: tests/run.sh [quick|full] [unit|crash|race|mutants|tsan|asan|mount|docs]..." >&2
         exit 2
         ;;
     esac
 done
 if [ -z "$GROUPS_WANTED" ]; then
-    GROUPS_WANTED="unit crash race mount"
+    GROUPS_WANTED="unit crash race mutants mount docs"
     [ $MODE = quick ] || GROUPS_WANTED="$GROUPS_WANTED tsan asan"
 fi
 wanted() { case " $GROUPS_WANTED " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
@@ -209,13 +209,18 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4
 
-if ! build "$BUILD" all unit-tests crash-tests race-tests mount-tests; then
+if ! build "$BUILD" all unit-tests crash-tests race-tests mutants-tests mount-tests; then
     exit 1
 fi
 
 if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted crash; then run_plain crash "$BUILD" crash 900; fi
 if wanted race; then run_plain race "$BUILD" race 600; fi
+if wanted mutants; then
+    run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
+    run mutants/without-protection 300 "$BUILD/tests/mutants/regressions" --mutants
+fi
+if wanted docs && [ -x tests/docs_check.sh ]; then run docs/check 60 tests/docs_check.sh; fi
 
 if wanted mount; then
     rounds=5 reads=1000000

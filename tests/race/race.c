@@ -9,6 +9,8 @@
  * each memory). A read counts as overlapping when a compaction was running from its start to its end, and as
  * moved when its inode got a new place, but no new content, in between.
  *
+ * ENGRAM_TEST_MODE (quick, default, full) sets the number of reads unless it is given.
+ *
  *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR]
  */
 #include "engine.h"
@@ -313,6 +315,11 @@ static const char *parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
     char temp[] = "/tmp/engramfs-race-XXXXXX", cleanup[64];
+    const char *mode = getenv("ENGRAM_TEST_MODE");
+    if (mode && strcmp(mode, "quick") == 0)
+        opt.reads = 30000;
+    else if (mode && strcmp(mode, "full") == 0)
+        opt.reads = 20000000;
     const char *given = parse(argc, argv), *dir = given ? given : mkdtemp(temp);
     pthread_t threads[MAX_THREADS];
     setvbuf(stdout, NULL, _IOLBF, 0);
