@@ -13,7 +13,11 @@ int eng_begin(struct eng *eng)
     if (eng_is_read_only(eng))
         return -EROFS;
     pthread_mutex_lock(&eng->log.lock);
-    return 0;
+    if (!eng_is_read_only(
+            eng)) /* it may have turned so while we waited, perhaps with an index that is not whole */
+        return 0;
+    pthread_mutex_unlock(&eng->log.lock);
+    return -EROFS;
 }
 
 void eng_end(struct eng *eng)
@@ -110,9 +114,9 @@ static int prepare(struct eng *eng, struct txn *txn)
             return r;
     }
     pthread_rwlock_wrlock(&eng->index_lock);
-    int r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
-    if (!r)
-        r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
+    int r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
+    if (!r) /* last: a reservation takes the place of the one before */
+        r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
     pthread_rwlock_unlock(&eng->index_lock);
     return r;
 }
@@ -201,9 +205,9 @@ int eng_sync(struct eng *eng)
 {
     if (eng->opt.read_only)
         return 0;
-    int r = eng_is_read_only(eng) ? 0 : eng_flush_orphans(eng);
-    int r2 = eng_flush(eng);
-    return r2 ? -EIO : r;
+    if (!eng_is_read_only(eng))
+        (void)eng_flush_orphans(eng); /* on a full disk they wait: nothing that was acknowledged is missing */
+    return eng_flush(eng) ? -EIO : 0;
 }
 
 int eng_fsync(struct eng *eng, uint64_t ino)

@@ -88,6 +88,32 @@ static int by_place(const void *a, const void *b)
     return (x->skip > y->skip) - (x->skip < y->skip);
 }
 
+static bool ref_current_locked(const struct index *idx, const struct extent_ref *ref)
+{
+    const struct inode_rec *inode = index_inode(idx, ref->ino);
+    struct xattr_view view;
+    struct locator loc;
+    uint64_t off;
+    if (!inode)
+        return false;
+    if (ref->off != EXTENT_XATTR_OFF)
+        return index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
+               locator_equal(&loc, &ref->from);
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
+        if (view.in_arena && locator_equal(&view.loc, &ref->from))
+            return true;
+    }
+    return false;
+}
+
+bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    bool current = ref_current_locked(&eng->idx, ref);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return current;
+}
+
 int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
                         struct extent_ref **ret_refs, size_t *ret_n)
 {
@@ -391,6 +417,8 @@ static int copy_ref(struct compact *c, size_t i, const char *name, uint32_t name
         return put_survivor(c, i, head, name, name_len);
     if (err != -EBADMSG && err != -EIO && err != -ENOENT)
         return err;
+    if (!extent_ref_current(c->eng, r)) /* superseded since, and its segment perhaps unlinked: no damage */
+        return 0;
     /* I5: it stays where it is, live, and is reported. */
     eng_note_damage(c->eng, r->ino, &r->from,
                     err == -EIO      ? "read error"
@@ -413,14 +441,8 @@ static int look_up_step(struct compact *c, size_t n)
     pthread_rwlock_rdlock(&c->eng->index_lock);
     for (size_t i = 0; i < n; i++) {
         const struct extent_ref *ref = &c->refs[c->copied + i];
-        uint64_t off;
-        struct locator loc;
         c->name_len[i] = 0;
-        c->stale[i] = !index_inode(idx, ref->ino);
-        if (c->stale[i] || ref->off == EXTENT_XATTR_OFF)
-            continue;
-        c->stale[i] = index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) != 0 || off != ref->off ||
-                      !locator_equal(&loc, &ref->from);
+        c->stale[i] = !ref_current_locked(idx, ref);
         if (c->stale[i] || ref->off)
             continue;
         c->name_at[i] = (uint32_t)c->names.len;

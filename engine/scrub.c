@@ -9,20 +9,6 @@
 
 #define STEP_BYTES (1u << 20)
 
-static int still_there(struct eng *eng, const struct extent_ref *ref)
-{
-    uint64_t off;
-    struct locator loc;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ref->ino);
-    bool there = inode != NULL;
-    if (there && ref->off != EXTENT_XATTR_OFF)
-        there = index_extent(&eng->idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
-                locator_equal(&loc, &ref->from);
-    pthread_rwlock_unlock(&eng->index_lock);
-    return there;
-}
-
 /* Verifies one range. A failure counts only if the range is still named afterwards. */
 static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf, bool *ret_damaged)
 {
@@ -35,7 +21,7 @@ static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf
     *ret_damaged = false;
     if (r != -EBADMSG && r != -EIO && r != -ENOENT)
         return r;
-    if (still_there(eng, ref)) {
+    if (extent_ref_current(eng, ref)) {
         *ret_damaged = true;
         eng_note_damage(eng, ref->ino, &ref->from,
                         r == -EIO      ? "read error"

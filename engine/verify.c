@@ -176,8 +176,12 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (S_ISLNK(inode->mode) &&
         (inode->size > ENG_SYMLINK_MAX || !heap_get(&v->idx->heap, inode->target, (uint32_t)inode->size)))
         report(v, "symlink %u: no target", slot);
+    if (!S_ISREG(inode->mode) && (inode->flags || inode->n_extents))
+        report(v, "inode %u: has extents and is no file", slot);
     if (!S_ISREG(inode->mode))
         return;
+    if (inode->flags & ~(uint32_t)INODE_INLINE)
+        report(v, "inode %u: unknown flags", slot);
     if (inode->flags & INODE_INLINE) {
         verify_locator(v, slot, &inode->first);
         v->bytes[slot] += inode->first.len;
