@@ -5,7 +5,9 @@
  * The newest two are kept, with every file that they name.
  *
  * A checkpoint becomes valid with its footer, which is written after the log up
- * to its sequence and its own chunks are durable.
+ * to its sequence is durable: it never knows more than the log does (I7). Its
+ * chunks carry their own sums, so one whose footer outlived a chunk is no checkpoint.
+ * It counts for I4 only when file and name are durable.
  *
  * Locking: ckpt_lock for the whole of it; log.lock and index_lock only to freeze and to thaw.
  */
@@ -35,13 +37,17 @@ int checkpoint_parse_name(const char *name, uint64_t *ret_id)
     return 0;
 }
 
+#define RETRY_NS UINT64_C(10000000000) /* after a failure, on a full disk say: not again with each mutation  \
+                                        */
+
 bool checkpoint_due(const struct eng *eng)
 {
     uint64_t bytes = __atomic_load_n(&eng->log.bytes, __ATOMIC_RELAXED) -
                      __atomic_load_n(&eng->ckpt_log_bytes, __ATOMIC_RELAXED);
     uint64_t batches = log_seq(&eng->log) - __atomic_load_n(&eng->newest_ckpt_seq, __ATOMIC_RELAXED);
-    return bytes > __atomic_load_n(&eng->config.checkpoint_bytes, __ATOMIC_RELAXED) ||
-           batches > __atomic_load_n(&eng->config.checkpoint_ops, __ATOMIC_RELAXED);
+    bool due = bytes > __atomic_load_n(&eng->config.checkpoint_bytes, __ATOMIC_RELAXED) ||
+               batches > __atomic_load_n(&eng->config.checkpoint_ops, __ATOMIC_RELAXED);
+    return due && mono_ns() >= __atomic_load_n(&eng->ckpt_retry_at, __ATOMIC_RELAXED);
 }
 
 /* ---- the files a checkpoint needs ----------------------------------------------- */
@@ -86,6 +92,14 @@ static int find_unneeded(void *arg, const char *name)
     return c->n == ARRAY_LEN(c->ids);
 }
 
+static bool is_held(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    bool held = eng->holds > 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    return held;
+}
+
 static int sum_size(void *arg, const char *name)
 {
     struct clean *c = arg;
@@ -103,16 +117,18 @@ static int sum_size(void *arg, const char *name)
 void checkpoint_clean(struct eng *eng)
 {
     struct clean c = {.eng = eng};
+    /* Who copies the folder of a held store must find the files that the copied manifests name. */
+    int r = is_held(eng) ? -EBUSY : 0;
     do {
         c.n = 0;
-        (void)eng->io->ops->list(eng->io, find_unneeded, &c);
-        for (size_t i = 0; i < c.n; i++) {
+        if (!r)
+            (void)eng->io->ops->list(eng->io, find_unneeded, &c);
+        for (size_t i = 0; i < c.n && !r; i++) {
             char name[32];
             ckpt_name(c.ids[i], name);
-            if (eng->io->ops->unlink(eng->io, name) != 0)
-                break; /* tried again with the next checkpoint */
+            r = eng->io->ops->unlink(eng->io, name); /* tried again with the next checkpoint */
         }
-    } while (c.n == ARRAY_LEN(c.ids));
+    } while (c.n == ARRAY_LEN(c.ids) && !r);
     (void)eng->io->ops->list(eng->io, sum_size, &c);
     __atomic_store_n(&eng->ckpt_disk_bytes, c.bytes, __ATOMIC_RELAXED);
 }
@@ -313,7 +329,7 @@ static int checkpoint_locked(struct eng *eng)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         image += (uint64_t)index_table(&view, i)->n_chunks * TABLE_CHUNK_SIZE;
     /* When old files hold mostly superseded images, one whole image takes their place. */
-    w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image;
+    w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image && !is_held(eng);
     r = write_file(&w, &view, &pos);
     if (r == -ENOSPC && reserve_release(eng)) {
         writer_reset(&w);
@@ -325,6 +341,7 @@ static int checkpoint_locked(struct eng *eng)
         checkpoint_clean(eng);
     } else {
         free(w.info.files);
+        __atomic_store_n(&eng->ckpt_retry_at, mono_ns() + RETRY_NS, __ATOMIC_RELAXED);
         eng_set_error(eng, "checkpoint failed: %s", strerror(-r));
     }
     free(w.refs);
@@ -517,8 +534,10 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
         r = btree_validate(&idx->extents);
     if (!r)
         r = index_loaded(idx);
-    if (!r && index_verify(idx, true, NULL, NULL) != 0)
-        r = -EBADMSG;
+    if (!r) {
+        int64_t found = index_verify(idx, false, NULL, NULL);
+        r = found > 0 ? -EBADMSG : (int)found;
+    }
     if (!r)
         r = loader_info(&l, ret_info);
     if (!r)

@@ -279,11 +279,13 @@ unsigned eng_reclaim(struct eng *eng)
 
 int eng_hold(struct eng *eng)
 {
-    pthread_mutex_lock(&eng->log.lock); /* so that no unlinking is under way when this returns */
+    pthread_mutex_lock(&eng->ckpt_lock); /* so that no unlinking is under way when this returns */
+    pthread_mutex_lock(&eng->log.lock);
     pthread_mutex_lock(&eng->misc_lock);
     eng->holds++;
     pthread_mutex_unlock(&eng->misc_lock);
     pthread_mutex_unlock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->ckpt_lock);
     return 0;
 }
 

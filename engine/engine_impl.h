@@ -66,6 +66,7 @@ struct eng {
     uint64_t newest_ckpt_seq;  /* atomic */
     uint64_t ckpt_log_bytes;   /* atomic: log.bytes at the newest checkpoint */
     uint64_t ckpt_disk_bytes;  /* atomic: size of all checkpoint files */
+    uint64_t ckpt_retry_at;    /* atomic: mono_ns() before which a failed checkpoint is not tried again */
 
     struct log log;
     pthread_rwlock_t index_lock;
@@ -174,7 +175,6 @@ int config_load(struct eng *eng);
 
 /* ---- compact.c, policy.c, scrub.c, worker.c --------------------------------- */
 
-/* A full compaction in this thread, reporting into *report (protected by worker.lock, see worker.h). */
 int eng_worker_new(struct eng *eng);
 void eng_worker_free(struct eng *eng);       /* cancels, waits, ends the threads */
 void eng_worker_poke(struct eng *eng);       /* there may be something to do */
