@@ -79,7 +79,7 @@ struct seg_rec {
     uint64_t last_seq;    /* last batch in it (I4: metadata age) */
     uint64_t death_seq;   /* last batch that made bytes in it dead (I4) */
     int64_t created;      /* sequence-free age for the policy, ns */
-    uint64_t n_live;       /* locators that name bytes in it */
+    uint64_t n_live;      /* locators that name bytes in it */
 };
 static_assert(sizeof(struct seg_rec) == 64, "segment record layout");
 
