@@ -196,14 +196,6 @@ static int find_victims(struct eng *eng, struct candidate **ret_victims, size_t 
     return 0;
 }
 
-static void get_totals(struct eng *eng, uint64_t *total, uint64_t *live)
-{
-    pthread_rwlock_rdlock(&eng->index_lock);
-    *total = eng->idx.s.total;
-    *live = eng->idx.s.live;
-    pthread_rwlock_unlock(&eng->index_lock);
-}
-
 int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
 {
     struct eng_compact_estimate e = {0};
@@ -672,7 +664,7 @@ static int run(struct compact *c)
 {
     uint64_t total, live;
     struct eng *eng = c->eng;
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     if (total == live) {
         set_reason(c, "no garbage");
         (void)eng_reclaim(eng);
@@ -704,7 +696,7 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
     int r = eng_is_read_only(eng) ? -EROFS : eng_flush_orphans(eng);
     if (!r)
         r = eng->io->ops->usage(eng->io, &rep.old_size);
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     rep.fragmentation_before = policy_fragmentation(total, live);
     pthread_mutex_lock(&job->lock);
     memcpy(rep.reason, report->reason, sizeof rep.reason);
@@ -714,7 +706,7 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
         r = run(&c);
     drop_unused_out(&c);
     compact_free(&c);
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     uint64_t new_size = rep.old_size;
     if (!r || r == -ECANCELED)
         (void)eng->io->ops->usage(eng->io, &new_size);

@@ -146,6 +146,8 @@ int eng_stage_content(struct txn *txn, uint64_t ino, const void *data, size_t si
 int eng_stage_xattr(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size,
                     int64_t time);
 void hist_add(struct eng_hist *hist, double seconds);
+/* Payload bytes of all segments, and those of them that are live. */
+void eng_totals(struct eng *eng, uint64_t *ret_total, uint64_t *ret_live);
 
 /* ---- checkpoint.c, recover.c ----------------------------------------------- */
 

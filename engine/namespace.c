@@ -181,47 +181,42 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
 
 /* ---- creating and linking ----------------------------------------------------- */
 
-static int stage_link(const struct eng *eng, struct txn *txn, uint64_t parent, const char *name, uint64_t ino,
-                      int64_t time)
+/* Stages an op on the entry `name` of `parent`; NULL: no memory. */
+static struct op *stage_name(struct txn *txn, enum op_type type, uint64_t parent, const char *name,
+                             uint64_t ino, int64_t time)
 {
-    struct op *op = txn_op(txn, OP_LINK);
+    struct op *op = txn_op(txn, type);
     if (!op)
-        return -ENOMEM;
+        return NULL;
     op->parent = parent;
     op->ino = ino;
-    op->cookie = eng->idx.s.next_cookie;
     op->time = time;
     op->name = name;
     op->name_len = (uint16_t)strlen(name);
-    return 0;
+    return op;
+}
+
+static int stage_link(const struct eng *eng, struct txn *txn, uint64_t parent, const char *name, uint64_t ino,
+                      int64_t time)
+{
+    struct op *op = stage_name(txn, OP_LINK, parent, name, ino, time);
+    if (op)
+        op->cookie = eng->idx.s.next_cookie;
+    return op ? 0 : -ENOMEM;
 }
 
 static int stage_unlink(struct txn *txn, uint64_t parent, const char *name, uint64_t ino, int64_t time)
 {
-    struct op *op = txn_op(txn, OP_UNLINK);
-    if (!op)
-        return -ENOMEM;
-    op->parent = parent;
-    op->ino = ino;
-    op->time = time;
-    op->name = name;
-    op->name_len = (uint16_t)strlen(name);
-    return 0;
+    return stage_name(txn, OP_UNLINK, parent, name, ino, time) ? 0 : -ENOMEM;
 }
 
 static int stage_repoint(struct txn *txn, uint64_t parent, const char *name, uint64_t ino, uint64_t old,
                          int64_t time)
 {
-    struct op *op = txn_op(txn, OP_REPOINT);
-    if (!op)
-        return -ENOMEM;
-    op->parent = parent;
-    op->ino = ino;
-    op->other = old;
-    op->time = time;
-    op->name = name;
-    op->name_len = (uint16_t)strlen(name);
-    return 0;
+    struct op *op = stage_name(txn, OP_REPOINT, parent, name, ino, time);
+    if (op)
+        op->other = old;
+    return op ? 0 : -ENOMEM;
 }
 
 static int stage_create(const struct eng *eng, struct txn *txn, const struct eng_caller *who,

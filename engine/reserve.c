@@ -76,12 +76,10 @@ void reserve_init(struct eng *eng)
 
 bool eng_make_room(struct eng *eng)
 {
-    uint64_t garbage;
+    uint64_t total, live;
     struct eng_compact_report report = {0};
-    pthread_rwlock_rdlock(&eng->index_lock);
-    garbage = eng->idx.s.total - eng->idx.s.live;
-    pthread_rwlock_unlock(&eng->index_lock);
-    if (garbage < RESERVE_MIN / 4)
+    eng_totals(eng, &total, &live);
+    if (total - live < RESERVE_MIN / 4)
         return false;
     int r = eng_compact(eng, &report);
     return r == 0 && report.bytes_reclaimed > 0;

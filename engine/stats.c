@@ -17,6 +17,14 @@ void hist_add(struct eng_hist *hist, double seconds)
     hist->sum += seconds;
 }
 
+void eng_totals(struct eng *eng, uint64_t *ret_total, uint64_t *ret_live)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    *ret_total = eng->idx.s.total;
+    *ret_live = eng->idx.s.live;
+    pthread_rwlock_unlock(&eng->index_lock);
+}
+
 static void index_figures(struct eng *eng, struct eng_stats *st)
 {
     pthread_rwlock_rdlock(&eng->index_lock);

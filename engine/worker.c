@@ -12,14 +12,6 @@ typedef void scrub_done(void *arg, const struct eng_scrub_report *report);
 
 /* ---- compaction ------------------------------------------------------------------- */
 
-static void get_totals(struct eng *eng, uint64_t *total, uint64_t *live)
-{
-    pthread_rwlock_rdlock(&eng->index_lock);
-    *total = eng->idx.s.total;
-    *live = eng->idx.s.live;
-    pthread_rwlock_unlock(&eng->index_lock);
-}
-
 static void compact_report(struct eng *eng, struct eng_compact_report *ret_report)
 {
     struct worker *w = eng->worker;
@@ -59,7 +51,7 @@ static void do_compaction(struct eng *eng)
     size_t n;
     int r = compact_run(eng, &w->compact, &w->compact_report);
     uint64_t total, live;
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     pthread_mutex_lock(&w->lock);
     w->futile_garbage = total - live; /* what is left could not be moved, or came meanwhile */
     pthread_mutex_unlock(&w->lock);
@@ -192,7 +184,7 @@ static bool thresholds_met(struct eng *eng, struct eng_maintenance_report *repor
 {
     uint64_t total, live;
     double min;
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     __atomic_load(&eng->config.compact_min_fragmentation, &min, __ATOMIC_RELAXED);
     uint64_t min_bytes = __atomic_load_n(&eng->config.compact_min_bytes, __ATOMIC_RELAXED);
     *report = (struct eng_maintenance_report){.fragmentation_ratio = policy_fragmentation(total, live),
@@ -311,7 +303,7 @@ static void startup_check(struct eng *eng)
 {
     uint64_t total, live;
     double limit;
-    get_totals(eng, &total, &live);
+    eng_totals(eng, &total, &live);
     __atomic_load(&eng->config.startup_fragmentation, &limit, __ATOMIC_RELAXED);
     double fragmentation = policy_fragmentation(total, live);
     if (fragmentation <= limit || eng_is_read_only(eng))
