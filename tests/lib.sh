@@ -69,9 +69,10 @@ wait_until() {
 
 # Pids of daemons that serve something under folder $1: by exact program name and arguments, never by a pattern.
 daemons_under() {
-    local dir=$1 exe pid arg
+    local dir=$1 exe pid arg comm
     for exe in /proc/[0-9]*; do
-        [ "$(cat "$exe/comm" 2>/dev/null)" = engramfs ] || continue
+        # read, not cat: this is polled
+        { read -r comm <"$exe/comm"; } 2>/dev/null && [ "$comm" = engramfs ] || continue
         pid=${exe#/proc/}
         while IFS= read -r -d '' arg; do
             case $arg in "$dir" | "$dir"/*)

@@ -72,13 +72,16 @@ show_log() {
 }
 
 # count NAME SECONDS STATUS LOG: adds up what the log of a test says, and prints its line.
-# Three kinds of log: 'ok - ' lines, Criterion's synthesis, or nothing but the exit status.
+# Four kinds of log: 'ok - ' lines, Criterion's synthesis, a last line 'N passed, N failed', or only the exit status.
 count() {
     local name=$1 seconds=$2 status=$3 log=$4 good bad skipped note='' tested
     good=$(grep -c '^ok - ' "$log")
     bad=$(grep -c '^not ok - ' "$log")
     skipped=$(grep -c '^skip - ' "$log")
     tested=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n 's/.*Synthesis: Tested: *\([0-9]*\).*Passing: *\([0-9]*\).*Failing: *\([0-9]*\).*Crashing: *\([0-9]*\).*/\2 \3 \4/p' | tail -n 1)
+    if [ -z "$tested" ]; then
+        tested=$(tail -n 1 "$log" | sed -n 's/^\([0-9]\{1,\}\) passed, \([0-9]\{1,\}\) failed$/\1 \2 0/p')
+    fi
     if [ -n "$tested" ]; then
         # shellcheck disable=SC2086
         set -- $tested
@@ -215,7 +218,12 @@ fi
 
 if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted crash; then run_plain crash "$BUILD" crash 900; fi
-if wanted race; then run_plain race "$BUILD" race 600; fi
+if wanted race; then
+    run_plain race "$BUILD" race 600
+    # the named regressions, and that each of them is seen to fail with its protection taken out
+    run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
+    run "mutants/regressions --mutants" 600 "$BUILD/tests/mutants/regressions" --mutants
+fi
 if wanted mutants; then
     run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
     run mutants/without-protection 300 "$BUILD/tests/mutants/regressions" --mutants
