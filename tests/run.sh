@@ -183,13 +183,24 @@ programs() { # DIR GROUP: the executables of tests/GROUP, that are built from fi
 }
 
 run_plain() { # LABEL DIR GROUP SECONDS [PREFIX COMMAND...]
-    local label=$1 dir=$2 group=$3 limit=$4 exe found=
+    local label=$1 dir=$2 group=$3 limit=$4 exe
     shift 4
     for exe in $(programs "$dir" "$group"); do
-        found=1
         run "$label/$(basename "$exe")" "$limit" "$@" "$exe"
     done
-    [ -n "$found" ] || skip_group "$label" "no program in tests/$group"
+}
+
+run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
+    local label=$1 dir=$2 mode=$3 exe args
+    shift 3
+    for exe in $(programs "$dir" crash); do
+        case $mode/$(basename "$exe") in
+        quick/powercut | quick/faults) args=(--quick) ;;
+        full/powercut) args=(--seeds 40) ;;
+        *) args=() ;;
+        esac
+        run "$label/$(basename "$exe")" 900 "$@" "$exe" "${args[@]}"
+    done
 }
 
 run_unit() { # LABEL DIR
@@ -217,7 +228,7 @@ if ! build "$BUILD" all unit-tests crash-tests race-tests mutants-tests mount-te
 fi
 
 if wanted unit; then run_unit unit "$BUILD"; fi
-if wanted crash; then run_plain crash "$BUILD" crash 900; fi
+if wanted crash; then run_crash crash "$BUILD" $MODE; fi
 if wanted race; then
     run_plain race "$BUILD" race 600
     # the named regressions, and that each of them is seen to fail with its protection taken out
@@ -261,8 +272,7 @@ if wanted asan; then
     if build build-asan unit-tests crash-tests -- -Db_sanitize=address,undefined -Db_lundef=false; then
         # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
         ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
-        ENGRAM_TEST_MODE=$([ $MODE = full ] && echo default || echo quick) \
-            run_plain asan-crash build-asan crash 900 "${NORANDOM[@]}"
+        run_crash asan-crash build-asan "$([ $MODE = full ] && echo default || echo quick)" "${NORANDOM[@]}"
     fi
 fi
 
