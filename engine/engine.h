@@ -154,7 +154,7 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
  * S_IFSOCK, S_IFBLK, S_IFCHR) under `name`. `target` is for symlinks only,
  * `rdev` for devices only. Owner is who->uid, who->gid; in a set-group-ID
  * directory the group, and for directories the bit, are inherited.
- * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK.
+ * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type).
  */
 ENG_API int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr);

@@ -272,6 +272,9 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int64_t now = now_ns();
+    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
+        !S_ISBLK(mode) && !S_ISCHR(mode))
+        return -EINVAL;
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     int r = eng_begin(eng);
@@ -386,6 +389,8 @@ static int rename_check(const struct eng *eng, struct rename *rn)
     int r = get_child(eng, rn->from_dir, rn->from, &rn->src);
     if (!r)
         r = get_dir(eng, rn->to_dir, &to_dir);
+    if (!r)
+        r = name_check(rn->to);
     if (r)
         return r;
     r = get_child(eng, rn->to_dir, rn->to, &rn->dst);
@@ -530,7 +535,7 @@ int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uin
     uint32_t parent = r ? 0 : index_parent(&eng->idx, l.dir);
     if (!r && cookie < 2)
         r = list_one(&l, parent ? parent : l.dir, "..", 2, 2, false);
-    if (!r)
+    if (!r && cookie < UINT64_MAX)
         r = btree_scan(&eng->idx.dirs, (struct bkey){l.dir, MAX_OF(cookie, UINT64_C(2)) + 1}, list_entry, &l);
     pthread_rwlock_unlock(&eng->index_lock);
     return r > 0 ? 0 : r;
