@@ -15,17 +15,28 @@ void arena_init(struct arena *arena, struct eng_io *io, const struct fault_hook 
     pthread_mutex_init(&arena->lock, NULL);
 }
 
+static struct segment *find_locked(const struct arena *arena, uint32_t id)
+{
+    return (struct segment *)(uintptr_t)idmap_get(&arena->segs, id);
+}
+
+/* Of slot i of the map: all segments are met as i goes from 0 to segs.cap. */
+static struct segment *segment_at(const struct arena *arena, uint32_t i)
+{
+    return (struct segment *)(uintptr_t)arena->segs.slots[i].value;
+}
+
 void arena_done(struct arena *arena)
 {
     if (!arena->io)
         return;
-    for (size_t i = 0; i < arena->n_ids; i++) {
-        struct segment *seg = arena->by_id[i];
+    for (uint32_t i = 0; i < arena->segs.cap; i++) {
+        struct segment *seg = segment_at(arena, i);
         if (seg && seg->file)
             arena->io->ops->close(seg->file);
         free(seg);
     }
-    free(arena->by_id);
+    idmap_done(&arena->segs);
     pthread_mutex_destroy(&arena->lock);
     *arena = (struct arena){0};
 }
@@ -51,19 +62,14 @@ int segment_parse_name(const char *name, uint32_t *ret_id)
 /* Registers seg; the lock is held. */
 static int add_locked(struct arena *arena, struct segment *seg)
 {
-    size_t cap = arena->n_ids;
-    if (seg->id >= arena->n_ids) {
-        int r = array_grow(&arena->by_id, &cap, (size_t)seg->id + 1, sizeof *arena->by_id);
-        if (r)
-            return r;
-        memset(arena->by_id + arena->n_ids, 0, (cap - arena->n_ids) * sizeof *arena->by_id);
-        arena->n_ids = cap;
-    }
-    if (arena->by_id[seg->id])
+    if (find_locked(arena, seg->id))
         return -EEXIST;
-    arena->by_id[seg->id] = seg;
-    arena->next_id = MAX_OF(arena->next_id, seg->id + 1);
-    arena->n_segments++;
+    int r = idmap_reserve(&arena->segs);
+    if (r)
+        return r;
+    idmap_set(&arena->segs, seg->id, (uintptr_t)seg);
+    if (seg->id >= arena->next_id)
+        arena->next_id = seg->id < UINT32_MAX ? seg->id + 1 : UINT32_MAX;
     return 0;
 }
 
@@ -86,13 +92,22 @@ int arena_add(struct arena *arena, uint32_t id, uint32_t kind, uint64_t size)
     return add(arena, seg);
 }
 
+/* An id that got no file: a full disk, tried again and again, must not use the ids up. */
+static void take_back(struct arena *arena, uint32_t id)
+{
+    pthread_mutex_lock(&arena->lock);
+    if (arena->next_id == id + 1)
+        arena->next_id = id;
+    pthread_mutex_unlock(&arena->lock);
+}
+
 int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_t chain, uint64_t durable_seq,
                  struct segment **ret_seg)
 {
     pthread_mutex_lock(&arena->lock);
     uint32_t id = arena->next_id;
     if (id < UINT32_MAX)
-        arena->next_id++; /* used up even if the creation fails (I1) */
+        arena->next_id++;
     pthread_mutex_unlock(&arena->lock);
     if (id == UINT32_MAX)
         return -EFBIG;
@@ -114,14 +129,17 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
     segment_name(id, name);
     struct iovec iov = {&header, sizeof header};
     int r = ops->open(arena->io, name, IO_RDWR | IO_CREATE, &seg->file);
+    bool clean = r && r != -EEXIST;
     if (!r) {
         r = io_pwritev_full(seg->file, ops, &iov, 1, 0);
         if (r) {
             ops->close(seg->file);
-            (void)ops->unlink(arena->io, name);
+            clean = ops->unlink(arena->io, name) == 0;
         }
     }
     if (r) {
+        if (clean)
+            take_back(arena, id);
         free(seg);
         return r;
     }
@@ -142,8 +160,8 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
 /* Closes idle files until there is room for one more. */
 static void close_idle_locked(struct arena *arena)
 {
-    for (size_t i = 0; i < arena->n_ids && arena->n_open >= OPEN_MAX; i++) {
-        struct segment *seg = arena->by_id[i];
+    for (uint32_t i = 0; i < arena->segs.cap && arena->n_open >= OPEN_MAX; i++) {
+        struct segment *seg = segment_at(arena, i);
         if (!seg || !seg->file || __atomic_load_n(&seg->pins, __ATOMIC_ACQUIRE))
             continue;
         arena->io->ops->close(seg->file);
@@ -156,7 +174,7 @@ int arena_pin(struct arena *arena, uint32_t id, struct segment **ret_seg)
 {
     int r = -ENOENT;
     pthread_mutex_lock(&arena->lock);
-    struct segment *seg = id < arena->n_ids ? arena->by_id[id] : NULL;
+    struct segment *seg = find_locked(arena, id);
     if (seg) {
         r = 0;
         if (!seg->file) {
@@ -184,11 +202,10 @@ void arena_unpin(struct segment *seg)
 int arena_retire(struct arena *arena, uint32_t id)
 {
     pthread_mutex_lock(&arena->lock);
-    struct segment *seg = id < arena->n_ids ? arena->by_id[id] : NULL;
+    struct segment *seg = find_locked(arena, id);
     int r = !seg ? -ENOENT : __atomic_load_n(&seg->pins, __ATOMIC_ACQUIRE) && !MUTANT(NO_PIN) ? -EBUSY : 0;
     if (!r) {
-        arena->by_id[id] = NULL;
-        arena->n_segments--;
+        idmap_del(&arena->segs, id);
         arena->n_open -= seg->file != NULL;
     }
     pthread_mutex_unlock(&arena->lock);
@@ -206,7 +223,7 @@ int arena_retire(struct arena *arena, uint32_t id)
 bool arena_has(struct arena *arena, uint32_t id)
 {
     pthread_mutex_lock(&arena->lock);
-    bool has = id < arena->n_ids && arena->by_id[id];
+    bool has = find_locked(arena, id) != NULL;
     pthread_mutex_unlock(&arena->lock);
     return has;
 }
@@ -215,8 +232,10 @@ unsigned arena_pinned(struct arena *arena)
 {
     unsigned n = 0;
     pthread_mutex_lock(&arena->lock);
-    for (size_t i = 0; i < arena->n_ids; i++)
-        n += arena->by_id[i] && __atomic_load_n(&arena->by_id[i]->pins, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < arena->segs.cap; i++) {
+        struct segment *seg = segment_at(arena, i);
+        n += seg && __atomic_load_n(&seg->pins, __ATOMIC_RELAXED);
+    }
     pthread_mutex_unlock(&arena->lock);
     return n;
 }
@@ -225,8 +244,10 @@ uint64_t arena_bytes(struct arena *arena)
 {
     uint64_t sum = 0;
     pthread_mutex_lock(&arena->lock);
-    for (size_t i = 0; i < arena->n_ids; i++)
-        sum += arena->by_id[i] ? __atomic_load_n(&arena->by_id[i]->size, __ATOMIC_RELAXED) : 0;
+    for (uint32_t i = 0; i < arena->segs.cap; i++) {
+        struct segment *seg = segment_at(arena, i);
+        sum += seg ? __atomic_load_n(&seg->size, __ATOMIC_RELAXED) : 0;
+    }
     pthread_mutex_unlock(&arena->lock);
     return sum;
 }
@@ -234,9 +255,8 @@ uint64_t arena_bytes(struct arena *arena)
 uint64_t arena_size_of(struct arena *arena, uint32_t id)
 {
     pthread_mutex_lock(&arena->lock);
-    uint64_t size = id < arena->n_ids && arena->by_id[id]
-                        ? __atomic_load_n(&arena->by_id[id]->size, __ATOMIC_RELAXED)
-                        : 0;
+    const struct segment *seg = find_locked(arena, id);
+    uint64_t size = seg ? __atomic_load_n(&seg->size, __ATOMIC_RELAXED) : 0;
     pthread_mutex_unlock(&arena->lock);
     return size;
 }

@@ -11,6 +11,7 @@
 
 #include "codec.h"
 #include "fault.h"
+#include "idmap.h"
 #include "io.h"
 
 #include <pthread.h>
@@ -28,10 +29,9 @@ struct arena {
     const struct fault_hook *hook;
     uint8_t uuid[16];
     pthread_mutex_t lock;
-    struct segment **by_id;      /* protected by lock */
-    size_t n_ids;                /* protected by lock */
-    uint32_t next_id;            /* protected by lock: never falls (I1) */
-    unsigned n_open, n_segments; /* protected by lock */
+    struct idmap segs; /* id -> struct segment. protected by lock */
+    uint32_t next_id;  /* protected by lock: an id that got a name in the store is never given again (I1) */
+    unsigned n_open;   /* protected by lock */
     bool read_only;
 };
 

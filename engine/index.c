@@ -42,7 +42,7 @@ void index_done(struct index *idx)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         table_done(index_table(idx, i));
     table_done(&idx->holds);
-    free(idx->seg_slots);
+    idmap_done(&idx->seg_slots);
     if (idx->hold_pool) { /* a view has no pools of its own */
         pool_free(idx->pool);
         pool_free(idx->hold_pool);
@@ -295,27 +295,13 @@ uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode
 
 const struct seg_rec *index_segment(const struct index *idx, uint32_t id)
 {
-    return id < idx->n_seg_slots ? table_get(&idx->segs, idx->seg_slots[id]) : NULL;
-}
-
-static int seg_slots_grow(struct index *idx, uint32_t id)
-{
-    if (id < idx->n_seg_slots)
-        return 0;
-    size_t n = MAX_OF((size_t)id + 1, idx->n_seg_slots * 2);
-    uint32_t *slots = reallocarray(idx->seg_slots, n, sizeof *slots);
-    if (!slots)
-        return -ENOMEM;
-    memset(slots + idx->n_seg_slots, 0, (n - idx->n_seg_slots) * sizeof *slots);
-    idx->seg_slots = slots;
-    idx->n_seg_slots = n;
-    return 0;
+    return table_get(&idx->segs, index_segment_slot(idx, id));
 }
 
 int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
 {
     if (!index_segment(idx, id)) {
-        int r = seg_slots_grow(idx, id);
+        int r = idmap_reserve(&idx->seg_slots);
         if (!r)
             r = table_reserve(&idx->segs, 1);
         if (!r)
@@ -325,9 +311,9 @@ int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t 
         uint32_t i = table_alloc(&idx->segs);
         *(struct seg_rec *)table_mut(&idx->segs, i) =
             (struct seg_rec){.id = id, .kind = kind, .created = now_ns()};
-        idx->seg_slots[id] = i;
+        idmap_set(&idx->seg_slots, id, i);
     }
-    struct seg_rec *seg = table_mut(&idx->segs, idx->seg_slots[id]);
+    struct seg_rec *seg = table_mut(&idx->segs, index_segment_slot(idx, id));
     seg->last_seq = MAX_OF(seg->last_seq, seq);
     return 0;
 }
@@ -337,18 +323,19 @@ void index_drop_segment(struct index *idx, uint32_t id)
     const struct seg_rec *seg = index_segment(idx, id);
     if (!seg || seg->live)
         return;
-    uint32_t i = idx->seg_slots[id];
+    uint32_t i = index_segment_slot(idx, id);
     idx->s.total -= seg->total;
     *(struct seg_rec *)table_mut(&idx->segs, i) = (struct seg_rec){0};
     table_free(&idx->segs, i);
-    idx->seg_slots[id] = 0;
+    idmap_del(&idx->seg_slots, id);
 }
 
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq)
 {
-    if (!index_segment(idx, id))
+    uint32_t slot = index_segment_slot(idx, id);
+    if (!slot)
         return -EBADMSG;
-    struct seg_rec *seg = table_mut(&idx->segs, idx->seg_slots[id]);
+    struct seg_rec *seg = table_mut(&idx->segs, slot);
     if (live < 0 && (seg->live < (uint64_t)-live || !seg->n_live))
         return -EBADMSG;
     seg->live += (uint64_t)live;
@@ -415,10 +402,10 @@ int index_loaded(struct index *idx)
             continue;
         if (index_segment(idx, seg->id))
             return -EBADMSG; /* twice */
-        r = seg_slots_grow(idx, seg->id);
+        r = idmap_reserve(&idx->seg_slots);
         if (r)
             return r;
-        idx->seg_slots[seg->id] = i;
+        idmap_set(&idx->seg_slots, seg->id, i);
     }
     return 0;
 }

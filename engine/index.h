@@ -17,6 +17,7 @@
 #include "btree.h"
 #include "codec.h"
 #include "heap.h"
+#include "idmap.h"
 #include "table.h"
 
 #include <assert.h>
@@ -102,8 +103,7 @@ struct index {
     uint64_t hash_seed; /* immutable after init */
     unsigned n_freezes; /* alive; of the live index only, as all below */
 
-    uint32_t *seg_slots; /* record in segs by segment id, 0 none */
-    size_t n_seg_slots;
+    struct idmap seg_slots; /* segment id -> record in segs */
     struct table_pool *hold_pool;
     struct table
         holds; /* by slot: uint32_t, references from outside. atomic: added to under the shared lock */
@@ -154,6 +154,11 @@ struct xattr_view {
 };
 bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view);
 const struct seg_rec *index_segment(const struct index *idx, uint32_t id);
+/* Its record in segs, 0 none. */
+static inline uint32_t index_segment_slot(const struct index *idx, uint32_t id)
+{
+    return (uint32_t)idmap_get(&idx->seg_slots, id);
+}
 /* References from outside. */
 uint32_t index_holds(const struct index *idx, uint32_t slot);
 /* Adds n (may be negative; never below 0); the new count. Safe under the shared lock. */

@@ -117,14 +117,14 @@ static int verify_order(void *arg, struct bkey key, const void *value)
 
 static void verify_locator(struct verify *v, uint32_t slot, const struct locator *loc)
 {
-    const struct index *idx = v->idx;
+    uint32_t seg = index_segment_slot(v->idx, loc->seg);
     if (!loc->len || loc->ext_len > EXTENT_MAX || loc->skip >= loc->ext_len ||
-        loc->len > loc->ext_len - loc->skip || !index_segment(idx, loc->seg)) {
+        loc->len > loc->ext_len - loc->skip || !seg) {
         report(v, "inode %u: a locator leads nowhere (segment %u)", slot, loc->seg);
         return;
     }
-    v->live[idx->seg_slots[loc->seg]] += loc->len;
-    v->n_live[idx->seg_slots[loc->seg]]++;
+    v->live[seg] += loc->len;
+    v->n_live[seg]++;
 }
 
 static int verify_extent(void *arg, struct bkey key, const void *value)
