@@ -231,11 +231,9 @@ if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted crash; then run_crash crash "$BUILD" $MODE; fi
 if wanted race; then
     run_plain race "$BUILD" race 600
-    # the named regressions, and that each of them is seen to fail with its protection taken out
-    run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
-    run "mutants/regressions --mutants" 600 "$BUILD/tests/mutants/regressions" --mutants
 fi
 if wanted mutants; then
+    # the named regressions, and that each of them is seen to fail with its protection taken out
     run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
     run mutants/without-protection 300 "$BUILD/tests/mutants/regressions" --mutants
 fi
