@@ -322,8 +322,9 @@ int eng_close(struct eng *eng)
         return 0;
     eng_worker_free(eng);
     int r = 0;
+    if (!eng->opt.read_only)
+        r = eng_sync(eng); /* tells also of a sync that failed earlier (I11) */
     if (!eng_is_read_only(eng)) {
-        r = eng_sync(eng);
         if (!r && log_seq(&eng->log) > __atomic_load_n(&eng->newest_ckpt_seq, __ATOMIC_ACQUIRE))
             r = eng_checkpoint(eng);
         if (!r)

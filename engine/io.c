@@ -143,6 +143,11 @@ static int posix_datasync(struct io_file *file)
     return r < 0 ? -errno : 0;
 }
 
+static void posix_drop_cache(struct io_file *file)
+{
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
+}
+
 static int posix_unlink(struct eng_io *io, const char *name)
 {
     return unlinkat(posix_dirfd(io), name, 0) < 0 ? -errno : 0;
@@ -266,6 +271,7 @@ static const struct eng_io_ops posix_ops = {
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .datasync = posix_datasync,
+    .drop_cache = posix_drop_cache,
     .unlink = posix_unlink,
     .rename = posix_rename,
     .syncdir = posix_syncdir,

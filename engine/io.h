@@ -40,6 +40,8 @@ struct eng_io_ops {
     /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
     int (*allocate)(struct io_file *file, uint64_t size);
     int (*datasync)(struct io_file *file);
+    /* Forgets what is cached and synced of the file, so that reads come from the medium. Best effort. */
+    void (*drop_cache)(struct io_file *file);
     int (*unlink)(struct eng_io *io, const char *name);
     int (*rename)(struct eng_io *io, const char *from, const char *to); /* replaces */
     int (*syncdir)(struct eng_io *io);

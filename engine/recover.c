@@ -18,6 +18,7 @@ struct seg_file {
     uint32_t id;
     bool valid; /* header */
     bool used;  /* part of the replayed log */
+    bool fresh; /* read from the medium, not from memory */
     uint64_t size;
     struct segment_header header;
 };
@@ -122,6 +123,29 @@ static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
             return &rec->segs[i];
     }
     return NULL;
+}
+
+/*
+ * What a failed sync lost may still be read from memory, and looks clean to
+ * every later sync (I11). So what is not known to be durable is read anew,
+ * from the medium, before it is accepted.
+ */
+static int read_from_medium(struct recovery *rec, struct seg_file *sf)
+{
+    struct segment *seg;
+    if (sf->fresh || rec->eng->opt.read_only)
+        return 0;
+    int r = arena_pin(&rec->eng->arena, sf->id, &seg);
+    if (r)
+        return r;
+    r = rec->eng->io->ops->datasync(seg->file);
+    if (!r)
+        rec->eng->io->ops->drop_cache(seg->file);
+    arena_unpin(seg);
+    if (!r)
+        r = read_segment_header(rec, sf);
+    sf->fresh = !r;
+    return r;
 }
 
 /* ---- the starting point ---------------------------------------------------------- */
@@ -307,16 +331,25 @@ static void scan_marks(struct recovery *rec)
     }
 }
 
-/* The segment in which the log goes on behind batch rec->seq, or NULL. The youngest claim is the true one. */
-static struct seg_file *next_segment(struct recovery *rec)
+/* Finds the segment in which the log goes on behind batch rec->seq, NULL if none. The youngest claim is the
+ * true one. */
+static int next_segment(struct recovery *rec, struct seg_file **ret_next)
 {
+    *ret_next = NULL;
     for (size_t i = rec->n_segs; i-- > 0;) {
         struct seg_file *sf = &rec->segs[i];
-        if (sf->valid && sf->header.kind == SEGMENT_LOG && sf->header.first_seq == rec->seq + 1 &&
-            sf->header.chain == rec->chain && sf != rec->at)
-            return sf;
+        if (!sf->valid || sf->header.kind != SEGMENT_LOG || sf->header.first_seq != rec->seq + 1 ||
+            sf->header.chain != rec->chain || sf == rec->at)
+            continue;
+        int r = sf->header.first_seq > rec->mark ? read_from_medium(rec, sf) : 0;
+        if (r)
+            return r;
+        if (sf->valid) {
+            *ret_next = sf;
+            break;
+        }
     }
-    return NULL;
+    return 0;
 }
 
 /* Replays the batches of one segment. 0: its valid part is done. */
@@ -330,6 +363,11 @@ static int replay_segment(struct recovery *rec)
     bool bad = false;
     while (!r && !bad && rec->offset < rec->at->size) {
         r = read_batch(rec, &h);
+        if (!r && h.seq > rec->mark && !rec->at->fresh) {
+            r = read_from_medium(rec, rec->at);
+            if (!r)
+                r = read_batch(rec, &h);
+        }
         if (!r)
             r = decode_batch(rec, &h);
         if (!r && h.seq > rec->mark) {
@@ -358,12 +396,14 @@ static int replay(struct recovery *rec)
 {
     int r = 0;
     if (!rec->at) {
-        rec->at = next_segment(rec);
+        r = next_segment(rec, &rec->at);
         rec->offset = sizeof(struct segment_header);
     }
     while (rec->at && !r) {
+        struct seg_file *next = NULL;
         r = replay_segment(rec);
-        struct seg_file *next = r ? NULL : next_segment(rec);
+        if (!r)
+            r = next_segment(rec, &next);
         if (!next)
             break;
         rec->at = next;

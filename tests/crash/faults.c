@@ -2,7 +2,8 @@
  * faults.c - each I/O call of the scripted workload fails once. See README.md.
  *
  * The engine runs beside the model. An operation that fails because of the
- * fault must have changed nothing; all others must give what the model gives.
+ * fault must have changed nothing; all others must give what the model gives,
+ * but for what a failed sync may lose in a restart.
  * At the end the live store, what a power loss leaves of it, and what opening
  * it again shows, must agree with the model. The second part fills a disk.
  */
@@ -133,6 +134,58 @@ static bool issue(struct run *run, const struct op *op, char *why)
     return true;
 }
 
+static struct workload *done_so_far(const struct run *run)
+{
+    struct op *ops = calloc(run->n_done + 1, sizeof(*ops));
+    if (!ops)
+        abort();
+    memcpy(ops, run->done, run->n_done * sizeof(*ops));
+    return workload_of(ops, run->n_done);
+}
+
+/* Takes the run back to the state after `step`. */
+static void forget_after(struct run *run, const struct workload *w, size_t step)
+{
+    while (run->n_done > 0 && w->first_step[run->n_done - 1] >= step)
+        run->n_done--;
+    if (run->n_done > 0) {
+        struct op *last = &run->done[run->n_done - 1];
+        for (size_t k = step - w->first_step[run->n_done - 1]; k < op_steps(last); k++)
+            last->skip |= 1u << k;
+    }
+    model_free(run->m);
+    run->m = workload_model_at(w, step);
+}
+
+/*
+ * After a sync that failed, a restart may have lost what was not durable: the
+ * store must then hold a state between the last good sync and now, and that
+ * state is durable from here on (I7, I11).
+ */
+static bool accept_loss(struct run *run, char *why)
+{
+    char reason[MODEL_WHY_MAX];
+    struct model *store;
+    if (model_load(run->s.eng, &store, reason) < 0)
+        return fail(why, "opened after a fault: %s", reason);
+    struct workload *w = done_so_far(run);
+    uint64_t hash = model_hash(store);
+    size_t lo = w->first_step[run->n_synced], k = w->first_step[run->n_done];
+    while (k > lo && w->hashes[k] != hash)
+        k--;
+    bool ok = w->hashes[k] == hash;
+    if (ok) {
+        forget_after(run, w, k);
+        run->n_synced = run->n_done;
+    } else {
+        (void)model_equal(store, run->m, reason);
+        (void)fail(why, "opened after a fault: no state since the last sync; against the last: %s", reason);
+    }
+    model_free(store);
+    workload_free(w);
+    return ok;
+}
+
 /* A store that could not be opened again because of the fault opens without it. */
 static bool ensure_open(struct run *run, char *why)
 {
@@ -140,7 +193,9 @@ static bool ensure_open(struct run *run, char *why)
         return true;
     char reason[256];
     int r = session_open(&run->s, false, reason);
-    return r == 0 || fail(why, "open after a failed reopen: %s: %s", strerror(-r), reason);
+    if (r < 0)
+        return fail(why, "open after a failed reopen: %s: %s", strerror(-r), reason);
+    return accept_loss(run, why);
 }
 
 static bool run_ops(struct run *run, const struct workload *w, char *why)
@@ -170,11 +225,7 @@ static bool live_store_agrees(struct run *run, char *why)
 /* Verifies what survives of the disk as it is, in all ways. */
 static bool survivors_agree(struct run *run, uint64_t seed, char *why)
 {
-    struct op *ops = calloc(run->n_done + 1, sizeof(*ops));
-    if (!ops)
-        abort();
-    memcpy(ops, run->done, run->n_done * sizeof(*ops));
-    struct workload *w = workload_of(ops, run->n_done);
+    struct workload *w = done_so_far(run);
     bool ok = true;
     for (int mode = 0; mode < SIM_N_SURVIVALS && ok; mode++) {
         struct verify_want want = {

@@ -534,6 +534,35 @@ static int sim_datasync(struct io_file *file)
     return end(disk, r, dying);
 }
 
+/* What a failed sync lost is gone from here on; what is dirty stays. */
+static void drop_cache_locked(struct sim_node *node)
+{
+    sim_buf_copy(&node->now, &node->durable);
+    struct sim_write **link = &node->writes;
+    node->last_write = NULL;
+    while (*link) {
+        struct sim_write *write = *link;
+        if (write->state == SIM_LOST) {
+            *link = write->next;
+            free(write->data);
+            free(write);
+            continue;
+        }
+        sim_write_apply(&node->now, write);
+        node->last_write = write;
+        link = &write->next;
+    }
+}
+
+static void sim_drop_cache(struct io_file *file)
+{
+    struct simdisk *disk = file->disk;
+    pthread_mutex_lock(&disk->mutex);
+    if (!disk->off && file->epoch == disk->epoch)
+        drop_cache_locked(file->node);
+    pthread_mutex_unlock(&disk->mutex);
+}
+
 static int sim_unlink(struct eng_io *io, const char *name)
 {
     struct simdisk *disk = disk_of(io);
@@ -668,6 +697,7 @@ const struct eng_io_ops sim_ops = {
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .datasync = sim_datasync,
+    .drop_cache = sim_drop_cache,
     .unlink = sim_unlink,
     .rename = sim_rename,
     .syncdir = sim_syncdir,

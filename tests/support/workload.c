@@ -123,7 +123,7 @@ static int apply_bytes(const struct op *op, struct model *m)
 {
     uint8_t *data = op_bytes(op->size, op->seed);
     int r;
-    if (op->kind == OP_WRITE)
+    if (op->kind == OP_WRITE || op->kind == OP_WRITE_HELD)
         r = model_write(m, op->path, data, op->size, op->offset);
     else if (op->kind == OP_APPEND)
         r = model_append(m, op->path, data, op->size);
@@ -163,6 +163,8 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return model_set_mtime(m, op->path, OP_MTIME_BASE + (int64_t)op->seed);
     case OP_PUT_MANY:
         return op->skip >> step & 1 ? 0 : apply_record(op, step, m);
+    case OP_WRITE_HELD: /* changes the model only if the unlink before it was refused */
+        return model_stat(m, op->path, &mode, NULL) == 0 ? apply_bytes(op, m) : 0;
     case OP_FSYNC:
     case OP_HOLD:
         return model_stat(m, op->path, &mode, NULL);
@@ -387,7 +389,7 @@ static void script_orphan(struct script *s)
     add_xattr(s, "orphan", "user.big", 500, 0);
     add(s, OP_HOLD, "orphan");
     add(s, OP_UNLINK, "orphan");
-    add_sized(s, OP_WRITE_HELD, "", 4000);
+    add_sized(s, OP_WRITE_HELD, "orphan", 4000);
     add(s, OP_TICK, "");
 }
 
@@ -540,7 +542,7 @@ static void random_orphan(struct script *s, uint64_t *rng)
     add_file(s, path, random_size(rng));
     add(s, OP_HOLD, path);
     add(s, OP_UNLINK, path);
-    add_sized(s, OP_WRITE_HELD, "", random_size(rng));
+    add_sized(s, OP_WRITE_HELD, path, random_size(rng));
 }
 
 struct workload *workload_random(uint64_t seed, size_t n_ops)

@@ -196,6 +196,7 @@ Test(io, write_read_size_truncate)
     put(file, "hello", 0);
     put(file, "world", 10);
     cr_assert_eq(io->ops->datasync(file), 0);
+    io->ops->drop_cache(file);
     cr_assert_eq(io->ops->file_size(file, &size), 0);
     cr_assert_eq(size, 15);
 
