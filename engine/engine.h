@@ -128,7 +128,11 @@ struct eng_caller {
     bool hold;
 };
 
-/* Looks `name` up in directory `parent`; "." and ".." work. -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
+/*
+ * Looks `name` up in directory `parent`; "." and ".." work, "." of an inode of
+ * any type: so a caller that knows a number only (a file handle of NFS)
+ * references it. -ENOENT, -ENOTDIR, -ENAMETOOLONG.
+ */
 ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        struct eng_attr *ret_attr);
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);

@@ -88,12 +88,16 @@ static uint64_t ino_of(const struct eng *eng, uint32_t slot)
 int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                struct eng_attr *ret_attr)
 {
-    const struct inode_rec *dir;
+    const struct inode_rec *dir, *self;
     uint32_t slot = 0;
+    int r = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    int r = get_dir(eng, parent, &dir);
-    if (!r && is_dots(name)) {
-        slot = name[1] ? index_parent(&eng->idx, ino_slot(parent)) : ino_slot(parent);
+    if (!strcmp(name, ".")) {
+        self = index_inode(&eng->idx, parent);
+        slot = ino_slot(parent);
+        r = self && self->nlink ? 0 : -ESTALE;
+    } else if ((r = get_dir(eng, parent, &dir)) == 0 && is_dots(name)) {
+        slot = index_parent(&eng->idx, ino_slot(parent));
         r = slot ? 0 : -ENOENT;
     } else if (!r) {
         r = get_child(eng, parent, name, &slot);

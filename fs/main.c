@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -178,6 +179,18 @@ static bool on_top(struct daemon_state *d)
            st.st_dev == atomic_load(&d->device);
 }
 
+/* Pages stored through mappings, of files that stay open: umount would do it, but will not while they are. */
+static void write_back(const char *mountpoint)
+{
+    struct statvfs st;
+    int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)syncfs(fd);
+    (void)fstatvfs(fd, &st); /* answered after them: requests are read in order */
+    (void)close(fd);
+}
+
 static void on_wake(int sig)
 {
     (void)sig;
@@ -200,7 +213,11 @@ static void *signal_main(void *arg)
     notify_systemd("STOPPING=1");
     if (d->face.ctl)
         ctl_interrupt_all(d->face.ctl);
-    int err = on_top(d) ? mnt_unmount(d->mountpoint) : -EBUSY;
+    int err = -EBUSY;
+    if (on_top(d)) {
+        write_back(d->mountpoint);
+        err = mnt_unmount(d->mountpoint);
+    }
     if (err == 0)
         return NULL; /* the kernel has ended the connection, so the loop ends */
     journal_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
