@@ -75,7 +75,9 @@ static bool locator_valid(const struct index *idx, const struct locator *loc)
 static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
+    idx->n_orphans -= inode->nlink == 0;
     inode->nlink += (uint32_t)n;
+    idx->n_orphans += inode->nlink == 0;
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
         parent->nlink += (uint32_t)n;
@@ -115,6 +117,7 @@ static int apply_create(struct index *idx, const struct op *op)
         inode->size = op->value_len;
     }
     ++*type_counter(idx, op->mode);
+    idx->n_orphans += inode->nlink == 0; /* until its name comes */
     return 0;
 }
 
@@ -345,6 +348,7 @@ static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
     if (inode->target)
         heap_free(&idx->heap, inode->target, (uint32_t)inode->size);
     --*type_counter(idx, inode->mode);
+    idx->n_orphans--;
     uint32_t reuse = inode->reuse + 1;
     *inode = (struct inode_rec){.reuse = reuse};
     if (reuse <= INO_REUSE_MAX) {

@@ -396,6 +396,10 @@ int index_loaded(struct index *idx)
         return r;
     while (idx->holds.used < n)
         table_alloc(&idx->holds);
+    for (uint32_t slot = 1; slot < n; slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        idx->n_orphans += inode && !inode->nlink;
+    }
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
         if (!seg->id)

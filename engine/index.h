@@ -102,6 +102,7 @@ struct index {
     struct index_scalars s;
     uint64_t hash_seed; /* immutable after init */
     unsigned n_freezes; /* alive; of the live index only, as all below */
+    uint64_t n_orphans; /* inodes without a name: unlinked, but referenced or not freed yet */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct table_pool *hold_pool;

@@ -35,6 +35,7 @@ static void index_figures(struct eng *eng, struct eng_stats *st)
     st->memories = idx->s.n_files;
     st->directories = idx->s.n_dirs;
     st->other_inodes = idx->s.n_others;
+    st->orphans = idx->n_orphans;
     st->index_bytes = pool_bytes(idx->pool) + pool_bytes(idx->hold_pool);
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
@@ -78,7 +79,6 @@ int eng_stats(struct eng *eng, struct eng_stats *ret_st)
     st.disk_bytes = arena_bytes(&eng->arena) + st.checkpoint_bytes;
     st.pinned_segments = arena_pinned(&eng->arena);
     pthread_mutex_lock(&eng->misc_lock);
-    st.orphans = eng->n_orphans;
     st.holds = eng->holds;
     st.last_compaction = eng->last_compaction;
     st.compaction_duration_ms = eng->last_compaction_ms;
