@@ -279,7 +279,9 @@ Test(namespace, a_removed_directory_takes_no_entries)
     cr_assert_eq(eng_link(u.eng, NULL, file, dir, "x", &attr), -ENOENT);
     cr_assert_eq(eng_rename(u.eng, NULL, 1, "f", dir, "x", 0), -ENOENT);
     cr_assert_eq(eng_lookup(u.eng, NULL, dir, "..", &attr), -ENOENT);
-    cr_assert_eq(eng_lookup(u.eng, NULL, dir, ".", &attr), 0);
-    cr_assert_eq(attr.nlink, 0);
+    cr_assert_eq(eng_lookup(u.eng, NULL, dir, ".", &attr), -ESTALE);
+    cr_assert_eq(eng_lookup(u.eng, NULL, file, ".", &attr), 0, "a file handle of NFS finds any inode so");
+    cr_assert_eq(attr.ino, file);
+    cr_assert_eq(unit_attr(&u, dir).nlink, 0);
     cr_assert_eq(eng_forget(u.eng, dir, 1), 0);
 }
