@@ -70,6 +70,7 @@ struct run {
     size_t n_done;
     size_t n_synced; /* of them, known to be durable */
     size_t n_refused;
+    int refusal;    /* the last one */
     bool read_only; /* the store said -EROFS */
 };
 
@@ -120,6 +121,7 @@ static bool issue(struct run *run, const struct op *op, char *why)
         } else if (is_refusal(got)) {
             done->skip |= 1u << k;
             run->n_refused++;
+            run->refusal = got;
             run->read_only = run->read_only || got == -EROFS;
         } else {
             char text[160];
@@ -140,7 +142,7 @@ static struct workload *done_so_far(const struct run *run)
     if (!ops)
         abort();
     memcpy(ops, run->done, run->n_done * sizeof(*ops));
-    return workload_of(ops, run->n_done);
+    return workload_of(ops, run->n_done, run->n_synced);
 }
 
 /* Takes the run back to the state after `step`. */
@@ -304,12 +306,13 @@ static void awkward_disk(const struct workload *w)
 
 /* ---- a full disk -------------------------------------------------------- */
 
-#define FULL_DISK (UINT64_C(2) << 20)
+#define FULL_DISK (UINT64_C(24) << 20)
+#define FULL_FILE_SIZE 40000
 #define FULL_FILES 2000
 
 static struct op file_op(enum op_kind kind, unsigned i, uint64_t seed)
 {
-    struct op op = {.kind = kind, .size = 3000, .seed = seed + i, .mode = S_IFREG | 0644};
+    struct op op = {.kind = kind, .size = FULL_FILE_SIZE, .seed = seed + i, .mode = S_IFREG | 0644};
     (void)snprintf(op.path, sizeof(op.path), "f%u", i);
     return op;
 }
@@ -334,7 +337,7 @@ static bool must(struct run *run, const struct op *op, const char *when, char *w
     if (!issue(run, op, why))
         return false;
     return run->n_refused == refused ||
-           fail(why, "%s: %s %s was refused", when, op_names[op->kind], op->path);
+           fail(why, "%s: %s %s: %s", when, op_names[op->kind], op->path, strerror(-run->refusal));
 }
 
 static bool full_disk_run(struct run *run, char *why)
@@ -347,10 +350,11 @@ static bool full_disk_run(struct run *run, char *why)
     bool ok = true;
     for (int round = 0; round < 3 && ok; round++) {
         unsigned n = fill(run, (uint64_t)round * 10000, &ok, why);
-        if (ok && (n < 100 || n == FULL_FILES))
-            ok = fail(why, "round %d: disk of %" PRIu64 " bytes holds %u files of 3000", round, FULL_DISK, n);
+        if (ok && (n < FULL_DISK / FULL_FILE_SIZE / 2 || n == FULL_FILES))
+            ok = fail(why, "round %d: disk of %" PRIu64 " bytes holds %u files", round, FULL_DISK, n);
         ok = ok && live_store_agrees(run, why);
         struct op sync = {.kind = OP_SYNC}, reopen = {.kind = OP_REOPEN}, compact = {.kind = OP_COMPACT};
+        struct op tick = {.kind = OP_TICK}; /* what the worker does: takes back the reserve */
         ok = ok && must(run, &sync, "full", why) && must(run, &reopen, "full", why);
         ok = ok && live_store_agrees(run, why);
         for (unsigned i = 0; i < n && ok; i++) {
@@ -364,7 +368,8 @@ static bool full_disk_run(struct run *run, char *why)
         }
         struct op last = {.kind = OP_UNLINK}; /* the file whose write was refused */
         (void)snprintf(last.path, sizeof(last.path), "f%u", n);
-        ok = ok && issue(run, &last, why);
+        ok = ok && issue(run, &last, why) && must(run, &compact, "empty", why) &&
+             must(run, &tick, "empty", why);
     }
     return ok && live_store_agrees(run, why) && survivors_agree(run, 3, why);
 }

@@ -178,12 +178,14 @@ size_t op_steps(const struct op *op)
     return op->kind == OP_PUT_MANY ? op->flags : 1;
 }
 
-/* Runs the workload on the model, up to `max_steps`; with `record` writes down what it gives. */
-static struct model *run_on_model(const struct workload *w, size_t max_steps, struct workload *record)
+/* Runs the workload on the model, up to `max_steps`; with `record` writes down what it gives, hashes from an
+ * op on. */
+static struct model *run_on_model(const struct workload *w, size_t max_steps, struct workload *record,
+                                  size_t hash_from)
 {
     struct model *m = model_new();
     size_t step = 0;
-    if (record)
+    if (record && hash_from == 0)
         record->hashes[0] = model_hash(m);
     for (size_t i = 0; i < w->n_ops; i++) {
         if (record)
@@ -192,7 +194,8 @@ static struct model *run_on_model(const struct workload *w, size_t max_steps, st
             int r = op_apply(&w->ops[i], k, m);
             if (record) {
                 record->step_results[step] = r;
-                record->hashes[step + 1] = model_hash(m);
+                if (i + 1 >= hash_from)
+                    record->hashes[step + 1] = model_hash(m);
             }
             step++;
         }
@@ -204,10 +207,10 @@ static struct model *run_on_model(const struct workload *w, size_t max_steps, st
 
 struct model *workload_model_at(const struct workload *w, size_t step)
 {
-    return run_on_model(w, step, NULL);
+    return run_on_model(w, step, NULL, 0);
 }
 
-struct workload *workload_of(struct op *take_ops, size_t n_ops)
+struct workload *workload_of(struct op *take_ops, size_t n_ops, size_t hash_from)
 {
     struct workload *w = calloc(1, sizeof(*w));
     size_t steps = 0;
@@ -222,7 +225,7 @@ struct workload *workload_of(struct op *take_ops, size_t n_ops)
     }
     if (!w || !w->first_step || !w->step_results || !w->hashes)
         abort();
-    model_free(run_on_model(w, SIZE_MAX, w));
+    model_free(run_on_model(w, SIZE_MAX, w, hash_from));
     return w;
 }
 
@@ -436,7 +439,7 @@ struct workload *workload_scripted(void)
     add_put_many(&s, "m", PUT_MANY_MAX, 3000);
     add_sized(&s, OP_APPEND, "log", 700);
     add(&s, OP_REOPEN, "");
-    return workload_of(s.ops, s.n);
+    return workload_of(s.ops, s.n, 0);
 }
 
 /* ---- random workloads --------------------------------------------------- */
@@ -560,5 +563,5 @@ struct workload *workload_random(uint64_t seed, size_t n_ops)
         else
             random_op(&s, &rng);
     }
-    return workload_of(s.ops, s.n);
+    return workload_of(s.ops, s.n, 0);
 }

@@ -68,8 +68,9 @@ struct workload {
 /* Every operation of the engine, in an order that rolls segments over, checkpoints, compacts and retires. */
 struct workload *workload_scripted(void);
 struct workload *workload_random(uint64_t seed, size_t n_ops);
-/* Any operations; the model tells the results. */
-struct workload *workload_of(struct op *take_ops, size_t n_ops);
+/* Any operations; the model tells the results, and hashes of the states before operation `hash_from` and
+ * later. */
+struct workload *workload_of(struct op *take_ops, size_t n_ops, size_t hash_from);
 void workload_free(struct workload *w);
 struct model *workload_model_at(const struct workload *w, size_t step);
 /* A step of an operation on the model: 0 or the negative errno that the engine must give. */
