@@ -71,6 +71,11 @@ int superblock_decode(const uint8_t *data, size_t size, struct superblock *ret_s
     return -EBADMSG;
 }
 
+uint64_t superblock_tag(const struct superblock *sb)
+{
+    return XXH3_64bits_withSeed(sb->uuid, sizeof sb->uuid, sb->hash_seed);
+}
+
 void segment_header_seal(struct segment_header *h)
 {
     h->magic = SEGMENT_MAGIC;

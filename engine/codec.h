@@ -53,6 +53,8 @@ static_assert(sizeof(struct superblock) == 72, "superblock layout");
 void superblock_encode(const struct superblock *sb, uint8_t out[2 * SUPERBLOCK_SIZE]);
 /* 0; -EBADMSG neither copy is valid; -EPROTONOSUPPORT version or incompat flags unknown. */
 int superblock_decode(const uint8_t *data, size_t size, struct superblock *ret_sb);
+/* A number that each batch of the store carries and that nobody knows who cannot read the superblock. */
+uint64_t superblock_tag(const struct superblock *sb);
 
 /* ---- segments ----------------------------------------------------------- */
 
@@ -84,8 +86,8 @@ struct batch_header {
     int64_t time;         /* ns */
     uint32_t ops_len;     /* bytes of ops after the header, multiple of 8 */
     uint32_t extents_len; /* bytes of extents after the ops, multiple of 8 */
-    uint64_t reserved;
-    uint64_t sum; /* of the header before it and of the ops; extents are covered through op.hsum */
+    uint64_t store;       /* superblock_tag(): content that looks like a batch is none */
+    uint64_t sum;         /* of the header before it and of the ops; extents are covered through op.hsum */
 };
 static_assert(sizeof(struct batch_header) == 64, "batch header layout");
 

@@ -267,6 +267,7 @@ static int open_store(struct eng *eng, char why[256])
     eng->arena.read_only = eng->opt.read_only;
     log_init(&eng->log, eng->io, &eng->arena, &eng->hook,
              eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
+    eng->log.store = superblock_tag(&eng->sb);
     r = eng_recover(eng, why);
     if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
         if (eng->opt.read_only) {

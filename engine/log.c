@@ -174,7 +174,8 @@ static int encode_batch(struct log *log, struct txn *txn)
                                   .chain = log->chain,
                                   .time = now_ns(),
                                   .ops_len = (uint32_t)ops_len,
-                                  .extents_len = (uint32_t)txn->extents_len};
+                                  .extents_len = (uint32_t)txn->extents_len,
+                                  .store = log->store};
     for (size_t i = 0; i < txn->n_heads; i++) {
         struct op *op = &txn->ops[txn->heads[i].op];
         op->loc.seg = log->active->id;

@@ -50,6 +50,7 @@ struct log {
     struct arena *arena;
     const struct fault_hook *hook;
     uint64_t segment_size; /* bytes; immutable after log_init() */
+    uint64_t store;        /* superblock_tag(); immutable after opening */
 
     pthread_mutex_t lock;
     struct segment *active;    /* pinned; NULL: none yet. protected by lock */

@@ -4,9 +4,11 @@
  *
  * The log ends at the first batch that is not whole, in whatever segment it
  * lies, unless something says that batch was durable once: a mark in a later
- * batch or segment header. Then it is damage, and opening is refused (I7).
+ * batch or segment header, wherever in the store. Then it is damage, and opening is refused (I7).
  * Batches carry the sum of the one before, so what an earlier life of the
- * store left behind its end never joins on.
+ * store left behind its end never joins on. Where a younger segment claims to
+ * begin with the next batch, an earlier life ended here: the log goes on there,
+ * and what follows in the older segment was given up then.
  *
  * Runs before any thread starts; takes the locks only where it calls the log.
  */
@@ -17,6 +19,7 @@
 struct seg_file {
     uint32_t id;
     bool valid; /* header */
+    bool alien; /* its header is whole, and says that it is another store's, or another segment */
     bool used;  /* part of the replayed log */
     bool fresh; /* read from the medium, not from memory */
     uint64_t size;
@@ -37,8 +40,9 @@ struct recovery {
     uint64_t offset;
     struct segment *pinned; /* file of `at` */
     struct txn ops;         /* of one batch, decoded */
-    struct buf batch, extents;
-    uint64_t batches;
+    struct buf batch, extents, found;
+    uint64_t batches, bytes;
+    bool scanned; /* for marks behind the point where a batch was bad */
 };
 
 /* ---- what is there ------------------------------------------------------------- */
@@ -91,6 +95,8 @@ static int read_segment_header(struct recovery *rec, struct seg_file *sf)
         return (int)n;
     sf->valid =
         (size_t)n == sizeof sf->header && segment_header_check(&sf->header, rec->eng->sb.uuid, sf->id) == 0;
+    sf->alien = !sf->valid && (size_t)n == sizeof sf->header &&
+                segment_header_check(&sf->header, sf->header.uuid, sf->header.id) == 0;
     if (sf->valid)
         rec->mark = MAX_OF(rec->mark, sf->header.durable_seq);
     return 0;
@@ -181,6 +187,16 @@ static int fresh_index(struct eng *eng)
     return index_init(&eng->idx, eng->sb.hash_seed);
 }
 
+/* A checkpoint that cannot be used may still tell how far the log was durable. */
+static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
+{
+    struct ckpt_info info;
+    if (checkpoint_probe(rec->eng, id, &info) != 0)
+        return;
+    rec->mark = MAX_OF(rec->mark, info.seq);
+    free(info.files);
+}
+
 static int find_start(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
@@ -189,6 +205,7 @@ static int find_start(struct recovery *rec)
         int r = start_from_checkpoint(rec, i);
         if (r == 0 || r == -ENOMEM)
             return r;
+        note_checkpoint_mark(rec, rec->ckpts[i]);
         eng_logf(eng, ENG_LOG_WARNING, "checkpoint c%016llx.ckp cannot be used (%s), trying the one before",
                  (unsigned long long)rec->ckpts[i], strerror(-r));
         r = fresh_index(eng);
@@ -229,7 +246,8 @@ static int read_batch(struct recovery *rec, struct batch_header *ret_header)
     uint64_t left = rec->at->size - rec->offset - sizeof h;
     if (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8 ||
         (uint64_t)h.ops_len + h.extents_len > left ||
-        (!MUTANT(NO_BATCH_SUM) && (h.seq != rec->seq + 1 || h.chain != rec->chain)))
+        (!MUTANT(NO_BATCH_SUM) &&
+         (h.seq != rec->seq + 1 || h.chain != rec->chain || h.store != rec->eng->log.store)))
         return -EBADMSG;
     rec->batch.len = 0;
     r = buf_reserve(&rec->batch, h.ops_len + 1u);
@@ -280,6 +298,10 @@ static int verify_content(struct recovery *rec, const struct batch_header *h)
             off - base + extent_head_size(len) + len > h->extents_len)
             return -EBADMSG;
         const uint8_t *head = rec->extents.data + (off - base);
+        uint64_t hsum;
+        memcpy(&hsum, head + offsetof(struct extent_header, sum), sizeof hsum);
+        if (hsum != op->hsum) /* whole, but what a write that failed had left in this place */
+            return -EBADMSG;
         r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
         if (!r)
             r = extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
@@ -309,37 +331,86 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
     rec->chain = h->sum;
     rec->mark = MAX_OF(rec->mark, h->durable_seq);
     rec->offset += sizeof *h + h->ops_len + h->extents_len;
+    rec->bytes += sizeof *h + h->ops_len + h->extents_len;
     rec->batches++;
     return 0;
 }
 
-/* Looks behind a bad batch for valid ones: their marks may tell that it was durable once. */
-static void scan_marks(struct recovery *rec)
+/* Takes notice of the batch of this store at `off`, if there is one and it is younger than the replay. */
+static int note_mark(struct recovery *rec, const struct segment *seg, uint64_t off,
+                     const struct batch_header *h)
 {
-    struct batch_header h;
-    struct buf *b = &rec->extents;
-    uint64_t start = rec->offset;
-    size_t size = (size_t)(rec->at->size > start ? rec->at->size - start : 0);
-    b->len = 0;
-    if (buf_reserve(b, size + 1) || (size && read_log(rec, b->data, size, start)))
-        return;
-    for (size_t at = 0; at + sizeof h <= size; at += 8) {
-        memcpy(&h, b->data + at, sizeof h);
-        if (h.magic == BATCH_MAGIC && h.seq > rec->seq && h.ops_len <= size - at - sizeof h &&
-            h.sum == batch_sum(&h, b->data + at + sizeof h))
-            rec->mark = MAX_OF(rec->mark, h.durable_seq);
-    }
+    uint64_t size = seg->size;
+    if (h->magic != BATCH_MAGIC || h->store != rec->eng->log.store || h->seq <= rec->seq ||
+        h->ops_len > size - off - sizeof *h)
+        return 0;
+    rec->found.len = 0;
+    int r = buf_reserve(&rec->found, h->ops_len + 1u);
+    if (r)
+        return r;
+    ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->found.data, h->ops_len, off + sizeof *h);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n == h->ops_len && h->sum == batch_sum(h, rec->found.data))
+        rec->mark = MAX_OF(rec->mark, h->durable_seq);
+    return 0;
 }
 
-/* Finds the segment in which the log goes on behind batch rec->seq, NULL if none. The youngest claim is the
- * true one. */
+#define SCAN_WINDOW (1u << 20)
+
+/* Looks for batches from `from` on, at every place where one could begin. */
+static int scan_file(struct recovery *rec, const struct seg_file *sf, uint64_t from)
+{
+    struct segment *seg;
+    struct batch_header h;
+    int r = buf_reserve(&rec->extents, SCAN_WINDOW);
+    if (!r)
+        r = arena_pin(&rec->eng->arena, sf->id, &seg);
+    if (r)
+        return r;
+    for (uint64_t at = ALIGN8(from); !r && at + sizeof h <= seg->size; at += SCAN_WINDOW - sizeof h) {
+        ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->extents.data, SCAN_WINDOW, at);
+        r = n < 0 ? (int)n : 0;
+        for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
+            memcpy(&h, rec->extents.data + i, sizeof h);
+            r = note_mark(rec, seg, at + i, &h);
+        }
+    }
+    arena_unpin(seg);
+    return r;
+}
+
+/*
+ * Something is wrong at the present place: looks at all that was written after it for marks that tell whether
+ * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at.
+ */
+static int scan_marks(struct recovery *rec)
+{
+    int r = 0;
+    if (rec->scanned)
+        return 0;
+    rec->scanned = true;
+    if (rec->at)
+        r = scan_file(rec, rec->at, rec->offset);
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        bool later =
+            sf->valid ? sf->header.kind == SEGMENT_LOG && sf->header.first_seq > rec->seq : !sf->alien;
+        if (later && !sf->used && sf != rec->at)
+            r = scan_file(rec, sf, sf->valid ? sizeof(struct segment_header) : 0);
+    }
+    return r;
+}
+
+/* Finds the younger segment in which the log goes on behind batch rec->seq, NULL if none. Of several that
+ * claim so the youngest is right: the others ended lives. */
 static int next_segment(struct recovery *rec, struct seg_file **ret_next)
 {
     *ret_next = NULL;
     for (size_t i = rec->n_segs; i-- > 0;) {
         struct seg_file *sf = &rec->segs[i];
         if (!sf->valid || sf->header.kind != SEGMENT_LOG || sf->header.first_seq != rec->seq + 1 ||
-            sf->header.chain != rec->chain || sf == rec->at)
+            sf->header.chain != rec->chain || (rec->at && sf->id <= rec->at->id))
             continue;
         int r = sf->header.first_seq > rec->mark ? read_from_medium(rec, sf) : 0;
         if (r)
@@ -352,40 +423,89 @@ static int next_segment(struct recovery *rec, struct seg_file **ret_next)
     return 0;
 }
 
+/* The lowest number above `seq` with which a younger segment claims to begin. */
+static uint64_t next_claim(const struct recovery *rec, uint64_t seq)
+{
+    uint64_t claim = UINT64_MAX;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (sf->valid && sf->header.kind == SEGMENT_LOG && sf->id > rec->at->id && sf->header.first_seq > seq)
+            claim = MIN_OF(claim, sf->header.first_seq);
+    }
+    return claim;
+}
+
+/* Whether the log leaves the present segment here. *claim saves the look at all segments for each batch. */
+static int goes_elsewhere(struct recovery *rec, uint64_t *claim, bool *ret_elsewhere)
+{
+    struct seg_file *next = NULL;
+    int r = 0;
+    if (rec->seq + 1 >= *claim) {
+        r = next_segment(rec, &next);
+        *claim = next_claim(rec, rec->seq + 1);
+    }
+    *ret_elsewhere = next != NULL;
+    return r;
+}
+
+/* Whether some batch or segment was written behind this very batch, as its sum in them tells. */
+static bool is_followed(const struct recovery *rec, const struct batch_header *h)
+{
+    struct batch_header next;
+    uint64_t end = rec->offset + sizeof *h + h->ops_len + h->extents_len;
+    if (io_pread_full(rec->pinned->file, rec->eng->io->ops, &next, sizeof next, end) == sizeof next &&
+        next.magic == BATCH_MAGIC && next.seq == h->seq + 1 && next.chain == h->sum)
+        return true;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (sf->valid && sf->header.first_seq == h->seq + 1 && sf->header.chain == h->sum)
+            return true;
+    }
+    return false;
+}
+
+/* Reads and decodes the next batch, and decides whether it is part of the log: -EBADMSG if not. */
+static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
+{
+    int r = read_batch(rec, ret_header);
+    if (!r && ret_header->seq > rec->mark && !rec->at->fresh) {
+        r = read_from_medium(rec, rec->at);
+        if (!r)
+            r = read_batch(rec, ret_header);
+    }
+    if (!r)
+        r = decode_batch(rec, ret_header);
+    bool bad_content = !r && ret_header->seq > rec->mark && (r = verify_content(rec, ret_header)) == -EBADMSG;
+    if (r != -EBADMSG)
+        return r;
+    r = scan_marks(rec);
+    if (r)
+        return r;
+    /* Durable once: damaged content, not a torn tail. */
+    return bad_content && ret_header->seq <= rec->mark && is_followed(rec, ret_header) ? 0 : -EBADMSG;
+}
+
 /* Replays the batches of one segment. 0: its valid part is done. */
 static int replay_segment(struct recovery *rec)
 {
     struct batch_header h = {0};
+    uint64_t claim = next_claim(rec, rec->seq);
+    bool elsewhere = false;
     int r = arena_pin(&rec->eng->arena, rec->at->id, &rec->pinned);
     if (r)
         return r;
     rec->at->used = true;
-    bool bad = false;
-    while (!r && !bad && rec->offset < rec->at->size) {
-        r = read_batch(rec, &h);
-        if (!r && h.seq > rec->mark && !rec->at->fresh) {
-            r = read_from_medium(rec, rec->at);
-            if (!r)
-                r = read_batch(rec, &h);
+    while (!r && rec->offset < rec->at->size) {
+        r = goes_elsewhere(rec, &claim, &elsewhere);
+        if (r || elsewhere)
+            break;
+        r = accept_batch(rec, &h);
+        if (r == -EBADMSG) {
+            r = 0;
+            break;
         }
-        if (!r)
-            r = decode_batch(rec, &h);
-        if (!r && h.seq > rec->mark) {
-            r = verify_content(rec, &h);
-            if (r == -EBADMSG) {
-                scan_marks(rec);
-                r = h.seq <= rec->mark ? 0 : r; /* durable once: damaged content, not a torn tail */
-            }
-        } else if (r == -EBADMSG) {
-            scan_marks(rec);
-        }
-        bad = r == -EBADMSG;
         if (!r)
             r = apply_batch(rec, &h);
-        if (bad)
-            r = 0;
-        else if (r == -EBADMSG)
-            break;
     }
     arena_unpin(rec->pinned);
     rec->pinned = NULL;
@@ -409,6 +529,8 @@ static int replay(struct recovery *rec)
         rec->at = next;
         rec->offset = sizeof(struct segment_header);
     }
+    if (!r)
+        r = scan_marks(rec);
     if (!r && rec->seq < rec->mark) {
         snprintf(rec->why, 256,
                  "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
@@ -432,6 +554,11 @@ static void discard_unknown(struct recovery *rec)
         struct seg_file *sf = &rec->segs[i];
         if (index_segment(&eng->idx, sf->id) || sf->used)
             continue;
+        if (sf->alien) {
+            eng_logf(eng, ENG_LOG_WARNING,
+                     "s%08x.seg belongs to another store or has another name: left alone", sf->id);
+            continue;
+        }
         eng_logf(eng, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
         (void)arena_retire(&eng->arena, sf->id);
     }
@@ -488,6 +615,7 @@ static int settle(struct recovery *rec)
     eng->log.seq = rec->seq;
     eng->log.chain = rec->chain;
     eng->log.durable_seq = rec->seq;
+    eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     settle_missing(rec);
     if (eng->opt.read_only)
         return 0;
@@ -528,5 +656,6 @@ int eng_recover(struct eng *eng, char why[256])
     txn_done(&rec.ops);
     buf_done(&rec.batch);
     buf_done(&rec.extents);
+    buf_done(&rec.found);
     return r;
 }
