@@ -2,8 +2,8 @@
  * cmd_compact.c - engramctl compact: takes back dead space, or steers a
  * compaction of a mount.
  *
- * State: struct job, shared between the waiting main thread and whoever does
- * the work (the engine's worker, or a thread that writes to the control file).
+ * State: struct job, shared between the waiting main thread and the thread that
+ * does the work (in the engine, or by writing to the control file).
  */
 #include "buf.h"
 #include "cli.h"
@@ -42,7 +42,7 @@ struct job {
     pthread_cond_t changed;
     bool ended;       /* protected by lock */
     int error;        /* protected by lock */
-    const char *verb; /* immutable */
+    const char *verb; /* of a mount; immutable */
     const struct target *t;
 };
 
@@ -110,32 +110,42 @@ static void print_estimate(const json_t *o, bool json)
 
 /* ---- a store ------------------------------------------------------------------- */
 
-static void on_done(void *arg, const struct eng_compact_report *r)
+static void *compact_thread(void *arg)
 {
-    job_end(arg, r->error);
+    struct job *j = arg;
+    job_end(j, eng_compact(j->t->eng, NULL));
+    return NULL;
 }
 
+/*
+ * The engine runs without threads of its own here, or a compaction that it
+ * starts by itself on a very fragmented store would stand in the way.
+ */
 static int compact_store(struct target *t, bool json)
 {
-    /* Static: the engine's worker may still be leaving job_end() when this function returns. */
-    static struct job job = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    struct job job = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .t = t};
     struct progress progress;
     struct eng_compact_report r;
+    pthread_t thread;
     bool cancelled = false;
     progress_start(&progress, "segments");
-    int e = eng_compact_start(t->eng, on_done, &job);
+    int e = -pthread_create(&thread, NULL, compact_thread, &job);
     while (e == 0 && !job_wait(&job)) {
         if (eng_compact_status(t->eng, &r) == 0)
             progress_show(&progress, r.segments_done, r.segments_total);
         if (cli_interrupted() && !cancelled)
             cancelled = eng_compact_cancel(t->eng) == 0;
     }
+    if (e == 0)
+        pthread_join(thread, NULL);
     progress_clear(&progress);
     if (e == 0)
         e = eng_compact_status(t->eng, &r);
+    if (e == 0 && r.state == ENG_COMPACT_IDLE)
+        e = job.error; /* it did not even start */
     if (e < 0) {
         cli_error("%s: %s", t->path, strerror(-e));
-        return e == -EBUSY ? CLI_SOME : CLI_ERROR;
+        return CLI_ERROR;
     }
     json_t *o = report_compaction(&r);
     print_report(o, json);
@@ -269,7 +279,7 @@ static int run(const char *path, const char *verb, bool json)
     struct target *t;
     char why[512];
     bool estimate = !strcmp(verb, "estimate");
-    if (target_open(path, estimate ? TARGET_READ_ONLY : 0, &t, why) < 0) {
+    if (target_open(path, estimate ? TARGET_READ_ONLY : TARGET_QUIET, &t, why) < 0) {
         cli_error("%s", why);
         return CLI_ERROR;
     }

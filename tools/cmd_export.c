@@ -226,7 +226,7 @@ static int export_jsonl(struct target *t, const char *path)
 {
     struct export ex = {.t = t, .value = malloc(ENG_XATTR_SIZE_MAX)};
     struct out out;
-    const char *name = path && strcmp(path, "-") ? path : "standard output";
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
     int r = ex.value ? out_open(&out, path) : -ENOMEM;
     if (r < 0) {
         cli_error("%s: %s", name, strerror(-r));

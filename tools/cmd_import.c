@@ -57,12 +57,7 @@ static void on_failed(void *arg, const struct eng_record *rec, uint64_t line, in
 {
     struct import *im = arg;
     (void)rec;
-    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, line, strerror(-error));
-}
-
-static const char *why_refused(int error)
-{
-    return error == -EEXIST ? "its file name is taken by another memory" : strerror(-error);
+    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, line, target_strerror(error));
 }
 
 /* Handles one line; a negative errno ends the import. */
@@ -88,7 +83,7 @@ static int import_line(struct import *im, const char *line, size_t len)
         r = loader_add(im->loader, &m, im->lines.number);
     if (r == 0 || target_error_is_fatal(r))
         return r;
-    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, why_refused(r));
+    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, target_strerror(r));
     return 0;
 }
 
@@ -132,9 +127,9 @@ static int conclude(struct target *t, int r)
 
 static int import_jsonl(const char *source, struct target *t, bool json)
 {
-    struct import im = {.source = strcmp(source, "-") ? source : "(standard input)", .target = t};
+    struct import im = {.source = strcmp(source, "-") != 0 ? source : "(standard input)", .target = t};
     mode_t mask = umask(0); /* modes are given exactly from here on */
-    int fd = strcmp(source, "-") ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    int fd = strcmp(source, "-") != 0 ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     int r = fd < 0 ? -errno : 0;
     if (r < 0) {
         cli_error("%s: %s", source, strerror(-r));
@@ -221,13 +216,14 @@ int cmd_import(int argc, char **argv)
         return cli_usage("import", "expected SOURCE and TARGET");
     struct stat st;
     if (!format)
-        format = strcmp(argv[optind], "-") && stat(argv[optind], &st) == 0 && S_ISDIR(st.st_mode) ? "tree"
-                                                                                                  : "jsonl";
+        format = strcmp(argv[optind], "-") != 0 && stat(argv[optind], &st) == 0 && S_ISDIR(st.st_mode)
+                     ? "tree"
+                     : "jsonl";
     bool tree = !strcmp(format, "tree");
     if (!tree && strcmp(format, "jsonl") != 0)
         return cli_usage("import", "unknown format '%s'", format);
     /* The source first: a mistyped one must not leave an empty store behind. */
-    if (strcmp(argv[optind], "-") && access(argv[optind], R_OK) < 0) {
+    if (strcmp(argv[optind], "-") != 0 && access(argv[optind], R_OK) < 0) {
         cli_error("%s: %s", argv[optind], strerror(errno));
         return CLI_ERROR;
     }

@@ -58,7 +58,7 @@ struct copy {
 
 static void complain(struct copy *c, const char *path, int error)
 {
-    cli_complain(&c->complaints, "%s: %s", path, strerror(-error));
+    cli_complain(&c->complaints, "%s: %s", path, target_strerror(error));
 }
 
 static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int error)
@@ -377,7 +377,7 @@ static int copy_dir(struct copy *c)
     struct walk *w = &c->walk;
     struct level *parent = &c->levels[w->depth - 2];
     struct target_attr attr;
-    tdir dir;
+    tdir dir = 0;
     bool fresh = false;
     int r = parent->fresh ? -ENOENT : c->to->ops->lookup(c->to, parent->dir, w->name, &attr);
     if (r == 0) {

@@ -275,8 +275,8 @@ static int check_owner(struct loader *l, tdir dir, const char *name, const struc
 {
     struct target_attr attr;
     struct target_file f;
-    char *id;
-    size_t len;
+    char none[1] = "", *id = none;
+    size_t len = 0;
     int r = batch_flush(l->batch); /* it may still be pending, without an attribute to look at */
     if (r == 0)
         r = full_id(l, m, &id, &len);
@@ -303,7 +303,7 @@ static int find_name(struct loader *l, const struct place *place, const struct m
     tdir dir = place->dir;
     char escaped[IDPATH_NAME_BUF];
     struct target_attr attr;
-    enum standing plain = TAKEN, other;
+    enum standing plain = TAKEN, other = FREE;
     int r = 0;
     if (idpath_is_plain(leaf, len, place->key_len == 0)) {
         memcpy(name, leaf, len);
@@ -338,13 +338,13 @@ static int find_spot(struct loader *l, const struct memory *m, struct spot *ret)
 {
     const char *slash = memrchr(m->id, '/', m->id_len);
     size_t dir_len = slash ? (size_t)(slash + 1 - m->id) : 0, index = 0;
-    bool plain, flat = idpath_needs_flat(m->id, m->id_len);
+    bool plain = false, flat = idpath_needs_flat(m->id, m->id_len);
     int r = flat ? 0 : find_place(l, m->id, dir_len, &index);
     if (r < 0)
         return r;
     struct place place = l->places[index];
     if (flat || place.flat) {
-        enum standing s;
+        enum standing s = FREE;
         struct target_attr attr;
         idpath_hashed(m->id, m->id_len, m->id, m->id_len, ret->name);
         ret->dir = l->t->root;
@@ -358,9 +358,13 @@ static int find_spot(struct loader *l, const struct memory *m, struct spot *ret)
     return r;
 }
 
+struct content {
+    const struct memory *m;
+};
+
 static int write_content(void *arg, struct target *t, struct target_file *f)
 {
-    const struct memory *m = arg;
+    const struct memory *m = ((const struct content *)arg)->m;
     for (size_t done = 0; done < m->content_len;) {
         size_t n = m->content_len - done < BATCH_CONTENT_MAX ? m->content_len - done : BATCH_CONTENT_MAX;
         ssize_t w = t->ops->write(t, f, m->content + done, n, done);
@@ -378,8 +382,8 @@ static int record_xattrs(struct loader *l, const struct memory *m, bool plain, s
     rec->n_xattrs = m->n_xattrs;
     if (plain)
         return 0;
-    char *id;
-    size_t len;
+    char *id = NULL;
+    size_t len = 0;
     int r = full_id(l, m, &id, &len);
     struct eng_xattr_pair *x = pool_alloc(&l->batch->pool, (m->n_xattrs + 1) * sizeof *x);
     if (r < 0 || !x)
@@ -414,7 +418,8 @@ int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
         return -ENOMEM;
     if (m->content_len <= BATCH_CONTENT_MAX)
         return batch_add(l->batch, &rec, tag);
-    r = batch_put_streamed(l->batch, &rec, write_content, (void *)(uintptr_t)m);
+    struct content content = {m};
+    r = batch_put_streamed(l->batch, &rec, write_content, &content);
     if (r == 0)
         l->batch->stored_bytes += m->content_len;
     return r;

@@ -85,9 +85,14 @@ static int search_mounts(const char *real, dev_t dev, char **ret_mountpoint, cha
     fclose(f);
     if (!best)
         return 0;
-    *ret_prefix = strdup(below(real, best));
+    char *prefix = strdup(below(real, best));
+    if (!prefix) {
+        free(best);
+        return -ENOMEM;
+    }
+    *ret_prefix = prefix;
     *ret_mountpoint = best;
-    return *ret_prefix ? 1 : -ENOMEM;
+    return 1;
 }
 
 int target_find_mount(const char *path, char **ret_mountpoint, char **ret_prefix, char ret_why[512])
@@ -200,7 +205,7 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
     struct target *t = r == 0 ? target_new(path) : NULL;
     if (r == 0 && !t)
         r = -ENOMEM;
-    if (r < 0) {
+    if (!t) {
         snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
         return r;
     }
@@ -242,6 +247,18 @@ bool target_error_is_fatal(int error)
         return true;
     default:
         return false;
+    }
+}
+
+const char *target_strerror(int error)
+{
+    switch (error) {
+    case -E2BIG:
+        return "an attribute is too large for the file system";
+    case -EEXIST:
+        return "its file name is taken by another memory";
+    default:
+        return strerror(-error);
     }
 }
 

@@ -91,6 +91,7 @@ struct target {
 enum target_flags {
     TARGET_CREATE = 1,    /* a missing or empty folder becomes a store, or is made (tree) */
     TARGET_READ_ONLY = 2, /* opens a store without changing it */
+    TARGET_QUIET = 4,     /* a store's engine does no work of its own (a compaction at start, say) */
 };
 
 /* Opens a store or a mount, whichever `path` is. On failure `ret_why` has one line that names the path. */
@@ -103,6 +104,8 @@ int target_close(struct target *t);
 /* Whether `path` is in an engramfs mount: 1 and the mount point and rest (to be freed), 0: no, or -errno. */
 int target_find_mount(const char *path, char **ret_mountpoint, char **ret_prefix, char ret_why[512]);
 
+/* strerror(), in the words of this program where those are clearer. */
+const char *target_strerror(int error);
 /* Whether an error of one record means that the next ones will fail as well. */
 bool target_error_is_fatal(int error);
 

@@ -202,11 +202,21 @@ static int remove_stale_xattrs(int fd, const struct eng_record *rec)
     return 0;
 }
 
+/* ext4 says ENOSPC where all attributes of a file do not fit its one block: that is no full disk. */
+static int set_xattr(int fd, const char *name, const void *value, size_t size)
+{
+    if (fsetxattr(fd, name, value, size, 0) == 0)
+        return 0;
+    return errno == ENOSPC ? -E2BIG : -errno;
+}
+
 static int set_xattrs(int fd, const struct eng_record *rec)
 {
-    for (size_t i = 0; i < rec->n_xattrs; i++)
-        if (fsetxattr(fd, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size, 0) < 0)
-            return -errno;
+    for (size_t i = 0; i < rec->n_xattrs; i++) {
+        int r = set_xattr(fd, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
@@ -351,7 +361,7 @@ static int posix_setxattr(struct target *t, struct target_file *f, const char *n
                           size_t size)
 {
     (void)t;
-    return fsetxattr(f->fd, name, value, size, 0) < 0 ? -errno : 0;
+    return set_xattr(f->fd, name, value, size);
 }
 
 static int posix_removexattr(struct target *t, struct target_file *f, const char *name)

@@ -30,7 +30,7 @@ int target_store_open(struct target *t, unsigned flags, char ret_why[512])
     struct eng_options opt = {
         .read_only = flags & TARGET_READ_ONLY,
         .must_exist = !(flags & TARGET_CREATE),
-        .no_background = flags & TARGET_READ_ONLY,
+        .no_background = flags & (TARGET_READ_ONLY | TARGET_QUIET),
         .lock_wait_ms = LOCK_WAIT_MS,
         .log = engine_log,
     };
@@ -218,7 +218,7 @@ static int store_unlink(struct target *t, tdir dir, const char *name)
 
 /* ---- listing: the engine calls back under its lock, so entries are taken over in blocks -------- */
 
-#define SCAN_BLOCK 512
+#define SCAN_BLOCK 128 /* about 40 KiB: with more, malloc() would map and unmap memory for each directory */
 
 struct target_scan {
     struct target *t;
