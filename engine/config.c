@@ -77,32 +77,44 @@ static void get_value(struct config *config, const struct config_key *key, char 
     if (key->ratio) {
         double d;
         __atomic_load((double *)slot(config, key), &d, __ATOMIC_RELAXED);
-        snprintf(out, VALUE_MAX + 1, "%g", d);
+        for (int digits = 6; digits <= 17; digits++) { /* as few as give the same number back */
+            snprintf(out, VALUE_MAX + 1, "%.*g", digits, d);
+            if (strtod(out, NULL) == d)
+                break;
+        }
     } else {
         snprintf(out, VALUE_MAX + 1, "%llu",
                  (unsigned long long)__atomic_load_n((uint64_t *)slot(config, key), __ATOMIC_RELAXED));
     }
 }
 
-int config_load(struct eng *eng)
+/* What is stored, on top of the defaults. An unreadable or strange file counts as empty, with a warning if
+ * `warn`. */
+static int read_stored(struct eng *eng, bool warn, struct config *ret_config)
 {
     char *text, *line, *save = NULL;
     size_t size;
-    config_defaults(&eng->config);
+    config_defaults(ret_config);
     int r = io_read_file(eng->io, CONFIG_FILE, CONFIG_MAX, &text, &size);
     if (r == 0) {
         for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
             char *eq = strchr(line, '=');
             if (eq)
                 *eq = 0;
-            if (!eq || set_value(&eng->config, line, eq + 1) != 0)
+            if ((!eq || set_value(ret_config, line, eq + 1) != 0) && warn)
                 eng_logf(eng, ENG_LOG_WARNING, "config: '%s' is not understood, default used", line);
         }
         free(text);
-    } else if (r != -ENOENT) {
+    } else if (r != -ENOENT && warn) {
         eng_logf(eng, ENG_LOG_WARNING, "config: %s, defaults used", strerror(-r));
     }
-    if (eng->opt.commit_ms > 0)
+    return r == -ENOENT || r == -EFBIG ? 0 : r;
+}
+
+int config_load(struct eng *eng)
+{
+    (void)read_stored(eng, true, &eng->config);
+    if (eng->opt.commit_ms > 0) /* of this mount only */
         eng->config.commit_ms = (uint64_t)eng->opt.commit_ms;
     return 0;
 }
@@ -121,20 +133,23 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
 {
     if (eng_is_read_only(eng))
         return -EROFS;
-    struct config probe = {0};
-    int r = set_value(&probe, name, value);
+    struct config stored;
+    int r = set_value(&(struct config){0}, name, value);
     if (r)
         return r;
     char text[ARRAY_LEN(keys) * 64];
     size_t len = 0;
     pthread_mutex_lock(&eng->ckpt_lock); /* one writer of small files at a time */
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+    r = read_stored(eng, false, &stored);
+    if (!r)
+        r = set_value(&stored, name, value);
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !r; i++) {
         char now[VALUE_MAX + 1];
-        get_value(&eng->config, &keys[i], now);
-        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name,
-                                strcmp(keys[i].name, name) == 0 ? value : now);
+        get_value(&stored, &keys[i], now);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name, now);
     }
-    r = io_replace_file(eng->io, CONFIG_FILE, text, len);
+    if (!r)
+        r = io_replace_file(eng->io, CONFIG_FILE, text, len);
     if (!r)
         r = set_value(&eng->config, name, value);
     pthread_mutex_unlock(&eng->ckpt_lock);
