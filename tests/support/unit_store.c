@@ -75,9 +75,11 @@ void unit_reopen(struct unit *u)
 
 void unit_kill(struct unit *u, enum sim_survival mode, uint64_t seed)
 {
+    unsigned warnings = u->warnings;
     simdisk_cut_at(u->disk, 1, true); /* nothing of what eng_close() still tries reaches the disk */
     (void)eng_close(u->eng);
     u->eng = NULL;
+    u->warnings = warnings; /* and what it says about that does not count */
     simdisk_power_on(u->disk, mode, seed);
 }
 
