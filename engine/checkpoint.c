@@ -37,8 +37,8 @@ int checkpoint_parse_name(const char *name, uint64_t *ret_id)
     return 0;
 }
 
-#define RETRY_NS UINT64_C(10000000000) /* after a failure, on a full disk say: not again with each mutation  \
-                                        */
+/* After a failure, on a full disk say: not again with each mutation. */
+#define RETRY_NS UINT64_C(10000000000)
 
 bool checkpoint_due(const struct eng *eng)
 {
@@ -92,14 +92,6 @@ static int find_unneeded(void *arg, const char *name)
     return c->n == ARRAY_LEN(c->ids);
 }
 
-static bool is_held(struct eng *eng)
-{
-    pthread_mutex_lock(&eng->misc_lock);
-    bool held = eng->holds > 0;
-    pthread_mutex_unlock(&eng->misc_lock);
-    return held;
-}
-
 static int sum_size(void *arg, const char *name)
 {
     struct clean *c = arg;
@@ -118,7 +110,7 @@ void checkpoint_clean(struct eng *eng)
 {
     struct clean c = {.eng = eng};
     /* Who copies the folder of a held store must find the files that the copied manifests name. */
-    int r = is_held(eng) ? -EBUSY : 0;
+    int r = eng_is_held(eng) ? -EBUSY : 0;
     do {
         c.n = 0;
         if (!r)
@@ -329,7 +321,7 @@ static int checkpoint_locked(struct eng *eng)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         image += (uint64_t)index_table(&view, i)->n_chunks * TABLE_CHUNK_SIZE;
     /* When old files hold mostly superseded images, one whole image takes their place. */
-    w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image && !is_held(eng);
+    w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image && !eng_is_held(eng);
     r = write_file(&w, &view, &pos);
     if (r == -ENOSPC && reserve_release(eng)) {
         writer_reset(&w);

@@ -244,13 +244,18 @@ static uint32_t next_empty(struct eng *eng, uint32_t *at)
     return 0;
 }
 
-/* Under the log lock: unlinks one segment. False when there is none left from record *at on. */
-static bool reclaim_one_locked(struct eng *eng, uint32_t *at, unsigned *n)
+bool eng_is_held(struct eng *eng)
 {
     pthread_mutex_lock(&eng->misc_lock);
     bool held = eng->holds > 0;
     pthread_mutex_unlock(&eng->misc_lock);
-    uint32_t id = held ? 0 : next_empty(eng, at);
+    return held;
+}
+
+/* Under the log lock: unlinks one segment. False when there is none left from record *at on. */
+static bool reclaim_one_locked(struct eng *eng, uint32_t *at, unsigned *n)
+{
+    uint32_t id = eng_is_held(eng) ? 0 : next_empty(eng, at);
     if (!id)
         return false;
     ++*at;

@@ -412,7 +412,7 @@ static int copy_ref(struct compact *c, size_t i, const char *name, uint32_t name
     if (!extent_ref_current(c->eng, r)) /* superseded since, and its segment perhaps unlinked: no damage */
         return 0;
     /* I5: it stays where it is, live, and is reported. */
-    eng_note_damage(c->eng, r->ino, &r->from,
+    eng_note_damage(c->eng, r->ino, r->off, &r->from,
                     err == -EIO      ? "read error"
                     : err == -ENOENT ? "segment is missing"
                                      : "checksum mismatch");

@@ -27,6 +27,7 @@ struct pieces {
     struct piece *p, on_stack[8];
     size_t n, cap;
     uint64_t generation, size;
+    size_t missing; /* the piece whose segment was not there */
 };
 
 static void pieces_init(struct pieces *ps)
@@ -97,6 +98,7 @@ static int pin(struct eng *eng, struct pieces *ps)
         int r = arena_pin(&eng->arena, ps->p[i].loc.seg, &ps->p[i].seg);
         if (r) {
             ps->p[i].seg = NULL;
+            ps->missing = i;
             unpin(ps);
             return r;
         }
@@ -145,7 +147,7 @@ int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64
     pieces_init(&ps);
     int r = collect_and_pin(eng, ino, off, size, &ps);
     if (r == -ENOENT && ps.n) {
-        eng_note_damage(eng, ino, &ps.p[0].loc, "segment is missing");
+        eng_note_damage(eng, ino, ps.p[ps.missing].off, &ps.p[ps.missing].loc, "segment is missing");
         r = -EIO;
     }
     uint64_t at = off, end = off + (r ? 0 : ps.size);
@@ -156,7 +158,7 @@ int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64
         r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, (uint32_t)(from - p->off),
                          (uint32_t)(to - from), (uint8_t *)buf + (from - off));
         if (r == -EBADMSG || r == -EIO) {
-            eng_note_damage(eng, ino, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
+            eng_note_damage(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
             r = -EIO;
         }
         at = to;

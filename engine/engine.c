@@ -2,6 +2,7 @@
  * engine.c - opening and closing a store, and what every room reports to:
  * log lines, errors, damage, the read-only state.
  */
+#include "compact.h"
 #include "engine_impl.h"
 
 #include <stdio.h>
@@ -59,7 +60,8 @@ void eng_set_error(struct eng *eng, const char *fmt, ...)
 
 #define DAMAGE_MAX 10000u
 
-void eng_note_damage(struct eng *eng, uint64_t ino, const struct locator *loc, const char *reason)
+void eng_note_damage(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
+                     const char *reason)
 {
     struct eng_damage d = {.ino = ino, .segment = loc->seg, .offset = locator_offset(loc)};
     snprintf(d.reason, sizeof d.reason, "%s", reason);
@@ -70,11 +72,11 @@ void eng_note_damage(struct eng *eng, uint64_t ino, const struct locator *loc, c
     bool known = false;
     pthread_mutex_lock(&eng->misc_lock);
     for (size_t i = 0; i < eng->n_damage && !known; i++)
-        known = eng->damage[i].ino == ino && eng->damage[i].segment == d.segment &&
-                eng->damage[i].offset == d.offset;
+        known = eng->damage[i].told.ino == ino && eng->damage[i].told.segment == d.segment &&
+                eng->damage[i].told.offset == d.offset;
     if (!known && eng->n_damage < DAMAGE_MAX &&
         array_grow(&eng->damage, &eng->cap_damage, eng->n_damage + 1, sizeof *eng->damage) == 0)
-        eng->damage[eng->n_damage++] = d;
+        eng->damage[eng->n_damage++] = (struct damage){d, off, *loc};
     pthread_mutex_unlock(&eng->misc_lock);
     if (known)
         return;
@@ -89,14 +91,17 @@ int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage
 {
     pthread_mutex_lock(&eng->misc_lock);
     size_t n = eng->n_damage;
-    struct eng_damage *copy = malloc((n + 1) * sizeof *copy);
+    struct damage *copy = malloc((n + 1) * sizeof *copy);
     if (copy && n)
         memcpy(copy, eng->damage, n * sizeof *copy);
     pthread_mutex_unlock(&eng->misc_lock);
     if (!copy)
         return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        emit(arg, &copy[i]);
+    for (size_t i = 0; i < n; i++) { /* not what was overwritten or removed since */
+        struct extent_ref ref = {.ino = copy[i].told.ino, .off = copy[i].off, .from = copy[i].loc};
+        if (extent_ref_current(eng, &ref))
+            emit(arg, &copy[i].told);
+    }
     free(copy);
     return 0;
 }

@@ -29,6 +29,13 @@ struct config {
     uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
 };
 
+/* Damage that was found: what is told of it, and what tells whether it still concerns anybody. */
+struct damage {
+    struct eng_damage told;
+    uint64_t off;
+    struct locator loc;
+};
+
 /* A checkpoint that recovery may use. */
 struct ckpt_info {
     uint64_t id;  /* 0: none */
@@ -76,7 +83,7 @@ struct eng {
     pthread_mutex_t misc_lock;
     uint64_t *orphans; /* inodes to free with a coming batch. protected by misc_lock */
     size_t n_orphans, cap_orphans;
-    struct eng_damage *damage; /* protected by misc_lock */
+    struct damage *damage; /* protected by misc_lock */
     size_t n_damage, cap_damage;
     char read_only_reason[256], last_error[256];      /* protected by misc_lock */
     unsigned holds;                                   /* protected by misc_lock: eng_hold() */
@@ -121,6 +128,8 @@ int eng_flush_orphans(struct eng *eng);
 int eng_flush(struct eng *eng);
 /* Unlinks every segment that I4 lets go; returns how many. */
 unsigned eng_reclaim(struct eng *eng);
+/* Whether eng_hold() keeps files from being unlinked. */
+bool eng_is_held(struct eng *eng);
 
 /* ---- reserve.c: room for getting out of a full disk ------------------------- */
 
@@ -136,7 +145,9 @@ bool eng_make_room(struct eng *eng);
 /* ---- shared by the files of the public face --------------------------------- */
 
 void eng_fill_attr(const struct inode_rec *inode, uint32_t slot, struct eng_attr *ret_attr);
-void eng_note_damage(struct eng *eng, uint64_t ino, const struct locator *loc, const char *reason);
+/* `off`: where in the file the locator stands; EXTENT_XATTR_OFF for an xattr. */
+void eng_note_damage(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
+                     const char *reason);
 /* Reads [off, off+size) of xattr or content pieces; content.c */
 int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t off, ssize_t *ret_n);
 /* Adds to the transaction the extents for [off, off + size) of the file. `path` is the hint for offset 0. */

@@ -9,7 +9,7 @@
  *
  * Locking: reserve_lock, a leaf; held across the calls on this one file.
  */
-#include "engine_impl.h"
+#include "worker.h"
 
 #define RESERVE_FILE "reserve"
 #define RESERVE_MIN (1u << 20)
@@ -79,8 +79,11 @@ bool eng_make_room(struct eng *eng)
     uint64_t total, live;
     struct eng_compact_report report = {0};
     eng_totals(eng, &total, &live);
-    if (total - live < RESERVE_MIN / 4)
-        return false;
+    pthread_mutex_lock(&eng->worker->lock);
+    uint64_t futile = eng->worker->futile_garbage;
+    pthread_mutex_unlock(&eng->worker->lock);
+    if (total - live < futile + RESERVE_MIN / 4)
+        return false; /* else each write to a disk that stays full would begin another */
     int r = eng_compact(eng, &report);
     return r == 0 && report.bytes_reclaimed > 0;
 }

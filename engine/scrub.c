@@ -23,7 +23,7 @@ static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf
         return r;
     if (extent_ref_current(eng, ref)) {
         *ret_damaged = true;
-        eng_note_damage(eng, ref->ino, &ref->from,
+        eng_note_damage(eng, ref->ino, ref->off, &ref->from,
                         r == -EIO      ? "read error"
                         : r == -ENOENT ? "segment is missing"
                                        : "checksum mismatch");

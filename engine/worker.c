@@ -264,14 +264,6 @@ static void do_maintenance(struct eng *eng, const struct maintenance_waiter *ask
     asked->done(asked->arg, &report, r);
 }
 
-static bool is_held(struct eng *eng)
-{
-    pthread_mutex_lock(&eng->misc_lock);
-    bool held = eng->holds > 0;
-    pthread_mutex_unlock(&eng->misc_lock);
-    return held;
-}
-
 /* The compactor's own initiative: thresholds, or what the start-up check found. While the store is held
  * emptied segments stay, so that compacting would only fill the disk (I9). */
 static void look_at_thresholds(struct eng *eng)
@@ -279,7 +271,7 @@ static void look_at_thresholds(struct eng *eng)
     struct worker *w = eng->worker;
     struct eng_maintenance_report report;
     if (!__atomic_load_n(&eng->config.auto_compact, __ATOMIC_RELAXED) || eng_is_read_only(eng) ||
-        is_held(eng))
+        eng_is_held(eng))
         return;
     bool wanted = thresholds_met(eng, &report);
     uint64_t garbage = (uint64_t)((double)report.total_bytes * report.fragmentation_ratio);
@@ -308,8 +300,8 @@ static void startup_check(struct eng *eng)
     double fragmentation = policy_fragmentation(total, live);
     if (fragmentation <= limit || eng_is_read_only(eng))
         return;
-    eng_logf(eng, ENG_LOG_WARNING, "fragmentation is %.4f at start (limit %g): compacting in the background",
-             fragmentation, limit);
+    eng_logf(eng, ENG_LOG_WARNING, "fragmentation is %.4f at start (limit %g)%s", fragmentation, limit,
+             eng->opt.no_background ? "" : ": compacting in the background");
     eng->worker->startup = true;
     eng->worker->look = true;
 }

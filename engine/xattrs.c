@@ -124,7 +124,7 @@ ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *valu
         damage = r == -EBADMSG ? "checksum mismatch" : r == -EIO ? "read error" : NULL;
     }
     if (damage) {
-        eng_note_damage(eng, ino, &view.loc, damage);
+        eng_note_damage(eng, ino, EXTENT_XATTR_OFF, &view.loc, damage);
         r = -EIO;
     }
     return r ? r : n;
