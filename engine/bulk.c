@@ -201,6 +201,15 @@ static bool batch_full(const struct bulk *b)
            b->txn.n_pieces >= BATCH_PIECES || b->next - b->first >= BATCH_OPS;
 }
 
+/* What a batch of these records will need, about. */
+static size_t batch_bytes(const struct eng_record *records, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n && bytes < BATCH_BYTES; i++)
+        bytes += records[i].size + 256;
+    return MIN_OF(bytes, (size_t)BATCH_BYTES);
+}
+
 ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
 {
     struct bulk *b = calloc(1, sizeof *b);
@@ -208,7 +217,7 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         return -ENOMEM;
     b->eng = eng;
     b->records = records;
-    int r = 0;
+    int r = buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
     while (b->next < n && !r) {
         r = eng_begin(eng);
         if (r)
