@@ -1,0 +1,279 @@
+/*
+ * test_worker_threads.c - the threads of worker.c: who is called when a job
+ * ends, pausing and cancelling a compaction, closing while one runs, commits
+ * and checkpoints in the background. Threads meet at fault points; where one
+ * has to be waited for, it is waited for, not guessed at.
+ */
+#include "worker.h"
+
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+#include <sched.h>
+
+static struct unit u;
+
+static void setup(void)
+{
+    unit_new(&u, 0);
+    for (int i = 0; i < 8; i++) {
+        unit_file(&u, (char[]){(char)('a' + i), 0}, 20000, (uint64_t)i);
+        unit_file(&u, "garbage", 9000, 0);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "garbage"), 0);
+    }
+    unit_close(&u);
+    u.opt.no_background = false;
+    u.opt.commit_ms = -1; /* unless a test is about it */
+    unit_open(&u);
+}
+
+static void teardown(void)
+{
+    for (int i = 0; i < 8 && u.eng; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 20000, (uint64_t)i));
+    unit_done(&u);
+}
+
+TestSuite(worker_threads, .init = setup, .fini = teardown, .timeout = 100);
+
+/* Somebody who waits for a report. */
+struct waiting {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int calls, error;
+    struct eng_compact_report rep;
+    struct eng_scrub_report scrub;
+    bool compacted;
+};
+#define WAITING                                                                                              \
+    {                                                                                                        \
+        .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER                                  \
+    }
+
+static void note_call(struct waiting *w, int error)
+{
+    w->calls++;
+    w->error = error;
+    pthread_cond_broadcast(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void on_compacted(void *arg, const struct eng_compact_report *rep)
+{
+    struct waiting *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->rep = *rep;
+    note_call(w, rep->error);
+}
+
+static void on_scrubbed(void *arg, const struct eng_scrub_report *rep)
+{
+    struct waiting *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->scrub = *rep;
+    note_call(w, rep->error);
+}
+
+static void on_maintained(void *arg, const struct eng_maintenance_report *rep, int error)
+{
+    struct waiting *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->compacted = rep->compacted;
+    note_call(w, error);
+}
+
+static void await(struct waiting *w, int calls)
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->calls < calls)
+        pthread_cond_wait(&w->cond, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+/* Holds the compactor at a fault point until it is let go. */
+static pthread_barrier_t held;
+static enum fault_point hold_at;
+static int hold_times;
+
+static void hold(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != hold_at || !hold_times)
+        return;
+    hold_times--;
+    pthread_barrier_wait(&held);
+    pthread_barrier_wait(&held);
+}
+
+static void hold_compactor(enum fault_point point)
+{
+    hold_at = point;
+    hold_times = 1;
+    pthread_barrier_init(&held, NULL, 2);
+    u.eng->hook = (struct fault_hook){hold, NULL};
+}
+
+static void meet(void)
+{
+    pthread_barrier_wait(&held);
+}
+
+static enum eng_compact_state state(void)
+{
+    struct eng_compact_report rep;
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    return rep.state;
+}
+
+/* ---- who is told ---------------------------------------------------------------------- */
+
+Test(worker_threads, everybody_who_asked_is_told_once)
+{
+    struct waiting starter = WAITING, waiter = WAITING, late = WAITING, refused = WAITING;
+    cr_assert_eq(state(), ENG_COMPACT_IDLE);
+    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &late), 0);
+    cr_assert_eq(late.calls, 1, "none runs: at once, here");
+    cr_assert_eq(late.rep.state, ENG_COMPACT_IDLE);
+    hold_compactor(FP_COMPACT_COPIED);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
+    meet();
+    cr_assert_eq(state(), ENG_COMPACT_RUNNING);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &refused), -EBUSY);
+    cr_assert_eq(eng_maintenance_start(u.eng, on_maintained, &refused), -EBUSY);
+    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &waiter), 0);
+    cr_assert_eq(waiter.calls + starter.calls, 0);
+    meet();
+    await(&starter, 1);
+    await(&waiter, 1);
+    cr_assert(starter.error == 0 && waiter.rep.bytes_moved == starter.rep.bytes_moved);
+    cr_assert_eq(starter.rep.state, ENG_COMPACT_DONE);
+    cr_assert_leq(starter.rep.fragmentation_after, 0.01);
+    cr_assert_eq(refused.calls, 0);
+    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &late), 0);
+    cr_assert_eq(late.calls, 2);
+    cr_assert_eq(late.rep.bytes_moved, starter.rep.bytes_moved, "the last one's report stays");
+    cr_assert(starter.calls == 1 && waiter.calls == 1);
+}
+
+Test(worker_threads, pause_and_resume)
+{
+    struct waiting w = WAITING;
+    cr_assert_eq(eng_compact_pause(u.eng), -ESRCH);
+    cr_assert_eq(eng_compact_resume(u.eng), -ESRCH);
+    hold_compactor(FP_COMPACT_READ);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    meet();
+    cr_assert_eq(eng_compact_pause(u.eng), 0);
+    cr_assert_eq(state(), ENG_COMPACT_PAUSED);
+    meet();
+    for (int i = 0; i < 8; i++) /* readers do not care */
+        cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 20000, (uint64_t)i));
+    cr_assert_eq(state(), ENG_COMPACT_PAUSED);
+    cr_assert_eq(w.calls, 0);
+    cr_assert_eq(eng_compact_resume(u.eng), 0);
+    await(&w, 1);
+    cr_assert_eq(w.rep.state, ENG_COMPACT_DONE);
+}
+
+Test(worker_threads, cancel_a_paused_one)
+{
+    struct waiting w = WAITING;
+    hold_compactor(FP_COMPACT_READ);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    meet();
+    cr_assert_eq(eng_compact_pause(u.eng), 0);
+    meet();
+    cr_assert_eq(eng_compact_cancel(u.eng), 0);
+    await(&w, 1);
+    cr_assert_eq(w.error, -ECANCELED);
+    cr_assert_eq(w.rep.state, ENG_COMPACT_CANCELLED);
+    cr_assert_eq(eng_compact_cancel(u.eng), -ESRCH);
+    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+}
+
+Test(worker_threads, closing_cancels_and_tells)
+{
+    struct waiting w = WAITING, s = WAITING;
+    hold_compactor(FP_COMPACT_READ);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    meet();
+    cr_assert_eq(eng_compact_pause(u.eng), 0);
+    cr_assert_eq(eng_scrub_rate(u.eng, 1), 0); /* would take days */
+    cr_assert_eq(eng_scrub_start(u.eng, on_scrubbed, &s), 0);
+    meet();
+    unit_close(&u);
+    cr_assert(w.calls == 1 && w.error == -ECANCELED);
+    cr_assert(s.calls == 1 && s.error == -ECANCELED);
+    unit_open(&u);
+}
+
+Test(worker_threads, maintenance_answers_from_the_background)
+{
+    struct waiting w = WAITING;
+    cr_assert_eq(eng_maintenance_start(u.eng, on_maintained, &w), 0);
+    await(&w, 1);
+    cr_assert(w.error == 0 && !w.compacted);
+    cr_assert_eq(eng_config_set(u.eng, "compact_min_bytes", "1000"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "auto_compact", "0"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "compact_min_fragmentation", "0.1"), 0);
+    cr_assert_eq(eng_maintenance_start(u.eng, on_maintained, &w), 0);
+    await(&w, 2);
+    cr_assert(w.error == 0 && w.compacted);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1);
+}
+
+Test(worker_threads, a_rate_slows_a_compaction_and_lifting_it_lets_go)
+{
+    struct waiting w = WAITING;
+    cr_assert_eq(eng_compact_rate(u.eng, 1000), 0); /* minutes */
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    struct eng_compact_report rep;
+    do {
+        cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+        sched_yield();
+    } while (!rep.bytes_moved);
+    cr_assert(rep.state == ENG_COMPACT_RUNNING && rep.rate == 1000);
+    cr_assert_eq(w.calls, 0);
+    cr_assert_eq(eng_compact_rate(u.eng, 0), 0);
+    await(&w, 1);
+    cr_assert_eq(w.error, 0);
+}
+
+/* ---- on its own ------------------------------------------------------------------------- */
+
+Test(worker_threads, commits_by_the_clock)
+{
+    unit_close(&u);
+    u.opt.commit_ms = 5;
+    unit_open(&u);
+    unit_file(&u, "new", 10, 1);
+    while (unit_stats(&u).durable_seq < unit_stats(&u).log_seq)
+        sched_yield();
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "new"), 10, 1));
+}
+
+Test(worker_threads, checkpoints_when_due_without_waiting_for_the_clock)
+{
+    cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "50"), 0);
+    for (int i = 0; i < 200; i++)
+        unit_write(&u, unit_lookup(&u, "a"), 20000, 0, 0);
+    while (unit_stats(&u).checkpoints == 0)
+        sched_yield();
+    unit_write(&u, unit_lookup(&u, "a"), 20000, 0, 0);
+    cr_assert_eq(unit_stats(&u).durable_seq < unit_stats(&u).log_seq, true, "nobody commits at -1");
+}
+
+Test(worker_threads, compacts_by_threshold)
+{
+    unit_close(&u);
+    u.opt.commit_ms = 5;
+    unit_open(&u);
+    cr_assert_eq(eng_config_set(u.eng, "compact_min_bytes", "1000"), 0);
+    unit_file(&u, "dead", 300000, 1);
+    cr_assert_eq(eng_unlink(u.eng, 1, "dead"), 0);
+    while (unit_stats(&u).compactions_ok == 0)
+        sched_yield();
+    cr_assert_leq(unit_stats(&u).fragmentation_ratio, 0.5);
+}
