@@ -71,9 +71,14 @@ void eng_note_damage(struct eng *eng, uint64_t ino, uint64_t off, const struct l
     pthread_rwlock_unlock(&eng->index_lock);
     bool known = false;
     pthread_mutex_lock(&eng->misc_lock);
-    for (size_t i = 0; i < eng->n_damage && !known; i++)
-        known = eng->damage[i].told.ino == ino && eng->damage[i].told.segment == d.segment &&
-                eng->damage[i].told.offset == d.offset;
+    for (size_t i = 0; i < eng->n_damage && !known; i++) {
+        struct damage *old = &eng->damage[i];
+        known = old->told.ino == ino && old->told.segment == d.segment && old->told.offset == d.offset;
+        if (known) { /* the same extent, but perhaps another range of it is named now */
+            old->off = off;
+            old->loc = *loc;
+        }
+    }
     if (!known && eng->n_damage < DAMAGE_MAX &&
         array_grow(&eng->damage, &eng->cap_damage, eng->n_damage + 1, sizeof *eng->damage) == 0)
         eng->damage[eng->n_damage++] = (struct damage){d, off, *loc};
