@@ -277,6 +277,9 @@ static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, void 
 int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
                  const struct locator *loc, uint32_t off, uint32_t len, void *buf)
 {
+    if (loc->ext_len > EXTENT_MAX || loc->skip > loc->ext_len || loc->len > loc->ext_len - loc->skip ||
+        !len || off > loc->len || len > loc->len - off)
+        return -EBADMSG; /* I10: eng_check() comes here with what it has just found wrong */
     uint64_t ext_off = loc_off == EXTENT_XATTR_OFF ? loc_off : loc_off - loc->skip;
     uint32_t head_size = extent_head_size(loc->ext_len);
     uint32_t first = (loc->skip + off) / BLOCK_SIZE;

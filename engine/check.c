@@ -93,6 +93,10 @@ int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), voi
         job_init(&job);
         r = scrub_run(eng, &job, &scrub);
         job_done(&job);
+        if (r == -EBADMSG) {
+            found(&c, "content: the index does not lead to all of it");
+            r = 0;
+        }
     }
     if (!r)
         r = eng_damaged(eng, report_damage, &c);
