@@ -1,0 +1,179 @@
+/*
+ * test_scrub.c - verifying everything where it lies: what is found, what is
+ * not blamed, and the handling of the job.
+ */
+#include "worker.h"
+
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+
+#define N_FILES 40
+
+static struct unit u;
+static uint64_t inos[N_FILES];
+
+static void setup(void)
+{
+    unit_new(&u, 0);
+    for (int i = 0; i < N_FILES; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "f%d", i);
+        inos[i] = unit_file(&u, name, 5000 + (size_t)i * 900, (uint64_t)i);
+        unit_write(&u, inos[i], 50, 1, 7000); /* some in several pieces, some with holes */
+    }
+    uint8_t *value = unit_bytes(3072, 1);
+    cr_assert_eq(eng_setxattr(u.eng, inos[0], "user.big", value, 3072, 0), 0);
+    cr_assert_eq(eng_setxattr(u.eng, inos[0], "user.small", value, 10, 0), 0);
+    free(value);
+}
+
+static void teardown(void)
+{
+    unit_done(&u);
+}
+
+TestSuite(scrub, .init = setup, .fini = teardown);
+
+static void note(void *arg, const struct eng_scrub_report *rep)
+{
+    *(struct eng_scrub_report *)arg = *rep;
+}
+
+static struct eng_scrub_report scrub(void)
+{
+    struct eng_scrub_report rep = {0}, status;
+    cr_assert_eq(eng_scrub_start(u.eng, note, &rep), 0);
+    cr_assert_eq(eng_scrub_status(u.eng, &status), 0);
+    cr_assert_eq(memcmp(&rep, &status, sizeof(rep)), 0);
+    return rep;
+}
+
+Test(scrub, reads_every_live_byte_and_changes_nothing)
+{
+    uint64_t extents = 1; /* the large xattr */
+    for (int i = 0; i < N_FILES; i++)
+        extents += unit_extents(&u, inos[i]);
+    struct eng_stats before = unit_stats(&u);
+    uint64_t calls = simdisk_calls(u.disk, false);
+    struct eng_scrub_report rep = scrub();
+    cr_assert_eq(rep.state, ENG_COMPACT_DONE);
+    cr_assert_eq(rep.error, 0);
+    cr_assert_eq(rep.bytes_total, before.live_bytes);
+    cr_assert_eq(rep.bytes_done, before.live_bytes);
+    cr_assert_eq(rep.extents, extents);
+    cr_assert_eq(rep.damaged, 0);
+    cr_assert_eq(simdisk_calls(u.disk, false), calls);
+    cr_assert_eq(unit_stats(&u).log_seq, before.log_seq);
+}
+
+Test(scrub, an_empty_store_is_done_at_once)
+{
+    unit_done(&u);
+    unit_new(&u, 0);
+    struct eng_scrub_report rep = scrub();
+    cr_assert(rep.state == ENG_COMPACT_DONE && rep.extents == 0 && rep.bytes_total == 0);
+}
+
+static void count(void *arg, const struct eng_damage *d)
+{
+    unsigned *n = arg;
+    cr_assert_str_eq(d->reason, "checksum mismatch");
+    cr_assert(d->ino == inos[3] || d->ino == inos[0] || d->ino == inos[N_FILES - 1]);
+    cr_assert(d->path[0] == 'f');
+    ++*n;
+}
+
+Test(scrub, finds_each_damaged_range_and_no_other)
+{
+    struct locator loc;
+    struct xattr_view view;
+    unsigned n = 0;
+    cr_assert(unit_locator(&u, inos[3], 0, &loc));
+    unit_damage(&u, &loc, 0);
+    cr_assert(unit_locator(&u, inos[N_FILES - 1], 1, &loc));
+    unit_damage(&u, &loc, 0);
+    const struct inode_rec *inode = index_inode(&u.eng->idx, inos[0]);
+    cr_assert(index_xattr(&u.eng->idx, index_find_xattr(&u.eng->idx, inode, "user.big", 8), &view));
+    unit_damage(&u, &view.loc, 100);
+    for (int pass = 0; pass < 2; pass++) {
+        struct eng_scrub_report rep = scrub();
+        cr_assert_eq(rep.damaged, 3);
+        cr_assert_eq(rep.error, 0, "damage is a finding, not a failure");
+        cr_assert_eq(unit_stats(&u).damaged_extents, 3, "not counted again");
+    }
+    cr_assert_eq(eng_damaged(u.eng, count, &n), 0);
+    cr_assert_eq(n, 3);
+}
+
+Test(scrub, damage_in_dead_bytes_is_nobodys)
+{
+    struct locator loc;
+    cr_assert(unit_locator(&u, inos[3], 0, &loc));
+    unit_damage(&u, &loc, 0);
+    unit_write(&u, inos[3], 20000, 9, 0);
+    cr_assert_eq(scrub().damaged, 0);
+}
+
+static void overwrite(struct unit *at)
+{
+    for (int i = 0; i < N_FILES; i++)
+        unit_write(at, inos[i], 40000, 5, 0);
+}
+
+/* The disk spoils a read, and by then the file has been written anew. */
+static struct eng_io_ops bad_ops;
+static ssize_t (*good_pread)(struct io_file *file, void *buf, size_t size, uint64_t offset);
+static unsigned spoilt;
+
+static ssize_t spoil(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    ssize_t n = good_pread(file, buf, size, offset);
+    if (spoilt++ == 0) {
+        overwrite(&u);
+        ((uint8_t *)buf)[0] ^= 1;
+    }
+    return n;
+}
+
+Test(scrub, what_was_superseded_meanwhile_is_no_damage)
+{
+    struct eng_io *io = simdisk_io(u.disk);
+    const struct eng_io_ops *ops = io->ops;
+    bad_ops = *ops;
+    good_pread = ops->pread;
+    bad_ops.pread = spoil;
+    io->ops = &bad_ops;
+    struct eng_scrub_report rep = scrub();
+    io->ops = ops;
+    cr_assert_gt(spoilt, 0);
+    cr_assert_eq(rep.damaged, 0);
+    cr_assert_eq(unit_stats(&u).damaged_extents, 0);
+}
+
+Test(scrub, read_errors_are_damage)
+{
+    simdisk_fail_always(u.disk, SIM_PREAD, EIO);
+    struct eng_scrub_report rep = scrub();
+    simdisk_fail_always(u.disk, SIM_PREAD, 0);
+    cr_assert_eq(rep.damaged, rep.extents);
+    cr_assert_eq(rep.error, 0);
+}
+
+Test(scrub, is_a_job_of_its_own)
+{
+    struct eng_scrub_report rep = {0};
+    cr_assert_eq(eng_scrub_status(u.eng, &rep), 0);
+    cr_assert_eq(rep.state, ENG_COMPACT_IDLE);
+    cr_assert_eq(eng_scrub_pause(u.eng), -ESRCH);
+    cr_assert_eq(eng_scrub_resume(u.eng), -ESRCH);
+    cr_assert_eq(eng_scrub_cancel(u.eng), -ESRCH);
+    cr_assert_eq(eng_scrub_wait(u.eng, note, &rep), 0);
+    cr_assert_eq(rep.state, ENG_COMPACT_IDLE, "none runs: the answer comes at once");
+    cr_assert_eq(eng_scrub_rate(u.eng, 123456789), 0);
+    cr_assert_eq(scrub().rate, 123456789);
+    unit_close(&u);
+    u.opt.read_only = true;
+    unit_open(&u);
+    cr_assert_eq(scrub().damaged, 0, "reading needs no writing");
+}
