@@ -323,7 +323,7 @@ static int checkpoint_locked(struct eng *eng)
     /* When old files hold mostly superseded images, one whole image takes their place. */
     w.full = __atomic_load_n(&eng->ckpt_disk_bytes, __ATOMIC_RELAXED) > 3 * image && !eng_is_held(eng);
     r = write_file(&w, &view, &pos);
-    if (r == -ENOSPC && reserve_release(eng)) {
+    if (r == -ENOSPC && reserve_release(eng, RESERVE_ALL)) {
         writer_reset(&w);
         r = write_file(&w, &view, &pos);
     }

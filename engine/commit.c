@@ -10,6 +10,13 @@
 
 int eng_begin(struct eng *eng)
 {
+    if (reserve_is_short(eng))
+        (void)eng_make_room(eng, 0, false);
+    return eng_begin_work(eng);
+}
+
+int eng_begin_work(struct eng *eng)
+{
     if (eng_is_read_only(eng))
         return -EROFS;
     pthread_mutex_lock(&eng->log.lock);
@@ -92,7 +99,7 @@ int eng_flush_orphans(struct eng *eng)
     int r = 0;
     while (!r && orphans_queued(eng)) {
         CLEANUP_TXN struct txn txn = {0};
-        r = eng_begin(eng);
+        r = eng_begin_work(eng);
         if (r)
             break;
         r = eng_commit(eng, &txn);
@@ -109,6 +116,8 @@ static int prepare(struct eng *eng, struct txn *txn)
 {
     struct log *log = &eng->log;
     if (log_wants_segment_locked(log, log_batch_size(txn))) {
+        if (!reserve_is_short(eng))
+            reserve_keep(eng); /* it follows the size of the store before the disk is full */
         int r = log_new_segment_locked(log);
         if (r)
             return r;
@@ -148,16 +157,32 @@ static int publish(struct eng *eng, const struct txn *txn)
     return -EIO;
 }
 
-/* Whether the transaction only takes away or moves: such work may use the reserve. */
-static bool makes_room(const struct txn *txn)
+/* What of the reserve the transaction may use: relocations all of it, what only takes away a half. */
+static enum reserve_use use_of(const struct txn *txn)
 {
+    enum reserve_use use = RESERVE_HALF;
     for (size_t i = 0; i < txn->n_ops; i++) {
         uint8_t type = txn->ops[i].type;
+        if (type == OP_RELOCATE || type == OP_SEGMENT)
+            return RESERVE_ALL;
         if (type != OP_UNLINK && type != OP_FREE && type != OP_TRUNCATE && type != OP_PUNCH &&
-            type != OP_XATTR_DEL && type != OP_RELOCATE && type != OP_SEGMENT)
-            return false;
+            type != OP_XATTR_DEL)
+            use = RESERVE_NONE;
     }
-    return true;
+    return use;
+}
+
+static int write_or_make_do(struct eng *eng, struct txn *txn)
+{
+    enum reserve_use use = use_of(txn);
+    if (use == RESERVE_NONE && reserve_is_short(eng))
+        return -ENOSPC;
+    int r = write_batch(eng, txn);
+    while (r == -ENOSPC && reserve_release(eng, use))
+        r = write_batch(eng, txn);
+    if (r == -ENOSPC)
+        reserve_note_full(eng);
+    return r;
 }
 
 int eng_commit(struct eng *eng, struct txn *txn)
@@ -165,9 +190,7 @@ int eng_commit(struct eng *eng, struct txn *txn)
     size_t orphans = 0;
     int r = stage_orphans(eng, txn, &orphans);
     if (!r && txn->n_ops) {
-        r = write_batch(eng, txn);
-        if (r == -ENOSPC && makes_room(txn) && reserve_release(eng))
-            r = write_batch(eng, txn);
+        r = write_or_make_do(eng, txn);
         if (!r) {
             fault_point(&eng->hook, FP_LOG_WRITTEN);
             r = publish(eng, txn);

@@ -217,7 +217,7 @@ int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
 
 static int seal_active(struct eng *eng)
 {
-    int r = eng_begin(eng);
+    int r = eng_begin_work(eng);
     if (r)
         return r;
     struct log *log = &eng->log;
@@ -253,16 +253,29 @@ static int age_metadata(struct eng *eng)
     return r;
 }
 
-static int check_room(struct compact *c)
+/* Before anything is written: whether there is room to seal, to age the metadata, and to empty the best
+ * victim. */
+static int check_room(struct eng *eng)
+{
+    uint64_t least = UINT64_MAX;
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        if (seg->id && seg->live < seg->total)
+            least = MIN_OF(least, seg->live);
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    if (least == UINT64_MAX)
+        return 0;
+    return reserve_open_up(eng, least + least / 4 + reserve_for_checkpoint(eng) + (64u << 10)) ? 0 : -ENOSPC;
+}
+
+/* On a disk that is nearly full victims are emptied one by one, best first, so that each gives its room to
+ * the next. */
+static bool is_tight(struct eng *eng)
 {
     struct io_space space;
-    uint64_t least = UINT64_MAX;
-    for (size_t i = 0; i < c->n_victims; i++)
-        least = MIN_OF(least, c->victims[i].live);
-    if (c->eng->io->ops->space(c->eng->io, &space) != 0 || !c->n_victims)
-        return 0;
-    space.avail_bytes += __atomic_load_n(&c->eng->reserve_bytes, __ATOMIC_RELAXED);
-    return space.avail_bytes < least + least / 4 + (64u << 10) ? -ENOSPC : 0;
+    return eng->io->ops->space(eng->io, &space) == 0 && space.avail_bytes < 4 * eng->log.segment_size;
 }
 
 /* ---- copy -------------------------------------------------------------------------------- */
@@ -329,7 +342,7 @@ static int flush_out(struct compact *c)
         return 0;
     uint64_t at = c->out_size - c->out_buf.len;
     int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
-    if (r == -ENOSPC && reserve_release(c->eng)) {
+    if (r == -ENOSPC && reserve_release(c->eng, RESERVE_ALL)) {
         iov = (struct iovec){c->out_buf.data, c->out_buf.len};
         r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
     }
@@ -496,7 +509,7 @@ static int install_some(struct compact *c)
         c->installed = i;
         return 0;
     }
-    int r = eng_begin(c->eng);
+    int r = eng_begin_work(c->eng);
     if (r)
         return r;
     r = eng_commit(c->eng, &txn);
@@ -567,11 +580,12 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
 {
     uint64_t refs = 0;
     size_t i = first;
+    bool tight = is_tight(c->eng);
     pthread_rwlock_rdlock(&c->eng->index_lock);
     for (; i < c->n_victims; i++) {
         const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
         uint64_t n = seg ? seg->n_live : 0;
-        if (refs && refs + n > GROUP_EXTENTS)
+        if (refs && (tight || refs + n > GROUP_EXTENTS))
             break;
         refs += n;
         wanted[c->victims[i].id] = 1;
@@ -670,7 +684,9 @@ static int run(struct compact *c)
         (void)eng_reclaim(eng);
         return 0;
     }
-    int r = seal_active(eng);
+    int r = check_room(eng);
+    if (!r)
+        r = seal_active(eng);
     if (!r)
         r = eng_flush(eng);
     if (!r)
@@ -684,8 +700,7 @@ static int run(struct compact *c)
     pthread_mutex_lock(&c->job->lock);
     c->report->segments_total = c->n_victims;
     pthread_mutex_unlock(&c->job->lock);
-    r = check_room(c);
-    return r ? r : move_victims(c);
+    return move_victims(c);
 }
 
 int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report)
@@ -707,6 +722,8 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
     drop_unused_out(&c);
     compact_free(&c);
     eng_totals(eng, &total, &live);
+    if (!eng_is_read_only(eng))
+        reserve_keep(eng);
     uint64_t new_size = rep.old_size;
     if (!r || r == -ECANCELED)
         (void)eng->io->ops->usage(eng->io, &new_size);

@@ -341,7 +341,7 @@ static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t s
                         bool append, uint64_t *ret_offset)
 {
     ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
-    if (n == -ENOSPC && eng_make_room(eng))
+    if (n == -ENOSPC && eng_make_room(eng, size, false))
         n = write_once(eng, ino, buf, size, offset, append, ret_offset);
     return n;
 }

@@ -186,7 +186,7 @@ static int create_root(struct eng *eng)
     op->uid = (uint32_t)geteuid();
     op->gid = (uint32_t)getegid();
     op->time = now_ns();
-    int r = eng_begin(eng);
+    int r = eng_begin_work(eng);
     if (r)
         return r;
     r = eng_commit(eng, &txn);
@@ -225,6 +225,7 @@ static void init_locks(struct eng *eng)
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&eng->misc_lock, NULL);
     pthread_mutex_init(&eng->reserve_lock, NULL);
+    pthread_mutex_init(&eng->room_lock, NULL);
     pthread_mutex_init(&eng->ckpt_lock, NULL);
 }
 
@@ -241,6 +242,7 @@ static void eng_free(struct eng *eng)
     pthread_rwlock_destroy(&eng->index_lock);
     pthread_mutex_destroy(&eng->misc_lock);
     pthread_mutex_destroy(&eng->reserve_lock);
+    pthread_mutex_destroy(&eng->room_lock);
     pthread_mutex_destroy(&eng->ckpt_lock);
     free(eng->ckpts[0].files);
     free(eng->ckpts[1].files);
@@ -278,6 +280,7 @@ static int open_store(struct eng *eng, char why[256])
     log_init(&eng->log, eng->io, &eng->arena, &eng->hook,
              eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
     eng->log.store = superblock_tag(&eng->sb);
+    reserve_init(eng);
     r = eng_recover(eng, why);
     if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
         if (eng->opt.read_only) {
@@ -289,9 +292,8 @@ static int open_store(struct eng *eng, char why[256])
     }
     if (r)
         return r;
-    reserve_init(eng);
     if (!eng->opt.read_only)
-        reserve_keep(eng);
+        reserve_opened(eng);
     return eng_worker_new(eng);
 }
 

@@ -2,7 +2,7 @@
  * engine_impl.h - struct eng and what the files behind engine.h share.
  *
  * Lock order, outermost first (docs/LOCKING.md):
- *   ckpt_lock > log.lock > index_lock > arena.lock
+ *   room_lock > ckpt_lock > log.lock > index_lock > arena.lock
  *   worker.lock > job.lock
  * misc_lock, reserve_lock, log.sync_lock and job.lock are leaves: nothing is taken under them.
  *
@@ -93,6 +93,11 @@ struct eng {
 
     pthread_mutex_t reserve_lock;
     uint64_t reserve_bytes; /* atomic: written under reserve_lock */
+    uint64_t reserve_floor; /* what is left to compaction and checkpoints. protected by reserve_lock */
+    bool reserve_short;     /* atomic: the disk was full, and the reserve is not whole again */
+
+    pthread_mutex_t room_lock; /* whoever makes room on a full disk */
+    uint64_t futile_garbage;   /* what was left when that was last tried. protected by room_lock */
 
     int read_only; /* atomic: opened so, or turned so */
     struct config config;
@@ -115,8 +120,10 @@ static inline bool eng_is_read_only(const struct eng *eng)
 
 /* ---- commit.c: the life of a mutation -------------------------------------- */
 
-/* Takes log.lock for a mutation. -EROFS. */
+/* Takes log.lock for a mutation. On a full disk makes room first. -EROFS. */
 int eng_begin(struct eng *eng);
+/* The same for what making room consists of. */
+int eng_begin_work(struct eng *eng);
 void eng_end(struct eng *eng);
 /* Between the two: writes the transaction to the log and applies it. On an error nothing has happened. */
 int eng_commit(struct eng *eng, struct txn *txn);
@@ -133,14 +140,30 @@ bool eng_is_held(struct eng *eng);
 
 /* ---- reserve.c: room for getting out of a full disk ------------------------- */
 
+/* Who uses it: nobody; what takes away, down to a half; compaction and checkpoints. */
+enum reserve_use { RESERVE_NONE, RESERVE_HALF, RESERVE_ALL };
+
+/* Before anything is written. What an earlier run left counts. */
 void reserve_init(struct eng *eng);
+/* Once the store is recovered. */
+void reserve_opened(struct eng *eng);
 /* Sets space aside, if there is room. */
 void reserve_keep(struct eng *eng);
-/* Gives the space back to the file system: true if there was any, and what failed with -ENOSPC may be tried
- * again. */
-bool reserve_release(struct eng *eng);
-/* After -ENOSPC, without locks: compacts if there is garbage worth it. True: try once more. */
-bool eng_make_room(struct eng *eng);
+/* The most that a checkpoint is expected to take. */
+uint64_t reserve_for_checkpoint(struct eng *eng);
+/* The disk was full, and has not been seen with room since. */
+bool reserve_is_short(struct eng *eng);
+void reserve_note_full(struct eng *eng);
+/* After -ENOSPC: gives space back to the file system. True if what failed may be tried again. */
+bool reserve_release(struct eng *eng, enum reserve_use use);
+/* Before work that needs so many bytes: false if there are not so many even with the reserve, which it then
+ * has. */
+bool reserve_open_up(struct eng *eng, uint64_t needed);
+/*
+ * After -ENOSPC, without locks: compacts if there is garbage worth it. True: try once more what needs `size`
+ * bytes, or, `removing`, takes away.
+ */
+bool eng_make_room(struct eng *eng, uint64_t size, bool removing);
 
 /* ---- shared by the files of the public face --------------------------------- */
 
@@ -189,8 +212,10 @@ int config_load(struct eng *eng);
 /* ---- compact.c, policy.c, scrub.c, worker.c --------------------------------- */
 
 int eng_worker_new(struct eng *eng);
-void eng_worker_free(struct eng *eng);       /* cancels, waits, ends the threads */
-void eng_worker_poke(struct eng *eng);       /* there may be something to do */
+void eng_worker_free(struct eng *eng); /* cancels, waits, ends the threads */
+void eng_worker_poke(struct eng *eng); /* there may be something to do */
+/* A compaction, waited for; one that is running already does as well, unless it is paused: -EBUSY. */
+int eng_compact_join(struct eng *eng);
 void eng_worker_configured(struct eng *eng); /* the configuration has changed */
 
 #endif

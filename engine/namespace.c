@@ -270,23 +270,18 @@ static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t i
         (void)index_hold(&eng->idx, ino_slot(ino), 1);
 }
 
-int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
-               uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
+static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+                       uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
 {
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int64_t now = now_ns();
-    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
-        !S_ISBLK(mode) && !S_ISCHR(mode))
-        return -EINVAL;
-    if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
-        return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     int r = eng_begin(eng);
     if (r)
         return r;
     r = may_add(eng, parent, name, &dir);
     if (!r)
-        r = stage_create(eng, &txn, who, dir, mode, rdev, S_ISLNK(mode) ? target : NULL, now);
+        r = stage_create(eng, &txn, who, dir, mode, rdev, target, now);
     uint64_t ino = r ? 0 : txn.ops[0].ino;
     if (!r)
         r = stage_link(eng, &txn, parent, name, ino, now);
@@ -296,6 +291,21 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
         give_entry(eng, who, ino, ret_attr);
     eng_end(eng);
     return r;
+}
+
+int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+               uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
+{
+    if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
+        !S_ISBLK(mode) && !S_ISCHR(mode))
+        return -EINVAL;
+    if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
+        return target && target[0] ? -ENAMETOOLONG : -ENOENT;
+    target = S_ISLNK(mode) ? target : NULL;
+    int r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
+    return r == -ENOSPC && eng_make_room(eng, 0, false)
+               ? create_once(eng, who, parent, name, mode, rdev, target, ret_attr)
+               : r;
 }
 
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
@@ -357,14 +367,21 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
     return r;
 }
 
+/* On a full disk removing works also when what was set aside for it is used up. */
+static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
+{
+    int r = remove_name(eng, parent, name, want_dir);
+    return r == -ENOSPC && eng_make_room(eng, 0, true) ? remove_name(eng, parent, name, want_dir) : r;
+}
+
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
 {
-    return remove_name(eng, parent, name, false);
+    return remove_or_make_room(eng, parent, name, false);
 }
 
 int eng_rmdir(struct eng *eng, uint64_t parent, const char *name)
 {
-    return remove_name(eng, parent, name, true);
+    return remove_or_make_room(eng, parent, name, true);
 }
 
 /* ---- renaming ------------------------------------------------------------------- */

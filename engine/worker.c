@@ -128,19 +128,39 @@ static void sync_done(void *arg, const struct eng_compact_report *report)
     pthread_mutex_unlock(&s->lock);
 }
 
+static int sync_wait(struct sync_wait *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!s->done)
+        pthread_cond_wait(&s->cond, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    return s->report.error;
+}
+
 int eng_compact(struct eng *eng, struct eng_compact_report *ret_report)
 {
     struct sync_wait s = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     int r = eng_compact_start(eng, sync_done, &s);
     if (r)
         return r;
-    pthread_mutex_lock(&s.lock);
-    while (!s.done)
-        pthread_cond_wait(&s.cond, &s.lock);
-    pthread_mutex_unlock(&s.lock);
+    r = sync_wait(&s);
     if (ret_report)
         *ret_report = s.report;
-    return s.report.error;
+    return r;
+}
+
+int eng_compact_join(struct eng *eng)
+{
+    struct sync_wait s = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct eng_compact_report report;
+    int r = eng_compact_start(eng, sync_done, &s);
+    if (r == -EBUSY) {
+        compact_report(eng, &report);
+        if (report.state == ENG_COMPACT_PAUSED)
+            return r;
+        r = eng_compact_wait(eng, sync_done, &s);
+    }
+    return r ? r : sync_wait(&s);
 }
 
 int eng_compact_pause(struct eng *eng)
