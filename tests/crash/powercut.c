@@ -6,6 +6,7 @@
  * are made, and each is verified (verify.h); the recovery itself is cut, too.
  */
 #include "engine.h"
+#include "fault.h"
 #include "rng.h"
 #include "simdisk.h"
 #include "verify.h"
@@ -23,7 +24,7 @@
 #define FAILURES_SHOWN 20
 
 struct config {
-    bool quick, verbose, live;
+    bool quick, verbose, live, bites;
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
@@ -35,6 +36,7 @@ struct config {
 struct totals {
     uint64_t calls, cuts, recovery_cuts, passed, failed;
     uint64_t by_mode[SIM_N_SURVIVALS];
+    bool expect_failure; /* the first one is what is wanted, and ends the run */
 };
 
 /* What is under way, for the signal handler: an assertion of the engine must not hide it. */
@@ -53,7 +55,9 @@ static void on_crash(int sig)
 static void report_failure(struct totals *totals, const char *why)
 {
     totals->failed++;
-    if (totals->failed <= FAILURES_SHOWN)
+    if (totals->expect_failure)
+        printf("    noticed:%s: %s\n", current, why);
+    else if (totals->failed <= FAILURES_SHOWN)
         printf("FAILED: powercut %s\n    %s\n", current, why);
     (void)fflush(stdout);
 }
@@ -275,7 +279,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
         one_cut(&c);
         return;
     }
-    for (c.cut = 1; ok && c.cut <= calls; c.cut += stride)
+    for (c.cut = 1; ok && c.cut <= calls && !(totals->expect_failure && totals->failed); c.cut += stride)
         one_cut(&c);
     (void)fflush(stdout);
 }
@@ -292,6 +296,61 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
     workload_free(w);
 }
 
+/* ---- does it bite? ------------------------------------------------------ */
+
+/* What is taken from the engine, so that it must lose something. */
+struct weakness {
+    const char *what;
+    bool ignore_sync, ignore_syncdir;
+    unsigned mutant; /* of fault.h; only where the engine has them */
+};
+
+static const struct weakness weaknesses[] = {
+    {"datasync does nothing", true, false, 0},
+    {"syncdir does nothing", false, true, 0},
+#ifdef ENG_MUTANTS
+    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED},
+    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED},
+    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG},
+    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR},
+    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM},
+#endif
+};
+
+static void set_mutant(unsigned mutant)
+{
+#ifdef ENG_MUTANTS
+    eng_mutants = mutant;
+#else
+    (void)mutant;
+#endif
+}
+
+/* Every weakness must make the scripted workload fail, or one of some random ones. */
+static void show_bites(const struct config *config, struct totals *totals)
+{
+    for (size_t i = 0; i < sizeof(weaknesses) / sizeof(weaknesses[0]); i++) {
+        struct config weak = *config;
+        struct totals found = {.expect_failure = true};
+        weak.ignore_sync = weaknesses[i].ignore_sync;
+        weak.ignore_syncdir = weaknesses[i].ignore_syncdir;
+        printf("%s\n", weaknesses[i].what);
+        set_mutant(weaknesses[i].mutant);
+        struct workload *w = workload_scripted();
+        one_workload(&weak, w, "", 1, &found);
+        workload_free(w);
+        for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
+            random_workload(&weak, seed, &found);
+        set_mutant(0);
+        if (found.failed) {
+            totals->passed++;
+        } else {
+            totals->failed++;
+            printf("FAILED: powercut --bites: not noticed\n");
+        }
+    }
+}
+
 static const char usage[] =
     "powercut [OPTIONS]: cuts the power at every I/O call of the scripted workload\n"
     "  --quick           only a sample of the calls\n"
@@ -304,6 +363,7 @@ static const char usage[] =
     "  --live            compares the live store with the model after each operation, too (slow)\n"
     "  --ignore-sync     datasync does nothing: this test must then fail\n"
     "  --ignore-syncdir  syncdir does nothing: this test must then fail\n"
+    "  --bites           takes away one protection after the other: each run must fail\n"
     "  --verbose         a line for each cut\n";
 
 static int parse_mode(const char *name)
@@ -319,6 +379,8 @@ static bool parse_flag(struct config *config, const char *arg)
 {
     if (strcmp(arg, "--quick") == 0)
         config->quick = true;
+    else if (strcmp(arg, "--bites") == 0)
+        config->bites = true;
     else if (strcmp(arg, "--live") == 0)
         config->live = true;
     else if (strcmp(arg, "--verbose") == 0)
@@ -385,7 +447,9 @@ int main(int argc, char **argv)
     (void)signal(SIGABRT, on_crash);
     (void)signal(SIGSEGV, on_crash);
     time_t started = time(NULL);
-    if (config.seed) {
+    if (config.bites) {
+        show_bites(&config, &totals);
+    } else if (config.seed) {
         config.stride = config.stride ? config.stride : 1;
         random_workload(&config, config.seed, &totals);
     } else {

@@ -56,35 +56,59 @@ void *sim_alloc(size_t size)
 
 void sim_buf_resize(struct sim_buf *buf, uint64_t size)
 {
-    if (size > buf->cap) {
-        uint64_t cap = buf->cap * 2 > size ? buf->cap * 2 : size;
-        uint8_t *data = sim_alloc(cap);
-        if (buf->size)
-            memcpy(data, buf->data, buf->size);
-        free(buf->data);
-        buf->data = data;
-        buf->cap = cap;
-    } else if (size < buf->size) {
-        memset(buf->data + size, 0, buf->size - size); /* beyond the end all is zero, always */
-    }
     buf->size = size;
+    if (buf->used > size)
+        buf->used = size;
 }
 
-void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from)
+/* Makes [0, end) used. */
+static void use(struct sim_buf *buf, uint64_t end)
 {
-    sim_buf_resize(to, 0);
-    sim_buf_resize(to, from->size);
-    if (from->size)
-        memcpy(to->data, from->data, from->size);
+    if (end <= buf->used)
+        return;
+    if (end > buf->cap) {
+        buf->cap = buf->cap * 2 > end ? buf->cap * 2 : end;
+        buf->data = realloc(buf->data, buf->cap);
+        if (!buf->data)
+            abort();
+    }
+    memset(buf->data + buf->used, 0, end - buf->used);
+    buf->used = end;
 }
 
 void sim_buf_write(struct sim_buf *buf, const void *data, uint64_t size, uint64_t offset)
 {
     if (size == 0)
         return;
-    if (offset + size > buf->size)
-        sim_buf_resize(buf, offset + size);
+    use(buf, offset + size);
     memcpy(buf->data + offset, data, size);
+    if (buf->size < buf->used)
+        buf->size = buf->used;
+}
+
+void sim_buf_read(const struct sim_buf *buf, void *data, uint64_t size, uint64_t offset)
+{
+    uint64_t n = offset < buf->used ? buf->used - offset : 0;
+    n = n < size ? n : size;
+    if (n)
+        memcpy(data, buf->data + offset, n);
+    if (n < size)
+        memset((uint8_t *)data + n, 0, size - n);
+}
+
+void sim_buf_flip(struct sim_buf *buf, uint64_t offset, uint8_t mask)
+{
+    if (offset >= buf->size)
+        return;
+    use(buf, offset + 1);
+    buf->data[offset] ^= mask;
+}
+
+void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from)
+{
+    sim_buf_resize(to, 0);
+    sim_buf_write(to, from->data, from->used, 0);
+    to->size = from->size;
 }
 
 struct sim_node *sim_node_new(struct simdisk *disk)
@@ -389,8 +413,7 @@ static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64
         size = (size_t)(now->size - offset);
     if (size > 1 && due(&disk->n_short_reads, disk->short_reads_every))
         size = 1 + (size_t)(disk->n_short_reads * 7919 % (size - 1));
-    if (size)
-        memcpy(buf, now->data + offset, size);
+    sim_buf_read(now, buf, size, offset);
     return (ssize_t)size;
 }
 

@@ -342,8 +342,7 @@ int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size
     if (found) {
         const struct sim_buf *now = &found->node->now;
         *ret_data = sim_alloc(now->size);
-        if (now->size)
-            memcpy(*ret_data, now->data, now->size);
+        sim_buf_read(now, *ret_data, now->size, 0);
         *ret_size = now->size;
     }
     pthread_mutex_unlock(&disk->mutex);
@@ -370,10 +369,10 @@ int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_
     if (found) {
         struct sim_node *node = found->node;
         r = offset < node->now.size ? 0 : -ERANGE;
-        if (r == 0)
-            node->now.data[offset] ^= mask;
-        if (r == 0 && offset < node->durable.size)
-            node->durable.data[offset] ^= mask;
+        if (r == 0) {
+            sim_buf_flip(&node->now, offset, mask);
+            sim_buf_flip(&node->durable, offset, mask);
+        }
         for (struct sim_write *write = node->writes; write && r == 0; write = write->next) {
             if (write->kind == SIM_WRITE && offset >= write->offset && offset - write->offset < write->size)
                 write->data[offset - write->offset] ^= mask;

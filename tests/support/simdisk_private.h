@@ -14,10 +14,10 @@
 #define SIM_NAME_MAX 255
 #define SIM_UNLIMITED (UINT64_C(1) << 40) /* bytes a disk without limit has */
 
-/* Bytes beyond `size`, up to `cap`, are zero. */
+/* Bytes from `used` to `size` are zeros that take no memory, as where a file was preallocated. */
 struct sim_buf {
     uint8_t *data;
-    uint64_t size, cap;
+    uint64_t size, used, cap;
 };
 
 enum sim_write_kind {
@@ -104,6 +104,8 @@ void *sim_alloc(size_t size);
 
 void sim_buf_resize(struct sim_buf *buf, uint64_t size);
 void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from);
+void sim_buf_read(const struct sim_buf *buf, void *data, uint64_t size, uint64_t offset);
+void sim_buf_flip(struct sim_buf *buf, uint64_t offset, uint8_t mask); /* beyond the end: nothing */
 void sim_buf_write(struct sim_buf *buf, const void *data, uint64_t size, uint64_t offset);
 
 struct sim_node *sim_node_new(struct simdisk *disk);

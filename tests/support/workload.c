@@ -36,6 +36,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SYNC] = "sync",
     [OP_TICK] = "tick",
     [OP_COMPACT] = "compact",
+    [OP_RECLAIM] = "reclaim",
     [OP_CONFIG] = "config",
     [OP_REOPEN] = "reopen",
 };
@@ -396,6 +397,21 @@ static void script_orphan(struct script *s)
     add(s, OP_TICK, "");
 }
 
+/* Segments of one dead file each: one that is too young to go, one whose death is not durable yet (I4). */
+static void script_retire(struct script *s)
+{
+    add_file(s, "young", 100000);
+    add_file(s, "next", 100);
+    add(s, OP_UNLINK, "young");
+    add(s, OP_SYNC, "");
+    add(s, OP_RECLAIM, "");
+    add_sized(s, OP_APPEND, "log", 40);
+    add(s, OP_UNLINK, "oversize");
+    add_sized(s, OP_APPEND, "log", 50); /* with this batch the dead inode is freed */
+    add(s, OP_RECLAIM, "");
+    add_sized(s, OP_APPEND, "log", 60);
+}
+
 /* Memories come and go, so that segments fill with garbage, are compacted, and retire. */
 static void script_churn(struct script *s, int rounds)
 {
@@ -431,7 +447,7 @@ struct workload *workload_scripted(void)
     add(&s, OP_REOPEN, "");
     script_churn(&s, 4);
     add(&s, OP_TICK, "");
-    add(&s, OP_UNLINK, "oversize");
+    script_retire(&s);
     add(&s, OP_COMPACT, "");
     add_sized(&s, OP_APPEND, "log", 500);
     add(&s, OP_SYNC, "");
@@ -482,7 +498,7 @@ static enum op_kind random_kind(uint64_t *rng)
         OP_TRUNCATE, OP_TRUNCATE, OP_FALLOCATE, OP_FALLOCATE, OP_UNLINK,   OP_UNLINK,      OP_RMDIR,
         OP_LINK,     OP_RENAME,   OP_RENAME,    OP_RENAME,    OP_SETXATTR, OP_SETXATTR,    OP_SETXATTR,
         OP_CHMOD,    OP_MTIME,    OP_PUT_MANY,  OP_PUT_MANY,  OP_PUT_MANY, OP_REMOVEXATTR, OP_FSYNC,
-        OP_SYNC,     OP_TICK,     OP_TICK,
+        OP_SYNC,     OP_TICK,     OP_TICK,      OP_RECLAIM,
     };
     uint64_t rare = rng_below(rng, 100);
     if (rare < 2)

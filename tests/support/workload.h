@@ -40,7 +40,8 @@ enum op_kind {
     OP_SYNC,
     OP_TICK,
     OP_COMPACT,
-    OP_CONFIG, /* path: key; other: value */
+    OP_RECLAIM, /* eng_hold() and eng_release(): retires what may go, and syncs nothing */
+    OP_CONFIG,  /* path: key; other: value */
     OP_REOPEN,
     OP_N_KINDS
 };

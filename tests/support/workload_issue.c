@@ -194,6 +194,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_tick(s->eng);
     case OP_COMPACT:
         return eng_compact(s->eng, NULL);
+    case OP_RECLAIM:
+        return eng_hold(s->eng) < 0 ? -EPROTO : eng_release(s->eng);
     case OP_CONFIG:
         return eng_config_set(s->eng, op->path, op->other);
     case OP_REOPEN:
