@@ -107,7 +107,7 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
     pthread_mutex_lock(&arena->lock);
     uint32_t id = arena->next_id;
     if (id < UINT32_MAX)
-        arena->next_id++;
+        arena->next_id++; /* (I1) */
     pthread_mutex_unlock(&arena->lock);
     if (id == UINT32_MAX)
         return -EFBIG;
@@ -170,6 +170,7 @@ static void close_idle_locked(struct arena *arena)
     }
 }
 
+/* While it is pinned neither the file nor the bytes in it go (I1). */
 int arena_pin(struct arena *arena, uint32_t id, struct segment **ret_seg)
 {
     int r = -ENOENT;
@@ -199,6 +200,7 @@ void arena_unpin(struct segment *seg)
         __atomic_sub_fetch(&seg->pins, 1, __ATOMIC_RELEASE); /* pairs with the load in arena_retire() */
 }
 
+/* Pins are the last of the conditions of I4; the others are the caller's. */
 int arena_retire(struct arena *arena, uint32_t id)
 {
     pthread_mutex_lock(&arena->lock);
@@ -274,6 +276,8 @@ static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, void 
     return (size_t)n == size ? 0 : -EBADMSG; /* the file ends too early */
 }
 
+/* The only way from a segment to a caller: nothing leaves private memory unverified (I6). The locator was
+ * checked when it entered the index, its place was not: a read beyond the end of the file is damage (I10). */
 int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
                  const struct locator *loc, uint32_t off, uint32_t len, void *buf)
 {

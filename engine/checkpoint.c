@@ -110,7 +110,7 @@ void checkpoint_clean(struct eng *eng)
 {
     struct clean c = {.eng = eng};
     /* Who copies the folder of a held store must find the files that the copied manifests name. */
-    int r = eng_is_held(eng) ? -EBUSY : 0;
+    int r = eng_is_held(eng) || eng->opt.read_only ? -EBUSY : 0;
     do {
         c.n = 0;
         if (!r)

@@ -235,6 +235,7 @@ static_assert(offsetof(struct op, type) == 0 && offsetof(struct op, flags) == 1 
                   offsetof(struct op, name_len) == 2 && offsetof(struct op, value_len) == 4,
               "the first 8 bytes of struct op are the stored head of an op");
 
+/* Bounds only (I10); whether the op fits the index is for index_apply() to say. */
 int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_used)
 {
     struct op op = {0};

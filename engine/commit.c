@@ -136,7 +136,7 @@ static int write_batch(struct eng *eng, struct txn *txn)
     return r ? r : log_append_locked(&eng->log, txn);
 }
 
-/* Carries the written batch over into the index. */
+/* Carries the written batch over into the index: from here on readers see it (I2). */
 static int publish(struct eng *eng, const struct txn *txn)
 {
     int r = 0;

@@ -594,6 +594,7 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
     return i;
 }
 
+/* One output segment at a time: what it emptied goes before the next is begun (I9). */
 static int move_refs(struct compact *c)
 {
     int r = 0;

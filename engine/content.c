@@ -115,7 +115,7 @@ static bool same_generation(struct eng *eng, uint64_t ino, uint64_t generation)
     return same;
 }
 
-/* Collects and pins until both belong to one generation. */
+/* Collects and pins until both belong to one generation (I2). */
 static int collect_and_pin(struct eng *eng, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
 {
     for (unsigned tries = 1;; tries++) {

@@ -200,7 +200,7 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
 /* Reads the manifest of a checkpoint only: whether it could be used, and which files it needs. */
 int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
 int checkpoint_parse_name(const char *name, uint64_t *ret_id);
-/* Removes checkpoint files that neither of the kept ones needs. */
+/* Removes checkpoint files that neither of the kept ones needs, and notes the size of the others. */
 void checkpoint_clean(struct eng *eng);
 bool checkpoint_due(const struct eng *eng);
 

@@ -156,7 +156,8 @@ int log_new_segment_locked(struct log *log)
     return 0;
 }
 
-/* Makes the ops' locators absolute and encodes header and ops to the scratch buffer. */
+/* Makes the ops' locators absolute and encodes header and ops to the scratch buffer. Number, chain and mark
+ * are what recovery tells the log from its leftovers by (I7). */
 static int encode_batch(struct log *log, struct txn *txn)
 {
     size_t ops_len = ops_size(txn);

@@ -234,7 +234,8 @@ static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
     return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
 }
 
-/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole. */
+/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7, I10).
+ */
 static int read_batch(struct recovery *rec, struct batch_header *ret_header)
 {
     struct batch_header h;
@@ -617,8 +618,10 @@ static int settle(struct recovery *rec)
     eng->log.durable_seq = rec->seq;
     eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     settle_missing(rec);
-    if (eng->opt.read_only)
+    if (eng->opt.read_only) {
+        checkpoint_clean(eng); /* only measures them */
         return 0;
+    }
     int r = make_durable(rec);
     if (r) {
         snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
