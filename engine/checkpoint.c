@@ -345,9 +345,11 @@ int eng_checkpoint(struct eng *eng)
 {
     if (eng_is_read_only(eng))
         return -EROFS;
+    eng_quiet();
     pthread_mutex_lock(&eng->ckpt_lock);
     int r = checkpoint_locked(eng);
     pthread_mutex_unlock(&eng->ckpt_lock);
+    eng_speak(eng);
     return r;
 }
 

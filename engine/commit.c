@@ -19,17 +19,20 @@ int eng_begin_work(struct eng *eng)
 {
     if (eng_is_read_only(eng))
         return -EROFS;
+    eng_quiet();
     pthread_mutex_lock(&eng->log.lock);
-    if (!eng_is_read_only(
-            eng)) /* it may have turned so while we waited, perhaps with an index that is not whole */
+    /* It may have turned so while we waited, perhaps with an index that is not whole. */
+    if (!eng_is_read_only(eng))
         return 0;
     pthread_mutex_unlock(&eng->log.lock);
+    eng_speak(eng);
     return -EROFS;
 }
 
 void eng_end(struct eng *eng)
 {
     pthread_mutex_unlock(&eng->log.lock);
+    eng_speak(eng);
     if (eng->worker && checkpoint_due(eng))
         eng_worker_poke(eng);
 }

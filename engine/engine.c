@@ -17,16 +17,60 @@ unsigned eng_mutants;
 
 /* ---- reporting ------------------------------------------------------------ */
 
+/* How many locks this thread holds under which no line may be handed out: the callback may call the engine.
+ */
+static _Thread_local unsigned quiet;
+
+struct log_line {
+    enum eng_log_level level;
+    char text[512];
+};
+
+void eng_quiet(void)
+{
+    quiet++;
+}
+
+void eng_speak(struct eng *eng)
+{
+    if (--quiet || !__atomic_load_n(&eng->n_lines, __ATOMIC_RELAXED))
+        return;
+    pthread_mutex_lock(&eng->misc_lock);
+    struct log_line *lines = STEAL(eng->lines);
+    size_t n = eng->n_lines;
+    __atomic_store_n(&eng->n_lines, 0, __ATOMIC_RELAXED);
+    eng->cap_lines = 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    for (size_t i = 0; i < n; i++)
+        eng->opt.log(eng->opt.log_arg, lines[i].level, lines[i].text);
+    free(lines);
+}
+
+/* Keeps a line until the thread holds no lock any more. Without memory it is lost. */
+static void keep_line(struct eng *eng, const struct log_line *line)
+{
+    pthread_mutex_lock(&eng->misc_lock);
+    size_t n = eng->n_lines;
+    if (array_grow(&eng->lines, &eng->cap_lines, n + 1, sizeof *eng->lines) == 0) {
+        eng->lines[n] = *line;
+        __atomic_store_n(&eng->n_lines, n + 1, __ATOMIC_RELAXED);
+    }
+    pthread_mutex_unlock(&eng->misc_lock);
+}
+
 void eng_logf(struct eng *eng, enum eng_log_level level, const char *fmt, ...)
 {
     if (!eng->opt.log)
         return;
-    char line[512];
+    struct log_line line = {.level = level};
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
+    vsnprintf(line.text, sizeof line.text, fmt, ap);
     va_end(ap);
-    eng->opt.log(eng->opt.log_arg, level, line);
+    if (quiet)
+        keep_line(eng, &line);
+    else
+        eng->opt.log(eng->opt.log_arg, level, line.text);
 }
 
 void eng_turn_read_only(struct eng *eng, const char *fmt, ...)
@@ -248,6 +292,7 @@ static void eng_free(struct eng *eng)
     free(eng->ckpts[1].files);
     free(eng->orphans);
     free(eng->damage);
+    free(eng->lines);
     free(eng);
 }
 

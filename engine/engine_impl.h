@@ -85,6 +85,8 @@ struct eng {
     size_t n_orphans, cap_orphans;
     struct damage *damage; /* protected by misc_lock */
     size_t n_damage, cap_damage;
+    struct log_line *lines;    /* that wait for locks to be given up. protected by misc_lock */
+    size_t n_lines, cap_lines; /* the same; n_lines atomic: read without, as a hint */
     char read_only_reason[256], last_error[256];      /* protected by misc_lock */
     unsigned holds;                                   /* protected by misc_lock: eng_hold() */
     struct eng_hist compaction_seconds, sync_seconds; /* protected by misc_lock */
@@ -109,6 +111,9 @@ struct eng {
 
 void eng_logf(struct eng *eng, enum eng_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* From one to the other this thread holds a lock under which log lines are kept back; nests. */
+void eng_quiet(void);
+void eng_speak(struct eng *eng); /* after the lock was given up */
 /* No mutation is accepted any more; the first reason stays. */
 void eng_turn_read_only(struct eng *eng, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Keeps the text for eng_stats.last_error and logs it. */

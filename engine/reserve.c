@@ -209,6 +209,7 @@ bool eng_make_room(struct eng *eng, uint64_t size, bool removing)
     uint64_t total, live, room = MAX_OF(ROOM_MIN, size + size / 8);
     if (eng_is_read_only(eng))
         return false;
+    eng_quiet();
     pthread_mutex_lock(&eng->room_lock);
     bool ok = reserve_fill(eng, room);
     if (!ok && (removing || worth_trying(eng))) {
@@ -218,5 +219,6 @@ bool eng_make_room(struct eng *eng, uint64_t size, bool removing)
         eng->futile_garbage = total - live;
     }
     pthread_mutex_unlock(&eng->room_lock);
+    eng_speak(eng);
     return ok || removing;
 }

@@ -94,3 +94,48 @@ Test(damage, a_missing_segment_is_blamed_itself)
     cr_assert_eq(listed().last.segment, second.seg);
     cr_assert_eq(eng_read(u.eng, ino, buf, sizeof buf, 100), (ssize_t)sizeof buf);
 }
+
+/* ---- log lines ------------------------------------------------------------------- */
+
+static unsigned lines;
+
+/* A callback that needs every lock of the engine: a line that came under one would hang it. */
+static void call_back(void *arg, enum eng_log_level level, const char *line)
+{
+    struct eng_stats st;
+    (void)level;
+    (void)line;
+    struct eng *eng = *(struct eng **)arg;
+    if (!eng)
+        return;
+    lines++;
+    cr_assert_eq(eng_stats(eng, &st), 0);
+    (void)eng_setxattr(eng, ENG_ROOT_INO, "user.seen", "1", 1, 0);
+    (void)eng_checkpoint(eng);
+}
+
+Test(damage, log_lines_come_under_no_lock, .timeout = 30)
+{
+    struct locator loc;
+    uint64_t ino = unit_file(&u, "f", 10, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert(unit_locator(&u, ino, 0, &loc));
+    unit_close(&u);
+    struct eng *eng = NULL;
+    struct eng_options opt = u.opt;
+    opt.log = call_back;
+    opt.log_arg = &eng;
+    cr_assert_eq(eng_open(NULL, &opt, &eng, NULL), 0);
+    unit_damage(&u, &loc, 1);
+    for (int i = 0; i < 8; i++) /* merging the tail meets the damage, under the log lock */
+        cr_assert_eq(eng_append(eng, ino, "0123456789", 10, NULL), 10);
+    cr_assert_eq(lines, 1);
+    simdisk_fail(u.disk, SIM_CREATE, 1, EIO); /* a checkpoint that fails, under ckpt_lock */
+    cr_assert_neq(eng_checkpoint(eng), 0);
+    cr_assert_eq(lines, 2);
+    cr_assert_eq(eng_append(eng, ino, "0123456789", 10, NULL), 10);
+    simdisk_fail(u.disk, SIM_DATASYNC, 1, EIO);
+    cr_assert_neq(eng_checkpoint(eng), 0);
+    cr_assert_eq(lines, 4, "the store turned read-only, and the checkpoint failed");
+    (void)eng_close(eng);
+}
