@@ -222,7 +222,7 @@ static int find_start(struct recovery *rec)
         return 0; /* a new store, or one that died before its first batch was durable */
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
-             "restore from a copy or run engramctl check --repair");
+             "restore from a copy");
     return -EBADMSG;
 }
 
@@ -536,7 +536,7 @@ static int replay(struct recovery *rec)
         snprintf(rec->why, 256,
                  "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
                  "damaged; "
-                 "restore from a copy or run engramctl check --repair",
+                 "restore from a copy",
                  (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
                  (unsigned long long)rec->mark);
         r = -EBADMSG;
