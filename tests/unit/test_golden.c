@@ -1,0 +1,208 @@
+/*
+ * test_golden.c - two stores of format version 1 as bytes (golden_v1.h): one
+ * that died, so that all is in its log, and one that was closed, so that all
+ * is in its checkpoint. Both must open and mean what they meant when they were
+ * written. When this fails, stores that people have do not open any more:
+ * then the format version changes, and new images are added beside these.
+ *
+ *     GOLDEN=print test_golden        prints golden_v1.h anew
+ */
+#include "engine_impl.h"
+
+#include "golden_v1.h"
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+
+static struct unit u;
+
+static void teardown(void)
+{
+    unit_done(&u);
+}
+
+TestSuite(golden, .fini = teardown);
+
+/* ---- what is in the stores -------------------------------------------------------------- */
+
+static uint64_t make(uint64_t dir, const char *name, uint32_t mode, const char *target)
+{
+    struct eng_attr attr;
+    struct eng_caller who = {.uid = 1001, .gid = 1002};
+    cr_assert_eq(eng_create(u.eng, &who, dir, name, mode, 0x105, target, &attr), 0);
+    return attr.ino;
+}
+
+static void fill(void)
+{
+    struct eng_attr attr = {.mtime = 1000000000000000001, .atime = -7};
+    char text[300], value[80];
+    memset(text, 'b', sizeof(text));
+    memset(value, 'v', sizeof(value));
+    uint64_t dir = make(1, "dir", S_IFDIR | 0750, NULL), file = make(dir, "hello", S_IFREG | 0640, NULL);
+    cr_assert_eq(eng_write(u.eng, file, "hello world\n", 12, 0), 12);
+    cr_assert_eq(eng_setxattr(u.eng, file, "user.engram.confidence", "0.75", 4, 0), 0);
+    cr_assert_eq(eng_setxattr(u.eng, file, "user.engram.embedding", value, sizeof(value), 0), 0);
+    cr_assert_eq(eng_setattr(u.eng, file, &attr, ENG_SET_MTIME | ENG_SET_ATIME, NULL), 0);
+    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "hard", &attr), 0);
+    uint64_t cut = make(1, "cut", S_IFREG | 0600, NULL);
+    cr_assert_eq(eng_write(u.eng, cut, text, sizeof(text), 0), 300);
+    cr_assert_eq(eng_write(u.eng, cut, "XXXXX", 5, 100), 5);
+    cr_assert_eq(eng_fallocate(u.eng, cut, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 200, 50), 0);
+    attr.size = 280;
+    cr_assert_eq(eng_setattr(u.eng, cut, &attr, ENG_SET_SIZE, NULL), 0);
+    (void)make(1, "sym", S_IFLNK | 0777, "dir/hello");
+    (void)make(1, "dev", S_IFCHR | 0666, NULL);
+    (void)make(1, "gone", S_IFREG | 0600, NULL);
+    cr_assert_eq(eng_unlink(u.eng, 1, "gone"), 0);
+    (void)make(1, "old name", S_IFREG | 0600, NULL);
+    cr_assert_eq(eng_rename(u.eng, NULL, 1, "old name", dir, "new name", 0), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+}
+
+static uint64_t at(uint64_t dir, const char *name, struct eng_attr *ret_attr)
+{
+    cr_assert_eq(eng_lookup(u.eng, NULL, dir, name, ret_attr), 0, "%s", name);
+    return ret_attr->ino;
+}
+
+static void expect_filled(void)
+{
+    struct eng_attr a;
+    char buf[400], cut[280];
+    uint64_t dir = at(1, "dir", &a), file;
+    cr_assert(a.mode == (S_IFDIR | 0750) && a.size == 2 && a.nlink == 2);
+    file = at(dir, "hello", &a);
+    cr_assert(a.mode == (S_IFREG | 0640) && a.uid == 1001 && a.gid == 1002 && a.nlink == 2);
+    cr_assert(a.mtime == 1000000000000000001 && a.atime == -7 && a.version == 1);
+    cr_assert(unit_holds_bytes(&u, file, "hello world\n", 12));
+    cr_assert_eq(eng_getxattr(u.eng, file, "user.engram.confidence", buf, 400), 4);
+    cr_assert_eq(memcmp(buf, "0.75", 4), 0);
+    cr_assert_eq(eng_getxattr(u.eng, file, "user.engram.embedding", buf, 400), 80);
+    cr_assert(buf[0] == 'v' && buf[79] == 'v');
+    cr_assert_eq(at(1, "hard", &a), file);
+    uint64_t holes = at(1, "cut", &a);
+    memset(cut, 'b', sizeof(cut));
+    memset(cut + 100, 'X', 5);
+    memset(cut + 200, 0, 50);
+    cr_assert(unit_holds_bytes(&u, holes, cut, sizeof(cut)));
+    cr_assert_eq(a.bytes, 230);
+    cr_assert_eq(eng_readlink(u.eng, at(1, "sym", &a), buf, 400), 9);
+    cr_assert_str_eq(buf, "dir/hello");
+    (void)at(1, "dev", &a);
+    cr_assert(S_ISCHR(a.mode) && a.rdev == 0x105);
+    cr_assert_eq(eng_lookup(u.eng, NULL, 1, "gone", &a), -ENOENT);
+    (void)at(dir, "new name", &a);
+    struct eng_stats st = unit_stats(&u);
+    cr_assert(st.memories == 3 && st.directories == 2 && st.other_inodes == 2);
+    cr_assert(st.live_bytes == 12 + 80 + 230 && st.total_bytes == 12 + 80 + 305);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* ---- images ------------------------------------------------------------------------------- */
+
+/* Bytes from hexadecimal digits, where "00*12 " stands for twelve zero bytes. */
+static void put_image(const struct golden_file *f)
+{
+    static uint8_t image[65536];
+    size_t n = 0;
+    for (const char *p = f->hex; *p;) {
+        unsigned byte;
+        size_t times = 1;
+        char *end;
+        cr_assert_eq(sscanf(p, "%2x", &byte), 1);
+        p += 2;
+        if (*p == '*') {
+            times = strtoul(p + 1, &end, 10);
+            p = end + 1;
+        }
+        cr_assert_leq(n + times, sizeof(image));
+        memset(image + n, (int)byte, times);
+        n += times;
+    }
+    simdisk_put(u.disk, f->name, image, n);
+}
+
+static void print_file(void *arg, const char *name, uint64_t size)
+{
+    uint8_t *image;
+    size_t n, column = 0;
+    (void)arg;
+    if (strcmp(name, "reserve") == 0 || simdisk_get(u.disk, name, &image, &n) != 0)
+        return;
+    (void)size;
+    printf("    {\"%s\",\n     \"", name);
+    for (size_t i = 0; i < n;) {
+        size_t run = 1;
+        while (i + run < n && image[i + run] == image[i])
+            run++;
+        if (column > 92) {
+            printf("\"\n     \"");
+            column = 0;
+        }
+        column += run > 4 ? (size_t)printf("%02x*%zu ", image[i], run) : (size_t)printf("%02x", image[i]);
+        i += run > 4 ? run : 1;
+    }
+    printf("\"},\n");
+    free(image);
+}
+
+static void print_stores(void)
+{
+    printf("/*\n * golden_v1.h - stores of format version 1, see test_golden.c, which printed this.\n */\n"
+           "#ifndef ENGRAMFS_TESTS_GOLDEN_V1_H\n#define ENGRAMFS_TESTS_GOLDEN_V1_H\n\n"
+           "struct golden_file {\n    const char *name, *hex;\n};\n\n/* clang-format off */\n");
+    for (int closed = 0; closed < 2; closed++) {
+        unit_new(&u, 0);
+        fill();
+        if (closed)
+            unit_close(&u);
+        else
+            unit_kill(&u, SIM_DROP_ALL, 0);
+        printf("static const struct golden_file golden_%s[] = {\n", closed ? "closed" : "died");
+        simdisk_each(u.disk, print_file, NULL);
+        printf("};\n%s", closed ? "/* clang-format on */\n\n#endif\n" : "\n");
+        unit_done(&u);
+    }
+    (void)fflush(stdout);
+}
+
+static void open_images(const struct golden_file *files, size_t n, bool read_only)
+{
+    u.disk = simdisk_new();
+    u.opt = (struct eng_options){.no_background = true, .io = simdisk_io(u.disk), .read_only = read_only};
+    for (size_t i = 0; i < n; i++)
+        put_image(&files[i]);
+    cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
+}
+
+static void use_images(const struct golden_file *files, size_t n)
+{
+    open_images(files, n, true);
+    expect_filled();
+    unit_done(&u);
+    open_images(files, n, false);
+    expect_filled();
+    unit_reopen(&u);
+    expect_filled();
+    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    unit_file(&u, "added", 1000, 1);
+    cr_assert_eq(eng_unlink(u.eng, 1, "added"), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).live_bytes, 322);
+}
+
+Test(golden, a_store_that_died_opens_from_its_log)
+{
+    if (getenv("GOLDEN"))
+        print_stores();
+    use_images(golden_died, ARRAY_LEN(golden_died));
+    cr_assert_eq(unit_files(&u, ".ckp", NULL) > 0, true);
+}
+
+Test(golden, a_store_that_was_closed_opens_from_its_checkpoint)
+{
+    cr_assert(strstr(golden_closed[0].name, ".ckp"), "the images hold one");
+    use_images(golden_closed, ARRAY_LEN(golden_closed));
+}
