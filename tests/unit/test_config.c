@@ -160,7 +160,7 @@ Test(config, an_option_of_one_mount_is_not_stored)
 Test(config, a_file_that_cannot_be_understood_does_not_keep_the_store_closed)
 {
     static char big[70000];
-    memset(big, 'x', sizeof(big));
+    memset(big, 'x', sizeof(big) - 1);
     const struct {
         const char *text;
         size_t size;
@@ -172,7 +172,7 @@ Test(config, a_file_that_cannot_be_understood_does_not_keep_the_store_closed)
                  {"commit_ms=-1\n", 13, 1},
                  {"commit_ms=4000\n\0\0\0", 18, 0},
                  {"=\n==\n", 5, 2},
-                 {big, sizeof(big), 1}};
+                 {big, sizeof(big) - 1, 1}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         unit_close(&u);
         simdisk_put(u.disk, "config", cases[i].text, cases[i].size);
