@@ -270,7 +270,8 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
     return ok;
 }
 
-static void all_faults(const struct workload *w, const struct fault *fault, uint64_t stride)
+static void all_faults(const struct workload *w, const char *workload, const struct fault *fault,
+                       uint64_t stride)
 {
     struct run run;
     char why[VERIFY_WHY_MAX], label[64];
@@ -279,13 +280,14 @@ static void all_faults(const struct workload *w, const struct fault *fault, uint
     uint64_t calls = fault->call == SIM_ANY_CALL ? simdisk_calls(run.disk, false)
                                                  : simdisk_calls_of(run.disk, fault->call);
     run_done(&run);
-    report("no fault", ok, why);
+    report(ok ? "" : workload, ok, why);
     uint64_t n = 0;
     for (uint64_t nth = 1; nth <= calls && ok; nth += stride, n++) {
-        (void)snprintf(label, sizeof(label), "--fault %s --nth %" PRIu64, fault->name, nth);
+        (void)snprintf(label, sizeof(label), "%s --fault %s --nth %" PRIu64, workload, fault->name, nth);
         report(label, one_fault(w, fault, nth, why), why);
     }
-    printf("%s: %" PRIu64 " calls, %" PRIu64 " of them failed\n", fault->name, calls, n);
+    printf("workload%s, %s: %" PRIu64 " calls, %" PRIu64 " of them failed\n", workload, fault->name, calls,
+           n);
 }
 
 /* Short counts and interruptions are no faults: nothing may come of them. */
@@ -389,11 +391,14 @@ static void full_disk(void)
 static const char usage[] = "faults [OPTIONS]: each I/O call of the scripted workload fails once\n"
                             "  --quick        only a sample of the calls\n"
                             "  --stride N     every Nth call only\n"
+                            "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
+                            "  --seed S       only the random workload of seed S\n"
+                            "  --ops N        operations of a random workload (300)\n"
                             "  --fault NAME   only that kind of fault\n"
                             "  --nth N        only that call\n";
 
 struct config {
-    uint64_t stride, nth;
+    uint64_t stride, nth, seeds, seed, ops;
     const char *fault;
 };
 
@@ -407,6 +412,12 @@ static bool parse_options(struct config *config, int argc, char **argv)
         }
         if (value && strcmp(argv[i], "--stride") == 0)
             config->stride = strtoull(value, NULL, 0);
+        else if (value && strcmp(argv[i], "--seeds") == 0)
+            config->seeds = strtoull(value, NULL, 0);
+        else if (value && strcmp(argv[i], "--seed") == 0)
+            config->seed = strtoull(value, NULL, 0);
+        else if (value && strcmp(argv[i], "--ops") == 0)
+            config->ops = strtoull(value, NULL, 0);
         else if (value && strcmp(argv[i], "--nth") == 0)
             config->nth = strtoull(value, NULL, 0);
         else if (value && strcmp(argv[i], "--fault") == 0)
@@ -418,29 +429,50 @@ static bool parse_options(struct config *config, int argc, char **argv)
     return config->stride > 0;
 }
 
+static void one_workload(const struct config *config, const struct workload *w, const char *label,
+                         uint64_t stride)
+{
+    for (size_t i = 0; i < N_FAULTS; i++) {
+        char why[VERIFY_WHY_MAX];
+        if (config->fault && strcmp(config->fault, faults[i].name) != 0)
+            continue;
+        if (config->nth)
+            report(label, one_fault(w, &faults[i], config->nth, why), why);
+        else
+            all_faults(w, label, &faults[i], stride);
+    }
+}
+
+static void random_workload(const struct config *config, uint64_t seed, uint64_t stride)
+{
+    char label[64];
+    (void)snprintf(label, sizeof(label), " --seed %" PRIu64 " --ops %" PRIu64, seed, config->ops);
+    struct workload *w = workload_random(seed, config->ops);
+    one_workload(config, w, label, stride);
+    workload_free(w);
+}
+
 int main(int argc, char **argv)
 {
-    struct config config = {.stride = 1};
+    struct config config = {.stride = 1, .ops = 300};
     if (!parse_options(&config, argc, argv)) {
         (void)fputs(usage, stderr);
         return 2;
     }
     time_t started = time(NULL);
-    struct workload *w = workload_scripted();
-    for (size_t i = 0; i < N_FAULTS; i++) {
-        char why[VERIFY_WHY_MAX];
-        if (config.fault && strcmp(config.fault, faults[i].name) != 0)
-            continue;
-        if (config.nth)
-            report(faults[i].name, one_fault(w, &faults[i], config.nth, why), why);
-        else
-            all_faults(w, &faults[i], config.stride);
+    if (config.seed) {
+        random_workload(&config, config.seed, config.stride);
+    } else {
+        struct workload *w = workload_scripted();
+        one_workload(&config, w, "", config.stride);
+        if (!config.fault) {
+            awkward_disk(w);
+            full_disk();
+        }
+        workload_free(w);
+        for (uint64_t seed = 1; seed <= config.seeds; seed++)
+            random_workload(&config, seed, config.stride * 17);
     }
-    if (!config.fault) {
-        awkward_disk(w);
-        full_disk();
-    }
-    workload_free(w);
     printf("%ld s\n%" PRIu64 " passed, %" PRIu64 " failed\n", (long)(time(NULL) - started), n_passed,
            n_failed);
     return n_failed ? 1 : 0;
