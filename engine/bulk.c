@@ -217,7 +217,8 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         return -ENOMEM;
     b->eng = eng;
     b->records = records;
-    int r = buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
+    int r =
+        buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
     while (b->next < n && !r) {
         r = eng_begin(eng);
         if (r)

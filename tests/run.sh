@@ -236,6 +236,7 @@ if wanted mutants; then
     # the named regressions, and that each of them is seen to fail with its protection taken out
     run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
     run mutants/without-protection 300 "$BUILD/tests/mutants/regressions" --mutants
+    run mutants/powercut-bites 600 "$BUILD/tests/crash/powercut-bites" --bites
 fi
 if wanted docs && [ -x tests/docs_check.sh ]; then run docs/check 60 tests/docs_check.sh; fi
 
@@ -267,7 +268,7 @@ if wanted tsan; then
     fi
 fi
 if wanted asan; then
-    if build build-asan unit-tests crash-tests -- -Db_sanitize=address,undefined -Db_lundef=false; then
+    if build build-asan unit-tests crash-tests -- -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
         # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
         ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
         run_crash asan-crash build-asan "$([ $MODE = full ] && echo default || echo quick)" "${NORANDOM[@]}"

@@ -12,6 +12,10 @@ if [ ! -u "$(command -v fusermount3)" ]; then
     skip "user" "fusermount3 is not set-user-ID root"
     exit 0
 fi
+if [ ! -e /etc/mtab ]; then
+    skip "user" "no /etc/mtab, which fusermount3 needs (a system has it; a bare chroot may not)"
+    exit 0
+fi
 # nobody has a name, as fusermount3 wants, and owns nothing; a build folder need not be open to others
 chmod 755 "$WORK"
 mkdir "$WORK/bin" "$WORK/home"
