@@ -238,6 +238,28 @@ Test(commit, an_empty_segment_goes_when_nothing_can_need_it)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+Test(commit, an_empty_segment_waits_for_its_deaths_to_be_durable)
+{
+    uint64_t a = unit_file(&u, "a", 60000, 1);
+    uint32_t seg = segment_of(a);
+    unit_file(&u, "b", 60000, 2);
+    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(eng_checkpoint(u.eng), 0); /* no recovery needs its metadata any more */
+    cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
+    cr_assert_eq(eng_flush_orphans(u.eng), 0);
+    (void)eng_reclaim(u.eng);
+    cr_assert(unit_has_segment(&u, seg), "I4: power loss would bring the file back, without its content");
+    struct unit c;
+    unit_clone(&c, &u);
+    simdisk_power_on(c.disk, SIM_DROP_ALL, 0);
+    unit_open(&c);
+    cr_assert(unit_holds(&c, unit_lookup(&c, "a"), 60000, 1));
+    unit_done(&c);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    (void)eng_reclaim(u.eng);
+    cr_assert_not(unit_has_segment(&u, seg));
+}
+
 Test(commit, many_orphans_are_freed_in_few_batches)
 {
     enum { N = 1000 };

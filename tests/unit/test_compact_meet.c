@@ -202,6 +202,23 @@ Test(compact_meet, any_call_may_fail)
     }
 }
 
+Test(compact_meet, a_failed_one_leaves_no_file_without_an_owner)
+{
+    static const enum sim_call calls[] = {SIM_PWRITEV, SIM_CREATE};
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        int r = -EIO;
+        for (uint64_t nth = 1; r; nth++) {
+            simdisk_fail(u.disk, calls[i], nth, EIO);
+            r = eng_compact(u.eng, NULL);
+            simdisk_fail(u.disk, calls[i], 0, 0);
+            cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "call %llu",
+                         (unsigned long long)nth);
+        }
+        unit_write(&u, inos[1], size_of(1), 1, 0); /* garbage again */
+    }
+    expect_all();
+}
+
 Test(compact_meet, a_read_that_fails_once_is_tried_again)
 {
     struct eng_compact_report rep;

@@ -202,6 +202,9 @@ Test(namespace, link_counts_follow)
     cr_assert_eq(eng_rmdir(u.eng, dir, "."), -EINVAL);
     cr_assert_eq(eng_rmdir(u.eng, dir, ".."), -ENOTEMPTY);
     cr_assert_eq(eng_unlink(u.eng, 1, "."), -EISDIR);
+    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "youngest", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, 1, "youngest"), 0); /* the name that the inode remembers */
+    cr_assert_eq(unit_problems(&u), 0);
     cr_assert_eq(eng_unlink(u.eng, 1, "f"), 0);
     cr_assert_eq(unit_attr(&u, file).nlink, 1);
     cr_assert_eq(eng_unlink(u.eng, dir, "g"), 0);
