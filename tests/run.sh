@@ -78,14 +78,14 @@ count() {
     good=$(grep -c '^ok - ' "$log")
     bad=$(grep -c '^not ok - ' "$log")
     skipped=$(grep -c '^skip - ' "$log")
-    tested=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n 's/.*Synthesis: Tested: *\([0-9]*\).*Passing: *\([0-9]*\).*Failing: *\([0-9]*\).*Crashing: *\([0-9]*\).*/\2 \3 \4/p' | tail -n 1)
+    tested=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | sed -n 's/.*Synthesis: Tested: *\([0-9]*\).*Passing: *\([0-9]*\).*/\2 \1/p' | tail -n 1)
     if [ -z "$tested" ]; then
-        tested=$(tail -n 1 "$log" | sed -n 's/^\([0-9]\{1,\}\) passed, \([0-9]\{1,\}\) failed$/\1 \2 0/p')
+        tested=$(tail -n 1 "$log" | sed -n 's/^\([0-9]\{1,\}\) passed, \([0-9]\{1,\}\) failed$/\1 \2/p' | awk '{print $1, $1 + $2}')
     fi
     if [ -n "$tested" ]; then
         # shellcheck disable=SC2086
         set -- $tested
-        good=$1 bad=$(($2 + $3))
+        good=$1 bad=$(($2 - $1)) # a test that crashed counts as failing as well
     fi
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
         bad=1
@@ -97,7 +97,7 @@ count() {
     note="$good passed${bad:+$([ "$bad" -eq 0 ] || echo ", $bad FAILED")} $note"
     if [ "$bad" -gt 0 ]; then
         report FAIL "$name" "$seconds" "$note"
-        grep '^not ok - ' "$log" | head -n 20 | sed 's/^/    /'
+        grep -E '^not ok - |\[FAIL\]|ERROR: [A-Za-z]*Sanitizer|runtime error: ' "$log" | head -n 20 | sed 's/^/    /'
         show_log "$log"
     elif [ "$good" -gt 0 ]; then
         report ok "$name" "$seconds" "$note"
