@@ -1,0 +1,113 @@
+/*
+ * test_reserve.c - a full disk: the reserve is there, removing and compacting
+ * go on, reading does not suffer, and the reserve is whole again afterwards.
+ */
+#include "engine_impl.h"
+
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+
+#define DISK (UINT64_C(12) << 20)
+
+static struct unit u;
+
+static void setup(void)
+{
+    unit_new(&u, 1 << 20);
+    simdisk_limit(u.disk, DISK);
+}
+
+static void teardown(void)
+{
+    unit_done(&u);
+}
+
+TestSuite(reserve, .init = setup, .fini = teardown, .timeout = 100);
+
+static const char *name_of(unsigned i)
+{
+    static char name[16];
+    (void)snprintf(name, sizeof(name), "f%u", i);
+    return name;
+}
+
+/* Writes files until there is no room; how many are there. */
+static unsigned fill_disk(void)
+{
+    uint8_t *bytes = unit_bytes(100000, 1);
+    struct eng_record r = {.parent = 1, .content = bytes, .size = 100000, .mode = 0644};
+    unsigned n = 0;
+    for (;; n++) {
+        r.name = name_of(n);
+        ssize_t stored = eng_put_many(u.eng, &r, 1);
+        cr_assert(stored == 1 || stored == -ENOSPC || (stored == 0 && r.result == -ENOSPC), "%zd", stored);
+        if (stored != 1)
+            break;
+        cr_assert_lt(n, 1000);
+    }
+    free(bytes);
+    return n;
+}
+
+static void expect_files(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, name_of(i)), 100000, 1), "file %u", i);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(reserve, is_set_aside_and_known_again)
+{
+    uint64_t size = unit_stats(&u).reserve_bytes;
+    cr_assert_geq(size, 1 << 20);
+    cr_assert_eq(unit_file_size(&u, "reserve"), size);
+    unit_reopen(&u);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, size);
+    unit_close(&u);
+    u.opt.read_only = true;
+    unit_open(&u);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, size);
+}
+
+Test(reserve, a_full_disk_can_be_read_emptied_and_used_again)
+{
+    unsigned n = fill_disk();
+    cr_assert_gt(n, 50);
+    expect_files(0, n);
+    cr_assert_str_eq(unit_stats(&u).read_only_reason, "", "full is not broken");
+    cr_assert_eq(eng_sync(u.eng), 0);
+    for (unsigned i = 0; i < n / 2; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "removing always works: file %u", i);
+    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    expect_files(n / 2, n);
+    for (unsigned i = 0; i < n / 4; i++)
+        unit_file(&u, name_of(i), 100000, 1);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, 1 << 20, "whole again");
+    expect_files(0, n / 4);
+}
+
+Test(reserve, garbage_is_room)
+{
+    unsigned n = fill_disk();
+    for (unsigned i = n / 2; i < n; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0);
+    for (unsigned i = 0; i < 5 * n; i++) /* what is overwritten and removed is room for what comes */
+        unit_write(&u, unit_lookup(&u, name_of(i % (n / 2))), 100000, 1, 0);
+    expect_files(0, n / 2);
+    cr_assert_gt(unit_stats(&u).compactions_ok, 0, "it compacted to go on");
+}
+
+Test(reserve, a_full_disk_survives_a_kill)
+{
+    unsigned n = fill_disk();
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    expect_files(0, n);
+    cr_assert_eq(eng_unlink(u.eng, 1, name_of(0)), 0);
+    unit_reopen(&u);
+    expect_files(1, n);
+}
