@@ -240,7 +240,7 @@ struct eng_record {
     const void *content;
     size_t size; /* at most 16 MiB */
     uint32_t mode, uid, gid;
-    int64_t mtime; /* also atime, ctime; btime is now */
+    int64_t mtime; /* also atime; ctime, and of a new file btime, are now */
     const struct eng_xattr_pair *xattrs;
     size_t n_xattrs;
     int result; /* out: 0 or the negative errno of this record */
