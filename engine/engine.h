@@ -86,7 +86,8 @@ struct eng_options {
  * `ret_why`, if not NULL, gets on failure one line of explanation (at most
  * 255 characters) that names the file concerned and what to do.
  */
-ENG_API int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256]);
+ENG_API int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng,
+                     char ret_why[256]);
 
 /*
  * Ends background work (a compaction is cancelled), commits, checkpoints and
@@ -111,7 +112,7 @@ struct eng_attr {
     uint64_t bytes; /* content bytes held in the arena (holes not counted) */
     uint64_t rdev;
     int64_t atime, mtime, ctime, btime; /* ns */
-    uint32_t mode; /* type and permission bits */
+    uint32_t mode;                      /* type and permission bits */
     uint32_t nlink;
     uint32_t uid, gid;
     uint64_t version;    /* counts content changes */
@@ -209,7 +210,8 @@ ENG_API ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t
 ENG_API ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t *ret_offset);
 
 enum eng_falloc { ENG_FALLOC_KEEP_SIZE = 1, ENG_FALLOC_PUNCH_HOLE = 2, ENG_FALLOC_ZERO_RANGE = 16 };
-/* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the size. */
+/* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the size.
+ */
 ENG_API int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len);
 /* SEEK_DATA (whence 3) and SEEK_HOLE (4). -ENXIO beyond the end. */
 ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);
@@ -217,7 +219,8 @@ ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence,
 /* ---- extended attributes ------------------------------------------------ */
 
 enum eng_xattr { ENG_XATTR_CREATE = 1, ENG_XATTR_REPLACE = 2 };
-/* The engine stores any name and value; who may set what is the caller's business. -EEXIST, -ENODATA, -E2BIG, -ERANGE. */
+/* The engine stores any name and value; who may set what is the caller's business. -EEXIST, -ENODATA, -E2BIG,
+ * -ERANGE. */
 ENG_API int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
                          unsigned flags);
 /* size 0 asks for the length only. -ENODATA, -ERANGE. */
@@ -284,7 +287,7 @@ struct eng_stats {
     uint64_t compactions_ok, compactions_failed, compactions_cancelled;
     uint64_t compaction_duration_ms; /* of the last one */
     uint64_t bytes_reclaimed_total;
-    int64_t last_compaction; /* ns since the epoch; 0: never */
+    int64_t last_compaction;                /* ns since the epoch; 0: never */
     uint64_t relocations, relocations_lost; /* installed; copy superseded before install (I3) */
     uint64_t reads, writes, bytes_read, bytes_written, read_restarts;
     uint64_t syncs, sync_errors, checkpoints, batches;
@@ -298,12 +301,13 @@ ENG_API int eng_stats(struct eng *eng, struct eng_stats *ret_stats);
 
 struct eng_segment_info {
     uint64_t id;
-    uint64_t size;        /* of the file, bytes */
-    uint64_t total, live; /* payload bytes */
+    uint64_t size;                   /* of the file, bytes */
+    uint64_t total, live;            /* payload bytes */
     bool active, survivors, pending; /* pending: empty, waiting to be unlinked */
 };
 /* Calls `emit` for each segment in order of id, under no lock; stops when it returns non-zero. */
-ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg);
+ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
+                         void *arg);
 
 /*
  * Configuration, kept over restarts. Keys: compact_min_fragmentation (0..1),
@@ -334,16 +338,16 @@ enum eng_compact_state {
 };
 struct eng_compact_report {
     enum eng_compact_state state;
-    int error;                                   /* 0 or negative errno */
-    uint64_t old_size, new_size;                 /* disk use of the store as du counts it, bytes */
-    uint64_t bytes_reclaimed;                    /* old_size - new_size, 0 if it grew */
+    int error;                   /* 0 or negative errno */
+    uint64_t old_size, new_size; /* disk use of the store as du counts it, bytes */
+    uint64_t bytes_reclaimed;    /* old_size - new_size, 0 if it grew */
     uint64_t duration_ms;
     double fragmentation_before, fragmentation_after;
-    uint64_t segments_done, segments_total;      /* victims emptied, victims chosen */
-    uint64_t bytes_moved;                        /* payload copied */
+    uint64_t segments_done, segments_total;                /* victims emptied, victims chosen */
+    uint64_t bytes_moved;                                  /* payload copied */
     uint64_t extents_moved, extents_lost, extents_damaged; /* installed, superseded, left in place */
-    uint64_t rate;                               /* bytes/s, 0 unlimited */
-    char reason[128];                            /* why it ran, or why nothing moved */
+    uint64_t rate;                                         /* bytes/s, 0 unlimited */
+    char reason[128];                                      /* why it ran, or why nothing moved */
     char error_text[256];
 };
 
@@ -360,11 +364,13 @@ struct eng_compact_estimate {
  * extent of one output segment; disk at most two segments more than before,
  * plus 64 bytes of log for each extent moved. -EBUSY one is running already.
  */
-ENG_API int eng_compact_start(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *), void *arg);
+ENG_API int eng_compact_start(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *),
+                              void *arg);
 /* eng_compact_start() and wait. Returns the job's error; ret_report (may be NULL) is written even then. */
 ENG_API int eng_compact(struct eng *eng, struct eng_compact_report *ret_report);
 /* Calls `done` when the running compaction ends; at once, here, if none runs. */
-ENG_API int eng_compact_wait(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *), void *arg);
+ENG_API int eng_compact_wait(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *),
+                             void *arg);
 /* -ESRCH when none is running. */
 ENG_API int eng_compact_pause(struct eng *eng);
 ENG_API int eng_compact_resume(struct eng *eng);
@@ -390,7 +396,8 @@ ENG_API int eng_maintenance_start(struct eng *eng,
                                   void (*done)(void *arg, const struct eng_maintenance_report *, int error),
                                   void *arg);
 
-/* While held no segment is unlinked, so that the store's folder can be copied. Nests; -EINVAL when not held. */
+/* While held no segment is unlinked, so that the store's folder can be copied. Nests; -EINVAL when not held.
+ */
 ENG_API int eng_hold(struct eng *eng);
 ENG_API int eng_release(struct eng *eng);
 
@@ -404,8 +411,10 @@ struct eng_scrub_report {
     uint64_t duration_ms, rate;
 };
 /* Verifies every live extent in the background, as eng_compact_start() works. */
-ENG_API int eng_scrub_start(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *), void *arg);
-ENG_API int eng_scrub_wait(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *), void *arg);
+ENG_API int eng_scrub_start(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *),
+                            void *arg);
+ENG_API int eng_scrub_wait(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *),
+                           void *arg);
 ENG_API int eng_scrub_pause(struct eng *eng);
 ENG_API int eng_scrub_resume(struct eng *eng);
 ENG_API int eng_scrub_cancel(struct eng *eng);

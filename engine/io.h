@@ -67,9 +67,11 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io);
 void io_posix_free(struct eng_io *io); /* NULL is fine */
 
 /* Loops over short counts and EINTR. A read that meets the end of the file early returns what there was. */
-ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size, uint64_t offset);
+ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                      uint64_t offset);
 /* 0 or -errno; `iov` is modified. A zero-byte write is -EIO. */
-int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n, uint64_t offset);
+int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
+                    uint64_t offset);
 /* Writes `name` anew as a whole, atomically and durably: temporary file, datasync, rename, syncdir. */
 int io_replace_file(struct eng_io *io, const char *name, const void *data, size_t size);
 /* Reads a whole file of at most `max` bytes into a malloc'd, NUL-terminated buffer. -EFBIG, -ENOENT. */
