@@ -207,7 +207,7 @@ Test(bulk, thousands_take_few_batches)
 {
     enum { N = 10000 };
     static struct eng_record r[N];
-    static char names[N][16], contents[N][32];
+    static char names[N][16], contents[N][48];
     uint64_t dir = unit_mkdir(&u, "d"), batches = unit_stats(&u).batches;
     for (int pass = 0; pass < 2; pass++) { /* the second replaces */
         for (int i = 0; i < N; i++) {

@@ -17,7 +17,7 @@ static void setup(void)
 {
     unit_new(&u, 0);
     for (int i = 0; i < N_FILES; i++) {
-        char name[8];
+        char name[16];
         (void)snprintf(name, sizeof(name), "f%d", i);
         inos[i] = unit_file(&u, name, 5000 + (size_t)i * 900, (uint64_t)i);
         unit_write(&u, inos[i], 50, 1, 7000); /* some in several pieces, some with holes */
