@@ -24,6 +24,8 @@ for i in $(seq 100); do head -c $((RANDOM * 3)) /dev/urandom >"$SRC/places/$i"; 
 ln -s ../people/ada/1 "$SRC/places/link"
 ln "$SRC/people/ada/2" "$SRC/places/hard"
 chmod 600 "$SRC/people/ada/3"
+# Old times: rsync leaves a folder or link alone that was made within the same second, whatever the rest of its time.
+find "$SRC" -depth -exec touch -h -d '2020-02-02 02:02:02.123456789 UTC' {} +
 touch -d '1999-12-31 23:59:59.999999999 UTC' "$SRC/people/ada/4"
 if [ "$X" ]; then
     setfattr -n user.engram.confidence -v 0.75 "$SRC/people/ada/5"
