@@ -1,36 +1,83 @@
 #!/usr/bin/env bash
 # run.sh - builds everything and runs every test.
 #
-#   tests/run.sh [quick|full] [GROUP...]
+#   tests/run.sh [quick|full] [GROUP...]     `tests/run.sh help` lists the groups
+#   tests/run.sh soak HOURS                  random tests with new seeds until the time is over
 #
-# Groups: unit crash race mutants tsan asan mount docs. Without one: all. `quick` leaves out
-# the sanitizers and shortens the long runs; `full` lengthens them. What is
-# missing is installed by apt (as root). Each test is one line; the log of
-# one that failed follows it. The last line is `N passed, N failed`.
-# Environment: BUILD (build), KEEP_LOGS=folder.
+# Without a word: what CI runs, under 20 minutes on two cores. `quick` leaves
+# out the sanitizers and shortens the long runs; `full` lengthens them. As many
+# tests run at a time as there are processors. What is missing is installed by
+# apt (as root). Each test is one line; the log of one that failed follows it.
+# The last line is `N passed, N failed`.
+# Environment: BUILD (build), JOBS (processors), KEEP_LOGS=folder.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 
+# Each group, and what it covers. In this order they run.
+GROUPS_ALL=(
+    "docs      what the documentation cites exists"
+    "unit      each part of the engine, the face and the tools on its own"
+    "mutants   the named regressions; and that each protection, taken out, is missed by its test"
+    "damage    every bit flipped, every length cut, segments swapped, doubled, zeroed"
+    "crash     the power fails at each I/O call and in recovery; each call and allocation fails once"
+    "review    the list of the review that the predecessor failed, each by name"
+    "race      threads against each other, by schedule and at random; versions are linearizable"
+    "fuzz      decoders, recovery, import, verbs and attributes with mutated input"
+    "mount     a mounted store and real tools"
+    "ops       what operators need: receipts, metrics, gateway, service, packages, backups"
+    "mountc    the mounted store once more while compaction runs in a loop"
+    "tsan      the races under the thread sanitizer"
+    "asan      unit, crash and a mounted daemon under the address, leak and undefined behaviour sanitizers"
+    "lint      clang builds it without a warning; clang-tidy, cppcheck, shellcheck, the format"
+    "coverage  lines of the engine that tests reach"
+)
+usage() {
+    echo "usage: tests/run.sh [quick|full] [GROUP...] | soak HOURS"
+    printf '    %s\n' "${GROUPS_ALL[@]}"
+}
+is_group() { printf '%s\n' "${GROUPS_ALL[@]}" | cut -d ' ' -f 1 | grep -qxF -- "$1"; }
+
 MODE=default
+HOURS=
 GROUPS_WANTED=
-for arg in "$@"; do
-    case $arg in
-    quick | full) MODE=$arg ;;
-    unit | crash | race | mutants | tsan | asan | mount | docs) GROUPS_WANTED="$GROUPS_WANTED $arg" ;;
+while [ $# -gt 0 ]; do
+    case $1 in
+    quick | full) MODE=$1 ;;
+    soak)
+        MODE=soak HOURS=${2-}
+        if ! [[ $HOURS =~ ^[0-9]+(\.[0-9]+)?$ ]]; then
+            usage >&2
+            exit 2
+        fi
+        shift
+        ;;
+    help | -h | --help)
+        usage
+        exit 0
+        ;;
     *)
-        echo "usage: tests/run.sh [quick|full] [unit|crash|race|mutants|tsan|asan|mount|docs]..." >&2
-        exit 2
+        if ! is_group "$1"; then
+            usage >&2
+            exit 2
+        fi
+        GROUPS_WANTED="$GROUPS_WANTED $1"
         ;;
     esac
+    shift
 done
 if [ -z "$GROUPS_WANTED" ]; then
-    GROUPS_WANTED="unit crash race mutants mount docs"
-    [ $MODE = quick ] || GROUPS_WANTED="$GROUPS_WANTED tsan asan"
+    GROUPS_WANTED="docs unit mutants damage crash review race fuzz mount ops"
+    [ "$MODE" = quick ] || GROUPS_WANTED="$GROUPS_WANTED mountc tsan asan lint"
+    [ "$MODE" != full ] || GROUPS_WANTED="$GROUPS_WANTED coverage"
+    [ "$MODE" != soak ] || GROUPS_WANTED=
 fi
-wanted() { case " $GROUPS_WANTED " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+wanted() {
+    case " $GROUPS_WANTED " in *" $1 "*) ;; *) return 1 ;; esac
+    printf '%s\n' "${GROUPS_ALL[@]}" | grep "^$1 "
+}
 
 # What the C tests may look at: shorter or longer than their default.
 export ENGRAM_TEST_MODE=$MODE
@@ -39,7 +86,7 @@ RUN=$(mktemp -d "${TMPDIR:-/tmp}/engramfs-run.XXXXXX") || exit 1
 LOGS=${KEEP_LOGS:-$RUN/logs}
 mkdir -p "$LOGS"
 PASSED=0 FAILED=0 SKIPPED=0
-CHILD=
+JOBS=${JOBS:-$(nproc)}
 
 summary() {
     local line="$PASSED passed, $FAILED failed"
@@ -52,7 +99,10 @@ finish() {
     trap '' INT TERM HUP
     trap - EXIT
     # timeout(1) passes the signal on to the whole group of the test
-    if [ -n "$CHILD" ] && kill -TERM "$CHILD" 2>/dev/null; then wait "$CHILD" 2>/dev/null; fi
+    if [ ${#JOB_NAME[@]} -gt 0 ]; then
+        kill -TERM "${!JOB_NAME[@]}" 2>/dev/null
+        wait "${!JOB_NAME[@]}" 2>/dev/null
+    fi
     cd /
     sweep "$RUN"
     [ $status -lt 128 ] || echo "interrupted" >&2
@@ -107,25 +157,44 @@ count() {
     sed -n 's/^skip - /    skipped: /p; s/^# /    /p' "$log"
 }
 
-# run NAME SECONDS COMMAND...: bounded, in a TMPDIR of its own, which is swept whatever happens.
+# run NAME SECONDS COMMAND...: starts a test, bounded, with a TMPDIR of its own, which is swept whatever happens.
+# As many run at a time as there are processors; `settle` waits for all of them.
+declare -A JOB_NAME=() JOB_LOG=() JOB_DIR=() JOB_BEGAN=()
+N_STARTED=0
 run() {
-    local name=$1 limit=$2 log dir status began
+    local name=$1 limit=$2 log dir
     shift 2
+    while [ ${#JOB_NAME[@]} -ge "$JOBS" ]; do reap; done
+    N_STARTED=$((N_STARTED + 1))
     log=$LOGS/$(tr '/ ' '__' <<<"$name").log
-    dir=$RUN/tmp
+    dir=$RUN/$N_STARTED
     mkdir -p "$dir"
     chmod 755 "$RUN" "$dir"
-    began=$(date +%s.%N)
     TMPDIR=$dir timeout -k 20 "$limit" "$@" >"$log" 2>&1 </dev/null &
-    CHILD=$!
-    wait $CHILD
+    JOB_NAME[$!]=$name JOB_LOG[$!]=$log JOB_DIR[$!]=$dir JOB_BEGAN[$!]=$(date +%s.%N)
+}
+
+# Waits for one of the tests that run, and counts it.
+reap() {
+    local pid status dir log file
+    wait -n -p pid "${!JOB_NAME[@]}"
     status=$?
-    CHILD=
+    dir=${JOB_DIR[$pid]} log=${JOB_LOG[$pid]}
     if [ -n "$(daemons_under "$dir")$(mounts_under "$dir")" ]; then
         echo "not ok - cleaning up: the test left a mount or a daemon behind" >>"$log"
     fi
+    for file in "$dir"/sanitizer.*; do # what a daemon without a terminal had to say
+        [ -s "$file" ] || continue
+        cat "$file" >>"$log"
+        echo "not ok - the daemon: $(grep -m1 -E 'ERROR: |runtime error: ' "$file" | cut -c 1-200)" >>"$log"
+    done
     sweep "$dir"
-    count "$name" "$(awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}')" $status "$log"
+    count "${JOB_NAME[$pid]}" "$(awk -v a="${JOB_BEGAN[$pid]}" -v b="$(date +%s.%N)" 'BEGIN {printf "%.1f", b - a}')" $status "$log"
+    unset "JOB_NAME[$pid]" "JOB_LOG[$pid]" "JOB_DIR[$pid]" "JOB_BEGAN[$pid]"
+}
+
+settle() {
+    while [ ${#JOB_NAME[@]} -gt 0 ]; do reap; done
 }
 
 skip_group() {
@@ -191,15 +260,16 @@ run_plain() { # LABEL DIR GROUP SECONDS [PREFIX COMMAND...]
 }
 
 run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
-    local label=$1 dir=$2 mode=$3 exe args
+    local label=$1 dir=$2 mode=$3 exe args limit=900
     shift 3
+    [ "$mode" != full ] || limit=14400
     for exe in $(programs "$dir" crash); do
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults) args=(--quick) ;;
-        full/powercut) args=(--seeds 40) ;;
+        full/powercut) args=(--seeds 10000) ;;
         *) args=() ;;
         esac
-        run "$label/$(basename "$exe")" 900 "$@" "$exe" "${args[@]}"
+        run "$label/$(basename "$exe")" "$limit" "$@" "$exe" "${args[@]}"
     done
 }
 
@@ -210,6 +280,23 @@ run_unit() { # LABEL DIR
         run "$1/$(basename "$exe")" 300 "$exe" --jobs 2
     done
     [ -n "$found" ] || skip_group "$1" "Criterion is missing (libcriterion-dev)"
+}
+
+run_scripts() { # LABEL FOLDER BUILD SCRIPTS THAT ARE LEFT OUT...
+    local label=$1 folder=$2 build=$3 script name limit=$((${T_COMPACT_LOOP:-0} * 300 + 400)) left_out
+    shift 3
+    left_out=" $* "
+    [ "$MODE" != full ] || limit=3600
+    for script in "$folder"/*.sh; do
+        [ -x "$script" ] || continue
+        name=$(basename "$script" .sh)
+        case $left_out in *" $name "*) continue ;; esac
+        case $name in
+        kill9) run "$label/$name" "$limit" "$script" "$build" "$ROUNDS" ;;
+        race) run "$label/$name" $((180 + READS / 4000)) "$script" "$build" "$READS" ;;
+        *) run "$label/$name" "$limit" "$script" "$build" ;;
+        esac
+    done
 }
 
 # ---- what is missing, and the plain build
@@ -224,36 +311,42 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4
 
-if ! build "$BUILD" all unit-tests crash-tests race-tests mutants-tests mount-tests -- -Dwerror=true; then
+TARGETS=(unit-tests crash-tests race-tests mutants-tests damage-tests review-tests mount-tests)
+if ! build "$BUILD" all "${TARGETS[@]}" -- -Dwerror=true; then
     exit 1
 fi
 
-if wanted unit; then run_unit unit "$BUILD"; fi
-if wanted crash; then run_crash crash "$BUILD" $MODE; fi
-if wanted race; then
-    run_plain race "$BUILD" race 600
+ROUNDS=50 READS=1000000
+case $MODE in
+quick) ROUNDS=5 READS=100000 ;;
+full) ROUNDS=1000 READS=5000000 ;;
+esac
+
+if [ "$MODE" = soak ]; then
+    # shellcheck source=tests/soak.sh
+    . tests/soak.sh
 fi
+if wanted docs; then run docs/check 60 tests/docs_check.sh; fi
+if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted mutants; then
-    # the named regressions, and that each of them is seen to fail with its protection taken out
     run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
-    run mutants/without-protection 300 "$BUILD/tests/mutants/regressions" --mutants
+    run mutants/without-protection 600 "$BUILD/tests/mutants/regressions" --mutants
     run mutants/powercut-bites 600 "$BUILD/tests/crash/powercut-bites" --bites
 fi
-if wanted docs && [ -x tests/docs_check.sh ]; then run docs/check 60 tests/docs_check.sh; fi
-
-if wanted mount; then
-    rounds=5 reads=1000000
-    case $MODE in
-    quick) rounds=2 reads=100000 ;;
-    full) rounds=30 reads=5000000 ;;
-    esac
-    for script in tests/mount/*.sh; do
-        case $(basename "$script" .sh) in
-        kill9) run mount/kill9 $((120 + rounds * 60)) "$script" "$BUILD" $rounds ;;
-        race) run mount/race $((180 + reads / 4000)) "$script" "$BUILD" $reads ;;
-        *) run "mount/$(basename "$script" .sh)" 400 "$script" "$BUILD" ;;
-        esac
-    done
+if wanted damage; then run_plain damage "$BUILD" damage 900; fi
+if wanted crash; then run_crash crash "$BUILD" "$MODE"; fi
+if wanted review; then run_plain review "$BUILD" review 600; fi
+if wanted race; then run_plain race "$BUILD" race 900; fi
+if wanted fuzz; then
+    seconds=5
+    [ "$MODE" != full ] || seconds=600
+    run fuzz $((300 + 12 * seconds)) tests/fuzz/run.sh $seconds
+fi
+if wanted mount; then run_scripts mount tests/mount "$BUILD"; fi
+if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
+if wanted mountc; then
+    # without those that count compactions, or fill the disk, or have a loop of their own
+    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" compact control enospc quickstart race requests repair tools
 fi
 
 # ---- the sanitizers, in build folders of their own
@@ -262,19 +355,24 @@ fi
 NORANDOM=()
 if setarch -R true 2>/dev/null; then NORANDOM=(setarch -R); fi
 
-if wanted tsan; then
-    if build build-tsan race-tests -- -Db_sanitize=thread -Db_lundef=false; then
-        ENGRAM_TEST_MODE=$([ $MODE = full ] && echo default || echo quick) \
-            run_plain tsan build-tsan race 900 "${NORANDOM[@]}"
-    fi
+if wanted tsan && build build-tsan race-tests -- -Db_sanitize=thread -Db_lundef=false; then
+    ENGRAM_TEST_MODE=$([ "$MODE" = full ] && echo default || echo quick) \
+        run_plain tsan build-tsan race 900 "${NORANDOM[@]}"
 fi
-if wanted asan; then
-    if build build-asan unit-tests crash-tests -- -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
-        # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
-        ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
-        run_crash asan-crash build-asan "$([ $MODE = full ] && echo default || echo quick)" "${NORANDOM[@]}"
-    fi
+if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
+    -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
+    # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
+    ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
+    run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo default || echo quick)" "${NORANDOM[@]}"
+    for name in coreutils control tools; do
+        run "asan-mount/$name" 600 "${NORANDOM[@]}" sh -c \
+            "ASAN_OPTIONS=\$ASAN_OPTIONS:log_path=\$TMPDIR/sanitizer exec tests/mount/$name.sh build-asan"
+    done
 fi
+if wanted lint; then run lint 900 tools/lint.sh; fi
+settle
+if wanted coverage; then run coverage 1800 tools/coverage.sh; fi
+settle
 
 [ $FAILED -eq 0 ] || exit 1
 [ $PASSED -gt 0 ]
