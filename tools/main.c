@@ -90,5 +90,9 @@ int main(int argc, char **argv)
     const struct subcommand *c = find(name);
     if (!c)
         return cli_usage("", "unknown subcommand '%s'", name);
+    if (argc == 3 && !strcmp(argv[2], "--help") && (c->run == cmd_help || c->run == cmd_version)) {
+        print_help(stdout); /* these two have no more to say */
+        return cli_finish_stdout(CLI_OK);
+    }
     return cli_finish_stdout(c->run(argc - 1, argv + 1));
 }
