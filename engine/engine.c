@@ -244,6 +244,8 @@ static int lock_store(struct eng *eng, char why[256])
 {
     int64_t waited = 0;
     int r;
+    if (eng->opt.snapshot)
+        return 0;
     while ((r = eng->io->ops->lock(eng->io, eng->opt.read_only)) == -EBUSY &&
            waited < eng->opt.lock_wait_ms) {
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
@@ -356,6 +358,10 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
     if (eng->opt.segment_size &&
         (eng->opt.segment_size < ENG_SEGMENT_SIZE_MIN || eng->opt.segment_size > ENG_SEGMENT_SIZE_MAX)) {
         snprintf(why, sizeof why, "segment size must be 64 KiB to 1 GiB");
+        r = -EINVAL;
+    }
+    if (eng->opt.snapshot && !eng->opt.read_only) {
+        snprintf(why, sizeof why, "a snapshot is read-only");
         r = -EINVAL;
     }
     if (!r)

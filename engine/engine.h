@@ -64,8 +64,10 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 enum eng_log_level { ENG_LOG_ERROR, ENG_LOG_WARNING, ENG_LOG_INFO, ENG_LOG_DEBUG };
 
 struct eng_options {
-    bool read_only;        /* nothing is written, not even for recovery */
-    bool must_exist;       /* do not create a missing or empty store: -ENOENT */
+    bool read_only;  /* nothing is written, not even for recovery */
+    bool snapshot;   /* with read_only: opens, without a lock, what another process that has called eng_hold()
+                        has written to the store by now; valid until that one calls eng_release() */
+    bool must_exist; /* do not create a missing or empty store: -ENOENT */
     bool no_background;    /* no threads; the caller drives eng_tick() (tests, tools) */
     uint64_t segment_size; /* of a store being created, or of new segments; 0: stored/default */
     int64_t commit_ms;     /* background commit interval, ms; 0: default 5000; <0: never */

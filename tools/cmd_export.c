@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl export [--format jsonl|tree] TARGET [OUT|-]\n"
+    "usage: engramctl export [--format jsonl|tree] [--snapshot] TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -29,6 +29,10 @@ static const char help_text[] =
     "                   (the default); see engramctl import --help for the keys\n"
     "  --format tree    into the directory OUT, which must be missing or empty: files,\n"
     "                   directories, symlinks, hard links, modes, times, user.* attributes\n"
+    "\n"
+    "  --snapshot       of a mount: everything as it is at one moment, while writers go on.\n"
+    "                   Its store is read besides its daemon, which removes no segment until\n"
+    "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
     "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
     "empty directories and links are in a tree only. Bytes that are not UTF-8 come out\n"
@@ -281,18 +285,24 @@ static int export_tree(struct target *t, const char *path)
 
 int cmd_export(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"format", required_argument, NULL, 'f'},
+                                            {"snapshot", no_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     const char *format = "jsonl";
+    unsigned flags = TARGET_READ_ONLY;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'h') {
             fputs(help_text, stdout);
             return CLI_OK;
         }
-        if (o != 'f')
+        if (o == 's')
+            flags |= TARGET_SNAPSHOT;
+        else if (o == 'f')
+            format = optarg;
+        else
             return cli_usage("export", "bad option '%s'", argv[optind - 1]);
-        format = optarg;
     }
     if (argc - optind < 1 || argc - optind > 2)
         return cli_usage("export", "expected TARGET and perhaps OUT");
@@ -301,11 +311,11 @@ int cmd_export(int argc, char **argv)
         return cli_usage("export", "unknown format '%s'", format);
     struct target *t;
     char why[512];
-    if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
+    cli_catch_signals(); /* before a mount is asked to hold its segments */
+    if (target_open(argv[optind], flags, &t, why) < 0) {
         cli_error("%s", why);
         return CLI_ERROR;
     }
-    cli_catch_signals();
     const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
     int code = tree ? export_tree(t, out) : export_jsonl(t, out);
     (void)target_close(t); /* nothing was written to it */

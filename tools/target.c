@@ -4,6 +4,7 @@
 #include "target.h"
 
 #include "buf.h"
+#include "control.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -49,53 +50,68 @@ static const char *below(const char *path, const char *dir)
     return path[n] ? path + n + 1 : path + n;
 }
 
-/* One line of mountinfo (proc(5)): the mount point, if it is an engramfs mount of device `dev`, else NULL. */
-static char *engramfs_mount(char *line, dev_t dev)
+static void mount_done(struct target_mount *m)
+{
+    free(m->mountpoint);
+    free(m->prefix);
+    free(m->source);
+    *m = (struct target_mount){0};
+}
+
+/* One line of mountinfo (proc(5)): whether it is an engramfs mount of device `dev` that holds `real`. */
+static bool engramfs_mount(char *line, dev_t dev, const char *real, struct target_mount *ret)
 {
     unsigned major, minor;
-    char root[PATH_MAX], mountpoint[PATH_MAX];
+    char root[PATH_MAX], mountpoint[PATH_MAX], source[PATH_MAX];
     char *type = strstr(line, " - ");
-    if (!type || strncmp(type + 3, "fuse.engramfs ", 14) != 0)
-        return NULL;
+    if (!type || sscanf(type, " - fuse.engramfs %4095s", source) != 1)
+        return false;
     if (sscanf(line, "%*d %*d %u:%u %4095s %4095s", &major, &minor, root, mountpoint) != 4 ||
         makedev(major, minor) != dev || strcmp(root, "/") != 0)
-        return NULL;
+        return false;
     unescape_mount(mountpoint);
-    return strdup(mountpoint);
+    unescape_mount(source);
+    const char *rest = below(real, mountpoint);
+    if (!rest)
+        return false;
+    *ret = (struct target_mount){strdup(mountpoint), strdup(rest), strdup(source)};
+    return true;
 }
 
 /* The innermost engramfs mount that holds `real`. */
-static int search_mounts(const char *real, dev_t dev, char **ret_mountpoint, char **ret_prefix)
+static int search_mounts(const char *real, dev_t dev, struct target_mount *ret)
 {
     FILE *f = fopen("/proc/self/mountinfo", "re");
-    char *line = NULL, *best = NULL;
+    struct target_mount best = {0}, m;
+    char *line = NULL;
     size_t cap = 0;
+    bool memory = true;
     if (!f)
         return -errno;
     while (getline(&line, &cap, f) > 0) {
-        char *mp = engramfs_mount(line, dev);
-        if (mp && below(real, mp) && (!best || strlen(mp) >= strlen(best))) {
-            free(best);
-            best = mp;
+        if (!engramfs_mount(line, dev, real, &m))
+            continue;
+        memory = memory && m.mountpoint && m.prefix && m.source;
+        if (memory && (!best.mountpoint || strlen(m.mountpoint) >= strlen(best.mountpoint))) {
+            mount_done(&best);
+            best = m;
         } else {
-            free(mp);
+            mount_done(&m);
         }
     }
     free(line);
     fclose(f);
-    if (!best)
-        return 0;
-    char *prefix = strdup(below(real, best));
-    if (!prefix) {
-        free(best);
+    if (!memory) {
+        mount_done(&best);
         return -ENOMEM;
     }
-    *ret_prefix = prefix;
-    *ret_mountpoint = best;
+    if (!best.mountpoint)
+        return 0;
+    *ret = best;
     return 1;
 }
 
-int target_find_mount(const char *path, char **ret_mountpoint, char **ret_prefix, char ret_why[512])
+int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512])
 {
     struct statfs fs;
     struct stat st;
@@ -110,7 +126,7 @@ int target_find_mount(const char *path, char **ret_mountpoint, char **ret_prefix
     if (fs.f_type != FUSE_SUPER_MAGIC)
         return 0;
     char *real = realpath(path, NULL);
-    int r = real ? search_mounts(real, st.st_dev, ret_mountpoint, ret_prefix) : -errno;
+    int r = real ? search_mounts(real, st.st_dev, ret_mount) : -errno;
     if (r < 0)
         snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
     free(real);
@@ -142,17 +158,66 @@ static void target_free(struct target *t)
  * mount. */
 static int refuse_missing_in_mount(const char *path, char ret_why[512])
 {
-    char *copy, *mountpoint = NULL, *prefix = NULL, why[512];
+    struct target_mount m = {0};
+    char *copy, why[512];
     if (access(path, F_OK) == 0 || !(copy = strdup(path)))
         return 0;
-    int r = target_find_mount(dirname(copy), &mountpoint, &prefix, why);
+    int r = target_find_mount(dirname(copy), &m, why);
     free(copy);
-    free(mountpoint);
-    free(prefix);
+    mount_done(&m);
     if (r <= 0)
         return 0;
     snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
     return -ENOENT;
+}
+
+/* The directory of the store that the target's prefix names. */
+static int find_root(struct target *t, char ret_why[512])
+{
+    struct target_attr attr;
+    char *rest = t->prefix, *name;
+    int r = 0;
+    char *copy = strdup(rest);
+    if (!copy)
+        return -ENOMEM;
+    for (rest = copy; r == 0 && (name = strsep(&rest, "/"));) {
+        if (!*name)
+            continue;
+        r = t->ops->lookup(t, t->root, name, &attr);
+        if (r == 0 && !S_ISDIR(attr.mode))
+            r = -ENOTDIR;
+        if (r == 0)
+            r = t->ops->subdir(t, t->root, name, &attr, &t->root);
+    }
+    free(copy);
+    if (r < 0)
+        snprintf(ret_why, 512, "%s: %s", t->path, strerror(-r));
+    return r;
+}
+
+/*
+ * The store behind a mount as it is at this moment. Its daemon is asked to hold what is there; then the log
+ * can be read by us as by a recovery, whatever is appended meanwhile.
+ */
+static int open_snapshot(struct target *t, const char *store, char ret_why[512])
+{
+    int r = control_write(t->mountpoint, "hold", "hold");
+    if (r < 0) {
+        snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(r));
+        return r;
+    }
+    t->kind = TARGET_STORE;
+    t->held = true;
+    r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
+    if (r == 0 && (r = find_root(t, ret_why)) < 0)
+        (void)t->ops->finish(t);
+    return r;
+}
+
+static void release_snapshot(struct target *t)
+{
+    if (t->held)
+        (void)control_write(t->mountpoint, "hold", "release");
 }
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
@@ -162,17 +227,23 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
         snprintf(ret_why, 512, "out of memory");
         return -ENOMEM;
     }
-    int r = target_find_mount(path, &t->mountpoint, &t->prefix, ret_why);
+    struct target_mount m = {0};
+    int r = target_find_mount(path, &m, ret_why);
     if (r > 0) {
         t->kind = TARGET_MOUNT;
-        r = target_posix_open(t, path, ret_why);
+        t->mountpoint = m.mountpoint;
+        t->prefix = m.prefix;
+        r = flags & TARGET_SNAPSHOT ? open_snapshot(t, m.source, ret_why)
+                                    : target_posix_open(t, path, ret_why);
+        free(m.source);
     } else if (r == 0) {
         t->kind = TARGET_STORE;
         r = refuse_missing_in_mount(path, ret_why);
-        if (r == 0)
-            r = target_store_open(t, flags, ret_why);
+        if (r == 0) /* nobody writes to a store that is not mounted: it is its own snapshot */
+            r = target_store_open(t, path, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
     }
     if (r < 0) {
+        release_snapshot(t);
         target_free(t);
         return r;
     }
@@ -210,8 +281,12 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         return r;
     }
     /* A mount can be the source of a tree; its control directory is then left out. */
+    struct target_mount m = {0};
     char why[512];
-    t->kind = target_find_mount(path, &t->mountpoint, &t->prefix, why) > 0 ? TARGET_MOUNT : TARGET_TREE;
+    t->kind = target_find_mount(path, &m, why) > 0 ? TARGET_MOUNT : TARGET_TREE;
+    t->mountpoint = m.mountpoint;
+    t->prefix = m.prefix;
+    free(m.source);
     r = target_posix_open(t, path, ret_why);
     if (r < 0) {
         target_free(t);
@@ -227,6 +302,7 @@ int target_close(struct target *t)
         return 0;
     int r = t->ops->finish(t);
     t->ops->close_files(t);
+    release_snapshot(t);
     target_free(t);
     return r;
 }

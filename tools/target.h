@@ -82,6 +82,7 @@ struct target {
     char *path;               /* as the user wrote it */
     char *mountpoint;         /* of a mount, else NULL */
     char *prefix;             /* of a mount: path from the mount point to `root`, "" if they are one */
+    bool held;                /* a snapshot of a mount: its daemon holds its segments until this is closed */
     struct eng *eng;          /* of a store, else NULL */
     struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
     void *backend;            /* owned by ops */
@@ -92,6 +93,7 @@ enum target_flags {
     TARGET_CREATE = 1,    /* a missing or empty folder becomes a store, or is made (tree) */
     TARGET_READ_ONLY = 2, /* opens a store without changing it */
     TARGET_QUIET = 4,     /* a store's engine does no work of its own (a compaction at start, say) */
+    TARGET_SNAPSHOT = 8,  /* of a mount: its store as it is now, read-only, while writers go on */
 };
 
 /* Opens a store or a mount, whichever `path` is. On failure `ret_why` has one line that names the path. */
@@ -101,8 +103,12 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
 /* Flushes, closes and frees. NULL is fine. */
 int target_close(struct target *t);
 
-/* Whether `path` is in an engramfs mount: 1 and the mount point and rest (to be freed), 0: no, or -errno. */
-int target_find_mount(const char *path, char **ret_mountpoint, char **ret_prefix, char ret_why[512]);
+struct target_mount {
+    char *mountpoint, *prefix; /* and the path from there, "" if there is none; to be freed */
+    char *source;              /* the store, as the mount was told; to be freed */
+};
+/* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. */
+int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
 
 /* strerror(), in the words of this program where those are clearer. */
 const char *target_strerror(int error);
@@ -110,7 +116,7 @@ const char *target_strerror(int error);
 bool target_error_is_fatal(int error);
 
 extern const struct target_ops target_store_ops, target_posix_ops;
-int target_store_open(struct target *t, unsigned flags, char ret_why[512]);
+int target_store_open(struct target *t, const char *path, unsigned flags, char ret_why[512]);
 int target_posix_open(struct target *t, const char *path, char ret_why[512]);
 
 /* The whole content into `buf` (attr->size bytes expected): a struct buf's worth. -EFBIG beyond `max`. */

@@ -24,19 +24,20 @@ static void engine_log(void *arg, enum eng_log_level level, const char *line)
         cli_warning("%s", line);
 }
 
-int target_store_open(struct target *t, unsigned flags, char ret_why[512])
+int target_store_open(struct target *t, const char *path, unsigned flags, char ret_why[512])
 {
     char why[256] = "";
     struct eng_options opt = {
-        .read_only = flags & TARGET_READ_ONLY,
+        .read_only = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT),
+        .snapshot = flags & TARGET_SNAPSHOT,
         .must_exist = !(flags & TARGET_CREATE),
-        .no_background = flags & (TARGET_READ_ONLY | TARGET_QUIET),
+        .no_background = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT | TARGET_QUIET),
         .lock_wait_ms = LOCK_WAIT_MS,
         .log = engine_log,
     };
-    int r = eng_open(t->path, &opt, &t->eng, why);
+    int r = eng_open(path, &opt, &t->eng, why);
     if (r < 0) {
-        snprintf(ret_why, 512, "%s: %s", t->path, why[0] ? why : strerror(-r));
+        snprintf(ret_why, 512, "%s: %s", path, why[0] ? why : strerror(-r));
         return r;
     }
     t->ops = &target_store_ops;

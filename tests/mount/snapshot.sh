@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# snapshot.sh - engramctl export --snapshot: one moment of a mount, while writers and compaction go on.
+#
+#   tests/mount/snapshot.sh [BUILD]
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+mkdir "$WORK/store" "$WORK/mnt"
+must_mount "$WORK/store" "$WORK/mnt" -o segment_size=256k
+
+# Each round writes the same number to file after file, in order. So at any one moment the numbers never rise
+# along the files, and differ by one at most; a walk that takes longer than a round sees something else.
+cat >"$WORK/writer.py" <<'P'
+import os, sys
+top, stop = sys.argv[1], sys.argv[2]
+os.makedirs(f"{top}/d/e", exist_ok=True)
+n = 0
+while not os.path.exists(stop):
+    n += 1
+    for i in range(300):
+        temporary = f"{top}/d/e/.tmp"
+        with open(temporary, "w") as f:
+            f.write(f"{n} " + "x" * 2000)
+        os.rename(temporary, f"{top}/d/e/{i:03}")
+    if n == 1:
+        open(stop + ".ready", "w").close()
+print(n)
+P
+cat >"$WORK/judge.py" <<'P'
+import json, sys
+rounds = {}
+for line in open(sys.argv[1]):
+    m = json.loads(line)
+    if m["id"].endswith(".tmp"):
+        continue
+    number, rest = m["content"].split(" ")
+    assert rest == "x" * 2000, m["id"]
+    rounds[m["id"]] = int(number)
+assert len(rounds) == 300, len(rounds)
+numbers = [rounds[k] for k in sorted(rounds)]
+assert numbers == sorted(numbers, reverse=True), numbers
+assert numbers[0] - numbers[-1] <= 1, numbers
+print(numbers[0])
+P
+python3 "$WORK/writer.py" "$WORK/mnt" "$WORK/stop" >"$WORK/rounds" 2>&1 &
+WRITER=$!
+(while [ ! -e "$WORK/stop" ]; do echo run >"$WORK/mnt/.engram/compact"; done) 2>/dev/null &
+COMPACTOR=$!
+check "the first round is written" wait_until 60 test -e "$WORK/stop.ready"
+for round in $(seq "${SNAPSHOTS:-10}"); do
+    check "snapshot $round is exported" timeout 60 "$CTL" export --snapshot "$WORK/mnt" "$WORK/$round.jsonl" || break
+    check "snapshot $round is one moment" python3 "$WORK/judge.py" "$WORK/$round.jsonl"
+done
+check "a folder of the mount can be exported so" timeout 60 "$CTL" export --snapshot "$WORK/mnt/d/e" "$WORK/folder.jsonl"
+check_equal "and has its own ids" "$(grep -c '"id":"[0-9]*"' "$WORK/folder.jsonl")" 300
+check "as a tree" timeout 60 "$CTL" export --snapshot --format tree "$WORK/mnt" "$WORK/tree"
+check_equal "the tree is whole" "$(find "$WORK/tree/d/e" -name '[0-9]*' -size 2c -o -name '[0-9]*' -size +1900c | wc -l)" 300
+touch "$WORK/stop"
+wait $WRITER $COMPACTOR
+check "the writer wrote more than two rounds meanwhile" test "$(tail -n 1 "$WORK/rounds")" -gt 2
+check_equal "nothing is held any more" "$(json_get holds <"$WORK/mnt/.engram/hold")" 0
+
+check_fails "a folder that is not there" "no such directory" "$CTL" export --snapshot "$WORK/mnt/nothing" "$WORK/x"
+check_equal "nothing is held after a failure" "$(json_get holds <"$WORK/mnt/.engram/hold")" 0
+check "unmount" unmount_store "$WORK/mnt"
+check "the snapshot of an unmounted store is the store" "$CTL" export --snapshot "$WORK/store" "$WORK/after.jsonl"
+check "which is whole" "$CTL" check "$WORK/store"
+t_end
