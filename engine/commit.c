@@ -194,6 +194,8 @@ int eng_commit(struct eng *eng, struct txn *txn)
     int r = stage_orphans(eng, txn, &orphans);
     if (!r && txn->n_ops) {
         r = write_or_make_do(eng, txn);
+        if (MUTANT(PUBLISH_UNWRITTEN))
+            r = 0;
         if (!r) {
             fault_point(&eng->hook, FP_LOG_WRITTEN);
             r = publish(eng, txn);
@@ -218,7 +220,7 @@ int eng_flush(struct eng *eng)
     }
     if (r && !eng->opt.read_only) {
         COUNT(eng, sync_errors, 1);
-        if (__atomic_load_n(&eng->log.failed, __ATOMIC_ACQUIRE))
+        if (__atomic_load_n(&eng->log.failed, __ATOMIC_ACQUIRE) && !MUTANT(NO_READ_ONLY))
             eng_turn_read_only(eng,
                                "flushing the store failed (%s): what was not yet durable may be lost; "
                                "mount again to recover",
@@ -273,7 +275,7 @@ static uint32_t next_empty(struct eng *eng, uint32_t *at)
 bool eng_is_held(struct eng *eng)
 {
     pthread_mutex_lock(&eng->misc_lock);
-    bool held = eng->holds > 0;
+    bool held = eng->holds > 0 && !MUTANT(NO_HOLD);
     pthread_mutex_unlock(&eng->misc_lock);
     return held;
 }

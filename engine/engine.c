@@ -10,7 +10,21 @@
 #include <unistd.h>
 
 #ifdef ENG_MUTANTS
-unsigned eng_mutants;
+uint64_t eng_mutants;
+
+/* A test of any kind is run without a protection by its environment. */
+static __attribute__((constructor)) void choose_mutant(void)
+{
+#define MUTANT_NAME(name) #name,
+    static const char *const names[] = {MUTANT_LIST(MUTANT_NAME)};
+#undef MUTANT_NAME
+    const char *wanted = getenv("ENG_MUTANT");
+    for (size_t i = 0; wanted && i < ARRAY_LEN(names); i++)
+        if (!strcmp(names[i], wanted))
+            eng_mutants = UINT64_C(1) << i;
+    if (wanted && !eng_mutants)
+        abort(); /* a name that is not there must not look like a test that passes */
+}
 #endif
 
 #define SUPERBLOCK_FILE "superblock"

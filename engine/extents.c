@@ -121,5 +121,9 @@ int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct lo
     if (r || at != off || (!locator_equal(&loc, from) && !MUTANT(BLIND_INSTALL))) /* I3 */
         return 1;
     r = extents_take(idx, slot, off, &loc, seq);
-    return r ? r : extents_put(idx, slot, off, to);
+    if (!r)
+        r = extents_put(idx, slot, off, to);
+    if (!r && MUTANT(SAME_GENERATION))
+        index_slot_mut(idx, slot)->generation -= 2;
+    return r;
 }

@@ -10,6 +10,7 @@
 #define ENGRAMFS_FAULT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum fault_point {
     FP_COMPACT_COPIED,    /* survivors copied and durable, nothing installed */
@@ -34,24 +35,49 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
         hook->fn(hook->arg, point);
 }
 
-enum mutant {
-    MUTANT_BLIND_INSTALL = 1 << 0,    /* I3: relocations are installed without comparing */
-    MUTANT_NO_PIN = 1 << 1,           /* I1: segments are unlinked in spite of pins */
-    MUTANT_NO_GENERATION = 1 << 2,    /* I2: the generation is not compared after pinning */
-    MUTANT_NO_VERIFY = 1 << 3,        /* I6: content is not verified */
-    MUTANT_INSTALL_UNSYNCED = 1 << 4, /* relocations are logged before the survivors are durable */
-    MUTANT_RETIRE_UNSYNCED = 1 << 5,  /* I4: a segment goes before the deaths in it are durable */
-    MUTANT_RETIRE_YOUNG = 1 << 6,     /* I4: a segment goes although a checkpoint needs its metadata */
-    MUTANT_NO_SYNCDIR = 1 << 7,       /* I7: new segments are synced without their directory */
-    MUTANT_NO_BATCH_SUM = 1 << 8,     /* I7: recovery believes every batch */
-    MUTANT_NO_FAILED_SYNC = 1 << 9,   /* I11: a failed flush is forgotten */
-    MUTANT_DROP_UNREADABLE = 1 << 10, /* I5: what cannot be verified counts as moved */
-    MUTANT_NO_LOCK = 1 << 11,         /* the store is not locked */
-};
+/* What each takes out, and the rule that it breaks. tests/mutants/mutants.txt names the test that must fail
+ * with it. */
+#define MUTANT_LIST(M)                                                                                       \
+    M(BLIND_INSTALL)       /* I3: relocations are installed without comparing */                             \
+    M(NO_PIN)              /* I1: segments are unlinked in spite of pins */                                  \
+    M(NO_GENERATION)       /* I2: the generation is not compared after pinning */                            \
+    M(SAME_GENERATION)     /* I2: a relocation does not raise it */                                          \
+    M(NO_VERIFY)           /* I6: content is not verified */                                                 \
+    M(PUBLISH_UNWRITTEN)   /* I2: a batch counts although it could not be written */                         \
+    M(INSTALL_UNSYNCED)    /* relocations are logged before the survivors are durable */                     \
+    M(RETIRE_UNSYNCED)     /* I4: a segment goes before the deaths in it are durable */                      \
+    M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
+    M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
+    M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \
+    M(NO_SEALED_SYNC)      /* I7: only the active segment is flushed */                                      \
+    M(NO_BATCH_SUM)        /* I7: recovery believes every batch */                                           \
+    M(NO_CHAIN)            /* I7: a batch need not follow the one before it */                               \
+    M(NO_STORE_NUMBER)     /* I7: what looks like a batch is one, whoever wrote it */                        \
+    M(NO_DURABLE_MARK)     /* I7: a bad batch ends the log also where it was durable once */                 \
+    M(NO_SCAN)             /* I7: marks behind a bad batch are not looked for */                             \
+    M(NO_TAIL_CONTENT)     /* I7: content beyond the mark is not verified by recovery */                     \
+    M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
+    M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
+    M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
+    M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
+    M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
+    M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
+    M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
+    M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
+    M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
+    M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
+    M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
+    M(NO_LOCK)             /* the store is not locked */
+
+#define MUTANT_BIT(name) MUTANT_BIT_##name,
+enum mutant_bit { MUTANT_LIST(MUTANT_BIT) MUTANT_COUNT };
+#undef MUTANT_BIT
+#define MUTANT_MASK(m) (UINT64_C(1) << MUTANT_BIT_##m)
 
 #ifdef ENG_MUTANTS
-extern __attribute__((visibility("default"))) unsigned eng_mutants; /* immutable while threads run */
-#define MUTANT(m) ((eng_mutants & MUTANT_##m) != 0)
+/* Set from $ENG_MUTANT, a name of the list, before main(). Immutable while threads run. */
+extern __attribute__((visibility("default"))) uint64_t eng_mutants;
+#define MUTANT(m) ((eng_mutants & MUTANT_MASK(m)) != 0)
 #else
 #define MUTANT(m) false
 #endif

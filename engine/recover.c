@@ -42,7 +42,9 @@ struct recovery {
     struct txn ops;         /* of one batch, decoded */
     struct buf batch, extents, found;
     uint64_t batches, bytes;
-    bool scanned; /* for marks behind the point where a batch was bad */
+    bool scanned;       /* for marks behind the point where a batch was bad */
+    uint32_t last_seg;  /* files with higher numbers are not looked at */
+    uint64_t last_ckpt; /* the same */
 };
 
 /* ---- what is there ------------------------------------------------------------- */
@@ -52,13 +54,13 @@ static int note_file(void *arg, const char *name)
     struct recovery *rec = arg;
     uint32_t id;
     uint64_t ckpt;
-    if (segment_parse_name(name, &id) == 0) {
+    if (segment_parse_name(name, &id) == 0 && id <= rec->last_seg) {
         int r = array_grow(&rec->segs, &rec->cap_segs, rec->n_segs + 1, sizeof *rec->segs);
         if (!r)
             rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
         return r;
     }
-    if (checkpoint_parse_name(name, &ckpt) == 0) {
+    if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
         int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
         if (!r)
             rec->ckpts[rec->n_ckpts++] = ckpt;
@@ -102,9 +104,29 @@ static int read_segment_header(struct recovery *rec, struct seg_file *sf)
     return 0;
 }
 
-static int take_stock(struct recovery *rec)
+/*
+ * Of a folder in use: a listing may show a file that was made while it went on, and miss one made before
+ * that. Numbers only rise and nothing goes while the store is held, so a second look has all up to the last
+ * of the first.
+ */
+static int limit_stock(struct recovery *rec)
 {
     int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
+    rec->last_seg = 0;
+    rec->last_ckpt = 0;
+    for (size_t i = 0; i < rec->n_segs; i++)
+        rec->last_seg = MAX_OF(rec->last_seg, rec->segs[i].id);
+    for (size_t i = 0; i < rec->n_ckpts; i++)
+        rec->last_ckpt = MAX_OF(rec->last_ckpt, rec->ckpts[i]);
+    rec->n_segs = rec->n_ckpts = 0;
+    return r;
+}
+
+static int take_stock(struct recovery *rec)
+{
+    int r = rec->eng->opt.snapshot ? limit_stock(rec) : 0;
+    if (!r)
+        r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
     if (r)
         return r;
     if (rec->n_segs)
@@ -139,7 +161,7 @@ static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
 static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 {
     struct segment *seg;
-    if (sf->fresh || rec->eng->opt.read_only)
+    if (sf->fresh || rec->eng->opt.read_only || MUTANT(NO_MEDIUM_READ))
         return 0;
     int r = arena_pin(&rec->eng->arena, sf->id, &seg);
     if (r)
@@ -247,8 +269,8 @@ static int read_batch(struct recovery *rec, struct batch_header *ret_header)
     uint64_t left = rec->at->size - rec->offset - sizeof h;
     if (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8 ||
         (uint64_t)h.ops_len + h.extents_len > left ||
-        (!MUTANT(NO_BATCH_SUM) &&
-         (h.seq != rec->seq + 1 || h.chain != rec->chain || h.store != rec->eng->log.store)))
+        (!MUTANT(NO_BATCH_SUM) && (h.seq != rec->seq + 1 || (h.chain != rec->chain && !MUTANT(NO_CHAIN)) ||
+                                   (h.store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)))))
         return -EBADMSG;
     rec->batch.len = 0;
     r = buf_reserve(&rec->batch, h.ops_len + 1u);
@@ -319,7 +341,8 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
     for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++) {
         const struct op *op = &rec->ops.ops[i];
         r = index_apply(idx, op, h->seq);
-        if (op->type == OP_SEGMENT && r >= 0) /* its file may be gone since; its number is used up (I1) */
+        if (op->type == OP_SEGMENT && r >= 0 &&
+            !MUTANT(NUMBERS_AGAIN)) /* its file may be gone since; its number is used up (I1) */
             rec->eng->arena.next_id = MAX_OF(rec->eng->arena.next_id, (uint32_t)op->ino + 1);
     }
     if (r < 0) {
@@ -342,8 +365,8 @@ static int note_mark(struct recovery *rec, const struct segment *seg, uint64_t o
                      const struct batch_header *h)
 {
     uint64_t size = seg->size;
-    if (h->magic != BATCH_MAGIC || h->store != rec->eng->log.store || h->seq <= rec->seq ||
-        h->ops_len > size - off - sizeof *h)
+    if (h->magic != BATCH_MAGIC || (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
+        h->seq <= rec->seq || h->ops_len > size - off - sizeof *h)
         return 0;
     rec->found.len = 0;
     int r = buf_reserve(&rec->found, h->ops_len + 1u);
@@ -388,7 +411,7 @@ static int scan_file(struct recovery *rec, const struct seg_file *sf, uint64_t f
 static int scan_marks(struct recovery *rec)
 {
     int r = 0;
-    if (rec->scanned)
+    if (rec->scanned || MUTANT(NO_SCAN))
         return 0;
     rec->scanned = true;
     if (rec->at)
@@ -411,7 +434,7 @@ static int next_segment(struct recovery *rec, struct seg_file **ret_next)
     for (size_t i = rec->n_segs; i-- > 0;) {
         struct seg_file *sf = &rec->segs[i];
         if (!sf->valid || sf->header.kind != SEGMENT_LOG || sf->header.first_seq != rec->seq + 1 ||
-            sf->header.chain != rec->chain || (rec->at && sf->id <= rec->at->id))
+            (sf->header.chain != rec->chain && !MUTANT(NO_CHAIN)) || (rec->at && sf->id <= rec->at->id))
             continue;
         int r = sf->header.first_seq > rec->mark ? read_from_medium(rec, sf) : 0;
         if (r)
@@ -476,7 +499,8 @@ static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
     }
     if (!r)
         r = decode_batch(rec, ret_header);
-    bool bad_content = !r && ret_header->seq > rec->mark && (r = verify_content(rec, ret_header)) == -EBADMSG;
+    bool bad_content = !r && ret_header->seq > rec->mark && !MUTANT(NO_TAIL_CONTENT) &&
+                       (r = verify_content(rec, ret_header)) == -EBADMSG;
     if (r != -EBADMSG)
         return r;
     r = scan_marks(rec);
@@ -532,7 +556,7 @@ static int replay(struct recovery *rec)
     }
     if (!r)
         r = scan_marks(rec);
-    if (!r && rec->seq < rec->mark) {
+    if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
         snprintf(rec->why, 256,
                  "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
                  "damaged; "
@@ -565,13 +589,21 @@ static void discard_unknown(struct recovery *rec)
     }
 }
 
+/* A snapshot may know of survivors that were written after the folder was listed. */
+static bool find_late(struct recovery *rec, uint32_t id)
+{
+    struct seg_file sf = {.id = id};
+    return rec->eng->opt.snapshot && read_segment_header(rec, &sf) == 0 && sf.valid &&
+           arena_add(&rec->eng->arena, id, sf.header.kind, sf.size) == 0;
+}
+
 /* Segments that the state names but that have no file. */
 static void settle_missing(struct recovery *rec)
 {
     struct index *idx = &rec->eng->idx;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
-        if (!seg->id || arena_has(&rec->eng->arena, seg->id))
+        if (!seg->id || arena_has(&rec->eng->arena, seg->id) || find_late(rec, seg->id))
             continue;
         if (seg->live)
             eng_logf(rec->eng, ENG_LOG_ERROR,
@@ -584,30 +616,11 @@ static void settle_missing(struct recovery *rec)
 
 static void queue_orphans(struct eng *eng)
 {
-    for (uint32_t slot = 2; slot < eng->idx.inodes.used; slot++) {
+    for (uint32_t slot = 2; slot < eng->idx.inodes.used && !MUTANT(NO_ORPHANS); slot++) {
         const struct inode_rec *inode = index_slot(&eng->idx, slot);
         if (inode && !inode->nlink)
             eng_queue_orphan(eng, index_ino(inode, slot));
     }
-}
-
-/* Makes what was accepted durable, in order, before anybody builds on it (I7). */
-static int make_durable(struct recovery *rec)
-{
-    struct eng *eng = rec->eng;
-    const struct eng_io_ops *ops = eng->io->ops;
-    int r = 0;
-    for (size_t i = 0; i < rec->n_segs && !r; i++) {
-        struct segment *seg;
-        if (!rec->segs[i].used)
-            continue;
-        r = arena_pin(&eng->arena, rec->segs[i].id, &seg);
-        if (r)
-            break;
-        r = ops->datasync(seg->file);
-        arena_unpin(seg);
-    }
-    return r ? r : ops->syncdir(eng->io);
 }
 
 static int settle(struct recovery *rec)
@@ -622,15 +635,14 @@ static int settle(struct recovery *rec)
         checkpoint_clean(eng); /* only measures them */
         return 0;
     }
-    int r = make_durable(rec);
+    /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
+     * (read_from_medium), the names of the segments are now, before anything is removed. */
+    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : eng->io->ops->syncdir(eng->io);
     if (r) {
         snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
         return r;
     }
     discard_unknown(rec);
-    r = eng->io->ops->syncdir(eng->io);
-    if (r)
-        return r;
     checkpoint_clean(eng);
     queue_orphans(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
@@ -643,7 +655,7 @@ static int settle(struct recovery *rec)
 
 int eng_recover(struct eng *eng, char why[256])
 {
-    struct recovery rec = {.eng = eng, .why = why};
+    struct recovery rec = {.eng = eng, .why = why, .last_seg = UINT32_MAX, .last_ckpt = UINT64_MAX};
     int r = take_stock(&rec);
     if (!r)
         r = find_start(&rec);

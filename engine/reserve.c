@@ -96,6 +96,8 @@ static bool refill_locked(struct eng *eng, uint64_t lack, uint64_t avail, uint64
 /* Takes what the reserve lacks, if there is room. False: the store is short (still). */
 static bool reserve_fill(struct eng *eng, uint64_t room)
 {
+    if (MUTANT(NO_RESERVE))
+        return false;
     struct io_space space;
     uint64_t want = reserve_wanted(eng);
     pthread_mutex_lock(&eng->reserve_lock);

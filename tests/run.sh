@@ -330,7 +330,7 @@ if wanted docs; then run docs/check 60 tests/docs_check.sh; fi
 if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted mutants; then
     run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
-    run mutants/without-protection 600 "$BUILD/tests/mutants/regressions" --mutants
+    run mutants/protections 600 tests/mutants/run.sh "$BUILD"
     run mutants/powercut-bites 600 "$BUILD/tests/crash/powercut-bites" --bites
 fi
 if wanted damage; then run_plain damage "$BUILD" damage 900; fi

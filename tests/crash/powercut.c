@@ -302,22 +302,22 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
 struct weakness {
     const char *what;
     bool ignore_sync, ignore_syncdir;
-    unsigned mutant; /* of fault.h; only where the engine has them */
+    uint64_t mutant; /* of fault.h; only where the engine has them */
 };
 
 static const struct weakness weaknesses[] = {
     {"datasync does nothing", true, false, 0},
     {"syncdir does nothing", false, true, 0},
 #ifdef ENG_MUTANTS
-    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED},
-    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED},
-    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG},
-    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR},
-    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM},
+    {"relocations before their survivors are durable", false, false, MUTANT_MASK(INSTALL_UNSYNCED)},
+    {"retirement before the deaths are durable (I4)", false, false, MUTANT_MASK(RETIRE_UNSYNCED)},
+    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_MASK(RETIRE_YOUNG)},
+    {"new segments without their names (I7)", false, false, MUTANT_MASK(NO_SYNCDIR)},
+    {"recovery believes every batch (I7)", false, false, MUTANT_MASK(NO_BATCH_SUM)},
 #endif
 };
 
-static void set_mutant(unsigned mutant)
+static void set_mutant(uint64_t mutant)
 {
 #ifdef ENG_MUTANTS
     eng_mutants = mutant;

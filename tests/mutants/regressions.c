@@ -1,12 +1,10 @@
 /*
  * regressions.c - what the system before this one got wrong, one deterministic
  * test each: two threads meet at a fault point, or a disk loses power there.
- * Linked with an engine whose protections can be taken out (engine/fault.h), so that
- * each test is shown to fail without the protection that it is about.
+ * Linked with an engine whose protections can be taken out (engine/fault.h); run.sh of this
+ * folder shows that each test fails without the protection that it is about.
  *
- *   regressions                     every test, every protection in place: all must pass
- *   regressions --mutants           every test without its protection: all must fail
- *   regressions TEST [--mutant]     one of them
+ *   regressions [TEST]      all, or one of them
  *
  * Each test runs in a process of its own: without its protection it may crash.
  */
@@ -71,7 +69,6 @@ static void open_store(struct store *s)
         fprintf(stderr, "    open: %s\n", why);
     EXPECT(r == 0);
     s->eng->hook = (struct fault_hook){hook, s};
-    EXPECT(eng_config_set(s->eng, "auto_compact", "0") == 0);
 }
 
 static void write_file(struct store *s, unsigned i, unsigned version)
@@ -88,6 +85,7 @@ static struct store *new_store(void)
     EXPECT(s);
     s->disk = simdisk_new();
     open_store(s);
+    EXPECT(eng_config_set(s->eng, "auto_compact", "0") == 0);
     for (unsigned i = 0; i < N_FILES; i++) {
         char name[16];
         struct eng_attr attr;
@@ -443,6 +441,67 @@ static void test_metadata_outlives_checkpoint(void)
     end_store(s);
 }
 
+/* What was removed does not come back, although the removal lies in a segment in which nothing lives. */
+static void test_removed_memories_stay_removed(void)
+{
+    struct store *s = new_store();
+    EXPECT(eng_checkpoint(s->eng) == 0); /* it knows them */
+    for (unsigned i = 0; i < N_FILES; i += 2) {
+        char name[16];
+        name_of(i, name);
+        EXPECT(eng_unlink(s->eng, ENG_ROOT_INO, name) == 0);
+    }
+    for (unsigned version = 3; version < 6;
+         version++) /* the log goes on, and all of it dies again and again */
+        for (unsigned i = 1; i < N_FILES; i += 2)
+            write_file(s, i, version);
+    EXPECT(eng_sync(s->eng) == 0);
+    (void)eng_reclaim(s->eng);
+    sync_directory(s);
+    cut_power(s, SIM_DROP_ALL, 1);
+    for (unsigned i = 0; i < N_FILES; i++) {
+        char name[16];
+        struct eng_attr attr;
+        name_of(i, name);
+        EXPECT(eng_lookup(s->eng, NULL, ENG_ROOT_INO, name, &attr) == (i % 2 ? 0 : -ENOENT));
+        EXPECT(i % 2 == 0 || read_file(s, i, 5) == 0);
+    }
+    expect_sound(s);
+    end_store(s);
+}
+
+/* The process dies, the next life serves what it finds, and then the power goes: what was served must stay.
+ */
+static void test_recovered_is_durable(void)
+{
+    struct store *s = new_store();
+    uint32_t synced = s->eng->log.active->id;
+    for (unsigned i = 0; i < N_FILES; i++) /* more than fits into that segment: the next one is a new name */
+        write_file(s, i, 3);
+    EXPECT(s->eng->log.active->id != synced);
+    struct store next = *s;
+    next.disk = simdisk_clone(s->disk); /* what was not synced is not, there either */
+    open_store(&next);
+    expect_all(&next, 3);
+    cut_power(&next, SIM_DROP_ALL, 1);
+    expect_all(&next, 3);
+    EXPECT(eng_close(next.eng) == 0);
+    simdisk_free(next.disk);
+    end_store(s);
+}
+
+static void test_checkpoint_behind_the_durable_log(void)
+{
+    struct store *s = new_store();
+    for (unsigned i = 0; i < N_FILES; i++)
+        write_file(s, i, 3);
+    EXPECT(eng_checkpoint(s->eng) == 0);
+    cut_power(s, SIM_DROP_ALL, 1);
+    expect_all(s, 3);
+    expect_sound(s);
+    end_store(s);
+}
+
 static void test_directory_durable_with_fsync(void)
 {
     struct store *s = new_store(); /* several segments, each a new name in the directory */
@@ -477,38 +536,27 @@ static void test_second_opener_is_refused(void)
 
 /* ---- running them ---------------------------------------------------------------------------- */
 
-#ifndef ENG_MUTANTS
-#error "link with the engine that has mutants"
-#endif
-
 static const struct test {
     const char *name;
     void (*run)(void);
-    unsigned mutant; /* the protection without which it must fail */
-    const char *mutant_name;
 } tests[] = {
-#define TEST(name, mutant)                                                                                   \
+#define TEST(name)                                                                                           \
     {                                                                                                        \
-#name, test_##name, MUTANT_##mutant, #mutant                                                         \
+#name, test_##name                                                                                   \
     }
-    TEST(read_between_copy_and_install, NO_GENERATION),
-    TEST(read_while_segment_is_emptied, NO_PIN),
-    TEST(append_between_copy_and_swap, BLIND_INSTALL),
-    TEST(update_of_another_field_while_moved, BLIND_INSTALL),
-    TEST(failure_in_mid_compaction, NO_FAILED_SYNC),
-    TEST(survivors_durable_before_relocation, INSTALL_UNSYNCED),
-    TEST(failed_flush_stays_failed, NO_FAILED_SYNC),
-    TEST(unreadable_record_during_compaction, DROP_UNREADABLE),
-    TEST(damage_is_never_served, NO_VERIFY),
-    TEST(deaths_durable_before_unlink, RETIRE_UNSYNCED),
-    TEST(metadata_outlives_checkpoint, RETIRE_YOUNG),
-    TEST(directory_durable_with_fsync, NO_SYNCDIR),
-    TEST(torn_batch_is_refused, NO_BATCH_SUM),
-    TEST(second_opener_is_refused, NO_LOCK),
+    TEST(read_between_copy_and_install), TEST(read_while_segment_is_emptied),
+    TEST(append_between_copy_and_swap),  TEST(update_of_another_field_while_moved),
+    TEST(failure_in_mid_compaction),     TEST(survivors_durable_before_relocation),
+    TEST(failed_flush_stays_failed),     TEST(unreadable_record_during_compaction),
+    TEST(damage_is_never_served),        TEST(deaths_durable_before_unlink),
+    TEST(metadata_outlives_checkpoint),  TEST(removed_memories_stay_removed),
+    TEST(recovered_is_durable),          TEST(checkpoint_behind_the_durable_log),
+    TEST(directory_durable_with_fsync),  TEST(torn_batch_is_refused),
+    TEST(second_opener_is_refused),
 };
 
 /* True if the test passed, in a process of its own. */
-static bool run_one(const struct test *t, bool mutant)
+static bool run_one(const struct test *t)
 {
     int status = 0;
     fflush(NULL);
@@ -516,9 +564,6 @@ static bool run_one(const struct test *t, bool mutant)
     if (pid < 0)
         return false;
     if (pid == 0) {
-        eng_mutants = mutant ? t->mutant : 0;
-        if (mutant) /* its failing is expected and no news */
-            (void)!freopen("/dev/null", "w", stderr);
         alarm(TEST_TIMEOUT);
         t->run();
         _exit(0);
@@ -530,25 +575,13 @@ static bool run_one(const struct test *t, bool mutant)
 
 int main(int argc, char **argv)
 {
-    bool mutants = false;
-    const char *only = NULL;
     unsigned good = 0, bad = 0;
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--mutant", 8) == 0)
-            mutants = true;
-        else
-            only = argv[i];
-    }
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
-        if (only && strcmp(only, tests[i].name) != 0)
+        if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
             continue;
-        bool passed = run_one(&tests[i], mutants);
-        if (mutants)
-            printf("%s - without %s: %s %s\n", passed ? "not ok" : "ok", tests[i].mutant_name, tests[i].name,
-                   passed ? "did not notice" : "fails, as it must");
-        else
-            printf("%s - %s\n", passed ? "ok" : "not ok", tests[i].name);
-        ++*(passed != mutants ? &good : &bad);
+        bool passed = run_one(&tests[i]);
+        printf("%s - %s\n", passed ? "ok" : "not ok", tests[i].name);
+        ++*(passed ? &good : &bad);
     }
     printf("%u passed, %u failed\n", good, bad);
     return bad || !good;

@@ -189,11 +189,10 @@ Test(lives, what_a_failed_sync_lost_is_not_called_durable_by_the_next_life)
     simdisk_fail(u.disk, SIM_DATASYNC, 1, EIO);
     cr_assert_eq(eng_sync(u.eng), -EIO);
     cr_assert_eq(eng_sync(u.eng), -EIO, "it stays failed (I11)");
-    unit_kill(&u, SIM_KEEP_ALL, 0);
     for (int clean = 0; clean < 2; clean++) {
         struct unit c;
-        unit_clone(&c, &u);
-        unit_open(&c); /* what it shows now is durable */
+        unit_clone(&c, &u); /* the process dies, and the page cache lives on */
+        unit_open(&c);      /* what it shows now is durable */
         bool there = unit_lookup(&c, "second") != 0;
         unit_file(&c, "third", 1000, 3);
         cr_assert_eq(eng_sync(c.eng), 0);
@@ -207,6 +206,40 @@ Test(lives, what_a_failed_sync_lost_is_not_called_durable_by_the_next_life)
             cr_assert(unit_holds(&c, unit_lookup(&c, "second"), 1000, 2));
         unit_done(&c);
     }
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+}
+
+/* The end of one segment was lost, but not the next one, in which the log went on; and that was there again
+ * after it had been removed. */
+Test(lives, a_segment_of_an_earlier_life_does_not_join_on)
+{
+    uint8_t *first, *next;
+    size_t first_size, next_size;
+    unit_file(&u, "first", 1000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    struct place before = log_end();
+    cr_assert_eq(simdisk_get(u.disk, before.name, &first, &first_size), 0);
+    roll_over("first", false);
+    struct place after = log_end();
+    uint64_t seq = u.eng->log.seq;
+    unit_create(&u, "late");
+    cr_assert_eq(simdisk_get(u.disk, after.name, &next, &next_size), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_put(u.disk, before.name, first, first_size);
+    unit_open(&u);
+    cr_assert_eq(unit_lookup(&u, "late"), 0);
+    for (char name[2] = "a"; u.eng->log.seq + 1 < seq; name[0]++)
+        unit_create(&u, name);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    simdisk_put(u.disk, after.name, next, next_size);
+    cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
+    cr_assert_neq(unit_lookup(&u, "a"), 0);
+    cr_assert_eq(unit_lookup(&u, "late"), 0);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "first"), 1000, 1));
+    free(first);
+    free(next);
 }
 
 Test(lives, a_number_that_two_lives_tried_ends_no_recovery)

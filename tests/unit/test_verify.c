@@ -124,6 +124,8 @@ static unsigned try(struct unit *c)
         if (r)
             break;
         opened++;
+        /* what was let in fits together, by itself and not because each use of it is on its guard */
+        MUST(life > 0 || index_verify(&c->eng->idx, false, NULL, NULL) == 0);
         use(c);
         (void)eng_close(c->eng);
         c->eng = NULL;
