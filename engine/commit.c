@@ -235,7 +235,8 @@ int eng_sync(struct eng *eng)
         return 0;
     if (!eng_is_read_only(eng))
         (void)eng_flush_orphans(eng); /* on a full disk they wait: nothing that was acknowledged is missing */
-    return eng_flush(eng) ? -EIO : 0;
+    int r = eng_flush(eng);
+    return r == -ENOMEM ? r : r ? -EIO : 0;
 }
 
 int eng_fsync(struct eng *eng, uint64_t ino)
@@ -243,7 +244,8 @@ int eng_fsync(struct eng *eng, uint64_t ino)
     (void)ino; /* one log: what came before becomes durable with it */
     if (eng->opt.read_only)
         return 0;
-    return eng_flush(eng) ? -EIO : 0;
+    int r = eng_flush(eng);
+    return r == -ENOMEM ? r : r ? -EIO : 0;
 }
 
 /* ---- empty segments ------------------------------------------------------------ */

@@ -70,6 +70,8 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
         r = -ENOMEM;
     if (r < 0) {
         (void)close(fd);
+        if (flags & IO_CREATE) /* it is new: nothing may be left of a creation that failed */
+            (void)unlinkat(posix_dirfd(io), name, 0);
         return r;
     }
     file->fd = fd;
