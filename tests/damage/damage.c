@@ -1,0 +1,529 @@
+/*
+ * damage.c - a small store of everything is damaged in every way, one at a
+ * time: each bit flipped, each file cut at each length, sectors and pages
+ * zeroed or filled, segments and checkpoints swapped, doubled, removed.
+ *
+ *   damage [--stride N] [--only CASE]      CASE as a failure prints it
+ *
+ * What is allowed after each: the store is refused with a line that says why, and nothing
+ * on the disk has changed; or every memory is what it was, or -EIO and listed as damaged; and if the damage
+ * lies in the last batch, which was not durable yet, that batch may be missing as a whole. Of those that open
+ * for writing, work goes on, and nothing more is lost by a compaction.
+ */
+#include "unit_store.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FAILURES_SHOWN 20
+#define CASE_SECONDS 20 /* a case takes less than a millisecond; more is a hang */
+#define MEMORY_LIMIT (UINT64_C(1) << 30)
+
+/* ---- what a store shows ------------------------------------------------------------- */
+
+#define PIECE 4096u
+#define MAX_ENTRIES 64
+#define MAX_PIECES 16
+#define MAX_XATTRS 4
+
+struct entry {
+    char path[64];
+    struct eng_attr attr;
+    char link[64];
+    unsigned n_pieces, n_xattrs;
+    int bad[MAX_PIECES]; /* 0, or the errno of reading that piece */
+    uint64_t sum[MAX_PIECES];
+    char xattr[MAX_XATTRS][32];
+    int xattr_bad[MAX_XATTRS];
+    uint64_t xattr_sum[MAX_XATTRS];
+};
+
+struct tree {
+    unsigned n, n_bad;
+    int error; /* of the walk itself */
+    struct entry entries[MAX_ENTRIES];
+};
+
+struct listing {
+    char names[MAX_ENTRIES][64];
+    struct eng_attr attrs[MAX_ENTRIES];
+    unsigned n;
+};
+
+static int list_entry(void *arg, const struct eng_dirent *d)
+{
+    struct listing *l = arg;
+    if (d->cookie <= 2)
+        return 0;
+    if (l->n == MAX_ENTRIES)
+        return 1;
+    (void)snprintf(l->names[l->n], sizeof l->names[0], "%.*s", (int)d->name_len, d->name);
+    l->attrs[l->n++] = d->attr;
+    return 0;
+}
+
+static void look_at_content(struct eng *eng, struct entry *e)
+{
+    uint8_t buf[PIECE];
+    for (uint64_t off = 0; off < e->attr.size && e->n_pieces < MAX_PIECES; off += PIECE, e->n_pieces++) {
+        ssize_t n = eng_read(eng, e->attr.ino, buf, sizeof buf, off);
+        e->bad[e->n_pieces] = n < 0 ? (int)n : 0;
+        e->sum[e->n_pieces] = n < 0 ? 0 : codec_hash(buf, (size_t)n) + (uint64_t)n;
+    }
+}
+
+static void look_at_xattrs(struct eng *eng, struct entry *e)
+{
+    char list[512], value[1024];
+    ssize_t n = eng_listxattr(eng, e->attr.ino, list, sizeof list);
+    for (const char *s = list; n > 0 && s < list + n && e->n_xattrs < MAX_XATTRS; s += strlen(s) + 1) {
+        unsigned x = e->n_xattrs++;
+        (void)snprintf(e->xattr[x], sizeof e->xattr[0], "%.31s", s);
+        ssize_t got = eng_getxattr(eng, e->attr.ino, s, value, sizeof value);
+        e->xattr_bad[x] = got < 0 ? (int)got : 0;
+        e->xattr_sum[x] = got < 0 ? 0 : codec_hash(value, (size_t)got);
+    }
+}
+
+static void look(struct eng *eng, struct tree *t, uint64_t dir, const char *path)
+{
+    struct listing l = {.n = 0};
+    int r = eng_readdir(eng, NULL, dir, 0, list_entry, &l);
+    if (r < 0)
+        t->error = r;
+    for (unsigned i = 0; i < l.n && t->n < MAX_ENTRIES; i++) {
+        struct entry *e = &t->entries[t->n++];
+        memset(e, 0, sizeof *e);
+        (void)snprintf(e->path, sizeof e->path, "%s/%s", path, l.names[i]);
+        e->attr = l.attrs[i];
+        if (S_ISREG(e->attr.mode))
+            look_at_content(eng, e);
+        if (S_ISLNK(e->attr.mode) && eng_readlink(eng, e->attr.ino, e->link, sizeof e->link) < 0)
+            (void)snprintf(e->link, sizeof e->link, "?");
+        look_at_xattrs(eng, e);
+        for (unsigned k = 0; k < e->n_pieces; k++)
+            t->n_bad += e->bad[k] != 0;
+        for (unsigned k = 0; k < e->n_xattrs; k++)
+            t->n_bad += e->xattr_bad[k] != 0;
+        if (S_ISDIR(e->attr.mode))
+            look(eng, t, e->attr.ino, e->path);
+    }
+}
+
+static struct tree *tree_of(struct eng *eng)
+{
+    struct tree *t = calloc(1, sizeof *t);
+    UNIT_NEED(t);
+    look(eng, t, ENG_ROOT_INO, "");
+    return t;
+}
+
+/* Whether `found` is `expect`, but for pieces that are -EIO. Tells in `why` where not. */
+static bool same_but_for_eio(const struct tree *expect, const struct tree *found, char why[256])
+{
+    (void)snprintf(why, 256, "%u entries instead of %u (error %d)", found->n, expect->n, found->error);
+    if (found->error || found->n != expect->n)
+        return false;
+    for (unsigned i = 0; i < expect->n; i++) {
+        const struct entry *a = &expect->entries[i], *b = &found->entries[i];
+        struct eng_attr attr = b->attr;
+        attr.generation = a->attr.generation; /* counts placements of this life */
+        (void)snprintf(why, 256, "%s became %s, or its attributes differ", a->path, b->path);
+        if (strcmp(a->path, b->path) != 0 || memcmp(&a->attr, &attr, sizeof attr) != 0 ||
+            strcmp(a->link, b->link) != 0 || a->n_pieces != b->n_pieces || a->n_xattrs != b->n_xattrs)
+            return false;
+        for (unsigned k = 0; k < a->n_pieces; k++) {
+            (void)snprintf(why, 256, "%s: wrong content, or error %d, in piece %u", a->path, b->bad[k], k);
+            if (b->bad[k] ? b->bad[k] != -EIO : a->sum[k] != b->sum[k])
+                return false;
+        }
+        for (unsigned k = 0; k < a->n_xattrs; k++) {
+            (void)snprintf(why, 256, "%s: attribute %s wrong, or error %d", a->path, a->xattr[k],
+                           b->xattr_bad[k]);
+            if (strcmp(a->xattr[k], b->xattr[k]) != 0 ||
+                (b->xattr_bad[k] ? b->xattr_bad[k] != -EIO : a->xattr_sum[k] != b->xattr_sum[k]))
+                return false;
+        }
+    }
+    return true;
+}
+
+struct told {
+    uint64_t inos[MAX_ENTRIES];
+    unsigned n;
+    bool unexplained;
+};
+
+static void note_told(void *arg, const struct eng_damage *d)
+{
+    struct told *told = arg;
+    if (told->n < MAX_ENTRIES)
+        told->inos[told->n++] = d->ino;
+    told->unexplained |= !d->reason[0];
+}
+
+/* Whether each memory that gave -EIO is in the list of damage. */
+static bool is_told(struct eng *eng, const struct tree *t)
+{
+    struct told told = {.n = 0};
+    if (eng_damaged(eng, note_told, &told) != 0 || told.unexplained)
+        return false;
+    for (unsigned i = 0; i < t->n; i++) {
+        bool bad = false, listed = false;
+        for (unsigned k = 0; k < t->entries[i].n_pieces; k++)
+            bad |= t->entries[i].bad[k] != 0;
+        for (unsigned k = 0; k < t->entries[i].n_xattrs; k++)
+            bad |= t->entries[i].xattr_bad[k] != 0;
+        for (unsigned k = 0; k < told.n; k++)
+            listed |= told.inos[k] == t->entries[i].attr.ino;
+        if (bad && !listed)
+            return false;
+    }
+    return true;
+}
+
+/* ---- the store ------------------------------------------------------------------------- */
+
+static struct unit whole;
+static struct tree *now;
+/* What the store showed after each of its last batches, all of which lie in one file and in no checkpoint. */
+#define MAX_STATES 8
+static struct state {
+    uint64_t end; /* of the batch, in that file */
+    struct tree *tree;
+} states[MAX_STATES];
+static unsigned n_states;
+static char tail_file[SEGMENT_NAME_SIZE];
+
+#define NOTHING_LOST UINT64_MAX
+
+static void note_state(struct unit *u, uint64_t end)
+{
+    UNIT_NEED(n_states < MAX_STATES);
+    states[n_states++] = (struct state){end, tree_of(u->eng)};
+}
+
+/* What is left when the log ends before `lost_from`. */
+static const struct tree *state_before(uint64_t lost_from)
+{
+    unsigned i = n_states - 1;
+    while (i > 0 && states[i].end > lost_from)
+        i--;
+    return states[i].tree;
+}
+
+static void set_times(struct unit *u, uint64_t ino)
+{
+    struct eng_attr attr = {.mode = 0640, .atime = 1, .mtime = 2};
+    UNIT_NEED(eng_setattr(u->eng, ino, &attr, ENG_SET_MODE | ENG_SET_ATIME | ENG_SET_MTIME, NULL) == 0);
+}
+
+static void fill_store(struct unit *u)
+{
+    struct eng_attr attr;
+    char value[300];
+    memset(value, 'v', sizeof value);
+    uint64_t a = unit_file(u, "a", 100, 1), big = unit_file(u, "big", 9000, 2);
+    uint64_t dir = unit_mkdir(u, "dir"), sparse = unit_file(u, "sparse", 50, 3);
+    unit_write(u, sparse, 50, 4, 20000);
+    unit_create(u, "empty");
+    UNIT_NEED(eng_create(u->eng, NULL, dir, "link", S_IFLNK | 0777, 0, "../a", &attr) == 0);
+    UNIT_NEED(eng_create(u->eng, NULL, dir, "fifo", S_IFIFO | 0600, 0, NULL, &attr) == 0);
+    UNIT_NEED(eng_link(u->eng, NULL, a, dir, "second name", &attr) == 0);
+    UNIT_NEED(eng_setxattr(u->eng, a, "user.small", value, 10, 0) == 0);
+    UNIT_NEED(eng_setxattr(u->eng, big, "user.large", value, sizeof value, 0) == 0);
+    set_times(u, a);
+    unit_write(u, big, 5000, 5, 0); /* garbage, and an extent of which only a part is live */
+    unit_file(u, "goes", 3000, 6);
+    UNIT_NEED(eng_unlink(u->eng, ENG_ROOT_INO, "goes") == 0);
+    UNIT_NEED(eng_compact(u->eng, NULL) == 0); /* survivors, and two checkpoints */
+    note_state(u, 0);
+    uint64_t late = unit_create(u, "late"); /* log behind the checkpoints */
+    note_state(u, u->eng->log.tail);
+    unit_write(u, late, 500, 7, 0);
+    note_state(u, u->eng->log.tail);
+    UNIT_NEED(eng_rename(u->eng, NULL, ENG_ROOT_INO, "empty", dir, "moved", 0) == 0);
+    note_state(u, u->eng->log.tail);
+    unit_write(u, a, 60, 8, 20);
+    note_state(u, u->eng->log.tail);
+    UNIT_NEED(eng_sync(u->eng) == 0);
+    unit_write(u, late, 200, 9, 500); /* not durable; says of the others that they are */
+}
+
+static void make_store(void)
+{
+    unit_new(&whole, 0);
+    UNIT_NEED(eng_config_set(whole.eng, "auto_compact", "0") == 0);
+    fill_store(&whole);
+    segment_name(whole.eng->log.active->id, tail_file);
+    now = tree_of(whole.eng);
+    unit_kill(&whole, SIM_KEEP_ALL, 0);
+}
+
+/* ---- one case ---------------------------------------------------------------------------- */
+
+static char current[160];
+static uint64_t n_cases, n_refused, n_whole, n_older, n_eio, n_failed;
+
+static void give_up(int sig)
+{
+    static const char text[] = "not ok - crashed or hung: ";
+    (void)!write(STDOUT_FILENO, text, sizeof text - 1);
+    (void)!write(STDOUT_FILENO, current, strlen(current));
+    (void)!write(STDOUT_FILENO, "\n0 passed, 1 failed\n", 20);
+    (void)signal(sig, SIG_DFL);
+    (void)raise(sig);
+}
+
+static void failed(const char *why)
+{
+    if (n_failed++ < FAILURES_SHOWN)
+        printf("not ok - %s: %s\n", current, why);
+}
+
+static void count_problem(void *arg, const char *line)
+{
+    (void)line;
+    ++*(unsigned *)arg;
+}
+
+/*
+ * What was opened must be right. `lost_from`: where the log may end, because the damage took all that is
+ * behind it, too, and so every word about it having been durable: that looks as a power cut does.
+ */
+static void judge_opened(struct unit *c, uint64_t lost_from)
+{
+    char why[256], why_older[256];
+    unsigned told = 0;
+    struct eng_check_report report;
+    struct tree *t = tree_of(c->eng);
+    bool newest = same_but_for_eio(now, t, why);
+    if (!newest && !(lost_from != NOTHING_LOST && same_but_for_eio(state_before(lost_from), t, why_older)))
+        failed(why);
+    else if (!is_told(c->eng, t))
+        failed("damaged content is not listed");
+    else if (eng_check(c->eng, count_problem, &told, &report) != 0 || (t->n_bad && !told))
+        failed("check does not tell of it");
+    else
+        *(t->n_bad ? &n_eio : newest ? &n_whole : &n_older) += 1;
+    if (!c->opt.read_only && !n_failed) { /* work goes on, and loses nothing more */
+        unit_file(c, "after", 100, 10);
+        UNIT_NEED(eng_unlink(c->eng, ENG_ROOT_INO, "after") == 0);
+        (void)eng_compact(c->eng, NULL);
+        struct tree *after = tree_of(c->eng);
+        unsigned before = t->n_bad;
+        for (unsigned i = 0; i < t->n; i++) /* what was lost may not become something else */
+            for (unsigned k = 0; k < t->entries[i].n_pieces && i < after->n; k++)
+                if (t->entries[i].bad[k] && !after->entries[i].bad[k])
+                    failed("a compaction made damaged content readable");
+        if (after->n != t->n || after->n_bad > before)
+            failed("a compaction lost more");
+        free(after);
+    }
+    free(t);
+}
+
+/* Calls that change the disk; flushing it does not. */
+static uint64_t changes(struct simdisk *disk)
+{
+    return simdisk_calls(disk, false) - simdisk_calls_of(disk, SIM_DATASYNC) -
+           simdisk_calls_of(disk, SIM_SYNCDIR);
+}
+
+static void judge(struct unit *c, uint64_t lost_from, bool read_only)
+{
+    (void)alarm(CASE_SECONDS);
+    n_cases++;
+    c->opt.read_only = read_only;
+    int r = unit_try_open(c);
+    if (r == 0) {
+        judge_opened(c, lost_from);
+    } else {
+        n_refused++;
+        if (!c->why[0])
+            failed("refused without a word");
+        if (r != -EBADMSG && r != -EPROTONOSUPPORT && r != -ENOENT && r != -ENOTEMPTY)
+            failed("refused with an error that does not say damage");
+        if (changes(c->disk) != 0)
+            failed("changed something although it refused");
+    }
+    unit_done(c);
+}
+
+/* ---- the cases ------------------------------------------------------------------------------ */
+
+struct file {
+    char name[32];
+    uint8_t *data;
+    size_t size;
+};
+static struct file files[16];
+static unsigned n_files;
+static uint64_t stride = 1;
+static const char *only;
+
+static void note_file(void *arg, const char *name, uint64_t size)
+{
+    (void)arg, (void)size;
+    struct file *f = &files[n_files++];
+    (void)snprintf(f->name, sizeof f->name, "%s", name);
+    UNIT_NEED(simdisk_get(whole.disk, name, &f->data, &f->size) == 0);
+}
+
+/* Bytes that mean nothing, whatever they are: of them a few are enough. */
+static bool is_reserve(const struct file *f)
+{
+    return strcmp(f->name, "reserve") == 0;
+}
+
+static bool is_tail(const struct file *f)
+{
+    return strcmp(f->name, tail_file) == 0;
+}
+
+/* A flipped bit leaves the last batch only nobody to speak for it. */
+static uint64_t lost_by_flip(const struct file *f, uint64_t at)
+{
+    return is_tail(f) && at >= states[n_states - 1].end ? at : NOTHING_LOST;
+}
+
+__attribute__((format(printf, 1, 2))) static bool begin(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    (void)vsnprintf(current, sizeof current, format, ap);
+    va_end(ap);
+    return !only || strcmp(only, current) == 0;
+}
+
+static void put_case(const char *name, const uint8_t *data, size_t size, uint64_t lost_from, bool read_only)
+{
+    struct unit c;
+    unit_clone(&c, &whole);
+    simdisk_put(c.disk, name, data, size);
+    judge(&c, lost_from, read_only);
+}
+
+static void flip_every_bit(const struct file *f, uint64_t *bits)
+{
+    uint64_t step = is_reserve(f) ? f->size / 64 : 1;
+    for (uint64_t at = 0; at < f->size; at += step)
+        for (unsigned bit = 0; bit < 8; bit++) {
+            if ((at * 8 + bit) % stride || !begin("flip %s %llu.%u", f->name, (unsigned long long)at, bit))
+                continue;
+            struct unit c;
+            unit_clone(&c, &whole);
+            UNIT_NEED(simdisk_flip(c.disk, f->name, at, (uint8_t)(1u << bit)) == 0);
+            /* settings are made to be changed by hand; one that slows a compaction down is no hang */
+            judge(&c, lost_by_flip(f, at), bit != 3 || !strcmp(f->name, "config"));
+            ++*bits;
+        }
+}
+
+static void cut_at_every_length(const struct file *f)
+{
+    uint64_t step = is_reserve(f) ? f->size / 16 : 1;
+    for (uint64_t size = 0; size < f->size; size += step)
+        if (size % (stride > 4 ? 4 : stride) == 0 && begin("cut %s %llu", f->name, (unsigned long long)size))
+            put_case(f->name, f->data, size, is_tail(f) ? size : NOTHING_LOST, size % 5 != 0);
+}
+
+static void overwrite_blocks(const struct file *f, size_t block, uint8_t value)
+{
+    uint8_t *copy = malloc(f->size + 1);
+    UNIT_NEED(copy);
+    for (uint64_t at = 0; at < f->size && at < (is_reserve(f) ? 4 * block : f->size); at += block) {
+        size_t len = MIN_OF(block, f->size - at);
+        if (!begin("fill %s %llu+%zu with %02x", f->name, (unsigned long long)at, len, value))
+            continue;
+        memcpy(copy, f->data, f->size);
+        memset(copy + at, value, len);
+        put_case(f->name, copy, f->size,
+                 is_tail(f) && at + len > states[n_states - 1].end ? at : NOTHING_LOST, false);
+    }
+    free(copy);
+}
+
+static bool alike(const struct file *a, const struct file *b)
+{
+    const char *x = strrchr(a->name, '.'), *y = strrchr(b->name, '.');
+    return x && y && strcmp(x, y) == 0;
+}
+
+static void exchange_and_double(void)
+{
+    for (unsigned i = 0; i < n_files; i++) {
+        struct file *f = &files[i];
+        struct unit c;
+        if (begin("remove %s", f->name)) {
+            unit_clone(&c, &whole);
+            UNIT_NEED(simdisk_remove(c.disk, f->name) == 0);
+            judge(&c, is_tail(f) ? 0 : NOTHING_LOST, false);
+        }
+        for (unsigned k = 0; k < n_files; k++) {
+            struct file *g = &files[k];
+            if (i == k || !alike(f, g))
+                continue;
+            if (begin("put %s in place of %s", f->name, g->name))
+                put_case(g->name, f->data, f->size, is_tail(g) ? 0 : NOTHING_LOST, false);
+            if (i < k && begin("swap %s and %s", f->name, g->name)) {
+                unit_clone(&c, &whole);
+                simdisk_put(c.disk, g->name, f->data, f->size);
+                simdisk_put(c.disk, f->name, g->data, g->size);
+                judge(&c, is_tail(f) || is_tail(g) ? 0 : NOTHING_LOST, false);
+            }
+        }
+        const char *doubled = strstr(f->name, ".seg") ? "s00000099.seg" : "c0000000000000099.ckp";
+        if (strchr(f->name, '.') && begin("double %s as %s", f->name, doubled))
+            put_case(doubled, f->data, f->size, NOTHING_LOST, false);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = getenv("ENGRAM_TEST_MODE");
+    stride = mode && !strcmp(mode, "quick") ? 29 : mode && !strcmp(mode, "full") ? 1 : 3;
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--stride"))
+            stride = strtoull(argv[i + 1], NULL, 0);
+        else if (!strcmp(argv[i], "--only"))
+            only = argv[i + 1], stride = 1;
+    }
+    if (!stride)
+        return 2;
+    (void)signal(SIGALRM, give_up);
+    (void)signal(SIGSEGV, give_up);
+    (void)signal(SIGABRT, give_up);
+#if !defined(__SANITIZE_ADDRESS__)
+    (void)setrlimit(RLIMIT_AS, &(struct rlimit){MEMORY_LIMIT, MEMORY_LIMIT});
+#endif
+    make_store();
+    simdisk_each(whole.disk, note_file, NULL);
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < n_files; i++) {
+        printf("# %s: %zu bytes\n", files[i].name, files[i].size);
+        flip_every_bit(&files[i], &bits);
+        cut_at_every_length(&files[i]);
+        overwrite_blocks(&files[i], 512, 0);
+        overwrite_blocks(&files[i], 4096, 0);
+        overwrite_blocks(&files[i], 512, 0xff);
+    }
+    exchange_and_double();
+    (void)alarm(0);
+    printf("# %llu bits flipped (every %lluth); %llu cases: %llu refused, %llu whole, %llu without the last "
+           "batch, "
+           "%llu with damaged memories\n",
+           (unsigned long long)bits, (unsigned long long)stride, (unsigned long long)n_cases,
+           (unsigned long long)n_refused, (unsigned long long)n_whole, (unsigned long long)n_older,
+           (unsigned long long)n_eio);
+    printf("%llu passed, %llu failed\n", (unsigned long long)(n_cases - n_failed),
+           (unsigned long long)n_failed);
+    for (unsigned i = 0; i < n_files; i++)
+        free(files[i].data);
+    unit_done(&whole);
+    free(now);
+    while (n_states)
+        free(states[--n_states].tree);
+    return n_failed || !n_cases;
+}
