@@ -263,6 +263,15 @@ uint64_t arena_size_of(struct arena *arena, uint32_t id)
     return size;
 }
 
+unsigned arena_pins_of(struct arena *arena, uint32_t id)
+{
+    pthread_mutex_lock(&arena->lock);
+    const struct segment *seg = find_locked(arena, id);
+    int pins = seg ? __atomic_load_n(&seg->pins, __ATOMIC_RELAXED) : 0;
+    pthread_mutex_unlock(&arena->lock);
+    return pins > 0 ? (unsigned)pins : 0;
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 #define READ_ON_STACK 16384u

@@ -57,6 +57,7 @@ bool arena_has(struct arena *arena, uint32_t id);
 unsigned arena_pinned(struct arena *arena); /* segments with pins */
 uint64_t arena_bytes(struct arena *arena);  /* sizes of all segments */
 uint64_t arena_size_of(struct arena *arena, uint32_t id);
+unsigned arena_pins_of(struct arena *arena, uint32_t id);
 
 /*
  * Reads the bytes [off, off + len) of the extent range that loc names, for inode `ino`, where

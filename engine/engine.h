@@ -301,6 +301,44 @@ struct eng_stats {
 };
 ENG_API int eng_stats(struct eng *eng, struct eng_stats *ret_stats);
 
+/* ---- where the space is ---------------------------------------------------- */
+
+/* Each byte that the store takes from the disk is of one of these kinds. */
+enum eng_space_id {
+    ENG_SPACE_LIVE,
+    ENG_SPACE_ORPHANS,         /* removed, but still open: live to the store */
+    ENG_SPACE_DEAD,            /* dead in sealed segments that also hold live bytes */
+    ENG_SPACE_DEAD_ACTIVE,     /* dead in the active segment */
+    ENG_SPACE_HELD,            /* emptied segments, kept by: eng_hold() */
+    ENG_SPACE_WAIT_SYNC,       /* ... what emptied them is not durable yet */
+    ENG_SPACE_WAIT_CHECKPOINT, /* ... a checkpoint that recovery may use needs their metadata */
+    ENG_SPACE_PINNED,          /* ... a reader */
+    ENG_SPACE_EMPTY,           /* ... nothing: the next look unlinks them */
+    ENG_SPACE_COPIES,          /* output of a compaction that is not installed yet */
+    ENG_SPACE_METADATA,        /* of the log: headers, operations, checksums, names */
+    ENG_SPACE_CHECKPOINTS,
+    ENG_SPACE_RESERVE,
+    ENG_SPACE_SLACK, /* whole blocks, the folder itself, small files; negative where the disk compresses */
+    ENG_SPACE_KINDS
+};
+struct eng_space_kind {
+    const char *key, *label; /* for machines and for people */
+    const char *gives_back;  /* what makes the space free again */
+};
+ENG_API extern const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS];
+
+#define ENG_SPACE_ORPHANS_MAX 16
+struct eng_space {
+    uint64_t disk_bytes;            /* as du counts the folder: the sum of `bytes` */
+    int64_t bytes[ENG_SPACE_KINDS]; /* by enum eng_space_id */
+    uint64_t n_orphans;
+    struct eng_space_orphan {
+        uint64_t ino, bytes;
+        char path[256];               /* the name that it had, cut if it is longer; "" if unknown */
+    } orphans[ENG_SPACE_ORPHANS_MAX]; /* the first of n_orphans */
+};
+ENG_API int eng_space(struct eng *eng, struct eng_space *ret_space);
+
 struct eng_segment_info {
     uint64_t id;
     uint64_t size;                   /* of the file, bytes */

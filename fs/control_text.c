@@ -201,10 +201,30 @@ static int damaged_text(struct face *face, struct text *t)
     return err;
 }
 
+/* The space receipt: adds up to what du says. */
+static void space_member(struct text *t, const struct eng_space *sp)
+{
+    text_add(t, "  \"space\": {\n");
+    for (int i = 0; i < ENG_SPACE_KINDS; i++)
+        text_add(t, "    \"%s\": %" PRId64 ",\n", eng_space_kinds[i].key, sp->bytes[i]);
+    text_add(t, "    \"disk_usage\": %" PRIu64 "\n  },\n  \"open_orphans\": [", sp->disk_bytes);
+    for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
+        const struct eng_space_orphan *o = &sp->orphans[i];
+        text_add(t, "%s\n    {\"inode\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"id\": ", i ? "," : "", o->ino,
+                 o->bytes);
+        text_json_string(t, o->path);
+        text_add(t, "}");
+    }
+    text_add(t, "%s],\n", sp->n_orphans ? "\n  " : "");
+}
+
 static int stats_text(struct face *face, struct text *t)
 {
     struct eng_stats s;
+    struct eng_space sp;
     int err = eng_stats(face->eng, &s);
+    if (!err)
+        err = eng_space(face->eng, &sp);
     if (err)
         return err;
     text_add(t, "{\n");
@@ -240,6 +260,7 @@ static int stats_text(struct face *face, struct text *t)
     json_u64(t, "  ", "relocations", s.relocations);
     json_u64(t, "  ", "relocations_lost", s.relocations_lost);
     json_u64(t, "  ", "read_restarts", s.read_restarts);
+    space_member(t, &sp);
     json_string(t, "  ", "read_only_reason", s.read_only_reason);
     json_last(t, "  ", "last_error", s.last_error);
     text_add(t, "}\n");
@@ -253,21 +274,30 @@ static void status_bytes(struct text *t, const char *label, uint64_t bytes, cons
     text_add(t, "%s%s\n", *note ? "   " : "", note);
 }
 
-static void status_space(struct text *t, const struct eng_stats *s)
+/* The space receipt: each line with what gives the space back. */
+static void status_space(struct text *t, const struct eng_stats *s, const struct eng_space *sp)
 {
-    uint64_t dead = s->total_bytes - (s->live_bytes < s->total_bytes ? s->live_bytes : s->total_bytes);
-    text_add(t, "\ncontent\n");
-    status_bytes(t, "live", s->live_bytes, "");
-    status_bytes(t, "dead", dead, dead ? "echo run > " CTL_DIRECTORY "/compact gives it back" : "");
-    text_add(t, "  %-22s %.4f\n", "fragmentation", s->fragmentation_ratio);
-    text_add(t, "\nstore\n");
-    status_bytes(t, "on disk", s->disk_bytes, "segments and checkpoints");
-    status_bytes(t, "checkpoints", s->checkpoint_bytes, "");
-    status_bytes(t, "reserve", s->reserve_bytes, "kept so that compaction works on a full disk");
-    text_add(t, "  %-22s %" PRIu64 "\n", "segments", s->segments);
+    text_add(t, "\nspace                  ");
+    text_bytes(t, sp->disk_bytes);
+    text_add(t, "   on disk, as du says; fragmentation %.4f\n", s->fragmentation_ratio);
+    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
+        const struct eng_space_kind *k = &eng_space_kinds[i];
+        if (!sp->bytes[i])
+            continue;
+        text_add(t, "  %-20s %s", k->label, sp->bytes[i] < 0 ? "-" : "");
+        text_bytes(t, (uint64_t)(sp->bytes[i] < 0 ? -sp->bytes[i] : sp->bytes[i]));
+        text_add(t, "   %s%s\n", strncmp(k->gives_back, "nothing", 7) == 0 ? "" : "back by: ", k->gives_back);
+        for (uint64_t o = 0; i == ENG_SPACE_ORPHANS && o < sp->n_orphans && o < ENG_SPACE_ORPHANS_MAX; o++) {
+            text_add(t, "    inode %" PRIu64 "   ", sp->orphans[o].ino);
+            text_bytes(t, sp->orphans[o].bytes);
+            text_add(t, "   ");
+            text_name(t, sp->orphans[o].path);
+            text_add(t, "\n");
+        }
+    }
+    text_add(t, "\nstore\n  %-22s %" PRIu64 "\n", "segments", s->segments);
     if (s->segments_pending)
-        text_add(t, "  %-22s %" PRIu64 "   empty, unlinked after the next checkpoint%s\n", "segments pending",
-                 s->segments_pending, s->holds ? " and `release`" : "");
+        text_add(t, "  %-22s %" PRIu64 "   emptied, see above\n", "segments pending", s->segments_pending);
     if (s->pinned_segments)
         text_add(t, "  %-22s %" PRIu64 "   a reader or the log is in them\n", "segments pinned",
                  s->pinned_segments);
@@ -302,8 +332,11 @@ static void status_compaction(struct text *t, const struct eng_stats *s, const s
 static int status_text(struct face *face, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
+    struct eng_space sp;
     struct eng_compact_report r;
     int err = eng_stats(face->eng, &s);
+    if (!err)
+        err = eng_space(face->eng, &sp);
     if (!err)
         err = eng_compact_status(face->eng, &r);
     if (err)
@@ -314,7 +347,7 @@ static int status_text(struct face *face, const struct ctl_memory *m, struct tex
              s.directories, s.other_inodes);
     if (s.read_only_reason[0] || face->opt->read_only)
         text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
-    status_space(t, &s);
+    status_space(t, &s, &sp);
     status_compaction(t, &s, &r);
     text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",
              s.log_seq, s.durable_seq, s.checkpoint_seq);

@@ -47,6 +47,35 @@ static void number_if(const json_t *o, const char *label, const char *key, const
         number(o, label, key, note);
 }
 
+/* The space receipt: every byte that du counts, and what gives it back. */
+static void print_space(const json_t *o)
+{
+    const json_t *space = json_object_get(o, "space"), *orphan;
+    char text[34];
+    size_t n;
+    puts("space");
+    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
+        const struct eng_space_kind *k = &eng_space_kinds[i];
+        json_int_t v = json_integer_value(json_object_get(space, k->key));
+        if (!v)
+            continue;
+        char *at = text;
+        if (v < 0)
+            *at++ = '-';
+        (void)cli_bytes((uint64_t)(v < 0 ? -v : v), at);
+        printf("  %-22s %10s   %s%s\n", k->label, text,
+               strncmp(k->gives_back, "nothing", 7) ? "back by: " : "", k->gives_back);
+        if (i != ENG_SPACE_ORPHANS)
+            continue;
+        json_array_foreach(json_object_get(o, "open_orphans"), n, orphan)
+        {
+            printf("    inode %" PRIu64 "   %s   %s\n", report_number(orphan, "inode"),
+                   cli_bytes(report_number(orphan, "bytes"), text), report_text(orphan, "id"));
+        }
+    }
+    bytes("on disk", report_number(space, "disk_usage"), "the sum, as du says");
+}
+
 static void print_people(const json_t *o)
 {
     char text[32];
@@ -61,10 +90,8 @@ static void print_people(const json_t *o)
     bytes("dead", total > live ? total - live : 0, total > live ? "engramctl compact gives it back" : "");
     snprintf(text, sizeof text, "%.4f", report_real(o, "fragmentation_ratio"));
     line("fragmentation", text, "");
+    print_space(o);
     puts("store");
-    bytes("on disk", report_number(o, "disk_bytes"), "segments and checkpoints");
-    bytes("checkpoints", report_number(o, "checkpoint_bytes"), "");
-    bytes("reserve", report_number(o, "reserve_bytes"), "kept so that compaction works on a full disk");
     number(o, "segments", "segments", "");
     number_if(o, "segments pending", "segments_pending", "empty, unlinked after the next checkpoint");
     number_if(o, "segments pinned", "pinned_segments", "a reader is in them");
@@ -97,10 +124,13 @@ static json_t *stat_mount(const struct target *t)
 static json_t *stat_store(const struct target *t)
 {
     struct eng_stats s;
+    struct eng_space space;
     int r = eng_stats(t->eng, &s);
+    if (r == 0)
+        r = eng_space(t->eng, &space);
     if (r < 0)
         cli_error("%s: %s", t->path, strerror(-r));
-    return r < 0 ? NULL : report_stats(&s);
+    return r < 0 ? NULL : report_stats(&s, &space);
 }
 
 int cmd_stat(int argc, char **argv)

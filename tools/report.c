@@ -26,7 +26,24 @@ static void put_text(json_t *o, const char *key, const char *v)
     json_object_set_new(o, key, s ? s : json_null());
 }
 
-json_t *report_stats(const struct eng_stats *s)
+static void put_space(json_t *o, const struct eng_space *sp)
+{
+    json_t *space = json_object(), *open = json_array();
+    for (int i = 0; i < ENG_SPACE_KINDS; i++)
+        json_object_set_new(space, eng_space_kinds[i].key, json_integer(sp->bytes[i]));
+    put_number(space, "disk_usage", sp->disk_bytes);
+    for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
+        json_t *orphan = json_object();
+        put_number(orphan, "inode", sp->orphans[i].ino);
+        put_number(orphan, "bytes", sp->orphans[i].bytes);
+        put_text(orphan, "id", sp->orphans[i].path);
+        json_array_append_new(open, orphan);
+    }
+    json_object_set_new(o, "space", space);
+    json_object_set_new(o, "open_orphans", open);
+}
+
+json_t *report_stats(const struct eng_stats *s, const struct eng_space *space)
 {
     char time[40];
     json_t *o = json_object();
@@ -57,6 +74,7 @@ json_t *report_stats(const struct eng_stats *s)
     put_number(o, "relocations", s->relocations);
     put_number(o, "relocations_lost", s->relocations_lost);
     put_number(o, "read_restarts", s->read_restarts);
+    put_space(o, space);
     json_object_set_new(o, "read_only_reason", json_string(s->read_only_reason));
     put_text(o, "last_error", s->last_error);
     return o;
