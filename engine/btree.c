@@ -398,7 +398,7 @@ static bool may_split(const struct btree *t, const struct step *path)
 static int insert(struct btree *t, const struct step *path, uint32_t pos, struct bkey key, const void *value)
 {
     const void *payload = value;
-    uint32_t right;
+    uint32_t right = 0;
     for (uint32_t i = t->depth; i-- > 0;) {
         uint32_t level = path_level(t, i), child;
         struct node *n = node_mut(t, path[i].node, level);

@@ -11,6 +11,7 @@ struct checker {
     struct eng *eng;
     void (*problem)(void *arg, const char *line);
     void *arg;
+    int error; /* of a callback */
     struct eng_check_report report;
 };
 
@@ -22,22 +23,33 @@ static void found(void *arg, const char *line)
         c->problem(c->arg, line);
 }
 
-static void check_index(struct checker *c)
+/* What a look at one part gave: damage is a finding, anything else the end of the check. */
+static int judge(struct checker *c, int r, const char *line)
+{
+    if (r == -EBADMSG)
+        found(c, line);
+    return r == -EBADMSG ? 0 : r;
+}
+
+static int check_index(struct checker *c)
 {
     struct eng *eng = c->eng;
     const struct index *idx = &eng->idx;
+    int r = 0;
     pthread_mutex_lock(&eng->log.lock);
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
-        if (table_validate_free(index_table(&eng->idx, i)) != 0)
-            found(c, "index: the list of free records of a table is broken");
+    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+        r = judge(c, table_validate_free(index_table(&eng->idx, i)),
+                  "index: the list of free records of a table is broken");
+    if (!r)
+        r = judge(c, heap_validate(&idx->heap), "index: the heap is broken");
+    if (!r)
+        r = judge(c, btree_validate(&idx->dirs), "index: the tree of directories is broken");
+    if (!r)
+        r = judge(c, btree_validate(&idx->extents), "index: the tree of extents is broken");
+    if (!r) {
+        int64_t n = index_verify(idx, true, found, c);
+        r = n < 0 ? (int)n : 0;
     }
-    if (heap_validate(&idx->heap) != 0)
-        found(c, "index: the heap is broken");
-    if (btree_validate(&idx->dirs) != 0 || btree_validate(&idx->extents) != 0)
-        found(c, "index: a tree is broken");
-    int64_t n = index_verify(idx, true, found, c);
-    if (n < 0)
-        found(c, "out of memory while checking");
     c->report.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
     c->report.dentries = idx->s.n_names;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
@@ -45,10 +57,11 @@ static void check_index(struct checker *c)
         c->report.segments += seg->id != 0;
     }
     pthread_mutex_unlock(&eng->log.lock);
+    return r;
 }
 
 /* The headers of segment files: recovery needs those of the log, salvage all. */
-static void check_segment_file(struct checker *c, uint32_t id)
+static int check_segment_file(struct checker *c, uint32_t id)
 {
     struct segment *seg;
     struct segment_header h;
@@ -59,17 +72,19 @@ static void check_segment_file(struct checker *c, uint32_t id)
         r = n < 0 ? (int)n : (size_t)n < sizeof h ? -EBADMSG : segment_header_check(&h, c->eng->sb.uuid, id);
         arena_unpin(seg);
     }
-    if (r) {
+    if (r && r != -ENOMEM) {
         snprintf(line, sizeof line, "segment s%08x.seg: %s", id,
                  r == -EBADMSG ? "header is damaged" : strerror(-r));
         found(c, line);
     }
+    return r == -ENOMEM ? r : 0;
 }
 
 static int check_one_file(void *arg, const struct eng_segment_info *info)
 {
-    check_segment_file(arg, (uint32_t)info->id);
-    return 0;
+    struct checker *c = arg;
+    c->error = check_segment_file(c, (uint32_t)info->id);
+    return c->error;
 }
 
 static void report_damage(void *arg, const struct eng_damage *d)
@@ -87,8 +102,11 @@ int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), voi
     struct checker c = {.eng = eng, .problem = problem, .arg = arg};
     struct eng_scrub_report scrub = {0};
     struct job job;
-    check_index(&c);
-    int r = eng_segments(eng, check_one_file, &c);
+    int r = check_index(&c);
+    if (!r)
+        r = eng_segments(eng, check_one_file, &c);
+    if (!r)
+        r = c.error;
     if (!r) {
         job_init(&job);
         r = scrub_run(eng, &job, &scrub);
