@@ -5,8 +5,10 @@
  * no label whose values are not known beforehand. `promtool check metrics`
  * accepts the text. Takes no locks.
  */
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "control_text.h"
@@ -118,6 +120,15 @@ static void store_metrics(struct text *t, const struct eng_stats *s, const struc
     histogram(t, "engram_sync_duration_seconds", "Duration of device flushes.", &s->sync_seconds);
 }
 
+static void space_metrics(struct text *t, const struct eng_space *sp)
+{
+    const char *name = "engram_store_space_bytes";
+    gauge(t, "engram_store_usage_bytes", "Disk blocks that the store takes, as du counts.", sp->disk_bytes);
+    head(t, name, "gauge", "Where they are; the sum over all kinds is engram_store_usage_bytes.");
+    for (int i = 0; i < ENG_SPACE_KINDS; i++)
+        text_add(t, "%s{kind=\"%s\"} %" PRId64 "\n", name, eng_space_kinds[i].key, sp->bytes[i]);
+}
+
 static void operation_metrics(struct text *t, const struct eng_stats *s)
 {
     const char *name = "engram_operations_total";
@@ -159,16 +170,48 @@ static uint64_t resident_bytes(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+static uint64_t open_files(void)
+{
+    uint64_t n = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return 0;
+    while (readdir(dir))
+        n++;
+    (void)closedir(dir);
+    return n > 3 ? n - 3 : 0; /* "." and "..", and that of the folder itself */
+}
+
+static void process_metrics(struct text *t, const struct face *face)
+{
+    struct rusage use = {0};
+    struct rlimit files = {0};
+    (void)getrusage(RUSAGE_SELF, &use);
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    gauge_real(t, "process_start_time_seconds", "When the daemon started, seconds since the epoch.",
+               (double)face->started / 1e9);
+    gauge(t, "process_resident_memory_bytes", "Resident memory of the daemon.", resident_bytes());
+    gauge(t, "process_open_fds", "Open file descriptors of the daemon.", open_files());
+    gauge(t, "process_max_fds", "How many it may open.", files.rlim_cur);
+    head(t, "process_cpu_seconds_total", "counter", "Processor time that the daemon has used.");
+    text_add(t, "process_cpu_seconds_total %.6f\n",
+             (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                 (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+}
+
 int ctl_metrics(struct face *face, struct text *t)
 {
     struct eng_stats s;
     struct eng_compact_report r;
     struct eng_statfs st;
+    struct eng_space space;
     int err = eng_stats(face->eng, &s);
     if (!err)
         err = eng_compact_status(face->eng, &r);
     if (!err)
         err = eng_statfs(face->eng, &st);
+    if (!err)
+        err = eng_space(face->eng, &space);
     if (err)
         return err;
     head(t, "engram_build_info", "gauge", "Always 1; the version is in the label.");
@@ -176,10 +219,9 @@ int ctl_metrics(struct face *face, struct text *t)
     content_metrics(t, &s);
     compaction_metrics(t, &r);
     store_metrics(t, &s, &st);
+    space_metrics(t, &space);
     operation_metrics(t, &s);
     fuse_metrics(t, face);
-    gauge_real(t, "process_start_time_seconds", "When the daemon started, seconds since the epoch.",
-               (double)face->started / 1e9);
-    gauge(t, "process_resident_memory_bytes", "Resident memory of the daemon.", resident_bytes());
+    process_metrics(t, face);
     return 0;
 }

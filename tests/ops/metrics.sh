@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# metrics.sh - what is exported is what Prometheus expects, and what alerts and the dashboard ask for is exported.
+#
+#   tests/ops/metrics.sh [BUILD]
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+MNT=$WORK/mnt C=$WORK/mnt/.engram MON=$ROOT/packaging/monitoring
+must_mount "$WORK/store" "$MNT"
+for i in 1 2 3; do echo $i >"$MNT/$i"; done
+cp "$C/metrics" "$WORK/first"
+rm "$MNT/1"
+echo run >"$C/compact"
+sync "$MNT"
+cat "$MNT/2" >/dev/null
+cp "$C/metrics" "$WORK/second"
+
+check "format, names and buckets" python3 - "$WORK/first" "$WORK/second" <<'P'
+import re, sys
+def read(path):
+    types, helps, values = {}, set(), {}
+    for line in open(path):
+        if m := re.match(r"# TYPE (\S+) (\S+)$", line):
+            assert m[1] not in types, line
+            types[m[1]] = m[2]
+        elif m := re.match(r"# HELP (\S+) \S.*$", line):
+            helps.add(m[1])
+        else:
+            m = re.match(r'([a-z_]+)(\{[a-z]+="[^"]*"\})? (\S+)$', line)
+            assert m, line
+            assert m[1] + (m[2] or "") not in values, line
+            values[m[1] + (m[2] or "")] = float(m[3])
+    assert helps == set(types)
+    return types, values
+types, first = read(sys.argv[1])
+_, second = read(sys.argv[2])
+for name, kind in types.items():
+    assert re.match("(engram|process)_", name), name
+    assert name.endswith("_total") == (kind == "counter"), name
+    if kind == "histogram":
+        b = [(k, v) for k, v in second.items() if k.startswith(name + "_bucket")]
+        assert [v for _, v in b] == sorted(v for _, v in b), name
+        assert b[-1][0].endswith('le="+Inf"}') and b[-1][1] == second[name + "_count"], name
+        bounds = [float(re.search('le="(.*)"', k)[1]) for k, _ in b]
+        assert bounds == sorted(set(bounds)), name
+for k, v in first.items():
+    name = k.split("{")[0]
+    if types.get(name) == "counter" or re.search("_(bucket|count|sum)$", name):
+        assert second[k] >= v, ("fell", k, v, second[k])
+assert second['engram_content_compactions_total{result="success"}'] == 1
+assert second["engram_content_compaction_duration_seconds_count"] == 1
+assert first.keys() == second.keys(), "series come and go"
+for values in first, second:
+    assert sum(v for k, v in values.items() if k.startswith("engram_store_space_bytes{")) == values["engram_store_usage_bytes"]
+P
+if command -v promtool >/dev/null; then
+    check_equal "promtool check metrics has nothing to say" "" "$(promtool check metrics <"$WORK/second" 2>&1)"
+    check "alert rules are well formed" promtool check rules "$MON/engramfs.rules.yml"
+    check "each alert fires when it should" promtool test rules "$MON/rules_test.yml"
+    for alert in $(sed -n 's/.*- alert: //p' "$MON/engramfs.rules.yml"); do
+        check "$alert is tested" grep -q "alertname: $alert" "$MON/rules_test.yml"
+    done
+else
+    skip "promtool" "not installed (package prometheus)"
+fi
+check "all that alerts and the dashboard ask for is exported" python3 - "$WORK/second" "$MON" <<'P'
+import json, re, sys
+known = {re.split(r"[{ ]", l)[0] for l in open(sys.argv[1]) if not l.startswith("#")}
+exprs = [t["expr"] for p in json.load(open(sys.argv[2] + "/grafana-dashboard.json"))["panels"] for t in p["targets"]]
+assert len(exprs) > 10
+exprs += re.findall(r"expr: (.*)", open(sys.argv[2] + "/engramfs.rules.yml").read())
+for e in exprs:
+    names = re.findall(r"\b(?:engram|process)_[a-z_]+", e)
+    assert names, e
+    for n in names:
+        assert n in known, (n, e)
+P
+check "unmount" unmount_store "$MNT"
+t_end
