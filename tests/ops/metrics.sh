@@ -58,6 +58,7 @@ if command -v promtool >/dev/null; then
     check_equal "promtool check metrics has nothing to say" "" "$(promtool check metrics <"$WORK/second" 2>&1)"
     check "alert rules are well formed" promtool check rules "$MON/engramfs.rules.yml"
     check "each alert fires when it should" promtool test rules "$MON/rules_test.yml"
+    # shellcheck disable=SC2013 # words
     for alert in $(sed -n 's/.*- alert: //p' "$MON/engramfs.rules.yml"); do
         check "$alert is tested" grep -q "alertname: $alert" "$MON/rules_test.yml"
     done

@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# gateway.sh - engram-gateway: each endpoint, each status, limits, tokens, a mount that goes and comes, Prometheus.
+#
+#   tests/ops/gateway.sh [BUILD]
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs curl python3
+GATEWAY=$BUILD/tools/engram-gateway
+if [ ! -x "$GATEWAY" ]; then
+    skip gateway "not built (no libmicrohttpd)"
+    exit 0
+fi
+chmod 755 "$WORK"
+STORE=$WORK/store MNT=$WORK/mnt C=$WORK/mnt/.engram
+AS=() NAME=()
+if [ "$(id -u)" -eq 0 ]; then # a user of its own, let in by its group alone
+    AS=(setpriv --reuid=65533 --regid=65533 --clear-groups --no-new-privs) NAME=(-o "allow_other,ctl_group=65533")
+fi
+mounted() { must_mount "$STORE" "$MNT" -o segment_size=256k "${NAME[@]}"; }
+mounted
+
+# serve OPTIONS...: sets URL and GW
+serve() {
+    "${AS[@]}" "$GATEWAY" --port 0 "$@" "$MNT" >"$WORK/gw.log" 2>&1 &
+    GW=$!
+    wait_until 10 grep -q listening "$WORK/gw.log" || { not_ok "gateway starts" "$(cat "$WORK/gw.log")"; t_end; }
+    URL=http://127.0.0.1:$(sed -n 's/.* port \([0-9]*\) .*/\1/p' "$WORK/gw.log")
+}
+ended() { [ ! -e "/proc/$GW" ] || [ "$(cut -d ' ' -f 3 <"/proc/$GW/stat")" = Z ]; }
+stop() { # NAME
+    kill "$GW"
+    wait_until 10 ended
+    wait "$GW"
+    check_equal "$1" 0 $?
+}
+# ask METHOD PATH [CURL OPTIONS]: prints the status; the body is in $WORK/body
+ask() { timeout 60 curl -s -o "$WORK/body" -w '%{http_code}' -X "$1" "${@:3}" "$URL$2"; }
+body() { json_get "$1" <"$WORK/body"; }
+# is STATUS METHOD PATH ...: and an error is JSON that has the same code
+is() {
+    local want=$1 got
+    shift
+    got=$(ask "$@")
+    check_equal "$1 $2 ${*:3} is $want" "$want" "$got"
+    [ "$want" -lt 400 ] || check_equal "  its body says so, too" "$want" "$(body error.code 2>/dev/null)"
+}
+
+serve
+is 200 GET /health
+check_equal "healthy" ok "$(body status)"
+is 200 GET /metrics
+if command -v promtool >/dev/null; then
+    check_equal "promtool accepts it" "" "$(promtool check metrics <"$WORK/body" 2>&1)"
+fi
+check "content type" sh -c "curl -sI '$URL/metrics' | grep -qi '^content-type: text/plain; version=0.0.4'"
+python3 - "$MNT" <<'P'
+import os, sys
+for i in range(40):
+    open(f"{sys.argv[1]}/m{i}", "wb").write(os.urandom(50000))
+for i in range(0, 40, 2):
+    os.unlink(f"{sys.argv[1]}/m{i}")
+P
+is 200 GET /api/v1/maintenance/stats
+check_equal "the same as stats.json" "$(json_get live_bytes <"$C/stats.json")" "$(body live_bytes)"
+is 200 POST /api/v1/maintenance/run
+check_equal "below the thresholds" null "$(body compaction)"
+is 200 POST /api/v1/maintenance/compact -d '{"min_fragmentation": 0.9}'
+check_equal "not above min_fragmentation" skipped "$(body state)"
+is 200 POST /api/v1/maintenance/compact -d '{"min_fragmentation": 0.9, "force": true}'
+check_equal "forced" "done" "$(body state)"
+check "bytes were given back" test "$(body bytes_reclaimed)" -gt 500000
+rm "$MNT"/m*1 "$MNT"/m*3
+is 202 POST /api/v1/maintenance/compact -d '{"wait": false, "rate": 65536}'
+check "what is told of it is JSON" body state
+is 409 POST /api/v1/maintenance/compact
+is 409 POST /api/v1/maintenance/run
+echo cancel >"$C/compact"
+over() { ! grep -q '"running"' "$C/compact"; }
+check "it ends" wait_until 20 over
+is 200 POST /api/v1/maintenance/compact -d '{"rate": 0}'
+check_equal "without a limit" 0 "$(body rate)"
+is 200 POST /api/v1/maintenance/compact
+for bad in '{' '[]' '"x"' '{"force": 1}' '{"wait": "no"}' '{"rate": -1}' '{"rate": 1.5}' '{"min_fragmentation": 2}' \
+    '{"unknown": 1}' '{"wait": true, "wait": false}' 'force=true'; do
+    is 400 POST /api/v1/maintenance/compact -d "$bad"
+done
+is 400 POST /api/v1/maintenance/run -d x
+is 400 POST /api/v1/maintenance/run -H "Origin: http://evil.example"
+is 404 GET /
+is 404 GET /api/v1/maintenance
+is 404 GET /metrics/../../etc/passwd --path-as-is
+is 405 GET /api/v1/maintenance/compact
+is 405 POST /metrics
+is 405 DELETE /api/v1/maintenance/stats
+check "405 names what is allowed" sh -c "curl -s -D - -o /dev/null '$URL/api/v1/maintenance/run' | grep -qi '^allow: POST'"
+head -c 9000 /dev/zero | tr '\0' ' ' >"$WORK/large"
+is 413 POST /api/v1/maintenance/compact --data-binary "@$WORK/large"
+is 413 POST /api/v1/maintenance/compact -H "Transfer-Encoding: chunked" --data-binary "@$WORK/large"
+is 200 GET /health
+
+# the daemon dies; the gateway says so, and goes on when it is back
+kill_daemon "$MNT"
+is 503 GET /health
+is 503 GET /metrics
+is 503 POST /api/v1/maintenance/compact
+mounted
+is 200 GET /health
+
+if command -v prometheus >/dev/null; then
+    PORT=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    cat >"$WORK/prometheus.yml" <<Y
+global: {scrape_interval: 1s}
+rule_files: ["$ROOT/packaging/monitoring/engramfs.rules.yml"]
+scrape_configs: [{job_name: engramfs, static_configs: [{targets: ["${URL#http://}"]}]}]
+Y
+    prometheus --config.file="$WORK/prometheus.yml" --storage.tsdb.path="$WORK/tsdb" \
+        --web.listen-address="127.0.0.1:$PORT" --log.level=error >"$WORK/prometheus.log" 2>&1 &
+    PROMETHEUS=$!
+    query() {
+        curl -sf "http://127.0.0.1:$PORT/api/v1/query" --data-urlencode "query=$1" |
+            python3 -c 'import json,sys; print(json.load(sys.stdin)["data"]["result"][0]["value"][1])'
+    }
+    scraped() { [ "$(query 'up{job="engramfs"}')" = 1 ] && query engram_memories; }
+    check "Prometheus scrapes it" wait_until 60 scraped
+    check_equal "and has its figures" "$(find "$MNT" -type f | wc -l)" "$(query engram_memories)"
+    check "all rules are evaluated without an error" sh -c "! curl -sf http://127.0.0.1:$PORT/api/v1/rules | grep -q '\"health\":\"err\"'"
+    kill "$PROMETHEUS"
+    wait "$PROMETHEUS" 2>/dev/null
+else
+    skip "Prometheus" "not installed"
+fi
+stop "SIGTERM ends it"
+
+# connections are limited: those who say nothing do not keep others out for ever, and one more is refused
+serve --max-connections 2
+exec 7<>"/dev/tcp/127.0.0.1/${URL##*:}" 8<>"/dev/tcp/127.0.0.1/${URL##*:}"
+check_equal "one connection too many gets no answer" 000 "$(ask GET /health --max-time 2)"
+exec 7<&- 7>&- 8<&- 8>&-
+answers() { [ "$(ask GET /health --max-time 2)" = 200 ]; }
+check "afterwards it answers again" wait_until 20 answers
+stop "SIGTERM ends it again"
+
+# tokens
+printf 'correct horse battery\n' >"$WORK/token"
+chmod 644 "$WORK/token"
+serve --token-file "$WORK/token"
+is 401 GET /metrics
+is 401 POST /api/v1/maintenance/compact -H "Authorization: Bearer correct horse batterz"
+is 401 POST /api/v1/maintenance/compact -H "Authorization: Bearer "
+is 200 GET /metrics -H "Authorization: Bearer correct horse battery"
+is 200 GET /health
+stop "SIGTERM ends that one, too"
+
+check_fails "others only with a token" "needs --token-file" "$GATEWAY" --listen 0.0.0.0 --port 0 "$MNT"
+check_fails "a bad port" "must be 0 to 65535" "$GATEWAY" --port 70000 "$MNT"
+check_fails "no mount point" "expected one MOUNTPOINT" "$GATEWAY"
+check_fails "an empty token" "at least 8" "$GATEWAY" --token-file /dev/null "$MNT"
+
+# what it may not do
+if [ "$(id -u)" -eq 0 ]; then
+    AS=(setpriv --reuid=65532 --regid=65532 --clear-groups --no-new-privs)
+    serve
+    is 200 GET /metrics
+    is 500 POST /api/v1/maintenance/compact
+    check "and says what is missing" grep -q ctl_group "$WORK/body"
+    stop "it ends"
+fi
+
+# the description and the program agree
+check "each path, method and key is in openapi.yaml" python3 - "$ROOT" <<'P'
+import re, sys
+api = open(sys.argv[1] + "/packaging/openapi.yaml").read()
+src = open(sys.argv[1] + "/tools/gateway/routes.c").read()
+routes = re.findall(r'\{"(/[^"]*)", "([A-Z]+)"', src)
+assert len(routes) == 5
+for path, method in routes:
+    assert re.search(rf"^  {re.escape(path)}:\n    {method.lower()}:", api, re.M), path
+assert len(re.findall(r"^  /", api, re.M)) == len(routes)
+for key in "force", "min_fragmentation", "rate", "wait":
+    assert f"        {key}: {{type" in api, key
+for status in set(re.findall(r"answer_error\(a, (\d+)", src)) - {"405"}:
+    assert f'"{status}":' in api, status
+P
+check "unmount" unmount_store "$MNT"
+t_end

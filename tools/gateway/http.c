@@ -1,0 +1,146 @@
+/*
+ * http.c - HTTP by libmicrohttpd: limits, authorization, bodies, answers.
+ *
+ * A thread for each connection, since a request may wait for a compaction;
+ * their number, what they may send and how long they may be silent is bounded.
+ * State: struct request, one for each request under way.
+ */
+#include "gateway.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { IDLE_SECONDS = 15, CONNECTION_MEMORY = 32 << 10 };
+
+struct request {
+    char body[GATEWAY_BODY_MAX];
+    size_t size;
+    bool too_large;
+};
+
+/* In a time that does not tell how much of it is right. */
+static bool same_token(const char *want, const char *got)
+{
+    size_t n = strlen(want), m = strlen(got);
+    unsigned char differs = n != m;
+    for (size_t i = 0; i < n; i++)
+        differs |= (unsigned char)(want[i] ^ got[m ? i % m : 0]);
+    return !differs;
+}
+
+static bool authorized(const struct gateway *g, struct MHD_Connection *c)
+{
+    const char *header = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
+    if (!g->token)
+        return true;
+    return header && strncasecmp(header, "Bearer ", 7) == 0 && same_token(g->token, header + 7);
+}
+
+static enum MHD_Result reply(struct MHD_Connection *c, struct answer *a)
+{
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(a->body.len, a->body.data, MHD_RESPMEM_MUST_COPY);
+    enum MHD_Result queued = MHD_NO;
+    if (r) {
+        (void)MHD_add_response_header(r, "Content-Type", a->type);
+        (void)MHD_add_response_header(r, "Cache-Control", "no-store");
+        (void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+        if (a->allow)
+            (void)MHD_add_response_header(r, "Allow", a->allow);
+        if (a->status == MHD_HTTP_UNAUTHORIZED)
+            (void)MHD_add_response_header(r, "WWW-Authenticate", "Bearer realm=\"engram-gateway\"");
+        if (a->status == MHD_HTTP_CONTENT_TOO_LARGE)
+            (void)MHD_add_response_header(r, "Connection", "close");
+        queued = MHD_queue_response(c, a->status, r);
+        MHD_destroy_response(r);
+    }
+    answer_done(a);
+    return queued;
+}
+
+/* What can be refused before the body has come. Writes the answer and returns true if it is. */
+static bool refused(const struct gateway *g, struct MHD_Connection *c, const char *path, const char *method,
+                    struct answer *a)
+{
+    const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+    unsigned status;
+    if (!route_is_open(path) && !authorized(g, c))
+        answer_error(a, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed");
+    else if (!g->token && MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin"))
+        /* Any page that a user of this machine looks at could send it. */
+        answer_error(a, MHD_HTTP_BAD_REQUEST, "requests of web pages are taken with --token-file only");
+    else if ((status = route_check(path, method, &a->allow)) == MHD_HTTP_METHOD_NOT_ALLOWED)
+        answer_error(a, status, "%s takes %s", path, a->allow);
+    else if (status)
+        answer_error(a, status, "there is nothing at this path");
+    else if (length && strtoull(length, NULL, 10) > GATEWAY_BODY_MAX)
+        answer_error(a, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %u bytes", GATEWAY_BODY_MAX);
+    else
+        return false;
+    return true;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *path, const char *method,
+                                  const char *version, const char *data, size_t *size, void **at)
+{
+    struct gateway *g = arg;
+    struct request *req = *at;
+    struct answer a = {0};
+    (void)version;
+    if (!req) { /* the headers are here */
+        if (refused(g, c, path, method, &a))
+            return reply(c, &a);
+        *at = calloc(1, sizeof *req);
+        return *at ? MHD_YES : MHD_NO;
+    }
+    if (*size) {
+        req->too_large = req->too_large || *size > sizeof req->body - req->size;
+        if (!req->too_large) {
+            memcpy(req->body + req->size, data, *size);
+            req->size += *size;
+        }
+        *size = 0;
+        return MHD_YES;
+    }
+    if (req->too_large) {
+        answer_error(&a, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %u bytes", GATEWAY_BODY_MAX);
+    } else {
+        atomic_fetch_add(&g->working, 1);
+        route_run(g, path, req->body, req->size, &a);
+        atomic_fetch_sub(&g->working, 1);
+    }
+    return reply(c, &a);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *c, void **at, enum MHD_RequestTerminationCode why)
+{
+    (void)arg, (void)c, (void)why;
+    free(*at);
+    *at = NULL;
+}
+
+struct MHD_Daemon *http_start(struct gateway *g, const struct sockaddr *addr)
+{
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
+    if (addr->sa_family == AF_INET6)
+        flags |= MHD_USE_IPv6;
+    return MHD_start_daemon(flags, 0, NULL, NULL, on_request, g, MHD_OPTION_SOCK_ADDR, addr,
+                            MHD_OPTION_CONNECTION_LIMIT, g->max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+}
+
+uint16_t http_port(struct MHD_Daemon *d)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(d, MHD_DAEMON_INFO_BIND_PORT);
+    return info ? info->port : 0;
+}
+
+void http_stop(struct MHD_Daemon *d)
+{
+    MHD_stop_daemon(d);
+}
