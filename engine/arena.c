@@ -305,9 +305,10 @@ int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino
     CLEANUP_FREE uint8_t *heap = NULL;
     size_t size = head_size + (to - from);
     if (size > sizeof on_stack) {
-        mem = heap = malloc(size);
-        if (!mem)
+        heap = malloc(size);
+        if (!heap)
             return -ENOMEM;
+        mem = heap;
     }
     uint64_t at = locator_offset(loc);
     int r;

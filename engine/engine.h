@@ -349,6 +349,22 @@ struct eng_segment_info {
 ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
                          void *arg);
 
+enum eng_file_kind { ENG_FILE_LOG, ENG_FILE_SURVIVORS, ENG_FILE_CHECKPOINT };
+struct eng_file {
+    char name[32];
+    enum eng_file_kind kind;
+    bool active; /* the segment that is written to */
+    uint64_t id;
+    uint64_t size;        /* bytes that belong to this moment: the file may have more by now */
+    uint64_t total, live; /* payload bytes; of segments */
+};
+/*
+ * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
+ * returns non-zero. They are of one moment: copied while eng_hold() is in force, together with the
+ * superblock, and cut to these sizes, they are a store with the state at the time of the call.
+ */
+ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
+
 /*
  * Configuration, kept over restarts. Keys: compact_min_fragmentation (0..1),
  * compact_min_bytes, startup_fragmentation (0..1), compact_rate (bytes/s, 0

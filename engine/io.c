@@ -68,7 +68,7 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
     struct io_file *file = r == 0 ? malloc(sizeof(*file)) : NULL;
     if (r == 0 && !file)
         r = -ENOMEM;
-    if (r < 0) {
+    if (r) {
         (void)close(fd);
         if (flags & IO_CREATE) /* it is new: nothing may be left of a creation that failed */
             (void)unlinkat(posix_dirfd(io), name, 0);
@@ -314,7 +314,7 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
     struct io_posix *posix = r == 0 ? malloc(sizeof(*posix)) : NULL;
     if (r == 0 && !posix)
         r = -ENOMEM;
-    if (r < 0) {
+    if (r) {
         (void)close(fd);
         return r;
     }

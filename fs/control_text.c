@@ -201,6 +201,18 @@ static int damaged_text(struct face *face, struct text *t)
     return err;
 }
 
+static int on_file(void *arg, const struct eng_file *f)
+{
+    static const char *const kinds[] = {
+        [ENG_FILE_LOG] = "log", [ENG_FILE_SURVIVORS] = "survivors", [ENG_FILE_CHECKPOINT] = "checkpoint"};
+    const char *state = f->active                                    ? "active"
+                        : f->kind != ENG_FILE_CHECKPOINT && !f->live ? "empty"
+                                                                     : "sealed";
+    text_add(arg, "%s\t%" PRIu64 "\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\n", f->name, f->size, kinds[f->kind],
+             state, f->total, f->live);
+    return 0;
+}
+
 /* The space receipt: adds up to what du says. */
 static void space_member(struct text *t, const struct eng_space *sp)
 {
@@ -375,6 +387,8 @@ int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file f
         return hold_text(face, t);
     case CTL_DAMAGED:
         return damaged_text(face, t);
+    case CTL_SEGMENTS:
+        return eng_files(face->eng, on_file, t);
     case CTL_STATS:
         return stats_text(face, t);
     case CTL_METRICS:

@@ -15,6 +15,9 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are"},
     [CTL_DAMAGED] = {"damaged", false, false,
                      "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
+    [CTL_SEGMENTS] =
+        {"segments", false, true,
+         "one line for each file of the store: name, bytes, kind, state, total, live (tabs between)"},
     [CTL_STATS] = {"stats.json", false, true, "JSON: content storage statistics"},
     [CTL_METRICS] = {"metrics", false, true, "the same and more for Prometheus"},
     [CTL_STATUS] = {"status", false, true, "the same for people, one screen"},

@@ -20,6 +20,7 @@ enum ctl_file {
     CTL_SCRUB,
     CTL_HOLD,
     CTL_DAMAGED,
+    CTL_SEGMENTS,
     CTL_STATS,
     CTL_METRICS,
     CTL_STATUS,

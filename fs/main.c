@@ -244,6 +244,7 @@ static int start_threads(struct daemon_state *d)
 static void join_threads(struct daemon_state *d)
 {
     if (d->has_signal_thread) {
+        /* It waits for the signal. NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread) */
         (void)pthread_kill(d->signal_thread, SIGTERM);
         (void)pthread_join(d->signal_thread, NULL);
     }
@@ -486,7 +487,8 @@ static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
         return err;
     }
     err = mnt_prepare(d->mountpoint, why);
-    if (!err && (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
+    if (!err && d->store && d->mountpoint &&
+        (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
         (void)snprintf(why, FS_WHY_MAX, "store %.200s and mount point %.200s must not lie in one another",
                        d->store, d->mountpoint);
         err = -EINVAL;

@@ -133,10 +133,10 @@ static int set_group(struct fs_options *opt, const char *value, char why[FS_WHY_
     if (group) {
         opt->ctl_gid = group->gr_gid;
     } else {
-        char *end;
+        char *end = NULL;
         errno = 0;
         unsigned long gid = strtoul(value, &end, 10);
-        if (*value < '0' || *value > '9' || *end || errno || gid >= (gid_t)-1)
+        if (*value < '0' || *value > '9' || !end || *end || errno || gid >= (gid_t)-1)
             return fail(why, "option ctl_group=%s: no such group", value);
         opt->ctl_gid = (gid_t)gid;
     }
@@ -146,9 +146,9 @@ static int set_group(struct fs_options *opt, const char *value, char why[FS_WHY_
 
 static int set_commit(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
 {
-    char *end;
+    char *end = NULL;
     double seconds = *value >= '0' && *value <= '9' ? strtod(value, &end) : -1;
-    if (seconds < 0 || *end || !(seconds == 0 || (seconds >= 0.001 && seconds <= 86400)))
+    if (seconds < 0 || !end || *end || !(seconds == 0 || (seconds >= 0.001 && seconds <= 86400)))
         return fail(why, "option commit=%s: must be seconds, 0.001 to 86400, or 0 for the default", value);
     opt->commit_ms = (int64_t)(seconds * 1000 + 0.5);
     return 0;
@@ -167,7 +167,7 @@ static int set_segment_size(struct fs_options *opt, const char *value, char why[
 
 static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_MAX])
 {
-    bool known;
+    bool known = false;
     int err = set_flag(opt, word, &known);
     if (err || known)
         return err;
@@ -187,7 +187,7 @@ static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_
 /* A comma ends an option unless a backslash stands before it, as everywhere in FUSE. */
 static int set_options(struct fs_options *opt, const char *list, char why[FS_WHY_MAX])
 {
-    char *word = malloc(strlen(list) + 1);
+    char *word = calloc(1, strlen(list) + 1);
     if (!word)
         return -ENOMEM;
     int err = 0;
