@@ -219,6 +219,8 @@ static int load_superblock(struct eng *eng, char why[256])
     }
     r = superblock_decode((uint8_t *)data, size, &eng->sb);
     free(data);
+    if (r == -EBADMSG && eng->opt.salvage)
+        return salvage_identity(eng, why);
     if (r == -EPROTONOSUPPORT)
         snprintf(why, 256,
                  "superblock: unknown format version or feature; this is engramfs " ENG_VERSION
@@ -338,9 +340,12 @@ static int open_store(struct eng *eng, char why[256])
         return r;
     memcpy(eng->arena.uuid, eng->sb.uuid, sizeof eng->arena.uuid);
     eng->arena.read_only = eng->opt.read_only;
+    uint64_t store = eng->log.store;
     log_init(&eng->log, eng->io, &eng->arena, &eng->hook,
              eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
-    eng->log.store = superblock_tag(&eng->sb);
+    eng->log.store = store;
+    if (!store)
+        eng->log.store = superblock_tag(&eng->sb);
     reserve_init(eng);
     r = eng_recover(eng, why);
     if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
@@ -367,6 +372,7 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
     if (opt)
         eng->opt = *opt;
     eng->read_only = eng->opt.read_only;
+    eng->lost_after = UINT64_MAX;
     init_locks(eng);
     int r = 0;
     if (eng->opt.segment_size &&
@@ -374,8 +380,8 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
         snprintf(why, sizeof why, "segment size must be 64 KiB to 1 GiB");
         r = -EINVAL;
     }
-    if (eng->opt.snapshot && !eng->opt.read_only) {
-        snprintf(why, sizeof why, "a snapshot is read-only");
+    if ((eng->opt.snapshot || eng->opt.salvage) && !eng->opt.read_only) {
+        snprintf(why, sizeof why, "a snapshot or salvage is read-only");
         r = -EINVAL;
     }
     if (!r)

@@ -67,6 +67,8 @@ struct eng_options {
     bool read_only;  /* nothing is written, not even for recovery */
     bool snapshot;   /* with read_only: opens, without a lock, what another process that has called eng_hold()
                         has written to the store by now; valid until that one calls eng_release() */
+    bool salvage;    /* with read_only: opens what can be made out of a store that is refused otherwise:
+                        the memories up to the damage in its log. What lies behind: eng_lost() */
     bool must_exist; /* do not create a missing or empty store: -ENOENT */
     bool no_background;    /* no threads; the caller drives eng_tick() (tests, tools) */
     uint64_t segment_size; /* of a store being created, or of new segments; 0: stored/default */
@@ -476,6 +478,21 @@ ENG_API int eng_scrub_resume(struct eng *eng);
 ENG_API int eng_scrub_cancel(struct eng *eng);
 ENG_API int eng_scrub_rate(struct eng *eng, uint64_t bytes_per_second);
 ENG_API int eng_scrub_status(struct eng *eng, struct eng_scrub_report *ret_report);
+
+/* A piece of content that no memory has: what was written behind the damage, or all if no index is left. */
+struct eng_lost {
+    uint64_t ino, offset, size;       /* which bytes of which file, in bytes; size at most 256 KiB */
+    uint64_t seq;                     /* order of writing: of two that overlap the greater is right */
+    uint64_t segment, segment_offset; /* where it was found */
+    char path[1024];                  /* where the file was when it was written; "" if unknown */
+};
+/*
+ * Of a store opened with `salvage`: reads all segments for self-describing extents that are whole by their
+ * checksums and calls `emit` for each; `data` and `piece` are valid during the call. Stops when it returns
+ * non-zero, which is then returned. Nothing is emitted when nothing was damaged.
+ */
+ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
+                     void *arg);
 
 struct eng_check_report {
     uint64_t inodes, dentries, extents, bytes, segments;

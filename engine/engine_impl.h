@@ -101,6 +101,7 @@ struct eng {
     pthread_mutex_t room_lock; /* whoever makes room on a full disk */
     uint64_t futile_garbage;   /* what was left when that was last tried. protected by room_lock */
 
+    uint64_t lost_after; /* salvage: the last batch before the damage; UINT64_MAX: none. immutable after open */
     int read_only; /* atomic: opened so, or turned so */
     struct config config;
     struct counters counters;
@@ -208,6 +209,13 @@ int checkpoint_parse_name(const char *name, uint64_t *ret_id);
 /* Removes checkpoint files that neither of the kept ones needs, and notes the size of the others. */
 void checkpoint_clean(struct eng *eng);
 bool checkpoint_due(const struct eng *eng);
+
+/* ---- salvage.c -------------------------------------------------------------- */
+
+/* Who a store is when neither copy of its superblock tells: from its segments. */
+int salvage_identity(struct eng *eng, char why[256]);
+/* An index with nothing but a root directory. */
+int salvage_root(struct eng *eng);
 
 /* ---- config.c -------------------------------------------------------------- */
 

@@ -136,6 +136,8 @@ static int take_stock(struct recovery *rec)
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
         struct seg_file *sf = &rec->segs[i];
         r = read_segment_header(rec, sf);
+        if (r == -EIO && rec->eng->opt.salvage)
+            r = 0;
         if (!r)
             r = arena_add(&rec->eng->arena, sf->id, sf->valid ? sf->header.kind : 0, sf->size);
         if (r)
@@ -242,6 +244,12 @@ static int find_start(struct recovery *rec)
     }
     if (rec->mark == 0 && rec->n_ckpts == 0)
         return 0; /* a new store, or one that died before its first batch was durable */
+    if (eng->opt.salvage) {
+        eng_logf(eng, ENG_LOG_WARNING,
+                 "no checkpoint can be used and the log has no beginning: names are lost");
+        eng->lost_after = 0;
+        return salvage_root(eng);
+    }
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
              "restore from a copy");
@@ -492,6 +500,8 @@ static bool is_followed(const struct recovery *rec, const struct batch_header *h
 static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
 {
     int r = read_batch(rec, ret_header);
+    if (r == -EIO && rec->eng->opt.salvage)
+        r = -EBADMSG;
     if (!r && ret_header->seq > rec->mark && !rec->at->fresh) {
         r = read_from_medium(rec, rec->at);
         if (!r)
@@ -556,7 +566,14 @@ static int replay(struct recovery *rec)
     }
     if (!r)
         r = scan_marks(rec);
-    if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
+    if (!r && rec->seq < rec->mark && rec->eng->opt.salvage) {
+        eng_logf(
+            rec->eng, ENG_LOG_WARNING,
+            "the log is damaged behind batch %llu (segment s%08x.seg, offset %llu); batch %llu was durable",
+            (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
+            (unsigned long long)rec->mark);
+        rec->eng->lost_after = rec->seq;
+    } else if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
         snprintf(rec->why, 256,
                  "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
                  "damaged; "
@@ -659,7 +676,7 @@ int eng_recover(struct eng *eng, char why[256])
     int r = take_stock(&rec);
     if (!r)
         r = find_start(&rec);
-    if (!r)
+    if (!r && eng->lost_after == UINT64_MAX)
         r = replay(&rec);
     if (!r)
         r = settle(&rec);

@@ -29,6 +29,9 @@ int cmd_export(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_compact(int argc, char **argv);
+int cmd_map(int argc, char **argv);
+int cmd_config(int argc, char **argv);
+int cmd_scrub(int argc, char **argv);
 
 /* One line on stderr, prefixed with "engramctl: ". */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -5,16 +5,19 @@
 #include "buf.h"
 #include "cli.h"
 #include "control.h"
+#include "repair.h"
 #include "report.h"
 #include "target.h"
 
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help_text[] =
     "usage: engramctl check [--json] [--scrub] TARGET\n"
+    "       engramctl check --repair --into NEWSTORE|--in-place [--json] STORE\n"
     "\n"
     "Verifies every checksum, every locator and every count of a store that is not\n"
     "mounted, without changing it. Problems go to standard error, one a line.\n"
@@ -22,6 +25,13 @@ static const char help_text[] =
     "  --json    the summary as JSON\n"
     "  --scrub   TARGET is a mount point: let its daemon verify every memory's content\n"
     "            while it is in use (locators and counts need the store unmounted)\n"
+    "\n"
+    "  --repair         copies what can be read of STORE, which may be refused otherwise\n"
+    "                   and is not changed, to a new store: memories that are whole under\n"
+    "                   their names, others as far as they can be read to lost+found.\n"
+    "                   What is lost is listed on standard error\n"
+    "  --into NEWSTORE  the new store, a folder that does not exist yet\n"
+    "  --in-place       the new store takes the place of STORE, kept as STORE.damaged\n"
     "\n"
     "Exit codes: 0 all holds, 1 problems were found, 2 could not check.\n";
 
@@ -92,9 +102,13 @@ int cmd_check(int argc, char **argv)
 {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'},
                                             {"scrub", no_argument, NULL, 's'},
+                                            {"repair", no_argument, NULL, 'r'},
+                                            {"into", required_argument, NULL, 'i'},
+                                            {"in-place", no_argument, NULL, 'p'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    bool json = false, scrub = false;
+    bool json = false, scrub = false, repair = false, in_place = false;
+    const char *into = NULL;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'h') {
@@ -105,11 +119,21 @@ int cmd_check(int argc, char **argv)
             json = true;
         else if (o == 's')
             scrub = true;
+        else if (o == 'r')
+            repair = true;
+        else if (o == 'i')
+            into = optarg;
+        else if (o == 'p')
+            in_place = true;
         else
             return cli_usage("check", "bad option '%s'", argv[optind - 1]);
     }
     if (argc - optind != 1)
         return cli_usage("check", "expected one TARGET");
+    if ((into || in_place) != repair || (into && in_place) || (repair && scrub))
+        return cli_usage("check", "--repair goes with one of --into NEWSTORE and --in-place");
+    if (repair)
+        return repair_store(argv[optind], into, json);
     struct target *t;
     char why[512];
     if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
@@ -128,5 +152,34 @@ int cmd_check(int argc, char **argv)
                   "engramctl check --scrub %s",
                   t->path, t->mountpoint);
     (void)target_close(t);
+    return code;
+}
+
+int cmd_scrub(int argc, char **argv)
+{
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        fputs("usage: engramctl scrub [--json] MOUNTPOINT\n"
+              "\n"
+              "Verifies the content of every memory of a mount while it is in use; the same as\n"
+              "check --scrub. Damaged memories go to standard error, one a line.\n"
+              "\n"
+              "  --json   the report as JSON, with the keys of the mount's .engram/scrub\n"
+              "\n"
+              "Exit codes: 0 clean, 1 damaged, 2 not checked.\n",
+              stdout);
+        return CLI_OK;
+    }
+    char option[] = "--scrub";
+    char **args = calloc((size_t)argc + 2, sizeof *args);
+    if (!args) {
+        cli_error("out of memory");
+        return CLI_ERROR;
+    }
+    args[0] = argv[0];
+    args[1] = option;
+    for (int i = 1; i < argc; i++)
+        args[i + 1] = argv[i];
+    int code = cmd_check(argc + 1, args);
+    free(args);
     return code;
 }

@@ -22,9 +22,12 @@ static int cmd_help(int argc, char **argv);
 static const struct subcommand subcommands[] = {
     {"check", "verify every checksum, locator and count of a store", cmd_check},
     {"compact", "take back the space of overwritten and removed memories", cmd_compact},
+    {"config", "print or change the configuration", cmd_config},
     {"export", "write memories out as JSON lines or as a directory tree", cmd_export},
     {"help", "print this text, or that of a subcommand", cmd_help},
     {"import", "read memories in from JSON lines or a directory tree", cmd_import},
+    {"map", "draw the segments of a store, live against dead", cmd_map},
+    {"scrub", "verify the content of a mount while it is in use", cmd_scrub},
     {"stat", "print the figures of a store", cmd_stat},
     {"version", "print the version", cmd_version},
 };

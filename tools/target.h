@@ -93,6 +93,7 @@ enum target_flags {
     TARGET_CREATE = 1,    /* a missing or empty folder becomes a store, or is made (tree) */
     TARGET_READ_ONLY = 2, /* opens a store without changing it */
     TARGET_QUIET = 4,     /* a store's engine does no work of its own (a compaction at start, say) */
+    TARGET_SALVAGE = 16,  /* with READ_ONLY: also a store that is refused otherwise, up to its damage */
     TARGET_SNAPSHOT = 8,  /* of a mount: its store as it is now, read-only, while writers go on */
 };
 

@@ -30,6 +30,7 @@ int target_store_open(struct target *t, const char *path, unsigned flags, char r
     struct eng_options opt = {
         .read_only = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT),
         .snapshot = flags & TARGET_SNAPSHOT,
+        .salvage = flags & TARGET_SALVAGE,
         .must_exist = !(flags & TARGET_CREATE),
         .no_background = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT | TARGET_QUIET),
         .lock_wait_ms = LOCK_WAIT_MS,

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# repair.sh - engramctl check --repair: what can be read of a damaged store comes into a new one, and the old one stays as it is.
+#
+#   tests/mount/repair.sh [BUILD]
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+
+store_digest() { (cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum); }
+
+# 300 memories in folders, closed; then 30 more and a kill -9, so that there is a log behind the checkpoint.
+make_store() { # STORE
+    local mnt=$WORK/mnt i
+    mkdir -p "$1"
+    must_mount "$1" "$mnt" -o segment_size=256k
+    mkdir "$mnt/early" "$mnt/late"
+    for i in $(seq 300); do head -c $((i * 7)) /dev/zero | tr '\0' "$(printf '%b' "\\$(printf %o $((97 + i % 26)))")" >"$mnt/early/$i"; done
+    head -c 100000 "$BUILD/fs/engramfs" >"$mnt/early/big"
+    setfattr -n user.engram.confidence -v 0.5 "$mnt/early/1"
+    ln "$mnt/early/1" "$mnt/early/one"
+    ln -s early/1 "$mnt/sym"
+    unmount_store "$mnt" || return 1
+    must_mount "$1" "$mnt" -o segment_size=256k
+    for i in $(seq 30); do echo "late memory $i" >"$mnt/late/$i"; done
+    sync -d "$mnt/late/30"
+    echo last >"$mnt/late/last" # says that those before are durable
+    kill_daemon "$mnt"
+}
+
+flip() { # FILE OFFSET
+    python3 -c 'import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2])); b = f.read(1); f.seek(int(sys.argv[2])); f.write(bytes([b[0] ^ 1]))' "$1" "$2"
+}
+offset_of() { grep -obUaF -m1 -- "$2" "$1" | head -n 1 | cut -d : -f 1; } # FILE TEXT
+segment_with() { grep -lF -- "$2" "$1"/*.seg | head -n 1; }
+
+make_store "$WORK/whole" || { not_ok "a store to damage"; t_end; }
+"$CTL" export --format tree "$WORK/whole" "$WORK/expect" 2>/dev/null
+
+# ---- nothing is damaged
+check "a whole store is repaired to one like it" "$CTL" check --repair --into "$WORK/same" "$WORK/whole"
+"$CTL" export --format tree "$WORK/same" "$WORK/got" 2>/dev/null
+check_equal "names, modes, times and content are equal" "$(tree_digest "$WORK/got")" "$(tree_digest "$WORK/expect")"
+check "it is clean" "$CTL" check "$WORK/same"
+
+# ---- content
+cp -a "$WORK/whole" "$WORK/content"
+SEG=$(segment_with "$WORK/content" "late memory 7")
+flip "$SEG" $(($(offset_of "$SEG" "late memory 7") + 3))
+before=$(store_digest "$WORK/content")
+check_fails "check tells of damaged content" "late/7" "$CTL" check "$WORK/content"
+out=$("$CTL" check --repair --into "$WORK/content.new" "$WORK/content" 2>"$WORK/err")
+check_equal "status 1: not all" "$?" 1
+check "the summary says so" grep -q "^NOT ALL" <<<"$out"
+check "what was lost is listed" grep -q "late/7: bytes 0 to 13 are lost" "$WORK/err"
+check_equal "the damaged store is as it was" "$(store_digest "$WORK/content")" "$before"
+check "the new one is clean" "$CTL" check "$WORK/content.new"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/content.new" "$WORK/got" 2>/dev/null
+rm -rf "$WORK/got/lost+found" "$WORK/got/late/7"
+cp -a "$WORK/expect" "$WORK/less" && rm "$WORK/less/late/7"
+check_equal "all others are there" "$(content_digest "$WORK/got")" "$(content_digest "$WORK/less")"
+
+# a large memory of which one block is damaged
+cp -a "$WORK/whole" "$WORK/block"
+python3 - "$WORK/block" "$WORK/expect/early/big" <<'P'
+import glob, sys
+text = open(sys.argv[2], "rb").read()[50000:50064]
+for name in glob.glob(sys.argv[1] + "/*.seg"):
+    data = open(name, "rb").read()
+    at = data.find(text)
+    if at >= 0:
+        with open(name, "r+b") as f:
+            f.seek(at); f.write(bytes([data[at] ^ 1]))
+P
+"$CTL" check --repair --into "$WORK/block.new" "$WORK/block" >/dev/null 2>"$WORK/err"
+check_equal "one block is lost" "$(grep -c 'early/big: bytes 49152 to 53247 are lost' "$WORK/err")" 1
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/block.new" "$WORK/got" 2>/dev/null
+PART=$(echo "$WORK"/got/lost+found/*.early_big)
+check "all but that block is in lost+found" python3 -c '
+import sys
+a, b = open(sys.argv[1], "rb").read(), open(sys.argv[2], "rb").read()
+assert len(a) == len(b) and a[:49152] == b[:49152] and a[53248:] == b[53248:] and a != b' "$WORK/expect/early/big" "$PART"
+check "and not under its name" test ! -e "$WORK/got/early/big"
+
+# ---- the log
+cp -a "$WORK/whole" "$WORK/log"
+SEG=$(segment_with "$WORK/log" "late memory 12")
+# the batch before has its content there; what follows is the head of the next batch
+flip "$SEG" $(($(offset_of "$SEG" "late memory 12") + 40))
+check_fails "a log damaged in its middle is refused" "damaged" "$CTL" check "$WORK/log"
+out=$("$CTL" check --repair --into "$WORK/log.new" "$WORK/log" 2>"$WORK/err")
+check_equal "but repaired, with status 1" "$?" 1
+check "the new one is clean" "$CTL" check "$WORK/log.new"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/log.new" "$WORK/got" 2>/dev/null
+check "what came before the damage has its name" grep -qx "late memory 11" "$WORK/got/late/11"
+check_equal "what came behind it is in lost+found" "$(cat "$WORK"/got/lost+found/* | grep -c '^late memory \(2.\|30\)$')" 11
+check_equal "all that is older is there" "$(content_digest "$WORK/got/early")" "$(content_digest "$WORK/expect/early")"
+
+# ---- superblock and checkpoints
+cp -a "$WORK/whole" "$WORK/super"
+head -c 8192 /dev/zero >"$WORK/super/superblock"
+check_fails "a store without a superblock is refused" "superblock" "$CTL" check "$WORK/super"
+"$CTL" check --repair --into "$WORK/super.new" "$WORK/super" >"$WORK/out" 2>"$WORK/err"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/super.new" "$WORK/got" 2>/dev/null
+check_equal "content comes back without the superblock" "$(find "$WORK/got" -type f | wc -l | awk '{print ($1 >= 330)}')" 1
+
+cp -a "$WORK/whole" "$WORK/names"
+rm "$WORK/names"/*.ckp
+FIRST=$(find "$WORK/names" -name '*.seg' | sort | head -n 1)
+dd if=/dev/zero of="$FIRST" bs=64 count=1 conv=notrunc 2>/dev/null # the header of the segment with the log's beginning
+check_fails "without checkpoints and the log's beginning it is refused" "restore|damaged" "$CTL" check "$WORK/names"
+"$CTL" check --repair --into "$WORK/names.new" "$WORK/names" >"$WORK/out" 2>"$WORK/err"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/names.new" "$WORK/got" 2>/dev/null
+check "memories are found by what they say of themselves" test -n "$(find "$WORK/got/lost+found" -name '*.early_300')"
+check_equal "and are whole" "$(cat "$WORK"/got/lost+found/*.early_300 | sha256sum)" "$(sha256sum <"$WORK/expect/early/300")"
+
+# ---- in place, and what is refused
+check_fails "in place, with damage: status 1" "bytes 0 to 13 are lost" "$CTL" check --repair --in-place "$WORK/content"
+check "the repaired store has its place" "$CTL" check "$WORK/content"
+check_equal "the damaged one is kept" "$(store_digest "$WORK/content.damaged")" "$before"
+check_fails "a new store that exists is refused" "exists" "$CTL" check --repair --into "$WORK/same" "$WORK/whole"
+check_fails "--repair alone is refused" "--into" "$CTL" check --repair "$WORK/whole"
+must_mount "$WORK/whole" "$WORK/mnt"
+check_fails "a mounted store is refused" "in use" "$CTL" check --repair --into "$WORK/x" "$WORK/whole"
+check_fails "a mount point is refused" "unmount" "$CTL" check --repair --into "$WORK/x" "$WORK/mnt"
+check "unmount" unmount_store "$WORK/mnt"
+t_end
