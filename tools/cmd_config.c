@@ -1,0 +1,90 @@
+/*
+ * cmd_config.c - engramctl config: prints or changes the configuration of a
+ * store or mount. No state.
+ */
+#include "buf.h"
+#include "cli.h"
+#include "control.h"
+#include "target.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+static const char help_text[] =
+    "usage: engramctl config TARGET [KEY=VALUE…]\n"
+    "\n"
+    "Prints the configuration of TARGET, a store that is not mounted or a mount point, or\n"
+    "changes keys of it. A change lasts; a mount follows it at once.\n"
+    "engramfs-control(7) tells the keys.\n"
+    "\n"
+    "Exit codes: 0 printed or changed, 2 not.\n";
+
+static void print_key(void *arg, const char *key, const char *value)
+{
+    (void)arg;
+    printf("%s=%s\n", key, value);
+}
+
+static int print_all(struct target *t)
+{
+    struct buf text = {0};
+    int r;
+    if (t->kind == TARGET_STORE) {
+        r = eng_config_each(t->eng, print_key, NULL);
+    } else {
+        r = control_read(t->mountpoint, "config", &text);
+        if (r == 0)
+            fwrite(text.data, 1, text.len, stdout);
+        buf_done(&text);
+    }
+    if (r < 0)
+        cli_error("%s: %s", t->path, control_strerror(r));
+    return r;
+}
+
+static int set_one(struct target *t, const char *pair)
+{
+    char key[64];
+    const char *equals = strchr(pair, '=');
+    if (!equals || (size_t)(equals - pair) >= sizeof key || strchr(pair, '\n')) {
+        cli_error("'%s' is not KEY=VALUE", pair);
+        return -1;
+    }
+    memcpy(key, pair, (size_t)(equals - pair));
+    key[equals - pair] = '\0';
+    int r = t->kind == TARGET_STORE ? eng_config_set(t->eng, key, equals + 1)
+                                    : control_write(t->mountpoint, "config", pair);
+    if (r < 0)
+        cli_error("%s: %s: %s", t->path, pair,
+                  r == -EINVAL || r == -ENOENT ? "unknown key or bad value" : control_strerror(r));
+    return r;
+}
+
+int cmd_config(int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o != 'h')
+            return cli_usage("config", "bad option '%s'", argv[optind - 1]);
+        fputs(help_text, stdout);
+        return CLI_OK;
+    }
+    if (argc - optind < 1)
+        return cli_usage("config", "expected TARGET");
+    struct target *t;
+    char why[512];
+    bool change = argc - optind > 1;
+    if (target_open(argv[optind], change ? TARGET_QUIET : TARGET_READ_ONLY, &t, why) < 0) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    int r = 0;
+    if (!change)
+        r = print_all(t);
+    for (int i = optind + 1; i < argc && r == 0; i++)
+        r = set_one(t, argv[i]);
+    int c = target_close(t);
+    return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
+}
