@@ -119,6 +119,23 @@ int config_load(struct eng *eng)
     return 0;
 }
 
+int eng_config_reload(struct eng *eng)
+{
+    struct config stored;
+    pthread_mutex_lock(&eng->ckpt_lock);
+    int r = read_stored(eng, true, &stored);
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !r; i++) {
+        char now[VALUE_MAX + 1];
+        bool of_mount = eng->opt.commit_ms > 0 && strcmp(keys[i].name, "commit_ms") == 0;
+        get_value(&stored, &keys[i], now);
+        if (!of_mount)
+            (void)set_value(&eng->config, keys[i].name, now);
+    }
+    pthread_mutex_unlock(&eng->ckpt_lock);
+    eng_worker_configured(eng);
+    return r;
+}
+
 int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value), void *arg)
 {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {

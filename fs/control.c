@@ -197,6 +197,13 @@ static void memory_copy(struct ctl *ctl, struct ctl_memory *ret)
     (void)pthread_mutex_unlock(&ctl->lock);
 }
 
+int ctl_status(struct ctl *ctl, struct text *t)
+{
+    struct ctl_memory memory;
+    memory_copy(ctl, &memory);
+    return ctl_text(ctl->face, &memory, CTL_STATUS, t);
+}
+
 static int node_new(struct ctl *ctl, enum ctl_file file, struct node **ret_node)
 {
     struct ctl_memory memory;

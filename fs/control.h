@@ -30,6 +30,8 @@ bool ctl_reserved(fuse_ino_t parent, const char *name);
 
 struct ctl *ctl_new(struct face *face);
 void ctl_free(struct ctl *ctl);
+/* The text of `status`. */
+int ctl_status(struct ctl *ctl, struct text *t);
 /* Answers all who wait, with EINTR: the session ends. */
 void ctl_interrupt_all(struct ctl *ctl);
 

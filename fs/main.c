@@ -5,9 +5,10 @@
  * when the mount answers, else the line to print. The child is made before
  * the store is opened, since neither locks nor threads survive a fork.
  *
- * Threads: main runs FUSE's loop; `signals` waits for SIGTERM, SIGINT and
- * SIGHUP, unmounts as umount(8) would, so that pages written through mappings
- * come back first, and ends the session if the mount is busy; `probe` asks
+ * Threads: main runs FUSE's loop; `signals` waits for SIGTERM and SIGINT,
+ * unmounts as umount(8) would, so that pages written through mappings
+ * come back first, and ends the session if the mount is busy; on SIGHUP it has
+ * the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks
  * the mount for its root once, to know that it answers. Signals are blocked
  * in all others, the engine's too, so that no handler is needed.
  */
@@ -196,6 +197,29 @@ static void on_wake(int sig)
     (void)sig;
 }
 
+static void reread_config(struct daemon_state *d)
+{
+    int err = eng_config_reload(d->face.eng);
+    if (err)
+        journal_line(ENG_LOG_ERROR, "%s/config cannot be read again: %s", d->store, strerror(-err));
+    else
+        journal_line(ENG_LOG_INFO, "%s/config was read again", d->store);
+}
+
+static void log_status(struct daemon_state *d)
+{
+    struct text t = TEXT_INIT;
+    char *save = NULL;
+    int err = d->face.ctl ? ctl_status(d->face.ctl, &t) : -ENOTSUP;
+    if (err || text_failed(&t))
+        journal_line(ENG_LOG_ERROR, "no status: %s",
+                     d->face.ctl ? strerror(err ? -err : ENOMEM) : "mounted with -o ctl=off");
+    else
+        for (char *line = strtok_r(t.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+            journal_line(ENG_LOG_INFO, "status: %s", line);
+    text_done(&t);
+}
+
 static void *signal_main(void *arg)
 {
     struct daemon_state *d = arg;
@@ -204,9 +228,15 @@ static void *signal_main(void *arg)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
-    int sig;
-    while (sigwait(&set, &sig) != 0)
-        ;
+    (void)sigaddset(&set, SIGUSR1);
+    int sig = 0;
+    while (sigwait(&set, &sig) != 0 || sig == SIGHUP || sig == SIGUSR1) {
+        if (sig == SIGHUP)
+            reread_config(d);
+        else if (sig == SIGUSR1)
+            log_status(d);
+        sig = 0;
+    }
     if (atomic_load(&d->ended))
         return NULL;
     journal_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
@@ -465,6 +495,7 @@ static void block_signals(void)
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
+    (void)sigaddset(&set, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 

@@ -55,4 +55,33 @@ check "changes that, too" "$CTL" config "$STORE" commit_ms=2000
 check "for good" sh -c "'$CTL' config '$STORE' | grep -qx commit_ms=2000"
 check "map of a store that is not mounted" "$CTL" map "$STORE"
 check "and it is whole" "$CTL" check "$STORE"
+
+# ---- signals; and that systemd is told when the mount answers
+python3 - "$WORK/notify" >"$WORK/notified" <<'P' &
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(60)
+for _ in range(2):
+    print(s.recv(100).decode(), os.path.ismount(os.path.dirname(sys.argv[1]) + "/mnt"), flush=True)
+P
+wait_until 10 test -S "$WORK/notify"
+NOTIFY_SOCKET=$WORK/notify "$ENGRAMFS" -f "$STORE" "$MNT" >"$WORK/log" 2>&1 &
+DAEMON=$!
+check "READY=1 when the mount answers" wait_until 20 grep -qx "READY=1 True" "$WORK/notified"
+sed -i 's/^commit_ms=.*/commit_ms=3000/' "$STORE/config"
+kill -HUP $DAEMON
+check "SIGHUP rereads config" wait_until 10 grep -q "config was read again" "$WORK/log"
+check "which is in force" grep -qx commit_ms=3000 "$C/config"
+echo nonsense >>"$STORE/config"
+kill -HUP $DAEMON
+check "a bad line is told" wait_until 10 grep -q "'nonsense' is not understood" "$WORK/log"
+kill -USR1 $DAEMON
+check "SIGUSR1 writes the status to the log" wait_until 10 grep -q "status: last control error" "$WORK/log"
+check "the space receipt is in it" grep -q "status: space" "$WORK/log"
+check "it still serves" ls "$MNT"
+check "its descriptor limit is the hard one" test "$(awk '/open files/ {print $4}' /proc/$DAEMON/limits)" = "$(awk '/open files/ {print $5}' /proc/$DAEMON/limits)"
+kill -TERM $DAEMON
+check "SIGTERM unmounts" wait_until 20 no_daemon "$MNT"
+check "STOPPING=1" wait_until 5 grep -q STOPPING=1 "$WORK/notified"
 t_end
