@@ -6,6 +6,8 @@
  */
 #include "engine_impl.h"
 
+#include <stdio.h>
+
 #define ORPHANS_PER_BATCH 64u
 
 int eng_begin(struct eng *eng)
@@ -175,6 +177,19 @@ static enum reserve_use use_of(const struct txn *txn)
     return use;
 }
 
+/* Each writer gets the error; the log gets it once, not once for each of them. */
+static void note_write_error(struct eng *eng, int r)
+{
+    char line[sizeof eng->last_error];
+    snprintf(line, sizeof line, "writing to the store failed (%s): are its folder and disk still there?",
+             strerror(-r));
+    pthread_mutex_lock(&eng->misc_lock);
+    bool known = strcmp(eng->last_error, line) == 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (!known)
+        eng_set_error(eng, "%s", line);
+}
+
 static int write_or_make_do(struct eng *eng, struct txn *txn)
 {
     enum reserve_use use = use_of(txn);
@@ -185,6 +200,8 @@ static int write_or_make_do(struct eng *eng, struct txn *txn)
         r = write_batch(eng, txn);
     if (r == -ENOSPC)
         reserve_note_full(eng);
+    else if (r)
+        note_write_error(eng, r);
     return r;
 }
 

@@ -13,6 +13,7 @@
  * in all others, the engine's too, so that no handler is needed.
  */
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
@@ -474,6 +475,10 @@ static void prepare_process(void)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
+    /* libfuse ends its threads by pthread_cancel(), for which glibc loads libgcc_s: while there are
+     * descriptors. */
+    void *frame;
+    (void)backtrace(&frame, 1);
     /* Nobody else may read the store past the modes of the mount. */
     (void)umask(077);
     /* File descriptors 0 to 2 must not become the store's files. */
