@@ -374,7 +374,8 @@ ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_f
  * commit_ms. -ENOENT unknown key, -EINVAL bad value.
  */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
-/* Takes over what the file "config" says by now; a line that is not understood is logged and its default used. */
+/* Takes over what the file "config" says by now; a line that is not understood is logged and its default
+ * used. */
 ENG_API int eng_config_reload(struct eng *eng);
 ENG_API int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value),
                             void *arg);

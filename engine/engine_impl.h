@@ -101,8 +101,9 @@ struct eng {
     pthread_mutex_t room_lock; /* whoever makes room on a full disk */
     uint64_t futile_garbage;   /* what was left when that was last tried. protected by room_lock */
 
-    uint64_t lost_after; /* salvage: the last batch before the damage; UINT64_MAX: none. immutable after open */
-    int read_only; /* atomic: opened so, or turned so */
+    uint64_t
+        lost_after; /* salvage: the last batch before the damage; UINT64_MAX: none. immutable after open */
+    int read_only;  /* atomic: opened so, or turned so */
     struct config config;
     struct counters counters;
     struct worker *worker; /* immutable after open */

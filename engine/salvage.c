@@ -101,12 +101,10 @@ static int search_segment(struct search *s, uint32_t id)
 {
     struct segment *seg;
     struct extent_header h;
-    CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
-    if (!window)
-        return -ENOMEM;
     if (arena_pin(&s->eng->arena, id, &seg) != 0)
         return 0; /* the file cannot be opened: nothing to be had */
-    int r = 0;
+    CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
+    int r = window ? 0 : -ENOMEM;
     for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
         ssize_t n = io_pread_full(seg->file, s->eng->io->ops, window, SEARCH_WINDOW, from);
         uint64_t at = from, step;

@@ -81,13 +81,13 @@ def do(folder, op):
 
 def choose(rng, model, serial):
     names = list(model.files)
-    if len(names) < 20 or (len(names) < 400 and rng.random() < 0.2):
+    if len(names) < 20 or (len(names) < 150 and rng.random() < 0.2):
         return ["create", f"f{serial}"]
     name = rng.choice(names)
     size = len(model.files[name][0])
     dice = rng.random()
     if dice < 0.35:
-        return ["write", name, rng.randrange(size + 1), rng.getrandbits(60), rng.choice([1, 100, 1000, 5000, 60000])]
+        return ["write", name, rng.randrange(size + 1), rng.getrandbits(60), rng.choice([1, 100, 1000, 5000, 20000])]
     if dice < 0.55:  # append
         return ["write", name, size, rng.getrandbits(60), rng.randrange(1, 2000)]
     if dice < 0.65:
