@@ -13,9 +13,9 @@
 int index_init(struct index *idx, uint64_t hash_seed)
 {
     *idx = (struct index){.hash_seed = hash_seed, .s = {.next_cookie = 3}};
-    int r = pool_new(&idx->pool);
+    int r = pool_new(&idx->hold_pool); /* first: index_done() knows by it whose the pools are */
     if (!r)
-        r = pool_new(&idx->hold_pool);
+        r = pool_new(&idx->pool);
     if (!r)
         r = table_init(&idx->inodes, idx->pool, sizeof(struct inode_rec));
     if (!r)
