@@ -22,6 +22,7 @@
 
 #define SEGMENT_SIZE (UINT64_C(64) << 10)
 #define FAILURES_SHOWN 20
+#define SUBSETS_OF_MAX 6 /* operations that are not durable: up to so many, all subsets of them are tried */
 
 struct config {
     bool quick, verbose, live, bites;
@@ -31,12 +32,15 @@ struct config {
     uint64_t stride;        /* every how many calls; 0: as the workload says */
     uint64_t only_cut;      /* 0: all */
     int only_mode;          /* -1: all */
+    uint64_t subset;        /* with only_mode SIM_SUBSET: a bit for each operation that is kept */
 };
 
 struct totals {
     uint64_t calls, cuts, recovery_cuts, passed, failed;
-    uint64_t by_mode[SIM_N_SURVIVALS];
-    bool expect_failure; /* the first one is what is wanted, and ends the run */
+    uint64_t by_mode[SIM_N_SURVIVALS + 1];
+    uint64_t
+        by_unsynced[SUBSETS_OF_MAX + 2]; /* cuts with so many operations that were not durable; or more */
+    bool expect_failure;                 /* the first one is what is wanted, and ends the run */
 };
 
 /* What is under way, for the signal handler: an assertion of the engine must not hide it. */
@@ -193,18 +197,19 @@ static void cut_recovery(const struct survivor_case *c, struct simdisk *disk, co
             nth++;
 }
 
+/* subset: of SIM_SUBSET; the others make their seed of the cut */
 static void verify_survivor(const struct survivor_case *c, const struct simdisk *disk, const struct run *run,
-                            enum sim_survival mode)
+                            enum sim_survival mode, uint64_t subset)
 {
     struct verify_want want = {
         .workload = c->workload,
         .lo = mode == SIM_KEEP_ALL ? run->acked : run->synced,
         .hi = run->issued,
         .segment_size = SEGMENT_SIZE,
-        .seed = c->cut * SIM_N_SURVIVALS + (uint64_t)mode,
+        .seed = mode == SIM_SUBSET ? subset : c->cut * SIM_N_SURVIVALS + (uint64_t)mode,
     };
-    (void)snprintf(current, sizeof(current), "%s --cut %" PRIu64 " --mode %s", c->label, c->cut,
-                   sim_survival_names[mode]);
+    (void)snprintf(current, sizeof(current), "%s --cut %" PRIu64 " --mode %s --subset %" PRIu64, c->label,
+                   c->cut, sim_survival_names[mode], subset);
     struct simdisk *survivor = simdisk_clone(disk);
     simdisk_power_on(survivor, mode, want.seed);
     if (mode == SIM_RANDOM || mode == SIM_TORN)
@@ -216,6 +221,18 @@ static void verify_survivor(const struct survivor_case *c, const struct simdisk 
         report_failure(c->totals, why);
     c->totals->by_mode[mode]++;
     simdisk_free(survivor);
+}
+
+/* All subsets of what was not durable, if it was little. */
+static void verify_subsets(const struct survivor_case *c, const struct simdisk *disk, const struct run *run)
+{
+    size_t n = simdisk_unsynced(disk);
+    c->totals->by_unsynced[n <= SUBSETS_OF_MAX ? n : SUBSETS_OF_MAX + 1]++;
+    if (c->config->only_mode == SIM_SUBSET)
+        verify_survivor(c, disk, run, SIM_SUBSET, c->config->subset);
+    else if (c->config->only_mode < 0 && n <= SUBSETS_OF_MAX)
+        for (uint64_t subset = 0; subset < UINT64_C(1) << n; subset++)
+            verify_survivor(c, disk, run, SIM_SUBSET, subset);
 }
 
 static void one_cut(const struct survivor_case *c)
@@ -240,8 +257,9 @@ static void one_cut(const struct survivor_case *c)
         }
         for (int mode = 0; mode < SIM_N_SURVIVALS; mode++) {
             if (c->config->only_mode < 0 || c->config->only_mode == mode)
-                verify_survivor(c, disk, &run, (enum sim_survival)mode);
+                verify_survivor(c, disk, &run, (enum sim_survival)mode, 0);
         }
+        verify_subsets(c, disk, &run);
         c->totals->cuts++;
     }
     simdisk_free(disk);
@@ -250,7 +268,7 @@ static void one_cut(const struct survivor_case *c)
 /* ---- one workload ------------------------------------------------------- */
 
 static void one_workload(const struct config *config, const struct workload *w, const char *label,
-                         uint64_t stride, struct totals *totals)
+                         uint64_t first, uint64_t stride, struct totals *totals)
 {
     (void)snprintf(current, sizeof(current), "%s, without a cut", label);
     struct simdisk *disk = simdisk_new();
@@ -279,7 +297,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
         one_cut(&c);
         return;
     }
-    for (c.cut = 1; ok && c.cut <= calls && !(totals->expect_failure && totals->failed); c.cut += stride)
+    for (c.cut = first; ok && c.cut <= calls && !(totals->expect_failure && totals->failed); c.cut += stride)
         one_cut(&c);
     (void)fflush(stdout);
 }
@@ -289,10 +307,8 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
     char label[64];
     (void)snprintf(label, sizeof(label), " --seed %" PRIu64 " --ops %" PRIu64, seed, config->n_ops);
     struct workload *w = workload_random(seed, config->n_ops);
-    /* A prime stride that differs by seed: other calls are hit in other workloads. */
-    static const uint64_t strides[] = {7, 11, 13, 17};
-    uint64_t stride = config->stride ? config->stride : strides[seed % 4];
-    one_workload(config, w, label, stride, totals);
+    uint64_t stride = config->stride ? config->stride : 13;
+    one_workload(config, w, label, 1 + seed % stride, stride, totals); /* other calls in other workloads */
     workload_free(w);
 }
 
@@ -337,7 +353,7 @@ static void show_bites(const struct config *config, struct totals *totals)
         printf("%s\n", weaknesses[i].what);
         set_mutant(weaknesses[i].mutant);
         struct workload *w = workload_scripted();
-        one_workload(&weak, w, "", 1, &found);
+        one_workload(&weak, w, "", 1, 1, &found);
         workload_free(w);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
@@ -360,6 +376,7 @@ static const char usage[] =
     "  --stride N        every Nth call only\n"
     "  --cut N           only that call\n"
     "  --mode NAME       only that kind of survival\n"
+    "  --subset BITS     with --mode subset: which of the operations that were not durable are kept\n"
     "  --live            compares the live store with the model after each operation, too (slow)\n"
     "  --ignore-sync     datasync does nothing: this test must then fail\n"
     "  --ignore-syncdir  syncdir does nothing: this test must then fail\n"
@@ -368,7 +385,7 @@ static const char usage[] =
 
 static int parse_mode(const char *name)
 {
-    for (int mode = 0; mode < SIM_N_SURVIVALS; mode++) {
+    for (int mode = 0; mode <= SIM_SUBSET; mode++) {
         if (strcmp(name, sim_survival_names[mode]) == 0)
             return mode;
     }
@@ -409,6 +426,8 @@ static bool parse_value(struct config *config, const char *arg, const char *valu
         config->only_cut = number;
     else if (strcmp(arg, "--mode") == 0)
         config->only_mode = parse_mode(value);
+    else if (strcmp(arg, "--subset") == 0)
+        config->subset = number;
     else
         return false;
     return config->only_mode != -2;
@@ -430,9 +449,14 @@ static void print_totals(const struct totals *totals, time_t started)
 {
     printf("%" PRIu64 " I/O calls, %" PRIu64 " cuts, %" PRIu64 " cuts of a recovery; survivors:",
            totals->calls, totals->cuts, totals->recovery_cuts);
-    for (int mode = 0; mode < SIM_N_SURVIVALS; mode++)
+    for (int mode = 0; mode <= SIM_SUBSET; mode++)
         printf(" %s %" PRIu64, sim_survival_names[mode], totals->by_mode[mode]);
     printf("; %ld s\n", (long)(time(NULL) - started));
+    printf("operations not durable at a cut: how many cuts, subsets of them tried at each\n");
+    for (unsigned n = 0; n <= SUBSETS_OF_MAX; n++)
+        printf("    %u: %" PRIu64 ", all %u\n", n, totals->by_unsynced[n], 1u << n);
+    printf("    more: %" PRIu64 ", all, none, a prefix, one at random, one at random and torn\n",
+           totals->by_unsynced[SUBSETS_OF_MAX + 1]);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", totals->passed, totals->failed);
 }
 
@@ -455,7 +479,7 @@ int main(int argc, char **argv)
     } else {
         struct workload *w = workload_scripted();
         uint64_t stride = config.stride ? config.stride : config.quick ? 13 : 1;
-        one_workload(&config, w, "", stride, &totals);
+        one_workload(&config, w, "", 1, stride, &totals);
         workload_free(w);
         for (uint64_t seed = 1; seed <= config.n_seeds; seed++)
             random_workload(&config, seed, &totals);

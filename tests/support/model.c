@@ -377,6 +377,8 @@ int model_rename(struct model *m, const char *from, const char *to, unsigned fla
         remove_entry(m, dir2, name2);
     model_add_entry(dir2, name2, node);
     remove_entry(m, dir1, name1);
+    if (flags & ENG_RENAME_WHITEOUT)
+        model_add_entry(dir1, name1, model_node_new(m, S_IFCHR));
     return 0;
 }
 
@@ -459,6 +461,17 @@ int model_chmod(struct model *m, const char *path, uint32_t mode)
     return r;
 }
 
+int model_chown(struct model *m, const char *path, uint32_t uid, uint32_t gid)
+{
+    struct model_node *node;
+    int r = resolve(m, path, &node);
+    if (r == 0) {
+        node->uid = uid;
+        node->gid = gid;
+    }
+    return r;
+}
+
 int model_set_mtime(struct model *m, const char *path, int64_t mtime)
 {
     struct model_node *node;
@@ -518,7 +531,8 @@ struct model *model_clone(const struct model *m)
 
 static void hash_node(XXH3_state_t *state, struct model_node *node, uint64_t *serial)
 {
-    uint64_t head[4] = {node->serial, node->mode, (uint64_t)node->mtime, node->size};
+    uint64_t head[5] = {node->serial, node->mode, (uint64_t)node->mtime, node->size,
+                        (uint64_t)node->uid << 32 | node->gid};
     XXH3_64bits_update(state, head, sizeof(head));
     if (node->serial)
         return; /* another name of one that was seen: its number says which */
@@ -624,6 +638,8 @@ static bool equal_nodes(struct model_node *a, struct model_node *b, const char *
     b->peer = a;
     if (a->mode != b->mode)
         return differ(why, path, "mode", a->mode, b->mode);
+    if (a->uid != b->uid || a->gid != b->gid)
+        return differ(why, path, "owner", (uint64_t)a->uid << 32 | a->gid, (uint64_t)b->uid << 32 | b->gid);
     if (a->nlink != b->nlink)
         return differ(why, path, "links", a->nlink, b->nlink);
     if (a->mtime != b->mtime)

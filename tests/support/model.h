@@ -41,6 +41,7 @@ int model_setxattr(struct model *m, const char *path, const char *name, const vo
 int model_removexattr(struct model *m, const char *path, const char *name);
 int model_drop_xattrs(struct model *m, const char *path);
 int model_chmod(struct model *m, const char *path, uint32_t mode);
+int model_chown(struct model *m, const char *path, uint32_t uid, uint32_t gid);
 int model_set_mtime(struct model *m, const char *path, int64_t mtime);
 
 /* What is there; -ENOENT, -ENOTDIR. ret_size may be NULL. */

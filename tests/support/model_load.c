@@ -196,6 +196,8 @@ static int load_node(struct loader *l, struct model_node *node, const struct eng
         return fail(l, r, "getattr");
     if (again.mode != attr->mode || again.size != attr->size || again.nlink != attr->nlink)
         return fail(l, -EBADMSG, "getattr differs from readdir");
+    node->uid = attr->uid;
+    node->gid = attr->gid;
     node->mtime = attr->mtime < MODEL_TIME_NOW ? attr->mtime : 0;
 
     r = load_xattrs(l, node, attr->ino);

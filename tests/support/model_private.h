@@ -21,7 +21,7 @@ struct model_entry {
 
 struct model_node {
     struct model_node *next; /* all nodes of the model */
-    uint32_t mode;
+    uint32_t mode, uid, gid;
     uint32_t nlink; /* entries that name it; of the root: 1 */
     int64_t mtime;  /* 0: not compared */
     uint8_t *data;  /* content, or target of a symlink; zeros from size to cap */

@@ -71,9 +71,13 @@ enum sim_survival {
     SIM_KEEP_PREFIX, /* unsynced operations up to some moment, in order */
     SIM_RANDOM,      /* any subset of the unsynced writes; names by operation, in order for each name */
     SIM_TORN,        /* the same, and kept writes are cut short, lose sectors, or end in garbage */
-    SIM_N_SURVIVALS
+    SIM_N_SURVIVALS,
+    SIM_SUBSET = SIM_N_SURVIVALS, /* bit i of `seed`: whether the i-th of simdisk_unsynced() is kept */
 };
-extern const char *const sim_survival_names[SIM_N_SURVIVALS];
+extern const char *const sim_survival_names[SIM_N_SURVIVALS + 1];
+
+/* How many operations are not durable yet: writes, changes of size, names. They count in order of time. */
+size_t simdisk_unsynced(const struct simdisk *disk);
 
 /*
  * Decides what survived, by `mode` and `seed`, and makes the disk usable

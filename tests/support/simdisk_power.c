@@ -15,9 +15,9 @@
 
 #define SECTOR 512
 
-const char *const sim_survival_names[SIM_N_SURVIVALS] = {
+const char *const sim_survival_names[SIM_N_SURVIVALS + 1] = {
     [SIM_KEEP_ALL] = "keep-all", [SIM_DROP_ALL] = "drop-all", [SIM_KEEP_PREFIX] = "keep-prefix",
-    [SIM_RANDOM] = "random",     [SIM_TORN] = "torn",
+    [SIM_RANDOM] = "random",     [SIM_TORN] = "torn",         [SIM_SUBSET] = "subset",
 };
 
 /* ---- making and copying ------------------------------------------------- */
@@ -131,9 +131,40 @@ enum sim_call simdisk_cut_call(struct simdisk *disk)
 struct fate {
     enum sim_survival mode;
     uint64_t rng;
+    uint64_t seqs[64]; /* SIM_SUBSET: of the first operations that are not durable, in order */
+    size_t n_seqs;
     uint64_t last_seq;  /* SIM_KEEP_PREFIX: the last operation kept */
     unsigned keep_rate; /* SIM_RANDOM, SIM_TORN: of 100 */
 };
+
+/* Puts the numbers of the operations that are not durable into seqs, at most `max`; returns how many there
+ * are. */
+static size_t unsynced(const struct simdisk *disk, uint64_t *seqs, size_t max)
+{
+    size_t n = 0;
+    for (const struct sim_node *node = disk->nodes; node; node = node->next)
+        for (const struct sim_write *write = node->writes; write; write = write->next)
+            if (write->state != SIM_DURABLE && n++ < max)
+                seqs[n - 1] = write->seq;
+    for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
+        if (n++ < max)
+            seqs[n - 1] = op->seq;
+    return n;
+}
+
+size_t simdisk_unsynced(const struct simdisk *disk)
+{
+    return unsynced(disk, NULL, 0);
+}
+
+/* Whether bit i is set, `seq` being the i-th of the operations. */
+static bool in_subset(const struct fate *fate, uint64_t seq)
+{
+    unsigned i = 0;
+    for (size_t k = 0; k < fate->n_seqs; k++)
+        i += fate->seqs[k] < seq;
+    return fate->rng >> i & 1;
+}
 
 static uint64_t oldest_seq(const struct simdisk *disk)
 {
@@ -149,6 +180,11 @@ static struct fate fate_decide(const struct simdisk *disk, enum sim_survival mod
 {
     static const unsigned rates[] = {10, 50, 90, 97};
     struct fate fate = {.mode = mode, .rng = seed};
+    if (mode == SIM_SUBSET) {
+        fate.n_seqs = unsynced(disk, fate.seqs, 64);
+        assert(fate.n_seqs <= 64);
+        return fate;
+    }
     uint64_t oldest = oldest_seq(disk);
     fate.last_seq = oldest - 1 + rng_below(&fate.rng, disk->seq + 2 - oldest);
     fate.keep_rate = rates[rng_below(&fate.rng, mode == SIM_TORN ? 2 : 4) + (mode == SIM_TORN ? 2 : 0)];
@@ -164,6 +200,8 @@ static bool fate_keeps(struct fate *fate, uint64_t seq)
         return false;
     case SIM_KEEP_PREFIX:
         return seq <= fate->last_seq;
+    case SIM_SUBSET:
+        return in_subset(fate, seq);
     default:
         return rng_below(&fate->rng, 100) < fate->keep_rate;
     }

@@ -27,6 +27,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SETXATTR] = "setxattr",
     [OP_REMOVEXATTR] = "removexattr",
     [OP_CHMOD] = "chmod",
+    [OP_CHOWN] = "chown",
     [OP_MTIME] = "mtime",
     [OP_PUT_MANY] = "put_many",
     [OP_HOLD] = "hold",
@@ -36,6 +37,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SYNC] = "sync",
     [OP_TICK] = "tick",
     [OP_COMPACT] = "compact",
+    [OP_SCRUB] = "scrub",
     [OP_RECLAIM] = "reclaim",
     [OP_CONFIG] = "config",
     [OP_REOPEN] = "reopen",
@@ -62,6 +64,11 @@ void op_record(const struct op *op, unsigned i, struct op_record *ret_record)
     ret_record->with_embedding = rng_below(&rng, 2);
     (void)snprintf(ret_record->confidence, sizeof(ret_record->confidence), "0.%03u",
                    (unsigned)rng_below(&rng, 1000));
+}
+
+uint32_t op_uid(const struct op *op)
+{
+    return 1 + (uint32_t)(op->seed % 60000);
 }
 
 uint8_t *op_bytes(uint64_t size, uint64_t seed)
@@ -160,6 +167,8 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return model_removexattr(m, op->path, op->other);
     case OP_CHMOD:
         return model_chmod(m, op->path, op->mode);
+    case OP_CHOWN:
+        return model_chown(m, op->path, op_uid(op), op_uid(op) + 1);
     case OP_MTIME:
         return model_set_mtime(m, op->path, OP_MTIME_BASE + (int64_t)op->seed);
     case OP_PUT_MANY:
@@ -363,12 +372,16 @@ static void script_names(struct script *s)
     add2(s, OP_RENAME, "d", "a/d");
     add2(s, OP_RENAME, "empty", "a/d/empty")->flags = ENG_RENAME_NOREPLACE;
     add2(s, OP_RENAME, "a", "a/d/below");
+    add2(s, OP_RENAME, "a/d/empty", "a/d/moved")->flags = ENG_RENAME_WHITEOUT;
+    add2(s, OP_RENAME, "a/d/moved", "sym")->flags = ENG_RENAME_WHITEOUT;
     add(s, OP_RMDIR, "a");
     add_create(s, "gone", S_IFDIR | 0755);
     add(s, OP_RMDIR, "gone");
     add(s, OP_UNLINK, "fifo");
     add(s, OP_CHMOD, "log")->mode = 0400;
     add(s, OP_MTIME, "log");
+    add(s, OP_CHOWN, "log");
+    add(s, OP_CHOWN, "a/d");
     add(s, OP_TICK, "");
     add(s, OP_SYNC, "");
 }
@@ -450,6 +463,7 @@ struct workload *workload_scripted(void)
     script_retire(&s);
     add(&s, OP_COMPACT, "");
     add_sized(&s, OP_APPEND, "log", 500);
+    add(&s, OP_SCRUB, "");
     add(&s, OP_SYNC, "");
     script_orphan(&s); /* still held when the power fails or the store closes */
     add_put_many(&s, "m", PUT_MANY_MAX, 3000);
@@ -493,12 +507,12 @@ static void random_fallocate(struct op *op, uint64_t *rng)
 static enum op_kind random_kind(uint64_t *rng)
 {
     static const enum op_kind kinds[] = {
-        OP_CREATE,   OP_CREATE,   OP_CREATE,    OP_CREATE,    OP_CREATE,   OP_WRITE,       OP_WRITE,
-        OP_WRITE,    OP_WRITE,    OP_WRITE,     OP_WRITE,     OP_APPEND,   OP_APPEND,      OP_APPEND,
-        OP_TRUNCATE, OP_TRUNCATE, OP_FALLOCATE, OP_FALLOCATE, OP_UNLINK,   OP_UNLINK,      OP_RMDIR,
-        OP_LINK,     OP_RENAME,   OP_RENAME,    OP_RENAME,    OP_SETXATTR, OP_SETXATTR,    OP_SETXATTR,
-        OP_CHMOD,    OP_MTIME,    OP_PUT_MANY,  OP_PUT_MANY,  OP_PUT_MANY, OP_REMOVEXATTR, OP_FSYNC,
-        OP_SYNC,     OP_TICK,     OP_TICK,      OP_RECLAIM,
+        OP_CREATE,   OP_CREATE,   OP_CREATE,    OP_CREATE,    OP_CREATE,   OP_WRITE,    OP_WRITE,
+        OP_WRITE,    OP_WRITE,    OP_WRITE,     OP_WRITE,     OP_APPEND,   OP_APPEND,   OP_APPEND,
+        OP_TRUNCATE, OP_TRUNCATE, OP_FALLOCATE, OP_FALLOCATE, OP_UNLINK,   OP_UNLINK,   OP_RMDIR,
+        OP_LINK,     OP_RENAME,   OP_RENAME,    OP_RENAME,    OP_SETXATTR, OP_SETXATTR, OP_SETXATTR,
+        OP_CHMOD,    OP_CHOWN,    OP_MTIME,     OP_PUT_MANY,  OP_PUT_MANY, OP_PUT_MANY, OP_REMOVEXATTR,
+        OP_FSYNC,    OP_SYNC,     OP_TICK,      OP_TICK,      OP_RECLAIM,  OP_SCRUB,
     };
     uint64_t rare = rng_below(rng, 100);
     if (rare < 2)
@@ -510,7 +524,8 @@ static enum op_kind random_kind(uint64_t *rng)
 
 static void random_op(struct script *s, uint64_t *rng)
 {
-    static const unsigned rename_flags[] = {0, 0, 0, ENG_RENAME_NOREPLACE, ENG_RENAME_EXCHANGE};
+    static const unsigned rename_flags[] = {
+        0, 0, 0, ENG_RENAME_NOREPLACE, ENG_RENAME_EXCHANGE, ENG_RENAME_WHITEOUT};
     static const char *const xattrs[] = {"user.x", "user.y", OP_CONFIDENCE, OP_EMBEDDING};
     char path[48], other[48];
     random_path(rng, path, sizeof(path));
@@ -534,7 +549,7 @@ static void random_op(struct script *s, uint64_t *rng)
         random_fallocate(op, rng);
         break;
     case OP_RENAME:
-        op->flags = rename_flags[rng_below(rng, 5)];
+        op->flags = rename_flags[rng_below(rng, 6)];
         break;
     case OP_SETXATTR:
     case OP_REMOVEXATTR:

@@ -31,6 +31,7 @@ enum op_kind {
     OP_SETXATTR,    /* other: name; size, seed, flags */
     OP_REMOVEXATTR, /* other: name */
     OP_CHMOD,       /* mode */
+    OP_CHOWN,       /* seed */
     OP_MTIME,       /* seed */
     OP_PUT_MANY,    /* path: the directory; flags: records; size of the largest; seed */
     OP_HOLD,        /* looks it up and keeps the reference, so that an unlink makes an orphan */
@@ -40,6 +41,7 @@ enum op_kind {
     OP_SYNC,
     OP_TICK,
     OP_COMPACT,
+    OP_SCRUB,   /* must find no damage */
     OP_RECLAIM, /* eng_hold() and eng_release(): retires what may go, and syncs nothing */
     OP_CONFIG,  /* path: key; other: value */
     OP_REOPEN,

@@ -181,6 +181,17 @@ static int issue_reopen(struct session *s)
     return r < 0 ? r : session_open(s, false, why);
 }
 
+static int issue_scrub(struct session *s)
+{
+    struct eng_scrub_report report;
+    int r = eng_scrub_start(s->eng, NULL, NULL);
+    if (r == 0)
+        r = eng_scrub_status(s->eng, &report);
+    if (r == 0)
+        r = report.error;
+    return r == 0 && report.damaged ? -EBADMSG : r;
+}
+
 static int issue_store_op(struct session *s, const struct op *op)
 {
     switch (op->kind) {
@@ -194,6 +205,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_tick(s->eng);
     case OP_COMPACT:
         return eng_compact(s->eng, NULL);
+    case OP_SCRUB:
+        return issue_scrub(s);
     case OP_RECLAIM:
         return eng_hold(s->eng) < 0 ? -EPROTO : eng_release(s->eng);
     case OP_CONFIG:
@@ -244,6 +257,10 @@ static int issue_inode_op(struct session *s, const struct op *op, uint64_t ino)
     case OP_CHMOD:
         attr.mode = op->mode;
         return eng_setattr(s->eng, ino, &attr, ENG_SET_MODE, NULL);
+    case OP_CHOWN:
+        attr.uid = op_uid(op);
+        attr.gid = op_uid(op) + 1;
+        return eng_setattr(s->eng, ino, &attr, ENG_SET_UID | ENG_SET_GID, NULL);
     case OP_MTIME:
         attr.mtime = OP_MTIME_BASE + (int64_t)op->seed;
         return eng_setattr(s->eng, ino, &attr, ENG_SET_MTIME, NULL);
@@ -283,6 +300,7 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
     case OP_TRUNCATE:
     case OP_FALLOCATE:
     case OP_CHMOD:
+    case OP_CHOWN:
     case OP_MTIME:
     case OP_FSYNC:
         r = walk(s, op->path, &caller, &ino);

@@ -20,6 +20,9 @@ struct op_record {
 };
 void op_record(const struct op *op, unsigned i, struct op_record *ret_record);
 
+/* Of an OP_CHOWN; the group is one more. */
+uint32_t op_uid(const struct op *op);
+
 /* malloc'd bytes that depend on `seed` only. */
 uint8_t *op_bytes(uint64_t size, uint64_t seed);
 
