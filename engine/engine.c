@@ -181,7 +181,10 @@ static int is_foreign(void *arg, const char *name)
 
 static int create_superblock(struct eng *eng, char why[256])
 {
-    if (eng->io->ops->list(eng->io, is_foreign, NULL) != 0) {
+    int r = eng->io->ops->list(eng->io, is_foreign, NULL);
+    if (r < 0)
+        return r;
+    if (r > 0) {
         snprintf(why, 256, "the folder is not empty and not a store (no file named superblock)");
         return -ENOTEMPTY;
     }
@@ -195,10 +198,23 @@ static int create_superblock(struct eng *eng, char why[256])
         return -errno;
     uint8_t image[2 * SUPERBLOCK_SIZE];
     superblock_encode(&sb, image);
-    int r = io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
+    r = io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
     if (r)
         snprintf(why, 256, "cannot create the store: %s", strerror(-r));
     return r;
+}
+
+/* One damaged copy is made good by the other as soon as the store may be written: the next damage may hit
+ * that. */
+static void mend_superblock(struct eng *eng, const char *data, size_t size)
+{
+    uint8_t image[2 * SUPERBLOCK_SIZE];
+    superblock_encode(&eng->sb, image);
+    if (size == sizeof image && memcmp(data, image, size) == 0)
+        return;
+    int r = eng->opt.read_only ? -EROFS : io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
+    eng_logf(eng, ENG_LOG_WARNING, "superblock: one copy is damaged; %s",
+             r ? "the other serves" : "rewritten from the other");
 }
 
 static int load_superblock(struct eng *eng, char why[256])
@@ -218,6 +234,8 @@ static int load_superblock(struct eng *eng, char why[256])
         return r;
     }
     r = superblock_decode((uint8_t *)data, size, &eng->sb);
+    if (!r)
+        mend_superblock(eng, data, size);
     free(data);
     if (r == -EBADMSG && eng->opt.salvage)
         return salvage_identity(eng, why);

@@ -15,12 +15,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SEGMENT_SIZE (UINT64_C(64) << 10)
 #define FAILURES_SHOWN 20
@@ -36,7 +38,11 @@ static const struct fault faults[] = {
     {"syncdir-eio", SIM_SYNCDIR, EIO},     {"pwritev-enospc", SIM_PWRITEV, ENOSPC},
     {"create-enospc", SIM_CREATE, ENOSPC}, {"allocate-enospc", SIM_ALLOCATE, ENOSPC},
     {"pread-eio", SIM_PREAD, EIO},         {"rename-eio", SIM_RENAME, EIO},
-    {"unlink-eio", SIM_UNLINK, EIO},
+    {"unlink-eio", SIM_UNLINK, EIO},       {"open-eio", SIM_OPEN, EIO},
+    {"list-eio", SIM_LIST, EIO},           {"file-size-eio", SIM_FILE_SIZE, EIO},
+    {"lock-eio", SIM_LOCK, EIO},           {"space-eio", SIM_SPACE, EIO},
+    {"pread-eintr", SIM_PREAD, EINTR},     {"pwritev-eintr", SIM_PWRITEV, EINTR},
+    {"pread-short", SIM_PREAD, SIM_SHORT}, {"pwritev-short", SIM_PWRITEV, SIM_SHORT},
 };
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -69,7 +75,7 @@ struct run {
     struct op *done; /* what changed the store, in order */
     size_t n_done;
     size_t n_synced; /* of them, known to be durable */
-    size_t n_refused;
+    size_t n_refused, n_refused_before;
     int refusal;    /* the last one */
     bool read_only; /* the store said -EROFS */
 };
@@ -106,10 +112,48 @@ static int would_be(const struct op *op, unsigned step, const struct model *m)
     return r;
 }
 
+struct elsewhere {
+    struct session *s;
+    const struct op *op;
+    int *results;
+    int r;
+};
+
+static void *issue_in_thread(void *arg)
+{
+    struct elsewhere *e = arg;
+    e->r = op_issue(e->s, e->op, e->results);
+    return NULL;
+}
+
+/*
+ * In another thread: a lock that the failed operation before it left held, which its own thread might
+ * take once more, stops this one.
+ */
+static int issue_elsewhere(struct session *s, const struct op *op, int *results)
+{
+    struct elsewhere e = {.s = s, .op = op, .results = results};
+    struct timespec end;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, issue_in_thread, &e) != 0)
+        abort();
+    (void)clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 60;
+    if (pthread_timedjoin_np(thread, NULL, &end) != 0) {
+        printf("FAILED: faults: %s after a fault waits for ever\n%" PRIu64 " passed, %" PRIu64 " failed\n",
+               op_names[op->kind], n_passed, n_failed + 1);
+        (void)fflush(stdout);
+        _exit(1);
+    }
+    return e.r;
+}
+
 static bool issue(struct run *run, const struct op *op, char *why)
 {
     int results[PUT_MANY_MAX] = {0};
-    int r = op_issue(&run->s, op, results);
+    bool after_fault = run->n_refused > run->n_refused_before;
+    run->n_refused_before = run->n_refused;
+    int r = after_fault ? issue_elsewhere(&run->s, op, results) : op_issue(&run->s, op, results);
     struct op *done = &run->done[run->n_done];
     *done = *op;
     bool changed = false;
@@ -257,6 +301,8 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
     run_init(&run, w->n_ops);
     simdisk_fail(run.disk, fault->call, nth, fault->error);
     bool ok = run_ops(&run, w, why) && live_store_agrees(&run, why) && survivors_agree(&run, nth, why);
+    if (ok && (fault->error == EINTR || fault->error == SIM_SHORT) && run.n_refused)
+        ok = fail(why, "%zu operations refused", run.n_refused);
     if (ok && fault->error == ENOSPC && run.n_refused > PUT_MANY_MAX)
         ok = fail(why, "%zu operations refused because of one full disk that passed", run.n_refused);
     /* A sync that failed may not be forgotten by the next (I11): either it is rewritten or the store says no.

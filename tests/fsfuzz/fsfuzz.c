@@ -161,9 +161,10 @@ static bool times_are_fine(int root)
     bool fine = true;
     for (int i = 0; i < 4 && fine; i++) {
         struct stat before, after;
-        if (fstat(root, &before) || fchmod(root, 0755) || fstat(root, &after))
+        if (fstat(root, &before) || fchmod(root, 0777) || fstat(root, &after))
             return false;
-        fine = before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec;
+        fine =
+            before.st_ctim.tv_sec != after.st_ctim.tv_sec || before.st_ctim.tv_nsec != after.st_ctim.tv_nsec;
     }
     return fine;
 }
@@ -311,12 +312,15 @@ static void usage(void)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'n'},
-        {"ops", required_argument, NULL, 'o'},     {"procs", required_argument, NULL, 'p'},
-        {"users", no_argument, NULL, 'u'},         {"lie", required_argument, NULL, 'l'},
-        {"remount", required_argument, NULL, 'r'}, {"verbose", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'n'},
+                                            {"ops", required_argument, NULL, 'o'},
+                                            {"procs", required_argument, NULL, 'p'},
+                                            {"users", no_argument, NULL, 'u'},
+                                            {"lie", required_argument, NULL, 'l'},
+                                            {"remount", required_argument, NULL, 'r'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {NULL, 0, NULL, 0}};
     struct options opt = {.seed = 1, .seeds = 1, .ops = 2000, .procs = 1};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {

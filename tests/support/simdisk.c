@@ -399,7 +399,13 @@ static void sim_close(struct io_file *file)
     free(file);
 }
 
-static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64_t offset)
+/* A part of it, another one from time to time. */
+static size_t part_of(size_t size, uint64_t nth)
+{
+    return 1 + (size_t)(nth * 7919 % (size - 1));
+}
+
+static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64_t offset, bool cut_short)
 {
     struct simdisk *disk = file->disk;
     const struct sim_buf *now = &file->node->now;
@@ -411,8 +417,8 @@ static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64
         return 0;
     if (size > now->size - offset)
         size = (size_t)(now->size - offset);
-    if (size > 1 && due(&disk->n_short_reads, disk->short_reads_every))
-        size = 1 + (size_t)(disk->n_short_reads * 7919 % (size - 1));
+    if (size > 1 && (due(&disk->n_short_reads, disk->short_reads_every) || cut_short))
+        size = part_of(size, disk->n_short_reads + disk->calls[SIM_PREAD]);
     sim_buf_read(now, buf, size, offset);
     return (ssize_t)size;
 }
@@ -423,13 +429,14 @@ static ssize_t sim_pread(struct io_file *file, void *buf, size_t size, uint64_t 
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     ssize_t n = begin_file_locked(file, SIM_PREAD, &dying);
-    if (n == 0)
-        n = pread_locked(file, buf, size, offset);
+    if (n >= 0)
+        n = pread_locked(file, buf, size, offset, n == -SIM_SHORT);
     pthread_mutex_unlock(&disk->mutex);
     return dying ? -EIO : n;
 }
 
-static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int n, uint64_t offset,
+                              bool cut_short)
 {
     struct simdisk *disk = file->disk;
     if (!file->writable)
@@ -443,8 +450,8 @@ static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int
         return 0;
     if (offset > INT64_MAX || size > INT64_MAX - offset)
         return -EINVAL;
-    if (size > 1 && due(&disk->n_short_writes, disk->short_writes_every))
-        size = 1 + disk->n_short_writes * 7919 % (size - 1);
+    if (size > 1 && (due(&disk->n_short_writes, disk->short_writes_every) || cut_short))
+        size = part_of(size, disk->n_short_writes + disk->calls[SIM_PWRITEV]);
     uint64_t room = size_limit_locked(disk, file->node);
     if (offset + size > file->node->now.size && offset + size > room) {
         if (offset >= room)
@@ -470,8 +477,8 @@ static ssize_t sim_pwritev(struct io_file *file, const struct iovec *iov, int n,
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     ssize_t done = begin_file_locked(file, SIM_PWRITEV, &dying);
-    if (done == 0)
-        done = pwritev_locked(file, iov, n, offset);
+    if (done >= 0)
+        done = pwritev_locked(file, iov, n, offset, done == -SIM_SHORT);
     pthread_mutex_unlock(&disk->mutex);
     return dying ? -EIO : done;
 }

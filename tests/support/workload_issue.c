@@ -189,7 +189,7 @@ static int issue_scrub(struct session *s)
         r = eng_scrub_status(s->eng, &report);
     if (r == 0)
         r = report.error;
-    return r == 0 && report.damaged ? -EBADMSG : r;
+    return r == 0 && report.damaged ? -EIO : r;
 }
 
 static int issue_store_op(struct session *s, const struct op *op)

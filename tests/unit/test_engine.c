@@ -172,6 +172,11 @@ Test(engine, one_good_superblock_copy_is_enough)
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 10, 1));
     unit_close(&u);
     cr_assert_eq(simdisk_flip(u.disk, "superblock", SUPERBLOCK_SIZE + 20, 1), 0);
+    unit_open(&u); /* the first copy was made good by it */
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 10, 1));
+    unit_close(&u);
+    cr_assert_eq(simdisk_flip(u.disk, "superblock", 20, 1), 0);
+    cr_assert_eq(simdisk_flip(u.disk, "superblock", SUPERBLOCK_SIZE + 20, 1), 0);
     cr_assert_eq(unit_try_open(&u), -EBADMSG);
     simdisk_put(u.disk, "superblock", "", 0);
     cr_assert_eq(unit_try_open(&u), -EBADMSG);
