@@ -180,16 +180,14 @@ static int flush(struct bulk *b)
  * it. */
 static bool stage_or_undo(struct bulk *b)
 {
-    const struct txn *txn = &b->txn;
-    size_t n_ops = txn->n_ops, n_heads = txn->n_heads;
+    struct txn_mark before = txn_mark(&b->txn);
     uint32_t creates = b->creates;
     int r = stage_record(b, &b->records[b->next]);
     if (r > 0)
         return false;
     b->records[b->next++].result = r;
-    if (r) { /* extents already staged stay in the batch as garbage that no op names */
-        b->txn.n_ops = n_ops;
-        b->txn.n_heads = n_heads;
+    if (r) {
+        txn_rewind(&b->txn, &before);
         b->creates = creates;
     }
     return true;

@@ -378,6 +378,13 @@ static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t
         op->len = end;
         op->time = now;
     }
+    if (!txn->n_ops) { /* nothing to do on a log, but whoever asked changed the file, as anywhere else */
+        if (!(op = txn_op(txn, OP_ATTR)))
+            return -ENOMEM;
+        op->ino = ino;
+        op->mask = ENG_SET_MTIME;
+        op->mtime = op->ctime = now;
+    }
     return 0;
 }
 
@@ -399,7 +406,7 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
     r = !inode ? -ESTALE : S_ISDIR(inode->mode) ? -EISDIR : !S_ISREG(inode->mode) ? -ENODEV : 0;
     if (!r)
         r = stage_falloc(&txn, inode, ino, flags, offset, end);
-    if (!r && txn.n_ops)
+    if (!r)
         r = eng_commit(eng, &txn);
     eng_end(eng);
     return r;

@@ -25,6 +25,29 @@ void txn_reset(struct txn *txn)
     txn->extents_len = 0;
 }
 
+struct txn_mark txn_mark(const struct txn *txn)
+{
+    return (struct txn_mark){.n_ops = txn->n_ops,
+                             .n_heads = txn->n_heads,
+                             .n_pieces = txn->n_pieces,
+                             .last_len = txn->n_pieces ? txn->pieces[txn->n_pieces - 1].len : 0,
+                             .bytes = txn->bytes.len,
+                             .names = txn->names.len,
+                             .extents_len = txn->extents_len};
+}
+
+void txn_rewind(struct txn *txn, const struct txn_mark *mark)
+{
+    txn->n_ops = mark->n_ops;
+    txn->n_heads = mark->n_heads;
+    txn->n_pieces = mark->n_pieces;
+    if (mark->n_pieces)
+        txn->pieces[mark->n_pieces - 1].len = mark->last_len; /* it may have grown */
+    txn->bytes.len = mark->bytes;
+    txn->names.len = mark->names;
+    txn->extents_len = mark->extents_len;
+}
+
 struct op *txn_op(struct txn *txn, enum op_type type)
 {
     if (array_grow(&txn->ops, &txn->cap_ops, txn->n_ops + 1, sizeof *txn->ops))

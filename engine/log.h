@@ -36,6 +36,13 @@ void txn_done(struct txn *txn); /* zeroed is fine */
 #define CLEANUP_TXN __attribute__((cleanup(txn_done)))
 /* Makes it empty again, keeping its memory. */
 void txn_reset(struct txn *txn);
+/* How far it is, and back to there: what was staged since, also in part, is forgotten. */
+struct txn_mark {
+    size_t n_ops, n_heads, n_pieces, last_len, bytes, names;
+    uint64_t extents_len;
+};
+struct txn_mark txn_mark(const struct txn *txn);
+void txn_rewind(struct txn *txn, const struct txn_mark *mark);
 /* A new zeroed op of that type; valid until the next. NULL: no memory. */
 struct op *txn_op(struct txn *txn, enum op_type type);
 /*

@@ -131,6 +131,7 @@ static void step(struct run *r)
 {
     r->op++;
     r->n_watches = 0;
+    r->any_times = false;
     r->as_user = r->opt->users && chance(r, 25);
     for (int s = 0; s < SIDES; s++)
         r->ret[s] = r->err[s] = 0;
@@ -257,7 +258,7 @@ static void run_process(const struct options *opt, unsigned number)
 {
     char folder[64];
     const uint64_t seed = opt->seed * 1000 + number;
-    (void)snprintf(folder, sizeof(folder), "p%u", number);
+    (void)snprintf(folder, sizeof(folder), "s%llu", (unsigned long long)seed);
     struct run *own = run_new(opt, folder, seed, SIDES);
     struct run *shared = run_new(opt, "shared", ~seed, 1);
     while (own->op < opt->ops) {
@@ -266,6 +267,8 @@ static void run_process(const struct options *opt, unsigned number)
     }
     close_all(own);
     compare_trees(own);
+    for (int s = 0; s < SIDES; s++)
+        remove_tree(own->where[s]);
     run_free(own);
     run_free(shared);
 }

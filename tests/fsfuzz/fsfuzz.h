@@ -67,6 +67,7 @@ struct run {
     struct handle handles[HANDLES];
     struct watch watches[WATCHES];
     int n_watches;
+    bool any_times;  /* the operation under way may change times on one side only */
     bool fine_times; /* two changes of a file never have the same time */
     bool as_user;    /* the operation under way is an ordinary user's */
     bool lied;

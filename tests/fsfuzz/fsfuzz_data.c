@@ -61,6 +61,12 @@ static long number(const struct run *r, const struct handle *h)
     return (long)(h - r->handles);
 }
 
+static bool is_regular(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 static off_t size_of(int fd)
 {
     struct stat st;
@@ -141,12 +147,6 @@ static void do_writev(struct run *r)
         note(r, s, pwritev(h->fd[s], parts, 3, at));
     }
     act_end(r);
-}
-
-static bool is_regular(int fd)
-{
-    struct stat st;
-    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* Past the page cache: whole blocks, aligned, through a descriptor of its own. */
@@ -261,7 +261,7 @@ static void do_position(struct run *r)
 {
     static const int whences[] = {SEEK_SET, SEEK_CUR, SEEK_END};
     struct handle *h = live(r);
-    if (!h)
+    if (!h || !is_regular(h->fd[OURS])) /* positions in a folder are each file system's own */
         return;
     const off_t by = (off_t)below(r, 100000) - 20000;
     const int whence = whences[below(r, 3)];

@@ -82,7 +82,7 @@ static int pick_flags(struct run *r)
 
 static void do_open(struct run *r)
 {
-    static const mode_t modes[] = {0644, 0600, 0666, 0777, 0444, 0, 06755, 02644};
+    static const mode_t modes[] = {0644, 0600, 0666, 0777, 0444, 0, 06755, 02755};
     struct handle *h = &r->handles[below(r, HANDLES)], new = {.used = true};
     if (h->used)
         close_handle(r, h);
@@ -133,6 +133,8 @@ static void do_rename(struct run *r)
     pick_name(r, from);
     pick_name(r, to);
     const unsigned flags = all_flags[below(r, 10)];
+    r->any_times =
+        flags & RENAME_WHITEOUT; /* ext4 makes the whiteout before it finds out that it cannot rename */
     say(r, "rename %s to %s flags %u", from, to, flags);
     watch(r, from, false);
     watch(r, to, false);
@@ -295,7 +297,7 @@ static void do_chown(struct run *r)
     const uid_t uid = owners[below(r, 4)];
     const gid_t gid = groups[below(r, 5)];
     const int flags = chance(r, 50) ? AT_SYMLINK_NOFOLLOW : 0;
-    if (!r->opt->users)
+    if (!r->opt->users || (uid == (uid_t)-1 && gid == (gid_t)-1))
         return;
     say(r, "chown %s to %d:%d%s", path, (int)uid, (int)gid, flags ? " nofollow" : "");
     watch(r, path, !flags);
@@ -370,6 +372,7 @@ static void do_setxattr(struct run *r)
     size_t size = below(r, chance(r, 30) ? 300 : 20);
     for (size_t i = 0; i < size; i++)
         value[i] = (uint8_t)below(r, 256);
+    r->any_times = true; /* ext4 does not call it a change when the value is the same */
     say(r, "%ssetxattr %s %s, %zu bytes, flags %d", follow ? "" : "l", path, name, size, flags);
     watch(r, path, follow);
     act_begin(r);
