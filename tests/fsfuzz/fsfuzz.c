@@ -76,10 +76,11 @@ void wrong(struct run *r, const char *format, ...)
 bool lies(struct run *r, int side, const char *kind)
 {
     /* Not at once: there has to be something to be wrong about. */
-    if (side != OURS || r->lied || !r->opt->lie || r->op < 100 || strcmp(r->opt->lie, kind) != 0)
+    if (side != OURS || !r->opt->lie || r->op < 100 || strcmp(r->opt->lie, kind) != 0)
         return false;
+    if (!r->lied)
+        say(r, "(from here on our side is wrong about: %s)", kind);
     r->lied = true;
-    say(r, "(from here on our side is wrong about: %s)", kind);
     return true;
 }
 

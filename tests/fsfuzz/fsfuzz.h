@@ -92,7 +92,7 @@ void act_begin(struct run *r);
 void note(struct run *r, int side, long ret);
 /* Compares what was noted, and the watched paths. */
 void act_end(struct run *r);
-/* Is this the call on our side that is to be falsified? At most once in a run. */
+/* Is this the call on our side that is to be falsified? Not always one that succeeds. */
 bool lies(struct run *r, int side, const char *kind);
 
 /* ---- fsfuzz_compare.c ---------------------------------------------------- */
