@@ -91,6 +91,9 @@ mounts_under() { # innermost first
 # Takes away mounts, daemons, loop devices and files under folder $1.
 sweep() {
     local dir=$1 m pid dev
+    find "$dir" -xdev -maxdepth 4 -name '.compact-loop.*' 2>/dev/null | while IFS= read -r m; do
+        compact_loop_stop "$(dirname "$m")/$(basename "$m" | cut -d . -f 3-)"
+    done
     for m in $(mounts_under "$dir"); do
         timeout 20 umount "$m" 2>/dev/null || timeout 5 fusermount3 -u "$m" 2>/dev/null || umount -l "$m" 2>/dev/null
     done
@@ -156,12 +159,49 @@ t_needs() {
     done
 }
 
+# ---- compaction in a loop: with T_COMPACT_LOOP=1 beside everything that happens on a mount of mount_store's
+
+# Where the loop's process number is kept: beside the mount point, so that whoever unmounts finds it.
+compact_loop_file() { echo "$(dirname "$1")/.compact-loop.$(basename "$1")"; }
+
+# Until the mount is gone, or its daemon.
+compact_loop() {
+    while { echo run >"$1/.engram/compact"; } 2>/dev/null || [ -e "$1/.engram/compact" ]; do sleep 0.02; done
+}
+
+# Not a job of this shell: scripts wait for their own.
+compact_loop_start() {
+    [ -e "$1/.engram/compact" ] || return 0
+    (
+        compact_loop "$1" >/dev/null 2>&1 </dev/null &
+        echo $! >"$(compact_loop_file "$1")"
+    )
+}
+
+# Its open control file would keep the mount busy.
+compact_loop_stop() {
+    local file pid
+    file=$(compact_loop_file "$1")
+    [ -e "$file" ] || return 0
+    pid=$(cat "$file")
+    rm -f "$file"
+    kill -9 "$pid" 2>/dev/null && wait_until 20 no_process "$pid"
+}
+
+no_process() { ! kill -0 "$1" 2>/dev/null; }
+
 # mount_store STORE MOUNTPOINT [OPTIONS...]: returns once the mount answers, as engramfs promises.
 mount_store() {
-    local store=$1 mnt=$2
+    local store=$1 mnt=$2 status
     shift 2
     mkdir -p "$mnt"
     timeout 120 "$ENGRAMFS" "$@" "$store" "$mnt"
+    status=$?
+    if [ $status -eq 0 ] && [ "${T_COMPACT_LOOP:-0}" != 0 ]; then
+        compact_loop_stop "$mnt" # one whose daemon has died and been followed by this one
+        compact_loop_start "$mnt"
+    fi
+    return $status
 }
 
 must_mount() {
@@ -180,6 +220,7 @@ no_daemon() { [ -z "$(daemons_under "$1")" ]; }
 # Unmounts and waits until the daemon has written its checkpoint and gone.
 unmount_store() {
     local mnt=$1
+    compact_loop_stop "$mnt"
     timeout 60 umount "$mnt" 2>/dev/null || timeout 60 fusermount3 -u "$mnt" || return 1
     wait_until 60 no_daemon "$mnt"
 }
@@ -187,6 +228,7 @@ unmount_store() {
 # kill -9 of the daemon behind a mount point, and away with what the kernel still shows.
 kill_daemon() {
     local mnt=$1 pid
+    compact_loop_stop "$mnt"
     for pid in $(daemons_under "$mnt"); do kill -9 "$pid"; done
     wait_until 30 no_daemon "$mnt" || return 1
     umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt"
