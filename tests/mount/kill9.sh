@@ -15,7 +15,10 @@ echo "# SEED=$SEED"
 RANDOM=$SEED
 
 acknowledged() {
-    local n
+    local n w
+    for w in $(seq $WRITERS); do # on a busy machine one may be done before another has begun
+        grep -q '^done' "$WORK/journal.$w" 2>/dev/null || return 1
+    done
     n=$(cat "$WORK"/journal.* 2>/dev/null | grep -c '^done')
     [ "$n" -ge "$1" ]
 }
