@@ -265,12 +265,18 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
     [ "$mode" != full ] || limit=14400
     for exe in $(programs "$dir" crash); do
         case $mode/$(basename "$exe") in
-        quick/powercut | quick/faults) args=(--quick) ;;
-        full/powercut) args=(--seeds 10000) ;;
+        quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         *) args=() ;;
         esac
         run "$label/$(basename "$exe")" "$limit" "$@" "$exe" "${args[@]}"
     done
+}
+
+# Short random workloads, other I/O calls of each cut.
+run_seeds() { # BUILD MODE
+    local n=400
+    case $2 in quick) n=40 ;; full) n=10000 ;; esac
+    run "crash/powercut, $n seeds" 7200 "$1/tests/crash/powercut" --no-script --seeds $n --ops 150 --stride 61
 }
 
 run_unit() { # LABEL DIR
@@ -303,7 +309,11 @@ run_scripts() { # LABEL FOLDER BUILD SCRIPTS THAT ARE LEFT OUT...
 # In it warnings are errors. With sanitizers or -O3 gcc sees ghosts, and a compiler of tomorrow sees new ones.
 
 [ -f /etc/debian_version ] || echo "not Debian: what is missing is only named" >&2
-if ! tools/deps.sh build test; then
+needs=test
+if wanted lint >/dev/null; then needs="$needs lint"; fi
+if wanted coverage >/dev/null; then needs="$needs coverage"; fi
+# shellcheck disable=SC2086  # a list
+if ! tools/deps.sh build $needs; then
     # Without the build's own needs nothing can go on; tests that miss a tool are skipped.
     tools/deps.sh build || exit 1
 fi
@@ -311,7 +321,8 @@ export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:history_size=4
 
-TARGETS=(unit-tests crash-tests race-tests mutants-tests damage-tests review-tests mount-tests)
+TARGETS=(unit-tests crash-tests race-tests mutants-tests damage-tests review-tests mount-tests
+    fsfuzz-tests posix-tests bench-tests)
 if ! build "$BUILD" all "${TARGETS[@]}" -- -Dwerror=true; then
     exit 1
 fi
@@ -334,7 +345,10 @@ if wanted mutants; then
     run mutants/powercut-bites 600 "$BUILD/tests/crash/powercut-bites" --bites
 fi
 if wanted damage; then run_plain damage "$BUILD" damage 900; fi
-if wanted crash; then run_crash crash "$BUILD" "$MODE"; fi
+if wanted crash; then
+    run_crash crash "$BUILD" "$MODE"
+    run_seeds "$BUILD" "$MODE"
+fi
 if wanted review; then run_plain review "$BUILD" review 600; fi
 if wanted race; then run_plain race "$BUILD" race 900; fi
 if wanted fuzz; then

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need, or says what is missing.
 #
-#   tools/deps.sh build | demo | test | lint ...
+#   tools/deps.sh build | demo | test | lint | coverage ...
 #
 # Each word is a group of Debian packages; without a word: build. As root, or
 # where sudo asks for no password, the missing ones are installed by apt. On
@@ -13,10 +13,12 @@ group() {
     build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
-        util-linux e2fsprogs procps passwd ;;
-    lint) echo clang clang-format clang-tidy shellcheck ;;
+        util-linux e2fsprogs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
+        libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils ;;
+    lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
+    coverage) echo gcovr ;;
     *)
-        echo "deps.sh: unknown group '$1' (build, demo, test, lint)" >&2
+        echo "deps.sh: unknown group '$1' (build, demo, test, lint, coverage)" >&2
         exit 2
         ;;
     esac
@@ -36,6 +38,13 @@ stands_for() {
     util-linux) echo cmd:setpriv ;;
     e2fsprogs) echo cmd:mkfs.ext4 ;;
     passwd) echo cmd:useradd ;;
+    bsdutils) echo cmd:script ;;
+    man-db) echo cmd:man ;;
+    debhelper) echo cmd:dh ;;
+    dpkg-dev) echo cmd:dpkg-buildpackage ;;
+    libclang-rt-14-dev) echo cmd:clang ;;
+    libmicrohttpd-dev) echo lib:libmicrohttpd ;;
+    libarchive-dev) echo lib:libarchive ;;
     *) echo "cmd:$1" ;;
     esac
 }

@@ -25,7 +25,7 @@
 #define SUBSETS_OF_MAX 6 /* operations that are not durable: up to so many, all subsets of them are tried */
 
 struct config {
-    bool quick, verbose, live, bites;
+    bool quick, verbose, live, bites, no_script;
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
@@ -371,6 +371,7 @@ static const char usage[] =
     "powercut [OPTIONS]: cuts the power at every I/O call of the scripted workload\n"
     "  --quick           only a sample of the calls\n"
     "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
+    "  --no-script       these only\n"
     "  --seed S          only the random workload of seed S, every call\n"
     "  --ops N           operations of a random workload (300)\n"
     "  --stride N        every Nth call only\n"
@@ -398,6 +399,8 @@ static bool parse_flag(struct config *config, const char *arg)
         config->quick = true;
     else if (strcmp(arg, "--bites") == 0)
         config->bites = true;
+    else if (strcmp(arg, "--no-script") == 0)
+        config->no_script = true;
     else if (strcmp(arg, "--live") == 0)
         config->live = true;
     else if (strcmp(arg, "--verbose") == 0)
@@ -477,9 +480,10 @@ int main(int argc, char **argv)
         config.stride = config.stride ? config.stride : 1;
         random_workload(&config, config.seed, &totals);
     } else {
-        struct workload *w = workload_scripted();
+        struct workload *w = config.no_script ? NULL : workload_scripted();
         uint64_t stride = config.stride ? config.stride : config.quick ? 13 : 1;
-        one_workload(&config, w, "", 1, stride, &totals);
+        if (w)
+            one_workload(&config, w, "", 1, stride, &totals);
         workload_free(w);
         for (uint64_t seed = 1; seed <= config.n_seeds; seed++)
             random_workload(&config, seed, &totals);
