@@ -309,7 +309,7 @@ run_scripts() { # LABEL FOLDER BUILD SCRIPTS THAT ARE LEFT OUT...
 # In it warnings are errors. With sanitizers or -O3 gcc sees ghosts, and a compiler of tomorrow sees new ones.
 
 [ -f /etc/debian_version ] || echo "not Debian: what is missing is only named" >&2
-needs=test
+needs="test"
 if wanted lint >/dev/null; then needs="$needs lint"; fi
 if wanted coverage >/dev/null; then needs="$needs coverage"; fi
 # shellcheck disable=SC2086  # a list
