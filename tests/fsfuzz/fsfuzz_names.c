@@ -117,6 +117,23 @@ static void do_close(struct run *r)
 
 /* ---- names --------------------------------------------------------------- */
 
+/* ext4 makes a whiteout before it finds out that it cannot rename, and removes it again: its folder has new
+ * times. */
+static void same_times_again(struct run *r, const char *path)
+{
+    static const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    char folder[PATH_CAP];
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    size_t n = strlen(folder);
+    while (n > 0 && folder[n - 1] == '/')
+        folder[--n] = '\0';
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = '\0';
+    for (int s = 0; s < r->sides; s++)
+        (void)utimensat(r->root[s], slash ? folder : ".", times, 0);
+}
+
 static void do_rename(struct run *r)
 {
     static const unsigned all_flags[] = {0,
@@ -133,8 +150,11 @@ static void do_rename(struct run *r)
     pick_name(r, from);
     pick_name(r, to);
     const unsigned flags = all_flags[below(r, 10)];
-    r->any_times =
-        flags & RENAME_WHITEOUT; /* ext4 makes the whiteout before it finds out that it cannot rename */
+    const bool whiteout = flags & RENAME_WHITEOUT;
+    if (whiteout) { /* see same_times_again() */
+        r->any_times = true;
+        r->as_user = false;
+    }
     say(r, "rename %s to %s flags %u", from, to, flags);
     watch(r, from, false);
     watch(r, to, false);
@@ -142,6 +162,8 @@ static void do_rename(struct run *r)
     for (int s = 0; s < r->sides; s++)
         note(r, s,
              lies(r, s, "rename") ? 0 : syscall(SYS_renameat2, r->root[s], from, r->root[s], to, flags));
+    if (whiteout && r->ret[REF] < 0)
+        same_times_again(r, from);
     act_end(r);
 }
 
