@@ -4,7 +4,7 @@
  * A call that the fault hits must say -ENOMEM (maintenance may do without), hold no lock, and have changed
  * nothing: it is issued again at once and must succeed. At the end, and after opening again, everything is
  * there, and no change to the index took memory that it had not reserved before (table.h). The store lies on
- * the real file system. `nomem --nth N` runs one case again.
+ * the real file system. `nomem --nth N` runs one case again. ENGRAM_TEST_MODE=full: all, else every third.
  */
 #include "engine_impl.h"
 
@@ -334,7 +334,10 @@ int main(int argc, char **argv)
         run(base, strtoull(argv[2], NULL, 0));
     } else {
         run(base, 0);
-        uint64_t total = calls, step = argc == 2 && strcmp(argv[1], "--quick") == 0 ? 11 : 1;
+        const char *mode = getenv("ENGRAM_TEST_MODE");
+        uint64_t total = calls, step = mode && strcmp(mode, "full") == 0 ? 1 : 3;
+        if (argc == 2 && strcmp(argv[1], "--quick") == 0)
+            step = 11;
         uint64_t n = 0;
         for (uint64_t nth = 1; nth <= total; nth += step, n++)
             run(base, nth);

@@ -230,7 +230,7 @@ static void verify_subsets(const struct survivor_case *c, const struct simdisk *
     c->totals->by_unsynced[n <= SUBSETS_OF_MAX ? n : SUBSETS_OF_MAX + 1]++;
     if (c->config->only_mode == SIM_SUBSET)
         verify_survivor(c, disk, run, SIM_SUBSET, c->config->subset);
-    else if (c->config->only_mode < 0 && n <= SUBSETS_OF_MAX)
+    else if (c->config->only_mode < 0 && !c->config->bites && n <= SUBSETS_OF_MAX)
         for (uint64_t subset = 0; subset < UINT64_C(1) << n; subset++)
             verify_survivor(c, disk, run, SIM_SUBSET, subset);
 }

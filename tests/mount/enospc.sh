@@ -70,10 +70,22 @@ P
 verify() { python3 "$WORK/verify.py" "$MNT" "$WORK/journal" 20000; }
 fill() { python3 "$WORK/fill.py" "$MNT" "$WORK/journal" 20000 "$1"; }
 
+# bytes that statfs says a user can have
+available() { stat -f -c '%a %S' "$MNT" | awk '{print $1 * $2}'; }
+# what was written is what statfs had promised, but for the parts of a log that are no content; and then it promises nothing
+agrees() { # BEFORE WRITTEN
+    local after
+    after=$(available)
+    echo "# statfs: $1 bytes before, $after after; $2 written"
+    [ "$2" -ge $(($1 * 85 / 100)) ] && [ "$2" -le "$1" ] && [ "$after" -le $(($1 * 10 / 100)) ]
+}
+
+before=$(available)
 check "fill until ENOSPC" fill a
 n=$(wc -l <"$WORK/journal")
 echo "# $n memories of 20000 bytes on a disk of 96 MiB"
 if [ "$n" -ge 3000 ]; then ok "most of the disk was usable"; else not_ok "most of the disk was usable" "$n memories only"; fi
+if agrees "$before" $((n * 20000)); then ok "statfs agrees with what could be written"; else not_ok "statfs agrees with what could be written" "see above"; fi
 check "all acknowledged are there" verify
 check_fails "the next write says so" "No space left" bash -c 'head -c 3000000 /dev/urandom >"$1"' _ "$MNT/too-much"
 check "and can be removed" rm -f "$MNT/too-much"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # kill -9 of the daemon under load, N times (second argument, 5 by default),
-# each time at another moment; all that was acknowledged must be there.
+# each time at another moment; all that was acknowledged must be there. Each
+# fifth round ends the daemon by SIGTERM instead: an unmount under load.
 # SEED=number repeats a run as far as timing allows.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -22,6 +23,7 @@ acknowledged() {
     n=$(cat "$WORK"/journal.* 2>/dev/null | grep -c '^done')
     [ "$n" -ge "$1" ]
 }
+no_daemon() { [ -z "$(daemons_under "$MNT")" ]; }
 all_ended() { ! kill -0 "${writers[@]}" 2>/dev/null; }
 
 # Small segments, so that rollover, checkpoints and compaction all happen within a round.
@@ -40,11 +42,17 @@ for round in $(seq "$ROUNDS"); do
     compactor=$!
     target=$((20 + RANDOM % 300)) # from a round that barely began to one with checkpoints, rollovers and compactions
     wait_until 60 acknowledged $target || not_ok "round $round: load" "fewer than $target operations in 60 s"
-    for pid in $(daemons_under "$MNT"); do kill -9 "$pid"; done
+    signal=KILL
+    if [ $((round % 5)) -eq 0 ]; then signal=TERM; fi
+    for pid in $(daemons_under "$MNT"); do kill -$signal "$pid"; done
+    if [ $signal = TERM ]; then
+        check "round $round: unmount under load" wait_until 60 no_daemon
+        check "round $round: the mount is gone" bash -c '! mountpoint -q "$1"' _ "$MNT"
+    fi
     wait_until 30 all_ended || not_ok "round $round: writers end" "a writer hangs after the daemon died"
     kill -9 "${writers[@]}" $compactor 2>/dev/null
     wait "${writers[@]}" $compactor 2>/dev/null
-    kill_daemon "$MNT" || not_ok "round $round: kill" "the daemon did not go"
+    [ $signal = TERM ] || kill_daemon "$MNT" || not_ok "round $round: kill" "the daemon did not go"
     wrong=$(cat "$WORK"/writer.*.err)
     if [ "$wrong" ]; then not_ok "round $round: a living daemon answered wrongly" "$(tail -n 1 <<<"$wrong")"; fi
     # -o segment_size is for new segments: given again, so that every round rolls over

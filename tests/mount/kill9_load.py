@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A writer that journals, outside the mount, what its system calls have returned for, and the comparison.
 
-    kill9_load.py write FOLDER JOURNAL SEED   random operations until one fails with ENOTCONN (the daemon died)
+    kill9_load.py write FOLDER JOURNAL SEED   random operations until one fails because the daemon is gone
     kill9_load.py verify FOLDER JOURNAL       compares FOLDER with the journal; what was found becomes its new start
 
 An operation is announced in the journal before its call, and confirmed after
@@ -17,7 +17,8 @@ import os
 import random
 import sys
 
-GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+# ENOENT: it was unmounted in an orderly way, and the folder below is empty
+GONE = (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO, errno.ENOENT)
 
 
 def fill(seed, size):
@@ -151,7 +152,6 @@ def is_gone(folder):
         return False
     except OSError:
         return True
-
 
 
 def look(folder):
