@@ -6,10 +6,10 @@
 #
 # Without a word: what CI runs, under 20 minutes on two cores. `quick` leaves
 # out the sanitizers and shortens the long runs; `full` lengthens them. As many
-# tests run at a time as there are processors. What is missing is installed by
+# tests run at a time as there are processors, and one. What is missing is installed by
 # apt (as root). Each test is one line; the log of one that failed follows it.
 # The last line is `N passed, N failed`.
-# Environment: BUILD (build), JOBS (processors), KEEP_LOGS=folder.
+# Environment: BUILD (build), JOBS (processors and one), KEEP_LOGS=folder.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
@@ -27,6 +27,7 @@ GROUPS_ALL=(
     "race      threads against each other, by schedule and at random; versions are linearizable"
     "fuzz      decoders, recovery, import, verbs and attributes with mutated input"
     "mount     a mounted store and real tools"
+    "posix     the answers of a mount and of ext4 compared: a list of rules, and random operations"
     "ops       what operators need: receipts, metrics, gateway, service, packages, backups"
     "mountc    the mounted store once more while compaction runs in a loop"
     "tsan      the races under the thread sanitizer"
@@ -69,7 +70,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 if [ -z "$GROUPS_WANTED" ]; then
-    GROUPS_WANTED="docs unit mutants damage crash review race fuzz mount ops"
+    GROUPS_WANTED="docs unit mutants damage crash review race fuzz mount posix ops"
     [ "$MODE" = quick ] || GROUPS_WANTED="$GROUPS_WANTED mountc tsan asan lint"
     [ "$MODE" != full ] || GROUPS_WANTED="$GROUPS_WANTED coverage"
     [ "$MODE" != soak ] || GROUPS_WANTED=
@@ -86,7 +87,7 @@ RUN=$(mktemp -d "${TMPDIR:-/tmp}/engramfs-run.XXXXXX") || exit 1
 LOGS=${KEEP_LOGS:-$RUN/logs}
 mkdir -p "$LOGS"
 PASSED=0 FAILED=0 SKIPPED=0
-JOBS=${JOBS:-$(nproc)}
+JOBS=${JOBS:-$(($(nproc) + 1))} # some wait for disks and daemons
 
 summary() {
     local line="$PASSED passed, $FAILED failed"
@@ -158,7 +159,7 @@ count() {
 }
 
 # run NAME SECONDS COMMAND...: starts a test, bounded, with a TMPDIR of its own, which is swept whatever happens.
-# As many run at a time as there are processors; `settle` waits for all of them.
+# JOBS of them run at a time; `settle` waits for all of them.
 declare -A JOB_NAME=() JOB_LOG=() JOB_DIR=() JOB_BEGAN=()
 N_STARTED=0
 run() {
@@ -266,6 +267,8 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
     for exe in $(programs "$dir" crash); do
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
+        sample/powercut | sample/faults) args=(--stride 37) ;;
+        sample/nomem) args=(--quick) ;;
         *) args=() ;;
         esac
         run "$label/$(basename "$exe")" "$limit" "$@" "$exe" "${args[@]}"
@@ -327,7 +330,7 @@ if ! build "$BUILD" all "${TARGETS[@]}" -- -Dwerror=true; then
     exit 1
 fi
 
-ROUNDS=50 READS=1000000
+ROUNDS=50 READS=300000
 case $MODE in
 quick) ROUNDS=5 READS=100000 ;;
 full) ROUNDS=1000 READS=5000000 ;;
@@ -357,6 +360,10 @@ if wanted fuzz; then
     run fuzz $((300 + 12 * seconds)) tests/fuzz/run.sh $seconds
 fi
 if wanted mount; then run_scripts mount tests/mount "$BUILD"; fi
+if wanted posix; then
+    run_scripts posix tests/posix "$BUILD"
+    run_scripts posix tests/fsfuzz "$BUILD"
+fi
 if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
 if wanted mountc; then
     # without those that count compactions, or fill the disk, or have a loop of their own
@@ -377,8 +384,8 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
     -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
     # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
-    run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo default || echo quick)" "${NORANDOM[@]}"
-    for name in coreutils control tools; do
+    run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo default || echo sample)" "${NORANDOM[@]}"
+    for name in coreutils control; do
         run "asan-mount/$name" 600 "${NORANDOM[@]}" sh -c \
             "ASAN_OPTIONS=\$ASAN_OPTIONS:log_path=\$TMPDIR/sanitizer exec tests/mount/$name.sh build-asan"
     done
