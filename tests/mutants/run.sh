@@ -11,8 +11,8 @@ LIST=tests/mutants/mutants.txt
 caught=0 total=0 failed=0
 
 one() { # PROGRAM TEST: its exit status
+    # shellcheck disable=SC2086  # TEST may be several words
     case $1 in
-    # shellcheck disable=SC2086  # several words
     */schedules | */everything) timeout 60 "$BUILD/tests/$1" $2 ;;
     */regressions) timeout 60 "$BUILD/tests/$1" "$2" ;;
     *) timeout 60 "$BUILD/tests/$1" --filter "$2" --timeout 30 | grep -v '^$' ;;

@@ -100,8 +100,8 @@ void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
  * (what Linux does).
  */
 #define SIM_ANY_CALL SIM_N_CALLS
-#define SIM_SHORT (-1) /* instead of an error: of what a pread or pwritev was asked for it transfers a part  \
-                        */
+/* Instead of an error: of what a pread or pwritev was asked for it transfers a part. */
+#define SIM_SHORT (-1)
 void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
 /* The same, time after time. */
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error);
