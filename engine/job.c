@@ -87,6 +87,14 @@ void job_set_rate(struct job *job, uint64_t rate)
     pthread_mutex_unlock(&job->lock);
 }
 
+void job_hurry(struct job *job, bool begin)
+{
+    pthread_mutex_lock(&job->lock);
+    job->hurry += begin ? 1u : -1u;
+    pthread_cond_broadcast(&job->cond);
+    pthread_mutex_unlock(&job->lock);
+}
+
 bool job_take(struct job *job)
 {
     pthread_mutex_lock(&job->lock);
@@ -106,7 +114,8 @@ int job_gate(struct job *job, uint64_t bytes)
         uint64_t now = mono_ns();
         job->free_at = MAX_OF(job->free_at, now) + (uint64_t)((double)bytes * 1e9 / (double)job->rate);
     }
-    while (!job->cancel && !job->stop && (job->paused || (job->rate && job->free_at > mono_ns()))) {
+    while (!job->cancel && !job->stop && !job->hurry &&
+           (job->paused || (job->rate && job->free_at > mono_ns()))) {
         job->state = job->paused ? ENG_COMPACT_PAUSED : ENG_COMPACT_RUNNING;
         if (job->paused) {
             pthread_cond_wait(&job->cond, &job->lock);

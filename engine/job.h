@@ -22,6 +22,7 @@ struct job {
     enum eng_compact_state state;
     bool wanted; /* asked for, not begun */
     bool cancel, paused, stop;
+    unsigned hurry;   /* writers that wait for it, on a full disk: neither pause nor rate hold it up */
     uint64_t rate;    /* bytes/s, 0 unlimited */
     uint64_t free_at; /* mono_ns() from which the next bytes may be moved */
     struct waiter *waiters;
@@ -38,6 +39,7 @@ int job_await(struct job *job, void (*done)(void), void *arg);
 int job_pause(struct job *job, bool pause);
 int job_cancel(struct job *job);
 void job_set_rate(struct job *job, uint64_t rate);
+void job_hurry(struct job *job, bool begin);
 /* For the thread that does the work: takes the wish, marks it running. False: nothing wanted. */
 bool job_take(struct job *job);
 /* Between two steps, after `bytes` were moved: waits while paused or too fast. -ECANCELED. */

@@ -153,14 +153,16 @@ int eng_compact_join(struct eng *eng)
 {
     struct sync_wait s = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     struct eng_compact_report report;
+    compact_report(eng, &report);
+    if (report.state == ENG_COMPACT_PAUSED)
+        return -EBUSY;
+    job_hurry(&eng->worker->compact, true);
     int r = eng_compact_start(eng, sync_done, &s);
-    if (r == -EBUSY) {
-        compact_report(eng, &report);
-        if (report.state == ENG_COMPACT_PAUSED)
-            return r;
+    if (r == -EBUSY)
         r = eng_compact_wait(eng, sync_done, &s);
-    }
-    return r ? r : sync_wait(&s);
+    r = r ? r : sync_wait(&s);
+    job_hurry(&eng->worker->compact, false);
+    return r;
 }
 
 int eng_compact_pause(struct eng *eng)

@@ -200,3 +200,22 @@ Test(job, a_slow_job_hears_of_a_new_rate_and_of_a_cancel)
         job_set_rate(&job, 0);
     }
 }
+
+Test(job, who_waits_for_room_is_not_held_up_by_rate_nor_pause)
+{
+    for (int paused = 0; paused < 2; paused++) {
+        struct walker w = {.bytes = 1000000, .passes = 3};
+        pthread_t thread;
+        cr_assert_eq(job_start(&job, NULL, NULL), 0);
+        cr_assert(job_take(&job));
+        job_set_rate(&job, 1);
+        cr_assert(!paused || job_pause(&job, true) == 0);
+        pthread_create(&thread, NULL, walk, &w);
+        job_hurry(&job, true); /* whether it waits already or not */
+        pthread_join(thread, NULL);
+        cr_assert_eq(w.result, 0);
+        job_hurry(&job, false);
+        (void)finish(0);
+        job_set_rate(&job, 0);
+    }
+}
