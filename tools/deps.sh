@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need, or says what is missing.
 #
-#   tools/deps.sh build | demo | test | lint | coverage ...
+#   tools/deps.sh build | demo | test | lint | coverage | bench ...
 #
 # Each word is a group of Debian packages; without a word: build. As root, or
 # where sudo asks for no password, the missing ones are installed by apt. On
@@ -17,8 +17,9 @@ group() {
         libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils ;;
     lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
     coverage) echo gcovr ;;
+    bench) echo fuse3 rsync python3 e2fsprogs util-linux ;;
     *)
-        echo "deps.sh: unknown group '$1' (build, demo, test, lint, coverage)" >&2
+        echo "deps.sh: unknown group '$1' (build, demo, test, lint, coverage, bench)" >&2
         exit 2
         ;;
     esac
