@@ -158,6 +158,7 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     op->mask = ENG_SET_ATIME | ENG_SET_MTIME;
     op->atime = op->mtime = rec->mtime;
     op->ctime = now;
+    eng_drop_atime(b->eng, ino);
     return 0;
 }
 

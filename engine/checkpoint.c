@@ -345,6 +345,7 @@ int eng_checkpoint(struct eng *eng)
 {
     if (eng_is_read_only(eng))
         return -EROFS;
+    eng_flush_atimes(eng);
     eng_quiet();
     pthread_mutex_lock(&eng->ckpt_lock);
     int r = checkpoint_locked(eng);

@@ -10,12 +10,18 @@
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
  * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, two
- * buffers, one output segment at a time, retired after each.
+ * buffers, two output segments at a time, what each emptied is retired after it.
  *
- * Locks: none held across steps; log.lock and index_lock as a mutation has them.
+ * With background threads, and where the disk has room, a second thread (settler) writes the checkpoints and
+ * installs and retires one output segment while the next is filled, so that flushing, unlinking and copying
+ * overlap. For each output segment the order of the steps is the same either way.
+ *
+ * Locks: none held across steps; log.lock and index_lock as a mutation has them; `lock` of struct compact, a
+ * leaf.
  */
 #include "compact.h"
 #include "policy.h"
+#include "worker.h"
 
 #include <stdio.h>
 
@@ -23,131 +29,21 @@
 #define WINDOW (1u << 20)          /* read buffer */
 #define WINDOW_GAP (32u << 10)     /* dead bytes that are read rather than skipped */
 #define STEP_REFS 256u             /* copied between two passes of the gate, and installed in one batch */
+#define READ_AHEAD (4u << 20)      /* what the disk is asked for before it is needed */
+#define READ_MAX 64u               /* victims that one output segment takes up, kept pinned */
 #define ROUNDS_MAX 4u              /* for extents that were split or changed while they were copied */
 
-/* ---- collecting ------------------------------------------------------------------ */
-
-struct collector {
-    struct eng *eng;
-    const uint8_t *wanted;
-    size_t n_wanted, max;
-    struct extent_ref *refs;
-    size_t n, cap;
-    struct bkey next; /* where the tree scan goes on */
-    unsigned slice;
-};
-
-static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
-{
-    if (c->wanted && (loc->seg >= c->n_wanted || !c->wanted[loc->seg]))
-        return 0;
-    int r = array_grow(&c->refs, &c->cap, c->n + 1, sizeof *c->refs);
-    if (!r)
-        c->refs[c->n++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
-    return r;
-}
-
-static int collect_inode(struct collector *c, uint32_t slot)
-{
-    const struct inode_rec *inode = index_slot(&c->eng->idx, slot);
-    struct xattr_view view;
-    int r = 0;
-    if (!inode)
-        return 0;
-    if (inode->flags & INODE_INLINE)
-        r = collect(c, index_ino(inode, slot), 0, &inode->first);
-    for (uint32_t x = inode->xattrs; x && !r && index_xattr(&c->eng->idx, x, &view); x = view.next) {
-        if (view.in_arena)
-            r = collect(c, index_ino(inode, slot), EXTENT_XATTR_OFF, &view.loc);
-    }
-    return r;
-}
-
-static int collect_mapped(void *arg, struct bkey key, const void *value)
-{
-    struct collector *c = arg;
-    const struct inode_rec *inode = index_slot(&c->eng->idx, key.a);
-    struct locator loc;
-    if (c->slice == 0) {
-        c->next = key;
-        return 1;
-    }
-    c->slice--;
-    memcpy(&loc, value, sizeof loc);
-    return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct locator *x = &((const struct extent_ref *)a)->from,
-                         *y = &((const struct extent_ref *)b)->from;
-    if (x->seg != y->seg)
-        return x->seg < y->seg ? -1 : 1;
-    if (x->off8 != y->off8)
-        return x->off8 < y->off8 ? -1 : 1;
-    return (x->skip > y->skip) - (x->skip < y->skip);
-}
-
-static bool ref_current_locked(const struct index *idx, const struct extent_ref *ref)
-{
-    const struct inode_rec *inode = index_inode(idx, ref->ino);
-    struct xattr_view view;
-    struct locator loc;
-    uint64_t off;
-    if (!inode)
-        return false;
-    if (ref->off != EXTENT_XATTR_OFF)
-        return index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
-               locator_equal(&loc, &ref->from);
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
-        if (view.in_arena && locator_equal(&view.loc, &ref->from))
-            return true;
-    }
-    return false;
-}
-
-bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
-{
-    pthread_rwlock_rdlock(&eng->index_lock);
-    bool current = ref_current_locked(&eng->idx, ref);
-    pthread_rwlock_unlock(&eng->index_lock);
-    return current;
-}
-
-int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
-                        struct extent_ref **ret_refs, size_t *ret_n)
-{
-    struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted, .max = max};
-    int r = 0;
-    bool more = true;
-    for (uint32_t slot = 1; more && !r && c.n < max;) { /* what stands in inodes */
-        pthread_rwlock_rdlock(&eng->index_lock);
-        for (unsigned i = 0; i < 1024 && slot < eng->idx.inodes.used && !r; i++)
-            r = collect_inode(&c, slot++);
-        more = slot < eng->idx.inodes.used;
-        pthread_rwlock_unlock(&eng->index_lock);
-    }
-    more = true;
-    while (more && !r && c.n < max) { /* and in the tree */
-        c.slice = 4096;
-        pthread_rwlock_rdlock(&eng->index_lock);
-        r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);
-        pthread_rwlock_unlock(&eng->index_lock);
-        more = r == 1;
-        r = r == 1 ? 0 : r;
-    }
-    if (r) {
-        free(c.refs);
-        return r;
-    }
-    if (c.n)
-        qsort(c.refs, c.n, sizeof *c.refs, by_place);
-    *ret_refs = c.refs;
-    *ret_n = c.n;
-    return 0;
-}
-
 /* ---- victims ------------------------------------------------------------------------ */
+
+/* An output segment on its way from copied to retired. */
+struct outgoing {
+    struct segment *seg;            /* pinned; NULL: nothing was copied */
+    bool fresh;                     /* its directory entry is not durable yet */
+    uint64_t payload;               /* not yet told to the log */
+    size_t next, end;               /* its refs that are not installed */
+    struct segment *read[READ_MAX]; /* pinned: victims that are not read any more */
+    size_t n_read;
+};
 
 struct compact {
     struct eng *eng;
@@ -157,17 +53,28 @@ struct compact {
     struct candidate *victims; /* in the order in which they are emptied */
     size_t n_victims;
     struct extent_ref *refs; /* of the group under way */
-    size_t n_refs, copied, installed;
+    size_t n_refs, copied, handed_over;
 
     struct segment *out;            /* pinned */
     uint64_t out_size, out_payload; /* payload not yet told to the log */
     struct buf out_buf;             /* the end of `out` that was not written yet */
     bool out_new;                   /* its directory entry is not durable yet */
 
-    struct segment *in; /* pinned: the victim being read */
+    struct segment *in;             /* pinned: the victim being read */
+    struct segment *read[READ_MAX]; /* pinned: those read since the last handing over */
+    size_t n_read;
     uint8_t *window;
-    uint64_t window_at;
+    uint64_t window_at, ahead; /* ahead: up to where the disk was asked for what comes */
     size_t window_len;
+
+    pthread_t settler;
+    bool has_settler;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct outgoing outgoing; /* the settler's while `given` */
+    bool given;               /* protected by lock */
+    int settle_error;         /* the first. protected by lock */
+    bool stop;                /* protected by lock */
 
     struct buf names;
     uint32_t name_at[STEP_REFS], name_len[STEP_REFS];
@@ -303,6 +210,28 @@ static int read_window(struct compact *c, uint64_t from, uint64_t to)
     return 0;
 }
 
+/* Lets go of the victim that was read: at the next handing over, if there is still room to remember it. */
+static void done_reading(struct compact *c)
+{
+    if (c->in && c->n_read < READ_MAX)
+        c->read[c->n_read++] = c->in;
+    else
+        arena_unpin(c->in);
+    c->in = NULL;
+    c->window_len = 0;
+    c->ahead = 0;
+}
+
+static void read_ahead(struct compact *c, uint64_t from, uint64_t end)
+{
+    const struct eng_io_ops *ops = c->eng->io->ops;
+    uint64_t start = MAX_OF(from, c->ahead);
+    if (!ops->advise || end + READ_AHEAD / 2 <= c->ahead)
+        return;
+    c->ahead = end + READ_AHEAD;
+    ops->advise(c->in->file, IO_WILL_NEED, start, c->ahead - start);
+}
+
 /* Gets the bytes of ref i into the window, together with those that follow closely. */
 static int fill_window(struct compact *c, size_t i)
 {
@@ -311,9 +240,7 @@ static int fill_window(struct compact *c, size_t i)
     needed_bytes(r, &from, &to);
     end = to;
     if (!c->in || c->in->id != r->from.seg) {
-        arena_unpin(c->in);
-        c->in = NULL;
-        c->window_len = 0;
+        done_reading(c);
         int err = arena_pin(&c->eng->arena, r->from.seg, &c->in);
         if (err)
             return err;
@@ -326,6 +253,7 @@ static int fill_window(struct compact *c, size_t i)
             break;
         end = MAX_OF(end, next_to);
     }
+    read_ahead(c, from, end);
     fault_point(&c->eng->hook, FP_COMPACT_READ);
     int err = read_window(c, from, end);
     if (err == -EIO) /* a bad spot in a neighbour is not this one's damage */
@@ -347,6 +275,8 @@ static int flush_out(struct compact *c)
         r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
     }
     if (!r) {
+        if (c->eng->io->ops->advise) /* so that less is left for the flush */
+            c->eng->io->ops->advise(c->out->file, IO_WRITE_BACK, at, c->out_buf.len);
         c->out_buf.len = 0;
         __atomic_store_n(&c->out->size, c->out_size, __ATOMIC_RELAXED);
     }
@@ -447,7 +377,7 @@ static int look_up_step(struct compact *c, size_t n)
     for (size_t i = 0; i < n; i++) {
         const struct extent_ref *ref = &c->refs[c->copied + i];
         c->name_len[i] = 0;
-        c->stale[i] = !ref_current_locked(idx, ref);
+        c->stale[i] = !extent_ref_current_locked(idx, ref);
         if (c->stale[i] || ref->off)
             continue;
         c->name_at[i] = (uint32_t)c->names.len;
@@ -479,20 +409,20 @@ static int copy_step(struct compact *c, uint64_t *ret_bytes)
 
 /* ---- install and retire ----------------------------------------------------------------- */
 
-/* One batch of relocations, of the refs that were copied. */
-static int install_some(struct compact *c)
+/* One batch of relocations. */
+static int install_some(struct compact *c, struct outgoing *og)
 {
     CLEANUP_TXN struct txn txn = {0};
     struct op *op;
     uint64_t before = COUNTED(c->eng, relocations_lost);
-    size_t n = 0, i = c->installed;
-    if (c->out_payload) {
+    size_t n = 0, i = og->next;
+    if (og->payload) {
         if (!(op = txn_op(&txn, OP_SEGMENT)))
             return -ENOMEM;
-        op->ino = c->out->id;
-        op->len = c->out_payload;
+        op->ino = og->seg->id;
+        op->len = og->payload;
     }
-    for (; i < c->copied && n < STEP_REFS; i++) {
+    for (; i < og->end && n < STEP_REFS; i++) {
         const struct extent_ref *ref = &c->refs[i];
         if (!ref->to.seg)
             continue;
@@ -505,25 +435,22 @@ static int install_some(struct compact *c)
         op->hsum = ref->hsum;
         n++;
     }
-    if (!txn.n_ops) {
-        c->installed = i;
-        return 0;
+    int r = txn.n_ops ? eng_begin_work(c->eng) : 0;
+    if (txn.n_ops && !r) {
+        r = eng_commit(c->eng, &txn);
+        eng_end(c->eng);
     }
-    int r = eng_begin_work(c->eng);
     if (r)
         return r;
-    r = eng_commit(c->eng, &txn);
-    eng_end(c->eng);
-    if (r)
-        return r;
-    c->installed = i;
-    c->out_payload = 0;
+    og->next = i;
+    og->payload = 0;
     uint64_t lost = COUNTED(c->eng, relocations_lost) - before;
     pthread_mutex_lock(&c->job->lock);
     c->report->extents_moved += n - MIN_OF(lost, (uint64_t)n);
     c->report->extents_lost += lost;
     pthread_mutex_unlock(&c->job->lock);
-    fault_point(&c->eng->hook, FP_COMPACT_INSTALLED);
+    if (txn.n_ops)
+        fault_point(&c->eng->hook, FP_COMPACT_INSTALLED);
     return 0;
 }
 
@@ -540,36 +467,169 @@ static uint64_t victims_emptied(struct compact *c)
 }
 
 /* What was copied becomes durable, is installed, and what it emptied goes. */
-static int settle_out(struct compact *c)
+static int settle(struct compact *c, struct outgoing *og)
 {
     const struct eng_io_ops *ops = c->eng->io->ops;
-    int r = flush_out(c);
-    if (!r && c->out && !MUTANT(INSTALL_UNSYNCED)) {
-        r = ops->datasync(c->out->file);
-        if (!r && c->out_new && !MUTANT(NO_SYNCDIR))
+    int r = 0;
+    if (og->seg && !MUTANT(INSTALL_UNSYNCED)) {
+        r = ops->datasync(og->seg->file);
+        if (!r && og->fresh && !MUTANT(NO_SYNCDIR))
             r = ops->syncdir(c->eng->io);
-        c->out_new = c->out_new && r;
+        og->fresh = og->fresh && r;
     }
     if (!r)
         fault_point(&c->eng->hook, FP_COMPACT_COPIED);
-    while (!r && (c->installed < c->copied || c->out_payload))
-        r = install_some(c);
+    while (!r && (og->next < og->end || og->payload))
+        r = install_some(c, og);
     if (!r)
         r = eng_flush(c->eng);
+    for (; og->n_read > 0;
+         og->n_read--) { /* pinned they could not go; and unlinking is quicker with no pages */
+        struct segment *seg = og->read[og->n_read - 1];
+        if (!r)
+            ops->drop_cache(seg->file);
+        arena_unpin(seg);
+    }
     if (r)
         return r;
-    if (c->out_size >= c->eng->log.segment_size) {
-        arena_unpin(c->out);
-        c->out = NULL;
-    }
-    arena_unpin(c->in); /* a pinned victim could not go */
-    c->in = NULL;
-    c->window_len = 0;
     (void)eng_reclaim(c->eng);
     uint64_t emptied = victims_emptied(c);
     pthread_mutex_lock(&c->job->lock);
     c->report->segments_done = emptied;
     pthread_mutex_unlock(&c->job->lock);
+    return 0;
+}
+
+/* A copy that was never installed is of no use: without a record in the index its file would stay for good.
+ */
+static void drop_unused_out(struct compact *c, struct segment *out)
+{
+    if (!out)
+        return;
+    uint32_t id = out->id;
+    arena_unpin(out);
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    bool known = index_segment(&c->eng->idx, id) != NULL;
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    if (!known)
+        (void)arena_retire(&c->eng->arena, id);
+}
+
+/* The settler's part: `og` is its own. After an error nothing more is installed. */
+static int settle_or_drop(struct compact *c, struct outgoing *og, int error)
+{
+    int r = error ? error : settle(c, og);
+    for (; og->n_read > 0; og->n_read--)
+        arena_unpin(og->read[og->n_read - 1]);
+    if (r)
+        drop_unused_out(c, og->seg);
+    else
+        arena_unpin(og->seg);
+    return r;
+}
+
+static void *settler(void *arg)
+{
+    struct compact *c = arg;
+    int r = age_metadata(c->eng);
+    pthread_mutex_lock(&c->lock);
+    c->settle_error = r;
+    while (!c->stop || c->given) {
+        if (!c->given) {
+            pthread_cond_wait(&c->changed, &c->lock);
+            continue;
+        }
+        r = c->settle_error;
+        pthread_mutex_unlock(&c->lock);
+        r = settle_or_drop(c, &c->outgoing, r);
+        pthread_mutex_lock(&c->lock);
+        c->settle_error = r;
+        c->given = false;
+        pthread_cond_broadcast(&c->changed);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+static void start_settler(struct compact *c)
+{
+    if (c->eng->worker && c->eng->worker->n_threads && !is_tight(c->eng))
+        c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
+}
+
+/* When this returns the settler has nothing to do. Returns what went wrong so far. */
+static int await_settler(struct compact *c)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->given)
+        pthread_cond_wait(&c->changed, &c->lock);
+    int r = c->settle_error;
+    pthread_mutex_unlock(&c->lock);
+    return r;
+}
+
+static void end_settler(struct compact *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    if (c->has_settler)
+        (void)pthread_join(c->settler, NULL);
+    c->has_settler = false;
+}
+
+/* What was copied since the last time. */
+static void take_outgoing(struct compact *c, struct outgoing *og)
+{
+    *og = (struct outgoing){.seg = c->out,
+                            .fresh = c->out_new,
+                            .payload = c->out_payload,
+                            .next = c->handed_over,
+                            .end = c->copied,
+                            .n_read = c->n_read};
+    memcpy(og->read, c->read, c->n_read * sizeof *c->read);
+    c->n_read = 0;
+    c->handed_over = c->copied;
+}
+
+/* All that was copied is settled when this returns, in this thread. */
+static int settle_here(struct compact *c)
+{
+    struct outgoing og;
+    int r = flush_out(c);
+    if (!r)
+        r = await_settler(c);
+    if (r)
+        return r;
+    done_reading(c);
+    take_outgoing(c, &og);
+    r = settle(c, &og);
+    c->out_payload = og.payload;
+    c->out_new = og.fresh;
+    if (!r && c->out_size >= c->eng->log.segment_size) {
+        arena_unpin(c->out);
+        c->out = NULL;
+    }
+    return r;
+}
+
+/* The output segment is full: the settler's, if there is one. */
+static int hand_over(struct compact *c)
+{
+    if (!c->has_settler)
+        return settle_here(c);
+    int r = flush_out(c);
+    if (!r)
+        r = await_settler(c);
+    if (r)
+        return r;
+    take_outgoing(c, &c->outgoing);
+    c->out = NULL;
+    pthread_mutex_lock(&c->lock);
+    c->given = true;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
     return 0;
 }
 
@@ -594,7 +654,7 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
     return i;
 }
 
-/* One output segment at a time: what it emptied goes before the next is begun (I9). */
+/* What an output segment emptied goes before the next but one is begun (I9). */
 static int move_refs(struct compact *c)
 {
     int r = 0;
@@ -602,18 +662,18 @@ static int move_refs(struct compact *c)
         uint64_t bytes;
         r = copy_step(c, &bytes);
         if (!r && c->out && c->out_size >= c->eng->log.segment_size)
-            r = settle_out(c);
+            r = hand_over(c);
         if (!r)
             r = job_gate(c->job, bytes);
     }
-    return r ? r : settle_out(c);
+    return r ? r : settle_here(c);
 }
 
 static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
 {
     free(c->refs);
     c->refs = NULL;
-    c->n_refs = c->copied = c->installed = 0;
+    c->n_refs = c->copied = c->handed_over = 0;
     int r = extent_refs_collect(c->eng, wanted, n_wanted, SIZE_MAX, &c->refs, &c->n_refs);
     return r ? r : move_refs(c);
 }
@@ -643,29 +703,18 @@ static int move_victims(struct compact *c)
 
 static void compact_free(struct compact *c)
 {
+    end_settler(c);
     arena_unpin(c->in);
-    arena_unpin(c->out);
+    for (size_t i = 0; i < c->n_read; i++)
+        arena_unpin(c->read[i]);
+    drop_unused_out(c, c->out);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->lock);
     free(c->victims);
     free(c->refs);
     free(c->window);
     buf_done(&c->out_buf);
     buf_done(&c->names);
-}
-
-/* A copy that was never installed is of no use: without a record in the index its file would stay for good.
- */
-static void drop_unused_out(struct compact *c)
-{
-    if (!c->out)
-        return;
-    uint32_t id = c->out->id;
-    arena_unpin(c->out);
-    c->out = NULL;
-    pthread_rwlock_rdlock(&c->eng->index_lock);
-    bool known = index_segment(&c->eng->idx, id) != NULL;
-    pthread_rwlock_unlock(&c->eng->index_lock);
-    if (!known)
-        (void)arena_retire(&c->eng->arena, id);
 }
 
 static void set_reason(struct compact *c, const char *reason)
@@ -691,6 +740,8 @@ static int run(struct compact *c)
     if (!r)
         r = eng_flush(eng);
     if (!r)
+        start_settler(c);
+    if (!r && !c->has_settler)
         r = age_metadata(eng);
     if (r)
         return r;
@@ -709,6 +760,8 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
     struct compact c = {.eng = eng, .job = job, .report = report};
     struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
     uint64_t t0 = mono_ns(), total, live;
+    pthread_mutex_init(&c.lock, NULL);
+    pthread_cond_init(&c.changed, NULL);
     int r = eng_is_read_only(eng) ? -EROFS : eng_flush_orphans(eng);
     if (!r)
         r = eng->io->ops->usage(eng->io, &rep.old_size);
@@ -720,7 +773,6 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
     pthread_mutex_unlock(&job->lock);
     if (!r)
         r = run(&c);
-    drop_unused_out(&c);
     compact_free(&c);
     eng_totals(eng, &total, &live);
     if (!eng_is_read_only(eng))

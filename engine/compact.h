@@ -25,6 +25,7 @@ struct extent_ref {
 };
 /* Whether the range is still named where it was found. */
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
+bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 /*
  * Collects the live ranges that lie in the segments for which wanted[id] is set (n_wanted entries; NULL:
  * all), at most about `max` of them, going through the index in short locked slices. Sorted by place.

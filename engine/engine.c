@@ -304,6 +304,7 @@ static void init_locks(struct eng *eng)
     pthread_rwlock_init(&eng->index_lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&eng->misc_lock, NULL);
+    pthread_mutex_init(&eng->atime_lock, NULL);
     pthread_mutex_init(&eng->reserve_lock, NULL);
     pthread_mutex_init(&eng->room_lock, NULL);
     pthread_mutex_init(&eng->ckpt_lock, NULL);
@@ -321,12 +322,14 @@ static void eng_free(struct eng *eng)
         io_posix_free(eng->io);
     pthread_rwlock_destroy(&eng->index_lock);
     pthread_mutex_destroy(&eng->misc_lock);
+    pthread_mutex_destroy(&eng->atime_lock);
     pthread_mutex_destroy(&eng->reserve_lock);
     pthread_mutex_destroy(&eng->room_lock);
     pthread_mutex_destroy(&eng->ckpt_lock);
     free(eng->ckpts[0].files);
     free(eng->ckpts[1].files);
     free(eng->orphans);
+    free(eng->atimes);
     free(eng->damage);
     free(eng->lines);
     free(eng);
@@ -424,6 +427,7 @@ int eng_close(struct eng *eng)
         return 0;
     eng_worker_free(eng);
     int r = 0;
+    eng_flush_atimes(eng);
     if (!eng->opt.read_only)
         r = eng_sync(eng); /* tells also of a sync that failed earlier (I11) */
     if (!eng_is_read_only(eng)) {

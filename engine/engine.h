@@ -70,6 +70,7 @@ struct eng_options {
     bool salvage;    /* with read_only: opens what can be made out of a store that is refused otherwise:
                         the memories up to the damage in its log. What lies behind: eng_lost() */
     bool must_exist; /* do not create a missing or empty store: -ENOENT */
+    bool relatime;   /* eng_accessed() is heeded */
     bool no_background;    /* no threads; the caller drives eng_tick() (tests, tools) */
     uint64_t segment_size; /* of a store being created, or of new segments; 0: stored/default */
     int64_t commit_ms;     /* background commit interval, ms; 0: default 5000; <0: never */
@@ -142,6 +143,13 @@ ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t p
                        struct eng_attr *ret_attr);
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);
 ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
+/*
+ * Somebody has read the inode: its atime becomes now if it was not later than
+ * mtime and ctime, or is a day old (relatime). The new time is seen at once, but
+ * kept in memory, and written with others later: a crash may lose it. Nothing
+ * happens unless the store was opened with `relatime`.
+ */
+ENG_API void eng_accessed(struct eng *eng, uint64_t ino);
 
 enum eng_set {
     ENG_SET_MODE = 1 << 0,
@@ -284,7 +292,7 @@ struct eng_stats {
     uint64_t memories;          /* regular files */
     uint64_t directories, other_inodes, orphans;
     uint64_t segments, segments_pending; /* pending: empty, waiting to be unlinked */
-    uint64_t disk_bytes;                 /* segments and checkpoints, as files */
+    uint64_t disk_bytes;                 /* segments and checkpoints, up to where they are used */
     uint64_t checkpoint_bytes, reserve_bytes;
     uint64_t pinned_segments, holds;
     uint64_t log_seq, durable_seq, checkpoint_seq; /* sequence numbers of batches */
@@ -320,7 +328,8 @@ enum eng_space_id {
     ENG_SPACE_METADATA,        /* of the log: headers, operations, checksums, names */
     ENG_SPACE_CHECKPOINTS,
     ENG_SPACE_RESERVE,
-    ENG_SPACE_SLACK, /* whole blocks, the folder itself, small files; negative where the disk compresses */
+    ENG_SPACE_SLACK, /* whole blocks, what is allocated ahead of the log (at most 1 MiB), the folder itself,
+                        small files; negative where the disk compresses */
     ENG_SPACE_KINDS
 };
 struct eng_space_kind {

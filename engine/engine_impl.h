@@ -4,7 +4,7 @@
  * Lock order, outermost first (docs/LOCKING.md):
  *   room_lock > ckpt_lock > log.lock > index_lock > arena.lock
  *   worker.lock > job.lock
- * misc_lock, reserve_lock, log.sync_lock and job.lock are leaves: nothing is taken under them.
+ * misc_lock, atime_lock, reserve_lock, log.sync_lock and job.lock are leaves: nothing is taken under them.
  *
  * The index changes only under log.lock and exclusive index_lock together.
  * Whoever holds log.lock may therefore read it without index_lock.
@@ -92,6 +92,11 @@ struct eng {
     struct eng_hist compaction_seconds, sync_seconds; /* protected by misc_lock */
     int64_t last_compaction;                          /* protected by misc_lock */
     uint64_t last_compaction_ms;                      /* protected by misc_lock */
+
+    pthread_mutex_t atime_lock;
+    struct atime_note *atimes; /* NULL until something is noted. protected by atime_lock */
+    uint32_t n_atime_places;   /* taken in it. protected by atime_lock */
+    uint32_t n_atimes;         /* notes. atomic: written under atime_lock, read without as a hint */
 
     pthread_mutex_t reserve_lock;
     uint64_t reserve_bytes; /* atomic: written under reserve_lock */
@@ -189,6 +194,15 @@ int eng_stage_xattr(struct txn *txn, uint64_t ino, const char *name, const void 
 void hist_add(struct eng_hist *hist, double seconds);
 /* Payload bytes of all segments, and those of them that are live. */
 void eng_totals(struct eng *eng, uint64_t *ret_total, uint64_t *ret_live);
+
+/* ---- atime.c ----------------------------------------------------------------- */
+
+/* Shows the access time that was noted for attr->ino, if any. */
+void eng_overlay_atime(struct eng *eng, struct eng_attr *attr);
+/* Forgets it: the atime was set; under the log lock. */
+void eng_drop_atime(struct eng *eng, uint64_t ino);
+/* Writes what was noted to the log; what could not be written stays noted. */
+void eng_flush_atimes(struct eng *eng);
 
 /* ---- checkpoint.c, recover.c ----------------------------------------------- */
 

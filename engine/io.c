@@ -150,6 +150,14 @@ static void posix_drop_cache(struct io_file *file)
     (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
 }
 
+static void posix_advise(struct io_file *file, enum io_advice advice, uint64_t offset, uint64_t size)
+{
+    if (advice == IO_WILL_NEED)
+        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+    else
+        (void)sync_file_range(file->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static int posix_unlink(struct eng_io *io, const char *name)
 {
     return unlinkat(posix_dirfd(io), name, 0) < 0 ? -errno : 0;
@@ -274,6 +282,7 @@ static const struct eng_io_ops posix_ops = {
     .allocate = posix_allocate,
     .datasync = posix_datasync,
     .drop_cache = posix_drop_cache,
+    .advise = posix_advise,
     .unlink = posix_unlink,
     .rename = posix_rename,
     .syncdir = posix_syncdir,

@@ -30,6 +30,11 @@ struct io_space {
     uint64_t block_size, total_bytes, free_bytes, avail_bytes; /* of the file system, bytes */
 };
 
+enum io_advice {
+    IO_WILL_NEED, /* it is read soon: fetch it */
+    IO_WRITE_BACK /* it is synced soon: begin writing. Promises nothing */
+};
+
 struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
@@ -42,6 +47,8 @@ struct eng_io_ops {
     int (*datasync)(struct io_file *file);
     /* Forgets what is cached and synced of the file, so that reads come from the medium. Best effort. */
     void (*drop_cache)(struct io_file *file);
+    /* What is about to be done with a range. Advice, which may be ignored; may be NULL. */
+    void (*advise)(struct io_file *file, enum io_advice advice, uint64_t offset, uint64_t size);
     int (*unlink)(struct eng_io *io, const char *name);
     int (*rename)(struct eng_io *io, const char *from, const char *to); /* replaces */
     int (*syncdir)(struct eng_io *io);

@@ -119,10 +119,20 @@ void log_init(struct log *log, struct eng_io *io, struct arena *arena, const str
     pthread_cond_init(&log->sync_done, NULL);
 }
 
+/* Takes back what was allocated behind the last batch. If that fails there are zeros, which end the log as
+ * well. */
+static void trim(struct log *log)
+{
+    if (log->active && log->ahead > log->tail)
+        (void)log->io->ops->truncate(log->active->file, log->tail);
+    log->ahead = 0;
+}
+
 void log_done(struct log *log)
 {
     if (!log->io)
         return;
+    trim(log);
     for (size_t i = 0; i < log->n_unsynced; i++)
         arena_unpin(log->unsynced[i]);
     arena_unpin(log->active);
@@ -160,6 +170,7 @@ int log_seal_locked(struct log *log)
     int r = array_grow(&log->unsynced, &log->cap_unsynced, log->n_unsynced + 1, sizeof *log->unsynced);
     if (r)
         return r;
+    trim(log);
     log->unsynced[log->n_unsynced++] = log->active;
     log->active = NULL;
     return 0;
@@ -255,9 +266,25 @@ struct flush {
     bool dir;
 };
 
+/*
+ * When little comes between two flushes, the blocks and the size of the file are there before the batches:
+ * then a flush need not wait for the journal of the file system.
+ */
+static void allocate_ahead_locked(struct log *log)
+{
+    uint64_t bytes = __atomic_load_n(&log->bytes, __ATOMIC_RELAXED), since = bytes - log->bytes_at_flush;
+    uint64_t end = MIN_OF(log->tail + LOG_AHEAD, log->segment_size);
+    log->bytes_at_flush = bytes;
+    if (!log->active || since > LOG_AHEAD / 4 || log->tail + LOG_AHEAD / 4 < log->ahead || end <= log->ahead)
+        return;
+    log->ahead = end;
+    (void)log->io->ops->allocate(log->active->file, end); /* without it all goes on, slower */
+}
+
 static int flush_begin(struct log *log, struct flush *f)
 {
     pthread_mutex_lock(&log->lock);
+    allocate_ahead_locked(log);
     *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .dir = log->dir_dirty};
     f->segs = calloc(f->n + 1, sizeof(struct segment *));
     if (f->segs) {

@@ -62,6 +62,8 @@ struct log {
     pthread_mutex_t lock;
     struct segment *active;    /* pinned; NULL: none yet. protected by lock */
     uint64_t tail;             /* end of the last batch in it. protected by lock */
+    uint64_t ahead;            /* up to where the file was allocated; 0: nowhere. protected by lock */
+    uint64_t bytes_at_flush;   /* of the last one. protected by lock */
     uint64_t seq;              /* of the last batch. atomic: written under lock */
     uint64_t chain;            /* sum of the last batch. protected by lock */
     struct segment **unsynced; /* sealed, pinned, in order. protected by lock */
@@ -77,6 +79,9 @@ struct log {
     int failed;           /* atomic: errno of the first failed flush, sticky (I11) */
     uint64_t syncs;       /* atomic */
 };
+
+/* How far the active segment is allocated beyond its end, in a store that flushes often, bytes. */
+#define LOG_AHEAD (UINT64_C(1) << 20)
 
 void log_init(struct log *log, struct eng_io *io, struct arena *arena, const struct fault_hook *hook,
               uint64_t segment_size);

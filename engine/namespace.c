@@ -28,12 +28,19 @@ void eng_fill_attr(const struct inode_rec *inode, uint32_t slot, struct eng_attr
     };
 }
 
+/* The same as callers see it. */
+static void show_attr(struct eng *eng, uint32_t slot, struct eng_attr *ret_attr)
+{
+    eng_fill_attr(index_slot(&eng->idx, slot), slot, ret_attr);
+    eng_overlay_atime(eng, ret_attr);
+}
+
 int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     if (inode)
-        eng_fill_attr(inode, ino_slot(ino), ret_attr);
+        show_attr(eng, ino_slot(ino), ret_attr);
     pthread_rwlock_unlock(&eng->index_lock);
     return inode ? 0 : -ESTALE;
 }
@@ -103,7 +110,7 @@ int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
         r = get_child(eng, parent, name, &slot);
     }
     if (!r) {
-        eng_fill_attr(index_slot(&eng->idx, slot), slot, ret_attr);
+        show_attr(eng, slot, ret_attr);
         if (who && who->hold)
             (void)index_hold(&eng->idx, slot, 1);
     }
@@ -159,7 +166,8 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
             op->time = now;
         }
     }
-    if (!r && (mask & ~(unsigned)ENG_SET_SIZE)) {
+    /* Nothing named, as by chown(-1, -1): still a change of status. */
+    if (!r && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE)) {
         op = txn_op(&txn, OP_ATTR);
         if (op) {
             op->ino = ino;
@@ -177,8 +185,10 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     }
     if (!r)
         r = eng_commit(eng, &txn);
+    if (!r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
+        eng_drop_atime(eng, ino);
     if (!r && ret_attr)
-        eng_fill_attr(index_inode(&eng->idx, ino), ino_slot(ino), ret_attr);
+        show_attr(eng, ino_slot(ino), ret_attr);
     eng_end(eng);
     return r;
 }
@@ -265,7 +275,7 @@ static int may_add(const struct eng *eng, uint64_t parent, const char *name, con
 static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t ino, struct eng_attr *ret_attr)
 {
     if (ret_attr)
-        eng_fill_attr(index_inode(&eng->idx, ino), ino_slot(ino), ret_attr);
+        show_attr(eng, ino_slot(ino), ret_attr);
     if (who && who->hold)
         (void)index_hold(&eng->idx, ino_slot(ino), 1);
 }
@@ -517,12 +527,11 @@ static int list_one(struct listing *l, uint32_t slot, const char *name, size_t l
 {
     char copy[ENG_NAME_MAX + 1];
     struct eng_dirent entry = {.name = copy, .name_len = len, .cookie = cookie};
-    const struct inode_rec *inode = index_slot(&l->eng->idx, slot);
-    if (!inode)
+    if (!index_slot(&l->eng->idx, slot))
         return -EBADMSG;
     memcpy(copy, name, len);
     copy[len] = 0;
-    eng_fill_attr(inode, slot, &entry.attr);
+    show_attr(l->eng, slot, &entry.attr);
     if (l->emit(l->arg, &entry))
         return 1;
     if (hold)

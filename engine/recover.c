@@ -640,6 +640,22 @@ static void queue_orphans(struct eng *eng)
     }
 }
 
+/* Whether nothing but zeros lies behind the last batch: the file was allocated ahead (log.c). */
+static bool ends_in_zeros(struct recovery *rec)
+{
+    const struct seg_file *sf = rec->at;
+    size_t n = sf->size - rec->offset;
+    if (n > LOG_AHEAD || arena_pin(&rec->eng->arena, sf->id, &rec->pinned) != 0)
+        return false;
+    rec->batch.len = 0;
+    bool zeros = buf_reserve(&rec->batch, n) == 0 && read_log(rec, rec->batch.data, n, rec->offset) == 0;
+    for (size_t i = 0; zeros && i < n; i++)
+        zeros = rec->batch.data[i] == 0;
+    arena_unpin(rec->pinned);
+    rec->pinned = NULL;
+    return zeros;
+}
+
 static int settle(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
@@ -663,9 +679,12 @@ static int settle(struct recovery *rec)
     checkpoint_clean(eng);
     queue_orphans(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
-    if (rec->at && rec->offset == rec->at->size && rec->offset < eng->log.segment_size) {
+    if (rec->at && rec->offset < eng->log.segment_size && ends_in_zeros(rec)) {
         r = arena_pin(&eng->arena, rec->at->id, &eng->log.active);
         eng->log.tail = rec->offset;
+        eng->log.ahead = rec->at->size;
+        if (!r)
+            __atomic_store_n(&eng->log.active->size, rec->offset, __ATOMIC_RELAXED);
     }
     return r;
 }

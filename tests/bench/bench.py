@@ -220,7 +220,7 @@ class Bench:
         self.step(fs, f"random 4 KiB writes in {mib} MiB", "randwrite", n, 4096, 0, 1, files=0)
 
     def sync(self, fs):
-        n = self.size["files"] // 40
+        n = self.size["files"] // 10
         self.step(fs, "write 1 KiB + fsync, 1 writer", "fsync", n, 1024, 0, 1, files=n)
         self.step(fs, "write 1 KiB + fsync, 16 writers", "fsync", n * 4, 1024, 0, 16, files=n * 4)
 

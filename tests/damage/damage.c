@@ -483,7 +483,7 @@ static void exchange_and_double(void)
 int main(int argc, char **argv)
 {
     const char *mode = getenv("ENGRAM_TEST_MODE");
-    stride = mode && !strcmp(mode, "quick") ? 29 : mode && !strcmp(mode, "full") ? 1 : 3;
+    stride = mode && !strcmp(mode, "quick") ? 61 : mode && !strcmp(mode, "full") ? 1 : 11;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--stride"))
             stride = strtoull(argv[i + 1], NULL, 0);

@@ -244,6 +244,13 @@ unsigned unit_files(struct unit *u, const char *suffix, char ret_last[64])
     return c.n;
 }
 
+size_t unit_log_end(const uint8_t *image, size_t size)
+{
+    while (size && image[size - 1] == 0)
+        size--;
+    return ALIGN8(size);
+}
+
 uint64_t unit_file_size(struct unit *u, const char *name)
 {
     struct counting c = {.suffix = name};

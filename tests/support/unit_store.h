@@ -75,6 +75,8 @@ unsigned unit_extents(struct unit *u, uint64_t ino); /* their number */
 void unit_damage(struct unit *u, const struct locator *loc, uint32_t at);
 /* Files on the disk whose name ends so; the one with the greatest name to `ret_last` (may be NULL). */
 unsigned unit_files(struct unit *u, const char *suffix, char ret_last[64]);
+/* Where the batches of a segment's image end: zeros behind were allocated ahead (log.c). */
+size_t unit_log_end(const uint8_t *image, size_t size);
 uint64_t unit_file_size(struct unit *u, const char *name); /* 0 if it is missing */
 bool unit_has_segment(struct unit *u, uint32_t id);
 

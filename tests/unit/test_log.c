@@ -140,7 +140,7 @@ Test(log, batches_are_numbered_and_chained)
         cr_assert_eq(h.durable_seq, i < 2 ? 0 : 2, "the durable mark (I7)");
         at += sizeof(h) + h.ops_len + h.extents_len;
     }
-    cr_assert_eq(at, size);
+    cr_assert_eq(at, unit_log_end(image, size));
     free(image);
 }
 

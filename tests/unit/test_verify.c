@@ -263,6 +263,7 @@ Test(verify, logs_with_any_contents_are_refused_or_usable)
     }
     unit_kill(&u, SIM_KEEP_ALL, 0);
     cr_assert_eq(simdisk_get(u.disk, "s00000001.seg", &image, &size), 0);
+    size = unit_log_end(image, size);
     altered = malloc(size);
     for (unsigned i = 0; i < rounds(); i++) {
         struct unit c;

@@ -1,0 +1,271 @@
+/*
+ * compaction.c - a compaction at the engine, without FUSE: its time against a raw copy of the live bytes, and
+ * the latencies of operations while it runs.
+ *
+ *   compaction make STORE MEMORIES SIZE [DEAD]     a store with that many memories in folders of 1000; DEAD
+ * percent of them (50) removed at random compaction run STORE [RATE]                    compacts it; RATE
+ * bytes a second, 0 unlimited compaction load STORE SECONDS [RATE]           the same under a paced load of
+ * reads, writes and creates, after SECONDS of that load alone
+ *
+ * Prints one JSON object.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine.h"
+#include "rng.h"
+
+enum { PER_FOLDER = 1000, SAMPLES_MAX = 1 << 21 };
+
+static struct eng *eng;
+static const struct eng_caller me = {0};
+
+static uint64_t now(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void must(int64_t r, const char *what)
+{
+    if (r >= 0)
+        return;
+    (void)fprintf(stderr, "compaction: %s: %s\n", what, strerror((int)-r));
+    exit(1);
+}
+
+static void open_store(const char *path)
+{
+    char why[256] = "";
+    const struct eng_options options = {0};
+    int r = eng_open(path, &options, &eng, why);
+    if (r)
+        (void)fprintf(stderr, "%s\n", why);
+    must(r, "open");
+    must(eng_config_set(eng, "auto_compact", "0"), "config");
+}
+
+/* ---- making a store ----------------------------------------------------------- */
+
+static uint64_t folder(uint64_t n, bool make)
+{
+    char name[32];
+    struct eng_attr attr;
+    (void)snprintf(name, sizeof(name), "d%" PRIu64, n);
+    must(make ? eng_create(eng, &me, ENG_ROOT_INO, name, 040755, 0, NULL, &attr)
+              : eng_lookup(eng, &me, ENG_ROOT_INO, name, &attr),
+         name);
+    return attr.ino;
+}
+
+static void fill_folder(uint64_t n, uint64_t count, size_t size)
+{
+    static struct eng_record records[PER_FOLDER];
+    static char names[PER_FOLDER][32];
+    char *content = malloc(PER_FOLDER * size);
+    uint64_t dir = folder(n, true);
+    must(content ? 0 : -ENOMEM, "memory");
+    rng_fill(content, count * size, n);
+    for (uint64_t i = 0; i < count; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "f%" PRIu64, i);
+        records[i] = (struct eng_record){.parent = dir,
+                                         .name = names[i],
+                                         .content = content + i * size,
+                                         .size = size,
+                                         .mode = 0644,
+                                         .mtime = 1000000000};
+    }
+    must(eng_put_many(eng, records, count) == (ssize_t)count ? 0 : -EIO, "put");
+    free(content);
+}
+
+static void make_store(uint64_t n, size_t size, unsigned dead)
+{
+    uint64_t rng = 7;
+    for (uint64_t at = 0; at < n; at += PER_FOLDER)
+        fill_folder(at / PER_FOLDER, n - at < PER_FOLDER ? n - at : PER_FOLDER, size);
+    for (uint64_t at = 0; at < n; at += PER_FOLDER) {
+        uint64_t dir = folder(at / PER_FOLDER, false);
+        for (uint64_t i = 0; i < PER_FOLDER && at + i < n; i++) {
+            char name[32];
+            (void)snprintf(name, sizeof(name), "f%" PRIu64, i);
+            if (rng_below(&rng, 100) < dead)
+                must(eng_unlink(eng, dir, name), name);
+        }
+    }
+}
+
+/* ---- load ------------------------------------------------------------------------ */
+
+enum kind { READS, WRITES, CREATES, KINDS };
+static const char *const kind_names[KINDS] = {"read", "write", "create"};
+
+struct load {
+    enum kind kind;
+    pthread_t thread;
+    uint32_t *ns; /* latencies; SAMPLES_MAX of them */
+    _Atomic size_t n;
+};
+
+static _Atomic bool ended;
+static uint64_t *inos, n_inos, scratch_dir;
+
+static int note_ino(void *arg, const struct eng_dirent *entry)
+{
+    (void)arg;
+    if ((entry->attr.mode & 0170000) == 0100000)
+        inos[n_inos++] = entry->attr.ino;
+    return 0;
+}
+
+static int note_folder(void *arg, const struct eng_dirent *entry)
+{
+    uint64_t **next = arg;
+    if ((entry->attr.mode & 0170000) == 0040000 && entry->name[0] == 'd')
+        *(*next)++ = entry->attr.ino;
+    return 0;
+}
+
+static void find_files(void)
+{
+    struct eng_stats stats;
+    must(eng_stats(eng, &stats), "stats");
+    inos = malloc((stats.memories + 1) * sizeof(*inos));
+    uint64_t *dirs = malloc((stats.directories + 1) * sizeof(*dirs)), *end = dirs;
+    must(inos && dirs ? 0 : -ENOMEM, "memory");
+    must(eng_readdir(eng, &me, ENG_ROOT_INO, 0, note_folder, &end), "readdir");
+    for (uint64_t *d = dirs; d < end; d++)
+        must(eng_readdir(eng, &me, *d, 0, note_ino, NULL), "readdir");
+    free(dirs);
+}
+
+static void one(enum kind kind, uint64_t *rng, uint64_t i, char *buf)
+{
+    struct eng_attr attr;
+    uint64_t ino = inos[rng_below(rng, n_inos)];
+    char name[48];
+    if (kind == READS) {
+        must(eng_read(eng, ino, buf, 4096, 0), "read");
+    } else if (kind == WRITES) {
+        must(eng_write(eng, ino, buf, 1024, 0), "write");
+    } else {
+        (void)snprintf(name, sizeof(name), "c%" PRIu64, i);
+        must(eng_create(eng, &me, scratch_dir, name, 0100644, 0, NULL, &attr), "create");
+    }
+}
+
+/* One operation each 500 us; a late one begins at once, and its latency counts from when it was due. */
+static void *run_load(void *arg)
+{
+    struct load *l = arg;
+    static _Atomic uint64_t names;
+    uint64_t rng = 100 + l->kind, due = now();
+    char *buf = malloc(4096);
+    rng_fill(buf, 4096, 1);
+    while (!atomic_load(&ended) && l->n < SAMPLES_MAX) {
+        due += 500000;
+        uint64_t t = now();
+        if (t < due) {
+            struct timespec ts = {.tv_sec = (time_t)(due / 1000000000), .tv_nsec = (long)(due % 1000000000)};
+            (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+            t = now(); /* waking up late is the scheduler's */
+            due = t;
+        }
+        one(l->kind, &rng, names++, buf);
+        uint64_t took = now() - due;
+        l->ns[l->n++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
+    }
+    free(buf);
+    return NULL;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_latencies(const struct load *l, const char *when, size_t from, size_t to)
+{
+    size_t n = to - from;
+    uint32_t *v = l->ns + from;
+    if (!n)
+        return;
+    qsort(v, n, sizeof(*v), by_value);
+    printf(", \"%s_%s_us\": {\"n\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, \"max\": %.1f}",
+           kind_names[l->kind], when, n, v[n / 2] / 1e3, v[n * 99 / 100] / 1e3, v[n * 999 / 1000] / 1e3,
+           v[n - 1] / 1e3);
+}
+
+static void compact(void)
+{
+    struct eng_compact_report rep;
+    must(eng_compact(eng, &rep), "compact");
+    printf("{\"seconds\": %.3f, \"bytes_moved\": %" PRIu64 ", \"bytes_reclaimed\": %" PRIu64
+           ", \"fragmentation_after\": %.4f, \"segments\": %" PRIu64,
+           (double)rep.duration_ms / 1e3, rep.bytes_moved, rep.bytes_reclaimed, rep.fragmentation_after,
+           rep.segments_total);
+}
+
+static void compact_under_load(double seconds)
+{
+    struct load loads[KINDS] = {{.kind = READS}, {.kind = WRITES}, {.kind = CREATES}};
+    size_t idle[KINDS];
+    struct eng_attr attr;
+    find_files();
+    must(eng_create(eng, &me, ENG_ROOT_INO, "scratch", 040755, 0, NULL, &attr), "scratch");
+    scratch_dir = attr.ino;
+    for (int k = 0; k < KINDS; k++) {
+        loads[k].ns = malloc(SAMPLES_MAX * sizeof(uint32_t));
+        must(-pthread_create(&loads[k].thread, NULL, run_load, &loads[k]), "thread");
+    }
+    struct timespec ts = {.tv_sec = (time_t)seconds, .tv_nsec = 0};
+    (void)nanosleep(&ts, NULL);
+    for (int k = 0; k < KINDS; k++)
+        idle[k] = loads[k].n;
+    compact();
+    atomic_store(&ended, true);
+    for (int k = 0; k < KINDS; k++) {
+        (void)pthread_join(loads[k].thread, NULL);
+        print_latencies(&loads[k], "idle", 0, idle[k]);
+        print_latencies(&loads[k], "compacting", idle[k], loads[k].n);
+        free(loads[k].ns);
+    }
+    free(inos);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 3 || (strcmp(argv[1], "make") == 0 && argc < 5) ||
+        (strcmp(argv[1], "load") == 0 && argc < 4)) {
+        (void)fprintf(stderr, "usage: compaction make|run|load STORE ...\n");
+        return 2;
+    }
+    open_store(argv[2]);
+    if (strcmp(argv[1], "make") == 0) {
+        make_store(strtoull(argv[3], NULL, 0), strtoull(argv[4], NULL, 0),
+                   argc > 5 ? (unsigned)atoi(argv[5]) : 50);
+        struct eng_stats s;
+        must(eng_stats(eng, &s), "stats");
+        printf("{\"live_bytes\": %" PRIu64 ", \"total_bytes\": %" PRIu64 "}\n", s.live_bytes, s.total_bytes);
+    } else {
+        bool load = strcmp(argv[1], "load") == 0;
+        if (argc > 3 + load)
+            must(eng_compact_rate(eng, strtoull(argv[3 + load], NULL, 0)), "rate");
+        if (load)
+            compact_under_load(atof(argv[3]));
+        else
+            compact();
+        printf("}\n");
+    }
+    must(eng_close(eng), "close");
+    return 0;
+}
