@@ -60,6 +60,14 @@ static int check_index(struct checker *c)
     return r;
 }
 
+static bool is_segment(struct eng *eng, uint32_t id)
+{
+    pthread_mutex_lock(&eng->log.lock); /* which unlinks and forgets in one */
+    bool is = index_segment(&eng->idx, id) != NULL;
+    pthread_mutex_unlock(&eng->log.lock);
+    return is;
+}
+
 /* The headers of segment files: recovery needs those of the log, salvage all. */
 static int check_segment_file(struct checker *c, uint32_t id)
 {
@@ -72,6 +80,8 @@ static int check_segment_file(struct checker *c, uint32_t id)
         r = n < 0 ? (int)n : (size_t)n < sizeof h ? -EBADMSG : segment_header_check(&h, c->eng->sb.uuid, id);
         arena_unpin(seg);
     }
+    if (r == -ENOENT && !is_segment(c->eng, id)) /* retired since */
+        return 0;
     if (r && r != -ENOMEM) {
         snprintf(line, sizeof line, "segment s%08x.seg: %s", id,
                  r == -EBADMSG ? "header is damaged" : strerror(-r));

@@ -261,6 +261,7 @@ int eng_fsync(struct eng *eng, uint64_t ino)
     (void)ino; /* one log: what came before becomes durable with it */
     if (eng->opt.read_only)
         return 0;
+    log_note_fsync(&eng->log);
     int r = eng_flush(eng);
     return r == -ENOMEM ? r : r ? -EIO : 0;
 }

@@ -72,7 +72,7 @@ struct compact {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct outgoing outgoing; /* the settler's while `given` */
-    bool given;               /* protected by lock */
+    bool given;               /* the settler has something to do. protected by lock */
     int settle_error;         /* the first. protected by lock */
     bool stop;                /* protected by lock */
 
@@ -534,6 +534,8 @@ static void *settler(void *arg)
     int r = age_metadata(c->eng);
     pthread_mutex_lock(&c->lock);
     c->settle_error = r;
+    c->given = false;
+    pthread_cond_broadcast(&c->changed);
     while (!c->stop || c->given) {
         if (!c->given) {
             pthread_cond_wait(&c->changed, &c->lock);
@@ -553,8 +555,11 @@ static void *settler(void *arg)
 
 static void start_settler(struct compact *c)
 {
-    if (c->eng->worker && c->eng->worker->n_threads && !is_tight(c->eng))
-        c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
+    if (!c->eng->worker || !c->eng->worker->n_threads || is_tight(c->eng))
+        return;
+    c->given = true; /* it begins with the checkpoints */
+    c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
+    c->given = c->has_settler;
 }
 
 /* When this returns the settler has nothing to do. Returns what went wrong so far. */
@@ -626,6 +631,7 @@ static int hand_over(struct compact *c)
         return r;
     take_outgoing(c, &c->outgoing);
     c->out = NULL;
+    c->out_payload = 0; /* the settler tells the log */
     pthread_mutex_lock(&c->lock);
     c->given = true;
     pthread_cond_broadcast(&c->changed);

@@ -171,6 +171,7 @@ int log_seal_locked(struct log *log)
     if (r)
         return r;
     trim(log);
+    __atomic_store_n(&log->small_fsyncs, 0, __ATOMIC_RELAXED);
     log->unsynced[log->n_unsynced++] = log->active;
     log->active = NULL;
     return 0;
@@ -267,7 +268,7 @@ struct flush {
 };
 
 /*
- * When little comes between two flushes, the blocks and the size of the file are there before the batches:
+ * When little comes between two fsyncs, the blocks and the size of the file are there before the batches:
  * then a flush need not wait for the journal of the file system.
  */
 static void allocate_ahead_locked(struct log *log)
@@ -275,7 +276,10 @@ static void allocate_ahead_locked(struct log *log)
     uint64_t bytes = __atomic_load_n(&log->bytes, __ATOMIC_RELAXED), since = bytes - log->bytes_at_flush;
     uint64_t end = MIN_OF(log->tail + LOG_AHEAD, log->segment_size);
     log->bytes_at_flush = bytes;
-    if (!log->active || since > LOG_AHEAD / 4 || log->tail + LOG_AHEAD / 4 < log->ahead || end <= log->ahead)
+    if (since > LOG_AHEAD / 4)
+        __atomic_store_n(&log->small_fsyncs, 0, __ATOMIC_RELAXED);
+    if (!log->active || __atomic_load_n(&log->small_fsyncs, __ATOMIC_RELAXED) < LOG_AHEAD_FSYNCS ||
+        log->tail + LOG_AHEAD / 4 < log->ahead || end <= log->ahead)
         return;
     log->ahead = end;
     (void)log->io->ops->allocate(log->active->file, end); /* without it all goes on, slower */

@@ -64,6 +64,7 @@ struct log {
     uint64_t tail;             /* end of the last batch in it. protected by lock */
     uint64_t ahead;            /* up to where the file was allocated; 0: nowhere. protected by lock */
     uint64_t bytes_at_flush;   /* of the last one. protected by lock */
+    uint32_t small_fsyncs;     /* asked for since the last large flush. atomic */
     uint64_t seq;              /* of the last batch. atomic: written under lock */
     uint64_t chain;            /* sum of the last batch. protected by lock */
     struct segment **unsynced; /* sealed, pinned, in order. protected by lock */
@@ -80,8 +81,10 @@ struct log {
     uint64_t syncs;       /* atomic */
 };
 
-/* How far the active segment is allocated beyond its end, in a store that flushes often, bytes. */
+/* How far the active segment is allocated beyond its end, bytes, after so many fsyncs with little between
+ * them. */
 #define LOG_AHEAD (UINT64_C(1) << 20)
+#define LOG_AHEAD_FSYNCS 16u
 
 void log_init(struct log *log, struct eng_io *io, struct arena *arena, const struct fault_hook *hook,
               uint64_t segment_size);
@@ -106,6 +109,11 @@ int log_seal_locked(struct log *log);
  * number. */
 int log_append_locked(struct log *log, struct txn *txn);
 
+/* Somebody outside asks for a flush, as a database does after each transaction. */
+static inline void log_note_fsync(struct log *log)
+{
+    __atomic_add_fetch(&log->small_fsyncs, 1, __ATOMIC_RELAXED);
+}
 /* Makes durable all that was appended before the call; concurrent callers share flushes. *ret_flushed (may be
  * NULL): whether this call led one. */
 int log_sync(struct log *log, bool *ret_flushed);

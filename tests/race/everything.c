@@ -321,10 +321,16 @@ static int numbers(void)
     return r ? r : eng_compact_estimate(eng, &estimate);
 }
 
+static void say_problem(void *arg, const char *line)
+{
+    (void)arg;
+    printf("# check: %s\n", line);
+}
+
 static int check_live(void)
 {
     struct eng_check_report report;
-    int r = eng_check(eng, NULL, NULL, &report);
+    int r = eng_check(eng, say_problem, NULL, &report);
     return r ? r : report.problems ? -EBADMSG : 0;
 }
 
@@ -396,7 +402,7 @@ static void open_store(const char *path)
 static void compare_all(uint8_t *buf, uint8_t *scratch)
 {
     struct eng_check_report report;
-    if (eng_check(eng, NULL, NULL, &report) != 0 || report.problems)
+    if (eng_check(eng, say_problem, NULL, &report) != 0 || report.problems)
         fail("check", 0, (int64_t)report.problems);
     for (uint64_t id = 0; id < MEMORIES; id++)
         read_one(id, buf, scratch);

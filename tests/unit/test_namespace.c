@@ -175,7 +175,9 @@ Test(namespace, setattr_sets_what_it_is_told_to)
     cr_assert(a.atime >= now && a.mtime >= now && a.uid == 7 && a.gid == 100);
     cr_assert_eq(a.version, before.version, "no change of content");
     cr_assert_eq(eng_setattr(u.eng, 4711, &set, ENG_SET_UID, NULL), -ESTALE);
-    cr_assert_eq(eng_setattr(u.eng, ino, &set, 0, NULL), 0);
+    int64_t ctime = a.ctime;
+    cr_assert_eq(eng_setattr(u.eng, ino, &set, 0, &a), 0);
+    cr_assert(a.ctime > ctime, "as chown(-1, -1) does");
     unit_kill(&u, SIM_KEEP_ALL, 0);
     unit_open(&u);
     struct eng_attr again = unit_attr(&u, ino);
