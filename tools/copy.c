@@ -123,7 +123,7 @@ static int link_or_note(struct copy *c, tdir dir, const char *name)
 static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
 {
     const struct target_ops *ops = c->from->ops;
-    struct pool *a = &c->batch->pool;
+    struct pool *a = batch_pool(c->batch);
     char list[ENG_XATTR_LIST_MAX];
     ssize_t n = ops->listxattr(c->from, f, list, sizeof list);
     if (n <= 0)
@@ -283,7 +283,7 @@ static int copy_content(struct copy *c, struct target_file *in, struct eng_recor
             (void)c->to->ops->unlink(c->to, rec->parent, rec->name);
         return r;
     }
-    char *content = pool_alloc(&c->batch->pool, (size_t)w->attr.size + 1);
+    char *content = pool_alloc(batch_pool(c->batch), (size_t)w->attr.size + 1);
     if (!content)
         return -ENOMEM;
     ssize_t n = c->from->ops->read(c->from, in, content, (size_t)w->attr.size, 0);
@@ -310,7 +310,7 @@ static int copy_file(struct copy *c, tdir dir)
         return r < 0 ? r : 0;
     }
     struct eng_record rec = {.parent = dir,
-                             .name = pool_copy(&c->batch->pool, w->name, strlen(w->name)),
+                             .name = pool_copy(batch_pool(c->batch), w->name, strlen(w->name)),
                              .mode = w->attr.mode,
                              .uid = w->attr.uid,
                              .gid = w->attr.gid,

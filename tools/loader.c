@@ -2,7 +2,8 @@
  * loader.c - ids to places, memories to batches.
  *
  * State: the batch, a cache from the directory part of ids to handles (it
- * only grows: an import removes nothing), and the set of ids seen. One thread.
+ * only grows: an import removes nothing), and the set of ids seen. One thread; the batch has another one of
+ * its own.
  */
 #include "loader.h"
 
@@ -257,7 +258,7 @@ static int full_id(struct loader *l, const struct memory *m, char **ret_id, size
 {
     const char *prefix = l->t->prefix && *l->t->prefix ? l->t->prefix : NULL;
     size_t n = prefix ? strlen(prefix) + 1 : 0;
-    char *id = pool_alloc(&l->batch->pool, n + m->id_len + 1);
+    char *id = pool_alloc(batch_pool(l->batch), n + m->id_len + 1);
     if (!id)
         return -ENOMEM;
     if (prefix) {
@@ -288,7 +289,7 @@ static int check_owner(struct loader *l, tdir dir, const char *name, const struc
         r = l->t->ops->open(l->t, dir, name, &attr, false, &f);
     if (r < 0)
         return r;
-    char *have = pool_alloc(&l->batch->pool, len + 1);
+    char *have = pool_alloc(batch_pool(l->batch), len + 1);
     ssize_t n = have ? l->t->ops->getxattr(l->t, &f, FIELD_XATTR_ID, have, len + 1) : -ENOMEM;
     (void)l->t->ops->close(l->t, &f);
     if (n == -ENODATA || n == -ERANGE || (n >= 0 && ((size_t)n != len || memcmp(have, id, len) != 0)))
@@ -385,7 +386,7 @@ static int record_xattrs(struct loader *l, const struct memory *m, bool plain, s
     char *id = NULL;
     size_t len = 0;
     int r = full_id(l, m, &id, &len);
-    struct eng_xattr_pair *x = pool_alloc(&l->batch->pool, (m->n_xattrs + 1) * sizeof *x);
+    struct eng_xattr_pair *x = pool_alloc(batch_pool(l->batch), (m->n_xattrs + 1) * sizeof *x);
     if (r < 0 || !x)
         return r < 0 ? r : -ENOMEM;
     if (m->n_xattrs)
@@ -413,7 +414,7 @@ int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
     if (r < 0)
         return r;
     rec.parent = spot.dir;
-    rec.name = pool_copy(&l->batch->pool, spot.name, strlen(spot.name));
+    rec.name = pool_copy(batch_pool(l->batch), spot.name, strlen(spot.name));
     if (!rec.name)
         return -ENOMEM;
     if (m->content_len <= BATCH_CONTENT_MAX)
@@ -465,7 +466,7 @@ void loader_free(struct loader *l)
 struct pool *loader_begin(struct loader *l)
 {
     batch_begin(l->batch);
-    return &l->batch->pool;
+    return batch_pool(l->batch);
 }
 
 int loader_flush(struct loader *l)
