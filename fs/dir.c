@@ -121,6 +121,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     }
     if (err)
         face_reply_err(req, op, err);
+    else if (!ctl_owns(ino))
+        eng_accessed(face->eng, ino);
     if (err || fuse_reply_buf(req, l.buf, l.used) < 0)
         for (size_t i = 0; i < l.n_held; i++)
             (void)eng_forget(face->eng, l.held[i], 1);

@@ -83,6 +83,7 @@ struct face {
     struct eng *eng;              /* immutable after start */
     const struct fs_options *opt; /* immutable after start */
     struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
+    struct fuse_session *session; /* immutable after start */
     struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */

@@ -414,6 +414,7 @@ static int run_session(struct daemon_state *d, char why[FS_WHY_MAX])
         d->session = fuse_session_new(&args, &face_ops, sizeof(face_ops), &d->face);
         if (!d->session)
             err = -EINVAL;
+        d->face.session = d->session;
     }
     fuse_opt_free_args(&args);
     if (err) {
@@ -429,6 +430,7 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     const struct eng_options options = {
         .read_only = d->opt.read_only,
+        .relatime = !d->opt.noatime,
         .segment_size = d->opt.segment_size,
         .commit_ms = d->opt.commit_ms,
         .lock_wait_ms = LOCK_WAIT_MS,

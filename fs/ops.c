@@ -4,7 +4,9 @@
  * No state but a buffer for each thread and two answers of INIT. No locks.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,7 +172,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
     want(conn, FUSE_CAP_AUTO_INVAL_DATA, false); /* the kernel sees every change itself */
     want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
-    want(conn, FUSE_CAP_IOCTL_DIR, false);
+    want(conn, FUSE_CAP_IOCTL_DIR, true);        /* lsattr(1) asks directories, too */
     want(conn, FUSE_CAP_POSIX_ACL, false);
     want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* the kernel drops suid and sgid by SETATTR */
 #ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
@@ -319,16 +321,34 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     face_reply_err(req, FACE_rmdir, err ? err : eng_rmdir(face_of(req)->eng, parent, name));
 }
 
+/*
+ * The kernel keeps listings, `..` in them included, until the directory
+ * changes; when it moves to another parent nothing in it does. This waits for
+ * locks of single pages only, which nobody holds while he waits for us.
+ */
+static void forget_listing(struct face *face, fuse_ino_t parent, const char *name)
+{
+    struct eng_attr attr;
+    if (eng_lookup(face->eng, NULL, parent, name, &attr) == 0 && S_ISDIR(attr.mode))
+        (void)fuse_lowlevel_notify_inval_inode(face->session, attr.ino, 0, 0);
+}
+
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                       const char *new_name, unsigned flags)
 {
     face_count(face_of(req), FACE_rename);
+    struct face *face = face_of(req);
     const struct eng_caller who = caller(req);
     int err = check_name(parent, name);
     if (!err)
         err = check_name(new_parent, new_name);
     if (!err)
-        err = eng_rename(face_of(req)->eng, &who, parent, name, new_parent, new_name, flags);
+        err = eng_rename(face->eng, &who, parent, name, new_parent, new_name, flags);
+    if (!err && parent != new_parent) {
+        forget_listing(face, new_parent, new_name);
+        if (flags & ENG_RENAME_EXCHANGE)
+            forget_listing(face, parent, name);
+    }
     face_reply_err(req, FACE_rename, err);
 }
 
@@ -337,10 +357,12 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
     face_count(face_of(req), FACE_readlink);
     char target[ENG_SYMLINK_MAX + 1];
     ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(face_of(req)->eng, ino, target, sizeof(target));
-    if (n < 0)
+    if (n < 0) {
         face_reply_err(req, FACE_readlink, (int)n);
-    else
-        (void)fuse_reply_readlink(req, target);
+        return;
+    }
+    eng_accessed(face_of(req)->eng, ino);
+    (void)fuse_reply_readlink(req, target);
 }
 
 /* ---- attributes --------------------------------------------------------- */
@@ -511,7 +533,6 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-    (void)fi;
     struct face *face = face_of(req);
     face_count(face, FACE_read);
     if (ctl_owns(ino)) {
@@ -520,10 +541,13 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     }
     void *buf = face_buffer(size);
     ssize_t n = buf ? eng_read(face->eng, ino, buf, size, (uint64_t)off) : -ENOMEM;
-    if (n < 0)
+    if (n < 0) {
         face_reply_err(req, FACE_read, (int)n);
-    else
-        (void)fuse_reply_buf(req, buf, (size_t)n);
+        return;
+    }
+    if (!(fi->flags & O_NOATIME))
+        eng_accessed(face->eng, ino);
+    (void)fuse_reply_buf(req, buf, (size_t)n);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
@@ -644,12 +668,33 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
         (void)fuse_reply_write(req, (size_t)n);
 }
 
+/* No flag can be set; to set none is what chattr(1) and cp(1) may do to any file. */
+static void reply_set_flags(fuse_req_t req, bool none)
+{
+    if (none)
+        (void)fuse_reply_ioctl(req, 0, NULL, 0);
+    else
+        (void)fuse_reply_err(req, EOPNOTSUPP);
+}
+
+/* Flags as lsattr(1) shows them and what xfs_io(8) asks: there are none. */
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                      unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
 {
-    (void)ino, (void)cmd, (void)arg, (void)fi, (void)flags, (void)in_buf, (void)in_size, (void)out_size;
+    (void)ino, (void)arg, (void)fi, (void)flags;
     face_count(face_of(req), FACE_ioctl);
-    (void)fuse_reply_err(req, ENOTTY);
+    static const struct fsxattr none;
+    const uint32_t no_flags = 0;
+    if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags))
+        (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
+    else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none))
+        (void)fuse_reply_ioctl(req, 0, &none, sizeof(none));
+    else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
+        reply_set_flags(req, memcmp(in_buf, &no_flags, sizeof(no_flags)) == 0);
+    else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof(none))
+        reply_set_flags(req, memcmp(in_buf, &none, sizeof(none)) == 0);
+    else
+        (void)fuse_reply_err(req, ENOTTY);
 }
 
 /* Locks of all kinds are left out on purpose: the kernel keeps them, there is one kernel only. */

@@ -92,6 +92,7 @@ static int set_flag(struct fs_options *opt, const char *word, bool *ret_known)
         "nodiratime", "diratime", "nolazytime", "lazytime", "nodirsync", "nostrictatime", "silent",
         "loud",       "nomand",   "noiversion", NULL};
     *ret_known = true;
+    opt->noatime = opt->noatime || strcmp(word, "noatime") == 0; /* the kernel leaves atimes to us */
     if (in_list(word, passed))
         return add_mount_flag(opt, word);
     if (in_list(word, skipped) || strncmp(word, "x-", 2) == 0 || strncmp(word, "X-", 2) == 0 ||

@@ -17,7 +17,7 @@ struct fs_options {
     char *mount_flags; /* owned; comma-separated options that the kernel or fusermount3 takes; "" if none */
     bool help, version;
     bool foreground, debug, single;
-    bool read_only, allow_other, noperm, noxattr, writeback;
+    bool read_only, allow_other, noperm, noxattr, writeback, noatime;
     enum ctl_mode ctl;
     bool has_ctl_gid;
     gid_t ctl_gid;
