@@ -289,11 +289,13 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     int r = eng_begin(eng);
     if (r)
         return r;
-    r = may_add(eng, parent, name, &dir);
+    r = name ? may_add(eng, parent, name, &dir) : get_dir(eng, parent, &dir);
+    if (!r && !name && !dir->nlink)
+        r = -ENOENT;
     if (!r)
         r = stage_create(eng, &txn, who, dir, mode, rdev, target, now);
     uint64_t ino = r ? 0 : txn.ops[0].ino;
-    if (!r)
+    if (!r && name)
         r = stage_link(eng, &txn, parent, name, ino, now);
     if (!r)
         r = eng_commit(eng, &txn);
@@ -308,6 +310,8 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 {
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
+        return -EINVAL;
+    if (!name && (!S_ISREG(mode) || !who || !who->hold)) /* nothing would keep it */
         return -EINVAL;
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
@@ -331,10 +335,13 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         r = -ESTALE;
     else if (S_ISDIR(inode->mode))
         r = -EPERM;
-    else if (!inode->nlink)
-        r = -ENOENT;
     else if (inode->nlink >= ENG_LINK_MAX)
         r = -EMLINK;
+    /* Without a name it lives by its references: one of ours keeps the batch that names it from freeing it.
+     */
+    bool unnamed = !r && !inode->nlink;
+    if (unnamed && index_hold(&eng->idx, ino_slot(ino), 1) == 1)
+        r = -ENOENT;
     if (!r)
         r = may_add(eng, parent, name, &dir);
     if (!r)
@@ -343,6 +350,8 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         r = eng_commit(eng, &txn);
     if (!r)
         give_entry(eng, who, ino, ret_attr);
+    if (unnamed && index_hold(&eng->idx, ino_slot(ino), -1) == 0)
+        free_if_unused(eng, ino);
     eng_end(eng);
     return r;
 }
