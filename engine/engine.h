@@ -213,6 +213,13 @@ struct eng_dirent {
 ENG_API int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                         int (*emit)(void *arg, const struct eng_dirent *entry), void *arg);
 
+/*
+ * Names made from now on have greater cookies, in whatever directory; a name
+ * changed within its directory keeps its cookie. A listing that stops there is
+ * finite, even if each entry it tells leads to a new one.
+ */
+ENG_API uint64_t eng_dir_mark(struct eng *eng);
+
 /* ---- content ------------------------------------------------------------ */
 
 /*

@@ -456,11 +456,27 @@ static int rename_check(const struct eng *eng, struct rename *rn)
     return S_ISDIR(dst->mode) && dst->size ? -ENOTEMPTY : 0;
 }
 
+/* Another name in the same directory keeps its place there: a listing under way tells it once. */
+static int stage_new_name(const struct eng *eng, const struct rename *rn, uint64_t src, int64_t now,
+                          struct txn *txn)
+{
+    uint32_t d = index_find_name(&eng->idx, ino_slot(rn->from_dir), rn->from, strlen(rn->from));
+    const struct dentry_rec *dentry = index_dentry(&eng->idx, d);
+    int r = dentry ? stage_unlink(txn, rn->from_dir, rn->from, src, now) : -EBADMSG;
+    if (!r)
+        r = stage_link(eng, txn, rn->to_dir, rn->to, src, now);
+    if (!r)
+        txn->ops[txn->n_ops - 1].cookie = dentry->cookie;
+    return r;
+}
+
 static int rename_stage(const struct eng *eng, const struct eng_caller *who, const struct rename *rn,
                         struct txn *txn)
 {
     int64_t now = now_ns();
     uint64_t src = ino_of(eng, rn->src), dst = rn->dst ? ino_of(eng, rn->dst) : 0;
+    if (!dst && rn->from_dir == rn->to_dir && !(rn->flags & ENG_RENAME_WHITEOUT))
+        return stage_new_name(eng, rn, src, now, txn);
     int r = dst ? stage_repoint(txn, rn->to_dir, rn->to, src, dst, now)
                 : stage_link(eng, txn, rn->to_dir, rn->to, src, now);
     if (r)
@@ -521,6 +537,14 @@ ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
     }
     pthread_rwlock_unlock(&eng->index_lock);
     return n;
+}
+
+uint64_t eng_dir_mark(struct eng *eng)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint64_t mark = eng->idx.s.next_cookie - 1;
+    pthread_rwlock_unlock(&eng->index_lock);
+    return mark;
 }
 
 struct listing {

@@ -274,7 +274,7 @@ static void do_access(struct run *r)
 static void do_list(struct run *r)
 {
     char path[PATH_CAP];
-    struct dirent **list[SIDES];
+    struct dirent **list[SIDES] = {NULL};
     pick_path(r, path);
     if (chance(r, 30))
         (void)snprintf(path, PATH_CAP, ".");
@@ -283,13 +283,13 @@ static void do_list(struct run *r)
     for (int s = 0; s < r->sides; s++)
         note(r, s, scandirat(r->root[s], path, &list[s], NULL, alphasort));
     act_end(r);
-    for (long i = 0; r->sides == SIDES && i < r->ret[OURS]; i++)
+    for (long i = 0; list[OURS] && list[REF] && i < r->ret[OURS]; i++)
         if (strcmp(list[OURS][i]->d_name, list[REF][i]->d_name) != 0 ||
             list[OURS][i]->d_type != list[REF][i]->d_type)
             wrong(r, "%s: ours lists %s (%d), the reference %s (%d)", path, list[OURS][i]->d_name,
                   list[OURS][i]->d_type, list[REF][i]->d_name, list[REF][i]->d_type);
     for (int s = 0; s < r->sides; s++) {
-        for (long i = 0; i < r->ret[s]; i++)
+        for (long i = 0; list[s] && i < r->ret[s]; i++)
             free(list[s][i]);
         if (r->ret[s] >= 0)
             free(list[s]);
