@@ -10,11 +10,11 @@ set -eu
 
 group() {
     case $1 in
-    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev ;;
+    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
         util-linux e2fsprogs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
-        libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils ;;
+        libmicrohttpd-dev debhelper dpkg-dev fakeroot cpio vim bsdutils ;;
     lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
     coverage) echo gcovr ;;
     bench) echo fuse3 rsync python3 e2fsprogs util-linux ;;
