@@ -6,15 +6,31 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
 
 static bool to_stderr = true;
 static bool with_debug;
+static bool to_journald;
+
+/* Is stderr the journal's? systemd says which file that is, since it may have been redirected meanwhile:
+ * JOURNAL_STREAM in systemd.exec(5). */
+static bool stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long device, inode;
+    struct stat st;
+    return stream && sscanf(stream, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+           st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
+}
 
 void journal_init(bool foreground, bool debug)
 {
     to_stderr = foreground;
     with_debug = debug;
+    to_journald = foreground && stderr_is_journal();
     if (!foreground)
         openlog("engramfs", LOG_PID, LOG_DAEMON);
 }
@@ -40,7 +56,9 @@ void journal_line(enum eng_log_level level, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    if (to_stderr)
+    if (to_journald)
+        (void)fprintf(stderr, "<%d>%s%s\n", priority[level], label[level], line);
+    else if (to_stderr)
         (void)fprintf(stderr, "engramfs: %s%s\n", label[level], line);
     else
         syslog(priority[level], "%s%s", label[level], line);

@@ -36,7 +36,6 @@
 #include "face.h"
 #include "journal.h"
 #include "mount.h"
-#include "newer.h"
 #include "options.h"
 
 /* umount returns before the old daemon has written its checkpoint. */
@@ -48,7 +47,7 @@ struct daemon_state {
     char *store, *mountpoint; /* absolute */
     struct fuse_session *session;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
-    bool logging; /* journal_init() was called */
+    bool logging; /* what fails is for the log, too */
     pthread_t main_thread, signal_thread, probe_thread;
     bool has_signal_thread, has_probe_thread;
     _Atomic bool ended;   /* set by main after the loop, read by the signal thread */
@@ -88,6 +87,8 @@ static void tell(struct daemon_state *d, const char *why)
             journal_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
         (void)close(d->ready_fd);
         d->ready_fd = -1;
+    } else if (why && d->opt.foreground) {
+        journal_line(ENG_LOG_ERROR, "%s", why);
     } else if (why) {
         (void)fprintf(stderr, "engramfs: %s\n", why);
     }
@@ -389,11 +390,9 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     int err = mount_session(d, why);
     if (err)
         return err;
-    err = newer_attach(d->session);
-    if (!err)
-        err = start_threads(d);
+    err = start_threads(d);
     if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", strerror(-err));
+        (void)snprintf(why, FS_WHY_MAX, "cannot start threads: %s", strerror(-err));
     } else {
         err = loop(d);
         if (err < 0)
@@ -540,6 +539,7 @@ static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
 static int start(struct daemon_state *d)
 {
     char why[FS_WHY_MAX] = "";
+    journal_init(d->opt.foreground, d->opt.debug);
     int err = resolve(d, why);
     if (!err && !d->opt.foreground) {
         err = go_to_background(d);
@@ -549,7 +549,6 @@ static int start(struct daemon_state *d)
     if (!err) {
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
-        journal_init(d->opt.foreground, d->opt.debug);
         d->logging = true;
         fuse_set_log_func(log_fuse);
         block_signals();

@@ -313,6 +313,7 @@ run_scripts() { # LABEL FOLDER BUILD SCRIPTS THAT ARE LEFT OUT...
 
 [ -f /etc/debian_version ] || echo "not Debian: what is missing is only named" >&2
 needs="test"
+[ "$MODE" != full ] || needs="$needs full"
 if wanted lint >/dev/null; then needs="$needs lint"; fi
 if wanted coverage >/dev/null; then needs="$needs coverage"; fi
 # shellcheck disable=SC2086  # a list

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need, or says what is missing.
 #
-#   tools/deps.sh build | demo | test | lint | coverage | bench ...
+#   tools/deps.sh build | demo | test | full | lint | coverage | bench ...
 #
 # Each word is a group of Debian packages; without a word: build. As root, or
 # where sudo asks for no password, the missing ones are installed by apt. On
@@ -10,16 +10,18 @@ set -eu
 
 group() {
     case $1 in
-    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev ;;
+    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
         util-linux e2fsprogs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
-        libmicrohttpd-dev debhelper dpkg-dev fakeroot cpio vim bsdutils ;;
+        libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils \
+        zsh lintian ;;
+    full) echo debootstrap systemd-container ;;
     lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
     coverage) echo gcovr ;;
     bench) echo fuse3 rsync python3 e2fsprogs util-linux ;;
     *)
-        echo "deps.sh: unknown group '$1' (build, demo, test, lint, coverage, bench)" >&2
+        echo "deps.sh: unknown group '$1' (build, demo, test, full, lint, coverage, bench)" >&2
         exit 2
         ;;
     esac
@@ -40,6 +42,7 @@ stands_for() {
     e2fsprogs) echo cmd:mkfs.ext4 ;;
     passwd) echo cmd:useradd ;;
     bsdutils) echo cmd:script ;;
+    systemd-container) echo cmd:systemd-nspawn ;;
     man-db) echo cmd:man ;;
     debhelper) echo cmd:dh ;;
     dpkg-dev) echo cmd:dpkg-buildpackage ;;

@@ -66,7 +66,9 @@ for _ in range(2):
     print(s.recv(100).decode(), os.path.ismount(os.path.dirname(sys.argv[1]) + "/mnt"), flush=True)
 P
 wait_until 10 test -S "$WORK/notify"
-NOTIFY_SOCKET=$WORK/notify "$ENGRAMFS" -f "$STORE" "$MNT" >"$WORK/log" 2>&1 &
+# as a service: the file that standard error is, is the journal, which systemd says by its device and inode
+: >"$WORK/log"
+NOTIFY_SOCKET=$WORK/notify JOURNAL_STREAM=$(stat -c %d:%i "$WORK/log") "$ENGRAMFS" -f "$STORE" "$MNT" >"$WORK/log" 2>&1 &
 DAEMON=$!
 check "READY=1 when the mount answers" wait_until 20 grep -qx "READY=1 True" "$WORK/notified"
 sed -i 's/^commit_ms=.*/commit_ms=3000/' "$STORE/config"
@@ -84,4 +86,12 @@ check "its descriptor limit is the hard one" test "$(awk '/open files/ {print $4
 kill -TERM $DAEMON
 check "SIGTERM unmounts" wait_until 20 no_daemon "$MNT"
 check "STOPPING=1" wait_until 5 grep -q STOPPING=1 "$WORK/notified"
+check "in the journal each line has its level" grep -q "^<6>$STORE mounted on $MNT" "$WORK/log"
+check "a warning another" grep -q "^<4>warning: .*'nonsense' is not understood" "$WORK/log"
+check_equal "and none is without" "" "$(grep -v '^<[3467]>' "$WORK/log")"
+mkdir "$WORK/none" && touch "$WORK/none/file"
+JOURNAL_STREAM=$(stat -c %d:%i "$WORK/log") "$ENGRAMFS" -f "$WORK/none" "$MNT" >>"$WORK/log" 2>&1
+check "so does the reason not to start" grep -q "^<3>error: $WORK/none: .*not a store" "$WORK/log"
+JOURNAL_STREAM=1:1 "$ENGRAMFS" -f "$WORK/none" "$MNT" >"$WORK/log" 2>&1
+check "elsewhere lines have the program's name" grep -q "^engramfs: error: $WORK/none: " "$WORK/log"
 t_end
