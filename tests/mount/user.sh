@@ -1,5 +1,10 @@
 #!/usr/bin/env bash
-# An ordinary user mounts through fusermount3, works, and is the only one who sees it.
+# An ordinary user mounts through fusermount3 and through fstab, works, and is the only one who sees it, unless the administrator
+# allows more. As root this runs in a mount namespace of its own, where /dev/fuse is as udev makes it, and where fuse.conf and fstab
+# may say what they like; nothing of it is seen outside.
+if [ "$(id -u)" -eq 0 ] && [ -z "${T_NAMESPACE-}" ] && unshare -m true 2>/dev/null; then
+    T_NAMESPACE=own exec unshare -m "$0" "$@"
+fi
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
@@ -16,6 +21,9 @@ if [ ! -e /etc/mtab ]; then
     skip "user" "no /etc/mtab, which fusermount3 needs (a system has it; a bare chroot may not)"
     exit 0
 fi
+over() { # FILE PLACE: shows it there, in this namespace only
+    [ "${T_NAMESPACE-}" ] && [ -e "$2" ] && mount --bind "$1" "$2" 2>/dev/null
+}
 # nobody has a name, as fusermount3 wants, and owns nothing; a build folder need not be open to others
 chmod 755 "$WORK"
 mkdir "$WORK/bin" "$WORK/home"
@@ -23,8 +31,11 @@ cp "$ENGRAMFS" "$CTL" "$WORK/bin/"
 chown nobody:nogroup "$WORK/home"
 as() { setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME="$WORK/home" TMPDIR="$WORK/home" "$@"; }
 if ! as test -w /dev/fuse; then
-    skip "user" "users may not open /dev/fuse here (udev would make it 0666)"
-    exit 0
+    mknod "$WORK/fuse" c 10 229 && chmod 666 "$WORK/fuse" && over "$WORK/fuse" /dev/fuse
+    if ! as dd if=/dev/null of=/dev/fuse count=0 2>"$WORK/err"; then
+        skip "user" "users may not open /dev/fuse here, nor a device of this test's own: $(tail -n 1 "$WORK/err")"
+        exit 0
+    fi
 fi
 S=$WORK/home/store M=$WORK/home/mnt
 as mkdir "$M"
@@ -39,11 +50,9 @@ check "control files" as bash -c 'echo run >"$1/.engram/compact" && cat "$1/.eng
 check "import through the mount" as "$WORK/bin/engramctl" import - "$M" <<<'{"id":"people/bo","content":"met in May"}'
 check_equal "imported" "met in May" "$(as cat "$M/people/bo")"
 check_fails "root is kept out" "Permission denied" ls "$M"
-check_fails "allow_other needs fuse.conf" "allow_other" bash -c '
-    grep -q "^user_allow_other" /etc/fuse.conf 2>/dev/null && { echo "allow_other is allowed here"; exit 1; }
-    mkdir "$1/m2"; chown nobody "$1/m2"
-    setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 60 "$2" -o allow_other "$1/s2" "$1/m2"' \
-    _ "$WORK/home" "$WORK/bin/engramfs"
+check_fails "another user may not unmount it" "Permission denied|not permitted|not found|must be superuser" \
+    setpriv --reuid=54321 --regid=54321 --clear-groups umount "$M"
+check "it is still there" as test -e "$M/people/ada"
 check "fusermount3 -u" as fusermount3 -u "$M"
 check "the daemon ends" wait_until 60 no_daemon "$WORK/home"
 check "mount again" as timeout 60 "$WORK/bin/engramfs" "$S" "$M"
@@ -57,4 +66,58 @@ check "the daemon has gone" wait_until 60 no_daemon "$WORK/home"
 check_fails "another user's store" "Permission denied|denied" bash -c '
     mkdir "$1/bin/root-store" && chmod 700 "$1/bin/root-store"
     setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 60 "$1/bin/engramfs" "$1/bin/root-store" "$1/home/mnt"' _ "$WORK"
+
+# ---- what the administrator allows in fuse.conf
+other() { setpriv --reuid=54321 --regid=54321 --clear-groups "$@"; }
+member() { setpriv --reuid=54321 --regid=54321 --groups=54322,"$(id -g nobody)" "$@"; }
+denied() { check_fails "$1" "Permission denied" "${@:2}"; }
+echo "# nothing is allowed" >"$WORK/fuse.conf"
+if ! over "$WORK/fuse.conf" /etc/fuse.conf; then
+    skip "allow_other of an ordinary user" "no mount namespace of its own, or no /etc/fuse.conf to show another in place of"
+else
+    check_fails "allow_other needs fuse.conf" "allow_other" as timeout 60 "$WORK/bin/engramfs" -o allow_other "$S" "$M"
+    check "nothing is mounted then" bash -c '! mountpoint -q "$1"' _ "$M"
+    echo user_allow_other >>"$WORK/fuse.conf"
+    chmod 755 "$WORK/home"
+    check "allow_other, with user_allow_other" as timeout 60 "$WORK/bin/engramfs" -o allow_other "$S" "$M"
+    as bash -c 'cd "$1" && mkdir -m 755 open && mkdir -m 711 pass && mkdir -m 700 shut && mkdir -m 1777 sticky &&
+        for d in open pass shut; do for m in 600 640 644; do echo $d$m >$d/$m && chmod $m $d/$m; done; done && echo mine >sticky/mine &&
+        printf "#!/bin/sh\nid -u\n" >open/program && chmod 755 open/program && cp "$(command -v id)" open/id && chmod 4755 open/id' _ "$M"
+    check_equal "others read what is for all" open644 "$(other cat "$M/open/644")"
+    denied "but not what is for the group" other cat "$M/open/640"
+    check_equal "a member of the group does, by a supplementary group" open640 "$(member cat "$M/open/640")"
+    denied "nor what is for the owner" member cat "$M/open/600"
+    denied "others do not write" other bash -c 'echo x >>"$1"' _ "$M/open/644"
+    denied "they do not list where only x is given" other ls "$M/pass"
+    check_equal "they open there by name" pass644 "$(other cat "$M/pass/644")"
+    denied "they enter nothing that is shut" other cat "$M/shut/644"
+    denied "they create nothing in another's folder" other touch "$M/open/new"
+    check "they create where all may" other touch "$M/sticky/theirs"
+    check_equal "and own what they made" 54321 "$(stat -c %u "$M/sticky/theirs")"
+    check_fails "the sticky bit keeps another's file" "not permitted" other rm -f "$M/sticky/mine"
+    check_fails "another's mode cannot be changed" "not permitted" other chmod 666 "$M/open/644"
+    denied "control files are the owner's" other bash -c 'echo run >"$1/.engram/compact"' _ "$M"
+    check_equal "a program runs as who runs it" 54321 "$(other "$M/open/program")"
+    check_equal "set-user-ID means nothing on a user's mount" 54321 "$(other "$M/open/id" -u)"
+    check_equal "root is an other here, and may all" open600 "$(cat "$M/open/600")"
+    check "unmount" as fusermount3 -u "$M"
+    check "the daemon ends" wait_until 60 no_daemon "$WORK/home"
+    chmod 700 "$WORK/home"
+fi
+
+# ---- a line of fstab with the word `user`, as where engramfs is installed
+echo "$S $M fuse.engramfs noauto,user 0 0" >"$WORK/fstab"
+installed() { [ "${T_NAMESPACE-}" ] && mount -t overlay overlay -o "lowerdir=$WORK/bin:/usr/local/bin" /usr/local/bin 2>/dev/null; }
+if ! over "$WORK/fstab" /etc/fstab || ! installed; then
+    skip "fstab's user" "no mount namespace of its own, no overlay in it, or no /etc/fstab to show another in place of"
+else
+    check "mount, as fstab lets a user" as timeout 60 mount "$M"
+    check_equal "it is the user's own daemon" nobody "$(ps -o user= -p "$(daemons_under "$WORK/home")")"
+    check "nosuid, nodev and noexec come with it" grep -qE "^$S $M fuse.engramfs rw,nosuid,nodev,noexec," /proc/mounts
+    check_equal "all is there" "met in May" "$(as cat "$M/people/bo")"
+    check_fails "root is kept out of it, too" "Permission denied" ls "$M"
+    check "umount, by the user" as umount "$M"
+    check "the daemon ends" wait_until 60 no_daemon "$WORK/home"
+fi
+check "engramctl check" as "$WORK/bin/engramctl" check "$S"
 t_end
