@@ -557,9 +557,10 @@ static void start_settler(struct compact *c)
 {
     if (!c->eng->worker || !c->eng->worker->n_threads || is_tight(c->eng))
         return;
-    c->given = true; /* it begins with the checkpoints */
+    c->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
     c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
-    c->given = c->has_settler;
+    if (!c->has_settler)
+        c->given = false;
 }
 
 /* When this returns the settler has nothing to do. Returns what went wrong so far. */
