@@ -146,7 +146,10 @@ t_begin() {
     fi
 }
 
-t_end() { exit $((T_FAILED > 0)); }
+t_end() {
+    [ "${T_COMPACT_LOOP:-0}" = 0 ] || compact_loop_verdict
+    exit $((T_FAILED > 0))
+}
 
 # Leaves the script when one of these tools is not there.
 t_needs() {
@@ -186,6 +189,23 @@ compact_loop_stop() {
     pid=$(cat "$file")
     rm -f "$file"
     kill -9 "$pid" 2>/dev/null && wait_until 20 no_process "$pid"
+    # what this mount's compactions did; nothing of one whose daemon is dead already
+    timeout 20 cat "$1/.engram/metrics" 2>/dev/null | awk '
+        /^engram_content_compactions_total\{result="success"/ {ok = $2}
+        /^engram_content_compactions_total\{result="failure"/ {bad = $2}
+        /^engram_content_relocations_total\{result="installed"/ {moved = $2}
+        END {if (NR) print ok, bad, moved}' >>"$WORK/.compactions"
+}
+
+# Whatever a script shows beside compactions, it shows only if there were some that moved something.
+compact_loop_verdict() {
+    local ok bad moved
+    read -r ok bad moved < <(awk '{a += $1; b += $2; c += $3} END {print a + 0, b + 0, c + 0}' "$WORK/.compactions" 2>/dev/null)
+    if [ "${ok:-0}" -gt 0 ] && [ "$bad" -eq 0 ] && [ "$moved" -gt 0 ]; then
+        ok "compactions beside it: $ok, none of them failed, extents moved: $moved"
+    else
+        not_ok "compactions beside it" "${ok:-0} succeeded, ${bad:-0} failed, ${moved:-0} extents moved"
+    fi
 }
 
 no_process() { ! kill -0 "$1" 2>/dev/null; }
