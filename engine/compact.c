@@ -528,28 +528,36 @@ static int settle_or_drop(struct compact *c, struct outgoing *og, int error)
     return r;
 }
 
+/* What was given is done: the compactor may give more. */
+static void settled(struct compact *c, int error)
+{
+    pthread_mutex_lock(&c->lock);
+    c->settle_error = error;
+    c->given = false;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Waits for work; false if there will be none. What went wrong before goes to `ret_error`. */
+static bool await_given(struct compact *c, int *ret_error)
+{
+    pthread_mutex_lock(&c->lock);
+    while (!c->given && !c->stop)
+        pthread_cond_wait(&c->changed, &c->lock);
+    bool given = c->given;
+    *ret_error = c->settle_error;
+    pthread_mutex_unlock(&c->lock);
+    return given;
+}
+
 static void *settler(void *arg)
 {
     struct compact *c = arg;
-    int r = age_metadata(c->eng);
-    pthread_mutex_lock(&c->lock);
-    c->settle_error = r;
-    c->given = false;
-    pthread_cond_broadcast(&c->changed);
-    while (!c->stop || c->given) {
-        if (!c->given) {
-            pthread_cond_wait(&c->changed, &c->lock);
-            continue;
-        }
-        r = c->settle_error;
-        pthread_mutex_unlock(&c->lock);
-        r = settle_or_drop(c, &c->outgoing, r);
-        pthread_mutex_lock(&c->lock);
-        c->settle_error = r;
-        c->given = false;
-        pthread_cond_broadcast(&c->changed);
-    }
-    pthread_mutex_unlock(&c->lock);
+    int error;
+    settled(c, age_metadata(c->eng));
+    fault_point(&c->eng->hook, FP_COMPACT_AGED);
+    while (await_given(c, &error))
+        settled(c, settle_or_drop(c, &c->outgoing, error));
     return NULL;
 }
 
@@ -559,7 +567,9 @@ static void start_settler(struct compact *c)
         return;
     c->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
     c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
-    if (!c->has_settler)
+    if (c->has_settler)
+        fault_point(&c->eng->hook, FP_COMPACT_BEGUN);
+    else
         c->given = false;
 }
 

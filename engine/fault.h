@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 enum fault_point {
+    FP_COMPACT_BEGUN,     /* the settler's thread exists, its creator has done nothing since */
+    FP_COMPACT_AGED,      /* the settler has made the first checkpoints, and waits for work */
     FP_COMPACT_COPIED,    /* survivors copied and durable, nothing installed */
     FP_COMPACT_INSTALLED, /* a group of relocations was installed */
     FP_COMPACT_READ,      /* about to read a victim's extents */

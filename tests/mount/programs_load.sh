@@ -15,7 +15,7 @@ fio_job() { # FILE ENGINE MODE SIZE OPTIONS...
     local file=$1 engine=$2 mode=$3 size=$4
     shift 4
     fio --minimal --name=job --directory="$MNT" --filename="$file" --ioengine="$engine" --rw="$mode" --size="$size" \
-        --randseed=7 --verify=crc32c --verify_fatal=1 --end_fsync=1 --allow_file_create=1 "$@" >"$WORK/$file.out" 2>&1 &&
+        --randseed=7 --verify_state_save=0 --verify=crc32c --verify_fatal=1 --end_fsync=1 --allow_file_create=1 "$@" >"$WORK/$file.out" 2>&1 &&
         ! grep -qiE 'verify: bad|err= *[1-9]' "$WORK/$file.out"
 }
 SIZE=8M

@@ -10,6 +10,8 @@
 
 #include <criterion/criterion.h>
 #include <sched.h>
+#include <stdio.h>
+#include <unistd.h>
 
 static struct unit u;
 
@@ -123,6 +125,41 @@ static enum eng_compact_state state(void)
     struct eng_compact_report rep;
     cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
     return rep.state;
+}
+
+/* The compactor waits at its point until the settler has nothing to do but to sleep. */
+static _Atomic pid_t settler_tid;
+
+static bool sleeps(pid_t tid)
+{
+    char path[64], state = 'R';
+    (void)snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *f = fopen(path, "re");
+    cr_assert_not_null(f);
+    cr_assert_eq(fscanf(f, "%*d (%*[^)]) %c", &state), 1);
+    (void)fclose(f);
+    return state == 'S';
+}
+
+static void settler_first(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point == FP_COMPACT_AGED)
+        settler_tid = gettid();
+    while (point == FP_COMPACT_BEGUN && (!settler_tid || !sleeps(settler_tid)))
+        (void)sched_yield();
+}
+
+Test(worker_threads, a_settler_quicker_than_its_creator)
+{
+    struct waiting starter = WAITING;
+    settler_tid = 0;
+    u.eng->hook = (struct fault_hook){settler_first, NULL};
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
+    await(&starter, 1);
+    cr_assert_eq(starter.error, 0);
+    cr_assert_gt(starter.rep.bytes_moved, 0);
+    cr_assert_leq(starter.rep.fragmentation_after, 0.01);
 }
 
 /* ---- who is told ---------------------------------------------------------------------- */
