@@ -48,8 +48,8 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 /* Limits. */
 #define ENG_NAME_MAX 255
 #define ENG_SYMLINK_MAX 4095
-#define ENG_FILE_SIZE_MAX (UINT64_C(1) << 43) /* 8 TiB; above: -EFBIG */
-#define ENG_LINK_MAX 65000                    /* above: -EMLINK */
+#define ENG_FILE_SIZE_MAX ((UINT64_C(1) << 44) - 4096) /* 16 TiB less a block, as ext4; above: -EFBIG */
+#define ENG_LINK_MAX 65000                             /* above: -EMLINK */
 #define ENG_XATTR_NAME_MAX 255
 #define ENG_XATTR_SIZE_MAX 65536
 #define ENG_XATTR_LIST_MAX 65536
@@ -170,11 +170,18 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
  * Creates an inode of the type in `mode` (S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO,
  * S_IFSOCK, S_IFBLK, S_IFCHR) under `name`. `target` is for symlinks only,
  * `rdev` for devices only. Owner is who->uid, who->gid; in a set-group-ID
- * directory the group, and for directories the bit, are inherited.
+ * directory the group, and for directories the bit, are inherited. With a
+ * NULL name a regular file without one (O_TMPFILE): only for a caller that
+ * holds it, and gone with the last reference unless eng_link() names it.
  * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type).
  */
 ENG_API int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr);
+/*
+ * One name more. An inode that has none any more, or not yet, gets one as long
+ * as it is referenced: whether that is wanted its holder knows (the kernel: only after O_TMPFILE).
+ * -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST.
+ */
 ENG_API int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
                      const char *name, struct eng_attr *ret_attr);
 /* -EISDIR for directories (eng_unlink), -ENOTDIR / -ENOTEMPTY (eng_rmdir). */
@@ -205,6 +212,13 @@ struct eng_dirent {
  */
 ENG_API int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                         int (*emit)(void *arg, const struct eng_dirent *entry), void *arg);
+
+/*
+ * Names made from now on have greater cookies, in whatever directory; a name
+ * changed within its directory keeps its cookie. A listing that stops there is
+ * finite, even if each entry it tells leads to a new one.
+ */
+ENG_API uint64_t eng_dir_mark(struct eng *eng);
 
 /* ---- content ------------------------------------------------------------ */
 

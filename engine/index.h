@@ -57,7 +57,7 @@ struct dentry_rec {
     uint32_t parent;    /* slot */
     uint32_t child;     /* slot; 0: free record */
     uint32_t name;      /* heap */
-    uint64_t cookie;    /* order of creation in the store, never reused */
+    uint64_t cookie;    /* order of creation in the store, never reused; renaming in the directory keeps it */
     uint32_t hash;
     uint16_t name_len;
     uint16_t reserved;

@@ -289,11 +289,13 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     int r = eng_begin(eng);
     if (r)
         return r;
-    r = may_add(eng, parent, name, &dir);
+    r = name ? may_add(eng, parent, name, &dir) : get_dir(eng, parent, &dir);
+    if (!r && !name && !dir->nlink)
+        r = -ENOENT;
     if (!r)
         r = stage_create(eng, &txn, who, dir, mode, rdev, target, now);
     uint64_t ino = r ? 0 : txn.ops[0].ino;
-    if (!r)
+    if (!r && name)
         r = stage_link(eng, &txn, parent, name, ino, now);
     if (!r)
         r = eng_commit(eng, &txn);
@@ -308,6 +310,8 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 {
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
+        return -EINVAL;
+    if (!name && (!S_ISREG(mode) || !who || !who->hold)) /* nothing would keep it */
         return -EINVAL;
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
@@ -331,10 +335,13 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         r = -ESTALE;
     else if (S_ISDIR(inode->mode))
         r = -EPERM;
-    else if (!inode->nlink)
-        r = -ENOENT;
     else if (inode->nlink >= ENG_LINK_MAX)
         r = -EMLINK;
+    /* Without a name it lives by its references: one of ours keeps the batch that names it from freeing it.
+     */
+    bool unnamed = !r && !inode->nlink;
+    if (unnamed && index_hold(&eng->idx, ino_slot(ino), 1) == 1)
+        r = -ENOENT;
     if (!r)
         r = may_add(eng, parent, name, &dir);
     if (!r)
@@ -343,6 +350,8 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         r = eng_commit(eng, &txn);
     if (!r)
         give_entry(eng, who, ino, ret_attr);
+    if (unnamed && index_hold(&eng->idx, ino_slot(ino), -1) == 0)
+        free_if_unused(eng, ino);
     eng_end(eng);
     return r;
 }
@@ -447,11 +456,27 @@ static int rename_check(const struct eng *eng, struct rename *rn)
     return S_ISDIR(dst->mode) && dst->size ? -ENOTEMPTY : 0;
 }
 
+/* Another name in the same directory keeps its place there: a listing under way tells it once. */
+static int stage_new_name(const struct eng *eng, const struct rename *rn, uint64_t src, int64_t now,
+                          struct txn *txn)
+{
+    uint32_t d = index_find_name(&eng->idx, ino_slot(rn->from_dir), rn->from, strlen(rn->from));
+    const struct dentry_rec *dentry = index_dentry(&eng->idx, d);
+    int r = dentry ? stage_unlink(txn, rn->from_dir, rn->from, src, now) : -EBADMSG;
+    if (!r)
+        r = stage_link(eng, txn, rn->to_dir, rn->to, src, now);
+    if (!r)
+        txn->ops[txn->n_ops - 1].cookie = dentry->cookie;
+    return r;
+}
+
 static int rename_stage(const struct eng *eng, const struct eng_caller *who, const struct rename *rn,
                         struct txn *txn)
 {
     int64_t now = now_ns();
     uint64_t src = ino_of(eng, rn->src), dst = rn->dst ? ino_of(eng, rn->dst) : 0;
+    if (!dst && rn->from_dir == rn->to_dir && !(rn->flags & ENG_RENAME_WHITEOUT))
+        return stage_new_name(eng, rn, src, now, txn);
     int r = dst ? stage_repoint(txn, rn->to_dir, rn->to, src, dst, now)
                 : stage_link(eng, txn, rn->to_dir, rn->to, src, now);
     if (r)
@@ -512,6 +537,14 @@ ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
     }
     pthread_rwlock_unlock(&eng->index_lock);
     return n;
+}
+
+uint64_t eng_dir_mark(struct eng *eng)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint64_t mark = eng->idx.s.next_cookie - 1;
+    pthread_rwlock_unlock(&eng->index_lock);
+    return mark;
 }
 
 struct listing {

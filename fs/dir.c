@@ -4,6 +4,13 @@
  * Cookies are the engine's: stable whatever is added or removed. With
  * -o ctl=visible the root lists .engram last, under a cookie of its own.
  * Holds taken for entries whose reply could not be written are given back.
+ *
+ * A listing tells what was there when it began, and nothing that was made
+ * since: else a program that makes a new name for each that it reads would never
+ * come to an end. There is no OPENDIR that could note it; so the mark of the latest
+ * listing that began is kept for each directory. Directories that share a place in the
+ * table share the later mark: then a listing may tell more than it must, but
+ * all that it must.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,10 +25,14 @@
 /* A lower bound of what READDIRPLUS needs for an entry: entry_out 128 bytes, dirent 24, a name. */
 enum { PLUS_ENTRY_MIN = 152 };
 
+/* atomic, relaxed: eng_dir_mark() of the latest listing that began; 0: none. */
+static _Atomic uint64_t marks[4096];
+
 struct listing {
     fuse_req_t req;
     char *buf;
     size_t size, used;
+    uint64_t mark; /* cookies beyond are not told */
     bool plus, full;
     uint64_t *held; /* inodes that the kernel is about to hold; room for every entry that fits */
     size_t n_held;
@@ -46,6 +57,8 @@ static int emit(void *arg, const struct eng_dirent *entry)
 {
     struct listing *l = arg;
     char name[ENG_NAME_MAX + 1];
+    if (entry->cookie > l->mark)
+        return 1;
     if (entry->name_len > ENG_NAME_MAX)
         return 0;
     memcpy(name, entry->name, entry->name_len);
@@ -70,10 +83,25 @@ static int emit(void *arg, const struct eng_dirent *entry)
     return full;
 }
 
+static uint64_t mark_of(struct face *face, fuse_ino_t dir, uint64_t cookie)
+{
+    _Atomic uint64_t *at = &marks[dir % (sizeof(marks) / sizeof(marks[0]))];
+    uint64_t mark = atomic_load_explicit(at, memory_order_relaxed);
+    if (cookie && mark)
+        return mark;
+    /* it begins here, or began before the daemon did */
+    uint64_t now = eng_dir_mark(face->eng);
+    while (mark < now && !atomic_compare_exchange_weak_explicit(at, &mark, now, memory_order_relaxed,
+                                                                memory_order_relaxed)) {
+    }
+    return now > mark ? now : mark;
+}
+
 static int list_memories(struct listing *l, struct face *face, fuse_ino_t dir, uint64_t cookie)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(l->req);
     const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .hold = l->plus};
+    l->mark = mark_of(face, dir, cookie);
     int err = eng_readdir(face->eng, &who, dir, cookie, emit, l);
     if (err || l->full || dir != ENG_ROOT_INO || face->opt->ctl != CTL_VISIBLE)
         return err;

@@ -114,6 +114,7 @@ static inline void face_count(struct face *face, enum face_op op)
 
 /* Answers with `err` (0 or a negative errno value) and counts it. */
 void face_reply_err(fuse_req_t req, enum face_op op, int err);
+struct timespec face_time(int64_t ns);
 /* What stat(2) shows of an inode. */
 void face_stat(const struct eng_attr *attr, struct stat *ret_st);
 /* A buffer of at least `size` bytes that belongs to the calling thread; NULL: no memory. */

@@ -36,6 +36,7 @@
 #include "face.h"
 #include "journal.h"
 #include "mount.h"
+#include "newer.h"
 #include "options.h"
 
 /* umount returns before the old daemon has written its checkpoint. */
@@ -390,9 +391,11 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     int err = mount_session(d, why);
     if (err)
         return err;
-    err = start_threads(d);
+    err = newer_attach(d->session);
+    if (!err)
+        err = start_threads(d);
     if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot start threads: %s", strerror(-err));
+        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", strerror(-err));
     } else {
         err = loop(d);
         if (err < 0)

@@ -14,6 +14,7 @@
 
 #include "control.h"
 #include "face.h"
+#include "newer.h"
 
 /* What the kernel said at INIT; written before any other request is handled. */
 static bool kernel_has_no_open, kernel_has_no_opendir;
@@ -61,7 +62,7 @@ void face_reply_err(fuse_req_t req, enum face_op op, int err)
     (void)fuse_reply_err(req, -err);
 }
 
-static struct timespec time_of(int64_t ns)
+struct timespec face_time(int64_t ns)
 {
     struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
     if (ts.tv_nsec < 0) {
@@ -94,9 +95,9 @@ void face_stat(const struct eng_attr *attr, struct stat *ret_st)
     ret_st->st_blocks = (blkcnt_t)((attr->bytes + 511) / 512);
     /* glibc sizes its getdents buffer by it: a large directory in few round trips. */
     ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : 4096;
-    ret_st->st_atim = time_of(attr->atime);
-    ret_st->st_mtim = time_of(attr->mtime);
-    ret_st->st_ctim = time_of(attr->ctime);
+    ret_st->st_atim = face_time(attr->atime);
+    ret_st->st_mtim = face_time(attr->mtime);
+    ret_st->st_ctim = face_time(attr->ctime);
 }
 
 static struct eng_caller caller(fuse_req_t req)
@@ -282,8 +283,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct face *face = face_of(req);
     face_count(face, FACE_create);
     struct eng_attr attr;
+    const struct eng_caller who = caller(req);
     mode = S_IFREG | (mode & 07777);
-    int err = create(req, parent, name, mode, 0, NULL, &attr);
+    int err = strcmp(name, NEWER_TMPFILE) != 0 ? create(req, parent, name, mode, 0, NULL, &attr)
+              : ctl_owns(parent)               ? -EPERM
+                                 : eng_create(face->eng, &who, parent, NULL, mode, 0, NULL, &attr);
     if (err) {
         face_reply_err(req, FACE_create, err);
         return;
@@ -369,7 +373,6 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)fi;
     struct face *face = face_of(req);
     face_count(face, FACE_getattr);
     struct stat st;
@@ -382,10 +385,13 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
         if (!err)
             face_stat(&attr, &st);
     }
+    double timeout = ctl_owns(ino) ? 0 : FACE_TIMEOUT;
     if (err)
         face_reply_err(req, FACE_getattr, err);
+    else if (fi && fi->fh == NEWER_STATX)
+        (void)newer_reply_statx(req, &st, ctl_owns(ino) ? NULL : &attr.btime, timeout);
     else
-        (void)fuse_reply_attr(req, &st, ctl_owns(ino) ? 0 : FACE_TIMEOUT);
+        (void)fuse_reply_attr(req, &st, timeout);
 }
 
 /* `>` and touch are taken and mean nothing: the text is what the store says. */

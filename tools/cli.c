@@ -28,6 +28,22 @@ static bool coloured(void)
     return terminal() && (!no || !*no);
 }
 
+#define LINE_MAX_BYTES 1024
+
+/* One line of text: names may hold anything, and must not steer the terminal or look like a second message.
+ */
+static void print_line(const char *format, va_list ap) __attribute__((format(printf, 1, 0)));
+static void print_line(const char *format, va_list ap)
+{
+    char text[LINE_MAX_BYTES];
+    int n = vsnprintf(text, sizeof text, format, ap);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    fputs(text, stderr);
+    fputs(n >= (int)sizeof text ? "...\n" : "\n", stderr);
+}
+
 static void message(const char *colour, const char *kind, const char *format, va_list ap)
     __attribute__((format(printf, 3, 0)));
 static void message(const char *colour, const char *kind, const char *format, va_list ap)
@@ -36,8 +52,7 @@ static void message(const char *colour, const char *kind, const char *format, va
         progress_clear(g_progress);
     bool c = coloured();
     fprintf(stderr, "%sengramctl: %s%s", c ? colour : "", kind, c ? "\033[0m" : "");
-    vfprintf(stderr, format, ap);
-    fputc('\n', stderr);
+    print_line(format, ap);
 }
 
 void cli_error(const char *format, ...)
@@ -69,9 +84,8 @@ void cli_complain(struct complaints *c, const char *format, ...)
     if (g_progress)
         progress_clear(g_progress);
     va_start(ap, format);
-    vfprintf(stderr, format, ap);
+    print_line(format, ap);
     va_end(ap);
-    fputc('\n', stderr);
 }
 
 int cli_usage(const char *subcommand, const char *format, ...)
@@ -127,6 +141,24 @@ void progress_start(struct progress *p, const char *what)
     p->last = p->start;
 }
 
+/* "1.5 MiB", or "12 memories". */
+static const char *quantity(const struct progress *p, uint64_t n, char buf[64])
+{
+    if (!p->what)
+        return cli_bytes(n, buf);
+    snprintf(buf, 64, "%llu %s", (unsigned long long)n, p->what);
+    return buf;
+}
+
+static void print_time_left(double seconds)
+{
+    unsigned long long s = (unsigned long long)(seconds + 0.5);
+    if (s >= 3600)
+        fprintf(stderr, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
+    else
+        fprintf(stderr, ", %llu:%02llu left", s / 60, s % 60);
+}
+
 void progress_show(struct progress *p, uint64_t done, uint64_t total)
 {
     if (!p->on || cli_seconds_since(&p->last) < 0.2)
@@ -134,12 +166,13 @@ void progress_show(struct progress *p, uint64_t done, uint64_t total)
     clock_gettime(CLOCK_MONOTONIC, &p->last);
     double seconds = cli_seconds_since(&p->start);
     double rate = seconds > 0 ? (double)done / seconds : 0;
-    fprintf(stderr, "\r\033[K%llu", (unsigned long long)done);
+    char a[64], b[64];
+    fprintf(stderr, "\r\033[K%s", quantity(p, done, a));
     if (total)
-        fprintf(stderr, " of %llu", (unsigned long long)total);
-    fprintf(stderr, " %s, %.0f/s", p->what, rate);
+        fprintf(stderr, " of %s", quantity(p, total, b));
+    fprintf(stderr, ", %s/s", quantity(p, (uint64_t)rate, a));
     if (total > done && rate > 0)
-        fprintf(stderr, ", %.0f s left", (double)(total - done) / rate);
+        print_time_left((double)(total - done) / rate);
     fflush(stderr);
     p->drawn = true;
     g_progress = p;
@@ -154,7 +187,7 @@ void progress_clear(struct progress *p)
         g_progress = NULL;
 }
 
-char *cli_bytes(uint64_t n, char buf[32])
+char *cli_bytes(uint64_t n, char *buf)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double v = (double)n;

@@ -54,20 +54,20 @@ void cli_catch_signals(void);
 /* ---- progress: silent unless stderr is a terminal ------------------------ */
 
 struct progress {
-    const char *what; /* e.g. "memories"; borrowed */
+    const char *what; /* e.g. "memories"; NULL: bytes. borrowed */
     bool on;          /* immutable after progress_start() */
     bool drawn;
     struct timespec start, last;
 };
 
 void progress_start(struct progress *p, const char *what);
-/* Draws at most five times a second. `total` 0: unknown. */
+/* How far, how fast and how long still. Draws at most five times a second. `total` 0: unknown. */
 void progress_show(struct progress *p, uint64_t done, uint64_t total);
 /* Takes the line away, so that messages and results start on a clean one. */
 void progress_clear(struct progress *p);
 
 double cli_seconds_since(const struct timespec *start);
-/* "1.5 MiB"; returns buf. */
-char *cli_bytes(uint64_t n, char buf[32]);
+/* "1.5 MiB"; returns buf, of 32 bytes at least. */
+char *cli_bytes(uint64_t n, char *buf);
 
 #endif

@@ -1,12 +1,13 @@
 /*
- * cmd_export.c - engramctl export: a store or mount out as JSON lines or as a
- * directory tree. State: struct export, for one run.
+ * cmd_export.c - engramctl export: a store or mount out as JSON lines, as a
+ * directory tree or as a tar archive. State: struct export, for one run.
  */
 #include "buf.h"
 #include "cli.h"
 #include "copy.h"
 #include "fields.h"
 #include "jsonl.h"
+#include "tar.h"
 #include "target.h"
 #include "walk.h"
 
@@ -21,23 +22,28 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl export [--format jsonl|tree] [--snapshot] TARGET [OUT|-]\n"
+    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot] [--json] TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
     "  --format jsonl   one JSON object a line, to the file OUT or to standard output\n"
-    "                   (the default); see engramctl import --help for the keys\n"
+    "                   (the default unless OUT is called .tar); see engramctl import\n"
+    "                   --help for the keys\n"
     "  --format tree    into the directory OUT, which must be missing or empty: files,\n"
     "                   directories, symlinks, hard links, modes, times, user.* attributes\n"
+    "  --format tar     the same as a tar archive (pax), to the file OUT or to standard\n"
+    "                   output; GNU tar --xattrs and bsdtar read it\n"
+    "  --json           the summary as JSON, on standard output, or on standard error when\n"
+    "                   the export goes to standard output\n"
     "\n"
     "  --snapshot       of a mount: everything as it is at one moment, while writers go on.\n"
     "                   Its store is read besides its daemon, which removes no segment until\n"
     "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
     "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
-    "empty directories and links are in a tree only. Bytes that are not UTF-8 come out\n"
-    "under keys that end in _base64. A memory over 512 MiB needs --format tree. An\n"
-    "OUT file appears under its name only when it is complete.\n"
+    "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
+    "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
+    "An OUT file appears under its name only when it is complete.\n"
     "\n"
     "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
 
@@ -50,8 +56,8 @@ struct export
     int fd;
     struct buf out, content;
     struct pool pool;
-    char *value; /* of one attribute, ENG_XATTR_SIZE_MAX bytes */
     uint64_t memories, others;
+    uint64_t total; /* memories to come, for the progress; 0: unknown */
     struct complaints failed;
     struct progress progress;
 };
@@ -73,34 +79,18 @@ static int flush_out(struct export *ex)
 /* All user.* attributes of a file; user.engram.id becomes the id. */
 static int load_xattrs(struct export *ex, struct target_file *f, struct memory *m)
 {
-    const struct target_ops *ops = ex->t->ops;
-    char list[ENG_XATTR_LIST_MAX];
-    ssize_t n = ops->listxattr(ex->t, f, list, sizeof list);
-    if (n <= 0)
-        return (int)n;
-    size_t count = 0;
-    for (const char *s = list; s < list + n; s += strlen(s) + 1)
-        count++;
-    m->xattrs = pool_alloc(&ex->pool, count * sizeof *m->xattrs);
+    const struct eng_xattr_pair *all;
+    size_t n;
+    int r = target_load_xattrs(ex->t, f, &ex->pool, &all, &n);
+    m->xattrs = r == 0 ? pool_alloc(&ex->pool, (n + 1) * sizeof *m->xattrs) : NULL;
     if (!m->xattrs)
-        return -ENOMEM;
-    for (const char *s = list; s < list + n; s += strlen(s) + 1) {
-        if (strncmp(s, FIELD_PREFIX, sizeof FIELD_PREFIX - 1) != 0)
-            continue;
-        ssize_t size = ops->getxattr(ex->t, f, s, ex->value, ENG_XATTR_SIZE_MAX);
-        if (size == -ENODATA)
-            continue; /* removed since it was listed */
-        if (size < 0)
-            return (int)size;
-        char *value = pool_copy(&ex->pool, ex->value, (size_t)size);
-        char *name = pool_copy(&ex->pool, s, strlen(s));
-        if (!value || !name)
-            return -ENOMEM;
-        if (!strcmp(name, FIELD_XATTR_ID)) {
-            m->id = value;
-            m->id_len = (size_t)size;
+        return r < 0 ? r : -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(all[i].name, FIELD_XATTR_ID)) {
+            m->id = all[i].value;
+            m->id_len = all[i].size;
         } else {
-            m->xattrs[m->n_xattrs++] = (struct eng_xattr_pair){name, value, (size_t)size};
+            m->xattrs[m->n_xattrs++] = all[i];
         }
     }
     return 0;
@@ -159,7 +149,7 @@ static int export_entry(struct export *ex, struct walk *w)
     if (r == -ENOENT || r == -ESTALE)
         return 0; /* removed while we were on the way to it */
     cli_complain(&ex->failed, "%s: %s", w->path,
-                 r == -EFBIG ? "too large for a line of JSON, use --format tree" : strerror(-r));
+                 r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : strerror(-r));
     return 0;
 }
 
@@ -177,7 +167,7 @@ static int export_all(struct export *ex)
             r = flush_out(ex);
         if (r == 0 && cli_interrupted())
             r = -EINTR;
-        progress_show(&ex->progress, ex->memories, 0);
+        progress_show(&ex->progress, ex->memories, ex->total);
     }
     walk_done(&w);
     return r < 0 ? r : flush_out(ex);
@@ -226,38 +216,66 @@ static int out_close(struct out *o, int r)
     return r;
 }
 
-static int export_jsonl(struct target *t, const char *path)
+/* What an export that ended with `r` came to. `name` is where it went. */
+static void conclude(int r, const char *name)
 {
-    struct export ex = {.t = t, .value = malloc(ENG_XATTR_SIZE_MAX)};
+    if (r == -EINTR)
+        cli_error("interrupted");
+    else if (r < 0)
+        cli_error("%s: %s", name, strerror(-r));
+}
+
+/* Where the summary goes: standard output may be taken by the export itself. */
+static FILE *summary_stream(const struct out *out, bool json)
+{
+    return json && (!out || out->path) ? stdout : stderr;
+}
+
+static int export_jsonl(struct target *t, const char *path, bool json)
+{
+    struct export ex = {.t = t, .total = target_count(t)};
     struct out out;
     const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
-    int r = ex.value ? out_open(&out, path) : -ENOMEM;
+    int r = out_open(&out, path);
     if (r < 0) {
         cli_error("%s: %s", name, strerror(-r));
-        free(ex.value);
         return CLI_ERROR;
     }
     ex.fd = out.fd;
     progress_start(&ex.progress, "memories");
     r = out_close(&out, export_all(&ex));
     progress_clear(&ex.progress);
-    if (r == -EINTR)
-        cli_error("interrupted");
-    else if (r < 0)
-        cli_error("%s: %s", name, strerror(-r));
-    else if (out.path || isatty(STDERR_FILENO))
+    conclude(r, name);
+    double seconds = cli_seconds_since(&ex.progress.start);
+    if (r == 0 && json)
+        fprintf(summary_stream(&out, true),
+                "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"left_out\": %" PRIu64
+                ", \"seconds\": %.3f}\n",
+                ex.memories, ex.failed.n, ex.others, seconds);
+    else if (r == 0 && (out.path || isatty(STDERR_FILENO)))
         fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read\n",
-                ex.memories, cli_seconds_since(&ex.progress.start), ex.failed.n);
+                ex.memories, seconds, ex.failed.n);
     if (r == 0 && ex.others)
-        cli_warning("%" PRIu64 " symlinks or special files left out: --format tree exports them", ex.others);
+        cli_warning("%" PRIu64 " symlinks or special files left out: --format tar or tree exports them",
+                    ex.others);
     buf_done(&ex.out);
     buf_done(&ex.content);
     pool_done(&ex.pool);
-    free(ex.value);
     return r < 0 ? CLI_ERROR : ex.failed.n ? CLI_SOME : CLI_OK;
 }
 
-static int export_tree(struct target *t, const char *path)
+static int print_copy(FILE *to, const struct copy_result *res, bool json)
+{
+    fprintf(to,
+            json ? "{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+                   ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 "}\n"
+                 : "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+                   " hard links; %" PRIu64 " failed\n",
+            res->files, res->dirs, res->others, res->links, res->failed);
+    return res->failed ? CLI_SOME : CLI_OK;
+}
+
+static int export_tree(struct target *t, const char *path, bool json)
 {
     struct target *to;
     struct copy_result res;
@@ -273,23 +291,40 @@ static int export_tree(struct target *t, const char *path)
     r = copy_tree(t, to, &res);
     int c = target_close(to);
     r = r < 0 ? r : c;
+    conclude(r, path);
+    return r < 0 ? CLI_ERROR : print_copy(summary_stream(NULL, json), &res, json);
+}
+
+static int export_tar(struct target *t, const char *path, bool json)
+{
+    struct out out;
+    struct copy_result res;
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
+    if (name != path && isatty(STDOUT_FILENO))
+        return cli_usage("export", "an archive is not written to a terminal");
+    int r = out_open(&out, path);
+    if (r < 0) {
+        cli_error("%s: %s", name, strerror(-r));
+        return CLI_ERROR;
+    }
+    r = out_close(&out, tar_export(t, out.fd, &res));
+    conclude(r, name);
     if (r < 0)
-        cli_error("%s: %s", path, r == -EINTR ? "interrupted" : strerror(-r));
-    else
-        fprintf(stderr,
-                "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
-                " hard links; %" PRIu64 " failed\n",
-                res.files, res.dirs, res.others, res.links, res.failed);
-    return r < 0 ? CLI_ERROR : res.failed ? CLI_SOME : CLI_OK;
+        return CLI_ERROR;
+    if (!json && !out.path && !isatty(STDERR_FILENO)) /* in a pipe only trouble is told */
+        return res.failed ? CLI_SOME : CLI_OK;
+    return print_copy(summary_stream(&out, json), &res, json);
 }
 
 int cmd_export(int argc, char **argv)
 {
     static const struct option options[] = {{"format", required_argument, NULL, 'f'},
                                             {"snapshot", no_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    const char *format = "jsonl";
+    const char *format = NULL;
+    bool json = false;
     unsigned flags = TARGET_READ_ONLY;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -299,6 +334,8 @@ int cmd_export(int argc, char **argv)
         }
         if (o == 's')
             flags |= TARGET_SNAPSHOT;
+        else if (o == 'j')
+            json = true;
         else if (o == 'f')
             format = optarg;
         else
@@ -306,9 +343,14 @@ int cmd_export(int argc, char **argv)
     }
     if (argc - optind < 1 || argc - optind > 2)
         return cli_usage("export", "expected TARGET and perhaps OUT");
-    bool tree = !strcmp(format, "tree");
-    if (!tree && strcmp(format, "jsonl") != 0)
+    const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
+    if (!format)
+        format = out && tar_is_name(out) ? "tar" : "jsonl";
+    bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
+    if (!tree && !tar && strcmp(format, "jsonl") != 0)
         return cli_usage("export", "unknown format '%s'", format);
+    if (tar && !tar_is_built)
+        return cli_usage("export", "this engramctl was built without libarchive");
     struct target *t;
     char why[512];
     cli_catch_signals(); /* before a mount is asked to hold its segments */
@@ -316,8 +358,7 @@ int cmd_export(int argc, char **argv)
         cli_error("%s", why);
         return CLI_ERROR;
     }
-    const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
-    int code = tree ? export_tree(t, out) : export_jsonl(t, out);
+    int code = tree ? export_tree(t, out, json) : tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
     (void)target_close(t); /* nothing was written to it */
     return code;
 }

@@ -1,11 +1,12 @@
 /*
- * cmd_import.c - engramctl import: JSON lines or a directory tree into a store
- * or mount. State: struct import, for one run.
+ * cmd_import.c - engramctl import: JSON lines, a directory tree or a tar archive
+ * into a store or mount. State: struct import, for one run.
  */
 #include "cli.h"
 #include "copy.h"
 #include "lines.h"
 #include "loader.h"
+#include "tar.h"
 #include "target.h"
 
 #include <errno.h>
@@ -17,15 +18,18 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl import [--format jsonl|tree] [--json] SOURCE|- TARGET\n"
+    "usage: engramctl import [--format jsonl|tree|tar] [--json] SOURCE|- TARGET\n"
     "\n"
     "Reads memories from SOURCE ('-' is standard input) into TARGET, a store (made\n"
     "if missing) or a mount point or directory of a mount. Memories that exist are\n"
     "replaced; importing twice changes nothing.\n"
     "\n"
     "  --format jsonl   one JSON object a line; the default unless SOURCE is a directory\n"
+    "                   or is called .tar, .tgz, .tar.zst or the like\n"
     "  --format tree    a directory: files, directories, symlinks, hard links, modes,\n"
     "                   times and user.* attributes\n"
+    "  --format tar     the same from a tar archive, compressed or not. A name that leads\n"
+    "                   out of the archive is reported and left out\n"
     "  --json           the summary as JSON\n"
     "\n"
     "Keys of a line:\n"
@@ -51,6 +55,7 @@ struct import {
     struct lines lines;
     struct complaints bad;
     struct progress progress;
+    uint64_t size; /* of a regular file; 0: unknown, lines are counted then */
 };
 
 static void on_failed(void *arg, const struct eng_record *rec, uint64_t line, int error)
@@ -87,6 +92,11 @@ static int import_line(struct import *im, const char *line, size_t len)
     return 0;
 }
 
+static void show_progress(struct import *im)
+{
+    progress_show(&im->progress, im->size ? im->lines.bytes : im->lines.number, im->size);
+}
+
 static int import_lines(struct import *im)
 {
     const char *line;
@@ -105,7 +115,7 @@ static int import_lines(struct import *im)
         if (cli_interrupted())
             return -EINTR;
         if ((im->lines.number & 255) == 0)
-            progress_show(&im->progress, im->lines.number, 0);
+            show_progress(im);
     }
     return 0;
 }
@@ -136,7 +146,10 @@ static int import_jsonl(const char *source, struct target *t, bool json)
         return conclude(t, -ECANCELED);
     }
     lines_init(&im.lines, fd);
-    progress_start(&im.progress, "lines");
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        im.size = (uint64_t)st.st_size;
+    progress_start(&im.progress, im.size ? NULL : "lines");
     r = loader_new(t, mask, on_failed, &im, &im.loader);
     if (r < 0)
         return conclude(t, r);
@@ -162,6 +175,24 @@ static int import_jsonl(const char *source, struct target *t, bool json)
     return code == CLI_OK && im.bad.n ? CLI_SOME : code;
 }
 
+/* What came of a tree or an archive. */
+static int conclude_copy(struct target *t, int r, const struct copy_result *res, const struct timespec *start,
+                         bool json)
+{
+    int code = conclude(t, r);
+    double seconds = cli_seconds_since(start);
+    if (json)
+        printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+               ", \"hard_links\": %" PRIu64 ", \"content_bytes\": %" PRIu64 ", \"failed\": %" PRIu64
+               ", \"seconds\": %.3f}\n",
+               res->files, res->dirs, res->others, res->links, res->bytes, res->failed, seconds);
+    else
+        printf("imported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+               " hard links; %" PRIu64 " failed; in %.1f s\n",
+               res->files, res->dirs, res->others, res->links, res->failed, seconds);
+    return code == CLI_OK && res->failed ? CLI_SOME : code;
+}
+
 static int import_tree(const char *source, struct target *t, bool json)
 {
     struct target *from;
@@ -177,18 +208,34 @@ static int import_tree(const char *source, struct target *t, bool json)
     }
     r = copy_tree(from, t, &res);
     (void)target_close(from);
-    int code = conclude(t, r);
-    double seconds = cli_seconds_since(&start);
-    if (json)
-        printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
-               ", \"hard_links\": %" PRIu64 ", \"content_bytes\": %" PRIu64 ", \"failed\": %" PRIu64
-               ", \"seconds\": %.3f}\n",
-               res.files, res.dirs, res.others, res.links, res.bytes, res.failed, seconds);
-    else
-        printf("imported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
-               " hard links; %" PRIu64 " failed; in %.1f s\n",
-               res.files, res.dirs, res.others, res.links, res.failed, seconds);
-    return code == CLI_OK && res.failed ? CLI_SOME : code;
+    return conclude_copy(t, r, &res, &start, json);
+}
+
+static int import_tar(const char *source, struct target *t, bool json)
+{
+    bool standard = !strcmp(source, "-");
+    struct copy_result res;
+    struct timespec start;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    umask(0);
+    int fd = standard ? STDIN_FILENO : open(source, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_error("%s: %s", source, strerror(errno));
+        return conclude(t, -ECANCELED);
+    }
+    int r = tar_import(fd, standard ? "(standard input)" : source, t, &res);
+    if (!standard)
+        close(fd);
+    return conclude_copy(t, r, &res, &start, json);
+}
+
+/* The format of a source by what it is and how it is called. */
+static const char *guess_format(const char *source)
+{
+    struct stat st;
+    if (strcmp(source, "-") != 0 && stat(source, &st) == 0 && S_ISDIR(st.st_mode))
+        return "tree";
+    return tar_is_name(source) ? "tar" : "jsonl";
 }
 
 int cmd_import(int argc, char **argv)
@@ -214,14 +261,13 @@ int cmd_import(int argc, char **argv)
     }
     if (argc - optind != 2)
         return cli_usage("import", "expected SOURCE and TARGET");
-    struct stat st;
     if (!format)
-        format = strcmp(argv[optind], "-") != 0 && stat(argv[optind], &st) == 0 && S_ISDIR(st.st_mode)
-                     ? "tree"
-                     : "jsonl";
-    bool tree = !strcmp(format, "tree");
-    if (!tree && strcmp(format, "jsonl") != 0)
+        format = guess_format(argv[optind]);
+    bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
+    if (!tree && !tar && strcmp(format, "jsonl") != 0)
         return cli_usage("import", "unknown format '%s'", format);
+    if (tar && !tar_is_built)
+        return cli_usage("import", "this engramctl was built without libarchive");
     /* The source first: a mistyped one must not leave an empty store behind. */
     if (strcmp(argv[optind], "-") != 0 && access(argv[optind], R_OK) < 0) {
         cli_error("%s: %s", argv[optind], strerror(errno));
@@ -234,5 +280,7 @@ int cmd_import(int argc, char **argv)
         return CLI_ERROR;
     }
     cli_catch_signals();
-    return tree ? import_tree(argv[optind], t, json) : import_jsonl(argv[optind], t, json);
+    return tree  ? import_tree(argv[optind], t, json)
+           : tar ? import_tar(argv[optind], t, json)
+                 : import_jsonl(argv[optind], t, json);
 }

@@ -10,6 +10,7 @@
 
 #include "batch.h"
 #include "cli.h"
+#include "links.h"
 #include "walk.h"
 
 #include <errno.h>
@@ -18,16 +19,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define IO_SIZE ((size_t)4 << 20)
 #define SET_ALL (ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME)
-
-struct linked {
-    uint64_t dev, ino;
-    tdir dir;
-    const char *name; /* NULL: a free slot */
-};
 
 struct later {
     tdir dir;
@@ -44,13 +38,13 @@ struct copy {
         bool fresh; /* made by us: nothing can be in the way inside */
     } * levels;     /* of the destination, by depth of the walk */
     size_t cap_levels;
-    struct linked *linked;
-    size_t n_linked, cap_linked; /* cap is a power of two */
+    struct links links; /* dir and name are those of the destination */
     struct later *later;
     size_t n_later, cap_later;
-    struct pool names; /* of linked and later */
+    struct pool names; /* of later */
     struct complaints complaints;
     struct progress progress;
+    uint64_t total; /* files to come, for the progress; 0: unknown */
     struct copy_result result;
     bool source_failed; /* the last error concerns one file of the source, whatever its number: a damaged
                            memory is EIO */
@@ -69,52 +63,17 @@ static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int
 
 /* ---- hard links --------------------------------------------------------------- */
 
-static struct linked *linked_slot(struct linked *table, size_t cap, uint64_t dev, uint64_t ino)
-{
-    uint64_t key[2] = {dev, ino};
-    size_t i = XXH3_64bits(key, sizeof key) & (cap - 1);
-    while (table[i].name && (table[i].dev != dev || table[i].ino != ino))
-        i = (i + 1) & (cap - 1);
-    return &table[i];
-}
-
-static int linked_grow(struct copy *c)
-{
-    size_t cap = c->cap_linked ? c->cap_linked * 2 : 256;
-    struct linked *table = calloc(cap, sizeof *table);
-    if (!table)
-        return -ENOMEM;
-    for (size_t i = 0; i < c->cap_linked; i++)
-        if (c->linked[i].name)
-            *linked_slot(table, cap, c->linked[i].dev, c->linked[i].ino) = c->linked[i];
-    free(c->linked);
-    c->linked = table;
-    c->cap_linked = cap;
-    return 0;
-}
-
 /* 1: linked to the name under which this inode came before; 0: it is the first. */
 static int link_or_note(struct copy *c, tdir dir, const char *name)
 {
-    struct walk *w = &c->walk;
-    if (c->n_linked * 2 >= c->cap_linked) {
-        int r = linked_grow(c);
-        if (r < 0)
-            return r;
-    }
-    struct linked *l = linked_slot(c->linked, c->cap_linked, w->attr.dev, w->attr.ino);
-    if (l->name) {
-        int r = batch_flush(c->batch);
-        if (r == 0)
-            r = c->to->ops->link(c->to, l->dir, l->name, dir, name);
-        return r < 0 ? r : 1;
-    }
-    const char *copy = pool_copy(&c->names, name, strlen(name));
-    if (!copy)
-        return -ENOMEM;
-    *l = (struct linked){.dev = w->attr.dev, .ino = w->attr.ino, .dir = dir, .name = copy};
-    c->n_linked++;
-    return 0;
+    struct links_first first;
+    int r = links_note(&c->links, &c->walk.attr, dir, name, &first);
+    if (r <= 0)
+        return r;
+    r = batch_flush(c->batch);
+    if (r == 0)
+        r = c->to->ops->link(c->to, first.dir, first.name, dir, name);
+    return r < 0 ? r : 1;
 }
 
 /* ---- attributes ---------------------------------------------------------------- */
@@ -122,34 +81,7 @@ static int link_or_note(struct copy *c, tdir dir, const char *name)
 /* The user.* attributes of the source's file, in the batch's pool. */
 static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
 {
-    const struct target_ops *ops = c->from->ops;
-    struct pool *a = batch_pool(c->batch);
-    char list[ENG_XATTR_LIST_MAX];
-    ssize_t n = ops->listxattr(c->from, f, list, sizeof list);
-    if (n <= 0)
-        return (int)n;
-    size_t count = 0;
-    for (const char *s = list; s < list + n; s += strlen(s) + 1)
-        count++;
-    struct eng_xattr_pair *x = pool_alloc(a, count * sizeof *x);
-    char *value = malloc(ENG_XATTR_SIZE_MAX);
-    int r = x && value ? 0 : -ENOMEM;
-    count = 0;
-    for (const char *s = list; r == 0 && s < list + n; s += strlen(s) + 1) {
-        if (strncmp(s, "user.", 5) != 0)
-            continue;
-        ssize_t size = ops->getxattr(c->from, f, s, value, ENG_XATTR_SIZE_MAX);
-        if (size == -ENODATA)
-            continue; /* removed since it was listed */
-        x[count] = (struct eng_xattr_pair){pool_copy(a, s, strlen(s)), NULL, (size_t)size};
-        x[count].value = size < 0 ? NULL : pool_copy(a, value, (size_t)size);
-        r = size < 0 ? (int)size : x[count].name && x[count].value ? 0 : -ENOMEM;
-        count++;
-    }
-    free(value);
-    rec->xattrs = x;
-    rec->n_xattrs = count;
-    return r;
+    return target_load_xattrs(c->from, f, batch_pool(c->batch), &rec->xattrs, &rec->n_xattrs);
 }
 
 static int copy_dir_xattrs(struct copy *c, tdir dir, const char *name)
@@ -436,7 +368,7 @@ static int run(struct copy *c)
         }
         if (r == 0 && cli_interrupted())
             r = -EINTR;
-        progress_show(&c->progress, c->batch->stored, 0);
+        progress_show(&c->progress, c->batch->stored, c->total);
     }
     int f = batch_flush(c->batch);
     return r < 0 ? r : f;
@@ -458,7 +390,7 @@ static int set_directories(struct copy *c)
 
 int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
 {
-    struct copy c = {.from = from, .to = to};
+    struct copy c = {.from = from, .to = to, .total = target_count(from)};
     to->wrote = true;
     progress_start(&c.progress, "files");
     c.batch = batch_new(to, on_failed, &c);
@@ -477,7 +409,7 @@ int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
     walk_done(&c.walk);
     batch_free(c.batch);
     free(c.levels);
-    free(c.linked);
+    links_done(&c.links);
     free(c.later);
     pool_done(&c.names);
     return r;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -359,4 +360,57 @@ int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint
         if (out->len > max)
             return -EFBIG;
     }
+}
+
+/* One attribute into the pool. 1: taken, 0: it is gone. */
+static int load_xattr(struct target *t, struct target_file *f, struct pool *pool, const char *name,
+                      char *value, struct eng_xattr_pair *ret)
+{
+    ssize_t size = t->ops->getxattr(t, f, name, value, ENG_XATTR_SIZE_MAX);
+    if (size < 0)
+        return size == -ENODATA ? 0 : (int)size;
+    const char *copy = pool_copy(pool, name, strlen(name));
+    const char *data = pool_copy(pool, value, (size_t)size);
+    if (!copy || !data)
+        return -ENOMEM;
+    *ret = (struct eng_xattr_pair){copy, data, (size_t)size};
+    return 1;
+}
+
+int target_load_xattrs(struct target *t, struct target_file *f, struct pool *pool,
+                       const struct eng_xattr_pair **ret_xattrs, size_t *ret_n)
+{
+    char list[ENG_XATTR_LIST_MAX];
+    ssize_t size = t->ops->listxattr(t, f, list, sizeof list);
+    if (size < 0)
+        return (int)size;
+    size_t count = 0, n = 0;
+    for (const char *s = list; s < list + size; s += strlen(s) + 1)
+        count++;
+    struct eng_xattr_pair *x = count ? pool_alloc(pool, count * sizeof *x) : NULL;
+    char *value = count ? malloc(ENG_XATTR_SIZE_MAX) : NULL;
+    int r = count && (!x || !value) ? -ENOMEM : 0;
+    for (const char *s = list; r >= 0 && s < list + size; s += strlen(s) + 1) {
+        if (strncmp(s, "user.", 5) != 0)
+            continue;
+        r = load_xattr(t, f, pool, s, value, &x[n]);
+        n += r == 1;
+    }
+    free(value);
+    if (r < 0)
+        return r;
+    *ret_xattrs = x;
+    *ret_n = n;
+    return 0;
+}
+
+uint64_t target_count(struct target *t)
+{
+    struct eng_stats s;
+    struct statvfs st;
+    if (t->root == ENG_ROOT_INO && t->kind == TARGET_STORE)
+        return eng_stats(t->eng, &s) == 0 ? s.memories : 0;
+    if (t->kind == TARGET_MOUNT && !*t->prefix && statvfs(t->mountpoint, &st) == 0)
+        return st.f_files - st.f_ffree;
+    return 0;
 }

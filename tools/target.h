@@ -124,4 +124,12 @@ int target_posix_open(struct target *t, const char *path, char ret_why[512]);
 struct buf;
 int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out);
 
+/* How many memories there are below, for a progress display; 0: unknown. */
+uint64_t target_count(struct target *t);
+
+/* All user.* attributes of an open file or directory, in `pool`; ones that vanish meanwhile are left out. */
+struct pool;
+int target_load_xattrs(struct target *t, struct target_file *f, struct pool *pool,
+                       const struct eng_xattr_pair **ret_xattrs, size_t *ret_n);
+
 #endif

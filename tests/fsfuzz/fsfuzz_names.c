@@ -45,7 +45,7 @@ static void pick_name(struct run *r, char path[PATH_CAP])
 {
     pick_path(r, path);
     size_t n = strlen(path);
-    if (below(r, 100) == 0 && n < PATH_CAP - 4)
+    if (below(r, 100) == 0 && n > 0 && n < PATH_CAP - 4)
         (void)snprintf(path + n, PATH_CAP - n, "/..");
 }
 
@@ -74,6 +74,8 @@ static int pick_flags(struct run *r)
     } extra[] = {{O_CREAT, 50},    {O_EXCL, 8},     {O_TRUNC, 8}, {O_APPEND, 15},
                  {O_DIRECTORY, 4}, {O_NOFOLLOW, 6}, {O_SYNC, 3},  {O_PATH, 1}};
     int flags = modes[below(r, 4)] | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    if (chance(r, 4))
+        return flags | O_TMPFILE | (chance(r, 20) ? O_EXCL : 0);
     for (size_t i = 0; i < sizeof(extra) / sizeof(extra[0]); i++)
         if (chance(r, extra[i].percent))
             flags |= extra[i].flag;
@@ -182,6 +184,25 @@ static void do_link(struct run *r)
     act_end(r);
 }
 
+/* What a handle leads to, under a new name: of what has none only after O_TMPFILE. */
+static void do_link_handle(struct run *r)
+{
+    const struct handle *h = &r->handles[below(r, HANDLES)];
+    char from[64], to[PATH_CAP];
+    if (!h->used)
+        return;
+    pick_name(r, to);
+    say(r, "link handle %ld (%s) to %s", (long)(h - r->handles), h->path, to);
+    watch(r, h->path, true);
+    watch(r, to, false);
+    act_begin(r);
+    for (int s = 0; s < r->sides; s++) {
+        (void)snprintf(from, sizeof(from), "/proc/self/fd/%d", h->fd[s]);
+        note(r, s, linkat(AT_FDCWD, from, r->root[s], to, AT_SYMLINK_FOLLOW));
+    }
+    act_end(r);
+}
+
 static void do_symlink(struct run *r)
 {
     char target[PATH_CAP], to[PATH_CAP];
@@ -253,7 +274,7 @@ static void do_access(struct run *r)
 static void do_list(struct run *r)
 {
     char path[PATH_CAP];
-    struct dirent **list[SIDES];
+    struct dirent **list[SIDES] = {NULL};
     pick_path(r, path);
     if (chance(r, 30))
         (void)snprintf(path, PATH_CAP, ".");
@@ -262,13 +283,13 @@ static void do_list(struct run *r)
     for (int s = 0; s < r->sides; s++)
         note(r, s, scandirat(r->root[s], path, &list[s], NULL, alphasort));
     act_end(r);
-    for (long i = 0; r->sides == SIDES && i < r->ret[OURS]; i++)
+    for (long i = 0; list[OURS] && list[REF] && i < r->ret[OURS]; i++)
         if (strcmp(list[OURS][i]->d_name, list[REF][i]->d_name) != 0 ||
             list[OURS][i]->d_type != list[REF][i]->d_type)
             wrong(r, "%s: ours lists %s (%d), the reference %s (%d)", path, list[OURS][i]->d_name,
                   list[OURS][i]->d_type, list[REF][i]->d_name, list[REF][i]->d_type);
     for (int s = 0; s < r->sides; s++) {
-        for (long i = 0; i < r->ret[s]; i++)
+        for (long i = 0; list[s] && i < r->ret[s]; i++)
             free(list[s][i]);
         if (r->ret[s] >= 0)
             free(list[s]);
@@ -278,8 +299,9 @@ static void do_list(struct run *r)
 void op_names(struct run *r)
 {
     static void (*const ops[])(struct run *) = {
-        do_open, do_open,    do_open,     do_open, do_close, do_rename, do_rename, do_rename, do_link,
-        do_link, do_symlink, do_readlink, do_make, do_make,  do_remove, do_remove, do_list,   do_access,
+        do_open,   do_open,   do_open,        do_open,    do_close,    do_rename, do_rename,
+        do_rename, do_link,   do_link_handle, do_symlink, do_readlink, do_make,   do_make,
+        do_remove, do_remove, do_list,        do_access,  do_link,
     };
     ops[below(r, sizeof(ops) / sizeof(ops[0]))](r);
 }

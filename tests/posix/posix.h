@@ -79,6 +79,7 @@ void io_run(void);
 void xattr_run(void);
 void locks_run(void);
 void watch_run(void);
+void dirs_run(void);
 void misc_run(void);
 
 #endif

@@ -246,7 +246,6 @@ Test(namespace, an_unlinked_inode_lives_until_it_is_forgotten)
     cr_assert_eq(unit_stats(&u).orphans, 1);
     unit_write(&u, file, 6000, 2, 0);
     cr_assert(unit_holds(&u, file, 6000, 2));
-    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "back", &attr), -ENOENT);
     cr_assert_eq(eng_forget(u.eng, file, 2), 0);
     cr_assert(unit_holds(&u, file, 6000, 2));
     cr_assert_eq(eng_forget(u.eng, file, 1), 0);
@@ -257,6 +256,50 @@ Test(namespace, an_unlinked_inode_lives_until_it_is_forgotten)
     cr_assert_eq(eng_forget(u.eng, file, 1), -ESTALE);
     uint64_t next = make(1, "next", S_IFREG | 0644);
     cr_assert_neq(next, file, "a number is never used again");
+}
+
+Test(namespace, a_file_without_a_name_lives_by_its_references)
+{
+    struct eng_attr attr;
+    cr_assert_eq(eng_create(u.eng, NULL, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), -EINVAL, "held by nobody");
+    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFDIR | 0700, 0, NULL, &attr), -EINVAL);
+    cr_assert_eq(eng_create(u.eng, &holder, 999, NULL, S_IFREG | 0600, 0, NULL, &attr), -ESTALE);
+    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    uint64_t file = attr.ino;
+    cr_assert_eq(attr.nlink, 0);
+    cr_assert_eq(unit_stats(&u).orphans, 1);
+    unit_write(&u, file, 6000, 2, 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert(unit_holds(&u, file, 6000, 2));
+    cr_assert_eq(eng_forget(u.eng, file, 1), 0);
+    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "late", &attr), -ENOENT);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(eng_getattr(u.eng, file, &attr), -ESTALE);
+    cr_assert_eq(unit_stats(&u).live_bytes, 0);
+    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    unit_reopen(&u);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(eng_getattr(u.eng, attr.ino, &attr), -ESTALE, "references do not outlive the process");
+}
+
+Test(namespace, a_file_without_a_name_gets_one)
+{
+    struct eng_attr attr;
+    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    uint64_t file = attr.ino;
+    unit_write(&u, file, 6000, 2, 0);
+    make(1, "taken", S_IFREG | 0644);
+    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "taken", &attr), -EEXIST);
+    cr_assert_eq(eng_link(u.eng, NULL, file, 1, "name", &attr), 0);
+    cr_assert_eq(attr.nlink, 1);
+    cr_assert_eq(unit_stats(&u).orphans, 0);
+    cr_assert_eq(eng_forget(u.eng, file, 1), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(at(1, "name"), file);
+    cr_assert(unit_holds(&u, file, 6000, 2));
+    unit_reopen(&u);
+    cr_assert_eq(at(1, "name"), file);
+    cr_assert(unit_holds(&u, file, 6000, 2));
 }
 
 Test(namespace, every_call_that_returns_an_entry_can_hold_it)

@@ -115,6 +115,36 @@ Test(readdir, delivers_each_once_in_order_of_creation)
     }
 }
 
+/* Those behind the position and those before it: a listing under way tells no file twice. */
+Test(readdir, a_name_changed_in_its_directory_keeps_its_place)
+{
+    uint64_t dir = big_directory();
+    uint64_t mark = eng_dir_mark(u.eng);
+    struct listing *l = new_listing(N / 2);
+    MUST(list_chunk(l, dir));
+    for (unsigned i = 0; i < N; i += 3) {
+        char from[32], to[32];
+        (void)snprintf(from, sizeof(from), "f%u", i);
+        (void)snprintf(to, sizeof(to), "%u.new", i);
+        MUST(eng_rename(u.eng, NULL, dir, from, dir, to, 0) == 0);
+    }
+    unsigned listed = l->got;
+    while (list_chunk(l, dir))
+        listed += l->got;
+    cr_assert_eq(listed, N + 2);
+    cr_assert_leq(l->cookie, mark, "nothing was made");
+    (void)make(dir, "made", 1);
+    MUST(list_chunk(l, dir));
+    cr_assert_gt(l->cookie, mark);
+    unit_reopen(&u);
+    struct listing *again = new_listing(N + 10);
+    MUST(list_chunk(again, dir));
+    cr_assert_eq(again->got, N + 3);
+    cr_assert_gt(eng_dir_mark(u.eng), mark);
+    free(again);
+    free(l);
+}
+
 Test(readdir, entries_that_stay_are_delivered_once_whatever_comes_and_goes)
 {
     uint64_t dir = big_directory(), rng = test_seed();

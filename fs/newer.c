@@ -1,0 +1,117 @@
+/*
+ * newer.c - rewrites TMPFILE and STATX requests as libfuse knows them.
+ *
+ * No state, no locks. Layouts and numbers are the kernel's, of protocol 7.39
+ * (include/uapi/linux/fuse.h); the headers at hand may be older.
+ */
+#include "newer.h"
+
+#include <errno.h>
+#include <linux/fuse.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
+
+struct wire_time {
+    int64_t sec;
+    uint32_t nsec;
+    int32_t reserved;
+};
+
+struct wire_statx {
+    uint64_t valid_sec;
+    uint32_t valid_nsec, flags;
+    uint64_t spare[2];
+    uint32_t mask, blksize;
+    uint64_t attributes;
+    uint32_t nlink, uid, gid;
+    uint16_t mode, spare0;
+    uint64_t ino, size, blocks, attributes_mask;
+    struct wire_time atime, btime, ctime, mtime;
+    uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+    uint64_t spare2[14];
+};
+_Static_assert(sizeof(struct wire_statx) == 288, "fuse_statx_out");
+
+/* STATX begins with what GETATTR is: flags and a file handle. */
+static void rewrite_statx(struct fuse_in_header *head, void *body, size_t size)
+{
+    struct fuse_getattr_in in;
+    if (size < sizeof(in))
+        return;
+    memcpy(&in, body, sizeof(in));
+    in.getattr_flags |= FUSE_GETATTR_FH;
+    in.fh = NEWER_STATX;
+    memcpy(body, &in, sizeof(in));
+    head->opcode = FUSE_GETATTR;
+}
+
+/* TMPFILE is laid out as CREATE is, name and all. */
+static void rewrite_tmpfile(struct fuse_in_header *head, const char *body, size_t size)
+{
+    if (size >= sizeof(struct fuse_create_in) + sizeof(NEWER_TMPFILE) &&
+        memcmp(body + sizeof(struct fuse_create_in), NEWER_TMPFILE, sizeof(NEWER_TMPFILE)) == 0)
+        head->opcode = FUSE_CREATE;
+}
+
+static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
+{
+    (void)userdata;
+    ssize_t n = read(fd, buf, size);
+    struct fuse_in_header *head = buf; /* libfuse's buffer is aligned for it */
+    if (n < (ssize_t)sizeof(*head))
+        return n;
+    char *body = (char *)buf + sizeof(*head);
+    if (head->opcode == OPCODE_STATX)
+        rewrite_statx(head, body, (size_t)n - sizeof(*head));
+    else if (head->opcode == OPCODE_TMPFILE)
+        rewrite_tmpfile(head, body, (size_t)n - sizeof(*head));
+    return n;
+}
+
+static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
+{
+    (void)userdata;
+    return writev(fd, iov, count);
+}
+
+int newer_attach(struct fuse_session *session)
+{
+    static const struct fuse_custom_io io = {.read = read_request, .writev = write_reply};
+    return fuse_session_custom_io(session, &io, fuse_session_fd(session));
+}
+
+static struct wire_time time_of(struct timespec t)
+{
+    return (struct wire_time){.sec = t.tv_sec, .nsec = (uint32_t)t.tv_nsec};
+}
+
+int newer_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *btime, double timeout)
+{
+    struct wire_statx out = {
+        .valid_sec = (uint64_t)timeout,
+        .mask = STATX_BASIC_STATS,
+        .blksize = (uint32_t)st->st_blksize,
+        .nlink = (uint32_t)st->st_nlink,
+        .uid = st->st_uid,
+        .gid = st->st_gid,
+        .mode = (uint16_t)st->st_mode,
+        .ino = st->st_ino,
+        .size = (uint64_t)st->st_size,
+        .blocks = (uint64_t)st->st_blocks,
+        .atime = time_of(st->st_atim),
+        .ctime = time_of(st->st_ctim),
+        .mtime = time_of(st->st_mtim),
+        .rdev_major = major(st->st_rdev),
+        .rdev_minor = minor(st->st_rdev),
+    };
+    if (btime) {
+        out.mask |= STATX_BTIME;
+        out.btime = time_of(face_time(*btime));
+    }
+    return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+}

@@ -1,0 +1,26 @@
+/*
+ * newer.h - requests of the kernel that libfuse may be too old for.
+ *
+ * libfuse 3.14 answers ENOSYS to FUSE_TMPFILE and FUSE_STATX, which kernels since 6.1
+ * and 6.6 send whatever version was agreed on. They differ little from requests
+ * that it knows: so they are rewritten into these where they are read, and
+ * bear a mark by which their handlers tell them.
+ */
+#ifndef ENGRAMFS_FS_NEWER_H
+#define ENGRAMFS_FS_NEWER_H
+
+#include "face.h"
+
+/* CREATE of this name, which no file can have, is TMPFILE: the kernel itself puts it there. */
+#define NEWER_TMPFILE "/"
+/* GETATTR with this file handle is STATX; handles are 0 else. */
+#define NEWER_STATX UINT64_MAX
+
+/* Has the mounted session read its requests through here; before its loop starts. 0 or a negative errno
+ * value. */
+int newer_attach(struct fuse_session *session);
+
+/* Answers what was STATX. `btime`: ns since the epoch, NULL: there is none. As fuse_reply_attr(). */
+int newer_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *btime, double timeout);
+
+#endif

@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# tar.sh - engramctl import and export of tar archives: whole round trips, other tars, one moment, what is damaged,
+# and archives that mean ill.
+#
+#   tests/ops/tar.sh [BUILD]
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 rsync tar setfattr
+if ! "$CTL" export --format tar "$WORK/nothing" /dev/null 2>&1 | grep -q "not a store\|No such"; then
+    skip tar "engramctl was built without libarchive"
+    exit 0
+fi
+cd "$WORK" || exit 1
+mkdir -p tree/deep/er tree/empty tree/closed
+echo one >tree/deep/a
+ln tree/deep/a tree/deep/hard
+ln tree/deep/a tree/hard-elsewhere
+ln -s deep/a tree/link
+ln -s /nowhere/at/all tree/dangling
+mkfifo tree/pipe
+: >tree/zero
+head -c 9000000 /dev/urandom >tree/deep/er/big
+truncate -s 12M tree/sparse
+printf middle | dd of=tree/sparse bs=1 seek=6000000 conv=notrunc status=none
+truncate -s 30M tree/hole
+echo newline >"tree/deep/a
+newline and %percent"
+echo utf >tree/$'n\xc3\xafce'
+echo decomposed >tree/$'n\x69\xcc\x88ce'
+echo bytes >tree/$'no\xfftext'
+ln -s $'\xff\xfe' tree/$'l\xff'
+long=$(printf 'n%.0s' $(seq 250))
+mkdir -p "tree/$long/$long"
+echo deep >"tree/$long/$long/$long"
+setfattr -n user.topic -v travel tree/deep/a
+setfattr -n user.of.a.folder -v yes tree/deep
+setfattr -n user.nothing tree/zero
+setfattr -n user.bytes -v 0x00010a3dff tree/zero
+setfattr -n user.a=b%3D -v x=y tree/zero
+chmod 600 tree/deep/er/big
+chmod 4711 tree/zero
+chmod 1777 tree/empty
+chmod 555 tree/closed
+[ "$(id -u)" -ne 0 ] || chown 1234:567 tree/deep/a tree/deep/er
+find tree -depth -exec touch -h -d '2011-02-03 04:05:06.123456789' {} +
+same_tree() {
+    local out
+    out=$(rsync -aHXcni --delete "$1/" "$2/" | grep -v '^\.d\.\.t\.* \./$')
+    [ -z "$out" ] || { echo "$out" | tail -n 1; return 1; }
+}
+tree_of() { "$CTL" export --format tree "$1" "$1.tree"; } # STORE
+
+check "import a tree" "$CTL" import tree first
+check "export it as tar" "$CTL" export first a.tar
+check "import that" "$CTL" import a.tar second
+check "back as a tree" tree_of second
+check "nothing is different" same_tree tree second.tree
+check "holes stay holes" test "$(du_bytes second.tree)" -lt 16000000
+check "nor large in the archive" test "$(stat -c %s a.tar)" -lt 12000000
+check_equal "the summary as JSON" "10 2" "$("$CTL" import --json a.tar second | python3 -c 'import json, sys; o = json.load(sys.stdin); print(o["files"], o["hard_links"])')"
+rm -rf second.tree
+tree_of second 2>/dev/null
+check "importing twice changes nothing" same_tree tree second.tree
+check "its store is whole" "$CTL" check second
+check "from standard input, to standard output, compressed" bash -c "'$CTL' export --format tar first - | gzip | '$CTL' import --format tar - third"
+tree_of third 2>/dev/null
+check "the same tree" same_tree tree third.tree
+mkdir old-times
+echo old >old-times/a
+touch -h -d '1966-10-14 09:00:00.25' old-times/a
+"$CTL" import old-times times >/dev/null
+check "times before 1970" sh -c "'$CTL' export --format tar times | '$CTL' import --format tar - times2 && '$CTL' export --format tree times2 times2.tree && rsync -aHXcni old-times/ times2.tree/ | grep -v '^.d' | wc -l | grep -qx 0"
+check_equal "the summary goes where the archive does not" "10" "$("$CTL" export --json --format tar first 2>&1 >/dev/null | json_get files)"
+
+# other programs
+mkdir gnu
+check "GNU tar reads it" bash -c "tar --xattrs -xpf a.tar -C gnu 2>tar.err"
+check "to the same tree" same_tree tree gnu
+tar --xattrs --format=pax -cf gnu.tar -C tree .
+check "what GNU tar writes is read" "$CTL" import gnu.tar fourth
+tree_of fourth 2>/dev/null
+check "to the same tree again" same_tree tree fourth.tree
+tar -cf plain.tar --format=ustar -C tree deep/a link empty
+check "an old tar" "$CTL" import plain.tar old
+
+# a mount, at one moment, and into a folder of it
+must_mount "$WORK/mounted" "$WORK/mnt"
+mkdir mnt/folder
+check "import into a mount" "$CTL" import a.tar mnt/folder
+check "the same in the mount" same_tree tree mnt/folder
+check "export from the mount, at one moment" "$CTL" export --snapshot mnt/folder d.tar
+mkdir moment
+tar --xattrs -xpf d.tar -C moment 2>/dev/null
+check "the same at that moment" same_tree tree moment
+check "export from the mount itself" "$CTL" export mnt/folder e.tar
+check "equal" cmp d.tar e.tar
+check "unmount" unmount_store "$WORK/mnt"
+
+# what cannot be done
+check_fails "a full disk is noticed" "No space left" bash -c "'$CTL' export --format tar first >/dev/full"
+check_fails "a closed pipe is noticed" "Broken pipe" bash -c "set -o pipefail; '$CTL' export --format tar first | head -c 10 >/dev/null"
+check_fails "no tar at all" "not a tar archive" "$CTL" import --format tar tree/deep/er/big sixth
+check_fails "an empty file" "not a tar archive" "$CTL" import --format tar /dev/null sixth
+head -c 5000000 a.tar >cut.tar
+check_fails "an archive that is cut off" "damaged" "$CTL" import cut.tar seventh
+check "half a file does not look like a whole one" sh -c "tar tf cut.tar 2>/dev/null | tail -n 1 >last; '$CTL' export --format tree seventh seventh.tree; test ! -e \"seventh.tree/\$(cat last)\""
+check "what was whole is stored" "$CTL" check seventh
+
+# a damaged memory is left out, under each of its names; the archive is whole
+mkdir small
+for i in 1 2 3; do echo "memory number $i, which is silver" >small/$i; done
+ln small/2 small/also-2
+"$CTL" import small damaged >/dev/null
+python3 - <<'P'
+import glob
+for path in glob.glob("damaged/*.seg"):
+    data = bytearray(open(path, "rb").read())
+    at = data.find(b"number 2")
+    if at >= 0:
+        data[at] ^= 1
+        open(path, "wb").write(data)
+P
+"$CTL" export damaged damaged.tar 2>damaged.err
+check_equal "damage: exit code" 1 $?
+check_equal "damage: both names are told" 2 "$(grep -c ': Input/output error' damaged.err)"
+check_equal "damage: the others are there" "1 3" "$(tar tf damaged.tar | sort | xargs)"
+"$CTL" import damaged.tar rest >/dev/null
+check_equal "damage: they are read back" "memory number 3, which is silver" "$("$CTL" export rest | python3 -c 'import json, sys; print([json.loads(l)["content"] for l in sys.stdin if "number 3" in l][0].strip())')"
+
+# ---- archives that mean ill: nothing gets out of the target, whatever it is
+python3 - <<'P'
+import io, tarfile
+t = tarfile.open("evil.tar", "w", format=tarfile.PAX_FORMAT)
+def file(name, data=b"evil", **more):
+    i = tarfile.TarInfo(name)
+    i.size = len(data)
+    for k, v in more.items():
+        setattr(i, k, v)
+    t.addfile(i, io.BytesIO(data))
+def other(name, type, link=""):
+    i = tarfile.TarInfo(name)
+    i.type, i.linkname = type, link
+    t.addfile(i)
+for name in "../up", "a/../../up", "..", ".engram/compact", "./.engram", "/../up":
+    file(name)
+other("out", tarfile.SYMTYPE, "/")
+file("out/tmp/engramfs-pwned")
+other("up", tarfile.SYMTYPE, "..")
+file("up/pwned")
+other("passwd", tarfile.LNKTYPE, "/etc/passwd")
+other("up-link", tarfile.LNKTYPE, "../x")
+other("through", tarfile.LNKTYPE, "out/etc/passwd")
+file("taken")
+other("taken", tarfile.DIRTYPE)
+file("d/x")
+other("d", tarfile.SYMTYPE, "/")
+file("d/y")
+file("n" * 256)
+file("escape\033[2J\nengramctl: fake/../..")
+file("fields", pax_headers={"SCHILY.xattr.user.engram.version": "9", "SCHILY.xattr.security.capability": "x",
+                            "SCHILY.xattr.trusted.x": "1", "SCHILY.xattr.user.ok": "1"})
+file("/absolute")
+t.close()
+data = bytearray(open("evil.tar", "rb").read()[:512])
+def header(name, size, type=b"0"):
+    h = bytearray(512)
+    h[0:len(name)] = name
+    h[100:108], h[108:116], h[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
+    h[124:136] = b"\x80" + size.to_bytes(11, "big")
+    h[136:148], h[148:156], h[156:157], h[257:265] = b"00000000000\0", b" " * 8, type, b"ustar\x0000"
+    h[148:156] = b"%06o\0 " % sum(h)
+    return bytes(h)
+open("claims.tar", "wb").write(header(b"huge", 1 << 62) + b"x" * 1024)
+open("claims2.tar", "wb").write(header(b"large", 1 << 40) + b"x" * 1024)
+open("header.tar", "wb").write(header(b"pax", 1 << 36, b"x") + b"9" * (1 << 20))
+P
+echo outside >outside
+for target in evil-store mnt/evil; do
+    if [ $target = mnt/evil ]; then
+        must_mount "$WORK/mounted" "$WORK/mnt"
+        mkdir mnt/evil
+    fi
+    "$CTL" import evil.tar $target >evil.out 2>evil.err
+    check_equal "$target: exit code" 1 $?
+    check "$target: no control character on the terminal" sh -c "! grep -q \"\$(printf '\\033')\" evil.err"
+    check_equal "$target: one line for each" "$(grep -c '^evil.tar: ' evil.err)" "$(wc -l <evil.err)"
+    if [ $target = mnt/evil ]; then
+        rsync -aX mnt/evil/ evil.tree/
+        check "$target: unmount" unmount_store "$WORK/mnt"
+    else
+        "$CTL" export --format tree $target evil.tree 2>/dev/null
+    fi
+    # in a folder of a mount that name is not reserved
+    own=
+    [ $target != mnt/evil ] || own=".engram .engram/compact "
+    check_equal "$target: what is in it" "${own}absolute d d/x d/y fields out taken up" "$(cd evil.tree && find . -mindepth 1 | cut -c 3- | sort | grep -v '^a$' | xargs)"
+    check_equal "$target: attributes that may be set" "user.ok" "$(getfattr --absolute-names -d -m - evil.tree/fields | sed -n 's/=.*//p')"
+    rm -rf evil.tree
+done
+check_equal "nothing got out" "" "$(find / -maxdepth 2 -name 'engramfs-pwned' 2>/dev/null; find . -name pwned; find .. -maxdepth 1 -name up)"
+for claim in claims claims2 header; do
+    (
+        ulimit -v 4000000
+        timeout 60 "$CTL" import $claim.tar $claim >$claim.out 2>$claim.err
+    )
+    check_equal "$claim: refused, and no memory taken for it" 2 $?
+    check_equal "$claim: nothing is stored" 0 "$("$CTL" stat --json $claim | json_get memories)"
+done
+chmod 755 tree/closed ./*.tree/closed gnu/closed moment/closed
+t_end
