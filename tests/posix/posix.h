@@ -80,6 +80,7 @@ void xattr_run(void);
 void locks_run(void);
 void watch_run(void);
 void dirs_run(void);
+void pages_run(void);
 void misc_run(void);
 
 #endif
