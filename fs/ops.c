@@ -683,16 +683,20 @@ static void reply_set_flags(fuse_req_t req, bool none)
         (void)fuse_reply_err(req, EOPNOTSUPP);
 }
 
-/* Flags as lsattr(1) shows them and what xfs_io(8) asks: there are none. */
+/* Flags as lsattr(1) shows them and what xfs_io(8) asks: there are none. The version is of `lsattr -v`. */
 static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi,
                      unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
 {
-    (void)ino, (void)arg, (void)fi, (void)flags;
+    (void)arg, (void)fi, (void)flags;
     face_count(face_of(req), FACE_ioctl);
     static const struct fsxattr none;
     const uint32_t no_flags = 0;
+    const long version =
+        (long)(ino >> 32); /* of the slot in the table of inodes: numbers are not used again */
     if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags))
         (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
+    else if (cmd == FS_IOC_GETVERSION && out_size >= sizeof(version))
+        (void)fuse_reply_ioctl(req, 0, &version, sizeof(version));
     else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none))
         (void)fuse_reply_ioctl(req, 0, &none, sizeof(none));
     else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))

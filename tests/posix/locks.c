@@ -166,12 +166,76 @@ static void waiting(void)
     MUST(close(fd));
 }
 
+/* Each has what the other wants: who asks last is told so. */
+static void deadlock(void)
+{
+    int fd = open("f", O_RDWR | O_CLOEXEC), tube[2], status = 1;
+    char c;
+    MUST(fd);
+    MUST(pipe(tube));
+    MUST(fcntl_lock(fd, F_SETLK, F_WRLCK, 0, 1));
+    (void)fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(30);
+        int mine = open("f", O_RDWR | O_CLOEXEC);
+        if (fcntl_lock(mine, F_SETLK, F_WRLCK, 10, 1) != 0 || write(tube[1], "x", 1) != 1)
+            _exit(2);
+        _exit(fcntl_lock(mine, F_SETLKW, F_WRLCK, 0, 1) == 0 ? 0 : errno == EDEADLK ? 9 : 1);
+    }
+    MUST(read(tube[0], &c, 1));
+    errno = 0;
+    /* one of the two, whoever comes second */
+    bool mine = fcntl_lock(fd, F_SETLKW, F_WRLCK, 10, 1) != 0 && errno == EDEADLK;
+    MUST(close(fd));
+    (void)waitpid(child, &status, 0);
+    bool theirs = WIFEXITED(status) && WEXITSTATUS(status) == 9;
+    p_true("locks.posix.deadlock", mine != theirs);
+    MUST(close(tube[0]));
+    MUST(close(tube[1]));
+}
+
+static void questions(void)
+{
+    int fd = open("f", O_RDWR | O_CLOEXEC), other = open("f", O_RDWR | O_CLOEXEC);
+    MUST(fd);
+    MUST(other);
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    X("locks.ofd.get-free", fcntl(fd, F_OFD_GETLK, &lock), 0);
+    p_equal("locks.ofd.get-free-type", lock.l_type, F_UNLCK);
+    MUST(fcntl_lock(fd, F_OFD_SETLK, F_RDLCK, 5, 5));
+    lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    X("locks.ofd.get", fcntl(other, F_OFD_GETLK, &lock), 0);
+    p_equal("locks.ofd.get-what", lock.l_type == F_RDLCK && lock.l_start == 5 && lock.l_len == 5, 1);
+    lock = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_END, .l_start = -10, .l_len = 0};
+    X("locks.posix.from-end", fcntl(other, F_SETLK, &lock), 0);
+    lock = (struct flock){.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = INT64_MAX, .l_len = 10};
+    X("locks.posix.overflow", fcntl(other, F_SETLK, &lock), EOVERFLOW);
+    X("locks.posix.type", fcntl_lock(other, F_SETLK, 99, 0, 1), EINVAL);
+    MUST(close(fd));
+    MUST(close(other));
+}
+
+static int open_to_write(void)
+{
+    return open("f", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 static void leases(void)
 {
     int fd = open("f", O_RDONLY | O_CLOEXEC);
     MUST(fd);
     X("locks.lease.read", fcntl(fd, F_SETLEASE, F_RDLCK), 0);
     X("locks.lease.get", fcntl(fd, F_GETLEASE), 0);
+    (void)signal(SIGIO, SIG_IGN);
+    X("locks.lease.break", elsewhere(open_to_write), EWOULDBLOCK);
+    MUST(close(fd));
+    fd = open("f", O_RDWR | O_CLOEXEC);
+    MUST(fd);
+    X("locks.lease.write", fcntl(fd, F_SETLEASE, F_WRLCK), 0);
+    p_equal("locks.lease.write-get", fcntl(fd, F_GETLEASE), F_WRLCK);
+    X("locks.lease.none", fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    X("locks.lease.free", elsewhere(open_to_write), 0);
     MUST(close(fd));
 }
 
@@ -182,5 +246,7 @@ void locks_run(void)
     p_apart(posix_locks);
     p_apart(description_locks);
     p_apart(waiting);
+    p_apart(deadlock);
+    p_apart(questions);
     p_apart(leases);
 }

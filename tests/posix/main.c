@@ -181,10 +181,11 @@ static const struct subject {
     const char *name;
     void (*run)(void);
 } subjects[] = {
-    {"paths", paths_run}, {"open", open_run},   {"names", names_run},   {"rename", rename_run},
-    {"modes", modes_run}, {"times", times_run}, {"stamps", stamps_run}, {"data", data_run},
-    {"holes", holes_run}, {"io", io_run},       {"xattr", xattr_run},   {"locks", locks_run},
-    {"watch", watch_run}, {"misc", misc_run},   {"dirs", dirs_run},     {"pages", pages_run},
+    {"paths", paths_run},   {"open", open_run},   {"names", names_run},   {"rename", rename_run},
+    {"modes", modes_run},   {"times", times_run}, {"stamps", stamps_run}, {"data", data_run},
+    {"holes", holes_run},   {"io", io_run},       {"xattr", xattr_run},   {"locks", locks_run},
+    {"watch", watch_run},   {"misc", misc_run},   {"dirs", dirs_run},     {"pages", pages_run},
+    {"system", system_run},
 };
 
 static void run_subject(const struct subject *subject)

@@ -81,6 +81,7 @@ void locks_run(void);
 void watch_run(void);
 void dirs_run(void);
 void pages_run(void);
+void system_run(void);
 void misc_run(void);
 
 #endif
