@@ -532,6 +532,39 @@ struct eng_check_report {
 ENG_API int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
                       struct eng_check_report *ret_report);
 
+/* ---- looking into a segment --------------------------------------------- */
+
+enum eng_dump_type {
+    ENG_DUMP_NUMBER,
+    ENG_DUMP_OCTAL,
+    ENG_DUMP_HEX,
+    ENG_DUMP_TIME, /* ns since the epoch, an int64_t */
+    ENG_DUMP_BYTES
+};
+struct eng_dump_field {
+    const char *key;
+    enum eng_dump_type type;
+    uint64_t number;
+    const void *bytes; /* ENG_DUMP_BYTES */
+    size_t len;
+};
+struct eng_dump_item {
+    int depth;             /* 0 the segment, 1 a batch (of survivors: an extent), 2 what is in it */
+    const char *kind;      /* "segment", "batch", "data", an operation, "zeros", "unreadable" */
+    uint64_t offset, size; /* where it is in the file, bytes */
+    const struct eng_dump_field *fields;
+    size_t n_fields;
+    const char *problem; /* NULL: its checksums hold */
+};
+/*
+ * Calls `emit` for each record in the file of segment `segment` of the store in directory `store` (or, if it
+ * is not NULL, in `io`), in order; items are valid during the call; stops when it returns non-zero, which is
+ * then returned. The file is read as it is, without a lock: the store may be in use, or damaged. With
+ * `content` the checksums of contents are verified as well. -ENOENT.
+ */
+ENG_API int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
+                     int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
+
 #ifdef __cplusplus
 }
 #endif

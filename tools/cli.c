@@ -71,6 +71,23 @@ void cli_warning(const char *format, ...)
     va_end(ap);
 }
 
+/* As print_line() takes it. */
+static void print_args(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void print_args(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    print_line(format, ap);
+    va_end(ap);
+}
+
+void cli_note(const char *line)
+{
+    if (g_progress)
+        progress_clear(g_progress);
+    print_args("%s", line);
+}
+
 #define COMPLAINTS_SHOWN 20
 
 void cli_complain(struct complaints *c, const char *format, ...)

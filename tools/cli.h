@@ -32,10 +32,15 @@ int cmd_compact(int argc, char **argv);
 int cmd_map(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_scrub(int argc, char **argv);
+int cmd_repair(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 
 /* One line on stderr, prefixed with "engramctl: ". */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* One line on stderr without a prefix, for findings that come as lines. */
+void cli_note(const char *line);
 /* Complaints about single lines or files: the first 20 are shown, all are counted. */
 struct complaints {
     uint64_t n;

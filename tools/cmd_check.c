@@ -38,7 +38,7 @@ static const char help_text[] =
 static void on_problem(void *arg, const char *text)
 {
     (void)arg;
-    fprintf(stderr, "%s\n", text);
+    cli_note(text);
 }
 
 static int check_store(struct target *t, bool json)

@@ -5,6 +5,7 @@
 #include "buf.h"
 #include "cli.h"
 #include "control.h"
+#include "report.h"
 #include "target.h"
 
 #include <errno.h>
@@ -12,34 +13,50 @@
 #include <string.h>
 
 static const char help_text[] =
-    "usage: engramctl config TARGET [KEY=VALUE…]\n"
+    "usage: engramctl config [--json] TARGET [KEY=VALUE…]\n"
     "\n"
     "Prints the configuration of TARGET, a store that is not mounted or a mount point, or\n"
     "changes keys of it. A change lasts; a mount follows it at once.\n"
     "engramfs-control(7) tells the keys.\n"
     "\n"
+    "  --json   the configuration as one JSON object; values are text\n"
+    "\n"
     "Exit codes: 0 printed or changed, 2 not.\n";
 
-static void print_key(void *arg, const char *key, const char *value)
+static void add_key(void *arg, const char *key, const char *value)
 {
-    (void)arg;
-    printf("%s=%s\n", key, value);
+    json_object_set_new(arg, key, json_string(value));
 }
 
-static int print_all(struct target *t)
+/* key=value lines, as the control file has them. */
+static void add_lines(json_t *o, char *text)
+{
+    char *rest = text, *line, *equals;
+    while ((line = strsep(&rest, "\n")))
+        if ((equals = strchr(line, '='))) {
+            *equals = '\0';
+            add_key(o, line, equals + 1);
+        }
+}
+
+static int print_all(struct target *t, bool json)
 {
     struct buf text = {0};
+    json_t *o = json_object(), *value;
+    const char *key;
     int r;
-    if (t->kind == TARGET_STORE) {
-        r = eng_config_each(t->eng, print_key, NULL);
-    } else {
-        r = control_read(t->mountpoint, "config", &text);
-        if (r == 0)
-            fwrite(text.data, 1, text.len, stdout);
-        buf_done(&text);
-    }
+    if (t->kind == TARGET_STORE)
+        r = eng_config_each(t->eng, add_key, o);
+    else if ((r = control_read(t->mountpoint, "config", &text)) == 0 && text.len)
+        add_lines(o, text.data);
     if (r < 0)
         cli_error("%s: %s", t->path, control_strerror(r));
+    else if (json)
+        report_print_json(o);
+    else
+        json_object_foreach(o, key, value) printf("%s=%s\n", key, json_string_value(value));
+    json_decref(o);
+    buf_done(&text);
     return r;
 }
 
@@ -63,13 +80,18 @@ static int set_one(struct target *t, const char *pair)
 
 int cmd_config(int argc, char **argv)
 {
-    static const struct option options[] = {{"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    bool json = false;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o != 'h')
+        if (o == 'h') {
+            fputs(help_text, stdout);
+            return CLI_OK;
+        }
+        if (o != 'j')
             return cli_usage("config", "bad option '%s'", argv[optind - 1]);
-        fputs(help_text, stdout);
-        return CLI_OK;
+        json = true;
     }
     if (argc - optind < 1)
         return cli_usage("config", "expected TARGET");
@@ -82,7 +104,7 @@ int cmd_config(int argc, char **argv)
     }
     int r = 0;
     if (!change)
-        r = print_all(t);
+        r = print_all(t, json);
     for (int i = optind + 1; i < argc && r == 0; i++)
         r = set_one(t, argv[i]);
     int c = target_close(t);

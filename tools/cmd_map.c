@@ -16,12 +16,13 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl map [--svg] [--width N] TARGET\n"
+    "usage: engramctl map [--svg|--json] [--width N] TARGET\n"
     "\n"
     "Draws the segments of TARGET, a store that is not mounted or a mount point: a cell\n"
     "for each, in order of age, the fuller the more of its content is live.\n"
     "\n"
     "  --svg       an SVG picture on standard output\n"
+    "  --json      the segments as JSON: name, kind, size, total and live content, active\n"
     "  --width N   cells in a line, 1 to 500; 64 by default\n"
     "\n"
     "Colours are used on a terminal unless NO_COLOR is set.\n"
@@ -145,13 +146,27 @@ static void print_svg(const struct map *m, unsigned width)
     puts("</svg>");
 }
 
+static void print_json(const struct map *m)
+{
+    puts("{\n  \"segments\": [");
+    for (size_t i = 0; i < m->n; i++) {
+        const struct eng_file *f = &m->files[i];
+        printf("    {\"name\": \"%s\", \"kind\": \"%s\", \"size\": %" PRIu64 ", \"total_bytes\": %" PRIu64
+               ", \"live_bytes\": %" PRIu64 ", \"active\": %s}%s\n",
+               f->name, f->kind == ENG_FILE_LOG ? "log" : "survivors", f->size, f->total, f->live,
+               f->active ? "true" : "false", i + 1 < m->n ? "," : "");
+    }
+    puts("  ]\n}");
+}
+
 int cmd_map(int argc, char **argv)
 {
     static const struct option options[] = {{"svg", no_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {"width", required_argument, NULL, 'w'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
-    bool svg = false;
+    bool svg = false, json = false;
     unsigned long width = 64;
     char *end;
     opterr = 0;
@@ -162,6 +177,8 @@ int cmd_map(int argc, char **argv)
         }
         if (o == 's') {
             svg = true;
+        } else if (o == 'j') {
+            json = true;
         } else if (o == 'w') {
             width = strtoul(optarg, &end, 10);
             if (*end || width < 1 || width > 500)
@@ -172,6 +189,8 @@ int cmd_map(int argc, char **argv)
     }
     if (argc - optind != 1)
         return cli_usage("map", "expected one TARGET");
+    if (svg && json)
+        return cli_usage("map", "--svg and --json do not go together");
     struct target *t;
     struct map m = {0};
     char why[512];
@@ -182,6 +201,8 @@ int cmd_map(int argc, char **argv)
     int r = load(t, &m);
     if (r == 0 && svg)
         print_svg(&m, (unsigned)width);
+    else if (r == 0 && json)
+        print_json(&m);
     else if (r == 0)
         print_terminal(&m, (unsigned)width);
     free(m.files);

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 #include "engine.h"
+#include "tar.h"
 
 #include <signal.h>
 #include <string.h>
@@ -10,9 +11,12 @@
 
 static int cmd_version(int argc, char **argv)
 {
-    (void)argv;
+    if (argc == 2 && !strcmp(argv[1], "--json")) {
+        printf("{\"version\": \"%s\", \"tar\": %s}\n", ENG_VERSION, tar_is_built ? "true" : "false");
+        return CLI_OK;
+    }
     if (argc > 1)
-        return cli_usage("version", "takes no arguments");
+        return cli_usage("version", "takes --json or nothing");
     printf("engramctl %s\n", ENG_VERSION);
     return CLI_OK;
 }
@@ -20,13 +24,16 @@ static int cmd_version(int argc, char **argv)
 static int cmd_help(int argc, char **argv);
 
 static const struct subcommand subcommands[] = {
+    {"bench", "measure how fast a store or mount is", cmd_bench},
     {"check", "verify every checksum, locator and count of a store", cmd_check},
     {"compact", "take back the space of overwritten and removed memories", cmd_compact},
     {"config", "print or change the configuration", cmd_config},
-    {"export", "write memories out as JSON lines or as a directory tree", cmd_export},
+    {"dump", "print the records of a segment, for debugging", cmd_dump},
+    {"export", "write memories out as JSON lines, a directory tree or a tar archive", cmd_export},
     {"help", "print this text, or that of a subcommand", cmd_help},
-    {"import", "read memories in from JSON lines or a directory tree", cmd_import},
+    {"import", "read memories in from JSON lines, a directory tree or a tar archive", cmd_import},
     {"map", "draw the segments of a store, live against dead", cmd_map},
+    {"repair", "save what can be read of a damaged store", cmd_repair},
     {"scrub", "verify the content of a mount while it is in use", cmd_scrub},
     {"stat", "print the figures of a store", cmd_stat},
     {"version", "print the version", cmd_version},

@@ -38,7 +38,7 @@ static void on_problem(void *arg, const char *line)
 {
     struct repair *rep = arg;
     rep->problems++;
-    fprintf(stderr, "%s\n", line);
+    cli_note(line);
 }
 
 /* The file lost+found/NAME of the new store, made if it is missing. */

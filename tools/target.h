@@ -69,6 +69,7 @@ struct target_ops {
                         char *buf, size_t size);
     int (*link)(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name);
     int (*unlink)(struct target *t, tdir dir, const char *name);
+    int (*rmdir)(struct target *t, tdir dir, const char *name);
     int (*scan_open)(struct target *t, tdir dir, struct target_scan **ret);
     /* 1: an entry (name valid until the next call), 0: the end. "." and ".." are left out. */
     int (*scan_next)(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr);

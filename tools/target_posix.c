@@ -438,13 +438,23 @@ static int posix_link(struct target *t, tdir from_dir, const char *from, tdir di
     return linkat(posix_of(t)->root, old, posix_of(t)->root, new, 0) < 0 ? -errno : 0;
 }
 
-static int posix_unlink(struct target *t, tdir dir, const char *name)
+static int remove_name(struct target *t, tdir dir, const char *name, int flags)
 {
     char path[PATH_MAX];
     int r = path_of(t, dir, name, path);
     if (r < 0)
         return r;
-    return unlinkat(posix_of(t)->root, path, 0) < 0 ? -errno : 0;
+    return unlinkat(posix_of(t)->root, path, flags) < 0 ? -errno : 0;
+}
+
+static int posix_unlink(struct target *t, tdir dir, const char *name)
+{
+    return remove_name(t, dir, name, 0);
+}
+
+static int posix_rmdir(struct target *t, tdir dir, const char *name)
+{
+    return remove_name(t, dir, name, AT_REMOVEDIR);
 }
 
 /* ---- listing --------------------------------------------------------------- */
@@ -526,6 +536,7 @@ const struct target_ops target_posix_ops = {
     .readlink = posix_readlink,
     .link = posix_link,
     .unlink = posix_unlink,
+    .rmdir = posix_rmdir,
     .scan_open = posix_scan_open,
     .scan_next = posix_scan_next,
     .scan_close = posix_scan_close,

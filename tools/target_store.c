@@ -218,6 +218,11 @@ static int store_unlink(struct target *t, tdir dir, const char *name)
     return eng_unlink(t->eng, dir, name);
 }
 
+static int store_rmdir(struct target *t, tdir dir, const char *name)
+{
+    return eng_rmdir(t->eng, dir, name);
+}
+
 /* ---- listing: the engine calls back under its lock, so entries are taken over in blocks -------- */
 
 #define SCAN_BLOCK 128 /* about 40 KiB: with more, malloc() would map and unmap memory for each directory */
@@ -311,6 +316,7 @@ const struct target_ops target_store_ops = {
     .readlink = store_readlink,
     .link = store_link,
     .unlink = store_unlink,
+    .rmdir = store_rmdir,
     .scan_open = store_scan_open,
     .scan_next = store_scan_next,
     .scan_close = store_scan_close,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tools.sh - engramctl map, config, scrub; signals of the daemon.
+# tools.sh - engramctl map, config, scrub, dump, bench, repair, version; --json; signals of the daemon.
 #
 #   tests/ops/tools.sh [BUILD]
 # shellcheck source=tests/lib.sh disable=SC2317
@@ -38,9 +38,11 @@ import subprocess, sys, xml.dom.minidom
 svg = xml.dom.minidom.parseString(subprocess.check_output([sys.argv[1], "map", "--svg", sys.argv[2]]))
 assert len(svg.getElementsByTagName("g")) == int(sys.argv[3])
 P
+check_equal "map --json has each, too" "$SEGMENTS" "$("$CTL" map --json "$MNT" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["segments"]))')"
 check_fails "--width 0" "must be 1 to 500" "$CTL" map --width 0 "$MNT"
 
 check "config prints" sh -c "'$CTL' config '$MNT' | cmp - '$C/config'"
+check_equal "config --json has the same" "$("$CTL" config "$MNT")" "$("$CTL" config --json "$MNT" | python3 -c 'import json, sys; print("\n".join("%s=%s" % i for i in json.load(sys.stdin).items()))')"
 check "config changes" "$CTL" config "$MNT" compact_min_fragmentation=0.25 commit_ms=1000
 check "at once" grep -qx commit_ms=1000 "$C/config"
 check_fails "unknown key" "unknown key or bad value" "$CTL" config "$MNT" nonsense=1
@@ -49,12 +51,74 @@ check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms
 check_equal "status of failure" 2 "$("$CTL" config "$MNT" x=1 2>/dev/null; echo $?)"
 check "scrub" "$CTL" scrub "$MNT"
 check_equal "scrub --json" "done" "$("$CTL" scrub --json "$MNT" | json_get state)"
+check_equal "version --json" "$("$CTL" version | cut -d ' ' -f 2)" "$("$CTL" version --json | json_get version)"
+
+# ---- dump: of a mount, while it is used
+FIRST=$(grep -v checkpoint "$C/segments" | head -n 1 | cut -f 1)
+"$CTL" dump --content --json "$MNT" "$FIRST" >"$WORK/dump"
+check_equal "dump: all checksums hold" 0 $?
+check "dump: records, one a line, each byte told once" python3 - "$WORK/dump" "$STORE/$FIRST" <<'P'
+import json, os, sys
+items = [json.loads(l) for l in open(sys.argv[1])]
+assert items[0]["record"] == "segment" and items[0]["of"] == "log"
+assert items[1]["record"] == "batch" and items[1]["seq"] == 1
+place = 0
+for i in items:
+    if i["depth"] < 2:
+        assert i["place"] == place, i
+        place += i["size"]
+assert place == os.path.getsize(sys.argv[2])
+assert {"create", "link", "extent", "data"} <= {i["record"] for i in items}
+assert "m00" in [i.get("name") for i in items if i["record"] == "link"]
+P
+check "dump for people, by number" sh -c "'$CTL' dump '$MNT' 1 | grep -q ' link parent=1 .*name=\"m00\"'"
+check_fails "dump: no such segment" "No such file" "$CTL" dump "$MNT" 4000
+check_fails "dump: no segment's name" "no number or name of a segment" "$CTL" dump "$MNT" s1.seg
+check_fails "dump: of no store" "No such file" "$CTL" dump "$WORK" 1
+
+# ---- bench: leaves nothing behind
+bench_is_whole() {
+    "$CTL" bench --json --memories 60 --size 1000 "$1" | python3 -c '
+import json, sys
+o = json.load(sys.stdin)
+assert [p["name"] for p in o["phases"]] == ["create", "look up", "read", "overwrite", "fsync", "list", "remove"]
+assert all(p["count"] in (50, 60) and p["seconds"] > 0 and p["p50_us"] <= p["p99_us"] for p in o["phases"]), o'
+}
+LISTED=$(ls -A "$MNT")
+check "bench of a mount" bench_is_whole "$MNT"
+check_equal "bench leaves nothing behind" "$LISTED" "$(ls -A "$MNT")"
+check "bench for people" sh -c "'$CTL' bench --memories 5 '$MNT' | grep -q '^overwrite .*[0-9]'"
+check_fails "bench: a bad number" "bad value" "$CTL" bench --memories 0 "$MNT"
 check "unmount" unmount_store "$MNT"
+check "bench of a store that is not mounted" bench_is_whole "$STORE"
 check "config of a store that is not mounted" sh -c "'$CTL' config '$STORE' | grep -qx commit_ms=1000"
 check "changes that, too" "$CTL" config "$STORE" commit_ms=2000
 check "for good" sh -c "'$CTL' config '$STORE' | grep -qx commit_ms=2000"
 check "map of a store that is not mounted" "$CTL" map "$STORE"
 check "and it is whole" "$CTL" check "$STORE"
+
+# ---- what is damaged: dump shows where, repair saves the rest
+cp -r "$STORE" "$WORK/damaged"
+python3 - "$WORK/damaged" >"$WORK/where" <<'P'
+import glob, sys
+for path in sorted(glob.glob(sys.argv[1] + "/s*.seg"), reverse=True):
+    data = bytearray(open(path, "rb").read())
+    at = data.find(b"engx", 1000)
+    if at >= 0 and at % 8 == 0 and int.from_bytes(data[at + 4:at + 8], "little") == 50000:
+        data[at + 5000] ^= 1
+        open(path, "wb").write(data)
+        print(path.split("/")[-1], at)
+        break
+P
+read -r FILE AT <"$WORK/where"
+check_equal "dump without --content does not read contents" 0 "$("$CTL" dump "$WORK/damaged" "$FILE" >/dev/null; echo $?)"
+check_equal "dump --content tells damage" 1 "$("$CTL" dump --content "$WORK/damaged" "$FILE" >"$WORK/dump"; echo $?)"
+check "where it is" grep -q "^ *$AT +.* data .*DAMAGED: the checksum of its content" "$WORK/dump"
+"$CTL" repair --json --into "$WORK/repaired" "$WORK/damaged" >"$WORK/repair.json" 2>/dev/null
+check_equal "repair: something was lost" 1 $?
+check "repair: the summary is JSON" python3 -m json.tool "$WORK/repair.json"
+check "repair: the new store is whole" "$CTL" check "$WORK/repaired"
+check_fails "repair: where to?" "one of --into" "$CTL" repair "$WORK/damaged"
 
 # ---- signals; and that systemd is told when the mount answers
 python3 - "$WORK/notify" >"$WORK/notified" <<'P' &
