@@ -313,14 +313,13 @@ int cmd_bench(int argc, char **argv)
             fputs(help_text, stdout);
             return CLI_OK;
         }
+        if (o == '?')
+            return cli_usage("bench", "bad option '%s'", argv[optind - 1]);
         if (o == 'j')
             json = true;
-        else if (o == 'n' && parse_number(optarg, 1, 1000000, &memories))
-            ;
-        else if (o == 's' && parse_number(optarg, 0, 8 << 20, &size))
-            ;
-        else
-            return cli_usage("bench", o == '?' ? "bad option '%s'" : "bad value '%s'", argv[optind - 1]);
+        else if (o == 'n' ? !parse_number(optarg, 1, 1000000, &memories)
+                          : !parse_number(optarg, 0, 8 << 20, &size))
+            return cli_usage("bench", "bad value '%s'", optarg);
     }
     if (argc - optind != 1)
         return cli_usage("bench", "expected one TARGET");

@@ -53,8 +53,11 @@ static int print_all(struct target *t, bool json)
         cli_error("%s: %s", t->path, control_strerror(r));
     else if (json)
         report_print_json(o);
-    else
-        json_object_foreach(o, key, value) printf("%s=%s\n", key, json_string_value(value));
+    json_object_foreach(o, key, value)
+    {
+        if (!json)
+            printf("%s=%s\n", key, json_string_value(value));
+    }
     json_decref(o);
     buf_done(&text);
     return r;

@@ -135,10 +135,12 @@ static int push_level(struct tar_in *in, const char *name, tdir dir)
         in->levels = l;
         in->cap_levels = cap;
     }
-    char *copy = strdup(name);
-    if (!copy)
+    struct level *l = &in->levels[in->depth];
+    l->name = strdup(name);
+    if (!l->name)
         return -ENOMEM;
-    in->levels[in->depth++] = (struct level){copy, dir};
+    l->dir = dir;
+    in->depth++;
     return 0;
 }
 
@@ -166,7 +168,7 @@ static int enter(struct tar_in *in, size_t depth, const char *name, bool make)
     if (depth < in->depth && !strcmp(in->levels[depth].name, name))
         return 0;
     cut_levels(in, depth);
-    tdir parent = level_dir(in, depth), dir;
+    tdir parent = level_dir(in, depth), dir = 0;
     struct target_attr attr;
     int r = lookup(in, parent, name, &attr);
     if (r == 0)
@@ -440,29 +442,34 @@ static int add_other(struct tar_in *in, tdir dir, const char *name, const struct
     return r;
 }
 
-static int add_link(struct tar_in *in, const char *to_path, const char *path)
+/* A hard link as (dir, name) to (from_dir, from). */
+static int link_at(struct tar_in *in, tdir from_dir, const char *from, tdir dir, const char *name)
 {
     struct target_attr old, attr;
-    tdir from_dir, dir;
-    const char *from, *name;
-    size_t depth;
     bool exists;
+    int r = lookup(in, from_dir, from, &old);
+    if (r < 0)
+        return r;
+    /* to itself, or to what it is linked to already */
+    if (lookup(in, dir, name, &attr) == 0 && attr.dev == old.dev && attr.ino == old.ino)
+        return 0;
+    r = clear_way(in, dir, name, false, &exists);
+    return r < 0 ? r : in->to->ops->link(in->to, from_dir, from, dir, name);
+}
+
+static int add_link(struct tar_in *in, const char *to_path, const char *path)
+{
+    tdir from_dir = 0, dir = 0;
+    const char *from = NULL, *name = NULL;
+    size_t depth;
     char *copy = strdup(to_path), *copy2 = strdup(path);
     int r = copy && copy2 ? find_place(in, copy, false, &from_dir, &from, &depth) : -ENOMEM;
-    if (r == 0)
-        r = from ? lookup(in, from_dir, from, &old) : -EXDEV;
+    if (r == 0 && !from)
+        r = -EXDEV;
     if (r == 0)
         r = find_place(in, copy2, true, &dir, &name, &depth);
-    if (r == 0 && !name)
-        r = -EISDIR;
-    /* to itself, or to what it is linked to already */
-    bool same = r == 0 && lookup(in, dir, name, &attr) == 0 && attr.dev == old.dev && attr.ino == old.ino;
-    if (r == 0 && !same)
-        r = clear_way(in, dir, name, false, &exists);
-    if (r == 0 && !same) /* what it links to may wait in the batch */
-        r = batch_flush(in->batch);
-    if (r == 0 && !same)
-        r = in->to->ops->link(in->to, from_dir, from, dir, name);
+    if (r == 0)
+        r = name ? link_at(in, from_dir, from, dir, name) : -EISDIR;
     in->result.links += r == 0;
     free(copy);
     free(copy2);
