@@ -74,11 +74,14 @@ struct log {
     uint64_t bytes;     /* atomic: appended since opening */
 
     pthread_mutex_t sync_lock;
-    pthread_cond_t sync_done;
-    bool syncing;         /* protected by sync_lock */
-    uint64_t durable_seq; /* atomic: written by the one that syncs */
-    int failed;           /* atomic: errno of the first failed flush, sticky (I11) */
-    uint64_t syncs;       /* atomic */
+    pthread_cond_t sync_done, sync_joined;
+    bool syncing;          /* protected by sync_lock */
+    unsigned sync_callers; /* that no flush has taken along yet. protected by sync_lock */
+    unsigned sync_group;   /* callers that the last flush took along. protected by sync_lock */
+    uint64_t sync_ns;      /* how long flushes take, ns, decaying mean. protected by sync_lock */
+    uint64_t durable_seq;  /* atomic: written by the one that syncs */
+    int failed;            /* atomic: errno of the first failed flush, sticky (I11) */
+    uint64_t syncs;        /* atomic */
 };
 
 /* How far the active segment is allocated beyond its end, bytes, after so many fsyncs with little between

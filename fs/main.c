@@ -377,7 +377,7 @@ static int loop(struct daemon_state *d)
     /* A thread waits while its batch is written or flushed: more of them than processors pay, but not many.
      */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = cpus < 4 ? 16 : cpus > 16 ? 64 : (unsigned)cpus * 4;
+    unsigned most = cpus < 8 ? 32 : cpus > 16 ? 64 : (unsigned)cpus * 4;
     fuse_loop_cfg_set_clone_fd(config, 0);
     fuse_loop_cfg_set_max_threads(config, most);
     int err = fuse_session_loop_mt(d->session, config);
