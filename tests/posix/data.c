@@ -114,6 +114,19 @@ static void vectors(void)
     p_equal("data.pwritev2.append", pwritev2(fd, out, 1, 0, RWF_APPEND), 2);
     p_text("data.pwritev2.append-content", p_content("vectors"), "abcdeab");
     p_equal("data.pwritev2.dsync", pwritev2(fd, out, 1, 0, RWF_DSYNC), 2);
+    /* the second of two parts cannot be read: what the first held may have been written, not more */
+    void *volatile nowhere = (void *)1;
+    struct iovec bad[2] = {{a, 2}, {nowhere, 5}};
+    MUST(ftruncate(fd, 0));
+    p_equal("data.writev.fault", pwritev(fd, bad, 2, 0), 2);
+    p_equal("data.writev.fault-size", p_stat("vectors").st_size, 2);
+    bad[0].iov_base = nowhere;
+    X("data.writev.fault-first", pwritev(fd, bad, 2, 0), EFAULT);
+    in[1].iov_base = nowhere;
+    MUST(pwrite(fd, "abcdef", 6, 0));
+    p_equal("data.readv.fault", preadv(fd, in, 2, 0), 1);
+    bad[1].iov_len = (size_t)-1;
+    X("data.writev.negative", writev(fd, bad, 2), EINVAL);
     X("data.writev.many", writev(fd, many, IOV_MAX + 1), EINVAL);
     MUST(close(fd));
 }

@@ -282,6 +282,16 @@ static void in_setgid_dir(void)
     p_equal("modes.setgid.member", mode_of("setgid-mine/s"), 02755);
 }
 
+/* A writer who is not the owner takes the bits away all the same. */
+static void drops_for_stranger(void)
+{
+    write_one("foreign-suid");
+    p_equal("modes.drop.stranger-write", mode_of("foreign-suid"), 0777);
+    MUST(truncate("foreign-suid2", 1));
+    p_equal("modes.drop.stranger-truncate", mode_of("foreign-suid2"), 0777);
+    X("modes.access.exec-none", access("noexec", X_OK), EACCES);
+}
+
 /* What fs.protected_* of sysctl decides. */
 static void protections(void)
 {
@@ -309,7 +319,12 @@ void modes_run(void)
     p_dir("sticky", 01777);
     p_file("sticky/rootfile", 0666, 1);
     MUST(symlink("rootfile", "sticky/link"));
+    p_file("foreign-suid", 06777, 5);
+    p_file("foreign-suid2", 06777, 5);
+    p_file("noexec", 0666, 5);
+    X("modes.access.root-exec-none", access("noexec", X_OK), EACCES);
     triples();
+    p_as(&alice, drops_for_stranger);
     p_as(&alice, alice_chmods);
     p_as(&alice, drops_for_alice);
     p_apart(drops_for_root);

@@ -254,6 +254,45 @@ static void unlinked_but_open(void)
     MUST(close(fd));
 }
 
+/* While a program runs its file is not written to, but may be replaced. */
+static void running_text(void)
+{
+    int tube[2];
+    MUST(pipe(tube));
+    MUST(rename("program", "cat"));
+    int in = open("/bin/cat", O_RDONLY | O_CLOEXEC), out = open("cat", O_WRONLY | O_TRUNC | O_CLOEXEC);
+    char buf[65536];
+    MUST(in);
+    MUST(out);
+    for (ssize_t n; (n = read(in, buf, sizeof(buf))) > 0;)
+        MUST(write(out, buf, (size_t)n));
+    (void)close(in);
+    MUST(close(out));
+    int back[2];
+    MUST(pipe(back));
+    pid_t child = fork();
+    if (child == 0) {
+        (void)dup2(tube[0], 0);
+        (void)dup2(back[1], 1);
+        (void)close(tube[1]);
+        (void)execl("./cat", "cat", (char *)NULL);
+        _exit(127);
+    }
+    (void)close(back[1]);
+    MUST(write(tube[1], "x", 1));
+    MUST(read(back[0], buf, 1)); /* it runs */
+    X("open.running.write", p_open("cat", O_WRONLY, 0), ETXTBSY);
+    X("open.running.truncate", truncate("cat", 0), ETXTBSY);
+    X("open.running.read", p_open("cat", O_RDONLY, 0), 0);
+    X("open.running.unlink", unlink("cat"), 0);
+    MUST(write(tube[1], "y", 1));
+    p_equal("open.running.goes-on", read(back[0], buf, 1) == 1 && buf[0] == 'y', 1);
+    (void)close(tube[1]);
+    (void)close(tube[0]);
+    (void)close(back[0]);
+    (void)waitpid(child, NULL, 0);
+}
+
 static void busy_text(void)
 {
     int in = open("/bin/true", O_RDONLY | O_CLOEXEC);
@@ -274,6 +313,7 @@ static void busy_text(void)
     int status = -1;
     (void)waitpid(child, &status, 0);
     p_equal("open.exec", status, 0);
+    running_text();
 }
 
 static void as_stranger(void)

@@ -46,7 +46,7 @@ compare() {
     grep -v '^ok\|^not ok\|^skip' "$WORK/ext4.out" "$WORK/engramfs.out"
     # the control: what is expected is what ext4 does
     check_equal "ext4 answers as expected" "" "$(grep '^not ok' "$WORK/ext4.out" | head -n 3)"
-    if [ "$(grep -c '^ok' "$WORK/ext4.out")" -lt 2800 ]; then
+    if [ "$(grep -c '^ok' "$WORK/ext4.out")" -lt 2850 ]; then
         not_ok "all checks ran" "only $(grep -c '^ok' "$WORK/ext4.out") on ext4"
     fi
     check_equal "the same checks ran on both" "" "$(diff <(ids "$WORK/ext4.out") <(ids "$WORK/engramfs.out") | grep '^[<>]' | head -n 3)"
@@ -78,13 +78,13 @@ overlay_use() { # name, mount point: what containers do
     check_equal "overlay $name: the link is one" 2 "$(stat -c %h "$o/hard")"
 }
 
-overlay() { # name, lower, upper's parent
-    local name=$1 lower=$2 upper=$3 o=$WORK/overlay
+overlay() { # name, lower, upper's parent, more options
+    local name=$1 lower=$2 upper=$3 more=${4-} o=$WORK/overlay
     mkdir -p "$lower/dir" "$upper/up" "$upper/work" "$o"
     echo below >"$lower/file"
     echo x >"$lower/gone"
     echo x >"$lower/dir/old"
-    if ! timeout 30 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper/up,workdir=$upper/work" "$o" 2>"$WORK/why"; then
+    if ! timeout 30 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper/up,workdir=$upper/work$more" "$o" 2>"$WORK/why"; then
         not_ok "overlay $name" "$(head -c 200 "$WORK/why")"
         return
     fi
@@ -104,6 +104,8 @@ overlays() {
     overlay "below" "$MNT/o1/lower" "$WORK/ext4/upper"
     overlay "above" "$WORK/ext4/lower" "$MNT/o2"
     overlay "both" "$MNT/o3/lower" "$MNT/o3"
+    overlay "both, with all features" "$MNT/o4/lower" "$MNT/o4" ,index=on,nfs_export=on
+    overlay "both, with redirects" "$MNT/o5/lower" "$MNT/o5" ,redirect_dir=on,metacopy=on
 }
 
 # ---- what an NFS server relies on: a handle means the same file after a restart, or none
@@ -179,6 +181,14 @@ options() {
     install -m 600 /dev/null "$MNT/p/secret"
     check_fails "modes decide" "Permission denied" as_user cat "$MNT/p/secret"
     check_fails "suid, unless asked for, is not honoured" "nothing" sh -c "grep ' $MNT ' /proc/mounts | grep -vq nosuid || { echo nothing; false; }"
+    install -m 755 /bin/true "$MNT/p/program"
+    mknod "$MNT/p/null" c 1 3 && chmod 666 "$MNT/p/null"
+    check "programs run" as_user "$MNT/p/program"
+    check_fails "devices, unless asked for, are not honoured" "Permission denied" cat "$MNT/p/null"
+    unmount_store "$MNT"
+    must_mount "$STORE" "$MNT" -o allow_other,noexec,dev
+    check_fails "with noexec programs do not run" "Permission denied" as_user python3 -c "import os; os.execv('$MNT/p/program', ['program'])"
+    check "with dev devices are honoured" cat "$MNT/p/null"
     unmount_store "$MNT"
     must_mount "$STORE" "$MNT" -o allow_other,noperm
     check "with noperm they do not" as_user cat "$MNT/p/secret"
@@ -187,6 +197,8 @@ options() {
     check_fails "read-only: no write" "Read-only" touch "$MNT/p/new"
     check_fails "read-only: no unlink" "Read-only" rm -f "$MNT/p/secret"
     check_fails "read-only: no chmod" "Read-only" chmod 777 "$MNT/p/secret"
+    check_fails "read-only: no file without a name" "Read-only" python3 -c "import os; os.open('$MNT', os.O_TMPFILE | os.O_RDWR)"
+    check_fails "read-only: what is there is there" "File exists" mkdir "$MNT/p"
     check_fails "read-only: no xattr" "Read-only" setfattr -n user.x -v 1 "$MNT/p/secret"
     check "read-only: reading" cat "$MNT/p/secret"
     unmount_store "$MNT"

@@ -148,6 +148,18 @@ static void over_open(void)
     X("rename.open.write", pwrite(fd, "XYZ", 3, 0), 0);
     p_text("rename.open.new-content", p_content("old"), "abcde");
     MUST(close(fd));
+    /* the same with directories */
+    p_dir("olddir", 0755);
+    p_dir("newdir", 0755);
+    fd = open("olddir", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    MUST(fd);
+    X("rename.open.dir", rename("newdir", "olddir"), 0);
+    MUST(fstat(fd, &st));
+    p_equal("rename.open.dir-nlink", st.st_nlink, 0);
+    X("rename.open.dir-create", openat(fd, "x", O_CREAT | O_WRONLY | O_CLOEXEC, 0644), ENOENT);
+    p_equal("rename.open.dir-new-nlink", p_stat("olddir").st_nlink, 2);
+    MUST(close(fd));
+    MUST(rmdir("olddir"));
     fd = open("old", O_RDWR | O_CLOEXEC);
     MUST(fd);
     MUST(rename("old", "moved"));
