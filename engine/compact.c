@@ -23,6 +23,7 @@
 #include "policy.h"
 #include "worker.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
@@ -417,6 +418,7 @@ static int install_some(struct compact *c, struct outgoing *og)
     uint64_t before = COUNTED(c->eng, relocations_lost);
     size_t n = 0, i = og->next;
     if (og->payload) {
+        assert(og->seg); /* which holds it */
         if (!(op = txn_op(&txn, OP_SEGMENT)))
             return -ENOMEM;
         op->ino = og->seg->id;
