@@ -208,7 +208,7 @@ compact_loop_verdict() {
     fi
 }
 
-no_process() { ! kill -0 "$1" 2>/dev/null; }
+no_process() { ! kill -0 "$@" 2>/dev/null; }
 
 # mount_store STORE MOUNTPOINT [OPTIONS...]: returns once the mount answers, as engramfs promises.
 mount_store() {
