@@ -75,7 +75,9 @@ def disturb(folder, number, stop):
         if kind < 0.4 or len(mine) < 50:
             name = "t%d-%d" % (number, made)
             made += 1
-            os.mknod(name, 0o600, dir_fd=at)
+            fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=at)
+            os.write(fd, name.encode() * 20)  # for a compaction beside it to move
+            os.close(fd)
             mine.append(name)
         elif kind < 0.7:
             os.unlink(mine.pop(r.randrange(len(mine))), dir_fd=at)

@@ -54,7 +54,8 @@ n=0
 after_git() { # NAME
     find "$MNT/repo/.git" \( -name '*.lock' -o -name gc.pid \) -delete # which git asks the user to remove
     check "$1: git fsck" git -C "$MNT/repo" fsck --strict --no-progress
-    local acked=$(tail -n 1 "$DONE")
+    local acked
+    acked=$(tail -n 1 "$DONE")
     n=$(git -C "$MNT/repo" log -1 --format=%s)
     # one more may have been committed that was not noted
     check "$1: all $acked commits are there" test "$n" -ge "$acked" -a "$n" -le $((acked + 1))
