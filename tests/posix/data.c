@@ -209,10 +209,8 @@ static void writers(void)
     int fd = open("shared", O_RDONLY | O_CLOEXEC), wrong = 0;
     static char block[BLOCK];
     for (int i = 0; i < BLOCKS * WRITERS; i++) {
-        if (pread(fd, block, BLOCK, (off_t)i * BLOCK) != BLOCK)
-            wrong++;
-        else if (block[0] != 'a' + i % WRITERS || memcmp(block, block + 1, BLOCK - 1) != 0)
-            wrong++;
+        bool whole = pread(fd, block, BLOCK, (off_t)i * BLOCK) == BLOCK;
+        wrong += !whole || block[0] != 'a' + i % WRITERS || memcmp(block, block + 1, BLOCK - 1) != 0;
     }
     p_equal("data.writers.wrong", wrong, 0);
     MUST(close(fd));

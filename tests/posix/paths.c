@@ -214,7 +214,7 @@ static void fill_paths(void)
         long_path[i] = '.';
     memset(longest_path, '/', sizeof(longest_path) - 1); /* 4095 bytes: the longest that is taken */
     longest_path[0] = '.';
-    (void)memcpy(longest_path + sizeof(longest_path) - 1 - 9, "missing/x", 9);
+    (void)memcpy(longest_path + sizeof(longest_path) - 10, "missing/x", 10);
 }
 
 static void lead_nowhere(void)

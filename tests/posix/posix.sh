@@ -187,7 +187,7 @@ options() {
     check_fails "devices, unless asked for, are not honoured" "Permission denied" cat "$MNT/p/null"
     unmount_store "$MNT"
     must_mount "$STORE" "$MNT" -o allow_other,noexec,dev
-    check_fails "with noexec programs do not run" "Permission denied" as_user python3 -c "import os; os.execv('$MNT/p/program', ['program'])"
+    check_fails "with noexec programs do not run" "Permission denied" python3 -c "import os; os.execv('$MNT/p/program', ['program'])"
     check "with dev devices are honoured" cat "$MNT/p/null"
     unmount_store "$MNT"
     must_mount "$STORE" "$MNT" -o allow_other,noperm
