@@ -7,11 +7,13 @@
 
 #include <stdio.h>
 
-#define OPEN_MAX 512u /* files kept open beyond need; closed again when idle */
+#define OPEN_MAX 512u /* files kept open, unless more are needed at a time */
 
 void arena_init(struct arena *arena, struct eng_io *io, const struct fault_hook *hook)
 {
-    *arena = (struct arena){.io = io, .hook = hook, .next_id = 1};
+    *arena = (struct arena){.io = io, .hook = hook, .next_id = 1, .open_max = OPEN_MAX};
+    if (io->ops->files_max) /* the other half is for all else that opens files */
+        arena->open_max = (unsigned)MIN_OF(io->ops->files_max(io) / 2, (uint64_t)OPEN_MAX);
     pthread_mutex_init(&arena->lock, NULL);
 }
 
@@ -101,6 +103,19 @@ static void take_back(struct arena *arena, uint32_t id)
     pthread_mutex_unlock(&arena->lock);
 }
 
+/* Closes idle files until there is room for one more. */
+static void close_idle_locked(struct arena *arena)
+{
+    for (uint32_t i = 0; i < arena->segs.cap && arena->n_open >= arena->open_max; i++) {
+        struct segment *seg = segment_at(arena, i);
+        if (!seg || !seg->file || __atomic_load_n(&seg->pins, __ATOMIC_ACQUIRE))
+            continue;
+        arena->io->ops->close(seg->file);
+        seg->file = NULL;
+        arena->n_open--;
+    }
+}
+
 int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_t chain, uint64_t durable_seq,
                  struct segment **ret_seg)
 {
@@ -108,6 +123,7 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
     uint32_t id = arena->next_id;
     if (id < UINT32_MAX)
         arena->next_id++; /* (I1) */
+    close_idle_locked(arena);
     pthread_mutex_unlock(&arena->lock);
     if (id == UINT32_MAX)
         return -EFBIG;
@@ -155,19 +171,6 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
     }
     *ret_seg = seg;
     return 0;
-}
-
-/* Closes idle files until there is room for one more. */
-static void close_idle_locked(struct arena *arena)
-{
-    for (uint32_t i = 0; i < arena->segs.cap && arena->n_open >= OPEN_MAX; i++) {
-        struct segment *seg = segment_at(arena, i);
-        if (!seg || !seg->file || __atomic_load_n(&seg->pins, __ATOMIC_ACQUIRE))
-            continue;
-        arena->io->ops->close(seg->file);
-        seg->file = NULL;
-        arena->n_open--;
-    }
 }
 
 /* While it is pinned neither the file nor the bytes in it go (I1). */

@@ -32,6 +32,7 @@ struct arena {
     struct idmap segs; /* id -> struct segment. protected by lock */
     uint32_t next_id;  /* protected by lock: an id that got a name in the store is never given again (I1) */
     unsigned n_open;   /* protected by lock */
+    unsigned open_max; /* idle files are closed so that no more are open. immutable after arena_init() */
     bool read_only;
 };
 

@@ -21,6 +21,8 @@ int eng_begin_work(struct eng *eng)
 {
     if (eng_is_read_only(eng))
         return -EROFS;
+    if (log_wants_flush(&eng->log))
+        (void)eng_flush(eng); /* if it fails the store says so itself */
     eng_quiet();
     pthread_mutex_lock(&eng->log.lock);
     /* It may have turned so while we waited, perhaps with an index that is not whole. */

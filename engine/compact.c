@@ -21,7 +21,6 @@
  */
 #include "compact.h"
 #include "policy.h"
-#include "worker.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -211,10 +210,11 @@ static int read_window(struct compact *c, uint64_t from, uint64_t to)
     return 0;
 }
 
-/* Lets go of the victim that was read: at the next handing over, if there is still room to remember it. */
+/* Lets go of the victim that was read: at the next handing over, if there is still room to remember it, and
+ * files enough to keep it open. */
 static void done_reading(struct compact *c)
 {
-    if (c->in && c->n_read < READ_MAX)
+    if (c->in && c->n_read < MIN_OF(READ_MAX, c->eng->arena.open_max / 4))
         c->read[c->n_read++] = c->in;
     else
         arena_unpin(c->in);
@@ -390,12 +390,17 @@ static int look_up_step(struct compact *c, size_t n)
     return 0;
 }
 
+static bool out_is_full(const struct compact *c)
+{
+    return c->out && c->out_size >= c->eng->log.segment_size;
+}
+
 static int copy_step(struct compact *c, uint64_t *ret_bytes)
 {
     size_t n = MIN_OF(c->n_refs - c->copied, (size_t)STEP_REFS);
     uint64_t bytes = 0;
     int r = look_up_step(c, n);
-    for (size_t i = 0; i < n && !r && bytes < WINDOW; i++) {
+    for (size_t i = 0; i < n && !r && bytes < WINDOW && !out_is_full(c); i++) {
         if (!c->stale[i])
             r = copy_ref(c, c->copied, (char *)c->names.data + c->name_at[i], c->name_len[i]);
         bytes += c->refs[c->copied].to.len;
@@ -502,19 +507,22 @@ static int settle(struct compact *c, struct outgoing *og)
     return 0;
 }
 
-/* A copy that was never installed is of no use: without a record in the index its file would stay for good.
+/*
+ * A copy of which nothing was installed is of no use: without a record in the index its file would stay until
+ * the next opening. A store that is held, or that turned read-only, loses no file all the same.
  */
 static void drop_unused_out(struct compact *c, struct segment *out)
 {
     if (!out)
         return;
+    struct eng *eng = c->eng;
     uint32_t id = out->id;
     arena_unpin(out);
-    pthread_rwlock_rdlock(&c->eng->index_lock);
-    bool known = index_segment(&c->eng->idx, id) != NULL;
-    pthread_rwlock_unlock(&c->eng->index_lock);
-    if (!known)
-        (void)arena_retire(&c->eng->arena, id);
+    pthread_mutex_lock(&eng->log.lock); /* under which a hold begins */
+    bool known = index_segment(&eng->idx, id) != NULL && !MUTANT(DROP_INSTALLED);
+    if (!known && !eng_is_held(eng) && !eng_is_read_only(eng))
+        (void)arena_retire(&eng->arena, id);
+    pthread_mutex_unlock(&eng->log.lock);
 }
 
 /* The settler's part: `og` is its own. After an error nothing more is installed. */
@@ -544,9 +552,13 @@ static void settled(struct compact *c, int error)
 static bool await_given(struct compact *c, int *ret_error)
 {
     pthread_mutex_lock(&c->lock);
-    while (!c->given && !c->stop)
+    while (!c->given && !c->stop) {
+        fault_point(&c->eng->hook, FP_SETTLER_IDLE);
         pthread_cond_wait(&c->changed, &c->lock);
+    }
     bool given = c->given;
+    if (!given)
+        fault_point(&c->eng->hook, FP_SETTLER_IDLE);
     *ret_error = c->settle_error;
     pthread_mutex_unlock(&c->lock);
     return given;
@@ -556,21 +568,23 @@ static void *settler(void *arg)
 {
     struct compact *c = arg;
     int error;
+    fault_point(&c->eng->hook, FP_SETTLER_RUNS);
     settled(c, age_metadata(c->eng));
-    fault_point(&c->eng->hook, FP_COMPACT_AGED);
-    while (await_given(c, &error))
+    while (await_given(c, &error)) {
+        fault_point(&c->eng->hook, FP_SETTLER_RUNS);
         settled(c, settle_or_drop(c, &c->outgoing, error));
+    }
     return NULL;
 }
 
 static void start_settler(struct compact *c)
 {
-    if (!c->eng->worker || !c->eng->worker->n_threads || is_tight(c->eng))
+    if (!c->eng->settles_beside || is_tight(c->eng))
         return;
     c->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
     c->has_settler = pthread_create(&c->settler, NULL, settler, c) == 0;
     if (c->has_settler)
-        fault_point(&c->eng->hook, FP_COMPACT_BEGUN);
+        fault_point(&c->eng->hook, FP_SETTLER_GIVEN);
     else
         c->given = false;
 }
@@ -579,21 +593,26 @@ static void start_settler(struct compact *c)
 static int await_settler(struct compact *c)
 {
     pthread_mutex_lock(&c->lock);
-    while (c->given)
+    while (c->given && !MUTANT(NO_SETTLER_WAIT)) {
+        fault_point(&c->eng->hook, FP_SETTLER_AWAITED);
         pthread_cond_wait(&c->changed, &c->lock);
+    }
     int r = c->settle_error;
     pthread_mutex_unlock(&c->lock);
     return r;
 }
 
+/* What was handed over is settled first. */
 static void end_settler(struct compact *c)
 {
+    if (!c->has_settler)
+        return;
     pthread_mutex_lock(&c->lock);
     c->stop = true;
+    fault_point(&c->eng->hook, FP_SETTLER_AWAITED);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
-    if (c->has_settler)
-        (void)pthread_join(c->settler, NULL);
+    (void)pthread_join(c->settler, NULL);
     c->has_settler = false;
 }
 
@@ -625,7 +644,7 @@ static int settle_here(struct compact *c)
     r = settle(c, &og);
     c->out_payload = og.payload;
     c->out_new = og.fresh;
-    if (!r && c->out_size >= c->eng->log.segment_size) {
+    if (!r && out_is_full(c)) {
         arena_unpin(c->out);
         c->out = NULL;
     }
@@ -649,6 +668,7 @@ static int hand_over(struct compact *c)
     c->given = true;
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
+    fault_point(&c->eng->hook, FP_SETTLER_GIVEN);
     return 0;
 }
 
@@ -680,7 +700,7 @@ static int move_refs(struct compact *c)
     while (!r && c->copied < c->n_refs) {
         uint64_t bytes;
         r = copy_step(c, &bytes);
-        if (!r && c->out && c->out_size >= c->eng->log.segment_size)
+        if (!r && out_is_full(c))
             r = hand_over(c);
         if (!r)
             r = job_gate(c->job, bytes);
@@ -771,7 +791,13 @@ static int run(struct compact *c)
     pthread_mutex_lock(&c->job->lock);
     c->report->segments_total = c->n_victims;
     pthread_mutex_unlock(&c->job->lock);
-    return move_victims(c);
+    r = move_victims(c);
+    if (!r) /* where nothing had to be moved it may still be writing checkpoints, which some segments wait for
+             */
+        r = await_settler(c);
+    if (!r)
+        (void)eng_reclaim(eng);
+    return r;
 }
 
 int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report)

@@ -393,6 +393,7 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
     if (opt)
         eng->opt = *opt;
     eng->read_only = eng->opt.read_only;
+    eng->settles_beside = !eng->opt.no_background;
     eng->lost_after = UINT64_MAX;
     init_locks(eng);
     int r = 0;

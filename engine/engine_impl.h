@@ -64,6 +64,7 @@ struct eng {
     struct eng_options opt; /* immutable after open */
     struct superblock sb;   /* immutable after open */
     struct fault_hook hook; /* immutable while threads run */
+    bool settles_beside;    /* a compaction may start a thread of its own. immutable while threads run */
 
     pthread_mutex_t ckpt_lock; /* one checkpoint at a time */
     struct ckpt_info ckpts[2]; /* newest first. protected by ckpt_lock */

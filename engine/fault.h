@@ -13,8 +13,6 @@
 #include <stdint.h>
 
 enum fault_point {
-    FP_COMPACT_BEGUN,     /* the settler's thread exists, its creator has done nothing since */
-    FP_COMPACT_AGED,      /* the settler has made the first checkpoints, and waits for work */
     FP_COMPACT_COPIED,    /* survivors copied and durable, nothing installed */
     FP_COMPACT_INSTALLED, /* a group of relocations was installed */
     FP_COMPACT_READ,      /* about to read a victim's extents */
@@ -22,7 +20,11 @@ enum fault_point {
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_RETIRE,            /* about to unlink a segment */
-    FP_SYNC,              /* about to flush */
+    FP_SETTLER_AWAITED, /* a compaction waits for its settler; under the lock of the two: only to be noted */
+    FP_SETTLER_GIVEN,   /* a compaction gave its settler something to do */
+    FP_SETTLER_IDLE,    /* the settler has nothing to do; under the lock of the two: only to be noted */
+    FP_SETTLER_RUNS,    /* the settler begins with what it was given */
+    FP_SYNC,            /* about to flush */
     FP_COUNT
 };
 
@@ -65,6 +67,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
+    M(NO_SETTLER_WAIT)     /* I9: a compaction hands over before its settler has ended */                    \
+    M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -272,6 +273,13 @@ static int posix_usage(struct eng_io *io, uint64_t *ret_bytes)
     return 0;
 }
 
+static uint64_t posix_files_max(struct eng_io *io)
+{
+    (void)io;
+    struct rlimit files;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : _POSIX_OPEN_MAX;
+}
+
 static const struct eng_io_ops posix_ops = {
     .open = posix_open,
     .close = posix_close,
@@ -291,6 +299,7 @@ static const struct eng_io_ops posix_ops = {
     .unlock = posix_unlock,
     .space = posix_space,
     .usage = posix_usage,
+    .files_max = posix_files_max,
 };
 
 /* Makes the name of a just created directory durable. */

@@ -60,6 +60,8 @@ struct eng_io_ops {
     int (*space)(struct eng_io *io, struct io_space *ret_space);
     /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
     int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
+    /* How many files the process may have open, all in all. May be NULL: as many as one likes. */
+    uint64_t (*files_max)(struct eng_io *io);
 };
 
 struct eng_io {

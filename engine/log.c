@@ -172,6 +172,11 @@ bool log_wants_segment_locked(const struct log *log, uint64_t batch_size)
            (log->tail + batch_size > log->segment_size && log->tail > sizeof(struct segment_header));
 }
 
+bool log_wants_flush(const struct log *log)
+{
+    return __atomic_load_n(&log->n_unsynced, __ATOMIC_RELAXED) > log->arena->open_max / 2;
+}
+
 int log_seal_locked(struct log *log)
 {
     if (!log->active)
@@ -181,7 +186,8 @@ int log_seal_locked(struct log *log)
         return r;
     trim(log);
     __atomic_store_n(&log->small_fsyncs, 0, __ATOMIC_RELAXED);
-    log->unsynced[log->n_unsynced++] = log->active;
+    log->unsynced[log->n_unsynced] = log->active;
+    __atomic_store_n(&log->n_unsynced, log->n_unsynced + 1, __ATOMIC_RELAXED);
     log->active = NULL;
     return 0;
 }
@@ -307,7 +313,7 @@ static int flush_begin(struct log *log, struct flush *f)
             __atomic_add_fetch(&log->active->pins, 1, __ATOMIC_ACQUIRE);
             f->segs[f->n++] = log->active;
         }
-        log->n_unsynced = 0;
+        __atomic_store_n(&log->n_unsynced, 0, __ATOMIC_RELAXED);
         log->dir_dirty = false;
     }
     pthread_mutex_unlock(&log->lock);

@@ -60,18 +60,18 @@ struct log {
     uint64_t store;        /* superblock_tag(); immutable after opening */
 
     pthread_mutex_t lock;
-    struct segment *active;    /* pinned; NULL: none yet. protected by lock */
-    uint64_t tail;             /* end of the last batch in it. protected by lock */
-    uint64_t ahead;            /* up to where the file was allocated; 0: nowhere. protected by lock */
-    uint64_t bytes_at_flush;   /* of the last one. protected by lock */
-    uint32_t small_fsyncs;     /* asked for since the last large flush. atomic */
-    uint64_t seq;              /* of the last batch. atomic: written under lock */
-    uint64_t chain;            /* sum of the last batch. protected by lock */
-    struct segment **unsynced; /* sealed, pinned, in order. protected by lock */
-    size_t n_unsynced, cap_unsynced;
-    bool dir_dirty;     /* a segment file is new. protected by lock */
-    struct buf scratch; /* protected by lock */
-    uint64_t bytes;     /* atomic: appended since opening */
+    struct segment *active;          /* pinned; NULL: none yet. protected by lock */
+    uint64_t tail;                   /* end of the last batch in it. protected by lock */
+    uint64_t ahead;                  /* up to where the file was allocated; 0: nowhere. protected by lock */
+    uint64_t bytes_at_flush;         /* of the last one. protected by lock */
+    uint32_t small_fsyncs;           /* asked for since the last large flush. atomic */
+    uint64_t seq;                    /* of the last batch. atomic: written under lock */
+    uint64_t chain;                  /* sum of the last batch. protected by lock */
+    struct segment **unsynced;       /* sealed, pinned, in order. protected by lock */
+    size_t n_unsynced, cap_unsynced; /* protected by lock; n_unsynced atomic: read without, as a hint */
+    bool dir_dirty;                  /* a segment file is new. protected by lock */
+    struct buf scratch;              /* protected by lock */
+    uint64_t bytes;                  /* atomic: appended since opening */
 
     pthread_mutex_t sync_lock;
     pthread_cond_t sync_done, sync_joined;
@@ -106,6 +106,9 @@ uint64_t log_batch_size(const struct txn *txn);
 /* With log->lock held: whether such a batch needs a new segment, and beginning one. */
 bool log_wants_segment_locked(const struct log *log, uint64_t batch_size);
 int log_new_segment_locked(struct log *log);
+/* Whether so many segments wait for a flush, each with its file open, that one should come before a new one.
+ */
+bool log_wants_flush(const struct log *log);
 /* With log->lock held: ends the active segment; the next batch begins a new one. */
 int log_seal_locked(struct log *log);
 /* With log->lock held: writes the batch. On success the ops' locators are absolute and log->seq is its

@@ -47,6 +47,7 @@ static const struct fault faults[] = {
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static uint64_t n_passed, n_failed;
+static uint64_t beside; /* as in struct session */
 
 static void report(const char *label, bool ok, const char *why)
 {
@@ -83,7 +84,7 @@ struct run {
 static void run_init(struct run *run, size_t max_ops)
 {
     *run = (struct run){.disk = simdisk_new(), .m = model_new()};
-    run->s = (struct session){.io = simdisk_io(run->disk), .segment_size = SEGMENT_SIZE};
+    run->s = (struct session){.io = simdisk_io(run->disk), .segment_size = SEGMENT_SIZE, .beside = beside};
     run->done = calloc(max_ops + 1, sizeof(*run->done));
     if (!run->done)
         abort();
@@ -279,6 +280,7 @@ static bool survivors_agree(struct run *run, uint64_t seed, char *why)
             .lo = w->first_step[mode == SIM_KEEP_ALL ? run->n_done : run->n_synced],
             .hi = w->first_step[run->n_done],
             .segment_size = SEGMENT_SIZE,
+            .beside = beside,
             .seed = seed * SIM_N_SURVIVALS + (uint64_t)mode,
         };
         char reason[VERIFY_WHY_MAX];
@@ -434,14 +436,16 @@ static void full_disk(void)
 
 /* ---- main --------------------------------------------------------------- */
 
-static const char usage[] = "faults [OPTIONS]: each I/O call of the scripted workload fails once\n"
-                            "  --quick        only a sample of the calls\n"
-                            "  --stride N     every Nth call only\n"
-                            "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
-                            "  --seed S       only the random workload of seed S\n"
-                            "  --ops N        operations of a random workload (300)\n"
-                            "  --fault NAME   only that kind of fault\n"
-                            "  --nth N        only that call\n";
+static const char usage[] =
+    "faults [OPTIONS]: each I/O call of the scripted workload fails once\n"
+    "  --quick        only a sample of the calls\n"
+    "  --stride N     every Nth call only\n"
+    "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
+    "  --seed S       only the random workload of seed S\n"
+    "  --ops N        operations of a random workload (300)\n"
+    "  --beside S     with a settler beside each compaction, taking turns with it by seed S\n"
+    "  --fault NAME   only that kind of fault\n"
+    "  --nth N        only that call\n";
 
 struct config {
     uint64_t stride, nth, seeds, seed, ops;
@@ -466,6 +470,8 @@ static bool parse_options(struct config *config, int argc, char **argv)
             config->ops = strtoull(value, NULL, 0);
         else if (value && strcmp(argv[i], "--nth") == 0)
             config->nth = strtoull(value, NULL, 0);
+        else if (value && strcmp(argv[i], "--beside") == 0)
+            beside = strtoull(value, NULL, 0);
         else if (value && strcmp(argv[i], "--fault") == 0)
             config->fault = value;
         else
@@ -510,10 +516,18 @@ int main(int argc, char **argv)
         random_workload(&config, config.seed, config.stride);
     } else {
         struct workload *w = workload_scripted();
-        one_workload(&config, w, "", config.stride);
-        if (!config.fault) {
-            awkward_disk(w);
-            full_disk();
+        if (!beside) {
+            one_workload(&config, w, "", config.stride);
+            if (!config.fault)
+                full_disk();
+        }
+        if (beside || !config.nth) {
+            char label[48];
+            beside = beside ? beside : 1;
+            (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);
+            one_workload(&config, w, label, config.stride);
+            if (!config.fault)
+                awkward_disk(w);
         }
         workload_free(w);
         for (uint64_t seed = 1; seed <= config.seeds; seed++)

@@ -6,7 +6,7 @@
  * are made, and each is verified (verify.h); the recovery itself is cut, too.
  */
 #include "engine.h"
-#include "fault.h"
+#include "hook.h"
 #include "rng.h"
 #include "simdisk.h"
 #include "verify.h"
@@ -29,14 +29,16 @@ struct config {
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
-    uint64_t stride;        /* every how many calls; 0: as the workload says */
-    uint64_t only_cut;      /* 0: all */
-    int only_mode;          /* -1: all */
-    uint64_t subset;        /* with only_mode SIM_SUBSET: a bit for each operation that is kept */
+    uint64_t beside; /* with a settler beside each compaction, by this seed (hook.h); 0: without, and with */
+    uint64_t stride; /* every how many calls; 0: as the workload says */
+    uint64_t only_cut; /* 0: all */
+    int only_mode;     /* -1: all */
+    uint64_t subset;   /* with only_mode SIM_SUBSET: a bit for each operation that is kept */
 };
 
 struct totals {
     uint64_t calls, cuts, recovery_cuts, passed, failed;
+    uint64_t given, allocated; /* to settlers; ahead, or for the reserve */
     uint64_t by_mode[SIM_N_SURVIVALS + 1];
     uint64_t
         by_unsynced[SUBSETS_OF_MAX + 2]; /* cuts with so many operations that were not durable; or more */
@@ -121,10 +123,10 @@ static bool live_agrees(const struct workload *w, size_t i, struct session *s, c
 }
 
 /* Runs until the end or until the power fails. False: an operation gave what it should not. */
-static bool run_workload(const struct workload *w, struct simdisk *disk, bool live, struct run *run,
-                         char *why)
+static bool run_workload(const struct workload *w, uint64_t beside, struct simdisk *disk, bool live,
+                         struct run *run, char *why)
 {
-    struct session s = {.io = simdisk_io(disk), .segment_size = SEGMENT_SIZE};
+    struct session s = {.io = simdisk_io(disk), .segment_size = SEGMENT_SIZE, .beside = beside};
     *run = (struct run){0};
     char reason[256];
     int r = session_open(&s, false, reason);
@@ -166,6 +168,7 @@ static bool run_workload(const struct workload *w, struct simdisk *disk, bool li
 struct survivor_case {
     const struct config *config;
     const struct workload *workload;
+    uint64_t beside;
     const char *label; /* options that select the workload again */
     struct totals *totals;
     uint64_t cut;
@@ -206,6 +209,7 @@ static void verify_survivor(const struct survivor_case *c, const struct simdisk 
         .lo = mode == SIM_KEEP_ALL ? run->acked : run->synced,
         .hi = run->issued,
         .segment_size = SEGMENT_SIZE,
+        .beside = c->beside,
         .seed = mode == SIM_SUBSET ? subset : c->cut * SIM_N_SURVIVALS + (uint64_t)mode,
     };
     (void)snprintf(current, sizeof(current), "%s --cut %" PRIu64 " --mode %s --subset %" PRIu64, c->label,
@@ -244,7 +248,7 @@ static void one_cut(const struct survivor_case *c)
     simdisk_cut_at(disk, c->cut, false);
     struct run run;
     char why[VERIFY_WHY_MAX];
-    if (!run_workload(c->workload, disk, false, &run, why)) {
+    if (!run_workload(c->workload, c->beside, disk, false, &run, why)) {
         report_failure(c->totals, why);
     } else {
         if (c->config->verbose) {
@@ -267,22 +271,30 @@ static void one_cut(const struct survivor_case *c)
 
 /* ---- one workload ------------------------------------------------------- */
 
-static void one_workload(const struct config *config, const struct workload *w, const char *label,
-                         uint64_t first, uint64_t stride, struct totals *totals)
+static void one_workload(const struct config *config, const struct workload *w, uint64_t beside,
+                         const char *label, uint64_t first, uint64_t stride, struct totals *totals)
 {
     (void)snprintf(current, sizeof(current), "%s, without a cut", label);
     struct simdisk *disk = simdisk_new();
     struct run run;
     char why[VERIFY_WHY_MAX];
-    bool ok = run_workload(w, disk, config->live, &run, why);
-    uint64_t calls = simdisk_calls(disk, false);
+    uint64_t given = schedules_given();
+    bool ok = run_workload(w, beside, disk, config->live, &run, why);
+    given = schedules_given() - given;
+    uint64_t calls = simdisk_calls(disk, false), allocated = simdisk_calls_of(disk, SIM_ALLOCATE);
     size_t n_steps = w->first_step[w->n_ops];
     printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops, n_steps, calls);
     for (int call = 0; call < SIM_OPEN; call++)
         printf(" %s %" PRIu64, sim_call_names[call], simdisk_calls_of(disk, (enum sim_call)call));
+    if (beside)
+        printf("; the settler was called %" PRIu64 " times", given);
     printf("\n");
-    struct verify_want want = {
-        .workload = w, .lo = n_steps, .hi = n_steps, .segment_size = SEGMENT_SIZE, .seed = n_steps};
+    struct verify_want want = {.workload = w,
+                               .lo = n_steps,
+                               .hi = n_steps,
+                               .segment_size = SEGMENT_SIZE,
+                               .beside = beside,
+                               .seed = n_steps};
     ok = ok && verify_store(disk, &want, why);
     if (ok)
         totals->passed++;
@@ -290,8 +302,11 @@ static void one_workload(const struct config *config, const struct workload *w, 
         report_failure(totals, why);
     simdisk_free(disk);
     totals->calls += calls;
+    totals->given += given;
+    totals->allocated += allocated;
 
-    struct survivor_case c = {.config = config, .workload = w, .label = label, .totals = totals};
+    struct survivor_case c = {
+        .config = config, .workload = w, .beside = beside, .label = label, .totals = totals};
     if (config->only_cut) {
         c.cut = config->only_cut;
         one_cut(&c);
@@ -304,12 +319,31 @@ static void one_workload(const struct config *config, const struct workload *w, 
 
 static void random_workload(const struct config *config, uint64_t seed, struct totals *totals)
 {
-    char label[64];
-    (void)snprintf(label, sizeof(label), " --seed %" PRIu64 " --ops %" PRIu64, seed, config->n_ops);
+    char label[96];
+    uint64_t beside = config->beside ? config->beside : seed % 2 * seed; /* every other one */
+    (void)snprintf(label, sizeof(label), " --seed %" PRIu64 " --ops %" PRIu64 " --beside %" PRIu64, seed,
+                   config->n_ops, beside);
     struct workload *w = workload_random(seed, config->n_ops);
     uint64_t stride = config->stride ? config->stride : 13;
-    one_workload(config, w, label, 1 + seed % stride, stride, totals); /* other calls in other workloads */
+    /* other calls in other workloads */
+    one_workload(config, w, beside, label, 1 + seed % stride, stride, totals);
     workload_free(w);
+}
+
+/* Without a settler and with one, or as asked for. */
+static void scripted_workload(const struct config *config, uint64_t stride, struct totals *totals)
+{
+    struct workload *w = workload_scripted();
+    char label[48];
+    uint64_t beside = config->beside ? config->beside : 1;
+    (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);
+    if (!config->beside)
+        one_workload(config, w, 0, "", 1, stride, totals);
+    if (!config->only_cut || config->beside)
+        one_workload(config, w, beside, label, 1, stride, totals);
+    workload_free(w);
+    if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->allocated < 3))
+        report_failure(totals, "the script hands nothing to settlers, or its log is not allocated ahead");
 }
 
 /* ---- does it bite? ------------------------------------------------------ */
@@ -352,9 +386,7 @@ static void show_bites(const struct config *config, struct totals *totals)
         weak.ignore_syncdir = weaknesses[i].ignore_syncdir;
         printf("%s\n", weaknesses[i].what);
         set_mutant(weaknesses[i].mutant);
-        struct workload *w = workload_scripted();
-        one_workload(&weak, w, "", 1, 1, &found);
-        workload_free(w);
+        scripted_workload(&weak, 1, &found);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
         set_mutant(0);
@@ -374,6 +406,7 @@ static const char usage[] =
     "  --no-script       these only\n"
     "  --seed S          only the random workload of seed S, every call\n"
     "  --ops N           operations of a random workload (300)\n"
+    "  --beside S        with a settler beside each compaction, taking turns with it by seed S\n"
     "  --stride N        every Nth call only\n"
     "  --cut N           only that call\n"
     "  --mode NAME       only that kind of survival\n"
@@ -423,6 +456,8 @@ static bool parse_value(struct config *config, const char *arg, const char *valu
         config->seed = number;
     else if (strcmp(arg, "--ops") == 0)
         config->n_ops = number;
+    else if (strcmp(arg, "--beside") == 0)
+        config->beside = number;
     else if (strcmp(arg, "--stride") == 0)
         config->stride = number;
     else if (strcmp(arg, "--cut") == 0)
@@ -480,11 +515,8 @@ int main(int argc, char **argv)
         config.stride = config.stride ? config.stride : 1;
         random_workload(&config, config.seed, &totals);
     } else {
-        struct workload *w = config.no_script ? NULL : workload_scripted();
-        uint64_t stride = config.stride ? config.stride : config.quick ? 13 : 1;
-        if (w)
-            one_workload(&config, w, "", 1, stride, &totals);
-        workload_free(w);
+        if (!config.no_script)
+            scripted_workload(&config, config.stride ? config.stride : config.quick ? 13 : 1, &totals);
         for (uint64_t seed = 1; seed <= config.n_seeds; seed++)
             random_workload(&config, seed, &totals);
     }

@@ -1,14 +1,32 @@
 /*
- * hook.h - sets the fault hook of an open store, for tests that otherwise know engine.h only.
+ * hook.h - sets the fault hook of an open store, for tests that otherwise know engine.h only; and in which
+ * order a compaction and its settler go on.
  */
 #ifndef ENGRAMFS_TESTS_HOOK_H
 #define ENGRAMFS_TESTS_HOOK_H
 
 #include "fault.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct eng;
+struct schedule;
 
 /* fn NULL: none. While no call is under way. */
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg);
+
+/* Whether compactions have a settler (engine/compact.c) although the store has no threads. While no call is
+ * under way. */
+void hook_settler(struct eng *eng, bool beside);
+/*
+ * Compactions have a settler, and of the two threads only one runs at a time: at each fault point `seed`
+ * decides which goes on, so that the order of their I/O calls is the same each time. Takes the hook. The
+ * schedule outlives the store.
+ */
+struct schedule *schedule_new(struct eng *eng, uint64_t seed);
+void schedule_free(struct schedule *schedule); /* NULL is fine */
+/* How often the settler was given something, of all schedules. */
+uint64_t schedules_given(void);
 
 #endif

@@ -361,6 +361,8 @@ int model_rename(struct model *m, const char *from, const char *to, unsigned fla
         return -EEXIST;
     if (S_ISDIR(node->mode) && (node == dir2 || is_below(node, dir2)))
         return -EINVAL;
+    if (flags & ENG_RENAME_EXCHANGE && node == victim)
+        return 0;
     if (flags & ENG_RENAME_EXCHANGE) {
         if (S_ISDIR(victim->mode) && (victim == dir1 || is_below(victim, dir1)))
             return -EINVAL;

@@ -24,7 +24,8 @@ __attribute__((format(printf, 2, 3))) static bool fail(char *why, const char *fo
 
 static struct session session_on(struct simdisk *disk, const struct verify_want *want)
 {
-    return (struct session){.io = simdisk_io(disk), .segment_size = want->segment_size};
+    return (struct session){
+        .io = simdisk_io(disk), .segment_size = want->segment_size, .beside = want->beside};
 }
 
 static bool open_store(struct session *s, bool read_only, const char *when, char *why)

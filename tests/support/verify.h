@@ -13,7 +13,8 @@ struct verify_want {
     const struct workload *workload;
     size_t lo, hi; /* the store must hold the state after one of these steps, both included */
     uint64_t segment_size;
-    uint64_t seed; /* decides what is done besides, and how power is lost again */
+    uint64_t beside; /* as in struct session */
+    uint64_t seed;   /* decides what is done besides, and how power is lost again */
 };
 
 /*

@@ -39,6 +39,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_COMPACT] = "compact",
     [OP_SCRUB] = "scrub",
     [OP_RECLAIM] = "reclaim",
+    [OP_ACCESS] = "access",
     [OP_CONFIG] = "config",
     [OP_REOPEN] = "reopen",
 };
@@ -176,6 +177,7 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
     case OP_WRITE_HELD: /* changes the model only if the unlink before it was refused */
         return model_stat(m, op->path, &mode, NULL) == 0 ? apply_bytes(op, m) : 0;
     case OP_FSYNC:
+    case OP_ACCESS:
     case OP_HOLD:
         return model_stat(m, op->path, &mode, NULL);
     default:
@@ -442,6 +444,31 @@ static void script_churn(struct script *s, int rounds)
     }
 }
 
+/* Survivors for several segments, so that a compaction hands them over one by one. */
+static void script_bulk(struct script *s)
+{
+    char path[48];
+    for (int i = 0; i < 6; i++) {
+        (void)snprintf(path, sizeof(path), "bulk%d", i);
+        add_file(s, path, 50000);
+        add_write(s, path, 20000, 10);
+    }
+    add(s, OP_COMPACT, "");
+    for (int i = 0; i < 6; i++) {
+        (void)snprintf(path, sizeof(path), "bulk%d", i);
+        add(s, OP_UNLINK, path);
+    }
+}
+
+/* As a database does: little between two fsyncs, so often that the log is allocated ahead (engine/log.h). */
+static void script_fsyncs(struct script *s, enum op_kind kind, const char *path)
+{
+    for (unsigned i = 0; i < 18; i++) {
+        add_sized(s, kind, path, 100);
+        add(s, OP_FSYNC, path);
+    }
+}
+
 struct workload *workload_scripted(void)
 {
     struct script s = {.seed = 1000};
@@ -463,12 +490,21 @@ struct workload *workload_scripted(void)
     script_retire(&s);
     add(&s, OP_COMPACT, "");
     add_sized(&s, OP_APPEND, "log", 500);
+    script_bulk(&s);
     add(&s, OP_SCRUB, "");
     add(&s, OP_SYNC, "");
     script_orphan(&s); /* still held when the power fails or the store closes */
     add_put_many(&s, "m", PUT_MANY_MAX, 3000);
+    add(&s, OP_ACCESS, "log");
+    add(&s, OP_ACCESS, "m");
+    script_fsyncs(&s, OP_APPEND, "log");
     add_sized(&s, OP_APPEND, "log", 700);
-    add(&s, OP_REOPEN, "");
+    add(&s, OP_REOPEN, ""); /* what was allocated ahead is taken back */
+    add(&s, OP_ACCESS, "log");
+    script_fsyncs(&s, OP_APPEND, "log");
+    add_file(&s, "rolls", 90000); /* and again, at the end of a segment */
+    add(&s, OP_TICK, "");
+    add_sized(&s, OP_APPEND, "log", 10);
     return workload_of(s.ops, s.n, 0);
 }
 
@@ -512,7 +548,7 @@ static enum op_kind random_kind(uint64_t *rng)
         OP_TRUNCATE, OP_TRUNCATE, OP_FALLOCATE, OP_FALLOCATE, OP_UNLINK,   OP_UNLINK,   OP_RMDIR,
         OP_LINK,     OP_RENAME,   OP_RENAME,    OP_RENAME,    OP_SETXATTR, OP_SETXATTR, OP_SETXATTR,
         OP_CHMOD,    OP_CHOWN,    OP_MTIME,     OP_PUT_MANY,  OP_PUT_MANY, OP_PUT_MANY, OP_REMOVEXATTR,
-        OP_FSYNC,    OP_SYNC,     OP_TICK,      OP_TICK,      OP_RECLAIM,  OP_SCRUB,
+        OP_FSYNC,    OP_SYNC,     OP_TICK,      OP_TICK,      OP_RECLAIM,  OP_SCRUB,    OP_ACCESS,
     };
     uint64_t rare = rng_below(rng, 100);
     if (rare < 2)
@@ -589,8 +625,11 @@ struct workload *workload_random(uint64_t seed, size_t n_ops)
     add_create(&s, "d0", S_IFDIR | 0755);
     add_create(&s, "d1", S_IFDIR | 0755);
     while (s.n < n_ops) {
-        if (rng_below(&rng, 60) == 0)
+        uint64_t rare = rng_below(&rng, 120);
+        if (rare < 2)
             random_orphan(&s, &rng);
+        else if (rare == 2)
+            script_fsyncs(&s, OP_MTIME, "");
         else
             random_op(&s, &rng);
     }

@@ -17,6 +17,7 @@
 
 struct eng;
 struct eng_io;
+struct schedule;
 
 enum op_kind {
     OP_CREATE,    /* mode with type; other: target of a symlink */
@@ -43,6 +44,7 @@ enum op_kind {
     OP_COMPACT,
     OP_SCRUB,   /* must find no damage */
     OP_RECLAIM, /* eng_hold() and eng_release(): retires what may go, and syncs nothing */
+    OP_ACCESS,  /* somebody read it: its access time is noted */
     OP_CONFIG,  /* path: key; other: value */
     OP_REOPEN,
     OP_N_KINDS
@@ -83,10 +85,13 @@ void op_describe(const struct op *op, char *buf, size_t size);
 /* Whether its success makes everything before it durable. */
 bool op_is_sync(const struct op *op);
 
-/* An engine on an io, as tests open it: no background, small segments. */
+/* An engine on an io, as tests open it: no background, small segments, access times. */
 struct session {
     struct eng_io *io;
     uint64_t segment_size;
+    uint64_t
+        beside; /* not 0: compactions have a settler, which takes turns with them by this seed (hook.h) */
+    struct schedule *schedule;
     struct eng *eng; /* NULL: closed */
     uint64_t held_ino, held_size, held_seed;
 };

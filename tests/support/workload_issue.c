@@ -4,6 +4,7 @@
 #include "workload_private.h"
 
 #include "engine.h"
+#include "hook.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,11 +23,15 @@ int session_open(struct session *s, bool read_only, char why[256])
         .no_background = true,
         .segment_size = s->segment_size,
         .commit_ms = -1,
+        .relatime = true,
         .io = s->io,
     };
     s->held_ino = s->held_size = 0;
     why[0] = '\0';
-    return eng_open("simulated", &opt, &s->eng, why);
+    int r = eng_open("simulated", &opt, &s->eng, why);
+    if (r == 0 && s->beside)
+        s->schedule = schedule_new(s->eng, s->beside);
+    return r;
 }
 
 int session_close(struct session *s)
@@ -36,7 +41,10 @@ int session_close(struct session *s)
     struct eng *eng = s->eng;
     s->eng = NULL;
     s->held_ino = 0;
-    return eng_close(eng);
+    int r = eng_close(eng);
+    schedule_free(s->schedule);
+    s->schedule = NULL;
+    return r;
 }
 
 /* ---- paths -------------------------------------------------------------- */
@@ -270,6 +278,9 @@ static int issue_inode_op(struct session *s, const struct op *op, uint64_t ino)
         return eng_removexattr(s->eng, ino, op->other);
     case OP_FSYNC:
         return eng_fsync(s->eng, ino);
+    case OP_ACCESS:
+        eng_accessed(s->eng, ino);
+        return 0;
     default:
         return issue_bytes(s, op, ino);
     }
@@ -303,6 +314,7 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
     case OP_CHOWN:
     case OP_MTIME:
     case OP_FSYNC:
+    case OP_ACCESS:
         r = walk(s, op->path, &caller, &ino);
         if (r == 0)
             r = issue_inode_op(s, op, ino);

@@ -187,6 +187,16 @@ Test(arena, only_so_many_files_stay_open)
     cr_assert_eq(refused, 1);
 }
 
+Test(arena, those_just_made_count_as_well)
+{
+    for (unsigned i = 0; i < 600; i++) {
+        struct segment *seg;
+        cr_assert_eq(arena_create(&arena, SEGMENT_SURVIVORS, 1, 0, 0, &seg), 0);
+        arena_unpin(seg);
+        cr_assert_leq(arena.n_open, 512);
+    }
+}
+
 /* ---- verified reads -------------------------------------------------------------------- */
 
 #define LEN 20000u

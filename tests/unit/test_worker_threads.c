@@ -144,9 +144,9 @@ static bool sleeps(pid_t tid)
 static void settler_first(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (point == FP_COMPACT_AGED)
+    if (point == FP_SETTLER_IDLE)
         settler_tid = gettid();
-    while (point == FP_COMPACT_BEGUN && (!settler_tid || !sleeps(settler_tid)))
+    while (point == FP_SETTLER_GIVEN && (!settler_tid || !sleeps(settler_tid)))
         (void)sched_yield();
 }
 
