@@ -544,6 +544,7 @@ static void settled(struct compact *c, int error)
     pthread_mutex_lock(&c->lock);
     c->settle_error = error;
     c->given = false;
+    fault_point(&c->eng->hook, FP_SETTLER_IDLE);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
 }
@@ -552,10 +553,8 @@ static void settled(struct compact *c, int error)
 static bool await_given(struct compact *c, int *ret_error)
 {
     pthread_mutex_lock(&c->lock);
-    while (!c->given && !c->stop) {
-        fault_point(&c->eng->hook, FP_SETTLER_IDLE);
+    while (!c->given && !c->stop)
         pthread_cond_wait(&c->changed, &c->lock);
-    }
     bool given = c->given;
     if (!given)
         fault_point(&c->eng->hook, FP_SETTLER_IDLE);
