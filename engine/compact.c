@@ -803,12 +803,15 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
 {
     struct compact c = {.eng = eng, .job = job, .report = report};
     struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
+    struct eng_compact_estimate estimate = {0};
     uint64_t t0 = mono_ns(), total, live;
     pthread_mutex_init(&c.lock, NULL);
     pthread_cond_init(&c.changed, NULL);
     int r = eng_is_read_only(eng) ? -EROFS : eng_flush_orphans(eng);
     if (!r)
         r = eng->io->ops->usage(eng->io, &rep.old_size);
+    if (!r)
+        r = compact_estimate(eng, &estimate);
     eng_totals(eng, &total, &live);
     rep.fragmentation_before = policy_fragmentation(total, live);
     pthread_mutex_lock(&job->lock);
@@ -827,6 +830,11 @@ int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *rep
     pthread_mutex_lock(&job->lock);
     report->new_size = new_size;
     report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;
+    if (!r) {
+        report->estimate_error_moved = (int64_t)(report->bytes_moved - estimate.bytes_to_move);
+        report->estimate_error_given_back =
+            (int64_t)rep.old_size - (int64_t)new_size - (int64_t)estimate.bytes_given_back;
+    }
     report->fragmentation_after = policy_fragmentation(total, live);
     report->duration_ms = (mono_ns() - t0) / 1000000;
     report->error = r;

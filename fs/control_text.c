@@ -83,6 +83,12 @@ static void compaction_members(struct text *t, const char *in, const struct eng_
     json_u64(t, in, "extents_lost", r->extents_lost);
     json_u64(t, in, "extents_damaged", r->extents_damaged);
     json_u64(t, in, "rate", r->rate);
+    text_add(t, "%s\"estimate_error\": ", in);
+    if (r->state == ENG_COMPACT_DONE)
+        text_add(t, "{\"bytes_to_move\": %" PRId64 ", \"bytes_given_back\": %" PRId64 "},\n",
+                 r->estimate_error_moved, r->estimate_error_given_back);
+    else
+        text_add(t, "null,\n");
     json_string(t, in, "reason", r->reason);
 }
 

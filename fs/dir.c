@@ -135,7 +135,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
 {
     struct face *face = face_of(req);
     enum face_op op = plus ? FACE_readdirplus : FACE_readdir;
-    face_count(face, op);
+    FACE_COUNT(face, op);
     struct listing l = {.req = req, .size = size, .plus = plus};
     l.buf = face_buffer(size);
     if (l.buf && plus)

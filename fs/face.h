@@ -72,6 +72,19 @@ enum face_op {
 };
 extern const char *const face_op_names[FACE_OP_COUNT];
 
+/* Kinds of requests whose durations are told apart. */
+enum face_class { FACE_CLASS_READ, FACE_CLASS_WRITE, FACE_CLASS_SYNC, FACE_CLASS_OTHER, FACE_CLASSES };
+extern const char *const face_class_names[FACE_CLASSES];
+
+#define FACE_BUCKETS 16
+/* Upper bounds in nanoseconds; the last bucket has none. */
+extern const uint64_t face_bounds[FACE_BUCKETS - 1];
+struct face_durations {
+    /* atomic, relaxed: statistics that order nothing */
+    _Atomic uint64_t count[FACE_BUCKETS]; /* not cumulative */
+    _Atomic uint64_t sum;                 /* ns */
+};
+
 /* Hashes of contents, computed when asked for and kept by version (xattr content_hash). */
 #define FACE_HASHES 4096
 struct face_hash {
@@ -94,6 +107,7 @@ struct face {
     /* atomic, relaxed: statistics that order nothing */
     _Atomic uint64_t requests[FACE_OP_COUNT];
     _Atomic uint64_t errors[FACE_OP_COUNT];
+    struct face_durations durations[FACE_CLASSES];
 
     pthread_mutex_t hash_lock;            /* a leaf: nothing is locked or called under it */
     struct face_hash hashes[FACE_HASHES]; /* protected by hash_lock */
@@ -107,10 +121,18 @@ static inline struct face *face_of(fuse_req_t req)
     return fuse_req_userdata(req);
 }
 
-static inline void face_count(struct face *face, enum face_op op)
-{
-    atomic_fetch_add_explicit(&face->requests[op], 1, memory_order_relaxed);
-}
+/* Of a request that is being handled. */
+struct face_timer {
+    struct face *face;
+    enum face_class class;
+    struct timespec start;
+};
+struct face_timer face_timer_begin(struct face *face, enum face_op op);
+void face_timer_end(struct face_timer *timer);
+/* Counts a request, and measures until the handler returns. Once in a handler, at its beginning. */
+#define FACE_COUNT(face, op)                                                                                 \
+    struct face_timer face_timer_ __attribute__((cleanup(face_timer_end), unused)) =                         \
+        face_timer_begin(face, op)
 
 /* Answers with `err` (0 or a negative errno value) and counts it. */
 void face_reply_err(fuse_req_t req, enum face_op op, int err);

@@ -158,6 +158,29 @@ static void fuse_metrics(struct text *t, const struct face *face)
                  atomic_load_explicit(&face->errors[i], memory_order_relaxed));
 }
 
+static void duration_metrics(struct text *t, const struct face *face)
+{
+    const char *name = "engram_fuse_request_duration_seconds";
+    head(t, name, "histogram",
+         "How long requests took in the daemon, by kind; a control file's verb that waits counts until it "
+         "waits.");
+    for (int c = 0; c < FACE_CLASSES; c++) {
+        const struct face_durations *d = &face->durations[c];
+        uint64_t sum = 0;
+        for (int i = 0; i < FACE_BUCKETS; i++) {
+            sum += atomic_load_explicit(&d->count[i], memory_order_relaxed);
+            text_add(t, "%s_bucket{class=\"%s\",le=\"", name, face_class_names[c]);
+            if (i < FACE_BUCKETS - 1)
+                text_add(t, "%g\"} %" PRIu64 "\n", (double)face_bounds[i] / 1e9, sum);
+            else
+                text_add(t, "+Inf\"} %" PRIu64 "\n", sum);
+        }
+        text_add(t, "%s_sum{class=\"%s\"} %.9g\n%s_count{class=\"%s\"} %" PRIu64 "\n", name,
+                 face_class_names[c], (double)atomic_load_explicit(&d->sum, memory_order_relaxed) / 1e9, name,
+                 face_class_names[c], sum);
+    }
+}
+
 static uint64_t resident_bytes(void)
 {
     unsigned long long size, resident = 0;
@@ -222,6 +245,7 @@ int ctl_metrics(struct face *face, struct text *t)
     space_metrics(t, &space);
     operation_metrics(t, &s);
     fuse_metrics(t, face);
+    duration_metrics(t, face);
     process_metrics(t, face);
     return 0;
 }

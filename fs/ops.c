@@ -195,7 +195,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct face *face = face_of(req);
-    face_count(face, FACE_lookup);
+    FACE_COUNT(face, FACE_lookup);
     if (ctl_owns(parent) || (ctl_reserved(parent, name) && face->ctl)) {
         struct fuse_entry_param e;
         int err = 0;
@@ -232,14 +232,14 @@ static void forget_one(struct face *face, fuse_ino_t ino, uint64_t n)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-    face_count(face_of(req), FACE_forget);
+    FACE_COUNT(face_of(req), FACE_forget);
     forget_one(face_of(req), ino, n);
     fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-    face_count(face_of(req), FACE_forget);
+    FACE_COUNT(face_of(req), FACE_forget);
     for (size_t i = 0; i < count; i++)
         forget_one(face_of(req), forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
@@ -255,7 +255,7 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-    face_count(face_of(req), FACE_mknod);
+    FACE_COUNT(face_of(req), FACE_mknod);
     struct eng_attr attr;
     if ((mode & S_IFMT) == 0)
         mode |= S_IFREG;
@@ -264,7 +264,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-    face_count(face_of(req), FACE_mkdir);
+    FACE_COUNT(face_of(req), FACE_mkdir);
     struct eng_attr attr;
     mode = S_IFDIR | (mode & 07777);
     reply_created(req, FACE_mkdir, create(req, parent, name, mode, 0, NULL, &attr), &attr);
@@ -272,7 +272,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-    face_count(face_of(req), FACE_symlink);
+    FACE_COUNT(face_of(req), FACE_symlink);
     struct eng_attr attr;
     reply_created(req, FACE_symlink, create(req, parent, name, S_IFLNK | 0777, 0, target, &attr), &attr);
 }
@@ -281,7 +281,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
                       struct fuse_file_info *fi)
 {
     struct face *face = face_of(req);
-    face_count(face, FACE_create);
+    FACE_COUNT(face, FACE_create);
     struct eng_attr attr;
     const struct eng_caller who = caller(req);
     mode = S_IFREG | (mode & 07777);
@@ -302,7 +302,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-    face_count(face_of(req), FACE_link);
+    FACE_COUNT(face_of(req), FACE_link);
     struct eng_attr attr;
     const struct eng_caller who = caller(req);
     int err = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
@@ -313,14 +313,14 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    face_count(face_of(req), FACE_unlink);
+    FACE_COUNT(face_of(req), FACE_unlink);
     int err = check_name(parent, name);
     face_reply_err(req, FACE_unlink, err ? err : eng_unlink(face_of(req)->eng, parent, name));
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    face_count(face_of(req), FACE_rmdir);
+    FACE_COUNT(face_of(req), FACE_rmdir);
     int err = check_name(parent, name);
     face_reply_err(req, FACE_rmdir, err ? err : eng_rmdir(face_of(req)->eng, parent, name));
 }
@@ -340,7 +340,7 @@ static void forget_listing(struct face *face, fuse_ino_t parent, const char *nam
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                       const char *new_name, unsigned flags)
 {
-    face_count(face_of(req), FACE_rename);
+    FACE_COUNT(face_of(req), FACE_rename);
     struct face *face = face_of(req);
     const struct eng_caller who = caller(req);
     int err = check_name(parent, name);
@@ -358,7 +358,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-    face_count(face_of(req), FACE_readlink);
+    FACE_COUNT(face_of(req), FACE_readlink);
     char target[ENG_SYMLINK_MAX + 1];
     ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(face_of(req)->eng, ino, target, sizeof(target));
     if (n < 0) {
@@ -374,7 +374,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct face *face = face_of(req);
-    face_count(face, FACE_getattr);
+    FACE_COUNT(face, FACE_getattr);
     struct stat st;
     struct eng_attr attr;
     int err;
@@ -436,7 +436,7 @@ static unsigned set_mask(int to_set)
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     (void)fi;
-    face_count(face_of(req), FACE_setattr);
+    FACE_COUNT(face_of(req), FACE_setattr);
     if (ctl_owns(ino)) {
         setattr_control(req, ino, to_set);
         return;
@@ -463,7 +463,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     (void)ino;
-    face_count(face_of(req), FACE_statfs);
+    FACE_COUNT(face_of(req), FACE_statfs);
     struct eng_statfs st;
     int err = eng_statfs(face_of(req)->eng, &st);
     if (err) {
@@ -489,7 +489,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     const struct face *face = face_of(req);
-    face_count(face_of(req), FACE_open);
+    FACE_COUNT(face_of(req), FACE_open);
     /* With a write-back cache control files must go past it, so that a verb's errno is write(2)'s. */
     if (kernel_has_no_open && !face->opt->writeback) {
         (void)fuse_reply_err(req, ENOSYS);
@@ -504,7 +504,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    face_count(face_of(req), FACE_opendir);
+    FACE_COUNT(face_of(req), FACE_opendir);
     if (kernel_has_no_opendir) {
         (void)fuse_reply_err(req, ENOSYS);
         return;
@@ -517,21 +517,21 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    face_count(face_of(req), FACE_flush);
+    FACE_COUNT(face_of(req), FACE_flush);
     (void)fuse_reply_err(req, ENOSYS);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    face_count(face_of(req), FACE_release);
+    FACE_COUNT(face_of(req), FACE_release);
     (void)fuse_reply_err(req, 0);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    face_count(face_of(req), FACE_releasedir);
+    FACE_COUNT(face_of(req), FACE_releasedir);
     (void)fuse_reply_err(req, 0);
 }
 
@@ -540,7 +540,7 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     struct face *face = face_of(req);
-    face_count(face, FACE_read);
+    FACE_COUNT(face, FACE_read);
     if (ctl_owns(ino)) {
         ctl_read(face->ctl, req, ino, size, off);
         return;
@@ -560,7 +560,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
                      struct fuse_file_info *fi)
 {
     struct face *face = face_of(req);
-    face_count(face, FACE_write);
+    FACE_COUNT(face, FACE_write);
     if (ctl_owns(ino)) {
         if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
             face_reply_err(req, FACE_write, -EINVAL);
@@ -578,7 +578,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 /* Never ENOSYS: later fsyncs would succeed without being asked. */
 static void sync_inode(fuse_req_t req, enum face_op op, fuse_ino_t ino)
 {
-    face_count(face_of(req), op);
+    FACE_COUNT(face_of(req), op);
     face_reply_err(req, op, ctl_owns(ino) ? 0 : eng_fsync(face_of(req)->eng, ino));
 }
 
@@ -598,7 +598,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
                          struct fuse_file_info *fi)
 {
     (void)fi;
-    face_count(face_of(req), FACE_fallocate);
+    FACE_COUNT(face_of(req), FACE_fallocate);
     int err = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
                   ? -EOPNOTSUPP
                   : eng_fallocate(face_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
@@ -621,7 +621,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 {
     (void)fi;
     struct face *face = face_of(req);
-    face_count(face, FACE_lseek);
+    FACE_COUNT(face, FACE_lseek);
     uint64_t found;
     int err = ctl_owns(ino) ? seek_control(face->ctl, ino, off, whence, &found)
                             : eng_seek(face->eng, ino, (uint64_t)off, whence, &found);
@@ -664,7 +664,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
 {
     (void)fi_in, (void)fi_out;
     struct face *face = face_of(req);
-    face_count(face, FACE_copy_file_range);
+    FACE_COUNT(face, FACE_copy_file_range);
     ssize_t n = -EOPNOTSUPP; /* the kernel copies by itself then */
     if (flags == 0 && !ctl_owns(in) && !ctl_owns(out))
         n = copy_range(face->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
@@ -688,7 +688,7 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
                      unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
 {
     (void)arg, (void)fi, (void)flags;
-    face_count(face_of(req), FACE_ioctl);
+    FACE_COUNT(face_of(req), FACE_ioctl);
     static const struct fsxattr none;
     const uint32_t no_flags = 0;
     const long version =

@@ -16,7 +16,7 @@
 /* ENOSYS makes the kernel stop asking: what -o noxattr is for. */
 static bool refused(fuse_req_t req, enum face_op op)
 {
-    face_count(face_of(req), op);
+    FACE_COUNT(face_of(req), op);
     if (!face_of(req)->opt->noxattr)
         return false;
     (void)fuse_reply_err(req, ENOSYS);

@@ -2,6 +2,7 @@
  * cmd_check.c - engramctl check: verifies a store. No state but the count of
  * problems shown.
  */
+#include "background.h"
 #include "buf.h"
 #include "cli.h"
 #include "control.h"
@@ -73,7 +74,7 @@ static void print_damaged(const struct target *t)
 static int scrub_mount(const struct target *t, bool json)
 {
     struct buf text = {0};
-    int e = control_write(t->mountpoint, "scrub", "run");
+    int e = background_verb(t->mountpoint, "scrub", "run", NULL, "bytes_done", "bytes_total");
     /* Finding damage may itself be an error of the job; the report tells. */
     int r = e == 0 || e == -EIO ? control_read(t->mountpoint, "scrub", &text) : e;
     json_t *o = r == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;

@@ -1,10 +1,8 @@
 /*
  * cmd_compact.c - engramctl compact: takes back dead space, or steers a
- * compaction of a mount.
- *
- * State: struct job, shared between the waiting main thread and the thread that
- * does the work (in the engine, or by writing to the control file).
+ * compaction of a mount. No state.
  */
+#include "background.h"
 #include "buf.h"
 #include "cli.h"
 #include "control.h"
@@ -14,7 +12,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
 
 static const char help_text[] =
@@ -36,43 +33,6 @@ static const char help_text[] =
     "\n"
     "Exit codes: 0 done, 1 it failed, was cancelled or one is running already, 2 not\n"
     "started: no such target, not allowed, no control files.\n";
-
-struct job {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool ended;       /* protected by lock */
-    int error;        /* protected by lock */
-    const char *verb; /* of a mount; immutable */
-    const struct target *t;
-};
-
-static void job_end(struct job *j, int error)
-{
-    pthread_mutex_lock(&j->lock);
-    j->ended = true;
-    j->error = error;
-    pthread_cond_signal(&j->changed);
-    pthread_mutex_unlock(&j->lock);
-}
-
-/* Waits a fifth of a second at most; whether the job has ended. */
-static bool job_wait(struct job *j)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 200000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    pthread_mutex_lock(&j->lock);
-    int r = 0;
-    while (!j->ended && r == 0)
-        r = pthread_cond_timedwait(&j->changed, &j->lock, &until);
-    bool ended = j->ended;
-    pthread_mutex_unlock(&j->lock);
-    return ended;
-}
 
 static void print_people(const json_t *o)
 {
@@ -110,11 +70,25 @@ static void print_estimate(const json_t *o, bool json)
 
 /* ---- a store ------------------------------------------------------------------- */
 
-static void *compact_thread(void *arg)
+struct run {
+    struct eng *eng;
+    bool cancelled; /* used by the looking thread only */
+};
+
+static int work(void *arg)
 {
-    struct job *j = arg;
-    job_end(j, eng_compact(j->t->eng, NULL));
-    return NULL;
+    const struct run *run = arg;
+    return eng_compact(run->eng, NULL);
+}
+
+static void look(void *arg, struct progress *p)
+{
+    struct run *run = arg;
+    struct eng_compact_report r;
+    if (eng_compact_status(run->eng, &r) == 0)
+        progress_show(p, r.segments_done, r.segments_total);
+    if (cli_interrupted() && !run->cancelled)
+        run->cancelled = eng_compact_cancel(run->eng) == 0;
 }
 
 /*
@@ -123,26 +97,11 @@ static void *compact_thread(void *arg)
  */
 static int compact_store(struct target *t, bool json)
 {
-    struct job job = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .t = t};
-    struct progress progress;
+    struct run run = {.eng = t->eng};
     struct eng_compact_report r;
-    pthread_t thread;
-    bool cancelled = false;
-    progress_start(&progress, "segments");
-    int e = -pthread_create(&thread, NULL, compact_thread, &job);
-    while (e == 0 && !job_wait(&job)) {
-        if (eng_compact_status(t->eng, &r) == 0)
-            progress_show(&progress, r.segments_done, r.segments_total);
-        if (cli_interrupted() && !cancelled)
-            cancelled = eng_compact_cancel(t->eng) == 0;
-    }
-    if (e == 0)
-        pthread_join(thread, NULL);
-    progress_clear(&progress);
-    if (e == 0)
-        e = eng_compact_status(t->eng, &r);
+    int error = background_run(work, look, &run, "segments"), e = eng_compact_status(t->eng, &r);
     if (e == 0 && r.state == ENG_COMPACT_IDLE)
-        e = job.error; /* it did not even start */
+        e = error; /* it did not even start */
     if (e < 0) {
         cli_error("%s: %s", t->path, strerror(-e));
         return CLI_ERROR;
@@ -186,39 +145,6 @@ static json_t *read_report(const struct target *t)
     return o;
 }
 
-static void *write_verb(void *arg)
-{
-    struct job *j = arg;
-    job_end(j, control_write(j->t->mountpoint, "compact", j->verb));
-    return NULL;
-}
-
-/* Writes a verb that takes long from a thread of its own, and shows how far the work is. */
-static int write_with_progress(const struct target *t, const char *verb)
-{
-    struct job job = {
-        .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .verb = verb, .t = t};
-    struct progress progress;
-    struct buf text = {0};
-    pthread_t thread;
-    progress_start(&progress, "segments");
-    if (!progress.on)
-        return control_write(t->mountpoint, "compact", verb);
-    if (pthread_create(&thread, NULL, write_verb, &job) != 0)
-        return -EAGAIN;
-    while (!job_wait(&job)) {
-        json_t *o = control_read(t->mountpoint, "compact", &text) == 0
-                        ? json_loadb(text.data, text.len, 0, NULL)
-                        : NULL;
-        progress_show(&progress, report_number(o, "segments_done"), report_number(o, "segments_total"));
-        json_decref(o);
-    }
-    pthread_join(thread, NULL);
-    progress_clear(&progress);
-    buf_done(&text);
-    return job.error;
-}
-
 /* What the errno of a verb says about how far it came. */
 static int verb_failed(const struct target *t, int error)
 {
@@ -258,7 +184,7 @@ static int compact_mount(const struct target *t, const char *verb, bool json)
     int r = 0;
     bool waits = !strcmp(verb, "run") || !strcmp(verb, "wait"), reports = waits || !strcmp(verb, "status");
     if (waits)
-        r = write_with_progress(t, verb);
+        r = background_verb(t->mountpoint, "compact", verb, "segments", "segments_done", "segments_total");
     else if (!reports)
         r = control_write(t->mountpoint, "compact", verb);
     if (r < 0 && r != -EIO && r != -ECANCELED)

@@ -109,6 +109,11 @@ json_t *report_compaction(const struct eng_compact_report *r)
     put_number(o, "extents_lost", r->extents_lost);
     put_number(o, "extents_damaged", r->extents_damaged);
     put_number(o, "rate", r->rate);
+    json_object_set_new(o, "estimate_error",
+                        r->state == ENG_COMPACT_DONE
+                            ? json_pack("{s:I, s:I}", "bytes_to_move", (json_int_t)r->estimate_error_moved,
+                                        "bytes_given_back", (json_int_t)r->estimate_error_given_back)
+                            : json_null());
     json_object_set_new(o, "reason", json_string(r->reason));
     put_text(o, "error", r->error_text[0] ? r->error_text : r->error ? strerror(-r->error) : NULL);
     return o;

@@ -22,6 +22,7 @@ mounted
 
 # serve OPTIONS...: sets URL and GW
 serve() {
+    rm -f "$WORK/gw.log" # or the line of the one before is found in it
     "${AS[@]}" "$GATEWAY" --port 0 "$@" "$MNT" >"$WORK/gw.log" 2>&1 &
     GW=$!
     wait_until 10 grep -q listening "$WORK/gw.log" || { not_ok "gateway starts" "$(cat "$WORK/gw.log")"; t_end; }
@@ -75,6 +76,8 @@ is 202 POST /api/v1/maintenance/compact -d '{"wait": false, "rate": 65536}'
 check "what is told of it is JSON" body state
 is 409 POST /api/v1/maintenance/compact
 is 409 POST /api/v1/maintenance/run
+is 409 POST /api/v1/maintenance/compact -d '{"rate": 7}'
+check_equal "who is refused changes nothing" 65536 "$(json_get rate <"$C/compact")"
 echo cancel >"$C/compact"
 over() { ! grep -q '"running"' "$C/compact"; }
 check "it ends" wait_until 20 over
@@ -87,6 +90,9 @@ for bad in '{' '[]' '"x"' '{"force": 1}' '{"wait": "no"}' '{"rate": -1}' '{"rate
 done
 is 400 POST /api/v1/maintenance/run -d x
 is 400 POST /api/v1/maintenance/run -H "Origin: http://evil.example"
+is 400 GET /api/v1/maintenance/stats -H "Host: evil.example:80"
+is 400 GET /metrics -H "Host: 127.0.0.1.evil.example"
+is 200 GET /metrics -H "Host: LOCALHOST:9464"
 is 404 GET /
 is 404 GET /api/v1/maintenance
 is 404 GET /metrics/../../etc/passwd --path-as-is
@@ -124,6 +130,18 @@ Y
     scraped() { [ "$(query 'up{job="engramfs"}')" = 1 ] && query engram_memories; }
     check "Prometheus scrapes it" wait_until 60 scraped
     check_equal "and has its figures" "$(find "$MNT" -type f | wc -l)" "$(query engram_memories)"
+    check "each expression of the dashboard is answered" python3 - "$PORT" "$ROOT/packaging/monitoring/grafana-dashboard.json" <<'P'
+import json, sys, urllib.parse, urllib.request
+for panel in json.load(open(sys.argv[2]))["panels"]:
+    for t in panel["targets"]:
+        url = "http://127.0.0.1:%s/api/v1/query?" % sys.argv[1] + urllib.parse.urlencode({"query": t["expr"]})
+        r = json.load(urllib.request.urlopen(url))
+        assert r["status"] == "success", r
+        rated = any(f in t["expr"] for f in ("rate(", "increase(", "> 0")) # two scrapes, or an error, may not be there yet
+        assert r["data"]["result"] or rated, t["expr"]
+        for label in __import__("re").findall(r"{{(\w+)}}", t.get("legendFormat", "")):
+            assert all(label in s["metric"] for s in r["data"]["result"]), (label, r["data"]["result"][:1])
+P
     check "all rules are evaluated without an error" sh -c "! curl -sf http://127.0.0.1:$PORT/api/v1/rules | grep -q '\"health\":\"err\"'"
     kill "$PROMETHEUS"
     wait "$PROMETHEUS" 2>/dev/null
@@ -150,6 +168,7 @@ is 401 POST /api/v1/maintenance/compact -H "Authorization: Bearer correct horse 
 is 401 POST /api/v1/maintenance/compact -H "Authorization: Bearer "
 is 200 GET /metrics -H "Authorization: Bearer correct horse battery"
 is 200 GET /health
+is 200 GET /metrics -H "Authorization: Bearer correct horse battery" -H "Host: engram.example"
 stop "SIGTERM ends that one, too"
 
 check_fails "others only with a token" "needs --token-file" "$GATEWAY" --listen 0.0.0.0 --port 0 "$MNT"

@@ -27,7 +27,7 @@ def read(path):
         elif m := re.match(r"# HELP (\S+) \S.*$", line):
             helps.add(m[1])
         else:
-            m = re.match(r'([a-z_]+)(\{[a-z]+="[^"]*"\})? (\S+)$', line)
+            m = re.match(r'([a-z_]+)(\{[a-z]+="[^"]*"(?:,[a-z]+="[^"]*")*\})? (\S+)$', line)
             assert m, line
             assert m[1] + (m[2] or "") not in values, line
             values[m[1] + (m[2] or "")] = float(m[3])
@@ -39,17 +39,26 @@ for name, kind in types.items():
     assert re.match("(engram|process)_", name), name
     assert name.endswith("_total") == (kind == "counter"), name
     if kind == "histogram":
-        b = [(k, v) for k, v in second.items() if k.startswith(name + "_bucket")]
-        assert [v for _, v in b] == sorted(v for _, v in b), name
-        assert b[-1][0].endswith('le="+Inf"}') and b[-1][1] == second[name + "_count"], name
-        bounds = [float(re.search('le="(.*)"', k)[1]) for k, _ in b]
-        assert bounds == sorted(set(bounds)), name
+        counts = [k for k in second if k.startswith(name + "_count")]
+        assert counts, name
+        for count in counts: # one for each set of labels
+            labels = count[len(name + "_count"):].strip("{}")
+            b = [(k, v) for k, v in second.items() if k.startswith(name + "_bucket{" + labels)]
+            assert [v for _, v in b] == sorted(v for _, v in b), name
+            assert b[-1][0].endswith('le="+Inf"}') and b[-1][1] == second[count], name
+            bounds = [float(re.search('le="(.*)"', k)[1]) for k, _ in b]
+            assert len(bounds) > 10 and bounds == sorted(set(bounds)), name
 for k, v in first.items():
     name = k.split("{")[0]
     if types.get(name) == "counter" or re.search("_(bucket|count|sum)$", name):
         assert second[k] >= v, ("fell", k, v, second[k])
 assert second['engram_content_compactions_total{result="success"}'] == 1
 assert second["engram_content_compaction_duration_seconds_count"] == 1
+assert second['engram_fuse_request_duration_seconds_count{class="read"}'] > 0
+for name, ops in ("read", ["read"]), ("write", ["write", "copy_file_range", "fallocate"]), ("sync", ["fsync", "fsyncdir"]):
+    n = lambda values: values['engram_fuse_request_duration_seconds_count{class="%s"}' % name]
+    asked = lambda values: sum(values['engram_fuse_requests_total{op="%s"}' % op] for op in ops)
+    assert n(second) >= n(first) and abs(asked(second) - n(second)) <= 1, (name, asked(second), n(second))
 assert first.keys() == second.keys(), "series come and go"
 for values in first, second:
     assert sum(v for k, v in values.items() if k.startswith("engram_store_space_bytes{")) == values["engram_store_usage_bytes"]

@@ -73,6 +73,9 @@ Test(compact, the_estimate_is_exact)
     cr_assert_eq(e.bytes_given_back, st.total_bytes - st.live_bytes);
     cr_assert_eq(eng_compact(u.eng, &rep), 0);
     cr_assert_eq(rep.bytes_moved, e.bytes_to_move);
+    cr_assert_eq(rep.estimate_error_moved, 0);
+    cr_assert_eq(rep.estimate_error_given_back,
+                 (int64_t)rep.old_size - (int64_t)rep.new_size - (int64_t)e.bytes_given_back);
     cr_assert_eq(unit_stats(&u).total_bytes, st.total_bytes - e.bytes_given_back);
     cr_assert_eq(eng_compact_estimate(u.eng, &none), 0);
     cr_assert_eq(none.segments + none.bytes_to_move + none.bytes_given_back, 0);

@@ -61,6 +61,31 @@ static enum MHD_Result reply(struct MHD_Connection *c, struct answer *a)
     return queued;
 }
 
+/* A name of this machine: localhost, 127.x.x.x or ::1, with or without a port; or none at all. */
+static bool is_own_name(const char *host)
+{
+    static const char *const names[] = {"localhost", "[::1]"};
+    if (!host)
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t n = strlen(names[i]);
+        if (strncasecmp(host, names[i], n) == 0 && (!host[n] || host[n] == ':'))
+            return true;
+    }
+    return strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.:")] == '\0';
+}
+
+/*
+ * Whether a web page may be behind the request: any that a user of this machine looks at could send it.
+ * Browsers say so by Origin, except where a name of the page's was made to lead here (DNS rebinding): then by
+ * Host.
+ */
+static bool from_web_page(struct MHD_Connection *c)
+{
+    return MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin") ||
+           !is_own_name(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host"));
+}
+
 /* What can be refused before the body has come. Writes the answer and returns true if it is. */
 static bool refused(const struct gateway *g, struct MHD_Connection *c, const char *path, const char *method,
                     struct answer *a)
@@ -69,8 +94,7 @@ static bool refused(const struct gateway *g, struct MHD_Connection *c, const cha
     unsigned status;
     if (!route_is_open(path) && !authorized(g, c))
         answer_error(a, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed");
-    else if (!g->token && MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin"))
-        /* Any page that a user of this machine looks at could send it. */
+    else if (!g->token && from_web_page(c))
         answer_error(a, MHD_HTTP_BAD_REQUEST, "requests of web pages are taken with --token-file only");
     else if ((status = route_check(path, method, &a->allow)) == MHD_HTTP_METHOD_NOT_ALLOWED)
         answer_error(a, status, "%s takes %s", path, a->allow);

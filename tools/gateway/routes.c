@@ -198,9 +198,14 @@ static void compact(struct gateway *g, const char *body, size_t size, struct ans
     }
     if (below(g, &req, a))
         return;
+    /* It is started before the rate is set: a request that is refused must not slow down the one that runs.
+     */
     if (req.has_rate)
-        snprintf(rate, sizeof rate, "rate=%" PRIu64 "\n", req.rate);
-    snprintf(text, sizeof text, "%s%s", rate, req.wait ? "run" : "start");
+        snprintf(rate, sizeof rate, "\nrate=%" PRIu64, req.rate);
+    if (req.wait && !req.has_rate)
+        snprintf(text, sizeof text, "run");
+    else
+        snprintf(text, sizeof text, "start%s%s", rate, req.wait ? "\nwait" : "");
     int r = control_write(g->mountpoint, "compact", text);
     if (r < 0)
         answer_failed(g, a, "compact", r);
