@@ -200,11 +200,11 @@ int arena_pin(struct arena *arena, uint32_t id, struct segment **ret_seg)
 void arena_unpin(struct segment *seg)
 {
     if (seg)
-        __atomic_sub_fetch(&seg->pins, 1, __ATOMIC_RELEASE); /* pairs with the load in arena_retire() */
+        __atomic_sub_fetch(&seg->pins, 1, __ATOMIC_RELEASE); /* pairs with the load in arena_remove() */
 }
 
 /* Pins are the last of the conditions of I4; the others are the caller's. */
-int arena_retire(struct arena *arena, uint32_t id)
+int arena_remove(struct arena *arena, uint32_t id, struct segment **ret_seg)
 {
     pthread_mutex_lock(&arena->lock);
     struct segment *seg = find_locked(arena, id);
@@ -214,15 +214,27 @@ int arena_retire(struct arena *arena, uint32_t id)
         arena->n_open -= seg->file != NULL;
     }
     pthread_mutex_unlock(&arena->lock);
-    if (r)
-        return r;
+    if (!r)
+        *ret_seg = seg;
+    return r;
+}
+
+int arena_unlink(struct arena *arena, struct segment *take_seg)
+{
     char name[SEGMENT_NAME_SIZE];
-    segment_name(id, name);
+    segment_name(take_seg->id, name);
     fault_point(arena->hook, FP_RETIRE);
-    if (seg->file)
-        arena->io->ops->close(seg->file);
-    free(seg);
+    if (take_seg->file)
+        arena->io->ops->close(take_seg->file);
+    free(take_seg);
     return arena->io->ops->unlink(arena->io, name);
+}
+
+int arena_retire(struct arena *arena, uint32_t id)
+{
+    struct segment *seg;
+    int r = arena_remove(arena, id, &seg);
+    return r ? r : arena_unlink(arena, seg);
 }
 
 bool arena_has(struct arena *arena, uint32_t id)

@@ -52,7 +52,11 @@ int arena_create(struct arena *arena, uint32_t kind, uint64_t first_seq, uint64_
 /* Pins a segment, opening its file if need be. -ENOENT: gone. */
 int arena_pin(struct arena *arena, uint32_t id, struct segment **ret_seg);
 void arena_unpin(struct segment *seg); /* NULL is fine */
-/* Unlinks a segment without pins. -EBUSY pinned; otherwise it is gone for pins even if the unlink failed. */
+/* Takes a segment without pins out of the set; nobody can pin it any more. -EBUSY pinned, -ENOENT. */
+int arena_remove(struct arena *arena, uint32_t id, struct segment **ret_seg);
+/* Closes and unlinks it, which takes a file system a while. */
+int arena_unlink(struct arena *arena, struct segment *take_seg);
+/* Both. */
 int arena_retire(struct arena *arena, uint32_t id);
 bool arena_has(struct arena *arena, uint32_t id);
 unsigned arena_pinned(struct arena *arena); /* segments with pins */

@@ -24,7 +24,10 @@ int eng_begin_work(struct eng *eng)
     if (log_wants_flush(&eng->log))
         (void)eng_flush(eng); /* if it fails the store says so itself */
     eng_quiet();
+    /* Who comes back at once, as compaction does with relocations, does not overtake who waits. */
+    pthread_mutex_lock(&eng->log.turn);
     pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->log.turn);
     /* It may have turned so while we waited, perhaps with an index that is not whole. */
     if (!eng_is_read_only(eng))
         return 0;
@@ -302,32 +305,39 @@ bool eng_is_held(struct eng *eng)
     return held;
 }
 
-/* Under the log lock: unlinks one segment. False when there is none left from record *at on. */
-static bool reclaim_one_locked(struct eng *eng, uint32_t *at, unsigned *n)
+/* Under the log lock: takes out one segment that may go, to be unlinked; NULL with it: pinned, the next call.
+ * False when there is none left from record *at on. */
+static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **ret_seg)
 {
     uint32_t id = eng_is_held(eng) ? 0 : next_empty(eng, at);
+    *ret_seg = NULL;
     if (!id)
         return false;
     ++*at;
-    if (arena_retire(&eng->arena, id) == -EBUSY)
-        return true; /* pinned: the next call */
     pthread_rwlock_wrlock(&eng->index_lock);
-    if (pool_reserve(eng->idx.pool, 2) == 0)
+    if (pool_reserve(eng->idx.pool, 2) == 0 && arena_remove(&eng->arena, id, ret_seg) != -EBUSY)
         index_drop_segment(&eng->idx, id);
     pthread_rwlock_unlock(&eng->index_lock);
-    ++*n;
     return true;
 }
 
+/* Unlinking takes long, so that only reclaim_lock is held for it, and for one segment at a time. */
 unsigned eng_reclaim(struct eng *eng)
 {
     unsigned n = 0;
     uint32_t at = 1;
     bool more = !eng_is_read_only(eng);
     while (more) {
+        struct segment *seg;
+        pthread_mutex_lock(&eng->reclaim_lock);
         pthread_mutex_lock(&eng->log.lock);
-        more = reclaim_one_locked(eng, &at, &n);
+        more = remove_one_locked(eng, &at, &seg);
         pthread_mutex_unlock(&eng->log.lock);
+        if (seg) {
+            (void)arena_unlink(&eng->arena, seg); /* what it leaves recovery removes */
+            n++;
+        }
+        pthread_mutex_unlock(&eng->reclaim_lock);
     }
     return n;
 }
@@ -335,11 +345,11 @@ unsigned eng_reclaim(struct eng *eng)
 int eng_hold(struct eng *eng)
 {
     pthread_mutex_lock(&eng->ckpt_lock); /* so that no unlinking is under way when this returns */
-    pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_lock(&eng->reclaim_lock);
     pthread_mutex_lock(&eng->misc_lock);
     eng->holds++;
     pthread_mutex_unlock(&eng->misc_lock);
-    pthread_mutex_unlock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->reclaim_lock);
     pthread_mutex_unlock(&eng->ckpt_lock);
     return 0;
 }

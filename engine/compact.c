@@ -9,27 +9,27 @@
  *   retire    deaths made durable, emptied victims unlinked (I4)
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
- * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, two
+ * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
  * buffers, two output segments at a time, what each emptied is retired after it.
  *
- * With background threads, and where the disk has room, a second thread (settler) writes the checkpoints and
- * installs and retires one output segment while the next is filled, so that flushing, unlinking and copying
- * overlap. For each output segment the order of the steps is the same either way.
+ * With background threads, and where the disk has room, one more thread reads (compact_read.h), and another
+ * (settler) writes the checkpoints and installs and retires one output segment while the next is filled, so
+ * that reading, copying, flushing and unlinking overlap. For each output segment the order of the steps is
+ * the same either way.
  *
  * Locks: none held across steps; log.lock and index_lock as a mutation has them; `lock` of struct compact, a
  * leaf.
  */
 #include "compact.h"
+#include "compact_read.h"
 #include "policy.h"
 
 #include <assert.h>
 #include <stdio.h>
 
 #define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
-#define WINDOW (1u << 20)          /* read buffer */
-#define WINDOW_GAP (32u << 10)     /* dead bytes that are read rather than skipped */
+#define OUT_BUFFER (1u << 20)      /* written at once */
 #define STEP_REFS 256u             /* copied between two passes of the gate, and installed in one batch */
-#define READ_AHEAD (4u << 20)      /* what the disk is asked for before it is needed */
 #define READ_MAX 64u               /* victims that one output segment takes up, kept pinned */
 #define ROUNDS_MAX 4u              /* for extents that were split or changed while they were copied */
 
@@ -63,9 +63,8 @@ struct compact {
     struct segment *in;             /* pinned: the victim being read */
     struct segment *read[READ_MAX]; /* pinned: those read since the last handing over */
     size_t n_read;
-    uint8_t *window;
-    uint64_t window_at, ahead; /* ahead: up to where the disk was asked for what comes */
-    size_t window_len;
+    struct victim_reader reader;
+    struct victim_window *window; /* of the reader; NULL: none of this group was taken */
 
     pthread_t settler;
     bool has_settler;
@@ -187,29 +186,6 @@ static bool is_tight(struct eng *eng)
 
 /* ---- copy -------------------------------------------------------------------------------- */
 
-/* Bytes of the extent of ref r that are needed: its head, and the blocks that cover its range. */
-static void needed_bytes(const struct extent_ref *r, uint64_t *ret_from, uint64_t *ret_to)
-{
-    uint64_t at = locator_offset(&r->from);
-    uint32_t end =
-        MIN_OF((uint32_t)ALIGN8((r->from.skip + r->from.len + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE),
-               (uint32_t)ALIGN8(r->from.ext_len));
-    *ret_from = at;
-    *ret_to = at + extent_head_size(r->from.ext_len) + end;
-}
-
-/* Reads [from, to) of the victim into the window. What there is, if the file ends early. */
-static int read_window(struct compact *c, uint64_t from, uint64_t to)
-{
-    c->window_len = 0;
-    ssize_t n = io_pread_full(c->in->file, c->eng->io->ops, c->window, (size_t)(to - from), from);
-    if (n < 0)
-        return (int)n;
-    c->window_at = from;
-    c->window_len = (size_t)n;
-    return 0;
-}
-
 /* Lets go of the victim that was read: at the next handing over, if there is still room to remember it, and
  * files enough to keep it open. */
 static void done_reading(struct compact *c)
@@ -219,49 +195,23 @@ static void done_reading(struct compact *c)
     else
         arena_unpin(c->in);
     c->in = NULL;
-    c->window_len = 0;
-    c->ahead = 0;
 }
 
-static void read_ahead(struct compact *c, uint64_t from, uint64_t end)
+/* Where ref i is in the window that holds it, which is taken if it is the next. */
+static int find_bytes(struct compact *c, size_t i, const uint8_t **ret_head)
 {
-    const struct eng_io_ops *ops = c->eng->io->ops;
-    uint64_t start = MAX_OF(from, c->ahead);
-    if (!ops->advise || end + READ_AHEAD / 2 <= c->ahead)
-        return;
-    c->ahead = end + READ_AHEAD;
-    ops->advise(c->in->file, IO_WILL_NEED, start, c->ahead - start);
-}
-
-/* Gets the bytes of ref i into the window, together with those that follow closely. */
-static int fill_window(struct compact *c, size_t i)
-{
-    uint64_t from, to, end, next_from, next_to;
-    const struct extent_ref *r = &c->refs[i];
-    needed_bytes(r, &from, &to);
-    end = to;
-    if (!c->in || c->in->id != r->from.seg) {
-        done_reading(c);
-        int err = arena_pin(&c->eng->arena, r->from.seg, &c->in);
-        if (err)
-            return err;
+    while (!c->window || i >= c->window->end) {
+        fault_point(&c->eng->hook, FP_COMPACT_READ);
+        c->window = reader_take(&c->reader);
+        if (c->in && c->window->seg == c->in)
+            arena_unpin(c->in); /* one pin is enough */
+        else
+            done_reading(c);
+        c->in = c->window->seg;
     }
-    if (c->window_len && from >= c->window_at && to <= c->window_at + c->window_len)
-        return 0;
-    for (size_t j = i + 1; j < c->n_refs && c->refs[j].from.seg == r->from.seg; j++) {
-        needed_bytes(&c->refs[j], &next_from, &next_to);
-        if (next_from > end + WINDOW_GAP || next_to - from > WINDOW)
-            break;
-        end = MAX_OF(end, next_to);
-    }
-    read_ahead(c, from, end);
-    fault_point(&c->eng->hook, FP_COMPACT_READ);
-    int err = read_window(c, from, end);
-    if (err == -EIO) /* a bad spot in a neighbour is not this one's damage */
-        err = read_window(c, from, to);
-    if (err)
-        return err;
-    return to <= c->window_at + c->window_len ? 0 : -EBADMSG;
+    /* A bad spot in a neighbour is not this one's damage. */
+    int err = c->window->error == -EIO ? reader_again(&c->reader, c->window, i) : c->window->error;
+    return err ? err : window_find(c->window, &c->refs[i], ret_head);
 }
 
 static int flush_out(struct compact *c)
@@ -330,16 +280,15 @@ static int put_survivor(struct compact *c, size_t i, const uint8_t *head, const 
     put_padded(&c->out_buf, name, name_len);
     c->out_size += size;
     c->out_payload += len;
-    return c->out_buf.len >= WINDOW ? flush_out(c) : 0;
+    return c->out_buf.len >= OUT_BUFFER ? flush_out(c) : 0;
 }
 
 static int copy_ref(struct compact *c, size_t i, const char *name, uint32_t name_len)
 {
     struct extent_ref *r = &c->refs[i];
-    int err = fill_window(c, i);
-    const uint8_t *head = c->window;
+    const uint8_t *head = NULL;
+    int err = find_bytes(c, i, &head);
     if (!err) {
-        head += locator_offset(&r->from) - c->window_at;
         uint64_t ext_off = r->off == EXTENT_XATTR_OFF ? r->off : r->off - r->from.skip;
         uint32_t first = r->from.skip / BLOCK_SIZE, last = (r->from.skip + r->from.len - 1) / BLOCK_SIZE;
         err = extent_head_check(head, r->ino, ext_off, r->from.ext_len);
@@ -400,7 +349,7 @@ static int copy_step(struct compact *c, uint64_t *ret_bytes)
     size_t n = MIN_OF(c->n_refs - c->copied, (size_t)STEP_REFS);
     uint64_t bytes = 0;
     int r = look_up_step(c, n);
-    for (size_t i = 0; i < n && !r && bytes < WINDOW && !out_is_full(c); i++) {
+    for (size_t i = 0; i < n && !r && bytes < OUT_BUFFER && !out_is_full(c); i++) {
         if (!c->stale[i])
             r = copy_ref(c, c->copied, (char *)c->names.data + c->name_at[i], c->name_len[i]);
         bytes += c->refs[c->copied].to.len;
@@ -712,8 +661,14 @@ static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
     free(c->refs);
     c->refs = NULL;
     c->n_refs = c->copied = c->handed_over = 0;
+    c->window = NULL;
     int r = extent_refs_collect(c->eng, wanted, n_wanted, SIZE_MAX, &c->refs, &c->n_refs);
-    return r ? r : move_refs(c);
+    if (!r)
+        r = reader_begin(&c->reader, c->eng, c->refs, c->n_refs, c->has_settler);
+    if (!r)
+        r = move_refs(c);
+    reader_end(&c->reader);
+    return r;
 }
 
 static int move_victims(struct compact *c)
@@ -722,8 +677,7 @@ static int move_victims(struct compact *c)
     for (size_t i = 0; i < c->n_victims; i++)
         n_wanted = MAX_OF(n_wanted, (size_t)c->victims[i].id + 1);
     CLEANUP_FREE uint8_t *wanted = calloc(1, n_wanted);
-    c->window = malloc(WINDOW + EXTENT_MAX + EXTENT_HEAD_MAX);
-    if (!wanted || !c->window)
+    if (!wanted)
         return -ENOMEM;
     int r = 0;
     /* What changed place or shape while it was copied is found by another look; damage ends the rounds. */
@@ -750,7 +704,6 @@ static void compact_free(struct compact *c)
     pthread_mutex_destroy(&c->lock);
     free(c->victims);
     free(c->refs);
-    free(c->window);
     buf_done(&c->out_buf);
     buf_done(&c->names);
 }

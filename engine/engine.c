@@ -307,6 +307,7 @@ static void init_locks(struct eng *eng)
     pthread_mutex_init(&eng->atime_lock, NULL);
     pthread_mutex_init(&eng->reserve_lock, NULL);
     pthread_mutex_init(&eng->room_lock, NULL);
+    pthread_mutex_init(&eng->reclaim_lock, NULL);
     pthread_mutex_init(&eng->ckpt_lock, NULL);
 }
 
@@ -325,6 +326,7 @@ static void eng_free(struct eng *eng)
     pthread_mutex_destroy(&eng->atime_lock);
     pthread_mutex_destroy(&eng->reserve_lock);
     pthread_mutex_destroy(&eng->room_lock);
+    pthread_mutex_destroy(&eng->reclaim_lock);
     pthread_mutex_destroy(&eng->ckpt_lock);
     free(eng->ckpts[0].files);
     free(eng->ckpts[1].files);

@@ -2,7 +2,7 @@
  * engine_impl.h - struct eng and what the files behind engine.h share.
  *
  * Lock order, outermost first (docs/LOCKING.md):
- *   room_lock > ckpt_lock > log.lock > index_lock > arena.lock
+ *   room_lock > ckpt_lock > reclaim_lock > log.turn > log.lock > index_lock > arena.lock
  *   worker.lock > job.lock
  * misc_lock, atime_lock, reserve_lock, log.sync_lock and job.lock are leaves: nothing is taken under them.
  *
@@ -75,6 +75,9 @@ struct eng {
     uint64_t ckpt_log_bytes;   /* atomic: log.bytes at the newest checkpoint */
     uint64_t ckpt_disk_bytes;  /* atomic: size of all checkpoint files */
     uint64_t ckpt_retry_at;    /* atomic: mono_ns() before which a failed checkpoint is not tried again */
+
+    pthread_mutex_t reclaim_lock; /* whoever unlinks a segment: what was taken out under log.lock is gone once
+                                     this is free */
 
     struct log log;
     pthread_rwlock_t index_lock;

@@ -117,6 +117,7 @@ void log_init(struct log *log, struct eng_io *io, struct arena *arena, const str
               uint64_t segment_size)
 {
     *log = (struct log){.io = io, .arena = arena, .hook = hook, .segment_size = segment_size};
+    pthread_mutex_init(&log->turn, NULL);
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->sync_lock, NULL);
     pthread_cond_init(&log->sync_done, NULL);
@@ -146,6 +147,7 @@ void log_done(struct log *log)
     arena_unpin(log->active);
     free(log->unsynced);
     buf_done(&log->scratch);
+    pthread_mutex_destroy(&log->turn);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->sync_lock);
     pthread_cond_destroy(&log->sync_done);

@@ -59,6 +59,7 @@ struct log {
     uint64_t segment_size; /* bytes; immutable after log_init() */
     uint64_t store;        /* superblock_tag(); immutable after opening */
 
+    pthread_mutex_t turn; /* held by the mutation that is the next to get `lock`, while it waits */
     pthread_mutex_t lock;
     struct segment *active;          /* pinned; NULL: none yet. protected by lock */
     uint64_t tail;                   /* end of the last batch in it. protected by lock */
