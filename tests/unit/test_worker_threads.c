@@ -212,6 +212,19 @@ Test(worker_threads, pause_and_resume)
     cr_assert_eq(w.rep.state, ENG_COMPACT_DONE);
 }
 
+Test(worker_threads, writers_do_not_wait_while_a_segment_is_unlinked)
+{
+    struct waiting w = WAITING;
+    hold_compactor(FP_RETIRE);
+    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    meet();
+    unit_file(&u, "meanwhile", 5000, 3); /* would wait for ever */
+    cr_assert(unit_holds(&u, unit_lookup(&u, "meanwhile"), 5000, 3));
+    meet();
+    await(&w, 1);
+    cr_assert_eq(w.error, 0);
+}
+
 Test(worker_threads, cancel_a_paused_one)
 {
     struct waiting w = WAITING;
