@@ -664,7 +664,8 @@ static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
     c->window = NULL;
     int r = extent_refs_collect(c->eng, wanted, n_wanted, SIZE_MAX, &c->refs, &c->n_refs);
     if (!r)
-        r = reader_begin(&c->reader, c->eng, c->refs, c->n_refs, c->has_settler);
+        r = reader_begin(&c->reader, c->eng, c->refs, c->n_refs,
+                         c->has_settler && !c->eng->opt.no_background);
     if (!r)
         r = move_refs(c);
     reader_end(&c->reader);
