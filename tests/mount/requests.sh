@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# requests.sh - how many FUSE requests each operation costs, which decides how fast it is; unlike its time it is the
+# same on each machine. Each operation is done to some files and must cost exactly what the table says for each
+# of them: no request more, none less. Only GETATTRs may be fewer: later kernels ask less often.
+#
+#   tests/mount/requests.sh BUILD
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+if [ "$(id -u)" -ne 0 ]; then
+    skip requests "needs root, to drop caches"
+    exit 0
+fi
+
+cat >"$WORK/requests.py" <<'PY'
+import os, re, sys
+
+mnt, mode = sys.argv[1:3]
+N = 40
+control = os.path.join(mnt, ".engram", "metrics")
+
+
+def counts():
+    with open(control, encoding="ascii") as f:
+        return {m[1]: int(m[2]) for m in
+                re.finditer(r'^engram_fuse_requests_total\{op="(\w+)"\} (\d+)', f.read(), re.M)}
+
+
+OWN = None  # what reading the counts costs by itself
+
+
+def cost_of(do, each):
+    before = counts()
+    for i in range(N) if each else [0]:
+        do(i)
+    after = counts()
+    return {k: v for k in after if (v := after[k] - before.get(k, 0) - (OWN or {}).get(k, 0)) and k != "forget"}
+
+
+def expect(name, do, wanted, each=True):
+    times = N if each else 1
+    spent = cost_of(do, each)
+    kinds = sorted(set(spent) | set(wanted))
+    wrong = [k for k in kinds if (spent.get(k, 0) > wanted.get(k, 0) * times if k == "getattr"
+                                  else spent.get(k, 0) != wanted.get(k, 0) * times)]
+    def show(c, by):
+        return ", ".join(f"{k} {c[k] / by:g}" for k in sorted(c)) or "none"
+    if wrong:
+        print(f"not ok - {mode}: {name}: {show(spent, times)}; expected {show(wanted, 1)}")
+    else:
+        print(f"ok - {mode}: {name}: {show(spent, times)}")
+
+
+def path(i):
+    return os.path.join(mnt, "d", f"f{i}")
+
+
+def write(p, flags, data=b"x" * 1024):
+    fd = os.open(p, flags, 0o644)
+    os.write(fd, data)
+    os.close(fd)
+
+
+def read(p):
+    fd = os.open(p, os.O_RDONLY)
+    while os.read(fd, 4096):
+        pass
+    os.close(fd)
+
+
+def replace(i):
+    write(path(i) + ".tmp", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.chmod(path(i) + ".tmp", 0o600)
+    os.utime(path(i) + ".tmp", ns=(1, 1))
+    os.rename(path(i) + ".tmp", path(i))
+
+
+def drop():
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+        f.write("3")
+
+
+def synced(i):
+    fd = os.open(path(i), os.O_WRONLY)
+    os.write(fd, b"y" * 1024)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def listed(_):
+    for entry in os.scandir(os.path.join(mnt, "d")):
+        entry.stat()
+
+
+# Each WRITE asks once for security.capability while attributes are on, and each truncation twice.
+x = 1 if mode == "defaults" else 0
+attr = {"getxattr": x} if x else {}
+os.mkdir(os.path.join(mnt, "d"))
+# What is asked once for a connection: whether there is OPEN, OPENDIR, GETXATTR.
+write(os.path.join(mnt, "first"), os.O_CREAT | os.O_WRONLY)
+os.listdir(mnt)
+counts()
+OWN = cost_of(lambda i: None, False)
+expect("create, write, close", lambda i: write(path(i), os.O_CREAT | os.O_EXCL | os.O_WRONLY),
+       {"lookup": 1, "create": 1, "write": 1, "getattr": 1, **attr})
+os.stat(os.path.join(mnt, "d", "."))
+expect("stat", lambda i: os.stat(path(i)), {"getattr": 1})
+expect("open, read, close for the first time", lambda i: read(path(i)), {"read": 1})
+expect("open, read, close", lambda i: read(path(i)), {})
+expect("open O_TRUNC, write, close", lambda i: write(path(i), os.O_TRUNC | os.O_WRONLY),
+       {"setattr": 1, "write": 1, **({"getxattr": 2} if x else {})})
+expect("open, write, fsync, close", synced, {"write": 1, "fsync": 1, **attr})
+expect("append", lambda i: write(path(i), os.O_APPEND | os.O_WRONLY), {"write": 1, "getattr": 1, **attr})
+expect("write a temporary file, chmod, utimens, rename over", replace,
+       {"lookup": 2, "create": 1, "write": 1, "setattr": 2, "rename": 1, "getattr": 2, **attr})
+drop()
+os.stat(os.path.join(mnt, "d"))
+expect("cold: open, read, close", lambda i: read(path(i)), {"lookup": 1, "read": 1})
+drop()
+os.stat(os.path.join(mnt, "d"))
+expect("cold: a listing with the attributes of all", listed, {"readdirplus": 2}, each=False)
+expect("stat after a listing", lambda i: os.stat(path(i)), {})
+expect("a listing again", listed, {"getattr": 1}, each=False)
+expect("a name that is not there, for the first time", lambda i: os.path.exists(path(i) + ".no"), {"lookup": 1})
+expect("a name that is not there", lambda i: os.path.exists(path(i) + ".no"), {})
+expect("unlink", lambda i: os.unlink(path(i)), {"unlink": 1, "getattr": 1})
+PY
+
+run_mode() { # name, options
+    must_mount "$WORK/store.$1" "$WORK/mnt" "${@:2}"
+    python3 "$WORK/requests.py" "$WORK/mnt" "$1" >"$WORK/out" 2>&1 || not_ok "$1" "$(tail -n 1 "$WORK/out")"
+    cat "$WORK/out"
+    T_FAILED=$((T_FAILED + $(grep -c '^not ok' "$WORK/out")))
+    unmount_store "$WORK/mnt"
+}
+run_mode defaults
+run_mode noxattr -o noxattr
+t_end
