@@ -97,6 +97,7 @@ struct face {
     const struct fs_options *opt; /* immutable after start */
     struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
     struct fuse_session *session; /* immutable after start */
+    uint64_t init_request;        /* newer.c's */
     struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */

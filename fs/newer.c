@@ -1,13 +1,16 @@
 /*
- * newer.c - rewrites TMPFILE and STATX requests as libfuse knows them.
+ * newer.c - rewrites requests and the answer to INIT.
  *
- * No state, no locks. Layouts and numbers are the kernel's, of protocol 7.39
+ * State: the number of the INIT request, in struct face; it is the first, and nothing is served beside it. No
+ * locks. Layouts and numbers are the kernel's, of protocol 7.39
  * (include/uapi/linux/fuse.h); the headers at hand may be older.
  */
 #include "newer.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -15,6 +18,7 @@
 #include <unistd.h>
 
 enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
+enum { INIT_HANDLE_KILLPRIV_V2 = 1 << 28, WRITE_KILL_SUIDGID = 1 << 2, SETATTR_KILL_SUIDGID = 1 << 11 };
 
 struct wire_time {
     int64_t sec;
@@ -58,24 +62,80 @@ static void rewrite_tmpfile(struct fuse_in_header *head, const char *body, size_
         head->opcode = FUSE_CREATE;
 }
 
+static void mark_write(char *body, size_t size)
+{
+    struct fuse_write_in in;
+    if (size < sizeof(in))
+        return;
+    memcpy(&in, body, sizeof(in));
+    in.fh = in.write_flags & WRITE_KILL_SUIDGID ? NEWER_KILL_SUIDGID : 0;
+    memcpy(body, &in, sizeof(in));
+}
+
+static void mark_setattr(char *body, size_t size)
+{
+    struct fuse_setattr_in in;
+    if (size < sizeof(in))
+        return;
+    memcpy(&in, body, sizeof(in));
+    bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER)); /* chown(-1, -1) takes them, too */
+    in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? NEWER_KILL_SUIDGID : 0;
+    in.valid |= FATTR_FH;
+    memcpy(body, &in, sizeof(in));
+}
+
+/* Remembers the request if its answer is to be completed. */
+static void note_init(struct face *face, const struct fuse_in_header *head, const char *body, size_t size)
+{
+    struct fuse_init_in in = {0};
+    memcpy(&in, body, size < sizeof(in) ? size : sizeof(in));
+    face->init_request = in.flags & INIT_HANDLE_KILLPRIV_V2 ? head->unique : 0;
+}
+
 static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 {
-    (void)userdata;
     ssize_t n = read(fd, buf, size);
     struct fuse_in_header *head = buf; /* libfuse's buffer is aligned for it */
     if (n < (ssize_t)sizeof(*head))
         return n;
     char *body = (char *)buf + sizeof(*head);
-    if (head->opcode == OPCODE_STATX)
-        rewrite_statx(head, body, (size_t)n - sizeof(*head));
-    else if (head->opcode == OPCODE_TMPFILE)
-        rewrite_tmpfile(head, body, (size_t)n - sizeof(*head));
+    size_t len = (size_t)n - sizeof(*head);
+    switch (head->opcode) {
+    case FUSE_INIT:
+        note_init(userdata, head, body, len);
+        break;
+    case FUSE_WRITE:
+        mark_write(body, len);
+        break;
+    case FUSE_SETATTR:
+        mark_setattr(body, len);
+        break;
+    case OPCODE_STATX:
+        rewrite_statx(head, body, len);
+        break;
+    case OPCODE_TMPFILE:
+        rewrite_tmpfile(head, body, len);
+        break;
+    default:
+        break;
+    }
     return n;
+}
+
+static void complete_init(struct fuse_init_out *out, size_t size)
+{
+    if (size >= offsetof(struct fuse_init_out, flags) + sizeof(out->flags))
+        out->flags |= INIT_HANDLE_KILLPRIV_V2;
 }
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
-    (void)userdata;
+    struct face *face = userdata;
+    const struct fuse_out_header *head = iov[0].iov_base;
+    if (face->init_request && head->unique == face->init_request && !head->error && count > 1) {
+        complete_init(iov[1].iov_base, iov[1].iov_len);
+        face->init_request = 0;
+    }
     return writev(fd, iov, count);
 }
 

@@ -1,10 +1,14 @@
 /*
- * newer.h - requests of the kernel that libfuse may be too old for.
+ * newer.h - what the kernel offers and libfuse may be too old for.
  *
  * libfuse 3.14 answers ENOSYS to FUSE_TMPFILE and FUSE_STATX, which kernels since 6.1
  * and 6.6 send whatever version was agreed on. They differ little from requests
  * that it knows: so they are rewritten into these where they are read, and
  * bear a mark by which their handlers tell them.
+ *
+ * It cannot ask for FUSE_HANDLE_KILLPRIV_V2 either: that who writes or truncates takes set-user-ID and
+ * set-group-ID away is then the daemon's business, and the kernel need not look for
+ * security.capability before each write. The answer to INIT is completed where it is written.
  */
 #ifndef ENGRAMFS_FS_NEWER_H
 #define ENGRAMFS_FS_NEWER_H
@@ -15,6 +19,8 @@
 #define NEWER_TMPFILE "/"
 /* GETATTR with this file handle is STATX; handles are 0 else. */
 #define NEWER_STATX UINT64_MAX
+/* WRITE and SETATTR with this file handle take set-user-ID and set-group-ID away. */
+#define NEWER_KILL_SUIDGID (UINT64_MAX - 1)
 
 /* Has the mounted session read its requests through here; before its loop starts. 0 or a negative errno
  * value. */

@@ -175,10 +175,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
     want(conn, FUSE_CAP_IOCTL_DIR, true);        /* lsattr(1) asks directories, too */
     want(conn, FUSE_CAP_POSIX_ACL, false);
-    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* the kernel drops suid and sgid by SETATTR */
-#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
-    want(conn, FUSE_CAP_HANDLE_KILLPRIV_V2, false);
-#endif
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* newer.c asks for the second version of it */
     /* Most replies are small: copying them is cheaper than a pipe. */
     want(conn, FUSE_CAP_SPLICE_READ, false);
     want(conn, FUSE_CAP_SPLICE_WRITE, false);
@@ -433,9 +430,60 @@ static unsigned set_mask(int to_set)
     return mask;
 }
 
+/* Root stands for CAP_FSETID, of which the kernel tells for some requests only. */
+static bool is_in_group(fuse_req_t req, gid_t gid)
+{
+    enum { MOST = 64 };
+    gid_t groups[MOST];
+    if (fuse_req_ctx(req)->gid == gid || fuse_req_ctx(req)->uid == 0)
+        return true;
+    int n = fuse_req_getgroups(req, MOST, groups);
+    for (int i = 0; i < n && i < MOST; i++)
+        if (groups[i] == gid)
+            return true;
+    return false; /* of many groups some are not looked at: rather a bit less */
+}
+
+/* The mode that is left of a file when the caller, who may not keep them, changes it: as the kernel has it.
+ */
+static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
+{
+    uint32_t mode = attr->mode & ~(uint32_t)S_ISUID;
+    if (mode & S_ISGID && (mode & S_IXGRP || !is_in_group(req, attr->gid)))
+        mode &= ~(uint32_t)S_ISGID;
+    return S_ISREG(mode) ? mode : attr->mode;
+}
+
+/* Adds that to a change of attributes, unless it sets the mode itself. */
+static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
+{
+    struct eng_attr now;
+    int err = *mask & ENG_SET_MODE ? 0 : eng_getattr(face_of(req)->eng, ino, &now);
+    if (err || *mask & ENG_SET_MODE)
+        return err;
+    attr->mode = without_suidgid(req, &now);
+    if (attr->mode != now.mode)
+        *mask |= ENG_SET_MODE;
+    return 0;
+}
+
+/* The same before a change of content: nobody may have what he wrote run with more rights than his. */
+static int kill_suidgid_now(fuse_req_t req, fuse_ino_t ino)
+{
+    struct eng_attr attr;
+    unsigned mask = 0;
+    int err = kill_suidgid(req, ino, &attr, &mask);
+    return err || !mask ? err : eng_setattr(face_of(req)->eng, ino, &attr, mask, NULL);
+}
+
+/* Where the kernel leaves it out that it should be done. */
+static int kill_suidgid_unasked(fuse_req_t req, fuse_ino_t ino)
+{
+    return fuse_req_ctx(req)->uid == 0 ? 0 : kill_suidgid_now(req, ino);
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-    (void)fi;
     FACE_COUNT(face_of(req), FACE_setattr);
     if (ctl_owns(ino)) {
         setattr_control(req, ino, to_set);
@@ -450,7 +498,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
                              .mtime = ns_of(st->st_mtim),
                              .ctime = ns_of(st->st_ctim),
                          };
-    int err = eng_setattr(face_of(req)->eng, ino, &attr, set_mask(to_set), &out);
+    unsigned mask = set_mask(to_set);
+    int err = fi && fi->fh == NEWER_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
+    if (!err)
+        err = eng_setattr(face_of(req)->eng, ino, &attr, mask, &out);
     if (err) {
         face_reply_err(req, FACE_setattr, err);
         return;
@@ -568,7 +619,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
             ctl_write(face->ctl, req, ino, buf, size);
         return;
     }
-    ssize_t n = eng_write(face->eng, ino, buf, size, (uint64_t)off);
+    ssize_t n = fi->fh == NEWER_KILL_SUIDGID ? kill_suidgid_now(req, ino) : 0;
+    if (n == 0)
+        n = eng_write(face->eng, ino, buf, size, (uint64_t)off);
     if (n < 0)
         face_reply_err(req, FACE_write, (int)n);
     else
@@ -601,7 +654,9 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
     FACE_COUNT(face_of(req), FACE_fallocate);
     int err = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
                   ? -EOPNOTSUPP
-                  : eng_fallocate(face_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+                  : kill_suidgid_unasked(req, ino);
+    if (!err)
+        err = eng_fallocate(face_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
     face_reply_err(req, FACE_fallocate, err);
 }
 
@@ -667,6 +722,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
     FACE_COUNT(face, FACE_copy_file_range);
     ssize_t n = -EOPNOTSUPP; /* the kernel copies by itself then */
     if (flags == 0 && !ctl_owns(in) && !ctl_owns(out))
+        n = kill_suidgid_unasked(req, out);
+    if (n == 0)
         n = copy_range(face->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
     if (n < 0)
         face_reply_err(req, FACE_copy_file_range, (int)n);
