@@ -182,19 +182,6 @@ static enum reserve_use use_of(const struct txn *txn)
     return use;
 }
 
-/* Each writer gets the error; the log gets it once, not once for each of them. */
-static void note_write_error(struct eng *eng, int r)
-{
-    char line[sizeof eng->last_error];
-    snprintf(line, sizeof line, "writing to the store failed (%s): are its folder and disk still there?",
-             strerror(-r));
-    pthread_mutex_lock(&eng->misc_lock);
-    bool known = strcmp(eng->last_error, line) == 0;
-    pthread_mutex_unlock(&eng->misc_lock);
-    if (!known)
-        eng_set_error(eng, "%s", line);
-}
-
 static int write_or_make_do(struct eng *eng, struct txn *txn)
 {
     enum reserve_use use = use_of(txn);
@@ -206,7 +193,7 @@ static int write_or_make_do(struct eng *eng, struct txn *txn)
     if (r == -ENOSPC)
         reserve_note_full(eng);
     else if (r)
-        note_write_error(eng, r);
+        r = eng_store_error(eng, "writing to", r);
     return r;
 }
 
@@ -246,7 +233,7 @@ int eng_flush(struct eng *eng)
             eng_turn_read_only(eng,
                                "flushing the store failed (%s): what was not yet durable may be lost; "
                                "mount again to recover",
-                               strerror(-r));
+                               r == -ENOENT ? "its files were deleted" : strerror(-r));
     }
     return r;
 }

@@ -149,6 +149,8 @@ int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64
     if (r == -ENOENT && ps.n) {
         eng_note_damage(eng, ino, ps.p[ps.missing].off, &ps.p[ps.missing].loc, "segment is missing");
         r = -EIO;
+    } else if (r == -EACCES || r == -EPERM) {
+        r = eng_store_error(eng, "reading", r); /* another file system, or other rights: no damage */
     }
     uint64_t at = off, end = off + (r ? 0 : ps.size);
     for (size_t i = 0; i < ps.n && !r; i++) {
@@ -157,6 +159,8 @@ int eng_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64
         memset((uint8_t *)buf + (at - off), 0, from - at); /* a hole */
         r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, (uint32_t)(from - p->off),
                          (uint32_t)(to - from), (uint8_t *)buf + (from - off));
+        if (r == -EIO)
+            (void)eng_store_error(eng, "reading", r);
         if (r == -EBADMSG || r == -EIO) {
             eng_note_damage(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
             r = -EIO;

@@ -116,7 +116,36 @@ void eng_set_error(struct eng *eng, const char *fmt, ...)
     eng_logf(eng, ENG_LOG_ERROR, "%s", line);
 }
 
+int eng_store_error(struct eng *eng, const char *what, int r)
+{
+    char line[sizeof eng->last_error];
+    const char *hint = r == -ENOMEM                   ? "wait until there is memory"
+                       : r == -EMFILE || r == -ENFILE ? "raise the limit of open files"
+                                                      : "are its folder and disk still there?";
+    snprintf(line, sizeof line, "%s the store failed (%s): %s", what, strerror(-r), hint);
+    pthread_mutex_lock(&eng->misc_lock);
+    bool known = strcmp(eng->last_error, line) == 0;
+    pthread_mutex_unlock(&eng->misc_lock);
+    if (!known)
+        eng_set_error(eng, "%s", line);
+    return r == -ENOENT || r == -ENOTDIR || r == -EACCES || r == -EPERM ? -EIO : r;
+}
+
 #define DAMAGE_MAX 10000u
+#define DAMAGE_LOGGED 20u
+
+/* The first by name; when it goes on (a disk is gone) only each time the number has doubled. */
+static void log_damage(struct eng *eng, const struct eng_damage *d, uint64_t n)
+{
+    if (n <= DAMAGE_LOGGED)
+        eng_logf(eng, ENG_LOG_ERROR,
+                 "damaged content of %s (inode %llu): segment %llu, offset %llu: %s; restore it from a copy",
+                 d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
+                 (unsigned long long)d->offset, d->reason);
+    else if ((n & (n - 1)) == 0)
+        eng_logf(eng, ENG_LOG_ERROR, "%llu damaged extents: .engram/damaged lists them, the log no more",
+                 (unsigned long long)n);
+}
 
 void eng_note_damage(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
                      const char *reason)
@@ -143,11 +172,7 @@ void eng_note_damage(struct eng *eng, uint64_t ino, uint64_t off, const struct l
     pthread_mutex_unlock(&eng->misc_lock);
     if (known)
         return;
-    COUNT(eng, damaged, 1);
-    eng_logf(eng, ENG_LOG_ERROR,
-             "damaged content of %s (inode %llu): segment %llu, offset %llu: %s; restore it from a copy",
-             d.path[0] ? d.path : "?", (unsigned long long)ino, (unsigned long long)d.segment,
-             (unsigned long long)d.offset, reason);
+    log_damage(eng, &d, __atomic_add_fetch(&eng->counters.damaged, 1, __ATOMIC_RELAXED));
 }
 
 int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg)

@@ -354,7 +354,7 @@ ENG_API extern const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS];
 
 #define ENG_SPACE_ORPHANS_MAX 16
 struct eng_space {
-    uint64_t disk_bytes;            /* as du counts the folder: the sum of `bytes` */
+    uint64_t disk_bytes;            /* as du counts the folder (if it can): the sum of `bytes` */
     int64_t bytes[ENG_SPACE_KINDS]; /* by enum eng_space_id */
     uint64_t n_orphans;
     struct eng_space_orphan {

@@ -129,6 +129,10 @@ void eng_speak(struct eng *eng); /* after the lock was given up */
 void eng_turn_read_only(struct eng *eng, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Keeps the text for eng_stats.last_error and logs it. */
 void eng_set_error(struct eng *eng, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* For r<0 of the store's files: says so in the log, once, not for each caller; `what` is "writing to", say.
+ * Returns what the caller of the engine gets: -EIO instead of what would be taken for an answer about the
+ * memory. */
+int eng_store_error(struct eng *eng, const char *what, int r);
 static inline bool eng_is_read_only(const struct eng *eng)
 {
     return __atomic_load_n(&eng->read_only, __ATOMIC_ACQUIRE) != 0;

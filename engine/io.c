@@ -143,6 +143,15 @@ static int posix_datasync(struct io_file *file)
     do
         r = fdatasync(file->fd);
     while (r < 0 && errno == EINTR);
+    /* A file without a name, since somebody has removed the store's folder, is written to and lost at once.
+     */
+    struct stat st;
+    if (r == 0)
+        r = fstat(file->fd, &st);
+    if (r == 0 && st.st_nlink == 0) {
+        errno = ENOENT;
+        r = -1;
+    }
     return r < 0 ? -errno : 0;
 }
 

@@ -44,6 +44,7 @@ struct eng_io_ops {
     int (*truncate)(struct io_file *file, uint64_t size);
     /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
     int (*allocate)(struct io_file *file, uint64_t size);
+    /* -ENOENT: it has no name any more, so that nothing of it will be found again. */
     int (*datasync)(struct io_file *file);
     /* Forgets what is cached and synced of the file, so that reads come from the medium. Best effort. */
     void (*drop_cache)(struct io_file *file);

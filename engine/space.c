@@ -158,13 +158,12 @@ int eng_space(struct eng *eng, struct eng_space *ret_space)
         (void)eng_flush_orphans(eng); /* what is not open any more is dead, not an orphan */
     find_orphans(eng, &sp);
     int64_t open = sp.bytes[ENG_SPACE_ORPHANS];
+    int unknown;
     unsigned tries = 0;
     do { /* until nothing was written between the disk's figure and ours */
         memset(sp.bytes, 0, sizeof sp.bytes);
         before = log_seq(&eng->log);
-        int r = eng->io->ops->usage(eng->io, &sp.disk_bytes);
-        if (r)
-            return r;
+        unknown = eng->io->ops->usage(eng->io, &sp.disk_bytes);
         add_segments(eng, &sp);
         after = log_seq(&eng->log);
     } while (before != after && ++tries < 4);
@@ -174,6 +173,11 @@ int eng_space(struct eng *eng, struct eng_space *ret_space)
     int64_t sum = 0;
     for (unsigned i = 0; i < ENG_SPACE_SLACK; i++)
         sum += sp.bytes[i];
+    if (unknown) { /* a store that cannot be listed is when somebody looks at the status: without what du adds
+                    */
+        (void)eng_store_error(eng, "listing", unknown);
+        sp.disk_bytes = (uint64_t)sum;
+    }
     sp.bytes[ENG_SPACE_SLACK] = (int64_t)sp.disk_bytes - sum;
     *ret_space = sp;
     return 0;

@@ -291,12 +291,29 @@ static void join_threads(struct daemon_state *d)
 static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
+/* libfuse says for each request that it could not start a thread: the same line once more only when it came
+ * twice as often. */
+static bool is_repeated(const char *line)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static char last[512];      /* protected by lock */
+    static unsigned long times; /* protected by lock */
+    (void)pthread_mutex_lock(&lock);
+    times = strcmp(line, last) == 0 ? times + 1 : 1;
+    bool tell = (times & (times - 1)) == 0;
+    (void)snprintf(last, sizeof(last), "%s", line);
+    (void)pthread_mutex_unlock(&lock);
+    return !tell;
+}
+
 static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
 {
     char line[512];
     int n = vsnprintf(line, sizeof(line), format, args);
     while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
         line[--n] = '\0';
+    if (level != FUSE_LOG_DEBUG && is_repeated(line))
+        return;
     journal_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
                  : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
                  : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
@@ -462,11 +479,11 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
         err = run_session(d, why);
     /* The engine first: it may still answer writers that wait. */
     int close_err = eng_close(face->eng);
-    if (close_err) {
+    if (close_err && err)
         journal_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
-        if (!err)
-            (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s", d->store, strerror(-close_err));
-    }
+    else if (close_err)
+        (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s; what was not yet durable may be lost", d->store,
+                       strerror(-close_err));
     if (d->session)
         fuse_session_destroy(d->session);
     ctl_free(face->ctl);

@@ -186,6 +186,17 @@ Test(io, open_takes_regular_files_only)
 
 /* ---- content ------------------------------------------------------------ */
 
+Test(io, a_file_without_a_name_is_not_durable)
+{
+    struct io_file *file = create("f");
+    put(file, "hello", 0);
+    cr_assert_eq(io->ops->datasync(file), 0);
+    cr_assert_eq(io->ops->unlink(io, "f"), 0);
+    put(file, "world", 5);
+    cr_assert_eq(io->ops->datasync(file), -ENOENT);
+    io->ops->close(file);
+}
+
 Test(io, write_read_size_truncate)
 {
     struct io_file *file = create("f");
