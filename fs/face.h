@@ -137,14 +137,23 @@ void face_timer_end(struct face_timer *timer);
 
 /* Answers with `err` (0 or a negative errno value) and counts it. */
 void face_reply_err(fuse_req_t req, enum face_op op, int err);
-struct timespec face_time(int64_t ns);
-/* What stat(2) shows of an inode. */
-void face_stat(const struct eng_attr *attr, struct stat *ret_st);
 /* A buffer of at least `size` bytes that belongs to the calling thread; NULL: no memory. */
 void *face_buffer(size_t size);
 
 /* ops.c: all requests. */
 extern const struct fuse_lowlevel_ops face_ops;
+
+/* attr_ops.c */
+struct timespec face_time(int64_t ns);
+/* What stat(2) shows of an inode. */
+void face_stat(const struct eng_attr *attr, struct stat *ret_st);
+void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi);
+/* Takes set-user-ID and set-group-ID from a file as Linux does before somebody who may not keep them changes
+ * its content; `unasked`: where the kernel does not tell whether he may. 0 or a negative errno value. */
+int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino);
+int attr_kill_suidgid_unasked(fuse_req_t req, fuse_ino_t ino);
+
 /* dir.c */
 void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void dir_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);

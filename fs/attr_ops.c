@@ -1,0 +1,197 @@
+/*
+ * attr_ops.c - attributes: what stat(2) shows, what chmod, chown, utimensat and truncate change, and the
+ * rights that a file loses when somebody else changes it. No state, no locks.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "control.h"
+#include "face.h"
+#include "newer.h"
+
+/* ---- as stat(2) has them -------------------------------------------------- */
+
+struct timespec face_time(int64_t ns)
+{
+    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    if (ts.tv_nsec < 0) {
+        ts.tv_nsec += 1000000000;
+        ts.tv_sec--;
+    }
+    return ts;
+}
+
+/* Clamped to what 64 bits of nanoseconds hold: the years 1677 to 2262. */
+static int64_t ns_of(struct timespec ts)
+{
+    int64_t ns;
+    if (__builtin_mul_overflow((int64_t)ts.tv_sec, (int64_t)1000000000, &ns) ||
+        __builtin_add_overflow(ns, (int64_t)ts.tv_nsec, &ns))
+        return ts.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return ns;
+}
+
+void face_stat(const struct eng_attr *attr, struct stat *ret_st)
+{
+    memset(ret_st, 0, sizeof(*ret_st));
+    ret_st->st_ino = attr->ino;
+    ret_st->st_mode = attr->mode;
+    ret_st->st_nlink = attr->nlink;
+    ret_st->st_uid = attr->uid;
+    ret_st->st_gid = attr->gid;
+    ret_st->st_rdev = attr->rdev;
+    ret_st->st_size = (off_t)attr->size;
+    ret_st->st_blocks = (blkcnt_t)((attr->bytes + 511) / 512);
+    /* glibc sizes its getdents buffer by it: a large directory in few round trips. */
+    ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : 4096;
+    ret_st->st_atim = face_time(attr->atime);
+    ret_st->st_mtim = face_time(attr->mtime);
+    ret_st->st_ctim = face_time(attr->ctime);
+}
+
+/* ---- set-user-ID and set-group-ID ----------------------------------------- */
+
+/* Root stands for CAP_FSETID, of which the kernel tells for some requests only. */
+static bool is_in_group(fuse_req_t req, gid_t gid)
+{
+    enum { MOST = 64 };
+    gid_t groups[MOST];
+    if (fuse_req_ctx(req)->gid == gid || fuse_req_ctx(req)->uid == 0)
+        return true;
+    int n = fuse_req_getgroups(req, MOST, groups);
+    for (int i = 0; i < n && i < MOST; i++)
+        if (groups[i] == gid)
+            return true;
+    return false; /* of many groups some are not looked at: rather a bit less */
+}
+
+/* The mode that is left of a file when the caller, who may not keep them, changes it: as the kernel has it.
+ */
+static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
+{
+    uint32_t mode = attr->mode & ~(uint32_t)S_ISUID;
+    if (mode & S_ISGID && (mode & S_IXGRP || !is_in_group(req, attr->gid)))
+        mode &= ~(uint32_t)S_ISGID;
+    return S_ISREG(mode) ? mode : attr->mode;
+}
+
+/* Adds that to a change of attributes, unless it sets the mode itself. */
+static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
+{
+    struct eng_attr now;
+    int err = *mask & ENG_SET_MODE ? 0 : eng_getattr(face_of(req)->eng, ino, &now);
+    if (err || *mask & ENG_SET_MODE)
+        return err;
+    attr->mode = without_suidgid(req, &now);
+    if (attr->mode != now.mode)
+        *mask |= ENG_SET_MODE;
+    return 0;
+}
+
+/* The same before a change of content: nobody may have what he wrote run with more rights than his. */
+int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino)
+{
+    struct eng_attr attr;
+    unsigned mask = 0;
+    int err = kill_suidgid(req, ino, &attr, &mask);
+    return err || !mask ? err : eng_setattr(face_of(req)->eng, ino, &attr, mask, NULL);
+}
+
+/* Where the kernel leaves it out that it should be done. */
+int attr_kill_suidgid_unasked(fuse_req_t req, fuse_ino_t ino)
+{
+    return fuse_req_ctx(req)->uid == 0 ? 0 : attr_kill_suidgid(req, ino);
+}
+
+/* ---- requests ------------------------------------------------------------- */
+
+void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct face *face = face_of(req);
+    FACE_COUNT(face, FACE_getattr);
+    struct stat st;
+    struct eng_attr attr;
+    int err;
+    if (ctl_owns(ino)) {
+        err = face->ctl ? ctl_getattr(face->ctl, ino, &st) : -ESTALE;
+    } else {
+        err = eng_getattr(face->eng, ino, &attr);
+        if (!err)
+            face_stat(&attr, &st);
+    }
+    double timeout = ctl_owns(ino) ? 0 : FACE_TIMEOUT;
+    if (err)
+        face_reply_err(req, FACE_getattr, err);
+    else if (fi && fi->fh == NEWER_STATX)
+        (void)newer_reply_statx(req, &st, ctl_owns(ino) ? NULL : &attr.btime, timeout);
+    else
+        (void)fuse_reply_attr(req, &st, timeout);
+}
+
+/* `>` and touch are taken and mean nothing: the text is what the store says. */
+static void setattr_control(fuse_req_t req, fuse_ino_t ino, int to_set)
+{
+    struct ctl *ctl = face_of(req)->ctl;
+    struct stat st;
+    int err = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
+    if (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+        err = -EPERM;
+    if (err)
+        face_reply_err(req, FACE_setattr, err);
+    else
+        (void)fuse_reply_attr(req, &st, 0);
+}
+
+static unsigned set_mask(int to_set)
+{
+    static const struct {
+        int fuse;
+        unsigned eng;
+    } map[] = {
+        {FUSE_SET_ATTR_MODE, ENG_SET_MODE},   {FUSE_SET_ATTR_UID, ENG_SET_UID},
+        {FUSE_SET_ATTR_GID, ENG_SET_GID},     {FUSE_SET_ATTR_SIZE, ENG_SET_SIZE},
+        {FUSE_SET_ATTR_ATIME, ENG_SET_ATIME}, {FUSE_SET_ATTR_MTIME, ENG_SET_MTIME},
+#ifdef FUSE_SET_ATTR_CTIME
+        {FUSE_SET_ATTR_CTIME, ENG_SET_CTIME},
+#endif
+    };
+    unsigned mask = 0;
+    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+        if (to_set & map[i].fuse)
+            mask |= map[i].eng;
+    /* "now" is the engine's now; the kernel sends both flags with it. */
+    if (to_set & FUSE_SET_ATTR_ATIME_NOW)
+        mask = (mask & ~(unsigned)ENG_SET_ATIME) | ENG_SET_ATIME_NOW;
+    if (to_set & FUSE_SET_ATTR_MTIME_NOW)
+        mask = (mask & ~(unsigned)ENG_SET_MTIME) | ENG_SET_MTIME_NOW;
+    return mask;
+}
+
+void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    FACE_COUNT(face_of(req), FACE_setattr);
+    if (ctl_owns(ino)) {
+        setattr_control(req, ino, to_set);
+        return;
+    }
+    struct eng_attr out, attr = {
+                             .mode = st->st_mode,
+                             .uid = st->st_uid,
+                             .gid = st->st_gid,
+                             .size = (uint64_t)st->st_size,
+                             .atime = ns_of(st->st_atim),
+                             .mtime = ns_of(st->st_mtim),
+                             .ctime = ns_of(st->st_ctim),
+                         };
+    unsigned mask = set_mask(to_set);
+    int err = fi && fi->fh == NEWER_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
+    if (!err)
+        err = eng_setattr(face_of(req)->eng, ino, &attr, mask, &out);
+    if (err) {
+        face_reply_err(req, FACE_setattr, err);
+        return;
+    }
+    struct stat after;
+    face_stat(&out, &after);
+    (void)fuse_reply_attr(req, &after, FACE_TIMEOUT);
+}
