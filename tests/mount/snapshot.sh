@@ -53,6 +53,12 @@ for round in $(seq "${SNAPSHOTS:-10}"); do
 done
 check "a folder of the mount can be exported so" timeout 60 "$CTL" export --snapshot "$WORK/mnt/d/e" "$WORK/folder.jsonl"
 check_equal "and has its own ids" "$(grep -c '"id":"[0-9]*"' "$WORK/folder.jsonl")" 300
+if [ "$("$CTL" version --json | json_get tar)" = true ]; then
+    check "as a tar archive" timeout 60 "$CTL" export --snapshot --format tar "$WORK/mnt" "$WORK/archive.tar"
+    check "which is read" timeout 60 "$CTL" import "$WORK/archive.tar" "$WORK/from-tar"
+    "$CTL" export "$WORK/from-tar" "$WORK/from-tar.jsonl"
+    check "and is one moment" python3 "$WORK/judge.py" "$WORK/from-tar.jsonl"
+fi
 check "as a tree" timeout 60 "$CTL" export --snapshot --format tree "$WORK/mnt" "$WORK/tree"
 check_equal "the tree is whole" "$(find "$WORK/tree/d/e" -name '[0-9]*' -size 2c -o -name '[0-9]*' -size +1900c | wc -l)" 300
 touch "$WORK/stop"

@@ -50,6 +50,17 @@ check_fails "bad value" "unknown key or bad value" "$CTL" config "$MNT" compact_
 check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms
 check_equal "status of failure" 2 "$("$CTL" config "$MNT" x=1 2>/dev/null; echo $?)"
 check "scrub" "$CTL" scrub "$MNT"
+check_equal "no progress where no terminal is" "" "$("$CTL" scrub "$MNT" 2>&1 >/dev/null)"
+if command -v script >/dev/null; then
+    head -c 3000000 /dev/urandom >"$MNT/large"
+    echo rate=1M >"$C/scrub"
+    TERM=xterm on_terminal "$CTL scrub $MNT" >"$WORK/progress"
+    check "progress on a terminal: how far, how fast, how long still" grep -qE '[0-9.]+ MiB of 3\.8 MiB, [0-9.]+ [KM]iB/s, [0-9]+:[0-9][0-9] left' "$WORK/progress"
+    TERM=dumb on_terminal "$CTL scrub $MNT" >"$WORK/progress"
+    check_equal "not on a dumb one" 1 "$(wc -l <"$WORK/progress")"
+    echo rate=0 >"$C/scrub"
+    rm "$MNT/large"
+fi
 check_equal "scrub --json" "done" "$("$CTL" scrub --json "$MNT" | json_get state)"
 check_equal "version --json" "$("$CTL" version | cut -d ' ' -f 2)" "$("$CTL" version --json | json_get version)"
 
