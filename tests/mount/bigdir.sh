@@ -72,6 +72,7 @@ compare() { # NAME COMMAND...
     linear "$name" "$r1" "$USED_REQUESTS" "$t1" "$USED_TICKS"
 }
 compare "rm -r" rm -r
+PER_PASS=$USED_REQUESTS
 check_fails "it is gone" "No such file" ls "$MNT/pass"
 mkdir "$WORK/void"
 rsync_delete() { rsync -a --delete "$WORK/void/" "$1/"; }
@@ -79,7 +80,13 @@ compare "rsync --delete" rsync_delete
 check_equal "it is empty" "" "$(ls -A "$MNT/pass")"
 find_delete() { find "$1" -delete; }
 compare "find -delete" find_delete
-check "rm -r of the first folder" rm -r "$MNT/big"
+measure rm -r "$MNT/big"
+if [ "$USED_REQUESTS" -le $((PER_PASS / 10 * (N / (M / 10)) * 11 / 10)) ]; then
+    ok "rm -r of the $N: $USED_REQUESTS requests, in proportion to $PER_PASS for $M"
+else
+    not_ok "rm -r of the $N" "$USED_REQUESTS requests, out of proportion to $PER_PASS for $M"
+fi
+check_fails "it is gone, too" "No such file" ls "$MNT/big"
 check "unmount at the end" unmount_store "$MNT"
 check "engramctl check" "$CTL" check "$STORE"
 t_end
