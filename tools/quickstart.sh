@@ -86,7 +86,7 @@ say "4. They are files"
 cd "$MNT"
 show "ls"
 show "ls people/ada | head -n 8"
-show "cat people/ada/birthday"
+show "cat people/ada/birthday; echo"
 show "grep -ril sailing . | sort | head -n 5"
 show "getfattr -d -m '^user' people/ada/birthday"
 
@@ -95,7 +95,7 @@ show "echo 'Ada moved her birthday dinner to the boathouse this year.' > people/
 show "cat people/ada/birthday"
 show "rm -r routines"
 show "ls -d routines || true"
-show "sed -n '/^content/,/^store/p' .engram/status"
+show "sed -n '/^space/,/^$/p' .engram/status"
 
 say "6. Compaction takes the dead bytes back, while everything can be read"
 show "echo run > .engram/compact"

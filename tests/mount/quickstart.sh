@@ -23,6 +23,7 @@ for run in first second third; do
     check "$run run: it is mounted" mountpoint -q "$WORK/mnt"
     check_equal "$run run: the overwritten memory" "Ada moved her birthday dinner to the boathouse this year." \
         "$(cat "$WORK/mnt/people/ada/birthday")"
+    check "$run run: shows where the space went" grep -q "^  dead" <<<"$out"
     check "$run run: shows the compaction's figures" grep -q '"bytes_reclaimed"' <<<"$out"
     # the second run finds it mounted, the third one a dead daemon
     if [ $run = second ]; then

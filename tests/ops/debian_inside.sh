@@ -33,7 +33,7 @@ check "systemd-analyze verify" systemd-analyze verify --man=no /usr/lib/systemd/
 check "the group engramfs is there" getent group engramfs
 
 # ---- started: ready when the mount answers
-check "start" systemctl start "$UNIT"
+check "start" systemctl enable --now "$UNIT"
 check "which returns when the mount answers" sh -c "echo hello >$MNT/a && cat $MNT/a"
 check "the mount is in the host's namespace" grep -q "^$STORE $MNT fuse.engramfs " /proc/1/mounts
 check "other users may enter" setpriv --reuid=65534 --regid=65534 --clear-groups cat "$MNT/a"
@@ -62,7 +62,7 @@ check "of which the copy is whole" engramctl check /root/backup
 # ---- the gateway beside it
 health() { curl -sf --max-time 10 http://127.0.0.1:9464/health; }
 compact() { curl -sf --max-time 20 -X POST http://127.0.0.1:9464/api/v1/maintenance/compact; }
-check "start the gateway" systemctl start engram-gateway@x
+check "start the gateway" systemctl enable --now engram-gateway@x
 check "it answers" wait_until 10 health
 check "it may compact" compact
 check "metrics" sh -c "curl -sf http://127.0.0.1:9464/metrics | grep -q engram_content_compactions_total"
