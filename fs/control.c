@@ -87,6 +87,34 @@ void ctl_interrupt_all(struct ctl *ctl)
     waiters_interrupt_all(ctl->waiters);
 }
 
+/* ---- who may do what ---------------------------------------------------- */
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+    if (fuse_req_ctx(req)->gid == gid)
+        return true;
+    int n = fuse_req_getgroups(req, 0, NULL);
+    if (n <= 0)
+        return false;
+    gid_t *list = calloc((size_t)n, sizeof(*list));
+    if (!list)
+        return false;
+    int got = fuse_req_getgroups(req, n, list);
+    bool found = false;
+    for (int i = 0; i < got && i < n && !found; i++)
+        found = list[i] == gid;
+    free(list);
+    return found;
+}
+
+/* Who may write to control files, and see the ids of memories whatever their folders' modes. */
+static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
+{
+    const struct face *face = ctl->face;
+    uid_t uid = fuse_req_ctx(req)->uid;
+    return uid == 0 || uid == face->uid || (face->opt->has_ctl_gid && in_group(req, face->opt->ctl_gid));
+}
+
 /* ---- nodes -------------------------------------------------------------- */
 
 static size_t bucket_of(uint64_t id)
@@ -204,10 +232,11 @@ int ctl_status(struct ctl *ctl, struct text *t)
     return ctl_text(ctl->face, &memory, CTL_STATUS, t);
 }
 
-static int node_new(struct ctl *ctl, enum ctl_file file, struct node **ret_node)
+static int node_new(struct ctl *ctl, enum ctl_file file, fuse_req_t req, struct node **ret_node)
 {
     struct ctl_memory memory;
     memory_copy(ctl, &memory);
+    memory.without_ids = ctl_files[file].open && !is_trusted(ctl, req);
     struct text t = TEXT_INIT;
     int err = ctl_text(ctl->face, &memory, file, &t);
     if (!err && text_failed(&t))
@@ -226,13 +255,13 @@ static int node_new(struct ctl *ctl, enum ctl_file file, struct node **ret_node)
     return 0;
 }
 
-int ctl_lookup(struct ctl *ctl, const char *name, struct fuse_entry_param *ret_entry)
+int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry)
 {
     int file = ctl_file_by_name(name);
     if (file < 0)
         return -ENOENT;
     struct node *node;
-    int err = node_new(ctl, (enum ctl_file)file, &node);
+    int err = node_new(ctl, (enum ctl_file)file, req, &node);
     if (err)
         return err;
     memset(ret_entry, 0, sizeof(*ret_entry));
@@ -291,38 +320,12 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
     unpin(ctl, node);
 }
 
-/* ---- who may write ------------------------------------------------------ */
-
-static bool in_group(fuse_req_t req, gid_t gid)
-{
-    if (fuse_req_ctx(req)->gid == gid)
-        return true;
-    int n = fuse_req_getgroups(req, 0, NULL);
-    if (n <= 0)
-        return false;
-    gid_t *list = calloc((size_t)n, sizeof(*list));
-    if (!list)
-        return false;
-    int got = fuse_req_getgroups(req, n, list);
-    bool found = false;
-    for (int i = 0; i < got && i < n && !found; i++)
-        found = list[i] == gid;
-    free(list);
-    return found;
-}
-
 /* Besides the modes, which -o noperm takes away. */
 static int check_writer(const struct ctl *ctl, fuse_req_t req)
 {
-    const struct face *face = ctl->face;
-    uid_t uid = fuse_req_ctx(req)->uid;
-    if (face->opt->read_only)
+    if (ctl->face->opt->read_only)
         return -EROFS;
-    if (uid == 0 || uid == face->uid)
-        return 0;
-    if (face->opt->has_ctl_gid && in_group(req, face->opt->ctl_gid))
-        return 0;
-    return -EACCES;
+    return is_trusted(ctl, req) ? 0 : -EACCES;
 }
 
 /* ---- how jobs end ------------------------------------------------------- */

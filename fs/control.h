@@ -37,8 +37,11 @@ void ctl_interrupt_all(struct ctl *ctl);
 
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
-/* A file in it: a new node, held once. -ENOENT, -ENFILE too many nodes are held, -ENOMEM. */
-int ctl_lookup(struct ctl *ctl, const char *name, struct fuse_entry_param *ret_entry);
+/*
+ * A file in it: a new node, held once, with the text that who asks may see. -ENOENT, -ENFILE too many nodes
+ * are held, -ENOMEM.
+ */
+int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st);

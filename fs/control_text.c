@@ -219,6 +219,15 @@ static int on_file(void *arg, const struct eng_file *f)
     return 0;
 }
 
+/* The receipt; ids of memories only for those who may see them. */
+static int space_of(struct face *face, const struct ctl_memory *m, struct eng_space *ret_space)
+{
+    int err = eng_space(face->eng, ret_space);
+    for (uint64_t i = 0; !err && m->without_ids && i < ret_space->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++)
+        ret_space->orphans[i].path[0] = '\0';
+    return err;
+}
+
 /* The space receipt: adds up to what du says. */
 static void space_member(struct text *t, const struct eng_space *sp)
 {
@@ -236,13 +245,13 @@ static void space_member(struct text *t, const struct eng_space *sp)
     text_add(t, "%s],\n", sp->n_orphans ? "\n  " : "");
 }
 
-static int stats_text(struct face *face, struct text *t)
+static int stats_text(struct face *face, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
     struct eng_space sp;
     int err = eng_stats(face->eng, &s);
     if (!err)
-        err = eng_space(face->eng, &sp);
+        err = space_of(face, m, &sp);
     if (err)
         return err;
     text_add(t, "{\n");
@@ -354,7 +363,7 @@ static int status_text(struct face *face, const struct ctl_memory *m, struct tex
     struct eng_compact_report r;
     int err = eng_stats(face->eng, &s);
     if (!err)
-        err = eng_space(face->eng, &sp);
+        err = space_of(face, m, &sp);
     if (!err)
         err = eng_compact_status(face->eng, &r);
     if (err)
@@ -396,7 +405,7 @@ int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file f
     case CTL_SEGMENTS:
         return eng_files(face->eng, on_file, t);
     case CTL_STATS:
-        return stats_text(face, t);
+        return stats_text(face, memory, t);
     case CTL_METRICS:
         return ctl_metrics(face, t);
     case CTL_STATUS:

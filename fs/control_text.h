@@ -18,6 +18,7 @@ struct ctl_memory {
     int maintenance_error;
     struct eng_maintenance_report maintenance;
     char last_error[256]; /* of a control write; "" if none */
+    bool without_ids;     /* for a reader who may not see which memories there are */
 };
 
 /* Writes the text of `file` as of now. Errors of the engine come back. */

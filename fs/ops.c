@@ -161,7 +161,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         if (!ctl_owns(parent) || strcmp(name, ".") == 0)
             ctl_dir_entry(face->ctl, &e);
         else
-            err = ctl_lookup(face->ctl, name, &e);
+            err = ctl_lookup(face->ctl, req, name, &e);
         if (err)
             face_reply_err(req, FACE_lookup, err);
         else if (fuse_reply_entry(req, &e) < 0)

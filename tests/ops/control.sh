@@ -190,6 +190,13 @@ if [ "$(id -u)" -eq 0 ]; then
         check_fails "others may not even read $f" "Permission denied" other cat "$C/$f"
     done
     for f in stats.json metrics status help segments; do check "others: $f" other cat "$C/$f"; done
+    exec 9<"$MNT/m01"
+    rm "$MNT/m01"
+    orphans() { "$@" cat "$C/stats.json" | python3 -c 'import json, sys; print([(o["id"], o["bytes"]) for o in json.load(sys.stdin)["open_orphans"]])'; }
+    check_equal "a member sees the ids of what is still open" "[('m01', 40000)]" "$(orphans member)"
+    check_equal "others do not: not in stats.json" "[('', 40000)]" "$(orphans other)"
+    check_equal "nor in status" "0 1" "$(other grep -c m01 "$C/status") $(member grep -c m01 "$C/status")"
+    exec 9<&-
     check_equal "modes" "660 440 444" "$(stat -c %a "$C/compact" "$C/damaged" "$C/status" | xargs)"
     check_equal "the group" 64242 "$(stat -c %g "$C/compact")"
 else
