@@ -3,6 +3,7 @@
  * docs/FORMAT.md. Pure functions.
  */
 #include "codec.h"
+#include "hash.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,9 +14,11 @@
 #define SUPERBLOCK_MAGIC UINT64_C(0x31305346474e4545) /* "EENGFS01" */
 #define SEGMENT_MAGIC UINT64_C(0x3130474553474e45)    /* "ENGSEG01" */
 
+#define HASH_INLINE_MAX 512u
+
 uint64_t codec_hash(const void *data, size_t size)
 {
-    return XXH3_64bits(data, size);
+    return size < HASH_INLINE_MAX ? XXH3_64bits(data, size) : hash_long(data, size);
 }
 
 struct codec_hasher *codec_hasher_new(void)

@@ -11,6 +11,7 @@
 #include "unit_store.h"
 
 #include <criterion/criterion.h>
+#include <xxhash.h>
 
 static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
@@ -31,6 +32,16 @@ static void expect_bytes(const char *what, const void *data, size_t size, const 
 }
 
 /* ---- golden bytes ------------------------------------------------------------------- */
+
+Test(codec, sums_are_the_same_by_whatever_vectors)
+{
+    enum { MOST = 5000 };
+    uint8_t data[MOST];
+    for (size_t i = 0; i < MOST; i++)
+        data[i] = (uint8_t)(i * 31 + i / 251);
+    for (size_t n = 0; n <= MOST; n++)
+        cr_assert_eq(codec_hash(data, n), XXH3_64bits(data, n), "%zu bytes", n);
+}
 
 Test(codec, superblock_bytes)
 {
