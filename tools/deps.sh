@@ -89,7 +89,7 @@ if ! have_command apt-get; then
     echo "These are missing (named as Debian names them); install what your system calls them:" >&2
     for p in $missing; do
         what=$(stands_for "$p")
-        echo "  $p  (${what%%:*}: ${what#*:})" >&2
+        [ "$what" = cmd:ls ] && echo "  $p" >&2 || echo "  $p  (${what%%:*}: ${what#*:})" >&2
     done
     exit 1
 fi
@@ -111,7 +111,7 @@ trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086  # lists of words
 if ! { $as_root apt-get update && $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
-    tail -n 20 "$log" >&2
-    echo "apt could not install: $missing" >&2
+    { grep '^E: ' "$log" || cat "$log"; } | tail -n 5 >&2
+    echo "apt could not install (is there a network?): $missing" >&2
     exit 1
 fi

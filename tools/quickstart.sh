@@ -76,6 +76,12 @@ else
     "$BUILD/fs/engramfs" "$STORE" "$MNT"
 fi
 cat "$MNT/.engram/status" >/dev/null || die "the mount does not answer"
+# What follows overwrites and removes: only what an earlier run of this has brought.
+MARK=user.quickstart
+if [ -n "$(ls -A "$MNT")" ] && ! getfattr -n $MARK "$MNT" >/dev/null 2>&1; then
+    die "$STORE has memories of your own, which this would mix with the sample; it stays mounted and as it was. Give a STORE that is missing or empty"
+fi
+setfattr -n $MARK -v 1 "$MNT"
 
 say "3. Memories go in: one JSON object a line"
 for sample in tools/sample/*.jsonl; do

@@ -31,6 +31,22 @@ for run in first second third; do
         wait_until 30 no_daemon "$WORK"
     fi
 done
+must_mount "$WORK/own" "$WORK/own-mnt"
+mkdir "$WORK/own-mnt/routines" && echo mine >"$WORK/own-mnt/routines/morning"
+check_fails "a store with memories of one's own is left alone" "memories of your own" timeout 100 "$QS" "$WORK/own" "$WORK/own-mnt"
+check_equal "nothing of it is gone" "routines mine" "$(ls "$WORK/own-mnt") $(cat "$WORK/own-mnt/routines/morning")"
+check "unmount it" unmount_store "$WORK/own-mnt"
 check "unmount as it says" bash -c "${last#To unmount:}"
 check "the daemon ends" wait_until 60 no_daemon "$WORK"
+
+# ---- what is missing, and cannot be had: told in a line, and nothing is begun
+mkdir "$WORK/bin"
+for tool in bash sh env dirname realpath mktemp rm cat tail grep id basename; do ln -s "$(command -v $tool)" "$WORK/bin/$tool"; done
+check_fails "without apt and packages: their names" "meson  \(cmd: meson\)" env PATH="$WORK/bin" BUILD="$WORK/none" "$QS" "$WORK/new" "$WORK/new-mnt"
+printf '#!/bin/sh\necho "Temporary failure resolving deb.debian.org" >&2\nexit 100\n' >"$WORK/bin/apt-get"
+chmod +x "$WORK/bin/apt-get"
+if [ "$(id -u)" -eq 0 ]; then
+    check_fails "without the network: what apt says, and what it was for" "apt could not install \(is there a network\?\): .*meson" env PATH="$WORK/bin" BUILD="$WORK/none" "$QS" "$WORK/new" "$WORK/new-mnt"
+fi
+check "neither has made anything" test ! -e "$WORK/new" -a ! -e "$WORK/new-mnt"
 t_end
