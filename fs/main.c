@@ -384,6 +384,9 @@ static int mount_session(struct daemon_state *d, char why[FS_WHY_MAX])
     return err ? -EIO : 0;
 }
 
+/* What pthread_create() means by EAGAIN. */
+static const char no_threads[] = "no memory for its threads, or too many of them; raise the limits";
+
 static int loop(struct daemon_state *d)
 {
     if (d->opt.single)
@@ -412,7 +415,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     if (!err)
         err = start_threads(d);
     if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", strerror(-err));
+        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", err == -EAGAIN ? no_threads : strerror(-err));
     } else {
         err = loop(d);
         if (err < 0)
@@ -461,7 +464,10 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
     char reason[256] = "";
     int err = eng_open(d->store, &options, &d->face.eng, reason);
     if (err)
-        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-err));
+        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store,
+                       *reason          ? reason
+                       : err == -EAGAIN ? no_threads
+                                        : strerror(-err));
     return err;
 }
 
