@@ -46,6 +46,9 @@ static int look_stats(struct session *s, uint64_t *ret_hash);
 static int look_estimate(struct session *s, uint64_t *ret_hash);
 static int look_check(struct session *s, uint64_t *ret_hash);
 
+/* With a settler, which is stopped where it is at work. */
+#define BESIDE "compact-beside"
+
 #define OP(...)                                                                                              \
     {                                                                                                        \
         __VA_ARGS__                                                                                          \
@@ -82,6 +85,7 @@ static const struct act acts[] = {
     {.name = "checkpoint", OP(.kind = OP_TICK), .appends = true, .flushes = true, .maintains = true},
     {.name = "hold", OP(.kind = OP_RECLAIM), .appends = true, .flushes = true},
     {.name = "compact", OP(.kind = OP_COMPACT), .appends = true, .flushes = true, .maintains = true},
+    {.name = BESIDE, OP(.kind = OP_COMPACT), .appends = true, .flushes = true, .maintains = true},
     {.name = "scrub", OP(.kind = OP_SCRUB)},
 };
 #define N_ACTS (sizeof(acts) / sizeof(acts[0]))
@@ -107,6 +111,13 @@ static const struct stop {
     {"compact", FP_COMPACT_INSTALLED, "installed"},
     {"compact", FP_SYNC, "flushing"},
     {"compact", FP_RETIRE, "retiring"},
+    {BESIDE, FP_COMPACT_READ, "reading"},
+    {BESIDE, FP_SETTLER_GIVEN, "given"},
+    {BESIDE, FP_SETTLER_RUNS, "taken"},
+    {BESIDE, FP_COMPACT_COPIED, "copied"},
+    {BESIDE, FP_LOG_WRITTEN, "relocated"},
+    {BESIDE, FP_COMPACT_INSTALLED, "installed"},
+    {BESIDE, FP_RETIRE, "retiring"},
 };
 #define N_STOPS (sizeof(stops) / sizeof(stops[0]))
 
@@ -201,6 +212,7 @@ static const struct op history[] = {
     {.kind = OP_WRITE, .path = "g", .size = 12000, .seed = 5},
     {.kind = OP_CREATE, .path = "last", .mode = S_IFREG | 0600},
     {.kind = OP_WRITE, .path = "last", .size = 40000, .seed = 6},
+    {.kind = OP_WRITE, .path = "last", .offset = 30000, .size = 100, .seed = 9},
     {.kind = OP_UNLINK, .path = "big"}, /* its segment is to be retired */
     {.kind = OP_SYNC},
     {.kind = OP_APPEND, .path = "last", .size = 10, .seed = 7},
@@ -215,7 +227,7 @@ static void die(const char *what)
     _exit(1);
 }
 
-static void world_new(struct world *w)
+static void world_new(struct world *w, bool beside)
 {
     char why[256];
     *w = (struct world){.disk = simdisk_new(), .start = model_new()};
@@ -229,6 +241,7 @@ static void world_new(struct world *w)
         if (history[i].kind == OP_SYNC)
             w->durable = model_hash(w->start);
     }
+    hook_settler(w->s.eng, beside);
 }
 
 static void world_done(struct world *w)
@@ -251,20 +264,20 @@ struct side {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool stopped, go_on;            /* protected by lock */
-static enum fault_point stop_at;       /* immutable while threads run */
-static __thread bool may_stop = false; /* the thread of the first */
+static bool stopped, go_on;        /* protected by lock */
+static enum fault_point stop_at;   /* immutable while threads run */
+static __thread bool is_bystander; /* not of the first's threads */
 
 static void at_point(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (!may_stop || point != stop_at)
+    if (is_bystander || point != stop_at)
         return;
-    may_stop = false; /* once */
     pthread_mutex_lock(&lock);
+    bool first_time = !stopped;
     stopped = true;
     pthread_cond_broadcast(&changed);
-    while (!go_on)
+    while (first_time && !go_on)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
@@ -287,9 +300,9 @@ static void *run_side(void *arg)
     return NULL;
 }
 
-static void *run_first(void *arg)
+static void *run_second(void *arg)
 {
-    may_stop = true;
+    is_bystander = true;
     return run_side(arg);
 }
 
@@ -442,7 +455,7 @@ static bool read_is_whole(const struct side *reader, const struct act *other)
         struct world twin;
         uint64_t hash = 0;
         int results[PUT_MANY_MAX];
-        world_new(&twin);
+        world_new(&twin, false);
         if (after && !other->look)
             (void)op_issue(&twin.s, &other->op, results);
         int r = look_read(&twin.s, &hash);
@@ -461,11 +474,11 @@ static const char *meet(const struct stop *stop, struct side *first, struct side
     stopped = go_on = false;
     stop_at = stop->point;
     hook_set(w->s.eng, at_point, NULL);
-    start(first, run_first);
+    start(first, run_side);
     if (!wait_for(&stopped, &first->ended))
         die("the first neither stops nor ends");
     bool met = stopped, waits = must_wait(stop, second->act), ok = true;
-    start(second, run_side);
+    start(second, run_second);
     if (!wait_for(waits ? &second->begun : &second->ended, &second->ended)) {
         (void)snprintf(why, MODEL_WHY_MAX, "%s at '%s': %s waits for it", stop->act, stop->where,
                        second->act->name);
@@ -486,7 +499,7 @@ static bool one_schedule(const struct stop *stop, const struct act *a, const str
 {
     struct world w;
     char reason[MODEL_WHY_MAX] = "";
-    world_new(&w);
+    world_new(&w, strcmp(stop->act, BESIDE) == 0 || strcmp(b->name, BESIDE) == 0);
     struct side first = {.act = a, .s = &w.s}, second = {.act = b, .s = &w.s};
     const char *why = meet(stop, &first, &second, &w, reason);
     if (!why && !read_is_whole(&first, b))
@@ -516,6 +529,7 @@ static const struct act *act_of(const char *name)
 
 int main(int argc, char **argv)
 {
+    is_bystander = true;
     const char *want[2] = {NULL, NULL};
     size_t n_want = 0;
     for (int i = 1; i < argc; i++) {
