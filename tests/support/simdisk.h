@@ -8,7 +8,7 @@
  * is not, and the other way round. What was not synced survives in whole, in
  * part, or not at all, in an order of the simulator's choosing.
  *
- * All functions may be called from several threads, except _free, _clone and
+ * All functions may be called from several threads, except _free and
  * _power_on, which must be alone with the disk.
  */
 #ifndef ENGRAMFS_TESTS_SIMDISK_H
@@ -23,7 +23,7 @@ struct simdisk;
 
 struct simdisk *simdisk_new(void);
 void simdisk_free(struct simdisk *disk); /* NULL is fine; files left open are an assertion failure */
-/* A disk in the same state, durable and not; without its open files, locks, faults and pending cut. */
+/* A disk in the same state, durable and not, between two calls; without its open files, locks, faults and pending cut. */
 struct simdisk *simdisk_clone(const struct simdisk *disk);
 struct eng_io *simdisk_io(struct simdisk *disk); /* belongs to the disk */
 

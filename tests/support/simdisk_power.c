@@ -81,6 +81,8 @@ static void clone_node(struct simdisk *to, struct sim_node *node)
 struct simdisk *simdisk_clone(const struct simdisk *disk)
 {
     struct simdisk *to = simdisk_new();
+    pthread_mutex_t *mutex = (pthread_mutex_t *)(uintptr_t)&disk->mutex; /* it changes in no other way */
+    pthread_mutex_lock(mutex);
     for (struct sim_node *node = disk->nodes; node; node = node->next)
         clone_node(to, node);
     clone_dir(&to->now, &disk->now);
@@ -99,6 +101,7 @@ struct simdisk *simdisk_clone(const struct simdisk *disk)
     to->ignore_syncdir = disk->ignore_syncdir;
     to->off = disk->off;
     to->cut_call = disk->cut_call;
+    pthread_mutex_unlock(mutex);
     sim_collect_nodes(to);
     return to;
 }
