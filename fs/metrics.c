@@ -92,6 +92,16 @@ static void compaction_metrics(struct text *t, const struct eng_compact_report *
     gauge(t, "engram_content_compaction_moved_bytes", "Payload that it has copied.", r->bytes_moved);
 }
 
+static void scrub_metrics(struct text *t, const struct eng_scrub_report *r)
+{
+    bool running = r->state == ENG_COMPACT_RUNNING || r->state == ENG_COMPACT_PAUSED;
+    gauge(t, "engram_content_scrub_running", "1 while a scrub runs or is paused.", running);
+    gauge(t, "engram_content_scrub_planned_bytes", "Payload that the scrub running or last ended verifies.",
+          r->bytes_total);
+    gauge(t, "engram_content_scrub_done_bytes", "Payload that it has verified.", r->bytes_done);
+    gauge(t, "engram_content_scrub_damaged_extents", "Extents that it found damaged.", r->damaged);
+}
+
 static void store_metrics(struct text *t, const struct eng_stats *s, const struct eng_statfs *st)
 {
     gauge(t, "engram_memories", "Regular files.", s->memories);
@@ -226,11 +236,14 @@ int ctl_metrics(struct face *face, struct text *t)
 {
     struct eng_stats s;
     struct eng_compact_report r;
+    struct eng_scrub_report scrub;
     struct eng_statfs st;
     struct eng_space space;
     int err = eng_stats(face->eng, &s);
     if (!err)
         err = eng_compact_status(face->eng, &r);
+    if (!err)
+        err = eng_scrub_status(face->eng, &scrub);
     if (!err)
         err = eng_statfs(face->eng, &st);
     if (!err)
@@ -241,6 +254,7 @@ int ctl_metrics(struct face *face, struct text *t)
     text_add(t, "engram_build_info{version=\"%s\"} 1\n", ENG_VERSION);
     content_metrics(t, &s);
     compaction_metrics(t, &r);
+    scrub_metrics(t, &scrub);
     store_metrics(t, &s, &st);
     space_metrics(t, &space);
     operation_metrics(t, &s);

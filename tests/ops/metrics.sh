@@ -74,6 +74,20 @@ if command -v promtool >/dev/null; then
 else
     skip "promtool" "not installed (package prometheus)"
 fi
+# ---- a scrub is seen while it runs, and what came of it
+value() { sed -n "s/^$1 //p" "$C/metrics"; }
+head -c 3000000 /dev/urandom >"$MNT/large"
+echo rate=1 >"$C/scrub"
+echo start >"$C/scrub"
+begun() { [ "$(value engram_content_scrub_done_bytes)" -gt 0 ]; }
+check "a scrub at its rate has begun" wait_until 20 begun
+check_equal "and has not ended" 1 "$(value engram_content_scrub_running)"
+check "it has not done all" [ "$(value engram_content_scrub_done_bytes)" -lt "$(value engram_content_scrub_planned_bytes)" ]
+echo rate=0 >"$C/scrub"
+echo wait >"$C/scrub"
+check_equal "let go, it ends" 0 "$(value engram_content_scrub_running)"
+check_equal "with all verified" "$(value engram_content_scrub_planned_bytes)" "$(value engram_content_scrub_done_bytes)"
+check_equal "and nothing damaged" 0 "$(value engram_content_scrub_damaged_extents)"
 check "all that alerts and the dashboard ask for is exported" python3 - "$WORK/second" "$MON" <<'P'
 import json, re, sys
 known = {re.split(r"[{ ]", l)[0] for l in open(sys.argv[1]) if not l.startswith("#")}

@@ -23,7 +23,8 @@ struct simdisk;
 
 struct simdisk *simdisk_new(void);
 void simdisk_free(struct simdisk *disk); /* NULL is fine; files left open are an assertion failure */
-/* A disk in the same state, durable and not, between two calls; without its open files, locks, faults and pending cut. */
+/* A disk in the same state, durable and not, between two calls; without its open files, locks, faults and
+ * pending cut. */
 struct simdisk *simdisk_clone(const struct simdisk *disk);
 struct eng_io *simdisk_io(struct simdisk *disk); /* belongs to the disk */
 

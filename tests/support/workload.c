@@ -123,9 +123,10 @@ static int apply_fallocate(const struct op *op, struct model *m)
         return model_zero(m, op->path, op->offset, op->size, !(op->flags & ENG_FALLOC_KEEP_SIZE));
     if (r == 0 && S_ISDIR(mode))
         return -EISDIR;
-    if (r < 0 || op->flags & ENG_FALLOC_KEEP_SIZE || op->offset + op->size <= size)
-        return r; /* allocation alone changes nothing that can be seen */
-    return model_truncate(m, op->path, op->offset + op->size);
+    if (r < 0)
+        return r;
+    uint64_t end = op->offset + op->size; /* allocation alone changes the times, as on ext4 */
+    return model_truncate(m, op->path, op->flags & ENG_FALLOC_KEEP_SIZE || end <= size ? size : end);
 }
 
 static int apply_bytes(const struct op *op, struct model *m)
