@@ -60,6 +60,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_DURABLE_MARK)     /* I7: a bad batch ends the log also where it was durable once */                 \
     M(NO_SCAN)             /* I7: marks behind a bad batch are not looked for */                             \
     M(NO_TAIL_CONTENT)     /* I7: content beyond the mark is not verified by recovery */                     \
+    M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \

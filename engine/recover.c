@@ -679,7 +679,7 @@ static int settle(struct recovery *rec)
     checkpoint_clean(eng);
     queue_orphans(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
-    if (rec->at && rec->offset < eng->log.segment_size && ends_in_zeros(rec)) {
+    if (rec->at && rec->offset < eng->log.segment_size && (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
         r = arena_pin(&eng->arena, rec->at->id, &eng->log.active);
         eng->log.tail = rec->offset;
         eng->log.ahead = rec->at->size;

@@ -138,6 +138,46 @@ Test(recover, what_lies_behind_a_torn_batch_never_joins_on)
     cr_assert_eq(unit_lookup(&u, "behind"), 0);
 }
 
+/* It may be evidence: the log goes on in a segment of its own. */
+Test(recover, a_torn_end_is_left_as_it_is)
+{
+    struct place torn = two_files();
+    uint8_t *before, *after;
+    size_t size, size_after;
+    cr_assert_eq(simdisk_flip(u.disk, torn.name, torn.offset, 1), 0);
+    cr_assert_eq(simdisk_get(u.disk, torn.name, &before, &size), 0);
+    unit_open(&u);
+    unit_file(&u, "other", 5000, 3);
+    cr_assert_neq(log_end().segment, torn.segment);
+    unit_close(&u);
+    cr_assert_eq(simdisk_get(u.disk, torn.name, &after, &size_after), 0);
+    cr_assert_eq(size, size_after);
+    cr_assert_arr_eq(before, after, size);
+    free(before);
+    free(after);
+}
+
+/* But zeros behind the last batch were allocated ahead, and the log goes on in them. */
+Test(recover, a_log_goes_on_in_what_was_allocated_ahead)
+{
+    unit_create(&u, "first");
+    for (unsigned i = 0; i < LOG_AHEAD_FSYNCS + 1; i++) {
+        unit_write(&u, unit_lookup(&u, "first"), 10, i, 0);
+        cr_assert_eq(eng_fsync(u.eng, unit_lookup(&u, "first")), 0);
+    }
+    struct place end = log_end();
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_gt(unit_file_size(&u, end.name), end.offset);
+    unit_open(&u);
+    cr_assert(log_end().segment == end.segment && log_end().offset == end.offset);
+    unit_file(&u, "other", 5000, 3);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "other"), 5000, 3));
+    unit_reopen(&u);
+    cr_assert_eq(unit_file_size(&u, end.name), log_end().offset, "closing takes it back");
+}
+
 /* ---- damage is not a torn tail --------------------------------------------------- */
 
 Test(recover, a_bad_batch_below_the_durable_mark_is_refused)
