@@ -185,7 +185,7 @@ static const struct subject {
     {"modes", modes_run},   {"times", times_run}, {"stamps", stamps_run}, {"data", data_run},
     {"holes", holes_run},   {"io", io_run},       {"xattr", xattr_run},   {"locks", locks_run},
     {"watch", watch_run},   {"misc", misc_run},   {"dirs", dirs_run},     {"pages", pages_run},
-    {"system", system_run},
+    {"system", system_run}, {"races", races_run},
 };
 
 static void run_subject(const struct subject *subject)

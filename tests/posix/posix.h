@@ -82,6 +82,7 @@ void watch_run(void);
 void dirs_run(void);
 void pages_run(void);
 void system_run(void);
+void races_run(void);
 void misc_run(void);
 
 #endif

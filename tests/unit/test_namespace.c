@@ -302,6 +302,30 @@ Test(namespace, a_file_without_a_name_gets_one)
     cr_assert(unit_holds(&u, file, 6000, 2));
 }
 
+/* With a checkpoint between its creation and its name, and without. */
+Test(namespace, a_crash_leaves_what_got_a_name_and_takes_what_did_not)
+{
+    for (int with_checkpoint = 0; with_checkpoint < 2; with_checkpoint++) {
+        struct eng_attr named, nameless, attr;
+        const char *name = with_checkpoint ? "a" : "b";
+        cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &named), 0);
+        cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &nameless), 0);
+        unit_write(&u, named.ino, 6000, 2, 0);
+        unit_write(&u, nameless.ino, 7000, 3, 0);
+        if (with_checkpoint)
+            cr_assert_eq(eng_checkpoint(u.eng), 0);
+        cr_assert_eq(eng_link(u.eng, NULL, named.ino, 1, name, &attr), 0);
+        unit_kill(&u, SIM_KEEP_ALL, 1);
+        unit_open(&u);
+        cr_assert_eq(at(1, name), named.ino);
+        cr_assert(unit_holds(&u, named.ino, 6000, 2));
+        cr_assert_eq(eng_sync(u.eng), 0);
+        cr_assert_eq(eng_getattr(u.eng, nameless.ino, &attr), -ESTALE);
+        cr_assert_eq(unit_stats(&u).orphans, 0);
+        cr_assert_eq(unit_stats(&u).live_bytes, 6000u * (1 + (unsigned)with_checkpoint));
+    }
+}
+
 Test(namespace, every_call_that_returns_an_entry_can_hold_it)
 {
     struct eng_attr attr, gone;
