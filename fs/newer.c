@@ -78,7 +78,8 @@ static void mark_setattr(char *body, size_t size)
     if (size < sizeof(in))
         return;
     memcpy(&in, body, sizeof(in));
-    bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER)); /* chown(-1, -1) takes them, too */
+    /* chown(-1, -1) takes them, too; with -o writeback the ctime comes along */
+    bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME));
     in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? NEWER_KILL_SUIDGID : 0;
     in.valid |= FATTR_FH;
     memcpy(body, &in, sizeof(in));
