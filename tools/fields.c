@@ -55,6 +55,16 @@ static double number(const char *text, size_t len)
     return strtod(copy, NULL);
 }
 
+/* Most are plain fractions, which need no conversion to be known to lie between 0 and 1. */
+static bool unit_valid(const char *text, size_t len)
+{
+    if (len > 1 && len <= TEXT_MAX && text[0] == '0' && text[1] == '.' && jt_is_number(text, len) &&
+        !memchr(text, 'e', len) && !memchr(text, 'E', len))
+        return true;
+    double v = number(text, len);
+    return v >= 0 && v <= 1;
+}
+
 static bool unsigned_valid(const char *text, size_t len, uint64_t max)
 {
     uint64_t v = 0;
@@ -96,8 +106,7 @@ bool field_valid(const struct field *f, const void *value, size_t len)
     case FIELD_TIME_OR_INTEGER:
         return signed_valid(value, len) || (len <= TEXT_MAX && rfc3339_parse(value, len, &ns));
     case FIELD_UNIT:
-        v = number(value, len);
-        return v >= 0 && v <= 1;
+        return unit_valid(value, len);
     case FIELD_RATE:
         v = number(value, len);
         return v >= 0 && isfinite(v);

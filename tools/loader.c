@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ struct place {
     tdir dir;
     bool plain; /* the path is the id's, so far */
     bool made;  /* by this run, so that a free name in it has no escaped form in use either */
+    bool dirs;  /* this run went on to directories in it */
     bool flat;  /* it has no directory: such ids are hashed into the root */
 };
 
@@ -44,8 +46,12 @@ struct loader {
      * nobody can prepare ids that seem to be the same. */
     XXH128_hash_t *seen;
     size_t n_seen, cap_seen;
+    XXH128_hash_t last_id; /* not looked for yet */
+    bool has_last_id;
     uint64_t seed, duplicates;
 };
+
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* ---- ids seen -------------------------------------------------------------- */
 
@@ -64,9 +70,13 @@ static bool seen_insert(XXH128_hash_t *table, size_t cap, XXH128_hash_t h)
 static int seen_grow(struct loader *l)
 {
     size_t cap = l->cap_seen ? l->cap_seen * 2 : 4096;
-    XXH128_hash_t *table = calloc(cap, sizeof *table);
+    size_t size = cap * sizeof *l->seen;
+    XXH128_hash_t *table = size < HUGE_PAGE ? malloc(size) : aligned_alloc(HUGE_PAGE, size);
     if (!table)
         return -ENOMEM;
+    if (size >= HUGE_PAGE) /* it is read at random, and TLB misses are most of the cost */
+        (void)madvise(table, size, MADV_HUGEPAGE);
+    memset(table, 0, size);
     for (size_t i = 0; i < l->cap_seen; i++)
         if (l->seen[i].low64 || l->seen[i].high64)
             (void)seen_insert(table, cap, l->seen[i]);
@@ -76,6 +86,18 @@ static int seen_grow(struct loader *l)
     return 0;
 }
 
+static void note_last_id(struct loader *l)
+{
+    if (!l->has_last_id)
+        return;
+    l->has_last_id = false;
+    if (seen_insert(l->seen, l->cap_seen, l->last_id))
+        l->n_seen++;
+    else
+        l->duplicates++;
+}
+
+/* An id is looked for among those seen when the next one comes: by then its slot has come from memory. */
 static int note_id(struct loader *l, const char *id, size_t len)
 {
     if (l->n_seen * 2 >= l->cap_seen) {
@@ -83,10 +105,10 @@ static int note_id(struct loader *l, const char *id, size_t len)
         if (r < 0)
             return r;
     }
-    if (seen_insert(l->seen, l->cap_seen, XXH3_128bits_withSeed(id, len, l->seed)))
-        l->n_seen++;
-    else
-        l->duplicates++;
+    note_last_id(l);
+    l->last_id = XXH3_128bits_withSeed(id, len, l->seed);
+    l->has_last_id = true;
+    __builtin_prefetch(&l->seen[l->last_id.low64 & (l->cap_seen - 1)], 1);
     return 0;
 }
 
@@ -227,6 +249,7 @@ static int find_place(struct loader *l, const char *key, size_t len, size_t *ret
         const char *slash = memchr(key + at, '/', len - at);
         size_t next = (size_t)(slash + 1 - key);
         struct place p, parent = l->places[index];
+        l->places[index].dirs = true;
         int r = resolve(l, &parent, key + at, next - at - 1, &p);
         if (r == 0)
             r = add_place(l, key, next, &p, &index);
@@ -297,6 +320,13 @@ static int check_owner(struct loader *l, tdir dir, const char *name, const struc
     return n < 0 ? (int)n : 0;
 }
 
+/* Whether whatever has a name in this directory is a memory: nobody else has a store that is not mounted, and
+ * this run put nothing but memories there. */
+static bool only_memories(const struct loader *l, const struct place *place)
+{
+    return l->t->kind == TARGET_STORE && place->made && !place->dirs;
+}
+
 /* Chooses among the names of an id in its directory. */
 static int find_name(struct loader *l, const struct place *place, const struct memory *m, const char *leaf,
                      size_t len, char name[IDPATH_NAME_BUF], bool *ret_plain)
@@ -309,7 +339,10 @@ static int find_name(struct loader *l, const struct place *place, const struct m
     if (idpath_is_plain(leaf, len, place->key_len == 0)) {
         memcpy(name, leaf, len);
         name[len] = 0;
-        r = standing_of(l, dir, name, &plain, &attr);
+        if (only_memories(l, place))
+            plain = MEMORY; /* or free: the answer is the same, and asking is a cache miss */
+        else
+            r = standing_of(l, dir, name, &plain, &attr);
         if (r < 0)
             return r;
     }
@@ -471,6 +504,7 @@ struct pool *loader_begin(struct loader *l)
 
 int loader_flush(struct loader *l)
 {
+    note_last_id(l);
     return batch_flush(l->batch);
 }
 
