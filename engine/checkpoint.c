@@ -14,6 +14,7 @@
 #include "engine_impl.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #define MANIFEST_MAX (1u << 30)
 
@@ -472,29 +473,89 @@ int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info)
     return r;
 }
 
-static int load_table(struct loader *l, struct table *t, const struct ckpt_table *ct,
-                      const struct ckpt_chunk *chunks)
+/* ---- reading chunks: by several threads, since most of the time goes into memory that is new --------- */
+
+#define LOADERS_MAX 8u
+#define LOAD_RUN 32u /* chunks that a thread takes at once: a huge page of them */
+
+/* What the threads share. */
+struct load {
+    struct eng *eng;
+    const struct ckpt_chunk *chunks;
+    uint8_t **places; /* where each goes */
+    size_t n, next;   /* next: atomic */
+    int error;        /* the first. atomic */
+};
+
+static int load_chunk(struct loader *l, const struct ckpt_chunk *cc, uint8_t *place)
 {
-    int r = table_load_begin(t, ct->n_chunks);
-    if (r)
-        return r;
-    for (uint32_t c = 0; c < ct->n_chunks; c++) {
-        const struct ckpt_chunk *cc = &chunks[c];
-        if (cc->len > TABLE_CHUNK_SIZE)
-            return -EBADMSG;
-        r = open_checkpoint(l, cc->file);
-        if (!r)
-            r = read_at(l, t->chunks[c], cc->len, cc->offset);
-        if (!r && codec_hash(t->chunks[c], cc->len) != cc->sum && !MUTANT(NO_CHUNK_SUM))
-            r = -EBADMSG;
-        if (r)
-            return r;
-        t->refs[c] = (struct chunk_ref){cc->file, cc->offset, cc->sum, cc->len};
+    if (cc->len > TABLE_CHUNK_SIZE)
+        return -EBADMSG;
+    int r = open_checkpoint(l, cc->file);
+    if (!r)
+        r = read_at(l, place, cc->len, cc->offset);
+    if (!r && codec_hash(place, cc->len) != cc->sum && !MUTANT(NO_CHUNK_SUM))
+        r = -EBADMSG;
+    return r;
+}
+
+static void *load_some(void *arg)
+{
+    struct load *load = arg;
+    struct loader l = {.eng = load->eng};
+    int r = 0, none = 0;
+    while (!r && !__atomic_load_n(&load->error, __ATOMIC_RELAXED)) {
+        size_t at = __atomic_fetch_add(&load->next, LOAD_RUN, __ATOMIC_RELAXED);
+        size_t end = MIN_OF(at + LOAD_RUN, load->n);
+        if (at >= load->n)
+            break;
+        for (; at < end && !r; at++)
+            r = load_chunk(&l, &load->chunks[at], load->places[at]);
     }
-    t->used = ct->used;
-    t->free_head = ct->free_head;
-    t->n_free = ct->n_free;
-    return table_validate_free(t);
+    if (r)
+        (void)__atomic_compare_exchange_n(&load->error, &none, r, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    loader_done(&l);
+    return NULL;
+}
+
+static int load_chunks(struct load *load)
+{
+    pthread_t threads[LOADERS_MAX];
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t want = MIN_OF(load->n / (2 * (size_t)LOAD_RUN), (size_t)MAX_OF(processors, 1L)), n = 0;
+    want = MIN_OF(want, (size_t)LOADERS_MAX);
+    while (n + 1 < want && pthread_create(&threads[n], NULL, load_some, load) == 0)
+        n++;
+    (void)load_some(load);
+    while (n > 0)
+        (void)pthread_join(threads[--n], NULL);
+    return load->error;
+}
+
+static int load_tables(struct loader *l, struct index *idx)
+{
+    struct load load = {.eng = l->eng, .chunks = l->chunks};
+    struct ckpt_table ct[INDEX_TABLES];
+    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
+    CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
+    int r = places ? 0 : -ENOMEM;
+    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
+        struct table *t = index_table(idx, i);
+        r = table_load_begin(t, ct[i].n_chunks);
+        for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, load.n++) {
+            const struct ckpt_chunk *cc = &l->chunks[load.n];
+            t->refs[c] = (struct chunk_ref){cc->file, cc->offset, cc->sum, cc->len};
+            load.places[load.n] = t->chunks[c];
+        }
+        t->used = ct[i].used;
+        t->free_head = ct[i].free_head;
+        t->n_free = ct[i].n_free;
+    }
+    if (!r)
+        r = load_chunks(&load);
+    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+        r = table_validate_free(index_table(idx, i));
+    return r;
 }
 
 static void tree_decode(struct btree *t, const uint64_t in[3])
@@ -509,13 +570,8 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
 {
     struct loader l = {.eng = eng};
     int r = load_manifest(&l, id);
-    const struct ckpt_chunk *chunks = l.chunks;
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
-        struct ckpt_table ct;
-        memcpy(&ct, l.manifest + sizeof l.m + i * sizeof ct, sizeof ct);
-        r = load_table(&l, index_table(idx, i), &ct, chunks);
-        chunks += ct.n_chunks;
-    }
+    if (!r)
+        r = load_tables(&l, idx);
     if (!r) {
         memcpy(&idx->s, l.m.scalars, sizeof idx->s);
         memcpy(idx->heap.free_heads, l.m.heap_free, sizeof l.m.heap_free);
