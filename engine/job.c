@@ -107,12 +107,17 @@ bool job_take(struct job *job)
     return taken;
 }
 
+/* Work that was held up by something else, a flush say, may catch up by so much; else the mean stays below
+ * the rate. */
+#define RATE_CREDIT_NS UINT64_C(250000000)
+
 int job_gate(struct job *job, uint64_t bytes)
 {
     pthread_mutex_lock(&job->lock);
     if (job->rate && bytes) {
         uint64_t now = mono_ns();
-        job->free_at = MAX_OF(job->free_at, now) + (uint64_t)((double)bytes * 1e9 / (double)job->rate);
+        uint64_t from = job->free_at ? MAX_OF(job->free_at, now - MIN_OF(now, RATE_CREDIT_NS)) : now;
+        job->free_at = from + (uint64_t)((double)bytes * 1e9 / (double)job->rate);
     }
     while (!job->cancel && !job->stop && !job->hurry &&
            (job->paused || (job->rate && job->free_at > mono_ns()))) {
