@@ -537,7 +537,8 @@ static int deeper_first(const void *a, const void *b)
 
 static int set_directories(struct tar_in *in)
 {
-    qsort(in->later, in->n_later, sizeof *in->later, deeper_first);
+    if (in->n_later > 1)
+        qsort(in->later, in->n_later, sizeof *in->later, deeper_first);
     for (size_t i = 0; i < in->n_later; i++) {
         const struct later *l = &in->later[i];
         int r = in->to->ops->setattr(in->to, l->dir, l->name, &l->attr, SET_ALL);

@@ -31,6 +31,7 @@
 struct tar_out {
     struct target *from;
     int fd;
+    bool failed; /* nothing more is written: what libarchive adds when it is freed would look like an end */
     struct archive *a;
     struct archive_entry *entry;
     struct walk walk;
@@ -48,6 +49,10 @@ struct tar_out {
 static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t size)
 {
     const struct tar_out *o = arg;
+    if (o->failed) {
+        archive_set_error(a, ECANCELED, "%s", strerror(ECANCELED));
+        return -1;
+    }
     for (;;) {
         ssize_t n = write(o->fd, data, size);
         if (n >= 0)
@@ -347,8 +352,7 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
     progress_clear(&o.progress);
     o.result.failed = o.complaints.n;
     *ret = o.result;
-    if (r < 0 && o.a)
-        (void)archive_write_fail(o.a); /* or freeing it would write an end */
+    o.failed = true;
     archive_write_free(o.a);
     archive_entry_free(o.entry);
     walk_done(&o.walk);

@@ -199,9 +199,12 @@ for target in evil-store mnt/evil; do
     rm -rf evil.tree
 done
 check_equal "nothing got out" "" "$(find / -maxdepth 2 -name 'engramfs-pwned' 2>/dev/null; find . -name pwned; find .. -maxdepth 1 -name up)"
+# The address sanitizer takes more than any limit; there the system's is the only one.
+LIMIT=4000000
+(ulimit -v $LIMIT && "$CTL" version >/dev/null 2>&1) || LIMIT=unlimited
 for claim in claims claims2 header; do
     (
-        ulimit -v 4000000
+        ulimit -v $LIMIT
         timeout 60 "$CTL" import $claim.tar $claim >$claim.out 2>$claim.err
     )
     check_equal "$claim: refused, and no memory taken for it" 2 $?
