@@ -2,7 +2,7 @@
 # lint.sh - what can be said about the sources without running them: clang builds them without a warning, clang-tidy,
 # cppcheck and shellcheck are silent, and the format holds.
 #
-#   tools/lint.sh [FILES]     with FILES: clang-tidy of these only
+#   tools/lint.sh [FILES]     with FILES: clang-tidy and shellcheck of these only
 #
 # One line for each, 'ok - ' or 'not ok - ', and what was found before it.
 set -u
@@ -27,6 +27,8 @@ tidy() { printf '%s\n' "$@" | grep '\.c$' | xargs -r -P "$(nproc)" -n 4 clang-ti
 if [ $# -gt 0 ]; then
     tidy "$@"
     say "clang-tidy" $?
+    printf '%s\n' "$@" | grep '\.sh$' | xargs -r shellcheck --external-sources --severity=warning
+    say "shellcheck" $?
     exit $status
 fi
 ninja -C $build all unit-tests crash-tests race-tests mutants-tests damage-tests review-tests mount-tests >$build/log 2>&1

@@ -43,7 +43,8 @@ ticks() { # of the processor, in user and system mode, by the daemon
     awk '{print $14 + $15}' "/proc/$pid/stat"
 }
 measure() { # COMMAND...: sets USED_REQUESTS and USED_TICKS
-    local r=$(requests) t=$(ticks)
+    local r t
+    r=$(requests) t=$(ticks)
     "$@" >"$WORK/out" 2>&1 || not_ok "$1" "$(tail -n 1 "$WORK/out")"
     USED_REQUESTS=$(($(requests) - r)) USED_TICKS=$(($(ticks) - t))
 }
