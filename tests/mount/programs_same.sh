@@ -65,7 +65,7 @@ run_in() { # FOLDER COMMAND: prints all that is compared; names of temporary fil
     timeout 60 bash -c "$2" >"$WORK/said" 2>&1 </dev/null
     echo "exit status $?" | tee "$WORK/status"
     sed -e "s|$1|HERE|g" -e 's/tmp\.[A-Za-z0-9]*/TMP/g' "$WORK/said"
-    there . | sed -e 's/tmp\.[A-Za-z0-9]*/TMP/g'
+    there . | sed -e 's/tmp\.[A-Za-z0-9]*/TMP/g' | sort
     cd /
 }
 n=0
