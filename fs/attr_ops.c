@@ -72,7 +72,7 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
     uint32_t mode = attr->mode & ~(uint32_t)S_ISUID;
     if (mode & S_ISGID && (mode & S_IXGRP || !is_in_group(req, attr->gid)))
         mode &= ~(uint32_t)S_ISGID;
-    return S_ISREG(mode) ? mode : attr->mode;
+    return S_ISDIR(mode) ? attr->mode : mode; /* of FIFOs and sockets chown takes them, too */
 }
 
 /* Adds that to a change of attributes, unless it sets the mode itself. */

@@ -251,6 +251,10 @@ static void drops_for_root(void)
     MUST(chmod("f", 02767));
     give_group("f");
     p_equal("modes.drop.chown-noexec.root", mode_of("f"), 02767);
+    MUST(mkfifo("fifo", 0644));
+    MUST(chmod("fifo", 06755));
+    give_user("fifo");
+    p_equal("modes.drop.chown-fifo.root", mode_of("fifo"), 0755);
     p_equal("modes.chown.uid", p_stat("f").st_uid, 77);
     p_equal("modes.chown.gid", p_stat("f").st_gid, 77);
     MUST(chown("f", 4294967294u, 4294967294u));
