@@ -441,7 +441,10 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
     }
     if (r) {
         if (ret_why)
-            snprintf(ret_why, 256, "%s", why[0] ? why : strerror(-r));
+            snprintf(ret_why, 256, "%s",
+                     why[0]         ? why
+                     : r == -EAGAIN ? "no memory for its threads, or too many of them; raise the limits"
+                                    : strerror(-r));
         eng_free(eng);
         return r;
     }

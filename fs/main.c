@@ -464,10 +464,7 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
     char reason[256] = "";
     int err = eng_open(d->store, &options, &d->face.eng, reason);
     if (err)
-        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store,
-                       *reason          ? reason
-                       : err == -EAGAIN ? no_threads
-                                        : strerror(-err));
+        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-err));
     return err;
 }
 

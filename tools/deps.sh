@@ -15,7 +15,7 @@ group() {
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
         util-linux e2fsprogs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
         libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils \
-        zsh lintian make emacs-nox fio stress-ng dbench bonnie++ borgbackup restic ripgrep ;;
+        zsh lintian zstd make emacs-nox fio stress-ng dbench bonnie++ borgbackup restic ripgrep ;;
     full) echo debootstrap systemd-container ;;
     lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
     coverage) echo gcovr ;;

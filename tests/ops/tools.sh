@@ -26,11 +26,11 @@ assert lines[-1].startswith(sys.argv[2] + " segments, "), lines[-1]
 P
 check_equal "no colour in a file" 0 "$(grep -c $'\033' "$WORK/map")"
 on_terminal() { script -qec "$1" /dev/null </dev/null; }
-if command -v script >/dev/null; then
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     check "colour on a terminal" grep -q $'\033\[32m' <(TERM=xterm on_terminal "$CTL map $MNT")
     check_equal "but not with NO_COLOR" 0 "$(NO_COLOR=1 TERM=xterm on_terminal "$CTL map $MNT" | grep -c $'\033\[3')"
 else
-    skip "colour" "no script(1)"
+    skip "colour" "no script(1), or no terminals to be had (/dev/pts)"
 fi
 check_equal "--width breaks lines" $(((SEGMENTS + 3) / 4 + 1)) "$("$CTL" map --width 4 "$MNT" | wc -l)"
 check "--svg is well formed, a group for each segment" python3 - "$CTL" "$MNT" "$SEGMENTS" <<'P'
@@ -51,7 +51,7 @@ check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms
 check_equal "status of failure" 2 "$("$CTL" config "$MNT" x=1 2>/dev/null; echo $?)"
 check "scrub" "$CTL" scrub "$MNT"
 check_equal "no progress where no terminal is" "" "$("$CTL" scrub "$MNT" 2>&1 >/dev/null)"
-if command -v script >/dev/null; then
+if script -qec true /dev/null </dev/null >/dev/null 2>&1; then
     head -c 3000000 /dev/urandom >"$MNT/large"
     echo rate=1M >"$C/scrub"
     TERM=xterm on_terminal "$CTL scrub $MNT" >"$WORK/progress"
