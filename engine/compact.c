@@ -745,8 +745,7 @@ static int run(struct compact *c)
     c->report->segments_total = c->n_victims;
     pthread_mutex_unlock(&c->job->lock);
     r = move_victims(c);
-    if (!r) /* where nothing had to be moved it may still be writing checkpoints, which some segments wait for
-             */
+    if (!r) /* its checkpoints may be what some segments wait for */
         r = await_settler(c);
     if (!r)
         (void)eng_reclaim(eng);
