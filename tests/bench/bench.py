@@ -55,6 +55,29 @@ def drop_caches():
         f.write("3\n")
 
 
+class HaltPoll:
+    """A virtual processor that halts takes long to wake, and a FUSE request wakes two. While this is in force an idle one
+    looks for work for `ns` before it halts, as a host processor does; the setting of the machine comes back after it."""
+    path = "/sys/module/haltpoll/parameters/guest_halt_poll_ns"
+
+    def __init__(self, ns):
+        self.ns, self.before = ns, None
+
+    def write(self, value):
+        with open(self.path, "w", encoding="ascii") as f:
+            f.write(value)
+
+    def __enter__(self):
+        if self.ns is not None:
+            with open(self.path, encoding="ascii") as f:
+                self.before = f.read()
+            self.write(str(self.ns))
+
+    def __exit__(self, *_):
+        if self.before is not None:
+            self.write(self.before)
+
+
 class Filesystem:
     """A folder to work in: mounted for a round, and away after it."""
 
@@ -368,7 +391,7 @@ class Bench:
                 row[f"{s} / nullfs"] = self.ratio(w, s, "nullfs")
             row["must"] = self.must(w, row["seconds"])
             rows.append(row)
-        return {"machine": machine(), "rounds": self.rounds, "files": self.size["files"], "rows": rows}
+        return {"machine": machine(self.args.halt_poll), "rounds": self.rounds, "files": self.size["files"], "rows": rows}
 
 
 class SourceFolder:
@@ -376,11 +399,11 @@ class SourceFolder:
         self.mnt = mnt
 
 
-def machine():
+def machine(halt_poll):
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         cpu = re.search(r"model name\s*: (.*)", f.read())
     return {"kernel": os.uname().release, "cpus": os.cpu_count(), "cpu": cpu[1] if cpu else "?",
-            "date": time.strftime("%Y-%m-%d"), "load": os.getloadavg()[0]}
+            "date": time.strftime("%Y-%m-%d"), "halt_poll": halt_poll, "load": os.getloadavg()[0]}
 
 
 def verdict(row):
@@ -442,6 +465,8 @@ def main():
     parser.add_argument("--only", help="groups: " + ", ".join(Bench.GROUPS))
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--files", type=int, help="small files of each workload (10,000 by default)")
+    parser.add_argument("--halt-poll", type=int, metavar="NS",
+                        help="in a virtual machine with haltpoll: let idle processors look for work so long before they halt")
     parser.add_argument("--dir", default="/var/tmp", help="where to work: on ext4")
     parser.add_argument("--out", default="bench-out")
     args = parser.parse_args()
@@ -451,7 +476,8 @@ def main():
         parser.error("no such group; there are " + ", ".join(Bench.GROUPS))
     bench = Bench(args)
     try:
-        bench.run()
+        with HaltPoll(args.halt_poll):
+            bench.run()
     finally:
         subprocess.run(["rm", "-rf", "--one-file-system", bench.work], check=False)
     result = bench.result()

