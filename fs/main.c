@@ -155,12 +155,24 @@ static int go_to_background(struct daemon_state *d)
 
 /* ---- threads ------------------------------------------------------------ */
 
+/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made before that. */
+static void show_no_open(const struct daemon_state *d)
+{
+    char path[PATH_MAX];
+    if (!d->face.ctl || snprintf(path, sizeof(path), "%s/.engram/help", d->mountpoint) >= (int)sizeof(path))
+        return;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        (void)close(fd);
+}
+
 static void *probe_main(void *arg)
 {
     struct daemon_state *d = arg;
     struct stat st;
     if (stat(d->mountpoint, &st) == 0) {
         atomic_store(&d->device, st.st_dev);
+        show_no_open(d);
         journal_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
                      d->opt.read_only ? ", read-only" : "");
         tell(d, NULL);

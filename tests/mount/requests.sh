@@ -98,6 +98,10 @@ def listed(_):
 x = 1 if mode == "defaults" else 0
 attr = {"getxattr": x} if x else {}
 os.mkdir(os.path.join(mnt, "d"))
+# Made before anything was opened, and statvfs is answered after the RELEASE that there might be.
+write(os.path.join(mnt, "unopened"), os.O_CREAT | os.O_WRONLY)
+os.statvfs(mnt)
+print(f"{'not ok' if counts().get('release', 0) else 'ok'} - {mode}: no RELEASE of the first file")
 # What is asked once for a connection: whether there is OPEN, OPENDIR, GETXATTR.
 write(os.path.join(mnt, "first"), os.O_CREAT | os.O_WRONLY)
 os.listdir(mnt)
