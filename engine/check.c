@@ -62,7 +62,7 @@ static int check_index(struct checker *c)
 
 static bool is_segment(struct eng *eng, uint32_t id)
 {
-    pthread_mutex_lock(&eng->log.lock); /* which unlinks and forgets in one */
+    pthread_mutex_lock(&eng->log.lock); /* under which it is forgotten before it is unlinked */
     bool is = index_segment(&eng->idx, id) != NULL;
     pthread_mutex_unlock(&eng->log.lock);
     return is;
