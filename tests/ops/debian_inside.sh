@@ -21,7 +21,7 @@ wait_until() {
     done
 }
 UNIT=engramfs@x.service STORE=/var/lib/engramfs/x MNT=/srv/engramfs/x
-main_pid() { systemctl show -P MainPID "${1:-$UNIT}"; }
+main_pid() { systemctl show -P MainPID "$UNIT"; }
 # logged PRIORITY TEXT [UNIT]: is there such a line of the unit in the journal, with this level?
 logged() {
     journalctl -u "${3:-$UNIT}" -o json --output-fields=MESSAGE,PRIORITY --no-pager |
@@ -78,7 +78,7 @@ again() { [ "$(main_pid)" != "$OLD" ] && [ "$(main_pid)" != 0 ] && systemctl is-
 check "it is started again after kill -9" wait_until 30 again
 check "on the same mount point, with all that was there" grep -q hello "$MNT/a"
 check "the gateway finds it" wait_until 20 health
-sleep 1000 <"$MNT/a" &
+tail -f "$MNT/a" >/dev/null &
 HOLDER=$!
 holds() { [ "$(readlink /proc/$HOLDER/fd/0)" = "$MNT/a" ]; }
 wait_until 10 holds
