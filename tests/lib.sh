@@ -241,9 +241,12 @@ no_daemon() { [ -z "$(daemons_under "$1")" ]; }
 unmount_store() {
     local mnt=$1
     compact_loop_stop "$mnt"
-    timeout 60 umount "$mnt" 2>/dev/null || timeout 60 fusermount3 -u "$mnt" || return 1
+    # Who looks at it in passing, from another test even, keeps it busy for that moment.
+    wait_until 10 try_unmount "$mnt" || try_unmount "$mnt" || return 1
     wait_until 60 no_daemon "$mnt"
 }
+
+try_unmount() { timeout 60 umount "$1" 2>/dev/null || timeout 60 fusermount3 -u "$1"; }
 
 # kill -9 of the daemon behind a mount point, and away with what the kernel still shows.
 kill_daemon() {
