@@ -155,7 +155,8 @@ static int go_to_background(struct daemon_state *d)
 
 /* ---- threads ------------------------------------------------------------ */
 
-/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made before that. */
+/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made before that.
+ */
 static void show_no_open(const struct daemon_state *d)
 {
     char path[PATH_MAX];
