@@ -75,7 +75,9 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
     return S_ISDIR(mode) ? attr->mode : mode; /* of FIFOs and sockets chown takes them, too */
 }
 
-/* Adds that to a change of attributes, unless it sets the mode itself. */
+/* Adds that to a change of attributes, unless it sets the mode itself. The kernel holds its lock of the inode
+ * over each request that comes here, chmod's too: the mode does not change between the look and the change.
+ */
 static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
 {
     struct eng_attr now;
