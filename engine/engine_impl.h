@@ -63,7 +63,7 @@ struct eng {
     bool own_io, locked;
     struct eng_options opt; /* immutable after open */
     struct superblock sb;   /* immutable after open */
-    struct fault_hook hook; /* immutable while threads run */
+    struct fault_hook hook; /* set by tests only */
     bool settles_beside;    /* a compaction may start a thread of its own. immutable while threads run */
 
     pthread_mutex_t ckpt_lock; /* one checkpoint at a time */

@@ -29,14 +29,15 @@ enum fault_point {
 };
 
 struct fault_hook {
-    void (*fn)(void *arg, enum fault_point point); /* immutable while threads run */
-    void *arg;
+    void (*fn)(void *arg, enum fault_point point); /* atomic; set after arg */
+    void *arg;                                     /* immutable once fn is set */
 };
 
 static inline void fault_point(const struct fault_hook *hook, enum fault_point point)
 {
-    if (hook->fn)
-        hook->fn(hook->arg, point);
+    void (*fn)(void *arg, enum fault_point point) = __atomic_load_n(&hook->fn, __ATOMIC_ACQUIRE);
+    if (fn)
+        fn(hook->arg, point);
 }
 
 /* What each takes out, and the rule that it breaks. tests/mutants/mutants.txt names the test that must fail

@@ -9,6 +9,7 @@
  * Each test runs in a process of its own: without its protection it may crash.
  */
 #include "engine_impl.h"
+#include "hook.h"
 #include "simdisk.h"
 
 #include <signal.h>
@@ -68,7 +69,7 @@ static void open_store(struct store *s)
     if (r)
         fprintf(stderr, "    open: %s\n", why);
     EXPECT(r == 0);
-    s->eng->hook = (struct fault_hook){hook, s};
+    hook_set(s->eng, hook, s);
 }
 
 static void write_file(struct store *s, unsigned i, unsigned version)

@@ -15,6 +15,7 @@
  */
 #include "engine.h"
 #include "engine_impl.h"
+#include "hook.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -244,7 +245,7 @@ static void setup(const char *dir)
         inos[id] = attr.ino;
     }
     free(buf);
-    eng->hook = (struct fault_hook){hook, NULL};
+    hook_set(eng, hook, NULL);
 }
 
 static void problem(void *arg, const char *line)
@@ -347,7 +348,7 @@ int main(int argc, char **argv)
         pthread_join(threads[opt.readers + i], NULL);
     struct eng_stats st;
     (void)eng_stats(eng, &st);
-    eng->hook = (struct fault_hook){0};
+    hook_set(eng, NULL, NULL);
     final_compare(dir);
     printf("%llu verified reads, %llu of them during compactions, %llu with their memory moved meanwhile; "
            "%llu writes, %llu compactions, %llu relocations, %llu superseded, %llu read restarts, %llu "

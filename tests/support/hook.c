@@ -8,7 +8,9 @@
 
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg)
 {
-    eng->hook = (struct fault_hook){fn, arg};
+    if (fn)
+        eng->hook.arg = arg;
+    __atomic_store_n(&eng->hook.fn, fn, __ATOMIC_RELEASE);
 }
 
 void hook_settler(struct eng *eng, bool beside)

@@ -13,7 +13,7 @@
 struct eng;
 struct schedule;
 
-/* fn NULL: none. While no call is under way. */
+/* fn NULL: none. Threads of the engine may run; none may be in an earlier fn that takes another arg. */
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg);
 
 /* Whether compactions have a settler (engine/compact.c) although the store has no threads. While no call is

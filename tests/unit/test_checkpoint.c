@@ -3,6 +3,7 @@
  * is kept, and what happens when one is damaged, cut or cannot be written.
  */
 #include "engine_impl.h"
+#include "hook.h"
 
 #include "unit_store.h"
 
@@ -211,7 +212,7 @@ static void change_things(void *arg, enum fault_point point)
     (void)arg;
     if (point != FP_SYNC)
         return;
-    u.eng->hook = (struct fault_hook){0};
+    hook_set(u.eng, NULL, NULL);
     for (unsigned i = 5; i < N_FILES; i++)
         unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i);
     cr_assert_eq(eng_unlink(u.eng, 1, "doomed"), 0);
@@ -224,7 +225,7 @@ Test(checkpoint, is_of_one_moment_while_writers_go_on)
     for (unsigned i = 0; i < 5; i++)
         unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i + (i == 3));
     uint64_t seq = unit_stats(&u).log_seq;
-    u.eng->hook = (struct fault_hook){change_things, NULL};
+    hook_set(u.eng, change_things, NULL);
     cr_assert_eq(eng_checkpoint(u.eng), 0);
     cr_assert_eq(unit_stats(&u).checkpoint_seq, seq);
     unit_kill(&u, SIM_KEEP_ALL, 0);

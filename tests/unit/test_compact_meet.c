@@ -3,6 +3,7 @@
  * has just copied, readers, a second compaction, a cancel, failing calls.
  */
 #include "compact_files.h"
+#include "hook.h"
 
 TestSuite(compact_meet, .init = setup, .fini = teardown);
 
@@ -22,7 +23,7 @@ static void on_fault(void *arg, enum fault_point point)
 static void compact_and_meet(enum fault_point point, void (*fn)(void), int expect,
                              struct eng_compact_report *ret_rep)
 {
-    u.eng->hook = (struct fault_hook){on_fault, NULL};
+    hook_set(u.eng, on_fault, NULL);
     meet_at = point;
     meeting = fn;
     cr_assert_eq(eng_compact(u.eng, ret_rep), expect);

@@ -3,6 +3,7 @@
  * the worst moment (I1, I2), and long random histories against a plain buffer.
  */
 #include "engine_impl.h"
+#include "hook.h"
 
 #include "must.h"
 #include "rng.h"
@@ -42,12 +43,11 @@ static void overtake(void *arg, enum fault_point point)
     if (point != over.at || !over.times)
         return;
     over.times--;
-    struct fault_hook hook = u.eng->hook;
-    u.eng->hook = (struct fault_hook){0};
+    hook_set(u.eng, NULL, NULL);
     unit_write(&u, f, 50000, ++over.seed, 0);
     if (over.compact)
         cr_assert_eq(eng_compact(u.eng, NULL), 0);
-    u.eng->hook = hook;
+    hook_set(u.eng, overtake, NULL);
 }
 
 Test(content_races, an_overtaken_reader_starts_again)
@@ -60,10 +60,10 @@ Test(content_races, an_overtaken_reader_starts_again)
         unsigned times = over.times;
         unit_write(&u, f, 50000, over.seed, 0);
         uint64_t restarts = unit_stats(&u).read_restarts;
-        u.eng->hook = (struct fault_hook){overtake, NULL};
+        hook_set(u.eng, overtake, NULL);
         uint8_t *buf = malloc(50000);
         cr_assert_eq(eng_read(u.eng, f, buf, 50000, 0), 50000, "case %u", i);
-        u.eng->hook = (struct fault_hook){0};
+        hook_set(u.eng, NULL, NULL);
         uint8_t *want = unit_bytes(50000, over.seed);
         cr_assert_eq(memcmp(buf, want, 50000), 0, "case %u: the content as of the last pinning", i);
         restarts = unit_stats(&u).read_restarts - restarts;
@@ -83,7 +83,7 @@ static void unlink_it(void *arg, enum fault_point point)
     (void)arg;
     if (point != FP_READ_COLLECTED)
         return;
-    u.eng->hook = (struct fault_hook){0};
+    hook_set(u.eng, NULL, NULL);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
     cr_assert_eq(eng_compact(u.eng, NULL), 0);
 }
@@ -92,7 +92,7 @@ Test(content_races, a_file_removed_under_a_reader_is_stale_not_damaged)
 {
     char buf[100];
     unit_write(&u, f, 50000, 1, 0);
-    u.eng->hook = (struct fault_hook){unlink_it, NULL};
+    hook_set(u.eng, unlink_it, NULL);
     cr_assert_eq(eng_read(u.eng, f, buf, 100, 0), -ESTALE);
     cr_assert_eq(unit_stats(&u).damaged_extents, 0);
 }

@@ -4,6 +4,7 @@
  * and checkpoints in the background. Threads meet at fault points; where one
  * has to be waited for, it is waited for, not guessed at.
  */
+#include "hook.h"
 #include "worker.h"
 
 #include "unit_store.h"
@@ -112,7 +113,7 @@ static void hold_compactor(enum fault_point point)
     hold_at = point;
     hold_times = 1;
     pthread_barrier_init(&held, NULL, 2);
-    u.eng->hook = (struct fault_hook){hold, NULL};
+    hook_set(u.eng, hold, NULL);
 }
 
 static void meet(void)
@@ -154,7 +155,7 @@ Test(worker_threads, a_settler_quicker_than_its_creator)
 {
     struct waiting starter = WAITING;
     settler_tid = 0;
-    u.eng->hook = (struct fault_hook){settler_first, NULL};
+    hook_set(u.eng, settler_first, NULL);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
     await(&starter, 1);
     cr_assert_eq(starter.error, 0);

@@ -3,6 +3,7 @@
  * flags, limits and lists.
  */
 #include "engine_impl.h"
+#include "hook.h"
 
 #include "unit_store.h"
 
@@ -182,7 +183,7 @@ static void replace_and_compact(void *arg, enum fault_point point)
     (void)arg;
     if (point != FP_COMPACT_COPIED)
         return;
-    u.eng->hook = (struct fault_hook){0};
+    hook_set(u.eng, NULL, NULL);
     set("user.big", 3000, 9);
 }
 
@@ -193,7 +194,7 @@ Test(xattrs, one_replaced_while_it_is_moved_keeps_the_new_value)
     set("user.other", 3000, 2);
     set("user.garbage", 3000, 3);
     cr_assert_eq(eng_removexattr(u.eng, f, "user.garbage"), 0);
-    u.eng->hook = (struct fault_hook){replace_and_compact, NULL};
+    hook_set(u.eng, replace_and_compact, NULL);
     cr_assert_eq(eng_compact(u.eng, &rep), 0);
     cr_assert_eq(rep.extents_lost, 1);
     cr_assert(is("user.big", 3000, 9) && is("user.other", 3000, 2));
