@@ -331,7 +331,7 @@ static int find_record(struct dump *d, uint64_t *ret_at, bool *ret_zeros)
     return window ? 0 : -ENOMEM;
 }
 
-/* What lies at d->at is no record. Zeros at the end were allocated ahead of the log. */
+/* What lies at d->at is no record. Zeros at the end were written ahead of the log. */
 static int dump_gap(struct dump *d, uint64_t *ret_size)
 {
     uint64_t next = d->size;

@@ -6,9 +6,6 @@
 #define COPY_MAX                                                                                             \
     16384u /* payloads up to this size are copied into the batch, larger ones written from where they are */
 
-#define NS_PER_S UINT64_C(1000000000)
-#define SYNC_WAIT_MAX_NS (NS_PER_S / 1000)
-
 /* ---- transactions ------------------------------------------------------- */
 
 void txn_done(struct txn *txn)
@@ -121,14 +118,9 @@ void log_init(struct log *log, struct eng_io *io, struct arena *arena, const str
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->sync_lock, NULL);
     pthread_cond_init(&log->sync_done, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&log->sync_joined, &attr);
-    pthread_condattr_destroy(&attr);
 }
 
-/* Takes back what was allocated behind the last batch. If that fails there are zeros, which end the log as
+/* Takes back the zeros behind the last batch. If that fails there are zeros, which end the log as
  * well. */
 static void trim(struct log *log)
 {
@@ -151,7 +143,6 @@ void log_done(struct log *log)
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->sync_lock);
     pthread_cond_destroy(&log->sync_done);
-    pthread_cond_destroy(&log->sync_joined);
     *log = (struct log){0};
 }
 
@@ -285,27 +276,34 @@ struct flush {
 };
 
 /*
- * When little comes between two fsyncs, the blocks and the size of the file are there before the batches:
- * then a flush need not wait for the journal of the file system.
+ * When little comes between two fsyncs, the file has its size and blocks with zeros in them before the
+ * batches come: then a flush writes data only. Blocks that are only reserved would be converted at each first
+ * write, by a thread of the kernel that the flush waits for.
  */
-static void allocate_ahead_locked(struct log *log)
+static void zero_ahead_locked(struct log *log)
 {
+    static const uint8_t zeros[LOG_AHEAD / 4];
     uint64_t bytes = __atomic_load_n(&log->bytes, __ATOMIC_RELAXED), since = bytes - log->bytes_at_flush;
-    uint64_t end = MIN_OF(log->tail + LOG_AHEAD, log->segment_size);
+    uint64_t from = MAX_OF(log->ahead, log->tail), end = MIN_OF(log->tail + LOG_AHEAD, log->segment_size);
     log->bytes_at_flush = bytes;
     if (since > LOG_AHEAD / 4)
         __atomic_store_n(&log->small_fsyncs, 0, __ATOMIC_RELAXED);
     if (!log->active || __atomic_load_n(&log->small_fsyncs, __ATOMIC_RELAXED) < LOG_AHEAD_FSYNCS ||
-        log->tail + LOG_AHEAD / 4 < log->ahead || end <= log->ahead)
+        log->tail + LOG_AHEAD / 4 < log->ahead || end <= from)
         return;
     log->ahead = end;
-    (void)log->io->ops->allocate(log->active->file, end); /* without it all goes on, slower */
+    struct iovec iov[4];
+    int n = 0;
+    for (uint64_t at = from; at < end; at += sizeof zeros)
+        iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, MIN_OF(sizeof zeros, end - at)};
+    /* without it all goes on, slower */
+    (void)io_pwritev_full(log->active->file, log->io->ops, iov, n, from);
 }
 
 static int flush_begin(struct log *log, struct flush *f)
 {
     pthread_mutex_lock(&log->lock);
-    allocate_ahead_locked(log);
+    zero_ahead_locked(log);
     *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .dir = log->dir_dirty};
     f->segs = calloc(f->n + 1, sizeof(struct segment *));
     if (f->segs) {
@@ -338,50 +336,27 @@ static int flush_run(struct log *log, struct flush *f)
     return MUTANT(NO_FAILED_SYNC) ? 0 : r;
 }
 
-/*
- * Those whom the last flush let go come back with their next operation, one after the other: a flush for the
- * first alone would have the others wait for another one. So the first waits for them, at most half as
- * long as a flush takes, as the journal of ext4 does. Who is alone never waits.
- */
-static void await_group_locked(struct log *log)
-{
-    uint64_t end = mono_ns() + MIN_OF(log->sync_ns / 2, SYNC_WAIT_MAX_NS);
-    const struct timespec until = {(time_t)(end / NS_PER_S), (long)(end % NS_PER_S)};
-    while (log->sync_callers < log->sync_group)
-        if (pthread_cond_timedwait(&log->sync_joined, &log->sync_lock, &until) != 0)
-            break;
-}
-
 int log_sync(struct log *log, bool *ret_flushed)
 {
-    uint64_t target = log_seq(log), t0;
+    uint64_t target = log_seq(log);
     bool led = false;
     int r = 0;
     pthread_mutex_lock(&log->sync_lock);
-    if (log_durable(log) < target && ++log->sync_callers >= log->sync_group)
-        pthread_cond_signal(&log->sync_joined);
     while (!(r = -__atomic_load_n(&log->failed, __ATOMIC_ACQUIRE)) && log_durable(log) < target) {
         if (log->syncing) {
             pthread_cond_wait(&log->sync_done, &log->sync_lock);
             continue;
         }
         log->syncing = true;
-        await_group_locked(log);
         pthread_mutex_unlock(&log->sync_lock);
         struct flush f;
-        t0 = mono_ns();
         r = flush_begin(log, &f);
         bool ran = !r;
-        pthread_mutex_lock(&log->sync_lock);
-        log->sync_group = log->sync_callers;
-        log->sync_callers = 0;
-        pthread_mutex_unlock(&log->sync_lock);
         if (ran)
             r = flush_run(log, &f);
         led = led || ran;
         pthread_mutex_lock(&log->sync_lock);
         log->syncing = false;
-        log->sync_ns = (log->sync_ns * 7 + (mono_ns() - t0)) / 8;
         if (ran && r) /* I11: the kernel may have dropped the pages and call them clean now */
             __atomic_store_n(&log->failed, -r, __ATOMIC_RELEASE);
         if (!r) {

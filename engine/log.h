@@ -61,33 +61,30 @@ struct log {
 
     pthread_mutex_t turn; /* held by the mutation that is the next to get `lock`, while it waits */
     pthread_mutex_t lock;
-    struct segment *active;          /* pinned; NULL: none yet. protected by lock */
-    uint64_t tail;                   /* end of the last batch in it. protected by lock */
-    uint64_t ahead;                  /* up to where the file was allocated; 0: nowhere. protected by lock */
-    uint64_t bytes_at_flush;         /* of the last one. protected by lock */
-    uint32_t small_fsyncs;           /* asked for since the last large flush. atomic */
-    uint64_t seq;                    /* of the last batch. atomic: written under lock */
-    uint64_t chain;                  /* sum of the last batch. protected by lock */
-    struct segment **unsynced;       /* sealed, pinned, in order. protected by lock */
+    struct segment *active;    /* pinned; NULL: none yet. protected by lock */
+    uint64_t tail;             /* end of the last batch in it. protected by lock */
+    uint64_t ahead;            /* up to where the file was filled with zeros; 0: nowhere. protected by lock */
+    uint64_t bytes_at_flush;   /* of the last one. protected by lock */
+    uint32_t small_fsyncs;     /* asked for since the last large flush. atomic */
+    uint64_t seq;              /* of the last batch. atomic: written under lock */
+    uint64_t chain;            /* sum of the last batch. protected by lock */
+    struct segment **unsynced; /* sealed, pinned, in order. protected by lock */
     size_t n_unsynced, cap_unsynced; /* protected by lock; n_unsynced atomic: read without, as a hint */
     bool dir_dirty;                  /* a segment file is new. protected by lock */
     struct buf scratch;              /* protected by lock */
     uint64_t bytes;                  /* atomic: appended since opening */
 
     pthread_mutex_t sync_lock;
-    pthread_cond_t sync_done, sync_joined;
-    bool syncing;          /* protected by sync_lock */
-    unsigned sync_callers; /* that no flush has taken along yet. protected by sync_lock */
-    unsigned sync_group;   /* callers that the last flush took along. protected by sync_lock */
-    uint64_t sync_ns;      /* how long flushes take, ns, decaying mean. protected by sync_lock */
-    uint64_t durable_seq;  /* atomic: written by the one that syncs */
-    int failed;            /* atomic: errno of the first failed flush, sticky (I11) */
-    uint64_t syncs;        /* atomic */
+    pthread_cond_t sync_done;
+    bool syncing;         /* protected by sync_lock */
+    uint64_t durable_seq; /* atomic: written by the one that syncs */
+    int failed;           /* atomic: errno of the first failed flush, sticky (I11) */
+    uint64_t syncs;       /* atomic */
 };
 
-/* How far the active segment is allocated beyond its end, bytes, after so many fsyncs with little between
- * them. */
-#define LOG_AHEAD (UINT64_C(1) << 20)
+/* How far the active segment is filled with zeros beyond its end, bytes, after so many fsyncs with little
+ * between them. */
+#define LOG_AHEAD (UINT64_C(256) << 10)
 #define LOG_AHEAD_FSYNCS 16u
 
 void log_init(struct log *log, struct eng_io *io, struct arena *arena, const struct fault_hook *hook,

@@ -31,7 +31,7 @@ const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS] = {
     [ENG_SPACE_RESERVE] = {"reserve", "reserve", "nothing: kept so that compaction works on a full disk"},
     [ENG_SPACE_SLACK] =
         {"slack", "slack",
-         "nothing: whole disk blocks, up to 1 MiB ahead of the log, the folder, superblock and config"},
+         "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock and config"},
 };
 
 /* ---- what was removed, but is still open ------------------------------------- */

@@ -112,6 +112,10 @@ struct face {
 
     pthread_mutex_t hash_lock;            /* a leaf: nothing is locked or called under it */
     struct face_hash hashes[FACE_HASHES]; /* protected by hash_lock */
+
+    pthread_mutex_t sync_lock;                /* a leaf, as hash_lock is */
+    struct face_sync *sync_first, *sync_last; /* who waits for a flush. protected by sync_lock */
+    bool syncing; /* a thread flushes, and will for those who wait. protected by sync_lock */
 };
 
 /* How long the kernel may keep names and attributes: this daemon is the only writer. */
@@ -142,6 +146,9 @@ void *face_buffer(size_t size);
 
 /* ops.c: all requests. */
 extern const struct fuse_lowlevel_ops face_ops;
+
+/* sync.c: fsync and fsyncdir. Answers now or later. */
+void face_sync(fuse_req_t req, enum face_op op, fuse_ino_t ino);
 
 /* attr_ops.c */
 struct timespec face_time(int64_t ns);

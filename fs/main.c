@@ -610,7 +610,9 @@ static int start(struct daemon_state *d)
 
 int main(int argc, char **argv)
 {
-    static struct daemon_state d = {.ready_fd = -1, .face.hash_lock = PTHREAD_MUTEX_INITIALIZER};
+    static struct daemon_state d = {.ready_fd = -1,
+                                    .face.hash_lock = PTHREAD_MUTEX_INITIALIZER,
+                                    .face.sync_lock = PTHREAD_MUTEX_INITIALIZER};
     char why[FS_WHY_MAX] = "";
     prepare_process();
     int code = 2;

@@ -448,22 +448,16 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 }
 
 /* Never ENOSYS: later fsyncs would succeed without being asked. */
-static void sync_inode(fuse_req_t req, enum face_op op, fuse_ino_t ino)
-{
-    FACE_COUNT(face_of(req), op);
-    face_reply_err(req, op, ctl_owns(ino) ? 0 : eng_fsync(face_of(req)->eng, ino));
-}
-
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync, (void)fi;
-    sync_inode(req, FACE_fsync, ino);
+    face_sync(req, FACE_fsync, ino);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync, (void)fi;
-    sync_inode(req, FACE_fsyncdir, ino);
+    face_sync(req, FACE_fsyncdir, ino);
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,

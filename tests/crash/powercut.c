@@ -38,7 +38,7 @@ struct config {
 
 struct totals {
     uint64_t calls, cuts, recovery_cuts, passed, failed;
-    uint64_t given, allocated; /* to settlers; ahead, or for the reserve */
+    uint64_t given, trimmed; /* to settlers; zeros taken back that were written ahead */
     uint64_t by_mode[SIM_N_SURVIVALS + 1];
     uint64_t
         by_unsynced[SUBSETS_OF_MAX + 2]; /* cuts with so many operations that were not durable; or more */
@@ -281,7 +281,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
     uint64_t given = schedules_given();
     bool ok = run_workload(w, beside, disk, config->live, &run, why);
     given = schedules_given() - given;
-    uint64_t calls = simdisk_calls(disk, false), allocated = simdisk_calls_of(disk, SIM_ALLOCATE);
+    uint64_t calls = simdisk_calls(disk, false), trimmed = simdisk_calls_of(disk, SIM_TRUNCATE);
     size_t n_steps = w->first_step[w->n_ops];
     printf("workload%s: %zu operations, %zu steps, %" PRIu64 " I/O calls:", label, w->n_ops, n_steps, calls);
     for (int call = 0; call < SIM_OPEN; call++)
@@ -303,7 +303,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
     simdisk_free(disk);
     totals->calls += calls;
     totals->given += given;
-    totals->allocated += allocated;
+    totals->trimmed += trimmed;
 
     struct survivor_case c = {
         .config = config, .workload = w, .beside = beside, .label = label, .totals = totals};
@@ -342,8 +342,8 @@ static void scripted_workload(const struct config *config, uint64_t stride, stru
     if (!config->only_cut || config->beside)
         one_workload(config, w, beside, label, 1, stride, totals);
     workload_free(w);
-    if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->allocated < 3))
-        report_failure(totals, "the script hands nothing to settlers, or its log is not allocated ahead");
+    if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->trimmed < 4))
+        report_failure(totals, "the script hands nothing to settlers, or no zeros are written ahead of its log");
 }
 
 /* ---- does it bite? ------------------------------------------------------ */

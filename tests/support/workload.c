@@ -461,7 +461,7 @@ static void script_bulk(struct script *s)
     }
 }
 
-/* As a database does: little between two fsyncs, so often that the log is allocated ahead (engine/log.h). */
+/* As a database does: little between two fsyncs, so often that zeros are written ahead of the log (engine/log.h). */
 static void script_fsyncs(struct script *s, enum op_kind kind, const char *path)
 {
     for (unsigned i = 0; i < 18; i++) {
@@ -500,7 +500,7 @@ struct workload *workload_scripted(void)
     add(&s, OP_ACCESS, "m");
     script_fsyncs(&s, OP_APPEND, "log");
     add_sized(&s, OP_APPEND, "log", 700);
-    add(&s, OP_REOPEN, ""); /* what was allocated ahead is taken back */
+    add(&s, OP_REOPEN, ""); /* the zeros ahead of the log are taken back */
     add(&s, OP_ACCESS, "log");
     script_fsyncs(&s, OP_APPEND, "log");
     add_file(&s, "rolls", 90000); /* and again, at the end of a segment */

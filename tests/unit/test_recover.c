@@ -157,8 +157,8 @@ Test(recover, a_torn_end_is_left_as_it_is)
     free(after);
 }
 
-/* But zeros behind the last batch were allocated ahead, and the log goes on in them. */
-Test(recover, a_log_goes_on_in_what_was_allocated_ahead)
+/* But zeros behind the last batch were written ahead of the log, which goes on in them. */
+Test(recover, a_log_goes_on_in_the_zeros_written_ahead)
 {
     unit_create(&u, "first");
     for (unsigned i = 0; i < LOG_AHEAD_FSYNCS + 1; i++) {
