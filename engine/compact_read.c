@@ -9,8 +9,10 @@
 #include "compact_read.h"
 
 #define WINDOW (1u << 20)
-#define WINDOW_GAP (32u << 10) /* dead bytes that are read rather than skipped */
-#define READ_AHEAD (16u << 20) /* what the disk is asked for before it is needed */
+/* of a buffer: the last extent of a window may reach beyond it, and both ends are aligned */
+#define WINDOW_BYTES ((WINDOW + EXTENT_MAX + EXTENT_HEAD_MAX) / IO_ALIGN * IO_ALIGN + 3 * IO_ALIGN)
+#define WINDOW_GAP (128u << 10) /* dead bytes that are read rather than skipped */
+#define READ_AHEAD (16u << 20)  /* what the disk is asked for before it is needed */
 
 /* Bytes of the extent of ref r that are needed: its head, and the blocks that cover its range. */
 static void needed_bytes(const struct extent_ref *r, uint64_t *ret_from, uint64_t *ret_to)
@@ -48,6 +50,39 @@ static void read_ahead(struct victim_reader *r, const struct victim_window *w, u
     ops->advise(w->seg->file, IO_WILL_NEED, start, r->ahead - start);
 }
 
+static struct io_file *direct_file(struct victim_reader *r, uint32_t seg)
+{
+    const struct eng_io_ops *ops = r->eng->io->ops;
+    if (r->direct_of == seg)
+        return r->direct;
+    ops->close(r->direct);
+    r->direct = NULL;
+    r->direct_of = seg;
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(seg, name);
+    if (ops->open(r->eng->io, name, IO_DIRECT, &r->direct) != 0)
+        r->direct = NULL;
+    return r->direct;
+}
+
+/* The same, past the cache. Whether that could be done. */
+static bool read_around(struct victim_reader *r, struct victim_window *w, uint64_t from, uint64_t to)
+{
+    w->at = from / IO_ALIGN * IO_ALIGN;
+    w->len = (size_t)(to - w->at);
+    struct io_file *file = direct_file(r, w->seg->id);
+    size_t size = (w->len + IO_ALIGN - 1) / IO_ALIGN * IO_ALIGN;
+    ssize_t n = file ? r->eng->io->ops->pread(file, w->data, size, w->at) : -EINVAL;
+    return n >= 0 && (size_t)n >= w->len;
+}
+
+static bool is_cached(struct victim_reader *r, struct victim_window *w, uint64_t from, uint64_t to)
+{
+    const struct eng_io_ops *ops = r->eng->io->ops;
+    from = from / IO_ALIGN * IO_ALIGN;
+    return !ops->cached || ops->cached(w->seg->file, from, (size_t)(to - from));
+}
+
 /* Fills the window with the next ref and those that follow closely. */
 static void fill(struct victim_reader *r, struct victim_window *w)
 {
@@ -66,6 +101,8 @@ static void fill(struct victim_reader *r, struct victim_window *w)
     w->seg = NULL;
     w->error = arena_pin(&r->eng->arena, seg, &w->seg);
     if (w->error)
+        return;
+    if (!is_cached(r, w, from, to) && read_around(r, w, from, to))
         return;
     read_ahead(r, w, from, to);
     w->error = read_window(r, w, from, to);
@@ -98,7 +135,7 @@ int reader_begin(struct victim_reader *r, struct eng *eng, const struct extent_r
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     for (size_t i = 0; i < (threaded ? READER_WINDOWS : 1); i++) {
-        r->windows[i].data = malloc(WINDOW + EXTENT_MAX + EXTENT_HEAD_MAX);
+        r->windows[i].data = aligned_alloc(IO_ALIGN, WINDOW_BYTES);
         if (!r->windows[i].data)
             return -ENOMEM;
     }
@@ -157,6 +194,7 @@ void reader_end(struct victim_reader *r)
         (void)pthread_join(r->thread, NULL);
     for (; r->taken < r->filled; r->taken++)
         arena_unpin(r->windows[r->taken % READER_WINDOWS].seg);
+    r->eng->io->ops->close(r->direct);
     for (size_t i = 0; i < READER_WINDOWS; i++)
         free(r->windows[i].data);
     pthread_cond_destroy(&r->changed);

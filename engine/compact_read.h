@@ -1,8 +1,9 @@
 /*
  * compact_read.h - reads victims in windows, in the order in which their survivors are copied; where
- * it may, in a thread of its own, so that reading overlaps with verifying and writing.
+ * it may, in a thread of its own, so that reading overlaps with verifying and writing. What is not cached is
+ * read past the cache, where the file system can: most of it is dead, or dead soon.
  *
- * Memory: READER_WINDOWS buffers of about 1 MiB while a group is read (I9).
+ * Memory: READER_WINDOWS buffers of about 1.3 MiB while a group is read (I9).
  */
 #ifndef ENGRAMFS_COMPACT_READ_H
 #define ENGRAMFS_COMPACT_READ_H
@@ -28,6 +29,8 @@ struct victim_reader {
     size_t n_refs, next;           /* next: the first that no window covers; the filling thread's */
     uint64_t ahead;                /* up to where the disk was asked for what comes; the filling thread's */
     uint32_t ahead_of;             /* in which segment */
+    struct io_file *direct;        /* reads past the cache; NULL: cannot. The filling thread's */
+    uint32_t direct_of;            /* of which segment; 0: none was tried */
     struct victim_window windows[READER_WINDOWS];
     size_t filled, taken; /* windows since the beginning. protected by lock */
     bool stop;            /* protected by lock */

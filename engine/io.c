@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -49,6 +50,8 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
     oflags |= flags & (IO_RDWR | IO_CREATE) ? O_RDWR : O_RDONLY;
     if (flags & IO_CREATE)
         oflags |= O_CREAT | O_EXCL;
+    if (flags & IO_DIRECT)
+        oflags |= O_DIRECT;
 
     int fd;
     do
@@ -94,6 +97,27 @@ static ssize_t posix_pread(struct io_file *file, void *buf, size_t size, uint64_
         return -EINVAL;
     ssize_t n = pread(file->fd, buf, size, (off_t)offset);
     return n < 0 ? -errno : n;
+}
+
+/* Not preadv2(RWF_NOWAIT): what it does not find it has the kernel fetch into the cache. */
+static bool posix_cached(struct io_file *file, uint64_t offset, size_t size)
+{
+    unsigned char pages[512];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof pages * page;
+    void *map =
+        offset > INT64_MAX ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_SHARED, file->fd, (off_t)offset);
+    if (map == MAP_FAILED)
+        return true;
+    bool all = true;
+    for (size_t at = 0; all && at < size; at += step) {
+        size_t n = size - at < step ? size - at : step;
+        if (mincore((char *)map + at, n, pages) != 0)
+            break;
+        for (size_t i = 0; all && i < (n + page - 1) / page; i++)
+            all = pages[i] & 1;
+    }
+    (void)munmap(map, size);
+    return all;
 }
 
 static ssize_t posix_pwritev(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
@@ -294,6 +318,7 @@ static const struct eng_io_ops posix_ops = {
     .open = posix_open,
     .close = posix_close,
     .pread = posix_pread,
+    .cached = posix_cached,
     .pwritev = posix_pwritev,
     .file_size = posix_file_size,
     .truncate = posix_truncate,

@@ -24,7 +24,10 @@ enum io_open_flags {
     IO_RDONLY = 0,
     IO_RDWR = 1,
     IO_CREATE = 2, /* create; fails with -EEXIST if it is there */
+    IO_DIRECT = 4, /* reads go past the cache: buffers, sizes and offsets are multiples of IO_ALIGN. -EINVAL:
+                      not here */
 };
+#define IO_ALIGN 4096u
 
 struct io_space {
     uint64_t block_size, total_bytes, free_bytes, avail_bytes; /* of the file system, bytes */
@@ -39,6 +42,9 @@ struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
     ssize_t (*pread)(struct io_file *file, void *buf, size_t size, uint64_t offset);
+    /* Whether all of a range is in memory; its offset is a multiple of IO_ALIGN. May be NULL: one may assume
+     * so. */
+    bool (*cached)(struct io_file *file, uint64_t offset, size_t size);
     ssize_t (*pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
     int (*file_size)(struct io_file *file, uint64_t *ret_size);
     int (*truncate)(struct io_file *file, uint64_t size);

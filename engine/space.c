@@ -29,9 +29,9 @@ const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS] = {
     [ENG_SPACE_METADATA] = {"metadata", "log metadata", "compact, as far as it belongs to dead content"},
     [ENG_SPACE_CHECKPOINTS] = {"checkpoints", "checkpoints", "nothing: at most about four times the index"},
     [ENG_SPACE_RESERVE] = {"reserve", "reserve", "nothing: kept so that compaction works on a full disk"},
-    [ENG_SPACE_SLACK] =
-        {"slack", "slack",
-         "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock and config"},
+    [ENG_SPACE_SLACK] = {"slack", "slack",
+                         "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, "
+                         "superblock and config"},
 };
 
 /* ---- what was removed, but is still open ------------------------------------- */

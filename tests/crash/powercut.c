@@ -343,7 +343,8 @@ static void scripted_workload(const struct config *config, uint64_t stride, stru
         one_workload(config, w, beside, label, 1, stride, totals);
     workload_free(w);
     if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->trimmed < 4))
-        report_failure(totals, "the script hands nothing to settlers, or no zeros are written ahead of its log");
+        report_failure(totals,
+                       "the script hands nothing to settlers, or no zeros are written ahead of its log");
 }
 
 /* ---- does it bite? ------------------------------------------------------ */

@@ -23,7 +23,7 @@ struct io_file {
     struct simdisk *disk;
     struct sim_node *node;
     uint64_t epoch; /* of the disk when it was opened */
-    bool writable;
+    bool writable, direct;
 };
 
 const char *const sim_call_names[SIM_N_CALLS] = {
@@ -365,8 +365,11 @@ static int open_locked(struct simdisk *disk, const char *name, int flags, bool d
     if (dying)
         return -EIO;
     struct io_file *file = sim_alloc(sizeof(*file));
-    *file = (struct io_file){
-        .disk = disk, .node = node, .epoch = disk->epoch, .writable = (flags & (IO_RDWR | IO_CREATE)) != 0};
+    *file = (struct io_file){.disk = disk,
+                             .node = node,
+                             .epoch = disk->epoch,
+                             .writable = (flags & (IO_RDWR | IO_CREATE)) != 0,
+                             .direct = (flags & IO_DIRECT) != 0};
     node->handles++;
     disk->handles++;
     *ret_file = file;
@@ -411,7 +414,7 @@ static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64
     const struct sim_buf *now = &file->node->now;
     if (due(&disk->n_interrupts, disk->interrupt_every))
         return -EINTR;
-    if (offset > INT64_MAX)
+    if (offset > INT64_MAX || (file->direct && ((uintptr_t)buf | size | offset) % IO_ALIGN))
         return -EINVAL;
     if (offset >= now->size)
         return 0;
@@ -433,6 +436,13 @@ static ssize_t sim_pread(struct io_file *file, void *buf, size_t size, uint64_t 
         n = pread_locked(file, buf, size, offset, n == -SIM_SHORT);
     pthread_mutex_unlock(&disk->mutex);
     return dying ? -EIO : n;
+}
+
+/* Nothing is, but both answers are to be met. */
+static bool sim_cached(struct io_file *file, uint64_t offset, size_t size)
+{
+    (void)file, (void)size;
+    return offset / IO_ALIGN % 2 != 0;
 }
 
 static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int n, uint64_t offset,
@@ -722,6 +732,7 @@ const struct eng_io_ops sim_ops = {
     .open = sim_open,
     .close = sim_close,
     .pread = sim_pread,
+    .cached = sim_cached,
     .pwritev = sim_pwritev,
     .file_size = sim_file_size,
     .truncate = sim_truncate,

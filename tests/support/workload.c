@@ -461,7 +461,8 @@ static void script_bulk(struct script *s)
     }
 }
 
-/* As a database does: little between two fsyncs, so often that zeros are written ahead of the log (engine/log.h). */
+/* As a database does: little between two fsyncs, so often that zeros are written ahead of the log
+ * (engine/log.h). */
 static void script_fsyncs(struct script *s, enum op_kind kind, const char *path)
 {
     for (unsigned i = 0; i < 18; i++) {

@@ -244,6 +244,7 @@ Test(compact, a_bad_spot_harms_only_the_extent_that_it_lies_in)
     bad_ops = *ops;
     good_pread = ops->pread;
     bad_ops.pread = bad_pread;
+    bad_ops.cached = NULL; /* reads past the cache have another io_file */
     bad_file = seg->file;
     bad_at = locator_offset(&loc) + 2000;
     io->ops = &bad_ops;

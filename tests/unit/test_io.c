@@ -254,6 +254,33 @@ Test(io, offsets_beyond_the_kernel_are_refused)
     io->ops->close(file);
 }
 
+Test(io, what_is_not_cached_can_be_read_past_the_cache)
+{
+    enum { SIZE = 3 << 20 };
+    struct io_file *file = create("f"), *direct = NULL;
+    uint8_t *data = malloc(SIZE), *buf = aligned_alloc(IO_ALIGN, SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        data[i] = (uint8_t)(i / 7);
+    struct iovec iov = {data, SIZE};
+    cr_assert_eq(io_pwritev_full(file, io->ops, &iov, 1, 0), 0);
+    cr_assert(io->ops->cached(file, 0, SIZE), "it was just written");
+    cr_assert(io->ops->cached(file, IO_ALIGN, 1000));
+    cr_assert_eq(io->ops->datasync(file), 0);
+    io->ops->drop_cache(file);
+    if (io->ops->cached(file, 0, SIZE)) {
+        fprintf(stderr, "this file system cannot forget: skipped\n");
+    } else if (io->ops->open(io, "f", IO_DIRECT, &direct) == 0) {
+        memset(buf, 0, SIZE);
+        cr_assert_eq(io->ops->pread(direct, buf, SIZE - IO_ALIGN, IO_ALIGN), SIZE - IO_ALIGN);
+        cr_assert_eq(memcmp(buf, data + IO_ALIGN, SIZE - IO_ALIGN), 0);
+        cr_assert_not(io->ops->cached(file, 0, SIZE), "nor is it now");
+        io->ops->close(direct);
+    }
+    io->ops->close(file);
+    free(buf);
+    free(data);
+}
+
 Test(io, allocate_reserves_and_usage_counts_it)
 {
     uint64_t before = 0, after = 0, size = 0;
