@@ -147,6 +147,39 @@ static int put(struct writer *w, const void *data, size_t size)
     return r;
 }
 
+/*
+ * While the view lives whoever writes copies chunks, under both locks. That is done to memory that is there
+ * already, since a page fault can take milliseconds where a host has to find the page.
+ */
+static void keep_warm(struct eng *eng)
+{
+    for (bool cold = true; cold;) {
+        pthread_mutex_lock(&eng->log.lock);
+        cold = pool_is_cold(eng->idx.pool);
+        pthread_mutex_unlock(&eng->log.lock);
+        void *slab = cold ? slab_new() : NULL;
+        if (!slab)
+            return;
+        pthread_mutex_lock(&eng->log.lock);
+        pthread_rwlock_wrlock(&eng->index_lock);
+        cold = pool_give(eng->idx.pool, slab) == 0;
+        pthread_rwlock_unlock(&eng->index_lock);
+        pthread_mutex_unlock(&eng->log.lock);
+    }
+}
+
+/* Giving memory back is slow, too: little at a time. */
+static void trim_memory(struct eng *eng)
+{
+    for (size_t left = 1; left;) {
+        pthread_mutex_lock(&eng->log.lock);
+        pthread_rwlock_wrlock(&eng->index_lock);
+        left = pool_trim(eng->idx.pool, 2);
+        pthread_rwlock_unlock(&eng->index_lock);
+        pthread_mutex_unlock(&eng->log.lock);
+    }
+}
+
 /* Writes the chunk, or refers to the image that an older checkpoint has of it. */
 static int put_chunk(struct writer *w, const struct table *t, uint32_t c, struct chunk_ref *ref)
 {
@@ -170,8 +203,11 @@ static int put_tables(struct writer *w, struct index *view)
     int r = w->refs ? info_add_file(&w->info, w->id) : -ENOMEM;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         const struct table *t = index_table(view, i);
-        for (uint32_t c = 0; c < t->n_chunks && !r; c++)
+        for (uint32_t c = 0; c < t->n_chunks && !r; c++) {
+            if (w->n_refs % 16 == 0)
+                keep_warm(w->eng);
             r = put_chunk(w, t, c, &w->refs[w->n_refs++]);
+        }
     }
     return r;
 }
@@ -316,6 +352,7 @@ static int checkpoint_locked(struct eng *eng)
     struct ckpt_position pos;
     struct writer w = {.eng = eng, .id = eng->ckpt_next_id++};
     uint64_t freeze, log_bytes, image = 0;
+    keep_warm(eng);
     int r = freeze_now(eng, &view, &pos, &freeze, &log_bytes);
     if (r)
         return r;
@@ -329,6 +366,7 @@ static int checkpoint_locked(struct eng *eng)
         r = write_file(&w, &view, &pos);
     }
     thaw(eng, &view, freeze, r ? NULL : &w);
+    trim_memory(eng);
     if (!r) {
         remember(eng, &w, &pos, freeze, log_bytes);
         checkpoint_clean(eng);

@@ -37,10 +37,7 @@
  */
 #define DIRTY_KEEP 64
 #define DIRTY_KEEP_SHARE 16
-/* Giving a chunk back costs up to 50 microseconds, under the exclusive lock: only so many at a time. */
-#define TRIM_AT_THAW 64
-#define TRIM_AT_RESERVE 1
-
+#define WARM_MAX 1024
 struct grave {
     uint8_t *chunk;
     uint64_t birth, death;
@@ -140,6 +137,34 @@ static int pool_grow_arrays(struct table_pool *pool)
     return 0;
 }
 
+void *slab_new(void)
+{
+    uint8_t *slab = map_slab();
+    if (slab != NULL) {
+        (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
+        memset(slab, 0, SLAB_SIZE);
+    }
+    return slab;
+}
+
+int pool_give(struct table_pool *pool, void *slab)
+{
+    if (pool_grow_arrays(pool) < 0) {
+        (void)munmap(slab, SLAB_SIZE);
+        return -ENOMEM;
+    }
+    pool->slabs[pool->n_slabs++] = slab;
+    for (size_t i = SLAB_CHUNKS; i-- > 0;)
+        pool->dirty[pool->n_dirty++] = (uint8_t *)slab + i * TABLE_CHUNK_SIZE;
+    chunk_hide(slab, SLAB_SIZE);
+    return 0;
+}
+
+bool pool_is_cold(const struct table_pool *pool)
+{
+    return pool->n_dirty < WARM_MAX && pool->n_dirty < pool->n_taken / 4;
+}
+
 static int pool_add_slab(struct table_pool *pool)
 {
     if (pool_grow_arrays(pool) < 0)
@@ -147,7 +172,7 @@ static int pool_add_slab(struct table_pool *pool)
     uint8_t *slab = map_slab();
     if (slab == NULL)
         return -ENOMEM;
-    (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
+    (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE);
     pool->slabs[pool->n_slabs++] = slab;
     for (size_t i = SLAB_CHUNKS; i-- > 0;) /* the lowest is on top of the stack */
         pool->clean[pool->n_clean++] = slab + i * TABLE_CHUNK_SIZE;
@@ -223,7 +248,6 @@ void pool_free(struct table_pool *pool)
 
 int pool_reserve(struct table_pool *pool, size_t n)
 {
-    (void)pool_trim(pool, TRIM_AT_RESERVE);
     if (pool_have(pool, n) < 0)
         return -ENOMEM;
     pool->promised = n;
@@ -325,7 +349,6 @@ void pool_thaw(struct table_pool *pool, uint64_t freeze)
             pool_idle(pool, g.chunk);
     }
     pool->n_graves = kept;
-    (void)pool_trim(pool, TRIM_AT_THAW);
 }
 
 /* ---- tables ------------------------------------------------------------- */

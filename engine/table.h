@@ -56,10 +56,20 @@ uint64_t pool_bytes(const struct table_pool *pool);
  */
 uint64_t pool_overdrafts(const struct table_pool *pool);
 /*
- * Gives memory of at most `max` idle spares back to the system; returns how many more could go. pool_thaw()
- * and pool_reserve() do it bit by bit, so that no lock is held long; an idle caller may finish the job.
+ * Gives memory of at most `max` idle spares back to the system; returns how many more could go. To be done
+ * bit by bit after a thaw, so that no lock is held long.
  */
 size_t pool_trim(struct table_pool *pool, size_t max);
+/*
+ * Whether too few idle spares have memory behind them for the copies of a freeze: fewer than a quarter of the
+ * chunks in use, and than 1024. Another copy is then a page fault of whoever writes: up to milliseconds where
+ * a host has to find the page.
+ */
+bool pool_is_cold(const struct table_pool *pool);
+/* Memory for spares, all touched; needs no lock. NULL: none. */
+void *slab_new(void);
+/* The pool takes it over; -ENOMEM: it is given back to the system. */
+int pool_give(struct table_pool *pool, void *slab);
 /*
  * Begins a freeze period; returns its number f, 1 and up, or 0 when there is no memory to note it.
  * Copy the tables of interest with table_freeze() under the same exclusive lock. Chunks written from now on
