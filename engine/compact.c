@@ -48,6 +48,7 @@ struct outgoing {
 struct compact {
     struct eng *eng;
     struct job *job;
+    double leave;                      /* the share of garbage that may stay. immutable */
     struct eng_compact_report *report; /* protected by job->lock */
 
     struct candidate *victims; /* in the order in which they are emptied */
@@ -716,6 +717,32 @@ static void set_reason(struct compact *c, const char *reason)
     pthread_mutex_unlock(&c->job->lock);
 }
 
+static int empty_victims(struct compact *c, bool all)
+{
+    uint64_t total, live;
+    struct eng *eng = c->eng;
+    free(c->victims);
+    c->victims = NULL;
+    int r = find_victims(eng, &c->victims, &c->n_victims);
+    if (r)
+        return r;
+    eng_totals(eng, &total, &live);
+    total = live; /* and what the victims hold beside it: segments that are empty only wait to go */
+    for (size_t i = 0; i < c->n_victims; i++)
+        total += c->victims[i].total - c->victims[i].live;
+    if (!all)
+        c->n_victims = policy_enough(c->victims, c->n_victims, total, live, c->leave);
+    pthread_mutex_lock(&c->job->lock);
+    c->report->segments_total = c->n_victims;
+    pthread_mutex_unlock(&c->job->lock);
+    r = move_victims(c);
+    if (!r) /* its checkpoints may be what some segments wait for */
+        r = await_settler(c);
+    if (!r)
+        (void)eng_reclaim(eng);
+    return r;
+}
+
 static int run(struct compact *c)
 {
     uint64_t total, live;
@@ -738,23 +765,17 @@ static int run(struct compact *c)
     if (r)
         return r;
     (void)eng_reclaim(eng); /* what is empty already costs nothing */
-    r = find_victims(eng, &c->victims, &c->n_victims);
-    if (r)
-        return r;
-    pthread_mutex_lock(&c->job->lock);
-    c->report->segments_total = c->n_victims;
-    pthread_mutex_unlock(&c->job->lock);
-    r = move_victims(c);
-    if (!r) /* its checkpoints may be what some segments wait for */
-        r = await_settler(c);
-    if (!r)
-        (void)eng_reclaim(eng);
+    for (bool all = false; !r && !all;) {
+        all = c->leave <= 0 || job_hurried(c->job);
+        r = empty_victims(c, all);
+        all = all || !job_hurried(c->job); /* else somebody began to wait for room meanwhile */
+    }
     return r;
 }
 
-int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report)
+int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report)
 {
-    struct compact c = {.eng = eng, .job = job, .report = report};
+    struct compact c = {.eng = eng, .job = job, .leave = leave, .report = report};
     struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
     struct eng_compact_estimate estimate = {0};
     uint64_t t0 = mono_ns(), total, live;

@@ -8,12 +8,12 @@
 #include "job.h"
 
 /*
- * Runs a compaction to its end in this thread: of all garbage (`full`), or of the victims that
- * pay best. The job's gate is passed between steps; the report is
- * written under job->lock as it goes. 0, -ECANCELED, or the error; whatever it is, every memory is
- * readable at a published location (I8).
+ * Runs a compaction to its end in this thread: of as many victims, best first, as it takes until at most the
+ * share `leave` of all content is garbage; 0: of all. Writers who wait for room on a full disk get all.
+ * The job's gate is passed between steps; the report is written under job->lock as it goes. 0, -ECANCELED, or
+ * the error; whatever it is, every memory is readable at a published location (I8).
  */
-int compact_run(struct eng *eng, struct job *job, struct eng_compact_report *report);
+int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report);
 /* What a full compaction would do now. */
 int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
 

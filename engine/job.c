@@ -95,6 +95,14 @@ void job_hurry(struct job *job, bool begin)
     pthread_mutex_unlock(&job->lock);
 }
 
+bool job_hurried(struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    bool hurried = job->hurry > 0;
+    pthread_mutex_unlock(&job->lock);
+    return hurried;
+}
+
 bool job_take(struct job *job)
 {
     pthread_mutex_lock(&job->lock);

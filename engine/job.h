@@ -40,6 +40,7 @@ int job_pause(struct job *job, bool pause);
 int job_cancel(struct job *job);
 void job_set_rate(struct job *job, uint64_t rate);
 void job_hurry(struct job *job, bool begin);
+bool job_hurried(struct job *job);
 /* For the thread that does the work: takes the wish, marks it running. False: nothing wanted. */
 bool job_take(struct job *job);
 /* Between two steps, after `bytes` were moved: waits while paused or too fast. -ECANCELED. */

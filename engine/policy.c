@@ -37,6 +37,14 @@ double policy_fragmentation(uint64_t total, uint64_t live)
     return total ? (double)(total - live) / (double)total : 0;
 }
 
+size_t policy_enough(const struct candidate *c, size_t n, uint64_t total, uint64_t live, double leave)
+{
+    size_t enough = 0;
+    for (; enough < n && policy_fragmentation(total, live) > leave; enough++)
+        total -= c[enough].total - c[enough].live;
+    return enough;
+}
+
 bool policy_wanted(uint64_t total, uint64_t live, double min_fragmentation, uint64_t min_bytes)
 {
     return total > min_bytes && policy_fragmentation(total, live) > min_fragmentation;

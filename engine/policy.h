@@ -22,6 +22,14 @@ struct candidate {
  */
 size_t policy_order(struct candidate *c, size_t n);
 
+/* How many of n candidates, in their order, have to be emptied so that of the `total` bytes of which `live`
+ * are live at most the share `leave` is garbage; n at most. */
+size_t policy_enough(const struct candidate *c, size_t n, uint64_t total, uint64_t live, double leave);
+
+/* What a run by thresholds leaves of the share that it was started for: with less it would move what soon
+ * dies, with more it would run all the time (tests/bench/amplification.c). */
+#define POLICY_LEAVE 0.8
+
 /* Whether the thresholds ask for a compaction: both strictly above. */
 bool policy_wanted(uint64_t total, uint64_t live, double min_fragmentation, uint64_t min_bytes);
 

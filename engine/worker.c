@@ -43,13 +43,14 @@ static void account_compaction(struct eng *eng, int r, const struct eng_compact_
 }
 
 /* Runs the compaction that was asked for, and tells those who wait. */
-static void do_compaction(struct eng *eng)
+/* leave: compact_run()'s. */
+static void do_compaction(struct eng *eng, double leave)
 {
     struct worker *w = eng->worker;
     struct waiter *waiters;
     struct eng_compact_report report;
     size_t n;
-    int r = compact_run(eng, &w->compact, &w->compact_report);
+    int r = compact_run(eng, &w->compact, leave, &w->compact_report);
     uint64_t total, live;
     eng_totals(eng, &total, &live);
     pthread_mutex_lock(&w->lock);
@@ -93,7 +94,7 @@ int eng_compact_start(struct eng *eng, compact_done *done, void *arg)
         return r;
     set_compact_reason(eng, "asked for");
     if (!w->n_threads && job_take(&w->compact))
-        do_compaction(eng);
+        do_compaction(eng, 0);
     else
         wake(w);
     return 0;
@@ -277,7 +278,7 @@ static void do_maintenance(struct eng *eng, const struct maintenance_waiter *ask
         if (!r) {
             set_compact_reason(eng, report.reason);
             if (job_take(&w->compact))
-                do_compaction(eng);
+                do_compaction(eng, 0);
             report.compacted = true;
             compact_report(eng, &report.compaction);
             r = report.compaction.error;
@@ -295,6 +296,8 @@ static void look_at_thresholds(struct eng *eng)
     if (!__atomic_load_n(&eng->config.auto_compact, __ATOMIC_RELAXED) || eng_is_read_only(eng) ||
         eng_is_held(eng))
         return;
+    double min;
+    __atomic_load(&eng->config.compact_min_fragmentation, &min, __ATOMIC_RELAXED);
     bool wanted = thresholds_met(eng, &report);
     uint64_t garbage = (uint64_t)((double)report.total_bytes * report.fragmentation_ratio);
     pthread_mutex_lock(&w->lock);
@@ -302,7 +305,8 @@ static void look_at_thresholds(struct eng *eng)
         snprintf(report.reason, sizeof report.reason, "start-up check: fragmentation %.4f",
                  report.fragmentation_ratio);
     /* Back off: what the last run left behind is no reason to run again. */
-    wanted = w->startup || (wanted && garbage > w->futile_garbage + w->futile_garbage / 10);
+    bool startup = w->startup;
+    wanted = startup || (wanted && garbage > w->futile_garbage + w->futile_garbage / 10);
     w->startup = false;
     pthread_mutex_unlock(&w->lock);
     if (!wanted || job_start(&w->compact, NULL, NULL) != 0)
@@ -310,7 +314,7 @@ static void look_at_thresholds(struct eng *eng)
     set_compact_reason(eng, report.reason);
     eng_logf(eng, ENG_LOG_INFO, "compacting: %s", report.reason);
     if (job_take(&w->compact))
-        do_compaction(eng);
+        do_compaction(eng, startup ? 0 : POLICY_LEAVE * min);
 }
 
 static void startup_check(struct eng *eng)
@@ -469,7 +473,7 @@ static void *compactor(void *arg)
             pthread_mutex_lock(&w->lock);
         } else if (job_take(&w->compact)) {
             pthread_mutex_unlock(&w->lock);
-            do_compaction(eng);
+            do_compaction(eng, 0);
             pthread_mutex_lock(&w->lock);
         } else if (w->stop) {
             break;

@@ -6,11 +6,13 @@
  *   amplification [SVG [JSON]]     prints a table; draws the curves to SVG, writes the figures to JSON
  *
  * The store is kept at a utilisation: when the segments hold more than live / utilisation, victims are
- * emptied. all           every segment with garbage, as a compaction that a person asks for greedy        the
- * one with the least live bytes, one at a time, until there is room cost-benefit  the first of
- * policy_order(), one at a time, until there is room Survivors go to segments of their own, as in
- * engine/compact.c. Loads: each memory as likely as any other, and nine of ten writes to a tenth of the
- * memories.
+ * emptied:
+ *   - all: every segment with garbage, as a compaction that a person asks for;
+ *   - greedy: the one with the least live bytes, one at a time, until there is room;
+ *   - cost-benefit: the first of policy_order(), one at a time, until there is room;
+ *   - thresholds: as many of policy_order() as policy_enough() says, as a compaction by thresholds.
+ * Survivors go to segments of their own, as in engine/compact.c. Loads: each memory as likely as any other,
+ * and nine of ten writes to a tenth of the memories.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,9 +22,9 @@
 #include "rng.h"
 
 enum { PER_SEGMENT = 512, MEMORIES = PER_SEGMENT * 256, SEGMENTS_MAX = 1024, WARM = 8, MEASURED = 4 };
-enum rule { ALL, GREEDY, COST_BENEFIT, RULES };
+enum rule { ALL, GREEDY, COST_BENEFIT, THRESHOLDS, RULES };
 enum load { UNIFORM, SKEWED, LOADS };
-static const char *const rule_names[RULES] = {"all", "greedy", "cost-benefit"};
+static const char *const rule_names[RULES] = {"all", "greedy", "cost-benefit", "thresholds"};
 static const char *const load_names[LOADS] = {"uniform", "90/10"};
 static const int utilisations[] = {50, 55, 60, 65, 70, 75, 80, 85, 90, 93};
 enum { POINTS = sizeof(utilisations) / sizeof(*utilisations) };
@@ -120,7 +122,11 @@ static void make_room(struct store *s, enum rule rule)
             qsort(c, n, sizeof(*c), by_live);
         else
             n = policy_order(c, n);
-        for (size_t i = 0; i < (rule == ALL ? n : 1); i++)
+        double garbage = policy_fragmentation(s->limit, MEMORIES);
+        size_t k = rule == ALL          ? n
+                   : rule == THRESHOLDS ? policy_enough(c, n, s->total, MEMORIES, POLICY_LEAVE * garbage)
+                                        : 1;
+        for (size_t i = 0; i < k; i++)
             empty_segment(s, c[i].id);
     }
 }
@@ -174,7 +180,7 @@ static double place_y(double amplification)
 
 static void draw(const char *path)
 {
-    static const char *const colours[RULES] = {"#888888", "#c0392b", "#1f6fb2"};
+    static const char *const colours[RULES] = {"#888888", "#c0392b", "#1f6fb2", "#2e8b57"};
     FILE *f = fopen(path, "w");
     if (!f)
         fail(path);

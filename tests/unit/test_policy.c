@@ -9,6 +9,20 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+Test(policy, enough_is_what_leaves_the_share)
+{
+    /* 400 bytes, 200 of them live: shares of 200/400, 120/320, 60/260, 20/220, 0/200 */
+    const struct candidate c[] = {{1, 100, 20, 0}, {2, 100, 40, 0}, {3, 100, 60, 0}, {4, 100, 80, 0}};
+    static const struct {
+        double leave;
+        size_t enough;
+    } cases[] = {{0.6, 0}, {0.5, 0}, {0.49, 1}, {0.375, 1}, {0.37, 2}, {0.1, 3}, {0.09, 4}, {0, 4}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        cr_assert_eq(policy_enough(c, 4, 400, 200, cases[i].leave), cases[i].enough, "case %zu", i);
+    cr_assert_eq(policy_enough(c, 2, 400, 200, 0), 2, "there are no more");
+    cr_assert_eq(policy_enough(NULL, 0, 0, 0, 0), 0);
+}
+
 Test(policy, thresholds_are_strict)
 {
     static const struct {

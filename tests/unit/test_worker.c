@@ -120,6 +120,55 @@ Test(worker, ticks_look_at_the_thresholds_if_allowed)
     cr_assert_not_null(strstr(rep.reason, "fragmentation"), "%s", rep.reason);
 }
 
+/* Eight segments, of which the n-th holds n eighths of garbage. */
+static void fill_unevenly(void)
+{
+    char name[32];
+    for (unsigned s = 1; s <= 8; s++) {
+        for (unsigned i = 0; i < 8; i++) {
+            snprintf(name, sizeof name, "s%u_%u", s, i);
+            (void)unit_file(&u, name, 1000, s * 8 + i);
+        }
+        pthread_mutex_lock(&u.eng->log.lock);
+        cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+        pthread_mutex_unlock(&u.eng->log.lock);
+    }
+    for (unsigned s = 1; s <= 8; s++)
+        for (unsigned i = 0; i < s && s < 8; i++) {
+            snprintf(name, sizeof name, "s%u_%u", s, i);
+            cr_assert_eq(eng_unlink(u.eng, 1, name), 0);
+        }
+}
+
+Test(worker, thresholds_move_what_pays_until_there_is_room)
+{
+    struct eng_compact_report rep;
+    set("compact_min_bytes", "1000");
+    set("compact_min_fragmentation", "0.4");
+    fill_unevenly(); /* 28 of 64 thousand bytes are garbage */
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert(rep.fragmentation_after <= 0.32 && rep.fragmentation_after > 0.1, "%g",
+              rep.fragmentation_after);
+    cr_assert(rep.bytes_moved < 20000, "%llu; all would be 28000", (unsigned long long)rep.bytes_moved);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1, "and then rests");
+    cr_assert_eq(eng_compact(u.eng, &rep), 0);
+    cr_assert_eq(rep.fragmentation_after, 0, "a person gets all");
+}
+
+Test(worker, who_waits_for_room_gets_all_of_it)
+{
+    set("compact_min_bytes", "1000");
+    set("compact_min_fragmentation", "0.4");
+    fill_unevenly();
+    job_hurry(&u.eng->worker->compact, true);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    job_hurry(&u.eng->worker->compact, false);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1);
+    cr_assert_eq(unit_stats(&u).fragmentation_ratio, 0);
+}
+
 Test(worker, backs_off_from_garbage_that_cannot_be_gained)
 {
     struct locator loc;
