@@ -147,24 +147,39 @@ static int put(struct writer *w, const void *data, size_t size)
     return r;
 }
 
+/* To change the index without a mutation. Waits its turn as mutations do: it comes back at once. */
+static void lock_index(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->log.turn);
+    pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->log.turn);
+    pthread_rwlock_wrlock(&eng->index_lock);
+}
+
+static void unlock_index(struct eng *eng)
+{
+    pthread_rwlock_unlock(&eng->index_lock);
+    pthread_mutex_unlock(&eng->log.lock);
+}
+
 /*
  * While the view lives whoever writes copies chunks, under both locks. That is done to memory that is there
  * already, since a page fault can take milliseconds where a host has to find the page.
  */
 static void keep_warm(struct eng *eng)
 {
-    for (bool cold = true; cold;) {
-        pthread_mutex_lock(&eng->log.lock);
-        cold = pool_is_cold(eng->idx.pool);
-        pthread_mutex_unlock(&eng->log.lock);
-        void *slab = cold ? slab_new() : NULL;
-        if (!slab)
-            return;
-        pthread_mutex_lock(&eng->log.lock);
-        pthread_rwlock_wrlock(&eng->index_lock);
-        cold = pool_give(eng->idx.pool, slab) == 0;
-        pthread_rwlock_unlock(&eng->index_lock);
-        pthread_mutex_unlock(&eng->log.lock);
+    uint8_t *chunks[32];
+    for (size_t n = 1; n > 0;) {
+        lock_index(eng);
+        n = pool_is_cold(eng->idx.pool) ? pool_lend(eng->idx.pool, chunks, ARRAY_LEN(chunks)) : 0;
+        unlock_index(eng);
+        for (size_t i = 0; i < n; i++)
+            memset(chunks[i], 0, TABLE_CHUNK_SIZE);
+        if (n > 0) {
+            lock_index(eng);
+            pool_give_back(eng->idx.pool, chunks, n);
+            unlock_index(eng);
+        }
     }
 }
 
@@ -172,11 +187,9 @@ static void keep_warm(struct eng *eng)
 static void trim_memory(struct eng *eng)
 {
     for (size_t left = 1; left;) {
-        pthread_mutex_lock(&eng->log.lock);
-        pthread_rwlock_wrlock(&eng->index_lock);
+        lock_index(eng);
         left = pool_trim(eng->idx.pool, 2);
-        pthread_rwlock_unlock(&eng->index_lock);
-        pthread_mutex_unlock(&eng->log.lock);
+        unlock_index(eng);
     }
 }
 
@@ -310,8 +323,7 @@ static int freeze_now(struct eng *eng, struct index *view, struct ckpt_position 
 /* Ends the freeze; after success the live tables learn where their chunks' images are. */
 static void thaw(struct eng *eng, struct index *view, uint64_t freeze, const struct writer *done)
 {
-    pthread_mutex_lock(&eng->log.lock);
-    pthread_rwlock_wrlock(&eng->index_lock);
+    lock_index(eng);
     size_t n = 0;
     for (unsigned i = 0; done && i < INDEX_TABLES; i++) {
         uint32_t n_chunks = index_table(view, i)->n_chunks;
@@ -319,8 +331,7 @@ static void thaw(struct eng *eng, struct index *view, uint64_t freeze, const str
         n += n_chunks;
     }
     index_thaw(&eng->idx, view, freeze);
-    pthread_rwlock_unlock(&eng->index_lock);
-    pthread_mutex_unlock(&eng->log.lock);
+    unlock_index(eng);
 }
 
 static void remember(struct eng *eng, const struct writer *w, const struct ckpt_position *pos,

@@ -765,11 +765,11 @@ static int run(struct compact *c)
     if (r)
         return r;
     (void)eng_reclaim(eng); /* what is empty already costs nothing */
-    for (bool all = false; !r && !all;) {
-        all = c->leave <= 0 || job_hurried(c->job);
-        r = empty_victims(c, all);
-        all = all || !job_hurried(c->job); /* else somebody began to wait for room meanwhile */
-    }
+    bool all = c->leave <= 0 || job_hurried(c->job);
+    r = empty_victims(c, all);
+    /* Somebody waits for room by now, or some of what was counted on cannot go: then the rest, too. */
+    if (!r && !all && (job_hurried(c->job) || c->report->extents_damaged))
+        r = empty_victims(c, true);
     return r;
 }
 
@@ -804,7 +804,7 @@ int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compa
     pthread_mutex_lock(&job->lock);
     report->new_size = new_size;
     report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;
-    if (!r) {
+    if (!r && leave <= 0) {
         report->estimate_error_moved = (int64_t)(report->bytes_moved - estimate.bytes_to_move);
         report->estimate_error_given_back =
             (int64_t)rep.old_size - (int64_t)new_size - (int64_t)estimate.bytes_given_back;

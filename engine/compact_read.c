@@ -50,13 +50,18 @@ static void read_ahead(struct victim_reader *r, const struct victim_window *w, u
     ops->advise(w->seg->file, IO_WILL_NEED, start, r->ahead - start);
 }
 
+static void end_direct(struct victim_reader *r)
+{
+    r->eng->io->ops->close(r->direct);
+    r->direct = NULL;
+    r->direct_of = 0;
+}
+
 static struct io_file *direct_file(struct victim_reader *r, uint32_t seg)
 {
     const struct eng_io_ops *ops = r->eng->io->ops;
     if (r->direct_of == seg)
         return r->direct;
-    ops->close(r->direct);
-    r->direct = NULL;
     r->direct_of = seg;
     char name[SEGMENT_NAME_SIZE];
     segment_name(seg, name);
@@ -98,6 +103,8 @@ static void fill(struct victim_reader *r, struct victim_window *w)
     }
     w->end = r->next;
     w->len = 0;
+    if (r->direct_of != seg)
+        end_direct(r); /* the file may be unlinked once its pins are gone */
     w->seg = NULL;
     w->error = arena_pin(&r->eng->arena, seg, &w->seg);
     if (w->error)
@@ -194,7 +201,7 @@ void reader_end(struct victim_reader *r)
         (void)pthread_join(r->thread, NULL);
     for (; r->taken < r->filled; r->taken++)
         arena_unpin(r->windows[r->taken % READER_WINDOWS].seg);
-    r->eng->io->ops->close(r->direct);
+    end_direct(r);
     for (size_t i = 0; i < READER_WINDOWS; i++)
         free(r->windows[i].data);
     pthread_cond_destroy(&r->changed);

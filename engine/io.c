@@ -171,9 +171,8 @@ static int posix_datasync(struct io_file *file)
      * Asked without the times: where they were asked for, Linux 6.13 gives the next write a new one, and the
      * next flush writes the inode. */
     struct statx st;
-    if (r == 0)
-        r = statx(file->fd, "", AT_EMPTY_PATH, STATX_NLINK, &st);
-    if (r == 0 && st.stx_nlink == 0) {
+    if (r == 0 && statx(file->fd, "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && (st.stx_mask & STATX_NLINK) &&
+        st.stx_nlink == 0) {
         errno = ENOENT;
         r = -1;
     }

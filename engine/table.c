@@ -137,25 +137,17 @@ static int pool_grow_arrays(struct table_pool *pool)
     return 0;
 }
 
-void *slab_new(void)
+static int pool_add_slab(struct table_pool *pool)
 {
-    uint8_t *slab = map_slab();
-    if (slab != NULL) {
-        (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
-        memset(slab, 0, SLAB_SIZE);
-    }
-    return slab;
-}
-
-int pool_give(struct table_pool *pool, void *slab)
-{
-    if (pool_grow_arrays(pool) < 0) {
-        (void)munmap(slab, SLAB_SIZE);
+    if (pool_grow_arrays(pool) < 0)
         return -ENOMEM;
-    }
+    uint8_t *slab = map_slab();
+    if (slab == NULL)
+        return -ENOMEM;
+    (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
     pool->slabs[pool->n_slabs++] = slab;
-    for (size_t i = SLAB_CHUNKS; i-- > 0;)
-        pool->dirty[pool->n_dirty++] = (uint8_t *)slab + i * TABLE_CHUNK_SIZE;
+    for (size_t i = SLAB_CHUNKS; i-- > 0;) /* the lowest is on top of the stack */
+        pool->clean[pool->n_clean++] = slab + i * TABLE_CHUNK_SIZE;
     chunk_hide(slab, SLAB_SIZE);
     return 0;
 }
@@ -165,19 +157,24 @@ bool pool_is_cold(const struct table_pool *pool)
     return pool->n_dirty < WARM_MAX && pool->n_dirty < pool->n_taken / 4;
 }
 
-static int pool_add_slab(struct table_pool *pool)
+size_t pool_lend(struct table_pool *pool, uint8_t **ret_chunks, size_t max)
 {
-    if (pool_grow_arrays(pool) < 0)
-        return -ENOMEM;
-    uint8_t *slab = map_slab();
-    if (slab == NULL)
-        return -ENOMEM;
-    (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE);
-    pool->slabs[pool->n_slabs++] = slab;
-    for (size_t i = SLAB_CHUNKS; i-- > 0;) /* the lowest is on top of the stack */
-        pool->clean[pool->n_clean++] = slab + i * TABLE_CHUNK_SIZE;
-    chunk_hide(slab, SLAB_SIZE);
-    return 0;
+    size_t n = 0;
+    if (pool->n_clean == 0)
+        (void)pool_add_slab(pool);
+    while (n < max && pool->n_clean > 0) {
+        ret_chunks[n] = pool->clean[--pool->n_clean];
+        chunk_show(ret_chunks[n++], TABLE_CHUNK_SIZE);
+    }
+    return n;
+}
+
+void pool_give_back(struct table_pool *pool, uint8_t *const *chunks, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        chunk_hide(chunks[i], TABLE_CHUNK_SIZE);
+        pool->dirty[pool->n_dirty++] = chunks[i];
+    }
 }
 
 /* Makes n chunks idle, whatever was promised. */

@@ -66,10 +66,10 @@ size_t pool_trim(struct table_pool *pool, size_t max);
  * a host has to find the page.
  */
 bool pool_is_cold(const struct table_pool *pool);
-/* Memory for spares, all touched; needs no lock. NULL: none. */
-void *slab_new(void);
-/* The pool takes it over; -ENOMEM: it is given back to the system. */
-int pool_give(struct table_pool *pool, void *slab);
+/* Takes spares without memory out of the pool, at most `max`, to be touched without any lock and given back;
+ * returns how many: 0, there is no memory. */
+size_t pool_lend(struct table_pool *pool, uint8_t **ret_chunks, size_t max);
+void pool_give_back(struct table_pool *pool, uint8_t *const *chunks, size_t n);
 /*
  * Begins a freeze period; returns its number f, 1 and up, or 0 when there is no memory to note it.
  * Copy the tables of interest with table_freeze() under the same exclusive lock. Chunks written from now on

@@ -54,7 +54,8 @@ static void do_compaction(struct eng *eng, double leave)
     uint64_t total, live;
     eng_totals(eng, &total, &live);
     pthread_mutex_lock(&w->lock);
-    w->futile_garbage = total - live; /* what is left could not be moved, or came meanwhile */
+    /* What is left could not be moved, or came meanwhile; unless it was left on purpose. */
+    w->futile_garbage = !r && policy_fragmentation(total, live) <= leave ? 0 : total - live;
     pthread_mutex_unlock(&w->lock);
     pthread_mutex_lock(&w->compact.lock);
     report = w->compact_report;
@@ -159,9 +160,15 @@ int eng_compact_join(struct eng *eng)
         return -EBUSY;
     job_hurry(&eng->worker->compact, true);
     int r = eng_compact_start(eng, sync_done, &s);
-    if (r == -EBUSY)
+    bool joined = r == -EBUSY;
+    if (joined)
         r = eng_compact_wait(eng, sync_done, &s);
     r = r ? r : sync_wait(&s);
+    if (joined && !r && s.report.fragmentation_after > 0) { /* it was over before it heard of the hurry */
+        s.done = false;
+        if (eng_compact_start(eng, sync_done, &s) == 0)
+            r = sync_wait(&s);
+    }
     job_hurry(&eng->worker->compact, false);
     return r;
 }
@@ -306,6 +313,7 @@ static void look_at_thresholds(struct eng *eng)
                  report.fragmentation_ratio);
     /* Back off: what the last run left behind is no reason to run again. */
     bool startup = w->startup;
+    w->futile_garbage = MIN_OF(w->futile_garbage, garbage); /* some of it went by itself */
     wanted = startup || (wanted && garbage > w->futile_garbage + w->futile_garbage / 10);
     w->startup = false;
     pthread_mutex_unlock(&w->lock);

@@ -2,10 +2,12 @@
  * compaction.c - a compaction at the engine, without FUSE: its time against a raw copy of the live bytes, and
  * the latencies of operations while it runs.
  *
- *   compaction make STORE MEMORIES SIZE [DEAD]     a store with that many memories in folders of 1000; DEAD
- * percent of them (50) removed at random compaction run STORE [RATE]                    compacts it; RATE
- * bytes a second, 0 unlimited compaction load STORE SECONDS [RATE]           the same under a paced load of
- * reads, writes and creates, after SECONDS of that load alone
+ * usage, each of
+ *   - compaction make STORE MEMORIES SIZE [DEAD]: a store with that many memories in folders of 1000; DEAD
+ *     percent of them (50) removed at random
+ *   - compaction run STORE [RATE]: compacts it; RATE bytes a second, 0 unlimited
+ *   - compaction load STORE SECONDS [RATE]: the same under a paced load of reads, writes and creates, after
+ *     SECONDS of that load alone
  *
  * Prints one JSON object.
  */

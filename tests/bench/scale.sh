@@ -24,7 +24,7 @@ cold() {
     sync
     [ ! -w /proc/sys/vm/drop_caches ] || echo 3 >/proc/sys/vm/drop_caches
 }
-rss() { awk '/^VmRSS/ {print $2 * 1024}' "/proc/$(daemons_under "$MNT" | head -n 1)/status"; }
+rss() { awk '/^VmRSS/ {printf "%.0f\n", $2 * 1024}' "/proc/$(daemons_under "$MNT" | head -n 1)/status"; }
 # row KEY VALUE WHAT: a figure, for the table and for the JSON
 row() {
     printf '%-58s %s\n' "$3" "$2" | tee -a "$WORK/table"
