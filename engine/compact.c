@@ -717,6 +717,24 @@ static void set_reason(struct compact *c, const char *reason)
     pthread_mutex_unlock(&c->job->lock);
 }
 
+/*
+ * Who was reading a victim when its last survivor moved pins it a little longer; nobody comes after him.
+ * Looked at from time to time, a second at most, since unpinning tells nobody. Afterwards it goes with some
+ * later reclaim.
+ */
+static void await_readers(struct compact *c)
+{
+    const struct timespec while_reading = {.tv_nsec = 1000000};
+    for (unsigned n = 0; n < 1000 && !c->eng->opt.no_background; n++) {
+        bool pinned = false;
+        for (size_t i = 0; i < c->n_victims && !pinned; i++)
+            pinned = arena_pins_of(&c->eng->arena, c->victims[i].id) > 0;
+        if (!pinned)
+            return;
+        (void)nanosleep(&while_reading, NULL);
+    }
+}
+
 static int empty_victims(struct compact *c, bool all)
 {
     uint64_t total, live;
@@ -738,8 +756,10 @@ static int empty_victims(struct compact *c, bool all)
     r = move_victims(c);
     if (!r) /* its checkpoints may be what some segments wait for */
         r = await_settler(c);
-    if (!r)
+    if (!r) {
+        await_readers(c);
         (void)eng_reclaim(eng);
+    }
     return r;
 }
 
