@@ -9,7 +9,8 @@ the call returned. All that was confirmed must be there; the one under way when
 the daemon died may be there or not. Each is one request to the daemon and so
 atomic, but for a write that crosses pages: the kernel may send it in pieces
 that end at page boundaries, so a prefix of that kind may be there, and
-write(2) may have returned its length.
+write(2) may have returned its length, or that of a shorter one: the daemon may
+have died between the next piece and its answer.
 """
 import errno
 import json
@@ -103,15 +104,16 @@ def choose(rng, model, serial):
 
 
 def replay(journal):
-    """The state after all that returned, and the operation that was under way (or None)."""
+    """The state after all that returned, and the operation that was under way (or None), also a write of which a part returned."""
     model, pending = Model(), None
     with open(journal, encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("{"):
                 model.files = {k: [bytes.fromhex(v[0]), v[1]] for k, v in json.loads(line).items()}
             elif line.startswith("done"):
-                model.apply(pending + [int(n) for n in line.split()[1:]])
-                pending = None
+                part = [int(n) for n in line.split()[1:]]
+                model.apply(pending + part)
+                pending = pending if part else None
             else:
                 pending = json.loads(line)
     return model, pending
