@@ -130,6 +130,7 @@ for i in range(0, n, step):
     with open(f"{top}/{i % 100:02}/m{i}", "wb") as f:
         f.write(os.urandom(5000))
     os.setxattr(f"{top}/{i % 100:02}/m{i}", "user.engram.confidence", b"0.5")
+    os.utime(f"{top}/{i % 100:02}/m{i}", (1e9 + step, 1e9 + step))  # rsync looks at seconds, and both steps may fit into one
 P
     sync "$WORK/mnt4"
 }
