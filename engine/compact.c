@@ -81,45 +81,6 @@ struct compact {
     bool stale[STEP_REFS];
 };
 
-/* Segments that hold garbage, best first. Exclusive of the active one and of those that are empty already. */
-static int find_victims(struct eng *eng, struct candidate **ret_victims, size_t *ret_n)
-{
-    pthread_mutex_lock(&eng->log.lock);
-    struct index *idx = &eng->idx;
-    struct candidate *c = calloc(idx->segs.used, sizeof *c);
-    size_t n = 0;
-    for (uint32_t i = 1; i < idx->segs.used && c; i++) {
-        const struct seg_rec *seg = table_get(&idx->segs, i);
-        bool active = eng->log.active && eng->log.active->id == seg->id;
-        if (seg->id && !active && seg->live && seg->live < seg->total)
-            c[n++] = (struct candidate){seg->id, seg->total, seg->live,
-                                        eng->log.seq - MAX_OF(seg->last_seq, seg->death_seq)};
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    if (!c)
-        return -ENOMEM;
-    *ret_n = policy_order(c, n);
-    *ret_victims = c;
-    return 0;
-}
-
-int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
-{
-    struct eng_compact_estimate e = {0};
-    pthread_mutex_lock(&eng->log.lock);
-    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        if (!seg->id || seg->live == seg->total)
-            continue;
-        e.segments++;
-        e.bytes_to_move += seg->live;
-        e.bytes_given_back += seg->total - seg->live;
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    *ret_estimate = e;
-    return 0;
-}
-
 /* ---- prepare --------------------------------------------------------------------------- */
 
 static int seal_active(struct eng *eng)
@@ -158,23 +119,6 @@ static int age_metadata(struct eng *eng)
     for (unsigned i = 0; i < 2 && !r && __atomic_load_n(&eng->oldest_ckpt_seq, __ATOMIC_ACQUIRE) < seq; i++)
         r = eng_checkpoint(eng);
     return r;
-}
-
-/* Before anything is written: whether there is room to seal, to age the metadata, and to empty the best
- * victim. */
-static int check_room(struct eng *eng)
-{
-    uint64_t least = UINT64_MAX;
-    pthread_mutex_lock(&eng->log.lock);
-    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        if (seg->id && seg->live < seg->total)
-            least = MIN_OF(least, seg->live);
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    if (least == UINT64_MAX)
-        return 0;
-    return reserve_open_up(eng, least + least / 4 + reserve_for_checkpoint(eng) + (64u << 10)) ? 0 : -ENOSPC;
 }
 
 /* On a disk that is nearly full victims are emptied one by one, best first, so that each gives its room to
@@ -737,19 +681,12 @@ static void await_readers(struct compact *c)
 
 static int empty_victims(struct compact *c, bool all)
 {
-    uint64_t total, live;
     struct eng *eng = c->eng;
     free(c->victims);
     c->victims = NULL;
-    int r = find_victims(eng, &c->victims, &c->n_victims);
+    int r = compact_choose(eng, all ? 0 : c->leave, &c->victims, &c->n_victims);
     if (r)
         return r;
-    eng_totals(eng, &total, &live);
-    total = live; /* and what the victims hold beside it: segments that are empty only wait to go */
-    for (size_t i = 0; i < c->n_victims; i++)
-        total += c->victims[i].total - c->victims[i].live;
-    if (!all)
-        c->n_victims = policy_enough(c->victims, c->n_victims, total, live, c->leave);
     pthread_mutex_lock(&c->job->lock);
     c->report->segments_total = c->n_victims;
     pthread_mutex_unlock(&c->job->lock);
@@ -773,7 +710,7 @@ static int run(struct compact *c)
         (void)eng_reclaim(eng);
         return 0;
     }
-    int r = check_room(eng);
+    int r = compact_check_room(eng);
     if (!r)
         r = seal_active(eng);
     if (!r)

@@ -14,6 +14,13 @@
  * the error; whatever it is, every memory is readable at a published location (I8).
  */
 int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report);
+/* The segments to empty, best first, as many as it takes until at most the share `leave` is garbage; the
+ * active one and those that are empty already do not count. The array becomes the caller's. -ENOMEM. */
+struct candidate;
+int compact_choose(struct eng *eng, double leave, struct candidate **ret_victims, size_t *ret_n);
+/* Before anything is written: whether there is room to seal, to age the metadata, and to empty the best
+ * victim. -ENOSPC. */
+int compact_check_room(struct eng *eng);
 /* What a full compaction would do now. */
 int compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
 

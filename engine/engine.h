@@ -431,9 +431,9 @@ struct eng_compact_report {
     uint64_t bytes_moved;                                  /* payload copied */
     uint64_t extents_moved, extents_lost, extents_damaged; /* installed, superseded, left in place */
     uint64_t rate;                                         /* bytes/s, 0 unlimited */
-    /* What it has moved and given back, less what eng_compact_estimate() said when it began; once it is done.
-     * The first is not 0 only if memories were changed meanwhile; given back are bytes of the disk, metadata
-     * included. */
+    /* What it has moved and given back, less what eng_compact_estimate() said when it began; once it is done,
+     * and 0 for a run by thresholds, which does not take all. The first is not 0 only if memories were
+     * changed meanwhile; given back are bytes of the disk, metadata included. */
     int64_t estimate_error_moved, estimate_error_given_back;
     char reason[128]; /* why it ran, or why nothing moved */
     char error_text[256];

@@ -6,26 +6,12 @@
 #   tests/bench/million.sh [BUILD] [MEMORIES]
 #
 # Needs some 5 GiB under TMPDIR. As root the page cache is dropped before each measured step.
-# shellcheck source=tests/lib.sh
-. "$(dirname "$0")/../lib.sh"
-t_begin "$@"
-t_needs python3 ninja
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname "$0")/lib.sh"
 N=${2:-1000000}
-STORE=$WORK/store MNT=$WORK/mnt
-ninja -C "$BUILD" fs/engramfs tools/engramctl bench-tests >"$WORK/build.log" 2>&1 || {
-    tail "$WORK/build.log"
-    exit 1
-}
-mkdir "$MNT"
 
-now() { date +%s.%N; }
-since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.2f", b - a}'; }
 calc() { awk "BEGIN {printf \"$1\", $2}"; }
-cold() {
-    sync
-    [ ! -w /proc/sys/vm/drop_caches ] || echo 3 >/proc/sys/vm/drop_caches
-}
-rss() { awk '/^VmRSS/ {printf "%d", $2 / 1024}' "/proc/$(daemons_under "$MNT" | head -n 1)/status"; }
+rss() { echo $(($(memory VmRSS) >> 20)); }
 row() { printf '%-46s %s\n' "$1" "$2" | tee -a "$WORK/table"; }
 mount_timed() {
     local t

@@ -4,27 +4,12 @@
 #
 #   tests/bench/scale.sh [BUILD] [MEMORIES]
 #
-# Needs some 500 bytes a memory under TMPDIR for the store and 260 for the lines. As root the page cache is dropped
+# Needs some 1.2 KB a memory under TMPDIR for the store and 260 bytes for the lines. As root the page cache is dropped
 # before each mount.
-# shellcheck source=tests/lib.sh
-. "$(dirname "$0")/../lib.sh"
-t_begin "$@"
-t_needs python3 ninja
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname "$0")/lib.sh"
 N=${2:-1000000}
-STORE=$WORK/store MNT=$WORK/mnt
-ninja -C "$BUILD" fs/engramfs tools/engramctl >"$WORK/build.log" 2>&1 || {
-    tail "$WORK/build.log"
-    exit 1
-}
-mkdir "$MNT"
 
-now() { date +%s.%N; }
-since() { awk -v a="$1" -v b="$(now)" 'BEGIN {printf "%.3f", b - a}'; }
-cold() {
-    sync
-    [ ! -w /proc/sys/vm/drop_caches ] || echo 3 >/proc/sys/vm/drop_caches
-}
-rss() { awk '/^VmRSS/ {printf "%.0f\n", $2 * 1024}' "/proc/$(daemons_under "$MNT" | head -n 1)/status"; }
 # row KEY VALUE WHAT: a figure, for the table and for the JSON
 row() {
     printf '%-58s %s\n' "$3" "$2" | tee -a "$WORK/table"
@@ -63,8 +48,8 @@ check "unmount" unmount_store "$MNT"
 t=$(now)
 must_mount "$STORE" "$MNT"
 row mount_warm_seconds "$(since "$t")" "mount after an orderly end, checkpoint in the page cache, seconds"
-row rss_bytes "$(rss)" "daemon's resident memory after the mount, bytes"
-row rss_per_memory "$(awk -v n="$N" -v r="$(rss)" 'BEGIN {printf "%.0f", r / n}')" "the same for each memory"
+row rss_bytes "$(memory VmRSS)" "daemon's resident memory after the mount, bytes"
+row rss_per_memory "$(awk -v n="$N" -v r="$(memory VmRSS)" 'BEGIN {printf "%.0f", r / n}')" "the same for each memory"
 row index_bytes_per_memory "$(awk -v n="$N" -v r="$(json_get index_bytes <"$MNT/.engram/stats.json")" \
     'BEGIN {printf "%.0f", r / n}')" "of it index, for each memory"
 # Look-ups through the mount of names that the kernel does not know yet, and creations
