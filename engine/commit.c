@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define ORPHANS_PER_BATCH 64u
+#define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two looks at the reserve */
 
 int eng_begin(struct eng *eng)
 {
@@ -120,14 +121,23 @@ int eng_flush_orphans(struct eng *eng)
 
 /* ---- commit ---------------------------------------------------------------- */
 
+/* The reserve follows the size of the store, before the disk is full. */
+static void keep_reserve_locked(struct eng *eng, bool new_segment, uint64_t size)
+{
+    uint64_t tail = eng->log.tail;
+    if ((new_segment || tail / RESERVE_EVERY != (tail + size) / RESERVE_EVERY) && !reserve_is_short(eng))
+        reserve_keep(eng);
+}
+
 /* Memory for the ops, a segment to write to, and that segment's record: all that may fail before the write.
  */
 static int prepare(struct eng *eng, struct txn *txn)
 {
     struct log *log = &eng->log;
-    if (log_wants_segment_locked(log, log_batch_size(txn))) {
-        if (!reserve_is_short(eng))
-            reserve_keep(eng); /* it follows the size of the store before the disk is full */
+    uint64_t size = log_batch_size(txn);
+    bool new_segment = log_wants_segment_locked(log, size);
+    keep_reserve_locked(eng, new_segment, size);
+    if (new_segment) {
         int r = log_new_segment_locked(log);
         if (r)
             return r;

@@ -738,6 +738,7 @@ int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compa
     uint64_t t0 = mono_ns(), total, live;
     pthread_mutex_init(&c.lock, NULL);
     pthread_cond_init(&c.changed, NULL);
+    reserve_hold(eng, true);
     int r = eng_is_read_only(eng) ? -EROFS : eng_flush_orphans(eng);
     if (!r)
         r = eng->io->ops->usage(eng->io, &rep.old_size);
@@ -758,6 +759,7 @@ int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compa
     uint64_t new_size = rep.old_size;
     if (!r || r == -ECANCELED)
         (void)eng->io->ops->usage(eng->io, &new_size);
+    reserve_hold(eng, false);
     pthread_mutex_lock(&job->lock);
     report->new_size = new_size;
     report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;

@@ -105,6 +105,7 @@ struct eng {
     pthread_mutex_t reserve_lock;
     uint64_t reserve_bytes; /* atomic: written under reserve_lock */
     uint64_t reserve_floor; /* what is left to compaction and checkpoints. protected by reserve_lock */
+    bool reserve_held;      /* it does not grow. protected by reserve_lock */
     bool reserve_short;     /* atomic: the disk was full, and the reserve is not whole again */
 
     pthread_mutex_t room_lock; /* whoever makes room on a full disk */
@@ -169,6 +170,8 @@ void reserve_init(struct eng *eng);
 void reserve_opened(struct eng *eng);
 /* Sets space aside, if there is room. */
 void reserve_keep(struct eng *eng);
+/* While held it does not grow, but it becomes whole again if the disk was full. */
+void reserve_hold(struct eng *eng, bool hold);
 /* The most that a checkpoint is expected to take. */
 uint64_t reserve_for_checkpoint(struct eng *eng);
 /* The disk was full, and has not been seen with room since. */
