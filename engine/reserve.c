@@ -36,7 +36,7 @@ static uint64_t reserve_has(struct eng *eng)
 uint64_t reserve_for_checkpoint(struct eng *eng)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
-    uint64_t image = pool_bytes(eng->idx.pool);
+    uint64_t image = pool_live_bytes(eng->idx.pool);
     pthread_rwlock_unlock(&eng->index_lock);
     return MIN_OF(image, eng->log.segment_size);
 }

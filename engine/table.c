@@ -256,6 +256,11 @@ uint64_t pool_bytes(const struct table_pool *pool)
     return (uint64_t)(pool->n_taken + pool->n_graves + pool->n_dirty) * TABLE_CHUNK_SIZE;
 }
 
+uint64_t pool_live_bytes(const struct table_pool *pool)
+{
+    return (uint64_t)pool->n_taken * TABLE_CHUNK_SIZE;
+}
+
 uint64_t pool_overdrafts(const struct table_pool *pool)
 {
     return pool->overdrafts;

@@ -37,7 +37,8 @@ struct chunk_ref {
 
 /*
  * Chunks shared by the tables of one index; also the clock of freezes and the graveyard of replaced chunks.
- * All calls need the index lock exclusively, except pool_bytes() and pool_overdrafts() (shared).
+ * All calls need the index lock exclusively, except pool_bytes(), pool_live_bytes() and pool_overdrafts()
+ * (shared).
  */
 struct table_pool;
 
@@ -52,6 +53,8 @@ int pool_reserve(struct table_pool *pool, size_t n);
 /* Bytes of memory held: live chunks, graveyard, and spares that were used before (untouched ones cost none).
  */
 uint64_t pool_bytes(const struct table_pool *pool);
+/* Of these the live chunks alone: the most that a checkpoint writes. */
+uint64_t pool_live_bytes(const struct table_pool *pool);
 /* How often a chunk was taken beyond the last pool_reserve(): a caller's mistake, which tests want to be 0.
  */
 uint64_t pool_overdrafts(const struct table_pool *pool);
