@@ -25,6 +25,7 @@
 #include "policy.h"
 
 #include <assert.h>
+#include <sched.h>
 #include <stdio.h>
 
 #define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
@@ -380,8 +381,10 @@ static int settle(struct compact *c, struct outgoing *og)
     }
     if (!r)
         fault_point(&c->eng->hook, FP_COMPACT_COPIED);
-    while (!r && (og->next < og->end || og->payload))
+    while (!r && (og->next < og->end || og->payload)) {
         r = install_some(c, og);
+        sched_yield(); /* see job_gate() */
+    }
     if (!r)
         r = eng_flush(c->eng);
     for (; og->n_read > 0;

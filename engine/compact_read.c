@@ -12,7 +12,8 @@
 /* of a buffer: the last extent of a window may reach beyond it, and both ends are aligned */
 #define WINDOW_BYTES ((WINDOW + EXTENT_MAX + EXTENT_HEAD_MAX) / IO_ALIGN * IO_ALIGN + 3 * IO_ALIGN)
 #define WINDOW_GAP (128u << 10) /* dead bytes that are read rather than skipped */
-#define READ_AHEAD (16u << 20)  /* what the disk is asked for before it is needed */
+#define CACHE_SAMPLES 16u
+#define READ_AHEAD (16u << 20) /* what the disk is asked for before it is needed */
 
 /* Bytes of the extent of ref r that are needed: its head, and the blocks that cover its range. */
 static void needed_bytes(const struct extent_ref *r, uint64_t *ret_from, uint64_t *ret_to)
@@ -135,12 +136,29 @@ static void *reading(void *arg)
     return NULL;
 }
 
+/* As far as some samples tell. */
+static bool all_cached(struct victim_reader *r)
+{
+    bool cached = r->eng->io->ops->cached && r->n_refs;
+    for (size_t i = 0; i < CACHE_SAMPLES && cached; i++) {
+        const struct extent_ref *ref = &r->refs[i * (r->n_refs - 1) / (CACHE_SAMPLES - 1)];
+        struct victim_window w = {0};
+        uint64_t from, to;
+        needed_bytes(ref, &from, &to);
+        cached = arena_pin(&r->eng->arena, ref->from.seg, &w.seg) == 0;
+        cached = cached && is_cached(r, &w, from, to);
+        arena_unpin(w.seg);
+    }
+    return cached;
+}
+
 int reader_begin(struct victim_reader *r, struct eng *eng, const struct extent_ref *refs, size_t n_refs,
                  bool threaded)
 {
     *r = (struct victim_reader){.eng = eng, .refs = refs, .n_refs = n_refs};
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
+    threaded = threaded && !all_cached(r); /* there is nothing to wait for then */
     for (size_t i = 0; i < (threaded ? READER_WINDOWS : 1); i++) {
         r->windows[i].data = aligned_alloc(IO_ALIGN, WINDOW_BYTES);
         if (!r->windows[i].data)

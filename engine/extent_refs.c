@@ -2,16 +2,22 @@
  * extent_refs.c - the live ranges of content and of xattrs in given segments, by a walk through the index:
  * what compaction moves and the scrub verifies.
  *
- * Locks: index_lock shared, for a slice of the walk at a time.
+ * Locks: index_lock shared, for a slice of the walk at a time. What a slice finds goes to a small array, and
+ * from there without the lock to the large one: its new memory costs milliseconds.
  */
 #include "compact.h"
+
+#include <sched.h>
+
+#define SLICE_INODES 128u
+#define SLICE_EXTENTS 256u
 
 struct collector {
     struct eng *eng;
     const uint8_t *wanted;
-    size_t n_wanted, max;
-    struct extent_ref *refs;
-    size_t n, cap;
+    size_t n_wanted;
+    struct extent_ref *refs, *found; /* all; by this slice */
+    size_t n, cap, n_found, cap_found;
     struct bkey next; /* where the tree scan goes on */
     unsigned slice;
 };
@@ -20,9 +26,9 @@ static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct
 {
     if (c->wanted && (loc->seg >= c->n_wanted || !c->wanted[loc->seg]))
         return 0;
-    int r = array_grow(&c->refs, &c->cap, c->n + 1, sizeof *c->refs);
+    int r = array_grow(&c->found, &c->cap_found, c->n_found + 1, sizeof *c->found);
     if (!r)
-        c->refs[c->n++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
+        c->found[c->n_found++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
     return r;
 }
 
@@ -54,6 +60,18 @@ static int collect_mapped(void *arg, struct bkey key, const void *value)
     c->slice--;
     memcpy(&loc, value, sizeof loc);
     return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
+}
+
+/* Takes over what the slice found. */
+static int keep_found(struct collector *c)
+{
+    int r = array_grow(&c->refs, &c->cap, c->n + c->n_found, sizeof *c->refs);
+    if (!r && c->n_found)
+        memcpy(c->refs + c->n, c->found, c->n_found * sizeof *c->found);
+    c->n += c->n_found;
+    c->n_found = 0;
+    sched_yield(); /* see job_gate() */
+    return r;
 }
 
 static int by_place(const void *a, const void *b)
@@ -96,25 +114,27 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
 int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
                         struct extent_ref **ret_refs, size_t *ret_n)
 {
-    struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted, .max = max};
+    struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted};
     int r = 0;
     bool more = true;
     for (uint32_t slot = 1; more && !r && c.n < max;) { /* what stands in inodes */
         pthread_rwlock_rdlock(&eng->index_lock);
-        for (unsigned i = 0; i < 1024 && slot < eng->idx.inodes.used && !r; i++)
+        for (unsigned i = 0; i < SLICE_INODES && slot < eng->idx.inodes.used && !r; i++)
             r = collect_inode(&c, slot++);
         more = slot < eng->idx.inodes.used;
         pthread_rwlock_unlock(&eng->index_lock);
+        r = r ? r : keep_found(&c);
     }
     more = true;
     while (more && !r && c.n < max) { /* and in the tree */
-        c.slice = 4096;
+        c.slice = SLICE_EXTENTS;
         pthread_rwlock_rdlock(&eng->index_lock);
         r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);
         pthread_rwlock_unlock(&eng->index_lock);
         more = r == 1;
-        r = r == 1 ? 0 : r;
+        r = r < 0 ? r : keep_found(&c);
     }
+    free(c.found);
     if (r) {
         free(c.refs);
         return r;

@@ -3,6 +3,8 @@
  */
 #include "job.h"
 
+#include <sched.h>
+
 void job_init(struct job *job)
 {
     *job = (struct job){.state = ENG_COMPACT_IDLE};
@@ -119,8 +121,15 @@ bool job_take(struct job *job)
  * the rate. */
 #define RATE_CREDIT_NS UINT64_C(250000000)
 
+/*
+ * The processor is given to whoever waits for it here, where no lock is held, and wherever background work
+ * takes the locks of mutations again and again: the scheduler would take it away at some moment anyhow, most
+ * likely while a lock is held, and whoever waits for that lock then waits for the turns of others, some
+ * milliseconds.
+ */
 int job_gate(struct job *job, uint64_t bytes)
 {
+    sched_yield();
     pthread_mutex_lock(&job->lock);
     if (job->rate && bytes) {
         uint64_t now = mono_ns();

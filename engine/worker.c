@@ -6,6 +6,7 @@
 #include "policy.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 typedef void compact_done(void *arg, const struct eng_compact_report *report);
 typedef void scrub_done(void *arg, const struct eng_scrub_report *report);
@@ -466,10 +467,15 @@ static void *committer(void *arg)
     return NULL;
 }
 
+/* People wait for what other threads do. No more than this: a thread that holds a lock needs a processor, on
+ * a busy machine, too. */
+#define BACKGROUND_NICE 5
+
 static void *compactor(void *arg)
 {
     struct eng *eng = arg;
     struct worker *w = eng->worker;
+    (void)nice(BACKGROUND_NICE); /* Linux: of this thread, and of those that it starts */
     pthread_mutex_lock(&w->lock);
     for (;;) {
         if (w->n_asked) { /* also while stopping: they wait for an answer */
@@ -502,6 +508,7 @@ static void *scrubber(void *arg)
 {
     struct eng *eng = arg;
     struct worker *w = eng->worker;
+    (void)nice(BACKGROUND_NICE);
     pthread_mutex_lock(&w->lock);
     for (;;) {
         if (job_take(&w->scrub)) {

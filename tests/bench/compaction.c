@@ -13,29 +13,20 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "engine.h"
+#include "paced.h"
 #include "rng.h"
 
-enum { PER_FOLDER = 1000, SAMPLES_MAX = 1 << 21 };
+enum { PER_FOLDER = 1000 };
 
 static struct eng *eng;
 static const struct eng_caller me = {0};
-
-static uint64_t now(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static void must(int64_t r, const char *what)
 {
@@ -108,17 +99,6 @@ static void make_store(uint64_t n, size_t size, unsigned dead)
 
 /* ---- load ------------------------------------------------------------------------ */
 
-enum kind { READS, WRITES, CREATES, KINDS };
-static const char *const kind_names[KINDS] = {"read", "write", "create"};
-
-struct load {
-    enum kind kind;
-    pthread_t thread;
-    uint32_t *ns; /* latencies; SAMPLES_MAX of them */
-    _Atomic size_t n;
-};
-
-static _Atomic bool ended;
 static uint64_t *inos, n_inos, scratch_dir;
 
 static int note_ino(void *arg, const struct eng_dirent *entry)
@@ -150,62 +130,26 @@ static void find_files(void)
     free(dirs);
 }
 
-static void one(enum kind kind, uint64_t *rng, uint64_t i, char *buf)
+static void read_one(uint64_t *rng, uint64_t n, char *buf)
+{
+    (void)n;
+    must(eng_read(eng, inos[rng_below(rng, n_inos)], buf, 4096, 0), "read");
+}
+
+static void write_one(uint64_t *rng, uint64_t n, char *buf)
+{
+    (void)n;
+    must(eng_write(eng, inos[rng_below(rng, n_inos)], buf, 1024, 0), "write");
+}
+
+static void create_one(uint64_t *rng, uint64_t n, char *buf)
 {
     struct eng_attr attr;
-    uint64_t ino = inos[rng_below(rng, n_inos)];
     char name[48];
-    if (kind == READS) {
-        must(eng_read(eng, ino, buf, 4096, 0), "read");
-    } else if (kind == WRITES) {
-        must(eng_write(eng, ino, buf, 1024, 0), "write");
-    } else {
-        (void)snprintf(name, sizeof(name), "c%" PRIu64, i);
-        must(eng_create(eng, &me, scratch_dir, name, 0100644, 0, NULL, &attr), "create");
-    }
-}
-
-/* One operation each 500 us; a late one begins at once, and its latency counts from when it was due. */
-static void *run_load(void *arg)
-{
-    struct load *l = arg;
-    static _Atomic uint64_t names;
-    uint64_t rng = 100 + l->kind, due = now();
-    char *buf = malloc(4096);
-    rng_fill(buf, 4096, 1);
-    while (!atomic_load(&ended) && l->n < SAMPLES_MAX) {
-        due += 500000;
-        uint64_t t = now();
-        if (t < due) {
-            struct timespec ts = {.tv_sec = (time_t)(due / 1000000000), .tv_nsec = (long)(due % 1000000000)};
-            (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
-            t = now(); /* waking up late is the scheduler's */
-            due = t;
-        }
-        one(l->kind, &rng, names++, buf);
-        uint64_t took = now() - due;
-        l->ns[l->n++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
-    }
-    free(buf);
-    return NULL;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void print_latencies(const struct load *l, const char *when, size_t from, size_t to)
-{
-    size_t n = to - from;
-    uint32_t *v = l->ns + from;
-    if (!n)
-        return;
-    qsort(v, n, sizeof(*v), by_value);
-    printf(", \"%s_%s_us\": {\"n\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, \"max\": %.1f}",
-           kind_names[l->kind], when, n, v[n / 2] / 1e3, v[n * 99 / 100] / 1e3, v[n * 999 / 1000] / 1e3,
-           v[n - 1] / 1e3);
+    (void)rng;
+    (void)buf;
+    (void)snprintf(name, sizeof(name), "c%" PRIu64, n);
+    must(eng_create(eng, &me, scratch_dir, name, 0100644, 0, NULL, &attr), "create");
 }
 
 static double cpu_seconds(void)
@@ -229,28 +173,16 @@ static void compact(void)
 
 static void compact_under_load(double seconds)
 {
-    struct load loads[KINDS] = {{.kind = READS}, {.kind = WRITES}, {.kind = CREATES}};
-    size_t idle[KINDS];
+    struct paced loads[] = {{.name = "read", .one = read_one},
+                            {.name = "write", .one = write_one},
+                            {.name = "create", .one = create_one}};
     struct eng_attr attr;
     find_files();
     must(eng_create(eng, &me, ENG_ROOT_INO, "scratch", 040755, 0, NULL, &attr), "scratch");
     scratch_dir = attr.ino;
-    for (int k = 0; k < KINDS; k++) {
-        loads[k].ns = malloc(SAMPLES_MAX * sizeof(uint32_t));
-        must(-pthread_create(&loads[k].thread, NULL, run_load, &loads[k]), "thread");
-    }
-    struct timespec ts = {.tv_sec = (time_t)seconds, .tv_nsec = 0};
-    (void)nanosleep(&ts, NULL);
-    for (int k = 0; k < KINDS; k++)
-        idle[k] = loads[k].n;
+    paced_begin(loads, 3, seconds);
     compact();
-    atomic_store(&ended, true);
-    for (int k = 0; k < KINDS; k++) {
-        (void)pthread_join(loads[k].thread, NULL);
-        print_latencies(&loads[k], "idle", 0, idle[k]);
-        print_latencies(&loads[k], "compacting", idle[k], loads[k].n);
-        free(loads[k].ns);
-    }
+    paced_end(loads, 3);
     free(inos);
 }
 
