@@ -12,10 +12,10 @@
  * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
  * buffers, two output segments at a time, what each emptied is retired after it.
  *
- * With background threads, and where the disk has room, one more thread reads (compact_read.h), and another
- * (settler) writes the checkpoints and installs and retires one output segment while the next is filled, so
- * that reading, copying, flushing and unlinking overlap. For each output segment the order of the steps is
- * the same either way.
+ * With background threads, and where the disk has room, one more thread reads what is not in memory
+ * (compact_read.h), and another (settler) writes the checkpoints and installs and retires one output segment
+ * while the next is filled, so that reading, copying, flushing and unlinking overlap. For each output segment
+ * the order of the steps is the same either way.
  *
  * Locks: none held across steps; log.lock and index_lock as a mutation has them; `lock` of struct compact, a
  * leaf.
@@ -25,7 +25,6 @@
 #include "policy.h"
 
 #include <assert.h>
-#include <sched.h>
 #include <stdio.h>
 
 #define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
@@ -372,6 +371,7 @@ static uint64_t victims_emptied(struct compact *c)
 static int settle(struct compact *c, struct outgoing *og)
 {
     const struct eng_io_ops *ops = c->eng->io->ops;
+    uint64_t yielded = 0;
     int r = 0;
     if (og->seg && !MUTANT(INSTALL_UNSYNCED)) {
         r = ops->datasync(og->seg->file);
@@ -383,7 +383,7 @@ static int settle(struct compact *c, struct outgoing *og)
         fault_point(&c->eng->hook, FP_COMPACT_COPIED);
     while (!r && (og->next < og->end || og->payload)) {
         r = install_some(c, og);
-        sched_yield(); /* see job_gate() */
+        job_yield(&yielded);
     }
     if (!r)
         r = eng_flush(c->eng);
@@ -593,8 +593,10 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
 static int move_refs(struct compact *c)
 {
     int r = 0;
+    uint64_t yielded = 0;
     while (!r && c->copied < c->n_refs) {
         uint64_t bytes;
+        job_yield(&yielded);
         r = copy_step(c, &bytes);
         if (!r && out_is_full(c))
             r = hand_over(c);
@@ -610,7 +612,7 @@ static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
     c->refs = NULL;
     c->n_refs = c->copied = c->handed_over = 0;
     c->window = NULL;
-    int r = extent_refs_collect(c->eng, wanted, n_wanted, SIZE_MAX, &c->refs, &c->n_refs);
+    int r = extent_refs_collect(c->eng, wanted, n_wanted, &c->refs, &c->n_refs);
     if (!r)
         r = reader_begin(&c->reader, c->eng, c->refs, c->n_refs,
                          c->has_settler && !c->eng->opt.no_background);

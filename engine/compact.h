@@ -34,10 +34,10 @@ struct extent_ref {
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 /*
- * Collects the live ranges that lie in the segments for which wanted[id] is set (n_wanted entries; NULL:
- * all), at most about `max` of them, going through the index in short locked slices. Sorted by place.
+ * Collects the live ranges that lie in the segments for which wanted[id] is set (n_wanted entries),
+ * going through the index in short locked slices. Sorted by place.
  */
-int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
-                        struct extent_ref **ret_refs, size_t *ret_n);
+int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, struct extent_ref **ret_refs,
+                        size_t *ret_n);
 
 #endif

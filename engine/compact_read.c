@@ -82,11 +82,12 @@ static bool read_around(struct victim_reader *r, struct victim_window *w, uint64
     return n >= 0 && (size_t)n >= w->len;
 }
 
-static bool is_cached(struct victim_reader *r, struct victim_window *w, uint64_t from, uint64_t to)
+/* 1, 0, or -errno: cannot be told. */
+static int cached(struct victim_reader *r, struct victim_window *w, uint64_t from, uint64_t to)
 {
     const struct eng_io_ops *ops = r->eng->io->ops;
     from = from / IO_ALIGN * IO_ALIGN;
-    return !ops->cached || ops->cached(w->seg->file, from, (size_t)(to - from));
+    return ops->cached ? ops->cached(w->seg->file, from, (size_t)(to - from)) : -EOPNOTSUPP;
 }
 
 /* Fills the window with the next ref and those that follow closely. */
@@ -110,7 +111,7 @@ static void fill(struct victim_reader *r, struct victim_window *w)
     w->error = arena_pin(&r->eng->arena, seg, &w->seg);
     if (w->error)
         return;
-    if (!is_cached(r, w, from, to) && read_around(r, w, from, to))
+    if (cached(r, w, from, to) == 0 && read_around(r, w, from, to))
         return;
     read_ahead(r, w, from, to);
     w->error = read_window(r, w, from, to);
@@ -139,17 +140,16 @@ static void *reading(void *arg)
 /* As far as some samples tell. */
 static bool all_cached(struct victim_reader *r)
 {
-    bool cached = r->eng->io->ops->cached && r->n_refs;
-    for (size_t i = 0; i < CACHE_SAMPLES && cached; i++) {
+    bool all = r->n_refs > 0;
+    for (size_t i = 0; i < CACHE_SAMPLES && all; i++) {
         const struct extent_ref *ref = &r->refs[i * (r->n_refs - 1) / (CACHE_SAMPLES - 1)];
         struct victim_window w = {0};
         uint64_t from, to;
         needed_bytes(ref, &from, &to);
-        cached = arena_pin(&r->eng->arena, ref->from.seg, &w.seg) == 0;
-        cached = cached && is_cached(r, &w, from, to);
+        all = arena_pin(&r->eng->arena, ref->from.seg, &w.seg) == 0 && cached(r, &w, from, to) == 1;
         arena_unpin(w.seg);
     }
-    return cached;
+    return all;
 }
 
 int reader_begin(struct victim_reader *r, struct eng *eng, const struct extent_ref *refs, size_t n_refs,

@@ -1,7 +1,7 @@
 /*
- * compact_read.h - reads victims in windows, in the order in which their survivors are copied; where
- * it may, in a thread of its own, so that reading overlaps with verifying and writing. What is not cached is
- * read past the cache, where the file system can: most of it is dead, or dead soon.
+ * compact_read.h - reads victims in windows, in the order in which their survivors are copied. What is not
+ * cached is read in a thread of its own, where it may be, so that reading overlaps with verifying and
+ * writing; and past the cache, where the file system can: most of it is dead, or dead soon.
  *
  * Memory: READER_WINDOWS buffers of about 1.3 MiB while a group is read (I9).
  */

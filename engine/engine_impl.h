@@ -105,8 +105,9 @@ struct eng {
     pthread_mutex_t reserve_lock;
     uint64_t reserve_bytes; /* atomic: written under reserve_lock */
     uint64_t reserve_floor; /* what is left to compaction and checkpoints. protected by reserve_lock */
-    bool reserve_held;      /* it does not grow. protected by reserve_lock */
-    bool reserve_short;     /* atomic: the disk was full, and the reserve is not whole again */
+    /* It grows only if it lacks much; it cannot grow at all. Both protected by reserve_lock. */
+    bool reserve_held, reserve_unsupported;
+    bool reserve_short; /* atomic: the disk was full, and the reserve is not whole again */
 
     pthread_mutex_t room_lock; /* whoever makes room on a full disk */
     uint64_t futile_garbage;   /* what was left when that was last tried. protected by room_lock */
@@ -170,7 +171,7 @@ void reserve_init(struct eng *eng);
 void reserve_opened(struct eng *eng);
 /* Sets space aside, if there is room. */
 void reserve_keep(struct eng *eng);
-/* While held it does not grow, but it becomes whole again if the disk was full. */
+/* While held it grows only if it lacks a third; it becomes whole again if the disk was full. */
 void reserve_hold(struct eng *eng, bool hold);
 /* The most that a checkpoint is expected to take. */
 uint64_t reserve_for_checkpoint(struct eng *eng);

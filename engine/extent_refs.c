@@ -7,8 +7,6 @@
  */
 #include "compact.h"
 
-#include <sched.h>
-
 #define SLICE_INODES 128u
 #define SLICE_EXTENTS 256u
 
@@ -20,11 +18,12 @@ struct collector {
     size_t n, cap, n_found, cap_found;
     struct bkey next; /* where the tree scan goes on */
     unsigned slice;
+    uint64_t yielded;
 };
 
 static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
 {
-    if (c->wanted && (loc->seg >= c->n_wanted || !c->wanted[loc->seg]))
+    if (loc->seg >= c->n_wanted || !c->wanted[loc->seg])
         return 0;
     int r = array_grow(&c->found, &c->cap_found, c->n_found + 1, sizeof *c->found);
     if (!r)
@@ -66,12 +65,14 @@ static int collect_mapped(void *arg, struct bkey key, const void *value)
 static int keep_found(struct collector *c)
 {
     int r = array_grow(&c->refs, &c->cap, c->n + c->n_found, sizeof *c->refs);
-    if (!r && c->n_found)
+    if (r)
+        return r;
+    if (c->n_found)
         memcpy(c->refs + c->n, c->found, c->n_found * sizeof *c->found);
     c->n += c->n_found;
     c->n_found = 0;
-    sched_yield(); /* see job_gate() */
-    return r;
+    job_yield(&c->yielded);
+    return 0;
 }
 
 static int by_place(const void *a, const void *b)
@@ -111,13 +112,13 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
     return current;
 }
 
-int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, size_t max,
-                        struct extent_ref **ret_refs, size_t *ret_n)
+int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, struct extent_ref **ret_refs,
+                        size_t *ret_n)
 {
     struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted};
     int r = 0;
     bool more = true;
-    for (uint32_t slot = 1; more && !r && c.n < max;) { /* what stands in inodes */
+    for (uint32_t slot = 1; more && !r;) { /* what stands in inodes */
         pthread_rwlock_rdlock(&eng->index_lock);
         for (unsigned i = 0; i < SLICE_INODES && slot < eng->idx.inodes.used && !r; i++)
             r = collect_inode(&c, slot++);
@@ -126,7 +127,7 @@ int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted,
         r = r ? r : keep_found(&c);
     }
     more = true;
-    while (more && !r && c.n < max) { /* and in the tree */
+    while (more && !r) { /* and in the tree */
         c.slice = SLICE_EXTENTS;
         pthread_rwlock_rdlock(&eng->index_lock);
         r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);

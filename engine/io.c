@@ -100,20 +100,20 @@ static ssize_t posix_pread(struct io_file *file, void *buf, size_t size, uint64_
 }
 
 /* Not preadv2(RWF_NOWAIT): what it does not find it has the kernel fetch into the cache. */
-static bool posix_cached(struct io_file *file, uint64_t offset, size_t size)
+static int posix_cached(struct io_file *file, uint64_t offset, size_t size)
 {
     unsigned char pages[512];
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof pages * page;
     void *map =
         offset > INT64_MAX ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_SHARED, file->fd, (off_t)offset);
     if (map == MAP_FAILED)
-        return true;
-    bool all = true;
-    for (size_t at = 0; all && at < size; at += step) {
+        return -EOPNOTSUPP;
+    int all = 1;
+    for (size_t at = 0; all > 0 && at < size; at += step) {
         size_t n = size - at < step ? size - at : step;
         if (mincore((char *)map + at, n, pages) != 0)
-            break;
-        for (size_t i = 0; all && i < (n + page - 1) / page; i++)
+            all = -errno;
+        for (size_t i = 0; all > 0 && i < (n + page - 1) / page; i++)
             all = pages[i] & 1;
     }
     (void)munmap(map, size);

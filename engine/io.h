@@ -42,9 +42,9 @@ struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
     ssize_t (*pread)(struct io_file *file, void *buf, size_t size, uint64_t offset);
-    /* Whether all of a range is in memory; its offset is a multiple of IO_ALIGN. May be NULL: one may assume
-     * so. */
-    bool (*cached)(struct io_file *file, uint64_t offset, size_t size);
+    /* 1: all of a range is in memory, 0: it is not, -errno: cannot be told. Its offset is a multiple of
+     * IO_ALIGN. May be NULL: cannot be told. */
+    int (*cached)(struct io_file *file, uint64_t offset, size_t size);
     ssize_t (*pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
     int (*file_size)(struct io_file *file, uint64_t *ret_size);
     int (*truncate)(struct io_file *file, uint64_t size);

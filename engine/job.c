@@ -120,16 +120,20 @@ bool job_take(struct job *job)
 /* Work that was held up by something else, a flush say, may catch up by so much; else the mean stays below
  * the rate. */
 #define RATE_CREDIT_NS UINT64_C(250000000)
+/* Between two yields: on a busy machine each may cost a turn of somebody else's. */
+#define YIELD_NS UINT64_C(100000)
 
-/*
- * The processor is given to whoever waits for it here, where no lock is held, and wherever background work
- * takes the locks of mutations again and again: the scheduler would take it away at some moment anyhow, most
- * likely while a lock is held, and whoever waits for that lock then waits for the turns of others, some
- * milliseconds.
- */
+void job_yield(uint64_t *last)
+{
+    uint64_t now = mono_ns();
+    if (now - *last < YIELD_NS)
+        return;
+    sched_yield();
+    *last = mono_ns();
+}
+
 int job_gate(struct job *job, uint64_t bytes)
 {
-    sched_yield();
     pthread_mutex_lock(&job->lock);
     if (job->rate && bytes) {
         uint64_t now = mono_ns();

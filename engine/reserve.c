@@ -9,8 +9,8 @@
  * first, by compacting, and is refused if that was in vain and it is not one
  * that takes away, since it would eat what those need.
  *
- * Its size follows the store: the survivors of one victim and a checkpoint. It does not grow while a
- * compaction runs, which says by how much the store shrank.
+ * Its size follows the store: the survivors of one victim and a checkpoint. While a compaction runs, which
+ * says by how much the store shrank, it grows only if it lacks a third.
  *
  * Locking: reserve_lock, a leaf, held across the calls on this one file; and
  * room_lock, outermost of all, held by whoever makes room.
@@ -108,8 +108,9 @@ static bool reserve_fill(struct eng *eng, uint64_t room)
         is_short = false; /* the writes find out */
     else if (is_short)
         is_short = !refill_locked(eng, lack, space.avail_bytes, room);
-    else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve_held)
-        (void)resize_locked(eng, want); /* a store that grew takes more of what is plenty */
+    else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve_unsupported &&
+             (!eng->reserve_held || lack > have / 2)) /* a store that grew takes more of what is plenty */
+        eng->reserve_unsupported = resize_locked(eng, want) == -EOPNOTSUPP;
     __atomic_store_n(&eng->reserve_short, is_short, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&eng->reserve_lock);
     return !is_short;

@@ -92,7 +92,7 @@ static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_report
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         wanted[ids[i]] = 1;
-    int r = extent_refs_collect(eng, wanted, (size_t)top + 1, SIZE_MAX, &refs, &n_refs);
+    int r = extent_refs_collect(eng, wanted, (size_t)top + 1, &refs, &n_refs);
     return r ? r : scrub_refs(eng, job, report, refs, n_refs);
 }
 

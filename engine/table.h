@@ -53,7 +53,7 @@ int pool_reserve(struct table_pool *pool, size_t n);
 /* Bytes of memory held: live chunks, graveyard, and spares that were used before (untouched ones cost none).
  */
 uint64_t pool_bytes(const struct table_pool *pool);
-/* Of these the live chunks alone: the most that a checkpoint writes. */
+/* Of these the live chunks alone: the most that a checkpoint writes of chunks. */
 uint64_t pool_live_bytes(const struct table_pool *pool);
 /* How often a chunk was taken beyond the last pool_reserve(): a caller's mistake, which tests want to be 0.
  */

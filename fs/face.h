@@ -103,6 +103,7 @@ struct face {
     const char *mountpoint;       /* immutable after start; absolute */
     uid_t uid;                    /* immutable after start: who mounted */
     gid_t gid;
+    bool labels;     /* immutable after start; the kernel has SELinux */
     int64_t started; /* immutable after start; ns since the epoch */
 
     /* atomic, relaxed: statistics that order nothing */

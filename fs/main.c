@@ -594,6 +594,7 @@ static int start(struct daemon_state *d)
         d->face.mountpoint = d->mountpoint;
         d->face.uid = getuid();
         d->face.gid = getgid();
+        d->face.labels = access("/sys/fs/selinux", F_OK) == 0;
         d->face.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!d->opt.foreground)
             (void)chdir("/");

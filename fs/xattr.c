@@ -244,6 +244,11 @@ int xa_check_remove(const char *name)
     return xa_virtual(name) != XA_STORED ? -EPERM : 0;
 }
 
+int xa_absent(const char *name, bool labels)
+{
+    return labels || strcmp(name, "security.selinux") != 0 ? -ENODATA : -EOPNOTSUPP;
+}
+
 int xa_check_set(const char *name, const void *value, size_t size)
 {
     int err = xa_check_remove(name);

@@ -7,6 +7,7 @@
 #ifndef ENGRAMFS_FS_XATTR_H
 #define ENGRAMFS_FS_XATTR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,12 @@ int xa_check_set(const char *name, const void *value, size_t size);
 /* May `name` be asked for (or removed)? 0, -EOPNOTSUPP, -ERANGE; for removal also -EPERM. */
 int xa_check_get(const char *name);
 int xa_check_remove(const char *name);
+/*
+ * The answer to a question for an attribute that is not there: -ENODATA; but where the kernel does not look
+ * at labels (`labels` is false), -EOPNOTSUPP for security.selinux. That makes `ls -l` ask once, and not for
+ * each file.
+ */
+int xa_absent(const char *name, bool labels);
 
 /*
  * Removes from a listxattr list of `size` bytes what an unprivileged caller

@@ -116,6 +116,8 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
         value = size ? face_buffer(size) : NULL;
         n = size && !value ? -ENOMEM : eng_getxattr(face->eng, ino, name, value, size);
     }
+    if (n == -ENODATA)
+        n = xa_absent(name, face->labels);
     if (n < 0)
         face_reply_err(req, FACE_getxattr, (int)n);
     else

@@ -154,7 +154,8 @@ class Ext4Loop(Filesystem):
         image = os.path.join(self.base, "image")
         with open(image, "wb") as f:
             f.truncate(6 << 30)
-        sh("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
+        # inodes for a million files
+        sh("mkfs.ext4", "-q", "-m", "0", "-i", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
         sh("mount", "-o", "loop,nodiscard,noauto_da_alloc", image, self.mnt)
 
 
@@ -170,7 +171,8 @@ class Passthrough(Filesystem):
         super().start()
         source = os.path.join(self.base, "source")
         os.makedirs(source)
-        self.daemon(f"{self.build}/passthrough_ll", "-f", "-o", f"source={source},{self.options}", self.mnt)
+        # It keeps each file open that the kernel knows.
+        self.daemon("prlimit", "--nofile=1000000", f"{self.build}/passthrough_ll", "-f", "-o", f"source={source},{self.options}", self.mnt)
 
 
 class PassthroughWriteback(Passthrough):

@@ -171,7 +171,7 @@ static void compact(void)
            rep.fragmentation_after, rep.segments_total);
 }
 
-static void compact_under_load(double seconds)
+static void compact_under_load(unsigned seconds)
 {
     struct paced loads[] = {{.name = "read", .one = read_one},
                             {.name = "write", .one = write_one},
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
         if (argc > 3 + load)
             must(eng_compact_rate(eng, strtoull(argv[3 + load], NULL, 0)), "rate");
         if (load)
-            compact_under_load(atof(argv[3]));
+            compact_under_load((unsigned)atoi(argv[3]));
         else
             compact();
         printf("}\n");

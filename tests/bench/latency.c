@@ -120,7 +120,7 @@ int main(int argc, char **argv)
     tell(rate);
     find_files();
     must(mkdir("scratch", 0755) == 0, "scratch");
-    paced_begin(loads, 3, atof(argv[2]));
+    paced_begin(loads, 3, (unsigned)atoi(argv[2]));
     tell("run\n"); /* until it is done */
     printf("{\"files\": %zu", n_files);
     paced_end(loads, 3);

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# lib.sh - what million.sh, scale.sh and large.sh share: a store and a mount point of their own, time, memory. Sourced
+# lib.sh - what million.sh, scale.sh, large.sh and compaction.sh share: a store and a mount point of their own, time, memory. Sourced
 # with the script's arguments, from the root of the project's tests.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"

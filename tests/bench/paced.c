@@ -23,7 +23,7 @@ static void *run(void *arg)
 {
     struct paced *p = arg;
     static _Atomic uint64_t numbers;
-    static _Thread_local char buf[PACED_BUF];
+    char buf[PACED_BUF];
     uint64_t rng = p->seed, due = now();
     rng_fill(buf, sizeof(buf), 1);
     while (!atomic_load(&ended) && p->n < SAMPLES_MAX) {
@@ -40,9 +40,9 @@ static void *run(void *arg)
     return NULL;
 }
 
-void paced_begin(struct paced *kinds, size_t n, double seconds)
+void paced_begin(struct paced *kinds, size_t n, unsigned seconds)
 {
-    struct timespec ts = {.tv_sec = (time_t)seconds};
+    struct timespec ts = {.tv_sec = seconds};
     for (size_t i = 0; i < n; i++) {
         kinds[i].seed = 100 + i;
         kinds[i].ns = malloc(SAMPLES_MAX * sizeof(uint32_t));

@@ -26,7 +26,7 @@ struct paced {
 
 /* Starts `n` kinds, and lets them run alone for so many seconds. Ends the program without memory or threads.
  */
-void paced_begin(struct paced *kinds, size_t n, double seconds);
+void paced_begin(struct paced *kinds, size_t n, unsigned seconds);
 /* Ends them, and prints a member of a JSON object, with a comma before it, for each kind before and since. */
 void paced_end(struct paced *kinds, size_t n);
 

@@ -74,6 +74,14 @@ static void names(void)
         if (!table[i].set)
             X(p_id("xattr.name.%zu.remove", i), removexattr("f", table[i].name), 0);
     }
+    if (access("/sys/fs/selinux", F_OK) == 0) {
+        p_skip("xattr.label.none", "the kernel looks at labels");
+    } else {
+        X("xattr.label.none", getxattr("f", "security.selinux", got, 10), ENODATA);
+        X("xattr.label.set", setxattr("f", "security.selinux", "a:b:c", 5, 0), 0);
+        X("xattr.label.get", getxattr("f", "security.selinux", got, 10), 0);
+        X("xattr.label.remove", removexattr("f", "security.selinux"), 0);
+    }
     memset(name, 'n', sizeof(name));
     memcpy(name, "user.", 5);
     name[255] = '\0';

@@ -439,7 +439,7 @@ static ssize_t sim_pread(struct io_file *file, void *buf, size_t size, uint64_t 
 }
 
 /* Nothing is, but both answers are to be met. */
-static bool sim_cached(struct io_file *file, uint64_t offset, size_t size)
+static int sim_cached(struct io_file *file, uint64_t offset, size_t size)
 {
     (void)file, (void)size;
     return offset / IO_ALIGN % 2 != 0;

@@ -116,6 +116,14 @@ Test(fs_xattr, ids_and_unknown_names_are_kept_as_they_are)
     cr_expect_eq(xa_check_set("trusted.overlay.opaque", "y", 1), 0);
 }
 
+Test(fs_xattr, no_label_is_not_supported_unless_the_kernel_looks_at_labels)
+{
+    cr_expect_eq(xa_absent("security.selinux", false), -EOPNOTSUPP);
+    cr_expect_eq(xa_absent("security.selinux", true), -ENODATA);
+    cr_expect_eq(xa_absent("security.capability", false), -ENODATA);
+    cr_expect_eq(xa_absent("user.mood", false), -ENODATA);
+}
+
 Test(fs_xattr, computed_names_answer_only)
 {
     cr_expect_eq(xa_virtual("user.engram.content_hash"), XA_CONTENT_HASH);
