@@ -34,8 +34,8 @@ known_differences() {
     awk -F '|' '/^\| / && NF >= 6 {print $(NF - 1)}' "$DOC" | grep -o '`[^`]*`' | tr -d '`' | sort -u
 }
 
-failed_skipped_ids() { sed -n 's/^skip - \([^ :]*\).*/\1/p' "$1"; }
-ids() { sed -n 's/^not ok - \([^ ]*\):.*/\1/p' "$1" | sort -u; }
+skipped_ids() { sed -n 's/^skip - \([^ :]*\).*/\1/p' "$1"; }
+failed_ids() { sed -n 's/^not ok - \([^ ]*\):.*/\1/p' "$1" | sort -u; }
 ids() { sed -n 's/^\(ok\|not ok\|skip\) - \([^ :]*\).*/\2/p' "$1" | sort; }
 
 compare() {
