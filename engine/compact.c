@@ -27,7 +27,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define GROUP_EXTENTS (384u << 10) /* refs in memory: 24 MiB */
+#define GROUP_EXTENTS (512u << 10) /* refs in memory: 32 MiB */
 #define OUT_BUFFER (1u << 20)      /* written at once */
 #define STEP_REFS 256u             /* copied between two passes of the gate, and installed in one batch */
 #define READ_MAX 64u               /* victims that one output segment takes up, kept pinned */

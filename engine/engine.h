@@ -448,7 +448,7 @@ struct eng_compact_estimate {
  * it here): seals the active segment and moves every live extent out of each
  * segment that holds garbage. `done`, if not NULL, is called once from the
  * worker when the emptied segments have been unlinked or the job has failed;
- * it must not block. Bounds: memory at most 32 MiB plus 64 bytes for each
+ * it must not block. Bounds: memory at most 40 MiB plus 64 bytes for each
  * extent of one output segment; disk at most two segments more than before,
  * plus 64 bytes of log for each extent moved. -EBUSY one is running already.
  */
