@@ -37,13 +37,13 @@ finish() {
 # ---- the daemon is stopped for a while: callers wait, nothing fails
 begin "$WORK/s1" -o commit=0.2
 fill 5
+stopped() { ! cut -d ' ' -f 3 /proc/"$DAEMON"/task/*/stat | grep -qv T; } # each of its threads
 kill -STOP $DAEMON
+check "the daemon is stopped" wait_until 5 stopped
 timeout 120 cat "$C/status" >"$WORK/status" 2>&1 &
 READER=$!
 timeout 120 sh -c 'echo waited >"$1/late" && sync "$1/late"' _ "$MNT" &
 WRITER=$!
-stopped() { [ "$(cut -d ' ' -f 3 /proc/$DAEMON/stat)" = T ]; }
-wait_until 5 stopped
 [ "${ENGRAM_TEST_MODE-}" != full ] || sleep 60 # not to be in time: so long is it stopped
 check_equal "callers of a stopped daemon wait" "0 0" "$(kill -0 $READER; echo -n "$? "; kill -0 $WRITER; echo $?)"
 kill -CONT $DAEMON
