@@ -1,0 +1,24 @@
+/*
+ * fault.c - the mutant that a test's environment chooses. See fault.h.
+ */
+#include "base/fault.h"
+
+#include "base/util.h"
+
+#ifdef ENG_MUTANTS
+uint64_t fault_mutants;
+
+/* A test of any kind is run without a protection by its environment. */
+static __attribute__((constructor)) void choose_mutant(void)
+{
+#define MUTANT_NAME(name) #name,
+    static const char *const names[] = {MUTANT_LIST(MUTANT_NAME)};
+#undef MUTANT_NAME
+    const char *wanted = getenv("ENG_MUTANT");
+    for (size_t i = 0; wanted && i < ARRAY_LEN(names); i++)
+        if (!strcmp(names[i], wanted))
+            fault_mutants = UINT64_C(1) << i;
+    if (wanted && !fault_mutants)
+        abort(); /* a name that is not there must not look like a test that passes */
+}
+#endif

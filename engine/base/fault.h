@@ -1,0 +1,97 @@
+/*
+ * fault.h - where tests reach in. Fault points are named places at which a
+ * test makes threads meet or calls fail; mutants take one protection out, so
+ * that the test of that protection can be shown to fail without it.
+ *
+ * A fault point costs a test of one pointer. Mutants exist only in builds
+ * with ENG_MUTANTS; elsewhere MUTANT() is the constant false.
+ */
+#ifndef ENGRAMFS_FAULT_H
+#define ENGRAMFS_FAULT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum fault_point {
+    FP_COMPACT_COPIED,    /* survivors copied and durable, nothing installed */
+    FP_COMPACT_INSTALLED, /* a group of relocations was installed */
+    FP_COMPACT_READ,      /* about to read a victim's extents */
+    FP_LOG_WRITTEN,       /* batch in the log, index not changed yet */
+    FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
+    FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
+    FP_RETIRE,            /* about to unlink a segment */
+    FP_INSTALLER_AWAITED, /* a compaction waits for its installer; under the lock of the two: only to be noted
+                           */
+    FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
+    FP_INSTALLER_IDLE,    /* the installer has nothing to do; under the lock of the two: only to be noted */
+    FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
+    FP_SYNC,              /* about to flush */
+    FP_COUNT
+};
+
+typedef void (*fault_fn)(void *arg, enum fault_point point);
+
+struct fault_hook {
+    fault_fn _Atomic fn; /* set after arg */
+    void *arg;           /* immutable once fn is set */
+};
+
+static inline void fault_point(const struct fault_hook *hook, enum fault_point point)
+{
+    fault_fn fn = atomic_load_explicit(&hook->fn, memory_order_acquire);
+    if (fn)
+        fn(hook->arg, point);
+}
+
+/* What each takes out, and the rule that it breaks. tests/mutants/mutants.txt names the test that must fail
+ * with it. */
+#define MUTANT_LIST(M)                                                                                       \
+    M(BLIND_INSTALL)       /* I3: relocations are installed without comparing */                             \
+    M(NO_PIN)              /* I1: segments are unlinked in spite of pins */                                  \
+    M(NO_GENERATION)       /* I2: the generation is not compared after pinning */                            \
+    M(SAME_GENERATION)     /* I2: a relocation does not raise it */                                          \
+    M(NO_VERIFY)           /* I6: content is not verified */                                                 \
+    M(PUBLISH_UNWRITTEN)   /* I2: a batch counts although it could not be written */                         \
+    M(INSTALL_UNSYNCED)    /* relocations are logged before the survivors are durable */                     \
+    M(RETIRE_UNSYNCED)     /* I4: a segment goes before the deaths in it are durable */                      \
+    M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
+    M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
+    M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \
+    M(NO_SEALED_SYNC)      /* I7: only the active segment is flushed */                                      \
+    M(NO_BATCH_SUM)        /* I7: recovery believes every batch */                                           \
+    M(NO_CHAIN)            /* I7: a batch need not follow the one before it */                               \
+    M(NO_STORE_NUMBER)     /* I7: what looks like a batch is one, whoever wrote it */                        \
+    M(NO_DURABLE_MARK)     /* I7: a bad batch ends the log also where it was durable once */                 \
+    M(NO_SCAN)             /* I7: marks behind a bad batch are not looked for */                             \
+    M(NO_TAIL_CONTENT)     /* I7: content beyond the mark is not verified by recovery */                     \
+    M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
+    M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
+    M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
+    M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
+    M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
+    M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
+    M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
+    M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
+    M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
+    M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
+    M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
+    M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
+    M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
+    M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
+    M(NO_LOCK)             /* the store is not locked */
+
+#define MUTANT_BIT(name) MUTANT_BIT_##name,
+enum mutant_bit { MUTANT_LIST(MUTANT_BIT) MUTANT_COUNT };
+#undef MUTANT_BIT
+#define MUTANT_MASK(m) (UINT64_C(1) << MUTANT_BIT_##m)
+
+#ifdef ENG_MUTANTS
+/* Set from $ENG_MUTANT, a name of the list, before main(). Immutable while threads run. */
+extern __attribute__((visibility("default"))) uint64_t fault_mutants;
+#define MUTANT(m) ((fault_mutants & MUTANT_MASK(m)) != 0)
+#else
+#define MUTANT(m) false
+#endif
+
+#endif

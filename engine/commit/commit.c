@@ -1,0 +1,162 @@
+/*
+ * commit.c - the life of a mutation: validated under the log lock, written as
+ * one batch, then published in the index under the exclusive index lock (I2).
+ * Nothing is published before it was written whole, so a failed write needs no
+ * undoing (I8).
+ */
+#include "commit/commit.h"
+
+#include "commit/flush.h"
+#include "commit/orphans.h"
+
+#include <stdio.h>
+
+#define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two looks at the reserve */
+
+int commit_begin(struct eng *eng)
+{
+    if (is_read_only(eng))
+        return -EROFS;
+    if (log_wants_flush(&eng->log))
+        (void)flush_log(eng); /* if it fails the store says so itself */
+    report_defer();
+    /* Who comes back at once, as compaction does with relocations, does not overtake who waits. */
+    pthread_mutex_lock(&eng->log.queue);
+    pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->log.queue);
+    /* It may have turned so while we waited, perhaps with an index that is not whole. */
+    if (!is_read_only(eng))
+        return 0;
+    pthread_mutex_unlock(&eng->log.lock);
+    report_flush(&eng->report);
+    return -EROFS;
+}
+
+void commit_end(struct eng *eng)
+{
+    pthread_mutex_unlock(&eng->log.lock);
+    report_flush(&eng->report);
+    if (checkpoint_is_due(eng))
+        wake_workers(&eng->wake);
+}
+
+/* ---- commit ---------------------------------------------------------------- */
+
+/* The reserve follows the size of the store, before the disk is full. */
+static void keep_reserve_locked(struct eng *eng, bool new_segment, uint64_t size)
+{
+    uint64_t tail = eng->log.tail;
+    if ((new_segment || tail / RESERVE_EVERY != (tail + size) / RESERVE_EVERY) && !reserve_is_short(eng))
+        reserve_keep(eng);
+}
+
+/* Memory for the ops, a segment to write to, and that segment's record: all that may fail before the write.
+ */
+static int prepare(struct eng *eng, struct txn *txn)
+{
+    struct log *log = &eng->log;
+    uint64_t size = log_batch_size(txn);
+    bool new_segment = log_wants_segment_locked(log, size);
+    keep_reserve_locked(eng, new_segment, size);
+    if (new_segment) {
+        int r = log_new_segment_locked(log);
+        if (r)
+            return r;
+    }
+    pthread_rwlock_wrlock(&eng->index_lock);
+    int r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
+    if (!r) /* last: a reservation takes the place of the one before */
+        r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return r;
+}
+
+static int write_batch(struct eng *eng, struct txn *txn)
+{
+    int r = prepare(eng, txn);
+    return r ? r : log_append_locked(&eng->log, txn);
+}
+
+/* Carries the written batch over into the index: from here on readers see it (I2). */
+static int publish(struct eng *eng, const struct txn *txn)
+{
+    int r = 0;
+    uint64_t lost = 0, moved = 0;
+    pthread_rwlock_wrlock(&eng->index_lock);
+    for (size_t i = 0; i < txn->n_ops && r >= 0; i++) {
+        r = index_apply(&eng->idx, &txn->ops[i], eng->log.seq);
+        if (txn->ops[i].type == OP_RELOCATE)
+            ++*(r > 0 ? &lost : &moved);
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+    COUNT(eng, relocations, moved);
+    COUNT(eng, relocations_lost, lost);
+    if (r >= 0)
+        return 0;
+    report_turn_read_only(&eng->report,
+                          "batch %llu does not fit the index (%s); mount again to recover from the log",
+                          (unsigned long long)eng->log.seq, strerror(-r));
+    return -EIO;
+}
+
+/* What of the reserve the transaction may use: relocations all of it, what only takes away a half. */
+static enum reserve_use use_of(const struct txn *txn)
+{
+    enum reserve_use use = RESERVE_HALF;
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        uint8_t type = txn->ops[i].type;
+        if (type == OP_RELOCATE || type == OP_SEGMENT)
+            return RESERVE_ALL;
+        if (type != OP_UNLINK && type != OP_FREE && type != OP_TRUNCATE && type != OP_PUNCH &&
+            type != OP_XATTR_DEL)
+            use = RESERVE_NONE;
+    }
+    return use;
+}
+
+static int write_or_make_do(struct eng *eng, struct txn *txn)
+{
+    enum reserve_use use = use_of(txn);
+    if (use == RESERVE_NONE && reserve_is_short(eng))
+        return -ENOSPC;
+    int r = write_batch(eng, txn);
+    while (r == -ENOSPC && reserve_spend(eng, use))
+        r = write_batch(eng, txn);
+    if (r == -ENOSPC)
+        reserve_set_short(eng);
+    else if (r)
+        r = report_store_error(&eng->report, "writing to", r);
+    return r;
+}
+
+int commit_txn(struct eng *eng, struct txn *txn)
+{
+    size_t orphans = 0;
+    int r = orphans_stage(eng, txn, &orphans);
+    if (!r && txn->n_ops) {
+        r = write_or_make_do(eng, txn);
+        if (MUTANT(PUBLISH_UNWRITTEN))
+            r = 0;
+        if (!r) {
+            fault_point(&eng->hook, FP_LOG_WRITTEN);
+            r = publish(eng, txn);
+        }
+    }
+    if (!r)
+        orphans_drop(eng, orphans);
+    return r;
+}
+
+int commit_orphans(struct eng *eng)
+{
+    int r = 0;
+    while (!r && orphans_any(eng)) {
+        CLEANUP_TXN struct txn txn = {0};
+        r = commit_begin(eng);
+        if (r)
+            break;
+        r = commit_txn(eng, &txn);
+        commit_end(eng);
+    }
+    return r;
+}

@@ -1,0 +1,12 @@
+/*
+ * flush.h - durability: group commit with its figures and consequences.
+ */
+#ifndef ENGRAMFS_FLUSH_H
+#define ENGRAMFS_FLUSH_H
+
+#include "core/eng.h"
+
+/* log_sync(), timed; a failure turns the store read-only (I11). */
+int flush_log(struct eng *eng);
+
+#endif

@@ -1,0 +1,144 @@
+/*
+ * config.c - the keys of the configuration and their text form. A file that
+ * cannot be understood is reported and left out: settings are no reason to
+ * refuse memories. See config.h.
+ */
+#include "core/config.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define CONFIG_FILE "config"
+#define CONFIG_MAX 65536u
+
+static const struct config_key {
+    const char *name;
+    size_t offset;
+    bool ratio; /* a double in 0..1; else a uint64_t */
+    double default_ratio;
+    uint64_t default_value, min, max;
+} keys[] = {
+    {"compact_min_fragmentation", offsetof(struct config, compact_min_fragmentation), true, 0.5, 0, 0, 1},
+    {"compact_min_bytes", offsetof(struct config, compact_min_bytes), false, 0, 100000000, 0, UINT64_MAX},
+    {"startup_fragmentation", offsetof(struct config, startup_fragmentation), true, 0.7, 0, 0, 1},
+    {"compact_rate", offsetof(struct config, compact_rate), false, 0, 0, 0, UINT64_MAX},
+    {"auto_compact", offsetof(struct config, auto_compact), false, 0, 1, 0, 1},
+    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), false, 0, 256u << 20, 4096, UINT64_MAX},
+    {"checkpoint_ops", offsetof(struct config, checkpoint_ops), false, 0, 500000, 1, UINT64_MAX},
+    {"commit_ms", offsetof(struct config, commit_ms), false, 0, 5000, 1, 86400000},
+};
+
+static _Atomic double *ratio_of(const struct config *config, size_t i)
+{
+    return (_Atomic double *)(uintptr_t)((const uint8_t *)config + keys[i].offset);
+}
+
+static _Atomic uint64_t *number_of(const struct config *config, size_t i)
+{
+    return (_Atomic uint64_t *)(uintptr_t)((const uint8_t *)config + keys[i].offset);
+}
+
+void config_defaults(struct config *config)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (keys[i].ratio)
+            atomic_init(ratio_of(config, i), keys[i].default_ratio);
+        else
+            atomic_init(number_of(config, i), keys[i].default_value);
+    }
+}
+
+static int set_ratio(struct config *config, size_t i, const char *value)
+{
+    char *end;
+    errno = 0;
+    double d = strtod(value, &end);
+    if (errno || end == value || *end || !(d >= 0 && d <= 1))
+        return -EINVAL;
+    atomic_store_explicit(ratio_of(config, i), d, memory_order_relaxed);
+    return 0;
+}
+
+static int set_number(struct config *config, size_t i, const char *value)
+{
+    char *end;
+    errno = 0;
+    uint64_t u = strtoull(value, &end, 10);
+    if (errno || end == value || *end || u < keys[i].min || u > keys[i].max)
+        return -EINVAL;
+    atomic_store_explicit(number_of(config, i), u, memory_order_relaxed);
+    return 0;
+}
+
+int config_set_value(struct config *config, const char *name, const char *value)
+{
+    size_t i = 0;
+    while (i < ARRAY_LEN(keys) && strcmp(name, keys[i].name) != 0)
+        i++;
+    if (i == ARRAY_LEN(keys))
+        return -ENOENT;
+    /* strtod() and strtoull() would skip leading space, line ends among it, and take a sign. */
+    bool number = value[0] == '.' || (value[0] >= '0' && value[0] <= '9');
+    if (strlen(value) >= CONFIG_VALUE_SIZE || !number)
+        return -EINVAL;
+    return keys[i].ratio ? set_ratio(config, i, value) : set_number(config, i, value);
+}
+
+const char *config_key(size_t i)
+{
+    return i < ARRAY_LEN(keys) ? keys[i].name : NULL;
+}
+
+void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE])
+{
+    if (!keys[i].ratio) {
+        uint64_t u = atomic_load_explicit(number_of(config, i), memory_order_relaxed);
+        snprintf(out, CONFIG_VALUE_SIZE, "%llu", (unsigned long long)u);
+        return;
+    }
+    double d = atomic_load_explicit(ratio_of(config, i), memory_order_relaxed);
+    for (int digits = 6; digits <= 17; digits++) { /* as few as give the same number back */
+        snprintf(out, CONFIG_VALUE_SIZE, "%.*g", digits, d);
+        if (strtod(out, NULL) == d)
+            break;
+    }
+}
+
+static void read_lines(char *text, struct report *report, struct config *config)
+{
+    char *save = NULL;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *eq = strchr(line, '=');
+        if (eq)
+            *eq = 0;
+        if ((!eq || config_set_value(config, line, eq + 1) != 0) && report)
+            report_line(report, ENG_LOG_WARNING, "config: '%s' is not understood, default used", line);
+    }
+}
+
+int config_read(struct eng_io *io, struct report *report, struct config *ret_config)
+{
+    char *text;
+    size_t size;
+    config_defaults(ret_config);
+    int r = io_read_file(io, CONFIG_FILE, CONFIG_MAX, &text, &size);
+    if (!r) {
+        read_lines(text, report, ret_config);
+        free(text);
+    } else if (r != -ENOENT && report) {
+        report_line(report, ENG_LOG_WARNING, "config: %s, defaults used", strerror(-r));
+    }
+    return r == -ENOENT || r == -EFBIG ? 0 : r;
+}
+
+int config_write(struct eng_io *io, const struct config *config)
+{
+    char text[ARRAY_LEN(keys) * 64];
+    size_t len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char value[CONFIG_VALUE_SIZE];
+        config_get_value(config, i, value);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name, value);
+    }
+    return io_replace_file(io, CONFIG_FILE, text, len);
+}

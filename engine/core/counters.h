@@ -1,0 +1,29 @@
+/*
+ * counters.h - what the store counts since it was opened.
+ *
+ * Counters are atomic and relaxed: they order nothing. Durations are protected by the lock, a leaf.
+ */
+#ifndef ENGRAMFS_COUNTERS_H
+#define ENGRAMFS_COUNTERS_H
+
+#include "base/hist.h"
+#include "base/util.h"
+
+struct counters {
+    _Atomic uint64_t reads, writes, bytes_read, bytes_written, read_restarts;
+    _Atomic uint64_t sync_errors, checkpoints;
+    _Atomic uint64_t compactions_ok, compactions_failed, compactions_cancelled, bytes_reclaimed;
+    _Atomic uint64_t relocations, relocations_lost, damaged;
+
+    pthread_mutex_t lock;
+    /* Protected by lock. */
+    struct eng_hist compaction_seconds, sync_seconds;
+    int64_t last_compaction;     /* ns since the epoch; 0: never */
+    uint64_t last_compaction_ms; /* its duration */
+};
+
+#define COUNT(eng, field, n)                                                                                 \
+    ((void)atomic_fetch_add_explicit(&(eng)->counters.field, (n), memory_order_relaxed))
+#define COUNTED(eng, field) atomic_load_explicit(&(eng)->counters.field, memory_order_relaxed)
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * damage.c - see damage.h.
+ */
+#include "core/damage.h"
+
+#include "core/eng.h"
+
+#include <stdio.h>
+
+#define DAMAGE_MAX 10000u
+#define DAMAGE_LOGGED 20u
+
+struct damage_list {
+    pthread_mutex_t lock;
+    struct damage *all; /* protected by lock */
+    size_t n, cap;      /* protected by lock */
+};
+
+int damage_new(struct eng *eng)
+{
+    eng->damage = calloc(1, sizeof *eng->damage);
+    if (!eng->damage)
+        return -ENOMEM;
+    pthread_mutex_init(&eng->damage->lock, NULL);
+    return 0;
+}
+
+void damage_free(struct eng *eng)
+{
+    if (!eng->damage)
+        return;
+    pthread_mutex_destroy(&eng->damage->lock);
+    free(eng->damage->all);
+    free(eng->damage);
+    eng->damage = NULL;
+}
+
+/* The first by name; when it goes on (a disk is gone) only each time the number has doubled. */
+static void report_damage(struct eng *eng, const struct eng_damage *d, uint64_t n)
+{
+    if (n <= DAMAGE_LOGGED)
+        report_line(
+            &eng->report, ENG_LOG_ERROR,
+            "damaged content of %s (inode %llu): segment %llu, offset %llu: %s; restore it from a copy",
+            d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
+            (unsigned long long)d->offset, d->reason);
+    else if ((n & (n - 1)) == 0)
+        report_line(&eng->report, ENG_LOG_ERROR,
+                    "%llu damaged extents: .engram/damaged lists them, the log no more",
+                    (unsigned long long)n);
+}
+
+/* Adds it to the list; false: it is there already. */
+static bool add(struct damage_list *list, const struct damage *d)
+{
+    bool known = false;
+    pthread_mutex_lock(&list->lock);
+    for (size_t i = 0; i < list->n && !known; i++) {
+        struct damage *old = &list->all[i];
+        known = old->told.ino == d->told.ino && old->told.segment == d->told.segment &&
+                old->told.offset == d->told.offset;
+        if (known) { /* the same extent, but perhaps another range of it is named now */
+            old->off = d->off;
+            old->loc = d->loc;
+        }
+    }
+    if (!known && list->n < DAMAGE_MAX &&
+        array_grow(&list->all, &list->cap, list->n + 1, sizeof *list->all) == 0)
+        list->all[list->n++] = *d;
+    pthread_mutex_unlock(&list->lock);
+    return !known;
+}
+
+void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc, const char *reason)
+{
+    struct damage d = {
+        .told = {.ino = ino, .segment = loc->seg, .offset = locator_offset(loc)}, .off = off, .loc = *loc};
+    snprintf(d.told.reason, sizeof d.told.reason, "%s", reason);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    if (index_inode(&eng->idx, ino))
+        d.told.path[index_path(&eng->idx, ino_slot(ino), d.told.path, sizeof d.told.path - 1)] = 0;
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (add(eng->damage, &d))
+        report_damage(eng, &d.told, 1 + atomic_fetch_add(&eng->counters.damaged, 1));
+}
+
+int damage_copy(struct eng *eng, struct damage **ret_damage, size_t *ret_n)
+{
+    struct damage_list *list = eng->damage;
+    pthread_mutex_lock(&list->lock);
+    size_t n = list->n;
+    struct damage *copy = malloc((n + 1) * sizeof *copy);
+    if (copy && n)
+        memcpy(copy, list->all, n * sizeof *copy);
+    pthread_mutex_unlock(&list->lock);
+    if (!copy)
+        return -ENOMEM;
+    *ret_damage = copy;
+    *ret_n = n;
+    return 0;
+}

@@ -1,0 +1,87 @@
+/*
+ * eng.h - struct eng: an open store, a part for each room.
+ *
+ * A part that more than one file looks into is a struct here; one that is private to a file is a pointer,
+ * made and freed by that file's _new() and _free().
+ *
+ * Lock order, outermost first (docs/LOCKING.md):
+ *   room > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
+ *   wake.lock > job.lock
+ * Leaves, under which nothing is taken: report, damage, counters, keepers, reserve, orphans, atimes,
+ * log.sync_lock, job.lock, config_file_lock.
+ *
+ * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
+ * therefore read it without index_lock.
+ */
+#ifndef ENGRAMFS_ENG_H
+#define ENGRAMFS_ENG_H
+
+#include "admin.h"
+#include "base/fault.h"
+#include "base/util.h"
+#include "core/config.h"
+#include "core/counters.h"
+#include "core/damage.h"
+#include "core/keepers.h"
+#include "core/marks.h"
+#include "core/report.h"
+#include "core/reserve.h"
+#include "core/totals.h"
+#include "core/wake.h"
+#include "disk/io.h"
+#include "disk/log.h"
+#include "disk/segments.h"
+
+#include "index/apply.h"
+#include "index/extents.h"
+#include "index/index.h"
+#include "index/verify.h"
+
+struct eng {
+    struct eng_options opt; /* immutable after open */
+    struct superblock sb;   /* immutable after open */
+    struct fault_hook hook; /* set by tests only */
+
+    /* disk/ */
+    struct eng_io *io;
+    bool own_io, locked; /* io is ours to free; the store's lock is ours. Immutable after open. */
+    struct segments segments;
+    struct log log;
+
+    /* index/ */
+    pthread_rwlock_t index_lock;
+    struct index idx; /* protected by index_lock and log.lock, see above */
+
+    /* core/ */
+    struct report report;
+    struct config config;
+    pthread_mutex_t config_file_lock;
+    struct counters counters;
+    struct keepers keepers;
+    struct marks marks;
+    struct wake wake;
+    struct damage_list *damage;
+    struct reserve *reserve;
+
+    /* commit/ */
+    struct orphans *orphans;
+    struct atimes *atimes;
+    struct retire *retire;
+
+    /* image/ */
+    struct checkpoints *checkpoints;
+    uint64_t
+        lost_after; /* salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
+
+    /* upkeep/ */
+    struct room *room;
+    struct workers *workers; /* NULL until the store is open */
+    bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
+};
+
+static inline bool is_read_only(const struct eng *eng)
+{
+    return report_is_read_only(&eng->report);
+}
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * marks.h - how far the checkpoints of a store are, for those who write none themselves.
+ *
+ * Locking: none; written by image/checkpoint.c, atomic.
+ */
+#ifndef ENGRAMFS_MARKS_H
+#define ENGRAMFS_MARKS_H
+
+#include "base/util.h"
+
+struct eng;
+
+struct marks {
+    /* Last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while fewer than two
+     * exist. */
+    _Atomic uint64_t newest_seq, oldest_seq;
+    _Atomic uint64_t log_bytes;  /* log.bytes at the newest checkpoint */
+    _Atomic uint64_t disk_bytes; /* size of all checkpoint files */
+    _Atomic uint64_t retry_at;   /* mono_ns() before which a failed checkpoint is not tried again */
+};
+
+/* The wait after a checkpoint that failed, on a full disk say, ns. */
+#define MARKS_RETRY_NS UINT64_C(10000000000)
+
+/* Whether the log has grown by checkpoint_bytes or checkpoint_ops since the newest checkpoint. */
+bool checkpoint_is_due(const struct eng *eng);
+
+#endif

@@ -1,0 +1,203 @@
+/*
+ * reserve.c - disk space set aside for getting out of a full disk: removing,
+ * compacting and checkpointing must work when nothing else can be written.
+ *
+ * The reserve is a preallocated file. What takes away from the store gives it
+ * back to the file system piece by piece, down to a half that is left to
+ * compaction and checkpoints. From the moment when the disk was seen full until
+ * the reserve is whole again the store is short: a mutation then makes room
+ * first, by compacting, and is refused if that was in vain and it is not one
+ * that takes away, since it would eat what those need.
+ *
+ * Its size follows the store: the survivors of one victim and a checkpoint. While a compaction runs, which
+ * says by how much the store shrank, it grows only if it lacks a third.
+ *
+ * Locking: a lock of its own, a leaf, held across the calls on this one file.
+ */
+#include "core/reserve.h"
+
+#include "core/eng.h"
+
+#define RESERVE_FILE "reserve"
+#define RESERVE_MIN (UINT64_C(1) << 20)
+#define RESERVE_STEP (UINT64_C(256) << 10)
+
+struct reserve {
+    pthread_mutex_t lock;
+    _Atomic uint64_t bytes; /* written under lock */
+    uint64_t floor;         /* what is left to compaction and checkpoints. Protected by lock. */
+    bool frozen;            /* grows only if a third is missing. Protected by lock. */
+    bool unsupported;       /* the file system cannot preallocate. Protected by lock. */
+    _Atomic bool is_short;  /* the disk was full, and the reserve is not whole again */
+};
+
+int reserve_new(struct eng *eng)
+{
+    eng->reserve = calloc(1, sizeof *eng->reserve);
+    if (!eng->reserve)
+        return -ENOMEM;
+    pthread_mutex_init(&eng->reserve->lock, NULL);
+    return 0;
+}
+
+void reserve_free(struct eng *eng)
+{
+    if (!eng->reserve)
+        return;
+    pthread_mutex_destroy(&eng->reserve->lock);
+    free(eng->reserve);
+    eng->reserve = NULL;
+}
+
+uint64_t reserve_bytes(struct eng *eng)
+{
+    return atomic_load_explicit(&eng->reserve->bytes, memory_order_relaxed);
+}
+
+uint64_t reserve_for_checkpoint(struct eng *eng)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint64_t image = chunk_pool_live_bytes(eng->idx.pool);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return MIN_OF(image, eng->log.segment_size);
+}
+
+static uint64_t reserve_wanted(struct eng *eng)
+{
+    uint64_t victim = MIN_OF(segments_bytes(&eng->segments) / 4, eng->log.segment_size);
+    uint64_t want = victim + reserve_for_checkpoint(eng);
+    return MAX_OF((want + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP, RESERVE_MIN);
+}
+
+bool reserve_is_short(struct eng *eng)
+{
+    return atomic_load_explicit(&eng->reserve->is_short, memory_order_acquire);
+}
+
+/* ---- the file ------------------------------------------------------------------ */
+
+/* Opens it, creating it if need be. */
+static int open_reserve(struct eng *eng, struct io_file **ret_file)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = ops->open(eng->io, RESERVE_FILE, IO_RDWR, ret_file);
+    return r == -ENOENT ? ops->open(eng->io, RESERVE_FILE, IO_RDWR | IO_CREATE, ret_file) : r;
+}
+
+/* On failure it stays as it was. -EOPNOTSUPP: the file system cannot preallocate. */
+static int resize_locked(struct eng *eng, uint64_t size)
+{
+    struct io_file *file;
+    uint64_t have = reserve_bytes(eng);
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = open_reserve(eng, &file);
+    if (r)
+        return r;
+    r = size > have ? ops->allocate(file, size) : ops->truncate(file, size);
+    if (!r)
+        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
+    if (!r && size > have)
+        eng->reserve->floor = size / 2;
+    else if (r && size > have)
+        (void)ops->truncate(file, have);
+    ops->close(file);
+    return r;
+}
+
+/* In a store that is short, takes back what there is; whether the reserve is whole, with `room` bytes to
+ * spare. */
+static bool refill_locked(struct eng *eng, uint64_t lack, uint64_t avail, uint64_t room)
+{
+    uint64_t can = avail > room ? MIN_OF(lack, (avail - room) / RESERVE_STEP * RESERVE_STEP) : 0;
+    if (avail >= lack + room)
+        can = lack;
+    int r = can ? resize_locked(eng, reserve_bytes(eng) + can) : 0;
+    return avail >= lack + room && (r == 0 || r == -EOPNOTSUPP);
+}
+
+/* Takes what the reserve lacks, if there is room. False: the store is short (still). */
+bool reserve_fill(struct eng *eng, uint64_t room)
+{
+    if (MUTANT(NO_RESERVE))
+        return false;
+    struct io_space space;
+    uint64_t want = reserve_wanted(eng);
+    pthread_mutex_lock(&eng->reserve->lock);
+    uint64_t have = reserve_bytes(eng), lack = want > have ? want - have : 0;
+    bool is_short = reserve_is_short(eng), known = eng->io->ops->space(eng->io, &space) == 0;
+    if (!known)
+        is_short = false; /* the writes find out */
+    else if (is_short)
+        is_short = !refill_locked(eng, lack, space.avail_bytes, room);
+    else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve->unsupported &&
+             (!eng->reserve->frozen || lack > have / 2)) /* a store that grew takes more of what is plenty */
+        eng->reserve->unsupported = resize_locked(eng, want) == -EOPNOTSUPP;
+    atomic_store_explicit(&eng->reserve->is_short, is_short, memory_order_release);
+    pthread_mutex_unlock(&eng->reserve->lock);
+    return !is_short;
+}
+
+void reserve_init(struct eng *eng)
+{
+    struct io_file *file;
+    uint64_t size = 0;
+    if (eng->io->ops->open(eng->io, RESERVE_FILE, IO_RDONLY, &file) != 0)
+        return;
+    if (eng->io->ops->file_size(file, &size) == 0) {
+        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
+        eng->reserve->floor = size / 2;
+    }
+    eng->io->ops->close(file);
+}
+
+void reserve_opened(struct eng *eng)
+{
+    atomic_store_explicit(&eng->reserve->is_short, true, memory_order_release);
+    (void)reserve_fill(eng, RESERVE_ROOM_MIN);
+}
+
+void reserve_keep(struct eng *eng)
+{
+    (void)reserve_fill(eng, RESERVE_ROOM_MIN);
+}
+
+void reserve_freeze(struct eng *eng, bool freeze)
+{
+    pthread_mutex_lock(&eng->reserve->lock);
+    eng->reserve->frozen = freeze;
+    pthread_mutex_unlock(&eng->reserve->lock);
+}
+
+/* ---- a full disk ------------------------------------------------------------------ */
+
+void reserve_set_short(struct eng *eng)
+{
+    if (!atomic_exchange_explicit(&eng->reserve->is_short, true, memory_order_acq_rel))
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "the disk is full: garbage is compacted as writers need room");
+}
+
+bool reserve_spend(struct eng *eng, enum reserve_use use)
+{
+    if (use == RESERVE_NONE)
+        return false;
+    pthread_mutex_lock(&eng->reserve->lock);
+    uint64_t have = reserve_bytes(eng), least = use == RESERVE_ALL ? 0 : eng->reserve->floor;
+    uint64_t size = use == RESERVE_ALL || have < RESERVE_STEP ? least : MAX_OF(have - RESERVE_STEP, least);
+    bool released = size < have && resize_locked(eng, size) == 0;
+    pthread_mutex_unlock(&eng->reserve->lock);
+    if (released)
+        reserve_set_short(eng);
+    return released;
+}
+
+bool reserve_open_up(struct eng *eng, uint64_t needed)
+{
+    struct io_space space;
+    if (eng->io->ops->space(eng->io, &space) != 0 || space.avail_bytes >= needed)
+        return true;
+    bool enough = space.avail_bytes + reserve_bytes(eng) >= needed;
+    if (enough)
+        (void)reserve_spend(eng, RESERVE_ALL);
+    return enough;
+}

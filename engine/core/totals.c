@@ -1,0 +1,14 @@
+/*
+ * totals.c - see totals.h.
+ */
+#include "core/totals.h"
+
+#include "core/eng.h"
+
+void totals_get(struct eng *eng, uint64_t *ret_total, uint64_t *ret_live)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    *ret_total = eng->idx.s.total;
+    *ret_live = eng->idx.s.live;
+    pthread_rwlock_unlock(&eng->index_lock);
+}

@@ -1,0 +1,26 @@
+/*
+ * wake.c - see wake.h.
+ */
+#include "core/wake.h"
+
+void wake_init(struct wake *wake)
+{
+    *wake = (struct wake){0};
+    pthread_mutex_init(&wake->lock, NULL);
+    cond_init_mono(&wake->cond);
+}
+
+void wake_free(struct wake *wake)
+{
+    pthread_cond_destroy(&wake->cond);
+    pthread_mutex_destroy(&wake->lock);
+}
+
+void wake_workers(struct wake *wake)
+{
+    pthread_mutex_lock(&wake->lock);
+    if (!wake->rung)
+        pthread_cond_broadcast(&wake->cond);
+    wake->rung = true;
+    pthread_mutex_unlock(&wake->lock);
+}

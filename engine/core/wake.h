@@ -1,0 +1,22 @@
+/*
+ * wake.h - the bell of the background threads: whoever made work for them rings.
+ *
+ * Locking: wake->lock, which also protects the state of upkeep/workers.c.
+ */
+#ifndef ENGRAMFS_WAKE_H
+#define ENGRAMFS_WAKE_H
+
+#include "base/util.h"
+
+struct wake {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool rung; /* the committer has something to do. Protected by lock. */
+};
+
+void wake_init(struct wake *wake);
+void wake_free(struct wake *wake);
+/* Wakes the committer; every mutation calls this while a checkpoint is due, so nobody is woken twice. */
+void wake_workers(struct wake *wake);
+
+#endif

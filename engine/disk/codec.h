@@ -1,0 +1,246 @@
+/*
+ * codec.h - the on-disk format: layouts, encoders and decoders. The only code
+ * that turns raw bytes into meaning; docs/FORMAT.md has the byte tables.
+ * Everything is little-endian and 8-byte aligned. Decoders trust nothing
+ * (I10): they check bounds and checksums and answer -EBADMSG.
+ * No state, no locks.
+ */
+#ifndef ENGRAMFS_CODEC_H
+#define ENGRAMFS_CODEC_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "the format is the memory layout of a little-endian host");
+
+#define FORMAT_VERSION 1u
+#define FORMAT_COMPAT 0u   /* features that an older reader may ignore */
+#define FORMAT_INCOMPAT 0u /* features that an older reader must refuse */
+
+#define BLOCK_SIZE 4096u            /* unit of content checksums (I6) */
+#define EXTENT_MAX (256u << 10)     /* payload of one extent */
+#define EXTENT_XATTR_OFF UINT64_MAX /* file offset of an extent that holds an xattr value */
+#define XATTR_INLINE_MAX 64u        /* larger values are extents */
+
+uint64_t codec_hash(const void *data, size_t size);
+/* The same hash over pieces. */
+struct codec_hasher;
+struct codec_hasher *codec_hasher_new(void); /* NULL: no memory */
+void codec_hasher_add(struct codec_hasher *h, const void *data, size_t size);
+uint64_t codec_hasher_free(struct codec_hasher *h); /* the hash; NULL is fine */
+/* Keyed by the store's secret, so that nobody can construct colliding names. */
+uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_t len);
+
+/* ---- superblock: two copies, at 0 and SUPERBLOCK_SIZE ------------------- */
+
+#define SUPERBLOCK_SIZE 4096u
+struct superblock {
+    uint64_t magic;
+    uint32_t version, compat, incompat, reserved;
+    uint8_t uuid[16];
+    uint64_t hash_seed;
+    uint64_t segment_size; /* of new segments, bytes */
+    int64_t created;       /* ns */
+    uint64_t sum;          /* of all before it */
+};
+static_assert(sizeof(struct superblock) == 72, "superblock layout");
+
+void superblock_encode(const struct superblock *sb, uint8_t out[2 * SUPERBLOCK_SIZE]);
+/* 0; -EBADMSG neither copy is valid; -EPROTONOSUPPORT version or incompat flags unknown. */
+int superblock_decode(const uint8_t *data, size_t size, struct superblock *ret_sb);
+/* A number that each batch of the store carries and that nobody knows who cannot read the superblock. */
+uint64_t superblock_tag(const struct superblock *sb);
+
+/* ---- segments ----------------------------------------------------------- */
+
+enum segment_kind { SEGMENT_LOG = 1, SEGMENT_SURVIVORS = 2 };
+struct segment_header {
+    uint64_t magic;
+    uint32_t kind, version;
+    uint8_t uuid[16]; /* of the store */
+    uint64_t id;
+    uint64_t first_seq;   /* of the first batch to come; survivors: log sequence when begun */
+    uint64_t chain;       /* sum of the batch before first_seq; survivors: 0 */
+    uint64_t durable_seq; /* known durable when the segment was begun */
+    int64_t created;
+    uint64_t sum;
+};
+static_assert(sizeof(struct segment_header) == 80, "segment header layout");
+
+void segment_header_seal(struct segment_header *h); /* sets magic, version, sum */
+int segment_header_check(const struct segment_header *h, const uint8_t uuid[16], uint64_t id);
+
+/* ---- batches ------------------------------------------------------------ */
+
+#define BATCH_MAGIC 0x62676e65u /* "engb" */
+struct batch_header {
+    uint32_t magic, n_ops;
+    uint64_t seq;
+    uint64_t durable_seq; /* everything up to here was durable when this was written (I7) */
+    uint64_t chain;       /* sum of the batch before */
+    int64_t time;         /* ns */
+    uint32_t ops_len;     /* bytes of ops after the header, multiple of 8 */
+    uint32_t extents_len; /* bytes of extents after the ops, multiple of 8 */
+    uint64_t store;       /* superblock_tag(): content that looks like a batch is none */
+    uint64_t sum;         /* of the header before it and of the ops; extents are covered through op.hsum */
+};
+static_assert(sizeof(struct batch_header) == 64, "batch header layout");
+
+uint64_t batch_sum(const struct batch_header *h, const void *ops);
+
+/* ---- checkpoints ---------------------------------------------------------- */
+
+/*
+ * A checkpoint file: chunk images, manifest, footer. The manifest names for each chunk of each
+ * table the file (this or an older checkpoint's) and place of its image.
+ */
+struct ckpt_manifest {
+    uint64_t magic;
+    uint32_t version, n_tables;
+    uint8_t uuid[16];
+    uint64_t id;
+    uint64_t seq, chain;      /* last batch in it, and that batch's sum */
+    uint64_t segment, offset; /* where the log goes on; segment 0: in a new one */
+    uint64_t next_segment_id;
+    int64_t created;
+    uint64_t scalars[8];  /* struct index_scalars */
+    uint64_t trees[2][3]; /* root, depth, count of dirs and extents */
+    uint32_t names_free[64];
+};
+static_assert(sizeof(struct ckpt_manifest) == 88 + 64 + 48 + 256, "checkpoint manifest layout");
+/* Then for each table this, then for each chunk of all tables a ckpt_chunk. */
+struct ckpt_table {
+    uint32_t n_chunks, used, free_head, n_free;
+};
+struct ckpt_chunk {
+    uint64_t file, offset, sum;
+    uint32_t len, reserved;
+};
+static_assert(sizeof(struct ckpt_table) == 16 && sizeof(struct ckpt_chunk) == 32, "checkpoint tables layout");
+struct ckpt_footer {
+    uint64_t magic, manifest_offset, manifest_len, manifest_sum;
+    uint64_t sum; /* of all before it */
+};
+static_assert(sizeof(struct ckpt_footer) == 40, "checkpoint footer layout");
+#define CKPT_MANIFEST_MAGIC UINT64_C(0x31304d504b474e45) /* "ENGKPM01" */
+#define CKPT_FOOTER_MAGIC UINT64_C(0x313046504b474e45)   /* "ENGKPF01" */
+
+/* ---- extents ------------------------------------------------------------ */
+
+/* Where bytes of a file lie: `len` payload bytes from `skip` of the extent of `ext_len` bytes at off8 * 8 in
+ * `seg`. */
+struct locator {
+    uint32_t seg; /* 0: none */
+    uint32_t off8;
+    uint32_t skip, len, ext_len; /* payload bytes */
+};
+static_assert(sizeof(struct locator) == 20, "locator layout");
+
+static inline uint64_t locator_offset(const struct locator *l)
+{
+    return (uint64_t)l->off8 * 8;
+}
+static inline bool locator_equal(const struct locator *a, const struct locator *b)
+{
+    return a->seg == b->seg && a->off8 == b->off8 && a->skip == b->skip && a->len == b->len &&
+           a->ext_len == b->ext_len;
+}
+
+/*
+ * On disk: header, one uint64 checksum a block, payload padded to 8, path hint
+ * padded to 8. The hint (path of the memory when the extent was placed; only
+ * with the first extent of a file) lets salvage name it without a checkpoint.
+ */
+#define EXTENT_MAGIC 0x78676e65u /* "engx" */
+struct extent_header {
+    uint32_t magic, len; /* payload bytes, 1..EXTENT_MAX */
+    uint64_t ino, file_off;
+    uint64_t seq;      /* log sequence as of which the content is current */
+    uint32_t name_len; /* of the path hint, 0..1023 */
+    uint32_t name_sum; /* of the path hint */
+    uint64_t sum;      /* of the header before it and the block checksums */
+};
+static_assert(sizeof(struct extent_header) == 48, "extent header layout");
+#define EXTENT_NAME_MAX 1023u
+
+static inline uint32_t extent_blocks(uint32_t len)
+{
+    return (len + BLOCK_SIZE - 1) / BLOCK_SIZE;
+}
+/* Bytes before the payload, and of the whole extent. */
+static inline uint32_t extent_head_size(uint32_t len)
+{
+    return (uint32_t)sizeof(struct extent_header) + 8 * extent_blocks(len);
+}
+static inline uint32_t extent_size(uint32_t len, uint32_t name_len)
+{
+    return extent_head_size(len) + ALIGN8(len) + ALIGN8(name_len);
+}
+#define EXTENT_HEAD_MAX (sizeof(struct extent_header) + 8 * (EXTENT_MAX / BLOCK_SIZE))
+
+/* Writes header and block checksums for `payload` to `head` (extent_head_size(len) bytes); returns the
+ * header's sum. */
+uint64_t extent_head_encode(uint8_t *head, uint64_t ino, uint64_t file_off, uint64_t seq, const void *payload,
+                            uint32_t len, const char *name, uint32_t name_len);
+/* Dates an encoded head: sets its sequence and returns its new sum. */
+uint64_t extent_head_set_seq(uint8_t *head, uint64_t seq);
+/* The same with a new path hint; the block checksums stay. */
+uint64_t extent_head_renew(uint8_t *head, uint64_t seq, const char *name, uint32_t name_len);
+/* Checks `head` (extent_head_size(ext_len) bytes) for being the extent of that inode, offset and length. */
+int extent_head_check(const uint8_t *head, uint64_t ino, uint64_t file_off, uint32_t ext_len);
+/* Checks the payload blocks [first, first + n) that `data` holds against the checksums in a checked `head`.
+ */
+int extent_blocks_check(const uint8_t *head, uint32_t first, uint32_t n, const void *data);
+
+/* ---- ops: what a batch does --------------------------------------------- */
+
+enum op_type {
+    OP_CREATE = 1,   /* inode without a name yet */
+    OP_LINK,         /* name for an inode */
+    OP_UNLINK,       /* a name goes */
+    OP_REPOINT,      /* an existing name gets another inode */
+    OP_ATTR,         /* mode, owner, times */
+    OP_TRUNCATE,     /* size, both ways */
+    OP_EXTENT,       /* content placed */
+    OP_PUNCH,        /* a hole */
+    OP_XATTR_SET,    /* small value, in the op */
+    OP_XATTR_EXTENT, /* large value, an extent */
+    OP_XATTR_DEL,
+    OP_RELOCATE, /* an extent slot moves, if it is still where it was (I3) */
+    OP_FREE,     /* an inode without names goes, with its content */
+    OP_SEGMENT,  /* a survivors segment exists and got that much payload */
+    OP_TYPES
+};
+enum op_flags { OP_CONTINUES = 1 /* same content change as the op before: version counts once */ };
+
+/* One op, decoded. Which fields count depends on the type (table in codec.c). name and value are borrowed. */
+struct op {
+    uint8_t type, flags;
+    uint16_t name_len;
+    uint32_t value_len;
+    uint64_t ino, parent, other, cookie;
+    int64_t time;
+    uint64_t off, len;
+    uint32_t mask, mode, uid, gid;
+    uint64_t rdev;
+    int64_t atime, mtime, ctime;
+    struct locator loc, old;
+    uint64_t hsum; /* sum of the extent's header */
+    const char *name;
+    const void *value;
+};
+
+/* Bytes that `op` takes encoded, a multiple of 8. */
+size_t op_size(const struct op *op);
+/* Encodes to `out` (op_size() bytes). */
+void op_encode(const struct op *op, uint8_t *out);
+/* Decodes the op at data (size bytes left); name and value point into data. *ret_used: bytes consumed.
+ * -EBADMSG. */
+int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_used);
+
+#endif

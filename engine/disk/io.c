@@ -1,0 +1,140 @@
+/*
+ * io.c - helpers over any implementation of the OS seam: whole reads and
+ * writes, and small files that are replaced as a whole.
+ *
+ * No state, no locks.
+ */
+#include "disk/io.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                      uint64_t offset)
+{
+    if (size > SSIZE_MAX)
+        return -EINVAL;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = ops->pread(file, (char *)buf + done, size - done, offset + done);
+        if (n == -EINTR)
+            continue;
+        if (n < 0)
+            return n;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
+                    uint64_t offset)
+{
+    for (;;) {
+        while (n > 0 && iov->iov_len == 0) {
+            iov++;
+            n--;
+        }
+        if (n <= 0)
+            return 0;
+
+        ssize_t done = ops->pwritev(file, iov, n, offset);
+        if (done == -EINTR)
+            continue;
+        if (done < 0)
+            return (int)done;
+        if (done == 0)
+            return -EIO;
+
+        offset += (uint64_t)done;
+        size_t left = (size_t)done;
+        while (n > 0 && left >= iov->iov_len) {
+            left -= iov->iov_len;
+            iov++;
+            n--;
+        }
+        if (n > 0) {
+            iov->iov_base = (char *)iov->iov_base + left;
+            iov->iov_len -= left;
+        }
+    }
+}
+
+static int write_new_file(struct eng_io *io, const char *name, const void *data, size_t size)
+{
+    struct io_file *file;
+    int r = io->ops->open(io, name, IO_RDWR | IO_CREATE, &file);
+    if (r == -EEXIST) { /* left behind by a crash in the middle of an earlier replacement */
+        r = io->ops->unlink(io, name);
+        if (r < 0)
+            return r;
+        r = io->ops->open(io, name, IO_RDWR | IO_CREATE, &file);
+    }
+    if (r < 0)
+        return r;
+
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    r = io_pwritev_full(file, io->ops, &iov, 1, 0);
+    if (r == 0)
+        r = io->ops->datasync(file);
+    io->ops->close(file);
+    return r;
+}
+
+int io_replace_file(struct eng_io *io, const char *name, const void *data, size_t size)
+{
+    char temp[NAME_MAX + 1];
+    int len = snprintf(temp, sizeof(temp), "%s.tmp", name);
+    if (len < 0 || (size_t)len >= sizeof(temp))
+        return -ENAMETOOLONG;
+
+    int r = write_new_file(io, temp, data, size);
+    if (r == 0)
+        r = io->ops->rename(io, temp, name);
+    if (r < 0) {
+        (void)io->ops->unlink(io, temp); /* the first failure is the one to report */
+        return r;
+    }
+    return io->ops->syncdir(io);
+}
+
+static int read_open_file(struct io_file *file, const struct eng_io_ops *ops, size_t max, char **ret_data,
+                          size_t *ret_size)
+{
+    uint64_t size;
+    int r = ops->file_size(file, &size);
+    if (r < 0)
+        return r;
+    if (size > max)
+        return -EFBIG;
+    char *data = malloc((size_t)size + 1);
+    if (!data)
+        return -ENOMEM;
+    ssize_t n = io_pread_full(file, ops, data, (size_t)size, 0);
+    if (n < 0) {
+        free(data);
+        return (int)n;
+    }
+    data[n] = '\0';
+    *ret_data = data;
+    *ret_size = (size_t)n;
+    return 0;
+}
+
+int io_read_file(struct eng_io *io, const char *name, size_t max, char **ret_data, size_t *ret_size)
+{
+    struct io_file *file;
+    int r = io->ops->open(io, name, IO_RDONLY, &file);
+    if (r < 0)
+        return r;
+    r = read_open_file(file, io->ops, max, ret_data, ret_size);
+    io->ops->close(file);
+    return r;
+}

@@ -1,0 +1,386 @@
+/*
+ * io_posix.c - the POSIX implementation of the OS seam.
+ *
+ * State: struct io_posix owns one descriptor of the store's directory, through
+ * which every name is resolved, so that neither a rename of the directory nor a
+ * chdir of the process redirects the store. The lock is a flock on that same
+ * descriptor: it needs no write permission and no file of its own, and it
+ * survives the fork of a daemon that goes to the background.
+ *
+ * Locks: none of its own; all fields are immutable after io_posix_new().
+ */
+#include "disk/io.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+struct io_posix {
+    struct eng_io io;
+    int dirfd; /* immutable */
+};
+
+struct io_file {
+    int fd; /* immutable */
+};
+
+static int posix_dirfd(struct eng_io *io)
+{
+    return ((struct io_posix *)(void *)io)->dirfd;
+}
+
+static int posix_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    /*
+     * O_NONBLOCK means nothing for a regular file, but keeps us from hanging
+     * on a FIFO that somebody has put under a name of ours (I10).
+     */
+    int oflags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    oflags |= flags & (IO_RDWR | IO_CREATE) ? O_RDWR : O_RDONLY;
+    if (flags & IO_CREATE)
+        oflags |= O_CREAT | O_EXCL;
+    if (flags & IO_DIRECT)
+        oflags |= O_DIRECT;
+
+    int fd;
+    do
+        fd = openat(posix_dirfd(io), name, oflags, 0600);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return -errno;
+
+    int r = 0;
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        r = -errno;
+    else if (S_ISDIR(st.st_mode))
+        r = -EISDIR;
+    else if (!S_ISREG(st.st_mode))
+        r = -EBADMSG;
+
+    struct io_file *file = r == 0 ? malloc(sizeof(*file)) : NULL;
+    if (r == 0 && !file)
+        r = -ENOMEM;
+    if (r) {
+        (void)close(fd);
+        if (flags & IO_CREATE) /* it is new: nothing may be left of a creation that failed */
+            (void)unlinkat(posix_dirfd(io), name, 0);
+        return r;
+    }
+    file->fd = fd;
+    *ret_file = file;
+    return 0;
+}
+
+static void posix_close(struct io_file *file)
+{
+    if (!file)
+        return;
+    (void)close(file->fd); /* what matters was reported by datasync */
+    free(file);
+}
+
+static ssize_t posix_pread(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    if (offset > INT64_MAX)
+        return -EINVAL;
+    ssize_t n = pread(file->fd, buf, size, (off_t)offset);
+    return n < 0 ? -errno : n;
+}
+
+/* Not preadv2(RWF_NOWAIT): what it does not find it has the kernel fetch into the cache. */
+static int posix_cached(struct io_file *file, uint64_t offset, size_t size)
+{
+    unsigned char pages[512];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), step = sizeof pages * page;
+    void *map =
+        offset > INT64_MAX ? MAP_FAILED : mmap(NULL, size, PROT_READ, MAP_SHARED, file->fd, (off_t)offset);
+    if (map == MAP_FAILED)
+        return -EOPNOTSUPP;
+    int all = 1;
+    for (size_t at = 0; all > 0 && at < size; at += step) {
+        size_t n = size - at < step ? size - at : step;
+        if (mincore((char *)map + at, n, pages) != 0)
+            all = -errno;
+        for (size_t i = 0; all > 0 && i < (n + page - 1) / page; i++)
+            all = pages[i] & 1;
+    }
+    (void)munmap(map, size);
+    return all;
+}
+
+static ssize_t posix_pwritev(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    if (offset > INT64_MAX)
+        return -EINVAL;
+    ssize_t done = pwritev(file->fd, iov, n > IOV_MAX ? IOV_MAX : n, (off_t)offset);
+    return done < 0 ? -errno : done;
+}
+
+static int posix_file_size(struct io_file *file, uint64_t *ret_size)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) < 0)
+        return -errno;
+    *ret_size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int posix_truncate(struct io_file *file, uint64_t size)
+{
+    if (size > INT64_MAX)
+        return -EFBIG;
+    int r;
+    do
+        r = ftruncate(file->fd, (off_t)size);
+    while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : 0;
+}
+
+static int posix_allocate(struct io_file *file, uint64_t size)
+{
+    if (size > INT64_MAX)
+        return -EFBIG;
+    /* Not posix_fallocate(): glibc writes every block where the file system cannot reserve. */
+    int r;
+    do
+        r = fallocate(file->fd, 0, 0, (off_t)size);
+    while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : 0;
+}
+
+static int posix_datasync(struct io_file *file)
+{
+    /* Only EINTR may be tried again: after any other failure the pages may be gone (I11). */
+    int r;
+    do
+        r = fdatasync(file->fd);
+    while (r < 0 && errno == EINTR);
+    /* A file without a name, since somebody has removed the store's folder, is written to and lost at once.
+     * Asked without the times: where they were asked for, Linux 6.13 gives the next write a new one, and the
+     * next flush writes the inode. */
+    struct statx st;
+    if (r == 0 && statx(file->fd, "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && (st.stx_mask & STATX_NLINK) &&
+        st.stx_nlink == 0) {
+        errno = ENOENT;
+        r = -1;
+    }
+    return r < 0 ? -errno : 0;
+}
+
+static void posix_drop_cache(struct io_file *file)
+{
+    (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_DONTNEED); /* advice */
+}
+
+static void posix_advise(struct io_file *file, enum io_advice advice, uint64_t offset, uint64_t size)
+{
+    if (advice == IO_WILL_NEED)
+        (void)posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+    else
+        (void)sync_file_range(file->fd, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
+static int posix_unlink(struct eng_io *io, const char *name)
+{
+    return unlinkat(posix_dirfd(io), name, 0) < 0 ? -errno : 0;
+}
+
+static int posix_rename(struct eng_io *io, const char *from, const char *to)
+{
+    int fd = posix_dirfd(io);
+    return renameat(fd, from, fd, to) < 0 ? -errno : 0;
+}
+
+static int fsync_fd(int fd)
+{
+    int r;
+    do
+        r = fsync(fd);
+    while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : 0;
+}
+
+static int posix_syncdir(struct eng_io *io)
+{
+    return fsync_fd(posix_dirfd(io));
+}
+
+static int posix_list(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg)
+{
+    /* A description of its own: the position in a directory belongs to it, and threads may list at once. */
+    int fd = openat(posix_dirfd(io), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        int r = -errno;
+        (void)close(fd);
+        return r;
+    }
+
+    int r = 0;
+    while (r == 0) {
+        errno = 0;
+        struct dirent *entry = readdir(dir);
+        if (!entry) {
+            r = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        r = emit(arg, entry->d_name);
+    }
+    (void)closedir(dir);
+    return r;
+}
+
+static int posix_lock(struct eng_io *io, bool shared)
+{
+    int r;
+    do
+        r = flock(posix_dirfd(io), (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
+    while (r < 0 && errno == EINTR);
+    if (r == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? -EBUSY : -errno;
+}
+
+static void posix_unlock(struct eng_io *io)
+{
+    (void)flock(posix_dirfd(io), LOCK_UN);
+}
+
+static int posix_space(struct eng_io *io, struct io_space *ret_space)
+{
+    struct statvfs vfs;
+    if (fstatvfs(posix_dirfd(io), &vfs) < 0)
+        return -errno;
+    uint64_t unit = vfs.f_frsize ? vfs.f_frsize : vfs.f_bsize;
+    *ret_space = (struct io_space){
+        .block_size = unit,
+        .total_bytes = vfs.f_blocks * unit,
+        .free_bytes = vfs.f_bfree * unit,
+        .avail_bytes = vfs.f_bavail * unit,
+    };
+    return 0;
+}
+
+struct usage_state {
+    int dirfd;
+    uint64_t bytes;
+};
+
+static int usage_add(void *arg, const char *name)
+{
+    struct usage_state *state = arg;
+    struct stat st;
+    if (fstatat(state->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno; /* unlinked since it was listed */
+    state->bytes += (uint64_t)st.st_blocks * 512;
+    return 0;
+}
+
+static int posix_usage(struct eng_io *io, uint64_t *ret_bytes)
+{
+    struct usage_state state = {.dirfd = posix_dirfd(io)};
+    struct stat st;
+    if (fstat(state.dirfd, &st) < 0)
+        return -errno;
+    state.bytes = (uint64_t)st.st_blocks * 512;
+    int r = posix_list(io, usage_add, &state);
+    if (r < 0)
+        return r;
+    *ret_bytes = state.bytes;
+    return 0;
+}
+
+static uint64_t posix_files_max(struct eng_io *io)
+{
+    (void)io;
+    struct rlimit files;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : _POSIX_OPEN_MAX;
+}
+
+static const struct eng_io_ops posix_ops = {
+    .open = posix_open,
+    .close = posix_close,
+    .pread = posix_pread,
+    .cached = posix_cached,
+    .pwritev = posix_pwritev,
+    .file_size = posix_file_size,
+    .truncate = posix_truncate,
+    .allocate = posix_allocate,
+    .datasync = posix_datasync,
+    .drop_cache = posix_drop_cache,
+    .advise = posix_advise,
+    .unlink = posix_unlink,
+    .rename = posix_rename,
+    .syncdir = posix_syncdir,
+    .list = posix_list,
+    .lock = posix_lock,
+    .unlock = posix_unlock,
+    .space = posix_space,
+    .usage = posix_usage,
+    .files_max = posix_files_max,
+};
+
+/* Makes the name of a just created directory durable. */
+static int sync_parent(int dirfd)
+{
+    int parent = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent < 0 && errno == EACCES) /* a parent that may be written but not read */
+        return syncfs(dirfd) < 0 ? -errno : 0;
+    if (parent < 0)
+        return -errno;
+    int r = fsync_fd(parent);
+    (void)close(parent);
+    return r;
+}
+
+int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
+{
+    bool created = false;
+    if (create) {
+        if (mkdir(path, 0700) == 0)
+            created = true;
+        else if (errno != EEXIST && errno != EROFS) /* EROFS comes before EEXIST */
+            return -errno;
+    }
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+
+    int r = created ? sync_parent(fd) : 0;
+    struct io_posix *posix = r == 0 ? malloc(sizeof(*posix)) : NULL;
+    if (r == 0 && !posix)
+        r = -ENOMEM;
+    if (r) {
+        (void)close(fd);
+        return r;
+    }
+    posix->io.ops = &posix_ops;
+    posix->dirfd = fd;
+    *ret_io = &posix->io;
+    return 0;
+}
+
+void io_posix_free(struct eng_io *io)
+{
+    if (!io)
+        return;
+    assert(io->ops == &posix_ops);
+    (void)close(posix_dirfd(io));
+    free(io);
+}

@@ -1,0 +1,270 @@
+/*
+ * log.c - see log.h.
+ */
+#include "disk/log.h"
+
+/* ---- appending ---------------------------------------------------------- */
+
+void log_init(struct log *log, struct eng_io *io, struct segments *segments, const struct fault_hook *hook,
+              uint64_t segment_size)
+{
+    *log = (struct log){.io = io, .segments = segments, .hook = hook, .segment_size = segment_size};
+    pthread_mutex_init(&log->queue, NULL);
+    pthread_mutex_init(&log->lock, NULL);
+    pthread_mutex_init(&log->sync_lock, NULL);
+    pthread_cond_init(&log->sync_done, NULL);
+}
+
+/* Takes back the zeros behind the last batch. If that fails there are zeros, which end the log as
+ * well. */
+static void trim(struct log *log)
+{
+    if (log->active && log->ahead > log->tail)
+        (void)log->io->ops->truncate(log->active->file, log->tail);
+    log->ahead = 0;
+}
+
+void log_free(struct log *log)
+{
+    if (!log->io)
+        return;
+    trim(log);
+    for (size_t i = 0; i < log->n_unsynced; i++)
+        segments_unpin(log->unsynced[i]);
+    segments_unpin(log->active);
+    free(log->unsynced);
+    buf_free(&log->scratch);
+    pthread_mutex_destroy(&log->queue);
+    pthread_mutex_destroy(&log->lock);
+    pthread_mutex_destroy(&log->sync_lock);
+    pthread_cond_destroy(&log->sync_done);
+    *log = (struct log){0};
+}
+
+static size_t ops_size(const struct txn *txn)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < txn->n_ops; i++)
+        size += op_size(&txn->ops[i]);
+    return size;
+}
+
+uint64_t log_batch_size(const struct txn *txn)
+{
+    return sizeof(struct batch_header) + ops_size(txn) + txn->extents_len;
+}
+
+bool log_wants_segment_locked(const struct log *log, uint64_t batch_size)
+{
+    return !log->active ||
+           (log->tail + batch_size > log->segment_size && log->tail > sizeof(struct segment_header));
+}
+
+bool log_wants_flush(const struct log *log)
+{
+    return atomic_load_explicit(&log->n_unsynced, memory_order_relaxed) > log->segments->open_max / 2;
+}
+
+int log_seal_locked(struct log *log)
+{
+    if (!log->active)
+        return 0;
+    int r = array_grow(&log->unsynced, &log->cap_unsynced, log->n_unsynced + 1, sizeof *log->unsynced);
+    if (r)
+        return r;
+    trim(log);
+    atomic_store_explicit(&log->small_fsyncs, 0, memory_order_relaxed);
+    log->unsynced[log->n_unsynced] = log->active;
+    atomic_store_explicit(&log->n_unsynced, log->n_unsynced + 1, memory_order_relaxed);
+    log->active = NULL;
+    return 0;
+}
+
+int log_new_segment_locked(struct log *log)
+{
+    struct segment *seg;
+    int r = log_seal_locked(log);
+    if (!r)
+        r = segments_create(log->segments, SEGMENT_LOG, log->seq + 1, log->chain, log_durable(log), &seg);
+    if (r)
+        return r;
+    log->active = seg;
+    log->tail = sizeof(struct segment_header);
+    log->dir_dirty = true;
+    return 0;
+}
+
+/* Makes the ops' locators absolute and encodes header and ops to the scratch buffer. Number, chain and mark
+ * are what recovery tells the log from its leftovers by (I7). */
+static int encode_batch(struct log *log, struct txn *txn)
+{
+    size_t ops_len = ops_size(txn);
+    uint64_t base = log->tail + sizeof(struct batch_header) + ops_len;
+    if (ops_len > UINT32_MAX || txn->extents_len > UINT32_MAX || (base + txn->extents_len) / 8 > UINT32_MAX)
+        return -EFBIG;
+    log->scratch.len = 0;
+    int r = buf_reserve(&log->scratch, sizeof(struct batch_header) + ops_len);
+    if (r)
+        return r;
+    struct batch_header header = {.magic = BATCH_MAGIC,
+                                  .n_ops = (uint32_t)txn->n_ops,
+                                  .seq = log->seq + 1,
+                                  .durable_seq = log_durable(log),
+                                  .chain = log->chain,
+                                  .time = now_ns(),
+                                  .ops_len = (uint32_t)ops_len,
+                                  .extents_len = (uint32_t)txn->extents_len,
+                                  .store = log->store};
+    for (size_t i = 0; i < txn->n_heads; i++) {
+        struct op *op = &txn->ops[txn->heads[i].op];
+        op->loc.seg = log->active->id;
+        op->loc.off8 = (uint32_t)((base + txn->heads[i].extent) / 8);
+        op->hsum = extent_head_set_seq(txn->bytes.data + txn->heads[i].at, header.seq);
+    }
+    uint8_t *out = log->scratch.data + sizeof header;
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        op_encode(&txn->ops[i], out);
+        out += op_size(&txn->ops[i]);
+    }
+    header.sum = batch_sum(&header, log->scratch.data + sizeof header);
+    memcpy(log->scratch.data, &header, sizeof header);
+    log->scratch.len = sizeof header + ops_len;
+    return 0;
+}
+
+int log_append_locked(struct log *log, struct txn *txn)
+{
+    int r = encode_batch(log, txn);
+    if (r)
+        return r;
+    CLEANUP_FREE struct iovec *iov = calloc(txn->n_pieces + 1, sizeof *iov);
+    if (!iov)
+        return -ENOMEM;
+    iov[0] = (struct iovec){log->scratch.data, log->scratch.len};
+    for (size_t i = 0; i < txn->n_pieces; i++) {
+        const struct txn_piece *p = &txn->pieces[i];
+        const void *data = p->data ? p->data : txn->bytes.data + p->at;
+        iov[i + 1] = (struct iovec){(void *)(uintptr_t)data, p->len};
+    }
+    r = io_pwritev_full(log->active->file, log->io->ops, iov, (int)txn->n_pieces + 1, log->tail);
+    if (r)
+        return r; /* nothing was published; the next batch takes the same place */
+    struct batch_header header;
+    memcpy(&header, log->scratch.data, sizeof header);
+    uint64_t size = log->scratch.len + txn->extents_len;
+    log->tail += size;
+    log->chain = header.sum;
+    atomic_store_explicit(&log->active->size, log->tail, memory_order_relaxed);
+    atomic_fetch_add_explicit(&log->bytes, size, memory_order_relaxed);
+    atomic_store_explicit(&log->seq, header.seq, memory_order_release);
+    return 0;
+}
+
+/* ---- group commit ------------------------------------------------------- */
+
+/* What one flush has to cover, taken over from the log under its lock. */
+struct flush {
+    struct segment **segs; /* pinned; oldest first, the active one last */
+    size_t n;
+    uint64_t seq;
+    bool dir;
+};
+
+/*
+ * When little comes between two fsyncs, the file has its size and blocks with zeros in them before the
+ * batches come: then a flush writes data only. Blocks that are only reserved would be converted at each first
+ * write, by a thread of the kernel that the flush waits for.
+ */
+static void zero_ahead_locked(struct log *log)
+{
+    static const uint8_t zeros[LOG_AHEAD / 4];
+    uint64_t bytes = atomic_load_explicit(&log->bytes, memory_order_relaxed),
+             since = bytes - log->bytes_at_flush;
+    uint64_t from = MAX_OF(log->ahead, log->tail), end = MIN_OF(log->tail + LOG_AHEAD, log->segment_size);
+    log->bytes_at_flush = bytes;
+    if (since > LOG_AHEAD / 4)
+        atomic_store_explicit(&log->small_fsyncs, 0, memory_order_relaxed);
+    if (!log->active || atomic_load_explicit(&log->small_fsyncs, memory_order_relaxed) < LOG_AHEAD_FSYNCS ||
+        log->tail + LOG_AHEAD / 4 < log->ahead || end <= from)
+        return;
+    log->ahead = end;
+    struct iovec iov[4];
+    int n = 0;
+    for (uint64_t at = from; at < end; at += sizeof zeros)
+        iov[n++] = (struct iovec){(void *)(uintptr_t)zeros, MIN_OF(sizeof zeros, end - at)};
+    /* without it all goes on, slower */
+    (void)io_pwritev_full(log->active->file, log->io->ops, iov, n, from);
+}
+
+static int flush_begin(struct log *log, struct flush *f)
+{
+    pthread_mutex_lock(&log->lock);
+    zero_ahead_locked(log);
+    *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .dir = log->dir_dirty};
+    f->segs = calloc(f->n + 1, sizeof(struct segment *));
+    if (f->segs) {
+        for (size_t i = 0; i < f->n; i++)
+            f->segs[i] = log->unsynced[i]; /* our pin moves along */
+        if (log->active) {
+            atomic_fetch_add_explicit(&log->active->pins, 1, memory_order_acquire);
+            f->segs[f->n++] = log->active;
+        }
+        atomic_store_explicit(&log->n_unsynced, 0, memory_order_relaxed);
+        log->dir_dirty = false;
+    }
+    pthread_mutex_unlock(&log->lock);
+    return f->segs ? 0 : -ENOMEM;
+}
+
+/* Older segments first: what is durable is always a prefix of the log, up to the flush under way (I7). */
+static int flush_run(struct log *log, struct flush *f)
+{
+    int r = 0;
+    fault_point(log->hook, FP_SYNC);
+    for (size_t i = 0; i < f->n; i++) {
+        if (!r && (i + 1 == f->n || !MUTANT(NO_SEALED_SYNC)))
+            r = log->io->ops->datasync(f->segs[i]->file);
+        segments_unpin(f->segs[i]);
+    }
+    if (!r && f->dir && !MUTANT(NO_SYNCDIR))
+        r = log->io->ops->syncdir(log->io);
+    free(f->segs);
+    return MUTANT(NO_FAILED_SYNC) ? 0 : r;
+}
+
+int log_sync(struct log *log, bool *ret_flushed)
+{
+    uint64_t target = log_seq(log);
+    bool led = false;
+    int r = 0;
+    pthread_mutex_lock(&log->sync_lock);
+    while (!(r = -atomic_load_explicit(&log->failed, memory_order_acquire)) && log_durable(log) < target) {
+        if (log->syncing) {
+            pthread_cond_wait(&log->sync_done, &log->sync_lock);
+            continue;
+        }
+        log->syncing = true;
+        pthread_mutex_unlock(&log->sync_lock);
+        struct flush f;
+        r = flush_begin(log, &f);
+        bool ran = !r;
+        if (ran)
+            r = flush_run(log, &f);
+        led = led || ran;
+        pthread_mutex_lock(&log->sync_lock);
+        log->syncing = false;
+        if (ran && r) /* I11: the kernel may have dropped the pages and call them clean now */
+            atomic_store_explicit(&log->failed, -r, memory_order_release);
+        if (!r) {
+            atomic_store_explicit(&log->durable_seq, f.seq, memory_order_release);
+            atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
+        }
+        pthread_cond_broadcast(&log->sync_done);
+        if (r)
+            break;
+    }
+    pthread_mutex_unlock(&log->sync_lock);
+    if (ret_flushed)
+        *ret_flushed = led;
+    return r;
+}

@@ -1,0 +1,86 @@
+/*
+ * log.h - the append-only log that is the database: transactions become
+ * batches, batches are appended to the active segment in one sequence, and one
+ * flush makes many of them durable (group commit).
+ *
+ * Locking, outermost first: log->lock (one writer at a time, from validation
+ * to publication), eng->index_lock, segments->lock. sync_lock is taken alone.
+ */
+#ifndef ENGRAMFS_LOG_H
+#define ENGRAMFS_LOG_H
+
+#include "disk/segments.h"
+#include "disk/txn.h"
+
+struct log {
+    struct eng_io *io;
+    struct segments *segments;
+    const struct fault_hook *hook;
+    uint64_t segment_size; /* bytes; immutable after log_init() */
+    uint64_t store;        /* superblock_tag(); immutable after opening */
+
+    pthread_mutex_t queue; /* held by the mutation that is the next to get `lock`, while it waits */
+    pthread_mutex_t lock;
+    struct segment *active;  /* pinned; NULL: none yet. protected by lock */
+    uint64_t tail;           /* end of the last batch in it. protected by lock */
+    uint64_t ahead;          /* up to where the file was filled with zeros; 0: nowhere. protected by lock */
+    uint64_t bytes_at_flush; /* of the last one. protected by lock */
+    _Atomic uint32_t small_fsyncs; /* asked for since the last large flush */
+    _Atomic uint64_t seq;          /* of the last batch. Written under lock, read without it. */
+    uint64_t chain;                /* sum of the last batch. protected by lock */
+    struct segment **unsynced;     /* sealed, pinned, in order. protected by lock */
+    _Atomic size_t n_unsynced;     /* written under lock, read without it, as a hint */
+    size_t cap_unsynced;           /* protected by lock */
+    bool dir_dirty;                /* a segment file is new. protected by lock */
+    struct buf scratch;            /* protected by lock */
+    _Atomic uint64_t bytes;        /* appended since opening */
+
+    pthread_mutex_t sync_lock;
+    pthread_cond_t sync_done;
+    bool syncing;                 /* protected by sync_lock */
+    _Atomic uint64_t durable_seq; /* written by the one that syncs */
+    _Atomic int failed;           /* errno of the first failed flush, sticky (I11) */
+    _Atomic uint64_t syncs;
+};
+
+/* How far the active segment is filled with zeros beyond its end, bytes, after so many fsyncs with little
+ * between them. */
+#define LOG_AHEAD (UINT64_C(256) << 10)
+#define LOG_AHEAD_FSYNCS 16u
+
+void log_init(struct log *log, struct eng_io *io, struct segments *segments, const struct fault_hook *hook,
+              uint64_t segment_size);
+void log_free(struct log *log);
+static inline uint64_t log_seq(const struct log *log)
+{
+    return atomic_load_explicit(&log->seq, memory_order_acquire);
+}
+static inline uint64_t log_durable(const struct log *log)
+{
+    return atomic_load_explicit(&log->durable_seq, memory_order_acquire);
+}
+
+/* With log->lock held: bytes of the batch that the transaction would make. */
+uint64_t log_batch_size(const struct txn *txn);
+/* With log->lock held: whether such a batch needs a new segment, and beginning one. */
+bool log_wants_segment_locked(const struct log *log, uint64_t batch_size);
+int log_new_segment_locked(struct log *log);
+/* Whether so many segments wait for a flush, each with its file open, that one should come before a new one.
+ */
+bool log_wants_flush(const struct log *log);
+/* With log->lock held: ends the active segment; the next batch begins a new one. */
+int log_seal_locked(struct log *log);
+/* With log->lock held: writes the batch. On success the ops' locators are absolute and log->seq is its
+ * number. */
+int log_append_locked(struct log *log, struct txn *txn);
+
+/* Somebody outside asks for a flush, as a database does after each transaction. */
+static inline void log_count_fsync(struct log *log)
+{
+    atomic_fetch_add_explicit(&log->small_fsyncs, 1, memory_order_relaxed);
+}
+/* Makes durable all that was appended before the call; concurrent callers share flushes. *ret_flushed (may be
+ * NULL): whether this call led one. */
+int log_sync(struct log *log, bool *ret_flushed);
+
+#endif

@@ -1,0 +1,75 @@
+/*
+ * segments.h - the set of segment files: opening, pinning, unlinking. A pin keeps
+ * a segment's file from being unlinked or closed, so that bytes named by a locator
+ * stay as they are while somebody reads them (I1).
+ *
+ * Locking: segments->lock, innermost of all; never held across I/O except the
+ * opening of a file.
+ */
+#ifndef ENGRAMFS_SEGMENTS_H
+#define ENGRAMFS_SEGMENTS_H
+
+#include "base/fault.h"
+#include "base/idmap.h"
+#include "disk/codec.h"
+#include "disk/io.h"
+
+#include <pthread.h>
+
+struct segment {
+    uint32_t id;
+    uint32_t kind;
+    struct io_file *file;  /* protected by segments lock; stays while pinned; NULL: closed */
+    _Atomic uint64_t size; /* bytes of the file that are in use */
+    _Atomic int pins;      /* raised only under the segments lock */
+};
+
+struct segments {
+    struct eng_io *io;
+    const struct fault_hook *hook;
+    uint8_t uuid[16];
+    pthread_mutex_t lock;
+    struct idmap by_id; /* id -> struct segment. protected by lock */
+    uint32_t next_id;   /* protected by lock: an id that got a name in the store is never given again (I1) */
+    unsigned n_open;    /* protected by lock */
+    unsigned open_max;  /* idle files are closed so that no more are open. immutable after segments_init() */
+    bool read_only;
+};
+
+void segments_init(struct segments *segments, struct eng_io *io, const struct fault_hook *hook);
+void segments_free(struct segments *segments);
+
+#define SEGMENT_NAME_SIZE 16
+void segment_name(uint32_t id, char out[SEGMENT_NAME_SIZE]);
+/* 0 and the id if `name` is a segment's, else -EINVAL. */
+int segment_parse_name(const char *name, uint32_t *ret_id);
+
+/* Makes a segment file known that is there (recovery). */
+int segments_add(struct segments *segments, uint32_t id, uint32_t kind, uint64_t size);
+/* Creates a segment file with its header; pinned once for the caller. */
+int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
+                    uint64_t durable_seq, struct segment **ret_seg);
+/* Pins a segment, opening its file if need be. -ENOENT: gone. */
+int segments_pin(struct segments *segments, uint32_t id, struct segment **ret_seg);
+void segments_unpin(struct segment *seg); /* NULL is fine */
+/* Takes a segment without pins out of the set; nobody can pin it any more. -EBUSY pinned, -ENOENT. */
+int segments_remove(struct segments *segments, uint32_t id, struct segment **ret_seg);
+/* Closes and unlinks it, which takes a file system a while. */
+int segments_unlink(struct segments *segments, struct segment *take_seg);
+/* Both. */
+int segments_retire(struct segments *segments, uint32_t id);
+bool segments_has(struct segments *segments, uint32_t id);
+unsigned segments_pinned(struct segments *segments); /* segments with pins */
+uint64_t segments_bytes(struct segments *segments);  /* sizes of all segments */
+uint64_t segments_size_of(struct segments *segments, uint32_t id);
+unsigned segments_pins_of(struct segments *segments, uint32_t id);
+
+/*
+ * Reads the bytes [off, off + len) of the extent range that loc names, for inode `ino`, where
+ * loc lies at file offset loc_off (EXTENT_XATTR_OFF for an xattr value), into buf, verified (I6).
+ * -EBADMSG damaged; other errors from reading.
+ */
+int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
+                 const struct locator *loc, uint32_t off, uint32_t len, void *buf);
+
+#endif

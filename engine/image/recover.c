@@ -1,0 +1,717 @@
+/*
+ * recover.c - from files to an index: the newest valid checkpoint, then the
+ * log after it, batch by batch.
+ *
+ * The log ends at the first batch that is not whole, in whatever segment it
+ * lies, unless something says that batch was durable once: a mark in a later
+ * batch or segment header, wherever in the store. Then it is damage, and opening is refused (I7).
+ * Batches carry the sum of the one before, so what an earlier life of the
+ * store left behind its end never joins on. Where a younger segment claims to
+ * begin with the next batch, an earlier life ended here: the log goes on there,
+ * and what follows in the older segment was given up then.
+ *
+ * Runs before any thread starts; takes the locks only where it calls the log.
+ */
+#include "image/recover.h"
+
+#include "commit/orphans.h"
+#include "image/checkpoint.h"
+#include "image/salvage.h"
+
+#include <stdio.h>
+
+struct seg_file {
+    uint32_t id;
+    bool valid; /* header */
+    bool alien; /* its header is whole, and says that it is another store's, or another segment */
+    bool used;  /* part of the replayed log */
+    bool fresh; /* read from the medium, not from memory */
+    uint64_t size;
+    struct segment_header header;
+};
+
+struct recovery {
+    struct eng *eng;
+    char *why;
+    struct seg_file *segs; /* ascending by id */
+    size_t n_segs, cap_segs;
+    uint64_t *ckpts; /* descending */
+    size_t n_ckpts, cap_ckpts;
+    uint64_t mark; /* highest sequence known to have been durable */
+    /* where the replay stands */
+    uint64_t seq, chain;
+    struct seg_file *at;
+    uint64_t offset;
+    struct segment *pinned; /* file of `at` */
+    struct txn ops;         /* of one batch, decoded */
+    struct buf batch, extents, found;
+    uint64_t batches, bytes;
+    bool scanned;       /* for marks behind the point where a batch was bad */
+    uint32_t last_seg;  /* files with higher numbers are not looked at */
+    uint64_t last_ckpt; /* the same */
+};
+
+/* ---- what is there ------------------------------------------------------------- */
+
+static int note_file(void *arg, const char *name)
+{
+    struct recovery *rec = arg;
+    uint32_t id;
+    uint64_t ckpt;
+    if (segment_parse_name(name, &id) == 0 && id <= rec->last_seg) {
+        int r = array_grow(&rec->segs, &rec->cap_segs, rec->n_segs + 1, sizeof *rec->segs);
+        if (!r)
+            rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
+        return r;
+    }
+    if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
+        int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
+        if (!r)
+            rec->ckpts[rec->n_ckpts++] = ckpt;
+        return r;
+    }
+    return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint32_t x = ((const struct seg_file *)a)->id, y = ((const struct seg_file *)b)->id;
+    return (x > y) - (x < y);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+static int read_segment_header(struct recovery *rec, struct seg_file *sf)
+{
+    const struct eng_io_ops *ops = rec->eng->io->ops;
+    char name[SEGMENT_NAME_SIZE];
+    struct io_file *file;
+    segment_name(sf->id, name);
+    int r = ops->open(rec->eng->io, name, IO_RDONLY, &file);
+    if (r)
+        return r;
+    r = ops->file_size(file, &sf->size);
+    ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
+    ops->close(file);
+    if (n < 0)
+        return (int)n;
+    sf->valid =
+        (size_t)n == sizeof sf->header && segment_header_check(&sf->header, rec->eng->sb.uuid, sf->id) == 0;
+    sf->alien = !sf->valid && (size_t)n == sizeof sf->header &&
+                segment_header_check(&sf->header, sf->header.uuid, sf->header.id) == 0;
+    if (sf->valid)
+        rec->mark = MAX_OF(rec->mark, sf->header.durable_seq);
+    return 0;
+}
+
+/*
+ * Of a folder in use: a listing may show a file that was made while it went on, and miss one made before
+ * that. Numbers only rise and nothing goes while the store is held, so a second look has all up to the last
+ * of the first.
+ */
+static int limit_stock(struct recovery *rec)
+{
+    int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
+    rec->last_seg = 0;
+    rec->last_ckpt = 0;
+    for (size_t i = 0; i < rec->n_segs; i++)
+        rec->last_seg = MAX_OF(rec->last_seg, rec->segs[i].id);
+    for (size_t i = 0; i < rec->n_ckpts; i++)
+        rec->last_ckpt = MAX_OF(rec->last_ckpt, rec->ckpts[i]);
+    rec->n_segs = rec->n_ckpts = 0;
+    return r;
+}
+
+static int take_stock(struct recovery *rec)
+{
+    int r = rec->eng->opt.snapshot ? limit_stock(rec) : 0;
+    if (!r)
+        r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
+    if (r)
+        return r;
+    if (rec->n_segs)
+        qsort(rec->segs, rec->n_segs, sizeof *rec->segs, by_id);
+    if (rec->n_ckpts)
+        qsort(rec->ckpts, rec->n_ckpts, sizeof *rec->ckpts, newest_first);
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        r = read_segment_header(rec, sf);
+        if (r == -EIO && rec->eng->opt.salvage)
+            r = 0;
+        if (!r)
+            r = segments_add(&rec->eng->segments, sf->id, sf->valid ? sf->header.kind : 0, sf->size);
+        if (r)
+            snprintf(rec->why, 256, "segment s%08x.seg: %s", sf->id, strerror(-r));
+    }
+    return r;
+}
+
+static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
+{
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        if (rec->segs[i].id == id)
+            return &rec->segs[i];
+    }
+    return NULL;
+}
+
+/*
+ * What a failed sync lost may still be read from memory, and looks clean to
+ * every later sync (I11). So what is not known to be durable is read anew,
+ * from the medium, before it is accepted.
+ */
+static int read_from_medium(struct recovery *rec, struct seg_file *sf)
+{
+    struct segment *seg;
+    if (sf->fresh || rec->eng->opt.read_only || MUTANT(NO_MEDIUM_READ))
+        return 0;
+    int r = segments_pin(&rec->eng->segments, sf->id, &seg);
+    if (r)
+        return r;
+    r = rec->eng->io->ops->datasync(seg->file);
+    if (!r)
+        rec->eng->io->ops->drop_cache(seg->file);
+    segments_unpin(seg);
+    if (!r)
+        r = read_segment_header(rec, sf);
+    sf->fresh = !r;
+    return r;
+}
+
+/* ---- the starting point ---------------------------------------------------------- */
+
+static int start_from_checkpoint(struct recovery *rec, size_t i)
+{
+    struct eng *eng = rec->eng;
+    struct ckpt_position pos;
+    struct ckpt_info info;
+    int r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
+    if (r)
+        return r;
+    eng->checkpoints->kept[0] = info;
+    for (size_t j = i + 1; j < rec->n_ckpts; j++) {
+        if (checkpoint_probe(eng, rec->ckpts[j], &eng->checkpoints->kept[1]) == 0)
+            break;
+    }
+    eng->marks.newest_seq = info.seq;
+    eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
+    eng->segments.next_id =
+        MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos.next_segment_id, (uint64_t)UINT32_MAX));
+    rec->seq = pos.seq;
+    rec->chain = pos.chain;
+    rec->mark = MAX_OF(rec->mark, pos.seq);
+    rec->at = find_segment(rec, pos.segment);
+    rec->offset = pos.offset;
+    return 0;
+}
+
+static int fresh_index(struct eng *eng)
+{
+    index_free(&eng->idx);
+    return index_init(&eng->idx, eng->sb.hash_seed);
+}
+
+/* A checkpoint that cannot be used may still tell how far the log was durable. */
+static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
+{
+    struct ckpt_info info;
+    if (checkpoint_probe(rec->eng, id, &info) != 0)
+        return;
+    rec->mark = MAX_OF(rec->mark, info.seq);
+    free(info.files);
+}
+
+static int find_start(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    eng->checkpoints->next_id = rec->n_ckpts ? rec->ckpts[0] + 1 : 1;
+    for (size_t i = 0; i < rec->n_ckpts; i++) {
+        int r = start_from_checkpoint(rec, i);
+        if (r == 0 || r == -ENOMEM)
+            return r;
+        note_checkpoint_mark(rec, rec->ckpts[i]);
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "checkpoint c%016llx.ckp cannot be used (%s), trying the one before",
+                    (unsigned long long)rec->ckpts[i], strerror(-r));
+        r = fresh_index(eng);
+        if (r)
+            return r;
+    }
+    /* Without a checkpoint the log must be there from its first batch. */
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        if (rec->segs[i].valid && rec->segs[i].header.kind == SEGMENT_LOG &&
+            rec->segs[i].header.first_seq == 1)
+            return 0;
+    }
+    if (rec->mark == 0 && rec->n_ckpts == 0)
+        return 0; /* a new store, or one that died before its first batch was durable */
+    if (eng->opt.salvage) {
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "no checkpoint can be used and the log has no beginning: names are lost");
+        eng->lost_after = 0;
+        return salvage_root(eng);
+    }
+    snprintf(rec->why, 256,
+             "no checkpoint can be used and the log does not go back to its beginning; "
+             "restore from a copy");
+    return -EBADMSG;
+}
+
+/* ---- replay --------------------------------------------------------------------------- */
+
+static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
+{
+    ssize_t n = io_pread_full(rec->pinned->file, rec->eng->io->ops, buf, size, off);
+    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+}
+
+/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7, I10).
+ */
+static int read_batch(struct recovery *rec, struct batch_header *ret_header)
+{
+    struct batch_header h;
+    if (rec->offset + sizeof h > rec->at->size)
+        return -EBADMSG;
+    int r = read_log(rec, &h, sizeof h, rec->offset);
+    if (r)
+        return r;
+    uint64_t left = rec->at->size - rec->offset - sizeof h;
+    if (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8 ||
+        (uint64_t)h.ops_len + h.extents_len > left ||
+        (!MUTANT(NO_BATCH_SUM) && (h.seq != rec->seq + 1 || (h.chain != rec->chain && !MUTANT(NO_CHAIN)) ||
+                                   (h.store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)))))
+        return -EBADMSG;
+    rec->batch.len = 0;
+    r = buf_reserve(&rec->batch, h.ops_len + 1u);
+    if (!r)
+        r = read_log(rec, rec->batch.data, h.ops_len, rec->offset + sizeof h);
+    if (r)
+        return r;
+    if (h.sum != batch_sum(&h, rec->batch.data) && !MUTANT(NO_BATCH_SUM))
+        return -EBADMSG;
+    *ret_header = h;
+    return 0;
+}
+
+/* Decodes the ops of the batch just read. */
+static int decode_batch(struct recovery *rec, const struct batch_header *h)
+{
+    txn_reset(&rec->ops);
+    for (size_t at = 0; at < h->ops_len;) {
+        struct op op, *slot;
+        size_t used;
+        int r = op_decode(rec->batch.data + at, h->ops_len - at, &op, &used);
+        if (r)
+            return r;
+        slot = txn_op(&rec->ops, op.type);
+        if (!slot)
+            return -ENOMEM;
+        *slot = op;
+        at += used;
+    }
+    return rec->ops.n_ops == h->n_ops ? 0 : -EBADMSG;
+}
+
+/* Beyond the durable mark the batch counts only if its content is whole, too (I7). */
+static int verify_content(struct recovery *rec, const struct batch_header *h)
+{
+    uint64_t base = rec->offset + sizeof *h + h->ops_len;
+    rec->extents.len = 0;
+    int r = buf_reserve(&rec->extents, h->extents_len + 1u);
+    if (!r)
+        r = read_log(rec, rec->extents.data, h->extents_len, base);
+    for (size_t i = 0; i < rec->ops.n_ops && !r; i++) {
+        const struct op *op = &rec->ops.ops[i];
+        if (op->type != OP_EXTENT && op->type != OP_XATTR_EXTENT)
+            continue;
+        uint64_t off = locator_offset(&op->loc);
+        uint32_t len = op->loc.ext_len;
+        if (op->loc.seg != rec->at->id || len > EXTENT_MAX || off < base ||
+            off - base + extent_head_size(len) + len > h->extents_len)
+            return -EBADMSG;
+        const uint8_t *head = rec->extents.data + (off - base);
+        uint64_t hsum;
+        memcpy(&hsum, head + offsetof(struct extent_header, sum), sizeof hsum);
+        if (hsum != op->hsum) /* whole, but what a write that failed had left in this place */
+            return -EBADMSG;
+        r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
+        if (!r)
+            r = extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
+    }
+    return MUTANT(NO_BATCH_SUM) && r == -EBADMSG ? 0 : r;
+}
+
+static int apply_batch(struct recovery *rec, const struct batch_header *h)
+{
+    struct index *idx = &rec->eng->idx;
+    int r = index_touch_segment(idx, rec->at->id, SEGMENT_LOG, h->seq);
+    if (!r)
+        r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
+    for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++) {
+        const struct op *op = &rec->ops.ops[i];
+        r = index_apply(idx, op, h->seq);
+        if (op->type == OP_SEGMENT && r >= 0 &&
+            !MUTANT(NUMBERS_AGAIN)) /* its file may be gone since; its number is used up (I1) */
+            rec->eng->segments.next_id = MAX_OF(rec->eng->segments.next_id, (uint32_t)op->ino + 1);
+    }
+    if (r < 0) {
+        snprintf(rec->why, 256,
+                 "batch %llu in segment s%08x.seg at %llu does not fit what came before it: damaged",
+                 (unsigned long long)h->seq, rec->at->id, (unsigned long long)rec->offset);
+        return r;
+    }
+    rec->seq = h->seq;
+    rec->chain = h->sum;
+    rec->mark = MAX_OF(rec->mark, h->durable_seq);
+    rec->offset += sizeof *h + h->ops_len + h->extents_len;
+    rec->bytes += sizeof *h + h->ops_len + h->extents_len;
+    rec->batches++;
+    return 0;
+}
+
+/* Takes notice of the batch of this store at `off`, if there is one and it is younger than the replay. */
+static int note_mark(struct recovery *rec, const struct segment *seg, uint64_t off,
+                     const struct batch_header *h)
+{
+    uint64_t size = seg->size;
+    if (h->magic != BATCH_MAGIC || (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
+        h->seq <= rec->seq || h->ops_len > size - off - sizeof *h)
+        return 0;
+    rec->found.len = 0;
+    int r = buf_reserve(&rec->found, h->ops_len + 1u);
+    if (r)
+        return r;
+    ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->found.data, h->ops_len, off + sizeof *h);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n == h->ops_len && h->sum == batch_sum(h, rec->found.data))
+        rec->mark = MAX_OF(rec->mark, h->durable_seq);
+    return 0;
+}
+
+#define SCAN_WINDOW (1u << 20)
+
+/* Looks for batches from `from` on, at every place where one could begin. */
+static int scan_file(struct recovery *rec, const struct seg_file *sf, uint64_t from)
+{
+    struct segment *seg;
+    struct batch_header h;
+    int r = buf_reserve(&rec->extents, SCAN_WINDOW);
+    if (!r)
+        r = segments_pin(&rec->eng->segments, sf->id, &seg);
+    if (r)
+        return r;
+    for (uint64_t at = ALIGN8(from); !r && at + sizeof h <= seg->size; at += SCAN_WINDOW - sizeof h) {
+        ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->extents.data, SCAN_WINDOW, at);
+        r = n < 0 ? (int)n : 0;
+        for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
+            memcpy(&h, rec->extents.data + i, sizeof h);
+            r = note_mark(rec, seg, at + i, &h);
+        }
+    }
+    segments_unpin(seg);
+    return r;
+}
+
+/*
+ * Something is wrong at the present place: looks at all that was written after it for marks that tell whether
+ * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at.
+ */
+static int scan_marks(struct recovery *rec)
+{
+    int r = 0;
+    if (rec->scanned || MUTANT(NO_SCAN))
+        return 0;
+    rec->scanned = true;
+    if (rec->at)
+        r = scan_file(rec, rec->at, rec->offset);
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        bool later =
+            sf->valid ? sf->header.kind == SEGMENT_LOG && sf->header.first_seq > rec->seq : !sf->alien;
+        if (later && !sf->used && sf != rec->at)
+            r = scan_file(rec, sf, sf->valid ? sizeof(struct segment_header) : 0);
+    }
+    return r;
+}
+
+/* Finds the younger segment in which the log goes on behind batch rec->seq, NULL if none. Of several that
+ * claim so the youngest is right: the others ended lives. */
+static int next_segment(struct recovery *rec, struct seg_file **ret_next)
+{
+    *ret_next = NULL;
+    for (size_t i = rec->n_segs; i-- > 0;) {
+        struct seg_file *sf = &rec->segs[i];
+        if (!sf->valid || sf->header.kind != SEGMENT_LOG || sf->header.first_seq != rec->seq + 1 ||
+            (sf->header.chain != rec->chain && !MUTANT(NO_CHAIN)) || (rec->at && sf->id <= rec->at->id))
+            continue;
+        int r = sf->header.first_seq > rec->mark ? read_from_medium(rec, sf) : 0;
+        if (r)
+            return r;
+        if (sf->valid) {
+            *ret_next = sf;
+            break;
+        }
+    }
+    return 0;
+}
+
+/* The lowest number above `seq` with which a younger segment claims to begin. */
+static uint64_t next_claim(const struct recovery *rec, uint64_t seq)
+{
+    uint64_t claim = UINT64_MAX;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (sf->valid && sf->header.kind == SEGMENT_LOG && sf->id > rec->at->id && sf->header.first_seq > seq)
+            claim = MIN_OF(claim, sf->header.first_seq);
+    }
+    return claim;
+}
+
+/* Whether the log leaves the present segment here. *claim saves the look at all segments for each batch. */
+static int goes_elsewhere(struct recovery *rec, uint64_t *claim, bool *ret_elsewhere)
+{
+    struct seg_file *next = NULL;
+    int r = 0;
+    if (rec->seq + 1 >= *claim) {
+        r = next_segment(rec, &next);
+        *claim = next_claim(rec, rec->seq + 1);
+    }
+    *ret_elsewhere = next != NULL;
+    return r;
+}
+
+/* Whether some batch or segment was written behind this very batch, as its sum in them tells. */
+static bool is_followed(const struct recovery *rec, const struct batch_header *h)
+{
+    struct batch_header next;
+    uint64_t end = rec->offset + sizeof *h + h->ops_len + h->extents_len;
+    if (io_pread_full(rec->pinned->file, rec->eng->io->ops, &next, sizeof next, end) == sizeof next &&
+        next.magic == BATCH_MAGIC && next.seq == h->seq + 1 && next.chain == h->sum)
+        return true;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (sf->valid && sf->header.first_seq == h->seq + 1 && sf->header.chain == h->sum)
+            return true;
+    }
+    return false;
+}
+
+/* Reads and decodes the next batch, and decides whether it is part of the log: -EBADMSG if not. */
+static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
+{
+    int r = read_batch(rec, ret_header);
+    if (r == -EIO && rec->eng->opt.salvage)
+        r = -EBADMSG;
+    if (!r && ret_header->seq > rec->mark && !rec->at->fresh) {
+        r = read_from_medium(rec, rec->at);
+        if (!r)
+            r = read_batch(rec, ret_header);
+    }
+    if (!r)
+        r = decode_batch(rec, ret_header);
+    bool bad_content = !r && ret_header->seq > rec->mark && !MUTANT(NO_TAIL_CONTENT) &&
+                       (r = verify_content(rec, ret_header)) == -EBADMSG;
+    if (r != -EBADMSG)
+        return r;
+    r = scan_marks(rec);
+    if (r)
+        return r;
+    /* Durable once: damaged content, not a torn tail. */
+    return bad_content && ret_header->seq <= rec->mark && is_followed(rec, ret_header) ? 0 : -EBADMSG;
+}
+
+/* Replays the batches of one segment. 0: its valid part is done. */
+static int replay_segment(struct recovery *rec)
+{
+    struct batch_header h = {0};
+    uint64_t claim = next_claim(rec, rec->seq);
+    bool elsewhere = false;
+    int r = segments_pin(&rec->eng->segments, rec->at->id, &rec->pinned);
+    if (r)
+        return r;
+    rec->at->used = true;
+    while (!r && rec->offset < rec->at->size) {
+        r = goes_elsewhere(rec, &claim, &elsewhere);
+        if (r || elsewhere)
+            break;
+        r = accept_batch(rec, &h);
+        if (r == -EBADMSG) {
+            r = 0;
+            break;
+        }
+        if (!r)
+            r = apply_batch(rec, &h);
+    }
+    segments_unpin(rec->pinned);
+    rec->pinned = NULL;
+    return r;
+}
+
+static int replay(struct recovery *rec)
+{
+    int r = 0;
+    if (!rec->at) {
+        r = next_segment(rec, &rec->at);
+        rec->offset = sizeof(struct segment_header);
+    }
+    while (rec->at && !r) {
+        struct seg_file *next = NULL;
+        r = replay_segment(rec);
+        if (!r)
+            r = next_segment(rec, &next);
+        if (!next)
+            break;
+        rec->at = next;
+        rec->offset = sizeof(struct segment_header);
+    }
+    if (!r)
+        r = scan_marks(rec);
+    if (!r && rec->seq < rec->mark && rec->eng->opt.salvage) {
+        report_line(
+            &rec->eng->report, ENG_LOG_WARNING,
+            "the log is damaged behind batch %llu (segment s%08x.seg, offset %llu); batch %llu was durable",
+            (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
+            (unsigned long long)rec->mark);
+        rec->eng->lost_after = rec->seq;
+    } else if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
+        snprintf(rec->why, 256,
+                 "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
+                 "damaged; "
+                 "restore from a copy",
+                 (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
+                 (unsigned long long)rec->mark);
+        r = -EBADMSG;
+    }
+    return r;
+}
+
+/* ---- adopting what was found ---------------------------------------------------------------------- */
+
+/* Segment files that the recovered state does not know: left over from what was not durable, or already
+ * emptied. */
+static void discard_unknown(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        if (index_segment(&eng->idx, sf->id) || sf->used)
+            continue;
+        if (sf->alien) {
+            report_line(&eng->report, ENG_LOG_WARNING,
+                        "s%08x.seg belongs to another store or has another name: left alone", sf->id);
+            continue;
+        }
+        report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
+        (void)segments_retire(&eng->segments, sf->id);
+    }
+}
+
+/* A snapshot may know of survivors that were written after the folder was listed. */
+static bool find_late(struct recovery *rec, uint32_t id)
+{
+    struct seg_file sf = {.id = id};
+    return rec->eng->opt.snapshot && read_segment_header(rec, &sf) == 0 && sf.valid &&
+           segments_add(&rec->eng->segments, id, sf.header.kind, sf.size) == 0;
+}
+
+/* Segments that the state names but that have no file. */
+static void adopt_missing(struct recovery *rec)
+{
+    struct index *idx = &rec->eng->idx;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg->id || segments_has(&rec->eng->segments, seg->id) || find_late(rec, seg->id))
+            continue;
+        if (seg->live)
+            report_line(&rec->eng->report, ENG_LOG_ERROR,
+                        "s%08x.seg is missing: %llu bytes of content are lost; restore them from a copy",
+                        seg->id, (unsigned long long)seg->live);
+        else
+            index_drop_segment(idx, seg->id);
+    }
+}
+
+static void queue_orphans(struct eng *eng)
+{
+    for (uint32_t slot = 2; slot < eng->idx.inodes.used && !MUTANT(NO_ORPHANS); slot++) {
+        const struct inode_rec *inode = index_slot(&eng->idx, slot);
+        if (inode && !inode->nlink)
+            orphans_add(eng, index_ino(inode, slot));
+    }
+}
+
+/* Whether nothing but zeros lies behind the last batch: the file was allocated ahead (log.c). */
+static bool ends_in_zeros(struct recovery *rec)
+{
+    const struct seg_file *sf = rec->at;
+    size_t n = sf->size - rec->offset;
+    if (n > LOG_AHEAD || segments_pin(&rec->eng->segments, sf->id, &rec->pinned) != 0)
+        return false;
+    rec->batch.len = 0;
+    bool zeros = buf_reserve(&rec->batch, n) == 0 && read_log(rec, rec->batch.data, n, rec->offset) == 0;
+    for (size_t i = 0; zeros && i < n; i++)
+        zeros = rec->batch.data[i] == 0;
+    segments_unpin(rec->pinned);
+    rec->pinned = NULL;
+    return zeros;
+}
+
+static int adopt(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    eng->log.seq = rec->seq;
+    eng->log.chain = rec->chain;
+    eng->log.durable_seq = rec->seq;
+    eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
+    adopt_missing(rec);
+    if (eng->opt.read_only) {
+        checkpoint_clean(eng); /* only measures them */
+        return 0;
+    }
+    /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
+     * (read_from_medium), the names of the segments are now, before anything is removed. */
+    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : eng->io->ops->syncdir(eng->io);
+    if (r) {
+        snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
+        return r;
+    }
+    discard_unknown(rec);
+    checkpoint_clean(eng);
+    queue_orphans(eng);
+    /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
+    if (rec->at && rec->offset < eng->log.segment_size && (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
+        r = segments_pin(&eng->segments, rec->at->id, &eng->log.active);
+        eng->log.tail = rec->offset;
+        eng->log.ahead = rec->at->size;
+        if (!r)
+            atomic_store_explicit(&eng->log.active->size, rec->offset, memory_order_relaxed);
+    }
+    return r;
+}
+
+int recover_store(struct eng *eng, char why[256])
+{
+    struct recovery rec = {.eng = eng, .why = why, .last_seg = UINT32_MAX, .last_ckpt = UINT64_MAX};
+    int r = take_stock(&rec);
+    if (!r)
+        r = find_start(&rec);
+    if (!r && eng->lost_after == UINT64_MAX)
+        r = replay(&rec);
+    if (!r)
+        r = adopt(&rec);
+    if (!r && rec.batches)
+        report_line(&eng->report, ENG_LOG_INFO, "recovered %llu batches after the last checkpoint",
+                    (unsigned long long)rec.batches);
+    free(rec.segs);
+    free(rec.ckpts);
+    txn_free(&rec.ops);
+    buf_free(&rec.batch);
+    buf_free(&rec.extents);
+    buf_free(&rec.found);
+    return r;
+}

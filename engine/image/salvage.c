@@ -1,0 +1,136 @@
+/*
+ * salvage.c - what can be had of a store whose recovery is refused: who it is
+ * without its superblock, and the content behind the damage in its log, which
+ * describes itself (docs/FORMAT.md, extents). Nothing is written.
+ *
+ * What is found in this way is not the word of the log: whoever writes content that looks like an extent has
+ * it found. So it is handed out apart from the memories, with the path as a hint only.
+ */
+#include "image/salvage.h"
+
+#include <stdio.h>
+
+/* ---- identity ------------------------------------------------------------------- */
+
+static int read_at(struct eng *eng, const char *name, void *buf, size_t size, uint64_t at)
+{
+    struct io_file *file;
+    int r = eng->io->ops->open(eng->io, name, IO_RDONLY, &file);
+    if (r)
+        return r;
+    ssize_t n = io_pread_full(file, eng->io->ops, buf, size, at);
+    eng->io->ops->close(file);
+    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+}
+
+static int try_segment(void *arg, const char *name)
+{
+    struct eng *eng = arg;
+    struct segment_header h;
+    struct batch_header batch;
+    uint32_t id;
+    if (segment_parse_name(name, &id) != 0 || read_at(eng, name, &h, sizeof h, 0) != 0 ||
+        segment_header_check(&h, h.uuid, id) != 0)
+        return 0;
+    memcpy(eng->sb.uuid, h.uuid, sizeof eng->sb.uuid);
+    if (h.kind == SEGMENT_LOG && read_at(eng, name, &batch, sizeof batch, sizeof h) == 0 &&
+        batch.magic == BATCH_MAGIC)
+        eng->log.store = batch.store; /* the number that the lost secret made */
+    return eng->log.store != 0;
+}
+
+int salvage_identity(struct eng *eng, char why[256])
+{
+    eng->sb = (struct superblock){.version = FORMAT_VERSION, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
+    int r = eng->io->ops->list(eng->io, try_segment, eng);
+    if (r < 0)
+        return r;
+    if (!eng->log.store) {
+        snprintf(why, 256, "superblock and all segment headers are damaged: not a store any more");
+        return -EBADMSG;
+    }
+    report_line(&eng->report, ENG_LOG_WARNING,
+                "both copies of the superblock are damaged: the segments tell whose they are");
+    return 0;
+}
+
+int salvage_root(struct eng *eng)
+{
+    struct op op = {.type = OP_CREATE, .ino = ENG_ROOT_INO, .mode = S_IFDIR | 0755, .time = now_ns()};
+    int r = index_reserve(&eng->idx, &op, 1);
+    return r ? r : index_apply(&eng->idx, &op, 0);
+}
+
+/* ---- content behind the damage ------------------------------------------------------ */
+
+struct search {
+    struct eng *eng;
+    int (*emit)(void *arg, const struct eng_lost *piece, const void *data);
+    void *arg;
+    uint8_t *extent; /* head, content and path hint of one */
+};
+
+#define SEARCH_WINDOW (1u << 20)
+
+/* Whether a whole extent lies at `at`; if so hands it out and tells its size on disk. */
+static int try_extent(struct search *s, const struct segment *seg, uint64_t at, const struct extent_header *h,
+                      uint64_t *ret_size)
+{
+    if (h->magic != EXTENT_MAGIC || !h->len || h->len > EXTENT_MAX || h->name_len > EXTENT_NAME_MAX)
+        return 0;
+    uint32_t head = extent_head_size(h->len), size = extent_size(h->len, h->name_len);
+    if (size > seg->size - at ||
+        io_pread_full(seg->file, s->eng->io->ops, s->extent, size, at) != (ssize_t)size ||
+        extent_head_check(s->extent, h->ino, h->file_off, h->len) != 0 ||
+        extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
+        return 0;
+    *ret_size = size;
+    if (h->file_off == EXTENT_XATTR_OFF || h->seq <= s->eng->lost_after)
+        return 0;
+    struct eng_lost piece = {.ino = h->ino,
+                             .offset = h->file_off,
+                             .size = h->len,
+                             .seq = h->seq,
+                             .segment = seg->id,
+                             .segment_offset = at};
+    memcpy(piece.path, s->extent + head + ALIGN8(h->len), h->name_len);
+    return s->emit(s->arg, &piece, s->extent + head);
+}
+
+static int search_segment(struct search *s, uint32_t id)
+{
+    struct segment *seg;
+    struct extent_header h;
+    if (segments_pin(&s->eng->segments, id, &seg) != 0)
+        return 0; /* the file cannot be opened: nothing to be had */
+    CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
+    int r = window ? 0 : -ENOMEM;
+    for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
+        ssize_t n = io_pread_full(seg->file, s->eng->io->ops, window, SEARCH_WINDOW, from);
+        uint64_t at = from, step;
+        for (; !r && n >= 0 && at + sizeof h <= from + (uint64_t)n; at += step) {
+            step = 8; /* every place where an extent could begin */
+            memcpy(&h, window + (at - from), sizeof h);
+            r = try_extent(s, seg, at, &h, &step);
+        }
+        from = MAX_OF(at, from + (n < 0 ? SEARCH_WINDOW : 8)); /* what cannot be read is passed over */
+    }
+    segments_unpin(seg);
+    return r;
+}
+
+int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
+             void *arg)
+{
+    struct search s = {.eng = eng, .emit = emit, .arg = arg};
+    if (eng->lost_after == UINT64_MAX)
+        return 0;
+    CLEANUP_FREE uint8_t *extent = malloc(extent_size(EXTENT_MAX, EXTENT_NAME_MAX));
+    s.extent = extent;
+    int r = extent ? 0 : -ENOMEM;
+    /* also those of which the index does not know: they may have come behind the damage */
+    for (uint32_t id = 1; !r && id < eng->segments.next_id; id++)
+        if (segments_has(&eng->segments, id))
+            r = search_segment(&s, id);
+    return r;
+}

@@ -1,0 +1,408 @@
+/*
+ * apply.c - what each op of the log does to the index. The same code serves
+ * a live mutation (after its batch was written) and recovery, so that both lead to the same
+ * index. Ops from disk are validated here (I10). Locking as index.h says.
+ */
+#include "index/apply.h"
+
+#include "index/extents.h"
+
+#include "base/fault.h"
+#include "base/util.h"
+#include "engine.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- memory ------------------------------------------------------------- */
+
+int index_reserve(struct index *idx, const struct op *ops, size_t n)
+{
+    uint64_t all = 0, copies = 0;
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        all += index_table(idx, i)->n_chunks;
+    for (size_t i = 0; i < n; i++) {
+        const struct inode_rec *inode = index_inode(idx, ops[i].ino);
+        copies += 40; /* two tree paths, inodes, dentries of a split bucket, heap, segments */
+        if (inode && ops[i].type != OP_LINK && ops[i].type != OP_UNLINK)
+            copies += inode->n_extents; /* a hole may cross them all */
+    }
+    uint64_t chunks = 16 + n + (idx->n_freezes ? MIN_OF(copies, all) : 0);
+    uint32_t records = (uint32_t)n;
+    int r = chunk_pool_reserve(idx->pool, chunks);
+    if (!r)
+        r = chunk_pool_reserve(idx->ref_pool, 1 + n / 1024);
+    struct table *flat[] = {&idx->inodes, &idx->dentries, &idx->buckets, &idx->segs, &idx->inode_refs};
+    for (size_t i = 0; i < ARRAY_LEN(flat) && !r; i++)
+        r = table_reserve(flat[i], records + 1);
+    if (!r)
+        r = names_reserve(&idx->names, 2 * records + 1);
+    if (!r)
+        r = btree_reserve(&idx->dirs, records + 1);
+    return r ? r : btree_reserve(&idx->extents, 3 * records + 1);
+}
+
+/* ---- helpers ------------------------------------------------------------ */
+
+static bool name_valid(const char *name, uint32_t len)
+{
+    return len > 0 && len <= ENG_NAME_MAX && !memchr(name, '/', len) && !memchr(name, 0, len) &&
+           !(len == 1 && name[0] == '.') && !(len == 2 && name[0] == '.' && name[1] == '.');
+}
+
+static struct inode_rec *inode_mut(struct index *idx, uint64_t ino)
+{
+    return index_inode(idx, ino) ? table_mut(&idx->inodes, ino_slot(ino)) : NULL;
+}
+
+static struct inode_rec *dir_mut(struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    return inode && S_ISDIR(inode->mode) ? table_mut(&idx->inodes, ino_slot(ino)) : NULL;
+}
+
+static uint64_t *type_counter(struct index *idx, uint32_t mode)
+{
+    return S_ISREG(mode) ? &idx->s.n_files : S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
+}
+
+static bool locator_valid(const struct index *idx, const struct locator *loc)
+{
+    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
+           loc->len <= loc->ext_len - loc->skip && index_segment(idx, loc->seg);
+}
+
+/* A directory entry came (+1) or went (-1): link counts, times. A directory's link count is names +
+ * subdirectories. */
+static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
+{
+    struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
+    idx->n_orphans -= inode->nlink == 0;
+    inode->nlink += (uint32_t)n;
+    idx->n_orphans += inode->nlink == 0;
+    inode->ctime = time;
+    if (S_ISDIR(inode->mode))
+        parent->nlink += (uint32_t)n;
+    parent->mtime = parent->ctime = time;
+}
+
+/* ---- inodes and names ---------------------------------------------------- */
+
+static int apply_create(struct index *idx, const struct op *op)
+{
+    if (op->ino != index_predict_ino(idx, 0) || op->value_len > ENG_SYMLINK_MAX)
+        return -EBADMSG;
+    uint32_t fmt = op->mode & S_IFMT;
+    if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFIFO && fmt != S_IFSOCK &&
+        fmt != S_IFBLK && fmt != S_IFCHR)
+        return -EBADMSG;
+    uint32_t slot = table_alloc(&idx->inodes);
+    while (idx->inode_refs.used <= slot)
+        table_alloc(&idx->inode_refs);
+    *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
+    struct inode_rec *inode = table_mut(&idx->inodes, slot);
+    *inode = (struct inode_rec){.reuse = (uint32_t)(op->ino >> 32),
+                                .mode = op->mode,
+                                .uid = op->uid,
+                                .gid = op->gid,
+                                .atime = op->time,
+                                .mtime = op->time,
+                                .ctime = op->time,
+                                .btime = op->time,
+                                .nlink = slot == ENG_ROOT_INO ? 1 : 0,
+                                .generation = 1};
+    if (S_ISBLK(op->mode) || S_ISCHR(op->mode))
+        inode->bytes = op->rdev;
+    if (S_ISLNK(op->mode) && op->value_len) {
+        inode->target = names_alloc(&idx->names, op->value_len);
+        memcpy(names_mut(&idx->names, inode->target, op->value_len), op->value, op->value_len);
+        inode->size = op->value_len;
+    }
+    ++*type_counter(idx, op->mode);
+    idx->n_orphans += inode->nlink == 0; /* until its name comes */
+    return 0;
+}
+
+static int apply_link(struct index *idx, const struct op *op)
+{
+    uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
+    if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) || !name_valid(op->name, op->name_len) ||
+        op->cookie < 3 || index_find_name(idx, dir, op->name, op->name_len))
+        return -EBADMSG;
+    idx->s.next_cookie = MAX_OF(idx->s.next_cookie, op->cookie + 1);
+    int r = index_add_name(idx, dir, op->name, op->name_len, child, op->cookie);
+    if (!r)
+        count_link(idx, dir, child, 1, op->time);
+    return r;
+}
+
+static int apply_unlink(struct index *idx, const struct op *op)
+{
+    uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
+    uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
+    const struct dentry_rec *dentry = index_dentry(idx, d);
+    const struct inode_rec *inode = index_inode(idx, op->ino);
+    if (!dentry || dentry->child != child || !inode || !inode->nlink)
+        return -EBADMSG;
+    int r = index_remove_name(idx, d);
+    if (!r)
+        count_link(idx, dir, child, -1, op->time);
+    return r;
+}
+
+static int apply_repoint(struct index *idx, const struct op *op)
+{
+    uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino), old = ino_slot(op->other);
+    uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
+    const struct dentry_rec *dentry = index_dentry(idx, d);
+    struct inode_rec *inode = inode_mut(idx, op->ino), *replaced = inode_mut(idx, op->other);
+    if (!dentry || dentry->child != old || !inode || !replaced || !replaced->nlink)
+        return -EBADMSG;
+    ((struct dentry_rec *)table_mut(&idx->dentries, d))->child = child;
+    if (replaced->dentry == d)
+        replaced->dentry = 0;
+    inode->dentry = d;
+    count_link(idx, dir, old, -1, op->time);
+    count_link(idx, dir, child, 1, op->time);
+    return 0;
+}
+
+static int apply_attr(struct index *idx, const struct op *op)
+{
+    struct inode_rec *inode = inode_mut(idx, op->ino);
+    if (!inode)
+        return -EBADMSG;
+    if (op->mask & ENG_SET_MODE)
+        inode->mode = (inode->mode & S_IFMT) | (op->mode & 07777);
+    if (op->mask & ENG_SET_UID)
+        inode->uid = op->uid;
+    if (op->mask & ENG_SET_GID)
+        inode->gid = op->gid;
+    if (op->mask & ENG_SET_ATIME)
+        inode->atime = op->atime;
+    if (op->mask & ENG_SET_MTIME)
+        inode->mtime = op->mtime;
+    inode->ctime = op->ctime;
+    return 0;
+}
+
+/* ---- xattrs ------------------------------------------------------------- */
+
+static uint32_t xattr_stored_size(const struct xattr_view *view)
+{
+    return (uint32_t)sizeof(struct xattr_rec) + view->name_len +
+           (view->is_extent ? (uint32_t)sizeof(struct locator) : view->value_len);
+}
+
+/* Takes the xattr out of the inode's list and frees it. 0, 1 not there, -EBADMSG. */
+static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *name, uint32_t name_len,
+                        uint64_t seq)
+{
+    uint32_t x = index_find_xattr(idx, inode, name, name_len);
+    struct xattr_view view, prev;
+    if (!x)
+        return 1;
+    if (!index_xattr(idx, x, &view))
+        return -EBADMSG;
+    if (inode->xattrs == x) {
+        inode->xattrs = view.next;
+    } else {
+        uint32_t at = inode->xattrs;
+        while (index_xattr(idx, at, &prev) && prev.next != x)
+            at = prev.next;
+        memcpy(names_mut(&idx->names, at, 4), &view.next, 4); /* xattr_rec.next */
+    }
+    int r = view.is_extent ? segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq) : 0;
+    names_free_cells(&idx->names, x, xattr_stored_size(&view));
+    return r;
+}
+
+static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct inode_rec *inode = inode_mut(idx, op->ino);
+    bool is_extent = op->type == OP_XATTR_EXTENT;
+    if (!inode || !op->name_len || op->name_len > ENG_XATTR_NAME_MAX)
+        return -EBADMSG;
+    if (is_extent ? !locator_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len
+                  : op->value_len > XATTR_INLINE_MAX)
+        return -EBADMSG;
+    int r = xattr_remove(idx, inode, op->name, op->name_len, seq);
+    if (r < 0)
+        return r;
+    struct xattr_rec rec = {.next = inode->xattrs,
+                            .name_len = op->name_len,
+                            .flags = is_extent ? XATTR_IS_EXTENT : 0,
+                            .value_len = is_extent ? op->loc.len : op->value_len};
+    const void *stored = is_extent ? (const void *)&op->loc : op->value;
+    uint32_t stored_len = is_extent ? (uint32_t)sizeof op->loc : op->value_len;
+    uint32_t size = (uint32_t)sizeof rec + rec.name_len + stored_len;
+    uint32_t x = names_alloc(&idx->names, size);
+    uint8_t *p = names_mut(&idx->names, x, size);
+    memcpy(p, &rec, sizeof rec);
+    memcpy(p + sizeof rec, op->name, rec.name_len);
+    if (stored_len)
+        memcpy(p + sizeof rec + rec.name_len, stored, stored_len);
+    inode->xattrs = x;
+    inode->ctime = op->time;
+    return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;
+}
+
+static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct inode_rec *inode = inode_mut(idx, op->ino);
+    if (!inode || xattr_remove(idx, inode, op->name, op->name_len, seq) != 0)
+        return -EBADMSG;
+    inode->ctime = op->time;
+    return 0;
+}
+
+/* ---- content ------------------------------------------------------------ */
+
+static void content_changed(struct inode_rec *inode, const struct op *op)
+{
+    if (!(op->flags & OP_CONTINUES))
+        inode->version++;
+    inode->generation++;
+    inode->mtime = inode->ctime = op->time;
+}
+
+static struct inode_rec *file_mut(struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    return inode && S_ISREG(inode->mode) ? table_mut(&idx->inodes, ino_slot(ino)) : NULL;
+}
+
+static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct inode_rec *inode = file_mut(idx, op->ino);
+    if (!inode || op->len > ENG_FILE_SIZE_MAX)
+        return -EBADMSG;
+    int r = op->len < inode->size ? extents_punch(idx, ino_slot(op->ino), op->len, UINT64_MAX, seq) : 0;
+    inode->size = op->len;
+    content_changed(inode, op);
+    return r;
+}
+
+static int apply_extent(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct inode_rec *inode = file_mut(idx, op->ino);
+    uint64_t end;
+    if (!inode || !locator_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len ||
+        __builtin_add_overflow(op->off, op->loc.len, &end) || end > ENG_FILE_SIZE_MAX)
+        return -EBADMSG;
+    int r = segment_account(idx, op->loc.seg, 0, op->loc.ext_len, 0);
+    if (!r)
+        r = extents_punch(idx, ino_slot(op->ino), op->off, op->loc.len, seq);
+    if (!r)
+        r = extents_put(idx, ino_slot(op->ino), op->off, &op->loc);
+    inode->size = MAX_OF(inode->size, end);
+    content_changed(inode, op);
+    return r;
+}
+
+static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct inode_rec *inode = file_mut(idx, op->ino);
+    if (!inode)
+        return -EBADMSG;
+    int r = extents_punch(idx, ino_slot(op->ino), op->off, op->len, seq);
+    content_changed(inode, op);
+    return r;
+}
+
+static int relocate_xattr(struct index *idx, const struct op *op, uint64_t seq)
+{
+    const struct inode_rec *inode = index_inode(idx, op->ino);
+    struct xattr_view view;
+    for (uint32_t x = inode ? inode->xattrs : 0; x && index_xattr(idx, x, &view); x = view.next) {
+        if (!view.is_extent || (!locator_equal(&view.loc, &op->old) && !MUTANT(BLIND_INSTALL))) /* I3 */
+            continue;
+        uint8_t *p = names_mut(&idx->names, x, xattr_stored_size(&view));
+        memcpy(p + sizeof(struct xattr_rec) + view.name_len, &op->loc, sizeof op->loc);
+        ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(op->ino)))->generation++;
+        int r = segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq);
+        return r ? r : segment_account(idx, op->loc.seg, op->loc.len, 0, 0);
+    }
+    return 1;
+}
+
+static int apply_relocate(struct index *idx, const struct op *op, uint64_t seq)
+{
+    if (!locator_valid(idx, &op->loc) || op->loc.len != op->old.len)
+        return -EBADMSG;
+    if (op->off == EXTENT_XATTR_OFF)
+        return relocate_xattr(idx, op, seq);
+    if (!index_inode(idx, op->ino))
+        return 1;
+    return extents_move(idx, ino_slot(op->ino), op->off, &op->old, &op->loc, seq);
+}
+
+static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
+{
+    uint32_t slot = ino_slot(op->ino);
+    struct inode_rec *inode = inode_mut(idx, op->ino);
+    struct xattr_view view;
+    if (!inode || inode->nlink || slot == ENG_ROOT_INO)
+        return -EBADMSG;
+    int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
+    while (!r && inode->xattrs && index_xattr(idx, inode->xattrs, &view))
+        r = xattr_remove(idx, inode, view.name, view.name_len, seq);
+    if (inode->target)
+        names_free_cells(&idx->names, inode->target, (uint32_t)inode->size);
+    --*type_counter(idx, inode->mode);
+    idx->n_orphans--;
+    uint32_t reuse = inode->reuse + 1;
+    *inode = (struct inode_rec){.reuse = reuse};
+    if (reuse <= INO_REUSE_MAX) {
+        table_free_record(&idx->inodes, slot);
+        ((struct inode_rec *)table_mut(&idx->inodes, slot))->reuse = reuse;
+    }
+    return r;
+}
+
+/* Survivors hold no metadata, so I4 has no batch of theirs to wait for: last_seq stays 0. */
+static int apply_segment(struct index *idx, const struct op *op)
+{
+    uint32_t id = (uint32_t)op->ino;
+    const struct seg_rec *known = index_segment(idx, id);
+    if (op->ino == 0 || op->ino > UINT32_MAX || op->len > INT64_MAX ||
+        (known && known->kind != SEGMENT_SURVIVORS))
+        return -EBADMSG;
+    int r = index_touch_segment(idx, id, SEGMENT_SURVIVORS, 0);
+    return r ? r : segment_account(idx, id, 0, (int64_t)op->len, 0);
+}
+
+int index_apply(struct index *idx, const struct op *op, uint64_t seq)
+{
+    switch (op->type) {
+    case OP_CREATE:
+        return apply_create(idx, op);
+    case OP_LINK:
+        return apply_link(idx, op);
+    case OP_UNLINK:
+        return apply_unlink(idx, op);
+    case OP_REPOINT:
+        return apply_repoint(idx, op);
+    case OP_ATTR:
+        return apply_attr(idx, op);
+    case OP_TRUNCATE:
+        return apply_truncate(idx, op, seq);
+    case OP_EXTENT:
+        return apply_extent(idx, op, seq);
+    case OP_PUNCH:
+        return apply_punch(idx, op, seq);
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
+        return apply_xattr(idx, op, seq);
+    case OP_XATTR_DEL:
+        return apply_xattr_del(idx, op, seq);
+    case OP_RELOCATE:
+        return apply_relocate(idx, op, seq);
+    case OP_FREE:
+        return apply_free(idx, op, seq);
+    case OP_SEGMENT:
+        return apply_segment(idx, op);
+    default:
+        return -EBADMSG;
+    }
+}

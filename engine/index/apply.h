@@ -1,0 +1,19 @@
+/*
+ * apply.h - what each operation of the log does to the index.
+ *
+ * Locking: index_lock exclusive.
+ */
+#ifndef ENGRAMFS_APPLY_H
+#define ENGRAMFS_APPLY_H
+
+#include "index/index.h"
+
+/* Memory for applying these ops, so that index_apply() cannot fail for want of it. -ENOMEM. */
+int index_reserve(struct index *idx, const struct op *ops, size_t n);
+/*
+ * Applies one op of batch `seq`. A live caller has validated the op; from recovery anything may come,
+ * and what does not fit is -EBADMSG, with the index still sound in memory but not to be used.
+ */
+int index_apply(struct index *idx, const struct op *op, uint64_t seq);
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * extents.c - the map from file offsets to locators: one extent at offset 0
+ * stands in the inode, everything else in the extent tree. Extents of an
+ * inode never overlap. Every change raises the inode's generation (I2).
+ * Locking as index.h says.
+ */
+#include "index/extents.h"
+
+#include "base/fault.h"
+#include "base/util.h"
+
+int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t *ret_off,
+                 struct locator *ret_loc)
+{
+    const struct inode_rec *inode = index_slot(idx, slot);
+    if (!inode || !inode->n_extents)
+        return 1;
+    if (inode->flags & INODE_INLINE) {
+        if (off >= inode->first.len)
+            return 1;
+        *ret_off = 0;
+        *ret_loc = inode->first;
+        return 0;
+    }
+    struct bkey key;
+    struct locator loc;
+    int r = btree_floor(&idx->extents, (struct bkey){slot, off}, &key, &loc);
+    if (r < 0)
+        return r;
+    if (r == 0 && key.a == slot && key.b + loc.len > off) {
+        *ret_off = key.b;
+        *ret_loc = loc;
+        return 0;
+    }
+    r = btree_ceil(&idx->extents, (struct bkey){slot, off}, &key, &loc);
+    if (r)
+        return r;
+    if (key.a != slot)
+        return 1;
+    *ret_off = key.b;
+    *ret_loc = loc;
+    return 0;
+}
+
+int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc)
+{
+    struct inode_rec *inode = index_slot_mut(idx, slot);
+    if (!inode || !loc->len)
+        return -EBADMSG;
+    if (!inode->n_extents && off == 0) {
+        inode->first = *loc;
+        inode->flags |= INODE_INLINE;
+    } else {
+        if (inode->flags & INODE_INLINE) {
+            if (btree_put(&idx->extents, (struct bkey){slot, 0}, &inode->first) != 0)
+                return -EBADMSG;
+            inode->flags &= ~(uint32_t)INODE_INLINE;
+        }
+        if (btree_put(&idx->extents, (struct bkey){slot, off}, loc) != 0)
+            return -EBADMSG;
+    }
+    inode->n_extents++;
+    inode->bytes += loc->len;
+    inode->generation++;
+    return segment_account(idx, loc->seg, loc->len, 0, 0);
+}
+
+/* Takes the extent at off out of the map, whole. */
+static int extents_take(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc,
+                        uint64_t seq)
+{
+    struct inode_rec *inode = index_slot_mut(idx, slot);
+    if (!inode || inode->bytes < loc->len)
+        return -EBADMSG;
+    if (inode->flags & INODE_INLINE)
+        inode->flags &= ~(uint32_t)INODE_INLINE;
+    else if (btree_del(&idx->extents, (struct bkey){slot, off}) != 0)
+        return -EBADMSG;
+    inode->n_extents--;
+    inode->bytes -= loc->len;
+    inode->generation++;
+    return segment_account(idx, loc->seg, -(int64_t)loc->len, 0, seq);
+}
+
+int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq)
+{
+    uint64_t end, at;
+    if (__builtin_add_overflow(off, len, &end))
+        end = UINT64_MAX;
+    struct locator loc;
+    int r;
+    while (off < end && (r = index_extent(idx, slot, off, &at, &loc)) == 0 && at < end) {
+        uint64_t loc_end = at + loc.len;
+        r = extents_take(idx, slot, at, &loc, seq);
+        if (!r && at < off) { /* what lies before the hole stays */
+            struct locator left = loc;
+            left.len = (uint32_t)(off - at);
+            r = extents_put(idx, slot, at, &left);
+        }
+        if (!r && loc_end > end) { /* and what lies behind it */
+            struct locator right = loc;
+            right.skip += (uint32_t)(end - at);
+            right.len = (uint32_t)(loc_end - end);
+            r = extents_put(idx, slot, end, &right);
+        }
+        if (r)
+            return r;
+        off = MIN_OF(loc_end, end);
+    }
+    return off < end && r < 0 ? r : 0;
+}
+
+int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct locator *from,
+                 const struct locator *to, uint64_t seq)
+{
+    uint64_t at;
+    struct locator loc;
+    int r = index_extent(idx, slot, off, &at, &loc);
+    if (r < 0)
+        return r;
+    if (r || at != off || (!locator_equal(&loc, from) && !MUTANT(BLIND_INSTALL))) /* I3 */
+        return 1;
+    r = extents_take(idx, slot, off, &loc, seq);
+    if (!r)
+        r = extents_put(idx, slot, off, to);
+    if (!r && MUTANT(SAME_GENERATION))
+        index_slot_mut(idx, slot)->generation -= 2;
+    return r;
+}

@@ -1,0 +1,24 @@
+/*
+ * extents.h - which bytes of a file lie where: the first extent in the inode, further ones in
+ * the tree.
+ *
+ * Locking: as index.h.
+ */
+#ifndef ENGRAMFS_EXTENTS_H
+#define ENGRAMFS_EXTENTS_H
+
+#include "index/index.h"
+
+/* The first extent of the inode that ends after `off`: 0, 1 none, -EBADMSG. */
+int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t *ret_off,
+                 struct locator *ret_loc);
+
+/* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
+int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);
+/* Places loc at off, where nothing must be. */
+int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc);
+/* Moves the slot at off from *from to *to if it is there unchanged: 0, 1 superseded. */
+int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct locator *from,
+                 const struct locator *to, uint64_t seq);
+
+#endif

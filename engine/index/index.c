@@ -1,0 +1,416 @@
+/*
+ * index.c - inodes, names (a linear-hashed table that grows bucket by bucket,
+ * Litwin 1980), xattr records and segment use. Locking as index.h says.
+ */
+#include "index/index.h"
+
+#include "base/util.h"
+
+#include <string.h>
+
+#define ROOT_SLOT 1u
+
+int index_init(struct index *idx, uint64_t hash_seed)
+{
+    *idx = (struct index){.hash_seed = hash_seed, .s = {.next_cookie = 3}};
+    int r = chunk_pool_new(&idx->ref_pool); /* first: index_free() knows by it whose the pools are */
+    if (!r)
+        r = chunk_pool_new(&idx->pool);
+    if (!r)
+        r = table_init(&idx->inodes, idx->pool, sizeof(struct inode_rec));
+    if (!r)
+        r = table_init(&idx->dentries, idx->pool, sizeof(struct dentry_rec));
+    if (!r)
+        r = table_init(&idx->buckets, idx->pool, sizeof(uint32_t));
+    if (!r)
+        r = table_init(&idx->segs, idx->pool, sizeof(struct seg_rec));
+    if (!r)
+        r = names_init(&idx->names, idx->pool);
+    if (!r)
+        r = btree_init(&idx->dirs, idx->pool, sizeof(uint32_t));
+    if (!r)
+        r = btree_init(&idx->extents, idx->pool, sizeof(struct locator));
+    if (!r)
+        r = table_init(&idx->inode_refs, idx->ref_pool, sizeof(uint32_t));
+    if (r)
+        index_free(idx);
+    return r;
+}
+
+void index_free(struct index *idx)
+{
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        table_free(index_table(idx, i));
+    table_free(&idx->inode_refs);
+    idmap_done(&idx->seg_slots);
+    if (idx->ref_pool) { /* a view has no pools of its own */
+        chunk_pool_free(idx->pool);
+        chunk_pool_free(idx->ref_pool);
+    }
+    *idx = (struct index){0};
+}
+
+struct table *index_table(struct index *idx, unsigned i)
+{
+    struct table *tables[INDEX_TABLES] = {&idx->inodes,      &idx->dentries,   &idx->buckets,      &idx->segs,
+                                          &idx->names.cells, &idx->dirs.nodes, &idx->extents.nodes};
+    return tables[i];
+}
+
+/* ---- inodes ------------------------------------------------------------- */
+
+const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
+    return inode && inode->reuse == ino >> 32 ? inode : NULL;
+}
+
+struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
+{
+    return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
+}
+
+uint64_t index_predict_ino(const struct index *idx, uint32_t k)
+{
+    uint32_t slot = idx->inodes.free_head;
+    for (; slot && k; k--) {
+        const uint32_t *next = table_get(&idx->inodes, slot);
+        slot = next ? *next : 0;
+    }
+    if (!slot)
+        return idx->inodes.used < UINT32_MAX - 1 - k ? idx->inodes.used + k : 0;
+    const struct inode_rec *free_rec = table_get(&idx->inodes, slot);
+    return free_rec ? (uint64_t)free_rec->reuse << 32 | slot : 0;
+}
+
+uint32_t index_refs(const struct index *idx, uint32_t slot)
+{
+    const _Atomic uint32_t *n = table_get(&idx->inode_refs, slot);
+    return n ? atomic_load_explicit(n, memory_order_acquire) : 0;
+}
+
+uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n)
+{
+    _Atomic uint32_t *count = (_Atomic uint32_t *)(uintptr_t)table_get(&idx->inode_refs, slot);
+    if (!count)
+        return 0;
+    uint32_t old = atomic_load_explicit(count, memory_order_relaxed), next;
+    do {
+        int64_t sum = (int64_t)old + n;
+        next = sum < 0 ? 0 : (uint32_t)sum;
+    } while (!atomic_compare_exchange_weak_explicit(count, &old, next, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    return next;
+}
+
+/* ---- names -------------------------------------------------------------- */
+
+/* Bucket of a hash among n: the low bits, one fewer where that bucket was not split off yet. */
+static uint32_t bucket_of(uint32_t hash, uint32_t n)
+{
+    uint32_t top = 1;
+    while (top < n)
+        top <<= 1;
+    uint32_t b = hash & (top - 1);
+    return b < n ? b : hash & (top / 2 - 1);
+}
+
+/* Bucket b is record b + 1 of the table. */
+static uint32_t bucket_head(const struct index *idx, uint32_t b)
+{
+    const uint32_t *head = table_get(&idx->buckets, b + 1);
+    return head ? *head : 0;
+}
+
+static void set_bucket_head(struct index *idx, uint32_t b, uint32_t d)
+{
+    *(uint32_t *)table_mut(&idx->buckets, b + 1) = d;
+}
+
+uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name, size_t len)
+{
+    if (!idx->s.n_buckets)
+        return 0;
+    uint32_t hash = codec_name_hash(idx->hash_seed, dir, name, len);
+    uint32_t d = bucket_head(idx, bucket_of(hash, (uint32_t)idx->s.n_buckets));
+    const struct dentry_rec *dentry;
+    for (; (dentry = index_dentry(idx, d)); d = dentry->hash_next) {
+        if (dentry->hash != hash || dentry->parent != dir || dentry->name_len != len)
+            continue;
+        const void *stored = names_get(&idx->names, dentry->name, dentry->name_len);
+        if (stored && memcmp(stored, name, len) == 0)
+            return d;
+    }
+    return 0;
+}
+
+/* Adds one bucket and moves to it what belongs there from the bucket that it splits. */
+static void split_bucket(struct index *idx)
+{
+    uint32_t n = (uint32_t)idx->s.n_buckets;
+    table_alloc(&idx->buckets); /* record n + 1 */
+    idx->s.n_buckets = n + 1;
+    if (!n)
+        return;
+    uint32_t top = 1;
+    while (top < n + 1)
+        top <<= 1;
+    uint32_t from = n & (top / 2 - 1), stay = 0, go = 0;
+    for (uint32_t d = bucket_head(idx, from), next; d; d = next) {
+        struct dentry_rec *dentry = table_mut(&idx->dentries, d);
+        bool goes = bucket_of(dentry->hash, n + 1) == n;
+        next = dentry->hash_next;
+        dentry->hash_next = goes ? go : stay;
+        *(goes ? &go : &stay) = d;
+    }
+    set_bucket_head(idx, from, stay);
+    set_bucket_head(idx, n, go);
+}
+
+int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
+                   uint64_t cookie)
+{
+    if (idx->s.n_names >= idx->s.n_buckets)
+        split_bucket(idx);
+    uint32_t d = table_alloc(&idx->dentries);
+    struct dentry_rec *dentry = table_mut(&idx->dentries, d);
+    uint32_t hash = codec_name_hash(idx->hash_seed, dir, name, len);
+    uint32_t b = bucket_of(hash, (uint32_t)idx->s.n_buckets);
+    *dentry = (struct dentry_rec){.hash_next = bucket_head(idx, b),
+                                  .parent = dir,
+                                  .child = child,
+                                  .name = names_alloc(&idx->names, len),
+                                  .cookie = cookie,
+                                  .hash = hash,
+                                  .name_len = (uint16_t)len};
+    memcpy(names_mut(&idx->names, dentry->name, len), name, len);
+    set_bucket_head(idx, b, d);
+    idx->s.n_names++;
+    if (btree_put(&idx->dirs, (struct bkey){dir, cookie}, &d) != 0)
+        return -EBADMSG; /* that cookie was there */
+    struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
+    parent->size++;
+    inode->dentry = d;
+    return 0;
+}
+
+int index_remove_name(struct index *idx, uint32_t d)
+{
+    struct dentry_rec *dentry = table_mut(&idx->dentries, d);
+    uint32_t b = bucket_of(dentry->hash, (uint32_t)idx->s.n_buckets), at = bucket_head(idx, b);
+    if (at == d) {
+        set_bucket_head(idx, b, dentry->hash_next);
+    } else {
+        const struct dentry_rec *prev;
+        while ((prev = index_dentry(idx, at)) && prev->hash_next != d)
+            at = prev->hash_next;
+        if (!prev)
+            return -EBADMSG;
+        ((struct dentry_rec *)table_mut(&idx->dentries, at))->hash_next = dentry->hash_next;
+    }
+    if (btree_del(&idx->dirs, (struct bkey){dentry->parent, dentry->cookie}) != 0)
+        return -EBADMSG;
+    struct inode_rec *parent = index_slot_mut(idx, dentry->parent),
+                     *child = index_slot_mut(idx, dentry->child);
+    if (!parent || !child || !parent->size)
+        return -EBADMSG;
+    parent->size--;
+    if (child->dentry == d)
+        child->dentry = 0;
+    names_free_cells(&idx->names, dentry->name, dentry->name_len);
+    dentry->child = 0;
+    table_free_record(&idx->dentries, d);
+    idx->s.n_names--;
+    return 0;
+}
+
+uint32_t index_parent(const struct index *idx, uint32_t dir)
+{
+    const struct inode_rec *inode = index_slot(idx, dir);
+    if (dir == ROOT_SLOT || !inode)
+        return inode ? dir : 0;
+    const struct dentry_rec *dentry = index_dentry(idx, inode->dentry);
+    return dentry ? dentry->parent : 0;
+}
+
+size_t index_path(const struct index *idx, uint32_t slot, char *buf, size_t size)
+{
+    size_t at = size; /* built from the end */
+    while (slot != ROOT_SLOT) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        const struct dentry_rec *dentry = inode ? index_dentry(idx, inode->dentry) : NULL;
+        const void *name = dentry ? names_get(&idx->names, dentry->name, dentry->name_len) : NULL;
+        size_t need = dentry ? dentry->name_len + (at < size ? 1u : 0u) : 0;
+        if (!name || need > at)
+            return 0;
+        if (at < size)
+            buf[--at] = '/';
+        at -= dentry->name_len;
+        memcpy(buf + at, name, dentry->name_len);
+        slot = dentry->parent;
+    }
+    memmove(buf, buf + at, size - at);
+    return size - at;
+}
+
+/* ---- xattrs ------------------------------------------------------------- */
+
+bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view)
+{
+    struct xattr_rec rec;
+    const uint8_t *p = names_get(&idx->names, handle, sizeof rec);
+    if (!p)
+        return false;
+    memcpy(&rec, p, sizeof rec);
+    bool is_extent = rec.flags & XATTR_IS_EXTENT;
+    if (!is_extent && rec.value_len > XATTR_INLINE_MAX)
+        return false;
+    uint32_t stored = is_extent ? (uint32_t)sizeof(struct locator) : rec.value_len;
+    p = names_get(&idx->names, handle, (uint32_t)sizeof rec + rec.name_len + stored);
+    if (!p)
+        return false;
+    struct xattr_view view = {.next = rec.next,
+                              .name_len = rec.name_len,
+                              .value_len = rec.value_len,
+                              .is_extent = is_extent,
+                              .name = (const char *)p + sizeof rec,
+                              .value = p + sizeof rec + rec.name_len};
+    if (is_extent)
+        memcpy(&view.loc, view.value, sizeof view.loc);
+    *ret_view = view;
+    return true;
+}
+
+uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode, const char *name,
+                          size_t len)
+{
+    struct xattr_view view;
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
+        if (view.name_len == len && memcmp(view.name, name, len) == 0)
+            return x;
+    }
+    return 0;
+}
+
+/* ---- segments ----------------------------------------------------------- */
+
+const struct seg_rec *index_segment(const struct index *idx, uint32_t id)
+{
+    return table_get(&idx->segs, index_segment_slot(idx, id));
+}
+
+int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
+{
+    if (!index_segment(idx, id)) {
+        int r = idmap_reserve(&idx->seg_slots);
+        if (!r)
+            r = table_reserve(&idx->segs, 1);
+        if (!r)
+            r = chunk_pool_reserve(idx->pool, 4);
+        if (r)
+            return r;
+        uint32_t i = table_alloc(&idx->segs);
+        *(struct seg_rec *)table_mut(&idx->segs, i) =
+            (struct seg_rec){.id = id, .kind = kind, .created = now_ns()};
+        idmap_set(&idx->seg_slots, id, i);
+    }
+    struct seg_rec *seg = table_mut(&idx->segs, index_segment_slot(idx, id));
+    seg->last_seq = MAX_OF(seg->last_seq, seq);
+    return 0;
+}
+
+void index_drop_segment(struct index *idx, uint32_t id)
+{
+    const struct seg_rec *seg = index_segment(idx, id);
+    if (!seg || seg->live)
+        return;
+    uint32_t i = index_segment_slot(idx, id);
+    idx->s.total -= seg->total;
+    *(struct seg_rec *)table_mut(&idx->segs, i) = (struct seg_rec){0};
+    table_free_record(&idx->segs, i);
+    idmap_del(&idx->seg_slots, id);
+}
+
+int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq)
+{
+    uint32_t slot = index_segment_slot(idx, id);
+    if (!slot)
+        return -EBADMSG;
+    struct seg_rec *seg = table_mut(&idx->segs, slot);
+    if (live < 0 && (seg->live < (uint64_t)-live || !seg->n_live))
+        return -EBADMSG;
+    seg->live += (uint64_t)live;
+    seg->total += (uint64_t)total;
+    idx->s.live += (uint64_t)live;
+    idx->s.total += (uint64_t)total;
+    seg->n_live += live > 0;
+    seg->n_live -= live < 0;
+    if (live < 0)
+        seg->death_seq = MAX_OF(seg->death_seq, death_seq);
+    return 0;
+}
+
+/* ---- freezing and loading ------------------------------------------------ */
+
+int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze)
+{
+    struct index v = {.pool = idx->pool, .s = idx->s, .hash_seed = idx->hash_seed};
+    uint64_t freeze = chunk_pool_freeze(idx->pool);
+    int r = freeze ? table_freeze(&idx->inodes, &v.inodes) : -ENOMEM;
+    if (!r)
+        r = table_freeze(&idx->dentries, &v.dentries);
+    if (!r)
+        r = table_freeze(&idx->buckets, &v.buckets);
+    if (!r)
+        r = table_freeze(&idx->segs, &v.segs);
+    if (!r)
+        r = names_freeze(&idx->names, &v.names);
+    if (!r)
+        r = btree_freeze(&idx->dirs, &v.dirs);
+    if (!r)
+        r = btree_freeze(&idx->extents, &v.extents);
+    if (r) {
+        index_free(&v);
+        chunk_pool_thaw(idx->pool, freeze);
+        return r;
+    }
+    idx->n_freezes++;
+    *ret_freeze = freeze;
+    *view = v;
+    return 0;
+}
+
+void index_thaw(struct index *idx, struct index *view, uint64_t freeze)
+{
+    index_free(view);
+    chunk_pool_thaw(idx->pool, freeze);
+    idx->n_freezes--;
+}
+
+int index_loaded(struct index *idx)
+{
+    uint32_t n = idx->inodes.used;
+    int r = table_reserve(&idx->inode_refs, n);
+    if (!r)
+        r = chunk_pool_reserve(idx->ref_pool, n / (TABLE_CHUNK_SIZE / sizeof(uint32_t)) + 2);
+    if (r)
+        return r;
+    while (idx->inode_refs.used < n)
+        table_alloc(&idx->inode_refs);
+    for (uint32_t slot = 1; slot < n; slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        idx->n_orphans += inode && !inode->nlink;
+    }
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg->id)
+            continue;
+        if (index_segment(idx, seg->id))
+            return -EBADMSG; /* twice */
+        r = idmap_reserve(&idx->seg_slots);
+        if (r)
+            return r;
+        idmap_set(&idx->seg_slots, seg->id, i);
+    }
+    return 0;
+}

@@ -1,0 +1,193 @@
+/*
+ * index.h - what the store holds, in memory: inodes, names, extents, xattrs
+ * and the use of segments, in freezable tables without pointers, so that a
+ * chunk of a table is also its image in a checkpoint.
+ *
+ * The index is changed by index_apply() alone: by a live mutation after its
+ * batch was written to the log, and by recovery from the same batch. It is
+ * therefore a pure function of the log.
+ *
+ * Locking: eng->index_lock. Shared to read the live index; exclusive to
+ * apply, freeze and thaw. Since only holders of the log lock apply, a holder of
+ * the log lock may read without the index lock. Frozen views need none.
+ */
+#ifndef ENGRAMFS_INDEX_H
+#define ENGRAMFS_INDEX_H
+
+#include "base/idmap.h"
+#include "disk/codec.h"
+#include "index/btree.h"
+#include "index/names.h"
+#include "index/table.h"
+
+#include <assert.h>
+#include <sys/stat.h>
+
+/* An inode number is slot | reuse << 32: found without a search, and never used twice. */
+#define INO_REUSE_MAX UINT32_C(0x1fffffff) /* a slot reused that often is retired for good */
+static inline uint32_t ino_slot(uint64_t ino)
+{
+    return (uint32_t)ino;
+}
+
+enum inode_flags { INODE_INLINE = 1 /* the only extent, at offset 0, is inode.first and not in the tree */ };
+
+struct inode_rec {
+    uint32_t nlink; /* first four bytes: chain of free records */
+    uint32_t reuse; /* outlives the inode, see table_free_record() */
+    uint32_t mode;  /* 0: free record */
+    uint32_t flags;
+    uint32_t uid, gid;
+    uint64_t size; /* content; symlink: target length; directory: entries */
+    int64_t atime, mtime, ctime, btime;
+    uint64_t version;    /* content changes */
+    uint64_t generation; /* placements (I2) */
+    uint64_t bytes;      /* content bytes held; devices: rdev */
+    uint32_t n_extents;
+    uint32_t dentry; /* one name of it, 0 unknown */
+    uint32_t xattrs; /* names: first struct xattr_rec */
+    uint32_t target; /* names: symlink target */
+    struct locator first;
+    uint32_t reserved;
+};
+static_assert(sizeof(struct inode_rec) == 128, "inode record layout");
+
+struct dentry_rec {
+    uint32_t hash_next; /* first four bytes: chain of free records */
+    uint32_t parent;    /* slot */
+    uint32_t child;     /* slot; 0: free record */
+    uint32_t name;      /* names */
+    uint64_t cookie;    /* order of creation in the store, never reused; renaming in the directory keeps it */
+    uint32_t hash;
+    uint16_t name_len;
+    uint16_t reserved;
+};
+static_assert(sizeof(struct dentry_rec) == 32, "dentry record layout");
+
+/* Followed by the name and, inline, the value or, with XATTR_IS_EXTENT, a struct locator. */
+struct xattr_rec {
+    uint32_t next; /* names */
+    uint16_t name_len, flags;
+    uint32_t value_len;
+};
+enum xattr_flags { XATTR_IS_EXTENT = 1 };
+static_assert(sizeof(struct xattr_rec) == 12, "xattr record layout");
+
+struct seg_rec {
+    uint32_t next_free, id; /* id 0: free record */
+    uint32_t kind, reserved;
+    uint64_t total, live; /* payload bytes */
+    uint64_t last_seq;    /* last batch in it (I4: metadata age) */
+    uint64_t death_seq;   /* last batch that made bytes in it dead (I4) */
+    int64_t created;      /* sequence-free age for the policy, ns */
+    uint64_t n_live;      /* locators that name bytes in it */
+};
+static_assert(sizeof(struct seg_rec) == 64, "segment record layout");
+
+/* Everything of the index that is not in a table; stored in the checkpoint as it is. */
+struct index_scalars {
+    uint64_t next_cookie; /* 3 and up: 1 and 2 are "." and ".." */
+    uint64_t n_names;
+    uint64_t n_buckets; /* linear hashing: buckets in use */
+    uint64_t n_files, n_dirs, n_others;
+    uint64_t total, live; /* payload bytes, all segments */
+};
+
+struct index {
+    struct chunk_pool *pool;
+    struct table inodes, dentries, buckets, segs;
+    struct names names;
+    struct btree dirs;    /* (directory slot, cookie) -> dentry */
+    struct btree extents; /* (slot, file offset) -> locator */
+    struct index_scalars s;
+    uint64_t hash_seed; /* immutable after init */
+    unsigned n_freezes; /* alive; of the live index only, as all below */
+    uint64_t n_orphans; /* inodes without a name: unlinked, but referenced or not freed yet */
+
+    struct idmap seg_slots; /* segment id -> record in segs */
+    struct chunk_pool *ref_pool;
+    /* By slot: _Atomic uint32_t, references from outside; added to under the shared lock. */
+    struct table inode_refs;
+};
+
+int index_init(struct index *idx, uint64_t hash_seed);
+void index_free(struct index *idx); /* zeroed or frozen is fine */
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* The inode, or NULL if that number is not in use. */
+const struct inode_rec *index_inode(const struct index *idx, uint64_t ino);
+static inline uint64_t index_ino(const struct inode_rec *inode, uint32_t slot)
+{
+    return (uint64_t)inode->reuse << 32 | slot;
+}
+/* The inode in a slot, or NULL. */
+static inline const struct inode_rec *index_slot(const struct index *idx, uint32_t slot)
+{
+    const struct inode_rec *inode = table_get(&idx->inodes, slot);
+    return inode && inode->mode ? inode : NULL;
+}
+/* The dentry called name in the directory, or 0. */
+uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name, size_t len);
+static inline const struct dentry_rec *index_dentry(const struct index *idx, uint32_t d)
+{
+    const struct dentry_rec *dentry = table_get(&idx->dentries, d);
+    return dentry && dentry->child ? dentry : NULL;
+}
+/* Slot of the directory's parent; the root's is the root; 0 if damaged. */
+uint32_t index_parent(const struct index *idx, uint32_t dir);
+/* Writes a path of the inode, relative to the root, without NUL; its length, or 0 if it has none or does not
+ * fit. */
+size_t index_path(const struct index *idx, uint32_t slot, char *buf, size_t size);
+/* The xattr's handle in names, 0 none. */
+uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode, const char *name,
+                          size_t len);
+/* A checked look at an xattr record: name, and value or locator. NULL if damaged. */
+struct xattr_view {
+    uint32_t next, name_len, value_len;
+    bool is_extent;
+    const char *name;
+    const void *value; /* inline value */
+    struct locator loc;
+};
+bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view);
+const struct seg_rec *index_segment(const struct index *idx, uint32_t id);
+/* Its record in segs, 0 none. */
+static inline uint32_t index_segment_slot(const struct index *idx, uint32_t id)
+{
+    return (uint32_t)idmap_get(&idx->seg_slots, id);
+}
+/* References from outside. */
+uint32_t index_refs(const struct index *idx, uint32_t slot);
+/* Adds n (may be negative; never below 0); the new count. Safe under the shared lock. */
+uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n);
+/* The number that the kth (0, 1, ..) next OP_CREATE must carry. 0: index full. */
+uint64_t index_predict_ino(const struct index *idx, uint32_t k);
+
+/* ---- changing ----------------------------------------------------------- */
+
+/* Notes that the log segment exists and got batch `seq`. -ENOMEM. */
+int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq);
+/* Forgets a segment that holds nothing live. */
+void index_drop_segment(struct index *idx, uint32_t id);
+/* Rebuilds seg_slots and holds after the tables were loaded. -EBADMSG, -ENOMEM. */
+int index_loaded(struct index *idx);
+
+/* Makes *view a frozen copy; returns its freeze number for index_thaw(). Exclusive lock. */
+int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze);
+void index_thaw(struct index *idx, struct index *view, uint64_t freeze); /* frees the view; exclusive lock */
+
+/* The tables, in the order in which a checkpoint stores them. */
+#define INDEX_TABLES 7
+struct table *index_table(struct index *idx, unsigned i);
+
+/* ---- for extents.c and apply.c ------------------------------ */
+
+struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
+int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
+                   uint64_t cookie);
+int index_remove_name(struct index *idx, uint32_t d);
+/* Adds to the live (and total) payload of a segment. */
+int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
+
+#endif

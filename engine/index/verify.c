@@ -1,0 +1,338 @@
+/*
+ * verify.c - checks the index record by record against itself: after a
+ * checkpoint was loaded, so that nothing from disk is trusted (I10), and for eng_check(), with a line for
+ * each finding. The tables' own structure (free chains, trees, heap) has been validated before. Read-only;
+ * the caller keeps the index from changing.
+ */
+#include "index/verify.h"
+#include "base/util.h"
+#include "engine.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+struct verify {
+    const struct index *idx;
+    void (*problem)(void *arg, const char *line);
+    void *arg;
+    int64_t found;
+    bool deep, chains_end;
+    uint8_t *reached;        /* bit by dentry: a chain leads to it */
+    uint32_t *links;         /* by slot: names seen */
+    uint32_t *kids;          /* by slot: entries seen in a directory */
+    uint32_t *subdirs;       /* by slot */
+    uint64_t *bytes;         /* by slot: content bytes seen */
+    uint32_t *extents;       /* by slot */
+    uint64_t *live, *n_live; /* by record of segs */
+    uint64_t n_names;
+    struct bkey last; /* end of the extent before, to notice overlaps */
+};
+
+__attribute__((format(printf, 2, 3))) static void report(struct verify *v, const char *fmt, ...)
+{
+    v->found++;
+    if (!v->problem)
+        return;
+    char line[256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    v->problem(v->arg, line);
+}
+
+/* ---- names ------------------------------------------------------------------ */
+
+static void verify_dentry(struct verify *v, uint32_t d, const struct dentry_rec *dentry)
+{
+    const struct index *idx = v->idx;
+    const struct inode_rec *dir = index_slot(idx, dentry->parent), *child = index_slot(idx, dentry->child);
+    const char *name = names_get(&idx->names, dentry->name, dentry->name_len);
+    if (!dir || !S_ISDIR(dir->mode) || !child) {
+        report(v, "dentry %u: parent or child is not there", d);
+        return;
+    }
+    if (!name || !dentry->name_len || dentry->name_len > ENG_NAME_MAX)
+        report(v, "dentry %u: no name", d);
+    else if (v->deep &&
+             (dentry->hash != codec_name_hash(idx->hash_seed, dentry->parent, name, dentry->name_len) ||
+              index_find_name(idx, dentry->parent, name, dentry->name_len) != d))
+        report(v, "dentry %u: its name is not found", d);
+    if (dentry->cookie < 3 || dentry->cookie >= idx->s.next_cookie)
+        report(v, "dentry %u: cookie out of range", d);
+    v->links[dentry->child]++;
+    v->kids[dentry->parent]++;
+    if (S_ISDIR(child->mode))
+        v->subdirs[dentry->parent]++;
+    v->n_names++;
+}
+
+/* Notes that a chain leads to d. False: to a free dentry, or not for the first time. */
+static bool reach(struct verify *v, uint32_t d)
+{
+    if (!index_dentry(v->idx, d) || (v->reached[d / 8] >> (d % 8) & 1))
+        return false;
+    v->reached[d / 8] |= (uint8_t)(1u << (d % 8));
+    return true;
+}
+
+/*
+ * Hash chains must end. When no dentry is led to twice, no chain from a bucket can run into a
+ * cycle. Goes through the records in their order, which is much faster than along the chains.
+ */
+static bool verify_buckets(struct verify *v)
+{
+    const struct index *idx = v->idx;
+    uint64_t links = 0;
+    bool sound = idx->s.n_buckets == 0 || idx->buckets.used == idx->s.n_buckets + 1;
+    for (uint32_t b = 1; b < idx->buckets.used && sound && idx->s.n_buckets; b++) {
+        uint32_t d = *(const uint32_t *)table_get(&idx->buckets, b);
+        sound = !d || reach(v, d);
+        links += d != 0;
+    }
+    for (uint32_t i = 1; i < idx->dentries.used && sound; i++) {
+        const struct dentry_rec *dentry = index_dentry(idx, i);
+        uint32_t d = dentry ? dentry->hash_next : 0;
+        sound = !d || reach(v, d);
+        links += d != 0;
+    }
+    if (sound && links == idx->s.n_names)
+        return true;
+    report(v, "name table: its chains are broken");
+    return false;
+}
+
+static int verify_order(void *arg, struct bkey key, const void *value)
+{
+    struct verify *v = arg;
+    uint32_t d;
+    memcpy(&d, value, sizeof d);
+    const struct dentry_rec *dentry = index_dentry(v->idx, d);
+    if (!dentry || dentry->parent != key.a || dentry->cookie != key.b)
+        report(v, "directory order: entry (%u, %llu) has no dentry", key.a, (unsigned long long)key.b);
+    return 0;
+}
+
+/* ---- extents ------------------------------------------------------------------ */
+
+static void verify_locator(struct verify *v, uint32_t slot, const struct locator *loc)
+{
+    uint32_t seg = index_segment_slot(v->idx, loc->seg);
+    if (!loc->len || loc->ext_len > EXTENT_MAX || loc->skip >= loc->ext_len ||
+        loc->len > loc->ext_len - loc->skip || !seg) {
+        report(v, "inode %u: a locator leads nowhere (segment %u)", slot, loc->seg);
+        return;
+    }
+    v->live[seg] += loc->len;
+    v->n_live[seg]++;
+}
+
+static int verify_extent(void *arg, struct bkey key, const void *value)
+{
+    struct verify *v = arg;
+    struct locator loc;
+    memcpy(&loc, value, sizeof loc);
+    const struct inode_rec *inode = index_slot(v->idx, key.a);
+    if (!inode || !S_ISREG(inode->mode) || (inode->flags & INODE_INLINE)) {
+        report(v, "extent of inode %u, which has none", key.a);
+        return 0;
+    }
+    if (v->last.a == key.a && v->last.b > key.b)
+        report(v, "inode %u: extents overlap at %llu", key.a, (unsigned long long)key.b);
+    if (key.b > ENG_FILE_SIZE_MAX || key.b + loc.len > inode->size)
+        report(v, "inode %u: extent beyond the end", key.a);
+    v->last = (struct bkey){key.a, key.b + loc.len};
+    v->bytes[key.a] += loc.len;
+    v->extents[key.a]++;
+    verify_locator(v, key.a, &loc);
+    return 0;
+}
+
+static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_rec *inode)
+{
+    struct xattr_view view;
+    unsigned n = 0;
+    for (uint32_t x = inode->xattrs; x; x = view.next) {
+        if (++n > ENG_XATTR_LIST_MAX || !index_xattr(v->idx, x, &view) || !view.name_len ||
+            view.name_len > ENG_XATTR_NAME_MAX) {
+            report(v, "inode %u: xattr list is broken", slot);
+            return;
+        }
+        if (view.is_extent && view.loc.len != view.value_len)
+            report(v, "inode %u: xattr length", slot);
+        if (view.is_extent)
+            verify_locator(v, slot, &view.loc);
+    }
+}
+
+/* ---- inodes ------------------------------------------------------------------- */
+
+static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec *inode)
+{
+    uint32_t names = v->links[slot] + (slot == ENG_ROOT_INO ? 1 : 0);
+    if (inode->nlink != names + (S_ISDIR(inode->mode) ? v->subdirs[slot] : 0))
+        report(v, "inode %u: link count %u, found %u", slot, inode->nlink, names);
+    if (S_ISDIR(inode->mode)) {
+        if (names > 1 || inode->size != v->kids[slot])
+            report(v, "directory %u: %llu entries counted, found %u", slot, (unsigned long long)inode->size,
+                   v->kids[slot]);
+    }
+    if (inode->dentry) {
+        const struct dentry_rec *d = index_dentry(v->idx, inode->dentry);
+        if (!d || d->child != slot)
+            report(v, "inode %u: its name belongs to another", slot);
+    } else if (S_ISDIR(inode->mode) && slot != ENG_ROOT_INO && inode->nlink) {
+        report(v, "directory %u: no name", slot);
+    }
+    if (S_ISLNK(inode->mode) &&
+        (inode->size > ENG_SYMLINK_MAX || !names_get(&v->idx->names, inode->target, (uint32_t)inode->size)))
+        report(v, "symlink %u: no target", slot);
+    if (!S_ISREG(inode->mode) && (inode->flags || inode->n_extents))
+        report(v, "inode %u: has extents and is no file", slot);
+    if (!S_ISREG(inode->mode))
+        return;
+    if (inode->flags & ~(uint32_t)INODE_INLINE)
+        report(v, "inode %u: unknown flags", slot);
+    if (inode->flags & INODE_INLINE) {
+        verify_locator(v, slot, &inode->first);
+        v->bytes[slot] += inode->first.len;
+        v->extents[slot]++;
+        if (inode->first.len > inode->size)
+            report(v, "inode %u: extent beyond the end", slot);
+    }
+    if (inode->n_extents != v->extents[slot] || inode->bytes != v->bytes[slot] ||
+        inode->size > ENG_FILE_SIZE_MAX)
+        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot, inode->n_extents,
+               (unsigned long long)inode->bytes, v->extents[slot], (unsigned long long)v->bytes[slot]);
+}
+
+static void verify_inodes(struct verify *v)
+{
+    uint64_t files = 0, dirs = 0, others = 0;
+    for (uint32_t slot = 1; slot < v->idx->inodes.used; slot++) {
+        const struct inode_rec *inode = index_slot(v->idx, slot);
+        if (!inode)
+            continue;
+        verify_inode(v, slot, inode);
+        verify_xattrs(v, slot, inode);
+        ++*(S_ISREG(inode->mode) ? &files : S_ISDIR(inode->mode) ? &dirs : &others);
+    }
+    if (files != v->idx->s.n_files || dirs != v->idx->s.n_dirs || others != v->idx->s.n_others)
+        report(v, "number of inodes: counted and found differ");
+    const struct inode_rec *root = index_slot(v->idx, ENG_ROOT_INO);
+    if (v->idx->inodes.used > 1 && (!root || !S_ISDIR(root->mode)))
+        report(v, "the root is not a directory");
+}
+
+static void verify_segments(struct verify *v)
+{
+    uint64_t total = 0, live = 0;
+    for (uint32_t i = 1; i < v->idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&v->idx->segs, i);
+        if (!seg->id)
+            continue;
+        if (seg->live != v->live[i] || seg->n_live != v->n_live[i] || seg->live > seg->total)
+            report(v, "segment %u: %llu live bytes of %llu counted, found %llu", seg->id,
+                   (unsigned long long)seg->live, (unsigned long long)seg->total,
+                   (unsigned long long)v->live[i]);
+        total += seg->total;
+        live += seg->live;
+    }
+    if (total != v->idx->s.total || live != v->idx->s.live)
+        report(v, "store: %llu live of %llu bytes counted, found %llu of %llu",
+               (unsigned long long)v->idx->s.live, (unsigned long long)v->idx->s.total,
+               (unsigned long long)live, (unsigned long long)total);
+}
+
+/* Every directory leads to the root in fewer steps than there are directories. */
+static void verify_tree(struct verify *v)
+{
+    for (uint32_t slot = 2; slot < v->idx->inodes.used; slot++) {
+        const struct inode_rec *inode = index_slot(v->idx, slot);
+        if (!inode || !S_ISDIR(inode->mode) || !inode->nlink)
+            continue;
+        uint64_t steps = 0;
+        uint32_t at = slot;
+        while (at && at != ENG_ROOT_INO && steps++ <= v->idx->s.n_dirs)
+            at = index_parent(v->idx, at);
+        if (at != ENG_ROOT_INO)
+            report(v, "directory %u: does not hang in the tree", slot);
+    }
+}
+
+static void *verify_chains(void *arg)
+{
+    struct verify *v = arg;
+    v->chains_end = verify_buckets(v);
+    if (v->chains_end && btree_scan(&v->idx->dirs, (struct bkey){0, 0}, verify_order, v) < 0)
+        report(v, "directory order: the tree is broken");
+    return NULL;
+}
+
+static void verify_dentries(struct verify *v)
+{
+    const struct index *idx = v->idx;
+    for (uint32_t d = 1; d < idx->dentries.used; d++) {
+        const struct dentry_rec *dentry = index_dentry(idx, d);
+        if (dentry)
+            verify_dentry(v, d, dentry);
+    }
+    if (v->n_names != idx->s.n_names || idx->dirs.count != idx->s.n_names)
+        report(v, "number of names: counted and found differ");
+}
+
+#define BESIDE_FROM 100000u /* names: a thread costs less than what it saves */
+
+/*
+ * Chains and order on the one hand, records on the other: they mark different arrays, so that opening a large
+ * store does both at once. A deep look follows the chains, and must know first that they end. False: they do
+ * not.
+ */
+static bool verify_names(struct verify *v)
+{
+    struct verify chains = *v;
+    pthread_t thread;
+    bool beside = !v->deep && !v->problem && v->idx->dentries.used > BESIDE_FROM &&
+                  pthread_create(&thread, NULL, verify_chains, &chains) == 0;
+    if (!beside)
+        (void)verify_chains(&chains);
+    if (beside || chains.chains_end)
+        verify_dentries(v);
+    if (beside)
+        (void)pthread_join(thread, NULL);
+    v->found += chains.found;
+    return chains.chains_end;
+}
+
+int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
+                     void *arg)
+{
+    struct verify v = {.idx = idx, .deep = deep, .problem = problem, .arg = arg};
+    size_t n = idx->inodes.used;
+    v.reached = calloc(idx->dentries.used / 8 + 1, 1);
+    v.links = calloc(n, sizeof *v.links);
+    v.kids = calloc(n, sizeof *v.kids);
+    v.subdirs = calloc(n, sizeof *v.subdirs);
+    v.extents = calloc(n, sizeof *v.extents);
+    v.bytes = calloc(n, sizeof *v.bytes);
+    v.live = calloc(idx->segs.used, sizeof *v.live);
+    v.n_live = calloc(idx->segs.used, sizeof *v.n_live);
+    bool memory = v.reached && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live;
+    if (memory && verify_names(&v)) {
+        if (btree_scan(&idx->extents, (struct bkey){0, 0}, verify_extent, &v) < 0)
+            report(&v, "extents: the tree is broken");
+        verify_inodes(&v);
+        verify_segments(&v);
+        verify_tree(&v);
+    }
+    free(v.reached);
+    free(v.links);
+    free(v.kids);
+    free(v.subdirs);
+    free(v.extents);
+    free(v.bytes);
+    free(v.live);
+    free(v.n_live);
+    return memory ? v.found : -ENOMEM;
+}

@@ -1,0 +1,139 @@
+/*
+ * check.c - eng_check(): the index against itself, and every live extent
+ * against its checksums. Holds the log lock while the index is walked, so
+ * that nothing changes underneath; content is read afterwards, under no lock.
+ */
+#include "base/job.h"
+#include "core/eng.h"
+#include "upkeep/scrub.h"
+
+#include <stdio.h>
+
+struct checker {
+    struct eng *eng;
+    void (*problem)(void *arg, const char *line);
+    void *arg;
+    int error; /* of a callback */
+    struct eng_check_report report;
+};
+
+static void found(void *arg, const char *line)
+{
+    struct checker *c = arg;
+    c->report.problems++;
+    if (c->problem)
+        c->problem(c->arg, line);
+}
+
+/* What a look at one part gave: damage is a finding, anything else the end of the check. */
+static int judge(struct checker *c, int r, const char *line)
+{
+    if (r == -EBADMSG)
+        found(c, line);
+    return r == -EBADMSG ? 0 : r;
+}
+
+static int check_index(struct checker *c)
+{
+    struct eng *eng = c->eng;
+    const struct index *idx = &eng->idx;
+    int r = 0;
+    pthread_mutex_lock(&eng->log.lock);
+    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+        r = judge(c, table_validate_free(index_table(&eng->idx, i)),
+                  "index: the list of free records of a table is broken");
+    if (!r)
+        r = judge(c, names_validate(&idx->names), "index: the heap is broken");
+    if (!r)
+        r = judge(c, btree_validate(&idx->dirs), "index: the tree of directories is broken");
+    if (!r)
+        r = judge(c, btree_validate(&idx->extents), "index: the tree of extents is broken");
+    if (!r) {
+        int64_t n = index_verify(idx, true, found, c);
+        r = n < 0 ? (int)n : 0;
+    }
+    c->report.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
+    c->report.dentries = idx->s.n_names;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        c->report.segments += seg->id != 0;
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    return r;
+}
+
+static bool is_segment(struct eng *eng, uint32_t id)
+{
+    pthread_mutex_lock(&eng->log.lock); /* under which it is forgotten before it is unlinked */
+    bool is = index_segment(&eng->idx, id) != NULL;
+    pthread_mutex_unlock(&eng->log.lock);
+    return is;
+}
+
+/* The headers of segment files: recovery needs those of the log, salvage all. */
+static int check_segment_file(struct checker *c, uint32_t id)
+{
+    struct segment *seg;
+    struct segment_header h;
+    char line[128];
+    int r = segments_pin(&c->eng->segments, id, &seg);
+    if (!r) {
+        ssize_t n = io_pread_full(seg->file, c->eng->io->ops, &h, sizeof h, 0);
+        r = n < 0 ? (int)n : (size_t)n < sizeof h ? -EBADMSG : segment_header_check(&h, c->eng->sb.uuid, id);
+        segments_unpin(seg);
+    }
+    if (r == -ENOENT && !is_segment(c->eng, id)) /* retired since */
+        return 0;
+    if (r && r != -ENOMEM) {
+        snprintf(line, sizeof line, "segment s%08x.seg: %s", id,
+                 r == -EBADMSG ? "header is damaged" : strerror(-r));
+        found(c, line);
+    }
+    return r == -ENOMEM ? r : 0;
+}
+
+static int check_one_file(void *arg, const struct eng_segment_info *info)
+{
+    struct checker *c = arg;
+    c->error = check_segment_file(c, (uint32_t)info->id);
+    return c->error;
+}
+
+static void report_damage(void *arg, const struct eng_damage *d)
+{
+    char line[1300];
+    snprintf(line, sizeof line, "%s (inode %llu): segment s%08llx.seg, offset %llu: %s",
+             d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
+             (unsigned long long)d->offset, d->reason);
+    found(arg, line);
+}
+
+int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
+              struct eng_check_report *ret_report)
+{
+    struct checker c = {.eng = eng, .problem = problem, .arg = arg};
+    struct eng_scrub_report scrub = {0};
+    struct job job;
+    int r = check_index(&c);
+    if (!r)
+        r = eng_segments(eng, check_one_file, &c);
+    if (!r)
+        r = c.error;
+    if (!r) {
+        job_init(&job);
+        r = scrub_run(eng, &job, &scrub);
+        job_free(&job);
+        if (r == -EBADMSG) {
+            found(&c, "content: the index does not lead to all of it");
+            r = 0;
+        }
+    }
+    if (!r)
+        r = eng_damaged(eng, report_damage, &c);
+    if (r)
+        return r;
+    c.report.extents = scrub.extents;
+    c.report.bytes = scrub.bytes_done;
+    *ret_report = c.report;
+    return 0;
+}

@@ -1,0 +1,98 @@
+/*
+ * files.c - the files of a store and how far each belongs to one moment.
+ *
+ * No state. Under ckpt_lock and log.lock together nothing is begun, sealed or
+ * removed, so that what is listed is the store of one moment: recovery of these
+ * files, cut to these sizes, gives the state at the call.
+ */
+#include "image/checkpoint.h"
+
+#include <stdio.h>
+
+struct list {
+    struct eng_file *files;
+    size_t n, cap;
+};
+
+static struct eng_file *add(struct list *l, enum eng_file_kind kind, const char *name)
+{
+    if (array_grow(&l->files, &l->cap, l->n + 1, sizeof *l->files))
+        return NULL;
+    struct eng_file *f = &l->files[l->n++];
+    *f = (struct eng_file){.kind = kind};
+    snprintf(f->name, sizeof f->name, "%s", name);
+    return f;
+}
+
+static int add_segments_locked(struct eng *eng, struct list *l)
+{
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        char name[SEGMENT_NAME_SIZE];
+        if (!seg->id || !segments_has(&eng->segments, seg->id))
+            continue;
+        segment_name(seg->id, name);
+        struct eng_file *f = add(l, seg->kind == SEGMENT_SURVIVORS ? ENG_FILE_SURVIVORS : ENG_FILE_LOG, name);
+        if (!f)
+            return -ENOMEM;
+        f->id = seg->id;
+        f->size = segments_size_of(&eng->segments, seg->id);
+        f->total = seg->total;
+        f->live = seg->live;
+        f->active = eng->log.active && eng->log.active->id == seg->id;
+    }
+    return 0;
+}
+
+static int add_checkpoint(void *arg, const char *name)
+{
+    uint64_t id;
+    return checkpoint_parse_name(name, &id) == 0 && !add(arg, ENG_FILE_CHECKPOINT, name) ? -ENOMEM : 0;
+}
+
+/* A checkpoint that is being written has not its name's worth yet: ckpt_lock keeps it out. */
+static int size_checkpoints(struct eng *eng, struct list *l)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    for (size_t i = 0; i < l->n; i++) {
+        struct io_file *file;
+        if (l->files[i].kind != ENG_FILE_CHECKPOINT)
+            continue;
+        int r = ops->open(eng->io, l->files[i].name, IO_RDONLY, &file);
+        if (r)
+            return r;
+        r = ops->file_size(file, &l->files[i].size);
+        ops->close(file);
+        (void)checkpoint_parse_name(l->files[i].name, &l->files[i].id);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int by_kind_and_id(const void *a, const void *b)
+{
+    const struct eng_file *x = a, *y = b;
+    bool cx = x->kind == ENG_FILE_CHECKPOINT, cy = y->kind == ENG_FILE_CHECKPOINT;
+    return cx != cy ? cx - cy : (x->id > y->id) - (x->id < y->id);
+}
+
+int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg)
+{
+    struct list l = {0};
+    checkpoint_exclude(eng);
+    int r = eng->io->ops->list(eng->io, add_checkpoint, &l);
+    if (!r)
+        r = size_checkpoints(eng, &l);
+    pthread_mutex_lock(&eng->log.lock);
+    if (!r)
+        r = add_segments_locked(eng, &l);
+    pthread_mutex_unlock(&eng->log.lock);
+    checkpoint_allow(eng);
+    if (!r && l.n)
+        qsort(l.files, l.n, sizeof *l.files, by_kind_and_id);
+    for (size_t i = 0; !r && i < l.n && !emit(arg, &l.files[i]); i++)
+        ;
+    free(l.files);
+    return r;
+}

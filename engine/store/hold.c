@@ -1,0 +1,24 @@
+/*
+ * hold.c - eng_hold() and eng_release(): while the store is held no file of
+ * it is unlinked, so that its folder can be copied.
+ */
+#include "commit/retire.h"
+#include "image/checkpoint.h"
+
+int eng_hold(struct eng *eng)
+{
+    checkpoint_exclude(eng); /* so that no unlinking is under way when this returns */
+    retire_exclude(eng);
+    keepers_hold(&eng->keepers);
+    retire_allow(eng);
+    checkpoint_allow(eng);
+    return 0;
+}
+
+int eng_release(struct eng *eng)
+{
+    int r = keepers_release(&eng->keepers);
+    if (!r)
+        (void)retire_segments(eng);
+    return r;
+}

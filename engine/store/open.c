@@ -1,0 +1,199 @@
+/*
+ * open.c - opening and closing a store: each room makes its part, and frees it.
+ */
+#include "commit/atimes.h"
+#include "commit/orphans.h"
+#include "commit/retire.h"
+#include "image/checkpoint.h"
+#include "image/recover.h"
+#include "store/store.h"
+#include "upkeep/room.h"
+#include "upkeep/workers.h"
+
+#include <stdio.h>
+
+static int lock_store(struct eng *eng, char why[256])
+{
+    int64_t waited = 0;
+    int r;
+    if (eng->opt.snapshot)
+        return 0;
+    while ((r = eng->io->ops->lock(eng->io, eng->opt.read_only)) == -EBUSY &&
+           waited < eng->opt.lock_wait_ms) {
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+        waited += 20;
+    }
+    if (MUTANT(NO_LOCK))
+        r = 0;
+    eng->locked = r == 0;
+    if (r)
+        snprintf(why, 256,
+                 r == -EBUSY ? "the store is in use by another process" : "cannot lock the store: %s",
+                 strerror(-r));
+    return r;
+}
+
+/* The parts that others are told of nothing but a pointer. -ENOMEM. */
+static int new_parts(struct eng *eng)
+{
+    int (*const news[])(struct eng *) = {damage_new, reserve_new,    orphans_new, atimes_new,
+                                         retire_new, checkpoint_new, room_new};
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
+        r = news[i](eng);
+    return r;
+}
+
+static void free_parts(struct eng *eng)
+{
+    room_free(eng);
+    checkpoint_free(eng);
+    retire_free(eng);
+    atimes_free(eng);
+    orphans_free(eng);
+    reserve_free(eng);
+    damage_free(eng);
+}
+
+static void init_parts(struct eng *eng)
+{
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    /* The default would let a stream of readers keep every writer out. */
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&eng->index_lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&eng->config_file_lock, NULL);
+    pthread_mutex_init(&eng->counters.lock, NULL);
+    report_init(&eng->report, &eng->opt);
+    keepers_init(&eng->keepers);
+    wake_init(&eng->wake);
+}
+
+static void eng_free(struct eng *eng)
+{
+    workers_free(eng);
+    log_free(&eng->log);
+    segments_free(&eng->segments);
+    index_free(&eng->idx);
+    if (eng->locked)
+        eng->io->ops->unlock(eng->io);
+    if (eng->own_io)
+        io_posix_free(eng->io);
+    free_parts(eng);
+    wake_free(&eng->wake);
+    keepers_free(&eng->keepers);
+    report_free(&eng->report);
+    pthread_mutex_destroy(&eng->counters.lock);
+    pthread_mutex_destroy(&eng->config_file_lock);
+    pthread_rwlock_destroy(&eng->index_lock);
+    free(eng);
+}
+
+static int open_io(struct eng *eng, const char *path, char why[256])
+{
+    if (eng->opt.io) {
+        eng->io = eng->opt.io;
+        return 0;
+    }
+    int r = io_posix_new(path, !eng->opt.must_exist && !eng->opt.read_only, &eng->io);
+    eng->own_io = r == 0;
+    if (r)
+        snprintf(why, 256, "%s", strerror(-r));
+    return r;
+}
+
+static int open_store(struct eng *eng, char why[256])
+{
+    int r = lock_store(eng, why);
+    if (!r)
+        r = create_or_load(eng, why);
+    if (!r)
+        config_load(eng);
+    if (!r)
+        r = index_init(&eng->idx, eng->sb.hash_seed);
+    if (r)
+        return r;
+    memcpy(eng->segments.uuid, eng->sb.uuid, sizeof eng->segments.uuid);
+    eng->segments.read_only = eng->opt.read_only;
+    uint64_t store = eng->log.store;
+    log_init(&eng->log, eng->io, &eng->segments, &eng->hook,
+             eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
+    eng->log.store = store;
+    if (!store)
+        eng->log.store = superblock_tag(&eng->sb);
+    reserve_init(eng);
+    r = recover_store(eng, why);
+    if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
+        if (eng->opt.read_only) {
+            snprintf(why, 256, "the store is empty and cannot be set up read-only");
+            r = -EROFS;
+        } else {
+            r = create_root(eng);
+        }
+    }
+    if (r)
+        return r;
+    if (!eng->opt.read_only)
+        reserve_opened(eng);
+    return workers_new(eng);
+}
+
+int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256])
+{
+    char why[256] = "";
+    struct eng *eng = calloc(1, sizeof *eng);
+    if (!eng)
+        return -ENOMEM;
+    if (opt)
+        eng->opt = *opt;
+    eng->installs_beside = !eng->opt.no_background;
+    eng->lost_after = UINT64_MAX;
+    init_parts(eng);
+    int r = new_parts(eng);
+    if (eng->opt.segment_size &&
+        (eng->opt.segment_size < ENG_SEGMENT_SIZE_MIN || eng->opt.segment_size > ENG_SEGMENT_SIZE_MAX)) {
+        snprintf(why, sizeof why, "segment size must be 64 KiB to 1 GiB");
+        r = -EINVAL;
+    }
+    if ((eng->opt.snapshot || eng->opt.salvage) && !eng->opt.read_only) {
+        snprintf(why, sizeof why, "a snapshot or salvage is read-only");
+        r = -EINVAL;
+    }
+    if (!r)
+        r = open_io(eng, path, why);
+    if (!r) {
+        segments_init(&eng->segments, eng->io, &eng->hook);
+        r = open_store(eng, why);
+    }
+    if (r) {
+        if (ret_why)
+            snprintf(ret_why, 256, "%s",
+                     why[0]         ? why
+                     : r == -EAGAIN ? "no memory for its threads, or too many of them; raise the limits"
+                                    : strerror(-r));
+        eng_free(eng);
+        return r;
+    }
+    *ret_eng = eng;
+    return 0;
+}
+
+int eng_close(struct eng *eng)
+{
+    if (!eng)
+        return 0;
+    workers_free(eng);
+    int r = 0;
+    atimes_flush(eng);
+    if (!eng->opt.read_only)
+        r = eng_sync(eng); /* tells also of a sync that failed earlier (I11) */
+    if (!is_read_only(eng)) {
+        if (!r && log_seq(&eng->log) > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire))
+            r = checkpoint_write(eng);
+        if (!r)
+            (void)retire_segments(eng);
+    }
+    eng_free(eng);
+    return r;
+}

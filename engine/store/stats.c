@@ -1,0 +1,127 @@
+/*
+ * stats.c - figures: statistics, file system space, segments. All measured at
+ * the moment of the call, none kept twice.
+ */
+#include "commit/commit.h"
+#include "upkeep/policy.h"
+
+static void index_figures(struct eng *eng, struct eng_stats *st)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    const struct index *idx = &eng->idx;
+    st->total_bytes = idx->s.total;
+    st->live_bytes = idx->s.live;
+    st->fragmentation_ratio = policy_fragmentation(idx->s.total, idx->s.live);
+    st->memories = idx->s.n_files;
+    st->directories = idx->s.n_dirs;
+    st->other_inodes = idx->s.n_others;
+    st->orphans = idx->n_orphans;
+    st->index_bytes = chunk_pool_bytes(idx->pool) + chunk_pool_bytes(idx->ref_pool);
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        st->segments += seg->id != 0;
+        st->segments_pending += seg->id && !seg->live && seg->total;
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+}
+
+static void counter_figures(struct eng *eng, struct eng_stats *st)
+{
+    st->compactions_ok = COUNTED(eng, compactions_ok);
+    st->compactions_failed = COUNTED(eng, compactions_failed);
+    st->compactions_cancelled = COUNTED(eng, compactions_cancelled);
+    st->bytes_reclaimed_total = COUNTED(eng, bytes_reclaimed);
+    st->relocations = COUNTED(eng, relocations);
+    st->relocations_lost = COUNTED(eng, relocations_lost);
+    st->reads = COUNTED(eng, reads);
+    st->writes = COUNTED(eng, writes);
+    st->bytes_read = COUNTED(eng, bytes_read);
+    st->bytes_written = COUNTED(eng, bytes_written);
+    st->read_restarts = COUNTED(eng, read_restarts);
+    st->sync_errors = COUNTED(eng, sync_errors);
+    st->checkpoints = COUNTED(eng, checkpoints);
+    st->damaged_extents = COUNTED(eng, damaged);
+}
+
+int eng_stats(struct eng *eng, struct eng_stats *ret_st)
+{
+    struct eng_stats st = {0};
+    if (!is_read_only(eng))
+        (void)commit_orphans(eng); /* what was removed counts as removed */
+    index_figures(eng, &st);
+    counter_figures(eng, &st);
+    st.log_seq = st.batches = log_seq(&eng->log);
+    st.durable_seq = log_durable(&eng->log);
+    st.checkpoint_seq = atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire);
+    st.syncs = atomic_load_explicit(&eng->log.syncs, memory_order_relaxed);
+    st.checkpoint_bytes = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
+    st.reserve_bytes = reserve_bytes(eng);
+    st.disk_bytes = segments_bytes(&eng->segments) + st.checkpoint_bytes;
+    st.pinned_segments = segments_pinned(&eng->segments);
+    st.holds = keepers_holds(&eng->keepers);
+    report_get(&eng->report, st.read_only_reason, st.last_error);
+    pthread_mutex_lock(&eng->counters.lock);
+    st.last_compaction = eng->counters.last_compaction;
+    st.compaction_duration_ms = eng->counters.last_compaction_ms;
+    st.compaction_seconds = eng->counters.compaction_seconds;
+    st.sync_seconds = eng->counters.sync_seconds;
+    pthread_mutex_unlock(&eng->counters.lock);
+    *ret_st = st;
+    return 0;
+}
+
+int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
+{
+    struct io_space space;
+    uint64_t total, live, inodes;
+    int r = eng->io->ops->space(eng->io, &space);
+    if (r)
+        return r;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    total = eng->idx.s.total;
+    live = eng->idx.s.live;
+    inodes = eng->idx.s.n_files + eng->idx.s.n_dirs + eng->idx.s.n_others;
+    pthread_rwlock_unlock(&eng->index_lock);
+    uint64_t dead = total - live; /* compaction gives it back when it is needed */
+    struct eng_statfs st = {.block_size = BLOCK_SIZE};
+    st.bfree = (space.free_bytes + dead) / BLOCK_SIZE;
+    st.bavail = (space.avail_bytes + dead) / BLOCK_SIZE;
+    st.blocks = MAX_OF(space.total_bytes / BLOCK_SIZE, st.bfree);
+    st.ffree = MIN_OF((uint64_t)UINT32_MAX - inodes, st.bavail);
+    st.files = inodes + st.ffree;
+    *ret_st = st;
+    return 0;
+}
+
+int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg)
+{
+    pthread_mutex_lock(&eng->log.lock);
+    uint32_t used = eng->idx.segs.used;
+    CLEANUP_FREE struct eng_segment_info *infos = calloc(used, sizeof *infos);
+    size_t n = 0;
+    for (uint32_t i = 1; infos && i < used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        if (!seg->id)
+            continue;
+        infos[n++] = (struct eng_segment_info){.id = seg->id,
+                                               .size = segments_size_of(&eng->segments, seg->id),
+                                               .total = seg->total,
+                                               .live = seg->live,
+                                               .active = eng->log.active && eng->log.active->id == seg->id,
+                                               .survivors = seg->kind == SEGMENT_SURVIVORS,
+                                               .pending = !seg->live && seg->total};
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    if (!infos)
+        return -ENOMEM;
+    for (size_t i = 1; i < n; i++) { /* nearly sorted: records are reused */
+        struct eng_segment_info x = infos[i];
+        size_t j = i;
+        for (; j > 0 && infos[j - 1].id > x.id; j--)
+            infos[j] = infos[j - 1];
+        infos[j] = x;
+    }
+    for (size_t i = 0; i < n && !emit(arg, &infos[i]); i++)
+        ;
+    return 0;
+}

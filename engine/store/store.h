@@ -1,0 +1,16 @@
+/*
+ * store.h - opening a store: what the files of this room share.
+ */
+#ifndef ENGRAMFS_STORE_H
+#define ENGRAMFS_STORE_H
+
+#include "core/eng.h"
+
+/* Reads the superblock, creating the store where that is allowed. `why`: explanation on failure. */
+int create_or_load(struct eng *eng, char why[256]);
+/* The first batch of a store: its root directory. */
+int create_root(struct eng *eng);
+/* Takes over what the file "config" says. */
+void config_load(struct eng *eng);
+
+#endif

@@ -1,0 +1,247 @@
+/*
+ * bulk.c - many records in few batches: what an import needs. A batch is cut
+ * before it grows large, and before a record whose name it already holds, since what is
+ * staged cannot be seen in the index yet.
+ */
+#include "commit/atimes.h"
+#include "commit/commit.h"
+#include "tree/content.h"
+#include "tree/xattrs.h"
+#include "upkeep/room.h"
+
+#define BATCH_OPS 2048u
+#define BATCH_BYTES (4u << 20)
+#define BATCH_PIECES 400u
+#define SEEN_SLOTS 4096u /* power of two, above BATCH_OPS */
+
+struct bulk {
+    struct eng *eng;
+    struct txn txn;
+    struct eng_record *records;
+    size_t first, next; /* records [first, next) are staged */
+    uint32_t creates;
+    uint64_t dir; /* whose path is in `path` */
+    size_t dir_len;
+    char path[EXTENT_NAME_MAX + 1];
+    uint32_t seen[SEEN_SLOTS]; /* record index + 1 - first, by hash of parent and name */
+};
+
+static size_t seen_slot(const struct eng_record *rec)
+{
+    return codec_name_hash(0, ino_slot(rec->parent), rec->name, strlen(rec->name)) % SEEN_SLOTS;
+}
+
+/* Whether the batch holds that name already; if not, notes it. */
+static bool seen_before(struct bulk *b, size_t i)
+{
+    const struct eng_record *rec = &b->records[i];
+    size_t slot = seen_slot(rec);
+    for (; b->seen[slot]; slot = (slot + 1) % SEEN_SLOTS) {
+        const struct eng_record *other = &b->records[b->first + b->seen[slot] - 1];
+        if (other->parent == rec->parent && strcmp(other->name, rec->name) == 0)
+            return true;
+    }
+    b->seen[slot] = (uint32_t)(i - b->first + 1);
+    return false;
+}
+
+/* The path hint of the record: the directory's path is kept from one record to the next. */
+static uint32_t path_hint(struct bulk *b, const struct eng_record *rec)
+{
+    if (b->dir != rec->parent) {
+        b->dir = rec->parent;
+        b->dir_len = index_path(&b->eng->idx, ino_slot(rec->parent), b->path, sizeof b->path);
+        if (b->dir_len && b->dir_len < sizeof b->path)
+            b->path[b->dir_len++] = '/';
+    }
+    size_t len = strlen(rec->name);
+    if (b->dir_len + len > EXTENT_NAME_MAX || (!b->dir_len && rec->parent != ENG_ROOT_INO))
+        return 0;
+    memcpy(b->path + b->dir_len, rec->name, len);
+    return (uint32_t)(b->dir_len + len);
+}
+
+static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
+{
+    uint64_t ino = index_predict_ino(&b->eng->idx, b->creates);
+    struct op *op = ino ? txn_op(&b->txn, OP_CREATE) : NULL;
+    if (!op)
+        return ino ? -ENOMEM : -ENOSPC;
+    op->ino = ino;
+    op->mode = S_IFREG | (rec->mode & 07777);
+    op->uid = rec->uid;
+    op->gid = rec->gid;
+    op->time = now;
+    op = txn_op(&b->txn, OP_LINK);
+    if (!op)
+        return -ENOMEM;
+    op->parent = rec->parent;
+    op->ino = ino;
+    op->cookie = b->eng->idx.s.next_cookie + b->creates++;
+    op->time = now;
+    op->name = rec->name;
+    op->name_len = (uint16_t)strlen(rec->name);
+    *ret_ino = ino;
+    return 0;
+}
+
+/* An existing file loses content and xattrs. */
+static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t ino, int64_t now)
+{
+    struct op *op = txn_op(&b->txn, OP_TRUNCATE);
+    if (!op)
+        return -ENOMEM;
+    op->ino = ino;
+    op->time = now;
+    struct xattr_view view;
+    for (uint32_t x = inode->xattrs; x && index_xattr(&b->eng->idx, x, &view); x = view.next) {
+        op = txn_op(&b->txn, OP_XATTR_DEL);
+        if (!op)
+            return -ENOMEM;
+        op->ino = ino;
+        op->time = now;
+        op->name = view.name; /* in the index, which does not change before the commit */
+        op->name_len = (uint16_t)view.name_len;
+    }
+    return 0;
+}
+
+static int record_check(const struct bulk *b, const struct eng_record *rec, const struct inode_rec **ret_old,
+                        uint64_t *ret_ino)
+{
+    const struct index *idx = &b->eng->idx;
+    const struct inode_rec *dir = index_inode(idx, rec->parent);
+    size_t len = strlen(rec->name);
+    if (!dir)
+        return -ESTALE;
+    if (!S_ISDIR(dir->mode))
+        return -ENOTDIR;
+    if (!len || !dir->nlink)
+        return -ENOENT;
+    if (len > ENG_NAME_MAX)
+        return -ENAMETOOLONG;
+    if (strchr(rec->name, '/') || strcmp(rec->name, ".") == 0 || strcmp(rec->name, "..") == 0 ||
+        rec->size > BATCH_BYTES * 4)
+        return -EINVAL;
+    for (size_t i = 0; i < rec->n_xattrs; i++) {
+        size_t name_len = strlen(rec->xattrs[i].name);
+        if (!name_len || name_len > ENG_XATTR_NAME_MAX || rec->xattrs[i].size > ENG_XATTR_SIZE_MAX)
+            return -ERANGE;
+    }
+    const struct dentry_rec *d =
+        index_dentry(idx, index_find_name(idx, ino_slot(rec->parent), rec->name, len));
+    const struct inode_rec *old = d ? index_slot(idx, d->child) : NULL;
+    if (old && !S_ISREG(old->mode))
+        return S_ISDIR(old->mode) ? -EISDIR : -EEXIST;
+    *ret_old = old;
+    *ret_ino = old ? index_ino(old, d->child) : 0;
+    return 0;
+}
+
+/* 0, or the negative errno of the record, or 1: it must begin a batch. */
+static int stage_record(struct bulk *b, const struct eng_record *rec)
+{
+    const struct inode_rec *old = NULL;
+    uint64_t ino = 0;
+    int64_t now = now_ns();
+    int r = record_check(b, rec, &old, &ino);
+    if (r)
+        return r;
+    if (old && old->nlink > 1 && b->txn.n_ops)
+        return 1; /* the batch may hold this file under another of its names */
+    r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
+    if (!r && rec->size)
+        r = content_stage(&b->txn, ino, rec->content, rec->size, 0, now, b->path, path_hint(b, rec));
+    for (size_t i = 0; i < rec->n_xattrs && !r; i++)
+        r = xattr_stage(&b->txn, ino, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size, now);
+    struct op *op = r ? NULL : txn_op(&b->txn, OP_ATTR);
+    if (!op)
+        return r ? r : -ENOMEM;
+    op->ino = ino;
+    op->mask = ENG_SET_ATIME | ENG_SET_MTIME;
+    op->atime = op->mtime = rec->mtime;
+    op->ctime = now;
+    atimes_drop(b->eng, ino);
+    return 0;
+}
+
+/* Commits what is staged. The store's own failure is returned, and is the fate of these records. */
+static int flush(struct bulk *b)
+{
+    int r = b->txn.n_ops ? commit_txn(b->eng, &b->txn) : 0;
+    for (size_t i = b->first; i < b->next && r; i++) {
+        if (!b->records[i].result)
+            b->records[i].result = r;
+    }
+    b->first = b->next;
+    b->creates = 0;
+    memset(b->seen, 0, sizeof b->seen);
+    txn_reset(&b->txn);
+    return r;
+}
+
+/* Stages the next record; what it staged before failing is taken back. False: the batch must be cut before
+ * it. */
+static bool stage_or_undo(struct bulk *b)
+{
+    struct txn_mark before = txn_mark(&b->txn);
+    uint32_t creates = b->creates;
+    int r = stage_record(b, &b->records[b->next]);
+    if (r > 0)
+        return false;
+    b->records[b->next++].result = r;
+    if (r) {
+        txn_rewind(&b->txn, &before);
+        b->creates = creates;
+    }
+    return true;
+}
+
+static bool batch_full(const struct bulk *b)
+{
+    return b->txn.n_ops >= BATCH_OPS || b->txn.extents_len >= BATCH_BYTES ||
+           b->txn.n_pieces >= BATCH_PIECES || b->next - b->first >= BATCH_OPS;
+}
+
+/* What a batch of these records will need, about. */
+static size_t batch_bytes(const struct eng_record *records, size_t n)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < n && bytes < BATCH_BYTES; i++)
+        bytes += records[i].size + 256;
+    return MIN_OF(bytes, (size_t)BATCH_BYTES);
+}
+
+ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
+{
+    struct bulk *b = calloc(1, sizeof *b);
+    if (!b)
+        return -ENOMEM;
+    b->eng = eng;
+    b->records = records;
+    int r =
+        buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
+    while (b->next < n && !r) {
+        r = room_begin(eng);
+        if (r)
+            break;
+        while (b->next < n && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
+            ;
+        r = flush(b);
+        b->dir = 0; /* names may change while the lock is free */
+        commit_end(eng);
+    }
+    ssize_t stored = 0;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i >= b->next)
+            records[i].result = r;
+        stored += !records[i].result;
+        bytes += records[i].result ? 0 : records[i].size;
+    }
+    txn_free(&b->txn);
+    free(b);
+    COUNT(eng, writes, (uint64_t)stored);
+    COUNT(eng, bytes_written, bytes);
+    return r ? r : stored;
+}

@@ -1,0 +1,452 @@
+/*
+ * content.c - reading and writing file content.
+ *
+ * A reader takes the inode's generation and locators together, pins the
+ * segments, compares the generation once more and only then reads (I2): what it
+ * reads was current when the pins were in place, and cannot go away (I1). Every byte is verified before
+ * it is handed out (I6).
+ */
+#include "tree/content.h"
+
+#include "commit/commit.h"
+#include "tree/attr.h"
+#include "upkeep/room.h"
+
+#include <limits.h>
+
+#define WRITE_MAX (16u << 20)
+#define READ_TRIES 8u                /* then the index lock is held while pinning */
+#define MERGE_EXTENT_MAX (64u << 10) /* larger tail extents are not merged any further */
+#define MERGE_RUN 7u /* that many tail extents of a size class are merged with the next append */
+
+/* ---- reading ---------------------------------------------------------------- */
+
+struct piece {
+    uint64_t off; /* file offset of the locator's first byte */
+    struct locator loc;
+    struct segment *seg;
+};
+
+struct pieces {
+    struct piece *p, on_stack[8];
+    size_t n, cap;
+    uint64_t generation, size;
+    size_t missing; /* the piece whose segment was not there */
+};
+
+static void pieces_init(struct pieces *ps)
+{
+    ps->p = ps->on_stack;
+    ps->n = 0;
+    ps->cap = ARRAY_LEN(ps->on_stack);
+}
+
+static void pieces_free(struct pieces *ps)
+{
+    if (ps->p != ps->on_stack)
+        free(ps->p);
+}
+
+static int pieces_add(struct pieces *ps, uint64_t off, const struct locator *loc)
+{
+    if (ps->n == ps->cap) {
+        struct piece *p = malloc(2 * ps->cap * sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        memcpy(p, ps->p, ps->n * sizeof *p);
+        pieces_free(ps);
+        ps->p = p;
+        ps->cap *= 2;
+    }
+    ps->p[ps->n++] = (struct piece){off, *loc, NULL};
+    return 0;
+}
+
+/* Under the shared index lock: locators of [off, off + size), cut at the end of the file, and the generation.
+ */
+static int collect(struct eng *eng, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    ps->n = 0;
+    if (!inode)
+        return -ESTALE;
+    if (!S_ISREG(inode->mode))
+        return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+    ps->generation = inode->generation;
+    ps->size = off < inode->size ? MIN_OF((uint64_t)size, inode->size - off) : 0;
+    uint64_t at = off, loc_off;
+    struct locator loc;
+    int r = 0;
+    while (at < off + ps->size && (r = index_extent(&eng->idx, ino_slot(ino), at, &loc_off, &loc)) == 0 &&
+           loc_off < off + ps->size) {
+        r = pieces_add(ps, loc_off, &loc);
+        if (r)
+            return r;
+        at = loc_off + loc.len;
+    }
+    return r < 0 ? r : 0;
+}
+
+static void unpin(struct pieces *ps)
+{
+    for (size_t i = 0; i < ps->n; i++) {
+        segments_unpin(ps->p[i].seg);
+        ps->p[i].seg = NULL;
+    }
+}
+
+/* Pins the segment of each piece. -ENOENT: one is gone. */
+static int pin(struct eng *eng, struct pieces *ps)
+{
+    for (size_t i = 0; i < ps->n; i++) {
+        int r = segments_pin(&eng->segments, ps->p[i].loc.seg, &ps->p[i].seg);
+        if (r) {
+            ps->p[i].seg = NULL;
+            ps->missing = i;
+            unpin(ps);
+            return r;
+        }
+    }
+    return 0;
+}
+
+static bool same_generation(struct eng *eng, uint64_t ino, uint64_t generation)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    bool same = inode && inode->generation == generation;
+    pthread_rwlock_unlock(&eng->index_lock);
+    return same;
+}
+
+/* Collects and pins until both belong to one generation (I2). */
+static int collect_and_pin(struct eng *eng, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+{
+    for (unsigned tries = 1;; tries++) {
+        bool keep = tries > READ_TRIES; /* a file that is rewritten all the time: pin under the lock */
+        pthread_rwlock_rdlock(&eng->index_lock);
+        int r = collect(eng, ino, off, size, ps);
+        if (keep && !r)
+            r = pin(eng, ps);
+        pthread_rwlock_unlock(&eng->index_lock);
+        if (r || keep)
+            return r;
+        fault_point(&eng->hook, FP_READ_COLLECTED);
+        r = pin(eng, ps);
+        if (r && r != -ENOENT)
+            return r;
+        fault_point(&eng->hook, FP_READ_PINNED);
+        bool same = MUTANT(NO_GENERATION) || same_generation(eng, ino, ps->generation);
+        if (same)
+            return r; /* -ENOENT: a segment that is still named is missing */
+        if (!r)
+            unpin(ps);
+        COUNT(eng, read_restarts, 1);
+    }
+}
+
+int content_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t off, ssize_t *ret_n)
+{
+    struct pieces ps;
+    pieces_init(&ps);
+    int r = collect_and_pin(eng, ino, off, size, &ps);
+    if (r == -ENOENT && ps.n) {
+        damage_record(eng, ino, ps.p[ps.missing].off, &ps.p[ps.missing].loc, "segment is missing");
+        r = -EIO;
+    } else if (r == -EACCES || r == -EPERM) {
+        r = report_store_error(&eng->report, "reading",
+                               r); /* another file system, or other rights: no damage */
+    }
+    uint64_t at = off, end = off + (r ? 0 : ps.size);
+    for (size_t i = 0; i < ps.n && !r; i++) {
+        struct piece *p = &ps.p[i];
+        uint64_t from = MAX_OF(p->off, off), to = MIN_OF(p->off + p->loc.len, end);
+        memset((uint8_t *)buf + (at - off), 0, from - at); /* a hole */
+        r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, (uint32_t)(from - p->off),
+                         (uint32_t)(to - from), (uint8_t *)buf + (from - off));
+        if (r == -EIO)
+            (void)report_store_error(&eng->report, "reading", r);
+        if (r == -EBADMSG || r == -EIO) {
+            damage_record(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
+            r = -EIO;
+        }
+        at = to;
+    }
+    if (!r) {
+        memset((uint8_t *)buf + (at - off), 0, end - at);
+        *ret_n = (ssize_t)ps.size;
+    }
+    unpin(&ps);
+    pieces_free(&ps);
+    return r;
+}
+
+ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
+{
+    ssize_t n = 0;
+    int r = content_read_range(eng, ino, buf, MIN_OF(size, (size_t)SSIZE_MAX), offset, &n);
+    if (r)
+        return r;
+    COUNT(eng, reads, 1);
+    COUNT(eng, bytes_read, (uint64_t)n);
+    return n;
+}
+
+int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
+{
+    struct eng_attr attr;
+    for (;;) {
+        int r = eng_getattr(eng, ino, &attr);
+        if (!r && !S_ISREG(attr.mode))
+            r = -ENODATA;
+        if (r)
+            return r;
+        CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
+        struct codec_hasher *hasher = codec_hasher_new();
+        if (!buf || !hasher) {
+            codec_hasher_free(hasher);
+            return -ENOMEM;
+        }
+        ssize_t n = 0;
+        for (uint64_t off = 0; !r && off < attr.size; off += (uint64_t)n) {
+            r = content_read_range(eng, ino, buf, EXTENT_MAX, off, &n);
+            if (!r && n <= 0)
+                break; /* it has shrunk */
+            if (!r)
+                codec_hasher_add(hasher, buf, (size_t)n);
+        }
+        uint64_t hash = codec_hasher_free(hasher);
+        struct eng_attr after;
+        if (!r)
+            r = eng_getattr(eng, ino, &after);
+        if (r)
+            return r;
+        if (after.version == attr.version) {
+            *ret_hash = hash;
+            return 0;
+        }
+    }
+}
+
+/* ---- writing ----------------------------------------------------------------- */
+
+int content_stage(struct txn *txn, uint64_t ino, const void *data, size_t size, uint64_t off, int64_t time,
+                  const char *path, uint32_t path_len)
+{
+    for (size_t at = 0; at < size;) {
+        uint32_t len = (uint32_t)MIN_OF(size - at, (size_t)EXTENT_MAX);
+        struct op *op = txn_op(txn, OP_EXTENT);
+        if (!op)
+            return -ENOMEM;
+        op->ino = ino;
+        op->off = off + at;
+        op->time = time;
+        op->flags = at ? OP_CONTINUES : 0;
+        bool first = off + at == 0;
+        int r = txn_extent(txn, ino, off + at, (const uint8_t *)data + at, len, first ? path : NULL,
+                           first ? path_len : 0);
+        if (r)
+            return r;
+        at += len;
+    }
+    return 0;
+}
+
+/* Coarse logarithm of a size: extents of one class differ by less than a factor of 8. */
+static unsigned size_class(uint64_t len)
+{
+    return (63u - (unsigned)__builtin_clzll(len | 1)) / 3;
+}
+
+/*
+ * Where an append of `size` bytes at `end` should begin, so that it takes a run of small extents at
+ * the tail along: as in a log-structured merge tree with fan-out 8, each byte is written about log8(n)
+ * times, and few small extents are left.
+ */
+static uint64_t merge_from(const struct eng *eng, uint32_t slot, uint64_t end, size_t size)
+{
+    uint64_t from = end, at = end, off;
+    unsigned run = 0;
+    struct locator loc;
+    while (at > 0 && index_extent(&eng->idx, slot, at - 1, &off, &loc) == 0 && off + loc.len == at) {
+        uint64_t total = end - off + size;
+        if (loc.len > MERGE_EXTENT_MAX || total > EXTENT_MAX ||
+            size_class(loc.len) > size_class(end - from + size))
+            break;
+        at = off;
+        if (++run >= MERGE_RUN) {
+            from = at;
+            run = 0;
+        }
+    }
+    return from;
+}
+
+/* Stages the write; with merge, together with the small extents before it. *ret_merged must outlive the
+ * commit. */
+static int stage_write(struct eng *eng, struct txn *txn, uint64_t ino, const void *buf, size_t size,
+                       uint64_t off, uint8_t **ret_merged)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    char path[EXTENT_NAME_MAX + 1];
+    uint32_t path_len = 0;
+    uint64_t from = off;
+    ssize_t n;
+    if (off == inode->size && size < MERGE_EXTENT_MAX)
+        from = merge_from(eng, ino_slot(ino), off, size);
+    if (from == 0)
+        path_len = (uint32_t)index_path(&eng->idx, ino_slot(ino), path, EXTENT_NAME_MAX);
+    if (from < off) {
+        size_t old = (size_t)(off - from);
+        uint8_t *merged = malloc(old + size);
+        if (merged && content_read_range(eng, ino, merged, old, from, &n) == 0 && (size_t)n == old) {
+            memcpy(merged + old, buf, size);
+            *ret_merged = merged;
+            return content_stage(txn, ino, merged, old + size, from, now_ns(), path, path_len);
+        }
+        free(merged); /* what cannot be read stays where it is */
+        if (off)
+            path_len = 0;
+    }
+    return content_stage(txn, ino, buf, size, off, now_ns(), path, path_len);
+}
+
+static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
+                          bool append, uint64_t *ret_offset)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    CLEANUP_FREE uint8_t *merged = NULL;
+    uint64_t end;
+    if (size > WRITE_MAX)
+        return -EINVAL;
+    int r = room_begin(eng);
+    if (r)
+        return r;
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    if (!inode)
+        r = -ESTALE;
+    else if (!S_ISREG(inode->mode))
+        r = S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+    if (!r && append)
+        offset = inode->size;
+    if (!r && (__builtin_add_overflow(offset, size, &end) || end > ENG_FILE_SIZE_MAX))
+        r = -EFBIG;
+    if (!r && size)
+        r = stage_write(eng, &txn, ino, buf, size, offset, &merged);
+    if (!r && size)
+        r = commit_txn(eng, &txn);
+    commit_end(eng);
+    if (r)
+        return r;
+    COUNT(eng, writes, 1);
+    COUNT(eng, bytes_written, size);
+    if (ret_offset)
+        *ret_offset = offset;
+    return (ssize_t)size;
+}
+
+/* On a full disk garbage is compacted first, and the write tried once more. */
+static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
+                        bool append, uint64_t *ret_offset)
+{
+    ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
+    if (n == -ENOSPC && room_make(eng, size, false))
+        n = write_once(eng, ino, buf, size, offset, append, ret_offset);
+    return n;
+}
+
+ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset)
+{
+    return do_write(eng, ino, buf, size, offset, false, NULL);
+}
+
+ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t *ret_offset)
+{
+    return do_write(eng, ino, buf, size, 0, true, ret_offset);
+}
+
+/* ---- holes -------------------------------------------------------------------- */
+
+static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t ino, unsigned flags,
+                        uint64_t off, uint64_t end)
+{
+    int64_t now = now_ns();
+    struct op *op;
+    if (flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE)) {
+        if (!(op = txn_op(txn, OP_PUNCH)))
+            return -ENOMEM;
+        op->ino = ino;
+        op->off = off;
+        op->len = end - off;
+        op->time = now;
+    }
+    if (!(flags & ENG_FALLOC_KEEP_SIZE) && end > inode->size) {
+        if (!(op = txn_op(txn, OP_TRUNCATE)))
+            return -ENOMEM;
+        op->ino = ino;
+        op->len = end;
+        op->time = now;
+    }
+    if (!txn->n_ops) { /* nothing to do on a log, but whoever asked changed the file, as anywhere else */
+        if (!(op = txn_op(txn, OP_ATTR)))
+            return -ENOMEM;
+        op->ino = ino;
+        op->mask = ENG_SET_MTIME;
+        op->mtime = op->ctime = now;
+    }
+    return 0;
+}
+
+int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    uint64_t end;
+    unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
+    if (mode != 0 && mode != ENG_FALLOC_ZERO_RANGE && flags != (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE))
+        return -EOPNOTSUPP;
+    if (!len)
+        return -EINVAL;
+    if (__builtin_add_overflow(offset, len, &end) || end > ENG_FILE_SIZE_MAX)
+        return -EFBIG;
+    int r = room_begin(eng);
+    if (r)
+        return r;
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    r = !inode ? -ESTALE : S_ISDIR(inode->mode) ? -EISDIR : !S_ISREG(inode->mode) ? -ENODEV : 0;
+    if (!r)
+        r = stage_falloc(&txn, inode, ino, flags, offset, end);
+    if (!r)
+        r = commit_txn(eng, &txn);
+    commit_end(eng);
+    return r;
+}
+
+int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    uint64_t at = offset, off;
+    struct locator loc;
+    int r;
+    if (whence != 3 && whence != 4)
+        return -EINVAL;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    uint64_t size = inode ? inode->size : 0;
+    if (!inode) {
+        r = -ESTALE;
+    } else if (offset >= size) {
+        r = -ENXIO;
+    } else if (whence == 3) { /* SEEK_DATA */
+        r = index_extent(&eng->idx, ino_slot(ino), at, &off, &loc);
+        at = r ? at : MAX_OF(at, off);
+        r = r > 0 ? -ENXIO : r;
+    } else { /* SEEK_HOLE: the end of a run of extents without gaps */
+        while ((r = index_extent(&eng->idx, ino_slot(ino), at, &off, &loc)) == 0 && off <= at)
+            at = off + loc.len;
+        at = MIN_OF(at, size);
+        r = r < 0 ? r : 0;
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (!r)
+        *ret_offset = at;
+    return r;
+}

@@ -1,0 +1,305 @@
+/*
+ * compact.c - moving survivors out of segments that hold garbage.
+ *
+ *   prepare   free orphans, seal the active segment, write checkpoints until no
+ *             victim's metadata is needed by recovery (I4), choose victims
+ *   copy      survivors, verified first (I5), into a segment of their own
+ *   install   that segment made durable, then relocations through the log in
+ *             small batches, each compared with what the index says now (I3)
+ *   retire    deaths made durable, emptied victims unlinked (I4)
+ *
+ * Nothing is ever put back: until a relocation is installed the old place is valid, and
+ * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
+ * buffers, two output segments at a time, what each emptied is retired after it.
+ *
+ * With background threads, and where the disk has room, one more thread reads what is not in memory
+ * (victims.h), and another (install.h) writes the checkpoints and installs and retires one output segment
+ * while the next is filled, so that reading, copying, flushing and unlinking overlap. For each output segment
+ * the order of the steps is the same either way.
+ *
+ * Locks: none held across steps; log.lock and index_lock as a mutation has them.
+ */
+#include "upkeep/compact.h"
+
+#include "commit/commit.h"
+#include "commit/flush.h"
+#include "commit/retire.h"
+#include "upkeep/choose.h"
+#include "upkeep/copy.h"
+#include "upkeep/install.h"
+
+#include <stdio.h>
+
+#define GROUP_EXTENTS (512u << 10) /* refs in memory: 32 MiB */
+#define ROUNDS_MAX 4u              /* for extents that were split or changed while they were copied */
+
+struct compact {
+    struct eng *eng;
+    struct job *job;
+    double leave;                      /* the share of garbage that may stay. Immutable. */
+    struct eng_compact_report *report; /* protected by job->lock */
+
+    struct candidate *victims; /* in the order in which they are emptied */
+    size_t n_victims;
+    struct copier copy;
+    struct installer install;
+};
+
+/* ---- prepare --------------------------------------------------------------------------- */
+
+static int seal_active(struct eng *eng)
+{
+    int r = commit_begin(eng);
+    if (r)
+        return r;
+    struct log *log = &eng->log;
+    if (log->active && log->tail > sizeof(struct segment_header))
+        r = log_seal_locked(log);
+    commit_end(eng);
+    return r;
+}
+
+/* ---- copy and install ------------------------------------------------------------------- */
+
+/* All that was copied is installed when this returns, in this thread. */
+static int install_here(struct compact *c)
+{
+    struct outgoing og;
+    int r = copy_flush(&c->copy);
+    if (!r)
+        r = installer_await(&c->install);
+    if (r)
+        return r;
+    copy_leave_victim(&c->copy);
+    copy_take(&c->copy, &og);
+    r = install_outgoing(&c->install, &og);
+    c->copy.out_payload = og.payload;
+    c->copy.out_new = og.fresh;
+    if (!r && copy_out_is_full(&c->copy)) {
+        segments_unpin(c->copy.out);
+        copy_leave_out(&c->copy);
+    }
+    return r;
+}
+
+/* The output segment is full: the installer's thread installs it, if there is one. */
+static int hand_over(struct compact *c)
+{
+    struct outgoing og;
+    if (!c->install.has_thread)
+        return install_here(c);
+    int r = copy_flush(&c->copy);
+    if (!r)
+        r = installer_await(&c->install);
+    if (r)
+        return r;
+    copy_take(&c->copy, &og);
+    copy_leave_out(&c->copy);
+    installer_give(&c->install, &og);
+    return 0;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------- */
+
+/* Marks the next victims, as many as have refs for one group. */
+static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
+{
+    uint64_t refs = 0;
+    size_t i = first;
+    bool tight = choose_is_tight(c->eng);
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    for (; i < c->n_victims; i++) {
+        const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
+        uint64_t n = seg ? seg->n_live : 0;
+        if (refs && (tight || refs + n > GROUP_EXTENTS))
+            break;
+        refs += n;
+        wanted[c->victims[i].id] = 1;
+    }
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    return i;
+}
+
+/* What an output segment emptied goes before the next but one is begun (I9). */
+static int move_refs(struct compact *c)
+{
+    int r = 0;
+    uint64_t yielded = 0;
+    while (!r && copy_is_left(&c->copy)) {
+        uint64_t bytes;
+        job_yield(&yielded);
+        r = copy_step(&c->copy, &bytes);
+        if (!r && copy_out_is_full(&c->copy))
+            r = hand_over(c);
+        if (!r)
+            r = job_gate(c->job, bytes);
+    }
+    return r ? r : install_here(c);
+}
+
+static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
+{
+    bool threaded = c->install.has_thread && !c->eng->opt.no_background;
+    int r = copy_begin(&c->copy, wanted, n_wanted, threaded);
+    if (!r)
+        r = move_refs(c);
+    copy_end(&c->copy);
+    return r;
+}
+
+static int move_victims(struct compact *c)
+{
+    size_t n_wanted = 1;
+    for (size_t i = 0; i < c->n_victims; i++)
+        n_wanted = MAX_OF(n_wanted, (size_t)c->victims[i].id + 1);
+    CLEANUP_FREE uint8_t *wanted = calloc(1, n_wanted);
+    if (!wanted)
+        return -ENOMEM;
+    int r = 0;
+    /* What changed place or shape while it was copied is found by another look; damage ends the rounds. */
+    for (unsigned round = 0; round < ROUNDS_MAX && !r && install_emptied(&c->install) < c->n_victims;
+         round++) {
+        for (size_t first = 0; first < c->n_victims && !r;) {
+            memset(wanted, 0, n_wanted);
+            first = mark_group(c, first, wanted);
+            r = move_group(c, wanted, n_wanted);
+        }
+        if (c->report->extents_damaged)
+            break;
+    }
+    return r;
+}
+
+static void compact_free(struct compact *c)
+{
+    installer_free(&c->install);
+    copy_free(&c->copy);
+    free(c->victims);
+}
+
+static void set_reason(struct compact *c, const char *reason)
+{
+    pthread_mutex_lock(&c->job->lock);
+    snprintf(c->report->reason, sizeof c->report->reason, "%s", reason);
+    pthread_mutex_unlock(&c->job->lock);
+}
+
+/*
+ * Who was reading a victim when its last survivor moved pins it a little longer; nobody comes after him.
+ * Looked at from time to time, a second at most, since unpinning tells nobody. Afterwards it goes with some
+ * later reclaim.
+ */
+static void await_readers(struct compact *c)
+{
+    const struct timespec while_reading = {.tv_nsec = 1000000};
+    for (unsigned n = 0; n < 1000 && !c->eng->opt.no_background; n++) {
+        bool pinned = false;
+        for (size_t i = 0; i < c->n_victims && !pinned; i++)
+            pinned = segments_pins_of(&c->eng->segments, c->victims[i].id) > 0;
+        if (!pinned)
+            return;
+        (void)nanosleep(&while_reading, NULL);
+    }
+}
+
+static int empty_victims(struct compact *c, bool all)
+{
+    struct eng *eng = c->eng;
+    free(c->victims);
+    c->victims = NULL;
+    int r = choose_victims(eng, all ? 0 : c->leave, &c->victims, &c->n_victims);
+    if (r)
+        return r;
+    c->install.victims = c->victims;
+    c->install.n_victims = c->n_victims;
+    pthread_mutex_lock(&c->job->lock);
+    c->report->segments_total = c->n_victims;
+    pthread_mutex_unlock(&c->job->lock);
+    r = move_victims(c);
+    if (!r) /* its checkpoints may be what some segments wait for */
+        r = installer_await(&c->install);
+    if (!r) {
+        await_readers(c);
+        (void)retire_segments(eng);
+    }
+    return r;
+}
+
+static int run(struct compact *c)
+{
+    uint64_t total, live;
+    struct eng *eng = c->eng;
+    totals_get(eng, &total, &live);
+    if (total == live) {
+        set_reason(c, "no garbage");
+        (void)retire_segments(eng);
+        return 0;
+    }
+    int r = choose_check_room(eng);
+    if (!r)
+        r = seal_active(eng);
+    if (!r)
+        r = flush_log(eng);
+    if (!r)
+        installer_start(&c->install);
+    if (!r && !c->install.has_thread)
+        r = install_age_metadata(eng);
+    if (r)
+        return r;
+    (void)retire_segments(eng); /* what is empty already costs nothing */
+    bool all = c->leave <= 0 || job_hurried(c->job);
+    r = empty_victims(c, all);
+    /* Somebody waits for room by now, or some of what was counted on cannot go: then the rest, too. */
+    if (!r && !all && (job_hurried(c->job) || c->report->extents_damaged))
+        r = empty_victims(c, true);
+    return r;
+}
+
+int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report)
+{
+    struct compact c = {.eng = eng, .job = job, .leave = leave, .report = report};
+    c.copy = (struct copier){.eng = eng, .job = job, .report = report};
+    struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
+    struct eng_compact_estimate estimate = {0};
+    uint64_t t0 = mono_ns(), total, live;
+    installer_init(&c.install, eng, job, report);
+    reserve_freeze(eng, true);
+    int r = is_read_only(eng) ? -EROFS : commit_orphans(eng);
+    if (!r)
+        r = eng->io->ops->usage(eng->io, &rep.old_size);
+    if (!r)
+        r = choose_estimate(eng, &estimate);
+    totals_get(eng, &total, &live);
+    rep.fragmentation_before = policy_fragmentation(total, live);
+    pthread_mutex_lock(&job->lock);
+    memcpy(rep.reason, report->reason, sizeof rep.reason);
+    *report = rep;
+    pthread_mutex_unlock(&job->lock);
+    if (!r)
+        r = run(&c);
+    compact_free(&c);
+    totals_get(eng, &total, &live);
+    if (!is_read_only(eng))
+        reserve_keep(eng);
+    uint64_t new_size = rep.old_size;
+    if (!r || r == -ECANCELED)
+        (void)eng->io->ops->usage(eng->io, &new_size);
+    reserve_freeze(eng, false);
+    pthread_mutex_lock(&job->lock);
+    report->new_size = new_size;
+    report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;
+    if (!r && leave <= 0) {
+        report->estimate_error_moved = (int64_t)(report->bytes_moved - estimate.bytes_to_move);
+        report->estimate_error_given_back =
+            (int64_t)rep.old_size - (int64_t)new_size - (int64_t)estimate.bytes_given_back;
+    }
+    report->fragmentation_after = policy_fragmentation(total, live);
+    report->duration_ms = (mono_ns() - t0) / 1000000;
+    report->error = r;
+    if (r && r != -ECANCELED)
+        snprintf(report->error_text, sizeof report->error_text, "%s",
+                 r == -ENOSPC ? "not enough room on the disk to move anything; remove something first"
+                              : strerror(-r));
+    pthread_mutex_unlock(&job->lock);
+    return r;
+}

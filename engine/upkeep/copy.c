@@ -1,0 +1,232 @@
+/*
+ * copy.c - see copy.h.
+ */
+#include "upkeep/copy.h"
+
+#define OUT_BUFFER (1u << 20) /* written at once */
+
+/* It is kept pinned until then if there is still room to remember it, and files enough to keep it open. */
+void copy_leave_victim(struct copier *c)
+{
+    if (c->in && c->n_read < MIN_OF(OUTGOING_READ_MAX, c->eng->segments.open_max / 4))
+        c->read[c->n_read++] = c->in;
+    else
+        segments_unpin(c->in);
+    c->in = NULL;
+}
+
+/* Where ref i is in the window that holds it, which is taken if it is the next. */
+static int find_bytes(struct copier *c, size_t i, const uint8_t **ret_head)
+{
+    while (!c->window || i >= c->window->end) {
+        fault_point(&c->eng->hook, FP_COMPACT_READ);
+        c->window = reader_take(&c->reader);
+        if (c->in && c->window->seg == c->in)
+            segments_unpin(c->in); /* one pin is enough */
+        else
+            copy_leave_victim(c);
+        c->in = c->window->seg;
+    }
+    /* A bad spot in a neighbour is not this one's damage. */
+    int err = c->window->error == -EIO ? reader_again(&c->reader, c->window, i) : c->window->error;
+    return err ? err : window_find(c->window, &c->refs[i], ret_head);
+}
+
+int copy_flush(struct copier *c)
+{
+    struct iovec iov = {c->out_buf.data, c->out_buf.len};
+    if (!c->out || !c->out_buf.len)
+        return 0;
+    uint64_t at = c->out_size - c->out_buf.len;
+    int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
+    if (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL)) {
+        iov = (struct iovec){c->out_buf.data, c->out_buf.len};
+        r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
+    }
+    if (!r) {
+        if (c->eng->io->ops->advise) /* so that less is left for the flush */
+            c->eng->io->ops->advise(c->out->file, IO_WRITE_BACK, at, c->out_buf.len);
+        c->out_buf.len = 0;
+        atomic_store_explicit(&c->out->size, c->out_size, memory_order_relaxed);
+    }
+    return r;
+}
+
+static int open_out(struct copier *c)
+{
+    if (c->out)
+        return 0;
+    int r = segments_create(&c->eng->segments, SEGMENT_SURVIVORS, log_seq(&c->eng->log), 0,
+                            log_durable(&c->eng->log), &c->out);
+    c->out_size = sizeof(struct segment_header);
+    c->out_payload = 0;
+    c->out_new = true;
+    return r;
+}
+
+static void put_padded(struct buf *b, const void *data, size_t len)
+{
+    if (len)
+        memcpy(b->data + b->len, data, len);
+    memset(b->data + b->len + len, 0, ALIGN8(len) - len);
+    b->len += ALIGN8(len);
+}
+
+/* Appends the verified range of ref i to the output, as an extent of its own. */
+static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const char *name, uint32_t name_len)
+{
+    struct extent_ref *r = &c->refs[i];
+    uint32_t len = r->from.len, head_size = extent_head_size(len);
+    const uint8_t *payload = head + extent_head_size(r->from.ext_len) + r->from.skip;
+    uint32_t size = extent_size(len, name_len);
+    int err = open_out(c);
+    if (!err)
+        err = buf_reserve(&c->out_buf, size);
+    if (err)
+        return err;
+    uint8_t *out = c->out_buf.data + c->out_buf.len;
+    uint64_t seq = log_seq(&c->eng->log);
+    if (len == r->from.ext_len && !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
+        memcpy(out, head, head_size);
+        r->hsum = extent_head_renew(out, seq, name, name_len);
+    } else {
+        r->hsum = extent_head_encode(out, r->ino, r->off, seq, payload, len, name, name_len);
+    }
+    r->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
+    c->out_buf.len += head_size;
+    put_padded(&c->out_buf, payload, len);
+    put_padded(&c->out_buf, name, name_len);
+    c->out_size += size;
+    c->out_payload += len;
+    return c->out_buf.len >= OUT_BUFFER ? copy_flush(c) : 0;
+}
+
+static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_len)
+{
+    struct extent_ref *r = &c->refs[i];
+    const uint8_t *head = NULL;
+    int err = find_bytes(c, i, &head);
+    if (!err) {
+        uint64_t ext_off = r->off == EXTENT_XATTR_OFF ? r->off : r->off - r->from.skip;
+        uint32_t first = r->from.skip / BLOCK_SIZE, last = (r->from.skip + r->from.len - 1) / BLOCK_SIZE;
+        err = extent_head_check(head, r->ino, ext_off, r->from.ext_len);
+        if (!err)
+            err = extent_blocks_check(head, first, last - first + 1,
+                                      head + extent_head_size(r->from.ext_len) + (size_t)first * BLOCK_SIZE);
+        if (MUTANT(DROP_UNREADABLE))
+            err = 0;
+    }
+    if (!err)
+        return put_survivor(c, i, head, name, name_len);
+    if (err != -EBADMSG && err != -EIO && err != -ENOENT)
+        return err;
+    if (!extent_ref_current(c->eng, r)) /* superseded since, and its segment perhaps unlinked: no damage */
+        return 0;
+    /* I5: it stays where it is, live, and is reported. */
+    damage_record(c->eng, r->ino, r->off, &r->from,
+                  err == -EIO      ? "read error"
+                  : err == -ENOENT ? "segment is missing"
+                                   : "checksum mismatch");
+    pthread_mutex_lock(&c->job->lock);
+    c->report->extents_damaged++;
+    pthread_mutex_unlock(&c->job->lock);
+    return 0;
+}
+
+/* Under one short lock: which of the next refs are still current, and the paths for their hints. */
+static int look_up_step(struct copier *c, size_t n)
+{
+    struct index *idx = &c->eng->idx;
+    c->names.len = 0;
+    int r = buf_reserve(&c->names, COPY_STEP * (EXTENT_NAME_MAX + 1u));
+    if (r)
+        return r;
+    pthread_rwlock_rdlock(&c->eng->index_lock);
+    for (size_t i = 0; i < n; i++) {
+        const struct extent_ref *ref = &c->refs[c->copied + i];
+        c->name_len[i] = 0;
+        c->stale[i] = !extent_ref_current_locked(idx, ref);
+        if (c->stale[i] || ref->off)
+            continue;
+        c->name_at[i] = (uint32_t)c->names.len;
+        c->name_len[i] = (uint32_t)index_path(idx, ino_slot(ref->ino), (char *)c->names.data + c->names.len,
+                                              EXTENT_NAME_MAX);
+        c->names.len += c->name_len[i];
+    }
+    pthread_rwlock_unlock(&c->eng->index_lock);
+    return 0;
+}
+
+bool copy_out_is_full(const struct copier *c)
+{
+    return c->out && c->out_size >= c->eng->log.segment_size;
+}
+
+int copy_step(struct copier *c, uint64_t *ret_bytes)
+{
+    size_t n = MIN_OF(c->n_refs - c->copied, (size_t)COPY_STEP);
+    uint64_t bytes = 0;
+    int r = look_up_step(c, n);
+    for (size_t i = 0; i < n && !r && bytes < OUT_BUFFER && !copy_out_is_full(c); i++) {
+        if (!c->stale[i])
+            r = copy_ref(c, c->copied, (char *)c->names.data + c->name_at[i], c->name_len[i]);
+        bytes += c->refs[c->copied].to.len;
+        c->copied += !r;
+    }
+    pthread_mutex_lock(&c->job->lock);
+    c->report->bytes_moved += bytes;
+    pthread_mutex_unlock(&c->job->lock);
+    *ret_bytes = bytes;
+    return r;
+}
+
+int copy_begin(struct copier *c, const uint8_t *wanted, size_t n_wanted, bool threaded)
+{
+    free(c->refs);
+    c->refs = NULL;
+    c->n_refs = c->copied = c->handed_over = 0;
+    c->window = NULL;
+    int r = extent_refs_collect(c->eng, wanted, n_wanted, &c->refs, &c->n_refs);
+    return r ? r : reader_begin(&c->reader, c->eng, c->refs, c->n_refs, threaded);
+}
+
+bool copy_is_left(const struct copier *c)
+{
+    return c->copied < c->n_refs;
+}
+
+void copy_take(struct copier *c, struct outgoing *ret_og)
+{
+    *ret_og = (struct outgoing){.seg = c->out,
+                                .fresh = c->out_new,
+                                .payload = c->out_payload,
+                                .refs = c->refs,
+                                .next = c->handed_over,
+                                .end = c->copied,
+                                .n_read = c->n_read};
+    memcpy(ret_og->read, c->read, c->n_read * sizeof *c->read);
+    c->n_read = 0;
+    c->handed_over = c->copied;
+}
+
+void copy_leave_out(struct copier *c)
+{
+    c->out = NULL;
+    c->out_payload = 0; /* whoever has it tells the log */
+}
+
+void copy_end(struct copier *c)
+{
+    reader_end(&c->reader);
+}
+
+void copy_free(struct copier *c)
+{
+    segments_unpin(c->in);
+    for (size_t i = 0; i < c->n_read; i++)
+        segments_unpin(c->read[i]);
+    install_drop(c->eng, c->out);
+    free(c->refs);
+    buf_free(&c->out_buf);
+    buf_free(&c->names);
+}

@@ -1,0 +1,65 @@
+/*
+ * copy.h - the first half of a compaction: survivors of a group of victims are
+ * read, verified (I5) and appended to an output segment.
+ *
+ * Locking: index_lock shared, shortly, for each step; job->lock for the report.
+ */
+#ifndef ENGRAMFS_COPY_H
+#define ENGRAMFS_COPY_H
+
+#include "base/job.h"
+#include "commit/refs.h"
+#include "core/eng.h"
+#include "upkeep/install.h"
+#include "upkeep/victims.h"
+
+/* Extents copied between two passes of the job's gate. */
+#define COPY_STEP INSTALL_STEP
+
+struct copier {
+    struct eng *eng;
+    struct job *job;
+    struct eng_compact_report *report; /* protected by job->lock */
+
+    struct extent_ref *refs; /* of the group under way */
+    size_t n_refs, copied, handed_over;
+
+    struct segment *out;            /* pinned */
+    uint64_t out_size, out_payload; /* payload not yet told to the log */
+    struct buf out_buf;             /* the end of `out` that was not written yet */
+    bool out_new;                   /* its directory entry is not durable yet */
+
+    struct segment *in;                      /* pinned: the victim being read */
+    struct segment *read[OUTGOING_READ_MAX]; /* pinned: those read since the last copy_take() */
+    size_t n_read;
+    struct victim_reader reader;
+    struct victim_window *window; /* of the reader; NULL: none of this group was taken */
+
+    /* Of the step under way: paths for the hints, and which refs are superseded. */
+    struct buf names;
+    uint32_t name_at[COPY_STEP], name_len[COPY_STEP];
+    bool stale[COPY_STEP];
+};
+
+/* Takes up a group: the survivors in the segments for which wanted[id] is set (n_wanted entries). */
+int copy_begin(struct copier *c, const uint8_t *wanted, size_t n_wanted, bool threaded);
+/* Whether refs of the group are left. */
+bool copy_is_left(const struct copier *c);
+/* Copies the next survivors: at most COPY_STEP, and not beyond the end of the output segment. */
+int copy_step(struct copier *c, uint64_t *ret_bytes);
+bool copy_out_is_full(const struct copier *c);
+/* Writes what of the output segment is still in memory. */
+int copy_flush(struct copier *c);
+/* Lets go of the victim that was read; it goes along with the next copy_take(). */
+void copy_leave_victim(struct copier *c);
+/* What was copied since the last time, to be installed. The output segment stays the copier's until
+ * copy_leave_out(). */
+void copy_take(struct copier *c, struct outgoing *ret_og);
+/* The output segment is somebody else's, with its pin. */
+void copy_leave_out(struct copier *c);
+/* Ends the reading of the group; also after copy_begin() failed. */
+void copy_end(struct copier *c);
+/* Gives up what was copied and not installed. */
+void copy_free(struct copier *c);
+
+#endif

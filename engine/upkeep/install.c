@@ -1,0 +1,262 @@
+/*
+ * install.c - see install.h.
+ */
+#include "upkeep/install.h"
+
+#include "commit/commit.h"
+#include "commit/flush.h"
+#include "commit/retire.h"
+#include "image/checkpoint.h"
+#include "upkeep/choose.h"
+
+#include <assert.h>
+
+/* ---- metadata ----------------------------------------------------------------------- */
+
+/* The youngest batch in any segment with garbage or without life. */
+static uint64_t youngest_metadata(struct eng *eng)
+{
+    uint64_t seq = 0;
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        bool active = eng->log.active && eng->log.active->id == seg->id;
+        if (seg->id && !active && (seg->live < seg->total || !seg->live))
+            seq = MAX_OF(seq, seg->last_seq);
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    return seq;
+}
+
+int install_age_metadata(struct eng *eng)
+{
+    uint64_t seq = youngest_metadata(eng);
+    int r = 0;
+    for (unsigned i = 0;
+         i < 2 && !r && atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire) < seq; i++)
+        r = checkpoint_write(eng);
+    return r;
+}
+
+/* ---- one output segment --------------------------------------------------------------- */
+
+/* One batch of relocations. */
+static int install_some(struct installer *in, struct outgoing *og)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    struct op *op;
+    uint64_t before = COUNTED(in->eng, relocations_lost);
+    size_t n = 0, i = og->next;
+    if (og->payload) {
+        assert(og->seg); /* which holds it */
+        if (!(op = txn_op(&txn, OP_SEGMENT)))
+            return -ENOMEM;
+        op->ino = og->seg->id;
+        op->len = og->payload;
+    }
+    for (; i < og->end && n < INSTALL_STEP; i++) {
+        const struct extent_ref *ref = &og->refs[i];
+        if (!ref->to.seg)
+            continue;
+        if (!(op = txn_op(&txn, OP_RELOCATE)))
+            return -ENOMEM;
+        op->ino = ref->ino;
+        op->off = ref->off;
+        op->old = ref->from;
+        op->loc = ref->to;
+        op->hsum = ref->hsum;
+        n++;
+    }
+    int r = txn.n_ops ? commit_begin(in->eng) : 0;
+    if (txn.n_ops && !r) {
+        r = commit_txn(in->eng, &txn);
+        commit_end(in->eng);
+    }
+    if (r)
+        return r;
+    og->next = i;
+    og->payload = 0;
+    uint64_t lost = COUNTED(in->eng, relocations_lost) - before;
+    pthread_mutex_lock(&in->job->lock);
+    in->report->extents_moved += n - MIN_OF(lost, (uint64_t)n);
+    in->report->extents_lost += lost;
+    pthread_mutex_unlock(&in->job->lock);
+    if (txn.n_ops)
+        fault_point(&in->eng->hook, FP_COMPACT_INSTALLED);
+    return 0;
+}
+
+uint64_t install_emptied(struct installer *in)
+{
+    uint64_t n = 0;
+    pthread_rwlock_rdlock(&in->eng->index_lock);
+    for (size_t i = 0; i < in->n_victims; i++) {
+        const struct seg_rec *seg = index_segment(&in->eng->idx, in->victims[i].id);
+        n += !seg || !seg->live;
+    }
+    pthread_rwlock_unlock(&in->eng->index_lock);
+    return n;
+}
+
+int install_outgoing(struct installer *in, struct outgoing *og)
+{
+    const struct eng_io_ops *ops = in->eng->io->ops;
+    uint64_t yielded = 0;
+    int r = 0;
+    if (og->seg && !MUTANT(INSTALL_UNSYNCED)) {
+        r = ops->datasync(og->seg->file);
+        if (!r && og->fresh && !MUTANT(NO_SYNCDIR))
+            r = ops->syncdir(in->eng->io);
+        og->fresh = og->fresh && r;
+    }
+    if (!r)
+        fault_point(&in->eng->hook, FP_COMPACT_COPIED);
+    while (!r && (og->next < og->end || og->payload)) {
+        r = install_some(in, og);
+        job_yield(&yielded);
+    }
+    if (!r)
+        r = flush_log(in->eng);
+    for (; og->n_read > 0;
+         og->n_read--) { /* pinned they could not go; and unlinking is quicker with no pages */
+        struct segment *seg = og->read[og->n_read - 1];
+        if (!r)
+            ops->drop_cache(seg->file);
+        segments_unpin(seg);
+    }
+    if (r)
+        return r;
+    (void)retire_segments(in->eng);
+    uint64_t emptied = install_emptied(in);
+    pthread_mutex_lock(&in->job->lock);
+    in->report->segments_done = emptied;
+    pthread_mutex_unlock(&in->job->lock);
+    return 0;
+}
+
+void install_drop(struct eng *eng, struct segment *out)
+{
+    if (!out)
+        return;
+    uint32_t id = out->id;
+    segments_unpin(out);
+    pthread_mutex_lock(&eng->log.lock); /* under which a hold begins */
+    bool known = index_segment(&eng->idx, id) != NULL && !MUTANT(DROP_INSTALLED);
+    if (!known && !keepers_is_held(&eng->keepers) && !is_read_only(eng))
+        (void)segments_retire(&eng->segments, id);
+    pthread_mutex_unlock(&eng->log.lock);
+}
+
+/* ---- the thread -------------------------------------------------------------------------- */
+
+/* `og` is the thread's own. After an error nothing more is installed. */
+static int install_or_drop(struct installer *in, struct outgoing *og, int error)
+{
+    int r = error ? error : install_outgoing(in, og);
+    for (; og->n_read > 0; og->n_read--)
+        segments_unpin(og->read[og->n_read - 1]);
+    if (r)
+        install_drop(in->eng, og->seg);
+    else
+        segments_unpin(og->seg);
+    return r;
+}
+
+/* What was given is done: more may be given. */
+static void tell_idle(struct installer *in, int error)
+{
+    pthread_mutex_lock(&in->lock);
+    in->error = error;
+    in->given = false;
+    fault_point(&in->eng->hook, FP_INSTALLER_IDLE);
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->lock);
+}
+
+/* Waits for work; false if there will be none. What went wrong before goes to `ret_error`. */
+static bool await_given(struct installer *in, int *ret_error)
+{
+    pthread_mutex_lock(&in->lock);
+    while (!in->given && !in->stop)
+        pthread_cond_wait(&in->changed, &in->lock);
+    bool given = in->given;
+    if (!given)
+        fault_point(&in->eng->hook, FP_INSTALLER_IDLE);
+    *ret_error = in->error;
+    pthread_mutex_unlock(&in->lock);
+    return given;
+}
+
+static void *installer_main(void *arg)
+{
+    struct installer *in = arg;
+    int error;
+    fault_point(&in->eng->hook, FP_INSTALLER_RUNS);
+    tell_idle(in, install_age_metadata(in->eng));
+    while (await_given(in, &error)) {
+        fault_point(&in->eng->hook, FP_INSTALLER_RUNS);
+        tell_idle(in, install_or_drop(in, &in->outgoing, error));
+    }
+    return NULL;
+}
+
+void installer_start(struct installer *in)
+{
+    if (!in->eng->installs_beside || choose_is_tight(in->eng))
+        return;
+    in->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
+    in->has_thread = pthread_create(&in->thread, NULL, installer_main, in) == 0;
+    if (in->has_thread)
+        fault_point(&in->eng->hook, FP_INSTALLER_GIVEN);
+    else
+        in->given = false;
+}
+
+void installer_give(struct installer *in, const struct outgoing *og)
+{
+    in->outgoing = *og;
+    pthread_mutex_lock(&in->lock);
+    in->given = true;
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->lock);
+    fault_point(&in->eng->hook, FP_INSTALLER_GIVEN);
+}
+
+int installer_await(struct installer *in)
+{
+    pthread_mutex_lock(&in->lock);
+    while (in->given && !MUTANT(NO_INSTALLER_WAIT)) {
+        fault_point(&in->eng->hook, FP_INSTALLER_AWAITED);
+        pthread_cond_wait(&in->changed, &in->lock);
+    }
+    int r = in->error;
+    pthread_mutex_unlock(&in->lock);
+    return r;
+}
+
+void installer_end(struct installer *in)
+{
+    if (!in->has_thread)
+        return;
+    pthread_mutex_lock(&in->lock);
+    in->stop = true;
+    fault_point(&in->eng->hook, FP_INSTALLER_AWAITED);
+    pthread_cond_broadcast(&in->changed);
+    pthread_mutex_unlock(&in->lock);
+    (void)pthread_join(in->thread, NULL);
+    in->has_thread = false;
+}
+
+void installer_init(struct installer *in, struct eng *eng, struct job *job, struct eng_compact_report *report)
+{
+    *in = (struct installer){.eng = eng, .job = job, .report = report};
+    pthread_mutex_init(&in->lock, NULL);
+    pthread_cond_init(&in->changed, NULL);
+}
+
+void installer_free(struct installer *in)
+{
+    installer_end(in);
+    pthread_cond_destroy(&in->changed);
+    pthread_mutex_destroy(&in->lock);
+}

@@ -1,0 +1,79 @@
+/*
+ * install.h - the second half of a compaction: an output segment becomes
+ * durable, its relocations go through the log in small batches, and what they
+ * emptied is unlinked.
+ *
+ * With a thread of its own (the installer) that overlaps with the filling of the next output segment; what is
+ * handed over is the thread's until installer_await() returns.
+ *
+ * Locking: installer->lock, a leaf, for the hand-over.
+ */
+#ifndef ENGRAMFS_INSTALL_H
+#define ENGRAMFS_INSTALL_H
+
+#include "base/job.h"
+#include "commit/refs.h"
+#include "core/eng.h"
+#include "upkeep/policy.h"
+
+/* Relocations in one batch. */
+#define INSTALL_STEP 256u
+/* Victims that one output segment takes up, kept pinned. */
+#define OUTGOING_READ_MAX 64u
+
+/* An output segment on its way from copied to retired. */
+struct outgoing {
+    struct segment *seg;           /* pinned; NULL: nothing was copied */
+    bool fresh;                    /* its directory entry is not durable yet */
+    uint64_t payload;              /* not yet told to the log */
+    const struct extent_ref *refs; /* borrowed */
+    size_t next, end;              /* those that are not installed */
+    /* Pinned: victims that are not read any more. */
+    struct segment *read[OUTGOING_READ_MAX];
+    size_t n_read;
+};
+
+struct installer {
+    struct eng *eng;
+    struct job *job;
+    struct eng_compact_report *report; /* protected by job->lock */
+    const struct candidate *victims;   /* borrowed; unchanged while something is handed over */
+    size_t n_victims;
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct outgoing outgoing; /* the thread's while `given` */
+    bool given;               /* the thread has something to do. Protected by lock. */
+    bool stop;                /* protected by lock */
+    int error;                /* the first. Protected by lock. */
+};
+
+void installer_init(struct installer *in, struct eng *eng, struct job *job,
+                    struct eng_compact_report *report);
+/* Starts the thread, where there may be one and the disk has room; it begins with install_age_metadata(). */
+void installer_start(struct installer *in);
+/* To the thread. What was handed over before must have been awaited. */
+void installer_give(struct installer *in, const struct outgoing *og);
+/* When this returns the thread has nothing to do. Returns what went wrong so far. */
+int installer_await(struct installer *in);
+/* Ends the thread; what was handed over is installed first. */
+void installer_end(struct installer *in);
+void installer_free(struct installer *in);
+
+/* Two checkpoints are kept, so up to two have to be written before no kept one needs the metadata of segments
+ * with garbage (I4). */
+int install_age_metadata(struct eng *eng);
+/* What was copied becomes durable, is installed, and what it emptied goes; here, in this thread. */
+int install_outgoing(struct installer *in, struct outgoing *og);
+/*
+ * Gives up an output segment; NULL is fine. One of which nothing was installed is of no use: without a record
+ * in the index its file would stay until the next opening. A store that is held, or that turned read-only,
+ * loses no file all the same.
+ */
+void install_drop(struct eng *eng, struct segment *out);
+/* How many of the victims hold nothing live any more. */
+uint64_t install_emptied(struct installer *in);
+
+#endif

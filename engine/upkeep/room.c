@@ -1,0 +1,98 @@
+/*
+ * room.c - see room.h.
+ */
+#include "upkeep/room.h"
+
+#include "commit/commit.h"
+#include "commit/retire.h"
+#include "image/checkpoint.h"
+#include "upkeep/workers.h"
+
+/* Making room is tried again when there is more garbage than after the last time: a share of the store, but
+ * not more than some segments, and not for less than WORTH_MIN. */
+#define WORTH_MIN (UINT64_C(64) << 10)
+#define WORTH_SHARE 32u
+#define WORTH_SEGMENTS 4u
+
+struct room {
+    pthread_mutex_t lock;
+    uint64_t futile_garbage; /* what was left when room was last made. Protected by lock. */
+};
+
+int room_new(struct eng *eng)
+{
+    eng->room = calloc(1, sizeof *eng->room);
+    if (!eng->room)
+        return -ENOMEM;
+    pthread_mutex_init(&eng->room->lock, NULL);
+    return 0;
+}
+
+void room_free(struct eng *eng)
+{
+    if (!eng->room)
+        return;
+    pthread_mutex_destroy(&eng->room->lock);
+    free(eng->room);
+    eng->room = NULL;
+}
+
+/* Whether some segment is held back by nothing but a checkpoint that is to come. */
+static bool any_empty(struct eng *eng)
+{
+    bool any = false;
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used && !any; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        any = seg->id && !seg->live && !(eng->log.active && eng->log.active->id == seg->id);
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    return any;
+}
+
+static void clear_out(struct eng *eng)
+{
+    uint64_t total, live;
+    int r = commit_orphans(eng);
+    totals_get(eng, &total, &live);
+    if (total > live)
+        r = compact_join(eng);
+    for (unsigned i = 0; i < 2 && !r && any_empty(eng); i++) {
+        r = checkpoint_write(eng);
+        (void)retire_segments(eng);
+    }
+}
+
+static bool worth_trying(struct eng *eng)
+{
+    uint64_t total, live;
+    totals_get(eng, &total, &live);
+    uint64_t worth = MIN_OF(total / WORTH_SHARE, WORTH_SEGMENTS * eng->log.segment_size);
+    return total - live >= eng->room->futile_garbage + MAX_OF(worth, WORTH_MIN);
+}
+
+bool room_make(struct eng *eng, uint64_t size, bool removing)
+{
+    uint64_t total, live, room = MAX_OF(RESERVE_ROOM_MIN, size + size / 8);
+    if (is_read_only(eng))
+        return false;
+    report_defer();
+    pthread_mutex_lock(&eng->room->lock);
+    bool ok = reserve_fill(eng, room);
+    if (!ok && (removing || worth_trying(eng))) {
+        clear_out(eng);
+        ok = reserve_fill(eng, room);
+        totals_get(eng, &total, &live);
+        eng->room->futile_garbage = total - live;
+    }
+    pthread_mutex_unlock(&eng->room->lock);
+    report_flush(&eng->report);
+    return ok || removing;
+}
+
+int room_begin(struct eng *eng)
+{
+    if (reserve_is_short(eng))
+        (void)room_make(eng, 0, false);
+    return commit_begin(eng);
+}

@@ -1,0 +1,117 @@
+/*
+ * scrub.c - verifies every live extent where it lies, at a rate. What it
+ * finds is listed by eng_damaged(); nothing is changed.
+ *
+ * Works through groups of segments, each collected from the index and read in
+ * order of place. Locks: none held across reads.
+ */
+#include "upkeep/scrub.h"
+
+#include "commit/refs.h"
+
+#define STEP_BYTES (1u << 20)
+
+/* Verifies one range. A failure counts only if the range is still named afterwards. */
+static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf, bool *ret_damaged)
+{
+    struct segment *seg;
+    int r = segments_pin(&eng->segments, ref->from.seg, &seg);
+    if (!r) {
+        r = segment_read(seg, eng->io->ops, ref->ino, ref->off, &ref->from, 0, ref->from.len, buf);
+        segments_unpin(seg);
+    }
+    *ret_damaged = false;
+    if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+        return r;
+    if (extent_ref_current(eng, ref)) {
+        *ret_damaged = true;
+        damage_record(eng, ref->ino, ref->off, &ref->from,
+                      r == -EIO      ? "read error"
+                      : r == -ENOENT ? "segment is missing"
+                                     : "checksum mismatch");
+    }
+    return 0;
+}
+
+static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_report *report,
+                      struct extent_ref *refs, size_t n)
+{
+    CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
+    int r = buf ? 0 : -ENOMEM;
+    uint64_t step = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        bool damaged;
+        r = scrub_ref(eng, &refs[i], buf, &damaged);
+        step += refs[i].from.len;
+        pthread_mutex_lock(&job->lock);
+        report->bytes_done += refs[i].from.len;
+        report->extents++;
+        report->damaged += !r && damaged;
+        pthread_mutex_unlock(&job->lock);
+        if (!r && (step >= STEP_BYTES || i + 1 == n)) {
+            r = job_gate(job, step);
+            step = 0;
+        }
+    }
+    return r;
+}
+
+/* All segments known now, to be scrubbed one by one so that memory stays bounded. */
+static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uint64_t *ret_bytes)
+{
+    size_t n = 0;
+    uint64_t bytes = 0;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint32_t *ids = calloc(eng->idx.segs.used, sizeof *ids);
+    for (uint32_t i = 1; ids && i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        if (seg->id && seg->live) {
+            ids[n++] = seg->id;
+            bytes += seg->live;
+        }
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (!ids)
+        return -ENOMEM;
+    *ret_ids = ids;
+    *ret_n = n;
+    *ret_bytes = bytes;
+    return 0;
+}
+
+#define GROUP_SEGMENTS 8u
+
+static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_report *report, const uint32_t *ids,
+                       size_t n)
+{
+    uint32_t top = 0;
+    for (size_t i = 0; i < n; i++)
+        top = MAX_OF(top, ids[i]);
+    CLEANUP_FREE uint8_t *wanted = calloc(1, (size_t)top + 1);
+    CLEANUP_FREE struct extent_ref *refs = NULL;
+    size_t n_refs = 0;
+    if (!wanted)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        wanted[ids[i]] = 1;
+    int r = extent_refs_collect(eng, wanted, (size_t)top + 1, &refs, &n_refs);
+    return r ? r : scrub_refs(eng, job, report, refs, n_refs);
+}
+
+int scrub_run(struct eng *eng, struct job *job, struct eng_scrub_report *report)
+{
+    CLEANUP_FREE uint32_t *ids = NULL;
+    size_t n = 0;
+    uint64_t total = 0, t0 = mono_ns();
+    int r = list_segments(eng, &ids, &n, &total);
+    pthread_mutex_lock(&job->lock);
+    *report = (struct eng_scrub_report){.state = ENG_COMPACT_RUNNING, .bytes_total = total};
+    pthread_mutex_unlock(&job->lock);
+    for (size_t i = 0; i < n && !r; i += GROUP_SEGMENTS)
+        r = scrub_group(eng, job, report, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
+    pthread_mutex_lock(&job->lock);
+    report->duration_ms = (mono_ns() - t0) / 1000000;
+    report->error = r;
+    pthread_mutex_unlock(&job->lock);
+    return r;
+}
