@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -125,6 +126,15 @@ const char *p_content(const char *path)
     if (fd >= 0)
         (void)close(fd);
     return text;
+}
+
+void p_store_mapped(int fd)
+{
+    char *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    MUST(m == MAP_FAILED ? -1 : 0);
+    m[0] = 'M';
+    MUST(msync(m, 4096, MS_SYNC));
+    MUST(munmap(m, 4096));
 }
 
 void p_tick(void)

@@ -5,7 +5,6 @@
 #include "posix.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/xattr.h>
 
 static mode_t mode_of(const char *path)
@@ -159,11 +158,7 @@ static void store_mapped(const char *p)
 {
     int fd = open(p, O_RDWR | O_CLOEXEC);
     MUST(fd);
-    char *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    MUST(m == MAP_FAILED ? -1 : 0);
-    m[0] = 'M';
-    MUST(msync(m, 4096, MS_SYNC));
-    MUST(munmap(m, 4096));
+    p_store_mapped(fd);
     MUST(close(fd));
 }
 static void give_user(const char *p)

@@ -50,6 +50,8 @@ void p_dir(const char *path, mode_t mode);
 struct stat p_stat(const char *path);
 /* Whole content of a small file as text, "" if it cannot be read; valid until the next call. */
 const char *p_content(const char *path);
+/* Writes the first byte through a shared mapping, synced. */
+void p_store_mapped(int fd);
 /* Until the clock that ext4 takes times from has moved on. */
 void p_tick(void);
 

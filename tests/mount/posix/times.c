@@ -188,11 +188,7 @@ static void op_map_read(void)
 static void op_map_write(void)
 {
     int fd = opened(O_RDWR);
-    char *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    MUST(m == MAP_FAILED ? -1 : 0);
-    m[0] = 'M';
-    MUST(msync(m, 4096, MS_SYNC));
-    MUST(munmap(m, 4096));
+    p_store_mapped(fd);
     MUST(close(fd));
 }
 static void op_map_private(void)

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,15 +55,6 @@ static void report(const char *label, bool ok, const char *why)
     if (!ok && n_failed <= FAILURES_SHOWN)
         printf("FAILED: faults %s\n    %s\n", label, why);
     (void)fflush(stdout);
-}
-
-__attribute__((format(printf, 2, 3))) static bool fail(char *why, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(why, VERIFY_WHY_MAX, format, args);
-    va_end(args);
-    return false;
 }
 
 /* ---- a run beside the model --------------------------------------------- */
@@ -171,7 +161,7 @@ static bool issue(struct run *run, const struct op *op, char *why)
         } else {
             char text[160];
             op_describe(op, text, sizeof(text));
-            return fail(why, "%s: %s, expected %s", text, strerror(-got), strerror(-expect));
+            return verify_fail(why, "%s: %s, expected %s", text, strerror(-got), strerror(-expect));
         }
     }
     if (changed)
@@ -214,7 +204,7 @@ static bool accept_loss(struct run *run, char *why)
     char reason[MODEL_WHY_MAX];
     struct model *store;
     if (model_load(run->s.eng, &store, reason) < 0)
-        return fail(why, "opened after a fault: %s", reason);
+        return verify_fail(why, "opened after a fault: %s", reason);
     struct workload *w = done_so_far(run);
     uint64_t hash = model_hash(store);
     size_t lo = w->first_step[run->n_synced], k = w->first_step[run->n_done];
@@ -226,7 +216,8 @@ static bool accept_loss(struct run *run, char *why)
         run->n_synced = run->n_done;
     } else {
         (void)model_equal(store, run->m, reason);
-        (void)fail(why, "opened after a fault: no state since the last sync; against the last: %s", reason);
+        (void)verify_fail(why, "opened after a fault: no state since the last sync; against the last: %s",
+                          reason);
     }
     model_free(store);
     workload_free(w);
@@ -241,7 +232,7 @@ static bool ensure_open(struct run *run, char *why)
     char reason[256];
     int r = session_open(&run->s, false, reason);
     if (r < 0)
-        return fail(why, "open after a failed reopen: %s: %s", strerror(-r), reason);
+        return verify_fail(why, "open after a failed reopen: %s: %s", strerror(-r), reason);
     return accept_loss(run, why);
 }
 
@@ -250,7 +241,7 @@ static bool run_ops(struct run *run, const struct workload *w, char *why)
     char reason[256];
     int r = session_open(&run->s, false, reason);
     if (r < 0 && !is_refusal(r))
-        return fail(why, "open: %s: %s", strerror(-r), reason);
+        return verify_fail(why, "open: %s: %s", strerror(-r), reason);
     for (size_t i = 0; i < w->n_ops; i++) {
         if (!ensure_open(run, why) || !issue(run, &w->ops[i], why))
             return false;
@@ -263,10 +254,10 @@ static bool live_store_agrees(struct run *run, char *why)
     char reason[MODEL_WHY_MAX];
     struct model *m;
     if (model_load(run->s.eng, &m, reason) < 0)
-        return fail(why, "live store: %s", reason);
+        return verify_fail(why, "live store: %s", reason);
     bool equal = model_equal(m, run->m, reason);
     model_free(m);
-    return equal || fail(why, "live store against model: %s", reason);
+    return equal || verify_fail(why, "live store against model: %s", reason);
 }
 
 /* Verifies what survives of the disk as it is, in all ways. */
@@ -289,7 +280,7 @@ static bool survivors_agree(struct run *run, uint64_t seed, char *why)
         ok = verify_store(copy, &want, reason);
         simdisk_free(copy);
         if (!ok)
-            (void)fail(why, "%s: %.960s", sim_survival_names[mode], reason);
+            (void)verify_fail(why, "%s: %.960s", sim_survival_names[mode], reason);
     }
     workload_free(w);
     return ok;
@@ -304,9 +295,9 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
     simdisk_fail(run.disk, fault->call, nth, fault->error);
     bool ok = run_ops(&run, w, why) && live_store_agrees(&run, why) && survivors_agree(&run, nth, why);
     if (ok && (fault->error == EINTR || fault->error == SIM_SHORT) && run.n_refused)
-        ok = fail(why, "%zu operations refused", run.n_refused);
+        ok = verify_fail(why, "%zu operations refused", run.n_refused);
     if (ok && fault->error == ENOSPC && run.n_refused > PUT_MANY_MAX)
-        ok = fail(why, "%zu operations refused because of one full disk that passed", run.n_refused);
+        ok = verify_fail(why, "%zu operations refused because of one full disk that passed", run.n_refused);
     /* A sync that failed may not be forgotten by the next (I11): either it is rewritten or the store says no.
      */
     int r = ok ? session_close(&run.s) : 0;
@@ -349,7 +340,7 @@ static void awkward_disk(const struct workload *w)
     simdisk_interrupt(run.disk, 5);
     bool ok = run_ops(&run, w, why) && live_store_agrees(&run, why) && survivors_agree(&run, 1, why);
     if (ok && run.n_refused)
-        ok = fail(why, "%zu operations refused", run.n_refused);
+        ok = verify_fail(why, "%zu operations refused", run.n_refused);
     run_done(&run);
     report("short counts and EINTR", ok, why);
 }
@@ -387,7 +378,7 @@ static bool must(struct run *run, const struct op *op, const char *when, char *w
     if (!issue(run, op, why))
         return false;
     return run->n_refused == refused ||
-           fail(why, "%s: %s %s: %s", when, op_names[op->kind], op->path, strerror(-run->refusal));
+           verify_fail(why, "%s: %s %s: %s", when, op_names[op->kind], op->path, strerror(-run->refusal));
 }
 
 static bool full_disk_run(struct run *run, char *why)
@@ -395,13 +386,13 @@ static bool full_disk_run(struct run *run, char *why)
     char reason[256];
     int r = session_open(&run->s, false, reason);
     if (r < 0)
-        return fail(why, "open: %s", reason);
+        return verify_fail(why, "open: %s", reason);
     simdisk_limit(run->disk, FULL_DISK);
     bool ok = true;
     for (int round = 0; round < 3 && ok; round++) {
         unsigned n = fill(run, (uint64_t)round * 10000, &ok, why);
         if (ok && (n < FULL_DISK / FULL_FILE_SIZE / 2 || n == FULL_FILES))
-            ok = fail(why, "round %d: disk of %" PRIu64 " bytes holds %u files", round, FULL_DISK, n);
+            ok = verify_fail(why, "round %d: disk of %" PRIu64 " bytes holds %u files", round, FULL_DISK, n);
         ok = ok && live_store_agrees(run, why);
         struct op sync = {.kind = OP_SYNC}, reopen = {.kind = OP_REOPEN}, compact = {.kind = OP_COMPACT};
         struct op tick = {.kind = OP_TICK}; /* what the worker does: takes back the reserve */

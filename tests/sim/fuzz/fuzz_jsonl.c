@@ -1,19 +1,12 @@
 /* fuzz_jsonl.c - any line: refused with a word, or printed and parsed again to the same memory. */
 #include "jsonl.h"
 
+#include "need.h" /* not fuzz_store.h: the tools have names in common with the inside of the engine */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Not that of fuzz_store.h: the tools have names in common with the inside of the engine. */
-#define UNIT_NEED(cond)                                                                                      \
-    do {                                                                                                     \
-        if (!(cond)) {                                                                                       \
-            (void)fprintf(stderr, "%s:%d: need %s\n", __FILE__, __LINE__, #cond);                            \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -274,16 +274,24 @@ int model_zero(struct model *m, const char *path, uint64_t offset, uint64_t size
     return 0;
 }
 
+/* The entry `path`, which may be a symlink, and where it is. */
+static int resolve_entry(struct model *m, const char *path, struct model_node **ret_dir, char name[256],
+                         struct model_node **ret_node)
+{
+    int r = resolve_parent(m, path, ret_dir, name);
+    if (r < 0)
+        return r;
+    *ret_node = child(*ret_dir, name);
+    return *ret_node ? 0 : -ENOENT;
+}
+
 int model_unlink(struct model *m, const char *path)
 {
     struct model_node *dir, *node;
     char name[256];
-    int r = resolve_parent(m, path, &dir, name);
+    int r = resolve_entry(m, path, &dir, name, &node);
     if (r < 0)
         return r;
-    node = child(dir, name);
-    if (!node)
-        return -ENOENT;
     if (S_ISDIR(node->mode))
         return -EISDIR;
     remove_entry(m, dir, name);
@@ -294,12 +302,9 @@ int model_rmdir(struct model *m, const char *path)
 {
     struct model_node *dir, *node;
     char name[256];
-    int r = resolve_parent(m, path, &dir, name);
+    int r = resolve_entry(m, path, &dir, name, &node);
     if (r < 0)
         return r;
-    node = child(dir, name);
-    if (!node)
-        return -ENOENT;
     if (!S_ISDIR(node->mode))
         return -ENOTDIR;
     if (node->entries)

@@ -244,6 +244,13 @@ unsigned unit_files(struct unit *u, const char *suffix, char ret_last[64])
     return c.n;
 }
 
+struct unit_place unit_log_place(struct unit *u)
+{
+    struct unit_place place = {u->eng->log.active->id, u->eng->log.tail, ""};
+    segment_name(place.segment, place.name);
+    return place;
+}
+
 size_t unit_log_end(const uint8_t *image, size_t size)
 {
     while (size && image[size - 1] == 0)

@@ -8,20 +8,12 @@
 #define ENGRAMFS_TESTS_UNIT_STORE_H
 
 #include "engine_impl.h"
+#include "need.h"
 #include "simdisk.h"
 
 #include <stdio.h>
 
 #define UNIT_SEGMENT (64u << 10)
-
-/* For what a test needs but is not about. */
-#define UNIT_NEED(cond)                                                                                      \
-    do {                                                                                                     \
-        if (!(cond)) {                                                                                       \
-            (void)fprintf(stderr, "%s:%d: need %s\n", __FILE__, __LINE__, #cond);                            \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
 
 struct unit {
     struct simdisk *disk;
@@ -75,6 +67,13 @@ unsigned unit_extents(struct unit *u, uint64_t ino); /* their number */
 void unit_damage(struct unit *u, const struct locator *loc, uint32_t at);
 /* Files on the disk whose name ends so; the one with the greatest name to `ret_last` (may be NULL). */
 unsigned unit_files(struct unit *u, const char *suffix, char ret_last[64]);
+/* Where the next batch will go. */
+struct unit_place {
+    uint32_t segment;
+    uint64_t offset;
+    char name[SEGMENT_NAME_SIZE];
+};
+struct unit_place unit_log_place(struct unit *u);
 /* Where the batches of a segment's image end: zeros behind were allocated ahead (log.c). */
 size_t unit_log_end(const uint8_t *image, size_t size);
 uint64_t unit_file_size(struct unit *u, const char *name); /* 0 if it is missing */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-__attribute__((format(printf, 2, 3))) static bool fail(char *why, const char *format, ...)
+bool verify_fail(char *why, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -32,13 +32,13 @@ static bool open_store(struct session *s, bool read_only, const char *when, char
 {
     char reason[256];
     int r = session_open(s, read_only, reason);
-    return r == 0 || fail(why, "%s: open: %s: %s", when, strerror(-r), reason);
+    return r == 0 || verify_fail(why, "%s: open: %s: %s", when, strerror(-r), reason);
 }
 
 static bool close_store(struct session *s, const char *when, char *why)
 {
     int r = session_close(s);
-    return r == 0 || fail(why, "%s: close: %s", when, strerror(-r));
+    return r == 0 || verify_fail(why, "%s: close: %s", when, strerror(-r));
 }
 
 /* ---- the state ---------------------------------------------------------- */
@@ -57,14 +57,14 @@ static struct model *load(struct session *s, const char *when, char *why)
     struct eng_check_report report = {0};
     int r = eng_check(s->eng, note_problem, problem, &report);
     if (r < 0 || report.problems) {
-        (void)fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r), report.problems,
-                   problem);
+        (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r), report.problems,
+                          problem);
         return NULL;
     }
     struct model *m;
     r = model_load(s->eng, &m, reason);
     if (r < 0) {
-        (void)fail(why, "%s: %s", when, reason);
+        (void)verify_fail(why, "%s: %s", when, reason);
         return NULL;
     }
     return m;
@@ -77,7 +77,7 @@ static bool explain_state(const struct model *m, const struct verify_want *want,
     uint64_t hash = model_hash(m);
     for (size_t k = 0; k <= n_steps; k++) {
         if (w->hashes[k] == hash)
-            return fail(why, "%s: holds step %zu, must be %zu..%zu", when, k, want->lo, want->hi);
+            return verify_fail(why, "%s: holds step %zu, must be %zu..%zu", when, k, want->lo, want->hi);
     }
     char low[MODEL_WHY_MAX] = "", high[MODEL_WHY_MAX] = "";
     struct model *lo = workload_model_at(w, want->lo), *hi = workload_model_at(w, want->hi);
@@ -85,7 +85,7 @@ static bool explain_state(const struct model *m, const struct verify_want *want,
     (void)model_equal(m, hi, high);
     model_free(lo);
     model_free(hi);
-    return fail(
+    return verify_fail(
         why, "%s: holds no state of the workload; store against step %zu: %.300s; against step %zu: %.300s",
         when, want->lo, low, want->hi, high);
 }
@@ -109,7 +109,7 @@ static bool holds(struct session *s, const struct model *expect, const char *whe
     char reason[MODEL_WHY_MAX];
     bool equal = model_equal(m, expect, reason);
     model_free(m);
-    return equal || fail(why, "%s: store against what it must hold: %s", when, reason);
+    return equal || verify_fail(why, "%s: store against what it must hold: %s", when, reason);
 }
 
 /* Whether the store that a power loss leaves of `disk` holds exactly `expect`. */
@@ -122,7 +122,7 @@ static bool survives(struct simdisk *disk, const struct verify_want *want, enum 
     bool ok = open_store(&s, false, when, why) && holds(&s, expect, when, why);
     int r = session_close(&s);
     if (ok && r < 0)
-        ok = fail(why, "%s: close: %s", when, strerror(-r));
+        ok = verify_fail(why, "%s: close: %s", when, strerror(-r));
     simdisk_free(copy);
     return ok;
 }
@@ -142,9 +142,10 @@ static bool verify_read_only(struct simdisk *disk, const struct verify_want *wan
     model_free(m);
     int r = session_close(&s);
     if (ok && r < 0)
-        ok = fail(why, "%s: close: %s", when, strerror(-r));
+        ok = verify_fail(why, "%s: close: %s", when, strerror(-r));
     if (ok && simdisk_calls(copy, false) > 0)
-        ok = fail(why, "%s: %" PRIu64 " calls that change the store", when, simdisk_calls(copy, false));
+        ok =
+            verify_fail(why, "%s: %" PRIu64 " calls that change the store", when, simdisk_calls(copy, false));
     simdisk_free(copy);
     return ok;
 }
@@ -154,8 +155,8 @@ static bool no_orphans(struct session *s, char *why)
     struct eng_stats stats;
     int r = eng_stats(s->eng, &stats);
     if (r < 0)
-        return fail(why, "stats: %s", strerror(-r));
-    return stats.orphans == 0 || fail(why, "after open: %" PRIu64 " orphans", stats.orphans);
+        return verify_fail(why, "stats: %s", strerror(-r));
+    return stats.orphans == 0 || verify_fail(why, "after open: %" PRIu64 " orphans", stats.orphans);
 }
 
 /* Does some work in the store and in the model. */
@@ -171,7 +172,7 @@ static bool work(struct session *s, struct model *m, char *why)
         int results[PUT_MANY_MAX];
         int r = op_issue(s, &ops[i], results);
         if (r < 0)
-            return fail(why, "work goes on: %s: %s", op_names[ops[i].kind], strerror(-r));
+            return verify_fail(why, "work goes on: %s: %s", op_names[ops[i].kind], strerror(-r));
     }
     uint8_t bytes[5000];
     rng_fill(bytes, 5000, 77);
@@ -187,9 +188,9 @@ static bool compact(struct session *s, char *why)
     struct eng_compact_report report = {0};
     int r = eng_compact(s->eng, &report);
     if (r < 0)
-        return fail(why, "compaction: %s: %s", strerror(-r), report.error_text);
+        return verify_fail(why, "compaction: %s: %s", strerror(-r), report.error_text);
     return report.fragmentation_after <= 0.01 ||
-           fail(why, "compaction: fragmentation after it is %f", report.fragmentation_after);
+           verify_fail(why, "compaction: fragmentation after it is %f", report.fragmentation_after);
 }
 
 static bool verify_open(struct session *s, struct simdisk *disk, const struct verify_want *want,
@@ -236,7 +237,7 @@ bool verify_recovery_cut(struct simdisk *disk, const struct verify_want *want, u
     bool cut = simdisk_is_off(copy), ok = true;
     (void)session_close(&s); /* after the cut it has no power, without a cut others test it */
     if (r < 0 && !cut)
-        ok = fail(why, "recovery failed before the cut: %s: %s", strerror(-r), reason);
+        ok = verify_fail(why, "recovery failed before the cut: %s: %s", strerror(-r), reason);
     if (cut) {
         simdisk_power_on(copy, (enum sim_survival)(1 + nth % (SIM_N_SURVIVALS - 1)), want->seed + nth);
         ok = verify_store(copy, want, why);

@@ -9,6 +9,9 @@
 
 #define VERIFY_WHY_MAX 1024
 
+/* Prints the reason to `why`, of VERIFY_WHY_MAX bytes; false. */
+__attribute__((format(printf, 2, 3))) bool verify_fail(char *why, const char *format, ...);
+
 struct verify_want {
     const struct workload *workload;
     size_t lo, hi; /* the store must hold the state after one of these steps, both included */

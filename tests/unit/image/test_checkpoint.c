@@ -5,21 +5,9 @@
 #include "engine_impl.h"
 #include "hook.h"
 
-#include "unit_store.h"
+#include "one_store.h"
 
 #include <criterion/criterion.h>
-
-static struct unit u;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
 
 TestSuite(checkpoint, .init = setup, .fini = teardown);
 

@@ -5,38 +5,12 @@
  */
 #include "engine_impl.h"
 
+#include "one_store.h"
 #include "rng.h"
-#include "unit_store.h"
 
 #include <criterion/criterion.h>
 
-static struct unit u;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
-
 TestSuite(recover, .init = setup, .fini = teardown);
-
-/* Where the next batch will go. */
-struct place {
-    uint32_t segment;
-    uint64_t offset;
-    char name[SEGMENT_NAME_SIZE];
-};
-
-static struct place log_end(void)
-{
-    struct place p = {u.eng->log.active->id, u.eng->log.tail, ""};
-    segment_name(p.segment, p.name);
-    return p;
-}
 
 static int open_clone(struct unit *c, bool read_only)
 {
@@ -47,12 +21,12 @@ static int open_clone(struct unit *c, bool read_only)
 /* ---- the end of the log ------------------------------------------------------- */
 
 /* A store whose last batch, from `p` on, made the file "last"; the one before made "first", durable. */
-static struct place two_files(void)
+static struct unit_place two_files(void)
 {
     unit_file(&u, "first", 5000, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_create(&u, "last");
-    struct place p = log_end();
+    struct unit_place p = unit_log_place(&u);
     unit_write(&u, unit_lookup(&u, "last"), 300, 2, 0);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     return p;
@@ -80,7 +54,7 @@ static void expect_without_last(struct unit *c, uint64_t at)
 
 Test(recover, a_tail_torn_at_any_byte_takes_only_the_last_batch)
 {
-    struct place p = two_files();
+    struct unit_place p = two_files();
     uint8_t *image;
     size_t size;
     cr_assert_eq(simdisk_get(u.disk, p.name, &image, &size), 0);
@@ -101,7 +75,7 @@ Test(recover, a_tail_torn_at_any_byte_takes_only_the_last_batch)
 
 Test(recover, a_last_batch_with_any_byte_wrong_is_left_out)
 {
-    struct place p = two_files();
+    struct unit_place p = two_files();
     uint8_t *image;
     size_t size;
     cr_assert_eq(simdisk_get(u.disk, p.name, &image, &size), 0);
@@ -123,7 +97,7 @@ Test(recover, what_lies_behind_a_torn_batch_never_joins_on)
 {
     unit_file(&u, "first", 100, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place torn = log_end();
+    struct unit_place torn = unit_log_place(&u);
     unit_create(&u, "torn");
     unit_create(&u, "behind"); /* whole on the medium, but behind a hole */
     unit_kill(&u, SIM_KEEP_ALL, 0);
@@ -141,14 +115,14 @@ Test(recover, what_lies_behind_a_torn_batch_never_joins_on)
 /* It may be evidence: the log goes on in a segment of its own. */
 Test(recover, a_torn_end_is_left_as_it_is)
 {
-    struct place torn = two_files();
+    struct unit_place torn = two_files();
     uint8_t *before, *after;
     size_t size, size_after;
     cr_assert_eq(simdisk_flip(u.disk, torn.name, torn.offset, 1), 0);
     cr_assert_eq(simdisk_get(u.disk, torn.name, &before, &size), 0);
     unit_open(&u);
     unit_file(&u, "other", 5000, 3);
-    cr_assert_neq(log_end().segment, torn.segment);
+    cr_assert_neq(unit_log_place(&u).segment, torn.segment);
     unit_close(&u);
     cr_assert_eq(simdisk_get(u.disk, torn.name, &after, &size_after), 0);
     cr_assert_eq(size, size_after);
@@ -165,27 +139,27 @@ Test(recover, a_log_goes_on_in_the_zeros_written_ahead)
         unit_write(&u, unit_lookup(&u, "first"), 10, i, 0);
         cr_assert_eq(eng_fsync(u.eng, unit_lookup(&u, "first")), 0);
     }
-    struct place end = log_end();
+    struct unit_place end = unit_log_place(&u);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     cr_assert_gt(unit_file_size(&u, end.name), end.offset);
     unit_open(&u);
-    cr_assert(log_end().segment == end.segment && log_end().offset == end.offset);
+    cr_assert(unit_log_place(&u).segment == end.segment && unit_log_place(&u).offset == end.offset);
     unit_file(&u, "other", 5000, 3);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     unit_open(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "other"), 5000, 3));
     unit_reopen(&u);
-    cr_assert_eq(unit_file_size(&u, end.name), log_end().offset, "closing takes it back");
+    cr_assert_eq(unit_file_size(&u, end.name), unit_log_place(&u).offset, "closing takes it back");
 }
 
 /* ---- damage is not a torn tail --------------------------------------------------- */
 
 Test(recover, a_bad_batch_below_the_durable_mark_is_refused)
 {
-    struct place a = log_end();
+    struct unit_place a = unit_log_place(&u);
     unit_create(&u, "a");
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place b = log_end();
+    struct unit_place b = unit_log_place(&u);
     unit_create(&u, "b"); /* says that the batch before it is durable */
     unit_kill(&u, SIM_KEEP_ALL, 0);
     for (uint64_t at = a.offset; at < b.offset; at += 3) {
@@ -204,7 +178,7 @@ Test(recover, a_bad_batch_below_the_durable_mark_is_refused)
 
 Test(recover, a_bad_batch_in_an_older_segment_is_refused_by_the_mark_of_a_younger_header)
 {
-    struct place old = log_end();
+    struct unit_place old = unit_log_place(&u);
     unit_file(&u, "old", 30000, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
     while (u.eng->log.active->id == old.segment)

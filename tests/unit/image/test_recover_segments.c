@@ -4,37 +4,11 @@
  */
 #include "engine_impl.h"
 
-#include "unit_store.h"
+#include "one_store.h"
 
 #include <criterion/criterion.h>
 
-static struct unit u;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
-
 TestSuite(recover_segments, .init = setup, .fini = teardown);
-
-/* Where the next batch will go. */
-struct place {
-    uint32_t segment;
-    uint64_t offset;
-    char name[SEGMENT_NAME_SIZE];
-};
-
-static struct place log_end(void)
-{
-    struct place p = {u.eng->log.active->id, u.eng->log.tail, ""};
-    segment_name(p.segment, p.name);
-    return p;
-}
 
 /* Files of 40000 bytes, so that each lies in a segment of its own; checkpointed and closed. */
 static void four_segments(uint32_t ids[4])
@@ -97,14 +71,14 @@ Test(recover_segments, a_damaged_segment_header_harms_no_content_but_check_tells
 Test(recover_segments, a_damaged_header_of_a_segment_whose_log_is_needed_is_refused)
 {
     unit_reopen(&u);
-    uint32_t first = log_end().segment;
+    uint32_t first = unit_log_place(&u).segment;
     uint64_t ino = unit_create(&u, "f");
-    while (log_end().segment == first)
+    while (unit_log_place(&u).segment == first)
         unit_write(&u, ino, 20000, 1, 0);
-    struct place p = log_end();
+    struct unit_place p = unit_log_place(&u);
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_create(&u, "after"); /* carries the mark; it lies in the damaged segment itself */
-    while (log_end().segment == p.segment)
+    while (unit_log_place(&u).segment == p.segment)
         unit_write(&u, ino, 20000, 1, 0);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     cr_assert_eq(simdisk_flip(u.disk, p.name, 20, 1), 0);
@@ -124,10 +98,10 @@ Test(recover_segments, what_belongs_to_no_state_is_removed)
     cr_assert_eq(unit_files(&u, "c0000000000000099.ckp", NULL), 0);
     cr_assert_eq(unit_files(&u, "notes.txt", NULL), 1);
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 100, 1));
-    uint32_t before = log_end().segment;
-    while (log_end().segment == before)
+    uint32_t before = unit_log_place(&u).segment;
+    while (unit_log_place(&u).segment == before)
         unit_write(&u, unit_lookup(&u, "f"), 20000, 1, 0);
-    cr_assert_gt(log_end().segment, 0x77, "its number is not used again (I1)");
+    cr_assert_gt(unit_log_place(&u).segment, 0x77, "its number is not used again (I1)");
 }
 
 /* Deletes what lies in the youngest segment, until that is unlinked; its number. */
@@ -159,15 +133,15 @@ Test(recover_segments, segment_numbers_are_never_used_twice)
     }
     cr_assert_eq(eng_compact(u.eng, NULL), 0);
     uint32_t lost = lose_youngest_segment();
-    cr_assert_gt(lost, log_end().segment,
+    cr_assert_gt(lost, unit_log_place(&u).segment,
                  "%u %u the case of interest: nothing on the disk has a greater number", lost,
-                 log_end().segment);
+                 unit_log_place(&u).segment);
     uint64_t total = unit_stats(&u).total_bytes;
     unit_kill(&u, SIM_KEEP_ALL, 0);
     unit_open(&u);
     cr_assert_eq(unit_stats(&u).total_bytes, total);
-    uint32_t before = log_end().segment;
-    while (log_end().segment == before)
+    uint32_t before = unit_log_place(&u).segment;
+    while (unit_log_place(&u).segment == before)
         unit_write(&u, unit_lookup(&u, "a"), 20000, 1, 0);
-    cr_assert_gt(log_end().segment, lost, "I1");
+    cr_assert_gt(unit_log_place(&u).segment, lost, "I1");
 }

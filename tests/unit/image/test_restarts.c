@@ -5,36 +5,11 @@
  */
 #include "engine_impl.h"
 
-#include "unit_store.h"
+#include "one_store.h"
 
 #include <criterion/criterion.h>
 
-static struct unit u;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
-
 TestSuite(restarts, .init = setup, .fini = teardown);
-
-struct place {
-    uint32_t segment;
-    uint64_t offset;
-    char name[SEGMENT_NAME_SIZE];
-};
-
-static struct place log_end(void)
-{
-    struct place p = {u.eng->log.active->id, u.eng->log.tail, ""};
-    segment_name(p.segment, p.name);
-    return p;
-}
 
 /* Writes to `name` until the log has gone on to another segment; each write durable if `sync`. */
 static void roll_over(const char *name, bool sync)
@@ -54,7 +29,7 @@ static void leave_torn_content(void)
     unit_create(&u, "torn");
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_write(&u, unit_lookup(&u, "torn"), 3000, 2, 0);
-    struct place end = log_end();
+    struct unit_place end = unit_log_place(&u);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     cr_assert_eq(simdisk_flip(u.disk, end.name, end.offset - 100, 1), 0);
     unit_open(&u);
@@ -92,7 +67,7 @@ Test(restarts, marks_in_younger_segments_count)
 {
     unit_file(&u, "f", 100, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place bad = log_end();
+    struct unit_place bad = unit_log_place(&u);
     unit_create(&u, "bad");
     roll_over("f", false); /* that header knows nothing newer */
     cr_assert_eq(eng_sync(u.eng), 0);
@@ -109,7 +84,7 @@ Test(restarts, a_damaged_header_of_the_last_segment_loses_nothing_silently)
     unit_file(&u, "f", 100, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
     roll_over("f", false);
-    struct place last = log_end();
+    struct unit_place last = unit_log_place(&u);
     unit_file(&u, "acknowledged", 1000, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_create(&u, "mark");
@@ -137,7 +112,7 @@ Test(restarts, content_that_looks_like_a_batch_is_no_evidence)
     uint8_t content[4096 + sizeof(struct batch_header)] = {0};
     unit_create(&u, "copy of a segment");
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place bad = log_end();
+    struct unit_place bad = unit_log_place(&u);
     for (size_t at = 0; at + sizeof(struct batch_header) <= sizeof content; at += sizeof(struct batch_header))
         forge_batch(content + at);
     uint64_t ino = unit_lookup(&u, "copy of a segment");
@@ -154,7 +129,7 @@ Test(restarts, a_batch_with_the_content_of_another_try_is_torn)
     size_t size_one, size_two;
     unit_create(&u, "f");
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place p = log_end();
+    struct unit_place p = unit_log_place(&u);
     uint64_t ino = unit_lookup(&u, "f");
     unit_kill(&u, SIM_KEEP_ALL, 0);
     /* Two tries of one batch at one place: same number, inode, offset and length, other content. */
@@ -218,10 +193,10 @@ Test(restarts, a_segment_of_an_earlier_life_does_not_join_on)
     size_t first_size, next_size;
     unit_file(&u, "first", 1000, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
-    struct place before = log_end();
+    struct unit_place before = unit_log_place(&u);
     cr_assert_eq(simdisk_get(u.disk, before.name, &first, &first_size), 0);
     roll_over("first", false);
-    struct place after = log_end();
+    struct unit_place after = unit_log_place(&u);
     uint64_t seq = u.eng->log.seq;
     unit_create(&u, "late");
     cr_assert_eq(simdisk_get(u.disk, after.name, &next, &next_size), 0);
@@ -248,7 +223,7 @@ Test(restarts, a_number_that_two_lives_tried_ends_no_recovery)
     for (uint64_t life = 0; life < 3;
          life++) { /* each begins a segment with the same number, and dies in it */
         unit_write(&u, unit_lookup(&u, "torn"), 3000, 10 + life, 0);
-        struct place end = log_end();
+        struct unit_place end = unit_log_place(&u);
         unit_kill(&u, SIM_KEEP_ALL, 0);
         cr_assert_eq(simdisk_flip(u.disk, end.name, end.offset - 100, 1), 0);
         cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);

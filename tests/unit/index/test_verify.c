@@ -133,6 +133,29 @@ static unsigned try(struct unit *c)
     return opened;
 }
 
+struct tally {
+    unsigned opened, refused;
+};
+
+/* The `i`th of many: a clone of the store in which the file `name` has these bytes. */
+static void try_with(const char *name, const uint8_t *bytes, size_t size, unsigned i, struct tally *t)
+{
+    struct unit c;
+    unit_clone(&c, &u);
+    simdisk_put(c.disk, name, bytes, size);
+    c.opt.read_only = i % 4 == 0;
+    bool opened = try(&c) > 0;
+    t->opened += opened;
+    t->refused += !opened;
+    unit_done(&c);
+}
+
+static void expect_both(const struct tally *t)
+{
+    (void)fprintf(stderr, "%u opened, %u refused\n", t->opened, t->refused);
+    cr_assert(t->opened > 20 && t->refused > 20, "both happen, or this tests nothing");
+}
+
 /* ---- checkpoints ------------------------------------------------------------------------- */
 
 /* Puts the checksums of a changed checkpoint image right again. */
@@ -179,7 +202,7 @@ Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
     char name[64];
     uint8_t *image, *altered;
     size_t size;
-    unsigned opened = 0, refused = 0;
+    struct tally tally = {0, 0};
     unit_close(&u);
     cr_assert_eq(unit_files(&u, ".ckp", name), 1);
     cr_assert_eq(simdisk_get(u.disk, name, &image, &size), 0);
@@ -188,7 +211,6 @@ Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
     memcpy(&f, image + size - sizeof(f), sizeof(f));
     altered = malloc(size);
     for (unsigned i = 0; i < rounds(); i++) {
-        struct unit c;
         memcpy(altered, image, size);
         for (uint64_t n = 1 + rng_below(&rng, 3); n > 0; n--) {
             bool manifest = rng_below(&rng, 3) == 0;
@@ -197,16 +219,9 @@ Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
             alter(&altered[at], &rng);
         }
         reseal(altered, size);
-        unit_clone(&c, &u);
-        simdisk_put(c.disk, name, altered, size);
-        c.opt.read_only = i % 4 == 0;
-        unsigned lives = try(&c);
-        opened += lives > 0;
-        refused += lives == 0;
-        unit_done(&c);
+        try_with(name, altered, size, i, &tally);
     }
-    (void)fprintf(stderr, "%u opened, %u refused\n", opened, refused);
-    cr_assert(opened > 20 && refused > 20, "both happen, or this tests nothing");
+    expect_both(&tally);
     free(image);
     free(altered);
 }
@@ -243,7 +258,7 @@ Test(verify, logs_with_any_contents_are_refused_or_usable)
     uint64_t rng = test_seed();
     uint8_t *image, *altered;
     size_t size;
-    unsigned opened = 0, refused = 0;
+    struct tally tally = {0, 0};
     unit_done(&u);
     unit_new(&u, 16 << 20); /* all in one segment */
     uint64_t dir = unit_mkdir(&u, "dir");
@@ -266,19 +281,11 @@ Test(verify, logs_with_any_contents_are_refused_or_usable)
     size = unit_log_end(image, size);
     altered = malloc(size);
     for (unsigned i = 0; i < rounds(); i++) {
-        struct unit c;
         memcpy(altered, image, size);
         alter_log(altered, size, &rng, 1 + i % 3);
-        unit_clone(&c, &u);
-        simdisk_put(c.disk, "s00000001.seg", altered, size);
-        c.opt.read_only = i % 4 == 0;
-        unsigned lives = try(&c);
-        opened += lives > 0;
-        refused += lives == 0;
-        unit_done(&c);
+        try_with("s00000001.seg", altered, size, i, &tally);
     }
-    (void)fprintf(stderr, "%u opened, %u refused\n", opened, refused);
-    cr_assert(opened > 20 && refused > 20, "both happen, or this tests nothing");
+    expect_both(&tally);
     free(image);
     free(altered);
 }

@@ -4,22 +4,11 @@
 #include "codec.h"
 
 #include "must.h"
-#include "unit_store.h"
+#include "one_store.h"
 
 #include <criterion/criterion.h>
 
-static struct unit u;
 static const char log_name[] = "s00000001.seg";
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
 
 TestSuite(dump, .init = setup, .fini = teardown);
 

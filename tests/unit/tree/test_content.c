@@ -6,28 +6,14 @@
 #include "engine_impl.h"
 
 #include "must.h"
+#include "one_file.h"
 #include "rng.h"
-#include "unit_store.h"
 
 #include <criterion/criterion.h>
 
 #define KEEP ENG_FALLOC_KEEP_SIZE
 #define PUNCH (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE)
 #define ZERO ENG_FALLOC_ZERO_RANGE
-
-static struct unit u;
-static uint64_t f;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-    f = unit_create(&u, "f");
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
 
 TestSuite(content, .init = setup, .fini = teardown);
 

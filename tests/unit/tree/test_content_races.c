@@ -6,24 +6,10 @@
 #include "hook.h"
 
 #include "must.h"
+#include "one_file.h"
 #include "rng.h"
-#include "unit_store.h"
 
 #include <criterion/criterion.h>
-
-static struct unit u;
-static uint64_t f;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-    f = unit_create(&u, "f");
-}
-
-static void teardown(void)
-{
-    unit_done(&u);
-}
 
 TestSuite(content_races, .init = setup, .fini = teardown);
 

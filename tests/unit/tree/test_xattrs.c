@@ -5,26 +5,17 @@
 #include "engine_impl.h"
 #include "hook.h"
 
-#include "unit_store.h"
+#include "one_file.h"
 
 #include <criterion/criterion.h>
 
-static struct unit u;
-static uint64_t f;
-
-static void setup(void)
-{
-    unit_new(&u, 0);
-    f = unit_create(&u, "f");
-}
-
-static void teardown(void)
+static void sound_teardown(void)
 {
     cr_assert_eq(unit_problems(&u), 0);
-    unit_done(&u);
+    teardown();
 }
 
-TestSuite(xattrs, .init = setup, .fini = teardown);
+TestSuite(xattrs, .init = setup, .fini = sound_teardown);
 
 static void set(const char *name, size_t size, uint64_t seed)
 {
