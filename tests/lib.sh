@@ -270,6 +270,32 @@ print(json.dumps(v) if isinstance(v, (dict, list, bool)) or v is None else v)' "
 # du of a folder in bytes, as the disk has it.
 du_bytes() { du -s -B1 "$1" | cut -f 1; }
 
+# A folder `tree` of all that an import and an export have to keep: make_tree, then what a test adds, then finish_tree.
+make_tree() {
+    mkdir -p tree/deep/er tree/empty tree/closed
+    echo one >tree/deep/a
+    ln tree/deep/a tree/deep/hard
+    ln tree/deep/a tree/hard-elsewhere
+    ln -s deep/a tree/link
+    ln -s /nowhere/at/all tree/dangling
+    mkfifo tree/pipe
+    : >tree/zero
+    head -c 9000000 /dev/urandom >tree/deep/er/big
+    truncate -s 12M tree/sparse
+    printf middle | dd of=tree/sparse bs=1 seek=6000000 conv=notrunc status=none
+}
+finish_tree() { # attributes, modes, owners, and times last
+    setfattr -n user.topic -v travel tree/deep/a
+    setfattr -n user.of.a.folder -v yes tree/deep
+    setfattr -n user.nothing tree/zero
+    chmod 600 tree/deep/er/big
+    chmod 4711 tree/zero
+    chmod 1777 tree/empty
+    chmod 555 tree/closed
+    [ "$(id -u)" -ne 0 ] || chown 1234:567 tree/deep/a tree/deep/er
+    find tree -depth -exec touch -h -d '2011-02-03 04:05:06.123456789' {} +
+}
+
 # A digest of a whole tree: names, types, modes, owners, sizes, mtimes, link targets and content.
 tree_digest() {
     (cd "$1" && find . -mindepth 1 -printf '%P\0%y\0%m\0%U\0%G\0%T@\0%l\0' |

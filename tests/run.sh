@@ -244,18 +244,18 @@ build() {
     return $status
 }
 
-programs() { # DIR GROUP: the executables of tests/GROUP, that are built from files that are there
+programs() { # DIR unit|sim FOLDER: the executables that are built from the files of tests/unit/FOLDER or tests/sim/FOLDER
     local source exe
-    for source in tests/"$2"/*.c; do
-        exe=$1/${source%.c}
+    for source in tests/"$2"/$3/*.c; do
+        exe=$1/tests/$2/$(basename "$source" .c)
         [ ! -x "$exe" ] || echo "$exe"
     done
 }
 
-run_plain() { # LABEL DIR GROUP SECONDS [PREFIX COMMAND...]
-    local label=$1 dir=$2 group=$3 limit=$4 exe
+run_plain() { # LABEL DIR FOLDER SECONDS [PREFIX COMMAND...]
+    local label=$1 dir=$2 folder=$3 limit=$4 exe
     shift 4
-    for exe in $(programs "$dir" "$group"); do
+    for exe in $(programs "$dir" sim "$folder"); do
         run "$label/$(basename "$exe")" "$limit" "$@" "$exe"
     done
 }
@@ -264,7 +264,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
     local label=$1 dir=$2 mode=$3 exe args limit=900
     shift 3
     [ "$mode" != full ] || limit=14400
-    for exe in $(programs "$dir" crash); do
+    for exe in $(programs "$dir" sim crash); do
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         sample/powercut | sample/faults) args=(--stride 37) ;;
@@ -279,12 +279,12 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
 run_seeds() { # BUILD MODE
     local n=400
     case $2 in quick) n=40 ;; full) n=10000 ;; esac
-    run "crash/powercut, $n seeds" 7200 "$1/tests/crash/powercut" --no-script --seeds $n --ops 150 --stride 61
+    run "crash/powercut, $n seeds" 7200 "$1/tests/sim/powercut" --no-script --seeds $n --ops 150 --stride 61
 }
 
 run_unit() { # LABEL DIR
     local exe found=
-    for exe in $(programs "$2" unit); do
+    for exe in $(programs "$2" unit '*'); do
         found=1
         run "$1/$(basename "$exe")" 300 "$exe" --jobs 2
     done
@@ -344,9 +344,9 @@ fi
 if wanted docs; then run docs/check 60 tests/docs_check.sh; fi
 if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted mutants; then
-    run mutants/regressions 300 "$BUILD/tests/mutants/regressions"
-    run mutants/protections 600 tests/mutants/run.sh "$BUILD"
-    run mutants/powercut-bites 600 "$BUILD/tests/crash/powercut-bites" --bites
+    run mutants/regressions 300 "$BUILD/tests/sim/mutants/regressions"
+    run mutants/protections 600 tests/sim/mutants/run.sh "$BUILD"
+    run mutants/powercut-bites 600 "$BUILD/tests/sim/powercut-bites" --bites
 fi
 if wanted damage; then run_plain damage "$BUILD" damage 900; fi
 if wanted crash; then
@@ -358,18 +358,22 @@ if wanted race; then run_plain race "$BUILD" race 900; fi
 if wanted fuzz; then
     seconds=5
     [ "$MODE" != full ] || seconds=600
-    run fuzz $((300 + 12 * seconds)) tests/fuzz/run.sh $seconds
+    run fuzz $((300 + 12 * seconds)) tests/sim/fuzz/run.sh $seconds
 fi
-if wanted mount; then run_scripts mount tests/mount "$BUILD"; fi
+if wanted mount; then
+    run_scripts mount tests/mount "$BUILD"
+    run_scripts mount/programs tests/mount/programs "$BUILD"
+fi
 if wanted posix; then
-    run_scripts posix tests/posix "$BUILD"
-    run_scripts posix tests/fsfuzz "$BUILD"
+    run_scripts posix tests/mount/posix "$BUILD"
+    run_scripts posix tests/mount/fsfuzz "$BUILD"
 fi
 if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
 if wanted mountc; then
     # without those that count compactions or requests, or fill the disk, or have a loop of their own, or a mount that root may not enter
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" compact control enospc kill9 quickstart race repair requests tools user
-    T_COMPACT_LOOP=1 run_scripts mountc tests/posix "$BUILD"
+    T_COMPACT_LOOP=1 run_scripts mountc/programs tests/mount/programs "$BUILD"
+    T_COMPACT_LOOP=1 run_scripts mountc tests/mount/posix "$BUILD"
 fi
 
 # ---- the sanitizers, in build folders of their own

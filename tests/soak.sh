@@ -7,13 +7,13 @@
 
 soak_round() { # SEED
     local seed=$1
-    run "soak/powercut --seed $seed" 1800 "$BUILD/tests/crash/powercut" --seed "$seed" --ops 400 --stride 3
-    run "soak/faults --seed $seed" 1800 "$BUILD/tests/crash/faults" --seed "$seed" --stride 3
-    run "soak/everything --seed $seed" 1800 "$BUILD/tests/race/everything" --seed "$seed" --reads 3000000
-    run "soak/race --seed $seed" 1800 "$BUILD/tests/race/race" --seed "$seed" --reads 2000000
+    run "soak/powercut --seed $seed" 1800 "$BUILD/tests/sim/powercut" --seed "$seed" --ops 400 --stride 3
+    run "soak/faults --seed $seed" 1800 "$BUILD/tests/sim/faults" --seed "$seed" --stride 3
+    run "soak/everything --seed $seed" 1800 "$BUILD/tests/sim/everything" --seed "$seed" --reads 3000000
+    run "soak/race --seed $seed" 1800 "$BUILD/tests/sim/race" --seed "$seed" --reads 2000000
     run "soak/kill9 SEED=$seed" 1800 env SEED="$seed" tests/mount/kill9.sh "$BUILD" 20
-    run "soak/fsfuzz SEED=$seed" 1800 env SEED="$seed" tests/fsfuzz/fsfuzz.sh "$BUILD"
-    run "soak/fuzz" 1800 tests/fuzz/run.sh 20
+    run "soak/fsfuzz SEED=$seed" 1800 env SEED="$seed" tests/mount/fsfuzz/fsfuzz.sh "$BUILD"
+    run "soak/fuzz" 1800 tests/sim/fuzz/run.sh 20
 }
 
 soak_end=$(awk -v now="$(date +%s)" -v hours="$HOURS" 'BEGIN {printf "%d", now + hours * 3600}')

@@ -23,12 +23,13 @@ if ! meson setup "${again[@]}" $BUILD -Db_coverage=true -Doptimization=0 >$BUILD
 fi
 find $BUILD -name '*.gcda' -delete
 export ENGRAM_TEST_MODE=quick
-for exe in "$BUILD"/tests/unit/test_* "$BUILD"/tests/review/review "$BUILD"/tests/damage/damage "$BUILD"/tests/race/*; do
-    case $exe in *test_fs* | *test_tools*) continue ;; esac
-    [ ! -f "$exe" ] || [ ! -x "$exe" ] || timeout 600 "$exe" >>$BUILD/log 2>&1 || echo "# failed: $exe"
+for source in tests/unit/*/test_*.c tests/sim/{review,damage,race}/*.c; do
+    case $source in */unit/fs/* | */unit/tools/*) continue ;; esac
+    exe=$BUILD/$(cut -d / -f 1-2 <<<"$source")/$(basename "$source" .c)
+    [ ! -x "$exe" ] || timeout 600 "$exe" >>$BUILD/log 2>&1 || echo "# failed: $exe"
 done
-timeout 600 $BUILD/tests/crash/powercut --quick >>$BUILD/log 2>&1 || echo "# failed: powercut"
-timeout 600 $BUILD/tests/crash/faults --quick >>$BUILD/log 2>&1 || echo "# failed: faults"
+timeout 600 $BUILD/tests/sim/powercut --quick >>$BUILD/log 2>&1 || echo "# failed: powercut"
+timeout 600 $BUILD/tests/sim/faults --quick >>$BUILD/log 2>&1 || echo "# failed: faults"
 mkdir -p $BUILD/html
 # assert() and what no caller can reach is not counted: unreachable branches of macros do not make lines
 gcovr --root . --filter 'engine/' --object-directory $BUILD --exclude-unreachable-branches \

@@ -177,29 +177,11 @@ check_equal "summary as JSON" "0 50" \
 
 # ---- trees --------------------------------------------------------------------------
 
-mkdir -p tree/deep/er tree/empty tree/closed
-echo one >tree/deep/a
-ln tree/deep/a tree/deep/hard
-ln tree/deep/a tree/hard-elsewhere
-ln -s deep/a tree/link
-ln -s /nowhere/at/all tree/dangling
-mkfifo tree/pipe
-: >tree/zero
-head -c 9000000 /dev/urandom >tree/deep/er/big
-truncate -s 12M tree/sparse
-printf middle | dd of=tree/sparse bs=1 seek=6000000 conv=notrunc status=none
+make_tree
 echo closed >tree/closed/file
 printf 'name' >"tree/deep/a
 newline and %percent"
-setfattr -n user.topic -v travel tree/deep/a
-setfattr -n user.of.a.folder -v yes tree/deep
-setfattr -n user.nothing tree/zero
-chmod 600 tree/deep/er/big
-chmod 4711 tree/zero
-chmod 1777 tree/empty
-chmod 555 tree/closed
-[ "$(id -u)" -ne 0 ] || chown 1234:567 tree/deep/a tree/deep/er
-find tree -depth -exec touch -h -d '2011-02-03 04:05:06.123456789' {} +
+finish_tree
 check_status "import a tree" 0 "0 failed" import tree trees
 check "export a tree" ctl export --format tree trees tree.out
 check "trees are equal" same_tree tree tree.out

@@ -12,17 +12,7 @@ if ! "$CTL" export --format tar "$WORK/nothing" /dev/null 2>&1 | grep -q "not a 
     exit 0
 fi
 cd "$WORK" || exit 1
-mkdir -p tree/deep/er tree/empty tree/closed
-echo one >tree/deep/a
-ln tree/deep/a tree/deep/hard
-ln tree/deep/a tree/hard-elsewhere
-ln -s deep/a tree/link
-ln -s /nowhere/at/all tree/dangling
-mkfifo tree/pipe
-: >tree/zero
-head -c 9000000 /dev/urandom >tree/deep/er/big
-truncate -s 12M tree/sparse
-printf middle | dd of=tree/sparse bs=1 seek=6000000 conv=notrunc status=none
+make_tree
 truncate -s 30M tree/hole
 echo newline >"tree/deep/a
 newline and %percent"
@@ -33,17 +23,9 @@ ln -s $'\xff\xfe' tree/$'l\xff'
 long=$(printf 'n%.0s' $(seq 250))
 mkdir -p "tree/$long/$long"
 echo deep >"tree/$long/$long/$long"
-setfattr -n user.topic -v travel tree/deep/a
-setfattr -n user.of.a.folder -v yes tree/deep
-setfattr -n user.nothing tree/zero
 setfattr -n user.bytes -v 0x00010a3dff tree/zero
 setfattr -n user.a=b%3D -v x=y tree/zero
-chmod 600 tree/deep/er/big
-chmod 4711 tree/zero
-chmod 1777 tree/empty
-chmod 555 tree/closed
-[ "$(id -u)" -ne 0 ] || chown 1234:567 tree/deep/a tree/deep/er
-find tree -depth -exec touch -h -d '2011-02-03 04:05:06.123456789' {} +
+finish_tree
 same_tree() {
     local out
     out=$(rsync -aHXcni --delete "$1/" "$2/" | grep -v '^\.d\.\.t\.* \./$')

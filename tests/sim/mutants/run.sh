@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# run.sh - shows that each protection of the engine is load-bearing: the test that mutants.txt names for it passes, and
+# fails when the protection is taken out.
+#
+#   tests/sim/mutants/run.sh [BUILD] [MUTANT]
+set -u
+cd "$(dirname "$0")/../../.." || exit 1
+BUILD=${1:-build}
+ONLY=${2-}
+PROGRAMS=$BUILD/tests/sim/mutants
+LIST=tests/sim/mutants/mutants.txt
+caught=0 total=0 failed=0
+
+one() { # PROGRAM TEST: its exit status
+    # shellcheck disable=SC2086  # TEST may be several words
+    case $1 in
+    schedules | everything) timeout 60 "$PROGRAMS/$1" $2 ;;
+    regressions) timeout 60 "$PROGRAMS/$1" "$2" ;;
+    *) timeout 60 "$PROGRAMS/$1" --filter "$2" --timeout 30 | grep -v '^$' ;;
+    esac >/dev/null 2>&1
+    return "${PIPESTATUS[0]}"
+}
+
+while read -r mutant program test; do
+    case $mutant in '' | '#'*) continue ;; esac
+    [ -z "$ONLY" ] || [ "$ONLY" = "$mutant" ] || continue
+    total=$((total + 1))
+    if [ ! -x "$PROGRAMS/$program" ]; then
+        echo "skip - mutant $mutant: $program is not built (no Criterion?)"
+        total=$((total - 1))
+    elif ! one "$program" "$test"; then
+        echo "not ok - mutant $mutant: $test fails with the protection in place"
+        failed=$((failed + 1))
+    elif ENG_MUTANT=$mutant one "$program" "$test"; then
+        echo "not ok - mutant $mutant: $test does not notice"
+        failed=$((failed + 1))
+    else
+        echo "ok - mutant $mutant: caught by $test"
+        caught=$((caught + 1))
+    fi
+done <"$LIST"
+
+# A protection without a test, or a test of a protection that is not there, is a hole in the list.
+if [ -z "$ONLY" ]; then
+    known=$(sed -n 's/^    M(\([A-Z_]*\)).*/\1/p' engine/fault.h | sort -u)
+    listed=$(grep -v '^#' $LIST | cut -d ' ' -f 1 | sort -u)
+    if [ "$known" = "$listed" ]; then
+        echo "ok - mutants.txt names a test for each of the $(wc -w <<<"$known") protections in engine/fault.h"
+    else
+        echo "not ok - mutants.txt and engine/fault.h differ: $(comm -3 <(echo "$known") <(echo "$listed") | tr -s '\t\n' ' ')"
+        failed=$((failed + 1))
+    fi
+fi
+echo "# $caught of $total mutants caught"
+[ $failed -eq 0 ]

@@ -1,0 +1,190 @@
+/*
+ * test_config.c - settings: defaults, what is accepted, what lasts, and files
+ * that cannot be understood.
+ */
+#include "engine_impl.h"
+#include "worker.h"
+
+#include "one_store.h"
+
+#include <criterion/criterion.h>
+
+TestSuite(config, .init = setup, .fini = teardown);
+
+struct want {
+    const char *key;
+    char value[64];
+    unsigned n;
+};
+
+static void pick(void *arg, const char *key, const char *value)
+{
+    struct want *w = arg;
+    w->n++;
+    if (strcmp(key, w->key) == 0)
+        (void)snprintf(w->value, sizeof(w->value), "%s", value);
+}
+
+static void expect(const char *key, const char *value)
+{
+    struct want w = {.key = key};
+    cr_assert_eq(eng_config_each(u.eng, pick, &w), 0);
+    cr_assert_eq(w.n, 8);
+    cr_assert_str_eq(w.value, value, "%s is %s", key, w.value);
+}
+
+Test(config, defaults_are_those_of_the_manual)
+{
+    expect("compact_min_fragmentation", "0.5");
+    expect("compact_min_bytes", "100000000");
+    expect("startup_fragmentation", "0.7");
+    expect("compact_rate", "0");
+    expect("auto_compact", "1");
+    expect("checkpoint_bytes", "268435456");
+    expect("checkpoint_ops", "500000");
+    expect("commit_ms", "5000");
+}
+
+Test(config, bad_keys_and_values_are_refused_and_change_nothing)
+{
+    static char zeros[5000];
+    memset(zeros, '0', sizeof(zeros) - 2);
+    zeros[sizeof(zeros) - 2] = '1';
+    const struct {
+        const char *key, *value;
+        int expect;
+    } cases[] = {{"nothing", "1", -ENOENT},
+                 {"", "1", -ENOENT},
+                 {"commit_ms ", "1", -ENOENT},
+                 {"compact_min_fragmentation", "1.01", -EINVAL},
+                 {"compact_min_fragmentation", "-0.1", -EINVAL},
+                 {"compact_min_fragmentation", "nan", -EINVAL},
+                 {"compact_min_fragmentation", "", -EINVAL},
+                 {"compact_min_fragmentation", "0.5x", -EINVAL},
+                 {"compact_min_fragmentation", "0.5\n", -EINVAL},
+                 {"compact_min_fragmentation", "\n0.5", -EINVAL},
+                 {"compact_min_fragmentation", zeros, -EINVAL},
+                 {"startup_fragmentation", "inf", -EINVAL},
+                 {"compact_min_bytes", "-1", -EINVAL},
+                 {"compact_min_bytes", " -1", -EINVAL},
+                 {"compact_min_bytes", "18446744073709551616", -EINVAL},
+                 {"compact_min_bytes", "1.5", -EINVAL},
+                 {"compact_min_bytes", "1e3", -EINVAL},
+                 {"compact_min_bytes", zeros, -EINVAL},
+                 {"compact_min_bytes", "7\ncommit_ms=1", -EINVAL},
+                 {"auto_compact", "2", -EINVAL},
+                 {"auto_compact", "yes", -EINVAL},
+                 {"checkpoint_bytes", "4095", -EINVAL},
+                 {"checkpoint_ops", "0", -EINVAL},
+                 {"commit_ms", "0", -EINVAL},
+                 {"commit_ms", "86400001", -EINVAL}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        cr_assert_eq(eng_config_set(u.eng, cases[i].key, cases[i].value), cases[i].expect, "%s=%.30s",
+                     cases[i].key, cases[i].value);
+    expect("compact_min_fragmentation", "0.5");
+    expect("compact_min_bytes", "100000000");
+    expect("commit_ms", "5000");
+    cr_assert_eq(unit_file_size(&u, "config"), 0, "nothing was stored");
+}
+
+static const struct {
+    const char *key, *value;
+} good[] = {{"compact_min_fragmentation", "0.123456789"},
+            {"compact_min_bytes", "18446744073709551615"},
+            {"startup_fragmentation", "1"},
+            {"compact_rate", "1048576"},
+            {"auto_compact", "0"},
+            {"checkpoint_bytes", "4096"},
+            {"checkpoint_ops", "1"},
+            {"commit_ms", "86400000"}};
+
+Test(config, what_is_set_counts_at_once_and_lasts)
+{
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        cr_assert_eq(eng_config_set(u.eng, good[i].key, good[i].value), 0, "%s", good[i].key);
+        expect(good[i].key, good[i].value);
+    }
+    struct eng_compact_report rep;
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert_eq(rep.rate, 1048576, "the compactor knows at once");
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass)
+            unit_reopen(&u);
+        unit_kill(&u, SIM_DROP_ALL, 0);
+        unit_open(&u);
+        for (size_t i = 0; i < ARRAY_LEN(good); i++)
+            expect(good[i].key, good[i].value);
+        cr_assert_eq(u.warnings, 0);
+    }
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert_eq(rep.rate, 1048576);
+}
+
+Test(config, a_rate_set_by_the_call_lasts_too)
+{
+    cr_assert_eq(eng_compact_rate(u.eng, 777), 0);
+    unit_reopen(&u);
+    expect("compact_rate", "777");
+    struct eng_compact_report rep;
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert_eq(rep.rate, 777);
+}
+
+Test(config, an_option_of_one_mount_is_not_stored)
+{
+    cr_assert_eq(eng_config_set(u.eng, "commit_ms", "3000"), 0);
+    unit_close(&u);
+    u.opt.commit_ms = 1000;
+    unit_open(&u);
+    expect("commit_ms", "1000");
+    cr_assert_eq(eng_config_set(u.eng, "auto_compact", "0"), 0);
+    unit_close(&u);
+    u.opt.commit_ms = 0;
+    unit_open(&u);
+    expect("commit_ms", "3000");
+    expect("auto_compact", "0");
+}
+
+Test(config, a_file_that_cannot_be_understood_does_not_keep_the_store_closed)
+{
+    static char big[70000];
+    memset(big, 'x', sizeof(big) - 1);
+    const struct {
+        const char *text;
+        size_t size;
+        unsigned warnings;
+    } cases[] = {{"", 0, 0},
+                 {"commit_ms=4000\n", 15, 0},
+                 {"commit_ms=4000", 14, 0},
+                 {"nonsense\ncommit_ms=4000\nfuture_key=1\n", 36, 2},
+                 {"commit_ms=-1\n", 13, 1},
+                 {"commit_ms=4000\n\0\0\0", 18, 0},
+                 {"=\n==\n", 5, 2},
+                 {big, sizeof(big) - 1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        unit_close(&u);
+        simdisk_put(u.disk, "config", cases[i].text, cases[i].size);
+        u.warnings = 0;
+        unit_open(&u);
+        cr_assert_eq(u.warnings, cases[i].warnings, "case %zu: %u", i, u.warnings);
+        expect("commit_ms", strstr(cases[i].text, "4000") ? "4000" : "5000");
+        expect("compact_min_bytes", "100000000");
+    }
+}
+
+Test(config, one_that_cannot_be_stored_does_not_count)
+{
+    for (uint64_t nth = 1; nth <= 5; nth++) {
+        simdisk_fail(u.disk, SIM_ANY_CALL, nth, ENOSPC);
+        int r = eng_config_set(u.eng, "commit_ms", "1234");
+        simdisk_fail(u.disk, SIM_ANY_CALL, 0, 0);
+        if (!r)
+            break;
+        expect("commit_ms", "5000");
+        cr_assert_lt(nth, 6);
+    }
+    unit_reopen(&u);
+    cr_assert_eq(eng_config_set(u.eng, "commit_ms", "2345"), 0);
+    unit_reopen(&u);
+    expect("commit_ms", "2345");
+}

@@ -1,0 +1,277 @@
+/*
+ * test_checkpoint.c - checkpoints: what they hold, when they are written, what
+ * is kept, and what happens when one is damaged, cut or cannot be written.
+ */
+#include "engine_impl.h"
+#include "hook.h"
+
+#include "one_store.h"
+
+#include <criterion/criterion.h>
+
+TestSuite(checkpoint, .init = setup, .fini = teardown);
+
+#define N_FILES 30
+
+static void expect_files(struct unit *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        cr_assert(unit_holds(s, unit_lookup(s, (char[]){(char)('a' + i), 0}), 100 * i, i), "file %u of %u", i,
+                  n);
+    cr_assert_eq(unit_lookup(s, (char[]){(char)('a' + n), 0}), 0);
+    cr_assert_eq(unit_problems(s), 0);
+}
+
+/* Ten files in the older checkpoint, twenty in the newer, thirty in the log. Killed. */
+static void two_checkpoints(char ret_newest[64])
+{
+    for (unsigned i = 0; i < N_FILES; i++) {
+        unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i);
+        if (i % 10 == 9 && i < 29)
+            cr_assert_eq(eng_checkpoint(u.eng), 0);
+    }
+    cr_assert_eq(unit_stats(&u).checkpoints, 2);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    cr_assert_eq(unit_files(&u, ".ckp", ret_newest), 2);
+}
+
+/* ---- damage ------------------------------------------------------------------------ */
+
+static void try_damaged(const char *name, uint64_t at)
+{
+    struct unit c;
+    unit_clone(&c, &u);
+    cr_assert_eq(simdisk_flip(c.disk, name, at, 0x01), 0);
+    cr_assert_eq(unit_try_open(&c), 0, "byte %llu: %s", (unsigned long long)at, c.why);
+    cr_assert_geq(c.warnings, 1, "byte %llu: it was noticed", (unsigned long long)at);
+    expect_files(&c, N_FILES);
+    unit_reopen(&c);
+    cr_assert_eq(unit_files(&c, name, NULL), 0, "and does not stay");
+    expect_files(&c, N_FILES);
+    unit_done(&c);
+}
+
+Test(checkpoint, a_damaged_one_is_replaced_by_the_one_before)
+{
+    char newest[64];
+    two_checkpoints(newest);
+    uint64_t size = unit_file_size(&u, newest);
+    uint64_t tail = sizeof(struct ckpt_footer) + sizeof(struct ckpt_manifest);
+    for (uint64_t at = 0; at < size; at += at + 200 < size - tail ? size / 60 : 7)
+        try_damaged(newest, at);
+    for (uint64_t at = size - sizeof(struct ckpt_footer); at < size; at++)
+        try_damaged(newest, at);
+}
+
+Test(checkpoint, one_cut_anywhere_is_replaced_by_the_one_before)
+{
+    char newest[64];
+    uint8_t *image;
+    size_t size;
+    two_checkpoints(newest);
+    cr_assert_eq(simdisk_get(u.disk, newest, &image, &size), 0);
+    for (size_t cut = 0; cut < size; cut += cut < 200 || cut + 200 > size ? 13 : size / 40) {
+        struct unit c;
+        unit_clone(&c, &u);
+        simdisk_put(c.disk, newest, image, cut);
+        cr_assert_eq(unit_try_open(&c), 0, "cut at %zu: %s", cut, c.why);
+        expect_files(&c, N_FILES);
+        unit_done(&c);
+    }
+    free(image);
+}
+
+struct names {
+    char name[8][64];
+    unsigned n;
+};
+
+static void note_checkpoint(void *arg, const char *name, uint64_t size)
+{
+    struct names *names = arg;
+    (void)size;
+    if (strstr(name, ".ckp") && names->n < 8)
+        (void)snprintf(names->name[names->n++], 64, "%s", name);
+}
+
+Test(checkpoint, without_any_the_log_must_reach_back_to_its_beginning)
+{
+    char newest[64];
+    struct names names = {0};
+    struct unit c;
+    two_checkpoints(newest);
+    simdisk_each(u.disk, note_checkpoint, &names);
+    for (unsigned i = 0; i < names.n; i++)
+        cr_assert_eq(simdisk_flip(u.disk, names.name[i], unit_file_size(&u, names.name[i]) - 1, 1), 0);
+    unit_clone(&c, &u);
+    unit_open(&c);
+    expect_files(&c, N_FILES); /* from the first batch on */
+    unit_done(&c);
+    cr_assert_eq(simdisk_remove(u.disk, "s00000001.seg"), 0);
+    cr_assert_eq(unit_try_open(&u), -EBADMSG);
+    cr_assert_not_null(strstr(u.why, "checkpoint"), "%s", u.why);
+}
+
+Test(checkpoint, one_of_another_store_is_not_taken)
+{
+    struct unit other;
+    uint8_t *image;
+    size_t size;
+    char newest[64];
+    unit_new(&other, 0);
+    unit_file(&other, "foreign", 10, 1);
+    unit_close(&other);
+    cr_assert_eq(unit_files(&other, ".ckp", newest), 1);
+    cr_assert_eq(simdisk_get(other.disk, newest, &image, &size), 0);
+    two_checkpoints(newest);
+    simdisk_put(u.disk, "c0000000000000001.ckp", image, size);
+    simdisk_put(u.disk, "c00000000000000ff.ckp", image, size);
+    unit_open(&u);
+    expect_files(&u, N_FILES);
+    free(image);
+    unit_done(&other);
+}
+
+/* ---- what is written, what is kept ---------------------------------------------------- */
+
+Test(checkpoint, only_changed_chunks_are_written_and_their_files_kept)
+{
+    struct eng_record r = {.parent = 1, .mode = 0644};
+    for (unsigned i = 0; i < 6000; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "m%u", i);
+        r.name = name;
+        cr_assert_eq(eng_put_many(u.eng, &r, 1), 1);
+    }
+    char newest[64];
+    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(unit_files(&u, ".ckp", newest), 1);
+    uint64_t whole = unit_file_size(&u, newest);
+    cr_assert_gt(whole, 1000000);
+    for (unsigned i = 0; i < 40; i++) {
+        unit_file(&u, (char[]){'n', (char)('0' + i), 0}, 10, i);
+        cr_assert_eq(eng_checkpoint(u.eng), 0);
+        (void)unit_files(&u, ".ckp", newest);
+        if (i < 3)
+            cr_assert_lt(unit_file_size(&u, newest), whole / 2, "an increment: %llu of %llu",
+                         (unsigned long long)unit_file_size(&u, newest), (unsigned long long)whole);
+        cr_assert_lt(unit_stats(&u).checkpoint_bytes, 6 * whole, "what is superseded goes in time");
+    }
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    for (unsigned i = 0; i < 40; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){'n', (char)('0' + i), 0}), 10, i));
+    cr_assert_eq(unit_problems(&u), 0);
+    cr_assert_gt(unit_stats(&u).checkpoint_bytes, whole, "known after opening, too");
+}
+
+Test(checkpoint, is_written_when_due_and_at_closing_only)
+{
+    cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "20"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "checkpoint_bytes", "50000"), 0);
+    unit_reopen(&u);
+    for (unsigned i = 0; i < 20; i++)
+        unit_create(&u, (char[]){(char)('a' + i), 0});
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).checkpoints, 0, "20 are not more than 20");
+    unit_create(&u, "z");
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).checkpoints, 1);
+    cr_assert_eq(unit_stats(&u).checkpoint_seq, unit_stats(&u).log_seq);
+    unit_write(&u, unit_lookup(&u, "a"), 40000, 1, 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).checkpoints, 1);
+    unit_write(&u, unit_lookup(&u, "a"), 40000, 2, 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).checkpoints, 2);
+    unit_create(&u, "y");
+    unit_reopen(&u);
+    cr_assert_eq(unit_stats(&u).checkpoint_seq, unit_stats(&u).log_seq, "closing wrote one");
+    uint64_t writes = simdisk_calls_of(u.disk, SIM_PWRITEV);
+    unit_close(&u);
+    cr_assert_eq(simdisk_calls_of(u.disk, SIM_PWRITEV), writes, "nothing changed, nothing is written");
+}
+
+/* ---- while others go on, and while calls fail -------------------------------------------- */
+
+static void change_things(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_SYNC)
+        return;
+    hook_set(u.eng, NULL, NULL);
+    for (unsigned i = 5; i < N_FILES; i++)
+        unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i);
+    cr_assert_eq(eng_unlink(u.eng, 1, "doomed"), 0);
+    unit_write(&u, unit_lookup(&u, "d"), 300, 3, 0);
+}
+
+Test(checkpoint, is_of_one_moment_while_writers_go_on)
+{
+    unit_file(&u, "doomed", 40000, 1);
+    for (unsigned i = 0; i < 5; i++)
+        unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i + (i == 3));
+    uint64_t seq = unit_stats(&u).log_seq;
+    hook_set(u.eng, change_things, NULL);
+    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).checkpoint_seq, seq);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    expect_files(&u, N_FILES);
+    cr_assert_eq(unit_lookup(&u, "doomed"), 0);
+    cr_assert_eq(eng_checkpoint(u.eng), 0); /* an increment of the one just loaded */
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    expect_files(&u, N_FILES);
+}
+
+Test(checkpoint, that_cannot_be_written_harms_nothing)
+{
+    char newest[64];
+    two_checkpoints(newest);
+    for (uint64_t nth = 1;; nth++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        unit_open(&c);
+        unit_file(&c, "another", 50, 5);
+        simdisk_fail(c.disk, SIM_ANY_CALL, nth, ENOSPC);
+        int r = eng_checkpoint(c.eng);
+        simdisk_fail(c.disk, SIM_ANY_CALL, 0, 0);
+        if (r) {
+            cr_assert(eng_is_read_only(c.eng) || unit_stats(&c).last_error[0], "call %llu",
+                      (unsigned long long)nth);
+            cr_assert_leq(unit_files(&c, ".ckp", NULL), 2, "no half one stays");
+        }
+        cr_assert(unit_holds(&c, unit_lookup(&c, "another"), 50, 5));
+        if (!eng_is_read_only(c.eng))
+            cr_assert_eq(eng_checkpoint(c.eng), 0, "call %llu: it can be tried again",
+                         (unsigned long long)nth);
+        unit_kill(&c, SIM_KEEP_ALL, 0);
+        unit_open(&c);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "another"), 50, 5));
+        cr_assert_eq(unit_problems(&c), 0);
+        unit_done(&c);
+        if (!r && nth > 20)
+            break;
+        cr_assert_lt(nth, 200);
+    }
+}
+
+Test(checkpoint, names_are_parsed_exactly)
+{
+    static const struct {
+        const char *name;
+        int expect;
+        uint64_t id;
+    } cases[] = {{"c0000000000000001.ckp", 0, 1},        {"cffffffffffffffff.ckp", 0, UINT64_MAX},
+                 {"c0000000000000000.ckp", -EINVAL, 0},  {"c000000000000001.ckp", -EINVAL, 0},
+                 {"c0000000000000001.ckp~", -EINVAL, 0}, {"C0000000000000001.ckp", -EINVAL, 0},
+                 {"c000000000000000A.ckp", -EINVAL, 0},  {"c 000000000000001.ckp", -EINVAL, 0},
+                 {"s00000001.seg", -EINVAL, 0},          {"", -EINVAL, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t id = 0;
+        cr_assert_eq(checkpoint_parse_name(cases[i].name, &id), cases[i].expect, "%s", cases[i].name);
+        cr_assert_eq(id, cases[i].id);
+    }
+}

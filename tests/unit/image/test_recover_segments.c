@@ -1,0 +1,147 @@
+/*
+ * test_recover_segments.c - recovery of stores with segments that are missing,
+ * damaged, strange, or gone for good reason.
+ */
+#include "engine_impl.h"
+
+#include "one_store.h"
+
+#include <criterion/criterion.h>
+
+TestSuite(recover_segments, .init = setup, .fini = teardown);
+
+/* Files of 40000 bytes, so that each lies in a segment of its own; checkpointed and closed. */
+static void four_segments(uint32_t ids[4])
+{
+    for (int i = 0; i < 4; i++) {
+        struct locator loc;
+        uint64_t ino = unit_file(&u, (char[]){(char)('a' + i), 0}, 40000, (uint64_t)i);
+        cr_assert(unit_locator(&u, ino, 0, &loc));
+        ids[i] = loc.seg;
+        cr_assert(i == 0 || ids[i] > ids[i - 1]);
+    }
+    unit_close(&u);
+}
+
+static void note_damage(void *arg, const struct eng_damage *d)
+{
+    *(struct eng_damage *)arg = *d;
+}
+
+Test(recover_segments, a_missing_segment_is_eio_for_what_lies_in_it_only)
+{
+    uint32_t ids[4];
+    char name[SEGMENT_NAME_SIZE];
+    four_segments(ids);
+    segment_name(ids[1], name);
+    cr_assert_eq(simdisk_remove(u.disk, name), 0);
+    u.warnings = 0;
+    unit_open(&u);
+    cr_assert_geq(u.warnings, 1);
+    cr_assert_not_null(strstr(u.last_warning, name), "%s", u.last_warning);
+    cr_assert_eq(unit_read_error(&u, unit_lookup(&u, "b")), -EIO);
+    struct eng_damage d = {0};
+    cr_assert_eq(eng_damaged(u.eng, note_damage, &d), 0);
+    cr_assert_eq(d.segment, ids[1]);
+    cr_assert_str_eq(d.path, "b");
+    for (int i = 0; i < 4; i++)
+        cr_assert(i == 1 ||
+                  unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 40000, (uint64_t)i));
+    cr_assert_gt(unit_problems(&u), 0);
+    unit_write(&u, unit_lookup(&u, "b"), 40000, 9, 0); /* restored */
+    cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 40000, 9));
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 40000, 9));
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(recover_segments, a_damaged_segment_header_harms_no_content_but_check_tells)
+{
+    uint32_t ids[4];
+    char name[SEGMENT_NAME_SIZE];
+    four_segments(ids);
+    segment_name(ids[1], name);
+    cr_assert_eq(simdisk_flip(u.disk, name, 20, 1), 0);
+    unit_open(&u);
+    for (int i = 0; i < 4; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 40000, (uint64_t)i));
+    cr_assert_eq(unit_problems(&u), 1);
+}
+
+Test(recover_segments, a_damaged_header_of_a_segment_whose_log_is_needed_is_refused)
+{
+    unit_reopen(&u);
+    uint32_t first = unit_log_place(&u).segment;
+    uint64_t ino = unit_create(&u, "f");
+    while (unit_log_place(&u).segment == first)
+        unit_write(&u, ino, 20000, 1, 0);
+    struct unit_place p = unit_log_place(&u);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_create(&u, "after"); /* carries the mark; it lies in the damaged segment itself */
+    while (unit_log_place(&u).segment == p.segment)
+        unit_write(&u, ino, 20000, 1, 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_flip(u.disk, p.name, 20, 1), 0);
+    cr_assert_eq(unit_try_open(&u), -EBADMSG);
+}
+
+Test(recover_segments, what_belongs_to_no_state_is_removed)
+{
+    unit_file(&u, "f", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    simdisk_put(u.disk, "s00000077.seg", "half a header", 13);
+    simdisk_put(u.disk, "c0000000000000099.ckp", "half a checkpoint", 17);
+    simdisk_put(u.disk, "notes.txt", "not ours", 8);
+    unit_open(&u);
+    cr_assert_eq(unit_files(&u, "s00000077.seg", NULL), 0);
+    cr_assert_eq(unit_files(&u, "c0000000000000099.ckp", NULL), 0);
+    cr_assert_eq(unit_files(&u, "notes.txt", NULL), 1);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 100, 1));
+    uint32_t before = unit_log_place(&u).segment;
+    while (unit_log_place(&u).segment == before)
+        unit_write(&u, unit_lookup(&u, "f"), 20000, 1, 0);
+    cr_assert_gt(unit_log_place(&u).segment, 0x77, "its number is not used again (I1)");
+}
+
+/* Deletes what lies in the youngest segment, until that is unlinked; its number. */
+static uint32_t lose_youngest_segment(void)
+{
+    uint32_t youngest = 0;
+    struct locator loc;
+    for (int pass = 0; pass < 2; pass++) {
+        for (char name[2] = "a"; name[0] <= 'h'; name[0]++) {
+            uint64_t ino = unit_lookup(&u, name);
+            if (!ino || !unit_locator(&u, ino, unit_extents(&u, ino) - 1, &loc))
+                continue;
+            if (pass && loc.seg == youngest)
+                cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, name), 0);
+            youngest = MAX_OF(youngest, loc.seg);
+        }
+    }
+    cr_assert_eq(eng_sync(u.eng), 0);
+    (void)eng_reclaim(u.eng);
+    cr_assert_not(unit_has_segment(&u, youngest));
+    return youngest;
+}
+
+Test(recover_segments, segment_numbers_are_never_used_twice)
+{
+    for (char name[2] = "a"; name[0] <= 'h'; name[0]++) {
+        uint64_t ino = unit_file(&u, name, 300000, 1); /* survivors of more than one segment */
+        unit_write(&u, ino, 2000, 2, 0);               /* and garbage in each */
+    }
+    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    uint32_t lost = lose_youngest_segment();
+    cr_assert_gt(lost, unit_log_place(&u).segment,
+                 "%u %u the case of interest: nothing on the disk has a greater number", lost,
+                 unit_log_place(&u).segment);
+    uint64_t total = unit_stats(&u).total_bytes;
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).total_bytes, total);
+    uint32_t before = unit_log_place(&u).segment;
+    while (unit_log_place(&u).segment == before)
+        unit_write(&u, unit_lookup(&u, "a"), 20000, 1, 0);
+    cr_assert_gt(unit_log_place(&u).segment, lost, "I1");
+}

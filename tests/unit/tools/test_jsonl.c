@@ -1,0 +1,426 @@
+/*
+ * test_jsonl.c - a line of JSON to a memory and back.
+ */
+#include "fields.h"
+#include "jsonl.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct pool pool;
+static char why[JSONL_WHY_MAX];
+
+static int parse_n(const char *line, size_t len, struct memory *m)
+{
+    why[0] = 0;
+    return jsonl_parse(line, len, &pool, m, why);
+}
+
+static struct memory parse(const char *line)
+{
+    struct memory m = {0};
+    int r = parse_n(line, strlen(line), &m);
+    cr_assert_eq(r, 0, "%s: %s", line, why);
+    return m;
+}
+
+static void expect_bad(const char *line, const char *reason)
+{
+    struct memory m;
+    cr_expect_eq(parse_n(line, strlen(line), &m), -22, "accepted: %s", line);
+    cr_expect(strstr(why, reason) != NULL, "%s: \"%s\" does not say \"%s\"", line, why, reason);
+}
+
+static const struct eng_xattr_pair *xattr(const struct memory *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_xattrs; i++)
+        if (!strcmp(m->xattrs[i].name, name))
+            return &m->xattrs[i];
+    return NULL;
+}
+
+static void expect_xattr(const struct memory *m, const char *name, const char *value)
+{
+    const struct eng_xattr_pair *x = xattr(m, name);
+    cr_assert(x != NULL, "no %s", name);
+    cr_expect(x->size == strlen(value) && !memcmp(x->value, value, x->size), "%s is %.*s", name, (int)x->size,
+              (const char *)x->value);
+}
+
+static const char *print(const struct memory *m)
+{
+    static struct buf out;
+    out.len = 0;
+    cr_assert_eq(jsonl_print(m, &pool, &out), 0);
+    buf_char(&out, 0);
+    return out.data;
+}
+
+/* Prints what was parsed from `line`; expects `again`, and that this is a fixed point. */
+static void expect_again(const char *line, const char *again)
+{
+    struct memory m = parse(line);
+    char *first = strdup(print(&m));
+    cr_expect_str_eq(first, again);
+    m = parse(first);
+    cr_expect_str_eq(print(&m), first);
+    free(first);
+}
+
+Test(jsonl, a_simple_memory)
+{
+    struct memory m = parse("{\"id\": \"a/b\", \"content\": \"text\", \"created_at\": "
+                            "\"2023-05-08T13:56:00Z\", \"speaker\": \"Melanie\"}");
+    cr_expect(m.id_len == 3 && !memcmp(m.id, "a/b", 3));
+    cr_expect(m.content_len == 4 && !memcmp(m.content, "text", 4));
+    cr_expect_eq(m.created, INT64_C(1683554160000000000));
+    cr_expect_eq(m.n_xattrs, 2);
+    expect_xattr(&m, "user.engram.created", "2023-05-08T13:56:00Z");
+    expect_xattr(&m, "user.speaker", "Melanie");
+}
+
+Test(jsonl, no_content_is_not_empty_content)
+{
+    struct memory none = parse("{\"id\":\"x\",\"content\":null}"),
+                  empty = parse("{\"id\":\"x\",\"content\":\"\"}");
+    cr_expect_eq(none.content_len, 0);
+    expect_xattr(&none, "user.engram.content", "none");
+    cr_expect_eq(empty.n_xattrs, 0);
+    cr_expect_str_eq(print(&none), "{\"id\":\"x\",\"content\":null}\n");
+    cr_expect_str_eq(print(&empty), "{\"id\":\"x\",\"content\":\"\"}\n");
+    none.content = "now it has some";
+    none.content_len = strlen(none.content);
+    cr_expect_str_eq(print(&none), "{\"id\":\"x\",\"content\":\"now it has some\"}\n");
+}
+
+Test(jsonl, text_of_any_kind)
+{
+    struct memory m =
+        parse("{\"id\":\"\\u0000\\/"
+              "\",\"content\":\"a\\u0000\\\"\\\\\\b\\f\\n\\r\\t\\u00e4\\ud83d\\ude00\\u0001\"}");
+    static const char content[] = "a\0\"\\\b\f\n\r\t\xC3\xA4\xF0\x9F\x98\x80\x01";
+    cr_expect(m.id_len == 2 && !memcmp(m.id, "\0/", 2));
+    cr_expect(m.content_len == sizeof content - 1 && !memcmp(m.content, content, m.content_len));
+    cr_expect_str_eq(print(&m),
+                     "{\"id\":\"\\u0000/"
+                     "\",\"content\":\"a\\u0000\\\"\\\\\\b\\f\\n\\r\\t\xC3\xA4\xF0\x9F\x98\x80\\u0001\"}\n");
+}
+
+Test(jsonl, strings_of_all_lengths_around_the_word_size)
+{
+    for (int len = 0; len < 40; len++) {
+        for (int at = 0; at < len; at++) {
+            char line[128], text[64] = "", escaped[80] = "";
+            memset(text, 'x', (size_t)len);
+            memcpy(escaped, text, (size_t)at);
+            strcat(escaped, "\\n");
+            strcat(escaped, text + at + 1);
+            text[at] = '\n';
+            snprintf(line, sizeof line, "{\"id\":\"i\",\"content\":\"%s\"}", escaped);
+            struct memory m = parse(line);
+            cr_assert(m.content_len == (size_t)len && !memcmp(m.content, text, (size_t)len), "%s", line);
+            strcat(line, "\n");
+            cr_assert_str_eq(print(&m), line);
+        }
+    }
+}
+
+Test(jsonl, numbers_keep_their_text)
+{
+    expect_again("{\"id\":\"x\",\"content\":\"\",\"confidence\":0.50,\"activation\":1e-3,\"decay_rate\":10,"
+                 "\"recall_count\":18446744073709551615,\"node_flags\":4294967295,\"last_access\":-5}",
+                 "{\"id\":\"x\",\"content\":\"\",\"confidence\":0.50,\"activation\":1e-3,\"decay_rate\":10,"
+                 "\"recall_count\":18446744073709551615,\"node_flags\":4294967295,\"last_access\":-5}\n");
+}
+
+Test(jsonl, other_members_keep_their_types)
+{
+    static const char line[] = "{\"id\":\"x\",\"content\":\"\",\"s\":\"5\",\"n\":5,\"f\":1.0,\"big\":"
+                               "123456789012345678901234567890,\"e\":1E400,"
+                               "\"t\":true,\"b\":false,\"z\":null,\"list\":[1, {\"a\":[]}],\"o\":{\"k\": "
+                               "1.50},\"empty\":\"\",\"js\":\"[1]\"}\n";
+    struct memory m = parse(line);
+    expect_xattr(&m, "user.n", "5");
+    expect_xattr(&m, "user.s", "5");
+    expect_xattr(&m, "user.z", "null");
+    expect_xattr(&m, "user.list", "[1, {\"a\":[]}]");
+    expect_xattr(&m, "user.engram.types", "[\"n\",\"f\",\"big\",\"e\",\"t\",\"b\",\"z\",\"list\",\"o\"]");
+    expect_again(line, line);
+}
+
+Test(jsonl, members_that_cannot_be_attributes)
+{
+    char line[1000], key[300];
+    memset(key, 'k', sizeof key);
+    snprintf(line, sizeof line,
+             "{\"id\":\"x\",\"content\":\"\",\"confidence\":null,\"\":1,\"%.251s\":\"long\",\"engram.id\":"
+             "\"y\",\"a\\u0000b\":[2]}\n",
+             key);
+    struct memory m = parse(line);
+    cr_expect_eq(m.n_xattrs, 1);
+    cr_expect_str_eq(m.xattrs[0].name, "user.engram.fields");
+    expect_again(line, line);
+}
+
+Test(jsonl, a_null_field_that_was_set_later)
+{
+    struct memory m = parse("{\"id\":\"x\",\"content\":\"\",\"confidence\":null,\"\":1}");
+    struct eng_xattr_pair x[2] = {m.xattrs[0], {"user.engram.confidence", "0.5", 3}};
+    m.xattrs = x;
+    m.n_xattrs = 2;
+    cr_expect_str_eq(print(&m), "{\"id\":\"x\",\"content\":\"\",\"confidence\":0.5,\"\":1}\n");
+}
+
+Test(jsonl, embeddings)
+{
+    struct memory m =
+        parse("{\"id\":\"x\",\"content\":\"\",\"embedding\":[ 1, -0.5 ,3e-5,0.1, -0, 3.4028235e38,1e-45]}");
+    const struct eng_xattr_pair *x = xattr(&m, "user.engram.embedding");
+    static const unsigned char start[] = {0, 0, 0x80, 0x3F, 0, 0, 0, 0xBF};
+    cr_assert_eq(x->size, 28);
+    cr_expect(!memcmp(x->value, start, sizeof start));
+    expect_again("{\"id\":\"x\",\"content\":\"\",\"embedding\":[1,-0.5,3e-5,0.1,-0,3.4028235e38,1e-45]}",
+                 "{\"id\":\"x\",\"content\":\"\",\"embedding\":[1.0,-0.5,0.00003,0.1,-0.0,3.4028235e+38,1."
+                 "4013e-45]}\n");
+}
+
+Test(jsonl, floats_come_back_to_the_bit)
+{
+    uint32_t bits = 12345;
+    struct buf line = {0};
+    for (int round = 0; round < 3000; round++) {
+        float v[16];
+        for (int i = 0; i < 16; i++) {
+            do {
+                bits = bits * 1664525 + 1013904223;
+                memcpy(&v[i], &bits, 4);
+                if (round % 2 && isfinite(v[i])) /* the usual range of an embedding */
+                    v[i] = ldexpf(frexpf(v[i], &(int){0}), (int)(bits >> 28) - 14);
+            } while (!isfinite(v[i]));
+        }
+        struct eng_xattr_pair x = {"user.engram.embedding", v, sizeof v};
+        struct memory m = {.id = "x", .id_len = 1, .content = "", .xattrs = &x, .n_xattrs = 1};
+        line.len = 0;
+        cr_assert_eq(jsonl_print(&m, &pool, &line), 0);
+        struct memory back;
+        cr_assert_eq(parse_n(line.data, line.len, &back), 0, "%.*s: %s", (int)line.len, line.data, why);
+        cr_assert(!memcmp(back.xattrs[0].value, v, sizeof v), "%.*s", (int)line.len, line.data);
+        pool_reset(&pool);
+    }
+}
+
+Test(jsonl, bytes_that_are_no_text)
+{
+    struct eng_xattr_pair x[] = {
+        {"user.raw", "\xFF\x00\x01", 3},   {"user.id", "collides", 8}, {"user.engram.confidence", ".5", 2},
+        {"user.engram.other", "later", 5}, {"user.b\xFF", "v", 1},     {"security.x", "not ours", 8}};
+    struct memory m = {
+        .id = "\xC3(", .id_len = 2, .content = "a\x80", .content_len = 2, .xattrs = x, .n_xattrs = 6};
+    char *line = strdup(print(&m));
+    cr_expect(strstr(line, "{\"id_base64\":\"wyg=\",\"content_base64\":\"YYA=\"") == line, "%s", line);
+    struct memory back = parse(line);
+    cr_expect(back.id_len == 2 && !memcmp(back.id, m.id, 2));
+    cr_expect(back.content_len == 2 && !memcmp(back.content, m.content, 2));
+    cr_expect_eq(back.n_xattrs, 5);
+    for (size_t i = 0; i < 5; i++) {
+        const struct eng_xattr_pair *b = xattr(&back, x[i].name);
+        cr_expect(b && b->size == x[i].size && !memcmp(b->value, x[i].value, b->size), "%s", x[i].name);
+    }
+    cr_expect_str_eq(print(&back), line);
+    free(line);
+}
+
+Test(jsonl, attributes_changed_by_hand)
+{
+    struct memory m = parse("{\"id\":\"x\",\"content\":\"\",\"n\":5,\"k\":[1]}");
+    struct eng_xattr_pair x[3];
+    memcpy(x, m.xattrs, sizeof x);
+    for (size_t i = 0; i < 3; i++) {
+        if (!strcmp(x[i].name, "user.n"))
+            x[i].value = "6", x[i].size = 1;
+        if (!strcmp(x[i].name, "user.k"))
+            x[i].value = "no json", x[i].size = 7;
+    }
+    m.xattrs = x;
+    cr_expect_str_eq(print(&m), "{\"id\":\"x\",\"content\":\"\",\"n\":6,\"k\":\"no json\"}\n");
+}
+
+/* Whatever stands in the attributes that import itself writes, the line is valid and nothing is lost. */
+Test(jsonl, own_attributes_set_by_hand)
+{
+    static const char *const values[] = {"",
+                                         "x",
+                                         "{",
+                                         "[]",
+                                         "{\"\":[1}",
+                                         "{\"\":[}]}",
+                                         "{\"id\":\"y\"}",
+                                         "{\"plain\":1}",
+                                         "{\"confidence\":5}",
+                                         "{\"\":1} x",
+                                         "[\"n\",5]",
+                                         "[\"n\"",
+                                         "{\"\":\n1}"};
+    static const char *const names[] = {"user.engram.fields", "user.engram.types", "user.engram.content",
+                                        "user.engram.created", "user.engram.embedding"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+            struct eng_xattr_pair x[] = {{names[n], values[i], strlen(values[i])}, {"user.n", "5", 1}};
+            struct memory back,
+                m = {.id = "x", .id_len = 1, .content = "c", .content_len = 1, .xattrs = x, .n_xattrs = 2};
+            char *line = strdup(print(&m));
+            cr_assert_eq(parse_n(line, strlen(line), &back), 0, "%s%s", line, why);
+            cr_expect_eq(strlen(print(&back)), strlen(line), "%s", line); /* the order may change */
+            cr_expect_eq(strchr(line, '\n'), line + strlen(line) - 1);
+            if (n > 1) {
+                const struct eng_xattr_pair *b = xattr(&back, names[n]);
+                cr_expect(b && b->size == x[0].size && !memcmp(b->value, x[0].value, b->size), "%s", line);
+            }
+            free(line);
+        }
+    }
+}
+
+Test(jsonl, bad_lines)
+{
+    expect_bad("[1]", "not a JSON object");
+    expect_bad("", "not a JSON object");
+    expect_bad("{", "key in quotes");
+    expect_bad("{}", "no id");
+    expect_bad("{\"id\":\"x\"}", "no content");
+    expect_bad("{\"content\":\"x\"}", "no id");
+    expect_bad("{\"id\":5,\"content\":\"\"}", "id is not a string");
+    expect_bad("{\"id\":\"x\",\"content\":5}", "content is not a string or null");
+    expect_bad("{\"id\":\"x\",\"content\":\"\"} x", "follows the object");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",}", "key in quotes");
+    expect_bad("{\"id\":\"x\" \"content\":\"\"}", "expected ','");
+    expect_bad("{\"id\" \"x\"}", "expected ':'");
+    expect_bad("{\"id\":\"x\",\"content\":\"", "closing quote");
+    expect_bad("{\"id\":\"x\",\"content\":\"\\", "closing quote");
+    expect_bad("{\"id\":\"x\",\"content\":\"a\tb\"}", "control character");
+    expect_bad("{\"id\":\"x\",\"content\":\"\\x\"}", "escape");
+    expect_bad("{\"id\":\"x\",\"content\":\"\\ud800\"}", "escape");
+    expect_bad("{\"id\":\"x\",\"content\":\"\\udc00\"}", "escape");
+    expect_bad("{\"id\":\"x\",\"content\":\"\\u12\"}", "escape");
+    expect_bad("{\"id\":\"x\",\"content\":\"\xFF\"}", "UTF-8");
+    expect_bad("{\"id\":\"x\",\"content\":\"\xC0\x80\"}", "UTF-8");
+    expect_bad("{\"id\":\"x\",\"content\":\"\xED\xA0\x80\"}", "UTF-8");
+    expect_bad("{\"id\":\"x\",\"content\":\"\xF4\x90\x80\x80\"}", "UTF-8");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":01}", "expected ','");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":1.}", "number");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":-}", "number");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":NaN}", "not a JSON value");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":[1,]}", "in \"n\"");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":[1}", "in \"n\"");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":[1", "closing bracket");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"n\":1,\"n\":2}", "occurs twice");
+    expect_bad("{\"id\":\"x\",\"id\":\"x\",\"content\":\"\"}", "occurs twice");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"content_base64\":\"\"}", "both");
+    expect_bad("{\"id\":\"x\",\"content_base64\":\"YQ\"}", "not base64");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"xattrs_base64\":{\"trusted.x\":\"\"}}", "not a name");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"xattrs_base64\":{\"user.engram.id\":\"\"}}", "not a name");
+    expect_bad("{\"id\":\"x\",\"content\":\"\",\"a\":1,\"xattrs_base64\":{\"user.a\":\"\"}}", "given twice");
+}
+
+Test(jsonl, fields_out_of_range)
+{
+    static const char *const members[] = {"\"confidence\":2",
+                                          "\"confidence\":-0.1",
+                                          "\"confidence\":-0.0",
+                                          "\"confidence\":\"0.5\"",
+                                          "\"confidence\":true",
+                                          "\"activation\":1.0001",
+                                          "\"decay_rate\":-1",
+                                          "\"decay_rate\":1e999",
+                                          "\"recall_count\":-1",
+                                          "\"recall_count\":1.5",
+                                          "\"recall_count\":1e3",
+                                          "\"recall_count\":18446744073709551616",
+                                          "\"node_flags\":4294967296",
+                                          "\"last_access\":1.5",
+                                          "\"last_access\":\"5\"",
+                                          "\"last_access\":\"yesterday\"",
+                                          "\"created_at\":\"\"",
+                                          "\"created_at\":5",
+                                          "\"created_at\":\"2023-02-29T00:00:00Z\"",
+                                          "\"created_at\":\"2023-05-08T13:56:00\"",
+                                          "\"embedding\":[]",
+                                          "\"embedding\":[1,null]",
+                                          "\"embedding\":[1e39]",
+                                          "\"embedding\":[\"1\"]",
+                                          "\"embedding\":5",
+                                          "\"embedding\":[1,]",
+                                          "\"embedding\":[1 2]",
+                                          "\"embedding\":[[1]]"};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        char line[200], key[40];
+        snprintf(line, sizeof line, "{\"id\":\"x\",\"content\":\"\",%s}", members[i]);
+        snprintf(key, sizeof key, "%.*s is not", (int)(strchr(members[i] + 1, '"') - members[i] - 1),
+                 members[i] + 1);
+        expect_bad(line, key);
+    }
+}
+
+Test(jsonl, too_much_of_everything)
+{
+    size_t n = ENG_XATTR_SIZE_MAX + 1;
+    char *line = malloc(n + 200);
+    char *p = line + sprintf(line, "{\"id\":\"x\",\"content\":\"\",\"big\":\"");
+    memset(p, 'x', n);
+    strcpy(p + n, "\"}");
+    expect_bad(line, "user.big is larger than 65536 bytes");
+    strcpy(p + n - 1, "\"}");
+    struct memory m = parse(line);
+    cr_expect_eq(m.xattrs[0].size, ENG_XATTR_SIZE_MAX);
+    p = line + sprintf(line, "{\"id\":\"");
+    memset(p, 'x', n);
+    strcpy(p + n, "\",\"content\":\"\"}");
+    expect_bad(line, "id is longer");
+    free(line);
+    struct buf many = {0};
+    buf_str(&many, "{\"id\":\"x\",\"content\":\"\"");
+    for (int i = 0; i < 8000; i++) {
+        char member[40];
+        snprintf(member, sizeof member, ",\"k%05d\":\"\"", i);
+        buf_str(&many, member);
+    }
+    buf_str(&many, "}");
+    cr_expect_eq(parse_n(many.data, many.len, &m), -22);
+    cr_expect(strstr(why, "names together") != NULL, "%s", why);
+    buf_done(&many);
+}
+
+/* No line, however broken, may do more than be refused. */
+Test(jsonl, every_truncation_and_many_mutations)
+{
+    static const char line[] =
+        "{\"id\":\"a\\u00e4/"
+        "\",\"content\":\"\xC3\xA4\\ud83d\\ude00\",\"created_at\":\"2023-05-08T13:56:00.5+02:00\","
+        "\"embedding\":[1,2.5e-3],\"x\":{\"y\":[true,null,\"]\"]},\"confidence\":0.5,\"xattrs_base64\":{"
+        "\"user.q\":\"/w==\"}}";
+    struct memory m;
+    unsigned seed = 7;
+    cr_assert_eq(parse_n(line, sizeof line - 1, &m), 0, "%s", why);
+    for (size_t len = 0; len < sizeof line - 1; len++) {
+        char *copy = malloc(len + 1); /* exact, so that a sanitizer sees reads beyond it */
+        memcpy(copy, line, len);
+        cr_expect_eq(parse_n(copy, len, &m), -22, "accepted %zu bytes", len);
+        free(copy);
+    }
+    for (int round = 0; round < 100000; round++) {
+        char copy[sizeof line];
+        memcpy(copy, line, sizeof line);
+        for (int i = rand_r(&seed) % 3; i >= 0; i--)
+            copy[(size_t)rand_r(&seed) % (sizeof line - 1)] = (char)rand_r(&seed);
+        if (parse_n(copy, sizeof line - 1, &m) == 0) {
+            char *again = strdup(print(&m));
+            m = parse(again);
+            cr_expect_str_eq(print(&m), again);
+            free(again);
+        }
+        pool_reset(&pool);
+    }
+}

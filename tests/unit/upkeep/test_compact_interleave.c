@@ -1,0 +1,236 @@
+/*
+ * test_compact_interleave.c - what meets a compaction half-way: changes of what it
+ * has just copied, readers, a second compaction, a cancel, failing calls.
+ */
+#include "compact_files.h"
+#include "hook.h"
+
+TestSuite(compact_interleave, .init = setup, .fini = teardown);
+
+static enum fault_point meet_at;
+static void (*meeting)(void);
+
+static void on_fault(void *arg, enum fault_point point)
+{
+    (void)arg;
+    void (*fn)(void) = meeting;
+    if (point != meet_at || !fn)
+        return;
+    meeting = NULL; /* once */
+    fn();
+}
+
+static void compact_and_meet(enum fault_point point, void (*fn)(void), int expect,
+                             struct eng_compact_report *ret_rep)
+{
+    hook_set(u.eng, on_fault, NULL);
+    meet_at = point;
+    meeting = fn;
+    cr_assert_eq(eng_compact(u.eng, ret_rep), expect);
+    cr_assert_null(meeting, "they met");
+}
+
+static void change_things(void)
+{
+    struct eng_attr attr = {.size = 1000};
+    char grown[] = "grown";
+    unit_write(&u, inos[1], size_of(1), 101, 0);                                       /* overwrite */
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "d"), 0);                             /* inos[3] */
+    cr_assert_eq(eng_setattr(u.eng, inos[9], &attr, ENG_SET_SIZE, NULL), 0);           /* truncate */
+    cr_assert_eq(eng_append(u.eng, inos[5], grown, 5, NULL), 5);                       /* append */
+    unit_write(&u, inos[11], 10, 111, 4000);                                           /* split */
+    cr_assert_eq(eng_setxattr(u.eng, inos[7], "user.confidence", "0.5", 3, 0), 0);     /* another field */
+    cr_assert_eq(eng_rename(u.eng, NULL, ENG_ROOT_INO, "p", ENG_ROOT_INO, "z", 0), 0); /* inos[15] */
+}
+
+static void expect_changed(void)
+{
+    uint8_t *five = unit_bytes(size_of(5) + 8, 5), *eleven = unit_bytes(size_of(11), 11),
+            *ten = unit_bytes(10, 111);
+    memcpy(five + size_of(5), "grown", 5);
+    memcpy(eleven + 4000, ten, 10);
+    cr_assert(unit_holds(&u, inos[1], size_of(1), 101), "the overwrite wins, not the old content");
+    cr_assert_eq(unit_lookup(&u, "d"), 0);
+    uint8_t *nine = unit_bytes(size_of(9), 9);
+    cr_assert(unit_holds_bytes(&u, inos[9], nine, 1000));
+    cr_assert(unit_holds_bytes(&u, inos[5], five, size_of(5) + 5), "no append is lost");
+    cr_assert(unit_holds_bytes(&u, inos[11], eleven, size_of(11)));
+    char value[4];
+    cr_assert_eq(eng_getxattr(u.eng, inos[7], "user.confidence", value, 4), 3);
+    cr_assert(unit_holds(&u, inos[7], size_of(7), 7));
+    cr_assert_eq(unit_lookup(&u, "z"), inos[15]);
+    cr_assert_eq(unit_problems(&u), 0);
+    free(nine);
+    free(five);
+    free(eleven);
+    free(ten);
+}
+
+Test(compact_interleave, what_changes_while_it_is_copied_keeps_the_change)
+{
+    static const enum fault_point points[] = {FP_COMPACT_READ, FP_COMPACT_COPIED, FP_COMPACT_INSTALLED};
+    for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+        struct eng_compact_report rep;
+        if (i) {
+            unit_done(&u);
+            setup();
+        }
+        compact_and_meet(points[i], change_things, 0, &rep);
+        cr_assert_eq(rep.extents_damaged, 0);
+        cr_assert(points[i] != FP_COMPACT_COPIED || rep.extents_lost >= 3);
+        expect_changed();
+        unit_kill(&u, SIM_KEEP_ALL, 0);
+        unit_open(&u);
+        expect_changed();
+        cr_assert_eq(eng_compact(u.eng, &rep), 0);
+        cr_assert_leq(rep.fragmentation_after, 0.01);
+        expect_changed();
+    }
+}
+
+static void read_all(void)
+{
+    for (int i = 0; i < N_FILES; i++)
+        cr_assert(unit_holds(&u, inos[i], size_of(i), (uint64_t)i), "file %d", i);
+}
+
+Test(compact_interleave, every_file_is_readable_at_each_of_its_points)
+{
+    for (enum fault_point point = FP_COMPACT_COPIED; point < FP_COUNT; point++) {
+        if (point == FP_READ_COLLECTED || point == FP_READ_PINNED ||
+            (point >= FP_SETTLER_AWAITED && point <= FP_SETTLER_RUNS))
+            continue; /* points of readers, and of a second thread */
+        unit_done(&u);
+        setup();
+        compact_and_meet(point, read_all, 0, NULL);
+        expect_all();
+    }
+}
+
+static void ask_again(void)
+{
+    struct eng_maintenance_report rep;
+    cr_assert_eq(eng_compact_start(u.eng, NULL, NULL), -EBUSY);
+    cr_assert_eq(eng_compact(u.eng, NULL), -EBUSY);
+    cr_assert_eq(eng_run_maintenance(u.eng, &rep), -EBUSY);
+    struct eng_compact_report now;
+    cr_assert_eq(eng_compact_status(u.eng, &now), 0);
+    cr_assert_eq(now.state, ENG_COMPACT_RUNNING);
+    cr_assert_gt(now.bytes_moved, 0);
+}
+
+Test(compact_interleave, only_one_at_a_time)
+{
+    compact_and_meet(FP_COMPACT_COPIED, ask_again, 0, NULL);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1);
+    expect_all();
+}
+
+static void cancel(void)
+{
+    cr_assert_eq(eng_compact_cancel(u.eng), 0);
+}
+
+Test(compact_interleave, cancelling_leaves_a_sound_store_and_nothing_behind)
+{
+    static const enum fault_point points[] = {FP_COMPACT_READ, FP_COMPACT_COPIED, FP_COMPACT_INSTALLED};
+    for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+        struct eng_compact_report rep;
+        for (int big = 0; big < 12; big++) { /* more than one output segment */
+            uint64_t ino = unit_file(&u, (char[]){(char)('A' + big), (char)('A' + i), 0}, 200000, 1);
+            unit_write(&u, ino, 10, 2, 0);
+        }
+        uint64_t live = unit_stats(&u).live_bytes;
+        compact_and_meet(points[i], cancel, -ECANCELED, &rep);
+        cr_assert_eq(rep.state, ENG_COMPACT_CANCELLED);
+        cr_assert_eq(rep.error, -ECANCELED);
+        cr_assert_eq(unit_stats(&u).compactions_cancelled, i + 1);
+        cr_assert_str_eq(unit_stats(&u).last_error, "", "asked for, so not an error");
+        cr_assert_eq(unit_stats(&u).live_bytes, live);
+        cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "no file without an owner");
+        cr_assert_eq(eng_compact_cancel(u.eng), -ESRCH);
+        expect_all();
+        cr_assert_eq(eng_compact(u.eng, &rep), 0);
+        cr_assert_leq(rep.fragmentation_after, 0.01);
+        expect_all();
+    }
+}
+
+/* ---- failing calls -------------------------------------------------------------------------- */
+
+/* Fails call number `nth` of that kind; what is there afterwards must be all. False: there was no such call.
+ */
+static bool fail_call(enum sim_call call, uint64_t nth, int error)
+{
+    struct eng_compact_report rep;
+    struct unit whole = u;
+    unit_clone(&u, &whole);
+    unit_open(&u);
+    uint64_t before = call == SIM_PREAD ? simdisk_calls_of(u.disk, SIM_PREAD) : simdisk_calls(u.disk, false);
+    simdisk_fail(u.disk, call, nth, error);
+    int r = eng_compact(u.eng, &rep);
+    simdisk_fail(u.disk, call, 0, 0);
+    uint64_t after = call == SIM_PREAD ? simdisk_calls_of(u.disk, SIM_PREAD) : simdisk_calls(u.disk, false);
+    cr_assert_eq(rep.error, r);
+    cr_assert_eq(rep.state, r ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE);
+    if (r)
+        cr_assert_neq(rep.error_text[0], 0);
+    read_all();
+    if (eng_is_read_only(u.eng)) { /* a flush failed (I11) */
+        cr_assert_neq(unit_stats(&u).read_only_reason[0], 0);
+        unit_kill(&u, SIM_KEEP_ALL, 0);
+        unit_open(&u);
+    }
+    expect_all();
+    cr_assert_eq(eng_compact(u.eng, &rep), 0, "it can be tried again");
+    cr_assert_leq(rep.fragmentation_after, 0.01);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    expect_all();
+    unit_done(&u);
+    u = whole;
+    return after - before >= nth;
+}
+
+Test(compact_interleave, any_call_may_fail)
+{
+    static const int errors[] = {EIO, ENOSPC};
+    unit_close(&u);
+    for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+        uint64_t n = 1;
+        while (fail_call(SIM_ANY_CALL, n, errors[e]))
+            n++;
+        cr_assert_gt(n, 20);
+    }
+}
+
+Test(compact_interleave, a_failed_one_leaves_no_file_without_an_owner)
+{
+    static const enum sim_call calls[] = {SIM_PWRITEV, SIM_CREATE};
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        int r = -EIO;
+        for (uint64_t nth = 1; r; nth++) {
+            simdisk_fail(u.disk, calls[i], nth, EIO);
+            r = eng_compact(u.eng, NULL);
+            simdisk_fail(u.disk, calls[i], 0, 0);
+            cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "call %llu",
+                         (unsigned long long)nth);
+        }
+        unit_write(&u, inos[1], size_of(1), 1, 0); /* garbage again */
+    }
+    expect_all();
+}
+
+Test(compact_interleave, a_read_that_fails_once_is_tried_again)
+{
+    struct eng_compact_report rep;
+    unit_close(&u);
+    for (uint64_t n = 1; fail_call(SIM_PREAD, n, EIO); n++)
+        ;
+    unit_open(&u);
+    simdisk_fail(u.disk, SIM_PREAD, 1, EIO); /* of many survivors at once */
+    cr_assert_eq(eng_compact(u.eng, &rep), 0);
+    cr_assert_eq(rep.extents_damaged, 0);
+    simdisk_fail(u.disk, SIM_PREAD, 0, 0);
+    expect_all();
+}

@@ -1,0 +1,200 @@
+/*
+ * test_worker.c - maintenance and its thresholds, the start-up check, back-off,
+ * and the threads behind them.
+ */
+#include "worker.h"
+
+#include "one_store.h"
+
+#include <criterion/criterion.h>
+
+TestSuite(worker, .init = setup, .fini = teardown);
+
+/* A store of `live` + `dead` bytes of content. */
+static void fill(size_t live, size_t dead)
+{
+    unit_file(&u, "live", live, 1);
+    unit_file(&u, "dead", dead, 2);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "dead"), 0);
+}
+
+static void set(const char *key, const char *value)
+{
+    cr_assert_eq(eng_config_set(u.eng, key, value), 0);
+}
+
+/* ---- maintenance --------------------------------------------------------------------- */
+
+Test(worker, maintenance_compacts_strictly_above_both_thresholds)
+{
+    static const struct {
+        size_t live, dead;
+        const char *min_bytes;
+        bool compacts;
+        const char *reason;
+    } cases[] = {{40000, 40000, "1000", false, "fragmentation"}, /* exactly 0.5 */
+                 {40000, 40001, "1000", true, "> 0.5"},
+                 {10000, 70000, "80000", false, "80000 bytes"}, /* exactly the least size */
+                 {10000, 70000, "79999", true, "> 79999"},
+                 {10000, 70000, "100000000", false, "bytes"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct eng_maintenance_report rep;
+        unit_done(&u);
+        setup();
+        set("compact_min_bytes", cases[i].min_bytes);
+        fill(cases[i].live, cases[i].dead);
+        uint64_t total = cases[i].live + cases[i].dead;
+        cr_assert_eq(eng_run_maintenance(u.eng, &rep), 0);
+        cr_assert_eq(rep.compacted, cases[i].compacts, "case %zu: %s", i, rep.reason);
+        cr_assert_eq(rep.total_bytes, total);
+        cr_assert_float_eq(rep.fragmentation_ratio, (double)cases[i].dead / (double)total, 1e-12);
+        cr_assert_not_null(strstr(rep.reason, cases[i].reason), "case %zu: %s", i, rep.reason);
+        cr_assert_eq(unit_stats(&u).compactions_ok, cases[i].compacts);
+        if (cases[i].compacts) {
+            cr_assert_eq(rep.compaction.state, ENG_COMPACT_DONE);
+            cr_assert_gt(rep.compaction.bytes_reclaimed, 0);
+            cr_assert_eq(unit_stats(&u).total_bytes, cases[i].live);
+            cr_assert_eq(eng_run_maintenance(u.eng, &rep), 0);
+            cr_assert_not(rep.compacted, "once is enough");
+        }
+        cr_assert(unit_holds(&u, unit_lookup(&u, "live"), cases[i].live, 1));
+    }
+}
+
+Test(worker, thresholds_can_be_changed)
+{
+    struct eng_maintenance_report rep;
+    fill(80000, 20000);
+    set("compact_min_bytes", "0");
+    cr_assert_eq(eng_run_maintenance(u.eng, &rep), 0);
+    cr_assert_not(rep.compacted);
+    set("compact_min_fragmentation", "0.1999");
+    cr_assert_eq(eng_run_maintenance(u.eng, &rep), 0);
+    cr_assert(rep.compacted);
+}
+
+static void note_maintenance(void *arg, const struct eng_maintenance_report *rep, int error)
+{
+    int *calls = arg;
+    cr_assert_eq(error, 0);
+    cr_assert(rep->compacted);
+    ++*calls;
+}
+
+Test(worker, maintenance_without_threads_is_done_in_the_call)
+{
+    int calls = 0;
+    set("compact_min_bytes", "1000");
+    fill(1000, 90000);
+    cr_assert_eq(eng_maintenance_start(u.eng, note_maintenance, &calls), 0);
+    cr_assert_eq(calls, 1);
+}
+
+/* ---- on its own initiative --------------------------------------------------------------- */
+
+Test(worker, ticks_look_at_the_thresholds_if_allowed)
+{
+    set("compact_min_bytes", "1000");
+    set("auto_compact", "0");
+    fill(1000, 90000);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 0);
+    set("auto_compact", "1");
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1);
+    cr_assert_eq(unit_stats(&u).total_bytes, 1000);
+    struct eng_compact_report rep;
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert_not_null(strstr(rep.reason, "fragmentation"), "%s", rep.reason);
+}
+
+/* Eight segments, of which the n-th holds n eighths of garbage. */
+static void fill_unevenly(void)
+{
+    char name[32];
+    for (unsigned s = 1; s <= 8; s++) {
+        for (unsigned i = 0; i < 8; i++) {
+            snprintf(name, sizeof name, "s%u_%u", s, i);
+            (void)unit_file(&u, name, 1000, s * 8 + i);
+        }
+        pthread_mutex_lock(&u.eng->log.lock);
+        cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+        pthread_mutex_unlock(&u.eng->log.lock);
+    }
+    for (unsigned s = 1; s <= 8; s++)
+        for (unsigned i = 0; i < s && s < 8; i++) {
+            snprintf(name, sizeof name, "s%u_%u", s, i);
+            cr_assert_eq(eng_unlink(u.eng, 1, name), 0);
+        }
+}
+
+Test(worker, thresholds_move_what_pays_until_there_is_room)
+{
+    struct eng_compact_report rep;
+    set("compact_min_bytes", "1000");
+    set("compact_min_fragmentation", "0.4");
+    fill_unevenly(); /* 28 of 64 thousand bytes are garbage */
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert(rep.fragmentation_after <= 0.32 && rep.fragmentation_after > 0.1, "%g",
+              rep.fragmentation_after);
+    cr_assert(rep.bytes_moved < 20000, "%llu; all would be 28000", (unsigned long long)rep.bytes_moved);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1, "and then rests");
+    cr_assert_eq(eng_compact(u.eng, &rep), 0);
+    cr_assert_eq(rep.fragmentation_after, 0, "a person gets all");
+}
+
+Test(worker, who_waits_for_room_gets_all_of_it)
+{
+    set("compact_min_bytes", "1000");
+    set("compact_min_fragmentation", "0.4");
+    fill_unevenly();
+    job_hurry(&u.eng->worker->compact, true);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    job_hurry(&u.eng->worker->compact, false);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1);
+    cr_assert_eq(unit_stats(&u).fragmentation_ratio, 0);
+}
+
+Test(worker, backs_off_from_garbage_that_cannot_be_gained)
+{
+    struct locator loc;
+    set("compact_min_bytes", "1000");
+    uint64_t bad = unit_file(&u, "bad", 1000, 1);
+    unit_file(&u, "dead", 50000, 2); /* in the same segment */
+    cr_assert(unit_locator(&u, bad, 0, &loc));
+    unit_damage(&u, &loc, 5);
+    cr_assert_eq(eng_unlink(u.eng, 1, "dead"), 0);
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 1, "it tried once");
+    cr_assert_eq(unit_stats(&u).total_bytes, 51000, "and what it could not verify stays");
+    fill(1000, 40000); /* more garbage is a reason to try again */
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(unit_stats(&u).compactions_ok, 2);
+}
+
+Test(worker, the_start_up_check_asks_for_a_compaction_and_does_not_wait_for_it)
+{
+    static const struct {
+        size_t live, dead;
+        bool compacts;
+    } cases[] = {{30000, 70000, false}, {29999, 70001, true}}; /* exactly 0.7, and more */
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        unit_done(&u);
+        setup();
+        fill(cases[i].live, cases[i].dead);
+        unit_close(&u);
+        u.warnings = 0;
+        unit_open(&u);
+        uint64_t total = unit_stats(&u).total_bytes;
+        cr_assert_eq(total, cases[i].live + cases[i].dead, "opening moved nothing");
+        cr_assert_eq(u.warnings, cases[i].compacts);
+        cr_assert_eq(eng_tick(u.eng), 0);
+        cr_assert_eq(unit_stats(&u).compactions_ok, cases[i].compacts);
+        cr_assert_eq(eng_tick(u.eng), 0);
+        cr_assert_eq(unit_stats(&u).compactions_ok, cases[i].compacts, "once");
+        cr_assert(unit_holds(&u, unit_lookup(&u, "live"), cases[i].live, 1));
+    }
+}
