@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine.h"
+#include "admin.h"
 #include "options.h"
 
 struct ctl;

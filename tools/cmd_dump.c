@@ -1,8 +1,8 @@
 /*
  * cmd_dump.c - engramctl dump: the records of a segment, for debugging. State: struct dump, for one run.
  */
+#include "admin.h"
 #include "cli.h"
-#include "engine.h"
 #include "rfc3339.h"
 #include "target.h"
 

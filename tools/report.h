@@ -5,7 +5,7 @@
 #ifndef ENGRAMCTL_REPORT_H
 #define ENGRAMCTL_REPORT_H
 
-#include "engine.h"
+#include "admin.h"
 
 #include <jansson.h>
 

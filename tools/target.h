@@ -11,7 +11,7 @@
 #ifndef ENGRAMCTL_TARGET_H
 #define ENGRAMCTL_TARGET_H
 
-#include "engine.h"
+#include "admin.h"
 
 #include <stdbool.h>
 #include <stddef.h>

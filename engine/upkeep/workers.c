@@ -183,6 +183,11 @@ int eng_compact(struct eng *eng, struct eng_compact_report *ret_report)
     return r;
 }
 
+void compact_hurry(struct eng *eng, bool begin)
+{
+    job_hurry(&eng->workers->compact, begin);
+}
+
 int compact_join(struct eng *eng)
 {
     struct sync_wait s = {.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
@@ -190,7 +195,7 @@ int compact_join(struct eng *eng)
     compact_report(eng, &report);
     if (report.state == ENG_COMPACT_PAUSED)
         return -EBUSY;
-    job_hurry(&eng->workers->compact, true);
+    compact_hurry(eng, true);
     int r = eng_compact_start(eng, sync_done, &s);
     bool joined = r == -EBUSY;
     if (joined)
@@ -201,7 +206,7 @@ int compact_join(struct eng *eng)
         if (eng_compact_start(eng, sync_done, &s) == 0)
             r = sync_wait(&s);
     }
-    job_hurry(&eng->workers->compact, false);
+    compact_hurry(eng, false);
     return r;
 }
 

@@ -16,6 +16,8 @@ int workers_new(struct eng *eng);
 void workers_free(struct eng *eng);
 /* The configuration has changed. */
 void workers_configured(struct eng *eng);
+/* A writer waits for what the compaction gives back: neither pause nor rate hold it up. Calls nest. */
+void compact_hurry(struct eng *eng, bool begin);
 /* A compaction, waited for; one that is running already does as well, unless it is paused: -EBUSY. */
 int compact_join(struct eng *eng);
 

@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy.h"
 #include "rng.h"
+#include "upkeep/policy.h"
 
 enum { PER_SEGMENT = 512, MEMORIES = PER_SEGMENT * 256, SEGMENTS_MAX = 1024, WARM = 8, MEASURED = 4 };
 enum rule { ALL, GREEDY, COST_BENEFIT, THRESHOLDS, RULES };

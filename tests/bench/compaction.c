@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "engine.h"
+#include "admin.h"
 #include "paced.h"
 #include "rng.h"
 

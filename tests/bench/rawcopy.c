@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "hash.h"
+#include "base/hash.h"
 
 enum { CHUNK = 1 << 20, BLOCK = 4096 };
 

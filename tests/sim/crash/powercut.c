@@ -371,7 +371,7 @@ static const struct weakness weaknesses[] = {
 static void set_mutant(uint64_t mutant)
 {
 #ifdef ENG_MUTANTS
-    eng_mutants = mutant;
+    fault_mutants = mutant;
 #else
     (void)mutant;
 #endif

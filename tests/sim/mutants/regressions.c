@@ -8,8 +8,8 @@
  *
  * Each test runs in a process of its own: without its protection it may crash.
  */
-#include "engine_impl.h"
 #include "hook.h"
+#include "inside.h"
 #include "simdisk.h"
 
 #include <signal.h>
@@ -204,7 +204,7 @@ static void read_across_compaction(enum fault_point point, bool pinned)
     pthread_mutex_unlock(&m.lock);
     EXPECT(eng_compact(s->eng, &report) == 0 && report.extents_moved > 0);
     EXPECT(segment_of(s, 5, &offset) != old);
-    EXPECT(arena_has(&s->eng->arena, old) == pinned); /* I1: a pin keeps it, nothing else does */
+    EXPECT(segments_has(&s->eng->segments, old) == pinned); /* I1: a pin keeps it, nothing else does */
     pthread_mutex_lock(&m.lock);
     m.released = true;
     pthread_cond_broadcast(&m.cond);
@@ -212,7 +212,7 @@ static void read_across_compaction(enum fault_point point, bool pinned)
     EXPECT(pthread_join(thread, NULL) == 0);
     EXPECT(m.result == 0);
     EXPECT(eng_tick(s->eng) == 0);
-    EXPECT(!arena_has(&s->eng->arena, old));
+    EXPECT(!segments_has(&s->eng->segments, old));
     expect_all(s, 2);
     expect_sound(s);
     end_store(s);
@@ -401,9 +401,9 @@ static void test_unreadable_record_during_compaction(void)
     segment_name(seg, name);
     EXPECT(simdisk_flip(s->disk, name, offset + extent_head_size(FILE_SIZE) + 100, 0x40) == 0);
     EXPECT(eng_compact(s->eng, &report) == 0);
-    EXPECT(report.extents_damaged == 1);    /* counted and reported (I5) */
-    EXPECT(arena_has(&s->eng->arena, seg)); /* left in place, */
-    EXPECT(read_file(s, 12, 2) == -EIO);    /* never invented (I6) */
+    EXPECT(report.extents_damaged == 1);          /* counted and reported (I5) */
+    EXPECT(segments_has(&s->eng->segments, seg)); /* left in place, */
+    EXPECT(read_file(s, 12, 2) == -EIO);          /* never invented (I6) */
     for (unsigned i = 0; i < N_FILES; i++)
         EXPECT(i == 12 || read_file(s, i, 2) == 0);
     struct eng_stats st;
@@ -438,10 +438,10 @@ static void sync_directory(struct store *s)
 static void test_deaths_durable_before_unlink(void)
 {
     struct store *s = new_store();
-    EXPECT(eng_checkpoint(s->eng) == 0 && eng_checkpoint(s->eng) == 0);
+    EXPECT(checkpoint_write(s->eng) == 0 && checkpoint_write(s->eng) == 0);
     for (unsigned i = 0; i < N_FILES; i++)
         write_file(s, i, 3);
-    (void)eng_reclaim(s->eng);
+    (void)retire_segments(s->eng);
     sync_directory(s);
     cut_power(s, SIM_DROP_ALL, 1);
     for (unsigned i = 0; i < N_FILES; i++)
@@ -457,7 +457,7 @@ static void test_metadata_outlives_checkpoint(void)
     for (unsigned i = 0; i < N_FILES; i++)
         write_file(s, i, 3);
     EXPECT(eng_sync(s->eng) == 0);
-    (void)eng_reclaim(s->eng);
+    (void)retire_segments(s->eng);
     sync_directory(s);
     cut_power(s, SIM_DROP_ALL, 1);
     expect_all(s, 3);
@@ -469,7 +469,7 @@ static void test_metadata_outlives_checkpoint(void)
 static void test_removed_memories_stay_removed(void)
 {
     struct store *s = new_store();
-    EXPECT(eng_checkpoint(s->eng) == 0); /* it knows them */
+    EXPECT(checkpoint_write(s->eng) == 0); /* it knows them */
     for (unsigned i = 0; i < N_FILES; i += 2) {
         char name[16];
         name_of(i, name);
@@ -480,7 +480,7 @@ static void test_removed_memories_stay_removed(void)
         for (unsigned i = 1; i < N_FILES; i += 2)
             write_file(s, i, version);
     EXPECT(eng_sync(s->eng) == 0);
-    (void)eng_reclaim(s->eng);
+    (void)retire_segments(s->eng);
     sync_directory(s);
     cut_power(s, SIM_DROP_ALL, 1);
     for (unsigned i = 0; i < N_FILES; i++) {
@@ -519,7 +519,7 @@ static void test_checkpoint_behind_the_durable_log(void)
     struct store *s = new_store();
     for (unsigned i = 0; i < N_FILES; i++)
         write_file(s, i, 3);
-    EXPECT(eng_checkpoint(s->eng) == 0);
+    EXPECT(checkpoint_write(s->eng) == 0);
     cut_power(s, SIM_DROP_ALL, 1);
     expect_all(s, 3);
     expect_sound(s);

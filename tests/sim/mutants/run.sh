@@ -21,6 +21,16 @@ one() { # PROGRAM TEST: its exit status
     return "${PIPESTATUS[0]}"
 }
 
+# Whether the test fails without the protection. Real threads may miss each other once on a busy machine: they get ten runs.
+notices() { # MUTANT PROGRAM TEST
+    local tries=1 i
+    [ "$2" != everything ] || tries=10
+    for ((i = 0; i < tries; i++)); do
+        ENG_MUTANT=$1 one "$2" "$3" || return 0
+    done
+    return 1
+}
+
 while read -r mutant program test; do
     case $mutant in '' | '#'*) continue ;; esac
     [ -z "$ONLY" ] || [ "$ONLY" = "$mutant" ] || continue
@@ -31,7 +41,7 @@ while read -r mutant program test; do
     elif ! one "$program" "$test"; then
         echo "not ok - mutant $mutant: $test fails with the protection in place"
         failed=$((failed + 1))
-    elif ENG_MUTANT=$mutant one "$program" "$test"; then
+    elif ! notices "$mutant" "$program" "$test"; then
         echo "not ok - mutant $mutant: $test does not notice"
         failed=$((failed + 1))
     else
@@ -42,12 +52,12 @@ done <"$LIST"
 
 # A protection without a test, or a test of a protection that is not there, is a hole in the list.
 if [ -z "$ONLY" ]; then
-    known=$(sed -n 's/^    M(\([A-Z_]*\)).*/\1/p' engine/fault.h | sort -u)
+    known=$(sed -n 's/^    M(\([A-Z_]*\)).*/\1/p' engine/base/fault.h | sort -u)
     listed=$(grep -v '^#' $LIST | cut -d ' ' -f 1 | sort -u)
     if [ "$known" = "$listed" ]; then
-        echo "ok - mutants.txt names a test for each of the $(wc -w <<<"$known") protections in engine/fault.h"
+        echo "ok - mutants.txt names a test for each of the $(wc -w <<<"$known") protections in engine/base/fault.h"
     else
-        echo "not ok - mutants.txt and engine/fault.h differ: $(comm -3 <(echo "$known") <(echo "$listed") | tr -s '\t\n' ' ')"
+        echo "not ok - mutants.txt and engine/base/fault.h differ: $(comm -3 <(echo "$known") <(echo "$listed") | tr -s '\t\n' ' ')"
         failed=$((failed + 1))
     fi
 fi

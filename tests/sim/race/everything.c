@@ -12,7 +12,7 @@
  *
  *   everything [--reads N] [--lives N] [--seed S] [DIR]
  */
-#include "engine.h"
+#include "admin.h"
 #include "rng.h"
 
 #include <errno.h>

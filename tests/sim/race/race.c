@@ -13,9 +13,9 @@
  *
  *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR]
  */
-#include "engine.h"
-#include "engine_impl.h"
+#include "admin.h"
 #include "hook.h"
+#include "inside.h"
 
 #include <assert.h>
 #include <dirent.h>

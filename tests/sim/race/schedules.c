@@ -10,7 +10,7 @@
  *
  *   schedules [FIRST [SECOND]]     only these; prints a line for each with -v
  */
-#include "engine.h"
+#include "admin.h"
 #include "hook.h"
 #include "simdisk.h"
 #include "workload.h"
@@ -112,8 +112,8 @@ static const struct stop {
     {"compact", FP_SYNC, "flushing"},
     {"compact", FP_RETIRE, "retiring"},
     {BESIDE, FP_COMPACT_READ, "reading"},
-    {BESIDE, FP_SETTLER_GIVEN, "given"},
-    {BESIDE, FP_SETTLER_RUNS, "taken"},
+    {BESIDE, FP_INSTALLER_GIVEN, "given"},
+    {BESIDE, FP_INSTALLER_RUNS, "taken"},
     {BESIDE, FP_COMPACT_COPIED, "copied"},
     {BESIDE, FP_LOG_WRITTEN, "relocated"},
     {BESIDE, FP_COMPACT_INSTALLED, "installed"},

@@ -6,7 +6,7 @@
  *
  * Each test runs in a process of its own, with a store of its own and a time limit.
  */
-#include "engine.h"
+#include "admin.h"
 #include "rng.h"
 
 #include <errno.h>

@@ -3,7 +3,7 @@
  */
 #include "hook.h"
 
-#include "engine_impl.h"
+#include "inside.h"
 #include "rng.h"
 
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg)
@@ -15,7 +15,7 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
 
 void hook_settler(struct eng *eng, bool beside)
 {
-    eng->settles_beside = beside;
+    eng->installs_beside = beside;
 }
 
 /* ---- a compaction and its settler take turns ------------------------------ */
@@ -37,7 +37,7 @@ static uint64_t n_given; /* atomic */
 /* Under the lock of the two, so without waiting: who stops gives its turn to the other. */
 static void note_locked(struct schedule *s, enum fault_point point)
 {
-    bool idle = point == FP_SETTLER_IDLE;
+    bool idle = point == FP_INSTALLER_IDLE;
     s->idle = idle;
     s->awaited = !idle;
     s->turn = idle ? COMPACTION : SETTLER;
@@ -58,15 +58,15 @@ static void take_turns_locked(struct schedule *s, enum side me)
 static void at_point(void *arg, enum fault_point point)
 {
     struct schedule *s = arg;
-    is_settler = is_settler || point == FP_SETTLER_RUNS;
+    is_settler = is_settler || point == FP_INSTALLER_RUNS;
     if (point == FP_LOG_WRITTEN || point == FP_RETIRE) /* under log.lock, that the other may need */
         return;
     pthread_mutex_lock(&s->lock);
-    if (point == FP_SETTLER_GIVEN) {
+    if (point == FP_INSTALLER_GIVEN) {
         s->idle = false;
         (void)__atomic_add_fetch(&n_given, 1, __ATOMIC_RELAXED);
     }
-    if (point == FP_SETTLER_IDLE || point == FP_SETTLER_AWAITED)
+    if (point == FP_INSTALLER_IDLE || point == FP_INSTALLER_AWAITED)
         note_locked(s, point);
     else
         take_turns_locked(s, is_settler ? SETTLER : COMPACTION);

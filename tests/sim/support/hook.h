@@ -5,7 +5,7 @@
 #ifndef ENGRAMFS_TESTS_HOOK_H
 #define ENGRAMFS_TESTS_HOOK_H
 
-#include "fault.h"
+#include "base/fault.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -11,7 +11,7 @@
  */
 #include "simdisk_private.h"
 
-#include "io.h"
+#include "disk/io.h"
 
 #include <assert.h>
 #include <errno.h>

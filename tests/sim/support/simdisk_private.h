@@ -6,7 +6,7 @@
 
 #include "simdisk.h"
 
-#include "io.h"
+#include "disk/io.h"
 
 #include <pthread.h>
 

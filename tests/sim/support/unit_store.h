@@ -7,7 +7,7 @@
 #ifndef ENGRAMFS_TESTS_UNIT_STORE_H
 #define ENGRAMFS_TESTS_UNIT_STORE_H
 
-#include "engine_impl.h"
+#include "inside.h"
 #include "need.h"
 #include "simdisk.h"
 

@@ -3,7 +3,7 @@
  */
 #include "verify.h"
 
-#include "engine.h"
+#include "admin.h"
 #include "rng.h"
 
 #include <inttypes.h>

@@ -3,7 +3,7 @@
  */
 #include "workload_private.h"
 
-#include "engine.h"
+#include "admin.h"
 #include "hook.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
  * test_idmap.c - the map from segment ids, against a plain array.
  */
-#include "idmap.h"
+#include "base/idmap.h"
 
 #include "rng.h"
 

@@ -2,7 +2,7 @@
  * test_job.c - a job's life: asked for, taken, paused, slowed, cancelled,
  * waited for.
  */
-#include "job.h"
+#include "base/job.h"
 
 #include <criterion/criterion.h>
 
@@ -15,7 +15,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    job_done(&job);
+    job_free(&job);
 }
 
 TestSuite(job, .init = setup, .fini = teardown);

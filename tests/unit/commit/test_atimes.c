@@ -2,7 +2,7 @@
  * test_atimes.c - access times: the rule of relatime; seen at once, written
  * later, kept over closing; never against a time that was set.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 
@@ -79,7 +79,7 @@ Test(atimes, outlives_closing_and_checkpoints)
     set_times(f, 6, 6);
     eng_accessed(u.eng, f);
     atime = unit_attr(&u, f).atime;
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     unit_kill(&u, SIM_KEEP_ALL, 1);
     unit_open(&u);
     cr_expect_eq(unit_attr(&u, f).atime, atime);
@@ -101,8 +101,8 @@ Test(atimes, a_removed_file_leaves_its_note_behind)
     eng_accessed(u.eng, f);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
     cr_assert_eq(eng_sync(u.eng), 0);
-    eng_flush_atimes(u.eng);
-    cr_expect_eq(u.eng->n_atimes, 0);
+    atimes_flush(u.eng);
+    cr_expect_eq(atimes_count(u.eng), 0);
 }
 
 Test(atimes, more_files_than_notes)
@@ -120,7 +120,7 @@ Test(atimes, more_files_than_notes)
     for (unsigned i = 0; i < FILES; i++)
         moved += unit_attr(&u, ino[i]).atime > unit_attr(&u, ino[i]).mtime;
     cr_expect_eq(moved, FILES);
-    cr_expect_lt(u.eng->n_atimes, FILES, "the table was emptied in between");
+    cr_expect_lt(atimes_count(u.eng), FILES, "the table was emptied in between");
     unit_reopen(&u);
     moved = 0;
     for (unsigned i = 0; i < FILES; i++)

@@ -3,7 +3,7 @@
  * cannot be written, syncs are shared, a failed one is never papered over
  * (I11), orphans are freed, empty segments go as I4 lets them.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -134,7 +134,7 @@ Test(commit, a_read_only_store_refuses_every_mutation)
     struct eng_record r = {.parent = 1, .name = "x"};
     cr_assert_eq(eng_put_many(u.eng, &r, 1), -EROFS);
     cr_assert_eq(eng_config_set(u.eng, "auto_compact", "0"), -EROFS);
-    cr_assert_eq(eng_checkpoint(u.eng), -EROFS);
+    cr_assert_eq(checkpoint_write(u.eng), -EROFS);
     cr_assert_eq(eng_sync(u.eng), 0);
     cr_assert_eq(eng_fsync(u.eng, 1), 0);
     cr_assert_eq(eng_tick(u.eng), 0);
@@ -201,21 +201,21 @@ Test(commit, an_empty_segment_goes_when_nothing_can_need_it)
     unit_file(&u, "b", 60000, 2); /* in the next */
     cr_assert_eq(eng_sync(u.eng), 0);
     cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
-    cr_assert_eq(eng_flush_orphans(u.eng), 0);
-    cr_assert_eq(eng_reclaim(u.eng), 0, "I4: its deaths are not durable, and its metadata is needed");
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    cr_assert_eq(retire_segments(u.eng), 0, "I4: its deaths are not durable, and its metadata is needed");
     cr_assert_eq(eng_sync(u.eng), 0);
-    cr_assert_eq(eng_reclaim(u.eng), 0);
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
-    cr_assert_eq(eng_reclaim(u.eng), 0, "recovery may need to start without that checkpoint");
+    cr_assert_eq(retire_segments(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(retire_segments(u.eng), 0, "recovery may need to start without that checkpoint");
     cr_assert_eq(unit_stats(&u).segments_pending, 1);
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     struct segment *pinned;
-    cr_assert_eq(arena_pin(&u.eng->arena, seg, &pinned), 0);
-    (void)eng_reclaim(u.eng);
+    cr_assert_eq(segments_pin(&u.eng->segments, seg, &pinned), 0);
+    (void)retire_segments(u.eng);
     cr_assert(unit_has_segment(&u, seg), "I1: somebody reads it");
-    arena_unpin(pinned);
+    segments_unpin(pinned);
     cr_assert_eq(eng_hold(u.eng), 0);
-    cr_assert_eq(eng_reclaim(u.eng), 0);
+    cr_assert_eq(retire_segments(u.eng), 0);
     cr_assert_eq(eng_release(u.eng), 0);
     cr_assert_not(unit_has_segment(&u, seg), "released, it goes at once");
     cr_assert_eq(unit_stats(&u).segments_pending, 0);
@@ -231,11 +231,11 @@ Test(commit, an_empty_segment_waits_for_its_deaths_to_be_durable)
     uint64_t a = unit_file(&u, "a", 60000, 1);
     uint32_t seg = segment_of(a);
     unit_file(&u, "b", 60000, 2);
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
-    cr_assert_eq(eng_checkpoint(u.eng), 0); /* no recovery needs its metadata any more */
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0); /* no recovery needs its metadata any more */
     cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
-    cr_assert_eq(eng_flush_orphans(u.eng), 0);
-    (void)eng_reclaim(u.eng);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    (void)retire_segments(u.eng);
     cr_assert(unit_has_segment(&u, seg), "I4: power loss would bring the file back, without its content");
     struct unit c;
     unit_clone(&c, &u);
@@ -244,7 +244,7 @@ Test(commit, an_empty_segment_waits_for_its_deaths_to_be_durable)
     cr_assert(unit_holds(&c, unit_lookup(&c, "a"), 60000, 1));
     unit_done(&c);
     cr_assert_eq(eng_sync(u.eng), 0);
-    (void)eng_reclaim(u.eng);
+    (void)retire_segments(u.eng);
     cr_assert_not(unit_has_segment(&u, seg));
 }
 

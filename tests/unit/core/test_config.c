@@ -2,8 +2,7 @@
  * test_config.c - settings: defaults, what is accepted, what lasts, and files
  * that cannot be understood.
  */
-#include "engine_impl.h"
-#include "worker.h"
+#include "inside.h"
 
 #include "one_store.h"
 

@@ -2,7 +2,7 @@
  * test_reserve.c - a full disk: the reserve is there, removing and compacting
  * go on, reading does not suffer, and the reserve is whole again afterwards.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 
@@ -83,16 +83,16 @@ Test(reserve, follows_the_store_within_a_segment_and_stands_still_while_held)
     unit_new(&u, UINT64_C(64) << 20);
     uint64_t size = size_with_files(0, 80);
     cr_assert_geq(size, 2 << 20, "a quarter of the store, and the index");
-    reserve_hold(u.eng, true);
+    reserve_freeze(u.eng, true);
     cr_assert_eq(size_with_files(80, 100), size);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_eq(unit_stats(&u).reserve_bytes, size, "held");
-    reserve_hold(u.eng, false);
+    reserve_freeze(u.eng, false);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_gt(unit_stats(&u).reserve_bytes, size);
-    reserve_hold(u.eng, true);
+    reserve_freeze(u.eng, true);
     cr_assert_geq(size_with_files(100, 400), 6 << 20, "half of what it should be is too little");
-    reserve_hold(u.eng, false);
+    reserve_freeze(u.eng, false);
 }
 
 Test(reserve, a_full_disk_can_be_read_emptied_and_used_again)

@@ -4,7 +4,7 @@
  * A change of the format changes docs/FORMAT.md, these bytes, and
  * FORMAT_VERSION or a feature flag, in one commit.
  */
-#include "codec.h"
+#include "disk/codec.h"
 
 #include "must.h"
 #include "rng.h"
@@ -137,8 +137,8 @@ Test(codec, checkpoint_bytes)
         m.scalars[i] = 0x10 + i;
     for (uint64_t i = 0; i < 6; i++)
         m.trees[i / 3][i % 3] = 0x20 + i;
-    m.heap_free[0] = 0x30;
-    m.heap_free[63] = 0x31;
+    m.names_free[0] = 0x30;
+    m.names_free[63] = 0x31;
     expect_bytes("manifest", &m, sizeof(m),
                  "454e474b504d3031 0100000007000000 0102030405060708 090a0b0c0d0e0f10 "
                  "0200000000000000 0300000000000000 0400000000000000 0500000000000000 "

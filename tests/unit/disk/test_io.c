@@ -2,7 +2,7 @@
  * test_io.c - the POSIX side of the OS seam, and the helpers that loop over
  * short counts and EINTR (these over a fake implementation).
  */
-#include "io.h"
+#include "disk/io.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

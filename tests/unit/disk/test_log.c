@@ -2,7 +2,7 @@
  * test_log.c - transactions and batches as bytes, segments that roll over, and
  * the sharing of flushes. The log stands alone here, without an index.
  */
-#include "log.h"
+#include "disk/log.h"
 
 #include "simdisk.h"
 #include "unit_store.h"
@@ -15,22 +15,22 @@
 static struct simdisk *disk;
 static struct eng_io *io;
 static struct fault_hook hook;
-static struct arena arena;
+static struct segments segments;
 static struct log lg;
 
 static void setup(void)
 {
     disk = simdisk_new();
     io = simdisk_io(disk);
-    arena_init(&arena, io, &hook);
-    memset(arena.uuid, 0x5a, sizeof(arena.uuid));
-    log_init(&lg, io, &arena, &hook, SEGMENT_SIZE);
+    segments_init(&segments, io, &hook);
+    memset(segments.uuid, 0x5a, sizeof(segments.uuid));
+    log_init(&lg, io, &segments, &hook, SEGMENT_SIZE);
 }
 
 static void teardown(void)
 {
-    log_done(&lg);
-    arena_done(&arena);
+    log_free(&lg);
+    segments_free(&segments);
     simdisk_free(disk);
 }
 
@@ -98,7 +98,7 @@ Test(log, a_batch_is_header_ops_and_extents)
     cr_assert_eq(h.sum, batch_sum(&h, ops));
     cr_assert_eq(sizeof(h) + h.ops_len + h.extents_len, expect);
     struct segment *seg;
-    cr_assert_eq(arena_pin(&arena, 1, &seg), 0);
+    cr_assert_eq(segments_pin(&segments, 1, &seg), 0);
     for (size_t i = 0, at = 0; i < ARRAY_LEN(sizes); i++) {
         struct op op;
         size_t used;
@@ -115,7 +115,7 @@ Test(log, a_batch_is_header_ops_and_extents)
         free(back);
         free(data[i]);
     }
-    arena_unpin(seg);
+    segments_unpin(seg);
     free(image);
 }
 
@@ -173,7 +173,7 @@ Test(log, rolls_over_when_a_batch_does_not_fit)
     size_t size;
     get(2, &image, &size);
     memcpy(&h, image, sizeof(h));
-    cr_assert_eq(segment_header_check(&h, arena.uuid, 2), 0);
+    cr_assert_eq(segment_header_check(&h, segments.uuid, 2), 0);
     cr_assert_eq(h.kind, SEGMENT_LOG);
     cr_assert_eq(h.first_seq, lg.seq);
     struct batch_header b;
@@ -239,7 +239,7 @@ Test(log, a_flush_covers_all_sealed_segments_once)
     cr_assert_eq(log_sync(&lg, &led), 0);
     cr_assert_not(led);
     cr_assert_eq(lg.syncs, 2);
-    cr_assert_eq(arena_pinned(&arena), 1, "the active one");
+    cr_assert_eq(segments_pinned(&segments), 1, "the active one");
 }
 
 Test(log, a_failed_flush_fails_all_later_ones)

@@ -1,7 +1,7 @@
 /*
  * test_segments.c - segment files: numbers, pins, retirement, and verified reads.
  */
-#include "arena.h"
+#include "disk/segments.h"
 
 #include "simdisk.h"
 #include "unit_store.h"
@@ -11,18 +11,18 @@
 static struct simdisk *disk;
 static struct eng_io *io;
 static struct fault_hook hook;
-static struct arena arena;
+static struct segments segments;
 
 static void setup(void)
 {
     disk = simdisk_new();
     io = simdisk_io(disk);
-    arena_init(&arena, io, &hook);
+    segments_init(&segments, io, &hook);
 }
 
 static void teardown(void)
 {
-    arena_done(&arena);
+    segments_free(&segments);
     simdisk_free(disk);
 }
 
@@ -31,7 +31,7 @@ TestSuite(segments, .init = setup, .fini = teardown);
 static struct segment *create(void)
 {
     struct segment *seg;
-    cr_assert_eq(arena_create(&arena, SEGMENT_LOG, 7, 8, 6, &seg), 0);
+    cr_assert_eq(segments_create(&segments, SEGMENT_LOG, 7, 8, 6, &seg), 0);
     return seg;
 }
 
@@ -67,15 +67,15 @@ Test(segments, creates_a_file_with_a_header)
     struct segment_header h;
     uint8_t *image;
     size_t size;
-    memset(arena.uuid, 0x77, 16);
+    memset(segments.uuid, 0x77, 16);
     struct segment *seg = create();
     cr_assert(seg->id == 1 && seg->pins == 1 && seg->kind == SEGMENT_LOG && seg->size == sizeof(h));
     cr_assert_eq(simdisk_get(disk, "s00000001.seg", &image, &size), 0);
     cr_assert_eq(size, sizeof(h));
     memcpy(&h, image, sizeof(h));
-    cr_assert_eq(segment_header_check(&h, arena.uuid, 1), 0);
+    cr_assert_eq(segment_header_check(&h, segments.uuid, 1), 0);
     cr_assert(h.first_seq == 7 && h.chain == 8 && h.durable_seq == 6);
-    arena_unpin(seg);
+    segments_unpin(seg);
     free(image);
 }
 
@@ -83,18 +83,18 @@ Test(segments, numbers_are_used_once)
 {
     struct segment *seg = create();
     cr_assert_eq(seg->id, 1);
-    arena_unpin(seg);
-    cr_assert_eq(arena_retire(&arena, 1), 0);
+    segments_unpin(seg);
+    cr_assert_eq(segments_retire(&segments, 1), 0);
     seg = create();
     cr_assert_eq(seg->id, 2, "I1");
-    arena_unpin(seg);
-    cr_assert_eq(arena_add(&arena, 40, SEGMENT_LOG, 100), 0);
-    cr_assert_eq(arena_add(&arena, 40, SEGMENT_LOG, 100), -EEXIST);
+    segments_unpin(seg);
+    cr_assert_eq(segments_add(&segments, 40, SEGMENT_LOG, 100), 0);
+    cr_assert_eq(segments_add(&segments, 40, SEGMENT_LOG, 100), -EEXIST);
     seg = create();
     cr_assert_eq(seg->id, 41);
-    arena_unpin(seg);
-    arena.next_id = UINT32_MAX;
-    cr_assert_eq(arena_create(&arena, SEGMENT_LOG, 1, 0, 0, &seg), -EFBIG);
+    segments_unpin(seg);
+    segments.next_id = UINT32_MAX;
+    cr_assert_eq(segments_create(&segments, SEGMENT_LOG, 1, 0, 0, &seg), -EFBIG);
 }
 
 Test(segments, a_failed_creation_leaves_no_file)
@@ -103,8 +103,8 @@ Test(segments, a_failed_creation_leaves_no_file)
     struct segment *seg;
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
         simdisk_fail(disk, calls[i], 1, ENOSPC);
-        cr_assert_eq(arena_create(&arena, SEGMENT_LOG, 1, 0, 0, &seg), -ENOSPC);
-        uint64_t bytes = arena_bytes(&arena);
+        cr_assert_eq(segments_create(&segments, SEGMENT_LOG, 1, 0, 0, &seg), -ENOSPC);
+        uint64_t bytes = segments_bytes(&segments);
         cr_assert_eq(bytes, 0);
         for (uint32_t id = 1; id < 5; id++) {
             char name[SEGMENT_NAME_SIZE];
@@ -112,39 +112,39 @@ Test(segments, a_failed_creation_leaves_no_file)
             size_t size;
             segment_name(id, name);
             cr_assert_eq(simdisk_get(disk, name, &image, &size), -ENOENT);
-            cr_assert_not(arena_has(&arena, id));
+            cr_assert_not(segments_has(&segments, id));
         }
     }
-    arena_unpin(create());
+    segments_unpin(create());
 }
 
 Test(segments, a_pinned_segment_is_not_retired)
 {
     struct segment *a = create(), *again;
-    cr_assert_eq(arena_pin(&arena, 1, &again), 0);
+    cr_assert_eq(segments_pin(&segments, 1, &again), 0);
     cr_assert_eq(a, again);
-    cr_assert_eq(arena_pinned(&arena), 1);
-    cr_assert_eq(arena_retire(&arena, 1), -EBUSY);
-    arena_unpin(a);
-    cr_assert_eq(arena_retire(&arena, 1), -EBUSY, "pinned twice");
-    arena_unpin(again);
-    cr_assert_eq(arena_pinned(&arena), 0);
-    cr_assert_eq(arena_retire(&arena, 1), 0);
-    cr_assert_eq(arena_retire(&arena, 1), -ENOENT);
-    cr_assert_eq(arena_pin(&arena, 1, &again), -ENOENT);
-    cr_assert_eq(arena_pin(&arena, 77, &again), -ENOENT);
-    cr_assert_eq(arena_size_of(&arena, 1), 0);
-    arena_unpin(NULL);
+    cr_assert_eq(segments_pinned(&segments), 1);
+    cr_assert_eq(segments_retire(&segments, 1), -EBUSY);
+    segments_unpin(a);
+    cr_assert_eq(segments_retire(&segments, 1), -EBUSY, "pinned twice");
+    segments_unpin(again);
+    cr_assert_eq(segments_pinned(&segments), 0);
+    cr_assert_eq(segments_retire(&segments, 1), 0);
+    cr_assert_eq(segments_retire(&segments, 1), -ENOENT);
+    cr_assert_eq(segments_pin(&segments, 1, &again), -ENOENT);
+    cr_assert_eq(segments_pin(&segments, 77, &again), -ENOENT);
+    cr_assert_eq(segments_size_of(&segments, 1), 0);
+    segments_unpin(NULL);
 }
 
 Test(segments, a_segment_whose_unlink_fails_is_gone_all_the_same)
 {
     struct segment *seg = create();
-    arena_unpin(seg);
+    segments_unpin(seg);
     simdisk_fail(disk, SIM_UNLINK, 1, EIO);
-    cr_assert_eq(arena_retire(&arena, 1), -EIO);
-    cr_assert_eq(arena_pin(&arena, 1, &seg), -ENOENT);
-    cr_assert_not(arena_has(&arena, 1));
+    cr_assert_eq(segments_retire(&segments, 1), -EIO);
+    cr_assert_eq(segments_pin(&segments, 1, &seg), -ENOENT);
+    cr_assert_not(segments_has(&segments, 1));
 }
 
 Test(segments, only_so_many_files_stay_open)
@@ -155,34 +155,34 @@ Test(segments, only_so_many_files_stay_open)
         char name[SEGMENT_NAME_SIZE];
         segment_name(id, name);
         simdisk_put(disk, name, name, sizeof(name));
-        cr_assert_eq(arena_add(&arena, id, SEGMENT_LOG, sizeof(name)), 0);
+        cr_assert_eq(segments_add(&segments, id, SEGMENT_LOG, sizeof(name)), 0);
     }
-    cr_assert_eq(arena_bytes(&arena), 700 * SEGMENT_NAME_SIZE);
-    cr_assert_eq(arena_pin(&arena, 1, &seg), 0);
+    cr_assert_eq(segments_bytes(&segments), 700 * SEGMENT_NAME_SIZE);
+    cr_assert_eq(segments_pin(&segments, 1, &seg), 0);
     for (int pass = 0; pass < 2; pass++) {
         for (uint32_t id = 2; id <= 700; id++) {
             struct segment *other;
             char name[SEGMENT_NAME_SIZE], back[SEGMENT_NAME_SIZE];
-            cr_assert_eq(arena_pin(&arena, id, &other), 0);
+            cr_assert_eq(segments_pin(&segments, id, &other), 0);
             segment_name(id, name);
             cr_assert_eq(io_pread_full(other->file, io->ops, back, sizeof(back), 0), sizeof(back));
             cr_assert_str_eq(back, name);
-            arena_unpin(other);
+            segments_unpin(other);
         }
-        cr_assert_leq(arena.n_open, 512);
+        cr_assert_leq(segments.n_open, 512);
         cr_assert_not_null(seg->file, "a pinned one is never closed");
     }
     simdisk_fail(disk, SIM_OPEN, 1, EMFILE);
-    arena_unpin(seg);
+    segments_unpin(seg);
     for (uint32_t id = 2; id <= 700; id++) { /* some of them are closed by now */
         struct segment *other;
-        int r = arena_pin(&arena, id, &other);
+        int r = segments_pin(&segments, id, &other);
         if (r) {
             cr_assert_eq(r, -EMFILE);
             refused++;
-            cr_assert_eq(arena_pin(&arena, id, &other), 0);
+            cr_assert_eq(segments_pin(&segments, id, &other), 0);
         }
-        arena_unpin(other);
+        segments_unpin(other);
     }
     cr_assert_eq(refused, 1);
 }
@@ -191,9 +191,9 @@ Test(segments, those_just_made_count_as_well)
 {
     for (unsigned i = 0; i < 600; i++) {
         struct segment *seg;
-        cr_assert_eq(arena_create(&arena, SEGMENT_SURVIVORS, 1, 0, 0, &seg), 0);
-        arena_unpin(seg);
-        cr_assert_leq(arena.n_open, 512);
+        cr_assert_eq(segments_create(&segments, SEGMENT_SURVIVORS, 1, 0, 0, &seg), 0);
+        segments_unpin(seg);
+        cr_assert_leq(segments.n_open, 512);
     }
 }
 
@@ -234,7 +234,7 @@ Test(segments, any_range_of_an_extent_can_be_read)
             cr_assert_eq(buf[0], payload[edges[j] - 1]);
         }
     }
-    arena_unpin(seg);
+    segments_unpin(seg);
     free(payload);
 }
 
@@ -265,6 +265,6 @@ Test(segments, what_is_not_that_extent_is_damage)
     cr_assert_eq(segment_read(seg, io->ops, 9, 1000, &loc, 0, 4096, buf), -EIO);
     cr_assert_eq(io->ops->truncate(seg->file, 5000), 0);
     cr_assert_eq(segment_read(seg, io->ops, 9, 1000, &loc, 0, LEN, buf), -EBADMSG, "cut off");
-    arena_unpin(seg);
+    segments_unpin(seg);
     free(payload);
 }

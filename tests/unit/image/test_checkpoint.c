@@ -2,8 +2,8 @@
  * test_checkpoint.c - checkpoints: what they hold, when they are written, what
  * is kept, and what happens when one is damaged, cut or cannot be written.
  */
-#include "engine_impl.h"
 #include "hook.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -28,7 +28,7 @@ static void two_checkpoints(char ret_newest[64])
     for (unsigned i = 0; i < N_FILES; i++) {
         unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i);
         if (i % 10 == 9 && i < 29)
-            cr_assert_eq(eng_checkpoint(u.eng), 0);
+            cr_assert_eq(checkpoint_write(u.eng), 0);
     }
     cr_assert_eq(unit_stats(&u).checkpoints, 2);
     cr_assert_eq(eng_sync(u.eng), 0);
@@ -82,14 +82,14 @@ Test(checkpoint, one_cut_anywhere_is_replaced_by_the_one_before)
     free(image);
 }
 
-struct names {
+struct checkpoint_names {
     char name[8][64];
     unsigned n;
 };
 
 static void note_checkpoint(void *arg, const char *name, uint64_t size)
 {
-    struct names *names = arg;
+    struct checkpoint_names *names = arg;
     (void)size;
     if (strstr(name, ".ckp") && names->n < 8)
         (void)snprintf(names->name[names->n++], 64, "%s", name);
@@ -98,7 +98,7 @@ static void note_checkpoint(void *arg, const char *name, uint64_t size)
 Test(checkpoint, without_any_the_log_must_reach_back_to_its_beginning)
 {
     char newest[64];
-    struct names names = {0};
+    struct checkpoint_names names = {0};
     struct unit c;
     two_checkpoints(newest);
     simdisk_each(u.disk, note_checkpoint, &names);
@@ -145,13 +145,13 @@ Test(checkpoint, only_changed_chunks_are_written_and_their_files_kept)
         cr_assert_eq(eng_put_many(u.eng, &r, 1), 1);
     }
     char newest[64];
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     cr_assert_eq(unit_files(&u, ".ckp", newest), 1);
     uint64_t whole = unit_file_size(&u, newest);
     cr_assert_gt(whole, 1000000);
     for (unsigned i = 0; i < 40; i++) {
         unit_file(&u, (char[]){'n', (char)('0' + i), 0}, 10, i);
-        cr_assert_eq(eng_checkpoint(u.eng), 0);
+        cr_assert_eq(checkpoint_write(u.eng), 0);
         (void)unit_files(&u, ".ckp", newest);
         if (i < 3)
             cr_assert_lt(unit_file_size(&u, newest), whole / 2, "an increment: %llu of %llu",
@@ -214,13 +214,13 @@ Test(checkpoint, is_of_one_moment_while_writers_go_on)
         unit_file(&u, (char[]){(char)('a' + i), 0}, 100 * i, i + (i == 3));
     uint64_t seq = unit_stats(&u).log_seq;
     hook_set(u.eng, change_things, NULL);
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     cr_assert_eq(unit_stats(&u).checkpoint_seq, seq);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     unit_open(&u);
     expect_files(&u, N_FILES);
     cr_assert_eq(unit_lookup(&u, "doomed"), 0);
-    cr_assert_eq(eng_checkpoint(u.eng), 0); /* an increment of the one just loaded */
+    cr_assert_eq(checkpoint_write(u.eng), 0); /* an increment of the one just loaded */
     unit_kill(&u, SIM_DROP_ALL, 0);
     unit_open(&u);
     expect_files(&u, N_FILES);
@@ -236,16 +236,16 @@ Test(checkpoint, that_cannot_be_written_harms_nothing)
         unit_open(&c);
         unit_file(&c, "another", 50, 5);
         simdisk_fail(c.disk, SIM_ANY_CALL, nth, ENOSPC);
-        int r = eng_checkpoint(c.eng);
+        int r = checkpoint_write(c.eng);
         simdisk_fail(c.disk, SIM_ANY_CALL, 0, 0);
         if (r) {
-            cr_assert(eng_is_read_only(c.eng) || unit_stats(&c).last_error[0], "call %llu",
+            cr_assert(is_read_only(c.eng) || unit_stats(&c).last_error[0], "call %llu",
                       (unsigned long long)nth);
             cr_assert_leq(unit_files(&c, ".ckp", NULL), 2, "no half one stays");
         }
         cr_assert(unit_holds(&c, unit_lookup(&c, "another"), 50, 5));
-        if (!eng_is_read_only(c.eng))
-            cr_assert_eq(eng_checkpoint(c.eng), 0, "call %llu: it can be tried again",
+        if (!is_read_only(c.eng))
+            cr_assert_eq(checkpoint_write(c.eng), 0, "call %llu: it can be tried again",
                          (unsigned long long)nth);
         unit_kill(&c, SIM_KEEP_ALL, 0);
         unit_open(&c);

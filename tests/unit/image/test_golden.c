@@ -7,7 +7,7 @@
  *
  *     GOLDEN=print test_golden        prints golden_v1.h anew
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "golden_v1.h"
 #include "unit_store.h"

@@ -3,7 +3,7 @@
  * earlier life acknowledged or left over. Segments that are missing or damaged
  * are in test_recover_segments.c.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 #include "rng.h"
@@ -265,7 +265,7 @@ Test(recover, orphans_of_an_earlier_life_are_freed)
         cr_assert_eq(unit_problems(&c), 0);
         unit_done(&c);
         if (clean == 0)
-            cr_assert_eq(eng_checkpoint(u.eng), 0); /* orphans are part of checkpoints (I4) */
+            cr_assert_eq(checkpoint_write(u.eng), 0); /* orphans are part of checkpoints (I4) */
     }
 }
 

@@ -2,7 +2,7 @@
  * test_recover_segments.c - recovery of stores with segments that are missing,
  * damaged, strange, or gone for good reason.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -120,7 +120,7 @@ static uint32_t lose_youngest_segment(void)
         }
     }
     cr_assert_eq(eng_sync(u.eng), 0);
-    (void)eng_reclaim(u.eng);
+    (void)retire_segments(u.eng);
     cr_assert_not(unit_has_segment(&u, youngest));
     return youngest;
 }

@@ -3,7 +3,7 @@
  * behind the end of the log must neither join on nor be taken for evidence,
  * and evidence of what was durable must not be overlooked.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 

@@ -3,7 +3,7 @@
  * anything (I10), so each is refused with -EBADMSG. And ops that fit: the live
  * store and its replay agree.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "rng.h"
 #include "unit_store.h"
@@ -63,7 +63,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    index_done(&idx);
+    index_free(&idx);
 }
 
 TestSuite(apply, .init = setup, .fini = teardown);
@@ -249,15 +249,15 @@ Test(apply, replay_leads_to_the_same_index)
             (void)eng_setxattr(u.eng, ino, b, a, rng_below(&rng, 3), 0);
         }
         if (i % 700 == 350)
-            cr_assert_eq(eng_checkpoint(u.eng), 0);
+            cr_assert_eq(checkpoint_write(u.eng), 0);
         if (i % 900 == 800)
             cr_assert_eq(eng_compact(u.eng, NULL), 0);
     }
-    cr_assert_eq(eng_flush_orphans(u.eng), 0);
+    cr_assert_eq(commit_orphans(u.eng), 0);
     uint64_t live = digest(sub);
     struct eng_stats before = unit_stats(&u), after;
     seq = log_seq(&u.eng->log);
-    cr_assert_eq(pool_overdrafts(u.eng->idx.pool), 0);
+    cr_assert_eq(chunk_pool_overdrafts(u.eng->idx.pool), 0);
     for (int pass = 0; pass < 2; pass++) {
         unit_kill(&u, SIM_KEEP_ALL, 0);
         if (pass) { /* from the older checkpoint, over a longer log */

@@ -2,7 +2,7 @@
  * test_btree.c - the B+tree against a sorted array, its shape, frozen views,
  * and what it does with damaged nodes (I10).
  */
-#include "btree.h"
+#include "index/btree.h"
 
 #include "must.h"
 #include "rng.h"
@@ -11,19 +11,19 @@
 #include <errno.h>
 #include <string.h>
 
-static struct table_pool *pool;
+static struct chunk_pool *pool;
 static struct btree tree;
 
 static void setup(void)
 {
-    MUST(pool_new(&pool) == 0);
+    MUST(chunk_pool_new(&pool) == 0);
 }
 
 static void teardown(void)
 {
-    MUST(pool_overdrafts(pool) == 0);
-    btree_done(&tree);
-    pool_free(pool);
+    MUST(chunk_pool_overdrafts(pool) == 0);
+    btree_free(&tree);
+    chunk_pool_free(pool);
 }
 
 TestSuite(btree, .init = setup, .fini = teardown, .timeout = 120);
@@ -39,13 +39,13 @@ static const void *value_for(uint64_t stamp)
 static int put(struct bkey key, uint64_t stamp)
 {
     MUST(btree_reserve(&tree, 1) == 0);
-    MUST(pool_reserve(pool, BTREE_OP_CHUNKS) == 0);
+    MUST(chunk_pool_reserve(pool, BTREE_OP_CHUNKS) == 0);
     return btree_put(&tree, key, value_for(stamp));
 }
 
 static int del(struct bkey key)
 {
-    MUST(pool_reserve(pool, BTREE_OP_CHUNKS) == 0);
+    MUST(chunk_pool_reserve(pool, BTREE_OP_CHUNKS) == 0);
     return btree_del(&tree, key);
 }
 
@@ -266,7 +266,7 @@ Test(btree, ascending_insertion_fills_nodes)
             want += level;
         MUST(nodes_in_use() == want + 1);
         MUST(btree_validate(&tree) == 0);
-        btree_done(&tree);
+        btree_free(&tree);
     }
 }
 
@@ -362,14 +362,14 @@ static struct {
 static void freeze_or_thaw(uint32_t k)
 {
     if (views[k].freeze == 0) {
-        views[k].freeze = pool_freeze(pool);
+        views[k].freeze = chunk_pool_freeze(pool);
         MUST(btree_freeze(&tree, &views[k].view) == 0);
         views[k].model = now;
         return;
     }
     check_whole(&views[k].view, &views[k].model);
-    btree_done(&views[k].view);
-    pool_thaw(pool, views[k].freeze);
+    btree_free(&views[k].view);
+    chunk_pool_thaw(pool, views[k].freeze);
     views[k].freeze = 0;
 }
 

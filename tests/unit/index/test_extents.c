@@ -2,11 +2,12 @@
  * test_extents.c - the map from offsets to locators: holes punched at every
  * position, moves that compare, and random histories against a byte-wise map.
  */
-#include "index.h"
+#include "index/apply.h"
+#include "index/extents.h"
 
+#include "base/util.h"
 #include "must.h"
 #include "rng.h"
-#include "util.h"
 
 #include <criterion/criterion.h>
 
@@ -36,7 +37,7 @@ static void setup(void)
 
 static void teardown(void)
 {
-    index_done(&idx);
+    index_free(&idx);
 }
 
 TestSuite(extents, .init = setup, .fini = teardown);
@@ -248,5 +249,5 @@ Test(extents, random_histories_agree_with_a_bytewise_map)
         if (i % 1000 == 900)
             index_thaw(&idx, &view, freeze);
     }
-    cr_assert_eq(pool_overdrafts(idx.pool), 0);
+    cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0);
 }

@@ -3,7 +3,8 @@
  * numbers, references, paths, xattr records, freezes. Changes are made by
  * ops, as everywhere.
  */
-#include "index.h"
+#include "index/apply.h"
+#include "index/verify.h"
 
 #include "must.h"
 #include "rng.h"
@@ -62,8 +63,8 @@ static void setup(void)
 static void teardown(void)
 {
     cr_assert_eq(index_verify(&idx, true, NULL, NULL), 0);
-    cr_assert_eq(pool_overdrafts(idx.pool), 0, "what was reserved was enough");
-    index_done(&idx);
+    cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0, "what was reserved was enough");
+    index_free(&idx);
 }
 
 TestSuite(index, .init = setup, .fini = teardown);
@@ -142,17 +143,17 @@ Test(index, references_are_counted)
 {
     uint64_t ino = make(S_IFREG);
     uint32_t slot = ino_slot(ino);
-    cr_assert_eq(index_holds(&idx, slot), 0);
-    cr_assert_eq(index_hold(&idx, slot, 1), 1);
-    cr_assert_eq(index_hold(&idx, slot, 5), 6);
-    cr_assert_eq(index_hold(&idx, slot, -2), 4);
-    cr_assert_eq(index_hold(&idx, slot, -100), 0, "never below none");
-    cr_assert_eq(index_hold(&idx, slot, 3), 3);
+    cr_assert_eq(index_refs(&idx, slot), 0);
+    cr_assert_eq(index_ref(&idx, slot, 1), 1);
+    cr_assert_eq(index_ref(&idx, slot, 5), 6);
+    cr_assert_eq(index_ref(&idx, slot, -2), 4);
+    cr_assert_eq(index_ref(&idx, slot, -100), 0, "never below none");
+    cr_assert_eq(index_ref(&idx, slot, 3), 3);
     MUST(apply((struct op){.type = OP_FREE, .ino = ino}) == 0);
     cr_assert_eq(ino_slot(make(S_IFREG)), slot);
-    cr_assert_eq(index_holds(&idx, slot), 0, "they do not pass to the next inode in that slot");
-    cr_assert_eq(index_hold(&idx, 0, 1), 0);
-    cr_assert_eq(index_hold(&idx, 4000000, 1), 0);
+    cr_assert_eq(index_refs(&idx, slot), 0, "they do not pass to the next inode in that slot");
+    cr_assert_eq(index_ref(&idx, 0, 1), 0);
+    cr_assert_eq(index_ref(&idx, 4000000, 1), 0);
 }
 
 Test(index, paths_lead_from_the_root)
@@ -194,9 +195,9 @@ Test(index, xattr_records_are_checked)
     cr_assert_eq(index_find_xattr(&idx, inode, "user.", 5), 0);
     cr_assert_eq(index_find_xattr(&idx, inode, "user.ab", 7), 0);
     cr_assert(index_xattr(&idx, x, &view));
-    cr_assert(view.name_len == 6 && view.value_len == 5 && !view.in_arena && view.next == 0);
+    cr_assert(view.name_len == 6 && view.value_len == 5 && !view.is_extent && view.next == 0);
     cr_assert_eq(memcmp(view.value, "12345", 5), 0);
-    struct xattr_rec *rec = heap_mut(&idx.heap, x, sizeof(*rec)), good = *rec;
+    struct xattr_rec *rec = names_mut(&idx.names, x, sizeof(*rec)), good = *rec;
     rec->value_len = XATTR_INLINE_MAX + 1;
     cr_assert_not(index_xattr(&idx, x, &view));
     *rec = good;
@@ -216,7 +217,7 @@ static uint64_t digest(const struct index *view)
     uint64_t sum = view->s.n_names * 31 + view->s.n_files;
     for (uint32_t d = 1; d < view->dentries.used; d++) {
         const struct dentry_rec *dentry = index_dentry(view, d);
-        const void *text = dentry ? heap_get(&view->heap, dentry->name, dentry->name_len) : NULL;
+        const void *text = dentry ? names_get(&view->names, dentry->name, dentry->name_len) : NULL;
         if (text)
             sum += codec_hash(text, dentry->name_len) * (dentry->child + 7u) + dentry->cookie;
     }

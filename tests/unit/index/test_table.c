@@ -2,7 +2,7 @@
  * test_table.c - chunked tables: records, runs, the free chain, freezes and
  * births, accounting of the pool, and what a damaged table gives.
  */
-#include "table.h"
+#include "index/table.h"
 
 #include "must.h"
 #include "rng.h"
@@ -24,20 +24,20 @@
 
 #define CHUNK ((uint64_t)TABLE_CHUNK_SIZE)
 
-static struct table_pool *pool;
+static struct chunk_pool *pool;
 static struct table t;
 
 static void setup(void)
 {
-    MUST(pool_new(&pool) == 0);
+    MUST(chunk_pool_new(&pool) == 0);
 }
 
 /* Whatever a test did, its writers must have reserved what they took. */
 static void teardown(void)
 {
-    MUST(pool_overdrafts(pool) == 0);
-    table_done(&t);
-    pool_free(pool);
+    MUST(chunk_pool_overdrafts(pool) == 0);
+    table_free(&t);
+    chunk_pool_free(pool);
 }
 
 TestSuite(table, .init = setup, .fini = teardown, .timeout = 60);
@@ -45,20 +45,20 @@ TestSuite(table, .init = setup, .fini = teardown, .timeout = 60);
 static uint32_t alloc_one(void)
 {
     MUST(table_reserve(&t, 1) == 0);
-    MUST(pool_reserve(pool, 1) == 0);
+    MUST(chunk_pool_reserve(pool, 1) == 0);
     return table_alloc(&t);
 }
 
 static void *mut_one(uint32_t i)
 {
-    MUST(pool_reserve(pool, 1) == 0);
+    MUST(chunk_pool_reserve(pool, 1) == 0);
     return table_mut(&t, i);
 }
 
 static void free_one(uint32_t i)
 {
-    MUST(pool_reserve(pool, 1) == 0);
-    table_free(&t, i);
+    MUST(chunk_pool_reserve(pool, 1) == 0);
+    table_free_record(&t, i);
 }
 
 static uint32_t value_of(const struct table *table, uint32_t i)
@@ -91,7 +91,7 @@ Test(table, records_of_every_size)
         }
         MUST(t.n_chunks == 3);
         MUST(table_validate_free(&t) == 0);
-        table_done(&t);
+        table_free(&t);
     }
 }
 
@@ -136,7 +136,7 @@ Test(table, runs_do_not_straddle_chunks)
     for (int k = 0; k < 2000; k++) {
         uint32_t n = k == 1000 ? 4096 : 1 + (uint32_t)rng_below(&rng, 300);
         MUST(table_reserve(&t, 2 * n - 1) == 0);
-        MUST(pool_reserve(pool, 1) == 0);
+        MUST(chunk_pool_reserve(pool, 1) == 0);
         uint32_t i = table_alloc_run(&t, n, &gap, &gap_n);
         MUST(i / 4096 == (i + n - 1) / 4096);
         MUST(gap_n < n);
@@ -193,9 +193,9 @@ Test(table, view_stays_while_live_changes)
     struct table view;
     fill(64, 10);
     write_all_chunks(1);
-    uint64_t f = pool_freeze(pool);
+    uint64_t f = chunk_pool_freeze(pool);
     MUST(table_freeze(&t, &view) == 0);
-    MUST(pool_frozen(pool));
+    MUST(chunk_pool_frozen(pool));
     write_all_chunks(2);
     while (t.n_chunks < 20)
         (void)alloc_one();
@@ -205,41 +205,41 @@ Test(table, view_stays_while_live_changes)
         MUST(value_of(&view, c * 1024 + 1) == 1);
         MUST(value_of(&t, c * 1024 + 1) == 2);
     }
-    table_done(&view);
-    pool_thaw(pool, f);
-    MUST(!pool_frozen(pool));
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
+    MUST(!chunk_pool_frozen(pool));
 }
 
 Test(table, only_what_a_freeze_sees_is_copied)
 {
     struct table v1, v2;
     fill(64, 10);
-    MUST(pool_bytes(pool) == 10 * CHUNK);
-    uint64_t f1 = pool_freeze(pool);
+    MUST(chunk_pool_bytes(pool) == 10 * CHUNK);
+    uint64_t f1 = chunk_pool_freeze(pool);
     MUST(table_freeze(&t, &v1) == 0);
     write_all_chunks(1);
-    MUST(pool_bytes(pool) == 20 * CHUNK);
+    MUST(chunk_pool_bytes(pool) == 20 * CHUNK);
     write_all_chunks(2); /* copied already */
-    MUST(pool_bytes(pool) == 20 * CHUNK);
-    uint64_t f2 = pool_freeze(pool);
+    MUST(chunk_pool_bytes(pool) == 20 * CHUNK);
+    uint64_t f2 = chunk_pool_freeze(pool);
     MUST(f2 > f1);
-    pool_thaw(pool, f2); /* f2 is gone, and f1 does not see what was born after it */
+    chunk_pool_thaw(pool, f2); /* f2 is gone, and f1 does not see what was born after it */
     write_all_chunks(3);
-    MUST(pool_bytes(pool) == 20 * CHUNK);
-    uint64_t f3 = pool_freeze(pool);
+    MUST(chunk_pool_bytes(pool) == 20 * CHUNK);
+    uint64_t f3 = chunk_pool_freeze(pool);
     MUST(table_freeze(&t, &v2) == 0);
     write_all_chunks(4);
-    MUST(pool_bytes(pool) == 30 * CHUNK);
-    table_done(&v1);
-    pool_thaw(pool, f1); /* gives ten chunks back, to be used by the next copies */
+    MUST(chunk_pool_bytes(pool) == 30 * CHUNK);
+    table_free(&v1);
+    chunk_pool_thaw(pool, f1); /* gives ten chunks back, to be used by the next copies */
     MUST(value_of(&v2, 1) == 3);
-    uint64_t f4 = pool_freeze(pool);
+    uint64_t f4 = chunk_pool_freeze(pool);
     write_all_chunks(5);
-    MUST(pool_bytes(pool) == 30 * CHUNK);
-    pool_thaw(pool, f4);
+    MUST(chunk_pool_bytes(pool) == 30 * CHUNK);
+    chunk_pool_thaw(pool, f4);
     MUST(value_of(&v2, 1) == 3);
-    table_done(&v2);
-    pool_thaw(pool, f3);
+    table_free(&v2);
+    chunk_pool_thaw(pool, f3);
     MUST(value_of(&t, 1) == 5);
 }
 
@@ -248,8 +248,8 @@ Test(table, births_tell_what_changed_also_without_a_living_freeze)
     fill(64, 4);
     for (uint32_t c = 0; c < 4; c++)
         MUST(t.births[c] > 0); /* the first checkpoint writes all */
-    uint64_t f = pool_freeze(pool);
-    pool_thaw(pool, f);
+    uint64_t f = chunk_pool_freeze(pool);
+    chunk_pool_thaw(pool, f);
     for (uint32_t c = 0; c < 4; c++)
         MUST(t.births[c] <= f);
     uint8_t *before = t.chunks[2];
@@ -267,15 +267,15 @@ Test(table, done_while_a_view_lives)
     struct table view;
     fill(64, 5);
     write_all_chunks(7);
-    uint64_t f = pool_freeze(pool);
+    uint64_t f = chunk_pool_freeze(pool);
     MUST(table_freeze(&t, &view) == 0);
-    table_done(&t);
+    table_free(&t);
     MUST(table_init(&t, pool, 64) == 0); /* must not get the view's chunks */
     memset(mut_one(alloc_one()), 0xff, 64);
     MUST(value_of(&view, 1) == 7);
     MUST(value_of(&view, 4 * 1024 + 1) == 7);
-    table_done(&view);
-    pool_thaw(pool, f);
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
 }
 
 /* ---- freezes against a model -------------------------------------------- */
@@ -328,7 +328,7 @@ static void freeze_or_thaw(uint64_t *rng)
 {
     struct frozen *v = &views[rng_below(rng, VIEWS)];
     if (v->freeze == 0) {
-        v->freeze = pool_freeze(pool);
+        v->freeze = chunk_pool_freeze(pool);
         MUST(table_freeze(&t, &v->view) == 0);
         v->model = now;
         last.freeze = v->freeze;
@@ -336,8 +336,8 @@ static void freeze_or_thaw(uint64_t *rng)
         return;
     }
     model_check(&v->view, &v->model);
-    table_done(&v->view);
-    pool_thaw(pool, v->freeze);
+    table_free(&v->view);
+    chunk_pool_thaw(pool, v->freeze);
     v->freeze = 0;
 }
 
@@ -369,14 +369,14 @@ Test(table, random_freezes_against_a_model)
     }
     for (int k = 0; k < VIEWS; k++)
         if (views[k].freeze != 0) {
-            table_done(&views[k].view);
-            pool_thaw(pool, views[k].freeze);
+            table_free(&views[k].view);
+            chunk_pool_thaw(pool, views[k].freeze);
         }
     model_check(&t, &now);
     /* No grave is left: all that is held is the table, and what trimming keeps for the next copies. */
-    while (pool_trim(pool, 10) > 0)
+    while (chunk_pool_trim(pool, 10) > 0)
         ;
-    MUST(pool_bytes(pool) <= (t.n_chunks + 64 + 2) * CHUNK);
+    MUST(chunk_pool_bytes(pool) <= (t.n_chunks + 64 + 2) * CHUNK);
 }
 
 /* ---- the pool ----------------------------------------------------------- */
@@ -384,13 +384,13 @@ Test(table, random_freezes_against_a_model)
 static void warm_up(void)
 {
     uint8_t *chunks[8];
-    for (int round = 0; pool_is_cold(pool); round++) {
+    for (int round = 0; chunk_pool_is_cold(pool); round++) {
         MUST(round < 40);
-        size_t n = pool_lend(pool, chunks, 8);
+        size_t n = chunk_pool_lend(pool, chunks, 8);
         MUST(n > 0 && n <= 8);
         for (size_t i = 0; i < n; i++)
             memset(chunks[i], 7, CHUNK);
-        pool_give_back(pool, chunks, n);
+        chunk_pool_give_back(pool, chunks, n);
     }
 }
 
@@ -411,15 +411,15 @@ Test(table, memory_is_used_again)
     fill(64, 400);
     for (uint32_t i = 0; i < 50; i++) { /* as checkpoints with writes in them */
         warm_up();
-        uint64_t f = pool_freeze(pool);
+        uint64_t f = chunk_pool_freeze(pool);
         for (uint32_t c = 0; c < t.n_chunks; c++) {
             uint32_t value = i * 1000 + c;
             memcpy(mut_one((c << t.chunk_shift) + 1), &value, sizeof(value));
         }
         for (uint32_t c = 0; c < t.n_chunks; c++) /* no two copies share memory */
             MUST(value_of(&t, (c << t.chunk_shift) + 1) == i * 1000 + c);
-        pool_thaw(pool, f);
-        while (pool_trim(pool, 2) > 0)
+        chunk_pool_thaw(pool, f);
+        while (chunk_pool_trim(pool, 2) > 0)
             ;
         if (i == 5)
             before = address_space();
@@ -430,33 +430,33 @@ Test(table, memory_is_used_again)
 Test(table, copies_go_to_memory_that_is_there)
 {
     fill(64, 300);
-    MUST(pool_is_cold(pool));
+    MUST(chunk_pool_is_cold(pool));
     warm_up();
-    uint64_t before = pool_bytes(pool);
-    uint64_t f = pool_freeze(pool);
+    uint64_t before = chunk_pool_bytes(pool);
+    uint64_t f = chunk_pool_freeze(pool);
     for (uint32_t c = 0; c < 40; c++)
         (void)mut_one((c << t.chunk_shift) + 1);
-    MUST(pool_bytes(pool) == before); /* which counts what was touched */
-    pool_thaw(pool, f);
-    MUST(!pool_is_cold(pool));
+    MUST(chunk_pool_bytes(pool) == before); /* which counts what was touched */
+    chunk_pool_thaw(pool, f);
+    MUST(!chunk_pool_is_cold(pool));
 }
 
 Test(table, memory_is_given_back)
 {
     fill(64, 300);
-    MUST(pool_bytes(pool) == 300 * CHUNK);
-    uint64_t f = pool_freeze(pool);
+    MUST(chunk_pool_bytes(pool) == 300 * CHUNK);
+    uint64_t f = chunk_pool_freeze(pool);
     write_all_chunks(1);
-    MUST(pool_bytes(pool) == 600 * CHUNK);
-    pool_thaw(pool, f);
-    for (size_t left = pool_trim(pool, 2), next; left > 0; left = next) { /* bit by bit */
-        next = pool_trim(pool, 2);
+    MUST(chunk_pool_bytes(pool) == 600 * CHUNK);
+    chunk_pool_thaw(pool, f);
+    for (size_t left = chunk_pool_trim(pool, 2), next; left > 0; left = next) { /* bit by bit */
+        next = chunk_pool_trim(pool, 2);
         MUST(next + 2 == left || next == 0);
     }
-    uint64_t kept = pool_bytes(pool);
+    uint64_t kept = chunk_pool_bytes(pool);
     MUST(kept < 400 * CHUNK);
-    MUST(pool_trim(pool, 1000) == 0);
-    MUST(pool_bytes(pool) == kept);
+    MUST(chunk_pool_trim(pool, 1000) == 0);
+    MUST(chunk_pool_bytes(pool) == kept);
     while (t.n_chunks < 500) { /* and what was given back is zero again */
         uint32_t i = alloc_one();
         MUST(value_of(&t, i) == 0);
@@ -466,19 +466,19 @@ Test(table, memory_is_given_back)
 
 Test(table, overdrafts_are_counted)
 {
-    struct table_pool *other;
+    struct chunk_pool *other;
     struct table table;
-    MUST(pool_new(&other) == 0);
+    MUST(chunk_pool_new(&other) == 0);
     MUST(table_init(&table, other, TABLE_CHUNK_SIZE) == 0);
     MUST(table_reserve(&table, 10) == 0);
-    MUST(pool_reserve(other, 2) == 0);
+    MUST(chunk_pool_reserve(other, 2) == 0);
     (void)table_alloc(&table);
     (void)table_alloc(&table);
-    MUST(pool_overdrafts(other) == 0);
+    MUST(chunk_pool_overdrafts(other) == 0);
     (void)table_alloc(&table);
-    MUST(pool_overdrafts(other) == 1);
-    table_done(&table);
-    pool_free(other);
+    MUST(chunk_pool_overdrafts(other) == 1);
+    table_free(&table);
+    chunk_pool_free(other);
 }
 
 Test(table, exhaustion_is_told_by_reserve_only)
@@ -492,8 +492,8 @@ Test(table, exhaustion_is_told_by_reserve_only)
     rlim_t before = lim.rlim_cur;
     lim.rlim_cur = (rlim_t)400 << 20;
     MUST(setrlimit(RLIMIT_AS, &lim) == 0);
-    int r = pool_reserve(pool, 20000);
-    int small = pool_reserve(pool, 300);
+    int r = chunk_pool_reserve(pool, 20000);
+    int small = chunk_pool_reserve(pool, 300);
     uint32_t got = 0;
     if (small == 0 && table_reserve(&t, 300 * 1024) == 0)
         while (got < 300 && t.n_chunks < 302)
@@ -513,7 +513,7 @@ Test(table, load_replaces_the_contents)
     write_all_chunks(9);
     MUST(table_load_begin(&t, 5) == 0);
     MUST(t.n_chunks == 5);
-    MUST(pool_bytes(pool) == 8 * CHUNK);
+    MUST(chunk_pool_bytes(pool) == 8 * CHUNK);
     for (uint32_t c = 0; c < 5; c++) {
         MUST(t.births[c] == 0);
         MUST(t.refs[c].file == 0);
@@ -537,7 +537,7 @@ Test(table, loaded_chunks_are_zero_also_when_used_before)
     fill(64, 31); /* with the one of the next table all 32 of a slab */
     for (uint32_t i = 1; i < t.used; i++)
         memset(mut_one(i), 0xff, 64);
-    table_done(&t);
+    table_free(&t);
     MUST(table_init(&t, pool, 64) == 0);
     MUST(table_load_begin(&t, 30) == 0);
     for (uint32_t c = 0; c < t.n_chunks; c++)

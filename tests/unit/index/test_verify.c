@@ -4,7 +4,7 @@
  * the store can be used: no crash, no endless loop, no byte beyond a buffer
  * (run with sanitizers, it is worth most).
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "must.h"
 #include "rng.h"
@@ -49,7 +49,7 @@ static void setup(void)
         if (i % 4 == 0)
             cr_assert_eq(eng_unlink(u.eng, 1, name), 0);
     }
-    cr_assert_eq(eng_flush_orphans(u.eng), 0);
+    cr_assert_eq(commit_orphans(u.eng), 0);
 }
 
 static void teardown(void)

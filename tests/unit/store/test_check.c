@@ -2,7 +2,7 @@
  * test_check.c - eng_check(): counts what is there, finds damage of content,
  * of segment headers and of the index, and changes nothing.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 

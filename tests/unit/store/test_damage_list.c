@@ -2,7 +2,7 @@
  * test_damage_list.c - the list of damaged content: it names what is damaged, and
  * only as long as that concerns anybody.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -99,7 +99,7 @@ static void call_back(void *arg, enum eng_log_level level, const char *line)
     lines++;
     cr_assert_eq(eng_stats(eng, &st), 0);
     (void)eng_setxattr(eng, ENG_ROOT_INO, "user.seen", "1", 1, 0);
-    (void)eng_checkpoint(eng);
+    (void)checkpoint_write(eng);
 }
 
 Test(damage_list, log_lines_come_under_no_lock, .timeout = 30)
@@ -119,11 +119,11 @@ Test(damage_list, log_lines_come_under_no_lock, .timeout = 30)
         cr_assert_eq(eng_append(eng, ino, "0123456789", 10, NULL), 10);
     cr_assert_eq(lines, 1);
     simdisk_fail(u.disk, SIM_CREATE, 1, EIO); /* a checkpoint that fails, under ckpt_lock */
-    cr_assert_neq(eng_checkpoint(eng), 0);
+    cr_assert_neq(checkpoint_write(eng), 0);
     cr_assert_eq(lines, 2);
     cr_assert_eq(eng_append(eng, ino, "0123456789", 10, NULL), 10);
     simdisk_fail(u.disk, SIM_DATASYNC, 1, EIO);
-    cr_assert_neq(eng_checkpoint(eng), 0);
+    cr_assert_neq(checkpoint_write(eng), 0);
     cr_assert_eq(lines, 4, "the store turned read-only, and the checkpoint failed");
     (void)eng_close(eng);
 }

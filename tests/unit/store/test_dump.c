@@ -1,7 +1,7 @@
 /*
  * test_dump.c - the records of a segment: all are told, and no damage goes untold or leads astray.
  */
-#include "codec.h"
+#include "disk/codec.h"
 
 #include "must.h"
 #include "one_store.h"
@@ -94,7 +94,7 @@ Test(dump, tells_survivors)
     unit_write(&u, a, 5000, 3, 0);
     cr_assert_eq(eng_compact(u.eng, NULL), 0);
     bool survivors = false;
-    for (uint32_t id = 2; id < u.eng->arena.next_id && !survivors; id++) {
+    for (uint32_t id = 2; id < u.eng->segments.next_id && !survivors; id++) {
         struct told *t = calloc(1, sizeof *t);
         t->touches = true;
         if (eng_dump(NULL, u.opt.io, id, true, on_item, t) == 0 && strstr(t->text, "survivors\n")) {

@@ -2,7 +2,7 @@
  * test_open.c - opening and closing: what is taken for a store, what is
  * refused and with which words, locks, and a store on the real file system.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 

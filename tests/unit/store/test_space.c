@@ -75,7 +75,7 @@ static uint32_t empty_first_segment(void)
 
 static int64_t size_of(uint32_t id)
 {
-    return (int64_t)arena_size_of(&u.eng->arena, id);
+    return (int64_t)segments_size_of(&u.eng->segments, id);
 }
 
 Test(space, what_is_live_and_what_died)
@@ -97,20 +97,20 @@ Test(space, an_emptied_segment_waits_for_sync_checkpoint_release_reader_and_comm
     cr_assert_eq(bytes(ENG_SPACE_WAIT_SYNC), size);
     cr_assert_eq(eng_sync(u.eng), 0);
     cr_assert_eq(bytes(ENG_SPACE_WAIT_CHECKPOINT), size);
-    cr_assert_eq(arena_pin(&u.eng->arena, id, &seg), 0);
+    cr_assert_eq(segments_pin(&u.eng->segments, id, &seg), 0);
     cr_assert_eq(eng_hold(u.eng), 0);
     for (int i = 0; i < 2; i++) { /* recovery may use the older of two */
         struct eng_caller who = {0};
         struct eng_attr attr;
         cr_assert_eq(eng_create(u.eng, &who, ENG_ROOT_INO, i ? "x" : "y", S_IFREG | 0600, 0, NULL, &attr), 0);
-        cr_assert_eq(eng_checkpoint(u.eng), 0);
+        cr_assert_eq(checkpoint_write(u.eng), 0);
     }
     cr_assert_eq(bytes(ENG_SPACE_HELD), size);
     cr_assert_eq(eng_release(u.eng), 0);
     cr_assert_eq(bytes(ENG_SPACE_PINNED), size);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_eq(bytes(ENG_SPACE_PINNED), size, "a reader keeps it");
-    arena_unpin(seg);
+    segments_unpin(seg);
     cr_assert_eq(bytes(ENG_SPACE_EMPTY), size);
     cr_assert_eq(eng_tick(u.eng), 0);
     struct eng_space sp = receipt();
@@ -166,7 +166,7 @@ Test(space, copies_of_a_compaction_are_told_while_it_runs)
 
 Test(space, checkpoints_and_reserve_are_those_of_the_files)
 {
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     struct eng_stats st = unit_stats(&u);
     cr_assert_gt(bytes(ENG_SPACE_CHECKPOINTS), 0);
     cr_assert_geq(bytes(ENG_SPACE_CHECKPOINTS), (int64_t)st.checkpoint_bytes);

@@ -2,7 +2,7 @@
  * test_stats.c - figures: each is measured, and moves when and only when what
  * it measures does.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -67,7 +67,7 @@ Test(stats, count_operations)
     cr_assert_eq(b.bytes_read - a.bytes_read, 105);
     cr_assert_eq(b.batches - a.batches, 4);
     cr_assert_eq(eng_sync(u.eng), 0);
-    cr_assert_eq(eng_checkpoint(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
     b = unit_stats(&u);
     uint64_t timed = 0;
     for (unsigned i = 0; i < ENG_HIST_BUCKETS; i++)
@@ -98,7 +98,7 @@ Test(stats, disk_bytes_are_those_of_the_files)
     for (int pass = 0; pass < 4; pass++) {
         unit_file(&u, (char[]){(char)('a' + pass), 0}, 50000, 1);
         if (pass == 1)
-            cr_assert_eq(eng_checkpoint(u.eng), 0);
+            cr_assert_eq(checkpoint_write(u.eng), 0);
         if (pass == 2)
             unit_reopen(&u);
         on_disk = 0;

@@ -3,7 +3,7 @@
  * small pieces, damage, readers that are overtaken, and random operations
  * against a plain buffer.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "must.h"
 #include "one_file.h"

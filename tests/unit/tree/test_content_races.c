@@ -2,8 +2,8 @@
  * test_content_races.c - content under change: readers that are overtaken at
  * the worst moment (I1, I2), and long random histories against a plain buffer.
  */
-#include "engine_impl.h"
 #include "hook.h"
+#include "inside.h"
 
 #include "must.h"
 #include "one_file.h"
@@ -148,7 +148,7 @@ static void disturb(uint64_t *rng)
         MUST(eng_compact(u.eng, NULL) == 0);
         break;
     case 1:
-        MUST(eng_checkpoint(u.eng) == 0);
+        MUST(checkpoint_write(u.eng) == 0);
         break;
     case 2:
         unit_reopen(&u);

@@ -3,7 +3,7 @@
  * and renamed, with which errors, and what becomes of counts, times and held
  * inodes. Listing is in test_readdir.c.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 
@@ -313,7 +313,7 @@ Test(namespace, a_crash_leaves_what_got_a_name_and_takes_what_did_not)
         unit_write(&u, named.ino, 6000, 2, 0);
         unit_write(&u, nameless.ino, 7000, 3, 0);
         if (with_checkpoint)
-            cr_assert_eq(eng_checkpoint(u.eng), 0);
+            cr_assert_eq(checkpoint_write(u.eng), 0);
         cr_assert_eq(eng_link(u.eng, NULL, named.ino, 1, name, &attr), 0);
         unit_kill(&u, SIM_KEEP_ALL, 1);
         unit_open(&u);

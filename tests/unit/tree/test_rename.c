@@ -3,7 +3,7 @@
  * source on every kind of target with every flag, loops, whiteouts, and the
  * counts and paths afterwards.
  */
-#include "engine_impl.h"
+#include "inside.h"
 
 #include "unit_store.h"
 

@@ -2,8 +2,8 @@
  * test_xattrs.c - extended attributes: values in the index and in the arena,
  * flags, limits and lists.
  */
-#include "engine_impl.h"
 #include "hook.h"
+#include "inside.h"
 
 #include "one_file.h"
 

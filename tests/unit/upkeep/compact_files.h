@@ -4,7 +4,7 @@
 #ifndef ENGRAMFS_TESTS_COMPACT_FILES_H
 #define ENGRAMFS_TESTS_COMPACT_FILES_H
 
-#include "compact.h"
+#include "inside.h"
 #include "unit_store.h"
 
 #include <criterion/criterion.h>

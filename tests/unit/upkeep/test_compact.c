@@ -238,7 +238,7 @@ Test(compact, a_bad_spot_harms_only_the_extent_that_it_lies_in)
     struct segment *seg;
     unsigned n = 0;
     cr_assert(unit_locator(&u, inos[3], 0, &loc)); /* "b", "f" lie in the same segment */
-    cr_assert_eq(arena_pin(&u.eng->arena, loc.seg, &seg), 0);
+    cr_assert_eq(segments_pin(&u.eng->segments, loc.seg, &seg), 0);
     struct eng_io *io = simdisk_io(u.disk);
     const struct eng_io_ops *ops = io->ops;
     bad_ops = *ops;
@@ -257,7 +257,7 @@ Test(compact, a_bad_spot_harms_only_the_extent_that_it_lies_in)
     for (int i = 0; i < N_FILES; i++)
         cr_assert(i == 3 || unit_holds(&u, inos[i], size_of(i), (uint64_t)i));
     io->ops = ops;
-    arena_unpin(seg);
+    segments_unpin(seg);
 }
 
 Test(compact, damage_of_an_xattr_harms_nothing_else)
@@ -308,13 +308,13 @@ Test(compact, unlinks_no_segment_that_is_pinned)
     struct locator loc;
     struct segment *seg;
     cr_assert(unit_locator(&u, inos[1], 0, &loc));
-    cr_assert_eq(arena_pin(&u.eng->arena, loc.seg, &seg), 0);
+    cr_assert_eq(segments_pin(&u.eng->segments, loc.seg, &seg), 0);
     cr_assert_eq(eng_compact(u.eng, NULL), 0);
     cr_assert(unit_has_segment(&u, loc.seg), "I1");
     uint8_t *buf = malloc(size_of(1)), *want = unit_bytes(size_of(1), 1);
     cr_assert_eq(segment_read(seg, u.eng->io->ops, inos[1], 0, &loc, 0, loc.len, buf), 0);
     cr_assert_eq(memcmp(buf, want, loc.len), 0, "and its bytes are what they were");
-    arena_unpin(seg);
+    segments_unpin(seg);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_not(unit_has_segment(&u, loc.seg));
     free(buf);

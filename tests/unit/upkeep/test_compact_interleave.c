@@ -98,7 +98,7 @@ Test(compact_interleave, every_file_is_readable_at_each_of_its_points)
 {
     for (enum fault_point point = FP_COMPACT_COPIED; point < FP_COUNT; point++) {
         if (point == FP_READ_COLLECTED || point == FP_READ_PINNED ||
-            (point >= FP_SETTLER_AWAITED && point <= FP_SETTLER_RUNS))
+            (point >= FP_INSTALLER_AWAITED && point <= FP_INSTALLER_RUNS))
             continue; /* points of readers, and of a second thread */
         unit_done(&u);
         setup();
@@ -176,7 +176,7 @@ static bool fail_call(enum sim_call call, uint64_t nth, int error)
     if (r)
         cr_assert_neq(rep.error_text[0], 0);
     read_all();
-    if (eng_is_read_only(u.eng)) { /* a flush failed (I11) */
+    if (is_read_only(u.eng)) { /* a flush failed (I11) */
         cr_assert_neq(unit_stats(&u).read_only_reason[0], 0);
         unit_kill(&u, SIM_KEEP_ALL, 0);
         unit_open(&u);

@@ -22,7 +22,7 @@ static void setup(void)
         unit_file(&u, "garbage", 9000, 0);
         cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "garbage"), 0);
     }
-    u.eng->settles_beside = true;
+    u.eng->installs_beside = true;
 }
 
 static void teardown(void)
@@ -82,11 +82,11 @@ static void begin_when_awaited(void *arg, enum fault_point point)
 {
     (void)arg;
     pthread_mutex_lock(&lock);
-    if (point == FP_SETTLER_AWAITED) {
+    if (point == FP_INSTALLER_AWAITED) {
         awaited = true;
         pthread_cond_broadcast(&changed);
     }
-    while (point == FP_SETTLER_RUNS && !awaited)
+    while (point == FP_INSTALLER_RUNS && !awaited)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
@@ -121,7 +121,7 @@ static bool fail_call(const struct unit *whole, uint64_t nth, int error)
     bool struck = simdisk_calls(u.disk, false) - before >= nth;
     cr_assert_eq(rep.error, r);
     expect_all();
-    if (eng_is_read_only(u.eng)) { /* a flush failed (I11) */
+    if (is_read_only(u.eng)) { /* a flush failed (I11) */
         unit_kill(&u, SIM_KEEP_ALL, 0);
         schedule_free(s);
         unit_open(&u);
@@ -199,7 +199,7 @@ static unsigned cancel_at, given; /* the n-th handing over; so many were there. 
 static void cancel_when_given(void *arg, enum fault_point point)
 {
     struct unit *unit = arg;
-    if (point != FP_SETTLER_GIVEN || given++ != cancel_at)
+    if (point != FP_INSTALLER_GIVEN || given++ != cancel_at)
         return;
     cr_assert_eq(eng_compact_cancel(unit->eng), 0);
 }
@@ -212,7 +212,7 @@ Test(install, cancelling_settles_what_was_handed_over_and_drops_the_rest)
         struct eng_compact_report rep;
         unit_clone(&u, &whole);
         unit_open(&u);
-        u.eng->settles_beside = true;
+        u.eng->installs_beside = true;
         given = 0;
         hook_set(u.eng, cancel_when_given, &u);
         cr_assert_eq(eng_compact(u.eng, &rep), -ECANCELED);

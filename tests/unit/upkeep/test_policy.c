@@ -1,10 +1,10 @@
 /*
  * test_policy.c - when to compact, and what first.
  */
-#include "policy.h"
+#include "upkeep/policy.h"
 
+#include "base/util.h"
 #include "rng.h"
-#include "util.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

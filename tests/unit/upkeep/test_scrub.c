@@ -2,7 +2,7 @@
  * test_scrub.c - verifying everything where it lies: what is found, what is
  * not blamed, and the handling of the job.
  */
-#include "worker.h"
+#include "inside.h"
 
 #include "unit_store.h"
 

@@ -2,7 +2,7 @@
  * test_worker.c - maintenance and its thresholds, the start-up check, back-off,
  * and the threads behind them.
  */
-#include "worker.h"
+#include "inside.h"
 
 #include "one_store.h"
 
@@ -150,9 +150,9 @@ Test(worker, who_waits_for_room_gets_all_of_it)
     set("compact_min_bytes", "1000");
     set("compact_min_fragmentation", "0.4");
     fill_unevenly();
-    job_hurry(&u.eng->worker->compact, true);
+    compact_hurry(u.eng, true);
     cr_assert_eq(eng_tick(u.eng), 0);
-    job_hurry(&u.eng->worker->compact, false);
+    compact_hurry(u.eng, false);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1);
     cr_assert_eq(unit_stats(&u).fragmentation_ratio, 0);
 }

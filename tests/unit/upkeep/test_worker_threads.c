@@ -5,7 +5,7 @@
  * has to be waited for, it is waited for, not guessed at.
  */
 #include "hook.h"
-#include "worker.h"
+#include "inside.h"
 
 #include "unit_store.h"
 
@@ -145,9 +145,9 @@ static bool sleeps(pid_t tid)
 static void settler_first(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (point == FP_SETTLER_IDLE)
+    if (point == FP_INSTALLER_IDLE)
         settler_tid = gettid();
-    while (point == FP_SETTLER_GIVEN && (!settler_tid || !sleeps(settler_tid)))
+    while (point == FP_INSTALLER_GIVEN && (!settler_tid || !sleeps(settler_tid)))
         (void)sched_yield();
 }
 

@@ -1,0 +1,20 @@
+/*
+ * inside.h - what tests see of the inside of an open store: the parts that
+ * they look at or drive, and nothing else of the engine.
+ */
+#ifndef TESTS_INSIDE_H
+#define TESTS_INSIDE_H
+
+#include "commit/atimes.h"
+#include "commit/commit.h"
+#include "commit/flush.h"
+#include "commit/orphans.h"
+#include "commit/refs.h"
+#include "commit/retire.h"
+#include "core/eng.h"
+#include "image/checkpoint.h"
+#include "image/recover.h"
+#include "upkeep/room.h"
+#include "upkeep/workers.h"
+
+#endif
