@@ -80,7 +80,7 @@ static const char *failed_call;
 static int failed_with;
 
 static struct eng *opened;
-static struct schedule *schedule; /* of a compaction and its settler */
+static struct schedule *schedule; /* of a compaction and its installer */
 
 static bool locks_are_free(void)
 {
@@ -252,7 +252,7 @@ static bool change_names(struct eng *eng)
     return true;
 }
 
-static bool look_around(struct eng *eng)
+static bool inspect_all(struct eng *eng)
 {
     struct eng_scrub_report scrub = {0};
     struct eng_compact_estimate estimate;
@@ -305,7 +305,7 @@ static bool cycle(const char *dir)
     MUST(eng_open(dir, &opt, &eng, why));
     opened = eng;
     bool ok = configure(eng) && fill(eng, 0) && fill(eng, 1) && put_extra(eng) && change_names(eng);
-    ok = ok && compact(eng) && verify(eng, 1) && look_around(eng);
+    ok = ok && compact(eng) && verify(eng, 1) && inspect_all(eng);
     int r = close_store();
     if (ok && r < 0 && r != -ENOMEM) {
         failed_call = "eng_close";
@@ -316,7 +316,7 @@ static bool cycle(const char *dir)
         return false;
     MUST(eng_open(dir, &opt, &eng, why));
     opened = eng;
-    ok = verify(eng, 1) && look_around(eng) && is_sound(eng);
+    ok = verify(eng, 1) && inspect_all(eng) && is_sound(eng);
     return close_store() != -EPROTO && ok;
 }
 
