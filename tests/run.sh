@@ -159,7 +159,7 @@ count() {
 }
 
 # run NAME SECONDS COMMAND...: starts a test, bounded, with a TMPDIR of its own, which is swept whatever happens.
-# JOBS of them run at a time; `settle` waits for all of them.
+# JOBS of them run at a time; `wait_all` waits for all of them.
 declare -A JOB_NAME=() JOB_LOG=() JOB_DIR=() JOB_BEGAN=()
 N_STARTED=0
 run() {
@@ -194,7 +194,7 @@ reap() {
     unset "JOB_NAME[$pid]" "JOB_LOG[$pid]" "JOB_DIR[$pid]" "JOB_BEGAN[$pid]"
 }
 
-settle() {
+wait_all() {
     while [ ${#JOB_NAME[@]} -gt 0 ]; do reap; done
 }
 
@@ -397,9 +397,9 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
     done
 fi
 if wanted lint; then run lint 900 tools/lint.sh; fi
-settle
+wait_all
 if wanted coverage; then run coverage 1800 tools/coverage.sh; fi
-settle
+wait_all
 
 [ $FAILED -eq 0 ] || exit 1
 [ $PASSED -gt 0 ]

@@ -22,5 +22,5 @@ while [ "$(date +%s)" -lt "$soak_end" ]; do
     soak_rounds=$((soak_rounds + 1))
     soak_round $((RANDOM * 32768 + RANDOM + 1))
 done
-settle
+wait_all
 echo "$soak_rounds rounds"

@@ -101,7 +101,7 @@ static void make_store(uint64_t n, size_t size, unsigned dead)
 
 static uint64_t *inos, n_inos, scratch_dir;
 
-static int note_ino(void *arg, const struct eng_dirent *entry)
+static int record_ino(void *arg, const struct eng_dirent *entry)
 {
     (void)arg;
     if ((entry->attr.mode & 0170000) == 0100000)
@@ -109,7 +109,7 @@ static int note_ino(void *arg, const struct eng_dirent *entry)
     return 0;
 }
 
-static int note_folder(void *arg, const struct eng_dirent *entry)
+static int record_folder(void *arg, const struct eng_dirent *entry)
 {
     uint64_t **next = arg;
     if ((entry->attr.mode & 0170000) == 0040000 && entry->name[0] == 'd')
@@ -124,9 +124,9 @@ static void find_files(void)
     inos = malloc((stats.memories + 1) * sizeof(*inos));
     uint64_t *dirs = malloc((stats.directories + 1) * sizeof(*dirs)), *end = dirs;
     must(inos && dirs ? 0 : -ENOMEM, "memory");
-    must(eng_readdir(eng, &me, ENG_ROOT_INO, 0, note_folder, &end), "readdir");
+    must(eng_readdir(eng, &me, ENG_ROOT_INO, 0, record_folder, &end), "readdir");
     for (uint64_t *d = dirs; d < end; d++)
-        must(eng_readdir(eng, &me, *d, 0, note_ino, NULL), "readdir");
+        must(eng_readdir(eng, &me, *d, 0, record_ino, NULL), "readdir");
     free(dirs);
 }
 

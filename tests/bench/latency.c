@@ -34,7 +34,7 @@ static void must(bool ok, const char *what)
     exit(1);
 }
 
-static void note(uint32_t folder, const char *name)
+static void record(uint32_t folder, const char *name)
 {
     if (*name != 'f')
         return;
@@ -55,7 +55,7 @@ static void find_files(void)
         if (!dir)
             break;
         for (struct dirent *e; (e = readdir(dir));)
-            note(d, e->d_name);
+            record(d, e->d_name);
         (void)closedir(dir);
     }
     must(n_files > 0, "no files as `compaction make` makes them");

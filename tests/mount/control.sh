@@ -140,11 +140,11 @@ import errno, os, signal, sys, threading, time
 signal.signal(signal.SIGUSR1, lambda *a: (_ for _ in ()).throw(InterruptedError()))
 main = threading.main_thread().ident
 stop = False
-def poke():
+def interrupt():
     while not stop:
         time.sleep(0.05)
         signal.pthread_kill(main, signal.SIGUSR1)
-threading.Thread(target=poke, daemon=True).start()
+threading.Thread(target=interrupt, daemon=True).start()
 f = os.open(sys.argv[1], os.O_WRONLY)
 try:
     os.write(f, b"wait\n")

@@ -163,7 +163,7 @@ static uint64_t generation_of(int fd)
     return strtoull(text, NULL, 10);
 }
 
-static void read_one(uint32_t id, unsigned char *buf, bool look_at_generation)
+static void read_one(uint32_t id, unsigned char *buf, bool check_generation)
 {
     char path[512];
     path_of(path, sizeof(path), id, "");
@@ -174,10 +174,10 @@ static void read_one(uint32_t id, unsigned char *buf, bool look_at_generation)
         complain(id, "open", errno, 0);
         return;
     }
-    uint64_t before = look_at_generation ? generation_of(fd) : 0;
+    uint64_t before = check_generation ? generation_of(fd) : 0;
     ssize_t n = pread(fd, buf, CONTENT_MAX * 2, 0);
     int err = n < 0 ? errno : 0;
-    uint64_t after = look_at_generation ? generation_of(fd) : 0;
+    uint64_t after = check_generation ? generation_of(fd) : 0;
     (void)close(fd);
     uint32_t most = atomic_load(&began[id]), version;
     if (err)
@@ -190,7 +190,7 @@ static void read_one(uint32_t id, unsigned char *buf, bool look_at_generation)
         complain(id, "from the future", version, most);
     else
         atomic_fetch_add(&reads, 1);
-    if (look_at_generation && before && first == most && least == first) {
+    if (check_generation && before && first == most && least == first) {
         atomic_fetch_add(&moved_eligible, 1);
         if (before != after)
             atomic_fetch_add(&moved, 1);
@@ -263,7 +263,7 @@ static int prepare(struct writer writers[WRITERS])
 }
 
 /* After the storm: all there, each at the version that its writer wrote last. */
-static void final_look(void)
+static void final_check(void)
 {
     unsigned char buf[CONTENT_MAX * 2];
     char path[512];
@@ -322,7 +322,7 @@ int main(int argc, char **argv)
         (void)pthread_join(writers[i].thread, NULL);
     (void)pthread_join(compactor, NULL);
     (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    final_look();
+    final_check();
     double seconds = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
     (void)printf("# %" PRIu64 " verified reads, %" PRIu64 " of them beside a compaction; %" PRIu64
                  " moved while they were read, of %" PRIu64 " looked at; %" PRIu64 " writes, %" PRIu64

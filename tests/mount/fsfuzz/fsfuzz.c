@@ -103,7 +103,7 @@ void act_begin(struct run *r)
         become(USER, USER_GROUP, 2, groups);
 }
 
-void note(struct run *r, int side, long ret)
+void record(struct run *r, int side, long ret)
 {
     r->err[side] = ret < 0 ? errno : 0;
     r->ret[side] = ret;

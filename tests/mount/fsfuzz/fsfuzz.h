@@ -31,11 +31,11 @@ enum {
 /* Explicit times lie before this, natural ones after it. */
 #define NATURAL_TIMES INT64_C(1500000000)
 
-/* A path whose attributes are looked at before and after an operation. */
+/* A path whose attributes are inspected before and after an operation. */
 struct watch {
     char path[PATH_CAP];
     bool follow;
-    int err[SIDES]; /* before: 0 or why it could not be looked at */
+    int err[SIDES]; /* before: 0 or why it could not be inspected */
     struct stat before[SIDES];
 };
 
@@ -87,10 +87,10 @@ void wrong(struct run *r, const char *format, ...) __attribute__((format(printf,
 uint64_t below(struct run *r, uint64_t n);
 bool chance(struct run *r, unsigned percent);
 
-/* From here to act_end() the calls are the operation's; each notes its result. */
+/* From here to act_end() the calls are the operation's; each records its result. */
 void act_begin(struct run *r);
-void note(struct run *r, int side, long ret);
-/* Compares what was noted, and the watched paths. */
+void record(struct run *r, int side, long ret);
+/* Compares what was recorded, and the watched paths. */
 void act_end(struct run *r);
 /* Is this the call on our side that is to be falsified? Not always one that succeeds. */
 bool lies(struct run *r, int side, const char *kind);

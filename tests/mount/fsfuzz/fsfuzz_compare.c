@@ -54,7 +54,7 @@ static void compare_stat(struct run *r, const char *path, const struct stat *a, 
               a->st_mtim.tv_nsec, (long long)b->st_mtim.tv_sec, b->st_mtim.tv_nsec);
 }
 
-static int look(struct run *r, int side, const struct watch *w, struct stat *ret)
+static int inspect(struct run *r, int side, const struct watch *w, struct stat *ret)
 {
     const int flags = (w->follow ? 0 : AT_SYMLINK_NOFOLLOW) | (*w->path ? 0 : AT_EMPTY_PATH);
     return fstatat(r->root[side], w->path, ret, flags) ? errno : 0;
@@ -81,7 +81,7 @@ void watch_before(struct run *r)
         watch(r, "", true); /* the root */
     for (int i = 0; i < r->n_watches; i++)
         for (int s = 0; s < r->sides; s++)
-            r->watches[i].err[s] = look(r, s, &r->watches[i], &r->watches[i].before[s]);
+            r->watches[i].err[s] = inspect(r, s, &r->watches[i], &r->watches[i].before[s]);
 }
 
 /* Has the time of a file that was there before become another one, here and there? */
@@ -102,7 +102,7 @@ void watch_after(struct run *r)
         struct stat now[SIDES];
         int err[SIDES];
         for (int s = 0; s < r->sides; s++)
-            err[s] = look(r, s, w, &now[s]);
+            err[s] = inspect(r, s, w, &now[s]);
         if (err[OURS] != err[REF])
             wrong(r, "%s afterwards: ours %s, the reference %s", w->path, strerror(err[OURS]),
                   strerror(err[REF]));

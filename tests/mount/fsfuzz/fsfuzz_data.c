@@ -103,7 +103,7 @@ static void do_read(struct run *r)
         say(r, "read handle %ld: %zu bytes", number(r, h), n);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, positioned ? pread(h->fd[s], r->buf[s], n, at) : read(h->fd[s], r->buf[s], n));
+        record(r, s, positioned ? pread(h->fd[s], r->buf[s], n, at) : read(h->fd[s], r->buf[s], n));
     act_end(r);
     if (r->ret[OURS] > 0)
         compare_bytes(r, h->path, r->buf[OURS], r->buf[REF], (size_t)r->ret[OURS]);
@@ -125,7 +125,7 @@ static void do_write(struct run *r)
     watch(r, h->path, true);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, positioned ? pwrite(h->fd[s], r->buf[s], n, at) : write(h->fd[s], r->buf[s], n));
+        record(r, s, positioned ? pwrite(h->fd[s], r->buf[s], n, at) : write(h->fd[s], r->buf[s], n));
     act_end(r);
 }
 
@@ -144,7 +144,7 @@ static void do_writev(struct run *r)
         const struct iovec parts[] = {{r->buf[s], first},
                                       {r->buf[s] + first, second},
                                       {r->buf[s] + first + second, n - first - second}};
-        note(r, s, pwritev(h->fd[s], parts, 3, at));
+        record(r, s, pwritev(h->fd[s], parts, 3, at));
     }
     act_end(r);
 }
@@ -166,16 +166,16 @@ static void do_direct(struct run *r)
     for (int s = 0; s < r->sides; s++) {
         fd[s] = openat(r->root[s], path, O_RDWR | O_DIRECT | O_NONBLOCK | O_CLOEXEC);
         void *block = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        note(r, s, fd[s]);
+        record(r, s, fd[s]);
         if (block == MAP_FAILED)
             wrong(r, "no memory");
         if (fd[s] >= 0 && is_regular(fd[s])) {
             if (writing)
                 rng_fill(block, n, seed);
-            note(r, s, writing ? pwrite(fd[s], block, n, at) : pread(fd[s], block, n, at));
+            record(r, s, writing ? pwrite(fd[s], block, n, at) : pread(fd[s], block, n, at));
             memcpy(r->buf[s], block, n);
         } else if (fd[s] >= 0) {
-            note(r, s, 0);
+            record(r, s, 0);
         }
         (void)munmap(block, n);
         if (fd[s] >= 0)
@@ -199,7 +199,7 @@ static void do_copy(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         off_t at_in = in, at_out = out;
-        note(r, s, copy_file_range(from->fd[s], &at_in, to->fd[s], &at_out, n, 0));
+        record(r, s, copy_file_range(from->fd[s], &at_in, to->fd[s], &at_out, n, 0));
     }
     act_end(r);
 }
@@ -219,11 +219,11 @@ static void do_truncate(struct run *r)
     for (int s = 0; s < r->sides; s++) {
         const off_t n = lies(r, s, "truncate") ? size + 1 : size;
         if (h) {
-            note(r, s, ftruncate(h->fd[s], n));
+            record(r, s, ftruncate(h->fd[s], n));
         } else {
             char whole[PATH_MAX];
             (void)snprintf(whole, sizeof(whole), "/proc/self/fd/%d/%s", r->root[s], path);
-            note(r, s, truncate(whole, n));
+            record(r, s, truncate(whole, n));
         }
     }
     act_end(r);
@@ -250,9 +250,9 @@ static void do_fallocate(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         if ((mode & FALLOC_FL_PUNCH_HOLE) && n > 1 && lies(r, s, "punch"))
-            note(r, s, fallocate(h->fd[s], mode, at + 1, n - 1));
+            record(r, s, fallocate(h->fd[s], mode, at + 1, n - 1));
         else
-            note(r, s, fallocate(h->fd[s], mode, at, n));
+            record(r, s, fallocate(h->fd[s], mode, at, n));
     }
     act_end(r);
 }
@@ -268,7 +268,7 @@ static void do_position(struct run *r)
     say(r, "lseek handle %ld: %lld from %d", number(r, h), (long long)by, whence);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, lseek(h->fd[s], by, whence));
+        record(r, s, lseek(h->fd[s], by, whence));
     act_end(r);
 }
 
@@ -353,7 +353,7 @@ static void do_map_store(struct run *r)
     watch(r, h->path, true);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, store_mapped(r, s, h->fd[s], at, n, what));
+        record(r, s, store_mapped(r, s, h->fd[s], at, n, what));
     act_end(r);
     if (what == PREAD && r->ret[OURS] > 0)
         compare_bytes(r, h->path, r->buf[OURS], r->buf[REF], (size_t)r->ret[OURS]);
@@ -371,11 +371,11 @@ static void do_map_load(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         uint8_t *map = mmap(NULL, n, PROT_READ, kind, h->fd[s], 0);
-        note(r, s, map == MAP_FAILED ? -1 : 0);
+        record(r, s, map == MAP_FAILED ? -1 : 0);
         if (map == MAP_FAILED)
             continue;
         if (!touch(r->buf[s], map, n) && r->sides == SIDES)
-            note(r, s, 1);
+            record(r, s, 1);
         (void)munmap(map, n);
     }
     act_end(r);
@@ -394,7 +394,7 @@ static void do_sync(struct run *r)
     say(r, "%s handle %ld", data_only ? "fdatasync" : "fsync", number(r, h));
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, data_only ? fdatasync(h->fd[s]) : fsync(h->fd[s]));
+        record(r, s, data_only ? fdatasync(h->fd[s]) : fsync(h->fd[s]));
     act_end(r);
 }
 
@@ -408,7 +408,7 @@ static void do_fstat(struct run *r)
     say(r, "fstat handle %ld", number(r, h));
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, fstat(h->fd[s], &st[s]));
+        record(r, s, fstat(h->fd[s], &st[s]));
     act_end(r);
     if (r->sides == SIDES && (st[OURS].st_nlink != st[REF].st_nlink || st[OURS].st_mode != st[REF].st_mode ||
                               (!S_ISDIR(st[OURS].st_mode) && st[OURS].st_size != st[REF].st_size)))

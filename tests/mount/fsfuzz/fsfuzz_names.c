@@ -96,7 +96,7 @@ static void do_open(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         new.fd[s] = openat(r->root[s], new.path, flags, mode);
-        note(r, s, new.fd[s]);
+        record(r, s, new.fd[s]);
     }
     /* descriptors may differ */
     bool got = r->ret[OURS] >= 0;
@@ -162,8 +162,8 @@ static void do_rename(struct run *r)
     watch(r, to, false);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s,
-             lies(r, s, "rename") ? 0 : syscall(SYS_renameat2, r->root[s], from, r->root[s], to, flags));
+        record(r, s,
+               lies(r, s, "rename") ? 0 : syscall(SYS_renameat2, r->root[s], from, r->root[s], to, flags));
     if (whiteout && r->ret[REF] < 0)
         same_times_again(r, from);
     act_end(r);
@@ -180,7 +180,7 @@ static void do_link(struct run *r)
     watch(r, to, false);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, linkat(r->root[s], from, r->root[s], to, flags));
+        record(r, s, linkat(r->root[s], from, r->root[s], to, flags));
     act_end(r);
 }
 
@@ -198,7 +198,7 @@ static void do_link_handle(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         (void)snprintf(from, sizeof(from), "/proc/self/fd/%d", h->fd[s]);
-        note(r, s, linkat(AT_FDCWD, from, r->root[s], to, AT_SYMLINK_FOLLOW));
+        record(r, s, linkat(AT_FDCWD, from, r->root[s], to, AT_SYMLINK_FOLLOW));
     }
     act_end(r);
 }
@@ -212,7 +212,7 @@ static void do_symlink(struct run *r)
     watch(r, to, false);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, symlinkat(target, r->root[s], to));
+        record(r, s, symlinkat(target, r->root[s], to));
     act_end(r);
 }
 
@@ -224,7 +224,7 @@ static void do_readlink(struct run *r)
     say(r, "readlink %s into %zu bytes", path, size);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, readlinkat(r->root[s], path, target[s], size));
+        record(r, s, readlinkat(r->root[s], path, target[s], size));
     act_end(r);
     if (r->ret[OURS] > 0)
         compare_bytes(r, path, target[OURS], target[REF], (size_t)r->ret[OURS]);
@@ -241,8 +241,8 @@ static void do_make(struct run *r)
     watch(r, path, false);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s,
-             type == S_IFDIR ? mkdirat(r->root[s], path, mode) : mknodat(r->root[s], path, type | mode, 0));
+        record(r, s,
+               type == S_IFDIR ? mkdirat(r->root[s], path, mode) : mknodat(r->root[s], path, type | mode, 0));
     act_end(r);
 }
 
@@ -255,7 +255,7 @@ static void do_remove(struct run *r)
     watch(r, path, false);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, lies(r, s, "unlink") ? 0 : unlinkat(r->root[s], path, flags));
+        record(r, s, lies(r, s, "unlink") ? 0 : unlinkat(r->root[s], path, flags));
     act_end(r);
 }
 
@@ -267,7 +267,7 @@ static void do_access(struct run *r)
     say(r, "access %s mode %d", path, mode);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, faccessat(r->root[s], path, mode, AT_EACCESS));
+        record(r, s, faccessat(r->root[s], path, mode, AT_EACCESS));
     act_end(r);
 }
 
@@ -281,7 +281,7 @@ static void do_list(struct run *r)
     say(r, "list %s", path);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, scandirat(r->root[s], path, &list[s], NULL, alphasort));
+        record(r, s, scandirat(r->root[s], path, &list[s], NULL, alphasort));
     act_end(r);
     for (long i = 0; list[OURS] && list[REF] && i < r->ret[OURS]; i++)
         if (strcmp(list[OURS][i]->d_name, list[REF][i]->d_name) != 0 ||
@@ -327,7 +327,7 @@ static void do_chmod(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         const mode_t m = lies(r, s, "chmod") ? mode ^ 1 : mode;
-        note(r, s, h ? fchmod(h->fd[s], m) : fchmodat(r->root[s], path, m, 0));
+        record(r, s, h ? fchmod(h->fd[s], m) : fchmodat(r->root[s], path, m, 0));
     }
     act_end(r);
 }
@@ -347,7 +347,7 @@ static void do_chown(struct run *r)
     watch(r, path, !flags);
     act_begin(r);
     for (int s = 0; s < r->sides; s++)
-        note(r, s, fchownat(r->root[s], path, uid, gid, flags));
+        record(r, s, fchownat(r->root[s], path, uid, gid, flags));
     act_end(r);
 }
 
@@ -378,7 +378,7 @@ static void do_times(struct run *r)
         struct timespec t[2] = {times[0], times[1]};
         if (t[1].tv_nsec < 1000000000 && t[1].tv_nsec > 0 && lies(r, s, "mtime"))
             t[1].tv_nsec--;
-        note(r, s, h ? futimens(h->fd[s], t) : utimensat(r->root[s], path, t, flags));
+        record(r, s, h ? futimens(h->fd[s], t) : utimensat(r->root[s], path, t, flags));
     }
     act_end(r);
     struct stat st[SIDES];
@@ -423,7 +423,7 @@ static void do_setxattr(struct run *r)
     for (int s = 0; s < r->sides; s++) {
         size_t n = size > 1 && lies(r, s, "xattr") ? size - 1 : size;
         xattr_path(r, s, path, whole);
-        note(r, s, (follow ? setxattr : lsetxattr)(whole, name, value, n, flags));
+        record(r, s, (follow ? setxattr : lsetxattr)(whole, name, value, n, flags));
     }
     act_end(r);
 }
@@ -439,7 +439,7 @@ static void do_getxattr(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         xattr_path(r, s, path, whole);
-        note(r, s, getxattr(whole, name, value[s], size));
+        record(r, s, getxattr(whole, name, value[s], size));
     }
     act_end(r);
     if (r->ret[OURS] > 0 && size)
@@ -456,7 +456,7 @@ static void do_removexattr(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         xattr_path(r, s, path, whole);
-        note(r, s, removexattr(whole, name));
+        record(r, s, removexattr(whole, name));
     }
     act_end(r);
 }
@@ -470,7 +470,7 @@ static void do_listxattr(struct run *r)
     act_begin(r);
     for (int s = 0; s < r->sides; s++) {
         xattr_path(r, s, path, whole);
-        note(r, s, listxattr(whole, list, size));
+        record(r, s, listxattr(whole, list, size));
     }
     act_end(r);
 }

@@ -434,7 +434,7 @@ static const char usage[] =
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
     "  --seed S       only the random workload of seed S\n"
     "  --ops N        operations of a random workload (300)\n"
-    "  --beside S     with a settler beside each compaction, taking turns with it by seed S\n"
+    "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
     "  --fault NAME   only that kind of fault\n"
     "  --nth N        only that call\n";
 
@@ -516,7 +516,7 @@ int main(int argc, char **argv)
             char label[48];
             const char *mode = getenv("ENGRAM_TEST_MODE");
             if (!beside && config.stride == 1 && !(mode && strcmp(mode, "full") == 0))
-                config.stride = 3; /* most of it is the same without a settler */
+                config.stride = 3; /* most of it is the same without an installer */
             beside = beside ? beside : 1;
             (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);
             one_workload(&config, w, label, config.stride);

@@ -90,7 +90,7 @@ static const char *failed_call;
 static int failed_with;
 
 static struct eng *opened;
-static struct schedule *schedule; /* of a compaction and its settler */
+static struct schedule *schedule; /* of a compaction and its installer */
 
 /* Locks that this thread holds, of the engine and of the tests. */
 static _Thread_local int held;
@@ -285,7 +285,7 @@ static bool change_names(struct eng *eng)
     return true;
 }
 
-static bool look_around(struct eng *eng)
+static bool inspect_all(struct eng *eng)
 {
     struct eng_scrub_report scrub = {0};
     struct eng_compact_estimate estimate;
@@ -338,7 +338,7 @@ static bool cycle(const char *dir)
     MUST(eng_open(dir, &opt, &eng, why));
     opened = eng;
     bool ok = configure(eng) && fill(eng, 0) && fill(eng, 1) && put_extra(eng) && change_names(eng);
-    ok = ok && compact(eng) && verify(eng, 1) && look_around(eng);
+    ok = ok && compact(eng) && verify(eng, 1) && inspect_all(eng);
     int r = close_store();
     if (ok && r < 0 && r != -ENOMEM) {
         failed_call = "eng_close";
@@ -349,7 +349,7 @@ static bool cycle(const char *dir)
         return false;
     MUST(eng_open(dir, &opt, &eng, why));
     opened = eng;
-    ok = verify(eng, 1) && look_around(eng) && is_sound(eng);
+    ok = verify(eng, 1) && inspect_all(eng) && is_sound(eng);
     return close_store() != -EPROTO && ok;
 }
 

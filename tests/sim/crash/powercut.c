@@ -29,8 +29,9 @@ struct config {
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
-    uint64_t beside; /* with a settler beside each compaction, by this seed (hook.h); 0: without, and with */
-    uint64_t stride; /* every how many calls; 0: as the workload says */
+    /* with an installer beside each compaction, by this seed (hook.h); 0: without, and with */
+    uint64_t beside;
+    uint64_t stride;   /* every how many calls; 0: as the workload says */
     uint64_t only_cut; /* 0: all */
     int only_mode;     /* -1: all */
     uint64_t subset;   /* with only_mode SIM_SUBSET: a bit for each operation that is kept */
@@ -38,7 +39,7 @@ struct config {
 
 struct totals {
     uint64_t calls, cuts, recovery_cuts, passed, failed;
-    uint64_t given, trimmed; /* to settlers; zeros taken back that were written ahead */
+    uint64_t given, trimmed; /* to installers; zeros taken back that were written ahead */
     uint64_t by_mode[SIM_N_SURVIVALS + 1];
     uint64_t
         by_unsynced[SUBSETS_OF_MAX + 2]; /* cuts with so many operations that were not durable; or more */
@@ -287,7 +288,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
     for (int call = 0; call < SIM_OPEN; call++)
         printf(" %s %" PRIu64, sim_call_names[call], simdisk_calls_of(disk, (enum sim_call)call));
     if (beside)
-        printf("; the settler was called %" PRIu64 " times", given);
+        printf("; the installer was called %" PRIu64 " times", given);
     printf("\n");
     struct verify_want want = {.workload = w,
                                .lo = n_steps,
@@ -330,7 +331,7 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
     workload_free(w);
 }
 
-/* Without a settler and with one, or as asked for. */
+/* Without an installer and with one, or as asked for. */
 static void scripted_workload(const struct config *config, uint64_t stride, struct totals *totals)
 {
     struct workload *w = workload_scripted();
@@ -344,7 +345,7 @@ static void scripted_workload(const struct config *config, uint64_t stride, stru
     workload_free(w);
     if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->trimmed < 4))
         report_failure(totals,
-                       "the script hands nothing to settlers, or no zeros are written ahead of its log");
+                       "the script hands nothing to installers, or no zeros are written ahead of its log");
 }
 
 /* ---- does it bite? ------------------------------------------------------ */
@@ -407,7 +408,7 @@ static const char usage[] =
     "  --no-script       these only\n"
     "  --seed S          only the random workload of seed S, every call\n"
     "  --ops N           operations of a random workload (300)\n"
-    "  --beside S        with a settler beside each compaction, taking turns with it by seed S\n"
+    "  --beside S        with an installer beside each compaction, taking turns with it by seed S\n"
     "  --stride N        every Nth call only\n"
     "  --cut N           only that call\n"
     "  --mode NAME       only that kind of survival\n"

@@ -63,7 +63,7 @@ static int list_entry(void *arg, const struct eng_dirent *d)
     return 0;
 }
 
-static void look_at_content(struct eng *eng, struct entry *e)
+static void inspect_content(struct eng *eng, struct entry *e)
 {
     uint8_t buf[PIECE];
     for (uint64_t off = 0; off < e->attr.size && e->n_pieces < MAX_PIECES; off += PIECE, e->n_pieces++) {
@@ -73,7 +73,7 @@ static void look_at_content(struct eng *eng, struct entry *e)
     }
 }
 
-static void look_at_xattrs(struct eng *eng, struct entry *e)
+static void inspect_xattrs(struct eng *eng, struct entry *e)
 {
     char list[512], value[1024];
     ssize_t n = eng_listxattr(eng, e->attr.ino, list, sizeof list);
@@ -86,7 +86,7 @@ static void look_at_xattrs(struct eng *eng, struct entry *e)
     }
 }
 
-static void look(struct eng *eng, struct tree *t, uint64_t dir, const char *path)
+static void inspect(struct eng *eng, struct tree *t, uint64_t dir, const char *path)
 {
     struct listing l = {.n = 0};
     int r = eng_readdir(eng, NULL, dir, 0, list_entry, &l);
@@ -98,16 +98,16 @@ static void look(struct eng *eng, struct tree *t, uint64_t dir, const char *path
         (void)snprintf(e->path, sizeof e->path, "%s/%s", path, l.names[i]);
         e->attr = l.attrs[i];
         if (S_ISREG(e->attr.mode))
-            look_at_content(eng, e);
+            inspect_content(eng, e);
         if (S_ISLNK(e->attr.mode) && eng_readlink(eng, e->attr.ino, e->link, sizeof e->link) < 0)
             (void)snprintf(e->link, sizeof e->link, "?");
-        look_at_xattrs(eng, e);
+        inspect_xattrs(eng, e);
         for (unsigned k = 0; k < e->n_pieces; k++)
             t->n_bad += e->bad[k] != 0;
         for (unsigned k = 0; k < e->n_xattrs; k++)
             t->n_bad += e->xattr_bad[k] != 0;
         if (S_ISDIR(e->attr.mode))
-            look(eng, t, e->attr.ino, e->path);
+            inspect(eng, t, e->attr.ino, e->path);
     }
 }
 
@@ -115,7 +115,7 @@ static struct tree *tree_of(struct eng *eng)
 {
     struct tree *t = calloc(1, sizeof *t);
     UNIT_NEED(t);
-    look(eng, t, ENG_ROOT_INO, "");
+    inspect(eng, t, ENG_ROOT_INO, "");
     return t;
 }
 
@@ -128,7 +128,7 @@ static bool same_but_for_eio(const struct tree *expect, const struct tree *found
     for (unsigned i = 0; i < expect->n; i++) {
         const struct entry *a = &expect->entries[i], *b = &found->entries[i];
         struct eng_attr attr = b->attr;
-        attr.generation = a->attr.generation; /* counts placements of this life */
+        attr.generation = a->attr.generation; /* counts placements of this run */
         (void)snprintf(why, 256, "%s became %s, or its attributes differ", a->path, b->path);
         if (strcmp(a->path, b->path) != 0 || memcmp(&a->attr, &attr, sizeof attr) != 0 ||
             strcmp(a->link, b->link) != 0 || a->n_pieces != b->n_pieces || a->n_xattrs != b->n_xattrs)
@@ -155,7 +155,7 @@ struct told {
     bool unexplained;
 };
 
-static void note_told(void *arg, const struct eng_damage *d)
+static void record_told(void *arg, const struct eng_damage *d)
 {
     struct told *told = arg;
     if (told->n < MAX_ENTRIES)
@@ -167,7 +167,7 @@ static void note_told(void *arg, const struct eng_damage *d)
 static bool is_told(struct eng *eng, const struct tree *t)
 {
     struct told told = {.n = 0};
-    if (eng_damaged(eng, note_told, &told) != 0 || told.unexplained)
+    if (eng_damaged(eng, record_told, &told) != 0 || told.unexplained)
         return false;
     for (unsigned i = 0; i < t->n; i++) {
         bool bad = false, listed = false;
@@ -198,7 +198,7 @@ static char tail_file[SEGMENT_NAME_SIZE];
 
 #define NOTHING_LOST UINT64_MAX
 
-static void note_state(struct unit *u, uint64_t end)
+static void record_state(struct unit *u, uint64_t end)
 {
     UNIT_NEED(n_states < MAX_STATES);
     states[n_states++] = (struct state){end, tree_of(u->eng)};
@@ -238,15 +238,15 @@ static void fill_store(struct unit *u)
     unit_file(u, "goes", 3000, 6);
     UNIT_NEED(eng_unlink(u->eng, ENG_ROOT_INO, "goes") == 0);
     UNIT_NEED(eng_compact(u->eng, NULL) == 0); /* survivors, and two checkpoints */
-    note_state(u, 0);
+    record_state(u, 0);
     uint64_t late = unit_create(u, "late"); /* log behind the checkpoints */
-    note_state(u, u->eng->log.tail);
+    record_state(u, u->eng->log.tail);
     unit_write(u, late, 500, 7, 0);
-    note_state(u, u->eng->log.tail);
+    record_state(u, u->eng->log.tail);
     UNIT_NEED(eng_rename(u->eng, NULL, ENG_ROOT_INO, "empty", dir, "moved", 0) == 0);
-    note_state(u, u->eng->log.tail);
+    record_state(u, u->eng->log.tail);
     unit_write(u, a, 60, 8, 20);
-    note_state(u, u->eng->log.tail);
+    record_state(u, u->eng->log.tail);
     UNIT_NEED(eng_sync(u->eng) == 0);
     unit_write(u, late, 200, 9, 500); /* not durable; says of the others that they are */
 }
@@ -290,7 +290,7 @@ static void count_problem(void *arg, const char *line)
 
 /*
  * What was opened must be right. `lost_from`: where the log may end, because the damage took all that is
- * behind it, too, and so every word about it having been durable: that looks as a power cut does.
+ * behind it, too, and so every word about it having been durable: which is what a power cut leaves.
  */
 static void judge_opened(struct unit *c, uint64_t lost_from)
 {
@@ -363,7 +363,7 @@ static unsigned n_files;
 static uint64_t stride = 1;
 static const char *only;
 
-static void note_file(void *arg, const char *name, uint64_t size)
+static void record_file(void *arg, const char *name, uint64_t size)
 {
     (void)arg, (void)size;
     struct file *f = &files[n_files++];
@@ -499,7 +499,7 @@ int main(int argc, char **argv)
     (void)setrlimit(RLIMIT_AS, &(struct rlimit){MEMORY_LIMIT, MEMORY_LIMIT});
 #endif
     make_store();
-    simdisk_each(whole.disk, note_file, NULL);
+    simdisk_each(whole.disk, record_file, NULL);
     uint64_t bits = 0;
     for (unsigned i = 0; i < n_files; i++) {
         printf("# %s: %zu bytes\n", files[i].name, files[i].size);

@@ -47,7 +47,7 @@ struct found {
     unsigned n;
 };
 
-static int note(void *arg, const struct eng_dirent *d)
+static int collect(void *arg, const struct eng_dirent *d)
 {
     struct found *f = arg;
     if (f->n == 64)
@@ -83,7 +83,7 @@ static void change(struct eng *eng, const struct found *f)
 
 void fuzz_use(struct unit *c)
 {
-    for (int life = 0; life < 2; life++) {
+    for (int run = 0; run < 2; run++) {
         struct found f = {.n = 0};
         struct eng_check_report report;
         int r = unit_try_open(c);
@@ -91,9 +91,9 @@ void fuzz_use(struct unit *c)
         UNIT_NEED(r == 0 || c->why[0]); /* refused with a word */
         if (r)
             break;
-        (void)eng_readdir(c->eng, NULL, ENG_ROOT_INO, 0, note, &f);
+        (void)eng_readdir(c->eng, NULL, ENG_ROOT_INO, 0, collect, &f);
         for (unsigned i = 0, n = f.n; i < n; i++)
-            (void)eng_readdir(c->eng, NULL, f.inos[i], 0, note, &f);
+            (void)eng_readdir(c->eng, NULL, f.inos[i], 0, collect, &f);
         for (unsigned i = 0; i < f.n; i++)
             read_one(c->eng, f.inos[i]);
         UNIT_NEED(eng_check(c->eng, NULL, NULL, &report) == 0);

@@ -152,51 +152,51 @@ static uint32_t segment_of(struct store *s, unsigned i, uint64_t *ret_offset)
 
 /* ---- read between copy and install ------------------------------------------------ */
 
-struct meeting {
+struct interleaving {
     struct store *s;
     pthread_mutex_t lock;
     pthread_cond_t cond;
     bool arrived, released; /* protected by lock */
     int result;
 };
-static struct meeting *meeting; /* of the one reader thread */
+static struct interleaving *interleaving; /* of the one reader thread */
 static __thread bool is_reader;
 
-static void meet(struct store *s)
+static void interleave(struct store *s)
 {
     (void)s;
     if (!is_reader)
         return;
-    pthread_mutex_lock(&meeting->lock);
-    meeting->arrived = true;
-    pthread_cond_broadcast(&meeting->cond);
-    while (!meeting->released)
-        pthread_cond_wait(&meeting->cond, &meeting->lock);
-    pthread_mutex_unlock(&meeting->lock);
+    pthread_mutex_lock(&interleaving->lock);
+    interleaving->arrived = true;
+    pthread_cond_broadcast(&interleaving->cond);
+    while (!interleaving->released)
+        pthread_cond_wait(&interleaving->cond, &interleaving->lock);
+    pthread_mutex_unlock(&interleaving->lock);
 }
 
 static void *reader(void *arg)
 {
-    struct meeting *m = arg;
+    struct interleaving *m = arg;
     is_reader = true;
     m->result = read_file(m->s, 5, 2);
     return NULL;
 }
 
-/* A reader is held at the fault point while a whole compaction goes by, which empties the segment that it was
- * about to read. */
+/* A reader is stopped at the fault point while a whole compaction goes by, which empties the segment that it
+ * was about to read. */
 static void read_across_compaction(enum fault_point point, bool pinned)
 {
     struct store *s = new_store();
-    struct meeting m = {
+    struct interleaving m = {
         .s = s, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .result = 1};
     struct eng_compact_report report;
     uint64_t offset;
     uint32_t old = segment_of(s, 5, &offset);
     pthread_t thread;
-    meeting = &m;
+    interleaving = &m;
     s->point = point;
-    s->at_point = meet;
+    s->at_point = interleave;
     EXPECT(pthread_create(&thread, NULL, reader, &m) == 0);
     pthread_mutex_lock(&m.lock);
     while (!m.arrived)
@@ -494,7 +494,7 @@ static void test_removed_memories_stay_removed(void)
     end_store(s);
 }
 
-/* The process dies, the next life serves what it finds, and then the power goes: what was served must stay.
+/* The process dies, the next run serves what it finds, and then the power goes: what was served must stay.
  */
 static void test_recovered_is_durable(void)
 {

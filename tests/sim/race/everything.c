@@ -10,7 +10,7 @@
  *
  * ENGRAM_TEST_MODE (quick, default, full) sets the number of reads unless it is given.
  *
- *   everything [--reads N] [--lives N] [--seed S] [DIR]
+ *   everything [--reads N] [--runs N] [--seed S] [DIR]
  */
 #include "admin.h"
 #include "rng.h"
@@ -32,7 +32,7 @@
 #define TAG "user.tag"
 
 static struct {
-    uint64_t reads, lives, seed;
+    uint64_t reads, runs, seed;
 } opt = {200000, 4, 0};
 
 static struct eng *eng;
@@ -43,7 +43,7 @@ static uint64_t tag_base[MEMORIES];                       /* the tag's version w
 static bool stop;                                         /* atomic */
 static uint64_t n_reads, n_absent, n_writes, n_walked, n_jobs, n_failures; /* atomic */
 
-static const struct eng_caller me = {0}, holder = {.hold = true};
+static const struct eng_caller me = {0}, with_ref = {.hold = true};
 
 #define LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define STORE(x, v) __atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
@@ -125,7 +125,7 @@ static void read_one(uint64_t id, uint8_t *buf, uint8_t *scratch)
     struct eng_attr attr;
     name_of(id, name);
     uint64_t lo = LOAD(acked[id]), began = LOAD(begun[id]), tag_lo = LOAD(tag_acked[id]);
-    int r = eng_lookup(eng, &holder, dir, name, &attr);
+    int r = eng_lookup(eng, &with_ref, dir, name, &attr);
     if (r == -ENOENT) {
         if (!may_be_absent(id, lo, LOAD(begun[id])))
             fail("is not there", id, (int64_t)lo);
@@ -240,7 +240,7 @@ static void *writer(void *arg)
     uint64_t who = (uintptr_t)arg, rng = opt.seed * 1000 + who;
     uint8_t *buf = malloc(CONTENT_MAX + 8);
     for (uint64_t id = who; buf && id < MEMORIES && LOAD(acked[id]) == 0; id += WRITERS)
-        next_version(id, buf); /* the first life begins with a file for most */
+        next_version(id, buf); /* the first run begins with a file for most */
     while (buf && !over()) {
         uint64_t id = rng_below(&rng, MEMORIES / WRITERS) * WRITERS + who;
         if (rng_below(&rng, 4) == 0)
@@ -377,7 +377,7 @@ static void *maintainer(void *arg)
     return NULL;
 }
 
-/* ---- lives ------------------------------------------------------------------ */
+/* ---- runs ------------------------------------------------------------------ */
 
 static void open_store(const char *path)
 {
@@ -412,7 +412,7 @@ static void *patient(void *arg)
 {
     (void)arg;
     struct timespec tick = {.tv_nsec = 5000000};
-    while (!over() && LOAD(n_reads) < opt.reads / opt.lives)
+    while (!over() && LOAD(n_reads) < opt.reads / opt.runs)
         (void)nanosleep(&tick, NULL); /* only counts */
     STORE(stop, true);
     return NULL;
@@ -454,14 +454,14 @@ int main(int argc, char **argv)
         uint64_t value = i + 1 < argc ? strtoull(argv[i + 1], NULL, 0) : 0;
         if (strcmp(argv[i], "--reads") == 0 && value)
             opt.reads = value, i++;
-        else if (strcmp(argv[i], "--lives") == 0 && value)
-            opt.lives = value, i++;
+        else if (strcmp(argv[i], "--runs") == 0 && value)
+            opt.runs = value, i++;
         else if (strcmp(argv[i], "--seed") == 0 && value)
             opt.seed = value, i++;
         else if (argv[i][0] != '-')
             given = argv[i];
         else
-            return (void)fprintf(stderr, "usage: everything [--reads N] [--lives N] [--seed S] [DIR]\n"), 2;
+            return (void)fprintf(stderr, "usage: everything [--reads N] [--runs N] [--seed S] [DIR]\n"), 2;
     }
     if (!opt.seed)
         opt.seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
@@ -472,21 +472,21 @@ int main(int argc, char **argv)
         return 2;
     printf("seed %" PRIu64 "\n", opt.seed);
     (void)fflush(stdout);
-    uint64_t reads = 0, life = 0;
-    for (; life < opt.lives && !n_failures; life++) {
+    uint64_t reads = 0, run = 0;
+    for (; run < opt.runs && !n_failures; run++) {
         live(path, buf, scratch);
         reads += n_reads;
     }
-    printf("%" PRIu64 " lives: %" PRIu64 " verified reads, %" PRIu64
+    printf("%" PRIu64 " runs: %" PRIu64 " verified reads, %" PRIu64
            " found nothing where nothing may be, %" PRIu64 " writes, %" PRIu64 " jobs, %" PRIu64
            " entries and files walked\n",
-           life, reads, n_absent, n_writes, n_jobs, n_walked);
+           run, reads, n_absent, n_writes, n_jobs, n_walked);
     if (!given) {
         (void)snprintf(command, sizeof(command), "rm -rf '%s'", temp);
         (void)!system(command);
     }
     free(buf);
     free(scratch);
-    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", life - (n_failures ? 1 : 0), n_failures);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", run - (n_failures ? 1 : 0), n_failures);
     return n_failures ? 1 : 0;
 }

@@ -3,10 +3,10 @@
  * is stopped there, the second runs, then the first goes on.
  *
  * The second must end while the first is stopped, but for pairs that wait for each other by design
- * (must_wait()); those meet all the same. Results and the state in the end must be those of the model for
- * one of the two orders, also after opening again. And while the first is stopped and the second has ended,
- * the power fails in each way on a copy of the disk: what opens there is a state that one of the two, or
- * both, or none, have made, with the second in it if only the process died or it was a sync.
+ * (must_wait()); those interleave all the same. Results and the state in the end must be those of the model
+ * for one of the two orders, also after opening again. And while the first is stopped and the second has
+ * ended, the power fails in each way on a copy of the disk: what opens there is a state that one of the two,
+ * or both, or none, have made, with the second in it if only the process died or it was a sync.
  *
  *   schedules [FIRST [SECOND]]     only these; prints a line for each with -v
  */
@@ -30,23 +30,23 @@
 #define PATIENCE 30 /* seconds; who takes longer waits for ever */
 #define READ_MAX 60000
 
-/* What takes part: an operation of workload.h, or a look at the store that changes nothing. */
+/* What takes part: an operation of workload.h, or a probe of the store that changes nothing. */
 struct act {
     const char *name;
     struct op op;
-    int (*look)(struct session *s, uint64_t *ret_hash); /* instead of op */
-    bool appends;                                       /* it needs the log: one at a time */
-    bool flushes;                                       /* it flushes, or waits for who does */
-    bool maintains;                                     /* it is a compaction or another job */
+    int (*probe)(struct session *s, uint64_t *ret_hash); /* instead of op */
+    bool appends;                                        /* it needs the log: one at a time */
+    bool flushes;                                        /* it flushes, or waits for who does */
+    bool maintains;                                      /* it is a compaction or another job */
 };
 
-static int look_read(struct session *s, uint64_t *ret_hash);
-static int look_all(struct session *s, uint64_t *ret_hash);
-static int look_stats(struct session *s, uint64_t *ret_hash);
-static int look_estimate(struct session *s, uint64_t *ret_hash);
-static int look_check(struct session *s, uint64_t *ret_hash);
+static int probe_read(struct session *s, uint64_t *ret_hash);
+static int probe_all(struct session *s, uint64_t *ret_hash);
+static int probe_stats(struct session *s, uint64_t *ret_hash);
+static int probe_estimate(struct session *s, uint64_t *ret_hash);
+static int probe_check(struct session *s, uint64_t *ret_hash);
 
-/* With a settler, which is stopped where it is at work. */
+/* With an installer, which is stopped where it is at work. */
 #define BESIDE "compact-beside"
 
 #define OP(...)                                                                                              \
@@ -54,11 +54,11 @@ static int look_check(struct session *s, uint64_t *ret_hash);
         __VA_ARGS__                                                                                          \
     }
 static const struct act acts[] = {
-    {.name = "read", .look = look_read},
-    {.name = "export", .look = look_all},
-    {.name = "stats", .look = look_stats},
-    {.name = "estimate", .look = look_estimate, .appends = true}, /* writes down first who died */
-    {.name = "check", .look = look_check, .appends = true},       /* holds writers off */
+    {.name = "read", .probe = probe_read},
+    {.name = "export", .probe = probe_all},
+    {.name = "stats", .probe = probe_stats},
+    {.name = "estimate", .probe = probe_estimate, .appends = true}, /* writes down first who died */
+    {.name = "check", .probe = probe_check, .appends = true},       /* holds writers off */
     {.name = "write",
      OP(.kind = OP_WRITE, .path = "f", .offset = 3000, .size = 9000, .seed = 51),
      .appends = true},
@@ -139,9 +139,9 @@ static bool must_wait(const struct stop *stop, const struct act *second)
     }
 }
 
-/* ---- looks ---------------------------------------------------------------- */
+/* ---- probes ---------------------------------------------------------------- */
 
-static int look_read(struct session *s, uint64_t *ret_hash)
+static int probe_read(struct session *s, uint64_t *ret_hash)
 {
     static __thread uint8_t buf[READ_MAX];
     const struct eng_caller me = {0};
@@ -154,7 +154,7 @@ static int look_read(struct session *s, uint64_t *ret_hash)
     return 0;
 }
 
-static int look_all(struct session *s, uint64_t *ret_hash)
+static int probe_all(struct session *s, uint64_t *ret_hash)
 {
     struct model *m;
     char why[MODEL_WHY_MAX];
@@ -166,7 +166,7 @@ static int look_all(struct session *s, uint64_t *ret_hash)
     return r == -ENOENT || r == -ESTALE || r == -EBADMSG ? 0 : r;
 }
 
-static int look_stats(struct session *s, uint64_t *ret_hash)
+static int probe_stats(struct session *s, uint64_t *ret_hash)
 {
     struct eng_stats stats;
     struct eng_statfs st;
@@ -175,14 +175,14 @@ static int look_stats(struct session *s, uint64_t *ret_hash)
     return r ? r : eng_statfs(s->eng, &st);
 }
 
-static int look_estimate(struct session *s, uint64_t *ret_hash)
+static int probe_estimate(struct session *s, uint64_t *ret_hash)
 {
     struct eng_compact_estimate estimate;
     *ret_hash = 0;
     return eng_compact_estimate(s->eng, &estimate);
 }
 
-static int look_check(struct session *s, uint64_t *ret_hash)
+static int probe_check(struct session *s, uint64_t *ret_hash)
 {
     struct eng_check_report report;
     *ret_hash = 0;
@@ -241,7 +241,7 @@ static void world_new(struct world *w, bool beside)
         if (history[i].kind == OP_SYNC)
             w->durable = model_hash(w->start);
     }
-    hook_settler(w->s.eng, beside);
+    hook_installer(w->s.eng, beside);
 }
 
 static void world_done(struct world *w)
@@ -251,7 +251,7 @@ static void world_done(struct world *w)
     model_free(w->start);
 }
 
-/* ---- meeting ---------------------------------------------------------------- */
+/* ---- interleaving ---------------------------------------------------------------- */
 
 struct side {
     const struct act *act;
@@ -289,8 +289,8 @@ static void *run_side(void *arg)
     side->begun = true;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
-    if (side->act->look)
-        side->r = side->act->look(side->s, &side->hash);
+    if (side->act->probe)
+        side->r = side->act->probe(side->s, &side->hash);
     else
         side->r = op_issue(side->s, &side->act->op, side->results);
     pthread_mutex_lock(&lock);
@@ -341,7 +341,7 @@ static void release(void)
 static int apply(const struct act *act, struct model *m)
 {
     int first = 0;
-    for (unsigned k = 0; !act->look && k < op_steps(&act->op); k++) {
+    for (unsigned k = 0; !act->probe && k < op_steps(&act->op); k++) {
         int r = op_apply(&act->op, k, m);
         first = first ? first : r;
     }
@@ -351,7 +351,7 @@ static int apply(const struct act *act, struct model *m)
 static int result_of(const struct side *side)
 {
     int r = side->r;
-    for (unsigned k = 0; !r && !side->act->look && k < op_steps(&side->act->op); k++)
+    for (unsigned k = 0; !r && !side->act->probe && k < op_steps(&side->act->op); k++)
         r = side->results[k];
     return r;
 }
@@ -370,9 +370,9 @@ static uint64_t hash_after(const struct model *start, const struct act *a, const
 static bool tolerated(const struct side *side, int expect)
 {
     int r = result_of(side);
-    /* a second compaction, or a checkpoint beside one, is refused; a look at f finds it gone or not */
+    /* a second compaction, or a checkpoint beside one, is refused; a probe of f finds it gone or not */
     return r == expect || (side->act->maintains && r == -EBUSY) ||
-           (side->act->look && (r == -ENOENT || r == -ESTALE));
+           (side->act->probe && (r == -ENOENT || r == -ESTALE));
 }
 
 static uint64_t loaded_hash(struct eng *eng, char *why)
@@ -449,16 +449,16 @@ static bool survives(const struct world *w, const struct side *first, const stru
 /* What a read gave must be the content of before or of after the other. */
 static bool read_is_whole(const struct side *reader, const struct act *other)
 {
-    if (reader->act->look != look_read || reader->r != 0)
+    if (reader->act->probe != probe_read || reader->r != 0)
         return true;
     for (int after = 0; after < 2; after++) {
         struct world twin;
         uint64_t hash = 0;
         int results[PUT_MANY_MAX];
         world_new(&twin, false);
-        if (after && !other->look)
+        if (after && !other->probe)
             (void)op_issue(&twin.s, &other->op, results);
-        int r = look_read(&twin.s, &hash);
+        int r = probe_read(&twin.s, &hash);
         world_done(&twin);
         if (r == 0 && hash == reader->hash)
             return true;
@@ -468,8 +468,8 @@ static bool read_is_whole(const struct side *reader, const struct act *other)
 
 /* ---- one schedule ------------------------------------------------------------- */
 
-static const char *meet(const struct stop *stop, struct side *first, struct side *second, struct world *w,
-                        char *why)
+static const char *interleave(const struct stop *stop, struct side *first, struct side *second,
+                              struct world *w, char *why)
 {
     stopped = go_on = false;
     stop_at = stop->point;
@@ -501,12 +501,12 @@ static bool one_schedule(const struct stop *stop, const struct act *a, const str
     char reason[MODEL_WHY_MAX] = "";
     world_new(&w, strcmp(stop->act, BESIDE) == 0 || strcmp(b->name, BESIDE) == 0);
     struct side first = {.act = a, .s = &w.s}, second = {.act = b, .s = &w.s};
-    const char *why = meet(stop, &first, &second, &w, reason);
+    const char *why = interleave(stop, &first, &second, &w, reason);
     if (!why && !read_is_whole(&first, b))
         why = "the first read what was never there";
     if (!why && !read_is_whole(&second, a))
         why = "the second read what was never there";
-    for (int life = 0; life < 2 && !why; life++) {
+    for (int run = 0; run < 2 && !why; run++) {
         if (!agrees(&w, &first, &second, reason) || !is_clean(w.s.eng, reason))
             why = reason;
         if (!why && (session_close(&w.s) != 0 || session_open(&w.s, false, reason) != 0))

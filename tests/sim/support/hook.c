@@ -13,34 +13,34 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
     __atomic_store_n(&eng->hook.fn, fn, __ATOMIC_RELEASE);
 }
 
-void hook_settler(struct eng *eng, bool beside)
+void hook_installer(struct eng *eng, bool beside)
 {
     eng->installs_beside = beside;
 }
 
-/* ---- a compaction and its settler take turns ------------------------------ */
+/* ---- a compaction and its installer take turns ------------------------------ */
 
-enum side { COMPACTION, SETTLER };
+enum side { COMPACTION, INSTALLER };
 
 struct schedule {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint64_t rng;   /* protected by lock */
     enum side turn; /* who may run. protected by lock */
-    bool idle;      /* the settler has nothing to do. protected by lock */
+    bool idle;      /* the installer has nothing to do. protected by lock */
     bool awaited;   /* the compaction waits for it. protected by lock */
 };
 
-static __thread bool is_settler;
+static __thread bool is_installer;
 static uint64_t n_given; /* atomic */
 
 /* Under the lock of the two, so without waiting: who stops gives its turn to the other. */
-static void note_locked(struct schedule *s, enum fault_point point)
+static void record_locked(struct schedule *s, enum fault_point point)
 {
     bool idle = point == FP_INSTALLER_IDLE;
     s->idle = idle;
     s->awaited = !idle;
-    s->turn = idle ? COMPACTION : SETTLER;
+    s->turn = idle ? COMPACTION : INSTALLER;
     pthread_cond_broadcast(&s->changed);
 }
 
@@ -48,7 +48,7 @@ static void take_turns_locked(struct schedule *s, enum side me)
 {
     bool other_can = me == COMPACTION ? !s->idle : !s->awaited;
     if (s->turn == me && other_can && rng_below(&s->rng, 3) == 0) {
-        s->turn = me == COMPACTION ? SETTLER : COMPACTION;
+        s->turn = me == COMPACTION ? INSTALLER : COMPACTION;
         pthread_cond_broadcast(&s->changed);
     }
     while (s->turn != me)
@@ -58,7 +58,7 @@ static void take_turns_locked(struct schedule *s, enum side me)
 static void at_point(void *arg, enum fault_point point)
 {
     struct schedule *s = arg;
-    is_settler = is_settler || point == FP_INSTALLER_RUNS;
+    is_installer = is_installer || point == FP_SETTLER_RUNS;
     if (point == FP_LOG_WRITTEN || point == FP_RETIRE) /* under log.lock, that the other may need */
         return;
     pthread_mutex_lock(&s->lock);
@@ -66,10 +66,10 @@ static void at_point(void *arg, enum fault_point point)
         s->idle = false;
         (void)__atomic_add_fetch(&n_given, 1, __ATOMIC_RELAXED);
     }
-    if (point == FP_INSTALLER_IDLE || point == FP_INSTALLER_AWAITED)
-        note_locked(s, point);
+    if (point == FP_SETTLER_IDLE || point == FP_SETTLER_AWAITED)
+        record_locked(s, point);
     else
-        take_turns_locked(s, is_settler ? SETTLER : COMPACTION);
+        take_turns_locked(s, is_installer ? INSTALLER : COMPACTION);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -81,7 +81,7 @@ struct schedule *schedule_new(struct eng *eng, uint64_t seed)
     *s = (struct schedule){.rng = seed, .turn = COMPACTION, .idle = true};
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    hook_settler(eng, true);
+    hook_installer(eng, true);
     hook_set(eng, at_point, s);
     return s;
 }

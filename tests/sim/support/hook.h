@@ -1,6 +1,6 @@
 /*
  * hook.h - sets the fault hook of an open store, for tests that otherwise know engine.h only; and in which
- * order a compaction and its settler go on.
+ * order a compaction and its installer go on.
  */
 #ifndef ENGRAMFS_TESTS_HOOK_H
 #define ENGRAMFS_TESTS_HOOK_H
@@ -16,17 +16,17 @@ struct schedule;
 /* fn NULL: none. Threads of the engine may run; none may be in an earlier fn that takes another arg. */
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg);
 
-/* Whether compactions have a settler (engine/compact.c) although the store has no threads. While no call is
- * under way. */
-void hook_settler(struct eng *eng, bool beside);
+/* Whether compactions have an installer (engine/compact.c) although the store has no threads. While no call
+ * is under way. */
+void hook_installer(struct eng *eng, bool beside);
 /*
- * Compactions have a settler, and of the two threads only one runs at a time: at each fault point `seed`
+ * Compactions have an installer, and of the two threads only one runs at a time: at each fault point `seed`
  * decides which goes on, so that the order of their I/O calls is the same each time. Takes the hook. The
  * schedule outlives the store.
  */
 struct schedule *schedule_new(struct eng *eng, uint64_t seed);
 void schedule_free(struct schedule *schedule); /* NULL is fine */
-/* How often the settler was given something, of all schedules. */
+/* How often the installer was given something, of all schedules. */
 uint64_t schedules_given(void);
 
 #endif

@@ -252,7 +252,7 @@ static void apply_torn(struct sim_buf *buf, const struct sim_write *write, struc
     }
 }
 
-static void settle_node(struct sim_node *node, struct fate *fate)
+static void survive_node(struct sim_node *node, struct fate *fate)
 {
     for (const struct sim_write *write = node->writes; write; write = write->next) {
         if (write->state != SIM_DURABLE && !fate_keeps(fate, write->seq))
@@ -273,7 +273,7 @@ static bool depends_on_lost(const struct sim_dir *lost, const struct sim_dirop *
     return (op->from[0] && sim_name_find(names, op->from)) || (op->to[0] && sim_name_find(names, op->to));
 }
 
-static void settle_dir(struct simdisk *disk, struct fate *fate)
+static void survive_dir(struct simdisk *disk, struct fate *fate)
 {
     struct sim_dir lost = {0};
     for (const struct sim_dirop *op = disk->dirops; op; op = op->next) {
@@ -298,8 +298,8 @@ void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t see
     pthread_mutex_lock(&disk->mutex);
     struct fate fate = fate_decide(disk, mode, seed);
     for (struct sim_node *node = disk->nodes; node; node = node->next)
-        settle_node(node, &fate);
-    settle_dir(disk, &fate);
+        survive_node(node, &fate);
+    survive_dir(disk, &fate);
     sim_collect_nodes(disk);
 
     memset(disk->calls, 0, sizeof(disk->calls));

@@ -7,7 +7,7 @@
 
 /* ---- opening and closing ---------------------------------------------------- */
 
-static void note_line(void *arg, enum eng_log_level level, const char *line)
+static void record_line(void *arg, enum eng_log_level level, const char *line)
 {
     struct unit *u = arg;
     if (level > ENG_LOG_WARNING)
@@ -20,7 +20,7 @@ static void prepare(struct unit *u, struct simdisk *disk, const struct eng_optio
 {
     *u = (struct unit){.disk = disk, .opt = *opt};
     u->opt.io = simdisk_io(disk);
-    u->opt.log = note_line;
+    u->opt.log = record_line;
     u->opt.log_arg = u;
 }
 

@@ -43,7 +43,7 @@ static bool close_store(struct session *s, const char *when, char *why)
 
 /* ---- the state ---------------------------------------------------------- */
 
-static void note_problem(void *arg, const char *line)
+static void record_problem(void *arg, const char *line)
 {
     char *first = arg;
     if (!first[0])
@@ -55,7 +55,7 @@ static struct model *load(struct session *s, const char *when, char *why)
 {
     char problem[256] = "", reason[MODEL_WHY_MAX];
     struct eng_check_report report = {0};
-    int r = eng_check(s->eng, note_problem, problem, &report);
+    int r = eng_check(s->eng, record_problem, problem, &report);
     if (r < 0 || report.problems) {
         (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r), report.problems,
                           problem);

@@ -30,8 +30,8 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_CHOWN] = "chown",
     [OP_MTIME] = "mtime",
     [OP_PUT_MANY] = "put_many",
-    [OP_HOLD] = "hold",
-    [OP_WRITE_HELD] = "write_held",
+    [OP_REF] = "ref",
+    [OP_WRITE_REF] = "write_ref",
     [OP_FORGET] = "forget",
     [OP_FSYNC] = "fsync",
     [OP_SYNC] = "sync",
@@ -133,7 +133,7 @@ static int apply_bytes(const struct op *op, struct model *m)
 {
     uint8_t *data = op_bytes(op->size, op->seed);
     int r;
-    if (op->kind == OP_WRITE || op->kind == OP_WRITE_HELD)
+    if (op->kind == OP_WRITE || op->kind == OP_WRITE_REF)
         r = model_write(m, op->path, data, op->size, op->offset);
     else if (op->kind == OP_APPEND)
         r = model_append(m, op->path, data, op->size);
@@ -175,11 +175,11 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return model_set_mtime(m, op->path, OP_MTIME_BASE + (int64_t)op->seed);
     case OP_PUT_MANY:
         return op->skip >> step & 1 ? 0 : apply_record(op, step, m);
-    case OP_WRITE_HELD: /* changes the model only if the unlink before it was refused */
+    case OP_WRITE_REF: /* changes the model only if the unlink before it was refused */
         return model_stat(m, op->path, &mode, NULL) == 0 ? apply_bytes(op, m) : 0;
     case OP_FSYNC:
     case OP_ACCESS:
-    case OP_HOLD:
+    case OP_REF:
         return model_stat(m, op->path, &mode, NULL);
     default:
         return 0;
@@ -407,9 +407,9 @@ static void script_orphan(struct script *s)
 {
     add_file(s, "orphan", 6000);
     add_xattr(s, "orphan", "user.big", 500, 0);
-    add(s, OP_HOLD, "orphan");
+    add(s, OP_REF, "orphan");
     add(s, OP_UNLINK, "orphan");
-    add_sized(s, OP_WRITE_HELD, "orphan", 4000);
+    add_sized(s, OP_WRITE_REF, "orphan", 4000);
     add(s, OP_TICK, "");
 }
 
@@ -495,7 +495,7 @@ struct workload *workload_scripted(void)
     script_bulk(&s);
     add(&s, OP_SCRUB, "");
     add(&s, OP_SYNC, "");
-    script_orphan(&s); /* still held when the power fails or the store closes */
+    script_orphan(&s); /* still referenced when the power fails or the store closes */
     add_put_many(&s, "m", PUT_MANY_MAX, 3000);
     add(&s, OP_ACCESS, "log");
     add(&s, OP_ACCESS, "m");
@@ -612,9 +612,9 @@ static void random_orphan(struct script *s, uint64_t *rng)
     (void)snprintf(path, sizeof(path), "orphan%zu", s->n);
     add(s, OP_FORGET, "");
     add_file(s, path, random_size(rng));
-    add(s, OP_HOLD, path);
+    add(s, OP_REF, path);
     add(s, OP_UNLINK, path);
-    add_sized(s, OP_WRITE_HELD, path, random_size(rng));
+    add_sized(s, OP_WRITE_REF, path, random_size(rng));
 }
 
 struct workload *workload_random(uint64_t seed, size_t n_ops)

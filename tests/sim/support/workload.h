@@ -35,9 +35,9 @@ enum op_kind {
     OP_CHOWN,       /* seed */
     OP_MTIME,       /* seed */
     OP_PUT_MANY,    /* path: the directory; flags: records; size of the largest; seed */
-    OP_HOLD,        /* looks it up and keeps the reference, so that an unlink makes an orphan */
-    OP_WRITE_HELD,  /* to that inode: size, seed */
-    OP_FORGET,      /* verifies what OP_WRITE_HELD wrote and gives the reference back */
+    OP_REF,         /* looks it up and keeps the reference, so that an unlink makes an orphan */
+    OP_WRITE_REF,   /* to that inode: size, seed */
+    OP_FORGET,      /* verifies what OP_WRITE_REF wrote and gives the reference back */
     OP_FSYNC,
     OP_SYNC,
     OP_TICK,
@@ -56,8 +56,8 @@ struct op {
     char path[48], other[48];
     uint64_t offset, size, seed;
     unsigned flags, mode;
-    unsigned
-        skip; /* OP_PUT_MANY: bit mask of records left out of the model, because the engine refused them */
+    /* OP_PUT_MANY: bit mask of records left out of the model, because the engine refused them */
+    unsigned skip;
 };
 
 #define PUT_MANY_MAX 16
@@ -89,11 +89,11 @@ bool op_is_sync(const struct op *op);
 struct session {
     struct eng_io *io;
     uint64_t segment_size;
-    uint64_t
-        beside; /* not 0: compactions have a settler, which takes turns with them by this seed (hook.h) */
+    /* not 0: compactions have an installer, which takes turns with them by this seed (hook.h) */
+    uint64_t beside;
     struct schedule *schedule;
     struct eng *eng; /* NULL: closed */
-    uint64_t held_ino, held_size, held_seed;
+    uint64_t ref_ino, ref_size, ref_seed;
 };
 
 int session_open(struct session *s, bool read_only, char why[256]);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 static const struct eng_caller caller = {.uid = 0, .gid = 0, .hold = false};
-static const struct eng_caller holder = {.uid = 0, .gid = 0, .hold = true};
+static const struct eng_caller with_ref = {.uid = 0, .gid = 0, .hold = true};
 
 int session_open(struct session *s, bool read_only, char why[256])
 {
@@ -26,7 +26,7 @@ int session_open(struct session *s, bool read_only, char why[256])
         .relatime = true,
         .io = s->io,
     };
-    s->held_ino = s->held_size = 0;
+    s->ref_ino = s->ref_size = 0;
     why[0] = '\0';
     int r = eng_open("simulated", &opt, &s->eng, why);
     if (r == 0 && s->beside)
@@ -40,7 +40,7 @@ int session_close(struct session *s)
         return 0;
     struct eng *eng = s->eng;
     s->eng = NULL;
-    s->held_ino = 0;
+    s->ref_ino = 0;
     int r = eng_close(eng);
     schedule_free(s->schedule);
     s->schedule = NULL;
@@ -154,30 +154,30 @@ static int issue_put_many(struct session *s, const struct op *op, uint64_t dir, 
 
 static int issue_forget(struct session *s)
 {
-    if (!s->held_ino)
+    if (!s->ref_ino)
         return 0;
-    uint8_t *expect = op_bytes(s->held_size, s->held_seed), *got = op_bytes(s->held_size, 0);
-    int r = whole(eng_read(s->eng, s->held_ino, got, s->held_size, 0), s->held_size);
-    if (r == 0 && memcmp(expect, got, s->held_size) != 0)
+    uint8_t *expect = op_bytes(s->ref_size, s->ref_seed), *got = op_bytes(s->ref_size, 0);
+    int r = whole(eng_read(s->eng, s->ref_ino, got, s->ref_size, 0), s->ref_size);
+    if (r == 0 && memcmp(expect, got, s->ref_size) != 0)
         r = -EBADMSG;
     free(expect);
     free(got);
     if (r == 0)
-        r = eng_forget(s->eng, s->held_ino, 1);
-    s->held_ino = s->held_size = 0;
+        r = eng_forget(s->eng, s->ref_ino, 1);
+    s->ref_ino = s->ref_size = 0;
     return r;
 }
 
-static int issue_write_held(struct session *s, const struct op *op)
+static int issue_write_ref(struct session *s, const struct op *op)
 {
-    if (!s->held_ino)
+    if (!s->ref_ino)
         return 0;
     uint8_t *data = op_bytes(op->size, op->seed);
-    int r = whole(eng_write(s->eng, s->held_ino, data, op->size, 0), op->size);
+    int r = whole(eng_write(s->eng, s->ref_ino, data, op->size, 0), op->size);
     free(data);
     if (r == 0) {
-        s->held_size = op->size;
-        s->held_seed = op->seed;
+        s->ref_size = op->size;
+        s->ref_seed = op->seed;
     }
     return r;
 }
@@ -203,8 +203,8 @@ static int issue_scrub(struct session *s)
 static int issue_store_op(struct session *s, const struct op *op)
 {
     switch (op->kind) {
-    case OP_WRITE_HELD:
-        return issue_write_held(s, op);
+    case OP_WRITE_REF:
+        return issue_write_ref(s, op);
     case OP_FORGET:
         return issue_forget(s);
     case OP_SYNC:
@@ -301,8 +301,8 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
     case OP_PUT_MANY:
         r = walk(s, op->path, &caller, &ino);
         return r < 0 ? r : issue_put_many(s, op, ino, results);
-    case OP_HOLD:
-        r = walk(s, op->path, &holder, &s->held_ino);
+    case OP_REF:
+        r = walk(s, op->path, &with_ref, &s->ref_ino);
         break;
     case OP_WRITE:
     case OP_APPEND:

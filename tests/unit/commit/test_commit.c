@@ -251,12 +251,12 @@ Test(commit, an_empty_segment_waits_for_its_deaths_to_be_durable)
 Test(commit, many_orphans_are_freed_in_few_batches)
 {
     enum { N = 1000 };
-    struct eng_caller holder = {.hold = true};
+    struct eng_caller with_ref = {.hold = true};
     static struct eng_attr attr[N];
     for (unsigned i = 0; i < N; i++) {
         char name[16];
         (void)snprintf(name, sizeof(name), "f%u", i);
-        cr_assert_eq(eng_create(u.eng, &holder, 1, name, S_IFREG | 0644, 0, NULL, &attr[i]), 0);
+        cr_assert_eq(eng_create(u.eng, &with_ref, 1, name, S_IFREG | 0644, 0, NULL, &attr[i]), 0);
         cr_assert_eq(eng_unlink(u.eng, 1, name), 0);
     }
     cr_assert_eq(unit_stats(&u).orphans, N);

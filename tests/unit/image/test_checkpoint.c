@@ -87,7 +87,7 @@ struct checkpoint_names {
     unsigned n;
 };
 
-static void note_checkpoint(void *arg, const char *name, uint64_t size)
+static void record_checkpoint(void *arg, const char *name, uint64_t size)
 {
     struct checkpoint_names *names = arg;
     (void)size;
@@ -101,7 +101,7 @@ Test(checkpoint, without_any_the_log_must_reach_back_to_its_beginning)
     struct checkpoint_names names = {0};
     struct unit c;
     two_checkpoints(newest);
-    simdisk_each(u.disk, note_checkpoint, &names);
+    simdisk_each(u.disk, record_checkpoint, &names);
     for (unsigned i = 0; i < names.n; i++)
         cr_assert_eq(simdisk_flip(u.disk, names.name[i], unit_file_size(&u, names.name[i]) - 1, 1), 0);
     unit_clone(&c, &u);

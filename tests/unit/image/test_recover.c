@@ -1,6 +1,6 @@
 /*
  * test_recover.c - from files to a store: torn and damaged logs, and what an
- * earlier life acknowledged or left over. Segments that are missing or damaged
+ * earlier run acknowledged or left over. Segments that are missing or damaged
  * are in test_recover_segments.c.
  */
 #include "inside.h"
@@ -209,7 +209,7 @@ Test(recover, damaged_content_below_the_mark_is_eio_and_nothing_else)
     cr_assert_eq(unit_stats(&u).damaged_extents, 1);
 }
 
-/* ---- lives ---------------------------------------------------------------------- */
+/* ---- restarts ---------------------------------------------------------------------- */
 
 Test(recover, a_store_cut_in_its_first_batch_is_new)
 {
@@ -245,7 +245,7 @@ Test(recover, a_store_cut_in_its_first_batch_is_new)
     unit_done(&fresh);
 }
 
-Test(recover, orphans_of_an_earlier_life_are_freed)
+Test(recover, orphans_of_an_earlier_run_are_freed)
 {
     struct eng_attr attr;
     struct eng_caller who = {.hold = true};

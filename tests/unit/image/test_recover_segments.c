@@ -23,7 +23,7 @@ static void four_segments(uint32_t ids[4])
     unit_close(&u);
 }
 
-static void note_damage(void *arg, const struct eng_damage *d)
+static void record_damage(void *arg, const struct eng_damage *d)
 {
     *(struct eng_damage *)arg = *d;
 }
@@ -41,7 +41,7 @@ Test(recover_segments, a_missing_segment_is_eio_for_what_lies_in_it_only)
     cr_assert_not_null(strstr(u.last_warning, name), "%s", u.last_warning);
     cr_assert_eq(unit_read_error(&u, unit_lookup(&u, "b")), -EIO);
     struct eng_damage d = {0};
-    cr_assert_eq(eng_damaged(u.eng, note_damage, &d), 0);
+    cr_assert_eq(eng_damaged(u.eng, record_damage, &d), 0);
     cr_assert_eq(d.segment, ids[1]);
     cr_assert_str_eq(d.path, "b");
     for (int i = 0; i < 4; i++)

@@ -1,5 +1,5 @@
 /*
- * test_restarts.c - stores that died more than once: what an earlier life left
+ * test_restarts.c - stores that died more than once: what an earlier run left
  * behind the end of the log must neither join on nor be taken for evidence,
  * and evidence of what was durable must not be overlooked.
  */
@@ -156,7 +156,7 @@ Test(restarts, a_batch_with_the_content_of_another_try_is_torn)
     free(two);
 }
 
-Test(restarts, what_a_failed_sync_lost_is_not_called_durable_by_the_next_life)
+Test(restarts, what_a_failed_sync_lost_is_not_called_durable_by_the_next_run)
 {
     unit_file(&u, "first", 1000, 1);
     cr_assert_eq(eng_sync(u.eng), 0);
@@ -187,7 +187,7 @@ Test(restarts, what_a_failed_sync_lost_is_not_called_durable_by_the_next_life)
 
 /* The end of one segment was lost, but not the next one, in which the log went on; and that was there again
  * after it had been removed. */
-Test(restarts, a_segment_of_an_earlier_life_does_not_join_on)
+Test(restarts, a_segment_of_an_earlier_run_does_not_join_on)
 {
     uint8_t *first, *next;
     size_t first_size, next_size;
@@ -217,12 +217,11 @@ Test(restarts, a_segment_of_an_earlier_life_does_not_join_on)
     free(next);
 }
 
-Test(restarts, a_number_that_two_lives_tried_ends_no_recovery)
+Test(restarts, a_number_that_two_runs_tried_ends_no_recovery)
 {
     leave_torn_content();
-    for (uint64_t life = 0; life < 3;
-         life++) { /* each begins a segment with the same number, and dies in it */
-        unit_write(&u, unit_lookup(&u, "torn"), 3000, 10 + life, 0);
+    for (uint64_t run = 0; run < 3; run++) { /* each begins a segment with the same number, and dies in it */
+        unit_write(&u, unit_lookup(&u, "torn"), 3000, 10 + run, 0);
         struct unit_place end = unit_log_place(&u);
         unit_kill(&u, SIM_KEEP_ALL, 0);
         cr_assert_eq(simdisk_flip(u.disk, end.name, end.offset - 100, 1), 0);

@@ -128,7 +128,7 @@ Test(index, numbers_are_predicted_and_never_given_twice)
     }
     cr_assert_null(index_inode(&idx, 0));
     cr_assert_null(index_inode(&idx, UINT64_MAX));
-    cr_assert_null(index_inode(&idx, UINT64_C(1) << 32 | 1), "the root's slot in another life");
+    cr_assert_null(index_inode(&idx, UINT64_C(1) << 32 | 1), "the root's slot of another generation");
     uint64_t last = 0;
     for (unsigned i = 0; i < N; i++)
         last = inos[i] ? inos[i] : last;

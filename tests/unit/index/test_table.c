@@ -262,7 +262,7 @@ Test(table, births_tell_what_changed_also_without_a_living_freeze)
     MUST(t.births[3] > f);
 }
 
-Test(table, done_while_a_view_lives)
+Test(table, freed_while_a_view_is_open)
 {
     struct table view;
     fill(64, 5);

@@ -66,7 +66,7 @@ struct found {
     unsigned n_dirs, n;
 };
 
-static int note_entry(void *arg, const struct eng_dirent *entry)
+static int collect_entry(void *arg, const struct eng_dirent *entry)
 {
     struct found *f = arg;
     if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
@@ -85,7 +85,7 @@ static void use(struct unit *c)
     struct eng_attr attr;
     uint64_t hash;
     for (unsigned i = 0; i < f.n_dirs; i++)
-        (void)eng_readdir(c->eng, NULL, f.dirs[i], 0, note_entry, &f);
+        (void)eng_readdir(c->eng, NULL, f.dirs[i], 0, collect_entry, &f);
     for (unsigned i = 0; i < f.n; i++) {
         (void)eng_getattr(c->eng, f.inos[i], &attr);
         (void)eng_read(c->eng, f.inos[i], buf, 65536, 100);
@@ -117,7 +117,7 @@ static void use(struct unit *c)
 static unsigned try(struct unit *c)
 {
     unsigned opened = 0;
-    for (int life = 0; life < 2; life++) {
+    for (int run = 0; run < 2; run++) {
         int r = unit_try_open(c);
         MUST(r == 0 || r == -EBADMSG || r == -EIO);
         MUST(r == 0 || c->why[0]);
@@ -125,7 +125,7 @@ static unsigned try(struct unit *c)
             break;
         opened++;
         /* what was let in fits together, by itself and not because each use of it is on its guard */
-        MUST(life > 0 || index_verify(&c->eng->idx, false, NULL, NULL) == 0);
+        MUST(run > 0 || index_verify(&c->eng->idx, false, NULL, NULL) == 0);
         use(c);
         (void)eng_close(c->eng);
         c->eng = NULL;

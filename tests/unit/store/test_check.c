@@ -33,7 +33,7 @@ struct lines {
     char last[512];
 };
 
-static void note(void *arg, const char *line)
+static void record(void *arg, const char *line)
 {
     struct lines *l = arg;
     l->n++;
@@ -44,7 +44,7 @@ static struct eng_check_report check(struct lines *l)
 {
     struct eng_check_report rep;
     *l = (struct lines){0};
-    int r = eng_check(u.eng, note, l, &rep);
+    int r = eng_check(u.eng, record, l, &rep);
     cr_assert_eq(r, 0, "%s; %s", strerror(-r), l->last);
     cr_assert_eq(rep.problems, l->n, "a line for each");
     return rep;

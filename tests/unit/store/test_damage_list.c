@@ -15,7 +15,7 @@ struct listed {
     struct eng_damage last;
 };
 
-static void note(void *arg, const struct eng_damage *d)
+static void record(void *arg, const struct eng_damage *d)
 {
     struct listed *l = arg;
     l->n++;
@@ -25,7 +25,7 @@ static void note(void *arg, const struct eng_damage *d)
 static struct listed listed(void)
 {
     struct listed l = {0};
-    cr_assert_eq(eng_damaged(u.eng, note, &l), 0);
+    cr_assert_eq(eng_damaged(u.eng, record, &l), 0);
     return l;
 }
 

@@ -139,25 +139,25 @@ Test(space, orphans_are_told_with_id_and_size)
 }
 
 static int64_t copies;
-static unsigned looks;
+static unsigned checks;
 
-static void look(void *arg, enum fault_point point)
+static void check_receipt(void *arg, enum fault_point point)
 {
     (void)arg;
     if (point != FP_COMPACT_COPIED)
         return;
     struct eng_space sp = receipt();
     copies = MAX_OF(copies, sp.bytes[ENG_SPACE_COPIES]);
-    looks++;
+    checks++;
 }
 
 Test(space, copies_of_a_compaction_are_told_while_it_runs)
 {
     remove_files(0, 6);
-    hook_set(u.eng, look, NULL);
+    hook_set(u.eng, check_receipt, NULL);
     cr_assert_eq(eng_compact(u.eng, NULL), 0);
     hook_set(u.eng, NULL, NULL);
-    cr_assert_gt(looks, 0);
+    cr_assert_gt(checks, 0);
     cr_assert_geq(copies, (int64_t)SIZE, "at least one extent, before any was installed");
     cr_assert_eq(bytes(ENG_SPACE_COPIES), 0);
     cr_assert_eq(bytes(ENG_SPACE_LIVE), (N_FILES - 6) * SIZE);

@@ -140,7 +140,7 @@ struct walk {
     uint64_t last, total, live, size;
 };
 
-static int note_segment(void *arg, const struct eng_segment_info *info)
+static int record_segment(void *arg, const struct eng_segment_info *info)
 {
     struct walk *w = arg;
     struct eng_stats st;
@@ -169,13 +169,13 @@ Test(stats, segments_add_up)
     unit_file(&u, "most", 10, 1);
     cr_assert_eq(eng_unlink(u.eng, 1, "more"), 0);
     struct eng_stats st = unit_stats(&u);
-    cr_assert_eq(eng_segments(u.eng, note_segment, &w), 0);
+    cr_assert_eq(eng_segments(u.eng, record_segment, &w), 0);
     cr_assert(w.n == st.segments && w.total == st.total_bytes && w.live == st.live_bytes);
     cr_assert_eq(w.size, st.disk_bytes - st.checkpoint_bytes);
     cr_assert(w.active == 1 && w.survivors >= 1 && w.pending == st.segments_pending);
     cr_assert_eq(w.pending, 1);
     struct walk one = {.stop_at = 1};
-    cr_assert_eq(eng_segments(u.eng, note_segment, &one), 0);
+    cr_assert_eq(eng_segments(u.eng, record_segment, &one), 0);
     cr_assert_eq(one.n, 1);
 }
 

@@ -148,9 +148,9 @@ Test(bulk, bad_records_say_why_and_harm_nobody)
     uint64_t file = unit_file(&u, "file", 10, 1);
     unit_mkdir(&u, "dir");
     struct eng_attr attr, removed;
-    struct eng_caller holder = {.hold = true};
+    struct eng_caller with_ref = {.hold = true};
     cr_assert_eq(eng_create(u.eng, NULL, 1, "fifo", S_IFIFO | 0600, 0, NULL, &attr), 0);
-    cr_assert_eq(eng_create(u.eng, &holder, 1, "removed", S_IFDIR | 0700, 0, NULL, &removed), 0);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, "removed", S_IFDIR | 0700, 0, NULL, &removed), 0);
     cr_assert_eq(eng_rmdir(u.eng, 1, "removed"), 0);
     static char huge[ENG_XATTR_SIZE_MAX + 1];
     const struct eng_xattr_pair bad_name = {n256, "", 0}, no_name = {"", "", 0},

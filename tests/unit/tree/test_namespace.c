@@ -1,7 +1,7 @@
 /*
  * test_namespace.c - inodes and names: what may be created, linked, removed
- * and renamed, with which errors, and what becomes of counts, times and held
- * inodes. Listing is in test_readdir.c.
+ * and renamed, with which errors, and what becomes of counts, times and
+ * referenced inodes. Listing is in test_readdir.c.
  */
 #include "inside.h"
 
@@ -11,7 +11,7 @@
 
 static struct unit u;
 static const struct eng_caller alice = {.uid = 1000, .gid = 100};
-static const struct eng_caller holder = {.hold = true};
+static const struct eng_caller with_ref = {.hold = true};
 
 static void setup(void)
 {
@@ -239,7 +239,7 @@ Test(namespace, an_unlinked_inode_lives_until_it_is_forgotten)
     struct eng_attr attr;
     uint64_t file = unit_file(&u, "f", 5000, 1);
     for (int i = 0; i < 3; i++)
-        cr_assert_eq(eng_lookup(u.eng, &holder, 1, "f", &attr), 0);
+        cr_assert_eq(eng_lookup(u.eng, &with_ref, 1, "f", &attr), 0);
     cr_assert_eq(eng_unlink(u.eng, 1, "f"), 0);
     cr_assert_eq(at(1, "f"), 0);
     cr_assert_eq(unit_attr(&u, file).nlink, 0);
@@ -261,10 +261,10 @@ Test(namespace, an_unlinked_inode_lives_until_it_is_forgotten)
 Test(namespace, a_file_without_a_name_lives_by_its_references)
 {
     struct eng_attr attr;
-    cr_assert_eq(eng_create(u.eng, NULL, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), -EINVAL, "held by nobody");
-    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFDIR | 0700, 0, NULL, &attr), -EINVAL);
-    cr_assert_eq(eng_create(u.eng, &holder, 999, NULL, S_IFREG | 0600, 0, NULL, &attr), -ESTALE);
-    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    cr_assert_eq(eng_create(u.eng, NULL, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), -EINVAL, "no reference");
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFDIR | 0700, 0, NULL, &attr), -EINVAL);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 999, NULL, S_IFREG | 0600, 0, NULL, &attr), -ESTALE);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
     uint64_t file = attr.ino;
     cr_assert_eq(attr.nlink, 0);
     cr_assert_eq(unit_stats(&u).orphans, 1);
@@ -276,7 +276,7 @@ Test(namespace, a_file_without_a_name_lives_by_its_references)
     cr_assert_eq(eng_sync(u.eng), 0);
     cr_assert_eq(eng_getattr(u.eng, file, &attr), -ESTALE);
     cr_assert_eq(unit_stats(&u).live_bytes, 0);
-    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
     unit_reopen(&u);
     cr_assert_eq(eng_sync(u.eng), 0);
     cr_assert_eq(eng_getattr(u.eng, attr.ino, &attr), -ESTALE, "references do not outlive the process");
@@ -285,7 +285,7 @@ Test(namespace, a_file_without_a_name_lives_by_its_references)
 Test(namespace, a_file_without_a_name_gets_one)
 {
     struct eng_attr attr;
-    cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFREG | 0600, 0, NULL, &attr), 0);
     uint64_t file = attr.ino;
     unit_write(&u, file, 6000, 2, 0);
     make(1, "taken", S_IFREG | 0644);
@@ -308,8 +308,8 @@ Test(namespace, a_crash_leaves_what_got_a_name_and_takes_what_did_not)
     for (int with_checkpoint = 0; with_checkpoint < 2; with_checkpoint++) {
         struct eng_attr named, nameless, attr;
         const char *name = with_checkpoint ? "a" : "b";
-        cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &named), 0);
-        cr_assert_eq(eng_create(u.eng, &holder, 1, NULL, S_IFREG | 0600, 0, NULL, &nameless), 0);
+        cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFREG | 0600, 0, NULL, &named), 0);
+        cr_assert_eq(eng_create(u.eng, &with_ref, 1, NULL, S_IFREG | 0600, 0, NULL, &nameless), 0);
         unit_write(&u, named.ino, 6000, 2, 0);
         unit_write(&u, nameless.ino, 7000, 3, 0);
         if (with_checkpoint)
@@ -326,11 +326,11 @@ Test(namespace, a_crash_leaves_what_got_a_name_and_takes_what_did_not)
     }
 }
 
-Test(namespace, every_call_that_returns_an_entry_can_hold_it)
+Test(namespace, every_call_that_returns_an_entry_can_count_a_reference)
 {
     struct eng_attr attr, gone;
-    cr_assert_eq(eng_create(u.eng, &holder, 1, "c", S_IFREG | 0644, 0, NULL, &attr), 0);
-    cr_assert_eq(eng_link(u.eng, &holder, attr.ino, 1, "l", &attr), 0);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, "c", S_IFREG | 0644, 0, NULL, &attr), 0);
+    cr_assert_eq(eng_link(u.eng, &with_ref, attr.ino, 1, "l", &attr), 0);
     cr_assert_eq(eng_unlink(u.eng, 1, "c"), 0);
     cr_assert_eq(eng_unlink(u.eng, 1, "l"), 0);
     cr_assert_eq(eng_forget(u.eng, attr.ino, 1), 0);
@@ -344,7 +344,7 @@ Test(namespace, every_call_that_returns_an_entry_can_hold_it)
 Test(namespace, a_removed_directory_takes_no_entries)
 {
     struct eng_attr attr;
-    cr_assert_eq(eng_create(u.eng, &holder, 1, "d", S_IFDIR | 0755, 0, NULL, &attr), 0);
+    cr_assert_eq(eng_create(u.eng, &with_ref, 1, "d", S_IFDIR | 0755, 0, NULL, &attr), 0);
     uint64_t file = make(1, "f", S_IFREG | 0644), dir = attr.ino;
     cr_assert_eq(eng_rmdir(u.eng, 1, "d"), 0);
     cr_assert_eq(eng_create(u.eng, NULL, dir, "x", S_IFREG | 0644, 0, NULL, &attr), -ENOENT);

@@ -51,7 +51,7 @@ struct listing {
     bool ordered;
 };
 
-static int take(void *arg, const struct eng_dirent *entry)
+static int collect(void *arg, const struct eng_dirent *entry)
 {
     struct listing *l = arg;
     unsigned i;
@@ -75,7 +75,7 @@ static int take(void *arg, const struct eng_dirent *entry)
 static bool list_chunk(struct listing *l, uint64_t dir)
 {
     l->got = 0;
-    MUST(eng_readdir(u.eng, NULL, dir, l->cookie, take, l) == 0);
+    MUST(eng_readdir(u.eng, NULL, dir, l->cookie, collect, l) == 0);
     return l->got > 0;
 }
 
@@ -199,7 +199,7 @@ struct first {
     uint64_t inos[4], cookies[4];
 };
 
-static int take_first(void *arg, const struct eng_dirent *entry)
+static int collect_first(void *arg, const struct eng_dirent *entry)
 {
     struct first *f = arg;
     if (f->n == f->stop_at)
@@ -210,12 +210,12 @@ static int take_first(void *arg, const struct eng_dirent *entry)
     return 0;
 }
 
-Test(readdir, dots_come_first_and_holds_are_taken_for_what_was_delivered)
+Test(readdir, dots_come_first_and_references_are_counted_for_what_was_delivered)
 {
     uint64_t dir = unit_mkdir(&u, "d"), a = make(dir, "a", 0), b = make(dir, "b", 0);
-    struct eng_caller holder = {.hold = true};
+    struct eng_caller with_ref = {.hold = true};
     struct first f = {.stop_at = 3};
-    cr_assert_eq(eng_readdir(u.eng, &holder, dir, 0, take_first, &f), 0);
+    cr_assert_eq(eng_readdir(u.eng, &with_ref, dir, 0, collect_first, &f), 0);
     cr_assert_eq(f.n, 3);
     cr_assert(!strcmp(f.names[0], ".") && !strcmp(f.names[1], "..") && !strcmp(f.names[2], "a0"));
     cr_assert(f.inos[0] == dir && f.inos[1] == ENG_ROOT_INO && f.inos[2] == a);
@@ -224,13 +224,13 @@ Test(readdir, dots_come_first_and_holds_are_taken_for_what_was_delivered)
     cr_assert_eq(index_refs(&u.eng->idx, ino_slot(b)), 0, "its entry was refused");
     cr_assert_eq(index_refs(&u.eng->idx, ino_slot(dir)) + index_refs(&u.eng->idx, 1), 0);
     f = (struct first){.stop_at = 4};
-    cr_assert_eq(eng_readdir(u.eng, NULL, ENG_ROOT_INO, 0, take_first, &f), 0);
+    cr_assert_eq(eng_readdir(u.eng, NULL, ENG_ROOT_INO, 0, collect_first, &f), 0);
     cr_assert(f.inos[1] == ENG_ROOT_INO, "the root is its own parent");
     f = (struct first){.stop_at = 4};
-    cr_assert_eq(eng_readdir(u.eng, NULL, dir, UINT64_MAX - 1, take_first, &f), 0);
+    cr_assert_eq(eng_readdir(u.eng, NULL, dir, UINT64_MAX - 1, collect_first, &f), 0);
     cr_assert_eq(f.n, 0);
-    cr_assert_eq(eng_readdir(u.eng, NULL, dir, UINT64_MAX, take_first, &f), 0);
+    cr_assert_eq(eng_readdir(u.eng, NULL, dir, UINT64_MAX, collect_first, &f), 0);
     cr_assert_eq(f.n, 0, "beyond the last there is nothing");
-    cr_assert_eq(eng_readdir(u.eng, NULL, a, 0, take_first, &f), -ENOTDIR);
-    cr_assert_eq(eng_readdir(u.eng, NULL, 999, 0, take_first, &f), -ESTALE);
+    cr_assert_eq(eng_readdir(u.eng, NULL, a, 0, collect_first, &f), -ENOTDIR);
+    cr_assert_eq(eng_readdir(u.eng, NULL, 999, 0, collect_first, &f), -ESTALE);
 }

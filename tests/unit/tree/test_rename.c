@@ -132,11 +132,11 @@ Test(rename, replaces_atomically_and_frees_what_was_replaced)
     cr_assert_eq(unit_attr(&u, 1).nlink, 4);
 }
 
-Test(rename, a_replaced_file_that_is_held_lives_on)
+Test(rename, a_replaced_file_that_is_referenced_stays)
 {
     struct eng_attr attr;
-    struct eng_caller holder = {.hold = true};
-    cr_assert_eq(eng_lookup(u.eng, &holder, d, "g", &attr), 0);
+    struct eng_caller with_ref = {.hold = true};
+    cr_assert_eq(eng_lookup(u.eng, &with_ref, d, "g", &attr), 0);
     unit_write(&u, g, 5000, 3, 0);
     cr_assert_eq(eng_rename(u.eng, NULL, 1, "f", d, "g", 0), 0);
     cr_assert_eq(unit_attr(&u, g).nlink, 0);

@@ -158,7 +158,7 @@ Test(compact, moves_thousands_of_small_files_and_large_xattrs)
     expect_all();
 }
 
-Test(compact, moves_what_is_unlinked_but_held)
+Test(compact, moves_what_is_unlinked_but_referenced)
 {
     struct eng_attr attr;
     struct eng_caller who = {.hold = true};
@@ -223,7 +223,7 @@ static ssize_t bad_pread(struct io_file *file, void *buf, size_t size, uint64_t 
     return hit ? -EIO : good_pread(file, buf, size, offset);
 }
 
-static void note_damage(void *arg, const struct eng_damage *d)
+static void record_damage(void *arg, const struct eng_damage *d)
 {
     unsigned *n = arg;
     cr_assert_str_eq(d->path, "d");
@@ -251,7 +251,7 @@ Test(compact, a_bad_spot_harms_only_the_extent_that_it_lies_in)
     cr_assert_eq(eng_compact(u.eng, &rep), 0);
     cr_assert_eq(rep.extents_damaged, 1);
     cr_assert_eq(rep.segments_done, rep.segments_total - 1);
-    cr_assert_eq(eng_damaged(u.eng, note_damage, &n), 0);
+    cr_assert_eq(eng_damaged(u.eng, record_damage, &n), 0);
     cr_assert_eq(n, 1);
     cr_assert_eq(unit_read_error(&u, inos[3]), -EIO);
     for (int i = 0; i < N_FILES; i++)

@@ -1,5 +1,5 @@
 /*
- * test_compact_interleave.c - what meets a compaction half-way: changes of what it
+ * test_compact_interleave.c - what interleaves with a compaction: changes of what it
  * has just copied, readers, a second compaction, a cancel, failing calls.
  */
 #include "compact_files.h"
@@ -7,27 +7,27 @@
 
 TestSuite(compact_interleave, .init = setup, .fini = teardown);
 
-static enum fault_point meet_at;
-static void (*meeting)(void);
+static enum fault_point interleave_at;
+static void (*other)(void);
 
 static void on_fault(void *arg, enum fault_point point)
 {
     (void)arg;
-    void (*fn)(void) = meeting;
-    if (point != meet_at || !fn)
+    void (*fn)(void) = other;
+    if (point != interleave_at || !fn)
         return;
-    meeting = NULL; /* once */
+    other = NULL; /* once */
     fn();
 }
 
-static void compact_and_meet(enum fault_point point, void (*fn)(void), int expect,
-                             struct eng_compact_report *ret_rep)
+static void compact_interleaved(enum fault_point point, void (*fn)(void), int expect,
+                                struct eng_compact_report *ret_rep)
 {
     hook_set(u.eng, on_fault, NULL);
-    meet_at = point;
-    meeting = fn;
+    interleave_at = point;
+    other = fn;
     cr_assert_eq(eng_compact(u.eng, ret_rep), expect);
-    cr_assert_null(meeting, "they met");
+    cr_assert_null(other, "it came by");
 }
 
 static void change_things(void)
@@ -75,7 +75,7 @@ Test(compact_interleave, what_changes_while_it_is_copied_keeps_the_change)
             unit_done(&u);
             setup();
         }
-        compact_and_meet(points[i], change_things, 0, &rep);
+        compact_interleaved(points[i], change_things, 0, &rep);
         cr_assert_eq(rep.extents_damaged, 0);
         cr_assert(points[i] != FP_COMPACT_COPIED || rep.extents_lost >= 3);
         expect_changed();
@@ -102,7 +102,7 @@ Test(compact_interleave, every_file_is_readable_at_each_of_its_points)
             continue; /* points of readers, and of a second thread */
         unit_done(&u);
         setup();
-        compact_and_meet(point, read_all, 0, NULL);
+        compact_interleaved(point, read_all, 0, NULL);
         expect_all();
     }
 }
@@ -121,7 +121,7 @@ static void ask_again(void)
 
 Test(compact_interleave, only_one_at_a_time)
 {
-    compact_and_meet(FP_COMPACT_COPIED, ask_again, 0, NULL);
+    compact_interleaved(FP_COMPACT_COPIED, ask_again, 0, NULL);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1);
     expect_all();
 }
@@ -141,7 +141,7 @@ Test(compact_interleave, cancelling_leaves_a_sound_store_and_nothing_behind)
             unit_write(&u, ino, 10, 2, 0);
         }
         uint64_t live = unit_stats(&u).live_bytes;
-        compact_and_meet(points[i], cancel, -ECANCELED, &rep);
+        compact_interleaved(points[i], cancel, -ECANCELED, &rep);
         cr_assert_eq(rep.state, ENG_COMPACT_CANCELLED);
         cr_assert_eq(rep.error, -ECANCELED);
         cr_assert_eq(unit_stats(&u).compactions_cancelled, i + 1);

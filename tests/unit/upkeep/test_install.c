@@ -91,7 +91,7 @@ static void begin_when_awaited(void *arg, enum fault_point point)
     pthread_mutex_unlock(&lock);
 }
 
-/* Their metadata must age, which is the settler's work, before they may go (I4). */
+/* Their metadata must age, which is the installer's work, before they may go (I4). */
 Test(install, empty_segments_go_although_nothing_has_to_be_moved)
 {
     struct eng_compact_report rep;
@@ -204,7 +204,7 @@ static void cancel_when_given(void *arg, enum fault_point point)
     cr_assert_eq(eng_compact_cancel(unit->eng), 0);
 }
 
-Test(install, cancelling_settles_what_was_handed_over_and_drops_the_rest)
+Test(install, cancelling_installs_what_was_handed_over_and_drops_the_rest)
 {
     struct unit whole = u;
     unit_close(&whole);

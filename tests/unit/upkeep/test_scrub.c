@@ -35,7 +35,7 @@ static void teardown(void)
 
 TestSuite(scrub, .init = setup, .fini = teardown);
 
-static void note(void *arg, const struct eng_scrub_report *rep)
+static void record(void *arg, const struct eng_scrub_report *rep)
 {
     *(struct eng_scrub_report *)arg = *rep;
 }
@@ -43,7 +43,7 @@ static void note(void *arg, const struct eng_scrub_report *rep)
 static struct eng_scrub_report scrub(void)
 {
     struct eng_scrub_report rep = {0}, status;
-    cr_assert_eq(eng_scrub_start(u.eng, note, &rep), 0);
+    cr_assert_eq(eng_scrub_start(u.eng, record, &rep), 0);
     cr_assert_eq(eng_scrub_status(u.eng, &status), 0);
     cr_assert_eq(memcmp(&rep, &status, sizeof(rep)), 0);
     return rep;
@@ -168,7 +168,7 @@ Test(scrub, is_a_job_of_its_own)
     cr_assert_eq(eng_scrub_pause(u.eng), -ESRCH);
     cr_assert_eq(eng_scrub_resume(u.eng), -ESRCH);
     cr_assert_eq(eng_scrub_cancel(u.eng), -ESRCH);
-    cr_assert_eq(eng_scrub_wait(u.eng, note, &rep), 0);
+    cr_assert_eq(eng_scrub_wait(u.eng, record, &rep), 0);
     cr_assert_eq(rep.state, ENG_COMPACT_IDLE, "none runs: the answer comes at once");
     cr_assert_eq(eng_scrub_rate(u.eng, 123456789), 0);
     cr_assert_eq(scrub().rate, 123456789);

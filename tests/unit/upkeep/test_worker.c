@@ -73,7 +73,7 @@ Test(worker, thresholds_can_be_changed)
     cr_assert(rep.compacted);
 }
 
-static void note_maintenance(void *arg, const struct eng_maintenance_report *rep, int error)
+static void record_maintenance(void *arg, const struct eng_maintenance_report *rep, int error)
 {
     int *calls = arg;
     cr_assert_eq(error, 0);
@@ -86,7 +86,7 @@ Test(worker, maintenance_without_threads_is_done_in_the_call)
     int calls = 0;
     set("compact_min_bytes", "1000");
     fill(1000, 90000);
-    cr_assert_eq(eng_maintenance_start(u.eng, note_maintenance, &calls), 0);
+    cr_assert_eq(eng_maintenance_start(u.eng, record_maintenance, &calls), 0);
     cr_assert_eq(calls, 1);
 }
 

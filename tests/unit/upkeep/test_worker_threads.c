@@ -1,7 +1,7 @@
 /*
  * test_worker_threads.c - the threads of worker.c: who is called when a job
  * ends, pausing and cancelling a compaction, closing while one runs, commits
- * and checkpoints in the background. Threads meet at fault points; where one
+ * and checkpoints in the background. Threads are stopped at fault points; where one
  * has to be waited for, it is waited for, not guessed at.
  */
 #include "hook.h"
@@ -53,7 +53,7 @@ struct waiting {
         .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER                                  \
     }
 
-static void note_call(struct waiting *w, int error)
+static void record_call(struct waiting *w, int error)
 {
     w->calls++;
     w->error = error;
@@ -66,7 +66,7 @@ static void on_compacted(void *arg, const struct eng_compact_report *rep)
     struct waiting *w = arg;
     pthread_mutex_lock(&w->lock);
     w->rep = *rep;
-    note_call(w, rep->error);
+    record_call(w, rep->error);
 }
 
 static void on_scrubbed(void *arg, const struct eng_scrub_report *rep)
@@ -74,7 +74,7 @@ static void on_scrubbed(void *arg, const struct eng_scrub_report *rep)
     struct waiting *w = arg;
     pthread_mutex_lock(&w->lock);
     w->scrub = *rep;
-    note_call(w, rep->error);
+    record_call(w, rep->error);
 }
 
 static void on_maintained(void *arg, const struct eng_maintenance_report *rep, int error)
@@ -82,7 +82,7 @@ static void on_maintained(void *arg, const struct eng_maintenance_report *rep, i
     struct waiting *w = arg;
     pthread_mutex_lock(&w->lock);
     w->compacted = rep->compacted;
-    note_call(w, error);
+    record_call(w, error);
 }
 
 static void await(struct waiting *w, int calls)
@@ -94,31 +94,31 @@ static void await(struct waiting *w, int calls)
 }
 
 /* Holds the compactor at a fault point until it is let go. */
-static pthread_barrier_t held;
-static enum fault_point hold_at;
-static int hold_times;
+static pthread_barrier_t barrier;
+static enum fault_point stop_at;
+static int stop_times;
 
-static void hold(void *arg, enum fault_point point)
+static void stop_here(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (point != hold_at || !hold_times)
+    if (point != stop_at || !stop_times)
         return;
-    hold_times--;
-    pthread_barrier_wait(&held);
-    pthread_barrier_wait(&held);
+    stop_times--;
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
 }
 
-static void hold_compactor(enum fault_point point)
+static void stop_compactor(enum fault_point point)
 {
-    hold_at = point;
-    hold_times = 1;
-    pthread_barrier_init(&held, NULL, 2);
-    hook_set(u.eng, hold, NULL);
+    stop_at = point;
+    stop_times = 1;
+    pthread_barrier_init(&barrier, NULL, 2);
+    hook_set(u.eng, stop_here, NULL);
 }
 
-static void meet(void)
+static void pass_barrier(void)
 {
-    pthread_barrier_wait(&held);
+    pthread_barrier_wait(&barrier);
 }
 
 static enum eng_compact_state state(void)
@@ -128,8 +128,8 @@ static enum eng_compact_state state(void)
     return rep.state;
 }
 
-/* The compactor waits at its point until the settler has nothing to do but to sleep. */
-static _Atomic pid_t settler_tid;
+/* The compactor waits at its point until the installer has nothing to do but to sleep. */
+static _Atomic pid_t installer_tid;
 
 static bool sleeps(pid_t tid)
 {
@@ -142,20 +142,20 @@ static bool sleeps(pid_t tid)
     return state == 'S';
 }
 
-static void settler_first(void *arg, enum fault_point point)
+static void installer_first(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (point == FP_INSTALLER_IDLE)
-        settler_tid = gettid();
-    while (point == FP_INSTALLER_GIVEN && (!settler_tid || !sleeps(settler_tid)))
+    if (point == FP_SETTLER_IDLE)
+        installer_tid = gettid();
+    while (point == FP_SETTLER_GIVEN && (!installer_tid || !sleeps(installer_tid)))
         (void)sched_yield();
 }
 
-Test(worker_threads, a_settler_quicker_than_its_creator)
+Test(worker_threads, a_installer_quicker_than_its_creator)
 {
     struct waiting starter = WAITING;
-    settler_tid = 0;
-    hook_set(u.eng, settler_first, NULL);
+    installer_tid = 0;
+    hook_set(u.eng, installer_first, NULL);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
     await(&starter, 1);
     cr_assert_eq(starter.error, 0);
@@ -172,15 +172,15 @@ Test(worker_threads, everybody_who_asked_is_told_once)
     cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &late), 0);
     cr_assert_eq(late.calls, 1, "none runs: at once, here");
     cr_assert_eq(late.rep.state, ENG_COMPACT_IDLE);
-    hold_compactor(FP_COMPACT_COPIED);
+    stop_compactor(FP_COMPACT_COPIED);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
-    meet();
+    pass_barrier();
     cr_assert_eq(state(), ENG_COMPACT_RUNNING);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &refused), -EBUSY);
     cr_assert_eq(eng_maintenance_start(u.eng, on_maintained, &refused), -EBUSY);
     cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &waiter), 0);
     cr_assert_eq(waiter.calls + starter.calls, 0);
-    meet();
+    pass_barrier();
     await(&starter, 1);
     await(&waiter, 1);
     cr_assert(starter.error == 0 && waiter.rep.bytes_moved == starter.rep.bytes_moved);
@@ -198,12 +198,12 @@ Test(worker_threads, pause_and_resume)
     struct waiting w = WAITING;
     cr_assert_eq(eng_compact_pause(u.eng), -ESRCH);
     cr_assert_eq(eng_compact_resume(u.eng), -ESRCH);
-    hold_compactor(FP_COMPACT_READ);
+    stop_compactor(FP_COMPACT_READ);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
-    meet();
+    pass_barrier();
     cr_assert_eq(eng_compact_pause(u.eng), 0);
     cr_assert_eq(state(), ENG_COMPACT_PAUSED);
-    meet();
+    pass_barrier();
     for (int i = 0; i < 8; i++) /* readers do not care */
         cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 20000, (uint64_t)i));
     cr_assert_eq(state(), ENG_COMPACT_PAUSED);
@@ -216,12 +216,12 @@ Test(worker_threads, pause_and_resume)
 Test(worker_threads, writers_do_not_wait_while_a_segment_is_unlinked)
 {
     struct waiting w = WAITING;
-    hold_compactor(FP_RETIRE);
+    stop_compactor(FP_RETIRE);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
-    meet();
+    pass_barrier();
     unit_file(&u, "meanwhile", 5000, 3); /* would wait for ever */
     cr_assert(unit_holds(&u, unit_lookup(&u, "meanwhile"), 5000, 3));
-    meet();
+    pass_barrier();
     await(&w, 1);
     cr_assert_eq(w.error, 0);
 }
@@ -229,11 +229,11 @@ Test(worker_threads, writers_do_not_wait_while_a_segment_is_unlinked)
 Test(worker_threads, cancel_a_paused_one)
 {
     struct waiting w = WAITING;
-    hold_compactor(FP_COMPACT_READ);
+    stop_compactor(FP_COMPACT_READ);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
-    meet();
+    pass_barrier();
     cr_assert_eq(eng_compact_pause(u.eng), 0);
-    meet();
+    pass_barrier();
     cr_assert_eq(eng_compact_cancel(u.eng), 0);
     await(&w, 1);
     cr_assert_eq(w.error, -ECANCELED);
@@ -245,13 +245,13 @@ Test(worker_threads, cancel_a_paused_one)
 Test(worker_threads, closing_cancels_and_tells)
 {
     struct waiting w = WAITING, s = WAITING;
-    hold_compactor(FP_COMPACT_READ);
+    stop_compactor(FP_COMPACT_READ);
     cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
-    meet();
+    pass_barrier();
     cr_assert_eq(eng_compact_pause(u.eng), 0);
     cr_assert_eq(eng_scrub_rate(u.eng, 1), 0); /* would take days */
     cr_assert_eq(eng_scrub_start(u.eng, on_scrubbed, &s), 0);
-    meet();
+    pass_barrier();
     unit_close(&u);
     cr_assert(w.calls == 1 && w.error == -ECANCELED);
     cr_assert(s.calls == 1 && s.error == -ECANCELED);
