@@ -58,7 +58,7 @@ static void take_turns_locked(struct schedule *s, enum side me)
 static void at_point(void *arg, enum fault_point point)
 {
     struct schedule *s = arg;
-    is_installer = is_installer || point == FP_SETTLER_RUNS;
+    is_installer = is_installer || point == FP_INSTALLER_RUNS;
     if (point == FP_LOG_WRITTEN || point == FP_RETIRE) /* under log.lock, that the other may need */
         return;
     pthread_mutex_lock(&s->lock);
@@ -66,7 +66,7 @@ static void at_point(void *arg, enum fault_point point)
         s->idle = false;
         (void)__atomic_add_fetch(&n_given, 1, __ATOMIC_RELAXED);
     }
-    if (point == FP_SETTLER_IDLE || point == FP_SETTLER_AWAITED)
+    if (point == FP_INSTALLER_IDLE || point == FP_INSTALLER_AWAITED)
         record_locked(s, point);
     else
         take_turns_locked(s, is_installer ? INSTALLER : COMPACTION);

@@ -145,9 +145,9 @@ static bool sleeps(pid_t tid)
 static void installer_first(void *arg, enum fault_point point)
 {
     (void)arg;
-    if (point == FP_SETTLER_IDLE)
+    if (point == FP_INSTALLER_IDLE)
         installer_tid = gettid();
-    while (point == FP_SETTLER_GIVEN && (!installer_tid || !sleeps(installer_tid)))
+    while (point == FP_INSTALLER_GIVEN && (!installer_tid || !sleeps(installer_tid)))
         (void)sched_yield();
 }
 
