@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# rooms.sh - the script that holds the sources to the floor plan: tools/dev/rooms.
+# rooms.sh - the scripts that hold the sources to the floor plan and its dialect: tools/dev/rooms, dialect.
 # Small trees are made, each with one fault, which must be found once and at its line. Needs no build and no mount.
 #
 #   tests/ops/rooms.sh [BUILD]      BUILD is not looked at
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
-t_needs python3
+t_needs python3 git
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/engramfs-test.XXXXXX") || exit 1
 trap t_cleanup EXIT
 trap 'exit 130' INT
@@ -312,5 +312,133 @@ own_tree() { # quickly, from anywhere, and whatever it finds
 }
 check "rooms: of the tree that it is in" own_tree
 check_equal "rooms: it leaves nothing behind" "" "$(find "$DEV" -name __pycache__)"
+
+# ---- dialect
+D=$WORK/dialect.out
+# rule NAME RULE LINES: what dialect finds in tools/shared/d.c, as 'line line'
+rule() {
+    local status
+    dev dialect --rules "$2" "$T" >"$D"
+    status=$?
+    check_equal "dialect: $1" "$3" "$(sed -n "s/^tools.shared.d.c:\([0-9]*\): $2: .*/\1/p" "$D" | xargs)"
+    check_equal "dialect: $1, counted" "# $2 $(wc -w <<<"$3"), $((${#3} > 0))" "$(tail -n 1 "$D"), $status"
+}
+rm -rf "$T"
+put tools/shared/d.c <<'C'
+/* one line */
+/* two
+ * lines */
+/*
+ * with an end of its own
+ */
+int a; /* behind
+        */
+const char *s = "/*\n*/";
+C
+rule "*/ alone" comment "6 8"
+put tools/shared/d.c <<'C'
+struct x {
+    int a; /* short */
+    int b; /* long, and
+              longer */
+    /* above,
+     * as it should be */
+    int c;
+};
+int d; /* no field,
+          this one */
+C
+rule "long comments behind fields" trailing 3
+put tools/shared/d.c <<'C'
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define SIZE sizeof(buf)
+typedef struct { int a; } plain;
+int f(void)
+{
+    g(sizeof(struct x), sizeof(uint64_t), sizeof(char *), sizeof x, sizeof *x, sizeof(a + b), sizeof(const int));
+    g(sizeof(struct x *), sizeof(((struct x *)0)->a), "sizeof(x)", sizeof(fuse_ino_t));
+    g(sizeof(x));
+    g(sizeof(*x));
+    g(sizeof(x->y.z[3]), sizeof(x[0]));
+}
+C
+rule "sizeof" sizeof "2 8 9 10 10"
+put tools/shared/d.c <<'C'
+bool f(void)
+{
+    if (r == 0 && a)
+        return p == NULL;
+    while (q->p != NULL)
+        n += p != NULL;
+    if (x == 0 || a->r == 0 || strcmp(a, b) == 0 || !p || n == r)
+        return g(a, b) != NULL;
+    ok = a && f(p) != NULL;
+    if (err != 0)
+        made = r == 0;
+    return p != NULL ? a : "r == 0";
+}
+C
+rule "comparisons with nothing" zero "3 4 5 9 10 11 12"
+put tools/shared/d.c <<'C'
+#define GET(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+int f(void)
+{
+    atomic_load(&a); /* not __atomic_load_n() */
+    return __sync_fetch_and_add(&a, 1);
+}
+C
+rule "builtins" atomic "1 5"
+put tools/shared/d.c <<'C'
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+int f(void)
+{
+    int r = a ? b : c;
+    struct x x = {.a = r ? 1 : 2, .b = r ? 3 : 4, g(a ? b : c)};
+    for (r = a ? 1 : 2; r < (b ? 1 : 2); r++)
+        g(a ? 1 : 2,
+          b ? 1 : 2);
+    h((struct x){.a = r ? 1 : 2, .b = r ? 1 : 2}, "a ? b : c ? d : e");
+    return a ? 1 : b ? 2 : c ? 3 : 4;
+}
+C
+rule "more than one ?:" ternary "8 10"
+put tools/shared/d.c <<'C'
+int f(int err, int *ret)
+{
+    int r = g(), error = 0;
+    int err = g();
+    for (;;) {
+        int a, rc = 1;
+        struct ret ret;
+        err = h(int_ret);
+    }
+}
+C
+rule "results by other names" result "4 6"
+check_fails "dialect: no such rule" "no rule nothing; there are: comment" dev dialect --rules nothing "$T"
+
+# ---- a repository
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@t GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@t
+R=$WORK/repo T=$WORK/repo
+git init -q "$R"
+repo() { git -C "$R" "$@"; }
+commit() { repo add -A && repo commit -q --allow-empty -m "$1"; }
+LONG=$(printf 'x%.0s' {1..73})
+put tools/shared/d.c </dev/null
+commit "before: $LONG"
+repo tag before
+commit "${LONG%x}"
+check "dialect: a subject of 72 characters" dev dialect --commits before "$R"
+commit "$LONG"
+check_equal "dialect: one of 73, and none from before" "1 # comment 0, trailing 0, sizeof 0, zero 0, atomic 0, ternary 0, result 0, subject 1" \
+    "$(dev dialect --commits before "$R" | grep -c ': subject: 73 characters: xxx') $(dev dialect --commits before "$R" | tail -n 1)"
+BEFORE=$(repo rev-parse before)
+git clone -q --depth 2 "file://$R" "$WORK/shallow"
+check_equal "dialect: in a clone that is too shallow to know the revision" "1" \
+    "$(dev dialect --commits "$BEFORE" "$WORK/shallow" | grep -c ': subject: ')"
+git clone -q "$R" "$WORK/fresh"
+check_equal "dialect: in a fresh clone" "1" "$(dev dialect --commits "$BEFORE" "$WORK/fresh" | grep -c ': subject: ')"
+check "dialect: what is no repository has no subjects" \
+    env GIT_CEILING_DIRECTORIES="$WORK" timeout 60 "$DEV/dialect" --rules subject --commits "$BEFORE" "$WORK"
 
 t_end
