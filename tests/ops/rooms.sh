@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rooms.sh - the scripts that hold the sources to the floor plan and its dialect: tools/dev/rooms, dialect.
+# rooms.sh - the scripts that hold the sources to the floor plan and its dialect: tools/dev/rooms, moves, dialect.
 # Small trees are made, each with one fault, which must be found once and at its line. Needs no build and no mount.
 #
 #   tests/ops/rooms.sh [BUILD]      BUILD is not looked at
@@ -441,4 +441,100 @@ check_equal "dialect: in a fresh clone" "1" "$(dev dialect --commits "$BEFORE" "
 check "dialect: what is no repository has no subjects" \
     env GIT_CEILING_DIRECTORIES="$WORK" timeout 60 "$DEV/dialect" --rules subject --commits "$BEFORE" "$WORK"
 
+# ---- moves
+function_of() { # NAME WORD: twelve lines that are like no other's
+    lines "$3int $1(struct $2 *$2, const char *name)" '{' "    int r = ${2}_begin($2);" "    for (size_t i = 0; !r && i < $2->n_$2; i++)" \
+        "        if (${2}_matches($2->$2[i], name))" "            r = ${2}_note($2, i, \"$2\");" '    if (r == -ENOENT)' "        r = ${2}_missing($2);" \
+        "    ${2}_end($2);" '    return r;' '}'
+}
+big() { # NAME: of two halves
+    lines "void $1(struct eng *eng)" '{'
+    half_one
+    half_two
+    lines '}'
+}
+half_one() { lines '    uint64_t total = eng->used + eng->lost;' '    pthread_mutex_lock(&eng->lock);' '    while (total > eng->most && drop_oldest(eng, &total))' '        eng->dropped++;' '    pthread_mutex_unlock(&eng->lock);'; }
+half_two() { lines '    struct report report = {.kind = REPORT_SPACE, .bytes = eng->dropped};' '    if (eng->opt.on_report)' '        eng->opt.on_report(eng->opt.arg, &report);' '    snprintf(eng->line, sizeof eng->line, "%u dropped", eng->dropped);'; }
+rm -rf "$R/tools"
+{
+    function_of stays apple ''
+    function_of moves banana ''
+    function_of old_name cherry ''
+    function_of moves_renamed date ''
+    function_of listed elder ''
+    function_of merged fig ''
+    big splits
+    lines 'void vanishes(void)' '{' '    puts("x");' '}'
+    lines 'int long_gone(int a, int b)' '{' '    return a << 3 ^ (b - 1) * 77 + a % 5;' '}'
+} | put engine/a.c
+{
+    function_of twin grape 'static '
+    function_of first guava ''
+} | put engine/b.c
+{
+    function_of twin lemon 'static '
+    function_of second lime ''
+} | put engine/c.c
+commit old
+repo tag old
+repo mv -f engine/b.c engine/twin_b.c
+mkdir "$R/engine/core"
+repo mv -f engine/c.c engine/core/z.c
+{
+    function_of stays apple ''
+    function_of new_name cherry '' | sed 's/cherry_note/cherry_remember/; s/\bi\b/at/g'
+    function_of unlike_anything elder '' | sed 's/elder/x/g; /for/,/note/d'
+    lines 'void one(struct eng *eng)' '{'
+    half_one
+    lines '}' 'void two(struct eng *eng)' '{'
+    half_two
+    lines '}'
+    function_of whole fig '' | sed '$d'
+    lines '    eng_other_things(1, 2);' '    return fig ? fig->more : 0;' '}'
+} | put engine/a.c
+{
+    function_of moves banana ''
+    function_of quite_new_place date ''
+    function_of added kiwi ''
+} | put engine/core/d.c
+lines '# what cannot be seen' 'listed unlike_anything' 'long_gone -' | put tools/dev/renames.txt
+commit new
+repo tag new
+dev moves --top "$R" old new >"$WORK/moves.md"
+check_equal "moves: each function and where it is" "| engine/a.c | \`listed\` | | \`unlike_anything\` |
+| engine/a.c | \`long_gone\` | | gone |
+| engine/a.c | \`merged\` | | \`whole\` |
+| engine/a.c | \`moves\` | engine/core/d.c | |
+| engine/a.c | \`moves_renamed\` | engine/core/d.c | \`quite_new_place\` |
+| engine/a.c | \`old_name\` | | \`new_name\` |
+| engine/a.c | \`splits\` | | split into \`one\` in engine/a.c, \`two\` in engine/a.c |
+| engine/a.c | \`vanishes\` | | gone |
+| engine/b.c | \`first\` | engine/twin_b.c | |
+| engine/b.c | \`twin\` | engine/twin_b.c | |
+| engine/c.c | \`second\` | engine/core/z.c | |
+| engine/c.c | \`twin\` | engine/core/z.c | |" "$(grep '^| engine' "$WORK/moves.md")"
+check_equal "moves: the summary" "13 functions: 1 where they were, 5 moved, 3 renamed, 1 moved and renamed, 1 split, 0 merged, 2 gone. 3 are new." \
+    "$(tail -n 1 "$WORK/moves.md")"
+check_equal "moves: against the work tree, and the same each time" \
+    "$(sed 's/From old to new\./From old to the work tree./' "$WORK/moves.md")" "$(dev moves --top "$R" old)"
+{
+    lines 'static int host(struct fig *fig)' '{' '    int more = prepare_everything(fig);'
+    half_one
+    half_two
+    function_of x grape '' | sed '1,2d; $d'
+    half_one
+    lines '}'
+} | put engine/merged.c
+repo rm -q --cached engine/twin_b.c && rm "$R/engine/twin_b.c"
+check "moves: a function that is part of another" grep -qF "| engine/b.c | \`twin\` | | merged into \`host\` in engine/merged.c |" <(dev moves --top "$R" old)
+check_fails "moves: no such revision" "moves: git" dev moves --top "$R" nothing
+lines 'one two three' | put tools/dev/renames.txt
+check_fails "moves: a list that cannot be read" "renames.txt:1: not" dev moves --top "$R" old
+if git -C "$ROOT" rev-parse -q --verify HEAD >/dev/null 2>&1; then
+    dev moves HEAD HEAD >"$WORK/same.md"
+    check_equal "moves: a revision compared with itself has no table" "0 0 moved, 0 renamed" \
+        "$(grep -c '^|' "$WORK/same.md") $(grep -o '0 moved, 0 renamed' "$WORK/same.md")"
+else
+    skip "moves: a revision compared with itself" "not a git tree"
+fi
 t_end
