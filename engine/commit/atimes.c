@@ -14,6 +14,7 @@
 #include "commit/atimes.h"
 
 #include "commit/commit.h"
+#include "core/reserve.h"
 
 #define NOTES (UINT32_C(1) << 15)
 #define NOTES_MOST (NOTES / 4 * 3)

@@ -8,6 +8,7 @@
 
 #include "commit/flush.h"
 #include "commit/orphans.h"
+#include "core/reserve.h"
 
 #include <stdio.h>
 

@@ -21,12 +21,9 @@
 #include "base/util.h"
 #include "core/config.h"
 #include "core/counters.h"
-#include "core/damage.h"
 #include "core/keepers.h"
 #include "core/marks.h"
 #include "core/report.h"
-#include "core/reserve.h"
-#include "core/totals.h"
 #include "core/wake.h"
 #include "disk/io.h"
 #include "disk/log.h"
@@ -36,6 +33,15 @@
 #include "index/extents.h"
 #include "index/index.h"
 #include "index/verify.h"
+
+struct atimes;
+struct checkpoints;
+struct damage_list;
+struct orphans;
+struct reserve;
+struct retire;
+struct room;
+struct workers;
 
 struct eng {
     struct eng_options opt; /* immutable after open */
@@ -78,6 +84,12 @@ struct eng {
     struct workers *workers; /* NULL until the store is open */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };
+
+/* Whether the log has grown enough since the newest checkpoint for another. */
+static inline bool checkpoint_is_due(const struct eng *eng)
+{
+    return marks_are_due(&eng->marks, &eng->config, log_bytes(&eng->log), log_seq(&eng->log));
+}
 
 static inline bool is_read_only(const struct eng *eng)
 {

@@ -7,8 +7,7 @@
 #define ENGRAMFS_MARKS_H
 
 #include "base/util.h"
-
-struct eng;
+#include "core/config.h"
 
 struct marks {
     /* Last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while fewer than two
@@ -22,7 +21,8 @@ struct marks {
 /* The wait after a checkpoint that failed, on a full disk say, ns. */
 #define MARKS_RETRY_NS UINT64_C(10000000000)
 
-/* Whether the log has grown by checkpoint_bytes or checkpoint_ops since the newest checkpoint. */
-bool checkpoint_is_due(const struct eng *eng);
+/* Whether a log that has come to `bytes` and batch `seq` has grown by checkpoint_bytes or checkpoint_ops
+ * since the newest checkpoint. */
+bool marks_are_due(const struct marks *marks, const struct config *config, uint64_t bytes, uint64_t seq);
 
 #endif

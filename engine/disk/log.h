@@ -55,6 +55,11 @@ static inline uint64_t log_seq(const struct log *log)
 {
     return atomic_load_explicit(&log->seq, memory_order_acquire);
 }
+/* Bytes appended since opening. */
+static inline uint64_t log_bytes(const struct log *log)
+{
+    return atomic_load_explicit(&log->bytes, memory_order_relaxed);
+}
 static inline uint64_t log_durable(const struct log *log)
 {
     return atomic_load_explicit(&log->durable_seq, memory_order_acquire);

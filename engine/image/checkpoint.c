@@ -15,6 +15,7 @@
 
 #include "commit/atimes.h"
 #include "commit/flush.h"
+#include "core/reserve.h"
 
 #include <stdio.h>
 #include <unistd.h>

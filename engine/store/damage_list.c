@@ -2,6 +2,7 @@
  * damage_list.c - eng_damaged(): the damage that still concerns a memory.
  */
 #include "commit/refs.h"
+#include "core/damage.h"
 #include "core/eng.h"
 
 int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg)

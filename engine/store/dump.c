@@ -4,10 +4,10 @@
  * tells which of its checksums do not hold; where no record can be made out the dump goes on at the next
  * place that looks like one.
  */
+#include "admin.h"
 #include "base/util.h"
 #include "disk/codec.h"
 #include "disk/segments.h"
-#include "admin.h"
 
 #include <stdio.h>
 

@@ -4,6 +4,8 @@
 #include "commit/atimes.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
+#include "core/damage.h"
+#include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
 #include "store/store.h"

@@ -7,6 +7,7 @@
  * for the records of segments, index_lock shared in short slices for orphans.
  */
 #include "commit/commit.h"
+#include "core/reserve.h"
 
 #include <stdio.h>
 

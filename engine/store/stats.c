@@ -3,6 +3,7 @@
  * the moment of the call, none kept twice.
  */
 #include "commit/commit.h"
+#include "core/reserve.h"
 #include "upkeep/policy.h"
 
 static void index_figures(struct eng *eng, struct eng_stats *st)

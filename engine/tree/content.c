@@ -9,6 +9,7 @@
 #include "tree/content.h"
 
 #include "commit/commit.h"
+#include "core/damage.h"
 #include "tree/attr.h"
 #include "upkeep/room.h"
 

@@ -5,6 +5,7 @@
 #include "tree/xattrs.h"
 
 #include "commit/commit.h"
+#include "core/damage.h"
 #include "upkeep/room.h"
 
 int xattr_stage(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size, int64_t time)

@@ -5,6 +5,7 @@
  * Locks: log.lock, under which the index does not change.
  */
 #include "upkeep/choose.h"
+#include "core/reserve.h"
 
 int choose_victims(struct eng *eng, double leave, struct candidate **ret_victims, size_t *ret_n)
 {

@@ -24,6 +24,8 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/retire.h"
+#include "core/reserve.h"
+#include "core/totals.h"
 #include "upkeep/choose.h"
 #include "upkeep/copy.h"
 #include "upkeep/install.h"

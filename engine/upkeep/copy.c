@@ -2,6 +2,8 @@
  * copy.c - see copy.h.
  */
 #include "upkeep/copy.h"
+#include "core/damage.h"
+#include "core/reserve.h"
 
 #define OUT_BUFFER (1u << 20) /* written at once */
 

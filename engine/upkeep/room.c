@@ -5,6 +5,8 @@
 
 #include "commit/commit.h"
 #include "commit/retire.h"
+#include "core/reserve.h"
+#include "core/totals.h"
 #include "image/checkpoint.h"
 #include "upkeep/workers.h"
 

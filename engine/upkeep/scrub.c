@@ -8,6 +8,7 @@
 #include "upkeep/scrub.h"
 
 #include "commit/refs.h"
+#include "core/damage.h"
 
 #define STEP_BYTES (1u << 20)
 

@@ -7,6 +7,8 @@
 #include "base/job.h"
 #include "commit/commit.h"
 #include "commit/retire.h"
+#include "core/reserve.h"
+#include "core/totals.h"
 #include "image/checkpoint.h"
 #include "upkeep/choose.h"
 #include "upkeep/compact.h"
