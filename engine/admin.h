@@ -1,8 +1,7 @@
 /*
  * admin.h - the administrator's side of the engine: statistics, where the
  * space is, configuration, damage, background work, verification, and a look
- * into segments. engine.h has the conventions.
- */
+ * into segments. engine.h has the conventions. */
 #ifndef ENGRAMFS_ADMIN_H
 #define ENGRAMFS_ADMIN_H
 
@@ -116,16 +115,14 @@ struct eng_file {
 /*
  * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
  * returns non-zero. They are of one moment: copied while eng_hold() is in force, together with the
- * superblock, and cut to these sizes, they are a store with the state at the time of the call.
- */
+ * superblock, and cut to these sizes, they are a store with the state at the time of the call. */
 ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
 
 /*
  * Configuration, kept over restarts. Keys: compact_min_fragmentation (0..1),
  * compact_min_bytes, startup_fragmentation (0..1), compact_rate (bytes/s, 0
  * unlimited), auto_compact (0|1), checkpoint_bytes, checkpoint_ops,
- * commit_ms. -ENOENT unknown key, -EINVAL bad value.
- */
+ * commit_ms. -ENOENT unknown key, -EINVAL bad value. */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default
  * used. */
@@ -180,8 +177,7 @@ struct eng_compact_estimate {
  * worker when the emptied segments have been unlinked or the job has failed;
  * it must not block. Bounds: memory at most 40 MiB plus 64 bytes for each
  * extent of one output segment; disk at most two segments more than before,
- * plus 64 bytes of log for each extent moved. -EBUSY one is running already.
- */
+ * plus 64 bytes of log for each extent moved. -EBUSY one is running already. */
 ENG_API int eng_compact_start(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *),
                               void *arg);
 /* eng_compact_start() and wait. Returns the job's error; ret_report (may be NULL) is written even then. */
@@ -206,16 +202,15 @@ struct eng_maintenance_report {
 };
 /*
  * Compacts, here and now, if fragmentation_ratio > compact_min_fragmentation
- * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs.
- */
+ * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs. */
 ENG_API int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report);
 /* The same in the background; `done` is called once from the worker. */
 ENG_API int eng_maintenance_start(struct eng *eng,
                                   void (*done)(void *arg, const struct eng_maintenance_report *, int error),
                                   void *arg);
 
-/* While held no segment is unlinked, so that the store's folder can be copied. Nests; -EINVAL when not held.
- */
+/* While held no segment is unlinked, so that the store's folder can be copied. Nests; -EINVAL when not
+ * held. */
 ENG_API int eng_hold(struct eng *eng);
 ENG_API int eng_release(struct eng *eng);
 
@@ -249,8 +244,7 @@ struct eng_lost {
 /*
  * Of a store opened with `salvage`: reads all segments for self-describing extents that are whole by their
  * checksums and calls `emit` for each; `data` and `piece` are valid during the call. Stops when it returns
- * non-zero, which is then returned. Nothing is emitted when nothing was damaged.
- */
+ * non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
 
@@ -261,8 +255,7 @@ struct eng_check_report {
 /*
  * Verifies every checksum, every locator and every count of an open store
  * (open it read-only to check a store without changing it). `problem` is called with one
- * line for each finding. Writers are held off while the index is walked.
- */
+ * line for each finding. Writers are held off while the index is walked. */
 ENG_API int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
                       struct eng_check_report *ret_report);
 
@@ -294,8 +287,7 @@ struct eng_dump_item {
  * Calls `emit` for each record in the file of segment `segment` of the store in directory `store` (or, if it
  * is not NULL, in `io`), in order; items are valid during the call; stops when it returns non-zero, which is
  * then returned. The file is read as it is, without a lock: the store may be in use, or damaged. With
- * `content` the checksums of contents are verified as well. -ENOENT.
- */
+ * `content` the checksums of contents are verified as well. -ENOENT. */
 ENG_API int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
                      int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
 

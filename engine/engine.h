@@ -20,8 +20,7 @@
  *   - offsets and sizes are bytes.
  *   - common errors, not repeated below: -EIO (the medium failed), -ENOMEM,
  *     -EROFS (opened read-only, or turned read-only after a failed sync, see
- *     eng_stats.read_only_reason), -ENOSPC, -ESTALE (no such inode).
- */
+ *     eng_stats.read_only_reason), -ENOSPC, -ESTALE (no such inode). */
 #ifndef ENGRAMFS_ENGINE_H
 #define ENGRAMFS_ENGINE_H
 
@@ -64,13 +63,15 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 enum eng_log_level { ENG_LOG_ERROR, ENG_LOG_WARNING, ENG_LOG_INFO, ENG_LOG_DEBUG };
 
 struct eng_options {
-    bool read_only;  /* nothing is written, not even for recovery */
-    bool snapshot;   /* with read_only: opens, without a lock, what another process that has called eng_hold()
-                        has written to the store by now; valid until that one calls eng_release() */
-    bool salvage;    /* with read_only: opens what can be made out of a store that is refused otherwise:
-                        the memories up to the damage in its log. What lies behind: eng_lost() */
-    bool must_exist; /* do not create a missing or empty store: -ENOENT */
-    bool relatime;   /* eng_accessed() is heeded */
+    bool read_only; /* nothing is written, not even for recovery */
+    /* With read_only: opens, without a lock, what another process that has called eng_hold() has written to
+     * the store by now; valid until that one calls eng_release(). */
+    bool snapshot;
+    /* With read_only: opens what can be made out of a store that is refused otherwise: the memories up to the
+     * damage in its log. What lies behind: eng_lost(). */
+    bool salvage;
+    bool must_exist;       /* do not create a missing or empty store: -ENOENT */
+    bool relatime;         /* eng_accessed() is heeded */
     bool no_background;    /* no threads; the caller drives eng_tick() (tests, tools) */
     uint64_t segment_size; /* of a store being created, or of new segments; 0: stored/default */
     int64_t commit_ms;     /* background commit interval, ms; 0: default 5000; <0: never */
@@ -89,16 +90,14 @@ struct eng_options {
  * -EPROTONOSUPPORT unknown format version or incompat feature; -EBADMSG
  * damaged beyond what opening may repair; -EINVAL bad option.
  * `ret_why`, if not NULL, gets on failure one line of explanation (at most
- * 255 characters) that names the file concerned and what to do.
- */
+ * 255 characters) that names the file concerned and what to do. */
 ENG_API int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng,
                      char ret_why[256]);
 
 /*
  * Ends background work (a compaction is cancelled), commits, checkpoints and
  * frees `eng`. The store is released also when an error is returned.
- * No other call may be under way.
- */
+ * No other call may be under way. */
 ENG_API int eng_close(struct eng *eng);
 
 /* Makes all that was acknowledged durable. Concurrent callers share one device flush. */
@@ -127,8 +126,7 @@ struct eng_attr {
 /*
  * On whose behalf a call acts. `hold`: the entry that the call returns is
  * referenced once more (as a FUSE kernel does); an inode without names lives
- * until eng_forget() has taken all of its references back.
- */
+ * until eng_forget() has taken all of its references back. */
 struct eng_caller {
     uint32_t uid, gid;
     bool hold;
@@ -137,8 +135,7 @@ struct eng_caller {
 /*
  * Looks `name` up in directory `parent`; "." and ".." work, "." of an inode of
  * any type: so a caller that knows a number only (a file handle of NFS)
- * references it. -ENOENT, -ENOTDIR, -ENAMETOOLONG.
- */
+ * references it. -ENOENT, -ENOTDIR, -ENAMETOOLONG. */
 ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        struct eng_attr *ret_attr);
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);
@@ -147,8 +144,7 @@ ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr
  * Somebody has read the inode: its atime becomes now if it was not later than
  * mtime and ctime, or is a day old (relatime). The new time is seen at once, but
  * kept in memory, and written with others later: a crash may lose it. Nothing
- * happens unless the store was opened with `relatime`.
- */
+ * happens unless the store was opened with `relatime`. */
 ENG_API void eng_accessed(struct eng *eng, uint64_t ino);
 
 enum eng_set {
@@ -173,15 +169,13 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
  * directory the group, and for directories the bit, are inherited. With a
  * NULL name a regular file without one (O_TMPFILE): only for a caller that
  * holds it, and gone with the last reference unless eng_link() names it.
- * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type).
- */
+ * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type). */
 ENG_API int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr);
 /*
  * One name more. An inode that has none any more, or not yet, gets one as long
  * as it is referenced: whether that is wanted its holder knows (the kernel: only after O_TMPFILE).
- * -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST.
- */
+ * -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST. */
 ENG_API int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
                      const char *name, struct eng_attr *ret_attr);
 /* -EISDIR for directories (eng_unlink), -ENOTDIR / -ENOTEMPTY (eng_rmdir). */
@@ -208,16 +202,14 @@ struct eng_dirent {
  * 1 and 2. Entries present during the whole listing are delivered exactly
  * once, whatever is added or removed meanwhile. With who->hold each delivered
  * entry except "." and ".." is referenced. `emit` runs under the engine's
- * shared lock: it must not call the engine nor block.
- */
+ * shared lock: it must not call the engine nor block. */
 ENG_API int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                         int (*emit)(void *arg, const struct eng_dirent *entry), void *arg);
 
 /*
  * Names made from now on have greater cookies, in whatever directory; a name
  * changed within its directory keeps its cookie. A listing that stops there is
- * finite, even if each entry it tells leads to a new one.
- */
+ * finite, even if each entry it tells leads to a new one. */
 ENG_API uint64_t eng_dir_mark(struct eng *eng);
 
 /* ---- content ------------------------------------------------------------ */
@@ -226,8 +218,7 @@ ENG_API uint64_t eng_dir_mark(struct eng *eng);
  * Reads up to `size` bytes at `offset` into `buf`; returns the number read, 0
  * at or after the end; holes are zeros. Every byte was verified against its
  * checksum (I6); -EIO for damaged content, which is then listed by
- * eng_damaged(). Never short before the end of the file.
- */
+ * eng_damaged(). Never short before the end of the file. */
 ENG_API ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset);
 
 /* Writes all or nothing, atomically; size at most 16 MiB (else -EINVAL). -EFBIG. Updates mtime and ctime. */
@@ -236,8 +227,8 @@ ENG_API ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t
 ENG_API ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t *ret_offset);
 
 enum eng_falloc { ENG_FALLOC_KEEP_SIZE = 1, ENG_FALLOC_PUNCH_HOLE = 2, ENG_FALLOC_ZERO_RANGE = 16 };
-/* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the size.
- */
+/* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the
+ * size. */
 ENG_API int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len);
 /* SEEK_DATA (whence 3) and SEEK_HOLE (4). -ENXIO beyond the end. */
 ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);
@@ -278,8 +269,7 @@ struct eng_record {
  * Creates `n` regular files, or replaces the content, times and xattrs of
  * existing ones, with few and large log batches: an order of magnitude faster than
  * one by one. Each record is atomic; records[i].result tells its fate.
- * Returns the number stored, or a negative errno when the store itself failed.
- */
+ * Returns the number stored, or a negative errno when the store itself failed. */
 ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n);
 
 #ifdef __cplusplus

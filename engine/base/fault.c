@@ -1,6 +1,5 @@
 /*
- * fault.c - the mutant that a test's environment chooses. See fault.h.
- */
+ * fault.c - the mutant that a test's environment chooses. See fault.h. */
 #include "base/fault.h"
 
 #include "base/util.h"

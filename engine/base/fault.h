@@ -4,8 +4,7 @@
  * that the test of that protection can be shown to fail without it.
  *
  * A fault point costs a test of one pointer. Mutants exist only in builds
- * with ENG_MUTANTS; elsewhere MUTANT() is the constant false.
- */
+ * with ENG_MUTANTS; elsewhere MUTANT() is the constant false. */
 #ifndef ENGRAMFS_FAULT_H
 #define ENGRAMFS_FAULT_H
 
@@ -21,10 +20,10 @@ enum fault_point {
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_RETIRE,            /* about to unlink a segment */
-    FP_INSTALLER_AWAITED, /* a compaction waits for its installer; under the lock of the two: only to be noted
+    FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: must not wait.
                            */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
-    FP_INSTALLER_IDLE,    /* the installer has nothing to do; under the lock of the two: only to be noted */
+    FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: must not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
     FP_COUNT

@@ -1,7 +1,6 @@
 /*
  * hash.c - see hash.h. A file of its own, since xxHash's choice by processor and its inlining exclude each
- * other.
- */
+ * other. */
 #include "base/hash.h"
 
 #ifdef HAVE_XXH_DISPATCH

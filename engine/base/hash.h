@@ -1,6 +1,5 @@
 /*
- * hash.h - XXH3 by the widest vectors that the processor at hand has.
- */
+ * hash.h - XXH3 by the widest vectors that the processor at hand has. */
 #ifndef ENGRAMFS_HASH_H
 #define ENGRAMFS_HASH_H
 

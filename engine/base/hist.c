@@ -1,6 +1,5 @@
 /*
- * hist.c - see hist.h.
- */
+ * hist.c - see hist.h. */
 #include "base/hist.h"
 
 const double eng_hist_bounds[ENG_HIST_BUCKETS - 1] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,

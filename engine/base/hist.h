@@ -1,6 +1,5 @@
 /*
- * hist.h - histograms of durations, as Prometheus counts them. The caller holds the lock.
- */
+ * hist.h - histograms of durations, as Prometheus counts them. The caller holds the lock. */
 #ifndef ENGRAMFS_HIST_H
 #define ENGRAMFS_HIST_H
 

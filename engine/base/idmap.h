@@ -4,8 +4,7 @@
  * and which file names and batches claim unchecked (I10).
  *
  * Linear probing; ids are given out in sequence, so that the low bits of an id are
- * its place, nearly always. No locks: its owner's protect it.
- */
+ * its place, nearly always. No locks: its owner's protect it. */
 #ifndef ENGRAMFS_IDMAP_H
 #define ENGRAMFS_IDMAP_H
 

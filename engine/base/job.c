@@ -1,6 +1,5 @@
 /*
- * job.c - see job.h.
- */
+ * job.c - see job.h. */
 #include "base/job.h"
 
 #include <sched.h>

@@ -2,8 +2,7 @@
  * job.h - a piece of background work that people start, watch, pause, slow
  * down, cancel and wait for: compaction and scrub.
  *
- * Locking: job->lock, a leaf. Waiters are called under no lock.
- */
+ * Locking: job->lock, a leaf. Waiters are called under no lock. */
 #ifndef ENGRAMFS_JOB_H
 #define ENGRAMFS_JOB_H
 
@@ -46,10 +45,10 @@ bool job_take(struct job *job);
 /* Between two steps, after `bytes` were moved: waits while paused or too fast. -ECANCELED. */
 int job_gate(struct job *job, uint64_t bytes);
 /*
- * For background work that takes the locks of mutations again and again, where it holds none: the processor
- * goes to whoever waits for it. The scheduler would take it away anyhow, most likely while a lock is held,
- * and whoever waits for that lock then waits for the turns of others, some milliseconds. *last: 0 at first.
- */
+ * For background work that takes the locks of mutations again and again, where it holds none: the
+ * processor goes to whoever waits for it. The scheduler would take it away anyhow, most likely while a
+ * lock is held, and whoever waits for that lock then waits for the turns of others, some milliseconds.
+ * *last: 0 at first. */
 void job_yield(uint64_t *last);
 /* Ends the run; the waiters are handed over. */
 void job_finish(struct job *job, int error, struct waiter **ret_waiters, size_t *ret_n);

@@ -1,7 +1,6 @@
 /*
  * util.h - the few helpers that every room uses: cleanup attributes, bounds,
- * growable buffers, clocks.
- */
+ * growable buffers, clocks. */
 #ifndef ENGRAMFS_UTIL_H
 #define ENGRAMFS_UTIL_H
 

@@ -1,7 +1,6 @@
 /*
  * codec.c - encoders and decoders of the on-disk format. See codec.h and
- * docs/FORMAT.md. Pure functions.
- */
+ * docs/FORMAT.md. Pure functions. */
 #include "disk/codec.h"
 #include "base/hash.h"
 

@@ -3,8 +3,7 @@
  * that turns raw bytes into meaning; docs/FORMAT.md has the byte tables.
  * Everything is little-endian and 8-byte aligned. Decoders trust nothing
  * (I10): they check bounds and checksums and answer -EBADMSG.
- * No state, no locks.
- */
+ * No state, no locks. */
 #ifndef ENGRAMFS_CODEC_H
 #define ENGRAMFS_CODEC_H
 
@@ -97,8 +96,7 @@ uint64_t batch_sum(const struct batch_header *h, const void *ops);
 
 /*
  * A checkpoint file: chunk images, manifest, footer. The manifest names for each chunk of each
- * table the file (this or an older checkpoint's) and place of its image.
- */
+ * table the file (this or an older checkpoint's) and place of its image. */
 struct ckpt_manifest {
     uint64_t magic;
     uint32_t version, n_tables;
@@ -154,8 +152,7 @@ static inline bool locator_equal(const struct locator *a, const struct locator *
 /*
  * On disk: header, one uint64 checksum a block, payload padded to 8, path hint
  * padded to 8. The hint (path of the memory when the extent was placed; only
- * with the first extent of a file) lets salvage name it without a checkpoint.
- */
+ * with the first extent of a file) lets salvage name it without a checkpoint. */
 #define EXTENT_MAGIC 0x78676e65u /* "engx" */
 struct extent_header {
     uint32_t magic, len; /* payload bytes, 1..EXTENT_MAX */
@@ -193,8 +190,8 @@ uint64_t extent_head_set_seq(uint8_t *head, uint64_t seq);
 uint64_t extent_head_renew(uint8_t *head, uint64_t seq, const char *name, uint32_t name_len);
 /* Checks `head` (extent_head_size(ext_len) bytes) for being the extent of that inode, offset and length. */
 int extent_head_check(const uint8_t *head, uint64_t ino, uint64_t file_off, uint32_t ext_len);
-/* Checks the payload blocks [first, first + n) that `data` holds against the checksums in a checked `head`.
- */
+/* Checks the payload blocks [first, first + n) that `data` holds against the checksums in a checked
+ * `head`. */
 int extent_blocks_check(const uint8_t *head, uint32_t first, uint32_t n, const void *data);
 
 /* ---- ops: what a batch does --------------------------------------------- */

@@ -2,8 +2,7 @@
  * io.c - helpers over any implementation of the OS seam: whole reads and
  * writes, and small files that are replaced as a whole.
  *
- * No state, no locks.
- */
+ * No state, no locks. */
 #include "disk/io.h"
 
 #include <assert.h>
@@ -82,7 +81,7 @@ static int write_new_file(struct eng_io *io, const char *name, const void *data,
 
     struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
     r = io_pwritev_full(file, io->ops, &iov, 1, 0);
-    if (r == 0)
+    if (!r)
         r = io->ops->datasync(file);
     io->ops->close(file);
     return r;
@@ -91,12 +90,12 @@ static int write_new_file(struct eng_io *io, const char *name, const void *data,
 int io_replace_file(struct eng_io *io, const char *name, const void *data, size_t size)
 {
     char temp[NAME_MAX + 1];
-    int len = snprintf(temp, sizeof(temp), "%s.tmp", name);
-    if (len < 0 || (size_t)len >= sizeof(temp))
+    int len = snprintf(temp, sizeof temp, "%s.tmp", name);
+    if (len < 0 || (size_t)len >= sizeof temp)
         return -ENAMETOOLONG;
 
     int r = write_new_file(io, temp, data, size);
-    if (r == 0)
+    if (!r)
         r = io->ops->rename(io, temp, name);
     if (r < 0) {
         (void)io->ops->unlink(io, temp); /* the first failure is the one to report */

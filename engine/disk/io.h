@@ -6,8 +6,7 @@
  * One eng_io is one store directory; names are plain file names within it.
  * The functions are thin: they may transfer less than asked and may return
  * -EINTR. The io_*_full() helpers below loop; the engine uses those.
- * Every function may be called from several threads at once.
- */
+ * Every function may be called from several threads at once. */
 #ifndef ENGRAMFS_IO_H
 #define ENGRAMFS_IO_H
 
@@ -77,8 +76,7 @@ struct eng_io {
 
 /*
  * The real one: a directory of the host's file system. `create` makes the
- * directory itself (not its parents) if it is missing. -ENOENT, -ENOTDIR, -EACCES.
- */
+ * directory itself (not its parents) if it is missing. -ENOENT, -ENOTDIR, -EACCES. */
 int io_posix_new(const char *path, bool create, struct eng_io **ret_io);
 void io_posix_free(struct eng_io *io); /* NULL is fine */
 

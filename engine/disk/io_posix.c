@@ -7,8 +7,7 @@
  * descriptor: it needs no write permission and no file of its own, and it
  * survives the fork of a daemon that goes to the background.
  *
- * Locks: none of its own; all fields are immutable after io_posix_new().
- */
+ * Locks: none of its own; all fields are immutable after io_posix_new(). */
 #include "disk/io.h"
 
 #include <assert.h>
@@ -44,8 +43,7 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
 {
     /*
      * O_NONBLOCK means nothing for a regular file, but keeps us from hanging
-     * on a FIFO that somebody has put under a name of ours (I10).
-     */
+     * on a FIFO that somebody has put under a name of ours (I10). */
     int oflags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
     oflags |= flags & (IO_RDWR | IO_CREATE) ? O_RDWR : O_RDONLY;
     if (flags & IO_CREATE)
@@ -69,8 +67,8 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
     else if (!S_ISREG(st.st_mode))
         r = -EBADMSG;
 
-    struct io_file *file = r == 0 ? malloc(sizeof(*file)) : NULL;
-    if (r == 0 && !file)
+    struct io_file *file = !r ? malloc(sizeof *file) : NULL;
+    if (!r && !file)
         r = -ENOMEM;
     if (r) {
         (void)close(fd);
@@ -171,7 +169,7 @@ static int posix_datasync(struct io_file *file)
      * Asked without the times: where they were asked for, Linux 6.13 gives the next write a new one, and the
      * next flush writes the inode. */
     struct statx st;
-    if (r == 0 && statx(file->fd, "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && (st.stx_mask & STATX_NLINK) &&
+    if (!r && statx(file->fd, "", AT_EMPTY_PATH, STATX_NLINK, &st) == 0 && (st.stx_mask & STATX_NLINK) &&
         st.stx_nlink == 0) {
         errno = ENOENT;
         r = -1;
@@ -231,7 +229,7 @@ static int posix_list(struct eng_io *io, int (*emit)(void *arg, const char *name
     }
 
     int r = 0;
-    while (r == 0) {
+    while (!r) {
         errno = 0;
         struct dirent *entry = readdir(dir);
         if (!entry) {
@@ -252,7 +250,7 @@ static int posix_lock(struct eng_io *io, bool shared)
     do
         r = flock(posix_dirfd(io), (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
     while (r < 0 && errno == EINTR);
-    if (r == 0)
+    if (!r)
         return 0;
     return errno == EWOULDBLOCK ? -EBUSY : -errno;
 }
@@ -363,8 +361,8 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
         return -errno;
 
     int r = created ? sync_parent(fd) : 0;
-    struct io_posix *posix = r == 0 ? malloc(sizeof(*posix)) : NULL;
-    if (r == 0 && !posix)
+    struct io_posix *posix = !r ? malloc(sizeof *posix) : NULL;
+    if (!r && !posix)
         r = -ENOMEM;
     if (r) {
         (void)close(fd);

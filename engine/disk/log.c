@@ -1,6 +1,5 @@
 /*
- * log.c - see log.h.
- */
+ * log.c - see log.h. */
 #include "disk/log.h"
 
 /* ---- appending ---------------------------------------------------------- */
@@ -173,8 +172,7 @@ struct flush {
 /*
  * When little comes between two fsyncs, the file has its size and blocks with zeros in them before the
  * batches come: then a flush writes data only. Blocks that are only reserved would be converted at each first
- * write, by a thread of the kernel that the flush waits for.
- */
+ * write, by a thread of the kernel that the flush waits for. */
 static void zero_ahead_locked(struct log *log)
 {
     static const uint8_t zeros[LOG_AHEAD / 4];

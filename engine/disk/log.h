@@ -4,8 +4,7 @@
  * flush makes many of them durable (group commit).
  *
  * Locking, outermost first: log->lock (one writer at a time, from validation
- * to publication), eng->index_lock, segments->lock. sync_lock is taken alone.
- */
+ * to publication), eng->index_lock, segments->lock. sync_lock is taken alone. */
 #ifndef ENGRAMFS_LOG_H
 #define ENGRAMFS_LOG_H
 
@@ -70,8 +69,8 @@ uint64_t log_batch_size(const struct txn *txn);
 /* With log->lock held: whether such a batch needs a new segment, and beginning one. */
 bool log_wants_segment_locked(const struct log *log, uint64_t batch_size);
 int log_new_segment_locked(struct log *log);
-/* Whether so many segments wait for a flush, each with its file open, that one should come before a new one.
- */
+/* Whether so many segments wait for a flush, each with its file open, that one should come before a new
+ * one. */
 bool log_wants_flush(const struct log *log);
 /* With log->lock held: ends the active segment; the next batch begins a new one. */
 int log_seal_locked(struct log *log);

@@ -1,6 +1,5 @@
 /*
- * segments.c - see segments.h.
- */
+ * segments.c - see segments.h. */
 #include "disk/segments.h"
 
 #include "base/util.h"
@@ -210,9 +209,9 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 {
     pthread_mutex_lock(&segments->lock);
     struct segment *seg = find_locked(segments, id);
-    int r = !seg                                                                        ? -ENOENT
-            : atomic_load_explicit(&seg->pins, memory_order_acquire) && !MUTANT(NO_PIN) ? -EBUSY
-                                                                                        : 0;
+    int r = seg ? 0 : -ENOENT;
+    if (seg && atomic_load_explicit(&seg->pins, memory_order_acquire) && !MUTANT(NO_PIN))
+        r = -EBUSY;
     if (!r) {
         idmap_del(&segments->by_id, id);
         segments->n_open -= seg->file != NULL;

@@ -4,8 +4,7 @@
  * stay as they are while somebody reads them (I1).
  *
  * Locking: segments->lock, innermost of all; never held across I/O except the
- * opening of a file.
- */
+ * opening of a file. */
 #ifndef ENGRAMFS_SEGMENTS_H
 #define ENGRAMFS_SEGMENTS_H
 
@@ -67,8 +66,7 @@ unsigned segments_pins_of(struct segments *segments, uint32_t id);
 /*
  * Reads the bytes [off, off + len) of the extent range that loc names, for inode `ino`, where
  * loc lies at file offset loc_off (EXTENT_XATTR_OFF for an xattr value), into buf, verified (I6).
- * -EBADMSG damaged; other errors from reading.
- */
+ * -EBADMSG damaged; other errors from reading. */
 int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
                  const struct locator *loc, uint32_t off, uint32_t len, void *buf);
 

@@ -1,6 +1,5 @@
 /*
- * txn.c - see txn.h.
- */
+ * txn.c - see txn.h. */
 #include "disk/txn.h"
 
 /* Payloads up to this size, bytes, are copied into the batch; larger ones are written from where they are. */

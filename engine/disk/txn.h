@@ -2,8 +2,7 @@
  * txn.h - a transaction: the operations of one batch and the extents that they
  * publish, put together in memory before the log writes them.
  *
- * Locking: none; a transaction belongs to one thread.
- */
+ * Locking: none; a transaction belongs to one thread. */
 #ifndef ENGRAMFS_TXN_H
 #define ENGRAMFS_TXN_H
 
@@ -44,8 +43,7 @@ void txn_rewind(struct txn *txn, const struct txn_mark *mark);
 struct op *txn_op(struct txn *txn, enum op_type type);
 /*
  * Adds an extent with `payload` (borrowed until the commit) for file offset off and has the last op
- * publish it: sets its loc, relative to the batch until log_append(). -ENOMEM.
- */
+ * publish it: sets its loc, relative to the batch until log_append(). -ENOMEM. */
 int txn_extent(struct txn *txn, uint64_t ino, uint64_t off, const void *payload, uint32_t len,
                const char *name, uint32_t name_len);
 

@@ -1,8 +1,7 @@
 /*
  * apply.c - what each op of the log does to the index. The same code serves
  * a live mutation (after its batch was written) and recovery, so that both lead to the same
- * index. Ops from disk are validated here (I10). Locking as index.h says.
- */
+ * index. Ops from disk are validated here (I10). Locking as index.h says. */
 #include "index/apply.h"
 
 #include "index/extents.h"
@@ -63,7 +62,9 @@ static struct inode_rec *dir_mut(struct index *idx, uint64_t ino)
 
 static uint64_t *type_counter(struct index *idx, uint32_t mode)
 {
-    return S_ISREG(mode) ? &idx->s.n_files : S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
+    if (S_ISREG(mode))
+        return &idx->s.n_files;
+    return S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
 }
 
 static bool locator_valid(const struct index *idx, const struct locator *loc)

@@ -1,8 +1,7 @@
 /*
  * apply.h - what each operation of the log does to the index.
  *
- * Locking: index_lock exclusive.
- */
+ * Locking: index_lock exclusive. */
 #ifndef ENGRAMFS_APPLY_H
 #define ENGRAMFS_APPLY_H
 
@@ -12,8 +11,7 @@
 int index_reserve(struct index *idx, const struct op *ops, size_t n);
 /*
  * Applies one op of batch `seq`. A live caller has validated the op; from recovery anything may come,
- * and what does not fit is -EBADMSG, with the index still sound in memory but not to be used.
- */
+ * and what does not fit is -EBADMSG, with the index still sound in memory but not to be used. */
 int index_apply(struct index *idx, const struct op *op, uint64_t seq);
 
 #endif

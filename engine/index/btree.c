@@ -12,8 +12,7 @@
  * Source of the algorithms: D. Comer, "The Ubiquitous B-Tree", ACM Computing Surveys 11(2), 1979; the split
  * at the right end is the usual one for ascending bulk insertion.
  *
- * Locks: none here, see table.h.
- */
+ * Locks: none here, see table.h. */
 #include "index/btree.h"
 
 #include <assert.h>
@@ -94,7 +93,7 @@ static uint8_t *payload_mut(const struct btree *t, struct node *n, uint32_t i)
 static uint32_t child_at(const struct btree *t, const struct node *n, uint32_t i)
 {
     uint32_t child;
-    memcpy(&child, payload_at(t, n, i), sizeof(child));
+    memcpy(&child, payload_at(t, n, i), sizeof child);
     return child;
 }
 
@@ -102,15 +101,14 @@ static uint32_t child_at(const struct btree *t, const struct node *n, uint32_t i
 static const struct node *node_get(const struct btree *t, uint32_t i, uint32_t level)
 {
     const struct node *n = table_get(&t->nodes, i);
-    if (n == NULL || n->magic != NODE_MAGIC || n->level != level || n->count == 0 ||
-        n->count > capacity(t, level))
+    if (!n || n->magic != NODE_MAGIC || n->level != level || !n->count || n->count > capacity(t, level))
         return NULL;
     return n;
 }
 
 static struct node *node_mut(struct btree *t, uint32_t i, uint32_t level)
 {
-    return node_get(t, i, level) != NULL ? table_mut(&t->nodes, i) : NULL;
+    return node_get(t, i, level) ? table_mut(&t->nodes, i) : NULL;
 }
 
 static struct node *node_new(struct btree *t, uint32_t level, uint32_t *ret_i)
@@ -201,7 +199,7 @@ static int descend(const struct btree *t, struct bkey key, struct step *path, co
     uint32_t node = t->root;
     for (uint32_t i = 0;; i++) {
         const struct node *n = node_get(t, node, path_level(t, i));
-        if (n == NULL)
+        if (!n)
             return -EBADMSG;
         path[i] = (struct step){.node = node};
         if (n->level == 0) {
@@ -223,7 +221,7 @@ static int next_leaf(const struct btree *t, struct step *path, bool forward, con
             return 1;
         i--;
         n = node_get(t, path[i].node, path_level(t, i));
-        if (n == NULL)
+        if (!n)
             return -EBADMSG;
         if (forward ? path[i].at + 1 < n->count : path[i].at > 0)
             break;
@@ -233,7 +231,7 @@ static int next_leaf(const struct btree *t, struct step *path, bool forward, con
         uint32_t child = child_at(t, n, path[i].at);
         i++;
         n = node_get(t, child, path_level(t, i));
-        if (n == NULL)
+        if (!n)
             return -EBADMSG;
         path[i] = (struct step){.node = child, .at = forward ? 0 : n->count - 1u};
     }
@@ -253,14 +251,14 @@ int btree_ceil(const struct btree *t, struct bkey key, struct bkey *ret_key, voi
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
     int r = tree_state(t);
-    if (r == 0)
+    if (!r)
         r = descend(t, key, path, &leaf);
-    if (r != 0)
+    if (r)
         return r;
     uint32_t pos = lower_bound(leaf, 0, key);
     if (pos == leaf->count) {
         r = next_leaf(t, path, true, &leaf);
-        if (r != 0)
+        if (r)
             return r;
         pos = 0;
         /* Callers step on from what they get: going back would make them loop. */
@@ -276,14 +274,14 @@ int btree_floor(const struct btree *t, struct bkey key, struct bkey *ret_key, vo
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
     int r = tree_state(t);
-    if (r == 0)
+    if (!r)
         r = descend(t, key, path, &leaf);
-    if (r != 0)
+    if (r)
         return r;
     uint32_t pos = upper_bound(leaf, 0, key);
     if (pos == 0) {
         r = next_leaf(t, path, false, &leaf);
-        if (r != 0)
+        if (r)
             return r;
         pos = leaf->count;
         if (key_less(key, key_load(leaf, pos - 1)))
@@ -299,9 +297,9 @@ int btree_scan(const struct btree *t, struct bkey from,
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
     int r = tree_state(t);
-    if (r == 0)
+    if (!r)
         r = descend(t, from, path, &leaf);
-    if (r != 0)
+    if (r)
         return r < 0 ? r : 0;
     bool first = true;
     struct bkey last = from;
@@ -315,11 +313,11 @@ int btree_scan(const struct btree *t, struct bkey from,
             first = false;
             last = key;
             r = emit(arg, key, payload_at(t, leaf, pos));
-            if (r != 0)
+            if (r)
                 return r;
         }
         r = next_leaf(t, path, true, &leaf);
-        if (r != 0)
+        if (r)
             return r < 0 ? r : 0;
         pos = 0;
     }
@@ -330,8 +328,7 @@ int btree_scan(const struct btree *t, struct bkey from,
 /*
  * How many entries stay in a full node that is split for a key at `pos`: all at its right end, and all before
  * the key where entries of one owner (`a`) are being appended before those of another. Ascending insertion
- * fills nodes so, also when several directories or files grow side by side. Otherwise half.
- */
+ * fills nodes so, also when several directories or files grow side by side. Otherwise half. */
 static uint32_t split_point(const struct node *n, uint32_t pos, struct bkey key)
 {
     uint32_t run = n->count / 4u; /* few entries of an owner are not worth a lopsided split */
@@ -349,7 +346,7 @@ static int split(struct btree *t, uint32_t left, uint32_t level, uint32_t pos, s
     uint32_t right, cap = capacity(t, level);
     (void)node_new(t, level, &right);
     struct node *l = node_mut(t, left, level);
-    if (l == NULL || l->count != cap) /* a damaged free chain handed out this very node */
+    if (!l || l->count != cap) /* a damaged free chain handed out this very node */
         return -EBADMSG;
     struct node *r = table_mut(&t->nodes, right);
     uint32_t stay = split_point(l, pos, key);
@@ -388,7 +385,7 @@ static bool may_split(const struct btree *t, const struct step *path)
 {
     for (uint32_t i = 0; i < t->depth; i++) {
         const struct node *n = node_get(t, path[i].node, path_level(t, i));
-        if (n != NULL && n->count < capacity(t, n->level))
+        if (n && n->count < capacity(t, n->level))
             return true;
     }
     return t->depth < BTREE_MAX_DEPTH;
@@ -402,7 +399,7 @@ static int insert(struct btree *t, const struct step *path, uint32_t pos, struct
     for (uint32_t i = t->depth; i-- > 0;) {
         uint32_t level = path_level(t, i), child;
         struct node *n = node_mut(t, path[i].node, level);
-        if (n == NULL || pos > n->count)
+        if (!n || pos > n->count)
             return -EBADMSG;
         if (n->count < capacity(t, level)) {
             entry_insert(t, n, pos, key, payload);
@@ -442,7 +439,7 @@ int btree_put(struct btree *t, struct bkey key, const void *value)
     if (!may_split(t, path))
         return -EBADMSG;
     r = insert(t, path, pos, key, value);
-    if (r == 0)
+    if (!r)
         t->count++;
     return r;
 }
@@ -452,17 +449,16 @@ int btree_put(struct btree *t, struct bkey key, const void *value)
 /*
  * Merges children at and at + 1 of a node of level + 1 into the first of them, if both together fill less
  * than three quarters of a node. The caller removes the entry of the second. A damaged neighbour is left
- * alone: whoever needs it will be told.
- */
+ * alone: whoever needs it will be told. */
 static bool merge(struct btree *t, uint32_t parent, uint32_t level, uint32_t at)
 {
     const struct node *p = node_get(t, parent, level + 1);
-    if (p == NULL || at + 1 >= p->count)
+    if (!p || at + 1 >= p->count)
         return false;
     uint32_t left = child_at(t, p, at), right = child_at(t, p, at + 1);
     struct bkey bound = key_load(p, at + 1);
     const struct node *l = node_get(t, left, level), *r = node_get(t, right, level);
-    if (l == NULL || r == NULL || left == right || 4 * (l->count + r->count) >= 3 * (int)capacity(t, level))
+    if (!l || !r || left == right || 4 * (l->count + r->count) >= 3 * (int)capacity(t, level))
         return false;
     struct node *dst = table_mut(&t->nodes, left);
     r = table_get(&t->nodes, right); /* the same chunk may have moved */
@@ -479,12 +475,12 @@ static int shrink_root(struct btree *t)
 {
     while (t->depth > 1) {
         const struct node *n = node_get(t, t->root, t->depth - 1);
-        if (n == NULL)
+        if (!n)
             return -EBADMSG;
         if (n->count > 1)
             break;
         uint32_t child = child_at(t, n, 0);
-        if (node_get(t, child, t->depth - 2) == NULL)
+        if (!node_get(t, child, t->depth - 2))
             return -EBADMSG;
         table_free_record(&t->nodes, t->root);
         t->root = child;
@@ -493,14 +489,14 @@ static int shrink_root(struct btree *t)
     return 0;
 }
 
-/* Removes entry `pos` of the leaf that path leads to, and on the way up what this makes empty or mergeable.
- */
+/* Removes entry `pos` of the leaf that path leads to, and on the way up what this makes empty or
+ * mergeable. */
 static int take_out(struct btree *t, const struct step *path, uint32_t pos)
 {
     for (uint32_t i = t->depth; i-- > 0;) {
         uint32_t level = path_level(t, i);
         struct node *n = node_mut(t, path[i].node, level);
-        if (n == NULL || pos >= n->count)
+        if (!n || pos >= n->count)
             return -EBADMSG;
         entry_remove(t, n, pos);
         bool empty = n->count == 0;
@@ -530,15 +526,15 @@ int btree_del(struct btree *t, struct bkey key)
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
     int r = tree_state(t);
-    if (r == 0)
+    if (!r)
         r = descend(t, key, path, &leaf);
-    if (r != 0)
+    if (r)
         return r;
     uint32_t pos = lower_bound(leaf, 0, key);
     if (pos == leaf->count || !key_equal(key_load(leaf, pos), key))
         return 1;
     r = take_out(t, path, pos);
-    if (r == 0)
+    if (!r)
         t->count--;
     return r;
 }
@@ -595,8 +591,9 @@ static bool check_keys(const struct node *n, uint32_t from, struct bkey low, con
 {
     for (uint32_t i = from; i < n->count; i++) {
         struct bkey key = key_load(n, i);
-        bool ok = i == 0 ? !key_less(key, low) : key_less(i == from ? low : key_load(n, i - 1), key);
-        if (!ok || (high != NULL && !key_less(key, *high)))
+        struct bkey before = i == from ? low : key_load(n, i - 1);
+        bool ok = i ? key_less(before, key) : !key_less(key, low);
+        if (!ok || (high && !key_less(key, *high)))
             return false;
     }
     return true;
@@ -607,7 +604,7 @@ static int check_node(const struct btree *t, struct check *c, uint32_t i, uint32
                       const struct bkey *high)
 {
     const struct node *n = node_get(t, i, level);
-    if (n == NULL || !check_mark(c, i) || !check_keys(n, level > 0, low, high))
+    if (!n || !check_mark(c, i) || !check_keys(n, level > 0, low, high))
         return -EBADMSG;
     if (level == 0) {
         c->entries += n->count;
@@ -632,7 +629,7 @@ static void check_free(const struct btree *t, struct check *c)
 {
     for (uint32_t i = t->nodes.free_head; i != 0;) {
         (void)check_mark(c, i);
-        memcpy(&i, table_get(&t->nodes, i), sizeof(i));
+        memcpy(&i, table_get(&t->nodes, i), sizeof i);
     }
 }
 
@@ -645,7 +642,7 @@ int btree_validate(const struct btree *t)
     if (r < 0)
         return r;
     struct check c = {.seen = calloc((size_t)t->nodes.used / 8 + 1, 1)};
-    if (c.seen == NULL)
+    if (!c.seen)
         return -ENOMEM;
     check_free(t, &c);
     r = r == 1 ? 0 : check_node(t, &c, t->root, t->depth - 1, (struct bkey){0}, NULL);

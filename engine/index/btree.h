@@ -14,8 +14,7 @@
  * more are ever needed than the table has chunks, plus one for each new node.
  *
  * Any call may return -EBADMSG for a tree from disk that was not validated, never crash or loop; after a
- * failed btree_put() or btree_del() such a tree may be more damaged than before.
- */
+ * failed btree_put() or btree_del() such a tree may be more damaged than before. */
 #ifndef ENGRAMFS_BTREE_H
 #define ENGRAMFS_BTREE_H
 

@@ -2,8 +2,7 @@
  * extents.c - the map from file offsets to locators: one extent at offset 0
  * stands in the inode, everything else in the extent tree. Extents of an
  * inode never overlap. Every change raises the inode's generation (I2).
- * Locking as index.h says.
- */
+ * Locking as index.h says. */
 #include "index/extents.h"
 
 #include "base/fault.h"
@@ -27,7 +26,7 @@ int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t 
     int r = btree_floor(&idx->extents, (struct bkey){slot, off}, &key, &loc);
     if (r < 0)
         return r;
-    if (r == 0 && key.a == slot && key.b + loc.len > off) {
+    if (!r && key.a == slot && key.b + loc.len > off) {
         *ret_off = key.b;
         *ret_loc = loc;
         return 0;

@@ -2,8 +2,7 @@
  * extents.h - which bytes of a file lie where: the first extent in the inode, further ones in
  * the tree.
  *
- * Locking: as index.h.
- */
+ * Locking: as index.h. */
 #ifndef ENGRAMFS_EXTENTS_H
 #define ENGRAMFS_EXTENTS_H
 

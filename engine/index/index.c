@@ -1,7 +1,6 @@
 /*
  * index.c - inodes, names (a linear-hashed table that grows bucket by bucket,
- * Litwin 1980), xattr records and segment use. Locking as index.h says.
- */
+ * Litwin 1980), xattr records and segment use. Locking as index.h says. */
 #include "index/index.h"
 
 #include "base/util.h"
@@ -240,7 +239,7 @@ size_t index_path(const struct index *idx, uint32_t slot, char *buf, size_t size
         const struct inode_rec *inode = index_slot(idx, slot);
         const struct dentry_rec *dentry = inode ? index_dentry(idx, inode->dentry) : NULL;
         const void *name = dentry ? names_get(&idx->names, dentry->name, dentry->name_len) : NULL;
-        size_t need = dentry ? dentry->name_len + (at < size ? 1u : 0u) : 0;
+        size_t need = dentry ? dentry->name_len + (size_t)(at < size) : 0;
         if (!name || need > at)
             return 0;
         if (at < size)

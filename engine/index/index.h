@@ -9,8 +9,7 @@
  *
  * Locking: eng->index_lock. Shared to read the live index; exclusive to
  * apply, freeze and thaw. Since only holders of the log lock apply, a holder of
- * the log lock may read without the index lock. Frozen views need none.
- */
+ * the log lock may read without the index lock. Frozen views need none. */
 #ifndef ENGRAMFS_INDEX_H
 #define ENGRAMFS_INDEX_H
 

@@ -6,8 +6,7 @@
  * have few different sizes, so a freed run finds a new owner soon, and the work for each object stays
  * constant.
  *
- * Locks: none here, see table.h.
- */
+ * Locks: none here, see table.h. */
 #include "index/names.h"
 
 #include <assert.h>
@@ -55,7 +54,7 @@ static bool is_place(const struct names *h, uint32_t handle, uint32_t n)
 static void push_run(struct names *h, uint32_t handle, uint32_t n)
 {
     uint32_t *head = &h->free_heads[class_of(n)];
-    memcpy(table_mut(&h->cells, handle), head, sizeof(*head));
+    memcpy(table_mut(&h->cells, handle), head, sizeof *head);
     *head = handle;
 }
 
@@ -70,7 +69,7 @@ static uint32_t pop_run(struct names *h, uint32_t n)
         return 0;
     }
     uint8_t *run = table_mut(&h->cells, handle);
-    memcpy(head, run, sizeof(*head));
+    memcpy(head, run, sizeof *head);
     memset(run, 0, (size_t)n * NAMES_CELL);
     return handle;
 }
@@ -166,7 +165,7 @@ static int validate_list(const struct names *h, uint32_t class, uint8_t *map)
     while (handle != 0) {
         if (!is_place(h, handle, n) || !mark_run(map, handle, n))
             return -EBADMSG;
-        memcpy(&handle, table_get(&h->cells, handle), sizeof(handle));
+        memcpy(&handle, table_get(&h->cells, handle), sizeof handle);
     }
     return 0;
 }
@@ -180,9 +179,9 @@ int names_validate(const struct names *h)
     if (h->cells.free_head != 0)
         return -EBADMSG;
     uint8_t *map = calloc((size_t)h->cells.used / 8 + 1, 1);
-    if (map == NULL)
+    if (!map)
         return -ENOMEM;
-    for (uint32_t class = 0; class < NAMES_CLASSES && r == 0; class ++)
+    for (uint32_t class = 0; class < NAMES_CLASSES && !r; ++class)
         r = validate_list(h, class, map);
     free(map);
     return r;

@@ -5,8 +5,7 @@
  * never straddles a chunk. Freed runs are kept in lists by size class (runs of
  * 1..32 cells exactly, above that rounded up to a multiple of 8), so an object's place is reused by the
  * next of its class. Objects are 1..NAMES_MAX bytes. Locking and memory as table.h: names_alloc() takes up to
- * NAMES_ALLOC_CHUNKS chunks of the pool, names_free_cells() and names_mut() one.
- */
+ * NAMES_ALLOC_CHUNKS chunks of the pool, names_free_cells() and names_mut() one. */
 #ifndef ENGRAMFS_NAMES_H
 #define ENGRAMFS_NAMES_H
 
@@ -19,8 +18,8 @@
 
 struct names {
     struct table cells;
-    uint32_t free_heads[NAMES_CLASSES]; /* first cell of the first free run of each class; chained in the
-                                          first 4 bytes */
+    /* First cell of the first free run of each class; runs are chained in their first 4 bytes. */
+    uint32_t free_heads[NAMES_CLASSES];
 };
 
 int names_init(struct names *h, struct chunk_pool *pool);

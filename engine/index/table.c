@@ -7,8 +7,7 @@
  * it, so that a chunk with birth b that was replaced in period d is what freeze f saw if and only if b <= f <
  * d.
  *
- * Locks: none here, see table.h.
- */
+ * Locks: none here, see table.h. */
 #include "index/table.h"
 
 #include <assert.h>
@@ -34,8 +33,7 @@
 #define SLAB_CHUNKS (SLAB_SIZE / TABLE_CHUNK_SIZE)
 /*
  * Idle dirty chunks kept for the next copies: so many, and a 16th of those in use. Copying to memory that is
- * there is twice as fast as faulting it in.
- */
+ * there is twice as fast as faulting it in. */
 #define DIRTY_KEEP 64
 #define DIRTY_KEEP_SHARE 16
 #define WARM_MAX 1024
@@ -89,16 +87,16 @@ static uint8_t *map_anon(size_t size)
     return p == MAP_FAILED ? NULL : p;
 }
 
-/* A mapping aligned to its size. Successive mappings are mostly adjacent, so the plain try mostly succeeds.
- */
+/* A mapping aligned to its size. Successive mappings are mostly adjacent, so the plain try mostly
+ * succeeds. */
 static uint8_t *map_slab(void)
 {
     uint8_t *p = map_anon(SLAB_SIZE);
-    if (p == NULL || (uintptr_t)p % SLAB_SIZE == 0)
+    if (!p || !((uintptr_t)p % SLAB_SIZE))
         return p;
     (void)munmap(p, SLAB_SIZE);
     p = map_anon(2 * SLAB_SIZE);
-    if (p == NULL)
+    if (!p)
         return NULL;
     size_t head = (SLAB_SIZE - (uintptr_t)p % SLAB_SIZE) % SLAB_SIZE;
     if (head > 0)
@@ -114,11 +112,11 @@ static int grow_array(void *array_ptr, size_t n, size_t elem_size)
     size_t bytes;
     if (__builtin_mul_overflow(n, elem_size, &bytes))
         return -ENOMEM;
-    memcpy(&old, array_ptr, sizeof(old));
+    memcpy(&old, array_ptr, sizeof old);
     grown = realloc(old, bytes);
-    if (grown == NULL)
+    if (!grown)
         return -ENOMEM;
-    memcpy(array_ptr, &grown, sizeof(grown));
+    memcpy(array_ptr, &grown, sizeof grown);
     /* cppcheck-suppress memleak; it went through array_ptr */
     return 0;
 }
@@ -129,10 +127,10 @@ static int pool_grow_arrays(struct chunk_pool *pool)
         return 0;
     size_t cap = pool->cap_slabs == 0 ? 4 : pool->cap_slabs * 2;
     size_t chunks = cap * SLAB_CHUNKS;
-    if (grow_array(&pool->slabs, cap, sizeof(*pool->slabs)) < 0 ||
-        grow_array(&pool->clean, chunks, sizeof(*pool->clean)) < 0 ||
-        grow_array(&pool->dirty, chunks, sizeof(*pool->dirty)) < 0 ||
-        grow_array(&pool->graves, chunks, sizeof(*pool->graves)) < 0)
+    if (grow_array(&pool->slabs, cap, sizeof *pool->slabs) < 0 ||
+        grow_array(&pool->clean, chunks, sizeof *pool->clean) < 0 ||
+        grow_array(&pool->dirty, chunks, sizeof *pool->dirty) < 0 ||
+        grow_array(&pool->graves, chunks, sizeof *pool->graves) < 0)
         return -ENOMEM;
     pool->cap_slabs = cap;
     return 0;
@@ -143,7 +141,7 @@ static int pool_add_slab(struct chunk_pool *pool)
     if (pool_grow_arrays(pool) < 0)
         return -ENOMEM;
     uint8_t *slab = map_slab();
-    if (slab == NULL)
+    if (!slab)
         return -ENOMEM;
     (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
     pool->slabs[pool->n_slabs++] = slab;
@@ -220,8 +218,8 @@ static void pool_idle(struct chunk_pool *pool, uint8_t *chunk)
 
 int chunk_pool_new(struct chunk_pool **ret_pool)
 {
-    struct chunk_pool *pool = calloc(1, sizeof(*pool));
-    if (pool == NULL)
+    struct chunk_pool *pool = calloc(1, sizeof *pool);
+    if (!pool)
         return -ENOMEM;
     pool->clock = 1;
     *ret_pool = pool;
@@ -230,7 +228,7 @@ int chunk_pool_new(struct chunk_pool **ret_pool)
 
 void chunk_pool_free(struct chunk_pool *pool)
 {
-    if (pool == NULL)
+    if (!pool)
         return;
     for (size_t i = 0; i < pool->n_slabs; i++) {
         chunk_show(pool->slabs[i], SLAB_SIZE);
@@ -319,7 +317,7 @@ uint64_t chunk_pool_freeze(struct chunk_pool *pool)
 {
     if (pool->n_living == pool->cap_living) {
         size_t cap = pool->cap_living == 0 ? 16 : pool->cap_living * 2;
-        if (grow_array(&pool->living, cap, sizeof(*pool->living)) < 0)
+        if (grow_array(&pool->living, cap, sizeof *pool->living) < 0)
             return 0;
         pool->cap_living = cap;
     }
@@ -340,7 +338,7 @@ void chunk_pool_thaw(struct chunk_pool *pool, uint64_t freeze)
     assert(freeze == 0 || at < pool->n_living);
     if (at == pool->n_living)
         return;
-    memmove(pool->living + at, pool->living + at + 1, (pool->n_living - at - 1) * sizeof(*pool->living));
+    memmove(pool->living + at, pool->living + at + 1, (pool->n_living - at - 1) * sizeof *pool->living);
     pool->n_living--;
 
     size_t kept = 0;
@@ -377,9 +375,8 @@ static int table_grow_arrays(struct table *t, uint32_t n)
         cap = n;
     if (cap < 8)
         cap = 8;
-    if (grow_array(&t->chunks, cap, sizeof(*t->chunks)) < 0 ||
-        grow_array(&t->births, cap, sizeof(*t->births)) < 0 ||
-        grow_array(&t->refs, cap, sizeof(*t->refs)) < 0)
+    if (grow_array(&t->chunks, cap, sizeof *t->chunks) < 0 ||
+        grow_array(&t->births, cap, sizeof *t->births) < 0 || grow_array(&t->refs, cap, sizeof *t->refs) < 0)
         return -ENOMEM;
     t->cap_chunks = cap;
     return 0;
@@ -431,8 +428,8 @@ void table_free(struct table *t)
 int table_reserve(struct table *t, uint32_t n)
 {
     assert(!t->frozen);
-    /* Freed records count only at the very end: in a damaged store their chain may break, see table_alloc().
-     */
+    /* Freed records count only at the very end: in a damaged store their chain may break, see
+     * table_alloc(). */
     uint32_t used;
     if (__builtin_add_overflow(t->used, n, &used)) {
         if (n > t->n_free && __builtin_add_overflow(t->used, n - t->n_free, &used))
@@ -481,15 +478,15 @@ static uint32_t table_append(struct table *t, uint32_t n)
 uint32_t table_alloc(struct table *t)
 {
     uint32_t i = t->free_head;
-    /* A stray reference of a damaged store may have written into the chain: lose records rather than crash.
-     */
+    /* A stray reference of a damaged store may have written into the chain: lose records rather than
+     * crash. */
     if (i == 0 || i >= t->used || t->n_free == 0) {
         t->free_head = 0;
         t->n_free = 0;
         return table_append(t, 1);
     }
     uint8_t *record = table_mut(t, i);
-    memcpy(&t->free_head, record, sizeof(t->free_head));
+    memcpy(&t->free_head, record, sizeof t->free_head);
     t->n_free--;
     memset(record, 0, t->record_size);
     return i;
@@ -497,7 +494,7 @@ uint32_t table_alloc(struct table *t)
 
 void table_free_record(struct table *t, uint32_t i)
 {
-    memcpy(table_mut(t, i), &t->free_head, sizeof(t->free_head));
+    memcpy(table_mut(t, i), &t->free_head, sizeof t->free_head);
     t->free_head = i;
     t->n_free++;
 }
@@ -529,9 +526,9 @@ int table_freeze(const struct table *t, struct table *view)
     }
     v.n_chunks = t->n_chunks;
     if (t->n_chunks > 0) { /* else there are no arrays: a table that is zeroed, not initialised */
-        memcpy(v.chunks, t->chunks, t->n_chunks * sizeof(*t->chunks));
-        memcpy(v.births, t->births, t->n_chunks * sizeof(*t->births));
-        memcpy(v.refs, t->refs, t->n_chunks * sizeof(*t->refs));
+        memcpy(v.chunks, t->chunks, t->n_chunks * sizeof *t->chunks);
+        memcpy(v.births, t->births, t->n_chunks * sizeof *t->births);
+        memcpy(v.refs, t->refs, t->n_chunks * sizeof *t->refs);
     }
     *view = v;
     return 0;
@@ -571,9 +568,9 @@ int table_validate_free(const struct table *t)
     uint32_t i = t->free_head;
     for (uint32_t left = t->n_free; left > 0; left--) {
         const void *record = table_get(t, i);
-        if (record == NULL)
+        if (!record)
             return -EBADMSG;
-        memcpy(&i, record, sizeof(i));
+        memcpy(&i, record, sizeof i);
     }
     return i == 0 ? 0 : -EBADMSG;
 }

@@ -2,8 +2,7 @@
  * verify.c - checks the index record by record against itself: after a
  * checkpoint was loaded, so that nothing from disk is trusted (I10), and for eng_check(), with a line for
  * each finding. The tables' own structure (free chains, trees, heap) has been validated before. Read-only;
- * the caller keeps the index from changing.
- */
+ * the caller keeps the index from changing. */
 #include "index/verify.h"
 #include "base/util.h"
 #include "engine.h"
@@ -79,8 +78,7 @@ static bool reach(struct verify *v, uint32_t d)
 
 /*
  * Hash chains must end. When no dentry is led to twice, no chain from a bucket can run into a
- * cycle. Goes through the records in their order, which is much faster than along the chains.
- */
+ * cycle. Goes through the records in their order, which is much faster than along the chains. */
 static bool verify_buckets(struct verify *v)
 {
     const struct index *idx = v->idx;
@@ -216,7 +214,9 @@ static void verify_inodes(struct verify *v)
             continue;
         verify_inode(v, slot, inode);
         verify_xattrs(v, slot, inode);
-        ++*(S_ISREG(inode->mode) ? &files : S_ISDIR(inode->mode) ? &dirs : &others);
+        files += S_ISREG(inode->mode);
+        dirs += S_ISDIR(inode->mode);
+        others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
     }
     if (files != v->idx->s.n_files || dirs != v->idx->s.n_dirs || others != v->idx->s.n_others)
         report(v, "number of inodes: counted and found differ");
@@ -287,8 +287,7 @@ static void verify_dentries(struct verify *v)
 /*
  * Chains and order on the one hand, records on the other: they mark different arrays, so that opening a large
  * store does both at once. A deep look follows the chains, and must know first that they end. False: they do
- * not.
- */
+ * not. */
 static bool verify_names(struct verify *v)
 {
     struct verify chains = *v;

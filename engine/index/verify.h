@@ -1,8 +1,7 @@
 /*
  * verify.h - whether an index is one that the log could have made.
  *
- * Locking: index_lock shared, or a frozen view.
- */
+ * Locking: index_lock shared, or a frozen view. */
 #ifndef ENGRAMFS_VERIFY_H
 #define ENGRAMFS_VERIFY_H
 
@@ -11,8 +10,7 @@
 /*
  * Checks every record, link and count. Each finding goes to `problem` (may be NULL) as a line; the walk stops
  * where it could not go on safely. Returns the number of findings, or -ENOMEM. `deep` also checks that
- * directories form a tree.
- */
+ * directories form a tree. */
 int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
                      void *arg);
 
