@@ -2,9 +2,9 @@
  * test_tools_text.c - the small pure parts of the tools: timestamps, base64,
  * UTF-8, the line reader.
  */
-#include "jsontext.h"
-#include "lines.h"
-#include "rfc3339.h"
+#include "shared/jsontext.h"
+#include "ctl/transfer/lines.h"
+#include "shared/rfc3339.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
 #ifndef ENGRAM_GATEWAY_H
 #define ENGRAM_GATEWAY_H
 
-#include "../buf.h"
+#include "shared/buf.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

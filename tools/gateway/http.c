@@ -5,7 +5,7 @@
  * their number, what they may send and how long they may be silent is bounded.
  * State: struct request, one for each request under way.
  */
-#include "gateway.h"
+#include "gateway/gateway.h"
 
 #include <microhttpd.h>
 #include <netinet/in.h>

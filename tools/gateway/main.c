@@ -4,7 +4,7 @@
  * It has no rights of its own: it opens control files as the user and group
  * that it runs as, which the mount lets in by -o allow_other,ctl_group=NAME.
  */
-#include "gateway.h"
+#include "gateway/gateway.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,9 +2,9 @@
  * routes.c - what each path does, by the control files of the mount and
  * nothing else. No state.
  */
-#include "gateway.h"
+#include "gateway/gateway.h"
 
-#include "../control.h"
+#include "shared/control.h"
 
 #include <errno.h>
 #include <inttypes.h>
