@@ -4,6 +4,12 @@
 #ifndef ENGRAMFS_FS_MOUNT_H
 #define ENGRAMFS_FS_MOUNT_H
 
+#ifndef FUSE_USE_VERSION
+#define FUSE_USE_VERSION 314
+#endif
+
+#include <fuse_lowlevel.h>
+
 #include "options.h"
 
 /*
@@ -18,6 +24,11 @@ int mnt_absolute(const char *path, char **ret_path);
  * negative errno and one line.
  */
 int mnt_prepare(const char *path, char why[FS_WHY_MAX]);
+
+/* The arguments of fuse_session_new(), from those of the command line and the absolute path of the store. */
+int mnt_session_args(const struct fs_options *opt, const char *store, struct fuse_args *args);
+/* Mounts a session on `path` (absolute). On failure a negative errno and one line. */
+int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX]);
 
 /* Unmounts as umount(8) would: -EBUSY while files are open. As root or through fusermount3. */
 int mnt_unmount(const char *path);

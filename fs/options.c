@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control_verbs.h"
+#include "bytes.h"
 #include "engine.h"
 
 const char opt_usage[] =
@@ -158,7 +158,7 @@ static int set_commit(struct fs_options *opt, const char *value, char why[FS_WHY
 static int set_segment_size(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
 {
     uint64_t bytes;
-    if (ctl_parse_bytes(value, &bytes) || bytes < ENG_SEGMENT_SIZE_MIN || bytes > ENG_SEGMENT_SIZE_MAX)
+    if (bytes_parse(value, &bytes) || bytes < ENG_SEGMENT_SIZE_MIN || bytes > ENG_SEGMENT_SIZE_MAX)
         return fail(why, "option segment_size=%s: must be %lluk to %lluM", value,
                     (unsigned long long)(ENG_SEGMENT_SIZE_MIN >> 10),
                     (unsigned long long)(ENG_SEGMENT_SIZE_MAX >> 20));

@@ -19,7 +19,7 @@ export LC_ALL=C
 # Each group, and what it covers. In this order they run.
 GROUPS_ALL=(
     "docs      what the documentation cites exists"
-    "unit      each part of the engine, the face and the tools on its own"
+    "unit      each part of the engine, the daemon and the tools on its own"
     "mutants   the named regressions; and that each protection, taken out, is missed by its test"
     "damage    every bit flipped, every length cut, segments swapped, doubled, zeroed"
     "crash     the power fails at each I/O call and in recovery; each call and allocation fails once"

@@ -4,8 +4,8 @@
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "engine.h"
+#include "rules/rfc3339.h"
 #include "shared/cli.h"
-#include "shared/rfc3339.h"
 
 #include <errno.h>
 #include <getopt.h>

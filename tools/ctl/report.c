@@ -3,7 +3,7 @@
  */
 #include "ctl/report.h"
 
-#include "shared/rfc3339.h"
+#include "rules/rfc3339.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,8 +3,8 @@
  */
 #include "ctl/transfer/fields.h"
 
+#include "rules/rfc3339.h"
 #include "shared/jsontext.h"
-#include "shared/rfc3339.h"
 
 #include <math.h>
 #include <stdint.h>

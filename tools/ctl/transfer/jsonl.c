@@ -5,8 +5,8 @@
 #include "ctl/transfer/jsonl.h"
 
 #include "ctl/transfer/fields.h"
+#include "rules/rfc3339.h"
 #include "shared/jsontext.h"
-#include "shared/rfc3339.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,12 +1,13 @@
 /*
- * journal.c - see journal.h. State: where lines go, immutable after journal_init().
- * May be called from any thread.
+ * messages.c - see journal.h. State: where lines go, immutable after messages_init(); the last line of
+ * libfuse. May be called from any thread.
  */
-#include "journal.h"
+#include "messages.h"
 
-#include <stdarg.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -26,7 +27,7 @@ static bool stderr_is_journal(void)
            st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
 }
 
-void journal_init(bool foreground, bool debug)
+void messages_init(bool foreground, bool debug)
 {
     to_stderr = foreground;
     with_debug = debug;
@@ -35,7 +36,7 @@ void journal_init(bool foreground, bool debug)
         openlog("engramfs", LOG_PID, LOG_DAEMON);
 }
 
-void journal_line(enum eng_log_level level, const char *format, ...)
+void messages_line(enum eng_log_level level, const char *format, ...)
 {
     static const int priority[] = {
         [ENG_LOG_ERROR] = LOG_ERR,
@@ -64,8 +65,38 @@ void journal_line(enum eng_log_level level, const char *format, ...)
         syslog(priority[level], "%s%s", label[level], line);
 }
 
-void journal_engine(void *arg, enum eng_log_level level, const char *line)
+void messages_engine(void *arg, enum eng_log_level level, const char *line)
 {
     (void)arg;
-    journal_line(level, "%s", line);
+    messages_line(level, "%s", line);
+}
+
+/* libfuse says for each request that it could not start a thread: the same line once more only when it came
+ * twice as often. */
+static bool is_repeated(const char *line)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static char last[512];      /* protected by lock */
+    static unsigned long times; /* protected by lock */
+    (void)pthread_mutex_lock(&lock);
+    times = strcmp(line, last) == 0 ? times + 1 : 1;
+    bool tell = (times & (times - 1)) == 0;
+    (void)snprintf(last, sizeof(last), "%s", line);
+    (void)pthread_mutex_unlock(&lock);
+    return !tell;
+}
+
+void messages_fuse(enum fuse_log_level level, const char *format, va_list args)
+{
+    char line[512];
+    int n = vsnprintf(line, sizeof(line), format, args);
+    while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
+        line[--n] = '\0';
+    if (level != FUSE_LOG_DEBUG && is_repeated(line))
+        return;
+    messages_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
+                  : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
+                  : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
+                                             : ENG_LOG_DEBUG,
+                  "%s", line);
 }

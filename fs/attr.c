@@ -1,25 +1,18 @@
 /*
- * attr_ops.c - attributes: what stat(2) shows, what chmod, chown, utimensat and truncate change, and the
+ * attr.c - attributes: what stat(2) shows, what chmod, chown, utimensat and truncate change, and the
  * rights that a file loses when somebody else changes it. No state, no locks.
  */
+#include "attr.h"
+
 #include <errno.h>
 #include <string.h>
 
-#include "control.h"
-#include "face.h"
-#include "newer.h"
+#include "caller.h"
+#include "control/nodes.h"
+#include "fuse_compat.h"
+#include "reply.h"
 
 /* ---- as stat(2) has them -------------------------------------------------- */
-
-struct timespec face_time(int64_t ns)
-{
-    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    if (ts.tv_nsec < 0) {
-        ts.tv_nsec += 1000000000;
-        ts.tv_sec--;
-    }
-    return ts;
-}
 
 /* Clamped to what 64 bits of nanoseconds hold: the years 1677 to 2262. */
 static int64_t ns_of(struct timespec ts)
@@ -31,7 +24,7 @@ static int64_t ns_of(struct timespec ts)
     return ns;
 }
 
-void face_stat(const struct eng_attr *attr, struct stat *ret_st)
+void attr_stat(const struct eng_attr *attr, struct stat *ret_st)
 {
     memset(ret_st, 0, sizeof(*ret_st));
     ret_st->st_ino = attr->ino;
@@ -44,25 +37,17 @@ void face_stat(const struct eng_attr *attr, struct stat *ret_st)
     ret_st->st_blocks = (blkcnt_t)((attr->bytes + 511) / 512);
     /* glibc sizes its getdents buffer by it: a large directory in few round trips. */
     ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : 4096;
-    ret_st->st_atim = face_time(attr->atime);
-    ret_st->st_mtim = face_time(attr->mtime);
-    ret_st->st_ctim = face_time(attr->ctime);
+    ret_st->st_atim = reply_time(attr->atime);
+    ret_st->st_mtim = reply_time(attr->mtime);
+    ret_st->st_ctim = reply_time(attr->ctime);
 }
 
 /* ---- set-user-ID and set-group-ID ----------------------------------------- */
 
 /* Root stands for CAP_FSETID, of which the kernel tells for some requests only. */
-static bool is_in_group(fuse_req_t req, gid_t gid)
+static bool may_keep_sgid(fuse_req_t req, gid_t gid)
 {
-    enum { MOST = 64 };
-    gid_t groups[MOST];
-    if (fuse_req_ctx(req)->gid == gid || fuse_req_ctx(req)->uid == 0)
-        return true;
-    int n = fuse_req_getgroups(req, MOST, groups);
-    for (int i = 0; i < n && i < MOST; i++)
-        if (groups[i] == gid)
-            return true;
-    return false; /* of many groups some are not looked at: rather a bit less */
+    return fuse_req_ctx(req)->uid == 0 || caller_in_group(req, gid);
 }
 
 /* The mode that is left of a file when the caller, who may not keep them, changes it: as the kernel has it.
@@ -70,7 +55,7 @@ static bool is_in_group(fuse_req_t req, gid_t gid)
 static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 {
     uint32_t mode = attr->mode & ~(uint32_t)S_ISUID;
-    if (mode & S_ISGID && (mode & S_IXGRP || !is_in_group(req, attr->gid)))
+    if (mode & S_ISGID && (mode & S_IXGRP || !may_keep_sgid(req, attr->gid)))
         mode &= ~(uint32_t)S_ISGID;
     return S_ISDIR(mode) ? attr->mode : mode; /* of FIFOs and sockets chown takes them, too */
 }
@@ -81,7 +66,7 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
 {
     struct eng_attr now;
-    int err = *mask & ENG_SET_MODE ? 0 : eng_getattr(face_of(req)->eng, ino, &now);
+    int err = *mask & ENG_SET_MODE ? 0 : eng_getattr(session_of(req)->eng, ino, &now);
     if (err || *mask & ENG_SET_MODE)
         return err;
     attr->mode = without_suidgid(req, &now);
@@ -96,7 +81,7 @@ int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino)
     struct eng_attr attr;
     unsigned mask = 0;
     int err = kill_suidgid(req, ino, &attr, &mask);
-    return err || !mask ? err : eng_setattr(face_of(req)->eng, ino, &attr, mask, NULL);
+    return err || !mask ? err : eng_setattr(session_of(req)->eng, ino, &attr, mask, NULL);
 }
 
 /* Where the kernel leaves it out that it should be done. */
@@ -109,23 +94,23 @@ int attr_kill_suidgid_unasked(fuse_req_t req, fuse_ino_t ino)
 
 void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_getattr);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_getattr);
     struct stat st;
     struct eng_attr attr;
     int err;
     if (ctl_owns(ino)) {
-        err = face->ctl ? ctl_getattr(face->ctl, ino, &st) : -ESTALE;
+        err = session->ctl ? ctl_getattr(session->ctl, ino, &st) : -ESTALE;
     } else {
-        err = eng_getattr(face->eng, ino, &attr);
+        err = eng_getattr(session->eng, ino, &attr);
         if (!err)
-            face_stat(&attr, &st);
+            attr_stat(&attr, &st);
     }
-    double timeout = ctl_owns(ino) ? 0 : FACE_TIMEOUT;
+    double timeout = ctl_owns(ino) ? 0 : REPLY_TIMEOUT;
     if (err)
-        face_reply_err(req, FACE_getattr, err);
-    else if (fi && fi->fh == NEWER_STATX)
-        (void)newer_reply_statx(req, &st, ctl_owns(ino) ? NULL : &attr.btime, timeout);
+        reply_err(req, REQUEST_getattr, err);
+    else if (fi && fi->fh == COMPAT_STATX)
+        (void)compat_reply_statx(req, &st, ctl_owns(ino) ? NULL : &attr.btime, timeout);
     else
         (void)fuse_reply_attr(req, &st, timeout);
 }
@@ -133,13 +118,13 @@ void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 /* `>` and touch are taken and mean nothing: the text is what the store says. */
 static void setattr_control(fuse_req_t req, fuse_ino_t ino, int to_set)
 {
-    struct ctl *ctl = face_of(req)->ctl;
+    struct ctl *ctl = session_of(req)->ctl;
     struct stat st;
     int err = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
     if (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
         err = -EPERM;
     if (err)
-        face_reply_err(req, FACE_setattr, err);
+        reply_err(req, REQUEST_setattr, err);
     else
         (void)fuse_reply_attr(req, &st, 0);
 }
@@ -171,7 +156,7 @@ static unsigned set_mask(int to_set)
 
 void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
-    FACE_COUNT(face_of(req), FACE_setattr);
+    REQUEST_COUNT(session_of(req), REQUEST_setattr);
     if (ctl_owns(ino)) {
         setattr_control(req, ino, to_set);
         return;
@@ -186,14 +171,14 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
                              .ctime = ns_of(st->st_ctim),
                          };
     unsigned mask = set_mask(to_set);
-    int err = fi && fi->fh == NEWER_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
+    int err = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
     if (!err)
-        err = eng_setattr(face_of(req)->eng, ino, &attr, mask, &out);
+        err = eng_setattr(session_of(req)->eng, ino, &attr, mask, &out);
     if (err) {
-        face_reply_err(req, FACE_setattr, err);
+        reply_err(req, REQUEST_setattr, err);
         return;
     }
     struct stat after;
-    face_stat(&out, &after);
-    (void)fuse_reply_attr(req, &after, FACE_TIMEOUT);
+    attr_stat(&out, &after);
+    (void)fuse_reply_attr(req, &after, REPLY_TIMEOUT);
 }

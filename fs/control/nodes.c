@@ -1,11 +1,11 @@
 /*
- * control.c - nodes and verbs of the control directory.
+ * nodes.c - nodes and verbs of the control directory.
  *
  * State: the nodes that the kernel holds and what was asked last, under
  * ctl->lock, a leaf: neither the engine nor FUSE is called under it. Writers
  * that wait are in waiters.c.
  */
-#include "control.h"
+#include "control/nodes.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -15,8 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control_text.h"
-#include "waiters.h"
+#include "caller.h"
+#include "control/text.h"
+#include "control/waiters.h"
+#include "reply.h"
 
 enum { NODE_BUCKETS = 256, NODES_MAX = 8192 };
 
@@ -32,7 +34,7 @@ struct node {
 };
 
 struct ctl {
-    struct face *face; /* immutable */
+    struct session *session; /* immutable */
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
@@ -53,13 +55,13 @@ bool ctl_reserved(fuse_ino_t parent, const char *name)
     return parent == ENG_ROOT_INO && strcmp(name, CTL_DIRECTORY) == 0;
 }
 
-struct ctl *ctl_new(struct face *face)
+struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof(*ctl));
     if (!ctl)
         return NULL;
-    ctl->face = face;
-    face->waiters = ctl->waiters = waiters_new();
+    ctl->session = session;
+    session->waiters = ctl->waiters = waiters_new();
     if (!ctl->waiters) {
         free(ctl);
         return NULL;
@@ -89,30 +91,13 @@ void ctl_interrupt_all(struct ctl *ctl)
 
 /* ---- who may do what ---------------------------------------------------- */
 
-static bool in_group(fuse_req_t req, gid_t gid)
-{
-    if (fuse_req_ctx(req)->gid == gid)
-        return true;
-    int n = fuse_req_getgroups(req, 0, NULL);
-    if (n <= 0)
-        return false;
-    gid_t *list = calloc((size_t)n, sizeof(*list));
-    if (!list)
-        return false;
-    int got = fuse_req_getgroups(req, n, list);
-    bool found = false;
-    for (int i = 0; i < got && i < n && !found; i++)
-        found = list[i] == gid;
-    free(list);
-    return found;
-}
-
 /* Who may write to control files, and see the ids of memories whatever their folders' modes. */
 static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
 {
-    const struct face *face = ctl->face;
+    const struct session *session = ctl->session;
     uid_t uid = fuse_req_ctx(req)->uid;
-    return uid == 0 || uid == face->uid || (face->opt->has_ctl_gid && in_group(req, face->opt->ctl_gid));
+    return uid == 0 || uid == session->uid ||
+           (session->opt->has_ctl_gid && caller_in_group(req, session->opt->ctl_gid));
 }
 
 /* ---- nodes -------------------------------------------------------------- */
@@ -162,7 +147,7 @@ static void unpin(struct ctl *ctl, struct node *node)
 
 static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
 {
-    bool group = ctl->face->opt->has_ctl_gid;
+    bool group = ctl->session->opt->has_ctl_gid;
     if (ctl_files[file].open)
         return S_IFREG | 0444;
     if (ctl_files[file].writable)
@@ -172,8 +157,8 @@ static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
 
 static void owner_of(const struct ctl *ctl, struct stat *st)
 {
-    st->st_uid = ctl->face->uid;
-    st->st_gid = ctl->face->opt->has_ctl_gid ? ctl->face->opt->ctl_gid : ctl->face->gid;
+    st->st_uid = ctl->session->uid;
+    st->st_gid = ctl->session->opt->has_ctl_gid ? ctl->session->opt->ctl_gid : ctl->session->gid;
 }
 
 static void node_stat(const struct ctl *ctl, const struct node *node, struct stat *st)
@@ -204,16 +189,14 @@ static void dir_stat(const struct ctl *ctl, struct stat *st)
     st->st_nlink = 2;
     st->st_size = CTL_FILES;
     st->st_blksize = 4096;
-    int64_t started = ctl->face->started;
-    st->st_mtim = (struct timespec){.tv_sec = started / 1000000000, .tv_nsec = started % 1000000000};
-    st->st_atim = st->st_ctim = st->st_mtim;
+    st->st_atim = st->st_mtim = st->st_ctim = reply_time(ctl->session->started);
 }
 
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
 {
     memset(ret_entry, 0, sizeof(*ret_entry));
     ret_entry->ino = CTL_DIR_INO;
-    ret_entry->attr_timeout = ret_entry->entry_timeout = FACE_TIMEOUT;
+    ret_entry->attr_timeout = ret_entry->entry_timeout = REPLY_TIMEOUT;
     dir_stat(ctl, &ret_entry->attr);
 }
 
@@ -229,7 +212,7 @@ int ctl_status(struct ctl *ctl, struct text *t)
 {
     struct ctl_memory memory;
     memory_copy(ctl, &memory);
-    return ctl_text(ctl->face, &memory, CTL_STATUS, t);
+    return ctl_text(ctl->session, &memory, CTL_STATUS, t);
 }
 
 static int node_new(struct ctl *ctl, enum ctl_file file, fuse_req_t req, struct node **ret_node)
@@ -238,7 +221,7 @@ static int node_new(struct ctl *ctl, enum ctl_file file, fuse_req_t req, struct 
     memory_copy(ctl, &memory);
     memory.without_ids = ctl_files[file].open && !is_trusted(ctl, req);
     struct text t = TEXT_INIT;
-    int err = ctl_text(ctl->face, &memory, file, &t);
+    int err = ctl_text(ctl->session, &memory, file, &t);
     if (!err && text_failed(&t))
         err = -ENOMEM;
     struct node *node = err ? NULL : malloc(sizeof(*node) + t.len);
@@ -311,7 +294,7 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
 {
     struct node *node = pin(ctl, ino);
     if (!node) {
-        face_reply_err(req, FACE_read, -ESTALE);
+        reply_err(req, REQUEST_read, -ESTALE);
         return;
     }
     size_t at = off < 0 || (uint64_t)off > node->size ? node->size : (size_t)off;
@@ -323,7 +306,7 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
 /* Besides the modes, which -o noperm takes away. */
 static int check_writer(const struct ctl *ctl, fuse_req_t req)
 {
-    if (ctl->face->opt->read_only)
+    if (ctl->session->opt->read_only)
         return -EROFS;
     return is_trusted(ctl, req) ? 0 : -EACCES;
 }
@@ -412,7 +395,7 @@ static void on_maintenance_done(void *arg, const struct eng_maintenance_report *
 
 static int start_job(struct job *job)
 {
-    struct eng *eng = job->ctl->face->eng;
+    struct eng *eng = job->ctl->session->eng;
     switch (job->verb->action) {
     case CTL_DO_COMPACT_RUN:
         return eng_compact_start(eng, on_compact_done, job);
@@ -453,7 +436,7 @@ static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *ve
 static int do_estimate(struct ctl *ctl)
 {
     struct eng_compact_estimate estimate;
-    int err = eng_compact_estimate(ctl->face->eng, &estimate);
+    int err = eng_compact_estimate(ctl->session->eng, &estimate);
     (void)pthread_mutex_lock(&ctl->lock);
     ctl->memory.has_estimate = true;
     ctl->memory.estimate_error = err;
@@ -466,7 +449,7 @@ static int do_estimate(struct ctl *ctl)
 
 static int do_now(struct ctl *ctl, const struct ctl_command *command)
 {
-    struct eng *eng = ctl->face->eng;
+    struct eng *eng = ctl->session->eng;
     int err;
     switch (command->verb->action) {
     case CTL_DO_COMPACT_START:
@@ -524,7 +507,7 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
 {
     struct node *node = pin(ctl, ino);
     if (!node) {
-        face_reply_err(req, FACE_write, -ESTALE);
+        reply_err(req, REQUEST_write, -ESTALE);
         return;
     }
     enum ctl_file file = node->file;
@@ -539,7 +522,7 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
         result = do_commands(ctl, req, commands, n, size);
     free(commands);
     if (result < 0)
-        face_reply_err(req, FACE_write, result);
+        reply_err(req, REQUEST_write, result);
     else if (result == 0) /* else it is answered elsewhere */
         (void)fuse_reply_write(req, size);
 }

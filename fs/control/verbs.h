@@ -1,16 +1,16 @@
 /*
- * control_verbs.h - the control files, their names and the verbs they take.
+ * verbs.h - the control files, their names and the verbs they take.
  *
  * One table drives the parser and the text of `help`. Pure functions.
  */
-#ifndef ENGRAMFS_FS_CONTROL_VERBS_H
-#define ENGRAMFS_FS_CONTROL_VERBS_H
+#ifndef ENGRAMFS_CONTROL_VERBS_H
+#define ENGRAMFS_CONTROL_VERBS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "text.h"
+#include "control/text_buffer.h"
 
 #define CTL_DIRECTORY ".engram"
 
@@ -93,9 +93,6 @@ struct ctl_command {
  */
 int ctl_parse(enum ctl_file file, const char *buf, size_t size,
               struct ctl_command ret_commands[CTL_COMMANDS_MAX], size_t *ret_n);
-
-/* "4096", "64k", "1M", "2G", "1T" (powers of 1024). -EINVAL, -ERANGE beyond 2^63-1. */
-int ctl_parse_bytes(const char *s, uint64_t *ret_bytes);
 
 /* The text of `help`. */
 void ctl_help(struct text *t);

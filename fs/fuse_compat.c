@@ -1,11 +1,11 @@
 /*
- * newer.c - rewrites requests and the answer to INIT.
+ * fuse_compat.c - rewrites requests and the answer to INIT.
  *
- * State: the number of the INIT request, in struct face; it is the first, and nothing is served beside it. No
- * locks. Layouts and numbers are the kernel's, of protocol 7.39
- * (include/uapi/linux/fuse.h); the headers at hand may be older.
+ * State: the number of the INIT request, in struct session; it is the first, and nothing is served beside it.
+ * No locks. Layouts and numbers are the kernel's, of protocol 7.39 (include/uapi/linux/fuse.h); the headers
+ * at hand may be older.
  */
-#include "newer.h"
+#include "fuse_compat.h"
 
 #include <errno.h>
 #include <linux/fuse.h>
@@ -16,6 +16,8 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "reply.h"
 
 enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
 enum { INIT_HANDLE_KILLPRIV_V2 = 1 << 28, WRITE_KILL_SUIDGID = 1 << 2, SETATTR_KILL_SUIDGID = 1 << 11 };
@@ -49,7 +51,7 @@ static void rewrite_statx(struct fuse_in_header *head, void *body, size_t size)
         return;
     memcpy(&in, body, sizeof(in));
     in.getattr_flags |= FUSE_GETATTR_FH;
-    in.fh = NEWER_STATX;
+    in.fh = COMPAT_STATX;
     memcpy(body, &in, sizeof(in));
     head->opcode = FUSE_GETATTR;
 }
@@ -57,8 +59,8 @@ static void rewrite_statx(struct fuse_in_header *head, void *body, size_t size)
 /* TMPFILE is laid out as CREATE is, name and all. */
 static void rewrite_tmpfile(struct fuse_in_header *head, const char *body, size_t size)
 {
-    if (size >= sizeof(struct fuse_create_in) + sizeof(NEWER_TMPFILE) &&
-        memcmp(body + sizeof(struct fuse_create_in), NEWER_TMPFILE, sizeof(NEWER_TMPFILE)) == 0)
+    if (size >= sizeof(struct fuse_create_in) + sizeof(COMPAT_TMPFILE) &&
+        memcmp(body + sizeof(struct fuse_create_in), COMPAT_TMPFILE, sizeof(COMPAT_TMPFILE)) == 0)
         head->opcode = FUSE_CREATE;
 }
 
@@ -68,7 +70,7 @@ static void mark_write(char *body, size_t size)
     if (size < sizeof(in))
         return;
     memcpy(&in, body, sizeof(in));
-    in.fh = in.write_flags & WRITE_KILL_SUIDGID ? NEWER_KILL_SUIDGID : 0;
+    in.fh = in.write_flags & WRITE_KILL_SUIDGID ? COMPAT_KILL_SUIDGID : 0;
     memcpy(body, &in, sizeof(in));
 }
 
@@ -80,17 +82,18 @@ static void mark_setattr(char *body, size_t size)
     memcpy(&in, body, sizeof(in));
     /* chown(-1, -1) takes them, too; with -o writeback the ctime comes along */
     bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME));
-    in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? NEWER_KILL_SUIDGID : 0;
+    in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? COMPAT_KILL_SUIDGID : 0;
     in.valid |= FATTR_FH;
     memcpy(body, &in, sizeof(in));
 }
 
 /* Remembers the request if its answer is to be completed. */
-static void note_init(struct face *face, const struct fuse_in_header *head, const char *body, size_t size)
+static void note_init(struct session *session, const struct fuse_in_header *head, const char *body,
+                      size_t size)
 {
     struct fuse_init_in in = {0};
     memcpy(&in, body, size < sizeof(in) ? size : sizeof(in));
-    face->init_request = in.flags & INIT_HANDLE_KILLPRIV_V2 ? head->unique : 0;
+    session->init_request = in.flags & INIT_HANDLE_KILLPRIV_V2 ? head->unique : 0;
 }
 
 static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
@@ -131,16 +134,16 @@ static void complete_init(struct fuse_init_out *out, size_t size)
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
-    struct face *face = userdata;
+    struct session *session = userdata;
     const struct fuse_out_header *head = iov[0].iov_base;
-    if (face->init_request && head->unique == face->init_request && !head->error && count > 1) {
+    if (session->init_request && head->unique == session->init_request && !head->error && count > 1) {
         complete_init(iov[1].iov_base, iov[1].iov_len);
-        face->init_request = 0;
+        session->init_request = 0;
     }
     return writev(fd, iov, count);
 }
 
-int newer_attach(struct fuse_session *session)
+int compat_attach(struct fuse_session *session)
 {
     static const struct fuse_custom_io io = {.read = read_request, .writev = write_reply};
     return fuse_session_custom_io(session, &io, fuse_session_fd(session));
@@ -151,7 +154,7 @@ static struct wire_time time_of(struct timespec t)
     return (struct wire_time){.sec = t.tv_sec, .nsec = (uint32_t)t.tv_nsec};
 }
 
-int newer_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *btime, double timeout)
+int compat_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *btime, double timeout)
 {
     struct wire_statx out = {
         .valid_sec = (uint64_t)timeout,
@@ -172,7 +175,7 @@ int newer_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *btim
     };
     if (btime) {
         out.mask |= STATX_BTIME;
-        out.btime = time_of(face_time(*btime));
+        out.btime = time_of(reply_time(*btime));
     }
     return fuse_reply_buf(req, (const char *)&out, sizeof(out));
 }

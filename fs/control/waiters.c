@@ -14,7 +14,7 @@
  * in passing leaves the request waiting, and a watcher looks every WATCH_MS
  * whether a signal of another kind has come.
  */
-#include "waiters.h"
+#include "control/waiters.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#include "reply.h"
 
 enum { WATCH_MS = 50 };
 
@@ -73,7 +75,7 @@ static fuse_req_t take_locked(struct waiter *w)
 static void answer(fuse_req_t req, int result, size_t size)
 {
     if (result < 0)
-        face_reply_err(req, FACE_write, result);
+        reply_err(req, REQUEST_write, result);
     else
         (void)fuse_reply_write(req, size);
 }
@@ -182,7 +184,7 @@ static bool watch_locked(struct waiter *w)
  */
 static void on_interrupt(fuse_req_t req, void *data)
 {
-    struct waiters *all = face_of(req)->waiters;
+    struct waiters *all = session_of(req)->waiters;
     uint64_t id = (uint64_t)(uintptr_t)data;
     bool stop = must_stop(fuse_req_ctx(req)->pid);
     fuse_req_t mine = NULL;

@@ -1,8 +1,10 @@
 /*
- * rfc3339.h - timestamps of Internet protocols (RFC 3339, section 5.6).
+ * rfc3339.h - timestamps of Internet protocols (RFC 3339, section 5.6). Of the
+ * rules in fs/ the tools use this one, and nothing of fs/ uses the tools: so that
+ * a time which an import takes is one that a mount takes, and the other way round.
  */
-#ifndef ENGRAM_SHARED_RFC3339_H
-#define ENGRAM_SHARED_RFC3339_H
+#ifndef ENGRAMFS_RULES_RFC3339_H
+#define ENGRAMFS_RULES_RFC3339_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,5 +19,7 @@
 bool rfc3339_parse(const char *s, size_t len, int64_t *ret_ns);
 /* Writes UTC with as many fraction digits as are needed; returns buf. */
 char *rfc3339_format(int64_t ns, char buf[40]);
+/* The same with three fraction digits always; finer ones are dropped. */
+char *rfc3339_format_ms(int64_t ns, char buf[40]);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * rfc3339.c - parsing and printing of timestamps. Pure functions.
  */
-#include "shared/rfc3339.h"
+#include "rules/rfc3339.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +119,8 @@ static void civil_from_days(int64_t z, int64_t *y, int *m, int *d)
     *y = yoe + era * 400 + (*m <= 2);
 }
 
-char *rfc3339_format(int64_t ns, char buf[40])
+/* Writes all down to the second, without a zone. Returns the nanoseconds that are left. */
+static int64_t put_seconds(int64_t ns, char buf[40], int *ret_len)
 {
     int64_t seconds = ns / 1000000000, frac = ns % 1000000000, y;
     int m, d;
@@ -133,13 +134,28 @@ char *rfc3339_format(int64_t ns, char buf[40])
         days--;
     }
     civil_from_days(days, &y, &m, &d);
-    int n = snprintf(buf, 40, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)y, m, d, (int)(rest / 3600),
-                     (int)(rest / 60 % 60), (int)(rest % 60));
+    *ret_len = snprintf(buf, 40, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)y, m, d, (int)(rest / 3600),
+                        (int)(rest / 60 % 60), (int)(rest % 60));
+    return frac;
+}
+
+char *rfc3339_format(int64_t ns, char buf[40])
+{
+    int n;
+    int64_t frac = put_seconds(ns, buf, &n);
     if (frac) {
         n += snprintf(buf + n, 40 - (size_t)n, ".%09lld", (long long)frac);
         while (buf[n - 1] == '0')
             n--;
     }
-    snprintf(buf + n, 40 - (size_t)n, "Z");
+    (void)snprintf(buf + n, 40 - (size_t)n, "Z");
+    return buf;
+}
+
+char *rfc3339_format_ms(int64_t ns, char buf[40])
+{
+    int n;
+    int64_t frac = put_seconds(ns, buf, &n);
+    (void)snprintf(buf + n, 40 - (size_t)n, ".%03dZ", (int)(frac / 1000000));
     return buf;
 }

@@ -1,12 +1,14 @@
 /*
- * control_verbs.c - the table of control files and verbs, the parser that it
+ * verbs.c - the table of control files and verbs, the parser that it
  * drives and the help that it prints. Holds no state, takes no locks.
  */
-#include "control_verbs.h"
+#include "control/verbs.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "bytes.h"
 
 const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_COMPACT] = {"compact", true, false, "JSON of the compaction now running or last ended"},
@@ -67,29 +69,6 @@ int ctl_file_by_name(const char *name)
     return -1;
 }
 
-int ctl_parse_bytes(const char *s, uint64_t *ret_bytes)
-{
-    uint64_t value = 0;
-    if (*s < '0' || *s > '9')
-        return -EINVAL;
-    for (; *s >= '0' && *s <= '9'; s++)
-        if (__builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
-            return -ERANGE;
-    if (*s) {
-        static const char suffix[] = "kmgt";
-        const char *at = strchr(suffix, *s | 0x20);
-        if (!at || s[1] != '\0')
-            return -EINVAL;
-        if (__builtin_mul_overflow(value, UINT64_C(1) << (10 * (at - suffix + 1)), &value))
-            return -ERANGE;
-    }
-    if (value > INT64_MAX)
-        return -ERANGE;
-    *ret_bytes = value;
-    return 0;
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r';
@@ -134,7 +113,7 @@ static int parse_line(enum ctl_file file, const char *line, struct ctl_command *
         if (v->argument == CTL_ARG_NONE && strcmp(line, v->name) == 0)
             return 0;
         if (v->argument == CTL_ARG_BYTES && strncmp(line, v->name, n) == 0)
-            return ctl_parse_bytes(line + n, &ret->bytes) ? -EINVAL : 0;
+            return bytes_parse(line + n, &ret->bytes) ? -EINVAL : 0;
     }
     return -EINVAL;
 }

@@ -1,14 +1,16 @@
 /*
- * control_text.c - the texts of the control files, but for metrics.
+ * text.c - the texts of the control files, but for metrics.
  *
  * Each is built from one call of the engine, so that its figures belong
  * together. Takes no locks.
  */
-#include "control_text.h"
+#include "control/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+
+#include "control/metrics.h"
 
 /* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
 enum { TEXT_BYTES_MAX = 16 << 20 };
@@ -110,10 +112,10 @@ static void estimate_member(struct text *t, const struct ctl_memory *m)
     text_add(t, "  },\n");
 }
 
-static int compact_text(struct face *face, const struct ctl_memory *m, struct text *t)
+static int compact_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
     struct eng_compact_report r;
-    int err = eng_compact_status(face->eng, &r);
+    int err = eng_compact_status(session->eng, &r);
     if (err)
         return err;
     text_add(t, "{\n");
@@ -124,10 +126,10 @@ static int compact_text(struct face *face, const struct ctl_memory *m, struct te
     return 0;
 }
 
-static int maintenance_text(struct face *face, const struct ctl_memory *m, struct text *t)
+static int maintenance_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
-    int err = eng_stats(face->eng, &s);
+    int err = eng_stats(session->eng, &s);
     if (err)
         return err;
     const struct eng_maintenance_report *r = m->has_maintenance ? &m->maintenance : NULL;
@@ -148,10 +150,10 @@ static int maintenance_text(struct face *face, const struct ctl_memory *m, struc
     return 0;
 }
 
-static int scrub_text(struct face *face, struct text *t)
+static int scrub_text(struct session *session, struct text *t)
 {
     struct eng_scrub_report r;
-    int err = eng_scrub_status(face->eng, &r);
+    int err = eng_scrub_status(session->eng, &r);
     if (err)
         return err;
     text_add(t, "{\n");
@@ -167,10 +169,10 @@ static int scrub_text(struct face *face, struct text *t)
     return 0;
 }
 
-static int hold_text(struct face *face, struct text *t)
+static int hold_text(struct session *session, struct text *t)
 {
     struct eng_stats s;
-    int err = eng_stats(face->eng, &s);
+    int err = eng_stats(session->eng, &s);
     if (!err)
         text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
                  s.segments_pending);
@@ -198,10 +200,10 @@ static void on_damage(void *arg, const struct eng_damage *d)
     text_add(list->t, "\n");
 }
 
-static int damaged_text(struct face *face, struct text *t)
+static int damaged_text(struct session *session, struct text *t)
 {
     struct damage_list list = {.t = t};
-    int err = eng_damaged(face->eng, on_damage, &list);
+    int err = eng_damaged(session->eng, on_damage, &list);
     if (!err && list.left_out)
         text_add(t, "# and %" PRIu64 " more\n", list.left_out);
     return err;
@@ -220,9 +222,9 @@ static int on_file(void *arg, const struct eng_file *f)
 }
 
 /* The receipt; ids of memories only for those who may see them. */
-static int space_of(struct face *face, const struct ctl_memory *m, struct eng_space *ret_space)
+static int space_of(struct session *session, const struct ctl_memory *m, struct eng_space *ret_space)
 {
-    int err = eng_space(face->eng, ret_space);
+    int err = eng_space(session->eng, ret_space);
     for (uint64_t i = 0; !err && m->without_ids && i < ret_space->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++)
         ret_space->orphans[i].path[0] = '\0';
     return err;
@@ -245,13 +247,13 @@ static void space_member(struct text *t, const struct eng_space *sp)
     text_add(t, "%s],\n", sp->n_orphans ? "\n  " : "");
 }
 
-static int stats_text(struct face *face, const struct ctl_memory *m, struct text *t)
+static int stats_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
     struct eng_space sp;
-    int err = eng_stats(face->eng, &s);
+    int err = eng_stats(session->eng, &s);
     if (!err)
-        err = space_of(face, m, &sp);
+        err = space_of(session, m, &sp);
     if (err)
         return err;
     text_add(t, "{\n");
@@ -356,23 +358,23 @@ static void status_compaction(struct text *t, const struct eng_stats *s, const s
         text_add(t, "  %-22s %s\n", "error", error_of(r->error, r->error_text));
 }
 
-static int status_text(struct face *face, const struct ctl_memory *m, struct text *t)
+static int status_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
     struct eng_space sp;
     struct eng_compact_report r;
-    int err = eng_stats(face->eng, &s);
+    int err = eng_stats(session->eng, &s);
     if (!err)
-        err = space_of(face, m, &sp);
+        err = space_of(session, m, &sp);
     if (!err)
-        err = eng_compact_status(face->eng, &r);
+        err = eng_compact_status(session->eng, &r);
     if (err)
         return err;
-    text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, face->store, face->mountpoint);
-    text_time(t, face->started);
+    text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, session->store, session->mountpoint);
+    text_time(t, session->started);
     text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
              s.directories, s.other_inodes);
-    if (s.read_only_reason[0] || face->opt->read_only)
+    if (s.read_only_reason[0] || session->opt->read_only)
         text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
     status_space(t, &s, &sp);
     status_compaction(t, &s, &r);
@@ -389,29 +391,29 @@ static void on_config(void *arg, const char *key, const char *value)
     text_add(arg, "%s=%s\n", key, value);
 }
 
-int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file file, struct text *t)
+int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_file file, struct text *t)
 {
     switch (file) {
     case CTL_COMPACT:
-        return compact_text(face, memory, t);
+        return compact_text(session, memory, t);
     case CTL_MAINTENANCE:
-        return maintenance_text(face, memory, t);
+        return maintenance_text(session, memory, t);
     case CTL_SCRUB:
-        return scrub_text(face, t);
+        return scrub_text(session, t);
     case CTL_HOLD:
-        return hold_text(face, t);
+        return hold_text(session, t);
     case CTL_DAMAGED:
-        return damaged_text(face, t);
+        return damaged_text(session, t);
     case CTL_SEGMENTS:
-        return eng_files(face->eng, on_file, t);
+        return eng_files(session->eng, on_file, t);
     case CTL_STATS:
-        return stats_text(face, memory, t);
+        return stats_text(session, memory, t);
     case CTL_METRICS:
-        return ctl_metrics(face, t);
+        return ctl_metrics(session, t);
     case CTL_STATUS:
-        return status_text(face, memory, t);
+        return status_text(session, memory, t);
     case CTL_CONFIG:
-        return eng_config_each(face->eng, on_config, t);
+        return eng_config_each(session->eng, on_config, t);
     case CTL_HELP:
         ctl_help(t);
         return 0;

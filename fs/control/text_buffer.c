@@ -1,16 +1,17 @@
 /*
- * text.c - a growing text buffer and the few formats that control files use.
+ * text_buffer.c - a growing text buffer and the few formats that control files use.
  *
  * Owns nothing but the buffer it is given; takes no locks.
  */
-#include "text.h"
+#include "control/text_buffer.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "rules/rfc3339.h"
 
 void text_done(struct text *t)
 {
@@ -111,19 +112,8 @@ void text_json_number(struct text *t, double value)
 
 void text_time(struct text *t, int64_t ns)
 {
-    int64_t seconds = ns / 1000000000, rest = ns % 1000000000;
-    if (rest < 0) {
-        rest += 1000000000;
-        seconds--;
-    }
-    time_t when = (time_t)seconds;
-    struct tm tm;
     char buf[40];
-    if (!gmtime_r(&when, &tm) || strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
-        text_add(t, "1970-01-01T00:00:00.000Z");
-        return;
-    }
-    text_add(t, "%s.%03dZ", buf, (int)(rest / 1000000));
+    text_add(t, "%s", rfc3339_format_ms(ns, buf));
 }
 
 void text_bytes(struct text *t, uint64_t bytes)

@@ -5,13 +5,13 @@
  * no label whose values are not known beforehand. `promtool check metrics`
  * accepts the text. Takes no locks.
  */
+#include "control/metrics.h"
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include "control_text.h"
 
 static void head(struct text *t, const char *name, const char *type, const char *help)
 {
@@ -153,41 +153,41 @@ static void operation_metrics(struct text *t, const struct eng_stats *s)
             s->read_restarts);
 }
 
-static void fuse_metrics(struct text *t, const struct face *face)
+static void fuse_metrics(struct text *t, const struct session *session)
 {
     const char *name = "engram_fuse_requests_total";
     head(t, name, "counter", "FUSE requests that reached the daemon (round trips).");
-    for (int i = 0; i < FACE_OP_COUNT; i++)
-        labelled(t, name, "op", face_op_names[i],
-                 atomic_load_explicit(&face->requests[i], memory_order_relaxed));
+    for (int i = 0; i < REQUEST_OP_COUNT; i++)
+        labelled(t, name, "op", request_op_names[i],
+                 atomic_load_explicit(&session->stats.requests[i], memory_order_relaxed));
     name = "engram_fuse_errors_total";
     head(t, name, "counter",
          "FUSE requests answered with an error, names and attributes not found left out.");
-    for (int i = 0; i < FACE_OP_COUNT; i++)
-        labelled(t, name, "op", face_op_names[i],
-                 atomic_load_explicit(&face->errors[i], memory_order_relaxed));
+    for (int i = 0; i < REQUEST_OP_COUNT; i++)
+        labelled(t, name, "op", request_op_names[i],
+                 atomic_load_explicit(&session->stats.errors[i], memory_order_relaxed));
 }
 
-static void duration_metrics(struct text *t, const struct face *face)
+static void duration_metrics(struct text *t, const struct session *session)
 {
     const char *name = "engram_fuse_request_duration_seconds";
     head(t, name, "histogram",
          "How long requests took in the daemon, by kind; a control file's verb that waits counts until it "
          "waits.");
-    for (int c = 0; c < FACE_CLASSES; c++) {
-        const struct face_durations *d = &face->durations[c];
+    for (int c = 0; c < REQUEST_CLASSES; c++) {
+        const struct request_durations *d = &session->stats.durations[c];
         uint64_t sum = 0;
-        for (int i = 0; i < FACE_BUCKETS; i++) {
+        for (int i = 0; i < REQUEST_BUCKETS; i++) {
             sum += atomic_load_explicit(&d->count[i], memory_order_relaxed);
-            text_add(t, "%s_bucket{class=\"%s\",le=\"", name, face_class_names[c]);
-            if (i < FACE_BUCKETS - 1)
-                text_add(t, "%g\"} %" PRIu64 "\n", (double)face_bounds[i] / 1e9, sum);
+            text_add(t, "%s_bucket{class=\"%s\",le=\"", name, request_class_names[c]);
+            if (i < REQUEST_BUCKETS - 1)
+                text_add(t, "%g\"} %" PRIu64 "\n", (double)request_bounds[i] / 1e9, sum);
             else
                 text_add(t, "+Inf\"} %" PRIu64 "\n", sum);
         }
         text_add(t, "%s_sum{class=\"%s\"} %.9g\n%s_count{class=\"%s\"} %" PRIu64 "\n", name,
-                 face_class_names[c], (double)atomic_load_explicit(&d->sum, memory_order_relaxed) / 1e9, name,
-                 face_class_names[c], sum);
+                 request_class_names[c], (double)atomic_load_explicit(&d->sum, memory_order_relaxed) / 1e9,
+                 name, request_class_names[c], sum);
     }
 }
 
@@ -215,14 +215,14 @@ static uint64_t open_files(void)
     return n > 3 ? n - 3 : 0; /* "." and "..", and that of the folder itself */
 }
 
-static void process_metrics(struct text *t, const struct face *face)
+static void process_metrics(struct text *t, const struct session *session)
 {
     struct rusage use = {0};
     struct rlimit files = {0};
     (void)getrusage(RUSAGE_SELF, &use);
     (void)getrlimit(RLIMIT_NOFILE, &files);
     gauge_real(t, "process_start_time_seconds", "When the daemon started, seconds since the epoch.",
-               (double)face->started / 1e9);
+               (double)session->started / 1e9);
     gauge(t, "process_resident_memory_bytes", "Resident memory of the daemon.", resident_bytes());
     gauge(t, "process_open_fds", "Open file descriptors of the daemon.", open_files());
     gauge(t, "process_max_fds", "How many it may open.", files.rlim_cur);
@@ -232,22 +232,22 @@ static void process_metrics(struct text *t, const struct face *face)
                  (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
 }
 
-int ctl_metrics(struct face *face, struct text *t)
+int ctl_metrics(struct session *session, struct text *t)
 {
     struct eng_stats s;
     struct eng_compact_report r;
     struct eng_scrub_report scrub;
     struct eng_statfs st;
     struct eng_space space;
-    int err = eng_stats(face->eng, &s);
+    int err = eng_stats(session->eng, &s);
     if (!err)
-        err = eng_compact_status(face->eng, &r);
+        err = eng_compact_status(session->eng, &r);
     if (!err)
-        err = eng_scrub_status(face->eng, &scrub);
+        err = eng_scrub_status(session->eng, &scrub);
     if (!err)
-        err = eng_statfs(face->eng, &st);
+        err = eng_statfs(session->eng, &st);
     if (!err)
-        err = eng_space(face->eng, &space);
+        err = eng_space(session->eng, &space);
     if (err)
         return err;
     head(t, "engram_build_info", "gauge", "Always 1; the version is in the label.");
@@ -258,8 +258,8 @@ int ctl_metrics(struct face *face, struct text *t)
     store_metrics(t, &s, &st);
     space_metrics(t, &space);
     operation_metrics(t, &s);
-    fuse_metrics(t, face);
-    duration_metrics(t, face);
-    process_metrics(t, face);
+    fuse_metrics(t, session);
+    duration_metrics(t, session);
+    process_metrics(t, session);
     return 0;
 }

@@ -1,12 +1,12 @@
 /*
- * control_text.h - what the control files say, from the figures of the engine
- * and the little that the face remembers itself.
+ * text.h - what the control files say, from the figures of the engine
+ * and the little that the session remembers itself.
  */
-#ifndef ENGRAMFS_FS_CONTROL_TEXT_H
-#define ENGRAMFS_FS_CONTROL_TEXT_H
+#ifndef ENGRAMFS_CONTROL_TEXT_H
+#define ENGRAMFS_CONTROL_TEXT_H
 
-#include "control_verbs.h"
-#include "face.h"
+#include "control/verbs.h"
+#include "session.h"
 
 /* What was asked through control files. */
 struct ctl_memory {
@@ -22,9 +22,6 @@ struct ctl_memory {
 };
 
 /* Writes the text of `file` as of now. Errors of the engine come back. */
-int ctl_text(struct face *face, const struct ctl_memory *memory, enum ctl_file file, struct text *t);
-
-/* metrics.c: the Prometheus text exposition. */
-int ctl_metrics(struct face *face, struct text *t);
+int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_file file, struct text *t);
 
 #endif

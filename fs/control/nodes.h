@@ -1,5 +1,5 @@
 /*
- * control.h - the control directory .engram of a mount.
+ * nodes.h - the control directory .engram of a mount.
  *
  * Each LOOKUP of a control file makes a new node: a text that never changes
  * again, with its true size, under a nodeid of its own; so a reader sees one
@@ -10,11 +10,11 @@
  * A verb that waits (`run`, `wait`) keeps its request and is answered by the
  * engine's worker; an interrupted writer is answered with EINTR at once.
  */
-#ifndef ENGRAMFS_FS_CONTROL_H
-#define ENGRAMFS_FS_CONTROL_H
+#ifndef ENGRAMFS_CONTROL_NODES_H
+#define ENGRAMFS_CONTROL_NODES_H
 
-#include "control_verbs.h"
-#include "face.h"
+#include "control/verbs.h"
+#include "session.h"
 
 /* Bit 62 is beyond any inode number of the engine, and below what stat structures hold. */
 #define CTL_BIT (UINT64_C(1) << 62)
@@ -28,7 +28,7 @@ static inline bool ctl_owns(fuse_ino_t ino)
 /* Is this the name that the root reserves, with whatever -o ctl? */
 bool ctl_reserved(fuse_ino_t parent, const char *name);
 
-struct ctl *ctl_new(struct face *face);
+struct ctl *ctl_new(struct session *session);
 void ctl_free(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
@@ -38,7 +38,7 @@ void ctl_interrupt_all(struct ctl *ctl);
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
 /*
- * A file in it: a new node, held once, with the text that who asks may see. -ENOENT, -ENFILE too many nodes
+ * A file in it: a new node with one reference, with the text that who asks may see. -ENOENT, -ENFILE too many nodes
  * are held, -ENOMEM.
  */
 int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);

@@ -2,10 +2,10 @@
  * waiters.h - write requests that are answered later, when a job has ended,
  * or at once when their writer is interrupted.
  */
-#ifndef ENGRAMFS_FS_WAITERS_H
-#define ENGRAMFS_FS_WAITERS_H
+#ifndef ENGRAMFS_CONTROL_WAITERS_H
+#define ENGRAMFS_CONTROL_WAITERS_H
 
-#include "face.h"
+#include "session.h"
 
 struct waiters;
 struct waiter;
