@@ -41,16 +41,12 @@ static int on_file(void *arg, const struct eng_file *f)
     struct map *m = arg;
     if (f->kind == ENG_FILE_CHECKPOINT)
         return 0;
-    if (m->n == m->cap) {
-        size_t cap = m->cap ? 2 * m->cap : 256;
-        struct eng_file *files = reallocarray(m->files, cap, sizeof *files);
-        if (!files) {
-            m->failed = true;
-            return 1;
-        }
-        m->files = files;
-        m->cap = cap;
+    struct eng_file *files = array_room(m->files, m->n, &m->cap, sizeof *files);
+    if (!files) {
+        m->failed = true;
+        return 1;
     }
+    m->files = files;
     m->files[m->n++] = *f;
     return 0;
 }

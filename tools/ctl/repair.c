@@ -8,6 +8,7 @@
 
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/target.h"
+#include "shared/buf.h"
 #include "shared/cli.h"
 
 #include <errno.h>
@@ -108,49 +109,45 @@ static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
     return r;
 }
 
+struct damaged_file {
+    uint64_t ino;
+    char *path;
+};
+
 struct damaged_list {
-    uint64_t *inos;
-    char **paths;
+    struct damaged_file *files;
     size_t n, cap;
-    bool memory;
+    bool no_memory;
 };
 
 static void note_damaged(void *arg, const struct eng_damage *d)
 {
     struct damaged_list *l = arg;
     for (size_t i = 0; i < l->n; i++)
-        if (l->inos[i] == d->ino)
+        if (l->files[i].ino == d->ino)
             return;
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        uint64_t *inos = realloc(l->inos, cap * sizeof *inos);
-        l->inos = inos ? inos : l->inos;
-        char **paths = inos ? realloc(l->paths, cap * sizeof *paths) : NULL;
-        l->paths = paths ? paths : l->paths;
-        if (!paths) {
-            l->memory = false;
-            return;
-        }
-        l->cap = cap;
-    }
-    l->inos[l->n] = d->ino;
-    l->paths[l->n] = strdup(d->path);
-    l->memory = l->memory && l->paths[l->n++];
+    struct damaged_file *files = array_room(l->files, l->n, &l->cap, sizeof *files);
+    char *path = files ? strdup(d->path) : NULL;
+    if (files)
+        l->files = files;
+    if (path)
+        l->files[l->n++] = (struct damaged_file){d->ino, path};
+    else
+        l->no_memory = true;
 }
 
 static int copy_damaged(struct repair *rep)
 {
-    struct damaged_list l = {.memory = true};
+    struct damaged_list l = {0};
     int r = eng_damaged(rep->from->eng, note_damaged, &l);
-    if (!r && !l.memory)
+    if (!r && l.no_memory)
         r = -ENOMEM;
     for (size_t i = 0; i < l.n; i++) {
         if (!r)
-            r = copy_readable(rep, l.inos[i], l.paths[i]);
-        free(l.paths[i]);
+            r = copy_readable(rep, l.files[i].ino, l.files[i].path);
+        free(l.files[i].path);
     }
-    free(l.inos);
-    free(l.paths);
+    free(l.files);
     return r;
 }
 
@@ -160,14 +157,10 @@ static int note_piece(void *arg, const struct eng_lost *p, const void *data)
 {
     struct repair *rep = arg;
     (void)data;
-    if (rep->n_found == rep->cap_found) {
-        size_t cap = rep->cap_found ? 2 * rep->cap_found : 1024;
-        struct found *grown = realloc(rep->found, cap * sizeof *grown);
-        if (!grown)
-            return -ENOMEM;
-        rep->found = grown;
-        rep->cap_found = cap;
-    }
+    struct found *found = array_room(rep->found, rep->n_found, &rep->cap_found, sizeof *found);
+    if (!found)
+        return -ENOMEM;
+    rep->found = found;
     char *path = p->path[0] ? strdup(p->path) : NULL;
     rep->found[rep->n_found++] = (struct found){p->ino, p->offset, p->size, p->seq, path};
     return 0;

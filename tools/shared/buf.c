@@ -1,5 +1,5 @@
 /*
- * buf.c - growing byte strings and pools. No shared state.
+ * buf.c - growing byte strings, pools and arrays. No shared state.
  */
 #include "shared/buf.h"
 
@@ -123,4 +123,15 @@ void *pool_copy(struct pool *a, const void *data, size_t n)
         memcpy(p, data, n);
     p[n] = 0;
     return p;
+}
+
+void *array_room(void *items, size_t n, size_t *cap, size_t size)
+{
+    if (n < *cap)
+        return items;
+    size_t more = *cap ? *cap * 2 : 32;
+    void *grown = reallocarray(items, more, size);
+    if (grown)
+        *cap = more;
+    return grown;
 }

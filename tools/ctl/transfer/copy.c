@@ -1,17 +1,13 @@
 /*
- * copy.c - tree to tree.
+ * copy.c - tree to tree: the walk through a target as a source of put.h.
  *
- * State: struct copy, for the run: the walk through the source, the handles of
- * the matching directories, the batch being filled, the first name of each
- * inode with several, and the attributes of directories, which are set last
- * because filling a directory changes its time (and may need its permission).
- */
+ * State: struct copy, for the run: the walk, the handles of the matching directories, and the first name of
+ * each inode with several. */
 #include "ctl/transfer/copy.h"
 
-#include "ctl/transfer/batch.h"
 #include "ctl/transfer/links.h"
+#include "ctl/transfer/put.h"
 #include "ctl/transfer/walk.h"
-#include "shared/cli.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -21,135 +17,50 @@
 #include <unistd.h>
 
 #define IO_SIZE ((size_t)4 << 20)
-#define SET_ALL (ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME)
 
-struct later {
+struct level {
     tdir dir;
-    const char *name;
-    struct target_attr attr;
+    bool fresh; /* made by us: nothing can be in the way inside */
 };
 
 struct copy {
-    struct target *from, *to;
+    struct put put; /* the first member: the callbacks of the source get it */
+    struct target *from;
     struct walk walk;
-    struct batch *batch;
-    struct level {
-        tdir dir;
-        bool fresh; /* made by us: nothing can be in the way inside */
-    } * levels;     /* of the destination, by depth of the walk */
+    struct level *levels; /* of the destination, by depth of the walk */
     size_t cap_levels;
     struct links links; /* dir and name are those of the destination */
-    struct later *later;
-    size_t n_later, cap_later;
-    struct pool names; /* of later */
-    struct complaints complaints;
-    struct progress progress;
-    uint64_t total; /* files to come, for the progress; 0: unknown */
-    struct copy_result result;
-    bool source_failed; /* the last error concerns one file of the source, whatever its number: a damaged
-                           memory is EIO */
+    uint64_t total;     /* files to come, for the progress; 0: unknown */
 };
-
-static void complain(struct copy *c, const char *path, int error)
-{
-    cli_complain(&c->complaints, "%s: %s", path, target_strerror(error));
-}
-
-static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int error)
-{
-    (void)tag;
-    complain(arg, rec->name, error);
-}
 
 /* ---- hard links --------------------------------------------------------------- */
 
-/* 1: linked to the name under which this inode came before; 0: it is the first. */
-static int link_or_note(struct copy *c, tdir dir, const char *name)
+/* Links to the name under which this inode came before; *ret_linked false: it is the first. */
+static int link_or_note(struct copy *c, tdir dir, const char *name, bool *ret_linked)
 {
+    struct target *to = c->put.to;
     struct links_first first;
     int r = links_note(&c->links, &c->walk.attr, dir, name, &first);
+    *ret_linked = r > 0;
     if (r <= 0)
         return r;
-    r = batch_flush(c->batch);
-    if (r == 0)
-        r = c->to->ops->link(c->to, first.dir, first.name, dir, name);
-    return r < 0 ? r : 1;
-}
-
-/* ---- attributes ---------------------------------------------------------------- */
-
-/* The user.* attributes of the source's file, in the batch's pool. */
-static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
-{
-    return target_load_xattrs(c->from, f, batch_pool(c->batch), &rec->xattrs, &rec->n_xattrs);
-}
-
-static int copy_dir_xattrs(struct copy *c, tdir dir, const char *name)
-{
-    struct walk *w = &c->walk;
-    struct eng_record rec = {0};
-    struct target_file in, out;
-    struct target_attr attr;
-    batch_begin(c->batch);
-    int r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
-    if (r < 0)
-        return r;
-    r = load_xattrs(c, &in, &rec);
-    (void)c->from->ops->close(c->from, &in);
-    if (r < 0 || rec.n_xattrs == 0)
-        return r;
-    r = c->to->ops->lookup(c->to, dir, name, &attr);
-    if (r == 0)
-        r = c->to->ops->open(c->to, dir, name, &attr, false, &out);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; r == 0 && i < rec.n_xattrs; i++)
-        r = c->to->ops->setxattr(c->to, &out, rec.xattrs[i].name, rec.xattrs[i].value, rec.xattrs[i].size);
-    (void)c->to->ops->close(c->to, &out);
+    r = batch_flush(c->put.batch);
+    if (!r)
+        r = to->ops->link(to, first.dir, first.name, dir, name);
+    c->put.result.links += !r;
     return r;
 }
 
-static int set_later(struct copy *c, tdir dir, const char *name, const struct target_attr *attr)
+/* Frees the name, and makes it a link if it is one. *ret_done: nothing else is to be made of it. */
+static int begin_entry(struct copy *c, tdir dir, bool keep_file, bool *ret_exists, bool *ret_done)
 {
-    if (c->n_later == c->cap_later) {
-        size_t cap = c->cap_later ? c->cap_later * 2 : 256;
-        struct later *l = realloc(c->later, cap * sizeof *l);
-        if (!l)
-            return -ENOMEM;
-        c->later = l;
-        c->cap_later = cap;
-    }
-    const char *copy = pool_copy(&c->names, name, strlen(name));
-    if (!copy)
-        return -ENOMEM;
-    c->later[c->n_later++] = (struct later){dir, copy, *attr};
-    return 0;
+    const struct walk *w = &c->walk;
+    *ret_exists = *ret_done = false;
+    int r = c->levels[w->depth - 1].fresh ? 0 : put_clear_way(&c->put, dir, w->name, keep_file, ret_exists);
+    return !r && w->attr.nlink > 1 ? link_or_note(c, dir, w->name, ret_done) : r;
 }
 
-/* ---- entries -------------------------------------------------------------------- */
-
-/* Makes the name free or a plain file that may be overwritten; tells which. */
-static int clear_way(struct copy *c, tdir dir, const char *name, bool keep_file, bool *ret_exists)
-{
-    struct target_attr attr;
-    *ret_exists = false;
-    if (c->levels[c->walk.depth - 1].fresh)
-        return 0;
-    int r = c->to->ops->lookup(c->to, dir, name, &attr);
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0)
-        return r;
-    if (S_ISDIR(attr.mode))
-        return -EISDIR;
-    /* A file with other names is not written through: those names may be other files by now. */
-    if (keep_file && S_ISREG(attr.mode) && attr.nlink == 1) {
-        *ret_exists = true;
-        return 0;
-    }
-    r = batch_flush(c->batch);
-    return r < 0 ? r : c->to->ops->unlink(c->to, dir, name);
-}
+/* ---- content -------------------------------------------------------------------- */
 
 struct stream {
     struct copy *c;
@@ -165,7 +76,7 @@ static int stream_range(struct stream *s, struct target *t, struct target_file *
         size_t n = to - from < IO_SIZE ? (size_t)(to - from) : IO_SIZE;
         ssize_t r = s->c->from->ops->read(s->c->from, s->in, buf, n, from);
         if (r <= 0) {
-            s->c->source_failed = r < 0;
+            s->c->put.source_failed = r < 0;
             return (int)r;
         }
         ssize_t w = t->ops->write(t, f, buf, (size_t)r, from);
@@ -203,141 +114,126 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
     return r;
 }
 
-static int copy_content(struct copy *c, struct target_file *in, struct eng_record *rec)
+static int add_content(struct copy *c, struct target_file *in, struct eng_record *rec, uint64_t size)
 {
-    struct walk *w = &c->walk;
-    if (w->attr.size > BATCH_CONTENT_MAX) {
-        struct stream s = {c, in, w->attr.size};
-        int r = batch_put_streamed(c->batch, rec, stream_content, &s);
-        if (r == 0)
-            c->batch->stored_bytes += w->attr.size;
-        else /* half a file must not look like a whole one */
-            (void)c->to->ops->unlink(c->to, rec->parent, rec->name);
-        return r;
+    struct put *p = &c->put;
+    if (size > BATCH_CONTENT_MAX) {
+        struct stream s = {c, in, size};
+        return put_streamed(p, rec, size, stream_content, &s);
     }
-    char *content = pool_alloc(batch_pool(c->batch), (size_t)w->attr.size + 1);
+    char *content = pool_alloc(batch_pool(p->batch), (size_t)size + 1);
     if (!content)
         return -ENOMEM;
-    ssize_t n = c->from->ops->read(c->from, in, content, (size_t)w->attr.size, 0);
+    ssize_t n = c->from->ops->read(c->from, in, content, (size_t)size, 0);
     if (n < 0) {
-        c->source_failed = true;
+        p->source_failed = true;
         return (int)n;
     }
     rec->content = content;
     rec->size = (size_t)n;
-    return batch_add(c->batch, rec, 0);
+    return batch_add(p->batch, rec, 0);
 }
+
+/* The user.* attributes of the source's file, in the batch's pool. */
+static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
+{
+    return target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
+}
+
+static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
+{
+    struct copy *c = (struct copy *)p;
+    const struct walk *w = &c->walk;
+    struct target_file in;
+    int r = c->from->ops->open(c->from, w->dir, w->name, attr, false, &in);
+    p->source_failed = r < 0;
+    if (r < 0)
+        return r;
+    r = load_xattrs(c, &in, rec);
+    p->source_failed = r < 0;
+    if (!r)
+        r = add_content(c, &in, rec, attr->size);
+    (void)c->from->ops->close(c->from, &in);
+    return r;
+}
+
+/* ---- entries -------------------------------------------------------------------- */
 
 static int copy_file(struct copy *c, tdir dir)
 {
-    struct walk *w = &c->walk;
-    struct target_file in;
-    bool exists;
-    batch_begin(c->batch);
-    int r = clear_way(c, dir, w->name, w->attr.nlink == 1, &exists);
-    if (r == 0 && w->attr.nlink > 1)
-        r = link_or_note(c, dir, w->name);
-    if (r != 0) {
-        c->result.links += r > 0;
-        return r < 0 ? r : 0;
-    }
-    struct eng_record rec = {.parent = dir,
-                             .name = pool_copy(batch_pool(c->batch), w->name, strlen(w->name)),
-                             .mode = w->attr.mode,
-                             .uid = w->attr.uid,
-                             .gid = w->attr.gid,
-                             .mtime = w->attr.mtime};
-    if (!rec.name)
-        return -ENOMEM;
-    r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
-    c->source_failed = r < 0;
-    if (r < 0)
-        return r;
-    r = load_xattrs(c, &in, &rec);
-    c->source_failed = r < 0;
-    if (r == 0)
-        r = copy_content(c, &in, &rec);
-    (void)c->from->ops->close(c->from, &in);
-    if (r == 0 && exists) /* a replaced file keeps its mode and owner; a copy has those of the source */
-        r = batch_flush(c->batch);
-    if (r == 0 && exists)
-        r = c->to->ops->setattr(c->to, dir, w->name, &w->attr, SET_ALL);
-    return r;
+    const struct walk *w = &c->walk;
+    bool exists, done;
+    int r = begin_entry(c, dir, w->attr.nlink == 1, &exists, &done);
+    return r < 0 || done ? r : put_file(&c->put, dir, w->name, &w->attr, exists);
 }
 
 static int copy_other(struct copy *c, tdir dir)
 {
-    struct walk *w = &c->walk;
+    const struct walk *w = &c->walk;
     char link[PATH_MAX];
-    bool exists;
-    int r = clear_way(c, dir, w->name, false, &exists);
-    if (r == 0 && S_ISLNK(w->attr.mode)) {
-        ssize_t n = c->from->ops->readlink(c->from, w->dir, w->name, &w->attr, link, sizeof link);
-        r = n < 0 ? (int)n : 0;
-    }
-    if (r == 0 && w->attr.nlink > 1)
-        r = link_or_note(c, dir, w->name);
-    if (r != 0) {
-        c->result.links += r > 0;
-        return r < 0 ? r : 0;
-    }
-    r = c->to->ops->make(c->to, dir, w->name, &w->attr, S_ISLNK(w->attr.mode) ? link : NULL);
-    if (r == 0)
-        r = c->to->ops->setattr(c->to, dir, w->name, &w->attr,
-                                S_ISLNK(w->attr.mode) ? ENG_SET_ATIME | ENG_SET_MTIME : SET_ALL);
-    c->result.others += r == 0;
-    return r;
+    bool is_link = S_ISLNK(w->attr.mode), exists, done;
+    ssize_t n = is_link ? c->from->ops->readlink(c->from, w->dir, w->name, &w->attr, link, sizeof link) : 0;
+    if (n < 0)
+        return (int)n;
+    int r = begin_entry(c, dir, false, &exists, &done);
+    return r < 0 || done ? r : put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
 }
 
 static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
 {
-    if (depth >= c->cap_levels) {
-        size_t cap = c->cap_levels ? c->cap_levels * 2 : 32;
-        struct level *l = realloc(c->levels, cap * sizeof *l);
-        if (!l)
-            return -ENOMEM;
-        c->levels = l;
-        c->cap_levels = cap;
-    }
+    struct level *levels = array_room(c->levels, depth, &c->cap_levels, sizeof *levels);
+    if (!levels)
+        return -ENOMEM;
+    c->levels = levels;
     c->levels[depth] = (struct level){dir, fresh};
     return 0;
+}
+
+static int copy_dir_xattrs(struct copy *c, tdir dir, const char *name)
+{
+    struct walk *w = &c->walk;
+    struct eng_record rec = {0};
+    struct target_file in;
+    batch_begin(c->put.batch);
+    int r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
+    if (r < 0)
+        return r;
+    r = load_xattrs(c, &in, &rec);
+    (void)c->from->ops->close(c->from, &in);
+    return r < 0 ? r : put_xattrs(&c->put, dir, name, &rec);
 }
 
 /* The directory was entered by the walk: its depth is one more than that of the destination's parent. */
 static int copy_dir(struct copy *c)
 {
     struct walk *w = &c->walk;
-    struct level *parent = &c->levels[w->depth - 2];
-    struct target_attr attr;
-    tdir dir = 0;
-    bool fresh = false;
-    int r = parent->fresh ? -ENOENT : c->to->ops->lookup(c->to, parent->dir, w->name, &attr);
-    if (r == 0) {
-        r = S_ISDIR(attr.mode) ? c->to->ops->subdir(c->to, parent->dir, w->name, &attr, &dir) : -ENOTDIR;
-    } else if (r == -ENOENT) {
-        fresh = true;
-        r = c->to->ops->mkdir(c->to, parent->dir, w->name, (w->attr.mode & 07777) | 0700, &dir);
-    }
-    if (r == 0)
-        r = copy_dir_xattrs(c, parent->dir, w->name);
+    struct target *to = c->put.to;
+    const struct level *parent = &c->levels[w->depth - 2];
+    tdir up = parent->dir, dir = 0;
+    int mode = (int)((w->attr.mode & 07777) | 0700);
+    int r = parent->fresh ? -ENOENT : put_enter(&c->put, up, w->name, -1, &dir);
+    bool fresh = r == -ENOENT;
+    if (fresh)
+        r = to->ops->mkdir(to, up, w->name, (uint32_t)mode, &dir);
+    if (!r)
+        r = copy_dir_xattrs(c, up, w->name);
     return r < 0 ? r : set_level(c, w->depth - 1, dir, fresh);
 }
 
-/* One event of the walk. Returns errors of the entry; the caller tells whether they are fatal. */
-static int step(struct copy *c, enum walk_event event)
+/* One event of the walk. */
+static int copy_event(struct copy *c, enum walk_event event)
 {
     struct walk *w = &c->walk;
-    struct level *level = &c->levels[w->depth > 0 ? w->depth - 1 : 0];
+    const struct level *level = &c->levels[w->depth > 0 ? w->depth - 1 : 0];
     int r;
-    /* In the root of a store or mount the name belongs to the control files. */
-    if (event != WALK_LEAVE && c->to->kind != TARGET_TREE && !strcmp(w->path, ".engram") &&
-        !(c->to->prefix && *c->to->prefix)) {
+    if (event != WALK_LEAVE && put_is_reserved(&c->put, w->path)) {
         if (event == WALK_ENTER)
             walk_skip(w);
         return -EPERM;
     }
     switch (event) {
     case WALK_ERROR:
+        c->put.source_failed = true;
         return w->error;
     case WALK_ENTER:
         r = copy_dir(c);
@@ -345,8 +241,8 @@ static int step(struct copy *c, enum walk_event event)
             walk_skip(w);
         return r;
     case WALK_LEAVE:
-        c->result.dirs++;
-        return set_later(c, level->dir, w->name, &w->attr);
+        c->put.result.dirs++;
+        return put_set_later(&c->put, level->dir, w->name, w->depth, &w->attr);
     case WALK_ENTRY:
         return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
     case WALK_END:
@@ -355,62 +251,44 @@ static int step(struct copy *c, enum walk_event event)
     return 0;
 }
 
-static int run(struct copy *c)
+static int step(struct put *p)
 {
-    enum walk_event event;
-    int r = set_level(c, 0, c->to->root, false);
-    while (r == 0 && (event = walk_next(&c->walk)) != WALK_END) {
-        c->source_failed = event == WALK_ERROR;
-        r = step(c, event);
-        if (r < 0 && r != -EINTR && (c->source_failed || !target_error_is_fatal(r))) {
-            complain(c, c->walk.path, r);
-            r = 0;
-        }
-        if (r == 0 && cli_interrupted())
-            r = -EINTR;
-        progress_show(&c->progress, c->batch->stored, c->total);
-    }
-    int f = batch_flush(c->batch);
-    return r < 0 ? r : f;
+    struct copy *c = (struct copy *)p;
+    enum walk_event event = walk_next(&c->walk);
+    if (event == WALK_END)
+        return 0;
+    int r = copy_event(c, event);
+    return r < 0 ? r : 1;
 }
 
-/* Children come before their parents in the list, so that a directory closed to us closes behind us. */
-static int set_directories(struct copy *c)
+static void complain(struct put *p, int error)
 {
-    for (size_t i = 0; i < c->n_later; i++) {
-        const struct later *l = &c->later[i];
-        int r = c->to->ops->setattr(c->to, l->dir, l->name, &l->attr, SET_ALL);
-        if (target_error_is_fatal(r))
-            return r;
-        if (r < 0)
-            complain(c, l->name, r);
-    }
-    return 0;
+    const struct copy *c = (const struct copy *)p;
+    put_complain(p, c->walk.path, target_strerror(error));
+}
+
+static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
+{
+    const struct copy *c = (const struct copy *)p;
+    *ret_done = p->batch->stored;
+    *ret_total = c->total;
 }
 
 int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
 {
-    struct copy c = {.from = from, .to = to, .total = target_count(from)};
-    to->wrote = true;
-    progress_start(&c.progress, "files");
-    c.batch = batch_new(to, on_failed, &c);
-    int r = c.batch ? walk_init(&c.walk, from) : -ENOMEM;
-    if (r == 0)
-        r = run(&c);
-    if (r == 0)
-        r = set_directories(&c);
-    progress_clear(&c.progress);
-    if (c.batch) {
-        c.result.files = c.batch->stored;
-        c.result.bytes = c.batch->stored_bytes;
-    }
-    c.result.failed = c.complaints.n;
-    *ret = c.result;
+    static const struct put_source source = {
+        .unit = "files", .step = step, .add_file = add_file, .complain = complain, .progress = progress};
+    struct copy c = {.from = from, .total = target_count(from)};
+    int r = put_init(&c.put, &source, to, NULL);
+    if (!r)
+        r = walk_init(&c.walk, from);
+    if (!r)
+        r = set_level(&c, 0, to->root, false);
+    if (!r)
+        r = put_run(&c.put);
+    put_done(&c.put, ret);
     walk_done(&c.walk);
-    batch_free(c.batch);
     free(c.levels);
     links_done(&c.links);
-    free(c.later);
-    pool_done(&c.names);
     return r;
 }

@@ -6,14 +6,8 @@
 #ifndef ENGRAMCTL_COPY_H
 #define ENGRAMCTL_COPY_H
 
+#include "ctl/transfer/result.h"
 #include "ctl/transfer/target.h"
-
-#include <stdint.h>
-
-struct copy_result {
-    uint64_t files, dirs, others, links, bytes;
-    uint64_t failed; /* each was reported on stderr */
-};
 
 /*
  * Existing files are replaced, existing directories are filled. Returns 0 even

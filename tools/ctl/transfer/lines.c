@@ -17,27 +17,23 @@ void lines_init(struct lines *l, int fd)
 
 void lines_done(struct lines *l)
 {
-    free(l->data);
+    buf_done(&l->buf);
     *l = (struct lines){.fd = -1};
 }
 
 /* Makes room behind the unread bytes: moves them to the front, grows if they fill half of the buffer. */
 static int make_room(struct lines *l)
 {
-    size_t n = l->end - l->start;
+    struct buf *b = &l->buf;
+    size_t n = b->len - l->start;
     if (l->start > 0 && n > 0)
-        memmove(l->data, l->data + l->start, n);
+        memmove(b->data, b->data + l->start, n);
     l->start = 0;
-    l->end = n;
-    if (l->cap > 0 && n <= l->cap / 2)
+    b->len = n;
+    if (b->cap > 0 && n <= b->cap / 2)
         return 0;
-    size_t cap = l->cap ? l->cap * 2 : BLOCK;
-    char *data = realloc(l->data, cap);
-    if (!data)
-        return -ENOMEM;
-    l->data = data;
-    l->cap = cap;
-    return 0;
+    size_t cap = b->cap ? b->cap * 2 : BLOCK;
+    return buf_reserve(b, cap - n) ? 0 : -ENOMEM;
 }
 
 /* Reads once; sets eof. */
@@ -46,11 +42,11 @@ static int fill(struct lines *l)
     int r = make_room(l);
     if (r < 0)
         return r;
-    ssize_t n = read(l->fd, l->data + l->end, l->cap - l->end);
+    ssize_t n = read(l->fd, l->buf.data + l->buf.len, l->buf.cap - l->buf.len);
     if (n < 0)
         return -errno;
     l->eof = n == 0;
-    l->end += (size_t)n;
+    l->buf.len += (size_t)n;
     return 0;
 }
 
@@ -58,8 +54,8 @@ static int fill(struct lines *l)
 static int skip_line(struct lines *l)
 {
     for (;;) {
-        char *nl = memchr(l->data + l->start, '\n', l->end - l->start);
-        size_t n = nl ? (size_t)(nl + 1 - (l->data + l->start)) : l->end - l->start;
+        char *nl = memchr(l->buf.data + l->start, '\n', l->buf.len - l->start);
+        size_t n = nl ? (size_t)(nl + 1 - (l->buf.data + l->start)) : l->buf.len - l->start;
         l->start += n;
         l->bytes += n;
         if (nl || l->eof)
@@ -74,8 +70,8 @@ int lines_next(struct lines *l, const char **ret_line, size_t *ret_len)
 {
     size_t searched = 0; /* of the unread bytes, without a newline */
     for (;;) {
-        size_t unread = l->end - l->start;
-        char *from = unread ? l->data + l->start : NULL;
+        size_t unread = l->buf.len - l->start;
+        char *from = unread ? l->buf.data + l->start : NULL;
         char *nl = unread > searched ? memchr(from + searched, '\n', unread - searched) : NULL;
         if (nl || (l->eof && unread > 0)) {
             size_t len = nl ? (size_t)(nl - from) : unread;

@@ -5,6 +5,8 @@
 #ifndef ENGRAMCTL_LINES_H
 #define ENGRAMCTL_LINES_H
 
+#include "shared/buf.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,8 +15,8 @@
 
 struct lines {
     int fd; /* borrowed */
-    char *data;
-    size_t cap, start, end; /* unread bytes are data[start..end) */
+    struct buf buf;
+    size_t start; /* unread bytes are buf.data[start..buf.len) */
     bool eof;
     uint64_t number; /* of the line last returned, from 1 */
     uint64_t bytes;  /* consumed so far */

@@ -8,8 +8,10 @@
 #ifndef ENGRAMCTL_TAR_H
 #define ENGRAMCTL_TAR_H
 
-#include "ctl/transfer/copy.h"
+#include "ctl/transfer/result.h"
 #include "ctl/transfer/target.h"
+
+#include <stdbool.h>
 
 extern const bool tar_is_built;
 

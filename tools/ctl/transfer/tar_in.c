@@ -1,20 +1,15 @@
 /*
- * tar_in.c - a tar archive into a target.
+ * tar_in.c - a tar archive into a target: a source of put.h.
  *
- * State: struct tar_in, for the run: the directories above the last entry, the batch being filled, and the
- * attributes of directories, which are set last because filling a directory changes its time (and may need
- * its permission).
+ * State: struct tar_in, for the run: the archive and the directories above the last entry.
  *
  * An archive is data from anywhere. Names are taken apart here, each part is looked up without following
  * links, and a directory is never replaced: so no entry can lead out of the target, not by "..", not by a
  * leading slash, not through a link that an earlier entry made. Nothing is allocated for what an entry merely
  * claims, beyond BATCH_CONTENT_MAX. Only filters that are part of libarchive are used, since others would
- * start programs.
- */
+ * start programs. */
+#include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
-
-#include "ctl/transfer/batch.h"
-#include "shared/cli.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -28,54 +23,32 @@
 const bool tar_is_built = true;
 
 #define READ_SIZE ((size_t)1 << 20)
-#define SET_ALL (ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME)
-
 /* A directory above the last entry. */
 struct level {
     char *name;
     tdir dir;
 };
 
-struct later {
-    tdir dir;
-    const char *name;
-    size_t depth, order; /* deeper ones first; of two for one directory the later one counts */
-    struct target_attr attr;
-};
-
 struct tar_in {
+    struct put put; /* the first member: the callbacks of the source get it */
     int fd;
-    const char *name;
-    struct target *to;
     struct archive *a;
     struct archive_entry *entry; /* the current one; libarchive's */
     char *buffer;                /* READ_SIZE bytes */
     uint64_t bytes_read, size;   /* of the archive; size 0: unknown */
     struct level *levels;
     size_t depth, cap_levels;
-    struct batch *batch;
-    struct later *later;
-    size_t n_later, cap_later;
-    struct pool names; /* of later */
-    struct complaints complaints;
-    struct progress progress;
-    struct copy_result result;
 };
 
-static void complain(struct tar_in *in, int error)
+static void complain(struct put *p, int error)
 {
-    const char *path = archive_entry_pathname(in->entry);
-    cli_complain(&in->complaints, "%s: %.400s: %s", in->name, path ? path : "?",
-                 error == -EXDEV    ? "leads out of the archive, or to the control files"
-                 : error == -EEXIST ? strerror(EEXIST)
-                                    : target_strerror(error));
-}
-
-static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int error)
-{
-    struct tar_in *in = arg;
-    (void)tag;
-    cli_complain(&in->complaints, "%s: %s: %s", in->name, rec->name, target_strerror(error));
+    const struct tar_in *in = (const struct tar_in *)p;
+    const char *path = archive_entry_pathname(in->entry), *what = target_strerror(error);
+    if (error == -EXDEV)
+        what = "leads out of the archive, or to the control files";
+    else if (error == -EEXIST)
+        what = strerror(EEXIST);
+    put_complain(p, path ? path : "?", what);
 }
 
 /* ---- the archive ------------------------------------------------------------- */
@@ -116,10 +89,11 @@ static int archive_open_in(struct tar_in *in)
 /* Says why the archive cannot be read on. */
 static int give_up(struct tar_in *in)
 {
+    in->put.ended = true;
     if (cli_interrupted())
         return -EINTR;
     const char *why = archive_error_string(in->a);
-    cli_error("%s: not a tar archive, or damaged: %s", in->name, why ? why : "unknown error");
+    cli_error("%s: not a tar archive, or damaged: %s", in->put.prefix, why ? why : "unknown error");
     return -ECANCELED;
 }
 
@@ -127,14 +101,10 @@ static int give_up(struct tar_in *in)
 
 static int push_level(struct tar_in *in, const char *name, tdir dir)
 {
-    if (in->depth == in->cap_levels) {
-        size_t cap = in->cap_levels ? in->cap_levels * 2 : 32;
-        struct level *l = realloc(in->levels, cap * sizeof *l);
-        if (!l)
-            return -ENOMEM;
-        in->levels = l;
-        in->cap_levels = cap;
-    }
+    struct level *levels = array_room(in->levels, in->depth, &in->cap_levels, sizeof *levels);
+    if (!levels)
+        return -ENOMEM;
+    in->levels = levels;
     struct level *l = &in->levels[in->depth];
     l->name = strdup(name);
     if (!l->name)
@@ -152,14 +122,7 @@ static void cut_levels(struct tar_in *in, size_t depth)
 
 static tdir level_dir(const struct tar_in *in, size_t depth)
 {
-    return depth ? in->levels[depth - 1].dir : in->to->root;
-}
-
-/* Looks a name up for sure: one that waits in the batch is put first. */
-static int lookup(struct tar_in *in, tdir dir, const char *name, struct target_attr *ret)
-{
-    int r = batch_pending(in->batch, dir, name) ? batch_flush(in->batch) : 0;
-    return r < 0 ? r : in->to->ops->lookup(in->to, dir, name, ret);
+    return depth ? in->levels[depth - 1].dir : in->put.to->root;
 }
 
 /* The directory `name` below the first `depth` levels becomes the next level. */
@@ -168,13 +131,8 @@ static int enter(struct tar_in *in, size_t depth, const char *name, bool make)
     if (depth < in->depth && !strcmp(in->levels[depth].name, name))
         return 0;
     cut_levels(in, depth);
-    tdir parent = level_dir(in, depth), dir = 0;
-    struct target_attr attr;
-    int r = lookup(in, parent, name, &attr);
-    if (r == 0)
-        r = S_ISDIR(attr.mode) ? in->to->ops->subdir(in->to, parent, name, &attr, &dir) : -ENOTDIR;
-    else if (r == -ENOENT && make)
-        r = in->to->ops->mkdir(in->to, parent, name, 0777, &dir);
+    tdir dir = 0;
+    int r = put_enter(&in->put, level_dir(in, depth), name, make ? 0777 : -1, &dir);
     return r < 0 ? r : push_level(in, name, dir);
 }
 
@@ -194,8 +152,7 @@ static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, c
             continue;
         if (!strcmp(part, ".."))
             return -EXDEV;
-        bool in_root = !last && in->to->kind != TARGET_TREE && !(in->to->prefix && *in->to->prefix);
-        if (in_root && !strcmp(part, ".engram"))
+        if (!last && put_is_reserved(&in->put, part))
             return -EXDEV;
         int r = last ? enter(in, depth, last, make) : 0;
         if (r < 0)
@@ -260,7 +217,7 @@ static bool is_wanted(const char *name)
 
 static int load_xattrs(struct tar_in *in, struct eng_record *rec)
 {
-    struct pool *pool = batch_pool(in->batch);
+    struct pool *pool = batch_pool(in->put.batch);
     int n = archive_entry_xattr_reset(in->entry);
     struct eng_xattr_pair *x = n > 0 ? pool_alloc(pool, (size_t)n * sizeof *x) : NULL;
     const char *name;
@@ -279,23 +236,6 @@ static int load_xattrs(struct tar_in *in, struct eng_record *rec)
             x[rec->n_xattrs++] = (struct eng_xattr_pair){copy, data, size};
     }
     return 0;
-}
-
-/* Makes the name free or, with `keep_file`, a plain file that may be overwritten; tells which. */
-static int clear_way(struct tar_in *in, tdir dir, const char *name, bool keep_file, bool *ret_exists)
-{
-    struct target_attr attr;
-    *ret_exists = false;
-    int r = lookup(in, dir, name, &attr);
-    if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    if (S_ISDIR(attr.mode))
-        return -EISDIR;
-    if (keep_file && S_ISREG(attr.mode) && attr.nlink == 1) {
-        *ret_exists = true;
-        return 0;
-    }
-    return in->to->ops->unlink(in->to, dir, name);
 }
 
 /* The content of a small file; what the archive leaves out is a hole. */
@@ -339,125 +279,75 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
     return r == ARCHIVE_EOF ? t->ops->truncate(t, f, s->size) : give_up(s->in);
 }
 
-static int put_file(struct tar_in *in, struct eng_record *rec, const struct target_attr *attr)
+static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
 {
+    struct tar_in *in = (struct tar_in *)p;
+    int r = load_xattrs(in, rec);
+    if (r < 0)
+        return r;
     if (attr->size > ENG_FILE_SIZE_MAX)
         return -EFBIG;
     if (attr->size > BATCH_CONTENT_MAX) {
         struct stream s = {in, attr->size};
-        int r = batch_put_streamed(in->batch, rec, stream_content, &s);
-        if (r == 0)
-            in->batch->stored_bytes += attr->size;
-        else /* half a file must not look like a whole one */
-            (void)in->to->ops->unlink(in->to, rec->parent, rec->name);
-        return r;
+        return put_streamed(p, rec, attr->size, stream_content, &s);
     }
-    char *content = pool_alloc(batch_pool(in->batch), (size_t)attr->size + 1);
-    int r = content ? read_content(in, content, (size_t)attr->size) : -ENOMEM;
+    char *content = pool_alloc(batch_pool(p->batch), (size_t)attr->size + 1);
+    r = content ? read_content(in, content, (size_t)attr->size) : -ENOMEM;
     rec->content = content;
     rec->size = (size_t)attr->size;
-    return r < 0 ? r : batch_add(in->batch, rec, 0);
+    return r < 0 ? r : batch_add(p->batch, rec, 0);
 }
 
-static int add_file(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
+static int put_regular(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
 {
     bool exists;
-    int r = clear_way(in, dir, name, true, &exists);
-    if (r < 0)
-        return r;
-    batch_begin(in->batch);
-    struct eng_record rec = {.parent = dir,
-                             .name = pool_copy(batch_pool(in->batch), name, strlen(name)),
-                             .mode = attr->mode,
-                             .uid = attr->uid,
-                             .gid = attr->gid,
-                             .mtime = attr->mtime};
-    r = rec.name ? load_xattrs(in, &rec) : -ENOMEM;
-    if (r == 0)
-        r = put_file(in, &rec, attr);
-    if (r == 0 &&
-        exists) /* a replaced file keeps its mode and owner; a restored one has those of the archive */
-        r = batch_flush(in->batch);
-    if (r == 0 && exists)
-        r = in->to->ops->setattr(in->to, dir, name, attr, SET_ALL);
-    return r;
+    int r = put_clear_way(&in->put, dir, name, true, &exists);
+    return r < 0 ? r : put_file(&in->put, dir, name, attr, exists);
 }
 
-static int set_later(struct tar_in *in, tdir dir, const char *name, size_t depth,
-                     const struct target_attr *attr)
-{
-    if (in->n_later == in->cap_later) {
-        size_t cap = in->cap_later ? in->cap_later * 2 : 256;
-        struct later *l = realloc(in->later, cap * sizeof *l);
-        if (!l)
-            return -ENOMEM;
-        in->later = l;
-        in->cap_later = cap;
-    }
-    const char *copy = pool_copy(&in->names, name, strlen(name));
-    if (!copy)
-        return -ENOMEM;
-    in->later[in->n_later] = (struct later){dir, copy, depth, in->n_later, *attr};
-    in->n_later++;
-    return 0;
-}
-
-static int add_dir(struct tar_in *in, tdir dir, const char *name, size_t depth,
+static int put_dir(struct tar_in *in, tdir dir, const char *name, size_t depth,
                    const struct target_attr *attr)
 {
     struct eng_record rec = {0};
-    struct target_attr there;
-    struct target_file f;
-    batch_begin(in->batch);
+    batch_begin(in->put.batch);
     int r = enter(in, depth, name, true);
-    if (r == 0)
+    if (!r)
         r = load_xattrs(in, &rec);
-    if (r == 0 && rec.n_xattrs) {
-        r = in->to->ops->lookup(in->to, dir, name, &there);
-        if (r == 0)
-            r = in->to->ops->open(in->to, dir, name, &there, false, &f);
-        if (r < 0)
-            return r;
-        for (size_t i = 0; r == 0 && i < rec.n_xattrs; i++)
-            r = in->to->ops->setxattr(in->to, &f, rec.xattrs[i].name, rec.xattrs[i].value,
-                                      rec.xattrs[i].size);
-        (void)in->to->ops->close(in->to, &f);
-    }
-    in->result.dirs += r == 0;
-    return r < 0 ? r : set_later(in, dir, name, depth, attr);
+    if (!r)
+        r = put_xattrs(&in->put, dir, name, &rec);
+    if (r < 0)
+        return r;
+    in->put.result.dirs++;
+    return put_set_later(&in->put, dir, name, depth, attr);
 }
 
-static int add_other(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
+static int put_special(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
 {
     const char *link = S_ISLNK(attr->mode) ? archive_entry_symlink(in->entry) : NULL;
     bool exists;
     if (S_ISLNK(attr->mode) && (!link || !*link))
         return -EINVAL;
-    int r = clear_way(in, dir, name, false, &exists);
-    if (r == 0)
-        r = in->to->ops->make(in->to, dir, name, attr, link);
-    if (r == 0)
-        r = in->to->ops->setattr(in->to, dir, name, attr, link ? ENG_SET_ATIME | ENG_SET_MTIME : SET_ALL);
-    in->result.others += r == 0;
-    return r;
+    int r = put_clear_way(&in->put, dir, name, false, &exists);
+    return r < 0 ? r : put_other(&in->put, dir, name, attr, link);
 }
 
 /* A hard link as (dir, name) to (from_dir, from). */
 static int link_at(struct tar_in *in, tdir from_dir, const char *from, tdir dir, const char *name)
 {
+    struct put *p = &in->put;
     struct target_attr old, attr;
     bool exists;
-    int r = lookup(in, from_dir, from, &old);
+    int r = put_lookup(p, from_dir, from, &old);
     if (r < 0)
         return r;
     /* to itself, or to what it is linked to already */
-    if (lookup(in, dir, name, &attr) == 0 && attr.dev == old.dev && attr.ino == old.ino)
+    if (!put_lookup(p, dir, name, &attr) && attr.dev == old.dev && attr.ino == old.ino)
         return 0;
-    r = clear_way(in, dir, name, false, &exists);
-    return r < 0 ? r : in->to->ops->link(in->to, from_dir, from, dir, name);
+    r = put_clear_way(p, dir, name, false, &exists);
+    return r < 0 ? r : p->to->ops->link(p->to, from_dir, from, dir, name);
 }
 
-static int add_link(struct tar_in *in, const char *to_path, const char *path)
+static int put_link(struct tar_in *in, const char *to_path, const char *path)
 {
     tdir from_dir = 0, dir = 0;
     const char *from = NULL, *name = NULL;
@@ -470,13 +360,13 @@ static int add_link(struct tar_in *in, const char *to_path, const char *path)
         r = find_place(in, copy2, true, &dir, &name, &depth);
     if (r == 0)
         r = name ? link_at(in, from_dir, from, dir, name) : -EISDIR;
-    in->result.links += r == 0;
+    in->put.result.links += !r;
     free(copy);
     free(copy2);
     return r;
 }
 
-static int add_entry(struct tar_in *in)
+static int put_entry(struct tar_in *in)
 {
     const char *path = archive_entry_pathname(in->entry), *link = archive_entry_hardlink(in->entry);
     struct target_attr attr;
@@ -486,98 +376,63 @@ static int add_entry(struct tar_in *in)
     if (!path || !*path)
         return -EINVAL;
     if (link)
-        return add_link(in, link, path);
+        return put_link(in, link, path);
     get_attr(in, &attr);
     char *copy = strdup(path);
     int r = copy ? find_place(in, copy, true, &dir, &name, &depth) : -ENOMEM;
     if (r == 0 && !name)
         r = S_ISDIR(attr.mode) ? 0 : -EISDIR; /* the root keeps its attributes, as in a tree */
     else if (r == 0 && S_ISREG(attr.mode))
-        r = add_file(in, dir, name, &attr);
+        r = put_regular(in, dir, name, &attr);
     else if (r == 0 && S_ISDIR(attr.mode))
-        r = add_dir(in, dir, name, depth, &attr);
+        r = put_dir(in, dir, name, depth, &attr);
     else if (r == 0)
-        r = attr.mode & S_IFMT ? add_other(in, dir, name, &attr) : -EINVAL;
+        r = attr.mode & S_IFMT ? put_special(in, dir, name, &attr) : -EINVAL;
     free(copy);
     return r;
 }
 
-static int run(struct tar_in *in)
+static int step(struct put *p)
 {
-    int r = 0;
-    if (archive_read_open(in->a, in, NULL, read_in, NULL) != ARCHIVE_OK)
+    struct tar_in *in = (struct tar_in *)p;
+    int h = archive_read_next_header(in->a, &in->entry);
+    if (h == ARCHIVE_EOF)
+        return 0;
+    if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
         return give_up(in);
-    while (r == 0) {
-        int h = archive_read_next_header(in->a, &in->entry);
-        if (h == ARCHIVE_EOF)
-            break;
-        if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
-            return give_up(in);
-        r = add_entry(in);
-        if (r < 0 && r != -EINTR && r != -ECANCELED && !target_error_is_fatal(r)) {
-            complain(in, r);
-            r = 0;
-        }
-        if (r == 0 && cli_interrupted())
-            r = -EINTR;
-        progress_show(&in->progress, in->bytes_read, in->size);
-    }
-    return r;
+    int r = put_entry(in);
+    return r < 0 ? r : 1;
 }
 
-/* ---- directories, at the end ------------------------------------------------------ */
-
-static int deeper_first(const void *a, const void *b)
+static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
 {
-    const struct later *x = a, *y = b;
-    if (x->depth != y->depth)
-        return x->depth > y->depth ? -1 : 1;
-    return x->order < y->order ? -1 : 1;
-}
-
-static int set_directories(struct tar_in *in)
-{
-    if (in->n_later > 1)
-        qsort(in->later, in->n_later, sizeof *in->later, deeper_first);
-    for (size_t i = 0; i < in->n_later; i++) {
-        const struct later *l = &in->later[i];
-        int r = in->to->ops->setattr(in->to, l->dir, l->name, &l->attr, SET_ALL);
-        if (target_error_is_fatal(r))
-            return r;
-        if (r < 0)
-            cli_complain(&in->complaints, "%s: %s: %s", in->name, l->name, strerror(-r));
-    }
-    return 0;
+    const struct tar_in *in = (const struct tar_in *)p;
+    *ret_done = in->bytes_read;
+    *ret_total = in->size;
 }
 
 int tar_import(int fd, const char *name, struct target *to, struct copy_result *ret)
 {
-    struct tar_in in = {.fd = fd, .name = name, .to = to};
-    to->wrote = true;
+    static const struct put_source source = {.finishes_after_error = true,
+                                             .step = step,
+                                             .add_file = add_file,
+                                             .complain = complain,
+                                             .progress = progress};
+    struct tar_in in = {.fd = fd};
     struct stat st;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         in.size = (uint64_t)st.st_size;
-    progress_start(&in.progress, NULL);
-    in.batch = batch_new(to, on_failed, &in);
-    int r = in.batch ? archive_open_in(&in) : -ENOMEM;
-    if (r == 0)
-        r = run(&in);
-    int f = in.batch ? batch_flush(in.batch) : 0; /* also after an error: what was whole is kept */
-    int d = f == 0 ? set_directories(&in) : 0;
-    r = r < 0 ? r : f < 0 ? f : d;
-    progress_clear(&in.progress);
-    if (in.batch) {
-        in.result.files = in.batch->stored;
-        in.result.bytes = in.batch->stored_bytes;
-    }
-    in.result.failed = in.complaints.n;
-    *ret = in.result;
+    int r = put_init(&in.put, &source, to, name);
+    if (!r)
+        r = archive_open_in(&in);
+    if (!r && archive_read_open(in.a, &in, NULL, read_in, NULL) != ARCHIVE_OK)
+        r = give_up(&in);
+    if (!r)
+        r = put_run(&in.put);
+    put_done(&in.put, ret);
     archive_read_free(in.a);
-    batch_free(in.batch);
     cut_levels(&in, 0);
     free(in.levels);
-    free(in.later);
-    pool_done(&in.names);
     free(in.buffer);
     return r;
 }

@@ -35,14 +35,10 @@ static struct posix *posix_of(struct target *t)
 
 static int add_dir(struct posix *p, const char *path, tdir *ret)
 {
-    if (p->n == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 64;
-        char **dirs = realloc(p->dirs, cap * sizeof *dirs);
-        if (!dirs)
-            return -ENOMEM;
-        p->dirs = dirs;
-        p->cap = cap;
-    }
+    char **dirs = array_room(p->dirs, p->n, &p->cap, sizeof *dirs);
+    if (!dirs)
+        return -ENOMEM;
+    p->dirs = dirs;
     char *copy = pool_copy(&p->pool, path, strlen(path));
     if (!copy)
         return -ENOMEM;

@@ -19,14 +19,10 @@ struct walk_frame {
 /* Opens a directory as the new top. */
 static int push(struct walk *w, tdir dir, tdir parent, size_t path_len, const struct target_attr *attr)
 {
-    if (w->depth == w->cap) {
-        size_t cap = w->cap ? w->cap * 2 : 32;
-        struct walk_frame *f = realloc(w->frames, cap * sizeof *f);
-        if (!f)
-            return -ENOMEM;
-        w->frames = f;
-        w->cap = cap;
-    }
+    struct walk_frame *frames = array_room(w->frames, w->depth, &w->cap, sizeof *frames);
+    if (!frames)
+        return -ENOMEM;
+    w->frames = frames;
     struct walk_frame *f = &w->frames[w->depth];
     *f = (struct walk_frame){.dir = dir, .parent = parent, .path_len = path_len, .attr = *attr};
     int r = w->t->ops->scan_open(w->t, dir, &f->scan);
