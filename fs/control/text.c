@@ -11,28 +11,10 @@
 #include <string.h>
 
 #include "control/metrics.h"
+#include "rules/job_state.h"
 
 /* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
 enum { TEXT_BYTES_MAX = 16 << 20 };
-
-static const char *state_name(enum eng_compact_state state)
-{
-    switch (state) {
-    case ENG_COMPACT_IDLE:
-        return "idle";
-    case ENG_COMPACT_RUNNING:
-        return "running";
-    case ENG_COMPACT_PAUSED:
-        return "paused";
-    case ENG_COMPACT_DONE:
-        return "done";
-    case ENG_COMPACT_FAILED:
-        return "failed";
-    case ENG_COMPACT_CANCELLED:
-        return "cancelled";
-    }
-    return "unknown";
-}
 
 static void json_u64(struct text *t, const char *indent, const char *key, uint64_t value)
 {
@@ -71,7 +53,7 @@ static const char *error_of(int error, const char *text)
 
 static void compaction_members(struct text *t, const char *in, const struct eng_compact_report *r)
 {
-    json_string(t, in, "state", state_name(r->state));
+    json_string(t, in, "state", job_state_name(r->state));
     json_u64(t, in, "old_size", r->old_size);
     json_u64(t, in, "new_size", r->new_size);
     json_u64(t, in, "bytes_reclaimed", r->bytes_reclaimed);
@@ -157,7 +139,7 @@ static int scrub_text(struct session *session, struct text *t)
     if (err)
         return err;
     text_add(t, "{\n");
-    json_string(t, "  ", "state", state_name(r.state));
+    json_string(t, "  ", "state", job_state_name(r.state));
     json_u64(t, "  ", "bytes_done", r.bytes_done);
     json_u64(t, "  ", "bytes_total", r.bytes_total);
     json_u64(t, "  ", "extents", r.extents);
@@ -342,7 +324,7 @@ static void status_space(struct text *t, const struct eng_stats *s, const struct
 
 static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_compact_report *r)
 {
-    text_add(t, "\ncompaction\n  %-22s %s", "state", state_name(r->state));
+    text_add(t, "\ncompaction\n  %-22s %s", "state", job_state_name(r->state));
     if (r->reason[0])
         text_add(t, " (%s)", r->reason);
     text_add(t, "\n");

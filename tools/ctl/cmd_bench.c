@@ -324,12 +324,9 @@ int cmd_bench(int argc, char **argv)
     }
     if (argc - optind != 1)
         return cli_usage("bench", "expected one TARGET");
-    struct target *t;
-    char why[512];
-    if (target_open(argv[optind], 0, &t, why) < 0) {
-        cli_error("%s", why);
+    struct target *t = subcommand_open(argv[optind], 0);
+    if (!t)
         return CLI_ERROR;
-    }
     cli_catch_signals();
     int code = bench(t, memories, size, json);
     int c = target_close(t);

@@ -100,48 +100,11 @@ static int scrub_mount(const struct target *t, bool json)
     return damaged ? CLI_SOME : done ? CLI_OK : CLI_ERROR;
 }
 
-int cmd_check(int argc, char **argv)
+static int check(const char *path, bool scrub, bool json)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"scrub", no_argument, NULL, 's'},
-                                            {"repair", no_argument, NULL, 'r'},
-                                            {"into", required_argument, NULL, 'i'},
-                                            {"in-place", no_argument, NULL, 'p'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    bool json = false, scrub = false, repair = false, in_place = false;
-    const char *into = NULL;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o == 'j')
-            json = true;
-        else if (o == 's')
-            scrub = true;
-        else if (o == 'r')
-            repair = true;
-        else if (o == 'i')
-            into = optarg;
-        else if (o == 'p')
-            in_place = true;
-        else
-            return cli_usage("check", "bad option '%s'", argv[optind - 1]);
-    }
-    if (argc - optind != 1)
-        return cli_usage("check", "expected one TARGET");
-    if ((into || in_place) != repair || (into && in_place) || (repair && scrub))
-        return cli_usage("check", "--repair goes with one of --into NEWSTORE and --in-place");
-    if (repair)
-        return repair_store(argv[optind], into, json);
-    struct target *t;
-    char why[512];
-    if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
-        cli_error("%s", why);
+    struct target *t = subcommand_open(path, TARGET_READ_ONLY);
+    if (!t)
         return CLI_ERROR;
-    }
     int code = CLI_ERROR;
     if (t->kind == TARGET_STORE && scrub)
         cli_error("%s: --scrub is for mounts; without it this store is checked wholly", t->path);
@@ -155,4 +118,28 @@ int cmd_check(int argc, char **argv)
                   t->path, t->mountpoint);
     (void)target_close(t);
     return code;
+}
+
+int check_or_repair(int argc, char **argv, const char *name, const char *help, bool repair)
+{
+    bool json = false, scrub = false, in_place = false, always = repair;
+    const char *into = NULL;
+    const struct subcommand_option options[] = {
+        {"json", &json, NULL},         {"into", NULL, &into},
+        {"in-place", &in_place, NULL}, {always ? NULL : "scrub", &scrub, NULL},
+        {"repair", &repair, NULL},     {0}};
+    int code = subcommand_options(argc, argv, name, help, options);
+    if (code >= 0)
+        return code;
+    if (argc - optind != 1)
+        return cli_usage(name, "expected one %s", always ? "STORE" : "TARGET");
+    if ((into || in_place) != repair || (into && in_place) || (repair && scrub))
+        return cli_usage(name, "%s one of --into NEWSTORE and --in-place",
+                         always ? "expected" : "--repair goes with");
+    return repair ? repair_store(argv[optind], into, json) : check(argv[optind], scrub, json);
+}
+
+int cmd_check(int argc, char **argv)
+{
+    return check_or_repair(argc, argv, "check", help_text, false);
 }

@@ -204,12 +204,10 @@ static int compact_mount(const struct target *t, const char *verb, bool json)
 static int run(const char *path, const char *verb, bool json)
 {
     struct target *t;
-    char why[512];
     bool estimate = !strcmp(verb, "estimate");
-    if (target_open(path, estimate ? TARGET_READ_ONLY : TARGET_QUIET, &t, why) < 0) {
-        cli_error("%s", why);
+    t = subcommand_open(path, estimate ? TARGET_READ_ONLY : TARGET_QUIET);
+    if (!t)
         return CLI_ERROR;
-    }
     int code;
     if (t->kind == TARGET_MOUNT) {
         code = estimate ? estimate_mount(t, json) : compact_mount(t, verb, json);

@@ -84,28 +84,18 @@ static int set_one(struct target *t, const char *pair)
 
 int cmd_config(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o != 'j')
-            return cli_usage("config", "bad option '%s'", argv[optind - 1]);
-        json = true;
-    }
+    const struct subcommand_option options[] = {{"json", &json, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "config", help_text, options);
+    if (code >= 0)
+        return code;
     if (argc - optind < 1)
         return cli_usage("config", "expected TARGET");
     struct target *t;
-    char why[512];
     bool change = argc - optind > 1;
-    if (target_open(argv[optind], change ? TARGET_QUIET : TARGET_READ_ONLY, &t, why) < 0) {
-        cli_error("%s", why);
+    t = subcommand_open(argv[optind], change ? TARGET_QUIET : TARGET_READ_ONLY);
+    if (!t)
         return CLI_ERROR;
-    }
     int r = 0;
     if (!change)
         r = print_all(t, json);

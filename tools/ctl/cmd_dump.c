@@ -194,25 +194,12 @@ static int dump(const char *path, const char *name, uint32_t segment, bool json,
 
 int cmd_dump(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"content", no_argument, NULL, 'c'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     bool json = false, content = false;
     uint32_t segment;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o == 'j')
-            json = true;
-        else if (o == 'c')
-            content = true;
-        else
-            return cli_usage("dump", "bad option '%s'", argv[optind - 1]);
-    }
+    const struct subcommand_option options[] = {{"json", &json, NULL}, {"content", &content, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "dump", help_text, options);
+    if (code >= 0)
+        return code;
     if (argc - optind != 2)
         return cli_usage("dump", "expected TARGET and SEGMENT");
     if (!parse_segment(argv[optind + 1], &segment))

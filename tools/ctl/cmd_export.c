@@ -353,12 +353,10 @@ int cmd_export(int argc, char **argv)
     if (tar && !tar_is_built)
         return cli_usage("export", "this engramctl was built without libarchive");
     struct target *t;
-    char why[512];
     cli_catch_signals(); /* before a mount is asked to hold its segments */
-    if (target_open(argv[optind], flags, &t, why) < 0) {
-        cli_error("%s", why);
+    t = subcommand_open(argv[optind], flags);
+    if (!t)
         return CLI_ERROR;
-    }
     int code = tree ? export_tree(t, out, json) : tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
     (void)target_close(t); /* nothing was written to it */
     return code;

@@ -241,25 +241,12 @@ static const char *guess_format(const char *source)
 
 int cmd_import(int argc, char **argv)
 {
-    static const struct option options[] = {{"format", required_argument, NULL, 'f'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     const char *format = NULL;
     bool json = false;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o == 'f')
-            format = optarg;
-        else if (o == 'j')
-            json = true;
-        else
-            return cli_usage("import", "bad option '%s'", argv[optind - 1]);
-    }
+    const struct subcommand_option options[] = {{"format", NULL, &format}, {"json", &json, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "import", help_text, options);
+    if (code >= 0)
+        return code;
     if (argc - optind != 2)
         return cli_usage("import", "expected SOURCE and TARGET");
     if (!format)
@@ -274,12 +261,9 @@ int cmd_import(int argc, char **argv)
         cli_error("%s: %s", argv[optind], strerror(errno));
         return CLI_ERROR;
     }
-    struct target *t;
-    char why[512];
-    if (target_open(argv[optind + 1], TARGET_CREATE, &t, why) < 0) {
-        cli_error("%s", why);
+    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE);
+    if (!t)
         return CLI_ERROR;
-    }
     cli_catch_signals();
     return tree  ? import_tree(argv[optind], t, json)
            : tar ? import_tar(argv[optind], t, json)

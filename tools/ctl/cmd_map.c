@@ -190,11 +190,9 @@ int cmd_map(int argc, char **argv)
         return cli_usage("map", "--svg and --json do not go together");
     struct target *t;
     struct map m = {0};
-    char why[512];
-    if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
-        cli_error("%s", why);
+    t = subcommand_open(argv[optind], TARGET_READ_ONLY);
+    if (!t)
         return CLI_ERROR;
-    }
     int r = load(t, &m);
     if (r == 0 && svg)
         print_svg(&m, (unsigned)width);

@@ -1,12 +1,7 @@
 /*
  * cmd_repair.c - engramctl repair: what can be read of a damaged store, into a new one. No state.
  */
-#include "ctl/repair.h"
 #include "ctl/subcommand.h"
-#include "shared/cli.h"
-
-#include <getopt.h>
-
 static const char help_text[] =
     "usage: engramctl repair --into NEWSTORE|--in-place [--json] STORE\n"
     "\n"
@@ -23,31 +18,5 @@ static const char help_text[] =
 
 int cmd_repair(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"into", required_argument, NULL, 'i'},
-                                            {"in-place", no_argument, NULL, 'p'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
-    bool json = false, in_place = false;
-    const char *into = NULL;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o == 'j')
-            json = true;
-        else if (o == 'i')
-            into = optarg;
-        else if (o == 'p')
-            in_place = true;
-        else
-            return cli_usage("repair", "bad option '%s'", argv[optind - 1]);
-    }
-    if (argc - optind != 1)
-        return cli_usage("repair", "expected one STORE");
-    if (!into == !in_place)
-        return cli_usage("repair", "expected one of --into NEWSTORE and --in-place");
-    return repair_store(argv[optind], into, json);
+    return check_or_repair(argc, argv, "repair", help_text, true);
 }

@@ -136,27 +136,16 @@ static json_t *stat_store(const struct target *t)
 
 int cmd_stat(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
     bool json = false;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o != 'j')
-            return cli_usage("stat", "bad option '%s'", argv[optind - 1]);
-        json = true;
-    }
+    const struct subcommand_option options[] = {{"json", &json, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "stat", help_text, options);
+    if (code >= 0)
+        return code;
     if (argc - optind != 1)
         return cli_usage("stat", "expected one TARGET");
-    struct target *t;
-    char why[512];
-    if (target_open(argv[optind], TARGET_READ_ONLY, &t, why) < 0) {
-        cli_error("%s", why);
+    struct target *t = subcommand_open(argv[optind], TARGET_READ_ONLY);
+    if (!t)
         return CLI_ERROR;
-    }
     json_t *o = t->kind == TARGET_MOUNT ? stat_mount(t) : stat_store(t);
     (void)target_close(t);
     if (!o)

@@ -3,6 +3,7 @@
  */
 #include "ctl/report.h"
 
+#include "rules/job_state.h"
 #include "rules/rfc3339.h"
 
 #include <math.h>
@@ -80,22 +81,12 @@ json_t *report_stats(const struct eng_stats *s, const struct eng_space *space)
     return o;
 }
 
-static const char *state_name(enum eng_compact_state state)
-{
-    static const char *const names[] = {
-        [ENG_COMPACT_IDLE] = "idle",     [ENG_COMPACT_RUNNING] = "running",
-        [ENG_COMPACT_PAUSED] = "paused", [ENG_COMPACT_DONE] = "done",
-        [ENG_COMPACT_FAILED] = "failed", [ENG_COMPACT_CANCELLED] = "cancelled"};
-    size_t i = (size_t)state;
-    return i < sizeof names / sizeof *names ? names[i] : "unknown";
-}
-
 json_t *report_compaction(const struct eng_compact_report *r)
 {
     json_t *o = json_object();
     if (!o)
         return NULL;
-    json_object_set_new(o, "state", json_string(state_name(r->state)));
+    json_object_set_new(o, "state", json_string(job_state_name(r->state)));
     put_number(o, "old_size", r->old_size);
     put_number(o, "new_size", r->new_size);
     put_number(o, "bytes_reclaimed", r->bytes_reclaimed);

@@ -3,6 +3,10 @@
 #ifndef ENGRAMCTL_SUBCOMMAND_H
 #define ENGRAMCTL_SUBCOMMAND_H
 
+#include "ctl/transfer/target.h"
+
+#include <stdbool.h>
+
 struct subcommand {
     const char *name;
     const char *summary;
@@ -20,5 +24,21 @@ int cmd_scrub(int argc, char **argv);
 int cmd_repair(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+
+/* An option: without an argument it sets *flag, with one *value. */
+struct subcommand_option {
+    const char *name;
+    bool *flag;
+    const char **value; /* NULL: without */
+};
+/* Decodes options, of which the last has name NULL, and --help. -1: go on, argv[optind] is the first operand;
+ * else the exit code. */
+int subcommand_options(int argc, char **argv, const char *name, const char *help,
+                       const struct subcommand_option *options);
+/* As target_open(). NULL: it cannot be opened, which was said. */
+struct target *subcommand_open(const char *path, unsigned flags);
+
+/* What `check` and `repair` share. `name` is one of them; `repair`: that is asked for without an option. */
+int check_or_repair(int argc, char **argv, const char *name, const char *help, bool repair);
 
 #endif
