@@ -3,21 +3,23 @@
  *
  * Cookies are the engine's: stable whatever is added or removed. With
  * -o ctl=visible the root lists .engram last, under a cookie of its own.
- * Holds taken for entries whose reply could not be written are given back.
+ * References taken for entries whose reply could not be written are given back.
  *
  * A listing tells what was there when it began, and nothing that was made
  * since: else a program that makes a new name for each that it reads would never
  * come to an end. There is no OPENDIR that could note it; so the mark of the latest
  * listing that began is kept for each directory. Directories that share a place in the
  * table share the later mark: then a listing may tell more than it must, but
- * all that it must.
- */
+ * all that it must. */
+#include "dir.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
-#include "face.h"
+#include "attr.h"
+#include "control/nodes.h"
+#include "reply.h"
 
 /* No engine cookie can be the greatest off_t. */
 #define COOKIE_CTL INT64_MAX
@@ -34,8 +36,9 @@ struct listing {
     size_t size, used;
     uint64_t mark; /* cookies beyond are not told */
     bool plus, full;
-    uint64_t *held; /* inodes that the kernel is about to hold; room for every entry that fits */
-    size_t n_held;
+    /* Inodes that the kernel is about to reference; room for every entry that fits. */
+    uint64_t *refs;
+    size_t n_refs;
 };
 
 static int add(struct listing *l, const char *name, const struct fuse_entry_param *e, uint64_t cookie)
@@ -65,9 +68,9 @@ static int emit(void *arg, const struct eng_dirent *entry)
     name[entry->name_len] = '\0';
 
     struct fuse_entry_param e;
-    memset(&e, 0, sizeof(e));
+    memset(&e, 0, sizeof e);
     if (l->plus) {
-        face_stat(&entry->attr, &e.attr);
+        attr_stat(&entry->attr, &e.attr);
     } else {
         e.attr.st_ino = entry->attr.ino;
         e.attr.st_mode = entry->attr.mode;
@@ -75,38 +78,38 @@ static int emit(void *arg, const struct eng_dirent *entry)
     bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (l->plus && !dots) {
         e.ino = entry->attr.ino;
-        e.attr_timeout = e.entry_timeout = FACE_TIMEOUT;
+        e.attr_timeout = e.entry_timeout = REPLY_TIMEOUT;
     }
     int full = add(l, name, &e, entry->cookie);
     if (!full && e.ino)
-        l->held[l->n_held++] = e.ino;
+        l->refs[l->n_refs++] = e.ino;
     return full;
 }
 
-static uint64_t mark_of(struct face *face, fuse_ino_t dir, uint64_t cookie)
+static uint64_t mark_of(struct session *session, fuse_ino_t dir, uint64_t cookie)
 {
-    _Atomic uint64_t *at = &marks[dir % (sizeof(marks) / sizeof(marks[0]))];
+    _Atomic uint64_t *at = &marks[dir % (sizeof marks / sizeof *marks)];
     uint64_t mark = atomic_load_explicit(at, memory_order_relaxed);
     if (cookie && mark)
         return mark;
     /* it begins here, or began before the daemon did */
-    uint64_t now = eng_dir_mark(face->eng);
+    uint64_t now = eng_dir_mark(session->eng);
     while (mark < now && !atomic_compare_exchange_weak_explicit(at, &mark, now, memory_order_relaxed,
                                                                 memory_order_relaxed)) {
     }
     return now > mark ? now : mark;
 }
 
-static int list_memories(struct listing *l, struct face *face, fuse_ino_t dir, uint64_t cookie)
+static int list_memories(struct listing *l, struct session *session, fuse_ino_t dir, uint64_t cookie)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(l->req);
     const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .hold = l->plus};
-    l->mark = mark_of(face, dir, cookie);
-    int err = eng_readdir(face->eng, &who, dir, cookie, emit, l);
-    if (err || l->full || dir != ENG_ROOT_INO || face->opt->ctl != CTL_VISIBLE)
-        return err;
+    l->mark = mark_of(session, dir, cookie);
+    int r = eng_readdir(session->eng, &who, dir, cookie, emit, l);
+    if (r || l->full || dir != ENG_ROOT_INO || session->opt->ctl != CTL_VISIBLE)
+        return r;
     struct fuse_entry_param e; /* nodeid 0: the kernel looks it up when it wants it */
-    memset(&e, 0, sizeof(e));
+    memset(&e, 0, sizeof e);
     e.attr.st_ino = CTL_DIR_INO;
     e.attr.st_mode = S_IFDIR;
     (void)add(l, CTL_DIRECTORY, &e, COOKIE_CTL);
@@ -117,7 +120,7 @@ static void list_control(struct listing *l, uint64_t cookie)
 {
     for (uint64_t i = cookie; i < CTL_FILES + 2; i++) {
         struct fuse_entry_param e;
-        memset(&e, 0, sizeof(e));
+        memset(&e, 0, sizeof e);
         const char *name = i == 0 ? "." : "..";
         if (i < 2) {
             e.attr.st_ino = i == 0 ? CTL_DIR_INO : ENG_ROOT_INO;
@@ -133,28 +136,28 @@ static void list_control(struct listing *l, uint64_t cookie)
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-    struct face *face = face_of(req);
-    enum face_op op = plus ? FACE_readdirplus : FACE_readdir;
-    FACE_COUNT(face, op);
+    struct session *session = session_of(req);
+    enum request_op op = plus ? REQUEST_readdirplus : REQUEST_readdir;
+    REQUEST_COUNT(session, op);
     struct listing l = {.req = req, .size = size, .plus = plus};
-    l.buf = face_buffer(size);
+    l.buf = reply_buffer(size);
     if (l.buf && plus)
-        l.held = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*l.held));
-    int err = l.buf && (!plus || l.held) ? 0 : -ENOMEM;
-    if (!err && off != COOKIE_CTL) {
+        l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof *l.refs);
+    int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
+    if (!r && off != COOKIE_CTL) {
         if (ctl_owns(ino))
             list_control(&l, (uint64_t)off);
         else
-            err = list_memories(&l, face, ino, (uint64_t)off);
+            r = list_memories(&l, session, ino, (uint64_t)off);
     }
-    if (err)
-        face_reply_err(req, op, err);
+    if (r)
+        reply_err(req, op, r);
     else if (!ctl_owns(ino))
-        eng_accessed(face->eng, ino);
-    if (err || fuse_reply_buf(req, l.buf, l.used) < 0)
-        for (size_t i = 0; i < l.n_held; i++)
-            (void)eng_forget(face->eng, l.held[i], 1);
-    free(l.held);
+        eng_accessed(session->eng, ino);
+    if (r || fuse_reply_buf(req, l.buf, l.used) < 0)
+        for (size_t i = 0; i < l.n_refs; i++)
+            (void)eng_forget(session->eng, l.refs[i], 1);
+    free(l.refs);
 }
 
 void dir_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)

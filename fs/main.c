@@ -10,8 +10,7 @@
  * come back first, and ends the session if the mount is busy; on SIGHUP it has
  * the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks
  * the mount for its root once, to know that it answers. Signals are blocked
- * in all others, the engine's too, so that no handler is needed.
- */
+ * in all others, the engine's too, so that no handler is needed. */
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -22,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,21 +30,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "control.h"
-#include "face.h"
-#include "journal.h"
+#include "control/nodes.h"
+#include "fuse_compat.h"
+#include "messages.h"
 #include "mount.h"
-#include "newer.h"
+#include "ops.h"
 #include "options.h"
+#include "session.h"
 
 /* umount returns before the old daemon has written its checkpoint. */
 enum { LOCK_WAIT_MS = 10000 };
 
 struct daemon_state {
     struct fs_options opt;
-    struct face face;
+    struct session session;
     char *store, *mountpoint; /* absolute */
-    struct fuse_session *session;
+    struct fuse_session *fuse;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
     bool logging; /* what fails is for the log, too */
     pthread_t main_thread, signal_thread, probe_thread;
@@ -62,7 +61,7 @@ static void notify_systemd(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(to.sun_path))
+    if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof to.sun_path)
         return;
     memcpy(to.sun_path, path, strlen(path));
     if (*path == '@')
@@ -79,17 +78,17 @@ static void notify_systemd(const char *state)
 static void tell(struct daemon_state *d, const char *why)
 {
     if (why && d->logging && !d->opt.foreground)
-        journal_line(ENG_LOG_ERROR, "%s", why);
+        messages_line(ENG_LOG_ERROR, "%s", why);
     if (d->ready_fd >= 0) {
         char message[FS_WHY_MAX + 1] = {why ? 'E' : 'R'};
         if (why)
             (void)snprintf(message + 1, FS_WHY_MAX, "%s", why);
         if (write(d->ready_fd, message, strlen(message)) < 0)
-            journal_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
+            messages_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
         (void)close(d->ready_fd);
         d->ready_fd = -1;
     } else if (why && d->opt.foreground) {
-        journal_line(ENG_LOG_ERROR, "%s", why);
+        messages_line(ENG_LOG_ERROR, "%s", why);
     } else if (why) {
         (void)fprintf(stderr, "engramfs: %s\n", why);
     }
@@ -102,8 +101,8 @@ static int await_child(int fd, pid_t child)
 {
     char message[FS_WHY_MAX + 1];
     size_t n = 0;
-    while (n < sizeof(message) - 1) {
-        ssize_t got = read(fd, message + n, sizeof(message) - 1 - n);
+    while (n < sizeof message - 1) {
+        ssize_t got = read(fd, message + n, sizeof message - 1 - n);
         if (got == 0 || (got < 0 && errno != EINTR))
             break;
         if (got > 0)
@@ -155,12 +154,12 @@ static int go_to_background(struct daemon_state *d)
 
 /* ---- threads ------------------------------------------------------------ */
 
-/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made before that.
- */
+/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made
+ * before that. */
 static void show_no_open(const struct daemon_state *d)
 {
     char path[PATH_MAX];
-    if (!d->face.ctl || snprintf(path, sizeof(path), "%s/.engram/help", d->mountpoint) >= (int)sizeof(path))
+    if (!d->session.ctl || snprintf(path, sizeof path, "%s/.engram/help", d->mountpoint) >= (int)sizeof path)
         return;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0)
@@ -174,17 +173,17 @@ static void *probe_main(void *arg)
     if (stat(d->mountpoint, &st) == 0) {
         atomic_store(&d->device, st.st_dev);
         show_no_open(d);
-        journal_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
-                     d->opt.read_only ? ", read-only" : "");
+        messages_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
+                      d->opt.read_only ? ", read-only" : "");
         tell(d, NULL);
         if (!d->opt.foreground)
             to_null();
     } else if (!atomic_load(&d->ended)) {
         char why[FS_WHY_MAX];
-        (void)snprintf(why, sizeof(why), "mount point %.300s does not answer: %s", d->mountpoint,
+        (void)snprintf(why, sizeof why, "mount point %.300s does not answer: %s", d->mountpoint,
                        strerror(errno));
         tell(d, why);
-        fuse_session_exit(d->session);
+        fuse_session_exit(d->fuse);
     }
     return NULL;
 }
@@ -216,36 +215,45 @@ static void on_wake(int sig)
 
 static void reread_config(struct daemon_state *d)
 {
-    int err = eng_config_reload(d->face.eng);
-    if (err)
-        journal_line(ENG_LOG_ERROR, "%s/config cannot be read again: %s", d->store, strerror(-err));
+    int r = eng_config_reload(d->session.eng);
+    if (r)
+        messages_line(ENG_LOG_ERROR, "%s/config cannot be read again: %s", d->store, strerror(-r));
     else
-        journal_line(ENG_LOG_INFO, "%s/config was read again", d->store);
+        messages_line(ENG_LOG_INFO, "%s/config was read again", d->store);
 }
 
 static void log_status(struct daemon_state *d)
 {
     struct text t = TEXT_INIT;
     char *save = NULL;
-    int err = d->face.ctl ? ctl_status(d->face.ctl, &t) : -ENOTSUP;
-    if (err || text_failed(&t))
-        journal_line(ENG_LOG_ERROR, "no status: %s",
-                     d->face.ctl ? strerror(err ? -err : ENOMEM) : "mounted with -o ctl=off");
+    int r = d->session.ctl ? ctl_status(d->session.ctl, &t) : -ENOTSUP;
+    if (!r && text_failed(&t))
+        r = -ENOMEM;
+    if (r)
+        messages_line(ENG_LOG_ERROR, "no status: %s",
+                      d->session.ctl ? strerror(-r) : "mounted with -o ctl=off");
     else
         for (char *line = strtok_r(t.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-            journal_line(ENG_LOG_INFO, "status: %s", line);
+            messages_line(ENG_LOG_INFO, "status: %s", line);
     text_done(&t);
 }
 
-static void *signal_main(void *arg)
+/* What the signal thread waits for, and all others block. */
+static sigset_t awaited_signals(void)
 {
-    struct daemon_state *d = arg;
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+static void *signal_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    const sigset_t set = awaited_signals();
     int sig = 0;
     while (sigwait(&set, &sig) != 0 || sig == SIGHUP || sig == SIGUSR1) {
         if (sig == SIGHUP)
@@ -256,19 +264,19 @@ static void *signal_main(void *arg)
     }
     if (atomic_load(&d->ended))
         return NULL;
-    journal_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
+    messages_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
     notify_systemd("STOPPING=1");
-    if (d->face.ctl)
-        ctl_interrupt_all(d->face.ctl);
-    int err = -EBUSY;
+    if (d->session.ctl)
+        ctl_interrupt_all(d->session.ctl);
+    int r = -EBUSY;
     if (on_top(d)) {
         write_back(d->mountpoint);
-        err = mnt_unmount(d->mountpoint);
+        r = mnt_unmount(d->mountpoint);
     }
-    if (err == 0)
+    if (!r)
         return NULL; /* the kernel has ended the connection, so the loop ends */
-    journal_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
-    fuse_session_exit(d->session);
+    messages_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
+    fuse_session_exit(d->fuse);
     /* FUSE's loop waits in sem_wait(), which only a signal to its thread ends; one could come too early. */
     while (!atomic_load(&d->ended)) {
         (void)pthread_kill(d->main_thread, SIGUSR2);
@@ -279,13 +287,13 @@ static void *signal_main(void *arg)
 
 static int start_threads(struct daemon_state *d)
 {
-    int err = pthread_create(&d->signal_thread, NULL, signal_main, d);
-    d->has_signal_thread = err == 0;
-    if (!err) {
-        err = pthread_create(&d->probe_thread, NULL, probe_main, d);
-        d->has_probe_thread = err == 0;
+    int r = pthread_create(&d->signal_thread, NULL, signal_main, d);
+    d->has_signal_thread = !r;
+    if (!r) {
+        r = pthread_create(&d->probe_thread, NULL, probe_main, d);
+        d->has_probe_thread = !r;
     }
-    return -err;
+    return -r;
 }
 
 static void join_threads(struct daemon_state *d)
@@ -301,163 +309,69 @@ static void join_threads(struct daemon_state *d)
 
 /* ---- session ------------------------------------------------------------ */
 
-static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
-    __attribute__((format(printf, 2, 0)));
-
-/* libfuse says for each request that it could not start a thread: the same line once more only when it came
- * twice as often. */
-static bool is_repeated(const char *line)
-{
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static char last[512];      /* protected by lock */
-    static unsigned long times; /* protected by lock */
-    (void)pthread_mutex_lock(&lock);
-    times = strcmp(line, last) == 0 ? times + 1 : 1;
-    bool tell = (times & (times - 1)) == 0;
-    (void)snprintf(last, sizeof(last), "%s", line);
-    (void)pthread_mutex_unlock(&lock);
-    return !tell;
-}
-
-static void log_fuse(enum fuse_log_level level, const char *format, va_list args)
-{
-    char line[512];
-    int n = vsnprintf(line, sizeof(line), format, args);
-    while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
-        line[--n] = '\0';
-    if (level != FUSE_LOG_DEBUG && is_repeated(line))
-        return;
-    journal_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
-                 : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
-                 : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
-                                            : ENG_LOG_DEBUG,
-                 "%s", line);
-}
-
-static int session_args(const struct daemon_state *d, struct fuse_args *args)
-{
-    const struct fs_options *opt = &d->opt;
-    char *list = NULL, *fsname = NULL;
-    int failed = asprintf(&fsname, "fsname=%s", opt->fsname ? opt->fsname : d->store) < 0;
-    failed = failed || fuse_opt_add_opt(&list, "subtype=engramfs");
-    failed = failed || fuse_opt_add_opt_escaped(&list, fsname);
-    if (!failed && !opt->noperm)
-        failed = fuse_opt_add_opt(&list, "default_permissions");
-    if (!failed && opt->allow_other)
-        failed = fuse_opt_add_opt(&list, "allow_other");
-    if (!failed && opt->read_only)
-        failed = fuse_opt_add_opt(&list, "ro");
-    if (!failed && *opt->mount_flags)
-        failed = fuse_opt_add_opt(&list, opt->mount_flags);
-    if (!failed && opt->debug)
-        failed = fuse_opt_add_opt(&list, "debug");
-    failed = failed || fuse_opt_add_arg(args, "engramfs") || fuse_opt_add_arg(args, "-o") ||
-             fuse_opt_add_arg(args, list);
-    free(list);
-    free(fsname);
-    return failed ? -ENOMEM : 0;
-}
-
-/* What was said to stderr while mounting, on one line; libfuse and fusermount3 explain themselves there only.
- */
-static void read_said(int fd, char *said, size_t cap)
-{
-    ssize_t n = pread(fd, said, cap - 1, 0);
-    said[n > 0 ? n : 0] = '\0';
-    said[strcspn(said, "\n")] = '\0';
-}
-
-static int mount_session(struct daemon_state *d, char why[FS_WHY_MAX])
-{
-    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-    int said_fd = memfd_create("engramfs-mount", MFD_CLOEXEC);
-    if (said_fd >= 0 && saved >= 0)
-        (void)dup2(said_fd, STDERR_FILENO);
-    int err = fuse_session_mount(d->session, d->mountpoint);
-    int why_errno = errno;
-    if (said_fd >= 0 && saved >= 0)
-        (void)dup2(saved, STDERR_FILENO);
-    char said[FS_WHY_MAX - 200] = "";
-    if (said_fd >= 0)
-        read_said(said_fd, said, sizeof(said));
-    if (err && access("/dev/fuse", R_OK | W_OK) != 0)
-        (void)snprintf(why, FS_WHY_MAX,
-                       "cannot mount on %.150s: /dev/fuse: %s; is the fuse module loaded, and may this user "
-                       "open it (mode 0666 is usual)?",
-                       d->mountpoint, strerror(errno));
-    else if (err)
-        (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", d->mountpoint,
-                       *said ? said : strerror(why_errno));
-    else if (*said)
-        journal_line(ENG_LOG_WARNING, "%s", said);
-    if (said_fd >= 0)
-        (void)close(said_fd);
-    if (saved >= 0)
-        (void)close(saved);
-    return err ? -EIO : 0;
-}
-
 /* What pthread_create() means by EAGAIN. */
 static const char no_threads[] = "no memory for its threads, or too many of them; raise the limits";
 
 static int loop(struct daemon_state *d)
 {
     if (d->opt.single)
-        return fuse_session_loop(d->session);
+        return fuse_session_loop(d->fuse);
     struct fuse_loop_config *config = fuse_loop_cfg_create();
     if (!config)
         return -ENOMEM;
-    /* A thread waits while its batch is written or flushed: more of them than processors pay, but not many.
-     */
+    /* A thread waits while its batch is written or flushed: more of them than processors pay, but
+     * not many. */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = cpus < 8 ? 32 : cpus > 16 ? 64 : (unsigned)cpus * 4;
+    unsigned most = cpus > 16 ? 64 : (unsigned)cpus * 4;
+    if (cpus < 8)
+        most = 32;
     fuse_loop_cfg_set_clone_fd(config, 0);
     fuse_loop_cfg_set_max_threads(config, most);
-    int err = fuse_session_loop_mt(d->session, config);
+    int r = fuse_session_loop_mt(d->fuse, config);
     fuse_loop_cfg_destroy(config);
-    return err;
+    return r;
 }
 
 /* From a mounted session to its end. */
 static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    int err = mount_session(d, why);
-    if (err)
-        return err;
-    err = newer_attach(d->session);
-    if (!err)
-        err = start_threads(d);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", err == -EAGAIN ? no_threads : strerror(-err));
+    int r = mnt_mount(d->fuse, d->mountpoint, why);
+    if (r)
+        return r;
+    r = compat_attach(d->fuse);
+    if (!r)
+        r = start_threads(d);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", r == -EAGAIN ? no_threads : strerror(-r));
     } else {
-        err = loop(d);
-        if (err < 0)
-            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-err));
+        r = loop(d);
+        if (r < 0)
+            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-r));
         else
-            err = 0; /* >0: the number of a signal, handled */
+            r = 0; /* >0: the number of a signal, handled */
     }
     atomic_store(&d->ended, true);
-    if (d->face.ctl)
-        ctl_interrupt_all(d->face.ctl);
-    fuse_session_unmount(d->session);
+    if (d->session.ctl)
+        ctl_interrupt_all(d->session.ctl);
+    fuse_session_unmount(d->fuse);
     join_threads(d);
-    return err;
+    return r;
 }
 
 static int run_session(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    int err = session_args(d, &args);
-    if (!err) {
-        d->session = fuse_session_new(&args, &face_ops, sizeof(face_ops), &d->face);
-        if (!d->session)
-            err = -EINVAL;
-        d->face.session = d->session;
+    int r = mnt_session_args(&d->opt, d->store, &args);
+    if (!r) {
+        d->fuse = fuse_session_new(&args, &ops_table, sizeof ops_table, &d->session);
+        if (!d->fuse)
+            r = -EINVAL;
+        d->session.fuse = d->fuse;
     }
     fuse_opt_free_args(&args);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot make a FUSE session: %s", strerror(-err));
-        return err;
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot make a FUSE session: %s", strerror(-r));
+        return r;
     }
     return serve(d, why);
 }
@@ -472,38 +386,38 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
         .segment_size = d->opt.segment_size,
         .commit_ms = d->opt.commit_ms,
         .lock_wait_ms = LOCK_WAIT_MS,
-        .log = journal_engine,
+        .log = messages_engine,
     };
     char reason[256] = "";
-    int err = eng_open(d->store, &options, &d->face.eng, reason);
-    if (err)
-        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-err));
-    return err;
+    int r = eng_open(d->store, &options, &d->session.eng, reason);
+    if (r)
+        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-r));
+    return r;
 }
 
 static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    struct face *face = &d->face;
-    int err = open_store(d, why);
-    if (err)
-        return err;
-    if (d->opt.ctl != CTL_OFF && !(face->ctl = ctl_new(face))) {
+    struct session *session = &d->session;
+    int r = open_store(d, why);
+    if (r)
+        return r;
+    if (d->opt.ctl != CTL_OFF && !(session->ctl = ctl_new(session))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
-        err = -ENOMEM;
+        r = -ENOMEM;
     }
-    if (!err)
-        err = run_session(d, why);
+    if (!r)
+        r = run_session(d, why);
     /* The engine first: it may still answer writers that wait. */
-    int close_err = eng_close(face->eng);
-    if (close_err && err)
-        journal_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
+    int close_err = eng_close(session->eng);
+    if (close_err && r)
+        messages_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
     else if (close_err)
         (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s; what was not yet durable may be lost", d->store,
                        strerror(-close_err));
-    if (d->session)
-        fuse_session_destroy(d->session);
-    ctl_free(face->ctl);
-    return err ? err : close_err;
+    if (d->fuse)
+        fuse_session_destroy(d->fuse);
+    ctl_free(session->ctl);
+    return r ? r : close_err;
 }
 
 /* ---- process ------------------------------------------------------------ */
@@ -535,12 +449,7 @@ static void block_signals(void)
     struct sigaction wake = {.sa_handler = on_wake}, ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGUSR2, &wake, NULL); /* no SA_RESTART: it is there to interrupt */
     (void)sigaction(SIGPIPE, &ignore, NULL);
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP);
-    (void)sigaddset(&set, SIGUSR1);
+    const sigset_t set = awaited_signals();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -552,68 +461,68 @@ static bool lies_in(const char *path, const char *dir)
 
 static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    int err = mnt_absolute(d->opt.store, &d->store);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "store %.300s: %s", d->opt.store, strerror(-err));
-        return err;
+    int r = mnt_absolute(d->opt.store, &d->store);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "store %.300s: %s", d->opt.store, strerror(-r));
+        return r;
     }
-    err = mnt_absolute(d->opt.mountpoint, &d->mountpoint);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-err));
-        return err;
+    r = mnt_absolute(d->opt.mountpoint, &d->mountpoint);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-r));
+        return r;
     }
-    err = mnt_prepare(d->mountpoint, why);
-    if (!err && d->store && d->mountpoint &&
+    r = mnt_prepare(d->mountpoint, why);
+    if (!r && d->store && d->mountpoint &&
         (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
         (void)snprintf(why, FS_WHY_MAX, "store %.200s and mount point %.200s must not lie in one another",
                        d->store, d->mountpoint);
-        err = -EINVAL;
+        r = -EINVAL;
     }
-    return err;
+    return r;
 }
 
 static int start(struct daemon_state *d)
 {
     char why[FS_WHY_MAX] = "";
-    journal_init(d->opt.foreground, d->opt.debug);
-    int err = resolve(d, why);
-    if (!err && !d->opt.foreground) {
-        err = go_to_background(d);
-        if (err)
-            (void)snprintf(why, sizeof(why), "cannot go to the background: %s", strerror(-err));
+    messages_init(d->opt.foreground, d->opt.debug);
+    int r = resolve(d, why);
+    if (!r && !d->opt.foreground) {
+        r = go_to_background(d);
+        if (r)
+            (void)snprintf(why, sizeof why, "cannot go to the background: %s", strerror(-r));
     }
-    if (!err) {
+    if (!r) {
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
         d->logging = true;
-        fuse_set_log_func(log_fuse);
+        fuse_set_log_func(messages_fuse);
         block_signals();
         d->main_thread = pthread_self();
-        d->face.opt = &d->opt;
-        d->face.store = d->store;
-        d->face.mountpoint = d->mountpoint;
-        d->face.uid = getuid();
-        d->face.gid = getgid();
-        d->face.labels = access("/sys/fs/selinux", F_OK) == 0;
-        d->face.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        d->session.opt = &d->opt;
+        d->session.store = d->store;
+        d->session.mountpoint = d->mountpoint;
+        d->session.uid = getuid();
+        d->session.gid = getgid();
+        d->session.labels = access("/sys/fs/selinux", F_OK) == 0;
+        d->session.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!d->opt.foreground)
             (void)chdir("/");
-        err = run(d, why);
+        r = run(d, why);
     }
-    if (err)
-        tell(d, *why ? why : strerror(-err));
+    if (r)
+        tell(d, *why ? why : strerror(-r));
     else
-        journal_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
+        messages_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
     free(d->store);
     free(d->mountpoint);
-    return err ? 1 : 0;
+    return r ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
     static struct daemon_state d = {.ready_fd = -1,
-                                    .face.hash_lock = PTHREAD_MUTEX_INITIALIZER,
-                                    .face.sync_lock = PTHREAD_MUTEX_INITIALIZER};
+                                    .session.hash_lock = PTHREAD_MUTEX_INITIALIZER,
+                                    .session.sync_lock = PTHREAD_MUTEX_INITIALIZER};
     char why[FS_WHY_MAX] = "";
     prepare_process();
     int code = 2;

@@ -1,100 +1,57 @@
 /*
  * ops.c - each FUSE request: decode, call the engine, reply.
  *
- * No state but a buffer for each thread and two answers of INIT. No locks.
- */
+ * No state but two answers of INIT. No locks. */
+#include "ops.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "control.h"
-#include "face.h"
-#include "newer.h"
+#include "attr.h"
+#include "caller.h"
+#include "control/nodes.h"
+#include "dir.h"
+#include "fsync.h"
+#include "fuse_compat.h"
+#include "reply.h"
+#include "xattr.h"
 
 /* What the kernel said at INIT; written before any other request is handled. */
 static bool kernel_has_no_open, kernel_has_no_opendir;
 
-const char *const face_op_names[FACE_OP_COUNT] = {
-#define FACE_OP_NAME(name) [FACE_##name] = #name,
-    FACE_OPS(FACE_OP_NAME)
-#undef FACE_OP_NAME
-};
-
 /* ---- helpers ------------------------------------------------------------ */
-
-static pthread_key_t buffer_key;
-static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
-static __thread struct {
-    void *data;
-    size_t size;
-} thread_buffer;
-
-static void buffer_key_init(void)
-{
-    (void)pthread_key_create(&buffer_key, free);
-}
-
-void *face_buffer(size_t size)
-{
-    if (thread_buffer.size >= size && thread_buffer.data)
-        return thread_buffer.data;
-    (void)pthread_once(&buffer_once, buffer_key_init);
-    size_t rounded = (size + 65535) / 65536 * 65536;
-    free(thread_buffer.data);
-    thread_buffer.data = aligned_alloc(4096, rounded ? rounded : 65536);
-    thread_buffer.size = thread_buffer.data ? rounded : 0;
-    (void)pthread_setspecific(buffer_key, thread_buffer.data); /* freed when the thread ends */
-    return thread_buffer.data;
-}
-
-void face_reply_err(fuse_req_t req, enum face_op op, int err)
-{
-    if (err == -EBADMSG)
-        err = -EIO;
-    bool expected = (op == FACE_lookup && err == -ENOENT) || (op == FACE_getxattr && err == -ENODATA);
-    if (err && !expected)
-        atomic_fetch_add_explicit(&face_of(req)->errors[op], 1, memory_order_relaxed);
-    (void)fuse_reply_err(req, -err);
-}
-
-static struct eng_caller caller(fuse_req_t req)
-{
-    const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    return (struct eng_caller){.uid = ctx->uid, .gid = ctx->gid, .hold = true};
-}
 
 static void fill_entry(const struct eng_attr *attr, struct fuse_entry_param *e)
 {
-    memset(e, 0, sizeof(*e));
+    memset(e, 0, sizeof *e);
     e->ino = attr->ino;
-    e->attr_timeout = e->entry_timeout = FACE_TIMEOUT;
-    face_stat(attr, &e->attr);
+    e->attr_timeout = e->entry_timeout = REPLY_TIMEOUT;
+    attr_stat(attr, &e->attr);
 }
 
-/* An entry that the engine holds for the kernel; the hold goes back if the kernel does not get it. */
+/* An entry with a reference for the kernel, which goes back if the kernel does not get the entry. */
 static void reply_entry(fuse_req_t req, const struct eng_attr *attr)
 {
-    struct eng *eng = face_of(req)->eng;
+    struct eng *eng = session_of(req)->eng;
     struct fuse_entry_param e;
     fill_entry(attr, &e);
     if (fuse_reply_entry(req, &e) < 0)
         (void)eng_forget(eng, attr->ino, 1);
 }
 
-static void reply_created(fuse_req_t req, enum face_op op, int err, const struct eng_attr *attr)
+static void reply_created(fuse_req_t req, enum request_op op, int err, const struct eng_attr *attr)
 {
     if (err)
-        face_reply_err(req, op, err);
+        reply_err(req, op, err);
     else
         reply_entry(req, attr);
 }
 
-/* May a name be made or removed here? The control directory and its name belong to the face. */
+/* May a name be made or removed here? The control directory and its name belong to the session. */
 static int check_name(fuse_ino_t parent, const char *name)
 {
     return ctl_owns(parent) || ctl_reserved(parent, name) ? -EPERM : 0;
@@ -103,7 +60,7 @@ static int check_name(fuse_ino_t parent, const char *name)
 /* The same for names being made: .engram exists, unless it was switched off. */
 static int check_new_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    if (ctl_reserved(parent, name) && face_of(req)->ctl)
+    if (ctl_reserved(parent, name) && session_of(req)->ctl)
         return -EEXIST;
     return check_name(parent, name);
 }
@@ -120,7 +77,7 @@ static void want(struct fuse_conn_info *conn, unsigned cap, bool on)
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-    const struct face *face = userdata;
+    const struct session *session = userdata;
     kernel_has_no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     kernel_has_no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
 
@@ -130,14 +87,15 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     want(conn, FUSE_CAP_READDIRPLUS, true);
     want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
     want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
-    want(conn, FUSE_CAP_WRITEBACK_CACHE, face->opt->writeback);
+    want(conn, FUSE_CAP_WRITEBACK_CACHE, session->opt->writeback);
 
     want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
     want(conn, FUSE_CAP_AUTO_INVAL_DATA, false); /* the kernel sees every change itself */
     want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
     want(conn, FUSE_CAP_IOCTL_DIR, true);        /* lsattr(1) asks directories, too */
     want(conn, FUSE_CAP_POSIX_ACL, false);
-    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* newer.c asks for the second version of it */
+    /* fuse_compat.c asks for the second version of it. */
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
     /* Most replies are small: copying them is cheaper than a pipe. */
     want(conn, FUSE_CAP_SPLICE_READ, false);
     want(conn, FUSE_CAP_SPLICE_WRITE, false);
@@ -153,102 +111,104 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_lookup);
-    if (ctl_owns(parent) || (ctl_reserved(parent, name) && face->ctl)) {
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_lookup);
+    if (ctl_owns(parent) || (ctl_reserved(parent, name) && session->ctl)) {
         struct fuse_entry_param e;
-        int err = 0;
+        int r = 0;
         if (!ctl_owns(parent) || strcmp(name, ".") == 0)
-            ctl_dir_entry(face->ctl, &e);
+            ctl_dir_entry(session->ctl, &e);
         else
-            err = ctl_lookup(face->ctl, req, name, &e);
-        if (err)
-            face_reply_err(req, FACE_lookup, err);
+            r = ctl_lookup(session->ctl, req, name, &e);
+        if (r)
+            reply_err(req, REQUEST_lookup, r);
         else if (fuse_reply_entry(req, &e) < 0)
-            ctl_forget(face->ctl, e.ino, 1);
+            ctl_forget(session->ctl, e.ino, 1);
         return;
     }
     struct eng_attr attr;
-    const struct eng_caller who = caller(req);
-    int err = ctl_reserved(parent, name) ? -ENOENT : eng_lookup(face->eng, &who, parent, name, &attr);
-    if (err == -ENOENT) { /* kept by the kernel until the name is made */
-        const struct fuse_entry_param none = {.entry_timeout = FACE_TIMEOUT};
+    const struct eng_caller who = caller_of(req);
+    int r = ctl_reserved(parent, name) ? -ENOENT : eng_lookup(session->eng, &who, parent, name, &attr);
+    if (r == -ENOENT) { /* kept by the kernel until the name is made */
+        const struct fuse_entry_param none = {.entry_timeout = REPLY_TIMEOUT};
         (void)fuse_reply_entry(req, &none);
-    } else if (err) {
-        face_reply_err(req, FACE_lookup, err);
+    } else if (r) {
+        reply_err(req, REQUEST_lookup, r);
     } else {
         reply_entry(req, &attr);
     }
 }
 
-static void forget_one(struct face *face, fuse_ino_t ino, uint64_t n)
+static void forget_one(struct session *session, fuse_ino_t ino, uint64_t n)
 {
     if (!ctl_owns(ino))
-        (void)eng_forget(face->eng, ino, n);
-    else if (face->ctl)
-        ctl_forget(face->ctl, ino, n);
+        (void)eng_forget(session->eng, ino, n);
+    else if (session->ctl)
+        ctl_forget(session->ctl, ino, n);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-    FACE_COUNT(face_of(req), FACE_forget);
-    forget_one(face_of(req), ino, n);
+    REQUEST_COUNT(session_of(req), REQUEST_forget);
+    forget_one(session_of(req), ino, n);
     fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
-    FACE_COUNT(face_of(req), FACE_forget);
+    REQUEST_COUNT(session_of(req), REQUEST_forget);
     for (size_t i = 0; i < count; i++)
-        forget_one(face_of(req), forgets[i].ino, forgets[i].nlookup);
+        forget_one(session_of(req), forgets[i].ino, forgets[i].nlookup);
     fuse_reply_none(req);
 }
 
 static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
                   const char *target, struct eng_attr *ret_attr)
 {
-    const struct eng_caller who = caller(req);
-    int err = check_new_name(req, parent, name);
-    return err ? err : eng_create(face_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+    const struct eng_caller who = caller_of(req);
+    int r = check_new_name(req, parent, name);
+    return r ? r : eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-    FACE_COUNT(face_of(req), FACE_mknod);
+    REQUEST_COUNT(session_of(req), REQUEST_mknod);
     struct eng_attr attr;
     if ((mode & S_IFMT) == 0)
         mode |= S_IFREG;
-    reply_created(req, FACE_mknod, create(req, parent, name, mode, rdev, NULL, &attr), &attr);
+    reply_created(req, REQUEST_mknod, create(req, parent, name, mode, rdev, NULL, &attr), &attr);
 }
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
-    FACE_COUNT(face_of(req), FACE_mkdir);
+    REQUEST_COUNT(session_of(req), REQUEST_mkdir);
     struct eng_attr attr;
     mode = S_IFDIR | (mode & 07777);
-    reply_created(req, FACE_mkdir, create(req, parent, name, mode, 0, NULL, &attr), &attr);
+    reply_created(req, REQUEST_mkdir, create(req, parent, name, mode, 0, NULL, &attr), &attr);
 }
 
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-    FACE_COUNT(face_of(req), FACE_symlink);
+    REQUEST_COUNT(session_of(req), REQUEST_symlink);
     struct eng_attr attr;
-    reply_created(req, FACE_symlink, create(req, parent, name, S_IFLNK | 0777, 0, target, &attr), &attr);
+    reply_created(req, REQUEST_symlink, create(req, parent, name, S_IFLNK | 0777, 0, target, &attr), &attr);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                       struct fuse_file_info *fi)
 {
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_create);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_create);
     struct eng_attr attr;
-    const struct eng_caller who = caller(req);
+    const struct eng_caller who = caller_of(req);
     mode = S_IFREG | (mode & 07777);
-    int err = strcmp(name, NEWER_TMPFILE) != 0 ? create(req, parent, name, mode, 0, NULL, &attr)
-              : ctl_owns(parent)               ? -EPERM
-                                 : eng_create(face->eng, &who, parent, NULL, mode, 0, NULL, &attr);
-    if (err) {
-        face_reply_err(req, FACE_create, err);
+    int r = -EPERM;
+    if (strcmp(name, COMPAT_TMPFILE) != 0)
+        r = create(req, parent, name, mode, 0, NULL, &attr);
+    else if (!ctl_owns(parent))
+        r = eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
+    if (r) {
+        reply_err(req, REQUEST_create, r);
         return;
     }
     struct fuse_entry_param e;
@@ -256,75 +216,74 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     fi->keep_cache = 1;
     fi->noflush = 1;
     if (fuse_reply_create(req, &e, fi) < 0)
-        (void)eng_forget(face->eng, attr.ino, 1);
+        (void)eng_forget(session->eng, attr.ino, 1);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
-    FACE_COUNT(face_of(req), FACE_link);
+    REQUEST_COUNT(session_of(req), REQUEST_link);
     struct eng_attr attr;
-    const struct eng_caller who = caller(req);
-    int err = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
-    if (!err)
-        err = eng_link(face_of(req)->eng, &who, ino, parent, name, &attr);
-    reply_created(req, FACE_link, err, &attr);
+    const struct eng_caller who = caller_of(req);
+    int r = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
+    if (!r)
+        r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
+    reply_created(req, REQUEST_link, r, &attr);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    FACE_COUNT(face_of(req), FACE_unlink);
-    int err = check_name(parent, name);
-    face_reply_err(req, FACE_unlink, err ? err : eng_unlink(face_of(req)->eng, parent, name));
+    REQUEST_COUNT(session_of(req), REQUEST_unlink);
+    int r = check_name(parent, name);
+    reply_err(req, REQUEST_unlink, r ? r : eng_unlink(session_of(req)->eng, parent, name));
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-    FACE_COUNT(face_of(req), FACE_rmdir);
-    int err = check_name(parent, name);
-    face_reply_err(req, FACE_rmdir, err ? err : eng_rmdir(face_of(req)->eng, parent, name));
+    REQUEST_COUNT(session_of(req), REQUEST_rmdir);
+    int r = check_name(parent, name);
+    reply_err(req, REQUEST_rmdir, r ? r : eng_rmdir(session_of(req)->eng, parent, name));
 }
 
 /*
  * The kernel keeps listings, `..` in them included, until the directory
  * changes; when it moves to another parent nothing in it does. This waits for
- * locks of single pages only, which nobody holds while he waits for us.
- */
-static void forget_listing(struct face *face, fuse_ino_t parent, const char *name)
+ * locks of single pages only, which nobody holds while he waits for us. */
+static void forget_listing(struct session *session, fuse_ino_t parent, const char *name)
 {
     struct eng_attr attr;
-    if (eng_lookup(face->eng, NULL, parent, name, &attr) == 0 && S_ISDIR(attr.mode))
-        (void)fuse_lowlevel_notify_inval_inode(face->session, attr.ino, 0, 0);
+    if (eng_lookup(session->eng, NULL, parent, name, &attr) == 0 && S_ISDIR(attr.mode))
+        (void)fuse_lowlevel_notify_inval_inode(session->fuse, attr.ino, 0, 0);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
                       const char *new_name, unsigned flags)
 {
-    FACE_COUNT(face_of(req), FACE_rename);
-    struct face *face = face_of(req);
-    const struct eng_caller who = caller(req);
-    int err = check_name(parent, name);
-    if (!err)
-        err = check_name(new_parent, new_name);
-    if (!err)
-        err = eng_rename(face->eng, &who, parent, name, new_parent, new_name, flags);
-    if (!err && parent != new_parent) {
-        forget_listing(face, new_parent, new_name);
+    REQUEST_COUNT(session_of(req), REQUEST_rename);
+    struct session *session = session_of(req);
+    const struct eng_caller who = caller_of(req);
+    int r = check_name(parent, name);
+    if (!r)
+        r = check_name(new_parent, new_name);
+    if (!r)
+        r = eng_rename(session->eng, &who, parent, name, new_parent, new_name, flags);
+    if (!r && parent != new_parent) {
+        forget_listing(session, new_parent, new_name);
         if (flags & ENG_RENAME_EXCHANGE)
-            forget_listing(face, parent, name);
+            forget_listing(session, parent, name);
     }
-    face_reply_err(req, FACE_rename, err);
+    reply_err(req, REQUEST_rename, r);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-    FACE_COUNT(face_of(req), FACE_readlink);
+    REQUEST_COUNT(session_of(req), REQUEST_readlink);
     char target[ENG_SYMLINK_MAX + 1];
-    ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(face_of(req)->eng, ino, target, sizeof(target));
+    ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(session_of(req)->eng, ino, target, sizeof target);
     if (n < 0) {
-        face_reply_err(req, FACE_readlink, (int)n);
+        reply_err(req, REQUEST_readlink, (int)n);
         return;
     }
-    eng_accessed(face_of(req)->eng, ino);
+    eng_accessed(session_of(req)->eng, ino);
     (void)fuse_reply_readlink(req, target);
 }
 
@@ -333,11 +292,11 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
     (void)ino;
-    FACE_COUNT(face_of(req), FACE_statfs);
+    REQUEST_COUNT(session_of(req), REQUEST_statfs);
     struct eng_statfs st;
-    int err = eng_statfs(face_of(req)->eng, &st);
-    if (err) {
-        face_reply_err(req, FACE_statfs, err);
+    int r = eng_statfs(session_of(req)->eng, &st);
+    if (r) {
+        reply_err(req, REQUEST_statfs, r);
         return;
     }
     const struct statvfs out = {
@@ -358,10 +317,10 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    const struct face *face = face_of(req);
-    FACE_COUNT(face_of(req), FACE_open);
+    const struct session *session = session_of(req);
+    REQUEST_COUNT(session_of(req), REQUEST_open);
     /* With a write-back cache control files must go past it, so that a verb's errno is write(2)'s. */
-    if (kernel_has_no_open && !face->opt->writeback) {
+    if (kernel_has_no_open && !session->opt->writeback) {
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
@@ -374,7 +333,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    FACE_COUNT(face_of(req), FACE_opendir);
+    REQUEST_COUNT(session_of(req), REQUEST_opendir);
     if (kernel_has_no_opendir) {
         (void)fuse_reply_err(req, ENOSYS);
         return;
@@ -387,21 +346,21 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    FACE_COUNT(face_of(req), FACE_flush);
+    REQUEST_COUNT(session_of(req), REQUEST_flush);
     (void)fuse_reply_err(req, ENOSYS);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    FACE_COUNT(face_of(req), FACE_release);
+    REQUEST_COUNT(session_of(req), REQUEST_release);
     (void)fuse_reply_err(req, 0);
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino, (void)fi;
-    FACE_COUNT(face_of(req), FACE_releasedir);
+    REQUEST_COUNT(session_of(req), REQUEST_releasedir);
     (void)fuse_reply_err(req, 0);
 }
 
@@ -409,40 +368,40 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_read);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_read);
     if (ctl_owns(ino)) {
-        ctl_read(face->ctl, req, ino, size, off);
+        ctl_read(session->ctl, req, ino, size, off);
         return;
     }
-    void *buf = face_buffer(size);
-    ssize_t n = buf ? eng_read(face->eng, ino, buf, size, (uint64_t)off) : -ENOMEM;
+    void *buf = reply_buffer(size);
+    ssize_t n = buf ? eng_read(session->eng, ino, buf, size, (uint64_t)off) : -ENOMEM;
     if (n < 0) {
-        face_reply_err(req, FACE_read, (int)n);
+        reply_err(req, REQUEST_read, (int)n);
         return;
     }
     if (!(fi->flags & O_NOATIME))
-        eng_accessed(face->eng, ino);
+        eng_accessed(session->eng, ino);
     (void)fuse_reply_buf(req, buf, (size_t)n);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_write);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_write);
     if (ctl_owns(ino)) {
         if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
-            face_reply_err(req, FACE_write, -EINVAL);
+            reply_err(req, REQUEST_write, -EINVAL);
         else
-            ctl_write(face->ctl, req, ino, buf, size);
+            ctl_write(session->ctl, req, ino, buf, size);
         return;
     }
-    ssize_t n = fi->fh == NEWER_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;
+    ssize_t n = fi->fh == COMPAT_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;
     if (n == 0)
-        n = eng_write(face->eng, ino, buf, size, (uint64_t)off);
+        n = eng_write(session->eng, ino, buf, size, (uint64_t)off);
     if (n < 0)
-        face_reply_err(req, FACE_write, (int)n);
+        reply_err(req, REQUEST_write, (int)n);
     else
         (void)fuse_reply_write(req, (size_t)n);
 }
@@ -451,34 +410,34 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync, (void)fi;
-    face_sync(req, FACE_fsync, ino);
+    fsync_request(req, REQUEST_fsync, ino);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync, (void)fi;
-    face_sync(req, FACE_fsyncdir, ino);
+    fsync_request(req, REQUEST_fsyncdir, ino);
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
                          struct fuse_file_info *fi)
 {
     (void)fi;
-    FACE_COUNT(face_of(req), FACE_fallocate);
-    int err = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-                  ? -EOPNOTSUPP
-                  : attr_kill_suidgid_unasked(req, ino);
-    if (!err)
-        err = eng_fallocate(face_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
-    face_reply_err(req, FACE_fallocate, err);
+    REQUEST_COUNT(session_of(req), REQUEST_fallocate);
+    int r = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                ? -EOPNOTSUPP
+                : attr_kill_suidgid_unasked(req, ino);
+    if (!r)
+        r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    reply_err(req, REQUEST_fallocate, r);
 }
 
 static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
 {
     struct stat st;
-    int err = ctl_getattr(ctl, ino, &st);
-    if (err)
-        return err;
+    int r = ctl_getattr(ctl, ino, &st);
+    if (r)
+        return r;
     if (off < 0 || off >= st.st_size)
         return -ENXIO;
     *ret_offset = whence == SEEK_DATA ? (uint64_t)off : (uint64_t)st.st_size;
@@ -488,13 +447,13 @@ static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
     (void)fi;
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_lseek);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_lseek);
     uint64_t found;
-    int err = ctl_owns(ino) ? seek_control(face->ctl, ino, off, whence, &found)
-                            : eng_seek(face->eng, ino, (uint64_t)off, whence, &found);
-    if (err)
-        face_reply_err(req, FACE_lseek, err);
+    int r = ctl_owns(ino) ? seek_control(session->ctl, ino, off, whence, &found)
+                          : eng_seek(session->eng, ino, (uint64_t)off, whence, &found);
+    if (r)
+        reply_err(req, REQUEST_lseek, r);
     else
         (void)fuse_reply_lseek(req, (off_t)found);
 }
@@ -502,13 +461,12 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 /*
  * Copies through a buffer, at most 16 MiB a request (a short count is
  * allowed, and keeps the request from lasting): saves the round trips and the
- * page cache, not the bytes.
- */
+ * page cache, not the bytes. */
 static ssize_t copy_range(struct eng *eng, fuse_ino_t in, uint64_t off_in, fuse_ino_t out, uint64_t off_out,
                           size_t len)
 {
     enum { CHUNK = 1 << 20, MOST = 16 << 20 };
-    char *buf = face_buffer(CHUNK);
+    char *buf = reply_buffer(CHUNK);
     if (!buf)
         return -ENOMEM;
     size_t done = 0, most = len < MOST ? len : MOST;
@@ -531,15 +489,15 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
                                int flags)
 {
     (void)fi_in, (void)fi_out;
-    struct face *face = face_of(req);
-    FACE_COUNT(face, FACE_copy_file_range);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_copy_file_range);
     ssize_t n = -EOPNOTSUPP; /* the kernel copies by itself then */
     if (flags == 0 && !ctl_owns(in) && !ctl_owns(out))
         n = attr_kill_suidgid_unasked(req, out);
     if (n == 0)
-        n = copy_range(face->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
+        n = copy_range(session->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
     if (n < 0)
-        face_reply_err(req, FACE_copy_file_range, (int)n);
+        reply_err(req, REQUEST_copy_file_range, (int)n);
     else
         (void)fuse_reply_write(req, (size_t)n);
 }
@@ -558,27 +516,27 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
                      unsigned flags, const void *in_buf, size_t in_size, size_t out_size)
 {
     (void)arg, (void)fi, (void)flags;
-    FACE_COUNT(face_of(req), FACE_ioctl);
+    REQUEST_COUNT(session_of(req), REQUEST_ioctl);
     static const struct fsxattr none;
     const uint32_t no_flags = 0;
     const long version =
         (long)(ino >> 32); /* of the slot in the table of inodes: numbers are not used again */
-    if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags))
-        (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
-    else if (cmd == FS_IOC_GETVERSION && out_size >= sizeof(version))
-        (void)fuse_reply_ioctl(req, 0, &version, sizeof(version));
-    else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none))
-        (void)fuse_reply_ioctl(req, 0, &none, sizeof(none));
-    else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
-        reply_set_flags(req, memcmp(in_buf, &no_flags, sizeof(no_flags)) == 0);
-    else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof(none))
-        reply_set_flags(req, memcmp(in_buf, &none, sizeof(none)) == 0);
+    if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof no_flags)
+        (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof no_flags);
+    else if (cmd == FS_IOC_GETVERSION && out_size >= sizeof version)
+        (void)fuse_reply_ioctl(req, 0, &version, sizeof version);
+    else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof none)
+        (void)fuse_reply_ioctl(req, 0, &none, sizeof none);
+    else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof no_flags)
+        reply_set_flags(req, memcmp(in_buf, &no_flags, sizeof no_flags) == 0);
+    else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof none)
+        reply_set_flags(req, memcmp(in_buf, &none, sizeof none) == 0);
     else
         (void)fuse_reply_err(req, ENOTTY);
 }
 
 /* Locks of all kinds are left out on purpose: the kernel keeps them, there is one kernel only. */
-const struct fuse_lowlevel_ops face_ops = {
+const struct fuse_lowlevel_ops ops_table = {
     .init = op_init,
     .lookup = op_lookup,
     .forget = op_forget,

@@ -1,6 +1,5 @@
 /*
- * options.h - the command line of engramfs.
- */
+ * options.h - the command line of engramfs. */
 #ifndef ENGRAMFS_FS_OPTIONS_H
 #define ENGRAMFS_FS_OPTIONS_H
 
@@ -11,10 +10,11 @@
 enum ctl_mode { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF };
 
 struct fs_options {
-    char *store;       /* owned; as given */
-    char *mountpoint;  /* owned; as given */
-    char *fsname;      /* owned; NULL: the store's path */
-    char *mount_flags; /* owned; comma-separated options that the kernel or fusermount3 takes; "" if none */
+    char *store;      /* owned; as given */
+    char *mountpoint; /* owned; as given */
+    char *fsname;     /* owned; NULL: the store's path */
+    /* owned; comma-separated options that the kernel or fusermount3 takes; "" if none */
+    char *mount_flags;
     bool help, version;
     bool foreground, debug, single;
     bool read_only, allow_other, noperm, noxattr, writeback, noatime;
@@ -29,8 +29,7 @@ struct fs_options {
 
 /*
  * Decodes the command line. On failure returns -EINVAL and writes one line
- * that names the culprit. The caller ends with opt_done() either way.
- */
+ * that names the culprit. The caller ends with opt_done() either way. */
 int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX]);
 void opt_done(struct fs_options *opt);
 

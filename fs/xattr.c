@@ -1,279 +1,146 @@
 /*
- * xattr.c - the rules for extended attributes (see xattr.h).
- *
- * A memory's fields travel as user.engram.* with `rsync -aX`, therefore they
- * are kept as the text that was set, and checked when they are set: a value
- * that another program would choke on is refused here with EINVAL.
- */
+ * xattr.c - the four xattr requests: rules from rules/xattr_rules.c, values from the
+ * engine, computed ones made here. */
 #include "xattr.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdbool.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
+#include "control/nodes.h"
+#include "reply.h"
+#include "rules/xattr_rules.h"
 
-#define PREFIX "user.engram."
-
-enum { TEXT_MAX = 128 }; /* longest text of a checked field */
-
-static bool is_digit(char c)
+/* ENOSYS makes the kernel stop asking: what -o noxattr is for. */
+static bool refused(fuse_req_t req, enum request_op op)
 {
-    return c >= '0' && c <= '9';
-}
-
-/* Number of digits at s, at most `max`. */
-static size_t digits(const char *s, size_t max)
-{
-    size_t n = 0;
-    while (n < max && is_digit(s[n]))
-        n++;
-    return n;
-}
-
-/* Decimal text without sign or blanks, whole; no "inf", "nan" or hexadecimal, which strtod() would take. */
-static bool parse_real(const char *s, double *ret)
-{
-    const char *p = s;
-    size_t whole = digits(p, TEXT_MAX);
-    p += whole;
-    size_t fraction = 0;
-    if (*p == '.') {
-        fraction = digits(p + 1, TEXT_MAX);
-        p += 1 + fraction;
-    }
-    if (whole + fraction == 0)
+    REQUEST_COUNT(session_of(req), op);
+    if (!session_of(req)->opt->noxattr)
         return false;
-    if (*p == 'e' || *p == 'E') {
-        p++;
-        if (*p == '+' || *p == '-')
-            p++;
-        size_t n = digits(p, 5);
-        if (n == 0 || n > 4)
-            return false;
-        p += n;
-    }
-    if (*p != '\0')
-        return false;
-    double value = strtod(s, NULL); /* the program never calls setlocale(), so the point is a point */
-    if (!isfinite(value))
-        return false;
-    *ret = value;
+    (void)fuse_reply_err(req, ENOSYS);
     return true;
 }
 
-static bool is_unit_interval(const char *s)
+void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-    double value;
-    return parse_real(s, &value) && value <= 1.0;
+    if (refused(req, REQUEST_setxattr))
+        return;
+    int r = ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
+    if (!r)
+        r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
+    reply_err(req, REQUEST_setxattr, r);
 }
 
-static bool is_not_negative(const char *s)
+void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-    double value;
-    return parse_real(s, &value);
+    if (refused(req, REQUEST_removexattr))
+        return;
+    int r = ctl_owns(ino) ? -EPERM : xa_check_remove(name);
+    if (!r)
+        r = eng_removexattr(session_of(req)->eng, ino, name);
+    reply_err(req, REQUEST_removexattr, r);
 }
 
-static bool is_unsigned(const char *s, uint64_t max)
+/* Answers a question for `n` bytes of value: its length when size is 0. */
+static void reply_value(fuse_req_t req, enum request_op op, const char *value, size_t n, size_t size)
 {
-    uint64_t value = 0;
-    if (!*s)
-        return false;
-    for (; *s; s++) {
-        if (!is_digit(*s) || __builtin_mul_overflow(value, (uint64_t)10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(*s - '0'), &value))
-            return false;
-    }
-    return value <= max;
+    if (size == 0)
+        (void)fuse_reply_xattr(req, n);
+    else if (n > size)
+        reply_err(req, op, -ERANGE);
+    else
+        (void)fuse_reply_buf(req, value, n);
 }
 
-static bool is_signed(const char *s)
+/* The hash of the content as it is at `attr->version`, from memory if it was computed for that version. */
+static int content_hash(struct session *session, const struct eng_attr *attr, uint64_t *ret_hash)
 {
-    bool negative = *s == '-';
-    return is_unsigned(s + negative, (uint64_t)INT64_MAX + negative);
-}
-
-/* Reads exactly `n` digits into *ret and moves *s on; false if they are not there or outside low..high. */
-static bool field(const char **s, size_t n, int low, int high, int *ret)
-{
-    if (digits(*s, n) != n)
-        return false;
-    int value = 0;
-    for (size_t i = 0; i < n; i++)
-        value = value * 10 + ((*s)[i] - '0');
-    if (value < low || value > high)
-        return false;
-    *s += n;
-    *ret = value;
-    return true;
-}
-
-static bool literal(const char **s, const char *any_of)
-{
-    if (!**s || !strchr(any_of, **s))
-        return false;
-    (*s)++;
-    return true;
-}
-
-static int days_in_month(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && leap);
-}
-
-/* RFC 3339, section 5.6; a blank instead of the T as its note allows; 60 is a leap second. */
-static bool is_rfc3339(const char *s)
-{
-    int year, month, day, hour, minute, second;
-    if (!field(&s, 4, 0, 9999, &year) || !literal(&s, "-") || !field(&s, 2, 1, 12, &month) ||
-        !literal(&s, "-") || !field(&s, 2, 1, days_in_month(year, month), &day) || !literal(&s, "Tt "))
-        return false;
-    if (!field(&s, 2, 0, 23, &hour) || !literal(&s, ":") || !field(&s, 2, 0, 59, &minute) ||
-        !literal(&s, ":") || !field(&s, 2, 0, 60, &second))
-        return false;
-    if (*s == '.') {
-        size_t n = digits(s + 1, TEXT_MAX);
-        if (n == 0)
-            return false;
-        s += 1 + n;
-    }
-    if (literal(&s, "Zz"))
-        return *s == '\0';
-    return literal(&s, "+-") && field(&s, 2, 0, 23, &hour) && literal(&s, ":") &&
-           field(&s, 2, 0, 59, &minute) && *s == '\0';
-}
-
-static bool is_timestamp(const char *s)
-{
-    return is_rfc3339(s) || is_signed(s);
-}
-
-static bool is_embedding(const unsigned char *value, size_t size)
-{
-    if (size == 0 || size % 4 != 0)
-        return false;
-    for (size_t i = 0; i < size; i += 4) {
-        uint32_t bits = (uint32_t)value[i] | (uint32_t)value[i + 1] << 8 | (uint32_t)value[i + 2] << 16 |
-                        (uint32_t)value[i + 3] << 24;
-        if ((bits & 0x7f800000) == 0x7f800000 && (bits & 0x007fffff) != 0)
-            return false; /* NaN: no distance to it means anything */
-    }
-    return true;
-}
-
-static int check_field(const char *key, const void *value, size_t size)
-{
-    if (strcmp(key, "embedding") == 0)
-        return is_embedding(value, size) ? 0 : -EINVAL;
-    if (strcmp(key, "id") == 0)
-        return 0; /* any bytes, and none at all: an empty id is one that cannot be a path */
-    static const char *const known[] = {"confidence", "activation", "decay_rate",  "recall_count",
-                                        "node_flags", "created",    "last_access", "content"};
-    size_t i = 0;
-    while (i < sizeof(known) / sizeof(known[0]) && strcmp(key, known[i]) != 0)
-        i++;
-    if (i == sizeof(known) / sizeof(known[0]))
-        return 0; /* later fields, kept as they are */
-    char text[TEXT_MAX + 1];
-    if (size == 0 || size > TEXT_MAX || memchr(value, '\0', size))
-        return -EINVAL;
-    memcpy(text, value, size);
-    text[size] = '\0';
-    bool ok = false;
-    switch (i) {
-    case 0:
-    case 1:
-        ok = is_unit_interval(text);
-        break;
-    case 2:
-        ok = is_not_negative(text);
-        break;
-    case 3:
-        ok = is_unsigned(text, UINT64_MAX);
-        break;
-    case 4:
-        ok = is_unsigned(text, UINT32_MAX);
-        break;
-    case 5:
-    case 6:
-        ok = is_timestamp(text);
-        break;
-    case 7:
-        ok = strcmp(text, "none") == 0;
-        break;
-    }
-    return ok ? 0 : -EINVAL;
-}
-
-enum xa_virtual xa_virtual(const char *name)
-{
-    if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0)
-        return XA_STORED;
-    const char *key = name + sizeof(PREFIX) - 1;
-    if (strcmp(key, "content_hash") == 0)
-        return XA_CONTENT_HASH;
-    if (strcmp(key, "version") == 0)
-        return XA_VERSION;
-    if (strcmp(key, "generation") == 0)
-        return XA_GENERATION;
-    return XA_STORED;
-}
-
-int xa_check_get(const char *name)
-{
-    static const char *const spaces[] = {"user.", "trusted.", "security."};
-    if (strlen(name) > ENG_XATTR_NAME_MAX)
-        return -ERANGE;
-    for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
-        size_t n = strlen(spaces[i]);
-        if (strncmp(name, spaces[i], n) == 0)
-            return name[n] ? 0 : -EINVAL;
-    }
-    return -EOPNOTSUPP;
-}
-
-int xa_check_remove(const char *name)
-{
-    int err = xa_check_get(name);
-    if (err)
-        return err;
-    return xa_virtual(name) != XA_STORED ? -EPERM : 0;
-}
-
-int xa_absent(const char *name, bool labels)
-{
-    return labels || strcmp(name, "security.selinux") != 0 ? -ENODATA : -EOPNOTSUPP;
-}
-
-int xa_check_set(const char *name, const void *value, size_t size)
-{
-    int err = xa_check_remove(name);
-    if (err)
-        return err;
-    if (size > ENG_XATTR_SIZE_MAX)
-        return -E2BIG;
-    if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0)
+    struct session_hash *slot = &session->hashes[(attr->ino ^ attr->ino >> 12) % SESSION_HASHES];
+    (void)pthread_mutex_lock(&session->hash_lock);
+    bool hit = slot->ino == attr->ino && slot->version == attr->version;
+    uint64_t hash = slot->hash;
+    (void)pthread_mutex_unlock(&session->hash_lock);
+    if (hit) {
+        *ret_hash = hash;
         return 0;
-    return check_field(name + sizeof(PREFIX) - 1, value, size);
+    }
+    struct eng_attr after;
+    int r = eng_content_hash(session->eng, attr->ino, &hash);
+    if (!r)
+        r = eng_getattr(session->eng, attr->ino, &after);
+    if (r)
+        return r;
+    if (after.version == attr->version) { /* else a writer came between: right, but of no known version */
+        (void)pthread_mutex_lock(&session->hash_lock);
+        *slot = (struct session_hash){.ino = attr->ino, .version = attr->version, .hash = hash};
+        (void)pthread_mutex_unlock(&session->hash_lock);
+    }
+    *ret_hash = hash;
+    return 0;
 }
 
-size_t xa_filter_list(char *list, size_t size, int privileged)
+static int computed(struct session *session, fuse_ino_t ino, enum xa_virtual which, char text[32])
 {
-    size_t out = 0;
-    for (size_t in = 0; in < size;) {
-        size_t n = strnlen(list + in, size - in) + 1;
-        if (n > size - in)
-            break; /* not terminated: nothing that could be shown */
-        bool hidden = !privileged && strncmp(list + in, "trusted.", 8) == 0;
-        if (!hidden && xa_virtual(list + in) == XA_STORED) {
-            memmove(list + out, list + in, n);
-            out += n;
-        }
-        in += n;
+    struct eng_attr attr;
+    int r = eng_getattr(session->eng, ino, &attr);
+    if (r)
+        return r;
+    uint64_t value = which == XA_VERSION ? attr.version : attr.generation;
+    if (which == XA_CONTENT_HASH) {
+        r = S_ISREG(attr.mode) ? content_hash(session, &attr, &value) : -ENODATA;
+        if (r)
+            return r;
     }
-    return out;
+    return snprintf(text, 32, which == XA_CONTENT_HASH ? "%016" PRIx64 : "%" PRIu64, value);
+}
+
+void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    if (refused(req, REQUEST_getxattr))
+        return;
+    struct session *session = session_of(req);
+    enum xa_virtual which = xa_virtual(name);
+    ssize_t n = ctl_owns(ino) ? -ENODATA : xa_check_get(name);
+    if (n == 0 && which != XA_STORED) {
+        char text[32];
+        n = computed(session, ino, which, text);
+        if (n >= 0) {
+            reply_value(req, REQUEST_getxattr, text, (size_t)n, size);
+            return;
+        }
+    }
+    char *value = NULL;
+    if (n == 0) {
+        value = size ? reply_buffer(size) : NULL;
+        n = size && !value ? -ENOMEM : eng_getxattr(session->eng, ino, name, value, size);
+    }
+    if (n == -ENODATA)
+        n = xa_absent(name, session->labels);
+    if (n < 0)
+        reply_err(req, REQUEST_getxattr, (int)n);
+    else
+        reply_value(req, REQUEST_getxattr, value, (size_t)n, size);
+}
+
+void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    if (refused(req, REQUEST_listxattr))
+        return;
+    struct session *session = session_of(req);
+    if (ctl_owns(ino)) {
+        reply_value(req, REQUEST_listxattr, "", 0, size);
+        return;
+    }
+    /* Always the whole list: which names count depends on the caller. */
+    char *list = reply_buffer(ENG_XATTR_LIST_MAX);
+    ssize_t n = list ? eng_listxattr(session->eng, ino, list, ENG_XATTR_LIST_MAX) : -ENOMEM;
+    if (n < 0) {
+        reply_err(req, REQUEST_listxattr, (int)n);
+        return;
+    }
+    size_t shown = xa_filter_list(list, (size_t)n, fuse_req_ctx(req)->uid == 0);
+    reply_value(req, REQUEST_listxattr, list, shown, size);
 }

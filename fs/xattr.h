@@ -1,41 +1,13 @@
 /*
- * xattr.h - the rules for extended attributes: which names exist, which
- * values they take, which are computed.
- *
- * Pure functions; nothing here knows of FUSE or of a store.
- */
+ * xattr.h - the requests for extended attributes. */
 #ifndef ENGRAMFS_FS_XATTR_H
 #define ENGRAMFS_FS_XATTR_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "session.h"
 
-/* Computed attributes: they answer by name, are never listed and cannot be set or removed. */
-enum xa_virtual { XA_STORED, XA_CONTENT_HASH, XA_VERSION, XA_GENERATION };
-
-enum xa_virtual xa_virtual(const char *name);
-
-/*
- * May `name` be set to this value? 0; -EPERM for a computed attribute;
- * -EOPNOTSUPP for a namespace that is not kept (POSIX ACLs among them);
- * -EINVAL for a user.engram.* value out of its range; -ERANGE or -E2BIG for a name or a value too long.
- */
-int xa_check_set(const char *name, const void *value, size_t size);
-/* May `name` be asked for (or removed)? 0, -EOPNOTSUPP, -ERANGE; for removal also -EPERM. */
-int xa_check_get(const char *name);
-int xa_check_remove(const char *name);
-/*
- * The answer to a question for an attribute that is not there: -ENODATA; but where the kernel does not look
- * at labels (`labels` is false), -EOPNOTSUPP for security.selinux. That makes `ls -l` ask once, and not for
- * each file.
- */
-int xa_absent(const char *name, bool labels);
-
-/*
- * Removes from a listxattr list of `size` bytes what an unprivileged caller
- * may not see (trusted.*) and what is computed; returns the new size.
- */
-size_t xa_filter_list(char *list, size_t size, int privileged);
+void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
+void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size);
+void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 #endif

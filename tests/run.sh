@@ -19,7 +19,7 @@ export LC_ALL=C
 # Each group, and what it covers. In this order they run.
 GROUPS_ALL=(
     "docs      what the documentation cites exists"
-    "unit      each part of the engine, the face and the tools on its own"
+    "unit      each part of the engine, the daemon and the tools on its own"
     "mutants   the named regressions; and that each protection, taken out, is missed by its test"
     "damage    every bit flipped, every length cut, segments swapped, doubled, zeroed"
     "crash     the power fails at each I/O call and in recovery; each call and allocation fails once"
@@ -317,9 +317,9 @@ needs="test"
 if wanted lint >/dev/null; then needs="$needs lint"; fi
 if wanted coverage >/dev/null; then needs="$needs coverage"; fi
 # shellcheck disable=SC2086  # a list
-if ! tools/deps.sh build $needs; then
+if ! tools/dev/deps.sh build $needs; then
     # Without the build's own needs nothing can go on; tests that miss a tool are skipped.
-    tools/deps.sh build || exit 1
+    tools/dev/deps.sh build || exit 1
 fi
 export ASAN_OPTIONS=detect_leaks=1:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
@@ -396,9 +396,9 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
             "ASAN_OPTIONS=\$ASAN_OPTIONS:log_path=\$TMPDIR/sanitizer exec tests/mount/$name.sh build-asan"
     done
 fi
-if wanted lint; then run lint 900 tools/lint.sh; fi
+if wanted lint; then run lint 900 tools/dev/lint.sh; fi
 wait_all
-if wanted coverage; then run coverage 1800 tools/coverage.sh; fi
+if wanted coverage; then run coverage 1800 tools/dev/coverage.sh; fi
 wait_all
 
 [ $FAILED -eq 0 ] || exit 1

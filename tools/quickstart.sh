@@ -59,7 +59,7 @@ quietly() { # LOG COMMAND...
 }
 
 say "1. What is needed, and the build"
-tools/deps.sh build demo
+tools/dev/deps.sh build demo
 [ -c /dev/fuse ] || die "there is no /dev/fuse: load the module (modprobe fuse), or give the container --device /dev/fuse --cap-add SYS_ADMIN"
 [ -f "$BUILD/build.ninja" ] || quietly "$TMP/setup.log" meson setup "$BUILD"
 quietly "$TMP/build.log" ninja -C "$BUILD" fs/engramfs tools/engramctl

@@ -13,7 +13,7 @@ case ${1-} in '' | -*) ;; *)
     shift
     ;;
 esac
-tools/deps.sh build bench
+tools/dev/deps.sh build bench
 [ -f "$BUILD/build.ninja" ] || meson setup "$BUILD" >/dev/null
 meson setup --reconfigure "$BUILD" >/dev/null
 ninja -C "$BUILD" all bench-tests >/dev/null

@@ -1,5 +1,5 @@
 /* fuzz_jsonl.c - any line: refused with a word, or printed and parsed again to the same memory. */
-#include "jsonl.h"
+#include "ctl/transfer/jsonl.h"
 
 #include "need.h" /* not fuzz_store.h: the tools have names in common with the inside of the engine */
 

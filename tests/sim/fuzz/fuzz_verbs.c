@@ -1,5 +1,5 @@
 /* fuzz_verbs.c - any bytes written to any control file: the first byte says which. */
-#include "control_verbs.h"
+#include "control/verbs.h"
 #include "fuzz_store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

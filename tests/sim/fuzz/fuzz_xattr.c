@@ -1,7 +1,7 @@
 /* fuzz_xattr.c - any name and value of an attribute, and any list of names. The name ends at the first NUL.
  */
 #include "fuzz_store.h"
-#include "xattr.h"
+#include "rules/xattr_rules.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
 /* seeds.c - writes what each fuzz target starts from, as the real encoders make it:  seeds FOLDER */
-#include "control_verbs.h"
+#include "control/verbs.h"
 #include "fuzz_store.h"
 
 static const char *folder;

@@ -2,10 +2,11 @@
  * test_control.c - verbs and sizes of control files, the command line, and
  * the text formats that control files use.
  */
-#include "control_verbs.h"
+#include "bytes.h"
+#include "control/text_buffer.h"
+#include "control/verbs.h"
 #include "engine.h"
 #include "options.h"
-#include "text.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -34,20 +35,20 @@ Test(fs_control, sizes)
                 {"1t", UINT64_C(1) << 40}};
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         uint64_t bytes = 1;
-        cr_expect_eq(ctl_parse_bytes(good[i].text, &bytes), 0, "%s", good[i].text);
+        cr_expect_eq(bytes_parse(good[i].text, &bytes), 0, "%s", good[i].text);
         cr_expect_eq(bytes, good[i].bytes, "%s", good[i].text);
     }
     const char *const bad[] = {"", "k", "-1", "1.5M", "1Mi", "1 M", "1x", "0x10", " 1", NULL};
     for (size_t i = 0; bad[i]; i++) {
         uint64_t bytes = 77;
-        cr_expect_eq(ctl_parse_bytes(bad[i], &bytes), -EINVAL, "%s", bad[i]);
+        cr_expect_eq(bytes_parse(bad[i], &bytes), -EINVAL, "%s", bad[i]);
         cr_expect_eq(bytes, 77, "untouched on failure");
     }
     uint64_t bytes;
-    cr_expect_eq(ctl_parse_bytes("99999999999999999999", &bytes), -ERANGE);
-    cr_expect_eq(ctl_parse_bytes("8388608T", &bytes), -ERANGE);
-    cr_expect_eq(ctl_parse_bytes("9223372036854775807", &bytes), 0);
-    cr_expect_eq(ctl_parse_bytes("9223372036854775808", &bytes), -ERANGE);
+    cr_expect_eq(bytes_parse("99999999999999999999", &bytes), -ERANGE);
+    cr_expect_eq(bytes_parse("8388608T", &bytes), -ERANGE);
+    cr_expect_eq(bytes_parse("9223372036854775807", &bytes), 0);
+    cr_expect_eq(bytes_parse("9223372036854775808", &bytes), -ERANGE);
 }
 
 Test(fs_control, one_verb_with_and_without_newline)

@@ -1,7 +1,8 @@
 /*
  * test_xattr_rules.c - the rules for extended attributes.
  */
-#include "xattr.h"
+#include "rfc3339_cases.h"
+#include "rules/xattr_rules.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -84,6 +85,14 @@ Test(fs_xattr, times_are_rfc3339_or_integers)
     all("last_access", good, 0);
     all("created", bad, -EINVAL);
     all("last_access", bad, -EINVAL);
+}
+
+Test(fs_xattr, times_are_those_that_engramctl_takes)
+{
+    all("created", rfc3339_good, 0);
+    all("last_access", rfc3339_good, 0);
+    all("created", rfc3339_bad, -EINVAL);
+    all("last_access", rfc3339_bad, -EINVAL);
 }
 
 Test(fs_xattr, embedding_is_floats_without_nan)

@@ -1,7 +1,7 @@
 /*
  * test_idpath.c - ids to paths: known forms, and that no two ids meet.
  */
-#include "idpath.h"
+#include "ctl/transfer/idpath.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /*
  * test_jsonl.c - a line of JSON to a memory and back.
  */
-#include "fields.h"
-#include "jsonl.h"
+#include "ctl/transfer/fields.h"
+#include "ctl/transfer/jsonl.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

@@ -2,9 +2,11 @@
  * test_text.c - the small pure parts of the tools: timestamps, base64,
  * UTF-8, the line reader.
  */
-#include "jsontext.h"
-#include "lines.h"
-#include "rfc3339.h"
+#include "ctl/transfer/fields.h"
+#include "ctl/transfer/lines.h"
+#include "rfc3339_cases.h"
+#include "rules/rfc3339.h"
+#include "shared/jsontext.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -64,6 +66,34 @@ Test(rfc3339, refused)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect(!rfc3339_parse(bad[i], strlen(bad[i]), &ns), "%s", bad[i]);
     cr_expect_eq(ns, 42);
+}
+
+static bool valid(const char *xattr, const char *text)
+{
+    return field_valid(field_by_xattr(xattr), text, strlen(text));
+}
+
+Test(rfc3339, fields_take_what_a_mount_takes)
+{
+    int64_t ns;
+    for (const char *const *s = rfc3339_good; *s; s++) {
+        cr_expect(rfc3339_parse(*s, strlen(*s), &ns), "%s", *s);
+        cr_expect(valid("user.engram.created", *s) && valid("user.engram.last_access", *s), "%s", *s);
+    }
+    for (const char *const *s = rfc3339_bad; *s; s++) {
+        cr_expect(!rfc3339_parse(*s, strlen(*s), &ns), "%s", *s);
+        cr_expect(!valid("user.engram.created", *s) && !valid("user.engram.last_access", *s), "%s", *s);
+    }
+}
+
+Test(rfc3339, milliseconds)
+{
+    char text[40];
+    cr_expect_str_eq(rfc3339_format_ms(0, text), "1970-01-01T00:00:00.000Z");
+    cr_expect_str_eq(rfc3339_format_ms(-1, text), "1969-12-31T23:59:59.999Z");
+    cr_expect_str_eq(rfc3339_format_ms(INT64_C(1683554160250900000), text), "2023-05-08T13:56:00.250Z");
+    cr_expect_str_eq(rfc3339_format_ms(INT64_MIN, text), "1677-09-21T00:12:43.145Z");
+    cr_expect_str_eq(rfc3339_format_ms(INT64_MAX, text), "2262-04-11T23:47:16.854Z");
 }
 
 Test(rfc3339, printing_is_the_inverse)

@@ -1,0 +1,53 @@
+/*
+ * nodes.h - the control directory .engram of a mount.
+ *
+ * Each LOOKUP of a control file makes a new node: a text that never changes
+ * again, with its true size, under a nodeid of its own; so a reader sees one
+ * consistent text however it reads, and two readers do not disturb each
+ * other. st_ino stays one number for each file, since cp refuses a file whose
+ * inode number changes between stat and open. Nodes go with FORGET.
+ *
+ * A verb that waits (`run`, `wait`) keeps its request and is answered by the
+ * engine's worker; an interrupted writer is answered with EINTR at once. */
+#ifndef ENGRAMFS_CONTROL_NODES_H
+#define ENGRAMFS_CONTROL_NODES_H
+
+#include "control/verbs.h"
+#include "session.h"
+
+/* Bit 62 is beyond any inode number of the engine, and below what stat structures hold. */
+#define CTL_BIT (UINT64_C(1) << 62)
+#define CTL_DIR_INO CTL_BIT
+
+static inline bool ctl_owns(fuse_ino_t ino)
+{
+    return (ino & CTL_BIT) != 0;
+}
+
+/* Is this the name that the root reserves, with whatever -o ctl? */
+bool ctl_reserved(fuse_ino_t parent, const char *name);
+
+struct ctl *ctl_new(struct session *session);
+void ctl_free(struct ctl *ctl);
+/* The text of `status`. */
+int ctl_status(struct ctl *ctl, struct text *t);
+/* Answers all who wait, with EINTR: the session ends. */
+void ctl_interrupt_all(struct ctl *ctl);
+
+/* The directory itself, for a LOOKUP in the root. */
+void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
+/*
+ * A file in it: a new node with one reference, with the text that who asks may see. -ENOENT, -ENFILE too many
+ * nodes are held, -ENOMEM. */
+int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);
+void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
+/* What stat(2) shows; for a file whose node is gone -ESTALE. */
+int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st);
+/* What stat(2) shows of `file` in a listing: number and type only. */
+void ctl_list_stat(enum ctl_file file, struct stat *ret_st);
+
+/* These answer the request, now or later. */
+void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off);
+void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size);
+
+#endif

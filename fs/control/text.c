@@ -1,0 +1,407 @@
+/*
+ * text.c - the texts of the control files, but for metrics.
+ *
+ * Each is built from one call of the engine, so that its figures belong
+ * together. Takes no locks. */
+#include "control/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "control/metrics.h"
+#include "rules/job_state.h"
+
+/* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
+enum { TEXT_BYTES_MAX = 16 << 20 };
+
+static void json_u64(struct text *t, const char *indent, const char *key, uint64_t value)
+{
+    text_add(t, "%s\"%s\": %" PRIu64 ",\n", indent, key, value);
+}
+
+static void json_real(struct text *t, const char *indent, const char *key, double value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    text_json_number(t, value);
+    text_add(t, ",\n");
+}
+
+static void json_string(struct text *t, const char *indent, const char *key, const char *value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    text_json_string(t, value);
+    text_add(t, ",\n");
+}
+
+/* `last` ends the object: a string, or null if it is empty. */
+static void json_last(struct text *t, const char *indent, const char *key, const char *value)
+{
+    text_add(t, "%s\"%s\": ", indent, key);
+    if (*value)
+        text_json_string(t, value);
+    else
+        text_add(t, "null");
+    text_add(t, "\n");
+}
+
+static const char *error_of(int error, const char *text)
+{
+    if (*text)
+        return text;
+    return error ? strerror(-error) : "";
+}
+
+static void compaction_members(struct text *t, const char *in, const struct eng_compact_report *r)
+{
+    json_string(t, in, "state", job_state_name(r->state));
+    json_u64(t, in, "old_size", r->old_size);
+    json_u64(t, in, "new_size", r->new_size);
+    json_u64(t, in, "bytes_reclaimed", r->bytes_reclaimed);
+    json_u64(t, in, "duration_ms", r->duration_ms);
+    json_real(t, in, "fragmentation_before", r->fragmentation_before);
+    json_real(t, in, "fragmentation_after", r->fragmentation_after);
+    json_u64(t, in, "segments_done", r->segments_done);
+    json_u64(t, in, "segments_total", r->segments_total);
+    json_u64(t, in, "bytes_moved", r->bytes_moved);
+    json_u64(t, in, "extents_moved", r->extents_moved);
+    json_u64(t, in, "extents_lost", r->extents_lost);
+    json_u64(t, in, "extents_damaged", r->extents_damaged);
+    json_u64(t, in, "rate", r->rate);
+    text_add(t, "%s\"estimate_error\": ", in);
+    if (r->state == ENG_COMPACT_DONE)
+        text_add(t, "{\"bytes_to_move\": %" PRId64 ", \"bytes_given_back\": %" PRId64 "},\n",
+                 r->estimate_error_moved, r->estimate_error_given_back);
+    else
+        text_add(t, "null,\n");
+    json_string(t, in, "reason", r->reason);
+}
+
+static void estimate_member(struct text *t, const struct ctl_memory *m)
+{
+    if (!m->has_estimate) {
+        text_add(t, "  \"estimate\": null,\n");
+        return;
+    }
+    text_add(t, "  \"estimate\": {\n    \"time\": \"");
+    text_time(t, m->estimate_time);
+    text_add(t, "\",\n");
+    if (!m->estimate_error) {
+        json_u64(t, "    ", "segments", m->estimate.segments);
+        json_u64(t, "    ", "bytes_to_move", m->estimate.bytes_to_move);
+        json_u64(t, "    ", "bytes_given_back", m->estimate.bytes_given_back);
+    }
+    json_last(t, "    ", "error", error_of(m->estimate_error, ""));
+    text_add(t, "  },\n");
+}
+
+static int compact_text(struct session *session, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_compact_report report;
+    int r = eng_compact_status(session->eng, &report);
+    if (r)
+        return r;
+    text_add(t, "{\n");
+    compaction_members(t, "  ", &report);
+    estimate_member(t, m);
+    json_last(t, "  ", "error", error_of(report.error, report.error_text));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int maintenance_text(struct session *session, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_stats s;
+    int r = eng_stats(session->eng, &s);
+    if (r)
+        return r;
+    const struct eng_maintenance_report *report = m->has_maintenance ? &m->maintenance : NULL;
+    text_add(t, "{\n  \"compaction\": ");
+    if (report && report->compacted) {
+        text_add(t, "{\n");
+        compaction_members(t, "    ", &report->compaction);
+        json_last(t, "    ", "error", error_of(report->compaction.error, report->compaction.error_text));
+        text_add(t, "  },\n");
+    } else {
+        text_add(t, "null,\n");
+    }
+    json_string(t, "  ", "reason", report ? report->reason : "maintenance was not asked for since the mount");
+    json_real(t, "  ", "fragmentation_ratio", report ? report->fragmentation_ratio : s.fragmentation_ratio);
+    json_u64(t, "  ", "total_bytes", report ? report->total_bytes : s.total_bytes);
+    json_last(t, "  ", "error", error_of(m->maintenance_error, ""));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int scrub_text(struct session *session, struct text *t)
+{
+    struct eng_scrub_report report;
+    int r = eng_scrub_status(session->eng, &report);
+    if (r)
+        return r;
+    text_add(t, "{\n");
+    json_string(t, "  ", "state", job_state_name(report.state));
+    json_u64(t, "  ", "bytes_done", report.bytes_done);
+    json_u64(t, "  ", "bytes_total", report.bytes_total);
+    json_u64(t, "  ", "extents", report.extents);
+    json_u64(t, "  ", "damaged", report.damaged);
+    json_u64(t, "  ", "duration_ms", report.duration_ms);
+    json_u64(t, "  ", "rate", report.rate);
+    json_last(t, "  ", "error", error_of(report.error, ""));
+    text_add(t, "}\n");
+    return 0;
+}
+
+static int hold_text(struct session *session, struct text *t)
+{
+    struct eng_stats s;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
+                 s.segments_pending);
+    return r;
+}
+
+struct damage_list {
+    struct text *t;
+    uint64_t left_out;
+};
+
+static void on_damage(void *arg, const struct eng_damage *d)
+{
+    struct damage_list *list = arg;
+    if (list->t->len > TEXT_BYTES_MAX) {
+        list->left_out++;
+        return;
+    }
+    if (d->path[0])
+        text_name(list->t, d->path);
+    else
+        text_add(list->t, "inode:%" PRIu64, d->ino);
+    text_add(list->t, "\t%" PRIu64 "\t%" PRIu64 "\t", d->segment, d->offset);
+    text_name(list->t, d->reason);
+    text_add(list->t, "\n");
+}
+
+static int damaged_text(struct session *session, struct text *t)
+{
+    struct damage_list list = {.t = t};
+    int r = eng_damaged(session->eng, on_damage, &list);
+    if (!r && list.left_out)
+        text_add(t, "# and %" PRIu64 " more\n", list.left_out);
+    return r;
+}
+
+static int on_file(void *arg, const struct eng_file *f)
+{
+    static const char *const kinds[] = {
+        [ENG_FILE_LOG] = "log", [ENG_FILE_SURVIVORS] = "survivors", [ENG_FILE_CHECKPOINT] = "checkpoint"};
+    const char *state = f->kind != ENG_FILE_CHECKPOINT && !f->live ? "empty" : "sealed";
+    if (f->active)
+        state = "active";
+    text_add(arg, "%s\t%" PRIu64 "\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\n", f->name, f->size, kinds[f->kind],
+             state, f->total, f->live);
+    return 0;
+}
+
+/* The receipt; ids of memories only for those who may see them. */
+static int space_of(struct session *session, const struct ctl_memory *m, struct eng_space *ret_space)
+{
+    int r = eng_space(session->eng, ret_space);
+    for (uint64_t i = 0; !r && m->without_ids && i < ret_space->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++)
+        ret_space->orphans[i].path[0] = '\0';
+    return r;
+}
+
+/* The space receipt: adds up to what du says. */
+static void space_member(struct text *t, const struct eng_space *sp)
+{
+    text_add(t, "  \"space\": {\n");
+    for (int i = 0; i < ENG_SPACE_KINDS; i++)
+        text_add(t, "    \"%s\": %" PRId64 ",\n", eng_space_kinds[i].key, sp->bytes[i]);
+    text_add(t, "    \"disk_usage\": %" PRIu64 "\n  },\n  \"open_orphans\": [", sp->disk_bytes);
+    for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
+        const struct eng_space_orphan *o = &sp->orphans[i];
+        text_add(t, "%s\n    {\"inode\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"id\": ", i ? "," : "", o->ino,
+                 o->bytes);
+        text_json_string(t, o->path);
+        text_add(t, "}");
+    }
+    text_add(t, "%s],\n", sp->n_orphans ? "\n  " : "");
+}
+
+static int stats_text(struct session *session, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_stats s;
+    struct eng_space sp;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        r = space_of(session, m, &sp);
+    if (r)
+        return r;
+    text_add(t, "{\n");
+    json_u64(t, "  ", "total_bytes", s.total_bytes);
+    json_u64(t, "  ", "live_bytes", s.live_bytes);
+    json_real(t, "  ", "fragmentation_ratio", s.fragmentation_ratio);
+    json_u64(t, "  ", "compactions_total", s.compactions_ok + s.compactions_failed + s.compactions_cancelled);
+    json_u64(t, "  ", "compaction_duration_ms", s.compaction_duration_ms);
+    json_u64(t, "  ", "bytes_reclaimed_total", s.bytes_reclaimed_total);
+    text_add(t, "  \"last_compaction\": ");
+    if (s.last_compaction) {
+        text_add(t, "\"");
+        text_time(t, s.last_compaction);
+        text_add(t, "\",\n");
+    } else {
+        text_add(t, "null,\n");
+    }
+    json_u64(t, "  ", "memories", s.memories);
+    json_u64(t, "  ", "directories", s.directories);
+    json_u64(t, "  ", "orphans", s.orphans);
+    json_u64(t, "  ", "segments", s.segments);
+    json_u64(t, "  ", "segments_pending", s.segments_pending);
+    json_u64(t, "  ", "disk_bytes", s.disk_bytes);
+    json_u64(t, "  ", "checkpoint_bytes", s.checkpoint_bytes);
+    json_u64(t, "  ", "reserve_bytes", s.reserve_bytes);
+    json_u64(t, "  ", "index_bytes", s.index_bytes);
+    json_u64(t, "  ", "pinned_segments", s.pinned_segments);
+    json_u64(t, "  ", "holds", s.holds);
+    json_u64(t, "  ", "damaged_extents", s.damaged_extents);
+    json_u64(t, "  ", "log_seq", s.log_seq);
+    json_u64(t, "  ", "durable_seq", s.durable_seq);
+    json_u64(t, "  ", "checkpoint_seq", s.checkpoint_seq);
+    json_u64(t, "  ", "relocations", s.relocations);
+    json_u64(t, "  ", "relocations_lost", s.relocations_lost);
+    json_u64(t, "  ", "read_restarts", s.read_restarts);
+    space_member(t, &sp);
+    json_string(t, "  ", "read_only_reason", s.read_only_reason);
+    json_last(t, "  ", "last_error", s.last_error);
+    text_add(t, "}\n");
+    return 0;
+}
+
+static void status_bytes(struct text *t, const char *label, uint64_t bytes, const char *note)
+{
+    text_add(t, "  %-22s ", label);
+    text_bytes(t, bytes);
+    text_add(t, "%s%s\n", *note ? "   " : "", note);
+}
+
+/* The space receipt: each line with what gives the space back. */
+static void status_space(struct text *t, const struct eng_stats *s, const struct eng_space *sp)
+{
+    text_add(t, "\nspace                  ");
+    text_bytes(t, sp->disk_bytes);
+    text_add(t, "   on disk, as du says; fragmentation %.4f\n", s->fragmentation_ratio);
+    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
+        const struct eng_space_kind *k = &eng_space_kinds[i];
+        if (!sp->bytes[i])
+            continue;
+        text_add(t, "  %-20s %s", k->label, sp->bytes[i] < 0 ? "-" : "");
+        text_bytes(t, (uint64_t)(sp->bytes[i] < 0 ? -sp->bytes[i] : sp->bytes[i]));
+        text_add(t, "   %s%s\n", strncmp(k->gives_back, "nothing", 7) == 0 ? "" : "back by: ", k->gives_back);
+        for (uint64_t o = 0; i == ENG_SPACE_ORPHANS && o < sp->n_orphans && o < ENG_SPACE_ORPHANS_MAX; o++) {
+            text_add(t, "    inode %" PRIu64 "   ", sp->orphans[o].ino);
+            text_bytes(t, sp->orphans[o].bytes);
+            text_add(t, "   ");
+            text_name(t, sp->orphans[o].path);
+            text_add(t, "\n");
+        }
+    }
+    text_add(t, "\nstore\n  %-22s %" PRIu64 "\n", "segments", s->segments);
+    if (s->segments_pending)
+        text_add(t, "  %-22s %" PRIu64 "   emptied, see above\n", "segments pending", s->segments_pending);
+    if (s->pinned_segments)
+        text_add(t, "  %-22s %" PRIu64 "   a reader or the log is in them\n", "segments pinned",
+                 s->pinned_segments);
+    if (s->holds)
+        text_add(t, "  %-22s %" PRIu64 "   echo release > " CTL_DIRECTORY "/hold takes one back\n", "holds",
+                 s->holds);
+    if (s->orphans)
+        text_add(t, "  %-22s %" PRIu64 "   removed, but still open somewhere\n", "orphans", s->orphans);
+    if (s->damaged_extents)
+        text_add(t, "  %-22s %" PRIu64 "   see " CTL_DIRECTORY "/damaged\n", "DAMAGED extents",
+                 s->damaged_extents);
+}
+
+static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_compact_report *r)
+{
+    text_add(t, "\ncompaction\n  %-22s %s", "state", job_state_name(r->state));
+    if (r->reason[0])
+        text_add(t, " (%s)", r->reason);
+    text_add(t, "\n");
+    if (r->state != ENG_COMPACT_IDLE) {
+        text_add(t, "  %-22s %" PRIu64 " of %" PRIu64 "\n", "segments", r->segments_done, r->segments_total);
+        status_bytes(t, "moved", r->bytes_moved, "");
+        status_bytes(t, "given back", r->bytes_reclaimed, "");
+        text_add(t, "  %-22s %.3f s\n", "duration", (double)r->duration_ms / 1000);
+    }
+    text_add(t, "  %-22s %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled\n", "since mount",
+             s->compactions_ok, s->compactions_failed, s->compactions_cancelled);
+    if (r->error || r->error_text[0])
+        text_add(t, "  %-22s %s\n", "error", error_of(r->error, r->error_text));
+}
+
+static int status_text(struct session *session, const struct ctl_memory *m, struct text *t)
+{
+    struct eng_stats s;
+    struct eng_space sp;
+    struct eng_compact_report report;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        r = space_of(session, m, &sp);
+    if (!r)
+        r = eng_compact_status(session->eng, &report);
+    if (r)
+        return r;
+    text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, session->store, session->mountpoint);
+    text_time(t, session->started);
+    text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
+             s.directories, s.other_inodes);
+    if (s.read_only_reason[0] || session->opt->read_only)
+        text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
+    status_space(t, &s, &sp);
+    status_compaction(t, &s, &report);
+    text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",
+             s.log_seq, s.durable_seq, s.checkpoint_seq);
+    text_add(t, "  %-22s %" PRIu64 ", failed %" PRIu64 "\n", "syncs", s.syncs, s.sync_errors);
+    text_add(t, "\nlast error           %s\n", s.last_error[0] ? s.last_error : "none");
+    text_add(t, "last control error   %s\n", m->last_error[0] ? m->last_error : "none");
+    return 0;
+}
+
+static void on_config(void *arg, const char *key, const char *value)
+{
+    text_add(arg, "%s=%s\n", key, value);
+}
+
+int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_file file, struct text *t)
+{
+    switch (file) {
+    case CTL_COMPACT:
+        return compact_text(session, memory, t);
+    case CTL_MAINTENANCE:
+        return maintenance_text(session, memory, t);
+    case CTL_SCRUB:
+        return scrub_text(session, t);
+    case CTL_HOLD:
+        return hold_text(session, t);
+    case CTL_DAMAGED:
+        return damaged_text(session, t);
+    case CTL_SEGMENTS:
+        return eng_files(session->eng, on_file, t);
+    case CTL_STATS:
+        return stats_text(session, memory, t);
+    case CTL_METRICS:
+        return ctl_metrics(session, t);
+    case CTL_STATUS:
+        return status_text(session, memory, t);
+    case CTL_CONFIG:
+        return eng_config_each(session->eng, on_config, t);
+    case CTL_HELP:
+        ctl_help(t);
+        return 0;
+    case CTL_FILES:
+        break;
+    }
+    return -ENOENT;
+}

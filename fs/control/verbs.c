@@ -1,0 +1,181 @@
+/*
+ * verbs.c - the table of control files and verbs, the parser that it
+ * drives and the help that it prints. Holds no state, takes no locks. */
+#include "control/verbs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "bytes.h"
+
+const struct ctl_file_info ctl_files[CTL_FILES] = {
+    [CTL_COMPACT] = {"compact", true, false, "JSON of the compaction now running or last ended"},
+    [CTL_MAINTENANCE] = {"maintenance", true, false, "JSON report of the last maintenance run"},
+    [CTL_SCRUB] = {"scrub", true, false, "JSON of the scrub now running or last ended"},
+    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are"},
+    [CTL_DAMAGED] = {"damaged", false, false,
+                     "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
+    [CTL_SEGMENTS] =
+        {"segments", false, true,
+         "one line for each file of the store: name, bytes, kind, state, total, live (tabs between)"},
+    [CTL_STATS] = {"stats.json", false, true, "JSON: content storage statistics"},
+    [CTL_METRICS] = {"metrics", false, true, "the same and more for Prometheus"},
+    [CTL_STATUS] = {"status", false, true, "the same for people, one screen"},
+    [CTL_CONFIG] = {"config", true, false, "key=value lines"},
+    [CTL_HELP] = {"help", false, true, "this text"},
+};
+
+static const struct ctl_verb verbs[] = {
+    {CTL_COMPACT, "run", CTL_ARG_NONE, CTL_DO_COMPACT_RUN, true,
+     "compact all garbage whatever the thresholds; returns when it is done"},
+    {CTL_COMPACT, "start", CTL_ARG_NONE, CTL_DO_COMPACT_START, false, "the same, returns at once"},
+    {CTL_COMPACT, "wait", CTL_ARG_NONE, CTL_DO_COMPACT_WAIT, true,
+     "wait for the running one; if none runs, the result of the last"},
+    {CTL_COMPACT, "estimate", CTL_ARG_NONE, CTL_DO_COMPACT_ESTIMATE, false,
+     "what a run would give now; then read \"estimate\" in this file"},
+    {CTL_COMPACT, "pause", CTL_ARG_NONE, CTL_DO_COMPACT_PAUSE, false, "pause the running one"},
+    {CTL_COMPACT, "resume", CTL_ARG_NONE, CTL_DO_COMPACT_RESUME, false, "let it go on"},
+    {CTL_COMPACT, "cancel", CTL_ARG_NONE, CTL_DO_COMPACT_CANCEL, false,
+     "end it; what it has moved stays moved; those who wait for it get ECANCELED"},
+    {CTL_COMPACT, "rate=", CTL_ARG_BYTES, CTL_DO_COMPACT_RATE, false,
+     "bytes a second that are copied (k, M, G; 0 = unlimited)"},
+    {CTL_MAINTENANCE, "run", CTL_ARG_NONE, CTL_DO_MAINTENANCE_RUN, true,
+     "compact only if the thresholds in config say so; returns when it is done"},
+    {CTL_SCRUB, "run", CTL_ARG_NONE, CTL_DO_SCRUB_RUN, true,
+     "verify every live byte; returns when it is done, EIO if there is damage"},
+    {CTL_SCRUB, "start", CTL_ARG_NONE, CTL_DO_SCRUB_START, false, "the same, returns at once"},
+    {CTL_SCRUB, "wait", CTL_ARG_NONE, CTL_DO_SCRUB_WAIT, true,
+     "wait for the running one; if none runs, the result of the last"},
+    {CTL_SCRUB, "pause", CTL_ARG_NONE, CTL_DO_SCRUB_PAUSE, false, "pause the running one"},
+    {CTL_SCRUB, "resume", CTL_ARG_NONE, CTL_DO_SCRUB_RESUME, false, "let it go on"},
+    {CTL_SCRUB, "cancel", CTL_ARG_NONE, CTL_DO_SCRUB_CANCEL, false, "end it"},
+    {CTL_SCRUB, "rate=", CTL_ARG_BYTES, CTL_DO_SCRUB_RATE, false,
+     "bytes a second that are read (k, M, G; 0 = unlimited)"},
+    {CTL_HOLD, "hold", CTL_ARG_NONE, CTL_DO_HOLD, false,
+     "unlink no segment from now on, so that the store can be copied; nests"},
+    {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back"},
+    {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
+     "change a key that this file lists; lasts over restarts"},
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+int ctl_file_by_name(const char *name)
+{
+    for (int i = 0; i < CTL_FILES; i++)
+        if (strcmp(ctl_files[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* Copies s[0..len) with the blanks around it removed; false if it is empty, too long or holds a NUL. */
+static bool take(char *ret, size_t cap, const char *s, size_t len)
+{
+    while (len > 0 && is_blank(s[0])) {
+        s++;
+        len--;
+    }
+    while (len > 0 && is_blank(s[len - 1]))
+        len--;
+    if (len == 0 || len >= cap || memchr(s, '\0', len))
+        return false;
+    memcpy(ret, s, len);
+    ret[len] = '\0';
+    return true;
+}
+
+static int parse_pair(const char *line, struct ctl_command *ret)
+{
+    const char *equals = strchr(line, '=');
+    if (!equals || !take(ret->key, sizeof ret->key, line, (size_t)(equals - line)) ||
+        !take(ret->value, sizeof ret->value, equals + 1, strlen(equals + 1)))
+        return -EINVAL;
+    return 0;
+}
+
+static int parse_line(enum ctl_file file, const char *line, struct ctl_command *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    for (size_t i = 0; i < VERBS; i++) {
+        const struct ctl_verb *v = &verbs[i];
+        if (v->file != file)
+            continue;
+        size_t n = strlen(v->name);
+        ret->verb = v;
+        if (v->argument == CTL_ARG_PAIR)
+            return parse_pair(line, ret);
+        if (v->argument == CTL_ARG_NONE && strcmp(line, v->name) == 0)
+            return 0;
+        if (v->argument == CTL_ARG_BYTES && strncmp(line, v->name, n) == 0)
+            return bytes_parse(line + n, &ret->bytes) ? -EINVAL : 0;
+    }
+    return -EINVAL;
+}
+
+int ctl_parse(enum ctl_file file, const char *buf, size_t size,
+              struct ctl_command ret_commands[CTL_COMMANDS_MAX], size_t *ret_n)
+{
+    size_t n = 0;
+    bool waiting = false;
+    while (size > 0) {
+        const char *newline = memchr(buf, '\n', size);
+        size_t len = newline ? (size_t)(newline - buf) : size;
+        const char *line = buf;
+        buf += newline ? len + 1 : len;
+        size -= newline ? len + 1 : len;
+
+        char text[CTL_KEY_MAX + CTL_VALUE_MAX + 8];
+        bool blank = true;
+        for (size_t i = 0; i < len && blank; i++)
+            blank = is_blank(line[i]);
+        if (blank)
+            continue;
+        if (*line == '#')
+            continue;
+        if (!take(text, sizeof text, line, len) || waiting)
+            return -EINVAL;
+        if (n == CTL_COMMANDS_MAX)
+            return -E2BIG;
+        int r = parse_line(file, text, &ret_commands[n]);
+        if (r)
+            return r;
+        waiting = ret_commands[n].verb->waits;
+        n++;
+    }
+    if (n == 0)
+        return -EINVAL;
+    *ret_n = n;
+    return 0;
+}
+
+void ctl_help(struct text *t)
+{
+    text_add(t, "Control files of this engramfs mount (%s/). Example: echo run > %s/compact\n", CTL_DIRECTORY,
+             CTL_DIRECTORY);
+    for (int file = 0; file < CTL_FILES; file++) {
+        text_add(t, "\n%-12s read:  %s\n", ctl_files[file].name, ctl_files[file].help);
+        for (size_t i = 0; i < VERBS; i++) {
+            if (verbs[i].file != (enum ctl_file)file)
+                continue;
+            char name[32];
+            (void)snprintf(name, sizeof name, "%s%s", verbs[i].name,
+                           verbs[i].argument == CTL_ARG_BYTES ? "BYTES" : "");
+            text_add(t, "             write: %-11s %s\n", name, verbs[i].help);
+        }
+    }
+    text_add(t, "\n"
+                "A write is one or more whole lines; the last newline may be missing, the offset is\n"
+                "ignored, a line that begins with # is a comment. Nothing is done unless every line\n"
+                "is right. A verb that returns when its work is done must be the last line; its\n"
+                "writer may be interrupted (Ctrl-C, EINTR) while the work goes on.\n"
+                "\n"
+                "Errors: EINVAL unknown verb or value, EBUSY one is running already, ESRCH none is\n"
+                "running, ENOSPC not enough room to move anything, EROFS read-only, EACCES not the\n"
+                "owner of the mount (nor in -o ctl_group=), ECANCELED cancelled while waited for,\n"
+                "EIO failed: see \"error\" in the file and `status`.\n");
+}

@@ -1,0 +1,98 @@
+/*
+ * verbs.h - the control files, their names and the verbs they take.
+ *
+ * One table drives the parser and the text of `help`. Pure functions. */
+#ifndef ENGRAMFS_CONTROL_VERBS_H
+#define ENGRAMFS_CONTROL_VERBS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control/text_buffer.h"
+
+#define CTL_DIRECTORY ".engram"
+
+enum ctl_file {
+    CTL_COMPACT,
+    CTL_MAINTENANCE,
+    CTL_SCRUB,
+    CTL_HOLD,
+    CTL_DAMAGED,
+    CTL_SEGMENTS,
+    CTL_STATS,
+    CTL_METRICS,
+    CTL_STATUS,
+    CTL_CONFIG,
+    CTL_HELP,
+    CTL_FILES
+};
+
+struct ctl_file_info {
+    const char *name;
+    bool writable; /* takes verbs */
+    bool open;     /* readable by everybody who may enter the mount */
+    const char *help;
+};
+extern const struct ctl_file_info ctl_files[CTL_FILES];
+
+/* The control file of that name, or -1. */
+int ctl_file_by_name(const char *name);
+
+enum ctl_action {
+    CTL_DO_COMPACT_RUN,
+    CTL_DO_COMPACT_START,
+    CTL_DO_COMPACT_WAIT,
+    CTL_DO_COMPACT_ESTIMATE,
+    CTL_DO_COMPACT_PAUSE,
+    CTL_DO_COMPACT_RESUME,
+    CTL_DO_COMPACT_CANCEL,
+    CTL_DO_COMPACT_RATE,
+    CTL_DO_MAINTENANCE_RUN,
+    CTL_DO_SCRUB_RUN,
+    CTL_DO_SCRUB_START,
+    CTL_DO_SCRUB_WAIT,
+    CTL_DO_SCRUB_PAUSE,
+    CTL_DO_SCRUB_RESUME,
+    CTL_DO_SCRUB_CANCEL,
+    CTL_DO_SCRUB_RATE,
+    CTL_DO_HOLD,
+    CTL_DO_RELEASE,
+    CTL_DO_CONFIG_SET
+};
+
+enum ctl_argument { CTL_ARG_NONE, CTL_ARG_BYTES, CTL_ARG_PAIR };
+
+struct ctl_verb {
+    enum ctl_file file;
+    const char *name; /* with CTL_ARG_PAIR: how help names it */
+    enum ctl_argument argument;
+    enum ctl_action action;
+    bool waits; /* answered when the work is done */
+    const char *help;
+};
+
+#define CTL_KEY_MAX 64
+#define CTL_VALUE_MAX 192
+#define CTL_COMMANDS_MAX 64
+
+struct ctl_command {
+    const struct ctl_verb *verb;
+    uint64_t bytes;            /* CTL_ARG_BYTES */
+    char key[CTL_KEY_MAX];     /* CTL_ARG_PAIR */
+    char value[CTL_VALUE_MAX]; /* CTL_ARG_PAIR */
+};
+
+/*
+ * Decodes what was written to `file`: lines, each a verb; blank ones and
+ * those that begin with # are skipped; the last newline may be missing.
+ * Nothing is accepted unless every line is: -EINVAL for an unknown verb, a
+ * bad value, no verb at all, or a verb that waits before the last line;
+ * -E2BIG for more than CTL_COMMANDS_MAX lines. ret_n commands are written to ret_commands. */
+int ctl_parse(enum ctl_file file, const char *buf, size_t size,
+              struct ctl_command ret_commands[CTL_COMMANDS_MAX], size_t *ret_n);
+
+/* The text of `help`. */
+void ctl_help(struct text *t);
+
+#endif

@@ -1,0 +1,307 @@
+/*
+ * waiters.c - write requests that are answered later.
+ *
+ * A waiter's request belongs to whoever takes it out of `req` under
+ * all->lock: the job's end, an interrupt, or the end of the session; that one
+ * answers, once. The waiter itself is freed when its job has ended and
+ * waiter_ready() has returned. all->lock is a leaf: nothing is called under it.
+ *
+ * Interrupts. The kernel interrupts a request for every signal that its
+ * writer would handle, once only, and lets the writer die only when the
+ * request is answered. But a shell whose background job ends gets SIGCHLD,
+ * and that must not fail an `echo run` in its foreground: any other file
+ * would restart the write. So an interrupt by signals that programs handle
+ * in passing leaves the request waiting, and a watcher looks every WATCH_MS
+ * whether a signal of another kind has come. */
+#include "control/waiters.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "reply.h"
+
+enum { WATCH_MS = 50 };
+
+struct waiter {
+    struct waiters *all; /* immutable, as id, pid and size are */
+    uint64_t id;
+    pid_t pid; /* the writing thread; 0: of another pid namespace */
+    size_t size;
+    /* protected by all->lock: */
+    struct waiter *next;
+    fuse_req_t req;   /* NULL once somebody has taken it */
+    bool registering; /* until waiter_ready() is through: nobody else may answer */
+    bool interrupted;
+    bool watched; /* interrupted in passing */
+    bool done;
+    int result;
+};
+
+struct waiters {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct waiter *list; /* protected by lock, as all that follows: those not yet answered */
+    uint64_t serial;
+    bool has_watcher, ending;
+    pthread_t watcher;
+};
+
+static void unlink_locked(struct waiter *w)
+{
+    struct waiter **at = &w->all->list;
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (*at)
+        *at = w->next;
+}
+
+/* The request becomes the caller's, who answers it after unlocking. NULL if another one has it. */
+static fuse_req_t take_locked(struct waiter *w)
+{
+    fuse_req_t req = w->req;
+    if (req)
+        unlink_locked(w);
+    w->req = NULL;
+    return req;
+}
+
+static void answer(fuse_req_t req, int result, size_t size)
+{
+    if (result < 0)
+        reply_err(req, REQUEST_write, result);
+    else
+        (void)fuse_reply_write(req, size);
+}
+
+/* ---- signals of the writer ---------------------------------------------- */
+
+static uint64_t bit(int sig)
+{
+    return UINT64_C(1) << (sig - 1);
+}
+
+/* Has this thread a signal to handle besides those handled in passing? Yes, if one cannot know. */
+static bool must_stop(pid_t pid)
+{
+    char path[48], line[128];
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
+    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
+    if (!f)
+        return true;
+    uint64_t pending = 0, blocked = 0, mask;
+    int found = 0;
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "SigPnd: %" SCNx64, &mask) == 1 || sscanf(line, "ShdPnd: %" SCNx64, &mask) == 1) {
+            pending |= mask;
+            found++;
+        } else if (sscanf(line, "SigBlk: %" SCNx64, &mask) == 1) {
+            blocked = mask;
+            found++;
+        }
+    }
+    (void)fclose(f);
+    uint64_t in_passing = bit(SIGCHLD) | bit(SIGWINCH) | bit(SIGURG);
+    return found != 3 || (pending & ~blocked & ~in_passing) != 0;
+}
+
+/* One look at one watched waiter after `after`; returns its id, 0 if there is none. */
+static uint64_t look_at_next(struct waiters *all, uint64_t after)
+{
+    pid_t pid = 0;
+    uint64_t id = 0;
+    (void)pthread_mutex_lock(&all->lock);
+    for (const struct waiter *w = all->list; w; w = w->next)
+        if (w->watched && w->id > after && (id == 0 || w->id < id)) {
+            id = w->id;
+            pid = w->pid;
+        }
+    (void)pthread_mutex_unlock(&all->lock);
+    if (id == 0 || !must_stop(pid))
+        return id;
+    fuse_req_t req = NULL;
+    (void)pthread_mutex_lock(&all->lock);
+    struct waiter *w = all->list;
+    while (w && w->id != id)
+        w = w->next;
+    if (w)
+        req = take_locked(w);
+    (void)pthread_mutex_unlock(&all->lock);
+    if (req)
+        answer(req, -EINTR, 0);
+    return id;
+}
+
+static bool any_watched_locked(const struct waiters *all)
+{
+    const struct waiter *w = all->list;
+    while (w && !w->watched)
+        w = w->next;
+    return w != NULL;
+}
+
+static void *watcher_main(void *arg)
+{
+    struct waiters *all = arg;
+    for (;;) {
+        (void)pthread_mutex_lock(&all->lock);
+        while (!all->ending && !any_watched_locked(all))
+            (void)pthread_cond_wait(&all->changed, &all->lock);
+        bool ending = all->ending;
+        (void)pthread_mutex_unlock(&all->lock);
+        if (ending)
+            return NULL;
+        for (uint64_t id = 0; (id = look_at_next(all, id)) != 0;)
+            ;
+        (void)nanosleep(&(struct timespec){.tv_nsec = WATCH_MS * 1000000}, NULL);
+    }
+}
+
+/* Leaves an interrupted waiter to the watcher; false if there can be none. */
+static bool watch_locked(struct waiter *w)
+{
+    struct waiters *all = w->all;
+    if (!all->has_watcher)
+        all->has_watcher = pthread_create(&all->watcher, NULL, watcher_main, all) == 0;
+    w->watched = all->has_watcher;
+    (void)pthread_cond_signal(&all->changed);
+    return w->watched;
+}
+
+/* ---- the life of a waiter ----------------------------------------------- */
+
+/*
+ * Called by libfuse while it holds the request's own lock; inside
+ * fuse_req_interrupt_func() when the interrupt came first. There the request
+ * must not be answered, since libfuse goes on to use it: hence `registering`.
+ * The waiter is found by number, because its memory may be gone. */
+static void on_interrupt(fuse_req_t req, void *data)
+{
+    struct waiters *all = session_of(req)->waiters;
+    uint64_t id = (uint64_t)(uintptr_t)data;
+    bool stop = must_stop(fuse_req_ctx(req)->pid);
+    fuse_req_t mine = NULL;
+    (void)pthread_mutex_lock(&all->lock);
+    struct waiter *w = all->list;
+    while (w && w->id != id)
+        w = w->next;
+    if (w && w->registering)
+        w->interrupted = true;
+    else if (w && (stop || !watch_locked(w)))
+        mine = take_locked(w);
+    (void)pthread_mutex_unlock(&all->lock);
+    if (mine)
+        answer(mine, -EINTR, 0);
+}
+
+struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, size_t size)
+{
+    struct waiter *w = malloc(sizeof *w);
+    if (!w)
+        return NULL;
+    *w = (struct waiter){
+        .all = all, .pid = fuse_req_ctx(req)->pid, .size = size, .req = req, .registering = true};
+    (void)pthread_mutex_lock(&all->lock);
+    w->id = ++all->serial;
+    w->next = all->list;
+    all->list = w;
+    (void)pthread_mutex_unlock(&all->lock);
+    return w;
+}
+
+void waiter_abandon(struct waiter *w)
+{
+    (void)pthread_mutex_lock(&w->all->lock);
+    unlink_locked(w);
+    (void)pthread_mutex_unlock(&w->all->lock);
+    free(w);
+}
+
+void waiter_ready(struct waiter *w)
+{
+    struct waiters *all = w->all;
+    /* While it registers nobody else takes the request, so it may be touched without the lock. */
+    fuse_req_interrupt_func(w->req, on_interrupt, (void *)(uintptr_t)w->id);
+
+    (void)pthread_mutex_lock(&all->lock);
+    w->registering = false;
+    fuse_req_t req = NULL;
+    size_t size = w->size;
+    bool done = w->done;
+    int result = done ? w->result : -EINTR;
+    /* What interrupted it is for the watcher to find out. */
+    if (done || (w->interrupted && !watch_locked(w)))
+        req = take_locked(w);
+    if (done)
+        free(w);
+    (void)pthread_mutex_unlock(&all->lock);
+    if (req)
+        answer(req, result, size);
+}
+
+void waiter_done(struct waiter *w, int result)
+{
+    struct waiters *all = w->all;
+    size_t size = w->size;
+    fuse_req_t req = NULL;
+    (void)pthread_mutex_lock(&all->lock);
+    w->done = true;
+    w->result = result;
+    if (!w->registering) {
+        req = take_locked(w);
+        free(w);
+    }
+    (void)pthread_mutex_unlock(&all->lock);
+    if (req)
+        answer(req, result, size);
+}
+
+/* ---- all of them -------------------------------------------------------- */
+
+struct waiters *waiters_new(void)
+{
+    struct waiters *all = calloc(1, sizeof *all);
+    if (!all)
+        return NULL;
+    (void)pthread_mutex_init(&all->lock, NULL);
+    (void)pthread_cond_init(&all->changed, NULL);
+    return all;
+}
+
+void waiters_interrupt_all(struct waiters *all)
+{
+    for (;;) {
+        fuse_req_t req = NULL;
+        (void)pthread_mutex_lock(&all->lock);
+        struct waiter *w = all->list;
+        while (w && w->registering) /* one that begins now: the next call gets it, or its job's end */
+            w = w->next;
+        if (w)
+            req = take_locked(w);
+        (void)pthread_mutex_unlock(&all->lock);
+        if (!req)
+            return;
+        answer(req, -EINTR, 0);
+    }
+}
+
+void waiters_free(struct waiters *all)
+{
+    if (!all)
+        return;
+    (void)pthread_mutex_lock(&all->lock);
+    all->ending = true;
+    (void)pthread_cond_signal(&all->changed);
+    bool has_watcher = all->has_watcher;
+    (void)pthread_mutex_unlock(&all->lock);
+    if (has_watcher)
+        (void)pthread_join(all->watcher, NULL);
+    (void)pthread_cond_destroy(&all->changed);
+    (void)pthread_mutex_destroy(&all->lock);
+    free(all);
+}

@@ -1,0 +1,85 @@
+/*
+ * fsync.c - fsyncs are flushed in groups.
+ *
+ * All writes go to one log, so that one flush answers for all who asked before it. The first who asks
+ * flushes, and then for those who came meanwhile, until there are none; their threads go on with other
+ * requests, so that no thread of the session sleeps for each of them. session->sync_lock is a leaf: nothing
+ * is called under it. */
+#include "fsync.h"
+
+#include <stdlib.h>
+
+#include "control/nodes.h"
+#include "reply.h"
+
+struct fsync_waiter {
+    struct fsync_waiter *next;
+    fuse_req_t req;
+    fuse_ino_t ino;
+    enum request_op op;
+    struct request_timer timer;
+};
+
+static void answer(struct fsync_waiter *s, int result)
+{
+    request_end(&s->timer); /* what who was answered looks up counts this request */
+    reply_err(s->req, s->op, result);
+}
+
+static void flush_for(struct eng *eng, struct fsync_waiter *group)
+{
+    int r = eng_fsync(eng, group->ino);
+    while (group) {
+        struct fsync_waiter *s = group;
+        group = s->next;
+        answer(s, r);
+        free(s);
+    }
+}
+
+/* Whether another thread flushes already, and will for this one. */
+static bool queue(struct session *session, struct fsync_waiter *s)
+{
+    pthread_mutex_lock(&session->sync_lock);
+    bool taken = session->syncing;
+    session->syncing = true;
+    if (session->sync_first)
+        session->sync_last->next = s;
+    else
+        session->sync_first = s;
+    session->sync_last = s;
+    pthread_mutex_unlock(&session->sync_lock);
+    return taken;
+}
+
+/* Those who wait; NULL: nobody, and the next to ask flushes. */
+static struct fsync_waiter *take(struct session *session)
+{
+    pthread_mutex_lock(&session->sync_lock);
+    struct fsync_waiter *group = session->sync_first;
+    session->sync_first = NULL;
+    session->syncing = group != NULL;
+    pthread_mutex_unlock(&session->sync_lock);
+    return group;
+}
+
+void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
+{
+    struct session *session = session_of(req);
+    struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = request_begin(&session->stats, op)};
+    if (ctl_owns(ino)) {
+        answer(&me, 0);
+        return;
+    }
+    struct fsync_waiter *s = malloc(sizeof *s);
+    if (!s) {
+        answer(&me, eng_fsync(session->eng, ino));
+        return;
+    }
+    *s = me;
+    if (queue(session, s))
+        return;
+    struct fsync_waiter *group;
+    while ((group = take(session)))
+        flush_for(session->eng, group);
+}

@@ -1,0 +1,67 @@
+/*
+ * session.h - the mounted session: what all its requests share.
+ *
+ * Inode ownership. The engine's inode numbers are FUSE's nodeids (root: 1).
+ * Each entry that a reply hands to the kernel is one more reference to the inode
+ * (eng_caller.hold), and FORGET gives references back; a reply that could not
+ * be written gives its own back at once. Nothing is kept for an open file:
+ * OPEN is answered with ENOSYS, so that the kernel never sends it again, and
+ * a memory that was unlinked while open lives until FORGET. Control files
+ * have nodeids of their own, beyond any that the engine gives (control/nodes.h). */
+#ifndef ENGRAMFS_FS_SESSION_H
+#define ENGRAMFS_FS_SESSION_H
+
+#ifndef FUSE_USE_VERSION
+#define FUSE_USE_VERSION 314
+#endif
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "admin.h"
+#include "options.h"
+#include "request_stats.h"
+
+struct ctl;
+struct fsync_waiter;
+struct waiters;
+
+/* Hashes of contents, computed when asked for and kept by version (xattr content_hash). */
+#define SESSION_HASHES 4096
+struct session_hash {
+    uint64_t ino; /* 0: empty */
+    uint64_t version, hash;
+};
+
+struct session {
+    struct eng *eng;              /* immutable after start */
+    const struct fs_options *opt; /* immutable after start */
+    struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
+    struct fuse_session *fuse;    /* immutable after start */
+    uint64_t init_request;        /* fuse_compat.c's */
+    struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
+    const char *store;            /* immutable after start; absolute */
+    const char *mountpoint;       /* immutable after start; absolute */
+    uid_t uid;                    /* immutable after start: who mounted */
+    gid_t gid;
+    bool labels;     /* immutable after start; the kernel has SELinux */
+    int64_t started; /* immutable after start; ns since the epoch */
+
+    struct request_stats stats;
+
+    pthread_mutex_t hash_lock;                  /* a leaf: nothing is locked or called under it */
+    struct session_hash hashes[SESSION_HASHES]; /* protected by hash_lock */
+
+    pthread_mutex_t sync_lock;                   /* a leaf, as hash_lock is */
+    struct fsync_waiter *sync_first, *sync_last; /* who waits for a flush. protected by sync_lock */
+    bool syncing; /* a thread flushes, and will for those who wait. protected by sync_lock */
+};
+
+static inline struct session *session_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+
+#endif

@@ -1,0 +1,368 @@
+/*
+ * cmd_export.c - engramctl export: a store or mount out as JSON lines, as a
+ * directory tree or as a tar archive. State: struct export, for one run. */
+#include "ctl/subcommand.h"
+#include "ctl/transfer/copy.h"
+#include "ctl/transfer/fields.h"
+#include "ctl/transfer/jsonl.h"
+#include "ctl/transfer/tar.h"
+#include "ctl/transfer/target.h"
+#include "ctl/transfer/walk.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char help_text[] =
+    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot] [--json] TARGET [OUT|-]\n"
+    "\n"
+    "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
+    "\n"
+    "  --format jsonl   one JSON object a line, to the file OUT or to standard output\n"
+    "                   (the default unless OUT is called .tar); see engramctl import\n"
+    "                   --help for the keys\n"
+    "  --format tree    into the directory OUT, which must be missing or empty: files,\n"
+    "                   directories, symlinks, hard links, modes, times, user.* attributes\n"
+    "  --format tar     the same as a tar archive (pax), to the file OUT or to standard\n"
+    "                   output; GNU tar --xattrs and bsdtar read it\n"
+    "  --json           the summary as JSON, on standard output, or on standard error when\n"
+    "                   the export goes to standard output\n"
+    "\n"
+    "  --snapshot       of a mount: everything as it is at one moment, while writers go on.\n"
+    "                   Its store is read besides its daemon, which removes no segment until\n"
+    "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
+    "\n"
+    "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
+    "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
+    "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
+    "An OUT file appears under its name only when it is complete.\n"
+    "\n"
+    "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
+
+#define CONTENT_MAX ((uint64_t)512 << 20)
+#define OUT_BUFFER ((size_t)1 << 20)
+
+struct export
+{
+    struct target *t;
+    int fd;
+    struct buf out, content;
+    struct pool pool;
+    uint64_t memories, others;
+    uint64_t total; /* memories to come, for the progress; 0: unknown */
+    struct complaints failed;
+    struct progress progress;
+};
+
+static int flush_out(struct export *ex)
+{
+    for (size_t done = 0; done < ex->out.len;) {
+        ssize_t n = write(ex->fd, ex->out.data + done, ex->out.len - done);
+        if (n < 0 && errno == EINTR && !cli_interrupted())
+            continue;
+        if (n < 0)
+            return -errno;
+        done += (size_t)n;
+    }
+    buf_reset(&ex->out);
+    return 0;
+}
+
+/* All user.* attributes of a file; user.engram.id becomes the id. */
+static int load_xattrs(struct export *ex, struct target_file *f, struct memory *m)
+{
+    const struct eng_xattr_pair *all;
+    size_t n;
+    int r = target_load_xattrs(ex->t, f, &ex->pool, &all, &n);
+    m->xattrs = !r ? pool_alloc(&ex->pool, (n + 1) * sizeof *m->xattrs) : NULL;
+    if (!m->xattrs)
+        return r < 0 ? r : -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(all[i].name, FIELD_XATTR_ID)) {
+            m->id = all[i].value;
+            m->id_len = all[i].size;
+        } else {
+            m->xattrs[m->n_xattrs++] = all[i];
+        }
+    }
+    return 0;
+}
+
+/* A true id is kept from the mount's root on; in a folder of the mount ids start at that folder. */
+static void strip_prefix(struct export *ex, struct memory *m)
+{
+    size_t n = ex->t->prefix ? strlen(ex->t->prefix) : 0;
+    if (n && m->id_len > n && !memcmp(m->id, ex->t->prefix, n) && m->id[n] == '/') {
+        m->id += n + 1;
+        m->id_len -= n + 1;
+    }
+}
+
+static int export_file(struct export *ex, struct walk *w)
+{
+    struct target_file f;
+    struct memory m = {.created = JSONL_NO_TIME};
+    pool_reset(&ex->pool);
+    int r = ex->t->ops->open(ex->t, w->dir, w->name, &w->attr, false, &f);
+    if (r < 0)
+        return r;
+    r = load_xattrs(ex, &f, &m);
+    if (!r)
+        r = target_read_all(ex->t, &f, w->attr.size, CONTENT_MAX, &ex->content);
+    (void)ex->t->ops->close(ex->t, &f);
+    if (r < 0)
+        return r;
+    if (m.id)
+        strip_prefix(ex, &m);
+    else
+        m.id = w->path, m.id_len = w->path_len;
+    m.content = ex->content.data;
+    m.content_len = ex->content.len;
+    size_t mark = ex->out.len;
+    r = jsonl_print(&m, &ex->pool, &ex->out);
+    if (r < 0) {
+        buf_reset(&ex->out);
+        ex->out.len = mark;
+    }
+    return r;
+}
+
+static int export_entry(struct export *ex, struct walk *w)
+{
+    if (!S_ISREG(w->attr.mode)) {
+        ex->others++;
+        return 0;
+    }
+    int r = export_file(ex, w);
+    if (!r) {
+        ex->memories++;
+        return 0;
+    }
+    if (r == -ENOENT || r == -ESTALE)
+        return 0; /* removed while we were on the way to it */
+    cli_complain(&ex->failed, "%s: %s", w->path,
+                 r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : strerror(-r));
+    return 0;
+}
+
+static int export_all(struct export *ex)
+{
+    struct walk w;
+    enum walk_event event;
+    int r = walk_init(&w, ex->t);
+    while (!r && (event = walk_next(&w)) != WALK_END) {
+        if (event == WALK_ENTRY)
+            r = export_entry(ex, &w);
+        else if (event == WALK_ERROR && w.error != -ENOENT)
+            cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, strerror(-w.error));
+        if (!r && ex->out.len >= OUT_BUFFER)
+            r = flush_out(ex);
+        if (!r && cli_interrupted())
+            r = -EINTR;
+        progress_show(&ex->progress, ex->memories, ex->total);
+    }
+    walk_done(&w);
+    return r < 0 ? r : flush_out(ex);
+}
+
+/* The output: standard output, a special file, or a file that is renamed into place at the end. */
+struct out {
+    const char *path; /* NULL: standard output */
+    char temporary[PATH_MAX];
+    int fd;
+};
+
+static int out_open(struct out *o, const char *path)
+{
+    struct stat st;
+    *o = (struct out){.fd = STDOUT_FILENO};
+    if (!path || !strcmp(path, "-"))
+        return 0;
+    o->path = path;
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (exists && !S_ISREG(st.st_mode)) {
+        o->fd = open(path, O_WRONLY | O_CLOEXEC);
+    } else {
+        int n = snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", path, (long)getpid());
+        if (n < 0 || n >= (int)sizeof o->temporary)
+            return -ENAMETOOLONG;
+        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    return o->fd < 0 ? -errno : 0;
+}
+
+static int out_close(struct out *o, int r)
+{
+    if (!o->path)
+        return r;
+    if (!r && o->temporary[0] && fsync(o->fd) < 0)
+        r = -errno;
+    if (close(o->fd) < 0 && !r)
+        r = -errno;
+    if (o->temporary[0] && !r && rename(o->temporary, o->path) < 0)
+        r = -errno;
+    if (o->temporary[0] && r < 0)
+        (void)unlink(o->temporary);
+    return r;
+}
+
+/* What an export that ended with `r` came to. `name` is where it went. */
+static void conclude(int r, const char *name)
+{
+    if (r == -EINTR)
+        cli_error("interrupted");
+    else if (r < 0)
+        cli_error("%s: %s", name, strerror(-r));
+}
+
+/* Where the summary goes: standard output may be taken by the export itself. */
+static FILE *summary_stream(const struct out *out, bool json)
+{
+    return json && (!out || out->path) ? stdout : stderr;
+}
+
+static int export_jsonl(struct target *t, const char *path, bool json)
+{
+    struct export ex = {.t = t, .total = target_count(t)};
+    struct out out;
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
+    int r = out_open(&out, path);
+    if (r < 0) {
+        cli_error("%s: %s", name, strerror(-r));
+        return CLI_ERROR;
+    }
+    ex.fd = out.fd;
+    progress_start(&ex.progress, "memories");
+    r = out_close(&out, export_all(&ex));
+    progress_clear(&ex.progress);
+    conclude(r, name);
+    double seconds = cli_seconds_since(&ex.progress.start);
+    if (!r && json)
+        fprintf(summary_stream(&out, true),
+                "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"left_out\": %" PRIu64
+                ", \"seconds\": %.3f}\n",
+                ex.memories, ex.failed.n, ex.others, seconds);
+    else if (!r && (out.path || isatty(STDERR_FILENO)))
+        fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read\n",
+                ex.memories, seconds, ex.failed.n);
+    if (!r && ex.others)
+        cli_warning("%" PRIu64 " symlinks or special files left out: --format tar or tree exports them",
+                    ex.others);
+    buf_done(&ex.out);
+    buf_done(&ex.content);
+    pool_done(&ex.pool);
+    if (r < 0)
+        return CLI_ERROR;
+    return ex.failed.n ? CLI_SOME : CLI_OK;
+}
+
+static int print_copy(FILE *to, const struct copy_result *res, bool json)
+{
+    fprintf(to,
+            json ? "{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+                   ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 "}\n"
+                 : "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+                   " hard links; %" PRIu64 " failed\n",
+            res->files, res->dirs, res->others, res->links, res->failed);
+    return res->failed ? CLI_SOME : CLI_OK;
+}
+
+static int export_tree(struct target *t, const char *path, bool json)
+{
+    struct target *to;
+    struct copy_result res;
+    char why[512];
+    if (!path || !strcmp(path, "-"))
+        return cli_usage("export", "--format tree needs a directory to write to");
+    int r = target_open_tree(path, TARGET_CREATE, &to, why);
+    if (r < 0) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    umask(0);
+    r = copy_tree(t, to, &res);
+    int c = target_close(to);
+    r = r < 0 ? r : c;
+    conclude(r, path);
+    return r < 0 ? CLI_ERROR : print_copy(summary_stream(NULL, json), &res, json);
+}
+
+static int export_tar(struct target *t, const char *path, bool json)
+{
+    struct out out;
+    struct copy_result res;
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
+    if (name != path && isatty(STDOUT_FILENO))
+        return cli_usage("export", "an archive is not written to a terminal");
+    int r = out_open(&out, path);
+    if (r < 0) {
+        cli_error("%s: %s", name, strerror(-r));
+        return CLI_ERROR;
+    }
+    r = out_close(&out, tar_export(t, out.fd, &res));
+    conclude(r, name);
+    if (r < 0)
+        return CLI_ERROR;
+    if (!json && !out.path && !isatty(STDERR_FILENO)) /* in a pipe only trouble is told */
+        return res.failed ? CLI_SOME : CLI_OK;
+    return print_copy(summary_stream(&out, json), &res, json);
+}
+
+int cmd_export(int argc, char **argv)
+{
+    static const struct option options[] = {{"format", required_argument, NULL, 'f'},
+                                            {"snapshot", no_argument, NULL, 's'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *format = NULL;
+    bool json = false;
+    unsigned flags = TARGET_READ_ONLY;
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 'h') {
+            fputs(help_text, stdout);
+            return CLI_OK;
+        }
+        if (o == 's')
+            flags |= TARGET_SNAPSHOT;
+        else if (o == 'j')
+            json = true;
+        else if (o == 'f')
+            format = optarg;
+        else
+            return cli_usage("export", "bad option '%s'", argv[optind - 1]);
+    }
+    if (argc - optind < 1 || argc - optind > 2)
+        return cli_usage("export", "expected TARGET and perhaps OUT");
+    const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
+    if (!format)
+        format = out && tar_is_name(out) ? "tar" : "jsonl";
+    bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
+    if (!tree && !tar && strcmp(format, "jsonl") != 0)
+        return cli_usage("export", "unknown format '%s'", format);
+    if (tar && !tar_is_built)
+        return cli_usage("export", "this engramctl was built without libarchive");
+    struct target *t;
+    cli_catch_signals(); /* before a mount is asked to hold its segments */
+    t = subcommand_open(argv[optind], flags);
+    if (!t)
+        return CLI_ERROR;
+    int code;
+    if (tree)
+        code = export_tree(t, out, json);
+    else
+        code = tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
+    (void)target_close(t); /* nothing was written to it */
+    return code;
+}

@@ -1,0 +1,270 @@
+/*
+ * cmd_import.c - engramctl import: JSON lines, a directory tree or a tar archive
+ * into a store or mount. State: struct import, for one run. */
+#include "ctl/subcommand.h"
+#include "ctl/transfer/copy.h"
+#include "ctl/transfer/lines.h"
+#include "ctl/transfer/loader.h"
+#include "ctl/transfer/tar.h"
+#include "ctl/transfer/target.h"
+#include "shared/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char help_text[] =
+    "usage: engramctl import [--format jsonl|tree|tar] [--json] SOURCE|- TARGET\n"
+    "\n"
+    "Reads memories from SOURCE ('-' is standard input) into TARGET, a store (made\n"
+    "if missing) or a mount point or directory of a mount. Memories that exist are\n"
+    "replaced; importing twice changes nothing.\n"
+    "\n"
+    "  --format jsonl   one JSON object a line; the default unless SOURCE is a directory\n"
+    "                   or is called .tar, .tgz, .tar.zst or the like\n"
+    "  --format tree    a directory: files, directories, symlinks, hard links, modes,\n"
+    "                   times and user.* attributes\n"
+    "  --format tar     the same from a tar archive, compressed or not. A name that leads\n"
+    "                   out of the archive is reported and left out\n"
+    "  --json           the summary as JSON\n"
+    "\n"
+    "Keys of a line:\n"
+    "  id            string, required; a path where it can be one, else the memory is\n"
+    "                stored under an escaped name and the id kept in user.engram.id\n"
+    "  content       string, or null for a memory without content; required\n"
+    "  created_at    RFC 3339 time, kept as given and used as the file's time\n"
+    "  confidence, activation (0 to 1), decay_rate (0 or more), recall_count,\n"
+    "  node_flags (unsigned), last_access (RFC 3339 time or integer), embedding\n"
+    "  (array of numbers, kept as 32-bit floats): kept as user.engram.NAME\n"
+    "  content_base64, id_base64, xattrs_base64: what text cannot hold, as export writes it\n"
+    "  anything else kept as the attribute user.KEY; export gives the same JSON back\n"
+    "\n"
+    "A line that is not such an object is reported as FILE:LINE: why, and left out.\n"
+    "A later line with the same id replaces the earlier one.\n"
+    "\n"
+    "Exit codes: 0 all imported, 1 some were left out, 2 not imported.\n";
+
+struct import {
+    const char *source; /* for messages */
+    struct target *target;
+    struct loader *loader;
+    struct lines lines;
+    struct complaints bad;
+    struct progress progress;
+    uint64_t size; /* of a regular file; 0: unknown, lines are counted then */
+};
+
+static void on_failed(void *arg, const struct eng_record *rec, uint64_t line, int error)
+{
+    struct import *im = arg;
+    (void)rec;
+    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, line, target_strerror(error));
+}
+
+/* Handles one line; a negative errno ends the import. */
+static int import_line(struct import *im, const char *line, size_t len)
+{
+    char why[JSONL_WHY_MAX];
+    struct memory m;
+    if (im->lines.number == 1 && len >= 3 && !memcmp(line, "\xEF\xBB\xBF", 3)) { /* a byte order mark */
+        line += 3;
+        len -= 3;
+    }
+    size_t blank = 0;
+    while (blank < len && (line[blank] == ' ' || line[blank] == '\t' || line[blank] == '\r'))
+        blank++;
+    if (blank == len)
+        return 0;
+    int r = jsonl_parse(line, len, loader_begin(im->loader), &m, why);
+    if (r == -EINVAL) {
+        cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, why);
+        return 0;
+    }
+    if (!r)
+        r = loader_add(im->loader, &m, im->lines.number);
+    if (!r || target_error_is_fatal(r))
+        return r;
+    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, target_strerror(r));
+    return 0;
+}
+
+static void show_progress(struct import *im)
+{
+    progress_show(&im->progress, im->size ? im->lines.bytes : im->lines.number, im->size);
+}
+
+static int import_lines(struct import *im)
+{
+    const char *line;
+    size_t len;
+    int r;
+    while ((r = lines_next(&im->lines, &line, &len)) != 0) {
+        if (r == -E2BIG) {
+            cli_complain(&im->bad, "%s:%" PRIu64 ": longer than %zu bytes", im->source, im->lines.number,
+                         LINES_MAX);
+        } else if (r < 0 && r != -EINTR) {
+            cli_error("%s: %s", im->source, strerror(-r));
+            return -ECANCELED;
+        } else if (r > 0 && (r = import_line(im, line, len)) < 0) {
+            return r;
+        }
+        if (cli_interrupted())
+            return -EINTR;
+        if ((im->lines.number & 255) == 0)
+            show_progress(im);
+    }
+    return 0;
+}
+
+/* Ends the run: closes the target and prints what came of it. */
+static int conclude(struct target *t, int r)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s", t->path);
+    int c = target_close(t);
+    if (r == -EINTR)
+        cli_error("interrupted; what was read until then is stored");
+    else if (r < 0 && r != -ECANCELED)
+        cli_error("%s: %s", path, strerror(-r));
+    if (c < 0 && !r)
+        cli_error("%s: %s", path, strerror(-c));
+    return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
+}
+
+static int import_jsonl(const char *source, struct target *t, bool json)
+{
+    struct import im = {.source = strcmp(source, "-") != 0 ? source : "(standard input)", .target = t};
+    mode_t mask = umask(0); /* modes are given exactly from here on */
+    int fd = strcmp(source, "-") != 0 ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    int r = fd < 0 ? -errno : 0;
+    if (r < 0) {
+        cli_error("%s: %s", source, strerror(-r));
+        return conclude(t, -ECANCELED);
+    }
+    lines_init(&im.lines, fd);
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        im.size = (uint64_t)st.st_size;
+    progress_start(&im.progress, im.size ? NULL : "lines");
+    r = loader_new(t, mask, on_failed, &im, &im.loader);
+    if (r < 0)
+        return conclude(t, r);
+    r = import_lines(&im);
+    int f = loader_flush(im.loader); /* also after an error: what was accepted is kept */
+    r = r < 0 ? r : f;
+    progress_clear(&im.progress);
+    int code = conclude(t, r);
+    uint64_t stored = loader_stored(im.loader), duplicates = loader_duplicates(im.loader);
+    double seconds = cli_seconds_since(&im.progress.start);
+    if (json)
+        printf("{\"imported\": %" PRIu64 ", \"bad_lines\": %" PRIu64 ", \"duplicate_ids\": %" PRIu64
+               ", \"content_bytes\": %" PRIu64 ", \"seconds\": %.3f}\n",
+               stored, im.bad.n, duplicates, loader_bytes(im.loader), seconds);
+    else
+        printf("imported %" PRIu64 " memories, %" PRIu64 " bad lines, %" PRIu64
+               " repeated ids, in %.1f s (%.0f/s)\n",
+               stored, im.bad.n, duplicates, seconds, seconds > 0 ? (double)stored / seconds : 0);
+    loader_free(im.loader);
+    lines_done(&im.lines);
+    if (fd != STDIN_FILENO)
+        close(fd);
+    return code == CLI_OK && im.bad.n ? CLI_SOME : code;
+}
+
+/* What came of a tree or an archive. */
+static int conclude_copy(struct target *t, int r, const struct copy_result *res, const struct timespec *start,
+                         bool json)
+{
+    int code = conclude(t, r);
+    double seconds = cli_seconds_since(start);
+    if (json)
+        printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+               ", \"hard_links\": %" PRIu64 ", \"content_bytes\": %" PRIu64 ", \"failed\": %" PRIu64
+               ", \"seconds\": %.3f}\n",
+               res->files, res->dirs, res->others, res->links, res->bytes, res->failed, seconds);
+    else
+        printf("imported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+               " hard links; %" PRIu64 " failed; in %.1f s\n",
+               res->files, res->dirs, res->others, res->links, res->failed, seconds);
+    return code == CLI_OK && res->failed ? CLI_SOME : code;
+}
+
+static int import_tree(const char *source, struct target *t, bool json)
+{
+    struct target *from;
+    struct copy_result res;
+    struct timespec start;
+    char why[512];
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    umask(0);
+    int r = target_open_tree(source, 0, &from, why);
+    if (r < 0) {
+        cli_error("%s", why);
+        return conclude(t, -ECANCELED);
+    }
+    r = copy_tree(from, t, &res);
+    (void)target_close(from);
+    return conclude_copy(t, r, &res, &start, json);
+}
+
+static int import_tar(const char *source, struct target *t, bool json)
+{
+    bool standard = !strcmp(source, "-");
+    struct copy_result res;
+    struct timespec start;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    umask(0);
+    int fd = standard ? STDIN_FILENO : open(source, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        cli_error("%s: %s", source, strerror(errno));
+        return conclude(t, -ECANCELED);
+    }
+    int r = tar_import(fd, standard ? "(standard input)" : source, t, &res);
+    if (!standard)
+        close(fd);
+    return conclude_copy(t, r, &res, &start, json);
+}
+
+/* The format of a source by what it is and how it is called. */
+static const char *guess_format(const char *source)
+{
+    struct stat st;
+    if (strcmp(source, "-") != 0 && stat(source, &st) == 0 && S_ISDIR(st.st_mode))
+        return "tree";
+    return tar_is_name(source) ? "tar" : "jsonl";
+}
+
+int cmd_import(int argc, char **argv)
+{
+    const char *format = NULL;
+    bool json = false;
+    const struct subcommand_option options[] = {{"format", NULL, &format}, {"json", &json, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "import", help_text, options);
+    if (code >= 0)
+        return code;
+    if (argc - optind != 2)
+        return cli_usage("import", "expected SOURCE and TARGET");
+    if (!format)
+        format = guess_format(argv[optind]);
+    bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
+    if (!tree && !tar && strcmp(format, "jsonl") != 0)
+        return cli_usage("import", "unknown format '%s'", format);
+    if (tar && !tar_is_built)
+        return cli_usage("import", "this engramctl was built without libarchive");
+    /* The source first: a mistyped one must not leave an empty store behind. */
+    if (strcmp(argv[optind], "-") != 0 && access(argv[optind], R_OK) < 0) {
+        cli_error("%s: %s", argv[optind], strerror(errno));
+        return CLI_ERROR;
+    }
+    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE);
+    if (!t)
+        return CLI_ERROR;
+    cli_catch_signals();
+    if (tree)
+        return import_tree(argv[optind], t, json);
+    return tar ? import_tar(argv[optind], t, json) : import_jsonl(argv[optind], t, json);
+}

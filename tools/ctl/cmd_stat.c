@@ -1,0 +1,159 @@
+/*
+ * cmd_stat.c - engramctl stat: the figures of a store, for people or as JSON.
+ * No state. */
+#include "ctl/report.h"
+#include "ctl/subcommand.h"
+#include "ctl/transfer/target.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+#include "shared/control.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char help_text[] =
+    "usage: engramctl stat [--json] TARGET\n"
+    "\n"
+    "Prints the figures of TARGET: a store that is not mounted (opened read-only) or\n"
+    "a mount point.\n"
+    "\n"
+    "  --json   the same keys as the mount's .engram/stats.json\n"
+    "\n"
+    "Exit codes: 0 printed, 2 not.\n";
+
+static void line(const char *label, const char *value, const char *note)
+{
+    printf("  %-22s %s%s%s\n", label, value, *note ? "   " : "", note);
+}
+
+static void bytes(const char *label, uint64_t v, const char *note)
+{
+    char text[32];
+    line(label, cli_bytes(v, text), note);
+}
+
+static void number(const json_t *o, const char *label, const char *key, const char *note)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRIu64, report_number(o, key));
+    line(label, text, note);
+}
+
+/* The same, but only if there is something to tell. */
+static void number_if(const json_t *o, const char *label, const char *key, const char *note)
+{
+    if (report_number(o, key))
+        number(o, label, key, note);
+}
+
+/* The space receipt: every byte that du counts, and what gives it back. */
+static void print_space(const json_t *o)
+{
+    const json_t *space = json_object_get(o, "space"), *orphan;
+    char text[34];
+    size_t n;
+    puts("space");
+    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
+        const struct eng_space_kind *k = &eng_space_kinds[i];
+        json_int_t v = json_integer_value(json_object_get(space, k->key));
+        if (!v)
+            continue;
+        char *at = text;
+        if (v < 0)
+            *at++ = '-';
+        (void)cli_bytes((uint64_t)(v < 0 ? -v : v), at);
+        printf("  %-22s %10s   %s%s\n", k->label, text,
+               strncmp(k->gives_back, "nothing", 7) ? "back by: " : "", k->gives_back);
+        if (i != ENG_SPACE_ORPHANS)
+            continue;
+        json_array_foreach(json_object_get(o, "open_orphans"), n, orphan)
+        {
+            printf("    inode %" PRIu64 "   %s   %s\n", report_number(orphan, "inode"),
+                   cli_bytes(report_number(orphan, "bytes"), text), report_text(orphan, "id"));
+        }
+    }
+    bytes("on disk", report_number(space, "disk_usage"), "the sum, as du says");
+}
+
+static void print_people(const json_t *o)
+{
+    char text[32];
+    uint64_t total = report_number(o, "total_bytes"), live = report_number(o, "live_bytes");
+    puts("memories");
+    number(o, "memories", "memories", "");
+    number(o, "directories", "directories", "");
+    number_if(o, "orphans", "orphans", "removed, but still open somewhere");
+    number_if(o, "DAMAGED extents", "damaged_extents", "engramctl check names them");
+    puts("content");
+    bytes("live", live, "");
+    uint64_t dead = total > live ? total - live : 0;
+    bytes("dead", dead, dead ? "engramctl compact gives it back" : "");
+    snprintf(text, sizeof text, "%.4f", report_real(o, "fragmentation_ratio"));
+    line("fragmentation", text, "");
+    print_space(o);
+    puts("store");
+    number(o, "segments", "segments", "");
+    number_if(o, "segments pending", "segments_pending", "empty, unlinked after the next checkpoint");
+    number_if(o, "segments pinned", "pinned_segments", "a reader is in them");
+    number_if(o, "holds", "holds", "no segment is unlinked until they are released");
+    puts("compaction");
+    number(o, "compactions", "compactions_total", "");
+    bytes("given back", report_number(o, "bytes_reclaimed_total"), "");
+    const char *last = report_text(o, "last_compaction");
+    line("last", *last ? last : "never", "");
+    if (*report_text(o, "read_only_reason"))
+        line("READ-ONLY", report_text(o, "read_only_reason"), "");
+    if (*report_text(o, "last_error"))
+        line("last error", report_text(o, "last_error"), "");
+}
+
+static json_t *stat_mount(const struct target *t)
+{
+    struct buf text = {0};
+    json_error_t error;
+    json_t *o = NULL;
+    int r = control_read(t->mountpoint, "stats.json", &text);
+    if (r < 0)
+        cli_error("%s: %s", t->path, control_strerror(r));
+    else if (!(o = json_loadb(text.data, text.len, 0, &error)))
+        cli_error("%s/.engram/stats.json: %s", t->mountpoint, error.text);
+    buf_done(&text);
+    return o;
+}
+
+static json_t *stat_store(const struct target *t)
+{
+    struct eng_stats s;
+    struct eng_space space;
+    int r = eng_stats(t->eng, &s);
+    if (!r)
+        r = eng_space(t->eng, &space);
+    if (r < 0)
+        cli_error("%s: %s", t->path, strerror(-r));
+    return r < 0 ? NULL : report_stats(&s, &space);
+}
+
+int cmd_stat(int argc, char **argv)
+{
+    bool json = false;
+    const struct subcommand_option options[] = {{"json", &json, NULL}, {0}};
+    int code = subcommand_options(argc, argv, "stat", help_text, options);
+    if (code >= 0)
+        return code;
+    if (argc - optind != 1)
+        return cli_usage("stat", "expected one TARGET");
+    struct target *t = subcommand_open(argv[optind], TARGET_READ_ONLY);
+    if (!t)
+        return CLI_ERROR;
+    json_t *o = t->kind == TARGET_MOUNT ? stat_mount(t) : stat_store(t);
+    (void)target_close(t);
+    if (!o)
+        return CLI_ERROR;
+    if (json)
+        report_print_json(o);
+    else
+        print_people(o);
+    json_decref(o);
+    return CLI_OK;
+}

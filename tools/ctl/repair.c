@@ -1,0 +1,332 @@
+/*
+ * repair.c - see repair.h. State: struct repair, for one run.
+ *
+ * Three passes: memories that the index names and that are whole are copied as any tree; of those that are
+ * damaged the readable bytes; then content behind the damage of a log, which only says itself whose
+ * it was. */
+#include "ctl/repair.h"
+
+#include "ctl/transfer/copy.h"
+#include "ctl/transfer/target.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PIECE 4096u /* the unit of checksums */
+
+struct found { /* a piece of content without a memory, without its bytes */
+    uint64_t ino, offset, size, seq;
+    char *path; /* of the first piece of a file, else NULL */
+};
+
+struct repair {
+    struct target *from, *to;
+    uint64_t lost_found; /* inode of the folder; 0: not made yet */
+    struct found *found; /* sorted by inode, then sequence, once all are there */
+    size_t n_found, cap_found;
+    uint64_t partial, pieces, bytes, problems;
+    int error;
+};
+
+static void on_problem(void *arg, const char *line)
+{
+    struct repair *rep = arg;
+    rep->problems++;
+    cli_note(line);
+}
+
+/* The file lost+found/NAME of the new store, made if it is missing. */
+static int place(struct repair *rep, const char *name, uint64_t *ret_ino)
+{
+    struct eng_attr attr;
+    struct eng *eng = rep->to->eng;
+    struct eng_caller *who = &rep->to->caller;
+    int r = 0;
+    if (!rep->lost_found) {
+        r = eng_create(eng, who, ENG_ROOT_INO, "lost+found", S_IFDIR | 0700, 0, NULL, &attr);
+        if (r == -EEXIST)
+            r = eng_lookup(eng, who, ENG_ROOT_INO, "lost+found", &attr);
+        if (r)
+            return r;
+        rep->lost_found = attr.ino;
+    }
+    r = eng_create(eng, who, rep->lost_found, name, S_IFREG | 0600, 0, NULL, &attr);
+    if (r == -EEXIST)
+        r = eng_lookup(eng, who, rep->lost_found, name, &attr);
+    if (!r)
+        *ret_ino = attr.ino;
+    return r;
+}
+
+/* NUMBER.path_with_underscores, as long as a name may be. */
+static void lost_name(char out[ENG_NAME_MAX + 1], uint64_t ino, const char *path)
+{
+    int n = snprintf(out, ENG_NAME_MAX + 1, "%" PRIu64 "%s%.200s", ino, path && *path ? "." : "",
+                     path ? path : "");
+    for (int i = 0; i < n && i < ENG_NAME_MAX; i++)
+        if (out[i] == '/')
+            out[i] = '_';
+}
+
+/* ---- memories that are damaged in part ------------------------------------------------ */
+
+static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
+{
+    struct eng_attr attr;
+    char name[ENG_NAME_MAX + 1], buf[PIECE];
+    uint64_t to, lost = 0;
+    int r = eng_getattr(rep->from->eng, ino, &attr);
+    if (r || !S_ISREG(attr.mode))
+        return 0; /* freed meanwhile cannot be; other types have no content */
+    lost_name(name, ino, path);
+    r = place(rep, name, &to);
+    for (uint64_t at = 0; !r && at < attr.size; at += PIECE) {
+        ssize_t n = eng_read(rep->from->eng, ino, buf, PIECE, at);
+        if (n < 0) {
+            uint64_t end = at + PIECE < attr.size ? at + PIECE : attr.size;
+            fprintf(stderr, "%s: bytes %" PRIu64 " to %" PRIu64 " are lost\n", path, at, end - 1);
+            lost += end - at;
+        } else {
+            n = eng_write(rep->to->eng, to, buf, (size_t)n, at);
+            r = n < 0 ? (int)n : 0;
+            rep->bytes += n > 0 ? (uint64_t)n : 0;
+        }
+    }
+    if (!r) {
+        rep->partial++;
+        fprintf(stderr, "%s: damaged; %" PRIu64 " of %" PRIu64 " bytes are in lost+found/%s\n", path,
+                attr.size - lost, attr.size, name);
+        /* zeros at the end may stand for what was lost: the file is as long as it was */
+        r = eng_setattr(rep->to->eng, to, &attr, ENG_SET_SIZE, NULL);
+    }
+    return r;
+}
+
+struct damaged_file {
+    uint64_t ino;
+    char *path;
+};
+
+struct damaged_list {
+    struct damaged_file *files;
+    size_t n, cap;
+    bool no_memory;
+};
+
+static void note_damaged(void *arg, const struct eng_damage *d)
+{
+    struct damaged_list *l = arg;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->files[i].ino == d->ino)
+            return;
+    struct damaged_file *files = array_room(l->files, l->n, &l->cap, sizeof *files);
+    char *path = files ? strdup(d->path) : NULL;
+    if (files)
+        l->files = files;
+    if (path)
+        l->files[l->n++] = (struct damaged_file){d->ino, path};
+    else
+        l->no_memory = true;
+}
+
+static int copy_damaged(struct repair *rep)
+{
+    struct damaged_list l = {0};
+    int r = eng_damaged(rep->from->eng, note_damaged, &l);
+    if (!r && l.no_memory)
+        r = -ENOMEM;
+    for (size_t i = 0; i < l.n; i++) {
+        if (!r)
+            r = copy_readable(rep, l.files[i].ino, l.files[i].path);
+        free(l.files[i].path);
+    }
+    free(l.files);
+    return r;
+}
+
+/* ---- content without a memory ----------------------------------------------------------- */
+
+static int note_piece(void *arg, const struct eng_lost *p, const void *data)
+{
+    struct repair *rep = arg;
+    (void)data;
+    struct found *found = array_room(rep->found, rep->n_found, &rep->cap_found, sizeof *found);
+    if (!found)
+        return -ENOMEM;
+    rep->found = found;
+    char *path = p->path[0] ? strdup(p->path) : NULL;
+    rep->found[rep->n_found++] = (struct found){p->ino, p->offset, p->size, p->seq, path};
+    return 0;
+}
+
+static int by_file(const void *a, const void *b)
+{
+    const struct found *x = a, *y = b;
+    if (x->ino != y->ino)
+        return x->ino < y->ino ? -1 : 1;
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+/* The first piece of the file in the sorted list. */
+static size_t first_of(const struct repair *rep, uint64_t ino)
+{
+    size_t low = 0, high = rep->n_found;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (rep->found[mid].ino < ino)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* Writes those bytes of the piece that no younger piece has. */
+static int write_piece(void *arg, const struct eng_lost *p, const void *data)
+{
+    struct repair *rep = arg;
+    char name[ENG_NAME_MAX + 1];
+    const char *path = NULL;
+    uint64_t to;
+    bool *younger = calloc(1, p->size);
+    int r = younger ? 0 : -ENOMEM;
+    for (size_t i = first_of(rep, p->ino); !r && i < rep->n_found && rep->found[i].ino == p->ino; i++) {
+        const struct found *f = &rep->found[i];
+        path = f->path ? f->path : path;
+        for (uint64_t at = f->offset; f->seq > p->seq && at < f->offset + f->size; at++)
+            if (at >= p->offset && at < p->offset + p->size)
+                younger[at - p->offset] = true;
+    }
+    lost_name(name, p->ino, path);
+    if (!r)
+        r = place(rep, name, &to);
+    for (uint64_t at = 0, end; !r && at < p->size; at = end) {
+        for (end = at; end < p->size && younger[end] == younger[at]; end++)
+            ;
+        if (younger[at])
+            continue;
+        ssize_t n = eng_write(rep->to->eng, to, (const char *)data + at, end - at, p->offset + at);
+        r = n < 0 ? (int)n : 0;
+        rep->bytes += end - at;
+    }
+    free(younger);
+    rep->pieces++;
+    return r;
+}
+
+static int copy_lost(struct repair *rep)
+{
+    int r = eng_lost(rep->from->eng, note_piece, rep);
+    if (!r && rep->n_found) {
+        qsort(rep->found, rep->n_found, sizeof *rep->found, by_file);
+        r = eng_lost(rep->from->eng, write_piece, rep);
+    }
+    size_t files = 0;
+    for (size_t i = 0; i < rep->n_found; i++) {
+        files += i == 0 || rep->found[i].ino != rep->found[i - 1].ino;
+        free(rep->found[i].path);
+    }
+    free(rep->found);
+    if (!r && files)
+        fprintf(stderr, "content of %zu files that no name leads to is in lost+found\n", files);
+    return r;
+}
+
+/* ---- all of it ------------------------------------------------------------------------------ */
+
+static int copy_all(struct repair *rep, struct copy_result *res)
+{
+    struct eng_check_report check;
+    int r = eng_check(rep->from->eng, on_problem, rep, &check);
+    if (!r)
+        r = copy_tree(rep->from, rep->to, res);
+    if (!r)
+        r = copy_damaged(rep);
+    if (!r)
+        r = copy_lost(rep);
+    return r;
+}
+
+static int take_the_place(const char *store, const char *into)
+{
+    char kept[PATH_MAX];
+    int n = snprintf(kept, sizeof kept, "%s.damaged", store);
+    if (n < 0 || n >= (int)sizeof kept)
+        return -ENAMETOOLONG;
+    if (access(kept, F_OK) == 0)
+        return -EEXIST;
+    if (rename(store, kept) < 0)
+        return -errno;
+    if (rename(into, store) < 0) {
+        int e = errno;
+        (void)rename(kept, store);
+        return -e;
+    }
+    fprintf(stderr, "the damaged store is kept as %s\n", kept);
+    return 0;
+}
+
+static int report(const struct repair *rep, const struct copy_result *res, bool lost, bool json)
+{
+    if (json)
+        printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+               ", \"failed\": %" PRIu64 ", \"partial\": %" PRIu64 ", \"pieces\": %" PRIu64
+               ", \"problems\": %" PRIu64 "}\n",
+               res->files, res->dirs, res->others, res->failed, rep->partial, rep->pieces, rep->problems);
+    else
+        printf("%s: %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others copied; %" PRIu64
+               " not; in lost+found: %" PRIu64 " files in part, %" PRIu64 " pieces without a name\n",
+               lost ? "NOT ALL" : "all", res->files, res->dirs, res->others, res->failed, rep->partial,
+               rep->pieces);
+    return lost ? CLI_SOME : CLI_OK;
+}
+
+int repair_store(const char *store, const char *into, bool json)
+{
+    char beside[PATH_MAX], why[512];
+    struct repair rep = {0};
+    struct copy_result res = {0};
+    if (!into) {
+        int n = snprintf(beside, sizeof beside, "%s.repaired", store);
+        if (n < 0 || n >= (int)sizeof beside) {
+            cli_error("%s: %s", store, strerror(ENAMETOOLONG));
+            return CLI_ERROR;
+        }
+    }
+    const char *new_store = into ? into : beside;
+    if (access(new_store, F_OK) == 0) {
+        cli_error("%s exists: name a folder that does not", new_store);
+        return CLI_ERROR;
+    }
+    int r = target_open(store, TARGET_READ_ONLY | TARGET_SALVAGE, &rep.from, why);
+    if (!r && rep.from->kind != TARGET_STORE) {
+        snprintf(why, sizeof why, "%s is mounted: unmount it first", store);
+        r = -EBUSY;
+    }
+    if (!r)
+        r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep.to, why);
+    if (r < 0) {
+        cli_error("%s", why);
+        (void)target_close(rep.from);
+        return CLI_ERROR;
+    }
+    umask(0);
+    r = copy_all(&rep, &res);
+    (void)target_close(rep.from);
+    int closed = target_close(rep.to);
+    r = r ? r : closed;
+    if (!r && !into)
+        r = take_the_place(store, new_store);
+    if (r < 0) {
+        cli_error("%s: %s", new_store, strerror(-r));
+        return CLI_ERROR;
+    }
+    return report(&rep, &res, res.failed || rep.partial || rep.pieces || rep.problems, json);
+}

@@ -1,0 +1,296 @@
+/*
+ * copy.c - tree to tree: the walk through a target as a source of put.h.
+ *
+ * State: struct copy, for the run: the walk, the handles of the matching directories, and the first name of
+ * each inode with several. */
+#include "ctl/transfer/copy.h"
+
+#include "ctl/transfer/links.h"
+#include "ctl/transfer/put.h"
+#include "ctl/transfer/walk.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IO_SIZE ((size_t)4 << 20)
+
+struct level {
+    tdir dir;
+    bool fresh; /* made by us: nothing can be in the way inside */
+};
+
+struct copy {
+    struct put put; /* the first member: the callbacks of the source get it */
+    struct target *from;
+    struct walk walk;
+    struct level *levels; /* of the destination, by depth of the walk */
+    size_t cap_levels;
+    struct links links; /* dir and name are those of the destination */
+    uint64_t total;     /* files to come, for the progress; 0: unknown */
+};
+
+/* ---- hard links --------------------------------------------------------------- */
+
+/* Links to the name under which this inode came before; *ret_linked false: it is the first. */
+static int link_or_note(struct copy *c, tdir dir, const char *name, bool *ret_linked)
+{
+    struct target *to = c->put.to;
+    struct links_first first;
+    int r = links_note(&c->links, &c->walk.attr, dir, name, &first);
+    *ret_linked = r > 0;
+    if (r <= 0)
+        return r;
+    r = batch_flush(c->put.batch);
+    if (!r)
+        r = to->ops->link(to, first.dir, first.name, dir, name);
+    c->put.result.links += !r;
+    return r;
+}
+
+/* Frees the name, and makes it a link if it is one. *ret_done: nothing else is to be made of it. */
+static int begin_entry(struct copy *c, tdir dir, bool keep_file, bool *ret_exists, bool *ret_done)
+{
+    const struct walk *w = &c->walk;
+    *ret_exists = *ret_done = false;
+    int r = c->levels[w->depth - 1].fresh ? 0 : put_clear_way(&c->put, dir, w->name, keep_file, ret_exists);
+    return !r && w->attr.nlink > 1 ? link_or_note(c, dir, w->name, ret_done) : r;
+}
+
+/* ---- content -------------------------------------------------------------------- */
+
+struct stream {
+    struct copy *c;
+    struct target_file *in;
+    uint64_t size;
+};
+
+/* Copies one range of data; `ret_end` is set to where it really ended if the source is shorter by now. */
+static int stream_range(struct stream *s, struct target *t, struct target_file *f, char *buf, uint64_t from,
+                        uint64_t to)
+{
+    while (from < to && !cli_interrupted()) {
+        size_t n = to - from < IO_SIZE ? (size_t)(to - from) : IO_SIZE;
+        ssize_t r = s->c->from->ops->read(s->c->from, s->in, buf, n, from);
+        if (r <= 0) {
+            s->c->put.source_failed = r < 0;
+            return (int)r;
+        }
+        ssize_t w = t->ops->write(t, f, buf, (size_t)r, from);
+        if (w < 0)
+            return (int)w;
+        from += (uint64_t)w;
+    }
+    return cli_interrupted() ? -EINTR : 0;
+}
+
+static int stream_content(void *arg, struct target *t, struct target_file *f)
+{
+    struct stream *s = arg;
+    struct target *from = s->c->from;
+    char *buf = malloc(IO_SIZE);
+    int r = buf ? 0 : -ENOMEM;
+    uint64_t at = 0, data, hole;
+    while (!r && at < s->size) {
+        data = at;
+        hole = s->size;
+        int e = from->ops->seek(from, s->in, at, SEEK_DATA, &data);
+        if (e == -ENXIO)
+            break; /* holes up to the end */
+        /* Where holes cannot be asked for everything is data. */
+        if (e == 0 && from->ops->seek(from, s->in, data, SEEK_HOLE, &hole) < 0)
+            hole = s->size;
+        if (hole > s->size)
+            hole = s->size;
+        r = stream_range(s, t, f, buf, data, hole);
+        at = hole;
+    }
+    if (!r)
+        r = t->ops->truncate(t, f, s->size);
+    free(buf);
+    return r;
+}
+
+static int add_content(struct copy *c, struct target_file *in, struct eng_record *rec, uint64_t size)
+{
+    struct put *p = &c->put;
+    if (size > BATCH_CONTENT_MAX) {
+        struct stream s = {c, in, size};
+        return put_streamed(p, rec, size, stream_content, &s);
+    }
+    char *content = pool_alloc(batch_pool(p->batch), (size_t)size + 1);
+    if (!content)
+        return -ENOMEM;
+    ssize_t n = c->from->ops->read(c->from, in, content, (size_t)size, 0);
+    if (n < 0) {
+        p->source_failed = true;
+        return (int)n;
+    }
+    rec->content = content;
+    rec->size = (size_t)n;
+    return batch_add(p->batch, rec, 0);
+}
+
+/* The user.* attributes of the source's file, in the batch's pool. */
+static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
+{
+    return target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
+}
+
+static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
+{
+    struct copy *c = (struct copy *)p;
+    const struct walk *w = &c->walk;
+    struct target_file in;
+    int r = c->from->ops->open(c->from, w->dir, w->name, attr, false, &in);
+    p->source_failed = r < 0;
+    if (r < 0)
+        return r;
+    r = load_xattrs(c, &in, rec);
+    p->source_failed = r < 0;
+    if (!r)
+        r = add_content(c, &in, rec, attr->size);
+    (void)c->from->ops->close(c->from, &in);
+    return r;
+}
+
+/* ---- entries -------------------------------------------------------------------- */
+
+static int copy_file(struct copy *c, tdir dir)
+{
+    const struct walk *w = &c->walk;
+    bool exists, done;
+    int r = begin_entry(c, dir, w->attr.nlink == 1, &exists, &done);
+    return r < 0 || done ? r : put_file(&c->put, dir, w->name, &w->attr, exists);
+}
+
+static int copy_other(struct copy *c, tdir dir)
+{
+    const struct walk *w = &c->walk;
+    char link[PATH_MAX];
+    bool is_link = S_ISLNK(w->attr.mode), exists, done;
+    ssize_t n = is_link ? c->from->ops->readlink(c->from, w->dir, w->name, &w->attr, link, sizeof link) : 0;
+    if (n < 0)
+        return (int)n;
+    int r = begin_entry(c, dir, false, &exists, &done);
+    if (r < 0 || done)
+        return r;
+    return put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
+}
+
+static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
+{
+    struct level *levels = array_room(c->levels, depth, &c->cap_levels, sizeof *levels);
+    if (!levels)
+        return -ENOMEM;
+    c->levels = levels;
+    c->levels[depth] = (struct level){dir, fresh};
+    return 0;
+}
+
+static int copy_dir_xattrs(struct copy *c, tdir dir, const char *name)
+{
+    struct walk *w = &c->walk;
+    struct eng_record rec = {0};
+    struct target_file in;
+    batch_begin(c->put.batch);
+    int r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
+    if (r < 0)
+        return r;
+    r = load_xattrs(c, &in, &rec);
+    (void)c->from->ops->close(c->from, &in);
+    return r < 0 ? r : put_xattrs(&c->put, dir, name, &rec);
+}
+
+/* The directory was entered by the walk: its depth is one more than that of the destination's parent. */
+static int copy_dir(struct copy *c)
+{
+    struct walk *w = &c->walk;
+    struct target *to = c->put.to;
+    const struct level *parent = &c->levels[w->depth - 2];
+    tdir up = parent->dir, dir = 0;
+    int mode = (int)((w->attr.mode & 07777) | 0700);
+    int r = parent->fresh ? -ENOENT : put_enter(&c->put, up, w->name, -1, &dir);
+    bool fresh = r == -ENOENT;
+    if (fresh)
+        r = to->ops->mkdir(to, up, w->name, (uint32_t)mode, &dir);
+    if (!r)
+        r = copy_dir_xattrs(c, up, w->name);
+    return r < 0 ? r : set_level(c, w->depth - 1, dir, fresh);
+}
+
+/* One event of the walk. */
+static int copy_event(struct copy *c, enum walk_event event)
+{
+    struct walk *w = &c->walk;
+    const struct level *level = &c->levels[w->depth > 0 ? w->depth - 1 : 0];
+    int r;
+    if (event != WALK_LEAVE && put_is_reserved(&c->put, w->path)) {
+        if (event == WALK_ENTER)
+            walk_skip(w);
+        return -EPERM;
+    }
+    switch (event) {
+    case WALK_ERROR:
+        c->put.source_failed = true;
+        return w->error;
+    case WALK_ENTER:
+        r = copy_dir(c);
+        if (r < 0)
+            walk_skip(w);
+        return r;
+    case WALK_LEAVE:
+        c->put.result.dirs++;
+        return put_set_later(&c->put, level->dir, w->name, w->depth, &w->attr);
+    case WALK_ENTRY:
+        return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
+    case WALK_END:
+        break;
+    }
+    return 0;
+}
+
+static int step(struct put *p)
+{
+    struct copy *c = (struct copy *)p;
+    enum walk_event event = walk_next(&c->walk);
+    if (event == WALK_END)
+        return 0;
+    int r = copy_event(c, event);
+    return r < 0 ? r : 1;
+}
+
+static void complain(struct put *p, int error)
+{
+    const struct copy *c = (const struct copy *)p;
+    put_complain(p, c->walk.path, target_strerror(error));
+}
+
+static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
+{
+    const struct copy *c = (const struct copy *)p;
+    *ret_done = p->batch->stored;
+    *ret_total = c->total;
+}
+
+int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
+{
+    static const struct put_source source = {
+        .unit = "files", .step = step, .add_file = add_file, .complain = complain, .progress = progress};
+    struct copy c = {.from = from, .total = target_count(from)};
+    int r = put_init(&c.put, &source, to, NULL);
+    if (!r)
+        r = walk_init(&c.walk, from);
+    if (!r)
+        r = set_level(&c, 0, to->root, false);
+    if (!r)
+        r = put_run(&c.put);
+    put_done(&c.put, ret);
+    walk_done(&c.walk);
+    free(c.levels);
+    links_done(&c.links);
+    return r;
+}

@@ -1,0 +1,80 @@
+/*
+ * put.h - puts the entries of a source into a target, one after the other: one loop for all sources (a tree,
+ * copy.c; a tar archive, tar_in.c). What is in the way of a file is replaced, directories are filled.
+ *
+ * The attributes of directories are set last, because filling a directory changes its time (and may need its
+ * permission). */
+#ifndef ENGRAMCTL_PUT_H
+#define ENGRAMCTL_PUT_H
+
+#include "ctl/transfer/batch.h"
+#include "ctl/transfer/result.h"
+#include "ctl/transfer/target.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+
+#define PUT_SET_ALL (ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME)
+
+struct put;
+struct put_later;
+
+struct put_source {
+    const char *unit; /* of the progress; NULL: bytes */
+    /* Attributes of directories are set even if an error ended the source. */
+    bool finishes_after_error;
+    /* Takes the next entry and puts it, by the functions below. 1: done, 0: there is none, or the error of
+     * the entry, which ends everything if it is one of the target, or put->ended is set. */
+    int (*step)(struct put *p);
+    /* Adds attributes and content of the current file to the record, and the record to the batch. */
+    int (*add_file)(struct put *p, struct eng_record *rec, const struct target_attr *attr);
+    /* Reports the error of the current entry, by put_complain(). */
+    void (*complain)(struct put *p, int error);
+    void (*progress)(const struct put *p, uint64_t *ret_done, uint64_t *ret_total);
+};
+
+struct put {
+    const struct put_source *source;
+    struct target *to;
+    const char *prefix; /* of complaints; NULL: none. borrowed */
+    struct batch *batch;
+    struct put_later *later;
+    size_t n_later, cap_later;
+    struct pool names; /* of later */
+    struct complaints complaints;
+    struct progress progress;
+    struct copy_result result;
+    /* Set by step(). The error concerns one entry of the source, whatever its number: a damaged memory is
+     * EIO. */
+    bool source_failed;
+    bool ended; /* set by step(): nothing more can be read of the source */
+};
+
+/* `to` and `source` are borrowed. -ENOMEM. put_done() either way. */
+int put_init(struct put *p, const struct put_source *source, struct target *to, const char *prefix);
+/* All entries, then the attributes of directories. */
+int put_run(struct put *p);
+/* Clears the progress, frees, and says what became of all. */
+void put_done(struct put *p, struct copy_result *ret);
+
+void put_complain(struct put *p, const char *path, const char *what);
+/* Whether this name in the root of the target is that of the control files. */
+bool put_is_reserved(const struct put *p, const char *name);
+/* Looks a name up for sure: one that waits in the batch is put first. */
+int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *ret);
+/* Makes the name free or, with `keep_file`, a plain file that may be overwritten; tells which. */
+int put_clear_way(struct put *p, tdir dir, const char *name, bool keep_file, bool *ret_exists);
+/* The directory of that name, made with `mode` if it is missing, unless `mode` is negative. */
+int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_dir);
+/* Sets attributes of a directory that is there. */
+int put_xattrs(struct put *p, tdir dir, const char *name, const struct eng_record *rec);
+/* Remembers to set a directory's attributes, after those of all that are deeper. */
+int put_set_later(struct put *p, tdir dir, const char *name, size_t depth, const struct target_attr *attr);
+/* A file, by add_file(). `exists`: put_clear_way() has left one. */
+int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, bool exists);
+/* For add_file(): a content beyond BATCH_CONTENT_MAX, which `write` writes to the open file. */
+int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
+                 int (*write)(void *arg, struct target *t, struct target_file *f), void *arg);
+/* A symlink (`link`: its target) or special file. */
+int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link);
+
+#endif

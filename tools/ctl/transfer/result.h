@@ -1,0 +1,13 @@
+/*
+ * result.h - what became of a copy, an import or an export of a whole tree. */
+#ifndef ENGRAMCTL_RESULT_H
+#define ENGRAMCTL_RESULT_H
+
+#include <stdint.h>
+
+struct copy_result {
+    uint64_t files, dirs, others, links, bytes;
+    uint64_t failed; /* each was reported on stderr */
+};
+
+#endif

@@ -1,0 +1,440 @@
+/*
+ * tar_in.c - a tar archive into a target: a source of put.h.
+ *
+ * State: struct tar_in, for the run: the archive and the directories above the last entry.
+ *
+ * An archive is data from anywhere. Names are taken apart here, each part is looked up without following
+ * links, and a directory is never replaced: so no entry can lead out of the target, not by "..", not by a
+ * leading slash, not through a link that an earlier entry made. Nothing is allocated for what an entry merely
+ * claims, beyond BATCH_CONTENT_MAX. Only filters that are part of libarchive are used, since others would
+ * start programs. */
+#include "ctl/transfer/put.h"
+#include "ctl/transfer/tar.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const bool tar_is_built = true;
+
+#define READ_SIZE ((size_t)1 << 20)
+/* A directory above the last entry. */
+struct level {
+    char *name;
+    tdir dir;
+};
+
+struct tar_in {
+    struct put put; /* the first member: the callbacks of the source get it */
+    int fd;
+    struct archive *a;
+    struct archive_entry *entry; /* the current one; libarchive's */
+    char *buffer;                /* READ_SIZE bytes */
+    uint64_t bytes_read, size;   /* of the archive; size 0: unknown */
+    struct level *levels;
+    size_t depth, cap_levels;
+};
+
+static void complain(struct put *p, int error)
+{
+    const struct tar_in *in = (const struct tar_in *)p;
+    const char *path = archive_entry_pathname(in->entry), *what = target_strerror(error);
+    if (error == -EXDEV)
+        what = "leads out of the archive, or to the control files";
+    else if (error == -EEXIST)
+        what = strerror(EEXIST);
+    put_complain(p, path ? path : "?", what);
+}
+
+/* ---- the archive ------------------------------------------------------------- */
+
+static la_ssize_t read_in(struct archive *a, void *arg, const void **ret_data)
+{
+    struct tar_in *in = arg;
+    for (;;) {
+        ssize_t n = read(in->fd, in->buffer, READ_SIZE);
+        if (n >= 0) {
+            in->bytes_read += (uint64_t)n;
+            *ret_data = in->buffer;
+            return n;
+        }
+        if (errno != EINTR || cli_interrupted()) {
+            archive_set_error(a, errno, "%s", strerror(errno));
+            return -1;
+        }
+    }
+}
+
+static int archive_open_in(struct tar_in *in)
+{
+    in->buffer = malloc(READ_SIZE);
+    in->a = archive_read_new();
+    if (!in->a || !in->buffer)
+        return -ENOMEM;
+    (void)archive_read_support_filter_gzip(in->a);
+    (void)archive_read_support_filter_bzip2(in->a);
+    (void)archive_read_support_filter_xz(in->a);
+    (void)archive_read_support_filter_zstd(in->a);
+    (void)archive_read_support_filter_lz4(in->a);
+    if (archive_read_support_format_tar(in->a) != ARCHIVE_OK)
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+/* Says why the archive cannot be read on. */
+static int give_up(struct tar_in *in)
+{
+    in->put.ended = true;
+    if (cli_interrupted())
+        return -EINTR;
+    const char *why = archive_error_string(in->a);
+    cli_error("%s: not a tar archive, or damaged: %s", in->put.prefix, why ? why : "unknown error");
+    return -ECANCELED;
+}
+
+/* ---- places ------------------------------------------------------------------- */
+
+static int push_level(struct tar_in *in, const char *name, tdir dir)
+{
+    struct level *levels = array_room(in->levels, in->depth, &in->cap_levels, sizeof *levels);
+    if (!levels)
+        return -ENOMEM;
+    in->levels = levels;
+    struct level *l = &in->levels[in->depth];
+    l->name = strdup(name);
+    if (!l->name)
+        return -ENOMEM;
+    l->dir = dir;
+    in->depth++;
+    return 0;
+}
+
+static void cut_levels(struct tar_in *in, size_t depth)
+{
+    while (in->depth > depth)
+        free(in->levels[--in->depth].name);
+}
+
+static tdir level_dir(const struct tar_in *in, size_t depth)
+{
+    return depth ? in->levels[depth - 1].dir : in->put.to->root;
+}
+
+/* The directory `name` below the first `depth` levels becomes the next level. */
+static int enter(struct tar_in *in, size_t depth, const char *name, bool make)
+{
+    if (depth < in->depth && !strcmp(in->levels[depth].name, name))
+        return 0;
+    cut_levels(in, depth);
+    tdir dir = 0;
+    int r = put_enter(&in->put, level_dir(in, depth), name, make ? 0777 : -1, &dir);
+    return r < 0 ? r : push_level(in, name, dir);
+}
+
+/*
+ * Where `path`, a copy that is cut up, leads: directory, last component and how deep that is. Directories on
+ * the way are made if they may be. *ret_name NULL: the root itself. -EXDEV: out of the archive, or to the
+ * control files. */
+static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, const char **ret_name,
+                      size_t *ret_depth)
+{
+    char *rest = path, *part;
+    const char *last = NULL;
+    size_t depth = 0;
+    while ((part = strsep(&rest, "/"))) {
+        if (!*part || !strcmp(part, "."))
+            continue;
+        if (!strcmp(part, ".."))
+            return -EXDEV;
+        if (!last && put_is_reserved(&in->put, part))
+            return -EXDEV;
+        int r = last ? enter(in, depth, last, make) : 0;
+        if (r < 0)
+            return r;
+        depth += last != NULL;
+        last = part;
+    }
+    *ret_dir = level_dir(in, depth);
+    *ret_name = last;
+    *ret_depth = depth;
+    return 0;
+}
+
+/* ---- entries ------------------------------------------------------------------ */
+
+static void get_attr(const struct tar_in *in, struct target_attr *ret)
+{
+    struct archive_entry *e = in->entry;
+    int64_t ns;
+    if (__builtin_mul_overflow((int64_t)archive_entry_mtime(e), INT64_C(1000000000), &ns) ||
+        __builtin_add_overflow(ns, (int64_t)archive_entry_mtime_nsec(e), &ns))
+        ns = 0; /* a time that nothing can keep */
+    la_int64_t size = archive_entry_size(e);
+    *ret = (struct target_attr){.mode = archive_entry_mode(e),
+                                .uid = (uint32_t)archive_entry_uid(e),
+                                .gid = (uint32_t)archive_entry_gid(e),
+                                .size = size > 0 ? (uint64_t)size : 0,
+                                .rdev = archive_entry_rdev(e),
+                                .atime = ns,
+                                .mtime = ns};
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* The name of an attribute is part of a key that ends at the first '='; libarchive and GNU tar write %XX. In
+ * place. */
+static void unquote(char *name)
+{
+    char *to = name;
+    while (*name) {
+        int high = name[0] == '%' ? hex(name[1]) : -1;
+        int low = high >= 0 ? hex(name[2]) : -1;
+        bool quoted = low >= 0 && high + low > 0;
+        *to++ = quoted ? (char)(high << 4 | low) : *name;
+        name += quoted ? 3 : 1;
+    }
+    *to = 0;
+}
+
+/* What a mount computes is no attribute to be set. */
+static bool is_wanted(const char *name)
+{
+    static const char *const computed[] = {"user.engram.content_hash", "user.engram.version",
+                                           "user.engram.generation"};
+    for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
+        if (!strcmp(name, computed[i]))
+            return false;
+    return !strncmp(name, "user.", 5) && name[5];
+}
+
+static int load_xattrs(struct tar_in *in, struct eng_record *rec)
+{
+    struct pool *pool = batch_pool(in->put.batch);
+    int n = archive_entry_xattr_reset(in->entry);
+    struct eng_xattr_pair *x = n > 0 ? pool_alloc(pool, (size_t)n * sizeof *x) : NULL;
+    const char *name;
+    const void *value;
+    size_t size;
+    if (n > 0 && !x)
+        return -ENOMEM;
+    rec->xattrs = x;
+    for (int i = 0; i < n && archive_entry_xattr_next(in->entry, &name, &value, &size) == ARCHIVE_OK; i++) {
+        char *copy = pool_copy(pool, name, strlen(name));
+        void *data = pool_copy(pool, value, size);
+        if (!copy || !data)
+            return -ENOMEM;
+        unquote(copy);
+        if (is_wanted(copy))
+            x[rec->n_xattrs++] = (struct eng_xattr_pair){copy, data, size};
+    }
+    return 0;
+}
+
+/* The content of a small file; what the archive leaves out is a hole. */
+static int read_content(struct tar_in *in, char *content, size_t size)
+{
+    const void *data;
+    size_t n;
+    la_int64_t at;
+    int r;
+    memset(content, 0, size);
+    while ((r = archive_read_data_block(in->a, &data, &n, &at)) >= ARCHIVE_WARN && r != ARCHIVE_EOF) {
+        if (at < 0 || (uint64_t)at > size || n > size - (uint64_t)at)
+            return -EINVAL; /* more than its header said */
+        memcpy(content + at, data, n);
+    }
+    return r == ARCHIVE_EOF ? 0 : give_up(in);
+}
+
+struct stream {
+    struct tar_in *in;
+    uint64_t size;
+};
+
+/* The content of a large one, as it comes. */
+static int stream_content(void *arg, struct target *t, struct target_file *f)
+{
+    struct stream *s = arg;
+    const void *data;
+    size_t n;
+    la_int64_t at;
+    int r;
+    while ((r = archive_read_data_block(s->in->a, &data, &n, &at)) >= ARCHIVE_WARN && r != ARCHIVE_EOF) {
+        if (at < 0 || (uint64_t)at > s->size || n > s->size - (uint64_t)at)
+            return -EINVAL;
+        ssize_t w = n ? t->ops->write(t, f, data, n, (uint64_t)at) : 0;
+        if (w < 0)
+            return (int)w;
+        if (cli_interrupted())
+            return -EINTR;
+    }
+    return r == ARCHIVE_EOF ? t->ops->truncate(t, f, s->size) : give_up(s->in);
+}
+
+static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
+{
+    struct tar_in *in = (struct tar_in *)p;
+    int r = load_xattrs(in, rec);
+    if (r < 0)
+        return r;
+    if (attr->size > ENG_FILE_SIZE_MAX)
+        return -EFBIG;
+    if (attr->size > BATCH_CONTENT_MAX) {
+        struct stream s = {in, attr->size};
+        return put_streamed(p, rec, attr->size, stream_content, &s);
+    }
+    char *content = pool_alloc(batch_pool(p->batch), (size_t)attr->size + 1);
+    r = content ? read_content(in, content, (size_t)attr->size) : -ENOMEM;
+    rec->content = content;
+    rec->size = (size_t)attr->size;
+    return r < 0 ? r : batch_add(p->batch, rec, 0);
+}
+
+static int put_regular(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
+{
+    bool exists;
+    int r = put_clear_way(&in->put, dir, name, true, &exists);
+    return r < 0 ? r : put_file(&in->put, dir, name, attr, exists);
+}
+
+static int put_dir(struct tar_in *in, tdir dir, const char *name, size_t depth,
+                   const struct target_attr *attr)
+{
+    struct eng_record rec = {0};
+    batch_begin(in->put.batch);
+    int r = enter(in, depth, name, true);
+    if (!r)
+        r = load_xattrs(in, &rec);
+    if (!r)
+        r = put_xattrs(&in->put, dir, name, &rec);
+    if (r < 0)
+        return r;
+    in->put.result.dirs++;
+    return put_set_later(&in->put, dir, name, depth, attr);
+}
+
+static int put_special(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
+{
+    const char *link = S_ISLNK(attr->mode) ? archive_entry_symlink(in->entry) : NULL;
+    bool exists;
+    if (S_ISLNK(attr->mode) && (!link || !*link))
+        return -EINVAL;
+    int r = put_clear_way(&in->put, dir, name, false, &exists);
+    return r < 0 ? r : put_other(&in->put, dir, name, attr, link);
+}
+
+/* A hard link as (dir, name) to (from_dir, from). */
+static int link_at(struct tar_in *in, tdir from_dir, const char *from, tdir dir, const char *name)
+{
+    struct put *p = &in->put;
+    struct target_attr old, attr;
+    bool exists;
+    int r = put_lookup(p, from_dir, from, &old);
+    if (r < 0)
+        return r;
+    /* to itself, or to what it is linked to already */
+    if (!put_lookup(p, dir, name, &attr) && attr.dev == old.dev && attr.ino == old.ino)
+        return 0;
+    r = put_clear_way(p, dir, name, false, &exists);
+    return r < 0 ? r : p->to->ops->link(p->to, from_dir, from, dir, name);
+}
+
+static int put_link(struct tar_in *in, const char *to_path, const char *path)
+{
+    tdir from_dir = 0, dir = 0;
+    const char *from = NULL, *name = NULL;
+    size_t depth;
+    char *copy = strdup(to_path), *copy2 = strdup(path);
+    int r = copy && copy2 ? find_place(in, copy, false, &from_dir, &from, &depth) : -ENOMEM;
+    if (!r && !from)
+        r = -EXDEV;
+    if (!r)
+        r = find_place(in, copy2, true, &dir, &name, &depth);
+    if (!r)
+        r = name ? link_at(in, from_dir, from, dir, name) : -EISDIR;
+    in->put.result.links += !r;
+    free(copy);
+    free(copy2);
+    return r;
+}
+
+static int put_entry(struct tar_in *in)
+{
+    const char *path = archive_entry_pathname(in->entry), *link = archive_entry_hardlink(in->entry);
+    struct target_attr attr;
+    const char *name;
+    size_t depth;
+    tdir dir;
+    if (!path || !*path)
+        return -EINVAL;
+    if (link)
+        return put_link(in, link, path);
+    get_attr(in, &attr);
+    char *copy = strdup(path);
+    int r = copy ? find_place(in, copy, true, &dir, &name, &depth) : -ENOMEM;
+    if (!r && !name)
+        r = S_ISDIR(attr.mode) ? 0 : -EISDIR; /* the root keeps its attributes, as in a tree */
+    else if (!r && S_ISREG(attr.mode))
+        r = put_regular(in, dir, name, &attr);
+    else if (!r && S_ISDIR(attr.mode))
+        r = put_dir(in, dir, name, depth, &attr);
+    else if (!r)
+        r = attr.mode & S_IFMT ? put_special(in, dir, name, &attr) : -EINVAL;
+    free(copy);
+    return r;
+}
+
+static int step(struct put *p)
+{
+    struct tar_in *in = (struct tar_in *)p;
+    int h = archive_read_next_header(in->a, &in->entry);
+    if (h == ARCHIVE_EOF)
+        return 0;
+    if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
+        return give_up(in);
+    int r = put_entry(in);
+    return r < 0 ? r : 1;
+}
+
+static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
+{
+    const struct tar_in *in = (const struct tar_in *)p;
+    *ret_done = in->bytes_read;
+    *ret_total = in->size;
+}
+
+int tar_import(int fd, const char *name, struct target *to, struct copy_result *ret)
+{
+    static const struct put_source source = {.finishes_after_error = true,
+                                             .step = step,
+                                             .add_file = add_file,
+                                             .complain = complain,
+                                             .progress = progress};
+    struct tar_in in = {.fd = fd};
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        in.size = (uint64_t)st.st_size;
+    int r = put_init(&in.put, &source, to, name);
+    if (!r)
+        r = archive_open_in(&in);
+    if (!r && archive_read_open(in.a, &in, NULL, read_in, NULL) != ARCHIVE_OK)
+        r = give_up(&in);
+    if (!r)
+        r = put_run(&in.put);
+    put_done(&in.put, ret);
+    archive_read_free(in.a);
+    cut_levels(&in, 0);
+    free(in.levels);
+    free(in.buffer);
+    return r;
+}

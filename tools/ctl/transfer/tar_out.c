@@ -1,0 +1,367 @@
+/*
+ * tar_out.c - a target out as a tar archive.
+ *
+ * State: struct tar_out, for the run. libarchive works in the C locale, which this program never leaves: so
+ * names are bytes, written and read back as they are.
+ *
+ * A header says how long its file is, so nothing that follows may fail: a small file is read whole before,
+ * and a large one is read once to the end to see that it can be (I6: content is verified or refused). */
+#include "ctl/transfer/tar.h"
+
+#include "ctl/transfer/links.h"
+#include "ctl/transfer/walk.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Files up to this are read whole; it is also what is read and written at once. */
+#define PIECE ((size_t)4 << 20)
+/* libarchive reads no header over 1 MiB; some of it is for the name and the other fields. */
+#define XATTRS_MAX ((size_t)1000 << 10)
+
+struct tar_out {
+    struct target *from;
+    int fd;
+    /* Nothing more is written: what libarchive adds when it is freed would look like an end. */
+    bool failed;
+    struct archive *a;
+    struct archive_entry *entry;
+    struct walk walk;
+    struct links links; /* by path in the archive */
+    struct pool pool;   /* of one entry */
+    char *piece;        /* PIECE bytes */
+    struct complaints complaints;
+    struct progress progress;
+    uint64_t total; /* files to come, for the progress; 0: unknown */
+    struct copy_result result;
+};
+
+/* ---- the archive ------------------------------------------------------------- */
+
+static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t size)
+{
+    const struct tar_out *o = arg;
+    if (o->failed) {
+        archive_set_error(a, ECANCELED, "%s", strerror(ECANCELED));
+        return -1;
+    }
+    for (;;) {
+        ssize_t n = write(o->fd, data, size);
+        if (n >= 0)
+            return n;
+        if (errno != EINTR || cli_interrupted()) {
+            archive_set_error(a, errno, "%s", strerror(errno));
+            return -1;
+        }
+    }
+}
+
+/* What a failed call of libarchive means: only that of a write can be told apart. */
+static int archive_error(struct archive *a)
+{
+    int e = archive_errno(a);
+    return e > 0 ? -e : -EIO;
+}
+
+static int archive_open_out(struct tar_out *o)
+{
+    o->a = archive_write_new();
+    o->entry = archive_entry_new();
+    o->piece = malloc(PIECE);
+    if (!o->a || !o->entry || !o->piece)
+        return -ENOMEM;
+    if (archive_write_set_format_pax(o->a) != ARCHIVE_OK ||
+        archive_write_set_format_option(o->a, "pax", "xattrheader", "SCHILY") != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(o->a, 1 << 20) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(o->a, 10240) != ARCHIVE_OK ||
+        archive_write_open(o->a, o, NULL, write_out, NULL) != ARCHIVE_OK)
+        return archive_error(o->a);
+    return 0;
+}
+
+/* ARCHIVE_WARN is for names that are not ASCII, which are written as they are. */
+static int write_header(struct tar_out *o)
+{
+    return archive_write_header(o->a, o->entry) < ARCHIVE_WARN ? archive_error(o->a) : 0;
+}
+
+static int write_data(struct tar_out *o, const char *data, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        la_ssize_t n = archive_write_data(o->a, data + done, size - done);
+        if (n <= 0)
+            return archive_error(o->a);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* ---- entries ------------------------------------------------------------------ */
+
+static void set_stat(struct tar_out *o, uint64_t size)
+{
+    const struct target_attr *a = &o->walk.attr;
+    struct archive_entry *e = o->entry;
+    archive_entry_clear(e);
+    archive_entry_copy_pathname(e, o->walk.path);
+    archive_entry_set_mode(e, a->mode);
+    archive_entry_set_uid(e, a->uid);
+    archive_entry_set_gid(e, a->gid);
+    archive_entry_set_size(e, (la_int64_t)size);
+    if (S_ISCHR(a->mode) || S_ISBLK(a->mode))
+        archive_entry_set_rdev(e, a->rdev);
+    int64_t seconds = a->mtime / 1000000000, ns = a->mtime % 1000000000;
+    if (ns < 0) {
+        seconds--;
+        ns += 1000000000;
+    }
+    archive_entry_set_mtime(e, seconds, (long)ns);
+}
+
+/* libarchive writes '=', '%' and what is not ASCII in names as %XX. */
+static int set_xattrs(struct tar_out *o, struct target_file *f)
+{
+    const struct eng_xattr_pair *x;
+    size_t n, bytes = 0;
+    pool_reset(&o->pool);
+    int r = target_load_xattrs(o->from, f, &o->pool, &x, &n);
+    for (size_t i = 0; !r && i < n; i++) {
+        bytes += 3 * strlen(x[i].name) + x[i].size + 64;
+        if (bytes > XATTRS_MAX)
+            return -E2BIG;
+        archive_entry_xattr_add_entry(o->entry, x[i].name, x[i].value, x[i].size);
+    }
+    return r;
+}
+
+/* 1: written as a hard link to an earlier entry. */
+static int write_link(struct tar_out *o, bool *ret_fatal)
+{
+    struct links_first first;
+    int r = links_note(&o->links, &o->walk.attr, 0, o->walk.path, &first);
+    if (r <= 0)
+        return r;
+    if (first.broken)
+        return -EIO;
+    set_stat(o, 0);
+    archive_entry_copy_hardlink(o->entry, first.name);
+    *ret_fatal = true;
+    r = write_header(o);
+    o->result.links += !r;
+    return r < 0 ? r : 1;
+}
+
+/* ---- content ------------------------------------------------------------------ */
+
+/* Reads through the file; of the entry's size by what it has, so that a file that has grown is cut. */
+static int read_through(struct tar_out *o, struct target_file *f, uint64_t size, bool out)
+{
+    for (uint64_t at = 0; at < size;) {
+        size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
+        ssize_t got = o->from->ops->read(o->from, f, o->piece, n, at);
+        if (got < 0)
+            return (int)got;
+        if ((size_t)got < n) /* it was cut meanwhile: the header is out */
+            memset(o->piece + got, 0, n - (size_t)got);
+        int r = cli_interrupted() ? -EINTR : 0;
+        if (out)
+            r = write_data(o, o->piece, n);
+        if (r < 0)
+            return r;
+        at += n;
+    }
+    return 0;
+}
+
+/* Tells the entry where the data of a large file is. Where holes cannot be asked for all is data. */
+static void set_holes(struct tar_out *o, struct target_file *f, uint64_t size)
+{
+    const struct target_ops *ops = o->from->ops;
+    uint64_t data, hole;
+    int r = 0;
+    for (uint64_t at = 0; at < size; at = hole) {
+        r = ops->seek(o->from, f, at, SEEK_DATA, &data);
+        if (r < 0 || data >= size)
+            break;
+        if (ops->seek(o->from, f, data, SEEK_HOLE, &hole) < 0 || hole > size)
+            hole = size;
+        if (data == 0 && hole == size)
+            return;
+        archive_entry_sparse_add_entry(o->entry, (la_int64_t)data, (la_int64_t)(hole - data));
+    }
+    if (r == -ENXIO && archive_entry_sparse_count(o->entry) == 0)
+        archive_entry_sparse_add_entry(o->entry, (la_int64_t)size, 0); /* one hole */
+}
+
+/* With *ret_fatal the error is not of this file alone: its header is out already. */
+static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_fatal)
+{
+    uint64_t size = o->walk.attr.size;
+    ssize_t n = 0;
+    int r = 0;
+    if (size <= PIECE) {
+        n = o->from->ops->read(o->from, f, o->piece, (size_t)size, 0);
+        size = n < 0 ? 0 : (uint64_t)n;
+        r = n < 0 ? (int)n : 0;
+    } else {
+        r = read_through(o, f, size, false);
+    }
+    if (r < 0)
+        return r;
+    set_stat(o, size);
+    r = set_xattrs(o, f);
+    if (r < 0)
+        return r;
+    if (size > PIECE)
+        set_holes(o, f, size);
+    *ret_fatal = true;
+    r = write_header(o);
+    if (!r)
+        r = size > PIECE ? read_through(o, f, size, true) : write_data(o, o->piece, (size_t)size);
+    o->result.files += !r;
+    o->result.bytes += !r ? size : 0;
+    return r;
+}
+
+static int write_file(struct tar_out *o, bool *ret_fatal)
+{
+    struct walk *w = &o->walk;
+    struct target_file f;
+    int r = o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f);
+    if (r < 0)
+        return r;
+    r = write_open_file(o, &f, ret_fatal);
+    (void)o->from->ops->close(o->from, &f);
+    return r;
+}
+
+static int write_dir(struct tar_out *o, bool *ret_fatal)
+{
+    struct walk *w = &o->walk;
+    struct target_file f;
+    set_stat(o, 0);
+    int r = o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f);
+    if (!r) {
+        r = set_xattrs(o, &f);
+        (void)o->from->ops->close(o->from, &f);
+    }
+    if (r < 0)
+        return r;
+    *ret_fatal = true;
+    o->result.dirs++;
+    return write_header(o);
+}
+
+static int write_other(struct tar_out *o, bool *ret_fatal)
+{
+    struct walk *w = &o->walk;
+    char link[PATH_MAX];
+    ssize_t n = 0;
+    if (S_ISSOCK(w->attr.mode))
+        return -EOPNOTSUPP;
+    if (S_ISLNK(w->attr.mode))
+        n = o->from->ops->readlink(o->from, w->dir, w->name, &w->attr, link, sizeof link);
+    if (n < 0)
+        return (int)n;
+    set_stat(o, 0);
+    if (S_ISLNK(w->attr.mode))
+        archive_entry_copy_symlink(o->entry, link);
+    *ret_fatal = true;
+    o->result.others++;
+    return write_header(o);
+}
+
+static int write_entry(struct tar_out *o, bool *ret_fatal)
+{
+    const struct target_attr *attr = &o->walk.attr;
+    int r = attr->nlink > 1 ? write_link(o, ret_fatal) : 0;
+    if (r)
+        return r < 0 ? r : 0;
+    r = S_ISREG(attr->mode) ? write_file(o, ret_fatal) : write_other(o, ret_fatal);
+    if (r < 0 && attr->nlink > 1)
+        links_break(&o->links, attr);
+    return r;
+}
+
+/* One event of the walk; *ret_fatal: what was written so far is no archive that can be ended. */
+static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
+{
+    int r;
+    switch (event) {
+    case WALK_ERROR:
+        return o->walk.error;
+    case WALK_ENTER:
+        r = write_dir(o, ret_fatal);
+        if (r < 0)
+            walk_skip(&o->walk);
+        return r;
+    case WALK_ENTRY:
+        return write_entry(o, ret_fatal);
+    case WALK_LEAVE:
+    case WALK_END:
+        break;
+    }
+    return 0;
+}
+
+static void complain(struct tar_out *o, int error)
+{
+    const struct walk *w = &o->walk;
+    const char *what = strerror(-error);
+    if (error == -EOPNOTSUPP)
+        what = "a socket, which a tar archive cannot hold";
+    else if (error == -E2BIG)
+        what = "its attributes are too large for a tar archive, use --format tree";
+    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
+}
+
+static int run(struct tar_out *o)
+{
+    enum walk_event event;
+    int r = 0;
+    while (!r && (event = walk_next(&o->walk)) != WALK_END) {
+        bool fatal = false;
+        r = step(o, event, &fatal);
+        if (r < 0 && !fatal && r != -EINTR && r != -ENOMEM) {
+            if (r != -ENOENT && r != -ESTALE) /* removed while we were on the way to it */
+                complain(o, r);
+            r = 0;
+        }
+        if (!r && cli_interrupted())
+            r = -EINTR;
+        progress_show(&o->progress, o->result.files, o->total);
+    }
+    if (!r && archive_write_close(o->a) != ARCHIVE_OK)
+        r = archive_error(o->a);
+    return r;
+}
+
+int tar_export(struct target *from, int fd, struct copy_result *ret)
+{
+    struct tar_out o = {.from = from, .fd = fd, .total = target_count(from)};
+    progress_start(&o.progress, "files");
+    int r = archive_open_out(&o);
+    if (!r)
+        r = walk_init(&o.walk, from);
+    if (!r)
+        r = run(&o);
+    progress_clear(&o.progress);
+    o.result.failed = o.complaints.n;
+    *ret = o.result;
+    o.failed = true;
+    archive_write_free(o.a);
+    archive_entry_free(o.entry);
+    walk_done(&o.walk);
+    links_done(&o.links);
+    pool_done(&o.pool);
+    free(o.piece);
+    return r;
+}

@@ -1,0 +1,39 @@
+/*
+ * target.h - opens targets (target_ops.h), and does what works with any of them. */
+#ifndef ENGRAMCTL_TARGET_H
+#define ENGRAMCTL_TARGET_H
+
+#include "ctl/transfer/target_ops.h"
+
+/* Opens a store or a mount, whichever `path` is. On failure `ret_why` has one line that names the path. */
+int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
+/* Opens a directory as a plain tree; with TARGET_CREATE it must be missing or empty. */
+int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
+/* Flushes, closes and frees. NULL is fine. */
+int target_close(struct target *t);
+
+struct target_mount {
+    char *mountpoint, *prefix; /* and the path from there, "" if there is none; to be freed */
+    char *source;              /* the store, as the mount was told; to be freed */
+};
+/* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. */
+int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
+
+/* strerror(), in the words of this program where those are clearer. */
+const char *target_strerror(int error);
+/* Whether an error of one record means that the next ones will fail as well. */
+bool target_error_is_fatal(int error);
+
+/* The whole content into `buf` (attr->size bytes expected): a struct buf's worth. -EFBIG beyond `max`. */
+struct buf;
+int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out);
+
+/* How many memories there are below, for a progress display; 0: unknown. */
+uint64_t target_count(struct target *t);
+
+/* All user.* attributes of an open file or directory, in `pool`; ones that vanish meanwhile are left out. */
+struct pool;
+int target_load_xattrs(struct target *t, struct target_file *f, struct pool *pool,
+                       const struct eng_xattr_pair **ret_xattrs, size_t *ret_n);
+
+#endif

@@ -1,0 +1,128 @@
+/*
+ * walk.c - iterative tree walk. State: struct walk, with one open listing for
+ * each level. */
+#include "ctl/transfer/walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct walk_frame {
+    tdir dir, parent;
+    struct target_scan *scan;
+    size_t path_len; /* of this directory */
+    struct target_attr attr;
+};
+
+/* Opens a directory as the new top. */
+static int push(struct walk *w, tdir dir, tdir parent, size_t path_len, const struct target_attr *attr)
+{
+    struct walk_frame *frames = array_room(w->frames, w->depth, &w->cap, sizeof *frames);
+    if (!frames)
+        return -ENOMEM;
+    w->frames = frames;
+    struct walk_frame *f = &w->frames[w->depth];
+    *f = (struct walk_frame){.dir = dir, .parent = parent, .path_len = path_len, .attr = *attr};
+    int r = w->t->ops->scan_open(w->t, dir, &f->scan);
+    if (!r)
+        w->depth++;
+    return r;
+}
+
+int walk_init(struct walk *w, struct target *t)
+{
+    struct target_attr none = {0};
+    *w = (struct walk){.t = t};
+    return push(w, t->root, t->root, 0, &none);
+}
+
+void walk_done(struct walk *w)
+{
+    while (w->depth > 0)
+        w->t->ops->scan_close(w->frames[--w->depth].scan);
+    free(w->frames);
+    buf_done(&w->path_buf);
+}
+
+/* Sets `path` to that of the top frame and, if given, a name in it. */
+static int set_path(struct walk *w, size_t dir_len, const char *name)
+{
+    struct buf *b = &w->path_buf;
+    b->len = dir_len;
+    if (name) {
+        if (dir_len)
+            buf_char(b, '/');
+        buf_str(b, name);
+    }
+    if (!buf_reserve(b, 1))
+        return -ENOMEM;
+    b->data[b->len] = 0;
+    w->path = b->data;
+    w->path_len = b->len;
+    const char *slash = strrchr(b->data, '/');
+    w->name = slash ? slash + 1 : b->data;
+    return 0;
+}
+
+static enum walk_event failed(struct walk *w, int error)
+{
+    w->error = error;
+    return WALK_ERROR;
+}
+
+/* The top frame is exhausted. */
+static enum walk_event leave(struct walk *w)
+{
+    struct walk_frame *f = &w->frames[--w->depth];
+    w->t->ops->scan_close(f->scan);
+    if (w->depth == 0)
+        return WALK_END;
+    if (set_path(w, f->path_len, NULL) < 0)
+        return failed(w, -ENOMEM);
+    w->dir = f->parent;
+    w->attr = f->attr;
+    return WALK_LEAVE;
+}
+
+static enum walk_event enter(struct walk *w, tdir parent)
+{
+    tdir dir;
+    int r = w->t->ops->subdir(w->t, parent, w->name, &w->attr, &dir);
+    if (!r)
+        r = push(w, dir, parent, w->path_len, &w->attr);
+    return r < 0 ? failed(w, r) : WALK_ENTER;
+}
+
+enum walk_event walk_next(struct walk *w)
+{
+    if (w->depth == 0)
+        return WALK_END;
+    struct walk_frame *f = &w->frames[w->depth - 1];
+    const char *name;
+    int r = w->t->ops->scan_next(f->scan, &name, &w->attr);
+    if (!r)
+        return leave(w);
+    if (r < 0) {
+        /* The rest of this directory cannot be listed: it is left without a WALK_LEAVE. */
+        w->t->ops->scan_close(f->scan);
+        (void)set_path(w, f->path_len, NULL);
+        w->depth--;
+        return failed(w, r);
+    }
+    if (set_path(w, f->path_len, name) < 0)
+        return failed(w, -ENOMEM);
+    w->dir = f->dir;
+    return S_ISDIR(w->attr.mode) ? enter(w, f->dir) : WALK_ENTRY;
+}
+
+tdir walk_entered(const struct walk *w)
+{
+    return w->frames[w->depth - 1].dir;
+}
+
+void walk_skip(struct walk *w)
+{
+    struct walk_frame *f = &w->frames[--w->depth];
+    w->t->ops->scan_close(f->scan);
+}

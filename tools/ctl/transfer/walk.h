@@ -1,0 +1,41 @@
+/*
+ * walk.h - goes through a target's tree, depth first, without recursion (a
+ * store may be deeper than a stack). */
+#ifndef ENGRAMCTL_WALK_H
+#define ENGRAMCTL_WALK_H
+
+#include "ctl/transfer/target.h"
+#include "shared/buf.h"
+
+enum walk_event {
+    WALK_END,
+    WALK_ENTRY, /* anything but a directory */
+    WALK_ENTER, /* a directory, before its entries */
+    WALK_LEAVE, /* the same directory, after them */
+    WALK_ERROR, /* `error` happened at `path`; the walk goes on without it */
+};
+
+struct walk_frame;
+struct walk {
+    struct target *t; /* borrowed */
+    struct walk_frame *frames;
+    size_t depth, cap;
+    struct buf path_buf;
+    /* What the last call found. */
+    tdir dir;         /* that holds it */
+    const char *name; /* valid until the next call */
+    const char *path; /* relative to the target's root, NUL-terminated; valid until the next call */
+    size_t path_len;
+    struct target_attr attr;
+    int error;
+};
+
+int walk_init(struct walk *w, struct target *t);
+void walk_done(struct walk *w);
+enum walk_event walk_next(struct walk *w);
+/* The handle of the directory just entered. */
+tdir walk_entered(const struct walk *w);
+/* After WALK_ENTER: leaves the directory out, without a WALK_LEAVE. */
+void walk_skip(struct walk *w);
+
+#endif

@@ -1,0 +1,219 @@
+/*
+ * cli.c - messages, progress, signals and the checked stdout.
+ *
+ * State: whether stderr is a coloured terminal, the line of progress being
+ * shown (cleared before any message), and the signal flag. One thread. */
+#include "shared/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *cli_program = "engramctl";
+
+static volatile sig_atomic_t g_signalled;
+static struct progress *g_progress; /* the one on the screen, or NULL */
+
+static bool terminal(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+/* no-color.org: any non-empty value means no. */
+static bool coloured(void)
+{
+    const char *no = getenv("NO_COLOR");
+    return terminal() && (!no || !*no);
+}
+
+#define LINE_MAX_BYTES 1024
+
+/* One line of text: names may hold anything, and must not steer the terminal or look like a
+ * second message. */
+static void print_line(const char *format, va_list ap) __attribute__((format(printf, 1, 0)));
+static void print_line(const char *format, va_list ap)
+{
+    char text[LINE_MAX_BYTES];
+    int n = vsnprintf(text, sizeof text, format, ap);
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            *c = '?';
+    fputs(text, stderr);
+    fputs(n >= (int)sizeof text ? "...\n" : "\n", stderr);
+}
+
+static void message(const char *colour, const char *kind, const char *format, va_list ap)
+    __attribute__((format(printf, 3, 0)));
+static void message(const char *colour, const char *kind, const char *format, va_list ap)
+{
+    if (g_progress)
+        progress_clear(g_progress);
+    bool c = coloured();
+    fprintf(stderr, "%s%s: %s%s", c ? colour : "", cli_program, kind, c ? "\033[0m" : "");
+    print_line(format, ap);
+}
+
+void cli_error(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    message("\033[31m", "", format, ap);
+    va_end(ap);
+}
+
+void cli_warning(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    message("\033[33m", "warning: ", format, ap);
+    va_end(ap);
+}
+
+/* As print_line() takes it. */
+static void print_args(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void print_args(const char *format, ...)
+{
+    va_list ap;
+    va_start(ap, format);
+    print_line(format, ap);
+    va_end(ap);
+}
+
+void cli_note(const char *line)
+{
+    if (g_progress)
+        progress_clear(g_progress);
+    print_args("%s", line);
+}
+
+#define COMPLAINTS_SHOWN 20
+
+void cli_complain(struct complaints *c, const char *format, ...)
+{
+    va_list ap;
+    c->n++;
+    if (c->n == COMPLAINTS_SHOWN + 1)
+        cli_warning("further ones like these are only counted");
+    if (c->n > COMPLAINTS_SHOWN)
+        return;
+    if (g_progress)
+        progress_clear(g_progress);
+    va_start(ap, format);
+    print_line(format, ap);
+    va_end(ap);
+}
+
+int cli_usage(const char *subcommand, const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, format);
+    vsnprintf(text, sizeof text, format, ap);
+    va_end(ap);
+    cli_error("%s%s%s (see %s %s%s--help)", subcommand, *subcommand ? ": " : "", text, cli_program,
+              subcommand, *subcommand ? " " : "");
+    return CLI_ERROR;
+}
+
+int cli_finish_stdout(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    cli_error("cannot write to standard output: %s", strerror(errno ? errno : EIO));
+    return CLI_ERROR;
+}
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    g_signalled = 1;
+}
+
+void cli_catch_signals(void)
+{
+    /* Once only: a second Ctrl-C ends the program at once, as it would have without us. */
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return g_signalled != 0;
+}
+
+double cli_seconds_since(const struct timespec *start)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+void progress_start(struct progress *p, const char *what)
+{
+    *p = (struct progress){.what = what, .on = terminal()};
+    clock_gettime(CLOCK_MONOTONIC, &p->start);
+    p->last = p->start;
+}
+
+/* "1.5 MiB", or "12 memories". */
+static const char *quantity(const struct progress *p, uint64_t n, char buf[64])
+{
+    if (!p->what)
+        return cli_bytes(n, buf);
+    snprintf(buf, 64, "%llu %s", (unsigned long long)n, p->what);
+    return buf;
+}
+
+static void print_time_left(double seconds)
+{
+    unsigned long long s = (unsigned long long)(seconds + 0.5);
+    if (s >= 3600)
+        fprintf(stderr, ", %llu:%02llu:%02llu left", s / 3600, s / 60 % 60, s % 60);
+    else
+        fprintf(stderr, ", %llu:%02llu left", s / 60, s % 60);
+}
+
+void progress_show(struct progress *p, uint64_t done, uint64_t total)
+{
+    if (!p->on || cli_seconds_since(&p->last) < 0.2)
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &p->last);
+    double seconds = cli_seconds_since(&p->start);
+    double rate = seconds > 0 ? (double)done / seconds : 0;
+    char a[64], b[64];
+    fprintf(stderr, "\r\033[K%s", quantity(p, done, a));
+    if (total)
+        fprintf(stderr, " of %s", quantity(p, total, b));
+    fprintf(stderr, ", %s/s", quantity(p, (uint64_t)rate, a));
+    if (total > done && rate > 0)
+        print_time_left((double)(total - done) / rate);
+    fflush(stderr);
+    p->drawn = true;
+    g_progress = p;
+}
+
+void progress_clear(struct progress *p)
+{
+    if (p->drawn)
+        fputs("\r\033[K", stderr);
+    p->drawn = false;
+    if (g_progress == p)
+        g_progress = NULL;
+}
+
+char *cli_bytes(uint64_t n, char *buf)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    double v = (double)n;
+    size_t u = 0;
+    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) {
+        v /= 1024;
+        u++;
+    }
+    snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+    return buf;
+}
