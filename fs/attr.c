@@ -1,7 +1,6 @@
 /*
  * attr.c - attributes: what stat(2) shows, what chmod, chown, utimensat and truncate change, and the
- * rights that a file loses when somebody else changes it. No state, no locks.
- */
+ * rights that a file loses when somebody else changes it. No state, no locks. */
 #include "attr.h"
 
 #include <errno.h>
@@ -26,7 +25,7 @@ static int64_t ns_of(struct timespec ts)
 
 void attr_stat(const struct eng_attr *attr, struct stat *ret_st)
 {
-    memset(ret_st, 0, sizeof(*ret_st));
+    memset(ret_st, 0, sizeof *ret_st);
     ret_st->st_ino = attr->ino;
     ret_st->st_mode = attr->mode;
     ret_st->st_nlink = attr->nlink;
@@ -66,9 +65,9 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
 {
     struct eng_attr now;
-    int err = *mask & ENG_SET_MODE ? 0 : eng_getattr(session_of(req)->eng, ino, &now);
-    if (err || *mask & ENG_SET_MODE)
-        return err;
+    int r = *mask & ENG_SET_MODE ? 0 : eng_getattr(session_of(req)->eng, ino, &now);
+    if (r || *mask & ENG_SET_MODE)
+        return r;
     attr->mode = without_suidgid(req, &now);
     if (attr->mode != now.mode)
         *mask |= ENG_SET_MODE;
@@ -80,8 +79,8 @@ int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino)
 {
     struct eng_attr attr;
     unsigned mask = 0;
-    int err = kill_suidgid(req, ino, &attr, &mask);
-    return err || !mask ? err : eng_setattr(session_of(req)->eng, ino, &attr, mask, NULL);
+    int r = kill_suidgid(req, ino, &attr, &mask);
+    return r || !mask ? r : eng_setattr(session_of(req)->eng, ino, &attr, mask, NULL);
 }
 
 /* Where the kernel leaves it out that it should be done. */
@@ -98,17 +97,17 @@ void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     REQUEST_COUNT(session, REQUEST_getattr);
     struct stat st;
     struct eng_attr attr;
-    int err;
+    int r;
     if (ctl_owns(ino)) {
-        err = session->ctl ? ctl_getattr(session->ctl, ino, &st) : -ESTALE;
+        r = session->ctl ? ctl_getattr(session->ctl, ino, &st) : -ESTALE;
     } else {
-        err = eng_getattr(session->eng, ino, &attr);
-        if (!err)
+        r = eng_getattr(session->eng, ino, &attr);
+        if (!r)
             attr_stat(&attr, &st);
     }
     double timeout = ctl_owns(ino) ? 0 : REPLY_TIMEOUT;
-    if (err)
-        reply_err(req, REQUEST_getattr, err);
+    if (r)
+        reply_err(req, REQUEST_getattr, r);
     else if (fi && fi->fh == COMPAT_STATX)
         (void)compat_reply_statx(req, &st, ctl_owns(ino) ? NULL : &attr.btime, timeout);
     else
@@ -120,11 +119,11 @@ static void setattr_control(fuse_req_t req, fuse_ino_t ino, int to_set)
 {
     struct ctl *ctl = session_of(req)->ctl;
     struct stat st;
-    int err = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
+    int r = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
     if (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
-        err = -EPERM;
-    if (err)
-        reply_err(req, REQUEST_setattr, err);
+        r = -EPERM;
+    if (r)
+        reply_err(req, REQUEST_setattr, r);
     else
         (void)fuse_reply_attr(req, &st, 0);
 }
@@ -143,7 +142,7 @@ static unsigned set_mask(int to_set)
 #endif
     };
     unsigned mask = 0;
-    for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+    for (size_t i = 0; i < sizeof map / sizeof *map; i++)
         if (to_set & map[i].fuse)
             mask |= map[i].eng;
     /* "now" is the engine's now; the kernel sends both flags with it. */
@@ -171,11 +170,11 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
                              .ctime = ns_of(st->st_ctim),
                          };
     unsigned mask = set_mask(to_set);
-    int err = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
-    if (!err)
-        err = eng_setattr(session_of(req)->eng, ino, &attr, mask, &out);
-    if (err) {
-        reply_err(req, REQUEST_setattr, err);
+    int r = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
+    if (!r)
+        r = eng_setattr(session_of(req)->eng, ino, &attr, mask, &out);
+    if (r) {
+        reply_err(req, REQUEST_setattr, r);
         return;
     }
     struct stat after;

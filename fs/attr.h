@@ -1,6 +1,5 @@
 /*
- * attr.h - the requests for attributes, and what others need of them.
- */
+ * attr.h - the requests for attributes, and what others need of them. */
 #ifndef ENGRAMFS_FS_ATTR_H
 #define ENGRAMFS_FS_ATTR_H
 

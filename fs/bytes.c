@@ -1,6 +1,5 @@
 /*
- * bytes.c - see bytes.h. No state.
- */
+ * bytes.c - see bytes.h. No state. */
 #include "bytes.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 /*
- * bytes.h - sizes as people write them. Pure.
- */
+ * bytes.h - sizes as people write them. Pure. */
 #ifndef ENGRAMFS_FS_BYTES_H
 #define ENGRAMFS_FS_BYTES_H
 

@@ -1,6 +1,5 @@
 /*
- * caller.c - see caller.h. No state, no locks.
- */
+ * caller.c - see caller.h. No state, no locks. */
 #include "caller.h"
 
 #include <limits.h>

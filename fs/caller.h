@@ -1,6 +1,5 @@
 /*
- * caller.h - who asks: the process whose request is being handled.
- */
+ * caller.h - who asks: the process whose request is being handled. */
 #ifndef ENGRAMFS_FS_CALLER_H
 #define ENGRAMFS_FS_CALLER_H
 

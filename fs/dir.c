@@ -10,8 +10,7 @@
  * come to an end. There is no OPENDIR that could note it; so the mark of the latest
  * listing that began is kept for each directory. Directories that share a place in the
  * table share the later mark: then a listing may tell more than it must, but
- * all that it must.
- */
+ * all that it must. */
 #include "dir.h"
 
 #include <errno.h>
@@ -68,7 +67,7 @@ static int emit(void *arg, const struct eng_dirent *entry)
     name[entry->name_len] = '\0';
 
     struct fuse_entry_param e;
-    memset(&e, 0, sizeof(e));
+    memset(&e, 0, sizeof e);
     if (l->plus) {
         attr_stat(&entry->attr, &e.attr);
     } else {
@@ -88,7 +87,7 @@ static int emit(void *arg, const struct eng_dirent *entry)
 
 static uint64_t mark_of(struct session *session, fuse_ino_t dir, uint64_t cookie)
 {
-    _Atomic uint64_t *at = &marks[dir % (sizeof(marks) / sizeof(marks[0]))];
+    _Atomic uint64_t *at = &marks[dir % (sizeof marks / sizeof *marks)];
     uint64_t mark = atomic_load_explicit(at, memory_order_relaxed);
     if (cookie && mark)
         return mark;
@@ -105,11 +104,11 @@ static int list_memories(struct listing *l, struct session *session, fuse_ino_t 
     const struct fuse_ctx *ctx = fuse_req_ctx(l->req);
     const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .hold = l->plus};
     l->mark = mark_of(session, dir, cookie);
-    int err = eng_readdir(session->eng, &who, dir, cookie, emit, l);
-    if (err || l->full || dir != ENG_ROOT_INO || session->opt->ctl != CTL_VISIBLE)
-        return err;
+    int r = eng_readdir(session->eng, &who, dir, cookie, emit, l);
+    if (r || l->full || dir != ENG_ROOT_INO || session->opt->ctl != CTL_VISIBLE)
+        return r;
     struct fuse_entry_param e; /* nodeid 0: the kernel looks it up when it wants it */
-    memset(&e, 0, sizeof(e));
+    memset(&e, 0, sizeof e);
     e.attr.st_ino = CTL_DIR_INO;
     e.attr.st_mode = S_IFDIR;
     (void)add(l, CTL_DIRECTORY, &e, COOKIE_CTL);
@@ -120,7 +119,7 @@ static void list_control(struct listing *l, uint64_t cookie)
 {
     for (uint64_t i = cookie; i < CTL_FILES + 2; i++) {
         struct fuse_entry_param e;
-        memset(&e, 0, sizeof(e));
+        memset(&e, 0, sizeof e);
         const char *name = i == 0 ? "." : "..";
         if (i < 2) {
             e.attr.st_ino = i == 0 ? CTL_DIR_INO : ENG_ROOT_INO;
@@ -142,19 +141,19 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     struct listing l = {.req = req, .size = size, .plus = plus};
     l.buf = reply_buffer(size);
     if (l.buf && plus)
-        l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof(*l.refs));
-    int err = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
-    if (!err && off != COOKIE_CTL) {
+        l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof *l.refs);
+    int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
+    if (!r && off != COOKIE_CTL) {
         if (ctl_owns(ino))
             list_control(&l, (uint64_t)off);
         else
-            err = list_memories(&l, session, ino, (uint64_t)off);
+            r = list_memories(&l, session, ino, (uint64_t)off);
     }
-    if (err)
-        reply_err(req, op, err);
+    if (r)
+        reply_err(req, op, r);
     else if (!ctl_owns(ino))
         eng_accessed(session->eng, ino);
-    if (err || fuse_reply_buf(req, l.buf, l.used) < 0)
+    if (r || fuse_reply_buf(req, l.buf, l.used) < 0)
         for (size_t i = 0; i < l.n_refs; i++)
             (void)eng_forget(session->eng, l.refs[i], 1);
     free(l.refs);

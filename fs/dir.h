@@ -1,6 +1,5 @@
 /*
- * dir.h - the requests for listings.
- */
+ * dir.h - the requests for listings. */
 #ifndef ENGRAMFS_FS_DIR_H
 #define ENGRAMFS_FS_DIR_H
 

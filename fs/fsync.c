@@ -4,8 +4,7 @@
  * All writes go to one log, so that one flush answers for all who asked before it. The first who asks
  * flushes, and then for those who came meanwhile, until there are none; their threads go on with other
  * requests, so that no thread of the session sleeps for each of them. session->sync_lock is a leaf: nothing
- * is called under it.
- */
+ * is called under it. */
 #include "fsync.h"
 
 #include <stdlib.h>

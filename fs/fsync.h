@@ -1,6 +1,5 @@
 /*
- * fsync.h - fsync and fsyncdir.
- */
+ * fsync.h - fsync and fsyncdir. */
 #ifndef ENGRAMFS_FS_FSYNC_H
 #define ENGRAMFS_FS_FSYNC_H
 

@@ -3,8 +3,7 @@
  *
  * State: the number of the INIT request, in struct session; it is the first, and nothing is served beside it.
  * No locks. Layouts and numbers are the kernel's, of protocol 7.39 (include/uapi/linux/fuse.h); the headers
- * at hand may be older.
- */
+ * at hand may be older. */
 #include "fuse_compat.h"
 
 #include <errno.h>
@@ -47,44 +46,44 @@ _Static_assert(sizeof(struct wire_statx) == 288, "fuse_statx_out");
 static void rewrite_statx(struct fuse_in_header *head, void *body, size_t size)
 {
     struct fuse_getattr_in in;
-    if (size < sizeof(in))
+    if (size < sizeof in)
         return;
-    memcpy(&in, body, sizeof(in));
+    memcpy(&in, body, sizeof in);
     in.getattr_flags |= FUSE_GETATTR_FH;
     in.fh = COMPAT_STATX;
-    memcpy(body, &in, sizeof(in));
+    memcpy(body, &in, sizeof in);
     head->opcode = FUSE_GETATTR;
 }
 
 /* TMPFILE is laid out as CREATE is, name and all. */
 static void rewrite_tmpfile(struct fuse_in_header *head, const char *body, size_t size)
 {
-    if (size >= sizeof(struct fuse_create_in) + sizeof(COMPAT_TMPFILE) &&
-        memcmp(body + sizeof(struct fuse_create_in), COMPAT_TMPFILE, sizeof(COMPAT_TMPFILE)) == 0)
+    if (size >= sizeof(struct fuse_create_in) + sizeof COMPAT_TMPFILE &&
+        memcmp(body + sizeof(struct fuse_create_in), COMPAT_TMPFILE, sizeof COMPAT_TMPFILE) == 0)
         head->opcode = FUSE_CREATE;
 }
 
 static void mark_write(char *body, size_t size)
 {
     struct fuse_write_in in;
-    if (size < sizeof(in))
+    if (size < sizeof in)
         return;
-    memcpy(&in, body, sizeof(in));
+    memcpy(&in, body, sizeof in);
     in.fh = in.write_flags & WRITE_KILL_SUIDGID ? COMPAT_KILL_SUIDGID : 0;
-    memcpy(body, &in, sizeof(in));
+    memcpy(body, &in, sizeof in);
 }
 
 static void mark_setattr(char *body, size_t size)
 {
     struct fuse_setattr_in in;
-    if (size < sizeof(in))
+    if (size < sizeof in)
         return;
-    memcpy(&in, body, sizeof(in));
+    memcpy(&in, body, sizeof in);
     /* chown(-1, -1) takes them, too; with -o writeback the ctime comes along */
     bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME));
     in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? COMPAT_KILL_SUIDGID : 0;
     in.valid |= FATTR_FH;
-    memcpy(body, &in, sizeof(in));
+    memcpy(body, &in, sizeof in);
 }
 
 /* Remembers the request if its answer is to be completed. */
@@ -92,7 +91,7 @@ static void note_init(struct session *session, const struct fuse_in_header *head
                       size_t size)
 {
     struct fuse_init_in in = {0};
-    memcpy(&in, body, size < sizeof(in) ? size : sizeof(in));
+    memcpy(&in, body, size < sizeof in ? size : sizeof in);
     session->init_request = in.flags & INIT_HANDLE_KILLPRIV_V2 ? head->unique : 0;
 }
 
@@ -100,10 +99,10 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 {
     ssize_t n = read(fd, buf, size);
     struct fuse_in_header *head = buf; /* libfuse's buffer is aligned for it */
-    if (n < (ssize_t)sizeof(*head))
+    if (n < (ssize_t)sizeof *head)
         return n;
-    char *body = (char *)buf + sizeof(*head);
-    size_t len = (size_t)n - sizeof(*head);
+    char *body = (char *)buf + sizeof *head;
+    size_t len = (size_t)n - sizeof *head;
     switch (head->opcode) {
     case FUSE_INIT:
         note_init(userdata, head, body, len);
@@ -128,7 +127,7 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
 
 static void complete_init(struct fuse_init_out *out, size_t size)
 {
-    if (size >= offsetof(struct fuse_init_out, flags) + sizeof(out->flags))
+    if (size >= offsetof(struct fuse_init_out, flags) + sizeof out->flags)
         out->flags |= INIT_HANDLE_KILLPRIV_V2;
 }
 
@@ -177,5 +176,5 @@ int compat_reply_statx(fuse_req_t req, const struct stat *st, const int64_t *bti
         out.mask |= STATX_BTIME;
         out.btime = time_of(reply_time(*btime));
     }
-    return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+    return fuse_reply_buf(req, (const char *)&out, sizeof out);
 }

@@ -8,8 +8,7 @@
  *
  * It cannot ask for FUSE_HANDLE_KILLPRIV_V2 either: that who writes or truncates takes set-user-ID and
  * set-group-ID away is then the daemon's business, and the kernel need not look for
- * security.capability before each write. The answer to INIT is completed where it is written.
- */
+ * security.capability before each write. The answer to INIT is completed where it is written. */
 #ifndef ENGRAMFS_FS_FUSE_COMPAT_H
 #define ENGRAMFS_FS_FUSE_COMPAT_H
 

@@ -10,8 +10,7 @@
  * come back first, and ends the session if the mount is busy; on SIGHUP it has
  * the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks
  * the mount for its root once, to know that it answers. Signals are blocked
- * in all others, the engine's too, so that no handler is needed.
- */
+ * in all others, the engine's too, so that no handler is needed. */
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -62,7 +61,7 @@ static void notify_systemd(const char *state)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(to.sun_path))
+    if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof to.sun_path)
         return;
     memcpy(to.sun_path, path, strlen(path));
     if (*path == '@')
@@ -102,8 +101,8 @@ static int await_child(int fd, pid_t child)
 {
     char message[FS_WHY_MAX + 1];
     size_t n = 0;
-    while (n < sizeof(message) - 1) {
-        ssize_t got = read(fd, message + n, sizeof(message) - 1 - n);
+    while (n < sizeof message - 1) {
+        ssize_t got = read(fd, message + n, sizeof message - 1 - n);
         if (got == 0 || (got < 0 && errno != EINTR))
             break;
         if (got > 0)
@@ -160,8 +159,7 @@ static int go_to_background(struct daemon_state *d)
 static void show_no_open(const struct daemon_state *d)
 {
     char path[PATH_MAX];
-    if (!d->session.ctl ||
-        snprintf(path, sizeof(path), "%s/.engram/help", d->mountpoint) >= (int)sizeof(path))
+    if (!d->session.ctl || snprintf(path, sizeof path, "%s/.engram/help", d->mountpoint) >= (int)sizeof path)
         return;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0)
@@ -182,7 +180,7 @@ static void *probe_main(void *arg)
             to_null();
     } else if (!atomic_load(&d->ended)) {
         char why[FS_WHY_MAX];
-        (void)snprintf(why, sizeof(why), "mount point %.300s does not answer: %s", d->mountpoint,
+        (void)snprintf(why, sizeof why, "mount point %.300s does not answer: %s", d->mountpoint,
                        strerror(errno));
         tell(d, why);
         fuse_session_exit(d->fuse);
@@ -217,9 +215,9 @@ static void on_wake(int sig)
 
 static void reread_config(struct daemon_state *d)
 {
-    int err = eng_config_reload(d->session.eng);
-    if (err)
-        messages_line(ENG_LOG_ERROR, "%s/config cannot be read again: %s", d->store, strerror(-err));
+    int r = eng_config_reload(d->session.eng);
+    if (r)
+        messages_line(ENG_LOG_ERROR, "%s/config cannot be read again: %s", d->store, strerror(-r));
     else
         messages_line(ENG_LOG_INFO, "%s/config was read again", d->store);
 }
@@ -228,10 +226,10 @@ static void log_status(struct daemon_state *d)
 {
     struct text t = TEXT_INIT;
     char *save = NULL;
-    int err = d->session.ctl ? ctl_status(d->session.ctl, &t) : -ENOTSUP;
-    if (err || text_failed(&t))
+    int r = d->session.ctl ? ctl_status(d->session.ctl, &t) : -ENOTSUP;
+    if (r || text_failed(&t))
         messages_line(ENG_LOG_ERROR, "no status: %s",
-                      d->session.ctl ? strerror(err ? -err : ENOMEM) : "mounted with -o ctl=off");
+                      d->session.ctl ? strerror(r ? -r : ENOMEM) : "mounted with -o ctl=off");
     else
         for (char *line = strtok_r(t.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
             messages_line(ENG_LOG_INFO, "status: %s", line);
@@ -261,12 +259,12 @@ static void *signal_main(void *arg)
     notify_systemd("STOPPING=1");
     if (d->session.ctl)
         ctl_interrupt_all(d->session.ctl);
-    int err = -EBUSY;
+    int r = -EBUSY;
     if (on_top(d)) {
         write_back(d->mountpoint);
-        err = mnt_unmount(d->mountpoint);
+        r = mnt_unmount(d->mountpoint);
     }
-    if (err == 0)
+    if (!r)
         return NULL; /* the kernel has ended the connection, so the loop ends */
     messages_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
     fuse_session_exit(d->fuse);
@@ -280,13 +278,13 @@ static void *signal_main(void *arg)
 
 static int start_threads(struct daemon_state *d)
 {
-    int err = pthread_create(&d->signal_thread, NULL, signal_main, d);
-    d->has_signal_thread = err == 0;
-    if (!err) {
-        err = pthread_create(&d->probe_thread, NULL, probe_main, d);
-        d->has_probe_thread = err == 0;
+    int r = pthread_create(&d->signal_thread, NULL, signal_main, d);
+    d->has_signal_thread = !r;
+    if (!r) {
+        r = pthread_create(&d->probe_thread, NULL, probe_main, d);
+        d->has_probe_thread = !r;
     }
-    return -err;
+    return -r;
 }
 
 static void join_threads(struct daemon_state *d)
@@ -318,51 +316,51 @@ static int loop(struct daemon_state *d)
     unsigned most = cpus < 8 ? 32 : cpus > 16 ? 64 : (unsigned)cpus * 4;
     fuse_loop_cfg_set_clone_fd(config, 0);
     fuse_loop_cfg_set_max_threads(config, most);
-    int err = fuse_session_loop_mt(d->fuse, config);
+    int r = fuse_session_loop_mt(d->fuse, config);
     fuse_loop_cfg_destroy(config);
-    return err;
+    return r;
 }
 
 /* From a mounted session to its end. */
 static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    int err = mnt_mount(d->fuse, d->mountpoint, why);
-    if (err)
-        return err;
-    err = compat_attach(d->fuse);
-    if (!err)
-        err = start_threads(d);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", err == -EAGAIN ? no_threads : strerror(-err));
+    int r = mnt_mount(d->fuse, d->mountpoint, why);
+    if (r)
+        return r;
+    r = compat_attach(d->fuse);
+    if (!r)
+        r = start_threads(d);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot start: %s", r == -EAGAIN ? no_threads : strerror(-r));
     } else {
-        err = loop(d);
-        if (err < 0)
-            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-err));
+        r = loop(d);
+        if (r < 0)
+            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-r));
         else
-            err = 0; /* >0: the number of a signal, handled */
+            r = 0; /* >0: the number of a signal, handled */
     }
     atomic_store(&d->ended, true);
     if (d->session.ctl)
         ctl_interrupt_all(d->session.ctl);
     fuse_session_unmount(d->fuse);
     join_threads(d);
-    return err;
+    return r;
 }
 
 static int run_session(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-    int err = mnt_session_args(&d->opt, d->store, &args);
-    if (!err) {
-        d->fuse = fuse_session_new(&args, &ops_table, sizeof(ops_table), &d->session);
+    int r = mnt_session_args(&d->opt, d->store, &args);
+    if (!r) {
+        d->fuse = fuse_session_new(&args, &ops_table, sizeof ops_table, &d->session);
         if (!d->fuse)
-            err = -EINVAL;
+            r = -EINVAL;
         d->session.fuse = d->fuse;
     }
     fuse_opt_free_args(&args);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "cannot make a FUSE session: %s", strerror(-err));
-        return err;
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "cannot make a FUSE session: %s", strerror(-r));
+        return r;
     }
     return serve(d, why);
 }
@@ -380,27 +378,27 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
         .log = messages_engine,
     };
     char reason[256] = "";
-    int err = eng_open(d->store, &options, &d->session.eng, reason);
-    if (err)
-        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-err));
-    return err;
+    int r = eng_open(d->store, &options, &d->session.eng, reason);
+    if (r)
+        (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-r));
+    return r;
 }
 
 static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct session *session = &d->session;
-    int err = open_store(d, why);
-    if (err)
-        return err;
+    int r = open_store(d, why);
+    if (r)
+        return r;
     if (d->opt.ctl != CTL_OFF && !(session->ctl = ctl_new(session))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
-        err = -ENOMEM;
+        r = -ENOMEM;
     }
-    if (!err)
-        err = run_session(d, why);
+    if (!r)
+        r = run_session(d, why);
     /* The engine first: it may still answer writers that wait. */
     int close_err = eng_close(session->eng);
-    if (close_err && err)
+    if (close_err && r)
         messages_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
     else if (close_err)
         (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s; what was not yet durable may be lost", d->store,
@@ -408,7 +406,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     if (d->fuse)
         fuse_session_destroy(d->fuse);
     ctl_free(session->ctl);
-    return err ? err : close_err;
+    return r ? r : close_err;
 }
 
 /* ---- process ------------------------------------------------------------ */
@@ -457,37 +455,37 @@ static bool lies_in(const char *path, const char *dir)
 
 static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    int err = mnt_absolute(d->opt.store, &d->store);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "store %.300s: %s", d->opt.store, strerror(-err));
-        return err;
+    int r = mnt_absolute(d->opt.store, &d->store);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "store %.300s: %s", d->opt.store, strerror(-r));
+        return r;
     }
-    err = mnt_absolute(d->opt.mountpoint, &d->mountpoint);
-    if (err) {
-        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-err));
-        return err;
+    r = mnt_absolute(d->opt.mountpoint, &d->mountpoint);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-r));
+        return r;
     }
-    err = mnt_prepare(d->mountpoint, why);
-    if (!err && d->store && d->mountpoint &&
+    r = mnt_prepare(d->mountpoint, why);
+    if (!r && d->store && d->mountpoint &&
         (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
         (void)snprintf(why, FS_WHY_MAX, "store %.200s and mount point %.200s must not lie in one another",
                        d->store, d->mountpoint);
-        err = -EINVAL;
+        r = -EINVAL;
     }
-    return err;
+    return r;
 }
 
 static int start(struct daemon_state *d)
 {
     char why[FS_WHY_MAX] = "";
     messages_init(d->opt.foreground, d->opt.debug);
-    int err = resolve(d, why);
-    if (!err && !d->opt.foreground) {
-        err = go_to_background(d);
-        if (err)
-            (void)snprintf(why, sizeof(why), "cannot go to the background: %s", strerror(-err));
+    int r = resolve(d, why);
+    if (!r && !d->opt.foreground) {
+        r = go_to_background(d);
+        if (r)
+            (void)snprintf(why, sizeof why, "cannot go to the background: %s", strerror(-r));
     }
-    if (!err) {
+    if (!r) {
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
         d->logging = true;
@@ -503,15 +501,15 @@ static int start(struct daemon_state *d)
         d->session.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!d->opt.foreground)
             (void)chdir("/");
-        err = run(d, why);
+        r = run(d, why);
     }
-    if (err)
-        tell(d, *why ? why : strerror(-err));
+    if (r)
+        tell(d, *why ? why : strerror(-r));
     else
         messages_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
     free(d->store);
     free(d->mountpoint);
-    return err ? 1 : 0;
+    return r ? 1 : 0;
 }
 
 int main(int argc, char **argv)

@@ -1,7 +1,6 @@
 /*
  * messages.c - see journal.h. State: where lines go, immutable after messages_init(); the last line of
- * libfuse. May be called from any thread.
- */
+ * libfuse. May be called from any thread. */
 #include "messages.h"
 
 #include <pthread.h>
@@ -55,7 +54,7 @@ void messages_line(enum eng_log_level level, const char *format, ...)
     char line[1024];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(line, sizeof(line), format, args);
+    (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (to_journald)
         (void)fprintf(stderr, "<%d>%s%s\n", priority[level], label[level], line);
@@ -81,7 +80,7 @@ static bool is_repeated(const char *line)
     (void)pthread_mutex_lock(&lock);
     times = strcmp(line, last) == 0 ? times + 1 : 1;
     bool tell = (times & (times - 1)) == 0;
-    (void)snprintf(last, sizeof(last), "%s", line);
+    (void)snprintf(last, sizeof last, "%s", line);
     (void)pthread_mutex_unlock(&lock);
     return !tell;
 }
@@ -89,8 +88,8 @@ static bool is_repeated(const char *line)
 void messages_fuse(enum fuse_log_level level, const char *format, va_list args)
 {
     char line[512];
-    int n = vsnprintf(line, sizeof(line), format, args);
-    while (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
+    int n = vsnprintf(line, sizeof line, format, args);
+    while (n > 0 && (size_t)n < sizeof line && line[n - 1] == '\n')
         line[--n] = '\0';
     if (level != FUSE_LOG_DEBUG && is_repeated(line))
         return;

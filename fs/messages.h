@@ -1,8 +1,7 @@
 /*
  * messages.h - the daemon's log: stderr in the foreground, syslog (and so the
  * journal) in the background. One line an event, with what to do about it.
- * As a service stderr is the journal: lines carry their level there, as <3>.
- */
+ * As a service stderr is the journal: lines carry their level there, as <3>. */
 #ifndef ENGRAMFS_FS_MESSAGES_H
 #define ENGRAMFS_FS_MESSAGES_H
 

@@ -1,7 +1,6 @@
 /*
  * mount.c - mount points: what lies on them, cleaning one whose daemon died,
- * unmounting. No state, no locks.
- */
+ * unmounting. No state, no locks. */
 #include "mount.h"
 
 #include <errno.h>
@@ -45,16 +44,16 @@ int mnt_absolute(const char *path, char **ret_path)
     if (slash)
         *slash = '\0';
     char *parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
-    int err = 0;
+    int r = 0;
     if (!parent)
-        err = -errno;
+        r = -errno;
     else if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
-        err = -ENOENT;
+        r = -ENOENT;
     else if (asprintf(ret_path, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, base) < 0)
-        err = -ENOMEM;
+        r = -ENOMEM;
     free(parent);
     free(copy);
-    return err;
+    return r;
 }
 
 /* Undoes mountinfo's octal escapes (\040 and the like), in place. */
@@ -122,11 +121,11 @@ static int run_fusermount(bool lazy, const char *path)
     (void)posix_spawn_file_actions_init(&actions);
     (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid;
-    int err = -posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+    int r = -posix_spawnp(&pid, program, &actions, NULL, argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
     free(copy);
-    if (err)
-        return err;
+    if (r)
+        return r;
     int status;
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
@@ -160,11 +159,11 @@ int mnt_prepare(const char *path, char why[FS_WHY_MAX])
     struct stat st;
     struct statvfs fs;
     /* stat(2) may be answered from the kernel's cache after the daemon has died; statfs(2) never is. */
-    bool ours = engramfs_on(path, source, sizeof(source));
+    bool ours = engramfs_on(path, source, sizeof source);
     if (ours && statvfs(path, &fs) != 0 && errno == ENOTCONN) {
-        int err = clean_stale(path);
-        if (err)
-            return complain(why, err, path,
+        int r = clean_stale(path);
+        if (r)
+            return complain(why, r, path,
                             "its engramfs daemon is dead, and it could not be unmounted; "
                             "unmount it as its owner or as root");
         return mnt_prepare(path, why); /* there may have been several, one above the other */
@@ -221,19 +220,19 @@ int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX])
     int said_fd = memfd_create("engramfs-mount", MFD_CLOEXEC);
     if (said_fd >= 0 && saved >= 0)
         (void)dup2(said_fd, STDERR_FILENO);
-    int err = fuse_session_mount(fuse, path);
+    int r = fuse_session_mount(fuse, path);
     int why_errno = errno;
     if (said_fd >= 0 && saved >= 0)
         (void)dup2(saved, STDERR_FILENO);
     char said[FS_WHY_MAX - 200] = "";
     if (said_fd >= 0)
-        read_said(said_fd, said, sizeof(said));
-    if (err && access("/dev/fuse", R_OK | W_OK) != 0)
+        read_said(said_fd, said, sizeof said);
+    if (r && access("/dev/fuse", R_OK | W_OK) != 0)
         (void)snprintf(why, FS_WHY_MAX,
                        "cannot mount on %.150s: /dev/fuse: %s; is the fuse module loaded, and may this user "
                        "open it (mode 0666 is usual)?",
                        path, strerror(errno));
-    else if (err)
+    else if (r)
         (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", path,
                        *said ? said : strerror(why_errno));
     else if (*said)
@@ -242,5 +241,5 @@ int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX])
         (void)close(said_fd);
     if (saved >= 0)
         (void)close(saved);
-    return err ? -EIO : 0;
+    return r ? -EIO : 0;
 }

@@ -1,6 +1,5 @@
 /*
- * mount.h - what is said to and asked of the kernel about a mount point.
- */
+ * mount.h - what is said to and asked of the kernel about a mount point. */
 #ifndef ENGRAMFS_FS_MOUNT_H
 #define ENGRAMFS_FS_MOUNT_H
 
@@ -14,15 +13,13 @@
 
 /*
  * The absolute path of a directory that may be missing in its last component
- * or be the mount point of a dead daemon. The caller frees it. -errno.
- */
+ * or be the mount point of a dead daemon. The caller frees it. -errno. */
 int mnt_absolute(const char *path, char **ret_path);
 
 /*
  * Makes `path` (absolute) fit for mounting on: a directory, no engramfs on it
  * already, and if a daemon died under it, detached first. On failure a
- * negative errno and one line.
- */
+ * negative errno and one line. */
 int mnt_prepare(const char *path, char why[FS_WHY_MAX]);
 
 /* The arguments of fuse_session_new(), from those of the command line and the absolute path of the store. */

@@ -1,8 +1,7 @@
 /*
  * ops.c - each FUSE request: decode, call the engine, reply.
  *
- * No state but two answers of INIT. No locks.
- */
+ * No state but two answers of INIT. No locks. */
 #include "ops.h"
 
 #include <errno.h>
@@ -28,7 +27,7 @@ static bool kernel_has_no_open, kernel_has_no_opendir;
 
 static void fill_entry(const struct eng_attr *attr, struct fuse_entry_param *e)
 {
-    memset(e, 0, sizeof(*e));
+    memset(e, 0, sizeof *e);
     e->ino = attr->ino;
     e->attr_timeout = e->entry_timeout = REPLY_TIMEOUT;
     attr_stat(attr, &e->attr);
@@ -115,25 +114,25 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     REQUEST_COUNT(session, REQUEST_lookup);
     if (ctl_owns(parent) || (ctl_reserved(parent, name) && session->ctl)) {
         struct fuse_entry_param e;
-        int err = 0;
+        int r = 0;
         if (!ctl_owns(parent) || strcmp(name, ".") == 0)
             ctl_dir_entry(session->ctl, &e);
         else
-            err = ctl_lookup(session->ctl, req, name, &e);
-        if (err)
-            reply_err(req, REQUEST_lookup, err);
+            r = ctl_lookup(session->ctl, req, name, &e);
+        if (r)
+            reply_err(req, REQUEST_lookup, r);
         else if (fuse_reply_entry(req, &e) < 0)
             ctl_forget(session->ctl, e.ino, 1);
         return;
     }
     struct eng_attr attr;
     const struct eng_caller who = caller_of(req);
-    int err = ctl_reserved(parent, name) ? -ENOENT : eng_lookup(session->eng, &who, parent, name, &attr);
-    if (err == -ENOENT) { /* kept by the kernel until the name is made */
+    int r = ctl_reserved(parent, name) ? -ENOENT : eng_lookup(session->eng, &who, parent, name, &attr);
+    if (r == -ENOENT) { /* kept by the kernel until the name is made */
         const struct fuse_entry_param none = {.entry_timeout = REPLY_TIMEOUT};
         (void)fuse_reply_entry(req, &none);
-    } else if (err) {
-        reply_err(req, REQUEST_lookup, err);
+    } else if (r) {
+        reply_err(req, REQUEST_lookup, r);
     } else {
         reply_entry(req, &attr);
     }
@@ -166,8 +165,8 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
                   const char *target, struct eng_attr *ret_attr)
 {
     const struct eng_caller who = caller_of(req);
-    int err = check_new_name(req, parent, name);
-    return err ? err : eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+    int r = check_new_name(req, parent, name);
+    return r ? r : eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -202,11 +201,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct eng_attr attr;
     const struct eng_caller who = caller_of(req);
     mode = S_IFREG | (mode & 07777);
-    int err = strcmp(name, COMPAT_TMPFILE) != 0 ? create(req, parent, name, mode, 0, NULL, &attr)
-              : ctl_owns(parent)                ? -EPERM
-                                 : eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
-    if (err) {
-        reply_err(req, REQUEST_create, err);
+    int r = strcmp(name, COMPAT_TMPFILE) != 0 ? create(req, parent, name, mode, 0, NULL, &attr)
+            : ctl_owns(parent)                ? -EPERM
+                               : eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
+    if (r) {
+        reply_err(req, REQUEST_create, r);
         return;
     }
     struct fuse_entry_param e;
@@ -222,31 +221,30 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     REQUEST_COUNT(session_of(req), REQUEST_link);
     struct eng_attr attr;
     const struct eng_caller who = caller_of(req);
-    int err = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
-    if (!err)
-        err = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
-    reply_created(req, REQUEST_link, err, &attr);
+    int r = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
+    if (!r)
+        r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
+    reply_created(req, REQUEST_link, r, &attr);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_unlink);
-    int err = check_name(parent, name);
-    reply_err(req, REQUEST_unlink, err ? err : eng_unlink(session_of(req)->eng, parent, name));
+    int r = check_name(parent, name);
+    reply_err(req, REQUEST_unlink, r ? r : eng_unlink(session_of(req)->eng, parent, name));
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_rmdir);
-    int err = check_name(parent, name);
-    reply_err(req, REQUEST_rmdir, err ? err : eng_rmdir(session_of(req)->eng, parent, name));
+    int r = check_name(parent, name);
+    reply_err(req, REQUEST_rmdir, r ? r : eng_rmdir(session_of(req)->eng, parent, name));
 }
 
 /*
  * The kernel keeps listings, `..` in them included, until the directory
  * changes; when it moves to another parent nothing in it does. This waits for
- * locks of single pages only, which nobody holds while he waits for us.
- */
+ * locks of single pages only, which nobody holds while he waits for us. */
 static void forget_listing(struct session *session, fuse_ino_t parent, const char *name)
 {
     struct eng_attr attr;
@@ -260,24 +258,24 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     REQUEST_COUNT(session_of(req), REQUEST_rename);
     struct session *session = session_of(req);
     const struct eng_caller who = caller_of(req);
-    int err = check_name(parent, name);
-    if (!err)
-        err = check_name(new_parent, new_name);
-    if (!err)
-        err = eng_rename(session->eng, &who, parent, name, new_parent, new_name, flags);
-    if (!err && parent != new_parent) {
+    int r = check_name(parent, name);
+    if (!r)
+        r = check_name(new_parent, new_name);
+    if (!r)
+        r = eng_rename(session->eng, &who, parent, name, new_parent, new_name, flags);
+    if (!r && parent != new_parent) {
         forget_listing(session, new_parent, new_name);
         if (flags & ENG_RENAME_EXCHANGE)
             forget_listing(session, parent, name);
     }
-    reply_err(req, REQUEST_rename, err);
+    reply_err(req, REQUEST_rename, r);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     REQUEST_COUNT(session_of(req), REQUEST_readlink);
     char target[ENG_SYMLINK_MAX + 1];
-    ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(session_of(req)->eng, ino, target, sizeof(target));
+    ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(session_of(req)->eng, ino, target, sizeof target);
     if (n < 0) {
         reply_err(req, REQUEST_readlink, (int)n);
         return;
@@ -293,9 +291,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     (void)ino;
     REQUEST_COUNT(session_of(req), REQUEST_statfs);
     struct eng_statfs st;
-    int err = eng_statfs(session_of(req)->eng, &st);
-    if (err) {
-        reply_err(req, REQUEST_statfs, err);
+    int r = eng_statfs(session_of(req)->eng, &st);
+    if (r) {
+        reply_err(req, REQUEST_statfs, r);
         return;
     }
     const struct statvfs out = {
@@ -423,20 +421,20 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 {
     (void)fi;
     REQUEST_COUNT(session_of(req), REQUEST_fallocate);
-    int err = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-                  ? -EOPNOTSUPP
-                  : attr_kill_suidgid_unasked(req, ino);
-    if (!err)
-        err = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
-    reply_err(req, REQUEST_fallocate, err);
+    int r = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+                ? -EOPNOTSUPP
+                : attr_kill_suidgid_unasked(req, ino);
+    if (!r)
+        r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    reply_err(req, REQUEST_fallocate, r);
 }
 
 static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
 {
     struct stat st;
-    int err = ctl_getattr(ctl, ino, &st);
-    if (err)
-        return err;
+    int r = ctl_getattr(ctl, ino, &st);
+    if (r)
+        return r;
     if (off < 0 || off >= st.st_size)
         return -ENXIO;
     *ret_offset = whence == SEEK_DATA ? (uint64_t)off : (uint64_t)st.st_size;
@@ -449,10 +447,10 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_lseek);
     uint64_t found;
-    int err = ctl_owns(ino) ? seek_control(session->ctl, ino, off, whence, &found)
-                            : eng_seek(session->eng, ino, (uint64_t)off, whence, &found);
-    if (err)
-        reply_err(req, REQUEST_lseek, err);
+    int r = ctl_owns(ino) ? seek_control(session->ctl, ino, off, whence, &found)
+                          : eng_seek(session->eng, ino, (uint64_t)off, whence, &found);
+    if (r)
+        reply_err(req, REQUEST_lseek, r);
     else
         (void)fuse_reply_lseek(req, (off_t)found);
 }
@@ -460,8 +458,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 /*
  * Copies through a buffer, at most 16 MiB a request (a short count is
  * allowed, and keeps the request from lasting): saves the round trips and the
- * page cache, not the bytes.
- */
+ * page cache, not the bytes. */
 static ssize_t copy_range(struct eng *eng, fuse_ino_t in, uint64_t off_in, fuse_ino_t out, uint64_t off_out,
                           size_t len)
 {
@@ -521,16 +518,16 @@ static void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
     const uint32_t no_flags = 0;
     const long version =
         (long)(ino >> 32); /* of the slot in the table of inodes: numbers are not used again */
-    if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof(no_flags))
-        (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof(no_flags));
-    else if (cmd == FS_IOC_GETVERSION && out_size >= sizeof(version))
-        (void)fuse_reply_ioctl(req, 0, &version, sizeof(version));
-    else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof(none))
-        (void)fuse_reply_ioctl(req, 0, &none, sizeof(none));
-    else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof(no_flags))
-        reply_set_flags(req, memcmp(in_buf, &no_flags, sizeof(no_flags)) == 0);
-    else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof(none))
-        reply_set_flags(req, memcmp(in_buf, &none, sizeof(none)) == 0);
+    if (cmd == FS_IOC_GETFLAGS && out_size >= sizeof no_flags)
+        (void)fuse_reply_ioctl(req, 0, &no_flags, sizeof no_flags);
+    else if (cmd == FS_IOC_GETVERSION && out_size >= sizeof version)
+        (void)fuse_reply_ioctl(req, 0, &version, sizeof version);
+    else if (cmd == FS_IOC_FSGETXATTR && out_size >= sizeof none)
+        (void)fuse_reply_ioctl(req, 0, &none, sizeof none);
+    else if (cmd == FS_IOC_SETFLAGS && in_size >= sizeof no_flags)
+        reply_set_flags(req, memcmp(in_buf, &no_flags, sizeof no_flags) == 0);
+    else if (cmd == FS_IOC_FSSETXATTR && in_size >= sizeof none)
+        reply_set_flags(req, memcmp(in_buf, &none, sizeof none) == 0);
     else
         (void)fuse_reply_err(req, ENOTTY);
 }

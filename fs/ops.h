@@ -1,6 +1,5 @@
 /*
- * ops.h - the table of FUSE requests.
- */
+ * ops.h - the table of FUSE requests. */
 #ifndef ENGRAMFS_FS_OPS_H
 #define ENGRAMFS_FS_OPS_H
 

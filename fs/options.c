@@ -4,8 +4,7 @@
  * Called also by mount.fuse3 for an fstab line, which puts the options last
  * and passes on everything that mount(8) knows: those are taken or skipped by
  * name; whatever is unknown is refused, because an option that is ignored in
- * silence is a promise that is not kept.
- */
+ * silence is a promise that is not kept. */
 #include "options.h"
 
 #include <errno.h>
@@ -169,9 +168,9 @@ static int set_segment_size(struct fs_options *opt, const char *value, char why[
 static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_MAX])
 {
     bool known = false;
-    int err = set_flag(opt, word, &known);
-    if (err || known)
-        return err;
+    int r = set_flag(opt, word, &known);
+    if (r || known)
+        return r;
     if (strncmp(word, "ctl=", 4) == 0)
         return set_ctl(opt, word + 4, why);
     if (strncmp(word, "ctl_group=", 10) == 0)
@@ -191,8 +190,8 @@ static int set_options(struct fs_options *opt, const char *list, char why[FS_WHY
     char *word = calloc(1, strlen(list) + 1);
     if (!word)
         return -ENOMEM;
-    int err = 0;
-    while (*list && !err) {
+    int r = 0;
+    while (*list && !r) {
         size_t n = 0;
         for (; *list && *list != ','; list++) {
             if (*list == '\\' && list[1])
@@ -203,10 +202,10 @@ static int set_options(struct fs_options *opt, const char *list, char why[FS_WHY
             list++;
         word[n] = '\0';
         if (n > 0)
-            err = set_option(opt, word, why);
+            r = set_option(opt, word, why);
     }
     free(word);
-    return err;
+    return r;
 }
 
 static int set_positional(struct fs_options *opt, int argc, char **argv, char why[FS_WHY_MAX])
@@ -219,8 +218,8 @@ static int set_positional(struct fs_options *opt, int argc, char **argv, char wh
         return fail(why, "too many arguments: %s (engramfs -h shows the usage)", argv[2]);
     if (!*argv[0] || !*argv[1])
         return fail(why, "STORE and MOUNTPOINT must not be empty");
-    int err = replace(&opt->store, argv[0]);
-    return err ? err : replace(&opt->mountpoint, argv[1]);
+    int r = replace(&opt->store, argv[0]);
+    return r ? r : replace(&opt->mountpoint, argv[1]);
 }
 
 int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX])
@@ -228,11 +227,11 @@ int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX
     static const struct option long_options[] = {
         {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
     *ret = (struct fs_options){.mount_flags = NULL};
-    int err = replace(&ret->mount_flags, "");
+    int r = replace(&ret->mount_flags, "");
     optind = 0; /* 0, not 1: starts glibc's parser anew, so that it can be called again */
     opterr = 0;
     int c;
-    while (!err && (c = getopt_long(argc, argv, ":fdshVo:", long_options, NULL)) != -1) {
+    while (!r && (c = getopt_long(argc, argv, ":fdshVo:", long_options, NULL)) != -1) {
         switch (c) {
         case 'f':
             ret->foreground = true;
@@ -250,21 +249,21 @@ int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX
             ret->version = true;
             break;
         case 'o':
-            err = set_options(ret, optarg, why);
+            r = set_options(ret, optarg, why);
             break;
         case ':':
-            err = fail(why, "-%c needs an argument", optopt);
+            r = fail(why, "-%c needs an argument", optopt);
             break;
         default:
-            err = optopt ? fail(why, "unknown option: -%c (engramfs -h lists them)", optopt)
-                         : fail(why, "unknown option: %s (engramfs -h lists them)", argv[optind - 1]);
+            r = optopt ? fail(why, "unknown option: -%c (engramfs -h lists them)", optopt)
+                       : fail(why, "unknown option: %s (engramfs -h lists them)", argv[optind - 1]);
         }
     }
-    if (!err && !ret->help && !ret->version)
-        err = set_positional(ret, argc - optind, argv + optind, why);
-    if (err == -ENOMEM)
+    if (!r && !ret->help && !ret->version)
+        r = set_positional(ret, argc - optind, argv + optind, why);
+    if (r == -ENOMEM)
         return fail(why, "out of memory");
-    return err;
+    return r;
 }
 
 void opt_done(struct fs_options *opt)

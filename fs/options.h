@@ -1,6 +1,5 @@
 /*
- * options.h - the command line of engramfs.
- */
+ * options.h - the command line of engramfs. */
 #ifndef ENGRAMFS_FS_OPTIONS_H
 #define ENGRAMFS_FS_OPTIONS_H
 
@@ -29,8 +28,7 @@ struct fs_options {
 
 /*
  * Decodes the command line. On failure returns -EINVAL and writes one line
- * that names the culprit. The caller ends with opt_done() either way.
- */
+ * that names the culprit. The caller ends with opt_done() either way. */
 int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX]);
 void opt_done(struct fs_options *opt);
 

@@ -1,6 +1,5 @@
 /*
- * reply.c - see reply.h. State: a buffer for each thread. No locks.
- */
+ * reply.c - see reply.h. State: a buffer for each thread. No locks. */
 #include "reply.h"
 
 #include <errno.h>

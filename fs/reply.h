@@ -1,6 +1,5 @@
 /*
- * reply.h - what answers to requests have in common.
- */
+ * reply.h - what answers to requests have in common. */
 #ifndef ENGRAMFS_FS_REPLY_H
 #define ENGRAMFS_FS_REPLY_H
 

@@ -1,7 +1,6 @@
 /*
  * request_stats.c - counts requests and how long their handlers take. State: the counters of struct
- * request_stats, which are atomic. No locks.
- */
+ * request_stats, which are atomic. No locks. */
 #include "request_stats.h"
 
 const char *const request_op_names[REQUEST_OP_COUNT] = {

@@ -1,6 +1,5 @@
 /*
- * request_stats.h - how many requests of each kind there were, how many failed, and how long they took.
- */
+ * request_stats.h - how many requests of each kind there were, how many failed, and how long they took. */
 #ifndef ENGRAMFS_FS_REQUEST_STATS_H
 #define ENGRAMFS_FS_REQUEST_STATS_H
 

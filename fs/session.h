@@ -7,8 +7,7 @@
  * be written gives its own back at once. Nothing is kept for an open file:
  * OPEN is answered with ENOSYS, so that the kernel never sends it again, and
  * a memory that was unlinked while open lives until FORGET. Control files
- * have nodeids of their own, beyond any that the engine gives (control/nodes.h).
- */
+ * have nodeids of their own, beyond any that the engine gives (control/nodes.h). */
 #ifndef ENGRAMFS_FS_SESSION_H
 #define ENGRAMFS_FS_SESSION_H
 

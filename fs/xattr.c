@@ -1,7 +1,6 @@
 /*
  * xattr.c - the four xattr requests: rules from rules/xattr_rules.c, values from the
- * engine, computed ones made here.
- */
+ * engine, computed ones made here. */
 #include "xattr.h"
 
 #include <errno.h>
@@ -29,20 +28,20 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
 {
     if (refused(req, REQUEST_setxattr))
         return;
-    int err = ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
-    if (!err)
-        err = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
-    reply_err(req, REQUEST_setxattr, err);
+    int r = ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
+    if (!r)
+        r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
+    reply_err(req, REQUEST_setxattr, r);
 }
 
 void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     if (refused(req, REQUEST_removexattr))
         return;
-    int err = ctl_owns(ino) ? -EPERM : xa_check_remove(name);
-    if (!err)
-        err = eng_removexattr(session_of(req)->eng, ino, name);
-    reply_err(req, REQUEST_removexattr, err);
+    int r = ctl_owns(ino) ? -EPERM : xa_check_remove(name);
+    if (!r)
+        r = eng_removexattr(session_of(req)->eng, ino, name);
+    reply_err(req, REQUEST_removexattr, r);
 }
 
 /* Answers a question for `n` bytes of value: its length when size is 0. */
@@ -69,11 +68,11 @@ static int content_hash(struct session *session, const struct eng_attr *attr, ui
         return 0;
     }
     struct eng_attr after;
-    int err = eng_content_hash(session->eng, attr->ino, &hash);
-    if (!err)
-        err = eng_getattr(session->eng, attr->ino, &after);
-    if (err)
-        return err;
+    int r = eng_content_hash(session->eng, attr->ino, &hash);
+    if (!r)
+        r = eng_getattr(session->eng, attr->ino, &after);
+    if (r)
+        return r;
     if (after.version == attr->version) { /* else a writer came between: right, but of no known version */
         (void)pthread_mutex_lock(&session->hash_lock);
         *slot = (struct session_hash){.ino = attr->ino, .version = attr->version, .hash = hash};
@@ -86,14 +85,14 @@ static int content_hash(struct session *session, const struct eng_attr *attr, ui
 static int computed(struct session *session, fuse_ino_t ino, enum xa_virtual which, char text[32])
 {
     struct eng_attr attr;
-    int err = eng_getattr(session->eng, ino, &attr);
-    if (err)
-        return err;
+    int r = eng_getattr(session->eng, ino, &attr);
+    if (r)
+        return r;
     uint64_t value = which == XA_VERSION ? attr.version : attr.generation;
     if (which == XA_CONTENT_HASH) {
-        err = S_ISREG(attr.mode) ? content_hash(session, &attr, &value) : -ENODATA;
-        if (err)
-            return err;
+        r = S_ISREG(attr.mode) ? content_hash(session, &attr, &value) : -ENODATA;
+        if (r)
+            return r;
     }
     return snprintf(text, 32, which == XA_CONTENT_HASH ? "%016" PRIx64 : "%" PRIu64, value);
 }

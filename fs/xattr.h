@@ -1,6 +1,5 @@
 /*
- * xattr.h - the requests for extended attributes.
- */
+ * xattr.h - the requests for extended attributes. */
 #ifndef ENGRAMFS_FS_XATTR_H
 #define ENGRAMFS_FS_XATTR_H
 

@@ -3,8 +3,7 @@
  *
  * Names follow Prometheus's conventions: base units, _total on counters only,
  * no label whose values are not known beforehand. `promtool check metrics`
- * accepts the text. Takes no locks.
- */
+ * accepts the text. Takes no locks. */
 #include "control/metrics.h"
 
 #include <dirent.h>
@@ -235,25 +234,25 @@ static void process_metrics(struct text *t, const struct session *session)
 int ctl_metrics(struct session *session, struct text *t)
 {
     struct eng_stats s;
-    struct eng_compact_report r;
+    struct eng_compact_report report;
     struct eng_scrub_report scrub;
     struct eng_statfs st;
     struct eng_space space;
-    int err = eng_stats(session->eng, &s);
-    if (!err)
-        err = eng_compact_status(session->eng, &r);
-    if (!err)
-        err = eng_scrub_status(session->eng, &scrub);
-    if (!err)
-        err = eng_statfs(session->eng, &st);
-    if (!err)
-        err = eng_space(session->eng, &space);
-    if (err)
-        return err;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        r = eng_compact_status(session->eng, &report);
+    if (!r)
+        r = eng_scrub_status(session->eng, &scrub);
+    if (!r)
+        r = eng_statfs(session->eng, &st);
+    if (!r)
+        r = eng_space(session->eng, &space);
+    if (r)
+        return r;
     head(t, "engram_build_info", "gauge", "Always 1; the version is in the label.");
     text_add(t, "engram_build_info{version=\"%s\"} 1\n", ENG_VERSION);
     content_metrics(t, &s);
-    compaction_metrics(t, &r);
+    compaction_metrics(t, &report);
     scrub_metrics(t, &scrub);
     store_metrics(t, &s, &st);
     space_metrics(t, &space);

@@ -1,6 +1,5 @@
 /*
- * metrics.h - the figures of the mount for Prometheus.
- */
+ * metrics.h - the figures of the mount for Prometheus. */
 #ifndef ENGRAMFS_CONTROL_METRICS_H
 #define ENGRAMFS_CONTROL_METRICS_H
 

@@ -3,8 +3,7 @@
  *
  * State: the nodes that the kernel holds and what was asked last, under
  * ctl->lock, a leaf: neither the engine nor FUSE is called under it. Writers
- * that wait are in waiters.c.
- */
+ * that wait are in waiters.c. */
 #include "control/nodes.h"
 
 #include <errno.h>
@@ -57,7 +56,7 @@ bool ctl_reserved(fuse_ino_t parent, const char *name)
 
 struct ctl *ctl_new(struct session *session)
 {
-    struct ctl *ctl = calloc(1, sizeof(*ctl));
+    struct ctl *ctl = calloc(1, sizeof *ctl);
     if (!ctl)
         return NULL;
     ctl->session = session;
@@ -163,7 +162,7 @@ static void owner_of(const struct ctl *ctl, struct stat *st)
 
 static void node_stat(const struct ctl *ctl, const struct node *node, struct stat *st)
 {
-    memset(st, 0, sizeof(*st));
+    memset(st, 0, sizeof *st);
     ctl_list_stat(node->file, st);
     st->st_mode = mode_of(ctl, node->file);
     owner_of(ctl, st);
@@ -182,7 +181,7 @@ void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
 
 static void dir_stat(const struct ctl *ctl, struct stat *st)
 {
-    memset(st, 0, sizeof(*st));
+    memset(st, 0, sizeof *st);
     st->st_ino = CTL_DIR_INO;
     st->st_mode = S_IFDIR | 0555;
     owner_of(ctl, st);
@@ -194,7 +193,7 @@ static void dir_stat(const struct ctl *ctl, struct stat *st)
 
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
 {
-    memset(ret_entry, 0, sizeof(*ret_entry));
+    memset(ret_entry, 0, sizeof *ret_entry);
     ret_entry->ino = CTL_DIR_INO;
     ret_entry->attr_timeout = ret_entry->entry_timeout = REPLY_TIMEOUT;
     dir_stat(ctl, &ret_entry->attr);
@@ -221,13 +220,13 @@ static int node_new(struct ctl *ctl, enum ctl_file file, fuse_req_t req, struct 
     memory_copy(ctl, &memory);
     memory.without_ids = ctl_files[file].open && !is_trusted(ctl, req);
     struct text t = TEXT_INIT;
-    int err = ctl_text(ctl->session, &memory, file, &t);
-    if (!err && text_failed(&t))
-        err = -ENOMEM;
-    struct node *node = err ? NULL : malloc(sizeof(*node) + t.len);
+    int r = ctl_text(ctl->session, &memory, file, &t);
+    if (!r && text_failed(&t))
+        r = -ENOMEM;
+    struct node *node = r ? NULL : malloc(sizeof *node + t.len);
     if (!node) {
         text_done(&t);
-        return err ? err : -ENOMEM;
+        return r ? r : -ENOMEM;
     }
     *node = (struct node){.file = file, .refs = 1, .size = t.len};
     if (t.len)
@@ -244,10 +243,10 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_en
     if (file < 0)
         return -ENOENT;
     struct node *node;
-    int err = node_new(ctl, (enum ctl_file)file, req, &node);
-    if (err)
-        return err;
-    memset(ret_entry, 0, sizeof(*ret_entry));
+    int r = node_new(ctl, (enum ctl_file)file, req, &node);
+    if (r)
+        return r;
+    memset(ret_entry, 0, sizeof *ret_entry);
     node_stat(ctl, node, &ret_entry->attr);
 
     (void)pthread_mutex_lock(&ctl->lock);
@@ -318,10 +317,10 @@ static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err
     if (err == 0)
         return;
     char line[256];
-    (void)snprintf(line, sizeof(line), "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
+    (void)snprintf(line, sizeof line, "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
                    strerror(-err), *text ? ": " : "", text);
     (void)pthread_mutex_lock(&ctl->lock);
-    memcpy(ctl->memory.last_error, line, sizeof(line));
+    memcpy(ctl->memory.last_error, line, sizeof line);
     (void)pthread_mutex_unlock(&ctl->lock);
 }
 
@@ -415,17 +414,17 @@ static int start_job(struct job *job)
 /* Starts a verb that waits. 1: the request is answered elsewhere. */
 static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
 {
-    struct job *job = malloc(sizeof(*job));
+    struct job *job = malloc(sizeof *job);
     if (!job)
         return -ENOMEM;
     struct waiter *waiter = waiter_begin(ctl->waiters, req, size);
     *job = (struct job){.ctl = ctl, .verb = verb, .waiter = waiter};
-    int err = waiter ? start_job(job) : -ENOMEM;
-    if (err) {
+    int r = waiter ? start_job(job) : -ENOMEM;
+    if (r) {
         if (waiter)
             waiter_abandon(waiter);
         free(job);
-        return err;
+        return r;
     }
     waiter_ready(waiter);
     return 1;
@@ -436,21 +435,21 @@ static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *ve
 static int do_estimate(struct ctl *ctl)
 {
     struct eng_compact_estimate estimate;
-    int err = eng_compact_estimate(ctl->session->eng, &estimate);
+    int r = eng_compact_estimate(ctl->session->eng, &estimate);
     (void)pthread_mutex_lock(&ctl->lock);
     ctl->memory.has_estimate = true;
-    ctl->memory.estimate_error = err;
+    ctl->memory.estimate_error = r;
     ctl->memory.estimate_time = now_ns();
-    if (!err)
+    if (!r)
         ctl->memory.estimate = estimate;
     (void)pthread_mutex_unlock(&ctl->lock);
-    return err;
+    return r;
 }
 
 static int do_now(struct ctl *ctl, const struct ctl_command *command)
 {
     struct eng *eng = ctl->session->eng;
-    int err;
+    int r;
     switch (command->verb->action) {
     case CTL_DO_COMPACT_START:
         return eng_compact_start(eng, NULL, NULL);
@@ -479,8 +478,8 @@ static int do_now(struct ctl *ctl, const struct ctl_command *command)
     case CTL_DO_RELEASE:
         return eng_release(eng);
     case CTL_DO_CONFIG_SET:
-        err = eng_config_set(eng, command->key, command->value);
-        return err == -ENOENT ? -EINVAL : err; /* ENOENT from write(2) would say that the file is gone */
+        r = eng_config_set(eng, command->key, command->value);
+        return r == -ENOENT ? -EINVAL : r; /* ENOENT from write(2) would say that the file is gone */
     default:
         return -EINVAL;
     }
@@ -490,15 +489,15 @@ static int do_commands(struct ctl *ctl, fuse_req_t req, const struct ctl_command
                        size_t size)
 {
     for (size_t i = 0; i < n; i++) {
-        int err;
+        int r;
         if (commands[i].verb->waits)
-            err = do_waiting(ctl, req, commands[i].verb, size);
+            r = do_waiting(ctl, req, commands[i].verb, size);
         else
-            err = do_now(ctl, &commands[i]);
-        if (err < 0)
-            remember_error(ctl, commands[i].verb, err, "");
-        if (err)
-            return err;
+            r = do_now(ctl, &commands[i]);
+        if (r < 0)
+            remember_error(ctl, commands[i].verb, r, "");
+        if (r)
+            return r;
     }
     return 0;
 }
@@ -513,7 +512,7 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
     enum ctl_file file = node->file;
     unpin(ctl, node);
 
-    struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof(*commands));
+    struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof *commands);
     size_t n = 0;
     int result = commands ? check_writer(ctl, req) : -ENOMEM;
     if (result == 0)

@@ -8,8 +8,7 @@
  * inode number changes between stat and open. Nodes go with FORGET.
  *
  * A verb that waits (`run`, `wait`) keeps its request and is answered by the
- * engine's worker; an interrupted writer is answered with EINTR at once.
- */
+ * engine's worker; an interrupted writer is answered with EINTR at once. */
 #ifndef ENGRAMFS_CONTROL_NODES_H
 #define ENGRAMFS_CONTROL_NODES_H
 
@@ -38,9 +37,8 @@ void ctl_interrupt_all(struct ctl *ctl);
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
 /*
- * A file in it: a new node with one reference, with the text that who asks may see. -ENOENT, -ENFILE too many nodes
- * are held, -ENOMEM.
- */
+ * A file in it: a new node with one reference, with the text that who asks may see. -ENOENT, -ENFILE too many
+ * nodes are held, -ENOMEM. */
 int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */

@@ -2,8 +2,7 @@
  * text.c - the texts of the control files, but for metrics.
  *
  * Each is built from one call of the engine, so that its figures belong
- * together. Takes no locks.
- */
+ * together. Takes no locks. */
 #include "control/text.h"
 
 #include <errno.h>
@@ -96,14 +95,14 @@ static void estimate_member(struct text *t, const struct ctl_memory *m)
 
 static int compact_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
-    struct eng_compact_report r;
-    int err = eng_compact_status(session->eng, &r);
-    if (err)
-        return err;
+    struct eng_compact_report report;
+    int r = eng_compact_status(session->eng, &report);
+    if (r)
+        return r;
     text_add(t, "{\n");
-    compaction_members(t, "  ", &r);
+    compaction_members(t, "  ", &report);
     estimate_member(t, m);
-    json_last(t, "  ", "error", error_of(r.error, r.error_text));
+    json_last(t, "  ", "error", error_of(report.error, report.error_text));
     text_add(t, "}\n");
     return 0;
 }
@@ -111,22 +110,22 @@ static int compact_text(struct session *session, const struct ctl_memory *m, str
 static int maintenance_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
     struct eng_stats s;
-    int err = eng_stats(session->eng, &s);
-    if (err)
-        return err;
-    const struct eng_maintenance_report *r = m->has_maintenance ? &m->maintenance : NULL;
+    int r = eng_stats(session->eng, &s);
+    if (r)
+        return r;
+    const struct eng_maintenance_report *report = m->has_maintenance ? &m->maintenance : NULL;
     text_add(t, "{\n  \"compaction\": ");
-    if (r && r->compacted) {
+    if (report && report->compacted) {
         text_add(t, "{\n");
-        compaction_members(t, "    ", &r->compaction);
-        json_last(t, "    ", "error", error_of(r->compaction.error, r->compaction.error_text));
+        compaction_members(t, "    ", &report->compaction);
+        json_last(t, "    ", "error", error_of(report->compaction.error, report->compaction.error_text));
         text_add(t, "  },\n");
     } else {
         text_add(t, "null,\n");
     }
-    json_string(t, "  ", "reason", r ? r->reason : "maintenance was not asked for since the mount");
-    json_real(t, "  ", "fragmentation_ratio", r ? r->fragmentation_ratio : s.fragmentation_ratio);
-    json_u64(t, "  ", "total_bytes", r ? r->total_bytes : s.total_bytes);
+    json_string(t, "  ", "reason", report ? report->reason : "maintenance was not asked for since the mount");
+    json_real(t, "  ", "fragmentation_ratio", report ? report->fragmentation_ratio : s.fragmentation_ratio);
+    json_u64(t, "  ", "total_bytes", report ? report->total_bytes : s.total_bytes);
     json_last(t, "  ", "error", error_of(m->maintenance_error, ""));
     text_add(t, "}\n");
     return 0;
@@ -134,19 +133,19 @@ static int maintenance_text(struct session *session, const struct ctl_memory *m,
 
 static int scrub_text(struct session *session, struct text *t)
 {
-    struct eng_scrub_report r;
-    int err = eng_scrub_status(session->eng, &r);
-    if (err)
-        return err;
+    struct eng_scrub_report report;
+    int r = eng_scrub_status(session->eng, &report);
+    if (r)
+        return r;
     text_add(t, "{\n");
-    json_string(t, "  ", "state", job_state_name(r.state));
-    json_u64(t, "  ", "bytes_done", r.bytes_done);
-    json_u64(t, "  ", "bytes_total", r.bytes_total);
-    json_u64(t, "  ", "extents", r.extents);
-    json_u64(t, "  ", "damaged", r.damaged);
-    json_u64(t, "  ", "duration_ms", r.duration_ms);
-    json_u64(t, "  ", "rate", r.rate);
-    json_last(t, "  ", "error", error_of(r.error, ""));
+    json_string(t, "  ", "state", job_state_name(report.state));
+    json_u64(t, "  ", "bytes_done", report.bytes_done);
+    json_u64(t, "  ", "bytes_total", report.bytes_total);
+    json_u64(t, "  ", "extents", report.extents);
+    json_u64(t, "  ", "damaged", report.damaged);
+    json_u64(t, "  ", "duration_ms", report.duration_ms);
+    json_u64(t, "  ", "rate", report.rate);
+    json_last(t, "  ", "error", error_of(report.error, ""));
     text_add(t, "}\n");
     return 0;
 }
@@ -154,11 +153,11 @@ static int scrub_text(struct session *session, struct text *t)
 static int hold_text(struct session *session, struct text *t)
 {
     struct eng_stats s;
-    int err = eng_stats(session->eng, &s);
-    if (!err)
+    int r = eng_stats(session->eng, &s);
+    if (!r)
         text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
                  s.segments_pending);
-    return err;
+    return r;
 }
 
 struct damage_list {
@@ -185,10 +184,10 @@ static void on_damage(void *arg, const struct eng_damage *d)
 static int damaged_text(struct session *session, struct text *t)
 {
     struct damage_list list = {.t = t};
-    int err = eng_damaged(session->eng, on_damage, &list);
-    if (!err && list.left_out)
+    int r = eng_damaged(session->eng, on_damage, &list);
+    if (!r && list.left_out)
         text_add(t, "# and %" PRIu64 " more\n", list.left_out);
-    return err;
+    return r;
 }
 
 static int on_file(void *arg, const struct eng_file *f)
@@ -206,10 +205,10 @@ static int on_file(void *arg, const struct eng_file *f)
 /* The receipt; ids of memories only for those who may see them. */
 static int space_of(struct session *session, const struct ctl_memory *m, struct eng_space *ret_space)
 {
-    int err = eng_space(session->eng, ret_space);
-    for (uint64_t i = 0; !err && m->without_ids && i < ret_space->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++)
+    int r = eng_space(session->eng, ret_space);
+    for (uint64_t i = 0; !r && m->without_ids && i < ret_space->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++)
         ret_space->orphans[i].path[0] = '\0';
-    return err;
+    return r;
 }
 
 /* The space receipt: adds up to what du says. */
@@ -233,11 +232,11 @@ static int stats_text(struct session *session, const struct ctl_memory *m, struc
 {
     struct eng_stats s;
     struct eng_space sp;
-    int err = eng_stats(session->eng, &s);
-    if (!err)
-        err = space_of(session, m, &sp);
-    if (err)
-        return err;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        r = space_of(session, m, &sp);
+    if (r)
+        return r;
     text_add(t, "{\n");
     json_u64(t, "  ", "total_bytes", s.total_bytes);
     json_u64(t, "  ", "live_bytes", s.live_bytes);
@@ -344,14 +343,14 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
 {
     struct eng_stats s;
     struct eng_space sp;
-    struct eng_compact_report r;
-    int err = eng_stats(session->eng, &s);
-    if (!err)
-        err = space_of(session, m, &sp);
-    if (!err)
-        err = eng_compact_status(session->eng, &r);
-    if (err)
-        return err;
+    struct eng_compact_report report;
+    int r = eng_stats(session->eng, &s);
+    if (!r)
+        r = space_of(session, m, &sp);
+    if (!r)
+        r = eng_compact_status(session->eng, &report);
+    if (r)
+        return r;
     text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, session->store, session->mountpoint);
     text_time(t, session->started);
     text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
@@ -359,7 +358,7 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     if (s.read_only_reason[0] || session->opt->read_only)
         text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
     status_space(t, &s, &sp);
-    status_compaction(t, &s, &r);
+    status_compaction(t, &s, &report);
     text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",
              s.log_seq, s.durable_seq, s.checkpoint_seq);
     text_add(t, "  %-22s %" PRIu64 ", failed %" PRIu64 "\n", "syncs", s.syncs, s.sync_errors);

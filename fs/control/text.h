@@ -1,7 +1,6 @@
 /*
  * text.h - what the control files say, from the figures of the engine
- * and the little that the session remembers itself.
- */
+ * and the little that the session remembers itself. */
 #ifndef ENGRAMFS_CONTROL_TEXT_H
 #define ENGRAMFS_CONTROL_TEXT_H
 

@@ -1,8 +1,7 @@
 /*
  * text_buffer.c - a growing text buffer and the few formats that control files use.
  *
- * Owns nothing but the buffer it is given; takes no locks.
- */
+ * Owns nothing but the buffer it is given; takes no locks. */
 #include "control/text_buffer.h"
 
 #include <math.h>
@@ -121,7 +120,7 @@ void text_bytes(struct text *t, uint64_t bytes)
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double value = (double)bytes;
     size_t i = 0;
-    while (value >= 1024 && i + 1 < sizeof(unit) / sizeof(unit[0])) {
+    while (value >= 1024 && i + 1 < sizeof unit / sizeof *unit) {
         value /= 1024;
         i++;
     }

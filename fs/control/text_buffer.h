@@ -2,8 +2,7 @@
  * text_buffer.h - a growing text buffer, for the contents of control files.
  *
  * Failure to allocate is remembered, so that a long text is built without a
- * check on each line and tested once at the end (text_failed()).
- */
+ * check on each line and tested once at the end (text_failed()). */
 #ifndef ENGRAMFS_CONTROL_TEXT_BUFFER_H
 #define ENGRAMFS_CONTROL_TEXT_BUFFER_H
 

@@ -1,7 +1,6 @@
 /*
  * verbs.c - the table of control files and verbs, the parser that it
- * drives and the help that it prints. Holds no state, takes no locks.
- */
+ * drives and the help that it prints. Holds no state, takes no locks. */
 #include "control/verbs.h"
 
 #include <errno.h>
@@ -59,7 +58,7 @@ static const struct ctl_verb verbs[] = {
     {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
      "change a key that this file lists; lasts over restarts"},
 };
-enum { VERBS = sizeof(verbs) / sizeof(verbs[0]) };
+enum { VERBS = sizeof verbs / sizeof *verbs };
 
 int ctl_file_by_name(const char *name)
 {
@@ -93,15 +92,15 @@ static bool take(char *ret, size_t cap, const char *s, size_t len)
 static int parse_pair(const char *line, struct ctl_command *ret)
 {
     const char *equals = strchr(line, '=');
-    if (!equals || !take(ret->key, sizeof(ret->key), line, (size_t)(equals - line)) ||
-        !take(ret->value, sizeof(ret->value), equals + 1, strlen(equals + 1)))
+    if (!equals || !take(ret->key, sizeof ret->key, line, (size_t)(equals - line)) ||
+        !take(ret->value, sizeof ret->value, equals + 1, strlen(equals + 1)))
         return -EINVAL;
     return 0;
 }
 
 static int parse_line(enum ctl_file file, const char *line, struct ctl_command *ret)
 {
-    memset(ret, 0, sizeof(*ret));
+    memset(ret, 0, sizeof *ret);
     for (size_t i = 0; i < VERBS; i++) {
         const struct ctl_verb *v = &verbs[i];
         if (v->file != file)
@@ -138,13 +137,13 @@ int ctl_parse(enum ctl_file file, const char *buf, size_t size,
             continue;
         if (*line == '#')
             continue;
-        if (!take(text, sizeof(text), line, len) || waiting)
+        if (!take(text, sizeof text, line, len) || waiting)
             return -EINVAL;
         if (n == CTL_COMMANDS_MAX)
             return -E2BIG;
-        int err = parse_line(file, text, &ret_commands[n]);
-        if (err)
-            return err;
+        int r = parse_line(file, text, &ret_commands[n]);
+        if (r)
+            return r;
         waiting = ret_commands[n].verb->waits;
         n++;
     }
@@ -164,7 +163,7 @@ void ctl_help(struct text *t)
             if (verbs[i].file != (enum ctl_file)file)
                 continue;
             char name[32];
-            (void)snprintf(name, sizeof(name), "%s%s", verbs[i].name,
+            (void)snprintf(name, sizeof name, "%s%s", verbs[i].name,
                            verbs[i].argument == CTL_ARG_BYTES ? "BYTES" : "");
             text_add(t, "             write: %-11s %s\n", name, verbs[i].help);
         }

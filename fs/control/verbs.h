@@ -1,8 +1,7 @@
 /*
  * verbs.h - the control files, their names and the verbs they take.
  *
- * One table drives the parser and the text of `help`. Pure functions.
- */
+ * One table drives the parser and the text of `help`. Pure functions. */
 #ifndef ENGRAMFS_CONTROL_VERBS_H
 #define ENGRAMFS_CONTROL_VERBS_H
 
@@ -89,8 +88,7 @@ struct ctl_command {
  * those that begin with # are skipped; the last newline may be missing.
  * Nothing is accepted unless every line is: -EINVAL for an unknown verb, a
  * bad value, no verb at all, or a verb that waits before the last line;
- * -E2BIG for more than CTL_COMMANDS_MAX lines. ret_n commands are written to ret_commands.
- */
+ * -E2BIG for more than CTL_COMMANDS_MAX lines. ret_n commands are written to ret_commands. */
 int ctl_parse(enum ctl_file file, const char *buf, size_t size,
               struct ctl_command ret_commands[CTL_COMMANDS_MAX], size_t *ret_n);
 

@@ -12,8 +12,7 @@
  * and that must not fail an `echo run` in its foreground: any other file
  * would restart the write. So an interrupt by signals that programs handle
  * in passing leaves the request waiting, and a watcher looks every WATCH_MS
- * whether a signal of another kind has come.
- */
+ * whether a signal of another kind has come. */
 #include "control/waiters.h"
 
 #include <errno.h>
@@ -91,13 +90,13 @@ static uint64_t bit(int sig)
 static bool must_stop(pid_t pid)
 {
     char path[48], line[128];
-    (void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     FILE *f = pid > 0 ? fopen(path, "re") : NULL;
     if (!f)
         return true;
     uint64_t pending = 0, blocked = 0, mask;
     int found = 0;
-    while (fgets(line, sizeof(line), f)) {
+    while (fgets(line, sizeof line, f)) {
         if (sscanf(line, "SigPnd: %" SCNx64, &mask) == 1 || sscanf(line, "ShdPnd: %" SCNx64, &mask) == 1) {
             pending |= mask;
             found++;
@@ -180,8 +179,7 @@ static bool watch_locked(struct waiter *w)
  * Called by libfuse while it holds the request's own lock; inside
  * fuse_req_interrupt_func() when the interrupt came first. There the request
  * must not be answered, since libfuse goes on to use it: hence `registering`.
- * The waiter is found by number, because its memory may be gone.
- */
+ * The waiter is found by number, because its memory may be gone. */
 static void on_interrupt(fuse_req_t req, void *data)
 {
     struct waiters *all = session_of(req)->waiters;
@@ -203,7 +201,7 @@ static void on_interrupt(fuse_req_t req, void *data)
 
 struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, size_t size)
 {
-    struct waiter *w = malloc(sizeof(*w));
+    struct waiter *w = malloc(sizeof *w);
     if (!w)
         return NULL;
     *w = (struct waiter){
@@ -267,7 +265,7 @@ void waiter_done(struct waiter *w, int result)
 
 struct waiters *waiters_new(void)
 {
-    struct waiters *all = calloc(1, sizeof(*all));
+    struct waiters *all = calloc(1, sizeof *all);
     if (!all)
         return NULL;
     (void)pthread_mutex_init(&all->lock, NULL);

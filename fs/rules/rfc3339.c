@@ -1,6 +1,5 @@
 /*
- * rfc3339.c - parsing and printing of timestamps. Pure functions.
- */
+ * rfc3339.c - parsing and printing of timestamps. Pure functions. */
 #include "rules/rfc3339.h"
 
 #include <stdio.h>

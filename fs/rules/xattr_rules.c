@@ -3,8 +3,7 @@
  *
  * A memory's fields travel as user.engram.* with `rsync -aX`, therefore they
  * are kept as the text that was set, and checked when they are set: a value
- * that another program would choke on is refused here with EINVAL.
- */
+ * that another program would choke on is refused here with EINVAL. */
 #include "rules/xattr_rules.h"
 
 #include <errno.h>
@@ -124,9 +123,9 @@ static int check_field(const char *key, const void *value, size_t size)
     static const char *const known[] = {"confidence", "activation", "decay_rate",  "recall_count",
                                         "node_flags", "created",    "last_access", "content"};
     size_t i = 0;
-    while (i < sizeof(known) / sizeof(known[0]) && strcmp(key, known[i]) != 0)
+    while (i < sizeof known / sizeof *known && strcmp(key, known[i]) != 0)
         i++;
-    if (i == sizeof(known) / sizeof(known[0]))
+    if (i == sizeof known / sizeof *known)
         return 0; /* later fields, kept as they are */
     char text[TEXT_MAX + 1];
     if (size == 0 || size > TEXT_MAX || memchr(value, '\0', size))
@@ -161,9 +160,9 @@ static int check_field(const char *key, const void *value, size_t size)
 
 enum xa_virtual xa_virtual(const char *name)
 {
-    if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0)
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0)
         return XA_STORED;
-    const char *key = name + sizeof(PREFIX) - 1;
+    const char *key = name + sizeof PREFIX - 1;
     if (strcmp(key, "content_hash") == 0)
         return XA_CONTENT_HASH;
     if (strcmp(key, "version") == 0)
@@ -178,7 +177,7 @@ int xa_check_get(const char *name)
     static const char *const spaces[] = {"user.", "trusted.", "security."};
     if (strlen(name) > ENG_XATTR_NAME_MAX)
         return -ERANGE;
-    for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++) {
+    for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++) {
         size_t n = strlen(spaces[i]);
         if (strncmp(name, spaces[i], n) == 0)
             return name[n] ? 0 : -EINVAL;
@@ -188,9 +187,9 @@ int xa_check_get(const char *name)
 
 int xa_check_remove(const char *name)
 {
-    int err = xa_check_get(name);
-    if (err)
-        return err;
+    int r = xa_check_get(name);
+    if (r)
+        return r;
     return xa_virtual(name) != XA_STORED ? -EPERM : 0;
 }
 
@@ -201,14 +200,14 @@ int xa_absent(const char *name, bool labels)
 
 int xa_check_set(const char *name, const void *value, size_t size)
 {
-    int err = xa_check_remove(name);
-    if (err)
-        return err;
+    int r = xa_check_remove(name);
+    if (r)
+        return r;
     if (size > ENG_XATTR_SIZE_MAX)
         return -E2BIG;
-    if (strncmp(name, PREFIX, sizeof(PREFIX) - 1) != 0)
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0)
         return 0;
-    return check_field(name + sizeof(PREFIX) - 1, value, size);
+    return check_field(name + sizeof PREFIX - 1, value, size);
 }
 
 size_t xa_filter_list(char *list, size_t size, int privileged)

@@ -2,8 +2,7 @@
  * xattr_rules.h - the rules for extended attributes: which names exist, which
  * values they take, which are computed.
  *
- * Pure functions; nothing here knows of FUSE or of a store.
- */
+ * Pure functions; nothing here knows of FUSE or of a store. */
 #ifndef ENGRAMFS_RULES_XATTR_RULES_H
 #define ENGRAMFS_RULES_XATTR_RULES_H
 
@@ -19,8 +18,7 @@ enum xa_virtual xa_virtual(const char *name);
 /*
  * May `name` be set to this value? 0; -EPERM for a computed attribute;
  * -EOPNOTSUPP for a namespace that is not kept (POSIX ACLs among them);
- * -EINVAL for a user.engram.* value out of its range; -ERANGE or -E2BIG for a name or a value too long.
- */
+ * -EINVAL for a user.engram.* value out of its range; -ERANGE or -E2BIG for a name or a value too long. */
 int xa_check_set(const char *name, const void *value, size_t size);
 /* May `name` be asked for (or removed)? 0, -EOPNOTSUPP, -ERANGE; for removal also -EPERM. */
 int xa_check_get(const char *name);
@@ -28,14 +26,12 @@ int xa_check_remove(const char *name);
 /*
  * The answer to a question for an attribute that is not there: -ENODATA; but where the kernel does not look
  * at labels (`labels` is false), -EOPNOTSUPP for security.selinux. That makes `ls -l` ask once, and not for
- * each file.
- */
+ * each file. */
 int xa_absent(const char *name, bool labels);
 
 /*
  * Removes from a listxattr list of `size` bytes what an unprivileged caller
- * may not see (trusted.*) and what is computed; returns the new size.
- */
+ * may not see (trusted.*) and what is computed; returns the new size. */
 size_t xa_filter_list(char *list, size_t size, int privileged);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * background.c - State: struct job, shared by the two threads.
- */
+ * background.c - State: struct job, shared by the two threads. */
 #include "ctl/background.h"
 
 #include "ctl/report.h"
@@ -43,7 +42,7 @@ static bool job_wait(struct job *j)
     }
     pthread_mutex_lock(&j->lock);
     int r = 0;
-    while (!j->ended && r == 0)
+    while (!j->ended && !r)
         r = pthread_cond_timedwait(&j->changed, &j->lock, &until);
     bool ended = j->ended;
     pthread_mutex_unlock(&j->lock);

@@ -2,8 +2,7 @@
  * cmd_bench.c - engramctl bench: how fast a store or mount is, in half a minute. It works in a folder of its
  * own, which it removes.
  *
- * State: struct bench, for one run. One thread: what is told are latencies as one user sees them.
- */
+ * State: struct bench, for one run. One thread: what is told are latencies as one user sees them. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "engine.h"
@@ -91,7 +90,7 @@ static int read_one(struct bench *b, size_t i)
     char name[32];
     name_of(i, name);
     int r = b->t->ops->lookup(b->t, b->dir, name, &attr);
-    if (r == 0)
+    if (!r)
         r = b->t->ops->open(b->t, b->dir, name, &attr, false, &f);
     if (r < 0)
         return r;
@@ -108,7 +107,7 @@ static int write_and_sync(struct bench *b, size_t i)
     char name[32];
     name_of(i, name);
     int r = b->t->ops->lookup(b->t, b->dir, name, &attr);
-    if (r == 0)
+    if (!r)
         r = b->t->ops->open(b->t, b->dir, name, &attr, true, &f);
     if (r < 0)
         return r;
@@ -173,11 +172,11 @@ static int run_phase(struct bench *b, struct phase *p)
     struct progress progress;
     progress_start(&progress, p->name);
     clock_gettime(CLOCK_MONOTONIC, &start);
-    for (size_t i = 0; r == 0 && i < n; i++) {
+    for (size_t i = 0; !r && i < n; i++) {
         clock_gettime(CLOCK_MONOTONIC, &one);
         r = p->one(b, p->shuffled ? b->order[i] : i);
         b->us[i] = cli_seconds_since(&one) * 1e6;
-        if (r == 0 && cli_interrupted())
+        if (!r && cli_interrupted())
             r = -EINTR;
         progress_show(&progress, i, n);
     }
@@ -270,13 +269,13 @@ static int bench(struct target *t, size_t memories, size_t size, bool json)
                              {.name = "remove", .one = remove_one, .shuffled = true}};
     size_t n = sizeof phases / sizeof *phases;
     int r = prepare(&b);
-    bool made = r == 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
+    bool made = !r;
+    for (size_t i = 0; !r && i < n; i++)
         r = run_phase(&b, &phases[i]);
     int c = made ? clean_up(&b) : 0;
-    if (r == 0 && json)
+    if (!r && json)
         print_json(&b, phases, n);
-    else if (r == 0)
+    else if (!r)
         print_people(&b, phases, n);
     else
         cli_error("%s: %s", t->path, r == -EINTR ? "interrupted" : strerror(-r));

@@ -1,7 +1,6 @@
 /*
  * cmd_check.c - engramctl check: verifies a store. No state but the count of
- * problems shown.
- */
+ * problems shown. */
 #include "ctl/background.h"
 #include "ctl/repair.h"
 #include "ctl/report.h"
@@ -78,7 +77,7 @@ static int scrub_mount(const struct target *t, bool json)
     int e = background_verb(t->mountpoint, "scrub", "run", NULL, "bytes_done", "bytes_total");
     /* Finding damage may itself be an error of the job; the report tells. */
     int r = e == 0 || e == -EIO ? control_read(t->mountpoint, "scrub", &text) : e;
-    json_t *o = r == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    json_t *o = !r ? json_loadb(text.data, text.len, 0, NULL) : NULL;
     buf_done(&text);
     if (!o) {
         cli_error("%s: scrub: %s", t->path, r < 0 ? control_strerror(r) : "unreadable report");

@@ -1,7 +1,6 @@
 /*
  * cmd_compact.c - engramctl compact: takes back dead space, or steers a
- * compaction of a mount. No state.
- */
+ * compaction of a mount. No state. */
 #include "ctl/background.h"
 #include "ctl/report.h"
 #include "ctl/subcommand.h"
@@ -94,8 +93,7 @@ static void look(void *arg, struct progress *p)
 
 /*
  * The engine runs without threads of its own here, or a compaction that it
- * starts by itself on a very fragmented store would stand in the way.
- */
+ * starts by itself on a very fragmented store would stand in the way. */
 static int compact_store(struct target *t, bool json)
 {
     struct run run = {.eng = t->eng};
@@ -139,7 +137,7 @@ static json_t *read_report(const struct target *t)
 {
     struct buf text = {0};
     int r = control_read(t->mountpoint, "compact", &text);
-    json_t *o = r == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    json_t *o = !r ? json_loadb(text.data, text.len, 0, NULL) : NULL;
     if (!o)
         cli_error("%s/.engram/compact: %s", t->mountpoint, r < 0 ? control_strerror(r) : "not JSON");
     buf_done(&text);

@@ -1,7 +1,6 @@
 /*
  * cmd_config.c - engramctl config: prints or changes the configuration of a
- * store or mount. No state.
- */
+ * store or mount. No state. */
 #include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
@@ -99,7 +98,7 @@ int cmd_config(int argc, char **argv)
     int r = 0;
     if (!change)
         r = print_all(t, json);
-    for (int i = optind + 1; i < argc && r == 0; i++)
+    for (int i = optind + 1; i < argc && !r; i++)
         r = set_one(t, argv[i]);
     int c = target_close(t);
     return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;

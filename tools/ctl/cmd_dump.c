@@ -1,6 +1,5 @@
 /*
- * cmd_dump.c - engramctl dump: the records of a segment, for debugging. State: struct dump, for one run.
- */
+ * cmd_dump.c - engramctl dump: the records of a segment, for debugging. State: struct dump, for one run. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "engine.h"

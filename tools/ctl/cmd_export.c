@@ -1,7 +1,6 @@
 /*
  * cmd_export.c - engramctl export: a store or mount out as JSON lines, as a
- * directory tree or as a tar archive. State: struct export, for one run.
- */
+ * directory tree or as a tar archive. State: struct export, for one run. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/fields.h"
@@ -83,7 +82,7 @@ static int load_xattrs(struct export *ex, struct target_file *f, struct memory *
     const struct eng_xattr_pair *all;
     size_t n;
     int r = target_load_xattrs(ex->t, f, &ex->pool, &all, &n);
-    m->xattrs = r == 0 ? pool_alloc(&ex->pool, (n + 1) * sizeof *m->xattrs) : NULL;
+    m->xattrs = !r ? pool_alloc(&ex->pool, (n + 1) * sizeof *m->xattrs) : NULL;
     if (!m->xattrs)
         return r < 0 ? r : -ENOMEM;
     for (size_t i = 0; i < n; i++) {
@@ -116,7 +115,7 @@ static int export_file(struct export *ex, struct walk *w)
     if (r < 0)
         return r;
     r = load_xattrs(ex, &f, &m);
-    if (r == 0)
+    if (!r)
         r = target_read_all(ex->t, &f, w->attr.size, CONTENT_MAX, &ex->content);
     (void)ex->t->ops->close(ex->t, &f);
     if (r < 0)
@@ -143,7 +142,7 @@ static int export_entry(struct export *ex, struct walk *w)
         return 0;
     }
     int r = export_file(ex, w);
-    if (r == 0) {
+    if (!r) {
         ex->memories++;
         return 0;
     }
@@ -159,14 +158,14 @@ static int export_all(struct export *ex)
     struct walk w;
     enum walk_event event;
     int r = walk_init(&w, ex->t);
-    while (r == 0 && (event = walk_next(&w)) != WALK_END) {
+    while (!r && (event = walk_next(&w)) != WALK_END) {
         if (event == WALK_ENTRY)
             r = export_entry(ex, &w);
         else if (event == WALK_ERROR && w.error != -ENOENT)
             cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, strerror(-w.error));
-        if (r == 0 && ex->out.len >= OUT_BUFFER)
+        if (!r && ex->out.len >= OUT_BUFFER)
             r = flush_out(ex);
-        if (r == 0 && cli_interrupted())
+        if (!r && cli_interrupted())
             r = -EINTR;
         progress_show(&ex->progress, ex->memories, ex->total);
     }
@@ -206,11 +205,11 @@ static int out_close(struct out *o, int r)
 {
     if (!o->path)
         return r;
-    if (r == 0 && o->temporary[0] && fsync(o->fd) < 0)
+    if (!r && o->temporary[0] && fsync(o->fd) < 0)
         r = -errno;
-    if (close(o->fd) < 0 && r == 0)
+    if (close(o->fd) < 0 && !r)
         r = -errno;
-    if (o->temporary[0] && r == 0 && rename(o->temporary, o->path) < 0)
+    if (o->temporary[0] && !r && rename(o->temporary, o->path) < 0)
         r = -errno;
     if (o->temporary[0] && r < 0)
         (void)unlink(o->temporary);
@@ -248,15 +247,15 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     progress_clear(&ex.progress);
     conclude(r, name);
     double seconds = cli_seconds_since(&ex.progress.start);
-    if (r == 0 && json)
+    if (!r && json)
         fprintf(summary_stream(&out, true),
                 "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"left_out\": %" PRIu64
                 ", \"seconds\": %.3f}\n",
                 ex.memories, ex.failed.n, ex.others, seconds);
-    else if (r == 0 && (out.path || isatty(STDERR_FILENO)))
+    else if (!r && (out.path || isatty(STDERR_FILENO)))
         fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read\n",
                 ex.memories, seconds, ex.failed.n);
-    if (r == 0 && ex.others)
+    if (!r && ex.others)
         cli_warning("%" PRIu64 " symlinks or special files left out: --format tar or tree exports them",
                     ex.others);
     buf_done(&ex.out);

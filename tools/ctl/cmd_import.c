@@ -1,7 +1,6 @@
 /*
  * cmd_import.c - engramctl import: JSON lines, a directory tree or a tar archive
- * into a store or mount. State: struct import, for one run.
- */
+ * into a store or mount. State: struct import, for one run. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/lines.h"
@@ -85,9 +84,9 @@ static int import_line(struct import *im, const char *line, size_t len)
         cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, why);
         return 0;
     }
-    if (r == 0)
+    if (!r)
         r = loader_add(im->loader, &m, im->lines.number);
-    if (r == 0 || target_error_is_fatal(r))
+    if (!r || target_error_is_fatal(r))
         return r;
     cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, target_strerror(r));
     return 0;
@@ -131,7 +130,7 @@ static int conclude(struct target *t, int r)
         cli_error("interrupted; what was read until then is stored");
     else if (r < 0 && r != -ECANCELED)
         cli_error("%s: %s", path, strerror(-r));
-    if (c < 0 && r == 0)
+    if (c < 0 && !r)
         cli_error("%s: %s", path, strerror(-c));
     return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
 }

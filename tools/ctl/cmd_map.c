@@ -2,8 +2,7 @@
  * cmd_map.c - engramctl map: a picture of the arena, each segment a cell, live
  * against dead; in the terminal, with colour where it is wanted, or as SVG.
  *
- * State: struct map, for one run.
- */
+ * State: struct map, for one run. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
@@ -194,11 +193,11 @@ int cmd_map(int argc, char **argv)
     if (!t)
         return CLI_ERROR;
     int r = load(t, &m);
-    if (r == 0 && svg)
+    if (!r && svg)
         print_svg(&m, (unsigned)width);
-    else if (r == 0 && json)
+    else if (!r && json)
         print_json(&m);
-    else if (r == 0)
+    else if (!r)
         print_terminal(&m, (unsigned)width);
     free(m.files);
     (void)target_close(t);

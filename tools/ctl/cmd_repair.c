@@ -1,6 +1,5 @@
 /*
- * cmd_repair.c - engramctl repair: what can be read of a damaged store, into a new one. No state.
- */
+ * cmd_repair.c - engramctl repair: what can be read of a damaged store, into a new one. No state. */
 #include "ctl/subcommand.h"
 static const char help_text[] =
     "usage: engramctl repair --into NEWSTORE|--in-place [--json] STORE\n"

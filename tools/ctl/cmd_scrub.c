@@ -1,6 +1,5 @@
 /*
- * cmd_scrub.c - engramctl scrub: check --scrub under its own name. No state.
- */
+ * cmd_scrub.c - engramctl scrub: check --scrub under its own name. No state. */
 #include "ctl/subcommand.h"
 #include "shared/cli.h"
 

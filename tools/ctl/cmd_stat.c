@@ -1,7 +1,6 @@
 /*
  * cmd_stat.c - engramctl stat: the figures of a store, for people or as JSON.
- * No state.
- */
+ * No state. */
 #include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
@@ -127,7 +126,7 @@ static json_t *stat_store(const struct target *t)
     struct eng_stats s;
     struct eng_space space;
     int r = eng_stats(t->eng, &s);
-    if (r == 0)
+    if (!r)
         r = eng_space(t->eng, &space);
     if (r < 0)
         cli_error("%s: %s", t->path, strerror(-r));

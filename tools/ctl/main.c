@@ -1,6 +1,5 @@
 /*
- * main.c - engramctl: finds the subcommand and runs it.
- */
+ * main.c - engramctl: finds the subcommand and runs it. */
 #include "ctl/subcommand.h"
 #include "ctl/transfer/tar.h"
 #include "engine.h"

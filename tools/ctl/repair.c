@@ -306,11 +306,11 @@ int repair_store(const char *store, const char *into, bool json)
         return CLI_ERROR;
     }
     int r = target_open(store, TARGET_READ_ONLY | TARGET_SALVAGE, &rep.from, why);
-    if (r == 0 && rep.from->kind != TARGET_STORE) {
+    if (!r && rep.from->kind != TARGET_STORE) {
         snprintf(why, sizeof why, "%s is mounted: unmount it first", store);
         r = -EBUSY;
     }
-    if (r == 0)
+    if (!r)
         r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep.to, why);
     if (r < 0) {
         cli_error("%s", why);

@@ -1,6 +1,5 @@
 /*
- * repair.h - engramctl check --repair: what can be read of a damaged store, into a new one.
- */
+ * repair.h - engramctl check --repair: what can be read of a damaged store, into a new one. */
 #ifndef ENGRAMCTL_REPAIR_H
 #define ENGRAMCTL_REPAIR_H
 
@@ -11,8 +10,7 @@
  * exist). What belongs to no name, or is whole only in part, goes to its folder lost+found. With `into` NULL
  * the new store takes the place of the old one, which is kept as STORE.damaged. What is lost is listed on
  * stderr. Returns an exit code of cli.h: CLI_OK nothing was lost, CLI_SOME something was, CLI_ERROR no new
- * store.
- */
+ * store. */
 int repair_store(const char *store, const char *into, bool json);
 
 #endif

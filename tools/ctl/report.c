@@ -1,6 +1,5 @@
 /*
- * report.c - engine reports as JSON. Pure functions.
- */
+ * report.c - engine reports as JSON. Pure functions. */
 #include "ctl/report.h"
 
 #include "rules/job_state.h"

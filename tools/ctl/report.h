@@ -1,7 +1,6 @@
 /*
  * report.h - reports of the engine as JSON, with the keys that the control
- * files of a mount use, and JSON of either kind for people.
- */
+ * files of a mount use, and JSON of either kind for people. */
 #ifndef ENGRAMCTL_REPORT_H
 #define ENGRAMCTL_REPORT_H
 

@@ -1,7 +1,6 @@
 /*
  * gateway.h - what the parts of engram-gateway share: the request as the
- * HTTP side hands it to the routes, and the answer that it gets back.
- */
+ * HTTP side hands it to the routes, and the answer that it gets back. */
 #ifndef ENGRAM_GATEWAY_H
 #define ENGRAM_GATEWAY_H
 

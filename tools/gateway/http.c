@@ -3,8 +3,7 @@
  *
  * A thread for each connection, since a request may wait for a compaction;
  * their number, what they may send and how long they may be silent is bounded.
- * State: struct request, one for each request under way.
- */
+ * State: struct request, one for each request under way. */
 #include "gateway/gateway.h"
 
 #include <microhttpd.h>
@@ -78,8 +77,7 @@ static bool is_own_name(const char *host)
 /*
  * Whether a web page may be behind the request: any that a user of this machine looks at could send it.
  * Browsers say so by Origin, except where a name of the page's was made to lead here (DNS rebinding): then by
- * Host.
- */
+ * Host. */
 static bool from_web_page(struct MHD_Connection *c)
 {
     return MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin") ||

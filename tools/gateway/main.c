@@ -2,8 +2,7 @@
  * main.c - engram-gateway: options, who it runs as, start and end.
  *
  * It has no rights of its own: it opens control files as the user and group
- * that it runs as, which the mount lets in by -o allow_other,ctl_group=NAME.
- */
+ * that it runs as, which the mount lets in by -o allow_other,ctl_group=NAME. */
 #include "gateway/gateway.h"
 
 #include <arpa/inet.h>

@@ -1,7 +1,6 @@
 /*
  * routes.c - what each path does, by the control files of the mount and
- * nothing else. No state.
- */
+ * nothing else. No state. */
 #include "gateway/gateway.h"
 
 #include "shared/control.h"

@@ -1,6 +1,5 @@
 /*
- * buf.c - growing byte strings, pools and arrays. No shared state.
- */
+ * buf.c - growing byte strings, pools and arrays. No shared state. */
 #include "shared/buf.h"
 
 #include <stdint.h>

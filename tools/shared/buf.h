@@ -1,7 +1,6 @@
 /*
  * buf.h - three kinds of growing memory: `buf`, one contiguous byte string; `pool`, many small objects that
- * die together; and arrays.
- */
+ * die together; and arrays. */
 #ifndef ENGRAM_SHARED_BUF_H
 #define ENGRAM_SHARED_BUF_H
 
@@ -44,8 +43,7 @@ void *pool_copy(struct pool *a, const void *data, size_t n);
 
 /*
  * Room for one more item in an array of `n` items of `size` bytes, `*cap` of which fit: the array, which may
- * have moved, or NULL when there is no memory, and nothing has changed then.
- */
+ * have moved, or NULL when there is no memory, and nothing has changed then. */
 void *array_room(void *items, size_t n, size_t *cap, size_t size);
 
 #endif

@@ -2,8 +2,7 @@
  * cli.c - messages, progress, signals and the checked stdout.
  *
  * State: whether stderr is a coloured terminal, the line of progress being
- * shown (cleared before any message), and the signal flag. One thread.
- */
+ * shown (cleared before any message), and the signal flag. One thread. */
 #include "shared/cli.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 /*
- * control.c - talks to a mounted store. No state.
- */
+ * control.c - talks to a mounted store. No state. */
 #include "shared/control.h"
 
 #include <errno.h>

@@ -1,6 +1,5 @@
 /*
- * control.h - the control files of a mount, MOUNT/.engram/NAME.
- */
+ * control.h - the control files of a mount, MOUNT/.engram/NAME. */
 #ifndef ENGRAM_SHARED_CONTROL_H
 #define ENGRAM_SHARED_CONTROL_H
 

@@ -3,8 +3,7 @@
  * state is in the caller's struct jt_in.
  *
  * The grammar is RFC 8259, with nothing added: no comments, no trailing
- * commas, no lone surrogates, strings in valid UTF-8.
- */
+ * commas, no lone surrogates, strings in valid UTF-8. */
 #include "shared/jsontext.h"
 
 #include <jansson.h>
@@ -524,8 +523,7 @@ void jt_put_raw(struct buf *out, const char *text, size_t len)
  * read back as a float; 0 if this quick way cannot tell. The scale is a power
  * of ten that a double holds exactly and so is the integer, so that
  * digits / scale is what strtod() would make of the text (Clinger, "How to
- * read floating point numbers accurately", the fast path).
- */
+ * read floating point numbers accurately", the fast path). */
 static uint64_t quick_digits(float v, int exponent, int *ret_shift)
 {
     static const double pow10[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,

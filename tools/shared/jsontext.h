@@ -5,8 +5,7 @@
  * Why not jansson for this: a memory's numbers come back from export as they
  * were written (1.0, 1e5, 20 digits), for which their source text is needed,
  * and a line of 300 bytes takes jansson 6 us, twice what the whole import of
- * it may. Nested values, which are rare, are validated by jansson.
- */
+ * it may. Nested values, which are rare, are validated by jansson. */
 #ifndef ENGRAM_SHARED_JSONTEXT_H
 #define ENGRAM_SHARED_JSONTEXT_H
 

@@ -5,8 +5,7 @@
  * next: parsing and storing overlap. The thread is started with the first full group, so that what is
  * small has none. A group is given away only when its last record is complete, and is looked at again only
  * when it was taken back (take_back); its set of pending names does not change in between, so that a name is
- * either still pending or can be looked up.
- */
+ * either still pending or can be looked up. */
 #include "ctl/transfer/batch.h"
 
 #include <errno.h>
@@ -229,20 +228,20 @@ int batch_put_streamed(struct batch *b, struct eng_record *rec,
     rec->size = 0;
     ssize_t n = t->ops->put(t, rec, 1);
     r = n < 0 ? (int)n : rec->result;
-    if (r == 0)
+    if (!r)
         r = t->ops->lookup(t, rec->parent, rec->name, &attr);
-    if (r == 0)
+    if (!r)
         r = t->ops->open(t, rec->parent, rec->name, &attr, true, &f);
     if (r < 0)
         return r;
     r = write(arg, t, &f);
     int c = t->ops->close(t, &f);
-    if (r == 0)
+    if (!r)
         r = c;
-    if (r == 0 && mtime != TARGET_NOW) {
+    if (!r && mtime != TARGET_NOW) {
         attr.mtime = attr.atime = mtime;
         r = t->ops->setattr(t, rec->parent, rec->name, &attr, ENG_SET_MTIME | ENG_SET_ATIME);
     }
-    b->stored += r == 0;
+    b->stored += !r;
     return r;
 }

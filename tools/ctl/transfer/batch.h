@@ -5,8 +5,7 @@
  * empties in batch_begin(), never while the caller is still building a record.
  *
  * Where the target allows it a full group is put by a thread while the caller fills
- * the other one. Groups are put in order, one at a time; the caller's own calls are one thread's.
- */
+ * the other one. Groups are put in order, one at a time; the caller's own calls are one thread's. */
 #ifndef ENGRAMCTL_BATCH_H
 #define ENGRAMCTL_BATCH_H
 
@@ -72,8 +71,7 @@ bool batch_pending(const struct batch *b, tdir dir, const char *name);
 
 /*
  * Puts a record without its content (after all pending ones) and lets `write`
- * fill the file; then sets its time. The record's own error, not fatal ones only.
- */
+ * fill the file; then sets its time. The record's own error, not fatal ones only. */
 int batch_put_streamed(struct batch *b, struct eng_record *rec,
                        int (*write)(void *arg, struct target *t, struct target_file *f), void *arg);
 

@@ -94,7 +94,7 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
     char *buf = malloc(IO_SIZE);
     int r = buf ? 0 : -ENOMEM;
     uint64_t at = 0, data, hole;
-    while (r == 0 && at < s->size) {
+    while (!r && at < s->size) {
         data = at;
         hole = s->size;
         int e = from->ops->seek(from, s->in, at, SEEK_DATA, &data);
@@ -108,7 +108,7 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
         r = stream_range(s, t, f, buf, data, hole);
         at = hole;
     }
-    if (r == 0)
+    if (!r)
         r = t->ops->truncate(t, f, s->size);
     free(buf);
     return r;

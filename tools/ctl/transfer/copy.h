@@ -1,8 +1,7 @@
 /*
  * copy.h - copies a whole tree from one target to another: files, directories,
  * symlinks, special files, modes, times, owners (as far as the user may),
- * user.* attributes, hard links as hard links, holes of large files as holes.
- */
+ * user.* attributes, hard links as hard links, holes of large files as holes. */
 #ifndef ENGRAMCTL_COPY_H
 #define ENGRAMCTL_COPY_H
 
@@ -11,8 +10,7 @@
 
 /*
  * Existing files are replaced, existing directories are filled. Returns 0 even
- * if single files failed; -EINTR when interrupted; other errors ended it.
- */
+ * if single files failed; -EINTR when interrupted; other errors ended it. */
 int copy_tree(struct target *from, struct target *to, struct copy_result *ret);
 
 #endif

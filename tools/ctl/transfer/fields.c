@@ -1,6 +1,5 @@
 /*
- * fields.c - the table of known fields. Pure functions.
- */
+ * fields.c - the table of known fields. Pure functions. */
 #include "ctl/transfer/fields.h"
 
 #include "rules/rfc3339.h"

@@ -1,7 +1,6 @@
 /*
  * fields.h - the fields of a memory that engramfs knows: their names in JSON,
- * their extended attributes, and what a value of each may be.
- */
+ * their extended attributes, and what a value of each may be. */
 #ifndef ENGRAMCTL_FIELDS_H
 #define ENGRAMCTL_FIELDS_H
 
@@ -45,8 +44,7 @@ const struct field *field_by_xattr(const char *name);
 /*
  * Whether `value`, as stored in the xattr, keeps the field's rule and can be
  * said in JSON. The rules are those of a mount (where a value that breaks them
- * is EINVAL), less what JSON cannot say: ".5", infinity in an embedding.
- */
+ * is EINVAL), less what JSON cannot say: ".5", infinity in an embedding. */
 bool field_valid(const struct field *f, const void *value, size_t len);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * idpath.c - ids to file names. Pure functions.
- */
+ * idpath.c - ids to file names. Pure functions. */
 #include "ctl/transfer/idpath.h"
 
 #include <stdint.h>

@@ -16,8 +16,7 @@
  * no two ids meet. %d and %f forms are distinct, so that an escaped file never
  * stands where an escaped directory must; `a` beside `a/b` is resolved with
  * them by whoever sees the tree (loader.c). %h forms of two ids could only meet by
- * a hash collision, which the loader detects by the id kept with the memory.
- */
+ * a hash collision, which the loader detects by the id kept with the memory. */
 #ifndef ENGRAMCTL_IDPATH_H
 #define ENGRAMCTL_IDPATH_H
 
@@ -45,8 +44,7 @@ void idpath_hashed(const char *id, size_t id_len, const char *text, size_t len,
 
 /*
  * The path of an id in an empty tree, where nothing stands in its way:
- * at most IDPATH_PATH_MAX bytes and a NUL. Returns the strongest form used.
- */
+ * at most IDPATH_PATH_MAX bytes and a NUL. Returns the strongest form used. */
 enum idpath_form idpath_of(const char *id, size_t len, char ret_path[IDPATH_PATH_MAX + 1]);
 
 /* Whether the whole id needs the hashed form in the root: a directory component or the path is too long. */

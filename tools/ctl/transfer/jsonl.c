@@ -1,7 +1,6 @@
 /*
  * jsonl.c - a line of JSON to a memory and back. Pure functions; all working
- * memory is in the caller's pool.
- */
+ * memory is in the caller's pool. */
 #include "ctl/transfer/jsonl.h"
 
 #include "ctl/transfer/fields.h"
@@ -310,7 +309,7 @@ static int parse_line(struct parser *p, const char *line, size_t len)
     if (!p->has_content)
         return bad(p, "no content");
     r = add_built(p, &p->types, ']', FIELD_XATTR_TYPES);
-    if (r == 0)
+    if (!r)
         r = add_built(p, &p->fields, '}', FIELD_XATTR_FIELDS);
     return r < 0 ? r : check_xattrs(p);
 }
@@ -322,7 +321,7 @@ int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *
     int r = parse_line(&p, line, len);
     buf_done(&p.types);
     buf_done(&p.fields);
-    if (r == 0)
+    if (!r)
         *ret_memory = p.m;
     return r;
 }
@@ -460,7 +459,7 @@ static bool print_parked(struct printer *p, const struct eng_xattr_pair *x)
     }
     if (r < 0)
         p->out->len = mark;
-    return r == 0;
+    return !r;
 }
 
 /* Reads user.engram.types; what is not a list of strings marks nothing. */

@@ -9,8 +9,7 @@
  * goes into the JSON object user.engram.fields. What JSON cannot say comes out in base64:
  * id_base64 and content_base64 where bytes are not UTF-8, and xattrs_base64
  * ({"user.NAME": "…"}) for attributes whose value has no faithful JSON form.
- * Export and import are inverse: nothing of a memory is lost on the way.
- */
+ * Export and import are inverse: nothing of a memory is lost on the way. */
 #ifndef ENGRAMCTL_JSONL_H
 #define ENGRAMCTL_JSONL_H
 
@@ -37,15 +36,13 @@ struct memory {
 
 /*
  * Parses one line (without its newline). All of *ret_memory is in `pool`.
- * -EINVAL: a bad line, `ret_why` says why; -ENOMEM.
- */
+ * -EINVAL: a bad line, `ret_why` says why; -ENOMEM. */
 int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *ret_memory,
                 char ret_why[JSONL_WHY_MAX]);
 
 /*
  * Appends the line for a memory, with its newline. user.* attributes only.
- * `scratch` is used for working memory. -ENOMEM.
- */
+ * `scratch` is used for working memory. -ENOMEM. */
 int jsonl_print(const struct memory *m, struct pool *scratch, struct buf *out);
 
 #endif

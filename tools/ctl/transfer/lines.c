@@ -1,6 +1,5 @@
 /*
- * lines.c - block-wise line reader. State: struct lines.
- */
+ * lines.c - block-wise line reader. State: struct lines. */
 #include "ctl/transfer/lines.h"
 
 #include <errno.h>

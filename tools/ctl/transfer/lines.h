@@ -1,7 +1,6 @@
 /*
  * lines.h - reads a file descriptor line by line, in large blocks, without
- * copying lines that lie within one block.
- */
+ * copying lines that lie within one block. */
 #ifndef ENGRAMCTL_LINES_H
 #define ENGRAMCTL_LINES_H
 
@@ -27,8 +26,7 @@ void lines_done(struct lines *l);
 /*
  * 1: a line without its newline, valid until the next call; 0: the end;
  * -E2BIG: a line over LINES_MAX was skipped (its number is l->number); -EINTR:
- * a signal came while waiting, call again; other errors end the reading.
- */
+ * a signal came while waiting, call again; other errors end the reading. */
 int lines_next(struct lines *l, const char **ret_line, size_t *ret_len);
 
 #endif

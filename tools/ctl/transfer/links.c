@@ -1,6 +1,5 @@
 /*
- * links.c - a hash table of inodes, open addressing, at most half full. State: struct links.
- */
+ * links.c - a hash table of inodes, open addressing, at most half full. State: struct links. */
 #include "ctl/transfer/links.h"
 
 #include <errno.h>

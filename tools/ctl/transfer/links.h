@@ -1,7 +1,6 @@
 /*
  * links.h - which inodes of a source have come already, and under which name: so that the second name of an
- * inode becomes a hard link to the first.
- */
+ * inode becomes a hard link to the first. */
 #ifndef ENGRAMCTL_LINKS_H
 #define ENGRAMCTL_LINKS_H
 
@@ -24,8 +23,7 @@ struct links {
 
 /*
  * 1: the inode of `attr` came before, *ret_first says where (the name lives as long as the table). 0: it did
- * not, and is noted now as (dir, name). -ENOMEM.
- */
+ * not, and is noted now as (dir, name). -ENOMEM. */
 int links_note(struct links *l, const struct target_attr *attr, tdir dir, const char *name,
                struct links_first *ret_first);
 /* The first name of a noted inode could not be made: there is nothing to link to. */

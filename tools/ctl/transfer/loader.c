@@ -3,8 +3,7 @@
  *
  * State: the batch, a cache from the directory part of ids to handles (it
  * only grows: an import removes nothing), and the set of ids seen. One thread; the batch has another one of
- * its own.
- */
+ * its own. */
 #include "ctl/transfer/loader.h"
 
 #include "ctl/transfer/fields.h"
@@ -178,7 +177,7 @@ static int enter(struct loader *l, tdir dir, const char *name, bool *ret_made, t
         l->t->wrote = true;
         r = l->t->ops->mkdir(l->t, dir, name, l->dir_mode, ret);
         if (r != -EEXIST) {
-            *ret_made = r == 0;
+            *ret_made = !r;
             return r;
         }
         r = l->t->ops->lookup(l->t, dir, name, &attr); /* somebody else was faster */
@@ -205,14 +204,14 @@ static int resolve(struct loader *l, const struct place *parent, const char *com
         memcpy(name, component, len);
         name[len] = 0;
         r = enter(l, parent->dir, name, NULL, &p.dir);
-        p.plain = r == 0 && parent->plain;
+        p.plain = !r && parent->plain;
     }
     if (has_plain && r == -ENOENT) {
         /* Free, but the escaped form may be in use from an earlier time when it was not. */
         r = has_escaped ? enter(l, parent->dir, escaped, NULL, &p.dir) : -ENOENT;
         if (r == -ENOENT || r == -ENOTDIR) {
             r = enter(l, parent->dir, name, &p.made, &p.dir);
-            p.plain = r == 0 && parent->plain;
+            p.plain = !r && parent->plain;
         }
     } else if (r == -ENOENT || r == -ENOTDIR) {
         r = has_escaped ? enter(l, parent->dir, escaped, &p.made, &p.dir) : -ENOTDIR;
@@ -221,7 +220,7 @@ static int resolve(struct loader *l, const struct place *parent, const char *com
         p = (struct place){.flat = true};
         r = 0;
     }
-    if (r == 0)
+    if (!r)
         *ret = p;
     return r;
 }
@@ -251,7 +250,7 @@ static int find_place(struct loader *l, const char *key, size_t len, size_t *ret
         struct place p, parent = l->places[index];
         l->places[index].dirs = true;
         int r = resolve(l, &parent, key + at, next - at - 1, &p);
-        if (r == 0)
+        if (!r)
             r = add_place(l, key, next, &p, &index);
         if (r < 0)
             return r;
@@ -271,7 +270,7 @@ static int standing_of(struct loader *l, tdir dir, const char *name, enum standi
     int r = l->t->ops->lookup(l->t, dir, name, ret_attr);
     if (r == -ENOENT)
         *ret = batch_pending(l->batch, dir, name) ? MEMORY : FREE;
-    else if (r == 0)
+    else if (!r)
         *ret = S_ISREG(ret_attr->mode) ? MEMORY : TAKEN;
     return r == -ENOENT ? 0 : r;
 }
@@ -302,13 +301,13 @@ static int check_owner(struct loader *l, tdir dir, const char *name, const struc
     char none[1] = "", *id = none;
     size_t len = 0;
     int r = batch_flush(l->batch); /* it may still be pending, without an attribute to look at */
-    if (r == 0)
+    if (!r)
         r = full_id(l, m, &id, &len);
-    if (r == 0)
+    if (!r)
         r = l->t->ops->lookup(l->t, dir, name, &attr);
     if (r == -ENOENT)
         return 0; /* was pending, and was refused */
-    if (r == 0)
+    if (!r)
         r = l->t->ops->open(l->t, dir, name, &attr, false, &f);
     if (r < 0)
         return r;
@@ -440,9 +439,9 @@ int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
                              .gid = l->gid,
                              .mtime = m->created == JSONL_NO_TIME ? TARGET_NOW : m->created};
     int r = note_id(l, m->id, m->id_len);
-    if (r == 0)
+    if (!r)
         r = find_spot(l, m, &spot);
-    if (r == 0)
+    if (!r)
         r = record_xattrs(l, m, spot.plain, &rec);
     if (r < 0)
         return r;
@@ -454,7 +453,7 @@ int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
         return batch_add(l->batch, &rec, tag);
     struct content content = {m};
     r = batch_put_streamed(l->batch, &rec, write_content, &content);
-    if (r == 0)
+    if (!r)
         l->batch->stored_bytes += m->content_len;
     return r;
 }

@@ -9,8 +9,7 @@
  *     else has the name (the memory `a` beside `a/b`) its escaped form;
  *   - a last component is the file of that name; where a directory has the
  *     name its escaped form. An escaped form that exists is kept in use.
- *   - Under an escaped name only a memory with the same true id is overwritten.
- */
+ *   - Under an escaped name only a memory with the same true id is overwritten. */
 #ifndef ENGRAMCTL_LOADER_H
 #define ENGRAMCTL_LOADER_H
 
@@ -31,8 +30,7 @@ struct pool *loader_begin(struct loader *l);
 /*
  * Stores a memory (at the latest in loader_flush()). Errors of this memory
  * alone: -EEXIST its name is taken by another one, -ENAMETOOLONG, …;
- * target_error_is_fatal() tells those after which nothing will succeed.
- */
+ * target_error_is_fatal() tells those after which nothing will succeed. */
 int loader_add(struct loader *l, const struct memory *m, uint64_t tag);
 int loader_flush(struct loader *l);
 

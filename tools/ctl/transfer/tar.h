@@ -3,8 +3,7 @@
  * in nanoseconds, owners, user.* attributes, hard links, holes of large files. The archives are in the pax
  * format with attributes as SCHILY.xattr, which GNU tar (--xattrs), bsdtar and star read and write.
  *
- * Without libarchive (tar_none.c) tar_is_built is false and nothing else may be called.
- */
+ * Without libarchive (tar_none.c) tar_is_built is false and nothing else may be called. */
 #ifndef ENGRAMCTL_TAR_H
 #define ENGRAMCTL_TAR_H
 
@@ -18,16 +17,14 @@ extern const bool tar_is_built;
 /*
  * Writes all of `from` to `fd`, which is not closed. Returns 0 even if single files failed (each was
  * reported, and is not in the archive); -EINTR when interrupted; other errors ended it, and what was written
- * is no archive.
- */
+ * is no archive. */
 int tar_export(struct target *from, int fd, struct copy_result *ret);
 
 /*
  * Reads an archive from `fd`, compressed (gzip, bzip2, xz, zstd, lz4) or not, into `to`. Existing files are
  * replaced, existing directories filled. `name` is what messages call it. Nothing is put outside of `to`,
  * whatever names and links the archive has. Returns as tar_export(); -ECANCELED: the archive cannot be read
- * on, which was said; what came before is in `to`.
- */
+ * on, which was said; what came before is in `to`. */
 int tar_import(int fd, const char *name, struct target *to, struct copy_result *ret);
 
 /* Whether this is how a tar archive is called: x.tar, x.tgz, x.tar.zst, … */

@@ -139,8 +139,7 @@ static int enter(struct tar_in *in, size_t depth, const char *name, bool make)
 /*
  * Where `path`, a copy that is cut up, leads: directory, last component and how deep that is. Directories on
  * the way are made if they may be. *ret_name NULL: the root itself. -EXDEV: out of the archive, or to the
- * control files.
- */
+ * control files. */
 static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, const char **ret_name,
                       size_t *ret_depth)
 {
@@ -354,11 +353,11 @@ static int put_link(struct tar_in *in, const char *to_path, const char *path)
     size_t depth;
     char *copy = strdup(to_path), *copy2 = strdup(path);
     int r = copy && copy2 ? find_place(in, copy, false, &from_dir, &from, &depth) : -ENOMEM;
-    if (r == 0 && !from)
+    if (!r && !from)
         r = -EXDEV;
-    if (r == 0)
+    if (!r)
         r = find_place(in, copy2, true, &dir, &name, &depth);
-    if (r == 0)
+    if (!r)
         r = name ? link_at(in, from_dir, from, dir, name) : -EISDIR;
     in->put.result.links += !r;
     free(copy);
@@ -380,13 +379,13 @@ static int put_entry(struct tar_in *in)
     get_attr(in, &attr);
     char *copy = strdup(path);
     int r = copy ? find_place(in, copy, true, &dir, &name, &depth) : -ENOMEM;
-    if (r == 0 && !name)
+    if (!r && !name)
         r = S_ISDIR(attr.mode) ? 0 : -EISDIR; /* the root keeps its attributes, as in a tree */
-    else if (r == 0 && S_ISREG(attr.mode))
+    else if (!r && S_ISREG(attr.mode))
         r = put_regular(in, dir, name, &attr);
-    else if (r == 0 && S_ISDIR(attr.mode))
+    else if (!r && S_ISDIR(attr.mode))
         r = put_dir(in, dir, name, depth, &attr);
-    else if (r == 0)
+    else if (!r)
         r = attr.mode & S_IFMT ? put_special(in, dir, name, &attr) : -EINVAL;
     free(copy);
     return r;

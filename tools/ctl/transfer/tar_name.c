@@ -1,6 +1,5 @@
 /*
- * tar_name.c - how tar archives are called. Pure.
- */
+ * tar_name.c - how tar archives are called. Pure. */
 #include "ctl/transfer/tar.h"
 
 #include <string.h>

@@ -1,6 +1,5 @@
 /*
- * tar_none.c - what tar.h is without libarchive.
- */
+ * tar_none.c - what tar.h is without libarchive. */
 #include "ctl/transfer/tar.h"
 
 #include <errno.h>

@@ -5,8 +5,7 @@
  * names are bytes, written and read back as they are.
  *
  * A header says how long its file is, so nothing that follows may fail: a small file is read whole before,
- * and a large one is read once to the end to see that it can be (I6: content is verified or refused).
- */
+ * and a large one is read once to the end to see that it can be (I6: content is verified or refused). */
 #include "ctl/transfer/tar.h"
 
 #include "ctl/transfer/links.h"
@@ -133,7 +132,7 @@ static int set_xattrs(struct tar_out *o, struct target_file *f)
     size_t n, bytes = 0;
     pool_reset(&o->pool);
     int r = target_load_xattrs(o->from, f, &o->pool, &x, &n);
-    for (size_t i = 0; r == 0 && i < n; i++) {
+    for (size_t i = 0; !r && i < n; i++) {
         bytes += 3 * strlen(x[i].name) + x[i].size + 64;
         if (bytes > XATTRS_MAX)
             return -E2BIG;
@@ -155,7 +154,7 @@ static int write_link(struct tar_out *o, bool *ret_fatal)
     archive_entry_copy_hardlink(o->entry, first.name);
     *ret_fatal = true;
     r = write_header(o);
-    o->result.links += r == 0;
+    o->result.links += !r;
     return r < 0 ? r : 1;
 }
 
@@ -222,10 +221,10 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
         set_holes(o, f, size);
     *ret_fatal = true;
     r = write_header(o);
-    if (r == 0)
+    if (!r)
         r = size > PIECE ? read_through(o, f, size, true) : write_data(o, o->piece, (size_t)size);
-    o->result.files += r == 0;
-    o->result.bytes += r == 0 ? size : 0;
+    o->result.files += !r;
+    o->result.bytes += !r ? size : 0;
     return r;
 }
 
@@ -247,7 +246,7 @@ static int write_dir(struct tar_out *o, bool *ret_fatal)
     struct target_file f;
     set_stat(o, 0);
     int r = o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f);
-    if (r == 0) {
+    if (!r) {
         r = set_xattrs(o, &f);
         (void)o->from->ops->close(o->from, &f);
     }
@@ -281,7 +280,7 @@ static int write_entry(struct tar_out *o, bool *ret_fatal)
 {
     const struct target_attr *attr = &o->walk.attr;
     int r = attr->nlink > 1 ? write_link(o, ret_fatal) : 0;
-    if (r != 0)
+    if (r)
         return r < 0 ? r : 0;
     r = S_ISREG(attr->mode) ? write_file(o, ret_fatal) : write_other(o, ret_fatal);
     if (r < 0 && attr->nlink > 1)
@@ -323,7 +322,7 @@ static int run(struct tar_out *o)
 {
     enum walk_event event;
     int r = 0;
-    while (r == 0 && (event = walk_next(&o->walk)) != WALK_END) {
+    while (!r && (event = walk_next(&o->walk)) != WALK_END) {
         bool fatal = false;
         r = step(o, event, &fatal);
         if (r < 0 && !fatal && r != -EINTR && r != -ENOMEM) {
@@ -331,11 +330,11 @@ static int run(struct tar_out *o)
                 complain(o, r);
             r = 0;
         }
-        if (r == 0 && cli_interrupted())
+        if (!r && cli_interrupted())
             r = -EINTR;
         progress_show(&o->progress, o->result.files, o->total);
     }
-    if (r == 0 && archive_write_close(o->a) != ARCHIVE_OK)
+    if (!r && archive_write_close(o->a) != ARCHIVE_OK)
         r = archive_error(o->a);
     return r;
 }
@@ -345,9 +344,9 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
     struct tar_out o = {.from = from, .fd = fd, .total = target_count(from)};
     progress_start(&o.progress, "files");
     int r = archive_open_out(&o);
-    if (r == 0)
+    if (!r)
         r = walk_init(&o.walk, from);
-    if (r == 0)
+    if (!r)
         r = run(&o);
     progress_clear(&o.progress);
     o.result.failed = o.complaints.n;

@@ -1,6 +1,5 @@
 /*
- * target.c - finds out what a path is and opens it. State: none of its own.
- */
+ * target.c - finds out what a path is and opens it. State: none of its own. */
 #include "ctl/transfer/target.h"
 
 #include "ctl/transfer/target_backends.h"
@@ -183,13 +182,13 @@ static int find_root(struct target *t, char ret_why[512])
     char *copy = strdup(rest);
     if (!copy)
         return -ENOMEM;
-    for (rest = copy; r == 0 && (name = strsep(&rest, "/"));) {
+    for (rest = copy; !r && (name = strsep(&rest, "/"));) {
         if (!*name)
             continue;
         r = t->ops->lookup(t, t->root, name, &attr);
-        if (r == 0 && !S_ISDIR(attr.mode))
+        if (!r && !S_ISDIR(attr.mode))
             r = -ENOTDIR;
-        if (r == 0)
+        if (!r)
             r = t->ops->subdir(t, t->root, name, &attr, &t->root);
     }
     free(copy);
@@ -200,8 +199,7 @@ static int find_root(struct target *t, char ret_why[512])
 
 /*
  * The store behind a mount as it is at this moment. Its daemon is asked to hold what is there; then the log
- * can be read by us as by a recovery, whatever is appended meanwhile.
- */
+ * can be read by us as by a recovery, whatever is appended meanwhile. */
 static int open_snapshot(struct target *t, const char *store, char ret_why[512])
 {
     int r = control_write(t->mountpoint, "hold", "hold");
@@ -212,7 +210,7 @@ static int open_snapshot(struct target *t, const char *store, char ret_why[512])
     t->kind = TARGET_STORE;
     t->held = true;
     r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
-    if (r == 0 && (r = find_root(t, ret_why)) < 0)
+    if (!r && (r = find_root(t, ret_why)) < 0)
         (void)t->ops->finish(t);
     return r;
 }
@@ -239,10 +237,10 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
         r = flags & TARGET_SNAPSHOT ? open_snapshot(t, m.source, ret_why)
                                     : target_posix_open(t, path, ret_why);
         free(m.source);
-    } else if (r == 0) {
+    } else if (!r) {
         t->kind = TARGET_STORE;
         r = refuse_missing_in_mount(path, ret_why);
-        if (r == 0) /* nobody writes to a store that is not mounted: it is its own snapshot */
+        if (!r) /* nobody writes to a store that is not mounted: it is its own snapshot */
             r = target_store_open(t, path, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
     }
     if (r < 0) {
@@ -261,7 +259,7 @@ static int check_empty(const char *path)
     if (!d)
         return -errno;
     int r = 0;
-    for (struct dirent *e; r == 0 && (e = readdir(d));)
+    for (struct dirent *e; !r && (e = readdir(d));)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
             r = -ENOTEMPTY;
     closedir(d);
@@ -276,8 +274,8 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         if (r == -EEXIST)
             r = check_empty(path);
     }
-    struct target *t = r == 0 ? target_new(path) : NULL;
-    if (r == 0 && !t)
+    struct target *t = !r ? target_new(path) : NULL;
+    if (!r && !t)
         r = -ENOMEM;
     if (!t) {
         snprintf(ret_why, 512, "%s: %s", path, strerror(-r));

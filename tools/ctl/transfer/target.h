@@ -6,8 +6,7 @@
  *
  * Directories are known by handles (tdir), which live as long as the target;
  * everything else by its directory and name, so that no descriptor is held.
- * Calls return 0 or a negative errno. One thread; of a store put() may run in another one beside the rest.
- */
+ * Calls return 0 or a negative errno. One thread; of a store put() may run in another one beside the rest. */
 #ifndef ENGRAMCTL_TARGET_H
 #define ENGRAMCTL_TARGET_H
 

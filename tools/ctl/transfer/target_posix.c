@@ -2,8 +2,7 @@
  * target_posix.c - a mount or any directory tree, through file system calls.
  *
  * State: a descriptor of the root, and a table of the directories visited, by
- * which a handle stands for a path relative to the root.
- */
+ * which a handle stands for a path relative to the root. */
 #include "ctl/transfer/target_backends.h"
 
 #include "shared/buf.h"
@@ -230,15 +229,15 @@ static int keep_owner(int fd, uint32_t uid, uint32_t gid)
 static int fill(int fd, const struct eng_record *rec, bool existed)
 {
     int r = existed ? remove_stale_xattrs(fd, rec) : 0;
-    if (r == 0)
+    if (!r)
         r = write_all(fd, rec->content, rec->size, 0);
-    if (r == 0)
+    if (!r)
         r = set_xattrs(fd, rec);
-    if (r == 0 && !existed)
+    if (!r && !existed)
         r = keep_owner(fd, rec->uid, rec->gid);
-    if (r == 0 && !existed && ((rec->mode & 07000) || !(rec->mode & 0200)))
+    if (!r && !existed && ((rec->mode & 07000) || !(rec->mode & 0200)))
         r = fchmod(fd, rec->mode & 07777) < 0 ? -errno : 0;
-    if (r == 0 && rec->mtime != TARGET_NOW) {
+    if (!r && rec->mtime != TARGET_NOW) {
         struct timespec ts = from_ns(rec->mtime), both[2] = {ts, ts};
         r = futimens(fd, both) < 0 ? -errno : 0;
     }
@@ -260,7 +259,7 @@ static int put_one(struct target *t, const struct eng_record *rec)
     if (fd < 0)
         return -errno;
     r = fill(fd, rec, existed);
-    if (close(fd) < 0 && r == 0)
+    if (close(fd) < 0 && !r)
         r = -errno;
     return r;
 }
@@ -429,7 +428,7 @@ static int posix_link(struct target *t, tdir from_dir, const char *from, tdir di
 {
     char old[PATH_MAX], new[PATH_MAX];
     int r = path_of(t, from_dir, from, old);
-    if (r == 0)
+    if (!r)
         r = path_of(t, dir, name, new);
     if (r < 0)
         return r;

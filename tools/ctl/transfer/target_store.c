@@ -1,7 +1,6 @@
 /*
  * target_store.c - a store that is not mounted, through the engine. A
- * directory handle is its inode number. State: the struct eng.
- */
+ * directory handle is its inode number. State: the struct eng. */
 #include "ctl/transfer/target_backends.h"
 
 #include "shared/cli.h"
@@ -78,7 +77,7 @@ static int store_lookup(struct target *t, tdir dir, const char *name, struct tar
 {
     struct eng_attr a;
     int r = eng_lookup(t->eng, &t->caller, dir, name, &a);
-    if (r == 0)
+    if (!r)
         from_eng(&a, ret);
     return r;
 }
@@ -95,7 +94,7 @@ static int store_mkdir(struct target *t, tdir dir, const char *name, uint32_t mo
 {
     struct eng_attr a;
     int r = eng_create(t->eng, &t->caller, dir, name, S_IFDIR | (mode & 07777), 0, NULL, &a);
-    if (r == 0)
+    if (!r)
         *ret = a.ino;
     return r;
 }

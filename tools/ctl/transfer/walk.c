@@ -1,7 +1,6 @@
 /*
  * walk.c - iterative tree walk. State: struct walk, with one open listing for
- * each level.
- */
+ * each level. */
 #include "ctl/transfer/walk.h"
 
 #include <errno.h>
@@ -26,7 +25,7 @@ static int push(struct walk *w, tdir dir, tdir parent, size_t path_len, const st
     struct walk_frame *f = &w->frames[w->depth];
     *f = (struct walk_frame){.dir = dir, .parent = parent, .path_len = path_len, .attr = *attr};
     int r = w->t->ops->scan_open(w->t, dir, &f->scan);
-    if (r == 0)
+    if (!r)
         w->depth++;
     return r;
 }
@@ -90,7 +89,7 @@ static enum walk_event enter(struct walk *w, tdir parent)
 {
     tdir dir;
     int r = w->t->ops->subdir(w->t, parent, w->name, &w->attr, &dir);
-    if (r == 0)
+    if (!r)
         r = push(w, dir, parent, w->path_len, &w->attr);
     return r < 0 ? failed(w, r) : WALK_ENTER;
 }
@@ -102,7 +101,7 @@ enum walk_event walk_next(struct walk *w)
     struct walk_frame *f = &w->frames[w->depth - 1];
     const char *name;
     int r = w->t->ops->scan_next(f->scan, &name, &w->attr);
-    if (r == 0)
+    if (!r)
         return leave(w);
     if (r < 0) {
         /* The rest of this directory cannot be listed: it is left without a WALK_LEAVE. */

@@ -1,7 +1,6 @@
 /*
  * walk.h - goes through a target's tree, depth first, without recursion (a
- * store may be deeper than a stack).
- */
+ * store may be deeper than a stack). */
 #ifndef ENGRAMCTL_WALK_H
 #define ENGRAMCTL_WALK_H
 
