@@ -49,8 +49,8 @@ static bool may_keep_sgid(fuse_req_t req, gid_t gid)
     return fuse_req_ctx(req)->uid == 0 || caller_in_group(req, gid);
 }
 
-/* The mode that is left of a file when the caller, who may not keep them, changes it: as the kernel has it.
- */
+/* The mode that is left of a file when the caller, who may not keep them, changes it: as the kernel
+ * has it. */
 static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 {
     uint32_t mode = attr->mode & ~(uint32_t)S_ISUID;
@@ -60,8 +60,8 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 }
 
 /* Adds that to a change of attributes, unless it sets the mode itself. The kernel holds its lock of the inode
- * over each request that comes here, chmod's too: the mode does not change between the look and the change.
- */
+ * over each request that comes here, chmod's too: the mode does not change between the look and
+ * the change. */
 static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
 {
     struct eng_attr now;

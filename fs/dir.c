@@ -36,7 +36,8 @@ struct listing {
     size_t size, used;
     uint64_t mark; /* cookies beyond are not told */
     bool plus, full;
-    uint64_t *refs; /* inodes that the kernel is about to reference; room for every entry that fits */
+    /* Inodes that the kernel is about to reference; room for every entry that fits. */
+    uint64_t *refs;
     size_t n_refs;
 };
 

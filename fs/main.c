@@ -154,8 +154,8 @@ static int go_to_background(struct daemon_state *d)
 
 /* ---- threads ------------------------------------------------------------ */
 
-/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made before that.
- */
+/* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made
+ * before that. */
 static void show_no_open(const struct daemon_state *d)
 {
     char path[PATH_MAX];
@@ -227,24 +227,33 @@ static void log_status(struct daemon_state *d)
     struct text t = TEXT_INIT;
     char *save = NULL;
     int r = d->session.ctl ? ctl_status(d->session.ctl, &t) : -ENOTSUP;
-    if (r || text_failed(&t))
+    if (!r && text_failed(&t))
+        r = -ENOMEM;
+    if (r)
         messages_line(ENG_LOG_ERROR, "no status: %s",
-                      d->session.ctl ? strerror(r ? -r : ENOMEM) : "mounted with -o ctl=off");
+                      d->session.ctl ? strerror(-r) : "mounted with -o ctl=off");
     else
         for (char *line = strtok_r(t.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
             messages_line(ENG_LOG_INFO, "status: %s", line);
     text_done(&t);
 }
 
-static void *signal_main(void *arg)
+/* What the signal thread waits for, and all others block. */
+static sigset_t awaited_signals(void)
 {
-    struct daemon_state *d = arg;
     sigset_t set;
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
     (void)sigaddset(&set, SIGHUP);
     (void)sigaddset(&set, SIGUSR1);
+    return set;
+}
+
+static void *signal_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    const sigset_t set = awaited_signals();
     int sig = 0;
     while (sigwait(&set, &sig) != 0 || sig == SIGHUP || sig == SIGUSR1) {
         if (sig == SIGHUP)
@@ -310,10 +319,12 @@ static int loop(struct daemon_state *d)
     struct fuse_loop_config *config = fuse_loop_cfg_create();
     if (!config)
         return -ENOMEM;
-    /* A thread waits while its batch is written or flushed: more of them than processors pay, but not many.
-     */
+    /* A thread waits while its batch is written or flushed: more of them than processors pay, but
+     * not many. */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = cpus < 8 ? 32 : cpus > 16 ? 64 : (unsigned)cpus * 4;
+    unsigned most = cpus > 16 ? 64 : (unsigned)cpus * 4;
+    if (cpus < 8)
+        most = 32;
     fuse_loop_cfg_set_clone_fd(config, 0);
     fuse_loop_cfg_set_max_threads(config, most);
     int r = fuse_session_loop_mt(d->fuse, config);
@@ -438,12 +449,7 @@ static void block_signals(void)
     struct sigaction wake = {.sa_handler = on_wake}, ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGUSR2, &wake, NULL); /* no SA_RESTART: it is there to interrupt */
     (void)sigaction(SIGPIPE, &ignore, NULL);
-    sigset_t set;
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP);
-    (void)sigaddset(&set, SIGUSR1);
+    const sigset_t set = awaited_signals();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 

@@ -93,9 +93,12 @@ void messages_fuse(enum fuse_log_level level, const char *format, va_list args)
         line[--n] = '\0';
     if (level != FUSE_LOG_DEBUG && is_repeated(line))
         return;
-    messages_line(level <= FUSE_LOG_ERR      ? ENG_LOG_ERROR
-                  : level <= FUSE_LOG_NOTICE ? ENG_LOG_WARNING
-                  : level <= FUSE_LOG_INFO   ? ENG_LOG_INFO
-                                             : ENG_LOG_DEBUG,
-                  "%s", line);
+    enum eng_log_level as = ENG_LOG_DEBUG;
+    if (level <= FUSE_LOG_ERR)
+        as = ENG_LOG_ERROR;
+    else if (level <= FUSE_LOG_NOTICE)
+        as = ENG_LOG_WARNING;
+    else if (level <= FUSE_LOG_INFO)
+        as = ENG_LOG_INFO;
+    messages_line(as, "%s", line);
 }

@@ -43,7 +43,8 @@ int mnt_absolute(const char *path, char **ret_path)
     const char *base = slash ? slash + 1 : copy;
     if (slash)
         *slash = '\0';
-    char *parent = realpath(!slash ? "." : *copy ? copy : "/", NULL);
+    const char *dir = *copy ? copy : "/";
+    char *parent = realpath(slash ? dir : ".", NULL);
     int r = 0;
     if (!parent)
         r = -errno;
@@ -205,8 +206,8 @@ int mnt_session_args(const struct fs_options *opt, const char *store, struct fus
     return failed ? -ENOMEM : 0;
 }
 
-/* What was said to stderr while mounting, on one line; libfuse and fusermount3 explain themselves there only.
- */
+/* What was said to stderr while mounting, on one line; libfuse and fusermount3 explain themselves
+ * there only. */
 static void read_said(int fd, char *said, size_t cap)
 {
     ssize_t n = pread(fd, said, cap - 1, 0);

@@ -94,7 +94,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
     want(conn, FUSE_CAP_IOCTL_DIR, true);        /* lsattr(1) asks directories, too */
     want(conn, FUSE_CAP_POSIX_ACL, false);
-    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false); /* fuse_compat.c asks for the second version of it */
+    /* fuse_compat.c asks for the second version of it. */
+    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
     /* Most replies are small: copying them is cheaper than a pipe. */
     want(conn, FUSE_CAP_SPLICE_READ, false);
     want(conn, FUSE_CAP_SPLICE_WRITE, false);
@@ -201,9 +202,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     struct eng_attr attr;
     const struct eng_caller who = caller_of(req);
     mode = S_IFREG | (mode & 07777);
-    int r = strcmp(name, COMPAT_TMPFILE) != 0 ? create(req, parent, name, mode, 0, NULL, &attr)
-            : ctl_owns(parent)                ? -EPERM
-                               : eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
+    int r = -EPERM;
+    if (strcmp(name, COMPAT_TMPFILE) != 0)
+        r = create(req, parent, name, mode, 0, NULL, &attr);
+    else if (!ctl_owns(parent))
+        r = eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
     if (r) {
         reply_err(req, REQUEST_create, r);
         return;

@@ -91,7 +91,8 @@ static int set_flag(struct fs_options *opt, const char *word, bool *ret_known)
         "nodiratime", "diratime", "nolazytime", "lazytime", "nodirsync", "nostrictatime", "silent",
         "loud",       "nomand",   "noiversion", NULL};
     *ret_known = true;
-    opt->noatime = opt->noatime || strcmp(word, "noatime") == 0; /* the kernel leaves atimes to us */
+    /* The kernel leaves atimes to us. */
+    opt->noatime = opt->noatime || strcmp(word, "noatime") == 0;
     if (in_list(word, passed))
         return add_mount_flag(opt, word);
     if (in_list(word, skipped) || strncmp(word, "x-", 2) == 0 || strncmp(word, "X-", 2) == 0 ||

@@ -10,10 +10,11 @@
 enum ctl_mode { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF };
 
 struct fs_options {
-    char *store;       /* owned; as given */
-    char *mountpoint;  /* owned; as given */
-    char *fsname;      /* owned; NULL: the store's path */
-    char *mount_flags; /* owned; comma-separated options that the kernel or fusermount3 takes; "" if none */
+    char *store;      /* owned; as given */
+    char *mountpoint; /* owned; as given */
+    char *fsname;     /* owned; NULL: the store's path */
+    /* owned; comma-separated options that the kernel or fusermount3 takes; "" if none */
+    char *mount_flags;
     bool help, version;
     bool foreground, debug, single;
     bool read_only, allow_other, noperm, noxattr, writeback, noatime;

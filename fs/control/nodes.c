@@ -386,8 +386,9 @@ static void on_maintenance_done(void *arg, const struct eng_maintenance_report *
     if (report)
         ctl->memory.maintenance = *report;
     (void)pthread_mutex_unlock(&ctl->lock);
-    int result =
-        error == -ECANCELED ? error : job_result(error ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE, error);
+    int result = error;
+    if (error != -ECANCELED)
+        result = job_result(error ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE, error);
     remember_error(ctl, job->verb, result, report && report->compacted ? report->compaction.error_text : "");
     job_done(arg, result);
 }
@@ -479,7 +480,8 @@ static int do_now(struct ctl *ctl, const struct ctl_command *command)
         return eng_release(eng);
     case CTL_DO_CONFIG_SET:
         r = eng_config_set(eng, command->key, command->value);
-        return r == -ENOENT ? -EINVAL : r; /* ENOENT from write(2) would say that the file is gone */
+        /* ENOENT from write(2) would say that the file is gone */
+        return r == -ENOENT ? -EINVAL : r;
     default:
         return -EINVAL;
     }

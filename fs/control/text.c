@@ -47,7 +47,9 @@ static void json_last(struct text *t, const char *indent, const char *key, const
 
 static const char *error_of(int error, const char *text)
 {
-    return *text ? text : error ? strerror(-error) : "";
+    if (*text)
+        return text;
+    return error ? strerror(-error) : "";
 }
 
 static void compaction_members(struct text *t, const char *in, const struct eng_compact_report *r)
@@ -194,9 +196,9 @@ static int on_file(void *arg, const struct eng_file *f)
 {
     static const char *const kinds[] = {
         [ENG_FILE_LOG] = "log", [ENG_FILE_SURVIVORS] = "survivors", [ENG_FILE_CHECKPOINT] = "checkpoint"};
-    const char *state = f->active                                    ? "active"
-                        : f->kind != ENG_FILE_CHECKPOINT && !f->live ? "empty"
-                                                                     : "sealed";
+    const char *state = f->kind != ENG_FILE_CHECKPOINT && !f->live ? "empty" : "sealed";
+    if (f->active)
+        state = "active";
     text_add(arg, "%s\t%" PRIu64 "\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\n", f->name, f->size, kinds[f->kind],
              state, f->total, f->live);
     return 0;

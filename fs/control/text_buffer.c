@@ -66,13 +66,15 @@ void text_add(struct text *t, const char *format, ...)
     va_end(args);
 }
 
-/* Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629: no overlong forms, no surrogates).
- */
+/* Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629: no overlong forms,
+ * no surrogates). */
 static size_t utf8_length(const unsigned char *s)
 {
     if (s[0] < 0x80)
         return 1;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    size_t n = s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] >= 0xf0)
+        n = 4;
     if (s[0] < 0xc2 || s[0] > 0xf4)
         return 0;
     for (size_t i = 1; i < n; i++)

@@ -57,7 +57,8 @@ static bool parse_real(const char *s, double *ret)
     }
     if (*p != '\0')
         return false;
-    double value = strtod(s, NULL); /* the program never calls setlocale(), so the point is a point */
+    /* The program never calls setlocale(), so the point is a point. */
+    double value = strtod(s, NULL);
     if (!isfinite(value))
         return false;
     *ret = value;

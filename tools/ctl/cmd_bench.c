@@ -96,7 +96,9 @@ static int read_one(struct bench *b, size_t i)
         return r;
     ssize_t n = b->t->ops->read(b->t, &f, b->content, b->size, 0);
     (void)b->t->ops->close(b->t, &f);
-    return n < 0 ? (int)n : (size_t)n == b->size ? 0 : -EIO;
+    if (n < 0)
+        return (int)n;
+    return (size_t)n == b->size ? 0 : -EIO;
 }
 
 /* A small change that must last, as a database makes it. */

@@ -85,18 +85,20 @@ static int scrub_mount(const struct target *t, bool json)
     }
     uint64_t damaged = report_number(o, "damaged");
     bool done = !strcmp(report_text(o, "state"), "done");
-    if (damaged)
+    const char *verdict = done ? "clean" : "NOT COMPLETE";
+    if (damaged) {
+        verdict = "DAMAGED";
         print_damaged(t);
+    }
     if (json)
         report_print_json(o);
     else
-        printf("%s: %" PRIu64 " extents, %" PRIu64 " bytes verified: %" PRIu64 " damaged\n",
-               damaged ? "DAMAGED"
-               : done  ? "clean"
-                       : "NOT COMPLETE",
+        printf("%s: %" PRIu64 " extents, %" PRIu64 " bytes verified: %" PRIu64 " damaged\n", verdict,
                report_number(o, "extents"), report_number(o, "bytes_done"), damaged);
     json_decref(o);
-    return damaged ? CLI_SOME : done ? CLI_OK : CLI_ERROR;
+    if (damaged)
+        return CLI_SOME;
+    return done ? CLI_OK : CLI_ERROR;
 }
 
 static int check(const char *path, bool scrub, bool json)

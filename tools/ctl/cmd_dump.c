@@ -188,7 +188,9 @@ static int dump(const char *path, const char *name, uint32_t segment, bool json,
     free(m.mountpoint);
     free(m.prefix);
     free(m.source);
-    return r < 0 ? CLI_ERROR : d.problems ? CLI_SOME : CLI_OK;
+    if (r < 0)
+        return CLI_ERROR;
+    return d.problems ? CLI_SOME : CLI_OK;
 }
 
 int cmd_dump(int argc, char **argv)

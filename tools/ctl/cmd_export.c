@@ -261,7 +261,9 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     buf_done(&ex.out);
     buf_done(&ex.content);
     pool_done(&ex.pool);
-    return r < 0 ? CLI_ERROR : ex.failed.n ? CLI_SOME : CLI_OK;
+    if (r < 0)
+        return CLI_ERROR;
+    return ex.failed.n ? CLI_SOME : CLI_OK;
 }
 
 static int print_copy(FILE *to, const struct copy_result *res, bool json)
@@ -356,7 +358,11 @@ int cmd_export(int argc, char **argv)
     t = subcommand_open(argv[optind], flags);
     if (!t)
         return CLI_ERROR;
-    int code = tree ? export_tree(t, out, json) : tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
+    int code;
+    if (tree)
+        code = export_tree(t, out, json);
+    else
+        code = tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
     (void)target_close(t); /* nothing was written to it */
     return code;
 }

@@ -264,7 +264,7 @@ int cmd_import(int argc, char **argv)
     if (!t)
         return CLI_ERROR;
     cli_catch_signals();
-    return tree  ? import_tree(argv[optind], t, json)
-           : tar ? import_tar(argv[optind], t, json)
-                 : import_jsonl(argv[optind], t, json);
+    if (tree)
+        return import_tree(argv[optind], t, json);
+    return tar ? import_tar(argv[optind], t, json) : import_jsonl(argv[optind], t, json);
 }

@@ -95,7 +95,9 @@ static unsigned eighths(const struct eng_file *f)
     if (!f->total || f->live >= f->total)
         return f->total ? 8 : 0;
     unsigned e = (unsigned)((double)f->live / (double)f->total * 8);
-    return f->live && !e ? 1 : e > 7 ? 7 : e;
+    if (f->live && !e)
+        return 1;
+    return e > 7 ? 7 : e;
 }
 
 static void print_terminal(const struct map *m, unsigned width)

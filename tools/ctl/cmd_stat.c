@@ -87,7 +87,8 @@ static void print_people(const json_t *o)
     number_if(o, "DAMAGED extents", "damaged_extents", "engramctl check names them");
     puts("content");
     bytes("live", live, "");
-    bytes("dead", total > live ? total - live : 0, total > live ? "engramctl compact gives it back" : "");
+    uint64_t dead = total > live ? total - live : 0;
+    bytes("dead", dead, dead ? "engramctl compact gives it back" : "");
     snprintf(text, sizeof text, "%.4f", report_real(o, "fragmentation_ratio"));
     line("fragmentation", text, "");
     print_space(o);

@@ -2,8 +2,8 @@
  * repair.c - see repair.h. State: struct repair, for one run.
  *
  * Three passes: memories that the index names and that are whole are copied as any tree; of those that are
- * damaged the readable bytes; then content behind the damage of a log, which only says itself whose it was.
- */
+ * damaged the readable bytes; then content behind the damage of a log, which only says itself whose
+ * it was. */
 #include "ctl/repair.h"
 
 #include "ctl/transfer/copy.h"

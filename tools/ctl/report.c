@@ -105,7 +105,8 @@ json_t *report_compaction(const struct eng_compact_report *r)
                                         "bytes_given_back", (json_int_t)r->estimate_error_given_back)
                             : json_null());
     json_object_set_new(o, "reason", json_string(r->reason));
-    put_text(o, "error", r->error_text[0] ? r->error_text : r->error ? strerror(-r->error) : NULL);
+    const char *error = r->error ? strerror(-r->error) : NULL;
+    put_text(o, "error", r->error_text[0] ? r->error_text : error);
     return o;
 }
 

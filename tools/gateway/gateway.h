@@ -32,8 +32,8 @@ struct answer {
 
 /* ---- routes.c: what is asked of the mount ------------------------------------- */
 
-/* Whether there is something at `path`: 0 or the status to answer with, *ret_allow then says what is allowed.
- */
+/* Whether there is something at `path`: 0 or the status to answer with, *ret_allow then says what
+ * is allowed. */
 unsigned route_check(const char *path, const char *method, const char **ret_allow);
 bool route_is_open(const char *path); /* needs no token */
 /* Answers a request that route_check() let through. `body` need not be terminated. */

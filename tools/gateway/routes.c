@@ -197,8 +197,8 @@ static void compact(struct gateway *g, const char *body, size_t size, struct ans
     }
     if (below(g, &req, a))
         return;
-    /* It is started before the rate is set: a request that is refused must not slow down the one that runs.
-     */
+    /* It is started before the rate is set: a request that is refused must not slow down the one
+     * that runs. */
     if (req.has_rate)
         snprintf(rate, sizeof rate, "\nrate=%" PRIu64, req.rate);
     if (req.wait && !req.has_rate)

@@ -31,8 +31,8 @@ static bool coloured(void)
 
 #define LINE_MAX_BYTES 1024
 
-/* One line of text: names may hold anything, and must not steer the terminal or look like a second message.
- */
+/* One line of text: names may hold anything, and must not steer the terminal or look like a
+ * second message. */
 static void print_line(const char *format, va_list ap) __attribute__((format(printf, 1, 0)));
 static void print_line(const char *format, va_list ap)
 {

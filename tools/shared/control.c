@@ -28,8 +28,11 @@ int control_write(const char *mountpoint, const char *name, const char *line)
     int fd = open_control(mountpoint, name, O_WRONLY);
     if (fd < 0)
         return fd;
-    ssize_t w = write(fd, text, (size_t)n); /* EINTR is an answer: the user wants out, the work goes on */
-    int r = w == n ? 0 : w < 0 ? -errno : -EIO;
+    /* EINTR is an answer: the user wants out, the work goes on. */
+    ssize_t w = write(fd, text, (size_t)n);
+    int r = w < 0 ? -errno : 0;
+    if (w >= 0 && w != n)
+        r = -EIO;
     close(fd);
     return r;
 }

@@ -176,7 +176,9 @@ static int copy_other(struct copy *c, tdir dir)
     if (n < 0)
         return (int)n;
     int r = begin_entry(c, dir, false, &exists, &done);
-    return r < 0 || done ? r : put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
+    if (r < 0 || done)
+        return r;
+    return put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
 }
 
 static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)

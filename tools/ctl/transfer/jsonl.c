@@ -179,7 +179,9 @@ static int parse_xattrs(struct parser *p, const struct jt_member *m)
         if (r < 0)
             return r;
     }
-    return r < 0 ? (in.why ? bad(p, "xattrs_base64: %s", in.why) : -ENOMEM) : 0;
+    if (r >= 0)
+        return 0;
+    return in.why ? bad(p, "xattrs_base64: %s", in.why) : -ENOMEM;
 }
 
 /* A member without an xattr of its own: into the object user.engram.fields. */
@@ -477,7 +479,8 @@ static bool print_xattr(struct printer *p, const struct eng_xattr_pair *x)
         !strcmp(x->name, FIELD_XATTR_TYPES))
         return true; /* another namespace, or told by other means */
     if (!strcmp(x->name, FIELD_XATTR_CONTENT))
-        return x->size == 4 && !memcmp(x->value, "none", 4); /* with content it means nothing any more */
+        /* With content it means nothing any more. */
+        return x->size == 4 && !memcmp(x->value, "none", 4);
     if (!strcmp(x->name, FIELD_XATTR_FIELDS))
         return print_parked(p, x);
     const struct field *f = field_by_xattr(x->name);

@@ -383,7 +383,9 @@ static int find_spot(struct loader *l, const struct memory *m, struct spot *ret)
         ret->dir = l->t->root;
         ret->plain = false;
         r = standing_of(l, ret->dir, ret->name, &s, &attr);
-        return r < 0 || s == FREE ? r : s == TAKEN ? -EEXIST : check_owner(l, ret->dir, ret->name, m);
+        if (r < 0 || s == FREE)
+            return r;
+        return s == TAKEN ? -EEXIST : check_owner(l, ret->dir, ret->name, m);
     }
     r = find_name(l, &place, m, m->id + dir_len, m->id_len - dir_len, ret->name, &plain);
     ret->dir = place.dir;

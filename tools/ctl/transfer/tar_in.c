@@ -186,7 +186,9 @@ static void get_attr(const struct tar_in *in, struct target_attr *ret)
 
 static int hex(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* The name of an attribute is part of a key that ends at the first '='; libarchive and GNU tar write %XX. In
@@ -195,7 +197,8 @@ static void unquote(char *name)
 {
     char *to = name;
     while (*name) {
-        int high = name[0] == '%' ? hex(name[1]) : -1, low = high >= 0 ? hex(name[2]) : -1;
+        int high = name[0] == '%' ? hex(name[1]) : -1;
+        int low = high >= 0 ? hex(name[2]) : -1;
         bool quoted = low >= 0 && high + low > 0;
         *to++ = quoted ? (char)(high << 4 | low) : *name;
         name += quoted ? 3 : 1;

@@ -30,7 +30,8 @@
 struct tar_out {
     struct target *from;
     int fd;
-    bool failed; /* nothing more is written: what libarchive adds when it is freed would look like an end */
+    /* Nothing more is written: what libarchive adds when it is freed would look like an end. */
+    bool failed;
     struct archive *a;
     struct archive_entry *entry;
     struct walk walk;
@@ -170,7 +171,9 @@ static int read_through(struct tar_out *o, struct target_file *f, uint64_t size,
             return (int)got;
         if ((size_t)got < n) /* it was cut meanwhile: the header is out */
             memset(o->piece + got, 0, n - (size_t)got);
-        int r = out ? write_data(o, o->piece, n) : cli_interrupted() ? -EINTR : 0;
+        int r = cli_interrupted() ? -EINTR : 0;
+        if (out)
+            r = write_data(o, o->piece, n);
         if (r < 0)
             return r;
         at += n;
@@ -312,10 +315,12 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
 static void complain(struct tar_out *o, int error)
 {
     const struct walk *w = &o->walk;
-    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path,
-                 error == -EOPNOTSUPP ? "a socket, which a tar archive cannot hold"
-                 : error == -E2BIG    ? "its attributes are too large for a tar archive, use --format tree"
-                                      : strerror(-error));
+    const char *what = strerror(-error);
+    if (error == -EOPNOTSUPP)
+        what = "a socket, which a tar archive cannot hold";
+    else if (error == -E2BIG)
+        what = "its attributes are too large for a tar archive, use --format tree";
+    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
 }
 
 static int run(struct tar_out *o)

@@ -81,8 +81,8 @@ static int posix_finish(struct target *t)
     struct posix *p = posix_of(t);
     if (!t->wrote)
         return 0;
-    /* A mount commits on fsync only; on a plain file system syncfs() shows what delayed allocation still hid.
-     */
+    /* A mount commits on fsync only; on a plain file system syncfs() shows what delayed allocation
+     * still hid. */
     int r = t->kind == TARGET_MOUNT ? fsync(p->root) : syncfs(p->root);
     return r < 0 && errno != EINVAL && errno != ENOSYS && errno != EROFS ? -errno : 0;
 }
@@ -343,7 +343,9 @@ static ssize_t posix_listxattr(struct target *t, struct target_file *f, char *li
 {
     (void)t;
     ssize_t n = flistxattr(f->fd, list, size);
-    return n < 0 ? (errno == ENOTSUP ? 0 : -errno) : n;
+    if (n >= 0)
+        return n;
+    return errno == ENOTSUP ? 0 : -errno;
 }
 
 static ssize_t posix_getxattr(struct target *t, struct target_file *f, const char *name, void *value,
