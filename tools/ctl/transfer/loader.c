@@ -433,7 +433,7 @@ static int record_xattrs(struct loader *l, const struct memory *m, bool plain, s
 
 int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
 {
-    struct spot spot;
+    struct spot spot = {0};
     struct eng_record rec = {.content = m->content,
                              .size = m->content_len,
                              .mode = l->mode,

@@ -3,7 +3,7 @@
 #ifndef ENGRAMCTL_TARGET_BACKENDS_H
 #define ENGRAMCTL_TARGET_BACKENDS_H
 
-#include "ctl/transfer/target.h"
+#include "ctl/transfer/target_ops.h"
 
 /* target_store.c: a store folder, through the engine. `flags` are enum target_flags. */
 int target_store_open(struct target *t, const char *path, unsigned flags, char ret_why[512]);

@@ -1,0 +1,100 @@
+/*
+ * target_ops.h - what a subcommand works on, behind one interface:
+ *   - a store folder that is not mounted, through the engine;
+ *   - a mount, or a directory inside one, through plain file system calls;
+ *   - any other directory tree (the far side of import and export of trees).
+ *
+ * Directories are known by handles (tdir), which live as long as the target;
+ * everything else by its directory and name, so that no descriptor is held.
+ * Calls return 0 or a negative errno. One thread; of a store put() may run in another one beside the rest. */
+#ifndef ENGRAMCTL_TARGET_OPS_H
+#define ENGRAMCTL_TARGET_OPS_H
+
+#include "engine.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum target_kind { TARGET_STORE, TARGET_MOUNT, TARGET_TREE };
+
+typedef uint64_t tdir;
+
+struct target_attr {
+    uint64_t dev, ino, size, rdev;
+    int64_t atime, mtime; /* ns */
+    uint32_t mode, nlink, uid, gid;
+};
+
+struct target_file {
+    uint64_t ino; /* store */
+    int fd;       /* mount, tree; else -1 */
+};
+
+struct target_scan;
+struct target;
+
+/* Time of a record or attribute that is to be "now". */
+#define TARGET_NOW INT64_MIN
+
+struct target_ops {
+    void (*close_files)(struct target *t); /* frees the backend's state */
+    int (*finish)(struct target *t);       /* flushes what was written; the last call before close_files() */
+    int (*lookup)(struct target *t, tdir dir, const char *name, struct target_attr *ret);
+    int (*subdir)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, tdir *ret);
+    int (*mkdir)(struct target *t, tdir dir, const char *name, uint32_t mode, tdir *ret);
+    ssize_t (*put)(struct target *t, struct eng_record *records, size_t n);
+    int (*open)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, bool write,
+                struct target_file *ret);
+    int (*close)(struct target *t, struct target_file *f);
+    ssize_t (*read)(struct target *t, struct target_file *f, void *buf, size_t n, uint64_t offset);
+    ssize_t (*write)(struct target *t, struct target_file *f, const void *buf, size_t n, uint64_t offset);
+    int (*truncate)(struct target *t, struct target_file *f, uint64_t size);
+    /* whence SEEK_DATA or SEEK_HOLE; -ENXIO: nothing more. */
+    int (*seek)(struct target *t, struct target_file *f, uint64_t offset, int whence, uint64_t *ret);
+    ssize_t (*listxattr)(struct target *t, struct target_file *f, char *list, size_t size);
+    ssize_t (*getxattr)(struct target *t, struct target_file *f, const char *name, void *value, size_t size);
+    int (*setxattr)(struct target *t, struct target_file *f, const char *name, const void *value,
+                    size_t size);
+    int (*removexattr)(struct target *t, struct target_file *f, const char *name);
+    /* mask: ENG_SET_MODE, _UID, _GID, _ATIME, _MTIME. Owners are kept as far as the user may. */
+    int (*setattr)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
+                   unsigned mask);
+    /* A symlink (link: its target) or special file. */
+    int (*make)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
+                const char *link);
+    ssize_t (*readlink)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
+                        char *buf, size_t size);
+    int (*link)(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name);
+    int (*unlink)(struct target *t, tdir dir, const char *name);
+    int (*rmdir)(struct target *t, tdir dir, const char *name);
+    int (*scan_open)(struct target *t, tdir dir, struct target_scan **ret);
+    /* 1: an entry (name valid until the next call), 0: the end. "." and ".." are left out. */
+    int (*scan_next)(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr);
+    void (*scan_close)(struct target_scan *s);
+};
+
+struct target {
+    const struct target_ops *ops;
+    enum target_kind kind;
+    tdir root;                /* the directory named by the user */
+    char *path;               /* as the user wrote it */
+    char *mountpoint;         /* of a mount, else NULL */
+    char *prefix;             /* of a mount: path from the mount point to `root`, "" if they are one */
+    bool held;                /* a snapshot of a mount: its daemon holds its segments until this is closed */
+    struct eng *eng;          /* of a store, else NULL */
+    struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
+    void *backend;            /* owned by ops */
+    bool wrote;               /* set by whoever changes it: finish() then makes that durable */
+};
+
+enum target_flags {
+    TARGET_CREATE = 1,    /* a missing or empty folder becomes a store, or is made (tree) */
+    TARGET_READ_ONLY = 2, /* opens a store without changing it */
+    TARGET_QUIET = 4,     /* a store's engine does no work of its own (a compaction at start, say) */
+    TARGET_SALVAGE = 16,  /* with READ_ONLY: also a store that is refused otherwise, up to its damage */
+    TARGET_SNAPSHOT = 8,  /* of a mount: its store as it is now, read-only, while writers go on */
+};
+
+#endif
