@@ -11,8 +11,7 @@
  *
  * ENGRAM_TEST_MODE (quick, default, full) sets the number of reads unless it is given.
  *
- *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR]
- */
+ *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR] */
 #include "engine.h"
 #include "engine_impl.h"
 #include "hook.h"
@@ -135,8 +134,8 @@ static void *writer(void *arg)
     uint64_t cycle = UINT64_MAX, quota = 0;
     uint8_t *buf = malloc(600000);
     while (!__atomic_load_n(&stop_writers, __ATOMIC_RELAXED)) {
-        /* About half of the memories between two compactions: then each finds as many survivors as garbage.
-         */
+        /* About half of the memories between two compactions: then each finds as many survivors as
+         * garbage. */
         if (cycle != __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE)) {
             cycle = __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE);
             quota = opt.memories / opt.writers / 2 + 1;

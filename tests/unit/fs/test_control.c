@@ -1,7 +1,6 @@
 /*
  * test_control.c - verbs and sizes of control files, the command line, and
- * the text formats that control files use.
- */
+ * the text formats that control files use. */
 #include "control_verbs.h"
 #include "engine.h"
 #include "options.h"

@@ -1,6 +1,5 @@
 /*
- * test_xattr_rules.c - the rules for extended attributes.
- */
+ * test_xattr_rules.c - the rules for extended attributes. */
 #include "xattr.h"
 
 #include <criterion/criterion.h>

@@ -1,8 +1,7 @@
 /*
  * test_index.c - the tables of the index: names in a table that grows, inode
  * numbers, references, paths, xattr records, freezes. Changes are made by
- * ops, as everywhere.
- */
+ * ops, as everywhere. */
 #include "index.h"
 
 #include "must.h"
@@ -196,7 +195,7 @@ Test(index, xattr_records_are_checked)
     cr_assert(index_xattr(&idx, x, &view));
     cr_assert(view.name_len == 6 && view.value_len == 5 && !view.in_arena && view.next == 0);
     cr_assert_eq(memcmp(view.value, "12345", 5), 0);
-    struct xattr_rec *rec = heap_mut(&idx.heap, x, sizeof(*rec)), good = *rec;
+    struct xattr_rec *rec = heap_mut(&idx.heap, x, sizeof *rec), good = *rec;
     rec->value_len = XATTR_INLINE_MAX + 1;
     cr_assert_not(index_xattr(&idx, x, &view));
     *rec = good;

@@ -1,7 +1,6 @@
 /*
  * test_check.c - eng_check(): counts what is there, finds damage of content,
- * of segment headers and of the index, and changes nothing.
- */
+ * of segment headers and of the index, and changes nothing. */
 #include "engine_impl.h"
 
 #include "unit_store.h"
@@ -115,8 +114,8 @@ Test(check, names_damaged_segment_headers)
     cr_assert(strstr(l.last, "s00000002.seg") && strstr(l.last, "header"), "%s", l.last);
 }
 
-/* Each kind of wrong record is found. What is wrong is put right again, since the store is closed afterwards.
- */
+/* Each kind of wrong record is found. What is wrong is put right again, since the store is closed
+ * afterwards. */
 Test(check, finds_wrong_records)
 {
     struct index *idx = &u.eng->idx;

@@ -1,7 +1,6 @@
 /*
  * test_readdir.c - listing directories: order, cookies that stay good while
- * entries come and go, and references.
- */
+ * entries come and go, and references. */
 #include "engine_impl.h"
 
 #include "must.h"
@@ -81,7 +80,7 @@ static bool list_chunk(struct listing *l, uint64_t dir)
 
 static struct listing *new_listing(unsigned chunk)
 {
-    struct listing *l = calloc(1, sizeof(*l));
+    struct listing *l = calloc(1, sizeof *l);
     MUST(l);
     l->chunk = chunk;
     l->last = N;
