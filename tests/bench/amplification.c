@@ -12,8 +12,7 @@
  *   - cost-benefit: the first of policy_order(), one at a time, until there is room;
  *   - thresholds: as many of policy_order() as policy_enough() says, as a compaction by thresholds.
  * Survivors go to segments of their own, as in engine/compact.c. Loads: each memory as likely as any other,
- * and nine of ten writes to a tenth of the memories.
- */
+ * and nine of ten writes to a tenth of the memories. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +26,7 @@ enum load { UNIFORM, SKEWED, LOADS };
 static const char *const rule_names[RULES] = {"all", "greedy", "cost-benefit", "thresholds"};
 static const char *const load_names[LOADS] = {"uniform", "90/10"};
 static const int utilisations[] = {50, 55, 60, 65, 70, 75, 80, 85, 90, 93};
-enum { POINTS = sizeof(utilisations) / sizeof(*utilisations) };
+enum { POINTS = sizeof(utilisations) / sizeof *utilisations };
 
 /* Memories in the order in which they were appended; dead ones stay. total 0: free. */
 struct seg {
@@ -119,7 +118,7 @@ static void make_room(struct store *s, enum rule rule)
         if (!n)
             fail("no victim");
         if (rule == GREEDY)
-            qsort(c, n, sizeof(*c), by_live);
+            qsort(c, n, sizeof *c, by_live);
         else
             n = policy_order(c, n);
         double garbage = policy_fragmentation(s->limit, MEMORIES);
@@ -143,7 +142,7 @@ static void overwrite(struct store *s, uint32_t memory, enum rule rule)
 
 static double amplification(enum rule rule, enum load load, int percent)
 {
-    struct store *s = calloc(1, sizeof(*s));
+    struct store *s = calloc(1, sizeof *s);
     uint64_t rng = 1;
     if (!s)
         fail("no memory");

@@ -9,8 +9,7 @@
  *   - compaction load STORE SECONDS [RATE]: the same under a paced load of reads, writes and creates, after
  *     SECONDS of that load alone
  *
- * Prints one JSON object.
- */
+ * Prints one JSON object. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -121,8 +120,8 @@ static void find_files(void)
 {
     struct eng_stats stats;
     must(eng_stats(eng, &stats), "stats");
-    inos = malloc((stats.memories + 1) * sizeof(*inos));
-    uint64_t *dirs = malloc((stats.directories + 1) * sizeof(*dirs)), *end = dirs;
+    inos = malloc((stats.memories + 1) * sizeof *inos);
+    uint64_t *dirs = malloc((stats.directories + 1) * sizeof *dirs), *end = dirs;
     must(inos && dirs ? 0 : -ENOMEM, "memory");
     must(eng_readdir(eng, &me, ENG_ROOT_INO, 0, record_folder, &end), "readdir");
     for (uint64_t *d = dirs; d < end; d++)

@@ -3,8 +3,8 @@
  * compacts.
  *
  * usage: latency MOUNT SECONDS [RATE]: MOUNT is of a store that `compaction make` made; SECONDS without the
- * compaction; RATE bytes a second, 0 unlimited. Prints one JSON object. Fails, too, if a file is not whole.
- */
+ * compaction; RATE bytes a second, 0 unlimited. Prints one JSON object. Fails, too, if a file is not
+ * whole. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +40,7 @@ static void record(uint32_t folder, const char *name)
         return;
     if (n_files == cap_files) {
         cap_files = cap_files ? cap_files * 2 : 4096;
-        files = realloc(files, cap_files * sizeof(*files));
+        files = realloc(files, cap_files * sizeof *files);
         must(files != NULL, "memory");
     }
     files[n_files++] = (struct file){folder, (uint32_t)strtoul(name + 1, NULL, 10)};

@@ -4,8 +4,7 @@
  * with the same settings can be faster. Settings and timeouts are those of fs/ops.c.
  *
  *   nullfs MOUNTPOINT [-o OPTIONS] [--xattr]     in the foreground; --xattr: getxattr says ENODATA, else
- * ENOSYS
- */
+ * ENOSYS */
 #define FUSE_USE_VERSION 314
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -59,7 +58,7 @@ static uint64_t new_node(mode_t mode, const struct fuse_ctx *ctx)
     } else {
         if (n_nodes + 1 >= cap_nodes) {
             cap_nodes = cap_nodes ? cap_nodes * 2 : 1024;
-            nodes = realloc(nodes, cap_nodes * sizeof(*nodes));
+            nodes = realloc(nodes, cap_nodes * sizeof *nodes);
             if (!nodes)
                 abort();
         }
@@ -259,7 +258,9 @@ static void null_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     pthread_rwlock_wrlock(&lock);
     uint64_t ino = find(parent, name);
-    int err = !ino ? ENOENT : nodes[ino].first ? ENOTEMPTY : 0;
+    int err = ino ? 0 : ENOENT;
+    if (ino && nodes[ino].first)
+        err = ENOTEMPTY;
     if (!err) {
         detach(ino);
         drop_if_dead(ino);
@@ -273,7 +274,9 @@ static void null_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fus
 {
     pthread_rwlock_wrlock(&lock);
     uint64_t ino = find(parent, name), old = find(new_parent, new_name);
-    int err = flags ? EINVAL : ino ? 0 : ENOENT;
+    int err = ino ? 0 : ENOENT;
+    if (flags)
+        err = EINVAL;
     if (!err && ino != old) {
         if (old) {
             detach(old);
@@ -316,7 +319,9 @@ static void null_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, st
     pthread_rwlock_rdlock(&lock);
     off_t end = nodes[ino].st.st_size;
     pthread_rwlock_unlock(&lock);
-    size_t n = off >= end ? 0 : (size_t)(end - off) < size ? (size_t)(end - off) : size;
+    size_t n = off < end ? (size_t)(end - off) : 0;
+    if (n > size)
+        n = size;
     (void)fuse_reply_buf(req, zeros, n < ZEROS ? n : ZEROS);
 }
 
@@ -439,7 +444,7 @@ int main(int argc, char **argv)
     if (argc < 2)
         return (void)fprintf(stderr, "usage: nullfs MOUNTPOINT [--xattr]\n"), 2;
     with_xattr = argc > 2 && strcmp(argv[2], "--xattr") == 0;
-    buckets = calloc(n_buckets, sizeof(*buckets));
+    buckets = calloc(n_buckets, sizeof *buckets);
     if (!buckets)
         return 1;
     (void)new_node(S_IFDIR | 0755, NULL);

@@ -66,7 +66,7 @@ static void print(const char *name, const char *when, uint32_t *v, size_t n)
 {
     if (!n)
         return;
-    qsort(v, n, sizeof(*v), by_value);
+    qsort(v, n, sizeof *v, by_value);
     printf(", \"%s_%s_us\": {\"n\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p99.9\": %.1f, \"max\": %.1f}", name,
            when, n, v[n / 2] / 1e3, v[n * 99 / 100] / 1e3, v[n * 999 / 1000] / 1e3, v[n - 1] / 1e3);
 }

@@ -7,8 +7,7 @@
  * Reads BYTES from the files, one after another, hashes blocks of 4 KiB with
  * XXH3 as a compaction must, and writes them to TARGET. Prints seconds.
  * --scattered: the bytes lie all over the files, as live ones among dead do,
- * so that the files are read whole and of each piece the same share is copied.
- */
+ * so that the files are read whole and of each piece the same share is copied. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -86,7 +85,8 @@ int main(int argc, char **argv)
     }
     uint64_t wanted = strtoull(argv[1], NULL, 10), left = wanted;
     uint64_t sum = 0;
-    double all = scattered ? size_of(argv + 3, argc - 3) : 0, share = all > 0 ? (double)wanted / all : 1;
+    double all = scattered ? size_of(argv + 3, argc - 3) : 0;
+    double share = all > 0 ? (double)wanted / all : 1;
     struct timespec start, end;
     (void)clock_gettime(CLOCK_MONOTONIC, &start);
     int out = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

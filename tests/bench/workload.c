@@ -11,8 +11,7 @@
  *   replace     temporary file, chmod, utimens, rename over: as rsync does
  *   overwrite   O_TRUNC, write, close       unlink      unlink
  *   seqwrite, seqread, randwrite, randread  one file of FILES x SIZE bytes, SIZE at a time
- *   fsync       write, fsync, to one file for each thread: FILES writes in all
- */
+ *   fsync       write, fsync, to one file for each thread: FILES writes in all */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -229,7 +228,7 @@ int main(int argc, char **argv)
         return 2;
     }
     work = workloads[w].fn;
-    order = malloc((opt.files + 1) * sizeof(*order));
+    order = malloc((opt.files + 1) * sizeof *order);
     if (!order)
         return 1;
     uint64_t rng = opt.seed;

@@ -12,8 +12,7 @@
  *
  * Each memory belongs to one writer. began[id] is raised before a version is
  * written, ended[id] after the write returned; a reader that found ended[id] = v
- * before it opened the file must see v or later, and no later than began[id] afterwards.
- */
+ * before it opened the file must see v or later, and no later than began[id] afterwards. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -97,13 +96,15 @@ static int put(const char *path, const unsigned char *buf, size_t size, int flag
     if (fd < 0)
         return -errno;
     ssize_t n = pwrite(fd, buf, size, 0);
-    int err = n < 0 ? -errno : (size_t)n != size ? -EIO : 0;
+    int err = n < 0 ? -errno : 0;
+    if (!err && (size_t)n != size)
+        err = -EIO;
     (void)close(fd);
     return err;
 }
 
-/* In place with the same length, by one WRITE; or by a new file of another length, renamed over the old one.
- */
+/* In place with the same length, by one WRITE; or by a new file of another length, renamed over the old
+ * one. */
 static int write_version(uint32_t id, uint32_t version, uint32_t *length, uint64_t *rng)
 {
     unsigned char buf[CONTENT_MAX];

@@ -1,7 +1,6 @@
 /*
  * clock_shim.c - for LD_PRELOAD: the clock of the day is off by the seconds that the file CLOCK_SHIM holds.
- * It is read at each call, so that a test can set the clock of a daemon that runs, and only its.
- */
+ * It is read at each call, so that a test can set the clock of a daemon that runs, and only its. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>

@@ -1,7 +1,6 @@
 /*
  * embed.c - a program from elsewhere that embeds the engine, as packaging.sh and debian.sh build it: makes
- * the store that its argument names, and keeps and reads a memory.
- */
+ * the store that its argument names, and keeps and reads a memory. */
 #include <engine.h>
 #include <stdio.h>
 int main(int argc, char **argv)

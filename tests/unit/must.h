@@ -1,7 +1,6 @@
 /*
  * must.h - for unit tests that check millions of things: an assertion that
- * costs nothing while it holds, and the seed of random tests.
- */
+ * costs nothing while it holds, and the seed of random tests. */
 #ifndef ENGRAMFS_TESTS_MUST_H
 #define ENGRAMFS_TESTS_MUST_H
 

@@ -1,6 +1,5 @@
 /*
- * one_store.h - a new store `u` for each test of a suite: TestSuite(name, .init = setup, .fini = teardown).
- */
+ * one_store.h - a new store `u` for each test of TestSuite(name, .init = setup, .fini = teardown). */
 #ifndef ENGRAMFS_TESTS_ONE_STORE_H
 #define ENGRAMFS_TESTS_ONE_STORE_H
 

@@ -8,8 +8,7 @@
  * one. Each seed works in a folder of its own, which goes when all was well.
  * With --procs each process has a folder of its own and all have one that
  * they share; nothing can be compared there but that it agrees with itself.
- * Exit status 0: no difference; 1: one, explained on standard output.
- */
+ * Exit status 0: no difference; 1: one, explained on standard output. */
 #include "fsfuzz.h"
 
 #include <errno.h>
@@ -173,7 +172,7 @@ static bool times_are_fine(int root)
 
 static struct run *run_new(const struct options *opt, const char *folder, uint64_t seed, int sides)
 {
-    struct run *r = calloc(1, sizeof(*r));
+    struct run *r = calloc(1, sizeof *r);
     if (!r)
         exit(2);
     r->opt = opt;

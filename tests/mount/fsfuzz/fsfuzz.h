@@ -5,8 +5,7 @@
  *
  * A run belongs to one process, which has one thread. Side OURS is the one
  * under test. A run with one side compares nothing: it is there to collide
- * with others.
- */
+ * with others. */
 #ifndef ENGRAMFS_TESTS_FSFUZZ_H
 #define ENGRAMFS_TESTS_FSFUZZ_H
 

@@ -4,8 +4,7 @@
  *
  * Not compared, because file systems may differ: inode numbers (but which
  * names share one), sizes of directories, the order of a listing, blocks
- * beyond what the size allows, access times of what was read.
- */
+ * beyond what the size allows, access times of what was read. */
 #include "fsfuzz.h"
 
 #include <dirent.h>
@@ -238,7 +237,7 @@ static size_t split(char *list, ssize_t size, char **words, size_t cap)
     size_t n = 0;
     for (ssize_t at = 0; at < size && n < cap; at += (ssize_t)strlen(list + at) + 1)
         words[n++] = list + at;
-    qsort(words, n, sizeof(*words), compare_words);
+    qsort(words, n, sizeof *words, compare_words);
     return n;
 }
 
@@ -291,7 +290,7 @@ static struct pair *pair_of(struct run *r, struct pairs *pairs, ino_t ours, ino_
     }
     if (pairs->n == pairs->cap) {
         pairs->cap = pairs->cap * 2 + 64;
-        pairs->all = realloc(pairs->all, pairs->cap * sizeof(*pairs->all));
+        pairs->all = realloc(pairs->all, pairs->cap * sizeof *pairs->all);
         if (!pairs->all)
             abort();
     }

@@ -5,8 +5,7 @@
  * A mapping is written back by the kernel when it likes, and the time of the
  * change is that of the writing then. So that times can be compared, what was
  * stored through a mapping is flushed before the operation ends; what happens
- * to the same pages in between is part of the operation.
- */
+ * to the same pages in between is part of the operation. */
 #include "fsfuzz.h"
 
 #include <errno.h>
@@ -33,7 +32,9 @@ static off_t pick_offset(struct run *r)
         off_t at = (off_t)(edge * (1 + below(r, 4)) + below(r, 5)) - 2;
         return at < FILE_MAX ? at : FILE_MAX;
     }
-    return (off_t)below(r, chance(r, 60) ? 20000 : chance(r, 60) ? 400000 : FILE_MAX);
+    if (chance(r, 60))
+        return (off_t)below(r, 20000);
+    return (off_t)below(r, chance(r, 60) ? 400000 : FILE_MAX);
 }
 
 static size_t pick_size(struct run *r)

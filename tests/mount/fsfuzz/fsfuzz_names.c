@@ -2,8 +2,7 @@
  * fsfuzz_names.c - random operations on names and attributes (fsfuzz.h).
  *
  * Few names and low trees, so that operations meet: the same name is a file,
- * a folder, a link to itself, or nothing, one after the other.
- */
+ * a folder, a link to itself, or nothing, one after the other. */
 #include "fsfuzz.h"
 
 #include <dirent.h>
@@ -24,7 +23,7 @@ enum { NAMES = 6 };
 void pick_path(struct run *r, char path[PATH_CAP])
 {
     uint64_t kind = below(r, 200);
-    int depth = kind < 90 ? 1 : kind < 170 ? 2 : 3;
+    int depth = 1 + (kind >= 90) + (kind >= 170);
     size_t n = 0;
     path[0] = '\0';
     for (int i = 0; i < depth; i++)

@@ -1,7 +1,6 @@
 /*
  * data.c - content: sizes and limits, truncation, copying, vectors, several
- * writers, and what each refuses.
- */
+ * writers, and what each refuses. */
 #include "posix.h"
 
 #include <limits.h>

@@ -1,6 +1,5 @@
 /*
- * dirs.c - listings: positions in them, and what changes while they are read.
- */
+ * dirs.c - listings: positions in them, and what changes while they are read. */
 #include "posix.h"
 
 #include <dirent.h>
@@ -59,8 +58,8 @@ static void positions(void)
     p_equal("dirs.seek.wrong", wrong, 0);
     seekdir(d, where[n]);
     p_true("dirs.seek.end", !readdir(d));
-    /* the entry at a position, and its neighbours, are removed: the position holds; what was read may be kept
-     */
+    /* the entry at a position, and its neighbours, are removed: the position holds; what was read may be
+     * kept */
     for (int i = n / 2 - 1; i <= n / 2 + 1; i++)
         MUST(unlinkat(dirfd(d), name[i], 0));
     seekdir(d, where[n / 2]);

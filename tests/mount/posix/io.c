@@ -1,7 +1,6 @@
 /*
  * io.c - other ways to content than read and write: mappings, O_DIRECT, libaio
- * and io_uring by their system calls.
- */
+ * and io_uring by their system calls. */
 #include "posix.h"
 
 #include <linux/aio_abi.h>
@@ -235,7 +234,7 @@ struct ring {
 
 static int ring_open(struct ring *r)
 {
-    memset(r, 0, sizeof(*r));
+    memset(r, 0, sizeof *r);
     r->fd = (int)syscall(SYS_io_uring_setup, 8, &r->p);
     if (r->fd < 0)
         return -1;

@@ -5,8 +5,7 @@
  *
  * Each subject runs in a child of its own and with an alarm, so that one that
  * hangs or crashes does not take the others along. Run as root: many checks
- * need two users.
- */
+ * need two users. */
 #include "posix.h"
 
 #include <grp.h>
@@ -42,7 +41,9 @@ static const char *error_name(int err)
 
 void p_errno(const char *id, long result, int err, int expected)
 {
-    int got = result >= 0 ? 0 : err ? err : -1; /* -1: it failed without saying why */
+    int got = 0;
+    if (result < 0)
+        got = err ? err : -1; /* -1: it failed without saying why */
     if (got == expected)
         printf("ok - %s\n", id);
     else

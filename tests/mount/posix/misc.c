@@ -1,6 +1,5 @@
 /*
- * misc.c - statx, statfs, pathconf, ioctls, file handles.
- */
+ * misc.c - statx, statfs, pathconf, ioctls, file handles. */
 #include "posix.h"
 
 #include <linux/fiemap.h>

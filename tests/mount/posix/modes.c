@@ -1,7 +1,6 @@
 /*
  * modes.c - who may what: owner, group, supplementary group and others; set-user-ID, set-group-ID
- * and sticky; chmod and chown, and what takes the special bits away.
- */
+ * and sticky; chmod and chown, and what takes the special bits away. */
 #include "posix.h"
 
 #include <stdio.h>

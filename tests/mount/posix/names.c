@@ -1,7 +1,6 @@
 /*
  * names.c - link, symlink, unlink, mkdir, rmdir, mknod, and what a directory
- * says of itself: link counts, `.` and `..`.
- */
+ * says of itself: link counts, `.` and `..`. */
 #include "posix.h"
 
 #include <dirent.h>

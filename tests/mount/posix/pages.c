@@ -1,7 +1,6 @@
 /*
  * pages.c - pages at the end of a file, pages that a call on the same file
- * needs itself, and ways around a user's buffer: splice, sendfile, O_DIRECT.
- */
+ * needs itself, and ways around a user's buffer: splice, sendfile, O_DIRECT. */
 #include "posix.h"
 
 #include <pthread.h>

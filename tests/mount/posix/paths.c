@@ -1,7 +1,6 @@
 /*
  * paths.c - each system call that takes a path, with each path that leads
- * nowhere; and with each permission that is missing on the way.
- */
+ * nowhere; and with each permission that is missing on the way. */
 #include "posix.h"
 
 #include <dirent.h>

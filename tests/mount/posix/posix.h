@@ -4,8 +4,7 @@
  * A check has an id (subject.what.case), which docs/COMPATIBILITY.md names when
  * engramfs answers otherwise than ext4 does, and an expected answer: ext4's.
  * It prints one line, 'ok - ID' or 'not ok - ID: got ..., expected ...'. A line
- * says nothing that differs from run to run: two outputs are compared.
- */
+ * says nothing that differs from run to run: two outputs are compared. */
 #ifndef ENGRAMFS_TESTS_POSIX_H
 #define ENGRAMFS_TESTS_POSIX_H
 

@@ -2,8 +2,7 @@
  * races.c - several processes at once on the same names: each call is whole,
  * so that what the others see is before it or after it, and one alone wins.
  *
- * Processes start together and do a fixed number of rounds; nothing depends on how they interleave.
- */
+ * Processes start together and do a fixed number of rounds; nothing depends on how they interleave. */
 #include "posix.h"
 
 #include <dirent.h>
@@ -23,7 +22,7 @@ static struct shared {
 static void together(void (*work)(int process))
 {
     pid_t child[PROCESSES];
-    memset(shared, 0, sizeof(*shared));
+    memset(shared, 0, sizeof *shared);
     (void)fflush(stdout);
     for (int p = 0; p < PROCESSES; p++)
         if ((child[p] = fork()) == 0) {
@@ -207,7 +206,7 @@ static void hold(const char *name, void (*work)(int process))
 void races_run(void)
 {
     int value = -1;
-    shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     MUST(shared == MAP_FAILED ? -1 : 0);
     for (int p = 0; p < PROCESSES; p++)
         p_file(p_id("own%d", p), 0644, 1);

@@ -1,8 +1,7 @@
 /*
  * system.c - what the rest of the system does with files: programs that are run with
  * other rights, mounts upon and of parts of the tree, descriptors without
- * access, namespaces of users, handles of open files, fanotify, deep trees.
- */
+ * access, namespaces of users, handles of open files, fanotify, deep trees. */
 #include "posix.h"
 
 #include <limits.h>

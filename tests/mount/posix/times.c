@@ -3,8 +3,7 @@
  * each with what is seen to move on the file (f), on its directory (d) and on the other directory (e).
  *
  * Before each, atime and mtime of all three are set to one moment long ago,
- * so that relatime has no reason to leave an atime alone.
- */
+ * so that relatime has no reason to leave an atime alone. */
 #include "posix.h"
 
 #include <dirent.h>

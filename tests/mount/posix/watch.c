@@ -1,5 +1,5 @@
-/* watch.c - inotify: which events each operation sends, to a watch on the file and to one on its directory.
- */
+/* watch.c - inotify: which events each operation sends, to a watch on the file and to one on its
+ * directory. */
 #include "posix.h"
 
 #include <stdio.h>
@@ -35,7 +35,7 @@ static const char *events(void)
             for (size_t b = 0; b < COUNT_OF(bits) && n < sizeof(text); b++)
                 if (e->mask & bits[b].bit)
                     n += (size_t)snprintf(text + n, sizeof(text) - n, ":%s", bits[b].name);
-            at += (ssize_t)(sizeof(*e) + e->len);
+            at += (ssize_t)(sizeof *e + e->len);
         }
     return text;
 }

@@ -5,8 +5,7 @@
  * fault must have changed nothing; all others must give what the model gives,
  * but for what a failed sync may lose in a restart.
  * At the end the live store, what a power loss leaves of it, and what opening
- * it again shows, must agree with the model. The second part fills a disk.
- */
+ * it again shows, must agree with the model. The second part fills a disk. */
 #include "engine.h"
 #include "rng.h"
 #include "simdisk.h"
@@ -75,7 +74,7 @@ static void run_init(struct run *run, size_t max_ops)
 {
     *run = (struct run){.disk = simdisk_new(), .m = model_new()};
     run->s = (struct session){.io = simdisk_io(run->disk), .segment_size = SEGMENT_SIZE, .beside = beside};
-    run->done = calloc(max_ops + 1, sizeof(*run->done));
+    run->done = calloc(max_ops + 1, sizeof *run->done);
     if (!run->done)
         abort();
 }
@@ -119,8 +118,7 @@ static void *issue_in_thread(void *arg)
 
 /*
  * In another thread: a lock that the failed operation before it left held, which its own thread might
- * take once more, stops this one.
- */
+ * take once more, stops this one. */
 static int issue_elsewhere(struct session *s, const struct op *op, int *results)
 {
     struct elsewhere e = {.s = s, .op = op, .results = results};
@@ -173,10 +171,10 @@ static bool issue(struct run *run, const struct op *op, char *why)
 
 static struct workload *done_so_far(const struct run *run)
 {
-    struct op *ops = calloc(run->n_done + 1, sizeof(*ops));
+    struct op *ops = calloc(run->n_done + 1, sizeof *ops);
     if (!ops)
         abort();
-    memcpy(ops, run->done, run->n_done * sizeof(*ops));
+    memcpy(ops, run->done, run->n_done * sizeof *ops);
     return workload_of(ops, run->n_done, run->n_synced);
 }
 
@@ -197,8 +195,7 @@ static void forget_after(struct run *run, const struct workload *w, size_t step)
 /*
  * After a sync that failed, a restart may have lost what was not durable: the
  * store must then hold a state between the last good sync and now, and that
- * state is durable from here on (I7, I11).
- */
+ * state is durable from here on (I7, I11). */
 static bool accept_loss(struct run *run, char *why)
 {
     char reason[MODEL_WHY_MAX];
@@ -298,8 +295,8 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
         ok = verify_fail(why, "%zu operations refused", run.n_refused);
     if (ok && fault->error == ENOSPC && run.n_refused > PUT_MANY_MAX)
         ok = verify_fail(why, "%zu operations refused because of one full disk that passed", run.n_refused);
-    /* A sync that failed may not be forgotten by the next (I11): either it is rewritten or the store says no.
-     */
+    /* A sync that failed may not be forgotten by the next (I11): either it is rewritten or the store says
+     * no. */
     int r = ok ? session_close(&run.s) : 0;
     if (ok && r == 0 && !run.read_only) {
         run.n_synced = run.n_done;

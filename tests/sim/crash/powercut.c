@@ -3,8 +3,7 @@
  *
  * The workload is run once to count its I/O calls, then once for each call
  * with the power failing in it. Of the disk that is left, several survivors
- * are made, and each is verified (verify.h); the recovery itself is cut, too.
- */
+ * are made, and each is verified (verify.h); the recovery itself is cut, too. */
 #include "engine.h"
 #include "hook.h"
 #include "rng.h"

@@ -8,8 +8,7 @@
  * What is allowed after each: the store is refused with a line that says why, and nothing
  * on the disk has changed; or every memory is what it was, or -EIO and listed as damaged; and if the damage
  * lies in the last batch, which was not durable yet, that batch may be missing as a whole. Of those that open
- * for writing, work goes on, and nothing more is lost by a compaction.
- */
+ * for writing, work goes on, and nothing more is lost by a compaction. */
 #include "unit_store.h"
 
 #include <signal.h>
@@ -290,8 +289,7 @@ static void count_problem(void *arg, const char *line)
 
 /*
  * What was opened must be right. `lost_from`: where the log may end, because the damage took all that is
- * behind it, too, and so every word about it having been durable: which is what a power cut leaves.
- */
+ * behind it, too, and so every word about it having been durable: which is what a power cut leaves. */
 static void judge_opened(struct unit *c, uint64_t lost_from)
 {
     char why[256], why_older[256];
@@ -305,8 +303,10 @@ static void judge_opened(struct unit *c, uint64_t lost_from)
         failed("damaged content is not listed");
     else if (eng_check(c->eng, count_problem, &told, &report) != 0 || (t->n_bad && !told))
         failed("check does not tell of it");
+    else if (t->n_bad)
+        n_eio++;
     else
-        *(t->n_bad ? &n_eio : newest ? &n_whole : &n_older) += 1;
+        *(newest ? &n_whole : &n_older) += 1;
     if (!c->opt.read_only && !n_failed) { /* work goes on, and loses nothing more */
         unit_file(c, "after", 100, 10);
         UNIT_NEED(eng_unlink(c->eng, ENG_ROOT_INO, "after") == 0);
@@ -337,7 +337,7 @@ static void judge(struct unit *c, uint64_t lost_from, bool read_only)
     n_cases++;
     c->opt.read_only = read_only;
     int r = unit_try_open(c);
-    if (r == 0) {
+    if (!r) {
         judge_opened(c, lost_from);
     } else {
         n_refused++;

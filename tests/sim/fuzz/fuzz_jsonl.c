@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char why[JSONL_WHY_MAX] = "";
     int r = jsonl_parse((const char *)data, size, &pool, &m, why);
     UNIT_NEED(r == 0 || (r == -EINVAL && why[0]));
-    if (r == 0) {
+    if (!r) {
         UNIT_NEED(jsonl_print(&m, &pool, &out) == 0 && out.len > 0);
         r = jsonl_parse((const char *)out.data, out.len - 1, &pool_again, &again, why);
         if (r)

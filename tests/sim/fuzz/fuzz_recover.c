@@ -1,7 +1,6 @@
 /*
  * fuzz_recover.c - a store whose log is altered here and there, with sums and chain made right again, so that
- * recovery gets to what the ops say. The input is a list of changes: place (3 bytes), length (1), bytes.
- */
+ * recovery gets to what the ops say. The input is a list of changes: place (3 bytes), length (1), bytes. */
 #include "fuzz_store.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,5 @@
 /*
- * fuzz_store.c - see fuzz_store.h. State: the two stores, made at first use.
- */
+ * fuzz_store.c - see fuzz_store.h. State: the two stores, made at first use. */
 #include "fuzz_store.h"
 
 static void fill(struct unit *u)

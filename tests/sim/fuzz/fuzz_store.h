@@ -1,7 +1,6 @@
 /*
  * fuzz_store.h - a small store of everything, and what is done with one whose
- * files have been altered. A property that does not hold aborts, which the fuzzer reports.
- */
+ * files have been altered. A property that does not hold aborts, which the fuzzer reports. */
 #ifndef ENGRAMFS_TESTS_FUZZ_STORE_H
 #define ENGRAMFS_TESTS_FUZZ_STORE_H
 
@@ -11,8 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FUZZ_LOG "s00000001.seg"
 
-/* A store that died (`closed` false: all is in its log) or was closed (all is in its checkpoint). Made once.
- */
+/* A store that died (`closed` false: all is in its log) or was closed (all is in its checkpoint). Made
+ * once. */
 const struct unit *fuzz_store(bool closed);
 /* Opens it, reads, checks, changes and compacts it, closes it; frees it. */
 void fuzz_use(struct unit *c);

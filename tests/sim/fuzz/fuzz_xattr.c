@@ -1,5 +1,5 @@
-/* fuzz_xattr.c - any name and value of an attribute, and any list of names. The name ends at the first NUL.
- */
+/* fuzz_xattr.c - any name and value of an attribute, and any list of names. The name ends at the first
+ * NUL. */
 #include "fuzz_store.h"
 #include "rules/xattr_rules.h"
 
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t value_size = size - MIN_OF(len + 1, size);
     int r = xa_check_set(name, value, value_size);
     UNIT_NEED(r == 0 || r == -EPERM || r == -EOPNOTSUPP || r == -EINVAL || r == -ERANGE || r == -E2BIG);
-    if (r == 0) /* what may be set may be asked for and removed */
+    if (!r) /* what may be set may be asked for and removed */
         UNIT_NEED(xa_check_get(name) == 0 && xa_check_remove(name) == 0 && xa_virtual(name) == XA_STORED);
     if (size && !data[size - 1]) { /* a list is names that end in NUL */
         char *list = malloc(size);

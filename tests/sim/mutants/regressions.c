@@ -105,7 +105,9 @@ static int read_file(struct store *s, unsigned i, unsigned version)
     uint8_t got[FILE_SIZE + 1], want[FILE_SIZE];
     ssize_t n = eng_read(s->eng, s->inos[i], got, sizeof got, 0);
     fill(want, i, version);
-    return n < 0 ? (int)n : n == FILE_SIZE && memcmp(got, want, FILE_SIZE) == 0 ? 0 : -EILSEQ;
+    if (n < 0)
+        return (int)n;
+    return n == FILE_SIZE && memcmp(got, want, FILE_SIZE) == 0 ? 0 : -EILSEQ;
 }
 
 static void expect_all(struct store *s, unsigned version)
@@ -494,8 +496,7 @@ static void test_removed_memories_stay_removed(void)
     end_store(s);
 }
 
-/* The process dies, the next run serves what it finds, and then the power goes: what was served must stay.
- */
+/* The process dies, the next run serves what it finds, and then the power goes: what was served must stay. */
 static void test_recovered_is_durable(void)
 {
     struct store *s = new_store();

@@ -132,7 +132,7 @@ static void read_one(uint64_t id, uint8_t *buf, uint8_t *scratch)
         ADD(n_absent, 1);
         return;
     }
-    if (r != 0) {
+    if (r) {
         fail("lookup", id, r);
         return;
     }
@@ -331,7 +331,9 @@ static int check_live(void)
 {
     struct eng_check_report report;
     int r = eng_check(eng, say_problem, NULL, &report);
-    return r ? r : report.problems ? -EBADMSG : 0;
+    if (!r && report.problems)
+        r = -EBADMSG;
+    return r;
 }
 
 static int walk(void)
@@ -385,9 +387,9 @@ static void open_store(const char *path)
     struct eng_attr attr;
     char why[256];
     int r = eng_open(path, &options, &eng, why);
-    if (r == 0)
+    if (!r)
         r = eng_config_set(eng, "checkpoint_ops", "2000");
-    if (r == 0)
+    if (!r)
         r = eng_lookup(eng, &me, ENG_ROOT_INO, "memories", &attr);
     if (r == -ENOENT)
         r = eng_create(eng, &me, ENG_ROOT_INO, "memories", S_IFDIR | 0700, 0, NULL, &attr);

@@ -135,8 +135,8 @@ static void *writer(void *arg)
     uint64_t cycle = UINT64_MAX, quota = 0;
     uint8_t *buf = malloc(600000);
     while (!__atomic_load_n(&stop_writers, __ATOMIC_RELAXED)) {
-        /* About half of the memories between two compactions: then each finds as many survivors as garbage.
-         */
+        /* About half of the memories between two compactions: then each finds as many survivors as
+         * garbage. */
         if (cycle != __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE)) {
             cycle = __atomic_load_n(&n_compactions, __ATOMIC_ACQUIRE);
             quota = opt.memories / opt.writers / 2 + 1;

@@ -160,7 +160,7 @@ static int probe_all(struct session *s, uint64_t *ret_hash)
     char why[MODEL_WHY_MAX];
     int r = model_load(s->eng, &m, why);
     *ret_hash = 0; /* not one moment: what was read may be of before and after */
-    if (r == 0)
+    if (!r)
         model_free(m);
     /* A name that was listed and then removed or replaced by the other one is no defect. */
     return r == -ENOENT || r == -ESTALE || r == -EBADMSG ? 0 : r;
@@ -187,7 +187,9 @@ static int probe_check(struct session *s, uint64_t *ret_hash)
     struct eng_check_report report;
     *ret_hash = 0;
     int r = eng_check(s->eng, NULL, NULL, &report);
-    return r ? r : report.problems ? -EBADMSG : 0;
+    if (!r && report.problems)
+        r = -EBADMSG;
+    return r;
 }
 
 /* ---- the world: a store with something to read, move and retire ------------- */

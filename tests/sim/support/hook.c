@@ -1,6 +1,5 @@
 /*
- * hook.c - see hook.h.
- */
+ * hook.c - see hook.h. */
 #include "hook.h"
 
 #include "inside.h"

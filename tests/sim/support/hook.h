@@ -1,7 +1,6 @@
 /*
  * hook.h - sets the fault hook of an open store, for tests that otherwise know engine.h only; and in which
- * order a compaction and its installer go on.
- */
+ * order a compaction and its installer go on. */
 #ifndef ENGRAMFS_TESTS_HOOK_H
 #define ENGRAMFS_TESTS_HOOK_H
 
@@ -22,8 +21,7 @@ void hook_installer(struct eng *eng, bool beside);
 /*
  * Compactions have an installer, and of the two threads only one runs at a time: at each fault point `seed`
  * decides which goes on, so that the order of their I/O calls is the same each time. Takes the hook. The
- * schedule outlives the store.
- */
+ * schedule outlives the store. */
 struct schedule *schedule_new(struct eng *eng, uint64_t seed);
 void schedule_free(struct schedule *schedule); /* NULL is fine */
 /* How often the installer was given something, of all schedules. */

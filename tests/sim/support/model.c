@@ -1,6 +1,5 @@
 /*
- * model.c - a file tree as it should be. See model_load.c for the engine's side.
- */
+ * model.c - a file tree as it should be. See model_load.c for the engine's side. */
 #include "model_private.h"
 
 #include "engine.h"
@@ -25,7 +24,7 @@ void *model_alloc(size_t size)
 
 struct model_node *model_node_new(struct model *m, uint32_t mode)
 {
-    struct model_node *node = model_alloc(sizeof(*node));
+    struct model_node *node = model_alloc(sizeof *node);
     node->mode = mode;
     node->next = m->nodes;
     m->nodes = node;
@@ -83,7 +82,7 @@ static struct model_node *child(struct model_node *dir, const char *name)
 void model_add_entry(struct model_node *dir, const char *name, struct model_node *node)
 {
     struct model_entry **link = find(dir, name);
-    struct model_entry *entry = model_alloc(sizeof(*entry));
+    struct model_entry *entry = model_alloc(sizeof *entry);
     (void)snprintf(entry->name, sizeof(entry->name), "%s", name);
     entry->node = node;
     entry->next = *link;
@@ -170,7 +169,7 @@ static bool is_below(const struct model_node *dir, const struct model_node *node
 
 struct model *model_new(void)
 {
-    struct model *m = model_alloc(sizeof(*m));
+    struct model *m = model_alloc(sizeof *m);
     m->root = model_node_new(m, S_IFDIR | 0755);
     m->root->nlink = 1;
     return m;
@@ -318,7 +317,7 @@ int model_link(struct model *m, const char *from, const char *to)
     struct model_node *node, *dir;
     char name[256];
     int r = resolve(m, from, &node);
-    if (r == 0)
+    if (!r)
         r = resolve_parent(m, to, &dir, name);
     if (r < 0)
         return r;
@@ -354,7 +353,7 @@ int model_rename(struct model *m, const char *from, const char *to, unsigned fla
     struct model_node *dir1, *dir2;
     char name1[256], name2[256];
     int r = resolve_parent(m, from, &dir1, name1);
-    if (r == 0)
+    if (!r)
         r = resolve_parent(m, to, &dir2, name2);
     if (r < 0)
         return r;
@@ -404,7 +403,7 @@ void model_put_xattr(struct model_node *node, const char *name, const void *valu
     bool found;
     struct model_xattr **link = find_xattr(node, name, &found);
     if (!found) {
-        struct model_xattr *xattr = model_alloc(sizeof(*xattr));
+        struct model_xattr *xattr = model_alloc(sizeof *xattr);
         (void)snprintf(xattr->name, sizeof(xattr->name), "%s", name);
         xattr->next = *link;
         *link = xattr;
@@ -454,7 +453,7 @@ int model_drop_xattrs(struct model *m, const char *path)
 {
     struct model_node *node;
     int r = resolve(m, path, &node);
-    if (r == 0)
+    if (!r)
         free_xattrs(node);
     return r;
 }
@@ -463,7 +462,7 @@ int model_chmod(struct model *m, const char *path, uint32_t mode)
 {
     struct model_node *node;
     int r = resolve(m, path, &node);
-    if (r == 0)
+    if (!r)
         node->mode = (node->mode & S_IFMT) | (mode & 07777);
     return r;
 }
@@ -472,7 +471,7 @@ int model_chown(struct model *m, const char *path, uint32_t uid, uint32_t gid)
 {
     struct model_node *node;
     int r = resolve(m, path, &node);
-    if (r == 0) {
+    if (!r) {
         node->uid = uid;
         node->gid = gid;
     }
@@ -483,7 +482,7 @@ int model_set_mtime(struct model *m, const char *path, int64_t mtime)
 {
     struct model_node *node;
     int r = resolve(m, path, &node);
-    if (r == 0)
+    if (!r)
         node->mtime = mtime < MODEL_TIME_NOW ? mtime : 0;
     return r;
 }
@@ -519,7 +518,7 @@ static struct model_node *clone_node(struct model *to, struct model_node *node)
 
 struct model *model_clone(const struct model *m)
 {
-    struct model *to = model_alloc(sizeof(*to));
+    struct model *to = model_alloc(sizeof *to);
     for (struct model_node *node = m->nodes; node; node = node->next)
         (void)clone_node(to, node);
     to->root = m->root->peer;
@@ -592,11 +591,19 @@ static bool equal_bytes(const struct model_node *a, const struct model_node *b, 
     return true;
 }
 
+/* Which of two sorted lists goes on with the lower name; NULL: it has ended. */
+static int compare_heads(const char *x, const char *y)
+{
+    if (!x)
+        return 1;
+    return y ? strcmp(x, y) : -1;
+}
+
 static bool equal_xattrs(const struct model_node *a, const struct model_node *b, const char *path, char *why)
 {
     const struct model_xattr *x = a->xattrs, *y = b->xattrs;
     for (; x || y; x = x->next, y = y->next) {
-        int order = !x ? 1 : !y ? -1 : strcmp(x->name, y->name);
+        int order = compare_heads(x ? x->name : NULL, y ? y->name : NULL);
         if (order != 0) {
             (void)snprintf(why, MODEL_WHY_MAX, "/%.200s: xattr %.60s only in the %s", path,
                            order < 0 ? x->name : y->name, order < 0 ? "first" : "second");
@@ -618,7 +625,7 @@ static bool equal_entries(const struct model_node *a, const struct model_node *b
 {
     const struct model_entry *x = a->entries, *y = b->entries;
     for (; x || y; x = x->next, y = y->next) {
-        int order = !x ? 1 : !y ? -1 : strcmp(x->name, y->name);
+        int order = compare_heads(x ? x->name : NULL, y ? y->name : NULL);
         const char *name = order <= 0 ? x->name : y->name;
         char sub[1024];
         (void)snprintf(sub, sizeof(sub), "%.700s%s%s", path, path[0] ? "/" : "", name);

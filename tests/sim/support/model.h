@@ -7,8 +7,7 @@
  * and then change nothing.
  *
  * Times: only an mtime that was set explicitly, to something before the year
- * 2001, is compared; all others count as "now".
- */
+ * 2001, is compared; all others count as "now". */
 #ifndef ENGRAMFS_TESTS_MODEL_H
 #define ENGRAMFS_TESTS_MODEL_H
 
@@ -55,8 +54,7 @@ bool model_equal(const struct model *a, const struct model *b, char why[MODEL_WH
 /*
  * Reads everything an engine holds. Fails also if the engine contradicts
  * itself: readdir, lookup and getattr, sizes, content hashes. 0 or a negative
- * errno, -EBADMSG for a contradiction; `why` explains.
- */
+ * errno, -EBADMSG for a contradiction; `why` explains. */
 int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX]);
 
 #endif

@@ -1,7 +1,6 @@
 /*
  * model_load.c - reads a whole engine into a model, through engine.h only,
- * and checks on the way that the engine's answers agree with each other.
- */
+ * and checks on the way that the engine's answers agree with each other. */
 #include "model_private.h"
 
 #include "engine.h"
@@ -159,7 +158,7 @@ static int load_entry(struct loader *l, struct model_node *dir, const char *name
     }
     model_add_entry(dir, name, node);
     r = is_new ? load_node(l, node, attr) : 0;
-    if (r == 0)
+    if (!r)
         l->path[len] = '\0';
     return r;
 }
@@ -168,7 +167,7 @@ static int load_directory(struct loader *l, struct model_node *dir, const struct
 {
     uint64_t n_entries = 0;
     int64_t mtime = dir->mtime;
-    struct listing *listing = model_alloc(sizeof(*listing));
+    struct listing *listing = model_alloc(sizeof *listing);
     int r = 0;
     do {
         listing->n = 0;
@@ -227,7 +226,7 @@ static int check_links(struct loader *l)
 
 int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX])
 {
-    struct loader *l = model_alloc(sizeof(*l));
+    struct loader *l = model_alloc(sizeof *l);
     l->eng = eng;
     l->m = model_new();
     l->why = why;
@@ -241,9 +240,9 @@ int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX
         l->m->root->mode = attr.mode;
         r = load_node(l, l->m->root, &attr);
     }
-    if (r == 0)
+    if (!r)
         r = check_links(l);
-    if (r == 0)
+    if (!r)
         *ret_model = l->m;
     else
         model_free(l->m);

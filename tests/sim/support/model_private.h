@@ -1,6 +1,5 @@
 /*
- * model_private.h - what the files of the model share.
- */
+ * model_private.h - what the files of the model share. */
 #ifndef ENGRAMFS_TESTS_MODEL_PRIVATE_H
 #define ENGRAMFS_TESTS_MODEL_PRIVATE_H
 

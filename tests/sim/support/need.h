@@ -1,6 +1,5 @@
 /*
- * need.h - for what a test needs but is not about: aborts with a line that says where.
- */
+ * need.h - for what a test needs but is not about: aborts with a line that says where. */
 #ifndef ENGRAMFS_TESTS_NEED_H
 #define ENGRAMFS_TESTS_NEED_H
 

@@ -1,8 +1,7 @@
 /*
  * rng.h - reproducible random numbers for tests: splitmix64 (Steele, Lea,
  * Flood: Fast Splittable Pseudorandom Number Generators, 2014). Any seed is as
- * good as any other, so that 1, 2, 3 ... may be used.
- */
+ * good as any other, so that 1, 2, 3 ... may be used. */
 #ifndef ENGRAMFS_TESTS_RNG_H
 #define ENGRAMFS_TESTS_RNG_H
 

@@ -7,8 +7,7 @@
  * first. The directory is held the same way: names as look-ups see them, names
  * as the medium holds them, and the operations in between.
  *
- * Locks: disk->mutex, around every call.
- */
+ * Locks: disk->mutex, around every call. */
 #include "simdisk_private.h"
 
 #include "disk/io.h"
@@ -113,7 +112,7 @@ void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from)
 
 struct sim_node *sim_node_new(struct simdisk *disk)
 {
-    struct sim_node *node = sim_alloc(sizeof(*node));
+    struct sim_node *node = sim_alloc(sizeof *node);
     node->next = disk->nodes;
     disk->nodes = node;
     return node;
@@ -153,7 +152,7 @@ void sim_name_set(struct sim_dir *dir, const char *name, struct sim_node *node)
 {
     struct sim_name *found = sim_name_find(dir, name);
     if (!found) {
-        dir->names = realloc(dir->names, (dir->n + 1) * sizeof(*dir->names));
+        dir->names = realloc(dir->names, (dir->n + 1) * sizeof *dir->names);
         if (!dir->names)
             abort();
         found = &dir->names[dir->n++];
@@ -168,7 +167,7 @@ void sim_name_remove(struct sim_dir *dir, const char *name)
     if (!found)
         return;
     size_t i = (size_t)(found - dir->names);
-    memmove(found, found + 1, (dir->n - i - 1) * sizeof(*found));
+    memmove(found, found + 1, (dir->n - i - 1) * sizeof *found);
     dir->n--;
 }
 
@@ -214,7 +213,7 @@ void sim_collect_nodes(struct simdisk *disk)
 static void add_write(struct simdisk *disk, struct sim_node *node, enum sim_write_kind kind, uint64_t offset,
                       uint64_t size, uint8_t *take_data)
 {
-    struct sim_write *write = sim_alloc(sizeof(*write));
+    struct sim_write *write = sim_alloc(sizeof *write);
     *write = (struct sim_write){
         .seq = ++disk->seq, .kind = kind, .offset = offset, .size = size, .data = take_data};
     if (node->last_write)
@@ -227,7 +226,7 @@ static void add_write(struct simdisk *disk, struct sim_node *node, enum sim_writ
 
 static void add_dirop(struct simdisk *disk, const char *from, const char *to, struct sim_node *node)
 {
-    struct sim_dirop *op = sim_alloc(sizeof(*op));
+    struct sim_dirop *op = sim_alloc(sizeof *op);
     op->seq = ++disk->seq;
     op->node = node;
     (void)snprintf(op->from, sizeof(op->from), "%s", from);
@@ -273,8 +272,7 @@ static bool fault_strikes(struct sim_fault *fault, enum sim_call call)
 /*
  * Counts the call. Returns 0 or the error it must fail with. *ret_dying: the
  * power fails in this call; what it asks for is entered as not synced, and
- * then it fails.
- */
+ * then it fails. */
 static int begin_locked(struct simdisk *disk, enum sim_call call, bool *ret_dying)
 {
     *ret_dying = false;
@@ -364,7 +362,7 @@ static int open_locked(struct simdisk *disk, const char *name, int flags, bool d
         return -ENOENT;
     if (dying)
         return -EIO;
-    struct io_file *file = sim_alloc(sizeof(*file));
+    struct io_file *file = sim_alloc(sizeof *file);
     *file = (struct io_file){.disk = disk,
                              .node = node,
                              .epoch = disk->epoch,
@@ -384,7 +382,7 @@ static int sim_open(struct eng_io *io, const char *name, int flags, struct io_fi
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, flags & IO_CREATE ? SIM_CREATE : SIM_OPEN, &dying);
-    if (r == 0)
+    if (!r)
         r = open_locked(disk, name, flags, dying, ret_file);
     return end(disk, r, dying);
 }
@@ -522,7 +520,7 @@ static int sim_truncate(struct io_file *file, uint64_t size)
     bool dying;
     pthread_mutex_lock(&file->disk->mutex);
     int r = begin_file_locked(file, SIM_TRUNCATE, &dying);
-    if (r == 0)
+    if (!r)
         r = set_size_locked(file, SIM_SET_SIZE, size);
     return end(file->disk, r, dying);
 }
@@ -532,7 +530,7 @@ static int sim_allocate(struct io_file *file, uint64_t size)
     bool dying;
     pthread_mutex_lock(&file->disk->mutex);
     int r = begin_file_locked(file, SIM_ALLOCATE, &dying);
-    if (r == 0)
+    if (!r)
         r = set_size_locked(file, SIM_GROW, size);
     return end(file->disk, r, dying);
 }
@@ -609,7 +607,7 @@ static int sim_unlink(struct eng_io *io, const char *name)
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, SIM_UNLINK, &dying);
-    if (r == 0) {
+    if (!r) {
         struct sim_name *found = sim_name_find(&disk->now, name);
         if (found)
             add_dirop(disk, name, "", found->node);
@@ -627,7 +625,7 @@ static int sim_rename(struct eng_io *io, const char *from, const char *to)
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, SIM_RENAME, &dying);
-    if (r == 0) {
+    if (!r) {
         struct sim_name *found = sim_name_find(&disk->now, from);
         if (!found)
             r = -ENOENT;
@@ -659,9 +657,9 @@ static int sim_list(struct eng_io *io, int (*emit)(void *arg, const char *name),
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, SIM_LIST, &dying);
     size_t n = r == 0 && !dying ? disk->now.n : 0;
-    struct sim_name *names = sim_alloc(n * sizeof(*names));
+    struct sim_name *names = sim_alloc(n * sizeof *names);
     if (n)
-        memcpy(names, disk->now.names, n * sizeof(*names));
+        memcpy(names, disk->now.names, n * sizeof *names);
     r = end(disk, r, dying);
 
     /* Without the mutex, because emit may call us. */

@@ -9,8 +9,7 @@
  * part, or not at all, in an order of the simulator's choosing.
  *
  * All functions may be called from several threads, except _free and
- * _power_on, which must be alone with the disk.
- */
+ * _power_on, which must be alone with the disk. */
 #ifndef ENGRAMFS_TESTS_SIMDISK_H
 #define ENGRAMFS_TESTS_SIMDISK_H
 
@@ -60,8 +59,7 @@ uint64_t simdisk_calls_of(struct simdisk *disk, enum sim_call call);
  * The `nth` call from now (1: the next) and all after it return -EIO, until
  * simdisk_power_on(). That call itself counts as under way: what it was about
  * to write or rename may survive. Counts calls that change or sync, or with
- * `reads` all. 0: no cut.
- */
+ * `reads` all. 0: no cut. */
 void simdisk_cut_at(struct simdisk *disk, uint64_t nth, bool reads);
 bool simdisk_is_off(struct simdisk *disk);
 enum sim_call simdisk_cut_call(struct simdisk *disk); /* the call that the power failed in; once off */
@@ -84,8 +82,7 @@ size_t simdisk_unsynced(const struct simdisk *disk);
  * Decides what survived, by `mode` and `seed`, and makes the disk usable
  * again; the survivors are durable. May also be called on a running disk: the
  * power fails between two calls. Locks, faults and cuts are forgotten; files
- * still open only return -EIO.
- */
+ * still open only return -EIO. */
 void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed);
 
 /* Syncs that report success and do nothing: to show that a test would notice. */
@@ -98,8 +95,7 @@ void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
  * The `nth` call of kind `call` from now fails once with `error` (positive
  * errno; SIM_ANY_CALL: of those that change or sync). nth 0 takes the fault back. A failed datasync leaves
  * the file's unsynced writes readable, but later datasyncs, though they succeed, do not make them durable
- * (what Linux does).
- */
+ * (what Linux does). */
 #define SIM_ANY_CALL SIM_N_CALLS
 /* Instead of an error: of what a pread or pwritev was asked for it transfers a part. */
 #define SIM_SHORT (-1)

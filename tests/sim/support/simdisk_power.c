@@ -2,8 +2,7 @@
  * simdisk_power.c - the simulated disk: life and death. Making and copying
  * disks, what survives a power loss, setting of faults, raw access.
  *
- * Locks: as simdisk.c.
- */
+ * Locks: as simdisk.c. */
 #include "simdisk_private.h"
 
 #include "rng.h"
@@ -24,7 +23,7 @@ const char *const sim_survival_names[SIM_N_SURVIVALS + 1] = {
 
 struct simdisk *simdisk_new(void)
 {
-    struct simdisk *disk = sim_alloc(sizeof(*disk));
+    struct simdisk *disk = sim_alloc(sizeof *disk);
     disk->io.ops = &sim_ops;
     pthread_mutex_init(&disk->mutex, NULL);
     return disk;
@@ -67,7 +66,7 @@ static void clone_node(struct simdisk *to, struct sim_node *node)
     sim_buf_copy(&copy->durable, &node->durable);
     struct sim_write **link = &copy->writes;
     for (const struct sim_write *write = node->writes; write; write = write->next) {
-        struct sim_write *twin = *link = copy->last_write = sim_alloc(sizeof(*twin));
+        struct sim_write *twin = *link = copy->last_write = sim_alloc(sizeof *twin);
         *twin = *write;
         twin->next = NULL;
         if (write->data) {
@@ -89,7 +88,7 @@ struct simdisk *simdisk_clone(const struct simdisk *disk)
     clone_dir(&to->durable, &disk->durable);
     struct sim_dirop **link = &to->dirops;
     for (const struct sim_dirop *op = disk->dirops; op; op = op->next) {
-        struct sim_dirop *twin = *link = to->last_dirop = sim_alloc(sizeof(*twin));
+        struct sim_dirop *twin = *link = to->last_dirop = sim_alloc(sizeof *twin);
         *twin = *op;
         twin->next = NULL;
         twin->node = op->node->copy;
@@ -190,7 +189,8 @@ static struct fate fate_decide(const struct simdisk *disk, enum sim_survival mod
     }
     uint64_t oldest = oldest_seq(disk);
     fate.last_seq = oldest - 1 + rng_below(&fate.rng, disk->seq + 2 - oldest);
-    fate.keep_rate = rates[rng_below(&fate.rng, mode == SIM_TORN ? 2 : 4) + (mode == SIM_TORN ? 2 : 0)];
+    uint64_t first = mode == SIM_TORN ? 2 : 0;
+    fate.keep_rate = rates[first + rng_below(&fate.rng, 4 - first)];
     return fate;
 }
 
@@ -362,11 +362,11 @@ void simdisk_each(struct simdisk *disk, void (*emit)(void *arg, const char *name
 {
     pthread_mutex_lock(&disk->mutex);
     size_t n = disk->now.n;
-    struct sim_name *names = sim_alloc(n * sizeof(*names));
-    uint64_t *sizes = sim_alloc(n * sizeof(*sizes));
+    struct sim_name *names = sim_alloc(n * sizeof *names);
+    uint64_t *sizes = sim_alloc(n * sizeof *sizes);
     if (n)
-        memcpy(names, disk->now.names, n * sizeof(*names));
-    qsort(names, n, sizeof(*names), compare_names);
+        memcpy(names, disk->now.names, n * sizeof *names);
+    qsort(names, n, sizeof *names, compare_names);
     for (size_t i = 0; i < n; i++)
         sizes[i] = names[i].node->now.size;
     pthread_mutex_unlock(&disk->mutex);
@@ -410,7 +410,7 @@ int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_
     if (found) {
         struct sim_node *node = found->node;
         r = offset < node->now.size ? 0 : -ERANGE;
-        if (r == 0) {
+        if (!r) {
             sim_buf_flip(&node->now, offset, mask);
             sim_buf_flip(&node->durable, offset, mask);
         }

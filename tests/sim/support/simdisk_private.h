@@ -1,6 +1,5 @@
 /*
- * simdisk_private.h - what the files of the simulated disk share.
- */
+ * simdisk_private.h - what the files of the simulated disk share. */
 #ifndef ENGRAMFS_TESTS_SIMDISK_PRIVATE_H
 #define ENGRAMFS_TESTS_SIMDISK_PRIVATE_H
 

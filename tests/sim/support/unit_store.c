@@ -1,6 +1,5 @@
 /*
- * unit_store.c - see unit_store.h.
- */
+ * unit_store.c - see unit_store.h. */
 #include "unit_store.h"
 
 #include "rng.h"

@@ -2,8 +2,7 @@
  * unit_store.h - a store on a simulated disk for unit tests: opened without
  * threads, with small segments, so that a test can look at every byte, take
  * the power away and open again. What cannot fail in a sound engine aborts
- * with a line that says where; what a test is about, it checks itself.
- */
+ * with a line that says where; what a test is about, it checks itself. */
 #ifndef ENGRAMFS_TESTS_UNIT_STORE_H
 #define ENGRAMFS_TESTS_UNIT_STORE_H
 

@@ -1,6 +1,5 @@
 /*
- * verify.c - what must hold of a store after a crash.
- */
+ * verify.c - what must hold of a store after a crash. */
 #include "verify.h"
 
 #include "admin.h"

@@ -1,6 +1,5 @@
 /*
- * verify.h - what must hold of a store after a crash.
- */
+ * verify.h - what must hold of a store after a crash. */
 #ifndef ENGRAMFS_TESTS_VERIFY_H
 #define ENGRAMFS_TESTS_VERIFY_H
 
@@ -27,15 +26,13 @@ struct verify_want {
  *   - a read-only open (for some seeds) sees such a state, too, and writes nothing;
  *   - what it shows is durable from the first moment (I7);
  *   - work can go on: create, write, sync, lose power, compact (for some seeds), close, open again.
- * `disk` is used up by it. Returns true, or false with the reason in `why`.
- */
+ * `disk` is used up by it. Returns true, or false with the reason in `why`. */
 bool verify_store(struct simdisk *disk, const struct verify_want *want, char why[VERIFY_WHY_MAX]);
 
 /*
  * Loses power in the `nth` call of the recovery of what is on `disk` (which is
  * left as it is), then requires the same of what survived that. *ret_was_cut:
- * whether the recovery takes that many calls.
- */
+ * whether the recovery takes that many calls. */
 bool verify_recovery_cut(struct simdisk *disk, const struct verify_want *want, uint64_t nth,
                          bool *ret_was_cut, char why[VERIFY_WHY_MAX]);
 

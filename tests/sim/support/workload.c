@@ -1,7 +1,6 @@
 /*
  * workload.c - operations on the model, and the two workloads.
- * How they are put to an engine is in workload_issue.c.
- */
+ * How they are put to an engine is in workload_issue.c. */
 #include "workload_private.h"
 
 #include "engine.h"
@@ -225,16 +224,16 @@ struct model *workload_model_at(const struct workload *w, size_t step)
 
 struct workload *workload_of(struct op *take_ops, size_t n_ops, size_t hash_from)
 {
-    struct workload *w = calloc(1, sizeof(*w));
+    struct workload *w = calloc(1, sizeof *w);
     size_t steps = 0;
     for (size_t i = 0; i < n_ops; i++)
         steps += op_steps(&take_ops[i]);
     if (w) {
         w->ops = take_ops;
         w->n_ops = n_ops;
-        w->first_step = calloc(n_ops + 1, sizeof(*w->first_step));
-        w->step_results = calloc(steps + 1, sizeof(*w->step_results));
-        w->hashes = calloc(steps + 1, sizeof(*w->hashes));
+        w->first_step = calloc(n_ops + 1, sizeof *w->first_step);
+        w->step_results = calloc(steps + 1, sizeof *w->step_results);
+        w->hashes = calloc(steps + 1, sizeof *w->hashes);
     }
     if (!w || !w->first_step || !w->step_results || !w->hashes)
         abort();
@@ -265,7 +264,7 @@ static struct op *add(struct script *s, enum op_kind kind, const char *path)
 {
     if (s->n == s->cap) {
         s->cap = s->cap ? s->cap * 2 : 256;
-        s->ops = realloc(s->ops, s->cap * sizeof(*s->ops));
+        s->ops = realloc(s->ops, s->cap * sizeof *s->ops);
         if (!s->ops)
             abort();
     }

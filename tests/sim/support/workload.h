@@ -4,8 +4,7 @@
  *
  * The model advances in steps: an operation is one step (of maintenance, one
  * that changes nothing), eng_put_many() one for each record. After a crash the engine must hold the
- * state after some step; state 0 is the empty store.
- */
+ * state after some step; state 0 is the empty store. */
 #ifndef ENGRAMFS_TESTS_WORKLOAD_H
 #define ENGRAMFS_TESTS_WORKLOAD_H
 
@@ -101,8 +100,7 @@ int session_close(struct session *s); /* a closed one is fine */
 /*
  * Issues one operation. results: of each of its steps, valid unless the whole
  * failed. Returns 0 or the negative errno of the operation as a whole, which
- * for an operation of one step is also results[0].
- */
+ * for an operation of one step is also results[0]. */
 int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX]);
 
 #endif

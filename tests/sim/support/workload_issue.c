@@ -1,6 +1,5 @@
 /*
- * workload_issue.c - puts the operations of a workload to an engine.
- */
+ * workload_issue.c - puts the operations of a workload to an engine. */
 #include "workload_private.h"
 
 #include "admin.h"
@@ -86,7 +85,7 @@ static int walk(struct session *s, const char *path, const struct eng_caller *wh
     }
     struct eng_attr attr;
     r = eng_lookup(s->eng, who, dir, name, &attr);
-    if (r == 0)
+    if (!r)
         *ret_ino = attr.ino;
     return r;
 }
@@ -162,7 +161,7 @@ static int issue_forget(struct session *s)
         r = -EBADMSG;
     free(expect);
     free(got);
-    if (r == 0)
+    if (!r)
         r = eng_forget(s->eng, s->ref_ino, 1);
     s->ref_ino = s->ref_size = 0;
     return r;
@@ -175,7 +174,7 @@ static int issue_write_ref(struct session *s, const struct op *op)
     uint8_t *data = op_bytes(op->size, op->seed);
     int r = whole(eng_write(s->eng, s->ref_ino, data, op->size, 0), op->size);
     free(data);
-    if (r == 0) {
+    if (!r) {
         s->ref_size = op->size;
         s->ref_seed = op->seed;
     }
@@ -193,9 +192,9 @@ static int issue_scrub(struct session *s)
 {
     struct eng_scrub_report report;
     int r = eng_scrub_start(s->eng, NULL, NULL);
-    if (r == 0)
+    if (!r)
         r = eng_scrub_status(s->eng, &report);
-    if (r == 0)
+    if (!r)
         r = report.error;
     return r == 0 && report.damaged ? -EIO : r;
 }
@@ -234,7 +233,7 @@ static int issue_name_op(struct session *s, const struct op *op)
     int r;
     if (op->kind == OP_LINK) {
         r = walk(s, op->path, &caller, &ino);
-        if (r == 0)
+        if (!r)
             r = walk_parent(s, op->other, &dir, name);
         return r < 0 ? r : eng_link(s->eng, &caller, ino, dir, name, &attr);
     }
@@ -316,7 +315,7 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
     case OP_FSYNC:
     case OP_ACCESS:
         r = walk(s, op->path, &caller, &ino);
-        if (r == 0)
+        if (!r)
             r = issue_inode_op(s, op, ino);
         break;
     default:

@@ -1,6 +1,5 @@
 /*
- * workload_private.h - what the files of the workloads share.
- */
+ * workload_private.h - what the files of the workloads share. */
 #ifndef ENGRAMFS_TESTS_WORKLOAD_PRIVATE_H
 #define ENGRAMFS_TESTS_WORKLOAD_PRIVATE_H
 

@@ -1,6 +1,5 @@
 /*
- * golden_v1.h - stores of format version 1, see test_golden.c, which printed this.
- */
+ * golden_v1.h - stores of format version 1, see test_golden.c, which printed this. */
 #ifndef ENGRAMFS_TESTS_GOLDEN_V1_H
 #define ENGRAMFS_TESTS_GOLDEN_V1_H
 

@@ -185,7 +185,11 @@ static struct bkey random_key(uint64_t *rng)
     uint64_t b = rng_below(rng, 1500);
     if (a == 0)
         a = UINT32_MAX;
-    return (struct bkey){a, a % 2 == 0 ? b << 33 : b == 1499 ? UINT64_MAX : b};
+    if (a % 2 == 0)
+        b <<= 33;
+    else if (b == 1499)
+        b = UINT64_MAX;
+    return (struct bkey){a, b};
 }
 
 /* ---- behaviour ---------------------------------------------------------- */
@@ -302,8 +306,8 @@ static void delete_all(enum order order)
         MUST(del((struct bkey){perm[i] % 7, perm[i]}) == 1);
         if (i % 500 == 0) {
             MUST(btree_validate(&tree) == 0);
-            /* Neighbours that fit into three quarters were merged: on average nodes are three eighths full.
-             */
+            /* Neighbours that fit into three quarters were merged: on average nodes are three eighths
+             * full. */
             MUST(nodes_in_use() <= tree.count * 8 / (3 * leaf_capacity()) * 11 / 10 + 8);
         }
     }
@@ -327,8 +331,8 @@ Test(btree, delete_all_at_random)
     delete_all(ORDER_RANDOM);
 }
 
-/* The first key of an inner node goes stale when its first child goes; a merge must not take it for a bound.
- */
+/* The first key of an inner node goes stale when its first child goes; a merge must not take it for a
+ * bound. */
 Test(btree, merge_of_inner_nodes_keeps_the_bound)
 {
     enum { LEAF = 13, INNER = 63 * LEAF };

@@ -115,8 +115,8 @@ Test(check, names_damaged_segment_headers)
     cr_assert(strstr(l.last, "s00000002.seg") && strstr(l.last, "header"), "%s", l.last);
 }
 
-/* Each kind of wrong record is found. What is wrong is put right again, since the store is closed afterwards.
- */
+/* Each kind of wrong record is found. What is wrong is put right again, since the store is closed
+ * afterwards. */
 Test(check, finds_wrong_records)
 {
     struct index *idx = &u.eng->idx;

@@ -1,7 +1,6 @@
 /*
  * test_space.c - the space receipt: each byte that the disk counts is in one of its kinds, in every state
- * that a segment can be in, and goes by what that kind says.
- */
+ * that a segment can be in, and goes by what that kind says. */
 #include "hook.h"
 #include "unit_store.h"
 

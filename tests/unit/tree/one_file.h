@@ -1,6 +1,5 @@
 /*
- * one_file.h - a new store `u` with an empty file `f` for each test of a suite, as one_store.h.
- */
+ * one_file.h - a new store `u` with an empty file `f` for each test of a suite, as one_store.h. */
 #ifndef ENGRAMFS_TESTS_ONE_FILE_H
 #define ENGRAMFS_TESTS_ONE_FILE_H
 

@@ -81,7 +81,7 @@ static bool list_chunk(struct listing *l, uint64_t dir)
 
 static struct listing *new_listing(unsigned chunk)
 {
-    struct listing *l = calloc(1, sizeof(*l));
+    struct listing *l = calloc(1, sizeof *l);
     MUST(l);
     l->chunk = chunk;
     l->last = N;

@@ -1,6 +1,5 @@
 /*
- * compact_files.h - the files that the tests of compaction work on.
- */
+ * compact_files.h - the files that the tests of compaction work on. */
 #ifndef ENGRAMFS_TESTS_COMPACT_FILES_H
 #define ENGRAMFS_TESTS_COMPACT_FILES_H
 
@@ -21,8 +20,7 @@ static size_t size_of(int i)
 
 /*
  * Files of different sizes. The even ones were overwritten: what lies between the odd ones is garbage, and
- * the new copies lie in segments without any.
- */
+ * the new copies lie in segments without any. */
 static void setup(void)
 {
     unit_new(&u, 0);

@@ -1,7 +1,6 @@
 /*
  * test_compact.c - compaction: what it gives back, what it must not change,
- * and what it leaves in place. What happens to it meanwhile is in test_compact_interleave.c.
- */
+ * and what it leaves in place. What happens to it meanwhile is in test_compact_interleave.c. */
 #include "compact_files.h"
 
 TestSuite(compact, .init = setup, .fini = teardown);

@@ -1,7 +1,6 @@
 /*
  * test_compact_interleave.c - what interleaves with a compaction: changes of what it
- * has just copied, readers, a second compaction, a cancel, failing calls.
- */
+ * has just copied, readers, a second compaction, a cancel, failing calls. */
 #include "compact_files.h"
 #include "hook.h"
 
@@ -158,8 +157,8 @@ Test(compact_interleave, cancelling_leaves_a_sound_store_and_nothing_behind)
 
 /* ---- failing calls -------------------------------------------------------------------------- */
 
-/* Fails call number `nth` of that kind; what is there afterwards must be all. False: there was no such call.
- */
+/* Fails call number `nth` of that kind; what is there afterwards must be all. False: there was no such
+ * call. */
 static bool fail_call(enum sim_call call, uint64_t nth, int error)
 {
     struct eng_compact_report rep;

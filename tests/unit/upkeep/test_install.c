@@ -1,7 +1,6 @@
 /*
  * test_install.c - the second thread of a compaction: one output segment is installed and retired by it
- * while the next is filled. In many orders of the two, with failing calls, cancelled, while held.
- */
+ * while the next is filled. In many orders of the two, with failing calls, cancelled, while held. */
 #include "hook.h"
 #include "unit_store.h"
 

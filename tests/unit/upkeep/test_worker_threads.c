@@ -2,8 +2,7 @@
  * test_worker_threads.c - the threads of worker.c: who is called when a job
  * ends, pausing and cancelling a compaction, closing while one runs, commits
  * and checkpoints in the background. Threads are stopped at fault points; where one
- * has to be waited for, it is waited for, not guessed at.
- */
+ * has to be waited for, it is waited for, not guessed at. */
 #include "hook.h"
 #include "inside.h"
 
