@@ -5,8 +5,7 @@
  * A call that the fault hits must say -ENOMEM (maintenance may do without), hold no lock, and have changed
  * nothing: it is issued again at once and must succeed. At the end, and after opening again, everything is
  * there, and no change to the index took memory that it had not reserved before (table.h). The store lies on
- * the real file system. `nomem --nth N` runs one case again. ENGRAM_TEST_MODE=full: all, else every third.
- */
+ * the real file system. `nomem --nth N` runs one case again. ENGRAM_TEST_MODE=full: all, else every third. */
 #include "hook.h"
 #include "inside.h"
 

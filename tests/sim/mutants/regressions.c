@@ -6,8 +6,7 @@
  *
  *   regressions [TEST]      all, or one of them
  *
- * Each test runs in a process of its own: without its protection it may crash.
- */
+ * Each test runs in a process of its own: without its protection it may crash. */
 #include "hook.h"
 #include "inside.h"
 #include "simdisk.h"

@@ -10,8 +10,7 @@
  *
  * ENGRAM_TEST_MODE (quick, default, full) sets the number of reads unless it is given.
  *
- *   everything [--reads N] [--runs N] [--seed S] [DIR]
- */
+ *   everything [--reads N] [--runs N] [--seed S] [DIR] */
 #include "admin.h"
 #include "rng.h"
 

@@ -11,8 +11,7 @@
  *
  * ENGRAM_TEST_MODE (quick, default, full) sets the number of reads unless it is given.
  *
- *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR]
- */
+ *   race [--reads N] [--readers N] [--writers N] [--memories N] [--seed S] [DIR] */
 #include "admin.h"
 #include "hook.h"
 #include "inside.h"

@@ -8,8 +8,7 @@
  * ended, the power fails in each way on a copy of the disk: what opens there is a state that one of the two,
  * or both, or none, have made, with the second in it if only the process died or it was a sync.
  *
- *   schedules [FIRST [SECOND]]     only these; prints a line for each with -v
- */
+ *   schedules [FIRST [SECOND]]     only these; prints a line for each with -v */
 #include "admin.h"
 #include "hook.h"
 #include "simdisk.h"

@@ -4,8 +4,7 @@
  *
  *   review [TEST...]     all, or these; in $TMPDIR
  *
- * Each test runs in a process of its own, with a store of its own and a time limit.
- */
+ * Each test runs in a process of its own, with a store of its own and a time limit. */
 #include "admin.h"
 #include "rng.h"
 

@@ -1,7 +1,6 @@
 /*
  * inside.h - what tests see of the inside of an open store: the parts that
- * they look at or drive, and nothing else of the engine.
- */
+ * they look at or drive, and nothing else of the engine. */
 #ifndef TESTS_INSIDE_H
 #define TESTS_INSIDE_H
 

@@ -1,6 +1,5 @@
 /*
- * test_idmap.c - the map from segment ids, against a plain array.
- */
+ * test_idmap.c - the map from segment ids, against a plain array. */
 #include "base/idmap.h"
 
 #include "rng.h"

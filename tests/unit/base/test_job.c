@@ -1,7 +1,6 @@
 /*
  * test_job.c - a job's life: asked for, taken, paused, slowed, cancelled,
- * waited for.
- */
+ * waited for. */
 #include "base/job.h"
 
 #include <criterion/criterion.h>

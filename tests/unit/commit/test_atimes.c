@@ -1,7 +1,6 @@
 /*
  * test_atimes.c - access times: the rule of relatime; seen at once, written
- * later, kept over closing; never against a time that was set.
- */
+ * later, kept over closing; never against a time that was set. */
 #include "inside.h"
 
 #include "unit_store.h"

@@ -1,8 +1,7 @@
 /*
  * test_commit.c - the life of a mutation: nothing happens when its batch
  * cannot be written, syncs are shared, a failed one is never papered over
- * (I11), orphans are freed, empty segments go as I4 lets them.
- */
+ * (I11), orphans are freed, empty segments go as I4 lets them. */
 #include "inside.h"
 
 #include "one_store.h"

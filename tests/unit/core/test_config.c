@@ -1,7 +1,6 @@
 /*
  * test_config.c - settings: defaults, what is accepted, what lasts, and files
- * that cannot be understood.
- */
+ * that cannot be understood. */
 #include "inside.h"
 
 #include "one_store.h"

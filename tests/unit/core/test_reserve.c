@@ -1,7 +1,6 @@
 /*
  * test_reserve.c - a full disk: the reserve is there, removing and compacting
- * go on, reading does not suffer, and the reserve is whole again afterwards.
- */
+ * go on, reading does not suffer, and the reserve is whole again afterwards. */
 #include "inside.h"
 
 #include "unit_store.h"

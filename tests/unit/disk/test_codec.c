@@ -2,8 +2,7 @@
  * test_codec.c - the format as literal bytes, so that a change of it is
  * noticed; decoders against damage of every byte, every length, and noise.
  * A change of the format changes docs/FORMAT.md, these bytes, and
- * FORMAT_VERSION or a feature flag, in one commit.
- */
+ * FORMAT_VERSION or a feature flag, in one commit. */
 #include "disk/codec.h"
 
 #include "must.h"

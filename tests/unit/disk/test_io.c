@@ -1,7 +1,6 @@
 /*
  * test_io.c - the POSIX side of the OS seam, and the helpers that loop over
- * short counts and EINTR (these over a fake implementation).
- */
+ * short counts and EINTR (these over a fake implementation). */
 #include "disk/io.h"
 
 #include <criterion/criterion.h>

@@ -1,7 +1,6 @@
 /*
  * test_log.c - transactions and batches as bytes, segments that roll over, and
- * the sharing of flushes. The log stands alone here, without an index.
- */
+ * the sharing of flushes. The log stands alone here, without an index. */
 #include "disk/log.h"
 
 #include "simdisk.h"

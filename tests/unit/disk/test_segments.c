@@ -1,6 +1,5 @@
 /*
- * test_segments.c - segment files: numbers, pins, retirement, and verified reads.
- */
+ * test_segments.c - segment files: numbers, pins, retirement, and verified reads. */
 #include "disk/segments.h"
 
 #include "simdisk.h"

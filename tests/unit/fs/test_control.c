@@ -1,7 +1,6 @@
 /*
  * test_control.c - verbs and sizes of control files, the command line, and
- * the text formats that control files use.
- */
+ * the text formats that control files use. */
 #include "bytes.h"
 #include "control/text_buffer.h"
 #include "control/verbs.h"

@@ -1,6 +1,5 @@
 /*
- * test_xattr_rules.c - the rules for extended attributes.
- */
+ * test_xattr_rules.c - the rules for extended attributes. */
 #include "rfc3339_cases.h"
 #include "rules/xattr_rules.h"
 

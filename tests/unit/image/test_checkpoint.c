@@ -1,7 +1,6 @@
 /*
  * test_checkpoint.c - checkpoints: what they hold, when they are written, what
- * is kept, and what happens when one is damaged, cut or cannot be written.
- */
+ * is kept, and what happens when one is damaged, cut or cannot be written. */
 #include "hook.h"
 #include "inside.h"
 

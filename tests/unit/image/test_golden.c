@@ -5,8 +5,7 @@
  * written. When this fails, stores that people have do not open any more:
  * then the format version changes, and new images are added beside these.
  *
- *     GOLDEN=print test_golden        prints golden_v1.h anew
- */
+ *     GOLDEN=print test_golden        prints golden_v1.h anew */
 #include "inside.h"
 
 #include "golden_v1.h"

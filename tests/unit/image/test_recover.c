@@ -1,8 +1,7 @@
 /*
  * test_recover.c - from files to a store: torn and damaged logs, and what an
  * earlier run acknowledged or left over. Segments that are missing or damaged
- * are in test_recover_segments.c.
- */
+ * are in test_recover_segments.c. */
 #include "inside.h"
 
 #include "one_store.h"

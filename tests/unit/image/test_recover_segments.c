@@ -1,7 +1,6 @@
 /*
  * test_recover_segments.c - recovery of stores with segments that are missing,
- * damaged, strange, or gone for good reason.
- */
+ * damaged, strange, or gone for good reason. */
 #include "inside.h"
 
 #include "one_store.h"

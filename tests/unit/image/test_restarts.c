@@ -1,8 +1,7 @@
 /*
  * test_restarts.c - stores that died more than once: what an earlier run left
  * behind the end of the log must neither join on nor be taken for evidence,
- * and evidence of what was durable must not be overlooked.
- */
+ * and evidence of what was durable must not be overlooked. */
 #include "inside.h"
 
 #include "one_store.h"

@@ -1,8 +1,7 @@
 /*
  * test_apply.c - ops that do not fit what is there: a log from disk may hold
  * anything (I10), so each is refused with -EBADMSG. And ops that fit: the live
- * store and its replay agree.
- */
+ * store and its replay agree. */
 #include "inside.h"
 
 #include "rng.h"

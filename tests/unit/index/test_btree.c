@@ -1,7 +1,6 @@
 /*
  * test_btree.c - the B+tree against a sorted array, its shape, frozen views,
- * and what it does with damaged nodes (I10).
- */
+ * and what it does with damaged nodes (I10). */
 #include "index/btree.h"
 
 #include "must.h"

@@ -1,7 +1,6 @@
 /*
  * test_extents.c - the map from offsets to locators: holes punched at every
- * position, moves that compare, and random histories against a byte-wise map.
- */
+ * position, moves that compare, and random histories against a byte-wise map. */
 #include "index/apply.h"
 #include "index/extents.h"
 

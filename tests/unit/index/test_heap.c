@@ -1,7 +1,6 @@
 /*
  * test_heap.c - the heap of small objects: places, size classes, reuse,
- * freezes, and what damaged free lists give.
- */
+ * freezes, and what damaged free lists give. */
 #include "index/names.h"
 
 #include "must.h"

@@ -1,8 +1,7 @@
 /*
  * test_index.c - the tables of the index: names in a table that grows, inode
  * numbers, references, paths, xattr records, freezes. Changes are made by
- * ops, as everywhere.
- */
+ * ops, as everywhere. */
 #include "index/apply.h"
 #include "index/verify.h"
 

@@ -1,7 +1,6 @@
 /*
  * test_table.c - chunked tables: records, runs, the free chain, freezes and
- * births, accounting of the pool, and what a damaged table gives.
- */
+ * births, accounting of the pool, and what a damaged table gives. */
 #include "index/table.h"
 
 #include "must.h"

@@ -2,8 +2,7 @@
  * test_verify.c - nothing from disk is trusted (I10): checkpoints and logs
  * whose checksums are right but whose contents are not. They are refused, or
  * the store can be used: no crash, no endless loop, no byte beyond a buffer
- * (run with sanitizers, it is worth most).
- */
+ * (run with sanitizers, it is worth most). */
 #include "inside.h"
 
 #include "must.h"

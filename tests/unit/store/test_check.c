@@ -1,7 +1,6 @@
 /*
  * test_check.c - eng_check(): counts what is there, finds damage of content,
- * of segment headers and of the index, and changes nothing.
- */
+ * of segment headers and of the index, and changes nothing. */
 #include "inside.h"
 
 #include "unit_store.h"

@@ -1,7 +1,6 @@
 /*
  * test_damage_list.c - the list of damaged content: it names what is damaged, and
- * only as long as that concerns anybody.
- */
+ * only as long as that concerns anybody. */
 #include "inside.h"
 
 #include "one_store.h"

@@ -1,6 +1,5 @@
 /*
- * test_dump.c - the records of a segment: all are told, and no damage goes untold or leads astray.
- */
+ * test_dump.c - the records of a segment: all are told, and no damage goes untold or leads astray. */
 #include "disk/codec.h"
 
 #include "must.h"

@@ -1,7 +1,6 @@
 /*
  * test_open.c - opening and closing: what is taken for a store, what is
- * refused and with which words, locks, and a store on the real file system.
- */
+ * refused and with which words, locks, and a store on the real file system. */
 #include "inside.h"
 
 #include "unit_store.h"

@@ -1,7 +1,6 @@
 /*
  * test_stats.c - figures: each is measured, and moves when and only when what
- * it measures does.
- */
+ * it measures does. */
 #include "inside.h"
 
 #include "one_store.h"

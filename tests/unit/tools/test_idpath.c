@@ -1,6 +1,5 @@
 /*
- * test_idpath.c - ids to paths: known forms, and that no two ids meet.
- */
+ * test_idpath.c - ids to paths: known forms, and that no two ids meet. */
 #include "ctl/transfer/idpath.h"
 
 #include <criterion/criterion.h>

@@ -1,6 +1,5 @@
 /*
- * test_jsonl.c - a line of JSON to a memory and back.
- */
+ * test_jsonl.c - a line of JSON to a memory and back. */
 #include "ctl/transfer/fields.h"
 #include "ctl/transfer/jsonl.h"
 

@@ -1,7 +1,6 @@
 /*
  * test_text.c - the small pure parts of the tools: timestamps, base64,
- * UTF-8, the line reader.
- */
+ * UTF-8, the line reader. */
 #include "ctl/transfer/fields.h"
 #include "ctl/transfer/lines.h"
 #include "rfc3339_cases.h"

@@ -1,7 +1,6 @@
 /*
  * test_bulk.c - many records at once: each is whole or not there, bad ones in
- * between harm nobody, and whatever meets in one call ends as if done one by one.
- */
+ * between harm nobody, and whatever meets in one call ends as if done one by one. */
 #include "inside.h"
 
 #include "unit_store.h"

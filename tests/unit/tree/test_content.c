@@ -1,8 +1,7 @@
 /*
  * test_content.c - reading and writing: limits and errors, holes, appends in
  * small pieces, damage, readers that are overtaken, and random operations
- * against a plain buffer.
- */
+ * against a plain buffer. */
 #include "inside.h"
 
 #include "must.h"

@@ -1,7 +1,6 @@
 /*
  * test_content_races.c - content under change: readers that are overtaken at
- * the worst moment (I1, I2), and long random histories against a plain buffer.
- */
+ * the worst moment (I1, I2), and long random histories against a plain buffer. */
 #include "hook.h"
 #include "inside.h"
 

@@ -1,8 +1,7 @@
 /*
  * test_namespace.c - inodes and names: what may be created, linked, removed
  * and renamed, with which errors, and what becomes of counts, times and
- * referenced inodes. Listing is in test_readdir.c.
- */
+ * referenced inodes. Listing is in test_readdir.c. */
 #include "inside.h"
 
 #include "unit_store.h"

@@ -1,7 +1,6 @@
 /*
  * test_readdir.c - listing directories: order, cookies that stay good while
- * entries come and go, and references.
- */
+ * entries come and go, and references. */
 #include "inside.h"
 
 #include "must.h"

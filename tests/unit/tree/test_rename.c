@@ -1,8 +1,7 @@
 /*
  * test_rename.c - renaming, the second half of namespace.c: every kind of
  * source on every kind of target with every flag, loops, whiteouts, and the
- * counts and paths afterwards.
- */
+ * counts and paths afterwards. */
 #include "inside.h"
 
 #include "unit_store.h"

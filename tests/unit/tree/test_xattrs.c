@@ -1,7 +1,6 @@
 /*
  * test_xattrs.c - extended attributes: values in the index and in the arena,
- * flags, limits and lists.
- */
+ * flags, limits and lists. */
 #include "hook.h"
 #include "inside.h"
 

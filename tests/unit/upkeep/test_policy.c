@@ -1,6 +1,5 @@
 /*
- * test_policy.c - when to compact, and what first.
- */
+ * test_policy.c - when to compact, and what first. */
 #include "upkeep/policy.h"
 
 #include "base/util.h"

@@ -1,7 +1,6 @@
 /*
  * test_scrub.c - verifying everything where it lies: what is found, what is
- * not blamed, and the handling of the job.
- */
+ * not blamed, and the handling of the job. */
 #include "inside.h"
 
 #include "unit_store.h"

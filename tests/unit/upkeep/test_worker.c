@@ -1,7 +1,6 @@
 /*
  * test_worker.c - maintenance and its thresholds, the start-up check, back-off,
- * and the threads behind them.
- */
+ * and the threads behind them. */
 #include "inside.h"
 
 #include "one_store.h"
