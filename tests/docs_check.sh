@@ -1,15 +1,25 @@
 #!/usr/bin/env bash
 # docs_check.sh - that what the documents cite is there:
-#   `path` and `path:function`   the file, and in it a definition of that name
+#   `path` and `path:function`   the file, and in it a definition of that name; of a pattern, any file
+#   `path arguments`             the file; with X, NAME or ROOM in it it stands for any
 #   `a_test` in `path`           the file, and in it that word
 #   each invariant I1 to I11     in docs/DESIGN.md, and cited in engine/
 #   each op, table of the index and configuration key   in docs/FORMAT.md
+#   each lock of the sources     in docs/LOCKING.md, and nothing there that is no lock
+#   each room, and the order of tools/dev/rooms         in engine/README.md
+#   each word of docs/GLOSSARY.md                       in the header that the page names for it
+# In engine/README.md paths may also begin with a room of the engine.
 # One line each, `ok - ` or `not ok - `; the last line is `N passed, N failed`.
 # shellcheck disable=SC2016,SC2013 # backquotes are meant; words hold no space
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
 PASSED=0 FAILED=0
+shopt -s nullglob # a pattern that matches nothing is no file of that name
+DOCS=(README.md CONTRIBUTING.md engine/README.md docs/*.md docs/lab/README.md)
+SOURCES=({engine,fs,tools}/*.[ch] {engine,fs,tools}/*/*.[ch] tools/*/*/*.[ch])
+TOPS='engine|fs|tools|tests|docs|packaging|debian|\.ci'
+ROOMS=$(printf '%s\n' engine/*/ | sed 's|^engine/||; s|/$||' | paste -sd '|')
 
 result() { # 0|1 WHAT
     if [ "$1" -eq 0 ]; then
@@ -26,17 +36,27 @@ defines() { # FILE NAME
     grep -qE "^[A-Za-z_].*[ *]$2\(([^;]*$|.*\{)|^#define $2\b" "$1"
 }
 
-cited() { # FILE... -> path or path:function, once each
-    grep -ohE '`(engine|fs|tools|tests|docs)/[A-Za-z0-9_./-]+(:[A-Za-z_0-9]+)?`' "$@" | tr -d '`' |
-        grep -vE '[/_]X\.' | sort -u # X stands for any name
+cited() { # FILE -> path or path:function, once each
+    {
+        grep -ohE "\`($TOPS)/[A-Za-z0-9_./*-]*(:[A-Za-z_0-9]+)?( [^\`]*)?\`" "$1"
+        [ "$1" != engine/README.md ] || grep -ohE "\`($ROOMS)/[a-z_.]*\`" "$1" | sed 's|^`|`engine/|'
+    } | tr -d '`' | cut -d ' ' -f 1 | grep -vE '[/_.](X|NAME|ROOM)\b' | sort -u
 }
 
-for doc in README.md CONTRIBUTING.md docs/*.md; do
-    [ -f "$doc" ] || continue
+is_there() { # PATH or pattern
+    case $1 in
+    *\**) compgen -G "$1" >/dev/null ;;
+    *) [ -e "$1" ] ;;
+    esac
+}
+
+# ---- what documents cite
+
+for doc in "${DOCS[@]}"; do
     while read -r cite; do
         path=${cite%%:*} name=
         [ "$path" = "$cite" ] || name=${cite#*:}
-        if [ ! -e "$path" ]; then
+        if ! is_there "$path"; then
             result 1 "$doc: $cite: no such file"
         elif [ -n "$name" ] && ! defines "$path" "$name"; then
             result 1 "$doc: $cite: not defined there"
@@ -52,29 +72,80 @@ for doc in README.md CONTRIBUTING.md docs/*.md; do
             grep -qw "$name" "$path" 2>/dev/null
             result $? "$doc: $name in $path"
         done
-    done < <(tr '\n' ' ' <"$doc" | grep -oE '(`[a-z_0-9]+`(,| and)? )+in `(tests|engine)/[A-Za-z0-9_./]+`')
+    done < <(tr '\n' ' ' <"$doc" | tr -s ' ' | grep -oE '(`[a-z_0-9]+`(,| and)? )+in `(tests|engine)/[A-Za-z0-9_./]+`')
 done
 
-for doc in $(grep -ohE 'docs/[A-Z]+\.md' README.md CONTRIBUTING.md engine/*.[ch] fs/*.[ch] | sort -u); do
+for doc in $(grep -ohE '(docs|engine)/[A-Z]+\.md' "${DOCS[@]}" "${SOURCES[@]}" | sort -u); do
     [ -f "$doc" ]
     result $? "$doc, which others name"
 done
 
+# ---- the code in the documents
+
 for n in 1 2 3 4 5 6 7 8 9 10 11; do
     grep -q "^\*\*I$n\*\*" docs/DESIGN.md
     result $? "docs/DESIGN.md: I$n"
-    grep -qE "\bI$n\b" engine/*.c
+    grep -qE "\bI$n\b" engine/*/*.c
     result $? "engine: I$n is cited where it is kept"
 done
 
-for op in $(sed -n '/^enum op_type/,/OP_TYPES/p' engine/codec.h | grep -oE 'OP_[A-Z_]+' | grep -v OP_TYPES); do
+some() { # WHAT LIST: that what was read out of a file is not empty
+    [ -n "$2" ]
+    result $? "$1 are found"
+}
+
+ops=$(sed -n '/^enum op_type/,/OP_TYPES/p' engine/disk/codec.h | grep -oE 'OP_[A-Z_]+' | grep -v OP_TYPES)
+some "ops in engine/disk/codec.h" "$ops"
+for op in $ops; do
     grep -q "| ${op#OP_} |" docs/FORMAT.md
     result $? "docs/FORMAT.md: $op"
 done
-for key in $(sed -n '/keys\[\] = {/,/^};/p' engine/config.c | grep -oE '^ *\{"[a-z_]+"' | tr -d ' {"'); do
+keys=$(sed -n '/keys\[\] = {/,/^};/p' engine/core/config.c | grep -oE '^ *\{"[a-z_]+"' | tr -d ' {"')
+some "keys in engine/core/config.c" "$keys"
+for key in $keys; do
     grep -q "^| $key |" docs/FORMAT.md
     result $? "docs/FORMAT.md: key $key"
 done
+
+# ---- locks: `NAME` of `struct X`, or in `FILE` where it stands in a function
+
+locks() {
+    awk 'FNR == 1 || /^}/ { owner = "" }
+        /^struct [a-z_0-9]+ \{/ { owner = "of `struct " $2 "`" }
+        match($0, /^ *(static )?pthread_(mutex|rwlock)_t [a-z_0-9, ]+[;= ]/) {
+            names = substr($0, RSTART, RLENGTH)
+            sub(/.*_t /, "", names)
+            gsub(/[;=,]/, " ", names)
+            n = split(names, name, " ")
+            for (i = 1; i <= n; i++)
+                print "`" name[i] "` " (owner == "" ? "in `" FILENAME "`" : owner)
+        }' "${SOURCES[@]}" | sort -u
+}
+some "locks" "$(locks)"
+while read -r lock; do
+    grep -qF "| $lock" docs/LOCKING.md
+    result $? "docs/LOCKING.md: $lock"
+done < <(locks)
+while read -r lock; do
+    locks | grep -qxF "$lock"
+    result $? "docs/LOCKING.md: $lock is a lock"
+done < <(sed -nE 's/^\| (`[a-z_]+lock` |`lock` |`queue` )((of|in) `[^`]*`).*\|.*/\1\2/p' docs/LOCKING.md)
+
+# ---- rooms and words
+
+for room in ${ROOMS//|/ }; do
+    grep -q "^| \`$room/\` |" engine/README.md
+    result $? "engine/README.md: the room $room"
+done
+order=$(sed -n 's/^engine  \(base < .*\)/\1/p' tools/dev/rooms)
+some "the order in tools/dev/rooms" "$order"
+grep -qxF "$order" engine/README.md
+result $? "engine/README.md: the order of tools/dev/rooms"
+
+while IFS='|' read -r word file; do
+    grep -qiF -- "$word" "$file" 2>/dev/null
+    result $? "docs/GLOSSARY.md: $word in $file"
+done < <(sed -nE 's/^\| ([^|]+) \|.*\| `([^`]*)` \|$/\1|\2/p' docs/GLOSSARY.md)
 
 echo "$PASSED passed, $FAILED failed"
 [ "$FAILED" -eq 0 ]
