@@ -29,24 +29,27 @@ void attr_fill(const struct inode_rec *inode, uint32_t slot, struct eng_attr *re
     };
 }
 
-void attr_show(const struct view *view, uint32_t slot, struct eng_attr *ret_attr)
+void attr_show(const struct view *view, const struct inode_rec *inode, uint32_t slot,
+               struct eng_attr *ret_attr)
 {
-    attr_fill(index_slot(view->idx, slot), slot, ret_attr);
+    attr_fill(inode, slot, ret_attr);
     if (view->is_live)
         atimes_overlay(view->eng, ret_attr);
 }
 
 int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
 {
+    uint32_t slot = ino_slot(ino);
     view_begin(view);
-    const struct inode_rec *inode = index_inode(view->idx, ino);
-    if (inode)
-        attr_show(view, ino_slot(ino), ret_attr);
+    bool found = index_inode(view->idx, ino) != NULL;
+    /* Found by slot, the record's second cache line need not wait for the number in its first. */
+    if (found)
+        attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
     view_end(view);
-    return inode ? 0 : -ESTALE;
+    return found ? 0 : -ESTALE;
 }
 
-int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
+VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
 {
     struct view live = view_live(eng);
     return attr_get(&live, ino, ret_attr);
@@ -115,7 +118,7 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     if (!r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
         atimes_drop(eng, ino);
     if (!r && ret_attr)
-        attr_show(&live, ino_slot(ino), ret_attr);
+        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr); /* what has become of it */
     commit_end(eng);
     return r;
 }

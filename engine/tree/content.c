@@ -200,7 +200,7 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
     return r;
 }
 
-ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
+VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
 {
     struct view live = view_live(eng);
     ssize_t n = 0;

@@ -74,7 +74,7 @@ int entries_lookup(const struct view *view, bool ref, uint64_t parent, const cha
     view_begin(view);
     int r = find(view->idx, parent, name, &slot);
     if (!r) {
-        attr_show(view, slot, ret_attr);
+        attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
         if (ref)
             view_ref(view, slot);
     }
@@ -82,8 +82,8 @@ int entries_lookup(const struct view *view, bool ref, uint64_t parent, const cha
     return r;
 }
 
-int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
-               struct eng_attr *ret_attr)
+VIEW_HOT int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+                        struct eng_attr *ret_attr)
 {
     struct view live = view_live(eng);
     return entries_lookup(&live, entries_wants_ref(who), parent, name, ret_attr);
@@ -125,7 +125,7 @@ ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
 /* ---- listing ------------------------------------------------------------------- */
 
 struct listing {
-    const struct view *view;
+    struct view view; /* a copy: one step less to idx for each entry */
     uint32_t dir;
     bool ref;
     int (*emit)(void *arg, const struct eng_dirent *entry);
@@ -136,22 +136,23 @@ static int list_one(struct listing *l, uint32_t slot, const char *name, size_t l
 {
     char copy[ENG_NAME_MAX + 1];
     struct eng_dirent entry = {.name = copy, .name_len = len, .cookie = cookie};
-    if (!index_slot(l->view->idx, slot))
+    const struct inode_rec *inode = index_slot(l->view.idx, slot);
+    if (!inode)
         return -EBADMSG;
     memcpy(copy, name, len);
     copy[len] = 0;
-    attr_show(l->view, slot, &entry.attr);
+    attr_show(&l->view, inode, slot, &entry.attr);
     if (l->emit(l->arg, &entry))
         return 1;
     if (ref)
-        view_ref(l->view, slot);
+        view_ref(&l->view, slot);
     return 0;
 }
 
 static int list_entry(void *arg, struct bkey key, const void *value)
 {
     struct listing *l = arg;
-    const struct index *idx = l->view->idx;
+    const struct index *idx = l->view.idx;
     uint32_t d;
     if (key.a != l->dir)
         return 1;
@@ -165,7 +166,7 @@ static int list_entry(void *arg, struct bkey key, const void *value)
 
 static int list_all(struct listing *l, uint64_t cookie)
 {
-    const struct index *idx = l->view->idx;
+    const struct index *idx = l->view.idx;
     int r = cookie < 1 ? list_one(l, l->dir, ".", 1, 1, false) : 0;
     uint32_t parent = r ? 0 : index_parent(idx, l->dir);
     if (!r && cookie < 2)
@@ -178,7 +179,7 @@ static int list_all(struct listing *l, uint64_t cookie)
 int entries_list(const struct view *view, bool ref, uint64_t dir, uint64_t cookie,
                  int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
 {
-    struct listing l = {view, ino_slot(dir), ref, emit, arg};
+    struct listing l = {*view, ino_slot(dir), ref, emit, arg};
     const struct inode_rec *inode;
     view_begin(view);
     int r = entries_dir(view->idx, dir, &inode);

@@ -117,7 +117,7 @@ static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t i
 {
     struct view live = view_live(eng);
     if (ret_attr)
-        attr_show(&live, ino_slot(ino), ret_attr);
+        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr);
     if (entries_wants_ref(who))
         view_ref(&live, ino_slot(ino));
 }

@@ -142,7 +142,7 @@ ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void
     return r ? r : n;
 }
 
-ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
+VIEW_HOT ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
 {
     struct view live = view_live(eng);
     return xattrs_get(&live, ino, name, value, size);
