@@ -21,7 +21,6 @@
 #include "base/util.h"
 #include "core/config.h"
 #include "core/counters.h"
-#include "core/keepers.h"
 #include "core/marks.h"
 #include "core/report.h"
 #include "core/wake.h"
@@ -37,6 +36,7 @@
 struct atimes;
 struct checkpoints;
 struct damage_list;
+struct keepers;
 struct orphans;
 struct reserve;
 struct retire;
@@ -63,9 +63,9 @@ struct eng {
     struct config config;
     pthread_mutex_t config_file_lock;
     struct counters counters;
-    struct keepers keepers;
     struct marks marks;
     struct wake wake;
+    struct keepers *keepers;
     struct damage_list *damage;
     struct reserve *reserve;
 

@@ -3,13 +3,14 @@
  * it is unlinked, so that its folder can be copied.
  */
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "image/checkpoint.h"
 
 int eng_hold(struct eng *eng)
 {
     checkpoint_exclude(eng); /* so that no unlinking is under way when this returns */
     retire_exclude(eng);
-    keepers_hold(&eng->keepers);
+    keepers_hold(eng);
     retire_allow(eng);
     checkpoint_allow(eng);
     return 0;
@@ -17,7 +18,7 @@ int eng_hold(struct eng *eng)
 
 int eng_release(struct eng *eng)
 {
-    int r = keepers_release(&eng->keepers);
+    int r = keepers_release(eng);
     if (!r)
         (void)retire_segments(eng);
     return r;

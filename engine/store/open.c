@@ -5,6 +5,7 @@
 #include "commit/orphans.h"
 #include "commit/retire.h"
 #include "core/damage.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
@@ -38,8 +39,8 @@ static int lock_store(struct eng *eng, char why[256])
 /* The parts that others are told of nothing but a pointer. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {damage_new, reserve_new,    orphans_new, atimes_new,
-                                         retire_new, checkpoint_new, room_new};
+    int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new,
+                                         atimes_new,  retire_new, checkpoint_new, room_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -55,6 +56,7 @@ static void free_parts(struct eng *eng)
     orphans_free(eng);
     reserve_free(eng);
     damage_free(eng);
+    keepers_free(eng);
 }
 
 static void init_parts(struct eng *eng)
@@ -68,7 +70,6 @@ static void init_parts(struct eng *eng)
     pthread_mutex_init(&eng->config_file_lock, NULL);
     pthread_mutex_init(&eng->counters.lock, NULL);
     report_init(&eng->report, &eng->opt);
-    keepers_init(&eng->keepers);
     wake_init(&eng->wake);
 }
 
@@ -84,7 +85,6 @@ static void eng_free(struct eng *eng)
         io_posix_free(eng->io);
     free_parts(eng);
     wake_free(&eng->wake);
-    keepers_free(&eng->keepers);
     report_free(&eng->report);
     pthread_mutex_destroy(&eng->counters.lock);
     pthread_mutex_destroy(&eng->config_file_lock);

@@ -6,6 +6,7 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "image/checkpoint.h"
 #include "upkeep/choose.h"
 
@@ -13,15 +14,15 @@
 
 /* ---- metadata ----------------------------------------------------------------------- */
 
-/* The youngest batch in any segment with garbage or without life. */
+/* The youngest batch of any segment with garbage, or emptied, whose metadata a checkpoint needs; 0: none. */
 static uint64_t youngest_metadata(struct eng *eng)
 {
     uint64_t seq = 0;
     pthread_mutex_lock(&eng->log.lock);
     for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        bool active = eng->log.active && eng->log.active->id == seg->id;
-        if (seg->id && !active && (seg->live < seg->total || !seg->live))
+        if (seg->id && (seg->live < seg->total || !seg->live) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
+            keepers_need(eng, KEEPER_CHECKPOINTS, seg))
             seq = MAX_OF(seq, seg->last_seq);
     }
     pthread_mutex_unlock(&eng->log.lock);
@@ -140,11 +141,7 @@ void install_drop(struct eng *eng, struct segment *out)
         return;
     uint32_t id = out->id;
     segments_unpin(out);
-    pthread_mutex_lock(&eng->log.lock); /* under which a hold begins */
-    bool known = index_segment(&eng->idx, id) != NULL && !MUTANT(DROP_INSTALLED);
-    if (!known && !keepers_is_held(&eng->keepers) && !is_read_only(eng))
-        (void)segments_retire(&eng->segments, id);
-    pthread_mutex_unlock(&eng->log.lock);
+    retire_unrecorded(eng, id);
 }
 
 /* ---- the thread -------------------------------------------------------------------------- */

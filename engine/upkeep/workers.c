@@ -7,6 +7,7 @@
 #include "base/job.h"
 #include "commit/commit.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
@@ -325,14 +326,14 @@ static void do_maintenance(struct eng *eng, const struct maintenance_waiter *ask
     asked->done(asked->arg, &report, r);
 }
 
-/* The compactor's own initiative: thresholds, or what the start-up check found. While the store is held
- * emptied segments stay, so that compacting would only fill the disk (I9). */
+/* The compactor's own initiative: thresholds, or what the start-up check found. While a keeper needs every
+ * file, emptied segments stay, so that compacting would only fill the disk (I9). */
 static void check_thresholds(struct eng *eng)
 {
     struct workers *w = eng->workers;
     struct eng_maintenance_report report;
     if (!atomic_load_explicit(&eng->config.auto_compact, memory_order_relaxed) || is_read_only(eng) ||
-        keepers_is_held(&eng->keepers))
+        keepers_find_all(eng))
         return;
     double min = atomic_load_explicit(&eng->config.compact_min_fragmentation, memory_order_relaxed);
     bool wanted = thresholds_met(eng, &report);

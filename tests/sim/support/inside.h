@@ -13,6 +13,7 @@
 #include "commit/retire.h"
 #include "core/damage.h"
 #include "core/eng.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
