@@ -6,6 +6,7 @@
  */
 #include "commit/commit.h"
 
+#include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "core/reserve.h"
@@ -36,6 +37,7 @@ int commit_begin(struct eng *eng)
 void commit_end(struct eng *eng)
 {
     pthread_mutex_unlock(&eng->log.lock);
+    feed_wake(eng);
     report_flush(&eng->report);
     if (checkpoint_is_due(eng))
         wake_workers(&eng->wake);
@@ -83,6 +85,7 @@ static int publish(struct eng *eng, const struct txn *txn)
 {
     int r = 0;
     uint64_t lost = 0, moved = 0;
+    feed_stage(eng, txn); /* before names of the index that it cites change */
     pthread_rwlock_wrlock(&eng->index_lock);
     for (size_t i = 0; i < txn->n_ops && r >= 0; i++) {
         r = index_apply(&eng->idx, &txn->ops[i], eng->log.seq);
@@ -92,8 +95,10 @@ static int publish(struct eng *eng, const struct txn *txn)
     pthread_rwlock_unlock(&eng->index_lock);
     COUNT(eng, relocations, moved);
     COUNT(eng, relocations_lost, lost);
-    if (r >= 0)
+    if (r >= 0) {
+        feed_publish(eng);
         return 0;
+    }
     report_turn_read_only(&eng->report,
                           "batch %llu does not fit the index (%s); mount again to recover from the log",
                           (unsigned long long)eng->log.seq, strerror(-r));

@@ -36,6 +36,7 @@
 struct atimes;
 struct checkpoints;
 struct damage_list;
+struct feed;
 struct keepers;
 struct orphans;
 struct reserve;
@@ -73,6 +74,7 @@ struct eng {
     struct orphans *orphans;
     struct atimes *atimes;
     struct retire *retire;
+    struct feed *feed;
 
     /* image/ */
     struct checkpoints *checkpoints;

@@ -2,6 +2,7 @@
  * open.c - opening and closing a store: each room makes its part, and frees it.
  */
 #include "commit/atimes.h"
+#include "commit/feed.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
 #include "core/damage.h"
@@ -39,8 +40,8 @@ static int lock_store(struct eng *eng, char why[256])
 /* The parts that others are told of nothing but a pointer. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new,
-                                         atimes_new,  retire_new, checkpoint_new, room_new};
+    int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new, atimes_new,
+                                         feed_new,    retire_new, checkpoint_new, room_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -52,6 +53,7 @@ static void free_parts(struct eng *eng)
     room_free(eng);
     checkpoint_free(eng);
     retire_free(eng);
+    feed_free(eng);
     atimes_free(eng);
     orphans_free(eng);
     reserve_free(eng);
@@ -185,6 +187,7 @@ int eng_close(struct eng *eng)
 {
     if (!eng)
         return 0;
+    eng_feed_shutdown(eng);
     workers_free(eng);
     int r = 0;
     atimes_flush(eng);

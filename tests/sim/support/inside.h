@@ -7,6 +7,7 @@
 
 #include "commit/atimes.h"
 #include "commit/commit.h"
+#include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "commit/refs.h"
