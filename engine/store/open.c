@@ -1,6 +1,5 @@
 /*
- * open.c - opening and closing a store: each room makes its part, and frees it.
- */
+ * open.c - opening and closing a store: each room makes its part, and frees it. */
 #include "commit/atimes.h"
 #include "commit/feed.h"
 #include "commit/orphans.h"
@@ -29,7 +28,7 @@ static int lock_store(struct eng *eng, char why[256])
     }
     if (MUTANT(NO_LOCK))
         r = 0;
-    eng->locked = r == 0;
+    eng->locked = !r;
     if (r)
         snprintf(why, 256,
                  r == -EBUSY ? "the store is in use by another process" : "cannot lock the store: %s",
@@ -37,7 +36,7 @@ static int lock_store(struct eng *eng, char why[256])
     return r;
 }
 
-/* The parts that others are told of nothing but a pointer. -ENOMEM. */
+/* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
     int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new, atimes_new,
@@ -101,7 +100,7 @@ static int open_io(struct eng *eng, const char *path, char why[256])
         return 0;
     }
     int r = io_posix_new(path, !eng->opt.must_exist && !eng->opt.read_only, &eng->io);
-    eng->own_io = r == 0;
+    eng->own_io = !r;
     if (r)
         snprintf(why, 256, "%s", strerror(-r));
     return r;
@@ -143,6 +142,16 @@ static int open_store(struct eng *eng, char why[256])
     return workers_new(eng);
 }
 
+static void explain(int r, const char *why, char ret_why[256])
+{
+    const char *text = strerror(-r);
+    if (why[0])
+        text = why;
+    else if (r == -EAGAIN)
+        text = "no memory for its threads, or too many of them; raise the limits";
+    snprintf(ret_why, 256, "%s", text);
+}
+
 int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256])
 {
     char why[256] = "";
@@ -172,10 +181,7 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
     }
     if (r) {
         if (ret_why)
-            snprintf(ret_why, 256, "%s",
-                     why[0]         ? why
-                     : r == -EAGAIN ? "no memory for its threads, or too many of them; raise the limits"
-                                    : strerror(-r));
+            explain(r, why, ret_why);
         eng_free(eng);
         return r;
     }
@@ -192,7 +198,7 @@ int eng_close(struct eng *eng)
     int r = 0;
     atimes_flush(eng);
     if (!eng->opt.read_only)
-        r = eng_sync(eng); /* tells also of a sync that failed earlier (I11) */
+        r = eng_sync(eng); /* reports a sync that failed earlier as well (I11) */
     if (!is_read_only(eng)) {
         if (!r && log_seq(&eng->log) > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire))
             r = checkpoint_write(eng);

@@ -1,7 +1,6 @@
 /*
  * stats.c - figures: statistics, file system space, segments. All measured at
- * the moment of the call, none kept twice.
- */
+ * the moment of the call, none kept twice. */
 #include "commit/commit.h"
 #include "core/keepers.h"
 #include "core/reserve.h"

@@ -1,6 +1,5 @@
 /*
- * install.c - see install.h.
- */
+ * install.c - see install.h. */
 #include "upkeep/install.h"
 
 #include "commit/commit.h"
@@ -146,7 +145,7 @@ void install_drop(struct eng *eng, struct segment *out)
 
 /* ---- the thread -------------------------------------------------------------------------- */
 
-/* `og` is the thread's own. After an error nothing more is installed. */
+/* `og` belongs to this thread. After an error nothing more is installed. */
 static int install_or_drop(struct installer *in, struct outgoing *og, int error)
 {
     int r = error ? error : install_outgoing(in, og);
@@ -159,7 +158,7 @@ static int install_or_drop(struct installer *in, struct outgoing *og, int error)
     return r;
 }
 
-/* What was given is done: more may be given. */
+/* Reports that what was given is installed: more may be given. */
 static void tell_idle(struct installer *in, int error)
 {
     pthread_mutex_lock(&in->lock);
@@ -170,7 +169,7 @@ static void tell_idle(struct installer *in, int error)
     pthread_mutex_unlock(&in->lock);
 }
 
-/* Waits for work; false if there will be none. What went wrong before goes to `ret_error`. */
+/* Waits for work; false if there will be none. *ret_error: the first error so far. */
 static bool await_given(struct installer *in, int *ret_error)
 {
     pthread_mutex_lock(&in->lock);

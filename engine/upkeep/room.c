@@ -1,6 +1,5 @@
 /*
- * room.c - see room.h.
- */
+ * room.c - see room.h. */
 #include "upkeep/room.h"
 
 #include "commit/commit.h"
@@ -11,15 +10,15 @@
 #include "image/checkpoint.h"
 #include "upkeep/workers.h"
 
-/* Making room is tried again when there is more garbage than after the last time: a share of the store, but
- * not more than some segments, and not for less than WORTH_MIN. */
+/* Room is made again when there is that much more garbage than was left the last time: a share of the store,
+ * WORTH_SEGMENTS segments at most, WORTH_MIN at least. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
 
 struct room {
     pthread_mutex_t lock;
-    uint64_t futile_garbage; /* what was left when room was last made. Protected by lock. */
+    uint64_t futile_garbage; /* garbage that was left when room was last made. Protected by lock. */
 };
 
 int room_new(struct eng *eng)

@@ -478,13 +478,13 @@ static void *committer(void *arg)
         uint64_t now = mono_ns(),
                  every = atomic_load_explicit(&eng->config.commit_ms, memory_order_relaxed) * 1000000;
         next = next && next <= now + every ? next : now + every;
-        if (!eng->wake.rung && now < next) {
+        if (!eng->wake.wanted && now < next) {
             struct timespec until = mono_after(next - now);
             pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
             continue;
         }
         bool commit = now >= next && eng->opt.commit_ms >= 0;
-        eng->wake.rung = false;
+        eng->wake.wanted = false;
         pthread_mutex_unlock(&eng->wake.lock);
         (void)housekeeping(eng, commit); /* failures are in last_error, and in the read-only state */
         if (commit)
