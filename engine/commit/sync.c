@@ -1,25 +1,29 @@
 /*
- * sync.c - eng_sync() and eng_fsync(): all that was acknowledged becomes durable.
- */
+ * sync.c - eng_sync() and eng_fsync(): all that was acknowledged becomes durable. */
 #include "commit/commit.h"
 #include "commit/flush.h"
+
+/* flush_log(), with an error that a caller of fsync(2) expects. */
+static int flush_all(struct eng *eng)
+{
+    int r = flush_log(eng);
+    return r && r != -ENOMEM ? -EIO : r;
+}
 
 int eng_sync(struct eng *eng)
 {
     if (eng->opt.read_only)
         return 0;
     if (!is_read_only(eng))
-        (void)commit_orphans(eng); /* on a full disk they wait: nothing that was acknowledged is missing */
-    int r = flush_log(eng);
-    return r == -ENOMEM ? r : r ? -EIO : 0;
+        (void)commit_orphans(eng); /* a full disk keeps them; nothing acknowledged is missing then */
+    return flush_all(eng);
 }
 
 int eng_fsync(struct eng *eng, uint64_t ino)
 {
-    (void)ino; /* one log: what came before becomes durable with it */
+    (void)ino; /* there is one log: all of it becomes durable */
     if (eng->opt.read_only)
         return 0;
     log_count_fsync(&eng->log);
-    int r = flush_log(eng);
-    return r == -ENOMEM ? r : r ? -EIO : 0;
+    return flush_all(eng);
 }

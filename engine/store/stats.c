@@ -1,8 +1,8 @@
 /*
  * stats.c - figures: statistics, file system space, segments. All measured at
- * the moment of the call, none kept twice.
- */
+ * the moment of the call, none kept twice. */
 #include "commit/commit.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "upkeep/policy.h"
 
@@ -59,7 +59,7 @@ int eng_stats(struct eng *eng, struct eng_stats *ret_st)
     st.reserve_bytes = reserve_bytes(eng);
     st.disk_bytes = segments_bytes(&eng->segments) + st.checkpoint_bytes;
     st.pinned_segments = segments_pinned(&eng->segments);
-    st.holds = keepers_holds(&eng->keepers);
+    st.holds = keepers_holds(eng);
     report_get(&eng->report, st.read_only_reason, st.last_error);
     pthread_mutex_lock(&eng->counters.lock);
     st.last_compaction = eng->counters.last_compaction;

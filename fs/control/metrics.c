@@ -134,8 +134,8 @@ static void space_metrics(struct text *t, const struct eng_space *sp)
     const char *name = "engram_store_space_bytes";
     gauge(t, "engram_store_usage_bytes", "Disk blocks that the store takes, as du counts.", sp->disk_bytes);
     head(t, name, "gauge", "Where they are; the sum over all kinds is engram_store_usage_bytes.");
-    for (int i = 0; i < ENG_SPACE_KINDS; i++)
-        text_add(t, "%s{kind=\"%s\"} %" PRId64 "\n", name, eng_space_kinds[i].key, sp->bytes[i]);
+    for (unsigned i = 0; i < sp->n_kinds; i++)
+        text_add(t, "%s{kind=\"%s\"} %" PRId64 "\n", name, sp->kinds[i].key, sp->kinds[i].bytes);
 }
 
 static void operation_metrics(struct text *t, const struct eng_stats *s)

@@ -29,8 +29,8 @@ static void put_text(json_t *o, const char *key, const char *v)
 static void put_space(json_t *o, const struct eng_space *sp)
 {
     json_t *space = json_object(), *open = json_array();
-    for (int i = 0; i < ENG_SPACE_KINDS; i++)
-        json_object_set_new(space, eng_space_kinds[i].key, json_integer(sp->bytes[i]));
+    for (unsigned i = 0; i < sp->n_kinds; i++)
+        json_object_set_new(space, sp->kinds[i].key, json_integer(sp->kinds[i].bytes));
     put_number(space, "disk_usage", sp->disk_bytes);
     for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
         json_t *orphan = json_object();
