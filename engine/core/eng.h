@@ -37,10 +37,12 @@
 struct atimes;
 struct checkpoints;
 struct damage_list;
+struct maintenance;
 struct orphans;
 struct reserve;
 struct retire;
 struct room;
+struct runner;
 struct workers;
 
 struct eng {
@@ -81,6 +83,8 @@ struct eng {
 
     /* upkeep/ */
     struct room *room;
+    struct runner *runner;
+    struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };

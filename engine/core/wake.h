@@ -1,7 +1,7 @@
 /*
- * wake.h - the bell of the background threads: whoever made work for them rings.
+ * wake.h - the bell of the committer: whoever made work for it rings.
  *
- * Locking: wake->lock, which also protects the state of upkeep/workers.c.
+ * Locking: wake->lock, which also protects the wish that the committer stop (upkeep/workers.c).
  */
 #ifndef ENGRAMFS_WAKE_H
 #define ENGRAMFS_WAKE_H

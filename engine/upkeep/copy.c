@@ -130,7 +130,7 @@ static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_
                   : err == -ENOENT ? "segment is missing"
                                    : "checksum mismatch");
     pthread_mutex_lock(&c->job->lock);
-    c->report->extents_damaged++;
+    c->job->report.compact.extents_damaged++;
     pthread_mutex_unlock(&c->job->lock);
     return 0;
 }
@@ -176,7 +176,7 @@ int copy_step(struct copier *c, uint64_t *ret_bytes)
         c->copied += !r;
     }
     pthread_mutex_lock(&c->job->lock);
-    c->report->bytes_moved += bytes;
+    c->job->report.compact.bytes_moved += bytes;
     pthread_mutex_unlock(&c->job->lock);
     *ret_bytes = bytes;
     return r;

@@ -18,8 +18,7 @@
 
 struct copier {
     struct eng *eng;
-    struct job *job;
-    struct eng_compact_report *report; /* protected by job->lock */
+    struct job *job; /* the report of which is written as it goes */
 
     struct extent_ref *refs; /* of the group under way */
     size_t n_refs, copied, handed_over;

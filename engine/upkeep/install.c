@@ -78,8 +78,8 @@ static int install_some(struct installer *in, struct outgoing *og)
     og->payload = 0;
     uint64_t lost = COUNTED(in->eng, relocations_lost) - before;
     pthread_mutex_lock(&in->job->lock);
-    in->report->extents_moved += n - MIN_OF(lost, (uint64_t)n);
-    in->report->extents_lost += lost;
+    in->job->report.compact.extents_moved += n - MIN_OF(lost, (uint64_t)n);
+    in->job->report.compact.extents_lost += lost;
     pthread_mutex_unlock(&in->job->lock);
     if (txn.n_ops)
         fault_point(&in->eng->hook, FP_COMPACT_INSTALLED);
@@ -129,7 +129,7 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     (void)retire_segments(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);
-    in->report->segments_done = emptied;
+    in->job->report.done = emptied;
     pthread_mutex_unlock(&in->job->lock);
     return 0;
 }
@@ -247,9 +247,9 @@ void installer_end(struct installer *in)
     in->has_thread = false;
 }
 
-void installer_init(struct installer *in, struct eng *eng, struct job *job, struct eng_compact_report *report)
+void installer_init(struct installer *in, struct eng *eng, struct job *job)
 {
-    *in = (struct installer){.eng = eng, .job = job, .report = report};
+    *in = (struct installer){.eng = eng, .job = job};
     pthread_mutex_init(&in->lock, NULL);
     pthread_cond_init(&in->changed, NULL);
 }

@@ -243,8 +243,8 @@ static int copy_lost(struct repair *rep)
 
 static int copy_all(struct repair *rep, struct copy_result *res)
 {
-    struct eng_check_report check;
-    int r = eng_check(rep->from->eng, on_problem, rep, &check);
+    const struct eng_job_options options = {.on_problem = on_problem, .problem_arg = rep};
+    int r = eng_job_run(rep->from->eng, ENG_JOB_CHECK, &options, NULL);
     if (!r)
         r = copy_tree(rep->from, rep->to, res);
     if (!r)
