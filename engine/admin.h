@@ -184,8 +184,7 @@ struct eng_job_report {
     int error;            /* 0 or negative errno */
     uint64_t duration_ms; /* once it has ended */
     uint64_t rate;        /* bytes/s, 0 unlimited */
-    /* How far it is, counted in `unit`: "segments" (victims emptied, victims chosen) or "bytes" (of payload).
-     */
+    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen) or "bytes" (payload). */
     uint64_t done, total;
     const char *unit;     /* never freed */
     char reason[128];     /* why it ran, or why there was nothing to do */
@@ -197,8 +196,7 @@ struct eng_job_report {
     };
 };
 
-/* What a run is told besides; NULL for it or all zeros will do. Zero what you do not set: members are added.
- */
+/* What else a run is told. NULL or all zeros will do; zero what you do not set, since members are added. */
 struct eng_job_options {
     /* ENG_JOB_CHECK calls it with one line for each finding, from the thread that runs the job, under
      * log.lock while the index is walked: it must not call the engine. May be NULL. */

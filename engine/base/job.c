@@ -175,7 +175,7 @@ bool job_take_next(struct job *job)
 /* Work that was held up by something else, a flush say, may catch up by so much; else the mean stays below
  * the rate. */
 #define RATE_CREDIT_NS UINT64_C(250000000)
-/* Between two yields: on a busy machine each may cost a turn of somebody else's. */
+/* Between two yields: on a busy machine each may cost a turn of another thread. */
 #define YIELD_NS UINT64_C(100000)
 
 void job_yield(uint64_t *last)

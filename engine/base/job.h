@@ -26,12 +26,11 @@ struct job_request {
 struct job {
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    /* All protected by lock. */
-    /* Of the run under way or ended last; the work writes its figures here. Without what job_report() adds.
-     */
+    /* All that follows is protected by lock. The report is that of the run under way or ended last: the work
+     * writes its figures here, job_report() adds the rate and whether it is paused. */
     struct eng_job_report report;
     struct job_request request; /* unchanged while a run is under way, which reads this without the lock */
-    bool wanted;                /* under way, and no thread has taken it yet */
+    bool wanted;                /* under way, but no thread has taken the run yet */
     bool cancel, paused, stop;
     unsigned hurry;   /* writers that wait for it, on a full disk: neither pause nor rate hold it up */
     uint64_t began;   /* mono_ns() */
@@ -45,7 +44,7 @@ void job_init(struct job *job, enum eng_job_id id, const char *unit);
 void job_free(struct job *job);
 /* Asks for a run. on_done may be NULL, here and below. -EBUSY if one is under way; -ESHUTDOWN. */
 int job_start(struct job *job, const struct job_request *request, job_on_done *on_done, void *arg);
-/* Adds a waiter to the run under way; *ret_none: there is none, and nobody was added. */
+/* Adds a waiter to the run under way; *ret_none: there is none, and the waiter was not added. */
 int job_await(struct job *job, job_on_done *on_done, void *arg, bool *ret_none);
 /* -ESRCH if nothing is under way. */
 int job_pause(struct job *job, bool pause);

@@ -1,8 +1,7 @@
 /*
  * config.c - the keys of the configuration and their text form. A file that
  * cannot be understood is reported and left out: settings are no reason to
- * refuse memories. See config.h.
- */
+ * refuse memories. See config.h. */
 #include "core/config.h"
 
 #include <math.h>

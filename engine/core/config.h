@@ -2,8 +2,7 @@
  * config.h - configuration, kept as key=value lines in the file "config".
  *
  * Locking: values are atomic and read without a lock. config_file_lock of struct eng: one writer of the file
- * at a time.
- */
+ * at a time. */
 #ifndef ENGRAMFS_CONFIG_H
 #define ENGRAMFS_CONFIG_H
 

@@ -11,8 +11,7 @@
  * log.sync_lock, job.lock, config_file_lock.
  *
  * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
- * therefore read it without index_lock.
- */
+ * therefore read it without index_lock. */
 #ifndef ENGRAMFS_ENG_H
 #define ENGRAMFS_ENG_H
 

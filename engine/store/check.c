@@ -60,7 +60,7 @@ static int check_index(struct checker *c)
     return r;
 }
 
-/* For those who ask meanwhile. */
+/* Shows the figures so far to eng_job_status(). */
 static void show_figures(struct checker *c)
 {
     pthread_mutex_lock(&c->job->lock);

@@ -1,6 +1,5 @@
 /*
- * open.c - opening and closing a store: each room makes its part, and frees it.
- */
+ * open.c - opening and closing a store: each room makes its part, and frees it. */
 #include "commit/atimes.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
@@ -29,7 +28,7 @@ static int lock_store(struct eng *eng, char why[256])
     }
     if (MUTANT(NO_LOCK))
         r = 0;
-    eng->locked = r == 0;
+    eng->locked = !r;
     if (r)
         snprintf(why, 256,
                  r == -EBUSY ? "the store is in use by another process" : "cannot lock the store: %s",
@@ -103,7 +102,7 @@ static int open_io(struct eng *eng, const char *path, char why[256])
         return 0;
     }
     int r = io_posix_new(path, !eng->opt.must_exist && !eng->opt.read_only, &eng->io);
-    eng->own_io = r == 0;
+    eng->own_io = !r;
     if (r)
         snprintf(why, 256, "%s", strerror(-r));
     return r;
@@ -174,11 +173,10 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
         r = open_store(eng, why);
     }
     if (r) {
+        if (!why[0] && r == -EAGAIN)
+            snprintf(why, sizeof why, "no memory for its threads, or too many of them; raise the limits");
         if (ret_why)
-            snprintf(ret_why, 256, "%s",
-                     why[0]         ? why
-                     : r == -EAGAIN ? "no memory for its threads, or too many of them; raise the limits"
-                                    : strerror(-r));
+            snprintf(ret_why, 256, "%s", why[0] ? why : strerror(-r));
         eng_free(eng);
         return r;
     }

@@ -10,15 +10,14 @@
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
  * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
- * buffers, two output segments at a time, what each emptied is retired after it.
+ * buffers, two output segments at a time; the victims that each empties are retired after it.
  *
  * With background threads, and where the disk has room, one more thread reads what is not in memory
  * (victims.h), and another (install.h) writes the checkpoints and installs and retires one output segment
  * while the next is filled, so that reading, copying, flushing and unlinking overlap. For each output segment
  * the order of the steps is the same either way.
  *
- * Locks: none held across steps; log.lock and index_lock as a mutation has them.
- */
+ * Locks: none held across steps; log.lock and index_lock as a mutation has them. */
 #include "upkeep/compact.h"
 
 #include "commit/commit.h"
@@ -122,7 +121,7 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
     return i;
 }
 
-/* What an output segment emptied goes before the next but one is begun (I9). */
+/* The victims that one output segment empties are retired before the next but one is begun (I9). */
 static int move_refs(struct compact *c)
 {
     int r = 0;
@@ -180,10 +179,9 @@ static void compact_free(struct compact *c)
 }
 
 /*
- * Who was reading a victim when its last survivor moved pins it a little longer; nobody comes after him.
- * Looked at from time to time, a second at most, since unpinning tells nobody. Afterwards it goes with some
- * later reclaim.
- */
+ * A reader that was in a victim when its last survivor moved pins the victim a little longer; no other reader
+ * follows. Unpinning signals nobody, so poll, for at most one second; a segment that is pinned longer is
+ * retired later. */
 static void await_readers(struct compact *c)
 {
     const struct timespec while_reading = {.tv_nsec = 1000000};
@@ -244,7 +242,7 @@ static int run(struct compact *c)
     (void)retire_segments(eng); /* what is empty already costs nothing */
     bool all = c->leave <= 0 || job_hurried(c->job);
     r = empty_victims(c, all);
-    /* Somebody waits for room by now, or some of what was counted on cannot go: then the rest, too. */
+    /* By now a writer waits for room, or some of what was counted on cannot go: then the rest, too. */
     if (!r && !all && (job_hurried(c->job) || c->job->report.compact.extents_damaged))
         r = empty_victims(c, true);
     return r;

@@ -1,6 +1,5 @@
 /*
- * install.c - see install.h.
- */
+ * install.c - see install.h. */
 #include "upkeep/install.h"
 
 #include "commit/commit.h"
@@ -141,7 +140,7 @@ void install_drop(struct eng *eng, struct segment *out)
     uint32_t id = out->id;
     segments_unpin(out);
     pthread_mutex_lock(&eng->log.lock); /* under which a hold begins */
-    bool known = index_segment(&eng->idx, id) != NULL && !MUTANT(DROP_INSTALLED);
+    bool known = index_segment(&eng->idx, id) && !MUTANT(DROP_INSTALLED);
     if (!known && !keepers_is_held(&eng->keepers) && !is_read_only(eng))
         (void)segments_retire(&eng->segments, id);
     pthread_mutex_unlock(&eng->log.lock);
@@ -162,7 +161,7 @@ static int install_or_drop(struct installer *in, struct outgoing *og, int error)
     return r;
 }
 
-/* What was given is done: more may be given. */
+/* The thread is ready with what it was given: more may be given. */
 static void tell_idle(struct installer *in, int error)
 {
     pthread_mutex_lock(&in->lock);
@@ -204,7 +203,8 @@ void installer_start(struct installer *in)
 {
     if (!in->eng->installs_beside || choose_is_tight(in->eng))
         return;
-    in->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
+    in->given =
+        true; /* the thread begins with the checkpoints; protected by the lock once there are two threads */
     in->has_thread = pthread_create(&in->thread, NULL, installer_main, in) == 0;
     if (in->has_thread)
         fault_point(&in->eng->hook, FP_INSTALLER_GIVEN);

@@ -6,8 +6,7 @@
  * With a thread of its own (the installer) that overlaps with the filling of the next output segment; what is
  * handed over is the thread's until installer_await() returns.
  *
- * Locking: installer->lock, a leaf, for the hand-over.
- */
+ * Locking: installer->lock, a leaf, for the hand-over. */
 #ifndef ENGRAMFS_INSTALL_H
 #define ENGRAMFS_INSTALL_H
 
@@ -54,7 +53,7 @@ void installer_init(struct installer *in, struct eng *eng, struct job *job);
 void installer_start(struct installer *in);
 /* To the thread. What was handed over before must have been awaited. */
 void installer_give(struct installer *in, const struct outgoing *og);
-/* When this returns the thread has nothing to do. Returns what went wrong so far. */
+/* Waits until the thread has nothing to do. Returns what went wrong so far. */
 int installer_await(struct installer *in);
 /* Ends the thread; what was handed over is installed first. */
 void installer_end(struct installer *in);
@@ -63,13 +62,12 @@ void installer_free(struct installer *in);
 /* Two checkpoints are kept, so up to two have to be written before no kept one needs the metadata of segments
  * with garbage (I4). */
 int install_age_metadata(struct eng *eng);
-/* What was copied becomes durable, is installed, and what it emptied goes; here, in this thread. */
+/* Makes an output segment durable, installs it and retires what it emptied; here, in this thread. */
 int install_outgoing(struct installer *in, struct outgoing *og);
 /*
- * Gives up an output segment; NULL is fine. One of which nothing was installed is of no use: without a record
- * in the index its file would stay until the next opening. A store that is held, or that turned read-only,
- * loses no file all the same.
- */
+ * Gives up an output segment; NULL is fine. A segment of which nothing was installed has no record in the
+ * index, so that its file would stay until the next opening: this unlinks it, unless the store is held or has
+ * turned read-only. */
 void install_drop(struct eng *eng, struct segment *out);
 /* How many of the victims hold nothing live any more. */
 uint64_t install_emptied(struct installer *in);

@@ -20,7 +20,7 @@ bool maintenance_is_due(struct eng *eng);
 /* Starts a compaction if the check at the start or the thresholds ask for one, and the configuration allows
  * it. With no_background it has ended when this returns. */
 void maintenance_look(struct eng *eng);
-/* A compaction has ended, whoever had asked for it: notes what garbage it left. */
+/* Notes what garbage a compaction left that has ended, by thresholds or not. */
 void maintenance_compacted(struct eng *eng, const struct eng_job_report *report);
 
 #endif

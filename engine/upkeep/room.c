@@ -1,6 +1,5 @@
 /*
- * room.c - see room.h.
- */
+ * room.c - see room.h. */
 #include "upkeep/room.h"
 
 #include "commit/commit.h"
@@ -10,15 +9,15 @@
 #include "image/checkpoint.h"
 #include "upkeep/runner.h"
 
-/* Making room is tried again when there is more garbage than after the last time: a share of the store, but
- * not more than some segments, and not for less than WORTH_MIN. */
+/* room_make() compacts again once there is more garbage than after the last time: by a share of the store,
+ * but not by more than some segments, and not by less than WORTH_MIN. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
 
 struct room {
     pthread_mutex_t lock;
-    uint64_t futile_garbage; /* what was left when room was last made. Protected by lock. */
+    uint64_t futile_garbage; /* left when room was made last. Protected by lock. */
 };
 
 int room_new(struct eng *eng)
@@ -39,7 +38,7 @@ void room_free(struct eng *eng)
     eng->room = NULL;
 }
 
-/* Whether some segment is held back by nothing but a checkpoint that is to come. */
+/* Whether some segment waits for nothing but the next checkpoint. */
 static bool any_empty(struct eng *eng)
 {
     bool any = false;
@@ -69,7 +68,7 @@ static int compact_in_a_hurry(struct eng *eng)
         r = runner_join(eng, ENG_JOB_COMPACT, &report);
         if (!r && report.compact.fragmentation_after > 0) /* it was over before it heard of the hurry */
             r = runner_run(eng, ENG_JOB_COMPACT, &request, NULL);
-        r = r == -EBUSY ? 0 : r; /* and by now somebody else's runs */
+        r = r == -EBUSY ? 0 : r; /* by now yet another one runs */
     }
     job_hurry(job, false);
     return r;

@@ -1,8 +1,7 @@
 /*
  * room.h - a full disk: making room before a mutation, by compacting.
  *
- * Locking: a lock of its own, outermost of all.
- */
+ * Locking: a lock of its own, outermost of all. */
 #ifndef ENGRAMFS_ROOM_H
 #define ENGRAMFS_ROOM_H
 
@@ -15,8 +14,7 @@ void room_free(struct eng *eng);
 int room_begin(struct eng *eng);
 /*
  * After -ENOSPC, without locks: compacts if there is garbage worth it. True: try once more what needs `size`
- * bytes, or, `removing`, takes away.
- */
+ * bytes, or, `removing`, takes away. */
 bool room_make(struct eng *eng, uint64_t size, bool removing);
 
 #endif

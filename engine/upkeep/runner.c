@@ -34,7 +34,7 @@ struct job *runner_job(struct eng *eng, enum eng_job_id id)
     return &eng->runner->jobs[id];
 }
 
-/* Runs the job, which was taken, and tells those who wait. */
+/* Runs a job that was taken, and tells its waiters. */
 static void run_taken(struct eng *eng, enum eng_job_id id)
 {
     const struct job_kind *kind = &eng->runner->kinds[id];

@@ -3,8 +3,7 @@
  * finds is listed by eng_damaged(); nothing is changed.
  *
  * Works through groups of segments, each collected from the index and read in
- * order of place. Locks: none held across reads.
- */
+ * order of place. Locks: none held across reads. */
 #include "upkeep/scrub.h"
 
 #include "commit/refs.h"
@@ -26,10 +25,7 @@ static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf
         return r;
     if (extent_ref_current(eng, ref)) {
         *ret_damaged = true;
-        damage_record(eng, ref->ino, ref->off, &ref->from,
-                      r == -EIO      ? "read error"
-                      : r == -ENOENT ? "segment is missing"
-                                     : "checksum mismatch");
+        damage_record(eng, ref->ino, ref->off, &ref->from, damage_reason(r));
     }
     return 0;
 }

@@ -88,7 +88,7 @@ void ctl_interrupt_all(struct ctl *ctl)
     waiters_interrupt_all(ctl->waiters);
 }
 
-/* ---- who may do what ---------------------------------------------------- */
+/* ---- rights ---------------------------------------------------- */
 
 /* Who may write to control files, and see the ids of memories whatever their folders' modes. */
 static bool is_trusted(const struct ctl *ctl, fuse_req_t req)

@@ -12,7 +12,7 @@
 #include "control/metrics.h"
 #include "rules/job_state.h"
 
-/* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
+/* `damaged` and the like are cut here: a text is held in memory while the file is open. */
 enum { TEXT_BYTES_MAX = 16 << 20 };
 
 static void json_u64(struct text *t, const char *indent, const char *key, uint64_t value)
@@ -205,7 +205,7 @@ static int on_file(void *arg, const struct eng_file *f)
     return 0;
 }
 
-/* The receipt; ids of memories only for those who may see them. */
+/* The receipt; ids of memories only for a caller who may see them. */
 static int space_of(struct session *session, const struct ctl_memory *m, struct eng_space *ret_space)
 {
     int r = eng_space(session->eng, ret_space);

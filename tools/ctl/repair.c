@@ -68,8 +68,8 @@ static int place(struct repair *rep, const char *name, uint64_t *ret_ino)
 /* NUMBER.path_with_underscores, as long as a name may be. */
 static void lost_name(char out[ENG_NAME_MAX + 1], uint64_t ino, const char *path)
 {
-    int n = snprintf(out, ENG_NAME_MAX + 1, "%" PRIu64 "%s%.200s", ino, path && *path ? "." : "",
-                     path ? path : "");
+    const char *shown = path ? path : "";
+    int n = snprintf(out, ENG_NAME_MAX + 1, "%" PRIu64 "%s%.200s", ino, *shown ? "." : "", shown);
     for (int i = 0; i < n && i < ENG_NAME_MAX; i++)
         if (out[i] == '/')
             out[i] = '_';
