@@ -6,9 +6,8 @@
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   room > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
- *   wake.lock > job.lock
  * Leaves, under which nothing is taken: report, damage, counters, keepers, reserve, orphans, atimes,
- * log.sync_lock, job.lock, config_file_lock.
+ * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock.
  *
  * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
  * therefore read it without index_lock. */
