@@ -2,13 +2,10 @@
  * config_set.c - the configuration of an open store: read at opening, told,
  * changed and read again.
  *
- * Locking: config_file_lock, over the file: one writer of it at a time.
- */
+ * Locking: config_file_lock, over the file: one writer of it at a time. */
 #include "store/store.h"
 
 #include "upkeep/workers.h"
-
-#include <stdio.h>
 
 void config_load(struct eng *eng)
 {
@@ -65,11 +62,4 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     pthread_mutex_unlock(&eng->config_file_lock);
     workers_configured(eng);
     return r;
-}
-
-int eng_compact_rate(struct eng *eng, uint64_t bytes_per_second)
-{
-    char value[CONFIG_VALUE_SIZE];
-    snprintf(value, sizeof value, "%llu", (unsigned long long)bytes_per_second);
-    return eng_config_set(eng, "compact_rate", value);
 }

@@ -81,24 +81,24 @@ static void content_metrics(struct text *t, const struct eng_stats *s)
           s->damaged_extents);
 }
 
-static void compaction_metrics(struct text *t, const struct eng_compact_report *r)
+static void compaction_metrics(struct text *t, const struct eng_job_report *r)
 {
-    bool running = r->state == ENG_COMPACT_RUNNING || r->state == ENG_COMPACT_PAUSED;
+    bool running = r->state == ENG_JOB_RUNNING || r->state == ENG_JOB_PAUSED;
     gauge(t, "engram_content_compaction_running", "1 while a compaction runs or is paused.", running);
     gauge(t, "engram_content_compaction_segments_planned", "Victims of the compaction running or last ended.",
-          r->segments_total);
-    gauge(t, "engram_content_compaction_segments_done", "Victims of it that are emptied.", r->segments_done);
-    gauge(t, "engram_content_compaction_moved_bytes", "Payload that it has copied.", r->bytes_moved);
+          r->total);
+    gauge(t, "engram_content_compaction_segments_done", "Victims of it that are emptied.", r->done);
+    gauge(t, "engram_content_compaction_moved_bytes", "Payload that it has copied.", r->compact.bytes_moved);
 }
 
-static void scrub_metrics(struct text *t, const struct eng_scrub_report *r)
+static void scrub_metrics(struct text *t, const struct eng_job_report *r)
 {
-    bool running = r->state == ENG_COMPACT_RUNNING || r->state == ENG_COMPACT_PAUSED;
+    bool running = r->state == ENG_JOB_RUNNING || r->state == ENG_JOB_PAUSED;
     gauge(t, "engram_content_scrub_running", "1 while a scrub runs or is paused.", running);
     gauge(t, "engram_content_scrub_planned_bytes", "Payload that the scrub running or last ended verifies.",
-          r->bytes_total);
-    gauge(t, "engram_content_scrub_done_bytes", "Payload that it has verified.", r->bytes_done);
-    gauge(t, "engram_content_scrub_damaged_extents", "Extents that it found damaged.", r->damaged);
+          r->total);
+    gauge(t, "engram_content_scrub_done_bytes", "Payload that it has verified.", r->done);
+    gauge(t, "engram_content_scrub_damaged_extents", "Extents that it found damaged.", r->scrub.damaged);
 }
 
 static void store_metrics(struct text *t, const struct eng_stats *s, const struct eng_statfs *st)
@@ -234,15 +234,14 @@ static void process_metrics(struct text *t, const struct session *session)
 int ctl_metrics(struct session *session, struct text *t)
 {
     struct eng_stats s;
-    struct eng_compact_report report;
-    struct eng_scrub_report scrub;
+    struct eng_job_report compaction, scrub;
     struct eng_statfs st;
     struct eng_space space;
     int r = eng_stats(session->eng, &s);
     if (!r)
-        r = eng_compact_status(session->eng, &report);
+        r = eng_job_status(session->eng, ENG_JOB_COMPACT, &compaction);
     if (!r)
-        r = eng_scrub_status(session->eng, &scrub);
+        r = eng_job_status(session->eng, ENG_JOB_SCRUB, &scrub);
     if (!r)
         r = eng_statfs(session->eng, &st);
     if (!r)
@@ -252,7 +251,7 @@ int ctl_metrics(struct session *session, struct text *t)
     head(t, "engram_build_info", "gauge", "Always 1; the version is in the label.");
     text_add(t, "engram_build_info{version=\"%s\"} 1\n", ENG_VERSION);
     content_metrics(t, &s);
-    compaction_metrics(t, &report);
+    compaction_metrics(t, &compaction);
     scrub_metrics(t, &scrub);
     store_metrics(t, &s, &st);
     space_metrics(t, &space);
