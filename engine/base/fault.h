@@ -43,7 +43,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
         fn(hook->arg, point);
 }
 
-/* What each takes out, and the rule that it breaks. tests/mutants/mutants.txt names the test that must fail
+/* What each takes out, and the rule that it breaks. tests/sim/mutants/mutants.txt names the test that must fail
  * with it. */
 #define MUTANT_LIST(M)                                                                                       \
     M(BLIND_INSTALL)       /* I3: relocations are installed without comparing */                             \

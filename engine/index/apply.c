@@ -22,7 +22,7 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
         all += index_table(idx, i)->n_chunks;
     for (size_t i = 0; i < n; i++) {
         const struct inode_rec *inode = index_inode(idx, ops[i].ino);
-        copies += 40; /* two tree paths, inodes, dentries of a split bucket, heap, segments */
+        copies += 40; /* two tree paths, inodes, dentries of a split bucket, names, segments */
         if (inode && ops[i].type != OP_LINK && ops[i].type != OP_UNLINK)
             copies += inode->n_extents; /* a hole may cross them all */
     }

@@ -175,7 +175,7 @@ int names_validate(const struct names *h)
     int r = table_validate_free(&h->cells);
     if (r < 0)
         return r;
-    /* The heap keeps lists of its own: single cells are never chained by the table. */
+    /* The cells keep lists of its own: single cells are never chained by the table. */
     if (h->cells.free_head != 0)
         return -EBADMSG;
     uint8_t *map = calloc((size_t)h->cells.used / 8 + 1, 1);

@@ -36,7 +36,7 @@ const void *names_get(const struct names *h, uint32_t handle, uint32_t size);
 /* The same for writing. */
 void *names_mut(struct names *h, uint32_t handle, uint32_t size);
 int names_freeze(const struct names *h, struct names *view);
-/* Checks a loaded heap: counters, free lists in range at possible places, no run twice, no loops. 0,
+/* Checks loaded names: counters, free lists in range at possible places, no run twice, no loops. 0,
  * -EBADMSG, -ENOMEM. */
 int names_validate(const struct names *h);
 

@@ -112,7 +112,7 @@ uint32_t table_alloc(struct table *t);
 /* i must be valid (assert) and in use. */
 void table_free_record(struct table *t, uint32_t i);
 /*
- * Appends n contiguous unused, zeroed records that lie in one chunk (for the heap); skips to the next chunk
+ * Appends n contiguous unused, zeroed records that lie in one chunk (for names); skips to the next chunk
  * if they do not fit, and says which records were skipped (ret_gap..ret_gap+ret_gap_n), so that the caller
  * can use them. n * record_size <= TABLE_CHUNK_SIZE. Up to 2n - 1 records are used up: reserve so many. */
 uint32_t table_alloc_run(struct table *t, uint32_t n, uint32_t *ret_gap, uint32_t *ret_gap_n);

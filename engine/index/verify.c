@@ -1,7 +1,7 @@
 /*
  * verify.c - checks the index record by record against itself: after a
  * checkpoint was loaded, so that nothing from disk is trusted (I10), and for eng_check(), with a line for
- * each finding. The tables' own structure (free chains, trees, heap) has been validated before. Read-only;
+ * each finding. The tables' own structure (free chains, trees, names) has been validated before. Read-only;
  * the caller keeps the index from changing. */
 #include "index/verify.h"
 #include "base/util.h"

@@ -1,5 +1,5 @@
 /*
- * test_heap.c - the heap of small objects: places, size classes, reuse,
+ * test_names.c - the store of small objects: places, size classes, reuse,
  * freezes, and what damaged free lists give. */
 #include "index/names.h"
 
@@ -28,7 +28,7 @@ static void teardown(void)
     chunk_pool_free(pool);
 }
 
-TestSuite(heap, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(names, .init = setup, .fini = teardown, .timeout = 60);
 
 static uint32_t alloc_one(uint32_t size)
 {
@@ -55,7 +55,7 @@ static void free_one(uint32_t handle, uint32_t size)
 
 /* ---- places ------------------------------------------------------------- */
 
-Test(heap, every_size_is_kept_whole)
+Test(names, every_size_is_kept_whole)
 {
     static uint32_t handles[NAMES_MAX + 1];
     static uint8_t bytes[NAMES_MAX];
@@ -75,7 +75,7 @@ Test(heap, every_size_is_kept_whole)
     MUST(names_validate(&h) == 0);
 }
 
-Test(heap, get_refuses_impossible_places)
+Test(names, get_refuses_impossible_places)
 {
     uint32_t handle = alloc_one(64); /* 4 cells */
     MUST(names_get(&h, handle, 64) != NULL);
@@ -99,7 +99,7 @@ Test(heap, get_refuses_impossible_places)
     MUST(names_validate(&h) == 0);
 }
 
-Test(heap, freed_places_serve_their_class)
+Test(names, freed_places_serve_their_class)
 {
     uint32_t a = alloc_one(33), b = alloc_one(520);
     memset(mut_one(a, 33), 0xff, 33);
@@ -116,7 +116,7 @@ Test(heap, freed_places_serve_their_class)
     MUST(h.cells.used == used + 2);
 }
 
-Test(heap, ends_of_chunks_are_used)
+Test(names, ends_of_chunks_are_used)
 {
     while (h.cells.used < CHUNK_CELLS) /* 14 objects, and a gap of 63 cells */
         (void)alloc_one(NAMES_MAX);
@@ -143,12 +143,12 @@ static uint32_t random_size(uint64_t *rng)
     return 1 + (uint32_t)rng_below(rng, rng_below(rng, 4) == 0 ? NAMES_MAX : 100);
 }
 
-static void object_check(const struct names *heap, const struct object *o)
+static void object_check(const struct names *names, const struct object *o)
 {
     uint8_t bytes[NAMES_MAX];
     if (o->size == 0)
         return;
-    const void *p = names_get(heap, o->handle, o->size);
+    const void *p = names_get(names, o->handle, o->size);
     MUST(p != NULL);
     rng_fill(bytes, o->size, o->content);
     MUST(memcmp(p, bytes, o->size) == 0);
@@ -171,7 +171,7 @@ static void model_step(uint64_t *rng)
     rng_fill(mut_one(o->handle, o->size), o->size, o->content);
 }
 
-Test(heap, random_against_a_model_with_freezes)
+Test(names, random_against_a_model_with_freezes)
 {
     uint64_t rng = test_seed(), freeze = 0;
     struct names view;
@@ -204,7 +204,7 @@ static void set_next(uint32_t handle, uint32_t next)
     memcpy(table_mut(&h.cells, handle), &next, sizeof(next));
 }
 
-Test(heap, validate_finds_damaged_lists)
+Test(names, validate_finds_damaged_lists)
 {
     uint32_t a = alloc_one(48), b = alloc_one(48), c = alloc_one(48), d = alloc_one(32);
     for (int i = 0; i < 40; i++)
@@ -239,7 +239,7 @@ Test(heap, validate_finds_damaged_lists)
     h.cells.used = used;
 }
 
-Test(heap, stray_writes_into_free_runs_do_no_harm)
+Test(names, stray_writes_into_free_runs_do_no_harm)
 {
     uint64_t rng = test_seed();
     uint32_t handles[64];
