@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* ---- statistics and configuration --------------------------------------- */
+/* ---- figures ------------------------------------------------------------- */
 
 #define ENG_HIST_BUCKETS 16
 /* Upper bounds in seconds of the duration histograms; the last bucket is +Inf. */
@@ -26,8 +26,15 @@ struct eng_statfs {
     uint64_t blocks, bfree, bavail; /* in block_size */
     uint64_t files, ffree;
 };
-ENG_API int eng_statfs(struct eng *eng, struct eng_statfs *ret_st);
+/* Writes the first `size` bytes of the struct, and zeros behind what this engine knows; `size` may be any but
+ * 0. So do the other _sized functions with a ret_ parameter. */
+ENG_API int eng_statfs_sized(struct eng *eng, struct eng_statfs *ret_st, size_t size);
+static inline int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
+{
+    return eng_statfs_sized(eng, ret_st, sizeof *ret_st);
+}
 
+/* What each field means, and how it is told, is in eng_figures. */
 struct eng_stats {
     uint64_t total_bytes; /* payload of all extents, live and dead, in all segments */
     uint64_t live_bytes;
@@ -52,7 +59,93 @@ struct eng_stats {
     char read_only_reason[256]; /* "" while writable */
     char last_error[256];       /* of background work; "" if none */
 };
-ENG_API int eng_stats(struct eng *eng, struct eng_stats *ret_stats);
+ENG_API int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size);
+static inline int eng_stats(struct eng *eng, struct eng_stats *ret_stats)
+{
+    return eng_stats_sized(eng, ret_stats, sizeof *ret_stats);
+}
+
+/*
+ * A table of figures says of each field of a struct how it is told: to machines by a JSON key and a
+ * Prometheus metric, to people by a label. Who tells figures is a loop over tables. */
+enum eng_figure_kind {
+    ENG_FIGURE_GAUGE,
+    ENG_FIGURE_COUNTER,
+    ENG_FIGURE_HISTOGRAM,
+    ENG_FIGURE_TEXT /* as a metric: in the label `series`, or, without one, 1 unless it is "" */
+};
+enum eng_figure_type {
+    ENG_TYPE_U64,
+    ENG_TYPE_I64,
+    ENG_TYPE_REAL, /* double */
+    ENG_TYPE_HIST, /* struct eng_hist */
+    ENG_TYPE_TEXT  /* char[], ends in NUL */
+};
+/* Of the field. Metrics are told in base units: milliseconds, for one, as seconds. */
+enum eng_figure_unit {
+    ENG_UNIT_COUNT,
+    ENG_UNIT_BYTES,
+    ENG_UNIT_RATIO, /* 0 to 1 */
+    ENG_UNIT_SECONDS,
+    ENG_UNIT_MILLISECONDS,
+    ENG_UNIT_MICROSECONDS,
+    ENG_UNIT_TIME, /* an int64_t, ns since the epoch; 0: never */
+    ENG_UNIT_TEXT
+};
+/* What a figure belongs to, in the order in which the groups of metrics are told. */
+enum eng_figure_group {
+    ENG_GROUP_BUILD,
+    ENG_GROUP_CONTENT,
+    ENG_GROUP_COMPACTION,
+    ENG_GROUP_DAMAGE,
+    ENG_GROUP_JOBS,
+    ENG_GROUP_MEMORIES,
+    ENG_GROUP_DISK,
+    ENG_GROUP_SEGMENTS,
+    ENG_GROUP_TROUBLE,
+    ENG_GROUP_SEQUENCES,
+    ENG_GROUP_INDEX,
+    ENG_GROUP_SYNCS,
+    ENG_GROUP_SPACE,
+    ENG_GROUP_OPERATIONS,
+    ENG_GROUP_PROGRAM, /* the one that has the store open */
+    ENG_GROUPS
+};
+/* When people are shown a line of its own. */
+enum eng_figure_show { ENG_SHOW_ALWAYS, ENG_SHOW_IF_ANY, ENG_SHOW_NEVER };
+
+struct eng_figure {
+    /* In JSON. NULL: not there. Figures in a row with one key are told as their sum. */
+    const char *key;
+    /* In Prometheus, a full name. NULL: not there. Figures in a row with one name are series of one metric,
+     * told apart by a label: series="of". */
+    const char *metric;
+    const char *series, *of;
+    enum eng_figure_kind kind;
+    enum eng_figure_type type;
+    enum eng_figure_unit unit;
+    enum eng_figure_group group;
+    enum eng_figure_show show;
+    const char *help;  /* a sentence */
+    const char *label; /* for people, at most 22 characters */
+    size_t offset;     /* of the field in its struct, bytes */
+    size_t size;
+    const double *bounds; /* of a histogram: ENG_HIST_BUCKETS - 1 of them */
+    bool is_null_if_none; /* a text: "" is null in JSON */
+};
+/* In a table in C: what the compiler knows of a field. */
+#define ENG_FIGURE_FIELD(struct_, field_)                                                                    \
+    .type = _Generic(((struct_ *)0)->field_,                                                                 \
+        uint64_t: ENG_TYPE_U64,                                                                              \
+        int64_t: ENG_TYPE_I64,                                                                               \
+        double: ENG_TYPE_REAL,                                                                               \
+        struct eng_hist: ENG_TYPE_HIST,                                                                      \
+        char *: ENG_TYPE_TEXT),                                                                              \
+    .offset = offsetof(struct_, field_), .size = sizeof(((struct_ *)0)->field_)
+/* Of struct eng_stats: in JSON and for people the order is the table's, in metrics that within a group. A
+ * program may have tables of its own, of the same shape. */
+ENG_API extern const struct eng_figure eng_figures[];
+ENG_API extern const size_t eng_figures_count;
 
 /* ---- where the space is ---------------------------------------------------- */
 
@@ -82,16 +175,23 @@ struct eng_space_kind {
 ENG_API extern const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS];
 
 #define ENG_SPACE_ORPHANS_MAX 16
+#define ENG_SPACE_KINDS_MAX 32 /* kinds to come do not move what lies behind them */
 struct eng_space {
-    uint64_t disk_bytes;            /* as du counts the folder (if it can): the sum of `bytes` */
-    int64_t bytes[ENG_SPACE_KINDS]; /* by enum eng_space_id */
+    uint64_t disk_bytes;                /* as du counts the folder (if it can): the sum of `bytes` */
+    int64_t bytes[ENG_SPACE_KINDS_MAX]; /* by enum eng_space_id */
     uint64_t n_orphans;
     struct eng_space_orphan {
         uint64_t ino, bytes;
         char path[256];               /* the name that it had, cut if it is longer; "" if unknown */
     } orphans[ENG_SPACE_ORPHANS_MAX]; /* the first of n_orphans */
 };
-ENG_API int eng_space(struct eng *eng, struct eng_space *ret_space);
+ENG_API int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size);
+static inline int eng_space(struct eng *eng, struct eng_space *ret_space)
+{
+    return eng_space_sized(eng, ret_space, sizeof *ret_space);
+}
+
+/* ---- segments, files, configuration, damage --------------------------------- */
 
 struct eng_segment_info {
     uint64_t id;

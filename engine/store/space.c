@@ -8,6 +8,7 @@
  */
 #include "commit/commit.h"
 #include "core/reserve.h"
+#include "store/store.h"
 
 #include <stdio.h>
 
@@ -152,8 +153,10 @@ static void add_segments(struct eng *eng, struct eng_space *sp)
     sp->bytes[ENG_SPACE_RESERVE] = (int64_t)reserve_bytes(eng);
 }
 
-int eng_space(struct eng *eng, struct eng_space *ret_space)
+int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
 {
+    if (!eng || !ret_space || !size)
+        return -EINVAL;
     struct eng_space sp = {0};
     uint64_t before, after;
     if (!is_read_only(eng))
@@ -181,6 +184,6 @@ int eng_space(struct eng *eng, struct eng_space *ret_space)
         sp.disk_bytes = (uint64_t)sum;
     }
     sp.bytes[ENG_SPACE_SLACK] = (int64_t)sp.disk_bytes - sum;
-    *ret_space = sp;
+    give_sized(ret_space, size, &sp, sizeof sp);
     return 0;
 }

@@ -5,6 +5,8 @@
  * shown (cleared before any message), and the signal flag. One thread. */
 #include "shared/cli.h"
 
+#include "rules/figures.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -207,13 +209,5 @@ void progress_clear(struct progress *p)
 
 char *cli_bytes(uint64_t n, char *buf)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double v = (double)n;
-    size_t u = 0;
-    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) {
-        v /= 1024;
-        u++;
-    }
-    snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
-    return buf;
+    return figure_bytes(n, buf);
 }
