@@ -124,12 +124,12 @@ struct eng_attr {
 };
 
 /*
- * On whose behalf a call acts. `hold`: the entry that the call returns is
+ * On whose behalf a call acts. `ref`: the entry that the call returns is
  * referenced once more (as a FUSE kernel does); an inode without names lives
  * until eng_forget() has taken all of its references back. */
 struct eng_caller {
     uint32_t uid, gid;
-    bool hold;
+    bool ref;
 };
 
 /*
@@ -168,13 +168,13 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
  * `rdev` for devices only. Owner is who->uid, who->gid; in a set-group-ID
  * directory the group, and for directories the bit, are inherited. With a
  * NULL name a regular file without one (O_TMPFILE): only for a caller that
- * holds it, and gone with the last reference unless eng_link() names it.
+ * references it, and gone with the last reference unless eng_link() names it.
  * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type). */
 ENG_API int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr);
 /*
  * One name more. An inode that has none any more, or not yet, gets one as long
- * as it is referenced: whether that is wanted its holder knows (the kernel: only after O_TMPFILE).
+ * as it is referenced: whether that is wanted the caller knows (the kernel: only after O_TMPFILE).
  * -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST. */
 ENG_API int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
                      const char *name, struct eng_attr *ret_attr);
@@ -200,7 +200,7 @@ struct eng_dirent {
  * `cookie` (0: from the start), until `emit` returns non-zero (that entry
  * counts as not delivered) or the end. "." and ".." come first, with cookies
  * 1 and 2. Entries present during the whole listing are delivered exactly
- * once, whatever is added or removed meanwhile. With who->hold each delivered
+ * once, whatever is added or removed meanwhile. With who->ref each delivered
  * entry except "." and ".." is referenced. `emit` runs under the engine's
  * shared lock: it must not call the engine nor block. */
 ENG_API int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,

@@ -75,7 +75,7 @@ int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     }
     if (!r) {
         attr_show(eng, slot, ret_attr);
-        if (who && who->hold)
+        if (who && who->ref)
             (void)index_ref(&eng->idx, slot, 1);
     }
     pthread_rwlock_unlock(&eng->index_lock);
@@ -240,7 +240,7 @@ static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t i
 {
     if (ret_attr)
         attr_show(eng, ino_slot(ino), ret_attr);
-    if (who && who->hold)
+    if (who && who->ref)
         (void)index_ref(&eng->idx, ino_slot(ino), 1);
 }
 
@@ -275,7 +275,7 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
         return -EINVAL;
-    if (!name && (!S_ISREG(mode) || !who || !who->hold)) /* nothing would keep it */
+    if (!name && (!S_ISREG(mode) || !who || !who->ref)) /* nothing would keep it */
         return -EINVAL;
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
@@ -554,7 +554,7 @@ static int list_entry(void *arg, struct bkey key, const void *value)
 int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                 int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
 {
-    struct listing l = {eng, ino_slot(dir), who && who->hold, emit, arg};
+    struct listing l = {eng, ino_slot(dir), who && who->ref, emit, arg};
     const struct inode_rec *inode;
     pthread_rwlock_rdlock(&eng->index_lock);
     int r = get_dir(eng, dir, &inode);
