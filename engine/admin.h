@@ -199,7 +199,8 @@ struct eng_segment_info {
     uint64_t total, live;            /* payload bytes */
     bool active, survivors, pending; /* pending: empty, waiting to be unlinked */
 };
-/* Calls `emit` for each segment in order of id, under no lock; stops when it returns non-zero. */
+/* Calls `emit` for each segment in order of id, under no lock; stops when it returns non-zero, and returns 0.
+ */
 ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
                          void *arg);
 
@@ -214,8 +215,8 @@ struct eng_file {
 };
 /*
  * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
- * returns non-zero. They are of one moment: copied while eng_hold() is in force, together with the
- * superblock, and cut to these sizes, they are a store with the state at the time of the call. */
+ * returns non-zero, and returns 0. They are of one moment: copied while eng_hold() is in force, together with
+ * the superblock, and cut to these sizes, they are a store with the state at the time of the call. */
 ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
 
 /*
@@ -227,6 +228,7 @@ ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default
  * used. */
 ENG_API int eng_config_reload(struct eng *eng);
+/* Calls `emit` for each key, under no lock. */
 ENG_API int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value),
                             void *arg);
 
@@ -235,6 +237,7 @@ struct eng_damage {
     char path[1024];               /* relative to the root; "" if unknown */
     char reason[64];
 };
+/* Calls `emit` for each damaged extent that a memory still has, under no lock. */
 ENG_API int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg);
 
 /* ---- compaction and maintenance ----------------------------------------- */
@@ -343,8 +346,8 @@ struct eng_lost {
 };
 /*
  * Of a store opened with `salvage`: reads all segments for self-describing extents that are whole by their
- * checksums and calls `emit` for each; `data` and `piece` are valid during the call. Stops when it returns
- * non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
+ * checksums and calls `emit` for each, under no lock; `data` and `piece` are valid during the call. Stops
+ * when it returns non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
 
@@ -354,8 +357,10 @@ struct eng_check_report {
 };
 /*
  * Verifies every checksum, every locator and every count of an open store
- * (open it read-only to check a store without changing it). `problem` is called with one
- * line for each finding. Writers are held off while the index is walked. */
+ * (open it read-only to check a store without changing it). `problem`, if not
+ * NULL, is called with one line for each finding. Writers are held off while the
+ * index is walked: `problem` may run under log.lock, so it must not call the
+ * engine, nor wait for a thread that does. */
 ENG_API int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
                       struct eng_check_report *ret_report);
 
@@ -385,9 +390,9 @@ struct eng_dump_item {
 };
 /*
  * Calls `emit` for each record in the file of segment `segment` of the store in directory `store` (or, if it
- * is not NULL, in `io`), in order; items are valid during the call; stops when it returns non-zero, which is
- * then returned. The file is read as it is, without a lock: the store may be in use, or damaged. With
- * `content` the checksums of contents are verified as well. -ENOENT. */
+ * is not NULL, in `io`; `store` may then be NULL), in order, under no lock; items are valid during the call;
+ * stops when it returns non-zero, which is then returned. The file is read as it is, without a lock: the
+ * store may be in use, or damaged. With `content` the checksums of contents are verified as well. -ENOENT. */
 ENG_API int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
                      int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
 

@@ -6,6 +6,8 @@
 
 int eng_sync(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     if (eng->opt.read_only)
         return 0;
     if (!is_read_only(eng))
@@ -17,6 +19,8 @@ int eng_sync(struct eng *eng)
 int eng_fsync(struct eng *eng, uint64_t ino)
 {
     (void)ino; /* one log: what came before becomes durable with it */
+    if (!eng)
+        return -EINVAL;
     if (eng->opt.read_only)
         return 0;
     log_count_fsync(&eng->log);

@@ -114,6 +114,8 @@ int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), voi
     struct checker c = {.eng = eng, .problem = problem, .arg = arg};
     struct eng_scrub_report scrub = {0};
     struct job job;
+    if (!eng || !ret_report)
+        return -EINVAL;
     int r = check_index(&c);
     if (!r)
         r = eng_segments(eng, check_one_file, &c);

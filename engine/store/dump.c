@@ -387,6 +387,8 @@ int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool conten
 {
     struct eng_io *own = NULL;
     struct dump d = {.emit = emit_item, .arg = arg, .content = content};
+    if ((!store && !io) || !emit_item)
+        return -EINVAL;
     int r = io ? 0 : io_posix_new(store, false, &own);
     if (r)
         return r;

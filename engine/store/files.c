@@ -80,6 +80,8 @@ static int by_kind_and_id(const void *a, const void *b)
 int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg)
 {
     struct list l = {0};
+    if (!eng || !emit)
+        return -EINVAL;
     checkpoint_exclude(eng);
     int r = eng->io->ops->list(eng->io, add_checkpoint, &l);
     if (!r)

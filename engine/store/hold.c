@@ -7,6 +7,8 @@
 
 int eng_hold(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     checkpoint_exclude(eng); /* so that no unlinking is under way when this returns */
     retire_exclude(eng);
     keepers_hold(&eng->keepers);
@@ -17,6 +19,8 @@ int eng_hold(struct eng *eng)
 
 int eng_release(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     int r = keepers_release(&eng->keepers);
     if (!r)
         (void)retire_segments(eng);

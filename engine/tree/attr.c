@@ -36,6 +36,8 @@ void attr_show(struct eng *eng, uint32_t slot, struct eng_attr *ret_attr)
 
 int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
 {
+    if (!eng || !ret_attr)
+        return -EINVAL;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     if (inode)
@@ -53,7 +55,7 @@ static bool is_stale(const struct eng_attr *attr, int64_t now)
 void eng_accessed(struct eng *eng, uint64_t ino)
 {
     struct eng_attr attr;
-    if (!eng->opt.relatime || is_read_only(eng))
+    if (!eng || !eng->opt.relatime || is_read_only(eng))
         return;
     int64_t now = now_ns();
     if (eng_getattr(eng, ino, &attr) != 0 || !is_stale(&attr, now))

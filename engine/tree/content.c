@@ -184,6 +184,8 @@ int content_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, ui
 
 ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     ssize_t n = 0;
     int r = content_read_range(eng, ino, buf, MIN_OF(size, (size_t)SSIZE_MAX), offset, &n);
     if (r)
@@ -195,6 +197,8 @@ ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t
 
 int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
 {
+    if (!eng || !ret_hash)
+        return -EINVAL;
     struct eng_attr attr;
     for (;;) {
         int r = eng_getattr(eng, ino, &attr);
@@ -350,6 +354,8 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
 static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
                         bool append, uint64_t *ret_offset)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
     if (n == -ENOSPC && room_make(eng, size, false))
         n = write_once(eng, ino, buf, size, offset, append, ret_offset);
@@ -400,6 +406,8 @@ static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t
 
 int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
 {
+    if (!eng)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     uint64_t end;
     unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
@@ -424,6 +432,8 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
 
 int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
 {
+    if (!eng || !ret_offset)
+        return -EINVAL;
     uint64_t at = offset, off;
     struct locator loc;
     int r;

@@ -59,6 +59,8 @@ static uint64_t ino_of(const struct eng *eng, uint32_t slot)
 int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                struct eng_attr *ret_attr)
 {
+    if (!eng || !name || !ret_attr)
+        return -EINVAL;
     const struct inode_rec *dir, *self;
     uint32_t slot = 0;
     int r = 0;
@@ -84,6 +86,8 @@ int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 
 int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
 {
+    if (!eng)
+        return -EINVAL;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     /* An unlink that comes at this moment sees the reference gone, or we see its nlink of 0: one of us frees.
@@ -105,9 +109,15 @@ static void free_if_unused(struct eng *eng, uint64_t ino)
         orphans_add(eng, ino);
 }
 
+#define SET_ALL                                                                                              \
+    (unsigned)(ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_SIZE | ENG_SET_ATIME | ENG_SET_MTIME |     \
+               ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
+
 int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
                 struct eng_attr *ret_attr)
 {
+    if (!eng || !attr || mask & ~SET_ALL)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     int64_t now = now_ns();
     int r = room_begin(eng);
@@ -272,6 +282,8 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
 int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
 {
+    if (!eng)
+        return -EINVAL;
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
         return -EINVAL;
@@ -289,6 +301,8 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
              struct eng_attr *ret_attr)
 {
+    if (!eng || !name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int r = room_begin(eng);
@@ -359,11 +373,15 @@ static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *nam
 
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     return remove_or_make_room(eng, parent, name, false);
 }
 
 int eng_rmdir(struct eng *eng, uint64_t parent, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     return remove_or_make_room(eng, parent, name, true);
 }
 
@@ -457,6 +475,8 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
 int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint64_t new_parent, const char *new_name, unsigned flags)
 {
+    if (!eng || !name || !new_name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
     if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))
@@ -481,6 +501,8 @@ int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 
 ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     ssize_t n;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -506,6 +528,8 @@ ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
 
 uint64_t eng_dir_mark(struct eng *eng)
 {
+    if (!eng)
+        return 0;
     pthread_rwlock_rdlock(&eng->index_lock);
     uint64_t mark = eng->idx.s.next_cookie - 1;
     pthread_rwlock_unlock(&eng->index_lock);
@@ -554,6 +578,8 @@ static int list_entry(void *arg, struct bkey key, const void *value)
 int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                 int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
 {
+    if (!eng || !emit)
+        return -EINVAL;
     struct listing l = {eng, ino_slot(dir), who && who->ref, emit, arg};
     const struct inode_rec *inode;
     pthread_rwlock_rdlock(&eng->index_lock);

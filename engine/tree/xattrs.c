@@ -37,6 +37,8 @@ static size_t list_size(const struct index *idx, const struct inode_rec *inode)
 int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
                  unsigned flags)
 {
+    if (!eng || !name || (!value && size))
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     size_t name_len = strlen(name);
     if (name_len == 0 || name_len > ENG_XATTR_NAME_MAX)
@@ -68,6 +70,8 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
 
 int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     int r = room_begin(eng);
     if (r)
@@ -110,6 +114,8 @@ static ssize_t find(struct eng *eng, uint64_t ino, const char *name, void *value
 
 ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
 {
+    if (!eng || !name || (!value && size))
+        return -EINVAL;
     struct xattr_view view;
     struct segment *seg;
     /* Values are small: the segment is pinned under the index lock, so the generation needs no second look
@@ -135,6 +141,8 @@ ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *valu
 
 ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *list, size_t size)
 {
+    if (!eng || (!list && size))
+        return -EINVAL;
     ssize_t n = 0;
     struct xattr_view view;
     pthread_rwlock_rdlock(&eng->index_lock);
