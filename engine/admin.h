@@ -199,8 +199,7 @@ struct eng_segment_info {
     uint64_t total, live;            /* payload bytes */
     bool active, survivors, pending; /* pending: empty, waiting to be unlinked */
 };
-/* Calls `emit` for each segment in order of id, under no lock; stops when it returns non-zero, and returns 0.
- */
+/* Calls `emit` for each segment in order of id, under no lock, until `emit` returns non-zero. Returns 0. */
 ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
                          void *arg);
 
@@ -214,9 +213,9 @@ struct eng_file {
     uint64_t total, live; /* payload bytes; of segments */
 };
 /*
- * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
- * returns non-zero, and returns 0. They are of one moment: copied while eng_hold() is in force, together with
- * the superblock, and cut to these sizes, they are a store with the state at the time of the call. */
+ * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock, until `emit`
+ * returns non-zero. Returns 0. The files are of one moment: copied while eng_hold() is in force, together
+ * with the superblock, and cut to these sizes, they are a store with the state at the time of the call. */
 ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
 
 /*

@@ -3,8 +3,7 @@
  * request_stats, which are atomic. No locks. */
 #include "request_stats.h"
 
-/* In nanoseconds: from what is answered out of memory (10 us) to what waits for a disk that is busy (10 s).
- */
+/* In nanoseconds: from answers out of memory (10 us) to requests that wait for a busy disk (10 s). */
 #define BOUNDS(X)                                                                                            \
     X(10000), X(25000), X(50000), X(100000), X(250000), X(500000), X(1000000), X(2500000), X(5000000),       \
         X(10000000), X(50000000), X(250000000), X(500000000), X(2500000000), X(10000000000)

@@ -1,8 +1,13 @@
 /*
- * sync.c - eng_sync() and eng_fsync(): all that was acknowledged becomes durable.
- */
+ * sync.c - eng_sync() and eng_fsync(): all that was acknowledged becomes durable. */
 #include "commit/commit.h"
 #include "commit/flush.h"
+
+/* What callers get: they may try again after -ENOMEM, and after any other failure see -EIO (I11). */
+static int sync_error(int r)
+{
+    return r && r != -ENOMEM ? -EIO : r;
+}
 
 int eng_sync(struct eng *eng)
 {
@@ -12,8 +17,7 @@ int eng_sync(struct eng *eng)
         return 0;
     if (!is_read_only(eng))
         (void)commit_orphans(eng); /* on a full disk they wait: nothing that was acknowledged is missing */
-    int r = flush_log(eng);
-    return r == -ENOMEM ? r : r ? -EIO : 0;
+    return sync_error(flush_log(eng));
 }
 
 int eng_fsync(struct eng *eng, uint64_t ino)
@@ -24,6 +28,5 @@ int eng_fsync(struct eng *eng, uint64_t ino)
     if (eng->opt.read_only)
         return 0;
     log_count_fsync(&eng->log);
-    int r = flush_log(eng);
-    return r == -ENOMEM ? r : r ? -EIO : 0;
+    return sync_error(flush_log(eng));
 }

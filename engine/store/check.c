@@ -1,8 +1,8 @@
 /*
- * check.c - eng_check(): the index against itself, and every live extent
- * against its checksums. Holds the log lock while the index is walked, so
- * that nothing changes underneath; content is read afterwards, under no lock.
- */
+ * check.c - eng_check(): the index against itself, and every live extent against its checksums.
+ *
+ * check_index() holds log.lock while it walks the index, so that nothing changes underneath: there the
+ * caller's `problem` runs under log.lock. Content is read afterwards, under no lock. */
 #include "base/job.h"
 #include "core/eng.h"
 #include "upkeep/scrub.h"
@@ -79,7 +79,9 @@ static int check_segment_file(struct checker *c, uint32_t id)
     int r = segments_pin(&c->eng->segments, id, &seg);
     if (!r) {
         ssize_t n = io_pread_full(seg->file, c->eng->io->ops, &h, sizeof h, 0);
-        r = n < 0 ? (int)n : (size_t)n < sizeof h ? -EBADMSG : segment_header_check(&h, c->eng->sb.uuid, id);
+        r = n < 0 ? (int)n : -EBADMSG;
+        if (n == (ssize_t)sizeof h)
+            r = segment_header_check(&h, c->eng->sb.uuid, id);
         segments_unpin(seg);
     }
     if (r == -ENOENT && !is_segment(c->eng, id)) /* retired since */

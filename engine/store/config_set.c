@@ -2,8 +2,7 @@
  * config_set.c - the configuration of an open store: read at opening, told,
  * changed and read again.
  *
- * Locking: config_file_lock, over the file: one writer of it at a time.
- */
+ * Locking: config_file_lock protects the file: one writer at a time. */
 #include "store/store.h"
 
 #include "upkeep/workers.h"

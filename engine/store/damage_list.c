@@ -1,6 +1,5 @@
 /*
- * damage_list.c - eng_damaged(): the damage that still concerns a memory.
- */
+ * damage_list.c - eng_damaged(): the damage that still concerns a memory. */
 #include "commit/refs.h"
 #include "core/damage.h"
 #include "core/eng.h"

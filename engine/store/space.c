@@ -178,8 +178,8 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
     int64_t sum = 0;
     for (unsigned i = 0; i < ENG_SPACE_SLACK; i++)
         sum += sp.bytes[i];
-    if (unknown) { /* a store that cannot be listed is when somebody looks at the status: without what du adds
-                    */
+    /* Somebody looks at the status just when a store cannot be listed: tell the sum without what du adds. */
+    if (unknown) {
         (void)report_store_error(&eng->report, "listing", unknown);
         sp.disk_bytes = (uint64_t)sum;
     }

@@ -1,7 +1,6 @@
 /*
- * stats.c - figures: statistics, file system space, segments. All measured at
- * the moment of the call, none kept twice.
- */
+ * stats.c - measures the figures that figures.c tells: statistics, file system space, segments. All are of
+ * the moment of the call, none is kept twice. */
 #include "commit/commit.h"
 #include "core/reserve.h"
 #include "store/store.h"
