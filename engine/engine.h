@@ -187,8 +187,7 @@ enum eng_set {
     ENG_SET_ATIME_NOW = 1 << 7,
     ENG_SET_MTIME_NOW = 1 << 8,
 };
-/* Sets the fields of `attr` that `mask` (enum eng_set) names; -EINVAL an unknown bit. ret_attr may be NULL.
- */
+/* Sets the fields of `attr` that `mask` (enum eng_set) names; ret_attr may be NULL. -EINVAL: unknown bits. */
 ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
                         struct eng_attr *ret_attr);
 

@@ -16,6 +16,7 @@
 #include "commit/atimes.h"
 #include "commit/flush.h"
 #include "core/reserve.h"
+#include "image/freeze.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -168,52 +169,6 @@ static int put(struct writer *w, const void *data, size_t size)
     return r;
 }
 
-/* To change the index without a mutation. Waits its turn as mutations do: it comes back at once. */
-static void lock_index(struct eng *eng)
-{
-    pthread_mutex_lock(&eng->log.queue);
-    pthread_mutex_lock(&eng->log.lock);
-    pthread_mutex_unlock(&eng->log.queue);
-    pthread_rwlock_wrlock(&eng->index_lock);
-}
-
-static void unlock_index(struct eng *eng)
-{
-    pthread_rwlock_unlock(&eng->index_lock);
-    pthread_mutex_unlock(&eng->log.lock);
-}
-
-/*
- * While the view lives whoever writes copies chunks, under both locks. That is done to memory that is there
- * already, since a page fault can take milliseconds where a host has to find the page.
- */
-static void keep_warm(struct eng *eng)
-{
-    uint8_t *chunks[32];
-    for (size_t n = 1; n > 0;) {
-        lock_index(eng);
-        n = chunk_pool_is_cold(eng->idx.pool) ? chunk_pool_lend(eng->idx.pool, chunks, ARRAY_LEN(chunks)) : 0;
-        unlock_index(eng);
-        for (size_t i = 0; i < n; i++)
-            memset(chunks[i], 0, TABLE_CHUNK_SIZE);
-        if (n > 0) {
-            lock_index(eng);
-            chunk_pool_give_back(eng->idx.pool, chunks, n);
-            unlock_index(eng);
-        }
-    }
-}
-
-/* Giving memory back is slow, too: little at a time. */
-static void trim_memory(struct eng *eng)
-{
-    for (size_t left = 1; left;) {
-        lock_index(eng);
-        left = chunk_pool_trim(eng->idx.pool, 2);
-        unlock_index(eng);
-    }
-}
-
 /* Writes the chunk, or refers to the image that an older checkpoint has of it. */
 static int put_chunk(struct writer *w, const struct table *t, uint32_t c, struct chunk_ref *ref)
 {
@@ -239,7 +194,7 @@ static int put_tables(struct writer *w, struct index *view)
         const struct table *t = index_table(view, i);
         for (uint32_t c = 0; c < t->n_chunks && !r; c++) {
             if (w->n_refs % 16 == 0)
-                keep_warm(w->eng);
+                freeze_keep_warm(w->eng);
             r = put_chunk(w, t, c, &w->refs[w->n_refs++]);
         }
     }
@@ -344,7 +299,7 @@ static int freeze_now(struct eng *eng, struct index *view, struct ckpt_position 
 /* Ends the freeze; after success the live tables learn where their chunks' images are. */
 static void thaw(struct eng *eng, struct index *view, uint64_t freeze, const struct writer *done)
 {
-    lock_index(eng);
+    freeze_lock(eng);
     size_t n = 0;
     for (unsigned i = 0; done && i < INDEX_TABLES; i++) {
         uint32_t n_chunks = index_table(view, i)->n_chunks;
@@ -352,7 +307,7 @@ static void thaw(struct eng *eng, struct index *view, uint64_t freeze, const str
         n += n_chunks;
     }
     index_thaw(&eng->idx, view, freeze);
-    unlock_index(eng);
+    freeze_unlock(eng);
 }
 
 static void remember(struct eng *eng, const struct writer *w, const struct ckpt_position *pos,
@@ -386,7 +341,7 @@ static int checkpoint_locked(struct eng *eng)
     struct ckpt_position pos;
     struct writer w = {.eng = eng, .id = eng->checkpoints->next_id++};
     uint64_t freeze, log_bytes, image = 0;
-    keep_warm(eng);
+    freeze_keep_warm(eng);
     int r = freeze_now(eng, &view, &pos, &freeze, &log_bytes);
     if (r)
         return r;
@@ -401,7 +356,7 @@ static int checkpoint_locked(struct eng *eng)
         r = write_file(&w, &view, &pos);
     }
     thaw(eng, &view, freeze, r ? NULL : &w);
-    trim_memory(eng);
+    freeze_trim(eng);
     if (!r) {
         remember(eng, &w, &pos, freeze, log_bytes);
         checkpoint_clean(eng);

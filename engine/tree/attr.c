@@ -1,9 +1,10 @@
 /*
- * attr.c - see attr.h. Also eng_getattr() and eng_accessed().
- */
+ * attr.c - see attr.h. Also eng_getattr(), eng_setattr() and eng_accessed(). */
 #include "tree/attr.h"
 
 #include "commit/atimes.h"
+#include "commit/commit.h"
+#include "upkeep/room.h"
 
 #define DAY_NS (INT64_C(86400) * 1000000000)
 
@@ -28,23 +29,109 @@ void attr_fill(const struct inode_rec *inode, uint32_t slot, struct eng_attr *re
     };
 }
 
-void attr_show(struct eng *eng, uint32_t slot, struct eng_attr *ret_attr)
+void attr_show(const struct view *view, const struct inode_rec *inode, uint32_t slot,
+               struct eng_attr *ret_attr)
 {
-    attr_fill(index_slot(&eng->idx, slot), slot, ret_attr);
-    atimes_overlay(eng, ret_attr);
+    attr_fill(inode, slot, ret_attr);
+    if (view->is_live)
+        atimes_overlay(view->eng, ret_attr);
 }
 
-int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
+int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
+{
+    uint32_t slot = ino_slot(ino);
+    view_begin(view);
+    bool found = index_inode(view->idx, ino) != NULL;
+    /* Found by slot, the record's second cache line need not wait for the number in its first. */
+    if (found)
+        attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
+    view_end(view);
+    return found ? 0 : -ESTALE;
+}
+
+VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
 {
     if (!eng || !ret_attr)
         return -EINVAL;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (inode)
-        attr_show(eng, ino_slot(ino), ret_attr);
-    pthread_rwlock_unlock(&eng->index_lock);
-    return inode ? 0 : -ESTALE;
+    struct view live = view_live(eng);
+    return attr_get(&live, ino, ret_attr);
 }
+
+/* ---- setting ------------------------------------------------------------------- */
+
+static int stage_size(struct txn *txn, const struct inode_rec *inode, uint64_t ino, uint64_t size,
+                      int64_t now)
+{
+    if (S_ISDIR(inode->mode))
+        return -EISDIR;
+    if (!S_ISREG(inode->mode))
+        return -EINVAL;
+    if (size > ENG_FILE_SIZE_MAX)
+        return -EFBIG;
+    struct op *op = txn_op(txn, OP_TRUNCATE);
+    if (!op)
+        return -ENOMEM;
+    op->ino = ino;
+    op->len = size;
+    op->time = now;
+    return 0;
+}
+
+static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *attr, unsigned mask,
+                        int64_t now)
+{
+    struct op *op = txn_op(txn, OP_ATTR);
+    if (!op)
+        return -ENOMEM;
+    op->ino = ino;
+    op->mask = mask;
+    if (mask & ENG_SET_ATIME_NOW)
+        op->mask |= ENG_SET_ATIME;
+    if (mask & ENG_SET_MTIME_NOW)
+        op->mask |= ENG_SET_MTIME;
+    op->mode = attr->mode;
+    op->uid = attr->uid;
+    op->gid = attr->gid;
+    op->atime = mask & ENG_SET_ATIME_NOW ? now : attr->atime;
+    op->mtime = mask & ENG_SET_MTIME_NOW ? now : attr->mtime;
+    op->ctime = mask & ENG_SET_CTIME ? attr->ctime : now;
+    return 0;
+}
+
+#define SET_ALL                                                                                              \
+    (unsigned)(ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_SIZE | ENG_SET_ATIME | ENG_SET_MTIME |     \
+               ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
+
+int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
+                struct eng_attr *ret_attr)
+{
+    if (!eng || !attr || mask & ~SET_ALL)
+        return -EINVAL;
+    CLEANUP_TXN struct txn txn = {0};
+    struct view live = view_live(eng);
+    int64_t now = now_ns();
+    int r = room_begin(eng);
+    if (r)
+        return r;
+    const struct inode_rec *inode = index_inode(live.idx, ino);
+    if (!inode)
+        r = -ESTALE;
+    else if (mask & ENG_SET_SIZE)
+        r = stage_size(&txn, inode, ino, attr->size, now);
+    /* A mask that names nothing, as by chown(-1, -1), is still a change of status. */
+    if (!r && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE))
+        r = stage_fields(&txn, ino, attr, mask, now);
+    if (!r)
+        r = commit_txn(eng, &txn);
+    if (!r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
+        atimes_drop(eng, ino);
+    if (!r && ret_attr)
+        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr); /* what has become of it */
+    commit_end(eng);
+    return r;
+}
+
+/* ---- access times -------------------------------------------------------------- */
 
 /* The rule of relatime: an atime tells whether something was read since it changed, and the day. */
 static bool is_stale(const struct eng_attr *attr, int64_t now)

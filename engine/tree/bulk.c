@@ -1,8 +1,6 @@
 /*
- * bulk.c - many records in few batches: what an import needs. A batch is cut
- * before it grows large, and before a record whose name it already holds, since what is
- * staged cannot be seen in the index yet.
- */
+ * bulk.c - many records in few batches: what an import needs. A batch is cut before it grows large, and
+ * before a record whose name it already holds, since what is staged cannot be seen in the index yet. */
 #include "commit/atimes.h"
 #include "commit/commit.h"
 #include "tree/content.h"
@@ -153,7 +151,7 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     if (!r && rec->size)
         r = content_stage(&b->txn, ino, rec->content, rec->size, 0, now, b->path, path_hint(b, rec));
     for (size_t i = 0; i < rec->n_xattrs && !r; i++)
-        r = xattr_stage(&b->txn, ino, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size, now);
+        r = xattrs_stage(&b->txn, ino, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size, now);
     struct op *op = r ? NULL : txn_op(&b->txn, OP_ATTR);
     if (!op)
         return r ? r : -ENOMEM;

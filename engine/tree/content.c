@@ -1,11 +1,10 @@
 /*
  * content.c - reading and writing file content.
  *
- * A reader takes the inode's generation and locators together, pins the
- * segments, compares the generation once more and only then reads (I2): what it
- * reads was current when the pins were in place, and cannot go away (I1). Every byte is verified before
- * it is handed out (I6).
- */
+ * A reader takes the inode's generation and locators together, pins the segments, compares the generation
+ * once more and only then reads (I2): what it reads was current when the pins were in place, and cannot go
+ * away (I1). In a view that does not change (view.h) there is nothing to compare. Every byte is verified
+ * before it is handed out (I6). */
 #include "tree/content.h"
 
 #include "commit/commit.h"
@@ -16,7 +15,9 @@
 #include <limits.h>
 
 #define WRITE_MAX (16u << 20)
-#define READ_TRIES 8u                /* then the index lock is held while pinning */
+#define WHENCE_DATA 3 /* SEEK_DATA and SEEK_HOLE */
+#define WHENCE_HOLE 4
+#define READ_TRIES 8u                /* then the reader pins within the section */
 #define MERGE_EXTENT_MAX (64u << 10) /* larger tail extents are not merged any further */
 #define MERGE_RUN 7u /* that many tail extents of a size class are merged with the next append */
 
@@ -63,11 +64,10 @@ static int pieces_add(struct pieces *ps, uint64_t off, const struct locator *loc
     return 0;
 }
 
-/* Under the shared index lock: locators of [off, off + size), cut at the end of the file, and the generation.
- */
-static int collect(struct eng *eng, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+/* In a section of the view: locators of [off, off + size), cut at the end of the file, and the generation. */
+static int collect(const struct index *idx, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
 {
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    const struct inode_rec *inode = index_inode(idx, ino);
     ps->n = 0;
     if (!inode)
         return -ESTALE;
@@ -78,7 +78,7 @@ static int collect(struct eng *eng, uint64_t ino, uint64_t off, size_t size, str
     uint64_t at = off, loc_off;
     struct locator loc;
     int r = 0;
-    while (at < off + ps->size && (r = index_extent(&eng->idx, ino_slot(ino), at, &loc_off, &loc)) == 0 &&
+    while (at < off + ps->size && (r = index_extent(idx, ino_slot(ino), at, &loc_off, &loc)) == 0 &&
            loc_off < off + ps->size) {
         r = pieces_add(ps, loc_off, &loc);
         if (r)
@@ -111,25 +111,27 @@ static int pin(struct eng *eng, struct pieces *ps)
     return 0;
 }
 
-static bool same_generation(struct eng *eng, uint64_t ino, uint64_t generation)
+static bool same_generation(const struct view *view, uint64_t ino, uint64_t generation)
 {
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    view_begin(view);
+    const struct inode_rec *inode = index_inode(view->idx, ino);
     bool same = inode && inode->generation == generation;
-    pthread_rwlock_unlock(&eng->index_lock);
+    view_end(view);
     return same;
 }
 
-/* Collects and pins until both belong to one generation (I2). */
-static int collect_and_pin(struct eng *eng, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+/* Collects and pins until both belong to one generation (I2); in a view that does not change they do. */
+static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, size_t size,
+                           struct pieces *ps)
 {
+    struct eng *eng = view->eng;
     for (unsigned tries = 1;; tries++) {
-        bool keep = tries > READ_TRIES; /* a file that is rewritten all the time: pin under the lock */
-        pthread_rwlock_rdlock(&eng->index_lock);
-        int r = collect(eng, ino, off, size, ps);
+        bool keep = tries > READ_TRIES; /* a file that is rewritten all the time: pin within the section */
+        view_begin(view);
+        int r = collect(view->idx, ino, off, size, ps);
         if (keep && !r)
             r = pin(eng, ps);
-        pthread_rwlock_unlock(&eng->index_lock);
+        view_end(view);
         if (r || keep)
             return r;
         fault_point(&eng->hook, FP_READ_COLLECTED);
@@ -137,7 +139,7 @@ static int collect_and_pin(struct eng *eng, uint64_t ino, uint64_t off, size_t s
         if (r && r != -ENOENT)
             return r;
         fault_point(&eng->hook, FP_READ_PINNED);
-        bool same = MUTANT(NO_GENERATION) || same_generation(eng, ino, ps->generation);
+        bool same = !view->lock || MUTANT(NO_GENERATION) || same_generation(view, ino, ps->generation);
         if (same)
             return r; /* -ENOENT: a segment that is still named is missing */
         if (!r)
@@ -146,31 +148,47 @@ static int collect_and_pin(struct eng *eng, uint64_t ino, uint64_t off, size_t s
     }
 }
 
-int content_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t off, ssize_t *ret_n)
+/* What the caller gets if collecting and pinning failed with r. */
+static int pin_error(struct eng *eng, uint64_t ino, const struct pieces *ps, int r)
+{
+    if (r == -ENOENT && ps->n) {
+        const struct piece *missing = &ps->p[ps->missing];
+        damage_record(eng, ino, missing->off, &missing->loc, "segment is missing");
+        return -EIO;
+    }
+    if (r == -EACCES || r == -EPERM) /* another file system, or other rights: no damage */
+        return report_store_error(&eng->report, "reading", r);
+    return r;
+}
+
+/* Reads the first `len` bytes from `skip` on of the piece. */
+static int read_piece(struct eng *eng, uint64_t ino, const struct piece *p, uint32_t skip, uint32_t len,
+                      uint8_t *buf)
+{
+    int r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, skip, len, buf);
+    if (r == -EIO)
+        (void)report_store_error(&eng->report, "reading", r);
+    if (r != -EBADMSG && r != -EIO)
+        return r;
+    damage_record(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
+    return -EIO;
+}
+
+int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t size, uint64_t off,
+                       ssize_t *ret_n)
 {
     struct pieces ps;
     pieces_init(&ps);
-    int r = collect_and_pin(eng, ino, off, size, &ps);
-    if (r == -ENOENT && ps.n) {
-        damage_record(eng, ino, ps.p[ps.missing].off, &ps.p[ps.missing].loc, "segment is missing");
-        r = -EIO;
-    } else if (r == -EACCES || r == -EPERM) {
-        r = report_store_error(&eng->report, "reading",
-                               r); /* another file system, or other rights: no damage */
-    }
+    int r = collect_and_pin(view, ino, off, MIN_OF(size, (size_t)SSIZE_MAX), &ps);
+    if (r)
+        r = pin_error(view->eng, ino, &ps, r);
     uint64_t at = off, end = off + (r ? 0 : ps.size);
     for (size_t i = 0; i < ps.n && !r; i++) {
-        struct piece *p = &ps.p[i];
+        const struct piece *p = &ps.p[i];
         uint64_t from = MAX_OF(p->off, off), to = MIN_OF(p->off + p->loc.len, end);
         memset((uint8_t *)buf + (at - off), 0, from - at); /* a hole */
-        r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, (uint32_t)(from - p->off),
-                         (uint32_t)(to - from), (uint8_t *)buf + (from - off));
-        if (r == -EIO)
-            (void)report_store_error(&eng->report, "reading", r);
-        if (r == -EBADMSG || r == -EIO) {
-            damage_record(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
-            r = -EIO;
-        }
+        r = read_piece(view->eng, ino, p, (uint32_t)(from - p->off), (uint32_t)(to - from),
+                       (uint8_t *)buf + (from - off));
         at = to;
     }
     if (!r) {
@@ -182,12 +200,13 @@ int content_read_range(struct eng *eng, uint64_t ino, void *buf, size_t size, ui
     return r;
 }
 
-ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
+VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
 {
     if (!eng || (!buf && size))
         return -EINVAL;
+    struct view live = view_live(eng);
     ssize_t n = 0;
-    int r = content_read_range(eng, ino, buf, MIN_OF(size, (size_t)SSIZE_MAX), offset, &n);
+    int r = content_read_range(&live, ino, buf, size, offset, &n);
     if (r)
         return r;
     COUNT(eng, reads, 1);
@@ -195,42 +214,105 @@ ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t
     return n;
 }
 
+/* The hash of the first `size` bytes; of fewer if the file has shrunk. */
+static int hash_bytes(const struct view *view, uint64_t ino, uint64_t size, uint64_t *ret_hash)
+{
+    CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
+    struct codec_hasher *hasher = codec_hasher_new();
+    int r = buf && hasher ? 0 : -ENOMEM;
+    ssize_t n = 1;
+    for (uint64_t off = 0; !r && off < size && n > 0; off += (uint64_t)n) {
+        r = content_read_range(view, ino, buf, EXTENT_MAX, off, &n);
+        if (!r && n > 0)
+            codec_hasher_add(hasher, buf, (size_t)n);
+    }
+    uint64_t hash = codec_hasher_free(hasher);
+    if (!r)
+        *ret_hash = hash;
+    return r;
+}
+
+int content_hash(const struct view *view, uint64_t ino, uint64_t *ret_hash)
+{
+    struct eng_attr attr, after;
+    uint64_t hash;
+    do {
+        int r = attr_get(view, ino, &attr);
+        if (!r && !S_ISREG(attr.mode))
+            r = -ENODATA;
+        if (!r)
+            r = hash_bytes(view, ino, attr.size, &hash);
+        if (!r)
+            r = attr_get(view, ino, &after);
+        if (r)
+            return r;
+    } while (after.version != attr.version);
+    *ret_hash = hash;
+    return 0;
+}
+
 int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
 {
     if (!eng || !ret_hash)
         return -EINVAL;
-    struct eng_attr attr;
-    for (;;) {
-        int r = eng_getattr(eng, ino, &attr);
-        if (!r && !S_ISREG(attr.mode))
-            r = -ENODATA;
-        if (r)
-            return r;
-        CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
-        struct codec_hasher *hasher = codec_hasher_new();
-        if (!buf || !hasher) {
-            codec_hasher_free(hasher);
-            return -ENOMEM;
-        }
-        ssize_t n = 0;
-        for (uint64_t off = 0; !r && off < attr.size; off += (uint64_t)n) {
-            r = content_read_range(eng, ino, buf, EXTENT_MAX, off, &n);
-            if (!r && n <= 0)
-                break; /* it has shrunk */
-            if (!r)
-                codec_hasher_add(hasher, buf, (size_t)n);
-        }
-        uint64_t hash = codec_hasher_free(hasher);
-        struct eng_attr after;
-        if (!r)
-            r = eng_getattr(eng, ino, &after);
-        if (r)
-            return r;
-        if (after.version == attr.version) {
-            *ret_hash = hash;
-            return 0;
-        }
-    }
+    struct view live = view_live(eng);
+    return content_hash(&live, ino, ret_hash);
+}
+
+/* The first byte of content at or after `at`. */
+static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64_t *ret_offset)
+{
+    uint64_t off;
+    struct locator loc;
+    int r = index_extent(idx, slot, at, &off, &loc);
+    if (r)
+        return r > 0 ? -ENXIO : r;
+    *ret_offset = MAX_OF(at, off);
+    return 0;
+}
+
+/* The end of the run of extents without gaps in which `at` lies. */
+static int seek_hole(const struct index *idx, uint32_t slot, uint64_t at, uint64_t size, uint64_t *ret_offset)
+{
+    uint64_t off;
+    struct locator loc;
+    int r;
+    while (!(r = index_extent(idx, slot, at, &off, &loc)) && off <= at)
+        at = off + loc.len;
+    if (r < 0)
+        return r;
+    *ret_offset = MIN_OF(at, size);
+    return 0;
+}
+
+static int seek(const struct index *idx, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    if (!inode)
+        return -ESTALE;
+    if (offset >= inode->size)
+        return -ENXIO;
+    if (whence == WHENCE_DATA)
+        return seek_data(idx, ino_slot(ino), offset, ret_offset);
+    return seek_hole(idx, ino_slot(ino), offset, inode->size, ret_offset);
+}
+
+int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    if (whence != WHENCE_DATA && whence != WHENCE_HOLE)
+        return -EINVAL;
+    view_begin(view);
+    int r = seek(view->idx, ino, offset, whence, ret_offset);
+    view_end(view);
+    return r;
+}
+
+int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    if (!eng || !ret_offset)
+        return -EINVAL;
+    struct view live = view_live(eng);
+    return content_seek(&live, ino, offset, whence, ret_offset);
 }
 
 /* ---- writing ----------------------------------------------------------------- */
@@ -238,6 +320,8 @@ int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
 int content_stage(struct txn *txn, uint64_t ino, const void *data, size_t size, uint64_t off, int64_t time,
                   const char *path, uint32_t path_len)
 {
+    if (off)
+        path_len = 0;
     for (size_t at = 0; at < size;) {
         uint32_t len = (uint32_t)MIN_OF(size - at, (size_t)EXTENT_MAX);
         struct op *op = txn_op(txn, OP_EXTENT);
@@ -247,11 +331,10 @@ int content_stage(struct txn *txn, uint64_t ino, const void *data, size_t size, 
         op->off = off + at;
         op->time = time;
         op->flags = at ? OP_CONTINUES : 0;
-        bool first = off + at == 0;
-        int r = txn_extent(txn, ino, off + at, (const uint8_t *)data + at, len, first ? path : NULL,
-                           first ? path_len : 0);
+        int r = txn_extent(txn, ino, off + at, (const uint8_t *)data + at, len, path, path_len);
         if (r)
             return r;
+        path_len = 0;
         at += len;
     }
     return 0;
@@ -264,10 +347,9 @@ static unsigned size_class(uint64_t len)
 }
 
 /*
- * Where an append of `size` bytes at `end` should begin, so that it takes a run of small extents at
- * the tail along: as in a log-structured merge tree with fan-out 8, each byte is written about log8(n)
- * times, and few small extents are left.
- */
+ * Where an append of `size` bytes at `end` should begin, so that it takes a run of small extents at the tail
+ * along: as in a log-structured merge tree with fan-out 8, each byte is written about log8(n) times, and few
+ * small extents are left. */
 static uint64_t merge_from(const struct eng *eng, uint32_t slot, uint64_t end, size_t size)
 {
     uint64_t from = end, at = end, off;
@@ -288,7 +370,7 @@ static uint64_t merge_from(const struct eng *eng, uint32_t slot, uint64_t end, s
 }
 
 /* Stages the write; with merge, together with the small extents before it. *ret_merged must outlive the
- * commit. */
+ * commit. Under log.lock, under which the live view may be read in sections, too. */
 static int stage_write(struct eng *eng, struct txn *txn, uint64_t ino, const void *buf, size_t size,
                        uint64_t off, uint8_t **ret_merged)
 {
@@ -304,7 +386,8 @@ static int stage_write(struct eng *eng, struct txn *txn, uint64_t ino, const voi
     if (from < off) {
         size_t old = (size_t)(off - from);
         uint8_t *merged = malloc(old + size);
-        if (merged && content_read_range(eng, ino, merged, old, from, &n) == 0 && (size_t)n == old) {
+        struct view live = view_live(eng);
+        if (merged && !content_read_range(&live, ino, merged, old, from, &n) && (size_t)n == old) {
             memcpy(merged + old, buf, size);
             *ret_merged = merged;
             return content_stage(txn, ino, merged, old + size, from, now_ns(), path, path_len);
@@ -421,43 +504,14 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    r = !inode ? -ESTALE : S_ISDIR(inode->mode) ? -EISDIR : !S_ISREG(inode->mode) ? -ENODEV : 0;
+    if (!inode)
+        r = -ESTALE;
+    else if (!S_ISREG(inode->mode))
+        r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
     if (!r)
         r = stage_falloc(&txn, inode, ino, flags, offset, end);
     if (!r)
         r = commit_txn(eng, &txn);
     commit_end(eng);
-    return r;
-}
-
-int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
-{
-    if (!eng || !ret_offset)
-        return -EINVAL;
-    uint64_t at = offset, off;
-    struct locator loc;
-    int r;
-    if (whence != 3 && whence != 4)
-        return -EINVAL;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    uint64_t size = inode ? inode->size : 0;
-    if (!inode) {
-        r = -ESTALE;
-    } else if (offset >= size) {
-        r = -ENXIO;
-    } else if (whence == 3) { /* SEEK_DATA */
-        r = index_extent(&eng->idx, ino_slot(ino), at, &off, &loc);
-        at = r ? at : MAX_OF(at, off);
-        r = r > 0 ? -ENXIO : r;
-    } else { /* SEEK_HOLE: the end of a run of extents without gaps */
-        while ((r = index_extent(&eng->idx, ino_slot(ino), at, &off, &loc)) == 0 && off <= at)
-            at = off + loc.len;
-        at = MIN_OF(at, size);
-        r = r < 0 ? r : 0;
-    }
-    pthread_rwlock_unlock(&eng->index_lock);
-    if (!r)
-        *ret_offset = at;
     return r;
 }

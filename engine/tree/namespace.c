@@ -1,87 +1,15 @@
 /*
- * namespace.c - inodes and names: looking up, creating, linking, removing,
- * renaming, listing. Each call validates under the log lock, then commits one
- * batch, so that what a caller sees is whole or not there.
- */
-#include "commit/atimes.h"
+ * namespace.c - inodes and names as callers change them: creating, linking, removing, renaming. Each call
+ * validates under log.lock, then commits one batch: other callers see the change whole or not at all. */
 #include "commit/commit.h"
 #include "commit/orphans.h"
 #include "tree/attr.h"
+#include "tree/entries.h"
 #include "upkeep/room.h"
-
-static int name_check(const char *name)
-{
-    size_t len = strlen(name);
-    return len == 0 ? -ENOENT : len > ENG_NAME_MAX ? -ENAMETOOLONG : strchr(name, '/') ? -EINVAL : 0;
-}
-
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-/* The directory, alive; under the log lock or the shared index lock. */
-static int get_dir(const struct eng *eng, uint64_t ino, const struct inode_rec **ret_inode)
-{
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (!inode)
-        return -ESTALE;
-    if (!S_ISDIR(inode->mode))
-        return -ENOTDIR;
-    *ret_inode = inode;
-    return 0;
-}
-
-/* Slot of the child of that name. -ENOENT. */
-static int get_child(const struct eng *eng, uint64_t parent, const char *name, uint32_t *ret_slot)
-{
-    const struct inode_rec *dir;
-    int r = get_dir(eng, parent, &dir);
-    if (!r)
-        r = name_check(name);
-    if (r)
-        return r;
-    const struct dentry_rec *d =
-        index_dentry(&eng->idx, index_find_name(&eng->idx, ino_slot(parent), name, strlen(name)));
-    if (!d)
-        return -ENOENT;
-    if (!index_slot(&eng->idx, d->child))
-        return -EBADMSG;
-    *ret_slot = d->child;
-    return 0;
-}
 
 static uint64_t ino_of(const struct eng *eng, uint32_t slot)
 {
     return index_ino(index_slot(&eng->idx, slot), slot);
-}
-
-int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
-               struct eng_attr *ret_attr)
-{
-    if (!eng || !name || !ret_attr)
-        return -EINVAL;
-    const struct inode_rec *dir, *self;
-    uint32_t slot = 0;
-    int r = 0;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    if (!strcmp(name, ".")) {
-        self = index_inode(&eng->idx, parent);
-        slot = ino_slot(parent);
-        r = self && self->nlink ? 0 : -ESTALE;
-    } else if ((r = get_dir(eng, parent, &dir)) == 0 && is_dots(name)) {
-        slot = index_parent(&eng->idx, ino_slot(parent));
-        r = slot ? 0 : -ENOENT;
-    } else if (!r) {
-        r = get_child(eng, parent, name, &slot);
-    }
-    if (!r) {
-        attr_show(eng, slot, ret_attr);
-        if (who && who->ref)
-            (void)index_ref(&eng->idx, slot, 1);
-    }
-    pthread_rwlock_unlock(&eng->index_lock);
-    return r;
 }
 
 int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
@@ -90,8 +18,7 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
         return -EINVAL;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    /* An unlink that comes at this moment sees the reference gone, or we see its nlink of 0: one of us frees.
-     */
+    /* An unlink at this moment sees the reference gone, or this call sees nlink 0: one of them frees. */
     bool orphan = inode &&
                   index_ref(&eng->idx, ino_slot(ino), -(int64_t)MIN_OF(n, (uint64_t)UINT32_MAX)) == 0 &&
                   inode->nlink == 0;
@@ -107,64 +34,6 @@ static void free_if_unused(struct eng *eng, uint64_t ino)
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     if (inode && !inode->nlink && !index_refs(&eng->idx, ino_slot(ino)))
         orphans_add(eng, ino);
-}
-
-#define SET_ALL                                                                                              \
-    (unsigned)(ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_SIZE | ENG_SET_ATIME | ENG_SET_MTIME |     \
-               ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
-
-int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
-                struct eng_attr *ret_attr)
-{
-    if (!eng || !attr || mask & ~SET_ALL)
-        return -EINVAL;
-    CLEANUP_TXN struct txn txn = {0};
-    int64_t now = now_ns();
-    int r = room_begin(eng);
-    if (r)
-        return r;
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    struct op *op;
-    if (!inode)
-        r = -ESTALE;
-    else if (mask & ENG_SET_SIZE) {
-        r = S_ISDIR(inode->mode)             ? -EISDIR
-            : !S_ISREG(inode->mode)          ? -EINVAL
-            : attr->size > ENG_FILE_SIZE_MAX ? -EFBIG
-                                             : 0;
-        if (!r && !(op = txn_op(&txn, OP_TRUNCATE)))
-            r = -ENOMEM;
-        if (!r) {
-            op->ino = ino;
-            op->len = attr->size;
-            op->time = now;
-        }
-    }
-    /* Nothing named, as by chown(-1, -1): still a change of status. */
-    if (!r && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE)) {
-        op = txn_op(&txn, OP_ATTR);
-        if (op) {
-            op->ino = ino;
-            op->mask = mask | (mask & ENG_SET_ATIME_NOW ? ENG_SET_ATIME : 0u) |
-                       (mask & ENG_SET_MTIME_NOW ? ENG_SET_MTIME : 0u);
-            op->mode = attr->mode;
-            op->uid = attr->uid;
-            op->gid = attr->gid;
-            op->atime = mask & ENG_SET_ATIME_NOW ? now : attr->atime;
-            op->mtime = mask & ENG_SET_MTIME_NOW ? now : attr->mtime;
-            op->ctime = mask & ENG_SET_CTIME ? attr->ctime : now;
-        } else {
-            r = -ENOMEM;
-        }
-    }
-    if (!r)
-        r = commit_txn(eng, &txn);
-    if (!r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
-        atimes_drop(eng, ino);
-    if (!r && ret_attr)
-        attr_show(eng, ino_slot(ino), ret_attr);
-    commit_end(eng);
-    return r;
 }
 
 /* ---- creating and linking ----------------------------------------------------- */
@@ -235,23 +104,24 @@ static int stage_create(const struct eng *eng, struct txn *txn, const struct eng
 /* Whether `name` may come into being in the directory. */
 static int may_add(const struct eng *eng, uint64_t parent, const char *name, const struct inode_rec **ret_dir)
 {
-    int r = get_dir(eng, parent, ret_dir);
+    int r = entries_dir(&eng->idx, parent, ret_dir);
     if (!r)
-        r = name_check(name);
+        r = entries_check_name(name);
     if (!r && !(*ret_dir)->nlink)
         r = -ENOENT; /* a removed directory takes no entries */
-    if (!r && (is_dots(name) || index_find_name(&eng->idx, ino_slot(parent), name, strlen(name))))
+    if (!r && (entries_is_dots(name) || index_find_name(&eng->idx, ino_slot(parent), name, strlen(name))))
         r = -EEXIST;
     return r;
 }
 
-/* Fills in and holds the entry that a call returns; under the log lock. */
+/* Fills in the entry that a call returns, and counts the caller's reference to it; under log.lock. */
 static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t ino, struct eng_attr *ret_attr)
 {
+    struct view live = view_live(eng);
     if (ret_attr)
-        attr_show(eng, ino_slot(ino), ret_attr);
-    if (who && who->ref)
-        (void)index_ref(&eng->idx, ino_slot(ino), 1);
+        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr);
+    if (entries_wants_ref(who))
+        view_ref(&live, ino_slot(ino));
 }
 
 static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
@@ -263,7 +133,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     int r = room_begin(eng);
     if (r)
         return r;
-    r = name ? may_add(eng, parent, name, &dir) : get_dir(eng, parent, &dir);
+    r = name ? may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
     if (!r && !name && !dir->nlink)
         r = -ENOENT;
     if (!r)
@@ -287,15 +157,15 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
         return -EINVAL;
-    if (!name && (!S_ISREG(mode) || !who || !who->ref)) /* nothing would keep it */
+    if (!name && (!S_ISREG(mode) || !entries_wants_ref(who))) /* nothing would keep it */
         return -EINVAL;
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     target = S_ISLNK(mode) ? target : NULL;
     int r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
-    return r == -ENOSPC && room_make(eng, 0, false)
-               ? create_once(eng, who, parent, name, mode, rdev, target, ret_attr)
-               : r;
+    if (r == -ENOSPC && room_make(eng, 0, false))
+        r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
+    return r;
 }
 
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
@@ -315,8 +185,8 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         r = -EPERM;
     else if (inode->nlink >= ENG_LINK_MAX)
         r = -EMLINK;
-    /* Without a name it lives by its references: one of ours keeps the batch that names it from freeing it.
-     */
+    /* An inode without a name lives by its references: one of ours keeps orphans_stage() from freeing it in
+     * the batch that names it. */
     bool unnamed = !r && !inode->nlink;
     if (unnamed && index_ref(&eng->idx, ino_slot(ino), 1) == 1)
         r = -ENOENT;
@@ -336,6 +206,24 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
 
 /* ---- removing ------------------------------------------------------------------- */
 
+/* Whether the entry may go: its slot. */
+static int may_remove(const struct eng *eng, uint64_t parent, const char *name, bool want_dir,
+                      uint32_t *ret_slot)
+{
+    if (entries_is_dots(name) && !want_dir)
+        return -EISDIR;
+    if (entries_is_dots(name))
+        return name[1] ? -ENOTEMPTY : -EINVAL;
+    int r = entries_child(&eng->idx, parent, name, ret_slot);
+    if (r)
+        return r;
+    const struct inode_rec *inode = index_slot(&eng->idx, *ret_slot);
+    bool is_dir = S_ISDIR(inode->mode);
+    if (is_dir != want_dir)
+        return is_dir ? -EISDIR : -ENOTDIR;
+    return is_dir && inode->size ? -ENOTEMPTY : 0;
+}
+
 static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
 {
     CLEANUP_TXN struct txn txn = {0};
@@ -343,16 +231,7 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
     int r = room_begin(eng);
     if (r)
         return r;
-    r = is_dots(name) ? (want_dir ? (name[1] ? -ENOTEMPTY : -EINVAL) : -EISDIR)
-                      : get_child(eng, parent, name, &slot);
-    if (!r) {
-        const struct inode_rec *inode = index_slot(&eng->idx, slot);
-        bool is_dir = S_ISDIR(inode->mode);
-        r = is_dir && !want_dir     ? -EISDIR
-            : !is_dir && want_dir   ? -ENOTDIR
-            : is_dir && inode->size ? -ENOTEMPTY
-                                    : 0;
-    }
+    r = may_remove(eng, parent, name, want_dir, &slot);
     uint64_t ino = r ? 0 : ino_of(eng, slot);
     if (!r)
         r = stage_unlink(&txn, parent, name, ino, now_ns());
@@ -403,19 +282,19 @@ struct rename {
     uint32_t src, dst; /* slots; dst 0: none */
 };
 
-static int rename_check(const struct eng *eng, struct rename *rn)
+static int reentries_check_name(const struct eng *eng, struct rename *rn)
 {
     const struct inode_rec *to_dir;
-    if (is_dots(rn->from) || is_dots(rn->to))
+    if (entries_is_dots(rn->from) || entries_is_dots(rn->to))
         return rn->flags & ENG_RENAME_NOREPLACE ? -EEXIST : -EBUSY;
-    int r = get_child(eng, rn->from_dir, rn->from, &rn->src);
+    int r = entries_child(&eng->idx, rn->from_dir, rn->from, &rn->src);
     if (!r)
-        r = get_dir(eng, rn->to_dir, &to_dir);
+        r = entries_dir(&eng->idx, rn->to_dir, &to_dir);
     if (!r)
-        r = name_check(rn->to);
+        r = entries_check_name(rn->to);
     if (r)
         return r;
-    r = get_child(eng, rn->to_dir, rn->to, &rn->dst);
+    r = entries_child(&eng->idx, rn->to_dir, rn->to, &rn->dst);
     if (r == -ENOENT)
         r = rn->flags & ENG_RENAME_EXCHANGE || !to_dir->nlink ? -ENOENT : 0;
     else if (!r && rn->flags & ENG_RENAME_NOREPLACE)
@@ -484,7 +363,7 @@ int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     int r = room_begin(eng);
     if (r)
         return r;
-    r = rename_check(eng, &rn);
+    r = reentries_check_name(eng, &rn);
     if (!r && rn.src != rn.dst) { /* two names of one file: nothing to do, says POSIX */
         uint64_t replaced = rn.dst ? ino_of(eng, rn.dst) : 0;
         r = rename_stage(eng, who, &rn, &txn);
@@ -495,102 +374,4 @@ int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     }
     commit_end(eng);
     return r;
-}
-
-/* ---- reading names ---------------------------------------------------------------- */
-
-ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
-{
-    if (!eng || (!buf && size))
-        return -EINVAL;
-    ssize_t n;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    const char *target = inode && S_ISLNK(inode->mode)
-                             ? names_get(&eng->idx.names, inode->target, (uint32_t)inode->size)
-                             : NULL;
-    if (!inode)
-        n = -ESTALE;
-    else if (!S_ISLNK(inode->mode))
-        n = -EINVAL;
-    else if (!target)
-        n = -EBADMSG;
-    else if (inode->size >= size)
-        n = -ERANGE;
-    else {
-        n = (ssize_t)inode->size;
-        memcpy(buf, target, (size_t)n);
-        buf[n] = 0;
-    }
-    pthread_rwlock_unlock(&eng->index_lock);
-    return n;
-}
-
-uint64_t eng_dir_mark(struct eng *eng)
-{
-    if (!eng)
-        return 0;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    uint64_t mark = eng->idx.s.next_cookie - 1;
-    pthread_rwlock_unlock(&eng->index_lock);
-    return mark;
-}
-
-struct listing {
-    struct eng *eng;
-    uint32_t dir;
-    bool hold;
-    int (*emit)(void *arg, const struct eng_dirent *entry);
-    void *arg;
-};
-
-static int list_one(struct listing *l, uint32_t slot, const char *name, size_t len, uint64_t cookie,
-                    bool hold)
-{
-    char copy[ENG_NAME_MAX + 1];
-    struct eng_dirent entry = {.name = copy, .name_len = len, .cookie = cookie};
-    if (!index_slot(&l->eng->idx, slot))
-        return -EBADMSG;
-    memcpy(copy, name, len);
-    copy[len] = 0;
-    attr_show(l->eng, slot, &entry.attr);
-    if (l->emit(l->arg, &entry))
-        return 1;
-    if (hold)
-        (void)index_ref(&l->eng->idx, slot, 1);
-    return 0;
-}
-
-static int list_entry(void *arg, struct bkey key, const void *value)
-{
-    struct listing *l = arg;
-    uint32_t d;
-    if (key.a != l->dir)
-        return 1;
-    memcpy(&d, value, sizeof d);
-    const struct dentry_rec *dentry = index_dentry(&l->eng->idx, d);
-    const char *name = dentry ? names_get(&l->eng->idx.names, dentry->name, dentry->name_len) : NULL;
-    if (!name || dentry->name_len > ENG_NAME_MAX)
-        return -EBADMSG;
-    return list_one(l, dentry->child, name, dentry->name_len, key.b, l->hold);
-}
-
-int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
-                int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
-{
-    if (!eng || !emit)
-        return -EINVAL;
-    struct listing l = {eng, ino_slot(dir), who && who->ref, emit, arg};
-    const struct inode_rec *inode;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    int r = get_dir(eng, dir, &inode);
-    if (!r && cookie < 1)
-        r = list_one(&l, l.dir, ".", 1, 1, false);
-    uint32_t parent = r ? 0 : index_parent(&eng->idx, l.dir);
-    if (!r && cookie < 2)
-        r = list_one(&l, parent ? parent : l.dir, "..", 2, 2, false);
-    if (!r && cookie < UINT64_MAX)
-        r = btree_scan(&eng->idx.dirs, (struct bkey){l.dir, MAX_OF(cookie, UINT64_C(2)) + 1}, list_entry, &l);
-    pthread_rwlock_unlock(&eng->index_lock);
-    return r > 0 ? 0 : r;
 }

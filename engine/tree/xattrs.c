@@ -1,14 +1,14 @@
 /*
- * xattrs.c - extended attributes: up to 64 bytes in the index, larger values as
- * extents in the arena, read with the same protocol as content (I2, I6).
- */
+ * xattrs.c - extended attributes: up to 64 bytes in the index, larger values as extents in segments, read
+ * with the same protocol as content (I2, I6). */
 #include "tree/xattrs.h"
 
 #include "commit/commit.h"
 #include "core/damage.h"
 #include "upkeep/room.h"
 
-int xattr_stage(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size, int64_t time)
+int xattrs_stage(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size,
+                 int64_t time)
 {
     struct op *op = txn_op(txn, size > XATTR_INLINE_MAX ? OP_XATTR_EXTENT : OP_XATTR_SET);
     if (!op)
@@ -27,10 +27,10 @@ int xattr_stage(struct txn *txn, uint64_t ino, const char *name, const void *val
 /* Bytes that listxattr needs. */
 static size_t list_size(const struct index *idx, const struct inode_rec *inode)
 {
-    struct xattr_view view;
+    struct xattr_view xattr;
     size_t size = 0;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next)
-        size += view.name_len + 1u;
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next)
+        size += xattr.name_len + 1u;
     return size;
 }
 
@@ -61,7 +61,7 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
     else if (!there && list_size(&eng->idx, inode) + name_len + 1 > ENG_XATTR_LIST_MAX)
         r = -ENOSPC;
     if (!r)
-        r = xattr_stage(&txn, ino, name, value, size, now_ns());
+        r = xattrs_stage(&txn, ino, name, value, size, now_ns());
     if (!r)
         r = commit_txn(eng, &txn);
     commit_end(eng);
@@ -95,70 +95,96 @@ int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
     return r;
 }
 
-/* Under the shared index lock: the xattr, with an inline value copied out. */
-static ssize_t find(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size,
-                    struct xattr_view *view)
+/* In a section of the view: the xattr, with an inline value copied out. */
+static ssize_t find(const struct index *idx, uint64_t ino, const char *name, void *value, size_t size,
+                    struct xattr_view *ret_xattr)
 {
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    const struct inode_rec *inode = index_inode(idx, ino);
     if (!inode)
         return -ESTALE;
-    uint32_t x = index_find_xattr(&eng->idx, inode, name, strlen(name));
-    if (!x || !index_xattr(&eng->idx, x, view))
-        return x ? -EBADMSG : -ENODATA;
-    if (size && size < view->value_len)
+    uint32_t x = index_find_xattr(idx, inode, name, strlen(name));
+    if (!x)
+        return -ENODATA;
+    if (!index_xattr(idx, x, ret_xattr))
+        return -EBADMSG;
+    if (size && size < ret_xattr->value_len)
         return -ERANGE;
-    if (size && !view->is_extent)
-        memcpy(value, view->value, view->value_len);
-    return (ssize_t)view->value_len;
+    if (size && !ret_xattr->is_extent)
+        memcpy(value, ret_xattr->value, ret_xattr->value_len);
+    return (ssize_t)ret_xattr->value_len;
 }
 
-ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
+/* The value of an xattr whose segment is pinned; lets the pin go. */
+static int read_value(struct eng *eng, struct segment *take_seg, uint64_t ino, const struct locator *loc,
+                      void *value)
 {
-    if (!eng || !name || (!value && size))
-        return -EINVAL;
-    struct xattr_view view;
-    struct segment *seg;
-    /* Values are small: the segment is pinned under the index lock, so the generation needs no second look
-     * (I2). */
-    pthread_rwlock_rdlock(&eng->index_lock);
-    ssize_t n = find(eng, ino, name, value, size, &view);
-    int r = n > 0 && size && view.is_extent ? segments_pin(&eng->segments, view.loc.seg, &seg) : 1;
-    pthread_rwlock_unlock(&eng->index_lock);
-    if (r > 0)
-        return n;
-    const char *damage = r == -ENOENT ? "segment is missing" : NULL;
-    if (!r) {
-        r = segment_read(seg, eng->io->ops, ino, EXTENT_XATTR_OFF, &view.loc, 0, view.loc.len, value);
-        segments_unpin(seg);
-        damage = r == -EBADMSG ? "checksum mismatch" : r == -EIO ? "read error" : NULL;
-    }
-    if (damage) {
-        damage_record(eng, ino, EXTENT_XATTR_OFF, &view.loc, damage);
+    int r = segment_read(take_seg, eng->io->ops, ino, EXTENT_XATTR_OFF, loc, 0, loc->len, value);
+    segments_unpin(take_seg);
+    if (r != -EBADMSG && r != -EIO)
+        return r;
+    damage_record(eng, ino, EXTENT_XATTR_OFF, loc, r == -EIO ? "read error" : "checksum mismatch");
+    return -EIO;
+}
+
+ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void *value, size_t size)
+{
+    struct eng *eng = view->eng;
+    struct xattr_view xattr;
+    struct segment *seg = NULL;
+    /* Values are small: the segment is pinned within the section, so no generation is compared (I2). */
+    view_begin(view);
+    ssize_t n = find(view->idx, ino, name, value, size, &xattr);
+    bool is_extent = n > 0 && size && xattr.is_extent;
+    int r = is_extent ? segments_pin(&eng->segments, xattr.loc.seg, &seg) : 0;
+    view_end(view);
+    if (r == -ENOENT) {
+        damage_record(eng, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
         r = -EIO;
+    } else if (!r && is_extent) {
+        r = read_value(eng, seg, ino, &xattr.loc, value);
     }
     return r ? r : n;
 }
 
-ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *list, size_t size)
+VIEW_HOT ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
+{
+    if (!eng || !name || (!value && size))
+        return -EINVAL;
+    struct view live = view_live(eng);
+    return xattrs_get(&live, ino, name, value, size);
+}
+
+static ssize_t list(const struct index *idx, uint64_t ino, char *names, size_t size)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    if (!inode)
+        return -ESTALE;
+    if (size && list_size(idx, inode) > size)
+        return -ERANGE;
+    ssize_t n = 0;
+    struct xattr_view xattr;
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next) {
+        if (size) {
+            memcpy(names + n, xattr.name, xattr.name_len);
+            names[n + xattr.name_len] = 0;
+        }
+        n += xattr.name_len + 1;
+    }
+    return n;
+}
+
+ssize_t xattrs_list(const struct view *view, uint64_t ino, char *names, size_t size)
+{
+    view_begin(view);
+    ssize_t n = list(view->idx, ino, names, size);
+    view_end(view);
+    return n;
+}
+
+ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *names, size_t size)
 {
     if (!eng || (!list && size))
         return -EINVAL;
-    ssize_t n = 0;
-    struct xattr_view view;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (!inode)
-        n = -ESTALE;
-    else if (size && list_size(&eng->idx, inode) > size)
-        n = -ERANGE;
-    for (uint32_t x = inode ? inode->xattrs : 0; n >= 0 && x && index_xattr(&eng->idx, x, &view);
-         x = view.next) {
-        if (size) {
-            memcpy(list + n, view.name, view.name_len);
-            list[n + view.name_len] = 0;
-        }
-        n += view.name_len + 1;
-    }
-    pthread_rwlock_unlock(&eng->index_lock);
-    return n;
+    struct view live = view_live(eng);
+    return xattrs_list(&live, ino, names, size);
 }

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   (m.content_len == 0 || memcmp(again.content, m.content, m.content_len) == 0));
         UNIT_NEED(again.n_xattrs == m.n_xattrs);
     }
-    buf_free(&out);
+    buf_done(&out);
     pool_done(&pool);
     pool_done(&pool_again);
     return 0;

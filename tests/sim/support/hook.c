@@ -9,7 +9,7 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
 {
     if (fn)
         eng->hook.arg = arg;
-    __atomic_store_n(&eng->hook.fn, fn, __ATOMIC_RELEASE);
+    atomic_store_explicit(&eng->hook.fn, fn, memory_order_release);
 }
 
 void hook_installer(struct eng *eng, bool beside)

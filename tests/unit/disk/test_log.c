@@ -308,6 +308,6 @@ Test(log, concurrent_callers_share_flushes)
     }
     cr_assert_eq(flushes, 1, "one flush for eight callers");
     cr_assert_eq(lg.syncs, 2);
-    hook = (struct fault_hook){0};
+    hook = (struct fault_hook){NULL, NULL};
     pthread_barrier_destroy(&in_flush);
 }

@@ -1,0 +1,45 @@
+/*
+ * view.c - frozen views. See view.h. */
+#include "tree/view.h"
+
+#include "commit/atimes.h"
+#include "image/freeze.h"
+
+struct frozen {
+    struct view view; /* the first member: view_thaw() is given its address */
+    struct index idx;
+    uint64_t freeze;
+};
+
+int view_freeze(struct eng *eng, struct view **ret_view)
+{
+    assert(keepers_holds(&eng->keepers) > 0);
+    struct frozen *frozen = calloc(1, sizeof *frozen);
+    if (!frozen)
+        return -ENOMEM;
+    frozen->view = (struct view){.eng = eng, .idx = &frozen->idx};
+    atimes_flush(eng);
+    freeze_keep_warm(eng);
+    freeze_lock(eng);
+    int r = index_freeze(&eng->idx, &frozen->idx, &frozen->freeze);
+    freeze_unlock(eng);
+    if (r) {
+        free(frozen);
+        return r;
+    }
+    *ret_view = &frozen->view;
+    return 0;
+}
+
+void view_thaw(struct view *take_view)
+{
+    if (!take_view)
+        return;
+    struct frozen *frozen = (struct frozen *)take_view;
+    struct eng *eng = take_view->eng;
+    freeze_lock(eng);
+    index_thaw(&eng->idx, &frozen->idx, frozen->freeze);
+    freeze_unlock(eng);
+    freeze_trim(eng);
+    free(frozen);
+}
