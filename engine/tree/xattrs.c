@@ -183,7 +183,7 @@ ssize_t xattrs_list(const struct view *view, uint64_t ino, char *names, size_t s
 
 ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *names, size_t size)
 {
-    if (!eng || (!list && size))
+    if (!eng || (!names && size))
         return -EINVAL;
     struct view live = view_live(eng);
     return xattrs_list(&live, ino, names, size);
