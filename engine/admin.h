@@ -152,33 +152,32 @@ ENG_API extern const size_t eng_figures_count;
 /* Each byte that the store takes from the disk is of one of these kinds. */
 enum eng_space_id {
     ENG_SPACE_LIVE,
-    ENG_SPACE_ORPHANS,         /* removed, but still open: live to the store */
-    ENG_SPACE_DEAD,            /* dead in sealed segments that also hold live bytes */
-    ENG_SPACE_DEAD_ACTIVE,     /* dead in the active segment */
-    ENG_SPACE_HELD,            /* emptied segments, kept by: eng_hold() */
-    ENG_SPACE_WAIT_SYNC,       /* ... what emptied them is not durable yet */
-    ENG_SPACE_WAIT_CHECKPOINT, /* ... a checkpoint that recovery may use needs their metadata */
-    ENG_SPACE_PINNED,          /* ... a reader */
-    ENG_SPACE_EMPTY,           /* ... nothing: the next look unlinks them */
-    ENG_SPACE_COPIES,          /* output of a compaction that is not installed yet */
-    ENG_SPACE_METADATA,        /* of the log: headers, operations, checksums, names */
+    ENG_SPACE_ORPHANS,     /* removed, but still open: live to the store */
+    ENG_SPACE_DEAD,        /* dead in sealed segments that also hold live bytes */
+    ENG_SPACE_DEAD_ACTIVE, /* dead in the active segment */
+    ENG_SPACE_KEPT,        /* emptied segments, kept by what the key names: one kind for each keeper */
+    ENG_SPACE_EMPTY,       /* emptied segments that nothing keeps: the committer unlinks them */
+    ENG_SPACE_COPIES,      /* output of a compaction that is not installed yet */
+    ENG_SPACE_METADATA,    /* of the log: headers, operations, checksums, names */
     ENG_SPACE_CHECKPOINTS,
     ENG_SPACE_RESERVE,
-    ENG_SPACE_SLACK, /* whole blocks, zeros ahead of the log (at most 256 KiB), the folder itself,
-                        small files; negative where the disk compresses */
-    ENG_SPACE_KINDS
+    /* Whole blocks, zeros ahead of the log (at most 256 KiB), the folder itself, small files; negative where
+     * the disk compresses. */
+    ENG_SPACE_SLACK
 };
 struct eng_space_kind {
-    const char *key, *label; /* for machines and for people */
+    enum eng_space_id id;
+    const char *key, *label; /* for machines and for people; valid while the store is open */
     const char *gives_back;  /* what makes the space free again */
+    int64_t bytes;
 };
-ENG_API extern const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS];
+#define ENG_SPACE_KINDS_MAX 32
 
 #define ENG_SPACE_ORPHANS_MAX 16
-#define ENG_SPACE_KINDS_MAX 32 /* kinds to come do not move what lies behind them */
 struct eng_space {
-    uint64_t disk_bytes;                /* as du counts the folder (if it can): the sum of `bytes` */
-    int64_t bytes[ENG_SPACE_KINDS_MAX]; /* by enum eng_space_id */
+    uint64_t disk_bytes; /* as du counts the folder (if it can): the sum over all kinds */
+    unsigned n_kinds;
+    struct eng_space_kind kinds[ENG_SPACE_KINDS_MAX]; /* in the order in which they are told */
     uint64_t n_orphans;
     struct eng_space_orphan {
         uint64_t ino, bytes;
@@ -190,6 +189,9 @@ static inline int eng_space(struct eng *eng, struct eng_space *ret_space)
 {
     return eng_space_sized(eng, ret_space, sizeof *ret_space);
 }
+/* The kinds that every store has, without bytes, for callers that have the figures from elsewhere; returns
+ * how many. A store may have more. */
+ENG_API unsigned eng_space_kinds(struct eng_space_kind ret_kinds[ENG_SPACE_KINDS_MAX]);
 
 /* ---- segments, files, configuration, damage --------------------------------- */
 

@@ -75,6 +75,7 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 #define ENG_SEGMENT_SIZE_DEFAULT (UINT64_C(64) << 20)
 #define ENG_SEGMENT_SIZE_MIN (UINT64_C(64) << 10)
 #define ENG_SEGMENT_SIZE_MAX (UINT64_C(1) << 30)
+#define ENG_FEED_BYTES_DEFAULT (UINT64_C(4) << 20)
 
 #define ENG_ROOT_INO UINT64_C(1)
 
@@ -96,6 +97,7 @@ struct eng_options {
     uint64_t segment_size; /* of a store being created, or of new segments; 0: stored/default */
     int64_t commit_ms;     /* background commit interval, ms; 0: default 5000; <0: never */
     int64_t lock_wait_ms;  /* how long to wait for another process's lock; 0: not at all */
+    uint64_t feed_bytes;   /* memory for changes, while eng_feed_open() has readers; 0: the default */
     struct eng_io *io;     /* borrowed until eng_close(); NULL: the real file system */
     /* One call an event, from any thread, also before eng_open() returns and within eng_close(); under no
      * lock of the engine. May be NULL. */
@@ -125,7 +127,7 @@ static inline int eng_open(const char *path, const struct eng_options *opt, stru
 /*
  * Ends background work (a compaction is cancelled), commits, checkpoints and
  * frees `eng`. The store is released also when an error is returned.
- * No other call may be under way. */
+ * No other call may be under way, except those on a struct eng_feed. */
 ENG_API int eng_close(struct eng *eng);
 
 /* Makes all that was acknowledged durable. Concurrent callers share one device flush. */
@@ -302,6 +304,74 @@ struct eng_record {
  * Returns the number stored, or a negative errno when the store itself failed.
  * -EINVAL: a pointer of a record is NULL that must not be, and none was stored. */
 ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n);
+
+/* ---- what changed ------------------------------------------------------- */
+
+/*
+ * The feed tells what changed, for whatever is derived from the store: indexes, watchers, caches. Mutations
+ * go to the log in batches, which are numbered; a position is the number of a batch. A reader gets the
+ * changes of each batch after its position once and in order, or is told that it cannot.
+ *
+ * Position and crash: batches up to eng_stats.durable_seq survive one. Others may be lost, and their numbers
+ * given to other batches. So what outlives the process must not carry a position that was not durable. */
+
+/* The last batch that every call sees from now on. */
+ENG_API uint64_t eng_position(struct eng *eng);
+
+enum eng_change_kind {
+    ENG_CHANGE_CREATED = 1, /* an inode; its names follow */
+    ENG_CHANGE_LINKED,      /* the inode got the name `name` in `parent` */
+    ENG_CHANGE_UNLINKED,    /* and lost it */
+    ENG_CHANGE_CONTENT,     /* content or size */
+    ENG_CHANGE_ATTRIBUTES,  /* those of `mask` */
+    ENG_CHANGE_FIELDS,      /* the xattr `name` was set or removed */
+    ENG_CHANGE_REMOVED,     /* the inode is gone: it had no name any more, and nobody had it open */
+};
+struct eng_change {
+    uint64_t position; /* its batch */
+    int64_t time;      /* of the batch, ns */
+    enum eng_change_kind kind;
+    /* Of a name: the same batch gives the inode another (UNLINKED), or takes another from it (LINKED). So a
+     * rename shows; both inodes of an exchange have it, and one that is replaced has not. */
+    bool moved;
+    unsigned mask; /* enum eng_set. Only ENG_SET_ATIME: it was read. */
+    uint64_t ino, parent;
+    size_t name_len;
+    char name[ENG_NAME_MAX + 1]; /* with a NUL; "" where there is none */
+};
+
+/*
+ * Opens a reader that gets the changes after position `since`; ENG_FEED_NOW: those that are to come. It
+ * belongs to the caller until eng_feed_close(), and is used by one thread at a time. There may be any number.
+ *
+ * While there are readers the newest changes are kept in eng_options.feed_bytes of memory (at least 4 KiB;
+ * some 60 bytes a change, and the name), and 16 KiB for each reader; without readers none are kept, and none
+ * cost anything. Mutations do not wait for readers.
+ * -ESTALE: not all changes since then are known, or it lies in the future. -ESHUTDOWN. */
+#define ENG_FEED_NOW UINT64_MAX
+struct eng_feed;
+ENG_API int eng_feed_open(struct eng *eng, uint64_t since, struct eng_feed **ret_feed);
+/* May be called after eng_close(). NULL is fine. */
+ENG_API void eng_feed_close(struct eng_feed *feed);
+
+/*
+ * Reads the next changes, n at most; returns how many, 0 if there are none yet. What compaction moves is no
+ * change.
+ * -ESTALE: changes were overwritten that the reader had not read yet. It stands at the newest position then:
+ * whatever is made anew from what the store shows from now on misses nothing that the next call does not
+ * tell. -ESHUTDOWN: the feed was shut, and all is read. -EINVAL: n is 0. */
+ENG_API ssize_t eng_feed_read(struct eng_feed *feed, struct eng_change *ret_changes, size_t n);
+/* All batches up to this one have been read. */
+ENG_API uint64_t eng_feed_position(const struct eng_feed *feed);
+/*
+ * Waits until eng_feed_read() has something to say: changes, -ESTALE, or a new position; for timeout_ms at
+ * most, < 0: for as long as it takes. Costs nothing while it waits. -ETIMEDOUT, -ESHUTDOWN. */
+ENG_API int eng_feed_wait(struct eng_feed *feed, int64_t timeout_ms);
+/*
+ * Ends all waiting, now and later, with -ESHUTDOWN once all is read, as eng_close() does at its beginning: so
+ * that threads that read the feed, and look into the store, can be joined before eng_close(). Changes are
+ * still fed: what eng_close() itself changes (access times, removals) can be read when it has returned. */
+ENG_API void eng_feed_shutdown(struct eng *eng);
 
 #ifdef __cplusplus
 }

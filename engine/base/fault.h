@@ -76,6 +76,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
+    M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
     M(NO_LOCK)             /* the store is not locked */

@@ -1,31 +1,31 @@
 /*
- * commit.c - the life of a mutation: validated under the log lock, written as
- * one batch, then published in the index under the exclusive index lock (I2).
- * Nothing is published before it was written whole, so a failed write needs no
- * undoing (I8).
- */
+ * commit.c - the life of a mutation: validated under log.lock, written as one batch, then published in the
+ * index under the exclusive index_lock (I2). Nothing is published before it was written whole, so a failed
+ * write needs no undoing (I8). */
 #include "commit/commit.h"
 
+#include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "core/reserve.h"
 
 #include <stdio.h>
 
-#define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two looks at the reserve */
+#define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two calls of reserve_keep() */
 
 int commit_begin(struct eng *eng)
 {
     if (is_read_only(eng))
         return -EROFS;
     if (log_wants_flush(&eng->log))
-        (void)flush_log(eng); /* if it fails the store says so itself */
+        (void)flush_log(eng); /* reports its failure itself */
     report_defer();
-    /* Who comes back at once, as compaction does with relocations, does not overtake who waits. */
+    /* Fairness: a caller that re-enters at once (compaction committing relocations) must not overtake
+     * waiters. */
     pthread_mutex_lock(&eng->log.queue);
     pthread_mutex_lock(&eng->log.lock);
     pthread_mutex_unlock(&eng->log.queue);
-    /* It may have turned so while we waited, perhaps with an index that is not whole. */
+    /* The store may have turned read-only meanwhile, perhaps with an index that is not whole. */
     if (!is_read_only(eng))
         return 0;
     pthread_mutex_unlock(&eng->log.lock);
@@ -36,6 +36,7 @@ int commit_begin(struct eng *eng)
 void commit_end(struct eng *eng)
 {
     pthread_mutex_unlock(&eng->log.lock);
+    feed_wake(eng);
     report_flush(&eng->report);
     if (checkpoint_is_due(eng))
         wake_workers(&eng->wake);
@@ -43,7 +44,7 @@ void commit_end(struct eng *eng)
 
 /* ---- commit ---------------------------------------------------------------- */
 
-/* The reserve follows the size of the store, before the disk is full. */
+/* The reserve grows with the store, before the disk is full. */
 static void keep_reserve_locked(struct eng *eng, bool new_segment, uint64_t size)
 {
     uint64_t tail = eng->log.tail;
@@ -51,8 +52,7 @@ static void keep_reserve_locked(struct eng *eng, bool new_segment, uint64_t size
         reserve_keep(eng);
 }
 
-/* Memory for the ops, a segment to write to, and that segment's record: all that may fail before the write.
- */
+/* Gets all whose want could fail the write: memory for the ops, a segment, and that segment's record. */
 static int prepare(struct eng *eng, struct txn *txn)
 {
     struct log *log = &eng->log;
@@ -66,7 +66,7 @@ static int prepare(struct eng *eng, struct txn *txn)
     }
     pthread_rwlock_wrlock(&eng->index_lock);
     int r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
-    if (!r) /* last: a reservation takes the place of the one before */
+    if (!r) /* last: a reservation replaces the one before */
         r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
     pthread_rwlock_unlock(&eng->index_lock);
     return r;
@@ -78,11 +78,12 @@ static int write_batch(struct eng *eng, struct txn *txn)
     return r ? r : log_append_locked(&eng->log, txn);
 }
 
-/* Carries the written batch over into the index: from here on readers see it (I2). */
+/* Applies the written batch to the index: from here on readers see it (I2). */
 static int publish(struct eng *eng, const struct txn *txn)
 {
     int r = 0;
     uint64_t lost = 0, moved = 0;
+    feed_stage(eng, txn); /* its names may lie in the index, which changes now */
     pthread_rwlock_wrlock(&eng->index_lock);
     for (size_t i = 0; i < txn->n_ops && r >= 0; i++) {
         r = index_apply(&eng->idx, &txn->ops[i], eng->log.seq);
@@ -92,15 +93,17 @@ static int publish(struct eng *eng, const struct txn *txn)
     pthread_rwlock_unlock(&eng->index_lock);
     COUNT(eng, relocations, moved);
     COUNT(eng, relocations_lost, lost);
-    if (r >= 0)
+    if (r >= 0) {
+        feed_publish(eng);
         return 0;
+    }
     report_turn_read_only(&eng->report,
                           "batch %llu does not fit the index (%s); mount again to recover from the log",
                           (unsigned long long)eng->log.seq, strerror(-r));
     return -EIO;
 }
 
-/* What of the reserve the transaction may use: relocations all of it, what only takes away a half. */
+/* What the transaction may use of the reserve: relocations all of it, a removal half of it. */
 static enum reserve_use use_of(const struct txn *txn)
 {
     enum reserve_use use = RESERVE_HALF;

@@ -1,16 +1,13 @@
 /*
- * commit.h - the life of a mutation: commit_begin(), one commit_txn() or more,
- * commit_end().
+ * commit.h - the life of a mutation: commit_begin(), one commit_txn() or more, commit_end().
  *
- * Locking: log.queue and log.lock from commit_begin() to commit_end().
- */
+ * Locking: log.queue and log.lock from commit_begin() to commit_end(). */
 #ifndef ENGRAMFS_COMMIT_H
 #define ENGRAMFS_COMMIT_H
 
 #include "core/eng.h"
 
-/* Takes log.lock for a mutation that needs no room made first. -EROFS. Others call room_begin() of upkeep/.
- */
+/* Locks log.lock for a mutation that needs no room made first; others call room_begin(). -EROFS. */
 int commit_begin(struct eng *eng);
 void commit_end(struct eng *eng);
 /* Between the two: writes the transaction to the log and applies it. On an error nothing has happened. */

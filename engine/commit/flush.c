@@ -1,6 +1,5 @@
 /*
- * flush.c - see flush.h.
- */
+ * flush.c - see flush.h. */
 #include "commit/flush.h"
 
 int flush_log(struct eng *eng)

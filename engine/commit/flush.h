@@ -1,6 +1,5 @@
 /*
- * flush.h - durability: group commit with its figures and consequences.
- */
+ * flush.h - durability: group commit, with its figures and its consequences. */
 #ifndef ENGRAMFS_FLUSH_H
 #define ENGRAMFS_FLUSH_H
 

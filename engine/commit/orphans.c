@@ -1,6 +1,5 @@
 /*
- * orphans.c - the queue of inodes that wait to be freed. See orphans.h.
- */
+ * orphans.c - the queue of inodes that wait to be freed. See orphans.h. */
 #include "commit/orphans.h"
 
 #define ORPHANS_PER_BATCH 64u
@@ -35,7 +34,7 @@ void orphans_add(struct eng *eng, uint64_t ino)
     pthread_mutex_lock(&eng->orphans->lock);
     if (array_grow(&eng->orphans->inos, &eng->orphans->cap, eng->orphans->n + 1,
                    sizeof *eng->orphans->inos) == 0)
-        eng->orphans->inos[eng->orphans->n++] = ino; /* without memory it waits for the next recovery */
+        eng->orphans->inos[eng->orphans->n++] = ino; /* without memory, recovery frees it */
     pthread_mutex_unlock(&eng->orphans->lock);
 }
 
@@ -48,7 +47,7 @@ static bool txn_frees(const struct txn *txn, uint64_t ino)
     return false;
 }
 
-int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_taken)
+int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n)
 {
     uint64_t inos[ORPHANS_PER_BATCH];
     pthread_mutex_lock(&eng->orphans->lock);
@@ -65,7 +64,7 @@ int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_taken)
             return -ENOMEM;
         op->ino = inos[i];
     }
-    *ret_taken = n;
+    *ret_n = n;
     return 0;
 }
 

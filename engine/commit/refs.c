@@ -1,10 +1,9 @@
 /*
- * refs.c - the live ranges of content and of xattrs in given segments, by a walk through the index:
- * what compaction moves and the scrub verifies.
+ * refs.c - the live ranges of content and of xattrs in given segments, by a walk through the index: what
+ * compaction moves and the scrub verifies.
  *
- * Locks: index_lock shared, for a slice of the walk at a time. What a slice finds goes to a small array, and
- * from there without the lock to the large one: its new memory costs milliseconds.
- */
+ * Locks: index_lock shared, for a slice of the walk at a time. A slice collects into a small array; without
+ * the lock that is appended to the large one, whose growth takes milliseconds. */
 #include "commit/refs.h"
 
 #include "base/job.h"
@@ -16,9 +15,9 @@ struct collector {
     struct eng *eng;
     const uint8_t *wanted;
     size_t n_wanted;
-    struct extent_ref *refs, *found; /* all; by this slice */
+    struct extent_ref *refs, *found; /* of the whole walk; of this slice */
     size_t n, cap, n_found, cap_found;
-    struct bkey next; /* where the tree scan goes on */
+    struct bkey next; /* where the scan of the tree continues */
     unsigned slice;
     uint64_t yielded;
 };
@@ -63,8 +62,8 @@ static int collect_mapped(void *arg, struct bkey key, const void *value)
     return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
 }
 
-/* Takes over what the slice found. */
-static int keep_found(struct collector *c)
+/* Appends what the slice found. */
+static int append_found(struct collector *c)
 {
     int r = array_grow(&c->refs, &c->cap, c->n + c->n_found, sizeof *c->refs);
     if (r)
@@ -120,22 +119,22 @@ int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted,
     struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted};
     int r = 0;
     bool more = true;
-    for (uint32_t slot = 1; more && !r;) { /* what stands in inodes */
+    for (uint32_t slot = 1; more && !r;) { /* extents in inodes, and xattrs */
         pthread_rwlock_rdlock(&eng->index_lock);
         for (unsigned i = 0; i < SLICE_INODES && slot < eng->idx.inodes.used && !r; i++)
             r = collect_inode(&c, slot++);
         more = slot < eng->idx.inodes.used;
         pthread_rwlock_unlock(&eng->index_lock);
-        r = r ? r : keep_found(&c);
+        r = r ? r : append_found(&c);
     }
     more = true;
-    while (more && !r) { /* and in the tree */
+    while (more && !r) { /* extents in the tree */
         c.slice = SLICE_EXTENTS;
         pthread_rwlock_rdlock(&eng->index_lock);
         r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);
         pthread_rwlock_unlock(&eng->index_lock);
         more = r == 1;
-        r = r < 0 ? r : keep_found(&c);
+        r = r < 0 ? r : append_found(&c);
     }
     free(c.found);
     if (r) {

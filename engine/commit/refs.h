@@ -1,9 +1,8 @@
 /*
- * refs.h - the live ranges of content and of xattrs in given segments: what compaction
- * moves and the scrub verifies.
+ * refs.h - the live ranges of content and of xattrs in given segments: what compaction moves and the scrub
+ * verifies.
  *
- * Locking: index_lock shared, for a slice at a time.
- */
+ * Locking: index_lock shared, for a slice at a time. */
 #ifndef ENGRAMFS_REFS_H
 #define ENGRAMFS_REFS_H
 
@@ -15,13 +14,12 @@ struct extent_ref {
     struct locator from, to;
     uint64_t hsum;
 };
-/* Whether the range is still named where it was found. */
+/* Whether the index still names the range where it was found. */
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 /*
- * Collects the live ranges that lie in the segments for which wanted[id] is set (n_wanted entries),
- * going through the index in short locked slices. Sorted by place.
- */
+ * Collects the live ranges in the segments for which wanted[id] is set (n_wanted entries), sorted by place;
+ * locks the index for short slices. */
 int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, struct extent_ref **ret_refs,
                         size_t *ret_n);
 

@@ -1,10 +1,11 @@
 /*
- * retire.c - see retire.h.
- */
+ * retire.c - see retire.h. */
 #include "commit/retire.h"
 
+#include "core/keepers.h"
+
 struct retire {
-    /* Whoever unlinks a segment: what was taken out under log.lock is gone once this is free. */
+    /* Held until the file of a segment that was removed from the store is unlinked. */
     pthread_mutex_t lock;
 };
 
@@ -36,35 +37,22 @@ void retire_allow(struct eng *eng)
     pthread_mutex_unlock(&eng->retire->lock);
 }
 
-/* I4: whether nothing can need the segment any more. */
-static bool may_retire(const struct seg_rec *seg, uint64_t durable, uint64_t oldest)
+/* The next segment from record *at on that no keeper needs: its id, or 0. */
+static uint32_t next_unneeded(struct eng *eng, uint32_t *at)
 {
-    if (seg->live)
-        return false;
-    if (seg->death_seq > durable && !MUTANT(RETIRE_UNSYNCED))
-        return false;
-    return seg->last_seq <= oldest || MUTANT(RETIRE_YOUNG);
-}
-
-/* The next segment from record *at on that may go: its id, or 0. */
-static uint32_t next_empty(struct eng *eng, uint32_t *at)
-{
-    uint64_t durable = log_durable(&eng->log);
-    uint64_t oldest = atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire);
     for (; *at < eng->idx.segs.used; ++*at) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, *at);
-        bool active = eng->log.active && eng->log.active->id == seg->id;
-        if (seg->id && !active && may_retire(seg, durable, oldest))
+        if (seg->id && !keepers_find(eng, seg))
             return seg->id;
     }
     return 0;
 }
 
-/* Under the log lock: takes out one segment that may go, to be unlinked; NULL with it: pinned, the next call.
- * False when there is none left from record *at on. */
+/* Under log.lock: removes the next segment that may go, from record *at on, from the store, to be unlinked.
+ * NULL with it: somebody has pinned it by now, and a later call gets it. False: there is none left. */
 static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **ret_seg)
 {
-    uint32_t id = keepers_is_held(&eng->keepers) ? 0 : next_empty(eng, at);
+    uint32_t id = next_unneeded(eng, at);
     *ret_seg = NULL;
     if (!id)
         return false;
@@ -76,7 +64,7 @@ static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **re
     return true;
 }
 
-/* Unlinking takes long, so that only the lock of retire is held for it, and for one segment at a time. */
+/* Unlinking takes long: only retire->lock is held meanwhile, and for one segment at a time. */
 unsigned retire_segments(struct eng *eng)
 {
     unsigned n = 0;
@@ -89,10 +77,25 @@ unsigned retire_segments(struct eng *eng)
         more = remove_one_locked(eng, &at, &seg);
         pthread_mutex_unlock(&eng->log.lock);
         if (seg) {
-            (void)segments_unlink(&eng->segments, seg); /* what it leaves recovery removes */
+            (void)segments_unlink(&eng->segments, seg); /* a file that stays is removed by recovery */
             n++;
         }
         pthread_mutex_unlock(&eng->retire->lock);
     }
     return n;
+}
+
+void retire_unrecorded(struct eng *eng, uint32_t id)
+{
+    const struct seg_rec unrecorded = {.id = id};
+    struct segment *seg = NULL;
+    pthread_mutex_lock(&eng->retire->lock); /* under which a hold begins */
+    pthread_mutex_lock(&eng->log.lock);
+    bool recorded = index_segment(&eng->idx, id) && !MUTANT(DROP_INSTALLED);
+    if (!recorded && !is_read_only(eng) && !keepers_find(eng, &unrecorded))
+        (void)segments_remove(&eng->segments, id, &seg);
+    pthread_mutex_unlock(&eng->log.lock);
+    if (seg)
+        (void)segments_unlink(&eng->segments, seg);
+    pthread_mutex_unlock(&eng->retire->lock);
 }

@@ -1,8 +1,7 @@
 /*
- * retire.h - unlinking segments that nothing keeps (I4).
+ * retire.h - unlinking segments that no keeper needs (I4).
  *
- * Locking: a lock of its own, outside of log.queue: while it is held no segment is being unlinked.
- */
+ * Locking: a lock of its own, outside of log.queue: while it is held no segment is being unlinked. */
 #ifndef ENGRAMFS_RETIRE_H
 #define ENGRAMFS_RETIRE_H
 
@@ -11,8 +10,11 @@
 /* -ENOMEM. */
 int retire_new(struct eng *eng);
 void retire_free(struct eng *eng);
-/* Unlinks every segment that I4 lets go; returns how many. */
+/* Unlinks every segment that no keeper needs; returns how many. */
 unsigned retire_segments(struct eng *eng);
+/* Unlinks a segment that has no record in the index, unless a keeper needs it. One that has a record is left
+ * to retire_segments(). */
+void retire_unrecorded(struct eng *eng, uint32_t id);
 /* Between the two nothing is unlinked. */
 void retire_exclude(struct eng *eng);
 void retire_allow(struct eng *eng);

@@ -3,9 +3,10 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 
-/* What callers get: they may try again after -ENOMEM, and after any other failure see -EIO (I11). */
-static int sync_error(int r)
+/* flush_log(), with an error that a caller of fsync(2) expects. */
+static int flush_all(struct eng *eng)
 {
+    int r = flush_log(eng);
     return r && r != -ENOMEM ? -EIO : r;
 }
 
@@ -16,17 +17,17 @@ int eng_sync(struct eng *eng)
     if (eng->opt.read_only)
         return 0;
     if (!is_read_only(eng))
-        (void)commit_orphans(eng); /* on a full disk they wait: nothing that was acknowledged is missing */
-    return sync_error(flush_log(eng));
+        (void)commit_orphans(eng); /* a full disk keeps them; nothing acknowledged is missing then */
+    return flush_all(eng);
 }
 
 int eng_fsync(struct eng *eng, uint64_t ino)
 {
-    (void)ino; /* one log: what came before becomes durable with it */
+    (void)ino; /* there is one log: all of it becomes durable */
     if (!eng)
         return -EINVAL;
     if (eng->opt.read_only)
         return 0;
     log_count_fsync(&eng->log);
-    return sync_error(flush_log(eng));
+    return flush_all(eng);
 }

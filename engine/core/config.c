@@ -1,8 +1,6 @@
 /*
- * config.c - the keys of the configuration and their text form. A file that
- * cannot be understood is reported and left out: settings are no reason to
- * refuse memories. See config.h.
- */
+ * config.c - the keys of the configuration and their text form; see config.h. A file that cannot be
+ * understood is reported and left out: settings are no reason to refuse memories. */
 #include "core/config.h"
 
 #include <math.h>
@@ -77,7 +75,7 @@ int config_set_value(struct config *config, const char *name, const char *value)
         i++;
     if (i == ARRAY_LEN(keys))
         return -ENOENT;
-    /* strtod() and strtoull() would skip leading space, line ends among it, and take a sign. */
+    /* strtod() and strtoull() would accept leading space, line ends among it, and a sign. */
     bool number = value[0] == '.' || (value[0] >= '0' && value[0] <= '9');
     if (strlen(value) >= CONFIG_VALUE_SIZE || !number)
         return -EINVAL;

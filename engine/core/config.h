@@ -2,8 +2,7 @@
  * config.h - configuration, kept as key=value lines in the file "config".
  *
  * Locking: values are atomic and read without a lock. config_file_lock of struct eng: one writer of the file
- * at a time.
- */
+ * at a time. */
 #ifndef ENGRAMFS_CONFIG_H
 #define ENGRAMFS_CONFIG_H
 
@@ -16,17 +15,17 @@ struct config {
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
 };
 
-/* Room for a value as text and its NUL: longer than any that is in range needs to be. */
+/* Bytes for a value as text, with its NUL: more than any value in range needs. */
 #define CONFIG_VALUE_SIZE 32u
 
 void config_defaults(struct config *config);
 /* Parses and sets one value: -ENOENT unknown key, -EINVAL. */
 int config_set_value(struct config *config, const char *name, const char *value);
-/* The name of key i, NULL behind the last, and its value as text. */
+/* The name of key i, NULL behind the last; and its value as text. */
 const char *config_key(size_t i);
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE]);
-/* What is stored, on top of the defaults. A file that cannot be understood counts as empty; `report` (may be
- * NULL) is told so. Errors of reading it. */
+/* Reads what is stored, on top of the defaults. A file that cannot be understood counts as empty, and
+ * `report` (may be NULL) is told so. Errors: those of reading the file. */
 int config_read(struct eng_io *io, struct report *report, struct config *ret_config);
 /* Replaces the file by these values. */
 int config_write(struct eng_io *io, const struct config *config);

@@ -1,8 +1,7 @@
 /*
  * counters.h - what the store counts since it was opened.
  *
- * Counters are atomic and relaxed: they order nothing. Durations are protected by the lock, a leaf.
- */
+ * Counters are atomic and relaxed: they order nothing. Durations are protected by the lock, a leaf. */
 #ifndef ENGRAMFS_COUNTERS_H
 #define ENGRAMFS_COUNTERS_H
 

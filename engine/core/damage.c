@@ -1,6 +1,5 @@
 /*
- * damage.c - see damage.h.
- */
+ * damage.c - see damage.h. */
 #include "core/damage.h"
 
 #include "core/eng.h"
@@ -35,7 +34,7 @@ void damage_free(struct eng *eng)
     eng->damage = NULL;
 }
 
-/* The first by name; when it goes on (a disk is gone) only each time the number has doubled. */
+/* Reports the first ones by name; later (a disk is gone) only each time the number has doubled. */
 static void report_damage(struct eng *eng, const struct eng_damage *d, uint64_t n)
 {
     if (n <= DAMAGE_LOGGED)
@@ -50,7 +49,7 @@ static void report_damage(struct eng *eng, const struct eng_damage *d, uint64_t 
                     (unsigned long long)n);
 }
 
-/* Adds it to the list; false: it is there already. */
+/* Adds damage to the list. False: the list has it already. */
 static bool add(struct damage_list *list, const struct damage *d)
 {
     bool known = false;
@@ -59,7 +58,7 @@ static bool add(struct damage_list *list, const struct damage *d)
         struct damage *old = &list->all[i];
         known = old->told.ino == d->told.ino && old->told.segment == d->told.segment &&
                 old->told.offset == d->told.offset;
-        if (known) { /* the same extent, but perhaps another range of it is named now */
+        if (known) { /* the same extent, but a memory may name another range of it now */
             old->off = d->off;
             old->loc = d->loc;
         }

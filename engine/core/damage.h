@@ -1,9 +1,7 @@
 /*
- * damage.h - damage that was found: told in the log once for each extent, and kept for
- * eng_damaged().
+ * damage.h - damage that was found: reported once for each extent, and kept for eng_damaged().
  *
- * Locking: a lock of its own, a leaf.
- */
+ * Locking: a lock of its own, a leaf. */
 #ifndef ENGRAMFS_DAMAGE_H
 #define ENGRAMFS_DAMAGE_H
 
@@ -12,7 +10,7 @@
 
 struct eng;
 
-/* One damaged extent: what is told of it, and what shows whether a memory still names it. */
+/* One damaged extent: what eng_damaged() tells, and what shows whether a memory still names it. */
 struct damage {
     struct eng_damage told;
     uint64_t off; /* where in the file the locator stands; EXTENT_XATTR_OFF for an xattr */
@@ -22,11 +20,11 @@ struct damage {
 /* -ENOMEM. */
 int damage_new(struct eng *eng);
 void damage_free(struct eng *eng);
-/* Records that the extent of inode `ino` at file offset `off` cannot be read or verified. Takes index_lock.
- */
+/* Records that the extent of inode `ino` at file offset `off` cannot be read or verified. Locks
+ * index_lock. */
 void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
                    const char *reason);
-/* A copy of all that was recorded; the array becomes the caller's. -ENOMEM. */
+/* Copies all that was recorded; the array becomes the caller's. -ENOMEM. */
 int damage_copy(struct eng *eng, struct damage **ret_damage, size_t *ret_n);
 
 #endif

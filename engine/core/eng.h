@@ -1,18 +1,17 @@
 /*
  * eng.h - struct eng: an open store, a part for each room.
  *
- * A part that more than one file looks into is a struct here; one that is private to a file is a pointer,
- * made and freed by that file's _new() and _free().
+ * A part that more than one file reads is a struct here; a part that is private to a file is a pointer, made
+ * and freed by that file's _new() and _free().
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   room > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
  *   wake.lock > job.lock
- * Leaves, under which nothing is taken: report, damage, counters, keepers, reserve, orphans, atimes,
+ * Leaves, under which no other lock is taken: report, damage, counters, reserve, orphans, atimes, feed,
  * log.sync_lock, job.lock, config_file_lock.
  *
- * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
- * therefore read it without index_lock.
- */
+ * The index changes only under log.lock and exclusive index_lock together. So a holder of log.lock may read
+ * the index without index_lock. */
 #ifndef ENGRAMFS_ENG_H
 #define ENGRAMFS_ENG_H
 
@@ -21,7 +20,6 @@
 #include "base/util.h"
 #include "core/config.h"
 #include "core/counters.h"
-#include "core/keepers.h"
 #include "core/marks.h"
 #include "core/report.h"
 #include "core/wake.h"
@@ -37,6 +35,8 @@
 struct atimes;
 struct checkpoints;
 struct damage_list;
+struct feed;
+struct keepers;
 struct orphans;
 struct reserve;
 struct retire;
@@ -63,9 +63,9 @@ struct eng {
     struct config config;
     pthread_mutex_t config_file_lock;
     struct counters counters;
-    struct keepers keepers;
     struct marks marks;
     struct wake wake;
+    struct keepers *keepers;
     struct damage_list *damage;
     struct reserve *reserve;
 
@@ -73,11 +73,12 @@ struct eng {
     struct orphans *orphans;
     struct atimes *atimes;
     struct retire *retire;
+    struct feed *feed;
 
     /* image/ */
     struct checkpoints *checkpoints;
-    uint64_t
-        lost_after; /* salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
+    /* Of salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
+    uint64_t lost_after;
 
     /* upkeep/ */
     struct room *room;

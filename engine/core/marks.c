@@ -1,6 +1,5 @@
 /*
- * marks.c - see marks.h.
- */
+ * marks.c - see marks.h. */
 #include "core/marks.h"
 
 bool marks_are_due(const struct marks *marks, const struct config *config, uint64_t bytes, uint64_t seq)

@@ -1,8 +1,7 @@
 /*
- * marks.h - how far the checkpoints of a store are, for those who write none themselves.
+ * marks.h - how far the checkpoints of a store are, for rooms that write none.
  *
- * Locking: none; written by image/checkpoint.c, atomic.
- */
+ * Locking: none; written by image/checkpoint.c, atomic. */
 #ifndef ENGRAMFS_MARKS_H
 #define ENGRAMFS_MARKS_H
 
@@ -10,19 +9,19 @@
 #include "core/config.h"
 
 struct marks {
-    /* Last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while fewer than two
-     * exist. */
+    /* The last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while there are
+     * fewer than two. */
     _Atomic uint64_t newest_seq, oldest_seq;
     _Atomic uint64_t log_bytes;  /* log.bytes at the newest checkpoint */
     _Atomic uint64_t disk_bytes; /* size of all checkpoint files */
-    _Atomic uint64_t retry_at;   /* mono_ns() before which a failed checkpoint is not tried again */
+    _Atomic uint64_t retry_at;   /* mono_ns() before which no checkpoint follows a failed one */
 };
 
 /* The wait after a checkpoint that failed, on a full disk say, ns. */
 #define MARKS_RETRY_NS UINT64_C(10000000000)
 
-/* Whether a log that has come to `bytes` and batch `seq` has grown by checkpoint_bytes or checkpoint_ops
- * since the newest checkpoint. */
+/* Whether a log of `bytes`, with last batch `seq`, has grown by checkpoint_bytes or checkpoint_ops since the
+ * newest checkpoint. */
 bool marks_are_due(const struct marks *marks, const struct config *config, uint64_t bytes, uint64_t seq);
 
 #endif

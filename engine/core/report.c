@@ -1,6 +1,5 @@
 /*
- * report.c - see report.h.
- */
+ * report.c - see report.h. */
 #include "core/report.h"
 
 #include <stdio.h>
@@ -33,8 +32,8 @@ void report_flush(struct report *report)
     free(lines);
 }
 
-/* Keeps a line until the thread holds no lock any more. Without memory it is lost. */
-static void keep_line(struct report *report, const struct report_line *line)
+/* Keeps a line for report_flush(). Without memory the line is lost. */
+static void queue_line(struct report *report, const struct report_line *line)
 {
     pthread_mutex_lock(&report->lock);
     size_t n = report->n_lines;
@@ -55,7 +54,7 @@ void report_line(struct report *report, enum eng_log_level level, const char *fm
     vsnprintf(line.text, sizeof line.text, fmt, ap);
     va_end(ap);
     if (deferred)
-        keep_line(report, &line);
+        queue_line(report, &line);
     else
         report->log(report->log_arg, level, line.text);
 }
@@ -92,9 +91,11 @@ void report_error(struct report *report, const char *fmt, ...)
 int report_store_error(struct report *report, const char *what, int r)
 {
     char line[sizeof report->last_error];
-    const char *hint = r == -ENOMEM                   ? "wait until there is memory"
-                       : r == -EMFILE || r == -ENFILE ? "raise the limit of open files"
-                                                      : "are its folder and disk still there?";
+    const char *hint = "are its folder and disk still there?";
+    if (r == -ENOMEM)
+        hint = "wait until there is memory";
+    else if (r == -EMFILE || r == -ENFILE)
+        hint = "raise the limit of open files";
     snprintf(line, sizeof line, "%s the store failed (%s): %s", what, strerror(-r), hint);
     pthread_mutex_lock(&report->lock);
     bool known = strcmp(report->last_error, line) == 0;

@@ -1,12 +1,11 @@
 /*
- * report.h - what the store tells people: lines for the log callback, the last
- * error, and the read-only state with its reason.
+ * report.h - what the store tells people: lines for the log callback, the last error, and the read-only state
+ * with its reason.
  *
- * The callback may call the engine, so no line is handed out while the thread
- * holds a lock: between report_defer() and report_flush() lines are queued.
+ * The callback may call the engine, so a thread that holds a lock calls it with no line: between
+ * report_defer() and report_flush() lines are queued.
  *
- * Locking: report->lock, a leaf.
- */
+ * Locking: report->lock, a leaf. */
 #ifndef ENGRAMFS_REPORT_H
 #define ENGRAMFS_REPORT_H
 
@@ -33,7 +32,7 @@ struct report {
 
 void report_init(struct report *report, const struct eng_options *opt);
 void report_free(struct report *report);
-/* Tells one line, at once or, between report_defer() and report_flush(), at the flush. */
+/* Reports one line: at once, or, between report_defer() and report_flush(), at the flush. */
 void report_line(struct report *report, enum eng_log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Between the two calls the thread holds a lock, so its lines are queued. Calls nest. */
@@ -41,13 +40,12 @@ void report_defer(void);
 void report_flush(struct report *report);
 /* Refuses every mutation from now on; the first reason stays. */
 void report_turn_read_only(struct report *report, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Keeps the text for eng_stats.last_error and tells it. */
+/* Reports the text, and keeps it for eng_stats.last_error. */
 void report_error(struct report *report, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /*
- * Tells, once and not for each caller, that an operation on the store's own files failed with r < 0; `what`
+ * Reports, once and not for each caller, that an operation on the store's own files failed with r < 0; `what`
  * names the operation, "writing to", say. Returns what the caller of the engine gets: -EIO in place of an
- * errno that would be taken for an answer about the memory.
- */
+ * errno that would pass for an answer about the memory. */
 int report_store_error(struct report *report, const char *what, int r);
 /* Copies the reason for being read-only and the last error. */
 void report_get(struct report *report, char ret_reason[256], char ret_error[256]);

@@ -1,19 +1,16 @@
 /*
- * reserve.c - disk space set aside for getting out of a full disk: removing,
- * compacting and checkpointing must work when nothing else can be written.
+ * reserve.c - disk space set aside for getting out of a full disk: removing, compacting and checkpointing
+ * must work when nothing else can be written.
  *
- * The reserve is a preallocated file. What takes away from the store gives it
- * back to the file system piece by piece, down to a half that is left to
- * compaction and checkpoints. From the moment when the disk was seen full until
- * the reserve is whole again the store is short: a mutation then makes room
- * first, by compacting, and is refused if that was in vain and it is not one
- * that takes away, since it would eat what those need.
+ * The reserve is a preallocated file. Removals give it back to the file system piece by piece, down to a half
+ * that is left to compaction and checkpoints. From the moment when the disk is seen full until the reserve is
+ * whole again the store is short: a mutation then makes room first, by compacting; if that gains nothing, the
+ * mutation is refused unless it is a removal, since it would use up what removals and compaction need.
  *
- * Its size follows the store: the survivors of one victim and a checkpoint. While a compaction runs, which
- * says by how much the store shrank, it grows only if it lacks a third.
+ * The size follows the store: the survivors of one victim and a checkpoint. While a compaction runs, whose
+ * report says by how much the store shrank, the reserve grows only if a third is missing.
  *
- * Locking: a lock of its own, a leaf, held across the calls on this one file.
- */
+ * Locking: a lock of its own, a leaf, held across the calls on this one file. */
 #include "core/reserve.h"
 
 #include "core/eng.h"
@@ -25,7 +22,7 @@
 struct reserve {
     pthread_mutex_t lock;
     _Atomic uint64_t bytes; /* written under lock */
-    uint64_t floor;         /* what is left to compaction and checkpoints. Protected by lock. */
+    uint64_t floor;         /* bytes left to compaction and checkpoints. Protected by lock. */
     bool frozen;            /* grows only if a third is missing. Protected by lock. */
     bool unsupported;       /* the file system cannot preallocate. Protected by lock. */
     _Atomic bool is_short;  /* the disk was full, and the reserve is not whole again */
@@ -76,7 +73,7 @@ bool reserve_is_short(struct eng *eng)
 
 /* ---- the file ------------------------------------------------------------------ */
 
-/* Opens it, creating it if need be. */
+/* Opens the file, creating it if need be. */
 static int open_reserve(struct eng *eng, struct io_file **ret_file)
 {
     const struct eng_io_ops *ops = eng->io->ops;
@@ -84,7 +81,7 @@ static int open_reserve(struct eng *eng, struct io_file **ret_file)
     return r == -ENOENT ? ops->open(eng->io, RESERVE_FILE, IO_RDWR | IO_CREATE, ret_file) : r;
 }
 
-/* On failure it stays as it was. -EOPNOTSUPP: the file system cannot preallocate. */
+/* On failure the reserve stays as it was. -EOPNOTSUPP: the file system cannot preallocate. */
 static int resize_locked(struct eng *eng, uint64_t size)
 {
     struct io_file *file;
@@ -104,18 +101,17 @@ static int resize_locked(struct eng *eng, uint64_t size)
     return r;
 }
 
-/* In a store that is short, takes back what there is; whether the reserve is whole, with `room` bytes to
- * spare. */
+/* In a store that is short: grows the reserve by what the disk has. Returns whether the reserve is whole,
+ * with `room` bytes to spare. */
 static bool refill_locked(struct eng *eng, uint64_t lack, uint64_t avail, uint64_t room)
 {
     uint64_t can = avail > room ? MIN_OF(lack, (avail - room) / RESERVE_STEP * RESERVE_STEP) : 0;
     if (avail >= lack + room)
         can = lack;
     int r = can ? resize_locked(eng, reserve_bytes(eng) + can) : 0;
-    return avail >= lack + room && (r == 0 || r == -EOPNOTSUPP);
+    return avail >= lack + room && (!r || r == -EOPNOTSUPP);
 }
 
-/* Takes what the reserve lacks, if there is room. False: the store is short (still). */
 bool reserve_fill(struct eng *eng, uint64_t room)
 {
     if (MUTANT(NO_RESERVE))
@@ -126,11 +122,11 @@ bool reserve_fill(struct eng *eng, uint64_t room)
     uint64_t have = reserve_bytes(eng), lack = want > have ? want - have : 0;
     bool is_short = reserve_is_short(eng), known = eng->io->ops->space(eng->io, &space) == 0;
     if (!known)
-        is_short = false; /* the writes find out */
+        is_short = false; /* writes will show it */
     else if (is_short)
         is_short = !refill_locked(eng, lack, space.avail_bytes, room);
     else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve->unsupported &&
-             (!eng->reserve->frozen || lack > have / 2)) /* a store that grew takes more of what is plenty */
+             (!eng->reserve->frozen || lack > have / 2)) /* the store grew, and there is plenty */
         eng->reserve->unsupported = resize_locked(eng, want) == -EOPNOTSUPP;
     atomic_store_explicit(&eng->reserve->is_short, is_short, memory_order_release);
     pthread_mutex_unlock(&eng->reserve->lock);
@@ -184,11 +180,11 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng), least = use == RESERVE_ALL ? 0 : eng->reserve->floor;
     uint64_t size = use == RESERVE_ALL || have < RESERVE_STEP ? least : MAX_OF(have - RESERVE_STEP, least);
-    bool released = size < have && resize_locked(eng, size) == 0;
+    bool spent = size < have && resize_locked(eng, size) == 0;
     pthread_mutex_unlock(&eng->reserve->lock);
-    if (released)
+    if (spent)
         reserve_set_short(eng);
-    return released;
+    return spent;
 }
 
 bool reserve_open_up(struct eng *eng, uint64_t needed)

@@ -1,6 +1,5 @@
 /*
- * reserve.h - disk space set aside for getting out of a full disk.
- */
+ * reserve.h - disk space set aside, so that a full disk can be left again. */
 #ifndef ENGRAMFS_RESERVE_H
 #define ENGRAMFS_RESERVE_H
 
@@ -8,7 +7,7 @@
 
 struct eng;
 
-/* Who uses it: nobody; what takes away, down to a half; compaction and checkpoints. */
+/* What may use the reserve: nothing; removals, down to a half; compaction and checkpoints, all of it. */
 enum reserve_use { RESERVE_NONE, RESERVE_HALF, RESERVE_ALL };
 /* What must be free besides the reserve for the store not to be short, bytes. */
 #define RESERVE_ROOM_MIN (UINT64_C(128) << 10)
@@ -18,26 +17,25 @@ int reserve_new(struct eng *eng);
 void reserve_free(struct eng *eng);
 /* Reads how large the reserve of an earlier run is, before anything is written. */
 void reserve_init(struct eng *eng);
-/* Once the store is recovered. */
+/* Called once the store is recovered. */
 void reserve_opened(struct eng *eng);
 /* Bytes set aside now. */
 uint64_t reserve_bytes(struct eng *eng);
 /* Sets space aside, if there is room. */
 void reserve_keep(struct eng *eng);
-/* Takes what the reserve lacks, if `room` bytes stay free beside it. False: the store is short (still). */
+/* Fills up the reserve, if `room` bytes stay free beside it. False: the store is short (still). */
 bool reserve_fill(struct eng *eng, uint64_t room);
-/* While frozen the reserve grows only if a third is missing, or, after the disk was full, to be whole again.
- */
+/* While frozen the reserve grows only if a third is missing, or to be whole again after a full disk. */
 void reserve_freeze(struct eng *eng, bool freeze);
-/* The most that a checkpoint is expected to take. */
+/* The most bytes that a checkpoint is expected to need. */
 uint64_t reserve_for_checkpoint(struct eng *eng);
-/* The disk was full, and has not been seen with room since. */
+/* Whether the disk was full, and has not been seen with room since. */
 bool reserve_is_short(struct eng *eng);
 void reserve_set_short(struct eng *eng);
-/* After -ENOSPC: gives space back to the file system. True if what failed may be tried again. */
+/* After -ENOSPC: gives space back to the file system. True: what failed may be tried again. */
 bool reserve_spend(struct eng *eng, enum reserve_use use);
-/* Before work that needs so many bytes: spends the reserve if the disk alone has not enough. False: both
- * together have not. */
+/* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both
+ * together do not. */
 bool reserve_open_up(struct eng *eng, uint64_t needed);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * totals.c - see totals.h.
- */
+ * totals.c - see totals.h. */
 #include "core/totals.h"
 
 #include "core/eng.h"

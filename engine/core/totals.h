@@ -1,6 +1,5 @@
 /*
- * totals.h - payload bytes of a store, by index_lock.
- */
+ * totals.h - payload bytes of a store, by index_lock. */
 #ifndef ENGRAMFS_TOTALS_H
 #define ENGRAMFS_TOTALS_H
 

@@ -1,6 +1,5 @@
 /*
- * wake.c - see wake.h.
- */
+ * wake.c - see wake.h. */
 #include "core/wake.h"
 
 void wake_init(struct wake *wake)
@@ -19,8 +18,8 @@ void wake_free(struct wake *wake)
 void wake_workers(struct wake *wake)
 {
     pthread_mutex_lock(&wake->lock);
-    if (!wake->rung)
+    if (!wake->wanted)
         pthread_cond_broadcast(&wake->cond);
-    wake->rung = true;
+    wake->wanted = true;
     pthread_mutex_unlock(&wake->lock);
 }

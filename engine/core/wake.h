@@ -1,8 +1,7 @@
 /*
- * wake.h - the bell of the background threads: whoever made work for them rings.
+ * wake.h - wakes the background threads when there is work for them.
  *
- * Locking: wake->lock, which also protects the state of upkeep/workers.c.
- */
+ * Locking: wake->lock, which also protects the state of upkeep/workers.c. */
 #ifndef ENGRAMFS_WAKE_H
 #define ENGRAMFS_WAKE_H
 
@@ -11,12 +10,12 @@
 struct wake {
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    bool rung; /* the committer has something to do. Protected by lock. */
+    bool wanted; /* the committer has something to do. Protected by lock. */
 };
 
 void wake_init(struct wake *wake);
 void wake_free(struct wake *wake);
-/* Wakes the committer; every mutation calls this while a checkpoint is due, so nobody is woken twice. */
+/* Wakes the committer, once: every mutation calls this while a checkpoint is due. */
 void wake_workers(struct wake *wake);
 
 #endif

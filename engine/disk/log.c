@@ -153,6 +153,7 @@ int log_append_locked(struct log *log, struct txn *txn)
     uint64_t size = log->scratch.len + txn->extents_len;
     log->tail += size;
     log->chain = header.sum;
+    log->time = header.time;
     atomic_store_explicit(&log->active->size, log->tail, memory_order_relaxed);
     atomic_fetch_add_explicit(&log->bytes, size, memory_order_relaxed);
     atomic_store_explicit(&log->seq, header.seq, memory_order_release);

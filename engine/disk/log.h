@@ -27,6 +27,7 @@ struct log {
     _Atomic uint32_t small_fsyncs; /* asked for since the last large flush */
     _Atomic uint64_t seq;          /* of the last batch. Written under lock, read without it. */
     uint64_t chain;                /* sum of the last batch. protected by lock */
+    int64_t time;                  /* of the last batch, ns. protected by lock */
     struct segment **unsynced;     /* sealed, pinned, in order. protected by lock */
     _Atomic size_t n_unsynced;     /* written under lock, read without it, as a hint */
     size_t cap_unsynced;           /* protected by lock */

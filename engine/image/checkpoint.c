@@ -15,6 +15,7 @@
 
 #include "commit/atimes.h"
 #include "commit/flush.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/freeze.h"
 
@@ -132,8 +133,8 @@ static int sum_size(void *arg, const char *name)
 void checkpoint_clean(struct eng *eng)
 {
     struct clean c = {.eng = eng};
-    /* Who copies the folder of a held store must find the files that the copied manifests name. */
-    int r = keepers_is_held(&eng->keepers) || eng->opt.read_only ? -EBUSY : 0;
+    /* A copy of a held store's folder must have the files that the copied manifests name. */
+    int r = keepers_find_all(eng) || eng->opt.read_only ? -EBUSY : 0;
     do {
         c.n = 0;
         if (!r)
@@ -349,7 +350,7 @@ static int checkpoint_locked(struct eng *eng)
         image += (uint64_t)index_table(&view, i)->n_chunks * TABLE_CHUNK_SIZE;
     /* When old files hold mostly superseded images, one whole image takes their place. */
     w.full = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed) > 3 * image &&
-             !keepers_is_held(&eng->keepers);
+             !keepers_find_all(eng);
     r = write_file(&w, &view, &pos);
     if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) {
         writer_reset(&w);

@@ -1,17 +1,17 @@
 /*
  * hold.c - eng_hold() and eng_release(): while the store is held no file of
- * it is unlinked, so that its folder can be copied.
- */
+ * it is unlinked, so that its folder can be copied. */
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "image/checkpoint.h"
 
 int eng_hold(struct eng *eng)
 {
     if (!eng)
         return -EINVAL;
-    checkpoint_exclude(eng); /* so that no unlinking is under way when this returns */
+    checkpoint_exclude(eng); /* with retire_exclude(): no unlinking is under way on return */
     retire_exclude(eng);
-    keepers_hold(&eng->keepers);
+    keepers_hold(eng);
     retire_allow(eng);
     checkpoint_allow(eng);
     return 0;
@@ -21,7 +21,7 @@ int eng_release(struct eng *eng)
 {
     if (!eng)
         return -EINVAL;
-    int r = keepers_release(&eng->keepers);
+    int r = keepers_release(eng);
     if (!r)
         (void)retire_segments(eng);
     return r;

@@ -1,9 +1,11 @@
 /*
  * open.c - opening and closing a store: each room makes its part, and frees it. */
 #include "commit/atimes.h"
+#include "commit/feed.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
 #include "core/damage.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
@@ -34,11 +36,11 @@ static int lock_store(struct eng *eng, char why[256])
     return r;
 }
 
-/* The parts that others are told of nothing but a pointer. -ENOMEM. */
+/* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {damage_new, reserve_new,    orphans_new, atimes_new,
-                                         retire_new, checkpoint_new, room_new};
+    int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new, atimes_new,
+                                         feed_new,    retire_new, checkpoint_new, room_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -50,10 +52,12 @@ static void free_parts(struct eng *eng)
     room_free(eng);
     checkpoint_free(eng);
     retire_free(eng);
+    feed_free(eng);
     atimes_free(eng);
     orphans_free(eng);
     reserve_free(eng);
     damage_free(eng);
+    keepers_free(eng);
 }
 
 static void init_parts(struct eng *eng)
@@ -67,7 +71,6 @@ static void init_parts(struct eng *eng)
     pthread_mutex_init(&eng->config_file_lock, NULL);
     pthread_mutex_init(&eng->counters.lock, NULL);
     report_init(&eng->report, &eng->opt);
-    keepers_init(&eng->keepers);
     wake_init(&eng->wake);
 }
 
@@ -83,7 +86,6 @@ static void eng_free(struct eng *eng)
         io_posix_free(eng->io);
     free_parts(eng);
     wake_free(&eng->wake);
-    keepers_free(&eng->keepers);
     report_free(&eng->report);
     pthread_mutex_destroy(&eng->counters.lock);
     pthread_mutex_destroy(&eng->config_file_lock);
@@ -217,11 +219,12 @@ int eng_close(struct eng *eng)
 {
     if (!eng)
         return 0;
+    eng_feed_shutdown(eng);
     workers_free(eng);
     int r = 0;
     atimes_flush(eng);
     if (!eng->opt.read_only)
-        r = eng_sync(eng); /* tells also of a sync that failed earlier (I11) */
+        r = eng_sync(eng); /* reports a sync that failed earlier as well (I11) */
     if (!is_read_only(eng)) {
         if (!r && log_seq(&eng->log) > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire))
             r = checkpoint_write(eng);

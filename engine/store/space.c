@@ -1,40 +1,85 @@
 /*
- * space.c - the space receipt: where each byte is that the store takes from
- * the disk, and what gives it back.
+ * space.c - the space receipt: where each byte is that the store takes from the disk, and what gives it back.
  *
- * What lies in segments is told by the records of the index and the sizes of
- * the files; what is left of du after that is slack. No state. Locks: log.lock
- * for the records of segments, index_lock shared in short slices for orphans.
- */
+ * The records of the index and the sizes of the files tell what lies in segments; what is left of du after
+ * that is slack. No state. Locks: log.lock for the records of segments, index_lock shared in short slices for
+ * orphans. */
 #include "commit/commit.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "store/store.h"
 
 #include <stdio.h>
 
-const struct eng_space_kind eng_space_kinds[ENG_SPACE_KINDS] = {
-    [ENG_SPACE_LIVE] = {"live", "live", "removing or truncating memories"},
-    [ENG_SPACE_ORPHANS] = {"orphans", "removed, still open",
-                           "closing the files (lsof +L1 MOUNTPOINT names who has them), then compact"},
-    [ENG_SPACE_DEAD] =
-        {"dead", "dead",
-         "compact; by itself once fragmentation and total_bytes pass the thresholds in config"},
-    [ENG_SPACE_DEAD_ACTIVE] = {"dead_active", "dead, active segment",
-                               "compact, which ends the active segment first"},
-    [ENG_SPACE_HELD] = {"held", "emptied, held", "release, once for each hold"},
-    [ENG_SPACE_WAIT_SYNC] = {"waiting_sync", "emptied, not durable", "the next commit (commit_ms) or sync"},
-    [ENG_SPACE_WAIT_CHECKPOINT] = {"waiting_checkpoint", "emptied, in recovery",
-                                   "the second checkpoint from now; compact writes them at once"},
-    [ENG_SPACE_PINNED] = {"pinned", "emptied, being read", "the end of the reads that are under way"},
-    [ENG_SPACE_EMPTY] = {"empty", "emptied, free to go", "the committer, within commit_ms; compact at once"},
-    [ENG_SPACE_COPIES] = {"copies", "being copied", "the end of the compaction that runs"},
-    [ENG_SPACE_METADATA] = {"metadata", "log metadata", "compact, as far as it belongs to dead content"},
-    [ENG_SPACE_CHECKPOINTS] = {"checkpoints", "checkpoints", "nothing: at most about four times the index"},
-    [ENG_SPACE_RESERVE] = {"reserve", "reserve", "nothing: kept so that compaction works on a full disk"},
-    [ENG_SPACE_SLACK] = {"slack", "slack",
-                         "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, "
-                         "superblock and config"},
+/* Its place among the kinds is its number, with the keepers in place of ENG_SPACE_KEPT. */
+static const struct eng_space_kind kinds[] = {
+    {ENG_SPACE_LIVE, "live", "live", "removing or truncating memories", 0},
+    {ENG_SPACE_ORPHANS, "orphans", "removed, still open",
+     "closing the files (lsof +L1 MOUNTPOINT names who has them), then compact", 0},
+    {ENG_SPACE_DEAD, "dead", "dead",
+     "compact; by itself once fragmentation and total_bytes pass the thresholds in config", 0},
+    {ENG_SPACE_DEAD_ACTIVE, "dead_active", "dead, active segment",
+     "compact, which ends the active segment first", 0},
+    {ENG_SPACE_KEPT, NULL, NULL, NULL, 0},
+    {ENG_SPACE_EMPTY, "empty", "emptied, free to go", "the committer, within commit_ms; compact at once", 0},
+    {ENG_SPACE_COPIES, "copies", "being copied", "the end of the compaction that runs", 0},
+    {ENG_SPACE_METADATA, "metadata", "log metadata", "compact, as far as it belongs to dead content", 0},
+    {ENG_SPACE_CHECKPOINTS, "checkpoints", "checkpoints", "nothing: at most about four times the index", 0},
+    {ENG_SPACE_RESERVE, "reserve", "reserve", "nothing: kept so that compaction works on a full disk", 0},
+    {ENG_SPACE_SLACK, "slack", "slack",
+     "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock and config",
+     0},
 };
+static_assert(ARRAY_LEN(kinds) + KEEPERS_MAX <= ENG_SPACE_KINDS_MAX, "each has a place in the receipt");
+
+/* ---- the kinds ---------------------------------------------------------------- */
+
+/* Writes the kinds of the store, without bytes; eng NULL: those of each store. Returns how many. */
+static unsigned list_kinds(const struct eng *eng, struct eng_space_kind *ret_kinds)
+{
+    const struct keeper *keeper;
+    unsigned n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (kinds[i].id != ENG_SPACE_KEPT) {
+            ret_kinds[n++] = kinds[i];
+            continue;
+        }
+        for (size_t k = 0; (keeper = keepers_at(eng, k)); k++) {
+            if (keeper->label)
+                ret_kinds[n++] = (struct eng_space_kind){ENG_SPACE_KEPT, keeper->key, keeper->label,
+                                                         keeper->gives_back, 0};
+        }
+    }
+    return n;
+}
+
+unsigned eng_space_kinds(struct eng_space_kind ret_kinds[ENG_SPACE_KINDS_MAX])
+{
+    return ret_kinds ? list_kinds(NULL, ret_kinds) : 0;
+}
+
+static void clear_bytes(struct eng_space *sp)
+{
+    for (unsigned i = 0; i < sp->n_kinds; i++)
+        sp->kinds[i].bytes = 0;
+}
+
+static int64_t *bytes_of(struct eng_space *sp, enum eng_space_id id)
+{
+    unsigned i = 0;
+    while (sp->kinds[i].id != id)
+        i++;
+    return &sp->kinds[i].bytes;
+}
+
+/* The bytes of the emptied segments that the keeper keeps. */
+static int64_t *bytes_kept(struct eng_space *sp, const struct keeper *keeper)
+{
+    unsigned i = 0;
+    while (sp->kinds[i].key != keeper->key)
+        i++;
+    return &sp->kinds[i].bytes;
+}
 
 /* ---- what was removed, but is still open ------------------------------------- */
 
@@ -71,14 +116,14 @@ static uint64_t xattr_bytes(const struct index *idx, const struct inode_rec *ino
     return bytes;
 }
 
-static void note_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, struct locator *first)
+static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, struct locator *first)
 {
     const struct inode_rec *inode = index_slot(idx, slot);
     uint64_t off;
     if (!inode || inode->nlink)
         return;
     uint64_t bytes = (S_ISREG(inode->mode) ? inode->bytes : 0) + xattr_bytes(idx, inode);
-    sp->bytes[ENG_SPACE_ORPHANS] += (int64_t)bytes;
+    *bytes_of(sp, ENG_SPACE_ORPHANS) += (int64_t)bytes;
     if (sp->n_orphans < ENG_SPACE_ORPHANS_MAX) {
         struct eng_space_orphan *o = &sp->orphans[sp->n_orphans];
         o->ino = index_ino(inode, slot);
@@ -96,7 +141,7 @@ static void find_orphans(struct eng *eng, struct eng_space *sp)
     for (uint32_t slot = 1; more;) {
         pthread_rwlock_rdlock(&eng->index_lock);
         for (unsigned i = 0; i < 4096 && slot < eng->idx.inodes.used; i++)
-            note_orphan(&eng->idx, slot++, sp, first);
+            add_orphan(&eng->idx, slot++, sp, first);
         more = slot < eng->idx.inodes.used && sp->n_orphans < eng->idx.n_orphans;
         pthread_rwlock_unlock(&eng->index_lock);
     }
@@ -106,31 +151,20 @@ static void find_orphans(struct eng *eng, struct eng_space *sp)
 
 /* ---- segments ------------------------------------------------------------------ */
 
-/* Why a segment without live bytes is still there; the order is that in which reclaiming asks (I4). */
-static enum eng_space_id why_kept(struct eng *eng, const struct seg_rec *seg, bool pinned)
-{
-    if (seg->death_seq > log_durable(&eng->log))
-        return ENG_SPACE_WAIT_SYNC;
-    if (seg->last_seq > atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire))
-        return ENG_SPACE_WAIT_CHECKPOINT;
-    if (keepers_is_held(&eng->keepers))
-        return ENG_SPACE_HELD;
-    return pinned ? ENG_SPACE_PINNED : ENG_SPACE_EMPTY;
-}
-
 static void add_segment_locked(struct eng *eng, const struct seg_rec *seg, struct eng_space *sp)
 {
     uint64_t size = segments_size_of(&eng->segments, seg->id);
-    bool active = eng->log.active && eng->log.active->id == seg->id;
+    const struct keeper *keeper = keepers_find(eng, seg);
     if (!size)
         return;
-    if (!seg->live && !active) {
-        sp->bytes[why_kept(eng, seg, segments_pins_of(&eng->segments, seg->id) > 0)] += (int64_t)size;
+    if (!keeper || keeper->label) { /* emptied */
+        *(keeper ? bytes_kept(sp, keeper) : bytes_of(sp, ENG_SPACE_EMPTY)) += (int64_t)size;
         return;
     }
-    sp->bytes[ENG_SPACE_LIVE] += (int64_t)seg->live;
-    sp->bytes[active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD] += (int64_t)(seg->total - seg->live);
-    sp->bytes[ENG_SPACE_METADATA] += (int64_t)size - (int64_t)seg->total;
+    bool active = keepers_need(eng, KEEPER_ACTIVE, seg);
+    *bytes_of(sp, ENG_SPACE_LIVE) += (int64_t)seg->live;
+    *bytes_of(sp, active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD) += (int64_t)(seg->total - seg->live);
+    *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)seg->total;
 }
 
 /* The figures of one moment, except that checkpoints may come and go. */
@@ -146,11 +180,11 @@ static void add_segments(struct eng *eng, struct eng_space *sp)
         known += (int64_t)segments_size_of(&eng->segments, seg->id);
     }
     /* An output of compaction has no record until its first relocations are installed. */
-    sp->bytes[ENG_SPACE_COPIES] = (int64_t)segments_bytes(&eng->segments) - known;
+    *bytes_of(sp, ENG_SPACE_COPIES) = (int64_t)segments_bytes(&eng->segments) - known;
     pthread_mutex_unlock(&eng->log.lock);
-    sp->bytes[ENG_SPACE_CHECKPOINTS] =
+    *bytes_of(sp, ENG_SPACE_CHECKPOINTS) =
         (int64_t)atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
-    sp->bytes[ENG_SPACE_RESERVE] = (int64_t)reserve_bytes(eng);
+    *bytes_of(sp, ENG_SPACE_RESERVE) = (int64_t)reserve_bytes(eng);
 }
 
 int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
@@ -159,31 +193,31 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
         return -EINVAL;
     struct eng_space sp = {0};
     uint64_t before, after;
+    sp.n_kinds = list_kinds(eng, sp.kinds);
     if (!is_read_only(eng))
         (void)commit_orphans(eng); /* what is not open any more is dead, not an orphan */
     find_orphans(eng, &sp);
-    int64_t open = sp.bytes[ENG_SPACE_ORPHANS];
-    int unknown;
+    int64_t open = *bytes_of(&sp, ENG_SPACE_ORPHANS), sum = 0;
+    int r;
     unsigned tries = 0;
     do { /* until nothing was written between the disk's figure and ours */
-        memset(sp.bytes, 0, sizeof sp.bytes);
+        clear_bytes(&sp);
         before = log_seq(&eng->log);
-        unknown = eng->io->ops->usage(eng->io, &sp.disk_bytes);
+        r = eng->io->ops->usage(eng->io, &sp.disk_bytes);
         add_segments(eng, &sp);
         after = log_seq(&eng->log);
     } while (before != after && ++tries < 4);
     /* Live bytes of orphans are live to the log; a removal in between may have made them dead already. */
-    sp.bytes[ENG_SPACE_ORPHANS] = MIN_OF(open, sp.bytes[ENG_SPACE_LIVE]);
-    sp.bytes[ENG_SPACE_LIVE] -= sp.bytes[ENG_SPACE_ORPHANS];
-    int64_t sum = 0;
-    for (unsigned i = 0; i < ENG_SPACE_SLACK; i++)
-        sum += sp.bytes[i];
-    /* Somebody looks at the status just when a store cannot be listed: tell the sum without what du adds. */
-    if (unknown) {
-        (void)report_store_error(&eng->report, "listing", unknown);
+    int64_t *live = bytes_of(&sp, ENG_SPACE_LIVE), *orphans = bytes_of(&sp, ENG_SPACE_ORPHANS);
+    *orphans = MIN_OF(open, *live);
+    *live -= *orphans;
+    for (unsigned i = 0; i < sp.n_kinds; i++)
+        sum += sp.kinds[i].bytes;
+    if (r) { /* people ask for the status when a store cannot be listed: it comes without what du adds */
+        (void)report_store_error(&eng->report, "listing", r);
         sp.disk_bytes = (uint64_t)sum;
     }
-    sp.bytes[ENG_SPACE_SLACK] = (int64_t)sp.disk_bytes - sum;
+    *bytes_of(&sp, ENG_SPACE_SLACK) = (int64_t)sp.disk_bytes - sum;
     give_sized(ret_space, size, &sp, sizeof sp);
     return 0;
 }

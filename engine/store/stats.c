@@ -2,6 +2,7 @@
  * stats.c - measures the figures that figures.c tells: statistics, file system space, segments. All are of
  * the moment of the call, none is kept twice. */
 #include "commit/commit.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "store/store.h"
 #include "upkeep/policy.h"
@@ -68,7 +69,7 @@ int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)
     st.reserve_bytes = reserve_bytes(eng);
     st.disk_bytes = segments_bytes(&eng->segments) + st.checkpoint_bytes;
     st.pinned_segments = segments_pinned(&eng->segments);
-    st.holds = keepers_holds(&eng->keepers);
+    st.holds = keepers_holds(eng);
     report_get(&eng->report, st.read_only_reason, st.last_error);
     pthread_mutex_lock(&eng->counters.lock);
     st.last_compaction = eng->counters.last_compaction;

@@ -3,6 +3,7 @@
 #include "tree/view.h"
 
 #include "commit/atimes.h"
+#include "core/keepers.h"
 #include "image/freeze.h"
 
 struct frozen {
@@ -13,7 +14,7 @@ struct frozen {
 
 int view_freeze(struct eng *eng, struct view **ret_view)
 {
-    assert(keepers_holds(&eng->keepers) > 0);
+    assert(keepers_holds(eng) > 0);
     struct frozen *frozen = calloc(1, sizeof *frozen);
     if (!frozen)
         return -ENOMEM;

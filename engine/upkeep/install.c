@@ -1,11 +1,11 @@
 /*
- * install.c - see install.h.
- */
+ * install.c - see install.h. */
 #include "upkeep/install.h"
 
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "image/checkpoint.h"
 #include "upkeep/choose.h"
 
@@ -13,15 +13,15 @@
 
 /* ---- metadata ----------------------------------------------------------------------- */
 
-/* The youngest batch in any segment with garbage or without life. */
+/* The youngest batch of any segment with garbage, or emptied, whose metadata a checkpoint needs; 0: none. */
 static uint64_t youngest_metadata(struct eng *eng)
 {
     uint64_t seq = 0;
     pthread_mutex_lock(&eng->log.lock);
     for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        bool active = eng->log.active && eng->log.active->id == seg->id;
-        if (seg->id && !active && (seg->live < seg->total || !seg->live))
+        if (seg->id && (seg->live < seg->total || !seg->live) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
+            keepers_need(eng, KEEPER_CHECKPOINTS, seg))
             seq = MAX_OF(seq, seg->last_seq);
     }
     pthread_mutex_unlock(&eng->log.lock);
@@ -140,16 +140,12 @@ void install_drop(struct eng *eng, struct segment *out)
         return;
     uint32_t id = out->id;
     segments_unpin(out);
-    pthread_mutex_lock(&eng->log.lock); /* under which a hold begins */
-    bool known = index_segment(&eng->idx, id) != NULL && !MUTANT(DROP_INSTALLED);
-    if (!known && !keepers_is_held(&eng->keepers) && !is_read_only(eng))
-        (void)segments_retire(&eng->segments, id);
-    pthread_mutex_unlock(&eng->log.lock);
+    retire_unrecorded(eng, id);
 }
 
 /* ---- the thread -------------------------------------------------------------------------- */
 
-/* `og` is the thread's own. After an error nothing more is installed. */
+/* `og` belongs to this thread. After an error nothing more is installed. */
 static int install_or_drop(struct installer *in, struct outgoing *og, int error)
 {
     int r = error ? error : install_outgoing(in, og);
@@ -162,7 +158,7 @@ static int install_or_drop(struct installer *in, struct outgoing *og, int error)
     return r;
 }
 
-/* What was given is done: more may be given. */
+/* Reports that what was given is installed: more may be given. */
 static void tell_idle(struct installer *in, int error)
 {
     pthread_mutex_lock(&in->lock);
@@ -173,7 +169,7 @@ static void tell_idle(struct installer *in, int error)
     pthread_mutex_unlock(&in->lock);
 }
 
-/* Waits for work; false if there will be none. What went wrong before goes to `ret_error`. */
+/* Waits for work; false if there will be none. *ret_error: the first error so far. */
 static bool await_given(struct installer *in, int *ret_error)
 {
     pthread_mutex_lock(&in->lock);

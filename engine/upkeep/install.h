@@ -1,13 +1,11 @@
 /*
- * install.h - the second half of a compaction: an output segment becomes
- * durable, its relocations go through the log in small batches, and what they
- * emptied is unlinked.
+ * install.h - the second half of a compaction: an output segment becomes durable, its relocations go through
+ * the log in small batches, and the segments that they emptied are unlinked.
  *
- * With a thread of its own (the installer) that overlaps with the filling of the next output segment; what is
- * handed over is the thread's until installer_await() returns.
+ * With a thread of its own (the installer) this overlaps with the filling of the next output segment; what is
+ * handed over belongs to that thread until installer_await() returns.
  *
- * Locking: installer->lock, a leaf, for the hand-over.
- */
+ * Locking: installer->lock, a leaf, for the hand-over. */
 #ifndef ENGRAMFS_INSTALL_H
 #define ENGRAMFS_INSTALL_H
 
@@ -54,26 +52,25 @@ void installer_init(struct installer *in, struct eng *eng, struct job *job,
                     struct eng_compact_report *report);
 /* Starts the thread, where there may be one and the disk has room; it begins with install_age_metadata(). */
 void installer_start(struct installer *in);
-/* To the thread. What was handed over before must have been awaited. */
+/* Hands an output segment over. The one before must have been awaited. */
 void installer_give(struct installer *in, const struct outgoing *og);
-/* When this returns the thread has nothing to do. Returns what went wrong so far. */
+/* Waits until the thread has nothing to do. Returns the first error so far. */
 int installer_await(struct installer *in);
-/* Ends the thread; what was handed over is installed first. */
+/* Ends the thread, after what was handed over is installed. */
 void installer_end(struct installer *in);
 void installer_free(struct installer *in);
 
-/* Two checkpoints are kept, so up to two have to be written before no kept one needs the metadata of segments
- * with garbage (I4). */
+/* Writes up to two checkpoints, as many as are kept, so that no kept one needs the metadata of segments with
+ * garbage (I4). */
 int install_age_metadata(struct eng *eng);
-/* What was copied becomes durable, is installed, and what it emptied goes; here, in this thread. */
+/* Makes the copies durable, installs them, and unlinks the segments that they emptied; in this thread. */
 int install_outgoing(struct installer *in, struct outgoing *og);
 /*
- * Gives up an output segment; NULL is fine. One of which nothing was installed is of no use: without a record
- * in the index its file would stay until the next opening. A store that is held, or that turned read-only,
- * loses no file all the same.
- */
+ * Gives up an output segment; NULL is fine. One of which nothing was installed is unlinked: it has no record
+ * in the index, so that nothing else would unlink it before the next opening. Keepers are heeded, and a
+ * read-only store loses no file. */
 void install_drop(struct eng *eng, struct segment *out);
-/* How many of the victims hold nothing live any more. */
+/* How many of the victims have nothing live any more. */
 uint64_t install_emptied(struct installer *in);
 
 #endif

@@ -1,24 +1,24 @@
 /*
- * room.c - see room.h.
- */
+ * room.c - see room.h. */
 #include "upkeep/room.h"
 
 #include "commit/commit.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
 #include "upkeep/workers.h"
 
-/* Making room is tried again when there is more garbage than after the last time: a share of the store, but
- * not more than some segments, and not for less than WORTH_MIN. */
+/* Room is made again when there is that much more garbage than was left the last time: a share of the store,
+ * WORTH_SEGMENTS segments at most, WORTH_MIN at least. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
 
 struct room {
     pthread_mutex_t lock;
-    uint64_t futile_garbage; /* what was left when room was last made. Protected by lock. */
+    uint64_t futile_garbage; /* garbage that was left when room was last made. Protected by lock. */
 };
 
 int room_new(struct eng *eng)
@@ -39,14 +39,15 @@ void room_free(struct eng *eng)
     eng->room = NULL;
 }
 
-/* Whether some segment is held back by nothing but a checkpoint that is to come. */
-static bool any_empty(struct eng *eng)
+/* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
+static bool any_awaits_checkpoint(struct eng *eng)
 {
     bool any = false;
     pthread_mutex_lock(&eng->log.lock);
     for (uint32_t i = 1; i < eng->idx.segs.used && !any; i++) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        any = seg->id && !seg->live && !(eng->log.active && eng->log.active->id == seg->id);
+        const struct keeper *keeper = seg->id ? keepers_find(eng, seg) : NULL;
+        any = keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
     }
     pthread_mutex_unlock(&eng->log.lock);
     return any;
@@ -59,7 +60,8 @@ static void clear_out(struct eng *eng)
     totals_get(eng, &total, &live);
     if (total > live)
         r = compact_join(eng);
-    for (unsigned i = 0; i < 2 && !r && any_empty(eng); i++) {
+    (void)retire_segments(eng);
+    for (unsigned i = 0; i < 2 && !r && any_awaits_checkpoint(eng); i++) {
         r = checkpoint_write(eng);
         (void)retire_segments(eng);
     }

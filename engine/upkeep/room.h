@@ -1,8 +1,7 @@
 /*
- * room.h - a full disk: making room before a mutation, by compacting.
+ * room.h - making room on a full disk, by compacting, before a mutation.
  *
- * Locking: a lock of its own, outermost of all.
- */
+ * Locking: a lock of its own, outermost of all. */
 #ifndef ENGRAMFS_ROOM_H
 #define ENGRAMFS_ROOM_H
 
@@ -11,12 +10,11 @@
 /* -ENOMEM. */
 int room_new(struct eng *eng);
 void room_free(struct eng *eng);
-/* commit_begin(), after room was made where the disk is full. */
+/* commit_begin(); on a full disk, makes room first. */
 int room_begin(struct eng *eng);
 /*
- * After -ENOSPC, without locks: compacts if there is garbage worth it. True: try once more what needs `size`
- * bytes, or, `removing`, takes away.
- */
+ * After -ENOSPC, without locks: compacts if there is garbage worth it. True: the caller tries once more what
+ * needs `size` bytes, or, `removing`, a removal. */
 bool room_make(struct eng *eng, uint64_t size, bool removing);
 
 #endif

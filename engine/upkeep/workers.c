@@ -7,6 +7,7 @@
 #include "base/job.h"
 #include "commit/commit.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
@@ -325,14 +326,14 @@ static void do_maintenance(struct eng *eng, const struct maintenance_waiter *ask
     asked->done(asked->arg, &report, r);
 }
 
-/* The compactor's own initiative: thresholds, or what the start-up check found. While the store is held
- * emptied segments stay, so that compacting would only fill the disk (I9). */
+/* The compactor's own initiative: thresholds, or what the start-up check found. While a keeper needs every
+ * file, emptied segments stay, so that compacting would only fill the disk (I9). */
 static void check_thresholds(struct eng *eng)
 {
     struct workers *w = eng->workers;
     struct eng_maintenance_report report;
     if (!atomic_load_explicit(&eng->config.auto_compact, memory_order_relaxed) || is_read_only(eng) ||
-        keepers_is_held(&eng->keepers))
+        keepers_find_all(eng))
         return;
     double min = atomic_load_explicit(&eng->config.compact_min_fragmentation, memory_order_relaxed);
     bool wanted = thresholds_met(eng, &report);
@@ -477,13 +478,13 @@ static void *committer(void *arg)
         uint64_t now = mono_ns(),
                  every = atomic_load_explicit(&eng->config.commit_ms, memory_order_relaxed) * 1000000;
         next = next && next <= now + every ? next : now + every;
-        if (!eng->wake.rung && now < next) {
+        if (!eng->wake.wanted && now < next) {
             struct timespec until = mono_after(next - now);
             pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
             continue;
         }
         bool commit = now >= next && eng->opt.commit_ms >= 0;
-        eng->wake.rung = false;
+        eng->wake.wanted = false;
         pthread_mutex_unlock(&eng->wake.lock);
         (void)housekeeping(eng, commit); /* failures are in last_error, and in the read-only state */
         if (commit)

@@ -268,14 +268,15 @@ static void status_space(struct text *t, const struct eng_stats *s, const struct
     text_add(t, "\nspace                  ");
     text_bytes(t, sp->disk_bytes);
     text_add(t, "   on disk, as du says; fragmentation %.4f\n", s->fragmentation_ratio);
-    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
-        const struct eng_space_kind *k = &eng_space_kinds[i];
-        if (!sp->bytes[i])
+    for (unsigned i = 0; i < sp->n_kinds; i++) {
+        const struct eng_space_kind *k = &sp->kinds[i];
+        if (!k->bytes)
             continue;
-        text_add(t, "  %-20s %s", k->label, sp->bytes[i] < 0 ? "-" : "");
-        text_bytes(t, (uint64_t)(sp->bytes[i] < 0 ? -sp->bytes[i] : sp->bytes[i]));
+        text_add(t, "  %-20s %s", k->label, k->bytes < 0 ? "-" : "");
+        text_bytes(t, (uint64_t)(k->bytes < 0 ? -k->bytes : k->bytes));
         text_add(t, "   %s%s\n", strncmp(k->gives_back, "nothing", 7) == 0 ? "" : "back by: ", k->gives_back);
-        for (uint64_t o = 0; i == ENG_SPACE_ORPHANS && o < sp->n_orphans && o < ENG_SPACE_ORPHANS_MAX; o++) {
+        for (uint64_t o = 0; k->id == ENG_SPACE_ORPHANS && o < sp->n_orphans && o < ENG_SPACE_ORPHANS_MAX;
+             o++) {
             text_add(t, "    inode %" PRIu64 "   ", sp->orphans[o].ino);
             text_bytes(t, sp->orphans[o].bytes);
             text_add(t, "   ");

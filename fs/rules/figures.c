@@ -16,21 +16,24 @@ struct figures figures_of_stats(const struct eng_stats *stats)
 struct figures figures_of_space(const struct eng_space *space,
                                 struct eng_figure ret_list[ENG_SPACE_KINDS_MAX])
 {
-    for (size_t i = 0; i < ENG_SPACE_KINDS; i++) {
+    struct eng_space_kind every[ENG_SPACE_KINDS_MAX];
+    const struct eng_space_kind *kinds = space ? space->kinds : every;
+    unsigned n = space ? space->n_kinds : eng_space_kinds(every);
+    for (unsigned i = 0; i < n; i++) {
         ret_list[i] = (struct eng_figure){
-            ENG_FIGURE_FIELD(struct eng_space, bytes[i]),
-            .key = eng_space_kinds[i].key,
+            ENG_FIGURE_FIELD(struct eng_space, kinds[i].bytes),
+            .key = kinds[i].key,
             .metric = "engram_store_space_bytes",
             .series = "kind",
-            .of = eng_space_kinds[i].key,
+            .of = kinds[i].key,
             .unit = ENG_UNIT_BYTES,
             .group = ENG_GROUP_SPACE,
             .show = ENG_SHOW_IF_ANY,
-            .label = eng_space_kinds[i].label,
+            .label = kinds[i].label,
             .help = "Where they are; the sum over all kinds is engram_store_usage_bytes.",
         };
     }
-    return (struct figures){ret_list, ENG_SPACE_KINDS, space};
+    return (struct figures){ret_list, n, space};
 }
 
 struct figures figures_of_usage(const struct eng_space *space)

@@ -13,7 +13,8 @@ struct figures {
     const void *of;
 };
 struct figures figures_of_stats(const struct eng_stats *stats);
-/* The space receipt, a figure for each kind; and its sum. `ret_list` is what the result points to. */
+/* The space receipt, a figure for each kind (space NULL: those of every store), and its sum. `ret_list` is
+ * what the result points to. */
 struct figures figures_of_space(const struct eng_space *space,
                                 struct eng_figure ret_list[ENG_SPACE_KINDS_MAX]);
 struct figures figures_of_usage(const struct eng_space *space);

@@ -59,33 +59,53 @@ static void figures(const json_t *o, unsigned groups)
     }
 }
 
-/* The space receipt: every byte that du counts, and what gives it back. */
-static void print_space(const json_t *o)
+static void print_kind(const struct eng_space_kind *k)
 {
-    const json_t *space = json_object_get(o, "space"), *orphan;
+    char text[34], *at = text;
+    if (k->bytes < 0)
+        *at++ = '-';
+    (void)cli_bytes((uint64_t)(k->bytes < 0 ? -k->bytes : k->bytes), at);
+    bool comes_back = *k->gives_back && strncmp(k->gives_back, "nothing", 7);
+    printf("  %-22s %10s   %s%s\n", k->label, text, comes_back ? "back by: " : "", k->gives_back);
+}
+
+static void print_orphans(const json_t *orphans)
+{
+    const json_t *orphan;
     char text[34];
     size_t n;
+    json_array_foreach(orphans, n, orphan)
+    {
+        printf("    inode %" PRIu64 "   %s   %s\n", report_number(orphan, "inode"),
+               cli_bytes(report_number(orphan, "bytes"), text), report_text(orphan, "id"));
+    }
+}
+
+/* The space receipt: every byte that du counts, and what gives it back. A mounted store may have kinds that
+ * are known only by their keys here. */
+static void print_space(const json_t *o)
+{
+    json_t *space = json_deep_copy(json_object_get(o, "space")), *value;
+    struct eng_space_kind kinds[ENG_SPACE_KINDS_MAX];
+    unsigned n = eng_space_kinds(kinds);
+    const char *key;
     puts("space");
-    for (int i = 0; i < ENG_SPACE_KINDS; i++) {
-        const struct eng_space_kind *k = &eng_space_kinds[i];
-        json_int_t v = json_integer_value(json_object_get(space, k->key));
-        if (!v)
-            continue;
-        char *at = text;
-        if (v < 0)
-            *at++ = '-';
-        (void)cli_bytes((uint64_t)(v < 0 ? -v : v), at);
-        printf("  %-22s %10s   %s%s\n", k->label, text,
-               strncmp(k->gives_back, "nothing", 7) ? "back by: " : "", k->gives_back);
-        if (i != ENG_SPACE_ORPHANS)
-            continue;
-        json_array_foreach(json_object_get(o, "open_orphans"), n, orphan)
-        {
-            printf("    inode %" PRIu64 "   %s   %s\n", report_number(orphan, "inode"),
-                   cli_bytes(report_number(orphan, "bytes"), text), report_text(orphan, "id"));
-        }
+    for (unsigned i = 0; i < n; i++) {
+        kinds[i].bytes = json_integer_value(json_object_get(space, kinds[i].key));
+        (void)json_object_del(space, kinds[i].key);
+        if (kinds[i].bytes)
+            print_kind(&kinds[i]);
+        if (kinds[i].bytes && kinds[i].id == ENG_SPACE_ORPHANS)
+            print_orphans(json_object_get(o, "open_orphans"));
+    }
+    json_object_foreach(space, key, value)
+    {
+        const struct eng_space_kind k = {ENG_SPACE_KEPT, key, key, "", json_integer_value(value)};
+        if (k.bytes && strcmp(key, "disk_usage") != 0)
+            print_kind(&k);
     }
     bytes("on disk", report_number(space, "disk_usage"), "the sum, as du says");
+    json_decref(space);
 }
 
 /* Groups of figures by headline: each is under one. */

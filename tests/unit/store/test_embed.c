@@ -262,6 +262,7 @@ Test(embed, administration_without_null)
     cr_expect_eq(eng_stats(e, NULL), -EINVAL);
     cr_expect_eq(eng_statfs(e, NULL), -EINVAL);
     cr_expect_eq(eng_space(e, NULL), -EINVAL);
+    cr_expect_eq(eng_space_kinds(NULL), 0);
     cr_expect_eq(eng_segments(e, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_files(e, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_damaged(e, NULL, NULL), -EINVAL);
