@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* ---- statistics and configuration --------------------------------------- */
+/* ---- figures ------------------------------------------------------------- */
 
 #define ENG_HIST_BUCKETS 16
 /* Upper bounds in seconds of the duration histograms; the last bucket is +Inf. */
@@ -26,8 +26,15 @@ struct eng_statfs {
     uint64_t blocks, bfree, bavail; /* in block_size */
     uint64_t files, ffree;
 };
-ENG_API int eng_statfs(struct eng *eng, struct eng_statfs *ret_st);
+/* Writes the first `size` bytes of the struct, and zeros behind what this engine knows; `size` may be any but
+ * 0. So do the other _sized functions with a ret_ parameter. */
+ENG_API int eng_statfs_sized(struct eng *eng, struct eng_statfs *ret_st, size_t size);
+static inline int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
+{
+    return eng_statfs_sized(eng, ret_st, sizeof *ret_st);
+}
 
+/* What each field means, and how it is told, is in eng_figures. */
 struct eng_stats {
     uint64_t total_bytes; /* payload of all extents, live and dead, in all segments */
     uint64_t live_bytes;
@@ -52,7 +59,93 @@ struct eng_stats {
     char read_only_reason[256]; /* "" while writable */
     char last_error[256];       /* of background work; "" if none */
 };
-ENG_API int eng_stats(struct eng *eng, struct eng_stats *ret_stats);
+ENG_API int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size);
+static inline int eng_stats(struct eng *eng, struct eng_stats *ret_stats)
+{
+    return eng_stats_sized(eng, ret_stats, sizeof *ret_stats);
+}
+
+/*
+ * A table of figures says of each field of a struct how it is told: to machines by a JSON key and a
+ * Prometheus metric, to people by a label. Who tells figures is a loop over tables. */
+enum eng_figure_kind {
+    ENG_FIGURE_GAUGE,
+    ENG_FIGURE_COUNTER,
+    ENG_FIGURE_HISTOGRAM,
+    ENG_FIGURE_TEXT /* as a metric: in the label `series`, or, without one, 1 unless it is "" */
+};
+enum eng_figure_type {
+    ENG_TYPE_U64,
+    ENG_TYPE_I64,
+    ENG_TYPE_REAL, /* double */
+    ENG_TYPE_HIST, /* struct eng_hist */
+    ENG_TYPE_TEXT  /* char[], ends in NUL */
+};
+/* Of the field. Metrics are told in base units: milliseconds, for one, as seconds. */
+enum eng_figure_unit {
+    ENG_UNIT_COUNT,
+    ENG_UNIT_BYTES,
+    ENG_UNIT_RATIO, /* 0 to 1 */
+    ENG_UNIT_SECONDS,
+    ENG_UNIT_MILLISECONDS,
+    ENG_UNIT_MICROSECONDS,
+    ENG_UNIT_TIME, /* an int64_t, ns since the epoch; 0: never */
+    ENG_UNIT_TEXT
+};
+/* What a figure belongs to, in the order in which the groups of metrics are told. */
+enum eng_figure_group {
+    ENG_GROUP_BUILD,
+    ENG_GROUP_CONTENT,
+    ENG_GROUP_COMPACTION,
+    ENG_GROUP_DAMAGE,
+    ENG_GROUP_JOBS,
+    ENG_GROUP_MEMORIES,
+    ENG_GROUP_DISK,
+    ENG_GROUP_SEGMENTS,
+    ENG_GROUP_TROUBLE,
+    ENG_GROUP_SEQUENCES,
+    ENG_GROUP_INDEX,
+    ENG_GROUP_SYNCS,
+    ENG_GROUP_SPACE,
+    ENG_GROUP_OPERATIONS,
+    ENG_GROUP_PROGRAM, /* the one that has the store open */
+    ENG_GROUPS
+};
+/* When people are shown a line of its own. */
+enum eng_figure_show { ENG_SHOW_ALWAYS, ENG_SHOW_IF_ANY, ENG_SHOW_NEVER };
+
+struct eng_figure {
+    /* In JSON. NULL: not there. Figures in a row with one key are told as their sum. */
+    const char *key;
+    /* In Prometheus, a full name. NULL: not there. Figures in a row with one name are series of one metric,
+     * told apart by a label: series="of". */
+    const char *metric;
+    const char *series, *of;
+    enum eng_figure_kind kind;
+    enum eng_figure_type type;
+    enum eng_figure_unit unit;
+    enum eng_figure_group group;
+    enum eng_figure_show show;
+    const char *help;  /* a sentence */
+    const char *label; /* for people, at most 22 characters */
+    size_t offset;     /* of the field in its struct, bytes */
+    size_t size;
+    const double *bounds; /* of a histogram: ENG_HIST_BUCKETS - 1 of them */
+    bool is_null_if_none; /* a text: "" is null in JSON */
+};
+/* In a table in C: what the compiler knows of a field. */
+#define ENG_FIGURE_FIELD(struct_, field_)                                                                    \
+    .type = _Generic(((struct_ *)0)->field_,                                                                 \
+        uint64_t: ENG_TYPE_U64,                                                                              \
+        int64_t: ENG_TYPE_I64,                                                                               \
+        double: ENG_TYPE_REAL,                                                                               \
+        struct eng_hist: ENG_TYPE_HIST,                                                                      \
+        char *: ENG_TYPE_TEXT),                                                                              \
+    .offset = offsetof(struct_, field_), .size = sizeof(((struct_ *)0)->field_)
+/* Of struct eng_stats: in JSON and for people the order is the table's, in metrics that within a group. A
+ * program may have tables of its own, of the same shape. */
+ENG_API extern const struct eng_figure eng_figures[];
+ENG_API extern const size_t eng_figures_count;
 
 /* ---- where the space is ---------------------------------------------------- */
 
@@ -91,10 +184,16 @@ struct eng_space {
         char path[256];               /* the name that it had, cut if it is longer; "" if unknown */
     } orphans[ENG_SPACE_ORPHANS_MAX]; /* the first of n_orphans */
 };
-ENG_API int eng_space(struct eng *eng, struct eng_space *ret_space);
+ENG_API int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size);
+static inline int eng_space(struct eng *eng, struct eng_space *ret_space)
+{
+    return eng_space_sized(eng, ret_space, sizeof *ret_space);
+}
 /* The kinds that every store has, without bytes, for callers that have the figures from elsewhere; returns
  * how many. A store may have more. */
 ENG_API unsigned eng_space_kinds(struct eng_space_kind ret_kinds[ENG_SPACE_KINDS_MAX]);
+
+/* ---- segments, files, configuration, damage --------------------------------- */
 
 struct eng_segment_info {
     uint64_t id;
@@ -102,7 +201,7 @@ struct eng_segment_info {
     uint64_t total, live;            /* payload bytes */
     bool active, survivors, pending; /* pending: empty, waiting to be unlinked */
 };
-/* Calls `emit` for each segment in order of id, under no lock; stops when it returns non-zero. */
+/* Calls `emit` for each segment in order of id, under no lock, until `emit` returns non-zero. Returns 0. */
 ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
                          void *arg);
 
@@ -116,9 +215,9 @@ struct eng_file {
     uint64_t total, live; /* payload bytes; of segments */
 };
 /*
- * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
- * returns non-zero. They are of one moment: copied while eng_hold() is in force, together with the
- * superblock, and cut to these sizes, they are a store with the state at the time of the call. */
+ * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock, until `emit`
+ * returns non-zero. Returns 0. The files are of one moment: copied while eng_hold() is in force, together
+ * with the superblock, and cut to these sizes, they are a store with the state at the time of the call. */
 ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
 
 /*
@@ -130,6 +229,7 @@ ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default
  * used. */
 ENG_API int eng_config_reload(struct eng *eng);
+/* Calls `emit` for each key, under no lock. */
 ENG_API int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value),
                             void *arg);
 
@@ -138,6 +238,7 @@ struct eng_damage {
     char path[1024];               /* relative to the root; "" if unknown */
     char reason[64];
 };
+/* Calls `emit` for each damaged extent that a memory still has, under no lock. */
 ENG_API int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg);
 
 /* ---- background jobs ------------------------------------------------------ */
@@ -227,15 +328,26 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * memory at most 40 MiB plus 64 bytes for each extent of one output segment; disk at most two segments more
  * than before, plus 64 bytes of log for each extent moved. A scrub and a check change nothing; what they find
  * damaged is also told by eng_damaged(). A check keeps writers waiting while the index is walked. */
-ENG_API int eng_job_start(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
-                          void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
+ENG_API int eng_job_start_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                                size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
+                                void *arg);
+static inline int eng_job_start(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                                void (*on_done)(void *arg, const struct eng_job_report *report), void *arg)
+{
+    return eng_job_start_sized(eng, job, options, sizeof *options, on_done, arg);
+}
 /* Calls `on_done` when the run under way ends; at once, here, with the last one's report, if none is. */
 ENG_API int eng_job_wait(struct eng *eng, enum eng_job_id job,
                          void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
 /* eng_job_start() and wait for the end. Returns the run's error; ret_report (may be NULL) is written even
  * then, but not if it could not start. */
-ENG_API int eng_job_run(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
-                        struct eng_job_report *ret_report);
+ENG_API int eng_job_run_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                              size_t size, struct eng_job_report *ret_report, size_t report_size);
+static inline int eng_job_run(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                              struct eng_job_report *ret_report)
+{
+    return eng_job_run_sized(eng, job, options, sizeof *options, ret_report, sizeof *ret_report);
+}
 /* -ESRCH when none is under way. What a cancelled job has done stays done; its error is -ECANCELED. */
 ENG_API int eng_job_pause(struct eng *eng, enum eng_job_id job);
 ENG_API int eng_job_resume(struct eng *eng, enum eng_job_id job);
@@ -243,7 +355,12 @@ ENG_API int eng_job_cancel(struct eng *eng, enum eng_job_id job);
 /* Of the run under way and those that follow; 0 unlimited. That of compactions is the key compact_rate of the
  * configuration, so that it lasts; others are forgotten when the store is closed. */
 ENG_API int eng_job_rate(struct eng *eng, enum eng_job_id job, uint64_t bytes_per_second);
-ENG_API int eng_job_status(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report);
+ENG_API int eng_job_status_sized(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report,
+                                 size_t size);
+static inline int eng_job_status(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report)
+{
+    return eng_job_status_sized(eng, job, ret_report, sizeof *ret_report);
+}
 
 /* ---- compaction and maintenance ------------------------------------------- */
 
@@ -255,15 +372,20 @@ ENG_API int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *r
 
 struct eng_maintenance_report {
     bool compacted;
-    struct eng_job_report compaction; /* valid if compacted */
-    double fragmentation_ratio;       /* before */
-    uint64_t total_bytes;             /* before */
+    double fragmentation_ratio; /* before */
+    uint64_t total_bytes;       /* before */
     char reason[128];
+    struct eng_job_report compaction; /* valid if compacted. Last, since it may grow. */
 };
 /*
  * Compacts, waiting for the end, if fragmentation_ratio > compact_min_fragmentation
  * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs. */
-ENG_API int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report);
+ENG_API int eng_run_maintenance_sized(struct eng *eng, struct eng_maintenance_report *ret_report,
+                                      size_t size);
+static inline int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report)
+{
+    return eng_run_maintenance_sized(eng, ret_report, sizeof *ret_report);
+}
 /*
  * The same without waiting. `on_done`, which may be NULL, is called once, as that of eng_job_start(): where
  * there is nothing to compact, before this call returns. */
@@ -288,8 +410,8 @@ struct eng_lost {
 };
 /*
  * Of a store opened with `salvage`: reads all segments for self-describing extents that are whole by their
- * checksums and calls `emit` for each; `data` and `piece` are valid during the call. Stops when it returns
- * non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
+ * checksums and calls `emit` for each, under no lock; `data` and `piece` are valid during the call. Stops
+ * when it returns non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
 
@@ -319,9 +441,9 @@ struct eng_dump_item {
 };
 /*
  * Calls `emit` for each record in the file of segment `segment` of the store in directory `store` (or, if it
- * is not NULL, in `io`), in order; items are valid during the call; stops when it returns non-zero, which is
- * then returned. The file is read as it is, without a lock: the store may be in use, or damaged. With
- * `content` the checksums of contents are verified as well. -ENOENT. */
+ * is not NULL, in `io`; `store` may then be NULL), in order, under no lock; items are valid during the call;
+ * stops when it returns non-zero, which is then returned. The file is read as it is, without a lock: the
+ * store may be in use, or damaged. With `content` the checksums of contents are verified as well. -ENOENT. */
 ENG_API int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
                      int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
 

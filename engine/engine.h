@@ -11,6 +11,14 @@
  *     damage on the medium. Calls that count return >= 0.
  *   - ret_ parameters are written only on success.
  *   - arguments are borrowed for the duration of the call.
+ *   - a NULL where none is allowed is -EINVAL. It is allowed where said, as
+ *     struct eng_caller (an owner of uid 0 and gid 0, no reference), and as
+ *     a buffer of size 0. eng_close(), eng_accessed() and eng_dir_mark() do
+ *     nothing with an eng of NULL.
+ *   - callbacks run in the calling thread, unless said, during the call. They
+ *     must not close the store. Where they run under no lock they may make
+ *     any other call; structs and strings that they get are valid until they
+ *     return.
  *   - names are byte strings of 1..255 bytes without '/' and NUL; they are
  *     passed NUL-terminated. Paths do not appear in this interface except
  *     where said.
@@ -20,7 +28,19 @@
  *   - offsets and sizes are bytes.
  *   - common errors, not repeated below: -EIO (the medium failed), -ENOMEM,
  *     -EROFS (opened read-only, or turned read-only after a failed sync, see
- *     eng_stats.read_only_reason), -ENOSPC, -ESTALE (no such inode). */
+ *     eng_stats.read_only_reason), -ENOSPC, -ESTALE (no such inode).
+ *
+ * How this interface grows, so that programs compiled against an older header
+ * go on working with a newer engine:
+ *   - structs grow at their ends only. eng_options, eng_statfs, eng_stats and
+ *     eng_space are passed with the size that the program knows: X(), inline,
+ *     calls X_sized(). A language without inline functions calls X_sized().
+ *   - structs that callbacks get grow likewise: the engine owns them.
+ *   - eng_attr and eng_caller (hot path: no size is passed), eng_record and
+ *     eng_xattr_pair (elements of arrays that programs own), eng_figure,
+ *     eng_space_kind and eng_dump_field (of the engine's) stay as they are.
+ *   - values are added to enums, and bits to masks; a bit that this engine does
+ *     not know is -EINVAL, so that a program can ask. */
 #ifndef ENGRAMFS_ENGINE_H
 #define ENGRAMFS_ENGINE_H
 
@@ -79,7 +99,8 @@ struct eng_options {
     int64_t lock_wait_ms;  /* how long to wait for another process's lock; 0: not at all */
     uint64_t feed_bytes;   /* memory for changes, while eng_feed_open() has readers; 0: the default */
     struct eng_io *io;     /* borrowed until eng_close(); NULL: the real file system */
-    /* One call an event, from any thread, never under a lock of the engine. May be NULL. */
+    /* One call an event, from any thread, also before eng_open() returns and within eng_close(); under no
+     * lock of the engine. May be NULL. */
     void (*log)(void *arg, enum eng_log_level level, const char *line);
     void *log_arg;
 };
@@ -91,10 +112,17 @@ struct eng_options {
  * folder that holds something else ("not a store"); -ENOTDIR; -ENOENT;
  * -EPROTONOSUPPORT unknown format version or incompat feature; -EBADMSG
  * damaged beyond what opening may repair; -EINVAL bad option.
- * `ret_why`, if not NULL, gets on failure one line of explanation (at most
+ * `opt` NULL: all defaults, which are zeros; of its `size` bytes those that are
+ * missing likewise, and if more are set than this engine knows, -EINVAL. `path` may be NULL if opt->io is
+ * not. `ret_why`, if not NULL, gets on failure one line of explanation (at most
  * 255 characters) that names the file concerned and what to do. */
-ENG_API int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng,
-                     char ret_why[256]);
+ENG_API int eng_open_sized(const char *path, const struct eng_options *opt, size_t size, struct eng **ret_eng,
+                           char ret_why[256]);
+static inline int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng,
+                           char ret_why[256])
+{
+    return eng_open_sized(path, opt, sizeof *opt, ret_eng, ret_why);
+}
 
 /*
  * Ends background work (a compaction is cancelled), commits, checkpoints and
@@ -112,6 +140,7 @@ ENG_API int eng_tick(struct eng *eng);
 
 /* ---- inodes and names --------------------------------------------------- */
 
+/* Fixed: it is copied for each entry of a listing. */
 struct eng_attr {
     uint64_t ino;   /* never reused within a store */
     uint64_t size;  /* bytes; symlink: target length; directory: number of entries */
@@ -126,12 +155,12 @@ struct eng_attr {
 };
 
 /*
- * On whose behalf a call acts. `hold`: the entry that the call returns is
+ * On whose behalf a call acts. `ref`: the entry that the call returns is
  * referenced once more (as a FUSE kernel does); an inode without names lives
  * until eng_forget() has taken all of its references back. */
 struct eng_caller {
     uint32_t uid, gid;
-    bool hold;
+    bool ref;
 };
 
 /*
@@ -160,7 +189,7 @@ enum eng_set {
     ENG_SET_ATIME_NOW = 1 << 7,
     ENG_SET_MTIME_NOW = 1 << 8,
 };
-/* Sets the fields of `attr` that `mask` (enum eng_set) names. ret_attr may be NULL. */
+/* Sets the fields of `attr` that `mask` (enum eng_set) names; ret_attr may be NULL. -EINVAL: unknown bits. */
 ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
                         struct eng_attr *ret_attr);
 
@@ -170,14 +199,15 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
  * `rdev` for devices only. Owner is who->uid, who->gid; in a set-group-ID
  * directory the group, and for directories the bit, are inherited. With a
  * NULL name a regular file without one (O_TMPFILE): only for a caller that
- * holds it, and gone with the last reference unless eng_link() names it.
+ * references it, and gone with the last reference unless eng_link() names it.
+ * ret_attr may be NULL, and `target` but for symlinks (there -ENOENT, as "" is).
  * -EEXIST, -ENOENT (parent removed), -ENAMETOOLONG, -EMLINK, -EINVAL (no such type). */
 ENG_API int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr);
 /*
  * One name more. An inode that has none any more, or not yet, gets one as long
- * as it is referenced: whether that is wanted its holder knows (the kernel: only after O_TMPFILE).
- * -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST. */
+ * as it is referenced: whether that is wanted the caller knows (the kernel: only after O_TMPFILE).
+ * ret_attr may be NULL. -EPERM a directory, -EMLINK, -ENOENT nameless and not referenced, -EEXIST. */
 ENG_API int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
                      const char *name, struct eng_attr *ret_attr);
 /* -EISDIR for directories (eng_unlink), -ENOTDIR / -ENOTEMPTY (eng_rmdir). */
@@ -202,9 +232,9 @@ struct eng_dirent {
  * `cookie` (0: from the start), until `emit` returns non-zero (that entry
  * counts as not delivered) or the end. "." and ".." come first, with cookies
  * 1 and 2. Entries present during the whole listing are delivered exactly
- * once, whatever is added or removed meanwhile. With who->hold each delivered
- * entry except "." and ".." is referenced. `emit` runs under the engine's
- * shared lock: it must not call the engine nor block. */
+ * once, whatever is added or removed meanwhile. With who->ref each delivered
+ * entry except "." and ".." is referenced. `emit` runs under index_lock, shared:
+ * it must not call the engine, nor wait for a thread that does. */
 ENG_API int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                         int (*emit)(void *arg, const struct eng_dirent *entry), void *arg);
 
@@ -271,7 +301,8 @@ struct eng_record {
  * Creates `n` regular files, or replaces the content, times and xattrs of
  * existing ones, with few and large log batches: an order of magnitude faster than
  * one by one. Each record is atomic; records[i].result tells its fate.
- * Returns the number stored, or a negative errno when the store itself failed. */
+ * Returns the number stored, or a negative errno when the store itself failed.
+ * -EINVAL: a pointer of a record is NULL that must not be, and none was stored. */
 ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n);
 
 /* ---- what changed ------------------------------------------------------- */

@@ -8,7 +8,7 @@
 struct eng_caller caller_of(fuse_req_t req)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    return (struct eng_caller){.uid = ctx->uid, .gid = ctx->gid, .hold = true};
+    return (struct eng_caller){.uid = ctx->uid, .gid = ctx->gid, .ref = true};
 }
 
 static bool has(const gid_t *groups, int n, gid_t gid)

@@ -103,7 +103,7 @@ static uint64_t mark_of(struct session *session, fuse_ino_t dir, uint64_t cookie
 static int list_memories(struct listing *l, struct session *session, fuse_ino_t dir, uint64_t cookie)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(l->req);
-    const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .hold = l->plus};
+    const struct eng_caller who = {.uid = ctx->uid, .gid = ctx->gid, .ref = l->plus};
     l->mark = mark_of(session, dir, cookie);
     int r = eng_readdir(session->eng, &who, dir, cookie, emit, l);
     if (r || l->full || dir != ENG_ROOT_INO || session->opt->ctl != CTL_VISIBLE)

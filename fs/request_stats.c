@@ -3,21 +3,14 @@
  * request_stats, which are atomic. No locks. */
 #include "request_stats.h"
 
-const char *const request_op_names[REQUEST_OP_COUNT] = {
-#define REQUEST_OP_NAME(name) [REQUEST_##name] = #name,
-    REQUEST_OPS(REQUEST_OP_NAME)
-#undef REQUEST_OP_NAME
-};
-
-const char *const request_class_names[REQUEST_CLASSES] = {[REQUEST_CLASS_READ] = "read",
-                                                          [REQUEST_CLASS_WRITE] = "write",
-                                                          [REQUEST_CLASS_SYNC] = "sync",
-                                                          [REQUEST_CLASS_OTHER] = "other"};
-
-/* From what is answered out of memory (10 us) to what waits for a disk that is busy (10 s). */
-const uint64_t request_bounds[REQUEST_BUCKETS - 1] = {
-    10000,   25000,    50000,    100000,    250000,    500000,     1000000,    2500000,
-    5000000, 10000000, 50000000, 250000000, 500000000, 2500000000, 10000000000};
+/* In nanoseconds: from answers out of memory (10 us) to requests that wait for a busy disk (10 s). */
+#define BOUNDS(X)                                                                                            \
+    X(10000), X(25000), X(50000), X(100000), X(250000), X(500000), X(1000000), X(2500000), X(5000000),       \
+        X(10000000), X(50000000), X(250000000), X(500000000), X(2500000000), X(10000000000)
+#define NANOSECONDS(n) n
+#define SECONDS(n) (n) / 1e9
+static const uint64_t bounds[REQUEST_BUCKETS - 1] = {BOUNDS(NANOSECONDS)};
+const double request_bounds_seconds[REQUEST_BUCKETS - 1] = {BOUNDS(SECONDS)};
 
 static enum request_class class_of(enum request_op op)
 {
@@ -52,7 +45,7 @@ void request_end(struct request_timer *timer)
     int64_t ns =
         (int64_t)(now.tv_sec - timer->start.tv_sec) * 1000000000 + now.tv_nsec - timer->start.tv_nsec;
     unsigned i = 0;
-    while (i < REQUEST_BUCKETS - 1 && (uint64_t)ns > request_bounds[i])
+    while (i < REQUEST_BUCKETS - 1 && (uint64_t)ns > bounds[i])
         i++;
     atomic_fetch_add_explicit(&d->count[i], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&d->sum, (uint64_t)ns, memory_order_relaxed);
@@ -61,4 +54,21 @@ void request_end(struct request_timer *timer)
 void request_failed(struct request_stats *stats, enum request_op op)
 {
     atomic_fetch_add_explicit(&stats->errors[op], 1, memory_order_relaxed);
+}
+
+struct request_figures request_figures(const struct request_stats *stats)
+{
+    struct request_figures figures;
+    for (int op = 0; op < REQUEST_OP_COUNT; op++) {
+        figures.requests[op] = atomic_load_explicit(&stats->requests[op], memory_order_relaxed);
+        figures.errors[op] = atomic_load_explicit(&stats->errors[op], memory_order_relaxed);
+    }
+    for (int class = 0; class < REQUEST_CLASSES; class ++) {
+        const struct request_durations *d = &stats->durations[class];
+        struct eng_hist *h = &figures.durations[class];
+        for (int i = 0; i < REQUEST_BUCKETS; i++)
+            h->count[i] = atomic_load_explicit(&d->count[i], memory_order_relaxed);
+        h->sum = (double)atomic_load_explicit(&d->sum, memory_order_relaxed) / 1e9;
+    }
+    return figures;
 }

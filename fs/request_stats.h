@@ -3,6 +3,8 @@
 #ifndef ENGRAMFS_FS_REQUEST_STATS_H
 #define ENGRAMFS_FS_REQUEST_STATS_H
 
+#include "admin.h"
+
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
@@ -49,7 +51,6 @@ enum request_op {
 #undef REQUEST_OP_ENUM
         REQUEST_OP_COUNT
 };
-extern const char *const request_op_names[REQUEST_OP_COUNT];
 
 /* Kinds of requests whose durations are told apart. */
 enum request_class {
@@ -59,11 +60,10 @@ enum request_class {
     REQUEST_CLASS_OTHER,
     REQUEST_CLASSES
 };
-extern const char *const request_class_names[REQUEST_CLASSES];
 
-#define REQUEST_BUCKETS 16
-/* Upper bounds in nanoseconds; the last bucket has none. */
-extern const uint64_t request_bounds[REQUEST_BUCKETS - 1];
+#define REQUEST_BUCKETS ENG_HIST_BUCKETS
+/* Upper bounds; the last bucket has none. */
+extern const double request_bounds_seconds[REQUEST_BUCKETS - 1];
 struct request_durations {
     /* atomic, relaxed: statistics that order nothing */
     _Atomic uint64_t count[REQUEST_BUCKETS]; /* not cumulative */
@@ -76,6 +76,14 @@ struct request_stats {
     _Atomic uint64_t errors[REQUEST_OP_COUNT];
     struct request_durations durations[REQUEST_CLASSES];
 };
+
+/* The same as plain numbers, for a table of figures. */
+struct request_figures {
+    uint64_t requests[REQUEST_OP_COUNT];
+    uint64_t errors[REQUEST_OP_COUNT];
+    struct eng_hist durations[REQUEST_CLASSES];
+};
+struct request_figures request_figures(const struct request_stats *stats);
 
 /* Of a request that is being handled. */
 struct request_timer {

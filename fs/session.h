@@ -3,7 +3,7 @@
  *
  * Inode ownership. The engine's inode numbers are FUSE's nodeids (root: 1).
  * Each entry that a reply hands to the kernel is one more reference to the inode
- * (eng_caller.hold), and FORGET gives references back; a reply that could not
+ * (eng_caller.ref), and FORGET gives references back; a reply that could not
  * be written gives its own back at once. Nothing is kept for an open file:
  * OPEN is answered with ENOSYS, so that the kernel never sends it again, and
  * a memory that was unlinked while open lives until FORGET. Control files

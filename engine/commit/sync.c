@@ -12,6 +12,8 @@ static int flush_all(struct eng *eng)
 
 int eng_sync(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     if (eng->opt.read_only)
         return 0;
     if (!is_read_only(eng))
@@ -22,6 +24,8 @@ int eng_sync(struct eng *eng)
 int eng_fsync(struct eng *eng, uint64_t ino)
 {
     (void)ino; /* there is one log: all of it becomes durable */
+    if (!eng)
+        return -EINVAL;
     if (eng->opt.read_only)
         return 0;
     log_count_fsync(&eng->log);

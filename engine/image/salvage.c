@@ -123,6 +123,8 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
              void *arg)
 {
     struct search s = {.eng = eng, .emit = emit, .arg = arg};
+    if (!eng || !emit)
+        return -EINVAL;
     if (eng->lost_after == UINT64_MAX)
         return 0;
     CLEANUP_FREE uint8_t *extent = malloc(extent_size(EXTENT_MAX, EXTENT_NAME_MAX));

@@ -2,7 +2,7 @@
  * config_set.c - the configuration of an open store: read at opening, told,
  * changed and read again.
  *
- * Locking: config_file_lock, over the file: one writer of it at a time. */
+ * Locking: config_file_lock protects the file: one writer at a time. */
 #include "store/store.h"
 
 #include "upkeep/workers.h"
@@ -18,6 +18,8 @@ int eng_config_reload(struct eng *eng)
 {
     struct config stored;
     const char *key;
+    if (!eng)
+        return -EINVAL;
     pthread_mutex_lock(&eng->config_file_lock);
     int r = config_read(eng->io, &eng->report, &stored);
     for (size_t i = 0; !r && (key = config_key(i)); i++) {
@@ -35,6 +37,8 @@ int eng_config_reload(struct eng *eng)
 int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, const char *value), void *arg)
 {
     const char *key;
+    if (!eng || !emit)
+        return -EINVAL;
     for (size_t i = 0; (key = config_key(i)); i++) {
         char value[CONFIG_VALUE_SIZE];
         config_get_value(&eng->config, i, value);
@@ -45,6 +49,8 @@ int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, co
 
 int eng_config_set(struct eng *eng, const char *name, const char *value)
 {
+    if (!eng || !name || !value)
+        return -EINVAL;
     if (is_read_only(eng))
         return -EROFS;
     struct config stored;

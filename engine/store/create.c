@@ -1,7 +1,6 @@
 /*
  * create.c - the superblock: written for a new store, read and mended of one
- * that is there; and the first batch of a new store.
- */
+ * that is there; and the first batch of a new store. */
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "image/salvage.h"

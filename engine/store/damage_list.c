@@ -1,6 +1,5 @@
 /*
- * damage_list.c - eng_damaged(): the damage that still concerns a memory.
- */
+ * damage_list.c - eng_damaged(): the damage that still concerns a memory. */
 #include "commit/refs.h"
 #include "core/damage.h"
 #include "core/eng.h"
@@ -9,6 +8,8 @@ int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage
 {
     CLEANUP_FREE struct damage *all = NULL;
     size_t n;
+    if (!eng || !emit)
+        return -EINVAL;
     int r = damage_copy(eng, &all, &n);
     for (size_t i = 0; i < n && !r; i++) { /* not what was overwritten or removed since */
         struct extent_ref ref = {.ino = all[i].told.ino, .off = all[i].off, .from = all[i].loc};

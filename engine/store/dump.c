@@ -2,8 +2,7 @@
  * dump.c - the records of one segment file, for people who look for a fault. Nothing is opened or
  * replayed: the file is read as it is, of a store that is mounted, damaged or unknown as well. Each record
  * tells which of its checksums do not hold; where no record can be made out the dump goes on at the next
- * place that looks like one.
- */
+ * place that looks like one. */
 #include "admin.h"
 #include "base/util.h"
 #include "disk/codec.h"
@@ -54,7 +53,9 @@ static int read_at(struct dump *d, void *buf, size_t size, uint64_t at)
     if (at > d->size || size > d->size - at)
         return -EBADMSG;
     ssize_t n = io_pread_full(d->file, d->ops, buf, size, at);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    if (n < 0)
+        return (int)n;
+    return (size_t)n == size ? 0 : -EBADMSG;
 }
 
 static int read_into(struct dump *d, struct buf *buf, size_t size, uint64_t at)
@@ -268,10 +269,10 @@ static int dump_batch(struct dump *d, uint64_t *ret_size)
     }
     end = MIN_OF(end, d->size);
     *ret_size = end - d->at;
-    r = emit(d, 1, "batch", d->at, *ret_size,
-             !good    ? "its checksum does not hold"
-             : !whole ? "the file ends within it"
-                      : NULL);
+    const char *problem = whole ? NULL : "the file ends within it";
+    if (!good)
+        problem = "its checksum does not hold";
+    r = emit(d, 1, "batch", d->at, *ret_size, problem);
     return r ? r : dump_batch_content(d, &h, end);
 }
 
@@ -281,16 +282,16 @@ static int dump_header(struct dump *d, uint32_t id, struct segment_header *ret_h
 {
     struct segment_header *h = ret_header;
     int r = read_at(d, h, sizeof *h, 0);
+    if (r == -EBADMSG)
+        return emit(d, 0, "unreadable", 0, d->size, "shorter than the header of a segment");
     if (r)
-        return r == -EBADMSG ? emit(d, 0, "unreadable", 0, d->size, "shorter than the header of a segment")
-                             : r;
-    put_bytes(d, "of",
-              h->kind == SEGMENT_LOG         ? "log"
-              : h->kind == SEGMENT_SURVIVORS ? "survivors"
-                                             : "unknown",
-              h->kind == SEGMENT_LOG         ? 3
-              : h->kind == SEGMENT_SURVIVORS ? 9
-                                             : 7);
+        return r;
+    const char *of = "unknown";
+    if (h->kind == SEGMENT_LOG)
+        of = "log";
+    else if (h->kind == SEGMENT_SURVIVORS)
+        of = "survivors";
+    put_bytes(d, "of", of, strlen(of));
     put(d, "version", ENG_DUMP_NUMBER, h->version);
     put(d, "id", ENG_DUMP_NUMBER, h->id);
     put(d, "first_seq", ENG_DUMP_NUMBER, h->first_seq);
@@ -341,8 +342,9 @@ static int dump_gap(struct dump *d, uint64_t *ret_size)
         return r;
     *ret_size = next - d->at;
     zeros = zeros && next == d->size;
-    return emit(d, 1, zeros ? "zeros" : "unreadable", d->at, *ret_size,
-                zeros ? NULL : "no record can be made out here");
+    if (zeros)
+        return emit(d, 1, "zeros", d->at, *ret_size, NULL);
+    return emit(d, 1, "unreadable", d->at, *ret_size, "no record can be made out here");
 }
 
 static int dump_records(struct dump *d, bool log)
@@ -387,6 +389,8 @@ int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool conten
 {
     struct eng_io *own = NULL;
     struct dump d = {.emit = emit_item, .arg = arg, .content = content};
+    if ((!store && !io) || !emit_item)
+        return -EINVAL;
     int r = io ? 0 : io_posix_new(store, false, &own);
     if (r)
         return r;

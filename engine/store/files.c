@@ -1,10 +1,9 @@
 /*
  * files.c - the files of a store and how far each belongs to one moment.
  *
- * No state. Under ckpt_lock and log.lock together nothing is begun, sealed or
- * removed, so that what is listed is the store of one moment: recovery of these
- * files, cut to these sizes, gives the state at the call.
- */
+ * No state. Between checkpoint_exclude() and checkpoint_allow(), and under log.lock, nothing is begun, sealed
+ * or removed, so that the list is the store of one moment: recovery of these files, cut to these sizes, gives
+ * the state at the call. */
 #include "image/checkpoint.h"
 
 #include <stdio.h>
@@ -50,7 +49,7 @@ static int add_checkpoint(void *arg, const char *name)
     return checkpoint_parse_name(name, &id) == 0 && !add(arg, ENG_FILE_CHECKPOINT, name) ? -ENOMEM : 0;
 }
 
-/* A checkpoint that is being written has not its name's worth yet: ckpt_lock keeps it out. */
+/* A checkpoint still being written is not valid yet: checkpoint_exclude() keeps it out of the list. */
 static int size_checkpoints(struct eng *eng, struct list *l)
 {
     const struct eng_io_ops *ops = eng->io->ops;
@@ -80,6 +79,8 @@ static int by_kind_and_id(const void *a, const void *b)
 int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg)
 {
     struct list l = {0};
+    if (!eng || !emit)
+        return -EINVAL;
     checkpoint_exclude(eng);
     int r = eng->io->ops->list(eng->io, add_checkpoint, &l);
     if (!r)

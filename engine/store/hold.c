@@ -7,6 +7,8 @@
 
 int eng_hold(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     checkpoint_exclude(eng); /* with retire_exclude(): no unlinking is under way on return */
     retire_exclude(eng);
     keepers_hold(eng);
@@ -17,6 +19,8 @@ int eng_hold(struct eng *eng)
 
 int eng_release(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     int r = keepers_release(eng);
     if (!r)
         (void)retire_segments(eng);

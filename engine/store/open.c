@@ -148,37 +148,64 @@ static int open_store(struct eng *eng, char why[256])
     return workers_new(eng);
 }
 
-static void explain(int r, const char *why, char ret_why[256])
+/* Takes over options of a program that knows `size` bytes of them. */
+static int take_options(struct eng *eng, const struct eng_options *opt, size_t size, char why[256])
 {
-    const char *text = strerror(-r);
-    if (why[0])
-        text = why;
-    else if (r == -EAGAIN)
-        text = "no memory for its threads, or too many of them; raise the limits";
-    snprintf(ret_why, 256, "%s", text);
+    const char *bytes = (const char *)opt;
+    if (!opt)
+        return 0;
+    memcpy(&eng->opt, bytes, MIN_OF(size, sizeof eng->opt));
+    for (size_t i = sizeof eng->opt; i < size; i++) {
+        if (bytes[i]) {
+            snprintf(why, 256,
+                     "an option is set that this engine (" ENG_VERSION ") does not know; use a newer one");
+            return -EINVAL;
+        }
+    }
+    return 0;
 }
 
-int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_eng, char ret_why[256])
+static int check_options(const struct eng_options *opt, char why[256])
+{
+    uint64_t size = opt->segment_size;
+    if (size && (size < ENG_SEGMENT_SIZE_MIN || size > ENG_SEGMENT_SIZE_MAX)) {
+        snprintf(why, 256, "segment size must be 64 KiB to 1 GiB");
+        return -EINVAL;
+    }
+    if ((opt->snapshot || opt->salvage) && !opt->read_only) {
+        snprintf(why, 256, "a snapshot or salvage is read-only");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void tell_why(int r, const char *why, char ret_why[256])
+{
+    if (!*why && r == -EAGAIN)
+        why = "no memory for its threads, or too many of them; raise the limits";
+    if (ret_why)
+        snprintf(ret_why, 256, "%s", *why ? why : strerror(-r));
+}
+
+int eng_open_sized(const char *path, const struct eng_options *opt, size_t size, struct eng **ret_eng,
+                   char ret_why[256])
 {
     char why[256] = "";
     struct eng *eng = calloc(1, sizeof *eng);
-    if (!eng)
+    if (!eng) {
+        tell_why(-ENOMEM, why, ret_why);
         return -ENOMEM;
-    if (opt)
-        eng->opt = *opt;
+    }
+    int r = take_options(eng, opt, size, why);
     eng->installs_beside = !eng->opt.no_background;
     eng->lost_after = UINT64_MAX;
     init_parts(eng);
-    int r = new_parts(eng);
-    if (eng->opt.segment_size &&
-        (eng->opt.segment_size < ENG_SEGMENT_SIZE_MIN || eng->opt.segment_size > ENG_SEGMENT_SIZE_MAX)) {
-        snprintf(why, sizeof why, "segment size must be 64 KiB to 1 GiB");
+    if (!r && (!ret_eng || (!path && !eng->opt.io)))
         r = -EINVAL;
-    }
-    if ((eng->opt.snapshot || eng->opt.salvage) && !eng->opt.read_only) {
-        snprintf(why, sizeof why, "a snapshot or salvage is read-only");
-        r = -EINVAL;
-    }
+    if (!r)
+        r = check_options(&eng->opt, why);
+    if (!r)
+        r = new_parts(eng);
     if (!r)
         r = open_io(eng, path, why);
     if (!r) {
@@ -186,10 +213,7 @@ int eng_open(const char *path, const struct eng_options *opt, struct eng **ret_e
         r = open_store(eng, why);
     }
     if (r) {
-        if (!why[0] && r == -EAGAIN)
-            snprintf(why, sizeof why, "no memory for its threads, or too many of them; raise the limits");
-        if (ret_why)
-            explain(r, why, ret_why);
+        tell_why(r, why, ret_why);
         eng_free(eng);
         return r;
     }

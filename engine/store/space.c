@@ -7,6 +7,7 @@
 #include "commit/commit.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
+#include "store/store.h"
 
 #include <stdio.h>
 
@@ -54,7 +55,7 @@ static unsigned list_kinds(const struct eng *eng, struct eng_space_kind *ret_kin
 
 unsigned eng_space_kinds(struct eng_space_kind ret_kinds[ENG_SPACE_KINDS_MAX])
 {
-    return list_kinds(NULL, ret_kinds);
+    return ret_kinds ? list_kinds(NULL, ret_kinds) : 0;
 }
 
 static void clear_bytes(struct eng_space *sp)
@@ -186,8 +187,10 @@ static void add_segments(struct eng *eng, struct eng_space *sp)
     *bytes_of(sp, ENG_SPACE_RESERVE) = (int64_t)reserve_bytes(eng);
 }
 
-int eng_space(struct eng *eng, struct eng_space *ret_space)
+int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
 {
+    if (!eng || !ret_space || !size)
+        return -EINVAL;
     struct eng_space sp = {0};
     uint64_t before, after;
     sp.n_kinds = list_kinds(eng, sp.kinds);
@@ -215,6 +218,6 @@ int eng_space(struct eng *eng, struct eng_space *ret_space)
         sp.disk_bytes = (uint64_t)sum;
     }
     *bytes_of(&sp, ENG_SPACE_SLACK) = (int64_t)sp.disk_bytes - sum;
-    *ret_space = sp;
+    give_sized(ret_space, size, &sp, sizeof sp);
     return 0;
 }

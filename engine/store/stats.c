@@ -1,9 +1,10 @@
 /*
- * stats.c - figures: statistics, file system space, segments. All measured at
- * the moment of the call, none kept twice. */
+ * stats.c - measures the figures that figures.c tells: statistics, file system space, segments. All are of
+ * the moment of the call, none is kept twice. */
 #include "commit/commit.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
+#include "store/store.h"
 #include "upkeep/policy.h"
 
 static void index_figures(struct eng *eng, struct eng_stats *st)
@@ -44,9 +45,11 @@ static void counter_figures(struct eng *eng, struct eng_stats *st)
     st->damaged_extents = COUNTED(eng, damaged);
 }
 
-int eng_stats(struct eng *eng, struct eng_stats *ret_st)
+int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)
 {
     struct eng_stats st = {0};
+    if (!eng || !ret_stats || !size)
+        return -EINVAL;
     if (!is_read_only(eng))
         (void)commit_orphans(eng); /* what was removed counts as removed */
     index_figures(eng, &st);
@@ -67,14 +70,16 @@ int eng_stats(struct eng *eng, struct eng_stats *ret_st)
     st.compaction_seconds = eng->counters.compaction_seconds;
     st.sync_seconds = eng->counters.sync_seconds;
     pthread_mutex_unlock(&eng->counters.lock);
-    *ret_st = st;
+    give_sized(ret_stats, size, &st, sizeof st);
     return 0;
 }
 
-int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
+int eng_statfs_sized(struct eng *eng, struct eng_statfs *ret_st, size_t size)
 {
     struct io_space space;
     uint64_t total, live, inodes;
+    if (!eng || !ret_st || !size)
+        return -EINVAL;
     int r = eng->io->ops->space(eng->io, &space);
     if (r)
         return r;
@@ -90,12 +95,14 @@ int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
     st.blocks = MAX_OF(space.total_bytes / BLOCK_SIZE, st.bfree);
     st.ffree = MIN_OF((uint64_t)UINT32_MAX - inodes, st.bavail);
     st.files = inodes + st.ffree;
-    *ret_st = st;
+    give_sized(ret_st, size, &st, sizeof st);
     return 0;
 }
 
 int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg)
 {
+    if (!eng || !emit)
+        return -EINVAL;
     pthread_mutex_lock(&eng->log.lock);
     uint32_t used = eng->idx.segs.used;
     CLEANUP_FREE struct eng_segment_info *infos = calloc(used, sizeof *infos);

@@ -1,6 +1,5 @@
 /*
- * store.h - opening a store: what the files of this room share.
- */
+ * store.h - what the files of this room share. */
 #ifndef ENGRAMFS_STORE_H
 #define ENGRAMFS_STORE_H
 

@@ -51,6 +51,8 @@ int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
 
 VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
 {
+    if (!eng || !ret_attr)
+        return -EINVAL;
     struct view live = view_live(eng);
     return attr_get(&live, ino, ret_attr);
 }
@@ -96,9 +98,15 @@ static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *at
     return 0;
 }
 
+#define SET_ALL                                                                                              \
+    (unsigned)(ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_SIZE | ENG_SET_ATIME | ENG_SET_MTIME |     \
+               ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
+
 int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
                 struct eng_attr *ret_attr)
 {
+    if (!eng || !attr || mask & ~SET_ALL)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     struct view live = view_live(eng);
     int64_t now = now_ns();
@@ -134,7 +142,7 @@ static bool is_stale(const struct eng_attr *attr, int64_t now)
 void eng_accessed(struct eng *eng, uint64_t ino)
 {
     struct eng_attr attr;
-    if (!eng->opt.relatime || is_read_only(eng))
+    if (!eng || !eng->opt.relatime || is_read_only(eng))
         return;
     int64_t now = now_ns();
     if (eng_getattr(eng, ino, &attr) != 0 || !is_stale(&attr, now))

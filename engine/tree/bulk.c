@@ -210,8 +210,22 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
     return MIN_OF(bytes, (size_t)BATCH_BYTES);
 }
 
+static bool lacks_something(const struct eng_record *rec)
+{
+    bool lacks = !rec->name || (!rec->content && rec->size) || (!rec->xattrs && rec->n_xattrs);
+    for (size_t i = 0; !lacks && i < rec->n_xattrs; i++)
+        lacks = !rec->xattrs[i].name || (!rec->xattrs[i].value && rec->xattrs[i].size);
+    return lacks;
+}
+
 ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
 {
+    if (!eng || (!records && n))
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        if (lacks_something(&records[i]))
+            return -EINVAL;
+    }
     struct bulk *b = calloc(1, sizeof *b);
     if (!b)
         return -ENOMEM;

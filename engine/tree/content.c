@@ -202,6 +202,8 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
 
 VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     struct view live = view_live(eng);
     ssize_t n = 0;
     int r = content_read_range(&live, ino, buf, size, offset, &n);
@@ -251,6 +253,8 @@ int content_hash(const struct view *view, uint64_t ino, uint64_t *ret_hash)
 
 int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
 {
+    if (!eng || !ret_hash)
+        return -EINVAL;
     struct view live = view_live(eng);
     return content_hash(&live, ino, ret_hash);
 }
@@ -305,6 +309,8 @@ int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whe
 
 int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
 {
+    if (!eng || !ret_offset)
+        return -EINVAL;
     struct view live = view_live(eng);
     return content_seek(&live, ino, offset, whence, ret_offset);
 }
@@ -431,6 +437,8 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
 static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
                         bool append, uint64_t *ret_offset)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
     if (n == -ENOSPC && room_make(eng, size, false))
         n = write_once(eng, ino, buf, size, offset, append, ret_offset);
@@ -481,6 +489,8 @@ static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t
 
 int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
 {
+    if (!eng)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     uint64_t end;
     unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;

@@ -85,6 +85,8 @@ int entries_lookup(const struct view *view, bool ref, uint64_t parent, const cha
 VIEW_HOT int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                         struct eng_attr *ret_attr)
 {
+    if (!eng || !name || !ret_attr)
+        return -EINVAL;
     struct view live = view_live(eng);
     return entries_lookup(&live, entries_wants_ref(who), parent, name, ret_attr);
 }
@@ -118,6 +120,8 @@ ssize_t entries_readlink(const struct view *view, uint64_t ino, char *buf, size_
 
 ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
 {
+    if (!eng || (!buf && size))
+        return -EINVAL;
     struct view live = view_live(eng);
     return entries_readlink(&live, ino, buf, size);
 }
@@ -192,12 +196,16 @@ int entries_list(const struct view *view, bool ref, uint64_t dir, uint64_t cooki
 int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
                 int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
 {
+    if (!eng || !emit)
+        return -EINVAL;
     struct view live = view_live(eng);
     return entries_list(&live, entries_wants_ref(who), dir, cookie, emit, arg);
 }
 
 uint64_t eng_dir_mark(struct eng *eng)
 {
+    if (!eng)
+        return 0;
     struct view live = view_live(eng);
     view_begin(&live);
     uint64_t mark = live.idx->s.next_cookie - 1;

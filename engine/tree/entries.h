@@ -20,7 +20,7 @@ int entries_child(const struct index *idx, uint64_t parent, const char *name, ui
 /* Whether the caller wants that. */
 static inline bool entries_wants_ref(const struct eng_caller *who)
 {
-    return who && who->hold;
+    return who && who->ref;
 }
 /* eng_lookup(), eng_readdir() and eng_readlink(). */
 int entries_lookup(const struct view *view, bool ref, uint64_t parent, const char *name,

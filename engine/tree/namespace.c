@@ -14,6 +14,8 @@ static uint64_t ino_of(const struct eng *eng, uint32_t slot)
 
 int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
 {
+    if (!eng)
+        return -EINVAL;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     /* An unlink at this moment sees the reference gone, or this call sees nlink 0: one of them frees. */
@@ -150,6 +152,8 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
 int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
 {
+    if (!eng)
+        return -EINVAL;
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
         return -EINVAL;
@@ -167,6 +171,8 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
              struct eng_attr *ret_attr)
 {
+    if (!eng || !name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int r = room_begin(eng);
@@ -246,11 +252,15 @@ static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *nam
 
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     return remove_or_make_room(eng, parent, name, false);
 }
 
 int eng_rmdir(struct eng *eng, uint64_t parent, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     return remove_or_make_room(eng, parent, name, true);
 }
 
@@ -344,6 +354,8 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
 int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint64_t new_parent, const char *new_name, unsigned flags)
 {
+    if (!eng || !name || !new_name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
     if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))

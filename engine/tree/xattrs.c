@@ -37,6 +37,8 @@ static size_t list_size(const struct index *idx, const struct inode_rec *inode)
 int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
                  unsigned flags)
 {
+    if (!eng || !name || (!value && size))
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     size_t name_len = strlen(name);
     if (name_len == 0 || name_len > ENG_XATTR_NAME_MAX)
@@ -68,6 +70,8 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
 
 int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
 {
+    if (!eng || !name)
+        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     int r = room_begin(eng);
     if (r)
@@ -144,6 +148,8 @@ ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void
 
 VIEW_HOT ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size)
 {
+    if (!eng || !name || (!value && size))
+        return -EINVAL;
     struct view live = view_live(eng);
     return xattrs_get(&live, ino, name, value, size);
 }
@@ -177,6 +183,8 @@ ssize_t xattrs_list(const struct view *view, uint64_t ino, char *names, size_t s
 
 ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *names, size_t size)
 {
+    if (!eng || (!names && size))
+        return -EINVAL;
     struct view live = view_live(eng);
     return xattrs_list(&live, ino, names, size);
 }

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/figures.h"
 #include "control/metrics.h"
 #include "rules/job_state.h"
 
@@ -215,12 +216,17 @@ static int space_of(struct session *session, const struct ctl_memory *m, struct 
 }
 
 /* The space receipt: adds up to what du says. */
-static void space_member(struct text *t, const struct eng_space *sp)
+static void space_members(struct text *t, const struct eng_space *sp)
 {
-    text_add(t, "  \"space\": {\n");
-    for (unsigned i = 0; i < sp->n_kinds; i++)
-        text_add(t, "    \"%s\": %" PRId64 ",\n", sp->kinds[i].key, sp->kinds[i].bytes);
-    text_add(t, "    \"disk_usage\": %" PRIu64 "\n  },\n  \"open_orphans\": [", sp->disk_bytes);
+    struct eng_figure list[ENG_SPACE_KINDS_MAX];
+    struct figures kinds = figures_of_space(sp, list), usage = figures_of_usage(sp);
+    text_json_key(t, "  ", "space");
+    text_add(t, "{");
+    figures_json(t, "    ", &kinds, FIGURES_ALL);
+    figures_json(t, "    ", &usage, FIGURES_ALL);
+    text_add(t, "\n  }");
+    text_json_key(t, "  ", "open_orphans");
+    text_add(t, "[");
     for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
         const struct eng_space_orphan *o = &sp->orphans[i];
         text_add(t, "%s\n    {\"inode\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"id\": ", i ? "," : "", o->ino,
@@ -228,11 +234,12 @@ static void space_member(struct text *t, const struct eng_space *sp)
         text_json_string(t, o->path);
         text_add(t, "}");
     }
-    text_add(t, "%s],\n", sp->n_orphans ? "\n  " : "");
+    text_add(t, "%s]", sp->n_orphans ? "\n  " : "");
 }
 
 static int stats_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
+    const unsigned trouble = FIGURES_GROUP(ENG_GROUP_TROUBLE);
     struct eng_stats s;
     struct eng_space sp;
     int r = eng_stats(session->eng, &s);
@@ -240,43 +247,12 @@ static int stats_text(struct session *session, const struct ctl_memory *m, struc
         r = space_of(session, m, &sp);
     if (r)
         return r;
-    text_add(t, "{\n");
-    json_u64(t, "  ", "total_bytes", s.total_bytes);
-    json_u64(t, "  ", "live_bytes", s.live_bytes);
-    json_real(t, "  ", "fragmentation_ratio", s.fragmentation_ratio);
-    json_u64(t, "  ", "compactions_total", s.compactions_ok + s.compactions_failed + s.compactions_cancelled);
-    json_u64(t, "  ", "compaction_duration_ms", s.compaction_duration_ms);
-    json_u64(t, "  ", "bytes_reclaimed_total", s.bytes_reclaimed_total);
-    text_add(t, "  \"last_compaction\": ");
-    if (s.last_compaction) {
-        text_add(t, "\"");
-        text_time(t, s.last_compaction);
-        text_add(t, "\",\n");
-    } else {
-        text_add(t, "null,\n");
-    }
-    json_u64(t, "  ", "memories", s.memories);
-    json_u64(t, "  ", "directories", s.directories);
-    json_u64(t, "  ", "orphans", s.orphans);
-    json_u64(t, "  ", "segments", s.segments);
-    json_u64(t, "  ", "segments_pending", s.segments_pending);
-    json_u64(t, "  ", "disk_bytes", s.disk_bytes);
-    json_u64(t, "  ", "checkpoint_bytes", s.checkpoint_bytes);
-    json_u64(t, "  ", "reserve_bytes", s.reserve_bytes);
-    json_u64(t, "  ", "index_bytes", s.index_bytes);
-    json_u64(t, "  ", "pinned_segments", s.pinned_segments);
-    json_u64(t, "  ", "holds", s.holds);
-    json_u64(t, "  ", "damaged_extents", s.damaged_extents);
-    json_u64(t, "  ", "log_seq", s.log_seq);
-    json_u64(t, "  ", "durable_seq", s.durable_seq);
-    json_u64(t, "  ", "checkpoint_seq", s.checkpoint_seq);
-    json_u64(t, "  ", "relocations", s.relocations);
-    json_u64(t, "  ", "relocations_lost", s.relocations_lost);
-    json_u64(t, "  ", "read_restarts", s.read_restarts);
-    space_member(t, &sp);
-    json_string(t, "  ", "read_only_reason", s.read_only_reason);
-    json_last(t, "  ", "last_error", s.last_error);
-    text_add(t, "}\n");
+    struct figures figures = figures_of_stats(&s);
+    text_add(t, "{");
+    figures_json(t, "  ", &figures, FIGURES_ALL & ~trouble);
+    space_members(t, &sp);
+    figures_json(t, "  ", &figures, trouble);
+    text_add(t, "\n}\n");
     return 0;
 }
 
@@ -309,20 +285,37 @@ static void status_space(struct text *t, const struct eng_stats *s, const struct
             text_add(t, "\n");
         }
     }
-    text_add(t, "\nstore\n  %-22s %" PRIu64 "\n", "segments", s->segments);
-    if (s->segments_pending)
-        text_add(t, "  %-22s %" PRIu64 "   emptied, see above\n", "segments pending", s->segments_pending);
-    if (s->pinned_segments)
-        text_add(t, "  %-22s %" PRIu64 "   a reader or the log is in them\n", "segments pinned",
-                 s->pinned_segments);
-    if (s->holds)
-        text_add(t, "  %-22s %" PRIu64 "   echo release > " CTL_DIRECTORY "/hold takes one back\n", "holds",
-                 s->holds);
-    if (s->orphans)
-        text_add(t, "  %-22s %" PRIu64 "   removed, but still open somewhere\n", "orphans", s->orphans);
-    if (s->damaged_extents)
-        text_add(t, "  %-22s %" PRIu64 "   see " CTL_DIRECTORY "/damaged\n", "DAMAGED extents",
-                 s->damaged_extents);
+}
+
+/* What status says of figures: a note, or NULL for those that other lines of it tell. */
+static const struct figure_note status_notes[] = {
+    {"segments_pending", "emptied, see above"},
+    {"pinned_segments", "a reader or the log is in them"},
+    {"holds", "echo release > " CTL_DIRECTORY "/hold takes one back"},
+    {"orphans", "removed, but still open somewhere"},
+    {"damaged_extents", "see " CTL_DIRECTORY "/damaged"},
+    {"memories", NULL},
+    {"directories", NULL},
+    {"compactions_total", NULL},
+    {"bytes_reclaimed_total", NULL},
+    {"last_compaction", NULL},
+    {"read_only_reason", NULL},
+    {"last_error", NULL},
+    {0},
+};
+
+/* Figures that have a line of their own, under a headline of the text: each group is under one. */
+enum {
+    STATUS_STORE = FIGURES_GROUP(ENG_GROUP_SEGMENTS),
+    STATUS_COMPACTION = FIGURES_GROUP(ENG_GROUP_COMPACTION) | FIGURES_GROUP(ENG_GROUP_JOBS),
+    STATUS_LOG = FIGURES_GROUP(ENG_GROUP_SEQUENCES) | FIGURES_GROUP(ENG_GROUP_SYNCS),
+    STATUS_REST = FIGURES_ALL & ~(STATUS_STORE | STATUS_COMPACTION | STATUS_LOG),
+};
+
+static void status_figures(struct text *t, const struct eng_stats *s, unsigned groups)
+{
+    struct figures figures = figures_of_stats(s);
+    figures_people(t, &figures, groups, status_notes);
 }
 
 static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_job_report *r)
@@ -339,6 +332,7 @@ static void status_compaction(struct text *t, const struct eng_stats *s, const s
     }
     text_add(t, "  %-22s %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled\n", "since mount",
              s->compactions_ok, s->compactions_failed, s->compactions_cancelled);
+    status_figures(t, s, STATUS_COMPACTION);
     if (r->error || r->error_text[0])
         text_add(t, "  %-22s %s\n", "error", error_of(r->error, r->error_text));
 }
@@ -362,10 +356,14 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     if (s.read_only_reason[0] || session->opt->read_only)
         text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
     status_space(t, &s, &sp);
+    text_add(t, "\nstore\n");
+    status_figures(t, &s, STATUS_STORE);
+    status_figures(t, &s, STATUS_REST);
     status_compaction(t, &s, &report);
     text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",
              s.log_seq, s.durable_seq, s.checkpoint_seq);
     text_add(t, "  %-22s %" PRIu64 ", failed %" PRIu64 "\n", "syncs", s.syncs, s.sync_errors);
+    status_figures(t, &s, STATUS_LOG);
     text_add(t, "\nlast error           %s\n", s.last_error[0] ? s.last_error : "none");
     text_add(t, "last control error   %s\n", m->last_error[0] ? m->last_error : "none");
     return 0;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rules/figures.h"
 #include "rules/rfc3339.h"
 
 void text_done(struct text *t)
@@ -87,6 +88,12 @@ static size_t utf8_length(const unsigned char *s)
     return n;
 }
 
+void text_json_key(struct text *t, const char *indent, const char *key)
+{
+    bool first = t->len && t->data[t->len - 1] == '{';
+    text_add(t, "%s\n%s\"%s\": ", first ? "" : ",", indent, key);
+}
+
 void text_json_string(struct text *t, const char *s)
 {
     const unsigned char *p = (const unsigned char *)s;
@@ -119,14 +126,8 @@ void text_time(struct text *t, int64_t ns)
 
 void text_bytes(struct text *t, uint64_t bytes)
 {
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double value = (double)bytes;
-    size_t i = 0;
-    while (value >= 1024 && i + 1 < sizeof unit / sizeof *unit) {
-        value /= 1024;
-        i++;
-    }
-    text_add(t, i == 0 ? "%.0f %s" : "%.1f %s", value, unit[i]);
+    char buf[32];
+    text_add(t, "%s", figure_bytes(bytes, buf));
 }
 
 void text_name(struct text *t, const char *name)

@@ -29,6 +29,8 @@ static inline bool text_failed(const struct text *t)
     return t->failed;
 }
 
+/* Begins a member of an object, on a line of its own, with a comma unless it is the first. */
+void text_json_key(struct text *t, const char *indent, const char *key);
 /* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, as JSON can hold no others. */
 void text_json_string(struct text *t, const char *s);
 /* A JSON number; what JSON cannot say (NaN, infinity) becomes 0. */

@@ -88,17 +88,44 @@ echo wait >"$C/scrub"
 check_equal "let go, it ends" 0 "$(value engram_content_scrub_running)"
 check_equal "with all verified" "$(value engram_content_scrub_planned_bytes)" "$(value engram_content_scrub_done_bytes)"
 check_equal "and nothing damaged" 0 "$(value engram_content_scrub_damaged_extents)"
-check "all that alerts and the dashboard ask for is exported" python3 - "$WORK/second" "$MON" <<'P'
+# ---- the tables of figures, and what names them
+"$BUILD/tests/ops/list_figures" >"$WORK/table"
+check "what is exported is what the tables say, and the other way round" python3 - "$WORK/second" "$WORK/table" <<'P'
+import sys
+exported = dict(l.split()[2:4] for l in open(sys.argv[1]) if l.startswith("# TYPE"))
+table = {l.split()[2]: l.split()[3] for l in open(sys.argv[2])}
+assert table.pop("-")
+assert exported == table, set(exported.items()) ^ set(table.items())
+P
+check "stats.json has the keys of the tables" python3 - "$C/stats.json" "$WORK/table" <<'P'
+import json, sys
+stats = json.load(open(sys.argv[1]))
+lines = [l.split() for l in open(sys.argv[2])]
+keys = lambda table: {l[1] for l in lines if l[0] == table} - {"-"}
+assert stats["space"].keys() == keys("space"), stats["space"].keys() ^ keys("space")
+assert stats.keys() - {"space", "open_orphans"} == keys("stats"), stats.keys() ^ keys("stats")
+P
+check "alerts, their tests and the dashboard ask for what is in the tables" python3 - "$WORK/table" "$MON" <<'P'
 import json, re, sys
-known = {re.split(r"[{ ]", l)[0] for l in open(sys.argv[1]) if not l.startswith("#")}
-exprs = [t["expr"] for p in json.load(open(sys.argv[2] + "/grafana-dashboard.json"))["panels"] for t in p["targets"]]
+kinds = {l.split()[2]: l.split()[3] for l in open(sys.argv[1])}
+known = {n + part for n, kind in kinds.items() for part in (["_bucket", "_sum", "_count"] if kind == "histogram" else [""])}
+read = lambda name: open(sys.argv[2] + "/" + name).read()
+exprs = [t["expr"] for p in json.loads(read("grafana-dashboard.json"))["panels"] for t in p["targets"]]
 assert len(exprs) > 10
-exprs += re.findall(r"expr: (.*)", open(sys.argv[2] + "/engramfs.rules.yml").read())
+exprs += re.findall(r"expr: (.*)", read("engramfs.rules.yml")) + re.findall(r"series: (.*)", read("rules_test.yml"))
 for e in exprs:
     names = re.findall(r"\b(?:engram|process)_[a-z_]+", e)
     assert names, e
     for n in names:
         assert n in known, (n, e)
+P
+check "openapi.yaml tells keys of the table, as what they are" python3 - "$WORK/table" "$ROOT/packaging/openapi.yaml" <<'P'
+import re, sys
+units = {l.split()[1]: l.split()[4] for l in open(sys.argv[1]) if l.startswith("stats ")}
+told = re.findall(r"^        (\w+): \{type: (\w+)", open(sys.argv[2]).read().split("\n    Stats:\n")[1], re.M)
+assert len(told) > 5
+for key, kind in told:
+    assert kind == {"ratio": "number", "time": "string", "text": "string"}.get(units[key], "integer"), (key, kind)
 P
 check "unmount" unmount_store "$MNT"
 t_end

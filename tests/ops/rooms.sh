@@ -33,7 +33,10 @@ clean_tree() {
     cp -r "$WORK/clean" "$T"
 }
 write_clean_tree() {
-    lines '#ifndef E' '#define E' 'struct eng;' 'int eng_open(struct eng *eng);' 'extern const int eng_limit;' '#endif' | put engine/engine.h
+    lines '#ifndef E' '#define E' 'struct eng;' 'int eng_open(struct eng *eng);' 'extern const int eng_limit;' \
+        'int eng_ask_sized(struct eng *eng, int size);' \
+        'static inline int eng_ask(struct eng *eng)' '{' '    return eng_ask_sized(eng, 4);' '}' '#endif' | put engine/engine.h
+    lines '#include "engine.h"' 'int eng_ask_sized(struct eng *eng, int size)' '{' '    return eng && size;' '}' | put engine/store/ask.c
     lines '#include <stdint.h>' 'static inline int twice(int a)' '{' '    return 2 * a;' '}' | put engine/base/util.h
     lines '#include "base/util.h"' 'int io_read(int fd);' 'void io_done(void *p);' | put engine/disk/io.h
     lines '#include "disk/io.h"' 'static int flush(void)' '{' '    return 0;' '}' \
@@ -171,11 +174,13 @@ fault "an inner header of the engine in fs/" fs/reply.c:8 'fs/ includes nothing 
 lines '#include "disk/io.h"' >>"$T/tools/shared/buf.c"
 fault "an inner header of the engine in tools/" tools/shared/buf.c:6 'tools/ includes nothing of engine/'
 lines '#include "base/util.h"' >>"$T/engine/engine.h"
-fault "an inner header in engine.h" engine/engine.h:7 'a public header uses nothing of the rooms'
+fault "an inner header in engine.h" engine/engine.h:12 'a public header uses nothing of the rooms'
 
 # ---- rooms: calls and names
 lines 'int up(void)' '{' '    return' '        commit_all(0, 0);' '}' >>"$T/engine/index/btree.c"
 fault "a call upwards" engine/index/btree.c:31 'calls commit_all\(\) \(engine/commit/flush.c\): upwards, engine/index -> engine/commit'
+lines '#include "engine.h"' 'int up(void)' '{' '    return eng_ask(0);' '}' >>"$T/engine/disk/io.c"
+fault "a call upwards by way of an inline one" engine/disk/io.c:17 'calls eng_ask\(\) \(engine/store/ask.c\): upwards'
 lines 'static int (*const table[])(int (*)(void *), void *) = {' '    commit_all,' '};' >>"$T/engine/index/btree.c"
 fault "a table of functions upwards" engine/index/btree.c:29 'names commit_all \(engine/commit/flush.c\): upwards'
 lines '#define SYNC(a) (twice(a) + flush(a))' >>"$T/engine/index/btree.h"

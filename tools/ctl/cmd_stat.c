@@ -33,18 +33,30 @@ static void bytes(const char *label, uint64_t v, const char *note)
     line(label, cli_bytes(v, text), note);
 }
 
-static void number(const json_t *o, const char *label, const char *key, const char *note)
-{
-    char text[32];
-    snprintf(text, sizeof text, "%" PRIu64, report_number(o, key));
-    line(label, text, note);
-}
+/* What is said of figures beside their values. */
+static const struct figure_note notes[] = {
+    {"orphans", "removed, but still open somewhere"},
+    {"damaged_extents", "engramctl check names them"},
+    {"segments_pending", "empty, unlinked after the next checkpoint"},
+    {"pinned_segments", "a reader is in them"},
+    {"holds", "no segment is unlinked until they are released"},
+    {0},
+};
 
-/* The same, but only if there is something to tell. */
-static void number_if(const json_t *o, const char *label, const char *key, const char *note)
+/* A line for each figure of these groups that has one, from the JSON of a store or of a mount. */
+static void figures(const json_t *o, unsigned groups)
 {
-    if (report_number(o, key))
-        number(o, label, key, note);
+    const struct figures all = figures_of_stats(NULL);
+    char text[256];
+    for (size_t i = 0; i < all.n; i++) {
+        const struct eng_figure *f = &all.list[i];
+        if (!f->key || !figure_is_in(f, groups) || !figure_is_first(&all, i))
+            continue;
+        struct figure_value v = report_value(o, f);
+        const char *note = figure_note(f, &v, notes);
+        if (note)
+            line(f->label, figure_text(f, &v, text, sizeof text), note);
+    }
 }
 
 static void print_kind(const struct eng_space_kind *k)
@@ -96,36 +108,34 @@ static void print_space(const json_t *o)
     json_decref(space);
 }
 
+/* Groups of figures by headline: each is under one. */
+enum {
+    IN_MEMORIES = FIGURES_GROUP(ENG_GROUP_MEMORIES) | FIGURES_GROUP(ENG_GROUP_DAMAGE),
+    IN_COMPACTION = FIGURES_GROUP(ENG_GROUP_COMPACTION) | FIGURES_GROUP(ENG_GROUP_JOBS),
+    IN_CONTENT = FIGURES_GROUP(ENG_GROUP_CONTENT),
+    IN_TROUBLE = FIGURES_GROUP(ENG_GROUP_TROUBLE),
+    IN_STORE = FIGURES_ALL & ~(IN_MEMORIES | IN_COMPACTION | IN_CONTENT | IN_TROUBLE),
+};
+
 static void print_people(const json_t *o)
 {
     char text[32];
     uint64_t total = report_number(o, "total_bytes"), live = report_number(o, "live_bytes");
     puts("memories");
-    number(o, "memories", "memories", "");
-    number(o, "directories", "directories", "");
-    number_if(o, "orphans", "orphans", "removed, but still open somewhere");
-    number_if(o, "DAMAGED extents", "damaged_extents", "engramctl check names them");
+    figures(o, IN_MEMORIES);
     puts("content");
     bytes("live", live, "");
     uint64_t dead = total > live ? total - live : 0;
     bytes("dead", dead, dead ? "engramctl compact gives it back" : "");
     snprintf(text, sizeof text, "%.4f", report_real(o, "fragmentation_ratio"));
     line("fragmentation", text, "");
+    figures(o, IN_CONTENT);
     print_space(o);
     puts("store");
-    number(o, "segments", "segments", "");
-    number_if(o, "segments pending", "segments_pending", "empty, unlinked after the next checkpoint");
-    number_if(o, "segments pinned", "pinned_segments", "a reader is in them");
-    number_if(o, "holds", "holds", "no segment is unlinked until they are released");
+    figures(o, IN_STORE);
     puts("compaction");
-    number(o, "compactions", "compactions_total", "");
-    bytes("given back", report_number(o, "bytes_reclaimed_total"), "");
-    const char *last = report_text(o, "last_compaction");
-    line("last", *last ? last : "never", "");
-    if (*report_text(o, "read_only_reason"))
-        line("READ-ONLY", report_text(o, "read_only_reason"), "");
-    if (*report_text(o, "last_error"))
-        line("last error", report_text(o, "last_error"), "");
+    figures(o, IN_COMPACTION);
+    figures(o, IN_TROUBLE);
 }
 
 static json_t *stat_mount(const struct target *t)

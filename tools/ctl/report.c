@@ -26,12 +26,44 @@ static void put_text(json_t *o, const char *key, const char *v)
     json_object_set_new(o, key, s ? s : json_null());
 }
 
+static json_t *figure_json(const struct eng_figure *f, const struct figure_value *v)
+{
+    char time[40];
+    if (!figure_is_any(f, v) && (f->unit == ENG_UNIT_TIME || f->is_null_if_none))
+        return json_null();
+    if (f->unit == ENG_UNIT_TIME)
+        return json_string(rfc3339_format(v->i64, time));
+    switch (f->type) {
+    case ENG_TYPE_TEXT:
+        return json_string(v->text);
+    case ENG_TYPE_REAL:
+        return json_real(isfinite(v->real) ? v->real : 0);
+    case ENG_TYPE_I64:
+        return json_integer(v->i64);
+    default:
+        return json_integer((json_int_t)v->u64);
+    }
+}
+
+/* A member for each figure with a key in those groups; a text that JSON cannot say is null. */
+static void put_figures(json_t *o, struct figures figures, unsigned groups)
+{
+    for (size_t i = 0; i < figures.n; i++) {
+        const struct eng_figure *f = &figures.list[i];
+        if (!f->key || !figure_is_in(f, groups) || !figure_is_first(&figures, i))
+            continue;
+        struct figure_value v = figure_value(&figures, i);
+        json_t *value = figure_json(f, &v);
+        json_object_set_new(o, f->key, value ? value : json_null());
+    }
+}
+
 static void put_space(json_t *o, const struct eng_space *sp)
 {
+    struct eng_figure kinds[ENG_SPACE_KINDS_MAX];
     json_t *space = json_object(), *open = json_array();
-    for (unsigned i = 0; i < sp->n_kinds; i++)
-        json_object_set_new(space, sp->kinds[i].key, json_integer(sp->kinds[i].bytes));
-    put_number(space, "disk_usage", sp->disk_bytes);
+    put_figures(space, figures_of_space(sp, kinds), FIGURES_ALL);
+    put_figures(space, figures_of_usage(sp), FIGURES_ALL);
     for (uint64_t i = 0; i < sp->n_orphans && i < ENG_SPACE_ORPHANS_MAX; i++) {
         json_t *orphan = json_object();
         put_number(orphan, "inode", sp->orphans[i].ino);
@@ -45,38 +77,13 @@ static void put_space(json_t *o, const struct eng_space *sp)
 
 json_t *report_stats(const struct eng_stats *s, const struct eng_space *space)
 {
-    char time[40];
+    const unsigned trouble = FIGURES_GROUP(ENG_GROUP_TROUBLE);
     json_t *o = json_object();
     if (!o)
         return NULL;
-    put_number(o, "total_bytes", s->total_bytes);
-    put_number(o, "live_bytes", s->live_bytes);
-    put_real(o, "fragmentation_ratio", s->fragmentation_ratio);
-    put_number(o, "compactions_total", s->compactions_ok + s->compactions_failed + s->compactions_cancelled);
-    put_number(o, "compaction_duration_ms", s->compaction_duration_ms);
-    put_number(o, "bytes_reclaimed_total", s->bytes_reclaimed_total);
-    put_text(o, "last_compaction", s->last_compaction ? rfc3339_format(s->last_compaction, time) : NULL);
-    put_number(o, "memories", s->memories);
-    put_number(o, "directories", s->directories);
-    put_number(o, "orphans", s->orphans);
-    put_number(o, "segments", s->segments);
-    put_number(o, "segments_pending", s->segments_pending);
-    put_number(o, "disk_bytes", s->disk_bytes);
-    put_number(o, "checkpoint_bytes", s->checkpoint_bytes);
-    put_number(o, "reserve_bytes", s->reserve_bytes);
-    put_number(o, "index_bytes", s->index_bytes);
-    put_number(o, "pinned_segments", s->pinned_segments);
-    put_number(o, "holds", s->holds);
-    put_number(o, "damaged_extents", s->damaged_extents);
-    put_number(o, "log_seq", s->log_seq);
-    put_number(o, "durable_seq", s->durable_seq);
-    put_number(o, "checkpoint_seq", s->checkpoint_seq);
-    put_number(o, "relocations", s->relocations);
-    put_number(o, "relocations_lost", s->relocations_lost);
-    put_number(o, "read_restarts", s->read_restarts);
+    put_figures(o, figures_of_stats(s), FIGURES_ALL & ~trouble);
     put_space(o, space);
-    json_object_set_new(o, "read_only_reason", json_string(s->read_only_reason));
-    put_text(o, "last_error", s->last_error);
+    put_figures(o, figures_of_stats(s), trouble);
     return o;
 }
 
@@ -146,4 +153,17 @@ const char *report_text(const json_t *object, const char *key)
 {
     const char *s = json_string_value(json_object_get(object, key));
     return s ? s : "";
+}
+
+struct figure_value report_value(const json_t *object, const struct eng_figure *figure)
+{
+    const json_t *v = json_object_get(object, figure->key);
+    struct figure_value value = {.text = report_text(object, figure->key)};
+    if (figure->type == ENG_TYPE_REAL)
+        value.real = json_number_value(v);
+    else if (figure->type == ENG_TYPE_U64)
+        value.u64 = report_number(object, figure->key);
+    else if (figure->unit != ENG_UNIT_TIME)
+        value.i64 = json_integer_value(v);
+    return value;
 }

@@ -5,6 +5,7 @@
 #define ENGRAMCTL_REPORT_H
 
 #include "admin.h"
+#include "rules/figures.h"
 
 #include <jansson.h>
 
@@ -20,5 +21,6 @@ void report_print_json(const json_t *object);
 uint64_t report_number(const json_t *object, const char *key);
 double report_real(const json_t *object, const char *key);
 const char *report_text(const json_t *object, const char *key);
+struct figure_value report_value(const json_t *object, const struct eng_figure *figure);
 
 #endif

@@ -5,6 +5,8 @@
  * shown (cleared before any message), and the signal flag. One thread. */
 #include "shared/cli.h"
 
+#include "rules/figures.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -51,8 +53,10 @@ static void message(const char *colour, const char *kind, const char *format, va
 {
     if (g_progress)
         progress_clear(g_progress);
-    bool c = coloured();
-    fprintf(stderr, "%s%s: %s%s", c ? colour : "", cli_program, kind, c ? "\033[0m" : "");
+    bool in_colour = coloured();
+    const char *on = in_colour ? colour : "";
+    const char *off = in_colour ? "\033[0m" : "";
+    fprintf(stderr, "%s%s: %s%s", on, cli_program, kind, off);
     print_line(format, ap);
 }
 
@@ -113,8 +117,10 @@ int cli_usage(const char *subcommand, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    cli_error("%s%s%s (see %s %s%s--help)", subcommand, *subcommand ? ": " : "", text, cli_program,
-              subcommand, *subcommand ? " " : "");
+    if (*subcommand)
+        cli_error("%s: %s (see %s %s --help)", subcommand, text, cli_program, subcommand);
+    else
+        cli_error("%s (see %s --help)", text, cli_program);
     return CLI_ERROR;
 }
 
@@ -207,13 +213,5 @@ void progress_clear(struct progress *p)
 
 char *cli_bytes(uint64_t n, char *buf)
 {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    double v = (double)n;
-    size_t u = 0;
-    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) {
-        v /= 1024;
-        u++;
-    }
-    snprintf(buf, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
-    return buf;
+    return figure_bytes(n, buf);
 }

@@ -42,7 +42,7 @@ static uint64_t tag_base[MEMORIES];                       /* the tag's version w
 static bool stop;                                         /* atomic */
 static uint64_t n_reads, n_absent, n_writes, n_walked, n_jobs, n_failures; /* atomic */
 
-static const struct eng_caller me = {0}, with_ref = {.hold = true};
+static const struct eng_caller me = {0}, with_ref = {.ref = true};
 
 #define LOAD(x) __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define STORE(x, v) __atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)

@@ -18,7 +18,7 @@
 #define READ_CHUNK 10007    /* bytes; odd, so that reads meet blocks at any place */
 #define XATTR_LIST_MAX 8192 /* bytes; enough for what tests set */
 
-static const struct eng_caller nobody = {.uid = 0, .gid = 0, .hold = false};
+static const struct eng_caller nobody = {.uid = 0, .gid = 0, .ref = false};
 
 struct loader {
     struct eng *eng;

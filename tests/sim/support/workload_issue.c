@@ -11,8 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const struct eng_caller caller = {.uid = 0, .gid = 0, .hold = false};
-static const struct eng_caller with_ref = {.uid = 0, .gid = 0, .hold = true};
+static const struct eng_caller caller = {.uid = 0, .gid = 0, .ref = false};
+static const struct eng_caller with_ref = {.uid = 0, .gid = 0, .ref = true};
 
 int session_open(struct session *s, bool read_only, char why[256])
 {

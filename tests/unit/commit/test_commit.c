@@ -250,7 +250,7 @@ Test(commit, an_empty_segment_waits_for_its_deaths_to_be_durable)
 Test(commit, many_orphans_are_freed_in_few_batches)
 {
     enum { N = 1000 };
-    struct eng_caller with_ref = {.hold = true};
+    struct eng_caller with_ref = {.ref = true};
     static struct eng_attr attr[N];
     for (unsigned i = 0; i < N; i++) {
         char name[16];

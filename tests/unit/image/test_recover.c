@@ -247,7 +247,7 @@ Test(recover, a_store_cut_in_its_first_batch_is_new)
 Test(recover, orphans_of_an_earlier_run_are_freed)
 {
     struct eng_attr attr;
-    struct eng_caller who = {.hold = true};
+    struct eng_caller who = {.ref = true};
     unit_file(&u, "f", 20000, 1);
     cr_assert_eq(eng_lookup(u.eng, &who, ENG_ROOT_INO, "f", &attr), 0);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);

@@ -133,7 +133,7 @@ Test(space, an_emptied_segment_waits_for_sync_checkpoint_release_reader_and_comm
 
 Test(space, orphans_are_told_with_id_and_size)
 {
-    struct eng_caller who = {.hold = true};
+    struct eng_caller who = {.ref = true};
     struct eng_attr attr;
     cr_assert_eq(eng_lookup(u.eng, &who, ENG_ROOT_INO, "f3", &attr), 0);
     remove_files(3, 4);

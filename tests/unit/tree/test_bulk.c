@@ -147,7 +147,7 @@ Test(bulk, bad_records_say_why_and_harm_nobody)
     uint64_t file = unit_file(&u, "file", 10, 1);
     unit_mkdir(&u, "dir");
     struct eng_attr attr, removed;
-    struct eng_caller with_ref = {.hold = true};
+    struct eng_caller with_ref = {.ref = true};
     cr_assert_eq(eng_create(u.eng, NULL, 1, "fifo", S_IFIFO | 0600, 0, NULL, &attr), 0);
     cr_assert_eq(eng_create(u.eng, &with_ref, 1, "removed", S_IFDIR | 0700, 0, NULL, &removed), 0);
     cr_assert_eq(eng_rmdir(u.eng, 1, "removed"), 0);

@@ -10,7 +10,7 @@
 
 static struct unit u;
 static const struct eng_caller alice = {.uid = 1000, .gid = 100};
-static const struct eng_caller with_ref = {.hold = true};
+static const struct eng_caller with_ref = {.ref = true};
 
 static void setup(void)
 {

@@ -212,7 +212,7 @@ static int collect_first(void *arg, const struct eng_dirent *entry)
 Test(readdir, dots_come_first_and_references_are_counted_for_what_was_delivered)
 {
     uint64_t dir = unit_mkdir(&u, "d"), a = make(dir, "a", 0), b = make(dir, "b", 0);
-    struct eng_caller with_ref = {.hold = true};
+    struct eng_caller with_ref = {.ref = true};
     struct first f = {.stop_at = 3};
     cr_assert_eq(eng_readdir(u.eng, &with_ref, dir, 0, collect_first, &f), 0);
     cr_assert_eq(f.n, 3);

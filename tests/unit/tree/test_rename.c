@@ -134,7 +134,7 @@ Test(rename, replaces_atomically_and_frees_what_was_replaced)
 Test(rename, a_replaced_file_that_is_referenced_stays)
 {
     struct eng_attr attr;
-    struct eng_caller with_ref = {.hold = true};
+    struct eng_caller with_ref = {.ref = true};
     cr_assert_eq(eng_lookup(u.eng, &with_ref, d, "g", &attr), 0);
     unit_write(&u, g, 5000, 3, 0);
     cr_assert_eq(eng_rename(u.eng, NULL, 1, "f", d, "g", 0), 0);

@@ -18,7 +18,7 @@ static struct unit u;
 static uint64_t big, hole, grow, small, dir, deep, lost; /* lost: has a reference and no name */
 static uint64_t watched[3];                              /* for sight_of(): what has no name */
 
-static const struct eng_caller referring = {.hold = true};
+static const struct eng_caller referring = {.ref = true};
 
 static void set_xattr(uint64_t ino, const char *name, size_t size, uint64_t seed)
 {

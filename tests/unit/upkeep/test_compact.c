@@ -160,7 +160,7 @@ Test(compact, moves_thousands_of_small_files_and_large_xattrs)
 Test(compact, moves_what_is_unlinked_but_referenced)
 {
     struct eng_attr attr;
-    struct eng_caller who = {.hold = true};
+    struct eng_caller who = {.ref = true};
     struct locator before, after;
     cr_assert_eq(eng_lookup(u.eng, &who, ENG_ROOT_INO, "d", &attr), 0);
     cr_assert(unit_locator(&u, attr.ino, 0, &before));

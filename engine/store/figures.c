@@ -1,0 +1,109 @@
+/*
+ * figures.c - the table of figures: of each field of struct eng_stats how it is told, in JSON, in metrics and
+ * to people. No state.
+ *
+ * A new figure is a field in admin.h, a line here, and the line that measures it in stats.c. The order is
+ * that of stats.json. */
+#include "admin.h"
+
+#define FIGURE(field_, kind_, unit_, group_, key_, metric_, show_, label_, help_, ...)                       \
+    {                                                                                                        \
+        ENG_FIGURE_FIELD(struct eng_stats, field_),                                                          \
+            .kind = ENG_FIGURE_##kind_, .unit = ENG_UNIT_##unit_, .group = ENG_GROUP_##group_,               \
+            .key = (key_), .metric = (metric_), .show = ENG_SHOW_##show_, .label = (label_),                 \
+            .help = (help_), __VA_ARGS__                                                                     \
+    }
+
+/* Several series of one metric. */
+#define COMPACTIONS(field_, of_)                                                                             \
+    FIGURE(field_, COUNTER, COUNT, COMPACTION, "compactions_total", "engram_content_compactions_total",      \
+           ALWAYS, "compactions", "Compactions ended since the mount, by result.", .series = "result",       \
+           .of = (of_))
+#define RELOCATIONS(field_, key_, label_, of_)                                                               \
+    FIGURE(field_, COUNTER, COUNT, COMPACTION, key_, "engram_content_relocations_total", NEVER, label_,      \
+           "Extents copied by compaction: installed, or superseded meanwhile.", .series = "result",          \
+           .of = (of_))
+#define OPERATIONS(field_, label_, of_)                                                                      \
+    FIGURE(field_, COUNTER, COUNT, OPERATIONS, NULL, "engram_operations_total", NEVER, label_,               \
+           "Content operations of the engine.", .series = "op", .of = (of_))
+#define OPERATION_BYTES(field_, label_, of_)                                                                 \
+    FIGURE(field_, COUNTER, BYTES, OPERATIONS, NULL, "engram_operation_bytes_total", NEVER, label_,          \
+           "Content bytes read and written.", .series = "op", .of = (of_))
+
+const struct eng_figure eng_figures[] = {
+    FIGURE(total_bytes, GAUGE, BYTES, CONTENT, "total_bytes", "engram_content_storage_total_bytes", NEVER,
+           "total", "Payload of all extents, live and dead."),
+    FIGURE(live_bytes, GAUGE, BYTES, CONTENT, "live_bytes", "engram_content_storage_live_bytes", NEVER,
+           "live", "Payload of live extents."),
+    FIGURE(fragmentation_ratio, GAUGE, RATIO, CONTENT, "fragmentation_ratio",
+           "engram_content_storage_fragmentation_ratio", NEVER, "fragmentation",
+           "Dead share of the payload, 0 to 1."),
+    COMPACTIONS(compactions_ok, "success"),
+    COMPACTIONS(compactions_failed, "failure"),
+    COMPACTIONS(compactions_cancelled, "cancelled"),
+    FIGURE(compaction_duration_ms, GAUGE, MILLISECONDS, COMPACTION, "compaction_duration_ms", NULL, NEVER,
+           "duration", "How long the last compaction took."),
+    FIGURE(compaction_seconds, HISTOGRAM, SECONDS, COMPACTION, NULL,
+           "engram_content_compaction_duration_seconds", NEVER, "durations", "Duration of compactions.",
+           .bounds = eng_hist_bounds),
+    FIGURE(bytes_reclaimed_total, COUNTER, BYTES, COMPACTION, "bytes_reclaimed_total",
+           "engram_content_bytes_reclaimed_total", ALWAYS, "given back",
+           "Bytes given back to the disk by compaction."),
+    FIGURE(last_compaction, GAUGE, TIME, COMPACTION, "last_compaction",
+           "engram_content_last_compaction_timestamp_seconds", ALWAYS, "last",
+           "When the last compaction ended; 0: never."),
+    FIGURE(memories, GAUGE, COUNT, MEMORIES, "memories", "engram_memories", ALWAYS, "memories",
+           "Regular files."),
+    FIGURE(directories, GAUGE, COUNT, MEMORIES, "directories", "engram_directories", ALWAYS, "directories",
+           "Directories."),
+    FIGURE(other_inodes, GAUGE, COUNT, MEMORIES, NULL, NULL, NEVER, "others",
+           "Inodes that are neither: links, pipes, sockets, devices."),
+    FIGURE(orphans, GAUGE, COUNT, MEMORIES, "orphans", "engram_orphans", IF_ANY, "orphans",
+           "Inodes removed, but still open."),
+    FIGURE(segments, GAUGE, COUNT, SEGMENTS, "segments", "engram_store_segments", ALWAYS, "segments",
+           "Segments, as files."),
+    FIGURE(segments_pending, GAUGE, COUNT, SEGMENTS, "segments_pending", "engram_store_segments_pending",
+           IF_ANY, "segments pending", "Empty segments that wait to be unlinked."),
+    FIGURE(disk_bytes, GAUGE, BYTES, DISK, "disk_bytes", "engram_store_disk_bytes", NEVER, "files",
+           "Segments and checkpoints, as files."),
+    FIGURE(checkpoint_bytes, GAUGE, BYTES, DISK, "checkpoint_bytes", "engram_store_checkpoint_bytes", NEVER,
+           "checkpoints", "Checkpoints, as files."),
+    FIGURE(reserve_bytes, GAUGE, BYTES, DISK, "reserve_bytes", "engram_store_reserve_bytes", NEVER, "reserve",
+           "Reserve kept for compaction on a full disk."),
+    FIGURE(index_bytes, GAUGE, BYTES, INDEX, "index_bytes", "engram_index_bytes", NEVER, "index",
+           "Memory of the index."),
+    FIGURE(pinned_segments, GAUGE, COUNT, SEGMENTS, "pinned_segments", "engram_store_segments_pinned", IF_ANY,
+           "segments pinned", "Segments that a reader is in."),
+    FIGURE(holds, GAUGE, COUNT, SEGMENTS, "holds", "engram_store_holds", IF_ANY, "holds",
+           "Holds that keep segments from being unlinked."),
+    FIGURE(damaged_extents, GAUGE, COUNT, DAMAGE, "damaged_extents", "engram_content_damaged_extents", IF_ANY,
+           "DAMAGED extents", "Extents whose content failed its checksum."),
+    FIGURE(log_seq, GAUGE, COUNT, SEQUENCES, "log_seq", "engram_store_log_sequence", NEVER, "batch",
+           "Last batch written."),
+    FIGURE(durable_seq, GAUGE, COUNT, SEQUENCES, "durable_seq", "engram_store_durable_sequence", NEVER,
+           "durable to", "Last batch known durable."),
+    FIGURE(checkpoint_seq, GAUGE, COUNT, SEQUENCES, "checkpoint_seq", "engram_store_checkpoint_sequence",
+           NEVER, "checkpoint at", "Last batch in a checkpoint."),
+    FIGURE(batches, COUNTER, COUNT, SYNCS, NULL, "engram_batches_total", NEVER, "batches",
+           "Batches written to the log."),
+    FIGURE(checkpoints, COUNTER, COUNT, SYNCS, NULL, "engram_checkpoints_total", NEVER, "checkpoints",
+           "Checkpoints written."),
+    FIGURE(syncs, COUNTER, COUNT, SYNCS, NULL, "engram_syncs_total", NEVER, "syncs", "Device flushes."),
+    FIGURE(sync_errors, COUNTER, COUNT, SYNCS, NULL, "engram_sync_errors_total", NEVER, "syncs failed",
+           "Device flushes that failed."),
+    FIGURE(sync_seconds, HISTOGRAM, SECONDS, SYNCS, NULL, "engram_sync_duration_seconds", NEVER,
+           "durations of syncs", "Duration of device flushes.", .bounds = eng_hist_bounds),
+    RELOCATIONS(relocations, "relocations", "extents moved", "installed"),
+    RELOCATIONS(relocations_lost, "relocations_lost", "extents superseded", "superseded"),
+    OPERATIONS(reads, "reads", "read"),
+    OPERATIONS(writes, "writes", "write"),
+    OPERATION_BYTES(bytes_read, "read", "read"),
+    OPERATION_BYTES(bytes_written, "written", "write"),
+    FIGURE(read_restarts, COUNTER, COUNT, OPERATIONS, "read_restarts", "engram_read_restarts_total", NEVER,
+           "reads begun anew", "Reads begun anew because a memory was moved meanwhile."),
+    FIGURE(read_only_reason, TEXT, TEXT, TROUBLE, "read_only_reason", "engram_store_read_only", IF_ANY,
+           "READ-ONLY", "1 if the store takes no writes."),
+    FIGURE(last_error, TEXT, TEXT, TROUBLE, "last_error", NULL, IF_ANY, "last error",
+           "The last error of background work.", .is_null_if_none = true),
+};
+const size_t eng_figures_count = sizeof eng_figures / sizeof *eng_figures;
