@@ -68,6 +68,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
+    M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \

@@ -184,19 +184,36 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 
 /* ---- the starting point ---------------------------------------------------------- */
 
+/* The one before, which a recovery must be able to use before anything older may go (I4). -ENOMEM. */
+static int find_second(struct recovery *rec, size_t i)
+{
+    struct eng *eng = rec->eng;
+    struct ckpt_info *second = &eng->checkpoints->kept[1];
+    int r = -ENOENT;
+    for (; i < rec->n_ckpts && r && r != -ENOMEM; i++) {
+        r = eng->opt.read_only ? checkpoint_probe(eng, rec->ckpts[i], second)
+                               : checkpoint_prove(eng, rec->ckpts[i], &eng->idx, second);
+        if (r && r != -ENOMEM)
+            report_line(&eng->report, ENG_LOG_WARNING, "checkpoint c%016llx.ckp cannot be used (%s)",
+                        (unsigned long long)rec->ckpts[i], strerror(-r));
+    }
+    return r == -ENOMEM ? r : 0;
+}
+
 static int start_from_checkpoint(struct recovery *rec, size_t i)
 {
     struct eng *eng = rec->eng;
     struct ckpt_position pos;
     struct ckpt_info info;
-    int r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
+    int r = eng->opt.read_only ? 0 : checkpoint_settle(eng, rec->ckpts[i]);
+    if (!r)
+        r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
     if (r)
         return r;
     eng->checkpoints->kept[0] = info;
-    for (size_t j = i + 1; j < rec->n_ckpts; j++) {
-        if (checkpoint_probe(eng, rec->ckpts[j], &eng->checkpoints->kept[1]) == 0)
-            break;
-    }
+    r = find_second(rec, i + 1);
+    if (r)
+        return r;
     eng->marks.newest_seq = info.seq;
     eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
     eng->segments.next_id =

@@ -67,7 +67,7 @@ bool simdisk_is_off(struct simdisk *disk);
 enum sim_call simdisk_cut_call(struct simdisk *disk); /* the call that the power failed in; once off */
 
 enum sim_survival {
-    SIM_KEEP_ALL,    /* the process died, the machine did not (kill -9) */
+    SIM_KEEP_ALL,    /* all of it, as if the kernel had written it in time */
     SIM_DROP_ALL,    /* exactly what was synced */
     SIM_KEEP_PREFIX, /* unsynced operations up to some moment, in order */
     SIM_RANDOM,      /* any subset of the unsynced writes; names by operation, in order for each name */
@@ -87,6 +87,13 @@ size_t simdisk_unsynced(const struct simdisk *disk);
  * still open only return -EIO.
  */
 void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed);
+
+/*
+ * The process dies and the machine does not: what was written can be read, and is no more durable than
+ * before. The call that simdisk_cut_at() stopped counts as under way. Locks, faults and cuts are forgotten;
+ * files still open only return -EIO.
+ */
+void simdisk_process_dies(struct simdisk *disk);
 
 /* Syncs that report success and do nothing: to show that a test would notice. */
 void simdisk_ignore_datasync(struct simdisk *disk, bool ignore);

@@ -293,15 +293,9 @@ static void survive_dir(struct simdisk *disk, struct fate *fate)
         sim_name_set(&disk->now, disk->durable.names[i].name, disk->durable.names[i].node);
 }
 
-void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed)
+/* The disk as the next process meets it. */
+static void begin_life(struct simdisk *disk)
 {
-    pthread_mutex_lock(&disk->mutex);
-    struct fate fate = fate_decide(disk, mode, seed);
-    for (struct sim_node *node = disk->nodes; node; node = node->next)
-        survive_node(node, &fate);
-    survive_dir(disk, &fate);
-    sim_collect_nodes(disk);
-
     memset(disk->calls, 0, sizeof(disk->calls));
     disk->epoch++;
     disk->cut_in = 0;
@@ -310,6 +304,24 @@ void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t see
     disk->short_reads_every = disk->short_writes_every = disk->interrupt_every = 0;
     disk->exclusive = false;
     disk->sharers = 0;
+}
+
+void simdisk_process_dies(struct simdisk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    begin_life(disk);
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed)
+{
+    pthread_mutex_lock(&disk->mutex);
+    struct fate fate = fate_decide(disk, mode, seed);
+    for (struct sim_node *node = disk->nodes; node; node = node->next)
+        survive_node(node, &fate);
+    survive_dir(disk, &fate);
+    sim_collect_nodes(disk);
+    begin_life(disk);
     pthread_mutex_unlock(&disk->mutex);
 }
 
