@@ -72,6 +72,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
+    M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \

@@ -363,7 +363,7 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
         return -errno;
 
     int r = created ? sync_parent(fd) : 0;
-    struct io_posix *posix = r == 0 ? malloc(sizeof(*posix)) : NULL;
+    struct io_posix *posix = r == 0 ? calloc(1, sizeof(*posix)) : NULL;
     if (r == 0 && !posix)
         r = -ENOMEM;
     if (r) {

@@ -275,7 +275,7 @@ static int write_file(struct writer *w, struct index *view, const struct ckpt_po
         r = ops->datasync(w->file);
     ops->close(w->file);
     if (!r)
-        r = ops->syncdir(w->eng->io);
+        r = io_syncdir(w->eng->io);
     if (r)
         (void)ops->unlink(w->eng->io, name);
     return r;
@@ -370,6 +370,8 @@ static int checkpoint_locked(struct eng *eng)
         free(w.info.files);
         atomic_store_explicit(&eng->marks.retry_at, mono_ns() + MARKS_RETRY_NS, memory_order_relaxed);
         report_error(&eng->report, "checkpoint failed: %s", strerror(-r));
+        if (io_dir_failed(eng->io))
+            (void)flush_log(eng); /* turns the store read-only: the folder may have lost names of others */
     }
     free(w.refs);
     buf_free(&w.manifest);

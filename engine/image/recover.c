@@ -692,7 +692,9 @@ static int adopt(struct recovery *rec)
     }
     /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
      * (read_from_medium), the names of the segments are now, before anything is removed. */
-    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : eng->io->ops->syncdir(eng->io);
+    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : io_syncdir(eng->io);
+    if (!r && !MUTANT(NO_MAKE_DURABLE)) /* that of a mended superblock */
+        r = -io_dir_failed(eng->io);
     if (r) {
         snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
         return r;

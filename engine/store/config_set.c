@@ -6,6 +6,7 @@
  */
 #include "store/store.h"
 
+#include "commit/flush.h"
 #include "upkeep/workers.h"
 
 #include <stdio.h>
@@ -63,6 +64,8 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     if (!r)
         r = config_set_value(&eng->config, name, value);
     pthread_mutex_unlock(&eng->config_file_lock);
+    if (io_dir_failed(eng->io))
+        (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
     workers_configured(eng);
     return r;
 }

@@ -389,6 +389,47 @@ static void test_failed_flush_stays_failed(void)
     end_store(s);
 }
 
+/* The log goes on in a new segment, whose name is not durable; and the next sync of the folder fails. */
+static void roll_over_and_fail(struct store *s)
+{
+    uint32_t before = s->eng->segments.next_id;
+    for (unsigned i = 0; s->eng->segments.next_id == before; i++)
+        write_file(s, i % N_FILES, 3);
+    write_file(s, 0, 3);
+    simdisk_fail(s->disk, SIM_SYNCDIR, 1, EIO);
+}
+
+static int set_something(struct store *s)
+{
+    return eng_config_set(s->eng, "checkpoint_ops", "77");
+}
+
+static int compact_now(struct store *s)
+{
+    return eng_compact(s->eng, NULL);
+}
+
+/* Somebody else's sync of the folder was told that names are lost; the log's next one would hear nothing. */
+static void test_failed_syncdir_of_another_stays_failed(void)
+{
+    int (*const others[])(struct store * s) = {set_something, compact_now};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct store *s = new_store();
+        s->point = FP_COMPACT_READ;
+        s->at_point = roll_over_and_fail;
+        if (i == 0)
+            roll_over_and_fail(s);
+        EXPECT(others[i](s) != 0);
+        EXPECT(i == 0 || s->calls > 0);
+        bool told = eng_fsync(s->eng, s->inos[0]) != 0;
+        bool again = eng_fsync(s->eng, s->inos[0]) != 0;
+        s->at_point = NULL;
+        cut_power(s, SIM_DROP_ALL, 1);
+        EXPECT(read_file(s, 0, 3) == 0 || (told && again));
+        end_store(s);
+    }
+}
+
 /* ---- an unreadable record during compaction -------------------------------------------- */
 
 static void test_unreadable_record_during_compaction(void)
@@ -622,8 +663,9 @@ static const struct test {
     TEST(damage_is_never_served),        TEST(deaths_durable_before_unlink),
     TEST(metadata_outlives_checkpoint),  TEST(removed_memories_stay_removed),
     TEST(recovered_is_durable),          TEST(checkpoint_behind_the_durable_log),
-    TEST(adopted_checkpoint_is_durable), TEST(directory_durable_with_fsync),
-    TEST(torn_batch_is_refused),         TEST(second_opener_is_refused),
+    TEST(adopted_checkpoint_is_durable), TEST(failed_syncdir_of_another_stays_failed),
+    TEST(directory_durable_with_fsync),  TEST(torn_batch_is_refused),
+    TEST(second_opener_is_refused),
 };
 
 /* True if the test passed, in a process of its own. */

@@ -105,12 +105,15 @@ void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
  * The `nth` call of kind `call` from now fails once with `error` (positive
  * errno; SIM_ANY_CALL: of those that change or sync). nth 0 takes the fault back. A failed datasync leaves
  * the file's unsynced writes readable, but later datasyncs, though they succeed, do not make them durable
- * (what Linux does).
+ * (what Linux does). A failed syncdir leaves the unsynced names visible, and later ones do not make them
+ * durable, either; who locks the store next does not see them any more.
  */
 #define SIM_ANY_CALL SIM_N_CALLS
 /* Instead of an error: of what a pread or pwritev was asked for it transfers a part. */
 #define SIM_SHORT (-1)
 void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
+/* Whether it is still to come. */
+bool simdisk_fault_waits(struct simdisk *disk);
 /* The same, time after time. */
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error);
 /* Every `every`th pread / pwritev transfers only a part (0: off), every `every`th of both returns -EINTR. */
