@@ -25,12 +25,7 @@ static size_t log_size;
 
 void cost_learn(struct unit *u, uint64_t relocated, uint64_t last_batch)
 {
-    size_t n = u->eng->segments.next_id;
-    uint8_t *wanted = malloc(n);
-    UNIT_NEED(wanted);
-    memset(wanted, 1, n);
-    UNIT_NEED(extent_refs_collect(u->eng, wanted, n, &refs, &n_refs) == 0);
-    free(wanted);
+    UNIT_NEED(extent_refs_collect(u->eng, NULL, &refs, &n_refs) == 0);
     for (unsigned i = 0; i < 2; i++)
         kept[i] = u->eng->checkpoints->kept[i].id;
     UNIT_NEED(kept[0] && kept[1]);
@@ -130,7 +125,6 @@ static void cost_of_log(struct cost *cost, uint64_t from, uint64_t to)
                 add_piece(cost, refs[i].ino, refs[i].off, refs[i].from.len);
         return;
     }
-    cost->may_refuse = from < sizeof(struct segment_header); /* what its first batch says, too (H7) */
     for (uint64_t at = sizeof(struct segment_header); at < tail_last;) {
         struct batch_header h;
         memcpy(&h, log_image + at, sizeof h);
