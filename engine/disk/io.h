@@ -10,6 +10,7 @@
 #ifndef ENGRAMFS_IO_H
 #define ENGRAMFS_IO_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,7 +73,19 @@ struct eng_io_ops {
 
 struct eng_io {
     const struct eng_io_ops *ops; /* immutable */
+    /* errno of the first syncdir that failed since io_begin(); 0: none. Names that it was to make durable may
+     * be lost, and no later one tells (I11). */
+    _Atomic int dir_failed;
 };
+
+/* A writer opens the store: what failed before it is over. */
+void io_begin(struct eng_io *io);
+/* Makes the names durable. Whoever calls it and fails, io->dir_failed tells everybody. */
+int io_syncdir(struct eng_io *io);
+static inline int io_dir_failed(struct eng_io *io)
+{
+    return atomic_load_explicit(&io->dir_failed, memory_order_acquire);
+}
 
 /*
  * The real one: a directory of the host's file system. `create` makes the

@@ -361,7 +361,7 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
         return -errno;
 
     int r = created ? sync_parent(fd) : 0;
-    struct io_posix *posix = !r ? malloc(sizeof *posix) : NULL;
+    struct io_posix *posix = !r ? calloc(1, sizeof *posix) : NULL;
     if (!r && !posix)
         r = -ENOMEM;
     if (r) {

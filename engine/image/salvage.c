@@ -131,8 +131,7 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
     s.extent = extent;
     int r = extent ? 0 : -ENOMEM;
     /* also those of which the index does not know: they may have come behind the damage */
-    for (uint32_t id = 1; !r && id < eng->segments.next_id; id++)
-        if (segments_has(&eng->segments, id))
-            r = search_segment(&s, id);
+    for (uint32_t id = 0; !r && (id = segments_after(&eng->segments, id)) > 0;)
+        r = search_segment(&s, id);
     return r;
 }

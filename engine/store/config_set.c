@@ -5,6 +5,7 @@
  * Locking: config_file_lock protects the file: one writer at a time. */
 #include "store/store.h"
 
+#include "commit/flush.h"
 #include "upkeep/workers.h"
 
 void config_load(struct eng *eng)
@@ -66,6 +67,8 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     if (!r)
         r = config_set_value(&eng->config, name, value);
     pthread_mutex_unlock(&eng->config_file_lock);
+    if (io_dir_failed(eng->io))
+        (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
     workers_configured(eng);
     return r;
 }

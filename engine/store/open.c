@@ -114,6 +114,8 @@ static int open_io(struct eng *eng, const char *path, char why[256])
 static int open_store(struct eng *eng, char why[256])
 {
     int r = lock_store(eng, why);
+    if (!r && !eng->opt.read_only)
+        io_begin(eng->io);
     if (!r)
         r = create_or_load(eng, why);
     if (!r)

@@ -63,6 +63,32 @@ Test(checkpoint, a_damaged_one_is_replaced_by_the_one_before)
         try_damaged(newest, at);
 }
 
+/* The log since the older one is kept for it: so it must be one that a recovery can use, chunks and all (I4).
+ */
+Test(checkpoint, an_older_one_with_any_byte_wrong_does_not_count)
+{
+    char newest[64], older[32];
+    uint64_t newest_id;
+    two_checkpoints(newest);
+    cr_assert_eq(checkpoint_parse_name(newest, &newest_id), 0);
+    checkpoint_name(newest_id - 1, older);
+    uint64_t size = unit_file_size(&u, older), shared = 0;
+    for (uint64_t at = 0; at < size; at += 13) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, older, at, 0x10), 0);
+        unit_open(&c);
+        shared += c.eng->checkpoints->kept[0].id != newest_id;
+        cr_assert_eq(c.eng->marks.oldest_seq, 0, "byte %llu of %s", (unsigned long long)at, older);
+        cr_assert_geq(c.warnings, 1);
+        expect_files(&c, N_FILES);
+        unit_done(&c);
+    }
+    cr_assert_lt(shared, size / 13, "some bytes of it the newer one does not need");
+    unit_open(&u);
+    cr_assert_neq(u.eng->marks.oldest_seq, 0, "the sound one counts");
+}
+
 Test(checkpoint, one_cut_anywhere_is_replaced_by_the_one_before)
 {
     char newest[64];
