@@ -107,6 +107,7 @@ check_status "import 5,000 memories" 0 "imported 5000 memories, 0 bad lines, 0 r
 check "export" ctl export store plain.out
 check "every memory comes back" same_json plain.jsonl plain.out
 check_status "import again" 0 "imported 5000" import --format jsonl plain.jsonl store
+check_equal "nothing was written for it" 0.0 "$(ctl stat --json store | json_get fragmentation_ratio)"
 check "export to standard output" bash -c 'timeout 60 "$1" export store - >plain.out2' _ "$BUILD/tools/engramctl"
 check "a second import changes nothing" same_json plain.out plain.out2
 check "import from standard input" bash -c 'timeout 60 "$1" import - piped <plain.jsonl' _ "$BUILD/tools/engramctl"
@@ -198,6 +199,9 @@ chmod 755 tree/closed tree.out/closed tree.out2/closed
 
 check_equal "stat counts memories" 5000 "$(ctl stat --json store | json_get memories)"
 check_status "stat for people" 0 "memories +5000" stat store
+sed 's/"content": "/&once more /' plain.jsonl >other.jsonl
+check_status "import other content" 0 "imported 5000" import other.jsonl store
+check_status "and the first again" 0 "imported 5000" import plain.jsonl store
 before=$(ctl stat --json store | json_get fragmentation_ratio)
 check "overwriting left garbage" python3 -c "assert $before > 0.1, '$before'"
 check_status "estimate" 0 "would empty [0-9]+ segments" compact --estimate store
@@ -214,6 +218,7 @@ check "every memory is as it was" same_json plain.jsonl compacted.out
 
 # overwrite until the engine would start by itself the next time it opens the store
 for i in 1 2 3 4 5 6; do
+    ctl import other.jsonl store >/dev/null 2>&1
     ctl import plain.jsonl store >/dev/null 2>&1
     fragmentation=$(ctl stat --json store | json_get fragmentation_ratio)
     if python3 -c "exit(not $fragmentation > 0.7)"; then break; fi

@@ -79,6 +79,21 @@ check "export from the mount itself" "$CTL" export mnt/folder e.tar
 check "equal" cmp d.tar e.tar
 check "unmount" unmount_store "$WORK/mnt"
 
+# a hole of 20 GiB is not read, let alone twice
+mkdir holes && truncate -s 20G holes/big && printf x | dd of=holes/big bs=1 seek=9000000000 conv=notrunc status=none
+"$CTL" import --format tree holes holes.store >/dev/null
+check "export of a large hole" "$CTL" export --format tar holes.store holes.tar
+must_mount "$WORK/holes.store" "$WORK/mnt"
+START=$(date +%s%N)
+check "from a mount" timeout 60 "$CTL" export mnt holes.mount.tar
+check "takes less than five seconds" test $((($(date +%s%N) - START) / 1000000)) -lt 5000
+check "unmount" unmount_store "$WORK/mnt"
+check_equal "and is the same" "$(stat -c %s holes.tar)" "$(stat -c %s holes.mount.tar)"
+check "import of it" timeout 60 "$CTL" import holes.tar holes.store2
+check_equal "the same" "21474836480 x" "$("$CTL" export --format tree holes.store2 holes.tree >/dev/null; stat -c %s holes.tree/big) $(dd if=holes.tree/big bs=1 skip=9000000000 count=1 status=none)"
+check "GNU tar reads it" sh -c "mkdir holes.gnu && tar -xf holes.tar -C holes.gnu && cmp -i 8999000000 -n 2000000 holes.gnu/big holes.tree/big"
+rm -rf holes holes.*
+
 # what cannot be done
 check_fails "a full disk is noticed" "No space left" bash -c "'$CTL' export --format tar first >/dev/full"
 check_fails "a closed pipe is noticed" "Broken pipe" bash -c "set -o pipefail; '$CTL' export --format tar first | head -c 10 >/dev/null"

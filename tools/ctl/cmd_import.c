@@ -18,11 +18,12 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl import [--format jsonl|tree|tar] [--json] SOURCE|- TARGET\n"
+    "usage: engramctl import [--format jsonl|tree|tar] [--create] [--json]\n"
+    "                        SOURCE|- TARGET\n"
     "\n"
     "Reads memories from SOURCE ('-' is standard input) into TARGET, a store (made\n"
     "if missing) or a mount point or directory of a mount. Memories that exist are\n"
-    "replaced; importing twice changes nothing.\n"
+    "replaced if they differ; importing twice changes nothing.\n"
     "\n"
     "  --format jsonl   one JSON object a line; the default unless SOURCE is a directory\n"
     "                   or is called .tar, .tgz, .tar.zst or the like\n"
@@ -30,6 +31,8 @@ static const char help_text[] =
     "                   times and user.* attributes\n"
     "  --format tar     the same from a tar archive, compressed or not. A name that leads\n"
     "                   out of the archive is reported and left out\n"
+    "  --create         TARGET may be an empty folder, which becomes a store. Without it\n"
+    "                   that is refused: it may be a mount point without its mount\n"
     "  --json           the summary as JSON\n"
     "\n"
     "Keys of a line:\n"
@@ -200,7 +203,6 @@ static int import_tree(const char *source, struct target *t, bool json)
     struct timespec start;
     char why[512];
     clock_gettime(CLOCK_MONOTONIC, &start);
-    umask(0);
     int r = target_open_tree(source, 0, &from, why);
     if (r < 0) {
         cli_error("%s", why);
@@ -217,7 +219,6 @@ static int import_tar(const char *source, struct target *t, bool json)
     struct copy_result res;
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    umask(0);
     int fd = standard ? STDIN_FILENO : open(source, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         cli_error("%s: %s", source, strerror(errno));
@@ -241,8 +242,9 @@ static const char *guess_format(const char *source)
 int cmd_import(int argc, char **argv)
 {
     const char *format = NULL;
-    bool json = false;
-    const struct subcommand_option options[] = {{"format", NULL, &format}, {"json", &json, NULL}, {0}};
+    bool json = false, create = false;
+    const struct subcommand_option options[] = {
+        {"format", NULL, &format}, {"json", &json, NULL}, {"create", &create, NULL}, {0}};
     int code = subcommand_options(argc, argv, "import", help_text, options);
     if (code >= 0)
         return code;
@@ -260,7 +262,7 @@ int cmd_import(int argc, char **argv)
         cli_error("%s: %s", argv[optind], strerror(errno));
         return CLI_ERROR;
     }
-    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE);
+    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE | (create ? TARGET_CREATE_IN : 0u));
     if (!t)
         return CLI_ERROR;
     cli_catch_signals();
