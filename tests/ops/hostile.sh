@@ -65,12 +65,12 @@ swap_end() {
 fresh_bob() { # folders a, b/c, d that belong to bob, with some files to be replaced
     rm -rf mnt/bob
     mkdir mnt/bob mnt/bob/a mnt/bob/b mnt/bob/b/c mnt/bob/d
-    for d in a b/c d; do for i in $(seq 0 40); do echo "old $i" >mnt/bob/$d/job$i; done; done
+    for d in a b/c d; do for i in $(seq 0 40); do echo "old $i" >"mnt/bob/$d/job$i"; done; done
     chown -R 1002:1002 mnt/bob
 }
 # the archives: of bob's, so he says what is in them
 mkdir -p source/bob/a source/bob/b/c source/bob/d
-for d in a b/c d; do for i in $(seq 0 40); do echo "* * * * * root pwned $i" >source/bob/$d/job$i; done; done
+for d in a b/c d; do for i in $(seq 0 40); do echo "* * * * * root pwned $i" >"source/bob/$d/job$i"; done; done
 head -c 9000000 /dev/zero | tr '\0' x >source/bob/a/job0
 mkdir source/bob/a/dir
 ln -s nothing source/bob/a/link
@@ -140,6 +140,22 @@ exec 5>&-
 wait $!
 check_equal "and has its mode in the end" "777 1002" "$(mode_of mnt/bob/a)"
 
+# ---- kill -9 in the middle of a large memory: the old one is there, whole
+echo "the old memory" >mnt/kept
+setfattr -n user.field -v old mnt/kept
+mkdir killed && head -c 20000000 /dev/urandom >killed/kept
+tar -C killed -cf killed.tar kept
+"$CTL" import --format tar feed mnt >/dev/null 2>&1 &
+IMPORT=$!
+exec 5>feed
+head -c 15000000 killed.tar >&5
+check "the import is in the middle" wait_until 20 sh -c "ls mnt/.engramctl-*.part || test \$(stat -c %s mnt/kept) -gt 1000"
+kill -KILL $IMPORT
+exec 5>&-
+wait $IMPORT 2>/dev/null
+check_equal "killed in the middle" "the old memory old" "$(head -c 100 mnt/kept | tr -d '\0') $(getfattr --only-values -n user.field mnt/kept)"
+rm -rf killed* mnt/kept mnt/.engramctl-*
+
 # ---- set-user-ID bits only with the owner
 check_equal "root keeps both" "4777 1002" "$(mode_of mnt/bob/a/job1)"
 mkdir -m 777 alice
@@ -192,12 +208,12 @@ setfattr -n user.engram.id -v sticky/note mnt/sticky/%fnote
 check_equal "nor by the escaped form of a name that is there" "sticky/%fnote sticky/note" "$(ids mnt | tr ' ' '\n' | grep ^sticky | xargs)"
 mkdir -p mnt/sticky/d mnt/sticky/%dd && echo 1 >mnt/sticky/%dd/note
 setfattr -n user.engram.id -v sticky/d/note mnt/sticky/%dd/note
-check_equal "nor by that of a folder" "sticky/%dd/note" "$(ids mnt | tr ' ' '\n' | grep ^sticky/.*d/ | xargs)"
+check_equal "nor by that of a folder" "sticky/%dd/note" "$(ids mnt | tr ' ' '\n' | grep '^sticky/.*d/' | xargs)"
 
 # ---- into itself
 rm -rf mnt/* && mkdir mnt/sub && echo 1 >mnt/sub/one
 "$CTL" export --format tree mnt mnt/out >self.out 2>&1
-check_equal "a tree into itself: the rest is done, and that is told" "1 1 out/sub/one" "$? $(grep -c '^out: .*left out' self.out) $(cd mnt && find out -type f | xargs)"
+check_equal "a tree into itself: the rest is done, and that is told" "1 1 out/sub/one" "$? $(grep -c '^out: .*left out' self.out) $(cd mnt && find out -type f -printf '%p')"
 "$CTL" import --format tree mnt mnt/sub >self.out 2>&1
 check_equal "the other way" "1 1" "$? $(grep -c '^sub: .*left out' self.out)"
 check "an archive does not hold itself" sh -c "'$CTL' export mnt mnt/all.tar; tar tf mnt/all.tar | grep -c part | grep -qx 0"
@@ -206,7 +222,7 @@ check "an archive does not hold itself" sh -c "'$CTL' export mnt mnt/all.tar; ta
 mkdir mnt/agent bound
 mount --bind mnt/agent bound
 check "import into a bind mount" sh -c "echo '{\"id\":\"a//b\",\"content\":\"1\"}' | '$CTL' import - bound"
-check_equal "no store was made of it" "" "$(ls bound | grep -e superblock -e '[.]seg$')"
+check_equal "no store was made of it" "" "$(cd bound && find . -name superblock -o -name '*.seg')"
 check_equal "ids are those of the mount" "agent/a//b" "$(ids mnt | tr ' ' '\n' | grep agent)"
 check_equal "and of the folder" "a//b" "$(ids bound)"
 check "its control files are the mount's" sh -c "'$CTL' config bound | grep -q commit_ms"
@@ -214,6 +230,11 @@ umount bound
 check "unmount" unmount_store "$WORK/mnt"
 check_fails "an import into the mount point" "is empty: a mount point whose daemon" "$CTL" import bob.jsonl mnt
 check_equal "made nothing" "" "$(ls -A mnt)"
+echo "none $WORK/mnt fuse.engramfs noauto 0 0" >fstab
+if unshare -m mount --bind fstab /etc/fstab 2>/dev/null; then
+    check_fails "nor --create, if fstab has it" "mount point of /etc/fstab" \
+        unshare -m sh -c "mount --bind fstab /etc/fstab && '$CTL' import --create bob.jsonl mnt"
+fi
 check "--create makes a store there" "$CTL" import --create bob.jsonl mnt
 rm -rf mnt/*
 check "the store is whole" "$CTL" check store

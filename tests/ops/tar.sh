@@ -66,6 +66,16 @@ check "to the same tree again" same_tree tree fourth.tree
 tar -cf plain.tar --format=ustar -C tree deep/a link empty
 check "an old tar" "$CTL" import plain.tar old
 
+# names of attributes as they are, in every program; only '=' and '%' are escaped, as GNU tar has it
+echo '{"id":"t","content":"1","标签":"x","my key":"y","a=b":"z","100%":"p","new\nline":"n"}' >names.jsonl
+"$CTL" import names.jsonl names >/dev/null
+"$CTL" export names names.tar
+mkdir names.gnu
+check_equal "GNU tar has nothing to say about them" "" "$(tar --xattrs --xattrs-include='user.*' -xf names.tar -C names.gnu 2>&1)"
+check "it reads all" sh -c "'$CTL' import --format tree names.gnu names2 && '$CTL' export names | sed 's/\"created_at\":[^,]*,//' >n1 && '$CTL' export names2 >n2 && cmp n1 n2"
+check_equal "python reads them" "True True" "$(python3 -c 'import tarfile; h = tarfile.open("names.tar").getmembers()[0].pax_headers; print("SCHILY.xattr.user.my key" in h, "SCHILY.xattr.user.\u6807\u7b7e" in h)')"
+check "so do we" sh -c "'$CTL' import names.tar names3 && '$CTL' export names3 >n3 && cmp n1 n3"
+
 # a mount, at one moment, and into a folder of it
 must_mount "$WORK/mounted" "$WORK/mnt"
 mkdir mnt/folder

@@ -23,7 +23,8 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot] [--json] TARGET [OUT|-]\n"
+    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot|--tree] [--json]\n"
+    "                        TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -41,10 +42,13 @@ static const char help_text[] =
     "                   Its store is read besides its daemon, which removes no segment until\n"
     "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
     "\n"
+    "  --tree           TARGET is a plain directory, a backup by rsync, say\n"
+    "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
     "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
     "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
-    "An OUT file appears under its name only when it is complete.\n"
+    "An OUT file appears under its name only when it is complete, and is for its owner\n"
+    "alone (mode 0600).\n"
     "\n"
     "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
 
@@ -328,15 +332,24 @@ static int export_tar(struct target *t, const char *path, bool json)
     return print_copy(summary_stream(&out, json), &res, json);
 }
 
+static struct target *open_plain(const char *path)
+{
+    struct target *t;
+    char why[512];
+    if (!target_open_tree(path, 0, &t, why))
+        return t;
+    cli_error("%s", why);
+    return NULL;
+}
+
 int cmd_export(int argc, char **argv)
 {
-    static const struct option options[] = {{"format", required_argument, NULL, 'f'},
-                                            {"snapshot", no_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"format", required_argument, NULL, 'f'}, {"snapshot", no_argument, NULL, 's'},
+        {"tree", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     const char *format = NULL;
-    bool json = false;
+    bool json = false, plain = false;
     unsigned flags = TARGET_READ_ONLY;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -346,6 +359,8 @@ int cmd_export(int argc, char **argv)
         }
         if (o == 's')
             flags |= TARGET_SNAPSHOT;
+        else if (o == 't')
+            plain = true;
         else if (o == 'j')
             json = true;
         else if (o == 'f')
@@ -361,11 +376,13 @@ int cmd_export(int argc, char **argv)
     bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
     if (!tree && !tar && strcmp(format, "jsonl") != 0)
         return cli_usage("export", "unknown format '%s'", format);
+    if (plain && (flags & TARGET_SNAPSHOT))
+        return cli_usage("export", "--snapshot is of a mount, and --tree is none");
     if (tar && !tar_is_built)
         return cli_usage("export", "this engramctl was built without libarchive");
     struct target *t;
     cli_catch_signals(); /* before a mount is asked to hold its segments */
-    t = subcommand_open(argv[optind], flags);
+    t = plain ? open_plain(argv[optind]) : subcommand_open(argv[optind], flags);
     if (!t)
         return CLI_ERROR;
     int code;

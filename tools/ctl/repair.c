@@ -332,8 +332,7 @@ int repair_store(const char *store, const char *into, bool json)
 {
     char beside[PATH_MAX];
     struct repair rep = {0};
-    /* The store as it is called itself: "STORE/" and "." would be folders inside of it, with their new names.
-     */
+    /* The store as it is called itself: "STORE/" and "." would be folders inside of it. */
     char *real = realpath(store, NULL);
     int n = real ? snprintf(beside, sizeof beside, "%s.repaired", real) : -1;
     if (!real || n < 0 || n >= (int)sizeof beside || !strcmp(real, "/")) {

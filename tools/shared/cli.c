@@ -52,7 +52,10 @@ static void message(const char *colour, const char *kind, const char *format, va
     if (g_progress)
         progress_clear(g_progress);
     bool c = coloured();
-    fprintf(stderr, "%s%s: %s%s", c ? colour : "", cli_program, kind, c ? "\033[0m" : "");
+    if (c)
+        fprintf(stderr, "%s%s: %s\033[0m", colour, cli_program, kind);
+    else
+        fprintf(stderr, "%s: %s", cli_program, kind);
     print_line(format, ap);
 }
 
@@ -113,8 +116,10 @@ int cli_usage(const char *subcommand, const char *format, ...)
     va_start(ap, format);
     vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
-    cli_error("%s%s%s (see %s %s%s--help)", subcommand, *subcommand ? ": " : "", text, cli_program,
-              subcommand, *subcommand ? " " : "");
+    if (*subcommand)
+        cli_error("%s: %s (see %s %s --help)", subcommand, text, cli_program, subcommand);
+    else
+        cli_error("%s (see %s --help)", text, cli_program);
     return CLI_ERROR;
 }
 

@@ -7,8 +7,7 @@
  * whoever swaps a directory for a link or for another directory gets an error out of us, and nothing else.
  * Callers use a name in such a descriptor, a single component, and follow nothing either.
  *
- * Errors: -EREMCHG: something else is there now; -EXDEV: in another mount; -ENOENT, and others of the system.
- */
+ * Errors: -EREMCHG: something else is there now; -EXDEV: in another mount; and those of the system. */
 #ifndef ENGRAMCTL_BENEATH_H
 #define ENGRAMCTL_BENEATH_H
 

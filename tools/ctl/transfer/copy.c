@@ -213,6 +213,8 @@ static int copy_dir(struct copy *c)
         r = c->put.to->ops->mkdir(c->put.to, up, w->name, 0700, &dir);
     if (!r)
         r = copy_dir_xattrs(c, dir);
+    if (!r)
+        r = put_set_later(&c->put, dir, w->path, w->depth, &w->attr);
     return r < 0 ? r : set_level(c, w->depth - 1, dir, fresh);
 }
 
@@ -238,7 +240,7 @@ static int copy_event(struct copy *c, enum walk_event event)
         return r;
     case WALK_LEAVE:
         c->put.result.dirs++;
-        return put_set_later(&c->put, c->levels[w->depth].dir, w->path, w->depth, &w->attr);
+        return 0;
     case WALK_ENTRY:
         return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
     case WALK_END:
@@ -272,8 +274,12 @@ static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_tota
 
 int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
 {
-    static const struct put_source source = {
-        .unit = "files", .step = step, .add_file = add_file, .complain = complain, .progress = progress};
+    static const struct put_source source = {.unit = "files",
+                                             .finishes_after_error = true,
+                                             .step = step,
+                                             .add_file = add_file,
+                                             .complain = complain,
+                                             .progress = progress};
     struct copy c = {.from = from, .total = target_count(from)};
     target_leave_out(from, to->path);
     int r = put_init(&c.put, &source, to, NULL);

@@ -1,6 +1,5 @@
 /*
- * same.h - what is different between a record and the file that has its name, so that only that is written.
- */
+ * same.h - what is different between a record and the file of its name, so that only that is written. */
 #ifndef ENGRAMCTL_SAME_H
 #define ENGRAMCTL_SAME_H
 

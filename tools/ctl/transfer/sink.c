@@ -128,8 +128,10 @@ int sink_end(struct sink *s, uint64_t size)
         int r = same_xattrs(s->t, &s->old, s->rec);
         if (r < 0)
             return r;
-        /* As in put(): what others may have linked to this name is not changed, but replaced. */
-        if (s->have.nlink == 1 || (r && !mask)) {
+        /* As in put(): what others may have linked to this name is not changed, but replaced; as is what its
+         * owner may not write to. */
+        bool may = s->t->kind == TARGET_STORE || geteuid() == 0 || (s->have.mode & 0200);
+        if ((s->have.nlink == 1 && (r || may)) || (r && !mask)) {
             r = r ? 0 : same_set_xattrs(s->t, &s->old, s->rec);
             return !r && mask ? s->t->ops->setattr(s->t, s->rec->parent, s->rec->name, &want, mask) : r;
         }

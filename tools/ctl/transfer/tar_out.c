@@ -9,6 +9,7 @@
 #include "ctl/transfer/tar.h"
 
 #include "ctl/transfer/links.h"
+#include "ctl/transfer/tar_exact.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -31,6 +32,7 @@ struct range;
 struct tar_out {
     struct target *from;
     int fd;
+    struct tar_exact exact;
     /* Nothing more is written: what libarchive adds when it is freed would look like an end. */
     bool failed;
     struct archive *a;
@@ -51,20 +53,24 @@ struct tar_out {
 
 static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t size)
 {
-    const struct tar_out *o = arg;
+    struct tar_out *o = arg;
     if (o->failed) {
         archive_set_error(a, ECANCELED, "%s", strerror(ECANCELED));
         return -1;
     }
-    for (;;) {
-        ssize_t n = write(o->fd, data, size);
-        if (n >= 0)
-            return n;
-        if (errno != EINTR || cli_interrupted()) {
-            archive_set_error(a, errno, "%s", strerror(errno));
-            return -1;
-        }
+    struct buf *out = &o->exact.out;
+    int r = tar_exact_feed(&o->exact, data, size);
+    for (size_t done = 0; !r && done < out->len;) {
+        ssize_t n = write(o->fd, out->data + done, out->len - done);
+        done += n > 0 ? (size_t)n : 0;
+        if (n < 0 && (errno != EINTR || cli_interrupted()))
+            r = -errno;
     }
+    buf_reset(out);
+    if (!r)
+        return (la_ssize_t)size;
+    archive_set_error(a, -r, "%s", strerror(-r));
+    return -1;
 }
 
 /* What a failed call of libarchive means: only that of a write can be told apart. */
@@ -129,7 +135,7 @@ static void set_stat(struct tar_out *o, uint64_t size)
     archive_entry_set_mtime(e, seconds, (long)ns);
 }
 
-/* libarchive writes '=', '%' and what is not ASCII in names as %XX. */
+/* libarchive writes what is not plain in names as %XX, for which there must be room. */
 static int set_xattrs(struct tar_out *o, struct target_file *f)
 {
     const struct eng_xattr_pair *x;
@@ -412,6 +418,7 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
     walk_done(&o.walk);
     links_done(&o.links);
     pool_done(&o.pool);
+    tar_exact_done(&o.exact);
     free(o.piece);
     free(o.ranges);
     return r;

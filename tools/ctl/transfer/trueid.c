@@ -28,8 +28,7 @@ static bool is_equal(const struct part *a, const struct part *b)
     return a->len == b->len && (!a->len || !memcmp(a->data, b->data, a->len));
 }
 
-/* Whether the name is the hashed form of the id as seen from a folder that `at` bytes of it lead to, or less.
- */
+/* Whether the name is the hashed form of the id as seen from a folder that `at` bytes of it lead to. */
 static bool is_hashed(const char *id, size_t len, size_t at, const struct part *leaf, const struct part *name)
 {
     char form[IDPATH_NAME_BUF];

@@ -1,7 +1,7 @@
 /*
- * trueid.h - whether the id that a file has in its attribute user.engram.id is its own. Anybody who may write
- * to a file can set that, and it stays behind when the file is moved or copied: so an id is believed only
- * where the name of the file is a form of it (idpath.h), and the id leads to no other memory. */
+ * trueid.h - the true id: whether the id that a file has in its attribute user.engram.id is its own. Anybody
+ * who may write to a file can set that, and it stays behind when the file is moved or copied. So an id is
+ * believed only where the name of the file is a form of it (idpath.h), and it leads to no other memory. */
 #ifndef ENGRAMCTL_TRUEID_H
 #define ENGRAMCTL_TRUEID_H
 
