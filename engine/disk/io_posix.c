@@ -39,6 +39,15 @@ static int posix_dirfd(struct eng_io *io)
     return ((struct io_posix *)(void *)io)->dirfd;
 }
 
+/* What root makes in somebody's store is his, as the rest of it: he would be shut out of it otherwise. Where
+ * that cannot be (a file system without owners) it stays ours. */
+static void give_to_owner(struct eng_io *io, int fd)
+{
+    struct stat dir;
+    if (geteuid() == 0 && fstat(posix_dirfd(io), &dir) == 0 && (dir.st_uid != 0 || dir.st_gid != getegid()))
+        (void)!fchown(fd, dir.st_uid, dir.st_gid);
+}
+
 static int posix_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
     /*
@@ -66,6 +75,8 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
         r = -EISDIR;
     else if (!S_ISREG(st.st_mode))
         r = -EBADMSG;
+    if (!r && (flags & IO_CREATE))
+        give_to_owner(io, fd);
 
     struct io_file *file = !r ? malloc(sizeof *file) : NULL;
     if (!r && !file)

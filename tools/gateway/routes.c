@@ -99,8 +99,10 @@ static void answer_failed(const struct gateway *g, struct answer *a, const char 
     const char *why = json_string_value(json_object_get(report, "error"));
     if (error == -EACCES || error == -EPERM)
         answer_errno(g, a, error);
+    else if (why)
+        answer_error(a, 500, "%s: %s", control_strerror(error), why);
     else
-        answer_error(a, 500, "%s%s%s", control_strerror(error), why ? ": " : "", why ? why : "");
+        answer_error(a, 500, "%s", control_strerror(error));
     json_decref(report);
     buf_done(&text);
 }

@@ -58,7 +58,7 @@ int control_read(const char *mountpoint, const char *name, struct buf *ret_text)
         ret_text->len += (size_t)n;
     }
     close(fd);
-    if (r == 0)
+    if (!r)
         ret_text->data[ret_text->len] = 0;
     return r;
 }
