@@ -112,6 +112,8 @@ struct eng_file {
     uint64_t size;        /* bytes that belong to this moment: the file may have more by now */
     uint64_t total, live; /* payload bytes; of segments */
 };
+/* The number that tells this store from all others: of the superblock, and of each file's header. */
+ENG_API void eng_uuid(struct eng *eng, uint8_t ret_uuid[16]);
 /*
  * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock; stops when it
  * returns non-zero. They are of one moment: copied while eng_hold() is in force, together with the

@@ -456,9 +456,14 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
 static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct session *session = &d->session;
+    struct stat folder;
     int r = open_store(d, why);
     if (r)
         return r;
+    if (stat(d->store, &folder) == 0) {
+        session->store_device = folder.st_dev;
+        session->store_inode = folder.st_ino;
+    }
     if (d->opt.ctl != CTL_OFF && !(session->ctl = ctl_new(session))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;

@@ -44,7 +44,9 @@ struct session {
     struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
-    uid_t uid;                    /* immutable after start: who mounted */
+    dev_t store_device;           /* immutable after start; of the store's folder, with its inode */
+    ino_t store_inode;
+    uid_t uid; /* immutable after start: who mounted */
     gid_t gid;
     bool labels;     /* immutable after start; the kernel has SELinux */
     int64_t started; /* immutable after start; ns since the epoch */

@@ -24,8 +24,9 @@ enum { NODE_BUCKETS = 256, NODES_MAX = 8192 };
 struct node {
     struct node *next; /* protected by ctl->lock, as refs and pins are */
     uint64_t id;
-    uint64_t refs; /* what the kernel holds */
-    unsigned pins; /* readers of the text, in this daemon */
+    uint64_t refs;  /* what the kernel holds */
+    unsigned pins;  /* readers of the text and writers, in this daemon */
+    unsigned holds; /* that end with the node: its file is open no more */
     enum ctl_file file;
     struct timespec time;
     size_t size;
@@ -38,6 +39,7 @@ struct ctl {
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
     uint64_t serial;
+    uint64_t holds; /* those of `hold`, which no node has: only they can be given back by `release` */
     struct ctl_memory memory;
     struct waiters *waiters; /* immutable; locks for itself */
 };
@@ -114,16 +116,25 @@ static struct node *find_locked(struct ctl *ctl, uint64_t id)
     return n;
 }
 
-static void drop_if_unused_locked(struct ctl *ctl, struct node *node)
+/* Returns the holds that end with it, for release_all() when the lock is given back. */
+static unsigned drop_if_unused_locked(struct ctl *ctl, struct node *node)
 {
     if (node->refs > 0 || node->pins > 0)
-        return;
+        return 0;
+    unsigned holds = node->holds;
     struct node **at = &ctl->buckets[bucket_of(node->id)];
     while (*at != node)
         at = &(*at)->next;
     *at = node->next;
     ctl->nodes--;
     free(node);
+    return holds;
+}
+
+static void release_all(struct ctl *ctl, unsigned holds)
+{
+    for (; holds > 0; holds--)
+        (void)eng_release(ctl->session->eng);
 }
 
 static struct node *pin(struct ctl *ctl, uint64_t id)
@@ -140,8 +151,9 @@ static void unpin(struct ctl *ctl, struct node *node)
 {
     (void)pthread_mutex_lock(&ctl->lock);
     node->pins--;
-    drop_if_unused_locked(ctl, node);
+    unsigned holds = drop_if_unused_locked(ctl, node);
     (void)pthread_mutex_unlock(&ctl->lock);
+    release_all(ctl, holds);
 }
 
 static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
@@ -268,11 +280,13 @@ void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
 {
     (void)pthread_mutex_lock(&ctl->lock);
     struct node *node = find_locked(ctl, ino);
+    unsigned holds = 0;
     if (node) {
         node->refs = n < node->refs ? node->refs - n : 0;
-        drop_if_unused_locked(ctl, node);
+        holds = drop_if_unused_locked(ctl, node);
     }
     (void)pthread_mutex_unlock(&ctl->lock);
+    release_all(ctl, holds);
 }
 
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
@@ -447,7 +461,34 @@ static int do_estimate(struct ctl *ctl)
     return r;
 }
 
-static int do_now(struct ctl *ctl, const struct ctl_command *command)
+static int do_hold(struct ctl *ctl, struct node *node, bool while_open)
+{
+    int r = eng_hold(ctl->session->eng);
+    (void)pthread_mutex_lock(&ctl->lock);
+    if (!r && while_open)
+        node->holds++;
+    else if (!r)
+        ctl->holds++;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return r;
+}
+
+/* One of this file's own first; never one of another file that is open. */
+static int do_release(struct ctl *ctl, struct node *node)
+{
+    int r = 0;
+    (void)pthread_mutex_lock(&ctl->lock);
+    if (node->holds > 0)
+        node->holds--;
+    else if (ctl->holds > 0)
+        ctl->holds--;
+    else
+        r = -EINVAL;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return r ? r : eng_release(ctl->session->eng);
+}
+
+static int do_now(struct ctl *ctl, struct node *node, const struct ctl_command *command)
 {
     struct eng *eng = ctl->session->eng;
     int r;
@@ -475,9 +516,10 @@ static int do_now(struct ctl *ctl, const struct ctl_command *command)
     case CTL_DO_SCRUB_RATE:
         return eng_scrub_rate(eng, command->bytes);
     case CTL_DO_HOLD:
-        return eng_hold(eng);
+    case CTL_DO_HOLD_WHILE_OPEN:
+        return do_hold(ctl, node, command->verb->action == CTL_DO_HOLD_WHILE_OPEN);
     case CTL_DO_RELEASE:
-        return eng_release(eng);
+        return do_release(ctl, node);
     case CTL_DO_CONFIG_SET:
         r = eng_config_set(eng, command->key, command->value);
         /* ENOENT from write(2) would say that the file is gone */
@@ -487,15 +529,15 @@ static int do_now(struct ctl *ctl, const struct ctl_command *command)
     }
 }
 
-static int do_commands(struct ctl *ctl, fuse_req_t req, const struct ctl_command *commands, size_t n,
-                       size_t size)
+static int do_commands(struct ctl *ctl, fuse_req_t req, struct node *node, const struct ctl_command *commands,
+                       size_t n, size_t size)
 {
     for (size_t i = 0; i < n; i++) {
         int r;
         if (commands[i].verb->waits)
             r = do_waiting(ctl, req, commands[i].verb, size);
         else
-            r = do_now(ctl, &commands[i]);
+            r = do_now(ctl, node, &commands[i]);
         if (r < 0)
             remember_error(ctl, commands[i].verb, r, "");
         if (r)
@@ -511,17 +553,15 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
         reply_err(req, REQUEST_write, -ESTALE);
         return;
     }
-    enum ctl_file file = node->file;
-    unpin(ctl, node);
-
     struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof *commands);
     size_t n = 0;
     int result = commands ? check_writer(ctl, req) : -ENOMEM;
     if (result == 0)
-        result = ctl_parse(file, buf, size, commands, &n);
+        result = ctl_parse(node->file, buf, size, commands, &n);
     if (result == 0)
-        result = do_commands(ctl, req, commands, n, size);
+        result = do_commands(ctl, req, node, commands, n, size);
     free(commands);
+    unpin(ctl, node);
     if (result < 0)
         reply_err(req, REQUEST_write, result);
     else if (result == 0) /* else it is answered elsewhere */

@@ -155,11 +155,22 @@ static int scrub_text(struct session *session, struct text *t)
 static int hold_text(struct session *session, struct text *t)
 {
     struct eng_stats s;
+    uint8_t uuid[16];
     int r = eng_stats(session->eng, &s);
-    if (!r)
-        text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
-                 s.segments_pending);
-    return r;
+    if (r)
+        return r;
+    eng_uuid(session->eng, uuid);
+    text_add(t, "{\n");
+    json_u64(t, "  ", "holds", s.holds);
+    json_u64(t, "  ", "segments_pending", s.segments_pending);
+    text_add(t, "  \"mounted_read_only\": %s,\n", session->opt->read_only ? "true" : "false");
+    json_u64(t, "  ", "store_device", session->store_device);
+    json_u64(t, "  ", "store_inode", session->store_inode);
+    text_add(t, "  \"store_uuid\": \"");
+    for (size_t i = 0; i < sizeof uuid; i++)
+        text_add(t, "%02x", uuid[i]);
+    text_add(t, "\"\n}\n");
+    return 0;
 }
 
 struct damage_list {

@@ -13,7 +13,7 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_COMPACT] = {"compact", true, false, "JSON of the compaction now running or last ended"},
     [CTL_MAINTENANCE] = {"maintenance", true, false, "JSON report of the last maintenance run"},
     [CTL_SCRUB] = {"scrub", true, false, "JSON of the scrub now running or last ended"},
-    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are"},
+    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are, and which store this is"},
     [CTL_DAMAGED] = {"damaged", false, false,
                      "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
     [CTL_SEGMENTS] =
@@ -54,6 +54,8 @@ static const struct ctl_verb verbs[] = {
      "bytes a second that are read (k, M, G; 0 = unlimited)"},
     {CTL_HOLD, "hold", CTL_ARG_NONE, CTL_DO_HOLD, false,
      "unlink no segment from now on, so that the store can be copied; nests"},
+    {CTL_HOLD, "hold-while-open", CTL_ARG_NONE, CTL_DO_HOLD_WHILE_OPEN, false,
+     "the same until the file that wrote it is closed, however that happens"},
     {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back"},
     {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
      "change a key that this file lists; lasts over restarts"},
@@ -165,7 +167,7 @@ void ctl_help(struct text *t)
             char name[32];
             (void)snprintf(name, sizeof name, "%s%s", verbs[i].name,
                            verbs[i].argument == CTL_ARG_BYTES ? "BYTES" : "");
-            text_add(t, "             write: %-11s %s\n", name, verbs[i].help);
+            text_add(t, "             write: %-15s %s\n", name, verbs[i].help);
         }
     }
     text_add(t, "\n"

@@ -57,6 +57,7 @@ enum ctl_action {
     CTL_DO_SCRUB_CANCEL,
     CTL_DO_SCRUB_RATE,
     CTL_DO_HOLD,
+    CTL_DO_HOLD_WHILE_OPEN,
     CTL_DO_RELEASE,
     CTL_DO_CONFIG_SET
 };

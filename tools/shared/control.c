@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int open_control(const char *mountpoint, const char *name, int flags)
@@ -61,6 +62,47 @@ int control_read(const char *mountpoint, const char *name, struct buf *ret_text)
     if (r == 0)
         ret_text->data[ret_text->len] = 0;
     return r;
+}
+
+/* Opens `hold` for reading if its daemon says that the whole mount is read-only. */
+static int open_read_only_hold(const char *mountpoint)
+{
+    char text[1024];
+    int fd = open_control(mountpoint, "hold", O_RDONLY);
+    if (fd < 0)
+        return fd;
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    if (strstr(text, "\"mounted_read_only\": true"))
+        return fd;
+    close(fd);
+    return -EROFS;
+}
+
+int control_hold(const char *mountpoint)
+{
+    static const char verb[] = "hold-while-open\n";
+    int fd = open_control(mountpoint, "hold", O_WRONLY);
+    if (fd == -EROFS)
+        return open_read_only_hold(mountpoint);
+    if (fd < 0 || write(fd, verb, sizeof verb - 1) == (ssize_t)sizeof verb - 1)
+        return fd;
+    int r = -errno;
+    close(fd);
+    return r;
+}
+
+void control_release(int fd)
+{
+    static const char verb[] = "release\n";
+    (void)!write(fd, verb, sizeof verb - 1); /* of a mount with -o ro it is not open for it */
+    close(fd);
+}
+
+bool control_is_held(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0;
 }
 
 const char *control_strerror(int error)
