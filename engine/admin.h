@@ -126,6 +126,11 @@ ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_f
  * unlimited), auto_compact (0|1), checkpoint_bytes, checkpoint_ops,
  * commit_ms. -ENOENT unknown key, -EINVAL bad value. */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
+struct eng_config_pair {
+    const char *key, *value;
+};
+/* The same for several: all of them or, when one is wrong, none. */
+ENG_API int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, size_t n);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default
  * used. */
 ENG_API int eng_config_reload(struct eng *eng);

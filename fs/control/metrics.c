@@ -238,7 +238,7 @@ int ctl_metrics(struct session *session, struct text *t)
     struct eng_scrub_report scrub;
     struct eng_statfs st;
     struct eng_space space;
-    int r = eng_stats(session->eng, &s);
+    int r = session_stats(session, &s);
     if (!r)
         r = eng_compact_status(session->eng, &report);
     if (!r)

@@ -245,7 +245,7 @@ static int stats_text(struct session *session, const struct ctl_memory *m, struc
 {
     struct eng_stats s;
     struct eng_space sp;
-    int r = eng_stats(session->eng, &s);
+    int r = session_stats(session, &s);
     if (!r)
         r = space_of(session, m, &sp);
     if (r)
@@ -357,7 +357,7 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     struct eng_stats s;
     struct eng_space sp;
     struct eng_compact_report report;
-    int r = eng_stats(session->eng, &s);
+    int r = session_stats(session, &s);
     if (!r)
         r = space_of(session, m, &sp);
     if (!r)
@@ -368,8 +368,8 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     text_time(t, session->started);
     text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
              s.directories, s.other_inodes);
-    if (s.read_only_reason[0] || session->opt->read_only)
-        text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
+    if (s.read_only_reason[0])
+        text_add(t, "READ-ONLY: %s\n", s.read_only_reason);
     status_space(t, &s, &sp);
     status_compaction(t, &s, &report);
     text_add(t, "\nlog\n  %-22s %" PRIu64 ", durable to %" PRIu64 ", checkpoint at %" PRIu64 "\n", "batch",

@@ -17,7 +17,7 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_DAMAGED] = {"damaged", false, false,
                      "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
     [CTL_SEGMENTS] =
-        {"segments", false, true,
+        {"segments", false, false,
          "one line for each file of the store: name, bytes, kind, state, total, live (tabs between)"},
     [CTL_STATS] = {"stats.json", false, true, "JSON: content storage statistics"},
     [CTL_METRICS] = {"metrics", false, true, "the same and more for Prometheus"},
@@ -149,8 +149,6 @@ int ctl_parse(enum ctl_file file, const char *buf, size_t size,
         waiting = ret_commands[n].verb->waits;
         n++;
     }
-    if (n == 0)
-        return -EINVAL;
     *ret_n = n;
     return 0;
 }

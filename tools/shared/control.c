@@ -22,7 +22,7 @@ static int open_control(const char *mountpoint, const char *name, int flags)
 
 int control_write(const char *mountpoint, const char *name, const char *line)
 {
-    char text[256];
+    char text[4096];
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n < 0 || n >= (int)sizeof text)
         return -EINVAL;
@@ -118,7 +118,9 @@ const char *control_strerror(int error)
         return "the mount is read-only";
     case -EACCES:
     case -EPERM:
-        return "only the owner of the mount may do that";
+        return "only root, the owner of the mount and members of its ctl_group may do that";
+    case -EINVAL:
+        return "not understood: .engram/status of the mount has what, .engram/help what is known";
     case -EINTR:
         return "interrupted; the work goes on in the daemon";
     case -EIO:
