@@ -38,6 +38,8 @@ enum io_advice {
     IO_WRITE_BACK /* it is synced soon: begin writing. Promises nothing */
 };
 
+/* -ENOSPC stands for each limit that removing something may help against: also of a quota, or of the process.
+ */
 struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
@@ -64,11 +66,15 @@ struct eng_io_ops {
     /* Exclusive (or, read-only, shared) lock on the store, held until unlock or death. -EBUSY when taken. */
     int (*lock)(struct eng_io *io, bool shared);
     void (*unlock)(struct eng_io *io);
+    /* Which process has the lock; 0: nobody, or unknown. May be NULL: unknown. */
+    int64_t (*lock_holder)(struct eng_io *io);
     int (*space)(struct eng_io *io, struct io_space *ret_space);
     /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
     int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
     /* How many files the process may have open, all in all. May be NULL: as many as one likes. */
     uint64_t (*files_max)(struct eng_io *io);
+    /* How large the process may make a file, bytes. May be NULL: as large as one likes. */
+    uint64_t (*file_size_max)(struct eng_io *io);
 };
 
 struct eng_io {

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -147,22 +148,57 @@ static void expand(const char *pair, char ret[128])
         snprintf(ret, 128, "%.*s=%llu", (int)(value - pair), pair, n);
 }
 
-static int set_one(struct target *t, const char *given)
+enum { PAIRS_MAX = 64 };
+
+/* "KEY=VALUE" taken apart, into memory of its own that `ret` points to. */
+static int parse_pair(const char *given, struct eng_config_pair *ret)
 {
-    char key[64], pair[128];
-    expand(given, pair);
-    const char *equals = strchr(pair, '=');
-    if (!equals || (size_t)(equals - pair) >= sizeof key || strchr(pair, '\n')) {
+    char text[128];
+    expand(given, text);
+    const char *equals = strchr(text, '=');
+    char *key = equals && !strchr(text, '\n') ? strdup(text) : NULL;
+    if (!key) {
         cli_error("'%s' is not KEY=VALUE", given);
-        return -1;
+        return -EINVAL;
     }
-    memcpy(key, pair, (size_t)(equals - pair));
-    key[equals - pair] = '\0';
-    int r = t->kind == TARGET_STORE ? eng_config_set(t->eng, key, equals + 1)
-                                    : control_write(t->mountpoint, "config", pair);
-    if (r < 0)
-        cli_error("%s: %s: %s", t->path, pair,
-                  r == -EINVAL || r == -ENOENT ? "unknown key or bad value" : control_strerror(r));
+    key[equals - text] = '\0';
+    *ret = (struct eng_config_pair){key, key + (equals - text) + 1};
+    return 0;
+}
+
+static int set_of_mount(const struct target *t, const struct eng_config_pair *pairs, size_t n)
+{
+    struct buf lines = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_char(&lines, '\n');
+        buf_str(&lines, pairs[i].key);
+        buf_char(&lines, '=');
+        buf_str(&lines, pairs[i].value);
+    }
+    buf_char(&lines, '\0');
+    int r = lines.failed ? -ENOMEM : control_write(t->mountpoint, "config", lines.data);
+    buf_done(&lines);
+    return r;
+}
+
+/* All of them, or none. */
+static int set_all(struct target *t, char **texts, size_t n)
+{
+    struct eng_config_pair pairs[PAIRS_MAX];
+    size_t parsed = 0;
+    int r = n <= PAIRS_MAX ? 0 : -E2BIG;
+    while (!r && parsed < n && !(r = parse_pair(texts[parsed], &pairs[parsed])))
+        parsed++;
+    bool said = r == -EINVAL;
+    if (!r)
+        r = t->kind == TARGET_STORE ? eng_config_set_all(t->eng, pairs, n) : set_of_mount(t, pairs, n);
+    if (r < 0 && !said)
+        cli_error("%s: nothing was changed: %s", t->path,
+                  r == -EINVAL || r == -ENOENT ? "unknown key or bad value; engramfs-control(7) lists them"
+                                               : control_strerror(r));
+    for (size_t i = 0; i < parsed; i++)
+        free((char *)(uintptr_t)pairs[i].key);
     return r;
 }
 
@@ -186,8 +222,8 @@ int cmd_config(int argc, char **argv)
         r = print_one(t, argv[optind + 1], json);
     else if (!r && !change)
         r = print_all(t, json);
-    for (int i = optind + 1; change && i < argc && !r; i++)
-        r = set_one(t, argv[i]);
+    if (!r && change)
+        r = set_all(t, argv + optind + 1, (size_t)(argc - optind - 1));
     int c = target_close(t);
     return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
 }

@@ -268,14 +268,14 @@ static int find_root(struct target *t, char ret_why[512])
  * can be read by us as by a recovery, whatever is appended meanwhile. */
 static int open_snapshot(struct target *t, const char *store, char ret_why[512])
 {
-    int r = control_write(t->mountpoint, "hold", "hold");
-    if (r < 0) {
-        snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(r));
-        return r;
+    t->hold_fd = control_hold(t->mountpoint);
+    if (t->hold_fd < 0) {
+        snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(t->hold_fd));
+        return t->hold_fd;
     }
     t->kind = TARGET_STORE;
     t->held = true;
-    r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
+    int r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
     if (!r && (r = find_root(t, ret_why)) < 0)
         (void)t->ops->finish(t);
     return r;
@@ -284,7 +284,7 @@ static int open_snapshot(struct target *t, const char *store, char ret_why[512])
 static void release_snapshot(struct target *t)
 {
     if (t->held)
-        (void)control_write(t->mountpoint, "hold", "release");
+        control_release(t->hold_fd);
 }
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])

@@ -95,11 +95,12 @@ struct target_ops {
 struct target {
     const struct target_ops *ops;
     enum target_kind kind;
-    tdir root;                /* the directory named by the user */
-    char *path;               /* as the user wrote it */
-    char *mountpoint;         /* of a mount, else NULL */
-    char *prefix;             /* of a mount: path from the mount point to `root`, "" if they are one */
-    bool held;                /* a snapshot of a mount: its daemon holds its segments until this is closed */
+    tdir root;        /* the directory named by the user */
+    char *path;       /* as the user wrote it */
+    char *mountpoint; /* of a mount, else NULL */
+    char *prefix;     /* of a mount: path from the mount point to `root`, "" if they are one */
+    bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
+    int hold_fd;
     struct eng *eng;          /* of a store, else NULL */
     struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
     void *backend;            /* owned by ops */
