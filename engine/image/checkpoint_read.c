@@ -256,13 +256,65 @@ static int load_chunks(struct load *load)
     return load->error;
 }
 
+static int by_file_and_offset(const void *a, const void *b)
+{
+    const struct ckpt_chunk *x = a, *y = b;
+    return x->file != y->file ? (x->file > y->file) - (x->file < y->file)
+                              : (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* A manifest may claim no more than what its files hold, each byte once: so much memory is taken for it. */
+static int check_images(struct loader *l)
+{
+    uint64_t file = 0, size = 0, end = 0;
+    CLEANUP_FREE struct ckpt_chunk *sorted = calloc(l->n_chunks + 1, sizeof *sorted);
+    int r = sorted ? 0 : -ENOMEM;
+    if (!r && l->n_chunks) {
+        memcpy(sorted, l->chunks, l->n_chunks * sizeof *sorted);
+        qsort(sorted, l->n_chunks, sizeof *sorted, by_file_and_offset);
+    }
+    for (size_t i = 0; i < l->n_chunks && !r; i++) {
+        const struct ckpt_chunk *cc = &sorted[i];
+        if (i == 0 || cc->file != file) {
+            r = open_checkpoint(l, cc->file);
+            if (!r)
+                r = l->eng->io->ops->file_size(l->file, &size);
+            file = cc->file;
+            end = 0;
+        }
+        if (!r && (cc->offset < end || cc->offset > size || cc->len > size - cc->offset))
+            r = -EBADMSG;
+        end = cc->offset + cc->len;
+    }
+    return r;
+}
+
+/* Whether each table has the chunks that its records take, each as long as they are. */
+static int check_shapes(const struct loader *l, struct index *idx, const struct ckpt_table *ct)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        struct table shape = *index_table(idx, i);
+        shape.used = ct[i].used;
+        for (uint32_t c = 0; c < ct[i].n_chunks; c++, n++)
+            if (!l->chunks[n].len || l->chunks[n].len != table_chunk_len(&shape, c))
+                return -EBADMSG;
+    }
+    return 0;
+}
+
 static int load_tables(struct loader *l, struct index *idx)
 {
     struct load load = {.eng = l->eng, .chunks = l->chunks};
     struct ckpt_table ct[INDEX_TABLES];
     memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
+    int r = check_shapes(l, idx, ct);
+    if (!r)
+        r = check_images(l);
+    if (r)
+        return r;
     CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
-    int r = places ? 0 : -ENOMEM;
+    r = places ? 0 : -ENOMEM;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         struct table *t = index_table(idx, i);
         r = table_load_begin(t, ct[i].n_chunks);
@@ -298,6 +350,10 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
         r = load_tables(&l, idx);
     if (!r) {
         memcpy(&idx->s, l.m.scalars, sizeof idx->s);
+        if (idx->s.n_buckets >= idx->buckets.used)
+            r = -EBADMSG;
+    }
+    if (!r) {
         memcpy(idx->names.free_heads, l.m.names_free, sizeof l.m.names_free);
         tree_decode(&idx->dirs, l.m.trees[0]);
         tree_decode(&idx->extents, l.m.trees[1]);
