@@ -20,10 +20,9 @@ enum fault_point {
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_RETIRE,            /* about to unlink a segment */
-    FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: must not wait.
-                           */
+    FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
-    FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: must not wait. */
+    FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
     FP_COUNT

@@ -19,8 +19,7 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 /*
  * Collects the live ranges that lie in the segments for which `wanted` has a value (NULL: in all),
- * going through the index in short locked slices. Sorted by place.
- */
+ * going through the index in short locked slices. Sorted by place. */
 int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct extent_ref **ret_refs,
                         size_t *ret_n);
 

@@ -49,6 +49,15 @@ ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *
     return (ssize_t)done;
 }
 
+int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                   uint64_t offset)
+{
+    ssize_t n = io_pread_full(file, ops, buf, size, offset);
+    if (n < 0)
+        return (int)n;
+    return (size_t)n == size ? 0 : -EBADMSG;
+}
+
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
                     uint64_t offset)
 {

@@ -38,8 +38,8 @@ enum io_advice {
     IO_WRITE_BACK /* it is synced soon: begin writing. Promises nothing */
 };
 
-/* -ENOSPC stands for each limit that removing something may help against: also of a quota, or of the process.
- */
+/* -ENOSPC stands for each limit that removing something may help against: also of a quota, or of the
+ * process. */
 struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
@@ -102,6 +102,9 @@ void io_posix_free(struct eng_io *io); /* NULL is fine */
 /* Loops over short counts and EINTR. A read that meets the end of the file early returns what there was. */
 ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
                       uint64_t offset);
+/* The same, where all must be there: -EBADMSG if the file ends before. */
+int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                   uint64_t offset);
 /* 0 or -errno; `iov` is modified. A zero-byte write is -EIO. */
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
                     uint64_t offset);

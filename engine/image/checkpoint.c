@@ -9,8 +9,7 @@
  * chunks carry their own sums, so one whose footer outlived a chunk is no checkpoint.
  * It counts for I4 only when file and name are durable.
  *
- * Locking: ckpt_lock for the whole of it; log.lock and index_lock only to freeze and to thaw.
- */
+ * Locking: ckpt_lock for the whole of it; log.lock and index_lock only to freeze and to thaw. */
 #include "image/checkpoint.h"
 
 #include "commit/atimes.h"

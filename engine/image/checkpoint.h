@@ -1,8 +1,7 @@
 /*
  * checkpoint.h - images of the index on disk.
  *
- * Locking: a lock of its own, between checkpoint_exclude() and checkpoint_allow().
- */
+ * Locking: a lock of its own, between checkpoint_exclude() and checkpoint_allow(). */
 #ifndef ENGRAMFS_CHECKPOINT_H
 #define ENGRAMFS_CHECKPOINT_H
 

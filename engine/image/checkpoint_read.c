@@ -1,8 +1,7 @@
 /*
  * checkpoint_read.c - see checkpoint_read.h.
  *
- * Nothing that a file says is believed before it was compared with a sum or a size (I10).
- */
+ * Nothing that a file says is believed before it was compared with a sum or a size (I10). */
 #include "image/checkpoint_read.h"
 
 #include <stdio.h>
@@ -80,8 +79,7 @@ static int open_checkpoint(struct loader *l, uint64_t id)
 
 static int read_at(struct loader *l, void *buf, size_t size, uint64_t off)
 {
-    ssize_t n = io_pread_full(l->file, l->eng->io->ops, buf, size, off);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    return io_pread_exact(l->file, l->eng->io->ops, buf, size, off);
 }
 
 static int read_footer(struct loader *l, struct ckpt_footer *ret_footer)

@@ -1,8 +1,7 @@
 /*
  * checkpoint_read.h - checkpoint files read: their names, manifests and chunk images.
  *
- * Locking: none. Recovery calls this before any thread runs, others under the checkpoints' lock.
- */
+ * Locking: none. Recovery calls this before any thread runs, others under the checkpoints' lock. */
 #ifndef ENGRAMFS_CHECKPOINT_READ_H
 #define ENGRAMFS_CHECKPOINT_READ_H
 
@@ -36,13 +35,11 @@ int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
 /*
  * Makes checkpoint `id` and every file that its manifest names durable, and forgets what is cached of them.
  * An earlier run may have died before it had done so, or failed to: what memory shows is then gone with the
- * next power loss (I7, I11).
- */
+ * next power loss (I7, I11). */
 int checkpoint_settle(struct eng *eng, uint64_t id);
 /*
  * Settles checkpoint `id` and compares its manifest and its chunk images with their sums, but for the images
- * that it shares with the loaded checkpoint of `idx`. After 0 recovery may rely on it (I4).
- */
+ * that it shares with the loaded checkpoint of `idx`. After 0 recovery may rely on it (I4). */
 int checkpoint_prove(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_info *ret_info);
 
 #endif

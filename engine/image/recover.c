@@ -10,8 +10,7 @@
  * begin with the next batch, an earlier life ended here: the log goes on there,
  * and what follows in the older segment was given up then.
  *
- * Runs before any thread starts; takes the locks only where it calls the log.
- */
+ * Runs before any thread starts; takes the locks only where it calls the log. */
 #include "image/recover.h"
 
 #include "commit/orphans.h"
@@ -91,8 +90,7 @@ static int read_segment_header(struct recovery *rec, struct seg_file *sf)
 /*
  * Of a folder in use: a listing may show a file that was made while it went on, and miss one made before
  * that. Numbers only rise and nothing goes while the store is held, so a second look has all up to the last
- * of the first.
- */
+ * of the first. */
 static int limit_stock(struct recovery *rec)
 {
     int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
@@ -140,8 +138,7 @@ static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
 /*
  * What a failed sync lost may still be read from memory, and looks clean to
  * every later sync (I11). So what is not known to be durable is read anew,
- * from the medium, before it is accepted.
- */
+ * from the medium, before it is accepted. */
 static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 {
     struct segment *seg;
@@ -240,7 +237,7 @@ static int find_start(struct recovery *rec)
     next_checkpoint_id(rec);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
-        if (r == 0 || r == -ENOMEM)
+        if (!r || r == -ENOMEM)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         report_line(&eng->report, ENG_LOG_WARNING,
@@ -274,12 +271,11 @@ static int find_start(struct recovery *rec)
 
 static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
 {
-    ssize_t n = io_pread_full(rec->pinned->file, rec->eng->io->ops, buf, size, off);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    return io_pread_exact(rec->pinned->file, rec->eng->io->ops, buf, size, off);
 }
 
-/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7, I10).
- */
+/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7,
+ * I10). */
 static int read_batch(struct recovery *rec, struct batch_header *ret_header)
 {
     struct batch_header h;
@@ -438,8 +434,7 @@ static bool is_known(const struct recovery *rec, const struct seg_file *sf)
 
 /*
  * Something is wrong at the present place: looks at all that was written after it for marks that tell whether
- * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at.
- */
+ * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at. */
 static int scan_marks(struct recovery *rec)
 {
     int r = 0;
@@ -637,11 +632,14 @@ static void discard_unknown(struct recovery *rec)
         if (index_segment(&eng->idx, sf->id) || sf->used)
             continue;
         /* A header that is whole says that the log does not go on here; without one nobody knows. */
-        if (sf->alien || sf->unreadable || (sf->holds && !sf->valid)) {
-            report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id,
-                        sf->alien        ? "belongs to another store or has another name"
-                        : sf->unreadable ? "cannot be read and is not needed"
-                                         : "has a damaged header and batches that belong nowhere");
+        const char *why =
+            sf->holds && !sf->valid ? "has a damaged header and batches that belong nowhere" : NULL;
+        if (sf->unreadable)
+            why = "cannot be read and is not needed";
+        if (sf->alien)
+            why = "belongs to another store or has another name";
+        if (why) {
+            report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
         report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);

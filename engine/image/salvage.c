@@ -4,8 +4,7 @@
  * describes itself (docs/FORMAT.md, extents). Nothing is written.
  *
  * What is found in this way is not the word of the log: whoever writes content that looks like an extent has
- * it found. So it is handed out apart from the memories, with the path as a hint only.
- */
+ * it found. So it is handed out apart from the memories, with the path as a hint only. */
 #include "image/salvage.h"
 
 #include <stdio.h>
@@ -18,9 +17,9 @@ static int read_at(struct eng *eng, const char *name, void *buf, size_t size, ui
     int r = eng->io->ops->open(eng->io, name, IO_RDONLY, &file);
     if (r)
         return r;
-    ssize_t n = io_pread_full(file, eng->io->ops, buf, size, at);
+    r = io_pread_exact(file, eng->io->ops, buf, size, at);
     eng->io->ops->close(file);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    return r;
 }
 
 static int try_segment(void *arg, const char *name)

@@ -1,12 +1,10 @@
 /*
- * segment_file.c - see segment_file.h.
- */
+ * segment_file.c - see segment_file.h. */
 #include "image/segment_file.h"
 
 /*
  * A damaged header of a log segment costs nothing if its first batch is whole: what the header says of the
- * log that batch says, too, and it carries the store's own number. -ENOMEM.
- */
+ * log that batch says, too, and it carries the store's own number. -ENOMEM. */
 static int header_from_batch(struct eng *eng, struct io_file *file, struct seg_file *sf, struct buf *scratch)
 {
     const struct eng_io_ops *ops = eng->io->ops;

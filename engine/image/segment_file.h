@@ -1,6 +1,5 @@
 /*
- * segment_file.h - what a segment file says of itself, as recovery meets it.
- */
+ * segment_file.h - what a segment file says of itself, as recovery meets it. */
 #ifndef ENGRAMFS_SEGMENT_FILE_H
 #define ENGRAMFS_SEGMENT_FILE_H
 
