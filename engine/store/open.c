@@ -12,7 +12,7 @@
 #include "store/jobs.h"
 #include "store/store.h"
 #include "upkeep/maintenance.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 #include "upkeep/workers.h"
 
 #include <stdio.h>
@@ -57,7 +57,7 @@ static int new_parts(struct eng *eng)
 {
     int (*const news[])(struct eng *) = {keepers_new, damage_new,      reserve_new, orphans_new,
                                          atimes_new,  feed_new,        retire_new,  checkpoint_new,
-                                         room_new,    maintenance_new, jobs_new};
+                                         full_disk_new,    maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -68,7 +68,7 @@ static void free_parts(struct eng *eng)
 {
     runner_free(eng);
     maintenance_free(eng);
-    room_free(eng);
+    full_disk_free(eng);
     checkpoint_free(eng);
     retire_free(eng);
     feed_free(eng);
