@@ -29,9 +29,10 @@
 #define WRITERS 8
 #define KEEPING_UP 3
 #define READERS (KEEPING_UP + 1)
-#define RING_BYTES (UINT64_C(128) << 10)
-#define LAG_MOST 100   /* batches; with those of all writers much less than the ring holds */
-#define LAG_LEAST 6000 /* batches that the ring does not hold */
+#define RING_BYTES (UINT64_C(512) << 10) /* some 5000 batches */
+#define LAG_MOST 800                     /* batches; much less than the ring holds, with those under way */
+#define LAG_LEAST 15000                  /* batches that the ring does not hold */
+#define CHECK_EVERY 16                   /* operations of a writer */
 #define FILES 40
 
 static struct {
@@ -260,7 +261,7 @@ static void let_readers_catch_up(void)
         for (unsigned i = 0; i < KEEPING_UP; i++)
             behind = behind || atomic_load(&readers[i].position) + LAG_MOST < position;
         if (behind)
-            nap(50000);
+            nap(500000);
     }
 }
 
@@ -350,8 +351,12 @@ static void *writer(void *arg)
 {
     unsigned me = (unsigned)(uintptr_t)arg;
     uint64_t rng = opt.seed + me, count = 0;
-    while (!is_over() && eng_position(eng) < first + opt.batches) {
-        let_readers_catch_up();
+    for (unsigned i = 0; !is_over(); i++) {
+        if (i % CHECK_EVERY == 0) {
+            let_readers_catch_up();
+            if (eng_position(eng) >= first + opt.batches)
+                break;
+        }
         uint64_t what = rng_below(&rng, 64);
         if (what == 0) {
             put_some(dirs[me], &rng);
@@ -371,12 +376,15 @@ static void *writer(void *arg)
 static void *maintainer(void *arg)
 {
     (void)arg;
-    for (unsigned i = 0; !is_over(); i++) {
-        nap(20000000);
+    for (uint64_t next = first; !is_over();) {
+        nap(2000000);
         check("sync", eng_sync(eng));
-        if (i % 2 == 0)
-            check("compact", eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL));
+        if (eng_position(eng) < next)
+            continue;
+        next += opt.batches / 30;
+        check("compact", eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL));
     }
+    check("compact", eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL));
     return NULL;
 }
 
@@ -469,7 +477,7 @@ static void *sleeper(void *arg)
     while (eng_feed_wait(r->feed, -1) != -ESHUTDOWN) {
         while (!is_over() && eng_position(eng) < eng_feed_position(r->feed) + LAG_LEAST)
             nap(1000000);
-        for (unsigned i = 0; i < 300 && eng_feed_wait(r->feed, 10) == 0; i++)
+        for (unsigned i = 0; i < 1000 && eng_feed_wait(r->feed, 10) == 0; i++)
             (void)read_once(r, 64, false);
     }
     return NULL;
@@ -589,7 +597,7 @@ int main(int argc, char **argv)
     static struct ids ids;
     const char *mode = getenv("ENGRAM_TEST_MODE"), *given = NULL, *tmp = getenv("TMPDIR");
     if (mode && strcmp(mode, "quick") == 0)
-        opt.batches = 100000;
+        opt.batches = 40000;
     else if (mode && strcmp(mode, "full") == 0)
         opt.batches = 3000000;
     for (int i = 1; i < argc; i++) {
