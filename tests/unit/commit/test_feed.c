@@ -500,7 +500,7 @@ Test(feed, closing_the_store_ends_waiting)
     struct waiting w;
     struct eng_change c[4];
     uint64_t f = unit_create(&u, "a");
-    struct eng_caller holder = {.hold = true};
+    struct eng_caller holder = {.ref = true};
     struct eng_attr attr;
     cr_assert_eq(eng_lookup(u.eng, &holder, ENG_ROOT_INO, "a", &attr), 0);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "a"), 0);
