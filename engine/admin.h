@@ -241,76 +241,136 @@ struct eng_damage {
 /* Calls `emit` for each damaged extent that a memory still has, under no lock. */
 ENG_API int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg);
 
-/* ---- compaction and maintenance ----------------------------------------- */
+/* ---- background jobs ------------------------------------------------------ */
 
-enum eng_compact_state {
-    ENG_COMPACT_IDLE, /* none since the store was opened */
-    ENG_COMPACT_RUNNING,
-    ENG_COMPACT_PAUSED,
-    ENG_COMPACT_DONE,
-    ENG_COMPACT_FAILED,
-    ENG_COMPACT_CANCELLED
+/* The kinds of jobs. Of each kind one runs at a time; different kinds run beside each other. */
+enum eng_job_id {
+    ENG_JOB_COMPACT, /* moves live content out of segments that hold garbage, and unlinks those */
+    ENG_JOB_SCRUB,   /* verifies every live extent where it lies */
+    ENG_JOB_CHECK,   /* verifies every checksum, every locator and every count */
+    ENG_JOBS
 };
-struct eng_compact_report {
-    enum eng_compact_state state;
-    int error;                   /* 0 or negative errno */
+
+enum eng_job_state {
+    ENG_JOB_IDLE, /* none since the store was opened */
+    ENG_JOB_RUNNING,
+    ENG_JOB_PAUSED,
+    ENG_JOB_DONE,
+    ENG_JOB_FAILED,
+    ENG_JOB_CANCELLED
+};
+
+struct eng_compact_figures {
     uint64_t old_size, new_size; /* disk use of the store as du counts it, bytes */
     uint64_t bytes_reclaimed;    /* old_size - new_size, 0 if it grew */
-    uint64_t duration_ms;
     double fragmentation_before, fragmentation_after;
-    uint64_t segments_done, segments_total;                /* victims emptied, victims chosen */
     uint64_t bytes_moved;                                  /* payload copied */
     uint64_t extents_moved, extents_lost, extents_damaged; /* installed, superseded, left in place */
-    uint64_t rate;                                         /* bytes/s, 0 unlimited */
-    /* What it has moved and given back, less what eng_compact_estimate() said when it began; once it is done,
-     * and 0 for a run by thresholds, which does not take all. The first is not 0 only if memories were
+    /* What the run has moved and given back, less what eng_compact_estimate() said when it began; once it is
+     * done, and 0 for a run by thresholds, which does not take all. The first is not 0 only if memories were
      * changed meanwhile; given back are bytes of the disk, metadata included. */
     int64_t estimate_error_moved, estimate_error_given_back;
-    char reason[128]; /* why it ran, or why nothing moved */
-    char error_text[256];
 };
+
+struct eng_scrub_figures {
+    uint64_t extents, damaged;
+};
+
+struct eng_check_figures {
+    uint64_t inodes, dentries, extents, bytes, segments;
+    uint64_t problems; /* 0: all holds */
+};
+
+/* A run: the one under way, or else the one that ended last. */
+struct eng_job_report {
+    enum eng_job_id job;
+    enum eng_job_state state;
+    int error;            /* 0 or negative errno */
+    uint64_t duration_ms; /* once it has ended */
+    uint64_t rate;        /* bytes/s, 0 unlimited */
+    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen) or "bytes" (payload). */
+    uint64_t done, total;
+    const char *unit;     /* never freed */
+    char reason[128];     /* why it ran, or why there was nothing to do */
+    char error_text[256]; /* "": strerror() of `error` says it all */
+    union {               /* by `job` */
+        struct eng_compact_figures compact;
+        struct eng_scrub_figures scrub;
+        struct eng_check_figures check;
+    };
+};
+
+/* What else a run is told. NULL or all zeros will do; zero what you do not set, since members are added. */
+struct eng_job_options {
+    /* ENG_JOB_CHECK calls it with one line for each finding, from the thread that runs the job, under
+     * log.lock while the index is walked: it must not call the engine. May be NULL. */
+    void (*on_problem)(void *arg, const char *line);
+    void *problem_arg;
+};
+
+/* What people call a job of this kind, "compact" say; NULL if there is none. */
+ENG_API const char *eng_job_name(enum eng_job_id job);
+
+/*
+ * Starts a job in its background thread; with no_background runs it here.
+ *
+ * `on_done`, here and below, is called once, when the run has ended, however it did: from the job's thread,
+ * or with no_background from the thread that runs it. It runs under no lock of the engine, but for the lock
+ * of room with no_background, when the compaction makes room for another caller's change on a full disk. It
+ * may call the engine, but not eng_close(), and must not block: others wait for the same thread. NULL: nobody
+ * is told. The report is valid during the call.
+ *
+ * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT; -ESHUTDOWN the store is
+ * being closed; -EINVAL no such job.
+ *
+ * A compaction takes all, whatever the thresholds: it seals the active segment and moves every live extent
+ * out of each segment that holds garbage. It ends when the emptied segments have been unlinked. Bounds:
+ * memory at most 40 MiB plus 64 bytes for each extent of one output segment; disk at most two segments more
+ * than before, plus 64 bytes of log for each extent moved. A scrub and a check change nothing; what they find
+ * damaged is also told by eng_damaged(). A check keeps writers waiting while the index is walked. */
+ENG_API int eng_job_start(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                          void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
+/* Calls `on_done` when the run under way ends; at once, here, with the last one's report, if none is. */
+ENG_API int eng_job_wait(struct eng *eng, enum eng_job_id job,
+                         void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
+/* eng_job_start() and wait for the end. Returns the run's error; ret_report (may be NULL) is written even
+ * then, but not if it could not start. */
+ENG_API int eng_job_run(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                        struct eng_job_report *ret_report);
+/* -ESRCH when none is under way. What a cancelled job has done stays done; its error is -ECANCELED. */
+ENG_API int eng_job_pause(struct eng *eng, enum eng_job_id job);
+ENG_API int eng_job_resume(struct eng *eng, enum eng_job_id job);
+ENG_API int eng_job_cancel(struct eng *eng, enum eng_job_id job);
+/* Of the run under way and those that follow; 0 unlimited. That of compactions is the key compact_rate of the
+ * configuration, so that it lasts; others are forgotten when the store is closed. */
+ENG_API int eng_job_rate(struct eng *eng, enum eng_job_id job, uint64_t bytes_per_second);
+ENG_API int eng_job_status(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report);
+
+/* ---- compaction and maintenance ------------------------------------------- */
 
 struct eng_compact_estimate {
     uint64_t segments, bytes_to_move, bytes_given_back;
 };
-
-/*
- * Starts a full compaction in the background (or, with no_background, runs
- * it here): seals the active segment and moves every live extent out of each
- * segment that holds garbage. `done`, if not NULL, is called once from the
- * worker when the emptied segments have been unlinked or the job has failed;
- * it must not block. Bounds: memory at most 40 MiB plus 64 bytes for each
- * extent of one output segment; disk at most two segments more than before,
- * plus 64 bytes of log for each extent moved. -EBUSY one is running already. */
-ENG_API int eng_compact_start(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *),
-                              void *arg);
-/* eng_compact_start() and wait. Returns the job's error; ret_report (may be NULL) is written even then. */
-ENG_API int eng_compact(struct eng *eng, struct eng_compact_report *ret_report);
-/* Calls `done` when the running compaction ends; at once, here, if none runs. */
-ENG_API int eng_compact_wait(struct eng *eng, void (*done)(void *arg, const struct eng_compact_report *),
-                             void *arg);
-/* -ESRCH when none is running. */
-ENG_API int eng_compact_pause(struct eng *eng);
-ENG_API int eng_compact_resume(struct eng *eng);
-ENG_API int eng_compact_cancel(struct eng *eng);
-ENG_API int eng_compact_rate(struct eng *eng, uint64_t bytes_per_second);
-ENG_API int eng_compact_status(struct eng *eng, struct eng_compact_report *ret_report);
+/* What a compaction would do now. */
 ENG_API int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
 
 struct eng_maintenance_report {
     bool compacted;
-    struct eng_compact_report compaction; /* valid if compacted */
-    double fragmentation_ratio;           /* before */
-    uint64_t total_bytes;                 /* before */
+    struct eng_job_report compaction; /* valid if compacted */
+    double fragmentation_ratio;       /* before */
+    uint64_t total_bytes;             /* before */
     char reason[128];
 };
 /*
- * Compacts, here and now, if fragmentation_ratio > compact_min_fragmentation
+ * Compacts, waiting for the end, if fragmentation_ratio > compact_min_fragmentation
  * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs. */
 ENG_API int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report);
-/* The same in the background; `done` is called once from the worker. */
+/*
+ * The same without waiting. `on_done`, which may be NULL, is called once, as that of eng_job_start(): where
+ * there is nothing to compact, before this call returns. */
 ENG_API int eng_maintenance_start(struct eng *eng,
-                                  void (*done)(void *arg, const struct eng_maintenance_report *, int error),
+                                  void (*on_done)(void *arg, const struct eng_maintenance_report *report,
+                                                  int error),
                                   void *arg);
 
 /* While held no segment is unlinked, so that the store's folder can be copied. Nests; -EINVAL when not
@@ -318,25 +378,7 @@ ENG_API int eng_maintenance_start(struct eng *eng,
 ENG_API int eng_hold(struct eng *eng);
 ENG_API int eng_release(struct eng *eng);
 
-/* ---- verification ------------------------------------------------------- */
-
-struct eng_scrub_report {
-    enum eng_compact_state state;
-    int error;
-    uint64_t bytes_done, bytes_total; /* payload bytes */
-    uint64_t extents, damaged;
-    uint64_t duration_ms, rate;
-};
-/* Verifies every live extent in the background, as eng_compact_start() works. */
-ENG_API int eng_scrub_start(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *),
-                            void *arg);
-ENG_API int eng_scrub_wait(struct eng *eng, void (*done)(void *arg, const struct eng_scrub_report *),
-                           void *arg);
-ENG_API int eng_scrub_pause(struct eng *eng);
-ENG_API int eng_scrub_resume(struct eng *eng);
-ENG_API int eng_scrub_cancel(struct eng *eng);
-ENG_API int eng_scrub_rate(struct eng *eng, uint64_t bytes_per_second);
-ENG_API int eng_scrub_status(struct eng *eng, struct eng_scrub_report *ret_report);
+/* ---- salvage --------------------------------------------------------------- */
 
 /* A piece of content that no memory has: what was written behind the damage, or all if no index is left. */
 struct eng_lost {
@@ -351,19 +393,6 @@ struct eng_lost {
  * when it returns non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
-
-struct eng_check_report {
-    uint64_t inodes, dentries, extents, bytes, segments;
-    uint64_t problems; /* 0: all holds */
-};
-/*
- * Verifies every checksum, every locator and every count of an open store
- * (open it read-only to check a store without changing it). `problem`, if not
- * NULL, is called with one line for each finding. Writers are held off while the
- * index is walked: `problem` may run under log.lock, so it must not call the
- * engine, nor wait for a thread that does. */
-ENG_API int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
-                      struct eng_check_report *ret_report);
 
 /* ---- looking into a segment --------------------------------------------- */
 

@@ -68,11 +68,25 @@ static int set_number(struct config *config, size_t i, const char *value)
     return 0;
 }
 
-int config_set_value(struct config *config, const char *name, const char *value)
+static size_t find_key(const char *name)
 {
     size_t i = 0;
     while (i < ARRAY_LEN(keys) && strcmp(name, keys[i].name) != 0)
         i++;
+    return i;
+}
+
+uint64_t config_number(const struct config *config, const char *name)
+{
+    size_t i = find_key(name);
+    if (i == ARRAY_LEN(keys) || keys[i].ratio)
+        return 0;
+    return atomic_load_explicit(number_of(config, i), memory_order_relaxed);
+}
+
+int config_set_value(struct config *config, const char *name, const char *value)
+{
+    size_t i = find_key(name);
     if (i == ARRAY_LEN(keys))
         return -ENOENT;
     /* strtod() and strtoull() would accept leading space, line ends among it, and a sign. */

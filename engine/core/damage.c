@@ -98,3 +98,10 @@ int damage_copy(struct eng *eng, struct damage **ret_damage, size_t *ret_n)
     *ret_n = n;
     return 0;
 }
+
+const char *damage_reason(int error)
+{
+    if (error == -EIO)
+        return "read error";
+    return error == -ENOENT ? "segment is missing" : "checksum mismatch";
+}

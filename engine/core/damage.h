@@ -24,6 +24,8 @@ void damage_free(struct eng *eng);
  * index_lock. */
 void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
                    const char *reason);
+/* What is said of an extent that could not be read or verified with this error. */
+const char *damage_reason(int error);
 /* Copies all that was recorded; the array becomes the caller's. -ENOMEM. */
 int damage_copy(struct eng *eng, struct damage **ret_damage, size_t *ret_n);
 

@@ -6,12 +6,11 @@
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   room > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
- *   wake.lock > job.lock
- * Leaves, under which no other lock is taken: report, damage, counters, reserve, orphans, atimes, feed,
- * log.sync_lock, job.lock, config_file_lock.
+ * Leaves, under which nothing is taken: report, damage, counters, reserve, orphans, atimes, feed,
+ * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock.
  *
- * The index changes only under log.lock and exclusive index_lock together. So a holder of log.lock may read
- * the index without index_lock. */
+ * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
+ * therefore read it without index_lock. */
 #ifndef ENGRAMFS_ENG_H
 #define ENGRAMFS_ENG_H
 
@@ -37,10 +36,12 @@ struct checkpoints;
 struct damage_list;
 struct feed;
 struct keepers;
+struct maintenance;
 struct orphans;
 struct reserve;
 struct retire;
 struct room;
+struct runner;
 struct workers;
 
 struct eng {
@@ -82,6 +83,8 @@ struct eng {
 
     /* upkeep/ */
     struct room *room;
+    struct runner *runner;
+    struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };

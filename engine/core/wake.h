@@ -1,7 +1,7 @@
 /*
- * wake.h - wakes the background threads when there is work for them.
+ * wake.h - the bell of the committer: rung by threads that made work for it.
  *
- * Locking: wake->lock, which also protects the state of upkeep/workers.c. */
+ * Locking: wake->lock, which also protects the wish that the committer stop (upkeep/workers.c). */
 #ifndef ENGRAMFS_WAKE_H
 #define ENGRAMFS_WAKE_H
 
@@ -15,7 +15,8 @@ struct wake {
 
 void wake_init(struct wake *wake);
 void wake_free(struct wake *wake);
-/* Wakes the committer, once: every mutation calls this while a checkpoint is due. */
+/* Wakes the committer; every mutation calls this while a checkpoint is due, so that the bell is rung once
+ * only. */
 void wake_workers(struct wake *wake);
 
 #endif

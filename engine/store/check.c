@@ -1,28 +1,26 @@
 /*
- * check.c - eng_check(): the index against itself, and every live extent against its checksums.
- *
- * check_index() holds log.lock while it walks the index, so that nothing changes underneath: there the
- * caller's `problem` runs under log.lock. Content is read afterwards, under no lock. */
-#include "base/job.h"
-#include "core/eng.h"
+ * check.c - see check.h. Holds log.lock while the index is walked, so that
+ * nothing changes underneath; content is read afterwards, under no lock. */
+#include "store/check.h"
+
 #include "upkeep/scrub.h"
 
 #include <stdio.h>
 
 struct checker {
     struct eng *eng;
-    void (*problem)(void *arg, const char *line);
-    void *arg;
+    struct job *job;
     int error; /* of a callback */
-    struct eng_check_report report;
+    struct eng_check_figures figures;
 };
 
 static void found(void *arg, const char *line)
 {
     struct checker *c = arg;
-    c->report.problems++;
-    if (c->problem)
-        c->problem(c->arg, line);
+    const struct eng_job_options *options = &c->job->request.options;
+    c->figures.problems++;
+    if (options->on_problem)
+        options->on_problem(options->problem_arg, line);
 }
 
 /* What a look at one part gave: damage is a finding, anything else the end of the check. */
@@ -52,14 +50,22 @@ static int check_index(struct checker *c)
         int64_t n = index_verify(idx, true, found, c);
         r = n < 0 ? (int)n : 0;
     }
-    c->report.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
-    c->report.dentries = idx->s.n_names;
+    c->figures.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
+    c->figures.dentries = idx->s.n_names;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
-        c->report.segments += seg->id != 0;
+        c->figures.segments += seg->id != 0;
     }
     pthread_mutex_unlock(&eng->log.lock);
     return r;
+}
+
+/* Shows the figures so far to eng_job_status(). */
+static void show_figures(struct checker *c)
+{
+    pthread_mutex_lock(&c->job->lock);
+    c->job->report.check = c->figures;
+    pthread_mutex_unlock(&c->job->lock);
 }
 
 static bool is_segment(struct eng *eng, uint32_t id)
@@ -98,6 +104,8 @@ static int check_one_file(void *arg, const struct eng_segment_info *info)
 {
     struct checker *c = arg;
     c->error = check_segment_file(c, (uint32_t)info->id);
+    if (!c->error)
+        c->error = job_gate(c->job, 0);
     return c->error;
 }
 
@@ -110,34 +118,32 @@ static void report_damage(void *arg, const struct eng_damage *d)
     found(arg, line);
 }
 
-int eng_check(struct eng *eng, void (*problem)(void *arg, const char *line), void *arg,
-              struct eng_check_report *ret_report)
+static int check_content(struct checker *c)
 {
-    struct checker c = {.eng = eng, .problem = problem, .arg = arg};
-    struct eng_scrub_report scrub = {0};
-    struct job job;
-    if (!eng || !ret_report)
-        return -EINVAL;
+    struct eng_scrub_figures scrub = {0}; /* protected by job->lock */
+    int r = scrub_all(c->eng, c->job, &scrub);
+    if (r == -EBADMSG) {
+        found(c, "content: the index does not lead to all of it");
+        r = 0;
+    }
+    c->figures.extents = scrub.extents;
+    c->figures.bytes = c->job->report.done;
+    return r;
+}
+
+int check_run(struct eng *eng, struct job *job)
+{
+    struct checker c = {.eng = eng, .job = job};
     int r = check_index(&c);
+    show_figures(&c);
     if (!r)
         r = eng_segments(eng, check_one_file, &c);
     if (!r)
         r = c.error;
-    if (!r) {
-        job_init(&job);
-        r = scrub_run(eng, &job, &scrub);
-        job_free(&job);
-        if (r == -EBADMSG) {
-            found(&c, "content: the index does not lead to all of it");
-            r = 0;
-        }
-    }
+    if (!r)
+        r = check_content(&c);
     if (!r)
         r = eng_damaged(eng, report_damage, &c);
-    if (r)
-        return r;
-    c.report.extents = scrub.extents;
-    c.report.bytes = scrub.bytes_done;
-    *ret_report = c.report;
-    return 0;
+    show_figures(&c);
+    return r;
 }

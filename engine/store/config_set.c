@@ -7,8 +7,6 @@
 
 #include "upkeep/workers.h"
 
-#include <stdio.h>
-
 void config_load(struct eng *eng)
 {
     (void)config_read(eng->io, &eng->report, &eng->config);
@@ -70,11 +68,4 @@ int eng_config_set(struct eng *eng, const char *name, const char *value)
     pthread_mutex_unlock(&eng->config_file_lock);
     workers_configured(eng);
     return r;
-}
-
-int eng_compact_rate(struct eng *eng, uint64_t bytes_per_second)
-{
-    char value[CONFIG_VALUE_SIZE];
-    snprintf(value, sizeof value, "%llu", (unsigned long long)bytes_per_second);
-    return eng_config_set(eng, "compact_rate", value);
 }

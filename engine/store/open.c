@@ -9,7 +9,9 @@
 #include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
+#include "store/jobs.h"
 #include "store/store.h"
+#include "upkeep/maintenance.h"
 #include "upkeep/room.h"
 #include "upkeep/workers.h"
 
@@ -39,8 +41,9 @@ static int lock_store(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new, damage_new, reserve_new,    orphans_new, atimes_new,
-                                         feed_new,    retire_new, checkpoint_new, room_new};
+    int (*const news[])(struct eng *) = {keepers_new, damage_new,      reserve_new, orphans_new,
+                                         atimes_new,  feed_new,        retire_new,  checkpoint_new,
+                                         room_new,    maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -49,6 +52,8 @@ static int new_parts(struct eng *eng)
 
 static void free_parts(struct eng *eng)
 {
+    runner_free(eng);
+    maintenance_free(eng);
     room_free(eng);
     checkpoint_free(eng);
     retire_free(eng);
@@ -139,6 +144,7 @@ static int open_store(struct eng *eng, char why[256])
         return r;
     if (!eng->opt.read_only)
         reserve_opened(eng);
+    maintenance_opened(eng);
     return workers_new(eng);
 }
 

@@ -2,8 +2,7 @@
  * choose.c - which segments a compaction empties, what that will move, and whether there is room to
  * begin. Changes nothing, but that the reserve is opened up where that gives the room.
  *
- * Locks: log.lock, under which the index does not change.
- */
+ * Locks: log.lock, under which the index does not change. */
 #include "upkeep/choose.h"
 #include "core/reserve.h"
 

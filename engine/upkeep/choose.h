@@ -2,8 +2,7 @@
  * choose.h - which segments a compaction empties, what that will move, and
  * whether there is room.
  *
- * Locking: log.lock, under which the index does not change.
- */
+ * Locking: log.lock, under which the index does not change. */
 #ifndef ENGRAMFS_CHOOSE_H
 #define ENGRAMFS_CHOOSE_H
 
@@ -18,8 +17,8 @@ int choose_victims(struct eng *eng, double leave, struct candidate **ret_victims
 int choose_check_room(struct eng *eng);
 /* What a full compaction would do now. */
 int choose_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
-/* On a disk that is nearly full victims are emptied one by one, best first, so that each gives its room to
- * the next. */
+/* Whether the disk is nearly full. Then victims are emptied one by one, best first, so that each gives its
+ * room to the next. */
 bool choose_is_tight(struct eng *eng);
 
 #endif

@@ -10,15 +10,14 @@
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
  * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
- * buffers, two output segments at a time, what each emptied is retired after it.
+ * buffers, two output segments at a time; the victims that each empties are retired after it.
  *
  * With background threads, and where the disk has room, one more thread reads what is not in memory
  * (victims.h), and another (install.h) writes the checkpoints and installs and retires one output segment
  * while the next is filled, so that reading, copying, flushing and unlinking overlap. For each output segment
  * the order of the steps is the same either way.
  *
- * Locks: none held across steps; log.lock and index_lock as a mutation has them.
- */
+ * Locks: none held across steps; log.lock and index_lock as a mutation has them. */
 #include "upkeep/compact.h"
 
 #include "commit/commit.h"
@@ -29,6 +28,7 @@
 #include "upkeep/choose.h"
 #include "upkeep/copy.h"
 #include "upkeep/install.h"
+#include "upkeep/maintenance.h"
 
 #include <stdio.h>
 
@@ -38,8 +38,7 @@
 struct compact {
     struct eng *eng;
     struct job *job;
-    double leave;                      /* the share of garbage that may stay. Immutable. */
-    struct eng_compact_report *report; /* protected by job->lock */
+    double leave; /* the share of garbage that may stay. Immutable. */
 
     struct candidate *victims; /* in the order in which they are emptied */
     size_t n_victims;
@@ -122,7 +121,7 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
     return i;
 }
 
-/* What an output segment emptied goes before the next but one is begun (I9). */
+/* The victims that one output segment empties are retired before the next but one is begun (I9). */
 static int move_refs(struct compact *c)
 {
     int r = 0;
@@ -166,7 +165,7 @@ static int move_victims(struct compact *c)
             first = mark_group(c, first, wanted);
             r = move_group(c, wanted, n_wanted);
         }
-        if (c->report->extents_damaged)
+        if (c->job->report.compact.extents_damaged)
             break;
     }
     return r;
@@ -179,18 +178,10 @@ static void compact_free(struct compact *c)
     free(c->victims);
 }
 
-static void set_reason(struct compact *c, const char *reason)
-{
-    pthread_mutex_lock(&c->job->lock);
-    snprintf(c->report->reason, sizeof c->report->reason, "%s", reason);
-    pthread_mutex_unlock(&c->job->lock);
-}
-
 /*
- * Who was reading a victim when its last survivor moved pins it a little longer; nobody comes after him.
- * Looked at from time to time, a second at most, since unpinning tells nobody. Afterwards it goes with some
- * later reclaim.
- */
+ * A reader that was in a victim when its last survivor moved pins the victim a little longer; no other reader
+ * follows. Unpinning signals nobody, so poll, for at most one second; a segment that is pinned longer is
+ * retired later. */
 static void await_readers(struct compact *c)
 {
     const struct timespec while_reading = {.tv_nsec = 1000000};
@@ -215,7 +206,7 @@ static int empty_victims(struct compact *c, bool all)
     c->install.victims = c->victims;
     c->install.n_victims = c->n_victims;
     pthread_mutex_lock(&c->job->lock);
-    c->report->segments_total = c->n_victims;
+    c->job->report.total = c->n_victims;
     pthread_mutex_unlock(&c->job->lock);
     r = move_victims(c);
     if (!r) /* its checkpoints may be what some segments wait for */
@@ -233,7 +224,7 @@ static int run(struct compact *c)
     struct eng *eng = c->eng;
     totals_get(eng, &total, &live);
     if (total == live) {
-        set_reason(c, "no garbage");
+        job_set_reason(c->job, "no garbage");
         (void)retire_segments(eng);
         return 0;
     }
@@ -251,57 +242,97 @@ static int run(struct compact *c)
     (void)retire_segments(eng); /* what is empty already costs nothing */
     bool all = c->leave <= 0 || job_hurried(c->job);
     r = empty_victims(c, all);
-    /* Somebody waits for room by now, or some of what was counted on cannot go: then the rest, too. */
-    if (!r && !all && (job_hurried(c->job) || c->report->extents_damaged))
+    /* By now a writer waits for room, or some of what was counted on cannot go: then the rest, too. */
+    if (!r && !all && (job_hurried(c->job) || c->job->report.compact.extents_damaged))
         r = empty_victims(c, true);
     return r;
 }
 
-int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report)
+/* What the report says from the beginning, and what is expected. */
+static int begin_report(struct compact *c, struct eng_compact_estimate *ret_estimate)
 {
-    struct compact c = {.eng = eng, .job = job, .leave = leave, .report = report};
-    c.copy = (struct copier){.eng = eng, .job = job, .report = report};
-    struct eng_compact_report rep = {.state = ENG_COMPACT_RUNNING};
+    uint64_t total, live, size = 0;
+    int r = is_read_only(c->eng) ? -EROFS : commit_orphans(c->eng);
+    if (!r)
+        r = c->eng->io->ops->usage(c->eng->io, &size);
+    if (!r)
+        r = choose_estimate(c->eng, ret_estimate);
+    totals_get(c->eng, &total, &live);
+    pthread_mutex_lock(&c->job->lock);
+    c->job->report.compact.old_size = size;
+    c->job->report.compact.fragmentation_before = policy_fragmentation(total, live);
+    pthread_mutex_unlock(&c->job->lock);
+    return r;
+}
+
+static void end_report(struct compact *c, int r, uint64_t new_size,
+                       const struct eng_compact_estimate *estimate)
+{
+    uint64_t total, live;
+    totals_get(c->eng, &total, &live);
+    pthread_mutex_lock(&c->job->lock);
+    struct eng_compact_figures *f = &c->job->report.compact;
+    f->new_size = new_size;
+    f->bytes_reclaimed = f->old_size > new_size ? f->old_size - new_size : 0;
+    if (!r && c->leave <= 0) {
+        f->estimate_error_moved = (int64_t)(f->bytes_moved - estimate->bytes_to_move);
+        f->estimate_error_given_back =
+            (int64_t)f->old_size - (int64_t)new_size - (int64_t)estimate->bytes_given_back;
+    }
+    f->fragmentation_after = policy_fragmentation(total, live);
+    if (r && r != -ECANCELED)
+        snprintf(c->job->report.error_text, sizeof c->job->report.error_text, "%s",
+                 r == -ENOSPC ? "not enough room on the disk to move anything; remove something first"
+                              : strerror(-r));
+    pthread_mutex_unlock(&c->job->lock);
+}
+
+int compact_run(struct eng *eng, struct job *job)
+{
+    struct compact c = {.eng = eng, .job = job, .leave = job->request.leave};
     struct eng_compact_estimate estimate = {0};
-    uint64_t t0 = mono_ns(), total, live;
-    installer_init(&c.install, eng, job, report);
+    c.copy = (struct copier){.eng = eng, .job = job};
+    installer_init(&c.install, eng, job);
     reserve_freeze(eng, true);
-    int r = is_read_only(eng) ? -EROFS : commit_orphans(eng);
-    if (!r)
-        r = eng->io->ops->usage(eng->io, &rep.old_size);
-    if (!r)
-        r = choose_estimate(eng, &estimate);
-    totals_get(eng, &total, &live);
-    rep.fragmentation_before = policy_fragmentation(total, live);
-    pthread_mutex_lock(&job->lock);
-    memcpy(rep.reason, report->reason, sizeof rep.reason);
-    *report = rep;
-    pthread_mutex_unlock(&job->lock);
+    int r = begin_report(&c, &estimate);
     if (!r)
         r = run(&c);
     compact_free(&c);
-    totals_get(eng, &total, &live);
     if (!is_read_only(eng))
         reserve_keep(eng);
-    uint64_t new_size = rep.old_size;
+    uint64_t new_size = job->report.compact.old_size;
     if (!r || r == -ECANCELED)
         (void)eng->io->ops->usage(eng->io, &new_size);
     reserve_freeze(eng, false);
-    pthread_mutex_lock(&job->lock);
-    report->new_size = new_size;
-    report->bytes_reclaimed = rep.old_size > new_size ? rep.old_size - new_size : 0;
-    if (!r && leave <= 0) {
-        report->estimate_error_moved = (int64_t)(report->bytes_moved - estimate.bytes_to_move);
-        report->estimate_error_given_back =
-            (int64_t)rep.old_size - (int64_t)new_size - (int64_t)estimate.bytes_given_back;
-    }
-    report->fragmentation_after = policy_fragmentation(total, live);
-    report->duration_ms = (mono_ns() - t0) / 1000000;
-    report->error = r;
-    if (r && r != -ECANCELED)
-        snprintf(report->error_text, sizeof report->error_text, "%s",
-                 r == -ENOSPC ? "not enough room on the disk to move anything; remove something first"
-                              : strerror(-r));
-    pthread_mutex_unlock(&job->lock);
+    end_report(&c, r, new_size, &estimate);
     return r;
+}
+
+void compact_ended(struct eng *eng, const struct eng_job_report *report)
+{
+    int r = report->error;
+    maintenance_compacted(eng, report);
+    if (!r)
+        COUNT(eng, compactions_ok, 1);
+    else if (r == -ECANCELED)
+        COUNT(eng, compactions_cancelled, 1);
+    else
+        COUNT(eng, compactions_failed, 1);
+    COUNT(eng, bytes_reclaimed, report->compact.bytes_reclaimed);
+    pthread_mutex_lock(&eng->counters.lock);
+    hist_add(&eng->counters.compaction_seconds, (double)report->duration_ms / 1e3);
+    eng->counters.last_compaction = now_ns();
+    eng->counters.last_compaction_ms = report->duration_ms;
+    pthread_mutex_unlock(&eng->counters.lock);
+    if (r && r != -ECANCELED)
+        report_error(&eng->report, "compaction failed: %s", report->error_text);
+}
+
+int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
+{
+    if (!eng || !ret_estimate)
+        return -EINVAL;
+    if (!is_read_only(eng))
+        (void)commit_orphans(eng); /* a compaction begins with that */
+    return choose_estimate(eng, ret_estimate);
 }

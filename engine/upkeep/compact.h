@@ -1,6 +1,5 @@
 /*
- * compact.h - one compaction: prepare, then steps of copy, install, retire.
- */
+ * compact.h - one compaction: prepare, then steps of copy, install, retire. */
 #ifndef ENGRAMFS_COMPACT_H
 #define ENGRAMFS_COMPACT_H
 
@@ -9,10 +8,10 @@
 
 /*
  * Runs a compaction to its end in this thread: of as many victims, best first, as it takes until at most the
- * share `leave` of all content is garbage; 0: of all. Writers who wait for room on a full disk get all.
- * The job's gate is passed between steps; the report is written under job->lock as it goes. 0, -ECANCELED, or
- * the error; whatever it is, every memory is readable at a published location (I8).
- */
-int compact_run(struct eng *eng, struct job *job, double leave, struct eng_compact_report *report);
+ * share job->request.leave of all content is garbage; 0: of all. Writers that wait for room on a full disk
+ * get all. As job_kind.run; whatever the result is, every memory is readable at a published location (I8). */
+int compact_run(struct eng *eng, struct job *job);
+/* As job_kind.ended: counts it. */
+void compact_ended(struct eng *eng, const struct eng_job_report *report);
 
 #endif

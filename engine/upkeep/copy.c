@@ -1,13 +1,13 @@
 /*
- * copy.c - see copy.h.
- */
+ * copy.c - see copy.h. */
 #include "upkeep/copy.h"
+
 #include "core/damage.h"
 #include "core/reserve.h"
 
 #define OUT_BUFFER (1u << 20) /* written at once */
 
-/* It is kept pinned until then if there is still room to remember it, and files enough to keep it open. */
+/* The victim stays pinned if there is room to remember the pin and the file may stay open. */
 void copy_leave_victim(struct copier *c)
 {
     if (c->in && c->n_read < MIN_OF(OUTGOING_READ_MAX, c->eng->segments.open_max / 4))
@@ -30,8 +30,8 @@ static int find_bytes(struct copier *c, size_t i, const uint8_t **ret_head)
         c->in = c->window->seg;
     }
     /* A bad spot in a neighbour is not this one's damage. */
-    int err = c->window->error == -EIO ? reader_again(&c->reader, c->window, i) : c->window->error;
-    return err ? err : window_find(c->window, &c->refs[i], ret_head);
+    int r = c->window->error == -EIO ? reader_again(&c->reader, c->window, i) : c->window->error;
+    return r ? r : window_find(c->window, &c->refs[i], ret_head);
 }
 
 int copy_flush(struct copier *c)
@@ -77,24 +77,25 @@ static void put_padded(struct buf *b, const void *data, size_t len)
 /* Appends the verified range of ref i to the output, as an extent of its own. */
 static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const char *name, uint32_t name_len)
 {
-    struct extent_ref *r = &c->refs[i];
-    uint32_t len = r->from.len, head_size = extent_head_size(len);
-    const uint8_t *payload = head + extent_head_size(r->from.ext_len) + r->from.skip;
+    struct extent_ref *ref = &c->refs[i];
+    uint32_t len = ref->from.len, head_size = extent_head_size(len);
+    const uint8_t *payload = head + extent_head_size(ref->from.ext_len) + ref->from.skip;
     uint32_t size = extent_size(len, name_len);
-    int err = open_out(c);
-    if (!err)
-        err = buf_reserve(&c->out_buf, size);
-    if (err)
-        return err;
+    int r = open_out(c);
+    if (!r)
+        r = buf_reserve(&c->out_buf, size);
+    if (r)
+        return r;
     uint8_t *out = c->out_buf.data + c->out_buf.len;
     uint64_t seq = log_seq(&c->eng->log);
-    if (len == r->from.ext_len && !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
+    if (len == ref->from.ext_len &&
+        !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
         memcpy(out, head, head_size);
-        r->hsum = extent_head_renew(out, seq, name, name_len);
+        ref->hsum = extent_head_renew(out, seq, name, name_len);
     } else {
-        r->hsum = extent_head_encode(out, r->ino, r->off, seq, payload, len, name, name_len);
+        ref->hsum = extent_head_encode(out, ref->ino, ref->off, seq, payload, len, name, name_len);
     }
-    r->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
+    ref->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
     c->out_buf.len += head_size;
     put_padded(&c->out_buf, payload, len);
     put_padded(&c->out_buf, name, name_len);
@@ -105,32 +106,30 @@ static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const c
 
 static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_len)
 {
-    struct extent_ref *r = &c->refs[i];
+    struct extent_ref *ref = &c->refs[i];
     const uint8_t *head = NULL;
-    int err = find_bytes(c, i, &head);
-    if (!err) {
-        uint64_t ext_off = r->off == EXTENT_XATTR_OFF ? r->off : r->off - r->from.skip;
-        uint32_t first = r->from.skip / BLOCK_SIZE, last = (r->from.skip + r->from.len - 1) / BLOCK_SIZE;
-        err = extent_head_check(head, r->ino, ext_off, r->from.ext_len);
-        if (!err)
-            err = extent_blocks_check(head, first, last - first + 1,
-                                      head + extent_head_size(r->from.ext_len) + (size_t)first * BLOCK_SIZE);
+    int r = find_bytes(c, i, &head);
+    if (!r) {
+        uint64_t ext_off = ref->off == EXTENT_XATTR_OFF ? ref->off : ref->off - ref->from.skip;
+        uint32_t first = ref->from.skip / BLOCK_SIZE,
+                 last = (ref->from.skip + ref->from.len - 1) / BLOCK_SIZE;
+        r = extent_head_check(head, ref->ino, ext_off, ref->from.ext_len);
+        if (!r)
+            r = extent_blocks_check(head, first, last - first + 1,
+                                    head + extent_head_size(ref->from.ext_len) + (size_t)first * BLOCK_SIZE);
         if (MUTANT(DROP_UNREADABLE))
-            err = 0;
+            r = 0;
     }
-    if (!err)
+    if (!r)
         return put_survivor(c, i, head, name, name_len);
-    if (err != -EBADMSG && err != -EIO && err != -ENOENT)
-        return err;
-    if (!extent_ref_current(c->eng, r)) /* superseded since, and its segment perhaps unlinked: no damage */
+    if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+        return r;
+    if (!extent_ref_current(c->eng, ref)) /* superseded since, and its segment perhaps unlinked: no damage */
         return 0;
-    /* I5: it stays where it is, live, and is reported. */
-    damage_record(c->eng, r->ino, r->off, &r->from,
-                  err == -EIO      ? "read error"
-                  : err == -ENOENT ? "segment is missing"
-                                   : "checksum mismatch");
+    /* I5: the extent stays where it is, live, and is reported. */
+    damage_record(c->eng, ref->ino, ref->off, &ref->from, damage_reason(r));
     pthread_mutex_lock(&c->job->lock);
-    c->report->extents_damaged++;
+    c->job->report.compact.extents_damaged++;
     pthread_mutex_unlock(&c->job->lock);
     return 0;
 }
@@ -176,7 +175,7 @@ int copy_step(struct copier *c, uint64_t *ret_bytes)
         c->copied += !r;
     }
     pthread_mutex_lock(&c->job->lock);
-    c->report->bytes_moved += bytes;
+    c->job->report.compact.bytes_moved += bytes;
     pthread_mutex_unlock(&c->job->lock);
     *ret_bytes = bytes;
     return r;
@@ -214,7 +213,7 @@ void copy_take(struct copier *c, struct outgoing *ret_og)
 void copy_leave_out(struct copier *c)
 {
     c->out = NULL;
-    c->out_payload = 0; /* whoever has it tells the log */
+    c->out_payload = 0; /* the new owner tells the log */
 }
 
 void copy_end(struct copier *c)

@@ -2,8 +2,7 @@
  * copy.h - the first half of a compaction: survivors of a group of victims are
  * read, verified (I5) and appended to an output segment.
  *
- * Locking: index_lock shared, shortly, for each step; job->lock for the report.
- */
+ * Locking: index_lock shared, shortly, for each step; job->lock for the report. */
 #ifndef ENGRAMFS_COPY_H
 #define ENGRAMFS_COPY_H
 
@@ -18,8 +17,7 @@
 
 struct copier {
     struct eng *eng;
-    struct job *job;
-    struct eng_compact_report *report; /* protected by job->lock */
+    struct job *job; /* the report of which is written as it goes */
 
     struct extent_ref *refs; /* of the group under way */
     size_t n_refs, copied, handed_over;
@@ -50,12 +48,12 @@ int copy_step(struct copier *c, uint64_t *ret_bytes);
 bool copy_out_is_full(const struct copier *c);
 /* Writes what of the output segment is still in memory. */
 int copy_flush(struct copier *c);
-/* Lets go of the victim that was read; it goes along with the next copy_take(). */
+/* Ends the reading of the present victim, the pin of which goes along with the next copy_take(). */
 void copy_leave_victim(struct copier *c);
 /* What was copied since the last time, to be installed. The output segment stays the copier's until
  * copy_leave_out(). */
 void copy_take(struct copier *c, struct outgoing *ret_og);
-/* The output segment is somebody else's, with its pin. */
+/* The output segment belongs to the caller from now on, and so does its pin. */
 void copy_leave_out(struct copier *c);
 /* Ends the reading of the group; also after copy_begin() failed. */
 void copy_end(struct copier *c);

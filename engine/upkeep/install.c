@@ -78,8 +78,8 @@ static int install_some(struct installer *in, struct outgoing *og)
     og->payload = 0;
     uint64_t lost = COUNTED(in->eng, relocations_lost) - before;
     pthread_mutex_lock(&in->job->lock);
-    in->report->extents_moved += n - MIN_OF(lost, (uint64_t)n);
-    in->report->extents_lost += lost;
+    in->job->report.compact.extents_moved += n - MIN_OF(lost, (uint64_t)n);
+    in->job->report.compact.extents_lost += lost;
     pthread_mutex_unlock(&in->job->lock);
     if (txn.n_ops)
         fault_point(&in->eng->hook, FP_COMPACT_INSTALLED);
@@ -129,7 +129,7 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     (void)retire_segments(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);
-    in->report->segments_done = emptied;
+    in->job->report.done = emptied;
     pthread_mutex_unlock(&in->job->lock);
     return 0;
 }
@@ -158,7 +158,7 @@ static int install_or_drop(struct installer *in, struct outgoing *og, int error)
     return r;
 }
 
-/* Reports that what was given is installed: more may be given. */
+/* The thread is ready with what it was given: more may be given. */
 static void tell_idle(struct installer *in, int error)
 {
     pthread_mutex_lock(&in->lock);
@@ -200,7 +200,8 @@ void installer_start(struct installer *in)
 {
     if (!in->eng->installs_beside || choose_is_tight(in->eng))
         return;
-    in->given = true; /* it begins with the checkpoints; the lock's as soon as there are two threads */
+    in->given =
+        true; /* the thread begins with the checkpoints; protected by the lock once there are two threads */
     in->has_thread = pthread_create(&in->thread, NULL, installer_main, in) == 0;
     if (in->has_thread)
         fault_point(&in->eng->hook, FP_INSTALLER_GIVEN);
@@ -243,9 +244,9 @@ void installer_end(struct installer *in)
     in->has_thread = false;
 }
 
-void installer_init(struct installer *in, struct eng *eng, struct job *job, struct eng_compact_report *report)
+void installer_init(struct installer *in, struct eng *eng, struct job *job)
 {
-    *in = (struct installer){.eng = eng, .job = job, .report = report};
+    *in = (struct installer){.eng = eng, .job = job};
     pthread_mutex_init(&in->lock, NULL);
     pthread_cond_init(&in->changed, NULL);
 }

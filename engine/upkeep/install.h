@@ -33,9 +33,8 @@ struct outgoing {
 
 struct installer {
     struct eng *eng;
-    struct job *job;
-    struct eng_compact_report *report; /* protected by job->lock */
-    const struct candidate *victims;   /* borrowed; unchanged while something is handed over */
+    struct job *job;                 /* the report of which is written as it goes */
+    const struct candidate *victims; /* borrowed; unchanged while something is handed over */
     size_t n_victims;
 
     pthread_t thread;
@@ -48,8 +47,7 @@ struct installer {
     int error;                /* the first. Protected by lock. */
 };
 
-void installer_init(struct installer *in, struct eng *eng, struct job *job,
-                    struct eng_compact_report *report);
+void installer_init(struct installer *in, struct eng *eng, struct job *job);
 /* Starts the thread, where there may be one and the disk has room; it begins with install_age_metadata(). */
 void installer_start(struct installer *in);
 /* Hands an output segment over. The one before must have been awaited. */

@@ -1,6 +1,5 @@
 /*
- * policy.c - see policy.h.
- */
+ * policy.c - see policy.h. */
 #include "upkeep/policy.h"
 
 #include <stdlib.h>

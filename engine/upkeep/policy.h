@@ -1,7 +1,6 @@
 /*
  * policy.h - which segments to compact: a pure function of what is known of
- * each. No state, no locks.
- */
+ * each. No state, no locks. */
 #ifndef ENGRAMFS_POLICY_H
 #define ENGRAMFS_POLICY_H
 
@@ -18,8 +17,7 @@ struct candidate {
 /*
  * Orders the candidates that hold garbage by what moving them pays, best first, and returns how many there
  * are; the others follow. Pays: free space won by age over cost, (1 - u) * age / (1 + u) for utilisation u
- * (Rosenblum and Ousterhout, The Design and Implementation of a Log-Structured File System, 1992).
- */
+ * (Rosenblum and Ousterhout, The Design and Implementation of a Log-Structured File System, 1992). */
 size_t policy_order(struct candidate *c, size_t n);
 
 /* How many of n candidates, in their order, have to be emptied so that of the `total` bytes of which `live`

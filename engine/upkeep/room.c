@@ -8,10 +8,10 @@
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
-#include "upkeep/workers.h"
+#include "upkeep/runner.h"
 
-/* Room is made again when there is that much more garbage than was left the last time: a share of the store,
- * WORTH_SEGMENTS segments at most, WORTH_MIN at least. */
+/* room_make() compacts again once there is more garbage than after the last time: by a share of the store,
+ * but not by more than some segments, and not by less than WORTH_MIN. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
@@ -53,13 +53,36 @@ static bool any_awaits_checkpoint(struct eng *eng)
     return any;
 }
 
+/*
+ * A compaction, waited for, which neither pause nor rate hold up; one that is under way already does as well,
+ * unless it is paused: -EBUSY. */
+static int compact_in_a_hurry(struct eng *eng)
+{
+    const struct job_request request = {.reason = "asked for"};
+    struct job *job = runner_job(eng, ENG_JOB_COMPACT);
+    struct eng_job_report report;
+    job_report(job, &report);
+    if (report.state == ENG_JOB_PAUSED)
+        return -EBUSY;
+    job_hurry(job, true);
+    int r = runner_run(eng, ENG_JOB_COMPACT, &request, &report);
+    if (r == -EBUSY) {
+        r = runner_join(eng, ENG_JOB_COMPACT, &report);
+        if (!r && report.compact.fragmentation_after > 0) /* it was over before it heard of the hurry */
+            r = runner_run(eng, ENG_JOB_COMPACT, &request, NULL);
+        r = r == -EBUSY ? 0 : r; /* by now yet another one runs */
+    }
+    job_hurry(job, false);
+    return r;
+}
+
 static void clear_out(struct eng *eng)
 {
     uint64_t total, live;
     int r = commit_orphans(eng);
     totals_get(eng, &total, &live);
     if (total > live)
-        r = compact_join(eng);
+        r = compact_in_a_hurry(eng);
     (void)retire_segments(eng);
     for (unsigned i = 0; i < 2 && !r && any_awaits_checkpoint(eng); i++) {
         r = checkpoint_write(eng);

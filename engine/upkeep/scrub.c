@@ -3,8 +3,7 @@
  * finds is listed by eng_damaged(); nothing is changed.
  *
  * Works through groups of segments, each collected from the index and read in
- * order of place. Locks: none held across reads.
- */
+ * order of place. Locks: none held across reads. */
 #include "upkeep/scrub.h"
 
 #include "commit/refs.h"
@@ -26,15 +25,12 @@ static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf
         return r;
     if (extent_ref_current(eng, ref)) {
         *ret_damaged = true;
-        damage_record(eng, ref->ino, ref->off, &ref->from,
-                      r == -EIO      ? "read error"
-                      : r == -ENOENT ? "segment is missing"
-                                     : "checksum mismatch");
+        damage_record(eng, ref->ino, ref->off, &ref->from, damage_reason(r));
     }
     return 0;
 }
 
-static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_report *report,
+static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures *figures,
                       struct extent_ref *refs, size_t n)
 {
     CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
@@ -45,9 +41,9 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_report 
         r = scrub_ref(eng, &refs[i], buf, &damaged);
         step += refs[i].from.len;
         pthread_mutex_lock(&job->lock);
-        report->bytes_done += refs[i].from.len;
-        report->extents++;
-        report->damaged += !r && damaged;
+        job->report.done += refs[i].from.len;
+        figures->extents++;
+        figures->damaged += !r && damaged;
         pthread_mutex_unlock(&job->lock);
         if (!r && (step >= STEP_BYTES || i + 1 == n)) {
             r = job_gate(job, step);
@@ -82,8 +78,8 @@ static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uin
 
 #define GROUP_SEGMENTS 8u
 
-static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_report *report, const uint32_t *ids,
-                       size_t n)
+static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figures *figures,
+                       const uint32_t *ids, size_t n)
 {
     uint32_t top = 0;
     for (size_t i = 0; i < n; i++)
@@ -96,23 +92,24 @@ static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_report
     for (size_t i = 0; i < n; i++)
         wanted[ids[i]] = 1;
     int r = extent_refs_collect(eng, wanted, (size_t)top + 1, &refs, &n_refs);
-    return r ? r : scrub_refs(eng, job, report, refs, n_refs);
+    return r ? r : scrub_refs(eng, job, figures, refs, n_refs);
 }
 
-int scrub_run(struct eng *eng, struct job *job, struct eng_scrub_report *report)
+int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figures)
 {
     CLEANUP_FREE uint32_t *ids = NULL;
     size_t n = 0;
-    uint64_t total = 0, t0 = mono_ns();
+    uint64_t total = 0;
     int r = list_segments(eng, &ids, &n, &total);
     pthread_mutex_lock(&job->lock);
-    *report = (struct eng_scrub_report){.state = ENG_COMPACT_RUNNING, .bytes_total = total};
+    job->report.total = total;
     pthread_mutex_unlock(&job->lock);
     for (size_t i = 0; i < n && !r; i += GROUP_SEGMENTS)
-        r = scrub_group(eng, job, report, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
-    pthread_mutex_lock(&job->lock);
-    report->duration_ms = (mono_ns() - t0) / 1000000;
-    report->error = r;
-    pthread_mutex_unlock(&job->lock);
+        r = scrub_group(eng, job, figures, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
     return r;
+}
+
+int scrub_run(struct eng *eng, struct job *job)
+{
+    return scrub_all(eng, job, &job->report.scrub);
 }

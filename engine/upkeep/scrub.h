@@ -1,13 +1,14 @@
 /*
- * scrub.h - verifies every live extent where it lies.
- */
+ * scrub.h - verifies every live extent where it lies. */
 #ifndef ENGRAMFS_SCRUB_H
 #define ENGRAMFS_SCRUB_H
 
 #include "base/job.h"
 #include "core/eng.h"
 
-/* A scrub in this thread; the report is written under job->lock as it goes. 0, -ECANCELED, or the error. */
-int scrub_run(struct eng *eng, struct job *job, struct eng_scrub_report *report);
+/* A scrub in this thread, as job_kind.run. */
+int scrub_run(struct eng *eng, struct job *job);
+/* The same for a job that does more; the figures are written under job->lock, as its progress is. */
+int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figures);
 
 #endif

@@ -4,8 +4,7 @@
  * The filling thread and the taker share windows by two counts: windows [taken, filled) are full, and the one
  * before `taken` is the taker's until it takes the next.
  *
- * Locks: `lock` of the reader, a leaf; segments.lock to pin.
- */
+ * Locks: `lock` of the reader, a leaf; segments.lock to pin. */
 #include "upkeep/victims.h"
 
 #define WINDOW (1u << 20)
@@ -183,18 +182,18 @@ struct victim_window *reader_take(struct victim_reader *r)
     return w;
 }
 
-int reader_again(struct victim_reader *r, struct victim_window *w, size_t i)
+int reader_again(struct victim_reader *reader, struct victim_window *w, size_t i)
 {
     uint64_t from, to;
     struct victim_window alone = {.data = w->data};
-    needed_bytes(&r->refs[i], &from, &to);
-    int err = segments_pin(&r->eng->segments, r->refs[i].from.seg, &alone.seg);
-    if (!err)
-        err = read_window(r, &alone, from, to);
+    needed_bytes(&reader->refs[i], &from, &to);
+    int r = segments_pin(&reader->eng->segments, reader->refs[i].from.seg, &alone.seg);
+    if (!r)
+        r = read_window(reader, &alone, from, to);
     segments_unpin(alone.seg);
     w->at = alone.at;
     w->len = alone.len;
-    return err;
+    return r;
 }
 
 int window_find(const struct victim_window *w, const struct extent_ref *ref, const uint8_t **ret_head)

@@ -1,10 +1,10 @@
 /*
- * victims.h - reads victims in windows, in the order in which their survivors are copied. What is not
- * cached is read in a thread of its own, where it may be, so that reading overlaps with verifying and
- * writing; and past the cache, where the file system can: most of it is dead, or dead soon.
+ * victims.h - reads victims in windows, in the order in which their survivors are copied. Windows that
+ * are not cached are read in a thread of their own, where there may be one, so that reading overlaps with
+ * verifying and writing; and past the cache, where the file system can: most of a victim is dead, or dead
+ * soon.
  *
- * Memory: READER_WINDOWS buffers of about 1.3 MiB while a group is read (I9).
- */
+ * Memory: READER_WINDOWS buffers of about 1.3 MiB while a group is read (I9). */
 #ifndef ENGRAMFS_VICTIMS_H
 #define ENGRAMFS_VICTIMS_H
 
@@ -47,7 +47,7 @@ int reader_begin(struct victim_reader *r, struct eng *eng, const struct extent_r
 /* The next window; the one before is given back with that. To be called only while there are refs left. */
 struct victim_window *reader_take(struct victim_reader *r);
 /* Reads once more, ref i alone, after an error that may be a neighbour's; the window's own error stays. */
-int reader_again(struct victim_reader *r, struct victim_window *w, size_t i);
+int reader_again(struct victim_reader *reader, struct victim_window *w, size_t i);
 /* Where the head of the extent of `ref` is in the window. -EBADMSG: the file ends before its end. */
 int window_find(const struct victim_window *w, const struct extent_ref *ref, const uint8_t **ret_head);
 /* Also before all was taken, after reader_begin() failed, and without it. */

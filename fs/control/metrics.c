@@ -13,29 +13,34 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+static bool is_under_way(const struct eng_job_report *report)
+{
+    return report->state == ENG_JOB_RUNNING || report->state == ENG_JOB_PAUSED;
+}
+
 static int compaction_figures(struct eng *eng, struct daemon_figures *d)
 {
-    struct eng_compact_report report;
-    int r = eng_compact_status(eng, &report);
+    struct eng_job_report report;
+    int r = eng_job_status(eng, ENG_JOB_COMPACT, &report);
     if (r)
         return r;
-    d->compaction_running = report.state == ENG_COMPACT_RUNNING || report.state == ENG_COMPACT_PAUSED;
-    d->compaction_planned = report.segments_total;
-    d->compaction_done = report.segments_done;
-    d->compaction_moved = report.bytes_moved;
+    d->compaction_running = is_under_way(&report);
+    d->compaction_planned = report.total;
+    d->compaction_done = report.done;
+    d->compaction_moved = report.compact.bytes_moved;
     return 0;
 }
 
 static int scrub_figures(struct eng *eng, struct daemon_figures *d)
 {
-    struct eng_scrub_report report;
-    int r = eng_scrub_status(eng, &report);
+    struct eng_job_report report;
+    int r = eng_job_status(eng, ENG_JOB_SCRUB, &report);
     if (r)
         return r;
-    d->scrub_running = report.state == ENG_COMPACT_RUNNING || report.state == ENG_COMPACT_PAUSED;
-    d->scrub_planned = report.bytes_total;
-    d->scrub_done = report.bytes_done;
-    d->scrub_damaged = report.damaged;
+    d->scrub_running = is_under_way(&report);
+    d->scrub_planned = report.total;
+    d->scrub_done = report.done;
+    d->scrub_damaged = report.scrub.damaged;
     return 0;
 }
 

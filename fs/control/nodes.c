@@ -88,7 +88,7 @@ void ctl_interrupt_all(struct ctl *ctl)
     waiters_interrupt_all(ctl->waiters);
 }
 
-/* ---- who may do what ---------------------------------------------------- */
+/* ---- rights ---------------------------------------------------- */
 
 /* Who may write to control files, and see the ids of memories whatever their folders' modes. */
 static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
@@ -310,11 +310,11 @@ static int check_writer(const struct ctl *ctl, fuse_req_t req)
     return is_trusted(ctl, req) ? 0 : -EACCES;
 }
 
-/* ---- how jobs end ------------------------------------------------------- */
+/* ---- verbs that wait ------------------------------------------------------- */
 
 static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err, const char *text)
 {
-    if (err == 0)
+    if (!err)
         return;
     char line[256];
     (void)snprintf(line, sizeof line, "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
@@ -324,25 +324,25 @@ static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err
     (void)pthread_mutex_unlock(&ctl->lock);
 }
 
-/* What the engine's callback of a job needs; it frees it, by job_done(). */
-struct job {
+/* A verb that waits: what the engine's callback needs, which frees it by answer(). */
+struct asked {
     struct ctl *ctl;
     const struct ctl_verb *verb;
     struct waiter *waiter;
 };
 
-static void job_done(struct job *job, int result)
+static void answer(struct asked *asked, int result)
 {
-    waiter_done(job->waiter, result);
-    free(job);
+    waiter_done(asked->waiter, result);
+    free(asked);
 }
 
 /* The errno that a writer gets for how a job ended. */
-static int job_result(enum eng_compact_state state, int error)
+static int job_result(enum eng_job_state state, int error)
 {
-    if (state == ENG_COMPACT_CANCELLED)
+    if (state == ENG_JOB_CANCELLED)
         return -ECANCELED;
-    if (state != ENG_COMPACT_FAILED)
+    if (state != ENG_JOB_FAILED)
         return 0;
     switch (error) {
     case -ENOSPC:
@@ -355,31 +355,23 @@ static int job_result(enum eng_compact_state state, int error)
     }
 }
 
-static void on_compact_done(void *arg, const struct eng_compact_report *report)
+static void on_job_done(void *arg, const struct eng_job_report *report)
 {
-    const struct job *job = arg;
+    const struct asked *asked = arg;
     int result = job_result(report->state, report->error);
-    remember_error(job->ctl, job->verb, result, report->error_text);
-    job_done(arg, result);
-}
-
-static void on_scrub_done(void *arg, const struct eng_scrub_report *report)
-{
-    const struct job *job = arg;
-    int result = job_result(report->state, report->error);
-    const char *why = "";
-    if (result == 0 && report->damaged > 0) {
+    const char *why = report->error_text;
+    if (!result && report->job == ENG_JOB_SCRUB && report->scrub.damaged > 0) {
         result = -EIO;
         why = "damaged content was found; see the file damaged";
     }
-    remember_error(job->ctl, job->verb, result, why);
-    job_done(arg, result);
+    remember_error(asked->ctl, asked->verb, result, why);
+    answer(arg, result);
 }
 
 static void on_maintenance_done(void *arg, const struct eng_maintenance_report *report, int error)
 {
-    const struct job *job = arg;
-    struct ctl *ctl = job->ctl;
+    const struct asked *asked = arg;
+    struct ctl *ctl = asked->ctl;
     (void)pthread_mutex_lock(&ctl->lock);
     ctl->memory.has_maintenance = true;
     ctl->memory.maintenance_error = error;
@@ -388,25 +380,23 @@ static void on_maintenance_done(void *arg, const struct eng_maintenance_report *
     (void)pthread_mutex_unlock(&ctl->lock);
     int result = error;
     if (error != -ECANCELED)
-        result = job_result(error ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE, error);
-    remember_error(ctl, job->verb, result, report && report->compacted ? report->compaction.error_text : "");
-    job_done(arg, result);
+        result = job_result(error ? ENG_JOB_FAILED : ENG_JOB_DONE, error);
+    remember_error(ctl, asked->verb, result,
+                   report && report->compacted ? report->compaction.error_text : "");
+    answer(arg, result);
 }
 
-static int start_job(struct job *job)
+static int ask(struct asked *asked)
 {
-    struct eng *eng = job->ctl->session->eng;
-    switch (job->verb->action) {
-    case CTL_DO_COMPACT_RUN:
-        return eng_compact_start(eng, on_compact_done, job);
-    case CTL_DO_COMPACT_WAIT:
-        return eng_compact_wait(eng, on_compact_done, job);
+    struct eng *eng = asked->ctl->session->eng;
+    const struct ctl_verb *verb = asked->verb;
+    switch (verb->action) {
+    case CTL_DO_JOB_RUN:
+        return eng_job_start(eng, verb->job, NULL, on_job_done, asked);
+    case CTL_DO_JOB_WAIT:
+        return eng_job_wait(eng, verb->job, on_job_done, asked);
     case CTL_DO_MAINTENANCE_RUN:
-        return eng_maintenance_start(eng, on_maintenance_done, job);
-    case CTL_DO_SCRUB_RUN:
-        return eng_scrub_start(eng, on_scrub_done, job);
-    case CTL_DO_SCRUB_WAIT:
-        return eng_scrub_wait(eng, on_scrub_done, job);
+        return eng_maintenance_start(eng, on_maintenance_done, asked);
     default:
         return -EINVAL;
     }
@@ -415,16 +405,16 @@ static int start_job(struct job *job)
 /* Starts a verb that waits. 1: the request is answered elsewhere. */
 static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
 {
-    struct job *job = malloc(sizeof *job);
-    if (!job)
+    struct asked *asked = malloc(sizeof *asked);
+    if (!asked)
         return -ENOMEM;
     struct waiter *waiter = waiter_begin(ctl->waiters, req, size);
-    *job = (struct job){.ctl = ctl, .verb = verb, .waiter = waiter};
-    int r = waiter ? start_job(job) : -ENOMEM;
+    *asked = (struct asked){.ctl = ctl, .verb = verb, .waiter = waiter};
+    int r = waiter ? ask(asked) : -ENOMEM;
     if (r) {
         if (waiter)
             waiter_abandon(waiter);
-        free(job);
+        free(asked);
         return r;
     }
     waiter_ready(waiter);
@@ -450,30 +440,21 @@ static int do_estimate(struct ctl *ctl)
 static int do_now(struct ctl *ctl, const struct ctl_command *command)
 {
     struct eng *eng = ctl->session->eng;
+    enum eng_job_id job = command->verb->job;
     int r;
     switch (command->verb->action) {
-    case CTL_DO_COMPACT_START:
-        return eng_compact_start(eng, NULL, NULL);
-    case CTL_DO_COMPACT_ESTIMATE:
+    case CTL_DO_JOB_START:
+        return eng_job_start(eng, job, NULL, NULL, NULL);
+    case CTL_DO_JOB_PAUSE:
+        return eng_job_pause(eng, job);
+    case CTL_DO_JOB_RESUME:
+        return eng_job_resume(eng, job);
+    case CTL_DO_JOB_CANCEL:
+        return eng_job_cancel(eng, job);
+    case CTL_DO_JOB_RATE:
+        return eng_job_rate(eng, job, command->bytes);
+    case CTL_DO_ESTIMATE:
         return do_estimate(ctl);
-    case CTL_DO_COMPACT_PAUSE:
-        return eng_compact_pause(eng);
-    case CTL_DO_COMPACT_RESUME:
-        return eng_compact_resume(eng);
-    case CTL_DO_COMPACT_CANCEL:
-        return eng_compact_cancel(eng);
-    case CTL_DO_COMPACT_RATE:
-        return eng_compact_rate(eng, command->bytes);
-    case CTL_DO_SCRUB_START:
-        return eng_scrub_start(eng, NULL, NULL);
-    case CTL_DO_SCRUB_PAUSE:
-        return eng_scrub_pause(eng);
-    case CTL_DO_SCRUB_RESUME:
-        return eng_scrub_resume(eng);
-    case CTL_DO_SCRUB_CANCEL:
-        return eng_scrub_cancel(eng);
-    case CTL_DO_SCRUB_RATE:
-        return eng_scrub_rate(eng, command->bytes);
     case CTL_DO_HOLD:
         return eng_hold(eng);
     case CTL_DO_RELEASE:
@@ -517,13 +498,13 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
     struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof *commands);
     size_t n = 0;
     int result = commands ? check_writer(ctl, req) : -ENOMEM;
-    if (result == 0)
+    if (!result)
         result = ctl_parse(file, buf, size, commands, &n);
-    if (result == 0)
+    if (!result)
         result = do_commands(ctl, req, commands, n, size);
     free(commands);
     if (result < 0)
         reply_err(req, REQUEST_write, result);
-    else if (result == 0) /* else it is answered elsewhere */
+    else if (!result) /* else it is answered elsewhere */
         (void)fuse_reply_write(req, size);
 }

@@ -31,14 +31,14 @@ struct ctl *ctl_new(struct session *session);
 void ctl_free(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
-/* Answers all who wait, with EINTR: the session ends. */
+/* Answers all waiting writers, with EINTR: the session ends. */
 void ctl_interrupt_all(struct ctl *ctl);
 
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
 /*
- * A file in it: a new node with one reference, with the text that who asks may see. -ENOENT, -ENFILE too many
- * nodes are held, -ENOMEM. */
+ * A file in it: a new node with one reference, with the text that the caller may see. -ENOENT, -ENFILE too
+ * many nodes are held, -ENOMEM. */
 int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */

@@ -13,7 +13,7 @@
 #include "control/metrics.h"
 #include "rules/job_state.h"
 
-/* `damaged` and the like are cut here: a text is held in memory as long as somebody has the file open. */
+/* `damaged` and the like are cut here: a text is held in memory while the file is open. */
 enum { TEXT_BYTES_MAX = 16 << 20 };
 
 static void json_u64(struct text *t, const char *indent, const char *key, uint64_t value)
@@ -53,26 +53,27 @@ static const char *error_of(int error, const char *text)
     return error ? strerror(-error) : "";
 }
 
-static void compaction_members(struct text *t, const char *in, const struct eng_compact_report *r)
+static void compaction_members(struct text *t, const char *in, const struct eng_job_report *r)
 {
+    const struct eng_compact_figures *c = &r->compact;
     json_string(t, in, "state", job_state_name(r->state));
-    json_u64(t, in, "old_size", r->old_size);
-    json_u64(t, in, "new_size", r->new_size);
-    json_u64(t, in, "bytes_reclaimed", r->bytes_reclaimed);
+    json_u64(t, in, "old_size", c->old_size);
+    json_u64(t, in, "new_size", c->new_size);
+    json_u64(t, in, "bytes_reclaimed", c->bytes_reclaimed);
     json_u64(t, in, "duration_ms", r->duration_ms);
-    json_real(t, in, "fragmentation_before", r->fragmentation_before);
-    json_real(t, in, "fragmentation_after", r->fragmentation_after);
-    json_u64(t, in, "segments_done", r->segments_done);
-    json_u64(t, in, "segments_total", r->segments_total);
-    json_u64(t, in, "bytes_moved", r->bytes_moved);
-    json_u64(t, in, "extents_moved", r->extents_moved);
-    json_u64(t, in, "extents_lost", r->extents_lost);
-    json_u64(t, in, "extents_damaged", r->extents_damaged);
+    json_real(t, in, "fragmentation_before", c->fragmentation_before);
+    json_real(t, in, "fragmentation_after", c->fragmentation_after);
+    json_u64(t, in, "segments_done", r->done);
+    json_u64(t, in, "segments_total", r->total);
+    json_u64(t, in, "bytes_moved", c->bytes_moved);
+    json_u64(t, in, "extents_moved", c->extents_moved);
+    json_u64(t, in, "extents_lost", c->extents_lost);
+    json_u64(t, in, "extents_damaged", c->extents_damaged);
     json_u64(t, in, "rate", r->rate);
     text_add(t, "%s\"estimate_error\": ", in);
-    if (r->state == ENG_COMPACT_DONE)
+    if (r->state == ENG_JOB_DONE)
         text_add(t, "{\"bytes_to_move\": %" PRId64 ", \"bytes_given_back\": %" PRId64 "},\n",
-                 r->estimate_error_moved, r->estimate_error_given_back);
+                 c->estimate_error_moved, c->estimate_error_given_back);
     else
         text_add(t, "null,\n");
     json_string(t, in, "reason", r->reason);
@@ -98,8 +99,8 @@ static void estimate_member(struct text *t, const struct ctl_memory *m)
 
 static int compact_text(struct session *session, const struct ctl_memory *m, struct text *t)
 {
-    struct eng_compact_report report;
-    int r = eng_compact_status(session->eng, &report);
+    struct eng_job_report report;
+    int r = eng_job_status(session->eng, ENG_JOB_COMPACT, &report);
     if (r)
         return r;
     text_add(t, "{\n");
@@ -136,16 +137,16 @@ static int maintenance_text(struct session *session, const struct ctl_memory *m,
 
 static int scrub_text(struct session *session, struct text *t)
 {
-    struct eng_scrub_report report;
-    int r = eng_scrub_status(session->eng, &report);
+    struct eng_job_report report;
+    int r = eng_job_status(session->eng, ENG_JOB_SCRUB, &report);
     if (r)
         return r;
     text_add(t, "{\n");
     json_string(t, "  ", "state", job_state_name(report.state));
-    json_u64(t, "  ", "bytes_done", report.bytes_done);
-    json_u64(t, "  ", "bytes_total", report.bytes_total);
-    json_u64(t, "  ", "extents", report.extents);
-    json_u64(t, "  ", "damaged", report.damaged);
+    json_u64(t, "  ", "bytes_done", report.done);
+    json_u64(t, "  ", "bytes_total", report.total);
+    json_u64(t, "  ", "extents", report.scrub.extents);
+    json_u64(t, "  ", "damaged", report.scrub.damaged);
     json_u64(t, "  ", "duration_ms", report.duration_ms);
     json_u64(t, "  ", "rate", report.rate);
     json_last(t, "  ", "error", error_of(report.error, ""));
@@ -205,7 +206,7 @@ static int on_file(void *arg, const struct eng_file *f)
     return 0;
 }
 
-/* The receipt; ids of memories only for those who may see them. */
+/* The receipt; ids of memories only for a caller who may see them. */
 static int space_of(struct session *session, const struct ctl_memory *m, struct eng_space *ret_space)
 {
     int r = eng_space(session->eng, ret_space);
@@ -317,16 +318,16 @@ static void status_figures(struct text *t, const struct eng_stats *s, unsigned g
     figures_people(t, &figures, groups, status_notes);
 }
 
-static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_compact_report *r)
+static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_job_report *r)
 {
     text_add(t, "\ncompaction\n  %-22s %s", "state", job_state_name(r->state));
     if (r->reason[0])
         text_add(t, " (%s)", r->reason);
     text_add(t, "\n");
-    if (r->state != ENG_COMPACT_IDLE) {
-        text_add(t, "  %-22s %" PRIu64 " of %" PRIu64 "\n", "segments", r->segments_done, r->segments_total);
-        status_bytes(t, "moved", r->bytes_moved, "");
-        status_bytes(t, "given back", r->bytes_reclaimed, "");
+    if (r->state != ENG_JOB_IDLE) {
+        text_add(t, "  %-22s %" PRIu64 " of %" PRIu64 "\n", "segments", r->done, r->total);
+        status_bytes(t, "moved", r->compact.bytes_moved, "");
+        status_bytes(t, "given back", r->compact.bytes_reclaimed, "");
         text_add(t, "  %-22s %.3f s\n", "duration", (double)r->duration_ms / 1000);
     }
     text_add(t, "  %-22s %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " cancelled\n", "since mount",
@@ -340,12 +341,12 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
 {
     struct eng_stats s;
     struct eng_space sp;
-    struct eng_compact_report report;
+    struct eng_job_report report;
     int r = eng_stats(session->eng, &s);
     if (!r)
         r = space_of(session, m, &sp);
     if (!r)
-        r = eng_compact_status(session->eng, &report);
+        r = eng_job_status(session->eng, ENG_JOB_COMPACT, &report);
     if (r)
         return r;
     text_add(t, "engramfs %s   %s on %s   since ", ENG_VERSION, session->store, session->mountpoint);

@@ -26,37 +26,42 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_HELP] = {"help", false, true, "this text"},
 };
 
+/* What every job can be told; what differs is how help says it. */
+#define JOB_START_VERBS(file, job, run_help)                                                                 \
+    {file, "run", CTL_ARG_NONE, CTL_DO_JOB_RUN, true, run_help, job},                                        \
+        {file, "start", CTL_ARG_NONE, CTL_DO_JOB_START, false, "the same, returns at once", job},            \
+    {                                                                                                        \
+        file, "wait", CTL_ARG_NONE, CTL_DO_JOB_WAIT, true,                                                   \
+            "wait for the running one; if none runs, the result of the last", job                            \
+    }
+#define JOB_STEER_VERBS(file, job, cancel_help, rate_help)                                                   \
+    {file, "pause", CTL_ARG_NONE, CTL_DO_JOB_PAUSE, false, "pause the running one", job},                    \
+        {file, "resume", CTL_ARG_NONE, CTL_DO_JOB_RESUME, false, "let it go on", job},                       \
+        {file, "cancel", CTL_ARG_NONE, CTL_DO_JOB_CANCEL, false, cancel_help, job},                          \
+    {                                                                                                        \
+        file, "rate=", CTL_ARG_BYTES, CTL_DO_JOB_RATE, false, rate_help " (k, M, G; 0 = unlimited)", job     \
+    }
+#define JOB_VERBS(file, job, run_help, cancel_help, rate_help)                                               \
+    JOB_START_VERBS(file, job, run_help), JOB_STEER_VERBS(file, job, cancel_help, rate_help)
+
 static const struct ctl_verb verbs[] = {
-    {CTL_COMPACT, "run", CTL_ARG_NONE, CTL_DO_COMPACT_RUN, true,
-     "compact all garbage whatever the thresholds; returns when it is done"},
-    {CTL_COMPACT, "start", CTL_ARG_NONE, CTL_DO_COMPACT_START, false, "the same, returns at once"},
-    {CTL_COMPACT, "wait", CTL_ARG_NONE, CTL_DO_COMPACT_WAIT, true,
-     "wait for the running one; if none runs, the result of the last"},
-    {CTL_COMPACT, "estimate", CTL_ARG_NONE, CTL_DO_COMPACT_ESTIMATE, false,
-     "what a run would give now; then read \"estimate\" in this file"},
-    {CTL_COMPACT, "pause", CTL_ARG_NONE, CTL_DO_COMPACT_PAUSE, false, "pause the running one"},
-    {CTL_COMPACT, "resume", CTL_ARG_NONE, CTL_DO_COMPACT_RESUME, false, "let it go on"},
-    {CTL_COMPACT, "cancel", CTL_ARG_NONE, CTL_DO_COMPACT_CANCEL, false,
-     "end it; what it has moved stays moved; those who wait for it get ECANCELED"},
-    {CTL_COMPACT, "rate=", CTL_ARG_BYTES, CTL_DO_COMPACT_RATE, false,
-     "bytes a second that are copied (k, M, G; 0 = unlimited)"},
+    JOB_START_VERBS(CTL_COMPACT, ENG_JOB_COMPACT,
+                    "compact all garbage whatever the thresholds; returns when it is done"),
+    {CTL_COMPACT, "estimate", CTL_ARG_NONE, CTL_DO_ESTIMATE, false,
+     "what a run would give now; then read \"estimate\" in this file", ENG_JOBS},
+    JOB_STEER_VERBS(CTL_COMPACT, ENG_JOB_COMPACT,
+                    "end it; what it has moved stays moved; those who wait for it get ECANCELED",
+                    "bytes a second that are copied"),
     {CTL_MAINTENANCE, "run", CTL_ARG_NONE, CTL_DO_MAINTENANCE_RUN, true,
-     "compact only if the thresholds in config say so; returns when it is done"},
-    {CTL_SCRUB, "run", CTL_ARG_NONE, CTL_DO_SCRUB_RUN, true,
-     "verify every live byte; returns when it is done, EIO if there is damage"},
-    {CTL_SCRUB, "start", CTL_ARG_NONE, CTL_DO_SCRUB_START, false, "the same, returns at once"},
-    {CTL_SCRUB, "wait", CTL_ARG_NONE, CTL_DO_SCRUB_WAIT, true,
-     "wait for the running one; if none runs, the result of the last"},
-    {CTL_SCRUB, "pause", CTL_ARG_NONE, CTL_DO_SCRUB_PAUSE, false, "pause the running one"},
-    {CTL_SCRUB, "resume", CTL_ARG_NONE, CTL_DO_SCRUB_RESUME, false, "let it go on"},
-    {CTL_SCRUB, "cancel", CTL_ARG_NONE, CTL_DO_SCRUB_CANCEL, false, "end it"},
-    {CTL_SCRUB, "rate=", CTL_ARG_BYTES, CTL_DO_SCRUB_RATE, false,
-     "bytes a second that are read (k, M, G; 0 = unlimited)"},
+     "compact only if the thresholds in config say so; returns when it is done", ENG_JOBS},
+    JOB_VERBS(CTL_SCRUB, ENG_JOB_SCRUB,
+              "verify every live byte; returns when it is done, EIO if there is damage", "end it",
+              "bytes a second that are read"),
     {CTL_HOLD, "hold", CTL_ARG_NONE, CTL_DO_HOLD, false,
-     "unlink no segment from now on, so that the store can be copied; nests"},
-    {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back"},
+     "unlink no segment from now on, so that the store can be copied; nests", ENG_JOBS},
+    {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back", ENG_JOBS},
     {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
-     "change a key that this file lists; lasts over restarts"},
+     "change a key that this file lists; lasts over restarts", ENG_JOBS},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "admin.h"
 #include "control/text_buffer.h"
 
 #define CTL_DIRECTORY ".engram"
@@ -40,22 +41,15 @@ extern const struct ctl_file_info ctl_files[CTL_FILES];
 int ctl_file_by_name(const char *name);
 
 enum ctl_action {
-    CTL_DO_COMPACT_RUN,
-    CTL_DO_COMPACT_START,
-    CTL_DO_COMPACT_WAIT,
-    CTL_DO_COMPACT_ESTIMATE,
-    CTL_DO_COMPACT_PAUSE,
-    CTL_DO_COMPACT_RESUME,
-    CTL_DO_COMPACT_CANCEL,
-    CTL_DO_COMPACT_RATE,
+    CTL_DO_JOB_RUN,
+    CTL_DO_JOB_START,
+    CTL_DO_JOB_WAIT,
+    CTL_DO_JOB_PAUSE,
+    CTL_DO_JOB_RESUME,
+    CTL_DO_JOB_CANCEL,
+    CTL_DO_JOB_RATE,
+    CTL_DO_ESTIMATE,
     CTL_DO_MAINTENANCE_RUN,
-    CTL_DO_SCRUB_RUN,
-    CTL_DO_SCRUB_START,
-    CTL_DO_SCRUB_WAIT,
-    CTL_DO_SCRUB_PAUSE,
-    CTL_DO_SCRUB_RESUME,
-    CTL_DO_SCRUB_CANCEL,
-    CTL_DO_SCRUB_RATE,
     CTL_DO_HOLD,
     CTL_DO_RELEASE,
     CTL_DO_CONFIG_SET
@@ -70,6 +64,7 @@ struct ctl_verb {
     enum ctl_action action;
     bool waits; /* answered when the work is done */
     const char *help;
+    enum eng_job_id job; /* of CTL_DO_JOB_* */
 };
 
 #define CTL_KEY_MAX 64

@@ -1,7 +1,7 @@
 /*
  * waiters.c - write requests that are answered later.
  *
- * A waiter's request belongs to whoever takes it out of `req` under
+ * A waiter's request belongs to the thread that takes it out of `req` under
  * all->lock: the job's end, an interrupt, or the end of the session; that one
  * answers, once. The waiter itself is freed when its job has ended and
  * waiter_ready() has returned. all->lock is a leaf: nothing is called under it.
@@ -35,8 +35,8 @@ struct waiter {
     size_t size;
     /* protected by all->lock: */
     struct waiter *next;
-    fuse_req_t req;   /* NULL once somebody has taken it */
-    bool registering; /* until waiter_ready() is through: nobody else may answer */
+    fuse_req_t req;   /* NULL once it was taken */
+    bool registering; /* until waiter_ready() is through: no other thread may answer */
     bool interrupted;
     bool watched; /* interrupted in passing */
     bool done;
@@ -61,7 +61,7 @@ static void unlink_locked(struct waiter *w)
         *at = w->next;
 }
 
-/* The request becomes the caller's, who answers it after unlocking. NULL if another one has it. */
+/* Hands the request to the caller, to be answered after unlocking. NULL if another thread has it. */
 static fuse_req_t take_locked(struct waiter *w)
 {
     fuse_req_t req = w->req;
@@ -225,7 +225,7 @@ void waiter_abandon(struct waiter *w)
 void waiter_ready(struct waiter *w)
 {
     struct waiters *all = w->all;
-    /* While it registers nobody else takes the request, so it may be touched without the lock. */
+    /* While `registering` is set no other thread takes the request, so use it without the lock. */
     fuse_req_interrupt_func(w->req, on_interrupt, (void *)(uintptr_t)w->id);
 
     (void)pthread_mutex_lock(&all->lock);

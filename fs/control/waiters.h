@@ -12,7 +12,7 @@ struct waiter;
 struct waiters *waiters_new(void);
 /* No request may be under way, and no job that has not called waiter_done(). */
 void waiters_free(struct waiters *all);
-/* Answers all who wait with EINTR: the session ends. */
+/* Answers all waiters with EINTR: the session ends. */
 void waiters_interrupt_all(struct waiters *all);
 
 /*

@@ -6,6 +6,6 @@
 #include "admin.h"
 
 /* "idle", "running", …; "unknown" for a state of a newer engine. */
-const char *job_state_name(enum eng_compact_state state);
+const char *job_state_name(enum eng_job_state state);
 
 #endif

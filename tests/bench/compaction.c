@@ -161,13 +161,13 @@ static double cpu_seconds(void)
 
 static void compact(void)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     double cpu = cpu_seconds();
-    must(eng_compact(eng, &rep), "compact");
+    must(eng_job_run(eng, ENG_JOB_COMPACT, NULL, &rep), "compact");
     printf("{\"seconds\": %.3f, \"cpu_seconds\": %.3f, \"bytes_moved\": %" PRIu64
            ", \"bytes_reclaimed\": %" PRIu64 ", \"fragmentation_after\": %.4f, \"segments\": %" PRIu64,
-           (double)rep.duration_ms / 1e3, cpu_seconds() - cpu, rep.bytes_moved, rep.bytes_reclaimed,
-           rep.fragmentation_after, rep.segments_total);
+           (double)rep.duration_ms / 1e3, cpu_seconds() - cpu, rep.compact.bytes_moved,
+           rep.compact.bytes_reclaimed, rep.compact.fragmentation_after, rep.total);
 }
 
 static void compact_under_load(unsigned seconds)
@@ -202,7 +202,7 @@ int main(int argc, char **argv)
     } else {
         bool load = strcmp(argv[1], "load") == 0;
         if (argc > 3 + load)
-            must(eng_compact_rate(eng, strtoull(argv[3 + load], NULL, 0)), "rate");
+            must(eng_job_rate(eng, ENG_JOB_COMPACT, strtoull(argv[3 + load], NULL, 0)), "rate");
         if (load)
             compact_under_load((unsigned)atoi(argv[3]));
         else

@@ -1,5 +1,5 @@
 /*
- * background.c - State: struct job, shared by the two threads. */
+ * background.c - State: struct background, shared by the two threads. */
 #include "ctl/background.h"
 
 #include "ctl/report.h"
@@ -7,9 +7,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <time.h>
 
-struct job {
+struct background {
     int (*work)(void *arg); /* immutable, as arg is */
     void *arg;
     pthread_mutex_t lock;
@@ -20,18 +21,18 @@ struct job {
 
 static void *run(void *arg)
 {
-    struct job *j = arg;
-    int r = j->work(j->arg);
-    pthread_mutex_lock(&j->lock);
-    j->ended = true;
-    j->result = r;
-    pthread_cond_signal(&j->changed);
-    pthread_mutex_unlock(&j->lock);
+    struct background *b = arg;
+    int r = b->work(b->arg);
+    pthread_mutex_lock(&b->lock);
+    b->ended = true;
+    b->result = r;
+    pthread_cond_signal(&b->changed);
+    pthread_mutex_unlock(&b->lock);
     return NULL;
 }
 
-/* Waits a fifth of a second at most; whether the job has ended. */
-static bool job_wait(struct job *j)
+/* Waits a fifth of a second at most; whether the work has ended. */
+static bool has_ended(struct background *b)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
@@ -40,30 +41,65 @@ static bool job_wait(struct job *j)
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
-    pthread_mutex_lock(&j->lock);
+    pthread_mutex_lock(&b->lock);
     int r = 0;
-    while (!j->ended && !r)
-        r = pthread_cond_timedwait(&j->changed, &j->lock, &until);
-    bool ended = j->ended;
-    pthread_mutex_unlock(&j->lock);
+    while (!b->ended && !r)
+        r = pthread_cond_timedwait(&b->changed, &b->lock, &until);
+    bool ended = b->ended;
+    pthread_mutex_unlock(&b->lock);
     return ended;
 }
 
 int background_run(int (*work)(void *arg), void (*look)(void *arg, struct progress *p), void *arg,
                    const char *what)
 {
-    struct job job = {
+    struct background background = {
         .work = work, .arg = arg, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
     struct progress progress;
     pthread_t thread;
     progress_start(&progress, what);
-    if (pthread_create(&thread, NULL, run, &job) != 0)
+    if (pthread_create(&thread, NULL, run, &background) != 0)
         return -EAGAIN;
-    while (!job_wait(&job))
+    while (!has_ended(&background))
         look(arg, &progress);
     pthread_join(thread, NULL);
     progress_clear(&progress);
-    return job.result;
+    return background.result;
+}
+
+/* ---- jobs of the engine ------------------------------------------------------- */
+
+struct engine_job {
+    struct eng *eng;
+    enum eng_job_id id;
+    bool cancelled; /* used by the looking thread only */
+};
+
+static int run_job(void *arg)
+{
+    const struct engine_job *job = arg;
+    return eng_job_run(job->eng, job->id, NULL, NULL);
+}
+
+static void look_at_job(void *arg, struct progress *p)
+{
+    struct engine_job *job = arg;
+    struct eng_job_report report;
+    if (eng_job_status(job->eng, job->id, &report) == 0)
+        progress_show(p, report.done, report.total);
+    if (cli_interrupted() && !job->cancelled)
+        job->cancelled = eng_job_cancel(job->eng, job->id) == 0;
+}
+
+int background_job(struct eng *eng, enum eng_job_id id)
+{
+    struct engine_job job = {.eng = eng, .id = id};
+    struct eng_job_report report;
+    int r = eng_job_status(eng, id, &report);
+    if (r)
+        return r;
+    bool bytes = !strcmp(report.unit, "bytes"); /* with k, M, G then */
+    return background_run(run_job, look_at_job, &job, bytes ? NULL : report.unit);
 }
 
 /* ---- verbs ------------------------------------------------------------------- */

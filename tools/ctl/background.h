@@ -3,6 +3,7 @@
 #ifndef ENGRAMCTL_BACKGROUND_H
 #define ENGRAMCTL_BACKGROUND_H
 
+#include "admin.h"
 #include "shared/cli.h"
 
 /*
@@ -11,6 +12,11 @@
  * thread; work was not called. */
 int background_run(int (*work)(void *arg), void (*look)(void *arg, struct progress *p), void *arg,
                    const char *what);
+
+/*
+ * Runs a job of the engine to its end, as eng_job_run() does, shows its progress, and cancels it when a
+ * signal has come (cli_interrupted()). The job's error; eng_job_status() has the report. */
+int background_job(struct eng *eng, enum eng_job_id id);
 
 /*
  * Writes a verb that takes long to a control file of a mount, and shows the members `done` and `total` of

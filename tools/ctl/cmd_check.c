@@ -44,12 +44,14 @@ static void on_problem(void *arg, const char *text)
 
 static int check_store(struct target *t, bool json)
 {
-    struct eng_check_report r;
-    int e = eng_check(t->eng, on_problem, NULL, &r);
+    const struct eng_job_options options = {.on_problem = on_problem};
+    struct eng_job_report report;
+    int e = eng_job_run(t->eng, ENG_JOB_CHECK, &options, &report);
     if (e < 0) {
         cli_error("%s: cannot check: %s", t->path, strerror(-e));
         return CLI_ERROR;
     }
+    const struct eng_check_figures r = report.check;
     if (json)
         printf("{\"problems\": %" PRIu64 ", \"inodes\": %" PRIu64 ", \"names\": %" PRIu64
                ", \"extents\": %" PRIu64 ", \"bytes\": %" PRIu64 ", \"segments\": %" PRIu64 "}\n",

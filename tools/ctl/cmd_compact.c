@@ -70,36 +70,14 @@ static void print_estimate(const json_t *o, bool json)
 
 /* ---- a store ------------------------------------------------------------------- */
 
-struct run {
-    struct eng *eng;
-    bool cancelled; /* used by the looking thread only */
-};
-
-static int work(void *arg)
-{
-    const struct run *run = arg;
-    return eng_compact(run->eng, NULL);
-}
-
-static void look(void *arg, struct progress *p)
-{
-    struct run *run = arg;
-    struct eng_compact_report r;
-    if (eng_compact_status(run->eng, &r) == 0)
-        progress_show(p, r.segments_done, r.segments_total);
-    if (cli_interrupted() && !run->cancelled)
-        run->cancelled = eng_compact_cancel(run->eng) == 0;
-}
-
 /*
  * The engine runs without threads of its own here, or a compaction that it
  * starts by itself on a very fragmented store would stand in the way. */
 static int compact_store(struct target *t, bool json)
 {
-    struct run run = {.eng = t->eng};
-    struct eng_compact_report r;
-    int error = background_run(work, look, &run, "segments"), e = eng_compact_status(t->eng, &r);
-    if (e == 0 && r.state == ENG_COMPACT_IDLE)
+    struct eng_job_report r;
+    int error = background_job(t->eng, ENG_JOB_COMPACT), e = eng_job_status(t->eng, ENG_JOB_COMPACT, &r);
+    if (!e && r.state == ENG_JOB_IDLE)
         e = error; /* it did not even start */
     if (e < 0) {
         cli_error("%s: %s", t->path, strerror(-e));
@@ -108,12 +86,12 @@ static int compact_store(struct target *t, bool json)
     json_t *o = report_compaction(&r);
     print_report(o, json);
     json_decref(o);
-    if (r.state == ENG_COMPACT_DONE && r.error == 0)
+    if (r.state == ENG_JOB_DONE && !r.error)
         return CLI_OK;
-    cli_error("%s: %s", t->path,
-              r.error_text[0] ? r.error_text
-              : r.error       ? strerror(-r.error)
-                              : "the compaction was cancelled");
+    const char *why = r.error_text;
+    if (!*why)
+        why = r.error ? strerror(-r.error) : "the compaction was cancelled";
+    cli_error("%s: %s", t->path, why);
     return CLI_SOME;
 }
 

@@ -68,8 +68,8 @@ static int place(struct repair *rep, const char *name, uint64_t *ret_ino)
 /* NUMBER.path_with_underscores, as long as a name may be. */
 static void lost_name(char out[ENG_NAME_MAX + 1], uint64_t ino, const char *path)
 {
-    int n = snprintf(out, ENG_NAME_MAX + 1, "%" PRIu64 "%s%.200s", ino, path && *path ? "." : "",
-                     path ? path : "");
+    const char *shown = path ? path : "";
+    int n = snprintf(out, ENG_NAME_MAX + 1, "%" PRIu64 "%s%.200s", ino, *shown ? "." : "", shown);
     for (int i = 0; i < n && i < ENG_NAME_MAX; i++)
         if (out[i] == '/')
             out[i] = '_';
@@ -243,8 +243,8 @@ static int copy_lost(struct repair *rep)
 
 static int copy_all(struct repair *rep, struct copy_result *res)
 {
-    struct eng_check_report check;
-    int r = eng_check(rep->from->eng, on_problem, rep, &check);
+    const struct eng_job_options options = {.on_problem = on_problem, .problem_arg = rep};
+    int r = eng_job_run(rep->from->eng, ENG_JOB_CHECK, &options, NULL);
     if (!r)
         r = copy_tree(rep->from, rep->to, res);
     if (!r)

@@ -87,29 +87,30 @@ json_t *report_stats(const struct eng_stats *s, const struct eng_space *space)
     return o;
 }
 
-json_t *report_compaction(const struct eng_compact_report *r)
+json_t *report_compaction(const struct eng_job_report *r)
 {
+    const struct eng_compact_figures *c = &r->compact;
     json_t *o = json_object();
     if (!o)
         return NULL;
     json_object_set_new(o, "state", json_string(job_state_name(r->state)));
-    put_number(o, "old_size", r->old_size);
-    put_number(o, "new_size", r->new_size);
-    put_number(o, "bytes_reclaimed", r->bytes_reclaimed);
+    put_number(o, "old_size", c->old_size);
+    put_number(o, "new_size", c->new_size);
+    put_number(o, "bytes_reclaimed", c->bytes_reclaimed);
     put_number(o, "duration_ms", r->duration_ms);
-    put_real(o, "fragmentation_before", r->fragmentation_before);
-    put_real(o, "fragmentation_after", r->fragmentation_after);
-    put_number(o, "segments_done", r->segments_done);
-    put_number(o, "segments_total", r->segments_total);
-    put_number(o, "bytes_moved", r->bytes_moved);
-    put_number(o, "extents_moved", r->extents_moved);
-    put_number(o, "extents_lost", r->extents_lost);
-    put_number(o, "extents_damaged", r->extents_damaged);
+    put_real(o, "fragmentation_before", c->fragmentation_before);
+    put_real(o, "fragmentation_after", c->fragmentation_after);
+    put_number(o, "segments_done", r->done);
+    put_number(o, "segments_total", r->total);
+    put_number(o, "bytes_moved", c->bytes_moved);
+    put_number(o, "extents_moved", c->extents_moved);
+    put_number(o, "extents_lost", c->extents_lost);
+    put_number(o, "extents_damaged", c->extents_damaged);
     put_number(o, "rate", r->rate);
     json_object_set_new(o, "estimate_error",
-                        r->state == ENG_COMPACT_DONE
-                            ? json_pack("{s:I, s:I}", "bytes_to_move", (json_int_t)r->estimate_error_moved,
-                                        "bytes_given_back", (json_int_t)r->estimate_error_given_back)
+                        r->state == ENG_JOB_DONE
+                            ? json_pack("{s:I, s:I}", "bytes_to_move", (json_int_t)c->estimate_error_moved,
+                                        "bytes_given_back", (json_int_t)c->estimate_error_given_back)
                             : json_null());
     json_object_set_new(o, "reason", json_string(r->reason));
     const char *error = r->error ? strerror(-r->error) : NULL;

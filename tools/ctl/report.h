@@ -11,7 +11,7 @@
 
 /* New references; NULL when there is no memory. */
 json_t *report_stats(const struct eng_stats *s, const struct eng_space *space);
-json_t *report_compaction(const struct eng_compact_report *r);
+json_t *report_compaction(const struct eng_job_report *r);
 json_t *report_estimate(const struct eng_compact_estimate *e);
 
 /* Prints an object to stdout, as the control files do: indented, keys in order. */

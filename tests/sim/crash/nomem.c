@@ -205,17 +205,17 @@ static bool compact(struct eng *eng)
     fail_at = 0; /* what the test itself allocates */
     schedule = schedule_new(eng, 1);
     fail_at = armed;
-    MUST(eng_compact(eng, NULL));
+    MUST(eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL));
     return true;
 }
 
 static bool is_sound(struct eng *eng)
 {
-    struct eng_check_report report;
-    MUST(eng_check(eng, NULL, NULL, &report));
-    if (report.problems)
-        failed_call = "eng_check";
-    return report.problems == 0;
+    struct eng_job_report report;
+    MUST(eng_job_run(eng, ENG_JOB_CHECK, NULL, &report));
+    if (report.check.problems)
+        failed_call = "check";
+    return report.check.problems == 0;
 }
 
 #define EXTRA 12
@@ -286,7 +286,7 @@ static bool change_names(struct eng *eng)
 
 static bool inspect_all(struct eng *eng)
 {
-    struct eng_scrub_report scrub = {0};
+    struct eng_job_report scrub = {0};
     struct eng_compact_estimate estimate;
     struct eng_space space;
     struct eng_stats stats;
@@ -297,15 +297,15 @@ static bool inspect_all(struct eng *eng)
         failed_with = (int)n;
         return false;
     }
-    MUST(eng_scrub_start(eng, NULL, NULL));
-    MUST(eng_scrub_status(eng, &scrub));
+    MUST(eng_job_start(eng, ENG_JOB_SCRUB, NULL, NULL, NULL));
+    MUST(eng_job_status(eng, ENG_JOB_SCRUB, &scrub));
     if (scrub.error == -ENOMEM) {
-        MUST(eng_scrub_start(eng, NULL, NULL));
-        MUST(eng_scrub_status(eng, &scrub));
+        MUST(eng_job_start(eng, ENG_JOB_SCRUB, NULL, NULL, NULL));
+        MUST(eng_job_status(eng, ENG_JOB_SCRUB, &scrub));
     }
     MUST(scrub.error);
     MUST(eng_damaged(eng, pass_damage, &damaged));
-    MUST(-(long)(scrub.damaged + damaged));
+    MUST(-(long)(scrub.scrub.damaged + damaged));
     MUST(eng_compact_estimate(eng, &estimate));
     MUST(eng_space(eng, &space));
     MUST(eng_stats(eng, &stats));

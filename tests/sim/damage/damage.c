@@ -236,7 +236,7 @@ static void fill_store(struct unit *u)
     unit_write(u, big, 5000, 5, 0); /* garbage, and an extent of which only a part is live */
     unit_file(u, "goes", 3000, 6);
     UNIT_NEED(eng_unlink(u->eng, ENG_ROOT_INO, "goes") == 0);
-    UNIT_NEED(eng_compact(u->eng, NULL) == 0); /* survivors, and two checkpoints */
+    UNIT_NEED(eng_job_run(u->eng, ENG_JOB_COMPACT, NULL, NULL) == 0); /* survivors, and two checkpoints */
     record_state(u, 0);
     uint64_t late = unit_create(u, "late"); /* log behind the checkpoints */
     record_state(u, u->eng->log.tail);
@@ -294,14 +294,17 @@ static void judge_opened(struct unit *c, uint64_t lost_from)
 {
     char why[256], why_older[256];
     unsigned told = 0;
-    struct eng_check_report report;
+    struct eng_job_report report;
     struct tree *t = tree_of(c->eng);
     bool newest = same_but_for_eio(now, t, why);
     if (!newest && !(lost_from != NOTHING_LOST && same_but_for_eio(state_before(lost_from), t, why_older)))
         failed(why);
     else if (!is_told(c->eng, t))
         failed("damaged content is not listed");
-    else if (eng_check(c->eng, count_problem, &told, &report) != 0 || (t->n_bad && !told))
+    else if (eng_job_run(c->eng, ENG_JOB_CHECK,
+                         &(struct eng_job_options){.on_problem = count_problem, .problem_arg = &told},
+                         &report) != 0 ||
+             (t->n_bad && !told))
         failed("check does not tell of it");
     else if (t->n_bad)
         n_eio++;
@@ -310,7 +313,7 @@ static void judge_opened(struct unit *c, uint64_t lost_from)
     if (!c->opt.read_only && !n_failed) { /* work goes on, and loses nothing more */
         unit_file(c, "after", 100, 10);
         UNIT_NEED(eng_unlink(c->eng, ENG_ROOT_INO, "after") == 0);
-        (void)eng_compact(c->eng, NULL);
+        (void)eng_job_run(c->eng, ENG_JOB_COMPACT, NULL, NULL);
         struct tree *after = tree_of(c->eng);
         unsigned before = t->n_bad;
         for (unsigned i = 0; i < t->n; i++) /* what was lost may not become something else */

@@ -77,14 +77,14 @@ static void change(struct eng *eng, const struct found *f)
     (void)eng_rename(eng, NULL, ENG_ROOT_INO, "dir", ENG_ROOT_INO, "renamed", 0);
     (void)eng_unlink(eng, ENG_ROOT_INO, "file2");
     (void)eng_sync(eng);
-    (void)eng_compact(eng, NULL);
+    (void)eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL);
 }
 
 void fuzz_use(struct unit *c)
 {
     for (int run = 0; run < 2; run++) {
         struct found f = {.n = 0};
-        struct eng_check_report report;
+        struct eng_job_report report;
         int r = unit_try_open(c);
         UNIT_NEED(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT || r == -EIO);
         UNIT_NEED(r == 0 || c->why[0]); /* refused with a word */
@@ -95,7 +95,7 @@ void fuzz_use(struct unit *c)
             (void)eng_readdir(c->eng, NULL, f.inos[i], 0, collect, &f);
         for (unsigned i = 0; i < f.n; i++)
             read_one(c->eng, f.inos[i]);
-        UNIT_NEED(eng_check(c->eng, NULL, NULL, &report) == 0);
+        UNIT_NEED(eng_job_run(c->eng, ENG_JOB_CHECK, NULL, &report) == 0);
         change(c->eng, &f);
         (void)eng_close(c->eng);
         c->eng = NULL;

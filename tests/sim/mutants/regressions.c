@@ -123,9 +123,10 @@ static void problem(void *arg, const char *line)
 
 static void expect_sound(struct store *s)
 {
-    struct eng_check_report report;
-    EXPECT(eng_check(s->eng, problem, NULL, &report) == 0);
-    EXPECT(report.problems == 0);
+    struct eng_job_report report;
+    EXPECT(eng_job_run(s->eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = problem}, &report) ==
+           0);
+    EXPECT(report.check.problems == 0);
 }
 
 static void end_store(struct store *s)
@@ -191,7 +192,7 @@ static void read_across_compaction(enum fault_point point, bool pinned)
     struct store *s = new_store();
     struct interleaving m = {
         .s = s, .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .result = 1};
-    struct eng_compact_report report;
+    struct eng_job_report report;
     uint64_t offset;
     uint32_t old = segment_of(s, 5, &offset);
     pthread_t thread;
@@ -203,7 +204,7 @@ static void read_across_compaction(enum fault_point point, bool pinned)
     while (!m.arrived)
         pthread_cond_wait(&m.cond, &m.lock);
     pthread_mutex_unlock(&m.lock);
-    EXPECT(eng_compact(s->eng, &report) == 0 && report.extents_moved > 0);
+    EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report) == 0 && report.compact.extents_moved > 0);
     EXPECT(segment_of(s, 5, &offset) != old);
     EXPECT(segments_has(&s->eng->segments, old) == pinned); /* I1: a pin keeps it, nothing else does */
     pthread_mutex_lock(&m.lock);
@@ -241,11 +242,11 @@ static void write_while_copied(struct store *s)
 static void test_append_between_copy_and_swap(void)
 {
     struct store *s = new_store();
-    struct eng_compact_report report;
+    struct eng_job_report report;
     char tail[8];
     s->point = FP_COMPACT_COPIED;
     s->at_point = write_while_copied;
-    EXPECT(eng_compact(s->eng, &report) == 0);
+    EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report) == 0);
     EXPECT(s->calls > 0);
     for (int pass = 0; pass < 2; pass++) {
         struct eng_attr attr;
@@ -290,7 +291,7 @@ static void update_fields(struct store *s)
 static uint64_t update_before_install(unsigned n)
 {
     struct store *s = new_store();
-    struct eng_compact_report report;
+    struct eng_job_report report;
     struct eng_attr attr;
     uint8_t got[3072];
     set_embeddings(s);
@@ -298,7 +299,7 @@ static uint64_t update_before_install(unsigned n)
     installs_before = n;
     s->point = FP_COMPACT_COPIED;
     s->at_point = update_fields;
-    EXPECT(eng_compact(s->eng, &report) == 0);
+    EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report) == 0);
     EXPECT(s->calls > 0);
     for (unsigned i = 0; i < N_FILES; i++) {
         EXPECT(eng_getxattr(s->eng, s->inos[i], "user.engram.embedding", got, sizeof got) == sizeof got);
@@ -310,7 +311,7 @@ static uint64_t update_before_install(unsigned n)
     expect_all(s, 2);
     expect_sound(s);
     end_store(s);
-    return report.extents_lost;
+    return report.compact.extents_lost;
 }
 
 static void test_update_of_another_field_while_moved(void)
@@ -335,10 +336,10 @@ static void test_failure_in_mid_compaction(void)
         bool failed = true;
         for (uint64_t nth = 1; failed && nth < 500; nth++) {
             struct store *s = new_store();
-            struct eng_compact_report report;
+            struct eng_job_report report;
             simdisk_fail(s->disk, faults[f].call, nth, faults[f].error);
             uint64_t before = simdisk_calls_of(s->disk, faults[f].call);
-            int r = eng_compact(s->eng, &report);
+            int r = eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report);
             failed = simdisk_calls_of(s->disk, faults[f].call) - before >= nth;
             simdisk_fail(s->disk, faults[f].call, 0, 0);
             if (failed && faults[f].call != SIM_UNLINK && faults[f].error != ENOSPC)
@@ -347,7 +348,8 @@ static void test_failure_in_mid_compaction(void)
             expect_sound(s);
             cut_power(s, SIM_DROP_ALL, nth);
             expect_all(s, 2);
-            EXPECT(eng_compact(s->eng, &report) == 0 && report.fragmentation_after <= 0.01);
+            EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report) == 0 &&
+                   report.compact.fragmentation_after <= 0.01);
             expect_all(s, 2);
             expect_sound(s);
             end_store(s);
@@ -368,7 +370,7 @@ static void test_survivors_durable_before_relocation(void)
     struct store *s = new_store();
     s->point = FP_COMPACT_INSTALLED;
     s->at_point = cut_after_install;
-    (void)eng_compact(s->eng, NULL);
+    (void)eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, NULL);
     EXPECT(s->calls > 0);
     cut_power(s, SIM_DROP_ALL, 1);
     expect_all(s, 2);
@@ -395,14 +397,14 @@ static void test_failed_flush_stays_failed(void)
 static void test_unreadable_record_during_compaction(void)
 {
     struct store *s = new_store();
-    struct eng_compact_report report;
+    struct eng_job_report report;
     uint64_t offset;
     char name[SEGMENT_NAME_SIZE];
     uint32_t seg = segment_of(s, 12, &offset);
     segment_name(seg, name);
     EXPECT(simdisk_flip(s->disk, name, offset + extent_head_size(FILE_SIZE) + 100, 0x40) == 0);
-    EXPECT(eng_compact(s->eng, &report) == 0);
-    EXPECT(report.extents_damaged == 1);          /* counted and reported (I5) */
+    EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report) == 0);
+    EXPECT(report.compact.extents_damaged == 1);  /* counted and reported (I5) */
     EXPECT(segments_has(&s->eng->segments, seg)); /* left in place, */
     EXPECT(read_file(s, 12, 2) == -EIO);          /* never invented (I6) */
     for (unsigned i = 0; i < N_FILES; i++)

@@ -268,34 +268,13 @@ static int walk_file(void *arg, const struct eng_file *file)
     return 0;
 }
 
-struct waiting {
-    pthread_mutex_t lock;
-    pthread_cond_t done;
-    bool is_done;
-    uint64_t damaged;
-};
-
-static void scrubbed(void *arg, const struct eng_scrub_report *report)
-{
-    struct waiting *w = arg;
-    pthread_mutex_lock(&w->lock);
-    w->is_done = true;
-    w->damaged = report->damaged;
-    pthread_cond_signal(&w->done);
-    pthread_mutex_unlock(&w->lock);
-}
-
 static int scrub(void)
 {
-    struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .done = PTHREAD_COND_INITIALIZER};
-    int r = eng_scrub_start(eng, scrubbed, &w);
-    if (r)
-        return r;
-    pthread_mutex_lock(&w.lock);
-    while (!w.is_done)
-        pthread_cond_wait(&w.done, &w.lock);
-    pthread_mutex_unlock(&w.lock);
-    return w.damaged ? -EBADMSG : 0;
+    struct eng_job_report report;
+    int r = eng_job_run(eng, ENG_JOB_SCRUB, NULL, &report);
+    if (!r && report.scrub.damaged)
+        return -EBADMSG;
+    return r;
 }
 
 static int copy_held(void)
@@ -328,9 +307,9 @@ static void say_problem(void *arg, const char *line)
 
 static int check_live(void)
 {
-    struct eng_check_report report;
-    int r = eng_check(eng, say_problem, NULL, &report);
-    if (!r && report.problems)
+    struct eng_job_report report;
+    int r = eng_job_run(eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = say_problem}, &report);
+    if (!r && report.check.problems)
         r = -EBADMSG;
     return r;
 }
@@ -343,7 +322,7 @@ static int walk(void)
 
 static int compact(void)
 {
-    return eng_compact(eng, NULL);
+    return eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL);
 }
 
 static int flush(void)
@@ -402,9 +381,10 @@ static void open_store(const char *path)
 /* At rest each memory is exactly what was acknowledged. */
 static void compare_all(uint8_t *buf, uint8_t *scratch)
 {
-    struct eng_check_report report;
-    if (eng_check(eng, say_problem, NULL, &report) != 0 || report.problems)
-        fail("check", 0, (int64_t)report.problems);
+    struct eng_job_report report;
+    if (eng_job_run(eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = say_problem}, &report) != 0 ||
+        report.check.problems)
+        fail("check", 0, (int64_t)report.check.problems);
     for (uint64_t id = 0; id < MEMORIES; id++)
         read_one(id, buf, scratch);
 }

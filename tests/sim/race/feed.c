@@ -375,7 +375,7 @@ static void *maintainer(void *arg)
         nap(20000000);
         check("sync", eng_sync(eng));
         if (i % 2 == 0)
-            check("compact", eng_compact(eng, NULL));
+            check("compact", eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL));
     }
     return NULL;
 }

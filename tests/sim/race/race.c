@@ -231,14 +231,14 @@ static void forget_segments(const char *dir)
 /* Compactions one after the other until the readers have had enough. */
 static void compact_until_done(const char *dir)
 {
-    struct eng_compact_report report;
+    struct eng_job_report report;
     for (unsigned n = 0; !enough(); n++) {
         if (n % 2)
             forget_segments(dir);
         __atomic_store_n(&compacting, true, __ATOMIC_RELEASE);
-        int r = eng_compact(eng, &report);
+        int r = eng_job_run(eng, ENG_JOB_COMPACT, NULL, &report);
         __atomic_store_n(&compacting, false, __ATOMIC_RELEASE);
-        if (r || report.extents_damaged)
+        if (r || report.compact.extents_damaged)
             fail("compaction", 0, r);
         __atomic_add_fetch(&n_compactions, 1, __ATOMIC_ACQ_REL);
     }
@@ -278,12 +278,13 @@ static void problem(void *arg, const char *line)
 /* Everything once more, at rest, after a check and after opening again. */
 static void final_compare(const char *dir)
 {
-    struct eng_check_report report;
+    struct eng_job_report report;
     uint8_t *buf = malloc(600000), *scratch = malloc(600008);
     char why[256];
     for (int pass = 0; pass < 2; pass++) {
-        if (eng_check(eng, problem, NULL, &report) != 0 || report.problems)
-            fail("check", 0, (long)report.problems);
+        if (eng_job_run(eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = problem}, &report) != 0 ||
+            report.check.problems)
+            fail("check", 0, (long)report.check.problems);
         for (unsigned id = 0; id < opt.memories; id++) {
             ssize_t n = eng_read(eng, inos[id], buf, 600000, 0);
             if (n < 0 || verify(buf, (size_t)n, id, scratch) != acked[id])

@@ -183,10 +183,10 @@ static int probe_estimate(struct session *s, uint64_t *ret_hash)
 
 static int probe_check(struct session *s, uint64_t *ret_hash)
 {
-    struct eng_check_report report;
+    struct eng_job_report report;
     *ret_hash = 0;
-    int r = eng_check(s->eng, NULL, NULL, &report);
-    if (!r && report.problems)
+    int r = eng_job_run(s->eng, ENG_JOB_CHECK, NULL, &report);
+    if (!r && report.check.problems)
         r = -EBADMSG;
     return r;
 }
@@ -409,10 +409,10 @@ static bool agrees(struct world *w, const struct side *first, const struct side 
 
 static bool is_clean(struct eng *eng, char *why)
 {
-    struct eng_check_report report;
-    bool clean = eng_check(eng, NULL, NULL, &report) == 0 && report.problems == 0;
+    struct eng_job_report report;
+    bool clean = eng_job_run(eng, ENG_JOB_CHECK, NULL, &report) == 0 && report.check.problems == 0;
     if (!clean)
-        (void)snprintf(why, MODEL_WHY_MAX, "eng_check() finds problems");
+        (void)snprintf(why, MODEL_WHY_MAX, "a check finds problems");
     return clean;
 }
 

@@ -120,7 +120,7 @@ static void step(struct actor *a)
 static void compact(struct actor *a)
 {
     (void)a;
-    UNIT_NEED(!eng_compact(u.eng, NULL));
+    UNIT_NEED(!eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL));
 }
 
 static void write_checkpoint(struct actor *a)

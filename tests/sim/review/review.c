@@ -51,8 +51,8 @@ static struct eng *open_store(bool background)
 
 static void close_sound(struct eng *eng)
 {
-    struct eng_check_report report;
-    EXPECT(eng_check(eng, NULL, NULL, &report) == 0 && report.problems == 0);
+    struct eng_job_report report;
+    EXPECT(eng_job_run(eng, ENG_JOB_CHECK, NULL, &report) == 0 && report.check.problems == 0);
     EXPECT(eng_close(eng) == 0);
 }
 
@@ -156,10 +156,10 @@ static void compaction_with_concurrent_writes(void)
     unsigned rounds = 0;
     time_t end =
         time(NULL) + CONCURRENT_SECONDS; /* on a busy machine each round takes long and moves little */
-    for (struct eng_compact_report report;
+    for (struct eng_job_report report;
          rounds < 3 || !moved || ((rounds < 20 || moved < 10000) && time(NULL) < end); rounds++) {
-        EXPECT(eng_compact(eng, &report) == 0);
-        moved += report.extents_moved;
+        EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, &report) == 0);
+        moved += report.compact.extents_moved;
     }
     atomic_store(&stop, true);
     for (unsigned t = 0; t < WRITERS; t++)
@@ -182,21 +182,23 @@ static void failure_in_mid_compaction(void)
     put(eng, 0, 40000, 1000, 1);
     for (uint64_t i = 0; i < 40000; i += 2)
         drop(eng, i);
-    EXPECT(eng_compact_rate(eng, 4 << 20) == 0); /* 20 MB of survivors: there is a middle to fail in */
-    EXPECT(eng_compact_start(eng, NULL, NULL) == 0);
-    struct eng_compact_report report;
+    EXPECT(eng_job_rate(eng, ENG_JOB_COMPACT, 4 << 20) ==
+           0); /* 20 MB of survivors: there is a middle to fail in */
+    EXPECT(eng_job_start(eng, ENG_JOB_COMPACT, NULL, NULL, NULL) == 0);
+    struct eng_job_report report;
     do {
-        EXPECT(eng_compact_status(eng, &report) == 0 && report.state == ENG_COMPACT_RUNNING);
-    } while (report.bytes_moved == 0);
-    EXPECT(eng_compact_cancel(eng) == 0);
+        EXPECT(eng_job_status(eng, ENG_JOB_COMPACT, &report) == 0 && report.state == ENG_JOB_RUNNING);
+    } while (report.compact.bytes_moved == 0);
+    EXPECT(eng_job_cancel(eng, ENG_JOB_COMPACT) == 0);
     do
-        EXPECT(eng_compact_status(eng, &report) == 0);
-    while (report.state == ENG_COMPACT_RUNNING);
-    EXPECT(report.state == ENG_COMPACT_CANCELLED);
+        EXPECT(eng_job_status(eng, ENG_JOB_COMPACT, &report) == 0);
+    while (report.state == ENG_JOB_RUNNING);
+    EXPECT(report.state == ENG_JOB_CANCELLED);
     for (uint64_t i = 1; i < 40000; i += 2)
         EXPECT(holds(eng, i, 1000, 1));
-    EXPECT(eng_compact_rate(eng, 0) == 0);
-    EXPECT(eng_compact(eng, &report) == 0 && report.fragmentation_after <= 0.01);
+    EXPECT(eng_job_rate(eng, ENG_JOB_COMPACT, 0) == 0);
+    EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, &report) == 0 &&
+           report.compact.fragmentation_after <= 0.01);
     for (uint64_t i = 1; i < 40000; i += 2)
         EXPECT(holds(eng, i, 1000, 1));
     close_sound(eng);
@@ -210,10 +212,10 @@ static void a_million_memories(void)
     EXPECT(stats_of(eng).memories == N);
     for (uint64_t i = 0; i < N; i += 2)
         drop(eng, i);
-    struct eng_compact_report report;
-    EXPECT(eng_compact(eng, &report) == 0);
-    EXPECT(report.fragmentation_before > 0.49 && report.fragmentation_after <= 0.01);
-    EXPECT(report.bytes_reclaimed > 0);
+    struct eng_job_report report;
+    EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, &report) == 0);
+    EXPECT(report.compact.fragmentation_before > 0.49 && report.compact.fragmentation_after <= 0.01);
+    EXPECT(report.compact.bytes_reclaimed > 0);
     EXPECT(eng_close(eng) == 0);
     eng = open_store(false);
     EXPECT(stats_of(eng).memories == N / 2 && stats_of(eng).live_bytes == (uint64_t)N / 2 * SIZE);
@@ -241,7 +243,7 @@ static void memory_over_ten_fill_and_compact_cycles(void)
         put(eng, 0, N, 1000, c);
         for (uint64_t i = c % 2; i < N; i += 2)
             drop(eng, i);
-        EXPECT(eng_compact(eng, NULL) == 0);
+        EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
         rss[c] = resident();
         for (uint64_t i = (c + 1) % 2; i < N; i += 2 * 101)
             EXPECT(holds(eng, i, 1000, c));
@@ -336,7 +338,7 @@ static void empty_content(void)
     for (uint64_t i = 100; i < 180; i++)
         drop(eng, i);
     EXPECT(stats_of(eng).total_bytes == 1000 && stats_of(eng).live_bytes == 200);
-    EXPECT(eng_compact(eng, NULL) == 0);
+    EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
     EXPECT(eng_close(eng) == 0);
     eng = open_store(false);
     for (uint64_t i = 0; i < 100; i++) {
@@ -356,19 +358,19 @@ static void only_one_compaction_at_a_time(void)
     put(eng, 0, 20000, 1000, 1);
     for (uint64_t i = 0; i < 20000; i += 2)
         drop(eng, i);
-    EXPECT(eng_compact_rate(eng, 1) == 0); /* stays in its middle until it is let go */
-    EXPECT(eng_compact_start(eng, NULL, NULL) == 0);
+    EXPECT(eng_job_rate(eng, ENG_JOB_COMPACT, 1) == 0); /* stays in its middle until it is let go */
+    EXPECT(eng_job_start(eng, ENG_JOB_COMPACT, NULL, NULL, NULL) == 0);
     struct eng_maintenance_report maintenance;
-    EXPECT(eng_compact_start(eng, NULL, NULL) == -EBUSY);
-    EXPECT(eng_compact(eng, NULL) == -EBUSY);
+    EXPECT(eng_job_start(eng, ENG_JOB_COMPACT, NULL, NULL, NULL) == -EBUSY);
+    EXPECT(eng_job_run(eng, ENG_JOB_COMPACT, NULL, NULL) == -EBUSY);
     EXPECT(eng_run_maintenance(eng, &maintenance) == -EBUSY);
-    EXPECT(eng_compact_rate(eng, 0) == 0);
-    struct eng_compact_report report;
+    EXPECT(eng_job_rate(eng, ENG_JOB_COMPACT, 0) == 0);
+    struct eng_job_report report;
     do
-        EXPECT(eng_compact_status(eng, &report) == 0);
-    while (report.state == ENG_COMPACT_RUNNING);
-    EXPECT(report.state == ENG_COMPACT_DONE);
-    EXPECT(eng_compact_start(eng, NULL, NULL) == 0); /* and then another may run */
+        EXPECT(eng_job_status(eng, ENG_JOB_COMPACT, &report) == 0);
+    while (report.state == ENG_JOB_RUNNING);
+    EXPECT(report.state == ENG_JOB_DONE);
+    EXPECT(eng_job_start(eng, ENG_JOB_COMPACT, NULL, NULL, NULL) == 0); /* and then another may run */
     close_sound(eng);
 }
 

@@ -19,6 +19,7 @@
 #include "image/checkpoint.h"
 #include "image/recover.h"
 #include "upkeep/room.h"
+#include "upkeep/runner.h"
 #include "upkeep/workers.h"
 
 #endif

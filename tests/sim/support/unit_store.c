@@ -180,9 +180,10 @@ static void print_problem(void *arg, const char *line)
 
 uint64_t unit_problems(struct unit *u)
 {
-    struct eng_check_report report;
-    UNIT_NEED(eng_check(u->eng, print_problem, NULL, &report) == 0);
-    return report.problems;
+    struct eng_job_report report;
+    UNIT_NEED(eng_job_run(u->eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = print_problem},
+                          &report) == 0);
+    return report.check.problems;
 }
 
 bool unit_locator(struct unit *u, uint64_t ino, unsigned n, struct locator *ret_loc)

@@ -57,7 +57,7 @@ int unit_read_error(struct unit *u, uint64_t ino);
 /* ---- looking inside ---------------------------------------------------------- */
 
 struct eng_stats unit_stats(struct unit *u);
-/* Number of problems that eng_check() finds; prints them. */
+/* Number of problems that a check finds; prints them. */
 uint64_t unit_problems(struct unit *u);
 /* The n-th (from 0) piece of content of the file: false if there are fewer. */
 bool unit_locator(struct unit *u, uint64_t ino, unsigned n, struct locator *ret_loc);

@@ -53,11 +53,13 @@ static void record_problem(void *arg, const char *line)
 static struct model *load(struct session *s, const char *when, char *why)
 {
     char problem[256] = "", reason[MODEL_WHY_MAX];
-    struct eng_check_report report = {0};
-    int r = eng_check(s->eng, record_problem, problem, &report);
-    if (r < 0 || report.problems) {
-        (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r), report.problems,
-                          problem);
+    struct eng_job_report report = {0};
+    int r =
+        eng_job_run(s->eng, ENG_JOB_CHECK,
+                    &(struct eng_job_options){.on_problem = record_problem, .problem_arg = problem}, &report);
+    if (r < 0 || report.check.problems) {
+        (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r),
+                          report.check.problems, problem);
         return NULL;
     }
     struct model *m;
@@ -184,12 +186,12 @@ static bool work(struct session *s, struct model *m, char *why)
 
 static bool compact(struct session *s, char *why)
 {
-    struct eng_compact_report report = {0};
-    int r = eng_compact(s->eng, &report);
+    struct eng_job_report report = {0};
+    int r = eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report);
     if (r < 0)
         return verify_fail(why, "compaction: %s: %s", strerror(-r), report.error_text);
-    return report.fragmentation_after <= 0.01 ||
-           verify_fail(why, "compaction: fragmentation after it is %f", report.fragmentation_after);
+    return report.compact.fragmentation_after <= 0.01 ||
+           verify_fail(why, "compaction: fragmentation after it is %f", report.compact.fragmentation_after);
 }
 
 static bool verify_open(struct session *s, struct simdisk *disk, const struct verify_want *want,

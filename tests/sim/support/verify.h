@@ -21,7 +21,7 @@ struct verify_want {
 
 /*
  * Opens the store that survived on `disk` and requires:
- *   - it opens, eng_check() finds nothing, no orphan is left;
+ *   - it opens, a check finds nothing, no orphan is left;
  *   - it holds a state of the workload within lo..hi;
  *   - a read-only open (for some seeds) sees such a state, too, and writes nothing;
  *   - what it shows is durable from the first moment (I7);

@@ -190,13 +190,13 @@ static int issue_reopen(struct session *s)
 
 static int issue_scrub(struct session *s)
 {
-    struct eng_scrub_report report;
-    int r = eng_scrub_start(s->eng, NULL, NULL);
+    struct eng_job_report report;
+    int r = eng_job_start(s->eng, ENG_JOB_SCRUB, NULL, NULL, NULL);
     if (!r)
-        r = eng_scrub_status(s->eng, &report);
+        r = eng_job_status(s->eng, ENG_JOB_SCRUB, &report);
     if (!r)
         r = report.error;
-    return r == 0 && report.damaged ? -EIO : r;
+    return r == 0 && report.scrub.damaged ? -EIO : r;
 }
 
 static int issue_store_op(struct session *s, const struct op *op)
@@ -211,7 +211,7 @@ static int issue_store_op(struct session *s, const struct op *op)
     case OP_TICK:
         return eng_tick(s->eng);
     case OP_COMPACT:
-        return eng_compact(s->eng, NULL);
+        return eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, NULL);
     case OP_SCRUB:
         return issue_scrub(s);
     case OP_RECLAIM:

@@ -248,7 +248,7 @@ Test(feed, compaction_changes_nothing_but_the_position)
     cr_assert_eq(eng_sync(u.eng), 0);
     (void)told();
     uint64_t position = eng_position(u.eng);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert_gt(unit_stats(&u).relocations, 0);
     cr_assert_gt(eng_position(u.eng), position);
     cr_assert_eq(eng_feed_wait(feed, 0), 0, "there is a new position");

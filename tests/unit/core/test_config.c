@@ -102,8 +102,8 @@ Test(config, what_is_set_counts_at_once_and_lasts)
         cr_assert_eq(eng_config_set(u.eng, good[i].key, good[i].value), 0, "%s", good[i].key);
         expect(good[i].key, good[i].value);
     }
-    struct eng_compact_report rep;
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    struct eng_job_report rep;
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     cr_assert_eq(rep.rate, 1048576, "the compactor knows at once");
     for (int pass = 0; pass < 2; pass++) {
         if (pass)
@@ -114,17 +114,17 @@ Test(config, what_is_set_counts_at_once_and_lasts)
             expect(good[i].key, good[i].value);
         cr_assert_eq(u.warnings, 0);
     }
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     cr_assert_eq(rep.rate, 1048576);
 }
 
 Test(config, a_rate_set_by_the_call_lasts_too)
 {
-    cr_assert_eq(eng_compact_rate(u.eng, 777), 0);
+    cr_assert_eq(eng_job_rate(u.eng, ENG_JOB_COMPACT, 777), 0);
     unit_reopen(&u);
     expect("compact_rate", "777");
-    struct eng_compact_report rep;
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    struct eng_job_report rep;
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     cr_assert_eq(rep.rate, 777);
 }
 

@@ -103,7 +103,7 @@ Test(reserve, a_full_disk_can_be_read_emptied_and_used_again)
     cr_assert_eq(eng_sync(u.eng), 0);
     for (unsigned i = 0; i < n / 2; i++)
         cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "removing always works: file %u", i);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert_eq(eng_sync(u.eng), 0);
     expect_files(n / 2, n);
     for (unsigned i = 0; i < n / 4; i++)

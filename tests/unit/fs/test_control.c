@@ -56,7 +56,8 @@ Test(fs_control, one_verb_with_and_without_newline)
     for (size_t i = 0; forms[i]; i++) {
         cr_assert_eq(parse(CTL_COMPACT, forms[i]), 0, "%s", forms[i]);
         cr_expect_eq(count, 1);
-        cr_expect_eq(commands[0].verb->action, CTL_DO_COMPACT_RUN);
+        cr_expect_eq(commands[0].verb->action, CTL_DO_JOB_RUN);
+        cr_expect_eq(commands[0].verb->job, ENG_JOB_COMPACT);
         cr_expect(commands[0].verb->waits);
     }
 }
@@ -65,9 +66,9 @@ Test(fs_control, lines_are_taken_in_order_and_all_or_none)
 {
     cr_assert_eq(parse(CTL_COMPACT, "rate=1M\nstart\n"), 0);
     cr_expect_eq(count, 2);
-    cr_expect_eq(commands[0].verb->action, CTL_DO_COMPACT_RATE);
+    cr_expect_eq(commands[0].verb->action, CTL_DO_JOB_RATE);
     cr_expect_eq(commands[0].bytes, 1 << 20);
-    cr_expect_eq(commands[1].verb->action, CTL_DO_COMPACT_START);
+    cr_expect_eq(commands[1].verb->action, CTL_DO_JOB_START);
     cr_expect_eq(parse(CTL_COMPACT, "start\nrubbish\n"), -EINVAL);
     cr_expect_eq(parse(CTL_COMPACT, "run\nrate=0\n"), -EINVAL, "a verb that waits comes last");
     cr_expect_eq(parse(CTL_COMPACT, "rate=0\nrun\n"), 0);
@@ -96,7 +97,8 @@ Test(fs_control, every_file_has_its_verbs)
     cr_expect_eq(parse(CTL_MAINTENANCE, "run"), 0);
     cr_expect_eq(parse(CTL_MAINTENANCE, "start"), -EINVAL);
     cr_expect_eq(parse(CTL_SCRUB, "rate=0"), 0);
-    cr_expect_eq(commands[0].verb->action, CTL_DO_SCRUB_RATE);
+    cr_expect_eq(commands[0].verb->action, CTL_DO_JOB_RATE);
+    cr_expect_eq(commands[0].verb->job, ENG_JOB_SCRUB);
     cr_expect_eq(parse(CTL_HOLD, "hold\nrelease"), 0);
     cr_expect_eq(count, 2);
     cr_expect_eq(ctl_file_by_name("stats.json"), CTL_STATS);

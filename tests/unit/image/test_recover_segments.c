@@ -130,7 +130,7 @@ Test(recover_segments, segment_numbers_are_never_used_twice)
         uint64_t ino = unit_file(&u, name, 300000, 1); /* survivors of more than one segment */
         unit_write(&u, ino, 2000, 2, 0);               /* and garbage in each */
     }
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     uint32_t lost = lose_youngest_segment();
     cr_assert_gt(lost, unit_log_place(&u).segment,
                  "%u %u the case of interest: nothing on the disk has a greater number", lost,

@@ -250,7 +250,7 @@ Test(apply, replay_leads_to_the_same_index)
         if (i % 700 == 350)
             cr_assert_eq(checkpoint_write(u.eng), 0);
         if (i % 900 == 800)
-            cr_assert_eq(eng_compact(u.eng, NULL), 0);
+            cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     }
     cr_assert_eq(commit_orphans(u.eng), 0);
     uint64_t live = digest(sub);

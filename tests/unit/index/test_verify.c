@@ -95,8 +95,8 @@ static void use(struct unit *c)
         if (attr.size < 1000000)
             (void)eng_content_hash(c->eng, f.inos[i], &hash);
     }
-    struct eng_check_report check;
-    (void)eng_check(c->eng, NULL, NULL, &check);
+    struct eng_job_report check;
+    (void)eng_job_run(c->eng, ENG_JOB_CHECK, NULL, &check);
     if (c->opt.read_only)
         return;
     (void)eng_create(c->eng, NULL, ENG_ROOT_INO, "created", S_IFREG | 0644, 0, NULL, &attr);
@@ -109,7 +109,7 @@ static void use(struct unit *c)
         (void)eng_unlink(c->eng, ENG_ROOT_INO, name);
     }
     (void)eng_sync(c->eng);
-    (void)eng_compact(c->eng, NULL);
+    (void)eng_job_run(c->eng, ENG_JOB_COMPACT, NULL, NULL);
 }
 
 /* Opens a store with altered files and uses it twice. How often it was let in. */

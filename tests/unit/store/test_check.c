@@ -1,5 +1,5 @@
 /*
- * test_check.c - eng_check(): counts what is there, finds damage of content,
+ * test_check.c - the job check: counts what is there, finds damage of content,
  * of segment headers and of the index, and changes nothing. */
 #include "inside.h"
 
@@ -39,27 +39,28 @@ static void record(void *arg, const char *line)
     (void)snprintf(l->last, sizeof(l->last), "%s", line);
 }
 
-static struct eng_check_report check(struct lines *l)
+static struct eng_job_report check(struct lines *l)
 {
-    struct eng_check_report rep;
+    struct eng_job_report rep;
     *l = (struct lines){0};
-    int r = eng_check(u.eng, record, l, &rep);
+    int r = eng_job_run(u.eng, ENG_JOB_CHECK,
+                        &(struct eng_job_options){.on_problem = record, .problem_arg = l}, &rep);
     cr_assert_eq(r, 0, "%s; %s", strerror(-r), l->last);
-    cr_assert_eq(rep.problems, l->n, "a line for each");
+    cr_assert_eq(rep.check.problems, l->n, "a line for each");
     return rep;
 }
 
 Test(check, counts_what_is_there)
 {
     struct lines l;
-    struct eng_check_report rep = check(&l);
-    cr_assert_eq(rep.problems, 0, "%s", l.last);
-    cr_assert_eq(rep.inodes, 13);
-    cr_assert_eq(rep.dentries, 13);
-    cr_assert_eq(rep.extents, 10);
-    cr_assert_eq(rep.bytes, 200000);
-    cr_assert_eq(rep.segments, unit_files(&u, ".seg", NULL));
-    cr_assert_eq(eng_check(u.eng, NULL, NULL, &rep), 0, "nobody has to listen");
+    struct eng_job_report rep = check(&l);
+    cr_assert_eq(rep.check.problems, 0, "%s", l.last);
+    cr_assert_eq(rep.check.inodes, 13);
+    cr_assert_eq(rep.check.dentries, 13);
+    cr_assert_eq(rep.check.extents, 10);
+    cr_assert_eq(rep.check.bytes, 200000);
+    cr_assert_eq(rep.check.segments, unit_files(&u, ".seg", NULL));
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_CHECK, NULL, &rep), 0, "nobody has to listen");
 }
 
 Test(check, changes_nothing_in_a_store_opened_for_reading)
@@ -69,7 +70,7 @@ Test(check, changes_nothing_in_a_store_opened_for_reading)
     u.opt.read_only = true;
     simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
     unit_open(&u);
-    cr_assert_eq(check(&l).problems, 0);
+    cr_assert_eq(check(&l).check.problems, 0);
     cr_assert_eq(simdisk_calls(u.disk, false), 0);
 }
 
@@ -80,7 +81,7 @@ Test(check, names_damaged_content)
     char where[64];
     cr_assert(unit_locator(&u, unit_lookup(&u, "C"), 0, &loc));
     unit_damage(&u, &loc, 19999);
-    cr_assert_eq(check(&l).problems, 1);
+    cr_assert_eq(check(&l).check.problems, 1);
     (void)snprintf(where, sizeof(where), "s%08x.seg, offset %llu", loc.seg,
                    (unsigned long long)locator_offset(&loc));
     cr_assert(strstr(l.last, "C (inode") && strstr(l.last, where) && strstr(l.last, "checksum"), "%s",
@@ -95,14 +96,14 @@ Test(check, damage_stays_known_while_its_extent_is_cut)
     uint64_t ino = unit_lookup(&u, "C");
     cr_assert(unit_locator(&u, ino, 0, &loc));
     unit_damage(&u, &loc, 17000);
-    cr_assert_eq(check(&l).problems, 1);
+    cr_assert_eq(check(&l).check.problems, 1);
     unit_write(&u, ino, 100, 1, 0); /* what is left of the extent is as damaged as before */
-    cr_assert_eq(check(&l).problems, 1);
+    cr_assert_eq(check(&l).check.problems, 1);
     cr_assert_eq(eng_setattr(u.eng, ino, &attr, ENG_SET_SIZE, NULL), 0);
-    cr_assert_eq(check(&l).problems, 1);
+    cr_assert_eq(check(&l).check.problems, 1);
     attr.size = 16000;
     cr_assert_eq(eng_setattr(u.eng, ino, &attr, ENG_SET_SIZE, NULL), 0);
-    cr_assert_eq(check(&l).problems, 0, "the damaged block is not part of the file any more");
+    cr_assert_eq(check(&l).check.problems, 0, "the damaged block is not part of the file any more");
     cr_assert_eq(unit_stats(&u).damaged_extents, 1);
 }
 
@@ -110,7 +111,7 @@ Test(check, names_damaged_segment_headers)
 {
     struct lines l;
     cr_assert_eq(simdisk_flip(u.disk, "s00000002.seg", 40, 1), 0);
-    cr_assert_eq(check(&l).problems, 1);
+    cr_assert_eq(check(&l).check.problems, 1);
     cr_assert(strstr(l.last, "s00000002.seg") && strstr(l.last, "header"), "%s", l.last);
 }
 

@@ -91,7 +91,7 @@ Test(dump, tells_survivors)
     uint64_t a = unit_file(&u, "alpha", 5000, 1);
     unit_file(&u, "beta", 5000, 2);
     unit_write(&u, a, 5000, 3, 0);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     bool survivors = false;
     for (uint32_t id = 2; id < u.eng->segments.next_id && !survivors; id++) {
         struct told *t = calloc(1, sizeof *t);

@@ -258,7 +258,6 @@ Test(embed, content_without_null)
 Test(embed, administration_without_null)
 {
     struct eng *e = u.eng;
-    struct eng_check_report report;
     cr_expect_eq(eng_stats(e, NULL), -EINVAL);
     cr_expect_eq(eng_statfs(e, NULL), -EINVAL);
     cr_expect_eq(eng_space(e, NULL), -EINVAL);
@@ -270,8 +269,15 @@ Test(embed, administration_without_null)
     cr_expect_eq(eng_config_each(e, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_config_set(e, NULL, "1"), -EINVAL);
     cr_expect_eq(eng_config_set(e, "commit_ms", NULL), -EINVAL);
-    cr_expect_eq(eng_check(e, NULL, NULL, NULL), -EINVAL);
-    cr_expect_eq(eng_check(e, NULL, NULL, &report), 0);
+    for (int job = 0; job < ENG_JOBS; job++) {
+        cr_expect_eq(eng_job_run(e, job, NULL, NULL), 0);
+        cr_expect_eq(eng_job_start(e, job, NULL, NULL, NULL), 0);
+        cr_expect_eq(eng_job_wait(e, job, NULL, NULL), 0);
+        cr_expect_eq(eng_job_status(e, job, NULL), -EINVAL);
+    }
+    cr_expect_eq(eng_compact_estimate(e, NULL), -EINVAL);
+    cr_expect_eq(eng_run_maintenance(e, NULL), 0);
+    cr_expect_eq(eng_maintenance_start(e, NULL, NULL), 0);
     cr_expect_eq(eng_dump(NULL, NULL, 1, false, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_dump("/nowhere", NULL, 1, false, NULL, NULL), -EINVAL);
 }
@@ -281,7 +287,8 @@ Test(embed, no_store)
     struct eng_stats stats;
     struct eng_statfs st;
     struct eng_space space;
-    struct eng_check_report report;
+    struct eng_job_report report;
+    struct eng_compact_estimate estimate;
     uint64_t n;
     char buf[8];
     cr_expect_eq(eng_sync(NULL), -EINVAL);
@@ -312,7 +319,18 @@ Test(embed, no_store)
     cr_expect_eq(eng_stats(NULL, &stats), -EINVAL);
     cr_expect_eq(eng_statfs(NULL, &st), -EINVAL);
     cr_expect_eq(eng_space(NULL, &space), -EINVAL);
-    cr_expect_eq(eng_check(NULL, NULL, NULL, &report), -EINVAL);
+    cr_expect_eq(eng_job_start(NULL, ENG_JOB_SCRUB, NULL, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_job_run(NULL, ENG_JOB_SCRUB, NULL, &report), -EINVAL);
+    cr_expect_eq(eng_job_wait(NULL, ENG_JOB_SCRUB, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_job_pause(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_resume(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_cancel(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_rate(NULL, ENG_JOB_SCRUB, 1), -EINVAL);
+    cr_expect_eq(eng_job_status(NULL, ENG_JOB_SCRUB, &report), -EINVAL);
+    cr_expect_eq(eng_compact_estimate(NULL, &estimate), -EINVAL);
+    cr_expect_eq(eng_run_maintenance(NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_maintenance_start(NULL, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_tick(NULL), -EINVAL);
     cr_expect_eq(eng_config_set(NULL, "commit_ms", "1"), -EINVAL);
     cr_expect_eq(eng_config_reload(NULL), -EINVAL);
     cr_expect_eq(eng_hold(NULL), -EINVAL);

@@ -167,7 +167,7 @@ Test(space, copies_of_a_compaction_are_told_while_it_runs)
 {
     remove_files(0, 6);
     hook_set(u.eng, check_receipt, NULL);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     hook_set(u.eng, NULL, NULL);
     cr_assert_gt(checks, 0);
     cr_assert_geq(copies, (int64_t)SIZE, "at least one extent, before any was installed");

@@ -75,7 +75,7 @@ Test(stats, count_operations)
     cr_assert_eq(timed, b.syncs);
     cr_assert_eq(b.checkpoints - a.checkpoints, 1);
     cr_assert_eq(b.checkpoint_seq, b.log_seq);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     b = unit_stats(&u);
     timed = 0;
     for (unsigned i = 0; i < ENG_HIST_BUCKETS; i++)
@@ -163,7 +163,7 @@ Test(stats, segments_add_up)
         unit_file(&u, "dead", 10000, 1);
         cr_assert_eq(eng_unlink(u.eng, 1, "dead"), 0);
     }
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     unit_file(&u, "more", 100000, 1);
     unit_file(&u, "most", 10, 1);
     cr_assert_eq(eng_unlink(u.eng, 1, "more"), 0);

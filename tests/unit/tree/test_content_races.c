@@ -31,7 +31,7 @@ static void overtake(void *arg, enum fault_point point)
     hook_set(u.eng, NULL, NULL);
     unit_write(&u, f, 50000, ++over.seed, 0);
     if (over.compact)
-        cr_assert_eq(eng_compact(u.eng, NULL), 0);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     hook_set(u.eng, overtake, NULL);
 }
 
@@ -70,7 +70,7 @@ static void unlink_it(void *arg, enum fault_point point)
         return;
     hook_set(u.eng, NULL, NULL);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
 }
 
 Test(content_races, a_file_removed_under_a_reader_is_stale_not_damaged)
@@ -144,7 +144,7 @@ static void disturb(uint64_t *rng)
 {
     switch (rng_below(rng, 4)) {
     case 0:
-        MUST(eng_compact(u.eng, NULL) == 0);
+        MUST(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
         break;
     case 1:
         MUST(checkpoint_write(u.eng) == 0);

@@ -196,7 +196,7 @@ static void compact(void)
 {
     struct locator before, after;
     cr_assert(unit_locator(&u, grow, 0, &before));
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert(unit_locator(&u, grow, 0, &after));
     cr_assert_neq(before.seg, after.seg, "what lives was moved");
 }
@@ -368,7 +368,7 @@ Test(view, several_live_at_once_and_are_thawed_in_any_order)
             if (gone == N)
                 break;
             unit_write(&u, big, 3000, run * 100 + gone, 1000);
-            cr_assert_eq(gone ? checkpoint_write(u.eng) : eng_compact(u.eng, NULL), 0);
+            cr_assert_eq(gone ? checkpoint_write(u.eng) : eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
             thaw(views[order[run][gone]]);
         }
         for (unsigned i = 0; i < N; i++)
@@ -437,7 +437,7 @@ static void overtake(void *arg, enum fault_point point)
         return;
     hook_set(u.eng, NULL, NULL);
     unit_write(&u, big, 600000, 200 + ++overtaken, 0);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     hook_set(u.eng, overtake, NULL);
 }
 

@@ -61,7 +61,7 @@ Test(xattrs, values_of_all_sizes_come_back)
         } else if (pass == 1) {
             unit_reopen(&u);
         } else {
-            cr_assert_eq(eng_compact(u.eng, NULL), 0);
+            cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
         }
     }
 }
@@ -179,14 +179,14 @@ static void replace_and_compact(void *arg, enum fault_point point)
 
 Test(xattrs, one_replaced_while_it_is_moved_keeps_the_new_value)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     set("user.big", 3000, 1);
     set("user.other", 3000, 2);
     set("user.garbage", 3000, 3);
     cr_assert_eq(eng_removexattr(u.eng, f, "user.garbage"), 0);
     hook_set(u.eng, replace_and_compact, NULL);
-    cr_assert_eq(eng_compact(u.eng, &rep), 0);
-    cr_assert_eq(rep.extents_lost, 1);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.extents_lost, 1);
     cr_assert(is("user.big", 3000, 9) && is("user.other", 3000, 2));
     unit_kill(&u, SIM_KEEP_ALL, 0);
     unit_open(&u);

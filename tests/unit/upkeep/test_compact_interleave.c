@@ -20,12 +20,12 @@ static void on_fault(void *arg, enum fault_point point)
 }
 
 static void compact_interleaved(enum fault_point point, void (*fn)(void), int expect,
-                                struct eng_compact_report *ret_rep)
+                                struct eng_job_report *ret_rep)
 {
     hook_set(u.eng, on_fault, NULL);
     interleave_at = point;
     other = fn;
-    cr_assert_eq(eng_compact(u.eng, ret_rep), expect);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, ret_rep), expect);
     cr_assert_null(other, "it came by");
 }
 
@@ -69,20 +69,20 @@ Test(compact_interleave, what_changes_while_it_is_copied_keeps_the_change)
 {
     static const enum fault_point points[] = {FP_COMPACT_READ, FP_COMPACT_COPIED, FP_COMPACT_INSTALLED};
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
-        struct eng_compact_report rep;
+        struct eng_job_report rep;
         if (i) {
             unit_done(&u);
             setup();
         }
         compact_interleaved(points[i], change_things, 0, &rep);
-        cr_assert_eq(rep.extents_damaged, 0);
-        cr_assert(points[i] != FP_COMPACT_COPIED || rep.extents_lost >= 3);
+        cr_assert_eq(rep.compact.extents_damaged, 0);
+        cr_assert(points[i] != FP_COMPACT_COPIED || rep.compact.extents_lost >= 3);
         expect_changed();
         unit_kill(&u, SIM_KEEP_ALL, 0);
         unit_open(&u);
         expect_changed();
-        cr_assert_eq(eng_compact(u.eng, &rep), 0);
-        cr_assert_leq(rep.fragmentation_after, 0.01);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+        cr_assert_leq(rep.compact.fragmentation_after, 0.01);
         expect_changed();
     }
 }
@@ -109,13 +109,13 @@ Test(compact_interleave, every_file_is_readable_at_each_of_its_points)
 static void ask_again(void)
 {
     struct eng_maintenance_report rep;
-    cr_assert_eq(eng_compact_start(u.eng, NULL, NULL), -EBUSY);
-    cr_assert_eq(eng_compact(u.eng, NULL), -EBUSY);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, NULL, NULL), -EBUSY);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), -EBUSY);
     cr_assert_eq(eng_run_maintenance(u.eng, &rep), -EBUSY);
-    struct eng_compact_report now;
-    cr_assert_eq(eng_compact_status(u.eng, &now), 0);
-    cr_assert_eq(now.state, ENG_COMPACT_RUNNING);
-    cr_assert_gt(now.bytes_moved, 0);
+    struct eng_job_report now;
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &now), 0);
+    cr_assert_eq(now.state, ENG_JOB_RUNNING);
+    cr_assert_gt(now.compact.bytes_moved, 0);
 }
 
 Test(compact_interleave, only_one_at_a_time)
@@ -127,30 +127,30 @@ Test(compact_interleave, only_one_at_a_time)
 
 static void cancel(void)
 {
-    cr_assert_eq(eng_compact_cancel(u.eng), 0);
+    cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_COMPACT), 0);
 }
 
 Test(compact_interleave, cancelling_leaves_a_sound_store_and_nothing_behind)
 {
     static const enum fault_point points[] = {FP_COMPACT_READ, FP_COMPACT_COPIED, FP_COMPACT_INSTALLED};
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
-        struct eng_compact_report rep;
+        struct eng_job_report rep;
         for (int big = 0; big < 12; big++) { /* more than one output segment */
             uint64_t ino = unit_file(&u, (char[]){(char)('A' + big), (char)('A' + i), 0}, 200000, 1);
             unit_write(&u, ino, 10, 2, 0);
         }
         uint64_t live = unit_stats(&u).live_bytes;
         compact_interleaved(points[i], cancel, -ECANCELED, &rep);
-        cr_assert_eq(rep.state, ENG_COMPACT_CANCELLED);
+        cr_assert_eq(rep.state, ENG_JOB_CANCELLED);
         cr_assert_eq(rep.error, -ECANCELED);
         cr_assert_eq(unit_stats(&u).compactions_cancelled, i + 1);
         cr_assert_str_eq(unit_stats(&u).last_error, "", "asked for, so not an error");
         cr_assert_eq(unit_stats(&u).live_bytes, live);
         cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "no file without an owner");
-        cr_assert_eq(eng_compact_cancel(u.eng), -ESRCH);
+        cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_COMPACT), -ESRCH);
         expect_all();
-        cr_assert_eq(eng_compact(u.eng, &rep), 0);
-        cr_assert_leq(rep.fragmentation_after, 0.01);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+        cr_assert_leq(rep.compact.fragmentation_after, 0.01);
         expect_all();
     }
 }
@@ -161,17 +161,17 @@ Test(compact_interleave, cancelling_leaves_a_sound_store_and_nothing_behind)
  * call. */
 static bool fail_call(enum sim_call call, uint64_t nth, int error)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     struct unit whole = u;
     unit_clone(&u, &whole);
     unit_open(&u);
     uint64_t before = call == SIM_PREAD ? simdisk_calls_of(u.disk, SIM_PREAD) : simdisk_calls(u.disk, false);
     simdisk_fail(u.disk, call, nth, error);
-    int r = eng_compact(u.eng, &rep);
+    int r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep);
     simdisk_fail(u.disk, call, 0, 0);
     uint64_t after = call == SIM_PREAD ? simdisk_calls_of(u.disk, SIM_PREAD) : simdisk_calls(u.disk, false);
     cr_assert_eq(rep.error, r);
-    cr_assert_eq(rep.state, r ? ENG_COMPACT_FAILED : ENG_COMPACT_DONE);
+    cr_assert_eq(rep.state, r ? ENG_JOB_FAILED : ENG_JOB_DONE);
     if (r)
         cr_assert_neq(rep.error_text[0], 0);
     read_all();
@@ -181,8 +181,8 @@ static bool fail_call(enum sim_call call, uint64_t nth, int error)
         unit_open(&u);
     }
     expect_all();
-    cr_assert_eq(eng_compact(u.eng, &rep), 0, "it can be tried again");
-    cr_assert_leq(rep.fragmentation_after, 0.01);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0, "it can be tried again");
+    cr_assert_leq(rep.compact.fragmentation_after, 0.01);
     unit_kill(&u, SIM_DROP_ALL, 0);
     unit_open(&u);
     expect_all();
@@ -210,7 +210,7 @@ Test(compact_interleave, a_failed_one_leaves_no_file_without_an_owner)
         int r = -EIO;
         for (uint64_t nth = 1; r; nth++) {
             simdisk_fail(u.disk, calls[i], nth, EIO);
-            r = eng_compact(u.eng, NULL);
+            r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
             simdisk_fail(u.disk, calls[i], 0, 0);
             cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "call %llu",
                          (unsigned long long)nth);
@@ -222,14 +222,14 @@ Test(compact_interleave, a_failed_one_leaves_no_file_without_an_owner)
 
 Test(compact_interleave, a_read_that_fails_once_is_tried_again)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     unit_close(&u);
     for (uint64_t n = 1; fail_call(SIM_PREAD, n, EIO); n++)
         ;
     unit_open(&u);
     simdisk_fail(u.disk, SIM_PREAD, 1, EIO); /* of many survivors at once */
-    cr_assert_eq(eng_compact(u.eng, &rep), 0);
-    cr_assert_eq(rep.extents_damaged, 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.extents_damaged, 0);
     simdisk_fail(u.disk, SIM_PREAD, 0, 0);
     expect_all();
 }

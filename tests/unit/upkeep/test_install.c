@@ -49,16 +49,16 @@ Test(install, any_order_of_the_two_moves_everything)
     struct unit whole = u;
     unit_close(&whole);
     for (uint64_t seed = 1; seed <= 20; seed++) {
-        struct eng_compact_report rep;
+        struct eng_job_report rep;
         unit_clone(&u, &whole);
         unit_open(&u);
         uint64_t given = schedules_given();
         struct schedule *s = schedule_new(u.eng, seed);
-        cr_assert_eq(eng_compact(u.eng, &rep), 0);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
         cr_assert_geq(schedules_given() - given, 5, "checkpoints, and an output segment each");
-        cr_assert_leq(rep.fragmentation_after, 0.01);
-        cr_assert_eq(rep.segments_done, rep.segments_total);
-        cr_assert_eq(rep.extents_moved, FILES);
+        cr_assert_leq(rep.compact.fragmentation_after, 0.01);
+        cr_assert_eq(rep.done, rep.total);
+        cr_assert_eq(rep.compact.extents_moved, FILES);
         expect_all();
         cr_assert_eq(unit_problems(&u), 0);
         expect_no_file_without_an_owner();
@@ -93,15 +93,15 @@ static void begin_when_awaited(void *arg, enum fault_point point)
 /* Their metadata must age, which is the installer's work, before they may go (I4). */
 Test(install, empty_segments_go_although_nothing_has_to_be_moved)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     for (int i = 0; i < FILES; i++)
         cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, (char[]){(char)('a' + i), 0}), 0);
     cr_assert_eq(unit_stats(&u).live_bytes, 0);
     cr_assert_gt(unit_stats(&u).total_bytes, FILES * SIZE / 2);
     hook_set(u.eng, begin_when_awaited, NULL);
-    cr_assert_eq(eng_compact(u.eng, &rep), 0);
-    cr_assert_eq(rep.fragmentation_after, 0);
-    cr_assert_gt(rep.bytes_reclaimed, FILES * SIZE / 2);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.fragmentation_after, 0);
+    cr_assert_gt(rep.compact.bytes_reclaimed, FILES * SIZE / 2);
 }
 
 /* ---- failing calls -------------------------------------------------------------- */
@@ -109,13 +109,13 @@ Test(install, empty_segments_go_although_nothing_has_to_be_moved)
 /* False: there was no such call. */
 static bool fail_call(const struct unit *whole, uint64_t nth, int error)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     unit_clone(&u, whole);
     unit_open(&u);
     struct schedule *s = schedule_new(u.eng, nth);
     uint64_t before = simdisk_calls(u.disk, false);
     simdisk_fail(u.disk, SIM_ANY_CALL, nth, error);
-    int r = eng_compact(u.eng, &rep);
+    int r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep);
     simdisk_fail(u.disk, SIM_ANY_CALL, 0, 0);
     bool struck = simdisk_calls(u.disk, false) - before >= nth;
     cr_assert_eq(rep.error, r);
@@ -126,8 +126,8 @@ static bool fail_call(const struct unit *whole, uint64_t nth, int error)
         unit_open(&u);
         s = schedule_new(u.eng, nth);
     }
-    cr_assert_eq(eng_compact(u.eng, &rep), 0, "it can be tried again");
-    cr_assert_leq(rep.fragmentation_after, 0.01);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0, "it can be tried again");
+    cr_assert_leq(rep.compact.fragmentation_after, 0.01);
     unit_kill(&u, SIM_DROP_ALL, 0);
     schedule_free(s);
     unit_open(&u);
@@ -177,7 +177,7 @@ Test(install, a_failure_drops_no_copy_that_was_installed)
         unit_clone(&u, &whole);
         unit_open(&u);
         hook_set(u.eng, split_when_copied, &left);
-        r = eng_compact(u.eng, NULL);
+        r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
         for (int i = 0; i < FILES - 2; i++)
             cr_assert(unit_holds(&u, inos[i], SIZE, (uint64_t)i), "file %d, call %llu", i,
                       (unsigned long long)nth);
@@ -200,7 +200,7 @@ static void cancel_when_given(void *arg, enum fault_point point)
     struct unit *unit = arg;
     if (point != FP_INSTALLER_GIVEN || given++ != cancel_at)
         return;
-    cr_assert_eq(eng_compact_cancel(unit->eng), 0);
+    cr_assert_eq(eng_job_cancel(unit->eng, ENG_JOB_COMPACT), 0);
 }
 
 Test(install, cancelling_installs_what_was_handed_over_and_drops_the_rest)
@@ -208,21 +208,21 @@ Test(install, cancelling_installs_what_was_handed_over_and_drops_the_rest)
     struct unit whole = u;
     unit_close(&whole);
     for (cancel_at = 0; cancel_at < 4; cancel_at++) {
-        struct eng_compact_report rep;
+        struct eng_job_report rep;
         unit_clone(&u, &whole);
         unit_open(&u);
         u.eng->installs_beside = true;
         given = 0;
         hook_set(u.eng, cancel_when_given, &u);
-        cr_assert_eq(eng_compact(u.eng, &rep), -ECANCELED);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), -ECANCELED);
         cr_assert_leq(given, cancel_at + 2, "the one being filled, and no other");
-        cr_assert_geq(rep.extents_moved, given - 1, "what was handed over is installed");
-        cr_assert_lt(rep.extents_moved, FILES);
+        cr_assert_geq(rep.compact.extents_moved, given - 1, "what was handed over is installed");
+        cr_assert_lt(rep.compact.extents_moved, FILES);
         expect_no_file_without_an_owner();
         expect_all();
         hook_set(u.eng, NULL, NULL);
-        cr_assert_eq(eng_compact(u.eng, &rep), 0);
-        cr_assert_leq(rep.fragmentation_after, 0.01);
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+        cr_assert_leq(rep.compact.fragmentation_after, 0.01);
         unit_kill(&u, SIM_DROP_ALL, 0);
         unit_open(&u);
         expect_all();
@@ -238,7 +238,7 @@ Test(install, while_the_store_is_held_no_copy_is_dropped_either)
     cr_assert_eq(eng_hold(u.eng), 0);
     for (uint64_t nth = 1; r; nth++) {
         simdisk_fail(u.disk, SIM_PWRITEV, nth, EIO);
-        r = eng_compact(u.eng, NULL);
+        r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
         simdisk_fail(u.disk, SIM_PWRITEV, 0, 0);
         unsigned after = unit_files(&u, ".seg", NULL);
         cr_assert_geq(after, before);

@@ -34,16 +34,16 @@ static void teardown(void)
 
 TestSuite(scrub, .init = setup, .fini = teardown);
 
-static void record(void *arg, const struct eng_scrub_report *rep)
+static void record(void *arg, const struct eng_job_report *rep)
 {
-    *(struct eng_scrub_report *)arg = *rep;
+    *(struct eng_job_report *)arg = *rep;
 }
 
-static struct eng_scrub_report scrub(void)
+static struct eng_job_report scrub(void)
 {
-    struct eng_scrub_report rep = {0}, status;
-    cr_assert_eq(eng_scrub_start(u.eng, record, &rep), 0);
-    cr_assert_eq(eng_scrub_status(u.eng, &status), 0);
+    struct eng_job_report rep = {0}, status;
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_SCRUB, NULL, record, &rep), 0);
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_SCRUB, &status), 0);
     cr_assert_eq(memcmp(&rep, &status, sizeof(rep)), 0);
     return rep;
 }
@@ -55,13 +55,13 @@ Test(scrub, reads_every_live_byte_and_changes_nothing)
         extents += unit_extents(&u, inos[i]);
     struct eng_stats before = unit_stats(&u);
     uint64_t calls = simdisk_calls(u.disk, false);
-    struct eng_scrub_report rep = scrub();
-    cr_assert_eq(rep.state, ENG_COMPACT_DONE);
+    struct eng_job_report rep = scrub();
+    cr_assert_eq(rep.state, ENG_JOB_DONE);
     cr_assert_eq(rep.error, 0);
-    cr_assert_eq(rep.bytes_total, before.live_bytes);
-    cr_assert_eq(rep.bytes_done, before.live_bytes);
-    cr_assert_eq(rep.extents, extents);
-    cr_assert_eq(rep.damaged, 0);
+    cr_assert_eq(rep.total, before.live_bytes);
+    cr_assert_eq(rep.done, before.live_bytes);
+    cr_assert_eq(rep.scrub.extents, extents);
+    cr_assert_eq(rep.scrub.damaged, 0);
     cr_assert_eq(simdisk_calls(u.disk, false), calls);
     cr_assert_eq(unit_stats(&u).log_seq, before.log_seq);
 }
@@ -70,8 +70,8 @@ Test(scrub, an_empty_store_is_done_at_once)
 {
     unit_done(&u);
     unit_new(&u, 0);
-    struct eng_scrub_report rep = scrub();
-    cr_assert(rep.state == ENG_COMPACT_DONE && rep.extents == 0 && rep.bytes_total == 0);
+    struct eng_job_report rep = scrub();
+    cr_assert(rep.state == ENG_JOB_DONE && rep.scrub.extents == 0 && rep.total == 0);
 }
 
 static void count(void *arg, const struct eng_damage *d)
@@ -96,8 +96,8 @@ Test(scrub, finds_each_damaged_range_and_no_other)
     cr_assert(index_xattr(&u.eng->idx, index_find_xattr(&u.eng->idx, inode, "user.big", 8), &view));
     unit_damage(&u, &view.loc, 100);
     for (int pass = 0; pass < 2; pass++) {
-        struct eng_scrub_report rep = scrub();
-        cr_assert_eq(rep.damaged, 3);
+        struct eng_job_report rep = scrub();
+        cr_assert_eq(rep.scrub.damaged, 3);
         cr_assert_eq(rep.error, 0, "damage is a finding, not a failure");
         cr_assert_eq(unit_stats(&u).damaged_extents, 3, "not counted again");
     }
@@ -111,7 +111,7 @@ Test(scrub, damage_in_dead_bytes_is_nobodys)
     cr_assert(unit_locator(&u, inos[3], 0, &loc));
     unit_damage(&u, &loc, 0);
     unit_write(&u, inos[3], 20000, 9, 0);
-    cr_assert_eq(scrub().damaged, 0);
+    cr_assert_eq(scrub().scrub.damaged, 0);
 }
 
 static void overwrite(struct unit *at)
@@ -143,36 +143,36 @@ Test(scrub, what_was_superseded_meanwhile_is_no_damage)
     good_pread = ops->pread;
     bad_ops.pread = spoil;
     io->ops = &bad_ops;
-    struct eng_scrub_report rep = scrub();
+    struct eng_job_report rep = scrub();
     io->ops = ops;
     cr_assert_gt(spoilt, 0);
-    cr_assert_eq(rep.damaged, 0);
+    cr_assert_eq(rep.scrub.damaged, 0);
     cr_assert_eq(unit_stats(&u).damaged_extents, 0);
 }
 
 Test(scrub, read_errors_are_damage)
 {
     simdisk_fail_always(u.disk, SIM_PREAD, EIO);
-    struct eng_scrub_report rep = scrub();
+    struct eng_job_report rep = scrub();
     simdisk_fail_always(u.disk, SIM_PREAD, 0);
-    cr_assert_eq(rep.damaged, rep.extents);
+    cr_assert_eq(rep.scrub.damaged, rep.scrub.extents);
     cr_assert_eq(rep.error, 0);
 }
 
 Test(scrub, is_a_job_of_its_own)
 {
-    struct eng_scrub_report rep = {0};
-    cr_assert_eq(eng_scrub_status(u.eng, &rep), 0);
-    cr_assert_eq(rep.state, ENG_COMPACT_IDLE);
-    cr_assert_eq(eng_scrub_pause(u.eng), -ESRCH);
-    cr_assert_eq(eng_scrub_resume(u.eng), -ESRCH);
-    cr_assert_eq(eng_scrub_cancel(u.eng), -ESRCH);
-    cr_assert_eq(eng_scrub_wait(u.eng, record, &rep), 0);
-    cr_assert_eq(rep.state, ENG_COMPACT_IDLE, "none runs: the answer comes at once");
-    cr_assert_eq(eng_scrub_rate(u.eng, 123456789), 0);
+    struct eng_job_report rep = {0};
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_SCRUB, &rep), 0);
+    cr_assert_eq(rep.state, ENG_JOB_IDLE);
+    cr_assert_eq(eng_job_pause(u.eng, ENG_JOB_SCRUB), -ESRCH);
+    cr_assert_eq(eng_job_resume(u.eng, ENG_JOB_SCRUB), -ESRCH);
+    cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_SCRUB), -ESRCH);
+    cr_assert_eq(eng_job_wait(u.eng, ENG_JOB_SCRUB, record, &rep), 0);
+    cr_assert_eq(rep.state, ENG_JOB_IDLE, "none runs: the answer comes at once");
+    cr_assert_eq(eng_job_rate(u.eng, ENG_JOB_SCRUB, 123456789), 0);
     cr_assert_eq(scrub().rate, 123456789);
     unit_close(&u);
     u.opt.read_only = true;
     unit_open(&u);
-    cr_assert_eq(scrub().damaged, 0, "reading needs no writing");
+    cr_assert_eq(scrub().scrub.damaged, 0, "reading needs no writing");
 }

@@ -50,8 +50,8 @@ Test(worker, maintenance_compacts_strictly_above_both_thresholds)
         cr_assert_not_null(strstr(rep.reason, cases[i].reason), "case %zu: %s", i, rep.reason);
         cr_assert_eq(unit_stats(&u).compactions_ok, cases[i].compacts);
         if (cases[i].compacts) {
-            cr_assert_eq(rep.compaction.state, ENG_COMPACT_DONE);
-            cr_assert_gt(rep.compaction.bytes_reclaimed, 0);
+            cr_assert_eq(rep.compaction.state, ENG_JOB_DONE);
+            cr_assert_gt(rep.compaction.compact.bytes_reclaimed, 0);
             cr_assert_eq(unit_stats(&u).total_bytes, cases[i].live);
             cr_assert_eq(eng_run_maintenance(u.eng, &rep), 0);
             cr_assert_not(rep.compacted, "once is enough");
@@ -102,8 +102,8 @@ Test(worker, ticks_look_at_the_thresholds_if_allowed)
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1);
     cr_assert_eq(unit_stats(&u).total_bytes, 1000);
-    struct eng_compact_report rep;
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    struct eng_job_report rep;
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     cr_assert_not_null(strstr(rep.reason, "fragmentation"), "%s", rep.reason);
 }
 
@@ -129,19 +129,20 @@ static void fill_unevenly(void)
 
 Test(worker, thresholds_move_what_pays_until_there_is_room)
 {
-    struct eng_compact_report rep;
+    struct eng_job_report rep;
     set("compact_min_bytes", "1000");
     set("compact_min_fragmentation", "0.4");
     fill_unevenly(); /* 28 of 64 thousand bytes are garbage */
     cr_assert_eq(eng_tick(u.eng), 0);
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
-    cr_assert(rep.fragmentation_after <= 0.32 && rep.fragmentation_after > 0.1, "%g",
-              rep.fragmentation_after);
-    cr_assert(rep.bytes_moved < 20000, "%llu; all would be 28000", (unsigned long long)rep.bytes_moved);
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
+    cr_assert(rep.compact.fragmentation_after <= 0.32 && rep.compact.fragmentation_after > 0.1, "%g",
+              rep.compact.fragmentation_after);
+    cr_assert(rep.compact.bytes_moved < 20000, "%llu; all would be 28000",
+              (unsigned long long)rep.compact.bytes_moved);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1, "and then rests");
-    cr_assert_eq(eng_compact(u.eng, &rep), 0);
-    cr_assert_eq(rep.fragmentation_after, 0, "a person gets all");
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.fragmentation_after, 0, "a person gets all");
 }
 
 Test(worker, who_waits_for_room_gets_all_of_it)
@@ -149,9 +150,9 @@ Test(worker, who_waits_for_room_gets_all_of_it)
     set("compact_min_bytes", "1000");
     set("compact_min_fragmentation", "0.4");
     fill_unevenly();
-    compact_hurry(u.eng, true);
+    job_hurry(runner_job(u.eng, ENG_JOB_COMPACT), true);
     cr_assert_eq(eng_tick(u.eng), 0);
-    compact_hurry(u.eng, false);
+    job_hurry(runner_job(u.eng, ENG_JOB_COMPACT), false);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1);
     cr_assert_eq(unit_stats(&u).fragmentation_ratio, 0);
 }

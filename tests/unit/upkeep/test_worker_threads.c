@@ -43,8 +43,7 @@ struct waiting {
     pthread_mutex_t lock;
     pthread_cond_t cond;
     int calls, error;
-    struct eng_compact_report rep;
-    struct eng_scrub_report scrub;
+    struct eng_job_report rep;
     bool compacted;
 };
 #define WAITING                                                                                              \
@@ -60,19 +59,11 @@ static void record_call(struct waiting *w, int error)
     pthread_mutex_unlock(&w->lock);
 }
 
-static void on_compacted(void *arg, const struct eng_compact_report *rep)
+static void on_job_done(void *arg, const struct eng_job_report *rep)
 {
     struct waiting *w = arg;
     pthread_mutex_lock(&w->lock);
     w->rep = *rep;
-    record_call(w, rep->error);
-}
-
-static void on_scrubbed(void *arg, const struct eng_scrub_report *rep)
-{
-    struct waiting *w = arg;
-    pthread_mutex_lock(&w->lock);
-    w->scrub = *rep;
     record_call(w, rep->error);
 }
 
@@ -120,10 +111,10 @@ static void pass_barrier(void)
     pthread_barrier_wait(&barrier);
 }
 
-static enum eng_compact_state state(void)
+static enum eng_job_state state(void)
 {
-    struct eng_compact_report rep;
-    cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+    struct eng_job_report rep;
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     return rep.state;
 }
 
@@ -155,11 +146,11 @@ Test(worker_threads, a_installer_quicker_than_its_creator)
     struct waiting starter = WAITING;
     installer_tid = 0;
     hook_set(u.eng, installer_first, NULL);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &starter), 0);
     await(&starter, 1);
     cr_assert_eq(starter.error, 0);
-    cr_assert_gt(starter.rep.bytes_moved, 0);
-    cr_assert_leq(starter.rep.fragmentation_after, 0.01);
+    cr_assert_gt(starter.rep.compact.bytes_moved, 0);
+    cr_assert_leq(starter.rep.compact.fragmentation_after, 0.01);
 }
 
 /* ---- who is told ---------------------------------------------------------------------- */
@@ -167,56 +158,57 @@ Test(worker_threads, a_installer_quicker_than_its_creator)
 Test(worker_threads, everybody_who_asked_is_told_once)
 {
     struct waiting starter = WAITING, waiter = WAITING, late = WAITING, refused = WAITING;
-    cr_assert_eq(state(), ENG_COMPACT_IDLE);
-    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &late), 0);
+    cr_assert_eq(state(), ENG_JOB_IDLE);
+    cr_assert_eq(eng_job_wait(u.eng, ENG_JOB_COMPACT, on_job_done, &late), 0);
     cr_assert_eq(late.calls, 1, "none runs: at once, here");
-    cr_assert_eq(late.rep.state, ENG_COMPACT_IDLE);
+    cr_assert_eq(late.rep.state, ENG_JOB_IDLE);
     stop_compactor(FP_COMPACT_COPIED);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &starter), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &starter), 0);
     pass_barrier();
-    cr_assert_eq(state(), ENG_COMPACT_RUNNING);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &refused), -EBUSY);
+    cr_assert_eq(state(), ENG_JOB_RUNNING);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &refused), -EBUSY);
     cr_assert_eq(eng_maintenance_start(u.eng, on_maintained, &refused), -EBUSY);
-    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &waiter), 0);
+    cr_assert_eq(eng_job_wait(u.eng, ENG_JOB_COMPACT, on_job_done, &waiter), 0);
     cr_assert_eq(waiter.calls + starter.calls, 0);
     pass_barrier();
     await(&starter, 1);
     await(&waiter, 1);
-    cr_assert(starter.error == 0 && waiter.rep.bytes_moved == starter.rep.bytes_moved);
-    cr_assert_eq(starter.rep.state, ENG_COMPACT_DONE);
-    cr_assert_leq(starter.rep.fragmentation_after, 0.01);
+    cr_assert(starter.error == 0 && waiter.rep.compact.bytes_moved == starter.rep.compact.bytes_moved);
+    cr_assert_eq(starter.rep.state, ENG_JOB_DONE);
+    cr_assert_leq(starter.rep.compact.fragmentation_after, 0.01);
     cr_assert_eq(refused.calls, 0);
-    cr_assert_eq(eng_compact_wait(u.eng, on_compacted, &late), 0);
+    cr_assert_eq(eng_job_wait(u.eng, ENG_JOB_COMPACT, on_job_done, &late), 0);
     cr_assert_eq(late.calls, 2);
-    cr_assert_eq(late.rep.bytes_moved, starter.rep.bytes_moved, "the last one's report stays");
+    cr_assert_eq(late.rep.compact.bytes_moved, starter.rep.compact.bytes_moved,
+                 "the last one's report stays");
     cr_assert(starter.calls == 1 && waiter.calls == 1);
 }
 
 Test(worker_threads, pause_and_resume)
 {
     struct waiting w = WAITING;
-    cr_assert_eq(eng_compact_pause(u.eng), -ESRCH);
-    cr_assert_eq(eng_compact_resume(u.eng), -ESRCH);
+    cr_assert_eq(eng_job_pause(u.eng, ENG_JOB_COMPACT), -ESRCH);
+    cr_assert_eq(eng_job_resume(u.eng, ENG_JOB_COMPACT), -ESRCH);
     stop_compactor(FP_COMPACT_READ);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &w), 0);
     pass_barrier();
-    cr_assert_eq(eng_compact_pause(u.eng), 0);
-    cr_assert_eq(state(), ENG_COMPACT_PAUSED);
+    cr_assert_eq(eng_job_pause(u.eng, ENG_JOB_COMPACT), 0);
+    cr_assert_eq(state(), ENG_JOB_PAUSED);
     pass_barrier();
     for (int i = 0; i < 8; i++) /* readers do not care */
         cr_assert(unit_holds(&u, unit_lookup(&u, (char[]){(char)('a' + i), 0}), 20000, (uint64_t)i));
-    cr_assert_eq(state(), ENG_COMPACT_PAUSED);
+    cr_assert_eq(state(), ENG_JOB_PAUSED);
     cr_assert_eq(w.calls, 0);
-    cr_assert_eq(eng_compact_resume(u.eng), 0);
+    cr_assert_eq(eng_job_resume(u.eng, ENG_JOB_COMPACT), 0);
     await(&w, 1);
-    cr_assert_eq(w.rep.state, ENG_COMPACT_DONE);
+    cr_assert_eq(w.rep.state, ENG_JOB_DONE);
 }
 
 Test(worker_threads, writers_do_not_wait_while_a_segment_is_unlinked)
 {
     struct waiting w = WAITING;
     stop_compactor(FP_RETIRE);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &w), 0);
     pass_barrier();
     unit_file(&u, "meanwhile", 5000, 3); /* would wait for ever */
     cr_assert(unit_holds(&u, unit_lookup(&u, "meanwhile"), 5000, 3));
@@ -229,27 +221,27 @@ Test(worker_threads, cancel_a_paused_one)
 {
     struct waiting w = WAITING;
     stop_compactor(FP_COMPACT_READ);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &w), 0);
     pass_barrier();
-    cr_assert_eq(eng_compact_pause(u.eng), 0);
+    cr_assert_eq(eng_job_pause(u.eng, ENG_JOB_COMPACT), 0);
     pass_barrier();
-    cr_assert_eq(eng_compact_cancel(u.eng), 0);
+    cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_COMPACT), 0);
     await(&w, 1);
     cr_assert_eq(w.error, -ECANCELED);
-    cr_assert_eq(w.rep.state, ENG_COMPACT_CANCELLED);
-    cr_assert_eq(eng_compact_cancel(u.eng), -ESRCH);
-    cr_assert_eq(eng_compact(u.eng, NULL), 0);
+    cr_assert_eq(w.rep.state, ENG_JOB_CANCELLED);
+    cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_COMPACT), -ESRCH);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
 }
 
 Test(worker_threads, closing_cancels_and_tells)
 {
     struct waiting w = WAITING, s = WAITING;
     stop_compactor(FP_COMPACT_READ);
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &w), 0);
     pass_barrier();
-    cr_assert_eq(eng_compact_pause(u.eng), 0);
-    cr_assert_eq(eng_scrub_rate(u.eng, 1), 0); /* would take days */
-    cr_assert_eq(eng_scrub_start(u.eng, on_scrubbed, &s), 0);
+    cr_assert_eq(eng_job_pause(u.eng, ENG_JOB_COMPACT), 0);
+    cr_assert_eq(eng_job_rate(u.eng, ENG_JOB_SCRUB, 1), 0); /* would take days */
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_SCRUB, NULL, on_job_done, &s), 0);
     pass_barrier();
     unit_close(&u);
     cr_assert(w.calls == 1 && w.error == -ECANCELED);
@@ -275,16 +267,16 @@ Test(worker_threads, maintenance_answers_from_the_background)
 Test(worker_threads, a_rate_slows_a_compaction_and_lifting_it_lets_go)
 {
     struct waiting w = WAITING;
-    cr_assert_eq(eng_compact_rate(u.eng, 1000), 0); /* minutes */
-    cr_assert_eq(eng_compact_start(u.eng, on_compacted, &w), 0);
-    struct eng_compact_report rep;
+    cr_assert_eq(eng_job_rate(u.eng, ENG_JOB_COMPACT, 1000), 0); /* minutes */
+    cr_assert_eq(eng_job_start(u.eng, ENG_JOB_COMPACT, NULL, on_job_done, &w), 0);
+    struct eng_job_report rep;
     do {
-        cr_assert_eq(eng_compact_status(u.eng, &rep), 0);
+        cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
         sched_yield();
-    } while (!rep.bytes_moved);
-    cr_assert(rep.state == ENG_COMPACT_RUNNING && rep.rate == 1000);
+    } while (!rep.compact.bytes_moved);
+    cr_assert(rep.state == ENG_JOB_RUNNING && rep.rate == 1000);
     cr_assert_eq(w.calls, 0);
-    cr_assert_eq(eng_compact_rate(u.eng, 0), 0);
+    cr_assert_eq(eng_job_rate(u.eng, ENG_JOB_COMPACT, 0), 0);
     await(&w, 1);
     cr_assert_eq(w.error, 0);
 }
