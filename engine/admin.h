@@ -363,7 +363,7 @@ struct eng_maintenance_report {
 };
 /*
  * Compacts, waiting for the end, if fragmentation_ratio > compact_min_fragmentation
- * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs. */
+ * and total_bytes > compact_min_bytes. ret_report may be NULL. -EBUSY while a compaction runs. */
 ENG_API int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report);
 /*
  * The same without waiting. `on_done`, which may be NULL, is called once, as that of eng_job_start(): where

@@ -331,6 +331,24 @@ Test(embed, no_store)
     cr_expect_eq(eng_run_maintenance(NULL, NULL), -EINVAL);
     cr_expect_eq(eng_maintenance_start(NULL, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_tick(NULL), -EINVAL);
+}
+
+Test(embed, feed_without_null)
+{
+    struct eng_change change;
+    struct eng_feed *feed = NULL;
+    cr_expect_eq(eng_position(NULL), 0);
+    cr_expect_eq(eng_feed_open(NULL, ENG_FEED_NOW, &feed), -EINVAL);
+    cr_expect_eq(eng_feed_open(u.eng, ENG_FEED_NOW, NULL), -EINVAL);
+    cr_assert_eq(eng_feed_open(u.eng, ENG_FEED_NOW, &feed), 0);
+    cr_expect_eq(eng_feed_read(NULL, &change, 1), -EINVAL);
+    cr_expect_eq(eng_feed_read(feed, NULL, 1), -EINVAL);
+    cr_expect_eq(eng_feed_read(feed, &change, 1), 0);
+    cr_expect_eq(eng_feed_wait(NULL, 0), -EINVAL);
+    cr_expect_eq(eng_feed_position(NULL), 0);
+    eng_feed_shutdown(NULL);
+    eng_feed_close(feed);
+    eng_feed_close(NULL);
     cr_expect_eq(eng_config_set(NULL, "commit_ms", "1"), -EINVAL);
     cr_expect_eq(eng_config_reload(NULL), -EINVAL);
     cr_expect_eq(eng_hold(NULL), -EINVAL);
