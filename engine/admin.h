@@ -328,15 +328,26 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * memory at most 40 MiB plus 64 bytes for each extent of one output segment; disk at most two segments more
  * than before, plus 64 bytes of log for each extent moved. A scrub and a check change nothing; what they find
  * damaged is also told by eng_damaged(). A check keeps writers waiting while the index is walked. */
-ENG_API int eng_job_start(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
-                          void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
+ENG_API int eng_job_start_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                                size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
+                                void *arg);
+static inline int eng_job_start(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                                void (*on_done)(void *arg, const struct eng_job_report *report), void *arg)
+{
+    return eng_job_start_sized(eng, job, options, sizeof *options, on_done, arg);
+}
 /* Calls `on_done` when the run under way ends; at once, here, with the last one's report, if none is. */
 ENG_API int eng_job_wait(struct eng *eng, enum eng_job_id job,
                          void (*on_done)(void *arg, const struct eng_job_report *report), void *arg);
 /* eng_job_start() and wait for the end. Returns the run's error; ret_report (may be NULL) is written even
  * then, but not if it could not start. */
-ENG_API int eng_job_run(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
-                        struct eng_job_report *ret_report);
+ENG_API int eng_job_run_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                              size_t size, struct eng_job_report *ret_report, size_t report_size);
+static inline int eng_job_run(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
+                              struct eng_job_report *ret_report)
+{
+    return eng_job_run_sized(eng, job, options, sizeof *options, ret_report, sizeof *ret_report);
+}
 /* -ESRCH when none is under way. What a cancelled job has done stays done; its error is -ECANCELED. */
 ENG_API int eng_job_pause(struct eng *eng, enum eng_job_id job);
 ENG_API int eng_job_resume(struct eng *eng, enum eng_job_id job);
@@ -344,7 +355,12 @@ ENG_API int eng_job_cancel(struct eng *eng, enum eng_job_id job);
 /* Of the run under way and those that follow; 0 unlimited. That of compactions is the key compact_rate of the
  * configuration, so that it lasts; others are forgotten when the store is closed. */
 ENG_API int eng_job_rate(struct eng *eng, enum eng_job_id job, uint64_t bytes_per_second);
-ENG_API int eng_job_status(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report);
+ENG_API int eng_job_status_sized(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report,
+                                 size_t size);
+static inline int eng_job_status(struct eng *eng, enum eng_job_id job, struct eng_job_report *ret_report)
+{
+    return eng_job_status_sized(eng, job, ret_report, sizeof *ret_report);
+}
 
 /* ---- compaction and maintenance ------------------------------------------- */
 
@@ -356,15 +372,20 @@ ENG_API int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *r
 
 struct eng_maintenance_report {
     bool compacted;
-    struct eng_job_report compaction; /* valid if compacted */
-    double fragmentation_ratio;       /* before */
-    uint64_t total_bytes;             /* before */
+    double fragmentation_ratio; /* before */
+    uint64_t total_bytes;       /* before */
     char reason[128];
+    struct eng_job_report compaction; /* valid if compacted. Last, since it may grow. */
 };
 /*
  * Compacts, waiting for the end, if fragmentation_ratio > compact_min_fragmentation
  * and total_bytes > compact_min_bytes. ret_report may be NULL. -EBUSY while a compaction runs. */
-ENG_API int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report);
+ENG_API int eng_run_maintenance_sized(struct eng *eng, struct eng_maintenance_report *ret_report,
+                                      size_t size);
+static inline int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report)
+{
+    return eng_run_maintenance_sized(eng, ret_report, sizeof *ret_report);
+}
 /*
  * The same without waiting. `on_done`, which may be NULL, is called once, as that of eng_job_start(): where
  * there is nothing to compact, before this call returns. */

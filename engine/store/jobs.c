@@ -5,6 +5,7 @@
 
 #include "core/config.h"
 #include "store/check.h"
+#include "store/store.h"
 #include "upkeep/compact.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/scrub.h"
@@ -23,63 +24,73 @@ int jobs_new(struct eng *eng)
     return runner_new(eng, job_kinds);
 }
 
-static bool exists(enum eng_job_id id)
+static bool exists(const struct eng *eng, enum eng_job_id id)
 {
-    return (unsigned)id < ENG_JOBS;
+    return eng && (unsigned)id < ENG_JOBS;
 }
 
 const char *eng_job_name(enum eng_job_id id)
 {
-    return exists(id) ? job_kinds[id].name : NULL;
+    return (unsigned)id < ENG_JOBS ? job_kinds[id].name : NULL;
 }
 
-static struct job_request request_of(const struct eng_job_options *options)
+/* `size`: how much of the options the caller knows. -EINVAL: no such job, or an option that is not known. */
+static int request_of(const struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
+                      size_t size, struct job_request *ret_request)
 {
-    struct job_request request = {.reason = "asked for"};
-    if (options)
-        request.options = *options;
-    return request;
+    *ret_request = (struct job_request){.reason = "asked for"};
+    if (!exists(eng, id))
+        return -EINVAL;
+    return options ? take_sized(&ret_request->options, sizeof ret_request->options, options, size) : 0;
 }
 
-int eng_job_start(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
-                  void (*on_done)(void *arg, const struct eng_job_report *report), void *arg)
+int eng_job_start_sized(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
+                        size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
+                        void *arg)
 {
-    const struct job_request request = request_of(options);
-    return eng && exists(id) ? runner_start(eng, id, &request, on_done, arg) : -EINVAL;
+    struct job_request request;
+    int r = request_of(eng, id, options, size, &request);
+    return r ? r : runner_start(eng, id, &request, on_done, arg);
 }
 
-int eng_job_run(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
-                struct eng_job_report *ret_report)
+int eng_job_run_sized(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options, size_t size,
+                      struct eng_job_report *ret_report, size_t report_size)
 {
-    const struct job_request request = request_of(options);
-    return eng && exists(id) ? runner_run(eng, id, &request, ret_report) : -EINVAL;
+    struct job_request request;
+    struct eng_job_report report = {.state = ENG_JOB_IDLE};
+    int r = request_of(eng, id, options, size, &request);
+    if (!r)
+        r = runner_run(eng, id, &request, &report);
+    if (ret_report && report.state != ENG_JOB_IDLE) /* not if it could not start */
+        give_sized(ret_report, report_size, &report, sizeof report);
+    return r;
 }
 
 int eng_job_wait(struct eng *eng, enum eng_job_id id,
                  void (*on_done)(void *arg, const struct eng_job_report *report), void *arg)
 {
-    return eng && exists(id) ? runner_wait(eng, id, on_done, arg) : -EINVAL;
+    return exists(eng, id) ? runner_wait(eng, id, on_done, arg) : -EINVAL;
 }
 
 int eng_job_pause(struct eng *eng, enum eng_job_id id)
 {
-    return eng && exists(id) ? job_pause(runner_job(eng, id), true) : -EINVAL;
+    return exists(eng, id) ? job_pause(runner_job(eng, id), true) : -EINVAL;
 }
 
 int eng_job_resume(struct eng *eng, enum eng_job_id id)
 {
-    return eng && exists(id) ? job_pause(runner_job(eng, id), false) : -EINVAL;
+    return exists(eng, id) ? job_pause(runner_job(eng, id), false) : -EINVAL;
 }
 
 int eng_job_cancel(struct eng *eng, enum eng_job_id id)
 {
-    return eng && exists(id) ? job_cancel(runner_job(eng, id)) : -EINVAL;
+    return exists(eng, id) ? job_cancel(runner_job(eng, id)) : -EINVAL;
 }
 
 int eng_job_rate(struct eng *eng, enum eng_job_id id, uint64_t bytes_per_second)
 {
     char value[CONFIG_VALUE_SIZE];
-    if (!eng || !exists(id))
+    if (!exists(eng, id))
         return -EINVAL;
     if (!job_kinds[id].rate_key) {
         job_set_rate(runner_job(eng, id), bytes_per_second);
@@ -89,10 +100,12 @@ int eng_job_rate(struct eng *eng, enum eng_job_id id, uint64_t bytes_per_second)
     return eng_config_set(eng, job_kinds[id].rate_key, value);
 }
 
-int eng_job_status(struct eng *eng, enum eng_job_id id, struct eng_job_report *ret_report)
+int eng_job_status_sized(struct eng *eng, enum eng_job_id id, struct eng_job_report *ret_report, size_t size)
 {
-    if (!eng || !exists(id) || !ret_report)
+    struct eng_job_report report;
+    if (!exists(eng, id) || !ret_report || !size)
         return -EINVAL;
-    job_report(runner_job(eng, id), ret_report);
+    job_report(runner_job(eng, id), &report);
+    give_sized(ret_report, size, &report, sizeof report);
     return 0;
 }

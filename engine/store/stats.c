@@ -45,13 +45,6 @@ static void counter_figures(struct eng *eng, struct eng_stats *st)
     st->damaged_extents = COUNTED(eng, damaged);
 }
 
-void give_sized(void *ret, size_t size, const void *st, size_t known)
-{
-    memcpy(ret, st, MIN_OF(size, known));
-    if (size > known)
-        memset((char *)ret + known, 0, size - known);
-}
-
 int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)
 {
     struct eng_stats st = {0};

@@ -7,9 +7,6 @@
 
 /* Reads the superblock, creating the store where that is allowed. `why`: explanation on failure. */
 int create_or_load(struct eng *eng, char why[256]);
-/* Hands a struct of `known` bytes to a caller whose struct of that name has `size`: what only one of the two
- * has is left out, or 0. */
-void give_sized(void *ret, size_t size, const void *st, size_t known);
 /* The first batch of a store: its root directory. */
 int create_root(struct eng *eng);
 /* Takes over what the file "config" says. */

@@ -149,12 +149,14 @@ static int decide(struct eng *eng, struct eng_maintenance_report *ret_report, bo
 
 static int refused(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     if (is_read_only(eng))
         return -EROFS;
     return job_busy(runner_job(eng, ENG_JOB_COMPACT)) ? -EBUSY : 0;
 }
 
-int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report)
+int eng_run_maintenance_sized(struct eng *eng, struct eng_maintenance_report *ret_report, size_t size)
 {
     struct eng_maintenance_report report = {0};
     bool wanted;
@@ -170,7 +172,7 @@ int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_repo
         report.compacted = report.compaction.state != ENG_JOB_IDLE; /* else it could not start */
     }
     if (ret_report && r != -EBUSY && r != -EROFS)
-        *ret_report = report;
+        give_sized(ret_report, size, &report, sizeof report);
     return r;
 }
 

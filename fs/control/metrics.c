@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static bool is_under_way(const struct eng_job_report *report)
+static bool under_way(const struct eng_job_report *report)
 {
     return report->state == ENG_JOB_RUNNING || report->state == ENG_JOB_PAUSED;
 }
@@ -24,7 +24,7 @@ static int compaction_figures(struct eng *eng, struct daemon_figures *d)
     int r = eng_job_status(eng, ENG_JOB_COMPACT, &report);
     if (r)
         return r;
-    d->compaction_running = is_under_way(&report);
+    d->compaction_running = under_way(&report);
     d->compaction_planned = report.total;
     d->compaction_done = report.done;
     d->compaction_moved = report.compact.bytes_moved;
@@ -37,7 +37,7 @@ static int scrub_figures(struct eng *eng, struct daemon_figures *d)
     int r = eng_job_status(eng, ENG_JOB_SCRUB, &report);
     if (r)
         return r;
-    d->scrub_running = is_under_way(&report);
+    d->scrub_running = under_way(&report);
     d->scrub_planned = report.total;
     d->scrub_done = report.done;
     d->scrub_damaged = report.scrub.damaged;

@@ -88,6 +88,44 @@ Test(embed, statfs_of_any_size)
     sized_right(&whole, sizeof whole, 0);
 }
 
+Test(embed, reports_of_any_size)
+{
+    struct eng_job_report whole;
+    struct eng_maintenance_report maintenance;
+    size_t size;
+    unit_file(&u, "f", 1000, 1);
+    for (size_t i = 0; (size = size_at(i, sizeof whole)); i++) {
+        cr_assert_eq(eng_job_run_sized(u.eng, ENG_JOB_CHECK, NULL, 0, fresh(), size), 0);
+        cr_assert_eq(eng_job_status(u.eng, ENG_JOB_CHECK, &whole), 0);
+        sized_right(&whole, sizeof whole, size);
+        cr_assert_eq(eng_job_status_sized(u.eng, ENG_JOB_CHECK, fresh(), size), 0);
+        sized_right(&whole, sizeof whole, size);
+    }
+    cr_assert_eq(eng_job_status_sized(u.eng, ENG_JOB_CHECK, fresh(), 0), -EINVAL);
+    sized_right(&whole, sizeof whole, 0);
+    cr_assert_eq(eng_run_maintenance(u.eng, &maintenance), 0);
+    for (size_t i = 0; (size = size_at(i, sizeof maintenance)); i++) {
+        cr_assert_eq(eng_run_maintenance_sized(u.eng, fresh(), size), 0);
+        sized_right(&maintenance, sizeof maintenance, size);
+    }
+}
+
+Test(embed, job_options_of_any_size)
+{
+    struct {
+        struct eng_job_options opt;
+        unsigned char newer[8];
+    } more = {0};
+    more.newer[3] = 1;
+    for (size_t size = 0; size <= sizeof more; size++) {
+        int expected = size > sizeof more.opt + 3 ? -EINVAL : 0;
+        cr_expect_eq(eng_job_run_sized(u.eng, ENG_JOB_CHECK, &more.opt, size, NULL, 0), expected, "%zu",
+                     size);
+        cr_expect_eq(eng_job_start_sized(u.eng, ENG_JOB_CHECK, &more.opt, size, NULL, NULL), expected, "%zu",
+                     size);
+    }
+}
+
 /* ---- options ---------------------------------------------------------------------------- */
 
 static int reopen(const void *opt, size_t size)
@@ -275,6 +313,7 @@ Test(embed, administration_without_null)
         cr_expect_eq(eng_job_wait(e, job, NULL, NULL), 0);
         cr_expect_eq(eng_job_status(e, job, NULL), -EINVAL);
     }
+    cr_expect_eq(eng_job_run(e, ENG_JOBS, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_compact_estimate(e, NULL), -EINVAL);
     cr_expect_eq(eng_run_maintenance(e, NULL), 0);
     cr_expect_eq(eng_maintenance_start(e, NULL, NULL), 0);
