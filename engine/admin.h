@@ -214,6 +214,8 @@ struct eng_file {
     uint64_t size;        /* bytes that belong to this moment: the file may have more by now */
     uint64_t total, live; /* payload bytes; of segments */
 };
+/* The number that tells this store from all others: of the superblock, and of each file's header. */
+ENG_API void eng_uuid(struct eng *eng, uint8_t ret_uuid[16]);
 /*
  * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock, until `emit`
  * returns non-zero. Returns 0. The files are of one moment: copied while eng_hold() is in force, together
@@ -226,6 +228,11 @@ ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_f
  * unlimited), auto_compact (0|1), checkpoint_bytes, checkpoint_ops,
  * commit_ms. -ENOENT unknown key, -EINVAL bad value. */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
+struct eng_config_pair {
+    const char *key, *value;
+};
+/* The same for several: all of them or, when one is wrong, none. */
+ENG_API int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, size_t n);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default
  * used. */
 ENG_API int eng_config_reload(struct eng *eng);
@@ -316,7 +323,7 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  *
  * `on_done`, here and below, is called once, when the run has ended, however it did: from the job's thread,
  * or with no_background from the thread that runs it. It runs under no lock of the engine, but for the lock
- * of room with no_background, when the compaction makes room for another caller's change on a full disk. It
+ * of full_disk with no_background, when the compaction makes room for another caller's change on a full disk. It
  * may call the engine, but not eng_close(), and must not block: others wait for the same thread. NULL: nobody
  * is told. The report is valid during the call.
  *

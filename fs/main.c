@@ -7,14 +7,15 @@
  *
  * Threads: main runs FUSE's loop; `signals` waits for SIGTERM and SIGINT,
  * unmounts as umount(8) would, so that pages written through mappings
- * come back first, and ends the session if the mount is busy; on SIGHUP it has
- * the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks
- * the mount for its root once, to know that it answers. Signals are blocked
- * in all others, the engine's too, so that no handler is needed. */
+ * come back first, and ends the session if the mount is busy, or others have it (containers); on SIGHUP it
+ * has the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks the mount for
+ * its root once, to know that it answers. Signals are blocked in all others, the engine's too, so that no
+ * handler is needed. */
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -40,6 +41,8 @@
 
 /* umount returns before the old daemon has written its checkpoint. */
 enum { LOCK_WAIT_MS = 10000 };
+/* How long those who have the mount elsewhere have it after SIGTERM, and from when on the log says so. */
+enum { LINGER_MS = 3000, LINGER_QUIET_MS = 500, LINGER_STEP_MS = 50 };
 
 struct daemon_state {
     struct fs_options opt;
@@ -50,7 +53,9 @@ struct daemon_state {
     bool logging; /* what fails is for the log, too */
     pthread_t main_thread, signal_thread, probe_thread;
     bool has_signal_thread, has_probe_thread;
-    _Atomic bool ended;   /* set by main after the loop, read by the signal thread */
+    _Atomic bool ended; /* set by main after the loop, read by the signal thread */
+    /* What lies on the mount point is not ours (any more). Set by the signal thread, read by main */
+    _Atomic bool not_ours;
     _Atomic dev_t device; /* of the mount, set by the probe; 0: it has not answered yet */
 };
 
@@ -250,6 +255,43 @@ static sigset_t awaited_signals(void)
     return set;
 }
 
+/* Has the kernel ended the connection? It does so with the last mount of it, in whatever namespace. */
+static bool is_disconnected(struct daemon_state *d)
+{
+    struct pollfd device = {.fd = fuse_session_fd(d->fuse)};
+    return atomic_load(&d->ended) || (poll(&device, 1, 0) == 1 && (device.revents & (POLLERR | POLLNVAL)));
+}
+
+/* After the unmounting, which ends the connection unless others have the mount: bind mounts, the namespaces
+ * of containers. Who has it gets some seconds to let it go; another SIGTERM cuts them short. */
+static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
+{
+    bool told = false;
+    for (int left = LINGER_MS; left > 0 && !is_disconnected(d); left -= LINGER_STEP_MS) {
+        if (!told && left <= LINGER_MS - LINGER_QUIET_MS) {
+            messages_line(ENG_LOG_WARNING,
+                          "%s is unmounted, but mounted elsewhere still (a bind mount, a container)",
+                          d->mountpoint);
+            told = true;
+        }
+        int sig = sigtimedwait(set, NULL, &(struct timespec){.tv_nsec = LINGER_STEP_MS * 1000000});
+        if (sig == SIGTERM || sig == SIGINT)
+            break;
+    }
+    return is_disconnected(d);
+}
+
+/* Ends FUSE's loop, which waits in sem_wait(): only a signal to its thread ends that; one could come too
+ * early. */
+static void detach(struct daemon_state *d)
+{
+    fuse_session_exit(d->fuse);
+    while (!atomic_load(&d->ended)) {
+        (void)pthread_kill(d->main_thread, SIGUSR2);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+}
+
 static void *signal_main(void *arg)
 {
     struct daemon_state *d = arg;
@@ -269,19 +311,16 @@ static void *signal_main(void *arg)
     if (d->session.ctl)
         ctl_interrupt_all(d->session.ctl);
     int r = -EBUSY;
-    if (on_top(d)) {
+    bool ours = on_top(d);
+    if (ours) {
         write_back(d->mountpoint);
         r = mnt_unmount(d->mountpoint);
     }
-    if (!r)
-        return NULL; /* the kernel has ended the connection, so the loop ends */
+    atomic_store(&d->not_ours, !ours || !r);
+    if (!r && wait_for_the_end(d, &set))
+        return NULL;
     messages_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
-    fuse_session_exit(d->fuse);
-    /* FUSE's loop waits in sem_wait(), which only a signal to its thread ends; one could come too early. */
-    while (!atomic_load(&d->ended)) {
-        (void)pthread_kill(d->main_thread, SIGUSR2);
-        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    }
+    detach(d);
     return NULL;
 }
 
@@ -353,7 +392,9 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     atomic_store(&d->ended, true);
     if (d->session.ctl)
         ctl_interrupt_all(d->session.ctl);
-    fuse_session_unmount(d->fuse);
+    /* It would take away whatever lies there, and the session is closed without it, too. */
+    if (!atomic_load(&d->not_ours))
+        fuse_session_unmount(d->fuse);
     join_threads(d);
     return r;
 }
@@ -378,6 +419,21 @@ static int run_session(struct daemon_state *d, char why[FS_WHY_MAX])
 
 /* ---- store -------------------------------------------------------------- */
 
+/* The engine says it in the log, where who mounts in the background does not look. */
+static void warn_of_limit(const struct daemon_state *d)
+{
+    struct rlimit size;
+    uint64_t segment = d->opt.segment_size ? d->opt.segment_size : ENG_SEGMENT_SIZE_DEFAULT;
+    if (d->opt.foreground || d->opt.read_only || getrlimit(RLIMIT_FSIZE, &size) != 0 ||
+        size.rlim_cur >= segment)
+        return;
+    (void)fprintf(
+        stderr,
+        "engramfs: warning: files may not grow over %llu bytes here (ulimit -f), less than a segment; "
+        "raise the limit\n",
+        (unsigned long long)size.rlim_cur);
+}
+
 static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     const struct eng_options options = {
@@ -392,15 +448,22 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
     int r = eng_open(d->store, &options, &d->session.eng, reason);
     if (r)
         (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-r));
+    else
+        warn_of_limit(d);
     return r;
 }
 
 static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct session *session = &d->session;
+    struct stat folder;
     int r = open_store(d, why);
     if (r)
         return r;
+    if (stat(d->store, &folder) == 0) {
+        session->store_device = folder.st_dev;
+        session->store_inode = folder.st_ino;
+    }
     if (d->opt.ctl != CTL_OFF && !(session->ctl = ctl_new(session))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
@@ -422,13 +485,21 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 
 /* ---- process ------------------------------------------------------------ */
 
+static void raise_limit(int resource)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(resource, &limit);
+    }
+}
+
 static void prepare_process(void)
 {
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
+    raise_limit(RLIMIT_NOFILE);
+    raise_limit(RLIMIT_FSIZE);
+    /* A lock or a pipe of who starts us would live as long as the mount. */
+    (void)close_range(3, ~0U, 0);
     /* libfuse ends its threads by pthread_cancel(), for which glibc loads libgcc_s: while there are
      * descriptors. */
     void *frame;
@@ -449,6 +520,7 @@ static void block_signals(void)
     struct sigaction wake = {.sa_handler = on_wake}, ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGUSR2, &wake, NULL); /* no SA_RESTART: it is there to interrupt */
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL); /* write(2) says EFBIG then */
     const sigset_t set = awaited_signals();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 }

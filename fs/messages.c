@@ -1,8 +1,9 @@
 /*
- * messages.c - see journal.h. State: where lines go, immutable after messages_init(); the last line of
+ * messages.c - see messages.h. State: where lines go, immutable after messages_init(); the last line of
  * libfuse. May be called from any thread. */
 #include "messages.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+static int stderr_fd = STDERR_FILENO; /* a copy: the number 2 is redirected while libfuse mounts */
 static bool to_stderr = true;
 static bool with_debug;
 static bool to_journald;
@@ -31,6 +33,9 @@ void messages_init(bool foreground, bool debug)
     to_stderr = foreground;
     with_debug = debug;
     to_journald = foreground && stderr_is_journal();
+    int copy = foreground ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3) : -1;
+    if (copy >= 0)
+        stderr_fd = copy;
     if (!foreground)
         openlog("engramfs", LOG_PID, LOG_DAEMON);
 }
@@ -57,9 +62,9 @@ void messages_line(enum eng_log_level level, const char *format, ...)
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
     if (to_journald)
-        (void)fprintf(stderr, "<%d>%s%s\n", priority[level], label[level], line);
+        (void)dprintf(stderr_fd, "<%d>%s%s\n", priority[level], label[level], line);
     else if (to_stderr)
-        (void)fprintf(stderr, "engramfs: %s%s\n", label[level], line);
+        (void)dprintf(stderr_fd, "engramfs: %s%s\n", label[level], line);
     else
         syslog(priority[level], "%s%s", label[level], line);
 }

@@ -154,6 +154,22 @@ static int complain(char why[FS_WHY_MAX], int err, const char *path, const char 
     return err;
 }
 
+/* Is this folder a store? Mounting over one means that the arguments were swapped, mostly. */
+static bool is_store(const char *path)
+{
+    static const char magic[] = "EENGFS01"; /* of the superblock, docs/FORMAT.md */
+    char name[PATH_MAX], start[sizeof magic - 1];
+    if (snprintf(name, sizeof name, "%s/superblock", path) >= (int)sizeof name)
+        return false;
+    int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool found =
+        pread(fd, start, sizeof start, 0) == (ssize_t)sizeof start && memcmp(start, magic, sizeof start) == 0;
+    (void)close(fd);
+    return found;
+}
+
 int mnt_prepare(const char *path, char why[FS_WHY_MAX])
 {
     char source[PATH_MAX];
@@ -178,6 +194,10 @@ int mnt_prepare(const char *path, char why[FS_WHY_MAX])
         return complain(why, -errno, path, strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return complain(why, -ENOTDIR, path, "not a directory");
+    if (is_store(path))
+        return complain(why, -EEXIST, path,
+                        "it holds a store itself; the order is: engramfs STORE MOUNTPOINT, and MOUNTPOINT is "
+                        "another, empty folder");
     if (geteuid() != 0 && access(path, W_OK) != 0)
         return complain(why, -EACCES, path, "an ordinary user must be allowed to write there");
     return 0;

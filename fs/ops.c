@@ -113,6 +113,10 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_lookup);
+    if (ctl_owns(parent) && !session->ctl) { /* a file handle of another mount, or a forged one */
+        reply_err(req, REQUEST_lookup, -ESTALE);
+        return;
+    }
     if (ctl_owns(parent) || (ctl_reserved(parent, name) && session->ctl)) {
         struct fuse_entry_param e;
         int r = 0;
@@ -371,7 +375,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_read);
     if (ctl_owns(ino)) {
-        ctl_read(session->ctl, req, ino, size, off);
+        if (session->ctl)
+            ctl_read(session->ctl, req, ino, size, off);
+        else
+            reply_err(req, REQUEST_read, -ESTALE);
         return;
     }
     void *buf = reply_buffer(size);
@@ -391,7 +398,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_write);
     if (ctl_owns(ino)) {
-        if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
+        if (!session->ctl)
+            reply_err(req, REQUEST_write, -ESTALE);
+        else if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
             reply_err(req, REQUEST_write, -EINVAL);
         else
             ctl_write(session->ctl, req, ino, buf, size);
@@ -435,7 +444,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
 {
     struct stat st;
-    int r = ctl_getattr(ctl, ino, &st);
+    int r = ctl ? ctl_getattr(ctl, ino, &st) : -ESTALE;
     if (r)
         return r;
     if (off < 0 || off >= st.st_size)

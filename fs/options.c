@@ -86,10 +86,9 @@ static int set_flag(struct fs_options *opt, const char *word, bool *ret_known)
                                          "sync", "async",  "noatime", "dirsync", NULL};
     /* What fstab, mount(8) and systemd add for themselves. */
     static const char *const skipped[] = {
-        "defaults",   "auto",     "noauto",     "user",     "nouser",    "users",         "owner",
-        "group",      "_netdev",  "nofail",     "atime",    "relatime",  "norelatime",    "strictatime",
-        "nodiratime", "diratime", "nolazytime", "lazytime", "nodirsync", "nostrictatime", "silent",
-        "loud",       "nomand",   "noiversion", NULL};
+        "defaults",  "auto",    "noauto", "user",   "nouser",        "users",      "owner",
+        "group",     "_netdev", "nofail", "atime",  "relatime",      "diratime",   "nolazytime",
+        "nodirsync", "silent",  "loud",   "nomand", "nostrictatime", "noiversion", NULL};
     *ret_known = true;
     /* The kernel leaves atimes to us. */
     opt->noatime = opt->noatime || strcmp(word, "noatime") == 0;
@@ -182,6 +181,13 @@ static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_
         return set_segment_size(opt, word + 13, why);
     if (strncmp(word, "fsname=", 7) == 0 && word[7])
         return replace(&opt->fsname, word + 7);
+    if (strcmp(word, "remount") == 0)
+        return fail(why, "remount cannot be done: unmount, and mount with the other options");
+    if (strcmp(word, "strictatime") == 0 || strcmp(word, "lazytime") == 0 ||
+        strcmp(word, "nodiratime") == 0 || strcmp(word, "norelatime") == 0)
+        return fail(
+            why, "option %s cannot be done: access times are kept as with relatime, or not at all (noatime)",
+            word);
     return fail(why, "unknown option: %s (engramfs -h lists them)", word);
 }
 

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "admin.h"
 #include "options.h"
@@ -44,7 +45,9 @@ struct session {
     struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
-    uid_t uid;                    /* immutable after start: who mounted */
+    dev_t store_device;           /* immutable after start; of the store's folder, with its inode */
+    ino_t store_inode;
+    uid_t uid; /* immutable after start: who mounted */
     gid_t gid;
     bool labels;     /* immutable after start; the kernel has SELinux */
     int64_t started; /* immutable after start; ns since the epoch */
@@ -58,6 +61,16 @@ struct session {
     struct fsync_waiter *sync_first, *sync_last; /* who waits for a flush. protected by sync_lock */
     bool syncing; /* a thread flushes, and will for those who wait. protected by sync_lock */
 };
+
+/* The figures of the engine; a mount with -o ro is told as such. */
+static inline int session_stats(const struct session *session, struct eng_stats *ret_stats)
+{
+    static const char reason[] = "mounted with -o ro";
+    int r = eng_stats(session->eng, ret_stats);
+    if (!r && session->opt->read_only && !ret_stats->read_only_reason[0])
+        memcpy(ret_stats->read_only_reason, reason, sizeof reason);
+    return r;
+}
 
 static inline struct session *session_of(fuse_req_t req)
 {

@@ -347,6 +347,7 @@ if wanted mutants; then
     run mutants/regressions 300 "$BUILD/tests/sim/mutants/regressions"
     run mutants/protections 600 tests/sim/mutants/run.sh "$BUILD"
     run mutants/powercut-bites 600 "$BUILD/tests/sim/powercut-bites" --bites
+    run mutants/twolives-bites 600 "$BUILD/tests/sim/twolives-bites" --bites
 fi
 if wanted damage; then run_plain damage "$BUILD" damage 900; fi
 if wanted crash; then

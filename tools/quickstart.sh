@@ -44,9 +44,12 @@ trap 'rm -rf -- "$TMP"' EXIT
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 plain() { printf '\n%s\n' "$*"; }
 [ -t 1 ] || say() { plain "$@"; }
-# Shows a command and does it.
+# Shows a command and does it. What may be any name is in the environment: nothing in it is run.
+export BUILD STORE MNT TMP
 show() {
-    printf '$ %s\n' "$*"
+    local text=$*
+    text=${text//\$BUILD/$BUILD} text=${text//\$MNT/$MNT} text=${text//\$TMP/$TMP}
+    printf '$ %s\n' "$text"
     bash -o pipefail -c "$*"
 }
 quietly() { # LOG COMMAND...
@@ -85,7 +88,7 @@ setfattr -n $MARK -v 1 "$MNT"
 
 say "3. Memories go in: one JSON object a line"
 for sample in tools/sample/*.jsonl; do
-    show "$BUILD/tools/engramctl import '$sample' '$MNT'"
+    show "\"\$BUILD/tools/engramctl\" import '$sample' \"\$MNT\""
 done
 
 say "4. They are files"
@@ -112,16 +115,16 @@ say "7. A backup: rsync, and a second run that transfers nothing"
 X=
 touch "$TMP/probe"
 if setfattr -n user.probe -v 1 "$TMP/probe" 2>/dev/null; then X=X; fi
-show "rsync -a$X --stats ./ '$TMP/backup/' | grep 'files transferred'"
+show "rsync -a$X --stats ./ \"\$TMP/backup/\" | grep 'files transferred'"
 printf '$ (again)\n'
 rsync "-a$X" --stats ./ "$TMP/backup/" | tee "$TMP/second" | grep 'files transferred'
 grep -q 'files transferred: 0$' "$TMP/second" || die "the second rsync transferred something"
-show "diff -r . '$TMP/backup' && echo equal"
+show "diff -r . \"\$TMP/backup\" && echo equal"
 
 cd /
 say "Done. $MNT stays mounted; look around, and read $MNT/.engram/help."
 if [ "$(id -u)" -eq 0 ]; then
-    echo "To unmount:  umount $MNT"
+    printf 'To unmount:  umount %q\n' "$MNT"
 else
-    echo "To unmount:  fusermount3 -u $MNT"
+    printf 'To unmount:  fusermount3 -u %q\n' "$MNT"
 fi

@@ -20,10 +20,9 @@ enum fault_point {
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_RETIRE,            /* about to unlink a segment */
-    FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: must not wait.
-                           */
+    FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
-    FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: must not wait. */
+    FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
     FP_COUNT
@@ -43,8 +42,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
         fn(hook->arg, point);
 }
 
-/* What each takes out, and the rule that it breaks. tests/sim/mutants/mutants.txt names the test that must fail
- * with it. */
+/* What each takes out, and the rule that it breaks. tests/sim/mutants/mutants.txt names the test that must
+ * fail with it. */
 #define MUTANT_LIST(M)                                                                                       \
     M(BLIND_INSTALL)       /* I3: relocations are installed without comparing */                             \
     M(NO_PIN)              /* I1: segments are unlinked in spite of pins */                                  \
@@ -67,9 +66,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
+    M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
+    M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \

@@ -28,6 +28,14 @@ static inline void idmap_done(struct idmap *map)
     *map = (struct idmap){0};
 }
 
+/* Forgets all entries and keeps their room. */
+static inline void idmap_clear(struct idmap *map)
+{
+    for (uint32_t i = 0; i < map->cap; i++)
+        map->slots[i] = (struct idmap_slot){0, 0};
+    map->n = 0;
+}
+
 /* The slot of id, or the free one where it would be; the map is not empty. */
 static inline uint32_t idmap_slot(const struct idmap *map, uint32_t id)
 {

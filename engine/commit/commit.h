@@ -7,7 +7,7 @@
 
 #include "core/eng.h"
 
-/* Locks log.lock for a mutation that needs no room made first; others call room_begin(). -EROFS. */
+/* Locks log.lock for a mutation that needs no room made first; others call full_disk_begin(). -EROFS. */
 int commit_begin(struct eng *eng);
 void commit_end(struct eng *eng);
 /* Between the two: writes the transaction to the log and applies it. On an error nothing has happened. */

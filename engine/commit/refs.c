@@ -13,9 +13,8 @@
 
 struct collector {
     struct eng *eng;
-    const uint8_t *wanted;
-    size_t n_wanted;
-    struct extent_ref *refs, *found; /* of the whole walk; of this slice */
+    const struct idmap *wanted;      /* NULL: all */
+    struct extent_ref *refs, *found; /* all; by this slice */
     size_t n, cap, n_found, cap_found;
     struct bkey next; /* where the scan of the tree continues */
     unsigned slice;
@@ -24,7 +23,7 @@ struct collector {
 
 static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
 {
-    if (loc->seg >= c->n_wanted || !c->wanted[loc->seg])
+    if (c->wanted && !idmap_get(c->wanted, loc->seg))
         return 0;
     int r = array_grow(&c->found, &c->cap_found, c->n_found + 1, sizeof *c->found);
     if (!r)
@@ -113,10 +112,10 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
     return current;
 }
 
-int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, struct extent_ref **ret_refs,
+int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct extent_ref **ret_refs,
                         size_t *ret_n)
 {
-    struct collector c = {.eng = eng, .wanted = wanted, .n_wanted = n_wanted};
+    struct collector c = {.eng = eng, .wanted = wanted};
     int r = 0;
     bool more = true;
     for (uint32_t slot = 1; more && !r;) { /* extents in inodes, and xattrs */

@@ -18,9 +18,9 @@ struct extent_ref {
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 /*
- * Collects the live ranges in the segments for which wanted[id] is set (n_wanted entries), sorted by place;
- * locks the index for short slices. */
-int extent_refs_collect(struct eng *eng, const uint8_t *wanted, size_t n_wanted, struct extent_ref **ret_refs,
+ * Collects the live ranges that lie in the segments for which `wanted` has a value (NULL: in all),
+ * going through the index in short locked slices. Sorted by place. */
+int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct extent_ref **ret_refs,
                         size_t *ret_n);
 
 #endif

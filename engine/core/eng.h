@@ -5,7 +5,7 @@
  * and freed by that file's _new() and _free().
  *
  * Lock order, outermost first (docs/LOCKING.md):
- *   room > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
+ *   full_disk > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
  * Leaves, under which nothing is taken: report, damage, counters, reserve, orphans, atimes, feed,
  * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock.
  *
@@ -40,7 +40,7 @@ struct maintenance;
 struct orphans;
 struct reserve;
 struct retire;
-struct room;
+struct full_disk;
 struct runner;
 struct workers;
 
@@ -82,7 +82,7 @@ struct eng {
     uint64_t lost_after;
 
     /* upkeep/ */
-    struct room *room;
+    struct full_disk *full_disk;
     struct runner *runner;
     struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */

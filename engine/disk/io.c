@@ -5,6 +5,8 @@
  * No state, no locks. */
 #include "disk/io.h"
 
+#include "base/fault.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -13,6 +15,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+void io_begin(struct eng_io *io)
+{
+    atomic_store_explicit(&io->dir_failed, 0, memory_order_release);
+}
+
+int io_syncdir(struct eng_io *io)
+{
+    int r = io->ops->syncdir(io), none = 0;
+    if (r && !MUTANT(FORGET_SYNCDIR))
+        (void)atomic_compare_exchange_strong_explicit(&io->dir_failed, &none, -r, memory_order_acq_rel,
+                                                      memory_order_acquire);
+    return r;
+}
 
 ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
                       uint64_t offset)
@@ -31,6 +47,15 @@ ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *
         done += (size_t)n;
     }
     return (ssize_t)done;
+}
+
+int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                   uint64_t offset)
+{
+    ssize_t n = io_pread_full(file, ops, buf, size, offset);
+    if (n < 0)
+        return (int)n;
+    return (size_t)n == size ? 0 : -EBADMSG;
 }
 
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
@@ -101,7 +126,7 @@ int io_replace_file(struct eng_io *io, const char *name, const void *data, size_
         (void)io->ops->unlink(io, temp); /* the first failure is the one to report */
         return r;
     }
-    return io->ops->syncdir(io);
+    return io_syncdir(io);
 }
 
 static int read_open_file(struct io_file *file, const struct eng_io_ops *ops, size_t max, char **ret_data,

@@ -10,6 +10,7 @@
 #ifndef ENGRAMFS_IO_H
 #define ENGRAMFS_IO_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,8 @@ enum io_advice {
     IO_WRITE_BACK /* it is synced soon: begin writing. Promises nothing */
 };
 
+/* -ENOSPC stands for each limit that removing something may help against: also of a quota, or of the
+ * process. */
 struct eng_io_ops {
     int (*open)(struct eng_io *io, const char *name, int flags, struct io_file **ret_file);
     void (*close)(struct io_file *file);
@@ -63,16 +66,32 @@ struct eng_io_ops {
     /* Exclusive (or, read-only, shared) lock on the store, held until unlock or death. -EBUSY when taken. */
     int (*lock)(struct eng_io *io, bool shared);
     void (*unlock)(struct eng_io *io);
+    /* Which process has the lock; 0: nobody, or unknown. May be NULL: unknown. */
+    int64_t (*lock_holder)(struct eng_io *io);
     int (*space)(struct eng_io *io, struct io_space *ret_space);
     /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
     int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
     /* How many files the process may have open, all in all. May be NULL: as many as one likes. */
     uint64_t (*files_max)(struct eng_io *io);
+    /* How large the process may make a file, bytes. May be NULL: as large as one likes. */
+    uint64_t (*file_size_max)(struct eng_io *io);
 };
 
 struct eng_io {
     const struct eng_io_ops *ops; /* immutable */
+    /* errno of the first syncdir that failed since io_begin(); 0: none. Names that it was to make durable may
+     * be lost, and no later one tells (I11). */
+    _Atomic int dir_failed;
 };
+
+/* A writer opens the store: what failed before it is over. */
+void io_begin(struct eng_io *io);
+/* Makes the names durable. Whoever calls it and fails, io->dir_failed tells everybody. */
+int io_syncdir(struct eng_io *io);
+static inline int io_dir_failed(struct eng_io *io)
+{
+    return atomic_load_explicit(&io->dir_failed, memory_order_acquire);
+}
 
 /*
  * The real one: a directory of the host's file system. `create` makes the
@@ -83,6 +102,9 @@ void io_posix_free(struct eng_io *io); /* NULL is fine */
 /* Loops over short counts and EINTR. A read that meets the end of the file early returns what there was. */
 ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
                       uint64_t offset);
+/* The same, where all must be there: -EBADMSG if the file ends before. */
+int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                   uint64_t offset);
 /* 0 or -errno; `iov` is modified. A zero-byte write is -EIO. */
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
                     uint64_t offset);

@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 struct io_posix {
@@ -37,6 +38,23 @@ struct io_file {
 static int posix_dirfd(struct eng_io *io)
 {
     return ((struct io_posix *)(void *)io)->dirfd;
+}
+
+/* What root makes in somebody's store is his, as the rest of it: he would be shut out of it otherwise. Where
+ * that cannot be (a file system without owners) it stays ours. */
+static void give_to_owner(struct eng_io *io, int fd)
+{
+    struct stat dir;
+    if (geteuid() == 0 && fstat(posix_dirfd(io), &dir) == 0 && (dir.st_uid != 0 || dir.st_gid != getegid()))
+        (void)!fchown(fd, dir.st_uid, dir.st_gid);
+}
+
+/*
+ * A write or a creation that found no room. A quota and RLIMIT_FSIZE (whose signal programs ignore) are full
+ * disks to the engine: removing something helps, and it may do so by itself. */
+static int no_room(int err)
+{
+    return err == EDQUOT || err == EFBIG ? -ENOSPC : -err;
 }
 
 static int posix_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
@@ -56,7 +74,7 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
         fd = openat(posix_dirfd(io), name, oflags, 0600);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        return -errno;
+        return no_room(errno);
 
     int r = 0;
     struct stat st;
@@ -66,6 +84,8 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
         r = -EISDIR;
     else if (!S_ISREG(st.st_mode))
         r = -EBADMSG;
+    if (!r && (flags & IO_CREATE))
+        give_to_owner(io, fd);
 
     struct io_file *file = !r ? malloc(sizeof *file) : NULL;
     if (!r && !file)
@@ -123,7 +143,7 @@ static ssize_t posix_pwritev(struct io_file *file, const struct iovec *iov, int 
     if (offset > INT64_MAX)
         return -EINVAL;
     ssize_t done = pwritev(file->fd, iov, n > IOV_MAX ? IOV_MAX : n, (off_t)offset);
-    return done < 0 ? -errno : done;
+    return done < 0 ? no_room(errno) : done;
 }
 
 static int posix_file_size(struct io_file *file, uint64_t *ret_size)
@@ -143,7 +163,7 @@ static int posix_truncate(struct io_file *file, uint64_t size)
     do
         r = ftruncate(file->fd, (off_t)size);
     while (r < 0 && errno == EINTR);
-    return r < 0 ? -errno : 0;
+    return r < 0 ? no_room(errno) : 0;
 }
 
 static int posix_allocate(struct io_file *file, uint64_t size)
@@ -155,7 +175,7 @@ static int posix_allocate(struct io_file *file, uint64_t size)
     do
         r = fallocate(file->fd, 0, 0, (off_t)size);
     while (r < 0 && errno == EINTR);
-    return r < 0 ? -errno : 0;
+    return r < 0 ? no_room(errno) : 0;
 }
 
 static int posix_datasync(struct io_file *file)
@@ -198,7 +218,7 @@ static int posix_unlink(struct eng_io *io, const char *name)
 static int posix_rename(struct eng_io *io, const char *from, const char *to)
 {
     int fd = posix_dirfd(io);
-    return renameat(fd, from, fd, to) < 0 ? -errno : 0;
+    return renameat(fd, from, fd, to) < 0 ? no_room(errno) : 0;
 }
 
 static int fsync_fd(int fd)
@@ -260,6 +280,30 @@ static void posix_unlock(struct eng_io *io)
     (void)flock(posix_dirfd(io), LOCK_UN);
 }
 
+/* From /proc/locks, which knows the holder of a flock as the process that took it. */
+static int64_t posix_lock_holder(struct eng_io *io)
+{
+    struct stat st;
+    FILE *f = fopen("/proc/locks", "re");
+    if (!f || fstat(posix_dirfd(io), &st) < 0) {
+        if (f)
+            (void)fclose(f);
+        return 0;
+    }
+    char line[256];
+    long long holder = 0;
+    while (holder <= 0 && fgets(line, sizeof line, f)) {
+        unsigned on_major, on_minor;
+        unsigned long long ino;
+        long long pid;
+        if (sscanf(line, "%*s FLOCK %*s %*s %lld %x:%x:%llu", &pid, &on_major, &on_minor, &ino) == 4 &&
+            ino == st.st_ino && on_major == major(st.st_dev) && on_minor == minor(st.st_dev))
+            holder = pid;
+    }
+    (void)fclose(f);
+    return holder > 0 ? holder : 0;
+}
+
 static int posix_space(struct eng_io *io, struct io_space *ret_space)
 {
     struct statvfs vfs;
@@ -311,6 +355,13 @@ static uint64_t posix_files_max(struct eng_io *io)
     return getrlimit(RLIMIT_NOFILE, &files) == 0 ? files.rlim_cur : _POSIX_OPEN_MAX;
 }
 
+static uint64_t posix_file_size_max(struct eng_io *io)
+{
+    (void)io;
+    struct rlimit size;
+    return getrlimit(RLIMIT_FSIZE, &size) == 0 && size.rlim_cur != RLIM_INFINITY ? size.rlim_cur : UINT64_MAX;
+}
+
 static const struct eng_io_ops posix_ops = {
     .open = posix_open,
     .close = posix_close,
@@ -329,9 +380,11 @@ static const struct eng_io_ops posix_ops = {
     .list = posix_list,
     .lock = posix_lock,
     .unlock = posix_unlock,
+    .lock_holder = posix_lock_holder,
     .space = posix_space,
     .usage = posix_usage,
     .files_max = posix_files_max,
+    .file_size_max = posix_file_size_max,
 };
 
 /* Makes the name of a just created directory durable. */
@@ -361,7 +414,7 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
         return -errno;
 
     int r = created ? sync_parent(fd) : 0;
-    struct io_posix *posix = !r ? malloc(sizeof *posix) : NULL;
+    struct io_posix *posix = !r ? calloc(1, sizeof *posix) : NULL;
     if (!r && !posix)
         r = -ENOMEM;
     if (r) {

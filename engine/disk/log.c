@@ -226,9 +226,21 @@ static int flush_run(struct log *log, struct flush *f)
         segments_unpin(f->segs[i]);
     }
     if (!r && f->dir && !MUTANT(NO_SYNCDIR))
-        r = log->io->ops->syncdir(log->io);
+        r = io_syncdir(log->io);
+    if (!r) /* somebody else's sync of the folder may have been told that names of ours are lost */
+        r = -io_dir_failed(log->io);
     free(f->segs);
     return MUTANT(NO_FAILED_SYNC) ? 0 : r;
+}
+
+/* errno of the first flush that failed, or sync of the folder, whoever asked for that; sticky (I11). */
+static int failed(struct log *log)
+{
+    int none = 0, dir = MUTANT(NO_FAILED_SYNC) ? 0 : io_dir_failed(log->io);
+    if (dir)
+        (void)atomic_compare_exchange_strong_explicit(&log->failed, &none, dir, memory_order_acq_rel,
+                                                      memory_order_acquire);
+    return atomic_load_explicit(&log->failed, memory_order_acquire);
 }
 
 int log_sync(struct log *log, bool *ret_flushed)
@@ -237,7 +249,7 @@ int log_sync(struct log *log, bool *ret_flushed)
     bool led = false;
     int r = 0;
     pthread_mutex_lock(&log->sync_lock);
-    while (!(r = -atomic_load_explicit(&log->failed, memory_order_acquire)) && log_durable(log) < target) {
+    while (!(r = -failed(log)) && log_durable(log) < target) {
         if (log->syncing) {
             pthread_cond_wait(&log->sync_done, &log->sync_lock);
             continue;

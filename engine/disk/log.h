@@ -39,7 +39,7 @@ struct log {
     pthread_cond_t sync_done;
     bool syncing;                 /* protected by sync_lock */
     _Atomic uint64_t durable_seq; /* written by the one that syncs */
-    _Atomic int failed;           /* errno of the first failed flush, sticky (I11) */
+    _Atomic int failed;           /* errno of the first failed flush or syncdir, sticky (I11) */
     _Atomic uint64_t syncs;
 };
 

@@ -69,7 +69,7 @@ static int add_locked(struct segments *segments, struct segment *seg)
     if (r)
         return r;
     idmap_set(&segments->by_id, seg->id, (uintptr_t)seg);
-    if (seg->id >= segments->next_id)
+    if (seg->kind && seg->id >= segments->next_id) /* a name alone proves nothing */
         segments->next_id = seg->id < UINT32_MAX ? seg->id + 1 : UINT32_MAX;
     return 0;
 }
@@ -115,8 +115,8 @@ static void close_idle_locked(struct segments *segments)
     }
 }
 
-int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
-                    uint64_t durable_seq, struct segment **ret_seg)
+static int create_one(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
+                      uint64_t durable_seq, struct segment **ret_seg)
 {
     pthread_mutex_lock(&segments->lock);
     uint32_t id = segments->next_id;
@@ -170,6 +170,29 @@ int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq
     }
     *ret_seg = seg;
     return 0;
+}
+
+int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
+                    uint64_t durable_seq, struct segment **ret_seg)
+{
+    int r;
+    do /* a file of that name that is none of ours is passed over */
+        r = create_one(segments, kind, first_seq, chain, durable_seq, ret_seg);
+    while (r == -EEXIST);
+    return r;
+}
+
+uint32_t segments_after(struct segments *segments, uint32_t id)
+{
+    uint32_t next = 0;
+    pthread_mutex_lock(&segments->lock);
+    for (uint32_t i = 0; i < segments->by_id.cap; i++) {
+        const struct segment *seg = segment_at(segments, i);
+        if (seg && seg->id > id && (!next || seg->id < next))
+            next = seg->id;
+    }
+    pthread_mutex_unlock(&segments->lock);
+    return next;
 }
 
 /* While it is pinned neither the file nor the bytes in it go (I1). */

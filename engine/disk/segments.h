@@ -43,7 +43,8 @@ void segment_name(uint32_t id, char out[SEGMENT_NAME_SIZE]);
 /* 0 and the id if `name` is a segment's, else -EINVAL. */
 int segment_parse_name(const char *name, uint32_t *ret_id);
 
-/* Makes a segment file known that is there (recovery). */
+/* Makes a segment file known that is there (recovery). kind 0: without a header that proves it to be one; its
+ * number is not used up by that. */
 int segments_add(struct segments *segments, uint32_t id, uint32_t kind, uint64_t size);
 /* Creates a segment file with its header; pinned once for the caller. */
 int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
@@ -57,6 +58,8 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 int segments_unlink(struct segments *segments, struct segment *take_seg);
 /* Both. */
 int segments_retire(struct segments *segments, uint32_t id);
+/* The lowest number above `id` of those that are known; 0: none. */
+uint32_t segments_after(struct segments *segments, uint32_t id);
 bool segments_has(struct segments *segments, uint32_t id);
 unsigned segments_pinned(struct segments *segments); /* segments with pins */
 uint64_t segments_bytes(struct segments *segments);  /* sizes of all segments */

@@ -9,8 +9,7 @@
  * chunks carry their own sums, so one whose footer outlived a chunk is no checkpoint.
  * It counts for I4 only when file and name are durable.
  *
- * Locking: ckpt_lock for the whole of it; log.lock and index_lock only to freeze and to thaw.
- */
+ * Locking: ckpt_lock for the whole of it; log.lock and index_lock only to freeze and to thaw. */
 #include "image/checkpoint.h"
 
 #include "commit/atimes.h"
@@ -18,13 +17,6 @@
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/freeze.h"
-
-#include <stdio.h>
-#include <unistd.h>
-
-#define MANIFEST_MAX (1u << 30)
-
-static_assert(sizeof(struct index_scalars) == 64 && NAMES_CLASSES == 64, "they are stored in the manifest");
 
 int checkpoint_new(struct eng *eng)
 {
@@ -56,39 +48,7 @@ void checkpoint_allow(struct eng *eng)
     pthread_mutex_unlock(&eng->checkpoints->lock);
 }
 
-static void ckpt_name(uint64_t id, char out[32])
-{
-    snprintf(out, 32, "c%016llx.ckp", (unsigned long long)id);
-}
-
-int checkpoint_parse_name(const char *name, uint64_t *ret_id)
-{
-    unsigned long long id;
-    char again[32];
-    if (sscanf(name, "c%16llx.ckp", &id) != 1 || !id)
-        return -EINVAL;
-    ckpt_name(id, again);
-    if (strcmp(name, again) != 0)
-        return -EINVAL;
-    *ret_id = id;
-    return 0;
-}
-
 /* ---- the files a checkpoint needs ----------------------------------------------- */
-
-static int info_add_file(struct ckpt_info *info, uint64_t file)
-{
-    for (size_t i = info->n_files; i-- > 0;) {
-        if (info->files[i] == file)
-            return 0;
-    }
-    uint64_t *files = reallocarray(info->files, info->n_files + 1, sizeof *files);
-    if (!files)
-        return -ENOMEM;
-    info->files = files;
-    info->files[info->n_files++] = file;
-    return 0;
-}
 
 static bool info_needs(const struct ckpt_info *info, uint64_t file)
 {
@@ -141,7 +101,7 @@ void checkpoint_clean(struct eng *eng)
             (void)eng->io->ops->list(eng->io, find_unneeded, &c);
         for (size_t i = 0; i < c.n && !r; i++) {
             char name[32];
-            ckpt_name(c.ids[i], name);
+            checkpoint_name(c.ids[i], name);
             r = eng->io->ops->unlink(eng->io, name); /* tried again with the next checkpoint */
         }
     } while (c.n == ARRAY_LEN(c.ids) && !r);
@@ -177,7 +137,7 @@ static int put_chunk(struct writer *w, const struct table *t, uint32_t c, struct
     uint32_t len = table_chunk_len(t, c);
     if (!w->full && old->file && old->len == len && t->births[c] <= w->eng->checkpoints->kept[0].freeze) {
         *ref = *old;
-        return info_add_file(&w->info, ref->file);
+        return checkpoint_add_file(&w->info, ref->file);
     }
     *ref =
         (struct chunk_ref){.file = w->id, .offset = w->at, .sum = codec_hash(t->chunks[c], len), .len = len};
@@ -190,7 +150,7 @@ static int put_tables(struct writer *w, struct index *view)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         n += index_table(view, i)->n_chunks;
     w->refs = calloc(n, sizeof *w->refs);
-    int r = w->refs ? info_add_file(&w->info, w->id) : -ENOMEM;
+    int r = w->refs ? checkpoint_add_file(&w->info, w->id) : -ENOMEM;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         const struct table *t = index_table(view, i);
         for (uint32_t c = 0; c < t->n_chunks && !r; c++) {
@@ -257,7 +217,7 @@ static int write_file(struct writer *w, struct index *view, const struct ckpt_po
 {
     const struct eng_io_ops *ops = w->eng->io->ops;
     char name[32];
-    ckpt_name(w->id, name);
+    checkpoint_name(w->id, name);
     int r = ops->open(w->eng->io, name, IO_RDWR | IO_CREATE, &w->file);
     if (r)
         return r;
@@ -270,7 +230,7 @@ static int write_file(struct writer *w, struct index *view, const struct ckpt_po
         r = ops->datasync(w->file);
     ops->close(w->file);
     if (!r)
-        r = ops->syncdir(w->eng->io);
+        r = io_syncdir(w->eng->io);
     if (r)
         (void)ops->unlink(w->eng->io, name);
     return r;
@@ -365,6 +325,8 @@ static int checkpoint_locked(struct eng *eng)
         free(w.info.files);
         atomic_store_explicit(&eng->marks.retry_at, mono_ns() + MARKS_RETRY_NS, memory_order_relaxed);
         report_error(&eng->report, "checkpoint failed: %s", strerror(-r));
+        if (io_dir_failed(eng->io))
+            (void)flush_log(eng); /* turns the store read-only: the folder may have lost names of others */
     }
     free(w.refs);
     buf_free(&w.manifest);
@@ -381,249 +343,5 @@ int checkpoint_write(struct eng *eng)
     int r = checkpoint_locked(eng);
     pthread_mutex_unlock(&eng->checkpoints->lock);
     report_flush(&eng->report);
-    return r;
-}
-
-/* ---- reading ----------------------------------------------------------------------- */
-
-struct loader {
-    struct eng *eng;
-    struct ckpt_manifest m;
-    uint8_t *manifest;
-    size_t len;
-    const struct ckpt_chunk *chunks;
-    size_t n_chunks;
-    uint64_t open_id; /* of `file` */
-    struct io_file *file;
-};
-
-static void loader_free(struct loader *l)
-{
-    if (l->file)
-        l->eng->io->ops->close(l->file);
-    free(l->manifest);
-}
-
-static int open_checkpoint(struct loader *l, uint64_t id)
-{
-    if (l->file && l->open_id == id)
-        return 0;
-    if (l->file)
-        l->eng->io->ops->close(l->file);
-    l->file = NULL;
-    char name[32];
-    ckpt_name(id, name);
-    int r = l->eng->io->ops->open(l->eng->io, name, IO_RDONLY, &l->file);
-    l->open_id = r ? 0 : id;
-    return r;
-}
-
-static int read_at(struct loader *l, void *buf, size_t size, uint64_t off)
-{
-    ssize_t n = io_pread_full(l->file, l->eng->io->ops, buf, size, off);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
-}
-
-static int read_footer(struct loader *l, struct ckpt_footer *ret_footer)
-{
-    uint64_t size;
-    struct ckpt_footer f;
-    int r = l->eng->io->ops->file_size(l->file, &size);
-    if (!r && size < sizeof f)
-        r = -EBADMSG;
-    if (!r)
-        r = read_at(l, &f, sizeof f, size - sizeof f);
-    if (r)
-        return r;
-    if (f.magic != CKPT_FOOTER_MAGIC || f.sum != codec_hash(&f, offsetof(struct ckpt_footer, sum)) ||
-        f.manifest_len > MANIFEST_MAX || f.manifest_len < sizeof(struct ckpt_manifest) ||
-        f.manifest_offset > size || size - f.manifest_offset != f.manifest_len + sizeof f)
-        return -EBADMSG;
-    *ret_footer = f;
-    return 0;
-}
-
-/* Reads and checks the manifest of checkpoint `id`. */
-static int load_manifest(struct loader *l, uint64_t id)
-{
-    struct ckpt_footer f;
-    int r = open_checkpoint(l, id);
-    if (!r)
-        r = read_footer(l, &f);
-    if (r)
-        return r;
-    l->len = (size_t)f.manifest_len;
-    l->manifest = malloc(l->len);
-    if (!l->manifest)
-        return -ENOMEM;
-    r = read_at(l, l->manifest, l->len, f.manifest_offset);
-    if (r)
-        return r;
-    if (f.manifest_sum != codec_hash(l->manifest, l->len))
-        return -EBADMSG;
-    memcpy(&l->m, l->manifest, sizeof l->m);
-    if (l->m.magic != CKPT_MANIFEST_MAGIC || l->m.version != FORMAT_VERSION ||
-        l->m.n_tables != INDEX_TABLES || l->m.id != id ||
-        memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) != 0)
-        return -EBADMSG;
-    size_t fixed = sizeof l->m + INDEX_TABLES * sizeof(struct ckpt_table);
-    if (l->len < fixed || (l->len - fixed) % sizeof(struct ckpt_chunk))
-        return -EBADMSG;
-    l->chunks = (const struct ckpt_chunk *)(l->manifest + fixed);
-    l->n_chunks = (l->len - fixed) / sizeof(struct ckpt_chunk);
-    uint64_t sum = 0;
-    const struct ckpt_table *tables = (const struct ckpt_table *)(l->manifest + sizeof l->m);
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
-        sum += tables[i].n_chunks;
-    return sum == l->n_chunks ? 0 : -EBADMSG;
-}
-
-static int loader_info(const struct loader *l, struct ckpt_info *ret_info)
-{
-    struct ckpt_info info = {.id = l->m.id, .seq = l->m.seq};
-    int r = info_add_file(&info, l->m.id);
-    for (size_t i = 0; i < l->n_chunks && !r; i++)
-        r = info_add_file(&info, l->chunks[i].file);
-    if (r) {
-        free(info.files);
-        return r;
-    }
-    *ret_info = info;
-    return 0;
-}
-
-int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info)
-{
-    struct loader l = {.eng = eng};
-    int r = load_manifest(&l, id);
-    if (!r)
-        r = loader_info(&l, ret_info);
-    loader_free(&l);
-    return r;
-}
-
-/* ---- reading chunks: by several threads, since most of the time goes into memory that is new --------- */
-
-#define LOADERS_MAX 8u
-#define LOAD_RUN 32u /* chunks that a thread takes at once: a huge page of them */
-
-/* What the threads share. */
-struct load {
-    struct eng *eng;
-    const struct ckpt_chunk *chunks;
-    uint8_t **places; /* where each goes */
-    size_t n;
-    _Atomic size_t next; /* the first that no thread has taken */
-    _Atomic int error;   /* the first */
-};
-
-static int load_chunk(struct loader *l, const struct ckpt_chunk *cc, uint8_t *place)
-{
-    if (cc->len > TABLE_CHUNK_SIZE)
-        return -EBADMSG;
-    int r = open_checkpoint(l, cc->file);
-    if (!r)
-        r = read_at(l, place, cc->len, cc->offset);
-    if (!r && codec_hash(place, cc->len) != cc->sum && !MUTANT(NO_CHUNK_SUM))
-        r = -EBADMSG;
-    return r;
-}
-
-static void *load_some(void *arg)
-{
-    struct load *load = arg;
-    struct loader l = {.eng = load->eng};
-    int r = 0, none = 0;
-    while (!r && !atomic_load_explicit(&load->error, memory_order_relaxed)) {
-        size_t at = atomic_fetch_add_explicit(&load->next, LOAD_RUN, memory_order_relaxed);
-        size_t end = MIN_OF(at + LOAD_RUN, load->n);
-        if (at >= load->n)
-            break;
-        for (; at < end && !r; at++)
-            r = load_chunk(&l, &load->chunks[at], load->places[at]);
-    }
-    if (r)
-        (void)atomic_compare_exchange_strong_explicit(&load->error, &none, r, memory_order_relaxed,
-                                                      memory_order_relaxed);
-    loader_free(&l);
-    return NULL;
-}
-
-static int load_chunks(struct load *load)
-{
-    pthread_t threads[LOADERS_MAX];
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    size_t want = MIN_OF(load->n / (2 * (size_t)LOAD_RUN), (size_t)MAX_OF(processors, 1L)), n = 0;
-    want = MIN_OF(want, (size_t)LOADERS_MAX);
-    while (n + 1 < want && pthread_create(&threads[n], NULL, load_some, load) == 0)
-        n++;
-    (void)load_some(load);
-    while (n > 0)
-        (void)pthread_join(threads[--n], NULL);
-    return load->error;
-}
-
-static int load_tables(struct loader *l, struct index *idx)
-{
-    struct load load = {.eng = l->eng, .chunks = l->chunks};
-    struct ckpt_table ct[INDEX_TABLES];
-    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
-    CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
-    int r = places ? 0 : -ENOMEM;
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
-        struct table *t = index_table(idx, i);
-        r = table_load_begin(t, ct[i].n_chunks);
-        for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, load.n++) {
-            const struct ckpt_chunk *cc = &l->chunks[load.n];
-            t->refs[c] = (struct chunk_ref){cc->file, cc->offset, cc->sum, cc->len};
-            load.places[load.n] = t->chunks[c];
-        }
-        t->used = ct[i].used;
-        t->free_head = ct[i].free_head;
-        t->n_free = ct[i].n_free;
-    }
-    if (!r)
-        r = load_chunks(&load);
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
-        r = table_validate_free(index_table(idx, i));
-    return r;
-}
-
-static void tree_decode(struct btree *t, const uint64_t in[3])
-{
-    t->root = (uint32_t)MIN_OF(in[0], (uint64_t)UINT32_MAX);
-    t->depth = (uint32_t)MIN_OF(in[1], (uint64_t)UINT32_MAX);
-    t->count = in[2];
-}
-
-int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
-                    struct ckpt_info *ret_info)
-{
-    struct loader l = {.eng = eng};
-    int r = load_manifest(&l, id);
-    if (!r)
-        r = load_tables(&l, idx);
-    if (!r) {
-        memcpy(&idx->s, l.m.scalars, sizeof idx->s);
-        memcpy(idx->names.free_heads, l.m.names_free, sizeof l.m.names_free);
-        tree_decode(&idx->dirs, l.m.trees[0]);
-        tree_decode(&idx->extents, l.m.trees[1]);
-        r = names_validate(&idx->names);
-    }
-    if (!r)
-        r = btree_validate(&idx->dirs);
-    if (!r)
-        r = btree_validate(&idx->extents);
-    if (!r)
-        r = index_loaded(idx);
-    if (!r && !MUTANT(NO_INDEX_VERIFY)) {
-        int64_t found = index_verify(idx, false, NULL, NULL);
-        r = found > 0 ? -EBADMSG : (int)found;
-    }
-    if (!r)
-        r = loader_info(&l, ret_info);
-    if (!r)
-        *ret_pos = (struct ckpt_position){l.m.seq, l.m.chain, l.m.segment, l.m.offset, l.m.next_segment_id};
-    loader_free(&l);
     return r;
 }

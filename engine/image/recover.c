@@ -10,25 +10,18 @@
  * begin with the next batch, an earlier life ended here: the log goes on there,
  * and what follows in the older segment was given up then.
  *
- * Runs before any thread starts; takes the locks only where it calls the log.
- */
+ * Runs before any thread starts; takes the locks only where it calls the log. */
 #include "image/recover.h"
 
 #include "commit/orphans.h"
 #include "image/checkpoint.h"
 #include "image/salvage.h"
+#include "image/segment_file.h"
 
 #include <stdio.h>
 
-struct seg_file {
-    uint32_t id;
-    bool valid; /* header */
-    bool alien; /* its header is whole, and says that it is another store's, or another segment */
-    bool used;  /* part of the replayed log */
-    bool fresh; /* read from the medium, not from memory */
-    uint64_t size;
-    struct segment_header header;
-};
+/* Between the numbers of two checkpoints there is never so much. */
+#define CKPT_ID_GAP (UINT64_C(1) << 32)
 
 struct recovery {
     struct eng *eng;
@@ -46,6 +39,7 @@ struct recovery {
     struct txn ops;         /* of one batch, decoded */
     struct buf batch, extents, found;
     uint64_t batches, bytes;
+    uint64_t first_new; /* segments with lower numbers are older than the checkpoint */
     bool scanned;       /* for marks behind the point where a batch was bad */
     uint32_t last_seg;  /* files with higher numbers are not looked at */
     uint64_t last_ckpt; /* the same */
@@ -87,32 +81,16 @@ static int newest_first(const void *a, const void *b)
 
 static int read_segment_header(struct recovery *rec, struct seg_file *sf)
 {
-    const struct eng_io_ops *ops = rec->eng->io->ops;
-    char name[SEGMENT_NAME_SIZE];
-    struct io_file *file;
-    segment_name(sf->id, name);
-    int r = ops->open(rec->eng->io, name, IO_RDONLY, &file);
-    if (r)
-        return r;
-    r = ops->file_size(file, &sf->size);
-    ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
-    ops->close(file);
-    if (n < 0)
-        return (int)n;
-    sf->valid =
-        (size_t)n == sizeof sf->header && segment_header_check(&sf->header, rec->eng->sb.uuid, sf->id) == 0;
-    sf->alien = !sf->valid && (size_t)n == sizeof sf->header &&
-                segment_header_check(&sf->header, sf->header.uuid, sf->header.id) == 0;
-    if (sf->valid)
+    int r = segment_file_read(rec->eng, sf, &rec->found);
+    if (!r && sf->valid)
         rec->mark = MAX_OF(rec->mark, sf->header.durable_seq);
-    return 0;
+    return r;
 }
 
 /*
  * Of a folder in use: a listing may show a file that was made while it went on, and miss one made before
  * that. Numbers only rise and nothing goes while the store is held, so a second look has all up to the last
- * of the first.
- */
+ * of the first. */
 static int limit_stock(struct recovery *rec)
 {
     int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
@@ -140,8 +118,6 @@ static int take_stock(struct recovery *rec)
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
         struct seg_file *sf = &rec->segs[i];
         r = read_segment_header(rec, sf);
-        if (r == -EIO && rec->eng->opt.salvage)
-            r = 0;
         if (!r)
             r = segments_add(&rec->eng->segments, sf->id, sf->valid ? sf->header.kind : 0, sf->size);
         if (r)
@@ -162,8 +138,7 @@ static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
 /*
  * What a failed sync lost may still be read from memory, and looks clean to
  * every later sync (I11). So what is not known to be durable is read anew,
- * from the medium, before it is accepted.
- */
+ * from the medium, before it is accepted. */
 static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 {
     struct segment *seg;
@@ -184,23 +159,42 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 
 /* ---- the starting point ---------------------------------------------------------- */
 
+/* The one before, which a recovery must be able to use before anything older may go (I4). -ENOMEM. */
+static int find_second(struct recovery *rec, size_t i)
+{
+    struct eng *eng = rec->eng;
+    struct ckpt_info *second = &eng->checkpoints->kept[1];
+    int r = -ENOENT;
+    for (; i < rec->n_ckpts && r && r != -ENOMEM; i++) {
+        r = eng->opt.read_only ? checkpoint_probe(eng, rec->ckpts[i], second)
+                               : checkpoint_prove(eng, rec->ckpts[i], &eng->idx, second);
+        if (r && r != -ENOMEM)
+            report_line(&eng->report, ENG_LOG_WARNING, "checkpoint c%016llx.ckp cannot be used (%s)",
+                        (unsigned long long)rec->ckpts[i], strerror(-r));
+    }
+    return r == -ENOMEM ? r : 0;
+}
+
 static int start_from_checkpoint(struct recovery *rec, size_t i)
 {
     struct eng *eng = rec->eng;
     struct ckpt_position pos;
     struct ckpt_info info;
-    int r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
+    int r = eng->opt.read_only ? 0 : checkpoint_settle(eng, rec->ckpts[i]);
+    if (!r)
+        r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
     if (r)
         return r;
     eng->checkpoints->kept[0] = info;
-    for (size_t j = i + 1; j < rec->n_ckpts; j++) {
-        if (checkpoint_probe(eng, rec->ckpts[j], &eng->checkpoints->kept[1]) == 0)
-            break;
-    }
+    r = find_second(rec, i + 1);
+    if (r)
+        return r;
     eng->marks.newest_seq = info.seq;
     eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
     eng->segments.next_id =
         MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos.next_segment_id, (uint64_t)UINT32_MAX));
+    eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, info.id + 1);
+    rec->first_new = pos.next_segment_id;
     rec->seq = pos.seq;
     rec->chain = pos.chain;
     rec->mark = MAX_OF(rec->mark, pos.seq);
@@ -222,16 +216,28 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
     if (checkpoint_probe(rec->eng, id, &info) != 0)
         return;
     rec->mark = MAX_OF(rec->mark, info.seq);
+    rec->eng->checkpoints->next_id = MAX_OF(rec->eng->checkpoints->next_id, info.id + 1);
     free(info.files);
+}
+
+/* Behind all names, so that none is used twice; but names alone, of which anybody may make one, do not use
+ * the numbers up. */
+static void next_checkpoint_id(struct recovery *rec)
+{
+    uint64_t next = 1;
+    for (size_t i = rec->n_ckpts; i-- > 0;)
+        if (rec->ckpts[i] < next + CKPT_ID_GAP)
+            next = rec->ckpts[i] + 1;
+    rec->eng->checkpoints->next_id = next;
 }
 
 static int find_start(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
-    eng->checkpoints->next_id = rec->n_ckpts ? rec->ckpts[0] + 1 : 1;
+    next_checkpoint_id(rec);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
-        if (r == 0 || r == -ENOMEM)
+        if (!r || r == -ENOMEM)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         report_line(&eng->report, ENG_LOG_WARNING,
@@ -265,12 +271,11 @@ static int find_start(struct recovery *rec)
 
 static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
 {
-    ssize_t n = io_pread_full(rec->pinned->file, rec->eng->io->ops, buf, size, off);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    return io_pread_exact(rec->pinned->file, rec->eng->io->ops, buf, size, off);
 }
 
-/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7, I10).
- */
+/* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7,
+ * I10). */
 static int read_batch(struct recovery *rec, struct batch_header *ret_header)
 {
     struct batch_header h;
@@ -374,12 +379,12 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
 }
 
 /* Takes notice of the batch of this store at `off`, if there is one and it is younger than the replay. */
-static int note_mark(struct recovery *rec, const struct segment *seg, uint64_t off,
+static int note_mark(struct recovery *rec, struct seg_file *sf, const struct segment *seg, uint64_t off,
                      const struct batch_header *h)
 {
     uint64_t size = seg->size;
     if (h->magic != BATCH_MAGIC || (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
-        h->seq <= rec->seq || h->ops_len > size - off - sizeof *h)
+        (h->seq <= rec->seq && (sf->valid || sf->holds)) || h->ops_len > size - off - sizeof *h)
         return 0;
     rec->found.len = 0;
     int r = buf_reserve(&rec->found, h->ops_len + 1u);
@@ -388,15 +393,18 @@ static int note_mark(struct recovery *rec, const struct segment *seg, uint64_t o
     ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->found.data, h->ops_len, off + sizeof *h);
     if (n < 0)
         return (int)n;
-    if ((size_t)n == h->ops_len && h->sum == batch_sum(h, rec->found.data))
-        rec->mark = MAX_OF(rec->mark, h->durable_seq);
+    if ((size_t)n == h->ops_len && h->sum == batch_sum(h, rec->found.data)) {
+        if (h->seq > rec->seq)
+            rec->mark = MAX_OF(rec->mark, h->durable_seq);
+        sf->holds = true;
+    }
     return 0;
 }
 
 #define SCAN_WINDOW (1u << 20)
 
 /* Looks for batches from `from` on, at every place where one could begin. */
-static int scan_file(struct recovery *rec, const struct seg_file *sf, uint64_t from)
+static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
 {
     struct segment *seg;
     struct batch_header h;
@@ -410,17 +418,23 @@ static int scan_file(struct recovery *rec, const struct seg_file *sf, uint64_t f
         r = n < 0 ? (int)n : 0;
         for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
             memcpy(&h, rec->extents.data + i, sizeof h);
-            r = note_mark(rec, seg, at + i, &h);
+            r = note_mark(rec, sf, seg, at + i, &h);
         }
     }
     segments_unpin(seg);
     return r;
 }
 
+/* Whether the state has a place for it: a segment that the checkpoint knew, or survivors. None of its batches
+ * is younger than the checkpoint, unless it was replayed. */
+static bool is_known(const struct recovery *rec, const struct seg_file *sf)
+{
+    return index_segment(&rec->eng->idx, sf->id) != NULL;
+}
+
 /*
  * Something is wrong at the present place: looks at all that was written after it for marks that tell whether
- * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at.
- */
+ * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at. */
 static int scan_marks(struct recovery *rec)
 {
     int r = 0;
@@ -430,9 +444,9 @@ static int scan_marks(struct recovery *rec)
     if (rec->at)
         r = scan_file(rec, rec->at, rec->offset);
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
-        const struct seg_file *sf = &rec->segs[i];
-        bool later =
-            sf->valid ? sf->header.kind == SEGMENT_LOG && sf->header.first_seq > rec->seq : !sf->alien;
+        struct seg_file *sf = &rec->segs[i];
+        bool later = sf->valid ? sf->header.kind == SEGMENT_LOG && sf->header.first_seq > rec->seq
+                               : !sf->alien && !sf->unreadable && !is_known(rec, sf);
         if (later && !sf->used && sf != rec->at)
             r = scan_file(rec, sf, sf->valid ? sizeof(struct segment_header) : 0);
     }
@@ -552,6 +566,20 @@ static int replay_segment(struct recovery *rec)
     return r;
 }
 
+/* A file that cannot be read and may be what the log goes on in. */
+static int unreadable_end(struct recovery *rec)
+{
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (!sf->unreadable || sf->valid || sf->used || is_known(rec, sf) || sf->id < rec->first_new)
+            continue;
+        snprintf(rec->why, 256, "segment s%08x.seg: its header cannot be read, and the log may go on in it",
+                 sf->id);
+        return -EIO;
+    }
+    return 0;
+}
+
 static int replay(struct recovery *rec)
 {
     int r = 0;
@@ -571,6 +599,8 @@ static int replay(struct recovery *rec)
     }
     if (!r)
         r = scan_marks(rec);
+    if (!r && !rec->eng->opt.salvage)
+        r = unreadable_end(rec);
     if (!r && rec->seq < rec->mark && rec->eng->opt.salvage) {
         report_line(
             &rec->eng->report, ENG_LOG_WARNING,
@@ -601,9 +631,15 @@ static void discard_unknown(struct recovery *rec)
         struct seg_file *sf = &rec->segs[i];
         if (index_segment(&eng->idx, sf->id) || sf->used)
             continue;
-        if (sf->alien) {
-            report_line(&eng->report, ENG_LOG_WARNING,
-                        "s%08x.seg belongs to another store or has another name: left alone", sf->id);
+        /* A header that is whole says that the log does not go on here; without one nobody knows. */
+        const char *why =
+            sf->holds && !sf->valid ? "has a damaged header and batches that belong nowhere" : NULL;
+        if (sf->unreadable)
+            why = "cannot be read and is not needed";
+        if (sf->alien)
+            why = "belongs to another store or has another name";
+        if (why) {
+            report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
         report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
@@ -661,6 +697,23 @@ static bool ends_in_zeros(struct recovery *rec)
     return zeros;
 }
 
+/* The next damage may hit the first batch, which speaks for them now. */
+static int mend_headers(struct recovery *rec)
+{
+    int r = 0;
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        if (!sf->mended || !sf->used)
+            continue;
+        report_line(&rec->eng->report, ENG_LOG_WARNING,
+                    "s%08x.seg: its header is damaged; written anew from its first batch", sf->id);
+        r = segment_file_mend(rec->eng, sf);
+        if (r)
+            snprintf(rec->why, 256, "s%08x.seg: mending its header failed: %s", sf->id, strerror(-r));
+    }
+    return r;
+}
+
 static int adopt(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
@@ -675,11 +728,16 @@ static int adopt(struct recovery *rec)
     }
     /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
      * (read_from_medium), the names of the segments are now, before anything is removed. */
-    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : eng->io->ops->syncdir(eng->io);
+    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : io_syncdir(eng->io);
+    if (!r && !MUTANT(NO_MAKE_DURABLE)) /* that of a mended superblock */
+        r = -io_dir_failed(eng->io);
     if (r) {
         snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
         return r;
     }
+    r = mend_headers(rec);
+    if (r)
+        return r;
     discard_unknown(rec);
     checkpoint_clean(eng);
     queue_orphans(eng);

@@ -1,6 +1,5 @@
 /*
- * recover.h - from files to an index. Runs before any thread starts.
- */
+ * recover.h - from files to an index. Runs before any thread starts. */
 #ifndef ENGRAMFS_RECOVER_H
 #define ENGRAMFS_RECOVER_H
 

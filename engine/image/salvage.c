@@ -4,8 +4,7 @@
  * describes itself (docs/FORMAT.md, extents). Nothing is written.
  *
  * What is found in this way is not the word of the log: whoever writes content that looks like an extent has
- * it found. So it is handed out apart from the memories, with the path as a hint only.
- */
+ * it found. So it is handed out apart from the memories, with the path as a hint only. */
 #include "image/salvage.h"
 
 #include <stdio.h>
@@ -18,9 +17,9 @@ static int read_at(struct eng *eng, const char *name, void *buf, size_t size, ui
     int r = eng->io->ops->open(eng->io, name, IO_RDONLY, &file);
     if (r)
         return r;
-    ssize_t n = io_pread_full(file, eng->io->ops, buf, size, at);
+    r = io_pread_exact(file, eng->io->ops, buf, size, at);
     eng->io->ops->close(file);
-    return n < 0 ? (int)n : (size_t)n == size ? 0 : -EBADMSG;
+    return r;
 }
 
 static int try_segment(void *arg, const char *name)
@@ -131,8 +130,7 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
     s.extent = extent;
     int r = extent ? 0 : -ENOMEM;
     /* also those of which the index does not know: they may have come behind the damage */
-    for (uint32_t id = 1; !r && id < eng->segments.next_id; id++)
-        if (segments_has(&eng->segments, id))
-            r = search_segment(&s, id);
+    for (uint32_t id = 0; !r && (id = segments_after(&eng->segments, id)) > 0;)
+        r = search_segment(&s, id);
     return r;
 }

@@ -1,6 +1,5 @@
 /*
- * salvage.h - what can be made out of a store that is refused otherwise.
- */
+ * salvage.h - what can be made out of a store that is refused otherwise. */
 #ifndef ENGRAMFS_SALVAGE_H
 #define ENGRAMFS_SALVAGE_H
 

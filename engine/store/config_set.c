@@ -5,6 +5,7 @@
  * Locking: config_file_lock protects the file: one writer at a time. */
 #include "store/store.h"
 
+#include "commit/flush.h"
 #include "upkeep/workers.h"
 
 void config_load(struct eng *eng)
@@ -47,25 +48,44 @@ int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char *key, co
     return 0;
 }
 
-int eng_config_set(struct eng *eng, const char *name, const char *value)
+static int set_pairs(struct config *config, const struct eng_config_pair *pairs, size_t n)
 {
-    if (!eng || !name || !value)
+    int r = 0;
+    for (size_t i = 0; !r && i < n; i++)
+        r = config_set_value(config, pairs[i].key, pairs[i].value);
+    return r;
+}
+
+int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, size_t n)
+{
+    if (!eng || (!pairs && n))
         return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        if (!pairs[i].key || !pairs[i].value)
+            return -EINVAL;
+    }
     if (is_read_only(eng))
         return -EROFS;
     struct config stored;
-    int r = config_set_value(&(struct config){0}, name, value);
+    int r = set_pairs(&(struct config){0}, pairs, n);
     if (r)
         return r;
     pthread_mutex_lock(&eng->config_file_lock);
     r = config_read(eng->io, NULL, &stored);
     if (!r)
-        r = config_set_value(&stored, name, value);
+        r = set_pairs(&stored, pairs, n);
     if (!r)
         r = config_write(eng->io, &stored);
     if (!r)
-        r = config_set_value(&eng->config, name, value);
+        r = set_pairs(&eng->config, pairs, n);
     pthread_mutex_unlock(&eng->config_file_lock);
+    if (io_dir_failed(eng->io))
+        (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
     workers_configured(eng);
     return r;
+}
+
+int eng_config_set(struct eng *eng, const char *key, const char *value)
+{
+    return eng_config_set_all(eng, &(struct eng_config_pair){key, value}, 1);
 }

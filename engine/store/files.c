@@ -76,6 +76,11 @@ static int by_kind_and_id(const void *a, const void *b)
     return cx != cy ? cx - cy : (x->id > y->id) - (x->id < y->id);
 }
 
+void eng_uuid(struct eng *eng, uint8_t ret_uuid[16])
+{
+    memcpy(ret_uuid, eng->sb.uuid, sizeof eng->sb.uuid);
+}
+
 int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg)
 {
     struct list l = {0};

@@ -12,10 +12,24 @@
 #include "store/jobs.h"
 #include "store/store.h"
 #include "upkeep/maintenance.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 #include "upkeep/workers.h"
 
 #include <stdio.h>
+
+/* Who has the store, and what to do about it. */
+static void say_in_use(struct eng *eng, char why[256])
+{
+    int64_t pid = eng->io->ops->lock_holder ? eng->io->ops->lock_holder(eng->io) : 0;
+    if (pid)
+        snprintf(
+            why, 256,
+            "the store is in use by another process, %lld; if that is an engramfs whose mount is gone from "
+            "here, a container or a bind mount has it still: kill %lld ends it",
+            (long long)pid, (long long)pid);
+    else
+        snprintf(why, 256, "the store is in use by another process");
+}
 
 static int lock_store(struct eng *eng, char why[256])
 {
@@ -31,10 +45,10 @@ static int lock_store(struct eng *eng, char why[256])
     if (MUTANT(NO_LOCK))
         r = 0;
     eng->locked = !r;
-    if (r)
-        snprintf(why, 256,
-                 r == -EBUSY ? "the store is in use by another process" : "cannot lock the store: %s",
-                 strerror(-r));
+    if (r == -EBUSY)
+        say_in_use(eng, why);
+    else if (r)
+        snprintf(why, 256, "cannot lock the store: %s", strerror(-r));
     return r;
 }
 
@@ -43,7 +57,7 @@ static int new_parts(struct eng *eng)
 {
     int (*const news[])(struct eng *) = {keepers_new, damage_new,      reserve_new, orphans_new,
                                          atimes_new,  feed_new,        retire_new,  checkpoint_new,
-                                         room_new,    maintenance_new, jobs_new};
+                                         full_disk_new,    maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -54,7 +68,7 @@ static void free_parts(struct eng *eng)
 {
     runner_free(eng);
     maintenance_free(eng);
-    room_free(eng);
+    full_disk_free(eng);
     checkpoint_free(eng);
     retire_free(eng);
     feed_free(eng);
@@ -111,9 +125,26 @@ static int open_io(struct eng *eng, const char *path, char why[256])
     return r;
 }
 
+/* Of new segments: what was asked for, as far as the process may make files so large. */
+static uint64_t segment_size(struct eng *eng)
+{
+    uint64_t size = eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size;
+    uint64_t max = eng->io->ops->file_size_max ? eng->io->ops->file_size_max(eng->io) : UINT64_MAX;
+    if (eng->opt.read_only || size <= max)
+        return size;
+    report_line(
+        &eng->report, ENG_LOG_WARNING,
+        "files may not grow over %llu bytes here (ulimit -f, LimitFSIZE=), and segments of this store have "
+        "%llu: new ones are made smaller, and a checkpoint that does not fit fails",
+        (unsigned long long)max, (unsigned long long)size);
+    return MAX_OF(max, ENG_SEGMENT_SIZE_MIN);
+}
+
 static int open_store(struct eng *eng, char why[256])
 {
     int r = lock_store(eng, why);
+    if (!r && !eng->opt.read_only)
+        io_begin(eng->io);
     if (!r)
         r = create_or_load(eng, why);
     if (!r)
@@ -125,8 +156,7 @@ static int open_store(struct eng *eng, char why[256])
     memcpy(eng->segments.uuid, eng->sb.uuid, sizeof eng->segments.uuid);
     eng->segments.read_only = eng->opt.read_only;
     uint64_t store = eng->log.store;
-    log_init(&eng->log, eng->io, &eng->segments, &eng->hook,
-             eng->opt.segment_size ? eng->opt.segment_size : eng->sb.segment_size);
+    log_init(&eng->log, eng->io, &eng->segments, &eng->hook, segment_size(eng));
     eng->log.store = store;
     if (!store)
         eng->log.store = superblock_tag(&eng->sb);

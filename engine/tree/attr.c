@@ -4,7 +4,7 @@
 
 #include "commit/atimes.h"
 #include "commit/commit.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 
 #define DAY_NS (INT64_C(86400) * 1000000000)
 
@@ -110,7 +110,7 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     CLEANUP_TXN struct txn txn = {0};
     struct view live = view_live(eng);
     int64_t now = now_ns();
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(live.idx, ino);

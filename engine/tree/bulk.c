@@ -5,7 +5,7 @@
 #include "commit/commit.h"
 #include "tree/content.h"
 #include "tree/xattrs.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 
 #define BATCH_OPS 2048u
 #define BATCH_BYTES (4u << 20)
@@ -234,7 +234,7 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
     int r =
         buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
     while (b->next < n && !r) {
-        r = room_begin(eng);
+        r = full_disk_begin(eng);
         if (r)
             break;
         while (b->next < n && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))

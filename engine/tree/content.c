@@ -10,7 +10,7 @@
 #include "commit/commit.h"
 #include "core/damage.h"
 #include "tree/attr.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 
 #include <limits.h>
 
@@ -407,7 +407,7 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
     uint64_t end;
     if (size > WRITE_MAX)
         return -EINVAL;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -440,7 +440,7 @@ static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t s
     if (!eng || (!buf && size))
         return -EINVAL;
     ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
-    if (n == -ENOSPC && room_make(eng, size, false))
+    if (n == -ENOSPC && full_disk_make_room(eng, size, false))
         n = write_once(eng, ino, buf, size, offset, append, ret_offset);
     return n;
 }
@@ -500,7 +500,7 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
         return -EINVAL;
     if (__builtin_add_overflow(offset, len, &end) || end > ENG_FILE_SIZE_MAX)
         return -EFBIG;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);

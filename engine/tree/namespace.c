@@ -5,7 +5,7 @@
 #include "commit/orphans.h"
 #include "tree/attr.h"
 #include "tree/entries.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 
 static uint64_t ino_of(const struct eng *eng, uint32_t slot)
 {
@@ -130,7 +130,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int64_t now = now_ns();
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     r = name ? may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
@@ -163,7 +163,7 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     target = S_ISLNK(mode) ? target : NULL;
     int r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
-    if (r == -ENOSPC && room_make(eng, 0, false))
+    if (r == -ENOSPC && full_disk_make_room(eng, 0, false))
         r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
     return r;
 }
@@ -175,7 +175,7 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
         return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -228,7 +228,7 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
 {
     CLEANUP_TXN struct txn txn = {0};
     uint32_t slot = 0;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     r = may_remove(eng, parent, name, want_dir, &slot);
@@ -247,7 +247,7 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
 static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
 {
     int r = remove_name(eng, parent, name, want_dir);
-    return r == -ENOSPC && room_make(eng, 0, true) ? remove_name(eng, parent, name, want_dir) : r;
+    return r == -ENOSPC && full_disk_make_room(eng, 0, true) ? remove_name(eng, parent, name, want_dir) : r;
 }
 
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
@@ -360,7 +360,7 @@ int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
     if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))
         return -EINVAL;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     r = reentries_check_name(eng, &rn);

@@ -5,7 +5,7 @@
 
 #include "commit/commit.h"
 #include "core/damage.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 
 int xattrs_stage(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size,
                  int64_t time)
@@ -47,7 +47,7 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
         return -E2BIG;
     if (flags & ~3u)
         return -EINVAL;
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -73,7 +73,7 @@ int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
     if (!eng || !name)
         return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
-    int r = room_begin(eng);
+    int r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);

@@ -103,7 +103,7 @@ static int hand_over(struct compact *c)
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 /* Marks the next victims, as many as have refs for one group. */
-static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
+static size_t mark_group(struct compact *c, size_t first, struct idmap *wanted)
 {
     uint64_t refs = 0;
     size_t i = first;
@@ -115,7 +115,7 @@ static size_t mark_group(struct compact *c, size_t first, uint8_t *wanted)
         if (refs && (tight || refs + n > GROUP_EXTENTS))
             break;
         refs += n;
-        wanted[c->victims[i].id] = 1;
+        idmap_set(wanted, c->victims[i].id, 1);
     }
     pthread_rwlock_unlock(&c->eng->index_lock);
     return i;
@@ -138,10 +138,10 @@ static int move_refs(struct compact *c)
     return r ? r : install_here(c);
 }
 
-static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
+static int move_group(struct compact *c, const struct idmap *wanted)
 {
     bool threaded = c->install.has_thread && !c->eng->opt.no_background;
-    int r = copy_begin(&c->copy, wanted, n_wanted, threaded);
+    int r = copy_begin(&c->copy, wanted, threaded);
     if (!r)
         r = move_refs(c);
     copy_end(&c->copy);
@@ -150,24 +150,26 @@ static int move_group(struct compact *c, const uint8_t *wanted, size_t n_wanted)
 
 static int move_victims(struct compact *c)
 {
-    size_t n_wanted = 1;
-    for (size_t i = 0; i < c->n_victims; i++)
-        n_wanted = MAX_OF(n_wanted, (size_t)c->victims[i].id + 1);
-    CLEANUP_FREE uint8_t *wanted = calloc(1, n_wanted);
-    if (!wanted)
-        return -ENOMEM;
+    struct idmap wanted = {0};
     int r = 0;
+    for (size_t i = 0; i < c->n_victims && !r;
+         i++) { /* room for as many; under a lock there is none to be had */
+        r = idmap_reserve(&wanted);
+        if (!r)
+            idmap_set(&wanted, c->victims[i].id, 1);
+    }
     /* What changed place or shape while it was copied is found by another look; damage ends the rounds. */
     for (unsigned round = 0; round < ROUNDS_MAX && !r && install_emptied(&c->install) < c->n_victims;
          round++) {
         for (size_t first = 0; first < c->n_victims && !r;) {
-            memset(wanted, 0, n_wanted);
-            first = mark_group(c, first, wanted);
-            r = move_group(c, wanted, n_wanted);
+            idmap_clear(&wanted);
+            first = mark_group(c, first, &wanted);
+            r = move_group(c, &wanted);
         }
         if (c->job->report.compact.extents_damaged)
             break;
     }
+    idmap_done(&wanted);
     return r;
 }
 

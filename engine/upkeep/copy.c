@@ -181,13 +181,13 @@ int copy_step(struct copier *c, uint64_t *ret_bytes)
     return r;
 }
 
-int copy_begin(struct copier *c, const uint8_t *wanted, size_t n_wanted, bool threaded)
+int copy_begin(struct copier *c, const struct idmap *wanted, bool threaded)
 {
     free(c->refs);
     c->refs = NULL;
     c->n_refs = c->copied = c->handed_over = 0;
     c->window = NULL;
-    int r = extent_refs_collect(c->eng, wanted, n_wanted, &c->refs, &c->n_refs);
+    int r = extent_refs_collect(c->eng, wanted, &c->refs, &c->n_refs);
     return r ? r : reader_begin(&c->reader, c->eng, c->refs, c->n_refs, threaded);
 }
 

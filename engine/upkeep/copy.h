@@ -39,8 +39,8 @@ struct copier {
     bool stale[COPY_STEP];
 };
 
-/* Takes up a group: the survivors in the segments for which wanted[id] is set (n_wanted entries). */
-int copy_begin(struct copier *c, const uint8_t *wanted, size_t n_wanted, bool threaded);
+/* Takes up a group: the survivors in the wanted segments. */
+int copy_begin(struct copier *c, const struct idmap *wanted, bool threaded);
 /* Whether refs of the group are left. */
 bool copy_is_left(const struct copier *c);
 /* Copies the next survivors: at most COPY_STEP, and not beyond the end of the output segment. */

@@ -106,7 +106,9 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     if (og->seg && !MUTANT(INSTALL_UNSYNCED)) {
         r = ops->datasync(og->seg->file);
         if (!r && og->fresh && !MUTANT(NO_SYNCDIR))
-            r = ops->syncdir(in->eng->io);
+            r = io_syncdir(in->eng->io);
+        if (io_dir_failed(in->eng->io))
+            (void)flush_log(in->eng); /* turns the store read-only: names of others may be lost, too */
         og->fresh = og->fresh && r;
     }
     if (!r)

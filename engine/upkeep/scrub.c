@@ -81,17 +81,18 @@ static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uin
 static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figures *figures,
                        const uint32_t *ids, size_t n)
 {
-    uint32_t top = 0;
-    for (size_t i = 0; i < n; i++)
-        top = MAX_OF(top, ids[i]);
-    CLEANUP_FREE uint8_t *wanted = calloc(1, (size_t)top + 1);
+    struct idmap wanted = {0};
     CLEANUP_FREE struct extent_ref *refs = NULL;
     size_t n_refs = 0;
-    if (!wanted)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        wanted[ids[i]] = 1;
-    int r = extent_refs_collect(eng, wanted, (size_t)top + 1, &refs, &n_refs);
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        r = idmap_reserve(&wanted);
+        if (!r)
+            idmap_set(&wanted, ids[i], 1);
+    }
+    if (!r)
+        r = extent_refs_collect(eng, &wanted, &refs, &n_refs);
+    idmap_done(&wanted);
     return r ? r : scrub_refs(eng, job, figures, refs, n_refs);
 }
 

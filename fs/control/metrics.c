@@ -111,7 +111,7 @@ int ctl_metrics(struct session *session, struct text *t)
     struct daemon_figures daemon;
     struct eng_space space;
     struct eng_figure kinds[ENG_SPACE_KINDS_MAX];
-    int r = eng_stats(session->eng, &stats);
+    int r = session_stats(session, &stats);
     if (!r)
         r = daemon_figures(session, &daemon);
     if (!r)

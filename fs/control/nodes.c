@@ -19,17 +19,36 @@
 #include "control/waiters.h"
 #include "reply.h"
 
-enum { NODE_BUCKETS = 256, NODES_MAX = 8192 };
+/* NODES_MAX for all; of them only trusted callers get the last NODES_KEPT, and others NODES_OF_USER each. */
+enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_OF_USER = 256 };
+/* So long others than trusted callers are shown the same text, ns: making one may look at each file of the
+ * store. */
+#define SHARED_NS INT64_C(100000000)
+
+/* A text that does not change any more. */
+struct ctl_shown {
+    unsigned refs; /* protected by ctl->lock */
+    int64_t time;  /* when it was made; immutable, as all that follows */
+    size_t size;
+    char text[];
+};
+
+/* A user, trusted or not, who has nodes. */
+struct ctl_user {
+    struct ctl_user *next; /* protected by ctl->lock, as all that follows */
+    uid_t uid;
+    size_t nodes;
+};
 
 struct node {
     struct node *next; /* protected by ctl->lock, as refs and pins are */
     uint64_t id;
-    uint64_t refs; /* what the kernel holds */
-    unsigned pins; /* readers of the text, in this daemon */
+    uint64_t refs;  /* what the kernel holds */
+    unsigned pins;  /* readers of the text and writers, in this daemon */
+    unsigned holds; /* that end with the node: its file is open no more */
     enum ctl_file file;
-    struct timespec time;
-    size_t size;
-    char text[]; /* immutable */
+    struct ctl_user *user;
+    struct ctl_shown *shown; /* immutable */
 };
 
 struct ctl {
@@ -37,7 +56,10 @@ struct ctl {
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
+    struct ctl_user *users;
+    struct ctl_shown *shared[CTL_FILES]; /* the last text of each that others than trusted callers got */
     uint64_t serial;
+    uint64_t holds; /* those of `hold`, which no node has: only they can be given back by `release` */
     struct ctl_memory memory;
     struct waiters *waiters; /* immutable; locks for itself */
 };
@@ -52,6 +74,30 @@ static int64_t now_ns(void)
 bool ctl_reserved(fuse_ino_t parent, const char *name)
 {
     return parent == ENG_ROOT_INO && strcmp(name, CTL_DIRECTORY) == 0;
+}
+
+static void shown_drop_locked(struct ctl_shown *shown)
+{
+    if (shown && --shown->refs == 0)
+        free(shown);
+}
+
+static void user_drop_locked(struct ctl *ctl, struct ctl_user *user)
+{
+    struct ctl_user **at = &ctl->users;
+    if (--user->nodes > 0)
+        return;
+    while (*at != user)
+        at = &(*at)->next;
+    *at = user->next;
+    free(user);
+}
+
+static void node_free_locked(struct ctl *ctl, struct node *node)
+{
+    shown_drop_locked(node->shown);
+    user_drop_locked(ctl, node->user);
+    free(node);
 }
 
 struct ctl *ctl_new(struct session *session)
@@ -76,8 +122,10 @@ void ctl_free(struct ctl *ctl)
     for (size_t i = 0; i < NODE_BUCKETS; i++)
         for (struct node *n = ctl->buckets[i], *next; n; n = next) {
             next = n->next;
-            free(n);
+            node_free_locked(ctl, n);
         }
+    for (int file = 0; file < CTL_FILES; file++)
+        shown_drop_locked(ctl->shared[file]);
     (void)pthread_mutex_destroy(&ctl->lock);
     waiters_free(ctl->waiters);
     free(ctl);
@@ -114,16 +162,25 @@ static struct node *find_locked(struct ctl *ctl, uint64_t id)
     return n;
 }
 
-static void drop_if_unused_locked(struct ctl *ctl, struct node *node)
+/* Returns the holds that end with it, for release_all() when the lock is given back. */
+static unsigned drop_if_unused_locked(struct ctl *ctl, struct node *node)
 {
     if (node->refs > 0 || node->pins > 0)
-        return;
+        return 0;
+    unsigned holds = node->holds;
     struct node **at = &ctl->buckets[bucket_of(node->id)];
     while (*at != node)
         at = &(*at)->next;
     *at = node->next;
     ctl->nodes--;
-    free(node);
+    node_free_locked(ctl, node);
+    return holds;
+}
+
+static void release_all(struct ctl *ctl, unsigned holds)
+{
+    for (; holds > 0; holds--)
+        (void)eng_release(ctl->session->eng);
 }
 
 static struct node *pin(struct ctl *ctl, uint64_t id)
@@ -140,8 +197,9 @@ static void unpin(struct ctl *ctl, struct node *node)
 {
     (void)pthread_mutex_lock(&ctl->lock);
     node->pins--;
-    drop_if_unused_locked(ctl, node);
+    unsigned holds = drop_if_unused_locked(ctl, node);
     (void)pthread_mutex_unlock(&ctl->lock);
+    release_all(ctl, holds);
 }
 
 static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
@@ -167,10 +225,10 @@ static void node_stat(const struct ctl *ctl, const struct node *node, struct sta
     st->st_mode = mode_of(ctl, node->file);
     owner_of(ctl, st);
     st->st_nlink = 1;
-    st->st_size = (off_t)node->size;
-    st->st_blocks = (blkcnt_t)((node->size + 511) / 512);
+    st->st_size = (off_t)node->shown->size;
+    st->st_blocks = (blkcnt_t)((node->shown->size + 511) / 512);
     st->st_blksize = 4096;
-    st->st_atim = st->st_mtim = st->st_ctim = node->time;
+    st->st_atim = st->st_mtim = st->st_ctim = reply_time(node->shown->time);
 }
 
 void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
@@ -214,27 +272,85 @@ int ctl_status(struct ctl *ctl, struct text *t)
     return ctl_text(ctl->session, &memory, CTL_STATUS, t);
 }
 
-static int node_new(struct ctl *ctl, enum ctl_file file, fuse_req_t req, struct node **ret_node)
+/* A new text, with a reference. */
+static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
 {
     struct ctl_memory memory;
     memory_copy(ctl, &memory);
-    memory.without_ids = ctl_files[file].open && !is_trusted(ctl, req);
+    memory.without_ids = !trusted;
     struct text t = TEXT_INIT;
     int r = ctl_text(ctl->session, &memory, file, &t);
     if (!r && text_failed(&t))
         r = -ENOMEM;
-    struct node *node = r ? NULL : malloc(sizeof *node + t.len);
-    if (!node) {
-        text_done(&t);
-        return r ? r : -ENOMEM;
+    struct ctl_shown *shown = r ? NULL : malloc(sizeof *shown + t.len);
+    if (shown) {
+        *shown = (struct ctl_shown){.refs = 1, .time = now_ns(), .size = t.len};
+        if (t.len)
+            memcpy(shown->text, t.data, t.len);
+        *ret_shown = shown;
+    } else if (!r) {
+        r = -ENOMEM;
     }
-    *node = (struct node){.file = file, .refs = 1, .size = t.len};
-    if (t.len)
-        memcpy(node->text, t.data, t.len);
-    (void)clock_gettime(CLOCK_REALTIME, &node->time);
     text_done(&t);
-    *ret_node = node;
+    return r;
+}
+
+/* The text that somebody may see, with a reference: for others than trusted callers that of a moment ago will
+ * do. */
+static int shown_get(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    struct ctl_shown *shown = trusted ? NULL : ctl->shared[file];
+    int64_t age = shown ? now_ns() - shown->time : SHARED_NS;
+    if (age >= SHARED_NS || age < 0)
+        shown = NULL;
+    if (shown)
+        shown->refs++;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    *ret_shown = shown;
+    int r = shown ? 0 : shown_new(ctl, file, trusted, ret_shown);
+    if (shown || r || trusted)
+        return r;
+    (void)pthread_mutex_lock(&ctl->lock);
+    shown_drop_locked(ctl->shared[file]);
+    ctl->shared[file] = *ret_shown;
+    (*ret_shown)->refs++;
+    (void)pthread_mutex_unlock(&ctl->lock);
     return 0;
+}
+
+/* One node more for `uid`: the user, or NULL and why not. `spare` becomes the user if it is a new one. */
+static struct ctl_user *user_take_locked(struct ctl *ctl, uid_t uid, bool trusted, struct ctl_user **spare,
+                                         int *ret_error)
+{
+    struct ctl_user *user = ctl->users;
+    while (user && user->uid != uid)
+        user = user->next;
+    size_t most = trusted ? NODES_MAX : NODES_MAX - NODES_KEPT;
+    if (ctl->nodes >= most || (!trusted && user && user->nodes >= NODES_OF_USER)) {
+        *ret_error = -ENFILE;
+        return NULL;
+    }
+    if (!user) {
+        user = *spare;
+        *spare = NULL;
+        *user = (struct ctl_user){.next = ctl->users, .uid = uid};
+        ctl->users = user;
+    }
+    user->nodes++;
+    return user;
+}
+
+/* May `uid` have one node more? Looked at before a text is made, so that who has too many costs nothing. */
+static bool has_room(struct ctl *ctl, uid_t uid)
+{
+    (void)pthread_mutex_lock(&ctl->lock);
+    const struct ctl_user *user = ctl->users;
+    while (user && user->uid != uid)
+        user = user->next;
+    bool room = ctl->nodes < NODES_MAX - NODES_KEPT && (!user || user->nodes < NODES_OF_USER);
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return room;
 }
 
 int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry)
@@ -242,37 +358,52 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_en
     int file = ctl_file_by_name(name);
     if (file < 0)
         return -ENOENT;
-    struct node *node;
-    int r = node_new(ctl, (enum ctl_file)file, req, &node);
-    if (r)
+    uid_t uid = fuse_req_ctx(req)->uid;
+    bool trusted = is_trusted(ctl, req);
+    if (!trusted && !has_room(ctl, uid))
+        return -ENFILE;
+    struct ctl_user *spare = malloc(sizeof *spare);
+    struct node *node = malloc(sizeof *node);
+    struct ctl_shown *shown = NULL;
+    int r = spare && node ? shown_get(ctl, (enum ctl_file)file, trusted, &shown) : -ENOMEM;
+    if (r) {
+        free(spare);
+        free(node);
         return r;
+    }
+    *node = (struct node){.file = (enum ctl_file)file, .refs = 1, .shown = shown};
     memset(ret_entry, 0, sizeof *ret_entry);
     node_stat(ctl, node, &ret_entry->attr);
 
     (void)pthread_mutex_lock(&ctl->lock);
-    bool full = ctl->nodes >= NODES_MAX;
-    if (!full) {
+    node->user = user_take_locked(ctl, uid, trusted, &spare, &r);
+    if (!r) {
         ctl->nodes++;
         node->id = CTL_BIT | ++ctl->serial << 8;
         node->next = ctl->buckets[bucket_of(node->id)];
         ctl->buckets[bucket_of(node->id)] = node;
         ret_entry->ino = node->id;
+    } else {
+        shown_drop_locked(shown);
     }
     (void)pthread_mutex_unlock(&ctl->lock);
-    if (full)
+    free(spare);
+    if (r)
         free(node);
-    return full ? -ENFILE : 0;
+    return r;
 }
 
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
 {
     (void)pthread_mutex_lock(&ctl->lock);
     struct node *node = find_locked(ctl, ino);
+    unsigned holds = 0;
     if (node) {
         node->refs = n < node->refs ? node->refs - n : 0;
-        drop_if_unused_locked(ctl, node);
+        holds = drop_if_unused_locked(ctl, node);
     }
     (void)pthread_mutex_unlock(&ctl->lock);
+    release_all(ctl, holds);
 }
 
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
@@ -296,9 +427,10 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
         reply_err(req, REQUEST_read, -ESTALE);
         return;
     }
-    size_t at = off < 0 || (uint64_t)off > node->size ? node->size : (size_t)off;
-    size_t n = node->size - at < size ? node->size - at : size;
-    (void)fuse_reply_buf(req, node->text + at, n);
+    const struct ctl_shown *shown = node->shown;
+    size_t at = off < 0 || (uint64_t)off > shown->size ? shown->size : (size_t)off;
+    size_t n = shown->size - at < size ? shown->size - at : size;
+    (void)fuse_reply_buf(req, shown->text + at, n);
     unpin(ctl, node);
 }
 
@@ -319,6 +451,22 @@ static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err
     char line[256];
     (void)snprintf(line, sizeof line, "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
                    strerror(-err), *text ? ": " : "", text);
+    (void)pthread_mutex_lock(&ctl->lock);
+    memcpy(ctl->memory.last_error, line, sizeof line);
+    (void)pthread_mutex_unlock(&ctl->lock);
+}
+
+/* A write that was not understood: what it began with, and where to look. */
+static void remember_bad_line(struct ctl *ctl, enum ctl_file file, const char *buf, size_t size)
+{
+    char start[48], line[256];
+    size_t n = 0;
+    for (; n < size && n < sizeof start - 1 && buf[n] >= ' ' && buf[n] <= '~'; n++)
+        start[n] = buf[n];
+    start[n] = '\0';
+    (void)snprintf(line, sizeof line,
+                   "%s: not understood, nothing was done: what begins with '%s'; %s/help lists what is",
+                   ctl_files[file].name, start, CTL_DIRECTORY);
     (void)pthread_mutex_lock(&ctl->lock);
     memcpy(ctl->memory.last_error, line, sizeof line);
     (void)pthread_mutex_unlock(&ctl->lock);
@@ -437,11 +585,37 @@ static int do_estimate(struct ctl *ctl)
     return r;
 }
 
-static int do_now(struct ctl *ctl, const struct ctl_command *command)
+static int do_hold(struct ctl *ctl, struct node *node, bool while_open)
+{
+    int r = eng_hold(ctl->session->eng);
+    (void)pthread_mutex_lock(&ctl->lock);
+    if (!r && while_open)
+        node->holds++;
+    else if (!r)
+        ctl->holds++;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return r;
+}
+
+/* One of this file's own first; never one of another file that is open. */
+static int do_release(struct ctl *ctl, struct node *node)
+{
+    int r = 0;
+    (void)pthread_mutex_lock(&ctl->lock);
+    if (node->holds > 0)
+        node->holds--;
+    else if (ctl->holds > 0)
+        ctl->holds--;
+    else
+        r = -EINVAL;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return r ? r : eng_release(ctl->session->eng);
+}
+
+static int do_now(struct ctl *ctl, struct node *node, const struct ctl_command *command)
 {
     struct eng *eng = ctl->session->eng;
     enum eng_job_id job = command->verb->job;
-    int r;
     switch (command->verb->action) {
     case CTL_DO_JOB_START:
         return eng_job_start(eng, job, NULL, NULL, NULL);
@@ -456,27 +630,41 @@ static int do_now(struct ctl *ctl, const struct ctl_command *command)
     case CTL_DO_ESTIMATE:
         return do_estimate(ctl);
     case CTL_DO_HOLD:
-        return eng_hold(eng);
+    case CTL_DO_HOLD_WHILE_OPEN:
+        return do_hold(ctl, node, command->verb->action == CTL_DO_HOLD_WHILE_OPEN);
     case CTL_DO_RELEASE:
-        return eng_release(eng);
-    case CTL_DO_CONFIG_SET:
-        r = eng_config_set(eng, command->key, command->value);
-        /* ENOENT from write(2) would say that the file is gone */
-        return r == -ENOENT ? -EINVAL : r;
+        return do_release(ctl, node);
     default:
         return -EINVAL;
     }
 }
 
-static int do_commands(struct ctl *ctl, fuse_req_t req, const struct ctl_command *commands, size_t n,
-                       size_t size)
+/* All lines at once: either all are right and set, or nothing is changed. */
+static int do_config(struct ctl *ctl, const struct ctl_command *commands, size_t n)
+{
+    struct eng_config_pair pairs[CTL_COMMANDS_MAX];
+    for (size_t i = 0; i < n; i++)
+        pairs[i] = (struct eng_config_pair){commands[i].key, commands[i].value};
+    int r = n ? eng_config_set_all(ctl->session->eng, pairs, n) : 0;
+    if (r == -ENOENT)
+        remember_error(ctl, commands[0].verb, -EINVAL,
+                       "a key that this file does not list; nothing was changed");
+    else if (r)
+        remember_error(ctl, commands[0].verb, r,
+                       r == -EINVAL ? "a value out of range: engramfs-control(7); nothing was changed" : "");
+    /* ENOENT from write(2) would say that the file is gone */
+    return r == -ENOENT ? -EINVAL : r;
+}
+
+static int do_commands(struct ctl *ctl, fuse_req_t req, struct node *node, const struct ctl_command *commands,
+                       size_t n, size_t size)
 {
     for (size_t i = 0; i < n; i++) {
         int r;
         if (commands[i].verb->waits)
             r = do_waiting(ctl, req, commands[i].verb, size);
         else
-            r = do_now(ctl, &commands[i]);
+            r = do_now(ctl, node, &commands[i]);
         if (r < 0)
             remember_error(ctl, commands[i].verb, r, "");
         if (r)
@@ -492,17 +680,19 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
         reply_err(req, REQUEST_write, -ESTALE);
         return;
     }
-    enum ctl_file file = node->file;
-    unpin(ctl, node);
-
     struct ctl_command *commands = calloc(CTL_COMMANDS_MAX, sizeof *commands);
     size_t n = 0;
     int result = commands ? check_writer(ctl, req) : -ENOMEM;
     if (!result)
-        result = ctl_parse(file, buf, size, commands, &n);
-    if (!result)
-        result = do_commands(ctl, req, commands, n, size);
+        result = ctl_parse(node->file, buf, size, commands, &n);
+    if (result == -EINVAL || result == -E2BIG)
+        remember_bad_line(ctl, node->file, buf, size);
+    else if (!result && node->file == CTL_CONFIG)
+        result = do_config(ctl, commands, n);
+    else if (!result)
+        result = do_commands(ctl, req, node, commands, n, size);
     free(commands);
+    unpin(ctl, node);
     if (result < 0)
         reply_err(req, REQUEST_write, result);
     else if (!result) /* else it is answered elsewhere */

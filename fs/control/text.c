@@ -157,11 +157,22 @@ static int scrub_text(struct session *session, struct text *t)
 static int hold_text(struct session *session, struct text *t)
 {
     struct eng_stats s;
+    uint8_t uuid[16];
     int r = eng_stats(session->eng, &s);
-    if (!r)
-        text_add(t, "{\n  \"holds\": %" PRIu64 ",\n  \"segments_pending\": %" PRIu64 "\n}\n", s.holds,
-                 s.segments_pending);
-    return r;
+    if (r)
+        return r;
+    eng_uuid(session->eng, uuid);
+    text_add(t, "{\n");
+    json_u64(t, "  ", "holds", s.holds);
+    json_u64(t, "  ", "segments_pending", s.segments_pending);
+    text_add(t, "  \"mounted_read_only\": %s,\n", session->opt->read_only ? "true" : "false");
+    json_u64(t, "  ", "store_device", session->store_device);
+    json_u64(t, "  ", "store_inode", session->store_inode);
+    text_add(t, "  \"store_uuid\": \"");
+    for (size_t i = 0; i < sizeof uuid; i++)
+        text_add(t, "%02x", uuid[i]);
+    text_add(t, "\"\n}\n");
+    return 0;
 }
 
 struct damage_list {
@@ -242,7 +253,7 @@ static int stats_text(struct session *session, const struct ctl_memory *m, struc
     const unsigned trouble = FIGURES_GROUP(ENG_GROUP_TROUBLE);
     struct eng_stats s;
     struct eng_space sp;
-    int r = eng_stats(session->eng, &s);
+    int r = session_stats(session, &s);
     if (!r)
         r = space_of(session, m, &sp);
     if (r)
@@ -342,7 +353,7 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     struct eng_stats s;
     struct eng_space sp;
     struct eng_job_report report;
-    int r = eng_stats(session->eng, &s);
+    int r = session_stats(session, &s);
     if (!r)
         r = space_of(session, m, &sp);
     if (!r)
@@ -353,8 +364,8 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
     text_time(t, session->started);
     text_add(t, "\n%" PRIu64 " memories, %" PRIu64 " directories, %" PRIu64 " others\n", s.memories,
              s.directories, s.other_inodes);
-    if (s.read_only_reason[0] || session->opt->read_only)
-        text_add(t, "READ-ONLY: %s\n", s.read_only_reason[0] ? s.read_only_reason : "mounted with -o ro");
+    if (s.read_only_reason[0])
+        text_add(t, "READ-ONLY: %s\n", s.read_only_reason);
     status_space(t, &s, &sp);
     text_add(t, "\nstore\n");
     status_figures(t, &s, STATUS_STORE);

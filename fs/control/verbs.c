@@ -13,11 +13,11 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_COMPACT] = {"compact", true, false, "JSON of the compaction now running or last ended"},
     [CTL_MAINTENANCE] = {"maintenance", true, false, "JSON report of the last maintenance run"},
     [CTL_SCRUB] = {"scrub", true, false, "JSON of the scrub now running or last ended"},
-    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are"},
+    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are, and which store this is"},
     [CTL_DAMAGED] = {"damaged", false, false,
                      "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
     [CTL_SEGMENTS] =
-        {"segments", false, true,
+        {"segments", false, false,
          "one line for each file of the store: name, bytes, kind, state, total, live (tabs between)"},
     [CTL_STATS] = {"stats.json", false, true, "JSON: content storage statistics"},
     [CTL_METRICS] = {"metrics", false, true, "the same and more for Prometheus"},
@@ -59,6 +59,8 @@ static const struct ctl_verb verbs[] = {
               "bytes a second that are read"),
     {CTL_HOLD, "hold", CTL_ARG_NONE, CTL_DO_HOLD, false,
      "unlink no segment from now on, so that the store can be copied; nests", ENG_JOBS},
+    {CTL_HOLD, "hold-while-open", CTL_ARG_NONE, CTL_DO_HOLD_WHILE_OPEN, false,
+     "the same until the file that wrote it is closed, however that happens", ENG_JOBS},
     {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back", ENG_JOBS},
     {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
      "change a key that this file lists; lasts over restarts", ENG_JOBS},
@@ -152,8 +154,6 @@ int ctl_parse(enum ctl_file file, const char *buf, size_t size,
         waiting = ret_commands[n].verb->waits;
         n++;
     }
-    if (n == 0)
-        return -EINVAL;
     *ret_n = n;
     return 0;
 }
@@ -170,7 +170,7 @@ void ctl_help(struct text *t)
             char name[32];
             (void)snprintf(name, sizeof name, "%s%s", verbs[i].name,
                            verbs[i].argument == CTL_ARG_BYTES ? "BYTES" : "");
-            text_add(t, "             write: %-11s %s\n", name, verbs[i].help);
+            text_add(t, "             write: %-15s %s\n", name, verbs[i].help);
         }
     }
     text_add(t, "\n"

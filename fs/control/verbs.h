@@ -51,6 +51,7 @@ enum ctl_action {
     CTL_DO_ESTIMATE,
     CTL_DO_MAINTENANCE_RUN,
     CTL_DO_HOLD,
+    CTL_DO_HOLD_WHILE_OPEN,
     CTL_DO_RELEASE,
     CTL_DO_CONFIG_SET
 };
@@ -82,7 +83,7 @@ struct ctl_command {
  * Decodes what was written to `file`: lines, each a verb; blank ones and
  * those that begin with # are skipped; the last newline may be missing.
  * Nothing is accepted unless every line is: -EINVAL for an unknown verb, a
- * bad value, no verb at all, or a verb that waits before the last line;
+ * bad value, or a verb that waits before the last line; no verb at all is fine;
  * -E2BIG for more than CTL_COMMANDS_MAX lines. ret_n commands are written to ret_commands. */
 int ctl_parse(enum ctl_file file, const char *buf, size_t size,
               struct ctl_command ret_commands[CTL_COMMANDS_MAX], size_t *ret_n);

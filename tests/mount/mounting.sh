@@ -39,8 +39,9 @@ else
     check "umount" unmount_store "$MNT"
     check "mount -t, -o ro" timeout 60 mount -t "$TYPE" -o ro "$STORE" "$MNT"
     check_fails "it is read-only" "Read-only" touch "$MNT/two"
-    refused "mount -o remount" "remount" mount -t "$TYPE" -o remount,rw "$STORE" "$MNT"
+    refused "mount -o remount" "remount cannot be done: unmount" mount -t "$TYPE" -o remount,rw "$STORE" "$MNT"
     check "umount of the read-only one" unmount_store "$MNT"
+    for o in strictatime lazytime nodiratime; do refused "-o $o" "$o cannot be done" mount -t "$TYPE" -o "$o" "$STORE" "$MNT"; done
     refused "an option that does not exist" "nonsense" mount -t "$TYPE" -o nonsense "$STORE" "$MNT"
     cat >"$WORK/fstab" <<F
 $STORE $MNT $TYPE defaults,allow_other,noatime,nofail,_netdev,x-systemd.requires-mounts-for=/ 0 0

@@ -31,6 +31,12 @@ for run in first second third; do
         wait_until 30 no_daemon "$WORK"
     fi
 done
+QUOTED="$WORK/o'brien; touch \$EVIL"
+EVIL=$WORK/evil timeout 300 "$QS" "$QUOTED store" "$QUOTED mnt" >"$WORK/quoted.log" 2>&1
+check_equal "an apostrophe in both names: status" 0 $?
+check "nothing in a name is run" test ! -e "$WORK/evil"
+check "and the last line can be run" bash -c "$(tail -n 1 "$WORK/quoted.log" | sed 's/^To unmount://')"
+check "its daemon ends" wait_until 60 no_daemon "$QUOTED mnt"
 must_mount "$WORK/own" "$WORK/own-mnt"
 mkdir "$WORK/own-mnt/routines" && echo mine >"$WORK/own-mnt/routines/morning"
 check_fails "a store with memories of one's own is left alone" "memories of your own" timeout 100 "$QS" "$WORK/own" "$WORK/own-mnt"

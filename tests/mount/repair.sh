@@ -130,4 +130,13 @@ must_mount "$WORK/whole" "$WORK/mnt"
 check_fails "a mounted store is refused" "in use" "$CTL" check --repair --into "$WORK/x" "$WORK/whole"
 check_fails "a mount point is refused" "unmount" "$CTL" check --repair --into "$WORK/x" "$WORK/mnt"
 check "unmount" unmount_store "$WORK/mnt"
+# ---- in place, as a shell completes it
+cd "$WORK" || exit 1
+for how in "./slash/" "$WORK/slash//" .; do
+    rm -rf slash slash.damaged
+    echo '{"id":"a","content":"1"}' | "$CTL" import - slash >/dev/null
+    check "in place: $how" sh -c "{ [ '$how' != . ] || cd slash; } && '$CTL' repair --in-place '$how'"
+    check_equal "in place: $how: both are there" "slash slash.damaged" "$(echo slash*)"
+    check "in place: $how: the new one is whole" "$CTL" check slash
+done
 t_end

@@ -107,6 +107,7 @@ check_status "import 5,000 memories" 0 "imported 5000 memories, 0 bad lines, 0 r
 check "export" ctl export store plain.out
 check "every memory comes back" same_json plain.jsonl plain.out
 check_status "import again" 0 "imported 5000" import --format jsonl plain.jsonl store
+check_equal "nothing was written for it" 0.0 "$(ctl stat --json store | json_get fragmentation_ratio)"
 check "export to standard output" bash -c 'timeout 60 "$1" export store - >plain.out2' _ "$BUILD/tools/engramctl"
 check "a second import changes nothing" same_json plain.out plain.out2
 check "import from standard input" bash -c 'timeout 60 "$1" import - piped <plain.jsonl' _ "$BUILD/tools/engramctl"
@@ -175,6 +176,45 @@ check_status "bad lines: all are counted" 1 "50 bad lines" import many.jsonl bad
 check_equal "summary as JSON" "0 50" \
     "$(ctl import --json many.jsonl bad 2>/dev/null | python3 -c 'import json, sys; o = json.load(sys.stdin); print(o["imported"], o["bad_lines"])')"
 
+# ---- what other systems write ---------------------------------------------------------
+
+cat >other-system.jsonl <<'EOF'
+{"id":"naive","content":"1","created_at":"2023-05-08T13:56:00.123456"}
+{"id":"date","content":"1","created_at":"2023-05-08"}
+{"id":"ms","content":"1","created_at":1683554160250}
+{"id":"zone","content":"1","created_at":"2023-05-08T13:56:00+0530","confidence":"0.9","recall_count":3.0}
+{"id":"bad","content":"1","confidence":NaN,"embedding":[],"created_at":"yesterday"}
+{"id":42,"content":{"a":1}}
+EOF
+check_status "strict: what is not known is left out" 1 "imported 2 memories, 4 bad lines" import other-system.jsonl strict
+check_status "--timezone" 1 "imported 4 memories, 2 bad lines" import --timezone Europe/Berlin other-system.jsonl zoned
+check_status "--lenient keeps all" 0 "imported 6 memories, 0 bad lines" import --lenient --timezone +02:00 other-system.jsonl lenient
+ctl export lenient lenient.out
+check_equal "the field is there under another name" '{"id":"bad","content":"1","original_confidence":"NaN","original_created_at":"yesterday","original_embedding":[]}' "$(grep '"bad"' lenient.out)"
+check_equal "times are RFC 3339" 2023-05-08T13:56:00.123456+02:00 "$(python3 -c 'import json; print([json.loads(l)["created_at"] for l in open("lenient.out") if "naive" in l][0])')"
+check_status "an unknown zone" 2 "unknown time zone" import --timezone Mars other-system.jsonl lenient
+check_status "--errors" 1 "50 bad lines" import --errors errors.jsonl many.jsonl bad
+check_equal "each bad line is there" "50 17 broken 17" "$(wc -l <errors.jsonl) $(python3 -c 'import json; o = [json.loads(l) for l in open("errors.jsonl")][16]; print(o["line"], o["text"])')"
+check_equal "for its owner alone" 600 "$(stat -c %a errors.jsonl)"
+for pack in gzip "bzip2" xz zstd; do
+    command -v $pack >/dev/null || continue
+    $pack -c plain.jsonl >packed
+    check_status "lines compressed by $pack" 0 "imported 5000 memories, 0 bad" import packed packed.$pack
+done
+gzip -c plain.jsonl | head -c 20000 >packed
+check_status "cut off: that is told" 2 "damaged or cut off" import packed packed.cut
+check "and the store is whole" ctl check packed.cut
+head -c 300000000 /dev/zero | gzip -9 >bomb
+check_status "a line that only unpacks to much is a bad line" 1 "1 bad lines" import bomb bombed
+printf '{"id":"r","content":"1"}\n{"id":"r","content":"2"}\n' >twice.jsonl
+check_status "an id twice makes exit code 1" 1 "1 repeated ids" import twice.jsonl twice
+echo '{"id":"k","content":"","k1":"1","k3":"3","k2":"2"}' >keys.jsonl
+ctl import keys.jsonl keys >/dev/null && ctl export keys keys.out && ctl import keys.out keys2 >/dev/null && ctl export keys2 keys.out2
+check "keys have one order" cmp keys.out keys.out2
+ctl export --format tree keys keys.tree
+check "a plain tree as lines" ctl export --tree keys.tree keys.out3
+check "is the same" cmp keys.out keys.out3
+
 # ---- trees --------------------------------------------------------------------------
 
 make_tree
@@ -198,6 +238,9 @@ chmod 755 tree/closed tree.out/closed tree.out2/closed
 
 check_equal "stat counts memories" 5000 "$(ctl stat --json store | json_get memories)"
 check_status "stat for people" 0 "memories +5000" stat store
+sed 's/"content": "/&once more /' plain.jsonl >other.jsonl
+check_status "import other content" 0 "imported 5000" import other.jsonl store
+check_status "and the first again" 0 "imported 5000" import plain.jsonl store
 before=$(ctl stat --json store | json_get fragmentation_ratio)
 check "overwriting left garbage" python3 -c "assert $before > 0.1, '$before'"
 check_status "estimate" 0 "would empty [0-9]+ segments" compact --estimate store
@@ -214,6 +257,7 @@ check "every memory is as it was" same_json plain.jsonl compacted.out
 
 # overwrite until the engine would start by itself the next time it opens the store
 for i in 1 2 3 4 5 6; do
+    ctl import other.jsonl store >/dev/null 2>&1
     ctl import plain.jsonl store >/dev/null 2>&1
     fragmentation=$(ctl stat --json store | json_get fragmentation_ratio)
     if python3 -c "exit(not $fragmentation > 0.7)"; then break; fi
@@ -292,6 +336,39 @@ through_mount() {
     check "mount: equal in the mount" same_tree tree "$mnt/tree"
     check "mount: export a tree" ctl export --format tree "$mnt/tree" mnt.tree
     check "mount: equal outside" same_tree tree mnt.tree
+    # twice: nothing is written, whatever the format; and a reader beside sees the old memory or the new one
+    state() { (cd "$mnt" && find . -name .engram -prune -o -printf '%p %y %m %i %s %T@ %C@ %n\n' | sort && getfattr -hR -n user.engram.version . 2>/dev/null | sort); }
+    ctl export --format tar trees twice.tar
+    ctl export trees twice-tree.jsonl 2>/dev/null
+    head -c 20000000 /dev/urandom >tree/deep/large
+    mkdir "$mnt/twice" && echo "old and long" >"$mnt/old"
+    for what in tree twice.tar twice-tree.jsonl typed.jsonl; do
+        ctl import $what "$mnt/twice" >/dev/null 2>&1
+        state >state1
+        ctl import $what "$mnt/twice" >/dev/null 2>&1
+        state >state2
+        check "mount: $what twice changes nothing" cmp state1 state2
+    done
+    rm tree/deep/large
+    python3 - "$mnt/watched" >watched.out <<'EOF2' &
+import os, sys
+path, seen = sys.argv[1], set()
+open(path, "w").write("a" * 1000)
+print("ready", flush=True)
+while not os.path.exists(path + ".end"):
+    seen.add(open(path).read()[:1])
+print("saw", "".join(sorted(seen)) if all(seen) else "an empty memory", flush=True)
+EOF2
+    wait_until 20 grep -q ready watched.out
+    for i in $(seq 40); do
+        for c in a b; do
+            printf '{"id":"watched","content":"%s"}\n' "$(printf "$c%.0s" $(seq 1000))" | ctl import - "$mnt" >/dev/null
+        done
+    done
+    touch "$mnt/watched.end"
+    check "mount: a reader beside an import" wait_until 20 grep -q saw watched.out
+    check_equal "mount: never sees an empty memory" "saw ab" "$(tail -n 1 watched.out)"
+    rm -r "$mnt"/watched* "$mnt/twice" "$mnt/old"
     check_equal "mount: stat has the keys of stats.json" \
         "$(python3 -c 'import json, sys; print(sorted(json.load(open(sys.argv[1]))))' "$mnt/.engram/stats.json")" \
         "$(ctl stat --json store | python3 -c 'import json, sys; print(sorted(json.load(sys.stdin)))')"

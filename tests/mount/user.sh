@@ -105,6 +105,41 @@ else
     chmod 700 "$WORK/home"
 fi
 
+# ---- what the engine says while fusermount3 mounts comes out once, as it was said
+REAL=$(command -v fusermount3)
+if ! { [ "${T_NAMESPACE-}" ] && cp -p "$REAL" "$WORK/bin/real" && chown root "$WORK/bin/real" && chmod 4755 "$WORK/bin/real"; }; then
+    skip "lines while it mounts" "no mount namespace of its own"
+else
+    check "a store that will be compacted" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/lines" "$M"
+    as bash -c 'cd "$1" && echo auto_compact=0 >.engram/config && for i in $(seq 40); do head -c 50000 /dev/urandom >m$i; done &&
+        rm m[1-3]*' _ "$M"
+    as fusermount3 -u "$M"
+    check "unmounted" wait_until 60 no_daemon "$WORK/home"
+    printf 'auto_compact=1\ncompact_min_bytes=1\ncompact_min_fragmentation=0.1\nunderstood=never\n' >"$WORK/home/lines/config"
+    # until the engine has compacted, at most 20 s
+    cat >"$WORK/bin/slow" <<S
+#!/bin/sh
+case "\$*" in *-u*) exec "$WORK/bin/real" "\$@" ;; esac
+for i in \$(seq 200); do
+    [ -e "$WORK/home/lines/s00000001.seg" ] || break
+    sleep 0.1
+done
+exec "$WORK/bin/real" "\$@"
+S
+    chmod 755 "$WORK/bin/slow"
+    mount --bind "$WORK/bin/slow" "$REAL"
+    as "$WORK/bin/engramfs" -f "$WORK/home/lines" "$M" 2>"$WORK/lines.log" &
+    SLOW=$!
+    check "mounted by a slow fusermount3" wait_until 60 as mountpoint -q "$M"
+    check "the log says so" wait_until 20 grep -q " mounted on " "$WORK/lines.log"
+    umount "$REAL"
+    check_equal "the line of the engine comes once, as it is" 1 "$(grep -c '^engramfs: compacting: ' "$WORK/lines.log")"
+    check_equal "and in no other form" 1 "$(grep -c 'compacting: ' "$WORK/lines.log")"
+    as fusermount3 -u "$M"
+    wait $SLOW
+    check_equal "it ends well" 0 $?
+fi
+
 # ---- a line of fstab with the word `user`, as where engramfs is installed
 echo "$S $M fuse.engramfs noauto,user 0 0" >"$WORK/fstab"
 installed() { [ "${T_NAMESPACE-}" ] && mount -t overlay overlay -o "lowerdir=$WORK/bin:/usr/local/bin" /usr/local/bin 2>/dev/null; }

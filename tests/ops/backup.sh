@@ -8,7 +8,8 @@
 t_begin "$@"
 t_needs rsync python3 getfattr
 STORE=$WORK/store MNT=$WORK/mnt C=$WORK/mnt/.engram
-BACKUP=$ROOT/packaging/engram-backup
+BACKUP=${BACKUP-$ROOT/packaging/engram-backup}
+PATH=$BUILD/tools:$PATH # engram-backup runs engramctl
 must_mount "$STORE" "$MNT" -o segment_size=256k
 python3 - "$MNT" <<'P'
 import os, struct, sys
@@ -95,16 +96,9 @@ assert len(numbers) == 200, len(numbers)
 assert numbers == sorted(numbers, reverse=True) and numbers[0] - numbers[-1] <= 1, numbers
 P
 }
-# A slow copy, so that the log does roll over while it runs.
-mkdir "$WORK/bin"
-cat >"$WORK/bin/rsync" <<S
-#!/bin/sh
-exec $(command -v rsync) --bwlimit=4m --inplace "\$@"
-S
-chmod +x "$WORK/bin/rsync"
 for round in 1 2 3 4 5; do
     newest=$(tail -n 1 <"$C/segments" | cut -f 1)
-    check "backup $round while it is written" env PATH="$WORK/bin:$PATH" timeout 100 "$BACKUP" "$MNT" "$STORE" "$WORK/live$((round % 2))"
+    check "backup $round while it is written" timeout 100 "$CTL" backup --rate 8M "$MNT" "$WORK/live$((round % 2))"
     cp -r "$WORK/live$((round % 2))" "$WORK/try"
     check "copy $round is whole" "$CTL" check "$WORK/try"
     must_mount "$WORK/try" "$WORK/mnt2"
@@ -137,13 +131,6 @@ P
 cost() { # FIELD of the statistics of rsync
     sed -n "s/^$1: \([0-9,]*\).*/\1/p" "$WORK/stats" | tr -d ,
 }
-counted_backup() { # OPTION of rsync
-    cat >"$WORK/bin/rsync" <<S
-#!/bin/sh
-exec $(command -v rsync) --stats $1 "\$@" >"$WORK/stats"
-S
-    env PATH="$WORK/bin:$PATH" "$BACKUP" "$WORK/mnt4" "$WORK/cost" "$WORK/cost.copy"
-}
 must_mount "$WORK/cost" "$WORK/mnt4"
 write_some 1
 rsync -aHX "$WORK/mnt4/" "$WORK/cost.tree/"
@@ -154,16 +141,175 @@ NEW=$((MEMORIES * 50)) # a hundred is a divisor
 check_equal "rsync of the mount transfers what is new" "$NEW" "$(cost "Total transferred file size")"
 echo "# $NEW of $((MEMORIES * 5000)) bytes written anew"
 echo "# rsync of the mount sent $(cost "Total bytes sent") bytes"
-check "a second backup" counted_backup --whole-file
-echo "# engram-backup copied files of $(cost "Total transferred file size") bytes, of $(cost "Total file size")"
-write_some 100
-check "a third one, as over a network" counted_backup --no-whole-file
-echo "# where rsync compares what is in them it sent $(cost "Total bytes sent") bytes"
-check "an incremental backup sends little" test "$(cost "Total bytes sent")" -lt $(($(cost "Total file size") / 4))
+check "a second backup" sh -c "'$CTL' backup --json '$WORK/mnt4' '$WORK/cost.copy' >'$WORK/second'"
+echo "# engramctl backup copied $(json_get bytes_copied <"$WORK/second") bytes of $(json_get bytes <"$WORK/second")"
 check "an export" sh -c "'$CTL' export --snapshot '$WORK/mnt4' - | wc -c >'$WORK/size'"
 echo "# an export as JSON lines has $(cat "$WORK/size") bytes each time"
 check "unmount 4" unmount_store "$WORK/mnt4"
 check "the last backup is whole" "$CTL" check "$WORK/cost.copy"
-check_fails "a folder that is no mount" "usage" "$BACKUP" "$WORK" "$STORE" "$WORK/no"
+check_fails "a folder that is no mount" "not the mount point" "$BACKUP" "$WORK" "$STORE" "$WORK/no"
+
+# ---- which store, and which backup
+status() { # COMMAND...: its exit status
+    timeout 100 "$@" >"$WORK/out" 2>&1
+    echo $?
+}
+holds() { json_get holds <"$C/hold"; }
+for name in a b; do # stores of the same second, as a script makes them
+    must_mount "$WORK/store.$name" "$WORK/mnt.$name"
+    echo "$name" >"$WORK/mnt.$name/$name"
+done
+must_mount "$WORK/store.c" "$WORK/mnt.c"
+touch -d '2020-01-01' "$WORK/store.a/superblock" "$WORK/store.b/superblock"
+check_equal "the store of another mount is refused" 2 "$(status "$BACKUP" "$WORK/mnt.a" "$WORK/store.b" "$WORK/ab")"
+check "with a line" grep -q "store.b is not the store that is mounted on" "$WORK/out"
+check "and nothing is made" test ! -e "$WORK/ab"
+cp -a "$WORK/store.a" "$WORK/moved"
+check_equal "a copy of the right one, too" 2 "$(status "$BACKUP" "$WORK/mnt.a" "$WORK/moved" "$WORK/ab")"
+check_equal "as is a backup into the store" 2 "$(status "$CTL" backup "$WORK/mnt.a" "$WORK/store.a")"
+check_equal "a backup of one" 0 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"
+check_equal "is not overwritten by that of another" 2 "$(status "$BACKUP" "$WORK/mnt.a" "$WORK/store.a" "$WORK/bk")"
+check "with a line as well" grep -q "backup of another store" "$WORK/out"
+check "it is whole" "$CTL" check "$WORK/bk"
+must_mount "$WORK/bk" "$WORK/mnt2" -o ro
+check_equal "and has what it had" b "$(cat "$WORK/mnt2/b")"
+check_equal "a backup that is mounted is not changed" 2 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"
+check "unmount bk" unmount_store "$WORK/mnt2"
+mkdir "$WORK/full" && : >"$WORK/full/thesis"
+check_equal "nor a folder with something else" 2 "$(status "$BACKUP" "$WORK/mnt.a" "$WORK/store.a" "$WORK/full")"
+check_equal "which stays" thesis "$(ls "$WORK/full")"
+echo compact_rate=100 >"$WORK/mnt.b/.engram/config"
+check_equal "a second backup" 0 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"
+echo compact_rate=200 >"$WORK/mnt.b/.engram/config"
+touch -r "$WORK/bk/config" "$WORK/store.b/config" # the same second, the same length
+check_equal "a third one" 0 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"
+check "config is compared by content" cmp "$WORK/store.b/config" "$WORK/bk/config"
+SEGMENT=$(basename "$(ls "$WORK"/bk/s*.seg | tail -n 1)")
+printf X | dd of="$WORK/bk/$SEGMENT" bs=1 seek=20 conv=notrunc status=none
+check_equal "a segment of the backup with another beginning is copied anew" 0 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk")"
+check "unmount b" unmount_store "$WORK/mnt.b"
+must_mount "$WORK/store.b" "$WORK/mnt.b" -o ro
+check_equal "a mount with -o ro can be backed up" 0 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"
+check "and exported as of one moment" sh -c "'$CTL' export --snapshot '$WORK/mnt.b' - | grep -q '\"b\"'"
+check "unmount b" unmount_store "$WORK/mnt.b"
+check "the store is shorter than its mount says" sh -c 'head -c 30000 /dev/urandom >"$1/long" && sync "$1/long" && truncate -s 1000 "$2"/s*1.seg' _ "$WORK/mnt.c" "$WORK/store.c"
+check_equal "that is no backup" 2 "$(status "$BACKUP" "$WORK/mnt.c" "$WORK/store.c" "$WORK/ck")"
+check "and told" grep -q "not the store of this mount, or damaged" "$WORK/out"
+kill_daemon "$WORK/mnt.c"
+check "unmount a" unmount_store "$WORK/mnt.a"
+
+# ---- two runs at once, and runs that are killed
+check_equal "nothing is held" 0 "$(holds)"
+head -c 6000000 /dev/urandom >"$MNT/large"
+slow_backup() { # starts one of some seconds: $SLOW
+    "$CTL" backup --rate 4M "$MNT" "$WORK/two" 2>"$WORK/two.log" &
+    SLOW=$!
+    check "a run begins" wait_until 20 has_begun "$WORK/two"
+}
+has_begun() { compgen -G "$1/.engram-backup.*.part" >/dev/null; }
+slow_backup
+check_equal "a second one into the same folder is refused" 2 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
+check "because of the first" grep -q "in use by another run" "$WORK/out"
+check_equal "the first holds" 1 "$(holds)"
+check_fails "and its hold is not another's to give back" "Invalid argument" bash -c "echo release >'$C/hold'"
+wait $SLOW
+check_equal "the first ends well" 0 $?
+check "its copy is whole" "$CTL" check "$WORK/two"
+check_equal "nothing is held any more" 0 "$(holds)"
+no_holds() { [ "$(holds)" = 0 ]; }
+digest() { (cd "$WORK/two" && sha256sum -- s* c*); }
+OLD=$(digest)
+for signal in KILL KILL KILL TERM HUP; do
+    rm -f "$MNT/large" && head -c 6000000 /dev/urandom >"$MNT/large"
+    echo run >"$C/compact"
+    slow_backup
+    kill -$signal $SLOW
+    wait $SLOW 2>/dev/null
+    check "and is ended by SIG$signal" test $? -ne 0
+    check "as is its hold" wait_until 20 no_holds
+    check_equal "the earlier backup is what it was" "$OLD" "$(digest)"
+    check "and a whole store" "$CTL" check "$WORK/two"
+done
+WANT=$(whole "$MNT")
+check_equal "the next run completes it" 0 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
+check_equal "nothing is left of the others" "" "$(find "$WORK/two" -name '.engram-backup*')"
+must_mount "$WORK/two" "$WORK/mnt2"
+check_equal "it has everything" "$WANT" "$(whole "$WORK/mnt2")"
+check "unmount two" unmount_store "$WORK/mnt2"
+
+# ---- eight writers and compaction: each is in the copy as it was at one moment, after all that was acknowledged before
+cat >"$WORK/eight.py" <<'P'
+# eight.py write MNT ACKS STOP: K writers, each a fixed sequence of steps; the number of the last one acknowledged goes to ACKS/K.
+# eight.py check COPY BEFORE: each writer's files are those after some step not before the one in BEFORE/K.
+import os, sys
+FILES = 40
+def step(state, k, i):
+    name = f"{i * 7 % FILES:02}"
+    if i % 11 == 0:
+        state.pop(name, None)
+        return name, None
+    state[name] = f"{k} {i} " + chr(97 + i % 26) * (i * 37 % 9000)
+    return name, state[name]
+def write(k, mnt, acks, stop):
+    os.makedirs(f"{mnt}/{k}", exist_ok=True)
+    state, i = {}, 0
+    ack = os.open(f"{acks}/{k}", os.O_WRONLY | os.O_CREAT, 0o600)
+    while not os.path.exists(stop):
+        i += 1
+        had = set(state)
+        name, text = step(state, k, i)
+        if text is None:
+            if name in had:
+                os.unlink(f"{mnt}/{k}/{name}")
+        else:
+            with open(f"{mnt}/{k}/.tmp", "w") as f:
+                f.write(text)
+            os.rename(f"{mnt}/{k}/.tmp", f"{mnt}/{k}/{name}")
+        os.pwrite(ack, b"%012d" % i, 0)
+def check(k, copy, before):
+    least = int(open(f"{before}/{k}").read())
+    seen = {n: open(f"{copy}/{k}/{n}").read() for n in os.listdir(f"{copy}/{k}") if n != ".tmp"}
+    most = max([int(t.split(" ")[1]) for t in seen.values()] + [least]) + 2
+    state = {}
+    for i in range(1, most + 1):
+        step(state, k, i)
+        if i >= least and state == seen:
+            return
+    raise SystemExit(f"writer {k}: no step from {least} to {most} has these files")
+if sys.argv[1] == "check":
+    for k in range(8):
+        check(k, sys.argv[2], sys.argv[3])
+else:
+    children = []
+    for k in range(8):
+        pid = os.fork()
+        if pid == 0:
+            write(k, *sys.argv[2:5])
+            os._exit(0)
+        children.append(pid)
+    sys.exit(any([os.waitpid(p, 0)[1] for p in children]))
+P
+mkdir "$WORK/acks"
+must_mount "$WORK/store8" "$WORK/mnt8" -o segment_size=1M
+timeout 200 python3 "$WORK/eight.py" write "$WORK/mnt8" "$WORK/acks" "$WORK/stop8" 2>"$WORK/eight.log" &
+WRITERS=$!
+(while [ ! -e "$WORK/stop8" ]; do echo run >"$WORK/mnt8/.engram/compact"; done) 2>/dev/null &
+BUSY=$!
+all_write() { [ "$(find "$WORK/acks" -size +0 | wc -l)" = 9 ]; } # the folder is one of them
+check "eight writers write" wait_until 60 all_write
+for round in 1 2 3 4 5 6; do
+    rm -rf "$WORK/before" && cp -r "$WORK/acks" "$WORK/before"
+    check "backup $round beside eight writers" timeout 100 "$BACKUP" "$WORK/mnt8" "$WORK/store8" "$WORK/copy8"
+    cp -r "$WORK/copy8" "$WORK/try8"
+    must_mount "$WORK/try8" "$WORK/mnt2"
+    check "copy $round has all that was acknowledged before, of one moment" python3 "$WORK/eight.py" check "$WORK/mnt2" "$WORK/before"
+    check "unmount copy $round" unmount_store "$WORK/mnt2"
+    rm -rf "$WORK/try8"
+done
+touch "$WORK/stop8"
+wait $WRITERS
+check_equal "the writers met no error" "0 " "$? $(cat "$WORK/eight.log")"
+wait $BUSY
+check "unmount 8" unmount_store "$WORK/mnt8"
 check "unmount" unmount_store "$MNT"
 t_end

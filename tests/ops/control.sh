@@ -185,11 +185,11 @@ if [ "$(id -u)" -eq 0 ]; then
         check "$who: config" $who sh -c "echo commit_ms=2000 >'$C/config'"
         check "$who: damaged can be read" $who cat "$C/damaged"
     done
-    for f in compact maintenance scrub hold config; do
+    for f in compact maintenance scrub hold config segments; do
         check_fails "others: $f" "Permission denied" other sh -c "echo run >'$C/$f'"
         check_fails "others may not even read $f" "Permission denied" other cat "$C/$f"
     done
-    for f in stats.json metrics status help segments; do check "others: $f" other cat "$C/$f"; done
+    for f in stats.json metrics status help; do check "others: $f" other cat "$C/$f"; done
     exec 9<"$MNT/m01"
     rm "$MNT/m01"
     orphans() { "$@" cat "$C/stats.json" | python3 -c 'import json, sys; print([(o["id"], o["bytes"]) for o in json.load(sys.stdin)["open_orphans"]])'; }
@@ -197,11 +197,58 @@ if [ "$(id -u)" -eq 0 ]; then
     check_equal "others do not: not in stats.json" "[('', 40000)]" "$(orphans other)"
     check_equal "nor in status" "0 1" "$(other grep -c m01 "$C/status") $(member grep -c m01 "$C/status")"
     exec 9<&-
+    check "one user cannot take the control files away from others" other timeout 100 python3 - "$C" "$WORK/taken" "$WORK/give" <<'P'
+import errno, os, resource, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+files, refusals = [], 0
+while len(files) < 9000 and refusals < 20: # what was closed before may be given back a moment later
+    try:
+        files.append(os.open(sys.argv[1] + "/" + ["help", "metrics", "stats.json"][len(files) % 3], os.O_RDONLY))
+    except OSError as e:
+        assert e.errno == errno.ENFILE, e
+        refusals += 1
+        time.sleep(0.05)
+assert 100 <= len(files) <= 256, len(files)
+pid = os.fork()
+if pid == 0: # who holds them meanwhile, at most a minute
+    for fd in (0, 1, 2):
+        os.close(fd)
+    for i in range(600):
+        if os.path.exists(sys.argv[3]):
+            break
+        time.sleep(0.1)
+    os._exit(0)
+P
+    check "root reads" timeout 20 cat "$C/status"
+    check "and writes" timeout 20 bash -c 'echo estimate >"$1/compact"' _ "$C"
+    check "another user reads" timeout 20 setpriv --reuid=65530 --regid=65530 --clear-groups cat "$C/help"
+    touch "$WORK/give"
+    reads_again() { setpriv --reuid=65533 --regid=65533 --clear-groups cat "$C/help"; }
+    check "once they are closed all is as before" wait_until 70 reads_again
     check_equal "modes" "660 440 444" "$(stat -c %a "$C/compact" "$C/damaged" "$C/status" | xargs)"
     check_equal "the group" 64242 "$(stat -c %g "$C/compact")"
 else
     skip "ctl_group" "not root"
 fi
+
+# ---- lines: comments alone, all or nothing, and what was wrong
+check "a comment, then a line, written one by one" bash -c 'while read -r l; do echo "$l" || exit 1; done >"$1/config"' _ "$C" <<L
+# slow
+
+compact_rate=5000
+L
+check_equal "is taken" compact_rate=5000 "$(grep ^compact_rate "$C/config")"
+check_fails "a wrong key in one of several lines" "Invalid argument" bash -c "set -o pipefail; printf 'compact_rate=77\nbogus_key=1\n' | dd of='$C/config' bs=4096 status=none"
+check_equal "changes nothing" compact_rate=5000 "$(grep ^compact_rate "$C/config")"
+check "and status says what" grep -q "last control error *config: .*key that this file does not list" "$C/status"
+check_fails "an unknown verb" "Invalid argument" bash -c "echo runn >'$C/compact'"
+check "is in status as well" grep -q "last control error *compact: not understood.*'runn'" "$C/status"
+check_fails "engramctl config, of a mount" "nothing was changed" "$CTL" config "$MNT" commit_ms=777 nosuch=1
+check_equal "changes nothing either" 0 "$(grep -c ^commit_ms=777 "$C/config")"
+check "several keys" "$CTL" config "$MNT" commit_ms=778 compact_rate=0
+check_equal "are set" "commit_ms=778 compact_rate=0" "$(grep -E '^(commit_ms|compact_rate)' "$C/config" | sort | xargs)"
 check "unmount" unmount_store "$MNT"
+check_fails "engramctl config, of a store" "nothing was changed" "$CTL" config "$STORE" commit_ms=777 nosuch=1
+check_equal "changes nothing" "commit_ms=778" "$("$CTL" config "$STORE" | grep ^commit_ms)"
 check "the store is whole" "$CTL" check "$STORE"
 t_end

@@ -61,11 +61,14 @@ check "of which the copy is whole" engramctl check /root/backup
 
 # ---- the gateway beside it
 health() { curl -sf --max-time 10 http://127.0.0.1:9464/health; }
-compact() { curl -sf --max-time 20 -X POST http://127.0.0.1:9464/api/v1/maintenance/compact; }
+asks() { curl -sf -H "Authorization: Bearer $(cat /var/lib/engram-gateway/x/token)" "$@"; } # the unit makes it
+compact() { asks --max-time 20 -X POST http://127.0.0.1:9464/api/v1/maintenance/compact; }
 check "start the gateway" systemctl enable --now engram-gateway@x
 check "it answers" wait_until 10 health
 check "it may compact" compact
-check "metrics" sh -c "curl -sf http://127.0.0.1:9464/metrics | grep -q engram_content_compactions_total"
+metrics() { asks http://127.0.0.1:9464/metrics | grep -q engram_content_compactions_total; }
+check "metrics" metrics
+check_equal "not for who has no token" 401 "$(curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9464/metrics)"
 
 # ---- stopped and started, killed, stopped while it is busy
 check "restart" systemctl restart "$UNIT"

@@ -159,6 +159,55 @@ answers() { [ "$(ask GET /health --max-time 2)" = 200 ]; }
 check "afterwards it answers again" wait_until 20 answers
 stop "SIGTERM ends it again"
 
+# ids of what is removed and open are the mount's to tell, not the gateway's
+echo secret >"$MNT/my-secret"
+exec 9<"$MNT/my-secret"
+rm "$MNT/my-secret"
+serve
+is 200 GET /api/v1/maintenance/stats
+check_equal "an open orphan is listed, without its id" "1 0" "$(grep -c '"inode"' "$WORK/body") $(grep -c my-secret "$WORK/body")"
+exec 9<&-
+# who sends a byte from time to time keeps nobody out
+python3 - "${URL##*:}" "$WORK/slow" <<'P' &
+import socket, sys, time
+def connect():
+    s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+    s.sendall(b"GET /health HTTP/1.1\r\nX-A: ")
+    return s
+many = [connect() for i in range(40)]
+open(sys.argv[2], "w").close()
+end = time.time() + 60
+while time.time() < end and many:
+    for s in list(many):
+        try:
+            s.sendall(b"a")
+        except OSError:
+            many.remove(s)
+    time.sleep(1)
+P
+SLOW=$!
+check "forty slow clients come" wait_until 20 test -e "$WORK/slow"
+other_address() { curl -sf --interface 127.0.0.2 --max-time 5 "$URL/health"; }
+check "another address is answered at once" other_address
+answered() { curl -sf --max-time 2 "$URL/health"; }
+check "and theirs when their time is over" wait_until 40 answered
+kill $SLOW 2>/dev/null
+wait $SLOW 2>/dev/null
+stop "ended"
+# a mount with -o ro
+check "unmount" unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o ro "${NAME[@]}"
+serve
+is 503 GET /health
+check "it says why" grep -q "mounted with -o ro" "$WORK/body"
+is 503 POST /api/v1/maintenance/compact
+is 503 POST /api/v1/maintenance/run
+check_equal "its metric" "engram_store_read_only 1" "$(grep ^engram_store_read_only "$C/metrics")"
+check_equal "its reason" "mounted with -o ro" "$(json_get read_only_reason <"$C/stats.json")"
+stop "ended"
+check "unmount" unmount_store "$MNT"
+mounted
+
 # tokens
 printf 'correct horse battery\n' >"$WORK/token"
 chmod 644 "$WORK/token"

@@ -146,8 +146,8 @@ clean_tree
 lines '' '#include "commit/flush.h"' >>"$T/engine/index/btree.h"
 fault "an include upwards, and the circle that it closes" engine/index/btree.h:9 \
     'includes "commit/flush.h": upwards, engine/index -> engine/commit, a circle: engine/index -> engine/commit -> engine/index$'
-lines '#include "upkeep/room.h"' >>"$T/engine/index/btree.h"
-lines 'struct room;' | put engine/upkeep/room.h
+lines '#include "upkeep/full_disk.h"' >>"$T/engine/index/btree.h"
+lines 'struct full_disk;' | put engine/upkeep/full_disk.h
 fault "an include upwards without a circle" engine/index/btree.h:8 'upwards, engine/index -> engine/upkeep$'
 lines '#include "tree/view.h"' >>"$T/engine/store/open.c"
 fault "an include aside" engine/store/open.c:12 'includes "tree/view.h": aside, engine/store -> engine/tree$'

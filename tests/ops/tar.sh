@@ -66,6 +66,16 @@ check "to the same tree again" same_tree tree fourth.tree
 tar -cf plain.tar --format=ustar -C tree deep/a link empty
 check "an old tar" "$CTL" import plain.tar old
 
+# names of attributes as they are, in every program; only '=' and '%' are escaped, as GNU tar has it
+echo '{"id":"t","content":"1","标签":"x","my key":"y","a=b":"z","100%":"p","new\nline":"n"}' >names.jsonl
+"$CTL" import names.jsonl names >/dev/null
+"$CTL" export names names.tar
+mkdir names.gnu
+check_equal "GNU tar has nothing to say about them" "" "$(tar --xattrs --xattrs-include='user.*' -xf names.tar -C names.gnu 2>&1)"
+check "it reads all" sh -c "'$CTL' import --format tree names.gnu names2 && '$CTL' export names | sed 's/\"created_at\":[^,]*,//' >n1 && '$CTL' export names2 >n2 && cmp n1 n2"
+check_equal "python reads them" "True True" "$(python3 -c 'import tarfile; h = tarfile.open("names.tar").getmembers()[0].pax_headers; print("SCHILY.xattr.user.my key" in h, "SCHILY.xattr.user.\u6807\u7b7e" in h)')"
+check "so do we" sh -c "'$CTL' import names.tar names3 && '$CTL' export names3 >n3 && cmp n1 n3"
+
 # a mount, at one moment, and into a folder of it
 must_mount "$WORK/mounted" "$WORK/mnt"
 mkdir mnt/folder
@@ -78,6 +88,21 @@ check "the same at that moment" same_tree tree moment
 check "export from the mount itself" "$CTL" export mnt/folder e.tar
 check "equal" cmp d.tar e.tar
 check "unmount" unmount_store "$WORK/mnt"
+
+# a hole of 20 GiB is not read, let alone twice
+mkdir holes && truncate -s 20G holes/big && printf x | dd of=holes/big bs=1 seek=9000000000 conv=notrunc status=none
+"$CTL" import --format tree holes holes.store >/dev/null
+check "export of a large hole" "$CTL" export --format tar holes.store holes.tar
+must_mount "$WORK/holes.store" "$WORK/mnt"
+START=$(date +%s%N)
+check "from a mount" timeout 60 "$CTL" export mnt holes.mount.tar
+check "takes less than five seconds" test $((($(date +%s%N) - START) / 1000000)) -lt 5000
+check "unmount" unmount_store "$WORK/mnt"
+check_equal "and is the same" "$(stat -c %s holes.tar)" "$(stat -c %s holes.mount.tar)"
+check "import of it" timeout 60 "$CTL" import holes.tar holes.store2
+check_equal "the same" "21474836480 x" "$("$CTL" export --format tree holes.store2 holes.tree >/dev/null; stat -c %s holes.tree/big) $(dd if=holes.tree/big bs=1 skip=9000000000 count=1 status=none)"
+check "GNU tar reads it" sh -c "mkdir holes.gnu && tar -xf holes.tar -C holes.gnu && cmp -i 8999000000 -n 2000000 holes.gnu/big holes.tree/big"
+rm -rf holes holes.*
 
 # what cannot be done
 check_fails "a full disk is noticed" "No space left" bash -c "'$CTL' export --format tar first >/dev/full"

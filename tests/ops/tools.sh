@@ -47,7 +47,13 @@ check "config changes" "$CTL" config "$MNT" compact_min_fragmentation=0.25 commi
 check "at once" grep -qx commit_ms=1000 "$C/config"
 check_fails "unknown key" "unknown key or bad value" "$CTL" config "$MNT" nonsense=1
 check_fails "bad value" "unknown key or bad value" "$CTL" config "$MNT" compact_min_fragmentation=7
-check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms
+check_equal "one key is asked for" 1000 "$("$CTL" config "$MNT" commit_ms)"
+check_equal "as JSON" 1000 "$("$CTL" config --json "$MNT" commit_ms | json_get commit_ms)"
+check_fails "an unknown one" "no key 'nonsense'" "$CTL" config "$MNT" nonsense
+check "a number with a unit" "$CTL" config "$MNT" compact_rate=10M
+check_equal "is times 1024" 10485760 "$("$CTL" config "$MNT" compact_rate)"
+check "back" "$CTL" config "$MNT" compact_rate=0
+check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms=1000 compact_rate
 check_equal "status of failure" 2 "$("$CTL" config "$MNT" x=1 2>/dev/null; echo $?)"
 check "scrub" "$CTL" scrub "$MNT"
 check_equal "no progress where no terminal is" "" "$("$CTL" scrub "$MNT" 2>&1 >/dev/null)"
@@ -130,6 +136,13 @@ check_equal "repair: something was lost" 1 $?
 check "repair: the summary is JSON" python3 -m json.tool "$WORK/repair.json"
 check "repair: the new store is whole" "$CTL" check "$WORK/repaired"
 check_fails "repair: where to?" "one of --into" "$CTL" repair "$WORK/damaged"
+
+# ---- a config file with a mistake is refused, and not replaced by defaults
+cp -a "$STORE" "$WORK/config-store"
+printf 'compact_rate=20000\ncommit_ms=many\r\n' >"$WORK/config-store/config"
+check_fails "config: a bad line is named" "config:2: 'commit_ms=many" "$CTL" config "$WORK/config-store"
+check_fails "config: and nothing is changed" "config:2: " "$CTL" config "$WORK/config-store" compact_rate=5
+check_equal "config: the file is as it was" "compact_rate=20000" "$(head -n 1 "$WORK/config-store/config")"
 
 # ---- signals; and that systemd is told when the mount answers
 python3 - "$WORK/notify" >"$WORK/notified" <<'P' &

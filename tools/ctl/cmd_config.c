@@ -10,14 +10,19 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char help_text[] =
-    "usage: engramctl config [--json] TARGET [KEY=VALUE…]\n"
+    "usage: engramctl config [--json] TARGET [KEY|KEY=VALUE…]\n"
     "\n"
     "Prints the configuration of TARGET, a store that is not mounted or a mount point, or\n"
-    "changes keys of it. A change lasts; a mount follows it at once.\n"
-    "engramfs-control(7) tells the keys.\n"
+    "the value of one KEY, or changes keys. A change lasts; a mount follows it at once.\n"
+    "engramfs-control(7) tells the keys. A number may end in K, M, G or T (times 1024).\n"
+    "A store whose file `config` has a line that is not understood is refused, with the\n"
+    "number of the line; a mount takes the default for it.\n"
     "\n"
     "  --json   the configuration as one JSON object; values are text\n"
     "\n"
@@ -39,19 +44,27 @@ static void add_lines(json_t *o, char *text)
         }
 }
 
-static int print_all(struct target *t, bool json)
+/* All keys and their values, as text. */
+static int read_all(struct target *t, json_t *o)
 {
     struct buf text = {0};
-    json_t *o = json_object(), *value;
-    const char *key;
     int r;
     if (t->kind == TARGET_STORE)
         r = eng_config_each(t->eng, add_key, o);
-    else if ((r = control_read(t->mountpoint, "config", &text)) == 0 && text.len)
+    else if (!(r = control_read(t->mountpoint, "config", &text)) && text.len)
         add_lines(o, text.data);
+    buf_done(&text);
     if (r < 0)
         cli_error("%s: %s", t->path, control_strerror(r));
-    else if (json)
+    return r;
+}
+
+static int print_all(struct target *t, bool json)
+{
+    json_t *o = json_object(), *value;
+    const char *key;
+    int r = read_all(t, o);
+    if (!r && json)
         report_print_json(o);
     json_object_foreach(o, key, value)
     {
@@ -59,25 +72,133 @@ static int print_all(struct target *t, bool json)
             printf("%s=%s\n", key, json_string_value(value));
     }
     json_decref(o);
-    buf_done(&text);
     return r;
 }
 
-static int set_one(struct target *t, const char *pair)
+static int print_one(struct target *t, const char *key, bool json)
 {
-    char key[64];
-    const char *equals = strchr(pair, '=');
-    if (!equals || (size_t)(equals - pair) >= sizeof key || strchr(pair, '\n')) {
-        cli_error("'%s' is not KEY=VALUE", pair);
-        return -1;
+    json_t *o = json_object();
+    int r = read_all(t, o);
+    const char *value = !r ? json_string_value(json_object_get(o, key)) : NULL;
+    if (!r && !value) {
+        cli_error("%s: there is no key '%s'", t->path, key);
+        r = -ENOENT;
     }
-    memcpy(key, pair, (size_t)(equals - pair));
-    key[equals - pair] = '\0';
-    int r = t->kind == TARGET_STORE ? eng_config_set(t->eng, key, equals + 1)
-                                    : control_write(t->mountpoint, "config", pair);
-    if (r < 0)
-        cli_error("%s: %s: %s", t->path, pair,
-                  r == -EINVAL || r == -ENOENT ? "unknown key or bad value" : control_strerror(r));
+    json_t *one = value && json ? json_pack("{s:s}", key, value) : NULL;
+    if (one)
+        report_print_json(one);
+    else if (value)
+        puts(value);
+    json_decref(one);
+    json_decref(o);
+    return r;
+}
+
+/* Whether the store has taken the line over: a value that it did not understand it has replaced by the
+ * default. */
+static bool is_understood(const json_t *taken, char *line)
+{
+    char *equals = strchr(line, '='), *end;
+    if (!equals)
+        return !*line;
+    *equals = 0;
+    const char *value = json_string_value(json_object_get(taken, line));
+    double want = strtod(equals + 1, &end);
+    *equals = '=';
+    return value && end != equals + 1 && !*end && strtod(value, NULL) == want;
+}
+
+/* Refuses a store whose file is not understood wholly: what it says would be lost with the next change. */
+static int check_file(struct target *t)
+{
+    char path[PATH_MAX], *line = NULL;
+    size_t cap = 0;
+    json_t *taken = json_object();
+    int n = snprintf(path, sizeof path, "%s/config", t->path);
+    FILE *f = t->kind == TARGET_STORE && n > 0 && n < (int)sizeof path ? fopen(path, "re") : NULL;
+    int r = f ? read_all(t, taken) : 0;
+    for (ssize_t len, number = 1; f && !r && (len = getline(&line, &cap, f)) > 0; number++) {
+        if (line[len - 1] == '\n')
+            line[len - 1] = 0;
+        if (is_understood(taken, line))
+            continue;
+        cli_error("%s:%zd: '%s' is not understood; nothing is done until it is mended", path, number, line);
+        r = -EINVAL;
+    }
+    free(line);
+    json_decref(taken);
+    if (f)
+        fclose(f);
+    return r;
+}
+
+/* KEY=10M as KEY=10485760; anything else as it is. */
+static void expand(const char *pair, char ret[128])
+{
+    static const char units[] = "KMGT";
+    const char *value = strchr(pair, '=');
+    char *end = NULL;
+    unsigned long long n = value && value[1] >= '0' && value[1] <= '9' ? strtoull(value + 1, &end, 10) : 0;
+    const char *unit = end && *end && !end[1] ? strchr(units, *end) : NULL;
+    snprintf(ret, 128, "%s", pair);
+    for (const char *u = units; unit && u <= unit; u++)
+        if (__builtin_mul_overflow(n, 1024ULL, &n))
+            return;
+    if (unit)
+        snprintf(ret, 128, "%.*s=%llu", (int)(value - pair), pair, n);
+}
+
+enum { PAIRS_MAX = 64 };
+
+/* "KEY=VALUE" taken apart, into memory of its own that `ret` points to. */
+static int parse_pair(const char *given, struct eng_config_pair *ret)
+{
+    char text[128];
+    expand(given, text);
+    const char *equals = strchr(text, '=');
+    char *key = equals && !strchr(text, '\n') ? strdup(text) : NULL;
+    if (!key) {
+        cli_error("'%s' is not KEY=VALUE", given);
+        return -EINVAL;
+    }
+    key[equals - text] = '\0';
+    *ret = (struct eng_config_pair){key, key + (equals - text) + 1};
+    return 0;
+}
+
+static int set_of_mount(const struct target *t, const struct eng_config_pair *pairs, size_t n)
+{
+    struct buf lines = {0};
+    for (size_t i = 0; i < n; i++) {
+        if (i)
+            buf_char(&lines, '\n');
+        buf_str(&lines, pairs[i].key);
+        buf_char(&lines, '=');
+        buf_str(&lines, pairs[i].value);
+    }
+    buf_char(&lines, '\0');
+    int r = lines.failed ? -ENOMEM : control_write(t->mountpoint, "config", lines.data);
+    buf_done(&lines);
+    return r;
+}
+
+/* All of them, or none. */
+static int set_all(struct target *t, char **texts, size_t n)
+{
+    struct eng_config_pair pairs[PAIRS_MAX];
+    size_t parsed = 0;
+    int r = n <= PAIRS_MAX ? 0 : -E2BIG;
+    while (!r && parsed < n && !(r = parse_pair(texts[parsed], &pairs[parsed])))
+        parsed++;
+    bool said = r == -EINVAL;
+    if (!r)
+        r = t->kind == TARGET_STORE ? eng_config_set_all(t->eng, pairs, n) : set_of_mount(t, pairs, n);
+    if (r < 0 && !said)
+        cli_error("%s: nothing was changed: %s", t->path,
+                  r == -EINVAL || r == -ENOENT ? "unknown key or bad value; engramfs-control(7) lists them"
+                                               : control_strerror(r));
+    for (size_t i = 0; i < parsed; i++)
+        free((char *)(uintptr_t)pairs[i].key);
     return r;
 }
 
@@ -91,15 +212,18 @@ int cmd_config(int argc, char **argv)
     if (argc - optind < 1)
         return cli_usage("config", "expected TARGET");
     struct target *t;
-    bool change = argc - optind > 1;
+    bool ask = argc - optind == 2 && !strchr(argv[optind + 1], '=');
+    bool change = argc - optind > 1 && !ask;
     t = subcommand_open(argv[optind], change ? TARGET_QUIET : TARGET_READ_ONLY);
     if (!t)
         return CLI_ERROR;
-    int r = 0;
-    if (!change)
+    int r = check_file(t);
+    if (!r && ask)
+        r = print_one(t, argv[optind + 1], json);
+    else if (!r && !change)
         r = print_all(t, json);
-    for (int i = optind + 1; i < argc && !r; i++)
-        r = set_one(t, argv[i]);
+    if (!r && change)
+        r = set_all(t, argv + optind + 1, (size_t)(argc - optind - 1));
     int c = target_close(t);
     return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
 }

@@ -7,6 +7,7 @@
 #include "ctl/transfer/jsonl.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
+#include "ctl/transfer/trueid.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -22,7 +23,8 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot] [--json] TARGET [OUT|-]\n"
+    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot|--tree] [--json]\n"
+    "                        TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -40,10 +42,13 @@ static const char help_text[] =
     "                   Its store is read besides its daemon, which removes no segment until\n"
     "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
     "\n"
+    "  --tree           TARGET is a plain directory, a backup by rsync, say\n"
+    "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
     "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
     "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
-    "An OUT file appears under its name only when it is complete.\n"
+    "An OUT file appears under its name only when it is complete, and is for its owner\n"
+    "alone (mode 0600).\n"
     "\n"
     "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
 
@@ -76,8 +81,8 @@ static int flush_out(struct export *ex)
     return 0;
 }
 
-/* All user.* attributes of a file; user.engram.id becomes the id. */
-static int load_xattrs(struct export *ex, struct target_file *f, struct memory *m)
+/* All user.* attributes of a file; user.engram.id becomes the id if it is true. */
+static int load_xattrs(struct export *ex, const struct walk *w, struct target_file *f, struct memory *m)
 {
     const struct eng_xattr_pair *all;
     size_t n;
@@ -86,11 +91,11 @@ static int load_xattrs(struct export *ex, struct target_file *f, struct memory *
     if (!m->xattrs)
         return r < 0 ? r : -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        if (!strcmp(all[i].name, FIELD_XATTR_ID)) {
+        if (strcmp(all[i].name, FIELD_XATTR_ID) != 0) {
+            m->xattrs[m->n_xattrs++] = all[i];
+        } else if (trueid_is(w, all[i].value, all[i].size)) {
             m->id = all[i].value;
             m->id_len = all[i].size;
-        } else {
-            m->xattrs[m->n_xattrs++] = all[i];
         }
     }
     return 0;
@@ -111,10 +116,10 @@ static int export_file(struct export *ex, struct walk *w)
     struct target_file f;
     struct memory m = {.created = JSONL_NO_TIME};
     pool_reset(&ex->pool);
-    int r = ex->t->ops->open(ex->t, w->dir, w->name, &w->attr, false, &f);
+    int r = target_open_file(ex->t, w->dir, w->name, &w->attr, &f);
     if (r < 0)
         return r;
-    r = load_xattrs(ex, &f, &m);
+    r = load_xattrs(ex, w, &f, &m);
     if (!r)
         r = target_read_all(ex->t, &f, w->attr.size, CONTENT_MAX, &ex->content);
     (void)ex->t->ops->close(ex->t, &f);
@@ -149,7 +154,7 @@ static int export_entry(struct export *ex, struct walk *w)
     if (r == -ENOENT || r == -ESTALE)
         return 0; /* removed while we were on the way to it */
     cli_complain(&ex->failed, "%s: %s", w->path,
-                 r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : strerror(-r));
+                 r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : target_strerror(r));
     return 0;
 }
 
@@ -162,7 +167,7 @@ static int export_all(struct export *ex)
         if (event == WALK_ENTRY)
             r = export_entry(ex, &w);
         else if (event == WALK_ERROR && w.error != -ENOENT)
-            cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, strerror(-w.error));
+            cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, target_strerror(w.error));
         if (!r && ex->out.len >= OUT_BUFFER)
             r = flush_out(ex);
         if (!r && cli_interrupted())
@@ -173,7 +178,8 @@ static int export_all(struct export *ex)
     return r < 0 ? r : flush_out(ex);
 }
 
-/* The output: standard output, a special file, or a file that is renamed into place at the end. */
+/* The output: standard output, a special file, or a file that is renamed into place at the end. It has
+ * everybody's memories: who else may read it is for the user to say. */
 struct out {
     const char *path; /* NULL: standard output */
     char temporary[PATH_MAX];
@@ -196,9 +202,16 @@ static int out_open(struct out *o, const char *path)
         int n = snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", path, (long)getpid());
         if (n < 0 || n >= (int)sizeof o->temporary)
             return -ENAMETOOLONG;
-        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     }
     return o->fd < 0 ? -errno : 0;
+}
+
+/* An archive in the mount that it is made of does not hold itself. */
+static void out_leave_out(const struct out *o, struct target *t)
+{
+    if (o->temporary[0])
+        target_leave_out(t, o->temporary);
 }
 
 static int out_close(struct out *o, int r)
@@ -242,6 +255,7 @@ static int export_jsonl(struct target *t, const char *path, bool json)
         return CLI_ERROR;
     }
     ex.fd = out.fd;
+    out_leave_out(&out, t);
     progress_start(&ex.progress, "memories");
     r = out_close(&out, export_all(&ex));
     progress_clear(&ex.progress);
@@ -289,7 +303,6 @@ static int export_tree(struct target *t, const char *path, bool json)
         cli_error("%s", why);
         return CLI_ERROR;
     }
-    umask(0);
     r = copy_tree(t, to, &res);
     int c = target_close(to);
     r = r < 0 ? r : c;
@@ -309,6 +322,7 @@ static int export_tar(struct target *t, const char *path, bool json)
         cli_error("%s: %s", name, strerror(-r));
         return CLI_ERROR;
     }
+    out_leave_out(&out, t);
     r = out_close(&out, tar_export(t, out.fd, &res));
     conclude(r, name);
     if (r < 0)
@@ -318,15 +332,24 @@ static int export_tar(struct target *t, const char *path, bool json)
     return print_copy(summary_stream(&out, json), &res, json);
 }
 
+static struct target *open_plain(const char *path)
+{
+    struct target *t;
+    char why[512];
+    if (!target_open_tree(path, 0, &t, why))
+        return t;
+    cli_error("%s", why);
+    return NULL;
+}
+
 int cmd_export(int argc, char **argv)
 {
-    static const struct option options[] = {{"format", required_argument, NULL, 'f'},
-                                            {"snapshot", no_argument, NULL, 's'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"format", required_argument, NULL, 'f'}, {"snapshot", no_argument, NULL, 's'},
+        {"tree", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {0}};
     const char *format = NULL;
-    bool json = false;
+    bool json = false, plain = false;
     unsigned flags = TARGET_READ_ONLY;
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -336,6 +359,8 @@ int cmd_export(int argc, char **argv)
         }
         if (o == 's')
             flags |= TARGET_SNAPSHOT;
+        else if (o == 't')
+            plain = true;
         else if (o == 'j')
             json = true;
         else if (o == 'f')
@@ -351,11 +376,13 @@ int cmd_export(int argc, char **argv)
     bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
     if (!tree && !tar && strcmp(format, "jsonl") != 0)
         return cli_usage("export", "unknown format '%s'", format);
+    if (plain && (flags & TARGET_SNAPSHOT))
+        return cli_usage("export", "--snapshot is of a mount, and --tree is none");
     if (tar && !tar_is_built)
         return cli_usage("export", "this engramctl was built without libarchive");
     struct target *t;
     cli_catch_signals(); /* before a mount is asked to hold its segments */
-    t = subcommand_open(argv[optind], flags);
+    t = plain ? open_plain(argv[optind]) : subcommand_open(argv[optind], flags);
     if (!t)
         return CLI_ERROR;
     int code;

@@ -7,7 +7,10 @@
 #include "ctl/transfer/loader.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
+#include "ctl/transfer/unpack.h"
+#include "shared/buf.h"
 #include "shared/cli.h"
+#include "shared/jsontext.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,25 +21,36 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl import [--format jsonl|tree|tar] [--json] SOURCE|- TARGET\n"
+    "usage: engramctl import [--format jsonl|tree|tar] [--create] [--json] [--lenient]\n"
+    "                        [--timezone ZONE] [--errors FILE] SOURCE|- TARGET\n"
     "\n"
     "Reads memories from SOURCE ('-' is standard input) into TARGET, a store (made\n"
     "if missing) or a mount point or directory of a mount. Memories that exist are\n"
-    "replaced; importing twice changes nothing.\n"
+    "replaced if they differ; importing twice changes nothing.\n"
     "\n"
-    "  --format jsonl   one JSON object a line; the default unless SOURCE is a directory\n"
-    "                   or is called .tar, .tgz, .tar.zst or the like\n"
+    "  --format jsonl   one JSON object a line, compressed (gzip, bzip2, xz, zstd, lz4) or\n"
+    "                   not; the default unless SOURCE is a directory or is called .tar,\n"
+    "                   .tgz, .tar.zst or the like\n"
     "  --format tree    a directory: files, directories, symlinks, hard links, modes,\n"
     "                   times and user.* attributes\n"
     "  --format tar     the same from a tar archive, compressed or not. A name that leads\n"
     "                   out of the archive is reported and left out\n"
+    "  --create         TARGET may be an empty folder, which becomes a store. Without it\n"
+    "                   that is refused: it may be a mount point without its mount\n"
     "  --json           the summary as JSON\n"
+    "\n"
+    "  --lenient        of lines: a field that does not fit is kept under the key\n"
+    "                   original_KEY, instead of leaving out the memory\n"
+    "  --timezone ZONE  of times without an offset: UTC, +02:00 or Europe/Berlin\n"
+    "  --errors FILE    every bad line, with its number and why, as JSON lines\n"
     "\n"
     "Keys of a line:\n"
     "  id            string, required; a path where it can be one, else the memory is\n"
     "                stored under an escaped name and the id kept in user.engram.id\n"
     "  content       string, or null for a memory without content; required\n"
-    "  created_at    RFC 3339 time, kept as given and used as the file's time\n"
+    "  created_at    RFC 3339 time, kept as given and used as the file's time. Also taken,\n"
+    "                and kept as RFC 3339: a date, +0530, seconds or milliseconds since\n"
+    "                1970; with --timezone a time without an offset\n"
     "  confidence, activation (0 to 1), decay_rate (0 or more), recall_count,\n"
     "  node_flags (unsigned), last_access (RFC 3339 time or integer), embedding\n"
     "  (array of numbers, kept as 32-bit floats): kept as user.engram.NAME\n"
@@ -44,7 +58,8 @@ static const char help_text[] =
     "  anything else kept as the attribute user.KEY; export gives the same JSON back\n"
     "\n"
     "A line that is not such an object is reported as FILE:LINE: why, and left out.\n"
-    "A later line with the same id replaces the earlier one.\n"
+    "A later line with the same id replaces the earlier one, and makes exit code 1.\n"
+    "Numbers may be in quotes, and 3.0 is taken for 3 where an integer is wanted.\n"
     "\n"
     "Exit codes: 0 all imported, 1 some were left out, 2 not imported.\n";
 
@@ -52,17 +67,44 @@ struct import {
     const char *source; /* for messages */
     struct target *target;
     struct loader *loader;
+    struct unpack *unpack;
     struct lines lines;
     struct complaints bad;
     struct progress progress;
+    struct jsonl_options options;
+    FILE *errors;  /* each bad line; NULL: not asked for */
     uint64_t size; /* of a regular file; 0: unknown, lines are counted then */
 };
 
+/* Tells of a bad line. Its text is not known any more if it was refused by the target. */
+static void bad_line(struct import *im, uint64_t number, const char *why, const char *line, size_t len)
+{
+    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, number, why);
+    if (!im->errors)
+        return;
+    struct buf out = {0};
+    char head[32];
+    snprintf(head, sizeof head, "{\"line\":%" PRIu64, number);
+    buf_str(&out, head);
+    buf_str(&out, ",\"error\":");
+    jt_put_string(&out, why, utf8_valid(why, strlen(why)) ? strlen(why) : 0);
+    if (line && utf8_valid(line, len)) {
+        buf_str(&out, ",\"text\":");
+        jt_put_string(&out, line, len);
+    } else if (line) {
+        buf_str(&out, ",\"text_base64\":");
+        jt_put_base64(&out, line, len);
+    }
+    buf_str(&out, "}\n");
+    if (!out.failed)
+        (void)fwrite(out.data, 1, out.len, im->errors); /* looked at in the end */
+    buf_done(&out);
+}
+
 static void on_failed(void *arg, const struct eng_record *rec, uint64_t line, int error)
 {
-    struct import *im = arg;
     (void)rec;
-    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, line, target_strerror(error));
+    bad_line(arg, line, target_strerror(error), NULL, 0);
 }
 
 /* Handles one line; a negative errno ends the import. */
@@ -79,22 +121,30 @@ static int import_line(struct import *im, const char *line, size_t len)
         blank++;
     if (blank == len)
         return 0;
-    int r = jsonl_parse(line, len, loader_begin(im->loader), &m, why);
+    int r = jsonl_parse_as(line, len, &im->options, loader_begin(im->loader), &m, why);
     if (r == -EINVAL) {
-        cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, why);
+        bad_line(im, im->lines.number, why, line, len);
         return 0;
     }
     if (!r)
         r = loader_add(im->loader, &m, im->lines.number);
     if (!r || target_error_is_fatal(r))
         return r;
-    cli_complain(&im->bad, "%s:%" PRIu64 ": %s", im->source, im->lines.number, target_strerror(r));
+    bad_line(im, im->lines.number, target_strerror(r), line, len);
     return 0;
 }
 
 static void show_progress(struct import *im)
 {
     progress_show(&im->progress, im->size ? im->lines.bytes : im->lines.number, im->size);
+}
+
+static const char *source_error(int error)
+{
+    if (error == -EBADMSG)
+        return "compressed, and damaged or cut off; what came before is stored";
+    return error == -EOPNOTSUPP ? "compressed, and this engramctl was built without libarchive"
+                                : strerror(-error);
 }
 
 static int import_lines(struct import *im)
@@ -104,10 +154,9 @@ static int import_lines(struct import *im)
     int r;
     while ((r = lines_next(&im->lines, &line, &len)) != 0) {
         if (r == -E2BIG) {
-            cli_complain(&im->bad, "%s:%" PRIu64 ": longer than %zu bytes", im->source, im->lines.number,
-                         LINES_MAX);
+            bad_line(im, im->lines.number, "longer than 1 GiB", NULL, 0);
         } else if (r < 0 && r != -EINTR) {
-            cli_error("%s: %s", im->source, strerror(-r));
+            cli_error("%s: %s", im->source, source_error(r));
             return -ECANCELED;
         } else if (r > 0 && (r = import_line(im, line, len)) < 0) {
             return r;
@@ -135,9 +184,28 @@ static int conclude(struct target *t, int r)
     return r < 0 || c < 0 ? CLI_ERROR : CLI_OK;
 }
 
-static int import_jsonl(const char *source, struct target *t, bool json)
+/* What the user says about lines. */
+struct line_options {
+    struct jsonl_options as;
+    const char *errors; /* a file, or NULL */
+};
+
+/* The file of bad lines, which may hold what nobody else is to read. */
+static FILE *open_errors(const char *path)
 {
-    struct import im = {.source = strcmp(source, "-") != 0 ? source : "(standard input)", .target = t};
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!f)
+        cli_error("%s: %s", path, strerror(errno));
+    return f;
+}
+
+static int import_jsonl(const char *source, struct target *t, const struct line_options *how, bool json)
+{
+    struct import im = {
+        .source = strcmp(source, "-") != 0 ? source : "(standard input)", .target = t, .options = how->as};
+    if (how->errors && !(im.errors = open_errors(how->errors)))
+        return conclude(t, -ECANCELED);
     mode_t mask = umask(0); /* modes are given exactly from here on */
     int fd = strcmp(source, "-") != 0 ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
     int r = fd < 0 ? -errno : 0;
@@ -145,9 +213,14 @@ static int import_jsonl(const char *source, struct target *t, bool json)
         cli_error("%s: %s", source, strerror(-r));
         return conclude(t, -ECANCELED);
     }
-    lines_init(&im.lines, fd);
+    r = unpack_open(fd, &im.unpack);
+    if (r < 0) {
+        cli_error("%s: %s", im.source, source_error(r));
+        return conclude(t, -ECANCELED);
+    }
+    lines_init(&im.lines, unpack_read, im.unpack);
     struct stat st;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !unpack_is_packed(im.unpack))
         im.size = (uint64_t)st.st_size;
     progress_start(&im.progress, im.size ? NULL : "lines");
     r = loader_new(t, mask, on_failed, &im, &im.loader);
@@ -158,6 +231,10 @@ static int import_jsonl(const char *source, struct target *t, bool json)
     r = r < 0 ? r : f;
     progress_clear(&im.progress);
     int code = conclude(t, r);
+    if (im.errors && (ferror(im.errors) | fclose(im.errors))) {
+        cli_error("%s: %s", how->errors, strerror(errno));
+        code = CLI_ERROR;
+    }
     uint64_t stored = loader_stored(im.loader), duplicates = loader_duplicates(im.loader);
     double seconds = cli_seconds_since(&im.progress.start);
     if (json)
@@ -170,9 +247,10 @@ static int import_jsonl(const char *source, struct target *t, bool json)
                stored, im.bad.n, duplicates, seconds, seconds > 0 ? (double)stored / seconds : 0);
     loader_free(im.loader);
     lines_done(&im.lines);
+    unpack_close(im.unpack);
     if (fd != STDIN_FILENO)
         close(fd);
-    return code == CLI_OK && im.bad.n ? CLI_SOME : code;
+    return code == CLI_OK && (im.bad.n || duplicates) ? CLI_SOME : code;
 }
 
 /* What came of a tree or an archive. */
@@ -200,7 +278,6 @@ static int import_tree(const char *source, struct target *t, bool json)
     struct timespec start;
     char why[512];
     clock_gettime(CLOCK_MONOTONIC, &start);
-    umask(0);
     int r = target_open_tree(source, 0, &from, why);
     if (r < 0) {
         cli_error("%s", why);
@@ -217,7 +294,6 @@ static int import_tar(const char *source, struct target *t, bool json)
     struct copy_result res;
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    umask(0);
     int fd = standard ? STDIN_FILENO : open(source, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         cli_error("%s: %s", source, strerror(errno));
@@ -241,13 +317,23 @@ static const char *guess_format(const char *source)
 int cmd_import(int argc, char **argv)
 {
     const char *format = NULL;
-    bool json = false;
-    const struct subcommand_option options[] = {{"format", NULL, &format}, {"json", &json, NULL}, {0}};
+    const char *zone = NULL;
+    struct line_options how = {0};
+    bool json = false, create = false;
+    const struct subcommand_option options[] = {{"format", NULL, &format},
+                                                {"json", &json, NULL},
+                                                {"create", &create, NULL},
+                                                {"lenient", &how.as.lenient, NULL},
+                                                {"timezone", NULL, &zone},
+                                                {"errors", NULL, &how.errors},
+                                                {0}};
     int code = subcommand_options(argc, argv, "import", help_text, options);
     if (code >= 0)
         return code;
     if (argc - optind != 2)
         return cli_usage("import", "expected SOURCE and TARGET");
+    if (zone && !times_zone(zone, &how.as.zone))
+        return cli_usage("import", "unknown time zone '%s'", zone);
     if (!format)
         format = guess_format(argv[optind]);
     bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
@@ -260,11 +346,11 @@ int cmd_import(int argc, char **argv)
         cli_error("%s: %s", argv[optind], strerror(errno));
         return CLI_ERROR;
     }
-    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE);
+    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE | (create ? TARGET_CREATE_IN : 0u));
     if (!t)
         return CLI_ERROR;
     cli_catch_signals();
     if (tree)
         return import_tree(argv[optind], t, json);
-    return tar ? import_tar(argv[optind], t, json) : import_jsonl(argv[optind], t, json);
+    return tar ? import_tar(argv[optind], t, json) : import_jsonl(argv[optind], t, &how, json);
 }

@@ -59,9 +59,11 @@ static void parse_segments(struct map *m, char *text)
         if (sscanf(line, "%31[^\t]\t%" SCNu64 "\t%15[^\t]\t%15[^\t]\t%" SCNu64 "\t%" SCNu64, f.name, &f.size,
                    kind, state, &f.total, &f.live) != 6)
             continue;
-        f.kind = !strcmp(kind, "log")         ? ENG_FILE_LOG
-                 : !strcmp(kind, "survivors") ? ENG_FILE_SURVIVORS
-                                              : ENG_FILE_CHECKPOINT;
+        f.kind = ENG_FILE_CHECKPOINT;
+        if (!strcmp(kind, "log"))
+            f.kind = ENG_FILE_LOG;
+        else if (!strcmp(kind, "survivors"))
+            f.kind = ENG_FILE_SURVIVORS;
         f.active = !strcmp(state, "active");
         if (on_file(m, &f))
             return;
@@ -110,8 +112,16 @@ static void print_terminal(const struct map *m, unsigned width)
     for (size_t i = 0; i < m->n; i++) {
         const struct eng_file *f = &m->files[i];
         unsigned e = eighths(f);
-        const char *c = f->active ? "\033[36m" : e == 8 ? "\033[32m" : e >= 4 ? "\033[33m" : "\033[31m";
-        printf("%s%s%s", colour ? c : "", f->active ? "▶" : bar[e], colour ? "\033[0m" : "");
+        const char *cell = f->active ? "▶" : bar[e];
+        const char *c = e >= 4 ? "\033[33m" : "\033[31m";
+        if (e == 8)
+            c = "\033[32m";
+        if (f->active)
+            c = "\033[36m";
+        if (colour)
+            printf("%s%s\033[0m", c, cell);
+        else
+            printf("%s", cell);
         total += f->total;
         live += f->live;
         if ((i + 1) % width == 0 || i + 1 == m->n)
@@ -149,10 +159,11 @@ static void print_json(const struct map *m)
     puts("{\n  \"segments\": [");
     for (size_t i = 0; i < m->n; i++) {
         const struct eng_file *f = &m->files[i];
+        const char *kind = f->kind == ENG_FILE_LOG ? "log" : "survivors";
+        const char *active = f->active ? "true" : "false";
         printf("    {\"name\": \"%s\", \"kind\": \"%s\", \"size\": %" PRIu64 ", \"total_bytes\": %" PRIu64
                ", \"live_bytes\": %" PRIu64 ", \"active\": %s}%s\n",
-               f->name, f->kind == ENG_FILE_LOG ? "log" : "survivors", f->size, f->total, f->live,
-               f->active ? "true" : "false", i + 1 < m->n ? "," : "");
+               f->name, kind, f->size, f->total, f->live, active, i + 1 < m->n ? "," : "");
     }
     puts("  ]\n}");
 }

@@ -24,6 +24,7 @@ static int cmd_version(int argc, char **argv)
 static int cmd_help(int argc, char **argv);
 
 static const struct subcommand subcommands[] = {
+    {"backup", "copy the store of a mount as it is at one moment", cmd_backup},
     {"bench", "measure how fast a store or mount is", cmd_bench},
     {"check", "verify every checksum, locator and count of a store", cmd_check},
     {"compact", "take back the space of overwritten and removed memories", cmd_compact},
@@ -87,6 +88,7 @@ static void raise_descriptor_limit(void)
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other, with a message */
+    signal(SIGXFSZ, SIG_IGN); /* as is a file that may not grow (ulimit -f) */
     raise_descriptor_limit();
     if (argc < 2) {
         print_help(stderr);

@@ -12,7 +12,9 @@
 #include "shared/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +90,10 @@ static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
     lost_name(name, ino, path);
     r = place(rep, name, &to);
     for (uint64_t at = 0; !r && at < attr.size; at += PIECE) {
+        uint64_t data = at;
+        if (eng_seek(rep->from->eng, ino, at, SEEK_DATA, &data) == -ENXIO)
+            break; /* a hole up to the end */
+        at = data - data % PIECE > at ? data - data % PIECE : at;
         ssize_t n = eng_read(rep->from->eng, ino, buf, PIECE, at);
         if (n < 0) {
             uint64_t end = at + PIECE < attr.size ? at + PIECE : attr.size;
@@ -254,23 +260,28 @@ static int copy_all(struct repair *rep, struct copy_result *res)
     return r;
 }
 
+/* In the folder where both are: whoever else owns that folder cannot lead us out of it. */
 static int take_the_place(const char *store, const char *into)
 {
-    char kept[PATH_MAX];
-    int n = snprintf(kept, sizeof kept, "%s.damaged", store);
-    if (n < 0 || n >= (int)sizeof kept)
-        return -ENAMETOOLONG;
-    if (access(kept, F_OK) == 0)
-        return -EEXIST;
-    if (rename(store, kept) < 0)
-        return -errno;
-    if (rename(into, store) < 0) {
-        int e = errno;
-        (void)rename(kept, store);
-        return -e;
+    char kept[NAME_MAX + 1], *copy = strdup(store);
+    const char *name = strrchr(store, '/') + 1, *new = strrchr(into, '/') + 1;
+    int n = snprintf(kept, sizeof kept, "%s.damaged", name);
+    if (!copy || n < 0 || n >= (int)sizeof kept) {
+        free(copy);
+        return copy ? -ENAMETOOLONG : -ENOMEM;
     }
-    fprintf(stderr, "the damaged store is kept as %s\n", kept);
-    return 0;
+    int at = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = at < 0 || renameat2(at, name, at, kept, RENAME_NOREPLACE) < 0 ? -errno : 0;
+    if (!r && renameat2(at, new, at, name, RENAME_NOREPLACE) < 0) {
+        r = -errno;
+        (void)renameat2(at, kept, at, name, RENAME_NOREPLACE);
+    }
+    if (at >= 0)
+        close(at);
+    free(copy);
+    if (!r)
+        fprintf(stderr, "the damaged store is kept as %s.damaged\n", store);
+    return r;
 }
 
 static int report(const struct repair *rep, const struct copy_result *res, bool lost, bool json)
@@ -288,45 +299,53 @@ static int report(const struct repair *rep, const struct copy_result *res, bool 
     return lost ? CLI_SOME : CLI_OK;
 }
 
-int repair_store(const char *store, const char *into, bool json)
+static int repair(struct repair *rep, const char *store, const char *new_store, bool in_place, bool json)
 {
-    char beside[PATH_MAX], why[512];
-    struct repair rep = {0};
     struct copy_result res = {0};
-    if (!into) {
-        int n = snprintf(beside, sizeof beside, "%s.repaired", store);
-        if (n < 0 || n >= (int)sizeof beside) {
-            cli_error("%s: %s", store, strerror(ENAMETOOLONG));
-            return CLI_ERROR;
-        }
-    }
-    const char *new_store = into ? into : beside;
-    if (access(new_store, F_OK) == 0) {
-        cli_error("%s exists: name a folder that does not", new_store);
-        return CLI_ERROR;
-    }
-    int r = target_open(store, TARGET_READ_ONLY | TARGET_SALVAGE, &rep.from, why);
-    if (!r && rep.from->kind != TARGET_STORE) {
+    char why[512];
+    int r = target_open(store, TARGET_READ_ONLY | TARGET_SALVAGE, &rep->from, why);
+    if (!r && rep->from->kind != TARGET_STORE) {
         snprintf(why, sizeof why, "%s is mounted: unmount it first", store);
         r = -EBUSY;
     }
     if (!r)
-        r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep.to, why);
+        r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep->to, why);
     if (r < 0) {
         cli_error("%s", why);
-        (void)target_close(rep.from);
+        (void)target_close(rep->from);
         return CLI_ERROR;
     }
-    umask(0);
-    r = copy_all(&rep, &res);
-    (void)target_close(rep.from);
-    int closed = target_close(rep.to);
+    r = copy_all(rep, &res);
+    (void)target_close(rep->from);
+    int closed = target_close(rep->to);
     r = r ? r : closed;
-    if (!r && !into)
+    if (!r && in_place)
         r = take_the_place(store, new_store);
     if (r < 0) {
         cli_error("%s: %s", new_store, strerror(-r));
         return CLI_ERROR;
     }
-    return report(&rep, &res, res.failed || rep.partial || rep.pieces || rep.problems, json);
+    return report(rep, &res, res.failed || rep->partial || rep->pieces || rep->problems, json);
+}
+
+int repair_store(const char *store, const char *into, bool json)
+{
+    char beside[PATH_MAX];
+    struct repair rep = {0};
+    /* The store as it is called itself: "STORE/" and "." would be folders inside of it. */
+    char *real = realpath(store, NULL);
+    int n = real ? snprintf(beside, sizeof beside, "%s.repaired", real) : -1;
+    if (!real || n < 0 || n >= (int)sizeof beside || !strcmp(real, "/")) {
+        cli_error("%s: %s", store, real ? "no place for a store beside it" : strerror(errno));
+        free(real);
+        return CLI_ERROR;
+    }
+    const char *new_store = into ? into : beside;
+    int code = CLI_ERROR;
+    if (access(new_store, F_OK) == 0)
+        cli_error("%s exists: name a folder that does not", new_store);
+    else
+        code = repair(&rep, into ? store : real, new_store, !into, json);
+    free(real);
+    return code;
 }

@@ -144,6 +144,7 @@ void cli_catch_signals(void)
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL); /* the terminal or the connection to it is gone */
 }
 
 bool cli_interrupted(void)

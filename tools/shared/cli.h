@@ -36,7 +36,7 @@ int cli_usage(const char *subcommand, const char *format, ...) __attribute__((fo
 /* Flushes stdout; a full disk or a closed pipe turns `code` into CLI_ERROR, with a message. */
 int cli_finish_stdout(int code);
 
-/* SIGINT and SIGTERM only set this; long work looks at it between steps. */
+/* SIGINT, SIGTERM and SIGHUP only set this; long work looks at it between steps. */
 bool cli_interrupted(void);
 void cli_catch_signals(void);
 

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int open_control(const char *mountpoint, const char *name, int flags)
@@ -21,7 +22,7 @@ static int open_control(const char *mountpoint, const char *name, int flags)
 
 int control_write(const char *mountpoint, const char *name, const char *line)
 {
-    char text[256];
+    char text[4096];
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n < 0 || n >= (int)sizeof text)
         return -EINVAL;
@@ -58,9 +59,50 @@ int control_read(const char *mountpoint, const char *name, struct buf *ret_text)
         ret_text->len += (size_t)n;
     }
     close(fd);
-    if (r == 0)
+    if (!r)
         ret_text->data[ret_text->len] = 0;
     return r;
+}
+
+/* Opens `hold` for reading if its daemon says that the whole mount is read-only. */
+static int open_read_only_hold(const char *mountpoint)
+{
+    char text[1024];
+    int fd = open_control(mountpoint, "hold", O_RDONLY);
+    if (fd < 0)
+        return fd;
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = '\0';
+    if (strstr(text, "\"mounted_read_only\": true"))
+        return fd;
+    close(fd);
+    return -EROFS;
+}
+
+int control_hold(const char *mountpoint)
+{
+    static const char verb[] = "hold-while-open\n";
+    int fd = open_control(mountpoint, "hold", O_WRONLY);
+    if (fd == -EROFS)
+        return open_read_only_hold(mountpoint);
+    if (fd < 0 || write(fd, verb, sizeof verb - 1) == (ssize_t)sizeof verb - 1)
+        return fd;
+    int r = -errno;
+    close(fd);
+    return r;
+}
+
+void control_release(int fd)
+{
+    static const char verb[] = "release\n";
+    (void)!write(fd, verb, sizeof verb - 1); /* of a mount with -o ro it is not open for it */
+    close(fd);
+}
+
+bool control_is_held(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0;
 }
 
 const char *control_strerror(int error)
@@ -76,7 +118,9 @@ const char *control_strerror(int error)
         return "the mount is read-only";
     case -EACCES:
     case -EPERM:
-        return "only the owner of the mount may do that";
+        return "only root, the owner of the mount and members of its ctl_group may do that";
+    case -EINVAL:
+        return "not understood: .engram/status of the mount has what, .engram/help what is known";
     case -EINTR:
         return "interrupted; the work goes on in the daemon";
     case -EIO:

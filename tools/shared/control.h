@@ -9,6 +9,15 @@
 int control_write(const char *mountpoint, const char *name, const char *line);
 /* Reads the whole text; ends with a NUL that is not counted. */
 int control_read(const char *mountpoint, const char *name, struct buf *ret_text);
+/*
+ * Has the daemon hold the files of its store until the descriptor returned is closed, however that happens.
+ * Of a mount with -o ro, whose daemon removes nothing and keeps others from it, any control file will do. Or
+ * -errno. */
+int control_hold(const char *mountpoint);
+/* Gives it back and closes it: sooner than closing alone, of which the daemon hears a moment later. */
+void control_release(int fd);
+/* Is the daemon that gave the hold still there? */
+bool control_is_held(int fd);
 /* What an errno of a control file means, in words. */
 const char *control_strerror(int error);
 

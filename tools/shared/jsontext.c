@@ -582,7 +582,11 @@ void base64_put(struct buf *out, const void *data, size_t len)
         return;
     for (size_t i = 0; i < len; i += 3) {
         size_t n = len - i < 3 ? len - i : 3;
-        uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (n > 2 ? p[i + 2] : 0);
+        uint32_t v = (uint32_t)p[i] << 16;
+        if (n > 1)
+            v |= (uint32_t)p[i + 1] << 8;
+        if (n > 2)
+            v |= p[i + 2];
         buf_char(out, base64_digits[v >> 18]);
         buf_char(out, base64_digits[v >> 12 & 63]);
         buf_char(out, n > 1 ? base64_digits[v >> 6 & 63] : '=');
@@ -606,11 +610,15 @@ bool base64_decode(const char *s, size_t len, struct pool *pool, void **ret_data
     if (!out)
         return false;
     *ret_data = out;
-    size_t pad = len && s[len - 1] == '=' ? (s[len - 2] == '=' ? 2 : 1) : 0;
+    size_t pad = len && s[len - 1] == '=';
+    if (pad)
+        pad += s[len - 2] == '=';
     uint32_t v = 0;
     size_t o = 0;
     for (size_t i = 0; i < len; i++) {
-        const char *hit = i >= len - pad ? base64_digits : s[i] ? strchr(base64_digits, s[i]) : NULL;
+        const char *hit = s[i] ? strchr(base64_digits, s[i]) : NULL;
+        if (i >= len - pad)
+            hit = base64_digits;
         if (!hit)
             return false;
         v = v << 6 | (uint32_t)(hit - base64_digits);

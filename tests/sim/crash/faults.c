@@ -59,6 +59,7 @@ static void report(const char *label, bool ok, const char *why)
 /* ---- a run beside the model --------------------------------------------- */
 
 struct run {
+    const struct fault *fault; /* NULL: the disk is full at times */
     struct simdisk *disk;
     struct session s;
     struct model *m;
@@ -68,6 +69,7 @@ struct run {
     size_t n_refused, n_refused_before;
     int refusal;    /* the last one */
     bool read_only; /* the store said -EROFS */
+    bool over;      /* the fault struck in an operation before this one */
 };
 
 static void run_init(struct run *run, size_t max_ops)
@@ -87,10 +89,28 @@ static void run_done(struct run *run)
     free(run->done);
 }
 
-/* An error that comes of the medium and not of the operation. */
-static bool is_refusal(int r)
+/* Whether the fault may have made a flush fail, or the sync of a folder: what follows is then refused (I11).
+ */
+static bool may_stay(const struct fault *fault)
 {
-    return r == -EIO || r == -ENOSPC || r == -EROFS;
+    return fault &&
+           (fault->call == SIM_DATASYNC || fault->call == SIM_SYNCDIR || fault->call == SIM_ANY_CALL);
+}
+
+/*
+ * An error that comes of the medium and not of the operation: the fault's own, of the operation in which it
+ * struck. After a flush that failed -EROFS of what would change the store, and -EIO of what asks for a flush.
+ */
+static bool is_refusal(const struct run *run, int r)
+{
+    if (!run->fault)
+        return r == -ENOSPC;
+    if (run->over)
+        return may_stay(run->fault) && (r == -EROFS || r == -EIO);
+    if (simdisk_fault_waits(run->disk))
+        return false;
+    /* the first part of an operation may have failed to flush, and the next have found the store so */
+    return r == -run->fault->error || (r == -EROFS && may_stay(run->fault));
 }
 
 /* What the model would say, without changing it. */
@@ -141,6 +161,7 @@ static bool issue(struct run *run, const struct op *op, char *why)
 {
     int results[PUT_MANY_MAX] = {0};
     bool after_fault = run->n_refused > run->n_refused_before;
+    run->over = run->fault && !simdisk_fault_waits(run->disk);
     run->n_refused_before = run->n_refused;
     int r = after_fault ? issue_elsewhere(&run->s, op, results) : op_issue(&run->s, op, results);
     struct op *done = &run->done[run->n_done];
@@ -151,7 +172,7 @@ static bool issue(struct run *run, const struct op *op, char *why)
         int expect = got == 0 ? op_apply(op, k, run->m) : would_be(op, k, run->m);
         if (got == expect) {
             changed = true;
-        } else if (is_refusal(got)) {
+        } else if (is_refusal(run, got)) {
             done->skip |= 1u << k;
             run->n_refused++;
             run->refusal = got;
@@ -237,7 +258,7 @@ static bool run_ops(struct run *run, const struct workload *w, char *why)
 {
     char reason[256];
     int r = session_open(&run->s, false, reason);
-    if (r < 0 && !is_refusal(r))
+    if (r < 0 && !is_refusal(run, r))
         return verify_fail(why, "open: %s: %s", strerror(-r), reason);
     for (size_t i = 0; i < w->n_ops; i++) {
         if (!ensure_open(run, why) || !issue(run, &w->ops[i], why))
@@ -289,6 +310,7 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
 {
     struct run run;
     run_init(&run, w->n_ops);
+    run.fault = fault;
     simdisk_fail(run.disk, fault->call, nth, fault->error);
     bool ok = run_ops(&run, w, why) && live_store_agrees(&run, why) && survivors_agree(&run, nth, why);
     if (ok && (fault->error == EINTR || fault->error == SIM_SHORT) && run.n_refused)

@@ -6,6 +6,7 @@
  * are made, and each is verified (verify.h); the recovery itself is cut, too. */
 #include "engine.h"
 #include "hook.h"
+#include "life.h"
 #include "rng.h"
 #include "simdisk.h"
 #include "verify.h"
@@ -68,101 +69,6 @@ static void report_failure(struct totals *totals, const char *why)
     (void)fflush(stdout);
 }
 
-/* ---- one run of a workload ---------------------------------------------- */
-
-struct run {
-    size_t synced; /* steps that must survive a power loss */
-    size_t acked;  /* steps that were acknowledged */
-    size_t issued; /* steps that may have happened */
-    size_t op;     /* the operation under way when it ended */
-};
-
-/* Whether the operation gave what the model gives. */
-static bool as_expected(const struct workload *w, size_t i, int r, const int *results, char *why)
-{
-    size_t first = w->first_step[i], n = w->first_step[i + 1] - first;
-    for (size_t k = 0; k < n; k++) {
-        int got = r < 0 ? r : results[k], expect = w->step_results[first + k];
-        if (got != expect) {
-            char text[160];
-            op_describe(&w->ops[i], text, sizeof(text));
-            (void)snprintf(why, VERIFY_WHY_MAX, "operation %zu (%s), part %zu: %s, expected %s", i, text, k,
-                           strerror(-got), strerror(-expect));
-            return false;
-        }
-    }
-    return true;
-}
-
-static size_t acknowledged_parts(const int *results, size_t n)
-{
-    size_t k = 0;
-    while (k < n && results[k] == 0)
-        k++;
-    return k;
-}
-
-/* Whether the live store holds what the model holds after the operation. */
-static bool live_agrees(const struct workload *w, size_t i, struct session *s, char *why)
-{
-    char text[160], reason[MODEL_WHY_MAX];
-    struct model *store, *expect;
-    op_describe(&w->ops[i], text, sizeof(text));
-    if (model_load(s->eng, &store, reason) < 0) {
-        (void)snprintf(why, VERIFY_WHY_MAX, "after operation %zu (%s): %s", i, text, reason);
-        return false;
-    }
-    expect = workload_model_at(w, w->first_step[i + 1]);
-    bool equal = model_equal(store, expect, reason);
-    if (!equal)
-        (void)snprintf(why, VERIFY_WHY_MAX, "after operation %zu (%s): store against model: %s", i, text,
-                       reason);
-    model_free(store);
-    model_free(expect);
-    return equal;
-}
-
-/* Runs until the end or until the power fails. False: an operation gave what it should not. */
-static bool run_workload(const struct workload *w, uint64_t beside, struct simdisk *disk, bool live,
-                         struct run *run, char *why)
-{
-    struct session s = {.io = simdisk_io(disk), .segment_size = SEGMENT_SIZE, .beside = beside};
-    *run = (struct run){0};
-    char reason[256];
-    int r = session_open(&s, false, reason);
-    bool ok = true;
-    if (r < 0 && !simdisk_is_off(disk)) {
-        (void)snprintf(why, VERIFY_WHY_MAX, "a new store: %s: %s", strerror(-r), reason);
-        return false;
-    }
-    for (size_t i = 0; i < w->n_ops && ok && !simdisk_is_off(disk); i++) {
-        int results[PUT_MANY_MAX] = {0};
-        size_t first = w->first_step[i], next = w->first_step[i + 1];
-        run->op = i;
-        run->issued = next;
-        r = op_issue(&s, &w->ops[i], results);
-        bool off = simdisk_is_off(disk);
-        if (off && r < 0) {
-            run->acked = first;
-        } else if (off) {
-            run->acked = first + acknowledged_parts(results, next - first);
-        } else {
-            ok = as_expected(w, i, r, results, why) && (!live || live_agrees(w, i, &s, why));
-            run->acked = next;
-        }
-        if (r == 0 && op_is_sync(&w->ops[i]))
-            run->synced = run->acked;
-    }
-    r = session_close(&s);
-    if (ok && r < 0 && !simdisk_is_off(disk)) {
-        (void)snprintf(why, VERIFY_WHY_MAX, "close: %s", strerror(-r));
-        ok = false;
-    }
-    if (ok && r == 0 && !simdisk_is_off(disk))
-        run->synced = run->acked;
-    return ok;
-}
-
 /* ---- one cut ------------------------------------------------------------ */
 
 struct survivor_case {
@@ -201,7 +107,7 @@ static void cut_recovery(const struct survivor_case *c, struct simdisk *disk, co
 }
 
 /* subset: of SIM_SUBSET; the others make their seed of the cut */
-static void verify_survivor(const struct survivor_case *c, const struct simdisk *disk, const struct run *run,
+static void verify_survivor(const struct survivor_case *c, const struct simdisk *disk, const struct life *run,
                             enum sim_survival mode, uint64_t subset)
 {
     struct verify_want want = {
@@ -228,7 +134,7 @@ static void verify_survivor(const struct survivor_case *c, const struct simdisk 
 }
 
 /* All subsets of what was not durable, if it was little. */
-static void verify_subsets(const struct survivor_case *c, const struct simdisk *disk, const struct run *run)
+static void verify_subsets(const struct survivor_case *c, const struct simdisk *disk, const struct life *run)
 {
     size_t n = simdisk_unsynced(disk);
     c->totals->by_unsynced[n <= SUBSETS_OF_MAX ? n : SUBSETS_OF_MAX + 1]++;
@@ -246,9 +152,9 @@ static void one_cut(const struct survivor_case *c)
     simdisk_ignore_datasync(disk, c->config->ignore_sync);
     simdisk_ignore_syncdir(disk, c->config->ignore_syncdir);
     simdisk_cut_at(disk, c->cut, false);
-    struct run run;
+    struct life run;
     char why[VERIFY_WHY_MAX];
-    if (!run_workload(c->workload, c->beside, disk, false, &run, why)) {
+    if (!life_whole(c->workload, c->beside, SEGMENT_SIZE, disk, false, &run, why)) {
         report_failure(c->totals, why);
     } else {
         if (c->config->verbose) {
@@ -276,10 +182,10 @@ static void one_workload(const struct config *config, const struct workload *w, 
 {
     (void)snprintf(current, sizeof(current), "%s, without a cut", label);
     struct simdisk *disk = simdisk_new();
-    struct run run;
+    struct life run;
     char why[VERIFY_WHY_MAX];
     uint64_t given = schedules_given();
-    bool ok = run_workload(w, beside, disk, config->live, &run, why);
+    bool ok = life_whole(w, beside, SEGMENT_SIZE, disk, config->live, &run, why);
     given = schedules_given() - given;
     uint64_t calls = simdisk_calls(disk, false), trimmed = simdisk_calls_of(disk, SIM_TRUNCATE);
     size_t n_steps = w->first_step[w->n_ops];

@@ -10,13 +10,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void one(const uint8_t *data, size_t size, const struct jsonl_options *options)
 {
     struct pool pool = {0}, pool_again = {0};
     struct memory m, again;
     struct buf out = {0};
     char why[JSONL_WHY_MAX] = "";
-    int r = jsonl_parse((const char *)data, size, &pool, &m, why);
+    int r = jsonl_parse_as((const char *)data, size, options, &pool, &m, why);
     UNIT_NEED(r == 0 || (r == -EINVAL && why[0]));
     if (!r) {
         UNIT_NEED(jsonl_print(&m, &pool, &out) == 0 && out.len > 0);
@@ -32,5 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_done(&out);
     pool_done(&pool);
     pool_done(&pool_again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct jsonl_options strict, lenient = {.lenient = true, .zone.known = true};
+    one(data, size, &strict);
+    one(data, size, &lenient);
     return 0;
 }

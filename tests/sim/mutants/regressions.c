@@ -392,6 +392,47 @@ static void test_failed_flush_stays_failed(void)
     end_store(s);
 }
 
+/* The log goes on in a new segment, whose name is not durable; and the next sync of the folder fails. */
+static void roll_over_and_fail(struct store *s)
+{
+    uint32_t before = s->eng->segments.next_id;
+    for (unsigned i = 0; s->eng->segments.next_id == before; i++)
+        write_file(s, i % N_FILES, 3);
+    write_file(s, 0, 3);
+    simdisk_fail(s->disk, SIM_SYNCDIR, 1, EIO);
+}
+
+static int set_something(struct store *s)
+{
+    return eng_config_set(s->eng, "checkpoint_ops", "77");
+}
+
+static int compact_now(struct store *s)
+{
+    return eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, NULL);
+}
+
+/* Somebody else's sync of the folder was told that names are lost; the log's next one would hear nothing. */
+static void test_failed_syncdir_of_another_stays_failed(void)
+{
+    int (*const others[])(struct store * s) = {set_something, compact_now};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        struct store *s = new_store();
+        s->point = FP_COMPACT_READ;
+        s->at_point = roll_over_and_fail;
+        if (i == 0)
+            roll_over_and_fail(s);
+        EXPECT(others[i](s) != 0);
+        EXPECT(i == 0 || s->calls > 0);
+        bool told = eng_fsync(s->eng, s->inos[0]) != 0;
+        bool again = eng_fsync(s->eng, s->inos[0]) != 0;
+        s->at_point = NULL;
+        cut_power(s, SIM_DROP_ALL, 1);
+        EXPECT(read_file(s, 0, 3) == 0 || (told && again));
+        end_store(s);
+    }
+}
+
 /* ---- an unreadable record during compaction -------------------------------------------- */
 
 static void test_unreadable_record_during_compaction(void)
@@ -528,6 +569,53 @@ static void test_checkpoint_behind_the_durable_log(void)
     end_store(s);
 }
 
+/* The process dies in call `nth` of writing a checkpoint, before which it was sound; false: it has fewer. */
+static bool die_in_checkpoint(struct store *s, uint64_t nth)
+{
+    struct eng_attr attr;
+    EXPECT(checkpoint_write(s->eng) == 0);
+    for (unsigned i = 0; i < N_FILES; i++)
+        write_file(s, i, 3);
+    EXPECT(eng_create(s->eng, NULL, ENG_ROOT_INO, "late", S_IFREG | 0644, 0, NULL, &attr) == 0);
+    EXPECT(eng_sync(s->eng) == 0);
+    simdisk_cut_at(s->disk, nth, false);
+    (void)checkpoint_write(s->eng);
+    bool died = simdisk_is_off(s->disk);
+    simdisk_cut_at(s->disk, died ? 0 : 1, false);
+    (void)eng_close(s->eng);
+    simdisk_process_dies(s->disk);
+    return died;
+}
+
+/*
+ * The process dies while it writes a checkpoint; the next one finds it whole, in memory. After two more
+ * checkpoints nothing else is left of what came before: the names are in that one's images only. Then the
+ * power fails.
+ */
+static void test_adopted_checkpoint_is_durable(void)
+{
+    bool died = true;
+    for (uint64_t nth = 1; died; nth++) {
+        struct store *s = new_store();
+        struct eng_attr attr;
+        died = die_in_checkpoint(s, nth);
+        open_store(s);
+        expect_all(s, 3);
+        for (unsigned version = 4; version < 6; version++) { /* of the log before nothing stays, either */
+            for (unsigned i = 0; i < N_FILES; i++)
+                write_file(s, i, version);
+            EXPECT(checkpoint_write(s->eng) == 0);
+            (void)retire_segments(s->eng);
+        }
+        sync_directory(s);
+        cut_power(s, SIM_DROP_ALL, nth);
+        expect_all(s, 5);
+        EXPECT(eng_lookup(s->eng, NULL, ENG_ROOT_INO, "late", &attr) == 0);
+        expect_sound(s);
+        end_store(s);
+    }
+}
+
 static void test_directory_durable_with_fsync(void)
 {
     struct store *s = new_store(); /* several segments, each a new name in the directory */
@@ -577,6 +665,7 @@ static const struct test {
     TEST(damage_is_never_served),        TEST(deaths_durable_before_unlink),
     TEST(metadata_outlives_checkpoint),  TEST(removed_memories_stay_removed),
     TEST(recovered_is_durable),          TEST(checkpoint_behind_the_durable_log),
+    TEST(adopted_checkpoint_is_durable), TEST(failed_syncdir_of_another_stays_failed),
     TEST(directory_durable_with_fsync),  TEST(torn_batch_is_refused),
     TEST(second_opener_is_refused),
 };

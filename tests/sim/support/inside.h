@@ -18,7 +18,7 @@
 #include "core/totals.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
-#include "upkeep/room.h"
+#include "upkeep/full_disk.h"
 #include "upkeep/runner.h"
 #include "upkeep/workers.h"
 

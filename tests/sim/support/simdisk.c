@@ -635,18 +635,69 @@ static int sim_rename(struct eng_io *io, const char *from, const char *to)
     return end(disk, r, dying);
 }
 
+/* As with writes (lose_writes_locked): the kernel believes that it has written the folder. */
+static void lose_names_locked(struct simdisk *disk)
+{
+    for (struct sim_dirop *op = disk->dirops; op; op = op->next) {
+        if (op->state == SIM_DIRTY)
+            op->state = SIM_LOST;
+    }
+}
+
+static void syncdir_locked(struct simdisk *disk)
+{
+    bool lost = false;
+    for (struct sim_dirop *op = disk->dirops; op; op = op->next) {
+        if (op->state == SIM_DIRTY)
+            op->state = SIM_DURABLE;
+        lost = lost || op->state == SIM_LOST;
+    }
+    if (lost) /* their order matters until the power fails, or the folder is read anew */
+        return;
+    for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
+        sim_dirop_apply(&disk->durable, op);
+    sim_dirops_free(disk);
+    sim_collect_nodes(disk);
+}
+
+/*
+ * Another process opens the store: it sees the folder as the medium has it, and what is still to be written.
+ * A kernel that kept showing names that it has lost could not be helped by any program.
+ */
+static void reread_dir_locked(struct simdisk *disk)
+{
+    struct sim_dirop **link = &disk->dirops;
+    disk->last_dirop = NULL;
+    while (*link) {
+        struct sim_dirop *op = *link;
+        if (op->state == SIM_DURABLE)
+            sim_dirop_apply(&disk->durable, op);
+        if (op->state == SIM_DIRTY) {
+            disk->last_dirop = op;
+            link = &op->next;
+            continue;
+        }
+        *link = op->next;
+        free(op);
+    }
+    disk->now.n = 0;
+    for (size_t i = 0; i < disk->durable.n; i++)
+        sim_name_set(&disk->now, disk->durable.names[i].name, disk->durable.names[i].node);
+    for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
+        sim_dirop_apply(&disk->now, op);
+    sim_collect_nodes(disk);
+}
+
 static int sim_syncdir(struct eng_io *io)
 {
     struct simdisk *disk = disk_of(io);
     bool dying;
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, SIM_SYNCDIR, &dying);
-    if (r == 0 && !disk->ignore_syncdir) {
-        for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
-            sim_dirop_apply(&disk->durable, op);
-        sim_dirops_free(disk);
-        sim_collect_nodes(disk);
-    }
+    if (r == 0 && !disk->ignore_syncdir)
+        syncdir_locked(disk);
+    else if (r < 0 && r != -EINTR && !disk->off)
+        lose_names_locked(disk);
     return end(disk, r, dying);
 }
 
@@ -682,6 +733,8 @@ static int sim_lock(struct eng_io *io, bool shared)
             disk->sharers++;
         else
             disk->exclusive = true;
+        if (r == 0)
+            reread_dir_locked(disk);
     }
     return end(disk, r, dying);
 }

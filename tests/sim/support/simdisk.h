@@ -65,7 +65,7 @@ bool simdisk_is_off(struct simdisk *disk);
 enum sim_call simdisk_cut_call(struct simdisk *disk); /* the call that the power failed in; once off */
 
 enum sim_survival {
-    SIM_KEEP_ALL,    /* the process died, the machine did not (kill -9) */
+    SIM_KEEP_ALL,    /* all of it, as if the kernel had written it in time */
     SIM_DROP_ALL,    /* exactly what was synced */
     SIM_KEEP_PREFIX, /* unsynced operations up to some moment, in order */
     SIM_RANDOM,      /* any subset of the unsynced writes; names by operation, in order for each name */
@@ -85,6 +85,13 @@ size_t simdisk_unsynced(const struct simdisk *disk);
  * still open only return -EIO. */
 void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed);
 
+/*
+ * The process dies and the machine does not: what was written can be read, and is no more durable than
+ * before. The call that simdisk_cut_at() stopped counts as under way. Locks, faults and cuts are forgotten;
+ * files still open only return -EIO.
+ */
+void simdisk_process_dies(struct simdisk *disk);
+
 /* Syncs that report success and do nothing: to show that a test would notice. */
 void simdisk_ignore_datasync(struct simdisk *disk, bool ignore);
 void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
@@ -95,11 +102,15 @@ void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
  * The `nth` call of kind `call` from now fails once with `error` (positive
  * errno; SIM_ANY_CALL: of those that change or sync). nth 0 takes the fault back. A failed datasync leaves
  * the file's unsynced writes readable, but later datasyncs, though they succeed, do not make them durable
- * (what Linux does). */
+ * (what Linux does). A failed syncdir leaves the unsynced names visible, and later ones do not make them
+ * durable, either; who locks the store next does not see them any more.
+ */
 #define SIM_ANY_CALL SIM_N_CALLS
 /* Instead of an error: of what a pread or pwritev was asked for it transfers a part. */
 #define SIM_SHORT (-1)
 void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
+/* Whether it is still to come. */
+bool simdisk_fault_waits(struct simdisk *disk);
 /* The same, time after time. */
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error);
 /* Every `every`th pread / pwritev transfers only a part (0: off), every `every`th of both returns -EINTR. */

@@ -149,7 +149,7 @@ static size_t unsynced(const struct simdisk *disk, uint64_t *seqs, size_t max)
             if (write->state != SIM_DURABLE && n++ < max)
                 seqs[n - 1] = write->seq;
     for (const struct sim_dirop *op = disk->dirops; op; op = op->next)
-        if (n++ < max)
+        if (op->state != SIM_DURABLE && n++ < max)
             seqs[n - 1] = op->seq;
     return n;
 }
@@ -277,7 +277,7 @@ static void survive_dir(struct simdisk *disk, struct fate *fate)
 {
     struct sim_dir lost = {0};
     for (const struct sim_dirop *op = disk->dirops; op; op = op->next) {
-        if (!depends_on_lost(&lost, op) && fate_keeps(fate, op->seq)) {
+        if (op->state == SIM_DURABLE || (!depends_on_lost(&lost, op) && fate_keeps(fate, op->seq))) {
             sim_dirop_apply(&disk->durable, op);
             continue;
         }
@@ -293,15 +293,9 @@ static void survive_dir(struct simdisk *disk, struct fate *fate)
         sim_name_set(&disk->now, disk->durable.names[i].name, disk->durable.names[i].node);
 }
 
-void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed)
+/* The disk as the next process meets it. */
+static void begin_life(struct simdisk *disk)
 {
-    pthread_mutex_lock(&disk->mutex);
-    struct fate fate = fate_decide(disk, mode, seed);
-    for (struct sim_node *node = disk->nodes; node; node = node->next)
-        survive_node(node, &fate);
-    survive_dir(disk, &fate);
-    sim_collect_nodes(disk);
-
     memset(disk->calls, 0, sizeof(disk->calls));
     disk->epoch++;
     disk->cut_in = 0;
@@ -310,6 +304,24 @@ void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t see
     disk->short_reads_every = disk->short_writes_every = disk->interrupt_every = 0;
     disk->exclusive = false;
     disk->sharers = 0;
+}
+
+void simdisk_process_dies(struct simdisk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    begin_life(disk);
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t seed)
+{
+    pthread_mutex_lock(&disk->mutex);
+    struct fate fate = fate_decide(disk, mode, seed);
+    for (struct sim_node *node = disk->nodes; node; node = node->next)
+        survive_node(node, &fate);
+    survive_dir(disk, &fate);
+    sim_collect_nodes(disk);
+    begin_life(disk);
     pthread_mutex_unlock(&disk->mutex);
 }
 
@@ -334,6 +346,14 @@ void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int er
     pthread_mutex_lock(&disk->mutex);
     disk->fault = (struct sim_fault){.call = call, .left = nth, .error = nth ? error : 0};
     pthread_mutex_unlock(&disk->mutex);
+}
+
+bool simdisk_fault_waits(struct simdisk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    bool waits = disk->fault.error != 0 && !disk->fault.always;
+    pthread_mutex_unlock(&disk->mutex);
+    return waits;
 }
 
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error)

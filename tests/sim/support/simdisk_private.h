@@ -25,17 +25,18 @@ enum sim_write_kind {
     SIM_GROW      /* allocate: never shrinks */
 };
 
-enum sim_write_state {
+/* State of a write or of an operation on names. */
+enum sim_op_state {
     SIM_DIRTY,
     SIM_DURABLE, /* synced, but behind a lost one */
-    SIM_LOST     /* its sync failed: readable until the power fails, then as chance will have it */
+    SIM_LOST     /* its sync failed: seen until the power fails, then as chance will have it */
 };
 
 struct sim_write {
     struct sim_write *next;
     uint64_t seq; /* order of all unsynced operations of the disk */
     enum sim_write_kind kind;
-    enum sim_write_state state;
+    enum sim_op_state state;
     uint64_t offset, size;
     uint8_t *data; /* SIM_WRITE */
 };
@@ -62,6 +63,7 @@ struct sim_dir {
 struct sim_dirop {
     struct sim_dirop *next;
     uint64_t seq;
+    enum sim_op_state state;
     char from[SIM_NAME_MAX + 1], to[SIM_NAME_MAX + 1];
     struct sim_node *node;
 };

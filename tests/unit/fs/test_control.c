@@ -50,6 +50,15 @@ Test(fs_control, sizes)
     cr_expect_eq(bytes_parse("9223372036854775808", &bytes), -ERANGE);
 }
 
+Test(fs_control, comments_and_blank_lines_alone_ask_for_nothing)
+{
+    const char *const forms[] = {"", "\n", "  \n", "# why\n", "# why", "\n# why\n\n", NULL};
+    for (size_t i = 0; forms[i]; i++) {
+        cr_expect_eq(parse(CTL_CONFIG, forms[i]), 0, "%s", forms[i]);
+        cr_expect_eq(count, 0);
+    }
+}
+
 Test(fs_control, one_verb_with_and_without_newline)
 {
     const char *const forms[] = {"run", "run\n", "  run \r\n", "\n\nrun\n\n", "# why\nrun\n", NULL};
@@ -76,8 +85,8 @@ Test(fs_control, lines_are_taken_in_order_and_all_or_none)
 
 Test(fs_control, what_is_refused)
 {
-    const char *const bad[] = {"",      "\n",        "Run",      "run now", "runs",     "rate",
-                               "rate=", "rate=fast", "rate=1 M", "hold",    "# only\n", NULL};
+    const char *const bad[] = {"run\n#x\ny", "# x\ny",    "Run",      "run now", "runs", "rate",
+                               "rate=",      "rate=fast", "rate=1 M", "hold",    "only", NULL};
     for (size_t i = 0; bad[i]; i++)
         cr_expect_eq(parse(CTL_COMPACT, bad[i]), -EINVAL, "%s", bad[i]);
     cr_expect_eq(ctl_parse(CTL_COMPACT, "run\0x", 5, commands, &count), -EINVAL);

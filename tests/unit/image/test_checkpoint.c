@@ -63,6 +63,32 @@ Test(checkpoint, a_damaged_one_is_replaced_by_the_one_before)
         try_damaged(newest, at);
 }
 
+/* The log since the older one is kept for it: so it must be one that a recovery can use, chunks and all (I4).
+ */
+Test(checkpoint, an_older_one_with_any_byte_wrong_does_not_count)
+{
+    char newest[64], older[32];
+    uint64_t newest_id;
+    two_checkpoints(newest);
+    cr_assert_eq(checkpoint_parse_name(newest, &newest_id), 0);
+    checkpoint_name(newest_id - 1, older);
+    uint64_t size = unit_file_size(&u, older), shared = 0;
+    for (uint64_t at = 0; at < size; at += 13) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, older, at, 0x10), 0);
+        unit_open(&c);
+        shared += c.eng->checkpoints->kept[0].id != newest_id;
+        cr_assert_eq(c.eng->marks.oldest_seq, 0, "byte %llu of %s", (unsigned long long)at, older);
+        cr_assert_geq(c.warnings, 1);
+        expect_files(&c, N_FILES);
+        unit_done(&c);
+    }
+    cr_assert_lt(shared, size / 13, "some bytes of it the newer one does not need");
+    unit_open(&u);
+    cr_assert_neq(u.eng->marks.oldest_seq, 0, "the sound one counts");
+}
+
 Test(checkpoint, one_cut_anywhere_is_replaced_by_the_one_before)
 {
     char newest[64];
@@ -254,6 +280,79 @@ Test(checkpoint, that_cannot_be_written_harms_nothing)
         if (!r && nth > 20)
             break;
         cr_assert_lt(nth, 200);
+    }
+}
+
+/* Writes checkpoint `name` anew with a first table of `n` chunks, all but the first being `more`. */
+static void claim_chunks(const char *name, uint32_t n, uint32_t used, struct ckpt_chunk more)
+{
+    uint8_t *image;
+    size_t size;
+    struct ckpt_footer f;
+    struct buf out = {0};
+    cr_assert_eq(simdisk_get(u.disk, name, &image, &size), 0);
+    memcpy(&f, image + size - sizeof f, sizeof f);
+    size_t fixed = sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table);
+    struct ckpt_table *tables = (void *)(image + f.manifest_offset + sizeof(struct ckpt_manifest));
+    uint32_t had = tables[0].n_chunks;
+    tables[0].n_chunks = n;
+    tables[0].used = used;
+    const uint8_t *chunks = image + f.manifest_offset + fixed;
+    size_t rest = f.manifest_len - fixed - had * sizeof(struct ckpt_chunk);
+    cr_assert_eq(buf_reserve(&out, size + TABLE_CHUNK_SIZE + n * sizeof more), 0);
+    memcpy(out.data, image, f.manifest_offset);
+    memset(out.data + f.manifest_offset, 0,
+           TABLE_CHUNK_SIZE); /* an image that may be named again and again */
+    more.offset = f.manifest_offset;
+    more.sum = codec_hash(out.data + more.offset, more.len);
+    size_t at = f.manifest_offset + TABLE_CHUNK_SIZE;
+    f.manifest_offset = at;
+    memcpy(out.data + at, image + size - sizeof f - f.manifest_len, fixed);
+    at += fixed;
+    for (uint32_t c = 0; c < n; c++, at += sizeof more)
+        memcpy(out.data + at, &more, sizeof more);
+    memcpy(out.data + at, chunks + had * sizeof more, rest);
+    at += rest;
+    f.manifest_len = at - f.manifest_offset;
+    f.manifest_sum = codec_hash(out.data + f.manifest_offset, f.manifest_len);
+    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
+    memcpy(out.data + at, &f, sizeof f);
+    simdisk_put(u.disk, name, out.data, at + sizeof f);
+    buf_free(&out);
+    free(image);
+}
+
+/* I10: a small file takes little memory, whatever it claims. */
+Test(checkpoint, a_manifest_cannot_claim_more_than_its_files_hold)
+{
+    char name[64];
+    uint64_t id;
+    unit_file(&u, "f", 100, 1);
+    unit_close(&u);
+    cr_assert_eq(unit_files(&u, ".ckp", name), 1);
+    cr_assert_eq(checkpoint_parse_name(name, &id), 0);
+    uint32_t n = 2000, records = TABLE_CHUNK_SIZE / sizeof(struct inode_rec);
+    struct ckpt_chunk none = {.file = id}, again = {.file = id, .len = TABLE_CHUNK_SIZE};
+    for (unsigned i = 0; i < 2; i++) {
+        struct unit c;
+        struct index idx;
+        struct ckpt_position pos;
+        struct ckpt_info info;
+        claim_chunks(name, n, n * records, i ? again : none);
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_remove(c.disk, name), 0);
+        unit_open(&c); /* the log has all; now the file comes back */
+        uint8_t *image;
+        size_t size;
+        cr_assert_eq(simdisk_get(u.disk, name, &image, &size), 0);
+        simdisk_put(c.disk, name, image, size);
+        free(image);
+        cr_assert_eq(index_init(&idx, c.eng->sb.hash_seed), 0);
+        cr_assert_eq(checkpoint_load(c.eng, id, &idx, &pos, &info), -EBADMSG);
+        cr_assert_lt(chunk_pool_live_bytes(idx.pool), 2u << 20, "%llu bytes",
+                     (unsigned long long)chunk_pool_live_bytes(idx.pool));
+        index_free(&idx);
+        unit_done(&c);
     }
 }
 

@@ -92,10 +92,62 @@ Test(restarts, a_damaged_header_of_the_last_segment_loses_nothing_silently)
         struct unit c;
         unit_clone(&c, &u);
         cr_assert_eq(simdisk_flip(c.disk, last.name, at, 4), 0);
-        cr_assert_eq(unit_try_open(&c), -EBADMSG, "flipped at %llu", (unsigned long long)at);
+        cr_assert_eq(unit_try_open(&c), 0, "flipped at %llu: %s", (unsigned long long)at, c.why);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "acknowledged"), 1000, 1));
+        cr_assert_neq(unit_lookup(&c, "mark"), 0);
         cr_assert_eq(unit_files(&c, last.name, NULL), 1);
         unit_done(&c);
     }
+}
+
+/* Nothing but the batches themselves says that they are there: no mark, since nothing came after the flush.
+ */
+Test(restarts, a_damaged_header_does_not_take_fsynced_batches_along)
+{
+    unit_file(&u, "f", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    roll_over("f", false);
+    struct unit_place last = unit_log_place(&u);
+    unit_file(&u, "acknowledged", 1000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    for (uint64_t at = 0; at < sizeof(struct segment_header); at++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, last.name, at, 4), 0);
+        cr_assert_eq(unit_try_open(&c), 0, "flipped at %llu: %s", (unsigned long long)at, c.why);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "acknowledged"), 1000, 1));
+        unit_file(&c, "after", 100, 2);
+        cr_assert_eq(unit_problems(&c), 0, "it is mended");
+        unit_reopen(&c);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "acknowledged"), 1000, 1));
+        cr_assert(unit_holds(&c, unit_lookup(&c, "after"), 100, 2));
+        unit_done(&c);
+    }
+}
+
+/* With the first batch gone, too, what is behind it belongs nowhere: it is not served, and it stays. */
+Test(restarts, batches_behind_a_damaged_beginning_are_not_removed)
+{
+    unit_file(&u, "f", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    roll_over("f", false);
+    struct unit_place last = unit_log_place(&u);
+    unit_create(&u, "more");
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    cr_assert_eq(simdisk_flip(u.disk, last.name, 20, 4), 0);
+    cr_assert_eq(simdisk_flip(u.disk, last.name, sizeof(struct segment_header) + 20, 4), 0);
+    u.warnings = 0;
+    unit_open(&u);
+    cr_assert_eq(unit_files(&u, last.name, NULL), 1);
+    cr_assert_geq(u.warnings, 1);
+    for (int i = 0; i < 6; i++) /* and its number is passed over */
+        unit_write(&u, unit_lookup(&u, "f"), 30000, 3, 0);
+    cr_assert_neq(unit_log_place(&u).segment, last.segment);
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 30000, 3));
+    cr_assert_eq(unit_files(&u, last.name, NULL), 1);
 }
 
 /* A batch as another store may have written it, or somebody who means ill. */

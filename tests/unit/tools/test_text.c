@@ -165,6 +165,12 @@ Test(utf8, valid_and_not)
         cr_expect(!utf8_valid(bad[i], strlen(bad[i])), "bad %zu", i);
 }
 
+static ssize_t read_fd(void *arg, void *buf, size_t n)
+{
+    ssize_t got = read(*(int *)arg, buf, n);
+    return got < 0 ? -errno : got;
+}
+
 /* A file with this content, read through the line reader. */
 static void read_lines(const void *data, size_t len, void (*check)(size_t index, const char *line, size_t n))
 {
@@ -178,7 +184,7 @@ static void read_lines(const void *data, size_t len, void (*check)(size_t index,
     const char *line;
     size_t n, index = 0;
     int r;
-    lines_init(&l, fd);
+    lines_init(&l, read_fd, &fd);
     while ((r = lines_next(&l, &line, &n)) > 0) {
         check(index++, line, n);
         cr_expect_eq(l.number, index);

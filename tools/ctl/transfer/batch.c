@@ -213,35 +213,18 @@ int batch_add(struct batch *b, const struct eng_record *rec, uint64_t tag)
     return g->n == BATCH_RECORDS || g->bytes >= BATCH_BYTES ? batch_submit(b) : 0;
 }
 
-int batch_put_streamed(struct batch *b, struct eng_record *rec,
-                       int (*write)(void *arg, struct target *t, struct target_file *f), void *arg)
+int batch_put_streamed(struct batch *b, struct eng_record *rec, int (*write)(void *arg, struct sink *sink),
+                       void *arg)
 {
-    struct target *t = b->t;
-    struct target_attr attr;
-    struct target_file f;
-    int64_t mtime = rec->mtime;
+    struct sink sink;
     int r = batch_flush(b);
     if (r < 0)
         return r;
-    t->wrote = true;
-    rec->content = "";
-    rec->size = 0;
-    ssize_t n = t->ops->put(t, rec, 1);
-    r = n < 0 ? (int)n : rec->result;
+    b->t->wrote = true;
+    r = sink_open(&sink, b->t, rec);
     if (!r)
-        r = t->ops->lookup(t, rec->parent, rec->name, &attr);
-    if (!r)
-        r = t->ops->open(t, rec->parent, rec->name, &attr, true, &f);
-    if (r < 0)
-        return r;
-    r = write(arg, t, &f);
-    int c = t->ops->close(t, &f);
-    if (!r)
-        r = c;
-    if (!r && mtime != TARGET_NOW) {
-        attr.mtime = attr.atime = mtime;
-        r = t->ops->setattr(t, rec->parent, rec->name, &attr, ENG_SET_MTIME | ENG_SET_ATIME);
-    }
+        r = write(arg, &sink);
+    r = sink_close(&sink, r);
     b->stored += !r;
     return r;
 }

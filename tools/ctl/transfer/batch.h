@@ -9,6 +9,7 @@
 #ifndef ENGRAMCTL_BATCH_H
 #define ENGRAMCTL_BATCH_H
 
+#include "ctl/transfer/sink.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
 
@@ -70,9 +71,9 @@ int batch_flush(struct batch *b);
 bool batch_pending(const struct batch *b, tdir dir, const char *name);
 
 /*
- * Puts a record without its content (after all pending ones) and lets `write`
- * fill the file; then sets its time. The record's own error, not fatal ones only. */
-int batch_put_streamed(struct batch *b, struct eng_record *rec,
-                       int (*write)(void *arg, struct target *t, struct target_file *f), void *arg);
+ * Puts a record (after all pending ones) whose content `write` gives to a sink, to the end (sink_end()). The
+ * record's own error, not fatal ones only. */
+int batch_put_streamed(struct batch *b, struct eng_record *rec, int (*write)(void *arg, struct sink *sink),
+                       void *arg);
 
 #endif

@@ -38,26 +38,14 @@ struct copy {
 /* Links to the name under which this inode came before; *ret_linked false: it is the first. */
 static int link_or_note(struct copy *c, tdir dir, const char *name, bool *ret_linked)
 {
-    struct target *to = c->put.to;
     struct links_first first;
-    int r = links_note(&c->links, &c->walk.attr, dir, name, &first);
+    int r = c->walk.attr.nlink > 1 ? links_note(&c->links, &c->walk.attr, dir, name, &first) : 0;
     *ret_linked = r > 0;
     if (r <= 0)
         return r;
-    r = batch_flush(c->put.batch);
-    if (!r)
-        r = to->ops->link(to, first.dir, first.name, dir, name);
+    r = put_link(&c->put, first.dir, first.name, dir, name);
     c->put.result.links += !r;
     return r;
-}
-
-/* Frees the name, and makes it a link if it is one. *ret_done: nothing else is to be made of it. */
-static int begin_entry(struct copy *c, tdir dir, bool keep_file, bool *ret_exists, bool *ret_done)
-{
-    const struct walk *w = &c->walk;
-    *ret_exists = *ret_done = false;
-    int r = c->levels[w->depth - 1].fresh ? 0 : put_clear_way(&c->put, dir, w->name, keep_file, ret_exists);
-    return !r && w->attr.nlink > 1 ? link_or_note(c, dir, w->name, ret_done) : r;
 }
 
 /* ---- content -------------------------------------------------------------------- */
@@ -68,26 +56,25 @@ struct stream {
     uint64_t size;
 };
 
-/* Copies one range of data; `ret_end` is set to where it really ended if the source is shorter by now. */
-static int stream_range(struct stream *s, struct target *t, struct target_file *f, char *buf, uint64_t from,
-                        uint64_t to)
+/* Copies one range of data, as far as the source still has it. */
+static int stream_range(struct stream *s, struct sink *sink, char *buf, uint64_t from, uint64_t to)
 {
     while (from < to && !cli_interrupted()) {
         size_t n = to - from < IO_SIZE ? (size_t)(to - from) : IO_SIZE;
-        ssize_t r = s->c->from->ops->read(s->c->from, s->in, buf, n, from);
-        if (r <= 0) {
-            s->c->put.source_failed = r < 0;
-            return (int)r;
+        ssize_t got = s->c->from->ops->read(s->c->from, s->in, buf, n, from);
+        if (got <= 0) {
+            s->c->put.source_failed = got < 0;
+            return (int)got;
         }
-        ssize_t w = t->ops->write(t, f, buf, (size_t)r, from);
-        if (w < 0)
-            return (int)w;
-        from += (uint64_t)w;
+        int r = sink_write(sink, buf, (size_t)got, from);
+        if (r < 0)
+            return r;
+        from += (uint64_t)got;
     }
     return cli_interrupted() ? -EINTR : 0;
 }
 
-static int stream_content(void *arg, struct target *t, struct target_file *f)
+static int stream_content(void *arg, struct sink *sink)
 {
     struct stream *s = arg;
     struct target *from = s->c->from;
@@ -101,17 +88,15 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
         if (e == -ENXIO)
             break; /* holes up to the end */
         /* Where holes cannot be asked for everything is data. */
-        if (e == 0 && from->ops->seek(from, s->in, data, SEEK_HOLE, &hole) < 0)
+        if (!e && from->ops->seek(from, s->in, data, SEEK_HOLE, &hole) < 0)
             hole = s->size;
         if (hole > s->size)
             hole = s->size;
-        r = stream_range(s, t, f, buf, data, hole);
+        r = stream_range(s, sink, buf, data, hole);
         at = hole;
     }
-    if (!r)
-        r = t->ops->truncate(t, f, s->size);
     free(buf);
-    return r;
+    return r < 0 ? r : sink_end(sink, s->size);
 }
 
 static int add_content(struct copy *c, struct target_file *in, struct eng_record *rec, uint64_t size)
@@ -144,15 +129,21 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
 {
     struct copy *c = (struct copy *)p;
     const struct walk *w = &c->walk;
+    struct target_attr now = *attr;
     struct target_file in;
-    int r = c->from->ops->open(c->from, w->dir, w->name, attr, false, &in);
+    int r = target_open_file(c->from, w->dir, w->name, &now, &in);
     p->source_failed = r < 0;
     if (r < 0)
         return r;
+    /* Content is never shown to others than those who may see the file that it is of. */
+    rec->mode = now.mode;
+    rec->uid = now.uid;
+    rec->gid = now.gid;
+    rec->mtime = now.mtime;
     r = load_xattrs(c, &in, rec);
     p->source_failed = r < 0;
     if (!r)
-        r = add_content(c, &in, rec, attr->size);
+        r = add_content(c, &in, rec, now.size);
     (void)c->from->ops->close(c->from, &in);
     return r;
 }
@@ -162,20 +153,25 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
 static int copy_file(struct copy *c, tdir dir)
 {
     const struct walk *w = &c->walk;
-    bool exists, done;
-    int r = begin_entry(c, dir, w->attr.nlink == 1, &exists, &done);
-    return r < 0 || done ? r : put_file(&c->put, dir, w->name, &w->attr, exists);
+    unsigned keep = PUT_KEEP_FILE | (w->attr.nlink > 1 ? PUT_KEEP_LINKS : 0u);
+    bool exists = false, done;
+    int r = link_or_note(c, dir, w->name, &done);
+    if (r < 0 || done)
+        return r;
+    if (!c->levels[w->depth - 1].fresh)
+        r = put_clear_way(&c->put, dir, w->name, keep, &exists);
+    return r < 0 ? r : put_file(&c->put, dir, w->name, &w->attr, exists);
 }
 
 static int copy_other(struct copy *c, tdir dir)
 {
     const struct walk *w = &c->walk;
     char link[PATH_MAX];
-    bool is_link = S_ISLNK(w->attr.mode), exists, done;
+    bool is_link = S_ISLNK(w->attr.mode), done;
     ssize_t n = is_link ? c->from->ops->readlink(c->from, w->dir, w->name, &w->attr, link, sizeof link) : 0;
     if (n < 0)
         return (int)n;
-    int r = begin_entry(c, dir, false, &exists, &done);
+    int r = link_or_note(c, dir, w->name, &done);
     if (r < 0 || done)
         return r;
     return put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
@@ -191,34 +187,34 @@ static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
     return 0;
 }
 
-static int copy_dir_xattrs(struct copy *c, tdir dir, const char *name)
+static int copy_dir_xattrs(struct copy *c, tdir self)
 {
     struct walk *w = &c->walk;
     struct eng_record rec = {0};
     struct target_file in;
     batch_begin(c->put.batch);
-    int r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
+    int r = c->from->ops->open_dir(c->from, walk_entered(w), &in);
     if (r < 0)
         return r;
     r = load_xattrs(c, &in, &rec);
     (void)c->from->ops->close(c->from, &in);
-    return r < 0 ? r : put_xattrs(&c->put, dir, name, &rec);
+    return r < 0 ? r : put_xattrs(&c->put, self, &rec);
 }
 
 /* The directory was entered by the walk: its depth is one more than that of the destination's parent. */
 static int copy_dir(struct copy *c)
 {
     struct walk *w = &c->walk;
-    struct target *to = c->put.to;
     const struct level *parent = &c->levels[w->depth - 2];
     tdir up = parent->dir, dir = 0;
-    int mode = (int)((w->attr.mode & 07777) | 0700);
     int r = parent->fresh ? -ENOENT : put_enter(&c->put, up, w->name, -1, &dir);
     bool fresh = r == -ENOENT;
     if (fresh)
-        r = to->ops->mkdir(to, up, w->name, (uint32_t)mode, &dir);
+        r = c->put.to->ops->mkdir(c->put.to, up, w->name, 0700, &dir);
     if (!r)
-        r = copy_dir_xattrs(c, up, w->name);
+        r = copy_dir_xattrs(c, dir);
+    if (!r)
+        r = put_set_later(&c->put, dir, w->path, w->depth, &w->attr);
     return r < 0 ? r : set_level(c, w->depth - 1, dir, fresh);
 }
 
@@ -244,7 +240,7 @@ static int copy_event(struct copy *c, enum walk_event event)
         return r;
     case WALK_LEAVE:
         c->put.result.dirs++;
-        return put_set_later(&c->put, level->dir, w->name, w->depth, &w->attr);
+        return 0;
     case WALK_ENTRY:
         return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
     case WALK_END:
@@ -278,9 +274,14 @@ static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_tota
 
 int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
 {
-    static const struct put_source source = {
-        .unit = "files", .step = step, .add_file = add_file, .complain = complain, .progress = progress};
+    static const struct put_source source = {.unit = "files",
+                                             .finishes_after_error = true,
+                                             .step = step,
+                                             .add_file = add_file,
+                                             .complain = complain,
+                                             .progress = progress};
     struct copy c = {.from = from, .total = target_count(from)};
+    target_leave_out(from, to->path);
     int r = put_init(&c.put, &source, to, NULL);
     if (!r)
         r = walk_init(&c.walk, from);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Keys that are not attributes; also never names of other members. */
@@ -39,6 +40,7 @@ static bool key_is_xattr(const char *key, size_t len)
 
 struct parser {
     struct pool *pool;
+    const struct jsonl_options *options;
     struct memory m;
     size_t cap_xattrs;
     bool has_id, has_content;
@@ -104,16 +106,19 @@ static int parse_id(struct parser *p, const struct jt_member *m, bool base64)
     const char *key = base64 ? "id_base64" : "id";
     if (p->has_id)
         return bad(p, "both id and id_base64");
-    if (m->kind != JT_STRING)
+    bool number = m->kind == JT_NUMBER && !base64 && p->options->lenient;
+    if (m->kind != JT_STRING && !number)
         return bad(p, "%s is not a string", key);
-    p->m.id = m->string.data;
-    p->m.id_len = m->string.len;
+    p->m.id = number ? m->raw : m->string.data;
+    p->m.id_len = number ? m->raw_len : m->string.len;
     if (base64) {
         void *data;
         if (!base64_decode(m->string.data, m->string.len, p->pool, &data, &p->m.id_len))
             return bad(p, "id_base64 is not base64");
         p->m.id = data;
     }
+    if (number && !(p->m.id = pool_copy(p->pool, m->raw, m->raw_len)))
+        return -ENOMEM;
     if (p->m.id_len > ENG_XATTR_SIZE_MAX)
         return bad(p, "the id is longer than %d bytes", ENG_XATTR_SIZE_MAX);
     p->has_id = true;
@@ -130,10 +135,16 @@ static int parse_content(struct parser *p, const struct jt_member *m, bool base6
         p->m.content = "";
         return add_xattr(p, FIELD_XATTR_CONTENT, "none", 4);
     }
-    if (m->kind != JT_STRING)
+    bool as_text = m->kind != JT_STRING && !base64 && p->options->lenient;
+    if (m->kind != JT_STRING && !as_text)
         return bad(p, "%s is not a string%s", key, base64 ? "" : " or null");
     p->m.content = m->string.data;
     p->m.content_len = m->string.len;
+    if (as_text) {
+        p->m.content = pool_copy(p->pool, m->raw, m->raw_len);
+        p->m.content_len = m->raw_len;
+        return p->m.content ? 0 : -ENOMEM;
+    }
     if (base64) {
         void *data;
         if (!base64_decode(m->string.data, m->string.len, p->pool, &data, &p->m.content_len))
@@ -194,27 +205,72 @@ static int park(struct parser *p, const struct jt_member *m)
     return p->fields.failed ? -ENOMEM : 0;
 }
 
-static int parse_field(struct parser *p, const struct field *f, const struct jt_member *m)
+/* The text of a number, in quotes or not; 3.0 as 3 where only an integer fits. 0: it is none. */
+static size_t number_text(const struct field *f, const struct jt_member *m, const char **ret)
 {
-    const void *value = m->raw;
-    size_t size = m->raw_len;
-    bool right_kind = m->kind == JT_NUMBER;
-    if (m->kind == JT_NULL)
-        return park(p, m);
+    const char *text = m->kind == JT_STRING ? m->string.data : m->raw;
+    size_t len = m->kind == JT_STRING ? m->string.len : m->raw_len;
+    if ((m->kind != JT_NUMBER && m->kind != JT_STRING) || !jt_is_number(text, len))
+        return 0;
+    const char *point = memchr(text, '.', len);
+    bool integer = f->kind == FIELD_COUNT || f->kind == FIELD_FLAGS || f->kind == FIELD_TIME_OR_INTEGER;
+    if (integer && point) {
+        size_t zeros = 1;
+        while (point + zeros < text + len && point[zeros] == '0')
+            zeros++;
+        if (point + zeros == text + len)
+            len = (size_t)(point - text);
+    }
+    *ret = text;
+    return len;
+}
+
+/* The value of a known field as its attribute has it; false if it does not fit. */
+static bool field_value(struct parser *p, const struct field *f, const struct jt_member *m, const void **ret,
+                        size_t *ret_size)
+{
+    char time[TIMES_BUF];
+    const char *text;
     if (f->kind == FIELD_FLOATS) {
         void *data = NULL;
-        right_kind = m->kind == JT_ARRAY && jt_floats(m->raw, m->raw_len, p->pool, &data, &size);
-        value = data;
-    } else if (m->kind == JT_STRING && (f->kind == FIELD_TIME || f->kind == FIELD_TIME_OR_INTEGER)) {
-        value = m->string.data;
-        size = m->string.len;
-        /* A number in quotes would come back without them. */
-        right_kind = !jt_is_number(value, size);
+        bool r = m->kind == JT_ARRAY && jt_floats(m->raw, m->raw_len, p->pool, &data, ret_size);
+        *ret = data;
+        return r && field_valid(f, data, *ret_size) && *ret_size <= ENG_XATTR_SIZE_MAX;
     }
-    if (!right_kind || !field_valid(f, value, size))
+    bool is_time = f->kind == FIELD_TIME || f->kind == FIELD_TIME_OR_INTEGER;
+    *ret_size = number_text(f, m, &text);
+    if (*ret_size && f->kind != FIELD_TIME) {
+        *ret = pool_copy(p->pool, text, *ret_size);
+        return *ret && field_valid(f, *ret, *ret_size);
+    }
+    if (!is_time || (m->kind != JT_STRING && !*ret_size))
+        return false;
+    *ret = *ret_size ? text : m->string.data;
+    *ret_size = *ret_size ? *ret_size : m->string.len;
+    if (field_valid(f, *ret, *ret_size))
+        return true;
+    if (!times_rfc3339(&p->options->zone, *ret, *ret_size, time))
+        return false;
+    *ret_size = strlen(time);
+    *ret = pool_copy(p->pool, time, *ret_size);
+    return *ret;
+}
+
+static int parse_field(struct parser *p, const struct field *f, const struct jt_member *m)
+{
+    const void *value = NULL;
+    size_t size = 0;
+    if (m->kind == JT_NULL)
+        return park(p, m);
+    if (!field_value(p, f, m, &value, &size)) {
+        if (f->kind == FIELD_TIME && !p->options->zone.known && m->kind == JT_STRING) {
+            char time[TIMES_BUF];
+            const struct times_zone utc = {.known = true};
+            if (times_rfc3339(&utc, m->string.data, m->string.len, time))
+                return bad(p, "%s is not a time with an offset from UTC (--timezone tells one)", f->key);
+        }
         return bad(p, "%s is not %s", f->key, f->rule);
-    if (m->kind == JT_NUMBER && !(value = pool_copy(p->pool, value, size)))
-        return -ENOMEM;
+    }
     if (f->kind == FIELD_TIME)
         (void)rfc3339_parse(value, size, &p->m.created);
     return add_xattr(p, f->xattr, value, size);
@@ -242,6 +298,46 @@ static int parse_other(struct parser *p, const struct jt_member *m)
     return add_xattr(p, name, value, m->raw_len);
 }
 
+/* Where text may be cut: not within a character. */
+static size_t cut_at(const char *s, size_t len)
+{
+    size_t n = len < ENG_XATTR_SIZE_MAX ? len : ENG_XATTR_SIZE_MAX;
+    for (size_t i = 0; n < len && i < 4 && n > 1 && ((unsigned char)s[n] & 0xC0) == 0x80; i++)
+        n--;
+    return n;
+}
+
+/* A field that does not fit, as other members are kept, under another key; text in parts if it must be. */
+static int keep_original(struct parser *p, const struct jt_member *m)
+{
+    const char *rest = m->kind == JT_STRING ? m->string.data : m->raw;
+    size_t len = m->kind == JT_STRING ? m->string.len : m->raw_len;
+    bool parts = len > ENG_XATTR_SIZE_MAX;
+    int r = 0;
+    if (m->kind != JT_STRING && !jt_valid(m->raw, m->raw_len, NULL))
+        return -EINVAL; /* that is what is wrong, and `why` tells it */
+    for (unsigned part = 1; !r && (part == 1 || len); part++) {
+        size_t n = cut_at(rest, len);
+        char number[16] = "";
+        struct buf key = {0};
+        if (parts)
+            snprintf(number, sizeof number, "_%u", part);
+        buf_str(&key, "original_");
+        buf_add(&key, m->key.data, m->key.len);
+        buf_str(&key, number);
+        struct jt_member as = {.kind = parts ? JT_STRING : m->kind, .raw = m->raw, .raw_len = m->raw_len};
+        as.key = (struct jt_text){key.failed ? NULL : pool_copy(p->pool, key.data, key.len), key.len};
+        as.string = (struct jt_text){pool_copy(p->pool, rest, n), n};
+        buf_done(&key);
+        r = as.key.data && as.string.data ? check_duplicate(p, &as.key) : -ENOMEM;
+        if (!r)
+            r = parse_other(p, &as);
+        rest += n;
+        len -= n;
+    }
+    return r;
+}
+
 static int parse_member(struct parser *p, const struct jt_member *m)
 {
     int r = check_duplicate(p, &m->key);
@@ -261,7 +357,8 @@ static int parse_member(struct parser *p, const struct jt_member *m)
         break;
     }
     const struct field *f = field_by_key(m->key.data, m->key.len);
-    return f ? parse_field(p, f, m) : parse_other(p, m);
+    r = f ? parse_field(p, f, m) : parse_other(p, m);
+    return r == -EINVAL && p->options->lenient ? keep_original(p, m) : r;
 }
 
 /* Closes a text being built and makes it an attribute. */
@@ -316,16 +413,55 @@ static int parse_line(struct parser *p, const char *line, size_t len)
     return r < 0 ? r : check_xattrs(p);
 }
 
-int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *ret_memory,
-                char ret_why[JSONL_WHY_MAX])
+/* NaN and Infinity, which JSON has not, become strings. The copy is in the pool; NULL: there are none, or no
+ * memory. */
+static const char *without_nan(const char *line, size_t *len, struct pool *pool)
 {
-    struct parser p = {.pool = pool, .why = ret_why, .m.created = JSONL_NO_TIME};
-    int r = parse_line(&p, line, len);
+    static const char *const words[] = {"NaN", "-Infinity", "Infinity"};
+    if (!memmem(line, *len, "NaN", 3) && !memmem(line, *len, "Infinity", 8))
+        return NULL;
+    struct buf out = {0};
+    bool quoted = false;
+    for (size_t i = 0; i < *len;) {
+        size_t n = 0;
+        for (size_t w = 0; !quoted && !n && w < sizeof words / sizeof *words; w++)
+            if (*len - i >= strlen(words[w]) && !memcmp(line + i, words[w], strlen(words[w])))
+                n = strlen(words[w]);
+        if (n)
+            buf_char(&out, '"');
+        else if (quoted && line[i] == '\\' && i + 1 < *len)
+            buf_char(&out, line[i++]);
+        else if (line[i] == '"')
+            quoted = !quoted;
+        buf_add(&out, line + i, n ? n : 1);
+        if (n)
+            buf_char(&out, '"');
+        i += n ? n : 1;
+    }
+    const char *copy = out.failed ? NULL : pool_copy(pool, out.data, out.len);
+    *len = copy ? out.len : *len;
+    buf_done(&out);
+    return copy;
+}
+
+int jsonl_parse_as(const char *line, size_t len, const struct jsonl_options *options, struct pool *pool,
+                   struct memory *ret_memory, char ret_why[JSONL_WHY_MAX])
+{
+    struct parser p = {.pool = pool, .options = options, .why = ret_why, .m.created = JSONL_NO_TIME};
+    const char *other = options->lenient ? without_nan(line, &len, pool) : NULL;
+    int r = parse_line(&p, other ? other : line, len);
     buf_done(&p.types);
     buf_done(&p.fields);
     if (!r)
         *ret_memory = p.m;
     return r;
+}
+
+int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *ret_memory,
+                char ret_why[JSONL_WHY_MAX])
+{
+    static const struct jsonl_options strict;
+    return jsonl_parse_as(line, len, &strict, pool, ret_memory, ret_why);
 }
 
 /* ---- printing ------------------------------------------------------------ */
@@ -504,8 +640,30 @@ static void print_hatched(struct printer *p, const struct eng_xattr_pair *x, boo
     jt_put_base64(p->out, x->value, x->size);
 }
 
-int jsonl_print(const struct memory *m, struct pool *scratch, struct buf *out)
+static int by_name(const void *a, const void *b)
 {
+    return strcmp(((const struct eng_xattr_pair *)a)->name, ((const struct eng_xattr_pair *)b)->name);
+}
+
+/* The order of a file's attributes is that of their setting, or any; lines are compared by diff. */
+static int sort_xattrs(struct memory *m, struct pool *pool)
+{
+    struct eng_xattr_pair *sorted = pool_alloc(pool, (m->n_xattrs + 1) * sizeof *sorted);
+    if (!sorted)
+        return -ENOMEM;
+    if (m->n_xattrs) {
+        memcpy(sorted, m->xattrs, m->n_xattrs * sizeof *sorted);
+        qsort(sorted, m->n_xattrs, sizeof *sorted, by_name);
+    }
+    m->xattrs = sorted;
+    return 0;
+}
+
+int jsonl_print(const struct memory *memory, struct pool *scratch, struct buf *out)
+{
+    struct memory copy = *memory, *m = &copy;
+    if (sort_xattrs(m, scratch) < 0)
+        return -ENOMEM;
     struct printer p = {.m = m, .pool = scratch, .out = out};
     bool *hatched = pool_alloc(scratch, m->n_xattrs + 1);
     bool any = false;

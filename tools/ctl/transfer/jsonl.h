@@ -13,6 +13,7 @@
 #ifndef ENGRAMCTL_JSONL_H
 #define ENGRAMCTL_JSONL_H
 
+#include "ctl/transfer/times.h"
 #include "engine.h"
 #include "shared/buf.h"
 
@@ -34,6 +35,20 @@ struct memory {
 #define JSONL_NO_TIME INT64_MIN
 #define JSONL_WHY_MAX 256
 
+/* How a line is read that other systems wrote. */
+struct jsonl_options {
+    /* A field that does not fit is kept as it is under the key original_KEY, in parts _1, _2, … if it is too
+     * large for one attribute; an id may be a number, content any value, and NaN is a string. Else the line
+     * is bad. */
+    bool lenient;
+    struct times_zone zone; /* of times that tell none */
+};
+
+/*
+ * The same, otherwise. Values that only look different are always taken: numbers in quotes, 3.0 for 3, and
+ * times in the forms of times.h. */
+int jsonl_parse_as(const char *line, size_t len, const struct jsonl_options *options, struct pool *pool,
+                   struct memory *ret_memory, char ret_why[JSONL_WHY_MAX]);
 /*
  * Parses one line (without its newline). All of *ret_memory is in `pool`.
  * -EINVAL: a bad line, `ret_why` says why; -ENOMEM. */
@@ -43,6 +58,6 @@ int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *
 /*
  * Appends the line for a memory, with its newline. user.* attributes only.
  * `scratch` is used for working memory. -ENOMEM. */
-int jsonl_print(const struct memory *m, struct pool *scratch, struct buf *out);
+int jsonl_print(const struct memory *memory, struct pool *scratch, struct buf *out);
 
 #endif

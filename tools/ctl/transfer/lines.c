@@ -5,19 +5,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BLOCK ((size_t)256 << 10) /* stays in the cache from being read to being parsed */
 
-void lines_init(struct lines *l, int fd)
+void lines_init(struct lines *l, lines_read read, void *arg)
 {
-    *l = (struct lines){.fd = fd};
+    *l = (struct lines){.read = read, .arg = arg};
 }
 
 void lines_done(struct lines *l)
 {
     buf_done(&l->buf);
-    *l = (struct lines){.fd = -1};
+    *l = (struct lines){0};
 }
 
 /* Makes room behind the unread bytes: moves them to the front, grows if they fill half of the buffer. */
@@ -41,9 +40,9 @@ static int fill(struct lines *l)
     int r = make_room(l);
     if (r < 0)
         return r;
-    ssize_t n = read(l->fd, l->buf.data + l->buf.len, l->buf.cap - l->buf.len);
+    ssize_t n = l->read(l->arg, l->buf.data + l->buf.len, l->buf.cap - l->buf.len);
     if (n < 0)
-        return -errno;
+        return (int)n;
     l->eof = n == 0;
     l->buf.len += (size_t)n;
     return 0;

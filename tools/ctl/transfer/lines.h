@@ -1,5 +1,5 @@
 /*
- * lines.h - reads a file descriptor line by line, in large blocks, without
+ * lines.h - reads what comes in blocks line by line, in large blocks, without
  * copying lines that lie within one block. */
 #ifndef ENGRAMCTL_LINES_H
 #define ENGRAMCTL_LINES_H
@@ -9,11 +9,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define LINES_MAX ((size_t)1 << 30) /* of one line, bytes; it is held in memory */
 
+/* As read(2), with a negative errno. */
+typedef ssize_t (*lines_read)(void *arg, void *buf, size_t n);
+
 struct lines {
-    int fd; /* borrowed */
+    lines_read read;
+    void *arg; /* of read; borrowed */
     struct buf buf;
     size_t start; /* unread bytes are buf.data[start..buf.len) */
     bool eof;
@@ -21,7 +26,7 @@ struct lines {
     uint64_t bytes;  /* consumed so far */
 };
 
-void lines_init(struct lines *l, int fd);
+void lines_init(struct lines *l, lines_read read, void *arg);
 void lines_done(struct lines *l);
 /*
  * 1: a line without its newline, valid until the next call; 0: the end;

@@ -397,17 +397,17 @@ struct content {
     const struct memory *m;
 };
 
-static int write_content(void *arg, struct target *t, struct target_file *f)
+static int write_content(void *arg, struct sink *sink)
 {
     const struct memory *m = ((const struct content *)arg)->m;
     for (size_t done = 0; done < m->content_len;) {
         size_t n = m->content_len - done < BATCH_CONTENT_MAX ? m->content_len - done : BATCH_CONTENT_MAX;
-        ssize_t w = t->ops->write(t, f, m->content + done, n, done);
-        if (w < 0)
-            return (int)w;
-        done += (size_t)w;
+        int r = sink_write(sink, m->content + done, n, done);
+        if (r < 0)
+            return r;
+        done += n;
     }
-    return 0;
+    return sink_end(sink, m->content_len);
 }
 
 /* The attributes of a memory, with its true id if the path does not tell it. */
@@ -470,6 +470,7 @@ int loader_new(struct target *t, uint32_t umask,
     if (!l)
         return -ENOMEM;
     l->t = t;
+    t->keeps_attr = true;
     l->mode = S_IFREG | (0666 & ~umask);
     l->dir_mode = 0777 & ~umask;
     l->uid = geteuid();

@@ -2,13 +2,17 @@
  * put.c - see put.h. State: struct put, for one run. */
 #include "ctl/transfer/put.h"
 
+#include "ctl/transfer/same.h"
+
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct put_later {
-    tdir dir;
+    tdir self;
     const char *name;
     size_t depth, order; /* deeper ones first; of two for one directory the later one counts */
     struct target_attr attr;
@@ -30,8 +34,9 @@ static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int
 
 int put_init(struct put *p, const struct put_source *source, struct target *to, const char *prefix)
 {
-    *p = (struct put){.source = source, .to = to, .prefix = prefix};
+    *p = (struct put){.source = source, .to = to, .prefix = prefix, .implied_mode = 0777 & ~umask(0)};
     to->wrote = true;
+    to->keeps_attr = false;
     progress_start(&p->progress, source->unit);
     p->batch = batch_new(to, on_failed, p);
     return p->batch ? 0 : -ENOMEM;
@@ -51,7 +56,7 @@ int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *re
     return r < 0 ? r : p->to->ops->lookup(p->to, dir, name, ret);
 }
 
-int put_clear_way(struct put *p, tdir dir, const char *name, bool keep_file, bool *ret_exists)
+int put_clear_way(struct put *p, tdir dir, const char *name, unsigned keep, bool *ret_exists)
 {
     struct target_attr attr;
     *ret_exists = false;
@@ -60,8 +65,8 @@ int put_clear_way(struct put *p, tdir dir, const char *name, bool keep_file, boo
         return r == -ENOENT ? 0 : r;
     if (S_ISDIR(attr.mode))
         return -EISDIR;
-    /* A file with other names is not written through: those names may be other files by now. */
-    if (keep_file && S_ISREG(attr.mode) && attr.nlink == 1) {
+    /* Other names of a file may be other files by now. */
+    if ((keep & PUT_KEEP_FILE) && S_ISREG(attr.mode) && (attr.nlink == 1 || (keep & PUT_KEEP_LINKS))) {
         *ret_exists = true;
         return 0;
     }
@@ -79,26 +84,27 @@ int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_
     return p->to->ops->mkdir(p->to, parent, name, (uint32_t)mode, ret_dir);
 }
 
+static bool sets_owners(const struct put *p)
+{
+    return p->to->kind == TARGET_STORE || geteuid() == 0;
+}
+
 /* ---- entries ------------------------------------------------------------------ */
 
-int put_xattrs(struct put *p, tdir dir, const char *name, const struct eng_record *rec)
+int put_xattrs(struct put *p, tdir self, const struct eng_record *rec)
 {
-    struct target_attr attr;
     struct target_file f;
     if (!rec->n_xattrs)
         return 0;
-    int r = p->to->ops->lookup(p->to, dir, name, &attr);
-    if (!r)
-        r = p->to->ops->open(p->to, dir, name, &attr, false, &f);
+    int r = p->to->ops->open_dir(p->to, self, &f);
     if (r < 0)
         return r;
-    for (size_t i = 0; !r && i < rec->n_xattrs; i++)
-        r = p->to->ops->setxattr(p->to, &f, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
+    r = same_add_xattrs(p->to, &f, rec);
     (void)p->to->ops->close(p->to, &f);
     return r;
 }
 
-int put_set_later(struct put *p, tdir dir, const char *name, size_t depth, const struct target_attr *attr)
+int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr)
 {
     struct put_later *later = array_room(p->later, p->n_later, &p->cap_later, sizeof *later);
     const char *copy = later ? pool_copy(&p->names, name, strlen(name)) : NULL;
@@ -106,13 +112,26 @@ int put_set_later(struct put *p, tdir dir, const char *name, size_t depth, const
         p->later = later;
     if (!copy)
         return -ENOMEM;
-    p->later[p->n_later] = (struct put_later){dir, copy, depth, p->n_later, *attr};
+    p->later[p->n_later] = (struct put_later){self, copy, depth, p->n_later, *attr};
     p->n_later++;
     return 0;
 }
 
+/* The attributes of what was there before, as far as they are different. */
+static int settle(struct put *p, tdir dir, const char *name, const struct target_attr *have,
+                  const struct target_attr *attr)
+{
+    struct eng_record rec = {.mode = attr->mode, .uid = attr->uid, .gid = attr->gid, .mtime = attr->mtime};
+    struct target_attr want;
+    unsigned mask = same_changes(&rec, have, sets_owners(p), &want);
+    if (S_ISLNK(have->mode))
+        mask &= ~(unsigned)ENG_SET_MODE;
+    return mask ? p->to->ops->setattr(p->to, dir, name, &want, mask) : 0;
+}
+
 int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, bool exists)
 {
+    struct target_attr have;
     batch_begin(p->batch);
     struct eng_record rec = {.parent = dir,
                              .name = pool_copy(batch_pool(p->batch), name, strlen(name)),
@@ -121,32 +140,66 @@ int put_file(struct put *p, tdir dir, const char *name, const struct target_attr
                              .gid = attr->gid,
                              .mtime = attr->mtime};
     int r = rec.name ? p->source->add_file(p, &rec, attr) : -ENOMEM;
-    /* A replaced file keeps its mode and owner; this one has those of the source. */
-    if (!r && exists)
-        r = batch_flush(p->batch);
-    if (!r && exists)
-        r = p->to->ops->setattr(p->to, dir, name, attr, PUT_SET_ALL);
-    return r;
+    /* A store keeps mode and owner of a file that is replaced; this one has those of the source. */
+    if (r < 0 || !exists || p->to->kind != TARGET_STORE)
+        return r;
+    struct target_attr as = {.mode = rec.mode, .uid = rec.uid, .gid = rec.gid, .mtime = rec.mtime};
+    r = put_lookup(p, dir, name, &have);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* it was refused, which was told */
+    return settle(p, dir, name, &have, &as);
 }
 
 int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
-                 int (*write)(void *arg, struct target *t, struct target_file *f), void *arg)
+                 int (*write)(void *arg, struct sink *sink), void *arg)
 {
     int r = batch_put_streamed(p->batch, rec, write, arg);
-    if (!r)
-        p->batch->stored_bytes += size;
-    else /* half a file must not look like a whole one */
-        (void)p->to->ops->unlink(p->to, rec->parent, rec->name);
+    p->batch->stored_bytes += !r ? size : 0;
     return r;
+}
+
+/* Whether what is there is the same symlink or special file. */
+static bool same_other(struct put *p, tdir dir, const char *name, const struct target_attr *have,
+                       const struct target_attr *attr, const char *link)
+{
+    char buf[PATH_MAX];
+    if ((have->mode ^ attr->mode) & S_IFMT)
+        return false;
+    if (!link)
+        return have->rdev == attr->rdev;
+    return p->to->ops->readlink(p->to, dir, name, have, buf, sizeof buf) >= 0 && !strcmp(buf, link);
 }
 
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link)
 {
-    int r = p->to->ops->make(p->to, dir, name, attr, link);
-    if (!r)
-        r = p->to->ops->setattr(p->to, dir, name, attr, link ? ENG_SET_ATIME | ENG_SET_MTIME : PUT_SET_ALL);
+    struct target_attr have;
+    bool exists;
+    int r = put_lookup(p, dir, name, &have);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (!r && have.nlink == 1 && same_other(p, dir, name, &have, attr, link)) {
+        r = settle(p, dir, name, &have, attr);
+    } else {
+        r = r ? 0 : put_clear_way(p, dir, name, 0, &exists);
+        if (!r)
+            r = p->to->ops->make(p->to, dir, name, attr, link);
+    }
     p->result.others += !r;
     return r;
+}
+
+int put_link(struct put *p, tdir from_dir, const char *from, tdir dir, const char *name)
+{
+    struct target_attr old, attr;
+    bool exists;
+    int r = put_lookup(p, from_dir, from, &old);
+    if (r < 0)
+        return r;
+    /* to itself, or to what it is linked to already */
+    if (!put_lookup(p, dir, name, &attr) && attr.dev == old.dev && attr.ino == old.ino)
+        return 0;
+    r = put_clear_way(p, dir, name, 0, &exists);
+    return r < 0 ? r : p->to->ops->link(p->to, from_dir, from, dir, name);
 }
 
 /* ---- all of them -------------------------------------------------------------- */
@@ -159,6 +212,16 @@ static int deeper_first(const void *a, const void *b)
     return x->order < y->order ? -1 : 1;
 }
 
+static int settle_dir(struct put *p, const struct put_later *l)
+{
+    struct eng_record rec = {
+        .mode = l->attr.mode, .uid = l->attr.uid, .gid = l->attr.gid, .mtime = l->attr.mtime};
+    struct target_attr have, want;
+    int r = p->to->ops->getattr_dir(p->to, l->self, &have);
+    unsigned mask = r < 0 ? 0 : same_changes(&rec, &have, sets_owners(p), &want);
+    return mask ? p->to->ops->setattr_dir(p->to, l->self, &want, mask) : r;
+}
+
 /* The deepest first, so that a directory closed to us closes behind us. */
 static int set_directories(struct put *p)
 {
@@ -166,7 +229,7 @@ static int set_directories(struct put *p)
         qsort(p->later, p->n_later, sizeof *p->later, deeper_first);
     for (size_t i = 0; i < p->n_later; i++) {
         const struct put_later *l = &p->later[i];
-        int r = p->to->ops->setattr(p->to, l->dir, l->name, &l->attr, PUT_SET_ALL);
+        int r = settle_dir(p, l);
         if (target_error_is_fatal(r))
             return r;
         if (r < 0)

@@ -13,8 +13,6 @@
 #include "shared/buf.h"
 #include "shared/cli.h"
 
-#define PUT_SET_ALL (ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME)
-
 struct put;
 struct put_later;
 
@@ -36,6 +34,8 @@ struct put {
     const struct put_source *source;
     struct target *to;
     const char *prefix; /* of complaints; NULL: none. borrowed */
+    /* Of a directory that the source only implies. Others are closed to all but us until the end. */
+    uint32_t implied_mode;
     struct batch *batch;
     struct put_later *later;
     size_t n_later, cap_later;
@@ -49,7 +49,8 @@ struct put {
     bool ended; /* set by step(): nothing more can be read of the source */
 };
 
-/* `to` and `source` are borrowed. -ENOMEM. put_done() either way. */
+/* `to` and `source` are borrowed. The umask is taken from the process, which has none afterwards: modes are
+ * given exactly. -ENOMEM. put_done() either way. */
 int put_init(struct put *p, const struct put_source *source, struct target *to, const char *prefix);
 /* All entries, then the attributes of directories. */
 int put_run(struct put *p);
@@ -61,20 +62,24 @@ void put_complain(struct put *p, const char *path, const char *what);
 bool put_is_reserved(const struct put *p, const char *name);
 /* Looks a name up for sure: one that waits in the batch is put first. */
 int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *ret);
-/* Makes the name free or, with `keep_file`, a plain file that may be overwritten; tells which. */
-int put_clear_way(struct put *p, tdir dir, const char *name, bool keep_file, bool *ret_exists);
+/* What put_clear_way() may leave: a file; also one that has other names. */
+enum { PUT_KEEP_FILE = 1, PUT_KEEP_LINKS = 2 };
+/* Makes the name free, unless a file is there that may be replaced; tells whether there is one. */
+int put_clear_way(struct put *p, tdir dir, const char *name, unsigned keep, bool *ret_exists);
 /* The directory of that name, made with `mode` if it is missing, unless `mode` is negative. */
 int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_dir);
-/* Sets attributes of a directory that is there. */
-int put_xattrs(struct put *p, tdir dir, const char *name, const struct eng_record *rec);
-/* Remembers to set a directory's attributes, after those of all that are deeper. */
-int put_set_later(struct put *p, tdir dir, const char *name, size_t depth, const struct target_attr *attr);
+/* Sets attributes of a directory that is there, by its handle. */
+int put_xattrs(struct put *p, tdir self, const struct eng_record *rec);
+/* Remembers to set a directory's attributes, after those of all that are deeper. `name` is for complaints. */
+int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr);
 /* A file, by add_file(). `exists`: put_clear_way() has left one. */
 int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, bool exists);
 /* For add_file(): a content beyond BATCH_CONTENT_MAX, which `write` writes to the open file. */
 int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
-                 int (*write)(void *arg, struct target *t, struct target_file *f), void *arg);
-/* A symlink (`link`: its target) or special file. */
+                 int (*write)(void *arg, struct sink *sink), void *arg);
+/* A symlink (`link`: its target) or special file, in place of what has the name. */
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link);
+/* (dir, name) as a hard link to (from_dir, from), if it is none yet. */
+int put_link(struct put *p, tdir from_dir, const char *from, tdir dir, const char *name);
 
 #endif

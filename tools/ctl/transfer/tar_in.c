@@ -125,14 +125,14 @@ static tdir level_dir(const struct tar_in *in, size_t depth)
     return depth ? in->levels[depth - 1].dir : in->put.to->root;
 }
 
-/* The directory `name` below the first `depth` levels becomes the next level. */
-static int enter(struct tar_in *in, size_t depth, const char *name, bool make)
+/* The directory `name` below the first `depth` levels becomes the next level, as put_enter() takes `mode`. */
+static int enter(struct tar_in *in, size_t depth, const char *name, int mode)
 {
     if (depth < in->depth && !strcmp(in->levels[depth].name, name))
         return 0;
     cut_levels(in, depth);
     tdir dir = 0;
-    int r = put_enter(&in->put, level_dir(in, depth), name, make ? 0777 : -1, &dir);
+    int r = put_enter(&in->put, level_dir(in, depth), name, mode, &dir);
     return r < 0 ? r : push_level(in, name, dir);
 }
 
@@ -146,6 +146,7 @@ static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, c
     char *rest = path, *part;
     const char *last = NULL;
     size_t depth = 0;
+    int mode = make ? (int)in->put.implied_mode : -1;
     while ((part = strsep(&rest, "/"))) {
         if (!*part || !strcmp(part, "."))
             continue;
@@ -153,7 +154,7 @@ static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, c
             return -EXDEV;
         if (!last && put_is_reserved(&in->put, part))
             return -EXDEV;
-        int r = last ? enter(in, depth, last, make) : 0;
+        int r = last ? enter(in, depth, last, mode) : 0;
         if (r < 0)
             return r;
         depth += last != NULL;
@@ -262,7 +263,7 @@ struct stream {
 };
 
 /* The content of a large one, as it comes. */
-static int stream_content(void *arg, struct target *t, struct target_file *f)
+static int stream_content(void *arg, struct sink *sink)
 {
     struct stream *s = arg;
     const void *data;
@@ -272,13 +273,13 @@ static int stream_content(void *arg, struct target *t, struct target_file *f)
     while ((r = archive_read_data_block(s->in->a, &data, &n, &at)) >= ARCHIVE_WARN && r != ARCHIVE_EOF) {
         if (at < 0 || (uint64_t)at > s->size || n > s->size - (uint64_t)at)
             return -EINVAL;
-        ssize_t w = n ? t->ops->write(t, f, data, n, (uint64_t)at) : 0;
+        int w = n ? sink_write(sink, data, n, (uint64_t)at) : 0;
         if (w < 0)
-            return (int)w;
+            return w;
         if (cli_interrupted())
             return -EINTR;
     }
-    return r == ARCHIVE_EOF ? t->ops->truncate(t, f, s->size) : give_up(s->in);
+    return r == ARCHIVE_EOF ? sink_end(sink, s->size) : give_up(s->in);
 }
 
 static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
@@ -302,54 +303,35 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
 
 static int put_regular(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
 {
-    bool exists;
-    int r = put_clear_way(&in->put, dir, name, true, &exists);
+    bool exists = false;
+    int r = put_clear_way(&in->put, dir, name, PUT_KEEP_FILE | PUT_KEEP_LINKS, &exists);
     return r < 0 ? r : put_file(&in->put, dir, name, attr, exists);
 }
 
-static int put_dir(struct tar_in *in, tdir dir, const char *name, size_t depth,
-                   const struct target_attr *attr)
+static int put_dir(struct tar_in *in, const char *name, size_t depth, const struct target_attr *attr)
 {
     struct eng_record rec = {0};
     batch_begin(in->put.batch);
-    int r = enter(in, depth, name, true);
+    int r = enter(in, depth, name, 0700);
     if (!r)
         r = load_xattrs(in, &rec);
     if (!r)
-        r = put_xattrs(&in->put, dir, name, &rec);
+        r = put_xattrs(&in->put, level_dir(in, depth + 1), &rec);
     if (r < 0)
         return r;
     in->put.result.dirs++;
-    return put_set_later(&in->put, dir, name, depth, attr);
+    return put_set_later(&in->put, level_dir(in, depth + 1), archive_entry_pathname(in->entry), depth, attr);
 }
 
 static int put_special(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
 {
     const char *link = S_ISLNK(attr->mode) ? archive_entry_symlink(in->entry) : NULL;
-    bool exists;
     if (S_ISLNK(attr->mode) && (!link || !*link))
         return -EINVAL;
-    int r = put_clear_way(&in->put, dir, name, false, &exists);
-    return r < 0 ? r : put_other(&in->put, dir, name, attr, link);
+    return put_other(&in->put, dir, name, attr, link);
 }
 
-/* A hard link as (dir, name) to (from_dir, from). */
-static int link_at(struct tar_in *in, tdir from_dir, const char *from, tdir dir, const char *name)
-{
-    struct put *p = &in->put;
-    struct target_attr old, attr;
-    bool exists;
-    int r = put_lookup(p, from_dir, from, &old);
-    if (r < 0)
-        return r;
-    /* to itself, or to what it is linked to already */
-    if (!put_lookup(p, dir, name, &attr) && attr.dev == old.dev && attr.ino == old.ino)
-        return 0;
-    r = put_clear_way(p, dir, name, false, &exists);
-    return r < 0 ? r : p->to->ops->link(p->to, from_dir, from, dir, name);
-}
-
-static int put_link(struct tar_in *in, const char *to_path, const char *path)
+static int put_hard_link(struct tar_in *in, const char *to_path, const char *path)
 {
     tdir from_dir = 0, dir = 0;
     const char *from = NULL, *name = NULL;
@@ -361,7 +343,7 @@ static int put_link(struct tar_in *in, const char *to_path, const char *path)
     if (!r)
         r = find_place(in, copy2, true, &dir, &name, &depth);
     if (!r)
-        r = name ? link_at(in, from_dir, from, dir, name) : -EISDIR;
+        r = name ? put_link(&in->put, from_dir, from, dir, name) : -EISDIR;
     in->put.result.links += !r;
     free(copy);
     free(copy2);
@@ -378,7 +360,7 @@ static int put_entry(struct tar_in *in)
     if (!path || !*path)
         return -EINVAL;
     if (link)
-        return put_link(in, link, path);
+        return put_hard_link(in, link, path);
     get_attr(in, &attr);
     char *copy = strdup(path);
     int r = copy ? find_place(in, copy, true, &dir, &name, &depth) : -ENOMEM;
@@ -387,7 +369,7 @@ static int put_entry(struct tar_in *in)
     else if (!r && S_ISREG(attr.mode))
         r = put_regular(in, dir, name, &attr);
     else if (!r && S_ISDIR(attr.mode))
-        r = put_dir(in, dir, name, depth, &attr);
+        r = put_dir(in, name, depth, &attr);
     else if (!r)
         r = attr.mode & S_IFMT ? put_special(in, dir, name, &attr) : -EINVAL;
     free(copy);

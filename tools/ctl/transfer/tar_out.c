@@ -9,6 +9,7 @@
 #include "ctl/transfer/tar.h"
 
 #include "ctl/transfer/links.h"
+#include "ctl/transfer/tar_exact.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -27,17 +28,21 @@
 /* libarchive reads no header over 1 MiB; some of it is for the name and the other fields. */
 #define XATTRS_MAX ((size_t)1000 << 10)
 
+struct range;
 struct tar_out {
     struct target *from;
     int fd;
+    struct tar_exact exact;
     /* Nothing more is written: what libarchive adds when it is freed would look like an end. */
     bool failed;
     struct archive *a;
     struct archive_entry *entry;
     struct walk walk;
-    struct links links; /* by path in the archive */
-    struct pool pool;   /* of one entry */
-    char *piece;        /* PIECE bytes */
+    struct links links;   /* by path in the archive */
+    struct pool pool;     /* of one entry */
+    char *piece;          /* PIECE bytes */
+    struct range *ranges; /* data of the current file, if it is large */
+    size_t n_ranges, cap_ranges;
     struct complaints complaints;
     struct progress progress;
     uint64_t total; /* files to come, for the progress; 0: unknown */
@@ -48,20 +53,24 @@ struct tar_out {
 
 static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t size)
 {
-    const struct tar_out *o = arg;
+    struct tar_out *o = arg;
     if (o->failed) {
         archive_set_error(a, ECANCELED, "%s", strerror(ECANCELED));
         return -1;
     }
-    for (;;) {
-        ssize_t n = write(o->fd, data, size);
-        if (n >= 0)
-            return n;
-        if (errno != EINTR || cli_interrupted()) {
-            archive_set_error(a, errno, "%s", strerror(errno));
-            return -1;
-        }
+    struct buf *out = &o->exact.out;
+    int r = tar_exact_feed(&o->exact, data, size);
+    for (size_t done = 0; !r && done < out->len;) {
+        ssize_t n = write(o->fd, out->data + done, out->len - done);
+        done += n > 0 ? (size_t)n : 0;
+        if (n < 0 && (errno != EINTR || cli_interrupted()))
+            r = -errno;
     }
+    buf_reset(out);
+    if (!r)
+        return (la_ssize_t)size;
+    archive_set_error(a, -r, "%s", strerror(-r));
+    return -1;
 }
 
 /* What a failed call of libarchive means: only that of a write can be told apart. */
@@ -126,7 +135,7 @@ static void set_stat(struct tar_out *o, uint64_t size)
     archive_entry_set_mtime(e, seconds, (long)ns);
 }
 
-/* libarchive writes '=', '%' and what is not ASCII in names as %XX. */
+/* libarchive writes what is not plain in names as %XX, for which there must be room. */
 static int set_xattrs(struct tar_out *o, struct target_file *f)
 {
     const struct eng_xattr_pair *x;
@@ -161,18 +170,57 @@ static int write_link(struct tar_out *o, bool *ret_fatal)
 
 /* ---- content ------------------------------------------------------------------ */
 
-/* Reads through the file; of the entry's size by what it has, so that a file that has grown is cut. */
-static int read_through(struct tar_out *o, struct target_file *f, uint64_t size, bool out)
+/* Where the data of a large file is. */
+struct range {
+    uint64_t from, to;
+};
+
+/* Asks for the data of the file. Where holes cannot be asked for all is data. */
+static int find_data(struct tar_out *o, struct target_file *f, uint64_t size)
 {
-    for (uint64_t at = 0; at < size;) {
-        size_t n = size - at < PIECE ? (size_t)(size - at) : PIECE;
+    const struct target_ops *ops = o->from->ops;
+    o->n_ranges = 0;
+    for (uint64_t at = 0, data, hole; at < size; at = hole) {
+        data = at;
+        hole = size;
+        int r = ops->seek(o->from, f, at, SEEK_DATA, &data);
+        if (r == -ENXIO || data >= size)
+            break;
+        if (!r && (ops->seek(o->from, f, data, SEEK_HOLE, &hole) < 0 || hole > size))
+            hole = size;
+        struct range *ranges = array_room(o->ranges, o->n_ranges, &o->cap_ranges, sizeof *ranges);
+        if (!ranges)
+            return -ENOMEM;
+        o->ranges = ranges;
+        o->ranges[o->n_ranges++] = (struct range){data, hole};
+    }
+    return 0;
+}
+
+/* Tells the entry where data is, unless all is. */
+static void set_holes(struct tar_out *o, uint64_t size)
+{
+    if (o->n_ranges == 1 && o->ranges[0].from == 0 && o->ranges[0].to == size)
+        return;
+    for (size_t i = 0; i < o->n_ranges; i++)
+        archive_entry_sparse_add_entry(o->entry, (la_int64_t)o->ranges[i].from,
+                                       (la_int64_t)(o->ranges[i].to - o->ranges[i].from));
+    if (o->n_ranges == 0)
+        archive_entry_sparse_add_entry(o->entry, (la_int64_t)size, 0); /* one hole */
+}
+
+/* Reads one range; of the entry's size by what it has, so that a file that has grown is cut. */
+static int read_range(struct tar_out *o, struct target_file *f, const struct range *range, bool out)
+{
+    for (uint64_t at = range->from; at < range->to;) {
+        size_t n = range->to - at < PIECE ? (size_t)(range->to - at) : PIECE;
         ssize_t got = o->from->ops->read(o->from, f, o->piece, n, at);
         if (got < 0)
             return (int)got;
         if ((size_t)got < n) /* it was cut meanwhile: the header is out */
             memset(o->piece + got, 0, n - (size_t)got);
         int r = cli_interrupted() ? -EINTR : 0;
-        if (out)
+        if (!r && out)
             r = write_data(o, o->piece, n);
         if (r < 0)
             return r;
@@ -181,24 +229,30 @@ static int read_through(struct tar_out *o, struct target_file *f, uint64_t size,
     return 0;
 }
 
-/* Tells the entry where the data of a large file is. Where holes cannot be asked for all is data. */
-static void set_holes(struct tar_out *o, struct target_file *f, uint64_t size)
+/* libarchive takes the bytes of holes as well, and drops them. */
+static int write_hole(struct tar_out *o, uint64_t size)
 {
-    const struct target_ops *ops = o->from->ops;
-    uint64_t data, hole;
     int r = 0;
-    for (uint64_t at = 0; at < size; at = hole) {
-        r = ops->seek(o->from, f, at, SEEK_DATA, &data);
-        if (r < 0 || data >= size)
-            break;
-        if (ops->seek(o->from, f, data, SEEK_HOLE, &hole) < 0 || hole > size)
-            hole = size;
-        if (data == 0 && hole == size)
-            return;
-        archive_entry_sparse_add_entry(o->entry, (la_int64_t)data, (la_int64_t)(hole - data));
+    if (size)
+        memset(o->piece, 0, size < PIECE ? (size_t)size : PIECE);
+    for (uint64_t done = 0; !r && done < size; done += PIECE)
+        r = write_data(o, o->piece, size - done < PIECE ? (size_t)(size - done) : PIECE);
+    return r;
+}
+
+/* Reads all data of a large file, to see that it can be read or (`out`) into the archive. */
+static int read_through(struct tar_out *o, struct target_file *f, uint64_t size, bool out)
+{
+    uint64_t at = 0;
+    int r = 0;
+    for (size_t i = 0; !r && i < o->n_ranges; i++) {
+        if (out)
+            r = write_hole(o, o->ranges[i].from - at);
+        if (!r)
+            r = read_range(o, f, &o->ranges[i], out);
+        at = o->ranges[i].to;
     }
-    if (r == -ENXIO && archive_entry_sparse_count(o->entry) == 0)
-        archive_entry_sparse_add_entry(o->entry, (la_int64_t)size, 0); /* one hole */
+    return !r && out ? write_hole(o, size - at) : r;
 }
 
 /* With *ret_fatal the error is not of this file alone: its header is out already. */
@@ -212,7 +266,9 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
         size = n < 0 ? 0 : (uint64_t)n;
         r = n < 0 ? (int)n : 0;
     } else {
-        r = read_through(o, f, size, false);
+        r = find_data(o, f, size);
+        if (!r)
+            r = read_through(o, f, size, false);
     }
     if (r < 0)
         return r;
@@ -221,7 +277,7 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
     if (r < 0)
         return r;
     if (size > PIECE)
-        set_holes(o, f, size);
+        set_holes(o, size);
     *ret_fatal = true;
     r = write_header(o);
     if (!r)
@@ -235,7 +291,7 @@ static int write_file(struct tar_out *o, bool *ret_fatal)
 {
     struct walk *w = &o->walk;
     struct target_file f;
-    int r = o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f);
+    int r = target_open_file(o->from, w->dir, w->name, &w->attr, &f);
     if (r < 0)
         return r;
     r = write_open_file(o, &f, ret_fatal);
@@ -248,7 +304,7 @@ static int write_dir(struct tar_out *o, bool *ret_fatal)
     struct walk *w = &o->walk;
     struct target_file f;
     set_stat(o, 0);
-    int r = o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f);
+    int r = o->from->ops->open_dir(o->from, walk_entered(w), &f);
     if (!r) {
         r = set_xattrs(o, &f);
         (void)o->from->ops->close(o->from, &f);
@@ -315,7 +371,7 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
 static void complain(struct tar_out *o, int error)
 {
     const struct walk *w = &o->walk;
-    const char *what = strerror(-error);
+    const char *what = target_strerror(error);
     if (error == -EOPNOTSUPP)
         what = "a socket, which a tar archive cannot hold";
     else if (error == -E2BIG)
@@ -362,6 +418,8 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
     walk_done(&o.walk);
     links_done(&o.links);
     pool_done(&o.pool);
+    tar_exact_done(&o.exact);
     free(o.piece);
+    free(o.ranges);
     return r;
 }

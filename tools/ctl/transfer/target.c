@@ -13,6 +13,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,57 +61,82 @@ static void mount_done(struct target_mount *m)
     *m = (struct target_mount){0};
 }
 
-/* One line of mountinfo (proc(5)): whether it is an engramfs mount of device `dev` that holds `real`. */
-static bool engramfs_mount(char *line, dev_t dev, const char *real, struct target_mount *ret)
+/* One line of mountinfo (proc(5)) about an engramfs. */
+struct mount_line {
+    dev_t dev;
+    char root[PATH_MAX], mountpoint[PATH_MAX], source[PATH_MAX]; /* root: the folder of it that is mounted */
+};
+
+static bool parse_mount(const char *line, struct mount_line *ret)
 {
     unsigned major, minor;
-    char root[PATH_MAX], mountpoint[PATH_MAX], source[PATH_MAX];
-    char *type = strstr(line, " - ");
-    if (!type || sscanf(type, " - fuse.engramfs %4095s", source) != 1)
+    const char *type = strstr(line, " - ");
+    if (!type || sscanf(type, " - fuse.engramfs %4095s", ret->source) != 1)
         return false;
-    if (sscanf(line, "%*d %*d %u:%u %4095s %4095s", &major, &minor, root, mountpoint) != 4 ||
-        makedev(major, minor) != dev || strcmp(root, "/") != 0)
+    if (sscanf(line, "%*d %*d %u:%u %4095s %4095s", &major, &minor, ret->root, ret->mountpoint) != 4)
         return false;
-    unescape_mount(mountpoint);
-    unescape_mount(source);
-    const char *rest = below(real, mountpoint);
-    if (!rest)
-        return false;
-    *ret = (struct target_mount){strdup(mountpoint), strdup(rest), strdup(source)};
+    ret->dev = makedev(major, minor);
+    unescape_mount(ret->root);
+    unescape_mount(ret->mountpoint);
+    unescape_mount(ret->source);
     return true;
 }
 
-/* The innermost engramfs mount that holds `real`. */
+/* A mount of one folder of an engramfs: paths begin at its root, wherever that is mounted. */
+static bool note_mount(const struct mount_line *m, const char *rest, struct target_mount *ret)
+{
+    char *prefix = NULL;
+    const char *folder = m->root + 1;
+    if (asprintf(&prefix, "%s%s%s", folder, *folder && *rest ? "/" : "", rest) < 0)
+        prefix = NULL;
+    mount_done(ret);
+    *ret = (struct target_mount){strdup(m->mountpoint), prefix, strdup(m->source)};
+    return ret->mountpoint && ret->prefix && ret->source;
+}
+
+/* The innermost engramfs mount that holds `real`. The control files are where all of it is mounted, so that
+ * place, if there is one, is its mount point. */
 static int search_mounts(const char *real, dev_t dev, struct target_mount *ret)
 {
     FILE *f = fopen("/proc/self/mountinfo", "re");
-    struct target_mount best = {0}, m;
-    char *line = NULL;
-    size_t cap = 0;
-    bool memory = true;
-    if (!f)
-        return -errno;
-    while (getline(&line, &cap, f) > 0) {
-        if (!engramfs_mount(line, dev, real, &m))
+    struct target_mount best = {0};
+    struct mount_line *m = malloc(sizeof *m);
+    char *line = NULL, *whole = NULL;
+    size_t cap = 0, best_len = 0;
+    bool memory = m;
+    while (f && memory && getline(&line, &cap, f) > 0) {
+        if (!parse_mount(line, m) || m->dev != dev)
             continue;
-        memory = memory && m.mountpoint && m.prefix && m.source;
-        if (memory && (!best.mountpoint || strlen(m.mountpoint) >= strlen(best.mountpoint))) {
-            mount_done(&best);
-            best = m;
-        } else {
-            mount_done(&m);
+        if (!whole && !strcmp(m->root, "/"))
+            memory = (whole = strdup(m->mountpoint));
+        const char *rest = below(real, m->mountpoint);
+        if (rest && strlen(m->mountpoint) >= best_len) {
+            best_len = strlen(m->mountpoint);
+            memory = memory && note_mount(m, rest, &best);
+            if (!strcmp(m->root, "/")) {
+                free(whole);
+                whole = strdup(m->mountpoint);
+            }
         }
     }
-    free(line);
-    fclose(f);
-    if (!memory) {
-        mount_done(&best);
-        return -ENOMEM;
+    int r = best.mountpoint ? 1 : 0;
+    if (!f || !memory)
+        r = f ? -ENOMEM : -errno;
+    if (r > 0 && whole) {
+        free(best.mountpoint);
+        best.mountpoint = whole;
+        whole = NULL;
     }
-    if (!best.mountpoint)
-        return 0;
-    *ret = best;
-    return 1;
+    free(whole);
+    free(line);
+    free(m);
+    if (f)
+        fclose(f);
+    if (r > 0)
+        *ret = best;
+    else
+        mount_done(&best);
+    return r;
 }
 
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512])
@@ -156,20 +182,60 @@ static void target_free(struct target *t)
     free(t);
 }
 
-/* A missing path is where a new store goes, but never inside a mount: that was meant as a folder of the
- * mount. */
-static int refuse_missing_in_mount(const char *path, char ret_why[512])
+/* Whether fstab says that this is a mount point. */
+static bool in_fstab(const char *path)
 {
-    struct target_mount m = {0};
-    char *copy, why[512];
-    if (access(path, F_OK) == 0 || !(copy = strdup(path)))
-        return 0;
-    int r = target_find_mount(dirname(copy), &m, why);
+    FILE *f = setmntent("/etc/fstab", "re");
+    char *real = realpath(path, NULL);
+    bool found = false;
+    for (struct mntent *e; f && real && !found && (e = getmntent(f));)
+        found = !strcmp(e->mnt_dir, real);
+    if (f)
+        endmntent(f);
+    free(real);
+    return found;
+}
+
+/* -ENOTEMPTY, or 0 if there is nothing in it. */
+static int check_empty(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d)
+        return -errno;
+    int r = 0;
+    for (struct dirent *e; !r && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            r = -ENOTEMPTY;
+    closedir(d);
+    return r;
+}
+
+/*
+ * Whether a store may be opened or made at `path`, where no mount is. It is made never inside a mount, which
+ * was meant as a folder of the mount, and never in a mount point, where it would be hidden. An empty folder
+ * may be one as well. */
+static int check_new_store(const char *path, unsigned flags, char ret_why[512])
+{
+    struct statfs fs;
+    bool exists = access(path, F_OK) == 0;
+    char *copy = strdup(path);
+    const char *place = copy && !exists ? dirname(copy) : path;
+    bool fuse = copy && statfs(place, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
     free(copy);
-    mount_done(&m);
-    if (r <= 0)
+    if (fuse && !exists)
+        snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
+    else if (!(flags & TARGET_CREATE))
         return 0;
-    snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
+    else if (fuse)
+        snprintf(ret_why, 512, "%s: not an engramfs mount, but in one of FUSE, where no store is made", path);
+    else if (exists && in_fstab(path))
+        snprintf(ret_why, 512, "%s is a mount point of /etc/fstab, and nothing is mounted there", path);
+    else if (exists && !(flags & TARGET_CREATE_IN) && check_empty(path) == 0)
+        snprintf(ret_why, 512,
+                 "%s is empty: a mount point whose daemon does not run? (--create makes a store of it)",
+                 path);
+    else
+        return 0;
     return -ENOENT;
 }
 
@@ -202,14 +268,14 @@ static int find_root(struct target *t, char ret_why[512])
  * can be read by us as by a recovery, whatever is appended meanwhile. */
 static int open_snapshot(struct target *t, const char *store, char ret_why[512])
 {
-    int r = control_write(t->mountpoint, "hold", "hold");
-    if (r < 0) {
-        snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(r));
-        return r;
+    t->hold_fd = control_hold(t->mountpoint);
+    if (t->hold_fd < 0) {
+        snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(t->hold_fd));
+        return t->hold_fd;
     }
     t->kind = TARGET_STORE;
     t->held = true;
-    r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
+    int r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
     if (!r && (r = find_root(t, ret_why)) < 0)
         (void)t->ops->finish(t);
     return r;
@@ -218,7 +284,7 @@ static int open_snapshot(struct target *t, const char *store, char ret_why[512])
 static void release_snapshot(struct target *t)
 {
     if (t->held)
-        (void)control_write(t->mountpoint, "hold", "release");
+        control_release(t->hold_fd);
 }
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
@@ -239,7 +305,7 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
         free(m.source);
     } else if (!r) {
         t->kind = TARGET_STORE;
-        r = refuse_missing_in_mount(path, ret_why);
+        r = check_new_store(path, flags, ret_why);
         if (!r) /* nobody writes to a store that is not mounted: it is its own snapshot */
             r = target_store_open(t, path, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
     }
@@ -250,20 +316,6 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
     }
     *ret_target = t;
     return 0;
-}
-
-/* -ENOTEMPTY, or 0 if there is nothing in it. */
-static int check_empty(const char *path)
-{
-    DIR *d = opendir(path);
-    if (!d)
-        return -errno;
-    int r = 0;
-    for (struct dirent *e; !r && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            r = -ENOTEMPTY;
-    closedir(d);
-    return r;
 }
 
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
@@ -334,9 +386,38 @@ const char *target_strerror(int error)
         return "an attribute is too large for the file system";
     case -EEXIST:
         return "its file name is taken by another memory";
+    case -EREMCHG:
+        return "somebody has put something else in its place meanwhile";
+    case -EDEADLK:
+        return "is what this is copied to, and is left out";
+    case -EXDEV:
+        return "something else is mounted there";
     default:
         return strerror(-error);
     }
+}
+
+int target_open_file(struct target *t, tdir dir, const char *name, struct target_attr *attr,
+                     struct target_file *ret_file)
+{
+    int r = -ESTALE;
+    for (int i = 0; r == -ESTALE && i < 100; i++) {
+        r = i ? t->ops->lookup(t, dir, name, attr) : 0;
+        if (!r && !S_ISREG(attr->mode))
+            return -EREMCHG;
+        if (!r)
+            r = t->ops->open(t, dir, name, attr, false, ret_file);
+    }
+    return r;
+}
+
+void target_leave_out(struct target *t, const char *path)
+{
+    struct stat st;
+    if (t->kind == TARGET_STORE || stat(path, &st) < 0)
+        return;
+    t->self_dev = st.st_dev;
+    t->self_ino = st.st_ino;
 }
 
 int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out)

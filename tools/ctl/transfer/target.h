@@ -19,6 +19,13 @@ struct target_mount {
 /* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. */
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
 
+/* open() of a file for reading. One that took the name meanwhile will do: `attr` is of the file that was
+ * opened. */
+int target_open_file(struct target *t, tdir dir, const char *name, struct target_attr *attr,
+                     struct target_file *ret_file);
+/* A walk through `t` leaves out what `path` leads to, since that is where it goes. */
+void target_leave_out(struct target *t, const char *path);
+
 /* strerror(), in the words of this program where those are clearer. */
 const char *target_strerror(int error);
 /* Whether an error of one record means that the next ones will fail as well. */

@@ -28,12 +28,16 @@ struct target_attr {
 };
 
 struct target_file {
-    uint64_t ino; /* store */
-    int fd;       /* mount, tree; else -1 */
+    uint64_t ino;  /* store */
+    int fd;        /* mount, tree; else -1 */
+    bool in_place; /* of stream_open(): this is the file that has the name */
 };
 
 struct target_scan;
 struct target;
+
+/* How a file is called that takes the name of another one when it is complete: process, number. */
+#define TARGET_TEMPORARY ".engramctl-%ld-%d.part"
 
 /* Time of a record or attribute that is to be "now". */
 #define TARGET_NOW INT64_MIN
@@ -44,9 +48,18 @@ struct target_ops {
     int (*lookup)(struct target *t, tdir dir, const char *name, struct target_attr *ret);
     int (*subdir)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, tdir *ret);
     int (*mkdir)(struct target *t, tdir dir, const char *name, uint32_t mode, tdir *ret);
+    /* New and existing files. One that is as its record says is not touched; another one is replaced at once:
+     * a reader sees the old one or the new one. */
     ssize_t (*put)(struct target *t, struct eng_record *records, size_t n);
+    /* The same for one file, whose content is written between the two calls. stream_close() takes the error
+     * of that, and leaves everything as it was then; it returns that or its own. */
+    int (*stream_open)(struct target *t, const struct eng_record *rec, struct target_file *ret);
+    int (*stream_close)(struct target *t, const struct eng_record *rec, struct target_file *f, int r);
+    /* -ESTALE: it is not the file any more that `attr` is of. */
     int (*open)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, bool write,
                 struct target_file *ret);
+    /* A directory by its handle, for its attributes. */
+    int (*open_dir)(struct target *t, tdir self, struct target_file *ret);
     int (*close)(struct target *t, struct target_file *f);
     ssize_t (*read)(struct target *t, struct target_file *f, void *buf, size_t n, uint64_t offset);
     ssize_t (*write)(struct target *t, struct target_file *f, const void *buf, size_t n, uint64_t offset);
@@ -58,10 +71,14 @@ struct target_ops {
     int (*setxattr)(struct target *t, struct target_file *f, const char *name, const void *value,
                     size_t size);
     int (*removexattr)(struct target *t, struct target_file *f, const char *name);
-    /* mask: ENG_SET_MODE, _UID, _GID, _ATIME, _MTIME. Owners are kept as far as the user may. */
+    /* mask: ENG_SET_MODE, _UID, _GID, _ATIME, _MTIME. Owners are kept as far as the user may, and set-ID bits
+     * only with them. `attr` has the dev and ino of the file that is meant; -EREMCHG: another one has the
+     * name. */
     int (*setattr)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                    unsigned mask);
-    /* A symlink (link: its target) or special file. */
+    int (*getattr_dir)(struct target *t, tdir self, struct target_attr *ret);
+    int (*setattr_dir)(struct target *t, tdir self, const struct target_attr *attr, unsigned mask);
+    /* A symlink (link: its target) or special file, with its attributes. */
     int (*make)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                 const char *link);
     ssize_t (*readlink)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
@@ -78,23 +95,28 @@ struct target_ops {
 struct target {
     const struct target_ops *ops;
     enum target_kind kind;
-    tdir root;                /* the directory named by the user */
-    char *path;               /* as the user wrote it */
-    char *mountpoint;         /* of a mount, else NULL */
-    char *prefix;             /* of a mount: path from the mount point to `root`, "" if they are one */
-    bool held;                /* a snapshot of a mount: its daemon holds its segments until this is closed */
+    tdir root;        /* the directory named by the user */
+    char *path;       /* as the user wrote it */
+    char *mountpoint; /* of a mount, else NULL */
+    char *prefix;     /* of a mount: path from the mount point to `root`, "" if they are one */
+    bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
+    int hold_fd;
     struct eng *eng;          /* of a store, else NULL */
     struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
     void *backend;            /* owned by ops */
-    bool wrote;               /* set by whoever changes it: finish() then makes that durable */
+    bool keeps_attr;          /* put(): an existing file keeps its mode and owner */
+    /* Left out by a walk, since it is where this is copied to; ino 0: nothing. */
+    uint64_t self_dev, self_ino;
+    bool wrote; /* set by whoever changes it: finish() then makes that durable */
 };
 
 enum target_flags {
-    TARGET_CREATE = 1,    /* a missing or empty folder becomes a store, or is made (tree) */
-    TARGET_READ_ONLY = 2, /* opens a store without changing it */
-    TARGET_QUIET = 4,     /* a store's engine does no work of its own (a compaction at start, say) */
-    TARGET_SALVAGE = 16,  /* with READ_ONLY: also a store that is refused otherwise, up to its damage */
-    TARGET_SNAPSHOT = 8,  /* of a mount: its store as it is now, read-only, while writers go on */
+    TARGET_CREATE = 1,     /* a missing folder is made, a store or a tree; a tree may also be empty */
+    TARGET_CREATE_IN = 32, /* with CREATE: an empty folder becomes a store */
+    TARGET_READ_ONLY = 2,  /* opens a store without changing it */
+    TARGET_QUIET = 4,      /* a store's engine does no work of its own (a compaction at start, say) */
+    TARGET_SALVAGE = 16,   /* with READ_ONLY: also a store that is refused otherwise, up to its damage */
+    TARGET_SNAPSHOT = 8,   /* of a mount: its store as it is now, read-only, while writers go on */
 };
 
 #endif

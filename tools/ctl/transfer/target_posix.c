@@ -1,16 +1,18 @@
 /*
  * target_posix.c - a mount or any directory tree, through file system calls.
  *
- * State: a descriptor of the root, and a table of the directories visited, by
- * which a handle stands for a path relative to the root. */
+ * State: the directories visited (beneath.h), and the file that is being replaced. Others may change the tree
+ * meanwhile, and mean ill: a name is used in a descriptor of its directory only, never followed if it is a
+ * link, and what is changed about a file is changed through a descriptor of it. */
 #include "ctl/transfer/target_backends.h"
 
+#include "ctl/transfer/beneath.h"
+#include "ctl/transfer/same.h"
 #include "shared/buf.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +22,13 @@
 
 static const struct target_ops posix_ops; /* at the end of the file */
 
+#define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+#define TEMPORARY_BUF 64
+
 struct posix {
-    int root;
-    char **dirs; /* owned strings; [0] is "" */
-    size_t n, cap;
-    struct pool pool;
+    struct beneath *dirs;
+    /* Of the file between stream_open() and stream_close(); empty: it is written in place. */
+    char temporary[TEMPORARY_BUF];
 };
 
 static struct posix *posix_of(struct target *t)
@@ -32,30 +36,14 @@ static struct posix *posix_of(struct target *t)
     return t->backend;
 }
 
-static int add_dir(struct posix *p, const char *path, tdir *ret)
-{
-    char **dirs = array_room(p->dirs, p->n, &p->cap, sizeof *dirs);
-    if (!dirs)
-        return -ENOMEM;
-    p->dirs = dirs;
-    char *copy = pool_copy(&p->pool, path, strlen(path));
-    if (!copy)
-        return -ENOMEM;
-    p->dirs[p->n] = copy;
-    *ret = p->n++;
-    return 0;
-}
-
 int target_posix_open(struct target *t, const char *path, char ret_why[512])
 {
     struct posix *p = calloc(1, sizeof *p);
-    int r = p ? 0 : -ENOMEM;
-    if (p) {
-        p->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        r = p->root < 0 ? -errno : add_dir(p, "", &t->root);
-    }
+    /* Whoever owns a folder of a mount can mount something else there. */
+    int r = p ? beneath_open(path, t->kind == TARGET_MOUNT, &p->dirs) : -ENOMEM;
     t->ops = &posix_ops;
     t->backend = p;
+    t->root = 0;
     if (r < 0) {
         snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
         t->ops->close_files(t);
@@ -68,31 +56,28 @@ static void posix_close_files(struct target *t)
     struct posix *p = posix_of(t);
     if (!p)
         return;
-    if (p->root >= 0)
-        close(p->root);
-    pool_done(&p->pool);
-    free(p->dirs);
+    beneath_free(p->dirs);
     free(p);
     t->backend = NULL;
 }
 
 static int posix_finish(struct target *t)
 {
-    struct posix *p = posix_of(t);
     if (!t->wrote)
         return 0;
     /* A mount commits on fsync only; on a plain file system syncfs() shows what delayed allocation
      * still hid. */
-    int r = t->kind == TARGET_MOUNT ? fsync(p->root) : syncfs(p->root);
+    int fd = beneath_root(posix_of(t)->dirs);
+    int r = t->kind == TARGET_MOUNT ? fsync(fd) : syncfs(fd);
     return r < 0 && errno != EINVAL && errno != ENOSYS && errno != EROFS ? -errno : 0;
 }
 
-/* The path of a name, relative to the root. */
-static int path_of(struct target *t, tdir dir, const char *name, char ret_path[PATH_MAX])
+/* A descriptor of the directory, for one call with `name` in it. */
+static int dir_of(struct target *t, tdir dir, const char *name)
 {
-    const char *d = posix_of(t)->dirs[dir];
-    int n = snprintf(ret_path, PATH_MAX, "%s%s%s", d, *d ? "/" : "", name);
-    return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+    if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+        return -EINVAL;
+    return beneath_fd(posix_of(t)->dirs, dir);
 }
 
 static int64_t to_ns(const struct timespec *ts)
@@ -132,12 +117,11 @@ static void from_stat(const struct stat *st, struct target_attr *ret)
 
 static int posix_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
-    char path[PATH_MAX];
     struct stat st;
-    int r = path_of(t, dir, name, path);
-    if (r < 0)
-        return r;
-    if (fstatat(posix_of(t)->root, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     from_stat(&st, ret);
     return 0;
@@ -146,21 +130,30 @@ static int posix_lookup(struct target *t, tdir dir, const char *name, struct tar
 static int posix_subdir(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                         tdir *ret)
 {
-    char path[PATH_MAX];
-    (void)attr;
-    int r = path_of(t, dir, name, path);
-    return r < 0 ? r : add_dir(posix_of(t), path, ret);
+    size_t index;
+    int r = beneath_add(posix_of(t)->dirs, dir, name, attr->dev, attr->ino, &index);
+    if (!r)
+        *ret = index;
+    return r;
 }
 
 static int posix_mkdir(struct target *t, tdir dir, const char *name, uint32_t mode, tdir *ret)
 {
-    char path[PATH_MAX];
-    int r = path_of(t, dir, name, path);
-    if (r < 0)
-        return r;
-    if (mkdirat(posix_of(t)->root, path, mode & 07777) < 0)
+    struct beneath *dirs = posix_of(t)->dirs;
+    size_t index;
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    if (mkdirat(at, name, 0700) < 0)
         return -errno;
-    return add_dir(posix_of(t), path, ret);
+    int r = beneath_add_made(dirs, dir, name, &index);
+    if (!r && (mode & 07777) != 0700) {
+        int fd = beneath_fd(dirs, index);
+        r = fd < 0 ? fd : beneath_chmod(fd, mode & 07777);
+    }
+    if (!r)
+        *ret = index;
+    return r;
 }
 
 /* ---- files --------------------------------------------------------------- */
@@ -218,49 +211,148 @@ static int set_xattrs(int fd, const struct eng_record *rec)
 }
 
 /* Only root can give files away; for others everything is their own, as with cp -a. */
-static int keep_owner(int fd, uint32_t uid, uint32_t gid)
+static bool gives_away(uint32_t uid, uint32_t gid)
 {
-    if (geteuid() != 0 || (uid == geteuid() && gid == getegid()))
-        return 0;
-    return fchown(fd, uid, gid) < 0 ? -errno : 0;
+    return geteuid() == 0 && (uid != 0 || gid != getegid());
 }
 
-/* Everything about a file but its name; the order matters: chown clears set-id bits, writing sets times. */
-static int fill(int fd, const struct eng_record *rec, bool existed)
+/* Owner, mode and time of a file that is complete. The order matters: chown clears set-ID bits. */
+static int settle(int fd, const struct eng_record *rec)
 {
-    int r = existed ? remove_stale_xattrs(fd, rec) : 0;
-    if (!r)
-        r = write_all(fd, rec->content, rec->size, 0);
-    if (!r)
-        r = set_xattrs(fd, rec);
-    if (!r && !existed)
-        r = keep_owner(fd, rec->uid, rec->gid);
-    if (!r && !existed && ((rec->mode & 07000) || !(rec->mode & 0200)))
-        r = fchmod(fd, rec->mode & 07777) < 0 ? -errno : 0;
-    if (!r && rec->mtime != TARGET_NOW) {
-        struct timespec ts = from_ns(rec->mtime), both[2] = {ts, ts};
-        r = futimens(fd, both) < 0 ? -errno : 0;
+    struct stat st;
+    if (gives_away(rec->uid, rec->gid) && fchown(fd, rec->uid, rec->gid) < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    uint32_t mode = same_mode(rec->mode, rec->uid, rec->gid, st.st_uid, st.st_gid);
+    if (mode != (st.st_mode & 07777) && fchmod(fd, mode) < 0)
+        return -errno;
+    if (rec->mtime == TARGET_NOW)
+        return 0;
+    struct timespec ts = from_ns(rec->mtime), both[2] = {ts, ts};
+    return futimens(fd, both) < 0 ? -errno : 0;
+}
+
+/* A new file, never open to more than in the end, and writable for its owner: setting an attribute needs
+ * that. */
+static int make_file(int at, const char *name, const struct eng_record *rec)
+{
+    mode_t mode = rec->mode & (gives_away(rec->uid, rec->gid) ? 0700 : 0777);
+    int fd = openat(at, name, OPEN_FLAGS | O_WRONLY | O_CREAT | O_EXCL, mode | 0200);
+    return fd < 0 ? -errno : fd;
+}
+
+/*
+ * For the content that is to stand under a name: a file beside it, which takes the name when it is complete.
+ * The old one is written to only where nothing can be made in the directory, or nothing that belongs to its
+ * owner. */
+static int posix_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
+{
+    struct posix *p = posix_of(t);
+    struct stat st;
+    int at = dir_of(t, rec->parent, rec->name), fd = -EACCES;
+    if (at < 0)
+        return at;
+    bool foreign = t->keeps_attr && geteuid() != 0 && fstatat(at, rec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                   st.st_uid != geteuid();
+    for (int i = 0; !foreign && i < 1000; i++) {
+        snprintf(p->temporary, sizeof p->temporary, TARGET_TEMPORARY, (long)getpid(), i);
+        fd = make_file(at, p->temporary, rec);
+        if (fd != -EEXIST)
+            break;
     }
+    bool in_place = foreign || fd == -EACCES || fd == -EPERM;
+    if (in_place) {
+        p->temporary[0] = 0;
+        fd = openat(at, rec->name, OPEN_FLAGS | O_WRONLY);
+        if (fd < 0)
+            return -errno;
+    }
+    if (fd < 0)
+        return fd;
+    *ret = (struct target_file){.fd = fd, .in_place = in_place};
+    return 0;
+}
+
+static int stream_end(struct target *t, const struct eng_record *rec, struct target_file *f)
+{
+    struct posix *p = posix_of(t);
+    int r = f->in_place ? remove_stale_xattrs(f->fd, rec) : 0;
+    if (!r)
+        r = set_xattrs(f->fd, rec);
+    if (!r)
+        r = settle(f->fd, rec);
+    int at = !r && !f->in_place ? dir_of(t, rec->parent, rec->name) : r;
+    if (at < 0 || f->in_place)
+        return at;
+    return renameat(at, p->temporary, at, rec->name) < 0 ? -errno : 0;
+}
+
+static int posix_stream_close(struct target *t, const struct eng_record *rec, struct target_file *f, int r)
+{
+    struct posix *p = posix_of(t);
+    if (!r)
+        r = stream_end(t, rec, f);
+    if (close(f->fd) < 0 && !r)
+        r = -errno;
+    int at = r < 0 && !f->in_place ? beneath_fd(p->dirs, rec->parent) : -1;
+    if (at >= 0)
+        (void)unlinkat(at, p->temporary, 0);
     return r;
+}
+
+static int replace(struct target *t, const struct eng_record *rec)
+{
+    struct target_file f;
+    int r = posix_stream_open(t, rec, &f);
+    if (r < 0)
+        return r;
+    r = write_all(f.fd, rec->content, rec->size, 0);
+    if (!r && f.in_place)
+        r = ftruncate(f.fd, (off_t)rec->size) < 0 ? -errno : 0;
+    return posix_stream_close(t, rec, &f, r);
+}
+
+/* A name that exists: nothing is done if everything is as the record says. */
+static int put_again(struct target *t, const struct eng_record *rec)
+{
+    struct target_attr have, want;
+    struct eng_record as = *rec;
+    int r = posix_lookup(t, rec->parent, rec->name, &have);
+    if (!r && !S_ISREG(have.mode))
+        return S_ISDIR(have.mode) ? -EISDIR : -EEXIST;
+    if (!r && t->keeps_attr) {
+        as.mode = have.mode;
+        as.uid = have.uid;
+        as.gid = have.gid;
+    }
+    int same = r < 0 ? r : same_record(t, &as, &have);
+    unsigned mask = same_changes(&as, &have, geteuid() == 0, &want);
+    /* Somebody else's file could have been linked to this name. */
+    if (same > 0 && mask && have.nlink > 1)
+        same = 0;
+    if (same > 0)
+        return mask ? t->ops->setattr(t, rec->parent, rec->name, &want, mask) : 0;
+    return same < 0 ? same : replace(t, &as);
 }
 
 static int put_one(struct target *t, const struct eng_record *rec)
 {
-    char path[PATH_MAX];
-    int r = path_of(t, rec->parent, rec->name, path), root = posix_of(t)->root;
-    if (r < 0)
-        return r;
-    /* Writable for its owner until it is complete: setting an attribute needs that. */
-    int flags = O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
-    int fd = openat(root, path, flags | O_CREAT | O_EXCL, (rec->mode & 0777) | 0200);
-    bool existed = fd < 0 && errno == EEXIST;
-    if (existed)
-        fd = openat(root, path, flags | O_TRUNC);
+    int at = dir_of(t, rec->parent, rec->name);
+    int fd = at < 0 ? at : make_file(at, rec->name, rec);
+    if (fd == -EEXIST)
+        return put_again(t, rec);
     if (fd < 0)
-        return -errno;
-    r = fill(fd, rec, existed);
+        return fd;
+    int r = write_all(fd, rec->content, rec->size, 0);
+    if (!r)
+        r = set_xattrs(fd, rec);
+    if (!r)
+        r = settle(fd, rec);
     if (close(fd) < 0 && !r)
         r = -errno;
+    if (r < 0) /* half a memory must not look like a whole one */
+        (void)unlinkat(at, rec->name, 0);
     return r;
 }
 
@@ -277,15 +369,30 @@ static ssize_t posix_put(struct target *t, struct eng_record *records, size_t n)
 static int posix_open(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       bool write, struct target_file *ret)
 {
-    char path[PATH_MAX];
-    (void)attr;
-    int r = path_of(t, dir, name, path);
-    if (r < 0)
-        return r;
-    int fd =
-        openat(posix_of(t)->root, path, (write ? O_WRONLY : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    int fd = openat(at, name, OPEN_FLAGS | (write ? O_WRONLY : O_RDONLY));
     if (fd < 0)
         return -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && ((attr->mode ^ st.st_mode) & S_IFMT || attr->dev != st.st_dev || attr->ino != st.st_ino))
+        r = -ESTALE;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    *ret = (struct target_file){.fd = fd};
+    return 0;
+}
+
+static int posix_open_dir(struct target *t, tdir self, struct target_file *ret)
+{
+    int at = beneath_fd(posix_of(t)->dirs, self);
+    int fd = at < 0 ? at : openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return at < 0 ? at : -errno;
     *ret = (struct target_file){.fd = fd};
     return 0;
 }
@@ -308,7 +415,7 @@ static ssize_t posix_read(struct target *t, struct target_file *f, void *buf, si
             continue;
         if (r < 0)
             return -errno;
-        if (r == 0)
+        if (!r)
             break;
         done += (size_t)r;
     }
@@ -371,53 +478,109 @@ static int posix_removexattr(struct target *t, struct target_file *f, const char
 
 /* ---- names and attributes ------------------------------------------------- */
 
+/* Of an O_PATH descriptor. */
+static int set_attr(int fd, const struct stat *st, const struct target_attr *attr, unsigned mask)
+{
+    uint32_t uid = st->st_uid, gid = st->st_gid;
+    if ((mask & (ENG_SET_UID | ENG_SET_GID)) && geteuid() == 0) {
+        uid = mask & ENG_SET_UID ? attr->uid : uid;
+        gid = mask & ENG_SET_GID ? attr->gid : gid;
+        if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+            return -errno;
+    }
+    if ((mask & ENG_SET_MODE) && !S_ISLNK(st->st_mode)) {
+        int r = beneath_chmod(fd, same_mode(attr->mode, attr->uid, attr->gid, uid, gid));
+        if (r < 0)
+            return r;
+    }
+    if (!(mask & (ENG_SET_ATIME | ENG_SET_MTIME)))
+        return 0;
+    struct timespec ts[2] = {from_ns(attr->atime), from_ns(attr->mtime)};
+    if (!(mask & ENG_SET_ATIME))
+        ts[0].tv_nsec = UTIME_OMIT;
+    if (!(mask & ENG_SET_MTIME))
+        ts[1].tv_nsec = UTIME_OMIT;
+    return utimensat(fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+/* An O_PATH descriptor of what has the name. */
+static int open_name(struct target *t, tdir dir, const char *name, struct stat *ret_st)
+{
+    int at = dir_of(t, dir, name);
+    int fd = at < 0 ? at : openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return at < 0 ? at : -errno;
+    if (fstat(fd, ret_st) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
 static int posix_setattr(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                          unsigned mask)
 {
-    char path[PATH_MAX];
-    int r = path_of(t, dir, name, path), root = posix_of(t)->root;
-    if (r < 0)
-        return r;
-    if ((mask & (ENG_SET_UID | ENG_SET_GID)) && geteuid() == 0 &&
-        fchownat(root, path, mask & ENG_SET_UID ? attr->uid : (uid_t)-1,
-                 mask & ENG_SET_GID ? attr->gid : (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0)
+    struct stat st;
+    int fd = open_name(t, dir, name, &st);
+    if (fd < 0)
+        return fd;
+    int r = st.st_dev == attr->dev && st.st_ino == attr->ino ? set_attr(fd, &st, attr, mask) : -EREMCHG;
+    close(fd);
+    return r;
+}
+
+static int posix_getattr_dir(struct target *t, tdir self, struct target_attr *ret)
+{
+    struct stat st;
+    int fd = beneath_fd(posix_of(t)->dirs, self);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) < 0)
         return -errno;
-    if ((mask & ENG_SET_MODE) && !S_ISLNK(attr->mode) && fchmodat(root, path, attr->mode & 07777, 0) < 0)
-        return -errno;
-    if (mask & (ENG_SET_ATIME | ENG_SET_MTIME)) {
-        struct timespec ts[2] = {from_ns(attr->atime), from_ns(attr->mtime)};
-        if (!(mask & ENG_SET_ATIME))
-            ts[0].tv_nsec = UTIME_OMIT;
-        if (!(mask & ENG_SET_MTIME))
-            ts[1].tv_nsec = UTIME_OMIT;
-        if (utimensat(root, path, ts, AT_SYMLINK_NOFOLLOW) < 0)
-            return -errno;
-    }
+    from_stat(&st, ret);
     return 0;
+}
+
+static int posix_setattr_dir(struct target *t, tdir self, const struct target_attr *attr, unsigned mask)
+{
+    struct stat st;
+    int fd = beneath_fd(posix_of(t)->dirs, self);
+    if (fd < 0)
+        return fd;
+    return fstat(fd, &st) < 0 ? -errno : set_attr(fd, &st, attr, mask);
 }
 
 static int posix_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       const char *link)
 {
-    char path[PATH_MAX];
-    int r = path_of(t, dir, name, path), root = posix_of(t)->root;
-    if (r < 0)
-        return r;
-    r = S_ISLNK(attr->mode) ? symlinkat(link, root, path) : mknodat(root, path, attr->mode, attr->rdev);
+    struct stat st;
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    mode_t first = (attr->mode & S_IFMT) | (attr->mode & 0700);
+    int r = link ? symlinkat(link, at, name) : mknodat(at, name, first, attr->rdev);
     if (r < 0)
         return -errno;
-    return posix_setattr(t, dir, name, attr, ENG_SET_UID | ENG_SET_GID);
+    int fd = open_name(t, dir, name, &st);
+    if (fd < 0)
+        return fd;
+    bool ours = !((st.st_mode ^ attr->mode) & S_IFMT) && st.st_nlink == 1 && st.st_uid == geteuid() &&
+                (link || st.st_rdev == attr->rdev);
+    unsigned mask = ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE);
+    r = ours ? set_attr(fd, &st, attr, mask) : -EREMCHG;
+    close(fd);
+    return r;
 }
 
 static ssize_t posix_readlink(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                               char *buf, size_t size)
 {
-    char path[PATH_MAX];
     (void)attr;
-    int r = path_of(t, dir, name, path);
-    if (r < 0)
-        return r;
-    ssize_t n = readlinkat(posix_of(t)->root, path, buf, size);
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    ssize_t n = readlinkat(at, name, buf, size);
     if (n < 0)
         return -errno;
     if ((size_t)n >= size)
@@ -428,22 +591,21 @@ static ssize_t posix_readlink(struct target *t, tdir dir, const char *name, cons
 
 static int posix_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name)
 {
-    char old[PATH_MAX], new[PATH_MAX];
-    int r = path_of(t, from_dir, from, old);
-    if (!r)
-        r = path_of(t, dir, name, new);
-    if (r < 0)
-        return r;
-    return linkat(posix_of(t)->root, old, posix_of(t)->root, new, 0) < 0 ? -errno : 0;
+    int at = dir_of(t, from_dir, from);
+    int to = at < 0 ? at : dir_of(t, dir, name);
+    if (to >= 0)
+        at = dir_of(t, from_dir, from); /* the second one may have taken the place of the first */
+    if (at < 0 || to < 0)
+        return at < 0 ? at : to;
+    return linkat(at, from, to, name, 0) < 0 ? -errno : 0;
 }
 
 static int remove_name(struct target *t, tdir dir, const char *name, int flags)
 {
-    char path[PATH_MAX];
-    int r = path_of(t, dir, name, path);
-    if (r < 0)
-        return r;
-    return unlinkat(posix_of(t)->root, path, flags) < 0 ? -errno : 0;
+    int at = dir_of(t, dir, name);
+    if (at < 0)
+        return at;
+    return unlinkat(at, name, flags) < 0 ? -errno : 0;
 }
 
 static int posix_unlink(struct target *t, tdir dir, const char *name)
@@ -465,16 +627,16 @@ struct target_scan {
 
 static int posix_scan_open(struct target *t, tdir dir, struct target_scan **ret)
 {
-    const char *path = posix_of(t)->dirs[dir];
-    int fd = openat(posix_of(t)->root, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
+    struct target_file f;
+    int r = posix_open_dir(t, dir, &f);
+    if (r < 0)
+        return r;
     struct target_scan *s = calloc(1, sizeof *s);
     if (s)
-        s->dir = fdopendir(fd);
+        s->dir = fdopendir(f.fd);
     if (!s || !s->dir) {
-        int r = s ? -errno : -ENOMEM;
-        close(fd);
+        r = s ? -errno : -ENOMEM;
+        close(f.fd);
         free(s);
         return r;
     }
@@ -520,7 +682,10 @@ static const struct target_ops posix_ops = {
     .subdir = posix_subdir,
     .mkdir = posix_mkdir,
     .put = posix_put,
+    .stream_open = posix_stream_open,
+    .stream_close = posix_stream_close,
     .open = posix_open,
+    .open_dir = posix_open_dir,
     .close = posix_close,
     .read = posix_read,
     .write = posix_write,
@@ -531,6 +696,8 @@ static const struct target_ops posix_ops = {
     .setxattr = posix_setxattr,
     .removexattr = posix_removexattr,
     .setattr = posix_setattr,
+    .getattr_dir = posix_getattr_dir,
+    .setattr_dir = posix_setattr_dir,
     .make = posix_make,
     .readlink = posix_readlink,
     .link = posix_link,

@@ -3,6 +3,7 @@
  * directory handle is its inode number. State: the struct eng. */
 #include "ctl/transfer/target_backends.h"
 
+#include "ctl/transfer/same.h"
 #include "shared/cli.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@ static const struct target_ops store_ops; /* at the end of the file */
 
 /* How long to wait for a daemon that is just being unmounted. */
 #define LOCK_WAIT_MS 2000
+#define TEMPORARY_BUF 64
 #define WRITE_MAX ((size_t)8 << 20)
 
 static void engine_log(void *arg, enum eng_log_level level, const char *line)
@@ -99,6 +101,13 @@ static int store_mkdir(struct target *t, tdir dir, const char *name, uint32_t mo
     return r;
 }
 
+static int store_open_dir(struct target *t, tdir self, struct target_file *ret)
+{
+    (void)t;
+    *ret = (struct target_file){.ino = self, .fd = -1};
+    return 0;
+}
+
 static int64_t now_ns(void)
 {
     struct timespec ts;
@@ -106,13 +115,108 @@ static int64_t now_ns(void)
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
+/* ---- files: of an existing one only what is different is written -------------------------- */
+
+enum what { AS_IT_IS, WRITE, SHARED };
+
+/* What is to be done about a record; mode and owner of an existing file are its caller's. */
+static enum what needed(struct target *t, struct eng_record *rec)
+{
+    struct eng_attr a;
+    struct target_attr have, want;
+    rec->result = 0;
+    if (eng_lookup(t->eng, &t->caller, rec->parent, rec->name, &a) < 0 || !S_ISREG(a.mode))
+        return WRITE;
+    from_eng(&a, &have);
+    struct eng_record as = *rec;
+    if (t->keeps_attr) {
+        as.mode = have.mode;
+        as.uid = have.uid;
+        as.gid = have.gid;
+    }
+    if (same_record(t, rec, &have) > 0) {
+        unsigned mask = same_changes(&as, &have, true, &want) & (ENG_SET_MTIME | ENG_SET_ATIME);
+        struct eng_attr times = {.atime = want.atime, .mtime = want.mtime};
+        rec->result = mask ? eng_setattr(t->eng, have.ino, &times, mask, NULL) : 0;
+        return AS_IT_IS;
+    }
+    if (have.nlink == 1)
+        return WRITE;
+    *rec = as;
+    return SHARED;
+}
+
+/* The other names of the file keep what it has. */
+static int put_unshared(struct target *t, struct eng_record *rec)
+{
+    const char *name = rec->name;
+    char temporary[TEMPORARY_BUF];
+    snprintf(temporary, sizeof temporary, TARGET_TEMPORARY, (long)getpid(), 1);
+    rec->name = temporary;
+    ssize_t n = eng_put_many(t->eng, rec, 1);
+    rec->name = name;
+    int r = n < 0 ? (int)n : rec->result;
+    if (!r)
+        r = eng_rename(t->eng, &t->caller, rec->parent, temporary, rec->parent, name, 0);
+    if (r < 0)
+        (void)eng_unlink(t->eng, rec->parent, temporary);
+    rec->result = r;
+    return n < 0 ? (int)n : 0;
+}
+
 static ssize_t store_put(struct target *t, struct eng_record *records, size_t n)
 {
     int64_t now = now_ns();
-    for (size_t i = 0; i < n; i++)
-        if (records[i].mtime == TARGET_NOW)
+    ssize_t stored = 0, r = 0;
+    for (size_t first = 0, i = 0; r >= 0 && i <= n; i++) {
+        enum what what = i < n ? needed(t, &records[i]) : AS_IT_IS;
+        if (i < n && records[i].mtime == TARGET_NOW)
             records[i].mtime = now;
-    return eng_put_many(t->eng, records, n);
+        if (what == WRITE)
+            continue;
+        r = i > first ? eng_put_many(t->eng, records + first, i - first) : 0;
+        stored += r > 0 ? r : 0;
+        if (r >= 0 && what == SHARED)
+            r = put_unshared(t, &records[i]);
+        first = i + 1;
+        stored += i < n && r >= 0 && !records[i].result;
+    }
+    return r < 0 ? r : stored;
+}
+
+static int store_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
+{
+    char name[TEMPORARY_BUF];
+    struct eng_attr a;
+    struct eng_record empty = *rec;
+    snprintf(name, sizeof name, TARGET_TEMPORARY, (long)getpid(), 0);
+    empty.name = name;
+    empty.content = "";
+    empty.size = 0;
+    if (empty.mtime == TARGET_NOW)
+        empty.mtime = now_ns();
+    (void)eng_unlink(t->eng, rec->parent, name);
+    ssize_t n = eng_put_many(t->eng, &empty, 1);
+    int r = n < 0 ? (int)n : empty.result;
+    if (!r)
+        r = eng_lookup(t->eng, &t->caller, rec->parent, name, &a);
+    if (!r)
+        *ret = (struct target_file){.ino = a.ino, .fd = -1};
+    return r;
+}
+
+static int store_stream_close(struct target *t, const struct eng_record *rec, struct target_file *f, int r)
+{
+    char name[TEMPORARY_BUF];
+    struct eng_attr times = {.atime = rec->mtime, .mtime = rec->mtime};
+    snprintf(name, sizeof name, TARGET_TEMPORARY, (long)getpid(), 0);
+    if (!r && rec->mtime != TARGET_NOW)
+        r = eng_setattr(t->eng, f->ino, &times, ENG_SET_ATIME | ENG_SET_MTIME, NULL);
+    if (!r)
+        r = eng_rename(t->eng, &t->caller, rec->parent, name, rec->parent, rec->name, 0);
+    if (r < 0)
+        (void)eng_unlink(t->eng, rec->parent, name);
+    return r;
 }
 
 static int store_open(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
@@ -192,12 +296,30 @@ static int store_setattr(struct target *t, tdir dir, const char *name, const str
     return eng_setattr(t->eng, a.ino, &set, mask, NULL);
 }
 
+static int store_getattr_dir(struct target *t, tdir self, struct target_attr *ret)
+{
+    struct eng_attr a;
+    int r = eng_getattr(t->eng, self, &a);
+    if (!r)
+        from_eng(&a, ret);
+    return r;
+}
+
+static int store_setattr_dir(struct target *t, tdir self, const struct target_attr *attr, unsigned mask)
+{
+    struct eng_attr set = {
+        .mode = attr->mode, .uid = attr->uid, .gid = attr->gid, .atime = attr->atime, .mtime = attr->mtime};
+    return eng_setattr(t->eng, self, &set, mask, NULL);
+}
+
 static int store_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       const char *link)
 {
     struct eng_caller who = {.uid = attr->uid, .gid = attr->gid};
     struct eng_attr a;
-    return eng_create(t->eng, &who, dir, name, attr->mode, attr->rdev, link, &a);
+    int r = eng_create(t->eng, &who, dir, name, attr->mode, attr->rdev, link, &a);
+    unsigned mask = ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID);
+    return r < 0 ? r : store_setattr_dir(t, a.ino, attr, mask);
 }
 
 static ssize_t store_readlink(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
@@ -302,7 +424,10 @@ static const struct target_ops store_ops = {
     .subdir = store_subdir,
     .mkdir = store_mkdir,
     .put = store_put,
+    .stream_open = store_stream_open,
+    .stream_close = store_stream_close,
     .open = store_open,
+    .open_dir = store_open_dir,
     .close = store_close,
     .read = store_read,
     .write = store_write,
@@ -313,6 +438,8 @@ static const struct target_ops store_ops = {
     .setxattr = store_setxattr,
     .removexattr = store_removexattr,
     .setattr = store_setattr,
+    .getattr_dir = store_getattr_dir,
+    .setattr_dir = store_setattr_dir,
     .make = store_make,
     .readlink = store_readlink,
     .link = store_link,

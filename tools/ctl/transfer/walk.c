@@ -113,12 +113,19 @@ enum walk_event walk_next(struct walk *w)
     if (set_path(w, f->path_len, name) < 0)
         return failed(w, -ENOMEM);
     w->dir = f->dir;
+    if (w->t->self_ino && w->attr.ino == w->t->self_ino && w->attr.dev == w->t->self_dev)
+        return failed(w, -EDEADLK);
     return S_ISDIR(w->attr.mode) ? enter(w, f->dir) : WALK_ENTRY;
 }
 
 tdir walk_entered(const struct walk *w)
 {
     return w->frames[w->depth - 1].dir;
+}
+
+tdir walk_above(const struct walk *w, size_t depth)
+{
+    return w->frames[depth].dir;
 }
 
 void walk_skip(struct walk *w)

@@ -35,6 +35,8 @@ void walk_done(struct walk *w);
 enum walk_event walk_next(struct walk *w);
 /* The handle of the directory just entered. */
 tdir walk_entered(const struct walk *w);
+/* The directory on the way to `path` that is so many components deep; 0: the root. */
+tdir walk_above(const struct walk *w, size_t depth);
 /* After WALK_ENTER: leaves the directory out, without a WALK_LEAVE. */
 void walk_skip(struct walk *w);
 

@@ -1,6 +1,6 @@
 /*
- * room.c - see room.h. */
-#include "upkeep/room.h"
+ * full_disk.c - see full_disk.h. */
+#include "upkeep/full_disk.h"
 
 #include "commit/commit.h"
 #include "commit/retire.h"
@@ -10,33 +10,33 @@
 #include "image/checkpoint.h"
 #include "upkeep/runner.h"
 
-/* room_make() compacts again once there is more garbage than after the last time: by a share of the store,
+/* full_disk_make_room() compacts again once there is more garbage than after the last time: by a share of the store,
  * but not by more than some segments, and not by less than WORTH_MIN. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
 
-struct room {
+struct full_disk {
     pthread_mutex_t lock;
     uint64_t futile_garbage; /* garbage that was left when room was last made. Protected by lock. */
 };
 
-int room_new(struct eng *eng)
+int full_disk_new(struct eng *eng)
 {
-    eng->room = calloc(1, sizeof *eng->room);
-    if (!eng->room)
+    eng->full_disk = calloc(1, sizeof *eng->full_disk);
+    if (!eng->full_disk)
         return -ENOMEM;
-    pthread_mutex_init(&eng->room->lock, NULL);
+    pthread_mutex_init(&eng->full_disk->lock, NULL);
     return 0;
 }
 
-void room_free(struct eng *eng)
+void full_disk_free(struct eng *eng)
 {
-    if (!eng->room)
+    if (!eng->full_disk)
         return;
-    pthread_mutex_destroy(&eng->room->lock);
-    free(eng->room);
-    eng->room = NULL;
+    pthread_mutex_destroy(&eng->full_disk->lock);
+    free(eng->full_disk);
+    eng->full_disk = NULL;
 }
 
 /* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
@@ -95,31 +95,31 @@ static bool worth_trying(struct eng *eng)
     uint64_t total, live;
     totals_get(eng, &total, &live);
     uint64_t worth = MIN_OF(total / WORTH_SHARE, WORTH_SEGMENTS * eng->log.segment_size);
-    return total - live >= eng->room->futile_garbage + MAX_OF(worth, WORTH_MIN);
+    return total - live >= eng->full_disk->futile_garbage + MAX_OF(worth, WORTH_MIN);
 }
 
-bool room_make(struct eng *eng, uint64_t size, bool removing)
+bool full_disk_make_room(struct eng *eng, uint64_t size, bool removing)
 {
     uint64_t total, live, room = MAX_OF(RESERVE_ROOM_MIN, size + size / 8);
     if (is_read_only(eng))
         return false;
     report_defer();
-    pthread_mutex_lock(&eng->room->lock);
+    pthread_mutex_lock(&eng->full_disk->lock);
     bool ok = reserve_fill(eng, room);
     if (!ok && (removing || worth_trying(eng))) {
         clear_out(eng);
         ok = reserve_fill(eng, room);
         totals_get(eng, &total, &live);
-        eng->room->futile_garbage = total - live;
+        eng->full_disk->futile_garbage = total - live;
     }
-    pthread_mutex_unlock(&eng->room->lock);
+    pthread_mutex_unlock(&eng->full_disk->lock);
     report_flush(&eng->report);
     return ok || removing;
 }
 
-int room_begin(struct eng *eng)
+int full_disk_begin(struct eng *eng)
 {
     if (reserve_is_short(eng))
-        (void)room_make(eng, 0, false);
+        (void)full_disk_make_room(eng, 0, false);
     return commit_begin(eng);
 }

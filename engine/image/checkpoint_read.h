@@ -1,0 +1,45 @@
+/*
+ * checkpoint_read.h - checkpoint files read: their names, manifests and chunk images.
+ *
+ * Locking: none. Recovery calls this before any thread runs, others under the checkpoints' lock. */
+#ifndef ENGRAMFS_CHECKPOINT_READ_H
+#define ENGRAMFS_CHECKPOINT_READ_H
+
+#include "core/eng.h"
+
+/* A checkpoint that recovery may use. */
+struct ckpt_info {
+    uint64_t id;  /* 0: none */
+    uint64_t seq; /* last batch in it */
+    uint64_t freeze;
+    uint64_t *files; /* checkpoint files that have its chunks, ascending, itself included */
+    size_t n_files;
+};
+/* Where the log goes on after a checkpoint. */
+struct ckpt_position {
+    uint64_t seq, chain;
+    uint64_t segment, offset; /* of the end of batch seq */
+    uint64_t next_segment_id;
+};
+
+void checkpoint_name(uint64_t id, char out[32]);
+int checkpoint_parse_name(const char *name, uint64_t *ret_id);
+/* Adds a file to those that the checkpoint needs, unless it is among them. -ENOMEM. */
+int checkpoint_add_file(struct ckpt_info *info, uint64_t file);
+
+/* Loads checkpoint `id` into an initialised index; tells where the log goes on. */
+int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
+                    struct ckpt_info *ret_info);
+/* Reads the manifest of a checkpoint only: whether it could be used, and which files it needs. */
+int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
+/*
+ * Makes checkpoint `id` and every file that its manifest names durable, and forgets what is cached of them.
+ * An earlier run may have died before it had done so, or failed to: what memory shows is then gone with the
+ * next power loss (I7, I11). */
+int checkpoint_settle(struct eng *eng, uint64_t id);
+/*
+ * Settles checkpoint `id` and compares its manifest and its chunk images with their sums, but for the images
+ * that it shares with the loaded checkpoint of `idx`. After 0 recovery may rely on it (I4). */
+int checkpoint_prove(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_info *ret_info);
+
+#endif

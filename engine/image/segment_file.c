@@ -1,0 +1,76 @@
+/*
+ * segment_file.c - see segment_file.h. */
+#include "image/segment_file.h"
+
+/*
+ * A damaged header of a log segment costs nothing if its first batch is whole: what the header says of the
+ * log that batch says, too, and it carries the store's own number. -ENOMEM. */
+static int header_from_batch(struct eng *eng, struct io_file *file, struct seg_file *sf, struct buf *scratch)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    struct batch_header h;
+    uint64_t at = sizeof sf->header;
+    if (MUTANT(NO_BATCH_SUM) || io_pread_full(file, ops, &h, sizeof h, at) != (ssize_t)sizeof h ||
+        h.magic != BATCH_MAGIC || h.store != eng->log.store || h.ops_len % 8 ||
+        h.ops_len > sf->size - at - sizeof h)
+        return 0;
+    scratch->len = 0;
+    int r = buf_reserve(scratch, h.ops_len + 1u);
+    if (r)
+        return r;
+    if (io_pread_full(file, ops, scratch->data, h.ops_len, at + sizeof h) != (ssize_t)h.ops_len ||
+        h.sum != batch_sum(&h, scratch->data))
+        return 0;
+    sf->valid = sf->mended = true;
+    sf->header.kind = SEGMENT_LOG;
+    sf->header.first_seq = h.seq;
+    sf->header.chain = h.chain;
+    sf->header.durable_seq = h.durable_seq;
+    return 0;
+}
+
+int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    char name[SEGMENT_NAME_SIZE];
+    struct io_file *file;
+    segment_name(sf->id, name);
+    int r = ops->open(eng->io, name, IO_RDONLY, &file);
+    if (r)
+        return r;
+    r = ops->file_size(file, &sf->size);
+    ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
+    sf->mended = false;
+    sf->unreadable = n == -EIO;
+    sf->valid = n == sizeof sf->header && segment_header_check(&sf->header, eng->sb.uuid, sf->id) == 0;
+    sf->alien = !sf->valid && n == sizeof sf->header &&
+                segment_header_check(&sf->header, sf->header.uuid, sf->header.id) == 0;
+    if (!sf->valid && !sf->alien && (n == sizeof sf->header || sf->unreadable))
+        r = header_from_batch(eng, file, sf, scratch);
+    ops->close(file);
+    return n < 0 && !sf->unreadable ? (int)n : r;
+}
+
+int segment_file_mend(struct eng *eng, struct seg_file *sf)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    struct segment_header h = {.kind = SEGMENT_LOG,
+                               .id = sf->id,
+                               .first_seq = sf->header.first_seq,
+                               .chain = sf->header.chain,
+                               .durable_seq = sf->header.durable_seq,
+                               .created = now_ns()};
+    struct iovec iov = {&h, sizeof h};
+    struct segment *seg;
+    memcpy(h.uuid, eng->sb.uuid, sizeof h.uuid);
+    segment_header_seal(&h);
+    int r = segments_pin(&eng->segments, sf->id, &seg);
+    if (r)
+        return r;
+    r = io_pwritev_full(seg->file, ops, &iov, 1, 0);
+    if (!r)
+        r = ops->datasync(seg->file);
+    segments_unpin(seg);
+    sf->mended = r != 0;
+    return r;
+}

@@ -1,0 +1,26 @@
+/*
+ * segment_file.h - what a segment file says of itself, as recovery meets it. */
+#ifndef ENGRAMFS_SEGMENT_FILE_H
+#define ENGRAMFS_SEGMENT_FILE_H
+
+#include "core/eng.h"
+
+struct seg_file {
+    uint32_t id;
+    bool valid;      /* header, or what a whole first batch says in its place */
+    bool alien;      /* its header is whole, and says that it is another store's, or another segment */
+    bool unreadable; /* its header is, by an error of the medium */
+    bool used;       /* part of the replayed log */
+    bool mended;     /* its first batch spoke for its header */
+    bool fresh;      /* read from the medium, not from memory */
+    bool holds;      /* a whole batch of this store */
+    uint64_t size;
+    struct segment_header header;
+};
+
+/* Writes the header anew, durably, from what the first batch said. */
+int segment_file_mend(struct eng *eng, struct seg_file *sf);
+/* Reads size and header; an error of the medium is one of its answers. `scratch` is the caller's. */
+int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch);
+
+#endif

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# life.sh - the life and death of a mount where others have it too: bind mounts, namespaces of containers, inherited
+# descriptors, limits of the process, swapped arguments, forged file handles. Each ends, or says what to do.
+#
+#   tests/mount/life.sh [BUILD]
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 unshare prlimit flock
+MNT=$WORK/mnt
+mkdir "$MNT" "$WORK/bind"
+is_root() { [ "$(id -u)" -eq 0 ]; }
+begin() { # STORE [OPTIONS...]: a daemon in the foreground with its log in $WORK/log
+    "$ENGRAMFS" -f "${@:2}" "$1" "$MNT" 2>"$WORK/log" &
+    DAEMON=$!
+    wait_until 20 mountpoint -q "$MNT" || not_ok "mount $1" "$(tail -n 1 "$WORK/log")"
+}
+has_ended() { ! kill -0 "$DAEMON" 2>/dev/null; }
+ended() { # NAME: the daemon ends with status 0
+    if ! wait_until 20 has_ended; then
+        not_ok "$1" "it runs still"
+        kill -9 "$DAEMON"
+        wait "$DAEMON" 2>/dev/null
+        return 1
+    fi
+    wait "$DAEMON"
+    check_equal "$1" 0 $?
+}
+
+# ---- SIGTERM while the mount is somewhere else, too
+if ! is_root; then
+    skip "bind mounts and namespaces" "not root"
+else
+    begin "$WORK/store"
+    echo one >"$MNT/one"
+    mount --bind "$MNT" "$WORK/bind"
+    kill -TERM $DAEMON
+    ended "SIGTERM ends a daemon whose mount is bound elsewhere"
+    check "the log says so" grep -q "mounted elsewhere" "$WORK/log"
+    check_fails "who had it there is told" "not connected" stat "$WORK/bind/one"
+    umount "$WORK/bind"
+    begin "$WORK/store"
+    check_equal "the store is free again, and whole" one "$(cat "$MNT/one")"
+
+    # a container: a namespace of its own, which umount here does not reach
+    mkfifo "$WORK/in" "$WORK/out"
+    exec 5<>"$WORK/out" 6<>"$WORK/in" # so that opening them waits for nobody
+    unshare -m --propagation private bash -c 'echo ready >&5; read -t 60 -r _ <&6' &
+    CONTAINER=$!
+    read -t 20 -r _ <&5
+    kill -TERM $DAEMON
+    ended "SIGTERM ends a daemon whose mount a container has"
+    echo end >&6
+    wait $CONTAINER
+
+    # unmounted by hand while a container has it: the daemon goes on, and the next mount says who has the store
+    begin "$WORK/store"
+    unshare -m --propagation private bash -c 'echo ready >&5; read -t 60 -r _ <&6; cat "$1/one" >&5; read -t 60 -r _ <&6' _ "$MNT" &
+    CONTAINER=$!
+    read -t 20 -r _ <&5
+    umount "$MNT"
+    check_fails "the line of the next mount has the pid of the daemon, and what ends it" "kill $DAEMON " \
+        "$CTL" check "$WORK/store"
+    echo go >&6
+    read -t 20 -r GOT <&5
+    check_equal "the container goes on meanwhile" one "$GOT"
+    mount -t tmpfs none "$MNT" # what lies there now is not the daemon's to take away
+    kill -TERM $DAEMON
+    ended "what the line says ends it"
+    check_equal "nothing else is unmounted" tmpfs "$(findmnt -n -o FSTYPE --mountpoint "$MNT")"
+    umount "$MNT"
+    echo end >&6
+    wait $CONTAINER
+    exec 5>&- 6>&-
+
+    # over another mount: unmounting takes one away, not both
+    mount -t tmpfs none "$MNT"
+    begin "$WORK/store"
+    wait_until 20 test -e "$MNT/one"
+    mount --bind "$MNT" "$WORK/bind"
+    kill -TERM $DAEMON
+    kill -TERM $DAEMON
+    ended "SIGTERM twice, over a mount point in use"
+    check_equal "what lay below stays" tmpfs "$(findmnt -n -o FSTYPE --mountpoint "$MNT")"
+    umount "$WORK/bind" "$MNT"
+fi
+
+# ---- a mount point that is a store: swapped arguments
+mkdir "$WORK/empty"
+must_mount "$WORK/store" "$MNT"
+check "unmount" unmount_store "$MNT"
+check_fails "swapped arguments are refused" "order is: engramfs STORE MOUNTPOINT" "$ENGRAMFS" "$WORK/empty" "$WORK/store"
+check_equal "and nothing is made" "" "$(ls -A "$WORK/empty")"
+
+# ---- descriptors of who starts it
+exec 9>"$WORK/lock"
+flock 9
+must_mount "$WORK/store" "$MNT"
+exec 9>&-
+check "a lock of who mounts is not kept" flock -n "$WORK/lock" true
+check "unmount" unmount_store "$MNT"
+
+# ---- a limit of the process on the size of files (RLIMIT_FSIZE), whose signal kills
+fill() { # COUNT
+    python3 - "$MNT" "$1" <<'P'
+import sys
+for i in range(int(sys.argv[2])):
+    with open(f"{sys.argv[1]}/f{i}", "wb") as f:
+        f.write(bytes([i]) * 500000)
+P
+}
+right() { # COUNT
+    python3 - "$MNT" "$1" <<'P'
+import sys
+for i in range(int(sys.argv[2])):
+    assert open(f"{sys.argv[1]}/f{i}", "rb").read() == bytes([i]) * 500000, i
+P
+}
+check_equal "the limit is told where it is mounted" 1 \
+    "$(prlimit --fsize=4000000:4000000 "$ENGRAMFS" "$WORK/limited" "$MNT" 2>&1 | grep -c "files may not grow over 4000000")"
+check "writers go on, in smaller segments" fill 30
+check "all is there" right 30
+check "unmount" unmount_store "$MNT"
+check_equal "no file is larger than the limit" "" "$(find "$WORK/limited" -size +4000000c)"
+check "the store is whole" "$CTL" check "$WORK/limited"
+must_mount "$WORK/unlimited" "$MNT"
+fill 2
+prlimit --pid "$(daemons_under "$MNT")" --fsize=3000000: # while it runs: the segment was to become larger
+check_fails "a limit that is met is a full disk, and no death" "No space left" fill 30
+check "what was acknowledged is there" right 2
+check "removing is possible" rm "$MNT/f0"
+prlimit --pid "$(daemons_under "$MNT")" --fsize=unlimited:
+check "without it all goes on" fill 12
+check "unmount" unmount_store "$MNT"
+python3 -c '
+import json
+for i in range(800): print(json.dumps({"id": f"m{i}", "content": "x" * 30000}))' >"$WORK/in.jsonl"
+check "engramctl import goes on, too" bash -c 'ulimit -f 10000; exec "$@"' _ "$CTL" import "$WORK/in.jsonl" "$WORK/limited2"
+check "and what it made is whole" "$CTL" check "$WORK/limited2"
+
+# ---- -o ctl=off, and a file handle that names the control directory
+if ! is_root; then
+    skip "forged file handles" "not root"
+else
+    begin "$WORK/store" -o ctl=off
+    check "a forged handle gets ESTALE" timeout 20 python3 - "$MNT" <<'P'
+import ctypes, errno, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+mount = os.open(sys.argv[1], os.O_RDONLY)
+for nodeid in (1 << 62, (1 << 62) | 256, (1 << 62) | 512):
+    for flags in (os.O_RDONLY, os.O_WRONLY, os.O_PATH, os.O_RDONLY | os.O_DIRECTORY):
+        handle = ctypes.create_string_buffer(struct.pack("IiIII", 12, 0x81, nodeid >> 32, nodeid & 0xffffffff, 0))
+        fd = libc.open_by_handle_at(mount, handle, flags)
+        assert fd < 0 and ctypes.get_errno() == errno.ESTALE, (hex(nodeid), flags, fd, os.strerror(ctypes.get_errno()))
+P
+    check_equal "and the daemon lives" one "$(timeout 20 cat "$MNT/one")"
+    kill -TERM $DAEMON
+    ended "it ends"
+    # a node that another mount knew, with the text open there
+    begin "$WORK/store"
+    check "a handle of a control file that is gone gets ESTALE" timeout 20 python3 - "$MNT" <<'P'
+import ctypes, errno, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+mount = os.open(sys.argv[1], os.O_RDONLY)
+handle = ctypes.create_string_buffer(struct.pack("IiIII", 12, 0x81, 1 << 30, 0x7ffff00, 0))
+fd = libc.open_by_handle_at(mount, handle, os.O_RDONLY)
+assert fd < 0 and ctypes.get_errno() in (errno.ESTALE, errno.ENOENT), (fd, os.strerror(ctypes.get_errno()))
+P
+    kill -TERM $DAEMON
+    ended "it ends as well"
+fi
+t_end

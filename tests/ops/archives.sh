@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# archives.sh - archives and trees that mean ill, by the thousand, made from a seed: names with .., absolute ones, links and files
+# through them, hard links out of the archive, lying sizes, devices, deep and huge names, doubled entries. Whatever they are, nothing
+# outside the target changes, nothing crashes or hangs, and the store stays clean.
+#
+#   SEED=123 tests/ops/archives.sh [BUILD] [COUNT]     300; in full mode 10,000
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+COUNT=${2-300}
+[ "${2-}" ] || [ "${ENGRAM_TEST_MODE-}" != full ] || COUNT=10000
+[ "${2-}" ] || [ "${ENGRAM_TEST_MODE-}" != quick ] || COUNT=60
+SEED=${SEED-$RANDOM$RANDOM}
+LIMIT=$((120 + COUNT / 3)) # seconds
+echo "# seed $SEED, $COUNT archives and trees, at most $LIMIT s"
+cd "$WORK" || exit 1
+must_mount "$WORK/store" "$WORK/mnt"
+timeout $((LIMIT + 60)) python3 "$T_LIB/ops/hostile_archives.py" "$CTL" "$SEED" "$COUNT" "$LIMIT" >result 2>&1
+check_equal "none of them did harm" 0 $?
+grep -v "^# " result | head -n 20
+grep "^# " result
+check "unmount" unmount_store "$WORK/mnt"
+check "the store is whole" "$CTL" check store
+t_end

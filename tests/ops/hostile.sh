@@ -1,0 +1,253 @@
+#!/usr/bin/env bash
+# hostile.sh - root imports into, and exports from, a tree in which somebody else swaps folders for links all the time; and modes,
+# owners and ids that lend rights to others. Nothing outside of the tree is read, written or given other modes.
+#
+#   tests/ops/hostile.sh [BUILD]      CTL_OLD=engramctl: shows what that one does instead
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 tar setfattr setpriv rsync
+if [ "$(id -u)" -ne 0 ]; then
+    skip hostile "not root: root's import for others is what this is about"
+    exit 0
+fi
+CTL=${CTL_OLD-$CTL}
+ROUNDS=6
+[ "${ENGRAM_TEST_MODE-}" != quick ] || ROUNDS=2
+cd "$WORK" || exit 1
+chmod 755 "$WORK"
+mode_of() { stat -c '%a %u' "$1"; }
+must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+cp "$CTL" ctl && chmod 755 ctl # a build folder need not be open to others
+
+# ---- what only root may see and change
+prepare_outside() {
+    rm -rf outside
+    mkdir -m 711 outside
+    mkdir -m 700 outside/cron
+    echo "root's own" >outside/cron/job0
+    chmod 600 outside/cron/job0
+    touch -d '2001-02-03 04:05:06 UTC' outside/cron/job0 outside/cron outside
+}
+digest_outside() { (cd outside && find . -printf '%p %y %m %U %G %s %T@\n' | sort && cat cron/job0 && ls -A cron); }
+
+# ---- the other process: a folder and a link to the outside change places without a pause
+cat >swap.py <<'P'
+import ctypes, os, sys
+os.setgroups([])
+os.setgid(1002)
+os.setuid(1002)
+libc = ctypes.CDLL(None, use_errno=True)
+top, outside = sys.argv[1], sys.argv[2]
+pairs = []
+for place in sys.argv[3:]:
+    parent, name = os.path.split(place)
+    parent = os.path.join(top, parent)
+    link = os.path.join(parent, ".link-" + name)
+    if not os.path.islink(link):
+        os.symlink(outside, link)
+    pairs.append((os.fsencode(os.path.join(parent, name)), os.fsencode(link)))
+print("swapping", flush=True)
+while True:
+    for a, b in pairs:
+        libc.renameat2(-100, a, -100, b, 2)
+P
+swap() { # starts it for these places below mnt/bob
+    python3 swap.py "$WORK/mnt/bob" "$WORK/outside/cron" "$@" >swap.out &
+    SWAP=$!
+    wait_until 20 grep -q swapping swap.out
+}
+swap_end() {
+    kill "$SWAP"
+    wait "$SWAP" 2>/dev/null
+    rm -f swap.out
+}
+fresh_bob() { # folders a, b/c, d that belong to bob, with some files to be replaced
+    rm -rf mnt/bob
+    mkdir mnt/bob mnt/bob/a mnt/bob/b mnt/bob/b/c mnt/bob/d
+    for d in a b/c d; do for i in $(seq 0 40); do echo "old $i" >"mnt/bob/$d/job$i"; done; done
+    chown -R 1002:1002 mnt/bob
+}
+# the archives: of bob's, so he says what is in them
+mkdir -p source/bob/a source/bob/b/c source/bob/d
+for d in a b/c d; do for i in $(seq 0 40); do echo "* * * * * root pwned $i" >"source/bob/$d/job$i"; done; done
+head -c 9000000 /dev/zero | tr '\0' x >source/bob/a/job0
+mkdir source/bob/a/dir
+ln -s nothing source/bob/a/link
+chmod 0777 source/bob/a source/bob/b/c source/bob/d
+chown -hR 1002:1002 source/bob
+chmod 4777 source/bob/a/job1
+tar -C source --sort=name -cf bob.tar bob
+tar -C source -cf implied.tar bob/a/job0 bob/b/c/job0 bob/b/c/job1 bob/d/job0
+python3 - <<'P'
+import json, os
+with open("bob.jsonl", "w") as f:
+    for i in range(41):
+        for d in ("a", "b/c", "d"):
+            f.write(json.dumps({"id": f"bob/{d}/job{i}", "content": f"pwned {i}"}) + "\n")
+P
+attack() { # NAME COMMAND...: while bob swaps
+    local name=$1 round before
+    shift
+    prepare_outside
+    before=$(digest_outside)
+    for round in $(seq "$ROUNDS"); do
+        fresh_bob
+        swap a b/c d
+        "$@" >attack.out 2>&1
+        [ $? -lt 124 ] || not_ok "$name: round $round" "it hung or crashed"
+        swap_end
+    done
+    check_equal "$name: nothing outside is changed" "$before" "$(digest_outside)"
+}
+ctl() { timeout 60 "$CTL" "$@"; }
+attack "tar" ctl import bob.tar mnt
+attack "a tar with implied folders" ctl import implied.tar mnt
+attack "a tree" ctl import --format tree source mnt
+attack "JSON lines" ctl import bob.jsonl mnt
+
+exports() { # into out.*; everything bob has is his, so nothing of root's may be in it
+    rm -rf out.tree out.tar out.jsonl
+    ctl export --format tree mnt/bob out.tree
+    ctl export mnt/bob out.tar
+    ctl export mnt/bob out.jsonl
+    grep -rlI "root's own" out.tree out.tar out.jsonl >>leaked 2>/dev/null
+    return 0
+}
+: >leaked
+attack "export" exports
+check_equal "export: nothing from outside was read" "" "$(sort -u leaked | xargs)"
+
+# ---- modes: never laxer than in the end
+prepare_outside
+rm -rf mnt/bob
+check "an archive with implied folders" "$CTL" import implied.tar mnt
+check_equal "they are not open to all" "755 0" "$(mode_of mnt/bob)"
+check_equal "deeper ones neither" "755 0" "$(mode_of mnt/bob/b/c)"
+(umask 077 && "$CTL" import implied.tar strict >/dev/null && "$CTL" export --format tree strict strict.tree >/dev/null)
+check_equal "the umask counts" "700 0" "$(mode_of strict.tree/bob/b)"
+# a fifo that nobody feeds holds the import up in the middle
+rm -rf mnt/bob
+mkfifo feed
+timeout 60 "$CTL" import --format tar feed mnt >/dev/null 2>&1 &
+exec 5>feed
+head -c 5000000 bob.tar >&5
+wait_until 20 test -d mnt/bob/a
+check_equal "a folder with an entry is closed until the end" "700 0" "$(mode_of mnt/bob/a)"
+check_equal "as is its parent" "700 0" "$(mode_of mnt/bob)"
+tail -c +5000001 bob.tar >&5
+exec 5>&-
+wait $!
+check_equal "and has its mode in the end" "777 1002" "$(mode_of mnt/bob/a)"
+
+# ---- kill -9 in the middle of a large memory: the old one is there, whole
+echo "the old memory" >mnt/kept
+setfattr -n user.field -v old mnt/kept
+mkdir killed && head -c 20000000 /dev/urandom >killed/kept
+tar -C killed -cf killed.tar kept
+"$CTL" import --format tar feed mnt >/dev/null 2>&1 &
+IMPORT=$!
+exec 5>feed
+head -c 15000000 killed.tar >&5
+check "the import is in the middle" wait_until 20 sh -c "ls mnt/.engramctl-*.part || test \$(stat -c %s mnt/kept) -gt 1000"
+kill -KILL $IMPORT
+exec 5>&-
+wait $IMPORT 2>/dev/null
+check_equal "killed in the middle" "the old memory old" "$(head -c 100 mnt/kept | tr -d '\0') $(getfattr --only-values -n user.field mnt/kept)"
+rm -rf killed* mnt/kept mnt/.engramctl-*
+
+# ---- set-user-ID bits only with the owner
+check_equal "root keeps both" "4777 1002" "$(mode_of mnt/bob/a/job1)"
+mkdir -m 777 alice
+alice() { setpriv --reuid=1001 --regid=1001 --clear-groups "$@"; }
+alice ./ctl export --format tree mnt/bob alice/out >/dev/null 2>&1
+check_equal "another user's copy has the bit not" "777 1001" "$(mode_of alice/out/a/job1)"
+"$CTL" export mnt bob2.tar >/dev/null 2>&1
+chmod 644 bob2.tar
+mkdir mnt/alice && chown 1001:1001 mnt/alice
+alice ./ctl import bob2.tar mnt/alice >/dev/null 2>&1
+check_equal "nor by an archive" "777 1001" "$(mode_of mnt/alice/bob/a/job1)"
+check_equal "an export is for who made it" "600 0" "$("$CTL" export mnt bob3.tar >/dev/null 2>&1; mode_of bob3.tar)"
+check_equal "as lines, too" "600 0" "$("$CTL" export mnt bob3.jsonl >/dev/null 2>&1; mode_of bob3.jsonl)"
+
+# ---- an ordinary user's own files that he may not write to: each is read-only and larger than a batch
+mkdir -m 777 user && alice mkdir user/src
+head -c 9000000 /dev/urandom >user/pack && chmod 644 user/pack
+alice install -m 444 user/pack user/src/pack
+alice tar -C user/src -cf user/src.tar pack
+check "a read-only file over 8 MiB, by its owner" alice ./ctl import --format tree user/src mnt/alice
+check_equal "it is there, and read-only" "444 1001" "$(cmp user/pack mnt/alice/pack && mode_of mnt/alice/pack)"
+rm -f mnt/alice/pack
+check "from an archive" alice ./ctl import user/src.tar mnt/alice
+check "as a tree" alice ./ctl export --format tree mnt/alice user/out
+check_equal "it is in there" "444 1001" "$(cmp user/pack user/out/pack && mode_of user/out/pack)"
+alice ./ctl import user/src.tar user/store >/dev/null
+check "the same into a store" alice ./ctl import user/src.tar user/store
+
+# ---- ids: whoever may write to a file cannot claim the id of another one
+ids() { "$CTL" export "$@" - | python3 -c 'import json, sys; print(" ".join(sorted(json.loads(l)["id"] for l in sys.stdin)))'; }
+rm -rf mnt/* && mkdir -p mnt/people/ada mnt/pub mnt/fold
+echo "Ada's birthday" >mnt/people/ada/birthday
+echo "bob's" >mnt/pub/note
+setfattr -n user.engram.id -v people/ada/birthday mnt/pub/note
+check_equal "a claimed id" "people/ada/birthday pub/note" "$(ids mnt)"
+echo '{"id":"x//y","content":"esc"}
+{"id":"taken","content":"1"}
+{"id":"taken/deeper","content":"2"}
+{"id":"pub","content":"3"}' >escaped.jsonl
+echo '{"id":"'"$(printf 'l%.0s' $(seq 300))"'","content":"long"}' >>escaped.jsonl
+"$CTL" import escaped.jsonl mnt/fold >/dev/null
+check_equal "true ids" "taken taken/deeper x//y" "$(ids mnt/fold | tr ' ' '\n' | grep -v -e ^l -e ^pub | xargs)"
+check_equal "from above" "fold/taken fold/taken/deeper fold/x//y" "$(ids mnt | tr ' ' '\n' | grep -v -e ^fold/l -e pub -e people | xargs)"
+mv mnt/fold mnt/moved
+check_equal "none is believed that has moved" "" "$(ids mnt | tr ' ' '\n' | grep ^fold)"
+cp -a "$(find mnt/moved -name '%f*' -o -name y | head -n 1)" mnt/moved/copy
+check_equal "no id twice" "" "$(ids mnt | tr ' ' '\n' | sort | uniq -d)"
+mkdir -p mnt/sticky && echo 1 >mnt/sticky/note && echo 2 >mnt/sticky/%fnote
+setfattr -n user.engram.id -v sticky/note mnt/sticky/%fnote
+check_equal "nor by the escaped form of a name that is there" "sticky/%fnote sticky/note" "$(ids mnt | tr ' ' '\n' | grep ^sticky | xargs)"
+mkdir -p mnt/sticky/d mnt/sticky/%dd && echo 1 >mnt/sticky/%dd/note
+setfattr -n user.engram.id -v sticky/d/note mnt/sticky/%dd/note
+check_equal "nor by that of a folder" "sticky/%dd/note" "$(ids mnt | tr ' ' '\n' | grep '^sticky/.*d/' | xargs)"
+
+# ---- into itself
+rm -rf mnt/* && mkdir mnt/sub && echo 1 >mnt/sub/one
+"$CTL" export --format tree mnt mnt/out >self.out 2>&1
+check_equal "a tree into itself: the rest is done, and that is told" "1 1 out/sub/one" "$? $(grep -c '^out: .*left out' self.out) $(cd mnt && find out -type f -printf '%p')"
+"$CTL" import --format tree mnt mnt/sub >self.out 2>&1
+check_equal "the other way" "1 1" "$? $(grep -c '^sub: .*left out' self.out)"
+check "an archive does not hold itself" sh -c "'$CTL' export mnt mnt/all.tar; tar tf mnt/all.tar | grep -c part | grep -qx 0"
+
+# ---- a folder of the mount, mounted somewhere else, is a mount
+mkdir mnt/agent bound
+mount --bind mnt/agent bound
+check "import into a bind mount" sh -c "echo '{\"id\":\"a//b\",\"content\":\"1\"}' | '$CTL' import - bound"
+check_equal "no store was made of it" "" "$(cd bound && find . -name superblock -o -name '*.seg')"
+check_equal "ids are those of the mount" "agent/a//b" "$(ids mnt | tr ' ' '\n' | grep agent)"
+check_equal "and of the folder" "a//b" "$(ids bound)"
+check "its control files are the mount's" sh -c "'$CTL' config bound | grep -q commit_ms"
+umount bound
+check "unmount" unmount_store "$WORK/mnt"
+check_fails "an import into the mount point" "is empty: a mount point whose daemon" "$CTL" import bob.jsonl mnt
+check_equal "made nothing" "" "$(ls -A mnt)"
+echo "none $WORK/mnt fuse.engramfs noauto 0 0" >fstab
+if unshare -m mount --bind fstab /etc/fstab 2>/dev/null; then
+    check_fails "nor --create, if fstab has it" "mount point of /etc/fstab" \
+        unshare -m sh -c "mount --bind fstab /etc/fstab && '$CTL' import --create bob.jsonl mnt"
+fi
+check "--create makes a store there" "$CTL" import --create bob.jsonl mnt
+rm -rf mnt/*
+check "the store is whole" "$CTL" check store
+
+# ---- a store of somebody else stays his
+mkdir -m 755 hers && chown 1001:1001 hers
+alice ./ctl import bob.jsonl hers/store >/dev/null
+python3 -c 'import json
+for i in range(400): print(json.dumps({"id": "r%d" % i, "content": "%d" % i * 3000}))' >root.jsonl
+"$CTL" import root.jsonl hers/store >/dev/null
+"$CTL" config hers/store commit_ms=2000
+"$CTL" compact hers/store >/dev/null
+check_equal "files that root makes are the owner's" "1001" "$(stat -c %u hers/store/* | sort -u)"
+check "she can use it" alice ./ctl check hers/store
+check "and write to it" alice ./ctl import bob.jsonl hers/store
+t_end

@@ -1,0 +1,155 @@
+/*
+ * test_beneath.c - directories beneath a root, while their names come to lead elsewhere: by openat2, and by
+ * the walk for kernels without it. */
+#include "ctl/transfer/beneath.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char top[] = "/tmp/engramfs-beneath.XXXXXX";
+
+static void fails(const char *what, long got)
+{
+    fprintf(stderr, "%s: %ld (%m)\n", what, got);
+    _exit(1);
+}
+#define MUST(x)                                                                                              \
+    do {                                                                                                     \
+        long got_ = (long)(x);                                                                               \
+        if (got_ < 0)                                                                                        \
+            fails(#x, got_);                                                                                 \
+    } while (0)
+#define EQUAL(x, y)                                                                                          \
+    do {                                                                                                     \
+        long got_ = (long)(x);                                                                               \
+        if (got_ != (long)(y))                                                                               \
+            fails(#x, got_);                                                                                 \
+    } while (0)
+
+static size_t add(struct beneath *b, size_t parent, const char *name, const char *path)
+{
+    struct stat st;
+    size_t dir = 0;
+    MUST(lstat(path, &st));
+    MUST(beneath_add(b, parent, name, st.st_dev, st.st_ino, &dir));
+    return dir;
+}
+
+/* Takes the descriptors of all directories away, by opening others. */
+static void forget(struct beneath *b, size_t other)
+{
+    struct stat st;
+    char name[32];
+    for (int i = 0; i < 64; i++) {
+        size_t dir;
+        snprintf(name, sizeof name, "%d", i);
+        MUST(fstatat(beneath_fd(b, other), name, &st, AT_SYMLINK_NOFOLLOW));
+        MUST(beneath_add(b, other, name, st.st_dev, st.st_ino, &dir));
+        MUST(beneath_fd(b, dir));
+    }
+}
+
+static void work(void)
+{
+    struct beneath *b;
+    size_t made;
+    char name[32];
+    MUST(chdir(top));
+    MUST(mkdir("root", 0700));
+    MUST(mkdir("outside", 0700));
+    MUST(chdir("root"));
+    MUST(mkdir("a", 0700));
+    MUST(mkdir("a/b", 0700));
+    MUST(mkdir("a/b/c", 0700));
+    MUST(mkdir("other", 0700));
+    for (int i = 0; i < 64; i++) {
+        snprintf(name, sizeof name, "other/%d", i);
+        MUST(mkdir(name, 0700));
+    }
+    MUST(beneath_open(".", true, &b));
+    size_t a = add(b, 0, "a", "a"), ab = add(b, a, "b", "a/b"), abc = add(b, ab, "c", "a/b/c");
+    size_t other = add(b, 0, "other", "other");
+    MUST(beneath_fd(b, abc));
+    MUST(beneath_fd(b, abc));
+    forget(b, other);
+    MUST(beneath_fd(b, abc)); /* found again by its path */
+    forget(b, other);
+    MUST(rename("a/b", "a/kept"));
+    EQUAL(beneath_fd(b, abc), -ENOENT);
+    MUST(symlink("../../outside", "a/b"));
+    EQUAL(beneath_fd(b, abc), -EREMCHG);
+    EQUAL(beneath_fd(b, ab), -EREMCHG);
+    MUST(unlink("a/b"));
+    MUST(symlink("kept", "a/b")); /* not even to where it was */
+    EQUAL(beneath_fd(b, abc), -EREMCHG);
+    MUST(unlink("a/b"));
+    MUST(mkdir("a/b", 0700));
+    EQUAL(beneath_fd(b, ab), -EREMCHG); /* another directory */
+    MUST(rmdir("a/b"));
+    MUST(rename("a/kept", "a/b"));
+    MUST(beneath_fd(b, abc));
+    /* what was just made */
+    EQUAL(beneath_add_made(b, 0, "a", &made), -EREMCHG); /* not empty */
+    MUST(mkdir("new", 0755));
+    EQUAL(beneath_add_made(b, 0, "new", &made), -EREMCHG); /* another mode */
+    MUST(beneath_chmod(open("new", O_PATH | O_CLOEXEC), 0700));
+    MUST(beneath_add_made(b, 0, "new", &made));
+    MUST(symlink("new", "link"));
+    EQUAL(beneath_add_made(b, 0, "link", &made), -EREMCHG);
+    EQUAL(beneath_add(b, 0, "proc", 12345, 1, &made), -EXDEV); /* another mount */
+    beneath_free(b);
+}
+
+static void forbid_openat2(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+    EQUAL(syscall(SYS_openat2, 0, "", NULL, 0), -1);
+    EQUAL(errno, ENOSYS);
+}
+
+static void in_child(bool old_kernel)
+{
+    char command[64];
+    int status;
+    cr_assert(mkdtemp(top));
+    pid_t pid = fork();
+    if (!pid) {
+        if (old_kernel)
+            forbid_openat2();
+        work();
+        _exit(0);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    snprintf(command, sizeof command, "rm -rf %s", top);
+    cr_expect_eq(system(command), 0);
+    cr_expect_eq(status, 0);
+}
+
+Test(beneath, a_name_that_leads_elsewhere_is_refused, .timeout = 60)
+{
+    in_child(false);
+}
+
+Test(beneath, without_openat2_too, .timeout = 60)
+{
+    in_child(true);
+}

@@ -1,0 +1,311 @@
+/*
+ * backup.c - the run of a backup: opening and proving, listing, copying, adopting. State: struct backup. */
+#include "ctl/backup.h"
+#include "ctl/report.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+#include "shared/control.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Of the superblock, docs/FORMAT.md: two equal copies. */
+enum { SUPERBLOCK_COPY = 4096, UUID_AT = 24, UUID_SIZE = 16 };
+static const char superblock_magic[] = "EENGFS01";
+
+/* ---- which store is it ------------------------------------------------------ */
+
+/* Has the superblock in folder `fd` this uuid? 1 yes, 0 no, -ENOENT there is none, or another error. */
+static int has_uuid(int fd, const uint8_t uuid[UUID_SIZE])
+{
+    uint8_t data[2 * SUPERBLOCK_COPY] = {0};
+    int file = openat(fd, "superblock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0)
+        return -errno;
+    ssize_t n = pread(file, data, sizeof data, 0);
+    close(file);
+    if (n < 0)
+        return -errno;
+    for (int copy = 0; copy < 2; copy++) {
+        const uint8_t *at = data + (size_t)copy * SUPERBLOCK_COPY;
+        if (!memcmp(at, superblock_magic, sizeof superblock_magic - 1) &&
+            !memcmp(at + UUID_AT, uuid, UUID_SIZE))
+            return 1;
+    }
+    return 0;
+}
+
+static bool parse_uuid(const char *text, uint8_t ret[UUID_SIZE])
+{
+    for (size_t i = 0; i < UUID_SIZE; i++) {
+        unsigned byte;
+        if (!text[0] || !text[1] || sscanf(text, "%2x", &byte) != 1)
+            return false;
+        ret[i] = (uint8_t)byte;
+        text += 2;
+    }
+    return !*text;
+}
+
+/* What the mount says of its store. */
+static int read_identity(const struct backup *b, uint8_t ret_uuid[UUID_SIZE], struct stat *ret_folder)
+{
+    struct buf text = {0};
+    int r = control_read(b->mountpoint, "hold", &text);
+    json_t *o = !r ? json_loadb(text.data, text.len, 0, NULL) : NULL;
+    buf_done(&text);
+    bool known = o && parse_uuid(report_text(o, "store_uuid"), ret_uuid);
+    ret_folder->st_dev = o ? report_number(o, "store_device") : 0;
+    ret_folder->st_ino = o ? report_number(o, "store_inode") : 0;
+    json_decref(o);
+    if (!r && known)
+        return 0;
+    cli_error("%s: %s", b->mountpoint,
+              r ? control_strerror(r) : "its daemon does not say which store it has: it is an older one");
+    return r ? r : -EPROTO;
+}
+
+/* The folder is that of the mount, not one of the same name elsewhere, nor a copy of it. */
+static int prove_store(const struct backup *b, uint8_t ret_uuid[UUID_SIZE])
+{
+    struct stat said = {0}, folder;
+    int r = read_identity(b, ret_uuid, &said);
+    if (r)
+        return r;
+    if (fstat(b->store_fd, &folder) == 0 && folder.st_dev == said.st_dev && folder.st_ino == said.st_ino &&
+        has_uuid(b->store_fd, ret_uuid) == 1)
+        return 0;
+    cli_error("%s is not the store that is mounted on %s", b->store, b->mountpoint);
+    return -EXDEV;
+}
+
+/* ---- the folder to copy to ---------------------------------------------------- */
+
+/* Something in the folder that no backup has: so that nothing of others is mixed with it. */
+static int check_strangers(const struct backup *b)
+{
+    int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        cli_error("%s: %s", b->path, strerror(errno));
+        return -EIO;
+    }
+    int r = 0;
+    for (struct dirent *e; !r && (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            strcmp(e->d_name, "lost+found") != 0 && !backup_is_store_name(e->d_name) &&
+            !backup_is_own_name(e->d_name)) {
+            cli_error("%s is no backup, and not empty: %s", b->path, e->d_name);
+            r = -ENOTEMPTY;
+        }
+    closedir(dir);
+    return r;
+}
+
+static int open_target(struct backup *b)
+{
+    struct stat to, from;
+    if (mkdir(b->path, 0700) < 0 && errno != EEXIST) {
+        cli_error("%s: %s", b->path, strerror(errno));
+        return -EIO;
+    }
+    b->to_fd = open(b->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (b->to_fd < 0 || fstat(b->to_fd, &to) < 0 || fstat(b->store_fd, &from) < 0) {
+        cli_error("%s: %s", b->path, strerror(errno));
+        return -EIO;
+    }
+    if (to.st_dev == from.st_dev && to.st_ino == from.st_ino) {
+        cli_error("%s is the store itself", b->path);
+        return -EINVAL;
+    }
+    if (flock(b->to_fd, LOCK_EX | LOCK_NB) < 0) {
+        cli_error("%s: %s", b->path,
+                  errno == EWOULDBLOCK ? "in use by another run, or mounted" : strerror(errno));
+        return -EBUSY;
+    }
+    return 0;
+}
+
+static int prove_target(struct backup *b, const uint8_t uuid[UUID_SIZE])
+{
+    int r = has_uuid(b->to_fd, uuid);
+    if (r == 1)
+        return 0;
+    if (r == -ENOENT) {
+        b->is_first = true;
+        return check_strangers(b);
+    }
+    if (r < 0)
+        cli_error("%s/superblock: %s", b->path, strerror(-r));
+    else
+        cli_error(
+            "%s has the backup of another store, which would be lost: give another folder, or remove it",
+            b->path);
+    return r < 0 ? r : -EEXIST;
+}
+
+int backup_open(struct backup *b)
+{
+    uint8_t uuid[UUID_SIZE];
+    b->hold_fd = b->to_fd = -1;
+    b->store_fd = open(b->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (b->store_fd < 0) {
+        cli_error("%s, which the mount says is its store: %s (--store names it as it is here)", b->store,
+                  strerror(errno));
+        return -ENOENT;
+    }
+    b->hold_fd = control_hold(b->mountpoint);
+    if (b->hold_fd < 0) {
+        cli_error("%s: cannot hold the store: %s", b->mountpoint, control_strerror(b->hold_fd));
+        return b->hold_fd;
+    }
+    int r = prove_store(b, uuid);
+    if (!r)
+        r = open_target(b);
+    return r ? r : prove_target(b, uuid);
+}
+
+void backup_close(struct backup *b)
+{
+    if (b->hold_fd >= 0)
+        control_release(b->hold_fd);
+    if (b->to_fd >= 0)
+        close(b->to_fd);
+    if (b->store_fd >= 0)
+        close(b->store_fd);
+    free(b->items);
+}
+
+/* ---- listing and copying ------------------------------------------------------ */
+
+static int add_item(struct backup *b, const char *line)
+{
+    struct backup_item item = {0};
+    unsigned long long size;
+    if (sscanf(line, "%39[^\t]\t%llu\t", item.name, &size) != 2 || !backup_is_store_name(item.name)) {
+        cli_error("%s/.engram/segments: not understood: %.80s", b->mountpoint, line);
+        return -EPROTO;
+    }
+    item.size = size;
+    b->total_bytes += size;
+    if (b->n == b->cap) {
+        size_t cap = b->cap ? b->cap * 2 : 64;
+        struct backup_item *more = realloc(b->items, cap * sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        b->items = more;
+        b->cap = cap;
+    }
+    b->items[b->n++] = item;
+    return 0;
+}
+
+int backup_list(struct backup *b)
+{
+    struct buf text = {0};
+    int r = control_read(b->mountpoint, "segments", &text);
+    if (r)
+        cli_error("%s: %s", b->mountpoint, control_strerror(r));
+    char *rest = text.data, *line;
+    while (!r && (line = strsep(&rest, "\n")))
+        if (*line)
+            r = add_item(b, line);
+    buf_done(&text);
+    if (!r && !b->n) {
+        cli_error("%s: the mount lists no file", b->mountpoint);
+        r = -EPROTO;
+    }
+    return r;
+}
+
+/* Has the hold lasted until now? Else files may be of different moments, or gone. */
+static int check_hold(const struct backup *b)
+{
+    if (control_is_held(b->hold_fd))
+        return 0;
+    cli_error("%s: the daemon ended meanwhile; nothing was changed in %s", b->mountpoint, b->path);
+    return -ENOTCONN;
+}
+
+int backup_copy(struct backup *b)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < b->n; i++)
+        r = backup_file(b, &b->items[i]);
+    if (!r)
+        r = check_hold(b);
+    control_release(b->hold_fd);
+    b->hold_fd = -1;
+    return r;
+}
+
+/* ---- adopting ------------------------------------------------------------------ */
+
+static int sync_folder(const struct backup *b)
+{
+    int parent = b->is_first ? openat(b->to_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int r = parent >= 0 ? fsync(parent) : 0;
+    if (parent >= 0)
+        close(parent);
+    if (!r && fsync(b->to_fd) == 0)
+        return 0;
+    cli_error("%s: %s", b->path, strerror(errno));
+    return -EIO;
+}
+
+static bool is_listed(const struct backup *b, const char *name)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (!strcmp(b->items[i].name, name))
+            return true;
+    return false;
+}
+
+/* What earlier backups had and this moment has not, and what an interrupted run has left. */
+static int remove_old(struct backup *b, bool has_config)
+{
+    int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    int r = dir ? 0 : -errno;
+    for (struct dirent *e; !r && (e = readdir(dir));) {
+        bool old = backup_is_own_name(e->d_name) || (!has_config && !strcmp(e->d_name, "config")) ||
+                   (backup_is_store_name(e->d_name) && !is_listed(b, e->d_name));
+        if (old && unlinkat(b->to_fd, e->d_name, 0) < 0)
+            r = -errno;
+    }
+    if (dir)
+        closedir(dir);
+    if (r)
+        cli_error("%s: cannot remove what is not of this moment: %s", b->path, strerror(-r));
+    return r;
+}
+
+int backup_adopt(struct backup *b)
+{
+    struct backup_item superblock, config;
+    int has_config = backup_small_file(b, "config", &config);
+    int r = has_config < 0 ? has_config : 0;
+    if (!r)
+        r = backup_small_file(b, "superblock", &superblock);
+    if (!r)
+        r = sync_folder(b); /* the copies, before anything gets its name */
+    for (size_t i = 0; !r && i < b->n; i++)
+        r = backup_give_name(b, &b->items[i]);
+    if (!r)
+        r = backup_give_name(b, &config);
+    if (!r)
+        r = sync_folder(b); /* a superblock makes it a store: last of all */
+    if (!r)
+        r = backup_give_name(b, &superblock);
+    if (!r)
+        r = sync_folder(b);
+    if (!r)
+        r = remove_old(b, has_config == 0);
+    return r ? r : sync_folder(b);
+}

@@ -1,0 +1,21 @@
+/*
+ * backup.h - one run of `engramctl backup`. */
+#ifndef ENGRAMCTL_BACKUP_H
+#define ENGRAMCTL_BACKUP_H
+
+#include "ctl/backup_files.h"
+
+/* Each returns 0, or a negative errno when it has said what is wrong. */
+
+/* Opens both folders, locks the one to copy to until it is closed, and has the mount hold its files; makes
+ * sure that the store is the mount's, and that what is in the folder is a backup of it or nothing. */
+int backup_open(struct backup *b);
+void backup_close(struct backup *b);
+/* The files of the moment, as the mount lists them. */
+int backup_list(struct backup *b);
+/* Copies those that are missing or have changed. */
+int backup_copy(struct backup *b);
+/* Gives the copies their names, and then takes away what is not of the moment. */
+int backup_adopt(struct backup *b);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * backup_files.h - the files of a backup: from the folder of a store to another, one by one.
+ *
+ * A file is copied under a name of this program's, synced, and gets its own name when all files of the moment
+ * are there; until then an earlier backup in the folder stays as it was. Sealed segments and checkpoints
+ * never change: one that has the same size, beginning and end is taken as it is (the end has the sums that
+ * chain a batch to all before it). */
+#ifndef ENGRAMCTL_BACKUP_FILES_H
+#define ENGRAMCTL_BACKUP_FILES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+struct backup_item {
+    char name[40];
+    uint64_t size;   /* what of it belongs to the moment, bytes */
+    bool is_waiting; /* copied, synced, under the other name */
+};
+
+struct backup {
+    const char *mountpoint, *store, *path; /* borrowed */
+    int store_fd, to_fd, hold_fd;          /* -1: none */
+    bool is_first;                         /* the folder is no backup yet: each file gets its name at once */
+    struct backup_item *items;             /* segments by number, then checkpoints */
+    size_t n, cap;
+    uint64_t rate; /* bytes a second; 0: unlimited */
+    uint64_t total_bytes, copied_bytes, copied_files;
+    struct timespec start;
+};
+
+/* Files that have not their own name yet begin with it. Each function that fails says why. */
+#define BACKUP_PREFIX ".engram-backup."
+
+/* Is it a name that the store or this program gives to a file in such a folder? */
+bool backup_is_store_name(const char *name);
+bool backup_is_own_name(const char *name);
+/* Copies one file, unless it is there, and notes in `item` whether it waits for its name. */
+int backup_file(struct backup *b, struct backup_item *item);
+/* The same for a small one, which is compared as a whole. 1: the store has none. */
+int backup_small_file(struct backup *b, const char *name, struct backup_item *item);
+int backup_give_name(struct backup *b, struct backup_item *item);
+
+#endif

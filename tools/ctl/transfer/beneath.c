@@ -1,0 +1,271 @@
+/*
+ * beneath.c - see beneath.h. State: struct beneath: the table of directories, and descriptors of those used
+ * last.
+ *
+ * openat2(2) (Linux 5.6) finds a directory in one call. Where there is none, or a filter forbids it, each
+ * component is opened for itself with O_NOFOLLOW. */
+#include "ctl/transfer/beneath.h"
+
+#include "shared/buf.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define OPEN_MAX_DIRS 64
+#define OPEN_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+struct dir {
+    size_t parent;
+    const char *name; /* in the pool */
+    uint64_t dev, ino;
+    int fd; /* -1: not open */
+};
+
+struct beneath {
+    int root; /* the same as dirs[0].fd, but readable */
+    bool one_mount, no_openat2;
+    struct dir *dirs;
+    size_t n, cap;
+    size_t open[OPEN_MAX_DIRS]; /* those with a descriptor, but for the root; 0: a free slot */
+    size_t next;                /* in `open`: the slot that is taken next, which is the oldest */
+    size_t *way;                /* from a directory up to one that is open */
+    size_t cap_way;
+    struct pool names;
+};
+
+static int add(struct beneath *b, const struct dir *dir, size_t *ret_dir)
+{
+    struct dir *dirs = array_room(b->dirs, b->n, &b->cap, sizeof *dirs);
+    if (!dirs)
+        return -ENOMEM;
+    b->dirs = dirs;
+    b->dirs[b->n] = *dir;
+    b->dirs[b->n].name = pool_copy(&b->names, dir->name, strlen(dir->name));
+    if (!b->dirs[b->n].name)
+        return -ENOMEM;
+    *ret_dir = b->n++;
+    return 0;
+}
+
+int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath)
+{
+    struct beneath *b = calloc(1, sizeof *b);
+    struct stat st;
+    size_t root;
+    if (!b)
+        return -ENOMEM;
+    b->one_mount = one_mount;
+    b->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int r = b->root < 0 || fstat(b->root, &st) < 0 ? -errno : 0;
+    if (!r) {
+        struct dir dir = {.name = "", .dev = st.st_dev, .ino = st.st_ino, .fd = b->root};
+        r = add(b, &dir, &root);
+    }
+    if (r < 0) {
+        beneath_free(b);
+        return r;
+    }
+    *ret_beneath = b;
+    return 0;
+}
+
+void beneath_free(struct beneath *b)
+{
+    if (!b)
+        return;
+    for (size_t i = 0; i < OPEN_MAX_DIRS; i++)
+        if (b->open[i])
+            close(b->dirs[b->open[i]].fd);
+    if (b->root >= 0)
+        close(b->root);
+    free(b->dirs);
+    free(b->way);
+    pool_done(&b->names);
+    free(b);
+}
+
+int beneath_root(const struct beneath *b)
+{
+    return b->root;
+}
+
+int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev, uint64_t ino,
+                size_t *ret_dir)
+{
+    if (b->one_mount && dev != b->dirs[0].dev)
+        return -EXDEV;
+    struct dir dir = {.parent = parent, .name = name, .dev = dev, .ino = ino, .fd = -1};
+    return add(b, &dir, ret_dir);
+}
+
+/* ---- descriptors ------------------------------------------------------------ */
+
+/* Component by component. */
+static int walk_down(int at, char *path)
+{
+    char *rest = path, *name;
+    int fd = -1;
+    while ((name = strsep(&rest, "/"))) {
+        int next = openat(fd < 0 ? at : fd, name, OPEN_FLAGS);
+        int r = next < 0 ? -errno : 0;
+        if (fd >= 0)
+            close(fd);
+        if (r < 0)
+            return r;
+        fd = next;
+    }
+    return fd;
+}
+
+/* `path` is cut up. */
+static int open_dir(struct beneath *b, int at, char *path)
+{
+    struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    int fd = -1;
+    if (b->one_mount)
+        how.resolve |= RESOLVE_NO_XDEV;
+    if (!b->no_openat2) {
+        do
+            fd = (int)syscall(SYS_openat2, at, path, &how, sizeof how);
+        while (fd < 0 && (errno == EINTR || errno == EAGAIN)); /* EAGAIN: a rename came in between */
+        b->no_openat2 = fd < 0 && (errno == ENOSYS || errno == EPERM);
+    }
+    int r = fd < 0 ? -errno : fd;
+    if (b->no_openat2)
+        r = walk_down(at, path);
+    return r == -ELOOP || r == -ENOTDIR || r == -EXDEV ? -EREMCHG : r;
+}
+
+/* Notes the directories from `dir` up to one that is open, which is *ret_open. */
+static int find_way(struct beneath *b, size_t dir, size_t *ret_n, size_t *ret_open)
+{
+    size_t n = 0;
+    for (; b->dirs[dir].fd < 0; dir = b->dirs[dir].parent) {
+        size_t *way = array_room(b->way, n, &b->cap_way, sizeof *way);
+        if (!way)
+            return -ENOMEM;
+        b->way = way;
+        b->way[n++] = dir;
+    }
+    *ret_n = n;
+    *ret_open = dir;
+    return 0;
+}
+
+/* Opens along the way, as much at once as fits a path. */
+static int open_way(struct beneath *b, size_t n, size_t from)
+{
+    int at = b->dirs[from].fd, fd = -1;
+    while (n > 0) {
+        char path[PATH_MAX];
+        size_t len = 0;
+        for (; n > 0; n--) {
+            const char *name = b->dirs[b->way[n - 1]].name;
+            size_t more = strlen(name) + (len > 0);
+            if (len > 0 && len + more >= sizeof path)
+                break;
+            if (more >= sizeof path)
+                return -ENAMETOOLONG;
+            len += (size_t)snprintf(path + len, sizeof path - len, "%s%s", len ? "/" : "", name);
+        }
+        int next = open_dir(b, at, path);
+        if (fd >= 0)
+            close(fd);
+        if (next < 0)
+            return next;
+        at = fd = next;
+    }
+    return fd;
+}
+
+/* Keeps the descriptor; the one that was opened first of all makes room. */
+static void keep_open(struct beneath *b, size_t dir, int fd)
+{
+    size_t *slot = &b->open[b->next];
+    b->next = (b->next + 1) % OPEN_MAX_DIRS;
+    if (*slot) {
+        close(b->dirs[*slot].fd);
+        b->dirs[*slot].fd = -1;
+    }
+    *slot = dir;
+    b->dirs[dir].fd = fd;
+}
+
+int beneath_fd(struct beneath *b, size_t dir)
+{
+    size_t n, from;
+    struct stat st;
+    if (b->dirs[dir].fd >= 0)
+        return b->dirs[dir].fd;
+    int r = find_way(b, dir, &n, &from);
+    int fd = r < 0 ? r : open_way(b, n, from);
+    if (fd < 0)
+        return fd;
+    r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && (st.st_dev != b->dirs[dir].dev || st.st_ino != b->dirs[dir].ino))
+        r = -EREMCHG;
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    keep_open(b, dir, fd);
+    return fd;
+}
+
+/* ---- what was just made -------------------------------------------------------- */
+
+static bool is_empty(int fd)
+{
+    int readable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = readable >= 0 ? fdopendir(readable) : NULL;
+    bool empty = d;
+    if (!d && readable >= 0)
+        close(readable);
+    for (struct dirent *e; d && empty && (e = readdir(d));)
+        empty = !strcmp(e->d_name, ".") || !strcmp(e->d_name, "..");
+    if (d)
+        closedir(d);
+    return empty;
+}
+
+int beneath_add_made(struct beneath *b, size_t parent, const char *name, size_t *ret_dir)
+{
+    struct stat st;
+    int at = beneath_fd(b, parent);
+    int fd = at < 0 ? at : openat(at, name, OPEN_FLAGS);
+    if (fd < 0)
+        return at < 0 ? at : -EREMCHG;
+    int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && (st.st_uid != geteuid() || (st.st_mode & 05777) != 0700 || !is_empty(fd)))
+        r = -EREMCHG;
+    if (!r)
+        r = beneath_add(b, parent, name, st.st_dev, st.st_ino, ret_dir);
+    if (r < 0)
+        close(fd);
+    else
+        keep_open(b, *ret_dir, fd);
+    return r;
+}
+
+int beneath_chmod(int fd, uint32_t mode)
+{
+    char path[64];
+#ifdef SYS_fchmodat2
+    if (syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH) == 0)
+        return 0;
+    if (errno != ENOSYS && errno != EPERM)
+        return -errno;
+#endif
+    /* Follows to what the descriptor is of, whatever has its name by now. */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return chmod(path, mode) < 0 ? -errno : 0;
+}

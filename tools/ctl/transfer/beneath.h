@@ -1,0 +1,40 @@
+/*
+ * beneath.h - directories beneath one root, each known by a number. For a program that may do more than those
+ * who change the tree meanwhile: root's import into a mount that others use, say.
+ *
+ * A directory is a name in another one and the inode it had when it was added. Its descriptor is found again
+ * at any time, without following a symlink, without leaving the root, and only if the inode is the same:
+ * whoever swaps a directory for a link or for another directory gets an error out of us, and nothing else.
+ * Callers use a name in such a descriptor, a single component, and follow nothing either.
+ *
+ * Errors: -EREMCHG: something else is there now; -EXDEV: in another mount; and those of the system. */
+#ifndef ENGRAMCTL_BENEATH_H
+#define ENGRAMCTL_BENEATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct beneath;
+
+/* The directory `path`, which may lead through links, is number 0. `one_mount`: nothing mounted in it is
+ * entered. */
+int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath);
+/* NULL is fine. */
+void beneath_free(struct beneath *b);
+/* The root as a descriptor that can be read and flushed. Borrowed. */
+int beneath_root(const struct beneath *b);
+/* Another directory: `name` in `parent`, which has this inode. Not opened yet. */
+int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev, uint64_t ino,
+                size_t *ret_dir);
+/*
+ * A directory that was just made by us: added if `name` is an empty directory of ours with mode 0700, which
+ * whatever could have been put in its place is not. */
+int beneath_add_made(struct beneath *b, size_t parent, const char *name, size_t *ret_dir);
+/* An O_PATH descriptor of a directory, or an error. Borrowed; valid during the next two calls. */
+int beneath_fd(struct beneath *b, size_t dir);
+
+/* chmod(2) of an O_PATH descriptor. */
+int beneath_chmod(int fd, uint32_t mode);
+
+#endif
