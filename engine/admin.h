@@ -386,7 +386,7 @@ struct eng_maintenance_report {
 };
 /*
  * Compacts, waiting for the end, if fragmentation_ratio > compact_min_fragmentation
- * and total_bytes > compact_min_bytes. -EBUSY while a compaction runs. */
+ * and total_bytes > compact_min_bytes. ret_report may be NULL. -EBUSY while a compaction runs. */
 ENG_API int eng_run_maintenance_sized(struct eng *eng, struct eng_maintenance_report *ret_report,
                                       size_t size);
 static inline int eng_run_maintenance(struct eng *eng, struct eng_maintenance_report *ret_report)

@@ -13,8 +13,8 @@
  *   - arguments are borrowed for the duration of the call.
  *   - a NULL where none is allowed is -EINVAL. It is allowed where said, as
  *     struct eng_caller (an owner of uid 0 and gid 0, no reference), and as
- *     a buffer of size 0. eng_close(), eng_accessed() and eng_dir_mark() do
- *     nothing with an eng of NULL.
+ *     a buffer of size 0. Calls that return nothing, or no error, do nothing
+ *     with an eng or a feed of NULL and return 0; so does eng_close().
  *   - callbacks run in the calling thread, unless said, during the call. They
  *     must not close the store. Where they run under no lock they may make
  *     any other call; structs and strings that they get are valid until they
@@ -32,13 +32,16 @@
  *
  * How this interface grows, so that programs compiled against an older header
  * go on working with a newer engine:
- *   - structs grow at their ends only. eng_options, eng_statfs, eng_stats and
- *     eng_space are passed with the size that the program knows: X(), inline,
- *     calls X_sized(). A language without inline functions calls X_sized().
+ *   - structs grow at their ends only. eng_options, eng_statfs, eng_stats,
+ *     eng_space, and options and reports of jobs are passed with the size that
+ *     the program knows: X(), inline, calls X_sized(). A language without
+ *     inline functions calls X_sized(). Options that are missing have their
+ *     defaults; any set that this engine does not know are -EINVAL.
  *   - structs that callbacks get grow likewise: the engine owns them.
- *   - eng_attr and eng_caller (hot path: no size is passed), eng_record and
- *     eng_xattr_pair (elements of arrays that programs own), eng_figure,
- *     eng_space_kind and eng_dump_field (of the engine's) stay as they are.
+ *   - eng_attr and eng_caller (hot path: no size is passed), eng_record,
+ *     eng_xattr_pair and eng_change (elements of arrays that programs own),
+ *     eng_compact_estimate, eng_figure, eng_space_kind and eng_dump_field stay
+ *     as they are.
  *   - values are added to enums, and bits to masks; a bit that this engine does
  *     not know is -EINVAL, so that a program can ask. */
 #ifndef ENGRAMFS_ENGINE_H

@@ -8,7 +8,7 @@
     X(10000), X(25000), X(50000), X(100000), X(250000), X(500000), X(1000000), X(2500000), X(5000000),       \
         X(10000000), X(50000000), X(250000000), X(500000000), X(2500000000), X(10000000000)
 #define NANOSECONDS(n) n
-#define SECONDS(n) (n) / 1e9
+#define SECONDS(n) ((n) / 1e9)
 static const uint64_t bounds[REQUEST_BUCKETS - 1] = {BOUNDS(NANOSECONDS)};
 const double request_bounds_seconds[REQUEST_BUCKETS - 1] = {BOUNDS(SECONDS)};
 

@@ -74,6 +74,18 @@ static inline void give_sized(void *ret, size_t size, const void *st, size_t kno
         memset((char *)ret + known, 0, size - known);
 }
 
+/* The other way: takes a struct of `known` bytes over from a caller whose struct has `size`. -EINVAL: the
+ * caller has set, behind what is known, what we do not know. */
+static inline int take_sized(void *st, size_t known, const void *from, size_t size)
+{
+    const char *bytes = (const char *)from;
+    memcpy(st, from, MIN_OF(size, known));
+    for (size_t i = known; i < size; i++)
+        if (bytes[i])
+            return -EINVAL;
+    return 0;
+}
+
 /* A growable byte buffer; zeroed is empty. */
 struct buf {
     uint8_t *data;

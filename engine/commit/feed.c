@@ -95,6 +95,8 @@ void feed_free(struct eng *eng)
 
 void eng_feed_shutdown(struct eng *eng)
 {
+    if (!eng)
+        return;
     pthread_mutex_lock(&eng->feed->lock);
     eng->feed->shut = true;
     pthread_cond_broadcast(&eng->feed->changed);
@@ -103,6 +105,8 @@ void eng_feed_shutdown(struct eng *eng)
 
 uint64_t eng_position(struct eng *eng)
 {
+    if (!eng)
+        return 0;
     pthread_mutex_lock(&eng->log.lock); /* between two mutations, so that the last batch is published */
     uint64_t position = log_seq(&eng->log);
     pthread_mutex_unlock(&eng->log.lock);
@@ -352,6 +356,8 @@ static int attach_locked(struct feed *feed, struct eng_feed *reader, uint64_t se
 
 int eng_feed_open(struct eng *eng, uint64_t since, struct eng_feed **ret_feed)
 {
+    if (!eng || !ret_feed)
+        return -EINVAL;
     struct feed *feed = eng->feed;
     struct eng_feed *reader = calloc(1, sizeof *reader);
     CLEANUP_FREE uint8_t *ring = ring_new(feed->ring_bytes);
@@ -388,7 +394,7 @@ void eng_feed_close(struct eng_feed *reader)
 
 uint64_t eng_feed_position(const struct eng_feed *reader)
 {
-    return reader->position;
+    return reader ? reader->position : 0;
 }
 
 /* ---- readers: reading ------------------------------------------------------------------------------ */
@@ -476,6 +482,8 @@ static void pass_end(struct eng_feed *reader)
 
 ssize_t eng_feed_read(struct eng_feed *reader, struct eng_change *ret_changes, size_t n)
 {
+    if (!reader || !ret_changes)
+        return -EINVAL;
     size_t got = 0;
     int r = n ? 0 : -EINVAL;
     while (!r && got < n) {
@@ -496,6 +504,8 @@ ssize_t eng_feed_read(struct eng_feed *reader, struct eng_change *ret_changes, s
 
 int eng_feed_wait(struct eng_feed *reader, int64_t timeout_ms)
 {
+    if (!reader)
+        return -EINVAL;
     struct feed *feed = reader->feed;
     const int64_t longest = INT64_C(1000) * 86400 * 365;
     struct timespec until = mono_after((uint64_t)MIN_OF(MAX_OF(timeout_ms, 0), longest) * 1000000);

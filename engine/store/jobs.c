@@ -34,31 +34,33 @@ const char *eng_job_name(enum eng_job_id id)
     return (unsigned)id < ENG_JOBS ? job_kinds[id].name : NULL;
 }
 
-/* `size`: how much of the options the caller knows. */
-static struct job_request request_of(const struct eng_job_options *options, size_t size)
+/* `size`: how much of the options the caller knows. -EINVAL: no such job, or an option that is not known. */
+static int request_of(const struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
+                      size_t size, struct job_request *ret_request)
 {
-    struct job_request request = {.reason = "asked for"};
-    if (options)
-        memcpy(&request.options, options, MIN_OF(size, sizeof request.options));
-    return request;
+    *ret_request = (struct job_request){.reason = "asked for"};
+    if (!exists(eng, id))
+        return -EINVAL;
+    return options ? take_sized(&ret_request->options, sizeof ret_request->options, options, size) : 0;
 }
 
 int eng_job_start_sized(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options,
                         size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
                         void *arg)
 {
-    const struct job_request request = request_of(options, size);
-    return exists(eng, id) ? runner_start(eng, id, &request, on_done, arg) : -EINVAL;
+    struct job_request request;
+    int r = request_of(eng, id, options, size, &request);
+    return r ? r : runner_start(eng, id, &request, on_done, arg);
 }
 
 int eng_job_run_sized(struct eng *eng, enum eng_job_id id, const struct eng_job_options *options, size_t size,
                       struct eng_job_report *ret_report, size_t report_size)
 {
-    const struct job_request request = request_of(options, size);
+    struct job_request request;
     struct eng_job_report report = {.state = ENG_JOB_IDLE};
-    if (!exists(eng, id))
-        return -EINVAL;
-    int r = runner_run(eng, id, &request, &report);
+    int r = request_of(eng, id, options, size, &request);
+    if (!r)
+        r = runner_run(eng, id, &request, &report);
     if (ret_report && report.state != ENG_JOB_IDLE) /* not if it could not start */
         give_sized(ret_report, report_size, &report, sizeof report);
     return r;

@@ -178,23 +178,6 @@ static int open_store(struct eng *eng, char why[256])
     return workers_new(eng);
 }
 
-/* Takes over options of a program that knows `size` bytes of them. */
-static int take_options(struct eng *eng, const struct eng_options *opt, size_t size, char why[256])
-{
-    const char *bytes = (const char *)opt;
-    if (!opt)
-        return 0;
-    memcpy(&eng->opt, bytes, MIN_OF(size, sizeof eng->opt));
-    for (size_t i = sizeof eng->opt; i < size; i++) {
-        if (bytes[i]) {
-            snprintf(why, 256,
-                     "an option is set that this engine (" ENG_VERSION ") does not know; use a newer one");
-            return -EINVAL;
-        }
-    }
-    return 0;
-}
-
 static int check_options(const struct eng_options *opt, char why[256])
 {
     uint64_t size = opt->segment_size;
@@ -226,7 +209,10 @@ int eng_open_sized(const char *path, const struct eng_options *opt, size_t size,
         tell_why(-ENOMEM, why, ret_why);
         return -ENOMEM;
     }
-    int r = take_options(eng, opt, size, why);
+    int r = opt ? take_sized(&eng->opt, sizeof eng->opt, opt, size) : 0;
+    if (r)
+        snprintf(why, sizeof why,
+                 "an option is set that this engine (" ENG_VERSION ") does not know; use a newer one");
     eng->installs_beside = !eng->opt.no_background;
     eng->lost_after = UINT64_MAX;
     init_parts(eng);

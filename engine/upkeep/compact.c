@@ -332,6 +332,8 @@ void compact_ended(struct eng *eng, const struct eng_job_report *report)
 
 int eng_compact_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate)
 {
+    if (!eng || !ret_estimate)
+        return -EINVAL;
     if (!is_read_only(eng))
         (void)commit_orphans(eng); /* a compaction begins with that */
     return choose_estimate(eng, ret_estimate);

@@ -160,6 +160,8 @@ int eng_run_maintenance_sized(struct eng *eng, struct eng_maintenance_report *re
 {
     struct eng_maintenance_report report = {0};
     bool wanted;
+    if (!eng)
+        return -EINVAL;
     int r = refused(eng);
     if (r)
         return r;
@@ -200,6 +202,8 @@ int eng_maintenance_start(struct eng *eng,
                           void *arg)
 {
     bool wanted;
+    if (!eng)
+        return -EINVAL;
     int r = refused(eng);
     if (r)
         return r;

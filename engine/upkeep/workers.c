@@ -77,6 +77,8 @@ static void *committer(void *arg)
 
 int eng_tick(struct eng *eng)
 {
+    if (!eng)
+        return -EINVAL;
     int r = housekeeping(eng, true);
     if (eng->opt.no_background)
         maintenance_look(eng);

@@ -65,7 +65,7 @@ static void print_kind(const struct eng_space_kind *k)
     if (k->bytes < 0)
         *at++ = '-';
     (void)cli_bytes((uint64_t)(k->bytes < 0 ? -k->bytes : k->bytes), at);
-    bool comes_back = *k->gives_back && strncmp(k->gives_back, "nothing", 7);
+    bool comes_back = *k->gives_back && strncmp(k->gives_back, "nothing", 7) != 0;
     printf("  %-22s %10s   %s%s\n", k->label, text, comes_back ? "back by: " : "", k->gives_back);
 }
 

@@ -88,6 +88,44 @@ Test(embed, statfs_of_any_size)
     sized_right(&whole, sizeof whole, 0);
 }
 
+Test(embed, reports_of_any_size)
+{
+    struct eng_job_report whole;
+    struct eng_maintenance_report maintenance;
+    size_t size;
+    unit_file(&u, "f", 1000, 1);
+    for (size_t i = 0; (size = size_at(i, sizeof whole)); i++) {
+        cr_assert_eq(eng_job_run_sized(u.eng, ENG_JOB_CHECK, NULL, 0, fresh(), size), 0);
+        cr_assert_eq(eng_job_status(u.eng, ENG_JOB_CHECK, &whole), 0);
+        sized_right(&whole, sizeof whole, size);
+        cr_assert_eq(eng_job_status_sized(u.eng, ENG_JOB_CHECK, fresh(), size), 0);
+        sized_right(&whole, sizeof whole, size);
+    }
+    cr_assert_eq(eng_job_status_sized(u.eng, ENG_JOB_CHECK, fresh(), 0), -EINVAL);
+    sized_right(&whole, sizeof whole, 0);
+    cr_assert_eq(eng_run_maintenance(u.eng, &maintenance), 0);
+    for (size_t i = 0; (size = size_at(i, sizeof maintenance)); i++) {
+        cr_assert_eq(eng_run_maintenance_sized(u.eng, fresh(), size), 0);
+        sized_right(&maintenance, sizeof maintenance, size);
+    }
+}
+
+Test(embed, job_options_of_any_size)
+{
+    struct {
+        struct eng_job_options opt;
+        unsigned char newer[8];
+    } more = {0};
+    more.newer[3] = 1;
+    for (size_t size = 0; size <= sizeof more; size++) {
+        int expected = size > sizeof more.opt + 3 ? -EINVAL : 0;
+        cr_expect_eq(eng_job_run_sized(u.eng, ENG_JOB_CHECK, &more.opt, size, NULL, 0), expected, "%zu",
+                     size);
+        cr_expect_eq(eng_job_start_sized(u.eng, ENG_JOB_CHECK, &more.opt, size, NULL, NULL), expected, "%zu",
+                     size);
+    }
+}
+
 /* ---- options ---------------------------------------------------------------------------- */
 
 static int reopen(const void *opt, size_t size)
@@ -269,13 +307,16 @@ Test(embed, administration_without_null)
     cr_expect_eq(eng_config_each(e, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_config_set(e, NULL, "1"), -EINVAL);
     cr_expect_eq(eng_config_set(e, "commit_ms", NULL), -EINVAL);
-    cr_expect_eq(eng_job_status(e, ENG_JOB_CHECK, NULL), -EINVAL);
-    cr_expect_eq(eng_job_run(e, ENG_JOB_CHECK, NULL, NULL), 0);
-    cr_expect_eq(eng_job_start(e, ENG_JOB_CHECK, NULL, NULL, NULL), 0);
-    cr_expect_eq(eng_job_wait(e, ENG_JOB_CHECK, NULL, NULL), 0);
+    for (int job = 0; job < ENG_JOBS; job++) {
+        cr_expect_eq(eng_job_run(e, job, NULL, NULL), 0);
+        cr_expect_eq(eng_job_start(e, job, NULL, NULL, NULL), 0);
+        cr_expect_eq(eng_job_wait(e, job, NULL, NULL), 0);
+        cr_expect_eq(eng_job_status(e, job, NULL), -EINVAL);
+    }
     cr_expect_eq(eng_job_run(e, ENG_JOBS, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_compact_estimate(e, NULL), -EINVAL);
     cr_expect_eq(eng_run_maintenance(e, NULL), 0);
-    cr_expect_eq(eng_run_maintenance(NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_maintenance_start(e, NULL, NULL), 0);
     cr_expect_eq(eng_dump(NULL, NULL, 1, false, NULL, NULL), -EINVAL);
     cr_expect_eq(eng_dump("/nowhere", NULL, 1, false, NULL, NULL), -EINVAL);
 }
@@ -286,6 +327,7 @@ Test(embed, no_store)
     struct eng_statfs st;
     struct eng_space space;
     struct eng_job_report report;
+    struct eng_compact_estimate estimate;
     uint64_t n;
     char buf[8];
     cr_expect_eq(eng_sync(NULL), -EINVAL);
@@ -316,10 +358,36 @@ Test(embed, no_store)
     cr_expect_eq(eng_stats(NULL, &stats), -EINVAL);
     cr_expect_eq(eng_statfs(NULL, &st), -EINVAL);
     cr_expect_eq(eng_space(NULL, &space), -EINVAL);
-    cr_expect_eq(eng_job_run(NULL, ENG_JOB_CHECK, NULL, &report), -EINVAL);
-    cr_expect_eq(eng_job_status(NULL, ENG_JOB_CHECK, &report), -EINVAL);
-    cr_expect_eq(eng_job_pause(NULL, ENG_JOB_CHECK), -EINVAL);
-    cr_expect_eq(eng_job_rate(NULL, ENG_JOB_CHECK, 1), -EINVAL);
+    cr_expect_eq(eng_job_start(NULL, ENG_JOB_SCRUB, NULL, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_job_run(NULL, ENG_JOB_SCRUB, NULL, &report), -EINVAL);
+    cr_expect_eq(eng_job_wait(NULL, ENG_JOB_SCRUB, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_job_pause(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_resume(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_cancel(NULL, ENG_JOB_SCRUB), -EINVAL);
+    cr_expect_eq(eng_job_rate(NULL, ENG_JOB_SCRUB, 1), -EINVAL);
+    cr_expect_eq(eng_job_status(NULL, ENG_JOB_SCRUB, &report), -EINVAL);
+    cr_expect_eq(eng_compact_estimate(NULL, &estimate), -EINVAL);
+    cr_expect_eq(eng_run_maintenance(NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_maintenance_start(NULL, NULL, NULL), -EINVAL);
+    cr_expect_eq(eng_tick(NULL), -EINVAL);
+}
+
+Test(embed, feed_without_null)
+{
+    struct eng_change change;
+    struct eng_feed *feed = NULL;
+    cr_expect_eq(eng_position(NULL), 0);
+    cr_expect_eq(eng_feed_open(NULL, ENG_FEED_NOW, &feed), -EINVAL);
+    cr_expect_eq(eng_feed_open(u.eng, ENG_FEED_NOW, NULL), -EINVAL);
+    cr_assert_eq(eng_feed_open(u.eng, ENG_FEED_NOW, &feed), 0);
+    cr_expect_eq(eng_feed_read(NULL, &change, 1), -EINVAL);
+    cr_expect_eq(eng_feed_read(feed, NULL, 1), -EINVAL);
+    cr_expect_eq(eng_feed_read(feed, &change, 1), 0);
+    cr_expect_eq(eng_feed_wait(NULL, 0), -EINVAL);
+    cr_expect_eq(eng_feed_position(NULL), 0);
+    eng_feed_shutdown(NULL);
+    eng_feed_close(feed);
+    eng_feed_close(NULL);
     cr_expect_eq(eng_config_set(NULL, "commit_ms", "1"), -EINVAL);
     cr_expect_eq(eng_config_reload(NULL), -EINVAL);
     cr_expect_eq(eng_hold(NULL), -EINVAL);
