@@ -95,8 +95,10 @@ uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n)
         return 0;
     uint32_t old = atomic_load_explicit(count, memory_order_relaxed), next;
     do {
+        if (old == UINT32_MAX) /* too many to be counted: it is never freed while the store is open */
+            return old;
         int64_t sum = (int64_t)old + n;
-        next = sum < 0 ? 0 : (uint32_t)sum;
+        next = (uint32_t)MIN_OF(MAX_OF(sum, INT64_C(0)), (int64_t)UINT32_MAX);
     } while (!atomic_compare_exchange_weak_explicit(count, &old, next, memory_order_acq_rel,
                                                     memory_order_relaxed));
     return next;

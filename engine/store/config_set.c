@@ -21,6 +21,7 @@ int eng_config_reload(struct eng *eng)
     const char *key;
     if (!eng)
         return -EINVAL;
+    report_defer();
     pthread_mutex_lock(&eng->config_file_lock);
     int r = config_read(eng->io, &eng->report, &stored);
     for (size_t i = 0; !r && (key = config_key(i)); i++) {
@@ -31,6 +32,7 @@ int eng_config_reload(struct eng *eng)
             (void)config_set_value(&eng->config, key, value);
     }
     pthread_mutex_unlock(&eng->config_file_lock);
+    report_flush(&eng->report);
     workers_configured(eng);
     return r;
 }

@@ -114,7 +114,8 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(live.idx, ino);
-    if (!inode)
+    /* Without name and reference it is gone for callers, and freed with this very batch. */
+    if (!inode || (!inode->nlink && !index_refs(live.idx, ino_slot(ino))))
         r = -ESTALE;
     else if (mask & ENG_SET_SIZE)
         r = stage_size(&txn, inode, ino, attr->size, now);

@@ -121,11 +121,15 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
     if (strchr(rec->name, '/') || strcmp(rec->name, ".") == 0 || strcmp(rec->name, "..") == 0 ||
         rec->size > BATCH_BYTES * 4)
         return -EINVAL;
+    size_t list = 0;
     for (size_t i = 0; i < rec->n_xattrs; i++) {
         size_t name_len = strlen(rec->xattrs[i].name);
         if (!name_len || name_len > ENG_XATTR_NAME_MAX || rec->xattrs[i].size > ENG_XATTR_SIZE_MAX)
             return -ERANGE;
+        list += name_len + 1;
     }
+    if (list > ENG_XATTR_LIST_MAX) /* as eng_setxattr(): index_verify() would refuse the store */
+        return -ENOSPC;
     const struct dentry_rec *d =
         index_dentry(idx, index_find_name(idx, ino_slot(rec->parent), rec->name, len));
     const struct inode_rec *old = d ? index_slot(idx, d->child) : NULL;

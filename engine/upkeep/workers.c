@@ -61,14 +61,14 @@ static void *committer(void *arg)
             pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
             continue;
         }
-        bool commit = now >= next && eng->opt.commit_ms >= 0;
+        bool due = now >= next, commit = due && eng->opt.commit_ms >= 0;
         eng->wake.wanted = false;
         pthread_mutex_unlock(&eng->wake.lock);
         (void)housekeeping(eng, commit);       /* failures are in last_error, and in the read-only state */
         if (commit || maintenance_is_due(eng)) /* thresholds may have been crossed */
             maintenance_look(eng);
         pthread_mutex_lock(&eng->wake.lock);
-        if (commit)
+        if (due)
             next = 0;
     }
     pthread_mutex_unlock(&eng->wake.lock);

@@ -31,6 +31,31 @@ static void expect(const char *key, const char *value)
     cr_assert_str_eq(w.value, value, "%s is %s", key, w.value);
 }
 
+static unsigned n_lines;
+
+static void set_from_log(void *arg, enum eng_log_level level, const char *line)
+{
+    (void)arg;
+    if (level == ENG_LOG_WARNING && strstr(line, "not understood")) {
+        n_lines++;
+        cr_assert_eq(eng_config_set(u.eng, "commit_ms", "77"), 0);
+        cr_assert_eq(eng_hold(u.eng), 0);
+        cr_assert_eq(eng_release(u.eng), 0);
+    }
+}
+
+/* The callback runs under no lock of the engine. */
+Test(config, the_log_callback_of_a_reload_may_change_it, .timeout = 20)
+{
+    unit_close(&u);
+    u.opt.log = set_from_log;
+    unit_open(&u);
+    simdisk_put(u.disk, "config", "what=ever\n", 10);
+    cr_assert_eq(eng_config_reload(u.eng), 0);
+    cr_assert_eq(n_lines, 1);
+    expect("commit_ms", "77");
+}
+
 Test(config, defaults_are_those_of_the_manual)
 {
     expect("compact_min_fragmentation", "0.5");

@@ -151,6 +151,10 @@ Test(index, references_are_counted)
     MUST(apply((struct op){.type = OP_FREE, .ino = ino}) == 0);
     cr_assert_eq(ino_slot(make(S_IFREG)), slot);
     cr_assert_eq(index_refs(&idx, slot), 0, "they do not pass to the next inode in that slot");
+    cr_assert_eq(index_ref(&idx, slot, UINT32_MAX - 1), UINT32_MAX - 1);
+    cr_assert_eq(index_ref(&idx, slot, 1), UINT32_MAX);
+    cr_assert_eq(index_ref(&idx, slot, 1), UINT32_MAX, "they do not wrap to none");
+    cr_assert_eq(index_ref(&idx, slot, -5), UINT32_MAX, "what was not counted keeps it for good");
     cr_assert_eq(index_ref(&idx, 0, 1), 0);
     cr_assert_eq(index_ref(&idx, 4000000, 1), 0);
 }

@@ -187,6 +187,28 @@ Test(bulk, bad_records_say_why_and_harm_nobody)
     cr_assert_eq(eng_forget(u.eng, removed.ino, 1), 0);
 }
 
+/* More would be stored, but no checkpoint with it could be loaded again. */
+Test(bulk, names_of_attributes_have_the_limit_of_setxattr)
+{
+    enum { EACH = 256, FIT = ENG_XATTR_LIST_MAX / EACH };
+    static char names[FIT + 1][EACH];
+    struct eng_xattr_pair pairs[FIT + 1];
+    for (unsigned i = 0; i <= FIT; i++) {
+        (void)snprintf(names[i], EACH, "user.%0250u", i); /* 255 bytes and the NUL */
+        pairs[i] = (struct eng_xattr_pair){.name = names[i], .value = "v", .size = 1};
+    }
+    struct eng_record r[] = {record("fits", "a"), record("more", "b")};
+    r[0].xattrs = r[1].xattrs = pairs;
+    r[0].n_xattrs = FIT;
+    r[1].n_xattrs = FIT + 1;
+    cr_assert_eq(eng_put_many(u.eng, r, 2), 1);
+    cr_assert(r[0].result == 0 && r[1].result == -ENOSPC);
+    cr_assert_eq(eng_listxattr(u.eng, unit_lookup(&u, "fits"), NULL, 0), ENG_XATTR_LIST_MAX);
+    cr_assert_eq(unit_problems(&u), 0);
+    unit_reopen(&u);
+    cr_assert_eq(eng_listxattr(u.eng, unit_lookup(&u, "fits"), NULL, 0), ENG_XATTR_LIST_MAX);
+}
+
 Test(bulk, sizes_have_a_limit)
 {
     size_t max = 16u << 20;

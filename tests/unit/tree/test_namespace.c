@@ -356,3 +356,21 @@ Test(namespace, a_removed_directory_takes_no_entries)
     cr_assert_eq(unit_attr(&u, dir).nlink, 0);
     cr_assert_eq(eng_forget(u.eng, dir, 1), 0);
 }
+
+/* Its last name and reference are gone; it is freed with the batch that would set something. */
+Test(namespace, attributes_of_what_is_gone_are_not_set)
+{
+    struct eng_attr attr;
+    uint64_t ino = unit_file(&u, "gone", 100, 1);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "gone"), 0);
+    cr_assert_eq(eng_setattr(u.eng, ino, &(struct eng_attr){.mode = 0600}, ENG_SET_MODE, &attr), -ESTALE);
+    cr_assert_eq(eng_setattr(u.eng, ino, &(struct eng_attr){.size = 5}, ENG_SET_SIZE, &attr), -ESTALE);
+    const struct eng_caller holder = {.ref = true};
+    uint64_t held = unit_file(&u, "held", 100, 1);
+    cr_assert_eq(eng_lookup(u.eng, &holder, ENG_ROOT_INO, "held", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "held"), 0);
+    cr_assert_eq(eng_setattr(u.eng, held, &(struct eng_attr){.size = 5}, ENG_SET_SIZE, &attr), 0);
+    cr_assert_eq(attr.size, 5);
+    cr_assert_eq(eng_forget(u.eng, held, 1), 0);
+    cr_assert_eq(unit_problems(&u), 0);
+}

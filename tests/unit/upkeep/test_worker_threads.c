@@ -296,6 +296,32 @@ Test(worker_threads, commits_by_the_clock)
     cr_assert(unit_holds(&u, unit_lookup(&u, "new"), 10, 1));
 }
 
+/* Processor time that the process has used, ns. */
+static uint64_t used_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* With commit_ms < 0 nothing is due when the time of the configuration has passed: the committer sleeps on.
+ */
+Test(worker_threads, without_commits_the_committer_sleeps)
+{
+    struct waiting w = WAITING;
+    cr_assert_eq(eng_config_set(u.eng, "commit_ms", "1"), 0);
+    (void)pthread_mutex_lock(&w.lock); /* nobody signals it: a second is over */
+    struct timespec end;
+    (void)clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 1;
+    uint64_t before = used_ns();
+    while (pthread_cond_timedwait(&w.cond, &w.lock, &end) == 0)
+        ;
+    uint64_t used = used_ns() - before;
+    (void)pthread_mutex_unlock(&w.lock);
+    cr_assert_lt(used, 300000000, "%llu ms of a second", (unsigned long long)used / 1000000);
+}
+
 Test(worker_threads, checkpoints_when_due_without_waiting_for_the_clock)
 {
     cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "50"), 0);
