@@ -11,8 +11,8 @@
 #include "image/recover.h"
 #include "store/jobs.h"
 #include "store/store.h"
-#include "upkeep/maintenance.h"
 #include "upkeep/full_disk.h"
+#include "upkeep/maintenance.h"
 #include "upkeep/workers.h"
 
 #include <stdio.h>
@@ -55,9 +55,9 @@ static int lock_store(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new, damage_new,      reserve_new, orphans_new,
-                                         atimes_new,  feed_new,        retire_new,  checkpoint_new,
-                                         full_disk_new,    maintenance_new, jobs_new};
+    int (*const news[])(struct eng *) = {keepers_new,   damage_new,      reserve_new, orphans_new,
+                                         atimes_new,    feed_new,        retire_new,  checkpoint_new,
+                                         full_disk_new, maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);

@@ -10,8 +10,8 @@
 #include "image/checkpoint.h"
 #include "upkeep/runner.h"
 
-/* full_disk_make_room() compacts again once there is more garbage than after the last time: by a share of the store,
- * but not by more than some segments, and not by less than WORTH_MIN. */
+/* full_disk_make_room() compacts again once there is more garbage than after the last time: by a share of the
+ * store, but not by more than some segments, and not by less than WORTH_MIN. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u

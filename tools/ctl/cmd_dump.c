@@ -1,8 +1,8 @@
 /*
  * cmd_dump.c - engramctl dump: the records of a segment, for debugging. State: struct dump, for one run. */
+#include "admin.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
-#include "admin.h"
 #include "rules/rfc3339.h"
 #include "shared/cli.h"
 
