@@ -113,6 +113,11 @@ cp -a "$WORK/whole" "$WORK/names"
 rm "$WORK/names"/*.ckp
 FIRST=$(find "$WORK/names" -name '*.seg' | sort | head -n 1)
 dd if=/dev/zero of="$FIRST" bs=64 count=1 conv=notrunc 2>/dev/null # the header of the segment with the log's beginning
+"$CTL" check --repair --into "$WORK/header.new" "$WORK/names" >"$WORK/out" 2>"$WORK/err"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/header.new" "$WORK/got" 2>/dev/null
+check_equal "a header costs nothing that its batches prove" "$(content_digest "$WORK/got/early")" "$(content_digest "$WORK/expect/early")"
+dd if=/dev/zero of="$FIRST" bs=4096 count=1 conv=notrunc 2>/dev/null # and the first batches
 check_fails "without checkpoints and the log's beginning it is refused" "restore|damaged" "$CTL" check "$WORK/names"
 "$CTL" check --repair --into "$WORK/names.new" "$WORK/names" >"$WORK/out" 2>"$WORK/err"
 rm -rf "$WORK/got"
