@@ -377,7 +377,7 @@ EOF2
     check_status "mount: scrub" 0 "^clean" check --scrub "$mnt"
     check_status "mount: estimate" 0 "would empty" compact --estimate "$mnt"
     check_status "mount: rate" 0 "" compact --rate=100M "$mnt"
-    check_status "mount: a bad rate" 2 "Invalid argument" compact --rate=fast "$mnt"
+    check_status "mount: a bad rate" 2 "not understood" compact --rate=fast "$mnt"
     check_status "mount: compact" 0 "^done: .*fragmentation 0.00" compact "$mnt"
     check_status "mount: compact from a folder of it" 0 '"state": "done"' compact --json "$mnt/folder"
     check_status "mount: nothing to pause" 1 "none is running" compact --pause "$mnt"

@@ -201,13 +201,13 @@ check "unmount a" unmount_store "$WORK/mnt.a"
 # ---- two runs at once, and runs that are killed
 check_equal "nothing is held" 0 "$(holds)"
 head -c 6000000 /dev/urandom >"$MNT/large"
-slow_backup() { # starts one of some seconds: $SLOW
-    "$CTL" backup --rate 4M "$MNT" "$WORK/two" 2>"$WORK/two.log" &
+slow_backup() { # RATE: starts one of some seconds, $SLOW, that has 6 MB to copy
+    "$CTL" backup --rate "$1" "$MNT" "$WORK/two" 2>"$WORK/two.log" &
     SLOW=$!
-    check "a run begins" wait_until 20 has_begun "$WORK/two"
+    check "a run begins" wait_until 60 has_begun "$WORK/two"
 }
 has_begun() { compgen -G "$1/.engram-backup.*.part" >/dev/null; }
-slow_backup
+slow_backup 1M
 check_equal "a second one into the same folder is refused" 2 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
 check "because of the first" grep -q "in use by another run" "$WORK/out"
 check_equal "the first holds" 1 "$(holds)"
@@ -222,7 +222,8 @@ OLD=$(digest)
 for signal in KILL KILL KILL TERM HUP; do
     rm -f "$MNT/large" && head -c 6000000 /dev/urandom >"$MNT/large"
     echo run >"$C/compact"
-    slow_backup
+    rm -f "$WORK/two"/.engram-backup.*.part # what the last one left would look like the beginning of this
+    slow_backup 1M
     kill -$signal $SLOW
     wait $SLOW 2>/dev/null
     check "and is ended by SIG$signal" test $? -ne 0

@@ -59,6 +59,9 @@ check "scrub" sh -c "echo run >$MNT/.engram/scrub"
 check "backup" engram-backup "$MNT" "$STORE" /root/backup
 check "of which the copy is whole" engramctl check /root/backup
 
+check "a folder for who is to write" install -d -o nobody -g nogroup "$MNT/agent"
+check "who writes" runuser -u nobody -- touch "$MNT/agent/note"
+
 # ---- the gateway beside it
 health() { curl -sf --max-time 10 http://127.0.0.1:9464/health; }
 asks() { curl -sf -H "Authorization: Bearer $(cat /var/lib/engram-gateway/x/token)" "$@"; } # the unit makes it
