@@ -21,8 +21,9 @@ struct record {
     uint32_t mask;
     uint8_t kind, flags, name_len, reserved;
 };
-static_assert(sizeof(struct record) == 40 && ENG_NAME_MAX <= UINT8_MAX && ENG_XATTR_NAME_MAX <= UINT8_MAX,
-              "a name's length fits a record");
+static_assert(sizeof(struct record) == 40, "record layout");
+static_assert(ENG_NAME_MAX <= UINT8_MAX, "a length fits its field");
+static_assert(ENG_XATTR_NAME_MAX <= UINT8_MAX, "a length fits its field");
 #define RECORD_BYTES_MAX ALIGN8(sizeof(struct record) + ENG_NAME_MAX)
 static_assert(RECORD_BYTES_MAX <= READ_BYTES && RECORD_BYTES_MAX <= RING_BYTES_MIN, "a record fits");
 

@@ -192,7 +192,8 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
         at = to;
     }
     if (!r) {
-        memset((uint8_t *)buf + (at - off), 0, end - at);
+        if (at < end)
+            memset((uint8_t *)buf + (at - off), 0, end - at);
         *ret_n = (ssize_t)ps.size;
     }
     unpin(&ps);
