@@ -460,7 +460,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     int r = open_store(d, why);
     if (r)
         return r;
-    if (stat(d->store, &folder) == 0) {
+    if (d->store && stat(d->store, &folder) == 0) {
         session->store_device = folder.st_dev;
         session->store_inode = folder.st_ino;
     }

@@ -8,6 +8,7 @@
 #ifndef ENGRAMFS_IDMAP_H
 #define ENGRAMFS_IDMAP_H
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -75,6 +76,7 @@ static inline int idmap_reserve(struct idmap *map)
 static inline void idmap_set(struct idmap *map, uint32_t id, uint64_t value)
 {
     uint32_t i = idmap_slot(map, id);
+    assert(map->slots); /* idmap_reserve() has made them */
     map->n += !map->slots[i].id;
     map->slots[i] = (struct idmap_slot){id, value};
 }

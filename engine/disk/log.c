@@ -2,6 +2,8 @@
  * log.c - see log.h. */
 #include "disk/log.h"
 
+#include <assert.h>
+
 /* ---- appending ---------------------------------------------------------- */
 
 void log_init(struct log *log, struct eng_io *io, struct segments *segments, const struct fault_hook *hook,
@@ -221,6 +223,7 @@ static int flush_run(struct log *log, struct flush *f)
     int r = 0;
     fault_point(log->hook, FP_SYNC);
     for (size_t i = 0; i < f->n; i++) {
+        assert(f->segs[i]); /* flush_begin() has filled all */
         if (!r && (i + 1 == f->n || !MUTANT(NO_SEALED_SYNC)))
             r = log->io->ops->datasync(f->segs[i]->file);
         segments_unpin(f->segs[i]);

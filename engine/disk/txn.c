@@ -2,6 +2,8 @@
  * txn.c - see txn.h. */
 #include "disk/txn.h"
 
+#include <assert.h>
+
 /* Payloads up to this size, bytes, are copied into the batch; larger ones are written from where they are. */
 #define COPY_MAX 16384u
 
@@ -64,9 +66,11 @@ static int add_piece(struct txn *txn, const void *data, size_t at, size_t len)
         return 0;
     }
     int r = array_grow(&txn->pieces, &txn->cap_pieces, txn->n_pieces + 1, sizeof *txn->pieces);
-    if (!r)
-        txn->pieces[txn->n_pieces++] = (struct txn_piece){data, at, len};
-    return r;
+    if (r)
+        return r;
+    assert(txn->pieces); /* array_grow() has room for at least one */
+    txn->pieces[txn->n_pieces++] = (struct txn_piece){data, at, len};
+    return 0;
 }
 
 static int add_bytes(struct txn *txn, const void *data, size_t len, size_t padded)

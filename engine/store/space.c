@@ -136,7 +136,7 @@ static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, s
 
 static void find_orphans(struct eng *eng, struct eng_space *sp)
 {
-    struct locator first[ENG_SPACE_ORPHANS_MAX];
+    struct locator first[ENG_SPACE_ORPHANS_MAX] = {0};
     bool more = true;
     for (uint32_t slot = 1; more;) {
         pthread_rwlock_rdlock(&eng->index_lock);

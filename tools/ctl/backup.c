@@ -273,7 +273,7 @@ static int remove_old(struct backup *b, bool has_config)
     int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     int r = dir ? 0 : -errno;
-    for (struct dirent *e; !r && (e = readdir(dir));) {
+    for (struct dirent *e; dir && !r && (e = readdir(dir));) {
         bool old = backup_is_own_name(e->d_name) || (!has_config && !strcmp(e->d_name, "config")) ||
                    (backup_is_store_name(e->d_name) && !is_listed(b, e->d_name));
         if (old && unlinkat(b->to_fd, e->d_name, 0) < 0)

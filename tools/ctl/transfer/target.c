@@ -222,10 +222,10 @@ static int check_new_store(const char *path, unsigned flags, char ret_why[512])
     const char *place = copy && !exists ? dirname(copy) : path;
     bool fuse = copy && statfs(place, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
     free(copy);
+    if (!(flags & TARGET_CREATE) && (exists || !fuse))
+        return 0;
     if (fuse && !exists)
         snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
-    else if (!(flags & TARGET_CREATE))
-        return 0;
     else if (fuse)
         snprintf(ret_why, 512, "%s: not an engramfs mount, but in one of FUSE, where no store is made", path);
     else if (exists && in_fstab(path))

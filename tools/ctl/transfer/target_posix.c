@@ -117,7 +117,7 @@ static void from_stat(const struct stat *st, struct target_attr *ret)
 
 static int posix_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
-    struct stat st;
+    struct stat st = {0};
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
@@ -219,7 +219,7 @@ static bool gives_away(uint32_t uid, uint32_t gid)
 /* Owner, mode and time of a file that is complete. The order matters: chown clears set-ID bits. */
 static int settle(int fd, const struct eng_record *rec)
 {
-    struct stat st;
+    struct stat st = {0};
     if (gives_away(rec->uid, rec->gid) && fchown(fd, rec->uid, rec->gid) < 0)
         return -errno;
     if (fstat(fd, &st) < 0)
@@ -249,7 +249,7 @@ static int make_file(int at, const char *name, const struct eng_record *rec)
 static int posix_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
 {
     struct posix *p = posix_of(t);
-    struct stat st;
+    struct stat st = {0};
     int at = dir_of(t, rec->parent, rec->name), fd = -EACCES;
     if (at < 0)
         return at;
@@ -303,7 +303,7 @@ static int posix_stream_close(struct target *t, const struct eng_record *rec, st
 
 static int replace(struct target *t, const struct eng_record *rec)
 {
-    struct target_file f;
+    struct target_file f = {.fd = -1};
     int r = posix_stream_open(t, rec, &f);
     if (r < 0)
         return r;
@@ -316,7 +316,7 @@ static int replace(struct target *t, const struct eng_record *rec)
 /* A name that exists: nothing is done if everything is as the record says. */
 static int put_again(struct target *t, const struct eng_record *rec)
 {
-    struct target_attr have, want;
+    struct target_attr have = {0}, want = {0};
     struct eng_record as = *rec;
     int r = posix_lookup(t, rec->parent, rec->name, &have);
     if (!r && !S_ISREG(have.mode))
@@ -369,7 +369,7 @@ static ssize_t posix_put(struct target *t, struct eng_record *records, size_t n)
 static int posix_open(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       bool write, struct target_file *ret)
 {
-    struct stat st;
+    struct stat st = {0};
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
@@ -521,7 +521,7 @@ static int open_name(struct target *t, tdir dir, const char *name, struct stat *
 static int posix_setattr(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                          unsigned mask)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = open_name(t, dir, name, &st);
     if (fd < 0)
         return fd;
@@ -532,7 +532,7 @@ static int posix_setattr(struct target *t, tdir dir, const char *name, const str
 
 static int posix_getattr_dir(struct target *t, tdir self, struct target_attr *ret)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = beneath_fd(posix_of(t)->dirs, self);
     if (fd < 0)
         return fd;
@@ -544,7 +544,7 @@ static int posix_getattr_dir(struct target *t, tdir self, struct target_attr *re
 
 static int posix_setattr_dir(struct target *t, tdir self, const struct target_attr *attr, unsigned mask)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = beneath_fd(posix_of(t)->dirs, self);
     if (fd < 0)
         return fd;
@@ -554,7 +554,7 @@ static int posix_setattr_dir(struct target *t, tdir self, const struct target_at
 static int posix_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       const char *link)
 {
-    struct stat st;
+    struct stat st = {0};
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
@@ -627,7 +627,7 @@ struct target_scan {
 
 static int posix_scan_open(struct target *t, tdir dir, struct target_scan **ret)
 {
-    struct target_file f;
+    struct target_file f = {.fd = -1};
     int r = posix_open_dir(t, dir, &f);
     if (r < 0)
         return r;
