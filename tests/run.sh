@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # run.sh - builds everything and runs every test.
 #
-#   tests/run.sh [quick|full] [GROUP...]     `tests/run.sh help` lists the groups
-#   tests/run.sh soak HOURS                  random tests with new seeds until the time is over
+#   tests/run.sh [quick] [GROUP...]     `tests/run.sh help` lists the groups
+#   tests/run.sh full [PART...]         the long version; `tests/run.sh full help` lists its parts
+#   tests/run.sh soak HOURS             random tests with new seeds until the time is over
 #
 # Without a word: what CI runs, under 20 minutes on two cores. `quick` leaves
-# out the sanitizers and shortens the long runs; `full` lengthens them. As many
+# out the sanitizers and shortens the long runs; `full` lengthens them: under three
+# hours, in parts of at most one, each of which also runs alone. As many
 # tests run at a time as there are processors, and one. What is missing is installed by
 # apt (as root). Each test is one line; the log of one that failed follows it.
 # The last line is `N passed, N failed`.
@@ -15,6 +17,8 @@ cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
+# shellcheck source=tests/full.sh
+. tests/full.sh
 
 # Each group, and what it covers. In this order they run.
 GROUPS_ALL=(
@@ -36,14 +40,20 @@ GROUPS_ALL=(
     "coverage  lines of the engine that tests reach"
 )
 usage() {
-    echo "usage: tests/run.sh [quick|full] [GROUP...] | soak HOURS"
-    printf '    %s\n' "${GROUPS_ALL[@]}"
+    if [ "$MODE" = full ]; then
+        echo "usage: tests/run.sh full [PART...]"
+        part_list
+    else
+        echo "usage: tests/run.sh [quick] [GROUP...] | full [PART...] | soak HOURS"
+        printf '    %s\n' "${GROUPS_ALL[@]}"
+    fi
 }
 is_group() { printf '%s\n' "${GROUPS_ALL[@]}" | cut -d ' ' -f 1 | grep -qxF -- "$1"; }
 
 MODE=default
 HOURS=
 GROUPS_WANTED=
+PARTS=()
 while [ $# -gt 0 ]; do
     case $1 in
     quick | full) MODE=$1 ;;
@@ -60,19 +70,28 @@ while [ $# -gt 0 ]; do
         exit 0
         ;;
     *)
-        if ! is_group "$1"; then
+        if [ "$MODE" = full ] && is_part "$1"; then
+            PARTS+=("$1")
+        elif [ "$MODE" != full ] && is_group "$1"; then
+            GROUPS_WANTED="$GROUPS_WANTED $1"
+        else
             usage >&2
             exit 2
         fi
-        GROUPS_WANTED="$GROUPS_WANTED $1"
         ;;
     esac
     shift
 done
-if [ -z "$GROUPS_WANTED" ]; then
+if [ "$MODE" = full ]; then
+    if [ ${#PARTS[@]} -ne 1 ]; then
+        [ ${#PARTS[@]} -gt 0 ] || mapfile -t PARTS < <(part_names)
+        parts "${PARTS[@]}"
+        exit
+    fi
+    GROUPS_WANTED=$(part_groups "${PARTS[0]}")
+elif [ -z "$GROUPS_WANTED" ]; then
     GROUPS_WANTED="docs unit mutants damage crash review race fuzz mount posix ops"
     [ "$MODE" = quick ] || GROUPS_WANTED="$GROUPS_WANTED mountc tsan asan lint"
-    [ "$MODE" != full ] || GROUPS_WANTED="$GROUPS_WANTED coverage"
     [ "$MODE" != soak ] || GROUPS_WANTED=
 fi
 wanted() {
@@ -92,6 +111,7 @@ JOBS=${JOBS:-$(($(nproc) + 1))} # some wait for disks and daemons
 summary() {
     local line="$PASSED passed, $FAILED failed"
     [ $SKIPPED -eq 0 ] || line="$line, $SKIPPED skipped"
+    [ "$MODE" != full ] || echo "part ${PARTS[0]}: $line in $SECONDS s, load $(cut -d ' ' -f 1-3 /proc/loadavg)"
     echo "$line"
 }
 
@@ -261,25 +281,25 @@ run_plain() { # LABEL DIR FOLDER SECONDS [PREFIX COMMAND...]
 }
 
 run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
-    local label=$1 dir=$2 mode=$3 exe args limit=900
+    local label=$1 dir=$2 mode=$3 exe args
     shift 3
-    [ "$mode" != full ] || limit=14400
     for exe in $(programs "$dir" sim crash); do
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         sample/powercut | sample/faults) args=(--stride 37) ;;
-        sample/nomem) args=(--quick) ;;
+        more/powercut | more/faults) args=(--stride 7) ;;
+        sample/nomem | more/nomem) args=(--quick) ;;
         *) args=() ;;
         esac
-        run "$label/$(basename "$exe")" "$limit" "$@" "$exe" "${args[@]}"
+        run "$label/$(basename "$exe")" 900 "$@" "$exe" "${args[@]}"
     done
 }
 
 # Short random workloads, other I/O calls of each cut.
 run_seeds() { # BUILD MODE
     local n=400
-    case $2 in quick) n=40 ;; full) n=10000 ;; esac
-    run "crash/powercut, $n seeds" 7200 "$1/tests/sim/powercut" --no-script --seeds $n --ops 150 --stride 61
+    [ "$2" != quick ] || n=40
+    run "crash/powercut, $n seeds" 1800 "$1/tests/sim/powercut" --no-script --seeds $n --ops 150 --stride 61
 }
 
 run_unit() { # LABEL DIR
@@ -332,14 +352,13 @@ if ! build "$BUILD" all "${TARGETS[@]}" -- -Dwerror=true; then
 fi
 
 ROUNDS=50 READS=300000
-case $MODE in
-quick) ROUNDS=5 READS=100000 ;;
-full) ROUNDS=1000 READS=5000000 ;;
-esac
+[ "$MODE" != quick ] || ROUNDS=5 READS=100000
 
 if [ "$MODE" = soak ]; then
     # shellcheck source=tests/soak.sh
     . tests/soak.sh
+elif [ "$MODE" = full ]; then
+    part "${PARTS[0]}"
 fi
 if wanted docs; then run docs/check 60 tests/docs_check.sh; fi
 if wanted unit; then run_unit unit "$BUILD"; fi
@@ -357,9 +376,7 @@ fi
 if wanted review; then run_plain review "$BUILD" review 600; fi
 if wanted race; then run_plain race "$BUILD" race 900; fi
 if wanted fuzz; then
-    seconds=5
-    [ "$MODE" != full ] || seconds=600
-    run fuzz $((300 + 12 * seconds)) tests/sim/fuzz/run.sh $seconds
+    run fuzz 400 tests/sim/fuzz/run.sh 5
 fi
 if wanted mount; then
     run_scripts mount tests/mount "$BUILD"
@@ -392,7 +409,7 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
     -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
     # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan
-    run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo default || echo sample)" "${NORANDOM[@]}"
+    run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo more || echo sample)" "${NORANDOM[@]}"
     for name in coreutils control; do
         run "asan-mount/$name" 600 "${NORANDOM[@]}" sh -c \
             "ASAN_OPTIONS=\$ASAN_OPTIONS:log_path=\$TMPDIR/sanitizer exec tests/mount/$name.sh build-asan"

@@ -8,18 +8,28 @@
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
 t_needs python3
+WORKERS=2 # each has a mount of its own, and every second number
 COUNT=${2-300}
 [ "${2-}" ] || [ "${ENGRAM_TEST_MODE-}" != full ] || COUNT=10000
 [ "${2-}" ] || [ "${ENGRAM_TEST_MODE-}" != quick ] || COUNT=60
 SEED=${SEED-$RANDOM$RANDOM}
 LIMIT=$((120 + COUNT / 3)) # seconds
 echo "# seed $SEED, $COUNT archives and trees, at most $LIMIT s"
-cd "$WORK" || exit 1
-must_mount "$WORK/store" "$WORK/mnt"
-timeout $((LIMIT + 60)) python3 "$T_LIB/ops/hostile_archives.py" "$CTL" "$SEED" "$COUNT" "$LIMIT" >result 2>&1
-check_equal "none of them did harm" 0 $?
-grep -v "^# " result | head -n 20
-grep "^# " result
-check "unmount" unmount_store "$WORK/mnt"
-check "the store is whole" "$CTL" check store
+worker() { # K
+    local dir=$WORK/$1
+    mkdir "$dir" && cd "$dir" || return 1
+    must_mount "$dir/store" "$dir/mnt"
+    timeout $((LIMIT + 60)) python3 "$T_LIB/ops/hostile_archives.py" "$CTL" "$SEED" "$COUNT" "$LIMIT" "$1" $WORKERS >"$dir.result" 2>&1
+}
+for k in $(seq 0 $((WORKERS - 1))); do
+    worker "$k" &
+    WORKER[k]=$!
+done
+for k in $(seq 0 $((WORKERS - 1))); do
+    wait "${WORKER[k]}"
+    check_equal "worker $k: none of them did harm" 0 $?
+    cut -c 1-300 "$WORK/$k.result" | head -n 20
+    check "worker $k: unmount" unmount_store "$WORK/$k/mnt"
+    check "worker $k: the store is whole" "$CTL" check "$WORK/$k/store"
+done
 t_end

@@ -1,6 +1,6 @@
-"""hostile_archives.py CTL SEED COUNT LIMIT: imports archives and trees that mean ill into mnt/ and into stores; see archives.sh.
+"""hostile_archives.py CTL SEED COUNT LIMIT K N: imports archives and trees that mean ill into mnt/ and into stores; see archives.sh.
 
-Works in the current folder. Exit status 1, with a line for each fault, if there was one."""
+Of the numbers below COUNT it takes every Nth, from K. Works in the current folder. Exit status 1, with a line for each fault, if there was one."""
 import io
 import os
 import random
@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 
-ctl, seed, count, limit = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+ctl, (seed, count, limit, first, step) = sys.argv[1], map(int, sys.argv[2:7])
 here = os.getcwd()
 outside = here + "/outside"
 faults = 0
@@ -162,14 +162,14 @@ for name in ("file", "dir/file"):
     os.chmod(f"{outside}/{name}", 0o640)
 around = sorted(os.listdir(here) + ["out.tar", "out.jsonl"])
 before, start, done = digest(), time.monotonic(), 0
-for number in range(count):
+for number in range(first, count, step):
     if time.monotonic() - start > limit:
         fault(number, f"not done after {limit:.0f} s")
         break
     one(number)
     done += 1
-    if (number % 25 == 0 or number == count - 1) and digest() != before:
-        fault(number, "something outside has changed, by this one or the 25 before")
+    if (done % 25 == 0 or number + step >= count) and digest() != before:
+        fault(number, f"something outside has changed, by this one or the 24 before of worker {first} of {step}")
         break
 stray = sorted(set(os.listdir(here)) - set(around))
 if stray:

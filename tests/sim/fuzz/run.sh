@@ -4,12 +4,16 @@
 #   tests/sim/fuzz/run.sh [SECONDS [TARGET...]]
 #
 # Says for each how many inputs were tried, or where the input lies that it fails for, and how to run that again.
-# Environment: FUZZ_SEED (random), CORPUS=folder that is kept.
+# Environment: FUZZ_SEED (random), CORPUS=folder that is kept, SHARE=K/N: every Nth target only, from the Kth.
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
 SECONDS_EACH=${1:-10}
 [ $# -eq 0 ] || shift
 TARGETS=${*:-superblock segment batch checkpoint recover jsonl verbs xattr}
+if [ "${SHARE-}" ]; then # words, of which every Nth stays
+    # shellcheck disable=SC2086
+    TARGETS=$(printf '%s\n' $TARGETS | awk -v k="${SHARE%/*}" -v n="${SHARE#*/}" 'NR % n == k % n')
+fi
 BUILD=build-fuzz
 if ! command -v clang >/dev/null || ! echo 'int LLVMFuzzerTestOneInput(const char *d, long n) { return !d && n; }' |
     clang -x c -fsanitize=fuzzer,address - -o /dev/null 2>/dev/null; then
@@ -19,6 +23,8 @@ fi
 again=()
 [ ! -f $BUILD/build.ninja ] || again=(--reconfigure)
 mkdir -p $BUILD
+exec 9<$BUILD
+flock 9 # another share builds
 if ! CC=clang meson setup "${again[@]}" $BUILD -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false \
     -Doptimization=1 -Dc_args="-fsanitize=fuzzer-no-link -fno-sanitize-recover=all" >/tmp/fuzz-build.$$ 2>&1 ||
     ! ninja -C $BUILD fuzz-targets >>/tmp/fuzz-build.$$ 2>&1; then
@@ -28,6 +34,7 @@ if ! CC=clang meson setup "${again[@]}" $BUILD -Dfuzz=true -Db_sanitize=address,
     exit 1
 fi
 rm -f /tmp/fuzz-build.$$
+exec 9<&-
 WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 CORPUS=${CORPUS:-$WORK/corpus}

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+#
+# full.sh - the long version of all tests, in parts that each end within an hour on two processors. Sourced by run.sh,
+# for its functions. Each part is one line of PARTS_ALL and, where it is more than groups of run.sh, a function part_NAME.
+#
+# What a program can be told is told here, so that the numbers of docs/TESTING.md stand in one place; the scripts of
+# tests/mount and tests/ops look at ENGRAM_TEST_MODE=full.
+
+# name|groups of run.sh|what it covers
+PARTS_ALL=(
+    "base|docs unit mutants review lint coverage|what CI runs once, and the lines of the engine that tests reach"
+    "crash||each I/O call cut and failed, each allocation failed, 5,000 random workloads cut"
+    "lives||two lives: death at each I/O call of the script, all second lives; 2,000 random workloads"
+    "damage||each bit of a small store flipped, every length, with three liars"
+    "race|tsan|millions of verified reads, by schedule and at random; CI's numbers under the thread sanitizer"
+    "fuzz||two minutes for each target"
+    "mount||a mounted store and real tools, with long runs and a folder of 1,000,000 entries"
+    "mountc|mountc|the mounted store once more while compaction runs in a loop, as long as in CI"
+    "posix|posix|a mount and ext4 compared: rules, and 141 seeds of 6,000 random operations"
+    "kill9||two times 250 rounds of kill -9, 3,000,000 reads of a mount beside compaction"
+    "archives||10,000 hostile archives and trees"
+    "ops||what operators need; the Debian package in a clean Debian, booted with systemd"
+    "asan|asan|unit, crash and a mounted daemon under the address, leak and undefined behaviour sanitizers"
+)
+
+part_list() { printf '%s\n' "${PARTS_ALL[@]}" | awk -F '|' '{printf "    %-9s %s\n", $1, $3}'; }
+part_names() { printf '%s\n' "${PARTS_ALL[@]}" | cut -d '|' -f 1; }
+is_part() { part_names | grep -qxF -- "$1"; }
+part_groups() { printf '%s\n' "${PARTS_ALL[@]}" | awk -F '|' -v part="$1" '$1 == part {print $2}'; }
+
+sim() { # LABEL PROGRAM ARGUMENTS...
+    run "$1" 3500 "$BUILD/tests/sim/$2" "${@:3}"
+}
+
+part_crash() {
+    sim crash/faults faults
+    sim crash/nomem nomem
+    sim crash/powercut powercut
+    sim "crash/powercut, 5,000 seeds" powercut --no-script --seeds 5000 --ops 150 --stride 61
+}
+
+part_lives() {
+    sim "lives/script" twolives --seeds 0
+    sim "lives/2,000 seeds" twolives --no-script --seeds 2000
+}
+
+part_damage() { sim damage/damage damage; }
+
+part_race() {
+    sim race/schedules schedules
+    sim race/race race --reads 5000000
+    sim race/everything everything --reads 5000000
+    sim race/views views --views 400
+    sim race/feed feed --batches 1000000
+}
+
+part_fuzz() {
+    local share
+    for share in 1/2 2/2; do run "fuzz $share" 3500 env SHARE=$share tests/sim/fuzz/run.sh 120; done
+}
+
+part_mount() {
+    run_scripts mount tests/mount "$BUILD" kill9 race
+    run_scripts mount/programs tests/mount/programs "$BUILD"
+}
+
+part_kill9() {
+    local half
+    for half in 1 2; do run "kill9 $half" 3500 tests/mount/kill9.sh "$BUILD" 250; done
+    run kill9/race 3500 tests/mount/race.sh "$BUILD" 3000000
+}
+
+part_archives() { run archives 3500 tests/ops/archives.sh "$BUILD" 10000; }
+
+part_ops() { run_scripts ops tests/ops "$BUILD" archives; }
+
+part_mountc() { export ENGRAM_TEST_MODE=default; }
+
+# part NAME: starts what is more than the groups of the part, which follow.
+part() {
+    if declare -F "part_$1" >/dev/null; then "part_$1"; fi
+}
+
+# parts NAMES...: each in a process of its own, so that one that is interrupted leaves the others; adds up their last lines.
+parts() {
+    local name began=$SECONDS out status=0
+    out=$(mktemp) || return 1
+    for name in "$@"; do
+        echo "==== part $name"
+        tests/run.sh full "$name" 2>&1 | tee "$out"
+        [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
+        tail -n 2 "$out" | sed -n 's/^part //p' >>"$out.sum"
+    done
+    echo "==== all parts, $((SECONDS - began)) s"
+    cat "$out.sum"
+    awk '{p += $2; f += $4} END {print p + 0 " passed, " f + 0 " failed"}' "$out.sum"
+    rm -f "$out" "$out.sum"
+    return $status
+}
