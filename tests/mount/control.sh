@@ -38,6 +38,17 @@ assert os.fstat(f).st_size == size
 P
     if [ "$f" != damaged ]; then check "$f is not empty" test -s "$WORK/copy"; fi
 done
+check "a text is of the moment of its opening, a later one of its own" python3 - "$MNT" <<'P'
+import json, os, sys
+top = sys.argv[1]
+def memories(f):
+    return json.loads(os.pread(f, 1 << 20, 0))["memories"]
+first = os.open(top + "/.engram/stats.json", os.O_RDONLY)
+open(top + "/moment", "w").write("x")
+second = os.open(top + "/.engram/stats.json", os.O_RDONLY)
+os.unlink(top + "/moment")
+assert (memories(first), memories(second), memories(first)) == (0, 1, 0), (memories(first), memories(second))
+P
 for f in compact maintenance scrub stats.json; do
     check "$f is JSON" python3 -m json.tool "$C/$f"
 done

@@ -65,6 +65,18 @@ F
     else
         skip "mount -t fuse.engramfs" "neither installed nor can an overlay make it look so"
     fi
+    must_mount "$STORE" "$MNT" -o fsname=another-name
+    check_equal "-o fsname=" another-name "$(findmnt -n -o SOURCE --mountpoint "$MNT")"
+    check "unmount" unmount_store "$MNT"
+    # the line that the documents tell, with places of ours
+    for text in docs/OPERATIONS.md packaging/man/engramfs.1.scd; do
+        grep '^/[a-z/]* */mnt/memories *fuse.engramfs ' "$ROOT/$text" | sed "s|^[^ ]*|$STORE|; s|/mnt/memories|$MNT|; s|fuse.engramfs|$TYPE|" >"$WORK/fstab"
+        check_equal "$text: has a line of fstab" 1 "$(wc -l <"$WORK/fstab")"
+        check "$text: it mounts" timeout 60 mount --fstab "$WORK/fstab" "$MNT"
+        check_equal "$text: without set-user-ID programs and devices" "nodev nosuid" \
+            "$(findmnt -n -o OPTIONS --mountpoint "$MNT" | tr , '\n' | grep -xE 'nosuid|nodev|suid|dev' | sort | xargs)"
+        check "unmount" unmount_store "$MNT"
+    done
     printf '#!/bin/sh\necho ran\n' >"$WORK/script"
     must_mount "$STORE" "$MNT" -o noexec
     cp "$WORK/script" "$MNT/script" && chmod 755 "$MNT/script"

@@ -314,6 +314,15 @@ check_fails "a full disk is noticed" "No space left" bash -c 'timeout 60 "$1" ex
 check_fails "a full disk, in short output" "No space left" bash -c 'timeout 60 "$1" stat store >/dev/full' _ "$BUILD/tools/engramctl"
 check_fails "a closed pipe is noticed" "Broken pipe" \
     bash -c 'set -o pipefail; timeout 60 "$1" export store | head -c 10 >/dev/null' _ "$BUILD/tools/engramctl"
+for format in jsonl tar; do # a disk that fills in the middle is a limit here
+    echo "what was there before" >kept.out
+    check_fails "$format: an export that ends in the middle" "File too large" \
+        bash -c 'ulimit -f 100; trap "" XFSZ; exec timeout 60 "$1" export --format "$2" store kept.out' _ "$BUILD/tools/engramctl" $format
+    check_equal "$format: leaves what was there" "what was there before" "$(cat kept.out)"
+    check "$format: one that comes to its end" ctl export --format $format store kept.out
+    check "$format: takes its place" test "$(stat -c %s kept.out)" -gt 200000
+done
+rm kept.out
 check_equal "nothing unfinished lies about" "" "$(find . -maxdepth 1 -name '*.part')"
 check_equal "no control characters in a log" 0 "$(ctl import plain.jsonl store 2>&1 | grep -c $'[\r\033]')"
 

@@ -41,6 +41,18 @@ check "restored by rsync" rsync -aHX "$WORK/copy/" "$WORK/mnt1/"
 check_equal "it is the same" "$WANT" "$(whole "$WORK/mnt1")"
 check "unmount 1" unmount_store "$WORK/mnt1"
 
+# with the control files in the listing, as docs/OPERATIONS.md says
+check "unmount" unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o ctl=visible
+EXCLUDE=$(grep -o -- '--exclude=[^`]*' "$ROOT/docs/OPERATIONS.md" | head -n 1)
+check "rsync of a mount with -o ctl=visible" rsync -aHX "$EXCLUDE" "$MNT/" "$WORK/copy.visible/"
+check_equal "copies no control file" "" "$(find "$WORK/copy.visible" -name '.engram*')"
+check_equal "and all the rest" "" "$(rsync -aHXcni --delete "$WORK/copy/" "$WORK/copy.visible/")"
+check "into one" rsync -aHX --delete "$EXCLUDE" "$WORK/copy.visible/" "$MNT/"
+check_equal "a second one has nothing to do" "" "$(rsync -aHX --out-format=%n "$EXCLUDE" "$MNT/" "$WORK/copy.visible/")"
+check "unmount" unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o segment_size=256k
+
 # ---- 3: an export of one moment
 if [ "$("$CTL" version --json | json_get tar)" = true ]; then
     check "export as tar" sh -c "'$CTL' export --snapshot --format tar '$MNT' - >'$WORK/export.tar'"

@@ -11,6 +11,7 @@ check() {
     shift
     if out=$("$@" 2>&1); then ok "$name"; else echo "not ok - service: $name: $(tail -n 3 <<<"$out" | tr '\n' ' ')"; fi
 }
+check_equal() { if [ "$2" = "$3" ]; then ok "$1"; else echo "not ok - service: $1: expected '$2', got '$3'"; fi; }
 fails() { ! "$@"; }
 wait_until() {
     local end=$((SECONDS + $1))

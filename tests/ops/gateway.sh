@@ -36,7 +36,11 @@ stop() { # NAME
     check_equal "$1" 0 $?
 }
 # ask METHOD PATH [CURL OPTIONS]: prints the status; the body is in $WORK/body
-ask() { timeout 60 curl -s -o "$WORK/body" -w '%{http_code}' -X "$1" "${@:3}" "$URL$2"; }
+ask() {
+    ask_it "$@" | tee "$WORK/status"
+    echo "$1 $2 $(cat "$WORK/status")" >>"$WORK/answers"
+}
+ask_it() { timeout 60 curl -s -o "$WORK/body" -w '%{http_code}' -X "$1" "${@:3}" "$URL$2"; }
 body() { json_get "$1" <"$WORK/body"; }
 # is STATUS METHOD PATH ...: and an error is JSON that has the same code
 is() {
@@ -249,6 +253,23 @@ for key in "force", "min_fragmentation", "rate", "wait":
     assert f"        {key}: {{type" in api, key
 for status in set(re.findall(r"answer_error\(a, (\d+)", src)) - {"405"}:
     assert f'"{status}":' in api, status
+P
+check "and so is each status that was answered here, at its path and method" python3 - "$ROOT/packaging/openapi.yaml" "$WORK/answers" <<'P'
+import re, sys
+listed, path, method = set(), None, None
+for line in open(sys.argv[1]):
+    if m := re.match(r"  (/\S+):$", line):
+        path = m[1]
+    elif m := re.match(r"    (get|post):$", line):
+        method = m[1].upper()
+    elif re.match(r"\S", line):
+        path = None
+    elif path and (m := re.match(r'        "(\d+)":', line)):
+        listed.add((method, path, m[1]))
+answered = {tuple(line.split()) for line in open(sys.argv[2])}
+answered = {a for a in answered if any(a[:2] == l[:2] for l in listed) and a[2] != "000"}
+assert len(answered) > 15, answered
+assert not answered - listed, sorted(answered - listed)
 P
 check "unmount" unmount_store "$MNT"
 t_end

@@ -57,6 +57,11 @@ if command -v scdoc >/dev/null; then
     done
     check_equal "engramfs(1) has every option" "$missing" ""
     missing=
+    for option in $(sed -n '/^static int set_flag/,/^}/p' fs/options.c | grep -oE '"[A-Za-z_]+[-=]?"' | tr -d '"'); do
+        grep -qE "(^|[_* (\\])$option([_*,; .:)]|$)" packaging/man/engramfs.1.scd || missing="$missing $option"
+    done
+    check_equal "and every word that is taken from mount(8)" "$missing" ""
+    missing=
     for sub in $("$INST/bin/engramctl" --help | sed -n 's/^  \([a-z]\{1,\}\)  .*/\1/p'); do
         grep -q "^## $sub" packaging/man/engramctl.1.scd || missing="$missing $sub"
         for option in $("$INST/bin/engramctl" "$sub" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u); do

@@ -44,6 +44,10 @@ check_equal "the summary as JSON" "10 2" "$("$CTL" import --json a.tar second | 
 rm -rf second.tree
 tree_of second 2>/dev/null
 check "importing twice changes nothing" same_tree tree second.tree
+"$CTL" stat --json second >stat1
+check "nor in the store" sh -c "'$CTL' import a.tar second && '$CTL' import --format tree tree second && '$CTL' stat --json second >stat2"
+check_equal "no byte of content was written again" "$(json_get total_bytes <stat1) $(json_get live_bytes <stat1)" \
+    "$(json_get total_bytes <stat2) $(json_get live_bytes <stat2)"
 check "its store is whole" "$CTL" check second
 check "from standard input, to standard output, compressed" bash -c "'$CTL' export --format tar first - | gzip | '$CTL' import --format tar - third"
 tree_of third 2>/dev/null
