@@ -118,6 +118,36 @@ check "split and join again" bash -c 'split -b 100000 second-name part. && cat p
 check "xargs rm" bash -c 'ls part.* | xargs rm && ! ls part.* 2>/dev/null'
 check "cp --sparse, cp --reflink=auto" bash -c 'cp --sparse=always second-name c1 && cp --reflink=auto c1 c2 && cmp c2 second-name'
 
+# -- what saving does to fields, as README.md and docs/FAQ.md say: those who rename a new file over the name lose them
+# all, those who write into the file keep them
+CONTENT=
+saved() { # NAME FIELDS COMMAND...: of a fresh memory with fields; the command has to change it to `14 May`
+    local name=$1 want=$2 got
+    shift 2
+    rm -f fields fields.new
+    echo "14 March" >fields
+    setfattr -n user.engram.confidence -v 0.9 fields
+    setfattr -n user.mood -v calm fields
+    "$@" >/dev/null 2>&1 </dev/null
+    CONTENT=$(cat fields)
+    got=$(getfattr --absolute-names -d fields | grep -c ^user)
+    check_equal "$name: fields left" "14 May $want" "$CONTENT $got"
+}
+saved "sed -i" 0 sed -i s/March/May/ fields
+saved "os.replace" 0 python3 -c 'import os; open("fields.new", "w").write("14 May\n"); os.replace("fields.new", "fields")'
+saved "mv" 0 bash -c 'echo 14 May >fields.new && mv fields.new fields'
+saved ">" 2 bash -c 'echo 14 May >fields'
+saved "tee" 2 bash -c 'echo 14 May | tee fields'
+saved "cp over it" 2 bash -c 'echo 14 May >fields.new && cp fields.new fields'
+saved "open(..., 'w')" 2 python3 -c 'open("fields", "w").write("14 May\n")'
+if command -v vim >/dev/null; then
+    saved "vim with backupcopy=yes" 2 vim -u NONE -es -c 'set backupcopy=yes' -c '%s/March/May/' -c 'wq' fields
+fi
+FAQ=$(sed -n 's/.*`\(cp --attributes-only [^`]*\)`.*/\1/p' "$ROOT/docs/FAQ.md")
+check_equal "the FAQ has a way for the others" "cp --attributes-only --preserve=xattr OLD NEW" "$FAQ"
+keep="${FAQ/OLD/fields}"
+saved "sed, that way" 2 bash -c "sed s/March/May/ fields >fields.new && ${keep/NEW/fields.new} && mv fields.new fields"
+
 # -- what editors do: a temporary file, fsync, rename over the old name
 check "replace as editors do" python3 - <<'P'
 import os
