@@ -6,6 +6,19 @@
 
 #ifdef ENG_MUTANTS
 uint64_t fault_mutants;
+_Atomic uint64_t fault_hashed_locked;
+static _Thread_local bool in_mutation;
+
+void fault_mutation(bool held)
+{
+    in_mutation = held;
+}
+
+void fault_hashes(uint32_t bytes)
+{
+    if (in_mutation)
+        atomic_fetch_add_explicit(&fault_hashed_locked, bytes, memory_order_relaxed);
+}
 
 /* A test of any kind is run without a protection by its environment. */
 static __attribute__((constructor)) void choose_mutant(void)

@@ -19,6 +19,7 @@ enum fault_point {
     FP_LOG_WRITTEN,       /* batch in the log, index not changed yet */
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
+    FP_WRITE_DRAFTED,     /* a write is read and hashed as far as it needs no lock; log.lock comes next */
     FP_RETIRE,            /* about to unlink a segment */
     FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
@@ -74,6 +75,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
+    M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
+    M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
@@ -91,8 +94,21 @@ enum mutant_bit { MUTANT_LIST(MUTANT_BIT) MUTANT_COUNT };
 /* Set from $ENG_MUTANT, a name of the list, before main(). Immutable while threads run. */
 extern __attribute__((visibility("default"))) uint64_t fault_mutants;
 #define MUTANT(m) ((fault_mutants & MUTANT_MASK(m)) != 0)
+/* Bytes of content that threads have hashed, to write or to verify, with log.lock held for a mutation. */
+extern __attribute__((visibility("default"))) _Atomic uint64_t fault_hashed_locked;
+/* This thread got log.lock for a mutation, or let it go. */
+void fault_mutation(bool held);
+void fault_hashes(uint32_t bytes);
 #else
 #define MUTANT(m) false
+static inline void fault_mutation(bool held)
+{
+    (void)held;
+}
+static inline void fault_hashes(uint32_t bytes)
+{
+    (void)bytes;
+}
 #endif
 
 #endif

@@ -26,8 +26,10 @@ int commit_begin(struct eng *eng)
     pthread_mutex_lock(&eng->log.lock);
     pthread_mutex_unlock(&eng->log.queue);
     /* The store may have turned read-only meanwhile, perhaps with an index that is not whole. */
-    if (!is_read_only(eng))
+    if (!is_read_only(eng)) {
+        fault_mutation(true);
         return 0;
+    }
     pthread_mutex_unlock(&eng->log.lock);
     report_flush(&eng->report);
     return -EROFS;
@@ -35,6 +37,7 @@ int commit_begin(struct eng *eng)
 
 void commit_end(struct eng *eng)
 {
+    fault_mutation(false);
     pthread_mutex_unlock(&eng->log.lock);
     feed_wake(eng);
     report_flush(&eng->report);

@@ -2,6 +2,7 @@
  * codec.c - encoders and decoders of the on-disk format. See codec.h and
  * docs/FORMAT.md. Pure functions. */
 #include "disk/codec.h"
+#include "base/fault.h"
 #include "base/hash.h"
 
 #include <errno.h>
@@ -125,12 +126,19 @@ uint64_t extent_head_encode(uint8_t *head, uint64_t ino, uint64_t file_off, uint
                               .name_len = name_len,
                               .name_sum = name_len ? (uint32_t)codec_hash(name, name_len) : 0};
     memcpy(head, &h, sizeof h);
+    fault_hashes(len);
     for (uint32_t i = 0; i < extent_blocks(len); i++) {
         uint32_t at = i * BLOCK_SIZE;
         uint64_t sum = codec_hash((const uint8_t *)payload + at, MIN_OF(BLOCK_SIZE, len - at));
         memcpy(head + sizeof h + (size_t)8 * i, &sum, 8);
     }
     return extent_head_set_seq(head, seq);
+}
+
+void extent_head_place(uint8_t *head, uint64_t ino, uint64_t file_off)
+{
+    memcpy(head + offsetof(struct extent_header, ino), &ino, 8);
+    memcpy(head + offsetof(struct extent_header, file_off), &file_off, 8);
 }
 
 uint64_t extent_head_set_seq(uint8_t *head, uint64_t seq)
@@ -164,6 +172,7 @@ int extent_blocks_check(const uint8_t *head, uint32_t first, uint32_t n, const v
 {
     struct extent_header h;
     memcpy(&h, head, sizeof h);
+    fault_hashes(n * BLOCK_SIZE);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t at = (first + i) * BLOCK_SIZE;
         uint64_t sum;

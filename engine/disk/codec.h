@@ -184,6 +184,8 @@ static inline uint32_t extent_size(uint32_t len, uint32_t name_len)
  * header's sum. */
 uint64_t extent_head_encode(uint8_t *head, uint64_t ino, uint64_t file_off, uint64_t seq, const void *payload,
                             uint32_t len, const char *name, uint32_t name_len);
+/* Says of an encoded head of which file and offset it is; it must be dated afterwards. */
+void extent_head_place(uint8_t *head, uint64_t ino, uint64_t file_off);
 /* Dates an encoded head: sets its sequence and returns its new sum. */
 uint64_t extent_head_set_seq(uint8_t *head, uint64_t seq);
 /* The same with a new path hint; the block checksums stay. */

@@ -120,7 +120,7 @@ static int encode_batch(struct log *log, struct txn *txn)
         struct op *op = &txn->ops[txn->heads[i].op];
         op->loc.seg = log->active->id;
         op->loc.off8 = (uint32_t)((base + txn->heads[i].extent) / 8);
-        op->hsum = extent_head_set_seq(txn->bytes.data + txn->heads[i].at, header.seq);
+        op->hsum = extent_head_set_seq(txn->heads[i].head, header.seq);
     }
     uint8_t *out = log->scratch.data + sizeof header;
     for (size_t i = 0; i < txn->n_ops; i++) {
@@ -144,8 +144,7 @@ int log_append_locked(struct log *log, struct txn *txn)
     iov[0] = (struct iovec){log->scratch.data, log->scratch.len};
     for (size_t i = 0; i < txn->n_pieces; i++) {
         const struct txn_piece *p = &txn->pieces[i];
-        const void *data = p->data ? p->data : txn->bytes.data + p->at;
-        iov[i + 1] = (struct iovec){(void *)(uintptr_t)data, p->len};
+        iov[i + 1] = (struct iovec){(void *)(uintptr_t)p->data, p->len};
     }
     r = io_pwritev_full(log->active->file, log->io->ops, iov, (int)txn->n_pieces + 1, log->tail);
     if (r)

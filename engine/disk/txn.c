@@ -4,23 +4,17 @@
 
 #include <assert.h>
 
-/* Payloads up to this size, bytes, are copied into the batch; larger ones are written from where they are. */
-#define COPY_MAX 16384u
-
 void txn_free(struct txn *txn)
 {
     free(txn->ops);
     free(txn->pieces);
     free(txn->heads);
-    buf_free(&txn->bytes);
-    buf_free(&txn->names);
     *txn = (struct txn){0};
 }
 
 void txn_reset(struct txn *txn)
 {
     txn->n_ops = txn->n_pieces = txn->n_heads = 0;
-    txn->bytes.len = txn->names.len = 0;
     txn->extents_len = 0;
 }
 
@@ -30,8 +24,6 @@ struct txn_mark txn_mark(const struct txn *txn)
                              .n_heads = txn->n_heads,
                              .n_pieces = txn->n_pieces,
                              .last_len = txn->n_pieces ? txn->pieces[txn->n_pieces - 1].len : 0,
-                             .bytes = txn->bytes.len,
-                             .names = txn->names.len,
                              .extents_len = txn->extents_len};
 }
 
@@ -42,8 +34,6 @@ void txn_rewind(struct txn *txn, const struct txn_mark *mark)
     txn->n_pieces = mark->n_pieces;
     if (mark->n_pieces)
         txn->pieces[mark->n_pieces - 1].len = mark->last_len; /* it may have grown */
-    txn->bytes.len = mark->bytes;
-    txn->names.len = mark->names;
     txn->extents_len = mark->extents_len;
 }
 
@@ -56,12 +46,14 @@ struct op *txn_op(struct txn *txn, enum op_type type)
     return op;
 }
 
-/* Adds `len` bytes: data, or (NULL) what was just put at the end of txn->bytes. */
-static int add_piece(struct txn *txn, const void *data, size_t at, size_t len)
+/* Adds bytes, which may be the continuation of those before. */
+static int add_piece(struct txn *txn, const uint8_t *data, size_t len)
 {
     struct txn_piece *last = txn->n_pieces ? &txn->pieces[txn->n_pieces - 1] : NULL;
+    if (!len)
+        return 0;
     txn->extents_len += len;
-    if (!data && last && !last->data && last->at + last->len == at) {
+    if (last && last->data + last->len == data) {
         last->len += len;
         return 0;
     }
@@ -69,42 +61,26 @@ static int add_piece(struct txn *txn, const void *data, size_t at, size_t len)
     if (r)
         return r;
     assert(txn->pieces); /* array_grow() has room for at least one */
-    txn->pieces[txn->n_pieces++] = (struct txn_piece){data, at, len};
+    txn->pieces[txn->n_pieces++] = (struct txn_piece){data, len};
     return 0;
 }
 
-static int add_bytes(struct txn *txn, const void *data, size_t len, size_t padded)
+int txn_extent(struct txn *txn, struct draft *draft, size_t i, uint64_t ino, uint64_t off)
 {
-    int r = buf_reserve(&txn->bytes, padded);
-    if (r || !padded)
-        return r;
-    uint8_t *out = txn->bytes.data + txn->bytes.len;
-    if (len)
-        memcpy(out, data, len);
-    memset(out + len, 0, padded - len);
-    txn->bytes.len += padded;
-    return add_piece(txn, NULL, txn->bytes.len - padded, padded);
-}
-
-int txn_extent(struct txn *txn, uint64_t ino, uint64_t off, const void *payload, uint32_t len,
-               const char *name, uint32_t name_len)
-{
-    uint8_t head[EXTENT_HEAD_MAX];
-    (void)extent_head_encode(head, ino, off, 0, payload, len, name, name_len);
+    const struct draft_extent *e = &draft->extents[i];
+    uint8_t *head = draft->bytes.data + e->head;
+    size_t head_size = extent_head_size(e->len), payload_size = ALIGN8(e->len);
     int r = array_grow(&txn->heads, &txn->cap_heads, txn->n_heads + 1, sizeof *txn->heads);
     if (r)
         return r;
-    txn->heads[txn->n_heads++] = (struct txn_head){txn->n_ops - 1, txn->bytes.len, txn->extents_len};
+    extent_head_place(head, ino, off);
+    txn->heads[txn->n_heads++] = (struct txn_head){txn->n_ops - 1, head, txn->extents_len};
     struct op *op = &txn->ops[txn->n_ops - 1];
-    op->loc = (struct locator){.len = len, .ext_len = len}; /* its place is known when it is appended */
-
-    r = add_bytes(txn, head, extent_head_size(len), extent_head_size(len));
-    if (!r && len <= COPY_MAX)
-        r = add_bytes(txn, payload, len, ALIGN8(len));
-    else if (!r) {
-        r = add_piece(txn, payload, 0, len);
-        if (!r)
-            r = add_bytes(txn, NULL, 0, ALIGN8(len) - len);
-    }
-    return r ? r : add_bytes(txn, name, name_len, ALIGN8(name_len));
+    op->loc = (struct locator){.len = e->len, .ext_len = e->len}; /* its place is known when it is appended */
+    if (!e->payload)
+        return add_piece(txn, head, head_size + payload_size + ALIGN8(e->name_len));
+    r = add_piece(txn, head, head_size);
+    if (!r)
+        r = add_piece(txn, e->payload, e->len);
+    return r ? r : add_piece(txn, head + head_size, payload_size - e->len + ALIGN8(e->name_len));
 }

@@ -8,24 +8,24 @@
 
 #include "base/util.h"
 #include "disk/codec.h"
+#include "disk/draft.h"
 
 /* Zeroed is empty. */
 struct txn {
     struct op *ops;
     size_t n_ops, cap_ops;
-    struct buf bytes; /* heads, small payloads and paddings, in order */
-    struct txn_piece {
-        const void *data; /* NULL: from `bytes` at `at` */
-        size_t at, len;
+    struct txn_piece { /* bytes of the extents, in order; borrowed from their draft */
+        const uint8_t *data;
+        size_t len;
     } * pieces;
     size_t n_pieces, cap_pieces;
     struct txn_head {
-        size_t op, at;   /* the op that publishes it; its head in `bytes` */
+        size_t op;       /* the op that publishes it */
+        uint8_t *head;   /* in its draft */
         uint64_t extent; /* its place among the batch's extents */
     } * heads;
     size_t n_heads, cap_heads;
     uint64_t extents_len;
-    struct buf names; /* copies of path hints etc. that must live as long as the transaction */
 };
 
 void txn_free(struct txn *txn); /* zeroed is fine */
@@ -34,7 +34,7 @@ void txn_free(struct txn *txn); /* zeroed is fine */
 void txn_reset(struct txn *txn);
 /* How far it is, and back to there: what was staged since, also in part, is forgotten. */
 struct txn_mark {
-    size_t n_ops, n_heads, n_pieces, last_len, bytes, names;
+    size_t n_ops, n_heads, n_pieces, last_len;
     uint64_t extents_len;
 };
 struct txn_mark txn_mark(const struct txn *txn);
@@ -42,9 +42,9 @@ void txn_rewind(struct txn *txn, const struct txn_mark *mark);
 /* A new zeroed op of that type; valid until the next. NULL: no memory. */
 struct op *txn_op(struct txn *txn, enum op_type type);
 /*
- * Adds an extent with `payload` (borrowed until the commit) for file offset off and has the last op
- * publish it: sets its loc, relative to the batch until log_append(). -ENOMEM. */
-int txn_extent(struct txn *txn, uint64_t ino, uint64_t off, const void *payload, uint32_t len,
-               const char *name, uint32_t name_len);
+ * Adds extent i of the draft, as that of the inode at file offset off, and has the last op publish it: sets
+ * its loc, relative to the batch until log_append(). The draft must stay as it is until the commit, and each
+ * of its extents may be added once. -ENOMEM. */
+int txn_extent(struct txn *txn, struct draft *draft, size_t i, uint64_t ino, uint64_t off);
 
 #endif

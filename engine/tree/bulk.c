@@ -1,6 +1,7 @@
 /*
  * bulk.c - many records in few batches: what an import needs. A batch is cut before it grows large, and
- * before a record whose name it already holds, since what is staged cannot be seen in the index yet. */
+ * before a record whose name it already holds, since what is staged cannot be seen in the index yet. The
+ * records of about one batch are drafted, hashed above all, before log.lock is taken. */
 #include "commit/atimes.h"
 #include "commit/commit.h"
 #include "tree/content.h"
@@ -10,13 +11,17 @@
 #define BATCH_OPS 2048u
 #define BATCH_BYTES (4u << 20)
 #define BATCH_PIECES 400u
-#define SEEN_SLOTS 4096u /* power of two, above BATCH_OPS */
+#define RECORD_BYTES (16u << 20) /* content of one */
+#define SEEN_SLOTS 4096u         /* power of two, above BATCH_OPS */
 
 struct bulk {
     struct eng *eng;
     struct txn txn;
+    struct draft draft;
     struct eng_record *records;
     size_t first, next; /* records [first, next) are staged */
+    size_t drafted;     /* and [next, drafted) drafted, */
+    size_t extent;      /* from this extent of the draft on */
     uint32_t creates;
     uint64_t dir; /* whose path is in `path` */
     size_t dir_len;
@@ -46,9 +51,14 @@ static bool seen_before(struct bulk *b, size_t i)
 /* The path hint of the record: the directory's path is kept from one record to the next. */
 static uint32_t path_hint(struct bulk *b, const struct eng_record *rec)
 {
+    struct view live = view_live(b->eng);
     if (b->dir != rec->parent) {
         b->dir = rec->parent;
-        b->dir_len = index_path(&b->eng->idx, ino_slot(rec->parent), b->path, sizeof b->path);
+        view_begin(&live);
+        b->dir_len = index_inode(live.idx, rec->parent)
+                         ? index_path(live.idx, ino_slot(rec->parent), b->path, sizeof b->path)
+                         : 0;
+        view_end(&live);
         if (b->dir_len && b->dir_len < sizeof b->path)
             b->path[b->dir_len++] = '/';
     }
@@ -57,6 +67,57 @@ static uint32_t path_hint(struct bulk *b, const struct eng_record *rec)
         return 0;
     memcpy(b->path + b->dir_len, rec->name, len);
     return (uint32_t)(b->dir_len + len);
+}
+
+/* Of what is too large, which record_check() refuses, there is no draft. */
+static bool may_draft(const struct eng_record *rec)
+{
+    bool may = rec->size <= RECORD_BYTES;
+    for (size_t i = 0; i < rec->n_xattrs && may; i++)
+        may = rec->xattrs[i].size <= ENG_XATTR_SIZE_MAX;
+    return may;
+}
+
+/* How many extents the draft holds of it. */
+static size_t content_extents(const struct eng_record *rec)
+{
+    return may_draft(rec) ? (rec->size + EXTENT_MAX - 1) / EXTENT_MAX : 0;
+}
+
+static size_t record_extents(const struct eng_record *rec)
+{
+    size_t n = content_extents(rec);
+    for (size_t i = 0; i < rec->n_xattrs && may_draft(rec); i++)
+        n += rec->xattrs[i].size > XATTR_INLINE_MAX;
+    return n;
+}
+
+static int draft_record(struct bulk *b, const struct eng_record *rec)
+{
+    if (!may_draft(rec))
+        return 0;
+    int r = rec->size ? content_draft(&b->draft, rec->content, rec->size, b->path, path_hint(b, rec)) : 0;
+    for (size_t i = 0; i < rec->n_xattrs && !r; i++)
+        r = xattrs_draft(&b->draft, rec->xattrs[i].value, rec->xattrs[i].size);
+    return r;
+}
+
+/* Drafts the next records, as many as a batch takes; without log.lock. */
+static int draft_some(struct bulk *b, size_t n)
+{
+    uint64_t bytes = 0;
+    int r = 0;
+    draft_reset(&b->draft);
+    b->extent = 0;
+    b->dir = 0; /* names may have changed */
+    for (b->drafted = b->next; b->drafted < n && !r && bytes < BATCH_BYTES; b->drafted += !r) {
+        const struct eng_record *rec = &b->records[b->drafted];
+        if (b->drafted - b->next >= BATCH_OPS)
+            break;
+        bytes += rec->size;
+        r = draft_record(b, rec);
+    }
+    return r;
 }
 
 static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
@@ -119,7 +180,7 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
     if (len > ENG_NAME_MAX)
         return -ENAMETOOLONG;
     if (strchr(rec->name, '/') || strcmp(rec->name, ".") == 0 || strcmp(rec->name, "..") == 0 ||
-        rec->size > BATCH_BYTES * 4)
+        rec->size > RECORD_BYTES)
         return -EINVAL;
     size_t list = 0;
     for (size_t i = 0; i < rec->n_xattrs; i++) {
@@ -152,10 +213,11 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     if (old && old->nlink > 1 && b->txn.n_ops)
         return 1; /* the batch may hold this file under another of its names */
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
-    if (!r && rec->size)
-        r = content_stage(&b->txn, ino, rec->content, rec->size, 0, now, b->path, path_hint(b, rec));
+    size_t n = content_extents(rec), at = b->extent + n;
+    if (!r)
+        r = content_stage(&b->txn, &b->draft, b->extent, n, ino, 0, now);
     for (size_t i = 0; i < rec->n_xattrs && !r; i++)
-        r = xattrs_stage(&b->txn, ino, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size, now);
+        r = xattrs_stage(&b->txn, &b->draft, &at, ino, &rec->xattrs[i], now);
     struct op *op = r ? NULL : txn_op(&b->txn, OP_ATTR);
     if (!op)
         return r ? r : -ENOMEM;
@@ -191,6 +253,7 @@ static bool stage_or_undo(struct bulk *b)
     int r = stage_record(b, &b->records[b->next]);
     if (r > 0)
         return false;
+    b->extent += record_extents(&b->records[b->next]);
     b->records[b->next++].result = r;
     if (r) {
         txn_rewind(&b->txn, &before);
@@ -235,16 +298,21 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         return -ENOMEM;
     b->eng = eng;
     b->records = records;
-    int r =
-        buf_reserve(&b->txn.bytes, batch_bytes(records, n)); /* once, instead of growing into it each time */
+    /* once, instead of growing into it each time */
+    int r = buf_reserve(&b->draft.bytes, batch_bytes(records, n));
     while (b->next < n && !r) {
-        r = full_disk_begin(eng);
+        if (b->next == b->drafted && !MUTANT(LATE_DRAFT))
+            r = draft_some(b, n);
+        if (!r)
+            r = full_disk_begin(eng);
         if (r)
             break;
-        while (b->next < n && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
+        if (b->next == b->drafted) /* LATE_DRAFT */
+            r = draft_some(b, n);
+        while (b->next < b->drafted && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
             ;
-        r = flush(b);
-        b->dir = 0; /* names may change while the lock is free */
+        int flushed = flush(b);
+        r = r ? r : flushed;
         commit_end(eng);
     }
     ssize_t stored = 0;
@@ -256,6 +324,7 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         bytes += records[i].result ? 0 : records[i].size;
     }
     txn_free(&b->txn);
+    draft_free(&b->draft);
     free(b);
     COUNT(eng, writes, (uint64_t)stored);
     COUNT(eng, bytes_written, bytes);

@@ -183,6 +183,7 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
     if (r)
         r = pin_error(view->eng, ino, &ps, r);
     uint64_t at = off, end = off + (r ? 0 : ps.size);
+    assert(buf || (!ps.n && at == end)); /* a read of nothing */
     for (size_t i = 0; i < ps.n && !r; i++) {
         const struct piece *p = &ps.p[i];
         uint64_t from = MAX_OF(p->off, off), to = MIN_OF(p->off + p->loc.len, end);
@@ -318,27 +319,32 @@ int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_
 
 /* ---- writing ----------------------------------------------------------------- */
 
-int content_stage(struct txn *txn, uint64_t ino, const void *data, size_t size, uint64_t off, int64_t time,
-                  const char *path, uint32_t path_len)
+int content_draft(struct draft *draft, const void *data, size_t size, const char *path, uint32_t path_len)
 {
-    if (off)
-        path_len = 0;
-    for (size_t at = 0; at < size;) {
+    int r = 0;
+    for (size_t at = 0; at < size && !r; at += EXTENT_MAX) {
         uint32_t len = (uint32_t)MIN_OF(size - at, (size_t)EXTENT_MAX);
+        r = draft_extent(draft, (const uint8_t *)data + at, len, path, at ? 0 : path_len);
+    }
+    return r;
+}
+
+int content_stage(struct txn *txn, struct draft *draft, size_t first, size_t n, uint64_t ino, uint64_t off,
+                  int64_t time)
+{
+    int r = 0;
+    for (size_t i = first; i < first + n && !r; i++) {
         struct op *op = txn_op(txn, OP_EXTENT);
         if (!op)
             return -ENOMEM;
         op->ino = ino;
-        op->off = off + at;
+        op->off = off;
         op->time = time;
-        op->flags = at ? OP_CONTINUES : 0;
-        int r = txn_extent(txn, ino, off + at, (const uint8_t *)data + at, len, path, path_len);
-        if (r)
-            return r;
-        path_len = 0;
-        at += len;
+        op->flags = i > first ? OP_CONTINUES : 0;
+        r = txn_extent(txn, draft, i, ino, off);
+        off += draft->extents[i].len;
     }
-    return 0;
+    return r;
 }
 
 /* Coarse logarithm of a size: extents of one class differ by less than a factor of 8. */
@@ -351,12 +357,12 @@ static unsigned size_class(uint64_t len)
  * Where an append of `size` bytes at `end` should begin, so that it takes a run of small extents at the tail
  * along: as in a log-structured merge tree with fan-out 8, each byte is written about log8(n) times, and few
  * small extents are left. */
-static uint64_t merge_from(const struct eng *eng, uint32_t slot, uint64_t end, size_t size)
+static uint64_t merge_from(const struct index *idx, uint32_t slot, uint64_t end, size_t size)
 {
     uint64_t from = end, at = end, off;
     unsigned run = 0;
     struct locator loc;
-    while (at > 0 && index_extent(&eng->idx, slot, at - 1, &off, &loc) == 0 && off + loc.len == at) {
+    while (at > 0 && index_extent(idx, slot, at - 1, &off, &loc) == 0 && off + loc.len == at) {
         uint64_t total = end - off + size;
         if (loc.len > MERGE_EXTENT_MAX || total > EXTENT_MAX ||
             size_class(loc.len) > size_class(end - from + size))
@@ -370,67 +376,145 @@ static uint64_t merge_from(const struct eng *eng, uint32_t slot, uint64_t end, s
     return from;
 }
 
-/* Stages the write; with merge, together with the small extents before it. *ret_merged must outlive the
- * commit. Under log.lock, under which the live view may be read in sections, too. */
-static int stage_write(struct eng *eng, struct txn *txn, uint64_t ino, const void *buf, size_t size,
-                       uint64_t off, uint8_t **ret_merged)
+/* A write, and what of it is made before log.lock is taken. */
+struct write {
+    uint64_t ino;
+    const void *buf;
+    size_t size;
+    bool append;
+    uint64_t off;     /* of an append: where it goes as far as is known */
+    uint64_t from;    /* its extents begin here: below off, they hold the small ones at the tail, too */
+    uint64_t version; /* of the file, of which the tail was read */
+    uint8_t *merged;  /* that tail and buf. NULL: buf alone */
+    struct draft draft;
+};
+
+static void write_free(struct write *w)
 {
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    free(w->merged);
+    draft_free(&w->draft);
+}
+
+static int check_file(const struct inode_rec *inode)
+{
+    if (!inode)
+        return -ESTALE;
+    if (!S_ISREG(inode->mode))
+        return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+    return 0;
+}
+
+/* Reads what the write takes along. What cannot be read stays where it is. */
+static void read_tail(const struct view *view, struct write *w)
+{
+    size_t old = (size_t)(w->off - w->from);
+    ssize_t n = 0;
+    w->merged = malloc(old + w->size);
+    if (w->merged && !content_read_range(view, w->ino, w->merged, old, w->from, &n) && (size_t)n == old) {
+        memcpy(w->merged + old, w->buf, w->size);
+        return;
+    }
+    free(w->merged);
+    w->merged = NULL;
+    w->from = w->off;
+}
+
+/* Finds out where the write goes and what it takes along, and encodes that. Under log.lock or not: without it
+ * the file may change before the write is staged (write_fits()). */
+static int write_draft(struct eng *eng, struct write *w)
+{
+    struct view live = view_live(eng);
     char path[EXTENT_NAME_MAX + 1];
     uint32_t path_len = 0;
-    uint64_t from = off;
-    ssize_t n;
-    if (off == inode->size && size < MERGE_EXTENT_MAX)
-        from = merge_from(eng, ino_slot(ino), off, size);
-    if (from == 0)
-        path_len = (uint32_t)index_path(&eng->idx, ino_slot(ino), path, EXTENT_NAME_MAX);
-    if (from < off) {
-        size_t old = (size_t)(off - from);
-        uint8_t *merged = malloc(old + size);
-        struct view live = view_live(eng);
-        if (merged && !content_read_range(&live, ino, merged, old, from, &n) && (size_t)n == old) {
-            memcpy(merged + old, buf, size);
-            *ret_merged = merged;
-            return content_stage(txn, ino, merged, old + size, from, now_ns(), path, path_len);
-        }
-        free(merged); /* what cannot be read stays where it is */
-        if (off)
-            path_len = 0;
+    draft_reset(&w->draft);
+    free(w->merged);
+    w->merged = NULL;
+    view_begin(&live);
+    const struct inode_rec *inode = index_inode(live.idx, w->ino);
+    int r = check_file(inode);
+    if (!r) {
+        w->version = inode->version;
+        w->off = w->append ? inode->size : w->off;
+        w->from = w->off;
+        if (w->off == inode->size && w->size && w->size < MERGE_EXTENT_MAX)
+            w->from = merge_from(live.idx, ino_slot(w->ino), w->off, w->size);
+        if (!w->from)
+            path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
     }
-    return content_stage(txn, ino, buf, size, off, now_ns(), path, path_len);
+    view_end(&live);
+    if (r)
+        return r;
+    if (w->from < w->off)
+        read_tail(&live, w);
+    if (w->merged)
+        return content_draft(&w->draft, w->merged, (size_t)(w->off - w->from) + w->size, path, path_len);
+    return content_draft(&w->draft, w->buf, w->size, path, w->off ? 0 : path_len);
+}
+
+/* Under log.lock: whether the draft is right for what the file is now. *ret_fits false, with 0: the file has
+ * changed since. */
+static int write_fits(struct eng *eng, struct write *w, bool *ret_fits)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, w->ino);
+    uint64_t end;
+    int r = check_file(inode);
+    if (r)
+        return r;
+    uint64_t off = w->append ? inode->size : w->off;
+    if (__builtin_add_overflow(off, w->size, &end) || end > ENG_FILE_SIZE_MAX)
+        return -EFBIG;
+    /* Relocation changes no content, and so no version. Of a draft of buf alone only the place may have
+     * changed, and that is filled in now; but the path hint goes with offset 0. */
+    *ret_fits = w->merged ? inode->version == w->version || MUTANT(STALE_DRAFT) : !off == !w->off;
+    if (*ret_fits && !w->merged)
+        w->off = w->from = off;
+    return 0;
+}
+
+#define DRAFT_TRIES 3u /* then it is made under log.lock, with what it reads and hashes */
+
+/* -EAGAIN: the file has changed since the draft was made. */
+static int write_try(struct eng *eng, struct write *w, bool locked)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    bool fits = false;
+    int r = locked ? 0 : write_draft(eng, w);
+    if (!r && !locked)
+        fault_point(&eng->hook, FP_WRITE_DRAFTED);
+    if (!r)
+        r = full_disk_begin(eng);
+    if (r)
+        return r;
+    if (locked)
+        r = write_draft(eng, w);
+    if (!r)
+        r = write_fits(eng, w, &fits);
+    if (!r && !fits)
+        r = -EAGAIN;
+    if (!r && w->size)
+        r = content_stage(&txn, &w->draft, 0, w->draft.n, w->ino, w->from, now_ns());
+    if (!r && w->size)
+        r = commit_txn(eng, &txn);
+    commit_end(eng);
+    return r;
 }
 
 static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
                           bool append, uint64_t *ret_offset)
 {
-    CLEANUP_TXN struct txn txn = {0};
-    CLEANUP_FREE uint8_t *merged = NULL;
-    uint64_t end;
+    struct write w = {.ino = ino, .buf = buf, .size = size, .append = append, .off = offset};
     if (size > WRITE_MAX)
         return -EINVAL;
-    int r = full_disk_begin(eng);
-    if (r)
-        return r;
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (!inode)
-        r = -ESTALE;
-    else if (!S_ISREG(inode->mode))
-        r = S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
-    if (!r && append)
-        offset = inode->size;
-    if (!r && (__builtin_add_overflow(offset, size, &end) || end > ENG_FILE_SIZE_MAX))
-        r = -EFBIG;
-    if (!r && size)
-        r = stage_write(eng, &txn, ino, buf, size, offset, &merged);
-    if (!r && size)
-        r = commit_txn(eng, &txn);
-    commit_end(eng);
+    int r = -EAGAIN;
+    for (unsigned tries = 0; r == -EAGAIN; tries++)
+        r = write_try(eng, &w, tries >= DRAFT_TRIES || MUTANT(LATE_DRAFT));
+    write_free(&w);
     if (r)
         return r;
     COUNT(eng, writes, 1);
     COUNT(eng, bytes_written, size);
     if (ret_offset)
-        *ret_offset = offset;
+        *ret_offset = w.off;
     return (ssize_t)size;
 }
 

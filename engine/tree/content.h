@@ -11,8 +11,12 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
 /* eng_content_hash() and eng_seek() in any view. */
 int content_hash(const struct view *view, uint64_t ino, uint64_t *ret_hash);
 int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);
-/* Adds to the transaction the extents for [off, off + size) of the file. `path` is the hint for offset 0. */
-int content_stage(struct txn *txn, uint64_t ino, const void *data, size_t size, uint64_t off, int64_t time,
-                  const char *path, uint32_t path_len);
+/* Encodes [0, size) of data as extents of one file, for content_stage(). `path` is the hint if they begin at
+ * offset 0. */
+int content_draft(struct draft *draft, const void *data, size_t size, const char *path, uint32_t path_len);
+/* Adds to the transaction the extents [first, first + n) of the draft, as the content of the file from `off`
+ * on. */
+int content_stage(struct txn *txn, struct draft *draft, size_t first, size_t n, uint64_t ino, uint64_t off,
+                  int64_t time);
 
 #endif

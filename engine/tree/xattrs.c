@@ -7,20 +7,25 @@
 #include "core/damage.h"
 #include "upkeep/full_disk.h"
 
-int xattrs_stage(struct txn *txn, uint64_t ino, const char *name, const void *value, size_t size,
-                 int64_t time)
+int xattrs_draft(struct draft *draft, const void *value, size_t size)
 {
-    struct op *op = txn_op(txn, size > XATTR_INLINE_MAX ? OP_XATTR_EXTENT : OP_XATTR_SET);
+    return size > XATTR_INLINE_MAX ? draft_extent(draft, value, (uint32_t)size, NULL, 0) : 0;
+}
+
+int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
+                 const struct eng_xattr_pair *xattr, int64_t time)
+{
+    struct op *op = txn_op(txn, xattr->size > XATTR_INLINE_MAX ? OP_XATTR_EXTENT : OP_XATTR_SET);
     if (!op)
         return -ENOMEM;
     op->ino = ino;
     op->time = time;
-    op->name = name;
-    op->name_len = (uint16_t)strlen(name);
+    op->name = xattr->name;
+    op->name_len = (uint16_t)strlen(xattr->name);
     if (op->type == OP_XATTR_EXTENT)
-        return txn_extent(txn, ino, EXTENT_XATTR_OFF, value, (uint32_t)size, NULL, 0);
-    op->value = value;
-    op->value_len = (uint32_t)size;
+        return txn_extent(txn, draft, (*at)++, ino, EXTENT_XATTR_OFF);
+    op->value = xattr->value;
+    op->value_len = (uint32_t)xattr->size;
     return 0;
 }
 
@@ -39,15 +44,19 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
 {
     if (!eng || !name || (!value && size))
         return -EINVAL;
+    CLEANUP_DRAFT struct draft draft = {0};
     CLEANUP_TXN struct txn txn = {0};
-    size_t name_len = strlen(name);
+    const struct eng_xattr_pair xattr = {name, value, size};
+    size_t name_len = strlen(name), at = 0;
     if (name_len == 0 || name_len > ENG_XATTR_NAME_MAX)
         return -ERANGE;
     if (size > ENG_XATTR_SIZE_MAX)
         return -E2BIG;
     if (flags & ~3u)
         return -EINVAL;
-    int r = full_disk_begin(eng);
+    int r = xattrs_draft(&draft, value, size);
+    if (!r)
+        r = full_disk_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -61,7 +70,7 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
     else if (!there && list_size(&eng->idx, inode) + name_len + 1 > ENG_XATTR_LIST_MAX)
         r = -ENOSPC;
     if (!r)
-        r = xattrs_stage(&txn, ino, name, value, size, now_ns());
+        r = xattrs_stage(&txn, &draft, &at, ino, &xattr, now_ns());
     if (!r)
         r = commit_txn(eng, &txn);
     commit_end(eng);

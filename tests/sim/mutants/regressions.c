@@ -648,6 +648,35 @@ static void test_second_opener_is_refused(void)
     end_store(s);
 }
 
+/* Writes of all kinds, none of which hashes its content while others wait for log.lock. */
+static void test_content_is_hashed_before_the_lock(void)
+{
+    static uint8_t large[3u << 20];
+    struct store *s = new_store();
+    struct eng_xattr_pair pair = {"user.large", large, 20000};
+    struct eng_record records[40];
+    char names[40][16];
+    memset(large, 7, sizeof large);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(names[i], sizeof names[i], i % 3 ? "f%u" : "new%u", i);
+        records[i] = (struct eng_record){
+            .parent = ENG_ROOT_INO, .name = names[i], .content = large, .size = 1 + i * 9000, .mode = 0644};
+        records[i].xattrs = &pair;
+        records[i].n_xattrs = i & 1;
+    }
+    EXPECT(eng_write(s->eng, s->inos[0], large, sizeof large, 0) == (ssize_t)sizeof large);
+    EXPECT(eng_write(s->eng, s->inos[0], large, 5, 100) == 5);
+    for (unsigned i = 0; i < 100; i++) /* these take small extents at the tail along */
+        EXPECT(eng_append(s->eng, s->inos[1], large, 50, NULL) == 50);
+    EXPECT(eng_setxattr(s->eng, s->inos[2], "user.x", large, 60000, 0) == 0);
+    EXPECT(eng_put_many(s->eng, records, 40) == 40);
+    EXPECT(atomic_load(&fault_hashed_locked) == 0);
+    EXPECT(eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
+    EXPECT(atomic_load(&fault_hashed_locked) == 0);
+    expect_sound(s);
+    end_store(s);
+}
+
 /* ---- running them ---------------------------------------------------------------------------- */
 
 static const struct test {
@@ -667,7 +696,7 @@ static const struct test {
     TEST(recovered_is_durable),          TEST(checkpoint_behind_the_durable_log),
     TEST(adopted_checkpoint_is_durable), TEST(failed_syncdir_of_another_stays_failed),
     TEST(directory_durable_with_fsync),  TEST(torn_batch_is_refused),
-    TEST(second_opener_is_refused),
+    TEST(second_opener_is_refused),      TEST(content_is_hashed_before_the_lock),
 };
 
 /* True if the test passed, in a process of its own. */

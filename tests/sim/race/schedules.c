@@ -97,7 +97,9 @@ static const struct stop {
     {"read", FP_READ_COLLECTED, "collected"},
     {"read", FP_READ_PINNED, "pinned"},
     {"export", FP_READ_PINNED, "pinned"},
+    {"write", FP_WRITE_DRAFTED, "drafted"},
     {"write", FP_LOG_WRITTEN, "written"},
+    {"append", FP_WRITE_DRAFTED, "drafted"},
     {"unlink", FP_LOG_WRITTEN, "written"},
     {"replace", FP_LOG_WRITTEN, "written"},
     {"setxattr", FP_LOG_WRITTEN, "written"},
@@ -200,13 +202,24 @@ struct world {
     uint64_t durable; /* model_hash() of what was synced: all but the last operation */
 };
 
+#define SMALL_APPEND                                                                                         \
+    {                                                                                                        \
+        .kind = OP_APPEND, .path = "f", .size = 1000, .seed = 12                                             \
+    }
 static const struct op history[] = {
     {.kind = OP_CONFIG, .path = "checkpoint_ops", .other = "10"},
     {.kind = OP_CREATE, .path = "d", .mode = S_IFDIR | 0700},
     {.kind = OP_CREATE, .path = "big", .mode = S_IFREG | 0600},
     {.kind = OP_WRITE, .path = "big", .size = 58000, .seed = 1},
     {.kind = OP_CREATE, .path = "f", .mode = S_IFREG | 0600},
-    {.kind = OP_WRITE, .path = "f", .size = 20000, .seed = 2},
+    {.kind = OP_WRITE, .path = "f", .size = 13000, .seed = 2},
+    SMALL_APPEND, /* so many that the next append takes them along */
+    SMALL_APPEND,
+    SMALL_APPEND,
+    SMALL_APPEND,
+    SMALL_APPEND,
+    SMALL_APPEND,
+    SMALL_APPEND,
     {.kind = OP_SETXATTR, .path = "f", .other = "user.x", .size = 500, .seed = 3},
     {.kind = OP_CREATE, .path = "g", .mode = S_IFREG | 0640},
     {.kind = OP_WRITE, .path = "g", .size = 15000, .seed = 4},
