@@ -156,7 +156,7 @@ enum eng_space_id {
     ENG_SPACE_DEAD,        /* dead in sealed segments that also hold live bytes */
     ENG_SPACE_DEAD_ACTIVE, /* dead in the active segment */
     ENG_SPACE_KEPT,        /* emptied segments, kept by what the key names: one kind for each keeper */
-    ENG_SPACE_EMPTY,       /* emptied segments that nothing keeps: the committer unlinks them */
+    ENG_SPACE_EMPTY,       /* emptied segments that nothing keeps: the housekeeper unlinks them */
     ENG_SPACE_COPIES,      /* output of a compaction that is not installed yet */
     ENG_SPACE_METADATA,    /* of the log: headers, operations, checksums, names */
     ENG_SPACE_CHECKPOINTS,

@@ -16,6 +16,7 @@ enum fault_point {
     FP_COMPACT_COPIED,    /* survivors copied and durable, nothing installed */
     FP_COMPACT_INSTALLED, /* a group of relocations was installed */
     FP_COMPACT_READ,      /* about to read a victim's extents */
+    FP_CHECKPOINT_FROZEN, /* a checkpoint froze the index and wrote nothing. Under the lock of checkpoints. */
     FP_LOG_WRITTEN,       /* batch in the log, index not changed yet */
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
@@ -48,6 +49,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
 #define MUTANT_LIST(M)                                                                                       \
     M(BLIND_INSTALL)       /* I3: relocations are installed without comparing */                             \
     M(NO_PIN)              /* I1: segments are unlinked in spite of pins */                                  \
+    M(EVICT_PINNED)        /* I1: a file is closed in spite of pins, to open another */                      \
+    M(EVICT_USED)          /* the file that is closed may be the one that is used most */                    \
+    M(OPEN_IN_SECTION)     /* a file is opened under the lock of the index */                                \
     M(NO_GENERATION)       /* I2: the generation is not compared after pinning */                            \
     M(SAME_GENERATION)     /* I2: a relocation does not raise it */                                          \
     M(NO_VERIFY)           /* I6: content is not verified */                                                 \
@@ -81,6 +85,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
+    M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
     M(NO_LOCK)             /* the store is not locked */

@@ -15,11 +15,16 @@ void wake_free(struct wake *wake)
     pthread_mutex_destroy(&wake->lock);
 }
 
-void wake_workers(struct wake *wake)
+void wake_workers_locked(struct wake *wake)
 {
-    pthread_mutex_lock(&wake->lock);
     if (!wake->wanted)
         pthread_cond_broadcast(&wake->cond);
     wake->wanted = true;
+}
+
+void wake_workers(struct wake *wake)
+{
+    pthread_mutex_lock(&wake->lock);
+    wake_workers_locked(wake);
     pthread_mutex_unlock(&wake->lock);
 }

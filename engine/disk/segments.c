@@ -102,17 +102,86 @@ static void take_back(struct segments *segments, uint32_t id)
     pthread_mutex_unlock(&segments->lock);
 }
 
-/* Closes idle files until there is room for one more. */
-static void close_idle_locked(struct segments *segments)
+/* ---- the files that are open ------------------------------------------------- */
+
+static void ring_remove_locked(struct segments *segments, struct segment *seg)
 {
-    for (uint32_t i = 0; i < segments->by_id.cap && segments->n_open >= segments->open_max; i++) {
-        struct segment *seg = segment_at(segments, i);
-        if (!seg || !seg->file || atomic_load_explicit(&seg->pins, memory_order_acquire))
+    segments->n_open--;
+    if (segments->hand == seg)
+        segments->hand = seg->next == seg ? NULL : seg->next;
+    seg->prev->next = seg->next;
+    seg->next->prev = seg->prev;
+    seg->prev = seg->next = NULL;
+}
+
+/* Behind the hand, which comes by all others first. */
+static void ring_add_locked(struct segments *segments, struct segment *seg)
+{
+    struct segment *hand = segments->hand ? segments->hand : seg;
+    seg->next = hand;
+    seg->prev = hand == seg ? seg : hand->prev;
+    seg->prev->next = seg;
+    hand->prev = seg;
+    seg->again = false; /* what is read once, as by a scrub, goes before what is read again and again */
+    segments->hand = hand;
+    segments->n_open++;
+}
+
+/* The idle file that was not wanted again for longest leaves the ring; NULL: all are pinned. Goes round among
+ * the open files only, twice at most. */
+static struct io_file *take_idle_locked(struct segments *segments)
+{
+    for (unsigned left = 2 * segments->n_open; left > 0; left--) {
+        struct segment *seg = segments->hand;
+        segments->hand = seg->next;
+        bool again = seg->again && !MUTANT(EVICT_USED);
+        seg->again = false;
+        if (again || (atomic_load_explicit(&seg->pins, memory_order_acquire) && !MUTANT(EVICT_PINNED)))
             continue;
-        segments->io->ops->close(seg->file);
-        seg->file = NULL;
-        segments->n_open--;
+        ring_remove_locked(segments, seg);
+        return STEAL(seg->file);
     }
+    return NULL;
+}
+
+#define EVICTED_MAX 2u /* one more was opened; and if more than open_max were pinned, some go */
+
+/* An open file becomes that of the segment; *ret_idle: those that the caller closes, without the lock. */
+static void add_file_locked(struct segments *segments, struct segment *seg, struct io_file *take_file,
+                            struct io_file *ret_idle[EVICTED_MAX])
+{
+    for (unsigned i = 0; i < EVICTED_MAX; i++)
+        ret_idle[i] = segments->n_open >= segments->open_max ? take_idle_locked(segments) : NULL;
+    seg->file = take_file;
+    ring_add_locked(segments, seg);
+}
+
+static void close_files(struct segments *segments, struct io_file *const take_files[EVICTED_MAX])
+{
+    for (unsigned i = 0; i < EVICTED_MAX; i++) {
+        if (take_files[i])
+            segments->io->ops->close(take_files[i]);
+    }
+}
+
+/* ---- creating ---------------------------------------------------------------- */
+
+/* A file that has the header and no more. *ret_clean, after an error: whether there is no such file. */
+static int create_file(struct segments *segments, const char *name, struct segment_header *header,
+                       struct io_file **ret_file, bool *ret_clean)
+{
+    const struct eng_io_ops *ops = segments->io->ops;
+    struct iovec iov = {header, sizeof *header};
+    int r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, ret_file);
+    *ret_clean = r && r != -EEXIST;
+    if (!r) {
+        r = io_pwritev_full(*ret_file, ops, &iov, 1, 0);
+        if (r) {
+            ops->close(*ret_file);
+            *ret_clean = ops->unlink(segments->io, name) == 0;
+        }
+    }
+    return r;
 }
 
 static int create_one(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
@@ -122,7 +191,6 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
     uint32_t id = segments->next_id;
     if (id < UINT32_MAX)
         segments->next_id++; /* (I1) */
-    close_idle_locked(segments);
     pthread_mutex_unlock(&segments->lock);
     if (id == UINT32_MAX)
         return -EFBIG;
@@ -139,19 +207,11 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
                                     .created = now_ns()};
     memcpy(header.uuid, segments->uuid, sizeof header.uuid);
     segment_header_seal(&header);
-    const struct eng_io_ops *ops = segments->io->ops;
     char name[SEGMENT_NAME_SIZE];
     segment_name(id, name);
-    struct iovec iov = {&header, sizeof header};
-    int r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, &seg->file);
-    bool clean = r && r != -EEXIST;
-    if (!r) {
-        r = io_pwritev_full(seg->file, ops, &iov, 1, 0);
-        if (r) {
-            ops->close(seg->file);
-            clean = ops->unlink(segments->io, name) == 0;
-        }
-    }
+    struct io_file *file, *idle[EVICTED_MAX] = {0};
+    bool clean;
+    int r = create_file(segments, name, &header, &file, &clean);
     if (r) {
         if (clean)
             take_back(segments, id);
@@ -160,11 +220,13 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
     }
     pthread_mutex_lock(&segments->lock);
     r = add_locked(segments, seg);
-    segments->n_open += !r;
+    if (!r)
+        add_file_locked(segments, seg, file, idle);
     pthread_mutex_unlock(&segments->lock);
+    close_files(segments, idle);
     if (r) {
-        ops->close(seg->file);
-        (void)ops->unlink(segments->io, name);
+        segments->io->ops->close(file);
+        (void)segments->io->ops->unlink(segments->io, name);
         free(seg);
         return r;
     }
@@ -195,28 +257,65 @@ uint32_t segments_after(struct segments *segments, uint32_t id)
     return next;
 }
 
-/* While it is pinned neither the file nor the bytes in it go (I1). */
+/* ---- pins --------------------------------------------------------------------- */
+
+/* While it is pinned neither the file nor the bytes in it go (I1). -ENOENT. -EAGAIN: its file is closed;
+ * pinned all the same. */
+static int pin_locked(struct segments *segments, uint32_t id, struct segment **ret_seg)
+{
+    struct segment *seg = find_locked(segments, id);
+    if (!seg)
+        return -ENOENT;
+    atomic_fetch_add_explicit(&seg->pins, 1, memory_order_acquire);
+    *ret_seg = seg;
+    seg->again = seg->again || seg->file;
+    return seg->file ? 0 : -EAGAIN;
+}
+
+/* Of a segment that the caller has pinned. Several may come here at once: the first that is ready wins. */
+static int open_file(struct segments *segments, struct segment *seg)
+{
+    struct io_file *file = NULL, *idle[EVICTED_MAX] = {0};
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(seg->id, name);
+    int r = segments->io->ops->open(segments->io, name, segments->read_only ? IO_RDONLY : IO_RDWR, &file);
+    pthread_mutex_lock(&segments->lock);
+    if (seg->file)
+        r = 0;
+    else if (!r)
+        add_file_locked(segments, seg, STEAL(file), idle);
+    pthread_mutex_unlock(&segments->lock);
+    close_files(segments, idle);
+    if (file)
+        segments->io->ops->close(file);
+    return r;
+}
+
 int segments_pin(struct segments *segments, uint32_t id, struct segment **ret_seg)
 {
-    int r = -ENOENT;
+    struct segment *seg = NULL;
     pthread_mutex_lock(&segments->lock);
-    struct segment *seg = find_locked(segments, id);
-    if (seg) {
-        r = 0;
-        if (!seg->file) {
-            char name[SEGMENT_NAME_SIZE];
-            segment_name(id, name);
-            close_idle_locked(segments);
-            r = segments->io->ops->open(segments->io, name, segments->read_only ? IO_RDONLY : IO_RDWR,
-                                        &seg->file);
-            segments->n_open += !r;
-        }
-    }
-    if (!r) {
-        atomic_fetch_add_explicit(&seg->pins, 1, memory_order_acquire);
-        *ret_seg = seg;
-    }
+    int r = pin_locked(segments, id, &seg);
     pthread_mutex_unlock(&segments->lock);
+    if (r == -EAGAIN)
+        r = open_file(segments, seg);
+    if (r)
+        segments_unpin(seg);
+    else
+        *ret_seg = seg;
+    return r;
+}
+
+int segments_pin_open(struct segments *segments, uint32_t id, struct segment **ret_seg)
+{
+    struct segment *seg = NULL;
+    pthread_mutex_lock(&segments->lock);
+    int r = pin_locked(segments, id, &seg);
+    pthread_mutex_unlock(&segments->lock);
+    if (r)
+        segments_unpin(seg);
+    else
+        *ret_seg = seg;
     return r;
 }
 
@@ -237,7 +336,8 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
         r = -EBUSY;
     if (!r) {
         idmap_del(&segments->by_id, id);
-        segments->n_open -= seg->file != NULL;
+        if (seg->file)
+            ring_remove_locked(segments, seg);
     }
     pthread_mutex_unlock(&segments->lock);
     if (!r)

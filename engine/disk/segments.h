@@ -3,8 +3,10 @@
  * a segment's file from being unlinked or closed, so that bytes named by a locator
  * stay as they are while somebody reads them (I1).
  *
- * Locking: segments->lock, innermost of all; never held across I/O except the
- * opening of a file. */
+ * Files stay open between pins, up to open_max of them: of more, those go that were not pinned for longest.
+ *
+ * Locking: segments->lock, innermost of all; never held across I/O. A file is opened by whoever pins its
+ * segment while it is closed, with that pin and without the lock. */
 #ifndef ENGRAMFS_SEGMENTS_H
 #define ENGRAMFS_SEGMENTS_H
 
@@ -21,6 +23,9 @@ struct segment {
     struct io_file *file;  /* protected by segments lock; stays while pinned; NULL: closed */
     _Atomic uint64_t size; /* bytes of the file that are in use */
     _Atomic int pins;      /* raised only under the segments lock */
+    /* Of those whose file is open, a ring. Protected by segments lock. */
+    struct segment *prev, *next;
+    bool again; /* pinned more than once since it was opened, or since the hand went by */
 };
 
 struct segments {
@@ -30,8 +35,11 @@ struct segments {
     pthread_mutex_t lock;
     struct idmap by_id; /* id -> struct segment. protected by lock */
     uint32_t next_id;   /* protected by lock: an id that got a name in the store is never given again (I1) */
-    unsigned n_open;    /* protected by lock */
-    unsigned open_max;  /* idle files are closed so that no more are open. immutable after segments_init() */
+    /* The segments whose files are open, and the one that is looked at next when one is to be closed (a
+     * clock). Protected by lock. */
+    struct segment *hand;
+    unsigned n_open;
+    unsigned open_max; /* idle files are closed so that no more are open. immutable after segments_init() */
     bool read_only;
 };
 
@@ -49,8 +57,10 @@ int segments_add(struct segments *segments, uint32_t id, uint32_t kind, uint64_t
 /* Creates a segment file with its header; pinned once for the caller. */
 int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
                     uint64_t durable_seq, struct segment **ret_seg);
-/* Pins a segment, opening its file if need be. -ENOENT: gone. */
+/* Pins a segment, opening its file if need be, which takes a file system a while. -ENOENT: gone. */
 int segments_pin(struct segments *segments, uint32_t id, struct segment **ret_seg);
+/* The same without I/O, to be called under index_lock. -EAGAIN: its file is closed. */
+int segments_pin_open(struct segments *segments, uint32_t id, struct segment **ret_seg);
 void segments_unpin(struct segment *seg); /* NULL is fine */
 /* Takes a segment without pins out of the set; nobody can pin it any more. -EBUSY pinned, -ENOENT. */
 int segments_remove(struct segments *segments, uint32_t id, struct segment **ret_seg);

@@ -311,6 +311,7 @@ static int checkpoint_locked(struct eng *eng)
     /* When old files hold mostly superseded images, one whole image takes their place. */
     w.full = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed) > 3 * image &&
              !keepers_find_all(eng);
+    fault_point(&eng->hook, FP_CHECKPOINT_FROZEN);
     r = write_file(&w, &view, &pos);
     if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) {
         writer_reset(&w);

@@ -7,6 +7,8 @@
 #include "core/damage.h"
 #include "upkeep/full_disk.h"
 
+#define PIN_TRIES 8u /* then the segment's file is opened within the section */
+
 int xattrs_draft(struct draft *draft, const void *value, size_t size)
 {
     return size > XATTR_INLINE_MAX ? draft_extent(draft, value, (uint32_t)size, NULL, 0) : 0;
@@ -135,21 +137,46 @@ static int read_value(struct eng *eng, struct segment *take_seg, uint64_t ino, c
     return -EIO;
 }
 
+/* Finds the xattr, and pins the segment of a value that lies in one; *ret_seg NULL: it does not. Values are
+ * small: the segment is pinned within the section, so no generation is compared (I2). A file that is closed
+ * is opened without the section, and kept open by a pin until the next look. */
+static ssize_t find_and_pin(const struct view *view, uint64_t ino, const char *name, void *value, size_t size,
+                            struct xattr_view *ret_xattr, struct segment **ret_seg)
+{
+    struct segments *segments = &view->eng->segments;
+    struct segment *opened = NULL;
+    ssize_t n;
+    int r = -EAGAIN;
+    *ret_seg = NULL;
+    for (unsigned tries = 1; r == -EAGAIN; tries++) {
+        bool keep = tries > PIN_TRIES || MUTANT(OPEN_IN_SECTION); /* it is moved all the time */
+        view_begin(view);
+        n = find(view->idx, ino, name, value, size, ret_xattr);
+        bool is_extent = n > 0 && size && ret_xattr->is_extent;
+        r = 0;
+        if (is_extent)
+            r = (keep ? segments_pin : segments_pin_open)(segments, ret_xattr->loc.seg, ret_seg);
+        view_end(view);
+        segments_unpin(STEAL(opened));
+        if (r == -EAGAIN) {
+            int error = segments_pin(segments, ret_xattr->loc.seg, &opened);
+            r = error && error != -ENOENT ? error : r;
+        }
+    }
+    return r ? r : n;
+}
+
 ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void *value, size_t size)
 {
     struct eng *eng = view->eng;
-    struct xattr_view xattr;
-    struct segment *seg = NULL;
-    /* Values are small: the segment is pinned within the section, so no generation is compared (I2). */
-    view_begin(view);
-    ssize_t n = find(view->idx, ino, name, value, size, &xattr);
-    bool is_extent = n > 0 && size && xattr.is_extent;
-    int r = is_extent ? segments_pin(&eng->segments, xattr.loc.seg, &seg) : 0;
-    view_end(view);
-    if (r == -ENOENT) {
+    struct xattr_view xattr = {0};
+    struct segment *seg;
+    ssize_t n = find_and_pin(view, ino, name, value, size, &xattr, &seg);
+    int r = 0;
+    if (n == -ENOENT) {
         damage_record(eng, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
         r = -EIO;
-    } else if (!r && is_extent) {
+    } else if (seg) {
         r = read_value(eng, seg, ino, &xattr.loc, value);
     }
     return r ? r : n;

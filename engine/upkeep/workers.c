@@ -2,7 +2,8 @@
  * workers.c - see workers.h and docs/LOCKING.md. */
 #include "upkeep/workers.h"
 
-#include "commit/commit.h"
+#include "commit/flush.h"
+#include "commit/orphans.h"
 #include "commit/retire.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
@@ -19,33 +20,19 @@ struct worker {
 };
 
 struct workers {
-    bool stop; /* the committer shall end. Protected by wake.lock. */
+    /* Protected by wake.lock. */
+    bool stop;      /* committer and housekeeper shall end */
+    bool committed; /* since the housekeeper began last */
     /* Immutable after workers_new(). */
-    pthread_t committer;
-    bool has_committer;
+    pthread_t committer, housekeeper;
+    bool has_committer, has_housekeeper;
     struct worker jobs[ENG_JOBS];
     unsigned n_jobs; /* those that have a thread */
 };
 
 /* ---- the committer --------------------------------------------------------------------- */
 
-/* What is due of commit, checkpoint and retirement. */
-static int housekeeping(struct eng *eng, bool commit)
-{
-    int r = 0;
-    if (is_read_only(eng))
-        return 0;
-    if (commit)
-        r = eng_sync(eng);
-    if (!r && checkpoint_is_due(eng))
-        r = checkpoint_write(eng);
-    if (!r && commit)
-        (void)retire_segments(eng);
-    if (!r && commit)
-        reserve_keep(eng);
-    return r;
-}
-
+/* Only flushes: whatever takes longer would be longer than commit_ms for what was acknowledged meanwhile. */
 static void *committer(void *arg)
 {
     struct eng *eng = arg;
@@ -56,20 +43,63 @@ static void *committer(void *arg)
         uint64_t now = mono_ns(),
                  every = atomic_load_explicit(&eng->config.commit_ms, memory_order_relaxed) * 1000000;
         next = next && next <= now + every ? next : now + every;
-        if (!eng->wake.wanted && now < next) {
+        if (now < next) {
             struct timespec until = mono_after(next - now);
             pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
             continue;
         }
-        bool due = now >= next, commit = due && eng->opt.commit_ms >= 0;
-        eng->wake.wanted = false;
         pthread_mutex_unlock(&eng->wake.lock);
-        (void)housekeeping(eng, commit);       /* failures are in last_error, and in the read-only state */
-        if (commit || maintenance_is_due(eng)) /* thresholds may have been crossed */
+        if (MUTANT(COMMIT_WAITS)) {
+            checkpoint_exclude(eng);
+            checkpoint_allow(eng);
+        }
+        if (!is_read_only(eng))
+            (void)flush_log(eng); /* a failure is in last_error, and in the read-only state */
+        pthread_mutex_lock(&eng->wake.lock);
+        next = 0;
+        w->committed = true;
+        wake_workers_locked(&eng->wake);
+    }
+    pthread_mutex_unlock(&eng->wake.lock);
+    return NULL;
+}
+
+/* ---- the housekeeper ------------------------------------------------------------------- */
+
+/* What is due besides commits, and after one. */
+static int keep_house(struct eng *eng, bool committed)
+{
+    int r = 0;
+    if (is_read_only(eng))
+        return 0;
+    if (committed && orphans_any(eng))
+        r = eng_sync(eng);
+    if (!r && checkpoint_is_due(eng))
+        r = checkpoint_write(eng);
+    if (committed) { /* whether or not a checkpoint could be written: it makes room for one */
+        (void)retire_segments(eng);
+        reserve_keep(eng);
+    }
+    return r;
+}
+
+static void *housekeeper(void *arg)
+{
+    struct eng *eng = arg;
+    struct workers *w = eng->workers;
+    pthread_mutex_lock(&eng->wake.lock);
+    while (!w->stop) {
+        bool committed = w->committed;
+        if (!eng->wake.wanted) {
+            pthread_cond_wait(&eng->wake.cond, &eng->wake.lock);
+            continue;
+        }
+        eng->wake.wanted = w->committed = false;
+        pthread_mutex_unlock(&eng->wake.lock);
+        (void)keep_house(eng, committed);         /* failures are in last_error */
+        if (committed || maintenance_is_due(eng)) /* thresholds may have been crossed */
             maintenance_look(eng);
         pthread_mutex_lock(&eng->wake.lock);
-        if (due)
-            next = 0;
     }
     pthread_mutex_unlock(&eng->wake.lock);
     return NULL;
@@ -79,7 +109,9 @@ int eng_tick(struct eng *eng)
 {
     if (!eng)
         return -EINVAL;
-    int r = housekeeping(eng, true);
+    int r = is_read_only(eng) ? 0 : eng_sync(eng);
+    if (!r)
+        r = keep_house(eng, true);
     if (eng->opt.no_background)
         maintenance_look(eng);
     return r;
@@ -109,8 +141,12 @@ void workers_configured(struct eng *eng)
 
 static int start_threads(struct eng *eng, struct workers *w)
 {
-    int r = pthread_create(&w->committer, NULL, committer, eng);
-    w->has_committer = !r;
+    int r = pthread_create(&w->housekeeper, NULL, housekeeper, eng);
+    w->has_housekeeper = !r;
+    if (!r && eng->opt.commit_ms >= 0) {
+        r = pthread_create(&w->committer, NULL, committer, eng);
+        w->has_committer = !r;
+    }
     for (; w->n_jobs < ENG_JOBS && !r; w->n_jobs += !r) {
         struct worker *worker = &w->jobs[w->n_jobs];
         *worker = (struct worker){.eng = eng, .job = (enum eng_job_id)w->n_jobs};
@@ -142,6 +178,8 @@ void workers_free(struct eng *eng)
     pthread_mutex_unlock(&eng->wake.lock);
     if (w->has_committer)
         pthread_join(w->committer, NULL);
+    if (w->has_housekeeper)
+        pthread_join(w->housekeeper, NULL);
     for (unsigned i = 0; i < w->n_jobs; i++)
         pthread_join(w->jobs[i].thread, NULL);
     free(w);

@@ -1,7 +1,9 @@
 /*
  * workers.h - the background threads of a store:
- *   committer  makes everything durable every commit_ms, writes checkpoints when due, unlinks empty segments,
- *              looks whether maintenance is due
+ *   committer    makes everything durable every commit_ms, and does nothing else: what is acknowledged while
+ *                the others are at work waits no longer
+ *   housekeeper  writes checkpoints when due; after each commit frees orphans, unlinks empty segments, keeps
+ *                the reserve, looks whether maintenance is due
  *   one more for each kind of job, which waits until a job is asked for
  * With no_background there are none, and the caller's thread does the work. */
 #ifndef ENGRAMFS_WORKERS_H

@@ -106,6 +106,7 @@ static const struct stop {
     {"put_many", FP_LOG_WRITTEN, "written"},
     {"sync", FP_SYNC, "flushing"},
     {"checkpoint", FP_SYNC, "flushing"},
+    {"checkpoint", FP_CHECKPOINT_FROZEN, "frozen"},
     {"compact", FP_COMPACT_READ, "reading"},
     {"compact", FP_COMPACT_COPIED, "copied"},
     {"compact", FP_LOG_WRITTEN, "relocated"},
@@ -133,6 +134,8 @@ static bool must_wait(const struct stop *stop, const struct act *second)
         return second->appends || second->flushes;
     case FP_RETIRE: /* log->lock: nobody may name the segment again while it goes */
         return second->appends || second->flushes;
+    case FP_CHECKPOINT_FROZEN: /* one checkpoint at a time, and none of its files goes meanwhile */
+        return second->maintains || second->op.kind == OP_RECLAIM;
     case FP_SYNC: /* one flush at a time; who comes later shares the next */
         return second->flushes;
     default:

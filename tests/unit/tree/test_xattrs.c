@@ -209,3 +209,44 @@ Test(xattrs, damage_is_eio_and_counted_once)
     set("user.big", 10, 1);
     unit_reopen(&u);
 }
+
+/* ---- what nobody waits for -------------------------------------------------------------- */
+
+static const struct eng_io_ops *disk_ops;
+static unsigned opened, opened_under_lock;
+
+static int watched_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    uint32_t id;
+    if (u.eng && segment_parse_name(name, &id) == 0) {
+        bool is_free = pthread_rwlock_trywrlock(&u.eng->index_lock) == 0;
+        opened++;
+        opened_under_lock += !is_free;
+        if (is_free)
+            pthread_rwlock_unlock(&u.eng->index_lock);
+    }
+    return disk_ops->open(io, name, flags, ret_file);
+}
+
+Test(xattrs, a_file_is_opened_without_the_lock_of_the_index)
+{
+    struct eng_io *io = simdisk_io(u.disk);
+    static struct eng_io_ops ops;
+    disk_ops = io->ops;
+    ops = *disk_ops;
+    ops.open = watched_open;
+    set("user.x", 3000, 1);
+    for (int i = 0; i < 4; i++) /* its segment is not the active one any more */
+        unit_file(&u, (char[]){(char)('a' + i), 0}, 40000, (uint64_t)i);
+    unit_reopen(&u);
+    io->ops = &ops;
+    u.eng->segments.open_max = 1;
+    for (int i = 0; i < 3; i++) {
+        cr_assert(is("user.x", 3000, 1));
+        cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 40000, 1)); /* drives it out */
+        cr_assert(unit_holds(&u, unit_lookup(&u, "c"), 40000, 2));
+    }
+    io->ops = disk_ops;
+    cr_assert_geq(opened, 6);
+    cr_assert_eq(opened_under_lock, 0);
+}

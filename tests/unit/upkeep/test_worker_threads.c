@@ -296,6 +296,49 @@ Test(worker_threads, commits_by_the_clock)
     cr_assert(unit_holds(&u, unit_lookup(&u, "new"), 10, 1));
 }
 
+/* Whether all that was acknowledged gets durable by itself. */
+static bool becomes_durable(void)
+{
+    struct eng_stats st;
+    uint64_t end = mono_ns() + UINT64_C(20000000000);
+    do {
+        st = unit_stats(&u);
+        sched_yield();
+    } while (st.durable_seq < st.log_seq && mono_ns() < end);
+    return st.durable_seq >= st.log_seq;
+}
+
+/* A checkpoint takes as long as writing the index does; what is acknowledged meanwhile has commit_ms. */
+Test(worker_threads, commits_while_a_checkpoint_is_being_written)
+{
+    unit_close(&u);
+    u.opt.commit_ms = 5;
+    unit_open(&u);
+    stop_compactor(FP_CHECKPOINT_FROZEN);
+    cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "50"), 0);
+    uint64_t before = unit_stats(&u).checkpoints;
+    for (int i = 0; i < 60; i++)
+        unit_write(&u, unit_lookup(&u, "a"), 20000, 0, 0);
+    pass_barrier();
+    for (uint64_t i = 0; i < 5; i++) {
+        char name[] = {(char)('p' + i), 0};
+        unit_file(&u, name, 10, i);
+        cr_assert(becomes_durable(), "change %d while a checkpoint is being written", (int)i);
+    }
+    cr_assert_eq(unit_stats(&u).checkpoints, before, "it is still being written");
+    struct unit lost; /* and the power fails */
+    unit_clone(&lost, &u);
+    simdisk_power_on(lost.disk, SIM_DROP_ALL, 0);
+    lost.opt.no_background = true;
+    pass_barrier();
+    unit_open(&lost);
+    for (uint64_t i = 0; i < 5; i++)
+        cr_assert(unit_holds(&lost, unit_lookup(&lost, (char[]){(char)('p' + i), 0}), 10, i));
+    unit_done(&lost);
+    while (unit_stats(&u).checkpoints == before)
+        sched_yield();
+}
+
 /* Processor time that the process has used, ns. */
 static uint64_t used_ns(void)
 {
