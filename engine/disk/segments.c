@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define OPEN_MAX 512u /* files kept open, unless more are needed at a time */
@@ -133,6 +134,7 @@ static struct io_file *take_idle_locked(struct segments *segments)
 {
     for (unsigned left = 2 * segments->n_open; left > 0; left--) {
         struct segment *seg = segments->hand;
+        assert(seg); /* there are n_open in the ring */
         segments->hand = seg->next;
         bool again = seg->again && !MUTANT(EVICT_USED);
         seg->again = false;
