@@ -84,6 +84,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
+    M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \

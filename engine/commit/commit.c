@@ -93,6 +93,7 @@ static int publish(struct eng *eng, const struct txn *txn)
         if (txn->ops[i].type == OP_RELOCATE)
             ++*(r > 0 ? &lost : &moved);
     }
+    eng->published_seq = eng->log.seq;
     pthread_rwlock_unlock(&eng->index_lock);
     COUNT(eng, relocations, moved);
     COUNT(eng, relocations_lost, lost);

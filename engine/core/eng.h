@@ -57,7 +57,8 @@ struct eng {
 
     /* index/ */
     pthread_rwlock_t index_lock;
-    struct index idx; /* protected by index_lock and log.lock, see above */
+    struct index idx;       /* protected by index_lock and log.lock, see above */
+    uint64_t published_seq; /* the last batch that idx shows; protected as idx is */
 
     /* core/ */
     struct report report;

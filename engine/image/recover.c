@@ -717,7 +717,7 @@ static int mend_headers(struct recovery *rec)
 static int adopt(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
-    eng->log.seq = rec->seq;
+    eng->log.seq = eng->published_seq = rec->seq;
     eng->log.chain = rec->chain;
     eng->log.durable_seq = rec->seq;
     eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */

@@ -87,7 +87,8 @@ static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const c
     if (r)
         return r;
     uint8_t *out = c->out_buf.data + c->out_buf.len;
-    uint64_t seq = log_seq(&c->eng->log);
+    /* What overwrites the range from now on is younger than the copy, and salvage believes the younger. */
+    uint64_t seq = MUTANT(COPY_DATED_LATE) ? log_seq(&c->eng->log) : c->seen_seq;
     if (len == ref->from.ext_len &&
         !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
         memcpy(out, head, head_size);
@@ -143,6 +144,7 @@ static int look_up_step(struct copier *c, size_t n)
     if (r)
         return r;
     pthread_rwlock_rdlock(&c->eng->index_lock);
+    c->seen_seq = c->eng->published_seq;
     for (size_t i = 0; i < n; i++) {
         const struct extent_ref *ref = &c->refs[c->copied + i];
         c->name_len[i] = 0;

@@ -37,6 +37,7 @@ struct copier {
     struct buf names;
     uint32_t name_at[COPY_STEP], name_len[COPY_STEP];
     bool stale[COPY_STEP];
+    uint64_t seen_seq; /* the last batch published when they were looked up */
 };
 
 /* Takes up a group: the survivors in the wanted segments. */
