@@ -58,6 +58,8 @@ struct eng_stats {
     struct eng_hist compaction_seconds, sync_seconds;
     char read_only_reason[256]; /* "" while writable */
     char last_error[256];       /* of background work; "" if none */
+    /* Parts of what a recovery would need that scrubs and checks found damaged; of these, made good. */
+    uint64_t recovery_damaged, recovery_healed;
 };
 ENG_API int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size);
 static inline int eng_stats(struct eng *eng, struct eng_stats *ret_stats)
@@ -245,7 +247,9 @@ struct eng_damage {
     char path[1024];               /* relative to the root; "" if unknown */
     char reason[64];
 };
-/* Calls `emit` for each damaged extent that a memory still has, under no lock. */
+/* Calls `emit` for each damaged extent that a memory still has, under no lock. `ino` 0: damage to what a
+ * recovery would need, that could not be made good; `path` is a file of the store's own folder then, and
+ * `offset` a place in it. */
 ENG_API int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage *d), void *arg);
 
 /* ---- background jobs ------------------------------------------------------ */
@@ -253,7 +257,7 @@ ENG_API int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct en
 /* The kinds of jobs. Of each kind one runs at a time; different kinds run beside each other. */
 enum eng_job_id {
     ENG_JOB_COMPACT, /* moves live content out of segments that hold garbage, and unlinks those */
-    ENG_JOB_SCRUB,   /* verifies every live extent where it lies */
+    ENG_JOB_SCRUB,   /* verifies every live extent where it lies, and what a recovery would need */
     ENG_JOB_CHECK,   /* verifies every checksum, every locator and every count */
     ENG_JOBS
 };
@@ -279,13 +283,21 @@ struct eng_compact_figures {
     int64_t estimate_error_moved, estimate_error_given_back;
 };
 
+/* Of what a recovery would need: superblock, configuration, headers of segments, checkpoints, the log. */
+struct eng_recovery_figures {
+    uint64_t damaged; /* parts that were */
+    uint64_t healed;  /* of these, made good from memory */
+};
+
 struct eng_scrub_figures {
     uint64_t extents, damaged;
+    struct eng_recovery_figures recovery;
 };
 
 struct eng_check_figures {
     uint64_t inodes, dentries, extents, bytes, segments;
     uint64_t problems; /* 0: all holds */
+    struct eng_recovery_figures recovery;
 };
 
 /* A run: the one under way, or else the one that ended last. */
@@ -333,8 +345,10 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * A compaction takes all, whatever the thresholds: it seals the active segment and moves every live extent
  * out of each segment that holds garbage. It ends when the emptied segments have been unlinked. Bounds:
  * memory at most 40 MiB plus 64 bytes for each extent of one output segment; disk at most two segments more
- * than before, plus 64 bytes of log for each extent moved. A scrub and a check change nothing; what they find
- * damaged is also told by eng_damaged(). A check keeps writers waiting while the index is walked. */
+ * than before, plus 64 bytes of log for each extent moved. A scrub and a check change no memory. What they
+ * find damaged of content is also told by eng_damaged(). What they find damaged of that which a recovery
+ * would need they make good from memory, unless the store is read-only or the disk refuses; then it is told,
+ * too. A check keeps writers waiting while the index is walked. */
 ENG_API int eng_job_start_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
                                 size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
                                 void *arg);

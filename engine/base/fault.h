@@ -72,6 +72,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
+    M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
+    M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
@@ -82,9 +84,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
+    M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
-    M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define CONFIG_FILE "config"
 #define CONFIG_MAX 65536u
 
 static const struct config_key {

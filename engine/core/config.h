@@ -15,6 +15,7 @@ struct config {
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
 };
 
+#define CONFIG_FILE "config"
 /* Bytes for a value as text, with its NUL: more than any value in range needs. */
 #define CONFIG_VALUE_SIZE 32u
 

@@ -13,6 +13,7 @@ struct counters {
     _Atomic uint64_t sync_errors, checkpoints;
     _Atomic uint64_t compactions_ok, compactions_failed, compactions_cancelled, bytes_reclaimed;
     _Atomic uint64_t relocations, relocations_lost, damaged;
+    _Atomic uint64_t recovery_damaged, recovery_healed; /* struct eng_recovery_figures, of all runs */
 
     pthread_mutex_t lock;
     /* Protected by lock. */

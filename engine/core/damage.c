@@ -57,7 +57,8 @@ static bool add(struct damage_list *list, const struct damage *d)
     for (size_t i = 0; i < list->n && !known; i++) {
         struct damage *old = &list->all[i];
         known = old->told.ino == d->told.ino && old->told.segment == d->told.segment &&
-                old->told.offset == d->told.offset;
+                old->told.offset == d->told.offset &&
+                (old->told.ino || strcmp(old->told.path, d->told.path) == 0);
         if (known) { /* the same extent, but a memory may name another range of it now */
             old->off = d->off;
             old->loc = d->loc;
@@ -81,6 +82,26 @@ void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct loc
     pthread_rwlock_unlock(&eng->index_lock);
     if (add(eng->damage, &d))
         report_damage(eng, &d.told, 1 + atomic_fetch_add(&eng->counters.damaged, 1));
+}
+
+void damage_record_file(struct eng *eng, const char *name, uint64_t offset, const char *reason)
+{
+    struct damage d = {.told = {.offset = offset}};
+    snprintf(d.told.path, sizeof d.told.path, "%s", name);
+    snprintf(d.told.reason, sizeof d.told.reason, "%s", reason);
+    (void)add(eng->damage, &d);
+}
+
+void damage_forget_files(struct eng *eng)
+{
+    struct damage_list *list = eng->damage;
+    size_t n = 0;
+    pthread_mutex_lock(&list->lock);
+    for (size_t i = 0; i < list->n; i++)
+        if (list->all[i].told.ino)
+            list->all[n++] = list->all[i];
+    list->n = n;
+    pthread_mutex_unlock(&list->lock);
 }
 
 int damage_copy(struct eng *eng, struct damage **ret_damage, size_t *ret_n)

@@ -24,6 +24,11 @@ void damage_free(struct eng *eng);
  * index_lock. */
 void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
                    const char *reason);
+/* The same of a file of the store's own that a recovery needs; `reason` says which part of it. Reports
+ * nothing. */
+void damage_record_file(struct eng *eng, const char *name, uint64_t offset, const char *reason);
+/* What was recorded of such files is no longer so. */
+void damage_forget_files(struct eng *eng);
 /* What is said of an extent that could not be read or verified with this error. */
 const char *damage_reason(int error);
 /* Copies all that was recorded; the array becomes the caller's. -ENOMEM. */

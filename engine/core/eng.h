@@ -63,6 +63,7 @@ struct eng {
     /* core/ */
     struct report report;
     struct config config;
+    bool config_is_known; /* the file could be read when the store was opened. Immutable after open. */
     pthread_mutex_t config_file_lock;
     struct counters counters;
     struct marks marks;

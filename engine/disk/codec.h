@@ -38,6 +38,7 @@ uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_
 /* ---- superblock: two copies, at 0 and SUPERBLOCK_SIZE ------------------- */
 
 #define SUPERBLOCK_SIZE 4096u
+#define SUPERBLOCK_FILE "superblock"
 struct superblock {
     uint64_t magic;
     uint32_t version, compat, incompat, reserved;

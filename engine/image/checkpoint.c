@@ -59,6 +59,39 @@ static bool info_needs(const struct ckpt_info *info, uint64_t file)
     return false;
 }
 
+void checkpoint_kept(struct eng *eng, uint64_t ret_ids[2])
+{
+    checkpoint_exclude(eng);
+    for (unsigned i = 0; i < 2; i++)
+        ret_ids[i] = eng->checkpoints->kept[i].id;
+    checkpoint_allow(eng);
+}
+
+bool checkpoint_needs(struct eng *eng, uint64_t file)
+{
+    checkpoint_exclude(eng);
+    bool needs = info_needs(&eng->checkpoints->kept[0], file) || info_needs(&eng->checkpoints->kept[1], file);
+    checkpoint_allow(eng);
+    return needs;
+}
+
+/* Only a checkpoint changes where images are (thaw()), and none is written meanwhile. */
+void checkpoint_forget(struct eng *eng, const struct ckpt_chunk *images, size_t n)
+{
+    checkpoint_exclude(eng);
+    for (unsigned i = 0; i < INDEX_TABLES && n; i++) {
+        freeze_lock(eng);
+        struct table *t = index_table(&eng->idx, i);
+        for (uint32_t c = 0; c < t->n_chunks; c++) {
+            struct ckpt_chunk key = {.file = t->refs[c].file, .offset = t->refs[c].offset};
+            if (key.file && bsearch(&key, images, n, sizeof key, checkpoint_by_place))
+                t->refs[c].file = 0;
+        }
+        freeze_unlock(eng);
+    }
+    checkpoint_allow(eng);
+}
+
 struct clean {
     struct eng *eng;
     uint64_t ids[64];

@@ -22,6 +22,12 @@ int checkpoint_write(struct eng *eng);
 /* Between the two no checkpoint is written and no checkpoint file is unlinked. */
 void checkpoint_exclude(struct eng *eng);
 void checkpoint_allow(struct eng *eng);
+/* The numbers of the kept checkpoints, newest first; 0: none. */
+void checkpoint_kept(struct eng *eng, uint64_t ret_ids[2]);
+/* Whether a kept checkpoint needs that checkpoint file. */
+bool checkpoint_needs(struct eng *eng, uint64_t file);
+/* The next checkpoint names none of these images (sorted by place), but writes those chunks anew. */
+void checkpoint_forget(struct eng *eng, const struct ckpt_chunk *images, size_t n);
 /* Removes checkpoint files that neither of the kept ones needs, and measures the others. */
 void checkpoint_clean(struct eng *eng);
 

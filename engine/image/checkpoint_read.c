@@ -136,6 +136,11 @@ static int load_manifest(struct loader *l, uint64_t id)
     return sum == l->n_chunks ? 0 : -EBADMSG;
 }
 
+static struct ckpt_position position_of(const struct ckpt_manifest *m)
+{
+    return (struct ckpt_position){m->seq, m->chain, m->segment, m->offset, m->next_segment_id};
+}
+
 static int loader_info(const struct loader *l, struct ckpt_info *ret_info)
 {
     struct ckpt_info info = {.id = l->m.id, .seq = l->m.seq};
@@ -158,6 +163,15 @@ int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info)
         r = loader_info(&l, ret_info);
     loader_free(&l);
     return r;
+}
+
+bool checkpoint_is_finished(struct eng *eng, uint64_t id)
+{
+    struct loader l = {.eng = eng};
+    struct ckpt_footer f;
+    bool is = open_checkpoint(&l, id) == 0 && read_footer(&l, &f) == 0;
+    loader_free(&l);
+    return is;
 }
 
 /* ---- from the medium ------------------------------------------------------------------ */
@@ -189,6 +203,28 @@ int checkpoint_settle(struct eng *eng, uint64_t id)
     for (size_t i = 0; i < info.n_files && !r; i++)
         r = info.files[i] == id ? 0 : settle_file(eng, info.files[i]);
     free(info.files);
+    return r;
+}
+
+int checkpoint_images(struct eng *eng, uint64_t id, struct ckpt_chunk **images, size_t *n,
+                      struct ckpt_position *ret_pos)
+{
+    struct loader l = {.eng = eng};
+    int r = open_checkpoint(&l, id);
+    if (!r)
+        eng->io->ops->drop_cache(l.file);
+    if (!r)
+        r = load_manifest(&l, id);
+    struct ckpt_chunk *grown = r ? NULL : reallocarray(*images, *n + l.n_chunks + 1, sizeof *grown);
+    if (!r && !grown)
+        r = -ENOMEM;
+    if (grown) {
+        *images = grown;
+        memcpy(grown + *n, l.chunks, l.n_chunks * sizeof *grown);
+        *n += l.n_chunks;
+        *ret_pos = position_of(&l.m);
+    }
+    loader_free(&l);
     return r;
 }
 
@@ -254,7 +290,7 @@ static int load_chunks(struct load *load)
     return load->error;
 }
 
-static int by_file_and_offset(const void *a, const void *b)
+int checkpoint_by_place(const void *a, const void *b)
 {
     const struct ckpt_chunk *x = a, *y = b;
     return x->file != y->file ? (x->file > y->file) - (x->file < y->file)
@@ -269,7 +305,7 @@ static int check_images(struct loader *l)
     int r = sorted ? 0 : -ENOMEM;
     if (!r && l->n_chunks) {
         memcpy(sorted, l->chunks, l->n_chunks * sizeof *sorted);
-        qsort(sorted, l->n_chunks, sizeof *sorted, by_file_and_offset);
+        qsort(sorted, l->n_chunks, sizeof *sorted, checkpoint_by_place);
     }
     for (size_t i = 0; i < l->n_chunks && !r; i++) {
         const struct ckpt_chunk *cc = &sorted[i];
@@ -370,7 +406,7 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
     if (!r)
         r = loader_info(&l, ret_info);
     if (!r)
-        *ret_pos = (struct ckpt_position){l.m.seq, l.m.chain, l.m.segment, l.m.offset, l.m.next_segment_id};
+        *ret_pos = position_of(&l.m);
     loader_free(&l);
     return r;
 }

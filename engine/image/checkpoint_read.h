@@ -32,6 +32,14 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
                     struct ckpt_info *ret_info);
 /* Reads the manifest of a checkpoint only: whether it could be used, and which files it needs. */
 int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
+/* Whether it has its footer, the end of what is written of a checkpoint. */
+bool checkpoint_is_finished(struct eng *eng, uint64_t id);
+/* Appends the chunk images that checkpoint `id` names, as its manifest on the medium says, to an array of the
+ * caller's; tells where the log goes on. */
+int checkpoint_images(struct eng *eng, uint64_t id, struct ckpt_chunk **images, size_t *n,
+                      struct ckpt_position *ret_pos);
+/* For qsort() and bsearch(): by file, then by offset. */
+int checkpoint_by_place(const void *a, const void *b);
 /*
  * Makes checkpoint `id` and every file that its manifest names durable, and forgets what is cached of them.
  * An earlier run may have died before it had done so, or failed to: what memory shows is then gone with the

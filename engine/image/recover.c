@@ -14,6 +14,7 @@
 #include "image/recover.h"
 
 #include "commit/orphans.h"
+#include "core/damage.h"
 #include "image/checkpoint.h"
 #include "image/salvage.h"
 #include "image/segment_file.h"
@@ -159,6 +160,19 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 
 /* ---- the starting point ---------------------------------------------------------- */
 
+/*
+ * Says so. One that was finished and whose file stays is damage that a check tells of, too; what an earlier
+ * run left in the middle of writing is not. */
+static void tell_unusable(struct recovery *rec, uint64_t id, int error, const char *instead)
+{
+    char name[32];
+    checkpoint_name(id, name);
+    report_line(&rec->eng->report, ENG_LOG_WARNING, "checkpoint %s cannot be used (%s)%s", name,
+                strerror(-error), instead);
+    if (rec->eng->opt.read_only && checkpoint_is_finished(rec->eng, id))
+        damage_record_file(rec->eng, name, 0, "this checkpoint cannot be used");
+}
+
 /* The one before, which a recovery must be able to use before anything older may go (I4). -ENOMEM. */
 static int find_second(struct recovery *rec, size_t i)
 {
@@ -169,8 +183,7 @@ static int find_second(struct recovery *rec, size_t i)
         r = eng->opt.read_only ? checkpoint_probe(eng, rec->ckpts[i], second)
                                : checkpoint_prove(eng, rec->ckpts[i], &eng->idx, second);
         if (r && r != -ENOMEM)
-            report_line(&eng->report, ENG_LOG_WARNING, "checkpoint c%016llx.ckp cannot be used (%s)",
-                        (unsigned long long)rec->ckpts[i], strerror(-r));
+            tell_unusable(rec, rec->ckpts[i], r, "");
     }
     return r == -ENOMEM ? r : 0;
 }
@@ -240,9 +253,7 @@ static int find_start(struct recovery *rec)
         if (!r || r == -ENOMEM)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
-        report_line(&eng->report, ENG_LOG_WARNING,
-                    "checkpoint c%016llx.ckp cannot be used (%s), trying the one before",
-                    (unsigned long long)rec->ckpts[i], strerror(-r));
+        tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
         r = fresh_index(eng);
         if (r)
             return r;

@@ -54,7 +54,7 @@ int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
 int segment_file_mend(struct eng *eng, struct seg_file *sf)
 {
     const struct eng_io_ops *ops = eng->io->ops;
-    struct segment_header h = {.kind = SEGMENT_LOG,
+    struct segment_header h = {.kind = sf->header.kind,
                                .id = sf->id,
                                .first_seq = sf->header.first_seq,
                                .chain = sf->header.chain,

@@ -18,7 +18,7 @@ struct seg_file {
     struct segment_header header;
 };
 
-/* Writes the header anew, durably, from what the first batch said. */
+/* Writes the header anew, durably, from what `header` says. */
 int segment_file_mend(struct eng *eng, struct seg_file *sf);
 /* Reads size and header; an error of the medium is one of its answers. `scratch` is the caller's. */
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch);

@@ -1,8 +1,10 @@
 /*
  * check.c - see check.h. Holds log.lock while the index is walked, so that
- * nothing changes underneath; content is read afterwards, under no lock. */
+ * nothing changes underneath; what a recovery would need (image/proof.h) and content are read afterwards,
+ * under no lock. */
 #include "store/check.h"
 
+#include "image/proof.h"
 #include "upkeep/scrub.h"
 
 #include <stdio.h>
@@ -10,7 +12,6 @@
 struct checker {
     struct eng *eng;
     struct job *job;
-    int error; /* of a callback */
     struct eng_check_figures figures;
 };
 
@@ -68,53 +69,15 @@ static void show_figures(struct checker *c)
     pthread_mutex_unlock(&c->job->lock);
 }
 
-static bool is_segment(struct eng *eng, uint32_t id)
-{
-    pthread_mutex_lock(&eng->log.lock); /* under which it is forgotten before it is unlinked */
-    bool is = index_segment(&eng->idx, id) != NULL;
-    pthread_mutex_unlock(&eng->log.lock);
-    return is;
-}
-
-/* The headers of segment files: recovery needs those of the log, salvage all. */
-static int check_segment_file(struct checker *c, uint32_t id)
-{
-    struct segment *seg;
-    struct segment_header h;
-    char line[128];
-    int r = segments_pin(&c->eng->segments, id, &seg);
-    if (!r) {
-        ssize_t n = io_pread_full(seg->file, c->eng->io->ops, &h, sizeof h, 0);
-        r = n < 0 ? (int)n : -EBADMSG;
-        if (n == (ssize_t)sizeof h)
-            r = segment_header_check(&h, c->eng->sb.uuid, id);
-        segments_unpin(seg);
-    }
-    if (r == -ENOENT && !is_segment(c->eng, id)) /* retired since */
-        return 0;
-    if (r && r != -ENOMEM) {
-        snprintf(line, sizeof line, "segment s%08x.seg: %s", id,
-                 r == -EBADMSG ? "header is damaged" : strerror(-r));
-        found(c, line);
-    }
-    return r == -ENOMEM ? r : 0;
-}
-
-static int check_one_file(void *arg, const struct eng_segment_info *info)
-{
-    struct checker *c = arg;
-    c->error = check_segment_file(c, (uint32_t)info->id);
-    if (!c->error)
-        c->error = job_gate(c->job, 0);
-    return c->error;
-}
-
 static void report_damage(void *arg, const struct eng_damage *d)
 {
     char line[1300];
-    snprintf(line, sizeof line, "%s (inode %llu): segment s%08llx.seg, offset %llu: %s",
-             d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
-             (unsigned long long)d->offset, d->reason);
+    if (!d->ino)
+        snprintf(line, sizeof line, "%s, offset %llu: %s", d->path, (unsigned long long)d->offset, d->reason);
+    else
+        snprintf(line, sizeof line, "%s (inode %llu): segment s%08llx.seg, offset %llu: %s",
+                 d->path[0] ? d->path : "?", (unsigned long long)d->ino, (unsigned long long)d->segment,
+                 (unsigned long long)d->offset, d->reason);
     found(arg, line);
 }
 
@@ -137,9 +100,7 @@ int check_run(struct eng *eng, struct job *job)
     int r = check_index(&c);
     show_figures(&c);
     if (!r)
-        r = eng_segments(eng, check_one_file, &c);
-    if (!r)
-        r = c.error;
+        r = proof_run(eng, job, &c.figures.recovery, found, &c);
     if (!r)
         r = check_content(&c);
     if (!r)

@@ -10,7 +10,7 @@
 
 void config_load(struct eng *eng)
 {
-    (void)config_read(eng->io, &eng->report, &eng->config);
+    eng->config_is_known = config_read(eng->io, &eng->report, &eng->config) == 0;
     if (eng->opt.commit_ms > 0) /* of this mount only */
         atomic_store_explicit(&eng->config.commit_ms, (uint64_t)eng->opt.commit_ms, memory_order_relaxed);
 }

@@ -10,8 +10,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define SUPERBLOCK_FILE "superblock"
-
 /* 1 for a name that does not belong to a store that is about to be created. */
 static int is_foreign(void *arg, const char *name)
 {

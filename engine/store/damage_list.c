@@ -13,7 +13,7 @@ int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage
     int r = damage_copy(eng, &all, &n);
     for (size_t i = 0; i < n && !r; i++) { /* not what was overwritten or removed since */
         struct extent_ref ref = {.ino = all[i].told.ino, .off = all[i].off, .from = all[i].loc};
-        if (extent_ref_current(eng, &ref))
+        if (!all[i].told.ino || extent_ref_current(eng, &ref))
             emit(arg, &all[i].told);
     }
     return r;

@@ -78,6 +78,12 @@ const struct eng_figure eng_figures[] = {
            "Holds that keep segments from being unlinked."),
     FIGURE(damaged_extents, GAUGE, COUNT, DAMAGE, "damaged_extents", "engram_content_damaged_extents", IF_ANY,
            "DAMAGED extents", "Extents whose content failed its checksum."),
+    FIGURE(
+        recovery_damaged, COUNTER, COUNT, DAMAGE, "recovery_damaged", "engram_recovery_damaged_total", IF_ANY,
+        "DAMAGED own files",
+        "Parts of what a recovery needs that scrubs found damaged: checkpoints, log, headers, superblock."),
+    FIGURE(recovery_healed, COUNTER, COUNT, DAMAGE, "recovery_healed", "engram_recovery_healed_total", IF_ANY,
+           "  of these healed", "Of these, made good from memory."),
     FIGURE(log_seq, GAUGE, COUNT, SEQUENCES, "log_seq", "engram_store_log_sequence", NEVER, "batch",
            "Last batch written."),
     FIGURE(durable_seq, GAUGE, COUNT, SEQUENCES, "durable_seq", "engram_store_durable_sequence", NEVER,

@@ -43,6 +43,8 @@ static void counter_figures(struct eng *eng, struct eng_stats *st)
     st->sync_errors = COUNTED(eng, sync_errors);
     st->checkpoints = COUNTED(eng, checkpoints);
     st->damaged_extents = COUNTED(eng, damaged);
+    st->recovery_damaged = COUNTED(eng, recovery_damaged);
+    st->recovery_healed = COUNTED(eng, recovery_healed);
 }
 
 int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)

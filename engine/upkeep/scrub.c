@@ -1,6 +1,7 @@
 /*
  * scrub.c - verifies every live extent where it lies, at a rate. What it
- * finds is listed by eng_damaged(); nothing is changed.
+ * finds is listed by eng_damaged(); no content is changed. Before that it has
+ * proven, and made good, what a recovery would need (image/proof.h).
  *
  * Works through groups of segments, each collected from the index and read in
  * order of place. Locks: none held across reads. */
@@ -8,6 +9,8 @@
 
 #include "commit/refs.h"
 #include "core/damage.h"
+#include "image/checkpoint.h"
+#include "image/proof.h"
 
 #define STEP_BYTES (1u << 20)
 
@@ -96,6 +99,17 @@ static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figure
     return r ? r : scrub_refs(eng, job, figures, refs, n_refs);
 }
 
+/*
+ * After a kill a recovery verifies content behind the durable mark, and takes what it finds damaged for the
+ * torn end of the log, with all that lies behind. Content that a checkpoint knows is left to its
+ * readers. */
+static void cover_damage(struct eng *eng)
+{
+    bool covered = log_seq(&eng->log) <= atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire);
+    if (!covered && !is_read_only(eng))
+        (void)checkpoint_write(eng); /* a failure is in last_error */
+}
+
 int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figures)
 {
     CLEANUP_FREE uint32_t *ids = NULL;
@@ -107,10 +121,14 @@ int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figure
     pthread_mutex_unlock(&job->lock);
     for (size_t i = 0; i < n && !r; i += GROUP_SEGMENTS)
         r = scrub_group(eng, job, figures, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
+    if (figures->damaged)
+        cover_damage(eng);
     return r;
 }
 
 int scrub_run(struct eng *eng, struct job *job)
 {
-    return scrub_all(eng, job, &job->report.scrub);
+    /* First: without it all is lost. */
+    int r = proof_run(eng, job, &job->report.scrub.recovery, NULL, NULL);
+    return r ? r : scrub_all(eng, job, &job->report.scrub);
 }

@@ -8,7 +8,7 @@
 
 /* A scrub in this thread, as job_kind.run. */
 int scrub_run(struct eng *eng, struct job *job);
-/* The same for a job that does more; the figures are written under job->lock, as its progress is. */
+/* The extents alone, for a job that does more; the figures are written under job->lock, as progress is. */
 int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figures);
 
 #endif

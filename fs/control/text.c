@@ -147,6 +147,8 @@ static int scrub_text(struct session *session, struct text *t)
     json_u64(t, "  ", "bytes_total", report.total);
     json_u64(t, "  ", "extents", report.scrub.extents);
     json_u64(t, "  ", "damaged", report.scrub.damaged);
+    json_u64(t, "  ", "recovery_damaged", report.scrub.recovery.damaged);
+    json_u64(t, "  ", "recovery_healed", report.scrub.recovery.healed);
     json_u64(t, "  ", "duration_ms", report.duration_ms);
     json_u64(t, "  ", "rate", report.rate);
     json_last(t, "  ", "error", error_of(report.error, ""));
@@ -187,6 +189,8 @@ static void on_damage(void *arg, const struct eng_damage *d)
         list->left_out++;
         return;
     }
+    if (!d->ino) /* no memory: a file of the store's own */
+        text_add(list->t, "store:");
     if (d->path[0])
         text_name(list->t, d->path);
     else

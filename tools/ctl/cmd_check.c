@@ -85,7 +85,7 @@ static int scrub_mount(const struct target *t, bool json)
         cli_error("%s: scrub: %s", t->path, r < 0 ? control_strerror(r) : "unreadable report");
         return CLI_ERROR;
     }
-    uint64_t damaged = report_number(o, "damaged");
+    uint64_t own = report_number(o, "recovery_damaged"), damaged = own + report_number(o, "damaged");
     bool done = !strcmp(report_text(o, "state"), "done");
     const char *verdict = done ? "clean" : "NOT COMPLETE";
     if (damaged) {
@@ -96,7 +96,11 @@ static int scrub_mount(const struct target *t, bool json)
         report_print_json(o);
     else
         printf("%s: %" PRIu64 " extents, %" PRIu64 " bytes verified: %" PRIu64 " damaged\n", verdict,
-               report_number(o, "extents"), report_number(o, "bytes_done"), damaged);
+               report_number(o, "extents"), report_number(o, "bytes_done"), damaged - own);
+    if (own && !json)
+        printf("in the store's own files, which a recovery needs: %" PRIu64 " parts damaged, %" PRIu64
+               " of them made good from memory\n",
+               own, report_number(o, "recovery_healed"));
     json_decref(o);
     if (damaged)
         return CLI_SOME;

@@ -129,6 +129,8 @@ struct damaged_list {
 static void note_damaged(void *arg, const struct eng_damage *d)
 {
     struct damaged_list *l = arg;
+    if (!d->ino) /* a file of the store's own */
+        return;
     for (size_t i = 0; i < l->n; i++)
         if (l->files[i].ino == d->ino)
             return;

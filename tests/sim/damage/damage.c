@@ -4,6 +4,7 @@
  * zeroed or filled, segments and checkpoints swapped, doubled, removed.
  *
  *   damage [--stride N] [--only CASE]      CASE as a failure prints it
+ *   damage --open N                        only beneath open stores, every Nth bit
  *   damage --liar NAME                     a store that lies: must fail
  *
  * What each may cost is computed from the layout of the files (cost.h): the block of content in which the
@@ -22,6 +23,7 @@
 #include <unistd.h>
 
 #define FAILURES_SHOWN 20
+#define OPEN_STRIDE 5   /* beneath open stores every so manyth of those that are flipped otherwise */
 #define CASE_SECONDS 20 /* a case takes less than a millisecond; more is a hang */
 #define MEMORY_LIMIT (UINT64_C(1) << 30)
 
@@ -302,6 +304,7 @@ static void make_store(void)
 static char current[160];
 static uint64_t n_cases, n_refused, n_whole, n_older, n_eio, n_failed;
 static uint64_t n_free, n_may_refuse; /* by their cost: that must be whole, that may be refused */
+static uint64_t n_beneath;            /* beneath an open store */
 
 static void give_up(int sig)
 {
@@ -412,7 +415,7 @@ struct file {
 };
 static struct file files[16];
 static unsigned n_files;
-static uint64_t stride = 1;
+static uint64_t stride = 1, open_stride;
 static const char *only;
 
 static void record_file(void *arg, const char *name, uint64_t size)
@@ -461,6 +464,41 @@ static void flip_every_bit(const struct file *f, uint64_t *bits)
             judge(&c, &cost, bit != 3 || !strcmp(f->name, "config"));
             ++*bits;
         }
+}
+
+/*
+ * The same beneath an open store: a scrub, or a check, makes good from memory whatever a recovery needs, and
+ * that stays so however the store ends. Content alone may be lost, of those memories that have it. */
+static void flip_beneath(const struct file *f, uint64_t at, unsigned bit)
+{
+    struct unit c;
+    unit_clone(&c, &whole);
+    unit_open(&c);
+    UNIT_NEED(simdisk_flip(c.disk, f->name, at, (uint8_t)(1u << bit)) == 0);
+    UNIT_NEED(eng_job_run(c.eng, at % 3 ? ENG_JOB_SCRUB : ENG_JOB_CHECK, NULL, NULL) == 0);
+    n_beneath++;
+    if (at / 3 % 2)
+        unit_close(&c);
+    else
+        unit_kill(&c, SIM_DROP_ALL, 0);
+    struct cost cost = cost_of(f->name, at, at + 1);
+    cost.may_refuse = false;
+    cost.lost_from = COST_NO_LOSS;
+    judge(&c, &cost, bit % 2);
+}
+
+static void flip_beneath_open_stores(uint64_t every)
+{
+    for (unsigned i = 0; i < n_files; i++) {
+        const struct file *f = &files[i];
+        if (is_reserve(f) || strcmp(f->name, "config") == 0)
+            continue;
+        for (uint64_t at = 0; at < f->size; at++)
+            for (unsigned bit = 0; bit < 8; bit++)
+                if ((at * 8 + bit) % every == 0 &&
+                    begin("flip open %s %llu.%u", f->name, (unsigned long long)at, bit))
+                    flip_beneath(f, at, bit);
+    }
 }
 
 static void cut_at_every_length(const struct file *f)
@@ -553,6 +591,7 @@ static uint64_t every_case(void)
 /* What was counted, against what the layout of the files foretold; and that this forbids enough. */
 static void within_bounds(uint64_t bits)
 {
+    printf("# %llu bits flipped beneath open stores\n", (unsigned long long)n_beneath);
     printf("# %llu bits flipped (every %lluth); %llu cases: %llu refused (of %llu that may be), %llu whole "
            "(%llu "
            "must be), %llu without the last batch, %llu with damaged memories\n",
@@ -591,6 +630,8 @@ int main(int argc, char **argv)
             stride = strtoull(argv[i + 1], NULL, 0);
         else if (!strcmp(argv[i], "--only"))
             only = argv[i + 1], stride = 1;
+        else if (!strcmp(argv[i], "--open"))
+            open_stride = strtoull(argv[i + 1], NULL, 0);
         else if (!strcmp(argv[i], "--liar"))
             while (++liar < N_LIARS && strcmp(argv[i + 1], liars[liar]) != 0)
                 ;
@@ -605,9 +646,11 @@ int main(int argc, char **argv)
 #endif
     make_store();
     simdisk_each(whole.disk, record_file, NULL);
-    uint64_t bits = every_case();
+    uint64_t bits = open_stride ? 0 : every_case();
+    if (!liar)
+        flip_beneath_open_stores(open_stride ? open_stride : only ? 1 : OPEN_STRIDE * stride);
     uint64_t passed = n_cases - n_failed;
-    if (!only && !liar) {
+    if (!only && !liar && !open_stride) {
         within_bounds(bits);
         passed += catch_liars();
     }

@@ -421,6 +421,8 @@ static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64
     if (size > 1 && (due(&disk->n_short_reads, disk->short_reads_every) || cut_short))
         size = part_of(size, disk->n_short_reads + disk->calls[SIM_PREAD]);
     sim_buf_read(now, buf, size, offset);
+    if (file->direct)
+        sim_rot_read(file->node, buf, size, offset);
     return (ssize_t)size;
 }
 
@@ -475,6 +477,7 @@ static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int
             memcpy(data + done, iov[i].iov_base, part);
         done += part;
     }
+    sim_rot_overwrite(file->node, size, offset);
     add_write(disk, file->node, SIM_WRITE, offset, size, data);
     return (ssize_t)size;
 }
@@ -575,6 +578,7 @@ static int sim_datasync(struct io_file *file)
 /* What a failed sync lost is gone from here on; what is dirty stays. */
 static void drop_cache_locked(struct sim_node *node)
 {
+    sim_rot_show(node);
     sim_buf_copy(&node->now, &node->durable);
     struct sim_write **link = &node->writes;
     node->last_write = NULL;

@@ -131,6 +131,9 @@ int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size
 void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_t size);
 /* XORs one byte, durably. -ENOENT, -ERANGE. */
 int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);
+/* The same on the medium only: reads see it that go past the cache, and all once the cache was dropped, or
+ * is lost with the power. -ENOSPC: too many in one file. */
+int simdisk_rot(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);
 /* Removes a file, durably. -ENOENT. */
 int simdisk_remove(struct simdisk *disk, const char *name);
 

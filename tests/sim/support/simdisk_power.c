@@ -62,6 +62,7 @@ static void clone_dir(struct sim_dir *to, const struct sim_dir *from)
 static void clone_node(struct simdisk *to, struct sim_node *node)
 {
     struct sim_node *copy = node->copy = sim_node_new(to);
+    memcpy(copy->rots, node->rots, sizeof copy->rots);
     sim_buf_copy(&copy->now, &node->now);
     sim_buf_copy(&copy->durable, &node->durable);
     struct sim_write **link = &copy->writes;
@@ -318,6 +319,8 @@ void simdisk_power_on(struct simdisk *disk, enum sim_survival mode, uint64_t see
     pthread_mutex_lock(&disk->mutex);
     struct fate fate = fate_decide(disk, mode, seed);
     for (struct sim_node *node = disk->nodes; node; node = node->next)
+        sim_rot_show(node);
+    for (struct sim_node *node = disk->nodes; node; node = node->next)
         survive_node(node, &fate);
     survive_dir(disk, &fate);
     sim_collect_nodes(disk);
@@ -422,25 +425,70 @@ void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_
     pthread_mutex_unlock(&disk->mutex);
 }
 
-int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask)
+static void flip_locked(struct sim_node *node, uint64_t offset, uint8_t mask)
+{
+    sim_buf_flip(&node->now, offset, mask);
+    sim_buf_flip(&node->durable, offset, mask);
+    for (struct sim_write *write = node->writes; write; write = write->next)
+        if (write->kind == SIM_WRITE && offset >= write->offset && offset - write->offset < write->size)
+            write->data[offset - write->offset] ^= mask;
+}
+
+static int damage(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask, bool seen)
 {
     int r = -ENOENT;
     pthread_mutex_lock(&disk->mutex);
     struct sim_name *found = sim_name_find(&disk->now, name);
     if (found) {
         struct sim_node *node = found->node;
+        unsigned i = 0;
         r = offset < node->now.size ? 0 : -ERANGE;
-        if (!r) {
-            sim_buf_flip(&node->now, offset, mask);
-            sim_buf_flip(&node->durable, offset, mask);
-        }
-        for (struct sim_write *write = node->writes; write && r == 0; write = write->next) {
-            if (write->kind == SIM_WRITE && offset >= write->offset && offset - write->offset < write->size)
-                write->data[offset - write->offset] ^= mask;
-        }
+        while (!r && !seen && i < SIM_ROTS_MAX && node->rots[i].mask)
+            i++;
+        if (!r && i == SIM_ROTS_MAX)
+            r = -ENOSPC;
+        if (!r && seen)
+            flip_locked(node, offset, mask);
+        else if (!r)
+            node->rots[i] = (struct sim_rot){offset, mask};
     }
     pthread_mutex_unlock(&disk->mutex);
     return r;
+}
+
+int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask)
+{
+    return damage(disk, name, offset, mask, true);
+}
+
+int simdisk_rot(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask)
+{
+    return damage(disk, name, offset, mask, false);
+}
+
+void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uint64_t offset)
+{
+    for (unsigned i = 0; i < SIM_ROTS_MAX; i++) {
+        const struct sim_rot *rot = &node->rots[i];
+        if (rot->mask && rot->offset >= offset && rot->offset - offset < size)
+            data[rot->offset - offset] ^= rot->mask;
+    }
+}
+
+void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset)
+{
+    for (unsigned i = 0; i < SIM_ROTS_MAX; i++)
+        if (node->rots[i].offset >= offset && node->rots[i].offset - offset < size)
+            node->rots[i].mask = 0;
+}
+
+void sim_rot_show(struct sim_node *node)
+{
+    for (unsigned i = 0; i < SIM_ROTS_MAX; i++) {
+        if (node->rots[i].mask)
+            flip_locked(node, node->rots[i].offset, node->rots[i].mask);
+        node->rots[i].mask = 0;
+    }
 }
 
 int simdisk_remove(struct simdisk *disk, const char *name)

@@ -41,11 +41,19 @@ struct sim_write {
     uint8_t *data; /* SIM_WRITE */
 };
 
+/* Bytes that are wrong on the medium, while the cache shows them as they were. */
+#define SIM_ROTS_MAX 4
+struct sim_rot {
+    uint64_t offset;
+    uint8_t mask; /* 0: none */
+};
+
 struct sim_node {
     struct sim_node *next;
     struct sim_node *copy;       /* scratch of simdisk_clone() */
     struct sim_buf now, durable; /* as reads see it; as the medium holds it */
     struct sim_write *writes, *last_write;
+    struct sim_rot rots[SIM_ROTS_MAX];
     unsigned handles; /* open files */
 };
 
@@ -119,6 +127,12 @@ struct sim_name *sim_name_find(struct sim_dir *dir, const char *name); /* or NUL
 void sim_name_set(struct sim_dir *dir, const char *name, struct sim_node *node);
 void sim_name_remove(struct sim_dir *dir, const char *name);
 
+/* What a read past the cache gets instead of `data`, which the cache has. */
+void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uint64_t offset);
+/* New data come to the medium in time. */
+void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset);
+/* The cache is gone: everybody sees it. */
+void sim_rot_show(struct sim_node *node);
 void sim_write_apply(struct sim_buf *buf, const struct sim_write *write);
 void sim_dirop_apply(struct sim_dir *dir, const struct sim_dirop *op);
 

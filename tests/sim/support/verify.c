@@ -44,34 +44,38 @@ static bool close_store(struct session *s, const char *when, char *why)
 
 /* ---- the state ---------------------------------------------------------- */
 
-/* A header that a power loss took, before a batch: opening for writing mends it, from that batch. */
+/* A header that a power loss took, before a batch: opening for writing mends it, from that batch. And a
+ * checkpoint that it took a part of, but not the footer: opening for writing removes it. */
 static bool is_mended_later(const char *line)
 {
-    static const char text[] = "header is damaged";
-    size_t n = strlen(line);
-    return n >= sizeof(text) && strcmp(line + n - (sizeof(text) - 1), text) == 0;
+    return strstr(line, "header is damaged") || strstr(line, "this checkpoint cannot be used");
 }
+
+struct problems {
+    bool read_only;
+    uint64_t n;
+    char first[256];
+};
 
 static void record_problem(void *arg, const char *line)
 {
-    char *first = arg;
-    if (!first[0])
-        (void)snprintf(first, 256, "%s", line);
+    struct problems *p = arg;
+    if (p->read_only && is_mended_later(line))
+        return;
+    if (!p->n++)
+        (void)snprintf(p->first, sizeof p->first, "%s", line);
 }
 
 /* Everything the engine holds, after it was checked. NULL on failure. */
 static struct model *load(struct session *s, const char *when, char *why)
 {
-    char problem[256] = "", reason[MODEL_WHY_MAX];
-    bool read_only = strcmp(when, READ_ONLY) == 0;
-    struct eng_job_report report = {0};
-    const struct eng_job_options options = {.on_problem = record_problem, .problem_arg = problem};
-    int r = eng_job_run(s->eng, ENG_JOB_CHECK, &options, &report);
-    if (read_only && report.check.problems == 1 && is_mended_later(problem))
-        report.check.problems = 0;
-    if (r < 0 || report.check.problems) {
-        (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r),
-                          report.check.problems, problem);
+    char reason[MODEL_WHY_MAX];
+    struct problems problems = {.read_only = strcmp(when, READ_ONLY) == 0};
+    const struct eng_job_options options = {.on_problem = record_problem, .problem_arg = &problems};
+    int r = eng_job_run(s->eng, ENG_JOB_CHECK, &options, NULL);
+    if (r < 0 || problems.n) {
+        (void)verify_fail(why, "%s: check: %s, %" PRIu64 " problems: %s", when, strerror(-r), problems.n,
+                          problems.first);
         return NULL;
     }
     struct model *m;
