@@ -96,6 +96,7 @@ static struct eng_io_ops bad_ops;
 static const struct eng_io_ops *good_ops;
 static struct io_file *bad_file;
 static char bad_name[SEGMENT_NAME_SIZE];
+static uint64_t bad_bytes = sizeof(struct segment_header);
 
 static int open_bad(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
@@ -114,9 +115,7 @@ static void close_bad(struct io_file *file)
 
 static ssize_t pread_bad(struct io_file *file, void *buf, size_t size, uint64_t offset)
 {
-    return file == bad_file && offset < sizeof(struct segment_header)
-               ? -EIO
-               : good_ops->pread(file, buf, size, offset);
+    return file == bad_file && offset < bad_bytes ? -EIO : good_ops->pread(file, buf, size, offset);
 }
 
 /* Opens a copy of the store whose segment `id` has a bad sector at its beginning. */
@@ -148,6 +147,69 @@ Test(recover_segments, an_unreadable_header_is_like_a_bad_one)
     }
 }
 
+/* In the log behind the checkpoint: the first batch says what the header says; with both gone it is refused.
+ */
+Test(recover_segments, an_unreadable_header_of_the_log_costs_nothing_that_its_batch_proves)
+{
+    struct unit c;
+    uint32_t first = unit_log_place(&u).segment;
+    uint64_t ino = unit_create(&u, "f");
+    while (unit_log_place(&u).segment == first)
+        unit_write(&u, ino, 20000, 1, 0);
+    struct unit_place last = unit_log_place(&u);
+    unit_file(&u, "acknowledged", 1000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    cr_assert_eq(open_with_bad_sector(&c, last.segment), 0, "%s", c.why);
+    cr_assert(unit_holds(&c, unit_lookup(&c, "acknowledged"), 1000, 1));
+    unit_done(&c);
+    bad_bytes = 4096;
+    cr_assert_eq(open_with_bad_sector(&c, last.segment), -EIO);
+    cr_assert_eq(unit_files(&c, last.name, NULL), 1);
+    unit_done(&c);
+}
+
+/* Survivors that no checkpoint knows yet, but the log behind it: nobody needs their header. */
+Test(recover_segments, an_unreadable_header_of_new_survivors_is_not_needed)
+{
+    struct unit c;
+    struct locator loc;
+    for (int i = 0; i < 4; i++) {
+        uint64_t ino = unit_file(&u, (char[]){(char)('a' + i), 0}, 40000, (uint64_t)i);
+        unit_write(&u, ino, 2000, 9, 0);
+    }
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    uint64_t b = unit_lookup(&u, "b");
+    cr_assert(unit_locator(&u, b, unit_extents(&u, b) - 1, &loc));
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    cr_assert_eq(open_with_bad_sector(&c, loc.seg), 0, "%s", c.why);
+    cr_assert_eq(unit_read_error(&c, unit_lookup(&c, "b")), 0);
+    unit_done(&c);
+}
+
+/* A number that the checkpoint has behind it is no end of the log. The file stays: who knows what is in it.
+ */
+Test(recover_segments, an_old_file_that_cannot_be_read_is_left_alone)
+{
+    struct unit c;
+    uint64_t ino = unit_create(&u, "f");
+    for (int i = 0; i < 12; i++)
+        unit_write(&u, ino, 40000, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(checkpoint_write(u.eng), 0);
+        unit_write(&u, ino, 100, 1, 0);
+        (void)retire_segments(u.eng);
+    }
+    cr_assert_not(unit_has_segment(&u, 1));
+    unit_close(&u);
+    simdisk_put(u.disk, "s00000001.seg", "?", 1);
+    cr_assert_eq(open_with_bad_sector(&c, 1), 0, "%s", c.why);
+    cr_assert_not_null(strstr(c.last_warning, "s00000001.seg cannot be read"), "%s", c.last_warning);
+    cr_assert_eq(unit_files(&c, "s00000001.seg", NULL), 1);
+    unit_done(&c);
+}
+
 Test(recover_segments, a_file_that_cannot_be_read_may_be_the_end_of_the_log)
 {
     struct unit c;
@@ -160,13 +222,13 @@ Test(recover_segments, a_file_that_cannot_be_read_may_be_the_end_of_the_log)
     unit_done(&c);
 }
 
-Test(recover_segments, names_of_files_use_no_numbers_up)
+static void use_with_stray_names(const char *checkpoint)
 {
     unit_file(&u, "f", 100, 1);
     unit_close(&u);
     simdisk_put(u.disk, "sfffffffe.seg", "junk", 4);
     simdisk_put(u.disk, "s3fffffff.seg", "junk", 4);
-    simdisk_put(u.disk, "cffffffffffffffff.ckp", "junk", 4);
+    simdisk_put(u.disk, checkpoint, "junk", 4);
     unit_open(&u);
     for (int i = 0; i < 8; i++)
         unit_write(&u, unit_lookup(&u, "f"), 30000, 1, 0);
@@ -178,6 +240,55 @@ Test(recover_segments, names_of_files_use_no_numbers_up)
     unit_reopen(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 30000, 1));
     cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(recover_segments, names_of_files_use_no_numbers_up)
+{
+    use_with_stray_names("cffffffffffffff00.ckp");
+}
+
+Test(recover_segments, nor_does_the_greatest_number_of_all)
+{
+    use_with_stray_names("cffffffffffffffff.ckp");
+}
+
+/* Of checkpoints the greater number is the younger one, so that the next must be greater than any of ours. */
+Test(recover_segments, numbers_of_checkpoints_go_on_however_great_they_are)
+{
+    unit_file(&u, "f", 100, 1);
+    u.eng->checkpoints->next_id = UINT64_C(1) << 40;
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    unit_write(&u, unit_lookup(&u, "f"), 100, 2, 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_gt(u.eng->checkpoints->kept[0].id, UINT64_C(1) << 40);
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 100, 2));
+}
+
+/* What another store's batches say was durable there says nothing here, with their header or without. */
+Test(recover_segments, batches_of_another_store_are_no_evidence)
+{
+    struct unit other;
+    uint8_t *image;
+    size_t size;
+    unit_new(&other, 0);
+    for (int i = 0; i < 50; i++) {
+        unit_create(&other, (char[]){(char)('A' + i), 0});
+        cr_assert_eq(eng_sync(other.eng), 0);
+    }
+    unit_kill(&other, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_get(other.disk, "s00000001.seg", &image, &size), 0);
+    unit_done(&other);
+    unit_file(&u, "mine", 100, 2);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_put(u.disk, "s00000044.seg", image, size);
+    cr_assert_eq(simdisk_flip(u.disk, "s00000044.seg", 20, 1), 0);
+    free(image);
+    cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "mine"), 100, 2));
+    cr_assert_eq(unit_lookup(&u, "A"), 0);
 }
 
 Test(recover_segments, what_belongs_to_no_state_is_removed)
