@@ -115,29 +115,47 @@ void config_get_value(const struct config *config, size_t i, char out[CONFIG_VAL
     }
 }
 
-static void read_lines(char *text, struct report *report, struct config *config)
+/* What `now` has for key i, where the file says nothing that can be understood. */
+static void keep_value(struct config *config, const struct config *now, size_t i)
+{
+    char value[CONFIG_VALUE_SIZE];
+    config_get_value(now, i, value);
+    (void)config_set_value(config, keys[i].name, value);
+}
+
+static void read_lines(char *text, struct report *report, const struct config *now, struct config *config)
 {
     char *save = NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char *eq = strchr(line, '=');
         if (eq)
             *eq = 0;
-        if ((!eq || config_set_value(config, line, eq + 1) != 0) && report)
-            report_line(report, ENG_LOG_WARNING, "config: '%s' is not understood, default used", line);
+        if (eq && config_set_value(config, line, eq + 1) == 0)
+            continue;
+        size_t i = find_key(line);
+        if (now && i < ARRAY_LEN(keys))
+            keep_value(config, now, i);
+        if (report)
+            report_line(report, ENG_LOG_WARNING, "config: '%s' is not understood, %s", line,
+                        now ? "nothing changed by it" : "default used");
     }
 }
 
-int config_read(struct eng_io *io, struct report *report, struct config *ret_config)
+int config_read(struct eng_io *io, struct report *report, const struct config *now, struct config *ret_config)
 {
     char *text;
     size_t size;
     config_defaults(ret_config);
     int r = io_read_file(io, CONFIG_FILE, CONFIG_MAX, &text, &size);
     if (!r) {
-        read_lines(text, report, ret_config);
+        read_lines(text, report, now, ret_config);
         free(text);
-    } else if (r != -ENOENT && report) {
-        report_line(report, ENG_LOG_WARNING, "config: %s, defaults used", strerror(-r));
+    } else if (r != -ENOENT) {
+        for (size_t i = 0; now && i < ARRAY_LEN(keys); i++)
+            keep_value(ret_config, now, i);
+        if (report)
+            report_line(report, ENG_LOG_WARNING, "config: %s, %s", strerror(-r),
+                        now ? "nothing changed" : "defaults used");
     }
     return r == -ENOENT || r == -EFBIG ? 0 : r;
 }

@@ -27,9 +27,10 @@ const char *config_key(size_t i);
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE]);
 /* The value of a key that is no ratio; 0 if there is none of that name. */
 uint64_t config_number(const struct config *config, const char *name);
-/* Reads what is stored, on top of the defaults. A file that cannot be understood counts as empty, and
- * `report` (may be NULL) is told so. Errors: those of reading the file. */
-int config_read(struct eng_io *io, struct report *report, struct config *ret_config);
+/* Reads what is stored, on top of the defaults. What cannot be understood leaves a value as it is in `now`,
+ * or (NULL) at its default, and `report` (may be NULL) is told so. Errors: those of reading the file. */
+int config_read(struct eng_io *io, struct report *report, const struct config *now,
+                struct config *ret_config);
 /* Replaces the file by these values. */
 int config_write(struct eng_io *io, const struct config *config);
 

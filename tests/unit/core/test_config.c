@@ -195,6 +195,29 @@ Test(config, a_file_that_cannot_be_understood_does_not_keep_the_store_closed)
     }
 }
 
+/* SIGHUP with a slip in the file must not lift a limit that is in force. */
+Test(config, a_reload_changes_nothing_by_what_it_cannot_understand)
+{
+    static char big[70000];
+    memset(big, 'x', sizeof(big) - 1);
+    const struct {
+        const char *text, *rate, *commit;
+    } cases[] = {{"compact_rate=20k\ncommit_ms=4000\n", "20000", "4000"},
+                 {"compact_rate\n", "20000", "5000"},
+                 {"commit_ms=many\nnonsense\n", "0", "3000"},
+                 {big, "20000", "3000"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_assert_eq(eng_config_set(u.eng, "compact_rate", "20000"), 0);
+        cr_assert_eq(eng_config_set(u.eng, "commit_ms", "3000"), 0);
+        simdisk_put(u.disk, "config", cases[i].text, strlen(cases[i].text));
+        u.warnings = 0;
+        cr_assert_eq(eng_config_reload(u.eng), 0);
+        cr_assert_gt(u.warnings, 0, "case %zu", i);
+        expect("compact_rate", cases[i].rate);
+        expect("commit_ms", cases[i].commit);
+    }
+}
+
 Test(config, one_that_cannot_be_stored_does_not_count)
 {
     for (uint64_t nth = 1; nth <= 5; nth++) {
