@@ -86,6 +86,23 @@ echo run >"$C/compact"
 check_equal "released: nothing is left of it" "0 0 0 0" "$(part held) $(part empty) $(part dead) $(part dead_active)"
 adds_up "compacted"
 check_equal "the survivors are live" $((25 * 100000)) "$(part live)"
+# as docs/FAQ.md says
+check "a file in pieces of 4 KiB" python3 -c '
+import os, sys
+with open(sys.argv[1], "wb", buffering=0) as f:
+    for i in range(500):
+        f.write(os.urandom(4096))' "$MNT/pieces"
+check "leaves more dead than it has" test $(($(part dead) + $(part dead_active))) -gt $((500 * 4096))
+rm "$MNT/pieces"
+dd if=/dev/urandom of="$MNT/whole" bs=2048000 count=1 status=none
+echo run >"$C/compact"
+check_equal "in one piece nothing" "0" $(($(part dead) + $(part dead_active)))
+find "$MNT" -type f -delete
+echo run >"$C/compact"
+check_equal "all deleted and compacted: no content, live or dead" "0 0 0" "$(part live) $(part dead) $(part dead_active)"
+check "and not much else: under three segments" test "$(du_bytes "$STORE")" -lt $((3 << 20))
+check "of which the receipt has the reserve" test "$(part reserve)" -gt 0
+adds_up "all deleted"
 check "unmount" unmount_store "$MNT"
 check "a store that is not mounted" python3 - "$CTL" "$STORE" <<'P'
 import json, subprocess, sys
