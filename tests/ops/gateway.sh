@@ -212,6 +212,10 @@ stop "ended"
 check "unmount" unmount_store "$MNT"
 mounted
 
+serve --listen localhost
+is 200 GET /health
+stop "a name may be given to listen on"
+
 # tokens
 printf 'correct horse battery\n' >"$WORK/token"
 chmod 644 "$WORK/token"

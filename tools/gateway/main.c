@@ -176,7 +176,9 @@ static int start(const struct options *o, struct gateway *g)
                                    .ai_socktype = SOCK_STREAM};
     struct addrinfo *addr;
     sigset_t set;
-    int r = getaddrinfo(o->listen, o->port, &hints, &addr);
+    /* the one name that every machine has; what others stand for may change */
+    const char *address = strcmp(o->listen, "localhost") == 0 ? "127.0.0.1" : o->listen;
+    int r = getaddrinfo(address, o->port, &hints, &addr);
     if (r)
         return fail("--listen %s: %s", o->listen, gai_strerror(r));
     r = !g->token && !is_loopback(addr->ai_addr)
