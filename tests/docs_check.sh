@@ -8,6 +8,7 @@
 #   each lock of the sources     in docs/LOCKING.md, and nothing there that is no lock
 #   each room, and the order of tools/dev/rooms         in engine/README.md
 #   each word of docs/GLOSSARY.md                       in the header that the page names for it
+#   each row of docs/lab/review-findings.md             names checks, which are in their files, or says why it has none
 # In engine/README.md paths may also begin with a room of the engine.
 # One line each, `ok - ` or `not ok - `; the last line is `N passed, N failed`.
 # shellcheck disable=SC2016,SC2013 # backquotes are meant; words hold no space
@@ -49,6 +50,26 @@ is_there() { # PATH or pattern
     *) [ -e "$1" ] ;;
     esac
 }
+
+# ---- the table of findings: `tests/FILE` ("CHECK", "CHECK")
+
+FINDINGS=docs/lab/review-findings.md
+rows=0
+while IFS='|' read -r _ finding deed shown _; do
+    case $finding in *---* | ' finding ' | ' claim ' | '') continue ;; esac
+    rows=$((rows + 1))
+    [[ $shown = *\`tests/*\`\ \(\"* || $deed = *"waits for issue"* || $deed = *"no fault"* || $deed = *OPEN* ]]
+    result $? "$FINDINGS:$finding"
+    while read -r cite; do
+        file=$(cut -d '`' -f 2 <<<"$cite")
+        while read -r name; do
+            grep -qF -- "$name" "$file" 2>/dev/null
+            result $? "$FINDINGS:$finding: '$name' in $file"
+        done < <(grep -oE '"[^"]*"' <<<"$cite" | tr -d '"')
+    done < <(grep -oE '`tests/[^`]*` \(("[^"]*"(, )?)+\)' <<<"$shown")
+done <"$FINDINGS"
+[ $rows -ge 130 ]
+result $? "$FINDINGS has $rows rows"
 
 # ---- what documents cite
 
