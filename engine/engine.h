@@ -40,7 +40,7 @@
  *   - structs that callbacks get grow likewise: the engine owns them.
  *   - eng_attr and eng_caller (hot path: no size is passed), eng_record,
  *     eng_xattr_pair and eng_change (elements of arrays that programs own),
- *     eng_compact_estimate, eng_figure, eng_space_kind and eng_dump_field stay
+ *     eng_digest_value, eng_compact_estimate, eng_figure, eng_space_kind and eng_dump_field stay
  *     as they are.
  *   - values are added to enums, and bits to masks; a bit that this engine does
  *     not know is -EINVAL, so that a program can ask. */
@@ -279,8 +279,37 @@ ENG_API int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const 
 ENG_API ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, void *value, size_t size);
 ENG_API ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *list, size_t size);
 ENG_API int eng_removexattr(struct eng *eng, uint64_t ino, const char *name);
-/* XXH3-64 of the whole content, computed when asked. */
+/* ---- digests --------------------------------------------------------------- */
+
+/* XXH3-64 of the whole content, computed when asked: eng_digest_begin() to eng_digest_end() in one call. */
 ENG_API int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash);
+
+/* What it is computed by. Holes count as zeros: no such function gets over them faster than they can be
+ * hashed, so that a file with more of them than ENG_DIGEST_HOLES_MAX is refused. */
+enum eng_digest_kind { ENG_DIGEST_XXH3_64 };
+#define ENG_DIGEST_MAX 32
+#define ENG_DIGEST_HOLES_MAX (UINT64_C(16) << 30)
+struct eng_digest_value {
+    uint64_t version;              /* eng_attr.version of the content that it is of */
+    uint32_t size;                 /* bytes of it: 8 of XXH3-64 */
+    uint8_t bytes[ENG_DIGEST_MAX]; /* the most significant first; zeros behind */
+};
+struct eng_digest;
+
+/*
+ * A digest of a whole content that the caller computes step by step, so that it can do other things in
+ * between, or stop: it ends a digest at any time. One thread at a time uses a digest, which must be ended
+ * before the store is closed, and holds nothing of the store from one step to the next. */
+ENG_API int eng_digest_begin(struct eng *eng, uint64_t ino, enum eng_digest_kind kind,
+                             struct eng_digest **ret_digest);
+/*
+ * The next step: reads at most `size` bytes, by way of `buf`, or adds some more zeros of a hole. Returns 1 if
+ * there is more to do, 0 with the value. When the content was changed meanwhile it begins again with the new
+ * one. -EBUSY: it is changed all the time, and several times its size was hashed in vain. -EFBIG: too many
+ * holes. -ENODATA: no regular file. -EIO: damaged. */
+ENG_API int eng_digest_step(struct eng_digest *digest, void *buf, size_t size,
+                            struct eng_digest_value *ret_value);
+ENG_API void eng_digest_end(struct eng_digest *take_digest);
 
 /* ---- bulk loading ------------------------------------------------------- */
 

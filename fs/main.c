@@ -32,12 +32,14 @@
 #include <unistd.h>
 
 #include "control/nodes.h"
+#include "digests.h"
 #include "fuse_compat.h"
 #include "messages.h"
 #include "mount.h"
 #include "ops.h"
 #include "options.h"
 #include "session.h"
+#include "waiters.h"
 
 /* umount returns before the old daemon has written its checkpoint. */
 enum { LOCK_WAIT_MS = 10000 };
@@ -308,8 +310,7 @@ static void *signal_main(void *arg)
         return NULL;
     messages_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
     notify_systemd("STOPPING=1");
-    if (d->session.ctl)
-        ctl_interrupt_all(d->session.ctl);
+    waiters_interrupt_all(d->session.waiters);
     int r = -EBUSY;
     bool ours = on_top(d);
     if (ours) {
@@ -390,8 +391,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
             r = 0; /* >0: the number of a signal, handled */
     }
     atomic_store(&d->ended, true);
-    if (d->session.ctl)
-        ctl_interrupt_all(d->session.ctl);
+    waiters_interrupt_all(d->session.waiters);
     /* It would take away whatever lies there, and the session is closed without it, too. */
     if (!atomic_load(&d->not_ours))
         fuse_session_unmount(d->fuse);
@@ -464,13 +464,18 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
         session->store_device = folder.st_dev;
         session->store_inode = folder.st_ino;
     }
-    if (d->opt.ctl != CTL_OFF && !(session->ctl = ctl_new(session))) {
+    session->waiters = waiters_new();
+    session->digests = digests_new(session);
+    if (d->opt.ctl != CTL_OFF)
+        session->ctl = ctl_new(session);
+    if (!session->waiters || !session->digests || (d->opt.ctl != CTL_OFF && !session->ctl)) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
     }
     if (!r)
         r = run_session(d, why);
-    /* The engine first: it may still answer writers that wait. */
+    digests_free(session->digests);
+    /* The engine before the waiters: it may still answer writers that wait. */
     int close_err = eng_close(session->eng);
     if (close_err && r)
         messages_line(ENG_LOG_ERROR, "closing %s: %s", d->store, strerror(-close_err));
@@ -480,6 +485,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     if (d->fuse)
         fuse_session_destroy(d->fuse);
     ctl_free(session->ctl);
+    waiters_free(session->waiters);
     return r ? r : close_err;
 }
 
@@ -592,9 +598,7 @@ static int start(struct daemon_state *d)
 
 int main(int argc, char **argv)
 {
-    static struct daemon_state d = {.ready_fd = -1,
-                                    .session.hash_lock = PTHREAD_MUTEX_INITIALIZER,
-                                    .session.sync_lock = PTHREAD_MUTEX_INITIALIZER};
+    static struct daemon_state d = {.ready_fd = -1, .session.sync_lock = PTHREAD_MUTEX_INITIALIZER};
     char why[FS_WHY_MAX] = "";
     prepare_process();
     int code = 2;

@@ -41,6 +41,16 @@ void reply_err(fuse_req_t req, enum request_op op, int err)
     (void)fuse_reply_err(req, -err);
 }
 
+void reply_xattr(fuse_req_t req, enum request_op op, const char *value, size_t n, size_t size)
+{
+    if (size == 0)
+        (void)fuse_reply_xattr(req, n);
+    else if (n > size)
+        reply_err(req, op, -ERANGE);
+    else
+        (void)fuse_reply_buf(req, value, n);
+}
+
 struct timespec reply_time(int64_t ns)
 {
     struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};

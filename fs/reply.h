@@ -12,6 +12,8 @@
 void reply_err(fuse_req_t req, enum request_op op, int err);
 /* A buffer of at least `size` bytes that belongs to the calling thread; NULL: no memory. */
 void *reply_buffer(size_t size);
+/* Answers a question for `n` bytes of value: its length when size is 0. */
+void reply_xattr(fuse_req_t req, enum request_op op, const char *value, size_t n, size_t size);
 /* Nanoseconds since the epoch as system calls have them. */
 struct timespec reply_time(int64_t ns);
 

@@ -26,15 +26,9 @@
 #include "request_stats.h"
 
 struct ctl;
+struct digests;
 struct fsync_waiter;
 struct waiters;
-
-/* Hashes of contents, computed when asked for and kept by version (xattr content_hash). */
-#define SESSION_HASHES 4096
-struct session_hash {
-    uint64_t ino; /* 0: empty */
-    uint64_t version, hash;
-};
 
 struct session {
     struct eng *eng;              /* immutable after start */
@@ -42,7 +36,8 @@ struct session {
     struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
     struct fuse_session *fuse;    /* immutable after start */
     uint64_t init_request;        /* fuse_compat.c's */
-    struct waiters *waiters;      /* immutable after start: ctl's, where an interrupt finds them */
+    struct digests *digests;      /* immutable after start */
+    struct waiters *waiters;      /* immutable after start: the requests that are answered later */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
     dev_t store_device;           /* immutable after start; of the store's folder, with its inode */
@@ -54,10 +49,7 @@ struct session {
 
     struct request_stats stats;
 
-    pthread_mutex_t hash_lock;                  /* a leaf: nothing is locked or called under it */
-    struct session_hash hashes[SESSION_HASHES]; /* protected by hash_lock */
-
-    pthread_mutex_t sync_lock;                   /* a leaf, as hash_lock is */
+    pthread_mutex_t sync_lock;                   /* a leaf: nothing is locked or called under it */
     struct fsync_waiter *sync_first, *sync_last; /* who waits for a flush. protected by sync_lock */
     bool syncing; /* a thread flushes, and will for those who wait. protected by sync_lock */
 };

@@ -1,16 +1,16 @@
 /*
  * xattr.c - the four xattr requests: rules from rules/xattr_rules.c, values from the
- * engine, computed ones made here. */
+ * engine, computed ones made here or in digests.c. */
 #include "xattr.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/nodes.h"
+#include "digests.h"
 #include "reply.h"
 #include "rules/xattr_rules.h"
 
@@ -44,57 +44,23 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
     reply_err(req, REQUEST_removexattr, r);
 }
 
-/* Answers a question for `n` bytes of value: its length when size is 0. */
-static void reply_value(fuse_req_t req, enum request_op op, const char *value, size_t n, size_t size)
-{
-    if (size == 0)
-        (void)fuse_reply_xattr(req, n);
-    else if (n > size)
-        reply_err(req, op, -ERANGE);
-    else
-        (void)fuse_reply_buf(req, value, n);
-}
-
-/* The hash of the content as it is at `attr->version`, from memory if it was computed for that version. */
-static int content_hash(struct session *session, const struct eng_attr *attr, uint64_t *ret_hash)
-{
-    struct session_hash *slot = &session->hashes[(attr->ino ^ attr->ino >> 12) % SESSION_HASHES];
-    (void)pthread_mutex_lock(&session->hash_lock);
-    bool hit = slot->ino == attr->ino && slot->version == attr->version;
-    uint64_t hash = slot->hash;
-    (void)pthread_mutex_unlock(&session->hash_lock);
-    if (hit) {
-        *ret_hash = hash;
-        return 0;
-    }
-    struct eng_attr after;
-    int r = eng_content_hash(session->eng, attr->ino, &hash);
-    if (!r)
-        r = eng_getattr(session->eng, attr->ino, &after);
-    if (r)
-        return r;
-    if (after.version == attr->version) { /* else a writer came between: right, but of no known version */
-        (void)pthread_mutex_lock(&session->hash_lock);
-        *slot = (struct session_hash){.ino = attr->ino, .version = attr->version, .hash = hash};
-        (void)pthread_mutex_unlock(&session->hash_lock);
-    }
-    *ret_hash = hash;
-    return 0;
-}
-
-static int computed(struct session *session, fuse_ino_t ino, enum xa_virtual which, char text[32])
+/* 1: it is answered, or will be. */
+static int computed(fuse_req_t req, fuse_ino_t ino, enum xa_virtual which, size_t size)
 {
     struct eng_attr attr;
-    int r = eng_getattr(session->eng, ino, &attr);
+    int r = eng_getattr(session_of(req)->eng, ino, &attr);
     if (r)
         return r;
-    uint64_t value = which == XA_VERSION ? attr.version : attr.generation;
+    if (which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+        return -ENODATA;
     if (which == XA_CONTENT_HASH) {
-        r = S_ISREG(attr.mode) ? content_hash(session, &attr, &value) : -ENODATA;
-        if (r)
-            return r;
+        digest_request(req, &attr, ENG_DIGEST_XXH3_64, size);
+    } else {
+        char text[32];
+        int n = snprintf(text, sizeof text, "%" PRIu64, which == XA_VERSION ? attr.version : attr.generation);
+        reply_xattr(req, REQUEST_getxattr, text, (size_t)n, size);
     }
-    return snprintf(text, 32, which == XA_CONTENT_HASH ? "%016" PRIx64 : "%" PRIu64, value);
+    return 1;
 }
 
 void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
@@ -105,12 +71,9 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     enum xa_virtual which = xa_virtual(name);
     ssize_t n = ctl_owns(ino) ? -ENODATA : xa_check_get(name);
     if (n == 0 && which != XA_STORED) {
-        char text[32];
-        n = computed(session, ino, which, text);
-        if (n >= 0) {
-            reply_value(req, REQUEST_getxattr, text, (size_t)n, size);
+        n = computed(req, ino, which, size);
+        if (n > 0)
             return;
-        }
     }
     char *value = NULL;
     if (n == 0) {
@@ -122,7 +85,7 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     if (n < 0)
         reply_err(req, REQUEST_getxattr, (int)n);
     else
-        reply_value(req, REQUEST_getxattr, value, (size_t)n, size);
+        reply_xattr(req, REQUEST_getxattr, value, (size_t)n, size);
 }
 
 void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
@@ -131,7 +94,7 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
         return;
     struct session *session = session_of(req);
     if (ctl_owns(ino)) {
-        reply_value(req, REQUEST_listxattr, "", 0, size);
+        reply_xattr(req, REQUEST_listxattr, "", 0, size);
         return;
     }
     /* Always the whole list: which names count depends on the caller. */
@@ -142,5 +105,5 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
         return;
     }
     size_t shown = xa_filter_list(list, (size_t)n, fuse_req_ctx(req)->uid == 0);
-    reply_value(req, REQUEST_listxattr, list, shown, size);
+    reply_xattr(req, REQUEST_listxattr, list, shown, size);
 }

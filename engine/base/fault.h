@@ -53,6 +53,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(EVICT_USED)          /* the file that is closed may be the one that is used most */                    \
     M(OPEN_IN_SECTION)     /* a file is opened under the lock of the index */                                \
     M(NO_GENERATION)       /* I2: the generation is not compared after pinning */                            \
+    M(MIXED_DIGEST)        /* a digest goes on although the content was changed meanwhile */                 \
     M(SAME_GENERATION)     /* I2: a relocation does not raise it */                                          \
     M(NO_VERIFY)           /* I6: content is not verified */                                                 \
     M(PUBLISH_UNWRITTEN)   /* I2: a batch counts although it could not be written */                         \

@@ -21,26 +21,6 @@ uint64_t codec_hash(const void *data, size_t size)
     return size < HASH_INLINE_MAX ? XXH3_64bits(data, size) : hash_long(data, size);
 }
 
-struct codec_hasher *codec_hasher_new(void)
-{
-    XXH3_state_t *state = XXH3_createState();
-    if (state)
-        XXH3_64bits_reset(state);
-    return (struct codec_hasher *)state;
-}
-
-void codec_hasher_add(struct codec_hasher *h, const void *data, size_t size)
-{
-    XXH3_64bits_update((XXH3_state_t *)h, data, size);
-}
-
-uint64_t codec_hasher_free(struct codec_hasher *h)
-{
-    uint64_t hash = h ? XXH3_64bits_digest((XXH3_state_t *)h) : 0;
-    XXH3_freeState((XXH3_state_t *)h);
-    return hash;
-}
-
 uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_t len)
 {
     return (uint32_t)XXH3_64bits_withSeed(name, len,

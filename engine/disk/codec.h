@@ -27,11 +27,6 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define XATTR_INLINE_MAX 64u        /* larger values are extents */
 
 uint64_t codec_hash(const void *data, size_t size);
-/* The same hash over pieces. */
-struct codec_hasher;
-struct codec_hasher *codec_hasher_new(void); /* NULL: no memory */
-void codec_hasher_add(struct codec_hasher *h, const void *data, size_t size);
-uint64_t codec_hasher_free(struct codec_hasher *h); /* the hash; NULL is fine */
 /* Keyed by the store's secret, so that nobody can construct colliding names. */
 uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_t len);
 

@@ -216,51 +216,6 @@ VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size,
     return n;
 }
 
-/* The hash of the first `size` bytes; of fewer if the file has shrunk. */
-static int hash_bytes(const struct view *view, uint64_t ino, uint64_t size, uint64_t *ret_hash)
-{
-    CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
-    struct codec_hasher *hasher = codec_hasher_new();
-    int r = buf && hasher ? 0 : -ENOMEM;
-    ssize_t n = 1;
-    for (uint64_t off = 0; !r && off < size && n > 0; off += (uint64_t)n) {
-        r = content_read_range(view, ino, buf, EXTENT_MAX, off, &n);
-        if (!r && n > 0)
-            codec_hasher_add(hasher, buf, (size_t)n);
-    }
-    uint64_t hash = codec_hasher_free(hasher);
-    if (!r)
-        *ret_hash = hash;
-    return r;
-}
-
-int content_hash(const struct view *view, uint64_t ino, uint64_t *ret_hash)
-{
-    struct eng_attr attr, after;
-    uint64_t hash;
-    do {
-        int r = attr_get(view, ino, &attr);
-        if (!r && !S_ISREG(attr.mode))
-            r = -ENODATA;
-        if (!r)
-            r = hash_bytes(view, ino, attr.size, &hash);
-        if (!r)
-            r = attr_get(view, ino, &after);
-        if (r)
-            return r;
-    } while (after.version != attr.version);
-    *ret_hash = hash;
-    return 0;
-}
-
-int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash)
-{
-    if (!eng || !ret_hash)
-        return -EINVAL;
-    struct view live = view_live(eng);
-    return content_hash(&live, ino, ret_hash);
-}
-
 /* The first byte of content at or after `at`. */
 static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64_t *ret_offset)
 {

@@ -8,8 +8,7 @@
 /* Reads [off, off + size) into buf, holes as zeros; *ret_n is less at the end of the file. */
 int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t size, uint64_t off,
                        ssize_t *ret_n);
-/* eng_content_hash() and eng_seek() in any view. */
-int content_hash(const struct view *view, uint64_t ino, uint64_t *ret_hash);
+/* eng_seek() in any view. */
 int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);
 /* Encodes [0, size) of data as extents of one file, for content_stage(). `path` is the hint if they begin at
  * offset 0. */

@@ -3,7 +3,7 @@
  *
  * State: the nodes that the kernel holds and what was asked last, under
  * ctl->lock, a leaf: neither the engine nor FUSE is called under it. Writers
- * that wait are in waiters.c. */
+ * that wait are in fs/waiters.c. */
 #include "control/nodes.h"
 
 #include <errno.h>
@@ -16,8 +16,8 @@
 
 #include "caller.h"
 #include "control/text.h"
-#include "control/waiters.h"
 #include "reply.h"
+#include "waiters.h"
 
 /* NODES_MAX for all; of them only trusted callers get the last NODES_KEPT, and others NODES_OF_USER each. */
 enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_OF_USER = 256 };
@@ -61,7 +61,6 @@ struct ctl {
     uint64_t serial;
     uint64_t holds; /* those of `hold`, which no node has: only they can be given back by `release` */
     struct ctl_memory memory;
-    struct waiters *waiters; /* immutable; locks for itself */
 };
 
 static int64_t now_ns(void)
@@ -106,11 +105,6 @@ struct ctl *ctl_new(struct session *session)
     if (!ctl)
         return NULL;
     ctl->session = session;
-    session->waiters = ctl->waiters = waiters_new();
-    if (!ctl->waiters) {
-        free(ctl);
-        return NULL;
-    }
     (void)pthread_mutex_init(&ctl->lock, NULL);
     return ctl;
 }
@@ -127,13 +121,7 @@ void ctl_free(struct ctl *ctl)
     for (int file = 0; file < CTL_FILES; file++)
         shown_drop_locked(ctl->shared[file]);
     (void)pthread_mutex_destroy(&ctl->lock);
-    waiters_free(ctl->waiters);
     free(ctl);
-}
-
-void ctl_interrupt_all(struct ctl *ctl)
-{
-    waiters_interrupt_all(ctl->waiters);
 }
 
 /* ---- rights ---------------------------------------------------- */
@@ -481,8 +469,17 @@ struct asked {
 
 static void answer(struct asked *asked, int result)
 {
-    waiter_done(asked->waiter, result);
+    waiter_done(asked->waiter, result, NULL);
     free(asked);
+}
+
+static void reply_written(fuse_req_t req, int result, size_t size, const char *text)
+{
+    (void)text;
+    if (result < 0)
+        reply_err(req, REQUEST_write, result);
+    else
+        (void)fuse_reply_write(req, size);
 }
 
 /* The errno that a writer gets for how a job ended. */
@@ -561,7 +558,7 @@ static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *ve
     struct asked *asked = malloc(sizeof *asked);
     if (!asked)
         return -ENOMEM;
-    struct waiter *waiter = waiter_begin(ctl->waiters, req, size);
+    struct waiter *waiter = waiter_begin(ctl->session->waiters, req, reply_written, size);
     *asked = (struct asked){.ctl = ctl, .verb = verb, .waiter = waiter};
     int r = waiter ? ask(asked) : -ENOMEM;
     if (r) {

@@ -31,8 +31,6 @@ struct ctl *ctl_new(struct session *session);
 void ctl_free(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
-/* Answers all waiting writers, with EINTR: the session ends. */
-void ctl_interrupt_all(struct ctl *ctl);
 
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);

@@ -6,6 +6,7 @@
 #include "need.h"
 #include "tree/attr.h"
 #include "tree/content.h"
+#include "tree/digest.h"
 #include "tree/entries.h"
 #include "tree/view.h"
 #include "tree/xattrs.h"
@@ -49,7 +50,7 @@ static int see_seek(const struct sight *s, uint64_t ino, uint64_t off, int whenc
 
 static int see_hash(const struct sight *s, uint64_t ino, uint64_t *hash)
 {
-    return s->view ? content_hash(s->view, ino, hash) : eng_content_hash(s->eng, ino, hash);
+    return s->view ? digest_content_hash(s->view, ino, hash) : eng_content_hash(s->eng, ino, hash);
 }
 
 static ssize_t see_readlink(const struct sight *s, uint64_t ino, char *buf, size_t size)

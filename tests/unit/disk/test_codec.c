@@ -5,6 +5,7 @@
  * FORMAT_VERSION or a feature flag, in one commit. */
 #include "disk/codec.h"
 
+#include "base/hash.h"
 #include "must.h"
 #include "rng.h"
 #include "unit_store.h"
@@ -248,12 +249,12 @@ Test(codec, hashes_are_xxh3)
     cr_assert_eq(codec_hash("engramfs", 8), UINT64_C(0xac97e2bf55adef3a), "%llx",
                  (unsigned long long)codec_hash("engramfs", 8));
     cr_assert_eq(codec_name_hash(5, 6, "name", 4), 0xe69ab2a0, "%x", codec_name_hash(5, 6, "name", 4));
-    struct codec_hasher *h = codec_hasher_new();
-    codec_hasher_add(h, "engr", 4);
-    codec_hasher_add(h, "", 0);
-    codec_hasher_add(h, "amfs", 4);
-    cr_assert_eq(codec_hasher_free(h), codec_hash("engramfs", 8), "in pieces or at once");
-    cr_assert_eq(codec_hasher_free(NULL), 0);
+    struct hash_stream *h = hash_stream_new();
+    hash_stream_add(h, "engr", 4);
+    hash_stream_add(h, "", 0);
+    hash_stream_add(h, "amfs", 4);
+    cr_assert_eq(hash_stream_free(h), codec_hash("engramfs", 8), "in pieces or at once");
+    cr_assert_eq(hash_stream_free(NULL), 0);
 }
 
 /* ---- what decoders refuse --------------------------------------------------------------- */

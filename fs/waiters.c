@@ -1,5 +1,5 @@
 /*
- * waiters.c - write requests that are answered later.
+ * waiters.c - requests that are answered later.
  *
  * A waiter's request belongs to the thread that takes it out of `req` under
  * all->lock: the job's end, an interrupt, or the end of the session; that one
@@ -7,40 +7,47 @@
  * waiter_ready() has returned. all->lock is a leaf: nothing is called under it.
  *
  * Interrupts. The kernel interrupts a request for every signal that its
- * writer would handle, once only, and lets the writer die only when the
+ * caller would handle, once only, and lets the caller die only when the
  * request is answered. But a shell whose background job ends gets SIGCHLD,
  * and that must not fail an `echo run` in its foreground: any other file
  * would restart the write. So an interrupt by signals that programs handle
  * in passing leaves the request waiting, and a watcher looks every WATCH_MS
  * whether a signal of another kind has come. */
-#include "control/waiters.h"
+#include "waiters.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "reply.h"
-
 enum { WATCH_MS = 50 };
 
-struct waiter {
-    struct waiters *all; /* immutable, as id, pid and size are */
-    uint64_t id;
-    pid_t pid; /* the writing thread; 0: of another pid namespace */
+/* What answers a request, and is not the waiter's any more once it was taken out of it. */
+struct request {
+    fuse_req_t req; /* NULL once it was taken */
+    waiter_reply *reply;
     size_t size;
+};
+
+struct waiter {
+    struct waiters *all; /* immutable, as id and pid are */
+    uint64_t id;
+    pid_t pid;         /* the calling thread; 0: of another pid namespace */
+    _Atomic bool gone; /* the request was taken. Written under all->lock */
     /* protected by all->lock: */
     struct waiter *next;
-    fuse_req_t req;   /* NULL once it was taken */
+    struct request request;
     bool registering; /* until waiter_ready() is through: no other thread may answer */
     bool interrupted;
     bool watched; /* interrupted in passing */
     bool done;
     int result;
+    char text[WAITER_TEXT_MAX]; /* empty: none */
 };
 
 struct waiters {
@@ -61,25 +68,24 @@ static void unlink_locked(struct waiter *w)
         *at = w->next;
 }
 
-/* Hands the request to the caller, to be answered after unlocking. NULL if another thread has it. */
-static fuse_req_t take_locked(struct waiter *w)
+/* Hands the request to the caller, to be answered after unlocking. Empty if another thread has it. */
+static struct request take_locked(struct waiter *w)
 {
-    fuse_req_t req = w->req;
-    if (req)
+    struct request request = w->request;
+    if (request.req)
         unlink_locked(w);
-    w->req = NULL;
-    return req;
+    w->request = (struct request){0};
+    atomic_store(&w->gone, true);
+    return request;
 }
 
-static void answer(fuse_req_t req, int result, size_t size)
+static void answer(const struct request *request, int result, const char *text)
 {
-    if (result < 0)
-        reply_err(req, REQUEST_write, result);
-    else
-        (void)fuse_reply_write(req, size);
+    if (request->req)
+        request->reply(request->req, result, request->size, text && *text ? text : NULL);
 }
 
-/* ---- signals of the writer ---------------------------------------------- */
+/* ---- signals of the caller ---------------------------------------------- */
 
 static uint64_t bit(int sig)
 {
@@ -124,16 +130,15 @@ static uint64_t look_at_next(struct waiters *all, uint64_t after)
     (void)pthread_mutex_unlock(&all->lock);
     if (id == 0 || !must_stop(pid))
         return id;
-    fuse_req_t req = NULL;
+    struct request request = {0};
     (void)pthread_mutex_lock(&all->lock);
     struct waiter *w = all->list;
     while (w && w->id != id)
         w = w->next;
     if (w)
-        req = take_locked(w);
+        request = take_locked(w);
     (void)pthread_mutex_unlock(&all->lock);
-    if (req)
-        answer(req, -EINTR, 0);
+    answer(&request, -EINTR, NULL);
     return id;
 }
 
@@ -185,7 +190,7 @@ static void on_interrupt(fuse_req_t req, void *data)
     struct waiters *all = session_of(req)->waiters;
     uint64_t id = (uint64_t)(uintptr_t)data;
     bool stop = must_stop(fuse_req_ctx(req)->pid);
-    fuse_req_t mine = NULL;
+    struct request mine = {0};
     (void)pthread_mutex_lock(&all->lock);
     struct waiter *w = all->list;
     while (w && w->id != id)
@@ -195,17 +200,16 @@ static void on_interrupt(fuse_req_t req, void *data)
     else if (w && (stop || !watch_locked(w)))
         mine = take_locked(w);
     (void)pthread_mutex_unlock(&all->lock);
-    if (mine)
-        answer(mine, -EINTR, 0);
+    answer(&mine, -EINTR, NULL);
 }
 
-struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, size_t size)
+struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, waiter_reply *reply, size_t size)
 {
     struct waiter *w = malloc(sizeof *w);
     if (!w)
         return NULL;
     *w = (struct waiter){
-        .all = all, .pid = fuse_req_ctx(req)->pid, .size = size, .req = req, .registering = true};
+        .all = all, .pid = fuse_req_ctx(req)->pid, .request = {req, reply, size}, .registering = true};
     (void)pthread_mutex_lock(&all->lock);
     w->id = ++all->serial;
     w->next = all->list;
@@ -225,40 +229,45 @@ void waiter_abandon(struct waiter *w)
 void waiter_ready(struct waiter *w)
 {
     struct waiters *all = w->all;
+    char text[WAITER_TEXT_MAX];
     /* While `registering` is set no other thread takes the request, so use it without the lock. */
-    fuse_req_interrupt_func(w->req, on_interrupt, (void *)(uintptr_t)w->id);
+    fuse_req_interrupt_func(w->request.req, on_interrupt, (void *)(uintptr_t)w->id);
 
     (void)pthread_mutex_lock(&all->lock);
     w->registering = false;
-    fuse_req_t req = NULL;
-    size_t size = w->size;
+    struct request request = {0};
     bool done = w->done;
     int result = done ? w->result : -EINTR;
+    memcpy(text, w->text, sizeof text);
     /* What interrupted it is for the watcher to find out. */
     if (done || (w->interrupted && !watch_locked(w)))
-        req = take_locked(w);
+        request = take_locked(w);
     if (done)
         free(w);
     (void)pthread_mutex_unlock(&all->lock);
-    if (req)
-        answer(req, result, size);
+    answer(&request, result, text);
 }
 
-void waiter_done(struct waiter *w, int result)
+void waiter_done(struct waiter *w, int result, const char *text)
 {
     struct waiters *all = w->all;
-    size_t size = w->size;
-    fuse_req_t req = NULL;
+    struct request request = {0};
     (void)pthread_mutex_lock(&all->lock);
     w->done = true;
     w->result = result;
+    if (w->registering && text)
+        (void)snprintf(w->text, sizeof w->text, "%s", text);
     if (!w->registering) {
-        req = take_locked(w);
+        request = take_locked(w);
         free(w);
     }
     (void)pthread_mutex_unlock(&all->lock);
-    if (req)
-        answer(req, result, size);
+    answer(&request, result, text);
+}
+
+bool waiter_is_gone(const struct waiter *w)
+{
+    return atomic_load(&w->gone);
 }
 
 /* ---- all of them -------------------------------------------------------- */
@@ -276,17 +285,17 @@ struct waiters *waiters_new(void)
 void waiters_interrupt_all(struct waiters *all)
 {
     for (;;) {
-        fuse_req_t req = NULL;
+        struct request request = {0};
         (void)pthread_mutex_lock(&all->lock);
         struct waiter *w = all->list;
         while (w && w->registering) /* one that begins now: the next call gets it, or its job's end */
             w = w->next;
         if (w)
-            req = take_locked(w);
+            request = take_locked(w);
         (void)pthread_mutex_unlock(&all->lock);
-        if (!req)
+        if (!request.req)
             return;
-        answer(req, -EINTR, 0);
+        answer(&request, -EINTR, NULL);
     }
 }
 

@@ -1,0 +1,21 @@
+/*
+ * digests.h - digests of contents (user.engram.content_hash), computed when asked for and kept by version.
+ *
+ * What is asked for is answered at once if it is known, or takes no longer than a large read. Everything else
+ * waits for the one thread that computes them, in which each user has a turn after the other. */
+#ifndef ENGRAMFS_DIGESTS_H
+#define ENGRAMFS_DIGESTS_H
+
+#include "session.h"
+
+struct digests;
+
+/* NULL: no memory. */
+struct digests *digests_new(struct session *session);
+/* Ends the thread; whoever still waits gets EINTR. No request may be under way, and the engine be open. */
+void digests_free(struct digests *digests);
+/* Answers a getxattr of the digest of a regular file, which the caller has seen as `attr`, in hexadecimal;
+ * now or later. `size` as in getxattr(2). */
+void digest_request(fuse_req_t req, const struct eng_attr *attr, enum eng_digest_kind kind, size_t size);
+
+#endif
