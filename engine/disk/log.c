@@ -155,7 +155,7 @@ int log_append_locked(struct log *log, struct txn *txn)
     log->tail += size;
     log->chain = header.sum;
     log->time = header.time;
-    atomic_store_explicit(&log->active->size, log->tail, memory_order_relaxed);
+    segments_resize(log->segments, log->active, log->tail);
     atomic_fetch_add_explicit(&log->bytes, size, memory_order_relaxed);
     atomic_store_explicit(&log->seq, header.seq, memory_order_release);
     return 0;

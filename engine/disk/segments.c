@@ -70,6 +70,8 @@ static int add_locked(struct segments *segments, struct segment *seg)
     if (r)
         return r;
     idmap_set(&segments->by_id, seg->id, (uintptr_t)seg);
+    atomic_fetch_add_explicit(&segments->bytes, atomic_load_explicit(&seg->size, memory_order_relaxed),
+                              memory_order_relaxed);
     if (seg->kind && seg->id >= segments->next_id) /* a name alone proves nothing */
         segments->next_id = seg->id < UINT32_MAX ? seg->id + 1 : UINT32_MAX;
     return 0;
@@ -195,7 +197,7 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
         segments->next_id++; /* (I1) */
     pthread_mutex_unlock(&segments->lock);
     if (id == UINT32_MAX)
-        return -EFBIG;
+        return -ENOSPC; /* no write can be the reason: it would be told "file too large" */
 
     struct segment *seg = calloc(1, sizeof *seg);
     if (!seg)
@@ -340,6 +342,8 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
         idmap_del(&segments->by_id, id);
         if (seg->file)
             ring_remove_locked(segments, seg);
+        atomic_fetch_sub_explicit(&segments->bytes, atomic_load_explicit(&seg->size, memory_order_relaxed),
+                                  memory_order_relaxed);
     }
     pthread_mutex_unlock(&segments->lock);
     if (!r)
@@ -387,14 +391,13 @@ unsigned segments_pinned(struct segments *segments)
 
 uint64_t segments_bytes(struct segments *segments)
 {
-    uint64_t sum = 0;
-    pthread_mutex_lock(&segments->lock);
-    for (uint32_t i = 0; i < segments->by_id.cap; i++) {
-        struct segment *seg = segment_at(segments, i);
-        sum += seg ? atomic_load_explicit(&seg->size, memory_order_relaxed) : 0;
-    }
-    pthread_mutex_unlock(&segments->lock);
-    return sum;
+    return atomic_load_explicit(&segments->bytes, memory_order_relaxed);
+}
+
+void segments_resize(struct segments *segments, struct segment *seg, uint64_t size)
+{
+    uint64_t old = atomic_exchange_explicit(&seg->size, size, memory_order_relaxed);
+    atomic_fetch_add_explicit(&segments->bytes, size - old, memory_order_relaxed);
 }
 
 uint64_t segments_size_of(struct segments *segments, uint32_t id)

@@ -21,7 +21,7 @@ struct segment {
     uint32_t id;
     uint32_t kind;
     struct io_file *file;  /* protected by segments lock; stays while pinned; NULL: closed */
-    _Atomic uint64_t size; /* bytes of the file that are in use */
+    _Atomic uint64_t size; /* bytes of the file that are in use; changed by segments_resize() */
     _Atomic int pins;      /* raised only under the segments lock */
     /* Of those whose file is open, a ring. Protected by segments lock. */
     struct segment *prev, *next;
@@ -39,6 +39,7 @@ struct segments {
      * clock). Protected by lock. */
     struct segment *hand;
     unsigned n_open;
+    _Atomic uint64_t bytes; /* the sizes of all together */
     unsigned open_max; /* idle files are closed so that no more are open. immutable after segments_init() */
     bool read_only;
 };
@@ -72,7 +73,10 @@ int segments_retire(struct segments *segments, uint32_t id);
 uint32_t segments_after(struct segments *segments, uint32_t id);
 bool segments_has(struct segments *segments, uint32_t id);
 unsigned segments_pinned(struct segments *segments); /* segments with pins */
-uint64_t segments_bytes(struct segments *segments);  /* sizes of all segments */
+/* Sizes of all segments. */
+uint64_t segments_bytes(struct segments *segments);
+/* By the one that writes to the pinned segment: its file has so many bytes in use now. */
+void segments_resize(struct segments *segments, struct segment *seg, uint64_t size);
 uint64_t segments_size_of(struct segments *segments, uint32_t id);
 unsigned segments_pins_of(struct segments *segments, uint32_t id);
 

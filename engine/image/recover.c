@@ -758,7 +758,7 @@ static int adopt(struct recovery *rec)
         eng->log.tail = rec->offset;
         eng->log.ahead = rec->at->size;
         if (!r)
-            atomic_store_explicit(&eng->log.active->size, rec->offset, memory_order_relaxed);
+            segments_resize(&eng->segments, eng->log.active, rec->offset);
     }
     return r;
 }

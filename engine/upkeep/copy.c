@@ -49,17 +49,24 @@ int copy_flush(struct copier *c)
         if (c->eng->io->ops->advise) /* so that less is left for the flush */
             c->eng->io->ops->advise(c->out->file, IO_WRITE_BACK, at, c->out_buf.len);
         c->out_buf.len = 0;
-        atomic_store_explicit(&c->out->size, c->out_size, memory_order_relaxed);
+        segments_resize(&c->eng->segments, c->out, c->out_size);
     }
     return r;
+}
+
+static int create_out(struct copier *c)
+{
+    return segments_create(&c->eng->segments, SEGMENT_SURVIVORS, log_seq(&c->eng->log), 0,
+                           log_durable(&c->eng->log), &c->out);
 }
 
 static int open_out(struct copier *c)
 {
     if (c->out)
         return 0;
-    int r = segments_create(&c->eng->segments, SEGMENT_SURVIVORS, log_seq(&c->eng->log), 0,
-                            log_durable(&c->eng->log), &c->out);
+    int r = create_out(c);
+    if (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL))
+        r = create_out(c);
     c->out_size = sizeof(struct segment_header);
     c->out_payload = 0;
     c->out_new = true;

@@ -5,6 +5,8 @@
 #include "simdisk.h"
 #include "unit_store.h"
 
+#include "rng.h"
+
 #include <criterion/criterion.h>
 
 static struct simdisk *disk;
@@ -93,7 +95,37 @@ Test(segments, numbers_are_used_once)
     cr_assert_eq(seg->id, 41);
     segments_unpin(seg);
     segments.next_id = UINT32_MAX;
-    cr_assert_eq(segments_create(&segments, SEGMENT_LOG, 1, 0, 0, &seg), -EFBIG);
+    cr_assert_eq(segments_create(&segments, SEGMENT_LOG, 1, 0, 0, &seg), -ENOSPC);
+}
+
+/* What is kept as a sum is what adding up gives, whatever came and went. */
+Test(segments, the_sum_of_all_sizes_is_kept)
+{
+    struct segment *seg, *all[64] = {0};
+    uint64_t rng = 5, sum, last = 0;
+    for (unsigned step = 0; step < 4000; step++) {
+        unsigned i = (unsigned)rng_below(&rng, ARRAY_LEN(all));
+        unsigned what = (unsigned)rng_below(&rng, 4);
+        if (!all[i] && what == 0) {
+            all[i] = create();
+        } else if (all[i] && what == 1) {
+            uint32_t id = all[i]->id;
+            cr_assert_eq(segments_remove(&segments, id, &seg), -EBUSY);
+            segments_unpin(all[i]);
+            cr_assert_eq(segments_retire(&segments, id), 0);
+            all[i] = NULL;
+        } else if (all[i]) {
+            segments_resize(&segments, all[i], rng_below(&rng, 1 << 20));
+        }
+        sum = 0;
+        for (uint32_t id = 0; (id = segments_after(&segments, id)) != 0;)
+            sum += segments_size_of(&segments, id);
+        cr_assert_eq(segments_bytes(&segments), sum, "step %u", step);
+        last = MAX_OF(last, sum);
+    }
+    cr_assert_gt(last, 1 << 20);
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        segments_unpin(all[i]);
 }
 
 Test(segments, a_failed_creation_leaves_no_file)
