@@ -28,7 +28,8 @@
  *   - offsets and sizes are bytes.
  *   - common errors, not repeated below: -EIO (the medium failed), -ENOMEM,
  *     -EROFS (opened read-only, or turned read-only after a failed sync, see
- *     eng_stats.read_only_reason), -ENOSPC, -ESTALE (no such inode).
+ *     eng_stats.read_only_reason), -ENOSPC (-EAGAIN, see eng_options.room_later),
+ *     -ESTALE (no such inode).
  *
  * How this interface grows, so that programs compiled against an older header
  * go on working with a newer engine:
@@ -106,6 +107,9 @@ struct eng_options {
      * lock of the engine. May be NULL. */
     void (*log)(void *arg, enum eng_log_level level, const char *line);
     void *log_arg;
+    /* A change that finds the disk full, where compacting can make room, does not wait for that: -EAGAIN, and
+     * the caller tries again after eng_make_room(). For a caller whose threads are few. */
+    bool room_later;
 };
 
 /*
@@ -137,6 +141,13 @@ ENG_API int eng_close(struct eng *eng);
 ENG_API int eng_sync(struct eng *eng);
 /* The same, for what concerns inode `ino` at least. -EIO once a flush has failed (I11). */
 ENG_API int eng_fsync(struct eng *eng, uint64_t ino);
+
+/*
+ * On a full disk: waits until a compaction has made room for a change of `size`
+ * bytes, as changes themselves do, unless the store was opened with `room_later`.
+ * 0: there is room now, which others may take. -ENOSPC: there is none to be had,
+ * or the compaction was paused, cancelled, or failed. */
+ENG_API int eng_make_room(struct eng *eng, uint64_t size);
 
 /* With no_background: runs whatever background work is due, once, in this thread. */
 ENG_API int eng_tick(struct eng *eng);

@@ -84,6 +84,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
+    M(GOAL_IGNORED)        /* a writer on a full disk waits for all garbage instead of what it needs */      \
+    M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
+    M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
+    M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \

@@ -21,6 +21,7 @@ struct job_request {
     struct eng_job_options options;
     const char *reason; /* for the report; borrowed during the call */
     double leave;       /* of a compaction: the share of garbage that may stay; 0: none */
+    uint64_t goal;      /* of a compaction: bytes after which it ends, best victims first; 0: no such goal */
 };
 
 struct job {
@@ -32,7 +33,7 @@ struct job {
     struct job_request request; /* unchanged while a run is under way, which reads this without the lock */
     bool wanted;                /* under way, but no thread has taken the run yet */
     bool cancel, paused, stop;
-    unsigned hurry;   /* writers that wait for it, on a full disk: neither pause nor rate hold it up */
+    unsigned hurry;   /* who waits for room on a full disk: neither pause nor rate hold it up */
     uint64_t began;   /* mono_ns() */
     uint64_t rate;    /* bytes/s, 0 unlimited */
     uint64_t free_at; /* mono_ns() from which the next bytes may be moved */

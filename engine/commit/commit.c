@@ -107,24 +107,38 @@ static int publish(struct eng *eng, const struct txn *txn)
     return -EIO;
 }
 
-/* What the transaction may use of the reserve: relocations all of it, a removal half of it. */
-static enum reserve_use use_of(const struct txn *txn)
+/* Whether the op gives room back, and whether it may come along with one that does: the times of a
+ * truncated file, the name that replaces another. */
+static bool op_removes(const struct eng *eng, const struct op *op)
 {
-    enum reserve_use use = RESERVE_HALF;
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        uint8_t type = txn->ops[i].type;
-        if (type == OP_RELOCATE || type == OP_SEGMENT)
-            return RESERVE_ALL;
-        if (type != OP_UNLINK && type != OP_FREE && type != OP_TRUNCATE && type != OP_PUNCH &&
-            type != OP_XATTR_DEL)
-            use = RESERVE_NONE;
-    }
-    return use;
+    const struct inode_rec *inode = op->type == OP_TRUNCATE ? index_inode(&eng->idx, op->ino) : NULL;
+    return op->type == OP_UNLINK || op->type == OP_PUNCH || op->type == OP_XATTR_DEL ||
+           (inode && op->len <= inode->size);
 }
 
-static int write_or_make_do(struct eng *eng, struct txn *txn)
+static bool op_comes_along(const struct op *op)
 {
-    enum reserve_use use = use_of(txn);
+    return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_TRUNCATE;
+}
+
+/* What the first ops of the transaction, those of the caller, may use of the reserve: relocations all of it,
+ * a removal, as the freeing of orphans alone, half of it. Under log.lock. */
+static enum reserve_use use_of(const struct eng *eng, const struct txn *txn, size_t n_ops)
+{
+    bool removes = !n_ops, else_needs = false;
+    for (size_t i = 0; i < n_ops; i++) {
+        const struct op *op = &txn->ops[i];
+        if (op->type == OP_RELOCATE || op->type == OP_SEGMENT)
+            return RESERVE_ALL;
+        bool does = op_removes(eng, op);
+        removes = removes || does;
+        else_needs = else_needs || (!does && !op_comes_along(op));
+    }
+    return removes && !else_needs ? RESERVE_HALF : RESERVE_NONE;
+}
+
+static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use use)
+{
     if (use == RESERVE_NONE && reserve_is_short(eng))
         return -ENOSPC;
     int r = write_batch(eng, txn);
@@ -140,9 +154,10 @@ static int write_or_make_do(struct eng *eng, struct txn *txn)
 int commit_txn(struct eng *eng, struct txn *txn)
 {
     size_t orphans = 0;
+    enum reserve_use use = use_of(eng, txn, txn->n_ops);
     int r = orphans_stage(eng, txn, &orphans);
     if (!r && txn->n_ops) {
-        r = write_or_make_do(eng, txn);
+        r = write_or_make_do(eng, txn, use);
         if (MUTANT(PUBLISH_UNWRITTEN))
             r = 0;
         if (!r) {

@@ -7,10 +7,11 @@
 
 #include "core/eng.h"
 
-/* Locks log.lock for a mutation that needs no room made first; others call full_disk_begin(). -EROFS. */
+/* Locks log.lock for a mutation. -EROFS. */
 int commit_begin(struct eng *eng);
 void commit_end(struct eng *eng);
-/* Between the two: writes the transaction to the log and applies it. On an error nothing has happened. */
+/* Between the two: writes the transaction to the log and applies it. On an error nothing has happened; after
+ * -ENOSPC a caller's change is begun anew as full_disk_again() says (upkeep/full_disk.h). */
 int commit_txn(struct eng *eng, struct txn *txn);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);

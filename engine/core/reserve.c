@@ -26,6 +26,7 @@ struct reserve {
     bool frozen;            /* grows only if a third is missing. Protected by lock. */
     bool unsupported;       /* the file system cannot preallocate. Protected by lock. */
     _Atomic bool is_short;  /* the disk was full, and the reserve is not whole again */
+    _Atomic bool refused;   /* and a write has met that: what the disk says of its space is not enough */
 };
 
 int reserve_new(struct eng *eng)
@@ -101,15 +102,35 @@ static int resize_locked(struct eng *eng, uint64_t size)
     return r;
 }
 
+/* Whether the disk gives the whole reserve and `room` bytes beside it, which go back at once. A write was
+ * refused, perhaps by a limit that the figures of the disk know nothing of, as a quota. */
+static bool prove_locked(struct eng *eng, uint64_t whole, uint64_t room)
+{
+    int r = resize_locked(eng, whole + room);
+    if (r == -EOPNOTSUPP)
+        return true;
+    bool proven = !r && resize_locked(eng, whole) == 0;
+    if (r && whole > reserve_bytes(eng))
+        (void)resize_locked(eng, whole);
+    eng->reserve->floor = reserve_bytes(eng) / 2;
+    return proven;
+}
+
 /* In a store that is short: grows the reserve by what the disk has. Returns whether the reserve is whole,
  * with `room` bytes to spare. */
 static bool refill_locked(struct eng *eng, uint64_t lack, uint64_t avail, uint64_t room)
 {
+    uint64_t have = reserve_bytes(eng);
     uint64_t can = avail > room ? MIN_OF(lack, (avail - room) / RESERVE_STEP * RESERVE_STEP) : 0;
-    if (avail >= lack + room)
-        can = lack;
-    int r = can ? resize_locked(eng, reserve_bytes(eng) + can) : 0;
-    return avail >= lack + room && (!r || r == -EOPNOTSUPP);
+    if (avail < lack + room) {
+        if (can)
+            (void)resize_locked(eng, have + can);
+        return false;
+    }
+    if (atomic_load_explicit(&eng->reserve->refused, memory_order_acquire))
+        return prove_locked(eng, have + lack, room);
+    int r = lack ? resize_locked(eng, have + lack) : 0;
+    return !r || r == -EOPNOTSUPP;
 }
 
 bool reserve_fill(struct eng *eng, uint64_t room)
@@ -121,16 +142,27 @@ bool reserve_fill(struct eng *eng, uint64_t room)
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng), lack = want > have ? want - have : 0;
     bool is_short = reserve_is_short(eng), known = eng->io->ops->space(eng->io, &space) == 0;
-    if (!known)
+    if (is_short)
+        is_short = !refill_locked(eng, lack, known ? space.avail_bytes : UINT64_MAX / 2, room);
+    else if (!known)
         is_short = false; /* writes will show it */
-    else if (is_short)
-        is_short = !refill_locked(eng, lack, space.avail_bytes, room);
     else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve->unsupported &&
              (!eng->reserve->frozen || lack > have / 2)) /* the store grew, and there is plenty */
         eng->reserve->unsupported = resize_locked(eng, want) == -EOPNOTSUPP;
+    if (!is_short)
+        atomic_store_explicit(&eng->reserve->refused, false, memory_order_release);
     atomic_store_explicit(&eng->reserve->is_short, is_short, memory_order_release);
     pthread_mutex_unlock(&eng->reserve->lock);
     return !is_short;
+}
+
+uint64_t reserve_lacks(struct eng *eng, uint64_t room)
+{
+    struct io_space space;
+    uint64_t want = reserve_wanted(eng), have = reserve_bytes(eng);
+    uint64_t need = (want > have ? want - have : 0) + room;
+    bool known = eng->io->ops->space(eng->io, &space) == 0;
+    return known ? need - MIN_OF(need, space.avail_bytes) : need;
 }
 
 void reserve_init(struct eng *eng)
@@ -168,6 +200,7 @@ void reserve_freeze(struct eng *eng, bool freeze)
 
 void reserve_set_short(struct eng *eng)
 {
+    atomic_store_explicit(&eng->reserve->refused, true, memory_order_release);
     if (!atomic_exchange_explicit(&eng->reserve->is_short, true, memory_order_acq_rel))
         report_line(&eng->report, ENG_LOG_WARNING,
                     "the disk is full: garbage is compacted as writers need room");

@@ -25,6 +25,8 @@ uint64_t reserve_bytes(struct eng *eng);
 void reserve_keep(struct eng *eng);
 /* Fills up the reserve, if `room` bytes stay free beside it. False: the store is short (still). */
 bool reserve_fill(struct eng *eng, uint64_t room);
+/* How many bytes must become free before that can be, as far as the disk tells. */
+uint64_t reserve_lacks(struct eng *eng, uint64_t room);
 /* While frozen the reserve grows only if a third is missing, or to be whole again after a full disk. */
 void reserve_freeze(struct eng *eng, bool freeze);
 /* The most bytes that a checkpoint is expected to need. */

@@ -102,15 +102,13 @@ static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *at
     (unsigned)(ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | ENG_SET_SIZE | ENG_SET_ATIME | ENG_SET_MTIME |     \
                ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
 
-int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
-                struct eng_attr *ret_attr)
+static int setattr_once(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
+                        struct full_disk_try *change, struct eng_attr *ret_attr)
 {
-    if (!eng || !attr || mask & ~SET_ALL)
-        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     struct view live = view_live(eng);
     int64_t now = now_ns();
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(live.idx, ino);
@@ -118,6 +116,8 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     if (!inode || (!inode->nlink && !index_refs(live.idx, ino_slot(ino))))
         r = -ESTALE;
     else if (mask & ENG_SET_SIZE)
+        change->removing = attr->size < inode->size;
+    if (!r && mask & ENG_SET_SIZE)
         r = stage_size(&txn, inode, ino, attr->size, now);
     /* A mask that names nothing, as by chown(-1, -1), is still a change of status. */
     if (!r && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE))
@@ -129,6 +129,19 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
     if (!r && ret_attr)
         attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr); /* what has become of it */
     commit_end(eng);
+    return r;
+}
+
+int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
+                struct eng_attr *ret_attr)
+{
+    if (!eng || !attr || mask & ~SET_ALL)
+        return -EINVAL;
+    struct full_disk_try change = {0};
+    int r;
+    do
+        r = setattr_once(eng, ino, attr, mask, &change, ret_attr);
+    while (full_disk_again(eng, &change, &r));
     return r;
 }
 

@@ -277,6 +277,25 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
     return MIN_OF(bytes, (size_t)BATCH_BYTES);
 }
 
+/* One batch of the records that are left. */
+static int put_batch(struct bulk *b, size_t n)
+{
+    int r = 0;
+    if (b->next == b->drafted && !MUTANT(LATE_DRAFT))
+        r = draft_some(b, n);
+    if (!r)
+        r = commit_begin(b->eng);
+    if (r)
+        return r;
+    if (b->next == b->drafted) /* LATE_DRAFT */
+        r = draft_some(b, n);
+    while (b->next < b->drafted && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
+        ;
+    int flushed = flush(b);
+    commit_end(b->eng);
+    return r ? r : flushed;
+}
+
 static bool lacks_something(const struct eng_record *rec)
 {
     bool lacks = !rec->name || (!rec->content && rec->size) || (!rec->xattrs && rec->n_xattrs);
@@ -301,19 +320,10 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
     /* once, instead of growing into it each time */
     int r = buf_reserve(&b->draft.bytes, batch_bytes(records, n));
     while (b->next < n && !r) {
-        if (b->next == b->drafted && !MUTANT(LATE_DRAFT))
-            r = draft_some(b, n);
-        if (!r)
-            r = full_disk_begin(eng);
-        if (r)
-            break;
-        if (b->next == b->drafted) /* LATE_DRAFT */
-            r = draft_some(b, n);
-        while (b->next < b->drafted && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
-            ;
-        int flushed = flush(b);
-        r = r ? r : flushed;
-        commit_end(eng);
+        size_t first = b->next;
+        struct full_disk_try change = {.size = batch_bytes(records + first, n - first)};
+        for (r = put_batch(b, n); full_disk_again(eng, &change, &r); r = put_batch(b, n))
+            b->first = b->next = b->drafted = first; /* nothing of the batch has happened */
     }
     ssize_t stored = 0;
     uint64_t bytes = 0;

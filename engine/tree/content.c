@@ -437,7 +437,7 @@ static int write_try(struct eng *eng, struct write *w, bool locked)
     if (!r && !locked)
         fault_point(&eng->hook, FP_WRITE_DRAFTED);
     if (!r)
-        r = full_disk_begin(eng);
+        r = commit_begin(eng);
     if (r)
         return r;
     if (locked)
@@ -473,16 +473,19 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
     return (ssize_t)size;
 }
 
-/* On a full disk garbage is compacted first, and the write tried once more. */
 static ssize_t do_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,
                         bool append, uint64_t *ret_offset)
 {
     if (!eng || (!buf && size))
         return -EINVAL;
-    ssize_t n = write_once(eng, ino, buf, size, offset, append, ret_offset);
-    if (n == -ENOSPC && full_disk_make_room(eng, size, false))
+    struct full_disk_try change = {.size = size};
+    ssize_t n;
+    int r;
+    do {
         n = write_once(eng, ino, buf, size, offset, append, ret_offset);
-    return n;
+        r = n < 0 ? (int)n : 0;
+    } while (full_disk_again(eng, &change, &r));
+    return r ? r : n;
 }
 
 ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset)
@@ -527,20 +530,10 @@ static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t
     return 0;
 }
 
-int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
+static int fallocate_once(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t end)
 {
-    if (!eng)
-        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
-    uint64_t end;
-    unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
-    if (mode != 0 && mode != ENG_FALLOC_ZERO_RANGE && flags != (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE))
-        return -EOPNOTSUPP;
-    if (!len)
-        return -EINVAL;
-    if (__builtin_add_overflow(offset, len, &end) || end > ENG_FILE_SIZE_MAX)
-        return -EFBIG;
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -553,5 +546,25 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
     if (!r)
         r = commit_txn(eng, &txn);
     commit_end(eng);
+    return r;
+}
+
+int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
+{
+    if (!eng)
+        return -EINVAL;
+    uint64_t end;
+    unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
+    if (mode != 0 && mode != ENG_FALLOC_ZERO_RANGE && flags != (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE))
+        return -EOPNOTSUPP;
+    if (!len)
+        return -EINVAL;
+    if (__builtin_add_overflow(offset, len, &end) || end > ENG_FILE_SIZE_MAX)
+        return -EFBIG;
+    struct full_disk_try change = {.removing = flags & ENG_FALLOC_PUNCH_HOLE};
+    int r;
+    do
+        r = fallocate_once(eng, ino, flags, offset, end);
+    while (full_disk_again(eng, &change, &r));
     return r;
 }

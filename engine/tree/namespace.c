@@ -130,7 +130,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
     int64_t now = now_ns();
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     r = name ? may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
@@ -162,20 +162,20 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     target = S_ISLNK(mode) ? target : NULL;
-    int r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
-    if (r == -ENOSPC && full_disk_make_room(eng, 0, false))
+    struct full_disk_try change = {0};
+    int r;
+    do
         r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
+    while (full_disk_again(eng, &change, &r));
     return r;
 }
 
-int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
-             struct eng_attr *ret_attr)
+static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
+                     const char *name, struct eng_attr *ret_attr)
 {
-    if (!eng || !name)
-        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -204,6 +204,19 @@ int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64
     return r;
 }
 
+int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
+             struct eng_attr *ret_attr)
+{
+    if (!eng || !name)
+        return -EINVAL;
+    struct full_disk_try change = {0};
+    int r;
+    do
+        r = link_once(eng, who, ino, parent, name, ret_attr);
+    while (full_disk_again(eng, &change, &r));
+    return r;
+}
+
 /* ---- removing ------------------------------------------------------------------- */
 
 /* Whether the entry may go: its slot. */
@@ -228,7 +241,7 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
 {
     CLEANUP_TXN struct txn txn = {0};
     uint32_t slot = 0;
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     r = may_remove(eng, parent, name, want_dir, &slot);
@@ -246,8 +259,12 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
 /* On a full disk removing works also when what was set aside for it is used up. */
 static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
 {
-    int r = remove_name(eng, parent, name, want_dir);
-    return r == -ENOSPC && full_disk_make_room(eng, 0, true) ? remove_name(eng, parent, name, want_dir) : r;
+    struct full_disk_try change = {.removing = true};
+    int r;
+    do
+        r = remove_name(eng, parent, name, want_dir);
+    while (full_disk_again(eng, &change, &r));
+    return r;
 }
 
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
@@ -351,27 +368,39 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
     return r ? r : stage_repoint(txn, rn->from_dir, rn->from, txn->ops[txn->n_ops - 1].ino, src, now);
 }
 
-int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
-               uint64_t new_parent, const char *new_name, unsigned flags)
+static int rename_once(struct eng *eng, const struct eng_caller *who, struct rename *rn,
+                       struct full_disk_try *change)
 {
-    if (!eng || !name || !new_name)
-        return -EINVAL;
     CLEANUP_TXN struct txn txn = {0};
-    struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
-    if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))
-        return -EINVAL;
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
-    r = reentries_check_name(eng, &rn);
-    if (!r && rn.src != rn.dst) { /* two names of one file: nothing to do, says POSIX */
-        uint64_t replaced = rn.dst ? ino_of(eng, rn.dst) : 0;
-        r = rename_stage(eng, who, &rn, &txn);
+    r = reentries_check_name(eng, rn);
+    if (!r && rn->src != rn->dst) { /* two names of one file: nothing to do, says POSIX */
+        uint64_t replaced = rn->dst ? ino_of(eng, rn->dst) : 0;
+        change->removing = replaced && !(rn->flags & (ENG_RENAME_EXCHANGE | ENG_RENAME_WHITEOUT));
+        r = rename_stage(eng, who, rn, &txn);
         if (!r)
             r = commit_txn(eng, &txn);
         if (!r && replaced)
             free_if_unused(eng, replaced);
     }
     commit_end(eng);
+    return r;
+}
+
+int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+               uint64_t new_parent, const char *new_name, unsigned flags)
+{
+    if (!eng || !name || !new_name)
+        return -EINVAL;
+    if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))
+        return -EINVAL;
+    struct full_disk_try change = {0};
+    int r;
+    do {
+        struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
+        r = rename_once(eng, who, &rn, &change);
+    } while (full_disk_again(eng, &change, &r));
     return r;
 }

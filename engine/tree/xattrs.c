@@ -41,24 +41,16 @@ static size_t list_size(const struct index *idx, const struct inode_rec *inode)
     return size;
 }
 
-int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
-                 unsigned flags)
+static int set_once(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
+                    unsigned flags)
 {
-    if (!eng || !name || (!value && size))
-        return -EINVAL;
     CLEANUP_DRAFT struct draft draft = {0};
     CLEANUP_TXN struct txn txn = {0};
     const struct eng_xattr_pair xattr = {name, value, size};
     size_t name_len = strlen(name), at = 0;
-    if (name_len == 0 || name_len > ENG_XATTR_NAME_MAX)
-        return -ERANGE;
-    if (size > ENG_XATTR_SIZE_MAX)
-        return -E2BIG;
-    if (flags & ~3u)
-        return -EINVAL;
     int r = xattrs_draft(&draft, value, size);
     if (!r)
-        r = full_disk_begin(eng);
+        r = commit_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -79,12 +71,30 @@ int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *va
     return r;
 }
 
-int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
+int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
+                 unsigned flags)
 {
-    if (!eng || !name)
+    if (!eng || !name || (!value && size))
         return -EINVAL;
+    size_t name_len = strlen(name);
+    if (name_len == 0 || name_len > ENG_XATTR_NAME_MAX)
+        return -ERANGE;
+    if (size > ENG_XATTR_SIZE_MAX)
+        return -E2BIG;
+    if (flags & ~3u)
+        return -EINVAL;
+    struct full_disk_try change = {.size = size};
+    int r;
+    do
+        r = set_once(eng, ino, name, value, size, flags);
+    while (full_disk_again(eng, &change, &r));
+    return r;
+}
+
+static int remove_once(struct eng *eng, uint64_t ino, const char *name)
+{
     CLEANUP_TXN struct txn txn = {0};
-    int r = full_disk_begin(eng);
+    int r = commit_begin(eng);
     if (r)
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -103,6 +113,18 @@ int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
         r = commit_txn(eng, &txn);
     }
     commit_end(eng);
+    return r;
+}
+
+int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
+{
+    if (!eng || !name)
+        return -EINVAL;
+    struct full_disk_try change = {.removing = true};
+    int r;
+    do
+        r = remove_once(eng, ino, name);
+    while (full_disk_again(eng, &change, &r));
     return r;
 }
 

@@ -23,10 +23,13 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/retire.h"
+#include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
+#include "image/checkpoint.h"
 #include "upkeep/choose.h"
 #include "upkeep/copy.h"
+#include "upkeep/full_disk.h"
 #include "upkeep/install.h"
 #include "upkeep/maintenance.h"
 
@@ -38,7 +41,9 @@
 struct compact {
     struct eng *eng;
     struct job *job;
-    double leave; /* the share of garbage that may stay. Immutable. */
+    double leave;    /* the share of garbage that may stay. Immutable. */
+    uint64_t goal;   /* bytes after which it ends; 0: it has no such goal. Immutable. */
+    uint64_t before; /* bytes that the store had at its begin. Immutable. */
 
     struct candidate *victims; /* in the order in which they are emptied */
     size_t n_victims;
@@ -100,6 +105,46 @@ static int hand_over(struct compact *c)
     return 0;
 }
 
+/* ---- the goal ------------------------------------------------------------------------------- */
+
+/* Bytes that are still to be won; 0: enough. What others have written meanwhile has to be won as well. */
+static uint64_t is_lacking(const struct compact *c)
+{
+    uint64_t now = totals_disk(c->eng);
+    return c->before >= now + c->goal ? 0 : now + c->goal - c->before;
+}
+
+static bool has_enough(const struct compact *c)
+{
+    return c->goal && !MUTANT(GOAL_IGNORED) && !is_lacking(c);
+}
+
+/* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
+static bool any_awaits_checkpoint(struct eng *eng)
+{
+    bool any = false;
+    pthread_mutex_lock(&eng->log.lock);
+    for (uint32_t i = 1; i < eng->idx.segs.used && !any; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        const struct keeper *keeper = seg->id ? keepers_find(eng, seg) : NULL;
+        any = keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
+    }
+    pthread_mutex_unlock(&eng->log.lock);
+    return any;
+}
+
+/* Where moving was not enough: what only waits for checkpoints goes as well. */
+static int give_back_emptied(struct compact *c)
+{
+    int r = 0;
+    for (unsigned i = 0; i < 2 && !r && c->goal && !has_enough(c) && any_awaits_checkpoint(c->eng); i++) {
+        r = checkpoint_write(c->eng);
+        (void)retire_segments(c->eng);
+        full_disk_gained(c->eng);
+    }
+    return r;
+}
+
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 /* Marks the next victims, as many as have refs for one group. */
@@ -107,7 +152,7 @@ static size_t mark_group(struct compact *c, size_t first, struct idmap *wanted)
 {
     uint64_t refs = 0;
     size_t i = first;
-    bool tight = choose_is_tight(c->eng);
+    bool tight = c->goal || choose_is_tight(c->eng);
     pthread_rwlock_rdlock(&c->eng->index_lock);
     for (; i < c->n_victims; i++) {
         const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
@@ -161,12 +206,12 @@ static int move_victims(struct compact *c)
     /* What changed place or shape while it was copied is found by another look; damage ends the rounds. */
     for (unsigned round = 0; round < ROUNDS_MAX && !r && install_emptied(&c->install) < c->n_victims;
          round++) {
-        for (size_t first = 0; first < c->n_victims && !r;) {
+        for (size_t first = 0; first < c->n_victims && !r && !has_enough(c);) {
             idmap_clear(&wanted);
             first = mark_group(c, first, &wanted);
             r = move_group(c, &wanted);
         }
-        if (c->job->report.compact.extents_damaged)
+        if (c->job->report.compact.extents_damaged || has_enough(c))
             break;
     }
     idmap_done(&wanted);
@@ -197,12 +242,17 @@ static void await_readers(struct compact *c)
     }
 }
 
-static int empty_victims(struct compact *c, bool all)
+/* Empties what `aged` allows, best first, up to the goal. */
+static int empty_victims(struct compact *c, bool aged)
 {
     struct eng *eng = c->eng;
+    const struct choice choice = {.leave = c->leave,
+                                  .goal = c->goal && !MUTANT(GOAL_IGNORED) ? is_lacking(c) : 0,
+                                  .aged = aged,
+                                  .damaged = c->leave <= 0 && !c->goal};
     free(c->victims);
     c->victims = NULL;
-    int r = choose_victims(eng, all ? 0 : c->leave, &c->victims, &c->n_victims);
+    int r = choose_victims(eng, &choice, &c->victims, &c->n_victims);
     if (r)
         return r;
     c->install.victims = c->victims;
@@ -216,8 +266,51 @@ static int empty_victims(struct compact *c, bool all)
     if (!r) {
         await_readers(c);
         (void)retire_segments(eng);
+        full_disk_gained(eng);
     }
     return r;
+}
+
+/* Until the goal is reached, or a pass wins nothing more. */
+static int empty_enough(struct compact *c, bool aged)
+{
+    uint64_t lacking, left = c->goal ? is_lacking(c) : 0;
+    int r;
+    do {
+        lacking = left;
+        r = empty_victims(c, aged);
+        left = c->goal ? is_lacking(c) : 0;
+    } while (!r && c->goal && !has_enough(c) && c->n_victims && left < lacking);
+    return r;
+}
+
+/*
+ * The metadata of most segments has to age before they can go (I4), by checkpoints. Where these do not fit,
+ * segments of survivors and those that have aged already go first, and give them room. -ENOSPC: they do not
+ * fit even then. */
+static int age_metadata(struct compact *c, bool poor)
+{
+    int r = poor ? -ENOSPC : install_age_metadata(c->eng);
+    if (r != -ENOSPC || MUTANT(AGE_ENDS))
+        return r;
+    r = choose_check_room(c->eng, true);
+    if (!r)
+        r = empty_enough(c, true);
+    return r || has_enough(c) ? r : install_age_metadata(c->eng);
+}
+
+/* With the installer, where the disk has room; it ends if it turns out that the disk has none. */
+static int run_beside(struct compact *c)
+{
+    int r = empty_victims(c, false);
+    if (r != -ENOSPC || MUTANT(AGE_ENDS))
+        return r;
+    installer_free(&c->install);
+    installer_init(&c->install, c->eng, c->job);
+    copy_free(&c->copy);
+    c->copy = (struct copier){.eng = c->eng, .job = c->job};
+    r = age_metadata(c, false);
+    return r ? r : empty_victims(c, false);
 }
 
 static int run(struct compact *c)
@@ -228,26 +321,27 @@ static int run(struct compact *c)
     if (total == live) {
         job_set_reason(c->job, "no garbage");
         (void)retire_segments(eng);
-        return 0;
+        return give_back_emptied(c);
     }
-    int r = choose_check_room(eng);
+    bool poor = choose_check_room(eng, false) != 0;
+    int r = poor ? choose_check_room(eng, true) : 0;
     if (!r)
         r = seal_active(eng);
     if (!r)
         r = flush_log(eng);
-    if (!r)
-        installer_start(&c->install);
-    if (!r && !c->install.has_thread)
-        r = install_age_metadata(eng);
     if (r)
         return r;
     (void)retire_segments(eng); /* what is empty already costs nothing */
-    bool all = c->leave <= 0 || job_hurried(c->job);
-    r = empty_victims(c, all);
-    /* By now a writer waits for room, or some of what was counted on cannot go: then the rest, too. */
-    if (!r && !all && (job_hurried(c->job) || c->job->report.compact.extents_damaged))
-        r = empty_victims(c, true);
-    return r;
+    if (!poor && !c->goal)
+        installer_start(&c->install);
+    if (c->install.has_thread)
+        return run_beside(c);
+    r = age_metadata(c, poor);
+    (void)retire_segments(eng);
+    full_disk_gained(eng);
+    if (!r && !has_enough(c))
+        r = empty_enough(c, false);
+    return r ? r : give_back_emptied(c);
 }
 
 /* What the report says from the beginning, and what is expected. */
@@ -255,7 +349,7 @@ static int begin_report(struct compact *c, struct eng_compact_estimate *ret_esti
 {
     uint64_t total, live, size = 0;
     int r = is_read_only(c->eng) ? -EROFS : commit_orphans(c->eng);
-    if (!r)
+    if (!r || r == -ENOSPC) /* they are freed when there is room again */
         r = c->eng->io->ops->usage(c->eng->io, &size);
     if (!r)
         r = choose_estimate(c->eng, ret_estimate);
@@ -276,7 +370,7 @@ static void end_report(struct compact *c, int r, uint64_t new_size,
     struct eng_compact_figures *f = &c->job->report.compact;
     f->new_size = new_size;
     f->bytes_reclaimed = f->old_size > new_size ? f->old_size - new_size : 0;
-    if (!r && c->leave <= 0) {
+    if (!r && c->leave <= 0 && !c->goal) {
         f->estimate_error_moved = (int64_t)(f->bytes_moved - estimate->bytes_to_move);
         f->estimate_error_given_back =
             (int64_t)f->old_size - (int64_t)new_size - (int64_t)estimate->bytes_given_back;
@@ -291,7 +385,11 @@ static void end_report(struct compact *c, int r, uint64_t new_size,
 
 int compact_run(struct eng *eng, struct job *job)
 {
-    struct compact c = {.eng = eng, .job = job, .leave = job->request.leave};
+    struct compact c = {.eng = eng,
+                        .job = job,
+                        .leave = job->request.leave,
+                        .goal = job->request.goal,
+                        .before = totals_disk(eng)};
     struct eng_compact_estimate estimate = {0};
     c.copy = (struct copier){.eng = eng, .job = job};
     installer_init(&c.install, eng, job);

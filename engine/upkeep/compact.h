@@ -8,8 +8,9 @@
 
 /*
  * Runs a compaction to its end in this thread: of as many victims, best first, as it takes until at most the
- * share job->request.leave of all content is garbage; 0: of all. Writers that wait for room on a full disk
- * get all. As job_kind.run; whatever the result is, every memory is readable at a published location (I8). */
+ * share job->request.leave of all content is garbage; 0: of all. With job->request.goal until so many bytes
+ * were given back, or all is moved that can be. As job_kind.run; whatever the result is, every memory is
+ * readable at a published location (I8). */
 int compact_run(struct eng *eng, struct job *job);
 /* As job_kind.ended: counts it. */
 void compact_ended(struct eng *eng, const struct eng_job_report *report);

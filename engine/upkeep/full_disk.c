@@ -1,24 +1,30 @@
 /*
- * full_disk.c - see full_disk.h. */
+ * full_disk.c - see full_disk.h. Also eng_make_room(). */
 #include "upkeep/full_disk.h"
 
-#include "commit/commit.h"
-#include "commit/retire.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "core/totals.h"
-#include "image/checkpoint.h"
 #include "upkeep/runner.h"
 
-/* full_disk_make_room() compacts again once there is more garbage than after the last time: by a share of the
- * store, but not by more than some segments, and not by less than WORTH_MIN. */
+/* A compaction is begun once there is more garbage than the last one has left, if that could not win what it
+ * was begun for: by a share of the store, but not by more than some segments, and not by less than
+ * WORTH_MIN. */
 #define WORTH_MIN (UINT64_C(64) << 10)
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
+#define GOAL_SEGMENTS 4u /* won beyond what is asked for, so that not each change begins a compaction */
+#define TRIES_MAX 8u     /* where others take what was won, or the disk refuses what it has room for */
 
 struct full_disk {
     pthread_mutex_t lock;
-    uint64_t futile_garbage; /* garbage that was left when room was last made. Protected by lock. */
+    pthread_cond_t changed; /* segments were given back, or the compaction has ended */
+    /* Protected by lock. */
+    bool running; /* a compaction that was begun here, or found under way, has not ended */
+    bool ours;    /* it was begun here, with `goal`, when the store had `before` bytes */
+    uint64_t goal, before;
+    uint64_t gains;          /* how often segments were given back */
+    uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for */
 };
 
 int full_disk_new(struct eng *eng)
@@ -27,6 +33,7 @@ int full_disk_new(struct eng *eng)
     if (!eng->full_disk)
         return -ENOMEM;
     pthread_mutex_init(&eng->full_disk->lock, NULL);
+    pthread_cond_init(&eng->full_disk->changed, NULL);
     return 0;
 }
 
@@ -34,92 +41,164 @@ void full_disk_free(struct eng *eng)
 {
     if (!eng->full_disk)
         return;
+    pthread_cond_destroy(&eng->full_disk->changed);
     pthread_mutex_destroy(&eng->full_disk->lock);
     free(eng->full_disk);
     eng->full_disk = NULL;
 }
 
-/* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
-static bool any_awaits_checkpoint(struct eng *eng)
+/* ---- a compaction for room ------------------------------------------------------------- */
+
+void full_disk_gained(struct eng *eng)
 {
-    bool any = false;
-    pthread_mutex_lock(&eng->log.lock);
-    for (uint32_t i = 1; i < eng->idx.segs.used && !any; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        const struct keeper *keeper = seg->id ? keepers_find(eng, seg) : NULL;
-        any = keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    return any;
+    if (MUTANT(GAIN_UNTOLD))
+        return;
+    pthread_mutex_lock(&eng->full_disk->lock);
+    eng->full_disk->gains++;
+    pthread_cond_broadcast(&eng->full_disk->changed);
+    pthread_mutex_unlock(&eng->full_disk->lock);
 }
 
-/*
- * A compaction, waited for, which neither pause nor rate hold up; one that is under way already does as well,
- * unless it is paused: -EBUSY. */
-static int compact_in_a_hurry(struct eng *eng)
+/* As job_on_done: nobody waits any longer for this one. */
+static void compaction_ended(void *arg, const struct eng_job_report *report)
 {
-    const struct job_request request = {.reason = "asked for"};
+    struct eng *eng = arg;
+    struct full_disk *fd = eng->full_disk;
+    uint64_t total, live, now = totals_disk(eng);
+    totals_get(eng, &total, &live);
+    pthread_mutex_lock(&fd->lock);
+    bool won = fd->ours && fd->before >= now + fd->goal;
+    if (won)
+        fd->futile_garbage = 0;
+    else if (fd->ours || report->error)
+        fd->futile_garbage = total - live;
+    fd->running = false;
+    pthread_cond_broadcast(&fd->changed);
+    pthread_mutex_unlock(&fd->lock);
+}
+
+/* What must be given back for `room` bytes, for the reserve, and for those who come next. */
+static uint64_t goal_for(struct eng *eng, uint64_t room)
+{
+    return reserve_lacks(eng, room) + GOAL_SEGMENTS * eng->log.segment_size;
+}
+
+/* With the lock held, which is given up meanwhile: begins a compaction, or joins the one under way. One that
+ * is paused is not waited for: -EBUSY. */
+static int begin_locked(struct eng *eng, uint64_t room)
+{
+    struct full_disk *fd = eng->full_disk;
     struct job *job = runner_job(eng, ENG_JOB_COMPACT);
     struct eng_job_report report;
-    job_report(job, &report);
-    if (report.state == ENG_JOB_PAUSED)
-        return -EBUSY;
-    job_hurry(job, true);
-    int r = runner_run(eng, ENG_JOB_COMPACT, &request, &report);
+    fd->running = fd->ours = true;
+    fd->goal = goal_for(eng, room);
+    fd->before = totals_disk(eng);
+    const struct job_request request = {.reason = "the disk is full", .goal = fd->goal};
+    pthread_mutex_unlock(&fd->lock);
+    int r = runner_start(eng, ENG_JOB_COMPACT, &request, compaction_ended, eng);
     if (r == -EBUSY) {
-        r = runner_join(eng, ENG_JOB_COMPACT, &report);
-        if (!r && report.compact.fragmentation_after > 0) /* it was over before it heard of the hurry */
-            r = runner_run(eng, ENG_JOB_COMPACT, &request, NULL);
-        r = r == -EBUSY ? 0 : r; /* by now yet another one runs */
+        job_report(job, &report);
+        pthread_mutex_lock(&fd->lock);
+        fd->ours = false;
+        pthread_mutex_unlock(&fd->lock);
+        r = report.state == ENG_JOB_PAUSED ? r : runner_wait(eng, ENG_JOB_COMPACT, compaction_ended, eng);
     }
-    job_hurry(job, false);
+    pthread_mutex_lock(&fd->lock);
+    if (r) {
+        fd->running = false;
+        pthread_cond_broadcast(&fd->changed);
+    }
     return r;
 }
 
-static void clear_out(struct eng *eng)
+/* Whether a compaction can be expected to win something. While the store is held it cannot: emptied segments
+ * stay. */
+static bool worth_it_locked(struct eng *eng)
 {
     uint64_t total, live;
-    int r = commit_orphans(eng);
-    totals_get(eng, &total, &live);
-    if (total > live)
-        r = compact_in_a_hurry(eng);
-    (void)retire_segments(eng);
-    for (unsigned i = 0; i < 2 && !r && any_awaits_checkpoint(eng); i++) {
-        r = checkpoint_write(eng);
-        (void)retire_segments(eng);
-    }
-}
-
-static bool worth_trying(struct eng *eng)
-{
-    uint64_t total, live;
+    if (keepers_find_all(eng))
+        return false;
     totals_get(eng, &total, &live);
     uint64_t worth = MIN_OF(total / WORTH_SHARE, WORTH_SEGMENTS * eng->log.segment_size);
     return total - live >= eng->full_disk->futile_garbage + MAX_OF(worth, WORTH_MIN);
 }
 
-bool full_disk_make_room(struct eng *eng, uint64_t size, bool removing)
+/* ---- waiting ------------------------------------------------------------------------------ */
+
+/* Until segments were given back, or the compaction has ended. Neither pause nor rate hold it up
+ * meanwhile. */
+static void await_gain_locked(struct eng *eng)
 {
-    uint64_t total, live, room = MAX_OF(RESERVE_ROOM_MIN, size + size / 8);
-    if (is_read_only(eng))
-        return false;
-    report_defer();
-    pthread_mutex_lock(&eng->full_disk->lock);
-    bool ok = reserve_fill(eng, room);
-    if (!ok && (removing || worth_trying(eng))) {
-        clear_out(eng);
-        ok = reserve_fill(eng, room);
-        totals_get(eng, &total, &live);
-        eng->full_disk->futile_garbage = total - live;
-    }
-    pthread_mutex_unlock(&eng->full_disk->lock);
-    report_flush(&eng->report);
-    return ok || removing;
+    struct full_disk *fd = eng->full_disk;
+    struct job *job = runner_job(eng, ENG_JOB_COMPACT);
+    uint64_t gains = fd->gains;
+    job_hurry(job, true);
+    while (fd->running && fd->gains == gains)
+        pthread_cond_wait(&fd->changed, &fd->lock);
+    job_hurry(job, false);
 }
 
-int full_disk_begin(struct eng *eng)
+/* `force`: begins a compaction, once, whether it seems worth it or not. A removal is content with anything
+ * that was given back. 0: there is room, or may be. -ENOSPC: there is none to be had. -EAGAIN: only by
+ * waiting. */
+static int await_room_locked(struct eng *eng, uint64_t room, bool removing, bool *force, bool may_wait)
 {
-    if (reserve_is_short(eng))
-        (void)full_disk_make_room(eng, 0, false);
-    return commit_begin(eng);
+    struct full_disk *fd = eng->full_disk;
+    while (!reserve_fill(eng, room)) {
+        if (!fd->running && !worth_it_locked(eng) && !(*force && !keepers_find_all(eng)))
+            return -ENOSPC;
+        if (!may_wait)
+            return -EAGAIN;
+        uint64_t gains = fd->gains;
+        if (!fd->running) {
+            *force = false;
+            int r = begin_locked(eng, room);
+            if (r)
+                return -ENOSPC;
+        }
+        if (fd->running && fd->gains == gains)
+            await_gain_locked(eng);
+        if (removing)
+            return 0;
+    }
+    return 0;
+}
+
+static uint64_t room_for(uint64_t size)
+{
+    return MAX_OF(RESERVE_ROOM_MIN, size + size / 8);
+}
+
+static int await_room(struct eng *eng, uint64_t room, bool removing, bool *force, bool may_wait)
+{
+    if (is_read_only(eng))
+        return -EROFS;
+    report_defer();
+    pthread_mutex_lock(&eng->full_disk->lock);
+    int r = await_room_locked(eng, room, removing, force, may_wait);
+    pthread_mutex_unlock(&eng->full_disk->lock);
+    report_flush(&eng->report);
+    return r;
+}
+
+bool full_disk_again(struct eng *eng, struct full_disk_try *change, int *r)
+{
+    if (*r != -ENOSPC || change->tries++ >= TRIES_MAX)
+        return false;
+    if (!reserve_is_short(eng)) /* somebody has seen room since, or no room on the disk helps */
+        return change->tries == 1;
+    bool force = change->removing && !change->began;
+    int room = await_room(eng, room_for(change->size), change->removing, &force, !eng->opt.room_later);
+    change->began = change->began || !force;
+    if (room == -EAGAIN)
+        *r = room;
+    return room == 0;
+}
+
+int eng_make_room(struct eng *eng, uint64_t size)
+{
+    if (!eng)
+        return -EINVAL;
+    bool force = true;
+    return await_room(eng, room_for(size), false, &force, true);
 }

@@ -8,6 +8,7 @@
 #include "core/keepers.h"
 #include "image/checkpoint.h"
 #include "upkeep/choose.h"
+#include "upkeep/full_disk.h"
 
 #include <assert.h>
 
@@ -129,6 +130,7 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     if (r)
         return r;
     (void)retire_segments(in->eng);
+    full_disk_gained(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);
     in->job->report.done = emptied;

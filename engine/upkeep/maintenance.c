@@ -64,9 +64,11 @@ static bool thresholds_met(struct eng *eng, struct eng_maintenance_report *ret_r
 void maintenance_compacted(struct eng *eng, const struct eng_job_report *report)
 {
     uint64_t total, live;
-    double leave = runner_job(eng, report->job)->request.leave;
+    const struct job_request *request = &runner_job(eng, report->job)->request;
+    if (request->goal) /* which says nothing of what else could be gained */
+        return;
     totals_get(eng, &total, &live);
-    bool on_purpose = !report->error && policy_fragmentation(total, live) <= leave;
+    bool on_purpose = !report->error && policy_fragmentation(total, live) <= request->leave;
     pthread_mutex_lock(&eng->maintenance->lock);
     eng->maintenance->futile_garbage = on_purpose ? 0 : total - live;
     pthread_mutex_unlock(&eng->maintenance->lock);

@@ -44,6 +44,14 @@ size_t policy_enough(const struct candidate *c, size_t n, uint64_t total, uint64
     return enough;
 }
 
+size_t policy_for_goal(const struct candidate *c, size_t n, uint64_t goal)
+{
+    size_t enough = 0;
+    for (uint64_t garbage = 0; enough < n && garbage < goal; enough++)
+        garbage += c[enough].total - c[enough].live;
+    return enough;
+}
+
 bool policy_wanted(uint64_t total, uint64_t live, double min_fragmentation, uint64_t min_bytes)
 {
     return total > min_bytes && policy_fragmentation(total, live) > min_fragmentation;

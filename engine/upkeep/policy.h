@@ -24,6 +24,9 @@ size_t policy_order(struct candidate *c, size_t n);
  * are live at most the share `leave` is garbage; n at most. */
 size_t policy_enough(const struct candidate *c, size_t n, uint64_t total, uint64_t live, double leave);
 
+/* How many of n candidates, in their order, hold together `goal` bytes of garbage; n at most. */
+size_t policy_for_goal(const struct candidate *c, size_t n, uint64_t goal);
+
 /* What a run by thresholds leaves of the share that it was started for: with less it would move what soon
  * dies, with more it would run all the time (tests/bench/amplification.c). */
 #define POLICY_LEAVE 0.8

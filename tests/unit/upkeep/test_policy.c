@@ -77,6 +77,16 @@ Test(policy, best_first)
     cr_assert_eq(policy_order(c + 4, 2), 0, "what cannot gain follows");
 }
 
+Test(policy, a_goal_takes_as_many_as_hold_it)
+{
+    const struct candidate c[] = {
+        {.total = 100, .live = 10}, {.total = 100, .live = 50}, {.total = 100, .live = 90}};
+    static const size_t enough[][2] = {{0, 0},   {1, 1},   {90, 1},  {91, 2},
+                                       {140, 2}, {141, 3}, {150, 3}, {1000, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(enough); i++)
+        cr_assert_eq(policy_for_goal(c, ARRAY_LEN(c), enough[i][0]), enough[i][1], "goal %zu", enough[i][0]);
+}
+
 Test(policy, cold_segments_are_taken_fuller_than_hot_ones)
 {
     struct candidate c[] = {{.id = 1, .total = 100, .live = 20, .age = 1},

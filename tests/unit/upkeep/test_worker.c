@@ -4,6 +4,7 @@
 #include "inside.h"
 
 #include "one_store.h"
+#include "rng.h"
 
 #include <criterion/criterion.h>
 
@@ -145,8 +146,10 @@ Test(worker, thresholds_move_what_pays_until_there_is_room)
     cr_assert_eq(rep.compact.fragmentation_after, 0, "a person gets all");
 }
 
-Test(worker, who_waits_for_room_gets_all_of_it)
+/* It gets each segment as it is given back; what more it needs it asks for itself. */
+Test(worker, who_waits_for_room_makes_a_compaction_no_larger)
 {
+    struct eng_job_report rep;
     set("compact_min_bytes", "1000");
     set("compact_min_fragmentation", "0.4");
     fill_unevenly();
@@ -154,7 +157,78 @@ Test(worker, who_waits_for_room_gets_all_of_it)
     cr_assert_eq(eng_tick(u.eng), 0);
     job_hurry(runner_job(u.eng, ENG_JOB_COMPACT), false);
     cr_assert_eq(unit_stats(&u).compactions_ok, 1);
-    cr_assert_eq(unit_stats(&u).fragmentation_ratio, 0);
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
+    cr_assert(rep.compact.bytes_moved < 20000, "%llu", (unsigned long long)rep.compact.bytes_moved);
+}
+
+#define ROUND_FILES 200u
+
+/* Memories are written anew at random, `rounds` times, beside one that is damaged and lies among garbage:
+ * what the runs by thresholds move. */
+static uint64_t moved_by_rounds(unsigned rounds, bool damage)
+{
+    struct locator loc;
+    struct eng_job_report rep;
+    uint64_t moved = 0, began = 0, rng = 7, inos[ROUND_FILES];
+    char name[32];
+    unit_done(&u);
+    setup();
+    set("compact_min_bytes", "1000");
+    set("compact_min_fragmentation", "0.4");
+    uint64_t bad = unit_file(&u, "bad", 1000, 1);
+    unit_file(&u, "dead", 60000, 2);
+    for (unsigned i = 0; i < ROUND_FILES; i++) {
+        snprintf(name, sizeof name, "f%u", i);
+        inos[i] = unit_file(&u, name, 4000, i);
+    }
+    cr_assert(unit_locator(&u, bad, 0, &loc));
+    if (damage)
+        unit_damage(&u, &loc, 5);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "dead"), 0);
+    for (unsigned round = 0; round < rounds; round++) {
+        for (unsigned n = 0; n < ROUND_FILES / 8; n++) {
+            unsigned i = (unsigned)rng_below(&rng, ROUND_FILES);
+            unit_write(&u, inos[i], 4000, i, 0);
+        }
+        cr_assert_eq(eng_tick(u.eng), 0);
+        cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
+        moved += unit_stats(&u).compactions_ok > began ? rep.compact.bytes_moved : 0;
+        began = unit_stats(&u).compactions_ok;
+    }
+    cr_assert_gt(began, rounds / 8);
+    for (unsigned i = 0; i < ROUND_FILES; i++)
+        cr_assert(unit_holds(&u, inos[i], 4000, i));
+    return moved;
+}
+
+Test(worker, one_damaged_extent_makes_no_compaction_a_full_one)
+{
+    uint64_t sound = moved_by_rounds(80, false), damaged = moved_by_rounds(80, true);
+    cr_assert_eq(unit_stats(&u).damaged_extents, 1);
+    cr_assert_leq(damaged, sound + sound / 4, "%llu bytes were moved, %llu without the damage",
+                  (unsigned long long)damaged, (unsigned long long)sound);
+}
+
+/* What keeps a segment is known by then: it is not read again, unless a person asks. */
+Test(worker, a_segment_of_which_only_damage_is_left_is_left_alone)
+{
+    struct locator loc;
+    struct eng_job_report rep;
+    (void)moved_by_rounds(80, true);
+    uint64_t bad = unit_lookup(&u, "bad");
+    cr_assert(unit_locator(&u, bad, 0, &loc));
+    fill(1000, 400000);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
+    cr_assert_eq(rep.compact.extents_damaged, 0, "a run by thresholds");
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.extents_damaged, 1);
+    cr_assert_eq(unit_read_error(&u, bad), -EIO);
+    unit_damage(&u, &loc, 5); /* it was the cable, say */
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.extents_damaged, 0);
+    cr_assert_eq(rep.compact.fragmentation_after, 0);
+    cr_assert(unit_holds(&u, bad, 1000, 1));
 }
 
 Test(worker, backs_off_from_garbage_that_cannot_be_gained)
