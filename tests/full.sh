@@ -28,30 +28,36 @@ part_names() { printf '%s\n' "${PARTS_ALL[@]}" | cut -d '|' -f 1; }
 is_part() { part_names | grep -qxF -- "$1"; }
 part_groups() { printf '%s\n' "${PARTS_ALL[@]}" | awk -F '|' -v part="$1" '$1 == part {print $2}'; }
 
-sim() { # LABEL PROGRAM ARGUMENTS...
-    run "$1" 3500 "$BUILD/tests/sim/$2" "${@:3}"
+sim() { # GROUP PROGRAM ARGUMENTS...
+    run "$1/$2" 3500 "$BUILD/tests/sim/$2" "${@:3}"
 }
 
 part_crash() {
-    sim crash/faults faults
-    sim crash/nomem nomem
-    sim crash/powercut powercut
-    sim "crash/powercut, 5,000 seeds" powercut --no-script --seeds 5000 --ops 150 --stride 61
+    local exe
+    for exe in $(programs "$BUILD" sim crash); do
+        [ "${exe##*/}" = twolives ] || sim crash "${exe##*/}"
+    done
+    run "crash/powercut, 5,000 seeds" 3500 "$BUILD/tests/sim/powercut" --no-script --seeds 5000 --ops 150 --stride 61
 }
 
 part_lives() {
-    sim "lives/script" twolives --seeds 0
-    sim "lives/2,000 seeds" twolives --no-script --seeds 2000
+    run "lives/script" 3500 "$BUILD/tests/sim/twolives" --seeds 0
+    run "lives/2,000 seeds" 3500 "$BUILD/tests/sim/twolives" --no-script --seeds 2000
 }
 
-part_damage() { sim damage/damage damage; }
+part_damage() { sim damage damage; }
 
 part_race() {
-    sim race/schedules schedules
-    sim race/race race --reads 5000000
-    sim race/everything everything --reads 5000000
-    sim race/views views --views 400
-    sim race/feed feed --batches 1000000
+    local exe args
+    for exe in $(programs "$BUILD" sim race); do
+        case ${exe##*/} in
+        race | everything) args=(--reads 20000000) ;;
+        views) args=(--views 400) ;;
+        feed) args=(--batches 3000000) ;;
+        *) args=() ;;
+        esac
+        sim race "${exe##*/}" "${args[@]}"
+    done
 }
 
 part_fuzz() {
