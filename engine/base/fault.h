@@ -75,12 +75,15 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
+    M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
     M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
+    M(GROUP_ALL)           /* I9: a group of a compaction has all victims, whatever is live in them */       \
+    M(RETIRE_LATE)         /* I9: victims stay until all are emptied */                                      \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \

@@ -3,11 +3,13 @@
 #include "commit/orphans.h"
 
 #define ORPHANS_PER_BATCH 64u
+#define RING_MIN 64u
 
 struct orphans {
     pthread_mutex_t lock;
-    uint64_t *inos; /* in order of arrival. Protected by lock. */
-    size_t n, cap;  /* protected by lock */
+    /* A ring: n inodes in order of arrival, from inos[first] on; cap is a power of two. Protected by lock. */
+    uint64_t *inos;
+    size_t first, n, cap;
 };
 
 int orphans_new(struct eng *eng)
@@ -29,13 +31,36 @@ void orphans_free(struct eng *eng)
     eng->orphans = NULL;
 }
 
+/* The i-th that waits, or the place of the next one. */
+static uint64_t *ring_at(const struct orphans *o, size_t i)
+{
+    return &o->inos[(o->first + i) & (o->cap - 1)];
+}
+
+static int make_room(struct orphans *o)
+{
+    if (o->n < o->cap)
+        return 0;
+    struct orphans grown = {.cap = o->cap ? 2 * o->cap : RING_MIN};
+    grown.inos = calloc(grown.cap, sizeof *grown.inos);
+    if (!grown.inos)
+        return -ENOMEM;
+    for (size_t i = 0; i < o->n; i++)
+        grown.inos[i] = *ring_at(o, i);
+    free(o->inos);
+    o->inos = grown.inos;
+    o->cap = grown.cap;
+    o->first = 0;
+    return 0;
+}
+
 void orphans_add(struct eng *eng, uint64_t ino)
 {
-    pthread_mutex_lock(&eng->orphans->lock);
-    if (array_grow(&eng->orphans->inos, &eng->orphans->cap, eng->orphans->n + 1,
-                   sizeof *eng->orphans->inos) == 0)
-        eng->orphans->inos[eng->orphans->n++] = ino; /* without memory, recovery frees it */
-    pthread_mutex_unlock(&eng->orphans->lock);
+    struct orphans *o = eng->orphans;
+    pthread_mutex_lock(&o->lock);
+    if (make_room(o) == 0)
+        *ring_at(o, o->n++) = ino; /* without memory, recovery frees it */
+    pthread_mutex_unlock(&o->lock);
 }
 
 static bool txn_frees(const struct txn *txn, uint64_t ino)
@@ -52,8 +77,8 @@ int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n)
     uint64_t inos[ORPHANS_PER_BATCH];
     pthread_mutex_lock(&eng->orphans->lock);
     size_t n = MIN_OF(eng->orphans->n, (size_t)ORPHANS_PER_BATCH);
-    if (n)
-        memcpy(inos, eng->orphans->inos, n * sizeof *inos);
+    for (size_t i = 0; i < n; i++)
+        inos[i] = *ring_at(eng->orphans, i);
     pthread_mutex_unlock(&eng->orphans->lock);
     for (size_t i = 0; i < n; i++) {
         const struct inode_rec *inode = index_inode(&eng->idx, inos[i]);
@@ -72,10 +97,11 @@ void orphans_drop(struct eng *eng, size_t n)
 {
     if (!n)
         return;
-    pthread_mutex_lock(&eng->orphans->lock);
-    eng->orphans->n -= n;
-    memmove(eng->orphans->inos, eng->orphans->inos + n, eng->orphans->n * sizeof *eng->orphans->inos);
-    pthread_mutex_unlock(&eng->orphans->lock);
+    struct orphans *o = eng->orphans;
+    pthread_mutex_lock(&o->lock);
+    o->first = (o->first + n) & (o->cap - 1);
+    o->n -= n;
+    pthread_mutex_unlock(&o->lock);
 }
 
 bool orphans_any(struct eng *eng)

@@ -88,6 +88,7 @@ struct eng {
     struct runner *runner;
     struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */
+    uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };
 

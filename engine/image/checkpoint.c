@@ -1,7 +1,8 @@
 /*
  * checkpoint.c - images of the index on disk. A checkpoint is written from a
  * frozen view, so writers go on; it writes only the chunks that changed
- * since the previous one, and its manifest names the older files for the rest.
+ * since the previous one, and its manifest names the older files for the rest, which are merged when they
+ * are many (checkpoint_files.h).
  * The newest two are kept, with every file that they name.
  *
  * A checkpoint becomes valid with its footer, which is written after the log up
@@ -24,6 +25,7 @@ int checkpoint_new(struct eng *eng)
     if (!eng->checkpoints)
         return -ENOMEM;
     pthread_mutex_init(&eng->checkpoints->lock, NULL);
+    eng->checkpoints->files.max = CKPT_FILES_MAX;
     return 0;
 }
 
@@ -34,6 +36,7 @@ void checkpoint_free(struct eng *eng)
     pthread_mutex_destroy(&eng->checkpoints->lock);
     free(eng->checkpoints->kept[0].files);
     free(eng->checkpoints->kept[1].files);
+    checkpoint_files_free(&eng->checkpoints->files);
     free(eng->checkpoints);
     eng->checkpoints = NULL;
 }
@@ -50,15 +53,6 @@ void checkpoint_allow(struct eng *eng)
 
 /* ---- the files a checkpoint needs ----------------------------------------------- */
 
-static bool info_needs(const struct ckpt_info *info, uint64_t file)
-{
-    for (size_t i = 0; i < info->n_files; i++) {
-        if (info->files[i] == file)
-            return true;
-    }
-    return false;
-}
-
 void checkpoint_kept(struct eng *eng, uint64_t ret_ids[2])
 {
     checkpoint_exclude(eng);
@@ -70,7 +64,9 @@ void checkpoint_kept(struct eng *eng, uint64_t ret_ids[2])
 bool checkpoint_needs(struct eng *eng, uint64_t file)
 {
     checkpoint_exclude(eng);
-    bool needs = info_needs(&eng->checkpoints->kept[0], file) || info_needs(&eng->checkpoints->kept[1], file);
+    const struct ckpt_info *kept = eng->checkpoints->kept;
+    bool needs = checkpoint_files_has(kept[0].files, kept[0].n_files, file) ||
+                 checkpoint_files_has(kept[1].files, kept[1].n_files, file);
     checkpoint_allow(eng);
     return needs;
 }
@@ -92,54 +88,13 @@ void checkpoint_forget(struct eng *eng, const struct ckpt_chunk *images, size_t 
     checkpoint_allow(eng);
 }
 
-struct clean {
-    struct eng *eng;
-    uint64_t ids[64];
-    size_t n;
-    uint64_t bytes; /* of those that stay */
-};
-
-static int find_unneeded(void *arg, const char *name)
-{
-    struct clean *c = arg;
-    uint64_t id;
-    if (checkpoint_parse_name(name, &id) == 0 && !info_needs(&c->eng->checkpoints->kept[0], id) &&
-        !info_needs(&c->eng->checkpoints->kept[1], id))
-        c->ids[c->n++] = id;
-    return c->n == ARRAY_LEN(c->ids);
-}
-
-static int sum_size(void *arg, const char *name)
-{
-    struct clean *c = arg;
-    uint64_t id, size = 0;
-    struct io_file *file;
-    if (checkpoint_parse_name(name, &id) != 0 ||
-        c->eng->io->ops->open(c->eng->io, name, IO_RDONLY, &file) != 0)
-        return 0;
-    if (c->eng->io->ops->file_size(file, &size) == 0)
-        c->bytes += size;
-    c->eng->io->ops->close(file);
-    return 0;
-}
-
+/* A copy of a held store's folder must have the files that the copied manifests name. */
 void checkpoint_clean(struct eng *eng)
 {
-    struct clean c = {.eng = eng};
-    /* A copy of a held store's folder must have the files that the copied manifests name. */
-    int r = keepers_find_all(eng) || eng->opt.read_only ? -EBUSY : 0;
-    do {
-        c.n = 0;
-        if (!r)
-            (void)eng->io->ops->list(eng->io, find_unneeded, &c);
-        for (size_t i = 0; i < c.n && !r; i++) {
-            char name[32];
-            checkpoint_name(c.ids[i], name);
-            r = eng->io->ops->unlink(eng->io, name); /* tried again with the next checkpoint */
-        }
-    } while (c.n == ARRAY_LEN(c.ids) && !r);
-    (void)eng->io->ops->list(eng->io, sum_size, &c);
-    atomic_store_explicit(&eng->marks.disk_bytes, c.bytes, memory_order_relaxed);
+    struct checkpoints *c = eng->checkpoints;
+    bool may_unlink = !keepers_find_all(eng) && !eng->opt.read_only;
+    uint64_t bytes = checkpoint_files_clean(eng, &c->files, c->kept, may_unlink);
+    atomic_store_explicit(&eng->marks.disk_bytes, bytes, memory_order_relaxed);
 }
 
 /* ---- writing ----------------------------------------------------------------------- */
@@ -152,6 +107,8 @@ struct writer {
     struct chunk_ref *refs; /* of all tables in order */
     size_t n_refs;
     bool full;
+    uint64_t *merged; /* files whose images are written anew, ascending */
+    size_t n_merged;
     struct ckpt_info info;
 };
 
@@ -168,9 +125,10 @@ static int put_chunk(struct writer *w, const struct table *t, uint32_t c, struct
 {
     const struct chunk_ref *old = &t->refs[c];
     uint32_t len = table_chunk_len(t, c);
-    if (!w->full && old->file && old->len == len && t->births[c] <= w->eng->checkpoints->kept[0].freeze) {
+    if (!w->full && old->file && old->len == len && t->births[c] <= w->eng->checkpoints->kept[0].freeze &&
+        !checkpoint_files_has(w->merged, w->n_merged, old->file)) {
         *ref = *old;
-        return checkpoint_add_file(&w->info, ref->file);
+        return 0;
     }
     *ref =
         (struct chunk_ref){.file = w->id, .offset = w->at, .sum = codec_hash(t->chunks[c], len), .len = len};
@@ -183,7 +141,7 @@ static int put_tables(struct writer *w, struct index *view)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         n += index_table(view, i)->n_chunks;
     w->refs = calloc(n, sizeof *w->refs);
-    int r = w->refs ? checkpoint_add_file(&w->info, w->id) : -ENOMEM;
+    int r = w->refs ? 0 : -ENOMEM;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         const struct table *t = index_table(view, i);
         for (uint32_t c = 0; c < t->n_chunks && !r; c++) {
@@ -192,7 +150,7 @@ static int put_tables(struct writer *w, struct index *view)
             r = put_chunk(w, t, c, &w->refs[w->n_refs++]);
         }
     }
-    return r;
+    return r ? r : checkpoint_note_files(&w->info, w->id, w->refs, sizeof *w->refs, w->n_refs);
 }
 
 static void tree_encode(const struct btree *t, uint64_t out[3])
@@ -326,7 +284,8 @@ static void writer_reset(struct writer *w)
     free(w->refs);
     free(w->info.files);
     buf_free(&w->manifest);
-    *w = (struct writer){.eng = w->eng, .id = w->id, .full = w->full};
+    *w = (struct writer){
+        .eng = w->eng, .id = w->id, .full = w->full, .merged = w->merged, .n_merged = w->n_merged};
 }
 
 static int checkpoint_locked(struct eng *eng)
@@ -345,7 +304,11 @@ static int checkpoint_locked(struct eng *eng)
     w.full = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed) > 3 * image &&
              !keepers_find_all(eng);
     fault_point(&eng->hook, FP_CHECKPOINT_FROZEN);
-    r = write_file(&w, &view, &pos);
+    if (!w.full)
+        r = checkpoint_files_merge(&eng->checkpoints->files, &view, &eng->checkpoints->kept[0], &w.merged,
+                                   &w.n_merged);
+    if (!r)
+        r = write_file(&w, &view, &pos);
     if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) {
         writer_reset(&w);
         r = write_file(&w, &view, &pos);
@@ -363,6 +326,7 @@ static int checkpoint_locked(struct eng *eng)
             (void)flush_log(eng); /* turns the store read-only: the folder may have lost names of others */
     }
     free(w.refs);
+    free(w.merged);
     buf_free(&w.manifest);
     return r;
 }

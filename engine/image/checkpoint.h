@@ -5,12 +5,13 @@
 #ifndef ENGRAMFS_CHECKPOINT_H
 #define ENGRAMFS_CHECKPOINT_H
 
-#include "image/checkpoint_read.h"
+#include "image/checkpoint_files.h"
 
 /* The checkpoints of a store. Protected by its lock, but before threads run. */
 struct checkpoints {
     pthread_mutex_t lock;
     struct ckpt_info kept[2]; /* newest first */
+    struct ckpt_files files;  /* that there are, as of the last checkpoint_clean() */
     uint64_t next_id;
 };
 

@@ -29,17 +29,35 @@ int checkpoint_parse_name(const char *name, uint64_t *ret_id)
     return 0;
 }
 
-int checkpoint_add_file(struct ckpt_info *info, uint64_t file)
+static_assert(offsetof(struct ckpt_chunk, file) == 0 && offsetof(struct chunk_ref, file) == 0,
+              "images begin with their file");
+
+static int by_number(const void *a, const void *b)
 {
-    for (size_t i = info->n_files; i-- > 0;) {
-        if (info->files[i] == file)
-            return 0;
-    }
-    uint64_t *files = reallocarray(info->files, info->n_files + 1, sizeof *files);
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int checkpoint_note_files(struct ckpt_info *info, uint64_t own, const void *images, size_t stride, size_t n)
+{
+    uint64_t *files = calloc(n + 1, sizeof *files);
+    size_t n_files = 1, kept = 1;
     if (!files)
         return -ENOMEM;
-    info->files = files;
-    info->files[info->n_files++] = file;
+    files[0] = own;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&files[n_files], (const uint8_t *)images + i * stride, sizeof *files);
+        n_files += files[n_files] != files[n_files - 1]; /* neighbours often share one */
+    }
+    qsort(files, n_files, sizeof *files, by_number);
+    for (size_t i = 1; i < n_files; i++) {
+        if (files[i] != files[kept - 1])
+            files[kept++] = files[i];
+    }
+    free(info->files);
+    uint64_t *fits = realloc(files, kept * sizeof *files);
+    info->files = fits ? fits : files;
+    info->n_files = kept;
     return 0;
 }
 
@@ -144,15 +162,10 @@ static struct ckpt_position position_of(const struct ckpt_manifest *m)
 static int loader_info(const struct loader *l, struct ckpt_info *ret_info)
 {
     struct ckpt_info info = {.id = l->m.id, .seq = l->m.seq};
-    int r = checkpoint_add_file(&info, l->m.id);
-    for (size_t i = 0; i < l->n_chunks && !r; i++)
-        r = checkpoint_add_file(&info, l->chunks[i].file);
-    if (r) {
-        free(info.files);
-        return r;
-    }
-    *ret_info = info;
-    return 0;
+    int r = checkpoint_note_files(&info, l->m.id, l->chunks, sizeof *l->chunks, l->n_chunks);
+    if (!r)
+        *ret_info = info;
+    return r;
 }
 
 int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info)
@@ -236,8 +249,11 @@ int checkpoint_images(struct eng *eng, uint64_t id, struct ckpt_chunk **images, 
 /* What the threads share. */
 struct load {
     struct eng *eng;
-    const struct ckpt_chunk *chunks;
-    uint8_t **places; /* where each goes; NULL: each is only compared with its sum */
+    struct load_image {
+        struct ckpt_chunk chunk;
+        size_t at;    /* its place among the chunks that were given */
+    } * images;       /* by place on the disk: each file is opened once for each run of it */
+    uint8_t **places; /* where each goes, by `at`; NULL: each is only compared with its sum */
     size_t n;
     _Atomic size_t next; /* the first that no thread has taken */
     _Atomic int error;   /* the first */
@@ -266,14 +282,37 @@ static void *load_some(void *arg)
         size_t end = MIN_OF(at + LOAD_RUN, load->n);
         if (at >= load->n)
             break;
-        for (; at < end && !r; at++)
-            r = load_chunk(&l, &load->chunks[at], scratch ? scratch : load->places[at]);
+        for (; at < end && !r; at++) {
+            const struct load_image *image = &load->images[at];
+            r = load_chunk(&l, &image->chunk, scratch ? scratch : load->places[image->at]);
+        }
     }
     if (r)
         (void)atomic_compare_exchange_strong_explicit(&load->error, &none, r, memory_order_relaxed,
                                                       memory_order_relaxed);
     loader_free(&l);
     return NULL;
+}
+
+int checkpoint_by_place(const void *a, const void *b)
+{
+    const struct ckpt_chunk *x = a, *y = b;
+    return x->file != y->file ? (x->file > y->file) - (x->file < y->file)
+                              : (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* What is to be loaded; to be freed with load->images. */
+static int load_list(struct load *load, const struct ckpt_chunk *chunks, size_t n)
+{
+    load->images = calloc(n + 1, sizeof *load->images);
+    if (!load->images)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        load->images[i] = (struct load_image){chunks[i], i};
+    load->n = n;
+    if (n)
+        qsort(load->images, n, sizeof *load->images, checkpoint_by_place);
+    return 0;
 }
 
 static int load_chunks(struct load *load)
@@ -290,25 +329,13 @@ static int load_chunks(struct load *load)
     return load->error;
 }
 
-int checkpoint_by_place(const void *a, const void *b)
-{
-    const struct ckpt_chunk *x = a, *y = b;
-    return x->file != y->file ? (x->file > y->file) - (x->file < y->file)
-                              : (x->offset > y->offset) - (x->offset < y->offset);
-}
-
 /* A manifest may claim no more than what its files hold, each byte once: so much memory is taken for it. */
-static int check_images(struct loader *l)
+static int check_images(struct loader *l, const struct load *load)
 {
     uint64_t file = 0, size = 0, end = 0;
-    CLEANUP_FREE struct ckpt_chunk *sorted = calloc(l->n_chunks + 1, sizeof *sorted);
-    int r = sorted ? 0 : -ENOMEM;
-    if (!r && l->n_chunks) {
-        memcpy(sorted, l->chunks, l->n_chunks * sizeof *sorted);
-        qsort(sorted, l->n_chunks, sizeof *sorted, checkpoint_by_place);
-    }
-    for (size_t i = 0; i < l->n_chunks && !r; i++) {
-        const struct ckpt_chunk *cc = &sorted[i];
+    int r = 0;
+    for (size_t i = 0; i < load->n && !r; i++) {
+        const struct ckpt_chunk *cc = &load->images[i].chunk;
         if (i == 0 || cc->file != file) {
             r = open_checkpoint(l, cc->file);
             if (!r)
@@ -337,30 +364,42 @@ static int check_shapes(const struct loader *l, struct index *idx, const struct 
     return 0;
 }
 
-static int load_tables(struct loader *l, struct index *idx)
+/* Memory for the tables, and where each chunk goes. */
+static int make_places(const struct loader *l, struct index *idx, const struct ckpt_table *ct,
+                       uint8_t **places)
 {
-    struct load load = {.eng = l->eng, .chunks = l->chunks};
-    struct ckpt_table ct[INDEX_TABLES];
-    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
-    int r = check_shapes(l, idx, ct);
-    if (!r)
-        r = check_images(l);
-    if (r)
-        return r;
-    CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
-    r = places ? 0 : -ENOMEM;
+    size_t n = 0;
+    int r = 0;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         struct table *t = index_table(idx, i);
         r = table_load_begin(t, ct[i].n_chunks);
-        for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, load.n++) {
-            const struct ckpt_chunk *cc = &l->chunks[load.n];
+        for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, n++) {
+            const struct ckpt_chunk *cc = &l->chunks[n];
             t->refs[c] = (struct chunk_ref){cc->file, cc->offset, cc->sum, cc->len};
-            load.places[load.n] = t->chunks[c];
+            places[n] = t->chunks[c];
         }
         t->used = ct[i].used;
         t->free_head = ct[i].free_head;
         t->n_free = ct[i].n_free;
     }
+    return r;
+}
+
+static int load_tables(struct loader *l, struct index *idx)
+{
+    struct load load = {.eng = l->eng};
+    struct ckpt_table ct[INDEX_TABLES];
+    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
+    int r = check_shapes(l, idx, ct);
+    if (!r)
+        r = load_list(&load, l->chunks, l->n_chunks);
+    CLEANUP_FREE struct load_image *images = load.images;
+    if (!r)
+        r = check_images(l, &load);
+    if (r)
+        return r;
+    CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
+    r = places ? make_places(l, idx, ct, places) : -ENOMEM;
     if (!r)
         r = load_chunks(&load);
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
@@ -442,11 +481,11 @@ int checkpoint_prove(struct eng *eng, uint64_t id, struct index *idx, struct ckp
     CLEANUP_FREE struct ckpt_chunk *chunks = r ? NULL : calloc(l.n_chunks + 1, sizeof *chunks);
     if (!r && !chunks)
         r = -ENOMEM;
-    if (!r) {
-        load.chunks = chunks;
-        load.n = sort_out_shared(&l, idx, chunks);
+    if (!r)
+        r = load_list(&load, chunks, sort_out_shared(&l, idx, chunks));
+    if (!r)
         r = load_chunks(&load);
-    }
+    free(load.images);
     if (!r)
         r = loader_info(&l, ret_info);
     loader_free(&l);

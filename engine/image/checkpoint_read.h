@@ -24,8 +24,9 @@ struct ckpt_position {
 
 void checkpoint_name(uint64_t id, char out[32]);
 int checkpoint_parse_name(const char *name, uint64_t *ret_id);
-/* Adds a file to those that the checkpoint needs, unless it is among them. -ENOMEM. */
-int checkpoint_add_file(struct ckpt_info *info, uint64_t file);
+/* Notes the files that the checkpoint needs: its own, and those of its n images, which are `stride` bytes
+ * apart and begin with their file. -ENOMEM. */
+int checkpoint_note_files(struct ckpt_info *info, uint64_t own, const void *images, size_t stride, size_t n);
 
 /* Loads checkpoint `id` into an initialised index; tells where the log goes on. */
 int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,

@@ -11,6 +11,7 @@
 #include "image/recover.h"
 #include "store/jobs.h"
 #include "store/store.h"
+#include "upkeep/compact.h"
 #include "upkeep/full_disk.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/workers.h"
@@ -213,6 +214,7 @@ int eng_open_sized(const char *path, const struct eng_options *opt, size_t size,
     if (r)
         snprintf(why, sizeof why,
                  "an option is set that this engine (" ENG_VERSION ") does not know; use a newer one");
+    eng->compact_group = COMPACT_GROUP;
     eng->installs_beside = !eng->opt.no_background;
     eng->lost_after = UINT64_MAX;
     init_parts(eng);

@@ -9,7 +9,7 @@
  *   retire    deaths made durable, emptied victims unlinked (I4)
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
- * afterwards the new one is (I8). Bounds (I9): GROUP_EXTENTS refs of 64 bytes, four
+ * afterwards the new one is (I8). Bounds (I9): COMPACT_GROUP refs of 64 bytes, four
  * buffers, two output segments at a time; the victims that each empties are retired after it.
  *
  * With background threads, and where the disk has room, one more thread reads what is not in memory
@@ -35,8 +35,7 @@
 
 #include <stdio.h>
 
-#define GROUP_EXTENTS (512u << 10) /* refs in memory: 32 MiB */
-#define ROUNDS_MAX 4u              /* for extents that were split or changed while they were copied */
+#define ROUNDS_MAX 4u /* for extents that were split or changed while they were copied */
 
 struct compact {
     struct eng *eng;
@@ -157,7 +156,7 @@ static size_t mark_group(struct compact *c, size_t first, struct idmap *wanted)
     for (; i < c->n_victims; i++) {
         const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
         uint64_t n = seg ? seg->n_live : 0;
-        if (refs && (tight || refs + n > GROUP_EXTENTS))
+        if (refs && (tight || refs + n > c->eng->compact_group) && !MUTANT(GROUP_ALL))
             break;
         refs += n;
         idmap_set(wanted, c->victims[i].id, 1);

@@ -6,6 +6,8 @@
 #include "base/job.h"
 #include "core/eng.h"
 
+#define COMPACT_GROUP (512u << 10) /* refs in memory: 32 MiB */
+
 /*
  * Runs a compaction to its end in this thread: of as many victims, best first, as it takes until at most the
  * share job->request.leave of all content is garbage; 0: of all. With job->request.goal until so many bytes

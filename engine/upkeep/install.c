@@ -129,7 +129,8 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     }
     if (r)
         return r;
-    (void)retire_segments(in->eng);
+    if (!MUTANT(RETIRE_LATE))
+        (void)retire_segments(in->eng);
     full_disk_gained(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);

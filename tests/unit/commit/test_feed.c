@@ -303,6 +303,51 @@ Test(feed, begins_at_any_position_that_is_known)
     expect("created:5 linked:5=1/d");
 }
 
+/* What a crash leaves of the log, and no change of it: a reader from before goes on where nothing is missing,
+ * or is told so. */
+Test(feed, is_empty_after_a_crash)
+{
+    struct eng_caller holder = {.ref = true};
+    struct eng_attr attr;
+    uint64_t orphan = unit_create(&u, "open");
+    cr_assert_eq(eng_lookup(u.eng, &holder, ENG_ROOT_INO, "open", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "open"), 0);
+    (void)unit_create(&u, "a");
+    cr_assert_eq(eng_sync(u.eng), 0);
+    uint64_t durable = unit_stats(&u).durable_seq;
+    cr_assert_eq(durable, eng_position(u.eng));
+    (void)unit_create(&u, "b");
+    (void)unit_create(&u, "c");
+    uint64_t last = eng_position(u.eng);
+    for (int lost = 0; lost < 2; lost++) {
+        struct unit before = u;
+        struct eng_feed *other = NULL;
+        unit_clone(&u, &before);
+        simdisk_process_dies(u.disk);
+        if (lost)
+            simdisk_power_on(u.disk, SIM_DROP_ALL, 0);
+        unit_open(&u);
+        uint64_t there = lost ? durable : last;
+        cr_assert_eq(eng_position(u.eng), there, "opening itself is no change");
+        for (uint64_t since = durable - 2; since < last + 2; since++)
+            cr_assert(since == there || eng_feed_open(u.eng, since, &other) == -ESTALE, "since %d of %d",
+                      (int)since, (int)there);
+        cr_assert_eq(eng_feed_open(u.eng, there, &other), 0);
+        struct eng_feed *mine = feed;
+        feed = other;
+        expect(""); /* neither what was lost nor what was read back */
+        uint64_t d = unit_create(&u, "d");
+        char text[64];
+        (void)snprintf(text, sizeof text, "created:%u linked:%u=1/d removed:%u", ino_slot(d), ino_slot(d),
+                       ino_slot(orphan));
+        expect(text);
+        eng_feed_close(feed);
+        feed = mine;
+        unit_done(&u);
+        u = before;
+    }
+}
+
 /* ---- falling behind ---------------------------------------------------------------------- */
 
 #define SMALL 4096u
