@@ -356,7 +356,12 @@ ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t
  * changes of each batch after its position once and in order, or is told that it cannot.
  *
  * Position and crash: batches up to eng_stats.durable_seq survive one. Others may be lost, and their numbers
- * given to other batches. So what outlives the process must not carry a position that was not durable. */
+ * given to other batches. So what outlives the process must not carry a position that was not durable.
+ *
+ * Each opening of the store begins with an empty feed, however the last one ended: changes are not read back
+ * from the log. Of positions of an earlier opening only that of the last batch there is can be gone on from;
+ * eng_feed_open() says -ESTALE for all others, and what is derived is made anew then. What was unlinked and
+ * not freed when the process died is told as REMOVED by the next opening, to readers that it has by then. */
 
 /* The last batch that every call sees from now on. */
 ENG_API uint64_t eng_position(struct eng *eng);
