@@ -228,6 +228,22 @@ P
     check "once they are closed all is as before" wait_until 70 reads_again
     check_equal "modes" "660 440 444" "$(stat -c %a "$C/compact" "$C/damaged" "$C/status" | xargs)"
     check_equal "the group" 64242 "$(stat -c %g "$C/compact")"
+    # a daemon in a pid namespace of its own (a container) cannot look up who asks: it knows their primary group alone
+    if ! unshare --pid --fork true 2>/dev/null; then
+        skip "callers of another pid namespace" "no pid namespaces here"
+    else
+        mkdir "$WORK/apart"
+        unshare --pid --fork "$ENGRAMFS" -f "${GROUP_OPTION[@]}" "$WORK/apart.store" "$WORK/apart" 2>"$WORK/apart.log" &
+        APART=$!
+        check "a mount of another pid namespace" wait_until 20 mountpoint -q "$WORK/apart"
+        estimate="echo estimate >'$WORK/apart/.engram/compact'"
+        check "its members, by their primary group" member bash -c "$estimate"
+        check_fails "a supplementary group does not count there" "Permission denied" supplementary bash -c "$estimate"
+        check_fails "others do not, as anywhere" "Permission denied" other bash -c "$estimate"
+        umount "$WORK/apart"
+        wait $APART
+        check_equal "it ends well" 0 $?
+    fi
 else
     skip "ctl_group" "not root"
 fi

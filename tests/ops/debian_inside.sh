@@ -69,6 +69,7 @@ asks() { curl -sf -H "Authorization: Bearer $(cat /var/lib/engram-gateway/x/toke
 compact() { asks --max-time 20 -X POST http://127.0.0.1:9464/api/v1/maintenance/compact; }
 check "start the gateway" systemctl enable --now engram-gateway@x
 check "it answers" wait_until 10 health
+check_equal "the group of ctl_group is its primary one" engramfs "$(ps -o group= -p "$(systemctl show -P MainPID engram-gateway@x)")"
 check "it may compact" compact
 metrics() { asks http://127.0.0.1:9464/metrics | grep -q engram_content_compactions_total; }
 check "metrics" metrics

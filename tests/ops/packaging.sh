@@ -42,6 +42,8 @@ if command -v systemd-analyze >/dev/null; then
         sed "s|=/usr/bin/|=$INST/bin/|" "$INST/lib/systemd/system/$unit@.service" >"$WORK/units/$unit@test.service"
         check_equal "$unit@.service: systemd-analyze verify" "" "$(systemd-analyze verify --man=no "$WORK/units/$unit@test.service" 2>&1)"
     done
+    check_equal "the gateway has the group of ctl_group as its primary one, which counts wherever it runs" "Group=engramfs" \
+        "$(grep -E '^(Supplementary)?Groups?=' "$WORK/units/engram-gateway@test.service")"
 else
     skip "units" "no systemd-analyze"
 fi
