@@ -73,6 +73,8 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 #define ENG_SYMLINK_MAX 4095
 #define ENG_FILE_SIZE_MAX ((UINT64_C(1) << 44) - 4096) /* 16 TiB less a block, as ext4; above: -EFBIG */
 #define ENG_LINK_MAX 65000                             /* above: -EMLINK */
+#define ENG_MOVE_DEPTH_MAX                                                                                   \
+    16384 /* directories above the new place of a directory that has some: see eng_rename() */
 #define ENG_XATTR_NAME_MAX 255
 #define ENG_XATTR_SIZE_MAX 65536
 #define ENG_XATTR_LIST_MAX 65536
@@ -229,7 +231,10 @@ ENG_API int eng_unlink(struct eng *eng, uint64_t parent, const char *name);
 ENG_API int eng_rmdir(struct eng *eng, uint64_t parent, const char *name);
 
 enum eng_rename { ENG_RENAME_NOREPLACE = 1, ENG_RENAME_EXCHANGE = 2, ENG_RENAME_WHITEOUT = 4 };
-/* As renameat2(2), same flag values and errors. `who` owns a whiteout. */
+/*
+ * As renameat2(2), same flag values and errors. `who` owns a whiteout. -ENAMETOOLONG also: a directory that
+ * has subdirectories would come to a place more than ENG_MOVE_DEPTH_MAX directories deep. That it does not
+ * end below itself is found out by going up from there, while all other changes wait. */
 ENG_API int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint64_t new_parent, const char *new_name, unsigned flags);
 /* Copies the target and a NUL into buf; returns its length. -EINVAL not a symlink, -ERANGE too small. */
@@ -264,7 +269,8 @@ ENG_API uint64_t eng_dir_mark(struct eng *eng);
  * Reads up to `size` bytes at `offset` into `buf`; returns the number read, 0
  * at or after the end; holes are zeros. Every byte was verified against its
  * checksum (I6); -EIO for damaged content, which is then listed by
- * eng_damaged(). Never short before the end of the file. */
+ * eng_damaged(). Never short before the end of the file. All of it is of one version; only what lies in more
+ * than 1024 extents may be of several, if the file is written all the time. */
 ENG_API ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset);
 
 /* Writes all or nothing, atomically; size at most 16 MiB (else -EINVAL). -EFBIG. Updates mtime and ctime. */

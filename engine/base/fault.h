@@ -78,6 +78,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
+    M(NO_REPLAY_VERIFY)    /* I10: what a log leads to is believed */                                        \
+    M(NO_LIST_LIMIT)       /* more attributes come in by bulk than can be listed */                          \
+    M(NO_LOOP_CHECK)       /* a directory may be moved below itself */                                       \
+    M(NO_COPY_RESERVE)     /* removing an inode reserves no chunks for its attributes */                     \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
     M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \

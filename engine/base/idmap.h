@@ -52,13 +52,16 @@ static inline uint64_t idmap_get(const struct idmap *map, uint32_t id)
     return map->n && id ? map->slots[idmap_slot(map, id)].value : 0;
 }
 
-/* Room for one more. -ENOMEM. */
-static inline int idmap_reserve(struct idmap *map)
+/* Room for n more. -ENOMEM. */
+static inline int idmap_reserve(struct idmap *map, uint32_t n)
 {
-    if (map->cap / 2 > map->n)
+    uint64_t entries = (uint64_t)map->n + n, cap = map->cap ? map->cap : 16;
+    if (n == 0 || map->cap / 2 >= entries)
         return 0;
-    struct idmap old = *map, grown = {.cap = old.cap ? old.cap * 2 : 16, .n = old.n};
-    if (!grown.cap)
+    while (cap / 2 < entries)
+        cap *= 2;
+    struct idmap old = *map, grown = {.cap = (uint32_t)cap, .n = old.n};
+    if (cap > UINT32_MAX)
         return -ENOMEM;
     grown.slots = calloc(grown.cap, sizeof *grown.slots);
     if (!grown.slots)

@@ -144,6 +144,8 @@ static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use u
     int r = write_batch(eng, txn);
     while (r == -ENOSPC && reserve_spend(eng, use))
         r = write_batch(eng, txn);
+    if (r == -EOVERFLOW) /* the index is full, and not the disk: no room made there helps */
+        return -ENOSPC;
     if (r == -ENOSPC)
         reserve_set_short(eng);
     else if (r)

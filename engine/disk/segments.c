@@ -66,7 +66,7 @@ static int add_locked(struct segments *segments, struct segment *seg)
 {
     if (find_locked(segments, seg->id))
         return -EEXIST;
-    int r = idmap_reserve(&segments->by_id);
+    int r = idmap_reserve(&segments->by_id, 1);
     if (r)
         return r;
     idmap_set(&segments->by_id, seg->id, (uintptr_t)seg);

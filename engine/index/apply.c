@@ -15,30 +15,101 @@
 
 /* ---- memory ------------------------------------------------------------- */
 
+/* What ops may take beyond what is there: an op that only removes takes nothing, so that it works also where
+ * nothing more goes in. */
+struct need {
+    uint32_t inodes, dentries, extents, segments;
+    struct names_need names;
+    uint64_t copies; /* chunks that a freeze sees */
+};
+
+/* Chunks that the op changes for each of so many things of its inode, beside those for itself. */
+static uint64_t copies_of_content(const struct index *idx, const struct op *op)
+{
+    const struct inode_rec *inode = index_inode(idx, op->ino);
+    struct xattr_view view;
+    uint64_t n = 0;
+    if (!inode)
+        return 0;
+    if (op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH)
+        n = inode->n_extents; /* a hole may cross them all */
+    else if (op->type == OP_EXTENT)
+        n = MIN_OF(inode->n_extents, op->loc.len + 1);
+    bool all_xattrs = op->type == OP_FREE && !MUTANT(NO_COPY_RESERVE);
+    for (uint32_t x = all_xattrs ? inode->xattrs : 0; x && index_xattr(idx, x, &view); x = view.next)
+        n++;
+    return 2 * n; /* its leaf or its cells, and the record of its segment */
+}
+
+static void add_need(struct need *need, const struct op *op)
+{
+    uint32_t xattr = (uint32_t)sizeof(struct xattr_rec) + op->name_len;
+    switch (op->type) {
+    case OP_CREATE:
+        need->inodes++;
+        names_need(&need->names, op->value_len);
+        break;
+    case OP_LINK:
+        need->dentries++;
+        names_need(&need->names, op->name_len);
+        break;
+    case OP_XATTR_SET:
+        names_need(&need->names, xattr + op->value_len);
+        break;
+    case OP_XATTR_EXTENT:
+        names_need(&need->names, xattr + (uint32_t)sizeof op->loc);
+        break;
+    case OP_EXTENT:
+    case OP_PUNCH:
+    case OP_TRUNCATE:
+    case OP_RELOCATE:
+        need->extents += 3; /* what is cut in two, what is put, and the one that stood in the inode */
+        break;
+    case OP_SEGMENT:
+        need->segments++;
+        break;
+    default:
+        break;
+    }
+}
+
+static int reserve_tables(struct index *idx, const struct need *need)
+{
+    int r = table_reserve(&idx->inodes, need->inodes);
+    if (!r)
+        r = table_reserve(&idx->inode_refs, need->inodes);
+    if (!r)
+        r = table_reserve(&idx->dentries, need->dentries);
+    if (!r)
+        r = table_reserve(&idx->buckets, need->dentries ? need->dentries + 1 : 0);
+    if (!r)
+        r = index_reserve_segments(idx, need->segments);
+    if (!r)
+        r = names_reserve(&idx->names, &need->names);
+    if (!r && need->dentries)
+        r = btree_reserve(&idx->dirs, need->dentries + 1);
+    if (!r && need->extents)
+        r = btree_reserve(&idx->extents, need->extents + 1);
+    return r;
+}
+
 int index_reserve(struct index *idx, const struct op *ops, size_t n)
 {
-    uint64_t all = 0, copies = 0;
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
-        all += index_table(idx, i)->n_chunks;
-    for (size_t i = 0; i < n; i++) {
-        const struct inode_rec *inode = index_inode(idx, ops[i].ino);
-        copies += 40; /* two tree paths, inodes, dentries of a split bucket, names, segments */
-        if (inode && ops[i].type != OP_LINK && ops[i].type != OP_UNLINK)
-            copies += inode->n_extents; /* a hole may cross them all */
+    struct need need = {0};
+    uint64_t all = 0;
+    for (size_t i = 0; i < n; i++)
+        add_need(&need, &ops[i]);
+    if (idx->n_freezes) {
+        for (unsigned i = 0; i < INDEX_TABLES; i++)
+            all += index_table(idx, i)->n_chunks;
+        /* two tree paths, inodes, dentries of a split bucket, names, segments */
+        for (size_t i = 0; i < n && need.copies < all; i++)
+            need.copies += 40 + copies_of_content(idx, &ops[i]);
     }
-    uint64_t chunks = 16 + n + (idx->n_freezes ? MIN_OF(copies, all) : 0);
-    uint32_t records = (uint32_t)n;
-    int r = chunk_pool_reserve(idx->pool, chunks);
+    int r = chunk_pool_reserve(idx->pool, 16 + n + MIN_OF(need.copies, all));
     if (!r)
         r = chunk_pool_reserve(idx->ref_pool, 1 + n / 1024);
-    struct table *flat[] = {&idx->inodes, &idx->dentries, &idx->buckets, &idx->segs, &idx->inode_refs};
-    for (size_t i = 0; i < ARRAY_LEN(flat) && !r; i++)
-        r = table_reserve(flat[i], records + 1);
-    if (!r)
-        r = names_reserve(&idx->names, 2 * records + 1);
-    if (!r)
-        r = btree_reserve(&idx->dirs, records + 1);
-    return r ? r : btree_reserve(&idx->extents, 3 * records + 1);
+    return r ? r : reserve_tables(idx, &need);
 }
 
 /* ---- helpers ------------------------------------------------------------ */
@@ -91,9 +162,10 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 
 static int apply_create(struct index *idx, const struct op *op)
 {
-    if (op->ino != index_predict_ino(idx, 0) || op->value_len > ENG_SYMLINK_MAX)
-        return -EBADMSG;
     uint32_t fmt = op->mode & S_IFMT;
+    if (op->ino != index_predict_ino(idx, 0) || op->value_len > ENG_SYMLINK_MAX ||
+        (fmt == S_IFLNK && !op->value_len) || (op->ino == ENG_ROOT_INO && fmt != S_IFDIR))
+        return -EBADMSG;
     if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFIFO && fmt != S_IFSOCK &&
         fmt != S_IFBLK && fmt != S_IFCHR)
         return -EBADMSG;
@@ -128,7 +200,8 @@ static int apply_link(struct index *idx, const struct op *op)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
     if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) || !name_valid(op->name, op->name_len) ||
-        op->cookie < 3 || index_find_name(idx, dir, op->name, op->name_len))
+        child == ENG_ROOT_INO || op->cookie < 3 || op->cookie > COOKIE_MAX ||
+        index_find_name(idx, dir, op->name, op->name_len))
         return -EBADMSG;
     idx->s.next_cookie = MAX_OF(idx->s.next_cookie, op->cookie + 1);
     int r = index_add_name(idx, dir, op->name, op->name_len, child, op->cookie);
@@ -188,12 +261,6 @@ static int apply_attr(struct index *idx, const struct op *op)
 }
 
 /* ---- xattrs ------------------------------------------------------------- */
-
-static uint32_t xattr_stored_size(const struct xattr_view *view)
-{
-    return (uint32_t)sizeof(struct xattr_rec) + view->name_len +
-           (view->is_extent ? (uint32_t)sizeof(struct locator) : view->value_len);
-}
 
 /* Takes the xattr out of the inode's list and frees it. 0, 1 not there, -EBADMSG. */
 static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *name, uint32_t name_len,
@@ -343,7 +410,7 @@ static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
     uint32_t slot = ino_slot(op->ino);
     struct inode_rec *inode = inode_mut(idx, op->ino);
     struct xattr_view view;
-    if (!inode || inode->nlink || slot == ENG_ROOT_INO)
+    if (!inode || inode->nlink || slot == ENG_ROOT_INO || (S_ISDIR(inode->mode) && inode->size))
         return -EBADMSG;
     int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
     while (!r && inode->xattrs && index_xattr(idx, inode->xattrs, &view))
@@ -369,8 +436,8 @@ static int apply_segment(struct index *idx, const struct op *op)
     if (op->ino == 0 || op->ino > UINT32_MAX || op->len > INT64_MAX ||
         (known && known->kind != SEGMENT_SURVIVORS))
         return -EBADMSG;
-    int r = index_touch_segment(idx, id, SEGMENT_SURVIVORS, 0);
-    return r ? r : segment_account(idx, id, 0, (int64_t)op->len, 0);
+    index_put_segment(idx, id, SEGMENT_SURVIVORS, 0);
+    return segment_account(idx, id, 0, (int64_t)op->len, 0);
 }
 
 int index_apply(struct index *idx, const struct op *op, uint64_t seq)

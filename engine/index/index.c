@@ -77,7 +77,7 @@ uint64_t index_predict_ino(const struct index *idx, uint32_t k)
         slot = next ? *next : 0;
     }
     if (!slot)
-        return idx->inodes.used < UINT32_MAX - 1 - k ? idx->inodes.used + k : 0;
+        return (uint64_t)idx->inodes.used + k < idx->inodes.limit ? idx->inodes.used + k : 0;
     const struct inode_rec *free_rec = table_get(&idx->inodes, slot);
     return free_rec ? (uint64_t)free_rec->reuse << 32 | slot : 0;
 }
@@ -300,16 +300,15 @@ const struct seg_rec *index_segment(const struct index *idx, uint32_t id)
     return table_get(&idx->segs, index_segment_slot(idx, id));
 }
 
-int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
+int index_reserve_segments(struct index *idx, uint32_t n)
+{
+    int r = idmap_reserve(&idx->seg_slots, n);
+    return r ? r : table_reserve(&idx->segs, n);
+}
+
+void index_put_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
 {
     if (!index_segment(idx, id)) {
-        int r = idmap_reserve(&idx->seg_slots);
-        if (!r)
-            r = table_reserve(&idx->segs, 1);
-        if (!r)
-            r = chunk_pool_reserve(idx->pool, 4);
-        if (r)
-            return r;
         uint32_t i = table_alloc(&idx->segs);
         *(struct seg_rec *)table_mut(&idx->segs, i) =
             (struct seg_rec){.id = id, .kind = kind, .created = now_ns()};
@@ -317,6 +316,18 @@ int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t 
     }
     struct seg_rec *seg = table_mut(&idx->segs, index_segment_slot(idx, id));
     seg->last_seq = MAX_OF(seg->last_seq, seq);
+}
+
+int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
+{
+    if (!index_segment(idx, id)) {
+        int r = index_reserve_segments(idx, 1);
+        if (!r)
+            r = chunk_pool_reserve(idx->pool, 4);
+        if (r)
+            return r;
+    }
+    index_put_segment(idx, id, kind, seq);
     return 0;
 }
 
@@ -340,6 +351,9 @@ int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total,
     struct seg_rec *seg = table_mut(&idx->segs, slot);
     if (live < 0 && (seg->live < (uint64_t)-live || !seg->n_live))
         return -EBADMSG;
+    if (seg->total + (uint64_t)total > INT64_MAX ||
+        (live > 0 && seg->live + (uint64_t)live > seg->total + (uint64_t)total))
+        return -EBADMSG; /* more is live than was ever written */
     seg->live += (uint64_t)live;
     seg->total += (uint64_t)total;
     idx->s.live += (uint64_t)live;
@@ -388,6 +402,22 @@ void index_thaw(struct index *idx, struct index *view, uint64_t freeze)
     idx->n_freezes--;
 }
 
+int index_map_segments(struct index *idx)
+{
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg->id)
+            continue;
+        if (index_segment(idx, seg->id))
+            return -EBADMSG; /* twice */
+        int r = idmap_reserve(&idx->seg_slots, 1);
+        if (r)
+            return r;
+        idmap_set(&idx->seg_slots, seg->id, i);
+    }
+    return 0;
+}
+
 int index_loaded(struct index *idx)
 {
     uint32_t n = idx->inodes.used;
@@ -402,16 +432,5 @@ int index_loaded(struct index *idx)
         const struct inode_rec *inode = index_slot(idx, slot);
         idx->n_orphans += inode && !inode->nlink;
     }
-    for (uint32_t i = 1; i < idx->segs.used; i++) {
-        const struct seg_rec *seg = table_get(&idx->segs, i);
-        if (!seg->id)
-            continue;
-        if (index_segment(idx, seg->id))
-            return -EBADMSG; /* twice */
-        r = idmap_reserve(&idx->seg_slots);
-        if (r)
-            return r;
-        idmap_set(&idx->seg_slots, seg->id, i);
-    }
-    return 0;
+    return index_map_segments(idx);
 }

@@ -83,6 +83,8 @@ struct seg_rec {
 };
 static_assert(sizeof(struct seg_rec) == 64, "segment record layout");
 
+#define COOKIE_MAX (UINT64_C(1) << 62) /* listings hand cookies out as file offsets, which are signed */
+
 /* Everything of the index that is not in a table; stored in the checkpoint as it is. */
 struct index_scalars {
     uint64_t next_cookie; /* 3 and up: 1 and 2 are "." and ".." */
@@ -150,6 +152,12 @@ struct xattr_view {
     struct locator loc;
 };
 bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view);
+/* Bytes that it takes in names. */
+static inline uint32_t xattr_stored_size(const struct xattr_view *view)
+{
+    return (uint32_t)sizeof(struct xattr_rec) + view->name_len +
+           (view->is_extent ? (uint32_t)sizeof(struct locator) : view->value_len);
+}
 const struct seg_rec *index_segment(const struct index *idx, uint32_t id);
 /* Its record in segs, 0 none. */
 static inline uint32_t index_segment_slot(const struct index *idx, uint32_t id)
@@ -167,10 +175,15 @@ uint64_t index_predict_ino(const struct index *idx, uint32_t k);
 
 /* Notes that the log segment exists and got batch `seq`. -ENOMEM. */
 int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq);
+/* The same within a change that reserved its chunks: cannot fail after index_reserve_segments(). */
+void index_put_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq);
+int index_reserve_segments(struct index *idx, uint32_t n);
 /* Forgets a segment that holds nothing live. */
 void index_drop_segment(struct index *idx, uint32_t id);
 /* Rebuilds seg_slots and holds after the tables were loaded. -EBADMSG, -ENOMEM. */
 int index_loaded(struct index *idx);
+/* The first half of it, for a copy of a frozen view, which has no seg_slots; the caller frees them. */
+int index_map_segments(struct index *idx);
 
 /* Makes *view a frozen copy; returns its freeze number for index_thaw(). Exclusive lock. */
 int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze);

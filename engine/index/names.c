@@ -97,13 +97,41 @@ void names_free(struct names *h)
     *h = (struct names){0};
 }
 
-int names_reserve(struct names *h, uint32_t n)
+void names_need(struct names_need *need, uint32_t size)
 {
-    uint32_t cells;
-    /* An object may leave a gap nearly as long as itself before it. */
-    if (__builtin_mul_overflow(n, 2 * CELLS_MAX, &cells))
-        return -EOVERFLOW;
-    return table_reserve(&h->cells, cells);
+    uint32_t n = cells_of(size);
+    if (n > 0)
+        need->n[class_of(n)]++;
+}
+
+/* How many of `want` runs the free list lacks. */
+static uint32_t lacking(const struct names *h, uint32_t class, uint32_t want)
+{
+    uint32_t handle = h->free_heads[class];
+    for (; want > 0 && is_place(h, handle, class_cells(class)); want--)
+        memcpy(&handle, table_get(&h->cells, handle), sizeof handle);
+    return want;
+}
+
+/* Cells for all objects, or for those that the free lists lack. */
+static uint64_t cells_for(const struct names *h, const struct names_need *need, bool all)
+{
+    uint64_t cells = 0;
+    for (uint32_t class = 0; class < NAMES_CLASSES; class ++) {
+        uint32_t n = all || need->n[class] == 0 ? need->n[class] : lacking(h, class, need->n[class]);
+        cells += (uint64_t)n * (2 * class_cells(class) - 1); /* a gap nearly as long may come before it */
+    }
+    return cells;
+}
+
+int names_reserve(struct names *h, const struct names_need *need)
+{
+    int r = -EOVERFLOW;
+    for (int all = 1; all >= 0 && r == -EOVERFLOW; all--) {
+        uint64_t cells = cells_for(h, need, all != 0);
+        r = cells > UINT32_MAX ? -EOVERFLOW : table_reserve(&h->cells, (uint32_t)cells);
+    }
+    return r;
 }
 
 uint32_t names_alloc(struct names *h, uint32_t size)
@@ -170,6 +198,20 @@ static int validate_list(const struct names *h, uint32_t class, uint8_t *map)
     return 0;
 }
 
+int names_mark_free(const struct names *h, uint8_t *map)
+{
+    int r = 0;
+    for (uint32_t class = 0; class < NAMES_CLASSES && !r; ++class)
+        r = validate_list(h, class, map);
+    return r;
+}
+
+bool names_mark(const struct names *h, uint32_t handle, uint32_t size, uint8_t *map)
+{
+    uint32_t n = cells_of(size);
+    return is_place(h, handle, n) && mark_run(map, handle, n);
+}
+
 int names_validate(const struct names *h)
 {
     int r = table_validate_free(&h->cells);
@@ -181,8 +223,7 @@ int names_validate(const struct names *h)
     uint8_t *map = calloc((size_t)h->cells.used / 8 + 1, 1);
     if (!map)
         return -ENOMEM;
-    for (uint32_t class = 0; class < NAMES_CLASSES && !r; ++class)
-        r = validate_list(h, class, map);
+    r = names_mark_free(h, map);
     free(map);
     return r;
 }

@@ -24,8 +24,15 @@ struct names {
 
 int names_init(struct names *h, struct chunk_pool *pool);
 void names_free(struct names *h);
-/* Room for n more objects of up to NAMES_MAX bytes each: arrays only, see table_reserve(). */
-int names_reserve(struct names *h, uint32_t n);
+/* Objects that are to come, by class. */
+struct names_need {
+    uint32_t n[NAMES_CLASSES];
+};
+/* One more, of `size` bytes; none if there is no such object. */
+void names_need(struct names_need *need, uint32_t size);
+/* Room for these objects: arrays only, see table_reserve(). Nothing needed is always there. -EOVERFLOW:
+ * neither has the table room for them, nor have the free lists those that it lacks. */
+int names_reserve(struct names *h, const struct names_need *need);
 /* Allocates `size` zeroed bytes; cannot fail after the reservations. */
 uint32_t names_alloc(struct names *h, uint32_t size);
 /* Ignores a [handle, size) that is not a place that an object could have: it comes from a damaged store. */
@@ -39,5 +46,11 @@ int names_freeze(const struct names *h, struct names *view);
 /* Checks loaded names: counters, free lists in range at possible places, no run twice, no loops. 0,
  * -EBADMSG, -ENOMEM. */
 int names_validate(const struct names *h);
+/*
+ * For a walk over all owners, with a zeroed map of one bit for each cell that is used: names_mark_free()
+ * marks what the free lists have, -EBADMSG if something twice; names_mark() an object. False: it is not a
+ * place that an object could have, or a cell of it was marked before. */
+int names_mark_free(const struct names *h, uint8_t *map);
+bool names_mark(const struct names *h, uint32_t handle, uint32_t size, uint8_t *map);
 
 #endif

@@ -188,9 +188,11 @@ static int pool_have(struct chunk_pool *pool, size_t n)
 /* Cannot fail after pool_have(). Without `zeroed` the contents are undefined. */
 static uint8_t *pool_take(struct chunk_pool *pool, bool zeroed)
 {
-    /* Without a reservation try all the same; with no memory at all there is no way to go on. */
-    if (pool->n_clean + pool->n_dirty == 0 && pool_add_slab(pool) < 0)
-        abort();
+    /* More than was reserved: a mistake of the caller, which tests look for (image/self_check.h). Want of
+     * memory alone does not lead here. */
+    if (pool->n_clean + pool->n_dirty == 0)
+        (void)pool_add_slab(pool);
+    assert(pool->n_clean + pool->n_dirty > 0);
     pool->n_taken++;
     bool use_dirty = pool->n_dirty > 0 && (!zeroed || pool->n_clean == 0);
     uint8_t *chunk = use_dirty ? pool->dirty[--pool->n_dirty] : pool->clean[--pool->n_clean];
@@ -394,7 +396,7 @@ static void table_push_chunk(struct table *t, uint8_t *chunk, uint64_t birth)
 int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size)
 {
     assert(record_size >= 4 && record_size <= TABLE_CHUNK_SIZE && (record_size & (record_size - 1)) == 0);
-    *t = (struct table){.pool = pool, .record_size = record_size, .used = 1};
+    *t = (struct table){.pool = pool, .record_size = record_size, .used = 1, .limit = UINT32_MAX};
     t->record_shift = (uint8_t)__builtin_ctz(record_size);
     t->chunk_shift = (uint8_t)(__builtin_ctz(TABLE_CHUNK_SIZE) - t->record_shift);
     /* One more than promised, so that a reservation of the caller stays whole. */
@@ -430,13 +432,13 @@ int table_reserve(struct table *t, uint32_t n)
     assert(!t->frozen);
     /* Freed records count only at the very end: in a damaged store their chain may break, see
      * table_alloc(). */
-    uint32_t used;
-    if (__builtin_add_overflow(t->used, n, &used)) {
-        if (n > t->n_free && __builtin_add_overflow(t->used, n - t->n_free, &used))
+    uint64_t used = (uint64_t)t->used + n;
+    if (used > t->limit) {
+        if (n > t->n_free && (uint64_t)t->used + (n - t->n_free) > t->limit)
             return -EOVERFLOW;
-        used = UINT32_MAX;
+        used = t->limit;
     }
-    uint64_t chunks = ((uint64_t)used + chunk_records(t) - 1) >> t->chunk_shift;
+    uint64_t chunks = (used + chunk_records(t) - 1) >> t->chunk_shift;
     return table_grow_arrays(t, (uint32_t)chunks);
 }
 

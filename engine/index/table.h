@@ -91,6 +91,7 @@ struct table {
     uint32_t used;        /* records handed out so far, freed ones included; record 0 counts as used */
     uint32_t free_head;   /* first freed record, 0 none */
     uint32_t n_free;      /* length of the chain */
+    uint32_t limit;       /* `used` at most: UINT32_MAX, unless a test lowers it */
     uint8_t chunk_shift;  /* log2 of records in a chunk */
     uint8_t record_shift; /* log2 of record_size */
     bool frozen;          /* a view: no writes */
@@ -105,7 +106,7 @@ int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size);
 void table_free(struct table *t);
 /*
  * Makes sure that the arrays have room for n more records (so that table_alloc() cannot fail). -ENOMEM,
- * -EOVERFLOW beyond 2^32-2 records. Chunk memory itself is chunk_pool_reserve()'s business. */
+ * -EOVERFLOW beyond `limit`, 2^32-2 records. Chunk memory itself is chunk_pool_reserve()'s business. */
 int table_reserve(struct table *t, uint32_t n);
 /* A fresh zeroed record: the freed one first in the chain, or the next unused. Its index (never 0). */
 uint32_t table_alloc(struct table *t);

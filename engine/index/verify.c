@@ -24,6 +24,8 @@ struct verify {
     uint64_t *bytes;         /* by slot: content bytes seen */
     uint32_t *extents;       /* by slot */
     uint64_t *live, *n_live; /* by record of segs */
+    uint8_t *tree;           /* by slot: enum tree_state */
+    uint8_t *cells;          /* bit by cell of names: it has an owner, or is free */
     uint64_t n_names;
     struct bkey last; /* end of the extent before, to notice overlaps */
 };
@@ -52,7 +54,8 @@ static void verify_dentry(struct verify *v, uint32_t d, const struct dentry_rec 
         report(v, "dentry %u: parent or child is not there", d);
         return;
     }
-    if (!name || !dentry->name_len || dentry->name_len > ENG_NAME_MAX)
+    if (!name || !dentry->name_len || dentry->name_len > ENG_NAME_MAX ||
+        !names_mark(&idx->names, dentry->name, dentry->name_len, v->cells))
         report(v, "dentry %u: no name", d);
     else if (v->deep &&
              (dentry->hash != codec_name_hash(idx->hash_seed, dentry->parent, name, dentry->name_len) ||
@@ -147,13 +150,14 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
     return 0;
 }
 
+/* A list ends, and no list is walked twice, since each of its cells may have one owner: so it may be as long
+ * as what the log says makes it. */
 static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_rec *inode)
 {
     struct xattr_view view;
-    unsigned n = 0;
     for (uint32_t x = inode->xattrs; x; x = view.next) {
-        if (++n > ENG_XATTR_LIST_MAX || !index_xattr(v->idx, x, &view) || !view.name_len ||
-            view.name_len > ENG_XATTR_NAME_MAX) {
+        if (!index_xattr(v->idx, x, &view) || !view.name_len || view.name_len > ENG_XATTR_NAME_MAX ||
+            !names_mark(&v->idx->names, x, xattr_stored_size(&view), v->cells)) {
             report(v, "inode %u: xattr list is broken", slot);
             return;
         }
@@ -172,7 +176,7 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (inode->nlink != names + (S_ISDIR(inode->mode) ? v->subdirs[slot] : 0))
         report(v, "inode %u: link count %u, found %u", slot, inode->nlink, names);
     if (S_ISDIR(inode->mode)) {
-        if (names > 1 || inode->size != v->kids[slot])
+        if (names > 1 || inode->size != v->kids[slot] || (!names && inode->size))
             report(v, "directory %u: %llu entries counted, found %u", slot, (unsigned long long)inode->size,
                    v->kids[slot]);
     }
@@ -183,8 +187,8 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     } else if (S_ISDIR(inode->mode) && slot != ENG_ROOT_INO && inode->nlink) {
         report(v, "directory %u: no name", slot);
     }
-    if (S_ISLNK(inode->mode) &&
-        (inode->size > ENG_SYMLINK_MAX || !names_get(&v->idx->names, inode->target, (uint32_t)inode->size)))
+    if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
+                                 !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
         report(v, "symlink %u: no target", slot);
     if (!S_ISREG(inode->mode) && (inode->flags || inode->n_extents))
         report(v, "inode %u: has extents and is no file", slot);
@@ -245,18 +249,38 @@ static void verify_segments(struct verify *v)
                (unsigned long long)live, (unsigned long long)total);
 }
 
-/* Every directory leads to the root in fewer steps than there are directories. */
+/* ---- the tree ------------------------------------------------------------------ */
+
+enum tree_state { TREE_UNSEEN, TREE_ON_WAY, TREE_HANGS, TREE_LOOSE };
+
+/*
+ * Goes up from a directory until it meets one of which is known whether it hangs in the tree, or one of this
+ * very way, which then is a cycle; what holds for that one holds for the whole way. So no directory is passed
+ * more than twice, however deep the tree is. */
+static void climb(struct verify *v, uint32_t slot)
+{
+    const struct index *idx = v->idx;
+    uint32_t at = slot;
+    while (at && at < idx->inodes.used && v->tree[at] == TREE_UNSEEN) {
+        v->tree[at] = TREE_ON_WAY;
+        at = index_parent(idx, at);
+    }
+    bool hangs = at && at < idx->inodes.used && v->tree[at] == TREE_HANGS;
+    for (at = slot; at && at < idx->inodes.used && v->tree[at] == TREE_ON_WAY; at = index_parent(idx, at))
+        v->tree[at] = hangs ? TREE_HANGS : TREE_LOOSE;
+}
+
+/* Every directory that has a name leads to the root. */
 static void verify_tree(struct verify *v)
 {
-    for (uint32_t slot = 2; slot < v->idx->inodes.used; slot++) {
+    for (uint32_t slot = 1; slot < v->idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(v->idx, slot);
+        if (slot == ENG_ROOT_INO)
+            v->tree[slot] = TREE_HANGS;
         if (!inode || !S_ISDIR(inode->mode) || !inode->nlink)
             continue;
-        uint64_t steps = 0;
-        uint32_t at = slot;
-        while (at && at != ENG_ROOT_INO && steps++ <= v->idx->s.n_dirs)
-            at = index_parent(v->idx, at);
-        if (at != ENG_ROOT_INO)
+        climb(v, slot);
+        if (v->tree[slot] != TREE_HANGS)
             report(v, "directory %u: does not hang in the tree", slot);
     }
 }
@@ -280,6 +304,8 @@ static void verify_dentries(struct verify *v)
     }
     if (v->n_names != idx->s.n_names || idx->dirs.count != idx->s.n_names)
         report(v, "number of names: counted and found differ");
+    if (idx->s.next_cookie < 3 || idx->s.next_cookie > COOKIE_MAX + 1)
+        report(v, "the next cookie is out of range");
 }
 
 #define BESIDE_FROM 100000u /* names: a thread costs less than what it saves */
@@ -317,8 +343,13 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     v.bytes = calloc(n, sizeof *v.bytes);
     v.live = calloc(idx->segs.used, sizeof *v.live);
     v.n_live = calloc(idx->segs.used, sizeof *v.n_live);
-    bool memory = v.reached && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live;
-    if (memory && verify_names(&v)) {
+    v.tree = calloc(n, 1);
+    v.cells = calloc(idx->names.cells.used / 8 + 1, 1);
+    bool memory = v.reached && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live &&
+                  v.tree && v.cells;
+    if (memory && names_mark_free(&idx->names, v.cells) < 0)
+        report(&v, "names: the lists of free cells are broken");
+    else if (memory && verify_names(&v)) {
         if (btree_scan(&idx->extents, (struct bkey){0, 0}, verify_extent, &v) < 0)
             report(&v, "extents: the tree is broken");
         verify_inodes(&v);
@@ -333,5 +364,7 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     free(v.bytes);
     free(v.live);
     free(v.n_live);
+    free(v.tree);
+    free(v.cells);
     return memory ? v.found : -ENOMEM;
 }

@@ -122,7 +122,8 @@ static int draft_some(struct bulk *b, size_t n)
 
 static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
 {
-    uint64_t ino = index_predict_ino(&b->eng->idx, b->creates);
+    uint64_t cookie = b->eng->idx.s.next_cookie + b->creates;
+    uint64_t ino = cookie <= COOKIE_MAX ? index_predict_ino(&b->eng->idx, b->creates) : 0;
     struct op *op = ino ? txn_op(&b->txn, OP_CREATE) : NULL;
     if (!op)
         return ino ? -ENOMEM : -ENOSPC;
@@ -136,7 +137,8 @@ static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, 
         return -ENOMEM;
     op->parent = rec->parent;
     op->ino = ino;
-    op->cookie = b->eng->idx.s.next_cookie + b->creates++;
+    op->cookie = cookie;
+    b->creates++;
     op->time = now;
     op->name = rec->name;
     op->name_len = (uint16_t)strlen(rec->name);
@@ -189,7 +191,8 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
             return -ERANGE;
         list += name_len + 1;
     }
-    if (list > ENG_XATTR_LIST_MAX) /* as eng_setxattr(): index_verify() would refuse the store */
+    if (list > ENG_XATTR_LIST_MAX &&
+        !MUTANT(NO_LIST_LIMIT)) /* as eng_setxattr(): index_verify() would refuse the store */
         return -ENOSPC;
     const struct dentry_rec *d =
         index_dentry(idx, index_find_name(idx, ino_slot(rec->parent), rec->name, len));

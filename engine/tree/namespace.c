@@ -56,6 +56,8 @@ static struct op *stage_name(struct txn *txn, enum op_type type, uint64_t parent
 static int stage_link(const struct eng *eng, struct txn *txn, uint64_t parent, const char *name, uint64_t ino,
                       int64_t time)
 {
+    if (eng->idx.s.next_cookie > COOKIE_MAX)
+        return -ENOSPC;
     struct op *op = stage_name(txn, OP_LINK, parent, name, ino, time);
     if (op)
         op->cookie = eng->idx.s.next_cookie;
@@ -283,13 +285,19 @@ int eng_rmdir(struct eng *eng, uint64_t parent, const char *name)
 
 /* ---- renaming ------------------------------------------------------------------- */
 
-/* Whether directory `dir` is `top` or lies below it. */
-static bool is_below(const struct eng *eng, uint32_t dir, uint32_t top)
+/*
+ * Whether directory `dir` is `top` or lies below it: 0 no, -EINVAL yes. As a rule that needs no look: what
+ * has no subdirectories has nothing below it. Else it is a walk towards the root, under log.lock; where it
+ * would take longer than all other mutations can wait: -ENAMETOOLONG. */
+static int check_not_below(const struct index *idx, uint32_t dir, uint32_t top)
 {
-    uint64_t steps = eng->idx.s.n_dirs; /* no path is longer: a damaged store must not hang us (I10) */
-    while (dir && dir != top && dir != ENG_ROOT_INO && steps--)
-        dir = index_parent(&eng->idx, dir);
-    return dir == top;
+    const struct inode_rec *inode = index_slot(idx, top);
+    uint32_t steps = inode->nlink > 1 ? ENG_MOVE_DEPTH_MAX : 0; /* nlink: its name, and its subdirectories */
+    for (; dir && dir != top && dir != ENG_ROOT_INO && steps; steps--)
+        dir = index_parent(idx, dir);
+    if (dir == top && !MUTANT(NO_LOOP_CHECK))
+        return -EINVAL;
+    return dir == top || dir == ENG_ROOT_INO || inode->nlink <= 1 ? 0 : -ENAMETOOLONG;
 }
 
 struct rename {
@@ -299,7 +307,28 @@ struct rename {
     uint32_t src, dst; /* slots; dst 0: none */
 };
 
-static int reentries_check_name(const struct eng *eng, struct rename *rn)
+/* Whether what is moved and what is replaced are such that they may be. */
+static int check_ends(const struct index *idx, const struct rename *rn, const struct inode_rec *src,
+                      const struct inode_rec *dst)
+{
+    uint32_t from_dir = ino_slot(rn->from_dir), to_dir = ino_slot(rn->to_dir);
+    bool src_is_dir = S_ISDIR(src->mode), dst_is_dir = dst && S_ISDIR(dst->mode);
+    int r = src_is_dir && from_dir != to_dir ? check_not_below(idx, to_dir, rn->src) : 0;
+    if (r || !dst)
+        return r;
+    if (rn->flags & ENG_RENAME_EXCHANGE)
+        return dst_is_dir && from_dir != to_dir ? check_not_below(idx, from_dir, rn->dst) : 0;
+    if (rn->src == rn->dst)
+        return 0;
+    /* Over a directory above itself: ENOTEMPTY, as Linux says. */
+    if (!src_is_dir && dst_is_dir && from_dir != to_dir && check_not_below(idx, from_dir, rn->dst) == -EINVAL)
+        return -ENOTEMPTY;
+    if (src_is_dir != dst_is_dir)
+        return dst_is_dir ? -EISDIR : -ENOTDIR;
+    return dst_is_dir && dst->size ? -ENOTEMPTY : 0;
+}
+
+static int check_rename(const struct eng *eng, struct rename *rn)
 {
     const struct inode_rec *to_dir;
     if (entries_is_dots(rn->from) || entries_is_dots(rn->to))
@@ -319,19 +348,7 @@ static int reentries_check_name(const struct eng *eng, struct rename *rn)
     if (r)
         return r;
     const struct inode_rec *src = index_slot(&eng->idx, rn->src), *dst = index_slot(&eng->idx, rn->dst);
-    if (S_ISDIR(src->mode) && is_below(eng, ino_slot(rn->to_dir), rn->src))
-        return -EINVAL;
-    if (!dst)
-        return 0;
-    if (rn->flags & ENG_RENAME_EXCHANGE)
-        return S_ISDIR(dst->mode) && is_below(eng, ino_slot(rn->from_dir), rn->dst) ? -EINVAL : 0;
-    if (rn->src == rn->dst)
-        return 0;
-    if (S_ISDIR(dst->mode) && is_below(eng, ino_slot(rn->from_dir), rn->dst))
-        return -ENOTEMPTY;
-    if (S_ISDIR(src->mode) != S_ISDIR(dst->mode))
-        return S_ISDIR(dst->mode) ? -EISDIR : -ENOTDIR;
-    return S_ISDIR(dst->mode) && dst->size ? -ENOTEMPTY : 0;
+    return check_ends(&eng->idx, rn, src, dst);
 }
 
 /* Another name in the same directory keeps its place there: a listing under way tells it once. */
@@ -375,7 +392,7 @@ static int rename_once(struct eng *eng, const struct eng_caller *who, struct ren
     int r = commit_begin(eng);
     if (r)
         return r;
-    r = reentries_check_name(eng, rn);
+    r = check_rename(eng, rn);
     if (!r && rn->src != rn->dst) { /* two names of one file: nothing to do, says POSIX */
         uint64_t replaced = rn->dst ? ino_of(eng, rn->dst) : 0;
         change->removing = replaced && !(rn->flags & (ENG_RENAME_EXCHANGE | ENG_RENAME_WHITEOUT));

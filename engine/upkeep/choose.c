@@ -26,7 +26,7 @@ static int sum_damage_locked(const struct index *idx, const struct damage *damag
         uint32_t seg = damage[i].loc.seg;
         if (!is_kept_locked(idx, &damage[i]))
             continue;
-        r = idmap_reserve(ret_stuck);
+        r = idmap_reserve(ret_stuck, 1);
         if (!r)
             idmap_set(ret_stuck, seg, idmap_get(ret_stuck, seg) + damage[i].loc.len);
     }

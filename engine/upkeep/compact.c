@@ -198,7 +198,7 @@ static int move_victims(struct compact *c)
     int r = 0;
     for (size_t i = 0; i < c->n_victims && !r;
          i++) { /* room for as many; under a lock there is none to be had */
-        r = idmap_reserve(&wanted);
+        r = idmap_reserve(&wanted, 1);
         if (!r)
             idmap_set(&wanted, c->victims[i].id, 1);
     }

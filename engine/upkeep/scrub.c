@@ -89,7 +89,7 @@ static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figure
     size_t n_refs = 0;
     int r = 0;
     for (size_t i = 0; i < n && !r; i++) {
-        r = idmap_reserve(&wanted);
+        r = idmap_reserve(&wanted, 1);
         if (!r)
             idmap_set(&wanted, ids[i], 1);
     }

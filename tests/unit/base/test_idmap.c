@@ -26,7 +26,7 @@ Test(idmap, does_as_an_array_does)
         /* Ids that share their low bits, as well as neighbours. */
         uint32_t i = 1 + (uint32_t)rng_below(&rng, IDS - 1), id = i % 3 ? i : i << 20;
         if (rng_below(&rng, 3)) {
-            cr_assert_eq(idmap_reserve(&map), 0);
+            cr_assert_eq(idmap_reserve(&map, 1), 0);
             model[i] = step + 1;
             idmap_set(&map, id, step + 1);
         } else {

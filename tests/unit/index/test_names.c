@@ -32,7 +32,9 @@ TestSuite(names, .init = setup, .fini = teardown, .timeout = 60);
 
 static uint32_t alloc_one(uint32_t size)
 {
-    MUST(names_reserve(&h, 1) == 0);
+    struct names_need need = {0};
+    names_need(&need, size);
+    MUST(names_reserve(&h, &need) == 0);
     MUST(chunk_pool_reserve(pool, NAMES_ALLOC_CHUNKS) == 0);
     uint32_t handle = names_alloc(&h, size);
     MUST(handle != 0);
