@@ -18,6 +18,7 @@
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/freeze.h"
+#include "image/self_check.h"
 
 int checkpoint_new(struct eng *eng)
 {
@@ -242,6 +243,7 @@ static int freeze_now(struct eng *eng, struct index *view, struct ckpt_position 
     pos->next_segment_id = eng->segments.next_id;
     pthread_mutex_unlock(&eng->segments.lock);
     pthread_rwlock_wrlock(&eng->index_lock);
+    self_check_memory(&eng->idx);
     int r = index_freeze(&eng->idx, view, ret_freeze);
     pthread_rwlock_unlock(&eng->index_lock);
     pthread_mutex_unlock(&log->lock);
@@ -298,6 +300,7 @@ static int checkpoint_locked(struct eng *eng)
     int r = freeze_now(eng, &view, &pos, &freeze, &log_bytes);
     if (r)
         return r;
+    self_check_view(&view);
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         image += (uint64_t)index_table(&view, i)->n_chunks * TABLE_CHUNK_SIZE;
     /* When old files hold mostly superseded images, one whole image takes their place. */

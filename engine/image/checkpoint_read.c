@@ -438,10 +438,8 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
         r = btree_validate(&idx->extents);
     if (!r)
         r = index_loaded(idx);
-    if (!r && !MUTANT(NO_INDEX_VERIFY)) {
-        int64_t found = index_verify(idx, false, NULL, NULL);
-        r = found > 0 ? -EBADMSG : (int)found;
-    }
+    if (!r && !MUTANT(NO_INDEX_VERIFY))
+        r = index_is_sound(idx);
     if (!r)
         r = loader_info(&l, ret_info);
     if (!r)

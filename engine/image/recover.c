@@ -725,6 +725,16 @@ static int mend_headers(struct recovery *rec)
     return r;
 }
 
+/* Ops that may be one by one need not fit together (I10): what is adopted the next opening must accept. */
+static int verify_replayed(struct recovery *rec)
+{
+    int r = rec->batches && !MUTANT(NO_REPLAY_VERIFY) ? index_is_sound(&rec->eng->idx) : 0;
+    if (r == -EBADMSG)
+        snprintf(rec->why, 256, "what the log says up to batch %llu does not fit together: damaged",
+                 (unsigned long long)rec->seq);
+    return r;
+}
+
 static int adopt(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
@@ -771,6 +781,8 @@ int recover_store(struct eng *eng, char why[256])
         r = find_start(&rec);
     if (!r && eng->lost_after == UINT64_MAX)
         r = replay(&rec);
+    if (!r)
+        r = verify_replayed(&rec);
     if (!r)
         r = adopt(&rec);
     if (!r && rec.batches)

@@ -368,3 +368,9 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     free(v.cells);
     return memory ? v.found : -ENOMEM;
 }
+
+int index_is_sound(const struct index *idx)
+{
+    int64_t found = index_verify(idx, false, NULL, NULL);
+    return found > 0 ? -EBADMSG : (int)found;
+}

@@ -13,5 +13,7 @@
  * directories form a tree. */
 int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
                      void *arg);
+/* The same as one answer: 0, -EBADMSG, -ENOMEM. */
+int index_is_sound(const struct index *idx);
 
 #endif

@@ -112,13 +112,14 @@ static void use(struct unit *c)
     (void)eng_job_run(c->eng, ENG_JOB_COMPACT, NULL, NULL);
 }
 
-/* Opens a store with altered files and uses it twice. How often it was let in. */
+/* Opens a store with altered files and uses it twice: what was let in once, and used, is let in again. How
+ * often it was. */
 static unsigned try(struct unit *c)
 {
     unsigned opened = 0;
     for (int run = 0; run < 2; run++) {
         int r = unit_try_open(c);
-        MUST(r == 0 || r == -EBADMSG || r == -EIO);
+        MUST(r == 0 || (run == 0 && (r == -EBADMSG || r == -EIO)));
         MUST(r == 0 || c->why[0]);
         if (r)
             break;
