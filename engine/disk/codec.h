@@ -211,6 +211,8 @@ enum op_type {
     OP_SEGMENT,  /* a survivors segment exists and got that much payload */
     OP_TYPES
 };
+/* Bits of an OP_ATTR's mask, as in enum eng_set: mode, uid, gid, atime, mtime. No others are written. */
+#define ATTR_MASK_STORED 0x37u
 enum op_flags { OP_CONTINUES = 1 /* same content change as the op before: version counts once */ };
 
 /* One op, decoded. Which fields count depends on the type (table in codec.c). name and value are borrowed. */

@@ -101,6 +101,12 @@ int eng_statfs_sized(struct eng *eng, struct eng_statfs *ret_st, size_t size)
     return 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct eng_segment_info *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
 int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg)
 {
     if (!eng || !emit)
@@ -124,13 +130,8 @@ int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segmen
     pthread_mutex_unlock(&eng->log.lock);
     if (!infos)
         return -ENOMEM;
-    for (size_t i = 1; i < n; i++) { /* nearly sorted: records are reused */
-        struct eng_segment_info x = infos[i];
-        size_t j = i;
-        for (; j > 0 && infos[j - 1].id > x.id; j--)
-            infos[j] = infos[j - 1];
-        infos[j] = x;
-    }
+    if (n)
+        qsort(infos, n, sizeof *infos, by_id);
     for (size_t i = 0; i < n && !emit(arg, &infos[i]); i++)
         ;
     return 0;

@@ -84,7 +84,7 @@ static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *at
     if (!op)
         return -ENOMEM;
     op->ino = ino;
-    op->mask = mask;
+    op->mask = mask & ATTR_MASK_STORED;
     if (mask & ENG_SET_ATIME_NOW)
         op->mask |= ENG_SET_ATIME;
     if (mask & ENG_SET_MTIME_NOW)

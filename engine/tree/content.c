@@ -18,6 +18,7 @@
 #define WHENCE_DATA 3 /* SEEK_DATA and SEEK_HOLE */
 #define WHENCE_HOLE 4
 #define READ_TRIES 8u                /* then the reader pins within the section */
+#define READ_PIECES 1024u            /* extents looked up in one section: more are read in slices */
 #define MERGE_EXTENT_MAX (64u << 10) /* larger tail extents are not merged any further */
 #define MERGE_RUN 7u /* that many tail extents of a size class are merged with the next append */
 
@@ -32,7 +33,8 @@ struct piece {
 struct pieces {
     struct piece *p, on_stack[8];
     size_t n, cap;
-    uint64_t generation, size;
+    uint64_t generation, version, size;
+    bool more;      /* behind `size` there is more of what was asked for */
     size_t missing; /* the piece whose segment was not there */
 };
 
@@ -64,7 +66,8 @@ static int pieces_add(struct pieces *ps, uint64_t off, const struct locator *loc
     return 0;
 }
 
-/* In a section of the view: locators of [off, off + size), cut at the end of the file, and the generation. */
+/* In a section of the view: locators of [off, off + size), cut at the end of the file or after READ_PIECES of
+ * them, and the generation. */
 static int collect(const struct index *idx, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
 {
     const struct inode_rec *inode = index_inode(idx, ino);
@@ -74,12 +77,19 @@ static int collect(const struct index *idx, uint64_t ino, uint64_t off, size_t s
     if (!S_ISREG(inode->mode))
         return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
     ps->generation = inode->generation;
+    ps->version = inode->version;
+    ps->more = false;
     ps->size = off < inode->size ? MIN_OF((uint64_t)size, inode->size - off) : 0;
     uint64_t at = off, loc_off;
     struct locator loc;
     int r = 0;
     while (at < off + ps->size && (r = index_extent(idx, ino_slot(ino), at, &loc_off, &loc)) == 0 &&
            loc_off < off + ps->size) {
+        if (ps->n == READ_PIECES) {
+            ps->size = at - off;
+            ps->more = true;
+            break;
+        }
         r = pieces_add(ps, loc_off, &loc);
         if (r)
             return r;
@@ -174,12 +184,18 @@ static int read_piece(struct eng *eng, uint64_t ino, const struct piece *p, uint
     return -EIO;
 }
 
-int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t size, uint64_t off,
-                       ssize_t *ret_n)
+/* What one look at the index gives of [off, off + size). */
+struct slice {
+    uint64_t n, version;
+    bool more;
+};
+
+static int read_slice(const struct view *view, uint64_t ino, void *buf, size_t size, uint64_t off,
+                      struct slice *ret_slice)
 {
     struct pieces ps;
     pieces_init(&ps);
-    int r = collect_and_pin(view, ino, off, MIN_OF(size, (size_t)SSIZE_MAX), &ps);
+    int r = collect_and_pin(view, ino, off, size, &ps);
     if (r)
         r = pin_error(view->eng, ino, &ps, r);
     uint64_t at = off, end = off + (r ? 0 : ps.size);
@@ -195,11 +211,34 @@ int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t 
     if (!r) {
         if (at < end)
             memset((uint8_t *)buf + (at - off), 0, end - at);
-        *ret_n = (ssize_t)ps.size;
+        *ret_slice = (struct slice){ps.size, ps.version, ps.more};
     }
     unpin(&ps);
     pieces_free(&ps);
     return r;
+}
+
+int content_read_range(const struct view *view, uint64_t ino, void *buf, size_t size, uint64_t off,
+                       ssize_t *ret_n)
+{
+    struct slice slice = {.more = true};
+    uint64_t n = 0, version = 0;
+    size = MIN_OF(size, (size_t)SSIZE_MAX);
+    for (unsigned tries = 1; slice.more;) {
+        int r = read_slice(view, ino, (uint8_t *)buf + n, size - n, off + n, &slice);
+        if (r)
+            return r;
+        if (n && slice.version != version && tries < READ_TRIES) { /* written meanwhile: from the start */
+            slice.more = true;
+            n = 0;
+            tries++;
+            continue;
+        }
+        version = slice.version;
+        n += slice.n;
+    }
+    *ret_n = (ssize_t)n;
+    return 0;
 }
 
 VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset)

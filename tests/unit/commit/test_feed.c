@@ -86,7 +86,7 @@ Test(feed, content_attributes_and_fields)
     expect("content:2");
     struct eng_attr attr = {.size = 10, .mode = 0600, .uid = 7};
     cr_assert_eq(eng_setattr(u.eng, f, &attr, ENG_SET_SIZE | ENG_SET_MODE, NULL), 0);
-    expect("content:2 attributes:2=9");
+    expect("content:2 attributes:2=1");
     cr_assert_eq(eng_setattr(u.eng, f, &attr, ENG_SET_UID, NULL), 0);
     expect("attributes:2=2");
     cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_ZERO_RANGE, 5, 20), 0); /* a hole, and longer */

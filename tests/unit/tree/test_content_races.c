@@ -174,3 +174,66 @@ Test(content_races, random_histories_agree_with_a_buffer)
     }
     MUST(unit_problems(&u) == 0);
 }
+
+/* ---- reads of very many extents -------------------------------------------------------- */
+
+#define SLICED_EXTENTS 2500u
+#define SLICED_SIZE (2 * SLICED_EXTENTS)
+#define SLICE_MAX 1024u /* extents that one look at the index may collect */
+
+static struct slicing {
+    unsigned looks, changes; /* seen; still to be made, one at each second look */
+    uint8_t byte;
+} slicing;
+
+/* The whole file in one write: a version of one byte value. */
+static void rewrite(uint8_t byte)
+{
+    static uint8_t all[SLICED_SIZE];
+    memset(all, byte, sizeof(all));
+    cr_assert_eq(eng_write(u.eng, f, all, sizeof(all), 0), (ssize_t)sizeof(all));
+    for (unsigned i = 0; i < SLICED_EXTENTS; i++) /* and in many extents again, without another content */
+        cr_assert_eq(eng_write(u.eng, f, &byte, 1, 2 * (uint64_t)i), 1);
+}
+
+static void look(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_READ_COLLECTED)
+        return;
+    slicing.looks++;
+    if (slicing.looks % 2 || !slicing.changes)
+        return;
+    slicing.changes--;
+    hook_set(u.eng, NULL, NULL);
+    rewrite(++slicing.byte);
+    hook_set(u.eng, look, NULL);
+}
+
+static unsigned read_in_slices(unsigned changes, uint8_t *buf)
+{
+    slicing = (struct slicing){.changes = changes, .byte = 1};
+    rewrite(1);
+    hook_set(u.eng, look, NULL);
+    cr_assert_eq(eng_read(u.eng, f, buf, SIZE_MAX / 4, 0), SLICED_SIZE, "never short");
+    hook_set(u.eng, NULL, NULL);
+    return slicing.looks;
+}
+
+Test(content_races, a_read_of_very_many_extents_takes_them_in_slices_of_one_version)
+{
+    uint8_t *buf = malloc(SLICED_SIZE);
+    unsigned looks = read_in_slices(0, buf);
+    cr_assert_gt(unit_extents(&u, f), SLICED_EXTENTS);
+    cr_assert_geq(looks, unit_extents(&u, f) / SLICE_MAX, "no look collects them all");
+    for (unsigned i = 0; i < SLICED_SIZE; i++)
+        cr_assert_eq(buf[i], 1);
+    for (unsigned changes = 1; changes <= 3; changes++) {
+        (void)read_in_slices(changes, buf);
+        for (unsigned i = 0; i < SLICED_SIZE; i++)
+            cr_assert_eq(buf[i], 1 + changes, "byte %u after %u changes: of one version", i, changes);
+    }
+    looks = read_in_slices(1000, buf); /* written all the time: it ends all the same */
+    cr_assert_lt(looks, 1000);
+    free(buf);
+}
