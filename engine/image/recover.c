@@ -730,7 +730,8 @@ static int verify_replayed(struct recovery *rec)
 {
     int r = rec->batches && !MUTANT(NO_REPLAY_VERIFY) ? index_is_sound(&rec->eng->idx) : 0;
     if (r == -EBADMSG)
-        snprintf(rec->why, 256, "what the log says up to batch %llu does not fit together: damaged",
+        snprintf(rec->why, 256,
+                 "what the log says up to batch %llu does not fit together: damaged; restore from a copy",
                  (unsigned long long)rec->seq);
     return r;
 }

@@ -12,6 +12,7 @@
 struct checker {
     struct eng *eng;
     struct job *job;
+    bool is_sound; /* the index: files are made good from it */
     struct eng_check_figures figures;
 };
 
@@ -84,7 +85,7 @@ static void report_damage(void *arg, const struct eng_damage *d)
 static int check_content(struct checker *c)
 {
     struct eng_scrub_figures scrub = {0}; /* protected by job->lock */
-    int r = scrub_all(c->eng, c->job, &scrub);
+    int r = scrub_all(c->eng, c->job, c->is_sound, &scrub);
     if (r == -EBADMSG) {
         found(c, "content: the index does not lead to all of it");
         r = 0;
@@ -99,7 +100,8 @@ int check_run(struct eng *eng, struct job *job)
     struct checker c = {.eng = eng, .job = job};
     int r = check_index(&c);
     show_figures(&c);
-    if (!r)
+    c.is_sound = !c.figures.problems;
+    if (!r && c.is_sound)
         r = proof_run(eng, job, &c.figures.recovery, found, &c);
     if (!r)
         r = check_content(&c);

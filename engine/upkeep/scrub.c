@@ -110,7 +110,7 @@ static void cover_damage(struct eng *eng)
         (void)checkpoint_write(eng); /* a failure is in last_error */
 }
 
-int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figures)
+int scrub_all(struct eng *eng, struct job *job, bool is_sound, struct eng_scrub_figures *figures)
 {
     CLEANUP_FREE uint32_t *ids = NULL;
     size_t n = 0;
@@ -121,7 +121,7 @@ int scrub_all(struct eng *eng, struct job *job, struct eng_scrub_figures *figure
     pthread_mutex_unlock(&job->lock);
     for (size_t i = 0; i < n && !r; i += GROUP_SEGMENTS)
         r = scrub_group(eng, job, figures, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
-    if (figures->damaged)
+    if (figures->damaged && is_sound)
         cover_damage(eng);
     return r;
 }
@@ -130,5 +130,5 @@ int scrub_run(struct eng *eng, struct job *job)
 {
     /* First: without it all is lost. */
     int r = proof_run(eng, job, &job->report.scrub.recovery, NULL, NULL);
-    return r ? r : scrub_all(eng, job, &job->report.scrub);
+    return r ? r : scrub_all(eng, job, true, &job->report.scrub);
 }
