@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "reply.h"
+#include "room.h"
 
 enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
 enum { INIT_HANDLE_KILLPRIV_V2 = 1 << 28, WRITE_KILL_SUIDGID = 1 << 2, SETATTR_KILL_SUIDGID = 1 << 11 };
@@ -122,6 +123,7 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
     default:
         break;
     }
+    room_note_request(buf, (size_t)n);
     return n;
 }
 

@@ -38,6 +38,7 @@
 #include "mount.h"
 #include "ops.h"
 #include "options.h"
+#include "room.h"
 #include "session.h"
 #include "waiters.h"
 
@@ -442,6 +443,7 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
         .segment_size = d->opt.segment_size,
         .commit_ms = d->opt.commit_ms,
         .lock_wait_ms = LOCK_WAIT_MS,
+        .room_later = true,
         .log = messages_engine,
     };
     char reason[256] = "";
@@ -466,14 +468,17 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     }
     session->waiters = waiters_new();
     session->digests = digests_new(session);
+    session->room = room_new(session);
     if (d->opt.ctl != CTL_OFF)
         session->ctl = ctl_new(session);
-    if (!session->waiters || !session->digests || (d->opt.ctl != CTL_OFF && !session->ctl)) {
+    if (!session->waiters || !session->digests || !session->room ||
+        (d->opt.ctl != CTL_OFF && !session->ctl)) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
     }
     if (!r)
         r = run_session(d, why);
+    room_free(session->room);
     digests_free(session->digests);
     /* The engine before the waiters: it may still answer writers that wait. */
     int close_err = eng_close(session->eng);

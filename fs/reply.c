@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "room.h"
+
 static pthread_key_t buffer_key;
 static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
 static __thread struct {
@@ -33,6 +35,11 @@ void *reply_buffer(size_t size)
 
 void reply_err(fuse_req_t req, enum request_op op, int err)
 {
+    if (err == -EAGAIN && room_changes(op)) {
+        if (room_put_aside(req, op))
+            return;
+        err = -ENOSPC;
+    }
     if (err == -EBADMSG)
         err = -EIO;
     bool expected = (op == REQUEST_lookup && err == -ENOENT) || (op == REQUEST_getxattr && err == -ENODATA);

@@ -3,6 +3,8 @@
  * request_stats, which are atomic. No locks. */
 #include "request_stats.h"
 
+#include <stdbool.h>
+
 /* In nanoseconds: from answers out of memory (10 us) to requests that wait for a busy disk (10 s). */
 #define BOUNDS(X)                                                                                            \
     X(10000), X(25000), X(50000), X(100000), X(250000), X(500000), X(1000000), X(2500000), X(5000000),       \
@@ -29,18 +31,46 @@ static enum request_class class_of(enum request_op op)
     }
 }
 
+/* Of this thread. */
+static __thread struct {
+    struct timespec began;        /* when its request came */
+    const struct timespec *again; /* that was set aside; NULL: it was not */
+    bool aside;                   /* is set aside now */
+} current;
+
 struct request_timer request_begin(struct request_stats *stats, enum request_op op)
 {
     struct request_timer timer = {.stats = stats, .class = class_of(op)};
-    atomic_fetch_add_explicit(&stats->requests[op], 1, memory_order_relaxed);
-    (void)clock_gettime(CLOCK_MONOTONIC, &timer.start);
+    if (current.again) {
+        timer.start = *current.again;
+    } else {
+        atomic_fetch_add_explicit(&stats->requests[op], 1, memory_order_relaxed);
+        (void)clock_gettime(CLOCK_MONOTONIC, &timer.start);
+    }
+    current.began = timer.start;
+    current.aside = false;
     return timer;
+}
+
+struct timespec request_set_aside(void)
+{
+    current.aside = true;
+    return current.began;
+}
+
+void request_again(const struct timespec *since)
+{
+    current.again = since;
 }
 
 void request_end(struct request_timer *timer)
 {
     struct timespec now;
     struct request_durations *d = &timer->stats->durations[timer->class];
+    if (current.aside) { /* the only one of this thread */
+        current.aside = false;
+        return;
+    }
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t ns =
         (int64_t)(now.tv_sec - timer->start.tv_sec) * 1000000000 + now.tv_nsec - timer->start.tv_nsec;

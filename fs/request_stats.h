@@ -97,6 +97,10 @@ void request_end(struct request_timer *timer);
 #define REQUEST_COUNT(session, op)                                                                           \
     struct request_timer request_timer_ __attribute__((cleanup(request_end), unused)) =                      \
         request_begin(&(session)->stats, op)
+/* The request that this thread handles will be handled anew: it is not measured yet. Returns when it came. */
+struct timespec request_set_aside(void);
+/* What this thread handles from now on was set aside, and counted, at `since`; NULL: no longer so. */
+void request_again(const struct timespec *since);
 /* Counts a request that is answered with an error. */
 void request_failed(struct request_stats *stats, enum request_op op);
 

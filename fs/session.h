@@ -28,6 +28,7 @@
 struct ctl;
 struct digests;
 struct fsync_waiter;
+struct room;
 struct waiters;
 
 struct session {
@@ -38,6 +39,7 @@ struct session {
     uint64_t init_request;        /* fuse_compat.c's */
     struct digests *digests;      /* immutable after start */
     struct waiters *waiters;      /* immutable after start: the requests that are answered later */
+    struct room *room;            /* immutable after start; NULL: no request waits for room */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
     dev_t store_device;           /* immutable after start; of the store's folder, with its inode */

@@ -411,6 +411,7 @@ void compact_ended(struct eng *eng, const struct eng_job_report *report)
 {
     int r = report->error;
     maintenance_compacted(eng, report);
+    full_disk_compacted(eng);
     if (!r)
         COUNT(eng, compactions_ok, 1);
     else if (r == -ECANCELED)

@@ -23,6 +23,7 @@ struct full_disk {
     bool running; /* a compaction that was begun here, or found under way, has not ended */
     bool ours;    /* it was begun here, with `goal`, when the store had `before` bytes */
     uint64_t goal, before;
+    int error;               /* of the last compaction that was waited for */
     uint64_t gains;          /* how often segments were given back */
     uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for */
 };
@@ -70,11 +71,21 @@ static void compaction_ended(void *arg, const struct eng_job_report *report)
     bool won = fd->ours && fd->before >= now + fd->goal;
     if (won)
         fd->futile_garbage = 0;
-    else if (fd->ours || report->error)
+    else if (report->error != -ECANCELED && (fd->ours || report->error))
         fd->futile_garbage = total - live;
+    fd->error = report->error;
     fd->running = false;
     pthread_cond_broadcast(&fd->changed);
     pthread_mutex_unlock(&fd->lock);
+}
+
+void full_disk_compacted(struct eng *eng)
+{
+    uint64_t total, live;
+    totals_get(eng, &total, &live);
+    pthread_mutex_lock(&eng->full_disk->lock);
+    eng->full_disk->futile_garbage = MIN_OF(eng->full_disk->futile_garbage, total - live);
+    pthread_mutex_unlock(&eng->full_disk->lock);
 }
 
 /* What must be given back for `room` bytes, for the reserve, and for those who come next. */
@@ -91,6 +102,7 @@ static int begin_locked(struct eng *eng, uint64_t room)
     struct job *job = runner_job(eng, ENG_JOB_COMPACT);
     struct eng_job_report report;
     fd->running = fd->ours = true;
+    fd->error = 0;
     fd->goal = goal_for(eng, room);
     fd->before = totals_disk(eng);
     const struct job_request request = {.reason = "the disk is full", .goal = fd->goal};
@@ -160,6 +172,8 @@ static int await_room_locked(struct eng *eng, uint64_t room, bool removing, bool
             await_gain_locked(eng);
         if (removing)
             return 0;
+        if (!fd->running && fd->error == -ECANCELED) /* not begun again by those who waited for this one */
+            return reserve_fill(eng, room) ? 0 : -ENOSPC;
     }
     return 0;
 }

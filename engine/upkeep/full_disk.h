@@ -29,5 +29,7 @@ void full_disk_free(struct eng *eng);
 bool full_disk_again(struct eng *eng, struct full_disk_try *change, int *r);
 /* A compaction has given segments back: those that wait look whether it is enough. Under no lock. */
 void full_disk_gained(struct eng *eng);
+/* A compaction, whoever began it, has ended: what garbage there is now was not in vain. Under no lock. */
+void full_disk_compacted(struct eng *eng);
 
 #endif

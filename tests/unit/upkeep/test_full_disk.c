@@ -297,6 +297,27 @@ Test(full_disk, a_cancelled_compaction_is_no_room)
     gate_open();
     (void)pthread_join(writer, &r);
     cr_assert_eq((intptr_t)r, -ENOSPC);
+    cr_assert_eq(put(n_files + 1, FILE_SIZE), 1, "the next one is none that was cancelled");
+}
+
+/* What was in vain once is so as long as nothing else has changed. */
+Test(full_disk, garbage_that_came_after_a_vain_compaction_counts)
+{
+    fill_and_remove(4);
+    simdisk_fail_always(u.disk, SIM_CREATE, EIO);
+    cr_assert_lt(put(n_files, FILE_SIZE), 0);
+    simdisk_fail_always(u.disk, SIM_CREATE, 0);
+    simdisk_limit(u.disk, 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    simdisk_limit(u.disk, DISK);
+    unsigned n = n_files;
+    while (put(n, FILE_SIZE) == 1)
+        n++;
+    for (unsigned i = n_files; i < n; i += 2)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0);
+    cr_assert_eq(put(n, FILE_SIZE), 1);
+    expect_files(4);
 }
 
 /* ---- when a checkpoint does not fit ----------------------------------------------------- */

@@ -1,0 +1,281 @@
+/*
+ * room.c - see room.h.
+ *
+ * A request that has to wait is copied as the kernel has sent it, and its handler returns without an answer.
+ * One thread waits for room, and then has libfuse handle the copies anew, one after the other. Until then an
+ * interrupt answers a request at once (waiters.h). What waits is bounded, in number and in bytes; so are
+ * requests that the kernel counts as background, of which it sends only so many at a time, since reads ahead
+ * are of that kind, too.
+ *
+ * room->lock is a leaf: neither the engine nor FUSE nor the waiters are called under it. */
+#include "room.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "waiters.h"
+
+/* BACKGROUND_MAX: half of max_background (ops.c). */
+enum { PUT_ASIDE_MAX = 1024, BYTES_MAX = 64 << 20, BACKGROUND_MAX = 32 };
+#define CANCEL_AGAIN_NS 50000000
+
+struct aside {
+    struct aside *next; /* protected by room->lock */
+    struct waiter *waiter;
+    struct timespec since;
+    bool background;
+    size_t size;
+    _Alignas(16) char request[];
+};
+
+struct room {
+    struct session *session; /* immutable */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* protected by lock: */
+    struct aside *first, *last;
+    size_t n, n_background, bytes; /* of all that are put aside */
+    bool has_thread, ending;
+    pthread_t thread;
+};
+
+/* Of this thread. */
+static __thread struct {
+    const void *request; /* what it handles; NULL: unknown */
+    size_t size;
+    bool was_aside; /* it is handled anew, and */
+    bool in_vain;   /* there was no room to be had */
+    bool released;  /* waiter_done() has given it back */
+} current;
+
+void room_note_request(const void *request, size_t size)
+{
+    current.request = request;
+    current.size = size;
+}
+
+bool room_changes(enum request_op op)
+{
+    switch (op) {
+    case REQUEST_setattr:
+    case REQUEST_mknod:
+    case REQUEST_mkdir:
+    case REQUEST_unlink:
+    case REQUEST_rmdir:
+    case REQUEST_symlink:
+    case REQUEST_rename:
+    case REQUEST_link:
+    case REQUEST_write:
+    case REQUEST_setxattr:
+    case REQUEST_removexattr:
+    case REQUEST_create:
+    case REQUEST_fallocate:
+    case REQUEST_copy_file_range:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Writes of cached pages, and direct ones, may be background to the kernel. */
+static bool is_background(const void *request, size_t size)
+{
+    struct fuse_in_header head;
+    struct fuse_write_in in;
+    if (size < sizeof head + sizeof in)
+        return false;
+    memcpy(&head, request, sizeof head);
+    memcpy(&in, (const char *)request + sizeof head, sizeof in);
+    return head.opcode == FUSE_WRITE && (in.write_flags & FUSE_WRITE_CACHE || in.flags & O_DIRECT);
+}
+
+/* ---- putting aside ------------------------------------------------------------ */
+
+static void *room_main(void *arg);
+
+/* Whether one more may wait; if so, it is counted, and there is a thread. */
+static bool admit(struct room *room, const struct aside *a)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    bool ok = !room->ending && room->n < PUT_ASIDE_MAX && room->bytes + a->size <= BYTES_MAX &&
+              !(a->background && room->n_background >= BACKGROUND_MAX);
+    if (ok && !room->has_thread)
+        ok = room->has_thread = pthread_create(&room->thread, NULL, room_main, room) == 0;
+    if (ok) {
+        room->n++;
+        room->bytes += a->size;
+        room->n_background += a->background;
+    }
+    (void)pthread_mutex_unlock(&room->lock);
+    return ok;
+}
+
+static void leave(struct room *room, const struct aside *a)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    room->n--;
+    room->bytes -= a->size;
+    room->n_background -= a->background;
+    (void)pthread_mutex_unlock(&room->lock);
+}
+
+static void queue(struct room *room, struct aside *a)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    if (room->first)
+        room->last->next = a;
+    else
+        room->first = a;
+    room->last = a;
+    (void)pthread_cond_signal(&room->changed);
+    (void)pthread_mutex_unlock(&room->lock);
+}
+
+/* As waiter_reply: gives the request back, to be handled anew, or ends it. */
+static void release(fuse_req_t req, int result, size_t op, const char *text)
+{
+    (void)text;
+    if (!result) {
+        current.released = true;
+        fuse_reply_none(req);
+        return;
+    }
+    request_failed(&session_of(req)->stats, (enum request_op)op);
+    (void)fuse_reply_err(req, -result);
+}
+
+bool room_put_aside(fuse_req_t req, enum request_op op)
+{
+    struct session *session = session_of(req);
+    struct room *room = session->room;
+    if (!room || !room_changes(op) || !current.request || (current.was_aside && current.in_vain))
+        return false;
+    struct aside *a = malloc(sizeof *a + current.size);
+    if (!a)
+        return false;
+    *a = (struct aside){.size = current.size, .background = is_background(current.request, current.size)};
+    memcpy(a->request, current.request, a->size);
+    if (!admit(room, a)) {
+        free(a);
+        return false;
+    }
+    a->waiter = waiter_begin(session->waiters, req, release, op);
+    if (!a->waiter) {
+        leave(room, a);
+        free(a);
+        return false;
+    }
+    a->since = request_set_aside();
+    waiter_ready(a->waiter); /* from here on an interrupt may have answered it */
+    queue(room, a);
+    return true;
+}
+
+/* ---- the thread ------------------------------------------------------------------ */
+
+static void handle(struct room *room, struct aside *a, bool in_vain)
+{
+    struct fuse_buf buf = {.size = a->size, .mem = a->request};
+    current.released = false;
+    leave(room, a);
+    waiter_done(a->waiter, 0, NULL);
+    if (current.released) {
+        room_note_request(a->request, a->size);
+        current.was_aside = true;
+        current.in_vain = in_vain;
+        request_again(&a->since);
+        fuse_session_process_buf(room->session->fuse, &buf);
+        request_again(NULL);
+        room_note_request(NULL, 0);
+    }
+    free(a);
+}
+
+/* Waits for the first; *ret_size: of its request. NULL: the session ends. */
+static struct aside *await_first(struct room *room, size_t *ret_size)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    while (!room->first && !room->ending)
+        (void)pthread_cond_wait(&room->changed, &room->lock);
+    struct aside *first = room->ending ? NULL : room->first;
+    *ret_size = first ? first->size : 0;
+    (void)pthread_mutex_unlock(&room->lock);
+    return first;
+}
+
+static struct aside *take_all(struct room *room)
+{
+    (void)pthread_mutex_lock(&room->lock);
+    struct aside *all = room->first;
+    room->first = room->last = NULL;
+    (void)pthread_mutex_unlock(&room->lock);
+    return all;
+}
+
+static void *room_main(void *arg)
+{
+    struct room *room = arg;
+    size_t size;
+    while (await_first(room, &size)) {
+        bool in_vain = eng_make_room(room->session->eng, size) != 0;
+        for (struct aside *a = take_all(room), *next; a; a = next) {
+            next = a->next;
+            handle(room, a, in_vain);
+        }
+    }
+    return NULL;
+}
+
+/* ---- all of it -------------------------------------------------------------------- */
+
+struct room *room_new(struct session *session)
+{
+    struct room *room = calloc(1, sizeof *room);
+    if (!room)
+        return NULL;
+    room->session = session;
+    (void)pthread_mutex_init(&room->lock, NULL);
+    (void)pthread_cond_init(&room->changed, NULL);
+    return room;
+}
+
+/* The thread may be about to begin a compaction: until it has ended, that is cancelled again. */
+static void join_thread(struct room *room)
+{
+    int r = ETIMEDOUT;
+    while (r == ETIMEDOUT) {
+        struct timespec end;
+        (void)eng_job_cancel(room->session->eng, ENG_JOB_COMPACT);
+        (void)clock_gettime(CLOCK_REALTIME, &end);
+        end.tv_nsec += CANCEL_AGAIN_NS;
+        end.tv_sec += end.tv_nsec / 1000000000;
+        end.tv_nsec %= 1000000000;
+        r = pthread_timedjoin_np(room->thread, NULL, &end);
+    }
+}
+
+void room_free(struct room *room)
+{
+    if (!room)
+        return;
+    (void)pthread_mutex_lock(&room->lock);
+    room->ending = true;
+    (void)pthread_cond_signal(&room->changed);
+    bool has_thread = room->has_thread;
+    (void)pthread_mutex_unlock(&room->lock);
+    if (has_thread)
+        join_thread(room);
+    for (struct aside *a = take_all(room), *next; a; a = next) {
+        next = a->next;
+        waiter_done(a->waiter, -EINTR, NULL);
+        free(a);
+    }
+    (void)pthread_cond_destroy(&room->changed);
+    (void)pthread_mutex_destroy(&room->lock);
+    free(room);
+}

@@ -1,0 +1,26 @@
+/*
+ * room.h - requests that wait for room on a full disk, in no thread of the session: readers, and whoever
+ * cancels the compaction, need those. */
+#ifndef ENGRAMFS_FS_ROOM_H
+#define ENGRAMFS_FS_ROOM_H
+
+#include "session.h"
+
+struct room;
+
+/* NULL: no memory. */
+struct room *room_new(struct session *session);
+/* After the session's end, before the engine's; NULL is fine. Who still waits gets EINTR. */
+void room_free(struct room *room);
+
+/* The request that this thread handles next, as the kernel has sent it; valid until the thread has handled
+ * it. */
+void room_note_request(const void *request, size_t size);
+/*
+ * A handler got -EAGAIN from the engine (eng_options.room_later): puts the request aside, to be handled anew
+ * once there is room. False: it is to be answered now, with ENOSPC if it is a change. */
+bool room_put_aside(fuse_req_t req, enum request_op op);
+/* Whether such a request changes something: nothing else waits for room. */
+bool room_changes(enum request_op op);
+
+#endif
