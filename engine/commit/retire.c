@@ -3,6 +3,7 @@
 #include "commit/retire.h"
 
 #include "core/keepers.h"
+#include "core/reserve.h"
 
 struct retire {
     /* Held until the file of a segment that was removed from the store is unlinked. */
@@ -78,6 +79,7 @@ unsigned retire_segments(struct eng *eng)
         pthread_mutex_unlock(&eng->log.lock);
         if (seg) {
             (void)segments_unlink(&eng->segments, seg); /* a file that stays is removed by recovery */
+            reserve_removed(eng);
             n++;
         }
         pthread_mutex_unlock(&eng->retire->lock);

@@ -24,6 +24,7 @@ struct reserve {
     _Atomic uint64_t bytes; /* written under lock */
     uint64_t floor;         /* bytes left to compaction and checkpoints. Protected by lock. */
     bool frozen;            /* grows only if a third is missing. Protected by lock. */
+    _Atomic bool awaited;   /* something was removed since the file system was made to give all back */
     bool unsupported;       /* the file system cannot preallocate. Protected by lock. */
     _Atomic bool is_short;  /* the disk was full, and the reserve is not whole again */
     _Atomic bool refused;   /* and a write has met that: what the disk says of its space is not enough */
@@ -82,6 +83,33 @@ static int open_reserve(struct eng *eng, struct io_file **ret_file)
     return r == -ENOENT ? ops->open(eng->io, RESERVE_FILE, IO_RDWR | IO_CREATE, ret_file) : r;
 }
 
+/* Whether the file system has, by now, given back what was not to be had at once. */
+static bool give_back_locked(struct eng *eng)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    atomic_store_explicit(&eng->reserve->awaited, false, memory_order_relaxed);
+    return ops->give_back && ops->give_back(eng->io) == 0;
+}
+
+/* Over its quota btrfs cuts no file, but removes one: then the reserve is made anew, smaller. Without room
+ * for that it is gone. */
+static int replace_locked(struct eng *eng, uint64_t size)
+{
+    struct io_file *file;
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = ops->unlink(eng->io, RESERVE_FILE);
+    if (r)
+        return r;
+    atomic_store_explicit(&eng->reserve->bytes, 0, memory_order_relaxed);
+    (void)give_back_locked(eng);
+    if (!size || open_reserve(eng, &file) != 0)
+        return 0;
+    if (ops->allocate(file, size) == 0)
+        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
+    ops->close(file);
+    return 0;
+}
+
 /* On failure the reserve stays as it was. -EOPNOTSUPP: the file system cannot preallocate. */
 static int resize_locked(struct eng *eng, uint64_t size)
 {
@@ -99,7 +127,7 @@ static int resize_locked(struct eng *eng, uint64_t size)
     else if (r && size > have)
         (void)ops->truncate(file, have);
     ops->close(file);
-    return r;
+    return r == -ENOSPC && size < have ? replace_locked(eng, size) : r;
 }
 
 /* Whether the disk gives the whole reserve and `room` bytes beside it, which go back at once. A write was
@@ -107,6 +135,8 @@ static int resize_locked(struct eng *eng, uint64_t size)
 static bool prove_locked(struct eng *eng, uint64_t whole, uint64_t room)
 {
     int r = resize_locked(eng, whole + room);
+    if (r == -ENOSPC && give_back_locked(eng))
+        r = resize_locked(eng, whole + room);
     if (r == -EOPNOTSUPP)
         return true;
     bool proven = !r && resize_locked(eng, whole) == 0;
@@ -206,6 +236,11 @@ void reserve_set_short(struct eng *eng)
                     "the disk is full: garbage is compacted as writers need room");
 }
 
+void reserve_removed(struct eng *eng)
+{
+    atomic_store_explicit(&eng->reserve->awaited, true, memory_order_relaxed);
+}
+
 bool reserve_spend(struct eng *eng, enum reserve_use use)
 {
     if (use == RESERVE_NONE)
@@ -214,6 +249,10 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
     uint64_t have = reserve_bytes(eng), least = use == RESERVE_ALL ? 0 : eng->reserve->floor;
     uint64_t size = use == RESERVE_ALL || have < RESERVE_STEP ? least : MAX_OF(have - RESERVE_STEP, least);
     bool spent = size < have && resize_locked(eng, size) == 0;
+    if (spent)
+        reserve_removed(eng);
+    else
+        spent = atomic_load_explicit(&eng->reserve->awaited, memory_order_relaxed) && give_back_locked(eng);
     pthread_mutex_unlock(&eng->reserve->lock);
     if (spent)
         reserve_set_short(eng);

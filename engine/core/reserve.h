@@ -34,6 +34,9 @@ uint64_t reserve_for_checkpoint(struct eng *eng);
 /* Whether the disk was full, and has not been seen with room since. */
 bool reserve_is_short(struct eng *eng);
 void reserve_set_short(struct eng *eng);
+/* A file was removed: where the file system takes its time to give the space back, that is waited for before
+ * a change is refused. */
+void reserve_removed(struct eng *eng);
 /* After -ENOSPC: gives space back to the file system. True: what failed may be tried again. */
 bool reserve_spend(struct eng *eng, enum reserve_use use);
 /* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both

@@ -71,6 +71,9 @@ struct eng_io_ops {
     int (*space)(struct eng_io *io, struct io_space *ret_space);
     /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
     int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
+    /* Waits until the space of what was removed and cut is to be had, where that takes the file system a
+     * while, which is long. -EOPNOTSUPP: it is at once. May be NULL: likewise. */
+    int (*give_back)(struct eng_io *io);
     /* How many files the process may have open, all in all. May be NULL: as many as one likes. */
     uint64_t (*files_max)(struct eng_io *io);
     /* How large the process may make a file, bytes. May be NULL: as large as one likes. */

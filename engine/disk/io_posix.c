@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -348,6 +350,17 @@ static int posix_usage(struct eng_io *io, uint64_t *ret_bytes)
     return 0;
 }
 
+/* btrfs frees what its quotas count only with its transaction. */
+static int posix_give_back(struct eng_io *io)
+{
+    struct statfs fs;
+    if (fstatfs(posix_dirfd(io), &fs) < 0)
+        return -errno;
+    if (fs.f_type != BTRFS_SUPER_MAGIC)
+        return -EOPNOTSUPP;
+    return syncfs(posix_dirfd(io)) < 0 ? -errno : 0;
+}
+
 static uint64_t posix_files_max(struct eng_io *io)
 {
     (void)io;
@@ -383,6 +396,7 @@ static const struct eng_io_ops posix_ops = {
     .lock_holder = posix_lock_holder,
     .space = posix_space,
     .usage = posix_usage,
+    .give_back = posix_give_back,
     .files_max = posix_files_max,
     .file_size_max = posix_file_size_max,
 };

@@ -13,7 +13,7 @@ group() {
     build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
-        util-linux e2fsprogs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
+        util-linux e2fsprogs btrfs-progs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
         libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils \
         zsh lintian zstd make emacs-nox fio stress-ng dbench bonnie++ borgbackup restic ripgrep ;;
     full) echo debootstrap systemd-container ;;
@@ -40,6 +40,7 @@ stands_for() {
     attr) echo cmd:setfattr ;;
     util-linux) echo cmd:setpriv ;;
     e2fsprogs) echo cmd:mkfs.ext4 ;;
+    btrfs-progs) echo cmd:mkfs.btrfs ;;
     passwd) echo cmd:useradd ;;
     bsdutils) echo cmd:script ;;
     systemd-container) echo cmd:systemd-nspawn ;;

@@ -113,6 +113,27 @@ Test(reserve, a_full_disk_can_be_read_emptied_and_used_again)
     expect_files(0, n / 4);
 }
 
+/* As on btrfs over its quota, where a file can be removed, but not cut. */
+Test(reserve, what_cannot_be_cut_is_made_anew)
+{
+    unsigned n = fill_disk();
+    simdisk_fail_always(u.disk, SIM_TRUNCATE, ENOSPC);
+    for (unsigned i = 0; i < n / 2; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "file %u", i);
+    for (unsigned i = 0; i < 4000; i++) { /* until half of it is used up */
+        int r = eng_setattr(u.eng, unit_lookup(&u, name_of(n / 2)), &(struct eng_attr){.size = 90000},
+                            ENG_SET_SIZE, NULL);
+        cr_assert_eq(r, 0, "%u: %d", i, r);
+    }
+    uint64_t size = unit_stats(&u).reserve_bytes;
+    cr_assert_eq(unit_file_size(&u, "reserve"), size);
+    simdisk_fail_always(u.disk, SIM_TRUNCATE, 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, 1 << 20, "whole again");
+    expect_files(n / 2 + 1, n);
+}
+
 Test(reserve, garbage_is_room)
 {
     unsigned n = fill_disk();
