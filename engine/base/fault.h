@@ -87,6 +87,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
     M(GROUP_ALL)           /* I9: a group of a compaction has all victims, whatever is live in them */       \
+    M(RETIRE_ALL_AT_ONCE)  /* all segments are looked at in one hold of log.lock */                          \
     M(RETIRE_LATE)         /* I9: victims stay until all are emptied */                                      \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \

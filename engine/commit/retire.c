@@ -5,6 +5,9 @@
 #include "core/keepers.h"
 #include "core/reserve.h"
 
+#define RETIRE_LOOKS                                                                                         \
+    256u /* segments, of which there may be 100,000s, that are looked at under log.lock at once */
+
 struct retire {
     /* Held until the file of a segment that was removed from the store is unlinked. */
     pthread_mutex_t lock;
@@ -38,10 +41,11 @@ void retire_allow(struct eng *eng)
     pthread_mutex_unlock(&eng->retire->lock);
 }
 
-/* The next segment from record *at on that no keeper needs: its id, or 0. */
+/* The next segment from record *at on, of RETIRE_LOOKS, that no keeper needs: its id, or 0. */
 static uint32_t next_unneeded(struct eng *eng, uint32_t *at)
 {
-    for (; *at < eng->idx.segs.used; ++*at) {
+    uint32_t end = MIN_OF(eng->idx.segs.used, *at + (MUTANT(RETIRE_ALL_AT_ONCE) ? INT32_MAX : RETIRE_LOOKS));
+    for (; *at < end; ++*at) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, *at);
         if (seg->id && !keepers_find(eng, seg))
             return seg->id;
@@ -50,13 +54,14 @@ static uint32_t next_unneeded(struct eng *eng, uint32_t *at)
 }
 
 /* Under log.lock: removes the next segment that may go, from record *at on, from the store, to be unlinked.
- * NULL with it: somebody has pinned it by now, and a later call gets it. False: there is none left. */
+ * NULL with it: there is none among those looked at, or somebody has pinned it by now, and a later call gets
+ * it. False: there is none left. */
 static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **ret_seg)
 {
     uint32_t id = next_unneeded(eng, at);
     *ret_seg = NULL;
     if (!id)
-        return false;
+        return *at < eng->idx.segs.used;
     ++*at;
     pthread_rwlock_wrlock(&eng->index_lock);
     if (chunk_pool_reserve(eng->idx.pool, 2) == 0 && segments_remove(&eng->segments, id, ret_seg) != -EBUSY)

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#define SLICE 1024u   /* places of the map that are looked at in one hold of the lock */
 #define OPEN_MAX 512u /* files kept open, unless more are needed at a time */
 
 void segments_init(struct segments *segments, struct eng_io *io, const struct fault_hook *hook)
@@ -377,15 +378,21 @@ bool segments_has(struct segments *segments, uint32_t id)
     return has;
 }
 
+/* In slices: there may be many, and every pin takes the lock. What comes and goes meanwhile counts or does
+ * not. */
 unsigned segments_pinned(struct segments *segments)
 {
     unsigned n = 0;
-    pthread_mutex_lock(&segments->lock);
-    for (uint32_t i = 0; i < segments->by_id.cap; i++) {
-        struct segment *seg = segment_at(segments, i);
-        n += seg && atomic_load_explicit(&seg->pins, memory_order_relaxed);
+    bool more = true;
+    for (uint32_t i = 0; more;) {
+        pthread_mutex_lock(&segments->lock);
+        for (unsigned looks = 0; looks < SLICE && i < segments->by_id.cap; looks++, i++) {
+            struct segment *seg = segment_at(segments, i);
+            n += seg && atomic_load_explicit(&seg->pins, memory_order_relaxed);
+        }
+        more = i < segments->by_id.cap;
+        pthread_mutex_unlock(&segments->lock);
     }
-    pthread_mutex_unlock(&segments->lock);
     return n;
 }
 

@@ -7,7 +7,9 @@
  * Memory is what the engine has from malloc and mmap; the simulated disk's own does not count. With the
  * engine that has mutants a group of any size, or victims that stay until the end, must be noticed.
  *
- *   bounds [memory|disk|orphans] */
+ * Also: how many segments are looked at in one hold of log.lock when some are to be retired.
+ *
+ *   bounds [memory|disk|orphans|looks] */
 #include "hook.h"
 #include "unit_store.h"
 
@@ -134,6 +136,33 @@ void __wrap_qsort(void *base, size_t n, size_t size, int (*compare)(const void *
     __real_qsort(base, n, size, compare);
     count(&heap, -takes);
 }
+
+/* ---- looks: in one hold of a lock --------------------------------------------------------- */
+
+static pthread_mutex_t *watched; /* NULL: none */
+static uint64_t looks, most_looks, all_looks;
+
+int __real_pthread_mutex_lock(pthread_mutex_t *lock);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
+{
+    int r = __real_pthread_mutex_lock(lock);
+    if (lock == watched)
+        looks = 0;
+    return r;
+}
+
+static bool look(struct eng *eng, const struct seg_rec *seg)
+{
+    (void)eng, (void)seg;
+    all_looks++;
+    looks++;
+    most_looks = MAX_OF(most_looks, looks);
+    return false;
+}
+
+static const struct keeper onlooker = {.kind = KEEPER_LIVE, .key = "looks", .needs = look};
 
 /* ---- the disk: what it holds at most --------------------------------------------------- */
 
@@ -414,6 +443,36 @@ static void measure_orphans(void)
     n_failed += !ok;
 }
 
+/* ---- looks ------------------------------------------------------------------------------------------ */
+
+#define SEGMENTS 5000u
+
+static void measure_looks(void)
+{
+    new_store();
+    UNIT_NEED(keepers_add(u.eng, &onlooker) == 0);
+    (void)unit_file(&u, "f", 100, 1);
+    UNIT_NEED(eng_sync(u.eng) == 0);
+    pthread_mutex_lock(&u.eng->log.lock); /* segments that the index knows, and that must stay */
+    pthread_rwlock_wrlock(&u.eng->index_lock);
+    for (uint32_t i = 0; i < SEGMENTS; i++)
+        UNIT_NEED(index_touch_segment(&u.eng->idx, 1000 + i, SEGMENT_LOG, UINT64_MAX) == 0);
+    pthread_rwlock_unlock(&u.eng->index_lock);
+    pthread_mutex_unlock(&u.eng->log.lock);
+    watched = &u.eng->log.lock;
+    looks = most_looks = all_looks = 0;
+    (void)retire_segments(u.eng);
+    watched = NULL;
+    bool ok = most_looks <= 256 && all_looks >= SEGMENTS;
+    printf("%s: %" PRIu64 " of %" PRIu64 " segments looked at in one hold of log.lock\n",
+           ok ? "ok" : "FAILED", most_looks, all_looks);
+    n_passed += ok;
+    n_failed += !ok;
+    unit_kill(&u, SIM_KEEP_ALL, 0); /* those segments are in no log */
+    simdisk_io(u.disk)->ops = disk_ops;
+    unit_done(&u);
+}
+
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : NULL;
@@ -423,6 +482,8 @@ int main(int argc, char **argv)
         measure_disk();
     if (!only || !strcmp(only, "orphans"))
         measure_orphans();
+    if (!only || !strcmp(only, "looks"))
+        measure_looks();
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", n_passed, n_failed);
     return n_failed || !n_passed ? 1 : 0;
 }
