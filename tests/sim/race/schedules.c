@@ -134,8 +134,9 @@ static bool must_wait(const struct stop *stop, const struct act *second)
         return second->appends || second->flushes;
     case FP_RETIRE: /* log->lock: nobody may name the segment again while it goes */
         return second->appends || second->flushes;
-    case FP_CHECKPOINT_FROZEN: /* one checkpoint at a time, and none of its files goes meanwhile */
-        return second->maintains || second->op.kind == OP_RECLAIM;
+    case FP_CHECKPOINT_FROZEN: /* one checkpoint at a time; none of its files goes, or is proven, meanwhile */
+        return second->maintains || second->op.kind == OP_RECLAIM || second->op.kind == OP_SCRUB ||
+               second->probe == probe_check;
     case FP_SYNC: /* one flush at a time; who comes later shares the next */
         return second->flushes;
     default:
