@@ -231,6 +231,24 @@ Test(worker, a_segment_of_which_only_damage_is_left_is_left_alone)
     cr_assert(unit_holds(&u, bad, 1000, 1));
 }
 
+/* What is empty may be the room that the next one needs. */
+Test(worker, a_checkpoint_that_fails_keeps_no_empty_segment)
+{
+    struct locator loc;
+    uint64_t a = unit_file(&u, "a", 60000, 1);
+    cr_assert(unit_locator(&u, a, 0, &loc));
+    unit_file(&u, "b", 60000, 2); /* in the next */
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "a"), 0);
+    set("checkpoint_ops", "1");
+    simdisk_fail(u.disk, SIM_CREATE, 1, EIO);
+    cr_assert_eq(eng_tick(u.eng), -EIO);
+    cr_assert_not(simdisk_fault_waits(u.disk), "a checkpoint was due");
+    cr_assert_not(unit_has_segment(&u, loc.seg));
+    cr_assert(unit_holds(&u, unit_lookup(&u, "b"), 60000, 2));
+}
+
 Test(worker, backs_off_from_garbage_that_cannot_be_gained)
 {
     struct locator loc;

@@ -339,6 +339,33 @@ Test(worker_threads, commits_while_a_checkpoint_is_being_written)
         sched_yield();
 }
 
+static void *closer(void *arg)
+{
+    *(int *)arg = eng_close(u.eng);
+    return NULL;
+}
+
+Test(worker_threads, closing_awaits_the_checkpoint_under_way)
+{
+    pthread_t thread;
+    int r = 1;
+    stop_compactor(FP_CHECKPOINT_FROZEN);
+    cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "50"), 0);
+    for (int i = 0; i < 60; i++)
+        unit_write(&u, unit_lookup(&u, "a"), 20000, 0, 0);
+    pass_barrier();
+    unit_file(&u, "p", 10, 5); /* is in the one that closing writes */
+    cr_assert_eq(pthread_create(&thread, NULL, closer, &r), 0);
+    pass_barrier();
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert_eq(r, 0);
+    u.eng = NULL;
+    simdisk_power_on(u.disk, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).checkpoint_seq, unit_stats(&u).log_seq);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "p"), 10, 5));
+}
+
 /* Processor time that the process has used, ns. */
 static uint64_t used_ns(void)
 {
