@@ -41,7 +41,8 @@ part_crash() {
 }
 
 part_lives() {
-    run "lives/script" 3500 "$BUILD/tests/sim/twolives" --seeds 0
+    run "lives/script" 3500 "$BUILD/tests/sim/twolives" --seeds 0 --alone
+    run "lives/script beside an installer" 3500 "$BUILD/tests/sim/twolives" --seeds 0 --beside 1
     run "lives/2,000 seeds" 3500 "$BUILD/tests/sim/twolives" --no-script --seeds 2000
 }
 

@@ -32,7 +32,7 @@ struct config {
     uint64_t only_cut, only_second; /* 0: all; kinds count from 1 */
     unsigned seconds;               /* kinds of second lives at each call */
     size_t subsets_of;              /* operations that are not durable: up to so many, all subsets */
-    bool no_script, bites;
+    bool no_script, alone, bites;
 };
 
 static struct config config = {.n_ops = 150};
@@ -316,6 +316,7 @@ static const char usage[] =
     "  --seed S       only the random workload of seed S, every call\n"
     "  --ops N        operations of a random workload (150)\n"
     "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
+    "  --alone        without one only\n"
     "  --cut N        the process dies in that call only\n"
     "  --second K     only that kind of second life, of 1 to 6\n"
     "  --bites        takes away one protection after the other: each run must fail\n"
@@ -335,6 +336,10 @@ static bool parse_options(int argc, char **argv)
         size_t k = 0;
         if (!strcmp(argv[i], "--no-script")) {
             config.no_script = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--alone")) {
+            config.alone = true;
             continue;
         }
         if (!strcmp(argv[i], "--bites")) {
@@ -384,7 +389,7 @@ int main(int argc, char **argv)
     } else {
         if (!config.no_script && !config.beside)
             scripted_workload(0);
-        if (!config.no_script && !(config.only_cut && !config.beside))
+        if (!config.no_script && !config.alone && !(config.only_cut && !config.beside))
             scripted_workload(config.beside ? config.beside : 1);
         config.seconds = 1; /* of random workloads: many, rather than each in all ways */
         for (uint64_t seed = 1; seed <= config.n_seeds; seed++)
