@@ -81,7 +81,10 @@ part_archives() { run archives 3500 tests/ops/archives.sh "$BUILD" 10000; }
 
 part_ops() { run_scripts ops tests/ops "$BUILD" archives; }
 
+# As in CI, but for what run.sh itself lengthens.
+part_base() { export ENGRAM_TEST_MODE=default; }
 part_mountc() { export ENGRAM_TEST_MODE=default; }
+part_asan() { export ENGRAM_TEST_MODE=default; }
 
 # part NAME: starts what is more than the groups of the part, which follow.
 part() {
