@@ -16,7 +16,7 @@ PARTS_ALL=(
     "fuzz||two minutes for each target"
     "mount||a mounted store and real tools, with long runs and a folder of 1,000,000 entries"
     "mountc|mountc|the mounted store once more while compaction runs in a loop, as long as in CI"
-    "posix|posix|a mount and ext4 compared: rules, and 141 seeds of 6,000 random operations"
+    "posix|posix|a mount and ext4 compared: rules, and 281 seeds of 6,000 random operations"
     "kill9||two times 250 rounds of kill -9, 3,000,000 reads of a mount beside compaction"
     "archives||10,000 hostile archives and trees"
     "ops||what operators need; the Debian package in a clean Debian, booted with systemd"

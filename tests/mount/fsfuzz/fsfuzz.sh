@@ -66,7 +66,7 @@ if [ "${SEED-}" ]; then
     t_end
 fi
 seeds=6 ops=2500
-if [ "${ENGRAM_TEST_MODE-}" = full ]; then seeds=60 ops=6000; fi
+if [ "${ENGRAM_TEST_MODE-}" = full ]; then seeds=120 ops=6000; fi
 first=1
 if [ "${ENGRAM_TEST_MODE-}" = soak ]; then first=$RANDOM; fi
 fuzz "with remounts" --seed $first --seeds $seeds --ops $ops --remount "$WORK/remount"
