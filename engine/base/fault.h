@@ -76,6 +76,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
+    M(SALVAGE_ALL_LOST)    /* a damaged part of the index costs all names */                                 \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_REPLAY_VERIFY)    /* I10: what a log leads to is believed */                                        \

@@ -82,6 +82,9 @@ struct eng {
     struct checkpoints *checkpoints;
     /* Of salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
     uint64_t lost_after;
+    /* Of salvage: a bit for each inode that was lost with a part of the index, NULL: none was. The same. */
+    uint8_t *lost_slots;
+    uint32_t n_lost_slots;
 
     /* upkeep/ */
     struct full_disk *full_disk;

@@ -61,6 +61,18 @@ int checkpoint_note_files(struct ckpt_info *info, uint64_t own, const void *imag
     return 0;
 }
 
+/* Between the numbers of two checkpoints there is never so much. */
+#define CKPT_ID_GAP (UINT64_C(1) << 32)
+
+uint64_t checkpoint_next_id(const uint64_t *ids, size_t n)
+{
+    uint64_t next = 1;
+    for (size_t i = n; i-- > 0;)
+        if (ids[i] < next + CKPT_ID_GAP)
+            next = ids[i] + 1;
+    return next;
+}
+
 /* ---- reading ----------------------------------------------------------------------- */
 
 struct loader {
@@ -414,6 +426,14 @@ static void tree_decode(struct btree *t, const uint64_t in[3])
     t->count = in[2];
 }
 
+static void take_scalars(const struct loader *l, struct index *idx)
+{
+    memcpy(&idx->s, l->m.scalars, sizeof idx->s);
+    memcpy(idx->names.free_heads, l->m.names_free, sizeof l->m.names_free);
+    tree_decode(&idx->dirs, l->m.trees[0]);
+    tree_decode(&idx->extents, l->m.trees[1]);
+}
+
 int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
                     struct ckpt_info *ret_info)
 {
@@ -422,15 +442,8 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
     if (!r)
         r = load_tables(&l, idx);
     if (!r) {
-        memcpy(&idx->s, l.m.scalars, sizeof idx->s);
-        if (idx->s.n_buckets >= idx->buckets.used)
-            r = -EBADMSG;
-    }
-    if (!r) {
-        memcpy(idx->names.free_heads, l.m.names_free, sizeof l.m.names_free);
-        tree_decode(&idx->dirs, l.m.trees[0]);
-        tree_decode(&idx->extents, l.m.trees[1]);
-        r = names_validate(&idx->names);
+        take_scalars(&l, idx);
+        r = idx->s.n_buckets < idx->buckets.used ? names_validate(&idx->names) : -EBADMSG;
     }
     if (!r)
         r = btree_validate(&idx->dirs);
@@ -444,6 +457,83 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
         r = loader_info(&l, ret_info);
     if (!r)
         *ret_pos = position_of(&l.m);
+    loader_free(&l);
+    return r;
+}
+
+/* ---- in part ------------------------------------------------------------------------------- */
+
+static int size_files(struct loader *l, const struct ckpt_info *info, uint64_t *ret_bytes)
+{
+    *ret_bytes = 0;
+    for (size_t i = 0; i < info->n_files; i++) {
+        uint64_t size;
+        int r = open_checkpoint(l, info->files[i]);
+        if (!r)
+            r = l->eng->io->ops->file_size(l->file, &size);
+        if (!r)
+            *ret_bytes += size;
+        else if (r != -ENOENT && r != -EIO)
+            return r;
+    }
+    return 0;
+}
+
+/* Reads what can be read, in the order of the tables. No more than the files hold: a manifest may claim the
+ * same image again and again. */
+static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struct index_holes *holes)
+{
+    const struct ckpt_chunk *cc = l->chunks;
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        struct table *t = index_table(idx, i);
+        for (uint32_t c = 0; c < t->n_chunks; c++, cc++) {
+            int r = cc->len <= bytes ? load_chunk(l, cc, t->chunks[c]) : -EBADMSG;
+            if (!r) {
+                bytes -= cc->len;
+                continue;
+            }
+            if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+                return r;
+            if (!holes->lost[i] && !(holes->lost[i] = calloc(t->n_chunks, 1)))
+                return -ENOMEM;
+            holes->lost[i][c] = 1;
+            holes->n++;
+            memset(t->chunks[c], 0, TABLE_CHUNK_SIZE);
+        }
+    }
+    return 0;
+}
+
+int checkpoint_load_parts(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
+                          struct ckpt_info *ret_info, struct index_holes *ret_holes)
+{
+    struct loader l = {.eng = eng};
+    struct ckpt_info info = {0};
+    struct ckpt_table ct[INDEX_TABLES];
+    uint64_t bytes;
+    int r = load_manifest(&l, id);
+    if (!r)
+        r = loader_info(&l, &info);
+    if (!r)
+        r = size_files(&l, &info, &bytes);
+    CLEANUP_FREE uint8_t **places = r ? NULL : calloc(l.n_chunks + 1, sizeof *places);
+    if (!r && !places)
+        r = -ENOMEM;
+    if (!r) {
+        memcpy(ct, l.manifest + sizeof l.m, sizeof ct);
+        r = check_shapes(&l, idx, ct);
+    }
+    if (!r)
+        r = make_places(&l, idx, ct, places);
+    if (!r)
+        r = load_parts(&l, idx, bytes, ret_holes);
+    if (!r) {
+        take_scalars(&l, idx);
+        *ret_pos = position_of(&l.m);
+        *ret_info = info;
+    } else {
+        free(info.files);
+    }
     loader_free(&l);
     return r;
 }

@@ -6,6 +6,7 @@
 #define ENGRAMFS_CHECKPOINT_READ_H
 
 #include "core/eng.h"
+#include "index/mend.h"
 
 /* A checkpoint that recovery may use. */
 struct ckpt_info {
@@ -28,9 +29,16 @@ int checkpoint_parse_name(const char *name, uint64_t *ret_id);
  * apart and begin with their file. -ENOMEM. */
 int checkpoint_note_files(struct ckpt_info *info, uint64_t own, const void *images, size_t stride, size_t n);
 
+/* Behind all numbers, which descend, so that none is used twice; but names alone, of which anybody may make
+ * one, do not use the numbers up. */
+uint64_t checkpoint_next_id(const uint64_t *ids, size_t n);
 /* Loads checkpoint `id` into an initialised index; tells where the log goes on. */
 int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
                     struct ckpt_info *ret_info);
+/* The same for salvage: without the chunks that are damaged, of which *ret_holes (zeroed; the caller frees
+ * its arrays) tells. Nothing is verified but sums. */
+int checkpoint_load_parts(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
+                          struct ckpt_info *ret_info, struct index_holes *ret_holes);
 /* Reads the manifest of a checkpoint only: whether it could be used, and which files it needs. */
 int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info);
 /* Whether it has its footer, the end of what is written of a checkpoint. */

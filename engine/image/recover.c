@@ -21,9 +21,6 @@
 
 #include <stdio.h>
 
-/* Between the numbers of two checkpoints there is never so much. */
-#define CKPT_ID_GAP (UINT64_C(1) << 32)
-
 struct recovery {
     struct eng *eng;
     char *why;
@@ -41,6 +38,7 @@ struct recovery {
     struct buf batch, extents, found;
     uint64_t batches, bytes;
     uint64_t first_new; /* segments with lower numbers are older than the checkpoint */
+    bool mended;        /* the index lacks what a damaged checkpoint has lost */
     bool scanned;       /* for marks behind the point where a batch was bad */
     uint32_t last_seg;  /* files with higher numbers are not looked at */
     uint64_t last_ckpt; /* the same */
@@ -160,9 +158,7 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 
 /* ---- the starting point ---------------------------------------------------------- */
 
-/*
- * Says so. One that was finished and whose file stays is damage that a check tells of, too; what an earlier
- * run left in the middle of writing is not. */
+/* One that was finished is damage that a check tells of, if it stays; what a run was writing is not. */
 static void tell_unusable(struct recovery *rec, uint64_t id, int error, const char *instead)
 {
     char name[32];
@@ -188,6 +184,22 @@ static int find_second(struct recovery *rec, size_t i)
     return r == -ENOMEM ? r : 0;
 }
 
+static void go_on_from(struct recovery *rec, const struct ckpt_position *pos, const struct ckpt_info *info)
+{
+    struct eng *eng = rec->eng;
+    eng->marks.newest_seq = info->seq;
+    eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
+    eng->segments.next_id =
+        MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos->next_segment_id, (uint64_t)UINT32_MAX));
+    eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, info->id + 1);
+    rec->first_new = pos->next_segment_id;
+    rec->seq = pos->seq;
+    rec->chain = pos->chain;
+    rec->mark = MAX_OF(rec->mark, pos->seq);
+    rec->at = find_segment(rec, pos->segment);
+    rec->offset = pos->offset;
+}
+
 static int start_from_checkpoint(struct recovery *rec, size_t i)
 {
     struct eng *eng = rec->eng;
@@ -202,17 +214,7 @@ static int start_from_checkpoint(struct recovery *rec, size_t i)
     r = find_second(rec, i + 1);
     if (r)
         return r;
-    eng->marks.newest_seq = info.seq;
-    eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
-    eng->segments.next_id =
-        MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos.next_segment_id, (uint64_t)UINT32_MAX));
-    eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, info.id + 1);
-    rec->first_new = pos.next_segment_id;
-    rec->seq = pos.seq;
-    rec->chain = pos.chain;
-    rec->mark = MAX_OF(rec->mark, pos.seq);
-    rec->at = find_segment(rec, pos.segment);
-    rec->offset = pos.offset;
+    go_on_from(rec, &pos, &info);
     return 0;
 }
 
@@ -233,21 +235,19 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
     free(info.files);
 }
 
-/* Behind all names, so that none is used twice; but names alone, of which anybody may make one, do not use
- * the numbers up. */
-static void next_checkpoint_id(struct recovery *rec)
+static int start_from_remains(struct recovery *rec)
 {
-    uint64_t next = 1;
-    for (size_t i = rec->n_ckpts; i-- > 0;)
-        if (rec->ckpts[i] < next + CKPT_ID_GAP)
-            next = rec->ckpts[i] + 1;
-    rec->eng->checkpoints->next_id = next;
+    struct ckpt_position pos;
+    int r = salvage_remains(rec->eng, rec->segs, rec->n_segs, rec->ckpts, rec->n_ckpts, &pos);
+    if ((rec->mended = r == SALVAGED_INDEX))
+        go_on_from(rec, &pos, &rec->eng->checkpoints->kept[0]);
+    return MIN_OF(r, 0);
 }
 
 static int find_start(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
-    next_checkpoint_id(rec);
+    eng->checkpoints->next_id = checkpoint_next_id(rec->ckpts, rec->n_ckpts);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
         if (!r || r == -ENOMEM)
@@ -266,12 +266,8 @@ static int find_start(struct recovery *rec)
     }
     if (rec->mark == 0 && rec->n_ckpts == 0)
         return 0; /* a new store, or one that died before its first batch was durable */
-    if (eng->opt.salvage) {
-        report_line(&eng->report, ENG_LOG_WARNING,
-                    "no checkpoint can be used and the log has no beginning: names are lost");
-        eng->lost_after = 0;
-        return salvage_root(eng);
-    }
+    if (eng->opt.salvage)
+        return start_from_remains(rec);
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
              "restore from a copy");
@@ -369,7 +365,8 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
         r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
     for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++) {
         const struct op *op = &rec->ops.ops[i];
-        r = index_apply(idx, op, h->seq);
+        r = rec->mended ? index_apply_mended(idx, op, h->seq) : index_apply(idx, op, h->seq);
+        r = rec->mended && r == -EBADMSG ? 0 : r; /* of what is lost */
         if (op->type == OP_SEGMENT && r >= 0 &&
             !MUTANT(NUMBERS_AGAIN)) /* its file may be gone since; its number is used up (I1) */
             rec->eng->segments.next_id = MAX_OF(rec->eng->segments.next_id, (uint32_t)op->ino + 1);
@@ -728,6 +725,8 @@ static int mend_headers(struct recovery *rec)
 /* Ops that may be one by one need not fit together (I10): what is adopted the next opening must accept. */
 static int verify_replayed(struct recovery *rec)
 {
+    if (rec->mended)
+        return salvage_verify(rec->eng);
     int r = rec->batches && !MUTANT(NO_REPLAY_VERIFY) ? index_is_sound(&rec->eng->idx) : 0;
     if (r == -EBADMSG)
         snprintf(rec->why, 256,

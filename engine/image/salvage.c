@@ -7,6 +7,8 @@
  * it found. So it is handed out apart from the memories, with the path as a hint only. */
 #include "image/salvage.h"
 
+#include "image/checkpoint.h"
+
 #include <stdio.h>
 
 /* ---- identity ------------------------------------------------------------------- */
@@ -60,6 +62,91 @@ int salvage_root(struct eng *eng)
     return r ? r : index_apply(&eng->idx, &op, 0);
 }
 
+/* ---- an index in part ----------------------------------------------------------------------- */
+
+/* As checkpoint_load(), with what is left of a damaged one. */
+static int load_remains(struct eng *eng, uint64_t id, const struct index_file *files, size_t n_files,
+                        struct ckpt_position *ret_pos, struct ckpt_info *ret_info)
+{
+    struct index_holes holes = {0};
+    uint8_t *lost = NULL;
+    uint32_t n_slots = 0;
+    int r = checkpoint_load_parts(eng, id, &eng->idx, ret_pos, ret_info, &holes);
+    if (!r) {
+        r = index_mend(&eng->idx, &holes, files, n_files, &lost, &n_slots);
+        if (r)
+            free(ret_info->files);
+    }
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        free(holes.lost[i]);
+    if (r)
+        return r;
+    eng->lost_slots = lost;
+    eng->n_lost_slots = n_slots;
+    report_line(&eng->report, ENG_LOG_WARNING,
+                "checkpoint c%016llx.ckp: %llu parts of the index are damaged; what they named is lost",
+                (unsigned long long)id, (unsigned long long)holes.n);
+    return 0;
+}
+
+static int fresh_index(struct eng *eng)
+{
+    free(eng->lost_slots);
+    eng->lost_slots = NULL;
+    index_free(&eng->idx);
+    return index_init(&eng->idx, eng->sb.hash_seed);
+}
+
+/* All is found by what it says of itself. */
+static int lose_names(struct eng *eng, const char *why)
+{
+    report_line(&eng->report, ENG_LOG_WARNING, "%s: names are lost", why);
+    eng->lost_after = 0;
+    return salvage_root(eng);
+}
+
+int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs, const uint64_t *ckpts,
+                    size_t n_ckpts, struct ckpt_position *ret_pos)
+{
+    CLEANUP_FREE struct index_file *files = calloc(n_segs + 1, sizeof *files);
+    size_t n = 0;
+    int r = files ? 0 : -ENOMEM;
+    for (size_t i = 0; !r && i < n_segs; i++)
+        if (segs[i].valid)
+            files[n++] = (struct index_file){segs[i].id, segs[i].header.kind};
+    for (size_t i = 0; !r && i < n_ckpts && !MUTANT(SALVAGE_ALL_LOST); i++) {
+        r = load_remains(eng, ckpts[i], files, n, ret_pos, &eng->checkpoints->kept[0]);
+        if (!r)
+            return SALVAGED_INDEX;
+        eng->checkpoints->kept[0] = (struct ckpt_info){0};
+        r = r == -ENOMEM ? r : fresh_index(eng);
+    }
+    return r ? r : lose_names(eng, "no checkpoint can be used and the log has no beginning");
+}
+
+int salvage_verify(struct eng *eng)
+{
+    int r = index_is_sound(&eng->idx);
+    if (r != -EBADMSG)
+        return r;
+    r = fresh_index(eng);
+    return r ? r : lose_names(eng, "the log does not fit what is left of the index");
+}
+
+/* Whether the extent is of an inode of which the index lost the record, or the only name. */
+static bool is_lost(const struct eng *eng, const struct extent_header *h)
+{
+    uint32_t slot = ino_slot(h->ino);
+    if (h->seq > eng->lost_after)
+        return true;
+    if (!eng->lost_slots)
+        return false;
+    const struct inode_rec *inode = index_inode(&eng->idx, h->ino);
+    if (inode)
+        return !inode->nlink;
+    return slot < eng->n_lost_slots && (eng->lost_slots[slot / 8] >> slot % 8 & 1);
+}
+
 /* ---- content behind the damage ------------------------------------------------------ */
 
 struct search {
@@ -84,7 +171,7 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
         extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
         return 0;
     *ret_size = size;
-    if (h->file_off == EXTENT_XATTR_OFF || h->seq <= s->eng->lost_after)
+    if (h->file_off == EXTENT_XATTR_OFF || !is_lost(s->eng, h))
         return 0;
     struct eng_lost piece = {.ino = h->ino,
                              .offset = h->file_off,
@@ -124,7 +211,7 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
     struct search s = {.eng = eng, .emit = emit, .arg = arg};
     if (!eng || !emit)
         return -EINVAL;
-    if (eng->lost_after == UINT64_MAX)
+    if (eng->lost_after == UINT64_MAX && !eng->lost_slots)
         return 0;
     CLEANUP_FREE uint8_t *extent = malloc(extent_size(EXTENT_MAX, EXTENT_NAME_MAX));
     s.extent = extent;

@@ -291,6 +291,18 @@ int btree_floor(const struct btree *t, struct bkey key, struct bkey *ret_key, vo
     return 0;
 }
 
+int btree_each_leaf(const struct btree *t, int (*emit)(void *arg, struct bkey key, const void *value),
+                    void *arg)
+{
+    int r = 0;
+    for (uint32_t i = 1; i < t->nodes.used && !r; i++) {
+        const struct node *leaf = node_get(t, i, 0);
+        for (uint32_t k = 0; leaf && k < leaf->count && !r; k++)
+            r = emit(arg, key_load(leaf, k), payload_at(t, leaf, k));
+    }
+    return r;
+}
+
 int btree_scan(const struct btree *t, struct bkey from,
                int (*emit)(void *arg, struct bkey key, const void *value), void *arg)
 {

@@ -52,6 +52,10 @@ int btree_floor(const struct btree *t, struct bkey key, struct bkey *ret_key, vo
  * -EBADMSG. Faster than repeated btree_ceil(); the tree must not change meanwhile. */
 int btree_scan(const struct btree *t, struct bkey from,
                int (*emit)(void *arg, struct bkey key, const void *value), void *arg);
+/* Calls emit for the entries of each sound leaf, in no order, until it returns non-zero (returned): of a tree
+ * of which some nodes are lost, too. */
+int btree_each_leaf(const struct btree *t, int (*emit)(void *arg, struct bkey key, const void *value),
+                    void *arg);
 /* Inserts, or replaces the value of an existing key. 0 new, 1 replaced, -EBADMSG. */
 int btree_put(struct btree *t, struct bkey key, const void *value);
 /* 0 removed, 1 not there, -EBADMSG. */

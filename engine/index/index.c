@@ -168,31 +168,37 @@ static void split_bucket(struct index *idx)
     set_bucket_head(idx, n, go);
 }
 
-int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
-                   uint64_t cookie)
+int index_link(struct index *idx, uint32_t d)
 {
     if (idx->s.n_names >= idx->s.n_buckets)
         split_bucket(idx);
-    uint32_t d = table_alloc(&idx->dentries);
     struct dentry_rec *dentry = table_mut(&idx->dentries, d);
-    uint32_t hash = codec_name_hash(idx->hash_seed, dir, name, len);
-    uint32_t b = bucket_of(hash, (uint32_t)idx->s.n_buckets);
-    *dentry = (struct dentry_rec){.hash_next = bucket_head(idx, b),
-                                  .parent = dir,
-                                  .child = child,
-                                  .name = names_alloc(&idx->names, len),
-                                  .cookie = cookie,
-                                  .hash = hash,
-                                  .name_len = (uint16_t)len};
-    memcpy(names_mut(&idx->names, dentry->name, len), name, len);
+    uint32_t b = bucket_of(dentry->hash, (uint32_t)idx->s.n_buckets);
+    dentry->hash_next = bucket_head(idx, b);
     set_bucket_head(idx, b, d);
     idx->s.n_names++;
-    if (btree_put(&idx->dirs, (struct bkey){dir, cookie}, &d) != 0)
+    if (btree_put(&idx->dirs, (struct bkey){dentry->parent, dentry->cookie}, &d) != 0)
         return -EBADMSG; /* that cookie was there */
-    struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
+    struct inode_rec *parent = table_mut(&idx->inodes, dentry->parent),
+                     *inode = table_mut(&idx->inodes, dentry->child);
     parent->size++;
     inode->dentry = d;
     return 0;
+}
+
+int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
+                   uint64_t cookie)
+{
+    uint32_t d = table_alloc(&idx->dentries);
+    struct dentry_rec *dentry = table_mut(&idx->dentries, d);
+    *dentry = (struct dentry_rec){.parent = dir,
+                                  .child = child,
+                                  .name = names_alloc(&idx->names, len),
+                                  .cookie = cookie,
+                                  .hash = codec_name_hash(idx->hash_seed, dir, name, len),
+                                  .name_len = (uint16_t)len};
+    memcpy(names_mut(&idx->names, dentry->name, len), name, len);
+    return index_link(idx, d);
 }
 
 int index_remove_name(struct index *idx, uint32_t d)

@@ -193,11 +193,13 @@ void index_thaw(struct index *idx, struct index *view, uint64_t freeze); /* free
 #define INDEX_TABLES 7
 struct table *index_table(struct index *idx, unsigned i);
 
-/* ---- for extents.c and apply.c ------------------------------ */
+/* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
 int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
                    uint64_t cookie);
+/* Puts a name whose record is there into the hash table and the order of its directory. */
+int index_link(struct index *idx, uint32_t d);
 int index_remove_name(struct index *idx, uint32_t d);
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);

@@ -100,6 +100,7 @@ static void eng_free(struct eng *eng)
     log_free(&eng->log);
     segments_free(&eng->segments);
     index_free(&eng->idx);
+    free(eng->lost_slots);
     if (eng->locked)
         eng->io->ops->unlock(eng->io);
     if (eng->own_io)

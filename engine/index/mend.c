@@ -1,0 +1,489 @@
+/*
+ * mend.c - see mend.h.
+ *
+ * What each record says of others is compared with what is left of them. Whatever can be derived is made
+ * anew: the hash table, the order of directories, the tree of extents, counts. An inode whose record is there
+ * but whose content is named by a lost one is given up, since it would show zeros. */
+#include "index/mend.h"
+
+#include "base/util.h"
+#include "engine.h"
+#include "index/apply.h"
+#include "index/verify.h"
+
+#include <stdio.h>
+
+#define SLOTS_AHEAD 65536u /* of what is left of the inodes: a log creates them one by one */
+
+struct mend {
+    struct index *idx;
+    const struct index_holes *holes;
+    uint8_t *lost;       /* bit by slot */
+    uint32_t *n_extents; /* by slot, in the tree */
+    uint64_t *bytes;
+    struct btree extents; /* the new one */
+};
+
+static int have_room(struct index *idx)
+{
+    return index_reserve(idx, &(struct op){.type = OP_LINK}, 1);
+}
+
+static void mark_lost(struct mend *m, uint32_t slot)
+{
+    m->lost[slot / 8] |= (uint8_t)(1u << slot % 8);
+}
+
+static void drop_inode(struct mend *m, uint32_t slot, bool lost)
+{
+    struct inode_rec *inode = table_mut(&m->idx->inodes, slot);
+    *inode = (struct inode_rec){.reuse = inode->reuse};
+    if (lost)
+        mark_lost(m, slot);
+}
+
+/* ---- free lists, segments --------------------------------------------------------------- */
+
+/* Records of a list that is broken are not used again. */
+static void mend_free_lists(struct index *idx)
+{
+    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->segs, &idx->names.cells};
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+        if (table_validate_free(tables[i]) != 0)
+            tables[i]->free_head = tables[i]->n_free = 0;
+    if (names_validate(&idx->names) != 0)
+        memset(idx->names.free_heads, 0, sizeof idx->names.free_heads);
+}
+
+static int mend_segments(struct mend *m, const struct index_file *files, size_t n_files)
+{
+    struct index *idx = m->idx;
+    int r = index_loaded(idx);
+    for (size_t i = 0; i < n_files && !r && m->holes->lost[3]; i++)
+        r = index_touch_segment(idx, files[i].id, files[i].kind, 0);
+    for (uint32_t i = 1; i < idx->segs.used && !r; i++) {
+        struct seg_rec *seg = table_mut(&idx->segs, i);
+        seg->live = seg->n_live = 0;
+    }
+    idx->s.live = 0;
+    return r;
+}
+
+static bool is_locator(const struct mend *m, const struct locator *loc)
+{
+    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
+           loc->len <= loc->ext_len - loc->skip && index_segment(m->idx, loc->seg);
+}
+
+/* ---- inodes --------------------------------------------------------------------------------- */
+
+/* Whether the tree may name content of that file there. */
+static bool has_extent(const struct mend *m, struct bkey key, const struct locator *loc)
+{
+    const struct inode_rec *inode = index_slot(m->idx, key.a);
+    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && is_locator(m, loc) &&
+           key.b <= ENG_FILE_SIZE_MAX && key.b + loc->len <= inode->size;
+}
+
+static int count_extent(void *arg, struct bkey key, const void *value)
+{
+    struct mend *m = arg;
+    struct locator loc;
+    memcpy(&loc, value, sizeof loc);
+    if (has_extent(m, key, &loc)) {
+        m->n_extents[key.a]++;
+        m->bytes[key.a] += loc.len;
+    }
+    return 0;
+}
+
+static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec *inode)
+{
+    if (S_ISLNK(inode->mode)) {
+        const char *target = inode->size > 0 && inode->size <= ENG_SYMLINK_MAX
+                                 ? names_get(&m->idx->names, inode->target, (uint32_t)inode->size)
+                                 : NULL;
+        return target && *target;
+    }
+    if (!S_ISREG(inode->mode))
+        return !inode->flags && !inode->n_extents;
+    if (inode->flags & INODE_INLINE)
+        return is_locator(m, &inode->first) && inode->n_extents == 1 && inode->bytes == inode->first.len &&
+               inode->first.len <= inode->size;
+    return inode->n_extents == m->n_extents[slot] && inode->bytes == m->bytes[slot];
+}
+
+/* Cuts the list of attributes where a record is lost. */
+static void mend_xattrs(struct mend *m, struct inode_rec *inode)
+{
+    struct xattr_view view;
+    uint32_t last = 0, n = 0, x = inode->xattrs;
+    while (x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
+           view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
+           (!view.is_extent || (is_locator(m, &view.loc) && view.loc.len == view.value_len))) {
+        last = x;
+        x = view.next;
+    }
+    if (x && last)
+        memset(names_mut(&m->idx->names, last, sizeof(uint32_t)), 0, sizeof(uint32_t)); /* xattr_rec.next */
+    else if (x)
+        inode->xattrs = 0;
+}
+
+static bool is_in_hole(const struct mend *m, uint32_t slot)
+{
+    const uint8_t *lost = m->holes->lost[0];
+    return lost && lost[slot >> m->idx->inodes.chunk_shift];
+}
+
+/* What counts names and entries is counted anew. */
+static void mend_inodes(struct mend *m)
+{
+    for (uint32_t slot = 1; slot < m->idx->inodes.used; slot++) {
+        struct inode_rec *inode = index_slot_mut(m->idx, slot);
+        if (!inode && is_in_hole(m, slot))
+            mark_lost(m, slot);
+        if (!inode)
+            continue;
+        bool orphan = !inode->nlink && slot != ENG_ROOT_INO;
+        if (orphan || !is_whole(m, slot, inode)) {
+            drop_inode(m, slot, !orphan);
+            continue;
+        }
+        mend_xattrs(m, inode);
+        inode->nlink = slot == ENG_ROOT_INO;
+        inode->dentry = 0;
+        if (S_ISDIR(inode->mode))
+            inode->size = 0;
+    }
+}
+
+/* ---- names ------------------------------------------------------------------------------------ */
+
+/* A directory that only its entries, or nothing, tell of. */
+static void make_dir(struct mend *m, uint32_t slot)
+{
+    const struct inode_rec *root = index_slot(m->idx, ENG_ROOT_INO);
+    struct inode_rec *inode = table_mut(&m->idx->inodes, slot);
+    int64_t now = now_ns();
+    *inode = (struct inode_rec){.reuse = inode->reuse,
+                                .mode = S_IFDIR | 0755,
+                                .uid = root ? root->uid : 0,
+                                .gid = root ? root->gid : 0,
+                                .atime = now,
+                                .mtime = now,
+                                .ctime = now,
+                                .btime = now,
+                                .nlink = slot == ENG_ROOT_INO,
+                                .generation = 1};
+}
+
+static const char *name_of(const struct mend *m, const struct dentry_rec *dentry)
+{
+    const char *name = names_get(&m->idx->names, dentry->name, dentry->name_len);
+    uint32_t hash =
+        name ? codec_name_hash(m->idx->hash_seed, dentry->parent, name, dentry->name_len) : ~dentry->hash;
+    return hash == dentry->hash ? name : NULL;
+}
+
+static bool make_parents(struct mend *m)
+{
+    bool made = false;
+    for (uint32_t d = 1; d < m->idx->dentries.used; d++) {
+        const struct dentry_rec *dentry = index_dentry(m->idx, d);
+        uint32_t parent = dentry ? dentry->parent : 0;
+        if (!parent || parent >= m->idx->inodes.used || index_slot(m->idx, parent) ||
+            !index_slot(m->idx, dentry->child) || !name_of(m, dentry))
+            continue;
+        make_dir(m, parent);
+        made = true;
+    }
+    return made;
+}
+
+#define NESTED_MAX 64u /* lost directories below lost ones; those below come into the root */
+
+static void make_dirs(struct mend *m)
+{
+    const struct inode_rec *root = index_slot(m->idx, ENG_ROOT_INO);
+    if (!root || !S_ISDIR(root->mode))
+        make_dir(m, ENG_ROOT_INO);
+    for (unsigned i = 0; i < NESTED_MAX && make_parents(m); i++)
+        ;
+}
+
+static void count_name(struct index *idx, uint32_t dir, uint32_t child)
+{
+    struct inode_rec *inode = index_slot_mut(idx, child);
+    inode->nlink++;
+    if (S_ISDIR(inode->mode))
+        index_slot_mut(idx, dir)->nlink++;
+}
+
+static int mend_name(struct mend *m, uint32_t d)
+{
+    struct index *idx = m->idx;
+    const struct dentry_rec *dentry = index_dentry(idx, d);
+    if (!dentry)
+        return 0;
+    const struct inode_rec *dir = index_slot(idx, dentry->parent), *child = index_slot(idx, dentry->child);
+    uint32_t parent = dentry->parent, slot = dentry->child;
+    bool fits = dir && S_ISDIR(dir->mode) && child && slot != ENG_ROOT_INO && name_of(m, dentry) &&
+                dentry->cookie >= 3 && dentry->cookie < idx->s.next_cookie &&
+                !(S_ISDIR(child->mode) && child->dentry); /* a directory has one name */
+    if (!fits) {
+        *(struct dentry_rec *)table_mut(&idx->dentries, d) = (struct dentry_rec){0};
+        return 0;
+    }
+    int r = have_room(idx);
+    if (!r)
+        r = index_link(idx, d);
+    if (!r)
+        count_name(idx, parent, slot);
+    return r;
+}
+
+/* A place in the order of the directory that no entry has, nor will have. */
+static uint64_t free_cookie(const struct index *idx, uint32_t dir)
+{
+    struct bkey found;
+    uint32_t d;
+    uint64_t cookie = idx->s.next_cookie;
+    do
+        cookie--;
+    while (cookie > 3 && btree_ceil(&idx->dirs, (struct bkey){dir, cookie}, &found, &d) == 0 &&
+           found.a == dir && found.b == cookie);
+    return cookie;
+}
+
+/* What no name leads to: directories get one, the content of files is found without. */
+static int mend_nameless(struct mend *m)
+{
+    struct index *idx = m->idx;
+    int r = 0;
+    for (uint32_t slot = 2; slot < idx->inodes.used && !r; slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        if (!inode || inode->dentry)
+            continue;
+        if (!S_ISDIR(inode->mode)) {
+            drop_inode(m, slot, true);
+            continue;
+        }
+        char name[16];
+        uint32_t len = (uint32_t)snprintf(name, sizeof name, "#%u", slot);
+        r = index_find_name(idx, ENG_ROOT_INO, name, len) ? -EBADMSG : have_room(idx);
+        if (!r)
+            r = index_add_name(idx, ENG_ROOT_INO, name, len, slot, free_cookie(idx, ENG_ROOT_INO));
+        if (!r)
+            count_name(idx, ENG_ROOT_INO, slot);
+    }
+    return r;
+}
+
+static int mend_names(struct mend *m)
+{
+    struct index *idx = m->idx;
+    table_free(&idx->buckets);
+    btree_free(&idx->dirs);
+    idx->s.n_names = idx->s.n_buckets = 0;
+    int r = table_init(&idx->buckets, idx->pool, sizeof(uint32_t));
+    if (!r)
+        r = btree_init(&idx->dirs, idx->pool, sizeof(uint32_t));
+    if (r)
+        return r;
+    make_dirs(m);
+    for (uint32_t d = 1; d < idx->dentries.used && !r; d++)
+        r = mend_name(m, d);
+    return r ? r : mend_nameless(m);
+}
+
+/* ---- content ------------------------------------------------------------------------------------ */
+
+/* What a segment has live was written there, whatever its lost record said. */
+static int account(struct index *idx, const struct locator *loc)
+{
+    const struct seg_rec *seg = index_segment(idx, loc->seg);
+    uint64_t live = seg->live + loc->len;
+    int64_t more = live > seg->total ? (int64_t)(live - seg->total) : 0;
+    return segment_account(idx, loc->seg, loc->len, more, 0);
+}
+
+static int take_extent(void *arg, struct bkey key, const void *value)
+{
+    struct mend *m = arg;
+    struct locator loc;
+    memcpy(&loc, value, sizeof loc);
+    if (!has_extent(m, key, &loc))
+        return 0;
+    int r = chunk_pool_reserve(m->idx->pool, BTREE_OP_CHUNKS);
+    if (!r)
+        r = btree_reserve(&m->extents, 1);
+    if (!r)
+        r = btree_put(&m->extents, key, &loc) == 0 ? 0 : -EBADMSG;
+    return r ? r : account(m->idx, &loc);
+}
+
+static int account_inode(struct index *idx, const struct inode_rec *inode)
+{
+    struct xattr_view view;
+    int r = 0;
+    if (inode->flags & INODE_INLINE)
+        r = account(idx, &inode->first);
+    for (uint32_t x = inode->xattrs; x && !r && index_xattr(idx, x, &view); x = view.next)
+        if (view.is_extent)
+            r = account(idx, &view.loc);
+    idx->s.n_files += S_ISREG(inode->mode);
+    idx->s.n_dirs += S_ISDIR(inode->mode);
+    idx->s.n_others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
+    return r;
+}
+
+static int mend_content(struct mend *m)
+{
+    struct index *idx = m->idx;
+    int r = btree_init(&m->extents, idx->pool, sizeof(struct locator));
+    if (!r)
+        r = btree_each_leaf(&idx->extents, take_extent, m);
+    if (r) {
+        btree_free(&m->extents);
+        return r;
+    }
+    btree_free(&idx->extents);
+    idx->extents = m->extents;
+    idx->s.n_files = idx->s.n_dirs = idx->s.n_others = 0;
+    idx->n_orphans = 0;
+    for (uint32_t slot = 1; slot < idx->inodes.used && !r; slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        if (inode)
+            r = account_inode(idx, inode);
+    }
+    idx->s.total = 0;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        idx->s.total += seg->id ? seg->total : 0;
+    }
+    return r;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+int index_mend(struct index *idx, const struct index_holes *holes, const struct index_file *files,
+               size_t n_files, uint8_t **ret_lost, uint32_t *ret_n_slots)
+{
+    struct mend m = {.idx = idx, .holes = holes};
+    uint32_t n = idx->inodes.used;
+    m.lost = calloc(n / 8 + 1, 1);
+    m.n_extents = calloc(n, sizeof *m.n_extents);
+    m.bytes = calloc(n, sizeof *m.bytes);
+    int r = m.lost && m.n_extents && m.bytes && n > ENG_ROOT_INO ? 0 : -ENOMEM;
+    mend_free_lists(idx);
+    if (!r)
+        r = mend_segments(&m, files, n_files);
+    if (!r)
+        r = btree_each_leaf(&idx->extents, count_extent, &m);
+    if (!r) {
+        mend_inodes(&m);
+        r = mend_names(&m);
+    }
+    if (!r)
+        r = mend_content(&m);
+    if (!r)
+        r = index_is_sound(idx);
+    free(m.n_extents);
+    free(m.bytes);
+    if (r) {
+        free(m.lost);
+        return r;
+    }
+    *ret_lost = m.lost;
+    *ret_n_slots = n;
+    return 0;
+}
+
+/* ---- a replay ------------------------------------------------------------------------------------ */
+
+/* Makes `ino` the next that OP_CREATE makes. */
+static int make_way(struct index *idx, uint64_t ino)
+{
+    uint32_t slot = ino_slot(ino), used = idx->inodes.used;
+    if (index_predict_ino(idx, 0) == ino)
+        return 0;
+    if (!slot || index_slot(idx, slot) || (slot >= used && slot - used > SLOTS_AHEAD))
+        return -EBADMSG;
+    uint32_t more = slot >= used ? slot - used + 1 : 0;
+    int r = table_reserve(&idx->inodes, more + 1);
+    if (!r)
+        r = table_reserve(&idx->inode_refs, more + 1);
+    if (!r)
+        r = chunk_pool_reserve(idx->pool, more / 512 + 2);
+    if (!r)
+        r = chunk_pool_reserve(idx->ref_pool, more / 512 + 2);
+    if (r)
+        return r;
+    idx->inodes.free_head = idx->inodes.n_free = 0; /* those are not used again */
+    while (idx->inodes.used <= slot)
+        (void)table_alloc(&idx->inodes);
+    while (idx->inode_refs.used <= slot)
+        (void)table_alloc(&idx->inode_refs);
+    *(struct inode_rec *)table_mut(&idx->inodes, slot) = (struct inode_rec){.reuse = (uint32_t)(ino >> 32)};
+    table_free_record(&idx->inodes, slot);
+    return 0;
+}
+
+/* A directory has one name: the new one takes the place of the one that mending gave it. */
+static int unlink_dir(struct index *idx, uint64_t ino, uint64_t seq)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    const struct dentry_rec *dentry = inode && S_ISDIR(inode->mode) ? index_dentry(idx, inode->dentry) : NULL;
+    const struct inode_rec *dir = dentry ? index_slot(idx, dentry->parent) : NULL;
+    char name[ENG_NAME_MAX];
+    if (!dir || dentry->name_len > sizeof name)
+        return 0;
+    const char *stored = names_get(&idx->names, dentry->name, dentry->name_len);
+    if (!stored)
+        return -EBADMSG;
+    memcpy(name, stored, dentry->name_len);
+    const struct op op = {.type = OP_UNLINK,
+                          .ino = ino,
+                          .parent = index_ino(dir, dentry->parent),
+                          .name = name,
+                          .name_len = dentry->name_len,
+                          .time = inode->ctime};
+    int r = index_reserve(idx, &op, 1);
+    return r ? r : index_apply(idx, &op, seq);
+}
+
+static bool can_link(const struct index *idx, const struct op *op)
+{
+    const struct inode_rec *dir = index_inode(idx, op->parent);
+    return dir && S_ISDIR(dir->mode) && index_inode(idx, op->ino) &&
+           !index_find_name(idx, ino_slot(op->parent), op->name, op->name_len);
+}
+
+/* The name that was to lead elsewhere is lost: it is made. */
+static int link_instead(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct op link = *op;
+    link.type = OP_LINK;
+    link.cookie = free_cookie(idx, ino_slot(op->parent));
+    int r = unlink_dir(idx, op->ino, seq);
+    if (!r)
+        r = index_reserve(idx, &link, 1);
+    return r ? r : index_apply(idx, &link, seq);
+}
+
+int index_apply_mended(struct index *idx, const struct op *op, uint64_t seq)
+{
+    int r = 0;
+    if (op->type == OP_CREATE)
+        r = make_way(idx, op->ino);
+    if (!r && op->type == OP_LINK && can_link(idx, op))
+        r = unlink_dir(idx, op->ino, seq);
+    if (!r)
+        r = index_reserve(idx, op, 1);
+    if (!r)
+        r = index_apply(idx, op, seq);
+    if (r == -EBADMSG && op->type == OP_REPOINT && can_link(idx, op))
+        r = link_instead(idx, op, seq);
+    return r;
+}
