@@ -13,10 +13,12 @@
 
 #include "attr.h"
 #include "caller.h"
+#include "capabilities.h"
 #include "control/nodes.h"
 #include "dir.h"
 #include "fsync.h"
 #include "fuse_compat.h"
+#include "holes.h"
 #include "reply.h"
 #include "xattr.h"
 
@@ -67,39 +69,13 @@ static int check_new_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- session ------------------------------------------------------------ */
 
-static void want(struct fuse_conn_info *conn, unsigned cap, bool on)
-{
-    if (on && (conn->capable & cap))
-        conn->want |= cap;
-    else
-        conn->want &= ~cap;
-}
-
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
     const struct session *session = userdata;
-    kernel_has_no_open = (conn->capable & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
-    kernel_has_no_opendir = (conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-
-    want(conn, FUSE_CAP_ASYNC_READ, true);
-    want(conn, FUSE_CAP_PARALLEL_DIROPS, true);
-    want(conn, FUSE_CAP_CACHE_SYMLINKS, true);
-    want(conn, FUSE_CAP_READDIRPLUS, true);
-    want(conn, FUSE_CAP_EXPORT_SUPPORT, true);
-    want(conn, FUSE_CAP_EXPLICIT_INVAL_DATA, true);
-    want(conn, FUSE_CAP_WRITEBACK_CACHE, session->opt->writeback);
-
-    want(conn, FUSE_CAP_READDIRPLUS_AUTO, false);
-    want(conn, FUSE_CAP_AUTO_INVAL_DATA, false); /* the kernel sees every change itself */
-    want(conn, FUSE_CAP_ATOMIC_O_TRUNC, false);  /* without OPEN it would reach nobody */
-    want(conn, FUSE_CAP_IOCTL_DIR, true);        /* lsattr(1) asks directories, too */
-    want(conn, FUSE_CAP_POSIX_ACL, false);
-    /* fuse_compat.c asks for the second version of it. */
-    want(conn, FUSE_CAP_HANDLE_KILLPRIV, false);
-    /* Most replies are small: copying them is cheaper than a pipe. */
-    want(conn, FUSE_CAP_SPLICE_READ, false);
-    want(conn, FUSE_CAP_SPLICE_WRITE, false);
-    want(conn, FUSE_CAP_SPLICE_MOVE, false);
+    const uint64_t offered = capabilities_offered(conn);
+    kernel_has_no_open = (offered & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
+    kernel_has_no_opendir = (offered & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
+    capabilities_ask(conn, session->opt->writeback);
 
     conn->max_write = 1 << 20;
     conn->max_background = 64;
@@ -460,7 +436,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
     REQUEST_COUNT(session, REQUEST_lseek);
     uint64_t found;
     int r = ctl_owns(ino) ? seek_control(session->ctl, ino, off, whence, &found)
-                          : eng_seek(session->eng, ino, (uint64_t)off, whence, &found);
+                          : holes_seek(session->eng, ino, (uint64_t)off, whence, &found);
     if (r)
         reply_err(req, REQUEST_lseek, r);
     else
