@@ -4,11 +4,13 @@
 #include "attr.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "caller.h"
 #include "control/nodes.h"
 #include "fuse_compat.h"
+#include "holes.h"
 #include "reply.h"
 
 /* ---- as stat(2) has them -------------------------------------------------- */
@@ -23,7 +25,17 @@ static int64_t ns_of(struct timespec ts)
     return ns;
 }
 
-void attr_stat(const struct eng_attr *attr, struct stat *ret_st)
+/* With -o writeback the kernel may have content of which nobody here knows, and does not ask for blocks
+ * again: programs take a file without blocks for one large hole. */
+static blkcnt_t blocks_of(const struct session *session, const struct eng_attr *attr)
+{
+    uint64_t blocks = (attr->bytes + 511) / 512;
+    if (!blocks && S_ISREG(attr->mode) && session->opt->writeback)
+        blocks = 1;
+    return (blkcnt_t)blocks;
+}
+
+void attr_stat(const struct session *session, const struct eng_attr *attr, struct stat *ret_st)
 {
     memset(ret_st, 0, sizeof *ret_st);
     ret_st->st_ino = attr->ino;
@@ -33,12 +45,23 @@ void attr_stat(const struct eng_attr *attr, struct stat *ret_st)
     ret_st->st_gid = attr->gid;
     ret_st->st_rdev = attr->rdev;
     ret_st->st_size = (off_t)attr->size;
-    ret_st->st_blocks = (blkcnt_t)((attr->bytes + 511) / 512);
+    if (S_ISDIR(attr->mode))
+        ret_st->st_size += 2; /* `.` and `..`: lseek(2) of an empty one is none beyond its end */
+    ret_st->st_blocks = blocks_of(session, attr);
     /* glibc sizes its getdents buffer by it: a large directory in few round trips. */
-    ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : 4096;
+    ret_st->st_blksize = S_ISDIR(attr->mode) ? 131072 : HOLES_BLOCK;
     ret_st->st_atim = reply_time(attr->atime);
     ret_st->st_mtim = reply_time(attr->mtime);
     ret_st->st_ctim = reply_time(attr->ctime);
+}
+
+void attr_changed(const struct session *session, fuse_ino_t ino)
+{
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_UNTOLD")) /* tests/mount/cache.sh */
+        return;
+#endif
+    (void)fuse_lowlevel_notify_inval_inode(session->fuse, ino, -1, 0); /* no offset: attributes only */
 }
 
 /* ---- set-user-ID and set-group-ID ----------------------------------------- */
@@ -103,7 +126,7 @@ void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     } else {
         r = eng_getattr(session->eng, ino, &attr);
         if (!r)
-            attr_stat(&attr, &st);
+            attr_stat(session, &attr, &st);
     }
     double timeout = ctl_owns(ino) ? 0 : REPLY_TIMEOUT;
     if (r)
@@ -178,6 +201,6 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
         return;
     }
     struct stat after;
-    attr_stat(&out, &after);
+    attr_stat(session_of(req), &out, &after);
     (void)fuse_reply_attr(req, &after, REPLY_TIMEOUT);
 }

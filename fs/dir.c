@@ -70,7 +70,7 @@ static int emit(void *arg, const struct eng_dirent *entry)
     struct fuse_entry_param e;
     memset(&e, 0, sizeof e);
     if (l->plus) {
-        attr_stat(&entry->attr, &e.attr);
+        attr_stat(session_of(l->req), &entry->attr, &e.attr);
     } else {
         e.attr.st_ino = entry->attr.ino;
         e.attr.st_mode = entry->attr.mode;

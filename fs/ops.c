@@ -27,22 +27,22 @@ static bool kernel_has_no_open, kernel_has_no_opendir;
 
 /* ---- helpers ------------------------------------------------------------ */
 
-static void fill_entry(const struct eng_attr *attr, struct fuse_entry_param *e)
+static void fill_entry(const struct session *session, const struct eng_attr *attr, struct fuse_entry_param *e)
 {
     memset(e, 0, sizeof *e);
     e->ino = attr->ino;
     e->attr_timeout = e->entry_timeout = REPLY_TIMEOUT;
-    attr_stat(attr, &e->attr);
+    attr_stat(session, attr, &e->attr);
 }
 
 /* An entry with a reference for the kernel, which goes back if the kernel does not get the entry. */
 static void reply_entry(fuse_req_t req, const struct eng_attr *attr)
 {
-    struct eng *eng = session_of(req)->eng;
+    struct session *session = session_of(req);
     struct fuse_entry_param e;
-    fill_entry(attr, &e);
+    fill_entry(session, attr, &e);
     if (fuse_reply_entry(req, &e) < 0)
-        (void)eng_forget(eng, attr->ino, 1);
+        (void)eng_forget(session->eng, attr->ino, 1);
 }
 
 static void reply_created(fuse_req_t req, enum request_op op, int err, const struct eng_attr *attr)
@@ -147,7 +147,11 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 {
     const struct eng_caller who = caller_of(req);
     int r = check_new_name(req, parent, name);
-    return r ? r : eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+    if (!r)
+        r = eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+    if (!r)
+        attr_changed(session_of(req), parent);
+    return r;
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -192,7 +196,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
         return;
     }
     struct fuse_entry_param e;
-    fill_entry(&attr, &e);
+    fill_entry(session, &attr, &e);
     fi->keep_cache = 1;
     fi->noflush = 1;
     if (fuse_reply_create(req, &e, fi) < 0)
@@ -207,6 +211,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     int r = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
     if (!r)
         r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
+    if (!r)
+        attr_changed(session_of(req), parent);
     reply_created(req, REQUEST_link, r, &attr);
 }
 
@@ -214,25 +220,37 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_unlink);
     int r = check_name(parent, name);
-    reply_err(req, REQUEST_unlink, r ? r : eng_unlink(session_of(req)->eng, parent, name));
+    if (!r)
+        r = eng_unlink(session_of(req)->eng, parent, name);
+    if (!r)
+        attr_changed(session_of(req), parent);
+    reply_err(req, REQUEST_unlink, r);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_rmdir);
     int r = check_name(parent, name);
-    reply_err(req, REQUEST_rmdir, r ? r : eng_rmdir(session_of(req)->eng, parent, name));
+    if (!r)
+        r = eng_rmdir(session_of(req)->eng, parent, name);
+    if (!r)
+        attr_changed(session_of(req), parent);
+    reply_err(req, REQUEST_rmdir, r);
 }
 
 /*
- * The kernel keeps listings, `..` in them included, until the directory
- * changes; when it moves to another parent nothing in it does. This waits for
- * locks of single pages only, which nobody holds while he waits for us. */
-static void forget_listing(struct session *session, fuse_ino_t parent, const char *name)
+ * What has got this name has another ctime. And the kernel keeps listings, `..` in them included, until the
+ * directory changes; when it moves to another parent nothing in it does. Its pages are waited for, which
+ * nobody holds while he waits for us. */
+static void has_moved(struct session *session, fuse_ino_t parent, const char *name, bool elsewhere)
 {
     struct eng_attr attr;
-    if (eng_lookup(session->eng, NULL, parent, name, &attr) == 0 && S_ISDIR(attr.mode))
+    if (eng_lookup(session->eng, NULL, parent, name, &attr))
+        return;
+    if (elsewhere && S_ISDIR(attr.mode))
         (void)fuse_lowlevel_notify_inval_inode(session->fuse, attr.ino, 0, 0);
+    else
+        attr_changed(session, attr.ino);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
@@ -246,10 +264,13 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         r = check_name(new_parent, new_name);
     if (!r)
         r = eng_rename(session->eng, &who, parent, name, new_parent, new_name, flags);
-    if (!r && parent != new_parent) {
-        forget_listing(session, new_parent, new_name);
+    if (!r) {
+        has_moved(session, new_parent, new_name, parent != new_parent);
         if (flags & ENG_RENAME_EXCHANGE)
-            forget_listing(session, parent, name);
+            has_moved(session, parent, name, parent != new_parent);
+        attr_changed(session, parent);
+        if (parent != new_parent)
+            attr_changed(session, new_parent);
     }
     reply_err(req, REQUEST_rename, r);
 }
@@ -414,6 +435,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
                 : attr_kill_suidgid_unasked(req, ino);
     if (!r)
         r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    if (!r)
+        attr_changed(session_of(req), ino);
     reply_err(req, REQUEST_fallocate, r);
 }
 
@@ -434,6 +457,11 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
     (void)fi;
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_lseek);
+    /* The kernel has content that is not here yet; then it calls everything data. */
+    if (session->opt->writeback) {
+        (void)fuse_reply_err(req, ENOSYS);
+        return;
+    }
     uint64_t found;
     int r = ctl_owns(ino) ? seek_control(session->ctl, ino, off, whence, &found)
                           : holes_seek(session->eng, ino, (uint64_t)off, whence, &found);

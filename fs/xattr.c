@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attr.h"
 #include "control/nodes.h"
 #include "digests.h"
 #include "reply.h"
@@ -31,6 +32,8 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
     int r = ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
     if (!r)
         r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
+    if (!r)
+        attr_changed(session_of(req), ino); /* its ctime */
     reply_err(req, REQUEST_setxattr, r);
 }
 
@@ -41,6 +44,8 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
     int r = ctl_owns(ino) ? -EPERM : xa_check_remove(name);
     if (!r)
         r = eng_removexattr(session_of(req)->eng, ino, name);
+    if (!r)
+        attr_changed(session_of(req), ino);
     reply_err(req, REQUEST_removexattr, r);
 }
 

@@ -5,6 +5,7 @@
 #   `a_test` in `path`           the file, and in it that word
 #   each invariant I1 to I11     in docs/DESIGN.md, and cited in engine/
 #   each op, table of the index and configuration key   in docs/FORMAT.md
+#   each capability of fs/capabilities.c, and its setting, in docs/KERNEL-CACHE.md, and no other there
 #   each lock of the sources     in docs/LOCKING.md, and nothing there that is no lock
 #   each room, and the order of tools/dev/rooms         in engine/README.md
 #   each word of docs/GLOSSARY.md                       in the header that the page names for it
@@ -127,6 +128,17 @@ for key in $keys; do
     grep -q "^| $key |" docs/FORMAT.md
     result $? "docs/FORMAT.md: key $key"
 done
+
+# ---- capabilities: name and setting, as the table of the page has them in its first and third column
+
+asked() {
+    sed -nE 's/^ *CAPABILITY\(([A-Z0-9_]+), (ON|OFF|WRITEBACK),.*/\1 \2/p' fs/capabilities.c |
+        sed 's/ ON$/ on/; s/ OFF$/ off/; s/ WRITEBACK$/ with -o writeback/' | sort
+}
+some "capabilities in fs/capabilities.c" "$(asked)"
+differs=$(diff <(asked) <(sed -nE 's/^\| `([A-Z0-9_]+)` \| [a-z]+ \| ([^|]*) \|.*/\1 \2/p' docs/KERNEL-CACHE.md | tr -d '`' | sort))
+[ -z "$differs" ]
+result $? "docs/KERNEL-CACHE.md: what is asked of the kernel${differs:+: $differs}"
 
 # ---- locks: `NAME` of `struct X`, or in `FILE` where it stands in a function
 

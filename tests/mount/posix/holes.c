@@ -1,8 +1,10 @@
-/* holes.c - sparse files: SEEK_DATA, SEEK_HOLE, punching, random writes into 16 GiB. */
+/* holes.c - sparse files: SEEK_DATA and SEEK_HOLE, in blocks and within them, punching, random writes into 16
+ * GiB. */
 #include "posix.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 
 enum { B = 4096 };
@@ -71,6 +73,75 @@ static void seeks(void)
     MUST(close(fd));
 }
 
+/* Blocks with any content in them are data, whole ones: what cp, tar and qemu-img derive block sizes from. */
+static void pieces(void)
+{
+    static const struct {
+        long at, n;
+    } pieces[] = {{100, 1}, {3 * B - 1, 2}, {5 * B + 4000, 10}, {9 * B, 1}, {14 * B + 17, 2 * B}};
+    enum { BLOCKS = 20, SIZE = BLOCKS * B - 1001 };
+    static char buf[2 * B];
+    bool has[BLOCKS] = {false};
+    memset(buf, 'p', sizeof(buf));
+    int fd = open("pieces", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644), wrong = 0;
+    MUST(fd);
+    MUST(ftruncate(fd, SIZE));
+    for (size_t i = 0; i < COUNT_OF(pieces); i++) {
+        MUST(pwrite(fd, buf, (size_t)pieces[i].n, pieces[i].at));
+        for (long at = pieces[i].at; at < pieces[i].at + pieces[i].n; at++)
+            has[at / B] = true;
+    }
+    for (long at = 0; at < SIZE; at += at % 97 + 1) {
+        long data = at / B, hole = at / B;
+        while (data < BLOCKS && !has[data])
+            data++;
+        while (hole < BLOCKS && has[hole])
+            hole++;
+        long want_data = data == BLOCKS ? -1 : data * B, want_hole = hole * B < SIZE ? hole * B : SIZE;
+        wrong += lseek(fd, at, SEEK_DATA) != (want_data >= 0 && want_data < at ? at : want_data);
+        wrong += lseek(fd, at, SEEK_HOLE) != (want_hole < at ? at : want_hole);
+    }
+    p_equal("holes.pieces.wrong", wrong, 0);
+    X("holes.pieces.data-end", lseek(fd, SIZE, SEEK_DATA), ENXIO);
+    X("holes.pieces.hole-end", lseek(fd, SIZE, SEEK_HOLE), ENXIO);
+    p_equal("holes.pieces.hole-last", lseek(fd, SIZE - 1, SEEK_HOLE), SIZE - 1);
+    p_true("holes.pieces.blocks", p_stat("pieces").st_blocks > 0 && p_stat("pieces").st_blocks < SIZE / 512);
+    MUST(close(fd));
+}
+
+static void folders(void)
+{
+    p_dir("folder", 0755);
+    int fd = open("folder", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    MUST(fd);
+    p_equal("holes.folder.empty.data", lseek(fd, 0, SEEK_DATA), 0);
+    p_true("holes.folder.empty.hole", lseek(fd, 0, SEEK_HOLE) > 0);
+    p_true("holes.folder.empty.size", p_stat("folder").st_size > 0);
+    p_file("folder/x", 0644, 1);
+    p_equal("holes.folder.data", lseek(fd, 0, SEEK_DATA), 0);
+    p_true("holes.folder.hole", lseek(fd, 0, SEEK_HOLE) > 0);
+    MUST(close(fd));
+}
+
+/* Stored into a hole through a mapping, before and after it was written back. */
+static void stored(void)
+{
+    int fd = open("stored", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
+    MUST(fd);
+    MUST(ftruncate(fd, 8 * B));
+    char *m = mmap(NULL, 8 * B, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    MUST(m == MAP_FAILED ? -1 : 0);
+    m[5 * B + 1] = 's';
+    p_equal("holes.stored.data", lseek(fd, 0, SEEK_DATA), 5 * B);
+    p_true("holes.stored.blocks", p_stat("stored").st_blocks > 0);
+    MUST(msync(m, 8 * B, MS_SYNC));
+    p_equal("holes.stored.synced.data", lseek(fd, 0, SEEK_DATA), 5 * B);
+    p_equal("holes.stored.synced.hole", lseek(fd, 5 * B, SEEK_HOLE), 6 * B);
+    p_true("holes.stored.synced.blocks", p_stat("stored").st_blocks > 0);
+    MUST(munmap(m, 8 * B));
+    MUST(close(fd));
+}
+
 /* The kth place: each of the 4 Mi blocks at most once. */
 static off_t place(unsigned k)
 {
@@ -122,5 +193,8 @@ static void random_writes(void)
 void holes_run(void)
 {
     seeks();
+    pieces();
+    folders();
+    stored();
     random_writes();
 }
