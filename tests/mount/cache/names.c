@@ -497,7 +497,7 @@ static void walk(const char *name, bool beside)
     }
     for (size_t k = 0; k < COUNT_OF(changes); k++) {
         (void)snprintf(what, sizeof(what), "%s.%s", name, changes[k].name);
-        say(what, done[k] > STEPS / 100 ? NULL : "done only %u times", done[k]);
+        say(what, done[k] >= 3 ? NULL : "done only %u times", done[k]);
     }
 }
 
