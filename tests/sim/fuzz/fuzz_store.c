@@ -1,5 +1,5 @@
 /*
- * fuzz_store.c - see fuzz_store.h. State: the two stores, made at first use. */
+ * fuzz_store.c - see fuzz_store.h. State: the stores, made at first use. */
 #include "fuzz_store.h"
 
 static void fill(struct unit *u)
@@ -26,19 +26,53 @@ static void fill(struct unit *u)
     unit_create(u, "behind the mark");
 }
 
-const struct unit *fuzz_store(bool closed)
+static uint64_t make_dir(struct unit *u, uint64_t parent, const char *name)
 {
-    static struct unit stores[2];
-    struct unit *u = &stores[closed];
+    struct eng_attr attr;
+    UNIT_NEED(eng_create(u->eng, NULL, parent, name, S_IFDIR | 0755, 0, NULL, &attr) == 0);
+    return attr.ino;
+}
+
+static void fill_much(struct unit *u)
+{
+    char name[24];
+    uint64_t at = ENG_ROOT_INO, flat = unit_mkdir(u, "flat"), many = unit_create(u, "many");
+    for (unsigned i = 0; i < 2000; i++)
+        at = make_dir(u, at, "d");
+    for (unsigned i = 0; i < 700; i++) {
+        (void)snprintf(name, sizeof name, "user.%u", i);
+        (void)make_dir(u, flat, name);
+        UNIT_NEED(eng_setxattr(u->eng, many, name, name, strlen(name), 0) == 0);
+        if (i % 2)
+            unit_write(u, many, 3, i, 8 * (uint64_t)i);
+    }
+}
+
+static const struct unit *make(struct unit *u, bool closed, bool large)
+{
     if (u->disk)
         return u;
     unit_new(u, 4 << 20); /* one segment */
+    if (large)
+        fill_much(u);
     fill(u);
     if (closed)
         unit_close(u);
     else
         unit_kill(u, SIM_KEEP_ALL, 0);
     return u;
+}
+
+const struct unit *fuzz_store(bool closed)
+{
+    static struct unit stores[2];
+    return make(&stores[closed], closed, false);
+}
+
+const struct unit *fuzz_store_large(bool closed)
+{
+    static struct unit stores[2];
+    return make(&stores[closed], closed, true);
 }
 
 struct found {
@@ -87,6 +121,7 @@ void fuzz_use(struct unit *c)
         struct eng_job_report report;
         int r = unit_try_open(c);
         UNIT_NEED(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT || r == -EIO);
+        UNIT_NEED(r == 0 || run == 0);
         UNIT_NEED(r == 0 || c->why[0]); /* refused with a word */
         if (r)
             break;

@@ -33,6 +33,27 @@ static void put_text(const char *target, const char *const *texts, size_t n)
         put(target, (unsigned)i, texts[i], strlen(texts[i]));
 }
 
+/* The checkpoint of a store of some size; and scripts of fuzz_edits.c: nothing altered, each image, chunks of
+ * no bytes claimed, something written over. */
+static void put_large(void)
+{
+    char name[64];
+    uint8_t *data;
+    size_t size;
+    struct unit c;
+    unit_clone(&c, fuzz_store_large(true));
+    UNIT_NEED(unit_files(&c, ".ckp", name) == 1 && simdisk_get(c.disk, name, &data, &size) == 0);
+    put("checkpoint", 1, data, size);
+    free(data);
+    unit_done(&c);
+    for (uint8_t i = 0; i < 4; i++) {
+        uint8_t script[][12] = {{i}, {i, 1, 0, 0, 16, 0, 0}, {i, 0, 200, 1, 0, 0, 3, 1, 2, 3, 4}};
+        put("edits", 3u * i, script[0], 1);
+        put("edits", 3u * i + 1, script[1], 7);
+        put("edits", 3u * i + 2, script[2], 11);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const char *const lines[] = {
@@ -65,6 +86,7 @@ int main(int argc, char **argv)
     put("superblock", 0, data, 128);
     free(data);
     unit_done(&c);
+    put_large();
     put_text("jsonl", lines, ARRAY_LEN(lines));
     for (unsigned i = 0; i < ARRAY_LEN(xattrs); i++) {
         (void)snprintf(verb, sizeof verb, "%s%c0.5", xattrs[i], 0);
