@@ -21,14 +21,17 @@
 
 /* NODES_MAX for all; of them only trusted callers get the last NODES_KEPT, and others NODES_OF_USER each. */
 enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_OF_USER = 256 };
-/* So long others than trusted callers are shown the same text, ns: making one may look at each file of the
- * store. */
+/* So long others than trusted callers are shown the same text, ns: making one may look at each inode and each
+ * file of the store. The second: or so many times as long as it took, which leaves them a share of one thread
+ * for each file. */
 #define SHARED_NS INT64_C(100000000)
+#define SHARED_TIMES 10
 
 /* A text that does not change any more. */
 struct ctl_shown {
     unsigned refs; /* protected by ctl->lock */
     int64_t time;  /* when it was made; immutable, as all that follows */
+    int64_t fresh; /* how long it is shown to others than trusted callers, ns */
     size_t size;
     char text[];
 };
@@ -58,6 +61,7 @@ struct ctl {
     size_t nodes;
     struct ctl_user *users;
     struct ctl_shown *shared[CTL_FILES]; /* the last text of each that others than trusted callers got */
+    unsigned making[CTL_FILES];          /* how many of them make a new one */
     uint64_t serial;
     uint64_t holds; /* those of `hold`, which no node has: only they can be given back by `release` */
     struct ctl_memory memory;
@@ -264,6 +268,7 @@ int ctl_status(struct ctl *ctl, struct text *t)
 static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
 {
     struct ctl_memory memory;
+    int64_t began = now_ns();
     memory_copy(ctl, &memory);
     memory.without_ids = !trusted;
     struct text t = TEXT_INIT;
@@ -272,7 +277,9 @@ static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct c
         r = -ENOMEM;
     struct ctl_shown *shown = r ? NULL : malloc(sizeof *shown + t.len);
     if (shown) {
-        *shown = (struct ctl_shown){.refs = 1, .time = now_ns(), .size = t.len};
+        int64_t now = now_ns(), fresh = (now - began) * SHARED_TIMES;
+        *shown = (struct ctl_shown){
+            .refs = 1, .time = now, .fresh = fresh > SHARED_NS ? fresh : SHARED_NS, .size = t.len};
         if (t.len)
             memcpy(shown->text, t.data, t.len);
         *ret_shown = shown;
@@ -284,27 +291,32 @@ static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct c
 }
 
 /* The text that somebody may see, with a reference: for others than trusted callers that of a moment ago will
- * do. */
+ * do, and one of them at a time makes a new one, while the others see the old one. */
 static int shown_get(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
 {
     (void)pthread_mutex_lock(&ctl->lock);
     struct ctl_shown *shown = trusted ? NULL : ctl->shared[file];
-    int64_t age = shown ? now_ns() - shown->time : SHARED_NS;
-    if (age >= SHARED_NS || age < 0)
+    int64_t age = shown ? now_ns() - shown->time : 0;
+    if (shown && (age >= shown->fresh || age < 0) && !ctl->making[file])
         shown = NULL;
     if (shown)
         shown->refs++;
+    else if (!trusted)
+        ctl->making[file]++;
     (void)pthread_mutex_unlock(&ctl->lock);
     *ret_shown = shown;
     int r = shown ? 0 : shown_new(ctl, file, trusted, ret_shown);
-    if (shown || r || trusted)
+    if (shown || trusted)
         return r;
     (void)pthread_mutex_lock(&ctl->lock);
-    shown_drop_locked(ctl->shared[file]);
-    ctl->shared[file] = *ret_shown;
-    (*ret_shown)->refs++;
+    ctl->making[file]--;
+    if (!r) {
+        shown_drop_locked(ctl->shared[file]);
+        ctl->shared[file] = *ret_shown;
+        (*ret_shown)->refs++;
+    }
     (void)pthread_mutex_unlock(&ctl->lock);
-    return 0;
+    return r;
 }
 
 /* One node more for `uid`: the user, or NULL and why not. `spare` becomes the user if it is a new one. */

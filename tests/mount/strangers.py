@@ -197,6 +197,24 @@ def control_files(d, worker, deadline):
         yield lambda: fds.append(os.open(f'{d}/../.engram/{names[i % 4]}', os.O_RDONLY))
 
 
+def control_texts(d, worker, deadline):
+    """The same text by all at once, again and again; each says by its mtime when it was made. What is removed and open is
+    looked for among all memories."""
+    gone = sized(f'{d}/gone{worker}', 0)
+    os.unlink(f'{d}/gone{worker}')
+    made = os.open(f'{d}/made{worker}', os.O_WRONLY | os.O_CREAT, 0o600)
+    seen = set()
+    for _ in forever(deadline):
+        def one():
+            fd = os.open(f'{d}/../.engram/status', os.O_RDONLY)
+            when = os.fstat(fd).st_mtime_ns
+            os.close(fd)
+            if when not in seen:
+                seen.add(when)
+                os.write(made, b'%d\n' % when)
+        yield one
+
+
 def control_verbs(d, worker, deadline):
     """Files of the owner, opened by nobody else; and those that all may read, for writing."""
     for i in forever(deadline):
@@ -356,7 +374,7 @@ def forgets(d, worker, deadline):
 
 ATTACKS = {f.__name__: f for f in (
     digest_of_the_largest_hole, digest_of_many_holes, digest_of_a_dense_file, digest_interrupted, open_files,
-    open_folders, lists, control_files, control_verbs, lookups, attributes, large_attributes, locks, links, deep_nest,
+    open_folders, lists, control_files, control_texts, control_verbs, lookups, attributes, large_attributes, locks, links, deep_nest,
     symbolic_links, empty_files, holes, copies_of_holes, syncs, renames, changes_of_modes, direct_reads, mappings,
     questions, forgets)}
 
