@@ -4,7 +4,7 @@
 # threads and descriptors than the page says.
 #
 #   tests/mount/strangers.sh [BUILD [ATTACK...]]
-# Environment: SECONDS_EACH (3), ANSWER (3): how many seconds an answer may take.
+# Environment: SECONDS_EACH (2), ANSWER (3): how many seconds an answer may take.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
@@ -15,7 +15,7 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 HERE=$(cd "$(dirname "$0")" && pwd)
 MNT=$WORK/mnt
-EACH=${SECONDS_EACH:-3}
+EACH=${SECONDS_EACH:-2}
 ANSWER=${ANSWER:-3}
 STRANGER=51001
 # What docs/STRANGERS.md says: MiB beside what it has at the start and twice what was written; threads; descriptors
