@@ -280,7 +280,8 @@ ENG_API ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_
 
 enum eng_falloc { ENG_FALLOC_KEEP_SIZE = 1, ENG_FALLOC_PUNCH_HOLE = 2, ENG_FALLOC_ZERO_RANGE = 16 };
 /* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the
- * size. */
+ * size. A hole over more than some thousand extents comes in steps, which others may see, and an error or a
+ * crash leave it in part. */
 ENG_API int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len);
 /* SEEK_DATA (whence 3) and SEEK_HOLE (4). -ENXIO beyond the end. */
 ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);

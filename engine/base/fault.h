@@ -21,6 +21,8 @@ enum fault_point {
     FP_READ_COLLECTED,    /* locators and generation taken, nothing pinned */
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_WRITE_DRAFTED,     /* a write is read and hashed as far as it needs no lock; log.lock comes next */
+    FP_TAIL_SLICE,        /* a slice of a tail was freed, and more is left */
+    FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
     FP_RETIRE,            /* about to unlink a segment */
     FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
@@ -91,6 +93,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RETIRE_ALL_AT_ONCE)  /* all segments are looked at in one hold of log.lock */                          \
     M(RETIRE_LATE)         /* I9: victims stay until all are emptied */                                      \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
+    M(TAIL_COMES_BACK)     /* a file grows over what a truncation has left to be freed later */              \
+    M(NO_SLICES)           /* what frees many extents does it in one batch */                                \
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
     M(GOAL_IGNORED)        /* a writer on a full disk waits for all garbage instead of what it needs */      \

@@ -185,3 +185,24 @@ int commit_orphans(struct eng *eng)
     }
     return r;
 }
+
+int commit_tail(struct eng *eng, uint64_t ino)
+{
+    bool more = true;
+    int r = 0;
+    while (more && !r) {
+        CLEANUP_TXN struct txn txn = {0};
+        r = commit_begin(eng);
+        if (r)
+            break;
+        r = orphans_stage_tail(eng, &txn, ino, &more);
+        if (!r)
+            r = commit_txn(eng, &txn);
+        commit_end(eng);
+        if (!r && more)
+            fault_point(&eng->hook, FP_TAIL_SLICE);
+    }
+    if (r)
+        orphans_add(eng, ino);
+    return r;
+}

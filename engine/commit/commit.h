@@ -15,5 +15,8 @@ void commit_end(struct eng *eng);
 int commit_txn(struct eng *eng, struct txn *txn);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);
+/* Frees the file's tail now, a slice at a time; others have their turn in between. What an error leaves is
+ * queued. */
+int commit_tail(struct eng *eng, uint64_t ino);
 
 #endif

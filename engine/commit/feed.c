@@ -230,9 +230,12 @@ static enum eng_change_kind kind_of(const struct op *op)
         return ENG_CHANGE_CREATED;
     case OP_ATTR:
         return ENG_CHANGE_ATTRIBUTES;
+    case OP_PUNCH:
+        if (op->flags & OP_LATER)
+            return 0; /* of what was told to be gone already */
+        return ENG_CHANGE_CONTENT;
     case OP_TRUNCATE:
     case OP_EXTENT:
-    case OP_PUNCH:
         return ENG_CHANGE_CONTENT;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:

@@ -2,6 +2,8 @@
  * orphans.c - the queue of inodes that wait to be freed. See orphans.h. */
 #include "commit/orphans.h"
 
+#include "index/extents.h"
+
 #define ORPHANS_PER_BATCH 64u
 #define RING_MIN 64u
 
@@ -63,34 +65,106 @@ void orphans_add(struct eng *eng, uint64_t ino)
     pthread_mutex_unlock(&o->lock);
 }
 
-static bool txn_frees(const struct txn *txn, uint64_t ino)
+/* Whether one of the ops from `first` on frees the inode. */
+static bool txn_frees(const struct txn *txn, size_t first, uint64_t ino)
 {
-    for (size_t i = txn->n_ops; i-- > 0 && txn->ops[i].type == OP_FREE;) {
-        if (txn->ops[i].ino == ino)
+    for (size_t i = first; i < txn->n_ops; i++) {
+        if (txn->ops[i].type == OP_FREE && txn->ops[i].ino == ino)
             return true;
     }
     return false;
+}
+
+/* What the transaction may still free. */
+static uint32_t slice_left(const struct eng *eng, const struct txn *txn)
+{
+    uint32_t slice = eng_slice(eng);
+    return slice - MIN_OF(txn->n_freed, slice);
+}
+
+/* Adds the freeing of the next extents from `off` on, which are dead. */
+static int stage_slice(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t off, bool *ret_more)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    uint64_t end;
+    uint32_t n;
+    int r = extents_count(&eng->idx, ino_slot(ino), off, UINT64_MAX, slice_left(eng, txn), &n, &end);
+    *ret_more = !r && end != UINT64_MAX;
+    if (r || !n)
+        return r;
+    struct op *op = txn_op(txn, OP_PUNCH);
+    if (!op)
+        return -ENOMEM;
+    op->flags = OP_LATER | OP_CONTINUES;
+    op->ino = ino;
+    op->off = off;
+    op->len = end - off;
+    op->time = inode->mtime;
+    txn->n_freed += n;
+    return 0;
+}
+
+int orphans_stage_tail(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    *ret_more = false;
+    if (!inode || !(inode->flags & INODE_TAIL))
+        return 0;
+    return stage_slice(eng, txn, ino, inode->size, ret_more);
+}
+
+/* An orphan of more extents than a slice: it becomes an empty file at once, and loses them one slice after
+ * the other. */
+static int stage_large(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    struct op *op = inode->size ? txn_op(txn, OP_TRUNCATE) : NULL;
+    if (!op && inode->size)
+        return -ENOMEM;
+    if (op) {
+        op->flags = OP_LATER;
+        op->ino = ino;
+        op->time = inode->mtime;
+    }
+    return stage_slice(eng, txn, ino, 0, ret_more);
+}
+
+/* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
+static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t ino, bool *ret_more)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    *ret_more = false;
+    if (!inode || txn_frees(txn, first, ino))
+        return 0;
+    if (inode->nlink || index_refs(&eng->idx, ino_slot(ino)))
+        return orphans_stage_tail(eng, txn, ino, ret_more);
+    if (inode->n_extents > eng_slice(eng))
+        return stage_large(eng, txn, ino, ret_more);
+    *ret_more = inode->n_extents > slice_left(eng, txn);
+    if (*ret_more)
+        return 0; /* it has the next batch for itself */
+    struct op *op = txn_op(txn, OP_FREE);
+    if (!op)
+        return -ENOMEM;
+    op->ino = ino;
+    txn->n_freed += inode->n_extents;
+    return 0;
 }
 
 int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n)
 {
     uint64_t inos[ORPHANS_PER_BATCH];
     pthread_mutex_lock(&eng->orphans->lock);
-    size_t n = MIN_OF(eng->orphans->n, (size_t)ORPHANS_PER_BATCH);
-    for (size_t i = 0; i < n; i++)
-        inos[i] = *ring_at(eng->orphans, i);
+    size_t n = MIN_OF(eng->orphans->n, (size_t)ORPHANS_PER_BATCH), i = 0;
+    for (size_t k = 0; k < n; k++)
+        inos[k] = *ring_at(eng->orphans, k);
     pthread_mutex_unlock(&eng->orphans->lock);
-    for (size_t i = 0; i < n; i++) {
-        const struct inode_rec *inode = index_inode(&eng->idx, inos[i]);
-        if (!inode || inode->nlink || index_refs(&eng->idx, ino_slot(inos[i])) || txn_frees(txn, inos[i]))
-            continue;
-        struct op *op = txn_op(txn, OP_FREE);
-        if (!op)
-            return -ENOMEM;
-        op->ino = inos[i];
-    }
-    *ret_n = n;
-    return 0;
+    size_t first = txn->n_ops;
+    int r = 0;
+    for (bool more = false; i < n && !more && !r; i += !more && !r)
+        r = stage_one(eng, txn, first, inos[i], &more);
+    *ret_n = i;
+    return r;
 }
 
 void orphans_drop(struct eng *eng, size_t n)

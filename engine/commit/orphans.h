@@ -1,5 +1,6 @@
 /*
- * orphans.h - inodes that have lost their last name and reference, to be freed with a later batch.
+ * orphans.h - inodes that have lost their last name and reference, and tails that truncations have left
+ * behind: both are freed with later batches, a slice at a time (eng_slice()).
  *
  * Locking: a lock of its own, a leaf. */
 #ifndef ENGRAMFS_ORPHANS_H
@@ -10,13 +11,17 @@
 /* -ENOMEM. */
 int orphans_new(struct eng *eng);
 void orphans_free(struct eng *eng);
-/* Queues an inode that may have lost its last name and reference, to be freed with a later batch. */
+/* Queues an inode that may have lost its last name and reference, or has a tail, to be freed with a later
+ * batch. */
 void orphans_add(struct eng *eng, uint64_t ino);
 /* Whether any is queued. */
 bool orphans_any(struct eng *eng);
-/* For commit_txn(), under log.lock: adds the freeing of the first *ret_n queued orphans to the transaction;
- * orphans_drop() drops them once it is committed. -ENOMEM. */
+/* For commit_txn(), under log.lock: adds to the transaction the freeing of what is queued, as far as a slice
+ * goes. With the first *ret_n it is done; orphans_drop() drops them once it is committed. -ENOMEM. */
 int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n);
 void orphans_drop(struct eng *eng, size_t n);
+/* Under log.lock: adds the freeing of a slice of the file's tail to the transaction; *ret_more: a tail is
+ * left then. -ENOMEM, -EBADMSG. */
+int orphans_stage_tail(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more);
 
 #endif

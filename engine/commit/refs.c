@@ -95,7 +95,8 @@ bool extent_ref_current_locked(const struct index *idx, const struct extent_ref 
     if (!inode)
         return false;
     if (ref->off != EXTENT_XATTR_OFF)
-        return index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
+        return ref->off < inode->size && /* else it is of a tail, and dead */
+               index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
                locator_equal(&loc, &ref->from);
     for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
         if (view.is_extent && locator_equal(&view.loc, &ref->from))

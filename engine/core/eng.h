@@ -59,6 +59,9 @@ struct eng {
     pthread_rwlock_t index_lock;
     struct index idx;       /* protected by index_lock and log.lock, see above */
     uint64_t published_seq; /* the last batch that idx shows; protected as idx is */
+    /* Extents that one batch takes out of the index, about (eng_slice()): for so long readers wait. Tests set
+     * less. */
+    _Atomic uint32_t slice;
 
     /* core/ */
     struct report report;
@@ -99,6 +102,14 @@ struct eng {
 static inline bool checkpoint_is_due(const struct eng *eng)
 {
     return marks_are_due(&eng->marks, &eng->config, log_bytes(&eng->log), log_seq(&eng->log));
+}
+
+#define FREED_PER_BATCH 4096u
+
+/* How many extents a mutation may take out of the index at once; what frees more comes in slices. */
+static inline uint32_t eng_slice(const struct eng *eng)
+{
+    return MUTANT(NO_SLICES) ? UINT32_MAX : atomic_load_explicit(&eng->slice, memory_order_relaxed);
 }
 
 static inline bool is_read_only(const struct eng *eng)

@@ -213,7 +213,12 @@ enum op_type {
 };
 /* Bits of an OP_ATTR's mask, as in enum eng_set: mode, uid, gid, atime, mtime. No others are written. */
 #define ATTR_MASK_STORED 0x37u
-enum op_flags { OP_CONTINUES = 1 /* same content change as the op before: version counts once */ };
+enum op_flags {
+    OP_CONTINUES = 1, /* same content change as the op before: version counts once */
+    /* OP_TRUNCATE: what lies behind the new size is dead, and freed by later ops. OP_PUNCH: frees some of
+     * that; nothing that a reader sees changes. */
+    OP_LATER = 2
+};
 
 /* One op, decoded. Which fields count depends on the type (table in codec.c). name and value are borrowed. */
 struct op {

@@ -16,6 +16,7 @@ void txn_reset(struct txn *txn)
 {
     txn->n_ops = txn->n_pieces = txn->n_heads = 0;
     txn->extents_len = 0;
+    txn->n_freed = 0;
 }
 
 struct txn_mark txn_mark(const struct txn *txn)
@@ -24,7 +25,8 @@ struct txn_mark txn_mark(const struct txn *txn)
                              .n_heads = txn->n_heads,
                              .n_pieces = txn->n_pieces,
                              .last_len = txn->n_pieces ? txn->pieces[txn->n_pieces - 1].len : 0,
-                             .extents_len = txn->extents_len};
+                             .extents_len = txn->extents_len,
+                             .n_freed = txn->n_freed};
 }
 
 void txn_rewind(struct txn *txn, const struct txn_mark *mark)
@@ -35,6 +37,7 @@ void txn_rewind(struct txn *txn, const struct txn_mark *mark)
     if (mark->n_pieces)
         txn->pieces[mark->n_pieces - 1].len = mark->last_len; /* it may have grown */
     txn->extents_len = mark->extents_len;
+    txn->n_freed = mark->n_freed;
 }
 
 struct op *txn_op(struct txn *txn, enum op_type type)

@@ -26,6 +26,7 @@ struct txn {
     } * heads;
     size_t n_heads, cap_heads;
     uint64_t extents_len;
+    uint32_t n_freed; /* extents that its ops take out of the index, as far as the caller has counted */
 };
 
 void txn_free(struct txn *txn); /* zeroed is fine */
@@ -36,6 +37,7 @@ void txn_reset(struct txn *txn);
 struct txn_mark {
     size_t n_ops, n_heads, n_pieces, last_len;
     uint64_t extents_len;
+    uint32_t n_freed;
 };
 struct txn_mark txn_mark(const struct txn *txn);
 void txn_rewind(struct txn *txn, const struct txn_mark *mark);

@@ -684,7 +684,7 @@ static void queue_orphans(struct eng *eng)
 {
     for (uint32_t slot = 2; slot < eng->idx.inodes.used && !MUTANT(NO_ORPHANS); slot++) {
         const struct inode_rec *inode = index_slot(&eng->idx, slot);
-        if (inode && !inode->nlink)
+        if (inode && (!inode->nlink || (inode->flags & INODE_TAIL)))
             orphans_add(eng, index_ino(inode, slot));
     }
 }

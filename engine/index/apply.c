@@ -340,13 +340,55 @@ static struct inode_rec *file_mut(struct index *idx, uint64_t ino)
     return inode && S_ISREG(inode->mode) ? table_mut(&idx->inodes, ino_slot(ino)) : NULL;
 }
 
+/* ---- what a truncation leaves behind ---------------------------------------- */
+
+/* Before the file grows to `end`: there are holes, not what was there before the truncation. */
+static int tail_clear(struct index *idx, uint64_t ino, uint64_t end, uint64_t seq)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    if (!(inode->flags & INODE_TAIL) || end <= inode->size || MUTANT(TAIL_COMES_BACK))
+        return 0;
+    return extents_punch(idx, ino_slot(ino), inode->size, end - inode->size, seq);
+}
+
+/* Whether there is a tail, after extents or size have changed. */
+static int tail_mark(struct index *idx, struct inode_rec *inode, uint32_t slot)
+{
+    uint64_t off;
+    struct locator loc;
+    int r = index_extent(idx, slot, inode->size, &off, &loc);
+    inode->flags &= ~(uint32_t)INODE_TAIL;
+    inode->flags |= !r ? INODE_TAIL : 0;
+    return MIN_OF(r, 0);
+}
+
+/* Frees what of the extent at `off` lies behind it, and leaves those that follow. */
+static int tail_cut(struct index *idx, uint32_t slot, uint64_t off, uint64_t seq)
+{
+    uint64_t at;
+    struct locator loc;
+    int r = index_extent(idx, slot, off, &at, &loc);
+    if (r)
+        return MIN_OF(r, 0);
+    return at < off ? extents_punch(idx, slot, off, at + loc.len - off, seq) : 0;
+}
+
 static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = file_mut(idx, op->ino);
+    uint32_t slot = ino_slot(op->ino);
     if (!inode || op->len > ENG_FILE_SIZE_MAX)
         return -EBADMSG;
-    int r = op->len < inode->size ? extents_punch(idx, ino_slot(op->ino), op->len, UINT64_MAX, seq) : 0;
+    int r = 0;
+    if (op->len > inode->size)
+        r = tail_clear(idx, op->ino, op->len, seq);
+    else if (op->flags & OP_LATER)
+        r = tail_cut(idx, slot, op->len, seq);
+    else if (op->len < inode->size || inode->flags & INODE_TAIL)
+        r = extents_punch(idx, slot, op->len, UINT64_MAX, seq);
     inode->size = op->len;
+    if (!r)
+        r = tail_mark(idx, inode, slot);
     content_changed(inode, op);
     return r;
 }
@@ -358,12 +400,17 @@ static int apply_extent(struct index *idx, const struct op *op, uint64_t seq)
     if (!inode || !locator_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len ||
         __builtin_add_overflow(op->off, op->loc.len, &end) || end > ENG_FILE_SIZE_MAX)
         return -EBADMSG;
+    bool has_tail = inode->flags & INODE_TAIL;
     int r = segment_account(idx, op->loc.seg, 0, op->loc.ext_len, 0);
+    if (!r)
+        r = tail_clear(idx, op->ino, end, seq);
     if (!r)
         r = extents_punch(idx, ino_slot(op->ino), op->off, op->loc.len, seq);
     if (!r)
         r = extents_put(idx, ino_slot(op->ino), op->off, &op->loc);
     inode->size = MAX_OF(inode->size, end);
+    if (!r && has_tail)
+        r = tail_mark(idx, inode, ino_slot(op->ino));
     content_changed(inode, op);
     return r;
 }
@@ -371,10 +418,19 @@ static int apply_extent(struct index *idx, const struct op *op, uint64_t seq)
 static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = file_mut(idx, op->ino);
+    uint64_t off = op->off, end;
     if (!inode)
         return -EBADMSG;
-    int r = extents_punch(idx, ino_slot(op->ino), op->off, op->len, seq);
-    content_changed(inode, op);
+    if (__builtin_add_overflow(off, op->len, &end))
+        end = UINT64_MAX;
+    if (op->flags & OP_LATER) /* the file may have grown since in this very batch */
+        off = MAX_OF(off, inode->size);
+    bool has_tail = inode->flags & INODE_TAIL;
+    int r = off < end ? extents_punch(idx, ino_slot(op->ino), off, end - off, seq) : 0;
+    if (!r && has_tail)
+        r = tail_mark(idx, inode, ino_slot(op->ino));
+    if (!(op->flags & OP_LATER))
+        content_changed(inode, op);
     return r;
 }
 

@@ -8,6 +8,8 @@
 #include "base/fault.h"
 #include "base/util.h"
 
+#include <string.h>
+
 int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t *ret_off,
                  struct locator *ret_loc)
 {
@@ -39,6 +41,71 @@ int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t 
     *ret_off = key.b;
     *ret_loc = loc;
     return 0;
+}
+
+struct counting {
+    uint32_t slot, n, max;
+    uint64_t end;
+    bool gapless; /* ends at a gap, too, and `end` moves along */
+    bool stopped; /* at max */
+};
+
+/* Of the tree: whether to stop here. */
+static int count_one(void *arg, struct bkey key, const void *value)
+{
+    struct counting *c = arg;
+    struct locator loc;
+    if (key.a != c->slot || (c->gapless ? key.b != c->end : key.b >= c->end))
+        return 1;
+    if (c->n == c->max) {
+        c->end = key.b;
+        c->stopped = true;
+        return 1;
+    }
+    memcpy(&loc, value, sizeof loc);
+    c->n++;
+    if (c->gapless)
+        c->end = key.b + loc.len;
+    return 0;
+}
+
+/* Counts from the extent on that reaches beyond `off`. */
+static int count(const struct index *idx, uint64_t off, struct counting *c)
+{
+    const struct inode_rec *inode = index_slot(idx, c->slot);
+    uint64_t first;
+    struct locator loc;
+    int r = index_extent(idx, c->slot, off, &first, &loc);
+    if (r)
+        return r < 0 ? r : 0;
+    if (c->gapless && first <= off)
+        c->end = first;
+    if (inode->flags & INODE_INLINE) {
+        (void)count_one(c, (struct bkey){c->slot, first}, &loc);
+        return 0;
+    }
+    r = btree_scan(&idx->extents, (struct bkey){c->slot, first}, count_one, c);
+    return MIN_OF(r, 0);
+}
+
+int extents_count(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, uint32_t max,
+                  uint32_t *ret_n, uint64_t *ret_end)
+{
+    struct counting c = {.slot = slot, .max = max, .end = end};
+    int r = count(idx, off, &c);
+    *ret_n = c.n;
+    *ret_end = c.end;
+    return r;
+}
+
+int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t max, uint64_t *ret_end,
+                bool *ret_whole)
+{
+    struct counting c = {.slot = slot, .max = max, .end = off, .gapless = true};
+    int r = count(idx, off, &c);
+    *ret_end = c.end;
+    *ret_whole = !c.stopped;
+    return r;
 }
 
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc)
@@ -75,6 +142,7 @@ static int extents_take(struct index *idx, uint32_t slot, uint64_t off, const st
         inode->flags &= ~(uint32_t)INODE_INLINE;
     else if (btree_del(&idx->extents, (struct bkey){slot, off}) != 0)
         return -EBADMSG;
+    idx->n_taken++;
     inode->n_extents--;
     inode->bytes -= loc->len;
     inode->generation++;

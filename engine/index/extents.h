@@ -12,6 +12,16 @@
 int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t *ret_off,
                  struct locator *ret_loc);
 
+/*
+ * Counts the extents that reach into [off, end), up to max. *ret_end: where the first begins that was not
+ * counted; `end` if none was left. -EBADMSG. */
+int extents_count(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, uint32_t max,
+                  uint32_t *ret_n, uint64_t *ret_end);
+/* The end of the run of extents without gaps that goes on at `off`, after at most max of them; *ret_whole:
+ * the run ends there. -EBADMSG. */
+int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t max, uint64_t *ret_end,
+                bool *ret_whole);
+
 /* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);
 /* Places loc at off, where nothing must be. */

@@ -29,7 +29,10 @@ static inline uint32_t ino_slot(uint64_t ino)
     return (uint32_t)ino;
 }
 
-enum inode_flags { INODE_INLINE = 1 /* the only extent, at offset 0, is inode.first and not in the tree */ };
+enum inode_flags {
+    INODE_INLINE = 1, /* the only extent, at offset 0, is inode.first and not in the tree */
+    INODE_TAIL = 2 /* extents at and behind `size` are dead: a truncation has left them to be freed later */
+};
 
 struct inode_rec {
     uint32_t nlink; /* first four bytes: chain of free records */
@@ -103,6 +106,7 @@ struct index {
     struct index_scalars s;
     uint64_t hash_seed; /* immutable after init */
     unsigned n_freezes; /* alive; of the live index only, as all below */
+    uint64_t n_taken;   /* extents taken out, since opening */
     uint64_t n_orphans; /* inodes without a name: unlinked, but referenced or not freed yet */
 
     struct idmap seg_slots; /* segment id -> record in segs */

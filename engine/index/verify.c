@@ -141,7 +141,8 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
     }
     if (v->last.a == key.a && v->last.b > key.b)
         report(v, "inode %u: extents overlap at %llu", key.a, (unsigned long long)key.b);
-    if (key.b > ENG_FILE_SIZE_MAX || key.b + loc.len > inode->size)
+    bool beyond = key.b + loc.len > inode->size && !((inode->flags & INODE_TAIL) && key.b >= inode->size);
+    if (key.b > ENG_FILE_SIZE_MAX || key.b + loc.len > ENG_FILE_SIZE_MAX || beyond)
         report(v, "inode %u: extent beyond the end", key.a);
     v->last = (struct bkey){key.a, key.b + loc.len};
     v->bytes[key.a] += loc.len;
@@ -194,13 +195,13 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
         report(v, "inode %u: has extents and is no file", slot);
     if (!S_ISREG(inode->mode))
         return;
-    if (inode->flags & ~(uint32_t)INODE_INLINE)
+    if (inode->flags & ~(uint32_t)(INODE_INLINE | INODE_TAIL))
         report(v, "inode %u: unknown flags", slot);
     if (inode->flags & INODE_INLINE) {
         verify_locator(v, slot, &inode->first);
         v->bytes[slot] += inode->first.len;
         v->extents[slot]++;
-        if (inode->first.len > inode->size)
+        if (inode->first.len > inode->size && (inode->size || !(inode->flags & INODE_TAIL)))
             report(v, "inode %u: extent beyond the end", slot);
     }
     if (inode->n_extents != v->extents[slot] || inode->bytes != v->bytes[slot] ||

@@ -4,6 +4,7 @@
 
 #include "commit/atimes.h"
 #include "commit/commit.h"
+#include "tree/tails.h"
 #include "upkeep/full_disk.h"
 
 #define DAY_NS (INT64_C(86400) * 1000000000)
@@ -59,8 +60,13 @@ VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_att
 
 /* ---- setting ------------------------------------------------------------------- */
 
-static int stage_size(struct txn *txn, const struct inode_rec *inode, uint64_t ino, uint64_t size,
-                      int64_t now)
+struct tail {
+    bool in_way; /* of growing: it must be freed first, and nothing was done */
+    bool left;   /* by the truncation, to be freed */
+};
+
+static int stage_size(struct eng *eng, struct txn *txn, const struct inode_rec *inode, uint64_t ino,
+                      uint64_t size, int64_t now, struct tail *ret_tail)
 {
     if (S_ISDIR(inode->mode))
         return -EISDIR;
@@ -68,13 +74,8 @@ static int stage_size(struct txn *txn, const struct inode_rec *inode, uint64_t i
         return -EINVAL;
     if (size > ENG_FILE_SIZE_MAX)
         return -EFBIG;
-    struct op *op = txn_op(txn, OP_TRUNCATE);
-    if (!op)
-        return -ENOMEM;
-    op->ino = ino;
-    op->len = size;
-    op->time = now;
-    return 0;
+    ret_tail->in_way = tail_in_way(eng, ino, size);
+    return ret_tail->in_way ? 0 : tail_stage_size(eng, txn, ino, size, now, &ret_tail->left);
 }
 
 static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *attr, unsigned mask,
@@ -103,11 +104,12 @@ static int stage_fields(struct txn *txn, uint64_t ino, const struct eng_attr *at
                ENG_SET_CTIME | ENG_SET_ATIME_NOW | ENG_SET_MTIME_NOW)
 
 static int setattr_once(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
-                        struct full_disk_try *change, struct eng_attr *ret_attr)
+                        struct full_disk_try *change, struct eng_attr *ret_attr, struct tail *ret_tail)
 {
     CLEANUP_TXN struct txn txn = {0};
     struct view live = view_live(eng);
     int64_t now = now_ns();
+    *ret_tail = (struct tail){0};
     int r = commit_begin(eng);
     if (r)
         return r;
@@ -118,15 +120,16 @@ static int setattr_once(struct eng *eng, uint64_t ino, const struct eng_attr *at
     else if (mask & ENG_SET_SIZE)
         change->removing = attr->size < inode->size;
     if (!r && mask & ENG_SET_SIZE)
-        r = stage_size(&txn, inode, ino, attr->size, now);
+        r = stage_size(eng, &txn, inode, ino, attr->size, now, ret_tail);
+    bool go = !r && !ret_tail->in_way;
     /* A mask that names nothing, as by chown(-1, -1), is still a change of status. */
-    if (!r && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE))
+    if (go && (mask == 0 || mask & ~(unsigned)ENG_SET_SIZE))
         r = stage_fields(&txn, ino, attr, mask, now);
-    if (!r)
+    if (go && !r)
         r = commit_txn(eng, &txn);
-    if (!r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
+    if (go && !r && mask & (ENG_SET_ATIME | ENG_SET_ATIME_NOW))
         atimes_drop(eng, ino);
-    if (!r && ret_attr)
+    if (go && !r && ret_attr)
         attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr); /* what has become of it */
     commit_end(eng);
     return r;
@@ -137,11 +140,20 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
 {
     if (!eng || !attr || mask & ~SET_ALL)
         return -EINVAL;
+    struct view live = view_live(eng);
     struct full_disk_try change = {0};
+    struct tail tail;
     int r;
-    do
-        r = setattr_once(eng, ino, attr, mask, &change, ret_attr);
-    while (full_disk_again(eng, &change, &r));
+    do {
+        r = setattr_once(eng, ino, attr, mask, &change, ret_attr, &tail);
+        if (!r && tail.in_way)
+            r = commit_tail(eng, ino);
+    } while (full_disk_again(eng, &change, &r) || (!r && tail.in_way));
+    if (!r && tail.left) {
+        (void)commit_tail(eng, ino); /* what of it fails is queued */
+        if (ret_attr)
+            (void)attr_get(&live, ino, ret_attr); /* without the tail's bytes, unless it is gone by now */
+    }
     return r;
 }
 

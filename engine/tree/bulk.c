@@ -4,7 +4,9 @@
  * records of about one batch are drafted, hashed above all, before log.lock is taken. */
 #include "commit/atimes.h"
 #include "commit/commit.h"
+#include "commit/orphans.h"
 #include "tree/content.h"
+#include "tree/tails.h"
 #include "tree/xattrs.h"
 #include "upkeep/full_disk.h"
 
@@ -22,6 +24,7 @@ struct bulk {
     size_t first, next; /* records [first, next) are staged */
     size_t drafted;     /* and [next, drafted) drafted, */
     size_t extent;      /* from this extent of the draft on */
+    uint64_t tail;      /* the file, one a batch, of which the batch leaves a tail; 0: none */
     uint32_t creates;
     uint64_t dir; /* whose path is in `path` */
     size_t dir_len;
@@ -149,11 +152,13 @@ static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, 
 /* An existing file loses content and xattrs. */
 static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t ino, int64_t now)
 {
-    struct op *op = txn_op(&b->txn, OP_TRUNCATE);
-    if (!op)
-        return -ENOMEM;
-    op->ino = ino;
-    op->time = now;
+    struct op *op;
+    bool tail = false;
+    int r = tail_stage_size(b->eng, &b->txn, ino, 0, now, &tail);
+    if (r)
+        return r;
+    if (tail)
+        b->tail = ino;
     struct xattr_view view;
     for (uint32_t x = inode->xattrs; x && index_xattr(&b->eng->idx, x, &view); x = view.next) {
         op = txn_op(&b->txn, OP_XATTR_DEL);
@@ -215,6 +220,8 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
         return r;
     if (old && old->nlink > 1 && b->txn.n_ops)
         return 1; /* the batch may hold this file under another of its names */
+    if (old && b->txn.n_freed && b->txn.n_freed + (uint64_t)old->n_extents > eng_slice(b->eng))
+        return 1; /* it frees a slice by itself */
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
     size_t n = content_extents(rec), at = b->extent + n;
     if (!r)
@@ -240,6 +247,9 @@ static int flush(struct bulk *b)
         if (!b->records[i].result)
             b->records[i].result = r;
     }
+    if (!r && b->tail)
+        orphans_add(b->eng, b->tail);
+    b->tail = 0;
     b->first = b->next;
     b->creates = 0;
     memset(b->seen, 0, sizeof b->seen);

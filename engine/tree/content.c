@@ -9,7 +9,9 @@
 
 #include "commit/commit.h"
 #include "core/damage.h"
+#include "index/extents.h"
 #include "tree/attr.h"
+#include "tree/tails.h"
 #include "upkeep/full_disk.h"
 
 #include <limits.h>
@@ -267,39 +269,48 @@ static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64
     return 0;
 }
 
-/* The end of the run of extents without gaps in which `at` lies. */
-static int seek_hole(const struct index *idx, uint32_t slot, uint64_t at, uint64_t size, uint64_t *ret_offset)
-{
-    uint64_t off;
-    struct locator loc;
-    int r;
-    while (!(r = index_extent(idx, slot, at, &off, &loc)) && off <= at)
-        at = off + loc.len;
-    if (r < 0)
-        return r;
-    *ret_offset = MIN_OF(at, size);
-    return 0;
-}
+struct seeking {
+    uint64_t offset, at; /* where it began, and has come to */
+    int whence;
+    bool found;
+};
 
-static int seek(const struct index *idx, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+/* One slice of looking. */
+static int seek(const struct view *view, uint64_t ino, struct seeking *s)
 {
+    const struct index *idx = view->idx;
     const struct inode_rec *inode = index_inode(idx, ino);
+    int r;
     if (!inode)
         return -ESTALE;
-    if (offset >= inode->size)
+    if (s->offset >= inode->size)
         return -ENXIO;
-    if (whence == WHENCE_DATA)
-        return seek_data(idx, ino_slot(ino), offset, ret_offset);
-    return seek_hole(idx, ino_slot(ino), offset, inode->size, ret_offset);
+    s->found = true;
+    if (s->whence == WHENCE_DATA)
+        r = seek_data(idx, ino_slot(ino), s->at, &s->at);
+    else
+        r = extents_run(idx, ino_slot(ino), s->at, eng_slice(view->eng), &s->at, &s->found);
+    if (!r && s->at >= inode->size) { /* the end, or what a truncation has left behind it */
+        r = s->whence == WHENCE_DATA ? -ENXIO : 0;
+        s->at = inode->size;
+        s->found = true;
+    }
+    return r;
 }
 
 int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
 {
-    if (whence != WHENCE_DATA && whence != WHENCE_HOLE)
-        return -EINVAL;
-    view_begin(view);
-    int r = seek(view->idx, ino, offset, whence, ret_offset);
-    view_end(view);
+    struct seeking s = {.offset = offset, .at = offset, .whence = whence};
+    int r = whence == WHENCE_DATA || whence == WHENCE_HOLE ? 0 : -EINVAL;
+    while (!r && !s.found) {
+        view_begin(view);
+        r = seek(view, ino, &s);
+        view_end(view);
+        if (!r && !s.found)
+            fault_point(&view->eng->hook, FP_SEEK_SLICE);
+    }
+    if (!r)
+        *ret_offset = s.at;
     return r;
 }
 
@@ -445,9 +456,15 @@ static int write_draft(struct eng *eng, struct write *w)
     return content_draft(&w->draft, w->buf, w->size, path, w->off ? 0 : path_len);
 }
 
-/* Under log.lock: whether the draft is right for what the file is now. *ret_fits false, with 0: the file has
- * changed since. */
-static int write_fits(struct eng *eng, struct write *w, bool *ret_fits)
+/* What a write has come to; all but the first begin again. */
+enum write_outcome {
+    WRITE_DONE,
+    WRITE_STALE,  /* the file has changed since the draft was made */
+    WRITE_BLOCKED /* the file would grow over more of its tail than one batch frees */
+};
+
+/* Under log.lock: whether the draft is right for what the file is now. */
+static int write_fits(struct eng *eng, struct write *w, enum write_outcome *ret_outcome)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, w->ino);
     uint64_t end;
@@ -459,19 +476,21 @@ static int write_fits(struct eng *eng, struct write *w, bool *ret_fits)
         return -EFBIG;
     /* Relocation changes no content, and so no version. Of a draft of buf alone only the place may have
      * changed, and that is filled in now; but the path hint goes with offset 0. */
-    *ret_fits = w->merged ? inode->version == w->version || MUTANT(STALE_DRAFT) : !off == !w->off;
-    if (*ret_fits && !w->merged)
+    bool fits = w->merged ? inode->version == w->version || MUTANT(STALE_DRAFT) : !off == !w->off;
+    *ret_outcome = fits ? WRITE_DONE : WRITE_STALE;
+    if (fits && tail_in_way(eng, w->ino, end))
+        *ret_outcome = WRITE_BLOCKED;
+    if (fits && !w->merged)
         w->off = w->from = off;
     return 0;
 }
 
 #define DRAFT_TRIES 3u /* then it is made under log.lock, with what it reads and hashes */
 
-/* -EAGAIN: the file has changed since the draft was made. */
-static int write_try(struct eng *eng, struct write *w, bool locked)
+static int write_try(struct eng *eng, struct write *w, bool locked, enum write_outcome *ret_outcome)
 {
     CLEANUP_TXN struct txn txn = {0};
-    bool fits = false;
+    *ret_outcome = WRITE_DONE;
     int r = locked ? 0 : write_draft(eng, w);
     if (!r && !locked)
         fault_point(&eng->hook, FP_WRITE_DRAFTED);
@@ -482,13 +501,12 @@ static int write_try(struct eng *eng, struct write *w, bool locked)
     if (locked)
         r = write_draft(eng, w);
     if (!r)
-        r = write_fits(eng, w, &fits);
-    if (!r && !fits)
-        r = -EAGAIN;
-    if (!r && w->size)
+        r = write_fits(eng, w, ret_outcome);
+    if (!r && w->size && *ret_outcome == WRITE_DONE) {
         r = content_stage(&txn, &w->draft, 0, w->draft.n, w->ino, w->from, now_ns());
-    if (!r && w->size)
-        r = commit_txn(eng, &txn);
+        if (!r)
+            r = commit_txn(eng, &txn);
+    }
     commit_end(eng);
     return r;
 }
@@ -497,11 +515,14 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
                           bool append, uint64_t *ret_offset)
 {
     struct write w = {.ino = ino, .buf = buf, .size = size, .append = append, .off = offset};
-    if (size > WRITE_MAX)
-        return -EINVAL;
-    int r = -EAGAIN;
-    for (unsigned tries = 0; r == -EAGAIN; tries++)
-        r = write_try(eng, &w, tries >= DRAFT_TRIES || MUTANT(LATE_DRAFT));
+    enum write_outcome outcome = WRITE_STALE;
+    int r = size > WRITE_MAX ? -EINVAL : 0;
+    for (unsigned stale = 0; !r && outcome != WRITE_DONE;) {
+        r = write_try(eng, &w, stale >= DRAFT_TRIES || MUTANT(LATE_DRAFT), &outcome);
+        if (!r && outcome == WRITE_BLOCKED)
+            r = commit_tail(eng, ino);
+        stale += outcome == WRITE_STALE;
+    }
     write_free(&w);
     if (r)
         return r;
@@ -539,51 +560,80 @@ ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, 
 
 /* ---- holes -------------------------------------------------------------------- */
 
-static int stage_falloc(struct txn *txn, const struct inode_rec *inode, uint64_t ino, unsigned flags,
-                        uint64_t off, uint64_t end)
+/* A call of eng_fallocate(), which takes as many batches as there are slices to a hole. */
+struct falloc {
+    uint64_t ino, off, end; /* off: up to here it is done */
+    unsigned flags;
+    bool done, blocked; /* blocked: by the file's tail */
+};
+
+static int stage_hole(struct eng *eng, struct txn *txn, struct falloc *f, int64_t now)
 {
+    uint64_t end = f->end;
+    uint32_t n;
+    int r = extents_count(&eng->idx, ino_slot(f->ino), f->off, f->end, eng_slice(eng), &n, &end);
+    struct op *op = r ? NULL : txn_op(txn, OP_PUNCH);
+    if (!op)
+        return r ? r : -ENOMEM;
+    op->ino = f->ino;
+    op->off = f->off;
+    op->len = end - f->off;
+    op->time = now;
+    txn->n_freed += n;
+    f->off = end;
+    return 0;
+}
+
+static int stage_falloc(struct eng *eng, struct txn *txn, struct falloc *f)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, f->ino);
     int64_t now = now_ns();
     struct op *op;
-    if (flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE)) {
-        if (!(op = txn_op(txn, OP_PUNCH)))
-            return -ENOMEM;
-        op->ino = ino;
-        op->off = off;
-        op->len = end - off;
-        op->time = now;
-    }
-    if (!(flags & ENG_FALLOC_KEEP_SIZE) && end > inode->size) {
+    int r = 0;
+    if (f->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
+        r = stage_hole(eng, txn, f, now);
+    else
+        f->off = f->end;
+    f->done = f->off == f->end;
+    if (r || !f->done)
+        return r;
+    if (!(f->flags & ENG_FALLOC_KEEP_SIZE) && f->end > inode->size) {
         if (!(op = txn_op(txn, OP_TRUNCATE)))
             return -ENOMEM;
-        op->ino = ino;
-        op->len = end;
+        op->ino = f->ino;
+        op->len = f->end;
         op->time = now;
     }
     if (!txn->n_ops) { /* nothing to do on a log, but whoever asked changed the file, as anywhere else */
         if (!(op = txn_op(txn, OP_ATTR)))
             return -ENOMEM;
-        op->ino = ino;
+        op->ino = f->ino;
         op->mask = ENG_SET_MTIME;
         op->mtime = op->ctime = now;
     }
     return 0;
 }
 
-static int fallocate_once(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t end)
+/* One batch of it. */
+static int falloc_step(struct eng *eng, struct falloc *f)
 {
     CLEANUP_TXN struct txn txn = {0};
+    struct falloc next = *f;
     int r = commit_begin(eng);
     if (r)
         return r;
-    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    const struct inode_rec *inode = index_inode(&eng->idx, f->ino);
     if (!inode)
         r = -ESTALE;
     else if (!S_ISREG(inode->mode))
         r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
-    if (!r)
-        r = stage_falloc(&txn, inode, ino, flags, offset, end);
-    if (!r)
+    next.blocked = !(f->flags & ENG_FALLOC_KEEP_SIZE) && tail_in_way(eng, f->ino, f->end);
+    if (!r && !next.blocked)
+        r = stage_falloc(eng, &txn, &next);
+    if (!r && !next.blocked)
         r = commit_txn(eng, &txn);
+    if (!r)
+        *f = next;
     commit_end(eng);
     return r;
 }
@@ -592,18 +642,20 @@ int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset
 {
     if (!eng)
         return -EINVAL;
-    uint64_t end;
+    struct falloc f = {.ino = ino, .off = offset, .flags = flags};
     unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
     if (mode != 0 && mode != ENG_FALLOC_ZERO_RANGE && flags != (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE))
         return -EOPNOTSUPP;
     if (!len)
         return -EINVAL;
-    if (__builtin_add_overflow(offset, len, &end) || end > ENG_FILE_SIZE_MAX)
+    if (__builtin_add_overflow(offset, len, &f.end) || f.end > ENG_FILE_SIZE_MAX)
         return -EFBIG;
     struct full_disk_try change = {.removing = flags & ENG_FALLOC_PUNCH_HOLE};
     int r;
-    do
-        r = fallocate_once(eng, ino, flags, offset, end);
-    while (full_disk_again(eng, &change, &r));
+    do {
+        r = falloc_step(eng, &f);
+        if (!r && f.blocked)
+            r = commit_tail(eng, ino);
+    } while (full_disk_again(eng, &change, &r) || (!r && !f.done));
     return r;
 }

@@ -12,6 +12,11 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
     atomic_store_explicit(&eng->hook.fn, fn, memory_order_release);
 }
 
+void hook_slice(struct eng *eng, uint32_t n)
+{
+    atomic_store_explicit(&eng->slice, n ? n : FREED_PER_BATCH, memory_order_relaxed);
+}
+
 void hook_installer(struct eng *eng, bool beside)
 {
     eng->installs_beside = beside;

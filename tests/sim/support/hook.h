@@ -15,6 +15,8 @@ struct schedule;
 /* fn NULL: none. Threads of the engine may run; none may be in an earlier fn that takes another arg. */
 void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), void *arg);
 
+/* How many extents a mutation frees at once, so that small files are freed in slices. 0: as ever. */
+void hook_slice(struct eng *eng, uint32_t n);
 /* Whether compactions have an installer (engine/compact.c) although the store has no threads. While no call
  * is under way. */
 void hook_installer(struct eng *eng, bool beside);

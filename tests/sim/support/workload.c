@@ -355,6 +355,28 @@ static void script_content(struct script *s)
     add(s, OP_TICK, "");
 }
 
+/* Files of many extents, which are truncated and removed in slices. */
+static void script_slices(struct script *s)
+{
+    static const char *const paths[] = {"s0", "s1", "s2"};
+    for (unsigned f = 0; f < 3; f++) {
+        add_create(s, paths[f], S_IFREG | 0644);
+        for (unsigned i = 9; i-- > 0;) /* backwards, so that no append takes others along */
+            add_write(s, paths[f], (uint64_t)i * 200, 150);
+    }
+    add(s, OP_SYNC, "");
+    add_sized(s, OP_TRUNCATE, "s0", 450);
+    add_sized(s, OP_TRUNCATE, "s0", 1000); /* over what was left behind */
+    add_sized(s, OP_TRUNCATE, "s1", 0);
+    add(s, OP_TICK, "");
+    add_write(s, "s1", 700, 30);
+    add(s, OP_UNLINK, "s2");
+    add_sized(s, OP_APPEND, "s0", 10);
+    add(s, OP_COMPACT, "");
+    add(s, OP_UNLINK, "s0");
+    add(s, OP_TICK, "");
+}
+
 static void script_names(struct script *s)
 {
     add_create(s, "d", S_IFDIR | 0755);
@@ -478,6 +500,7 @@ struct workload *workload_scripted(void)
     script_names(&s);
     add(&s, OP_COMPACT, "");
     script_xattrs(&s);
+    script_slices(&s);
     add_create(&s, "m", S_IFDIR | 0755);
     script_churn(&s, 4);
     script_orphan(&s);

@@ -14,6 +14,9 @@
 static const struct eng_caller caller = {.uid = 0, .gid = 0, .ref = false};
 static const struct eng_caller with_ref = {.uid = 0, .gid = 0, .ref = true};
 
+/* Extents that one batch frees: truncations and removals come in slices here. */
+#define SLICE 2u
+
 int session_open(struct session *s, bool read_only, char why[256])
 {
     struct eng_options opt = {
@@ -28,6 +31,8 @@ int session_open(struct session *s, bool read_only, char why[256])
     s->ref_ino = s->ref_size = 0;
     why[0] = '\0';
     int r = eng_open("simulated", &opt, &s->eng, why);
+    if (r == 0)
+        hook_slice(s->eng, SLICE);
     if (r == 0 && s->beside)
         s->schedule = schedule_new(s->eng, s->beside);
     return r;
@@ -227,7 +232,7 @@ static int issue_store_op(struct session *s, const struct op *op)
 
 static int issue_name_op(struct session *s, const struct op *op)
 {
-    uint64_t ino, dir, dir2;
+    uint64_t ino = 0, dir, dir2;
     char name[256], name2[256];
     struct eng_attr attr;
     int r;
@@ -285,9 +290,9 @@ static int issue_inode_op(struct session *s, const struct op *op, uint64_t ino)
     }
 }
 
-int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
+static int issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
 {
-    uint64_t ino;
+    uint64_t ino = 0;
     int r;
     switch (op->kind) {
     case OP_CREATE:
@@ -324,4 +329,14 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
     }
     results[0] = r < 0 ? r : 0;
     return results[0];
+}
+
+int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
+{
+    /* A hole in slices is seen in part by those that look meanwhile, and after a crash, and records in
+     * several batches are stored in part; the model has no such states. */
+    bool whole = op->kind == OP_FALLOCATE || op->kind == OP_PUT_MANY;
+    if (s->eng)
+        hook_slice(s->eng, whole ? 0 : SLICE);
+    return issue(s, op, results);
 }

@@ -1,0 +1,479 @@
+/*
+ * test_slices.c - truncating, removing, punching and seeking in files of many extents: in slices, so that
+ * nobody waits long; and what others see, and a crash leaves, between two slices. */
+#include "hook.h"
+#include "inside.h"
+
+#include "must.h"
+#include "one_file.h"
+#include "rng.h"
+
+#include <criterion/criterion.h>
+
+/* ---- how many extents one hold of the lock frees ------------------------------------------- */
+
+#define PIECE 16u
+
+static void roomy(void)
+{
+    unit_new(&u, 32u << 20);
+    f = unit_create(&u, "f");
+}
+
+TestSuite(slices, .init = roomy, .fini = teardown);
+TestSuite(slices_seen, .init = setup, .fini = teardown);
+
+/* A file without gaps, of n extents: it is written backwards, so that no append takes others along. */
+static void fragment(uint64_t ino, uint32_t n)
+{
+    uint8_t data[PIECE];
+    for (uint32_t i = n; i-- > 0;) {
+        memset(data, (int)(1 + i % 251), PIECE);
+        MUST(eng_write(u.eng, ino, data, PIECE, (uint64_t)i * PIECE) == PIECE);
+        if (i % 65536 == 0)
+            MUST(eng_sync(u.eng) == 0);
+    }
+    MUST(index_inode(&u.eng->idx, ino)->n_extents == n);
+}
+
+/* Of the batches that a call makes: before each, all before it are applied. */
+static struct held {
+    uint64_t last, most;
+    unsigned batches;
+} held;
+
+static void at_batch(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_LOG_WRITTEN)
+        return;
+    held.most = MAX_OF(held.most, u.eng->idx.n_taken - held.last);
+    held.last = u.eng->idx.n_taken;
+    held.batches++;
+}
+
+static void hold_begin(void)
+{
+    held = (struct held){.last = u.eng->idx.n_taken};
+    hook_set(u.eng, at_batch, NULL);
+}
+
+/* The most extents that one batch took out of the index. */
+static uint64_t hold_end(void)
+{
+    hook_set(u.eng, NULL, NULL);
+    return MAX_OF(held.most, u.eng->idx.n_taken - held.last);
+}
+
+static void expect_slices(uint32_t n, const char *what)
+{
+    uint64_t most = hold_end();
+    cr_assert_leq(most, 4097, "%s: one batch freed %llu extents", what, (unsigned long long)most);
+    cr_assert_geq(held.batches, n / 4097, "%s", what);
+}
+
+static void set_size(uint64_t size)
+{
+    const struct eng_attr attr = {.size = size};
+    struct eng_attr got;
+    MUST(eng_setattr(u.eng, f, &attr, ENG_SET_SIZE, &got) == 0);
+    MUST(got.size == size);
+}
+
+Test(slices, a_truncation_of_262144_extents, .timeout = 200)
+{
+    const uint32_t n = 262144;
+    fragment(f, n);
+    hold_begin();
+    set_size(PIECE * 10 + 3);
+    expect_slices(n, "truncate");
+    cr_assert_eq(index_inode(&u.eng->idx, f)->n_extents, 11, "when it returns all is freed");
+    cr_assert_eq(unit_attr(&u, f).bytes, PIECE * 10 + 3);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(slices, removing_and_replacing, .timeout = 200)
+{
+    const uint32_t n = 20000;
+    struct eng_record rec = {.parent = ENG_ROOT_INO, .name = "h", .content = "new", .size = 3, .mode = 0644};
+    char name[16];
+    fragment(f, n);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t ino = unit_create(&u, i == 0 ? "g" : i == 1 ? "h" : "small");
+        fragment(ino, i == 2 ? 3000 : n);
+    }
+    hold_begin();
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "small"), 0);
+    for (unsigned i = 0; i < 5; i++) { /* take some along */
+        (void)snprintf(name, sizeof name, "d%u", i);
+        (void)unit_mkdir(&u, name);
+    }
+    cr_assert_null(index_inode(&u.eng->idx, f), "each batch took some of it along, until it was gone");
+    expect_slices(n, "unlink");
+    uint64_t over = unit_create(&u, "over");
+    hold_begin();
+    cr_assert_eq(eng_rename(u.eng, NULL, ENG_ROOT_INO, "over", ENG_ROOT_INO, "g", 0), 0);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    expect_slices(n, "rename over");
+    cr_assert_eq(unit_lookup(&u, "g"), over);
+    hold_begin();
+    cr_assert_eq(eng_put_many(u.eng, &rec, 1), 1);
+    uint64_t h = unit_lookup(&u, "h");
+    cr_assert_eq(unit_attr(&u, h).size, 3);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    expect_slices(n, "put_many");
+    cr_assert_eq(index_inode(&u.eng->idx, h)->n_extents, 1);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(slices, many_files_replaced_at_once, .timeout = 200)
+{
+    struct eng_record recs[10];
+    char names[10][16];
+    for (unsigned i = 0; i < 10; i++) {
+        (void)snprintf(names[i], sizeof names[i], "r%u", i);
+        recs[i] = (struct eng_record){
+            .parent = ENG_ROOT_INO, .name = names[i], .content = "new", .size = 3, .mode = 0644};
+        fragment(unit_create(&u, names[i]), 1500);
+    }
+    hold_begin();
+    cr_assert_eq(eng_put_many(u.eng, recs, 10), 10);
+    expect_slices(15000, "put_many of ten");
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(slices, holes, .timeout = 200)
+{
+    const uint32_t n = 20000;
+    fragment(f, n);
+    uint64_t version = unit_attr(&u, f).version;
+    hold_begin();
+    cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 8, PIECE * (n / 2)),
+                 0);
+    expect_slices(n / 2, "punch");
+    cr_assert_gt(unit_attr(&u, f).version, version);
+    hold_begin();
+    cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_ZERO_RANGE, PIECE * (n / 2), PIECE * n), 0);
+    expect_slices(n / 2, "zero range");
+    cr_assert_eq(unit_attr(&u, f).size, PIECE * (n / 2 + n));
+    uint8_t *want = calloc(1, PIECE * (n / 2 + n));
+    memset(want, 1, 8);
+    cr_assert(unit_holds_bytes(&u, f, want, PIECE * (n / 2 + n)));
+    free(want);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+static unsigned n_looks;
+
+/* Between two slices others may change the store. */
+static void between_looks(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_SEEK_SLICE)
+        return;
+    n_looks++;
+    MUST(eng_setxattr(u.eng, f, "user.x", "y", 1, 0) == 0);
+}
+
+Test(slices, seeking, .timeout = 200)
+{
+    const uint32_t n = 50000;
+    uint64_t at = 0;
+    fragment(f, n);
+    hook_set(u.eng, between_looks, NULL);
+    cr_assert_eq(eng_seek(u.eng, f, 5, SEEK_HOLE, &at), 0);
+    cr_assert_eq(at, PIECE * n);
+    cr_assert_eq(n_looks, n / 4096);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, PIECE * 30000, 5), 0);
+    cr_assert_eq(eng_seek(u.eng, f, PIECE * 3, SEEK_HOLE, &at), 0);
+    cr_assert_eq(at, PIECE * 30000);
+    cr_assert_eq(eng_seek(u.eng, f, at, SEEK_DATA, &at), 0);
+    cr_assert_eq(at, PIECE * 30000 + 5);
+    cr_assert_eq(eng_seek(u.eng, f, PIECE * n, SEEK_HOLE, &at), -ENXIO);
+}
+
+/* ---- between two slices ---------------------------------------------------------------------- */
+
+#define N 40u
+#define BYTES (N * PIECE)
+#define ROOM (4 * BYTES)
+
+static struct seen {
+    uint8_t want[ROOM];
+    size_t size;
+    void (*act)(void);
+    unsigned slices;
+    bool gone;
+} seen;
+
+static void cut(size_t size)
+{
+    memset(seen.want + size, 0, ROOM - size);
+    seen.size = size;
+    set_size(size);
+}
+
+static void put(size_t off, size_t size)
+{
+    memset(seen.want + off, 0xee, size);
+    seen.size = MAX_OF(seen.size, off + size);
+    cr_assert_eq(eng_write(u.eng, f, seen.want + off, size, off), (ssize_t)size);
+}
+
+static void grow_a_little(void)
+{
+    cut(seen.size + PIECE * 4);
+}
+static void grow_far(void)
+{
+    cut(BYTES + 100);
+}
+static void cut_again(void)
+{
+    cut(seen.size / 2);
+}
+static void cut_all(void)
+{
+    cut(0);
+}
+static void put_at_the_end(void)
+{
+    put(seen.size, 5);
+}
+static void put_in_the_tail(void)
+{
+    put(BYTES / 2, 40);
+}
+static void put_behind(void)
+{
+    put(BYTES + 50, 40);
+}
+static void nothing(void)
+{
+}
+
+static void append(void)
+{
+    memset(seen.want + seen.size, 0x55, 7);
+    cr_assert_eq(eng_append(u.eng, f, seen.want + seen.size, 7, NULL), 7);
+    seen.size += 7;
+}
+
+static void allocate(void)
+{
+    seen.size = BYTES;
+    cr_assert_eq(eng_fallocate(u.eng, f, 0, 0, BYTES), 0);
+}
+
+static void zero_range(void)
+{
+    memset(seen.want + 30, 0, BYTES);
+    seen.size = MAX_OF(seen.size, 30u + BYTES / 2);
+    cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_ZERO_RANGE, 30, BYTES / 2), 0);
+}
+
+static void punch_all(void)
+{
+    memset(seen.want, 0, ROOM);
+    cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 0, ROOM), 0);
+}
+
+static void replace(void)
+{
+    struct eng_record rec = {
+        .parent = ENG_ROOT_INO, .name = "f", .content = seen.want, .size = PIECE * 3, .mode = 0644};
+    memset(seen.want, 0, ROOM);
+    memset(seen.want, 0x77, PIECE * 3);
+    seen.size = PIECE * 3;
+    cr_assert_eq(eng_put_many(u.eng, &rec, 1), 1);
+}
+
+static void compact(void)
+{
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+}
+
+static void scrub(void)
+{
+    struct eng_job_report report;
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_SCRUB, NULL, &report), 0);
+    cr_assert_eq(report.scrub.damaged, 0);
+}
+
+static void checkpoint(void)
+{
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+}
+
+static void sync_all(void)
+{
+    cr_assert_eq(eng_sync(u.eng), 0);
+}
+
+static void remove_it(void)
+{
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
+    (void)unit_mkdir(&u, "takes-it-along");
+    seen.gone = true;
+}
+
+static void expect_seen(struct unit *v, const char *when)
+{
+    if (seen.gone) {
+        cr_assert_eq(unit_lookup(v, "f"), 0, "%s", when);
+    } else {
+        cr_assert_eq(unit_attr(v, f).size, seen.size, "%s", when);
+        cr_assert(unit_holds_bytes(v, f, seen.want, seen.size), "%s", when);
+    }
+    cr_assert_eq(unit_problems(v), 0, "%s", when);
+}
+
+/* What a crash leaves at this moment: the truncation is there whole, and what is left of the tail goes. */
+static void expect_after_crash(enum sim_survival mode, const char *when)
+{
+    struct unit v;
+    unit_clone(&v, &u);
+    unit_open(&v);
+    hook_slice(v.eng, 3);
+    expect_seen(&v, when);
+    if (!seen.gone) { /* over the tail, before it is freed */
+        const struct eng_attr attr = {.size = BYTES};
+        cr_assert_eq(eng_setattr(v.eng, f, &attr, ENG_SET_SIZE, NULL), 0);
+        uint8_t *want = calloc(1, ROOM);
+        memcpy(want, seen.want, MIN_OF(seen.size, (size_t)BYTES));
+        cr_assert(unit_holds_bytes(&v, f, want, BYTES), "%s: a hole, not the old bytes", when);
+        free(want);
+    }
+    cr_assert_eq(eng_sync(v.eng), 0);
+    for (uint32_t slot = 1; slot < v.eng->idx.inodes.used; slot++)
+        cr_assert(!index_slot(&v.eng->idx, slot) || !(index_slot(&v.eng->idx, slot)->flags & INODE_TAIL));
+    unit_kill(&v, mode, 1);
+    unit_open(&v);
+    cr_assert_eq(unit_problems(&v), 0, "%s", when);
+    unit_done(&v);
+}
+
+static void at_slice(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_TAIL_SLICE)
+        return;
+    hook_set(u.eng, NULL, NULL);
+    seen.slices++;
+    expect_seen(&u, "between two slices");
+    expect_after_crash(SIM_KEEP_ALL, "after a crash between two slices");
+    if (seen.slices == 1) {
+        seen.act();
+        if (u.eng)
+            expect_seen(&u, "after the act");
+        expect_after_crash(SIM_KEEP_ALL, "after a crash after the act");
+    }
+    hook_set(u.eng, at_slice, NULL);
+}
+
+static const struct act {
+    const char *name;
+    void (*run)(void);
+} acts[] = {
+    {"nothing", nothing},
+    {"grow a little", grow_a_little},
+    {"grow far", grow_far},
+    {"cut again", cut_again},
+    {"cut all", cut_all},
+    {"write at the end", put_at_the_end},
+    {"write in it", put_in_the_tail},
+    {"write behind", put_behind},
+    {"append", append},
+    {"allocate", allocate},
+    {"zero range", zero_range},
+    {"punch", punch_all},
+    {"put_many", replace},
+    {"compact", compact},
+    {"scrub", scrub},
+    {"checkpoint", checkpoint},
+    {"sync", sync_all},
+    {"unlink", remove_it},
+};
+
+static void truncate_against(const struct act *act, size_t size)
+{
+    unit_done(&u);
+    setup();
+    seen = (struct seen){.act = act->run};
+    fragment(f, N);
+    for (unsigned i = 0; i < N; i++)
+        memset(seen.want + (size_t)i * PIECE, (int)(1 + i % 251), PIECE);
+    seen.size = BYTES;
+    hook_slice(u.eng, 3);
+    memset(seen.want + size, 0, BYTES - size);
+    seen.size = size;
+    hook_set(u.eng, at_slice, NULL);
+    const struct eng_attr attr = {.size = size};
+    int r = eng_setattr(u.eng, f, &attr, ENG_SET_SIZE, NULL);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_eq(r, 0, "%s", act->name);
+    cr_assert_gt(seen.slices, 0, "%s", act->name);
+    expect_seen(&u, act->name);
+    const struct inode_rec *inode = index_inode(&u.eng->idx, f);
+    cr_assert(!inode || !(inode->flags & INODE_TAIL), "%s: nothing is left", act->name);
+    expect_after_crash(SIM_DROP_ALL, act->name);
+    unit_reopen(&u);
+    expect_seen(&u, act->name);
+}
+
+Test(slices_seen, others_come_between, .timeout = 200)
+{
+    for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+        truncate_against(&acts[i], 0);
+        truncate_against(&acts[i], PIECE * 7 + 5);
+    }
+}
+
+/* ---- random operations against a plain buffer ---------------------------------------------------- */
+
+static void random_step(uint64_t *rng)
+{
+    size_t off = (size_t)rng_below(rng, ROOM - 50);
+    switch (rng_below(rng, 8)) {
+    case 0:
+        cut(off);
+        break;
+    case 1:
+        cut(seen.size / 2);
+        break;
+    case 2:
+        punch_all();
+        break;
+    case 3:
+        if (seen.size + 7 <= ROOM)
+            append();
+        break;
+    case 4:
+        replace();
+        break;
+    default:
+        put(off, 1 + (size_t)rng_below(rng, 40));
+    }
+}
+
+Test(slices_seen, random_histories_agree_with_a_buffer, .timeout = 200)
+{
+    uint64_t rng = test_seed();
+    seen = (struct seen){.size = 0};
+    hook_slice(u.eng, 2);
+    for (unsigned i = 0; i < 4000; i++) {
+        random_step(&rng);
+        if (i % 50 == 49) {
+            MUST(unit_holds_bytes(&u, f, seen.want, seen.size));
+            MUST(unit_problems(&u) == 0);
+        }
+        if (i % 400 == 399) {
+            unit_kill(&u, SIM_KEEP_ALL, 0);
+            unit_open(&u);
+            hook_slice(u.eng, 1 + (uint32_t)rng_below(&rng, 4));
+        }
+    }
+    expect_seen(&u, "at the end");
+}
