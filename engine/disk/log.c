@@ -235,6 +235,24 @@ static int flush_run(struct log *log, struct flush *f)
     return MUTANT(NO_FAILED_SYNC) ? 0 : r;
 }
 
+int log_sync_file(struct log *log, struct io_file *file)
+{
+    pthread_mutex_lock(&log->sync_lock);
+    while (log->syncing)
+        pthread_cond_wait(&log->sync_done, &log->sync_lock);
+    log->syncing = true;
+    pthread_mutex_unlock(&log->sync_lock);
+    int r = log->io->ops->datasync(file), none = 0;
+    pthread_mutex_lock(&log->sync_lock);
+    log->syncing = false;
+    if (r && !MUTANT(SYNC_BESIDE))
+        (void)atomic_compare_exchange_strong_explicit(&log->failed, &none, -r, memory_order_acq_rel,
+                                                      memory_order_acquire);
+    pthread_cond_broadcast(&log->sync_done);
+    pthread_mutex_unlock(&log->sync_lock);
+    return r;
+}
+
 /* errno of the first flush that failed, or sync of the folder, whoever asked for that; sticky (I11). */
 static int failed(struct log *log)
 {

@@ -87,5 +87,8 @@ static inline void log_count_fsync(struct log *log)
 /* Makes durable all that was appended before the call; concurrent callers share flushes. *ret_flushed (may be
  * NULL): whether this call led one. */
 int log_sync(struct log *log, bool *ret_flushed);
+/* Makes a segment's file durable, in turn with the flushes: the kernel tells of lost writes once, and they
+ * may be the log's. So a failure is one of the log, too (I11). */
+int log_sync_file(struct log *log, struct io_file *file);
 
 #endif

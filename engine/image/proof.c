@@ -414,7 +414,8 @@ static void heal_header(struct proof *p, uint32_t id)
 {
     for (size_t i = 0; i < p->n_segs; i++)
         if (p->segs[i].id == id && p->segs[i].mended)
-            (void)segment_file_mend(p->eng, &p->segs[i]);
+            if (segment_file_mend(p->eng, &p->segs[i]) != 0)
+                (void)flush_log(p->eng); /* turns the store read-only if it is the sync that failed */
 }
 
 /* Two, so that neither of the kept ones needs anything that was bad. */

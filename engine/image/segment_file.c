@@ -69,7 +69,7 @@ int segment_file_mend(struct eng *eng, struct seg_file *sf)
         return r;
     r = io_pwritev_full(seg->file, ops, &iov, 1, 0);
     if (!r)
-        r = ops->datasync(seg->file);
+        r = log_sync_file(&eng->log, seg->file);
     segments_unpin(seg);
     sf->mended = r != 0;
     return r;

@@ -379,3 +379,22 @@ Test(proof, reads_the_medium_and_not_the_cache)
     cr_assert_eq(scrub(&u).healed, 1);
     free(image);
 }
+
+/* The kernel tells of a lost write once for an open file: here the sync of the mended header is told, and
+ * what it may have lost is what a caller has yet to sync. */
+Test(proof, lost_writes_that_a_mend_is_told_of_are_everybodys)
+{
+    uint64_t ino = unit_file(&u, "unsynced", 5000, 7);
+    cr_assert_eq(simdisk_flip(u.disk, log_segment, 20, 0x10), 0);
+    simdisk_fail(u.disk, SIM_DATASYNC, 1, EIO);
+    cr_assert_eq(scrub(&u).damaged, 1);
+    cr_assert_not(simdisk_fault_waits(u.disk));
+    cr_assert(is_read_only(u.eng));
+    cr_assert_neq(unit_stats(&u).read_only_reason[0], 0);
+    cr_assert_eq(eng_fsync(u.eng, ino), -EIO);
+    cr_assert_eq(eng_sync(u.eng), -EIO);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    expect_whole(&u);
+    cr_assert_eq(unit_lookup(&u, "unsynced"), 0, "it is lost, as was told");
+}
