@@ -405,15 +405,16 @@ static int load_tables(struct loader *l, struct index *idx)
     int r = check_shapes(l, idx, ct);
     if (!r)
         r = load_list(&load, l->chunks, l->n_chunks);
-    CLEANUP_FREE struct load_image *images = load.images;
     if (!r)
         r = check_images(l, &load);
-    if (r)
-        return r;
-    CLEANUP_FREE uint8_t **places = load.places = calloc(l->n_chunks + 1, sizeof *load.places);
-    r = places ? make_places(l, idx, ct, places) : -ENOMEM;
+    if (!r && !(load.places = calloc(l->n_chunks + 1, sizeof *load.places)))
+        r = -ENOMEM;
+    if (!r)
+        r = make_places(l, idx, ct, load.places);
     if (!r)
         r = load_chunks(&load);
+    free(load.places);
+    free(load.images);
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
         r = table_validate_free(index_table(idx, i));
     return r;
