@@ -113,8 +113,8 @@ int orphans_stage_tail(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret
     return stage_slice(eng, txn, ino, inode->size, ret_more);
 }
 
-/* An orphan of more extents than a slice: it becomes an empty file at once, and loses them one slice after
- * the other. */
+/* An orphan that is more than a slice: it becomes an empty file at once, and loses its extents one slice
+ * after the other; then it is freed. */
 static int stage_large(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
@@ -126,7 +126,15 @@ static int stage_large(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret
         op->ino = ino;
         op->time = inode->mtime;
     }
-    return stage_slice(eng, txn, ino, 0, ret_more);
+    int r = stage_slice(eng, txn, ino, 0, ret_more);
+    *ret_more = true;
+    return r;
+}
+
+/* What freeing the inode takes out of the index; of its xattrs a slice at most is counted. */
+static uint64_t weight(const struct eng *eng, const struct inode_rec *inode)
+{
+    return (uint64_t)inode->n_extents + index_count_xattrs(&eng->idx, inode, eng_slice(eng));
 }
 
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
@@ -138,16 +146,17 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
         return 0;
     if (inode->nlink || index_refs(&eng->idx, ino_slot(ino)))
         return orphans_stage_tail(eng, txn, ino, ret_more);
-    if (inode->n_extents > eng_slice(eng))
+    uint64_t n = weight(eng, inode);
+    if (inode->n_extents && n > eng_slice(eng))
         return stage_large(eng, txn, ino, ret_more);
-    *ret_more = inode->n_extents > slice_left(eng, txn);
+    *ret_more = txn->n_freed && n > slice_left(eng, txn);
     if (*ret_more)
         return 0; /* it has the next batch for itself */
     struct op *op = txn_op(txn, OP_FREE);
     if (!op)
         return -ENOMEM;
     op->ino = ino;
-    txn->n_freed += inode->n_extents;
+    txn->n_freed += (uint32_t)n;
     return 0;
 }
 

@@ -2,13 +2,14 @@
  * refs.c - the live ranges of content and of xattrs in given segments, by a walk through the index: what
  * compaction moves and the scrub verifies.
  *
- * Locks: index_lock shared, for a slice of the walk at a time. A slice collects into a small array; without
+ * Locks: index_lock shared, for a slice of the walk at a time, which an inode's xattrs exceed only if it is
+ * the last one of it. A slice collects into a small array; without
  * the lock that is appended to the large one, whose growth takes milliseconds. */
 #include "commit/refs.h"
 
 #include "base/job.h"
 
-#define SLICE_INODES 128u
+#define SLICE_INODES 128u /* and their xattrs */
 #define SLICE_EXTENTS 256u
 
 struct collector {
@@ -31,16 +32,24 @@ static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct
     return r;
 }
 
+static void looked(struct collector *c)
+{
+    c->slice -= MIN_OF(c->slice, 1u);
+}
+
 static int collect_inode(struct collector *c, uint32_t slot)
 {
     const struct inode_rec *inode = index_slot(&c->eng->idx, slot);
     struct xattr_view view;
     int r = 0;
+    looked(c);
     if (!inode)
         return 0;
     if (inode->flags & INODE_INLINE)
         r = collect(c, index_ino(inode, slot), 0, &inode->first);
     for (uint32_t x = inode->xattrs; x && !r && index_xattr(&c->eng->idx, x, &view); x = view.next) {
+        if (!MUTANT(NO_SLICES))
+            looked(c);
         if (view.is_extent)
             r = collect(c, index_ino(inode, slot), EXTENT_XATTR_OFF, &view.loc);
     }
@@ -71,6 +80,7 @@ static int append_found(struct collector *c)
         memcpy(c->refs + c->n, c->found, c->n_found * sizeof *c->found);
     c->n += c->n_found;
     c->n_found = 0;
+    atomic_fetch_add_explicit(&c->eng->looks, 1, memory_order_relaxed);
     job_yield(&c->yielded);
     return 0;
 }
@@ -120,8 +130,9 @@ int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct exte
     int r = 0;
     bool more = true;
     for (uint32_t slot = 1; more && !r;) { /* extents in inodes, and xattrs */
+        c.slice = SLICE_INODES;
         pthread_rwlock_rdlock(&eng->index_lock);
-        for (unsigned i = 0; i < SLICE_INODES && slot < eng->idx.inodes.used && !r; i++)
+        while (c.slice && slot < eng->idx.inodes.used && !r)
             r = collect_inode(&c, slot++);
         more = slot < eng->idx.inodes.used;
         pthread_rwlock_unlock(&eng->index_lock);

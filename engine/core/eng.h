@@ -59,9 +59,10 @@ struct eng {
     pthread_rwlock_t index_lock;
     struct index idx;       /* protected by index_lock and log.lock, see above */
     uint64_t published_seq; /* the last batch that idx shows; protected as idx is */
-    /* Extents that one batch takes out of the index, about (eng_slice()): for so long readers wait. Tests set
-     * less. */
+    /* Extents and xattrs that one batch takes out of the index, about (eng_slice()): for so long readers
+     * wait. Tests set less. */
     _Atomic uint32_t slice;
+    _Atomic uint64_t looks; /* slices of walks that collected references (commit/refs.h); for tests */
 
     /* core/ */
     struct report report;
@@ -106,7 +107,7 @@ static inline bool checkpoint_is_due(const struct eng *eng)
 
 #define FREED_PER_BATCH 4096u
 
-/* How many extents a mutation may take out of the index at once; what frees more comes in slices. */
+/* How many of them a mutation may take out of the index at once; what frees more comes in slices. */
 static inline uint32_t eng_slice(const struct eng *eng)
 {
     return MUTANT(NO_SLICES) ? UINT32_MAX : atomic_load_explicit(&eng->slice, memory_order_relaxed);

@@ -26,7 +26,7 @@ struct txn {
     } * heads;
     size_t n_heads, cap_heads;
     uint64_t extents_len;
-    uint32_t n_freed; /* extents that its ops take out of the index, as far as the caller has counted */
+    uint32_t n_freed; /* extents and xattrs that its ops take out of the index, as far as counted */
 };
 
 void txn_free(struct txn *txn); /* zeroed is fine */

@@ -282,6 +282,7 @@ static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *
     }
     int r = view.is_extent ? segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq) : 0;
     names_free_cells(&idx->names, x, xattr_stored_size(&view));
+    idx->n_taken++;
     return r;
 }
 

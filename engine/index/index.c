@@ -299,6 +299,15 @@ uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode
     return 0;
 }
 
+uint32_t index_count_xattrs(const struct index *idx, const struct inode_rec *inode, uint32_t max)
+{
+    struct xattr_view view;
+    uint32_t n = 0;
+    for (uint32_t x = inode->xattrs; x && n < max && index_xattr(idx, x, &view); x = view.next)
+        n++;
+    return n;
+}
+
 /* ---- segments ----------------------------------------------------------- */
 
 const struct seg_rec *index_segment(const struct index *idx, uint32_t id)

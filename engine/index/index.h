@@ -106,7 +106,7 @@ struct index {
     struct index_scalars s;
     uint64_t hash_seed; /* immutable after init */
     unsigned n_freezes; /* alive; of the live index only, as all below */
-    uint64_t n_taken;   /* extents taken out, since opening */
+    uint64_t n_taken;   /* extents and xattrs taken out, since opening */
     uint64_t n_orphans; /* inodes without a name: unlinked, but referenced or not freed yet */
 
     struct idmap seg_slots; /* segment id -> record in segs */
@@ -156,6 +156,8 @@ struct xattr_view {
     struct locator loc;
 };
 bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view);
+/* How many xattrs the inode has, counted up to max. */
+uint32_t index_count_xattrs(const struct index *idx, const struct inode_rec *inode, uint32_t max);
 /* Bytes that it takes in names. */
 static inline uint32_t xattr_stored_size(const struct xattr_view *view)
 {

@@ -168,8 +168,18 @@ static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t i
         op->time = now;
         op->name = view.name; /* in the index, which does not change before the commit */
         op->name_len = (uint16_t)view.name_len;
+        b->txn.n_freed++;
     }
     return 0;
+}
+
+/* Whether the batch would free more than a slice with what the file loses. */
+static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
+{
+    uint32_t slice = eng_slice(b->eng);
+    return b->txn.n_freed &&
+           (uint64_t)b->txn.n_freed + inode->n_extents + index_count_xattrs(&b->eng->idx, inode, slice) >
+               slice;
 }
 
 static int record_check(const struct bulk *b, const struct eng_record *rec, const struct inode_rec **ret_old,
@@ -220,7 +230,7 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
         return r;
     if (old && old->nlink > 1 && b->txn.n_ops)
         return 1; /* the batch may hold this file under another of its names */
-    if (old && b->txn.n_freed && b->txn.n_freed + (uint64_t)old->n_extents > eng_slice(b->eng))
+    if (old && exceeds_slice(b, old))
         return 1; /* it frees a slice by itself */
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
     size_t n = content_extents(rec), at = b->extent + n;

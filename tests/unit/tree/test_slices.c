@@ -164,6 +164,110 @@ Test(slices, holes, .timeout = 200)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+/* ---- attributes count as extents do --------------------------------------------------------------- */
+
+#define ATTRIBUTES 1000u
+
+static void attribute(uint64_t ino, unsigned n)
+{
+    char name[16];
+    for (unsigned i = 0; i < n; i++) {
+        (void)snprintf(name, sizeof name, "user.%u", i);
+        MUST(eng_setxattr(u.eng, ino, name, "v", 1, 0) == 0);
+    }
+}
+
+/* Files of 1000 attributes each, some with content as well. */
+static void attributed(unsigned n, char names[][16])
+{
+    for (unsigned i = 0; i < n; i++) {
+        (void)snprintf(names[i], 16, "a%u", i);
+        uint64_t ino = unit_create(&u, names[i]);
+        if (i % 2)
+            fragment(ino, 1 + 700 * (i % 4));
+        attribute(ino, ATTRIBUTES);
+    }
+}
+
+/* Unlinks them all, and only then lets go of them: they are queued together. */
+static void orphan(unsigned n, char names[][16])
+{
+    const struct eng_caller who = {.ref = true};
+    struct eng_attr attr;
+    uint64_t inos[32];
+    for (unsigned i = 0; i < n; i++) {
+        MUST(eng_lookup(u.eng, &who, ENG_ROOT_INO, names[i], &attr) == 0);
+        inos[i] = attr.ino;
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, names[i]) == 0);
+    }
+    for (unsigned i = 0; i < n; i++)
+        MUST(eng_forget(u.eng, inos[i], 1) == 0);
+    MUST(u.eng->idx.n_orphans == n);
+}
+
+Test(slices, removing_what_has_many_attributes, .timeout = 200)
+{
+    char names[21][16] = {[20] = "f"};
+    attributed(20, names);
+    attribute(f, 3000);
+    fragment(f, 3000); /* more than a slice only together */
+    hold_begin();
+    orphan(21, names);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    expect_slices(20 * ATTRIBUTES, "unlink");
+    cr_assert_eq(u.eng->idx.s.n_files, 0, "all are freed");
+    cr_assert_eq(u.eng->idx.n_orphans, 0);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* An inode's attributes go in one batch, however many they are: but in one of their own. */
+Test(slices, removing_what_has_more_attributes_than_a_slice, .timeout = 200)
+{
+    char names[3][16] = {"m0", "m1", "m2"};
+    hook_slice(u.eng, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t ino = unit_create(&u, names[i]);
+        attribute(ino, 150 + i);
+        if (i)
+            unit_write(&u, ino, 5, 1, 0); /* its only extent stands in the inode */
+    }
+    orphan(3, names);
+    hold_begin();
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    uint64_t most = hold_end();
+    cr_assert_eq(most, 152, "%llu", (unsigned long long)most);
+    cr_assert_eq(u.eng->idx.s.n_files, 1, "f");
+    cr_assert_eq(u.eng->idx.n_orphans, 0);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(slices, replacing_what_has_many_attributes, .timeout = 200)
+{
+    struct eng_record recs[12];
+    char names[12][16];
+    attributed(12, names);
+    for (unsigned i = 0; i < 12; i++)
+        recs[i] = (struct eng_record){
+            .parent = ENG_ROOT_INO, .name = names[i], .content = "new", .size = 3, .mode = 0644};
+    hold_begin();
+    cr_assert_eq(eng_put_many(u.eng, recs, 12), 12);
+    expect_slices(12 * ATTRIBUTES, "put_many");
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* The walk of a scrub or a compaction lets go of the index between two inodes with many. */
+Test(slices, collecting_what_has_many_attributes, .timeout = 200)
+{
+    char names[20][16];
+    attributed(20, names);
+    struct extent_ref *refs = NULL;
+    size_t n = 0;
+    uint64_t before = atomic_load(&u.eng->looks);
+    cr_assert_eq(extent_refs_collect(u.eng, NULL, &refs, &n), 0);
+    free(refs);
+    cr_assert_geq(atomic_load(&u.eng->looks) - before, 20 + n / 256, "a slice for each of them");
+}
+
 static unsigned n_looks;
 
 /* Between two slices others may change the store. */
