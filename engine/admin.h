@@ -321,8 +321,8 @@ struct eng_job_report {
 
 /* What else a run is told. NULL or all zeros will do; zero what you do not set, since members are added. */
 struct eng_job_options {
-    /* ENG_JOB_CHECK calls it with one line for each finding, from the thread that runs the job, under
-     * log.lock while the index is walked: it must not call the engine. May be NULL. */
+    /* ENG_JOB_CHECK calls it with one line for each finding, from the thread that runs the job, under no
+     * lock. It must not call eng_close(). May be NULL. */
     void (*on_problem)(void *arg, const char *line);
     void *problem_arg;
 };

@@ -1,10 +1,12 @@
 /*
- * check.c - see check.h. Holds log.lock while the index is walked, so that
- * nothing changes underneath; what a recovery would need (image/proof.h) and content are read afterwards,
- * under no lock. */
+ * check.c - see check.h. The index is walked in a frozen view, so that nothing changes underneath and
+ * nobody waits; what a recovery would need (image/proof.h) and content are read afterwards. No lock is held
+ * but for the freeze and the thaw. */
 #include "store/check.h"
 
+#include "image/freeze.h"
 #include "image/proof.h"
+#include "index/verify.h"
 #include "upkeep/scrub.h"
 
 #include <stdio.h>
@@ -33,32 +35,58 @@ static int judge(struct checker *c, int r, const char *line)
     return r == -EBADMSG ? 0 : r;
 }
 
+static int check_tables(struct checker *c, struct index *view)
+{
+    int r = 0;
+    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+        r = judge(c, table_validate_free(index_table(view, i)),
+                  "index: the list of free records of a table is broken");
+    if (!r)
+        r = judge(c, names_validate(&view->names), "index: the heap is broken");
+    if (!r)
+        r = judge(c, btree_validate(&view->dirs), "index: the tree of directories is broken");
+    if (!r)
+        r = judge(c, btree_validate(&view->extents), "index: the tree of extents is broken");
+    return r;
+}
+
+static int check_view(struct checker *c, struct index *view)
+{
+    int r = check_tables(c, view);
+    freeze_keep_warm(c->eng);
+    view->seg_slots = (struct idmap){0}; /* the live one is not frozen */
+    if (!r)
+        r = judge(c, index_map_segments(view), "index: a segment is there twice");
+    if (!r) {
+        int64_t n = index_verify(view, true, found, c);
+        r = n < 0 ? (int)n : 0;
+    }
+    idmap_done(&view->seg_slots);
+    c->figures.inodes = view->s.n_files + view->s.n_dirs + view->s.n_others;
+    c->figures.dentries = view->s.n_names;
+    for (uint32_t i = 1; i < view->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&view->segs, i);
+        c->figures.segments += seg->id != 0;
+    }
+    return r;
+}
+
 static int check_index(struct checker *c)
 {
     struct eng *eng = c->eng;
-    const struct index *idx = &eng->idx;
-    int r = 0;
-    pthread_mutex_lock(&eng->log.lock);
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
-        r = judge(c, table_validate_free(index_table(&eng->idx, i)),
-                  "index: the list of free records of a table is broken");
-    if (!r)
-        r = judge(c, names_validate(&idx->names), "index: the heap is broken");
-    if (!r)
-        r = judge(c, btree_validate(&idx->dirs), "index: the tree of directories is broken");
-    if (!r)
-        r = judge(c, btree_validate(&idx->extents), "index: the tree of extents is broken");
-    if (!r) {
-        int64_t n = index_verify(idx, true, found, c);
-        r = n < 0 ? (int)n : 0;
-    }
-    c->figures.inodes = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
-    c->figures.dentries = idx->s.n_names;
-    for (uint32_t i = 1; i < idx->segs.used; i++) {
-        const struct seg_rec *seg = table_get(&idx->segs, i);
-        c->figures.segments += seg->id != 0;
-    }
-    pthread_mutex_unlock(&eng->log.lock);
+    struct index view;
+    uint64_t freeze;
+    freeze_keep_warm(eng);
+    freeze_lock(eng);
+    int r = index_freeze(&eng->idx, &view, &freeze);
+    freeze_unlock(eng);
+    if (r)
+        return r;
+    r = check_view(c, &view);
+    freeze_lock(eng);
+    index_thaw(&eng->idx, &view, freeze);
+    freeze_unlock(eng);
+    freeze_trim(eng);
     return r;
 }
 

@@ -176,3 +176,45 @@ Test(check, finds_wrong_records)
         cr_assert_eq(l.n, 0, "%s restored: %s", cases[i].what, l.last);
     }
 }
+
+/* What the engine's caller does while it is told of a finding, which is in the midst of the walk. */
+static struct {
+    unsigned n;
+    bool locked;
+} beside;
+
+static void go_on_writing(void *arg, const char *line)
+{
+    char name[32];
+    struct eng_attr attr;
+    record(arg, line);
+    if (pthread_mutex_trylock(&u.eng->log.lock) != 0) {
+        beside.locked = true; /* by this very thread: to go on would be a deadlock */
+        return;
+    }
+    pthread_mutex_unlock(&u.eng->log.lock);
+    for (unsigned i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "beside%u", beside.n++);
+        cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFREG | 0644, 0, NULL, &attr), 0);
+        cr_assert_eq(eng_write(u.eng, attr.ino, "new", 3, 0), 3);
+    }
+}
+
+Test(check, others_write_while_the_index_is_walked, .timeout = 60)
+{
+    struct index *idx = &u.eng->idx;
+    struct lines l = {0};
+    struct eng_job_report rep;
+    uint32_t slot = ino_slot(unit_lookup(&u, "B"));
+    const struct eng_job_options options = {.on_problem = go_on_writing, .problem_arg = &l};
+    ((struct inode_rec *)table_mut(&idx->inodes, slot))->nlink++;
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_CHECK, &options, &rep), 0);
+    cr_assert(!beside.locked, "log.lock is held while the index is walked");
+    cr_assert_eq(beside.n, 20);
+    cr_assert_eq(l.n, 1, "what was written meanwhile is no finding: %s", l.last);
+    cr_assert_eq(rep.check.inodes, 13, "the index of one moment");
+    cr_assert_eq(rep.check.dentries, 13);
+    ((struct inode_rec *)table_mut(&idx->inodes, slot))->nlink--; /* perhaps another chunk by now */
+    cr_assert_eq(check(&l).check.inodes, 33);
+    cr_assert_eq(l.n, 0, "%s", l.last);
+}
