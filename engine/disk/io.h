@@ -10,6 +10,7 @@
 #ifndef ENGRAMFS_IO_H
 #define ENGRAMFS_IO_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -87,6 +88,11 @@ struct eng_io {
     _Atomic int dir_failed;
 };
 
+/* Whether open() has found what is no regular file: a folder, a link, a pipe, a socket. */
+static inline bool io_is_no_file(int r)
+{
+    return r == -EISDIR || r == -ELOOP || r == -EBADMSG || r == -ENXIO;
+}
 /* A writer opens the store: what failed before it is over. */
 void io_begin(struct eng_io *io);
 /* Makes the names durable. Whoever calls it and fails, io->dir_failed tells everybody. */

@@ -59,6 +59,16 @@ static int no_room(int err)
     return err == EDQUOT || err == EFBIG ? -ENOSPC : -err;
 }
 
+/*
+ * A read or an opening that failed. An error of the medium has many names: ENODATA, EILSEQ and EREMOTEIO are
+ * what the kernel makes of a bad sector (blk_status_t), and passes on where it reads past the cache; EUCLEAN
+ * and EBADMSG are what file systems say of damage of their own. */
+static int no_read(int err)
+{
+    bool is_medium = err == ENODATA || err == EILSEQ || err == EREMOTEIO || err == EUCLEAN || err == EBADMSG;
+    return is_medium ? -EIO : -err;
+}
+
 static int posix_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
     /*
@@ -76,7 +86,7 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
         fd = openat(posix_dirfd(io), name, oflags, 0600);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
-        return no_room(errno);
+        return flags & IO_CREATE ? no_room(errno) : no_read(errno);
 
     int r = 0;
     struct stat st;
@@ -116,7 +126,7 @@ static ssize_t posix_pread(struct io_file *file, void *buf, size_t size, uint64_
     if (offset > INT64_MAX)
         return -EINVAL;
     ssize_t n = pread(file->fd, buf, size, (off_t)offset);
-    return n < 0 ? -errno : n;
+    return n < 0 ? no_read(errno) : n;
 }
 
 /* Not preadv2(RWF_NOWAIT): what it does not find it has the kernel fetch into the cache. */

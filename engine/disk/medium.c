@@ -55,7 +55,9 @@ int medium_open(struct medium *m, const char *name)
         return 0;
     medium_close(m);
     int r = open_file(m, name, true);
-    return r && r != -ENOENT && r != -ENOMEM ? open_file(m, name, false) : r;
+    if (r && r != -ENOENT && r != -ENOMEM)
+        r = open_file(m, name, false);
+    return io_is_no_file(r) ? -EBADMSG : r;
 }
 
 /* Of an aligned range what there is, if the file ends early. -EINVAL: not in this way. */

@@ -293,7 +293,7 @@ static int open_file(struct segments *segments, struct segment *seg)
     close_files(segments, idle);
     if (file)
         segments->io->ops->close(file);
-    return r;
+    return io_is_no_file(r) ? -EIO : r;
 }
 
 int segments_pin(struct segments *segments, uint32_t id, struct segment **ret_seg)

@@ -49,12 +49,6 @@ struct proof {
     struct ckpt_position from; /* from here on the log is needed */
 };
 
-static int by_id(const void *a, const void *b)
-{
-    uint32_t x = ((const struct seg_file *)a)->id, y = ((const struct seg_file *)b)->id;
-    return (x > y) - (x < y);
-}
-
 static bool is_damage(int r)
 {
     return r == -EBADMSG || r == -EIO || r == -ENOENT;
@@ -195,7 +189,7 @@ static int list_segments(struct proof *p)
     }
     pthread_rwlock_unlock(&p->eng->index_lock);
     if (p->n_segs)
-        qsort(p->segs, p->n_segs, sizeof *p->segs, by_id);
+        qsort(p->segs, p->n_segs, sizeof *p->segs, segment_file_by_id);
     return r;
 }
 

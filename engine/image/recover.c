@@ -66,12 +66,6 @@ static int note_file(void *arg, const char *name)
     return 0;
 }
 
-static int by_id(const void *a, const void *b)
-{
-    uint32_t x = ((const struct seg_file *)a)->id, y = ((const struct seg_file *)b)->id;
-    return (x > y) - (x < y);
-}
-
 static int newest_first(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -111,7 +105,7 @@ static int take_stock(struct recovery *rec)
     if (r)
         return r;
     if (rec->n_segs)
-        qsort(rec->segs, rec->n_segs, sizeof *rec->segs, by_id);
+        qsort(rec->segs, rec->n_segs, sizeof *rec->segs, segment_file_by_id);
     if (rec->n_ckpts)
         qsort(rec->ckpts, rec->n_ckpts, sizeof *rec->ckpts, newest_first);
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
@@ -218,12 +212,6 @@ static int start_from_checkpoint(struct recovery *rec, size_t i)
     return 0;
 }
 
-static int fresh_index(struct eng *eng)
-{
-    index_free(&eng->idx);
-    return index_init(&eng->idx, eng->sb.hash_seed);
-}
-
 /* A checkpoint that cannot be used may still tell how far the log was durable. */
 static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
 {
@@ -254,7 +242,7 @@ static int find_start(struct recovery *rec)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
-        r = fresh_index(eng);
+        r = salvage_fresh_index(eng);
         if (r)
             return r;
     }
@@ -399,8 +387,9 @@ static int note_mark(struct recovery *rec, struct seg_file *sf, const struct seg
     if (r)
         return r;
     ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->found.data, h->ops_len, off + sizeof *h);
+    sf->holds = sf->holds || n == -EIO;
     if (n < 0)
-        return (int)n;
+        return n == -EIO ? 0 : (int)n;
     if ((size_t)n == h->ops_len && h->sum == batch_sum(h, rec->found.data)) {
         if (h->seq > rec->seq)
             rec->mark = MAX_OF(rec->mark, h->durable_seq);
@@ -422,7 +411,7 @@ static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
     if (r)
         return r;
     for (uint64_t at = ALIGN8(from); !r && at + sizeof h <= seg->size; at += SCAN_WINDOW - sizeof h) {
-        ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, rec->extents.data, SCAN_WINDOW, at);
+        ssize_t n = segment_file_read_around(rec->eng, sf, seg->file, rec->extents.data, SCAN_WINDOW, at);
         r = n < 0 ? (int)n : 0;
         for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
             memcpy(&h, rec->extents.data + i, sizeof h);
@@ -523,21 +512,34 @@ static bool is_followed(const struct recovery *rec, const struct batch_header *h
     return false;
 }
 
+/* Beyond the mark a sector that cannot be read is a torn end as any: on some disks a cut of the power leaves
+ * one. */
+static int torn_if_unreadable(struct recovery *rec, int r)
+{
+    if (r == -EIO && rec->seq < rec->mark)
+        snprintf(rec->why, 256, "s%08x.seg, offset %llu: %s", rec->at->id, (unsigned long long)rec->offset,
+                 strerror(EIO));
+    if (r != -EIO || (!rec->eng->opt.salvage && rec->seq < rec->mark))
+        return r;
+    report_line(&rec->eng->report, ENG_LOG_WARNING,
+                "s%08x.seg, offset %llu: cannot be read; if no mark says otherwise, the log ends here",
+                rec->at->id, (unsigned long long)rec->offset);
+    return -EBADMSG;
+}
+
 /* Reads and decodes the next batch, and decides whether it is part of the log: -EBADMSG if not. */
 static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
 {
-    int r = read_batch(rec, ret_header);
-    if (r == -EIO && rec->eng->opt.salvage)
-        r = -EBADMSG;
+    int r = torn_if_unreadable(rec, read_batch(rec, ret_header));
     if (!r && ret_header->seq > rec->mark && !rec->at->fresh) {
         r = read_from_medium(rec, rec->at);
         if (!r)
-            r = read_batch(rec, ret_header);
+            r = torn_if_unreadable(rec, read_batch(rec, ret_header));
     }
     if (!r)
         r = decode_batch(rec, ret_header);
     bool bad_content = !r && ret_header->seq > rec->mark && !MUTANT(NO_TAIL_CONTENT) &&
-                       (r = verify_content(rec, ret_header)) == -EBADMSG;
+                       (r = torn_if_unreadable(rec, verify_content(rec, ret_header))) == -EBADMSG;
     if (r != -EBADMSG)
         return r;
     r = scan_marks(rec);

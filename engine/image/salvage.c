@@ -89,7 +89,7 @@ static int load_remains(struct eng *eng, uint64_t id, const struct index_file *f
     return 0;
 }
 
-static int fresh_index(struct eng *eng)
+int salvage_fresh_index(struct eng *eng)
 {
     free(eng->lost_slots);
     eng->lost_slots = NULL;
@@ -119,7 +119,7 @@ int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs,
         if (!r)
             return SALVAGED_INDEX;
         eng->checkpoints->kept[0] = (struct ckpt_info){0};
-        r = r == -ENOMEM ? r : fresh_index(eng);
+        r = r == -ENOMEM ? r : salvage_fresh_index(eng);
     }
     return r ? r : lose_names(eng, "no checkpoint can be used and the log has no beginning");
 }
@@ -129,7 +129,7 @@ int salvage_verify(struct eng *eng)
     int r = index_is_sound(&eng->idx);
     if (r != -EBADMSG)
         return r;
-    r = fresh_index(eng);
+    r = salvage_fresh_index(eng);
     return r ? r : lose_names(eng, "the log does not fit what is left of the index");
 }
 

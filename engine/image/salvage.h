@@ -19,5 +19,7 @@ int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs,
 int salvage_verify(struct eng *eng);
 /* An index with nothing but a root directory. */
 int salvage_root(struct eng *eng);
+/* Forgets all that was loaded. -ENOMEM. */
+int salvage_fresh_index(struct eng *eng);
 
 #endif

@@ -36,8 +36,13 @@ int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
     struct io_file *file;
     segment_name(sf->id, name);
     int r = ops->open(eng->io, name, IO_RDONLY, &file);
-    if (r)
-        return r;
+    if (r) {
+        sf->valid = sf->mended = false;
+        sf->alien = io_is_no_file(r);
+        sf->unreadable = r == -EIO;
+        sf->size = 0;
+        return sf->alien || sf->unreadable ? 0 : r;
+    }
     r = ops->file_size(file, &sf->size);
     ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
     sf->mended = false;
@@ -49,6 +54,34 @@ int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
         r = header_from_batch(eng, file, sf, scratch);
     ops->close(file);
     return n < 0 && !sf->unreadable ? (int)n : r;
+}
+
+int segment_file_by_id(const void *a, const void *b)
+{
+    uint32_t x = ((const struct seg_file *)a)->id, y = ((const struct seg_file *)b)->id;
+    return (x > y) - (x < y);
+}
+
+#define BLOCK 4096u
+
+ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
+                                 size_t size, uint64_t at)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    ssize_t n = io_pread_full(file, ops, buf, size, at);
+    if (n != -EIO)
+        return n;
+    sf->unreadable = true;
+    size = (size_t)MIN_OF(size, sf->size > at ? sf->size - at : 0);
+    for (size_t done = 0, len; done < size; done += len) {
+        len = MIN_OF(BLOCK - (size_t)((at + done) % BLOCK), size - done);
+        n = io_pread_full(file, ops, buf + done, len, at + done);
+        if (n < 0 && n != -EIO)
+            return n;
+        if (n < (ssize_t)len)
+            memset(buf + done + MAX_OF(n, 0), 0, len - (size_t)MAX_OF(n, 0));
+    }
+    return (ssize_t)size;
 }
 
 int segment_file_mend(struct eng *eng, struct seg_file *sf)

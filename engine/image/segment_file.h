@@ -8,8 +8,8 @@
 struct seg_file {
     uint32_t id;
     bool valid;      /* header, or what a whole first batch says in its place */
-    bool alien;      /* its header is whole, and says that it is another store's, or another segment */
-    bool unreadable; /* its header is, by an error of the medium */
+    bool alien;      /* its header says that it is of another store or segment; or it is no file */
+    bool unreadable; /* its header is, or what was looked at for marks, by an error of the medium */
     bool used;       /* part of the replayed log */
     bool mended;     /* its first batch spoke for its header */
     bool fresh;      /* read from the medium, not from memory */
@@ -22,5 +22,10 @@ struct seg_file {
 int segment_file_mend(struct eng *eng, struct seg_file *sf);
 /* Reads size and header; an error of the medium is one of its answers. `scratch` is the caller's. */
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch);
+/* For qsort(). */
+int segment_file_by_id(const void *a, const void *b);
+/* Reads from `file`, which is that of `sf`; what cannot be read is zeros, and sf->unreadable then. */
+ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
+                                 size_t size, uint64_t at);
 
 #endif

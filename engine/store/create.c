@@ -45,7 +45,7 @@ static int create_superblock(struct eng *eng, char why[256])
 
 /* One damaged copy is made good by the other as soon as the store may be written: the next damage may hit
  * that. */
-static void mend_superblock(struct eng *eng, const char *data, size_t size)
+static void mend_superblock(struct eng *eng, const uint8_t *data, size_t size)
 {
     uint8_t image[2 * SUPERBLOCK_SIZE];
     superblock_encode(&eng->sb, image);
@@ -56,26 +56,53 @@ static void mend_superblock(struct eng *eng, const char *data, size_t size)
                 r ? "the other serves" : "rewritten from the other");
 }
 
+/* Each copy by itself: one that cannot be read is zeros, as long as the other can be. */
+static int read_superblock(struct eng *eng, uint8_t data[2 * SUPERBLOCK_SIZE], size_t *ret_size)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    struct io_file *file;
+    uint64_t size = 0;
+    unsigned n_bad = 0;
+    memset(data, 0, (size_t)2 * SUPERBLOCK_SIZE);
+    int r = ops->open(eng->io, SUPERBLOCK_FILE, IO_RDONLY, &file);
+    if (r)
+        return r;
+    r = ops->file_size(file, &size);
+    if (!r && size > (uint64_t)2 * SUPERBLOCK_SIZE)
+        r = -EFBIG;
+    for (uint64_t at = 0; !r && at < size; at += SUPERBLOCK_SIZE) {
+        size_t len = (size_t)MIN_OF(size - at, (uint64_t)SUPERBLOCK_SIZE);
+        ssize_t n = io_pread_full(file, ops, data + at, len, at);
+        if (n == -EIO)
+            memset(data + at, 0, len);
+        r = n < 0 && (n != -EIO || ++n_bad == 2) ? (int)n : 0;
+    }
+    ops->close(file);
+    *ret_size = (size_t)size;
+    return r;
+}
+
 int create_or_load(struct eng *eng, char why[256])
 {
-    char *data;
-    size_t size;
-    int r = io_read_file(eng->io, SUPERBLOCK_FILE, (size_t)2 * SUPERBLOCK_SIZE, &data, &size);
+    uint8_t data[2 * SUPERBLOCK_SIZE];
+    size_t size = 0;
+    int r = read_superblock(eng, data, &size);
     if (r == -ENOENT && !eng->opt.must_exist && !eng->opt.read_only) {
         r = create_superblock(eng, why);
         if (r)
             return r;
-        r = io_read_file(eng->io, SUPERBLOCK_FILE, (size_t)2 * SUPERBLOCK_SIZE, &data, &size);
+        r = read_superblock(eng, data, &size);
     }
+    if (r == -EIO && eng->opt.salvage)
+        r = 0; /* nor can either of the copies be decoded */
     if (r) {
         snprintf(why, 256, r == -ENOENT ? "not a store: it has no file named superblock" : "superblock: %s",
                  strerror(-r));
         return r;
     }
-    r = superblock_decode((uint8_t *)data, size, &eng->sb);
+    r = superblock_decode(data, size, &eng->sb);
     if (!r)
         mend_superblock(eng, data, size);
-    free(data);
     if (r == -EBADMSG && eng->opt.salvage)
         return salvage_identity(eng, why);
     if (r == -EPROTONOSUPPORT)

@@ -1,7 +1,7 @@
 /*
  * test_io.c - the POSIX side of the OS seam, and the helpers that loop over
  * short counts and EINTR (these over a fake implementation). */
-#include "disk/io.h"
+#include "disk/medium.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -223,6 +223,67 @@ Test(io, write_read_size_truncate)
     cr_assert_eq(io->ops->truncate(file, 5), 0);
     cr_assert_eq(io_pread_full(file, io->ops, buf, sizeof(buf), 0), 5);
     cr_assert_eq(memcmp(buf, "hel\0\0", 5), 0);
+    io->ops->close(file);
+}
+
+/* The linker wraps pread() and openat(): one sector is bad, or one file, as the kernel tells. */
+ssize_t __real_pread64(int fd, void *buf, size_t size, off_t at);
+ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t at);
+int __real_openat64(int dir, const char *name, int flags, int mode);
+int __wrap_openat64(int dir, const char *name, int flags, int mode);
+static int medium_errno, open_errno;
+static off_t bad_sector = 2 * 4096;
+
+ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t at)
+{
+    if (!medium_errno || at >= bad_sector + 512 || at + (off_t)size <= bad_sector)
+        return __real_pread64(fd, buf, size, at);
+    errno = medium_errno;
+    return -1;
+}
+
+int __wrap_openat64(int dir, const char *name, int flags, int mode)
+{
+    if (!open_errno)
+        return __real_openat64(dir, name, flags, mode);
+    errno = open_errno;
+    return -1;
+}
+
+Test(io, all_errors_of_the_medium_are_one)
+{
+    static const int errors[] = {EIO, ENODATA, EILSEQ, EREMOTEIO, EUCLEAN, EBADMSG};
+    static const char blocks[4 * 4096];
+    struct io_file *file = create("f");
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)blocks, .iov_len = sizeof(blocks)};
+    struct medium m;
+    char buf[4096];
+    cr_assert_eq(io_pwritev_full(file, io->ops, &iov, 1, 0), 0);
+    cr_assert_eq(io->ops->datasync(file), 0);
+    cr_assert_eq(medium_init(&m, io), 0);
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        medium_errno = errors[i];
+        cr_assert_eq(io->ops->pread(file, buf, 512, 2 * 4096), -EIO, "%d", errors[i]);
+        cr_assert_eq(medium_open(&m, "f"), 0);
+        for (uint64_t block = 0; block < 4; block++)
+            cr_assert_eq(medium_read(&m, buf, sizeof(buf), block * 4096), block == 2 ? -EIO : 0, "%d: %d",
+                         errors[i], (int)block);
+        medium_close(&m);
+        medium_errno = 0;
+        open_errno = errors[i];
+        struct io_file *other = NULL;
+        cr_assert_eq(io->ops->open(io, "f", IO_RDONLY, &other), -EIO);
+        cr_assert_eq(io->ops->open(io, "f", IO_RDWR, &other), -EIO);
+        open_errno = 0;
+    }
+    medium_free(&m);
+    open_errno = EACCES;
+    struct io_file *other = NULL;
+    cr_assert_eq(io->ops->open(io, "f", IO_RDONLY, &other), -EACCES);
+    open_errno = 0;
+    medium_errno = EINTR;
+    cr_assert_eq(io->ops->pread(file, buf, 512, 2 * 4096), -EINTR, "others keep their names");
+    medium_errno = 0;
     io->ops->close(file);
 }
 

@@ -91,31 +91,42 @@ Test(recover_segments, a_damaged_header_of_a_segment_whose_log_is_needed_is_refu
     cr_assert_eq(unit_try_open(&u), -EBADMSG, "neither is there");
 }
 
-/* Of reading the first bytes of one file. */
+/* Of opening one file, or reading some bytes of it, the first ones unless said otherwise. */
 static struct eng_io_ops bad_ops;
 static const struct eng_io_ops *good_ops;
-static struct io_file *bad_file;
+static struct io_file *bad_files[4]; /* open at a time */
 static char bad_name[SEGMENT_NAME_SIZE];
-static uint64_t bad_bytes = sizeof(struct segment_header);
+static uint64_t bad_from, bad_bytes = sizeof(struct segment_header);
+static int bad_open;
 
 static int open_bad(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
+    if (bad_open && !strcmp(name, bad_name))
+        return bad_open;
     int r = good_ops->open(io, name, flags, ret_file);
-    if (!r && !strcmp(name, bad_name))
-        bad_file = *ret_file;
+    for (size_t i = 0; !r && !strcmp(name, bad_name) && i < ARRAY_LEN(bad_files); i++) {
+        if (bad_files[i])
+            continue;
+        bad_files[i] = *ret_file;
+        break;
+    }
     return r;
 }
 
 static void close_bad(struct io_file *file)
 {
-    if (file == bad_file)
-        bad_file = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(bad_files); i++)
+        if (file == bad_files[i])
+            bad_files[i] = NULL;
     good_ops->close(file);
 }
 
 static ssize_t pread_bad(struct io_file *file, void *buf, size_t size, uint64_t offset)
 {
-    return file == bad_file && offset < bad_bytes ? -EIO : good_ops->pread(file, buf, size, offset);
+    for (size_t i = 0; i < ARRAY_LEN(bad_files); i++)
+        if (file == bad_files[i] && offset < bad_bytes && offset + size > bad_from)
+            return -EIO;
+    return good_ops->pread(file, buf, size, offset);
 }
 
 /* Opens a copy of the store whose segment `id` has a bad sector at its beginning. */
@@ -129,7 +140,7 @@ static int open_with_bad_sector(struct unit *c, uint32_t id)
     bad_ops.close = close_bad;
     bad_ops.pread = pread_bad;
     io->ops = &bad_ops;
-    bad_file = NULL;
+    memset(bad_files, 0, sizeof bad_files);
     segment_name(id, bad_name);
     return unit_try_open(c);
 }
@@ -220,6 +231,116 @@ Test(recover_segments, a_file_that_cannot_be_read_may_be_the_end_of_the_log)
     cr_assert_not_null(strstr(c.why, "s00000077.seg"), "%s", c.why);
     cr_assert_eq(unit_files(&c, "s00000077.seg", NULL), 1);
     unit_done(&c);
+}
+
+/* Its inode cannot be read, or something else has its name: as if it was missing, but nothing is removed. */
+Test(recover_segments, a_file_that_cannot_be_opened_is_eio_for_what_lies_in_it_only)
+{
+    static const int errors[] = {-EIO, -EISDIR, -ELOOP, -EBADMSG, -ENXIO};
+    uint32_t ids[4];
+    four_segments(ids);
+    for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+        struct unit c;
+        bad_open = errors[e];
+        cr_assert_eq(open_with_bad_sector(&c, ids[1]), 0, "%d: %s", bad_open, c.why);
+        for (int i = 0; i < 4; i++)
+            cr_assert(i == 1 ||
+                      unit_holds(&c, unit_lookup(&c, (char[]){(char)('a' + i), 0}), 40000, (uint64_t)i));
+        int r = unit_read_error(&c, unit_lookup(&c, "b"));
+        cr_assert_eq(r, -EIO, "%d: %d", bad_open, r);
+        struct eng_job_report report;
+        cr_assert_eq(eng_job_run(c.eng, ENG_JOB_SCRUB, NULL, &report), 0, "%d: it goes on", bad_open);
+        cr_assert_gt(report.scrub.extents, 3);
+        cr_assert_eq(unit_files(&c, bad_name, NULL), 1);
+        simdisk_io(c.disk)->ops = good_ops;
+        cr_assert(unit_holds(&c, unit_lookup(&c, "b"), 40000, 1), "it can be opened again");
+        unit_done(&c);
+    }
+}
+
+/* A folder, a link, a pipe with a name of ours holds no log; what fails otherwise may. */
+Test(recover_segments, what_is_no_file_ends_no_log)
+{
+    static const int errors[] = {-EISDIR, -ELOOP, -EBADMSG, -ENXIO, -EIO, -EACCES, -EMFILE};
+    uint32_t ids[4];
+    four_segments(ids);
+    simdisk_put(u.disk, "s0000ffff.seg", "?", 1);
+    for (size_t e = 0; e < ARRAY_LEN(errors); e++) {
+        struct unit c;
+        bad_open = errors[e];
+        int r = open_with_bad_sector(&c, 0xffff);
+        cr_assert_eq(r, e < 4 ? 0 : bad_open, "%d: %d %s", bad_open, r, c.why);
+        cr_assert_eq(unit_files(&c, "s0000ffff.seg", NULL), 1);
+        cr_assert(!r || strstr(c.why, "s0000ffff.seg"), "%s", c.why);
+        unit_done(&c);
+    }
+}
+
+/* ---- a sector of the log ------------------------------------------------------------------ */
+
+/* Two files that are durable, one that is not known to be; of its first, second or last batch a sector at
+ * `at` is bad. */
+static int open_with_bad_tail(struct unit *c, unsigned batch, uint64_t at)
+{
+    struct unit_place places[3];
+    unit_file(&u, "durable", 5000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        places[i] = unit_log_place(&u);
+        unit_write(&u, unit_lookup(&u, "durable"), 9000, 2 + i, 10000 * (i + 1));
+    }
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    bad_from = places[batch].offset + at;
+    bad_bytes = bad_from + 8;
+    return open_with_bad_sector(c, places[batch].segment);
+}
+
+static void expect_torn(unsigned batch, uint64_t at)
+{
+    struct unit c;
+    cr_assert_eq(open_with_bad_tail(&c, batch, at), 0, "%s", c.why);
+    cr_assert_geq(c.warnings, 1);
+    uint64_t ino = unit_lookup(&c, "durable");
+    cr_assert_eq(unit_attr(&c, ino).size, batch ? 10000 * batch + 9000 : 5000, "what is before it is there");
+    cr_assert_eq(unit_read_error(&c, ino), 0);
+    unit_write(&c, ino, 100, 9, 0);
+    cr_assert_eq(eng_sync(c.eng), 0);
+    unit_done(&c);
+}
+
+Test(recover_segments, an_unreadable_first_batch_behind_the_mark_is_a_torn_end)
+{
+    expect_torn(0, 0);
+}
+
+Test(recover_segments, an_unreadable_last_batch_is_a_torn_end)
+{
+    expect_torn(2, 0);
+}
+
+Test(recover_segments, an_unreadable_content_behind_the_mark_is_a_torn_end)
+{
+    expect_torn(1, 600);
+}
+
+/* A batch behind the bad sector, in the same segment or another, says that it was durable. */
+Test(recover_segments, an_unreadable_batch_that_was_durable_is_refused)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct unit c;
+        struct unit_place p = unit_log_place(&u);
+        unit_file(&u, i ? "b" : "a", 5000, 1);
+        cr_assert_eq(eng_sync(u.eng), 0);
+        while (i && unit_log_place(&u).segment == p.segment)
+            unit_file(&u, (char[]){'x', (char)('0' + unit_log_place(&u).offset / 1024), 0}, 900, 1);
+        unit_create(&u, i ? "after b" : "after a");
+        bad_from = p.offset;
+        bad_bytes = bad_from + 8;
+        cr_assert_lt(open_with_bad_sector(&c, p.segment), 0);
+        cr_assert_not_null(strstr(c.why, p.name), "%s", c.why);
+        cr_assert_eq(unit_files(&c, p.name, NULL), 1);
+        unit_done(&c);
+    }
 }
 
 static void use_with_stray_names(const char *checkpoint)

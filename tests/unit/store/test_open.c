@@ -188,6 +188,75 @@ Test(open, one_good_superblock_copy_is_enough)
     cr_assert_geq(unit_files(&u, ".seg", NULL), 1);
 }
 
+/* Of reading some bytes of the superblock. */
+static struct eng_io_ops bad_ops;
+static const struct eng_io_ops *good_ops;
+static struct io_file *superblock;
+static uint64_t bad_from, bad_to;
+
+static int open_bad(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    int r = good_ops->open(io, name, flags, ret_file);
+    if (!r && !strcmp(name, SUPERBLOCK_FILE))
+        superblock = *ret_file;
+    return r;
+}
+
+static void close_bad(struct io_file *file)
+{
+    if (file == superblock)
+        superblock = NULL;
+    good_ops->close(file);
+}
+
+static ssize_t pread_bad(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    return file == superblock && offset < bad_to && offset + size > bad_from
+               ? -EIO
+               : good_ops->pread(file, buf, size, offset);
+}
+
+static int open_with_bad_superblock(struct unit *c, uint64_t from, uint64_t to, bool salvage)
+{
+    unit_clone(c, &u);
+    c->opt.read_only = c->opt.salvage = salvage;
+    struct eng_io *io = simdisk_io(c->disk);
+    good_ops = io->ops;
+    bad_ops = *good_ops;
+    bad_ops.open = open_bad;
+    bad_ops.close = close_bad;
+    bad_ops.pread = pread_bad;
+    io->ops = &bad_ops;
+    bad_from = from;
+    bad_to = to;
+    return unit_try_open(c);
+}
+
+Test(open, one_superblock_copy_that_can_be_read_is_enough)
+{
+    unit_file(&u, "f", 10, 1);
+    unit_close(&u);
+    for (unsigned salvage = 0; salvage < 2; salvage++) {
+        struct unit c;
+        for (uint64_t at = 0; at < (uint64_t)2 * SUPERBLOCK_SIZE; at += 512) {
+            cr_assert_eq(open_with_bad_superblock(&c, at, at + 512, salvage), 0, "%llu: %s",
+                         (unsigned long long)at, c.why);
+            cr_assert(unit_holds(&c, unit_lookup(&c, "f"), 10, 1));
+            cr_assert_geq(c.warnings, 1);
+            unit_close(&c);
+            simdisk_io(c.disk)->ops = good_ops;
+            c.warnings = 0;
+            unit_open(&c);
+            cr_assert_eq(c.warnings, 0, "written anew, unless it was for reading only");
+            unit_done(&c);
+        }
+        int r = open_with_bad_superblock(&c, 0, (uint64_t)2 * SUPERBLOCK_SIZE, salvage);
+        cr_assert_eq(r, salvage ? 0 : -EIO, "%d: %s", r, c.why);
+        cr_assert(salvage || strstr(c.why, "superblock"), "%s", c.why);
+        unit_done(&c);
+    }
+}
+
 Test(open, segments_of_another_store_are_not_ours)
 {
     struct unit other;
