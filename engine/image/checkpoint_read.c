@@ -480,18 +480,21 @@ static int size_files(struct loader *l, const struct ckpt_info *info, uint64_t *
     return 0;
 }
 
-/* Reads what can be read, in the order of the tables. No more than the files hold: a manifest may claim the
- * same image again and again. */
+/* Reads what can be read, in the order of the tables. No more than the files hold, whether it is sound or
+ * not: a manifest may claim the same image again and again. What is not read into takes no memory. */
 static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struct index_holes *holes)
 {
     const struct ckpt_chunk *cc = l->chunks;
     for (unsigned i = 0; i < INDEX_TABLES; i++) {
         struct table *t = index_table(idx, i);
         for (uint32_t c = 0; c < t->n_chunks; c++, cc++) {
-            int r = cc->len <= bytes ? load_chunk(l, cc, t->chunks[c]) : -EBADMSG;
+            int r = cc->len <= bytes ? open_checkpoint(l, cc->file) : -EBADMSG;
             if (!r) {
                 bytes -= cc->len;
-                continue;
+                r = load_chunk(l, cc, t->chunks[c]);
+                if (!r)
+                    continue;
+                memset(t->chunks[c], 0, cc->len);
             }
             if (r != -EBADMSG && r != -EIO && r != -ENOENT)
                 return r;
@@ -499,7 +502,6 @@ static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struc
                 return -ENOMEM;
             holes->lost[i][c] = 1;
             holes->n++;
-            memset(t->chunks[c], 0, TABLE_CHUNK_SIZE);
         }
     }
     return 0;

@@ -104,10 +104,11 @@ struct index {
     struct btree dirs;    /* (directory slot, cookie) -> dentry */
     struct btree extents; /* (slot, file offset) -> locator */
     struct index_scalars s;
-    uint64_t hash_seed; /* immutable after init */
-    unsigned n_freezes; /* alive; of the live index only, as all below */
-    uint64_t n_taken;   /* extents and xattrs taken out, since opening */
-    uint64_t n_orphans; /* inodes without a name: unlinked, but referenced or not freed yet */
+    uint64_t hash_seed;   /* immutable after init */
+    unsigned n_freezes;   /* alive; of the live index only, as all below */
+    uint64_t n_taken;     /* extents and xattrs taken out, since opening */
+    uint64_t n_orphans;   /* inodes without a name: unlinked, but referenced or not freed yet */
+    uint64_t mend_cookie; /* the last that index/mend.c gave an entry, 0 none */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct chunk_pool *ref_pool;

@@ -21,12 +21,13 @@ struct mend {
     uint8_t *lost;       /* bit by slot */
     uint32_t *n_extents; /* by slot, in the tree */
     uint64_t *bytes;
+    uint8_t *cells;       /* bit by cell of names: of an attribute that an inode has */
     struct btree extents; /* the new one */
 };
 
-static int have_room(struct index *idx)
+static int have_room(struct index *idx, uint32_t name_len)
 {
-    return index_reserve(idx, &(struct op){.type = OP_LINK}, 1);
+    return index_reserve(idx, &(struct op){.type = OP_LINK, .name_len = name_len}, 1);
 }
 
 static void mark_lost(struct mend *m, uint32_t slot)
@@ -113,14 +114,15 @@ static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec
     return inode->n_extents == m->n_extents[slot] && inode->bytes == m->bytes[slot];
 }
 
-/* Cuts the list of attributes where a record is lost. */
+/* Cuts the list of attributes where a record is lost, or is another inode's. */
 static void mend_xattrs(struct mend *m, struct inode_rec *inode)
 {
     struct xattr_view view;
     uint32_t last = 0, n = 0, x = inode->xattrs;
     while (x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
            view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
-           (!view.is_extent || (is_locator(m, &view.loc) && view.loc.len == view.value_len))) {
+           (!view.is_extent || (is_locator(m, &view.loc) && view.loc.len == view.value_len)) &&
+           names_mark(&m->idx->names, x, xattr_stored_size(&view), m->cells)) {
         last = x;
         x = view.next;
     }
@@ -235,7 +237,7 @@ static int mend_name(struct mend *m, uint32_t d)
         *(struct dentry_rec *)table_mut(&idx->dentries, d) = (struct dentry_rec){0};
         return 0;
     }
-    int r = have_room(idx);
+    int r = have_room(idx, 0); /* the name is there */
     if (!r)
         r = index_link(idx, d);
     if (!r)
@@ -243,17 +245,35 @@ static int mend_name(struct mend *m, uint32_t d)
     return r;
 }
 
-/* A place in the order of the directory that no entry has, nor will have. */
-static uint64_t free_cookie(const struct index *idx, uint32_t dir)
+static bool is_taken(const struct index *idx, uint32_t dir, uint64_t cookie)
 {
     struct bkey found;
     uint32_t d;
-    uint64_t cookie = idx->s.next_cookie;
-    do
-        cookie--;
-    while (cookie > 3 && btree_ceil(&idx->dirs, (struct bkey){dir, cookie}, &found, &d) == 0 &&
-           found.a == dir && found.b == cookie);
+    return btree_ceil(&idx->dirs, (struct bkey){dir, cookie}, &found, &d) == 0 && found.a == dir &&
+           found.b == cookie;
+}
+
+/* A place in the order of the directory that no entry has, nor will have. Each search, in whatever directory,
+ * goes on where the last one ended: all of them together look at each place about once. */
+static uint64_t free_cookie(struct index *idx, uint32_t dir)
+{
+    uint64_t next = idx->s.next_cookie, cookie = idx->mend_cookie ? idx->mend_cookie : next;
+    for (uint64_t left = next; left > 3; left--) {
+        cookie = cookie > 3 ? cookie - 1 : next - 1;
+        if (!is_taken(idx, dir, cookie))
+            break;
+    }
+    idx->mend_cookie = cookie;
     return cookie;
+}
+
+/* "#N", or what follows where somebody called something so. */
+static uint32_t free_name(const struct index *idx, uint32_t slot, char name[32])
+{
+    uint32_t len = (uint32_t)snprintf(name, 32, "#%u", slot);
+    for (uint32_t n = 2; index_find_name(idx, ENG_ROOT_INO, name, len); n++)
+        len = (uint32_t)snprintf(name, 32, "#%u-%u", slot, n);
+    return len;
 }
 
 /* What no name leads to: directories get one, the content of files is found without. */
@@ -269,9 +289,9 @@ static int mend_nameless(struct mend *m)
             drop_inode(m, slot, true);
             continue;
         }
-        char name[16];
-        uint32_t len = (uint32_t)snprintf(name, sizeof name, "#%u", slot);
-        r = index_find_name(idx, ENG_ROOT_INO, name, len) ? -EBADMSG : have_room(idx);
+        char name[32];
+        uint32_t len = free_name(idx, slot, name);
+        r = have_room(idx, len);
         if (!r)
             r = index_add_name(idx, ENG_ROOT_INO, name, len, slot, free_cookie(idx, ENG_ROOT_INO));
         if (!r)
@@ -375,7 +395,8 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
     m.lost = calloc(n / 8 + 1, 1);
     m.n_extents = calloc(n, sizeof *m.n_extents);
     m.bytes = calloc(n, sizeof *m.bytes);
-    int r = m.lost && m.n_extents && m.bytes && n > ENG_ROOT_INO ? 0 : -ENOMEM;
+    m.cells = calloc(idx->names.cells.used / 8 + 1, 1);
+    int r = m.lost && m.n_extents && m.bytes && m.cells && n > ENG_ROOT_INO ? 0 : -ENOMEM;
     mend_free_lists(idx);
     if (!r)
         r = mend_segments(&m, files, n_files);
@@ -391,6 +412,7 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
         r = index_is_sound(idx);
     free(m.n_extents);
     free(m.bytes);
+    free(m.cells);
     if (r) {
         free(m.lost);
         return r;

@@ -1,0 +1,270 @@
+/*
+ * test_salvage_costs.c - that what mending takes is in proportion to the store, and what stands in its way.
+ */
+#include "inside.h"
+
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#define SEGMENT (256u << 10)
+
+static struct unit u;
+
+static void setup(void)
+{
+    unit_new(&u, SEGMENT);
+}
+
+static void teardown(void)
+{
+    unit_done(&u);
+}
+
+TestSuite(salvage_costs, .init = setup, .fini = teardown, .timeout = 100);
+
+/* A checkpoint file, taken apart. */
+struct parts {
+    char name[32];
+    uint64_t id;
+    uint8_t *data;
+    size_t size;
+    struct ckpt_footer footer;
+    struct ckpt_table tables[INDEX_TABLES];
+    const struct ckpt_chunk *images;
+    size_t n_images;
+};
+
+#define FIXED (sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table))
+
+static struct parts parts[8];
+static unsigned n_parts;
+
+static void note(void *arg, const char *name, uint64_t size)
+{
+    (void)arg;
+    (void)size;
+    struct parts *p = &parts[n_parts];
+    if (checkpoint_parse_name(name, &p->id) != 0)
+        return;
+    cr_assert_lt(n_parts, ARRAY_LEN(parts));
+    (void)snprintf(p->name, sizeof p->name, "%s", name);
+    n_parts++;
+}
+
+/* Of all checkpoints. */
+static void take_apart(void)
+{
+    simdisk_each(u.disk, note, NULL);
+    cr_assert_gt(n_parts, 0);
+    for (struct parts *p = parts; p < parts + n_parts; p++) {
+        cr_assert_eq(simdisk_get(u.disk, p->name, &p->data, &p->size), 0);
+        memcpy(&p->footer, p->data + p->size - sizeof p->footer, sizeof p->footer);
+        const uint8_t *manifest = p->data + p->footer.manifest_offset;
+        memcpy(p->tables, manifest + sizeof(struct ckpt_manifest), sizeof p->tables);
+        p->images = (const struct ckpt_chunk *)(manifest + FIXED);
+        p->n_images = (size_t)(p->footer.manifest_len - FIXED) / sizeof *p->images;
+    }
+}
+
+static void put_away(void)
+{
+    while (n_parts > 0)
+        free(parts[--n_parts].data);
+}
+
+/* Damages the images of the first chunks of the dentries. */
+static void lose_dentries(uint32_t n_chunks)
+{
+    take_apart();
+    for (const struct parts *p = parts; p < parts + n_parts; p++)
+        for (uint32_t c = 0; c < MIN_OF(n_chunks, p->tables[1].n_chunks); c++) {
+            const struct ckpt_chunk *image = &p->images[p->tables[0].n_chunks + c];
+            char name[32];
+            checkpoint_name(image->file, name);
+            cr_assert_eq(simdisk_flip(u.disk, name, image->offset + 100 + (size_t)(p - parts), 0xff), 0);
+        }
+    put_away();
+}
+
+static uint64_t make_junk(void)
+{
+    uint64_t junk = unit_create(&u, "junk");
+    for (unsigned i = 0; i < 80; i++)
+        unit_write(&u, junk, 4000, i, i * 5000);
+    return junk;
+}
+
+static uint64_t make_dir(const char *prefix, unsigned n, const char *suffix)
+{
+    struct eng_attr attr;
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s%u%s", prefix, n, suffix);
+    cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFDIR | 0755, 0, NULL, &attr), 0);
+    return attr.ino;
+}
+
+/* The log does not go back to its beginning. */
+static void forget_log(uint64_t junk)
+{
+    for (unsigned i = 0; i < 80; i++)
+        unit_write(&u, junk, 4000, i, i * 5000);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "junk"), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    unit_close(&u);
+}
+
+static int salvage(double *ret_seconds)
+{
+    struct timespec a, b;
+    u.opt.read_only = u.opt.salvage = true;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+    int r = unit_try_open(&u);
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+    *ret_seconds = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
+    return r;
+}
+
+/* ---- directories whose names are lost ------------------------------------------------------ */
+
+#define N_NAMELESS 40000u
+
+Test(salvage_costs, many_nameless_directories_get_names)
+{
+    double seconds;
+    uint64_t junk = make_junk(), last = 0;
+    for (unsigned i = 0; i < N_NAMELESS; i++)
+        last = make_dir("directory-with-a-name-", i, "");
+    forget_log(junk);
+    lose_dentries(UINT32_MAX);
+    cr_assert_eq(salvage(&seconds), 0);
+    cr_assert_eq(unit_attr(&u, ENG_ROOT_INO).size, N_NAMELESS);
+    char name[32];
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(last));
+    cr_assert_eq(unit_lookup(&u, name), last);
+    cr_assert_lt(seconds, 15.0, "%.1f s: not in proportion", seconds); /* 0.3; if it were quadratic, 80 */
+}
+
+#define N_TAKEN 2200u /* their entries fill more than a chunk */
+
+Test(salvage_costs, names_that_somebody_gave_stand_in_nobodys_way)
+{
+    static uint64_t dirs[N_TAKEN];
+    double seconds;
+    char name[32];
+    uint64_t junk = make_junk();
+    for (unsigned i = 0; i < N_TAKEN; i++)
+        dirs[i] = make_dir("directory-", i, "");
+    for (unsigned i = 0; i < N_TAKEN; i++) {
+        (void)snprintf(name, sizeof name, "#%u", ino_slot(dirs[i]));
+        (void)unit_file(&u, name, 10, i);
+        if (i % 2)
+            (void)make_dir("#", ino_slot(dirs[i]), "-2");
+    }
+    forget_log(junk);
+    lose_dentries(1); /* of the first directories */
+    cr_assert_eq(salvage(&seconds), 0);
+    uint32_t lost = TABLE_CHUNK_SIZE / (uint32_t)sizeof(struct dentry_rec) / 2;
+    for (unsigned i = 0; i < MIN_OF(lost, N_TAKEN); i++) {
+        (void)snprintf(name, sizeof name, "#%u-%u", ino_slot(dirs[i]), i % 2 ? 3 : 2);
+        cr_assert_eq(unit_lookup(&u, name), dirs[i], "%s", name);
+    }
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(dirs[N_TAKEN - 1]));
+    cr_assert(unit_holds(&u, unit_lookup(&u, name), 10, N_TAKEN - 1));
+}
+
+/* ---- what a manifest claims --------------------------------------------------------------------- */
+
+#define N_CLAIMED 8192u /* images: 512 MiB */
+
+/* Puts checkpoint files in the place of all, with so many images of inodes, all the same. */
+static void claim(uint64_t file)
+{
+    take_apart();
+    for (struct parts *p = parts; p < parts + n_parts; p++) {
+        size_t others = p->n_images - p->tables[0].n_chunks;
+        size_t len = FIXED + (N_CLAIMED + others) * sizeof(struct ckpt_chunk);
+        size_t at = (size_t)p->footer.manifest_offset, size = at + len + sizeof p->footer;
+        uint8_t *made = calloc(1, size), *manifest = made + at;
+        cr_assert_not_null(made);
+        memcpy(made, p->data, at + sizeof(struct ckpt_manifest));
+        struct ckpt_chunk *images = (struct ckpt_chunk *)(manifest + FIXED);
+        for (unsigned k = 0; k < N_CLAIMED; k++)
+            images[k] = (struct ckpt_chunk){.file = file ? file : p->id, .len = TABLE_CHUNK_SIZE};
+        memcpy(images + N_CLAIMED, p->images + p->tables[0].n_chunks, others * sizeof *images);
+        p->tables[0].n_chunks = N_CLAIMED;
+        p->tables[0].used = N_CLAIMED * (uint32_t)(TABLE_CHUNK_SIZE / sizeof(struct inode_rec));
+        p->tables[0].free_head = p->tables[0].n_free = 0;
+        memcpy(manifest + sizeof(struct ckpt_manifest), p->tables, sizeof p->tables);
+        p->footer.manifest_len = len;
+        p->footer.manifest_sum = codec_hash(manifest, len);
+        p->footer.sum = codec_hash(&p->footer, offsetof(struct ckpt_footer, sum));
+        memcpy(manifest + len, &p->footer, sizeof p->footer);
+        simdisk_put(u.disk, p->name, made, size);
+        free(made);
+    }
+    put_away();
+}
+
+static long most_memory(void) /* MiB */
+{
+    struct rusage usage;
+    cr_assert_eq(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss >> 10;
+}
+
+static void expect_little(uint64_t file)
+{
+    double seconds;
+    uint64_t junk = make_junk();
+    (void)unit_file(&u, "a", 5000, 1);
+    forget_log(junk);
+    claim(file);
+    long before = most_memory();
+    int r = salvage(&seconds);
+    cr_assert(r == 0 || r == -EBADMSG, "%d", r);
+    cr_assert_lt(most_memory() - before, 200, "%ld MiB, then %ld", before, most_memory());
+}
+
+Test(salvage_costs, an_image_that_is_claimed_again_takes_no_memory)
+{
+    expect_little(0);
+}
+
+Test(salvage_costs, an_image_of_no_file_takes_no_memory)
+{
+    expect_little(77777);
+}
+
+/* ---- attributes ---------------------------------------------------------------------------------- */
+
+Test(salvage_costs, a_list_of_attributes_is_one_inodes)
+{
+    struct index idx;
+    struct ckpt_position pos;
+    struct ckpt_info info;
+    struct index_holes holes = {0};
+    uint8_t *lost = NULL;
+    uint32_t n_slots;
+    uint64_t a = unit_file(&u, "a", 10, 1), b = unit_file(&u, "b", 10, 2);
+    cr_assert_eq(eng_setxattr(u.eng, a, "user.x", "1", 1, 0), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    char name[64];
+    uint64_t id;
+    unit_files(&u, ".ckp", name);
+    cr_assert_eq(checkpoint_parse_name(name, &id), 0);
+    cr_assert_eq(index_init(&idx, u.eng->sb.hash_seed), 0);
+    cr_assert_eq(checkpoint_load_parts(u.eng, id, &idx, &pos, &info, &holes), 0);
+    uint32_t list = index_slot(&idx, ino_slot(a))->xattrs;
+    cr_assert_neq(list, 0);
+    ((struct inode_rec *)table_mut(&idx.inodes, ino_slot(b)))->xattrs = list;
+    cr_assert_eq(index_mend(&idx, &holes, NULL, 0, &lost, &n_slots), 0);
+    cr_assert_eq(index_slot(&idx, ino_slot(a))->xattrs, list);
+    cr_assert_eq(index_slot(&idx, ino_slot(b))->xattrs, 0);
+    free(lost);
+    free(info.files);
+    index_free(&idx);
+}
