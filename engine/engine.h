@@ -211,7 +211,7 @@ ENG_API int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *at
 
 /*
  * Creates an inode of the type in `mode` (S_IFREG, S_IFDIR, S_IFLNK, S_IFIFO,
- * S_IFSOCK, S_IFBLK, S_IFCHR) under `name`. `target` is for symlinks only,
+ * S_IFSOCK, S_IFBLK, S_IFCHR) under `name`; of the other bits it takes 07777. `target` is for symlinks only,
  * `rdev` for devices only. Owner is who->uid, who->gid; in a set-group-ID
  * directory the group, and for directories the bit, are inherited. With a
  * NULL name a regular file without one (O_TMPFILE): only for a caller that

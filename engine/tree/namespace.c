@@ -164,6 +164,7 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     if (S_ISLNK(mode) && (!target || !target[0] || strlen(target) > ENG_SYMLINK_MAX))
         return target && target[0] ? -ENAMETOOLONG : -ENOENT;
     target = S_ISLNK(mode) ? target : NULL;
+    mode &= S_IFMT | 07777; /* as create(2) and mknod(2) do */
     struct full_disk_try change = {0};
     int r;
     do

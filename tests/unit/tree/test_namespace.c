@@ -117,6 +117,18 @@ Test(namespace, every_type_keeps_its_attributes)
     }
 }
 
+/* Bits that no mode has are not kept, as create(2) and mknod(2) do not. */
+Test(namespace, no_other_bits_than_those_of_a_mode_are_stored)
+{
+    struct eng_attr attr;
+    uint32_t other = ~(uint32_t)(S_IFMT | 07777);
+    cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, "f", S_IFREG | 04640 | other, 0, NULL, &attr), 0);
+    cr_assert_eq(attr.mode, S_IFREG | 04640);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u); /* the log has nothing else either */
+    cr_assert_eq(unit_attr(&u, attr.ino).mode, S_IFREG | 04640);
+}
+
 Test(namespace, a_mode_without_a_type_is_refused_before_anything_is_written)
 {
     struct eng_attr attr;
