@@ -334,10 +334,9 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * Starts a job in its background thread; with no_background runs it here.
  *
  * `on_done`, here and below, is called once, when the run has ended, however it did: from the job's thread,
- * or with no_background from the thread that runs it. It runs under no lock of the engine, but for the lock
- * of full_disk with no_background, when the compaction makes room for another caller's change on a full disk.
- * It may call the engine, but not eng_close(), and must not block: others wait for the same thread. NULL:
- * nobody is told. The report is valid during the call.
+ * or with no_background from the thread that runs it. It runs under no lock of the engine. It may call
+ * the engine, but not eng_close(), and must not block: others wait for the same thread. NULL: nobody is told.
+ * The report is valid during the call.
  *
  * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT; -ESHUTDOWN the store is
  * being closed; -EINVAL no such job.

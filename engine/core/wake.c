@@ -22,6 +22,14 @@ void wake_workers_locked(struct wake *wake)
     wake->wanted = true;
 }
 
+void wake_everyone(struct wake *wake)
+{
+    pthread_mutex_lock(&wake->lock);
+    wake->wanted = true;
+    pthread_cond_broadcast(&wake->cond);
+    pthread_mutex_unlock(&wake->lock);
+}
+
 void wake_workers(struct wake *wake)
 {
     pthread_mutex_lock(&wake->lock);

@@ -18,6 +18,8 @@ void wake_free(struct wake *wake);
 /* Wakes the housekeeper, and the committer, to see whether its time has changed; every mutation calls this
  * while a checkpoint is due, so that the bell is rung once only. */
 void wake_workers(struct wake *wake);
+/* The same, whether or not somebody rang already: what the others wait by has changed, too. */
+void wake_everyone(struct wake *wake);
 /* The same under wake->lock. */
 void wake_workers_locked(struct wake *wake);
 

@@ -134,7 +134,7 @@ static void *work(void *arg)
 void workers_configured(struct eng *eng)
 {
     runner_configured(eng);
-    wake_workers(&eng->wake);
+    wake_everyone(&eng->wake);
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@ one() { # PROGRAM TEST: its exit status
     return "${PIPESTATUS[0]}"
 }
 
-# Whether the test fails without the protection. Where real threads have to meet they may miss each other, more often on a
+# Whether the test fails without the protection; one that was ended, since its time was over, has noticed nothing. Where real threads have to meet they may miss each other, more often on a
 # busy machine: `everything` gets ten runs, a compaction beside its installer (50 ms) a hundred.
 notices() { # MUTANT PROGRAM TEST
     local tries=1 i
@@ -30,7 +30,8 @@ notices() { # MUTANT PROGRAM TEST
     *compact-beside*) tries=100 ;;
     esac
     for ((i = 0; i < tries; i++)); do
-        ENG_MUTANT=$1 one "$2" "$3" || return 0
+        ENG_MUTANT=$1 one "$2" "$3"
+        case $? in 0 | 124 | 137) ;; *) return 0 ;; esac
     done
     return 1
 }

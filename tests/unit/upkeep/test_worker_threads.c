@@ -308,6 +308,20 @@ static bool becomes_durable(void)
     return st.durable_seq >= st.log_seq;
 }
 
+/* The committer hears of it although the bell was rung already, and the housekeeper has not come yet. */
+Test(worker_threads, a_shorter_commit_ms_holds_at_once)
+{
+    unit_close(&u);
+    u.opt.commit_ms = 3600000;
+    unit_open(&u);
+    (void)pthread_mutex_lock(&u.eng->wake.lock);
+    u.eng->wake.wanted = true; /* without the broadcast: it has been, and the committer sleeps */
+    (void)pthread_mutex_unlock(&u.eng->wake.lock);
+    unit_file(&u, "new", 10, 1);
+    cr_assert_eq(eng_config_set(u.eng, "commit_ms", "5"), 0);
+    cr_assert(becomes_durable());
+}
+
 /* A checkpoint takes as long as writing the index does; what is acknowledged meanwhile has commit_ms. */
 Test(worker_threads, commits_while_a_checkpoint_is_being_written)
 {
