@@ -62,7 +62,7 @@ int segment_file_by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-#define BLOCK 4096u
+#define SECTOR 512u
 
 ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
                                  size_t size, uint64_t at)
@@ -74,7 +74,7 @@ ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io
     sf->unreadable = true;
     size = (size_t)MIN_OF(size, sf->size > at ? sf->size - at : 0);
     for (size_t done = 0, len; done < size; done += len) {
-        len = MIN_OF(BLOCK - (size_t)((at + done) % BLOCK), size - done);
+        len = MIN_OF(SECTOR - (size_t)((at + done) % SECTOR), size - done);
         n = io_pread_full(file, ops, buf + done, len, at + done);
         if (n < 0 && n != -EIO)
             return n;

@@ -1,7 +1,7 @@
 /*
  * damage.c - a small store of everything is damaged in every way, one at a
  * time: each bit flipped, each file cut at each length, sectors and pages
- * zeroed or filled, segments and checkpoints swapped, doubled, removed.
+ * zeroed, filled or unreadable, segments and checkpoints swapped, doubled, removed.
  *
  *   damage [--stride N] [--only CASE]      CASE as a failure prints it
  *   damage --open N                        only beneath open stores, every Nth bit
@@ -379,6 +379,8 @@ static uint64_t changes(struct simdisk *disk)
            simdisk_calls_of(disk, SIM_SYNCDIR);
 }
 
+static bool unreadable; /* the damage is bytes that cannot be read */
+
 static void judge(struct unit *c, const struct cost *cost, bool read_only)
 {
     (void)alarm(CASE_SECONDS);
@@ -398,7 +400,8 @@ static void judge(struct unit *c, const struct cost *cost, bool read_only)
         n_refused++;
         if (!c->why[0])
             failed("refused without a word");
-        if (r != -EBADMSG && r != -EPROTONOSUPPORT && r != -ENOENT && r != -ENOTEMPTY)
+        if (r != -EBADMSG && r != -EPROTONOSUPPORT && r != -ENOENT && r != -ENOTEMPTY &&
+            (r != -EIO || !unreadable))
             failed("refused with an error that does not say damage");
         if (changes(c->disk) != 0)
             failed("changed something although it refused");
@@ -524,6 +527,25 @@ static void overwrite_blocks(const struct file *f, size_t block, uint8_t value)
     free(copy);
 }
 
+/* A bad sector, or a page of them, costs no more than wrong bytes there, and is as little served. */
+static void spoil_sectors(const struct file *f, size_t sector)
+{
+    unreadable = true;
+    for (uint64_t at = 0; at < f->size && at < (is_reserve(f) ? 4 * sector : f->size); at += sector)
+        for (int ro = 0; ro < 2; ro++) {
+            if (!begin("spoil %s %llu+%zu %s", f->name, (unsigned long long)at, sector, ro ? "ro" : "rw"))
+                continue;
+            struct unit c;
+            struct cost cost = cost_of(f->name, at, MIN_OF(at + sector, f->size));
+            if (cost.lost_from < sizeof(struct segment_header)) /* who knows whether the log goes on in it */
+                cost.may_refuse = true;
+            unit_clone(&c, &whole);
+            UNIT_NEED(simdisk_spoil(c.disk, f->name, at, at + sector) == 0);
+            judge(&c, &cost, ro);
+        }
+    unreadable = false;
+}
+
 static bool alike(const struct file *a, const struct file *b)
 {
     const char *x = strrchr(a->name, '.'), *y = strrchr(b->name, '.');
@@ -583,6 +605,8 @@ static uint64_t every_case(void)
         overwrite_blocks(&files[i], 512, 0);
         overwrite_blocks(&files[i], 4096, 0);
         overwrite_blocks(&files[i], 512, 0xff);
+        spoil_sectors(&files[i], 512);
+        spoil_sectors(&files[i], 4096);
     }
     exchange_and_double();
     return bits;

@@ -420,10 +420,13 @@ static ssize_t pread_locked(struct io_file *file, void *buf, size_t size, uint64
         size = (size_t)(now->size - offset);
     if (size > 1 && (due(&disk->n_short_reads, disk->short_reads_every) || cut_short))
         size = part_of(size, disk->n_short_reads + disk->calls[SIM_PREAD]);
-    sim_buf_read(now, buf, size, offset);
+    ssize_t n = sim_readable(file->node, size, offset);
+    if (n < 0)
+        return n;
+    sim_buf_read(now, buf, (uint64_t)n, offset);
     if (file->direct)
-        sim_rot_read(file->node, buf, size, offset);
-    return (ssize_t)size;
+        sim_rot_read(file->node, buf, (uint64_t)n, offset);
+    return n;
 }
 
 static ssize_t sim_pread(struct io_file *file, void *buf, size_t size, uint64_t offset)

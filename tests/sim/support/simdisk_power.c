@@ -63,6 +63,8 @@ static void clone_node(struct simdisk *to, struct sim_node *node)
 {
     struct sim_node *copy = node->copy = sim_node_new(to);
     memcpy(copy->rots, node->rots, sizeof copy->rots);
+    copy->bad_from = node->bad_from;
+    copy->bad_to = node->bad_to;
     sim_buf_copy(&copy->now, &node->now);
     sim_buf_copy(&copy->durable, &node->durable);
     struct sim_write **link = &copy->writes;
@@ -475,11 +477,32 @@ void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uin
     }
 }
 
+int simdisk_spoil(struct simdisk *disk, const char *name, uint64_t from, uint64_t to)
+{
+    pthread_mutex_lock(&disk->mutex);
+    const struct sim_name *entry = sim_name_find(&disk->now, name);
+    if (entry) {
+        entry->node->bad_from = from;
+        entry->node->bad_to = to;
+    }
+    pthread_mutex_unlock(&disk->mutex);
+    return entry ? 0 : -ENOENT;
+}
+
+ssize_t sim_readable(const struct sim_node *node, size_t size, uint64_t offset)
+{
+    if (offset >= node->bad_to || offset + size <= node->bad_from)
+        return (ssize_t)size;
+    return offset >= node->bad_from ? -EIO : (ssize_t)(node->bad_from - offset);
+}
+
 void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset)
 {
     for (unsigned i = 0; i < SIM_ROTS_MAX; i++)
         if (node->rots[i].offset >= offset && node->rots[i].offset - offset < size)
             node->rots[i].mask = 0;
+    if (offset <= node->bad_from && offset + size >= node->bad_to) /* the disk puts another in its place */
+        node->bad_to = 0;
 }
 
 void sim_rot_show(struct sim_node *node)

@@ -54,7 +54,8 @@ struct sim_node {
     struct sim_buf now, durable; /* as reads see it; as the medium holds it */
     struct sim_write *writes, *last_write;
     struct sim_rot rots[SIM_ROTS_MAX];
-    unsigned handles; /* open files */
+    uint64_t bad_from, bad_to; /* cannot be read; bad_to 0: all can */
+    unsigned handles;          /* open files */
 };
 
 struct sim_name {
@@ -130,6 +131,8 @@ void sim_name_remove(struct sim_dir *dir, const char *name);
 /* What a read past the cache gets instead of `data`, which the cache has. */
 void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uint64_t offset);
 /* New data come to the medium in time. */
+/* How many of these bytes can be read up to the first that cannot: -EIO if none. */
+ssize_t sim_readable(const struct sim_node *node, size_t size, uint64_t offset);
 void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset);
 /* The cache is gone: everybody sees it. */
 void sim_rot_show(struct sim_node *node);
