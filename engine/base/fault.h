@@ -110,6 +110,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
+    M(NOTHING_REMOVES)     /* a hole where nothing is counts as a removal */                                 \
     M(NO_LOCK)             /* the store is not locked */
 
 #define MUTANT_BIT(name) MUTANT_BIT_##name,

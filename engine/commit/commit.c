@@ -8,6 +8,7 @@
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "core/reserve.h"
+#include "index/extents.h"
 
 #include <stdio.h>
 
@@ -107,39 +108,62 @@ static int publish(struct eng *eng, const struct txn *txn)
     return -EIO;
 }
 
-/* Whether the op gives room back, and whether it may come along with one that does: the times of a
- * truncated file, the name that replaces another. */
-static bool op_removes(const struct eng *eng, const struct op *op)
+/* Whether a whole block of content lies in [off, end), or what is left up to the end of the file. */
+static bool holds_block(const struct eng *eng, const struct inode_rec *inode, const struct op *op,
+                        uint64_t off, uint64_t end)
+{
+    uint32_t n = 0;
+    off = (off + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+    if (end < inode->size)
+        end = end / BLOCK_SIZE * BLOCK_SIZE;
+    return off < end && extents_count(&eng->idx, ino_slot(op->ino), off, end, 1, &n, &end) == 0 && n;
+}
+
+/* What an op that takes something away may use of the reserve; one that finds nothing to take, nothing: it
+ * can be repeated for ever. */
+static enum reserve_use op_use(const struct eng *eng, const struct op *op)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, op->ino);
+    if (op->type == OP_XATTR_DEL)
+        return RESERVE_SOME;
+    if (op->type == OP_UNLINK)
+        return inode && inode->nlink == 1 && inode->bytes >= BLOCK_SIZE ? RESERVE_MOST : RESERVE_SOME;
+    bool cuts = inode && op->type == OP_TRUNCATE && op->len < inode->size;
+    if (inode && op->type == OP_PUNCH &&
+        (MUTANT(NOTHING_REMOVES) || holds_block(eng, inode, op, op->off, op->off + op->len)))
+        return RESERVE_MOST;
+    return cuts && holds_block(eng, inode, op, op->len, UINT64_MAX) ? RESERVE_MOST : RESERVE_NONE;
+}
+
+/* Whether the op may come along with one that removes: the times of a truncated file, the name that replaces
+ * another. */
+static bool op_comes_along(const struct eng *eng, const struct op *op)
 {
     const struct inode_rec *inode = op->type == OP_TRUNCATE ? index_inode(&eng->idx, op->ino) : NULL;
-    return op->type == OP_UNLINK || op->type == OP_PUNCH || op->type == OP_XATTR_DEL ||
+    return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_PUNCH ||
            (inode && op->len <= inode->size);
 }
 
-static bool op_comes_along(const struct op *op)
-{
-    return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_TRUNCATE;
-}
-
 /* What the first ops of the transaction, those of the caller, may use of the reserve: relocations all of it,
- * a removal, as the freeing of orphans alone, half of it. Under log.lock. */
+ * removals, as the freeing of orphans alone, a share. Under log.lock. */
 static enum reserve_use use_of(const struct eng *eng, const struct txn *txn, size_t n_ops)
 {
-    bool removes = !n_ops, else_needs = false;
+    enum reserve_use use = n_ops ? RESERVE_NONE : RESERVE_MOST;
+    bool else_needs = false;
     for (size_t i = 0; i < n_ops; i++) {
         const struct op *op = &txn->ops[i];
         if (op->type == OP_RELOCATE || op->type == OP_SEGMENT)
             return RESERVE_ALL;
-        bool does = op_removes(eng, op);
-        removes = removes || does;
-        else_needs = else_needs || (!does && !op_comes_along(op));
+        enum reserve_use its = op_use(eng, op);
+        use = MAX_OF(use, its);
+        else_needs = else_needs || (its == RESERVE_NONE && !op_comes_along(eng, op));
     }
-    return removes && !else_needs ? RESERVE_HALF : RESERVE_NONE;
+    return else_needs ? RESERVE_NONE : use;
 }
 
 static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use use)
 {
-    if (use == RESERVE_NONE && reserve_is_short(eng))
+    if (reserve_is_short(eng) && (use == RESERVE_NONE || !reserve_allows(eng, use, log_batch_size(txn))))
         return -ENOSPC;
     int r = write_batch(eng, txn);
     while (r == -ENOSPC && reserve_spend(eng, use))

@@ -12,6 +12,8 @@ struct marks {
     /* The last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while there are
      * fewer than two. */
     _Atomic uint64_t newest_seq, oldest_seq;
+    /* The freeze that the newest was written from: what has changed since is younger. 0: none yet. */
+    _Atomic uint64_t newest_freeze;
     _Atomic uint64_t log_bytes;  /* log.bytes at the newest checkpoint */
     _Atomic uint64_t disk_bytes; /* size of all checkpoint files */
     _Atomic uint64_t retry_at;   /* mono_ns() before which no checkpoint follows a failed one */

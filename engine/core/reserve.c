@@ -2,12 +2,14 @@
  * reserve.c - disk space set aside for getting out of a full disk: removing, compacting and checkpointing
  * must work when nothing else can be written.
  *
- * The reserve is a preallocated file. Removals give it back to the file system piece by piece, down to a half
- * that is left to compaction and checkpoints. From the moment when the disk is seen full until the reserve is
+ * The reserve is a preallocated file. Removals give it back to the file system piece by piece, down to what
+ * is left to compaction and checkpoints. From the moment when the disk is seen full until the reserve is
  * whole again the store is short: a mutation then makes room first, by compacting; if that gains nothing, the
  * mutation is refused unless it is a removal, since it would use up what removals and compaction need.
  *
- * The size follows the store: the survivors of one victim and a checkpoint. While a compaction runs, whose
+ * The size follows the store: what checkpoint files may still grow by, at least a checkpoint of the whole
+ * index, and the survivors of one victim. Removals leave what the next checkpoint has to write, wherever it
+ * lies, on the disk or in the reserve, and a share of what is beside it. While a compaction runs, whose
  * report says by how much the store shrank, the reserve grows only if a third is missing.
  *
  * Locking: a lock of its own, a leaf, held across the calls on this one file. */
@@ -17,17 +19,19 @@
 
 #define RESERVE_FILE "reserve"
 #define RESERVE_MIN (UINT64_C(1) << 20)
+#define CKPT_IMAGES_MAX 4u /* all checkpoint files together, in images of the index */
 #define RESERVE_STEP (UINT64_C(256) << 10)
 
 struct reserve {
     pthread_mutex_t lock;
     _Atomic uint64_t bytes; /* written under lock */
-    uint64_t floor;         /* bytes left to compaction and checkpoints. Protected by lock. */
-    bool frozen;            /* grows only if a third is missing. Protected by lock. */
-    _Atomic bool awaited;   /* something was removed since the file system was made to give all back */
-    bool unsupported;       /* the file system cannot preallocate. Protected by lock. */
-    _Atomic bool is_short;  /* the disk was full, and the reserve is not whole again */
-    _Atomic bool refused;   /* and a write has met that: what the disk says of its space is not enough */
+    /* The largest that it was since it was whole last. Protected by lock. */
+    uint64_t top;
+    bool frozen;           /* grows only if a third is missing. Protected by lock. */
+    _Atomic bool awaited;  /* something was removed since the file system was made to give all back */
+    bool unsupported;      /* the file system cannot preallocate. Protected by lock. */
+    _Atomic bool is_short; /* the disk was full, and the reserve is not whole again */
+    _Atomic bool refused;  /* and a write has met that: what the disk says of its space is not enough */
 };
 
 int reserve_new(struct eng *eng)
@@ -56,16 +60,57 @@ uint64_t reserve_bytes(struct eng *eng)
 uint64_t reserve_for_checkpoint(struct eng *eng)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
-    uint64_t image = chunk_pool_live_bytes(eng->idx.pool);
+    uint64_t image = 0;
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        image += (uint64_t)index_table(&eng->idx, i)->n_chunks * TABLE_CHUNK_SIZE;
     pthread_rwlock_unlock(&eng->index_lock);
-    return MIN_OF(image, eng->log.segment_size);
+    return image;
+}
+
+static uint64_t victim_bytes(struct eng *eng)
+{
+    return MIN_OF(segments_bytes(&eng->segments) / 4, eng->log.segment_size);
 }
 
 static uint64_t reserve_wanted(struct eng *eng)
 {
-    uint64_t victim = MIN_OF(segments_bytes(&eng->segments) / 4, eng->log.segment_size);
-    uint64_t want = victim + reserve_for_checkpoint(eng);
+    uint64_t victim = victim_bytes(eng);
+    uint64_t image = reserve_for_checkpoint(eng);
+    uint64_t files = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
+    /* As long as writing goes on checkpoint files grow up to that, whatever little each changes. */
+    uint64_t growth = MAX_OF(image, CKPT_IMAGES_MAX * image - MIN_OF(files, CKPT_IMAGES_MAX * image));
+    uint64_t want = MAX_OF(victim, RESERVE_MIN / 2) + growth;
     return MAX_OF((want + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP, RESERVE_MIN);
+}
+
+/* What the next checkpoint has to write: the chunks that have changed since the newest one. */
+static uint64_t changed_bytes(struct eng *eng)
+{
+    uint64_t bytes = 0, freeze = atomic_load_explicit(&eng->marks.newest_freeze, memory_order_relaxed);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        const struct table *t = index_table(&eng->idx, i);
+        for (uint32_t c = 0; c < t->n_chunks; c++)
+            bytes += !t->refs[c].file || t->births[c] > freeze ? TABLE_CHUNK_SIZE : 0;
+    }
+    pthread_rwlock_unlock(&eng->index_lock);
+    return bytes;
+}
+
+/* What a use must leave, on the disk and in the reserve: that checkpoint, and a share of what is set aside
+ * beside it. */
+static uint64_t least_of(struct eng *eng, enum reserve_use use)
+{
+    if (use == RESERVE_ALL)
+        return 0;
+    uint64_t beside = MAX_OF(victim_bytes(eng), RESERVE_MIN / 2);
+    return changed_bytes(eng) + beside / 4 * (use == RESERVE_MOST ? 1 : 2);
+}
+
+/* The disk may never have had room for that much: then most of what there was. */
+static uint64_t least_locked(const struct reserve *reserve, uint64_t least)
+{
+    return least <= reserve->top ? least : reserve->top / 4 * 3;
 }
 
 bool reserve_is_short(struct eng *eng)
@@ -123,7 +168,7 @@ static int resize_locked(struct eng *eng, uint64_t size)
     if (!r)
         atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
     if (!r && size > have)
-        eng->reserve->floor = size / 2;
+        eng->reserve->top = MAX_OF(eng->reserve->top, size);
     else if (r && size > have)
         (void)ops->truncate(file, have);
     ops->close(file);
@@ -142,7 +187,6 @@ static bool prove_locked(struct eng *eng, uint64_t whole, uint64_t room)
     bool proven = !r && resize_locked(eng, whole) == 0;
     if (r && whole > reserve_bytes(eng))
         (void)resize_locked(eng, whole);
-    eng->reserve->floor = reserve_bytes(eng) / 2;
     return proven;
 }
 
@@ -179,8 +223,10 @@ bool reserve_fill(struct eng *eng, uint64_t room)
     else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve->unsupported &&
              (!eng->reserve->frozen || lack > have / 2)) /* the store grew, and there is plenty */
         eng->reserve->unsupported = resize_locked(eng, want) == -EOPNOTSUPP;
-    if (!is_short)
+    if (!is_short) {
+        eng->reserve->top = reserve_bytes(eng);
         atomic_store_explicit(&eng->reserve->refused, false, memory_order_release);
+    }
     atomic_store_explicit(&eng->reserve->is_short, is_short, memory_order_release);
     pthread_mutex_unlock(&eng->reserve->lock);
     return !is_short;
@@ -203,7 +249,7 @@ void reserve_init(struct eng *eng)
         return;
     if (eng->io->ops->file_size(file, &size) == 0) {
         atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
-        eng->reserve->floor = size / 2;
+        eng->reserve->top = size;
     }
     eng->io->ops->close(file);
 }
@@ -241,12 +287,26 @@ void reserve_removed(struct eng *eng)
     atomic_store_explicit(&eng->reserve->awaited, true, memory_order_relaxed);
 }
 
+bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size)
+{
+    struct io_space space;
+    if (use == RESERVE_ALL || !reserve_is_short(eng) || eng->io->ops->space(eng->io, &space) != 0)
+        return true;
+    uint64_t least = least_of(eng, use);
+    pthread_mutex_lock(&eng->reserve->lock);
+    bool allows = space.avail_bytes + reserve_bytes(eng) >= least_locked(eng->reserve, least) + size;
+    pthread_mutex_unlock(&eng->reserve->lock);
+    return allows;
+}
+
 bool reserve_spend(struct eng *eng, enum reserve_use use)
 {
     if (use == RESERVE_NONE)
         return false;
+    uint64_t least = least_of(eng, use);
     pthread_mutex_lock(&eng->reserve->lock);
-    uint64_t have = reserve_bytes(eng), least = use == RESERVE_ALL ? 0 : eng->reserve->floor;
+    uint64_t have = reserve_bytes(eng);
+    least = least_locked(eng->reserve, least);
     uint64_t size = use == RESERVE_ALL || have < RESERVE_STEP ? least : MAX_OF(have - RESERVE_STEP, least);
     bool spent = size < have && resize_locked(eng, size) == 0;
     if (spent)

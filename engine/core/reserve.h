@@ -7,8 +7,10 @@
 
 struct eng;
 
-/* What may use the reserve: nothing; removals, down to a half; compaction and checkpoints, all of it. */
-enum reserve_use { RESERVE_NONE, RESERVE_HALF, RESERVE_ALL };
+/* What may use the reserve. All but the last leave what a checkpoint of the whole index takes, without which
+ * no room is ever won; of what is beside that: nothing is used; a half by removals; three quarters by those
+ * that give back more than they take; all, and the rest, by compaction and checkpoints. */
+enum reserve_use { RESERVE_NONE, RESERVE_SOME, RESERVE_MOST, RESERVE_ALL };
 /* What must be free besides the reserve for the store not to be short, bytes. */
 #define RESERVE_ROOM_MIN (UINT64_C(128) << 10)
 
@@ -29,7 +31,7 @@ bool reserve_fill(struct eng *eng, uint64_t room);
 uint64_t reserve_lacks(struct eng *eng, uint64_t room);
 /* While frozen the reserve grows only if a third is missing, or to be whole again after a full disk. */
 void reserve_freeze(struct eng *eng, bool freeze);
-/* The most bytes that a checkpoint is expected to need. */
+/* The most bytes that a checkpoint can need: those of the whole index. */
 uint64_t reserve_for_checkpoint(struct eng *eng);
 /* Whether the disk was full, and has not been seen with room since. */
 bool reserve_is_short(struct eng *eng);
@@ -37,6 +39,9 @@ void reserve_set_short(struct eng *eng);
 /* A file was removed: where the file system takes its time to give the space back, that is waited for before
  * a change is refused. */
 void reserve_removed(struct eng *eng);
+/* Before a batch of `size` bytes: whether disk and reserve, as far as the disk tells, keep then what this use
+ * must leave. What the reserve gave back for a checkpoint is not for removals, wherever it lies. */
+bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size);
 /* After -ENOSPC: gives space back to the file system. True: what failed may be tried again. */
 bool reserve_spend(struct eng *eng, enum reserve_use use);
 /* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both

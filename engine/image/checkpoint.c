@@ -273,6 +273,7 @@ static void remember(struct eng *eng, const struct writer *w, const struct ckpt_
     eng->checkpoints->kept[0].id = w->id;
     eng->checkpoints->kept[0].seq = pos->seq;
     eng->checkpoints->kept[0].freeze = freeze;
+    atomic_store_explicit(&eng->marks.newest_freeze, freeze, memory_order_relaxed);
     atomic_store_explicit(&eng->marks.newest_seq, pos->seq, memory_order_release);
     atomic_store_explicit(&eng->marks.oldest_seq,
                           eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0,
@@ -304,7 +305,8 @@ static int checkpoint_locked(struct eng *eng)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         image += (uint64_t)index_table(&view, i)->n_chunks * TABLE_CHUNK_SIZE;
     /* When old files hold mostly superseded images, one whole image takes their place. */
-    w.full = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed) > 3 * image &&
+    w.full = eng->checkpoints->kept[0].n_files > 1 &&
+             atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed) > 3 * image &&
              !keepers_find_all(eng);
     fault_point(&eng->hook, FP_CHECKPOINT_FROZEN);
     if (!w.full)
@@ -312,6 +314,12 @@ static int checkpoint_locked(struct eng *eng)
                                    &w.n_merged);
     if (!r)
         r = write_file(&w, &view, &pos);
+    if (r == -ENOSPC && (w.full || w.n_merged)) { /* a small one may fit */
+        w.full = false;
+        w.n_merged = 0;
+        writer_reset(&w);
+        r = write_file(&w, &view, &pos);
+    }
     if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) {
         writer_reset(&w);
         r = write_file(&w, &view, &pos);

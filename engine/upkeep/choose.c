@@ -118,7 +118,8 @@ int choose_check_room(struct eng *eng, bool aged)
     pthread_mutex_unlock(&eng->log.lock);
     if (least == UINT64_MAX)
         return aged ? -ENOSPC : 0;
-    uint64_t image = aged ? 0 : reserve_for_checkpoint(eng);
+    /* more often than not less than all of the index has changed */
+    uint64_t image = aged ? 0 : MIN_OF(reserve_for_checkpoint(eng), eng->log.segment_size);
     return reserve_open_up(eng, least + least / 4 + image + (64u << 10)) ? 0 : -ENOSPC;
 }
 

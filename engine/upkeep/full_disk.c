@@ -3,6 +3,7 @@
 #include "upkeep/full_disk.h"
 
 #include "core/keepers.h"
+#include "core/marks.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "upkeep/runner.h"
@@ -26,6 +27,8 @@ struct full_disk {
     int error;               /* of the last compaction that was waited for */
     uint64_t gains;          /* how often segments were given back */
     uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for */
+    uint64_t vain_seq;       /* the last batch when one has won nothing at all, */
+    uint64_t vain_until;     /* and until when that is believed */
 };
 
 int full_disk_new(struct eng *eng)
@@ -73,6 +76,10 @@ static void compaction_ended(void *arg, const struct eng_job_report *report)
         fd->futile_garbage = 0;
     else if (report->error != -ECANCELED && (fd->ours || report->error))
         fd->futile_garbage = total - live;
+    if (!won && fd->ours && report->error != -ECANCELED && now >= fd->before) {
+        fd->vain_seq = log_seq(&eng->log);
+        fd->vain_until = mono_ns() + MARKS_RETRY_NS;
+    }
     fd->error = report->error;
     fd->running = false;
     pthread_cond_broadcast(&fd->changed);
@@ -135,6 +142,15 @@ static bool worth_it_locked(struct eng *eng)
     return total - live >= eng->full_disk->futile_garbage + MAX_OF(worth, WORTH_MIN);
 }
 
+/* Whether to begin one all the same: not over and over where one has won nothing, and nothing has changed. */
+static bool may_force_locked(struct eng *eng)
+{
+    const struct full_disk *fd = eng->full_disk;
+    if (keepers_find_all(eng))
+        return false;
+    return log_seq(&eng->log) != fd->vain_seq || mono_ns() >= fd->vain_until;
+}
+
 /* ---- waiting ------------------------------------------------------------------------------ */
 
 /* Until segments were given back, or the compaction has ended. Neither pause nor rate hold it up
@@ -150,14 +166,14 @@ static void await_gain_locked(struct eng *eng)
     job_hurry(job, false);
 }
 
-/* `force`: begins a compaction, once, whether it seems worth it or not. A removal is content with anything
+/* `force`: begins a compaction, once, unless it is known to be in vain. A removal is content with anything
  * that was given back. 0: there is room, or may be. -ENOSPC: there is none to be had. -EAGAIN: only by
  * waiting. */
 static int await_room_locked(struct eng *eng, uint64_t room, bool removing, bool *force, bool may_wait)
 {
     struct full_disk *fd = eng->full_disk;
     while (!reserve_fill(eng, room)) {
-        if (!fd->running && !worth_it_locked(eng) && !(*force && !keepers_find_all(eng)))
+        if (!fd->running && !worth_it_locked(eng) && !(*force && may_force_locked(eng)))
             return -ENOSPC;
         if (!may_wait)
             return -EAGAIN;

@@ -75,18 +75,10 @@ static uint64_t bytes_moved(void)
     return unit_stats(&u).relocations * FILE_SIZE;
 }
 
-static uint64_t avail(void)
-{
-    struct io_space space;
-    cr_assert_eq(u.eng->io->ops->space(u.eng->io, &space), 0);
-    return space.avail_bytes;
-}
-
 /* What one writer waits for, the whole reserve and room beside it, is there; whether it knows or not. */
 static bool has_room(void)
 {
-    return !reserve_is_short(u.eng) ||
-           avail() + reserve_bytes(u.eng) >= (UINT64_C(1) << 20) + 2 * RESERVE_ROOM_MIN;
+    return !reserve_is_short(u.eng) || !reserve_lacks(u.eng, 2 * RESERVE_ROOM_MIN);
 }
 
 /* ---- no more than is needed ------------------------------------------------------------- */
@@ -387,6 +379,106 @@ Test(full_disk, a_compaction_may_meet_it_at_any_creation)
     cr_assert_gt(n, 10);
     u = whole;
     unit_open(&u);
+}
+
+/* ---- what removals may use, and what they leave ---------------------------------------------- */
+
+#define N_EMPTY 100000u
+
+static void expect_usable(void)
+{
+    cr_assert_eq(eng_unlink(u.eng, 1, "fill"), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    unit_file(&u, "after", FILE_SIZE, 7);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_not(reserve_is_short(u.eng));
+}
+
+/* One file over all that is left of the disk, to the last write that fits. */
+static void fill_up(void)
+{
+    uint64_t at = 0;
+    uint64_t fill = unit_file(&u, "fill", 1, 1);
+    uint8_t *bytes = unit_bytes(1 << 20, 3);
+    for (size_t size = 1 << 20; size >= 512;) {
+        if (eng_write(u.eng, fill, bytes, size, at) == (ssize_t)size)
+            at += size;
+        else
+            size /= 2;
+    }
+    free(bytes);
+    cr_assert_gt(at, 8 << 20);
+}
+
+/* None gives back as much as it takes, and together they take many times the reserve. */
+Test(full_disk, whatever_is_removed_in_whatever_order_removing_goes_on)
+{
+    simdisk_limit(u.disk, 6 * DISK); /* several times what the index takes */
+    for (unsigned i = 0; i < N_EMPTY; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
+    fill_up();
+    for (unsigned i = 0; i < N_EMPTY; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "file %u: %s", i, u.last_warning);
+    expect_usable();
+}
+
+/* Wherever it lies: as after a checkpoint for which the reserve was given back. */
+Test(full_disk, removals_leave_room_for_a_checkpoint)
+{
+    simdisk_limit(u.disk, 6 * DISK);
+    for (unsigned i = 0; i < N_EMPTY / 5; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    simdisk_limit(u.disk, simdisk_used(u.disk) + reserve_for_checkpoint(u.eng) + (UINT64_C(600) << 10));
+    cr_assert_eq(eng_hold(u.eng), 0); /* no compaction helps */
+    unsigned n = 0;
+    while (n < N_EMPTY / 5 && eng_unlink(u.eng, 1, name_of(n)) == 0)
+        n++;
+    cr_assert_lt(n, N_EMPTY / 5);
+    cr_assert_eq(checkpoint_write(u.eng), 0, "after %u removals", n);
+    cr_assert_eq(eng_release(u.eng), 0);
+}
+
+/* Old files hold mostly superseded images, and one whole image was to take their place. */
+Test(full_disk, a_small_checkpoint_is_written_where_a_whole_one_does_not_fit)
+{
+    simdisk_limit(u.disk, 0);
+    const struct eng_attr mode = {.mode = 0640};
+    for (unsigned i = 0; i < N_EMPTY / 5; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    uint64_t first = unit_lookup(&u, name_of(0)), image = reserve_for_checkpoint(u.eng);
+    for (unsigned from = 2000; u.eng->marks.disk_bytes <= 3 * image; from += 500) {
+        cr_assert_lt(from, N_EMPTY / 5, "what is superseded becomes much");
+        for (unsigned i = from; i < N_EMPTY / 5; i++)
+            cr_assert_eq(eng_setattr(u.eng, unit_lookup(&u, name_of(i)), &mode, ENG_SET_MODE, NULL), 0);
+        cr_assert_eq(checkpoint_write(u.eng), 0);
+    }
+    cr_assert_eq(eng_setattr(u.eng, first, &mode, ENG_SET_MODE, NULL), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    simdisk_limit(u.disk, simdisk_used(u.disk) - unit_stats(&u).reserve_bytes + (UINT64_C(512) << 10));
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+}
+
+/* Holes where nothing is, and sizes as they were: a stranger can go on with that for ever. */
+Test(full_disk, what_takes_nothing_away_is_no_removal)
+{
+    uint64_t mine = unit_file(&u, "mine", 5, 5);
+    struct eng_attr same = {.size = 5};
+    fill_up();
+    uint64_t seq = unit_stats(&u).log_seq, runs = unit_stats(&u).compactions_failed;
+    for (unsigned i = 0; i < N_EMPTY; i++) {
+        (void)eng_fallocate(u.eng, mine, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 1 << 20, 4096);
+        (void)eng_fallocate(u.eng, mine, ENG_FALLOC_ZERO_RANGE, 1 << 20, 4096);
+        (void)eng_setattr(u.eng, mine, &same, ENG_SET_SIZE, NULL);
+    }
+    runs = unit_stats(&u).compactions_ok + unit_stats(&u).compactions_failed - runs;
+    cr_assert_lt(unit_stats(&u).log_seq - seq, 2000, "nothing of it is written");
+    cr_assert_lt(runs, 20, "%llu compactions for it", (unsigned long long)runs);
+    cr_assert_eq(eng_fallocate(u.eng, mine, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 0, 4096), 0);
+    expect_usable();
 }
 
 /* ---- each change is tried again ------------------------------------------------------------ */
