@@ -254,8 +254,23 @@ void reserve_init(struct eng *eng)
     eng->io->ops->close(file);
 }
 
+/* Its size is no proof: a copy of the store may have it without a block on the disk. */
+static void prove_blocks(struct eng *eng)
+{
+    struct io_file *file;
+    const struct eng_io_ops *ops = eng->io->ops;
+    uint64_t size = reserve_bytes(eng);
+    if (!size || open_reserve(eng, &file) != 0)
+        return;
+    int r = ops->allocate(file, size);
+    if (r && r != -EOPNOTSUPP && ops->truncate(file, 0) == 0)
+        atomic_store_explicit(&eng->reserve->bytes, 0, memory_order_relaxed);
+    ops->close(file);
+}
+
 void reserve_opened(struct eng *eng)
 {
+    prove_blocks(eng);
     atomic_store_explicit(&eng->reserve->is_short, true, memory_order_release);
     (void)reserve_fill(eng, RESERVE_ROOM_MIN);
 }

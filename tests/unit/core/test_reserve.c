@@ -69,6 +69,19 @@ Test(reserve, is_set_aside_and_known_again)
     cr_assert_geq(unit_stats(&u).reserve_bytes, size);
 }
 
+/* As a copy of a store may be, made with holes, on a disk that has no room for it. */
+Test(reserve, what_has_a_size_and_no_blocks_is_none)
+{
+    unit_close(&u);
+    simdisk_fail_always(u.disk, SIM_ALLOCATE, ENOSPC);
+    unit_open(&u);
+    cr_assert_eq(unit_stats(&u).reserve_bytes, 0);
+    cr_assert_eq(unit_file_size(&u, "reserve"), 0);
+    simdisk_fail_always(u.disk, SIM_ALLOCATE, 0);
+    unit_reopen(&u);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, 1 << 20);
+}
+
 static uint64_t size_with_files(unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++)
