@@ -393,6 +393,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     }
     atomic_store(&d->ended, true);
     waiters_interrupt_all(d->session.waiters);
+    room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
     /* It would take away whatever lies there, and the session is closed without it, too. */
     if (!atomic_load(&d->not_ours))
         fuse_session_unmount(d->fuse);

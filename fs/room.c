@@ -2,10 +2,11 @@
  * room.c - see room.h.
  *
  * A request that has to wait is copied as the kernel has sent it, and its handler returns without an answer.
- * One thread waits for room, and then has libfuse handle the copies anew, one after the other. Until then an
- * interrupt answers a request at once (waiters.h). What waits is bounded, in number and in bytes; so are
- * requests that the kernel counts as background, of which it sends only so many at a time, since reads ahead
- * are of that kind, too.
+ * One thread waits for room, and then has libfuse handle the copies anew, one after the other; each only so
+ * often. Until then an interrupt answers a request at once (waiters.h); the kernel sends it once, so it is
+ * remembered from one time to the next. What waits is bounded, in number and in bytes, for each user and for
+ * all; so are requests that the kernel counts as background, of which it sends only so many at a time, since
+ * reads ahead are of that kind, too.
  *
  * room->lock is a leaf: neither the engine nor FUSE nor the waiters are called under it. */
 #include "room.h"
@@ -20,17 +21,34 @@
 
 #include "waiters.h"
 
-/* BACKGROUND_MAX: half of max_background (ops.c). */
+/* BACKGROUND_MAX: half of max_background (ops.c). Only root and whoever mounted get the last quarter of the
+ * requests, and of the bytes; each other user half of all. */
 enum { PUT_ASIDE_MAX = 1024, BYTES_MAX = 64 << 20, BACKGROUND_MAX = 32 };
+/* How often a request is handled anew after room was made for it: others may take that, first of all the
+ * compaction that goes on, after each segment that it gives back. */
+enum { TRIES_MAX = 64 };
+/* The most that the engine copies at a time. */
+enum { COPY_MAX = 1 << 20 };
+/* What libfuse may alter of a request while it handles it: no more than this of its beginning. */
+enum { HEAD = sizeof(struct fuse_in_header) + sizeof(struct fuse_setattr_in) };
 #define CANCEL_AGAIN_NS 50000000
 
 struct aside {
     struct aside *next; /* protected by room->lock */
     struct waiter *waiter;
     struct timespec since;
+    uid_t uid;
     bool background;
+    bool interrupted; /* by then, and not by what stops it */
+    unsigned tries;   /* how often room was made for this one */
     size_t size;
     _Alignas(16) char request[];
+};
+
+struct user {
+    struct user *next;
+    uid_t uid;
+    size_t n, bytes;
 };
 
 struct room {
@@ -40,6 +58,7 @@ struct room {
     /* protected by lock: */
     struct aside *first, *last;
     size_t n, n_background, bytes; /* of all that are put aside */
+    struct user *users;            /* those who have something there */
     bool has_thread, ending;
     pthread_t thread;
 };
@@ -48,15 +67,19 @@ struct room {
 static __thread struct {
     const void *request; /* what it handles; NULL: unknown */
     size_t size;
-    bool was_aside; /* it is handled anew, and */
-    bool in_vain;   /* there was no room to be had */
-    bool released;  /* waiter_done() has given it back */
+    char head[HEAD];  /* its beginning, as it came */
+    unsigned tries;   /* as in struct aside: it is handled anew, and */
+    bool in_vain;     /* there was no room to be had */
+    bool interrupted; /* as in struct aside */
+    bool released;    /* waiter_done() has given it back */
 } current;
 
 void room_note_request(const void *request, size_t size)
 {
     current.request = request;
     current.size = size;
+    if (request)
+        memcpy(current.head, request, size < HEAD ? size : HEAD);
 }
 
 bool room_changes(enum request_op op)
@@ -94,18 +117,70 @@ static bool is_background(const void *request, size_t size)
     return head.opcode == FUSE_WRITE && (in.write_flags & FUSE_WRITE_CACHE || in.flags & O_DIRECT);
 }
 
+/* What the change needs, which may be more than its request has. */
+static size_t bytes_needed(const struct aside *a)
+{
+    struct fuse_in_header head;
+    struct fuse_copy_file_range_in in;
+    if (a->size < sizeof head + sizeof in)
+        return a->size;
+    memcpy(&head, a->request, sizeof head);
+    memcpy(&in, a->request + sizeof head, sizeof in);
+    if (head.opcode != FUSE_COPY_FILE_RANGE)
+        return a->size;
+    return in.len < COPY_MAX ? (size_t)in.len : COPY_MAX;
+}
+
 /* ---- putting aside ------------------------------------------------------------ */
 
 static void *room_main(void *arg);
+
+static struct user **find_user_locked(struct room *room, uid_t uid)
+{
+    struct user **at = &room->users;
+    while (*at && (*at)->uid != uid)
+        at = &(*at)->next;
+    return at;
+}
+
+static bool has_place_locked(struct room *room, const struct aside *a)
+{
+    if (a->background && room->n_background >= BACKGROUND_MAX)
+        return false;
+    size_t n = room->n + 1, bytes = room->bytes + a->size;
+    if (a->uid == 0 || a->uid == room->session->uid)
+        return n <= PUT_ASIDE_MAX && bytes <= BYTES_MAX;
+    static const struct user none;
+    const struct user *user = *find_user_locked(room, a->uid);
+    if (!user)
+        user = &none;
+    return n <= PUT_ASIDE_MAX / 4 * 3 && bytes <= BYTES_MAX / 4 * 3 && user->n < PUT_ASIDE_MAX / 2 &&
+           user->bytes + a->size <= BYTES_MAX / 2;
+}
+
+/* False: no memory. */
+static bool count_user_locked(struct room *room, const struct aside *a)
+{
+    struct user **at = find_user_locked(room, a->uid);
+    if (!*at) {
+        *at = malloc(sizeof **at);
+        if (!*at)
+            return false;
+        **at = (struct user){.uid = a->uid};
+    }
+    (*at)->n++;
+    (*at)->bytes += a->size;
+    return true;
+}
 
 /* Whether one more may wait; if so, it is counted, and there is a thread. */
 static bool admit(struct room *room, const struct aside *a)
 {
     (void)pthread_mutex_lock(&room->lock);
-    bool ok = !room->ending && room->n < PUT_ASIDE_MAX && room->bytes + a->size <= BYTES_MAX &&
-              !(a->background && room->n_background >= BACKGROUND_MAX);
+    bool ok = !room->ending && has_place_locked(room, a);
     if (ok && !room->has_thread)
         ok = room->has_thread = pthread_create(&room->thread, NULL, room_main, room) == 0;
+    ok = ok && count_user_locked(room, a);
     if (ok) {
         room->n++;
         room->bytes += a->size;
@@ -118,6 +193,15 @@ static bool admit(struct room *room, const struct aside *a)
 static void leave(struct room *room, const struct aside *a)
 {
     (void)pthread_mutex_lock(&room->lock);
+    struct user **at = find_user_locked(room, a->uid), *user = *at;
+    if (user) {
+        user->bytes -= a->size;
+        user->n--;
+    }
+    if (user && !user->n) {
+        *at = user->next;
+        free(user);
+    }
     room->n--;
     room->bytes -= a->size;
     room->n_background -= a->background;
@@ -141,6 +225,11 @@ static void release(fuse_req_t req, int result, size_t op, const char *text)
 {
     (void)text;
     if (!result) {
+        current.interrupted = current.interrupted || fuse_req_interrupted(req);
+        if (current.interrupted && waiter_must_stop(req))
+            result = -EINTR;
+    }
+    if (!result) {
         current.released = true;
         fuse_reply_none(req);
         return;
@@ -153,13 +242,18 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
 {
     struct session *session = session_of(req);
     struct room *room = session->room;
-    if (!room || !room_changes(op) || !current.request || (current.was_aside && current.in_vain))
+    if (!room || !room_changes(op) || !current.request || current.in_vain || current.tries >= TRIES_MAX)
         return false;
     struct aside *a = malloc(sizeof *a + current.size);
     if (!a)
         return false;
-    *a = (struct aside){.size = current.size, .background = is_background(current.request, current.size)};
+    *a = (struct aside){.size = current.size,
+                        .uid = fuse_req_ctx(req)->uid,
+                        .background = is_background(current.request, current.size),
+                        .interrupted = current.interrupted,
+                        .tries = current.tries};
     memcpy(a->request, current.request, a->size);
+    memcpy(a->request, current.head, a->size < HEAD ? a->size : HEAD);
     if (!admit(room, a)) {
         free(a);
         return false;
@@ -171,6 +265,8 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
         return false;
     }
     a->since = request_set_aside();
+    if (a->interrupted)
+        waiter_watch(a->waiter);
     waiter_ready(a->waiter); /* from here on an interrupt may have answered it */
     queue(room, a);
     return true;
@@ -182,11 +278,12 @@ static void handle(struct room *room, struct aside *a, bool in_vain)
 {
     struct fuse_buf buf = {.size = a->size, .mem = a->request};
     current.released = false;
+    current.interrupted = a->interrupted;
     leave(room, a);
     waiter_done(a->waiter, 0, NULL);
     if (current.released) {
         room_note_request(a->request, a->size);
-        current.was_aside = true;
+        current.tries = a->tries;
         current.in_vain = in_vain;
         request_again(&a->since);
         fuse_session_process_buf(room->session->fuse, &buf);
@@ -196,14 +293,16 @@ static void handle(struct room *room, struct aside *a, bool in_vain)
     free(a);
 }
 
-/* Waits for the first; *ret_size: of its request. NULL: the session ends. */
+/* Waits for the first; *ret_size: what it needs. NULL: the session ends. */
 static struct aside *await_first(struct room *room, size_t *ret_size)
 {
     (void)pthread_mutex_lock(&room->lock);
     while (!room->first && !room->ending)
         (void)pthread_cond_wait(&room->changed, &room->lock);
     struct aside *first = room->ending ? NULL : room->first;
-    *ret_size = first ? first->size : 0;
+    *ret_size = first ? bytes_needed(first) : 0;
+    if (first)
+        first->tries++;
     (void)pthread_mutex_unlock(&room->lock);
     return first;
 }
@@ -259,22 +358,29 @@ static void join_thread(struct room *room)
     }
 }
 
-void room_free(struct room *room)
+void room_stop(struct room *room)
 {
-    if (!room)
-        return;
     (void)pthread_mutex_lock(&room->lock);
     room->ending = true;
     (void)pthread_cond_signal(&room->changed);
     bool has_thread = room->has_thread;
+    room->has_thread = false;
     (void)pthread_mutex_unlock(&room->lock);
     if (has_thread)
         join_thread(room);
     for (struct aside *a = take_all(room), *next; a; a = next) {
         next = a->next;
+        leave(room, a);
         waiter_done(a->waiter, -EINTR, NULL);
         free(a);
     }
+}
+
+void room_free(struct room *room)
+{
+    if (!room)
+        return;
+    room_stop(room);
     (void)pthread_cond_destroy(&room->changed);
     (void)pthread_mutex_destroy(&room->lock);
     free(room);

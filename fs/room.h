@@ -10,7 +10,10 @@ struct room;
 
 /* NULL: no memory. */
 struct room *room_new(struct session *session);
-/* After the session's end, before the engine's; NULL is fine. Who still waits gets EINTR. */
+/* After the session's loop, while its descriptor is open: who still waits gets EINTR; nobody is answered from
+ * here after that. */
+void room_stop(struct room *room);
+/* Before the engine's end; NULL is fine. Stops it. */
 void room_free(struct room *room);
 
 /* The request that this thread handles next, as the kernel has sent it; valid until the thread has handled

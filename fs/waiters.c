@@ -218,6 +218,18 @@ struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, waiter_reply *r
     return w;
 }
 
+void waiter_watch(struct waiter *w)
+{
+    (void)pthread_mutex_lock(&w->all->lock);
+    w->interrupted = true;
+    (void)pthread_mutex_unlock(&w->all->lock);
+}
+
+bool waiter_must_stop(fuse_req_t req)
+{
+    return must_stop(fuse_req_ctx(req)->pid);
+}
+
 void waiter_abandon(struct waiter *w)
 {
     (void)pthread_mutex_lock(&w->all->lock);

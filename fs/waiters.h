@@ -27,9 +27,13 @@ void waiters_interrupt_all(struct waiters *all);
  * The job calls done once, at any time after begin, from any thread; it does not block.
  * `result` is 0 or a negative errno, `text` may be NULL. */
 struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, waiter_reply *reply, size_t size);
+/* Between begin and ready: it was interrupted before, when it waited already. */
+void waiter_watch(struct waiter *w);
 void waiter_abandon(struct waiter *w);
 void waiter_ready(struct waiter *w);
 void waiter_done(struct waiter *w, int result, const char *text);
+/* Whether the caller of an interrupted request has a signal that must stop it. */
+bool waiter_must_stop(fuse_req_t req);
 /* Between begin and done: whether nobody waits any more. No lock is taken. */
 bool waiter_is_gone(const struct waiter *w);
 
