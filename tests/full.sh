@@ -91,19 +91,41 @@ part() {
     if declare -F "part_$1" >/dev/null; then "part_$1"; fi
 }
 
+# One line of the totals, from all that part NAME printed and its exit status: `N passed, N failed[, N skipped] ...`. A part that
+# ended without its last line, or badly though it tells of no failure, counts as one that failed.
+part_result() { # NAME STATUS < OUTPUT
+    tail -n 2 | awk -v name="$1" -v status="$2" '
+        $1 == "part" && $2 == name ":" && $4 == "passed," {sub(/^part /, ""); line = $0}
+        END {
+            if (line == "")
+                line = name ": 0 passed, 1 failed: it stopped, exit status " status
+            else if (status != 0 && line ~ / passed, 0 failed/)
+                sub(/ 0 failed/, " 1 failed", line)
+            print line
+        }'
+}
+
+part_total() { # < lines of part_result
+    awk '{
+        p += $2; f += $4
+        if ($7 == "skipped") s += $6
+    } END {print p + 0 " passed, " f + 0 " failed" (s ? ", " s " skipped" : "")}'
+}
+
 # parts NAMES...: each in a process of its own, so that one that is interrupted leaves the others; adds up their last lines.
 parts() {
-    local name began=$SECONDS out status=0
+    local name began=$SECONDS out status=0 one
     out=$(mktemp) || return 1
     for name in "$@"; do
         echo "==== part $name"
         tests/run.sh full "$name" 2>&1 | tee "$out"
-        [ "${PIPESTATUS[0]}" -eq 0 ] || status=1
-        tail -n 2 "$out" | sed -n 's/^part //p' >>"$out.sum"
+        one=${PIPESTATUS[0]}
+        [ "$one" -eq 0 ] && grep -q "^part $name: " "$out" || status=1
+        part_result "$name" "$one" <"$out" >>"$out.sum"
     done
     echo "==== all parts, $((SECONDS - began)) s"
     cat "$out.sum"
-    awk '{p += $2; f += $4} END {print p + 0 " passed, " f + 0 " failed"}' "$out.sum"
+    part_total <"$out.sum"
     rm -f "$out" "$out.sum"
     return $status
 }
