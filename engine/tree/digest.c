@@ -196,11 +196,9 @@ int digest_content_hash(const struct view *view, uint64_t ino, uint64_t *ret_has
     struct eng_digest *d = NULL;
     struct eng_digest_value value;
     CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
-    int r = buf ? digest_begin(view, ino, ENG_DIGEST_XXH3_64, &d) : -ENOMEM;
-    if (!r)
-        do
-            r = eng_digest_step(d, buf, EXTENT_MAX, &value);
-        while (r > 0);
+    int r = buf ? digest_begin(view, ino, ENG_DIGEST_XXH3_64, &d) : -ENOMEM, more = !r;
+    while (more > 0)
+        r = more = eng_digest_step(d, buf, EXTENT_MAX, &value);
     eng_digest_end(d);
     if (r)
         return r;

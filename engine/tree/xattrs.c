@@ -167,7 +167,7 @@ static ssize_t find_and_pin(const struct view *view, uint64_t ino, const char *n
 {
     struct segments *segments = &view->eng->segments;
     struct segment *opened = NULL;
-    ssize_t n;
+    ssize_t n = 0;
     int r = -EAGAIN;
     *ret_seg = NULL;
     for (unsigned tries = 1; r == -EAGAIN; tries++) {

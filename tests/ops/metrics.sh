@@ -77,7 +77,7 @@ fi
 # ---- a scrub is seen while it runs, and what came of it
 value() { sed -n "s/^$1 //p" "$C/metrics"; }
 head -c 3000000 /dev/urandom >"$MNT/large"
-echo rate=1 >"$C/scrub"
+echo rate=1000000 >"$C/scrub"
 echo start >"$C/scrub"
 begun() { [ "$(value engram_content_scrub_done_bytes)" -gt 0 ]; }
 check "a scrub at its rate has begun" wait_until 20 begun
