@@ -191,10 +191,11 @@ static void claim(uint64_t file)
         uint8_t *made = calloc(1, size), *manifest = made + at;
         cr_assert_not_null(made);
         memcpy(made, p->data, at + sizeof(struct ckpt_manifest));
-        struct ckpt_chunk *images = (struct ckpt_chunk *)(manifest + FIXED);
+        struct ckpt_chunk image = {.file = file ? file : p->id, .len = TABLE_CHUNK_SIZE};
+        uint8_t *images = manifest + FIXED; /* not aligned: what lies before has any length */
         for (unsigned k = 0; k < N_CLAIMED; k++)
-            images[k] = (struct ckpt_chunk){.file = file ? file : p->id, .len = TABLE_CHUNK_SIZE};
-        memcpy(images + N_CLAIMED, p->images + p->tables[0].n_chunks, others * sizeof *images);
+            memcpy(images + k * sizeof image, &image, sizeof image);
+        memcpy(images + N_CLAIMED * sizeof image, p->images + p->tables[0].n_chunks, others * sizeof image);
         p->tables[0].n_chunks = N_CLAIMED;
         p->tables[0].used = N_CLAIMED * (uint32_t)(TABLE_CHUNK_SIZE / sizeof(struct inode_rec));
         p->tables[0].free_head = p->tables[0].n_free = 0;
