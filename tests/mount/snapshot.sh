@@ -68,13 +68,13 @@ check_equal "nothing is held any more" "$(json_get holds <"$WORK/mnt/.engram/hol
 
 check_fails "a folder that is not there" "no such directory" "$CTL" export --snapshot "$WORK/mnt/nothing" "$WORK/x"
 check_equal "nothing is held after a failure" "$(json_get holds <"$WORK/mnt/.engram/hold")" 0
-# a hold ends with its holder, also if that is killed: here while it writes into a pipe that nobody empties
+# a hold ends with its holder, however that ends: here while it writes into a pipe that nobody empties
 mkfifo "$WORK/pipe"
 exec 5<>"$WORK/pipe"
 head -c 3000000 /dev/urandom >"$WORK/mnt/large"
 holds_are() { [ "$(json_get holds <"$WORK/mnt/.engram/hold")" = "$1" ]; }
-for signal in KILL; do
-    "$CTL" export --snapshot --format tar "$WORK/mnt" "$WORK/pipe" >/dev/null 2>&1 5>&- &
+for signal in HUP QUIT KILL TERM; do
+    env --default-signal "$CTL" export --snapshot --format tar "$WORK/mnt" "$WORK/pipe" >/dev/null 2>&1 5>&- &
     EXPORT=$!
     check "SIG$signal: an export holds" wait_until 20 holds_are 1
     kill -s $signal $EXPORT

@@ -132,10 +132,12 @@ int cli_finish_stdout(int code)
     return CLI_ERROR;
 }
 
+/* Comes again each second: a signal that arrives just before a write to a full pipe does not interrupt it. */
 static void on_signal(int sig)
 {
     (void)sig;
     g_signalled = 1;
+    (void)alarm(1);
 }
 
 void cli_catch_signals(void)
@@ -145,6 +147,8 @@ void cli_catch_signals(void)
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL); /* the terminal or the connection to it is gone */
+    sa.sa_flags = 0;
+    sigaction(SIGALRM, &sa, NULL);
 }
 
 bool cli_interrupted(void)
