@@ -199,6 +199,34 @@ check "config is compared by content" cmp "$WORK/store.b/config" "$WORK/bk/confi
 SEGMENT=$(basename "$(ls "$WORK"/bk/s*.seg | tail -n 1)")
 printf X | dd of="$WORK/bk/$SEGMENT" bs=1 seek=20 conv=notrunc status=none
 check_equal "a segment of the backup with another beginning is copied anew" 0 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk")"
+# ---- a copy whose log has rotted where nothing behind it says that it was durable
+head -c 3000000 /dev/urandom >"$WORK/mnt.b/rot" && sync "$WORK/mnt.b/rot"
+rot() { # one bit in the midst of that content, in a copy of the store
+    python3 - "$WORK/mnt.b/rot" "$1"/s*.seg <<'P'
+import sys
+wanted = open(sys.argv[1], "rb").read()[1000000:1000100]
+for name in sys.argv[2:]:
+    with open(name, "r+b") as f:
+        at = f.read().find(wanted)
+        if at >= 0:
+            f.seek(at)
+            f.write(bytes([wanted[0] ^ 1]))
+            sys.exit(0)
+sys.exit("not there")
+P
+}
+check_equal "with a large memory" 0 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk")"
+check "a bit of the copy flips" rot "$WORK/bk"
+check_equal "the next run copies the end of the log anew" 0 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk")"
+cp -r "$WORK/bk" "$WORK/bk.try"
+must_mount "$WORK/bk.try" "$WORK/mnt2"
+check "and the memory is whole in the copy" cmp "$WORK/mnt.b/rot" "$WORK/mnt2/rot"
+check "unmount the copy" unmount_store "$WORK/mnt2"
+check "a bit of the store flips" rot "$WORK/store.b"
+rm -rf "$WORK/bk.try" "$WORK/bk.new"
+check_equal "what is copied of it is not called whole" 1 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk.new")"
+check "but told to end early" grep -q "the log of the copy ends early" "$WORK/out"
+rm "$WORK/mnt.b/rot"
 check "unmount b" unmount_store "$WORK/mnt.b"
 must_mount "$WORK/store.b" "$WORK/mnt.b" -o ro
 check_equal "a mount with -o ro can be backed up" 0 "$(status "$BACKUP" "$WORK/mnt.b" "$WORK/store.b" "$WORK/bk")"

@@ -187,12 +187,15 @@ void backup_close(struct backup *b)
 static int add_item(struct backup *b, const char *line)
 {
     struct backup_item item = {0};
+    char kind[16];
     unsigned long long size;
-    if (sscanf(line, "%39[^\t]\t%llu\t", item.name, &size) != 2 || !backup_is_store_name(item.name)) {
+    if (sscanf(line, "%39[^\t]\t%llu\t%15[^\t]", item.name, &size, kind) != 3 ||
+        !backup_is_store_name(item.name)) {
         cli_error("%s/.engram/segments: not understood: %.80s", b->mountpoint, line);
         return -EPROTO;
     }
     item.size = size;
+    item.is_end = strcmp(kind, "log") == 0;
     b->total_bytes += size;
     if (b->n == b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 64;
@@ -206,10 +209,36 @@ static int add_item(struct backup *b, const char *line)
     return 0;
 }
 
+/* The last batch of the mount's log, or one shortly before; 0: it does not tell. */
+static int read_seq(struct backup *b)
+{
+    static const char name[] = "\nengram_store_log_sequence ";
+    struct buf text = {0};
+    int r = control_read(b->mountpoint, "metrics", &text);
+    const char *line = r ? NULL : strstr(text.data, name);
+    b->seq = line ? strtoull(line + sizeof name - 1, NULL, 10) : 0;
+    buf_done(&text);
+    return r;
+}
+
+/* Segments come by number: the last one of the log. */
+static void mark_end(struct backup *b)
+{
+    for (size_t i = b->n; i-- > 0;) {
+        if (b->items[i].is_end) {
+            while (i-- > 0)
+                b->items[i].is_end = false;
+            return;
+        }
+    }
+}
+
 int backup_list(struct backup *b)
 {
     struct buf text = {0};
-    int r = control_read(b->mountpoint, "segments", &text);
+    int r = read_seq(b);
+    if (!r)
+        r = control_read(b->mountpoint, "segments", &text);
     if (r)
         cli_error("%s: %s", b->mountpoint, control_strerror(r));
     char *rest = text.data, *line;
@@ -217,6 +246,7 @@ int backup_list(struct backup *b)
         if (*line)
             r = add_item(b, line);
     buf_done(&text);
+    mark_end(b);
     if (!r && !b->n) {
         cli_error("%s: the mount lists no file", b->mountpoint);
         r = -EPROTO;

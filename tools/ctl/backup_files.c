@@ -77,16 +77,27 @@ static bool same_range(int a, int b, uint64_t at, size_t size)
     return same;
 }
 
-/* Is the file `name` of the backup what `from` has up to `size`? */
-static bool is_there(const struct backup *b, const char *name, int from, uint64_t size)
+/* Are the first `size` bytes of both the same? */
+static bool same_whole(int a, int b, uint64_t size)
+{
+    bool same = true;
+    for (uint64_t at = 0; same && at < size; at += CHUNK)
+        same = same_range(a, b, at, size - at < CHUNK ? (size_t)(size - at) : CHUNK);
+    return same;
+}
+
+/* Is the file `name` of the backup what `from` has of the item? */
+static bool is_there(const struct backup *b, const char *name, int from, const struct backup_item *item)
 {
     struct stat st;
+    uint64_t size = item->size;
     int fd = openat(b->to_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
     size_t part = size < COMPARED ? (size_t)size : COMPARED;
     bool same = !fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
-                same_range(from, fd, 0, part) && same_range(from, fd, size - part, part);
+                same_range(from, fd, 0, part) && same_range(from, fd, size - part, part) &&
+                (!item->is_end || same_whole(from, fd, size));
     close(fd);
     return same;
 }
@@ -161,10 +172,10 @@ static int copy_item(struct backup *b, int from, struct backup_item *item)
 {
     char own[OWN_NAME_SIZE];
     snprintf(own, sizeof own, BACKUP_PREFIX "%s", item->name);
-    if (is_there(b, item->name, from, item->size))
+    if (is_there(b, item->name, from, item))
         return 0;
     int r = 0;
-    if (!is_there(b, own, from, item->size)) { /* of an earlier run, which was interrupted */
+    if (!is_there(b, own, from, item)) { /* of an earlier run, which was interrupted */
         r = copy_to(b, from, item->size, own);
         b->copied_files += !r;
     }

@@ -4,7 +4,8 @@
  * A file is copied under a name of this program's, synced, and gets its own name when all files of the moment
  * are there; until then an earlier backup in the folder stays as it was. Sealed segments and checkpoints
  * never change: one that has the same size, beginning and end is taken as it is (the end has the sums that
- * chain a batch to all before it). */
+ * chain a batch to all before it). The last segment of the log is compared as a whole: nothing behind it says
+ * how far it was durable, so that a recovery may take damage in it for a torn end. */
 #ifndef ENGRAMCTL_BACKUP_FILES_H
 #define ENGRAMCTL_BACKUP_FILES_H
 
@@ -16,6 +17,7 @@
 struct backup_item {
     char name[40];
     uint64_t size;   /* what of it belongs to the moment, bytes */
+    bool is_end;     /* the last segment of the log, which is compared as a whole */
     bool is_waiting; /* copied, synced, under the other name */
 };
 
@@ -25,6 +27,7 @@ struct backup {
     bool is_first;                         /* the folder is no backup yet: each file gets its name at once */
     struct backup_item *items;             /* segments by number, then checkpoints */
     size_t n, cap;
+    uint64_t seq;  /* of a batch that the mount had before it listed them: the copy must have it */
     uint64_t rate; /* bytes a second; 0: unlimited */
     uint64_t total_bytes, copied_bytes, copied_files;
     struct timespec start;

@@ -50,9 +50,20 @@ static void on_problem(void *arg, const char *line)
     cli_note(line);
 }
 
+/* A recovery may take damage for the end of the log: the copy must go as far as the mount did. */
+static bool goes_far_enough(const struct backup *b, struct eng *eng)
+{
+    struct eng_stats stats;
+    if (eng_stats(eng, &stats) == 0 && stats.log_seq >= b->seq)
+        return true;
+    cli_error("%s: the log of the copy ends early: its last segment is damaged; run again", b->path);
+    return false;
+}
+
 /* Reads the copy as a whole, as `engramctl check` does; without its lock, which the backup has. */
 static int verify(const struct backup *b)
 {
+    bool complete = true;
     const struct eng_options options = {
         .read_only = true, .snapshot = true, .must_exist = true, .no_background = true};
     const struct eng_job_options job = {.on_problem = on_problem};
@@ -61,6 +72,7 @@ static int verify(const struct backup *b)
     char why[256] = "";
     int r = eng_open(b->path, &options, &eng, why);
     if (!r) {
+        complete = goes_far_enough(b, eng);
         r = eng_job_run(eng, ENG_JOB_CHECK, &job, &report);
         (void)eng_close(eng);
     }
@@ -71,7 +83,7 @@ static int verify(const struct backup *b)
                   " problems in the copy; engramctl check --scrub of the mount tells whether the store has "
                   "them, too",
                   b->path, report.check.problems);
-    return r || report.check.problems ? CLI_SOME : CLI_OK;
+    return r || !complete || report.check.problems ? CLI_SOME : CLI_OK;
 }
 
 static void print_summary(const struct backup *b, bool verified, bool json)
