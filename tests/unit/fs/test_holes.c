@@ -91,6 +91,21 @@ Test(holes, blocks_with_any_content_are_data)
     }
 }
 
+/* One byte in each block: no block is a hole, and to know that takes a look at each. */
+Test(holes, a_question_takes_so_many_looks)
+{
+    enum { LOOKS = 16384 };
+    uint64_t ino = unit_create(&u, "f"), found = 0;
+    for (uint64_t i = 0; i < LOOKS + 10; i++)
+        cr_assert_eq(eng_write(u.eng, ino, "x", 1, i * BLOCK), 1);
+    uint64_t end = UINT64_C(1) << 40;
+    cr_assert_eq(eng_setattr(u.eng, ino, &(struct eng_attr){.size = end}, ENG_SET_SIZE, NULL), 0);
+    cr_expect_eq(holes_seek(u.eng, ino, 11 * BLOCK + 5, SEEK_HOLE, &found), 0);
+    cr_expect_eq(found, (uint64_t)BLOCK * (LOOKS + 10), "as many as it may take");
+    cr_expect_eq(holes_seek(u.eng, ino, 10 * BLOCK, SEEK_HOLE, &found), 0);
+    cr_expect_eq(found, end, "one more: all is called data");
+}
+
 Test(holes, what_is_no_file_and_what_is_no_question)
 {
     uint64_t found;
