@@ -91,6 +91,7 @@ on_mount() { # NAME OPTIONS
     must_mount "$WORK/store.$1" "$MNT" -o "$OPTIONS$2"
     local control=("--control" "$MNT/.engram/compact")
     [ "${T_COMPACT_LOOP:-0}" = 0 ] || control=() # one at a time
+    [ "$1" != writeback ] || control+=(--writeback 1)
     agree "$1" "$MNT/t" "${control[@]}"
     sparse_tools "$1" "$MNT/t"
     check "$1: unmount" unmount_store "$MNT"

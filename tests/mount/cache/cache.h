@@ -59,7 +59,9 @@ void model_resize(struct file *f, size_t size);
 /* Each kind of reader against the model, attributes and holes; false with a text in `why`: one differs.
  * `whole`: those that cost a process or an open, too. */
 bool file_agrees(struct file *f, bool whole, char why[256]);
-/* What the kernel keeps of the attributes and what it is told when it asks: the same. */
+/* What the kernel keeps of the attributes and what it is told when it asks: the same; but for blocks if they
+ * may lag behind. */
+extern bool blocks_lag;
 bool stat_agrees(int fd, const char *path, char why[256]);
 /* Writes back and drops what can be dropped. */
 void file_drop(struct file *f);

@@ -1,12 +1,13 @@
 /*
  * main.c - does the kernel's cache tell what the file system would?
  *
- *   cache DIRECTORY [--seed N] [--rounds N] [--control FILE] [PART...]
+ *   cache DIRECTORY [--seed N] [--rounds N] [--control FILE] [--writeback 1] [PART...]
  *
  * Parts: matrix (each operation in each state of the cache, all readers after it), beside (each operation
  * while readers fill the cache), attrs (attributes that change while others ask), names (look-ups, listings,
  * links), rights (set-ID bits). Without one all of them. On ext4 every line must be ok: the control.
- * --control: writing `run` to this file compacts the store. */
+ * --control: writing `run` to this file compacts the store. --writeback: the kernel collects writes, so that
+ * blocks that it keeps may be of before the last ones (docs/COMPATIBILITY.md). */
 #include "cache.h"
 
 #include <errno.h>
@@ -94,11 +95,15 @@ int main(int argc, char **argv)
             seed = strtoull(argv[i + 1], NULL, 10);
         else if (strcmp(argv[i], "--rounds") == 0)
             rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--writeback") == 0)
+            blocks_lag = true;
         else if (strcmp(argv[i], "--control") == 0)
             control = argv[i + 1];
     }
     if (argc < 2 || chdir(argv[1])) {
-        (void)fprintf(stderr, "usage: cache DIRECTORY [--seed N] [--rounds N] [--control FILE] [PART...]\n");
+        (void)fprintf(
+            stderr,
+            "usage: cache DIRECTORY [--seed N] [--rounds N] [--control FILE] [--writeback 1] [PART...]\n");
         return 2;
     }
     (void)setvbuf(stdout, NULL, _IOLBF, 0);

@@ -59,7 +59,8 @@ after_git() { # NAME
     n=$(git -C "$MNT/repo" log -1 --format=%s)
     # one more may have been committed that was not noted
     check "$1: all $acked commits are there" test "$n" -ge "$acked" -a "$n" -le $((acked + 1))
-    check "$1: git reset --hard, status" bash -c 'cd "$1" && git reset -q --hard && [ -z "$(git status --porcelain)" ] && [ "$(cat last)" = "$2" ]' \
+    # a file that was made and not yet added stays, untracked
+    check "$1: git reset --hard, status" bash -c 'cd "$1" && git reset -q --hard && [ -z "$(git status --porcelain --untracked-files=no)" ] && [ "$(cat last)" = "$2" ]' \
         _ "$MNT/repo" "$n"
 }
 for round in $(seq $ROUNDS); do
