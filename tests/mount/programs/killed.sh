@@ -52,7 +52,9 @@ done
 S
 n=0
 after_git() { # NAME
-    find "$MNT/repo/.git" \( -name '*.lock' -o -name gc.pid \) -delete # which git asks the user to remove
+    # which git asks the user to remove, or says of that it exists and stops
+    find "$MNT/repo/.git" \( -name '*.lock' -o -name gc.pid -o -name packed-refs.new \) -delete
+    check "$1: git gc" git -C "$MNT/repo" gc -q --prune=now
     check "$1: git fsck" git -C "$MNT/repo" fsck --strict --no-progress
     local acked
     acked=$(tail -n 1 "$DONE")
