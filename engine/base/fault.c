@@ -5,7 +5,7 @@
 #include "base/util.h"
 
 #ifdef ENG_MUTANTS
-uint64_t fault_mutants;
+enum mutant fault_mutant;
 _Atomic uint64_t fault_hashed_locked;
 static _Thread_local bool in_mutation;
 
@@ -29,8 +29,8 @@ static __attribute__((constructor)) void choose_mutant(void)
     const char *wanted = getenv("ENG_MUTANT");
     for (size_t i = 0; wanted && i < ARRAY_LEN(names); i++)
         if (!strcmp(names[i], wanted))
-            fault_mutants = UINT64_C(1) << i;
-    if (wanted && !fault_mutants)
+            fault_mutant = (enum mutant)(i + 1);
+    if (wanted && !fault_mutant)
         abort(); /* a name that is not there must not look like a test that passes */
 }
 #endif

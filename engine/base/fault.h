@@ -99,6 +99,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LATE_DRAFT)          /* content is read and hashed under log.lock */                                   \
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
     M(GOAL_IGNORED)        /* a writer on a full disk waits for all garbage instead of what it needs */      \
+    M(FORCED_AGAIN)        /* each refused removal begins a compaction that is in vain */                    \
     M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
     M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
     M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \
@@ -110,18 +111,18 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
+    M(UNTOLD_ALLOWS)       /* a disk that does not tell its space has some for a checkpoint */               \
     M(NOTHING_REMOVES)     /* a hole where nothing is counts as a removal */                                 \
     M(NO_LOCK)             /* the store is not locked */
 
-#define MUTANT_BIT(name) MUTANT_BIT_##name,
-enum mutant_bit { MUTANT_LIST(MUTANT_BIT) MUTANT_COUNT };
-#undef MUTANT_BIT
-#define MUTANT_MASK(m) (UINT64_C(1) << MUTANT_BIT_##m)
+#define MUTANT_ENUM(name) MUTANT_##name,
+enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
+#undef MUTANT_ENUM
 
 #ifdef ENG_MUTANTS
 /* Set from $ENG_MUTANT, a name of the list, before main(). Immutable while threads run. */
-extern __attribute__((visibility("default"))) uint64_t fault_mutants;
-#define MUTANT(m) ((fault_mutants & MUTANT_MASK(m)) != 0)
+extern __attribute__((visibility("default"))) enum mutant fault_mutant;
+#define MUTANT(m) (fault_mutant == MUTANT_##m)
 /* Bytes of content that threads have hashed, to write or to verify, with log.lock held for a mutation. */
 extern __attribute__((visibility("default"))) _Atomic uint64_t fault_hashed_locked;
 /* This thread got log.lock for a mutation, or let it go. */

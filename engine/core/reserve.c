@@ -215,7 +215,7 @@ bool reserve_fill(struct eng *eng, uint64_t room)
     uint64_t want = reserve_wanted(eng);
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng), lack = want > have ? want - have : 0;
-    bool is_short = reserve_is_short(eng), known = eng->io->ops->space(eng->io, &space) == 0;
+    bool is_short = reserve_is_short(eng), known = io_space_known(eng->io, &space);
     if (is_short)
         is_short = !refill_locked(eng, lack, known ? space.avail_bytes : UINT64_MAX / 2, room);
     else if (!known)
@@ -237,8 +237,7 @@ uint64_t reserve_lacks(struct eng *eng, uint64_t room)
     struct io_space space;
     uint64_t want = reserve_wanted(eng), have = reserve_bytes(eng);
     uint64_t need = (want > have ? want - have : 0) + room;
-    bool known = eng->io->ops->space(eng->io, &space) == 0;
-    return known ? need - MIN_OF(need, space.avail_bytes) : need;
+    return io_space_known(eng->io, &space) ? need - MIN_OF(need, space.avail_bytes) : need;
 }
 
 void reserve_init(struct eng *eng)
@@ -302,14 +301,28 @@ void reserve_removed(struct eng *eng)
     atomic_store_explicit(&eng->reserve->awaited, true, memory_order_relaxed);
 }
 
+/* Where the disk does not tell what it has, or has refused what it said it had: whether the reserve has so
+ * much, or can get it. */
+static bool set_aside_locked(struct eng *eng, uint64_t need)
+{
+    uint64_t steps = (need + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
+    if (MUTANT(UNTOLD_ALLOWS) || need <= reserve_bytes(eng) || resize_locked(eng, steps) == 0)
+        return true;
+    return resize_locked(eng, need) != -ENOSPC;
+}
+
 bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size)
 {
     struct io_space space;
-    if (use == RESERVE_ALL || !reserve_is_short(eng) || eng->io->ops->space(eng->io, &space) != 0)
+    if (use == RESERVE_ALL || !reserve_is_short(eng))
         return true;
     uint64_t least = least_of(eng, use);
+    bool known = io_space_known(eng->io, &space);
     pthread_mutex_lock(&eng->reserve->lock);
-    bool allows = space.avail_bytes + reserve_bytes(eng) >= least_locked(eng->reserve, least) + size;
+    uint64_t need = least_locked(eng->reserve, least) + size;
+    bool allows = !known || space.avail_bytes + reserve_bytes(eng) >= need;
+    if (allows && (!known || atomic_load_explicit(&eng->reserve->refused, memory_order_acquire)))
+        allows = set_aside_locked(eng, need);
     pthread_mutex_unlock(&eng->reserve->lock);
     return allows;
 }
@@ -337,7 +350,7 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
 bool reserve_open_up(struct eng *eng, uint64_t needed)
 {
     struct io_space space;
-    if (eng->io->ops->space(eng->io, &space) != 0 || space.avail_bytes >= needed)
+    if (!io_space_known(eng->io, &space) || space.avail_bytes >= needed)
         return true;
     bool enough = space.avail_bytes + reserve_bytes(eng) >= needed;
     if (enough)

@@ -69,6 +69,7 @@ struct eng_io_ops {
     void (*unlock)(struct eng_io *io);
     /* Which process has the lock; 0: nobody, or unknown. May be NULL: unknown. */
     int64_t (*lock_holder)(struct eng_io *io);
+    /* A file system that knows no blocks says 0 throughout: io_space_known(). */
     int (*space)(struct eng_io *io, struct io_space *ret_space);
     /* Disk blocks in use by all files of the directory and the directory itself, bytes, as du counts. */
     int (*usage)(struct eng_io *io, uint64_t *ret_bytes);
@@ -100,6 +101,11 @@ int io_syncdir(struct eng_io *io);
 static inline int io_dir_failed(struct eng_io *io)
 {
     return atomic_load_explicit(&io->dir_failed, memory_order_acquire);
+}
+/* Whether the file system tells its space: it may fail to, or know no blocks. */
+static inline bool io_space_known(struct eng_io *io, struct io_space *ret_space)
+{
+    return io->ops->space(io, ret_space) == 0 && ret_space->total_bytes > 0;
 }
 
 /*

@@ -148,7 +148,7 @@ static bool may_force_locked(struct eng *eng)
     const struct full_disk *fd = eng->full_disk;
     if (keepers_find_all(eng))
         return false;
-    return log_seq(&eng->log) != fd->vain_seq || mono_ns() >= fd->vain_until;
+    return MUTANT(FORCED_AGAIN) || log_seq(&eng->log) != fd->vain_seq || mono_ns() >= fd->vain_until;
 }
 
 /* ---- waiting ------------------------------------------------------------------------------ */

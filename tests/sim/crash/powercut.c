@@ -4,6 +4,7 @@
  * The workload is run once to count its I/O calls, then once for each call
  * with the power failing in it. Of the disk that is left, several survivors
  * are made, and each is verified (verify.h); the recovery itself is cut, too. */
+#include "base/fault.h"
 #include "engine.h"
 #include "hook.h"
 #include "life.h"
@@ -259,25 +260,25 @@ static void scripted_workload(const struct config *config, uint64_t stride, stru
 struct weakness {
     const char *what;
     bool ignore_sync, ignore_syncdir;
-    uint64_t mutant; /* of fault.h; only where the engine has them */
+    enum mutant mutant; /* of fault.h; only where the engine has them */
 };
 
 static const struct weakness weaknesses[] = {
-    {"datasync does nothing", true, false, 0},
-    {"syncdir does nothing", false, true, 0},
+    {"datasync does nothing", true, false, MUTANT_NONE},
+    {"syncdir does nothing", false, true, MUTANT_NONE},
 #ifdef ENG_MUTANTS
-    {"relocations before their survivors are durable", false, false, MUTANT_MASK(INSTALL_UNSYNCED)},
-    {"retirement before the deaths are durable (I4)", false, false, MUTANT_MASK(RETIRE_UNSYNCED)},
-    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_MASK(RETIRE_YOUNG)},
-    {"new segments without their names (I7)", false, false, MUTANT_MASK(NO_SYNCDIR)},
-    {"recovery believes every batch (I7)", false, false, MUTANT_MASK(NO_BATCH_SUM)},
+    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED},
+    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED},
+    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG},
+    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR},
+    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM},
 #endif
 };
 
-static void set_mutant(uint64_t mutant)
+static void set_mutant(enum mutant mutant)
 {
 #ifdef ENG_MUTANTS
-    fault_mutants = mutant;
+    fault_mutant = mutant;
 #else
     (void)mutant;
 #endif
@@ -296,7 +297,7 @@ static void show_bites(const struct config *config, struct totals *totals)
         scripted_workload(&weak, 1, &found);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
-        set_mutant(0);
+        set_mutant(MUTANT_NONE);
         if (found.failed) {
             totals->passed++;
         } else {

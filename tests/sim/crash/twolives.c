@@ -274,10 +274,10 @@ static void random_workload(uint64_t seed)
 /* What is taken from the engine, so that a second life must lose something. */
 static const struct {
     const char *what;
-    uint64_t mutant;
+    enum mutant mutant;
 } weaknesses[] = {
-    {"a checkpoint is adopted as the cache shows it (I7)", MUTANT_MASK(CKPT_FROM_CACHE)},
-    {"what recovery accepted is not made durable (I7)", MUTANT_MASK(NO_MAKE_DURABLE)},
+    {"a checkpoint is adopted as the cache shows it (I7)", MUTANT_CKPT_FROM_CACHE},
+    {"what recovery accepted is not made durable (I7)", MUTANT_NO_MAKE_DURABLE},
 };
 
 /* Each must make the scripted workload fail: as many as are noticed have passed. */
@@ -286,12 +286,12 @@ static void show_bites(void)
     uint64_t noticed = 0, n = sizeof(weaknesses) / sizeof(weaknesses[0]);
     for (size_t i = 0; i < n; i++) {
         printf("%s\n", weaknesses[i].what);
-        fault_mutants = weaknesses[i].mutant;
+        fault_mutant = weaknesses[i].mutant;
         n_failed = 0;
         scripted_workload(0);
         if (!n_failed)
             scripted_workload(1);
-        fault_mutants = 0;
+        fault_mutant = MUTANT_NONE;
         noticed += n_failed > 0;
         if (!n_failed)
             printf("FAILED: twolives --bites: not noticed\n");

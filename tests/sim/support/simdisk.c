@@ -764,9 +764,14 @@ static int sim_space(struct eng_io *io, struct io_space *ret_space)
     pthread_mutex_lock(&disk->mutex);
     int r = begin_locked(disk, SIM_SPACE, &dying);
     if (r == 0 && !dying) {
-        ret_space->block_size = SIM_BLOCK;
-        ret_space->total_bytes = disk->limit ? disk->limit : SIM_UNLIMITED;
-        ret_space->free_bytes = ret_space->avail_bytes = free_locked(disk);
+        bool limited = disk->limit && disk->telling != SIM_TELLS_PLENTY;
+        uint64_t avail = limited ? free_locked(disk) : SIM_UNLIMITED - used_locked(disk);
+        *ret_space = (struct io_space){.block_size = SIM_BLOCK,
+                                       .total_bytes = limited ? disk->limit : SIM_UNLIMITED,
+                                       .free_bytes = avail,
+                                       .avail_bytes = avail};
+        if (disk->telling == SIM_TELLS_NOTHING)
+            *ret_space = (struct io_space){.block_size = SIM_BLOCK};
     }
     return end(disk, r, dying);
 }

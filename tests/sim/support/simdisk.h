@@ -120,6 +120,10 @@ void simdisk_interrupt(struct simdisk *disk, unsigned every);
 /* The disk holds `bytes` in blocks of 4096, the directory's own included; 0: no limit. */
 void simdisk_limit(struct simdisk *disk, uint64_t bytes);
 uint64_t simdisk_used(struct simdisk *disk);
+/* What it says of its space: the truth; 0 throughout, as a file system that knows no blocks; or as if there
+ * were no limit, as where a quota is met. */
+enum sim_telling { SIM_TELLS_TRUTH, SIM_TELLS_NOTHING, SIM_TELLS_PLENTY };
+void simdisk_tell_space(struct simdisk *disk, enum sim_telling telling);
 
 /* ---- raw access, for damage tests --------------------------------------- */
 

@@ -368,6 +368,13 @@ void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error)
     pthread_mutex_unlock(&disk->mutex);
 }
 
+void simdisk_tell_space(struct simdisk *disk, enum sim_telling telling)
+{
+    pthread_mutex_lock(&disk->mutex);
+    disk->telling = telling;
+    pthread_mutex_unlock(&disk->mutex);
+}
+
 uint64_t simdisk_calls_of(struct simdisk *disk, enum sim_call call)
 {
     pthread_mutex_lock(&disk->mutex);

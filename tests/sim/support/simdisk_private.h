@@ -102,6 +102,7 @@ struct simdisk {
     unsigned short_reads_every, short_writes_every, interrupt_every;
     uint64_t n_short_reads, n_short_writes, n_interrupts;
     uint64_t limit;
+    enum sim_telling telling;
     bool ignore_datasync, ignore_syncdir;
 
     bool exclusive;

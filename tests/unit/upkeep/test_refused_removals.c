@@ -1,0 +1,182 @@
+/*
+ * test_refused_removals.c - on a full disk removals leave what the next checkpoint needs, also where the disk
+ * does not tell its space; those that are refused begin no compaction each. */
+#include "inside.h"
+
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define N_FILES 20000u
+#define N_REFUSED 2000u
+/* What the disk has besides the image of the index, when the removals begin. */
+#define BESIDE (UINT64_C(600) << 10)
+
+static struct unit u;
+
+static void setup(void)
+{
+    unit_new(&u, 0);
+}
+
+static void teardown(void)
+{
+    simdisk_fail_always(u.disk, SIM_SPACE, 0);
+    simdisk_tell_space(u.disk, SIM_TELLS_TRUTH);
+    cr_assert_eq(unit_problems(&u), 0);
+    unit_done(&u);
+}
+
+TestSuite(refused_removals, .init = setup, .fini = teardown, .timeout = 60);
+
+static const char *name_of(unsigned i)
+{
+    static char name[16];
+    (void)snprintf(name, sizeof name, "f%u", i);
+    return name;
+}
+
+/* No garbage, no reserve, and little room: with that much free a checkpoint fits, and some removals. */
+static void make_full(void)
+{
+    for (unsigned i = 0; i < N_FILES; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    simdisk_limit(u.disk, simdisk_used(u.disk) + reserve_for_checkpoint(u.eng) + BESIDE);
+}
+
+static uint64_t compactions(void)
+{
+    struct eng_stats stats = unit_stats(&u);
+    return stats.compactions_ok + stats.compactions_failed;
+}
+
+/* Removes until that is refused; the first that was not removed. */
+static unsigned remove_until_refused(void)
+{
+    unsigned n = 0;
+    int r = 0;
+    while (n < N_FILES && (r = eng_unlink(u.eng, 1, name_of(n))) == 0)
+        n++;
+    cr_assert_lt(n, N_FILES);
+    cr_assert_eq(r, -ENOSPC, "%d", r);
+    return n;
+}
+
+Test(refused_removals, each_begins_no_compaction)
+{
+    make_full();
+    unsigned n = remove_until_refused();
+    uint64_t runs = compactions(), seq = unit_stats(&u).log_seq, start = mono_ns();
+    cr_assert_gt(runs, 1, "a removal makes room, too");
+    for (unsigned i = 0; i < N_REFUSED; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(n + i % 7)), -ENOSPC, "%u", i);
+    uint64_t allowed = 1 + (mono_ns() - start) / MARKS_RETRY_NS;
+    runs = compactions() - runs;
+    cr_assert_eq(unit_stats(&u).log_seq, seq);
+    cr_assert_leq(runs, allowed, "%llu compactions in vain for %u refused removals", (unsigned long long)runs,
+                  N_REFUSED);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+}
+
+/* ---- a disk that does not tell its space ------------------------------------------------------- */
+
+static void fail(bool on)
+{
+    simdisk_fail_always(u.disk, SIM_SPACE, on ? EIO : 0);
+}
+
+/* As file systems do that know nothing of blocks. */
+static void hide(bool on)
+{
+    simdisk_tell_space(u.disk, on ? SIM_TELLS_NOTHING : SIM_TELLS_TRUTH);
+}
+
+/* As where a quota is met. */
+static void boast(bool on)
+{
+    simdisk_tell_space(u.disk, on ? SIM_TELLS_PLENTY : SIM_TELLS_TRUTH);
+}
+
+static void tell(bool on)
+{
+    (void)on;
+}
+
+static void leave_room_for_a_checkpoint(void (*silence)(bool on))
+{
+    make_full();
+    cr_assert_eq(eng_hold(u.eng), 0); /* no compaction helps */
+    silence(true);
+    reserve_set_short(u.eng);
+    unsigned n = remove_until_refused();
+    cr_assert_gt(n, 100, "%u were removed", n);
+    cr_assert_eq(checkpoint_write(u.eng), 0, "after %u removals: %s", n, u.last_warning);
+    cr_assert_eq(eng_release(u.eng), 0);
+    simdisk_limit(u.disk, 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_not(reserve_is_short(u.eng));
+    cr_assert_eq(eng_unlink(u.eng, 1, name_of(n)), 0);
+    unit_file(&u, "after", 6000, 7);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    silence(false);
+}
+
+Test(refused_removals, room_for_a_checkpoint_is_left_where_the_disk_cannot_be_asked)
+{
+    leave_room_for_a_checkpoint(fail);
+}
+
+Test(refused_removals, room_for_a_checkpoint_is_left)
+{
+    leave_room_for_a_checkpoint(tell);
+}
+
+Test(refused_removals, where_it_says_nothing)
+{
+    leave_room_for_a_checkpoint(hide);
+}
+
+Test(refused_removals, where_it_says_that_there_is_plenty)
+{
+    leave_room_for_a_checkpoint(boast);
+}
+
+/* What it does not tell is no full disk. */
+static void can_be_used(void (*silence)(bool on))
+{
+    silence(true);
+    unit_reopen(&u);
+    for (unsigned i = 0; i < 100; i++)
+        unit_file(&u, name_of(i), 6000, i);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_not(reserve_is_short(u.eng));
+    cr_assert_geq(unit_stats(&u).reserve_bytes, 1 << 20, "set aside all the same");
+    silence(false);
+}
+
+Test(refused_removals, a_disk_that_cannot_be_asked_can_be_used)
+{
+    can_be_used(fail);
+}
+
+Test(refused_removals, and_one_that_says_nothing)
+{
+    can_be_used(hide);
+}
+
+/* Nor can it set anything aside, and all the same nothing is refused that it takes. */
+Test(refused_removals, without_preallocation_removing_goes_on)
+{
+    unit_file(&u, "a", 6000, 1);
+    simdisk_tell_space(u.disk, SIM_TELLS_NOTHING);
+    simdisk_fail_always(u.disk, SIM_ALLOCATE, EOPNOTSUPP);
+    unit_reopen(&u);
+    reserve_set_short(u.eng);
+    cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
+    unit_file(&u, "b", 6000, 2);
+    simdisk_fail_always(u.disk, SIM_ALLOCATE, 0);
+}
