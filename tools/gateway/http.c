@@ -14,21 +14,33 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* HEADERS_SECONDS: from the beginning of a connection, or the end of a request on it, to the end of the next
- * one's headers; however often a byte comes. BODY_SECONDS: from there to the end of the body. */
-enum { IDLE_SECONDS = 15, HEADERS_SECONDS = 10, BODY_SECONDS = 10, CONNECTION_MEMORY = 32 << 10 };
+/* OWED_SECONDS: from the beginning of a connection, or the end of a request on it, to the end of the next
+ * one's headers, however often a byte comes; from there to the end of the body; and from when the answer is
+ * made until it is taken. CLOSING: so many more may be on their way out. */
+enum { IDLE_SECONDS = 15, OWED_SECONDS = 10, CLOSING = 64, CONNECTION_MEMORY = 32 << 10 };
 
-/* A connection, and until when something has to have come of it. */
+/* For how long a connection keeps its place if others want it: one that says nothing, and any one until its
+ * first request has come, while that is answered, and while the answer is sent. */
+static const int64_t LATE_NS = 100000000, PLACE_NS = 50000000, ANSWER_NS = 1000000000;
+
+/* The client's turn; the answer is being made; the same, and it takes as long as the work does. */
+enum turn { OWES, IS_SERVED, IS_WORKED_FOR };
+
 struct connection {
-    struct connection *next; /* protected by watch.lock, as `until` */
+    struct connection *next; /* protected by watch.lock, as the last five are */
     int fd;                  /* immutable; MHD closes it after on_connection() */
-    time_t until;            /* 0: an answer is being made */
+    struct in6_addr from;    /* immutable: who opened it, see party_of() */
+    enum turn turn;
+    int64_t since;      /* of the turn, ns */
+    int64_t kept_until; /* ns */
+    bool was_served;
+    bool is_shut; /* its place is another's */
 };
 
 static struct {
     pthread_mutex_t lock; /* a leaf */
     pthread_cond_t changed;
-    struct connection *list;
+    struct connection *list; /* youngest first */
     bool has_thread, ending;
     pthread_t thread;
 } watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
@@ -39,42 +51,159 @@ struct request {
     bool too_large;
 };
 
-static time_t now_s(void)
+static int64_t now_ns(void)
 {
     struct timespec ts;
     (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec;
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Once a second: shuts those down that are late; MHD then closes them. */
+/* Waits at most so long, or until a connection has ended. */
+static void wait_locked(int64_t ns)
+{
+    struct timespec end;
+    (void)clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += (end.tv_nsec + ns) / 1000000000;
+    end.tv_nsec = (end.tv_nsec + ns) % 1000000000;
+    (void)pthread_cond_timedwait(&watch.changed, &watch.lock, &end);
+}
+
+/* Once a second or more often: shuts those down that are late; MHD then closes them. */
 static void *watch_main(void *arg)
 {
     (void)arg;
     (void)pthread_mutex_lock(&watch.lock);
     while (!watch.ending) {
-        time_t now = now_s();
+        int64_t late = now_ns() - OWED_SECONDS * INT64_C(1000000000);
         for (struct connection *k = watch.list; k; k = k->next)
-            if (k->until && k->until < now)
+            if (k->turn == OWES && k->since < late)
                 (void)shutdown(k->fd, SHUT_RDWR);
-        struct timespec next;
-        (void)clock_gettime(CLOCK_REALTIME, &next);
-        next.tv_sec++;
-        (void)pthread_cond_timedwait(&watch.changed, &watch.lock, &next);
+        wait_locked(1000000000);
     }
     (void)pthread_mutex_unlock(&watch.lock);
     return NULL;
 }
 
-/* `seconds` 0: for as long as it takes. */
-static void give_time(struct MHD_Connection *c, int seconds)
+static void give_turn(struct MHD_Connection *c, enum turn turn)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *k = info ? info->socket_context : NULL;
     if (!k)
         return;
     (void)pthread_mutex_lock(&watch.lock);
-    k->until = seconds ? now_s() + seconds : 0;
+    k->since = now_ns();
+    if (!k->was_served && turn != OWES)
+        k->kept_until = k->since + ANSWER_NS;
+    if (!k->was_served && turn == OWES && k->turn != OWES) {
+        k->kept_until = k->since + PLACE_NS;
+        k->was_served = true;
+    }
+    k->turn = turn;
     (void)pthread_mutex_unlock(&watch.lock);
+}
+
+/* ---- who has how many places ------------------------------------------------------- */
+
+/*
+ * Addresses that one party has at its disposal are one: all of this machine's loopback, and the 2^64 of an
+ * IPv6 network. */
+static struct in6_addr party_of(const struct sockaddr *addr)
+{
+    struct in6_addr a = in6addr_any;
+    if (addr->sa_family == AF_INET6) {
+        a = ((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    } else if (addr->sa_family == AF_INET) {
+        a.s6_addr[10] = a.s6_addr[11] = 0xff;
+        memcpy(a.s6_addr + 12, &((const struct sockaddr_in *)(const void *)addr)->sin_addr, 4);
+    }
+    if (IN6_IS_ADDR_V4MAPPED(&a) && a.s6_addr[12] == 127)
+        return in6addr_loopback;
+    if (!IN6_IS_ADDR_V4MAPPED(&a) && !IN6_IS_ADDR_LOOPBACK(&a))
+        memset(a.s6_addr + 8, 0, 8);
+    return a;
+}
+
+/* Has a client owed its request, or owed to take its answer, for a while, and longest of all? */
+static bool is_later(const struct connection *k, const struct connection *than, int64_t now)
+{
+    return k->turn == OWES && k->since <= now - LATE_NS && (!than || k->since < than->since);
+}
+
+static bool is_before(const struct connection *k, const struct connection *than)
+{
+    return k->turn != IS_WORKED_FOR && (!than || k->kept_until < than->kept_until);
+}
+
+/* Who has to give up a place for one more of `from`: NULL, and *ret_has_place says whether there is one. */
+static struct connection *choose_locked(const struct gateway *g, const struct in6_addr *from, int64_t now,
+                                        bool *ret_has_place)
+{
+    /* Of one party three quarters at most: another one's monitoring finds room. */
+    unsigned n = 0, n_own = 0, n_shut = 0, share = g->max_connections - g->max_connections / 4;
+    struct connection *late[2] = {0}, *first[2] = {0}; /* of all, of this party */
+    for (struct connection *k = watch.list; k; k = k->next) {
+        bool own = IN6_ARE_ADDR_EQUAL(&k->from, from);
+        n += !k->is_shut;
+        n_shut += k->is_shut;
+        n_own += own && !k->is_shut;
+        for (int i = 0; i <= own && !k->is_shut; i++) {
+            late[i] = is_later(k, late[i], now) ? k : late[i];
+            first[i] = is_before(k, first[i]) ? k : first[i];
+        }
+    }
+    bool of_own = n_own >= share;
+    *ret_has_place = n < g->max_connections && !of_own && n_shut < CLOSING;
+    if (*ret_has_place || n_shut >= CLOSING)
+        return NULL;
+    return late[of_own] ? late[of_own] : first[of_own];
+}
+
+/*
+ * If that party has its share, or if there is no place left, another connection gives up its own: the one
+ * that has let us wait for longest; or, if none does, the one that has had its time. So those who hold places
+ * and say nothing keep nobody out; nor do those who ask all the time, or come again and again: each has a
+ * place for long enough to be answered once, and the next one waits for that in the queue of the system. */
+static bool make_place_locked(const struct gateway *g, const struct in6_addr *from)
+{
+    bool has_place;
+    for (;;) {
+        int64_t now = now_ns();
+        struct connection *k = choose_locked(g, from, now, &has_place);
+        if (!k || watch.ending)
+            return has_place;
+        if (now >= k->kept_until || is_later(k, NULL, now)) {
+            k->is_shut = true;
+            (void)shutdown(k->fd, SHUT_RDWR);
+            return true;
+        }
+        wait_locked(k->kept_until - now);
+    }
+}
+
+/* By the thread that then calls on_connection() for it. */
+static enum MHD_Result on_accept(void *arg, const struct sockaddr *addr, socklen_t size)
+{
+    const struct gateway *g = arg;
+    struct in6_addr from = party_of(addr);
+    (void)size;
+    (void)pthread_mutex_lock(&watch.lock);
+    bool has_place = make_place_locked(g, &from);
+    (void)pthread_mutex_unlock(&watch.lock);
+    return has_place ? MHD_YES : MHD_NO;
+}
+
+static struct connection *connection_new(struct MHD_Connection *c)
+{
+    const union MHD_ConnectionInfo *fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *addr = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct connection *k = fd && addr ? malloc(sizeof *k) : NULL;
+    int64_t now = now_ns();
+    if (k)
+        *k = (struct connection){.fd = fd->connect_fd,
+                                 .from = party_of(addr->client_addr),
+                                 .since = now,
+                                 .kept_until = now + PLACE_NS};
+    return k;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *c, void **context,
@@ -83,11 +212,9 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
     (void)arg;
     struct connection *k = *context;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
-        *context = k = info ? malloc(sizeof *k) : NULL;
+        *context = k = connection_new(c);
         if (!k)
             return;
-        *k = (struct connection){.fd = info->connect_fd, .until = now_s() + HEADERS_SECONDS};
         (void)pthread_mutex_lock(&watch.lock);
         k->next = watch.list;
         watch.list = k;
@@ -99,6 +226,7 @@ static void on_connection(void *arg, struct MHD_Connection *c, void **context,
             at = &(*at)->next;
         if (*at)
             *at = k->next;
+        (void)pthread_cond_broadcast(&watch.changed);
         (void)pthread_mutex_unlock(&watch.lock);
         free(k);
         *context = NULL;
@@ -198,7 +326,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
     struct answer a = {0};
     (void)version;
     if (!req) { /* the headers are here */
-        give_time(c, BODY_SECONDS);
+        give_turn(c, OWES);
         if (refused(g, c, path, method, &a))
             return reply(c, &a);
         *at = calloc(1, sizeof *req);
@@ -213,7 +341,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         *size = 0;
         return MHD_YES;
     }
-    give_time(c, 0);
+    give_turn(c, strcmp(method, "POST") == 0 ? IS_WORKED_FOR : IS_SERVED);
     if (req->too_large) {
         answer_error(&a, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %u bytes", GATEWAY_BODY_MAX);
     } else {
@@ -221,13 +349,14 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         route_run(g, path, req->body, req->size, &a);
         atomic_fetch_sub(&g->working, 1);
     }
+    give_turn(c, OWES);
     return reply(c, &a);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *c, void **at, enum MHD_RequestTerminationCode why)
 {
     (void)arg, (void)why;
-    give_time(c, HEADERS_SECONDS);
+    give_turn(c, OWES);
     free(*at);
     *at = NULL;
 }
@@ -238,14 +367,12 @@ struct MHD_Daemon *http_start(struct gateway *g, const struct sockaddr *addr)
     if (addr->sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     watch.has_thread = pthread_create(&watch.thread, NULL, watch_main, NULL) == 0;
-    /* Of one address three quarters at most: another one's monitoring finds room. */
-    unsigned of_one = g->max_connections - g->max_connections / 4;
-    return MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, g, MHD_OPTION_SOCK_ADDR, addr, MHD_OPTION_CONNECTION_LIMIT,
-        g->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, of_one, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, NULL, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, NULL, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, on_accept, g, on_request, g, MHD_OPTION_SOCK_ADDR, addr,
+                            MHD_OPTION_CONNECTION_LIMIT, g->max_connections + CLOSING + 1,
+                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
+                            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                            (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+                            MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
 }
 
 uint16_t http_port(struct MHD_Daemon *d)
@@ -259,7 +386,7 @@ void http_stop(struct MHD_Daemon *d)
     MHD_stop_daemon(d);
     (void)pthread_mutex_lock(&watch.lock);
     watch.ending = true;
-    (void)pthread_cond_signal(&watch.changed);
+    (void)pthread_cond_broadcast(&watch.changed);
     (void)pthread_mutex_unlock(&watch.lock);
     if (watch.has_thread)
         (void)pthread_join(watch.thread, NULL);
