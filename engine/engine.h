@@ -351,7 +351,8 @@ struct eng_record {
  * Creates `n` regular files, or replaces the content, times and xattrs of
  * existing ones, with few and large log batches: an order of magnitude faster than
  * one by one. Each record is atomic; records[i].result tells its fate.
- * Returns the number stored, or a negative errno when the store itself failed.
+ * Returns the number stored, or a negative errno when the store itself failed. After
+ * -EAGAIN (room_later) those that have it as their result, all to the last, are to be put again.
  * -EINVAL: a pointer of a record is NULL that must not be, and none was stored. */
 ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n);
 

@@ -347,6 +347,8 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
         struct full_disk_try change = {.size = batch_bytes(records + first, n - first)};
         for (r = put_batch(b, n); full_disk_again(eng, &change, &r); r = put_batch(b, n))
             b->first = b->next = b->drafted = first; /* nothing of the batch has happened */
+        if (r == -EAGAIN)
+            b->next = first; /* nor has it now: what the records were told holds no longer */
     }
     ssize_t stored = 0;
     uint64_t bytes = 0;

@@ -665,6 +665,38 @@ Test(full_disk, without_garbage_only_removing_works)
 
 /* ---- a caller that waits elsewhere ------------------------------------------------------------ */
 
+/* Of a batch that is to be put again each record says so, also one that is wrong by itself: until then the
+ * folder that it needs may be there. */
+Test(full_disk, with_room_later_each_record_of_the_batch_is_told_to_come_again)
+{
+    struct unit whole = make_full();
+    whole.opt.room_later = true;
+    open_copy(&whole);
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    uint8_t *bytes = unit_bytes(FILE_SIZE, 7);
+    struct eng_record r[] = {
+        {.parent = 1, .name = "new", .content = bytes, .size = FILE_SIZE, .mode = 0644, .result = 7},
+        {.parent = 99999, .name = "nowhere", .mode = 0644, .result = 7},
+        {.parent = 1, .name = "new2", .mode = 0644, .result = 7},
+        {.parent = 1, .name = "new", .mode = 0644, .result = 7}, /* of the next batch */
+    };
+    cr_assert_eq(eng_put_many(u.eng, r, ARRAY_LEN(r)), -EAGAIN);
+    for (size_t i = 0; i < ARRAY_LEN(r); i++)
+        cr_expect_eq(r[i].result, -EAGAIN, "record %zu: %d", i, r[i].result);
+    cr_assert_eq(eng_make_room(u.eng, 2 * FILE_SIZE), 0);
+    cr_assert_eq(eng_put_many(u.eng, r, 3), 2);
+    cr_assert_eq(r[0].result, 0);
+    cr_assert_eq(r[1].result, -ESTALE);
+    cr_assert_eq(r[2].result, 0);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "new"), FILE_SIZE, 7));
+    free(bytes);
+    unit_done(&u);
+    u = whole;
+    u.opt.room_later = false;
+    unit_open(&u);
+}
+
 Test(full_disk, with_room_later_no_change_waits)
 {
     struct unit whole = make_full();
