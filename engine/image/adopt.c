@@ -1,0 +1,142 @@
+/*
+ * adopt.c - the end of a recovery: what was recovered is made durable, unknown segments go, orphans are
+ * queued, the log goes on.
+ *
+ * Runs before any thread starts; takes the locks only where it calls the log. */
+#include "image/recovery.h"
+
+#include "commit/orphans.h"
+#include "image/checkpoint.h"
+
+#include <stdio.h>
+
+/* Segment files that the recovered state does not know: left over from what was not durable, or already
+ * emptied. */
+static void discard_unknown(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        if (index_segment(&eng->idx, sf->id) || sf->used)
+            continue;
+        /* A header that is whole says that the log does not go on here; without one nobody knows. */
+        const char *why =
+            sf->holds && !sf->valid ? "has a damaged header and batches that belong nowhere" : NULL;
+        if (sf->unreadable)
+            why = "cannot be read and is not needed";
+        if (sf->alien)
+            why = "belongs to another store or has another name";
+        if (why) {
+            report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
+            continue;
+        }
+        report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
+        (void)segments_retire(&eng->segments, sf->id);
+    }
+}
+
+/* A snapshot may know of survivors that were written after the folder was listed. */
+static bool find_late(struct recovery *rec, uint32_t id)
+{
+    struct seg_file sf = {.id = id};
+    return rec->eng->opt.snapshot && segment_file_read(rec->eng, &sf, &rec->found) == 0 && sf.valid &&
+           segments_add(&rec->eng->segments, id, sf.header.kind, sf.size) == 0;
+}
+
+/* Segments that the state names but that have no file. */
+static void adopt_missing(struct recovery *rec)
+{
+    struct index *idx = &rec->eng->idx;
+    for (uint32_t i = 1; i < idx->segs.used; i++) {
+        const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg->id || segments_has(&rec->eng->segments, seg->id) || find_late(rec, seg->id))
+            continue;
+        if (seg->live)
+            report_line(&rec->eng->report, ENG_LOG_ERROR,
+                        "s%08x.seg is missing: %llu bytes of content are lost; restore them from a copy",
+                        seg->id, (unsigned long long)seg->live);
+        else
+            index_drop_segment(idx, seg->id);
+    }
+}
+
+static void queue_orphans(struct eng *eng)
+{
+    for (uint32_t slot = 2; slot < eng->idx.inodes.used && !MUTANT(NO_ORPHANS); slot++) {
+        const struct inode_rec *inode = index_slot(&eng->idx, slot);
+        if (inode && (!inode->nlink || (inode->flags & INODE_TAIL)))
+            orphans_add(eng, index_ino(inode, slot));
+    }
+}
+
+/* Whether nothing but zeros lies behind the last batch: the file was allocated ahead (log.c). */
+static bool ends_in_zeros(struct recovery *rec)
+{
+    const struct seg_file *sf = rec->at;
+    size_t n = sf->size - rec->offset;
+    if (n > LOG_AHEAD || segments_pin(&rec->eng->segments, sf->id, &rec->pinned) != 0)
+        return false;
+    rec->batch.len = 0;
+    bool zeros = buf_reserve(&rec->batch, n) == 0 &&
+                 io_pread_exact(rec->pinned->file, rec->eng->io->ops, rec->batch.data, n, rec->offset) == 0;
+    for (size_t i = 0; zeros && i < n; i++)
+        zeros = rec->batch.data[i] == 0;
+    segments_unpin(rec->pinned);
+    rec->pinned = NULL;
+    return zeros;
+}
+
+/* The next damage may hit the first batch, which speaks for them now. */
+static int mend_headers(struct recovery *rec)
+{
+    int r = 0;
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
+        struct seg_file *sf = &rec->segs[i];
+        if (!sf->mended || !sf->used)
+            continue;
+        report_line(&rec->eng->report, ENG_LOG_WARNING,
+                    "s%08x.seg: its header is damaged; written anew from its first batch", sf->id);
+        r = segment_file_mend(rec->eng, sf);
+        if (r)
+            snprintf(rec->why, 256, "s%08x.seg: mending its header failed: %s", sf->id, strerror(-r));
+    }
+    return r;
+}
+
+int recovery_adopt(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    eng->log.seq = eng->published_seq = rec->seq;
+    eng->log.chain = rec->chain;
+    eng->log.durable_seq = rec->seq;
+    eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
+    adopt_missing(rec);
+    if (eng->opt.read_only) {
+        checkpoint_clean(eng); /* only measures them */
+        return 0;
+    }
+    /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
+     * (read_from_medium), the names of the segments are now, before anything is removed. */
+    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : io_syncdir(eng->io);
+    if (!r && !MUTANT(NO_MAKE_DURABLE)) /* that of a mended superblock */
+        r = -io_dir_failed(eng->io);
+    if (r) {
+        snprintf(rec->why, 256, "making the recovered log durable failed: %s", strerror(-r));
+        return r;
+    }
+    r = mend_headers(rec);
+    if (r)
+        return r;
+    discard_unknown(rec);
+    checkpoint_clean(eng);
+    queue_orphans(eng);
+    /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
+    if (rec->at && rec->offset < eng->log.segment_size && (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
+        r = segments_pin(&eng->segments, rec->at->id, &eng->log.active);
+        eng->log.tail = rec->offset;
+        eng->log.ahead = rec->at->size;
+        if (!r)
+            segments_resize(&eng->segments, eng->log.active, rec->offset);
+    }
+    return r;
+}

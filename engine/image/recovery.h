@@ -1,0 +1,35 @@
+/*
+ * recovery.h - a recovery under way: what recover.c and adopt.c share. */
+#ifndef ENGRAMFS_RECOVERY_H
+#define ENGRAMFS_RECOVERY_H
+
+#include "core/eng.h"
+#include "image/segment_file.h"
+
+struct recovery {
+    struct eng *eng;
+    char *why;
+    struct seg_file *segs; /* ascending by id */
+    size_t n_segs, cap_segs;
+    uint64_t *ckpts; /* descending */
+    size_t n_ckpts, cap_ckpts;
+    uint64_t mark; /* highest sequence known to have been durable */
+    /* where the replay stands */
+    uint64_t seq, chain;
+    struct seg_file *at;
+    uint64_t offset;
+    struct segment *pinned; /* file of `at` */
+    struct txn ops;         /* of one batch, decoded */
+    struct buf batch, extents, found;
+    uint64_t batches, bytes;
+    uint64_t first_new; /* segments with lower numbers are older than the checkpoint */
+    bool mended;        /* the index lacks what a damaged checkpoint has lost */
+    bool scanned;       /* for marks behind the point where a batch was bad */
+    uint32_t last_seg;  /* files with higher numbers are not looked at */
+    uint64_t last_ckpt; /* the same */
+};
+
+/* Makes what was recovered the state of the store (adopt.c). */
+int recovery_adopt(struct recovery *rec);
+
+#endif
