@@ -67,6 +67,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SYNC_BESIDE)         /* I11: what a mend's sync is told of lost writes nobody else hears */            \
     M(NO_SEALED_SYNC)      /* I7: only the active segment is flushed */                                      \
     M(NO_BATCH_SUM)        /* I7: recovery believes every batch */                                           \
+    M(BATCH_BELIEVED)      /* I10: the header of a batch says how much memory it takes */                    \
     M(NO_CHAIN)            /* I7: a batch need not follow the one before it */                               \
     M(NO_STORE_NUMBER)     /* I7: what looks like a batch is one, whoever wrote it */                        \
     M(NO_DURABLE_MARK)     /* I7: a bad batch ends the log also where it was durable once */                 \
@@ -78,6 +79,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
+    M(NUMBERS_BELIEVED)    /* I10: whatever says so has used numbers of segments up */                       \
+    M(MANIFEST_BELIEVED)   /* I10: the footer of a checkpoint says how much memory its manifest takes */     \
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
     M(SALVAGE_ALL_LOST)    /* a damaged part of the index costs all names */                                 \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \

@@ -85,6 +85,12 @@ uint64_t batch_sum(const struct batch_header *h, const void *ops)
     return XXH3_64bits_digest(&state);
 }
 
+bool batch_header_fits(const struct batch_header *h, uint64_t left)
+{
+    return h->magic == BATCH_MAGIC && h->ops_len % 8 == 0 && h->extents_len % 8 == 0 && h->ops_len <= left &&
+           ((h->ops_len <= BATCH_OPS_MAX && h->n_ops <= BATCH_N_OPS_MAX) || MUTANT(BATCH_BELIEVED));
+}
+
 /* The sum of an extent header and its block checksums; the sum field itself counts as zero. */
 static uint64_t extent_head_sum(const uint8_t *head, uint32_t len)
 {

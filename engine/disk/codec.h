@@ -70,6 +70,17 @@ static_assert(sizeof(struct segment_header) == 80, "segment header layout");
 void segment_header_seal(struct segment_header *h); /* sets magic, version, sum */
 int segment_header_check(const struct segment_header *h, const uint8_t uuid[16], uint64_t id);
 
+/* Whether a store whose newest batch is `seq` can have used numbers of segments up to there: each segment of
+ * the log begins with a batch, and of survivors a batch tells. Only copies that were given up have none. */
+#define SEGMENTS_UNTOLD (UINT64_C(1) << 24)
+static inline bool segment_id_is_plausible(uint64_t id, uint64_t seq)
+{
+    return id < UINT32_MAX && (id < SEGMENTS_UNTOLD || id - SEGMENTS_UNTOLD <= seq);
+}
+
+/* A locator names no byte behind these, so whatever says so, no segment is larger. */
+#define SEGMENT_BYTES_MAX (UINT64_C(8) << 32)
+
 /* ---- batches ------------------------------------------------------------ */
 
 #define BATCH_MAGIC 0x62676e65u /* "engb" */
@@ -86,7 +97,17 @@ struct batch_header {
 };
 static_assert(sizeof(struct batch_header) == 64, "batch header layout");
 
+/*
+ * No batch has more: the log refuses it (-EFBIG), so a header that says more is none. What makes the largest
+ * is a record of eng_put_many() with a full list of attributes over one that has such a list: 65,536 ops, and
+ * under 5 MiB. */
+#define BATCH_OPS_MAX (8u << 20) /* bytes */
+#define BATCH_N_OPS_MAX (1u << 17)
+
 uint64_t batch_sum(const struct batch_header *h, const void *ops);
+/* Whether it looks like a header whose ops lie in the `left` bytes behind it, and are no more than a batch
+ * has: to be asked before its sum can be, and before memory is taken. */
+bool batch_header_fits(const struct batch_header *h, uint64_t left);
 
 /* ---- checkpoints ---------------------------------------------------------- */
 

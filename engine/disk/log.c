@@ -101,7 +101,8 @@ static int encode_batch(struct log *log, struct txn *txn)
 {
     size_t ops_len = ops_size(txn);
     uint64_t base = log->tail + sizeof(struct batch_header) + ops_len;
-    if (ops_len > UINT32_MAX || txn->extents_len > UINT32_MAX || (base + txn->extents_len) / 8 > UINT32_MAX)
+    if (ops_len > BATCH_OPS_MAX || txn->n_ops > BATCH_N_OPS_MAX || txn->extents_len > UINT32_MAX ||
+        (base + txn->extents_len) / 8 > UINT32_MAX)
         return -EFBIG;
     log->scratch.len = 0;
     int r = buf_reserve(&log->scratch, sizeof(struct batch_header) + ops_len);

@@ -78,8 +78,7 @@ uint64_t checkpoint_next_id(const uint64_t *ids, size_t n)
 struct loader {
     struct eng *eng;
     struct ckpt_manifest m;
-    uint8_t *manifest;
-    size_t len;
+    struct buf manifest;
     const struct ckpt_chunk *chunks;
     size_t n_chunks;
     uint64_t open_id; /* of `file` */
@@ -90,7 +89,7 @@ static void loader_free(struct loader *l)
 {
     if (l->file)
         l->eng->io->ops->close(l->file);
-    free(l->manifest);
+    buf_free(&l->manifest);
 }
 
 static int open_checkpoint(struct loader *l, uint64_t id)
@@ -131,6 +130,51 @@ static int read_footer(struct loader *l, struct ckpt_footer *ret_footer)
     return 0;
 }
 
+#define FIXED (sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table))
+#define PIECE ((1u << 20) / sizeof(struct ckpt_chunk)) /* images that are read at once */
+
+/* What comes before the images: of this checkpoint, and with as many images as there is room for. */
+static int read_fixed(struct loader *l, uint64_t id, uint64_t at, size_t len)
+{
+    uint64_t sum = 0;
+    int r = len < FIXED || (len - FIXED) % sizeof(struct ckpt_chunk) ? -EBADMSG : 0;
+    if (!r)
+        r = buf_reserve(&l->manifest, FIXED);
+    if (!r)
+        r = read_at(l, l->manifest.data, FIXED, at);
+    if (r)
+        return r;
+    l->manifest.len = FIXED;
+    memcpy(&l->m, l->manifest.data, sizeof l->m);
+    const struct ckpt_table *tables = (const struct ckpt_table *)(l->manifest.data + sizeof l->m);
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        sum += tables[i].n_chunks;
+    return l->m.magic == CKPT_MANIFEST_MAGIC && l->m.version == FORMAT_VERSION &&
+                   l->m.n_tables == INDEX_TABLES && l->m.id == id &&
+                   memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) == 0 &&
+                   sum == (len - FIXED) / sizeof(struct ckpt_chunk)
+               ? 0
+               : -EBADMSG;
+}
+
+/* The images, a piece at a time: what looks like none, as the holes of a file do, takes no memory. */
+static int read_images(struct loader *l, uint64_t at, size_t len)
+{
+    int r = 0;
+    while (!r && l->manifest.len < len) {
+        size_t n = MIN_OF((len - l->manifest.len) / sizeof(struct ckpt_chunk), PIECE);
+        size_t size = MUTANT(MANIFEST_BELIEVED) ? len - l->manifest.len : n * sizeof(struct ckpt_chunk);
+        r = buf_reserve(&l->manifest, size);
+        if (!r)
+            r = read_at(l, l->manifest.data + l->manifest.len, size, at + l->manifest.len);
+        const struct ckpt_chunk *cc = r ? NULL : (const void *)(l->manifest.data + l->manifest.len);
+        for (size_t i = 0; !r && i < n; i++)
+            r = cc[i].len && cc[i].len <= TABLE_CHUNK_SIZE ? 0 : -EBADMSG;
+        l->manifest.len += r ? 0 : size;
+    }
+    return r;
+}
+
 /* Reads and checks the manifest of checkpoint `id`. */
 static int load_manifest(struct loader *l, uint64_t id)
 {
@@ -138,32 +182,18 @@ static int load_manifest(struct loader *l, uint64_t id)
     int r = open_checkpoint(l, id);
     if (!r)
         r = read_footer(l, &f);
+    if (!r)
+        r = read_fixed(l, id, f.manifest_offset, (size_t)f.manifest_len);
+    if (!r)
+        r = read_images(l, f.manifest_offset, (size_t)f.manifest_len);
     if (r)
         return r;
-    l->len = (size_t)f.manifest_len;
-    l->manifest = malloc(l->len);
-    if (!l->manifest)
-        return -ENOMEM;
-    r = read_at(l, l->manifest, l->len, f.manifest_offset);
-    if (r)
-        return r;
-    if (f.manifest_sum != codec_hash(l->manifest, l->len))
+    l->chunks = (const struct ckpt_chunk *)(l->manifest.data + FIXED);
+    l->n_chunks = (l->manifest.len - FIXED) / sizeof(struct ckpt_chunk);
+    if (l->m.segment >= l->m.next_segment_id ||
+        (!segment_id_is_plausible(l->m.next_segment_id - 1, l->m.seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
-    memcpy(&l->m, l->manifest, sizeof l->m);
-    if (l->m.magic != CKPT_MANIFEST_MAGIC || l->m.version != FORMAT_VERSION ||
-        l->m.n_tables != INDEX_TABLES || l->m.id != id ||
-        memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) != 0)
-        return -EBADMSG;
-    size_t fixed = sizeof l->m + INDEX_TABLES * sizeof(struct ckpt_table);
-    if (l->len < fixed || (l->len - fixed) % sizeof(struct ckpt_chunk))
-        return -EBADMSG;
-    l->chunks = (const struct ckpt_chunk *)(l->manifest + fixed);
-    l->n_chunks = (l->len - fixed) / sizeof(struct ckpt_chunk);
-    uint64_t sum = 0;
-    const struct ckpt_table *tables = (const struct ckpt_table *)(l->manifest + sizeof l->m);
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
-        sum += tables[i].n_chunks;
-    return sum == l->n_chunks ? 0 : -EBADMSG;
+    return f.manifest_sum == codec_hash(l->manifest.data, l->manifest.len) ? 0 : -EBADMSG;
 }
 
 static struct ckpt_position position_of(const struct ckpt_manifest *m)
@@ -401,7 +431,7 @@ static int load_tables(struct loader *l, struct index *idx)
 {
     struct load load = {.eng = l->eng};
     struct ckpt_table ct[INDEX_TABLES];
-    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
+    memcpy(ct, l->manifest.data + sizeof l->m, sizeof ct);
     int r = check_shapes(l, idx, ct);
     if (!r)
         r = load_list(&load, l->chunks, l->n_chunks);
@@ -523,7 +553,7 @@ int checkpoint_load_parts(struct eng *eng, uint64_t id, struct index *idx, struc
     if (!r && !places)
         r = -ENOMEM;
     if (!r) {
-        memcpy(ct, l.manifest + sizeof l.m, sizeof ct);
+        memcpy(ct, l.manifest.data + sizeof l.m, sizeof ct);
         r = check_shapes(&l, idx, ct);
     }
     if (!r)
@@ -548,7 +578,7 @@ static size_t sort_out_shared(struct loader *l, struct index *idx, struct ckpt_c
 {
     struct ckpt_table ct[INDEX_TABLES];
     size_t n = 0, at = 0;
-    memcpy(ct, l->manifest + sizeof l->m, sizeof ct);
+    memcpy(ct, l->manifest.data + sizeof l->m, sizeof ct);
     for (unsigned i = 0; i < INDEX_TABLES; i++) {
         const struct table *t = index_table(idx, i);
         for (uint32_t c = 0; c < ct[i].n_chunks; c++) {

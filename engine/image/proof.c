@@ -338,8 +338,8 @@ static int prove_batch(struct proof *p, struct ckpt_position *at)
         r = medium_read(&p->m, &h, sizeof h, at->offset);
     if (r)
         return r;
-    if (h.magic != BATCH_MAGIC || h.seq != at->seq + 1 || h.chain != at->chain ||
-        h.store != p->eng->log.store || h.ops_len > size)
+    if (h.seq != at->seq + 1 || h.chain != at->chain || h.store != p->eng->log.store ||
+        !batch_header_fits(&h, size - at->offset - sizeof h))
         return -EBADMSG;
     p->scratch.len = 0;
     r = buf_reserve(&p->scratch, h.ops_len + 1u);

@@ -256,8 +256,7 @@ static int read_batch(struct recovery *rec, struct batch_header *ret_header)
     if (r)
         return r;
     uint64_t left = rec->at->size - rec->offset - sizeof h;
-    if (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8 ||
-        (uint64_t)h.ops_len + h.extents_len > left ||
+    if (!batch_header_fits(&h, left) || (uint64_t)h.ops_len + h.extents_len > left ||
         (!MUTANT(NO_BATCH_SUM) && (h.seq != rec->seq + 1 || (h.chain != rec->chain && !MUTANT(NO_CHAIN)) ||
                                    (h.store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)))))
         return -EBADMSG;
@@ -283,6 +282,8 @@ static int decode_batch(struct recovery *rec, const struct batch_header *h)
         int r = op_decode(rec->batch.data + at, h->ops_len - at, &op, &used);
         if (r)
             return r;
+        if (rec->ops.n_ops == h->n_ops)
+            return -EBADMSG;
         slot = txn_op(&rec->ops, op.type);
         if (!slot)
             return -ENOMEM;
@@ -292,31 +293,65 @@ static int decode_batch(struct recovery *rec, const struct batch_header *h)
     return rec->ops.n_ops == h->n_ops ? 0 : -EBADMSG;
 }
 
+#define SCAN_WINDOW (1u << 20)
+static_assert(EXTENT_HEAD_MAX + EXTENT_MAX <= SCAN_WINDOW, "each extent has room in it");
+
+/* The extents of one batch, a window at a time: what a batch is said to have takes no memory. */
+struct extents {
+    uint64_t base, end; /* where they lie in the file */
+    uint64_t at;        /* of what rec->extents holds */
+};
+
+/* *ret_data: `size` bytes of the extents from `off` of the file on. -EBADMSG: there are none. */
+static int read_extents(struct recovery *rec, struct extents *x, uint64_t off, size_t size,
+                        const uint8_t **ret_data)
+{
+    if (off < x->base || off > x->end || size > x->end - off)
+        return -EBADMSG;
+    if (off < x->at || off - x->at + size > rec->extents.len) {
+        size_t n = (size_t)MIN_OF(x->end - off, (uint64_t)SCAN_WINDOW);
+        rec->extents.len = 0;
+        int r = buf_reserve(&rec->extents, MUTANT(BATCH_BELIEVED) ? x->end - x->base : SCAN_WINDOW);
+        if (!r)
+            r = read_log(rec, rec->extents.data, n, off);
+        if (r)
+            return r;
+        x->at = off;
+        rec->extents.len = n;
+    }
+    *ret_data = rec->extents.data + (off - x->at);
+    return 0;
+}
+
+/* The extent that the op publishes is whole, and the one that was meant. */
+static int verify_extent(struct recovery *rec, struct extents *x, const struct op *op)
+{
+    uint32_t len = op->loc.ext_len;
+    const uint8_t *head = NULL;
+    uint64_t hsum;
+    if (op->loc.seg != rec->at->id || len > EXTENT_MAX)
+        return -EBADMSG;
+    int r = read_extents(rec, x, locator_offset(&op->loc), extent_head_size(len) + len, &head);
+    if (r)
+        return r;
+    memcpy(&hsum, head + offsetof(struct extent_header, sum), sizeof hsum);
+    if (hsum != op->hsum) /* whole, but what a write that failed had left in this place */
+        return -EBADMSG;
+    r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
+    return r ? r : extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
+}
+
 /* Beyond the durable mark the batch counts only if its content is whole, too (I7). */
 static int verify_content(struct recovery *rec, const struct batch_header *h)
 {
     uint64_t base = rec->offset + sizeof *h + h->ops_len;
+    struct extents x = {.base = base, .end = base + h->extents_len};
+    int r = 0;
     rec->extents.len = 0;
-    int r = buf_reserve(&rec->extents, h->extents_len + 1u);
-    if (!r)
-        r = read_log(rec, rec->extents.data, h->extents_len, base);
     for (size_t i = 0; i < rec->ops.n_ops && !r; i++) {
         const struct op *op = &rec->ops.ops[i];
-        if (op->type != OP_EXTENT && op->type != OP_XATTR_EXTENT)
-            continue;
-        uint64_t off = locator_offset(&op->loc);
-        uint32_t len = op->loc.ext_len;
-        if (op->loc.seg != rec->at->id || len > EXTENT_MAX || off < base ||
-            off - base + extent_head_size(len) + len > h->extents_len)
-            return -EBADMSG;
-        const uint8_t *head = rec->extents.data + (off - base);
-        uint64_t hsum;
-        memcpy(&hsum, head + offsetof(struct extent_header, sum), sizeof hsum);
-        if (hsum != op->hsum) /* whole, but what a write that failed had left in this place */
-            return -EBADMSG;
-        r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
-        if (!r)
-            r = extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
+        if (op->type == OP_EXTENT || op->type == OP_XATTR_EXTENT)
+            r = verify_extent(rec, &x, op);
     }
     return MUTANT(NO_BATCH_SUM) && r == -EBADMSG ? 0 : r;
 }
@@ -329,6 +364,11 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
         r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
     for (size_t i = 0; i < rec->ops.n_ops && r >= 0; i++) {
         const struct op *op = &rec->ops.ops[i];
+        if (op->type == OP_SEGMENT && !segment_id_is_plausible(op->ino, h->seq) &&
+            !MUTANT(NUMBERS_BELIEVED)) {
+            r = -EBADMSG;
+            break;
+        }
         r = rec->mended ? index_apply_mended(idx, op, h->seq) : index_apply(idx, op, h->seq);
         r = rec->mended && r == -EBADMSG ? 0 : r; /* of what is lost */
         if (op->type == OP_SEGMENT && r >= 0 &&
@@ -355,8 +395,9 @@ static int note_mark(struct recovery *rec, struct seg_file *sf, const struct seg
                      const struct batch_header *h)
 {
     uint64_t size = seg->size;
-    if (h->magic != BATCH_MAGIC || (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
-        (h->seq <= rec->seq && (sf->valid || sf->holds)) || h->ops_len > size - off - sizeof *h)
+    if (!batch_header_fits(h, size - off - sizeof *h) ||
+        (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
+        (h->seq <= rec->seq && (sf->valid || sf->holds)))
         return 0;
     rec->found.len = 0;
     int r = buf_reserve(&rec->found, h->ops_len + 1u);
@@ -374,13 +415,12 @@ static int note_mark(struct recovery *rec, struct seg_file *sf, const struct seg
     return 0;
 }
 
-#define SCAN_WINDOW (1u << 20)
-
 /* Looks for batches from `from` on, at every place where one could begin. */
 static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
 {
     struct segment *seg;
     struct batch_header h;
+    rec->extents.len = 0;
     int r = buf_reserve(&rec->extents, SCAN_WINDOW);
     if (!r)
         r = segments_pin(&rec->eng->segments, sf->id, &seg);

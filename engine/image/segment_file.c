@@ -11,8 +11,7 @@ static int header_from_batch(struct eng *eng, struct io_file *file, struct seg_f
     struct batch_header h;
     uint64_t at = sizeof sf->header;
     if (MUTANT(NO_BATCH_SUM) || io_pread_full(file, ops, &h, sizeof h, at) != (ssize_t)sizeof h ||
-        h.magic != BATCH_MAGIC || h.store != eng->log.store || h.ops_len % 8 ||
-        h.ops_len > sf->size - at - sizeof h)
+        h.store != eng->log.store || !batch_header_fits(&h, sf->size - at - sizeof h))
         return 0;
     scratch->len = 0;
     int r = buf_reserve(scratch, h.ops_len + 1u);
@@ -44,6 +43,7 @@ int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
         return sf->alien || sf->unreadable ? 0 : r;
     }
     r = ops->file_size(file, &sf->size);
+    sf->size = MIN_OF(sf->size, SEGMENT_BYTES_MAX);
     ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
     sf->mended = false;
     sf->unreadable = n == -EIO;

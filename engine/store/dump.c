@@ -248,7 +248,7 @@ static int dump_batch(struct dump *d, uint64_t *ret_size)
     struct batch_header h;
     *ret_size = 0;
     int r = read_at(d, &h, sizeof h, d->at);
-    if (r == -EBADMSG || (!r && (h.magic != BATCH_MAGIC || h.ops_len % 8 || h.extents_len % 8)))
+    if (r == -EBADMSG || (!r && !batch_header_fits(&h, d->size - d->at - sizeof h)))
         return 0;
     r = r ? r : read_into(d, &d->ops_buf, h.ops_len, d->at + sizeof h);
     if (r)

@@ -1,0 +1,327 @@
+/*
+ * test_claims.c - what a file claims takes no memory: batches and manifests that are said to be large, in
+ * files that are large by their holes only, which cost their maker nothing. */
+#include "inside.h"
+
+#include "image/checkpoint_read.h"
+#include "unit_store.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HOLE (UINT64_C(640) << 20)   /* how large a file is made to look */
+#define CLAIM ((uint32_t)512u << 20) /* what its header claims */
+#define MEMORY (UINT64_C(160) << 20) /* that the process may take on top */
+
+static struct unit u;
+static char folder[] = "/tmp/engram-claims-XXXXXX";
+static uint64_t seq, chain, tag;
+static struct unit_place place; /* of the next batch */
+
+static void put_file(void *arg, const char *name, uint64_t size)
+{
+    char path[128];
+    uint8_t *data;
+    size_t n;
+    (void)arg, (void)size;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    cr_assert_eq(simdisk_get(u.disk, name, &data, &n), 0);
+    int fd = open(path, O_CREAT | O_WRONLY | O_EXCL, 0600);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, data, n), (ssize_t)n);
+    (void)close(fd);
+    free(data);
+}
+
+/* A store in a folder, as a kill leaves it: a checkpoint, and files that came behind it. */
+static void setup(void)
+{
+    cr_assert_not_null(mkdtemp(folder));
+    unit_new(&u, 1 << 20);
+    (void)unit_file(&u, "a", 5000, 1);
+    unit_reopen(&u);
+    (void)unit_file(&u, "b", 5000, 2);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    seq = u.eng->log.seq;
+    chain = u.eng->log.chain;
+    tag = u.eng->log.store;
+    place = unit_log_place(&u);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_each(u.disk, put_file, NULL);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    unit_done(&u);
+    (void)snprintf(command, sizeof command, "rm -rf %s", folder);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(claims, .init = setup, .fini = teardown, .timeout = 120);
+
+/* Writes into a file of the folder and has it end in a hole. */
+static void poke(const char *name, uint64_t at, const void *data, size_t size, uint64_t end)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    int fd = open(path, O_WRONLY);
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(pwrite(fd, data, size, (off_t)at), (ssize_t)size);
+    if (end)
+        cr_assert_eq(ftruncate(fd, (off_t)end), 0);
+    (void)close(fd);
+}
+
+/* From here on the process gets so much memory and no more. */
+static void limit_memory(void)
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    cr_assert_not_null(f);
+    cr_assert_eq(fscanf(f, "%lu", &pages), 1);
+    (void)fclose(f);
+    struct rlimit limit = {pages * 4096 + MEMORY, RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static int open_folder(bool read_only, struct eng **ret_eng)
+{
+    const struct eng_options opt = {.no_background = true, .must_exist = true, .read_only = read_only};
+    char why[256];
+    return eng_open(folder, &opt, ret_eng, why);
+}
+
+static struct batch_header next_batch(void)
+{
+    return (struct batch_header){.magic = BATCH_MAGIC, .seq = seq + 1, .chain = chain, .store = tag};
+}
+
+static void expect_whole(struct eng *eng)
+{
+    struct eng_attr attr;
+    cr_assert_eq(eng_lookup(eng, NULL, ENG_ROOT_INO, "a", &attr), 0);
+    cr_assert_eq(eng_lookup(eng, NULL, ENG_ROOT_INO, "b", &attr), 0);
+    cr_assert_eq(attr.size, 5000);
+}
+
+/* Opens, checks and dumps; all that was there is there. */
+static void expect_little(void)
+{
+    struct eng *eng = NULL;
+    limit_memory();
+    cr_assert_eq(open_folder(true, &eng), 0);
+    expect_whole(eng);
+    cr_assert_eq(eng_job_run(eng, ENG_JOB_CHECK, NULL, NULL), 0);
+    eng_close(eng);
+    cr_assert_eq(open_folder(false, &eng), 0);
+    expect_whole(eng);
+    cr_assert_eq(eng_job_run(eng, ENG_JOB_CHECK, NULL, NULL), 0);
+    eng_close(eng);
+}
+
+Test(claims, the_ops_of_the_next_batch)
+{
+    struct batch_header h = next_batch();
+    h.ops_len = CLAIM;
+    h.n_ops = 7;
+    poke(place.name, place.offset, &h, sizeof h, HOLE);
+    expect_little();
+}
+
+Test(claims, the_extents_of_the_next_batch)
+{
+    struct batch_header h = next_batch();
+    struct op op = {.type = OP_EXTENT, .ino = 2, .time = 1, .loc = {.len = 4096, .ext_len = 4096}};
+    uint8_t bytes[sizeof h + 256];
+    cr_assert_leq(op_size(&op), 256);
+    h.ops_len = (uint32_t)op_size(&op);
+    h.extents_len = CLAIM;
+    h.n_ops = 1;
+    op.loc.seg = place.segment;
+    op.loc.off8 = (uint32_t)((place.offset + sizeof h + h.ops_len) / 8);
+    op_encode(&op, bytes + sizeof h);
+    h.sum = batch_sum(&h, bytes + sizeof h);
+    memcpy(bytes, &h, sizeof h);
+    poke(place.name, place.offset, bytes, sizeof h + h.ops_len, HOLE);
+    expect_little();
+}
+
+Test(claims, a_batch_somewhere_behind_the_end)
+{
+    struct batch_header h = next_batch();
+    h.seq += 5;
+    h.ops_len = CLAIM;
+    poke(place.name, place.offset + 4096, &h, sizeof h, HOLE);
+    expect_little();
+}
+
+/* Another file, whose header is damaged and whose first batch claims to speak for it. */
+Test(claims, the_first_batch_of_a_segment_without_a_header)
+{
+    uint8_t bytes[sizeof(struct segment_header) + sizeof(struct batch_header)] = {1};
+    struct batch_header h = next_batch();
+    char name[SEGMENT_NAME_SIZE], path[128];
+    h.ops_len = CLAIM;
+    memcpy(bytes + sizeof(struct segment_header), &h, sizeof h);
+    segment_name(place.segment + 1, name);
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    (void)close(open(path, O_CREAT | O_WRONLY, 0600));
+    poke(name, 0, bytes, sizeof bytes, HOLE);
+    expect_little();
+}
+
+static int no_item(void *arg, const struct eng_dump_item *item)
+{
+    (void)item;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+Test(claims, what_a_dump_is_of)
+{
+    struct batch_header h = next_batch();
+    unsigned n = 0;
+    h.ops_len = CLAIM;
+    h.extents_len = CLAIM - 4096;
+    poke(place.name, place.offset, &h, sizeof h, HOLE);
+    limit_memory();
+    cr_assert_eq(eng_dump(folder, NULL, place.segment, true, no_item, &n), 0);
+    cr_assert_gt(n, 2);
+}
+
+/* Of the checkpoint: a footer whose own sum holds, and a manifest of that length: a hole, up to `real` bytes.
+ */
+static void claim_manifest(size_t real)
+{
+    char name[64];
+    uint8_t *data;
+    size_t size;
+    struct ckpt_footer f;
+    checkpoint_name(1, name);
+    cr_assert_eq(simdisk_get(u.disk, name, &data, &size), 0);
+    memcpy(&f, data + size - sizeof f, sizeof f);
+    const size_t fixed = sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table);
+    uint32_t n = 0, others = 0;
+    uint8_t *tables = data + f.manifest_offset + sizeof(struct ckpt_manifest);
+    for (unsigned i = 1; i < INDEX_TABLES; i++) {
+        struct ckpt_table t;
+        memcpy(&t, tables + i * sizeof t, sizeof t);
+        others += t.n_chunks;
+    }
+    n = CLAIM / (uint32_t)sizeof(struct ckpt_chunk) - others;
+    memcpy(tables, &n, sizeof n); /* the chunks of the first table */
+    f.manifest_len = fixed + CLAIM;
+    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
+    poke(name, f.manifest_offset, data + f.manifest_offset, real, f.manifest_offset + f.manifest_len);
+    poke(name, f.manifest_offset + f.manifest_len, &f, sizeof f, 0);
+    free(data);
+}
+
+Test(claims, a_manifest_that_is_a_hole)
+{
+    claim_manifest(0);
+    char name[64];
+    static const uint8_t zeros[4096];
+    checkpoint_name(1, name);
+    poke(name, 0, zeros, sizeof zeros, 0);
+    expect_little();
+}
+
+Test(claims, a_manifest_of_which_the_beginning_is_right)
+{
+    claim_manifest(sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table));
+    expect_little();
+}
+
+/* ---- what the engine writes itself ------------------------------------------------------- */
+
+#define N_ATTRS 21845u /* a full list: names of two bytes, each with its end */
+
+/* The largest batch: all attributes that a record can have, over as many. It has room below the limit, and is
+ * read again. */
+Test(claims, the_largest_batch_of_all_is_none)
+{
+    static char names[N_ATTRS][3], values[XATTR_INLINE_MAX];
+    static struct eng_xattr_pair pairs[N_ATTRS];
+    for (unsigned i = 0; i < N_ATTRS; i++) {
+        names[i][0] = (char)(1 + i % 255);
+        names[i][1] = (char)(1 + i / 255);
+        pairs[i] = (struct eng_xattr_pair){.name = names[i], .value = values, .size = sizeof values};
+    }
+    struct eng_record rec = {.parent = 1, .name = "r", .mode = 0644, .xattrs = pairs, .n_xattrs = N_ATTRS};
+    unit_open(&u);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(eng_put_many(u.eng, &rec, 1), 1, "%d", rec.result);
+    const struct batch_header *h = (const void *)u.eng->log.scratch.data;
+    cr_assert_gt(h->n_ops, 2 * N_ATTRS);
+    cr_assert_lt(h->ops_len, BATCH_OPS_MAX / 2);
+    uint64_t written = u.eng->log.seq;
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_open(&u);
+    cr_assert_geq(u.eng->log.seq, written);
+    cr_assert_eq(eng_getxattr(u.eng, unit_lookup(&u, "r"), names[N_ATTRS - 1], NULL, 0), XATTR_INLINE_MAX);
+}
+
+/* ---- numbers ------------------------------------------------------------------------- */
+
+/* What is claimed to have used all numbers up is not believed, and new segments can be made. */
+static void expect_numbers(void)
+{
+    struct eng *eng = NULL;
+    struct eng_attr attr;
+    cr_assert_eq(open_folder(false, &eng), 0);
+    expect_whole(eng);
+    cr_assert_lt(eng->segments.next_id, 1000);
+    cr_assert_eq(log_seal_locked(&eng->log), 0);
+    cr_assert_eq(eng_create(eng, NULL, ENG_ROOT_INO, "new", S_IFREG | 0644, 0, NULL, &attr), 0);
+    eng_close(eng);
+}
+
+static void claim_next_segment(uint64_t next)
+{
+    char name[64];
+    uint8_t *data;
+    size_t size;
+    struct ckpt_footer f;
+    checkpoint_name(1, name);
+    cr_assert_eq(simdisk_get(u.disk, name, &data, &size), 0);
+    memcpy(&f, data + size - sizeof f, sizeof f);
+    memcpy(data + f.manifest_offset + offsetof(struct ckpt_manifest, next_segment_id), &next, sizeof next);
+    f.manifest_sum = codec_hash(data + f.manifest_offset, f.manifest_len);
+    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
+    memcpy(data + size - sizeof f, &f, sizeof f);
+    poke(name, 0, data, size, 0);
+    free(data);
+}
+
+Test(claims, the_next_number_of_a_checkpoint)
+{
+    claim_next_segment(UINT32_MAX);
+    expect_numbers();
+}
+
+Test(claims, a_next_number_beyond_all)
+{
+    claim_next_segment(UINT64_MAX);
+    expect_numbers();
+}
+
+Test(claims, the_segment_of_the_last_batch)
+{
+    struct batch_header h = next_batch();
+    struct op op = {.type = OP_SEGMENT, .ino = UINT32_MAX - 1};
+    uint8_t bytes[sizeof h + 64];
+    struct eng *eng = NULL;
+    h.ops_len = (uint32_t)op_size(&op);
+    h.n_ops = 1;
+    op_encode(&op, bytes + sizeof h);
+    h.sum = batch_sum(&h, bytes + sizeof h);
+    memcpy(bytes, &h, sizeof h);
+    poke(place.name, place.offset, bytes, sizeof h + h.ops_len, 0);
+    cr_assert_eq(open_folder(false, &eng), -EBADMSG);
+}
