@@ -27,8 +27,10 @@ static const struct target_ops posix_ops; /* at the end of the file */
 
 struct posix {
     struct beneath *dirs;
-    /* Of the file between stream_open() and stream_close(); empty: it is written in place. */
+    /* Of what has not its own name yet; empty: it is written in place. */
     char temporary[TEMPORARY_BUF];
+    bool no_tmpfile; /* no files without a name here */
+    bool has_met;    /* the last name was there already: it pays to look at the next one first */
 };
 
 static struct posix *posix_of(struct target *t)
@@ -235,11 +237,38 @@ static int settle(int fd, const struct eng_record *rec)
 
 /* A new file, never open to more than in the end, and writable for its owner: setting an attribute needs
  * that. */
-static int make_file(int at, const char *name, const struct eng_record *rec)
+static int make_file(int at, const char *name, int flags, const struct eng_record *rec)
 {
     mode_t mode = rec->mode & (gives_away(rec->uid, rec->gid) ? 0700 : 0777);
-    int fd = openat(at, name, OPEN_FLAGS | O_WRONLY | O_CREAT | O_EXCL, mode | 0200);
+    int fd = openat(at, name, OPEN_FLAGS | O_WRONLY | flags, mode | 0200);
     return fd < 0 ? -errno : fd;
+}
+
+/* A temporary name in the directory that nothing has: the `i`th try. */
+static const char *temporary_name(struct posix *p, int i)
+{
+    snprintf(p->temporary, sizeof p->temporary, TARGET_TEMPORARY, (long)getpid(), i);
+    return p->temporary;
+}
+
+static int make_temporary(struct posix *p, int at, const struct eng_record *rec)
+{
+    int fd = -EEXIST;
+    for (int i = 0; fd == -EEXIST && i < 1000; i++)
+        fd = make_file(at, temporary_name(p, i), O_CREAT | O_EXCL, rec);
+    return fd;
+}
+
+/* What has the temporary name gets its own, if nothing else has that: else -EEXIST. */
+static int give_name(const struct posix *p, int at, const char *name)
+{
+    if (renameat2(at, p->temporary, at, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return -errno;
+    if (linkat(at, p->temporary, at, name, 0) < 0) /* NFS, say */
+        return -errno;
+    return unlinkat(at, p->temporary, 0) < 0 ? -errno : 0;
 }
 
 /*
@@ -250,17 +279,12 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, str
 {
     struct posix *p = posix_of(t);
     struct stat st = {0};
-    int at = dir_of(t, rec->parent, rec->name), fd = -EACCES;
+    int at = dir_of(t, rec->parent, rec->name);
     if (at < 0)
         return at;
     bool foreign = t->keeps_attr && geteuid() != 0 && fstatat(at, rec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                    st.st_uid != geteuid();
-    for (int i = 0; !foreign && i < 1000; i++) {
-        snprintf(p->temporary, sizeof p->temporary, TARGET_TEMPORARY, (long)getpid(), i);
-        fd = make_file(at, p->temporary, rec);
-        if (fd != -EEXIST)
-            break;
-    }
+    int fd = foreign ? -EACCES : make_temporary(p, at, rec);
     bool in_place = foreign || fd == -EACCES || fd == -EPERM;
     if (in_place) {
         p->temporary[0] = 0;
@@ -336,24 +360,67 @@ static int put_again(struct target *t, const struct eng_record *rec)
     return same < 0 ? same : replace(t, &as);
 }
 
-static int put_one(struct target *t, const struct eng_record *rec)
+static int fill(int fd, const struct eng_record *rec)
 {
-    int at = dir_of(t, rec->parent, rec->name);
-    int fd = at < 0 ? at : make_file(at, rec->name, rec);
-    if (fd == -EEXIST)
-        return put_again(t, rec);
-    if (fd < 0)
-        return fd;
     int r = write_all(fd, rec->content, rec->size, 0);
     if (!r)
         r = set_xattrs(fd, rec);
-    if (!r)
-        r = settle(fd, rec);
+    return r ? r : settle(fd, rec);
+}
+
+/* A file without a name, which gets one when it is complete. -EOPNOTSUPP: there are none here. */
+static int put_nameless(int at, const struct eng_record *rec)
+{
+    char path[64];
+    int fd = make_file(at, ".", O_TMPFILE, rec);
+    if (fd == -EISDIR || fd == -ENOENT || fd == -EINVAL || fd == -ENOSYS)
+        return -EOPNOTSUPP; /* a kernel, or a file system, that does not know O_TMPFILE */
+    if (fd < 0)
+        return fd;
+    int r = fill(fd, rec);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (!r && linkat(AT_FDCWD, path, at, rec->name, AT_SYMLINK_FOLLOW) < 0)
+        r = errno == ENOENT || errno == EPERM || errno == EXDEV ? -EOPNOTSUPP : -errno; /* no /proc, say */
     if (close(fd) < 0 && !r)
         r = -errno;
-    if (r < 0) /* half a memory must not look like a whole one */
-        (void)unlinkat(at, rec->name, 0);
     return r;
+}
+
+/* The same under a temporary name. */
+static int put_renamed(struct posix *p, int at, const struct eng_record *rec)
+{
+    int fd = make_temporary(p, at, rec);
+    if (fd < 0)
+        return fd;
+    int r = fill(fd, rec);
+    if (close(fd) < 0 && !r)
+        r = -errno;
+    if (!r)
+        r = give_name(p, at, rec->name);
+    if (r < 0)
+        (void)unlinkat(at, p->temporary, 0);
+    return r;
+}
+
+/* Half a memory must not look like a whole one, neither to a reader nor after a kill: a new file has its name
+ * last of all. */
+static int put_one(struct target *t, const struct eng_record *rec)
+{
+    struct posix *p = posix_of(t);
+    int at = dir_of(t, rec->parent, rec->name);
+    if (at < 0)
+        return at;
+    int r = 0;
+    if (p->has_met)
+        r = faccessat(at, rec->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : 0;
+    if (!r)
+        r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(at, rec);
+    if (r == -EOPNOTSUPP) {
+        p->no_tmpfile = true;
+        r = put_renamed(p, at, rec);
+    }
+    p->has_met = r == -EEXIST;
+    return p->has_met ? put_again(t, rec) : r;
 }
 
 static ssize_t posix_put(struct target *t, struct eng_record *records, size_t n)
@@ -551,18 +618,29 @@ static int posix_setattr_dir(struct target *t, tdir self, const struct target_at
     return fstat(fd, &st) < 0 ? -errno : set_attr(fd, &st, attr, mask);
 }
 
+/* Under the temporary name. */
+static int make_other(struct posix *p, int at, const struct target_attr *attr, const char *link)
+{
+    mode_t first = (attr->mode & S_IFMT) | (attr->mode & 0700);
+    int r = -EEXIST;
+    for (int i = 0; r == -EEXIST && i < 1000; i++) {
+        const char *name = temporary_name(p, i);
+        r = link ? symlinkat(link, at, name) : mknodat(at, name, first, attr->rdev);
+        r = r < 0 ? -errno : 0;
+    }
+    return r;
+}
+
 static int posix_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                       const char *link)
 {
+    struct posix *p = posix_of(t);
     struct stat st = {0};
     int at = dir_of(t, dir, name);
-    if (at < 0)
-        return at;
-    mode_t first = (attr->mode & S_IFMT) | (attr->mode & 0700);
-    int r = link ? symlinkat(link, at, name) : mknodat(at, name, first, attr->rdev);
+    int r = at < 0 ? at : make_other(p, at, attr, link);
     if (r < 0)
-        return -errno;
-    int fd = open_name(t, dir, name, &st);
+        return r;
+    int fd = open_name(t, dir, p->temporary, &st);
     if (fd < 0)
         return fd;
     bool ours = !((st.st_mode ^ attr->mode) & S_IFMT) && st.st_nlink == 1 && st.st_uid == geteuid() &&
@@ -570,6 +648,10 @@ static int posix_make(struct target *t, tdir dir, const char *name, const struct
     unsigned mask = ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE);
     r = ours ? set_attr(fd, &st, attr, mask) : -EREMCHG;
     close(fd);
+    if (!r)
+        r = give_name(p, at, name);
+    if (r < 0 && ours)
+        (void)unlinkat(at, p->temporary, 0);
     return r;
 }
 
