@@ -238,6 +238,74 @@ check "and told" grep -q "not the store of this mount, or damaged" "$WORK/out"
 kill_daemon "$WORK/mnt.c"
 check "unmount a" unmount_store "$WORK/mnt.a"
 
+# ---- a copy that has rotted in the midst of a sealed segment, whose size, beginning and end are right
+must_mount "$WORK/store.d" "$WORK/mnt.d" -o segment_size=256k
+flip() { # FOLDER FILE OFFSET CONTENT: one bit of those bytes of the content CONTENT, wherever they lie in FOLDER
+    python3 - "$@" <<'P'
+import sys
+folder, content, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+import glob
+wanted = open(content, "rb").read()[at:at + 64]
+for name in sorted(glob.glob(folder + "/s*.seg")):
+    data = open(name, "rb").read()
+    place = data.find(wanted)
+    if place >= 0:
+        with open(name, "r+b") as f:
+            f.seek(place + 5)
+            f.write(bytes([data[place + 5] ^ 1]))
+        print(name.split("/")[-1])
+        sys.exit(0)
+sys.exit("not there")
+P
+}
+D=$WORK/mnt.d BK=$WORK/bk.d
+for name in one two; do head -c 700000 /dev/urandom >"$D/$name"; done
+head -c 900000 /dev/urandom >"$D/last" && sync "$D"
+same_files() { # each file of the backup but the log's end is what the store has
+    local name
+    for name in "$BK"/[sc]*.???; do cmp -n "$(stat -c %s "$name")" "$name" "$WORK/store.d/${name##*/}" || return 1; done
+}
+check_equal "a backup of many segments" 0 "$(status "$CTL" backup "$D" "$BK")"
+flip "$BK" "$D/one" 200000 >"$WORK/flipped"
+check "a bit flips in a sealed segment of the copy" test "$(cat "$WORK/flipped")" != "$(basename "$(ls "$BK"/s*.seg | tail -n 1)")"
+check "which is not what the store has any more" sh -c "! cmp -s '$BK/$(cat "$WORK/flipped")' '$WORK/store.d/$(cat "$WORK/flipped")'"
+check_equal "the next run makes it good" 0 "$(status "$CTL" backup "$D" "$BK")"
+check "and says so" grep -q "1 files copied anew" "$WORK/out"
+check "the copy is whole" "$CTL" check "$BK"
+check "and each of its files is that of the store" same_files
+echo run >"$D/.engram/compact" # and makes checkpoints
+check_equal "with checkpoints" 0 "$(status "$CTL" backup "$D" "$BK")"
+python3 - "$BK" <<'P'
+import glob, os, sys
+names = sorted(glob.glob(sys.argv[1] + "/c*.ckp"))
+assert names
+for name in names:
+    with open(name, "r+b") as f:
+        f.seek(os.path.getsize(name) // 2)
+        byte = f.read(1)
+        f.seek(-1, 1)
+        f.write(bytes([byte[0] ^ 1]))
+P
+check "a bit of each checkpoint flips" sh -c "! cmp -s $(find "$BK" -name 'c*.ckp' | head -n 1) $WORK/store.d/$(find "$BK" -name 'c*.ckp' -printf '%f\n' | head -n 1)"
+check_equal "the next run makes them good" 0 "$(status "$CTL" backup "$D" "$BK")"
+check "each file is that of the store again" same_files
+# damage of the store does not come into a copy that is good, even where another file of it is copied anew
+BAD=$(flip "$WORK/store.d" "$D/two" 300000)
+GOOD=$(sha256sum <"$BK/$BAD")
+flip "$BK" "$D/one" 200000 >"$WORK/flipped"
+check "damage of the copy and of the store in different files" test "$BAD" != "$(cat "$WORK/flipped")"
+check_equal "that of the copy is made good" 0 "$(status "$CTL" backup "$D" "$BK")"
+check_equal "and what is good in it stays" "$GOOD" "$(sha256sum <"$BK/$BAD")"
+check "the copy is whole again" "$CTL" check "$BK"
+# damage of both
+check "the same bit flips in the copy" flip "$BK" "$D/two" 300000
+check_equal "that cannot be made good" 1 "$(status "$CTL" backup "$D" "$BK")"
+check "which is said" grep -q "the store is damaged there, too" "$WORK/out"
+check_equal "nothing is left of the try" "" "$(find "$BK" -name '.engram-backup*')"
+check_equal "nor a hold" 0 "$(json_get holds <"$D/.engram/hold")"
+check_equal "nor is it called good in another folder" 1 "$(status "$CTL" backup "$D" "$BK.new")"
+kill_daemon "$D"
+
 # ---- two runs at once, and runs that are killed
 check_equal "nothing is held" 0 "$(holds)"
 head -c 6000000 /dev/urandom >"$MNT/large"

@@ -180,6 +180,45 @@ void backup_close(struct backup *b)
     if (b->store_fd >= 0)
         close(b->store_fd);
     free(b->items);
+    free(b->suspects);
+}
+
+/* ---- once more ----------------------------------------------------------------- */
+
+bool backup_is_suspect(const struct backup *b, const char *name)
+{
+    bool is = b->suspects_all;
+    for (size_t i = 0; !is && i < b->n_suspects; i++)
+        is = !strcmp(b->suspects[i], name);
+    return is;
+}
+
+int backup_suspect(struct backup *b, const char *name)
+{
+    b->suspects_all = b->suspects_all || !name;
+    if (backup_is_suspect(b, name))
+        return 0;
+    char(*more)[40] = realloc(b->suspects, (b->n_suspects + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    b->suspects = more;
+    snprintf(b->suspects[b->n_suspects++], sizeof *more, "%s", name);
+    return 0;
+}
+
+int backup_again(struct backup *b)
+{
+    uint8_t uuid[UUID_SIZE];
+    b->hold_fd = control_hold(b->mountpoint);
+    if (b->hold_fd < 0) {
+        cli_error("%s: cannot hold the store: %s", b->mountpoint, control_strerror(b->hold_fd));
+        return b->hold_fd;
+    }
+    b->is_again = true;
+    b->is_first = false; /* what is there keeps its name until its successor is durable */
+    b->n = 0;
+    b->total_bytes = 0;
+    return prove_store(b, uuid);
 }
 
 /* ---- listing and copying ------------------------------------------------------ */
@@ -196,6 +235,7 @@ static int add_item(struct backup *b, const char *line)
     }
     item.size = size;
     item.is_end = strcmp(kind, "log") == 0;
+    item.is_suspect = backup_is_suspect(b, item.name);
     b->total_bytes += size;
     if (b->n == b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 64;
@@ -270,6 +310,8 @@ int backup_copy(struct backup *b)
         r = backup_file(b, &b->items[i]);
     if (!r)
         r = check_hold(b);
+    if (b->is_again)
+        return r;
     control_release(b->hold_fd);
     b->hold_fd = -1;
     return r;

@@ -15,6 +15,12 @@ void backup_close(struct backup *b);
 int backup_list(struct backup *b);
 /* Copies those that are missing or have changed. */
 int backup_copy(struct backup *b);
+/* Notes that the file may be damaged in the copy; NULL: any of them. */
+int backup_suspect(struct backup *b, const char *name);
+bool backup_is_suspect(const struct backup *b, const char *name);
+/* Prepares a second run, which compares the suspects as a whole: the mount holds its files again. Then come
+ * backup_list(), backup_copy(), which keeps the hold this time, and backup_adopt(). */
+int backup_again(struct backup *b);
 /* Gives the copies their names, and then takes away what is not of the moment. */
 int backup_adopt(struct backup *b);
 

@@ -2,6 +2,7 @@
  * backup_files.c - the files of a backup: which is there already, copying, syncing, naming. No state but the
  * buffers of one call. */
 #include "ctl/backup_files.h"
+#include "admin.h"
 #include "shared/cli.h"
 
 #include <errno.h>
@@ -94,12 +95,48 @@ static bool is_there(const struct backup *b, const char *name, int from, const s
     int fd = openat(b->to_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return false;
+    if (item->is_suspect)
+        (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     size_t part = size < COMPARED ? (size_t)size : COMPARED;
     bool same = !fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
                 same_range(from, fd, 0, part) && same_range(from, fd, size - part, part) &&
-                (!item->is_end || same_whole(from, fd, size));
+                (!(item->is_end || item->is_suspect) || same_whole(from, fd, size));
     close(fd);
     return same;
+}
+
+bool backup_is_same(const struct backup *b, const struct backup_item *item)
+{
+    struct backup_item whole = *item;
+    int from = openat(b->store_fd, item->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    whole.is_suspect = true;
+    bool same = from >= 0 && is_there(b, item->name, from, &whole);
+    if (from >= 0)
+        close(from);
+    return same;
+}
+
+static int on_dumped(void *arg, const struct eng_dump_item *item)
+{
+    const struct backup_item *b = arg;
+    bool is_bad = item->problem || !strcmp(item->kind, "unreadable");
+    return is_bad && item->offset < b->size; /* behind it the daemon may be writing */
+}
+
+bool backup_is_source_damaged(const struct backup *b, const struct backup_item *item)
+{
+    unsigned segment;
+    if (sscanf(item->name, "s%8x.seg", &segment) != 1)
+        return false;
+    return eng_dump(b->store, NULL, segment, true, on_dumped, (void *)(uintptr_t)item) != 0;
+}
+
+/* A file of the backup is to be replaced, that is not what the store has: by something worse? */
+static bool is_worse(const struct backup *b, const struct backup_item *item)
+{
+    struct stat st;
+    return fstatat(b->to_fd, item->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size == item->size && backup_is_source_damaged(b, item);
 }
 
 /* Sleeps for as long as this run is ahead of its rate. */
@@ -172,7 +209,7 @@ static int copy_item(struct backup *b, int from, struct backup_item *item)
 {
     char own[OWN_NAME_SIZE];
     snprintf(own, sizeof own, BACKUP_PREFIX "%s", item->name);
-    if (is_there(b, item->name, from, item))
+    if (is_there(b, item->name, from, item) || is_worse(b, item))
         return 0;
     int r = 0;
     if (!is_there(b, own, from, item)) { /* of an earlier run, which was interrupted */

@@ -5,7 +5,9 @@
  * are there; until then an earlier backup in the folder stays as it was. Sealed segments and checkpoints
  * never change: one that has the same size, beginning and end is taken as it is (the end has the sums that
  * chain a batch to all before it). The last segment of the log is compared as a whole: nothing behind it says
- * how far it was durable, so that a recovery may take damage in it for a torn end. */
+ * how far it was durable, so that a recovery may take damage in it for a torn end. So is a suspect: a file
+ * that the verification found damaged in the copy, or may have. A segment that is damaged in the store takes
+ * the place of none that is there with the same size: that may be the last whole one. */
 #ifndef ENGRAMCTL_BACKUP_FILES_H
 #define ENGRAMCTL_BACKUP_FILES_H
 
@@ -18,6 +20,7 @@ struct backup_item {
     char name[40];
     uint64_t size;   /* what of it belongs to the moment, bytes */
     bool is_end;     /* the last segment of the log, which is compared as a whole */
+    bool is_suspect; /* so is this */
     bool is_waiting; /* copied, synced, under the other name */
 };
 
@@ -27,8 +30,12 @@ struct backup {
     bool is_first;                         /* the folder is no backup yet: each file gets its name at once */
     struct backup_item *items;             /* segments by number, then checkpoints */
     size_t n, cap;
-    uint64_t seq;  /* of a batch that the mount had before it listed them: the copy must have it */
-    uint64_t rate; /* bytes a second; 0: unlimited */
+    char (*suspects)[40]; /* names */
+    size_t n_suspects;
+    bool suspects_all; /* the copy could not be read at all */
+    bool is_again;     /* a second run over it, for the suspects */
+    uint64_t seq;      /* of a batch that the mount had before it listed them: the copy must have it */
+    uint64_t rate;     /* bytes a second; 0: unlimited */
     uint64_t total_bytes, copied_bytes, copied_files;
     struct timespec start;
 };
@@ -39,6 +46,10 @@ struct backup {
 /* Is it a name that the store or this program gives to a file in such a folder? */
 bool backup_is_store_name(const char *name);
 bool backup_is_own_name(const char *name);
+/* Is it, as it lies on the disk, what the store has of it? */
+bool backup_is_same(const struct backup *b, const struct backup_item *item);
+/* Do the checksums of a segment of the store not hold? */
+bool backup_is_source_damaged(const struct backup *b, const struct backup_item *item);
 /* Copies one file, unless it is there, and notes in `item` whether it waits for its name. */
 int backup_file(struct backup *b, struct backup_item *item);
 /* The same for a small one, which is compared as a whole. 1: the store has none. */

@@ -17,7 +17,8 @@ static const char help_text[] =
     "Copies the store that is mounted on MOUNT to the folder BACKUP, as it is at one\n"
     "moment, while others go on reading and writing. BACKUP becomes a store. A second\n"
     "run into the same folder copies only what is new, and until it has all of it the\n"
-    "earlier backup stays as it was. Everything is synced, and read again at the end.\n"
+    "earlier backup stays as it was. Everything is synced, and read again at the end;\n"
+    "what is damaged then is copied once more, and all is read again.\n"
     "\n"
     "  --store STORE  where the folder of the store is, if not where the mount says\n"
     "  --rate BYTES   copy so many bytes a second (k, M, G)\n"
@@ -27,8 +28,9 @@ static const char help_text[] =
     "Needs leave to read the store's folder and to write to MOUNT/.engram/hold. The hold\n"
     "ends with this program, however that ends.\n"
     "\n"
-    "Exit codes: 0 complete, synced and verified; 1 complete, but damaged: see what was\n"
-    "printed; 2 not complete, and the earlier backup stays, unless files were\n"
+    "Exit codes: 0 complete, synced and verified; 1 complete, but damaged, as the store\n"
+    "itself is, or the disk of the copy: see what was printed; 2 not complete, and the earlier backup stays, "
+    "unless files were\n"
     "being renamed: the next run completes it.\n";
 
 static bool parse_rate(const char *text, uint64_t *ret)
@@ -50,19 +52,34 @@ static void on_problem(void *arg, const char *line)
     cli_note(line);
 }
 
+/* Of eng_damaged(): the file of the store's folder that it lies in. */
+static void on_damage(void *arg, const struct eng_damage *d)
+{
+    char name[40];
+    if (d->ino)
+        snprintf(name, sizeof name, "s%08" PRIx64 ".seg", d->segment);
+    else
+        snprintf(name, sizeof name, "%.39s", d->path);
+    if (backup_suspect(arg, name) < 0)
+        (void)backup_suspect(arg, NULL);
+}
+
 /* A recovery may take damage for the end of the log: the copy must go as far as the mount did. */
 static bool goes_far_enough(const struct backup *b, struct eng *eng)
 {
     struct eng_stats stats;
     if (eng_stats(eng, &stats) == 0 && stats.log_seq >= b->seq)
         return true;
-    cli_error("%s: the log of the copy ends early: its last segment is damaged; run again", b->path);
+    cli_error("%s: the log of the copy ends early", b->path);
     return false;
 }
 
-/* Reads the copy as a whole, as `engramctl check` does; without its lock, which the backup has. */
-static int verify(const struct backup *b)
+/* Reads the copy as a whole, as `engramctl check` does; without its lock, which the backup has. What is
+ * damaged are the suspects then. */
+static int verify(struct backup *b)
 {
+    b->n_suspects = 0;
+    b->suspects_all = false;
     bool complete = true;
     const struct eng_options options = {
         .read_only = true, .snapshot = true, .must_exist = true, .no_background = true};
@@ -74,16 +91,53 @@ static int verify(const struct backup *b)
     if (!r) {
         complete = goes_far_enough(b, eng);
         r = eng_job_run(eng, ENG_JOB_CHECK, &job, &report);
+        (void)eng_damaged(eng, on_damage, b);
         (void)eng_close(eng);
     }
     if (r)
         cli_error("%s: the copy cannot be read: %s", b->path, *why ? why : strerror(-r));
     else if (report.check.problems)
-        cli_error("%s: %" PRIu64
-                  " problems in the copy; engramctl check --scrub of the mount tells whether the store has "
-                  "them, too",
-                  b->path, report.check.problems);
+        cli_error("%s: %" PRIu64 " problems in the copy", b->path, report.check.problems);
+    if (r || !complete || (report.check.problems && !b->n_suspects))
+        (void)backup_suspect(b, NULL);
     return r || !complete || report.check.problems ? CLI_SOME : CLI_OK;
+}
+
+/* Whose damage is it that is still there? */
+static void tell_whose(const struct backup *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        const struct backup_item *item = &b->items[i];
+        if (backup_is_suspect(b, item->name) && !backup_is_same(b, item) &&
+            !backup_is_source_damaged(b, item)) {
+            cli_error("%s/%s is not what was written: its disk does not keep it", b->path, item->name);
+            return;
+        }
+    }
+    cli_error(
+        "%s: the store is damaged there, too: nothing better can be copied; see engramctl check --scrub %s",
+        b->store, b->mountpoint);
+}
+
+/* Copies what is damaged in the copy anew, and looks again. */
+static int mend(struct backup *b)
+{
+    uint64_t before = b->copied_files;
+    cli_error("%s: comparing what is damaged with the store", b->path);
+    int r = backup_again(b);
+    if (!r)
+        r = backup_list(b);
+    if (!r)
+        r = backup_copy(b);
+    if (!r)
+        r = backup_adopt(b);
+    if (r)
+        return CLI_SOME;
+    cli_error("%s: %" PRIu64 " files copied anew", b->path, b->copied_files - before);
+    int code = verify(b);
+    if (code != CLI_OK)
+        tell_whose(b);
+    return code;
 }
 
 static void print_summary(const struct backup *b, bool verified, bool json)
@@ -112,6 +166,8 @@ static int run(struct backup *b, bool verified, bool json)
     int code = r ? CLI_ERROR : CLI_OK;
     if (!r && verified)
         code = verify(b);
+    if (code == CLI_SOME && !cli_interrupted())
+        code = mend(b);
     backup_close(b);
     if (code == CLI_OK)
         print_summary(b, verified, json);
