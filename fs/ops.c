@@ -406,6 +406,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     ssize_t n = fi->fh == COMPAT_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;
     if (n == 0)
         n = eng_write(session->eng, ino, buf, size, (uint64_t)off);
+    if (n > 0 && fi->writepage && !session->opt->writeback)
+        attr_changed(session, ino); /* its times: with writeback they are the kernel's */
     if (n < 0)
         reply_err(req, REQUEST_write, (int)n);
     else

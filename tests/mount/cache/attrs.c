@@ -11,7 +11,9 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { ASKERS = 2, BURST = 8 };
@@ -135,6 +137,17 @@ static int size_it(int fd, unsigned i)
     return ftruncate(fd, (off_t)(BURST + i % 2) * CACHE_PAGE);
 }
 
+/* Written back when it is closed. */
+static int store_it(int fd, unsigned i)
+{
+    char *map =
+        mmap(NULL, CACHE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(i % BURST) * CACHE_PAGE);
+    if (map == MAP_FAILED)
+        return -1;
+    map[0]++;
+    return munmap(map, CACHE_PAGE);
+}
+
 static void punch(unsigned i)
 {
     with_file(i, punch_it);
@@ -143,6 +156,11 @@ static void punch(unsigned i)
 static void write_bytes(unsigned i)
 {
     with_file(i, write_it);
+}
+
+static void store(unsigned i)
+{
+    with_file(i, store_it);
 }
 
 static void resize(unsigned i)
@@ -173,6 +191,7 @@ static const struct {
     {"setxattr-dir", attribute_of_folder},
     {"punch", punch},
     {"write", write_bytes},
+    {"store", store},
     {"truncate", resize},
     {"chmod", mode},
 };
@@ -213,9 +232,94 @@ static bool burst(void (*change)(unsigned i), char why[256])
     return true;
 }
 
+/* ---- times of what is stored through a mapping --------------------------------------------------- */
+
+static int64_t ns_of(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Between a store and the end of the msync(2) that follows, or of another call that writes it back, both
+ * times are set: to one of that span, if coarse clocks are allowed for. */
+static bool stored_times(int (*sync)(int fd, char *map), char why[256])
+{
+    enum { COARSE_NS = 20000000 };
+    const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct timespec from, to;
+    struct stat st;
+    int fd = open("a/file", O_RDWR | O_CLOEXEC);
+    MUST(fd);
+    char *map = mmap(NULL, CACHE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    MUST(map == MAP_FAILED ? -1 : 0);
+    MUST(futimens(fd, old));
+    MUST(clock_gettime(CLOCK_REALTIME, &from));
+    map[1]++;
+    MUST(sync(fd, map));
+    MUST(clock_gettime(CLOCK_REALTIME, &to));
+    MUST(stat("a/file", &st));
+    MUST(munmap(map, CACHE_PAGE));
+    MUST(close(fd));
+    bool in_span = true;
+    const int64_t times[] = {ns_of(st.st_mtim), ns_of(st.st_ctim)};
+    for (size_t i = 0; i < COUNT_OF(times); i++)
+        in_span = in_span && times[i] >= ns_of(from) - COARSE_NS && times[i] <= ns_of(to);
+    if (!in_span)
+        (void)snprintf(why, 256, "mtime %+lld, ctime %+lld ns after the store",
+                       (long long)(times[0] - ns_of(from)), (long long)(times[1] - ns_of(from)));
+    return in_span && stat_agrees(AT_FDCWD, "a/file", why);
+}
+
+static int by_msync(int fd, char *map)
+{
+    (void)fd;
+    return msync(map, CACHE_PAGE, MS_SYNC);
+}
+
+static int by_fsync(int fd, char *map)
+{
+    (void)map;
+    return fsync(fd);
+}
+
+static int by_fdatasync(int fd, char *map)
+{
+    (void)map;
+    return fdatasync(fd);
+}
+
+/* FUSE writes it back when any descriptor is closed. */
+static int by_close(int fd, char *map)
+{
+    (void)map;
+    int other = dup(fd);
+    return other < 0 ? -1 : close(other);
+}
+
+static void stored_run(void)
+{
+    static const struct {
+        const char *name;
+        int (*sync)(int fd, char *map);
+    } ways[] = {
+        {"msync", by_msync},
+        {"fsync", by_fsync},
+        {"fdatasync", by_fdatasync},
+        {"close", by_close},
+    };
+    for (size_t k = 0; k < COUNT_OF(ways); k++) {
+        char what[100], why[256];
+        (void)snprintf(what, sizeof(what), "attrs.store.%s", ways[k].name);
+        if (stored_times(ways[k].sync, why))
+            say(what, NULL);
+        else
+            say(what, "%s", why);
+    }
+}
+
 void attrs_run(unsigned rounds)
 {
     begin();
+    stored_run();
     for (size_t k = 0; k < COUNT_OF(changes); k++) {
         char what[100], why[256], first[256] = "";
         unsigned wrong = 0;
