@@ -94,6 +94,11 @@ static inline bool io_is_no_file(int r)
 {
     return r == -EISDIR || r == -ELOOP || r == -EBADMSG || r == -ENXIO;
 }
+/* Whether it tells of the process or the machine, for the moment, and nothing of a file or its medium. */
+static inline bool io_is_shortage(int r)
+{
+    return r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}
 /* A writer opens the store: what failed before it is over. */
 void io_begin(struct eng_io *io);
 /* Makes the names durable. Whoever calls it and fails, io->dir_failed tells everybody. */

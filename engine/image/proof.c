@@ -218,7 +218,7 @@ static int make_up_header(struct proof *p, struct seg_file *sf, uint32_t kind)
         sf->valid = true;
     }
     sf->mended = sf->valid; /* it can be written anew */
-    return r == -ENOMEM ? r : 0;
+    return io_is_shortage(r) ? r : 0;
 }
 
 static int prove_headers(struct proof *p)

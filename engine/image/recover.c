@@ -139,19 +139,19 @@ static void tell_unusable(struct recovery *rec, uint64_t id, int error, const ch
         damage_record_file(rec->eng, name, 0, "this checkpoint cannot be used");
 }
 
-/* The one before, which a recovery must be able to use before anything older may go (I4). -ENOMEM. */
+/* The one before, which a recovery must be able to use before anything older may go. io_is_shortage(). */
 static int find_second(struct recovery *rec, size_t i)
 {
     struct eng *eng = rec->eng;
     struct ckpt_info *second = &eng->checkpoints->kept[1];
     int r = -ENOENT;
-    for (; i < rec->n_ckpts && r && r != -ENOMEM; i++) {
+    for (; i < rec->n_ckpts && r && !io_is_shortage(r); i++) {
         r = eng->opt.read_only ? checkpoint_probe(eng, rec->ckpts[i], second)
                                : checkpoint_prove(eng, rec->ckpts[i], &eng->idx, second);
-        if (r && r != -ENOMEM)
+        if (r && !io_is_shortage(r))
             tell_unusable(rec, rec->ckpts[i], r, "");
     }
-    return r == -ENOMEM ? r : 0;
+    return io_is_shortage(r) ? r : 0;
 }
 
 static void go_on_from(struct recovery *rec, const struct ckpt_position *pos, const struct ckpt_info *info)
@@ -214,7 +214,7 @@ static int find_start(struct recovery *rec)
     eng->checkpoints->next_id = checkpoint_next_id(rec->ckpts, rec->n_ckpts);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
-        if (!r || r == -ENOMEM)
+        if (!r || io_is_shortage(r))
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");

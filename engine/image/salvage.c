@@ -119,7 +119,7 @@ int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs,
         if (!r)
             return SALVAGED_INDEX;
         eng->checkpoints->kept[0] = (struct ckpt_info){0};
-        r = r == -ENOMEM ? r : salvage_fresh_index(eng);
+        r = io_is_shortage(r) ? r : salvage_fresh_index(eng);
     }
     return r ? r : lose_names(eng, "no checkpoint can be used and the log has no beginning");
 }

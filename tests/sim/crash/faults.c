@@ -1,5 +1,5 @@
 /*
- * faults.c - each I/O call of the scripted workload fails once. See README.md.
+ * faults.c - each I/O call of the scripted workload fails, once, or it and all that follow. See README.md.
  *
  * The engine runs beside the model. An operation that fails because of the
  * fault must have changed nothing; all others must give what the model gives,
@@ -24,23 +24,87 @@
 
 #define SEGMENT_SIZE (UINT64_C(64) << 10)
 #define FAILURES_SHOWN 20
+#define AFTER_OPS 8 /* that follow when a lasting fault is gone */
 
 struct fault {
     const char *name;
     enum sim_call call; /* which calls fail */
     int error;
+    bool lasts;      /* from one call on, until the store cannot be opened or the workload has ended */
+    unsigned sparse; /* each so many calls only; with `dense` every third at least */
 };
 
+/* Of the disk, and not of a call: from an operation on a file or a part of one cannot be read; the disk has
+ * no room any more. */
+enum { PLACE = SIM_N_CALLS + 1, FULL };
+
 static const struct fault faults[] = {
-    {"any-eio", SIM_ANY_CALL, EIO},        {"datasync-eio", SIM_DATASYNC, EIO},
-    {"syncdir-eio", SIM_SYNCDIR, EIO},     {"pwritev-enospc", SIM_PWRITEV, ENOSPC},
-    {"create-enospc", SIM_CREATE, ENOSPC}, {"allocate-enospc", SIM_ALLOCATE, ENOSPC},
-    {"pread-eio", SIM_PREAD, EIO},         {"rename-eio", SIM_RENAME, EIO},
-    {"unlink-eio", SIM_UNLINK, EIO},       {"open-eio", SIM_OPEN, EIO},
-    {"list-eio", SIM_LIST, EIO},           {"file-size-eio", SIM_FILE_SIZE, EIO},
-    {"lock-eio", SIM_LOCK, EIO},           {"space-eio", SIM_SPACE, EIO},
-    {"pread-eintr", SIM_PREAD, EINTR},     {"pwritev-eintr", SIM_PWRITEV, EINTR},
-    {"pread-short", SIM_PREAD, SIM_SHORT}, {"pwritev-short", SIM_PWRITEV, SIM_SHORT},
+    {"any-eio", SIM_ANY_CALL, EIO, false, 1},
+    {"datasync-eio", SIM_DATASYNC, EIO, false, 1},
+    {"syncdir-eio", SIM_SYNCDIR, EIO, false, 1},
+    {"pwritev-enospc", SIM_PWRITEV, ENOSPC, false, 1},
+    {"create-enospc", SIM_CREATE, ENOSPC, false, 1},
+    {"allocate-enospc", SIM_ALLOCATE, ENOSPC, false, 1},
+    {"pread-eio", SIM_PREAD, EIO, false, 1},
+    {"rename-eio", SIM_RENAME, EIO, false, 1},
+    {"unlink-eio", SIM_UNLINK, EIO, false, 1},
+    {"open-eio", SIM_OPEN, EIO, false, 1},
+    {"list-eio", SIM_LIST, EIO, false, 1},
+    {"file-size-eio", SIM_FILE_SIZE, EIO, false, 1},
+    {"lock-eio", SIM_LOCK, EIO, false, 1},
+    {"space-eio", SIM_SPACE, EIO, false, 1},
+    {"pread-eintr", SIM_PREAD, EINTR, false, 2},
+    {"pwritev-eintr", SIM_PWRITEV, EINTR, false, 2},
+    {"pread-short", SIM_PREAD, SIM_SHORT, false, 2},
+    {"pwritev-short", SIM_PWRITEV, SIM_SHORT, false, 2},
+    {"pwritev-edquot", SIM_PWRITEV, EDQUOT, false, 19},
+    {"pwritev-efbig", SIM_PWRITEV, EFBIG, false, 19},
+    {"pwritev-erofs", SIM_PWRITEV, EROFS, false, 19},
+    {"pwritev-enomem", SIM_PWRITEV, ENOMEM, false, 19},
+    {"datasync-enospc", SIM_DATASYNC, ENOSPC, false, 7},
+    {"datasync-edquot", SIM_DATASYNC, EDQUOT, false, 7},
+    {"syncdir-enospc", SIM_SYNCDIR, ENOSPC, false, 7},
+    {"create-emfile", SIM_CREATE, EMFILE, false, 7},
+    {"create-enfile", SIM_CREATE, ENFILE, false, 7},
+    {"open-emfile", SIM_OPEN, EMFILE, false, 7},
+    {"open-enfile", SIM_OPEN, ENFILE, false, 7},
+    {"open-enomem", SIM_OPEN, ENOMEM, false, 7},
+    {"pread-enodata", SIM_PREAD, ENODATA, false, 19},
+    {"pread-euclean", SIM_PREAD, EUCLEAN, false, 19},
+    {"pread-enomem", SIM_PREAD, ENOMEM, false, 19},
+    {"rename-enospc", SIM_RENAME, ENOSPC, false, 1},
+    {"unlink-erofs", SIM_UNLINK, EROFS, false, 7},
+    {"file-size-euclean", SIM_FILE_SIZE, EUCLEAN, false, 7},
+    {"list-enomem", SIM_LIST, ENOMEM, false, 7},
+    {"all-eio", SIM_ANY_CALL, EIO, true, 37},
+    {"all-erofs", SIM_ANY_CALL, EROFS, true, 37},
+    {"all-pwritev-enospc", SIM_PWRITEV, ENOSPC, true, 19},
+    {"all-pwritev-edquot", SIM_PWRITEV, EDQUOT, true, 37},
+    {"all-pwritev-efbig", SIM_PWRITEV, EFBIG, true, 37},
+    {"all-pwritev-eio", SIM_PWRITEV, EIO, true, 19},
+    {"all-pwritev-short", SIM_PWRITEV, SIM_SHORT, true, 37},
+    {"all-datasync-eio", SIM_DATASYNC, EIO, true, 7},
+    {"all-syncdir-eio", SIM_SYNCDIR, EIO, true, 7},
+    {"all-create-enospc", SIM_CREATE, ENOSPC, true, 7},
+    {"all-create-emfile", SIM_CREATE, EMFILE, true, 7},
+    {"all-create-enfile", SIM_CREATE, ENFILE, true, 7},
+    {"all-open-emfile", SIM_OPEN, EMFILE, true, 7},
+    {"all-open-enfile", SIM_OPEN, ENFILE, true, 7},
+    {"all-open-enomem", SIM_OPEN, ENOMEM, true, 7},
+    {"all-pread-eio", SIM_PREAD, EIO, true, 11},
+    {"all-pread-enodata", SIM_PREAD, ENODATA, true, 19},
+    {"all-pread-euclean", SIM_PREAD, EUCLEAN, true, 19},
+    {"all-pread-enomem", SIM_PREAD, ENOMEM, true, 19},
+    {"all-pread-short", SIM_PREAD, SIM_SHORT, true, 37},
+    {"all-allocate-enospc", SIM_ALLOCATE, ENOSPC, true, 1},
+    {"all-rename-erofs", SIM_RENAME, EROFS, true, 1},
+    {"all-unlink-erofs", SIM_UNLINK, EROFS, true, 7},
+    {"all-list-eio", SIM_LIST, EIO, true, 7},
+    {"all-file-size-eio", SIM_FILE_SIZE, EIO, true, 11},
+    {"all-lock-eio", SIM_LOCK, EIO, true, 1},
+    {"all-space-eio", SIM_SPACE, EIO, true, 11},
+    {"place-eio", (enum sim_call)PLACE, EIO, true, 3},
+    {"full", (enum sim_call)FULL, ENOSPC, true, 3},
 };
 #define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
@@ -69,7 +133,12 @@ struct run {
     size_t n_refused, n_refused_before;
     int refusal;    /* the last one */
     bool read_only; /* the store said -EROFS */
-    bool over;      /* the fault struck in an operation before this one */
+    bool begun;     /* one of the disk is there, since operation `nth`, counted from 1 */
+    bool lifted;    /* a fault that lasts was taken away */
+    uint64_t nth;   /* as the fault was begun with */
+    char place[64]; /* the file that cannot be read, as a whole or in part */
+    bool over;      /* the fault struck in an operation before this one, and is gone */
+    uint32_t kinds; /* bit mask of the operations that were refused */
 };
 
 static void run_init(struct run *run, size_t max_ops)
@@ -97,18 +166,71 @@ static bool may_stay(const struct fault *fault)
            (fault->call == SIM_DATASYNC || fault->call == SIM_SYNCDIR || fault->call == SIM_ANY_CALL);
 }
 
+static bool is_of_disk(const struct fault *fault)
+{
+    return fault->call > SIM_ANY_CALL;
+}
+
+static bool waits(const struct run *run)
+{
+    return is_of_disk(run->fault) ? !run->begun : simdisk_fault_waits(run->disk);
+}
+
+static bool reads(enum sim_call call)
+{
+    return call == (enum sim_call)PLACE || call == SIM_PREAD || call == SIM_OPEN || call == SIM_FILE_SIZE;
+}
+
+static bool op_asks_for_flush(enum op_kind kind)
+{
+    return kind == OP_FSYNC || kind == OP_SYNC || kind == OP_TICK || kind == OP_REOPEN;
+}
+
+static bool is_of_medium(int error)
+{
+    return error == EIO || error == ENODATA || error == EUCLEAN;
+}
+
+/* Whether the operation needs calls of that kind; all others must not be kept from anything by them. */
+static bool may_fail(enum sim_call call, enum op_kind kind)
+{
+    const uint32_t asks = 1u << OP_FSYNC | 1u << OP_SYNC | 1u << OP_REF | 1u << OP_FORGET | 1u << OP_RECLAIM |
+                          1u << OP_ACCESS | 1u << OP_SCRUB;
+    uint32_t may = 1u << OP_REOPEN | 1u << OP_COMPACT | 1u << OP_TICK | 1u << OP_CONFIG;
+    if (reads(call))
+        may |= 1u << OP_WRITE | 1u << OP_APPEND | 1u << OP_TRUNCATE | 1u << OP_WRITE_REF | 1u << OP_FORGET |
+               1u << OP_SCRUB;
+    else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
+        may = ~(asks | 1u << OP_UNLINK | 1u << OP_RMDIR | 1u << OP_REMOVEXATTR | 1u << OP_REOPEN);
+    else if (call == SIM_LIST)
+        may |= 1u << OP_SCRUB;
+    else if (call == SIM_PWRITEV || call == SIM_CREATE || call == SIM_ALLOCATE)
+        may = ~asks;
+    else if (call == SIM_DATASYNC || call == SIM_SYNCDIR || call == SIM_ANY_CALL)
+        may = UINT32_MAX;
+    return may >> kind & 1;
+}
+
 /*
  * An error that comes of the medium and not of the operation: the fault's own, of the operation in which it
  * struck. After a flush that failed -EROFS of what would change the store, and -EIO of what asks for a flush.
  */
-static bool is_refusal(const struct run *run, int r)
+static bool is_refusal(const struct run *run, enum op_kind kind, int r)
 {
     if (!run->fault)
         return r == -ENOSPC;
     if (run->over)
         return may_stay(run->fault) && (r == -EROFS || r == -EIO);
-    if (simdisk_fault_waits(run->disk))
+    if (waits(run))
         return false;
+    if (!may_fail(run->fault->call, kind))
+        return false;
+    /* what cannot be read counts as bytes that are wrong, but not for want of something else */
+    if (kind == OP_REOPEN && r == -EBADMSG && reads(run->fault->call) && is_of_medium(run->fault->error))
+        return true;
+    /* who asks for a flush that fails gets that, whatever the disk has said */
+    if (r == -EIO && may_stay(run->fault) && op_asks_for_flush(kind))
+        return true;
     /* the first part of an operation may have failed to flush, and the next have found the store so */
     return r == -run->fault->error || (r == -EROFS && may_stay(run->fault));
 }
@@ -161,7 +283,7 @@ static bool issue(struct run *run, const struct op *op, char *why)
 {
     int results[PUT_MANY_MAX] = {0};
     bool after_fault = run->n_refused > run->n_refused_before;
-    run->over = run->fault && !simdisk_fault_waits(run->disk);
+    run->over = run->fault && !waits(run) && (!run->fault->lasts || run->lifted);
     run->n_refused_before = run->n_refused;
     int r = after_fault ? issue_elsewhere(&run->s, op, results) : op_issue(&run->s, op, results);
     struct op *done = &run->done[run->n_done];
@@ -172,9 +294,10 @@ static bool issue(struct run *run, const struct op *op, char *why)
         int expect = got == 0 ? op_apply(op, k, run->m) : would_be(op, k, run->m);
         if (got == expect) {
             changed = true;
-        } else if (is_refusal(run, got)) {
+        } else if (is_refusal(run, op->kind, got)) {
             done->skip |= 1u << k;
             run->n_refused++;
+            run->kinds |= UINT32_C(1) << op->kind;
             run->refusal = got;
             run->read_only = run->read_only || got == -EROFS;
         } else {
@@ -242,11 +365,56 @@ static bool accept_loss(struct run *run, char *why)
     return ok;
 }
 
+/* One of the files, and of it all or a block: another one each time. */
+struct choice {
+    struct run *run;
+    uint64_t n, wanted, from, to;
+};
+
+static void choose(void *arg, const char *name, uint64_t size)
+{
+    struct choice *c = arg;
+    if (c->n++ != c->wanted)
+        return;
+    (void)snprintf(c->run->place, sizeof(c->run->place), "%s", name);
+    c->from = c->run->nth % 3 ? c->run->nth * 7919 % (size / 4096 + 1) * 4096 : 0;
+    c->to = c->run->nth % 3 ? c->from + 4096 : UINT64_MAX;
+}
+
+static void begin(struct run *run)
+{
+    struct choice c = {.run = run};
+    run->begun = true;
+    if (run->fault->call == (enum sim_call)FULL) {
+        simdisk_limit(run->disk, simdisk_used(run->disk));
+        return;
+    }
+    c.wanted = UINT64_MAX;
+    simdisk_each(run->disk, choose, &c);
+    c.wanted = run->nth * 104729 % c.n;
+    c.n = 0;
+    simdisk_each(run->disk, choose, &c);
+    if (simdisk_spoil(run->disk, run->place, c.from, c.to) != 0)
+        abort();
+}
+
+static void lift(struct run *run)
+{
+    if (run->fault && run->fault->lasts && !is_of_disk(run->fault))
+        simdisk_fail(run->disk, run->fault->call, 0, 0);
+    if (run->fault && run->fault->call == (enum sim_call)FULL)
+        simdisk_limit(run->disk, 0);
+    if (run->place[0])
+        (void)simdisk_spoil(run->disk, run->place, 0, 0); /* it may be gone */
+    run->lifted = true;
+}
+
 /* A store that could not be opened again because of the fault opens without it. */
 static bool ensure_open(struct run *run, char *why)
 {
     if (run->s.eng)
         return true;
+    lift(run);
     char reason[256];
     int r = session_open(&run->s, false, reason);
     if (r < 0)
@@ -258,9 +426,11 @@ static bool run_ops(struct run *run, const struct workload *w, char *why)
 {
     char reason[256];
     int r = session_open(&run->s, false, reason);
-    if (r < 0 && !is_refusal(run, r))
+    if (r < 0 && !is_refusal(run, OP_REOPEN, r))
         return verify_fail(why, "open: %s: %s", strerror(-r), reason);
     for (size_t i = 0; i < w->n_ops; i++) {
+        if (run->fault && is_of_disk(run->fault) && i + 1 == run->nth)
+            begin(run);
         if (!ensure_open(run, why) || !issue(run, &w->ops[i], why))
             return false;
     }
@@ -304,19 +474,67 @@ static bool survivors_agree(struct run *run, uint64_t seed, char *why)
     return ok;
 }
 
-/* ---- every call fails once ---------------------------------------------- */
+/* ---- every call fails once, or from it on -------------------------------- */
+
+/* Issues an operation that must succeed whatever was before it. */
+static bool must(struct run *run, const struct op *op, const char *when, char *why)
+{
+    size_t refused = run->n_refused;
+    if (!issue(run, op, why))
+        return false;
+    return run->n_refused == refused ||
+           verify_fail(why, "%s: %s %s: %s", when, op_names[op->kind], op->path, strerror(-run->refusal));
+}
+
+/* The fault is gone: whatever it has done, the store is whole, and can be used, at once unless a flush has
+ * failed, then after it was opened again. */
+static bool is_whole_without(struct run *run, char *why)
+{
+    static const struct op after[] = {
+        {.kind = OP_TICK},
+        {.kind = OP_SYNC},
+        {.kind = OP_CREATE, .path = "after-the-fault", .mode = S_IFREG | 0644},
+        {.kind = OP_WRITE, .path = "after-the-fault", .size = 30000, .seed = 7},
+        {.kind = OP_SCRUB},
+        {.kind = OP_COMPACT},
+        {.kind = OP_SYNC},
+        {.kind = OP_REOPEN},
+    };
+    lift(run);
+    if (run->read_only) {
+        (void)session_close(&run->s);
+        if (!ensure_open(run, why))
+            return false;
+    }
+    for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+        if (!must(run, &after[i], "the fault is gone", why))
+            return false;
+    run->read_only = false;
+    return live_store_agrees(run, why);
+}
+
+static uint32_t kinds_refused; /* of all runs of a fault */
 
 static bool one_fault(const struct workload *w, const struct fault *fault, uint64_t nth, char *why)
 {
     struct run run;
-    run_init(&run, w->n_ops);
+    run_init(&run, w->n_ops + AFTER_OPS);
     run.fault = fault;
-    simdisk_fail(run.disk, fault->call, nth, fault->error);
-    bool ok = run_ops(&run, w, why) && live_store_agrees(&run, why) && survivors_agree(&run, nth, why);
-    if (ok && (fault->error == EINTR || fault->error == SIM_SHORT) && run.n_refused)
-        ok = verify_fail(why, "%zu operations refused", run.n_refused);
-    if (ok && fault->error == ENOSPC && run.n_refused > PUT_MANY_MAX)
-        ok = verify_fail(why, "%zu operations refused because of one full disk that passed", run.n_refused);
+    run.nth = nth;
+    if (fault->lasts && !is_of_disk(fault))
+        simdisk_fail_from(run.disk, fault->call, nth, fault->error);
+    else if (!fault->lasts)
+        simdisk_fail(run.disk, fault->call, nth, fault->error);
+    bool ok = run_ops(&run, w, why);
+    kinds_refused |= run.kinds;
+    size_t refused = run.n_refused;
+    if (ok && fault->lasts)
+        ok = is_whole_without(&run, why);
+    ok = ok && live_store_agrees(&run, why) && survivors_agree(&run, nth, why);
+    if (ok && (fault->error == EINTR || fault->error == SIM_SHORT) && refused)
+        ok = verify_fail(why, "%zu operations refused", refused);
+    if (ok && !fault->lasts && !may_stay(fault) && fault->error == ENOSPC && refused > PUT_MANY_MAX)
+        ok = verify_fail(why, "%zu operations refused because of one full disk that passed", refused);
     /* A sync that failed may not be forgotten by the next (I11): either it is rewritten or the store says
      * no. */
     int r = ok ? session_close(&run.s) : 0;
@@ -328,6 +546,14 @@ static bool one_fault(const struct workload *w, const struct fault *fault, uint6
     return ok;
 }
 
+static void print_kinds(void)
+{
+    for (unsigned k = 0; k < OP_N_KINDS; k++)
+        if (kinds_refused >> k & 1)
+            printf(" %s", op_names[k]);
+    printf("\n");
+}
+
 static void all_faults(const struct workload *w, const char *workload, const struct fault *fault,
                        uint64_t stride)
 {
@@ -335,17 +561,21 @@ static void all_faults(const struct workload *w, const char *workload, const str
     char why[VERIFY_WHY_MAX], label[64];
     run_init(&run, w->n_ops);
     bool ok = run_ops(&run, w, why);
-    uint64_t calls = fault->call == SIM_ANY_CALL ? simdisk_calls(run.disk, false)
-                                                 : simdisk_calls_of(run.disk, fault->call);
+    uint64_t calls = w->n_ops;
+    if (!is_of_disk(fault))
+        calls = fault->call == SIM_ANY_CALL ? simdisk_calls(run.disk, false)
+                                            : simdisk_calls_of(run.disk, fault->call);
     run_done(&run);
     report(ok ? "" : workload, ok, why);
     uint64_t n = 0;
+    kinds_refused = 0;
     for (uint64_t nth = 1; nth <= calls && ok; nth += stride, n++) {
         (void)snprintf(label, sizeof(label), "%s --fault %s --nth %" PRIu64, workload, fault->name, nth);
         report(label, one_fault(w, fault, nth, why), why);
     }
-    printf("workload%s, %s: %" PRIu64 " calls, %" PRIu64 " of them failed\n", workload, fault->name, calls,
-           n);
+    printf("workload%s, %s: %" PRIu64 " calls, %" PRIu64 " of them failed; refused:", workload, fault->name,
+           calls, n);
+    print_kinds();
 }
 
 /* Short counts and interruptions are no faults: nothing may come of them. */
@@ -388,16 +618,6 @@ static unsigned fill(struct run *run, uint64_t seed, bool *ok, char *why)
             return i;
     }
     return FULL_FILES;
-}
-
-/* Issues an operation that must succeed although the disk is full. */
-static bool must(struct run *run, const struct op *op, const char *when, char *why)
-{
-    size_t refused = run->n_refused;
-    if (!issue(run, op, why))
-        return false;
-    return run->n_refused == refused ||
-           verify_fail(why, "%s: %s %s: %s", when, op_names[op->kind], op->path, strerror(-run->refusal));
 }
 
 static bool full_disk_run(struct run *run, char *why)
@@ -447,7 +667,7 @@ static void full_disk(void)
 /* ---- main --------------------------------------------------------------- */
 
 static const char usage[] =
-    "faults [OPTIONS]: each I/O call of the scripted workload fails once\n"
+    "faults [OPTIONS]: each I/O call of the scripted workload fails, once or from it on\n"
     "  --quick        only a sample of the calls\n"
     "  --stride N     every Nth call only\n"
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
@@ -459,6 +679,7 @@ static const char usage[] =
 
 struct config {
     uint64_t stride, nth, seeds, seed, ops;
+    bool dense; /* as struct fault has it */
     const char *fault;
 };
 
@@ -501,7 +722,8 @@ static void one_workload(const struct config *config, const struct workload *w, 
         if (config->nth)
             report(label, one_fault(w, &faults[i], config->nth, why), why);
         else
-            all_faults(w, label, &faults[i], stride);
+            all_faults(w, label, &faults[i],
+                       stride * (config->dense && faults[i].sparse > 3 ? 3 : faults[i].sparse));
     }
 }
 
@@ -521,6 +743,8 @@ int main(int argc, char **argv)
         (void)fputs(usage, stderr);
         return 2;
     }
+    const char *mode = getenv("ENGRAM_TEST_MODE");
+    config.dense = mode && strcmp(mode, "full") == 0;
     time_t started = time(NULL);
     if (config.seed) {
         random_workload(&config, config.seed, config.stride);
@@ -533,8 +757,7 @@ int main(int argc, char **argv)
         }
         if (beside || !config.nth) {
             char label[48];
-            const char *mode = getenv("ENGRAM_TEST_MODE");
-            if (!beside && config.stride == 1 && !(mode && strcmp(mode, "full") == 0))
+            if (!beside && config.stride == 1 && !config.dense)
                 config.stride = 3; /* most of it is the same without an installer */
             beside = beside ? beside : 1;
             (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);

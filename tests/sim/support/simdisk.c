@@ -262,11 +262,10 @@ static bool fault_strikes(struct sim_fault *fault, enum sim_call call)
 {
     if (fault->error == 0 || (fault->call == SIM_ANY_CALL ? !changes(call) : fault->call != call))
         return false;
-    if (fault->always)
+    if (fault->left <= 1)
         return true;
-    if (--fault->left > 0)
-        return false;
-    return true;
+    fault->left--;
+    return false;
 }
 
 /*

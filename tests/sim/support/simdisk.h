@@ -109,6 +109,8 @@ void simdisk_ignore_syncdir(struct simdisk *disk, bool ignore);
 /* Instead of an error: of what a pread or pwritev was asked for it transfers a part. */
 #define SIM_SHORT (-1)
 void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
+/* The same for the `nth` and all that follow. */
+void simdisk_fail_from(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
 /* Whether it is still to come. */
 bool simdisk_fault_waits(struct simdisk *disk);
 /* The same, time after time. */

@@ -353,10 +353,17 @@ void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int er
     pthread_mutex_unlock(&disk->mutex);
 }
 
+void simdisk_fail_from(struct simdisk *disk, enum sim_call call, uint64_t nth, int error)
+{
+    pthread_mutex_lock(&disk->mutex);
+    disk->fault = (struct sim_fault){.call = call, .left = nth, .error = error, .always = true};
+    pthread_mutex_unlock(&disk->mutex);
+}
+
 bool simdisk_fault_waits(struct simdisk *disk)
 {
     pthread_mutex_lock(&disk->mutex);
-    bool waits = disk->fault.error != 0 && !disk->fault.always;
+    bool waits = disk->fault.error != 0 && (!disk->fault.always || disk->fault.left > 1);
     pthread_mutex_unlock(&disk->mutex);
     return waits;
 }
