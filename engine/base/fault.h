@@ -29,6 +29,7 @@ enum fault_point {
     FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
+    FP_SEGMENT_LOOK,      /* the record of one of all segments is looked at. Under log.lock. */
     FP_COUNT
 };
 
@@ -95,6 +96,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_MEDIUM_READ)      /* I11: the next life believes the page cache */                                  \
     M(GROUP_ALL)           /* I9: a group of a compaction has all victims, whatever is live in them */       \
     M(RETIRE_ALL_AT_ONCE)  /* all segments are looked at in one hold of log.lock */                          \
+    M(LOOK_ALL_AT_ONCE)    /* as above, when figures of them are made or some are chosen */                  \
     M(RETIRE_LATE)         /* I9: victims stay until all are emptied */                                      \
     M(NO_INSTALLER_WAIT)   /* I9: a compaction hands over before its installer has ended */                  \
     M(TAIL_COMES_BACK)     /* a file grows over what a truncation has left to be freed later */              \

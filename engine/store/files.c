@@ -1,9 +1,11 @@
 /*
  * files.c - the files of a store and how far each belongs to one moment.
  *
- * No state. Between checkpoint_exclude() and checkpoint_allow(), and under log.lock, nothing is begun, sealed
- * or removed, so that the list is the store of one moment: recovery of these files, cut to these sizes, gives
- * the state at the call. */
+ * No state. Between checkpoint_exclude() and checkpoint_allow(), retire_exclude() and retire_allow() nothing
+ * is removed, so that the list is the store of one moment: recovery of these files, cut to these sizes, gives
+ * the state when log.lock was first taken, however many slices the list takes. */
+#include "commit/retire.h"
+#include "core/look.h"
 #include "image/checkpoint.h"
 
 #include <stdio.h>
@@ -23,24 +25,48 @@ static struct eng_file *add(struct list *l, enum eng_file_kind kind, const char 
     return f;
 }
 
-static int add_segments_locked(struct eng *eng, struct list *l)
+/* What the log was like at the moment of the list. */
+struct moment {
+    struct list *l;
+    uint32_t active; /* segment; 0: none */
+    uint64_t tail;
+    uint32_t next_id;
+};
+
+/* A segment of the log has its size for good when the next begins; one of survivors may have grown since, by
+ * what nothing of that moment names. */
+static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
-    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        char name[SEGMENT_NAME_SIZE];
-        if (!seg->id || !segments_has(&eng->segments, seg->id))
-            continue;
-        segment_name(seg->id, name);
-        struct eng_file *f = add(l, seg->kind == SEGMENT_SURVIVORS ? ENG_FILE_SURVIVORS : ENG_FILE_LOG, name);
-        if (!f)
-            return -ENOMEM;
-        f->id = seg->id;
-        f->size = segments_size_of(&eng->segments, seg->id);
-        f->total = seg->total;
-        f->live = seg->live;
-        f->active = eng->log.active && eng->log.active->id == seg->id;
-    }
+    const struct moment *m = arg;
+    char name[SEGMENT_NAME_SIZE];
+    if (seg->id >= m->next_id || !segments_has(&eng->segments, seg->id))
+        return 0;
+    segment_name(seg->id, name);
+    struct eng_file *f = add(m->l, seg->kind == SEGMENT_SURVIVORS ? ENG_FILE_SURVIVORS : ENG_FILE_LOG, name);
+    if (!f)
+        return -ENOMEM;
+    f->id = seg->id;
+    f->active = m->active == seg->id;
+    f->size = f->active ? m->tail : segments_size_of(&eng->segments, seg->id);
+    f->total = seg->total;
+    f->live = seg->live;
     return 0;
+}
+
+/* Nothing is retired meanwhile. */
+static int add_segments(struct eng *eng, struct list *l)
+{
+    struct moment m = {.l = l};
+    pthread_mutex_lock(&eng->log.lock);
+    if (eng->log.active) {
+        m.active = eng->log.active->id;
+        m.tail = segments_size_of(&eng->segments, m.active);
+    }
+    pthread_mutex_lock(&eng->segments.lock);
+    m.next_id = eng->segments.next_id;
+    pthread_mutex_unlock(&eng->segments.lock);
+    pthread_mutex_unlock(&eng->log.lock);
+    return look_at_segments(eng, add_segment, &m);
 }
 
 static int add_checkpoint(void *arg, const char *name)
@@ -90,10 +116,10 @@ int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *fil
     int r = eng->io->ops->list(eng->io, add_checkpoint, &l);
     if (!r)
         r = size_checkpoints(eng, &l);
-    pthread_mutex_lock(&eng->log.lock);
+    retire_exclude(eng);
     if (!r)
-        r = add_segments_locked(eng, &l);
-    pthread_mutex_unlock(&eng->log.lock);
+        r = add_segments(eng, &l);
+    retire_allow(eng);
     checkpoint_allow(eng);
     if (!r && l.n)
         qsort(l.files, l.n, sizeof *l.files, by_kind_and_id);

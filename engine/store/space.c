@@ -2,10 +2,11 @@
  * space.c - the space receipt: where each byte is that the store takes from the disk, and what gives it back.
  *
  * The records of the index and the sizes of the files tell what lies in segments; what is left of du after
- * that is slack. No state. Locks: log.lock for the records of segments, index_lock shared in short slices for
- * orphans. */
+ * that is slack. No state. Locks: log.lock for a slice of the records of segments, index_lock shared in short
+ * slices for orphans. */
 #include "commit/commit.h"
 #include "core/keepers.h"
+#include "core/look.h"
 #include "core/reserve.h"
 #include "store/store.h"
 
@@ -152,37 +153,40 @@ static void find_orphans(struct eng *eng, struct eng_space *sp)
 
 /* ---- segments ------------------------------------------------------------------ */
 
-static void add_segment_locked(struct eng *eng, const struct seg_rec *seg, struct eng_space *sp)
+/* The receipt, and the bytes of segments that have records. */
+struct receipt {
+    struct eng_space *sp;
+    int64_t known;
+};
+
+static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
+    struct receipt *receipt = arg;
+    struct eng_space *sp = receipt->sp;
     uint64_t size = segments_size_of(&eng->segments, seg->id);
     const struct keeper *keeper = keepers_find(eng, seg);
+    receipt->known += (int64_t)size;
     if (!size)
-        return;
+        return 0;
     if (!keeper || keeper->label) { /* emptied */
         *(keeper ? bytes_kept(sp, keeper) : bytes_of(sp, ENG_SPACE_EMPTY)) += (int64_t)size;
-        return;
+        return 0;
     }
     bool active = keepers_need(eng, KEEPER_ACTIVE, seg);
     *bytes_of(sp, ENG_SPACE_LIVE) += (int64_t)seg->live;
     *bytes_of(sp, active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD) += (int64_t)(seg->total - seg->live);
     *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)seg->total;
+    return 0;
 }
 
-/* The figures of one moment, except that checkpoints may come and go. */
+/* The figures of one moment where nothing is written or retired meanwhile; checkpoints may come and go. */
 static void add_segments(struct eng *eng, struct eng_space *sp)
 {
-    pthread_mutex_lock(&eng->log.lock);
-    int64_t known = 0;
-    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        if (!seg->id)
-            continue;
-        add_segment_locked(eng, seg, sp);
-        known += (int64_t)segments_size_of(&eng->segments, seg->id);
-    }
+    struct receipt receipt = {.sp = sp};
+    (void)look_at_segments(eng, add_segment, &receipt);
     /* An output of compaction has no record until its first relocations are installed. */
-    *bytes_of(sp, ENG_SPACE_COPIES) = (int64_t)segments_bytes(&eng->segments) - known;
-    pthread_mutex_unlock(&eng->log.lock);
+    *bytes_of(sp, ENG_SPACE_COPIES) =
+        MAX_OF((int64_t)segments_bytes(&eng->segments) - receipt.known, (int64_t)0);
     *bytes_of(sp, ENG_SPACE_CHECKPOINTS) =
         (int64_t)atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
     *bytes_of(sp, ENG_SPACE_RESERVE) = (int64_t)reserve_bytes(eng);

@@ -3,6 +3,7 @@
  * the moment of the call, none is kept twice. */
 #include "commit/commit.h"
 #include "core/keepers.h"
+#include "core/look.h"
 #include "core/reserve.h"
 #include "store/store.h"
 #include "upkeep/policy.h"
@@ -107,32 +108,37 @@ static int by_id(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg)
+struct infos {
+    struct eng_segment_info *all;
+    size_t n, cap;
+};
+
+static int add_info(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
-    if (!eng || !emit)
-        return -EINVAL;
-    pthread_mutex_lock(&eng->log.lock);
-    uint32_t used = eng->idx.segs.used;
-    CLEANUP_FREE struct eng_segment_info *infos = calloc(used, sizeof *infos);
-    size_t n = 0;
-    for (uint32_t i = 1; infos && i < used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        if (!seg->id)
-            continue;
-        infos[n++] = (struct eng_segment_info){.id = seg->id,
+    struct infos *l = arg;
+    int r = array_grow(&l->all, &l->cap, l->n + 1, sizeof *l->all);
+    if (r)
+        return r;
+    l->all[l->n++] = (struct eng_segment_info){.id = seg->id,
                                                .size = segments_size_of(&eng->segments, seg->id),
                                                .total = seg->total,
                                                .live = seg->live,
                                                .active = eng->log.active && eng->log.active->id == seg->id,
                                                .survivors = seg->kind == SEGMENT_SURVIVORS,
                                                .pending = !seg->live && seg->total};
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    if (!infos)
-        return -ENOMEM;
-    if (n)
-        qsort(infos, n, sizeof *infos, by_id);
-    for (size_t i = 0; i < n && !emit(arg, &infos[i]); i++)
-        ;
     return 0;
+}
+
+int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info), void *arg)
+{
+    struct infos l = {0};
+    if (!eng || !emit)
+        return -EINVAL;
+    int r = look_at_segments(eng, add_info, &l);
+    if (!r && l.n)
+        qsort(l.all, l.n, sizeof *l.all, by_id);
+    for (size_t i = 0; !r && i < l.n && !emit(arg, &l.all[i]); i++)
+        ;
+    free(l.all);
+    return r;
 }

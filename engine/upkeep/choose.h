@@ -2,7 +2,7 @@
  * choose.h - which segments a compaction empties, what that will move, and
  * whether there is room.
  *
- * Locking: log.lock, under which the index does not change. */
+ * Locking: log.lock, a slice of the segments at a time. */
 #ifndef ENGRAMFS_CHOOSE_H
 #define ENGRAMFS_CHOOSE_H
 

@@ -24,6 +24,7 @@
 #include "commit/flush.h"
 #include "commit/retire.h"
 #include "core/keepers.h"
+#include "core/look.h"
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
@@ -118,18 +119,17 @@ static bool has_enough(const struct compact *c)
     return c->goal && !MUTANT(GOAL_IGNORED) && !is_lacking(c);
 }
 
+static int awaits_checkpoint(struct eng *eng, const struct seg_rec *seg, void *arg)
+{
+    const struct keeper *keeper = keepers_find(eng, seg);
+    (void)arg;
+    return keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
+}
+
 /* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
 static bool any_awaits_checkpoint(struct eng *eng)
 {
-    bool any = false;
-    pthread_mutex_lock(&eng->log.lock);
-    for (uint32_t i = 1; i < eng->idx.segs.used && !any; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        const struct keeper *keeper = seg->id ? keepers_find(eng, seg) : NULL;
-        any = keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
-    }
-    pthread_mutex_unlock(&eng->log.lock);
-    return any;
+    return look_at_segments(eng, awaits_checkpoint, NULL) != 0;
 }
 
 /* Where moving was not enough: what only waits for checkpoints goes as well. */

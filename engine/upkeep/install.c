@@ -6,6 +6,7 @@
 #include "commit/flush.h"
 #include "commit/retire.h"
 #include "core/keepers.h"
+#include "core/look.h"
 #include "image/checkpoint.h"
 #include "upkeep/choose.h"
 #include "upkeep/full_disk.h"
@@ -14,18 +15,20 @@
 
 /* ---- metadata ----------------------------------------------------------------------- */
 
+static int find_youngest(struct eng *eng, const struct seg_rec *seg, void *arg)
+{
+    uint64_t *seq = arg;
+    if ((seg->live < seg->total || !seg->live) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
+        keepers_need(eng, KEEPER_CHECKPOINTS, seg))
+        *seq = MAX_OF(*seq, seg->last_seq);
+    return 0;
+}
+
 /* The youngest batch of any segment with garbage, or emptied, whose metadata a checkpoint needs; 0: none. */
 static uint64_t youngest_metadata(struct eng *eng)
 {
     uint64_t seq = 0;
-    pthread_mutex_lock(&eng->log.lock);
-    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
-        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
-        if (seg->id && (seg->live < seg->total || !seg->live) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
-            keepers_need(eng, KEEPER_CHECKPOINTS, seg))
-            seq = MAX_OF(seq, seg->last_seq);
-    }
-    pthread_mutex_unlock(&eng->log.lock);
+    (void)look_at_segments(eng, find_youngest, &seq);
     return seq;
 }
 

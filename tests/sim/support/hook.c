@@ -63,7 +63,8 @@ static void at_point(void *arg, enum fault_point point)
 {
     struct schedule *s = arg;
     is_installer = is_installer || point == FP_INSTALLER_RUNS;
-    if (point == FP_LOG_WRITTEN || point == FP_RETIRE) /* under log.lock, that the other may need */
+    if (point == FP_LOG_WRITTEN || point == FP_RETIRE ||
+        point == FP_SEGMENT_LOOK) /* under log.lock, that the other may need */
         return;
     pthread_mutex_lock(&s->lock);
     if (point == FP_INSTALLER_GIVEN) {
