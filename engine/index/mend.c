@@ -6,6 +6,7 @@
  * but whose content is named by a lost one is given up, since it would show zeros. */
 #include "index/mend.h"
 
+#include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
 #include "index/apply.h"
@@ -494,18 +495,46 @@ static int link_instead(struct index *idx, const struct op *op, uint64_t seq)
     return r ? r : index_apply(idx, &link, seq);
 }
 
+/* Somebody gave a name that mending has given to a directory, since it was free: that one gets another. A log
+ * gives no name that is there, so it is none of the log's. */
+static int give_way(struct index *idx, const struct op *op)
+{
+    const uint32_t root = ENG_ROOT_INO;
+    uint32_t d = op->parent == root ? index_find_name(idx, root, op->name, op->name_len) : 0;
+    const struct dentry_rec *dentry = index_dentry(idx, d);
+    const struct inode_rec *inode = dentry ? index_slot(idx, dentry->child) : NULL;
+    char name[32];
+    if (!inode || !S_ISDIR(inode->mode) || inode->dentry != d || MUTANT(MADE_NAMES_STAY))
+        return 0;
+    uint32_t slot = dentry->child, len = (uint32_t)snprintf(name, sizeof name, "#%u", slot);
+    if (op->name_len < len || memcmp(op->name, name, len) != 0)
+        return 0;
+    len = free_name(idx, slot, name);
+    int r = have_room(idx, len);
+    if (!r)
+        r = index_remove_name(idx, d);
+    return r ? r : index_add_name(idx, root, name, len, slot, free_cookie(idx, root));
+}
+
 int index_apply_mended(struct index *idx, const struct op *op, uint64_t seq)
 {
     int r = 0;
     if (op->type == OP_CREATE)
         r = make_way(idx, op->ino);
+    if (op->type == OP_LINK)
+        r = give_way(idx, op);
     if (!r && op->type == OP_LINK && can_link(idx, op))
         r = unlink_dir(idx, op->ino, seq);
     if (!r)
         r = index_reserve(idx, op, 1);
     if (!r)
         r = index_apply(idx, op, seq);
-    if (r == -EBADMSG && op->type == OP_REPOINT && can_link(idx, op))
-        r = link_instead(idx, op, seq);
+    /* The only name of a directory goes, whatever it is now: its number may be given away next. */
+    if (r == -EBADMSG && op->type == OP_UNLINK && !MUTANT(MADE_NAMES_STAY))
+        r = unlink_dir(idx, op->ino, seq);
+    if (r == -EBADMSG && op->type == OP_REPOINT && can_link(idx, op)) {
+        r = MUTANT(MADE_NAMES_STAY) ? 0 : unlink_dir(idx, op->other, seq);
+        r = r ? r : link_instead(idx, op, seq);
+    }
     return r;
 }

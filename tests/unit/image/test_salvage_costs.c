@@ -176,6 +176,63 @@ Test(salvage_costs, names_that_somebody_gave_stand_in_nobodys_way)
     cr_assert(unit_holds(&u, unit_lookup(&u, name), 10, N_TAKEN - 1));
 }
 
+/* A memory that the log gives such a name has it, and the directory another; so has one that comes later. */
+Test(salvage_costs, a_name_that_somebody_gives_later_is_his)
+{
+    double seconds;
+    char name[32];
+    uint64_t junk = make_junk(), a = make_dir("directory-", 1, ""), b = make_dir("directory-", 2, "");
+    forget_log(junk);
+    unit_open(&u);
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(a));
+    uint64_t file = unit_file(&u, name, 3000, 5);
+    (void)snprintf(name, sizeof name, "#%u-2", ino_slot(a));
+    uint64_t other = unit_file(&u, name, 3000, 6);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    lose_dentries(UINT32_MAX);
+    cr_assert_eq(salvage(&seconds), 0);
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(a));
+    cr_assert_eq(unit_lookup(&u, name), file);
+    cr_assert(unit_holds(&u, file, 3000, 5));
+    (void)snprintf(name, sizeof name, "#%u-2", ino_slot(a));
+    cr_assert_eq(unit_lookup(&u, name), other);
+    (void)snprintf(name, sizeof name, "#%u-3", ino_slot(a));
+    cr_assert_eq(unit_lookup(&u, name), a);
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(b));
+    cr_assert_eq(unit_lookup(&u, name), b);
+    cr_assert_eq(index_is_sound(&u.eng->idx), 0);
+}
+
+/* What the log removes goes, whatever it is called now, and its number is another's. */
+Test(salvage_costs, a_directory_that_is_removed_later_goes)
+{
+    double seconds;
+    char name[32];
+    uint64_t junk = make_junk(), a = make_dir("directory-", 1, ""), b = make_dir("directory-", 2, "");
+    forget_log(junk);
+    unit_open(&u);
+    cr_assert_eq(eng_rmdir(u.eng, ENG_ROOT_INO, "directory-1"), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    uint64_t file = 0;
+    for (unsigned i = 0; i < 8 && (!file || ino_slot(file) != ino_slot(a)); i++) {
+        (void)snprintf(name, sizeof name, "f%u", i);
+        file = unit_file(&u, name, 3000, 5);
+    }
+    cr_assert_eq(ino_slot(file), ino_slot(a));
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    lose_dentries(UINT32_MAX);
+    cr_assert_eq(salvage(&seconds), 0);
+    cr_assert_eq(unit_lookup(&u, name), file);
+    cr_assert(unit_holds(&u, file, 3000, 5));
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(a));
+    cr_assert_eq(unit_lookup(&u, name), 0);
+    (void)snprintf(name, sizeof name, "#%u", ino_slot(b));
+    cr_assert_eq(unit_lookup(&u, name), b);
+    cr_assert_eq(index_is_sound(&u.eng->idx), 0);
+}
+
 /* ---- what a manifest claims --------------------------------------------------------------------- */
 
 #define N_CLAIMED 8192u /* images: 512 MiB */
