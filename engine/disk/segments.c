@@ -49,17 +49,40 @@ void segment_name(uint32_t id, char out[SEGMENT_NAME_SIZE])
     snprintf(out, SEGMENT_NAME_SIZE, "s%08x.seg", id);
 }
 
-int segment_parse_name(const char *name, uint32_t *ret_id)
+void segment_kept_name(uint32_t id, char out[SEGMENT_NAME_SIZE])
+{
+    snprintf(out, SEGMENT_NAME_SIZE, "s%08x.kept", id);
+}
+
+static int parse_name(const char *name, void (*make)(uint32_t id, char *out), uint32_t *ret_id)
 {
     unsigned id;
     char again[SEGMENT_NAME_SIZE];
-    if (sscanf(name, "s%8x.seg", &id) != 1 || !id)
+    if (sscanf(name, "s%8x.", &id) != 1 || !id)
         return -EINVAL;
-    segment_name(id, again);
+    make(id, again);
     if (strcmp(name, again) != 0)
         return -EINVAL;
     *ret_id = id;
     return 0;
+}
+
+int segment_parse_name(const char *name, uint32_t *ret_id)
+{
+    return parse_name(name, segment_name, ret_id);
+}
+
+int segment_parse_kept_name(const char *name, uint32_t *ret_id)
+{
+    return parse_name(name, segment_kept_name, ret_id);
+}
+
+static void file_name(const struct segment *seg, char out[SEGMENT_NAME_SIZE])
+{
+    if (seg->kept)
+        segment_kept_name(seg->id, out);
+    else
+        segment_name(seg->id, out);
 }
 
 /* Registers seg; the lock is held. */
@@ -94,6 +117,15 @@ int segments_add(struct segments *segments, uint32_t id, uint32_t kind, uint64_t
     if (!seg)
         return -ENOMEM;
     *seg = (struct segment){.id = id, .kind = kind, .size = size};
+    return add(segments, seg);
+}
+
+int segments_add_kept(struct segments *segments, uint32_t id, uint64_t size)
+{
+    struct segment *seg = calloc(1, sizeof *seg);
+    if (!seg)
+        return -ENOMEM;
+    *seg = (struct segment){.id = id, .size = size, .kept = true};
     return add(segments, seg);
 }
 
@@ -282,7 +314,7 @@ static int open_file(struct segments *segments, struct segment *seg)
 {
     struct io_file *file = NULL, *idle[EVICTED_MAX] = {0};
     char name[SEGMENT_NAME_SIZE];
-    segment_name(seg->id, name);
+    file_name(seg, name);
     int r = segments->io->ops->open(segments->io, name, segments->read_only ? IO_RDONLY : IO_RDWR, &file);
     pthread_mutex_lock(&segments->lock);
     if (seg->file)
@@ -355,7 +387,7 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 int segments_unlink(struct segments *segments, struct segment *take_seg)
 {
     char name[SEGMENT_NAME_SIZE];
-    segment_name(take_seg->id, name);
+    file_name(take_seg, name);
     fault_point(segments->hook, FP_RETIRE);
     if (take_seg->file)
         segments->io->ops->close(take_seg->file);
@@ -368,6 +400,21 @@ int segments_retire(struct segments *segments, uint32_t id)
     struct segment *seg;
     int r = segments_remove(segments, id, &seg);
     return r ? r : segments_unlink(segments, seg);
+}
+
+int segments_set_aside(struct segments *segments, uint32_t id)
+{
+    struct segment *seg;
+    char name[SEGMENT_NAME_SIZE], kept[SEGMENT_NAME_SIZE];
+    int r = segments_remove(segments, id, &seg);
+    if (r)
+        return r;
+    if (seg->file)
+        segments->io->ops->close(seg->file);
+    free(seg);
+    segment_name(id, name);
+    segment_kept_name(id, kept);
+    return segments->io->ops->rename(segments->io, name, kept);
 }
 
 bool segments_has(struct segments *segments, uint32_t id)

@@ -26,6 +26,7 @@ struct segment {
     /* Of those whose file is open, a ring. Protected by segments lock. */
     struct segment *prev, *next;
     bool again; /* pinned more than once since it was opened, or since the hand went by */
+    bool kept;  /* set aside by an earlier opening: the file has its other name. immutable */
 };
 
 struct segments {
@@ -52,9 +53,15 @@ void segment_name(uint32_t id, char out[SEGMENT_NAME_SIZE]);
 /* 0 and the id if `name` is a segment's, else -EINVAL. */
 int segment_parse_name(const char *name, uint32_t *ret_id);
 
+/* Of one that recovery has set aside, see segments_set_aside(). */
+void segment_kept_name(uint32_t id, char out[SEGMENT_NAME_SIZE]);
+int segment_parse_kept_name(const char *name, uint32_t *ret_id);
+
 /* Makes a segment file known that is there (recovery). kind 0: without a header that proves it to be one; its
  * number is not used up by that. */
 int segments_add(struct segments *segments, uint32_t id, uint32_t kind, uint64_t size);
+/* The same of one that was set aside, for salvage. */
+int segments_add_kept(struct segments *segments, uint32_t id, uint64_t size);
 /* Creates a segment file with its header; pinned once for the caller. */
 int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq, uint64_t chain,
                     uint64_t durable_seq, struct segment **ret_seg);
@@ -69,6 +76,9 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 int segments_unlink(struct segments *segments, struct segment *take_seg);
 /* Both. */
 int segments_retire(struct segments *segments, uint32_t id);
+/* Takes a segment without pins out of the set; its file stays, under its other name. -EBUSY, -ENOENT, or what
+ * renaming gave: it has its old name then. */
+int segments_set_aside(struct segments *segments, uint32_t id);
 /* The lowest number above `id` of those that are known; 0: none. */
 uint32_t segments_after(struct segments *segments, uint32_t id);
 bool segments_has(struct segments *segments, uint32_t id);

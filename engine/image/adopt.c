@@ -10,11 +10,50 @@
 
 #include <stdio.h>
 
+/*
+ * Whole batches that nothing leads to, since the one before them is bad. A cut of the power leaves such, of
+ * what was not synced; but nothing tells whether they were. So they are not part of the store, and they are
+ * not destroyed. Of the bad batch itself the ops may be whole. */
+static bool is_beyond(const struct recovery *rec, const struct seg_file *sf)
+{
+    return sf->last > rec->seq + (sf == rec->at);
+}
+
+static void tell_beyond(struct recovery *rec)
+{
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (is_beyond(rec, sf) && (sf == rec->at || rec->eng->opt.read_only))
+            report_line(&rec->eng->report, ENG_LOG_WARNING,
+                        "s%08x.seg: the log ends at a bad batch, but whole ones up to %llu follow in this "
+                        "segment; engramctl repair reads them for as long as it is there",
+                        sf->id, (unsigned long long)sf->last);
+    }
+}
+
+static bool set_aside(struct recovery *rec, const struct seg_file *sf)
+{
+    char kept[SEGMENT_NAME_SIZE];
+    segment_kept_name(sf->id, kept);
+    int r = segments_set_aside(&rec->eng->segments, sf->id);
+    if (r)
+        report_line(&rec->eng->report, ENG_LOG_WARNING, "s%08x.seg: cannot be kept as %s: %s", sf->id, kept,
+                    strerror(-r));
+    else
+        report_line(
+            &rec->eng->report, ENG_LOG_WARNING,
+            "s%08x.seg: the log ends at a bad batch before those in it, up to %llu: kept as %s, which "
+            "engramctl repair reads; remove it when you do not need it",
+            sf->id, (unsigned long long)sf->last, kept);
+    return !r;
+}
+
 /* Segment files that the recovered state does not know: left over from what was not durable, or already
  * emptied. */
-static void discard_unknown(struct recovery *rec)
+static int discard_unknown(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
+    bool kept = false;
     for (size_t i = 0; i < rec->n_segs; i++) {
         struct seg_file *sf = &rec->segs[i];
         if (index_segment(&eng->idx, sf->id) || sf->used)
@@ -30,9 +69,14 @@ static void discard_unknown(struct recovery *rec)
             report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
+        if (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE)) {
+            kept = set_aside(rec, sf) || kept;
+            continue;
+        }
         report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
         (void)segments_retire(&eng->segments, sf->id);
     }
+    return kept ? io_syncdir(eng->io) : 0; /* under the old name the next opening may remove it */
 }
 
 /* A snapshot may know of survivors that were written after the folder was listed. */
@@ -96,7 +140,11 @@ static int mend_headers(struct recovery *rec)
             continue;
         report_line(&rec->eng->report, ENG_LOG_WARNING,
                     "s%08x.seg: its header is damaged; written anew from its first batch", sf->id);
-        r = segment_file_mend(rec->eng, sf);
+        int error = segment_file_mend(rec->eng, sf);
+        if (error) /* a sync that failed may have lost more than the header (I11) */
+            report_line(&rec->eng->report, ENG_LOG_WARNING, "s%08x.seg: mending its header failed: %s",
+                        sf->id, strerror(-error));
+        r = -atomic_load_explicit(&rec->eng->log.failed, memory_order_acquire);
         if (r)
             snprintf(rec->why, 256, "s%08x.seg: mending its header failed: %s", sf->id, strerror(-r));
     }
@@ -111,6 +159,7 @@ int recovery_adopt(struct recovery *rec)
     eng->log.durable_seq = rec->seq;
     eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     adopt_missing(rec);
+    tell_beyond(rec);
     if (eng->opt.read_only) {
         checkpoint_clean(eng); /* only measures them */
         return 0;
@@ -127,7 +176,11 @@ int recovery_adopt(struct recovery *rec)
     r = mend_headers(rec);
     if (r)
         return r;
-    discard_unknown(rec);
+    r = discard_unknown(rec);
+    if (r) {
+        snprintf(rec->why, 256, "keeping what follows the end of the log failed: %s", strerror(-r));
+        return r;
+    }
     checkpoint_clean(eng);
     queue_orphans(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins. */

@@ -20,7 +20,27 @@
 
 #include <stdio.h>
 
+#define TORN_SECTORS_MAX (64u << 10) /* bytes that a cut of the power may leave unreadable */
+
 /* ---- what is there ------------------------------------------------------------- */
+
+/* One that an earlier opening has set aside: its content is handed out with what was lost. */
+static int note_kept(struct recovery *rec, const char *name, uint32_t id)
+{
+    const struct eng_io_ops *ops = rec->eng->io->ops;
+    struct io_file *file;
+    uint64_t size;
+    int r = ops->open(rec->eng->io, name, IO_RDONLY, &file);
+    if (r)
+        return 0; /* nothing to be had */
+    r = ops->file_size(file, &size);
+    ops->close(file);
+    if (!r)
+        r = segments_add_kept(&rec->eng->segments, id, size);
+    if (!r)
+        rec->eng->has_kept = true;
+    return r == -ENOMEM ? r : 0;
+}
 
 static int note_file(void *arg, const char *name)
 {
@@ -33,6 +53,8 @@ static int note_file(void *arg, const char *name)
             rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
         return r;
     }
+    if (rec->eng->opt.salvage && segment_parse_kept_name(name, &id) == 0)
+        return note_kept(rec, name, id);
     if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
         int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
         if (!r)
@@ -122,6 +144,10 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
     segments_unpin(seg);
     if (!r)
         r = read_segment_header(rec, sf);
+    if (!r && sf->unreadable && !sf->valid && (!rec->eng->opt.salvage || !sf->size)) {
+        snprintf(rec->why, 256, "segment s%08x.seg cannot be read any more", sf->id);
+        r = -EIO;
+    }
     sf->fresh = !r;
     return r;
 }
@@ -199,6 +225,27 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
     free(info.files);
 }
 
+/* Whether the state has a place for it: a segment that the checkpoint knew, or survivors. None of its batches
+ * is younger than the checkpoint, unless it was replayed. */
+static bool is_known(const struct recovery *rec, const struct seg_file *sf)
+{
+    return index_segment(&rec->eng->idx, sf->id) != NULL;
+}
+
+/* A file that cannot be read and may be what the log goes on in. */
+static int unreadable_end(struct recovery *rec)
+{
+    for (size_t i = 0; i < rec->n_segs; i++) {
+        const struct seg_file *sf = &rec->segs[i];
+        if (!sf->unreadable || sf->valid || sf->used || is_known(rec, sf) || sf->id < rec->first_new)
+            continue;
+        snprintf(rec->why, 256, "segment s%08x.seg: its header cannot be read, and the log may go on in it",
+                 sf->id);
+        return -EIO;
+    }
+    return 0;
+}
+
 static int start_from_remains(struct recovery *rec)
 {
     struct ckpt_position pos;
@@ -232,6 +279,8 @@ static int find_start(struct recovery *rec)
         return 0; /* a new store, or one that died before its first batch was durable */
     if (eng->opt.salvage)
         return start_from_remains(rec);
+    if (unreadable_end(rec))
+        return -EIO;
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
              "restore from a copy");
@@ -240,9 +289,13 @@ static int find_start(struct recovery *rec)
 
 /* ---- replay --------------------------------------------------------------------------- */
 
+/* An error of the medium may pass, and the end of the log hangs on it. */
 static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
 {
-    return io_pread_exact(rec->pinned->file, rec->eng->io->ops, buf, size, off);
+    int r = -EIO;
+    for (unsigned tries = 0; r == -EIO && tries < READ_TRIES; tries++)
+        r = io_pread_exact(rec->pinned->file, rec->eng->io->ops, buf, size, off);
+    return r;
 }
 
 /* Reads the batch at the current offset into rec->batch: -EBADMSG if it is not the next one, whole (I7,
@@ -411,6 +464,7 @@ static int note_mark(struct recovery *rec, struct seg_file *sf, const struct seg
         if (h->seq > rec->seq)
             rec->mark = MAX_OF(rec->mark, h->durable_seq);
         sf->holds = true;
+        sf->last = MAX_OF(sf->last, h->seq);
     }
     return 0;
 }
@@ -436,13 +490,6 @@ static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
     }
     segments_unpin(seg);
     return r;
-}
-
-/* Whether the state has a place for it: a segment that the checkpoint knew, or survivors. None of its batches
- * is younger than the checkpoint, unless it was replayed. */
-static bool is_known(const struct recovery *rec, const struct seg_file *sf)
-{
-    return index_segment(&rec->eng->idx, sf->id) != NULL;
 }
 
 /*
@@ -528,8 +575,8 @@ static bool is_followed(const struct recovery *rec, const struct batch_header *h
     return false;
 }
 
-/* Beyond the mark a sector that cannot be read is a torn end as any: on some disks a cut of the power leaves
- * one. */
+/* Beyond the mark a sector that cannot be read may be a torn end as any: on some disks a cut of the power
+ * leaves one. end_unread() decides, when all behind it was looked at. */
 static int torn_if_unreadable(struct recovery *rec, int r)
 {
     if (r == -EIO && rec->seq < rec->mark)
@@ -537,9 +584,7 @@ static int torn_if_unreadable(struct recovery *rec, int r)
                  strerror(EIO));
     if (r != -EIO || (!rec->eng->opt.salvage && rec->seq < rec->mark))
         return r;
-    report_line(&rec->eng->report, ENG_LOG_WARNING,
-                "s%08x.seg, offset %llu: cannot be read; if no mark says otherwise, the log ends here",
-                rec->at->id, (unsigned long long)rec->offset);
+    rec->unread = rec->seq + 1;
     return -EBADMSG;
 }
 
@@ -592,18 +637,43 @@ static int replay_segment(struct recovery *rec)
     return r;
 }
 
-/* A file that cannot be read and may be what the log goes on in. */
-static int unreadable_end(struct recovery *rec)
+/* The highest number of the whole batches that were found where the log does not lead; 0: none was. */
+static uint64_t last_whole(const struct recovery *rec)
 {
-    for (size_t i = 0; i < rec->n_segs; i++) {
-        const struct seg_file *sf = &rec->segs[i];
-        if (!sf->unreadable || sf->valid || sf->used || is_known(rec, sf) || sf->id < rec->first_new)
-            continue;
-        snprintf(rec->why, 256, "segment s%08x.seg: its header cannot be read, and the log may go on in it",
-                 sf->id);
-        return -EIO;
-    }
-    return 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < rec->n_segs; i++)
+        last = MAX_OF(last, rec->segs[i].last);
+    return last;
+}
+
+/*
+ * The log ends at a batch that cannot be read. That is a torn end if nothing whole was written behind it, and
+ * all else can be read. Otherwise the batch may be as good as those that follow, and to go on without it
+ * would give them up: the next opening may read it. */
+static int end_unread(struct recovery *rec)
+{
+    uint64_t last = last_whole(rec);
+    bool unread = rec->at->unread > TORN_SECTORS_MAX;
+    if (rec->unread != rec->seq + 1 || MUTANT(UNREAD_IS_TORN))
+        return 0;
+    for (size_t i = 0; i < rec->n_segs; i++)
+        unread = unread || (&rec->segs[i] != rec->at && rec->segs[i].unread);
+    bool followed = last > rec->unread; /* its own ops may be whole, and its content not */
+    if (followed)
+        snprintf(rec->why, 256,
+                 "batch %llu (segment s%08x.seg, offset %llu) cannot be read, and others up to batch %llu "
+                 "follow it",
+                 (unsigned long long)rec->unread, rec->at->id, (unsigned long long)rec->offset,
+                 (unsigned long long)last);
+    else if (unread)
+        snprintf(rec->why, 256,
+                 "too much of the end of the log cannot be read, from s%08x.seg, offset %llu on", rec->at->id,
+                 (unsigned long long)rec->offset);
+    else
+        report_line(&rec->eng->report, ENG_LOG_WARNING,
+                    "s%08x.seg, offset %llu: cannot be read, and nothing follows: the log ends here",
+                    rec->at->id, (unsigned long long)rec->offset);
+    return followed || unread ? -EIO : 0;
 }
 
 static int replay(struct recovery *rec)
@@ -627,12 +697,16 @@ static int replay(struct recovery *rec)
         r = scan_marks(rec);
     if (!r && !rec->eng->opt.salvage)
         r = unreadable_end(rec);
-    if (!r && rec->seq < rec->mark && rec->eng->opt.salvage) {
+    if (!r && !rec->eng->opt.salvage && rec->at && rec->seq >= rec->mark)
+        r = end_unread(rec);
+    uint64_t last = MAX_OF(rec->mark, last_whole(rec));
+    if (!r && rec->seq < last && rec->eng->opt.salvage) {
+        const char *was = rec->seq < rec->mark ? "durable" : "written";
         report_line(
             &rec->eng->report, ENG_LOG_WARNING,
-            "the log is damaged behind batch %llu (segment s%08x.seg, offset %llu); batch %llu was durable",
+            "the log is damaged behind batch %llu (segment s%08x.seg, offset %llu); batch %llu was %s",
             (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
-            (unsigned long long)rec->mark);
+            (unsigned long long)last, was);
         rec->eng->lost_after = rec->seq;
     } else if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
         snprintf(rec->why, 256,

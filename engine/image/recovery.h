@@ -25,6 +25,7 @@ struct recovery {
     uint64_t first_new; /* segments with lower numbers are older than the checkpoint */
     bool mended;        /* the index lacks what a damaged checkpoint has lost */
     bool scanned;       /* for marks behind the point where a batch was bad */
+    uint64_t unread;    /* the batch that could not be read, beyond the mark; 0: none */
     uint32_t last_seg;  /* files with higher numbers are not looked at */
     uint64_t last_ckpt; /* the same */
 };

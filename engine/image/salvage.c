@@ -171,7 +171,7 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
         extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
         return 0;
     *ret_size = size;
-    if (h->file_off == EXTENT_XATTR_OFF || !is_lost(s->eng, h))
+    if (h->file_off == EXTENT_XATTR_OFF || (!seg->kept && !is_lost(s->eng, h)))
         return 0;
     struct eng_lost piece = {.ino = h->ino,
                              .offset = h->file_off,
@@ -211,7 +211,7 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
     struct search s = {.eng = eng, .emit = emit, .arg = arg};
     if (!eng || !emit)
         return -EINVAL;
-    if (eng->lost_after == UINT64_MAX && !eng->lost_slots)
+    if (eng->lost_after == UINT64_MAX && !eng->lost_slots && !eng->has_kept)
         return 0;
     CLEANUP_FREE uint8_t *extent = malloc(extent_size(EXTENT_MAX, EXTENT_NAME_MAX));
     s.extent = extent;

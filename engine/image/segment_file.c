@@ -28,24 +28,38 @@ static int header_from_batch(struct eng *eng, struct io_file *file, struct seg_f
     return 0;
 }
 
+/* An error of the medium may pass. */
+static int open_sized(struct eng *eng, const char *name, struct io_file **ret_file, uint64_t *ret_size)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = -EIO;
+    for (unsigned tries = 0; r == -EIO && tries < READ_TRIES; tries++) {
+        r = ops->open(eng->io, name, IO_RDONLY, ret_file);
+        if (r)
+            continue;
+        r = ops->file_size(*ret_file, ret_size);
+        if (r)
+            ops->close(*ret_file);
+    }
+    return r;
+}
+
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
 {
     const struct eng_io_ops *ops = eng->io->ops;
     char name[SEGMENT_NAME_SIZE];
     struct io_file *file;
     segment_name(sf->id, name);
-    int r = ops->open(eng->io, name, IO_RDONLY, &file);
+    int r = open_sized(eng, name, &file, &sf->size);
+    sf->valid = sf->mended = false;
     if (r) {
-        sf->valid = sf->mended = false;
         sf->alien = io_is_no_file(r);
         sf->unreadable = r == -EIO;
         sf->size = 0;
         return sf->alien || sf->unreadable ? 0 : r;
     }
-    r = ops->file_size(file, &sf->size);
     sf->size = MIN_OF(sf->size, SEGMENT_BYTES_MAX);
-    ssize_t n = r ? r : io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
-    sf->mended = false;
+    ssize_t n = io_pread_full(file, ops, &sf->header, sizeof sf->header, 0);
     sf->unreadable = n == -EIO;
     sf->valid = n == sizeof sf->header && segment_header_check(&sf->header, eng->sb.uuid, sf->id) == 0;
     sf->alien = !sf->valid && n == sizeof sf->header &&
@@ -64,6 +78,13 @@ int segment_file_by_id(const void *a, const void *b)
 
 #define SECTOR 512u
 
+static void note_unread(struct seg_file *sf, uint64_t from, uint64_t to)
+{
+    if (!sf->unread)
+        sf->unread_from = from;
+    sf->unread = to - sf->unread_from;
+}
+
 ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
                                  size_t size, uint64_t at)
 {
@@ -80,6 +101,8 @@ ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io
             return n;
         if (n < (ssize_t)len)
             memset(buf + done + MAX_OF(n, 0), 0, len - (size_t)MAX_OF(n, 0));
+        if (n == -EIO)
+            note_unread(sf, at + done, at + done + len);
     }
     return (ssize_t)size;
 }

@@ -5,6 +5,8 @@
 
 #include "core/eng.h"
 
+#define READ_TRIES 3u /* on an error of the medium, where a recovery hangs on it */
+
 struct seg_file {
     uint32_t id;
     bool valid;      /* header, or what a whole first batch says in its place */
@@ -14,6 +16,9 @@ struct seg_file {
     bool mended;     /* its first batch spoke for its header */
     bool fresh;      /* read from the medium, not from memory */
     bool holds;      /* a whole batch of this store */
+    uint64_t last;   /* the highest number of those that a scan found; 0: none */
+    uint64_t unread_from;
+    uint64_t unread; /* bytes from the first to the last sector that a scan could not read */
     uint64_t size;
     struct segment_header header;
 };
@@ -24,7 +29,7 @@ int segment_file_mend(struct eng *eng, struct seg_file *sf);
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch);
 /* For qsort(). */
 int segment_file_by_id(const void *a, const void *b);
-/* Reads from `file`, which is that of `sf`; what cannot be read is zeros, and sf->unreadable then. */
+/* Reads from `file`, which is that of `sf`, places rising; what cannot be read is zeros, and is noted. */
 ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
                                  size_t size, uint64_t at);
 

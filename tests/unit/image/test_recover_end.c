@@ -1,0 +1,228 @@
+/*
+ * test_recover_end.c - where the log ends: what an error of the medium, or one bad batch that no mark speaks
+ * for, may cost. Never what an opening could read the next time, and never a file with whole batches. */
+#include "inside.h"
+
+#include "one_store.h"
+
+#include <criterion/criterion.h>
+
+#define N_FILES 40
+#define SIZE 5000u
+
+TestSuite(recover_end, .init = setup, .fini = teardown);
+
+static struct unit_place places[N_FILES]; /* of the first batch of each file */
+
+static const char *name_of(unsigned i)
+{
+    static char name[8];
+    (void)snprintf(name, sizeof name, "f%02u", i);
+    return name;
+}
+
+/* N_FILES files over some segments, made durable by one sync at the end, and killed: no mark covers them. */
+static void make_store(void)
+{
+    for (unsigned i = 0; i < N_FILES; i++) {
+        places[i] = unit_log_place(&u);
+        unit_file(&u, name_of(i), SIZE, i);
+    }
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_gt(unit_log_place(&u).segment, places[0].segment + 2, "several segments");
+    unit_kill(&u, SIM_DROP_ALL, 0);
+}
+
+/* The first n files are there, and only they. */
+static void expect_first(struct unit *c, unsigned n)
+{
+    for (unsigned i = 0; i < N_FILES; i++) {
+        uint64_t ino = unit_lookup(c, name_of(i));
+        if (i < n)
+            cr_assert(unit_holds(c, ino, SIZE, i), "file %u of %u", i, n);
+        else
+            cr_assert_eq(ino, 0, "file %u, of %u", i, n);
+    }
+}
+
+/* ---- errors of the medium ------------------------------------------------------------------ */
+
+/* One call fails once while a copy of the store is opened. *ret_hit: there were so many calls. */
+static int open_with_fault(struct unit *c, enum sim_call call, uint64_t nth, bool *ret_hit)
+{
+    unit_clone(c, &u);
+    simdisk_fail(c->disk, call, nth, EIO);
+    int r = unit_try_open(c);
+    *ret_hit = !simdisk_fault_waits(c->disk);
+    simdisk_fail(c->disk, call, 0, 0);
+    return r;
+}
+
+/* Whatever fails once, nothing is lost: the store is whole, or it is refused and whole the next time. */
+static void one_fault(enum sim_call call)
+{
+    unsigned opened = 0, calls = 0;
+    bool hit = true;
+    for (uint64_t nth = 1; hit; nth++) {
+        struct unit c;
+        int r = open_with_fault(&c, call, nth, &hit);
+        opened += r == 0;
+        calls += hit;
+        cr_assert(r == 0 || (r == -EIO && c.why[0]), "%s %u: %d %s", sim_call_names[call], (unsigned)nth, r,
+                  c.why);
+        if (r)
+            unit_open(&c);
+        expect_first(&c, N_FILES);
+        cr_assert_eq(unit_files(&c, ".kept", NULL), 0);
+        unit_done(&c);
+    }
+    cr_assert_gt(calls, 3);
+    cr_assert_gt(opened, calls / 2, "of %u calls that fail once %u are tried again", calls, opened);
+}
+
+Test(recover_end, a_read_that_fails_once_loses_nothing)
+{
+    make_store();
+    one_fault(SIM_PREAD);
+}
+
+Test(recover_end, an_opening_or_a_size_that_fails_once_loses_nothing)
+{
+    make_store();
+    one_fault(SIM_OPEN);
+    one_fault(SIM_FILE_SIZE);
+}
+
+Test(recover_end, the_same_behind_a_checkpoint)
+{
+    unit_file(&u, "before", SIZE, 7);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    make_store();
+    one_fault(SIM_PREAD);
+    one_fault(SIM_OPEN);
+}
+
+/* A sector that stays bad, with good batches behind it: refused, and nothing is changed. */
+Test(recover_end, a_bad_sector_before_good_batches_is_refused)
+{
+    make_store();
+    for (unsigned i = 1; i + 1 < N_FILES; i += 9) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_spoil(c.disk, places[i].name, places[i].offset, places[i].offset + 64), 0);
+        cr_assert_eq(unit_try_open(&c), -EIO, "%u", i);
+        cr_assert_not_null(strstr(c.why, places[i].name), "%s", c.why);
+        cr_assert_eq(simdisk_spoil(c.disk, places[i].name, 0, 0), 0);
+        unit_open(&c);
+        expect_first(&c, N_FILES);
+        unit_done(&c);
+    }
+}
+
+/* The end of the log is gone from some place on: so much a cut of the power does not do. */
+Test(recover_end, a_long_stretch_that_cannot_be_read_is_refused)
+{
+    struct unit c;
+    unit_file(&u, "large", 300000, 3);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    struct unit_place from = unit_log_place(&u);
+    unit_file(&u, "last", 200000, 4); /* a batch larger than a segment has one of its own */
+    struct unit_place end = unit_log_place(&u);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_clone(&c, &u);
+    if (end.segment != from.segment)
+        from = (struct unit_place){.segment = end.segment, .offset = sizeof(struct segment_header)};
+    segment_name(from.segment, from.name);
+    cr_assert_eq(simdisk_spoil(c.disk, from.name, from.offset, from.offset + (100u << 10)), 0);
+    cr_assert_eq(unit_try_open(&c), -EIO, "%s", c.why);
+    unit_done(&c);
+}
+
+/* ---- a bad batch ------------------------------------------------------------------------------ */
+
+struct taken {
+    unsigned n, right;
+    bool seen[N_FILES];
+};
+
+static int take_piece(void *arg, const struct eng_lost *piece, const void *data)
+{
+    struct taken *t = arg;
+    t->n++;
+    for (unsigned i = 0; i < N_FILES; i++) {
+        uint8_t *bytes = unit_bytes(SIZE, i);
+        if (piece->size == SIZE && !strcmp(piece->path, name_of(i)) && !memcmp(bytes, data, SIZE)) {
+            t->right += !t->seen[i];
+            t->seen[i] = true;
+        }
+        free(bytes);
+    }
+    return 0;
+}
+
+/* One bit of a batch in the midst: the log ends there, and what was written behind it can still be had. */
+Test(recover_end, a_bad_batch_destroys_nothing_that_follows)
+{
+    make_store();
+    for (unsigned i = 1; i + 1 < N_FILES; i += 7) {
+        struct unit c;
+        unsigned later = unit_files(&u, ".seg", NULL) - places[i].segment;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, places[i].name, places[i].offset + 70, 4), 0);
+        unit_open(&c);
+        expect_first(&c, i);
+        cr_assert_geq(c.warnings, later);
+        cr_assert_eq(unit_files(&c, ".kept", NULL), later, "%u", i);
+        for (unsigned again = 0; again < 2; again++) { /* for good */
+            unit_write(&c, unit_create(&c, again ? "y" : "x"), SIZE, 99, 0);
+            unit_reopen(&c);
+            cr_assert_eq(unit_files(&c, ".kept", NULL), later);
+            expect_first(&c, i);
+        }
+        unit_close(&c);
+        c.opt.read_only = c.opt.salvage = true;
+        unit_open(&c);
+        struct taken t = {0};
+        cr_assert_eq(eng_lost(c.eng, take_piece, &t), 0);
+        unsigned in_kept = 0;
+        for (unsigned k = i; k < N_FILES; k++)
+            in_kept += places[k].segment > places[i].segment;
+        cr_assert_geq(t.right, in_kept, "%u: %u of %u", i, t.right, in_kept);
+        unit_done(&c);
+    }
+}
+
+/* Before anything is changed the whole tail can be had: nothing says which of it was durable. */
+Test(recover_end, salvage_hands_out_what_follows_a_bad_batch)
+{
+    struct unit c;
+    make_store();
+    unit_clone(&c, &u);
+    cr_assert_eq(simdisk_flip(c.disk, places[5].name, places[5].offset + 70, 4), 0);
+    c.opt.read_only = c.opt.salvage = true;
+    unit_open(&c);
+    expect_first(&c, 5);
+    struct taken t = {0};
+    cr_assert_eq(eng_lost(c.eng, take_piece, &t), 0);
+    cr_assert_geq(t.right, N_FILES - 6);
+    unit_done(&c);
+}
+
+/* ---- headers ---------------------------------------------------------------------------------- */
+
+/* A header that its batch speaks for need not be written anew for the store to be whole. */
+Test(recover_end, a_header_that_cannot_be_mended_refuses_nothing)
+{
+    make_store();
+    for (int error = 0; error < 2; error++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, places[N_FILES - 1].name, 20, 1), 0);
+        simdisk_fail(c.disk, SIM_PWRITEV, 1, error ? ENOSPC : EIO);
+        cr_assert_eq(unit_try_open(&c), 0, "%s", c.why);
+        cr_assert_geq(c.warnings, 1);
+        expect_first(&c, N_FILES);
+        unit_done(&c);
+    }
+}
