@@ -273,15 +273,17 @@ ENG_API uint64_t eng_dir_mark(struct eng *eng);
  * than 1024 extents may be of several, if the file is written all the time. */
 ENG_API ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size, uint64_t offset);
 
-/* Writes all or nothing, atomically; size at most 16 MiB (else -EINVAL). -EFBIG. Updates mtime and ctime. */
+/* Writes all or nothing, atomically; size at most 16 MiB (else -EINVAL). -EFBIG. Updates mtime and ctime. A
+ * hole within a block that it writes a part of may become zeros. */
 ENG_API ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset);
 /* The same at the end of the file, wherever that is by then. ret_offset (may be NULL): where it went. */
 ENG_API ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t *ret_offset);
 
 enum eng_falloc { ENG_FALLOC_KEEP_SIZE = 1, ENG_FALLOC_PUNCH_HOLE = 2, ENG_FALLOC_ZERO_RANGE = 16 };
 /* As fallocate(2), same flag values. Space cannot be promised on a log: plain allocation only sets the
- * size. A hole over more than some thousand extents comes in steps, which others may see, and an error or a
- * crash leave it in part. */
+ * size. A hole over more than some thousand extents, or that ends within a block that is in many, comes in
+ * steps, which others may see, and an error or a crash leave it in part; there a part of the block may be
+ * zeros instead. */
 ENG_API int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len);
 /* SEEK_DATA (whence 3) and SEEK_HOLE (4). -ENXIO beyond the end. */
 ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);

@@ -62,6 +62,9 @@ struct eng {
     /* Extents and xattrs that one batch takes out of the index, about (eng_slice()): for so long readers
      * wait. Tests set less. */
     _Atomic uint32_t slice;
+    /* So many extents a block of a file has at most (eng_block_extents()): as many pieces a read of it is put
+     * together from. Tests set more. */
+    _Atomic uint32_t block_extents;
     _Atomic uint64_t looks; /* slices of walks that collected references (commit/refs.h); for tests */
 
     /* core/ */
@@ -112,6 +115,14 @@ static inline bool checkpoint_is_due(const struct eng *eng)
 static inline uint32_t eng_slice(const struct eng *eng)
 {
     return MUTANT(NO_SLICES) ? UINT32_MAX : atomic_load_explicit(&eng->slice, memory_order_relaxed);
+}
+
+#define BLOCK_EXTENTS 16u
+
+/* How many extents a block of a file may have; who would add one writes the block anew. */
+static inline uint32_t eng_block_extents(const struct eng *eng)
+{
+    return atomic_load_explicit(&eng->block_extents, memory_order_relaxed);
 }
 
 static inline bool is_read_only(const struct eng *eng)

@@ -163,7 +163,7 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 static int apply_create(struct index *idx, const struct op *op)
 {
     uint32_t fmt = op->mode & S_IFMT;
-    if (op->ino != index_predict_ino(idx, 0) || op->value_len > ENG_SYMLINK_MAX ||
+    if (op->ino != index_predict_ino(idx, NULL) || op->value_len > ENG_SYMLINK_MAX ||
         (fmt == S_IFLNK && !op->value_len) || (op->ino == ENG_ROOT_INO && fmt != S_IFDIR))
         return -EBADMSG;
     if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFIFO && fmt != S_IFSOCK &&

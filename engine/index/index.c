@@ -69,17 +69,20 @@ struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
 }
 
-uint64_t index_predict_ino(const struct index *idx, uint32_t k)
+uint64_t index_predict_ino(const struct index *idx, struct ino_ahead *ahead)
 {
-    uint32_t slot = idx->inodes.free_head;
-    for (; slot && k; k--) {
-        const uint32_t *next = table_get(&idx->inodes, slot);
-        slot = next ? *next : 0;
-    }
-    if (!slot)
-        return (uint64_t)idx->inodes.used + k < idx->inodes.limit ? idx->inodes.used + k : 0;
+    struct ino_ahead first = {0}, *a = ahead ? ahead : &first;
+    uint32_t slot = a->begun ? a->slot : idx->inodes.free_head;
     const struct inode_rec *free_rec = table_get(&idx->inodes, slot);
-    return free_rec ? (uint64_t)free_rec->reuse << 32 | slot : 0;
+    a->begun = true;
+    a->slot = 0;
+    if (!slot)
+        return (uint64_t)idx->inodes.used + a->beyond < idx->inodes.limit ? idx->inodes.used + a->beyond++
+                                                                          : 0;
+    if (!free_rec)
+        return 0;
+    memcpy(&a->slot, free_rec, sizeof a->slot);
+    return (uint64_t)free_rec->reuse << 32 | slot;
 }
 
 uint32_t index_refs(const struct index *idx, uint32_t slot)

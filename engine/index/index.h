@@ -175,8 +175,15 @@ static inline uint32_t index_segment_slot(const struct index *idx, uint32_t id)
 uint32_t index_refs(const struct index *idx, uint32_t slot);
 /* Adds n (may be negative; never below 0); the new count. Safe under the shared lock. */
 uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n);
-/* The number that the kth (0, 1, ..) next OP_CREATE must carry. 0: index full. */
-uint64_t index_predict_ino(const struct index *idx, uint32_t k);
+/* How far a caller that has not applied its creations yet is in the list of free inodes. Zeroed: at its head;
+ * the index must not change while it is used. */
+struct ino_ahead {
+    uint32_t slot, beyond; /* the next free record; how many behind them all were given */
+    bool begun;
+};
+/* The number that the next OP_CREATE must carry, or, with `ahead`, the one after those that it gave before.
+ * 0: index full. */
+uint64_t index_predict_ino(const struct index *idx, struct ino_ahead *ahead);
 
 /* ---- changing ----------------------------------------------------------- */
 

@@ -429,7 +429,7 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
 static int make_way(struct index *idx, uint64_t ino)
 {
     uint32_t slot = ino_slot(ino), used = idx->inodes.used;
-    if (index_predict_ino(idx, 0) == ino)
+    if (index_predict_ino(idx, NULL) == ino)
         return 0;
     if (!slot || index_slot(idx, slot) || (slot >= used && slot - used > SLOTS_AHEAD))
         return -EBADMSG;

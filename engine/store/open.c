@@ -91,6 +91,7 @@ static void init_parts(struct eng *eng)
     pthread_mutex_init(&eng->config_file_lock, NULL);
     pthread_mutex_init(&eng->counters.lock, NULL);
     atomic_store_explicit(&eng->slice, FREED_PER_BATCH, memory_order_relaxed);
+    atomic_store_explicit(&eng->block_extents, BLOCK_EXTENTS, memory_order_relaxed);
     report_init(&eng->report, &eng->opt);
     wake_init(&eng->wake);
 }

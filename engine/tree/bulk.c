@@ -5,6 +5,7 @@
 #include "commit/atimes.h"
 #include "commit/commit.h"
 #include "commit/orphans.h"
+#include "index/extents.h"
 #include "tree/content.h"
 #include "tree/tails.h"
 #include "tree/xattrs.h"
@@ -25,8 +26,11 @@ struct bulk {
     size_t drafted;     /* and [next, drafted) drafted, */
     size_t extent;      /* from this extent of the draft on */
     uint64_t tail;      /* the file, one a batch, of which the batch leaves a tail; 0: none */
+    uint64_t crowded;   /* the file whose content is to be gathered before the next batch; 0: none */
+    size_t gathered;    /* the record for which that was done last, + 1 */
     uint32_t creates;
-    uint64_t dir; /* whose path is in `path` */
+    struct ino_ahead ahead; /* the numbers that they get */
+    uint64_t dir;           /* whose path is in `path` */
     size_t dir_len;
     char path[EXTENT_NAME_MAX + 1];
     uint32_t seen[SEEN_SLOTS]; /* record index + 1 - first, by hash of parent and name */
@@ -126,7 +130,7 @@ static int draft_some(struct bulk *b, size_t n)
 static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
 {
     uint64_t cookie = b->eng->idx.s.next_cookie + b->creates;
-    uint64_t ino = cookie <= COOKIE_MAX ? index_predict_ino(&b->eng->idx, b->creates) : 0;
+    uint64_t ino = cookie <= COOKIE_MAX ? index_predict_ino(&b->eng->idx, &b->ahead) : 0;
     struct op *op = ino ? txn_op(&b->txn, OP_CREATE) : NULL;
     if (!op)
         return ino ? -ENOMEM : -ENOSPC;
@@ -182,6 +186,19 @@ static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
                slice;
 }
 
+/* Whether the record's content lies over more extents than a batch takes out. Once for each record: who
+ * writes the file all the time must not hold it up. */
+static bool is_over_many(struct bulk *b, const struct eng_record *rec, const struct inode_rec *inode,
+                         uint64_t ino)
+{
+    uint32_t n = 0, slice = eng_slice(b->eng);
+    uint64_t stop;
+    if (inode->n_extents <= slice || b->gathered == b->next + 1)
+        return false;
+    return extents_count(&b->eng->idx, ino_slot(ino), 0, rec->size, slice, &n, &stop) == 0 &&
+           stop < rec->size;
+}
+
 static int record_check(const struct bulk *b, const struct eng_record *rec, const struct inode_rec **ret_old,
                         uint64_t *ret_ino)
 {
@@ -232,6 +249,10 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
         return 1; /* the batch may hold this file under another of its names */
     if (old && exceeds_slice(b, old))
         return 1; /* it frees a slice by itself */
+    if (old && is_over_many(b, rec, old, ino)) {
+        b->crowded = ino;
+        return 1;
+    }
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
     size_t n = content_extents(rec), at = b->extent + n;
     if (!r)
@@ -259,9 +280,12 @@ static int flush(struct bulk *b)
     }
     if (!r && b->tail)
         orphans_add(b->eng, b->tail);
+    if (r) /* which record is the next one is for the caller to say */
+        b->crowded = 0;
     b->tail = 0;
     b->first = b->next;
     b->creates = 0;
+    b->ahead = (struct ino_ahead){0};
     memset(b->seen, 0, sizeof b->seen);
     txn_reset(&b->txn);
     return r;
@@ -273,6 +297,7 @@ static bool stage_or_undo(struct bulk *b)
 {
     struct txn_mark before = txn_mark(&b->txn);
     uint32_t creates = b->creates;
+    struct ino_ahead ahead = b->ahead;
     int r = stage_record(b, &b->records[b->next]);
     if (r > 0)
         return false;
@@ -281,6 +306,7 @@ static bool stage_or_undo(struct bulk *b)
     if (r) {
         txn_rewind(&b->txn, &before);
         b->creates = creates;
+        b->ahead = ahead;
     }
     return true;
 }
@@ -300,11 +326,24 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
     return MIN_OF(bytes, (size_t)BATCH_BYTES);
 }
 
+/* Gathers what the next record lies over. */
+static int gather(struct bulk *b)
+{
+    int r = content_gather(b->eng, b->crowded, 0, b->records[b->next].size);
+    if (r && r != -ESTALE) /* else it has been removed meanwhile */
+        return r;
+    b->gathered = b->next + 1;
+    b->crowded = 0;
+    return 0;
+}
+
 /* One batch of the records that are left. */
 static int put_batch(struct bulk *b, size_t n)
 {
     int r = 0;
-    if (b->next == b->drafted && !MUTANT(LATE_DRAFT))
+    if (b->crowded)
+        r = gather(b);
+    if (!r && b->next == b->drafted && !MUTANT(LATE_DRAFT))
         r = draft_some(b, n);
     if (!r)
         r = commit_begin(b->eng);

@@ -11,6 +11,7 @@
 #include "core/damage.h"
 #include "index/extents.h"
 #include "tree/attr.h"
+#include "tree/gather.h"
 #include "tree/tails.h"
 #include "upkeep/full_disk.h"
 
@@ -19,10 +20,8 @@
 #define WRITE_MAX (16u << 20)
 #define WHENCE_DATA 3 /* SEEK_DATA and SEEK_HOLE */
 #define WHENCE_HOLE 4
-#define READ_TRIES 8u                /* then the reader pins within the section */
-#define READ_PIECES 1024u            /* extents looked up in one section: more are read in slices */
-#define MERGE_EXTENT_MAX (64u << 10) /* larger tail extents are not merged any further */
-#define MERGE_RUN 7u /* that many tail extents of a size class are merged with the next append */
+#define READ_TRIES 8u     /* then the reader pins within the section */
+#define READ_PIECES 1024u /* extents looked up in one section: more are read in slices */
 
 /* ---- reading ---------------------------------------------------------------- */
 
@@ -352,45 +351,18 @@ int content_stage(struct txn *txn, struct draft *draft, size_t first, size_t n, 
     return r;
 }
 
-/* Coarse logarithm of a size: extents of one class differ by less than a factor of 8. */
-static unsigned size_class(uint64_t len)
-{
-    return (63u - (unsigned)__builtin_clzll(len | 1)) / 3;
-}
-
-/*
- * Where an append of `size` bytes at `end` should begin, so that it takes a run of small extents at the tail
- * along: as in a log-structured merge tree with fan-out 8, each byte is written about log8(n) times, and few
- * small extents are left. */
-static uint64_t merge_from(const struct index *idx, uint32_t slot, uint64_t end, size_t size)
-{
-    uint64_t from = end, at = end, off;
-    unsigned run = 0;
-    struct locator loc;
-    while (at > 0 && index_extent(idx, slot, at - 1, &off, &loc) == 0 && off + loc.len == at) {
-        uint64_t total = end - off + size;
-        if (loc.len > MERGE_EXTENT_MAX || total > EXTENT_MAX ||
-            size_class(loc.len) > size_class(end - from + size))
-            break;
-        at = off;
-        if (++run >= MERGE_RUN) {
-            from = at;
-            run = 0;
-        }
-    }
-    return from;
-}
-
 /* A write, and what of it is made before log.lock is taken. */
 struct write {
     uint64_t ino;
     const void *buf;
     size_t size;
     bool append;
-    uint64_t off;     /* of an append: where it goes as far as is known */
-    uint64_t from;    /* its extents begin here: below off, they hold the small ones at the tail, too */
-    uint64_t version; /* of the file, of which the tail was read */
-    uint8_t *merged;  /* that tail and buf. NULL: buf alone */
+    uint64_t off;      /* of an append: where it goes as far as is known */
+    uint64_t from, to; /* its extents, which hold what it takes along on both sides, too (gather.h) */
+    uint64_t version;  /* of the file, of which that was read */
+    uint8_t *merged;   /* all of [from, to). NULL: nothing is taken along */
+    uint64_t next;     /* of what is written anew: where the next part begins, */
+    uint32_t n_taken;  /* and the extents that this one was in */
     struct draft draft;
 };
 
@@ -409,19 +381,48 @@ static int check_file(const struct inode_rec *inode)
     return 0;
 }
 
-/* Reads what the write takes along. What cannot be read stays where it is. */
-static void read_tail(const struct view *view, struct write *w)
+/* Reads [from, to) of the file; behind its end, as it will be, there are zeros. */
+static bool read_beside(const struct view *view, uint64_t ino, uint8_t *buf, uint64_t from, uint64_t to)
 {
-    size_t old = (size_t)(w->off - w->from);
     ssize_t n = 0;
-    w->merged = malloc(old + w->size);
-    if (w->merged && !content_read_range(view, w->ino, w->merged, old, w->from, &n) && (size_t)n == old) {
-        memcpy(w->merged + old, w->buf, w->size);
+    if (from < to && content_read_range(view, ino, buf, (size_t)(to - from), from, &n))
+        return false;
+    if ((uint64_t)n < to - from)
+        memset(buf + n, 0, (size_t)(to - from) - (size_t)n);
+    return true;
+}
+
+/* Reads what the write takes along. What cannot be read stays where it is. */
+static void take_along(const struct view *view, struct write *w)
+{
+    uint64_t end = w->off + w->size;
+    w->merged = malloc((size_t)(w->to - w->from));
+    if (w->merged && read_beside(view, w->ino, w->merged, w->from, w->off) &&
+        read_beside(view, w->ino, w->merged + (end - w->from), end, w->to)) {
+        if (w->size)
+            memcpy(w->merged + (w->off - w->from), w->buf, w->size);
         return;
     }
     free(w->merged);
     w->merged = NULL;
     w->from = w->off;
+    w->to = end;
+}
+
+/* Encodes the content of the write, whose place is known. */
+static int draft_content(const struct view *view, struct write *w, const char *path, uint32_t path_len)
+{
+    if (w->from < w->off || w->to > w->off + w->size)
+        take_along(view, w);
+    const void *data = w->merged ? w->merged : w->buf;
+    return content_draft(&w->draft, data, (size_t)(w->to - w->from), path, w->from ? 0 : path_len);
+}
+
+static void write_reset(struct write *w)
+{
+    draft_reset(&w->draft);
+    free(w->merged);
+    w->merged = NULL;
 }
 
 /* Finds out where the write goes and what it takes along, and encodes that. Under log.lock or not: without it
@@ -431,40 +432,50 @@ static int write_draft(struct eng *eng, struct write *w)
     struct view live = view_live(eng);
     char path[EXTENT_NAME_MAX + 1];
     uint32_t path_len = 0;
-    draft_reset(&w->draft);
-    free(w->merged);
-    w->merged = NULL;
+    write_reset(w);
     view_begin(&live);
     const struct inode_rec *inode = index_inode(live.idx, w->ino);
+    uint64_t end = 0;
     int r = check_file(inode);
     if (!r) {
         w->version = inode->version;
         w->off = w->append ? inode->size : w->off;
-        w->from = w->off;
-        if (w->off == inode->size && w->size && w->size < MERGE_EXTENT_MAX)
-            w->from = merge_from(live.idx, ino_slot(w->ino), w->off, w->size);
+        r = __builtin_add_overflow(w->off, w->size, &end) || end > ENG_FILE_SIZE_MAX ? -EFBIG : 0;
+    }
+    if (!r) {
+        gather_range(eng, live.idx, w->ino, w->off, end, &w->from, &w->to);
         if (!w->from)
             path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
     }
     view_end(&live);
-    if (r)
-        return r;
-    if (w->from < w->off)
-        read_tail(&live, w);
-    if (w->merged)
-        return content_draft(&w->draft, w->merged, (size_t)(w->off - w->from) + w->size, path, path_len);
-    return content_draft(&w->draft, w->buf, w->size, path, w->off ? 0 : path_len);
+    return r ? r : draft_content(&live, w, path, path_len);
 }
 
 /* What a write has come to; all but the first begin again. */
 enum write_outcome {
     WRITE_DONE,
-    WRITE_STALE,  /* the file has changed since the draft was made */
-    WRITE_BLOCKED /* the file would grow over more of its tail than one batch frees */
+    WRITE_STALE,   /* the file has changed since the draft was made */
+    WRITE_BLOCKED, /* the file would grow over more of its tail than one batch frees */
+    WRITE_CROWDED  /* it would take more extents out of the index than one batch may */
 };
 
-/* Under log.lock: whether the draft is right for what the file is now. */
-static int write_fits(struct eng *eng, struct write *w, enum write_outcome *ret_outcome)
+/* How many extents the write takes out; up to one more than a slice. */
+static int count_taken(const struct eng *eng, const struct inode_rec *inode, const struct write *w,
+                       uint32_t *ret_n)
+{
+    uint64_t stop;
+    uint32_t slice = eng_slice(eng);
+    *ret_n = inode->n_extents;
+    if (inode->n_extents <= 1)
+        return 0;
+    return extents_count(&eng->idx, ino_slot(w->ino), w->from, MIN_OF(w->to, inode->size),
+                         slice == UINT32_MAX ? slice : slice + 1, ret_n, &stop);
+}
+
+/* Under log.lock: whether the draft is right for what the file is now, and how many extents it takes out;
+ * `locked`: it was made under the lock. */
+static int write_fits(struct eng *eng, struct write *w, bool locked, enum write_outcome *ret_outcome,
+                      uint32_t *ret_n)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, w->ino);
     uint64_t end;
@@ -475,21 +486,120 @@ static int write_fits(struct eng *eng, struct write *w, enum write_outcome *ret_
     if (__builtin_add_overflow(off, w->size, &end) || end > ENG_FILE_SIZE_MAX)
         return -EFBIG;
     /* Relocation changes no content, and so no version. Of a draft of buf alone only the place may have
-     * changed, and that is filled in now; but the path hint goes with offset 0. */
+     * changed, and that is filled in now; but the path hint goes with offset 0, and a block may have become
+     * crowded. */
     bool fits = w->merged ? inode->version == w->version || MUTANT(STALE_DRAFT) : !off == !w->off;
+    if (fits && !w->merged) {
+        w->off = w->from = off;
+        w->to = end;
+        fits = locked || !gather_is_due(eng, &eng->idx, w->ino, off, end);
+    }
     *ret_outcome = fits ? WRITE_DONE : WRITE_STALE;
     if (fits && tail_in_way(eng, w->ino, end))
         *ret_outcome = WRITE_BLOCKED;
-    if (fits && !w->merged)
-        w->off = w->from = off;
-    return 0;
+    r = count_taken(eng, inode, w, ret_n);
+    if (!r && *ret_outcome == WRITE_DONE && *ret_n > eng_slice(eng))
+        *ret_outcome = WRITE_CROWDED;
+    return r;
 }
 
-#define DRAFT_TRIES 3u /* then it is made under log.lock, with what it reads and hashes */
+#define DRAFT_TRIES 3u  /* then it is made under log.lock, with what it reads and hashes */
+#define GATHER_TRIES 3u /* then as many extents are taken out as there are: others write beside */
 
-static int write_try(struct eng *eng, struct write *w, bool locked, enum write_outcome *ret_outcome)
+/* ---- writing anew what is there ------------------------------------------------- */
+
+/* The next part of the file up to `end`: what a batch may take out of the index, and an extent holds. */
+static int gather_draft(struct eng *eng, struct write *w, uint64_t end)
+{
+    struct view live = view_live(eng);
+    char path[EXTENT_NAME_MAX + 1];
+    uint32_t path_len = 0, n = 0;
+    write_reset(w);
+    view_begin(&live);
+    const struct inode_rec *inode = index_inode(live.idx, w->ino);
+    int r = check_file(inode);
+    w->from = w->to = w->off;
+    if (!r) {
+        w->version = inode->version;
+        uint64_t stop = MIN_OF(MIN_OF(end, w->off + EXTENT_MAX), inode->size);
+        if (stop > w->off)
+            r = extents_count(live.idx, ino_slot(w->ino), w->off, stop, eng_slice(eng), &n, &stop);
+        w->next = w->to = r ? w->to : MAX_OF(stop, w->off);
+        if (!w->from)
+            path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
+    }
+    view_end(&live);
+    w->n_taken = n;
+    return r || n <= 1 ? r : draft_content(&live, w, path, path_len);
+}
+
+/* Stages it so that nothing changes that anybody sees: version and times stay. */
+static int gather_stage(struct eng *eng, struct txn *txn, struct write *w, const struct inode_rec *inode)
+{
+    int r = content_stage(txn, &w->draft, 0, w->draft.n, w->ino, w->from, inode->mtime);
+    struct op *op = r ? NULL : txn_op(txn, OP_ATTR);
+    if (!op)
+        return r ? r : -ENOMEM;
+    txn->ops[0].flags |= OP_CONTINUES;
+    op->ino = w->ino;
+    op->mask = ENG_SET_MTIME;
+    op->mtime = inode->mtime;
+    op->ctime = inode->ctime;
+    txn->n_freed = w->n_taken;
+    return commit_txn(eng, txn);
+}
+
+static int gather_step(struct eng *eng, struct write *w, uint64_t end, bool *ret_stale)
 {
     CLEANUP_TXN struct txn txn = {0};
+    int r = gather_draft(eng, w, end);
+    *ret_stale = false;
+    if (r || !w->merged)
+        return r;
+    fault_point(&eng->hook, FP_WRITE_DRAFTED);
+    r = commit_begin(eng);
+    if (r)
+        return r;
+    const struct inode_rec *inode = index_inode(&eng->idx, w->ino);
+    r = check_file(inode);
+    *ret_stale = !r && inode->version != w->version;
+    if (!r && !*ret_stale)
+        r = gather_stage(eng, &txn, w, inode);
+    commit_end(eng);
+    return r;
+}
+
+int content_gather(struct eng *eng, uint64_t ino, uint64_t off, uint64_t end)
+{
+    struct write w = {.ino = ino, .off = off};
+    unsigned tries = 0;
+    bool stale;
+    int r = 0;
+    while (!r && w.off < end) {
+        r = gather_step(eng, &w, end, &stale);
+        if (!r && stale && ++tries < DRAFT_TRIES)
+            continue;
+        if (w.next == w.off) /* behind the end of the file */
+            break;
+        w.off = w.next;
+        tries = 0;
+    }
+    write_free(&w);
+    return r;
+}
+
+/* ---- one write --------------------------------------------------------------------- */
+
+/* How often a write has begun again. */
+struct tries {
+    unsigned stale, crowded;
+};
+
+static int write_try(struct eng *eng, struct write *w, const struct tries *tries,
+                     enum write_outcome *ret_outcome)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    bool locked = tries->stale >= DRAFT_TRIES || MUTANT(LATE_DRAFT);
     *ret_outcome = WRITE_DONE;
     int r = locked ? 0 : write_draft(eng, w);
     if (!r && !locked)
@@ -501,7 +611,9 @@ static int write_try(struct eng *eng, struct write *w, bool locked, enum write_o
     if (locked)
         r = write_draft(eng, w);
     if (!r)
-        r = write_fits(eng, w, ret_outcome);
+        r = write_fits(eng, w, locked, ret_outcome, &txn.n_freed);
+    if (*ret_outcome == WRITE_CROWDED && tries->crowded >= GATHER_TRIES)
+        *ret_outcome = WRITE_DONE;
     if (!r && w->size && *ret_outcome == WRITE_DONE) {
         r = content_stage(&txn, &w->draft, 0, w->draft.n, w->ino, w->from, now_ns());
         if (!r)
@@ -516,12 +628,16 @@ static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t
 {
     struct write w = {.ino = ino, .buf = buf, .size = size, .append = append, .off = offset};
     enum write_outcome outcome = WRITE_STALE;
+    struct tries tries = {0};
     int r = size > WRITE_MAX ? -EINVAL : 0;
-    for (unsigned stale = 0; !r && outcome != WRITE_DONE;) {
-        r = write_try(eng, &w, stale >= DRAFT_TRIES || MUTANT(LATE_DRAFT), &outcome);
+    while (!r && outcome != WRITE_DONE) {
+        r = write_try(eng, &w, &tries, &outcome);
         if (!r && outcome == WRITE_BLOCKED)
             r = commit_tail(eng, ino);
-        stale += outcome == WRITE_STALE;
+        if (!r && outcome == WRITE_CROWDED)
+            r = content_gather(eng, ino, w.from, w.to);
+        tries.stale += outcome == WRITE_STALE;
+        tries.crowded += outcome == WRITE_CROWDED;
     }
     write_free(&w);
     if (r)
@@ -556,106 +672,4 @@ ssize_t eng_write(struct eng *eng, uint64_t ino, const void *buf, size_t size, u
 ssize_t eng_append(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t *ret_offset)
 {
     return do_write(eng, ino, buf, size, 0, true, ret_offset);
-}
-
-/* ---- holes -------------------------------------------------------------------- */
-
-/* A call of eng_fallocate(), which takes as many batches as there are slices to a hole. */
-struct falloc {
-    uint64_t ino, off, end; /* off: up to here it is done */
-    unsigned flags;
-    bool done, blocked; /* blocked: by the file's tail */
-};
-
-static int stage_hole(struct eng *eng, struct txn *txn, struct falloc *f, int64_t now)
-{
-    uint64_t end = f->end;
-    uint32_t n;
-    int r = extents_count(&eng->idx, ino_slot(f->ino), f->off, f->end, eng_slice(eng), &n, &end);
-    struct op *op = r ? NULL : txn_op(txn, OP_PUNCH);
-    if (!op)
-        return r ? r : -ENOMEM;
-    op->ino = f->ino;
-    op->off = f->off;
-    op->len = end - f->off;
-    op->time = now;
-    txn->n_freed += n;
-    f->off = end;
-    return 0;
-}
-
-static int stage_falloc(struct eng *eng, struct txn *txn, struct falloc *f)
-{
-    const struct inode_rec *inode = index_inode(&eng->idx, f->ino);
-    int64_t now = now_ns();
-    struct op *op;
-    int r = 0;
-    if (f->flags & (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_ZERO_RANGE))
-        r = stage_hole(eng, txn, f, now);
-    else
-        f->off = f->end;
-    f->done = f->off == f->end;
-    if (r || !f->done)
-        return r;
-    if (!(f->flags & ENG_FALLOC_KEEP_SIZE) && f->end > inode->size) {
-        if (!(op = txn_op(txn, OP_TRUNCATE)))
-            return -ENOMEM;
-        op->ino = f->ino;
-        op->len = f->end;
-        op->time = now;
-    }
-    if (!txn->n_ops) { /* nothing to do on a log, but whoever asked changed the file, as anywhere else */
-        if (!(op = txn_op(txn, OP_ATTR)))
-            return -ENOMEM;
-        op->ino = f->ino;
-        op->mask = ENG_SET_MTIME;
-        op->mtime = op->ctime = now;
-    }
-    return 0;
-}
-
-/* One batch of it. */
-static int falloc_step(struct eng *eng, struct falloc *f)
-{
-    CLEANUP_TXN struct txn txn = {0};
-    struct falloc next = *f;
-    int r = commit_begin(eng);
-    if (r)
-        return r;
-    const struct inode_rec *inode = index_inode(&eng->idx, f->ino);
-    if (!inode)
-        r = -ESTALE;
-    else if (!S_ISREG(inode->mode))
-        r = S_ISDIR(inode->mode) ? -EISDIR : -ENODEV;
-    next.blocked = !(f->flags & ENG_FALLOC_KEEP_SIZE) && tail_in_way(eng, f->ino, f->end);
-    if (!r && !next.blocked)
-        r = stage_falloc(eng, &txn, &next);
-    if (!r && !next.blocked)
-        r = commit_txn(eng, &txn);
-    if (!r)
-        *f = next;
-    commit_end(eng);
-    return r;
-}
-
-int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len)
-{
-    if (!eng)
-        return -EINVAL;
-    struct falloc f = {.ino = ino, .off = offset, .flags = flags};
-    unsigned mode = flags & ~(unsigned)ENG_FALLOC_KEEP_SIZE;
-    if (mode != 0 && mode != ENG_FALLOC_ZERO_RANGE && flags != (ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE))
-        return -EOPNOTSUPP;
-    if (!len)
-        return -EINVAL;
-    if (__builtin_add_overflow(offset, len, &f.end) || f.end > ENG_FILE_SIZE_MAX)
-        return -EFBIG;
-    struct full_disk_try change = {.removing = flags & ENG_FALLOC_PUNCH_HOLE};
-    int r;
-    do {
-        r = falloc_step(eng, &f);
-        if (!r && f.blocked)
-            r = commit_tail(eng, ino);
-    } while (full_disk_again(eng, &change, &r) || (!r && !f.done));
-    return r;
 }

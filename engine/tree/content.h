@@ -17,5 +17,8 @@ int content_draft(struct draft *draft, const void *data, size_t size, const char
  * on. */
 int content_stage(struct txn *txn, struct draft *draft, size_t first, size_t n, uint64_t ino, uint64_t off,
                   int64_t time);
+/* Writes [off, end) of the file anew, as far as it is there, in few extents and in as many batches as there
+ * are slices. Nobody sees a change. What cannot be read stays as it is, and what is written all the time. */
+int content_gather(struct eng *eng, uint64_t ino, uint64_t off, uint64_t end);
 
 #endif

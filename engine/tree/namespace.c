@@ -85,7 +85,7 @@ static int stage_create(const struct eng *eng, struct txn *txn, const struct eng
     struct op *op = txn_op(txn, OP_CREATE);
     if (!op)
         return -ENOMEM;
-    op->ino = index_predict_ino(&eng->idx, 0);
+    op->ino = index_predict_ino(&eng->idx, NULL);
     op->mode = mode;
     op->uid = who ? who->uid : 0;
     op->gid = who ? who->gid : 0;

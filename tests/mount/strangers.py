@@ -4,6 +4,7 @@
     strangers.py probe MOUNT PID NAME  beside the attack, until its input ends; prints the longest answers and the peaks of the daemon
     strangers.py attack NAME DIR SECS  prints how often it was done or refused, and how long kill -9 took
     strangers.py names
+    strangers.py fragment DIR          makes what an attack reads
 
 An attack is a function `NAME(dir, worker, deadline)` that runs in PROCESSES processes at once, each with its number,
 until the deadline. It yields what is to be done next; an OSError of that is counted and ends nothing. At the deadline
@@ -338,6 +339,31 @@ def direct_reads(d, worker, deadline):
         yield lambda: os.preadv(fd, [buf], (i * 67 + worker) % 200 << 20)
 
 
+def fragment(d):
+    """A file of 1 MiB, written and punched so that each byte of its first quarter would be a piece of its own."""
+    fd = os.open(f'{d}/fragments', os.O_RDWR | os.O_CREAT, 0o644)
+    os.pwrite(fd, b'x' * (1 << 20), 0)
+    for i in range(1, 128 << 10, 2):
+        os.pwrite(fd, b'y', i)
+    for i in range(128 << 10, 256 << 10, 2):
+        if LIBC.fallocate(fd, 3, ctypes.c_long(i), ctypes.c_long(1)):
+            raise OSError(ctypes.get_errno(), 'fallocate')
+    want = b'xy' * (64 << 10) + b'\0x' * (64 << 10) + b'x' * (768 << 10)
+    if os.pread(fd, 1 << 20, 0) != want:
+        sys.exit('another content was read than was written')
+
+
+def reads_of_fragments(d, worker, deadline):
+    """Some add to them."""
+    fd = os.open(f'{d}/fragments', os.O_RDWR | os.O_DIRECT)
+    writer = os.open(f'{d}/fragments', os.O_RDWR)
+    buf = mmap.mmap(-1, 1 << 20)
+    for i in forever(deadline):
+        yield lambda: os.preadv(fd, [buf], 0)
+        if worker % 8 == 0:
+            yield lambda: os.pwrite(writer, b'z', (256 << 10) + (i * 64 + worker) * 6 % (700 << 10))
+
+
 def mappings(d, worker, deadline):
     fd = sized(f'{d}/mapped{worker}', 1 << 22)
     pages = mmap.mmap(fd, 1 << 22)
@@ -375,8 +401,8 @@ def forgets(d, worker, deadline):
 ATTACKS = {f.__name__: f for f in (
     digest_of_the_largest_hole, digest_of_many_holes, digest_of_a_dense_file, digest_interrupted, open_files,
     open_folders, lists, control_files, control_texts, control_verbs, lookups, attributes, large_attributes, locks, links, deep_nest,
-    symbolic_links, empty_files, holes, copies_of_holes, syncs, renames, changes_of_modes, direct_reads, mappings,
-    questions, forgets)}
+    symbolic_links, empty_files, holes, copies_of_holes, syncs, renames, changes_of_modes, direct_reads,
+    reads_of_fragments, mappings, questions, forgets)}
 
 
 MORE = {'digest_of_many_holes': 200}  # processes
@@ -433,5 +459,7 @@ if sys.argv[1] == 'probe':
     probe(sys.argv[2], int(sys.argv[3]), sys.argv[4].startswith('digest'))
 elif sys.argv[1] == 'attack':
     attack(sys.argv[2], sys.argv[3], float(sys.argv[4]))
+elif sys.argv[1] == 'fragment':
+    fragment(sys.argv[2])
 else:
     print('\n'.join(ATTACKS))

@@ -56,6 +56,8 @@ for i in range(30000): print(json.dumps({"id": f"own/many/m{i}", "content": "x"}
 chmod 755 "$MNT/own/many"
 stranger bash -c 'head -c 209715200 /dev/zero | tr "\0" x >"$1/own/dense"' _ "$MNT"
 
+check "a file is written and punched byte by byte" stranger timeout 120 python3 "$HERE/strangers.py" fragment "$MNT/own"
+
 probe_begin() {
     coproc PROBE { timeout -s KILL $((EACH + 60)) python3 "$HERE/strangers.py" probe "$MNT" "$DAEMON" "$1"; }
     PROBE_OUT=${PROBE[0]} PROBE_IN=${PROBE[1]} PROBE_JOB=$PROBE_PID

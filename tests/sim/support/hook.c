@@ -17,6 +17,11 @@ void hook_slice(struct eng *eng, uint32_t n)
     atomic_store_explicit(&eng->slice, n ? n : FREED_PER_BATCH, memory_order_relaxed);
 }
 
+void hook_block_extents(struct eng *eng, uint32_t n)
+{
+    atomic_store_explicit(&eng->block_extents, n ? n : BLOCK_EXTENTS, memory_order_relaxed);
+}
+
 void hook_installer(struct eng *eng, bool beside)
 {
     eng->installs_beside = beside;

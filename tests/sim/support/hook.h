@@ -17,6 +17,8 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
 
 /* How many extents a mutation frees at once, so that small files are freed in slices. 0: as ever. */
 void hook_slice(struct eng *eng, uint32_t n);
+/* How many extents a block of a file may have, so that files of many small ones can be made. 0: as ever. */
+void hook_block_extents(struct eng *eng, uint32_t n);
 /* Whether compactions have an installer (engine/compact.c) although the store has no threads. While no call
  * is under way. */
 void hook_installer(struct eng *eng, bool beside);

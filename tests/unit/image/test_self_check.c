@@ -216,7 +216,7 @@ Test(self_check, ops_that_verification_would_refuse_are_not_applied)
         {.type = OP_LINK, .parent = sub, .ino = ENG_ROOT_INO, .name = "root", .name_len = 4, .cookie = 99},
         {.type = OP_LINK, .parent = sub, .ino = file, .name = "x", .name_len = 1, .cookie = COOKIE_MAX + 1},
         {.type = OP_LINK, .parent = sub, .ino = file, .name = "x", .name_len = 1, .cookie = UINT64_MAX},
-        {.type = OP_CREATE, .ino = index_predict_ino(&u.eng->idx, 0), .mode = S_IFLNK | 0777},
+        {.type = OP_CREATE, .ino = index_predict_ino(&u.eng->idx, NULL), .mode = S_IFLNK | 0777},
         {.type = OP_SEGMENT, .ino = 50, .len = UINT64_MAX},
         {.type = OP_FREE, .ino = ENG_ROOT_INO},
         {.type = OP_FREE, .ino = dir},

@@ -25,7 +25,7 @@ static int apply(struct op op)
 
 static uint64_t make(uint32_t mode)
 {
-    uint64_t ino = index_predict_ino(&idx, 0);
+    uint64_t ino = index_predict_ino(&idx, NULL);
     cr_assert_eq(apply((struct op){.type = OP_CREATE,
                                    .ino = ino,
                                    .mode = mode,
@@ -73,7 +73,7 @@ Test(apply, ops_that_do_not_fit_are_refused)
 {
     static char n256[257], big[5000];
     memset(n256, 'n', 256);
-    const uint64_t stale = file | UINT64_C(1) << 32, next = index_predict_ino(&idx, 0),
+    const uint64_t stale = file | UINT64_C(1) << 32, next = index_predict_ino(&idx, NULL),
                    big_off = ENG_FILE_SIZE_MAX;
     const struct locator skipped = {1, 10, 5, 95, 100}, empty = {1, 10, 0, 0, 100},
                          beyond = {1, 10, 0, 101, 100}, huge = {1, 10, 0, EXTENT_MAX + 1, EXTENT_MAX + 1},

@@ -23,7 +23,7 @@ static void setup(void)
     cr_assert_eq(index_init(&idx, 1), 0);
     cr_assert_eq(index_reserve(&idx, &create, 1), 0);
     cr_assert_eq(index_apply(&idx, &create, 1), 0);
-    ino = index_predict_ino(&idx, 0);
+    ino = index_predict_ino(&idx, NULL);
     slot = ino_slot(ino);
     const struct op file = {.type = OP_CREATE, .ino = ino, .mode = S_IFREG | 0644};
     cr_assert_eq(index_reserve(&idx, &file, 1), 0);

@@ -22,7 +22,7 @@ static int apply(struct op op)
 
 static uint64_t make(uint32_t mode)
 {
-    uint64_t ino = index_predict_ino(&idx, 0);
+    uint64_t ino = index_predict_ino(&idx, NULL);
     MUST(apply((struct op){.type = OP_CREATE, .ino = ino, .mode = mode, .time = 1}) == 0);
     return ino;
 }
@@ -113,8 +113,13 @@ Test(index, numbers_are_predicted_and_never_given_twice)
                 MUST(apply((struct op){.type = OP_FREE, .ino = inos[k]}) == 0);
             inos[k] = 0;
         }
-        for (uint32_t k = 0; k < 8; k++)
-            want[k] = index_predict_ino(&idx, k);
+        struct ino_ahead ahead = {0}, undone;
+        for (uint32_t k = 0; k < 8; k++) {
+            undone = ahead;
+            (void)index_predict_ino(&idx, &undone); /* one that is taken back */
+            want[k] = index_predict_ino(&idx, &ahead);
+        }
+        MUST(index_predict_ino(&idx, NULL) == want[0]);
         for (unsigned i = 0, k = 0; i < N && k < 8; i++) {
             if (inos[i])
                 continue;

@@ -213,6 +213,7 @@ static void look(void *arg, enum fault_point point)
 static unsigned read_in_slices(unsigned changes, uint8_t *buf)
 {
     slicing = (struct slicing){.changes = changes, .byte = 1};
+    hook_block_extents(u.eng, UINT32_MAX);
     rewrite(1);
     hook_set(u.eng, look, NULL);
     cr_assert_eq(eng_read(u.eng, f, buf, SIZE_MAX / 4, 0), SLICED_SIZE, "never short");

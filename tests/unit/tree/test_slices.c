@@ -27,12 +27,14 @@ TestSuite(slices_seen, .init = setup, .fini = teardown);
 static void fragment(uint64_t ino, uint32_t n)
 {
     uint8_t data[PIECE];
+    hook_block_extents(u.eng, UINT32_MAX);
     for (uint32_t i = n; i-- > 0;) {
         memset(data, (int)(1 + i % 251), PIECE);
         MUST(eng_write(u.eng, ino, data, PIECE, (uint64_t)i * PIECE) == PIECE);
         if (i % 65536 == 0)
             MUST(eng_sync(u.eng) == 0);
     }
+    hook_block_extents(u.eng, 0);
     MUST(index_inode(&u.eng->idx, ino)->n_extents == n);
 }
 
@@ -164,6 +166,147 @@ Test(slices, holes, .timeout = 200)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+/* ---- what is written over many extents ------------------------------------------------------------ */
+
+/* A state of the file that must be seen until it is changed as a whole. */
+static struct whole {
+    uint8_t *want;
+    size_t size;
+    struct eng_attr attr;
+    unsigned looks;
+} whole;
+
+static void expect_whole(struct unit *v, const char *when)
+{
+    struct eng_attr now = unit_attr(v, f);
+    cr_assert(unit_holds_bytes(v, f, whole.want, whole.size), "%s", when);
+    cr_assert_eq(now.version, whole.attr.version, "%s", when);
+    cr_assert_eq(now.mtime, whole.attr.mtime, "%s", when);
+    cr_assert_eq(now.ctime, whole.attr.ctime, "%s", when);
+}
+
+/* Before each batch: what was there before is there, and is what a crash leaves. */
+static void before_batch(void *arg, enum fault_point point)
+{
+    at_batch(arg, point);
+    if (point != FP_WRITE_DRAFTED)
+        return;
+    hook_set(u.eng, NULL, NULL);
+    expect_whole(&u, "before a batch");
+    if (whole.looks++ < 3) {
+        struct unit v;
+        unit_clone(&v, &u);
+        unit_open(&v);
+        expect_whole(&v, "after a crash");
+        cr_assert_eq(unit_problems(&v), 0);
+        unit_done(&v);
+    }
+    hook_set(u.eng, before_batch, NULL);
+}
+
+/* f has n extents, and is watched. */
+static void watch(uint32_t n)
+{
+    fragment(f, n);
+    whole = (struct whole){.want = malloc((size_t)n * PIECE), .size = (size_t)n * PIECE};
+    MUST(whole.want);
+    for (uint32_t i = 0; i < n; i++)
+        memset(whole.want + (size_t)i * PIECE, (int)(1 + i % 251), PIECE);
+    whole.attr = unit_attr(&u, f);
+    hold_begin();
+    hook_set(u.eng, before_batch, NULL);
+}
+
+Test(slices, overwriting, .timeout = 200)
+{
+    const uint32_t n = 65536;
+    watch(n);
+    uint8_t *data = unit_bytes(whole.size, 7);
+    cr_assert_eq(eng_write(u.eng, f, data + 5, whole.size - 9, 5), (ssize_t)whole.size - 9);
+    expect_slices(n, "overwrite");
+    cr_assert_geq(whole.looks, 16, "before each of the batches, and not only before the last");
+    memcpy(whole.want + 5, data + 5, whole.size - 9);
+    cr_assert(unit_holds_bytes(&u, f, whole.want, whole.size));
+    cr_assert_eq(unit_attr(&u, f).version, whole.attr.version + 1);
+    cr_assert_leq(unit_extents(&u, f), 8);
+    cr_assert_eq(unit_problems(&u), 0);
+    free(data);
+    free(whole.want);
+}
+
+Test(slices, putting_over_many_extents, .timeout = 200)
+{
+    const uint32_t n = 65536;
+    watch(n);
+    uint8_t *data = unit_bytes(whole.size, 7);
+    struct eng_record recs[2] = {
+        {.parent = ENG_ROOT_INO, .name = "e", .content = "x", .size = 1, .mode = 0644},
+        {.parent = ENG_ROOT_INO, .name = "f", .mode = 0644, .content = data, .size = whole.size}};
+    cr_assert_eq(eng_put_many(u.eng, recs, 2), 2);
+    expect_slices(n, "put_many");
+    cr_assert_geq(whole.looks, 16);
+    cr_assert(unit_holds_bytes(&u, f, data, whole.size));
+    cr_assert_leq(unit_extents(&u, f), 8);
+    cr_assert_eq(unit_problems(&u), 0);
+    free(data);
+    free(whole.want);
+}
+
+Test(slices, appending_behind_many_small_extents, .timeout = 200)
+{
+    fragment(f, 20000); /* to be merged down to 256 KiB, if it were for their size */
+    hold_begin();
+    cr_assert_eq(eng_append(u.eng, f, "x", 1, NULL), 1);
+    uint64_t most = hold_end();
+    cr_assert_leq(most, 1024, "%llu", (unsigned long long)most);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* What is damaged goes with the last batch, and hides nothing that was written. */
+Test(slices, overwriting_what_is_damaged, .timeout = 200)
+{
+    const uint32_t n = 20000;
+    struct locator loc;
+    fragment(f, n);
+    cr_assert(unit_locator(&u, f, 777, &loc));
+    unit_damage(&u, &loc, 0);
+    uint8_t *data = unit_bytes((size_t)n * PIECE, 7);
+    hold_begin();
+    cr_assert_eq(eng_write(u.eng, f, data, (size_t)n * PIECE, 0), (ssize_t)n * (ssize_t)PIECE);
+    uint64_t most = hold_end();
+    cr_assert_leq(most, 2 * 4097, "a part that cannot be read, and what is left: %llu",
+                  (unsigned long long)most);
+    cr_assert(unit_holds_bytes(&u, f, data, (size_t)n * PIECE));
+    cr_assert_eq(unit_problems(&u), 0);
+    free(data);
+}
+
+/* Another who makes many extents all the time holds nobody up for ever. */
+static void fragment_again(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_WRITE_DRAFTED)
+        return;
+    hook_set(u.eng, NULL, NULL);
+    fragment(f, 40);
+    hook_set(u.eng, fragment_again, NULL);
+}
+
+Test(slices, overwriting_what_others_fragment_all_the_time, .timeout = 200)
+{
+    char data[40 * PIECE + 1] = {0};
+    struct eng_record rec = {
+        .parent = ENG_ROOT_INO, .name = "f", .content = data, .size = sizeof data, .mode = 0644};
+    fragment(f, 40);
+    hook_slice(u.eng, 4);
+    hook_set(u.eng, fragment_again, NULL);
+    cr_assert_eq(eng_write(u.eng, f, data, sizeof data - 1, 1), (ssize_t)sizeof data - 1);
+    cr_assert_eq(eng_put_many(u.eng, &rec, 1), 1);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert(unit_holds_bytes(&u, f, (const uint8_t *)data, sizeof data));
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- attributes count as extents do --------------------------------------------------------------- */
 
 #define ATTRIBUTES 1000u
@@ -290,6 +433,7 @@ Test(slices, seeking, .timeout = 200)
     cr_assert_eq(at, PIECE * n);
     cr_assert_eq(n_looks, n / 4096);
     hook_set(u.eng, NULL, NULL);
+    hook_block_extents(u.eng, UINT32_MAX);
     cr_assert_eq(eng_fallocate(u.eng, f, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, PIECE * 30000, 5), 0);
     cr_assert_eq(eng_seek(u.eng, f, PIECE * 3, SEEK_HOLE, &at), 0);
     cr_assert_eq(at, PIECE * 30000);
