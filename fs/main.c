@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -60,6 +61,7 @@ struct daemon_state {
     /* What lies on the mount point is not ours (any more). Set by the signal thread, read by main */
     _Atomic bool not_ours;
     _Atomic dev_t device; /* of the mount, set by the probe; 0: it has not answered yet */
+    sem_t probed;         /* posted when the probe has ended, or there is none */
 };
 
 /* ---- telling that it works, or why not ---------------------------------- */
@@ -174,9 +176,8 @@ static void show_no_open(const struct daemon_state *d)
         (void)close(fd);
 }
 
-static void *probe_main(void *arg)
+static void probe(struct daemon_state *d)
 {
-    struct daemon_state *d = arg;
     struct stat st;
     if (stat(d->mountpoint, &st) == 0) {
         atomic_store(&d->device, st.st_dev);
@@ -193,6 +194,13 @@ static void *probe_main(void *arg)
         tell(d, why);
         fuse_session_exit(d->fuse);
     }
+}
+
+static void *probe_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    probe(d);
+    (void)sem_post(&d->probed);
     return NULL;
 }
 
@@ -307,6 +315,8 @@ static void *signal_main(void *arg)
             log_status(d);
         sig = 0;
     }
+    while (sem_wait(&d->probed) != 0) /* a mount that has not answered yet cannot be told from others */
+        ;
     if (atomic_load(&d->ended))
         return NULL;
     messages_line(ENG_LOG_INFO, "signal %d: unmounting %s", sig, d->mountpoint);
@@ -328,6 +338,7 @@ static void *signal_main(void *arg)
 
 static int start_threads(struct daemon_state *d)
 {
+    (void)sem_init(&d->probed, 0, 0);
     int r = pthread_create(&d->signal_thread, NULL, signal_main, d);
     d->has_signal_thread = !r;
     if (!r) {
@@ -339,6 +350,8 @@ static int start_threads(struct daemon_state *d)
 
 static void join_threads(struct daemon_state *d)
 {
+    if (!d->has_probe_thread)
+        (void)sem_post(&d->probed);
     if (d->has_signal_thread) {
         /* It waits for the signal. NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread) */
         (void)pthread_kill(d->signal_thread, SIGTERM);

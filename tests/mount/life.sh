@@ -27,6 +27,25 @@ ended() { # NAME: the daemon ends with status 0
     check_equal "$1" 0 $?
 }
 
+# ---- SIGTERM while the daemon starts: it waits for the store, whose lock another has, and all signals wait with it
+# Its shell blocks signals, too, before it becomes the daemon.
+blocks_term() {
+    [ "$(readlink "/proc/$DAEMON/exe")" -ef "$ENGRAMFS" ] &&
+        [ $((0x$(sed -n "s,^SigBlk:\t,,p" "/proc/$DAEMON/status") >> 14 & 1)) -eq 1 ]
+}
+"$CTL" import - "$WORK/early" </dev/null >"$WORK/made"
+for round in 1 2 3; do
+    exec 7<"$WORK/early"
+    flock 7
+    "$ENGRAMFS" -f "$WORK/early" "$MNT" 2>"$WORK/log" &
+    DAEMON=$!
+    wait_until 20 blocks_term || not_ok "it waits for the lock" "$(tail -n 1 "$WORK/log")"
+    kill -TERM $DAEMON
+    exec 7<&-
+    ended "SIGTERM while it starts, round $round"
+    check_fails "and nothing is mounted, round $round" "" mountpoint -q "$MNT"
+done
+
 # ---- SIGTERM while the mount is somewhere else, too
 if ! is_root; then
     skip "bind mounts and namespaces" "not root"
