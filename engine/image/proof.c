@@ -278,17 +278,36 @@ static int prove_images(struct proof *p, struct ckpt_chunk *images, size_t n)
     return r;
 }
 
-static int prove_checkpoints(struct proof *p)
+/* Reads the manifests of both, and so finds where the log begins that the older one needs. */
+static int read_manifests(struct proof *p, struct ckpt_chunk **images, size_t *n)
 {
-    struct ckpt_chunk *images = NULL;
     uint64_t kept[2];
-    size_t n = 0;
     int r = 0;
     checkpoint_kept(p->eng, kept);
     for (unsigned i = 0; i < 2 && kept[i] && !r; i++) {
-        int error = checkpoint_images(p->eng, kept[i], &images, &n, &p->from);
+        int error = checkpoint_images(p->eng, kept[i], images, n, &p->from);
         r = note(p, (struct finding){.part = PART_MANIFEST, .id = kept[i], .error = error});
     }
+    for (size_t i = 0; i < p->n_segs && kept[0] && !kept[1]; i++) /* the log stands in for the second */
+        if (p->segs[i].valid && p->segs[i].header.kind == SEGMENT_LOG && p->segs[i].header.first_seq == 1)
+            p->from = (struct ckpt_position){0};
+    return r;
+}
+
+static int find_log_start(struct proof *p)
+{
+    struct ckpt_chunk *images = NULL;
+    size_t n = 0;
+    int r = read_manifests(p, &images, &n);
+    free(images);
+    return r;
+}
+
+static int prove_checkpoints(struct proof *p)
+{
+    struct ckpt_chunk *images = NULL;
+    size_t n = 0;
+    int r = read_manifests(p, &images, &n);
     if (!r && !MUTANT(SCRUB_NO_IMAGES))
         r = prove_images(p, images, n);
     free(images);
@@ -353,11 +372,13 @@ static int prove_batch(struct proof *p, struct ckpt_position *at)
     return r;
 }
 
-static int prove_log(struct proof *p, uint64_t end)
+/* *ret_broken: a batch could not be proved, and nothing behind it: none of it can be replayed. */
+static int prove_log_from(struct proof *p, uint64_t end, bool *ret_broken)
 {
     struct ckpt_position at = p->from;
     uint64_t claim = next_claim(p, at.segment, at.seq);
     int r = 0;
+    *ret_broken = false;
     while (!r && at.seq < end) {
         struct ckpt_position before = at;
         if ((at.seq + 1 >= claim || !at.segment) && go_on(p, &at))
@@ -365,15 +386,36 @@ static int prove_log(struct proof *p, uint64_t end)
         before.segment = at.segment;
         before.offset = at.offset;
         int error = prove_batch(p, &at);
-        if (error) /* no word about what follows: none of it can be replayed */
+        if (error) {
+            *ret_broken = true;
             return note(p, (struct finding){.part = PART_LOG,
                                             .id = before.segment,
                                             .offset = before.offset,
                                             .seq = before.seq + 1,
                                             .error = error});
+        }
         r = step(p);
     }
     return r;
+}
+
+#define MOVES_MAX 16u /* how often checkpoints may move the beginning meanwhile */
+
+/* A checkpoint that is written meanwhile lets batches go that this has set out from: it begins anew where the
+ * older one of now has its log. */
+static int prove_log(struct proof *p, uint64_t end)
+{
+    bool broken;
+    for (unsigned moves = 0;; moves++) {
+        size_t n = p->found.n;
+        uint64_t from = p->from.seq;
+        int r = prove_log_from(p, end, &broken);
+        if (r || !broken || p->found.n > n || moves == MOVES_MAX || MUTANT(PROOF_STAYS))
+            return r;
+        r = find_log_start(p);
+        if (r || p->from.seq <= from)
+            return r;
+    }
 }
 
 /* ---- making good ------------------------------------------------------------------------------- */

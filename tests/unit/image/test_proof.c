@@ -260,6 +260,63 @@ Test(proof, what_goes_meanwhile_is_no_damage)
     cr_assert_gt(nth, 20);
 }
 
+/* The older checkpoint goes, and the segments with the log from there on. */
+static void age(void)
+{
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(eng_hold(u.eng), 0);
+    cr_assert_eq(eng_release(u.eng), 0);
+}
+
+/* What is looked at begins elsewhere then, and the damage lies behind that. */
+static void rot_behind_what_ages(void)
+{
+    char first[SEGMENT_NAME_SIZE];
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    uint64_t ino = unit_create(&u, "x");
+    memcpy(first, unit_log_place(&u).name, sizeof first);
+    do
+        unit_write(&u, ino, 30000, 5, 0);
+    while (!strcmp(unit_log_place(&u).name, first));
+    unit_write(&u, ino, 100, 5, 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    struct unit_place place = unit_log_place(&u);
+    unit_create(&u, "y");
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(simdisk_rot(u.disk, place.name, place.offset + 70, 1), 0);
+}
+
+Test(proof, a_checkpoint_beside_it_hides_no_damage)
+{
+    struct eng_recovery_figures f;
+    bool acted = true;
+    uint64_t nth = 1;
+    for (; acted; nth++) {
+        rot_behind_what_ages();
+        acted = scrub_and(nth, age, 0, &f);
+        cr_assert_geq(f.damaged, 1, "read %llu", (unsigned long long)nth);
+        cr_assert_eq(f.healed, f.damaged);
+        teardown();
+        prepare();
+    }
+    cr_assert_gt(nth, 20);
+}
+
+/* Where there is one checkpoint the log from its beginning on is what stands in for it. */
+Test(proof, the_log_before_the_only_checkpoint_counts)
+{
+    teardown();
+    setup();
+    struct unit_place place = unit_log_place(&u);
+    put_files(&u, 0, N_FILES);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(simdisk_rot(u.disk, place.name, place.offset + 70, 1), 0);
+    struct eng_recovery_figures f = scrub(&u);
+    cr_assert_eq(f.damaged, 1);
+    cr_assert_eq(f.healed, 1);
+    expect_whole(&u);
+}
+
 static void cancel(void)
 {
     cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_SCRUB), 0);
