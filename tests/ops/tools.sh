@@ -182,4 +182,9 @@ JOURNAL_STREAM=$(stat -c %d:%i "$WORK/log") "$ENGRAMFS" -f "$WORK/none" "$MNT" >
 check "so does the reason not to start" grep -q "^<3>error: $WORK/none: .*not a store" "$WORK/log"
 JOURNAL_STREAM=1:1 "$ENGRAMFS" -f "$WORK/none" "$MNT" >"$WORK/log" 2>&1
 check "elsewhere lines have the program's name" grep -q "^engramfs: error: $WORK/none: " "$WORK/log"
+# ---- a line of a million members is refused as soon as it has more than a memory can have, not after the square of them
+python3 -c 'print("{\"id\":\"many\",\"content\":\"x\"," + ",".join(f"\"k{i}\":1" for i in range(1000000)) + "}\n{\"id\":\"next\",\"content\":\"y\"}")' >"$WORK/many.jsonl"
+check_equal "a line with a million members is bad" 1 "$(timeout 30 "$CTL" import "$WORK/many.jsonl" "$WORK/many" >"$WORK/many.err" 2>&1; echo $?)"
+check "and told why" grep -q "many.jsonl:1: too many members" "$WORK/many.err"
+check_equal "the next one is there" 1 "$("$CTL" export "$WORK/many" - 2>/dev/null | grep -c '"next"')"
 t_end

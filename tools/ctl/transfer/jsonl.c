@@ -88,8 +88,14 @@ static int add_xattr(struct parser *p, const char *name, const void *value, size
     return 0;
 }
 
+/* More members no memory can have: each takes 7 bytes of the list of names ("user.a"), or 5 of what has all
+ * that are no attributes of their own ("a":1). So a line of millions does not take the square of them. */
+enum { KEYS_MAX = ENG_XATTR_LIST_MAX / 7 + ENG_XATTR_SIZE_MAX / 5 };
+
 static int check_duplicate(struct parser *p, const struct jt_text *key)
 {
+    if (p->n_keys >= KEYS_MAX)
+        return bad(p, "too many members: over %d", KEYS_MAX);
     for (size_t i = 0; i < p->n_keys; i++)
         if (p->keys[i].len == key->len && !memcmp(p->keys[i].data, key->data, key->len))
             return bad(p, "the key \"%.100s\" occurs twice", key->data);
@@ -377,15 +383,15 @@ static int add_built(struct parser *p, struct buf *text, char close, const char 
 static int check_xattrs(struct parser *p)
 {
     size_t total = 0;
-    for (size_t i = 0; i < p->m.n_xattrs; i++) {
+    for (size_t i = 0; i < p->m.n_xattrs; i++)
         total += strlen(p->m.xattrs[i].name) + 1;
-        for (size_t k = i + 1; k < p->m.n_xattrs; k++)
-            if (!strcmp(p->m.xattrs[i].name, p->m.xattrs[k].name))
-                return bad(p, "the attribute %.100s is given twice", p->m.xattrs[i].name);
-    }
     /* The loader may add one more, the true id. */
     if (total + sizeof FIELD_XATTR_ID > ENG_XATTR_LIST_MAX)
         return bad(p, "too many members: their names together are over %d bytes", ENG_XATTR_LIST_MAX);
+    for (size_t i = 0; i < p->m.n_xattrs; i++)
+        for (size_t k = i + 1; k < p->m.n_xattrs; k++)
+            if (!strcmp(p->m.xattrs[i].name, p->m.xattrs[k].name))
+                return bad(p, "the attribute %.100s is given twice", p->m.xattrs[i].name);
     return 0;
 }
 
