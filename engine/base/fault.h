@@ -81,7 +81,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
-    M(PROOF_STAYS)         /* a scrub looks at no log when a checkpoint beside it moved the beginning */      \
+    M(PROOF_STAYS)         /* a scrub looks at no log when a checkpoint beside it moved the beginning */     \
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
     M(NUMBERS_BELIEVED)    /* I10: whatever says so has used numbers of segments up */                       \
     M(MANIFEST_BELIEVED)   /* I10: the footer of a checkpoint says how much memory its manifest takes */     \
