@@ -63,8 +63,8 @@ cp -a "$WORK/expect" "$WORK/less" && rm "$WORK/less/late/7"
 check_equal "all others are there" "$(content_digest "$WORK/got")" "$(content_digest "$WORK/less")"
 
 # a large memory of which one block is damaged
-cp -a "$WORK/whole" "$WORK/block"
-python3 - "$WORK/block" "$WORK/expect/early/big" <<'P'
+damage_big() { # STORE
+    python3 - "$1" "$WORK/expect/early/big" <<'P'
 import glob, sys
 text = open(sys.argv[2], "rb").read()[50000:50064]
 for name in glob.glob(sys.argv[1] + "/*.seg"):
@@ -74,6 +74,9 @@ for name in glob.glob(sys.argv[1] + "/*.seg"):
         with open(name, "r+b") as f:
             f.seek(at); f.write(bytes([data[at] ^ 1]))
 P
+}
+cp -a "$WORK/whole" "$WORK/block"
+damage_big "$WORK/block"
 "$CTL" check --repair --into "$WORK/block.new" "$WORK/block" >/dev/null 2>"$WORK/err"
 check_equal "one block is lost" "$(grep -c 'early/big: bytes 49152 to 53247 are lost' "$WORK/err")" 1
 rm -rf "$WORK/got"
@@ -84,6 +87,42 @@ import sys
 a, b = open(sys.argv[1], "rb").read(), open(sys.argv[2], "rb").read()
 assert len(a) == len(b) and a[:49152] == b[:49152] and a[53248:] == b[53248:] and a != b' "$WORK/expect/early/big" "$PART"
 check "and not under its name" test ! -e "$WORK/got/early/big"
+
+# ---- what others have prepared, and what an earlier repair has left
+# STORE.new of a store in which somebody has made lost+found by the shell words given; NUMBER is that of the memory that is damaged.
+prepared() { # STORE WORDS
+    cp -a "$WORK/whole" "$1"
+    must_mount "$1" "$WORK/mnt"
+    chmod 600 "$WORK/mnt/early/big"
+    (cd "$WORK/mnt" && NUMBER=$(stat -c %i early/big) sh -c "$2")
+    unmount_store "$WORK/mnt" || return 1
+    damage_big "$1"
+    "$CTL" check --repair --into "$1.new" "$1" >"$WORK/out" 2>"$WORK/err"
+    local status=$?
+    check_equal "$(basename "$1"): status 1: not all" $status 1
+    rm -rf "$WORK/got"
+    "$CTL" export --format tree "$1.new" "$WORK/got" 2>/dev/null
+    cmp -s -n 49152 "$WORK/expect/early/big" "$WORK"/got/lost+found.1/*.early_big ||
+        not_ok "$(basename "$1"): what can be read is in a folder of its own" "$(ls "$WORK/got")"
+    check_equal "$(basename "$1"): nobody else may look in there" "$(stat -c '%a %u' "$WORK/got/lost+found.1" "$WORK"/got/lost+found.1/* | xargs)" "700 0 600 0"
+    check "$(basename "$1"): its name is told" grep -q 'bytes are in lost+found.1/.*early_big' "$WORK/err"
+}
+# shellcheck disable=SC2016
+prepared "$WORK/stranger" 'mkdir -m 777 lost+found && echo mine >lost+found/$NUMBER.early_big && chmod 666 lost+found/* && chown -R 1000 lost+found'
+check_equal "what a stranger has prepared stays his, with what he wrote" \
+    "$(stat -c %u "$WORK"/got/lost+found/*.early_big) $(cat "$WORK"/got/lost+found/*.early_big)" "1000 mine"
+# shellcheck disable=SC2016
+prepared "$WORK/again" 'mkdir -m 700 lost+found && echo whole >lost+found/$NUMBER.early_big'
+check_equal "a whole memory of an earlier repair is as it was" "$(cat "$WORK"/got/lost+found/*)" whole
+prepared "$WORK/file" 'echo text >lost+found; chown 1000 lost+found'
+check_equal "a file of that name is as it was" "$(cat "$WORK/got/lost+found")" text
+# as long as there are such names
+cp -a "$WORK/again" "$WORK/more"
+must_mount "$WORK/more" "$WORK/mnt"
+ln -s /etc "$WORK/mnt/lost+found.1" && mkfifo "$WORK/mnt/lost+found.2"
+check "unmount" unmount_store "$WORK/mnt"
+"$CTL" check --repair --into "$WORK/more.new" "$WORK/more" >"$WORK/out" 2>"$WORK/err"
+check "nor do others: the next name that is free" grep -q 'bytes are in lost+found.3/' "$WORK/err"
 
 # ---- the log
 cp -a "$WORK/whole" "$WORK/log"
@@ -99,6 +138,33 @@ rm -rf "$WORK/got"
 check "what came before the damage has its name" grep -qx "late memory 11" "$WORK/got/late/11"
 check_equal "what came behind it is in lost+found" "$(cat "$WORK"/got/lost+found/* | grep -c '^late memory \(2.\|30\)$')" 11
 check_equal "all that is older is there" "$(content_digest "$WORK/got/early")" "$(content_digest "$WORK/expect/early")"
+
+# a file of many pieces, which were written over each other, behind the damage
+mkdir "$WORK/pieces"
+must_mount "$WORK/pieces" "$WORK/mnt"
+echo "before all" >"$WORK/mnt/first" && sync "$WORK/mnt/first"
+python3 - "$WORK/mnt/many" "$WORK/many" <<'P'
+import os, random, sys
+random.seed(7)
+want = bytearray(1 << 20)
+f = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR, 0o600)
+places = [(at, 4096) for at in range(0, len(want), 4096)]
+places += [(random.randrange(len(want) - 70000), random.randrange(1, 70000)) for i in range(200)]
+for at, n in places:
+    data = random.randbytes(n)
+    os.pwrite(f, data, at)
+    want[at:at + n] = data
+os.fsync(f)
+open(sys.argv[2], "wb").write(want)
+P
+echo last >"$WORK/mnt/last" && sync "$WORK/mnt/last"
+kill_daemon "$WORK/mnt"
+SEG=$(segment_with "$WORK/pieces" "before all")
+flip "$SEG" $(($(offset_of "$SEG" "before all") + 40))
+"$CTL" check --repair --into "$WORK/pieces.new" "$WORK/pieces" >"$WORK/out" 2>"$WORK/err"
+rm -rf "$WORK/got"
+"$CTL" export --format tree "$WORK/pieces.new" "$WORK/got" 2>/dev/null
+check "of many pieces over each other the younger is right" cmp "$WORK/many" "$WORK"/got/lost+found/*.many
 
 # ---- superblock and checkpoints
 cp -a "$WORK/whole" "$WORK/super"

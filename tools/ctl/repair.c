@@ -6,6 +6,7 @@
  * it was. */
 #include "ctl/repair.h"
 
+#include "ctl/pieces.h"
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
@@ -23,18 +24,12 @@
 
 #define PIECE 4096u /* the unit of checksums */
 
-struct found { /* a piece of content without a memory, without its bytes */
-    uint64_t ino, offset, size, seq;
-    char *path; /* of the first piece of a file, else NULL */
-};
-
 struct repair {
     struct target *from, *to;
     uint64_t lost_found; /* inode of the folder; 0: not made yet */
-    struct found *found; /* sorted by inode, then sequence, once all are there */
-    size_t n_found, cap_found;
+    char folder[32];     /* its name */
+    struct pieces found;
     uint64_t partial, pieces, bytes, problems;
-    int error;
 };
 
 static void on_problem(void *arg, const char *line)
@@ -44,23 +39,33 @@ static void on_problem(void *arg, const char *line)
     cli_note(line);
 }
 
-/* The file lost+found/NAME of the new store, made if it is missing. */
+/*
+ * A folder of our own, where nobody but us has prepared anything: a store may have brought memories called
+ * lost+found, of whomever. */
+static int make_folder(struct repair *rep)
+{
+    struct eng_attr attr;
+    int r = -EEXIST;
+    for (unsigned i = 0; r == -EEXIST; i++) {
+        snprintf(rep->folder, sizeof rep->folder, i ? "lost+found.%u" : "lost+found", i);
+        r = eng_create(rep->to->eng, &rep->to->caller, ENG_ROOT_INO, rep->folder, S_IFDIR | 0700, 0, NULL,
+                       &attr);
+    }
+    if (!r)
+        rep->lost_found = attr.ino;
+    return r;
+}
+
+/* The file NAME of that folder, made if it is missing. */
 static int place(struct repair *rep, const char *name, uint64_t *ret_ino)
 {
     struct eng_attr attr;
     struct eng *eng = rep->to->eng;
     struct eng_caller *who = &rep->to->caller;
-    int r = 0;
-    if (!rep->lost_found) {
-        r = eng_create(eng, who, ENG_ROOT_INO, "lost+found", S_IFDIR | 0700, 0, NULL, &attr);
-        if (r == -EEXIST)
-            r = eng_lookup(eng, who, ENG_ROOT_INO, "lost+found", &attr);
-        if (r)
-            return r;
-        rep->lost_found = attr.ino;
-    }
-    r = eng_create(eng, who, rep->lost_found, name, S_IFREG | 0600, 0, NULL, &attr);
-    if (r == -EEXIST)
+    int r = rep->lost_found ? 0 : make_folder(rep);
+    if (!r)
+        r = eng_create(eng, who, rep->lost_found, name, S_IFREG | 0600, 0, NULL, &attr);
+    if (r == -EEXIST) /* this run made it, of the same inode: all of the folder is of this run */
         r = eng_lookup(eng, who, rep->lost_found, name, &attr);
     if (!r)
         *ret_ino = attr.ino;
@@ -107,8 +112,8 @@ static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
     }
     if (!r) {
         rep->partial++;
-        fprintf(stderr, "%s: damaged; %" PRIu64 " of %" PRIu64 " bytes are in lost+found/%s\n", path,
-                attr.size - lost, attr.size, name);
+        fprintf(stderr, "%s: damaged; %" PRIu64 " of %" PRIu64 " bytes are in %s/%s\n", path,
+                attr.size - lost, attr.size, rep->folder, name);
         /* zeros at the end may stand for what was lost: the file is as long as it was */
         r = eng_setattr(rep->to->eng, to, &attr, ENG_SET_SIZE, NULL);
     }
@@ -161,39 +166,43 @@ static int copy_damaged(struct repair *rep)
 
 /* ---- content without a memory ----------------------------------------------------------- */
 
+static struct piece piece_of(const struct eng_lost *p)
+{
+    return (struct piece){.ino = p->ino,
+                          .offset = p->offset,
+                          .size = p->size,
+                          .seq = p->seq,
+                          .segment = p->segment,
+                          .at = p->segment_offset};
+}
+
 static int note_piece(void *arg, const struct eng_lost *p, const void *data)
 {
     struct repair *rep = arg;
+    struct piece piece = piece_of(p);
     (void)data;
-    struct found *found = array_room(rep->found, rep->n_found, &rep->cap_found, sizeof *found);
-    if (!found)
+    if (p->offset > ENG_FILE_SIZE_MAX - p->size)
+        return 0; /* it says of itself what no file has */
+    if (p->path[0] && !(piece.path = strdup(p->path)))
         return -ENOMEM;
-    rep->found = found;
-    char *path = p->path[0] ? strdup(p->path) : NULL;
-    rep->found[rep->n_found++] = (struct found){p->ino, p->offset, p->size, p->seq, path};
-    return 0;
+    int r = pieces_add(&rep->found, &piece);
+    if (r)
+        free(piece.path);
+    return r;
 }
 
-static int by_file(const void *a, const void *b)
-{
-    const struct found *x = a, *y = b;
-    if (x->ino != y->ino)
-        return x->ino < y->ino ? -1 : 1;
-    return (x->seq > y->seq) - (x->seq < y->seq);
-}
+struct write_run {
+    struct repair *rep;
+    uint64_t to, offset; /* of the piece */
+    const char *data;
+};
 
-/* The first piece of the file in the sorted list. */
-static size_t first_of(const struct repair *rep, uint64_t ino)
+static int write_run(void *arg, uint64_t from, uint64_t to)
 {
-    size_t low = 0, high = rep->n_found;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (rep->found[mid].ino < ino)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    struct write_run *w = arg;
+    ssize_t n = eng_write(w->rep->to->eng, w->to, w->data + from, to - from, w->offset + from);
+    w->rep->bytes += to - from;
+    return n < 0 ? (int)n : 0;
 }
 
 /* Writes those bytes of the piece that no younger piece has. */
@@ -201,30 +210,15 @@ static int write_piece(void *arg, const struct eng_lost *p, const void *data)
 {
     struct repair *rep = arg;
     char name[ENG_NAME_MAX + 1];
-    const char *path = NULL;
-    uint64_t to;
-    bool *younger = calloc(1, p->size);
-    int r = younger ? 0 : -ENOMEM;
-    for (size_t i = first_of(rep, p->ino); !r && i < rep->n_found && rep->found[i].ino == p->ino; i++) {
-        const struct found *f = &rep->found[i];
-        path = f->path ? f->path : path;
-        for (uint64_t at = f->offset; f->seq > p->seq && at < f->offset + f->size; at++)
-            if (at >= p->offset && at < p->offset + p->size)
-                younger[at - p->offset] = true;
-    }
-    lost_name(name, p->ino, path);
+    struct piece piece = piece_of(p);
+    struct write_run w = {.rep = rep, .offset = p->offset, .data = data};
+    size_t i = pieces_find(&rep->found, &piece);
+    if (i == SIZE_MAX)
+        return 0; /* a file that could not be read the first time */
+    lost_name(name, p->ino, pieces_path(&rep->found, i));
+    int r = place(rep, name, &w.to);
     if (!r)
-        r = place(rep, name, &to);
-    for (uint64_t at = 0, end; !r && at < p->size; at = end) {
-        for (end = at; end < p->size && younger[end] == younger[at]; end++)
-            ;
-        if (younger[at])
-            continue;
-        ssize_t n = eng_write(rep->to->eng, to, (const char *)data + at, end - at, p->offset + at);
-        r = n < 0 ? (int)n : 0;
-        rep->bytes += end - at;
-    }
-    free(younger);
+        r = pieces_visible(&rep->found, i, write_run, &w);
     rep->pieces++;
     return r;
 }
@@ -232,18 +226,15 @@ static int write_piece(void *arg, const struct eng_lost *p, const void *data)
 static int copy_lost(struct repair *rep)
 {
     int r = eng_lost(rep->from->eng, note_piece, rep);
-    if (!r && rep->n_found) {
-        qsort(rep->found, rep->n_found, sizeof *rep->found, by_file);
-        r = eng_lost(rep->from->eng, write_piece, rep);
+    if (!r && rep->found.n) {
+        r = pieces_settle(&rep->found);
+        if (!r)
+            r = eng_lost(rep->from->eng, write_piece, rep);
     }
-    size_t files = 0;
-    for (size_t i = 0; i < rep->n_found; i++) {
-        files += i == 0 || rep->found[i].ino != rep->found[i - 1].ino;
-        free(rep->found[i].path);
-    }
-    free(rep->found);
+    size_t files = pieces_files(&rep->found);
+    pieces_free(&rep->found);
     if (!r && files)
-        fprintf(stderr, "content of %zu files that no name leads to is in lost+found\n", files);
+        fprintf(stderr, "content of %zu files that no name leads to is in %s\n", files, rep->folder);
     return r;
 }
 
@@ -288,6 +279,7 @@ static int take_the_place(const char *store, const char *into)
 
 static int report(const struct repair *rep, const struct copy_result *res, bool lost, bool json)
 {
+    const char *folder = rep->lost_found ? rep->folder : "lost+found";
     if (json)
         printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
                ", \"failed\": %" PRIu64 ", \"partial\": %" PRIu64 ", \"pieces\": %" PRIu64
@@ -295,10 +287,17 @@ static int report(const struct repair *rep, const struct copy_result *res, bool 
                res->files, res->dirs, res->others, res->failed, rep->partial, rep->pieces, rep->problems);
     else
         printf("%s: %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others copied; %" PRIu64
-               " not; in lost+found: %" PRIu64 " files in part, %" PRIu64 " pieces without a name\n",
-               lost ? "NOT ALL" : "all", res->files, res->dirs, res->others, res->failed, rep->partial,
-               rep->pieces);
+               " not; in %s: %" PRIu64 " files in part, %" PRIu64 " pieces without a name\n",
+               lost ? "NOT ALL" : "all", res->files, res->dirs, res->others, res->failed, folder,
+               rep->partial, rep->pieces);
     return lost ? CLI_SOME : CLI_OK;
+}
+
+/* Not that of somebody who made it before us, to read in it. */
+static bool is_ours(const char *new_store)
+{
+    struct stat st;
+    return lstat(new_store, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
 }
 
 static int repair(struct repair *rep, const char *store, const char *new_store, bool in_place, bool json)
@@ -312,9 +311,14 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
     }
     if (!r)
         r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep->to, why);
+    if (!r && !is_ours(new_store)) {
+        snprintf(why, sizeof why, "%.400s: somebody else made this folder meanwhile", new_store);
+        r = -EEXIST;
+    }
     if (r < 0) {
         cli_error("%s", why);
         (void)target_close(rep->from);
+        (void)target_close(rep->to);
         return CLI_ERROR;
     }
     r = copy_all(rep, &res);
