@@ -303,7 +303,7 @@ struct load {
 
 static int load_chunk(struct loader *l, const struct ckpt_chunk *cc, uint8_t *place)
 {
-    if (cc->len > TABLE_CHUNK_SIZE)
+    if (cc->len > TABLE_CHUNK_SIZE || cc->offset > INT64_MAX - TABLE_CHUNK_SIZE)
         return -EBADMSG;
     int r = open_checkpoint(l, cc->file);
     if (!r)
@@ -504,7 +504,7 @@ static int size_files(struct loader *l, const struct ckpt_info *info, uint64_t *
             r = l->eng->io->ops->file_size(l->file, &size);
         if (!r)
             *ret_bytes += size;
-        else if (r != -ENOENT && r != -EIO)
+        else if (io_is_shortage(r))
             return r;
     }
     return 0;
@@ -526,7 +526,7 @@ static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struc
                     continue;
                 memset(t->chunks[c], 0, cc->len);
             }
-            if (r != -EBADMSG && r != -EIO && r != -ENOENT)
+            if (io_is_shortage(r))
                 return r;
             if (!holes->lost[i] && !(holes->lost[i] = calloc(t->n_chunks, 1)))
                 return -ENOMEM;

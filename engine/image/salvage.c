@@ -13,45 +13,159 @@
 
 /* ---- identity ------------------------------------------------------------------- */
 
-static int read_at(struct eng *eng, const char *name, void *buf, size_t size, uint64_t at)
+/* What a segment says of its store. */
+struct vote {
+    uint8_t uuid[16];
+    uint64_t store; /* 0: its first batch does not tell */
+    bool first;     /* the log begins with it */
+};
+
+struct votes {
+    struct eng *eng;
+    struct vote *all;
+    size_t n, cap;
+    uint64_t *ckpts;
+    size_t n_ckpts, cap_ckpts;
+    unsigned n_stores; /* that they say */
+};
+
+/* The number of the store in the first batch; 0: the batch is not whole. -ENOMEM. */
+static int first_batch(struct eng *eng, struct io_file *file, uint64_t *ret_store)
 {
+    const struct eng_io_ops *ops = eng->io->ops;
+    struct batch_header h;
+    const uint64_t at = sizeof(struct segment_header);
+    *ret_store = 0;
+    if (io_pread_exact(file, ops, &h, sizeof h, at) != 0 || !batch_header_fits(&h, SEGMENT_BYTES_MAX))
+        return 0;
+    CLEANUP_FREE uint8_t *data = malloc(h.ops_len + 1u);
+    if (!data)
+        return -ENOMEM;
+    if (io_pread_exact(file, ops, data, h.ops_len, at + sizeof h) == 0 && h.sum == batch_sum(&h, data))
+        *ret_store = h.store; /* the number that the lost secret made */
+    return 0;
+}
+
+static int ask_segment(struct votes *v, const char *name, uint32_t id)
+{
+    const struct eng_io_ops *ops = v->eng->io->ops;
+    struct segment_header h;
     struct io_file *file;
-    int r = eng->io->ops->open(eng->io, name, IO_RDONLY, &file);
+    int r = ops->open(v->eng->io, name, IO_RDONLY, &file);
     if (r)
-        return r;
-    r = io_pread_exact(file, eng->io->ops, buf, size, at);
-    eng->io->ops->close(file);
+        return io_is_shortage(r) ? r : 0;
+    if (io_pread_exact(file, ops, &h, sizeof h, 0) == 0 && segment_header_check(&h, h.uuid, id) == 0) {
+        struct vote vote = {0};
+        memcpy(vote.uuid, h.uuid, sizeof vote.uuid);
+        if (h.kind == SEGMENT_LOG)
+            r = first_batch(v->eng, file, &vote.store);
+        vote.first = vote.store && h.first_seq == 1;
+        if (!r)
+            r = array_grow(&v->all, &v->cap, v->n + 1, sizeof *v->all);
+        if (!r)
+            v->all[v->n++] = vote;
+    }
+    ops->close(file);
     return r;
 }
 
-static int try_segment(void *arg, const char *name)
+static int ask_file(void *arg, const char *name)
 {
-    struct eng *eng = arg;
-    struct segment_header h;
-    struct batch_header batch;
+    struct votes *v = arg;
     uint32_t id;
-    if (segment_parse_name(name, &id) != 0 || read_at(eng, name, &h, sizeof h, 0) != 0 ||
-        segment_header_check(&h, h.uuid, id) != 0)
+    uint64_t ckpt;
+    if (segment_parse_name(name, &id) == 0)
+        return ask_segment(v, name, id);
+    if (checkpoint_parse_name(name, &ckpt) != 0)
         return 0;
-    memcpy(eng->sb.uuid, h.uuid, sizeof eng->sb.uuid);
-    if (h.kind == SEGMENT_LOG && read_at(eng, name, &batch, sizeof batch, sizeof h) == 0 &&
-        batch.magic == BATCH_MAGIC)
-        eng->log.store = batch.store; /* the number that the lost secret made */
-    return eng->log.store != 0;
+    int r = array_grow(&v->ckpts, &v->cap_ckpts, v->n_ckpts + 1, sizeof *v->ckpts);
+    if (!r)
+        v->ckpts[v->n_ckpts++] = ckpt;
+    return r;
+}
+
+static int by_store(const void *a, const void *b)
+{
+    const struct vote *x = a, *y = b;
+    int r = memcmp(x->uuid, y->uuid, sizeof x->uuid);
+    return r ? r : (x->store > y->store) - (x->store < y->store);
+}
+
+/* How many checkpoints are of the store that eng->sb says. */
+static size_t ask_checkpoints(struct votes *v)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->n_ckpts; i++) {
+        struct ckpt_info info = {0};
+        n += checkpoint_probe(v->eng, v->ckpts[i], &info) == 0;
+        free(info.files);
+    }
+    return n;
+}
+
+/* What those say who say one store, from v->all[i] on, and where they end. */
+static size_t one_store(const struct votes *v, size_t i, struct vote *ret_vote)
+{
+    size_t most = 0, same = 0, end = i;
+    *ret_vote = (struct vote){0};
+    memcpy(ret_vote->uuid, v->all[i].uuid, sizeof ret_vote->uuid);
+    for (; end < v->n && memcmp(v->all[end].uuid, v->all[i].uuid, sizeof v->all[i].uuid) == 0; end++) {
+        same = end > i && v->all[end].store == v->all[end - 1].store ? same + 1 : 1;
+        ret_vote->first = ret_vote->first || v->all[end].first;
+        if (v->all[end].store && same > most) {
+            most = same;
+            ret_vote->store = v->all[end].store;
+        }
+    }
+    return end;
+}
+
+/* So many times as much counts a store whose beginning is there: it can be had. */
+#define BEGINNING 4u
+
+/* The store that most say, and its number: files of another may lie among its own. */
+static void count_votes(struct votes *v)
+{
+    struct vote best = {0}, at;
+    size_t most = 0;
+    if (v->n)
+        qsort(v->all, v->n, sizeof *v->all, by_store);
+    for (size_t i = 0, end; i < v->n; i = end) {
+        end = one_store(v, i, &at);
+        memcpy(v->eng->sb.uuid, at.uuid, sizeof at.uuid);
+        size_t n_ckpts = ask_checkpoints(v), n = end - i + n_ckpts;
+        if (at.first || n_ckpts)
+            n *= BEGINNING;
+        if (n > most) {
+            most = n;
+            best = at;
+        }
+        v->n_stores++;
+    }
+    memcpy(v->eng->sb.uuid, best.uuid, sizeof best.uuid);
+    v->eng->log.store = best.store;
 }
 
 int salvage_identity(struct eng *eng, char why[256])
 {
+    struct votes v = {.eng = eng};
     eng->sb = (struct superblock){.version = FORMAT_VERSION, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
-    int r = eng->io->ops->list(eng->io, try_segment, eng);
-    if (r < 0)
+    int r = eng->io->ops->list(eng->io, ask_file, &v);
+    if (!r)
+        count_votes(&v);
+    free(v.all);
+    free(v.ckpts);
+    if (r)
         return r;
     if (!eng->log.store) {
-        snprintf(why, 256, "superblock and all segment headers are damaged: not a store any more");
+        snprintf(why, 256,
+                 "not a store any more: it has no superblock, and no segment tells whose it is, with its "
+                 "first batch");
         return -EBADMSG;
     }
     report_line(&eng->report, ENG_LOG_WARNING,
-                "both copies of the superblock are damaged: the segments tell whose they are");
+                "the superblock is damaged or missing: the segments tell whose they are%s",
+                v.n_stores > 1 ? ", and most are of one store; those of others are left out" : "");
     return 0;
 }
 
@@ -189,10 +303,11 @@ static int search_segment(struct search *s, uint32_t id)
     struct extent_header h;
     if (segments_pin(&s->eng->segments, id, &seg) != 0)
         return 0; /* the file cannot be opened: nothing to be had */
+    struct seg_file sf = {.id = id, .size = seg->size};
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
     for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
-        ssize_t n = io_pread_full(seg->file, s->eng->io->ops, window, SEARCH_WINDOW, from);
+        ssize_t n = segment_file_read_around(s->eng, &sf, seg->file, window, SEARCH_WINDOW, from);
         uint64_t at = from, step;
         for (; !r && n >= 0 && at + sizeof h <= from + (uint64_t)n; at += step) {
             step = 8; /* every place where an extent could begin */

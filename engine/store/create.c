@@ -93,8 +93,8 @@ int create_or_load(struct eng *eng, char why[256])
             return r;
         r = read_superblock(eng, data, &size);
     }
-    if (r == -EIO && eng->opt.salvage)
-        r = 0; /* nor can either of the copies be decoded */
+    if (eng->opt.salvage && (r == -EIO || r == -ENOENT || r == -EFBIG || io_is_no_file(r)))
+        return salvage_identity(eng, why);
     if (r) {
         snprintf(why, 256, r == -ENOENT ? "not a store: it has no file named superblock" : "superblock: %s",
                  strerror(-r));

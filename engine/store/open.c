@@ -9,6 +9,7 @@
 #include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
+#include "image/salvage.h"
 #include "store/jobs.h"
 #include "store/store.h"
 #include "upkeep/compact.h"
@@ -144,6 +145,17 @@ static uint64_t segment_size(struct eng *eng)
     return MAX_OF(max, ENG_SEGMENT_SIZE_MIN);
 }
 
+/* Of a new store, or of one that died before its first batch. With the first batch all may be lost. */
+static int begin_root(struct eng *eng, char why[256])
+{
+    if (eng->opt.salvage && eng->lost_after != UINT64_MAX)
+        return salvage_root(eng);
+    if (!eng->opt.read_only)
+        return create_root(eng);
+    snprintf(why, 256, "the store is empty and cannot be set up read-only");
+    return -EROFS;
+}
+
 static int open_store(struct eng *eng, char why[256])
 {
     int r = lock_store(eng, why);
@@ -166,14 +178,8 @@ static int open_store(struct eng *eng, char why[256])
         eng->log.store = superblock_tag(&eng->sb);
     reserve_init(eng);
     r = recover_store(eng, why);
-    if (!r && !index_inode(&eng->idx, ENG_ROOT_INO)) {
-        if (eng->opt.read_only) {
-            snprintf(why, 256, "the store is empty and cannot be set up read-only");
-            r = -EROFS;
-        } else {
-            r = create_root(eng);
-        }
-    }
+    if (!r && !index_inode(&eng->idx, ENG_ROOT_INO))
+        r = begin_root(eng, why);
     if (r)
         return r;
     if (!eng->opt.read_only)

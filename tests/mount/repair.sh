@@ -175,6 +175,12 @@ rm -rf "$WORK/got"
 "$CTL" export --format tree "$WORK/super.new" "$WORK/got" 2>/dev/null
 check_equal "content comes back without the superblock" "$(find "$WORK/got" -type f | wc -l | awk '{print ($1 >= 330)}')" 1
 
+rm "$WORK/super/superblock" && rm -rf "$WORK/super.new" "$WORK/got"
+check_fails "without the file it is no store" "not a store" "$CTL" check "$WORK/super"
+"$CTL" check --repair --into "$WORK/super.new" "$WORK/super" >"$WORK/out" 2>"$WORK/err"
+"$CTL" export --format tree "$WORK/super.new" "$WORK/got" 2>/dev/null
+check_equal "content comes back without the file" "$(find "$WORK/got" -type f | wc -l | awk '{print ($1 >= 330)}')" 1
+
 cp -a "$WORK/whole" "$WORK/names"
 rm "$WORK/names"/*.ckp
 FIRST=$(find "$WORK/names" -name '*.seg' | sort | head -n 1)

@@ -297,6 +297,51 @@ Test(salvage_costs, an_image_of_no_file_takes_no_memory)
     expect_little(77777);
 }
 
+/* ---- a place that no file has ------------------------------------------------------------------- */
+
+/* Gives the first image of the buckets, which all can do without, another place in each manifest. */
+static void misplace(uint64_t offset)
+{
+    take_apart();
+    for (struct parts *p = parts; p < parts + n_parts; p++) {
+        uint8_t *manifest = p->data + p->footer.manifest_offset;
+        size_t at =
+            FIXED + ((size_t)p->tables[0].n_chunks + p->tables[1].n_chunks) * sizeof(struct ckpt_chunk);
+        memcpy(manifest + at + offsetof(struct ckpt_chunk, offset), &offset, sizeof offset);
+        p->footer.manifest_sum = codec_hash(manifest, (size_t)p->footer.manifest_len);
+        p->footer.sum = codec_hash(&p->footer, offsetof(struct ckpt_footer, sum));
+        memcpy(manifest + p->footer.manifest_len, &p->footer, sizeof p->footer);
+        simdisk_put(u.disk, p->name, p->data, p->size);
+    }
+    put_away();
+}
+
+static void place_costs_one_image(uint64_t offset)
+{
+    double seconds;
+    uint64_t junk = make_junk();
+    (void)unit_file(&u, "a", 5000, 1);
+    forget_log(junk);
+    misplace(offset);
+    cr_assert_eq(salvage(&seconds), 0, "%s", u.why);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "a"), 5000, 1), "%llu", (unsigned long long)offset);
+}
+
+Test(salvage_costs, an_image_beyond_all_files)
+{
+    place_costs_one_image(UINT64_C(1) << 40);
+}
+
+Test(salvage_costs, an_image_where_no_file_reaches)
+{
+    place_costs_one_image((UINT64_C(1) << 63) + 5);
+}
+
+Test(salvage_costs, an_image_at_the_end_of_numbers)
+{
+    place_costs_one_image(UINT64_MAX - 100);
+}
+
 /* ---- attributes ---------------------------------------------------------------------------------- */
 
 Test(salvage_costs, a_list_of_attributes_is_one_inodes)
