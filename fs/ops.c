@@ -389,6 +389,15 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
     (void)fuse_reply_buf(req, buf, (size_t)n);
 }
 
+/* Linux (6.18) cuts what goes through its cache and begins within a page at the page's end, and sends the
+ * rest when the first part was taken. */
+static bool may_be_cut(const struct session *session, size_t size, off_t off, const struct fuse_file_info *fi)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), at = (uint64_t)off;
+    bool cached = kernel_has_no_open && !session->opt->writeback && !(fi->flags & O_DIRECT);
+    return cached && at % page != 0 && (at + size) % page == 0;
+}
+
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
                      struct fuse_file_info *fi)
 {
@@ -400,7 +409,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
         else if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
             reply_err(req, REQUEST_write, -EINVAL);
         else
-            ctl_write(session->ctl, req, ino, buf, size);
+            ctl_write(session->ctl, req, ino, buf, size, may_be_cut(session, size, off, fi));
         return;
     }
     ssize_t n = fi->fh == COMPAT_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;

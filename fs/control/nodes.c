@@ -456,17 +456,23 @@ static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err
     (void)pthread_mutex_unlock(&ctl->lock);
 }
 
-/* A write that was not understood: what it began with, and where to look. */
-static void remember_bad_line(struct ctl *ctl, enum ctl_file file, const char *buf, size_t size)
+/* A write that was not understood: what it began with, and why or where to look. */
+static void remember_bad_line(struct ctl *ctl, enum ctl_file file, const char *buf, size_t size, bool cut)
 {
     char start[48], line[256];
     size_t n = 0;
     for (; n < size && n < sizeof start - 1 && buf[n] >= ' ' && buf[n] <= '~'; n++)
         start[n] = buf[n];
     start[n] = '\0';
-    (void)snprintf(line, sizeof line,
-                   "%s: not understood, nothing was done: what begins with '%s'; %s/help lists what is",
-                   ctl_files[file].name, start, CTL_DIRECTORY);
+    if (cut)
+        (void)snprintf(line, sizeof line,
+                       "%s: nothing was done: what begins with '%s' goes over the end of a page of the file; "
+                       "write at offset 0",
+                       ctl_files[file].name, start);
+    else
+        (void)snprintf(line, sizeof line,
+                       "%s: not understood, nothing was done: what begins with '%s'; %s/help lists what is",
+                       ctl_files[file].name, start, CTL_DIRECTORY);
     (void)pthread_mutex_lock(&ctl->lock);
     memcpy(ctl->memory.last_error, line, sizeof line);
     (void)pthread_mutex_unlock(&ctl->lock);
@@ -687,8 +693,9 @@ static int do_commands(struct ctl *ctl, fuse_req_t req, struct node *node, const
     return 0;
 }
 
-void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size)
+void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, bool may_be_cut)
 {
+    const bool cut = may_be_cut && size > 0 && buf[size - 1] != '\n';
     struct node *node = pin(ctl, ino);
     if (!node) {
         reply_err(req, REQUEST_write, -ESTALE);
@@ -698,9 +705,9 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
     size_t n = 0;
     int result = commands ? check_writer(ctl, req) : -ENOMEM;
     if (!result)
-        result = ctl_parse(node->file, buf, size, commands, &n);
+        result = cut ? -EINVAL : ctl_parse(node->file, buf, size, commands, &n);
     if (result == -EINVAL || result == -E2BIG)
-        remember_bad_line(ctl, node->file, buf, size);
+        remember_bad_line(ctl, node->file, buf, size, cut);
     else if (!result && node->file == CTL_CONFIG)
         result = do_config(ctl, commands, n);
     else if (!result)

@@ -46,6 +46,8 @@ void ctl_list_stat(enum ctl_file file, struct stat *ret_st);
 
 /* These answer the request, now or later. */
 void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_t off);
-void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size);
+/* may_be_cut: the rest of the last line may come with a request of its own. */
+void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size,
+               bool may_be_cut);
 
 #endif

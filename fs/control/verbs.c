@@ -174,10 +174,13 @@ void ctl_help(struct text *t)
         }
     }
     text_add(t, "\n"
-                "A write is one or more whole lines; the last newline may be missing, the offset is\n"
-                "ignored, a line that begins with # is a comment. Nothing is done unless every line\n"
-                "is right. A verb that returns when its work is done must be the last line; its\n"
-                "writer may be interrupted (Ctrl-C, EINTR) while the work goes on.\n"
+                "A write is one or more whole lines; the last newline may be missing, a line that\n"
+                "begins with # is a comment. Nothing is done unless every line is right. A verb that\n"
+                "returns when its work is done must be the last line; its writer may be interrupted\n"
+                "(Ctrl-C, EINTR) while the work goes on. The offset means nothing, but Linux cuts a\n"
+                "write at the first multiple of 4096 that is in it: a line that goes over it is\n"
+                "EINVAL, and whole lines before it are a write of their own. At offset 0 nothing is\n"
+                "cut.\n"
                 "\n"
                 "Errors: EINVAL unknown verb or value, EBUSY one is running already, ESRCH none is\n"
                 "running, ENOSPC not enough room to move anything, EROFS read-only, EACCES not the\n"

@@ -100,6 +100,40 @@ check_fails "config: unknown key" "Invalid argument|No such" put config nonsense
 check_fails "config: bad value" "Invalid argument" put config compact_min_fragmentation=2
 check_fails "config: no value" "Invalid argument" put config compact_min_fragmentation
 check_fails "hold: release without hold" "Invalid argument" put hold release
+# The kernel's cache cuts a write that begins within a page at the page's end: a line is done whole or not at all.
+cat >"$WORK/offsets.py" <<'P'
+import errno, os, resource, sys
+page, whole, folder = resource.getpagesize(), sys.argv[2] == "whole", sys.argv[1] + "/.engram/"
+def rate():
+    with open(folder + "config") as f:
+        return next(line for line in f if line.startswith("compact_rate=")).encode()
+def put(text, at):
+    f = os.open(folder + "config", os.O_WRONLY)
+    try:
+        return os.pwrite(f, text, at)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    finally:
+        os.close(f)
+line = b"compact_rate=%d\n"
+for i, at in enumerate((0, 1, page - 96, page, 2 * page, (1 << 40) + 5, page - 16)):
+    text = line % (10 + i) # 16 bytes: the last one ends with the page
+    assert put(text, at) == len(text) and rate() == text, (at, rate())
+lines = b"#" * (2 * page) + b"\n" + line % 20
+assert put(lines, 0) == len(lines) and rate() == line % 20
+for cut in range(1, 19): # also where the part before the end is a line, of another value
+    for end in (page, 2 * page, 1 << 40):
+        before, text = rate(), line % (10000 + cut)
+        wrote = put(text, end - cut)
+        if whole:
+            assert wrote == len(text) and rate() == text, (cut, wrote, rate())
+        else:
+            assert wrote == "EINVAL" and rate() == before, (cut, wrote, before, rate())
+            with open(folder + "status") as f:
+                assert "goes over the end of a page" in f.read()
+assert put(line % 0, 0) == 15
+P
+check "a line at any offset is done, or nothing of it" python3 "$WORK/offsets.py" "$MNT" cut
 check_fails "compact: pause when none runs" "No such process" put compact pause
 check_fails "compact: cancel when none runs" "No such process" put compact cancel
 
@@ -228,6 +262,9 @@ for f in $WRITABLE; do
 done
 check_equal "read-only: content" "$digest" "$(content_digest "$MNT")"
 check "unmount read-only" unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o writeback
+check "writeback: a line is done at any offset" python3 "$WORK/offsets.py" "$MNT" whole
+check "unmount writeback" unmount_store "$MNT"
 must_mount "$STORE" "$MNT" -o ctl=visible
 check_equal "ctl=visible" .engram "$(find "$MNT" -maxdepth 1 -name '.e*' -printf %f)"
 check "unmount visible" unmount_store "$MNT"
