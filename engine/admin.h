@@ -163,6 +163,7 @@ enum eng_space_id {
     ENG_SPACE_METADATA,    /* of the log: headers, operations, checksums, names */
     ENG_SPACE_CHECKPOINTS,
     ENG_SPACE_RESERVE,
+    ENG_SPACE_SET_ASIDE, /* files s*.kept: no part of the store, until people remove them */
     /* Whole blocks, zeros ahead of the log (at most 256 KiB), the folder itself, small files; negative where
      * the disk compresses. */
     ENG_SPACE_SLACK

@@ -51,6 +51,19 @@ data[data.index(b"first")] ^= 1
 open(path, "wb").write(data)
 P
 }
+# A log over several segments that is not synced, with a bad batch in the second one.
+stage_bad_batch() {
+    rm -rf "$place/store" && engramfs -o commit=3600,segment_size=64k "$place/store" "$place/mnt" || return 1
+    for i in {10..70}; do printf "memory $i %.0s" {1..500} >"$place/mnt/memory$i" || return 1; done
+    kill -9 "$(daemons_under "$place/mnt")" && wait_until 30 no_daemon "$place/mnt" && umount "$place/mnt" || return 1
+    python3 - "$place/store" <<'P'
+import sys
+path = sys.argv[1] + "/s00000002.seg"
+data = bytearray(open(path, "rb").read())
+data[data.index(b"engb", 20000) + 70] ^= 1
+open(path, "wb").write(data)
+P
+}
 
 # ---- one line
 run_line() { # LINE

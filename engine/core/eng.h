@@ -93,6 +93,8 @@ struct eng {
     uint8_t *lost_slots;
     uint32_t n_lost_slots;
     bool has_kept; /* of salvage: segments that an earlier opening has set aside. The same */
+    uint32_t
+        n_set_aside; /* segments that this opening and earlier ones have set aside. Immutable after open */
 
     /* upkeep/ */
     struct full_disk *full_disk;

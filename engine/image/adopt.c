@@ -31,6 +31,17 @@ static void tell_beyond(struct recovery *rec)
     }
 }
 
+/* Whoever mounts now may have missed the lines of the opening that did it. */
+static void tell_set_aside(struct eng *eng)
+{
+    if (eng->n_set_aside && !eng->opt.salvage && !eng->opt.snapshot)
+        report_line(
+            &eng->report, ENG_LOG_WARNING,
+            "%u files s*.kept in the store's folder: whole batches behind a bad one, which an earlier "
+            "opening set aside; engramctl repair reads them; remove them when you do not need them",
+            eng->n_set_aside);
+}
+
 static bool set_aside(struct recovery *rec, const struct seg_file *sf)
 {
     char kept[SEGMENT_NAME_SIZE];
@@ -45,6 +56,7 @@ static bool set_aside(struct recovery *rec, const struct seg_file *sf)
             "s%08x.seg: the log ends at a bad batch before those in it, up to %llu: kept as %s, which "
             "engramctl repair reads; remove it when you do not need it",
             sf->id, (unsigned long long)sf->last, kept);
+    rec->eng->n_set_aside += !r;
     return !r;
 }
 
@@ -160,6 +172,7 @@ int recovery_adopt(struct recovery *rec)
     eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     adopt_missing(rec);
     tell_beyond(rec);
+    tell_set_aside(eng);
     if (eng->opt.read_only) {
         checkpoint_clean(eng); /* only measures them */
         return 0;

@@ -53,8 +53,10 @@ static int note_file(void *arg, const char *name)
             rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
         return r;
     }
-    if (rec->eng->opt.salvage && segment_parse_kept_name(name, &id) == 0)
-        return note_kept(rec, name, id);
+    if (segment_parse_kept_name(name, &id) == 0) {
+        rec->eng->n_set_aside++;
+        return rec->eng->opt.salvage ? note_kept(rec, name, id) : 0;
+    }
     if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
         int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
         if (!r)
@@ -92,6 +94,7 @@ static int limit_stock(struct recovery *rec)
     for (size_t i = 0; i < rec->n_ckpts; i++)
         rec->last_ckpt = MAX_OF(rec->last_ckpt, rec->ckpts[i]);
     rec->n_segs = rec->n_ckpts = 0;
+    rec->eng->n_set_aside = 0;
     return r;
 }
 

@@ -28,6 +28,9 @@ static const struct eng_space_kind kinds[] = {
     {ENG_SPACE_METADATA, "metadata", "log metadata", "compact, as far as it belongs to dead content", 0},
     {ENG_SPACE_CHECKPOINTS, "checkpoints", "checkpoints", "nothing: at most about four times the index", 0},
     {ENG_SPACE_RESERVE, "reserve", "reserve", "nothing: kept so that compaction works on a full disk", 0},
+    {ENG_SPACE_SET_ASIDE, "set_aside", "set aside",
+     "removing s*.kept from the store's folder, when what engramctl repair gets out of them is not needed",
+     0},
     {ENG_SPACE_SLACK, "slack", "slack",
      "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock and config",
      0},
@@ -179,6 +182,36 @@ static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
     return 0;
 }
 
+/* ---- what an opening has set aside ------------------------------------------------- */
+
+struct set_aside {
+    struct eng_io *io;
+    int64_t bytes;
+};
+
+static int add_set_aside(void *arg, const char *name)
+{
+    struct set_aside *found = arg;
+    const struct eng_io_ops *ops = found->io->ops;
+    struct io_file *file;
+    uint64_t size;
+    uint32_t id;
+    if (segment_parse_kept_name(name, &id) || ops->open(found->io, name, IO_RDONLY, &file))
+        return 0; /* people may remove them at any time */
+    if (!ops->file_size(file, &size))
+        found->bytes += (int64_t)size;
+    ops->close(file);
+    return 0;
+}
+
+static int64_t bytes_set_aside(struct eng *eng)
+{
+    struct set_aside found = {.io = eng->io};
+    if (eng->n_set_aside)
+        (void)eng->io->ops->list(eng->io, add_set_aside, &found);
+    return found.bytes;
+}
+
 /* The figures of one moment where nothing is written or retired meanwhile; checkpoints may come and go. */
 static void add_segments(struct eng *eng, struct eng_space *sp)
 {
@@ -190,6 +223,7 @@ static void add_segments(struct eng *eng, struct eng_space *sp)
     *bytes_of(sp, ENG_SPACE_CHECKPOINTS) =
         (int64_t)atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
     *bytes_of(sp, ENG_SPACE_RESERVE) = (int64_t)reserve_bytes(eng);
+    *bytes_of(sp, ENG_SPACE_SET_ASIDE) = bytes_set_aside(eng);
 }
 
 int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)

@@ -29,9 +29,8 @@ static const char help_text[] =
     "ends with this program, however that ends.\n"
     "\n"
     "Exit codes: 0 complete, synced and verified; 1 complete, but damaged, as the store\n"
-    "itself is, or the disk of the copy: see what was printed; 2 not complete, and the earlier backup stays, "
-    "unless files were\n"
-    "being renamed: the next run completes it.\n";
+    "itself is, or the disk of the copy: see what was printed; 2 not complete, and the\n"
+    "earlier backup stays, unless files were being renamed: the next run completes it.\n";
 
 static bool parse_rate(const char *text, uint64_t *ret)
 {

@@ -208,9 +208,8 @@ Test(keepers, one_that_needs_every_file_keeps_checkpoints_and_what_was_copied_in
 Test(keepers, the_receipt_has_their_keys)
 {
     static const char *const keys[] = {
-        "live",    "orphans", "dead",  "dead_active", "waiting_sync", "waiting_checkpoint",
-        "held",    "pinned",  "empty", "copies",      "metadata",     "checkpoints",
-        "reserve", "slack"};
+        "live",  "orphans", "dead",     "dead_active", "waiting_sync", "waiting_checkpoint", "held", "pinned",
+        "empty", "copies",  "metadata", "checkpoints", "reserve",      "set_aside",          "slack"};
     struct eng_space_kind kinds[ENG_SPACE_KINDS_MAX];
     struct eng_space sp;
     cr_assert_eq(eng_space_kinds(kinds), ARRAY_LEN(keys));

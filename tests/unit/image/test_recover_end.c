@@ -161,6 +161,24 @@ static int take_piece(void *arg, const struct eng_lost *piece, const void *data)
     return 0;
 }
 
+static void add_kept(void *arg, const char *name, uint64_t size)
+{
+    *(int64_t *)arg += strstr(name, ".kept") ? (int64_t)size : 0;
+}
+
+/* The space receipt has what is set aside, and no more of it once people have removed it. */
+static void expect_receipt(struct unit *c)
+{
+    struct eng_space sp;
+    unsigned i = 0;
+    int64_t kept = 0;
+    simdisk_each(c->disk, add_kept, &kept);
+    cr_assert_eq(eng_space(c->eng, &sp), 0);
+    while (sp.kinds[i].id != ENG_SPACE_SET_ASIDE)
+        i++;
+    cr_assert_eq(sp.kinds[i].bytes, kept, "%lld of %lld", (long long)sp.kinds[i].bytes, (long long)kept);
+}
+
 /* One bit of a batch in the midst: the log ends there, and what was written behind it can still be had. */
 Test(recover_end, a_bad_batch_destroys_nothing_that_follows)
 {
@@ -174,12 +192,24 @@ Test(recover_end, a_bad_batch_destroys_nothing_that_follows)
         expect_first(&c, i);
         cr_assert_geq(c.warnings, later);
         cr_assert_eq(unit_files(&c, ".kept", NULL), later, "%u", i);
+        expect_receipt(&c);
         for (unsigned again = 0; again < 2; again++) { /* for good */
             unit_write(&c, unit_create(&c, again ? "y" : "x"), SIZE, 99, 0);
+            c.warnings = 0;
             unit_reopen(&c);
+            cr_assert_eq(c.warnings, later > 0, "each opening says that they are there");
+            expect_receipt(&c);
             cr_assert_eq(unit_files(&c, ".kept", NULL), later);
             expect_first(&c, i);
         }
+        struct unit less;
+        char last[64];
+        unit_clone(&less, &c);
+        if (unit_files(&less, ".kept", last))
+            cr_assert_eq(simdisk_remove(less.disk, last), 0);
+        unit_open(&less);
+        expect_receipt(&less);
+        unit_done(&less);
         unit_close(&c);
         c.opt.read_only = c.opt.salvage = true;
         unit_open(&c);
