@@ -5,6 +5,7 @@
 #   `a_test` in `path`           the file, and in it that word
 #   each invariant I1 to I11     in docs/DESIGN.md, and cited in engine/
 #   each op, table of the index and configuration key   in docs/FORMAT.md
+#   the default of each configuration key               in docs/FORMAT.md and engramfs-control(7)
 #   each capability of fs/capabilities.c, and its setting, in docs/KERNEL-CACHE.md, and no other there
 #   each lock of the sources     in docs/LOCKING.md, and nothing there that is no lock
 #   each room, and the order of tools/dev/rooms         in engine/README.md
@@ -128,6 +129,14 @@ for key in $keys; do
     grep -q "^| $key |" docs/FORMAT.md
     result $? "docs/FORMAT.md: key $key"
 done
+# Their defaults, in docs/FORMAT.md and in the manual page.
+while read -r key ratio fraction number; do
+    default=$([ "$ratio" = true ] && echo "$fraction" || echo $((${number//u/})))
+    grep -qF "| $key | $default |" docs/FORMAT.md
+    result $? "docs/FORMAT.md: $key is $default"
+    grep -qF "*$key* ($default)" packaging/man/engramfs-control.7.scd
+    result $? "engramfs-control(7): $key is $default"
+done < <(sed -nE 's/^ *\{"([a-z_]+)", offsetof\([^)]*\), (true|false), ([^,]*), ([^,]*),.*/\1 \2 \3 \4/p' engine/core/config.c)
 
 # ---- capabilities: name and setting, as the table of the page has them in its first and third column
 

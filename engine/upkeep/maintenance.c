@@ -84,8 +84,10 @@ void maintenance_opened(struct eng *eng)
     double fragmentation = policy_fragmentation(total, live);
     if (fragmentation <= limit || is_read_only(eng))
         return;
+    bool by_itself = atomic_load_explicit(&eng->config.auto_compact, memory_order_relaxed) != 0;
+    const char *what = eng->opt.no_background ? "" : ": compacting in the background";
     report_line(&eng->report, ENG_LOG_WARNING, "fragmentation is %.4f at start (limit %g)%s", fragmentation,
-                limit, eng->opt.no_background ? "" : ": compacting in the background");
+                limit, by_itself ? what : ": left alone, by auto_compact=0");
     pthread_mutex_lock(&eng->maintenance->lock);
     eng->maintenance->startup = true;
     pthread_mutex_unlock(&eng->maintenance->lock);

@@ -30,7 +30,7 @@ static const char help_text[] =
     "\n"
     "Serves maintenance and metrics of an engramfs mount by HTTP. It only uses the\n"
     "mount's control files, so it needs no rights but theirs: mount with\n"
-    "-o allow_other,ctl_group=NAME and run it as a user in that group.\n"
+    "-o allow_other,ctl_group=NAME and run it with that group as its primary one.\n"
     "\n"
     "  --listen ADDRESS        127.0.0.1 by default; one that is not of this machine\n"
     "                          only with --token-file\n"

@@ -267,6 +267,21 @@ Test(worker, backs_off_from_garbage_that_cannot_be_gained)
     cr_assert_eq(unit_stats(&u).compactions_ok, 2);
 }
 
+Test(worker, the_start_up_check_says_what_will_be_done)
+{
+    fill(10000, 70000);
+    for (int by_itself = 0; by_itself < 2; by_itself++) {
+        set("auto_compact", by_itself ? "1" : "0");
+        unit_close(&u);
+        u.opt.no_background = false;
+        u.warnings = 0;
+        unit_open(&u);
+        cr_assert_eq(u.warnings, 1);
+        cr_assert_eq(strstr(u.last_warning, "compacting in the background") != NULL, by_itself, "%s",
+                     u.last_warning);
+    }
+}
+
 Test(worker, the_start_up_check_asks_for_a_compaction_and_does_not_wait_for_it)
 {
     static const struct {
