@@ -107,8 +107,8 @@ page, whole, folder = resource.getpagesize(), sys.argv[2] == "whole", sys.argv[1
 def rate():
     with open(folder + "config") as f:
         return next(line for line in f if line.startswith("compact_rate=")).encode()
-def put(text, at):
-    f = os.open(folder + "config", os.O_WRONLY)
+def put(text, at, more=0):
+    f = os.open(folder + "config", os.O_WRONLY | more)
     try:
         return os.pwrite(f, text, at)
     except OSError as e:
@@ -131,6 +131,7 @@ for cut in range(1, 19): # also where the part before the end is a line, of anot
             assert wrote == "EINVAL" and rate() == before, (cut, wrote, before, rate())
             with open(folder + "status") as f:
                 assert "goes over the end of a page" in f.read()
+assert put(line % 1234567, page - 5, os.O_DIRECT) == 21 and rate() == line % 1234567
 assert put(line % 0, 0) == 15
 P
 check "a line at any offset is done, or nothing of it" python3 "$WORK/offsets.py" "$MNT" cut
