@@ -484,7 +484,8 @@ static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
     if (r)
         return r;
     for (uint64_t at = ALIGN8(from); !r && at + sizeof h <= seg->size; at += SCAN_WINDOW - sizeof h) {
-        ssize_t n = segment_file_read_around(rec->eng, sf, seg->file, rec->extents.data, SCAN_WINDOW, at);
+        ssize_t n =
+            segment_file_read_around(rec->eng->io->ops, sf, seg->file, rec->extents.data, SCAN_WINDOW, at);
         r = n < 0 ? (int)n : 0;
         for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
             memcpy(&h, rec->extents.data + i, sizeof h);

@@ -307,7 +307,7 @@ static int search_segment(struct search *s, uint32_t id)
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
     for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
-        ssize_t n = segment_file_read_around(s->eng, &sf, seg->file, window, SEARCH_WINDOW, from);
+        ssize_t n = segment_file_read_around(s->eng->io->ops, &sf, seg->file, window, SEARCH_WINDOW, from);
         uint64_t at = from, step;
         for (; !r && n >= 0 && at + sizeof h <= from + (uint64_t)n; at += step) {
             step = 8; /* every place where an extent could begin */

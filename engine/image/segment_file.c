@@ -85,10 +85,9 @@ static void note_unread(struct seg_file *sf, uint64_t from, uint64_t to)
     sf->unread = to - sf->unread_from;
 }
 
-ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
-                                 size_t size, uint64_t at)
+ssize_t segment_file_read_around(const struct eng_io_ops *ops, struct seg_file *sf, struct io_file *file,
+                                 uint8_t *buf, size_t size, uint64_t at)
 {
-    const struct eng_io_ops *ops = eng->io->ops;
     ssize_t n = io_pread_full(file, ops, buf, size, at);
     if (n != -EIO)
         return n;

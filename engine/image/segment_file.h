@@ -30,7 +30,7 @@ int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
 /* For qsort(). */
 int segment_file_by_id(const void *a, const void *b);
 /* Reads from `file`, which is that of `sf`, places rising; what cannot be read is zeros, and is noted. */
-ssize_t segment_file_read_around(struct eng *eng, struct seg_file *sf, struct io_file *file, uint8_t *buf,
-                                 size_t size, uint64_t at);
+ssize_t segment_file_read_around(const struct eng_io_ops *ops, struct seg_file *sf, struct io_file *file,
+                                 uint8_t *buf, size_t size, uint64_t at);
 
 #endif

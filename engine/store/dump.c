@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "disk/codec.h"
 #include "disk/segments.h"
+#include "image/segment_file.h"
 
 #include <stdio.h>
 
@@ -14,7 +15,8 @@ struct dump {
     struct io_file *file;
     const struct eng_io_ops *ops;
     uint64_t size, at;
-    bool content; /* verify the payload of extents, too */
+    struct seg_file sf; /* which part of it cannot be read */
+    bool content;       /* verify the payload of extents, too */
     int (*emit)(void *arg, const struct eng_dump_item *item);
     void *arg;
     struct buf ops_buf, extent;
@@ -47,12 +49,12 @@ static int emit(struct dump *d, int depth, const char *kind, uint64_t offset, ui
     return d->emit(d->arg, &item);
 }
 
-/* -EBADMSG: there is less. */
+/* -EBADMSG: there is less. What cannot be read is zeros, so that what lies around it is told. */
 static int read_at(struct dump *d, void *buf, size_t size, uint64_t at)
 {
     if (at > d->size || size > d->size - at)
         return -EBADMSG;
-    ssize_t n = io_pread_full(d->file, d->ops, buf, size, at);
+    ssize_t n = segment_file_read_around(d->ops, &d->sf, d->file, buf, size, at);
     if (n < 0)
         return (int)n;
     return (size_t)n == size ? 0 : -EBADMSG;
@@ -337,10 +339,13 @@ static int dump_gap(struct dump *d, uint64_t *ret_size)
 {
     uint64_t next = d->size;
     bool zeros = false;
+    d->sf.unread = 0;
     int r = find_record(d, &next, &zeros);
     if (r)
         return r;
     *ret_size = next - d->at;
+    if (d->sf.unread)
+        return emit(d, 1, "unreadable", d->at, *ret_size, "cannot be read from the disk, or only in part");
     zeros = zeros && next == d->size;
     if (zeros)
         return emit(d, 1, "zeros", d->at, *ret_size, NULL);
@@ -374,6 +379,7 @@ static int dump_file(struct eng_io *io, uint32_t id, struct dump *d)
     d->ops = io->ops;
     d->at = sizeof h;
     r = d->ops->file_size(d->file, &d->size);
+    d->sf = (struct seg_file){.id = id, .size = d->size};
     if (!r)
         r = dump_header(d, id, &h);
     if (!r)

@@ -15,7 +15,7 @@ struct told {
     size_t items, problems, kinds[OP_TYPES], data, gaps, zeros;
     uint64_t end; /* of the records at depth 0 and 1, which must touch each other */
     bool touches;
-    char text[64 << 10];
+    char text[64 << 10], problem[200]; /* the last */
     size_t len;
 };
 
@@ -27,6 +27,8 @@ static int on_item(void *arg, const struct eng_dump_item *item)
     struct told *t = arg;
     t->items++;
     t->problems += item->problem != NULL;
+    if (item->problem)
+        (void)snprintf(t->problem, sizeof t->problem, "%s", item->problem);
     t->data += !strcmp(item->kind, "data");
     t->gaps += !strcmp(item->kind, "unreadable");
     t->zeros += !strcmp(item->kind, "zeros");
@@ -142,6 +144,39 @@ Test(dump, a_file_cut_anywhere_is_told_to_its_end)
         MUST(t->items > 0 && t->touches && (n < sizeof(struct segment_header) || t->end == n));
         free(t);
     }
+    free(data);
+}
+
+Test(dump, each_sector_that_cannot_be_read_is_told_and_no_more)
+{
+    fill();
+    size_t size, n_whole;
+    uint8_t *data;
+    cr_assert_eq(simdisk_get(u.disk, log_name, &data, &size), 0);
+    struct told *whole = dump(1);
+    n_whole = whole->items;
+    for (size_t at = 0; at < size; at += 512) {
+        size_t end = MIN_OF(at + 512, size);
+        simdisk_put(u.disk, log_name, data, size);
+        cr_assert_eq(simdisk_spoil(u.disk, log_name, at, end), 0);
+        struct told *t = dump(1);
+        cr_assert(t->touches && t->end == size, "%zu", at);
+        cr_assert_gt(t->problems, 0, "%zu", at);
+        /* the smallest record takes 32 bytes */
+        cr_assert_geq(t->items, n_whole - 512 / 32 - 3, "%zu: %zu of %zu", at, t->items, n_whole);
+        free(t);
+    }
+    free(whole);
+    /* what looks like zeros that were written ahead */
+    data = realloc(data, size + 4096);
+    memset(data + size, 0, 4096);
+    simdisk_put(u.disk, log_name, data, size + 4096);
+    cr_assert_eq(simdisk_spoil(u.disk, log_name, size + 1024, size + 1536), 0);
+    struct told *t = dump(1);
+    cr_assert_eq(t->zeros, 0);
+    cr_assert_eq(t->problems, 1);
+    cr_assert(strstr(t->problem, "cannot be read"), "%s", t->problem);
+    free(t);
     free(data);
 }
 
