@@ -395,20 +395,36 @@ int jt_in_member(struct jt_in *in, struct jt_member *ret)
     return 1;
 }
 
+static bool load(const char *text, size_t len, json_error_t *ret_error)
+{
+    /* INT_AS_REAL: integers of any length; only the text is kept, never this value. */
+    json_t *v = json_loadb(
+        text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+        ret_error);
+    bool ok = v != NULL;
+    json_decref(v);
+    return ok;
+}
+
 bool jt_valid(const char *text, size_t len, char ret_why[200])
 {
     json_error_t error;
     if (jt_is_number(text, len))
         return true; /* of any size, which jansson's would not be */
-    /* INT_AS_REAL: integers of any length; only the text is kept, never this value. */
-    json_t *v = json_loadb(
-        text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-        &error);
-    if (!v && ret_why)
+    bool ok = load(text, len, &error);
+    if (!ok && ret_why)
         snprintf(ret_why, 200, "%s", error.text);
-    bool ok = v != NULL;
-    json_decref(v);
     return ok;
+}
+
+bool jt_has_no_form(const char *text, size_t len)
+{
+    json_error_t error;
+    if (load(text, len, &error))
+        return false;
+    enum json_error_code code = json_error_code(&error);
+    return code == json_error_numeric_overflow || code == json_error_duplicate_key ||
+           code == json_error_null_byte_in_key || code == json_error_stack_overflow;
 }
 
 bool jt_floats(const char *text, size_t len, struct pool *pool, void **ret_data, size_t *ret_size)

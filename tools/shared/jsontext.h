@@ -45,6 +45,9 @@ int jt_in_member(struct jt_in *in, struct jt_member *ret);
 
 /* Whether `text` is one JSON value of any kind. `ret_why`, if not NULL, gets the reason when it is not. */
 bool jt_valid(const char *text, size_t len, char ret_why[200]);
+/* Whether jt_valid() refused it for what has no form here, though JSON allows it: a number that is too large,
+ * a key twice, NUL in a key, too many brackets in each other. What comes behind that is not looked at. */
+bool jt_has_no_form(const char *text, size_t len);
 /* Whether `text` is exactly a JSON number. */
 bool jt_is_number(const char *text, size_t len);
 /* Parses an array of numbers into little-endian floats; false if it is anything else or a value is beyond a

@@ -4,6 +4,8 @@
 #include "ctl/transfer/jsonl.h"
 
 #include <criterion/criterion.h>
+
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -509,6 +511,43 @@ Test(jsonl, lenient_keeps_what_does_not_fit)
     struct memory m = parse_as("{\"id\":42,\"content\":{\"a\":1}}", 27, true, NULL);
     cr_expect(m.id_len == 2 && !memcmp(m.id, "42", 2));
     cr_expect(m.content_len == 7 && !memcmp(m.content, "{\"a\":1}", 7));
+}
+
+Test(jsonl, lenient_keeps_the_text_of_what_has_no_form_here)
+{
+    expect_lenient("\"embedding\":[1e400]", "user.original_embedding", "[1e400]");
+    expect_lenient("\"m\":[1,1e400]", "user.original_m", "[1,1e400]");
+    expect_lenient("\"m\":{\"a\":1,\"a\":[2]}", "user.original_m", "{\"a\":1,\"a\":[2]}");
+    expect_lenient("\"m\":{\"k\":{\"x\\u0000\":1}}", "user.original_m", "{\"k\":{\"x\\u0000\":1}}");
+    char deep[10100] = "{\"id\":\"x\",\"content\":\"\",\"m\":", *p = deep + strlen(deep);
+    memset(p, '[', 5000);
+    memset(p + 5000, ']', 5000);
+    strcpy(p + 10000, "}");
+    struct memory m = parse_as(deep, strlen(deep), true, NULL);
+    const struct eng_xattr_pair *x = xattr(&m, "user.original_m");
+    cr_assert(x && x->size == 10000 && !memcmp(x->value, p, 10000));
+    /* told as the text that it is, and read back to the same */
+    struct buf out = {0};
+    static const char line[] = "{\"id\":\"x\",\"content\":\"\",\"m\":[1e400]}";
+    m = parse_as(line, sizeof line - 1, true, NULL);
+    cr_assert_eq(jsonl_print(&m, &pool, &out), 0);
+    cr_assert(memmem(out.data, out.len, "\"original_m\":\"[1e400]\"", 22), "%.*s", (int)out.len, out.data);
+    m = parse_as(out.data, out.len - 1, false, NULL);
+    expect_xattr(&m, "user.original_m", "[1e400]");
+    buf_done(&out);
+}
+
+/* That is no JSON, and what was meant nobody knows. */
+Test(jsonl, lenient_takes_no_broken_lines)
+{
+    static const char *const members[] = {"[1 2]", "{\"a\":}", "[1,]", "{\"a\" 1}", "[nul]", "[\"\\q\"]"};
+    struct jsonl_options options = {.lenient = true};
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        char line[100];
+        struct memory m;
+        int n = snprintf(line, sizeof line, "{\"id\":\"x\",\"content\":\"\",\"m\":%s}", members[i]);
+        cr_assert_eq(jsonl_parse_as(line, (size_t)n, &options, &pool, &m, why), -EINVAL, "%s", line);
+    }
 }
 
 Test(jsonl, lenient_keeps_what_is_too_large_in_parts)

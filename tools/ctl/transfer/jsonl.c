@@ -320,7 +320,8 @@ static int keep_original(struct parser *p, const struct jt_member *m)
     size_t len = m->kind == JT_STRING ? m->string.len : m->raw_len;
     bool parts = len > ENG_XATTR_SIZE_MAX;
     int r = 0;
-    if (m->kind != JT_STRING && !jt_valid(m->raw, m->raw_len, NULL))
+    bool valid = m->kind == JT_STRING || jt_valid(m->raw, m->raw_len, NULL), text = parts || !valid;
+    if (!valid && !jt_has_no_form(m->raw, m->raw_len))
         return -EINVAL; /* that is what is wrong, and `why` tells it */
     for (unsigned part = 1; !r && (part == 1 || len); part++) {
         size_t n = cut_at(rest, len);
@@ -331,7 +332,7 @@ static int keep_original(struct parser *p, const struct jt_member *m)
         buf_str(&key, "original_");
         buf_add(&key, m->key.data, m->key.len);
         buf_str(&key, number);
-        struct jt_member as = {.kind = parts ? JT_STRING : m->kind, .raw = m->raw, .raw_len = m->raw_len};
+        struct jt_member as = {.kind = text ? JT_STRING : m->kind, .raw = m->raw, .raw_len = m->raw_len};
         as.key = (struct jt_text){key.failed ? NULL : pool_copy(p->pool, key.data, key.len), key.len};
         as.string = (struct jt_text){pool_copy(p->pool, rest, n), n};
         buf_done(&key);
