@@ -199,7 +199,7 @@ int commit_txn(struct eng *eng, struct txn *txn)
 int commit_orphans(struct eng *eng)
 {
     int r = 0;
-    while (!r && orphans_any(eng)) {
+    while (!r && orphans_queued(eng)) {
         CLEANUP_TXN struct txn txn = {0};
         r = commit_begin(eng);
         if (r)
@@ -226,7 +226,5 @@ int commit_tail(struct eng *eng, uint64_t ino)
         if (!r && more)
             fault_point(&eng->hook, FP_TAIL_SLICE);
     }
-    if (r)
-        orphans_add(eng, ino);
     return r;
 }

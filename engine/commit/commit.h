@@ -16,7 +16,7 @@ int commit_txn(struct eng *eng, struct txn *txn);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);
 /* Frees the file's tail now, a slice at a time; others have their turn in between. What an error leaves is
- * queued. */
+ * for whoever truncated the file to queue: once, and not each who finds it in the way. */
 int commit_tail(struct eng *eng, uint64_t ino);
 
 #endif

@@ -187,10 +187,10 @@ void orphans_drop(struct eng *eng, size_t n)
     pthread_mutex_unlock(&o->lock);
 }
 
-bool orphans_any(struct eng *eng)
+size_t orphans_queued(struct eng *eng)
 {
     pthread_mutex_lock(&eng->orphans->lock);
-    bool any = eng->orphans->n > 0;
+    size_t n = eng->orphans->n;
     pthread_mutex_unlock(&eng->orphans->lock);
-    return any;
+    return n;
 }

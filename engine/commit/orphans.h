@@ -14,8 +14,8 @@ void orphans_free(struct eng *eng);
 /* Queues an inode that may have lost its last name and reference, or has a tail, to be freed with a later
  * batch. */
 void orphans_add(struct eng *eng, uint64_t ino);
-/* Whether any is queued. */
-bool orphans_any(struct eng *eng);
+/* How many are queued. */
+size_t orphans_queued(struct eng *eng);
 /* For commit_txn(), under log.lock: adds to the transaction the freeing of what is queued, as far as a slice
  * goes. With the first *ret_n it is done; orphans_drop() drops them once it is committed. -ENOMEM. */
 int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n);

@@ -65,7 +65,7 @@ struct eng {
     /* So many extents a block of a file has at most (eng_block_extents()): as many pieces a read of it is put
      * together from. Tests set more. */
     _Atomic uint32_t block_extents;
-    _Atomic uint64_t looks; /* slices of walks that collected references (commit/refs.h); for tests */
+    _Atomic uint64_t looks; /* slices of walks through inodes and extents; for tests */
 
     /* core/ */
     struct report report;
@@ -101,8 +101,9 @@ struct eng {
     struct runner *runner;
     struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */
-    uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
-    bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
+    uint32_t
+        compact_group;    /* refs of a compaction or scrub that are in memory. Immutable while threads run. */
+    bool installs_beside; /* a compaction may start a thread of its own. Immutable while threads run. */
 };
 
 /* Whether the log has grown enough since the newest checkpoint for another. */

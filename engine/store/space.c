@@ -112,22 +112,25 @@ static void name_of_extent(struct eng *eng, uint64_t ino, const struct locator *
     segments_unpin(seg);
 }
 
-static uint64_t xattr_bytes(const struct index *idx, const struct inode_rec *inode)
+static uint64_t xattr_bytes(const struct index *idx, const struct inode_rec *inode, unsigned *looks)
 {
     struct xattr_view view;
     uint64_t bytes = 0;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next)
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next, ++*looks)
         bytes += view.is_extent ? view.loc.len : 0;
     return bytes;
 }
 
-static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, struct locator *first)
+/* Adds what it looks at, the inode and its xattrs, to *looks. */
+static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, struct locator *first,
+                       unsigned *looks)
 {
     const struct inode_rec *inode = index_slot(idx, slot);
     uint64_t off;
+    ++*looks;
     if (!inode || inode->nlink)
         return;
-    uint64_t bytes = (S_ISREG(inode->mode) ? inode->bytes : 0) + xattr_bytes(idx, inode);
+    uint64_t bytes = (S_ISREG(inode->mode) ? inode->bytes : 0) + xattr_bytes(idx, inode, looks);
     *bytes_of(sp, ENG_SPACE_ORPHANS) += (int64_t)bytes;
     if (sp->n_orphans < ENG_SPACE_ORPHANS_MAX) {
         struct eng_space_orphan *o = &sp->orphans[sp->n_orphans];
@@ -139,16 +142,19 @@ static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, s
     sp->n_orphans++;
 }
 
+#define LOOKS 4096u /* at inodes and xattrs in one hold of the lock, which the last inode may exceed */
+
 static void find_orphans(struct eng *eng, struct eng_space *sp)
 {
     struct locator first[ENG_SPACE_ORPHANS_MAX] = {0};
     bool more = true;
     for (uint32_t slot = 1; more;) {
         pthread_rwlock_rdlock(&eng->index_lock);
-        for (unsigned i = 0; i < 4096 && slot < eng->idx.inodes.used; i++)
-            add_orphan(&eng->idx, slot++, sp, first);
+        for (unsigned looks = 0; looks < LOOKS && slot < eng->idx.inodes.used;)
+            add_orphan(&eng->idx, slot++, sp, first, &looks);
         more = slot < eng->idx.inodes.used && sp->n_orphans < eng->idx.n_orphans;
         pthread_rwlock_unlock(&eng->index_lock);
+        atomic_fetch_add_explicit(&eng->looks, 1, memory_order_relaxed);
     }
     for (unsigned i = 0; i < MIN_OF(sp->n_orphans, (uint64_t)ENG_SPACE_ORPHANS_MAX); i++)
         name_of_extent(eng, sp->orphans[i].ino, &first[i], sp->orphans[i].path, sizeof sp->orphans[i].path);

@@ -4,6 +4,7 @@
 
 #include "commit/atimes.h"
 #include "commit/commit.h"
+#include "commit/orphans.h"
 #include "tree/tails.h"
 #include "upkeep/full_disk.h"
 
@@ -63,6 +64,7 @@ VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_att
 struct tail {
     bool in_way; /* of growing: it must be freed first, and nothing was done */
     bool left;   /* by the truncation, to be freed */
+    bool is_new; /* there was none before, which another one has queued, or is freeing */
 };
 
 static int stage_size(struct eng *eng, struct txn *txn, const struct inode_rec *inode, uint64_t ino,
@@ -75,6 +77,7 @@ static int stage_size(struct eng *eng, struct txn *txn, const struct inode_rec *
     if (size > ENG_FILE_SIZE_MAX)
         return -EFBIG;
     ret_tail->in_way = tail_in_way(eng, ino, size);
+    ret_tail->is_new = !(inode->flags & INODE_TAIL);
     return ret_tail->in_way ? 0 : tail_stage_size(eng, txn, ino, size, now, &ret_tail->left);
 }
 
@@ -150,7 +153,8 @@ int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsi
             r = commit_tail(eng, ino);
     } while (full_disk_again(eng, &change, &r) || (!r && tail.in_way));
     if (!r && tail.left) {
-        (void)commit_tail(eng, ino); /* what of it fails is queued */
+        if (commit_tail(eng, ino) && tail.is_new)
+            orphans_add(eng, ino);
         if (ret_attr)
             (void)attr_get(&live, ino, ret_attr); /* without the tail's bytes, unless it is gone by now */
     }

@@ -56,24 +56,29 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
     return r;
 }
 
-/* All segments known now, to be scrubbed one by one so that memory stays bounded. */
-static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uint64_t *ret_bytes)
+struct listed {
+    uint32_t id;
+    uint64_t n_live; /* ranges in it */
+};
+
+/* All segments known now, to be scrubbed in groups so that memory stays bounded. */
+static int list_segments(struct eng *eng, struct listed **ret_list, size_t *ret_n, uint64_t *ret_bytes)
 {
     size_t n = 0;
     uint64_t bytes = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    uint32_t *ids = calloc(eng->idx.segs.used, sizeof *ids);
-    for (uint32_t i = 1; ids && i < eng->idx.segs.used; i++) {
+    struct listed *list = calloc(eng->idx.segs.used, sizeof *list);
+    for (uint32_t i = 1; list && i < eng->idx.segs.used; i++) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, i);
         if (seg->id && seg->live) {
-            ids[n++] = seg->id;
+            list[n++] = (struct listed){seg->id, seg->n_live};
             bytes += seg->live;
         }
     }
     pthread_rwlock_unlock(&eng->index_lock);
-    if (!ids)
+    if (!list)
         return -ENOMEM;
-    *ret_ids = ids;
+    *ret_list = list;
     *ret_n = n;
     *ret_bytes = bytes;
     return 0;
@@ -81,8 +86,18 @@ static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uin
 
 #define GROUP_SEGMENTS 8u
 
+/* How many of the segments make a group: their ranges are in memory together. At least one. */
+static size_t group_size(const struct eng *eng, const struct listed *list, size_t n)
+{
+    uint64_t refs = list[0].n_live;
+    size_t i = 1;
+    while (i < MIN_OF(n, (size_t)GROUP_SEGMENTS) && refs + list[i].n_live <= eng->compact_group)
+        refs += list[i++].n_live;
+    return i;
+}
+
 static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figures *figures,
-                       const uint32_t *ids, size_t n)
+                       const struct listed *list, size_t n)
 {
     struct idmap wanted = {0};
     CLEANUP_FREE struct extent_ref *refs = NULL;
@@ -91,7 +106,7 @@ static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figure
     for (size_t i = 0; i < n && !r; i++) {
         r = idmap_reserve(&wanted, 1);
         if (!r)
-            idmap_set(&wanted, ids[i], 1);
+            idmap_set(&wanted, list[i].id, 1);
     }
     if (!r)
         r = extent_refs_collect(eng, &wanted, &refs, &n_refs);
@@ -112,15 +127,17 @@ static void cover_damage(struct eng *eng)
 
 int scrub_all(struct eng *eng, struct job *job, bool is_sound, struct eng_scrub_figures *figures)
 {
-    CLEANUP_FREE uint32_t *ids = NULL;
-    size_t n = 0;
+    CLEANUP_FREE struct listed *list = NULL;
+    size_t n = 0, in_group = 0;
     uint64_t total = 0;
-    int r = list_segments(eng, &ids, &n, &total);
+    int r = list_segments(eng, &list, &n, &total);
     pthread_mutex_lock(&job->lock);
     job->report.total = total;
     pthread_mutex_unlock(&job->lock);
-    for (size_t i = 0; i < n && !r; i += GROUP_SEGMENTS)
-        r = scrub_group(eng, job, figures, ids + i, MIN_OF(n - i, (size_t)GROUP_SEGMENTS));
+    for (size_t i = 0; i < n && !r; i += in_group) {
+        in_group = group_size(eng, list + i, n - i);
+        r = scrub_group(eng, job, figures, list + i, in_group);
+    }
     if (figures->damaged && is_sound)
         cover_damage(eng);
     return r;

@@ -72,7 +72,7 @@ static int keep_house(struct eng *eng, bool committed)
     int r = 0;
     if (is_read_only(eng))
         return 0;
-    if (committed && orphans_any(eng))
+    if (committed && orphans_queued(eng))
         r = eng_sync(eng);
     if (!r && checkpoint_is_due(eng))
         r = checkpoint_write(eng);

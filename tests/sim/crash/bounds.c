@@ -345,12 +345,16 @@ static struct measured of_ranges(unsigned files)
     return m;
 }
 
+/* What a group of ranges takes, whose last segment is in it whole: twice, while they are sorted; grown by
+ * doubling. */
+static uint64_t group_bound(uint64_t in_segment)
+{
+    return (GROUP + in_segment) * (2 * A_REF + A_REF + 8);
+}
+
 static uint64_t heap_bound(const struct measured *m)
 {
-    /* Of the last victim all ranges, whatever the group; twice, while the array is sorted; grown by doubling.
-     */
-    uint64_t refs = (GROUP + SEGMENT_SIZE / 300) * (2 * A_REF + A_REF + 8);
-    return refs + BUFFERS + m->victims * A_VICTIM + OTHERS;
+    return group_bound(SEGMENT_SIZE / 300) + BUFFERS + m->victims * A_VICTIM + OTHERS;
 }
 
 static void measure_memory(void)
@@ -364,6 +368,29 @@ static void measure_memory(void)
     (void)within("what it takes more", more, (large.victims - small.victims) * A_VICTIM + OTHERS);
     (void)within("for the index", small.mapped, small.index / 4 + BATCH + SLAB);
     (void)within("for an index four times as large", large.mapped, large.index / 4 + BATCH + SLAB);
+}
+
+/* What a scrub takes of ranges of a byte, beside what it reads with. */
+static void measure_scrub(void)
+{
+    struct eng_job_report report;
+    new_store();
+    u.eng->compact_group = GROUP;
+    uint64_t ino = unit_create(&u, "f"), segments = unit_stats(&u).segments;
+    for (unsigned k = 0; k < 40 * GROUP; k++)
+        UNIT_NEED(eng_write(u.eng, ino, "x", 1, (uint64_t)k * 8192) == 1);
+    UNIT_NEED(eng_tick(u.eng) == 0);
+    segments = unit_stats(&u).segments - segments;
+    const int64_t had = heap.now;
+    heap.most = had;
+    UNIT_NEED(eng_job_run(u.eng, ENG_JOB_SCRUB, NULL, &report) == 0);
+    UNIT_NEED(report.scrub.damaged == 0 && report.scrub.extents == 40 * GROUP && segments > 16);
+    uint64_t buffers = 1024 * KIB + OTHERS; /* of the proof; what the extents are read into is less */
+    (void)within("memory of a scrub", (uint64_t)(heap.most - had),
+                 MAX_OF(buffers, group_bound(40 * GROUP / segments) + buffers / 2));
+    unit_close(&u);
+    simdisk_io(u.disk)->ops = disk_ops;
+    unit_done(&u);
 }
 
 /* ---- disk: much content, little index ----------------------------------------------------------- */
@@ -567,6 +594,8 @@ int main(int argc, char **argv)
     const char *only = argc > 1 ? argv[1] : NULL;
     if (!only || !strcmp(only, "memory"))
         measure_memory();
+    if (!only || !strcmp(only, "scrub"))
+        measure_scrub();
     if (!only || !strcmp(only, "disk"))
         measure_disk();
     if (!only || !strcmp(only, "orphans"))

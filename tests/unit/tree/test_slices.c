@@ -1,6 +1,7 @@
 /*
  * test_slices.c - truncating, removing, punching and seeking in files of many extents: in slices, so that
  * nobody waits long; and what others see, and a crash leaves, between two slices. */
+#include "commit/orphans.h"
 #include "hook.h"
 #include "inside.h"
 
@@ -411,6 +412,25 @@ Test(slices, collecting_what_has_many_attributes, .timeout = 200)
     cr_assert_geq(atomic_load(&u.eng->looks) - before, 20 + n / 256, "a slice for each of them");
 }
 
+/* So does the receipt of what was removed and is still open. */
+Test(slices, adding_up_what_has_many_attributes, .timeout = 200)
+{
+    const struct eng_caller who = {.ref = true};
+    char names[20][16];
+    struct eng_attr attr;
+    struct eng_space space;
+    attributed(20, names);
+    for (unsigned i = 0; i < 20; i++) {
+        MUST(eng_lookup(u.eng, &who, ENG_ROOT_INO, names[i], &attr) == 0);
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, names[i]) == 0);
+    }
+    uint64_t before = atomic_load(&u.eng->looks);
+    cr_assert_eq(eng_space(u.eng, &space), 0);
+    cr_assert_eq(space.n_orphans, 20);
+    cr_assert_geq(atomic_load(&u.eng->looks) - before, 20 * ATTRIBUTES / (4096 + ATTRIBUTES),
+                  "no hold of the lock looks at more than 4096, and one inode");
+}
+
 static unsigned n_looks;
 
 /* Between two slices others may change the store. */
@@ -677,6 +697,54 @@ Test(slices_seen, others_come_between, .timeout = 200)
         truncate_against(&acts[i], 0);
         truncate_against(&acts[i], PIECE * 7 + 5);
     }
+}
+
+/* ---- a tail that cannot be freed ------------------------------------------------------------------ */
+
+static struct eng_io_ops refusing;
+static ssize_t (*disk_pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
+static bool refuses;
+
+static ssize_t refuse(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    return refuses ? -EIO : disk_pwritev(file, iov, n, offset);
+}
+
+static void refuse_the_rest(void *arg, enum fault_point point)
+{
+    (void)arg;
+    refuses = refuses || point == FP_TAIL_SLICE;
+}
+
+Test(slices_seen, a_tail_that_cannot_be_freed_is_queued_once, .timeout = 200)
+{
+    const struct eng_io_ops *plain = simdisk_io(u.disk)->ops;
+    char data[PIECE * 10] = {1};
+    refusing = *plain;
+    disk_pwritev = plain->pwritev;
+    refusing.pwritev = refuse;
+    simdisk_io(u.disk)->ops = &refusing;
+    fragment(f, N);
+    hook_slice(u.eng, 3);
+    hook_set(u.eng, refuse_the_rest, NULL);
+    set_size(0);
+    cr_assert(refuses);
+    cr_assert_eq(orphans_queued(u.eng), 1);
+    for (unsigned i = 0; i < 100; i++) { /* each finds it in the way */
+        const struct eng_attr attr = {.size = BYTES};
+        cr_assert_eq(eng_write(u.eng, f, data, sizeof data, PIECE), -EIO);
+        cr_assert_eq(eng_append(u.eng, f, data, sizeof data, NULL), -EIO);
+        cr_assert_eq(eng_setattr(u.eng, f, &attr, ENG_SET_SIZE, NULL), -EIO);
+        cr_assert_eq(eng_fallocate(u.eng, f, 0, 0, BYTES), -EIO);
+    }
+    cr_assert_eq(orphans_queued(u.eng), 1, "%zu", orphans_queued(u.eng));
+    refuses = false;
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    cr_assert_eq(unit_extents(&u, f), 0);
+    cr_assert_eq(orphans_queued(u.eng), 0);
+    cr_assert_eq(unit_problems(&u), 0);
+    simdisk_io(u.disk)->ops = plain;
 }
 
 /* ---- random operations against a plain buffer ---------------------------------------------------- */
