@@ -66,6 +66,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
     M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \
     M(SYNC_BESIDE)         /* I11: what a mend's sync is told of lost writes nobody else hears */            \
+    M(HEADER_UNSYNCED)     /* I7: a checkpoint names a segment whose header is not durable */                \
     M(NO_SEALED_SYNC)      /* I7: only the active segment is flushed */                                      \
     M(NO_BATCH_SUM)        /* I7: recovery believes every batch */                                           \
     M(BATCH_BELIEVED)      /* I10: the header of a batch says how much memory it takes */                    \

@@ -92,6 +92,7 @@ int log_new_segment_locked(struct log *log)
     log->active = seg;
     log->tail = sizeof(struct segment_header);
     log->dir_dirty = true;
+    atomic_store_explicit(&log->newest, seg->id, memory_order_release);
     return 0;
 }
 
@@ -169,6 +170,7 @@ struct flush {
     struct segment **segs; /* pinned; oldest first, the active one last */
     size_t n;
     uint64_t seq;
+    uint32_t newest;
     bool dir;
 };
 
@@ -201,7 +203,7 @@ static int flush_begin(struct log *log, struct flush *f)
 {
     pthread_mutex_lock(&log->lock);
     zero_ahead_locked(log);
-    *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .dir = log->dir_dirty};
+    *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .newest = log->newest, .dir = log->dir_dirty};
     f->segs = calloc(f->n + 1, sizeof(struct segment *));
     if (f->segs) {
         for (size_t i = 0; i < f->n; i++)
@@ -264,13 +266,20 @@ static int failed(struct log *log)
     return atomic_load_explicit(&log->failed, memory_order_acquire);
 }
 
+/* The index knows a segment before its first batch is written: a checkpoint may name one that has none. */
+static bool has_undurable_segment(const struct log *log)
+{
+    return atomic_load_explicit(&log->newest, memory_order_acquire) > log->newest_durable &&
+           !MUTANT(HEADER_UNSYNCED);
+}
+
 int log_sync(struct log *log, bool *ret_flushed)
 {
     uint64_t target = log_seq(log);
     bool led = false;
     int r = 0;
     pthread_mutex_lock(&log->sync_lock);
-    while (!(r = -failed(log)) && log_durable(log) < target) {
+    while (!(r = -failed(log)) && (log_durable(log) < target || has_undurable_segment(log))) {
         if (log->syncing) {
             pthread_cond_wait(&log->sync_done, &log->sync_lock);
             continue;
@@ -288,6 +297,7 @@ int log_sync(struct log *log, bool *ret_flushed)
         if (ran && r) /* I11: the kernel may have dropped the pages and call them clean now */
             atomic_store_explicit(&log->failed, -r, memory_order_release);
         if (!r) {
+            log->newest_durable = f.newest;
             atomic_store_explicit(&log->durable_seq, f.seq, memory_order_release);
             atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
         }

@@ -32,6 +32,8 @@ struct log {
     _Atomic size_t n_unsynced;     /* written under lock, read without it, as a hint */
     size_t cap_unsynced;           /* protected by lock */
     bool dir_dirty;                /* a segment file is new. protected by lock */
+    _Atomic uint32_t newest;       /* id of the last segment that was begun; written under lock */
+    uint32_t newest_durable;       /* the same as of the last flush. protected by sync_lock */
     struct buf scratch;            /* protected by lock */
     _Atomic uint64_t bytes;        /* appended since opening */
 

@@ -152,13 +152,17 @@ static int mend_headers(struct recovery *rec)
             continue;
         report_line(&rec->eng->report, ENG_LOG_WARNING,
                     "s%08x.seg: its header is damaged; written anew from its first batch", sf->id);
-        int error = segment_file_mend(rec->eng, sf);
-        if (error) /* a sync that failed may have lost more than the header (I11) */
-            report_line(&rec->eng->report, ENG_LOG_WARNING, "s%08x.seg: mending its header failed: %s",
-                        sf->id, strerror(-error));
-        r = -atomic_load_explicit(&rec->eng->log.failed, memory_order_acquire);
+        int error = -EIO;
+        for (unsigned tries = 0; error && !r && tries < MEDIUM_TRIES; tries++) {
+            error = segment_file_mend(rec->eng, sf);
+            /* a sync that failed may have lost more than the header (I11) */
+            r = -atomic_load_explicit(&rec->eng->log.failed, memory_order_acquire);
+        }
         if (r)
             snprintf(rec->why, 256, "s%08x.seg: mending its header failed: %s", sf->id, strerror(-r));
+        else if (error)
+            report_line(&rec->eng->report, ENG_LOG_WARNING, "s%08x.seg: mending its header failed: %s",
+                        sf->id, strerror(-error));
     }
     return r;
 }

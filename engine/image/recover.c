@@ -261,6 +261,7 @@ static int start_from_remains(struct recovery *rec)
 static int find_start(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
+    int error = 0; /* of the medium: it may pass */
     eng->checkpoints->next_id = checkpoint_next_id(rec->ckpts, rec->n_ckpts);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
@@ -268,6 +269,8 @@ static int find_start(struct recovery *rec)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
+        if (r != -EBADMSG && r != -ENOENT)
+            error = r;
         r = salvage_fresh_index(eng);
         if (r)
             return r;
@@ -284,6 +287,10 @@ static int find_start(struct recovery *rec)
         return start_from_remains(rec);
     if (unreadable_end(rec))
         return -EIO;
+    if (error) {
+        snprintf(rec->why, 256, "no checkpoint can be read, or made durable: %s", strerror(-error));
+        return error;
+    }
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
              "restore from a copy");
@@ -296,7 +303,7 @@ static int find_start(struct recovery *rec)
 static int read_log(struct recovery *rec, void *buf, size_t size, uint64_t off)
 {
     int r = -EIO;
-    for (unsigned tries = 0; r == -EIO && tries < READ_TRIES; tries++)
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
         r = io_pread_exact(rec->pinned->file, rec->eng->io->ops, buf, size, off);
     return r;
 }

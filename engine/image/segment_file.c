@@ -33,7 +33,7 @@ static int open_sized(struct eng *eng, const char *name, struct io_file **ret_fi
 {
     const struct eng_io_ops *ops = eng->io->ops;
     int r = -EIO;
-    for (unsigned tries = 0; r == -EIO && tries < READ_TRIES; tries++) {
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++) {
         r = ops->open(eng->io, name, IO_RDONLY, ret_file);
         if (r)
             continue;

@@ -5,7 +5,7 @@
 
 #include "core/eng.h"
 
-#define READ_TRIES 3u /* on an error of the medium, where a recovery hangs on it */
+#define MEDIUM_TRIES 3u /* on an error of the medium, where a recovery hangs on it */
 
 struct seg_file {
     uint32_t id;

@@ -249,10 +249,36 @@ Test(recover_end, a_header_that_cannot_be_mended_refuses_nothing)
         struct unit c;
         unit_clone(&c, &u);
         cr_assert_eq(simdisk_flip(c.disk, places[N_FILES - 1].name, 20, 1), 0);
-        simdisk_fail(c.disk, SIM_PWRITEV, 1, error ? ENOSPC : EIO);
+        simdisk_fail_always(c.disk, SIM_PWRITEV, error ? ENOSPC : EIO);
         cr_assert_eq(unit_try_open(&c), 0, "%s", c.why);
+        simdisk_fail(c.disk, SIM_PWRITEV, 0, 0);
         cr_assert_geq(c.warnings, 1);
         expect_first(&c, N_FILES);
         unit_done(&c);
+        unit_clone(&c, &u); /* an error that passes */
+        cr_assert_eq(simdisk_flip(c.disk, places[N_FILES - 1].name, 20, 1), 0);
+        simdisk_fail(c.disk, SIM_PWRITEV, 1, error ? ENOSPC : EIO);
+        unit_open(&c);
+        cr_assert(!simdisk_fault_waits(c.disk));
+        cr_assert_eq(unit_problems(&c), 0);
+        unit_done(&c);
     }
+}
+
+/* Its first batch could not be written. */
+Test(recover_end, a_segment_without_a_batch_is_durable_before_a_checkpoint_names_it)
+{
+    uint64_t ino = unit_file(&u, "f", 60000, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    uint8_t *data = unit_bytes(60000, 2);
+    uint32_t segment = unit_log_place(&u).segment;
+    simdisk_fail(u.disk, SIM_PWRITEV, 2, EIO); /* behind the header */
+    cr_assert_eq(eng_write(u.eng, ino, data, 60000, 0), -EIO);
+    free(data);
+    cr_assert_eq(unit_log_place(&u).segment, segment + 1);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_problems(&u), 0);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 60000, 1));
 }
