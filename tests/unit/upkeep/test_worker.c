@@ -271,6 +271,9 @@ Test(worker, the_start_up_check_says_what_will_be_done)
 {
     fill(10000, 70000);
     for (int by_itself = 0; by_itself < 2; by_itself++) {
+        unit_close(&u);
+        u.opt.no_background = true; /* else it would compact as soon as it may */
+        unit_open(&u);
         set("auto_compact", by_itself ? "1" : "0");
         unit_close(&u);
         u.opt.no_background = false;
