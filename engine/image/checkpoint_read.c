@@ -178,7 +178,7 @@ static int read_images(struct loader *l, uint64_t at, size_t len)
 /* Reads and checks the manifest of checkpoint `id`. */
 static int load_manifest(struct loader *l, uint64_t id)
 {
-    struct ckpt_footer f;
+    struct ckpt_footer f = {0};
     int r = open_checkpoint(l, id);
     if (!r)
         r = read_footer(l, &f);

@@ -142,11 +142,11 @@ static struct connection *choose_locked(const struct gateway *g, const struct in
     unsigned n = 0, n_own = 0, n_shut = 0, share = g->max_connections - g->max_connections / 4;
     struct connection *late[2] = {0}, *first[2] = {0}; /* of all, of this party */
     for (struct connection *k = watch.list; k; k = k->next) {
-        bool own = IN6_ARE_ADDR_EQUAL(&k->from, from);
+        unsigned own = IN6_ARE_ADDR_EQUAL(&k->from, from) ? 1 : 0;
         n += !k->is_shut;
         n_shut += k->is_shut;
         n_own += own && !k->is_shut;
-        for (int i = 0; i <= own && !k->is_shut; i++) {
+        for (unsigned i = 0; i <= own && !k->is_shut; i++) {
             late[i] = is_later(k, late[i], now) ? k : late[i];
             first[i] = is_before(k, first[i]) ? k : first[i];
         }
