@@ -203,13 +203,29 @@ static void close_files(struct segments *segments, struct io_file *const take_fi
 
 /* ---- creating ---------------------------------------------------------------- */
 
+/* -EEXIST: a segment of this number has been set aside, or something else has that name. */
+static int look_for_kept(struct segments *segments, uint32_t id)
+{
+    struct io_file *file;
+    char kept[SEGMENT_NAME_SIZE];
+    segment_kept_name(id, kept);
+    int r = segments->io->ops->open(segments->io, kept, IO_RDONLY, &file);
+    if (r == -ENOENT || MUTANT(KEPT_REPLACED))
+        return 0;
+    if (!r)
+        segments->io->ops->close(file);
+    return !r || io_is_no_file(r) ? -EEXIST : r;
+}
+
 /* A file that has the header and no more. *ret_clean, after an error: whether there is no such file. */
 static int create_file(struct segments *segments, const char *name, struct segment_header *header,
                        struct io_file **ret_file, bool *ret_clean)
 {
     const struct eng_io_ops *ops = segments->io->ops;
     struct iovec iov = {header, sizeof *header};
-    int r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, ret_file);
+    int r = look_for_kept(segments, header->id); /* one number stands for one segment for good */
+    if (!r)
+        r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, ret_file);
     *ret_clean = r && r != -EEXIST;
     if (!r) {
         r = io_pwritev_full(*ret_file, ops, &iov, 1, 0);
@@ -275,7 +291,7 @@ int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq
                     uint64_t durable_seq, struct segment **ret_seg)
 {
     int r;
-    do /* a file of that name that is none of ours is passed over */
+    do /* a file of that name that is none of ours is passed over, and one that was set aside */
         r = create_one(segments, kind, first_seq, chain, durable_seq, ret_seg);
     while (r == -EEXIST);
     return r;
@@ -406,7 +422,9 @@ int segments_set_aside(struct segments *segments, uint32_t id)
 {
     struct segment *seg;
     char name[SEGMENT_NAME_SIZE], kept[SEGMENT_NAME_SIZE];
-    int r = segments_remove(segments, id, &seg);
+    int r = look_for_kept(segments, id);
+    if (!r)
+        r = segments_remove(segments, id, &seg);
     if (r)
         return r;
     if (seg->file)

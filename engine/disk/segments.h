@@ -76,8 +76,8 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 int segments_unlink(struct segments *segments, struct segment *take_seg);
 /* Both. */
 int segments_retire(struct segments *segments, uint32_t id);
-/* Takes a segment without pins out of the set; its file stays, under its other name. -EBUSY, -ENOENT, or what
- * renaming gave: it has its old name then. */
+/* Takes a segment without pins out of the set; its file stays, under its other name. -EBUSY, -ENOENT, -EEXIST
+ * (something has that name), or what renaming gave: it has its old name then. */
 int segments_set_aside(struct segments *segments, uint32_t id);
 /* The lowest number above `id` of those that are known; 0: none. */
 uint32_t segments_after(struct segments *segments, uint32_t id);

@@ -42,26 +42,27 @@ static void tell_set_aside(struct eng *eng)
             eng->n_set_aside);
 }
 
-static bool set_aside(struct recovery *rec, const struct seg_file *sf)
+static int set_aside(struct recovery *rec, const struct seg_file *sf)
 {
     char kept[SEGMENT_NAME_SIZE];
     segment_kept_name(sf->id, kept);
     int r = segments_set_aside(&rec->eng->segments, sf->id);
-    if (r)
-        report_line(&rec->eng->report, ENG_LOG_WARNING, "s%08x.seg: cannot be kept as %s: %s", sf->id, kept,
-                    strerror(-r));
-    else
-        report_line(
-            &rec->eng->report, ENG_LOG_WARNING,
-            "s%08x.seg: the log ends at a bad batch before those in it, up to %llu: kept as %s, which "
-            "engramctl repair reads; remove it when you do not need it",
-            sf->id, (unsigned long long)sf->last, kept);
-    rec->eng->n_set_aside += !r;
-    return !r;
+    if (r) {
+        snprintf(rec->why, 256, "s%08x.seg, which follows the end of the log, cannot be kept as %s: %s",
+                 sf->id, kept, strerror(-r));
+        return r;
+    }
+    report_line(&rec->eng->report, ENG_LOG_WARNING,
+                "s%08x.seg: the log ends at a bad batch before those in it, up to %llu: kept as %s, which "
+                "engramctl repair reads; remove it when you do not need it",
+                sf->id, (unsigned long long)sf->last, kept);
+    rec->eng->n_set_aside++;
+    return 0;
 }
 
 /* Segment files that the recovered state does not know: left over from what was not durable, or already
- * emptied. */
+ * emptied. What holds whole batches is kept, or the log does not go on: from what a log leads past, a later
+ * opening cannot tell it. */
 static int discard_unknown(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
@@ -82,13 +83,19 @@ static int discard_unknown(struct recovery *rec)
             continue;
         }
         if (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE)) {
-            kept = set_aside(rec, sf) || kept;
+            int r = set_aside(rec, sf);
+            if (r && !MUTANT(KEPT_OR_NOT))
+                return r;
+            kept = kept || !r;
             continue;
         }
         report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
         (void)segments_retire(&eng->segments, sf->id);
     }
-    return kept ? io_syncdir(eng->io) : 0; /* under the old name the next opening may remove it */
+    int r = kept ? io_syncdir(eng->io) : 0; /* under the old name the next opening may remove it */
+    if (r)
+        snprintf(rec->why, 256, "keeping what follows the end of the log failed: %s", strerror(-r));
+    return r;
 }
 
 /* A snapshot may know of survivors that were written after the folder was listed. */
@@ -194,10 +201,8 @@ int recovery_adopt(struct recovery *rec)
     if (r)
         return r;
     r = discard_unknown(rec);
-    if (r) {
-        snprintf(rec->why, 256, "keeping what follows the end of the log failed: %s", strerror(-r));
+    if (r)
         return r;
-    }
     checkpoint_clean(eng);
     queue_orphans(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins. */

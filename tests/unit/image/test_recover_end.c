@@ -223,6 +223,55 @@ Test(recover_end, a_bad_batch_destroys_nothing_that_follows)
     }
 }
 
+/* Whatever a later opening does, it does not remove what this one could not keep. */
+Test(recover_end, what_cannot_be_kept_refuses_the_store)
+{
+    struct unit c;
+    make_store();
+    unsigned later = unit_files(&u, ".seg", NULL) - places[5].segment;
+    cr_assert_gt(later, 1);
+    for (unsigned nth = 1; nth <= later; nth++) {
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, places[5].name, places[5].offset + 70, 4), 0);
+        simdisk_fail(c.disk, SIM_RENAME, nth, EIO);
+        cr_assert_eq(unit_try_open(&c), -EIO);
+        cr_assert_not_null(strstr(c.why, ".kept"), "%s", c.why);
+        unit_open(&c);
+        expect_first(&c, 5);
+        cr_assert_eq(unit_files(&c, ".kept", NULL), later);
+        unit_done(&c);
+    }
+}
+
+/* An opening that knows of the segments set aside by their names alone gives others other numbers. */
+Test(recover_end, a_kept_segment_is_never_replaced)
+{
+    struct unit c;
+    struct unit_place at[8];
+    make_store();
+    unit_clone(&c, &u);
+    cr_assert_eq(simdisk_flip(c.disk, places[5].name, places[5].offset + 70, 4), 0);
+    unit_open(&c);
+    unsigned kept = unit_files(&c, ".kept", NULL);
+    cr_assert_gt(kept, 1);
+    unit_kill(&c, SIM_DROP_ALL, 0); /* before it has written anything of how far the numbers are used */
+    unit_open(&c);
+    for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "r%u", i);
+        unit_file(&c, name, 4 * SIZE, i);
+        at[i] = unit_log_place(&c);
+    }
+    unsigned later = unit_log_place(&c).segment - at[1].segment;
+    cr_assert_gt(later, 1);
+    cr_assert_eq(eng_sync(c.eng), 0);
+    unit_kill(&c, SIM_DROP_ALL, 0);
+    cr_assert_eq(simdisk_flip(c.disk, at[1].name, at[1].offset + 70, 4), 0);
+    unit_open(&c);
+    cr_assert_eq(unit_files(&c, ".kept", NULL), kept + later);
+    unit_done(&c);
+}
+
 /* Before anything is changed the whole tail can be had: nothing says which of it was durable. */
 Test(recover_end, salvage_hands_out_what_follows_a_bad_batch)
 {
