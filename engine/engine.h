@@ -287,6 +287,10 @@ enum eng_falloc { ENG_FALLOC_KEEP_SIZE = 1, ENG_FALLOC_PUNCH_HOLE = 2, ENG_FALLO
 ENG_API int eng_fallocate(struct eng *eng, uint64_t ino, unsigned flags, uint64_t offset, uint64_t len);
 /* SEEK_DATA (whence 3) and SEEK_HOLE (4). -ENXIO beyond the end. */
 ENG_API int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset);
+/* The same, but looks at no more than *looks extents, and takes from that how many it looked at, at least
+ * one. -EAGAIN: they did not do. */
+ENG_API int eng_seek_some(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *looks,
+                          uint64_t *ret_offset);
 
 /* ---- extended attributes ------------------------------------------------ */
 

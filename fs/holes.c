@@ -8,28 +8,43 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define STEPS_MAX 16384u /* looks of one request: some milliseconds */
+/* So many extents one request looks at, and a question to the engine counts as so many: some 10 ms. */
+#define LOOKS_MAX (1u << 20)
+#define QUESTION_LOOKS 32u
+
+struct asking {
+    struct eng *eng;
+    uint64_t ino, looks; /* looks: that are left */
+};
 
 static uint64_t block_of(uint64_t offset)
 {
     return offset / HOLES_BLOCK * HOLES_BLOCK;
 }
 
+static int ask(struct asking *a, uint64_t at, int whence, uint64_t *ret_offset)
+{
+    if (a->looks < QUESTION_LOOKS)
+        return -EAGAIN;
+    a->looks -= QUESTION_LOOKS;
+    return eng_seek_some(a->eng, a->ino, at, whence, &a->looks, ret_offset);
+}
+
 /* The first content at or after `at`, a block's begin. UINT64_MAX: there is none. */
-static int content_from(struct eng *eng, uint64_t ino, uint64_t at, uint64_t *ret_offset)
+static int content_from(struct asking *a, uint64_t at, uint64_t *ret_offset)
 {
     uint64_t found = UINT64_MAX;
-    int r = eng_seek(eng, ino, at, SEEK_DATA, &found);
+    int r = ask(a, at, SEEK_DATA, &found);
     if (r && r != -ENXIO)
         return r;
     *ret_offset = r ? UINT64_MAX : found;
     return 0;
 }
 
-static int seek_data(struct eng *eng, uint64_t ino, uint64_t offset, uint64_t *ret_offset)
+static int seek_data(struct asking *a, uint64_t offset, uint64_t *ret_offset)
 {
     uint64_t found = 0;
-    int r = content_from(eng, ino, block_of(offset), &found);
+    int r = content_from(a, block_of(offset), &found);
     if (r || found == UINT64_MAX)
         return r ? r : -ENXIO;
     uint64_t begin = block_of(found);
@@ -39,22 +54,17 @@ static int seek_data(struct eng *eng, uint64_t ino, uint64_t offset, uint64_t *r
 
 /* The first block without any content, from that of `offset` on. If that takes too many looks, the end of the
  * file: what may have holes may be called data. */
-static int seek_hole(struct eng *eng, uint64_t ino, uint64_t offset, uint64_t size, uint64_t *ret_offset)
+static int seek_hole(struct asking *a, uint64_t offset, uint64_t size, uint64_t *ret_offset)
 {
     uint64_t block = block_of(offset), content = 0;
-    for (unsigned steps = 0; block < size; steps++) {
-        if (steps == STEPS_MAX) {
-            block = size;
-            break;
-        }
-        int r = content_from(eng, ino, block, &content);
-        if (r)
-            return r;
-        if (content >= block + HOLES_BLOCK)
-            break;
+    while (block < size) {
         uint64_t end = 0;
-        r = eng_seek(eng, ino, content, SEEK_HOLE, &end);
-        if (r && r != -ENXIO) /* the file got shorter */
+        int r = content_from(a, block, &content);
+        if (!r && content >= block + HOLES_BLOCK)
+            break;
+        if (!r)
+            r = ask(a, content, SEEK_HOLE, &end);
+        if (r && r != -EAGAIN && r != -ENXIO) /* ENXIO: the file got shorter */
             return r;
         block = r ? size : block_of(end + HOLES_BLOCK - 1);
     }
@@ -66,6 +76,7 @@ static int seek_hole(struct eng *eng, uint64_t ino, uint64_t offset, uint64_t si
 
 int holes_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
 {
+    struct asking a = {.eng = eng, .ino = ino, .looks = LOOKS_MAX};
     struct eng_attr attr;
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
         return -EINVAL;
@@ -74,6 +85,6 @@ int holes_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint6
         r = -ENXIO;
     if (r)
         return r;
-    return whence == SEEK_DATA ? seek_data(eng, ino, offset, ret_offset)
-                               : seek_hole(eng, ino, offset, attr.size, ret_offset);
+    return whence == SEEK_DATA ? seek_data(&a, offset, ret_offset)
+                               : seek_hole(&a, offset, attr.size, ret_offset);
 }

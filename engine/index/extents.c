@@ -47,7 +47,6 @@ struct counting {
     uint32_t slot, n, max;
     uint64_t end;
     bool gapless; /* ends at a gap, too, and `end` moves along */
-    bool stopped; /* at max */
 };
 
 /* Of the tree: whether to stop here. */
@@ -59,7 +58,6 @@ static int count_one(void *arg, struct bkey key, const void *value)
         return 1;
     if (c->n == c->max) {
         c->end = key.b;
-        c->stopped = true;
         return 1;
     }
     memcpy(&loc, value, sizeof loc);
@@ -99,12 +97,12 @@ int extents_count(const struct index *idx, uint32_t slot, uint64_t off, uint64_t
 }
 
 int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t max, uint64_t *ret_end,
-                bool *ret_whole)
+                uint32_t *ret_n)
 {
     struct counting c = {.slot = slot, .max = max, .end = off, .gapless = true};
     int r = count(idx, off, &c);
     *ret_end = c.end;
-    *ret_whole = !c.stopped;
+    *ret_n = c.n;
     return r;
 }
 

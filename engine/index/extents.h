@@ -17,10 +17,10 @@ int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t 
  * counted; `end` if none was left. -EBADMSG. */
 int extents_count(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, uint32_t max,
                   uint32_t *ret_n, uint64_t *ret_end);
-/* The end of the run of extents without gaps that goes on at `off`, after at most max of them; *ret_whole:
- * the run ends there. -EBADMSG. */
+/* The end of the run of extents without gaps that goes on at `off`, after at most max of them; *ret_n: how
+ * many, fewer than max if the run ends there. -EBADMSG. */
 int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t max, uint64_t *ret_end,
-                bool *ret_whole);
+                uint32_t *ret_n);
 
 /* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);

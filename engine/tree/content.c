@@ -271,6 +271,7 @@ static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64
 struct seeking {
     uint64_t offset, at; /* where it began, and has come to */
     int whence;
+    uint32_t max, n; /* extents: so many of one slice, and so many it has looked at */
     bool found;
 };
 
@@ -284,11 +285,12 @@ static int seek(const struct view *view, uint64_t ino, struct seeking *s)
         return -ESTALE;
     if (s->offset >= inode->size)
         return -ENXIO;
-    s->found = true;
+    s->n = 0;
     if (s->whence == WHENCE_DATA)
         r = seek_data(idx, ino_slot(ino), s->at, &s->at);
     else
-        r = extents_run(idx, ino_slot(ino), s->at, eng_slice(view->eng), &s->at, &s->found);
+        r = extents_run(idx, ino_slot(ino), s->at, s->max, &s->at, &s->n);
+    s->found = s->n < s->max;
     if (!r && s->at >= inode->size) { /* the end, or what a truncation has left behind it */
         r = s->whence == WHENCE_DATA ? -ENXIO : 0;
         s->at = inode->size;
@@ -297,14 +299,20 @@ static int seek(const struct view *view, uint64_t ino, struct seeking *s)
     return r;
 }
 
-int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+/* As eng_seek_some() in any view. */
+static int seek_some(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *looks,
+                     uint64_t *ret_offset)
 {
     struct seeking s = {.offset = offset, .at = offset, .whence = whence};
     int r = whence == WHENCE_DATA || whence == WHENCE_HOLE ? 0 : -EINVAL;
     while (!r && !s.found) {
+        if (!*looks)
+            return -EAGAIN;
+        s.max = (uint32_t)MIN_OF(*looks, (uint64_t)eng_slice(view->eng));
         view_begin(view);
         r = seek(view, ino, &s);
         view_end(view);
+        *looks -= MAX_OF(s.n, 1u);
         if (!r && !s.found)
             fault_point(&view->eng->hook, FP_SEEK_SLICE);
     }
@@ -313,12 +321,27 @@ int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whe
     return r;
 }
 
+int content_seek(const struct view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    uint64_t looks = UINT64_MAX;
+    return seek_some(view, ino, offset, whence, &looks, ret_offset);
+}
+
 int eng_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
 {
     if (!eng || !ret_offset)
         return -EINVAL;
     struct view live = view_live(eng);
     return content_seek(&live, ino, offset, whence, ret_offset);
+}
+
+int eng_seek_some(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *looks,
+                  uint64_t *ret_offset)
+{
+    if (!eng || !looks || !ret_offset)
+        return -EINVAL;
+    struct view live = view_live(eng);
+    return seek_some(&live, ino, offset, whence, looks, ret_offset);
 }
 
 /* ---- writing ----------------------------------------------------------------- */

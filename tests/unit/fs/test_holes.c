@@ -1,6 +1,7 @@
 /*
  * test_holes.c - SEEK_DATA and SEEK_HOLE in whole blocks: beside a map of the bytes that have content. */
 #include "holes.h"
+#include "hook.h"
 #include "one_store.h"
 #include "rng.h"
 
@@ -91,19 +92,69 @@ Test(holes, blocks_with_any_content_are_data)
     }
 }
 
-/* One byte in each block: no block is a hole, and to know that takes a look at each. */
-Test(holes, a_question_takes_so_many_looks)
+/* As many extents as one counts as, so that small files do: what a question takes beside is little then. */
+static uint64_t weight = 1;
+static uint64_t questions;
+
+int __real_eng_seek_some(struct eng *eng, uint64_t ino, uint64_t at, int whence, uint64_t *looks,
+                         uint64_t *ret);
+int __wrap_eng_seek_some(struct eng *eng, uint64_t ino, uint64_t at, int whence, uint64_t *looks,
+                         uint64_t *ret);
+int __wrap_eng_seek_some(struct eng *eng, uint64_t ino, uint64_t at, int whence, uint64_t *looks,
+                         uint64_t *ret)
 {
-    enum { LOOKS = 16384 };
-    uint64_t ino = unit_create(&u, "f"), found = 0;
-    for (uint64_t i = 0; i < LOOKS + 10; i++)
+    uint64_t before = *looks / weight, left = before;
+    int r = __real_eng_seek_some(eng, ino, at, whence, &left, ret);
+    questions++;
+    *looks -= (before - left) * weight;
+    return r;
+}
+
+/* The numbers of holes.c. */
+enum { LOOKS = 1 << 20, QUESTION = 32 };
+static const uint64_t END = UINT64_C(1) << 40;
+
+static uint64_t hole_from(uint64_t ino, uint64_t at)
+{
+    uint64_t found = 0;
+    cr_assert_eq(holes_seek(u.eng, ino, at, SEEK_HOLE, &found), 0);
+    return found;
+}
+
+/* One byte in each block: no block is a hole, and to know that takes two questions for each. */
+Test(holes, a_request_asks_so_many_questions)
+{
+    enum { BLOCKS = LOOKS / (QUESTION + 1) / 2 };
+    uint64_t ino = unit_create(&u, "f");
+    for (uint64_t i = 0; i < BLOCKS + 10; i++)
         cr_assert_eq(eng_write(u.eng, ino, "x", 1, i * BLOCK), 1);
-    uint64_t end = UINT64_C(1) << 40;
-    cr_assert_eq(eng_setattr(u.eng, ino, &(struct eng_attr){.size = end}, ENG_SET_SIZE, NULL), 0);
-    cr_expect_eq(holes_seek(u.eng, ino, 11 * BLOCK + 5, SEEK_HOLE, &found), 0);
-    cr_expect_eq(found, (uint64_t)BLOCK * (LOOKS + 10), "as many as it may take");
-    cr_expect_eq(holes_seek(u.eng, ino, 10 * BLOCK, SEEK_HOLE, &found), 0);
-    cr_expect_eq(found, end, "one more: all is called data");
+    cr_assert_eq(eng_setattr(u.eng, ino, &(struct eng_attr){.size = END}, ENG_SET_SIZE, NULL), 0);
+    cr_expect_eq(hole_from(ino, 11 * BLOCK + 5), (uint64_t)BLOCK * (BLOCKS + 10), "as many as it may ask");
+    questions = 0;
+    cr_expect_eq(hole_from(ino, 9 * BLOCK), END, "one more: all is called data");
+    cr_expect_leq(questions, 2 * BLOCKS + 1);
+}
+
+/* One question may take many slices of the engine: what they look at counts, of one run and of many. */
+Test(holes, a_request_looks_at_so_many_extents)
+{
+    enum { EXTENTS = 1024, PIECE = 1024, RUN = 64 };
+    uint64_t one = unit_create(&u, "one"), many = unit_create(&u, "many");
+    static const char data[PIECE];
+    for (uint64_t i = EXTENTS; i-- > 0;) { /* backwards, so that none takes others along */
+        cr_assert_eq(eng_write(u.eng, one, data, PIECE, i * PIECE), PIECE);
+        cr_assert_eq(eng_write(u.eng, many, data, PIECE, i * PIECE + i / RUN * 2 * PIECE), PIECE);
+    }
+    cr_assert_eq(eng_setattr(u.eng, one, &(struct eng_attr){.size = END}, ENG_SET_SIZE, NULL), 0);
+    cr_assert_eq(eng_setattr(u.eng, many, &(struct eng_attr){.size = END}, ENG_SET_SIZE, NULL), 0);
+    hook_slice(u.eng, 16);
+    weight = LOOKS / EXTENTS;
+    questions = 0;
+    cr_expect_eq(hole_from(one, 0), END, "too many for one question");
+    cr_expect_leq(questions, 2);
+    cr_expect_eq(hole_from(one, 16 * PIECE), EXTENTS * PIECE, "so many it looks at");
+    cr_expect_eq(hole_from(many, 0), END, "too many for all questions together");
+    cr_expect_eq(hole_from(many, 3 * 66 * PIECE), (EXTENTS + EXTENTS / RUN * 2) * PIECE);
 }
 
 Test(holes, what_is_no_file_and_what_is_no_question)

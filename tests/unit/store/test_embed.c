@@ -275,6 +275,9 @@ Test(embed, content_without_null)
     cr_expect_eq(eng_append(e, f, NULL, 1, NULL), -EINVAL);
     cr_expect_eq(eng_append(e, f, "x", 1, NULL), 1);
     cr_expect_eq(eng_seek(e, f, 0, 3, NULL), -EINVAL);
+    uint64_t looks = 1;
+    cr_expect_eq(eng_seek_some(e, f, 0, 3, NULL, &looks), -EINVAL);
+    cr_expect_eq(eng_seek_some(e, f, 0, 3, &looks, NULL), -EINVAL);
     cr_expect_eq(eng_content_hash(e, f, NULL), -EINVAL);
     cr_expect_eq(eng_put_many(e, NULL, 1), -EINVAL);
     cr_expect_eq(eng_put_many(e, NULL, 0), 0);
@@ -328,7 +331,7 @@ Test(embed, no_store)
     struct eng_space space;
     struct eng_job_report report;
     struct eng_compact_estimate estimate;
-    uint64_t n;
+    uint64_t n = 1;
     char buf[8];
     cr_expect_eq(eng_sync(NULL), -EINVAL);
     cr_expect_eq(eng_fsync(NULL, 1), -EINVAL);
@@ -349,6 +352,7 @@ Test(embed, no_store)
     cr_expect_eq(eng_append(NULL, 1, buf, 1, NULL), -EINVAL);
     cr_expect_eq(eng_fallocate(NULL, 1, 0, 0, 1), -EINVAL);
     cr_expect_eq(eng_seek(NULL, 1, 0, 3, &n), -EINVAL);
+    cr_expect_eq(eng_seek_some(NULL, 1, 0, 3, &n, &n), -EINVAL);
     cr_expect_eq(eng_content_hash(NULL, 1, &n), -EINVAL);
     cr_expect_eq(eng_setxattr(NULL, 1, "a", "v", 1, 0), -EINVAL);
     cr_expect_eq(eng_getxattr(NULL, 1, "a", buf, 1), -EINVAL);

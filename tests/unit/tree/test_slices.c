@@ -464,6 +464,27 @@ Test(slices, seeking, .timeout = 200)
     cr_assert_eq(eng_seek(u.eng, f, PIECE * n, SEEK_HOLE, &at), -ENXIO);
 }
 
+/* Whoever asks may say how many extents may be looked at, in all slices together. */
+Test(slices, seeking_some)
+{
+    const uint32_t n = 100;
+    uint64_t at = 7, looks = n - 1;
+    fragment(f, n);
+    hook_slice(u.eng, 16);
+    cr_assert_eq(eng_seek_some(u.eng, f, 0, SEEK_HOLE, &looks, &at), -EAGAIN);
+    cr_assert_eq(looks, 0);
+    cr_assert_eq(at, 7);
+    looks = n + 10;
+    cr_assert_eq(eng_seek_some(u.eng, f, 0, SEEK_HOLE, &looks, &at), 0);
+    cr_assert_eq(at, PIECE * n);
+    cr_assert_eq(looks, 10);
+    cr_assert_eq(eng_seek_some(u.eng, f, 0, SEEK_DATA, &looks, &at), 0);
+    cr_assert_eq(looks, 9);
+    cr_assert_eq(eng_seek_some(u.eng, f, PIECE * n, SEEK_DATA, &looks, &at), -ENXIO);
+    looks = 0;
+    cr_assert_eq(eng_seek_some(u.eng, f, 0, SEEK_DATA, &looks, &at), -EAGAIN);
+}
+
 /* ---- between two slices ---------------------------------------------------------------------- */
 
 #define N 40u
