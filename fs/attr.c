@@ -9,6 +9,7 @@
 
 #include "caller.h"
 #include "control/nodes.h"
+#include "fsync.h"
 #include "fuse_compat.h"
 #include "holes.h"
 #include "reply.h"
@@ -196,6 +197,7 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
     int r = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
     if (!r)
         r = eng_setattr(session_of(req)->eng, ino, &attr, mask, &out);
+    r = fsync_change(req, r);
     if (r) {
         reply_err(req, REQUEST_setattr, r);
         return;

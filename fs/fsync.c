@@ -83,3 +83,15 @@ void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
     while ((group = take(session)))
         flush_for(session->eng, group);
 }
+
+int fsync_names(fuse_req_t req, int r)
+{
+    const struct session *session = session_of(req);
+    return !r && (session->opt->dirsync || session->opt->sync) ? eng_sync(session->eng) : r;
+}
+
+int fsync_change(fuse_req_t req, int r)
+{
+    const struct session *session = session_of(req);
+    return !r && session->opt->sync ? eng_sync(session->eng) : r;
+}

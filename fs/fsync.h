@@ -7,5 +7,11 @@
 
 /* Answers now or later. */
 void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino);
+/*
+ * -o dirsync, -o sync: what changed names (with sync also: attributes and content) is durable before it is
+ * answered. `r` is what the change gave, 0 or a negative errno; returned is what its answer is: -EIO when it
+ * was done and could not be made durable. Holds the thread for a flush. */
+int fsync_names(fuse_req_t req, int r);
+int fsync_change(fuse_req_t req, int r);
 
 #endif

@@ -142,6 +142,15 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
     fuse_reply_none(req);
 }
 
+/* The kernel gets no reference to what is not said to be there. */
+static int made(fuse_req_t req, int r, const struct eng_attr *attr)
+{
+    int synced = fsync_names(req, r);
+    if (!r && synced)
+        (void)eng_forget(session_of(req)->eng, attr->ino, 1);
+    return synced;
+}
+
 static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev,
                   const char *target, struct eng_attr *ret_attr)
 {
@@ -151,7 +160,7 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
         r = eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
     if (!r)
         attr_changed(session_of(req), parent);
-    return r;
+    return made(req, r, ret_attr);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
@@ -190,7 +199,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     if (strcmp(name, COMPAT_TMPFILE) != 0)
         r = create(req, parent, name, mode, 0, NULL, &attr);
     else if (!ctl_owns(parent))
-        r = eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr);
+        r = made(req, eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr), &attr);
     if (r) {
         reply_err(req, REQUEST_create, r);
         return;
@@ -213,7 +222,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
         r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
     if (!r)
         attr_changed(session_of(req), parent);
-    reply_created(req, REQUEST_link, r, &attr);
+    reply_created(req, REQUEST_link, made(req, r, &attr), &attr);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -224,7 +233,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
         r = eng_unlink(session_of(req)->eng, parent, name);
     if (!r)
         attr_changed(session_of(req), parent);
-    reply_err(req, REQUEST_unlink, r);
+    reply_err(req, REQUEST_unlink, fsync_names(req, r));
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -235,7 +244,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         r = eng_rmdir(session_of(req)->eng, parent, name);
     if (!r)
         attr_changed(session_of(req), parent);
-    reply_err(req, REQUEST_rmdir, r);
+    reply_err(req, REQUEST_rmdir, fsync_names(req, r));
 }
 
 /*
@@ -272,7 +281,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         if (parent != new_parent)
             attr_changed(session, new_parent);
     }
-    reply_err(req, REQUEST_rename, r);
+    reply_err(req, REQUEST_rename, fsync_names(req, r));
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -448,7 +457,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
     if (!r)
         attr_changed(session_of(req), ino);
-    reply_err(req, REQUEST_fallocate, r);
+    reply_err(req, REQUEST_fallocate, fsync_change(req, r));
 }
 
 static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
@@ -507,6 +516,9 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
         n = attr_kill_suidgid_unasked(req, out);
     if (n == 0)
         n = copy_range(session->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
+    int r = n < 0 ? (int)n : fsync_change(req, 0);
+    if (r < 0)
+        n = r;
     if (n < 0)
         reply_err(req, REQUEST_copy_file_range, (int)n);
     else

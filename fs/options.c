@@ -92,6 +92,9 @@ static int set_flag(struct fs_options *opt, const char *word, bool *ret_known)
     *ret_known = true;
     /* The kernel leaves atimes to us. */
     opt->noatime = opt->noatime || strcmp(word, "noatime") == 0;
+    /* Of both the kernel does no more than to sync after each write(2); see fsync.h. */
+    opt->sync = strcmp(word, "sync") == 0 || (opt->sync && strcmp(word, "async") != 0);
+    opt->dirsync = strcmp(word, "dirsync") == 0 || (opt->dirsync && strcmp(word, "nodirsync") != 0);
     if (in_list(word, passed))
         return add_mount_flag(opt, word);
     if (in_list(word, skipped) || strncmp(word, "x-", 2) == 0 || strncmp(word, "X-", 2) == 0 ||

@@ -18,6 +18,7 @@ struct fs_options {
     bool help, version;
     bool foreground, debug, single;
     bool read_only, allow_other, noperm, noxattr, writeback, noatime;
+    bool sync, dirsync;
     enum ctl_mode ctl;
     bool has_ctl_gid;
     gid_t ctl_gid;

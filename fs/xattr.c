@@ -12,6 +12,7 @@
 #include "attr.h"
 #include "control/nodes.h"
 #include "digests.h"
+#include "fsync.h"
 #include "reply.h"
 #include "rules/xattr_rules.h"
 
@@ -34,7 +35,7 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
         r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
     if (!r)
         attr_changed(session_of(req), ino); /* its ctime */
-    reply_err(req, REQUEST_setxattr, r);
+    reply_err(req, REQUEST_setxattr, fsync_change(req, r));
 }
 
 void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -46,7 +47,7 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
         r = eng_removexattr(session_of(req)->eng, ino, name);
     if (!r)
         attr_changed(session_of(req), ino);
-    reply_err(req, REQUEST_removexattr, r);
+    reply_err(req, REQUEST_removexattr, fsync_change(req, r));
 }
 
 /* 1: it is answered, or will be. */

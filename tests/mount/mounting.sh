@@ -42,6 +42,44 @@ else
     refused "mount -o remount" "remount cannot be done: unmount" mount -t "$TYPE" -o remount,rw "$STORE" "$MNT"
     check "umount of the read-only one" unmount_store "$MNT"
     for o in strictatime lazytime nodiratime; do refused "-o $o" "$o cannot be done" mount -t "$TYPE" -o "$o" "$STORE" "$MNT"; done
+    cat >"$WORK/changes" <<'F'
+mkdir d
+ln -s x s
+mknod p p
+: >f
+ln f g
+mv g h
+rm h
+rmdir d
+truncate -s 9 f
+chmod 600 f
+touch f
+setfattr -n user.a -v 1 f
+setfattr -x user.a f
+echo some >>f
+python3 -c 'import os; os.posix_fallocate(os.open("f", os.O_RDWR), 0, 99)'
+cp --reflink=never f copy
+rm copy
+F
+    marks() { sed -nE 's/^ *batch +([0-9]+), durable to ([0-9]+),.*/\1 \2/p' "$MNT/.engram/status"; }
+    durable_at_once() { # OPTION: how many of the changes are; what the last user of a file leaves goes later
+        local line batch durable now n=0
+        timeout 60 mount -t "$TYPE" -o "commit=1000${1:+,$1}" "$STORE" "$MNT" || return
+        read -r batch durable < <(marks)
+        while read -r line; do
+            (cd "$MNT" && eval "$line") || echo "'$line' failed"
+            read -r now durable < <(marks)
+            [ "$durable" -le "$batch" ] || n=$((n + 1))
+            batch=$now
+        done <"$WORK/changes"
+        rm -f "$MNT"/{f,s,p}
+        unmount_store "$MNT"
+        echo $n
+    }
+    check_equal "without an option none of the changes is durable at once" 0 "$(durable_at_once "")"
+    check_equal "with -o sync each is" "$(wc -l <"$WORK/changes")" "$(durable_at_once sync)"
+    check_equal "with -o dirsync those of names are: the first eight, cp and rm" 10 "$(durable_at_once dirsync)"
+    check_equal "the last one counts" 0 "$(durable_at_once sync,dirsync,nodirsync,async)"
     refused "an option that does not exist" "nonsense" mount -t "$TYPE" -o nonsense "$STORE" "$MNT"
     cat >"$WORK/fstab" <<F
 $STORE $MNT $TYPE defaults,allow_other,noatime,nofail,_netdev,x-systemd.requires-mounts-for=/ 0 0
@@ -192,7 +230,7 @@ again "SIGTERM"
 echo killed >"$MNT/file"
 for pid in $(daemons_under "$MNT"); do kill -9 "$pid"; done
 check "kill -9" wait_until 30 no_daemon "$MNT"
-check_fails "what the users see" "not connected" ls "$MNT"
+check_fails "what the users see" "not connected|Software caused" ls "$MNT"
 again "mount over the dead one" killed
 check_equal "one mount, not two" 1 "$(grep -c " $MNT " /proc/mounts)"
 check "unmount" unmount_store "$MNT"
