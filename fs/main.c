@@ -26,7 +26,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -52,6 +51,7 @@ struct daemon_state {
     struct fs_options opt;
     struct session session;
     char *store, *mountpoint; /* absolute */
+    struct mnt_place place;   /* of the mount point */
     struct fuse_session *fuse;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
     bool logging; /* what fails is for the log, too */
@@ -204,26 +204,6 @@ static void *probe_main(void *arg)
     return NULL;
 }
 
-/* Is what one sees at the mount point still this mount? Another one may lie above it. */
-static bool on_top(struct daemon_state *d)
-{
-    struct stat st;
-    return atomic_load(&d->device) != 0 && stat(d->mountpoint, &st) == 0 &&
-           st.st_dev == atomic_load(&d->device);
-}
-
-/* Pages stored through mappings, of files that stay open: umount would do it, but will not while they are. */
-static void write_back(const char *mountpoint)
-{
-    struct statvfs st;
-    int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)syncfs(fd);
-    (void)fstatvfs(fd, &st); /* answered after them: requests are read in order */
-    (void)close(fd);
-}
-
 static void on_wake(int sig)
 {
     (void)sig;
@@ -323,12 +303,13 @@ static void *signal_main(void *arg)
     notify_systemd("STOPPING=1");
     waiters_interrupt_all(d->session.waiters);
     int r = -EBUSY;
-    bool ours = on_top(d);
+    const dev_t device = atomic_load(&d->device);
+    bool ours = device && mnt_on_top(&d->place, device);
     if (ours) {
-        write_back(d->mountpoint);
-        r = mnt_unmount(d->mountpoint);
+        mnt_write_back(&d->place);
+        r = mnt_unmount(&d->place);
     }
-    atomic_store(&d->not_ours, !ours || !r);
+    atomic_store(&d->not_ours, !ours || !r || r == -ETIMEDOUT);
     if (!r && wait_for_the_end(d, &set))
         return NULL;
     messages_line(ENG_LOG_WARNING, "%s is busy; it is detached, open files get ENOTCONN", d->mountpoint);
@@ -604,7 +585,9 @@ static int start(struct daemon_state *d)
         d->session.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!d->opt.foreground)
             (void)chdir("/");
+        mnt_place_open(d->mountpoint, &d->place);
         r = run(d, why);
+        mnt_place_close(&d->place);
     }
     if (r)
         tell(d, *why ? why : strerror(-r));

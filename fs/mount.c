@@ -14,7 +14,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "messages.h"
@@ -105,6 +107,22 @@ static bool engramfs_on(const char *path, char *source, size_t cap)
     return ours;
 }
 
+/* It walks the path, where it may meet somebody's FUSE that does not answer. */
+enum { FUSERMOUNT_MS = 5000, FUSERMOUNT_STEP_MS = 10 };
+
+static int wait_for_program(pid_t pid, int *ret_status)
+{
+    for (int left = FUSERMOUNT_MS; left > 0; left -= FUSERMOUNT_STEP_MS) {
+        pid_t r = waitpid(pid, ret_status, WNOHANG);
+        if (r == pid)
+            return 0;
+        if (r < 0 && errno != EINTR)
+            return -errno;
+        (void)nanosleep(&(struct timespec){.tv_nsec = FUSERMOUNT_STEP_MS * 1000000}, NULL);
+    }
+    return -ETIMEDOUT;
+}
+
 static int run_fusermount(bool lazy, const char *path)
 {
     char program[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
@@ -128,16 +146,59 @@ static int run_fusermount(bool lazy, const char *path)
     if (r)
         return r;
     int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return -errno;
+    r = wait_for_program(pid, &status);
+    if (r)
+        return r;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-int mnt_unmount(const char *path)
+void mnt_place_open(const char *path, struct mnt_place *ret_place)
 {
+    *ret_place = (struct mnt_place){.path = path, .name = path, .parent = AT_FDCWD};
+    const char *slash = strrchr(path, '/');
+    char *folder = slash && slash[1] ? strndup(path, (size_t)(slash - path) + 1) : NULL;
+    int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    free(folder);
+    if (fd >= 0) {
+        ret_place->parent = fd;
+        ret_place->name = slash + 1;
+    }
+}
+
+void mnt_place_close(struct mnt_place *place)
+{
+    if (place->parent >= 0)
+        (void)close(place->parent);
+    place->parent = AT_FDCWD;
+}
+
+bool mnt_on_top(const struct mnt_place *place, dev_t device)
+{
+    struct statx st;
+    return statx(place->parent, place->name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, 0, &st) == 0 &&
+           makedev(st.stx_dev_major, st.stx_dev_minor) == device;
+}
+
+void mnt_write_back(const struct mnt_place *place)
+{
+    struct statvfs st;
+    int fd = openat(place->parent, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)syncfs(fd);
+    (void)fstatvfs(fd, &st); /* answered after them: requests are read in order */
+    (void)close(fd);
+}
+
+int mnt_unmount(const struct mnt_place *place)
+{
+    char there[64 + NAME_MAX];
     if (geteuid() != 0)
-        return run_fusermount(false, path);
+        return run_fusermount(false, place->path);
+    const char *path = place->path;
+    if (place->parent >= 0 && access("/proc/self/fd", F_OK) == 0 &&
+        snprintf(there, sizeof there, "/proc/self/fd/%d/%s", place->parent, place->name) < (int)sizeof there)
+        path = there;
     return umount2(path, UMOUNT_NOFOLLOW) ? -errno : 0;
 }
 

@@ -27,7 +27,21 @@ int mnt_session_args(const struct fs_options *opt, const char *store, struct fus
 /* Mounts a session on `path` (absolute). On failure a negative errno and one line. */
 int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX]);
 
-/* Unmounts as umount(8) would: -EBUSY while files are open. As root or through fusermount3. */
-int mnt_unmount(const char *path);
+/* A mount point as it was before the mount: what others mount over the folders above it later is not in the
+ * way, and cannot keep anybody waiting. */
+struct mnt_place {
+    const char *path; /* absolute; the caller's, for as long as the place is open */
+    const char *name; /* in `parent`, part of `path` */
+    int parent;       /* O_PATH; AT_FDCWD where it cannot be had, and then `name` is `path` */
+};
+void mnt_place_open(const char *path, struct mnt_place *ret_place);
+void mnt_place_close(struct mnt_place *place);
+/* Is what one sees there still this mount? Another one may lie above it. */
+bool mnt_on_top(const struct mnt_place *place, dev_t device);
+/* Pages stored through mappings, of files that stay open: umount would do it, but will not while they are. */
+void mnt_write_back(const struct mnt_place *place);
+/* Unmounts as umount(8) would: -EBUSY while files are open. As root, or through fusermount3, which has some
+ * seconds. */
+int mnt_unmount(const struct mnt_place *place);
 
 #endif

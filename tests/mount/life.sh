@@ -46,6 +46,52 @@ for round in 1 2 3; do
     check_fails "and nothing is mounted, round $round" "" mountpoint -q "$MNT"
 done
 
+# ---- what is stored through a mapping of a file that stays open comes back before the mount goes
+begin "$WORK/mapped"
+python3 - "$MNT/file" "$WORK/stored" "$WORK/stay" 2>/dev/null <<'P' &
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 1 << 20)
+m = mmap.mmap(fd, 1 << 20)
+m[:] = b"A" * (1 << 20)
+os.mkfifo(sys.argv[3])
+open(sys.argv[2], "w").close()
+open(sys.argv[3]).read()
+os._exit(0)
+P
+HOLDER=$!
+wait_until 20 test -e "$WORK/stored" || not_ok "a mapping is stored through"
+kill -TERM $DAEMON
+ended "SIGTERM ends a daemon one of whose files is mapped"
+: >"$WORK/stay"
+wait $HOLDER
+begin "$WORK/mapped"
+check_equal "what was stored is there" 1048576 "$(tr -cd A <"$MNT/file" | wc -c)"
+unmount_store "$MNT"
+ended "and it is unmounted"
+
+# ---- SIGTERM while another FUSE lies over the folder above the mount point, and does not answer
+if ! is_root; then
+    skip "a mount above that does not answer" "not root"
+else
+    mkdir "$WORK/home"
+    mkdir "$WORK/home/mem"
+    "$ENGRAMFS" -f "$WORK/below" "$WORK/home/mem" 2>"$WORK/log" &
+    DAEMON=$!
+    wait_until 20 mountpoint -q "$WORK/home/mem" || not_ok "mount" "$(tail -n 1 "$WORK/log")"
+    echo one >"$WORK/home/mem/one"
+    "$ENGRAMFS" -f "$WORK/over" "$WORK/home" 2>/dev/null &
+    OVER=$!
+    wait_until 20 mountpoint -q "$WORK/home" || not_ok "mount above it"
+    kill -STOP $OVER
+    kill -TERM $DAEMON
+    ended "SIGTERM ends a daemon under a mount that does not answer"
+    kill -CONT $OVER
+    check "the one above it" unmount_store "$WORK/home"
+    wait $OVER
+    check_fails "both are gone" "" mountpoint -q "$WORK/home/mem"
+fi
+
 # ---- SIGTERM while the mount is somewhere else, too
 if ! is_root; then
     skip "bind mounts and namespaces" "not root"
