@@ -187,4 +187,23 @@ python3 -c 'print("{\"id\":\"many\",\"content\":\"x\"," + ",".join(f"\"k{i}\":1"
 check_equal "a line with a million members is bad" 1 "$(timeout 30 "$CTL" import "$WORK/many.jsonl" "$WORK/many" >"$WORK/many.err" 2>&1; echo $?)"
 check "and told why" grep -q "many.jsonl:1: too many members" "$WORK/many.err"
 check_equal "the next one is there" 1 "$("$CTL" export "$WORK/many" - 2>/dev/null | grep -c '"next"')"
+# ---- and a large line takes eight times its length of memory at most, and 256 MiB, whatever is in it
+large() { # NAME MEMBER STRICT LENIENT: what the import of a line of 64 MiB with that member ends with
+    local options status
+    python3 -c 'import sys; n = 64 << 20; print("{\"id\":\"large\",\"content\":\"x\"," + eval(sys.argv[1]) + "}\n{\"id\":\"next\",\"content\":\"y\"}")' \
+        "$2" >"$WORK/large.jsonl"
+    for options in "" --lenient; do
+        rm -rf "$WORK/large"
+        # shellcheck disable=SC2086
+        (ulimit -v $((8 * 65536 + 262144)) && timeout 100 "$CTL" import $options "$WORK/large.jsonl" "$WORK/large") >"$WORK/large.out" 2>&1
+        status=$?
+        check_equal "64 MiB of $1 $options" "$([ -z "$options" ] && echo "$3" || echo "$4")" "$status $(sed -n 's/.*large.jsonl:1: //p' "$WORK/large.out")"
+        check_equal "  and then comes the next line" 1 "$("$CTL" export "$WORK/large" - 2>/dev/null | grep -c '"next"')"
+    done
+}
+large numbers '"\"a\":[" + "1," * (n // 2) + "1]"' '1 "a" is larger than 65536 bytes' '0 '
+large "what is no number" '"\"a\":[" + "NaN," * (n // 4) + "1]"' '1 "a" is larger than 65536 bytes' '0 '
+large attributes '"\"xattrs_base64\":{" + ",".join("\"user.%x\":\"\"" % i for i in range(n // 17)) + "}"' \
+    '1 too many members: over 9362' '1 too many members: over 9362'
+rm -rf "$WORK/large" "$WORK/large.jsonl"
 t_end

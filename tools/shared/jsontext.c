@@ -395,39 +395,114 @@ int jt_in_member(struct jt_in *in, struct jt_member *ret)
     return 1;
 }
 
-static bool load(const char *text, size_t len, json_error_t *ret_error)
-{
-    /* INT_AS_REAL: integers of any length; only the text is kept, never this value. */
-    json_t *v = json_loadb(
-        text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-        ret_error);
-    bool ok = v != NULL;
-    json_decref(v);
-    return ok;
-}
-
 bool jt_valid(const char *text, size_t len, char ret_why[200])
 {
     json_error_t error;
     if (jt_is_number(text, len))
         return true; /* of any size, which jansson's would not be */
-    bool ok = load(text, len, &error);
+    /* INT_AS_REAL: integers of any length; only the text is kept, never this value. */
+    json_t *v = json_loadb(
+        text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
+        &error);
+    bool ok = v != NULL;
+    json_decref(v);
     if (!ok && ret_why)
         snprintf(ret_why, 200, "%s", error.text);
     return ok;
 }
 
-bool jt_has_no_form(const char *text, size_t len)
+struct nest {
+    struct jt_in in;
+    unsigned depth;
+    unsigned char objects[JT_DEPTH_MAX / 8]; /* a bit for each bracket that is open: it is a brace */
+};
+
+/* Whether the string that begins at in->p is one; nothing of it is kept. */
+static bool pass_string(struct jt_in *in)
 {
-    json_error_t error;
-    if (load(text, len, &error))
+    bool escapes, ascii;
+    const char *s = in->p + 1, *end = string_end(in, s, &escapes, &ascii);
+    if (!end || (!ascii && !utf8_valid(s, (size_t)(end - s))))
         return false;
-    enum json_error_code code = json_error_code(&error);
-    return code == json_error_numeric_overflow || code == json_error_duplicate_key ||
-           code == json_error_null_byte_in_key || code == json_error_stack_overflow;
+    in->p = end + 1;
+    while (escapes && (s = memchr(s, '\\', (size_t)(end - s)))) {
+        char decoded[4], *o = decoded;
+        s++;
+        if (!unescape(&s, end, &o))
+            return false;
+    }
+    return true;
 }
 
-bool jt_floats(const char *text, size_t len, struct pool *pool, void **ret_data, size_t *ret_size)
+static bool in_object(const struct nest *n)
+{
+    unsigned i = n->depth - 1;
+    return n->objects[i / 8] >> i % 8 & 1;
+}
+
+static bool pass_key(struct jt_in *in)
+{
+    in->p = skip_space(in->p, in->end);
+    if (in->p >= in->end || *in->p != '"' || !pass_string(in))
+        return false;
+    in->p = skip_space(in->p, in->end);
+    return in->p < in->end && *in->p++ == ':';
+}
+
+/* Passes a value without brackets, or opens one; *ret_opened: the next value is the first in it. */
+static bool pass_value(struct nest *n, bool *ret_opened)
+{
+    struct jt_in *in = &n->in;
+    struct jt_member m;
+    in->p = skip_space(in->p, in->end);
+    char c = in->p < in->end ? *in->p : 0;
+    *ret_opened = false;
+    if (c == '"')
+        return pass_string(in);
+    if (c != '[' && c != '{')
+        return scan_value(in, &m);
+    if (n->depth == JT_DEPTH_MAX)
+        return false;
+    unsigned i = n->depth++, bit = 1u << i % 8;
+    n->objects[i / 8] = (unsigned char)((n->objects[i / 8] & ~bit) | (c == '{' ? bit : 0));
+    in->p = skip_space(in->p + 1, in->end);
+    *ret_opened = in->p >= in->end || *in->p != (c == '{' ? '}' : ']');
+    return !*ret_opened || c == '[' || pass_key(in);
+}
+
+/* Closes the brackets that end behind a value; *ret_more: another value of one comes. */
+static bool pass_ends(struct nest *n, bool *ret_more)
+{
+    struct jt_in *in = &n->in;
+    *ret_more = false;
+    for (; n->depth; n->depth--) {
+        in->p = skip_space(in->p, in->end);
+        char c = in->p < in->end ? *in->p++ : 0;
+        if (c == ',') {
+            *ret_more = true;
+            return !in_object(n) || pass_key(in);
+        }
+        if (c != (in_object(n) ? '}' : ']'))
+            return false;
+    }
+    in->p = skip_space(in->p, in->end);
+    return in->p == in->end;
+}
+
+bool jt_is_json(const char *text, size_t len)
+{
+    struct nest n = {.in = {.start = text, .p = text, .end = text + len}};
+    bool more = true, opened;
+    while (more) {
+        if (!pass_value(&n, &opened))
+            return false;
+        if (!opened && !pass_ends(&n, &more))
+            return false;
+    }
+    return true;
+}
+
+bool jt_floats(const char *text, size_t len, size_t max, struct pool *pool, void **ret_data, size_t *ret_size)
 {
     const char *p = text, *end = text + len;
     size_t commas = 0;
@@ -435,6 +510,8 @@ bool jt_floats(const char *text, size_t len, struct pool *pool, void **ret_data,
         return false;
     for (const char *c = p; (c = memchr(c, ',', (size_t)(end - c))); c++)
         commas++;
+    if (commas >= max / 4)
+        return false;
     unsigned char *data = pool_alloc(pool, (commas + 1) * 4);
     size_t n = 0;
     if (!data)

@@ -43,16 +43,19 @@ bool jt_in_object(struct jt_in *in, const char *text, size_t len, struct pool *p
  * An array or object was only delimited: jt_valid() or jt_floats() must accept it. */
 int jt_in_member(struct jt_in *in, struct jt_member *ret);
 
-/* Whether `text` is one JSON value of any kind. `ret_why`, if not NULL, gets the reason when it is not. */
+/* Whether `text` is one JSON value of any kind. `ret_why`, if not NULL, gets the reason when it is not. It
+ * may take 20 times as much memory as the text: only for what can be kept. */
 bool jt_valid(const char *text, size_t len, char ret_why[200]);
-/* Whether jt_valid() refused it for what has no form here, though JSON allows it: a number that is too large,
- * a key twice, NUL in a key, too many brackets in each other. What comes behind that is not looked at. */
-bool jt_has_no_form(const char *text, size_t len);
+/* Whether `text` is one JSON value by its grammar, which allows more than jt_valid(): a number of any size, a
+ * key twice, NUL in a key, brackets in each other up to JT_DEPTH_MAX. Takes no memory, unlike that. */
+bool jt_is_json(const char *text, size_t len);
+#define JT_DEPTH_MAX 65536u
 /* Whether `text` is exactly a JSON number. */
 bool jt_is_number(const char *text, size_t len);
-/* Parses an array of numbers into little-endian floats; false if it is anything else or a value is beyond a
- * float. */
-bool jt_floats(const char *text, size_t len, struct pool *pool, void **ret_data, size_t *ret_size);
+/* Parses an array of numbers into little-endian floats; false if it is anything else, takes more than `max`
+ * bytes, or a value is beyond a float. */
+bool jt_floats(const char *text, size_t len, size_t max, struct pool *pool, void **ret_data,
+               size_t *ret_size);
 
 /* Decodes an array of strings into an array in the pool; false if it is anything else. */
 bool jt_strings(const char *text, size_t len, struct pool *pool, struct jt_text **ret_strings, size_t *ret_n);

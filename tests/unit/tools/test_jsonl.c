@@ -28,6 +28,16 @@ static struct memory parse(const char *line)
     return m;
 }
 
+static struct memory parse_as(const char *line, size_t len, bool lenient, const char *zone)
+{
+    struct memory m = {0};
+    struct jsonl_options options = {.lenient = lenient};
+    if (zone)
+        cr_assert(times_zone(zone, &options.zone));
+    cr_assert_eq(jsonl_parse_as(line, len, &options, &pool, &m, why), 0, "%.100s: %s", line, why);
+    return m;
+}
+
 static void expect_bad(const char *line, const char *reason)
 {
     struct memory m;
@@ -391,7 +401,41 @@ Test(jsonl, too_much_of_everything)
     buf_str(&many, "}");
     cr_expect_eq(parse_n(many.data, many.len, &m), -22);
     cr_expect(strstr(why, "names together") != NULL, "%s", why);
+    buf_reset(&many);
+    buf_str(&many, "{\"id\":\"x\",\"content\":\"\",\"xattrs_base64\":{\"user.a\":\"\"");
+    for (int i = 0; i < ENG_XATTR_LIST_MAX / 7; i++)
+        buf_str(&many, ",\"user.a\":\"\"");
+    buf_str(&many, "}}");
+    cr_expect_eq(parse_n(many.data, many.len, &m), -22);
+    cr_expect(strstr(why, "too many members: over 9362") != NULL, "%s", why);
     buf_done(&many);
+}
+
+/* How large it is is looked at before what is in it, which takes many times its memory. */
+Test(jsonl, large_values_are_not_loaded)
+{
+    struct buf line = {0};
+    struct memory m;
+    buf_str(&line, "{\"id\":\"x\",\"content\":\"\",\"m\":[");
+    while (line.len < ENG_XATTR_SIZE_MAX)
+        buf_str(&line, "1,");
+    buf_str(&line, "1 2]}");
+    cr_expect_eq(parse_n(line.data, line.len, &m), -22);
+    cr_expect(strstr(why, "\"m\" is larger than 65536 bytes") == NULL, "%s", why);
+    line.len -= 4;
+    for (int i = 0; i < 40; i++)
+        buf_str(&line, ",1");
+    buf_str(&line, " 2]}");
+    cr_expect_eq(parse_n(line.data, line.len, &m), -22);
+    cr_expect_str_eq(why, "\"m\" is larger than 65536 bytes");
+    struct jsonl_options options = {.lenient = true};
+    cr_expect_eq(jsonl_parse_as(line.data, line.len, &options, &pool, &m, why), -22);
+    cr_expect_str_eq(why, "in \"m\": no JSON value");
+    line.len -= 4;
+    buf_str(&line, "]}");
+    m = parse_as(line.data, line.len, true, NULL);
+    cr_expect(xattr(&m, "user.original_m_1") && xattr(&m, "user.original_m_2"));
+    buf_done(&line);
 }
 
 /* No line, however broken, may do more than be refused. */
@@ -456,16 +500,6 @@ Test(jsonl, values_that_only_look_different)
     /* as they were, where they are right already */
     expect_field("\"created_at\":\"2023-05-08t13:56:00.120+02:00\"", "user.engram.created",
                  "2023-05-08t13:56:00.120+02:00");
-}
-
-static struct memory parse_as(const char *line, size_t len, bool lenient, const char *zone)
-{
-    struct memory m = {0};
-    struct jsonl_options options = {.lenient = lenient};
-    if (zone)
-        cr_assert(times_zone(zone, &options.zone));
-    cr_assert_eq(jsonl_parse_as(line, len, &options, &pool, &m, why), 0, "%.100s: %s", line, why);
-    return m;
 }
 
 static void expect_zone(const char *zone, const char *time, const char *value)

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -220,6 +221,68 @@ static void check_none(size_t index, const char *line, size_t n)
 Test(lines, nothing)
 {
     read_lines("", 0, check_none);
+}
+
+/* ---- the grammar of JSON ------------------------------------------------------------------------ */
+
+static const char *const json[] = {"[]",
+                                   "{}",
+                                   "[{}]",
+                                   " [ 1 , 2 ] ",
+                                   "{\"a\":{\"b\":[true,false,null]},\"c\":-0.5e+7}",
+                                   "\"x\\u00e4\\n\\ud83d\\ude00\"",
+                                   "[[[[[[[[[{\"\":[]}]]]]]]]]]",
+                                   "[\"\\\\\",\"\\\"]\",\"\xC3\xA4\"]",
+                                   "0",
+                                   "[1e400,123456789012345678901234567890]",
+                                   "{\"a\":1,\"a\":2}",
+                                   "{\"\\u0000\":1}"};
+
+/* What jansson says, where it looked at all of it. */
+static void compare_json(const char *text, size_t len)
+{
+    json_error_t error = {0};
+    json_t *v = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
+    bool is = v != NULL;
+    enum json_error_code code = is ? json_error_unknown : json_error_code(&error);
+    json_decref(v);
+    if (code != json_error_numeric_overflow && code != json_error_null_byte_in_key)
+        cr_assert_eq(jt_is_json(text, len), is, "%.*s: %s", (int)len, text, error.text);
+}
+
+Test(json, is_what_another_reader_takes)
+{
+    static const char bytes[] = "[]{}:,\"\\ 01-.eEu+tn\n\x01\xC3\xA4"
+                                "d8";
+    unsigned seed = 7, n_is = 0;
+    for (size_t i = 0; i < sizeof json / sizeof *json; i++) {
+        size_t len = strlen(json[i]);
+        cr_assert(jt_is_json(json[i], len), "%s", json[i]);
+        for (size_t cut = 0; cut < len; cut++)
+            compare_json(json[i], cut);
+        for (int k = 0; k < 20000; k++) {
+            char text[100];
+            memcpy(text, json[i], len + 1);
+            for (int changes = rand_r(&seed) % 3; changes >= 0; changes--)
+                text[(size_t)rand_r(&seed) % len] = bytes[(size_t)rand_r(&seed) % (sizeof bytes - 1)];
+            compare_json(text, len);
+            n_is += jt_is_json(text, len);
+        }
+    }
+    cr_assert_gt(n_is, 5000, "%u", n_is);
+}
+
+Test(json, brackets_in_each_other)
+{
+    char *text = malloc(2 * JT_DEPTH_MAX + 2);
+    memset(text, '[', JT_DEPTH_MAX + 1);
+    memset(text + JT_DEPTH_MAX + 1, ']', JT_DEPTH_MAX + 1);
+    cr_expect(jt_is_json(text + 1, (size_t)2 * JT_DEPTH_MAX));
+    cr_expect_not(jt_is_json(text, (size_t)2 * JT_DEPTH_MAX + 2));
+    cr_expect_not(jt_is_json(text + 1, (size_t)2 * JT_DEPTH_MAX - 1));
+    text[JT_DEPTH_MAX + 1] = '}';
+    cr_expect_not(jt_is_json(text + 1, (size_t)2 * JT_DEPTH_MAX));
+    free(text);
 }
 
 /* Line k is k*1237 % 5000 bytes of a letter; every 200th is larger than a block. */

@@ -75,10 +75,15 @@ static void *grown(struct pool *a, void *old, size_t n, size_t *cap, size_t elem
     return p;
 }
 
+/* Each takes 7 bytes of the list of names at least ("user.a"). */
+enum { XATTRS_MAX = ENG_XATTR_LIST_MAX / 7 };
+
 static int add_xattr(struct parser *p, const char *name, const void *value, size_t size)
 {
     if (size > ENG_XATTR_SIZE_MAX)
         return bad(p, "%.100s is larger than %d bytes", name, ENG_XATTR_SIZE_MAX);
+    if (p->m.n_xattrs >= XATTRS_MAX)
+        return bad(p, "too many members: over %d", XATTRS_MAX);
     struct eng_xattr_pair *x =
         grown(p->pool, p->m.xattrs, p->m.n_xattrs, &p->cap_xattrs, sizeof(struct eng_xattr_pair));
     if (!x)
@@ -88,9 +93,9 @@ static int add_xattr(struct parser *p, const char *name, const void *value, size
     return 0;
 }
 
-/* More members no memory can have: each takes 7 bytes of the list of names ("user.a"), or 5 of what has all
- * that are no attributes of their own ("a":1). So a line of millions does not take the square of them. */
-enum { KEYS_MAX = ENG_XATTR_LIST_MAX / 7 + ENG_XATTR_SIZE_MAX / 5 };
+/* More members no memory can have: each is an attribute, or takes 5 bytes of what has all that are none of
+ * their own ("a":1). So a line of millions does not take the square of them. */
+enum { KEYS_MAX = XATTRS_MAX + ENG_XATTR_SIZE_MAX / 5 };
 
 static int check_duplicate(struct parser *p, const struct jt_text *key)
 {
@@ -239,9 +244,10 @@ static bool field_value(struct parser *p, const struct field *f, const struct jt
     const char *text;
     if (f->kind == FIELD_FLOATS) {
         void *data = NULL;
-        bool r = m->kind == JT_ARRAY && jt_floats(m->raw, m->raw_len, p->pool, &data, ret_size);
+        bool r = m->kind == JT_ARRAY &&
+                 jt_floats(m->raw, m->raw_len, ENG_XATTR_SIZE_MAX, p->pool, &data, ret_size);
         *ret = data;
-        return r && field_valid(f, data, *ret_size) && *ret_size <= ENG_XATTR_SIZE_MAX;
+        return r && field_valid(f, data, *ret_size);
     }
     bool is_time = f->kind == FIELD_TIME || f->kind == FIELD_TIME_OR_INTEGER;
     *ret_size = number_text(f, m, &text);
@@ -285,7 +291,10 @@ static int parse_field(struct parser *p, const struct field *f, const struct jt_
 static int parse_other(struct parser *p, const struct jt_member *m)
 {
     char why[200];
-    if ((m->kind == JT_ARRAY || m->kind == JT_OBJECT) && !jt_valid(m->raw, m->raw_len, why))
+    bool nested = m->kind == JT_ARRAY || m->kind == JT_OBJECT;
+    if (nested && m->raw_len > ENG_XATTR_SIZE_MAX)
+        return bad(p, "\"%.50s\" is larger than %d bytes", m->key.data, ENG_XATTR_SIZE_MAX);
+    if (nested && !jt_valid(m->raw, m->raw_len, why))
         return bad(p, "in \"%.50s\": %s", m->key.data, why);
     if (!key_is_xattr(m->key.data, m->key.len))
         return park(p, m);
@@ -320,9 +329,10 @@ static int keep_original(struct parser *p, const struct jt_member *m)
     size_t len = m->kind == JT_STRING ? m->string.len : m->raw_len;
     bool parts = len > ENG_XATTR_SIZE_MAX;
     int r = 0;
-    bool valid = m->kind == JT_STRING || jt_valid(m->raw, m->raw_len, NULL), text = parts || !valid;
-    if (!valid && !jt_has_no_form(m->raw, m->raw_len))
-        return -EINVAL; /* that is what is wrong, and `why` tells it */
+    bool valid = m->kind == JT_STRING || (!parts && jt_valid(m->raw, m->raw_len, NULL));
+    bool text = parts || !valid;
+    if (!valid && !jt_is_json(m->raw, m->raw_len)) /* if it is small, `why` tells more of it */
+        return parts ? bad(p, "in \"%.50s\": no JSON value", m->key.data) : -EINVAL;
     for (unsigned part = 1; !r && (part == 1 || len); part++) {
         size_t n = cut_at(rest, len);
         char number[16] = "";
@@ -420,13 +430,13 @@ static int parse_line(struct parser *p, const char *line, size_t len)
     return r < 0 ? r : check_xattrs(p);
 }
 
-/* NaN and Infinity, which JSON has not, become strings. The copy is in the pool; NULL: there are none, or no
- * memory. */
-static const char *without_nan(const char *line, size_t *len, struct pool *pool)
+/* NaN and Infinity, which JSON has not, become strings. The copy, if there are any, is in the pool. */
+static int without_nan(const char **text, size_t *len, struct pool *pool)
 {
     static const char *const words[] = {"NaN", "-Infinity", "Infinity"};
+    const char *line = *text;
     if (!memmem(line, *len, "NaN", 3) && !memmem(line, *len, "Infinity", 8))
-        return NULL;
+        return 0;
     struct buf out = {0};
     bool quoted = false;
     for (size_t i = 0; i < *len;) {
@@ -446,17 +456,21 @@ static const char *without_nan(const char *line, size_t *len, struct pool *pool)
         i += n ? n : 1;
     }
     const char *copy = out.failed ? NULL : pool_copy(pool, out.data, out.len);
-    *len = copy ? out.len : *len;
+    if (copy) {
+        *text = copy;
+        *len = out.len;
+    }
     buf_done(&out);
-    return copy;
+    return copy ? 0 : -ENOMEM;
 }
 
 int jsonl_parse_as(const char *line, size_t len, const struct jsonl_options *options, struct pool *pool,
                    struct memory *ret_memory, char ret_why[JSONL_WHY_MAX])
 {
     struct parser p = {.pool = pool, .options = options, .why = ret_why, .m.created = JSONL_NO_TIME};
-    const char *other = options->lenient ? without_nan(line, &len, pool) : NULL;
-    int r = parse_line(&p, other ? other : line, len);
+    int r = options->lenient ? without_nan(&line, &len, pool) : 0;
+    if (!r)
+        r = parse_line(&p, line, len);
     buf_done(&p.types);
     buf_done(&p.fields);
     if (!r)

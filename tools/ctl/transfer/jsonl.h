@@ -9,7 +9,10 @@
  * goes into the JSON object user.engram.fields. What JSON cannot say comes out in base64:
  * id_base64 and content_base64 where bytes are not UTF-8, and xattrs_base64
  * ({"user.NAME": "…"}) for attributes whose value has no faithful JSON form.
- * Export and import are inverse: nothing of a memory is lost on the way. */
+ * Export and import are inverse: nothing of a memory is lost on the way.
+ *
+ * A line may be anything: what is too large to be kept is refused, or kept as text, before it is loaded, so
+ * that it takes a few times its length of memory. */
 #ifndef ENGRAMCTL_JSONL_H
 #define ENGRAMCTL_JSONL_H
 
