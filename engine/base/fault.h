@@ -123,6 +123,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
+    M(OWN_CHANGE_FREE)     /* a removal leaves room for what has changed before it only */                   \
     M(UNTOLD_ALLOWS)       /* a disk that does not tell its space has some for a checkpoint */               \
     M(NOTHING_REMOVES)     /* a hole where nothing is counts as a removal */                                 \
     M(NO_LOCK)             /* the store is not locked */

@@ -8,6 +8,7 @@
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "core/reserve.h"
+#include "index/apply.h"
 #include "index/extents.h"
 
 #include <stdio.h>
@@ -161,10 +162,20 @@ static enum reserve_use use_of(const struct eng *eng, const struct txn *txn, siz
     return else_needs ? RESERVE_NONE : use;
 }
 
+/* Whether there is room for the batch, as far as that is known, and for a checkpoint after it. */
+static bool is_allowed(struct eng *eng, const struct txn *txn, enum reserve_use use)
+{
+    uint64_t changes[INDEX_TABLES];
+    if (!reserve_is_short(eng) || use == RESERVE_ALL)
+        return true;
+    if (use == RESERVE_NONE)
+        return false;
+    index_changes(&eng->idx, txn->ops, txn->n_ops, changes);
+    return reserve_allows(eng, use, log_batch_size(txn), changes);
+}
+
 static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use use)
 {
-    if (reserve_is_short(eng) && (use == RESERVE_NONE || !reserve_allows(eng, use, log_batch_size(txn))))
-        return -ENOSPC;
     int r = write_batch(eng, txn);
     while (r == -ENOSPC && reserve_spend(eng, use))
         r = write_batch(eng, txn);
@@ -177,11 +188,25 @@ static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use u
     return r;
 }
 
+/* On a full disk what was asked for goes without the orphans that would come along, if that is what fits. */
+static int make_fit(struct eng *eng, struct txn *txn, enum reserve_use use, size_t n_own, size_t *orphans)
+{
+    if (is_allowed(eng, txn, use))
+        return 0;
+    if (!n_own || n_own == txn->n_ops)
+        return -ENOSPC;
+    txn->n_ops = n_own;
+    *orphans = 0;
+    return is_allowed(eng, txn, use) ? 0 : -ENOSPC;
+}
+
 int commit_txn(struct eng *eng, struct txn *txn)
 {
-    size_t orphans = 0;
-    enum reserve_use use = use_of(eng, txn, txn->n_ops);
+    size_t orphans = 0, n_own = txn->n_ops;
+    enum reserve_use use = use_of(eng, txn, n_own);
     int r = orphans_stage(eng, txn, &orphans);
+    if (!r && txn->n_ops)
+        r = make_fit(eng, txn, use, n_own, &orphans);
     if (!r && txn->n_ops) {
         r = write_or_make_do(eng, txn, use);
         if (MUTANT(PUBLISH_UNWRITTEN))

@@ -2,6 +2,7 @@
  * orphans.c - the queue of inodes that wait to be freed. See orphans.h. */
 #include "commit/orphans.h"
 
+#include "core/reserve.h"
 #include "index/extents.h"
 
 #define ORPHANS_PER_BATCH 64u
@@ -163,8 +164,10 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
 int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n)
 {
     uint64_t inos[ORPHANS_PER_BATCH];
+    /* On a full disk there may be room for what one changes, and none for all. */
+    size_t max = reserve_is_short(eng) ? 1 : ORPHANS_PER_BATCH;
     pthread_mutex_lock(&eng->orphans->lock);
-    size_t n = MIN_OF(eng->orphans->n, (size_t)ORPHANS_PER_BATCH), i = 0;
+    size_t n = MIN_OF(eng->orphans->n, max), i = 0;
     for (size_t k = 0; k < n; k++)
         inos[k] = *ring_at(eng->orphans, k);
     pthread_mutex_unlock(&eng->orphans->lock);

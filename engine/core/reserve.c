@@ -83,15 +83,18 @@ static uint64_t reserve_wanted(struct eng *eng)
     return MAX_OF((want + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP, RESERVE_MIN);
 }
 
-/* What the next checkpoint has to write: the chunks that have changed since the newest one. */
-static uint64_t changed_bytes(struct eng *eng)
+/* What the next checkpoint has to write: the chunks that have changed since the newest one, and of each table
+ * `more`, which may be NULL. */
+static uint64_t changed_bytes(struct eng *eng, const uint64_t more[INDEX_TABLES])
 {
     uint64_t bytes = 0, freeze = atomic_load_explicit(&eng->marks.newest_freeze, memory_order_relaxed);
     pthread_rwlock_rdlock(&eng->index_lock);
     for (unsigned i = 0; i < INDEX_TABLES; i++) {
         const struct table *t = index_table(&eng->idx, i);
+        uint64_t n = more && !MUTANT(OWN_CHANGE_FREE) ? more[i] : 0;
         for (uint32_t c = 0; c < t->n_chunks; c++)
-            bytes += !t->refs[c].file || t->births[c] > freeze ? TABLE_CHUNK_SIZE : 0;
+            n += !t->refs[c].file || t->births[c] > freeze;
+        bytes += MIN_OF(n, (uint64_t)t->n_chunks) * TABLE_CHUNK_SIZE;
     }
     pthread_rwlock_unlock(&eng->index_lock);
     return bytes;
@@ -99,12 +102,12 @@ static uint64_t changed_bytes(struct eng *eng)
 
 /* What a use must leave, on the disk and in the reserve: that checkpoint, and a share of what is set aside
  * beside it. */
-static uint64_t least_of(struct eng *eng, enum reserve_use use)
+static uint64_t least_of(struct eng *eng, enum reserve_use use, const uint64_t more[INDEX_TABLES])
 {
     if (use == RESERVE_ALL)
         return 0;
     uint64_t beside = MAX_OF(victim_bytes(eng), RESERVE_MIN / 2);
-    return changed_bytes(eng) + beside / 4 * (use == RESERVE_MOST ? 1 : 2);
+    return changed_bytes(eng, more) + beside / 4 * (use == RESERVE_MOST ? 1 : 2);
 }
 
 /* The disk may never have had room for that much: then most of what there was. */
@@ -311,12 +314,12 @@ static bool set_aside_locked(struct eng *eng, uint64_t need)
     return resize_locked(eng, need) != -ENOSPC;
 }
 
-bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size)
+bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES])
 {
     struct io_space space;
     if (use == RESERVE_ALL || !reserve_is_short(eng))
         return true;
-    uint64_t least = least_of(eng, use);
+    uint64_t least = least_of(eng, use, more);
     bool known = io_space_known(eng->io, &space);
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t need = least_locked(eng->reserve, least) + size;
@@ -331,7 +334,7 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
 {
     if (use == RESERVE_NONE)
         return false;
-    uint64_t least = least_of(eng, use);
+    uint64_t least = least_of(eng, use, NULL);
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng);
     least = least_locked(eng->reserve, least);

@@ -3,7 +3,7 @@
 #ifndef ENGRAMFS_RESERVE_H
 #define ENGRAMFS_RESERVE_H
 
-#include "base/util.h"
+#include "index/index.h"
 
 struct eng;
 
@@ -39,9 +39,10 @@ void reserve_set_short(struct eng *eng);
 /* A file was removed: where the file system takes its time to give the space back, that is waited for before
  * a change is refused. */
 void reserve_removed(struct eng *eng);
-/* Before a batch of `size` bytes: whether disk and reserve, as far as the disk tells, keep then what this use
- * must leave. What the reserve gave back for a checkpoint is not for removals, wherever it lies. */
-bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size);
+/* Before a batch of `size` bytes, which changes so many chunks more (index_changes()): whether disk and
+ * reserve, as far as the disk tells, keep then what this use must leave. What the reserve gave back for a
+ * checkpoint is not for removals, wherever it lies. */
+bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES]);
 /* After -ENOSPC: gives space back to the file system. True: what failed may be tried again. */
 bool reserve_spend(struct eng *eng, enum reserve_use use);
 /* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both

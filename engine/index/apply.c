@@ -112,6 +112,31 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     return r ? r : reserve_tables(idx, &need);
 }
 
+/* Of a tree: the nodes from the root to a leaf, and at each level one that is merged or split. */
+static uint64_t path_changes(const struct btree *t)
+{
+    return UINT64_C(2) * t->depth;
+}
+
+void index_changes(const struct index *idx, const struct op *ops, size_t n, uint64_t ret_chunks[INDEX_TABLES])
+{
+    memset(ret_chunks, 0, INDEX_TABLES * sizeof *ret_chunks);
+    for (size_t i = 0; i < n; i++) {
+        const struct op *op = &ops[i];
+        uint64_t content = copies_of_content(idx, op) / 2;
+        ret_chunks[TABLE_INODES] += 2;             /* and that of the directory */
+        ret_chunks[TABLE_NAMES] += 2 + content;    /* the place, and what leads to it */
+        ret_chunks[TABLE_SEGMENTS] += 1 + content; /* and that of the batch */
+        if (content)
+            ret_chunks[TABLE_EXTENTS] += path_changes(&idx->extents) + content;
+        if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
+            continue;
+        ret_chunks[TABLE_DENTRIES] += 2;
+        ret_chunks[TABLE_BUCKETS] += 1;
+        ret_chunks[TABLE_DIRS] += path_changes(&idx->dirs);
+    }
+}
+
 /* ---- helpers ------------------------------------------------------------ */
 
 static bool name_valid(const char *name, uint32_t len)

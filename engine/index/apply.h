@@ -9,6 +9,10 @@
 
 /* Memory for applying these ops, so that index_apply() cannot fail for want of it. -ENOMEM. */
 int index_reserve(struct index *idx, const struct op *ops, size_t n);
+/* Of each table the most chunks that these ops take away from or change, as the next checkpoint has to write
+ * them; those that are added are not counted. Under log.lock. */
+void index_changes(const struct index *idx, const struct op *ops, size_t n,
+                   uint64_t ret_chunks[INDEX_TABLES]);
 /*
  * Applies one op of batch `seq`. A live caller has validated the op; from recovery anything may come,
  * and what does not fit is -EBADMSG, with the index still sound in memory but not to be used. */

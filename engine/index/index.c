@@ -51,8 +51,11 @@ void index_free(struct index *idx)
 
 struct table *index_table(struct index *idx, unsigned i)
 {
-    struct table *tables[INDEX_TABLES] = {&idx->inodes,      &idx->dentries,   &idx->buckets,      &idx->segs,
-                                          &idx->names.cells, &idx->dirs.nodes, &idx->extents.nodes};
+    struct table *tables[INDEX_TABLES] = {
+        [TABLE_INODES] = &idx->inodes,        [TABLE_DENTRIES] = &idx->dentries,
+        [TABLE_BUCKETS] = &idx->buckets,      [TABLE_SEGMENTS] = &idx->segs,
+        [TABLE_NAMES] = &idx->names.cells,    [TABLE_DIRS] = &idx->dirs.nodes,
+        [TABLE_EXTENTS] = &idx->extents.nodes};
     return tables[i];
 }
 

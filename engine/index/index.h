@@ -204,7 +204,16 @@ int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze);
 void index_thaw(struct index *idx, struct index *view, uint64_t freeze); /* frees the view; exclusive lock */
 
 /* The tables, in the order in which a checkpoint stores them. */
-#define INDEX_TABLES 7
+enum index_table {
+    TABLE_INODES,
+    TABLE_DENTRIES,
+    TABLE_BUCKETS,
+    TABLE_SEGMENTS,
+    TABLE_NAMES,
+    TABLE_DIRS,
+    TABLE_EXTENTS,
+    INDEX_TABLES
+};
 struct table *index_table(struct index *idx, unsigned i);
 
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */

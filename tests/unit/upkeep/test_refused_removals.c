@@ -82,6 +82,89 @@ Test(refused_removals, each_begins_no_compaction)
     cr_assert_eq(checkpoint_write(u.eng), 0);
 }
 
+/* ---- what a removal changes of the index --------------------------------------------------------- */
+
+#define N_OPEN 100u
+#define N_FULL 5000u /* files with content */
+
+static unsigned scattered(unsigned i, unsigned n)
+{
+    return (i * 7919 + 1) % n;
+}
+
+/* Two checkpoints of the whole, and `room` bytes beside them: neither a reserve nor anything to compact. */
+static void leave_only(struct unit *unit, uint64_t room)
+{
+    cr_assert_eq(checkpoint_write(unit->eng), 0);
+    cr_assert_eq(checkpoint_write(unit->eng), 0);
+    (void)retire_segments(unit->eng);
+    (void)reserve_spend(unit->eng, RESERVE_ALL);
+    reserve_set_short(unit->eng);
+    simdisk_limit(unit->disk, simdisk_used(unit->disk) + room);
+    cr_assert_eq(eng_hold(unit->eng), 0);
+}
+
+static void make_files(unsigned n, size_t size)
+{
+    for (unsigned i = 0; i < n; i++)
+        (void)unit_file(&u, name_of(i), size, i);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+}
+
+/* However much room there is: what a removal is let do leaves enough for a checkpoint of what it changed. */
+Test(refused_removals, each_leaves_room_for_what_it_changes)
+{
+    unsigned n = 0;
+    make_files(N_FULL, BLOCK_SIZE);
+    for (uint64_t room = UINT64_C(128) << 10; room <= UINT64_C(2) << 20; room += UINT64_C(64) << 10) {
+        struct unit copy;
+        unit_clone(&copy, &u);
+        unit_open(&copy);
+        leave_only(&copy, room);
+        for (unsigned i = 0; i < 8; i++)
+            n += eng_unlink(copy.eng, 1, name_of(scattered(i, N_FULL))) == 0;
+        int r = checkpoint_write(copy.eng);
+        cr_expect_eq(r, 0, "%d with %llu bytes, after %u removals", r, (unsigned long long)room, n);
+        (void)eng_release(copy.eng);
+        simdisk_limit(copy.disk, 0);
+        unit_done(&copy);
+    }
+    cr_expect_gt(n, 40, "%u were removed", n);
+}
+
+/* Files that were removed while they were open are freed many in a batch: each changes a place of its own. */
+static void free_many(uint64_t room)
+{
+    uint64_t inos[N_OPEN];
+    make_files(N_FILES, 0);
+    for (unsigned i = 0; i < N_OPEN; i++) {
+        struct eng_attr attr;
+        const struct eng_caller who = {.ref = true};
+        cr_assert_eq(eng_lookup(u.eng, &who, 1, name_of(scattered(i, N_FILES)), &attr), 0);
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(scattered(i, N_FILES))), 0);
+        inos[i] = attr.ino;
+    }
+    leave_only(&u, room);
+    for (unsigned i = 0; i < N_OPEN; i++)
+        cr_assert_eq(eng_forget(u.eng, inos[i], 1), 0);
+    for (unsigned i = 0; i < 8; i++)
+        (void)eng_tick(u.eng);
+    size_t left = orphans_queued(u.eng);
+    int r = checkpoint_write(u.eng);
+    cr_expect_eq(r, 0, "%d, with %zu left", r, left);
+    cr_expect_lt(left, N_OPEN, "none was freed");
+    cr_assert_eq(eng_release(u.eng), 0);
+    simdisk_limit(u.disk, 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_expect_eq(orphans_queued(u.eng), 0);
+}
+
+Test(refused_removals, freeing_many_leaves_room_for_what_they_change)
+{
+    free_many(UINT64_C(1) << 20);
+}
+
 /* ---- a disk that does not tell its space ------------------------------------------------------- */
 
 static void fail(bool on)
