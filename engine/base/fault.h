@@ -77,6 +77,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_TAIL_CONTENT)     /* I7: content beyond the mark is not verified by recovery */                     \
     M(UNREAD_IS_TORN)      /* a read that fails ends the log beyond the mark, whatever follows */            \
     M(DISCARD_WHOLE)       /* opening removes segments that hold whole batches behind a bad one */           \
+    M(PASSED_BY_LOST)      /* repair does not look behind the bad batch that ended a log */                  \
     M(KEPT_OR_NOT)         /* the log goes on though such a segment could not be kept */                     \
     M(KEPT_REPLACED)       /* the number of one that is kept is used again, and then its name */             \
     M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \

@@ -69,7 +69,7 @@ static int discard_unknown(struct recovery *rec)
     bool kept = false;
     for (size_t i = 0; i < rec->n_segs; i++) {
         struct seg_file *sf = &rec->segs[i];
-        if (index_segment(&eng->idx, sf->id) || sf->used)
+        if (index_segment(&eng->idx, sf->id) || (sf->used && !is_beyond(rec, sf)))
             continue;
         /* A header that is whole says that the log does not go on here; without one nobody knows. */
         const char *why =

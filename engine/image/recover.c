@@ -24,21 +24,25 @@
 
 /* ---- what is there ------------------------------------------------------------- */
 
-/* One that an earlier opening has set aside: its content is handed out with what was lost. */
-static int note_kept(struct recovery *rec, const char *name, uint32_t id)
+/* Those that an earlier opening has set aside: their content is handed out with what was lost. */
+static int note_kept(void *arg, const char *name)
 {
+    struct recovery *rec = arg;
     const struct eng_io_ops *ops = rec->eng->io->ops;
     struct io_file *file;
     uint64_t size;
-    int r = ops->open(rec->eng->io, name, IO_RDONLY, &file);
-    if (r)
+    uint32_t id;
+    if (segment_parse_kept_name(name, &id) != 0 || ops->open(rec->eng->io, name, IO_RDONLY, &file) != 0)
         return 0; /* nothing to be had */
-    r = ops->file_size(file, &size);
+    int r = ops->file_size(file, &size);
     ops->close(file);
     if (!r)
         r = segments_add_kept(&rec->eng->segments, id, size);
-    if (!r)
-        rec->eng->has_kept = true;
+    if (r == -EEXIST)
+        report_line(&rec->eng->report, ENG_LOG_WARNING,
+                    "%s is not looked at, since there is a segment of its number; to have it read, repair a "
+                    "copy of the store without that",
+                    name);
     return r == -ENOMEM ? r : 0;
 }
 
@@ -55,7 +59,7 @@ static int note_file(void *arg, const char *name)
     }
     if (segment_parse_kept_name(name, &id) == 0) {
         rec->eng->n_set_aside++;
-        return rec->eng->opt.salvage ? note_kept(rec, name, id) : 0;
+        return 0;
     }
     if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
         int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
@@ -117,6 +121,8 @@ static int take_stock(struct recovery *rec)
         if (r)
             snprintf(rec->why, 256, "segment s%08x.seg: %s", sf->id, strerror(-r));
     }
+    if (!r && rec->eng->opt.salvage)
+        r = rec->eng->io->ops->list(rec->eng->io, note_kept, rec);
     return r;
 }
 

@@ -263,12 +263,72 @@ static bool is_lost(const struct eng *eng, const struct extent_header *h)
 
 /* ---- content behind the damage ------------------------------------------------------ */
 
+/* The batches of a segment that are part of the log: with next_seq it went on in a younger one, or ended. */
+struct turn {
+    uint32_t id;
+    uint64_t first_seq, next_seq;
+};
+
 struct search {
     struct eng *eng;
     int (*emit)(void *arg, const struct eng_lost *piece, const void *data);
     void *arg;
-    uint8_t *extent; /* head, content and path hint of one */
+    uint8_t *extent;    /* head, content and path hint of one */
+    struct turn *turns; /* in order of id */
+    size_t n_turns, cap_turns;
+    uint64_t
+        left_at; /* where the log left the present segment, or ended in it; UINT64_MAX: none of the log */
 };
+
+static int note_turn(struct search *s, uint32_t id)
+{
+    struct segment *seg;
+    struct segment_header h;
+    if (segments_pin(&s->eng->segments, id, &seg) != 0)
+        return 0;
+    int r = io_pread_exact(seg->file, s->eng->io->ops, &h, sizeof h, 0);
+    if (!r)
+        r = segment_header_check(&h, s->eng->sb.uuid, id);
+    bool is_log = !r && !seg->kept && h.kind == SEGMENT_LOG;
+    segments_unpin(seg);
+    r = is_log ? array_grow(&s->turns, &s->cap_turns, s->n_turns + 1, sizeof *s->turns) : 0;
+    if (is_log && !r)
+        s->turns[s->n_turns++] = (struct turn){id, h.first_seq, 0};
+    return r;
+}
+
+/* Numbers of segments rise with those of their batches, but where a log ended and another life went on. */
+static int note_turns(struct search *s)
+{
+    uint64_t next = s->eng->log.seq + 1; /* behind what was replayed */
+    int r = 0;
+    for (uint32_t id = 0; !r && (id = segments_after(&s->eng->segments, id)) > 0;)
+        r = note_turn(s, id);
+    for (size_t i = s->n_turns; i-- > 0;) {
+        s->turns[i].next_seq = next;
+        next = MIN_OF(next, s->turns[i].first_seq);
+    }
+    return r;
+}
+
+/* Behind the last batch that is part of the log. Of what follows a bad one nothing else tells. */
+static uint64_t left_at(const struct search *s, const struct segment *seg)
+{
+    struct batch_header h;
+    uint64_t at = sizeof(struct segment_header);
+    size_t i = 0;
+    while (i < s->n_turns && s->turns[i].id != seg->id)
+        i++;
+    if (i == s->n_turns || MUTANT(PASSED_BY_LOST))
+        return UINT64_MAX;
+    for (uint64_t seq = s->turns[i].first_seq; seq < s->turns[i].next_seq; seq++) {
+        if (at + sizeof h > seg->size || io_pread_exact(seg->file, s->eng->io->ops, &h, sizeof h, at) != 0 ||
+            !batch_header_fits(&h, seg->size - at - sizeof h) || h.seq != seq)
+            break;
+        at += sizeof h + h.ops_len + h.extents_len;
+    }
+    return at;
+}
 
 #define SEARCH_WINDOW (1u << 20)
 
@@ -285,7 +345,7 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
         extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
         return 0;
     *ret_size = size;
-    if (h->file_off == EXTENT_XATTR_OFF || (!seg->kept && !is_lost(s->eng, h)))
+    if (h->file_off == EXTENT_XATTR_OFF || (!seg->kept && at < s->left_at && !is_lost(s->eng, h)))
         return 0;
     struct eng_lost piece = {.ino = h->ino,
                              .offset = h->file_off,
@@ -304,6 +364,7 @@ static int search_segment(struct search *s, uint32_t id)
     if (segments_pin(&s->eng->segments, id, &seg) != 0)
         return 0; /* the file cannot be opened: nothing to be had */
     struct seg_file sf = {.id = id, .size = seg->size};
+    s->left_at = left_at(s, seg);
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
     for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
@@ -326,13 +387,12 @@ int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piec
     struct search s = {.eng = eng, .emit = emit, .arg = arg};
     if (!eng || !emit)
         return -EINVAL;
-    if (eng->lost_after == UINT64_MAX && !eng->lost_slots && !eng->has_kept)
-        return 0;
     CLEANUP_FREE uint8_t *extent = malloc(extent_size(EXTENT_MAX, EXTENT_NAME_MAX));
     s.extent = extent;
-    int r = extent ? 0 : -ENOMEM;
+    int r = extent ? note_turns(&s) : -ENOMEM;
     /* also those of which the index does not know: they may have come behind the damage */
     for (uint32_t id = 0; !r && (id = segments_after(&eng->segments, id)) > 0;)
         r = search_segment(&s, id);
+    free(s.turns);
     return r;
 }

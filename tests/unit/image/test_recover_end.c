@@ -272,6 +272,60 @@ Test(recover_end, a_kept_segment_is_never_replaced)
     unit_done(&c);
 }
 
+/* How many of the files can be had of a copy: by their names, or among what is lost. */
+static unsigned can_be_had(struct unit *of)
+{
+    struct unit c;
+    struct taken t = {0};
+    unsigned n = 0;
+    unit_clone(&c, of);
+    c.opt.read_only = c.opt.salvage = true;
+    unit_open(&c);
+    cr_assert_eq(eng_lost(c.eng, take_piece, &t), 0);
+    for (unsigned i = 0; i < N_FILES; i++)
+        n += t.seen[i] || unit_lookup(&c, name_of(i));
+    unit_done(&c);
+    return n;
+}
+
+/* Damage, then lives, then a repair. `writes`: each life does; `in_order`: each ends so. */
+static void live_on(const char *segment, uint64_t offset, bool writes, bool in_order)
+{
+    struct unit c;
+    unit_clone(&c, &u);
+    cr_assert_eq(simdisk_flip(c.disk, segment, offset, 4), 0);
+    for (unsigned life = 0; life < 3; life++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "l%u", life);
+        unit_open(&c);
+        if (writes) {
+            unit_file(&c, name, SIZE, 99);
+            cr_assert_eq(eng_sync(c.eng), 0);
+        }
+        if (in_order)
+            unit_close(&c);
+        else
+            unit_kill(&c, SIM_DROP_ALL, 0);
+        unsigned n = can_be_had(&c);
+        cr_assert_eq(n, N_FILES, "%s at %u, %d %d: %u files after %u lives", segment, (unsigned)offset,
+                     writes, in_order, n, life + 1);
+    }
+    unit_done(&c);
+}
+
+/* In the same segment as the bad batch, too, and also when that is the first of its segment. */
+Test(recover_end, what_follows_a_bad_batch_can_be_had_for_good)
+{
+    make_store();
+    for (unsigned how = 0; how < 4; how++) {
+        for (unsigned i = 1; i < N_FILES; i++) {
+            live_on(places[i].name, places[i].offset + 70, how & 1, how & 2);
+            if (places[i].segment != places[i - 1].segment)
+                live_on(places[i].name, sizeof(struct segment_header) + 70, how & 1, how & 2);
+        }
+    }
+}
+
 /* Before anything is changed the whole tail can be had: nothing says which of it was durable. */
 Test(recover_end, salvage_hands_out_what_follows_a_bad_batch)
 {
