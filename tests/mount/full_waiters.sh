@@ -273,10 +273,13 @@ check "a run by hand" timeout 120 bash -c 'echo run >"$1"' _ "$MNT/.engram/compa
 make_full ended
 begin_writers ended
 pid=$(daemons_under "$MNT")
+rm -f "$STALL.end"
 kill -TERM "$pid"
 rm "$STALL"
 ends_with "every writer ends when the daemon is told to" '.'
 wait_until 60 no_daemon "$MNT" || not_ok "the daemon ends" "it is still there"
+# what it answers goes to a descriptor whose number is another's soon
+check_equal "who waited was answered before the connection was closed" "joined closed " "$(tr '\n' ' ' <"$STALL.end")"
 umount -l "$MNT" 2>/dev/null
 check "engramctl check" "$CTL" check "$STORE"
 umount "$WORK/disk"
