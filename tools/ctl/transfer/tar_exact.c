@@ -10,7 +10,6 @@
 #define XATTR_KEY "SCHILY.xattr."
 #define SIZE_AT 124
 #define SUM_AT 148
-#define TYPE_AT 156
 
 static int hex(char c)
 {
@@ -19,8 +18,7 @@ static int hex(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* A size is octal digits, or a binary number after a byte with its highest bit set. */
-static uint64_t size_of(const unsigned char *header)
+uint64_t tar_size_of(const unsigned char *header)
 {
     const unsigned char *p = header + SIZE_AT;
     uint64_t v = 0;
@@ -121,8 +119,8 @@ static int put_pax(struct tar_exact *x)
 
 static void take_header(struct tar_exact *x)
 {
-    char type = (char)x->block[TYPE_AT];
-    uint64_t size = type >= '1' && type <= '6' ? 0 : size_of(x->block);
+    char type = (char)x->block[TAR_TYPE_AT];
+    uint64_t size = type >= '1' && type <= '6' ? 0 : tar_size_of(x->block);
     if (type == 'x' && size) {
         memcpy(x->header, x->block, TAR_BLOCK);
         x->size = size;

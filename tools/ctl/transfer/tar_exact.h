@@ -11,6 +11,10 @@
 #include <stdint.h>
 
 #define TAR_BLOCK 512
+#define TAR_TYPE_AT 156
+
+/* The size that a header tells: octal digits, or a binary number after a byte with its highest bit set. */
+uint64_t tar_size_of(const unsigned char *header);
 
 /* Zero-initialised is the beginning. */
 struct tar_exact {

@@ -10,6 +10,8 @@
  * start programs. */
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
+#include "ctl/transfer/tar_pax.h"
+#include "shared/buf.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -23,6 +25,8 @@
 const bool tar_is_built = true;
 
 #define READ_SIZE ((size_t)1 << 20)
+#define HEADERS_MAX ((size_t)64 << 20) /* of one entry; libarchive takes 1 MiB for each */
+
 /* A directory above the last entry. */
 struct level {
     char *name;
@@ -32,10 +36,16 @@ struct level {
 struct tar_in {
     struct put put; /* the first member: the callbacks of the source get it */
     int fd;
-    struct archive *a;
+    struct archive *packed;      /* the file, which this unpacks, and */
+    struct archive *a;           /* what is in it, as a tar archive */
     struct archive_entry *entry; /* the current one; libarchive's */
     char *buffer;                /* READ_SIZE bytes */
     uint64_t bytes_read, size;   /* of the archive; size 0: unknown */
+    struct buf raw;              /* what was unpacked last, with all headers of the current entry, */
+    la_int64_t raw_at;           /* and where that begins */
+    bool keeps;                  /* headers are being read: nothing of it is dropped */
+    bool is_empty, told_global;
+    const char *why; /* with -EILSEQ */
     struct level *levels;
     size_t depth, cap_levels;
 };
@@ -48,6 +58,8 @@ static void complain(struct put *p, int error)
         what = "leads out of the archive, or to the control files";
     else if (error == -EEXIST)
         what = strerror(EEXIST);
+    else if (error == -EILSEQ)
+        what = in->why;
     put_complain(p, path ? path : "?", what);
 }
 
@@ -70,31 +82,66 @@ static la_ssize_t read_in(struct archive *a, void *arg, const void **ret_data)
     }
 }
 
-static int archive_open_in(struct tar_in *in)
-{
-    in->buffer = malloc(READ_SIZE);
-    in->a = archive_read_new();
-    if (!in->a || !in->buffer)
-        return -ENOMEM;
-    (void)archive_read_support_filter_gzip(in->a);
-    (void)archive_read_support_filter_bzip2(in->a);
-    (void)archive_read_support_filter_xz(in->a);
-    (void)archive_read_support_filter_zstd(in->a);
-    (void)archive_read_support_filter_lz4(in->a);
-    if (archive_read_support_format_tar(in->a) != ARCHIVE_OK)
-        return -EOPNOTSUPP;
-    return 0;
-}
-
 /* Says why the archive cannot be read on. */
-static int give_up(struct tar_in *in)
+static int give_up(struct tar_in *in, struct archive *a)
 {
     in->put.ended = true;
     if (cli_interrupted())
         return -EINTR;
-    const char *why = archive_error_string(in->a);
+    const char *why = archive_error_string(a);
     cli_error("%s: not a tar archive, or damaged: %s", in->put.prefix, why ? why : "unknown error");
     return -ECANCELED;
+}
+
+static la_ssize_t read_unpacked(struct archive *a, void *arg, const void **ret_data)
+{
+    struct tar_in *in = arg;
+    la_int64_t at = 0;
+    size_t n = 0;
+    int r = in->is_empty ? ARCHIVE_EOF : ARCHIVE_OK;
+    while (r >= ARCHIVE_WARN && r != ARCHIVE_EOF && !n)
+        r = archive_read_data_block(in->packed, ret_data, &n, &at);
+    if (r == ARCHIVE_EOF)
+        return 0;
+    if (!in->keeps) {
+        buf_reset(&in->raw);
+        in->raw_at = at;
+    }
+    if (r >= ARCHIVE_WARN && n <= HEADERS_MAX - in->raw.len) {
+        buf_add(&in->raw, *ret_data, n);
+        if (!in->raw.failed)
+            return (la_ssize_t)n;
+    }
+    archive_set_error(a, ENOMEM, "%s",
+                      r < ARCHIVE_WARN ? archive_error_string(in->packed) : "more headers than fit memory");
+    return -1;
+}
+
+static int archive_open_in(struct tar_in *in)
+{
+    struct archive_entry *whole;
+    in->buffer = malloc(READ_SIZE);
+    in->packed = archive_read_new();
+    in->a = archive_read_new();
+    if (!in->packed || !in->a || !in->buffer)
+        return -ENOMEM;
+    (void)archive_read_support_filter_gzip(in->packed);
+    (void)archive_read_support_filter_bzip2(in->packed);
+    (void)archive_read_support_filter_xz(in->packed);
+    (void)archive_read_support_filter_zstd(in->packed);
+    (void)archive_read_support_filter_lz4(in->packed);
+    (void)archive_read_support_format_raw(in->packed);
+    (void)archive_read_support_format_empty(in->packed);
+    if (archive_read_support_format_tar(in->a) != ARCHIVE_OK)
+        return -EOPNOTSUPP;
+    in->keeps = true;
+    int r = archive_read_open(in->packed, in, NULL, read_in, NULL);
+    if (r == ARCHIVE_OK)
+        r = archive_read_next_header(in->packed, &whole);
+    in->is_empty = r == ARCHIVE_EOF;
+    if (r < ARCHIVE_WARN)
+        return give_up(in, in->packed);
+    return archive_read_open(in->a, in, NULL, read_unpacked, NULL) == ARCHIVE_OK ? 0 : give_up(in, in->a);
 }
 
 /* ---- places ------------------------------------------------------------------- */
@@ -254,7 +301,7 @@ static int read_content(struct tar_in *in, char *content, size_t size)
             return -EINVAL; /* more than its header said */
         memcpy(content + at, data, n);
     }
-    return r == ARCHIVE_EOF ? 0 : give_up(in);
+    return r == ARCHIVE_EOF ? 0 : give_up(in, in->a);
 }
 
 struct stream {
@@ -279,7 +326,7 @@ static int stream_content(void *arg, struct sink *sink)
         if (cli_interrupted())
             return -EINTR;
     }
-    return r == ARCHIVE_EOF ? sink_end(sink, s->size) : give_up(s->in);
+    return r == ARCHIVE_EOF ? sink_end(sink, s->size) : give_up(s->in, s->in->a);
 }
 
 static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
@@ -376,15 +423,38 @@ static int put_entry(struct tar_in *in)
     return r;
 }
 
+/* What libarchive does not tell. */
+static int look_at_headers(struct tar_in *in)
+{
+    struct tar_pax pax;
+    la_int64_t at = archive_read_header_position(in->a) - in->raw_at;
+    if (at < 0 || (uint64_t)at > in->raw.len)
+        return 0;
+    tar_pax_look(in->raw.data + at, in->raw.len - (size_t)at, &pax);
+    if (*pax.global && !in->told_global) {
+        in->told_global = true;
+        put_complain(&in->put, pax.global,
+                     "a global header sets this for all that follows, which is not done");
+    }
+    in->why = pax.why;
+    return pax.why ? -EILSEQ : 0;
+}
+
 static int step(struct put *p)
 {
     struct tar_in *in = (struct tar_in *)p;
+    if (in->entry && archive_read_data_skip(in->a) < ARCHIVE_WARN)
+        return give_up(in, in->a);
+    in->keeps = true;
     int h = archive_read_next_header(in->a, &in->entry);
+    in->keeps = false;
     if (h == ARCHIVE_EOF)
         return 0;
     if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
-        return give_up(in);
-    int r = put_entry(in);
+        return give_up(in, in->a);
+    int r = look_at_headers(in);
+    if (!r)
+        r = put_entry(in);
     return r < 0 ? r : 1;
 }
 
@@ -409,12 +479,12 @@ int tar_import(int fd, const char *name, struct target *to, struct copy_result *
     int r = put_init(&in.put, &source, to, name);
     if (!r)
         r = archive_open_in(&in);
-    if (!r && archive_read_open(in.a, &in, NULL, read_in, NULL) != ARCHIVE_OK)
-        r = give_up(&in);
     if (!r)
         r = put_run(&in.put);
     put_done(&in.put, ret);
     archive_read_free(in.a);
+    archive_read_free(in.packed);
+    buf_done(&in.raw);
     cut_levels(&in, 0);
     free(in.levels);
     free(in.buffer);
