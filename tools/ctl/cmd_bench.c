@@ -129,11 +129,12 @@ static int list_all(struct bench *b, size_t i)
     struct target_scan *scan;
     struct target_attr attr;
     const char *name;
+    int error;
     (void)i;
     int r = b->t->ops->scan_open(b->t, b->dir, &scan);
     if (r < 0)
         return r;
-    while ((r = b->t->ops->scan_next(scan, &name, &attr)) > 0)
+    while ((r = b->t->ops->scan_next(scan, &name, &attr, &error)) > 0)
         ;
     b->t->ops->scan_close(scan);
     return r;

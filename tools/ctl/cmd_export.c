@@ -48,9 +48,11 @@ static const char help_text[] =
     "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
     "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
     "An OUT file appears under its name only when it is complete, and is for its owner\n"
-    "alone (mode 0600).\n"
+    "alone (mode 0600). If the listing of a folder breaks off, so that nobody knows what is\n"
+    "missing, it is called OUT.incomplete, and an older OUT stays.\n"
     "\n"
-    "Exit codes: 0 all exported, 1 some could not be read, 2 not exported.\n";
+    "Exit codes: 0 all exported, 1 what is named on standard error could not be read, 2 not\n"
+    "exported, or a folder was not listed to its end.\n";
 
 #define CONTENT_MAX ((uint64_t)512 << 20)
 #define OUT_BUFFER ((size_t)1 << 20)
@@ -62,7 +64,8 @@ struct export
     struct buf out, content;
     struct pool pool;
     uint64_t memories, others;
-    uint64_t total; /* memories to come, for the progress; 0: unknown */
+    uint64_t folders, cut; /* as in struct copy_result */
+    uint64_t total;        /* memories to come, for the progress; 0: unknown */
     struct complaints failed;
     struct progress progress;
 };
@@ -153,9 +156,23 @@ static int export_entry(struct export *ex, struct walk *w)
     }
     if (r == -ENOENT || r == -ESTALE)
         return 0; /* removed while we were on the way to it */
+    int gone = target_still_there(ex->t);
+    if (gone < 0)
+        return gone;
     cli_complain(&ex->failed, "%s: %s", w->path,
                  r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : target_strerror(r));
     return 0;
+}
+
+/* What the walk could not come to. */
+static int export_loss(struct export *ex, struct walk *w)
+{
+    if (w->error == -ENOENT)
+        return 0;
+    int r = target_still_there(ex->t);
+    if (!r)
+        cli_complain(&ex->failed, "%s: %s", w->path_len ? w->path : ex->t->path, walk_why(w));
+    return r;
 }
 
 static int export_all(struct export *ex)
@@ -166,14 +183,16 @@ static int export_all(struct export *ex)
     while (!r && (event = walk_next(&w)) != WALK_END) {
         if (event == WALK_ENTRY)
             r = export_entry(ex, &w);
-        else if (event == WALK_ERROR && w.error != -ENOENT)
-            cli_complain(&ex->failed, "%s: %s", w.path_len ? w.path : ex->t->path, target_strerror(w.error));
+        else if (event == WALK_ERROR)
+            r = export_loss(ex, &w);
         if (!r && ex->out.len >= OUT_BUFFER)
             r = flush_out(ex);
         if (!r && cli_interrupted())
             r = -EINTR;
         progress_show(&ex->progress, ex->memories, ex->total);
     }
+    ex->folders = w.folders;
+    ex->cut = w.cut;
     walk_done(&w);
     return r < 0 ? r : flush_out(ex);
 }
@@ -214,7 +233,18 @@ static void out_leave_out(const struct out *o, struct target *t)
         target_leave_out(t, o->temporary);
 }
 
-static int out_close(struct out *o, int r)
+/* Where an export goes of which nobody knows how much is missing: what was there before stays. */
+static int out_set_aside(struct out *o)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s.incomplete", o->path);
+    if (n < 0 || n >= (int)sizeof path)
+        return -ENAMETOOLONG;
+    return rename(o->temporary, path) < 0 ? -errno : 0;
+}
+
+/* Ends an export that came to `r`; `cut` folders of it were not listed to their end. */
+static int out_close(struct out *o, int r, uint64_t cut)
 {
     if (!o->path)
         return r;
@@ -222,8 +252,10 @@ static int out_close(struct out *o, int r)
         r = -errno;
     if (close(o->fd) < 0 && !r)
         r = -errno;
-    if (o->temporary[0] && !r && rename(o->temporary, o->path) < 0)
-        r = -errno;
+    if (!r && o->temporary[0] && cut)
+        r = out_set_aside(o);
+    else if (!r && o->temporary[0])
+        r = rename(o->temporary, o->path) < 0 ? -errno : 0;
     if (o->temporary[0] && r < 0)
         (void)unlink(o->temporary);
     return r;
@@ -234,8 +266,22 @@ static void conclude(int r, const char *name)
 {
     if (r == -EINTR)
         cli_error("interrupted");
-    else if (r < 0)
+    else if (r < 0 && r != -ECANCELED) /* which was told */
         cli_error("%s: %s", name, strerror(-r));
+}
+
+/* The exit code, and what is to be said about an export that is not whole. `out`: NULL: a tree. */
+static int verdict(const struct out *out, const char *name, uint64_t failed, uint64_t cut)
+{
+    if (cut && out && out->temporary[0])
+        cli_error("%s was not touched: %" PRIu64 " folders could not be listed to their end. What could be "
+                  "read is in %s.incomplete",
+                  name, cut, name);
+    else if (cut)
+        cli_error("%s is not whole: %" PRIu64 " folders could not be listed to their end", name, cut);
+    if (cut)
+        return CLI_ERROR;
+    return failed ? CLI_SOME : CLI_OK;
 }
 
 /* Where the summary goes: standard output may be taken by the export itself. */
@@ -244,10 +290,22 @@ static FILE *summary_stream(const struct out *out, bool json)
     return json && (!out || out->path) ? stdout : stderr;
 }
 
+#define FOLDERS_TEXT 64
+
+/* Of what could not be read: how many were folders, which had more in them than a count can say. */
+static const char *folders_text(uint64_t n, char text[FOLDERS_TEXT])
+{
+    text[0] = 0;
+    if (n)
+        snprintf(text, FOLDERS_TEXT, ", of that %" PRIu64 " folders with what is in them", n);
+    return text;
+}
+
 static int export_jsonl(struct target *t, const char *path, bool json)
 {
     struct export ex = {.t = t, .total = target_count(t)};
     struct out out;
+    char text[FOLDERS_TEXT];
     const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
     int r = out_open(&out, path);
     if (r < 0) {
@@ -257,18 +315,19 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     ex.fd = out.fd;
     out_leave_out(&out, t);
     progress_start(&ex.progress, "memories");
-    r = out_close(&out, export_all(&ex));
+    r = export_all(&ex);
+    r = out_close(&out, r, ex.cut);
     progress_clear(&ex.progress);
     conclude(r, name);
     double seconds = cli_seconds_since(&ex.progress.start);
     if (!r && json)
         fprintf(summary_stream(&out, true),
-                "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"left_out\": %" PRIu64
-                ", \"seconds\": %.3f}\n",
-                ex.memories, ex.failed.n, ex.others, seconds);
+                "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"folders_failed\": %" PRIu64
+                ", \"left_out\": %" PRIu64 ", \"seconds\": %.3f}\n",
+                ex.memories, ex.failed.n, ex.folders + ex.cut, ex.others, seconds);
     else if (!r && (out.path || isatty(STDERR_FILENO)))
-        fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read\n",
-                ex.memories, seconds, ex.failed.n);
+        fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read%s\n",
+                ex.memories, seconds, ex.failed.n, folders_text(ex.folders + ex.cut, text));
     if (!r && ex.others)
         cli_warning("%" PRIu64 " symlinks or special files left out: --format tar or tree exports them",
                     ex.others);
@@ -277,18 +336,23 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     pool_done(&ex.pool);
     if (r < 0)
         return CLI_ERROR;
-    return ex.failed.n ? CLI_SOME : CLI_OK;
+    return verdict(&out, name, ex.failed.n, ex.cut);
 }
 
-static int print_copy(FILE *to, const struct copy_result *res, bool json)
+static void print_copy(FILE *to, const struct copy_result *res, bool json)
 {
-    fprintf(to,
-            json ? "{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
-                   ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 "}\n"
-                 : "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
-                   " hard links; %" PRIu64 " failed\n",
-            res->files, res->dirs, res->others, res->links, res->failed);
-    return res->failed ? CLI_SOME : CLI_OK;
+    char text[FOLDERS_TEXT];
+    uint64_t folders = res->folders + res->cut;
+    if (json)
+        fprintf(to,
+                "{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
+                ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"folders_failed\": %" PRIu64 "}\n",
+                res->files, res->dirs, res->others, res->links, res->failed, folders);
+    else
+        fprintf(to,
+                "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64
+                " hard links; %" PRIu64 " failed%s\n",
+                res->files, res->dirs, res->others, res->links, res->failed, folders_text(folders, text));
 }
 
 static int export_tree(struct target *t, const char *path, bool json)
@@ -307,7 +371,10 @@ static int export_tree(struct target *t, const char *path, bool json)
     int c = target_close(to);
     r = r < 0 ? r : c;
     conclude(r, path);
-    return r < 0 ? CLI_ERROR : print_copy(summary_stream(NULL, json), &res, json);
+    if (r < 0)
+        return CLI_ERROR;
+    print_copy(summary_stream(NULL, json), &res, json);
+    return verdict(NULL, path, res.failed, res.cut);
 }
 
 static int export_tar(struct target *t, const char *path, bool json)
@@ -323,13 +390,14 @@ static int export_tar(struct target *t, const char *path, bool json)
         return CLI_ERROR;
     }
     out_leave_out(&out, t);
-    r = out_close(&out, tar_export(t, out.fd, &res));
+    r = tar_export(t, out.fd, &res);
+    r = out_close(&out, r, res.cut);
     conclude(r, name);
     if (r < 0)
         return CLI_ERROR;
-    if (!json && !out.path && !isatty(STDERR_FILENO)) /* in a pipe only trouble is told */
-        return res.failed ? CLI_SOME : CLI_OK;
-    return print_copy(summary_stream(&out, json), &res, json);
+    if (json || out.path || isatty(STDERR_FILENO)) /* in a pipe only trouble is told */
+        print_copy(summary_stream(&out, json), &res, json);
+    return verdict(&out, name, res.failed, res.cut);
 }
 
 static struct target *open_plain(const char *path)

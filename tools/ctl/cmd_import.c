@@ -128,7 +128,7 @@ static int import_line(struct import *im, const char *line, size_t len)
     }
     if (!r)
         r = loader_add(im->loader, &m, im->lines.number);
-    if (!r || target_error_is_fatal(r))
+    if (!r || target_error_is_fatal(im->target, r))
         return r;
     bad_line(im, im->lines.number, target_strerror(r), line, len);
     return 0;

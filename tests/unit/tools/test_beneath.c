@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -111,6 +113,44 @@ static void work(void)
     beneath_free(b);
 }
 
+/* What is mounted on a folder and on a file, in a namespace of our own. */
+static void mounted(void)
+{
+    struct beneath *b;
+    struct stat st;
+    MUST(chdir(top));
+    if (unshare(CLONE_NEWNS) < 0)
+        return; /* not root */
+    MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    MUST(mkdir("m", 0700));
+    MUST(mount("none", "m", "tmpfs", 0, NULL));
+    MUST(mkdir("m/dir", 0700));
+    MUST(close(open("m/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
+    MUST(close(open("m/other", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
+    MUST(beneath_open("m", true, &b));
+    int at = beneath_root(b);
+    MUST(mount("none", "m/dir", "tmpfs", 0, NULL));
+    MUST(mount("m/other", "m/file", NULL, MS_BIND, NULL));
+    static const int flags[] = {O_RDONLY, O_WRONLY, O_PATH};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        EQUAL(beneath_open_at(b, at, "file", flags[i] | O_NOFOLLOW | O_CLOEXEC), -EXDEV);
+        MUST(beneath_open_at(b, at, "other", flags[i] | O_NOFOLLOW | O_CLOEXEC));
+    }
+    EQUAL(beneath_open_at(b, at, "dir", O_PATH | O_NOFOLLOW | O_CLOEXEC), -EXDEV);
+    EQUAL(beneath_open_at(b, at, "none", O_RDONLY | O_CLOEXEC), -ENOENT);
+    MUST(beneath_stat_at(b, at, "other", &st));
+    EQUAL(beneath_has(b, st.st_dev), true);
+    EQUAL(beneath_stat_at(b, at, "none", &st), -ENOENT);
+    MUST(stat("m/dir", &st));
+    EQUAL(beneath_has(b, st.st_dev), false);
+    EQUAL(beneath_answers(b), 0);
+    beneath_free(b);
+    /* in a plain tree what is mounted is part of it */
+    MUST(beneath_open("m", false, &b));
+    MUST(beneath_open_at(b, beneath_root(b), "dir", O_PATH | O_NOFOLLOW | O_CLOEXEC));
+    beneath_free(b);
+}
+
 static void forbid_openat2(void)
 {
     struct sock_filter code[] = {
@@ -126,7 +166,7 @@ static void forbid_openat2(void)
     EQUAL(errno, ENOSYS);
 }
 
-static void in_child(bool old_kernel)
+static void in_child(bool old_kernel, void (*what)(void))
 {
     char command[64];
     int status;
@@ -135,7 +175,7 @@ static void in_child(bool old_kernel)
     if (!pid) {
         if (old_kernel)
             forbid_openat2();
-        work();
+        what();
         _exit(0);
     }
     cr_assert_eq(waitpid(pid, &status, 0), pid);
@@ -146,10 +186,20 @@ static void in_child(bool old_kernel)
 
 Test(beneath, a_name_that_leads_elsewhere_is_refused, .timeout = 60)
 {
-    in_child(false);
+    in_child(false, work);
 }
 
 Test(beneath, without_openat2_too, .timeout = 60)
 {
-    in_child(true);
+    in_child(true, work);
+}
+
+Test(beneath, what_is_mounted_on_a_name_is_not_asked, .timeout = 60)
+{
+    in_child(false, mounted);
+}
+
+Test(beneath, nor_without_openat2, .timeout = 60)
+{
+    in_child(true, mounted);
 }

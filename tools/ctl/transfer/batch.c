@@ -140,7 +140,7 @@ static int conclude(struct batch *b, struct batch_group *g)
             b->stored_bytes += g->records[i].size;
             continue;
         }
-        if (target_error_is_fatal(e))
+        if (target_error_is_fatal(b->t, e))
             fatal = e;
         else
             b->failed(b->arg, &g->records[i], g->tags[i], e);

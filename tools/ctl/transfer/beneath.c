@@ -31,7 +31,8 @@ struct dir {
 };
 
 struct beneath {
-    int root; /* the same as dirs[0].fd, but readable */
+    int root;  /* the same as dirs[0].fd, but readable */
+    int mount; /* its number; -1: unknown */
     bool one_mount, no_openat2;
     struct dir *dirs;
     size_t n, cap;
@@ -56,6 +57,16 @@ static int add(struct beneath *b, const struct dir *dir, size_t *ret_dir)
     return 0;
 }
 
+/* The number of the mount that a descriptor is in; -1: unknown. No file system is asked for anything. */
+static int mount_of(int fd)
+{
+    struct file_handle handle = {.handle_bytes = 0}; /* which is too small: only the number is wanted */
+    int mount = -1;
+    if (name_to_handle_at(fd, "", &handle, &mount, AT_EMPTY_PATH) < 0 && errno != EOVERFLOW)
+        return -1;
+    return mount;
+}
+
 int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath)
 {
     struct beneath *b = calloc(1, sizeof *b);
@@ -66,6 +77,7 @@ int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath)
     b->one_mount = one_mount;
     b->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = b->root < 0 || fstat(b->root, &st) < 0 ? -errno : 0;
+    b->mount = b->root >= 0 ? mount_of(b->root) : -1;
     if (!r) {
         struct dir dir = {.name = "", .dev = st.st_dev, .ino = st.st_ino, .fd = b->root};
         r = add(b, &dir, &root);
@@ -101,7 +113,7 @@ int beneath_root(const struct beneath *b)
 int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev, uint64_t ino,
                 size_t *ret_dir)
 {
-    if (b->one_mount && dev != b->dirs[0].dev)
+    if (!beneath_has(b, dev))
         return -EXDEV;
     struct dir dir = {.parent = parent, .name = name, .dev = dev, .ino = ino, .fd = -1};
     return add(b, &dir, ret_dir);
@@ -219,6 +231,76 @@ int beneath_fd(struct beneath *b, size_t dir)
     }
     keep_open(b, dir, fd);
     return fd;
+}
+
+/* ---- single names ------------------------------------------------------------ */
+
+bool beneath_has(const struct beneath *b, uint64_t dev)
+{
+    return !b->one_mount || dev == b->dirs[0].dev;
+}
+
+/* Without openat2: where the name leads to is known before it is asked for anything. */
+static int open_in_mount(const struct beneath *b, int at, const char *name, int flags)
+{
+    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = b->mount >= 0 && mount_of(fd) != b->mount ? -EXDEV : fd;
+    if (r == fd && (flags & O_PATH))
+        return fd;
+    close(fd);
+    if (r < 0)
+        return r;
+    fd = openat(at, name, flags);
+    return fd < 0 ? -errno : fd;
+}
+
+int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
+{
+    unsigned large = flags & O_PATH ? 0 : O_LARGEFILE; /* openat() adds it */
+    struct open_how how = {.flags = (unsigned)flags | large, .resolve = RESOLVE_NO_XDEV};
+    int fd = -1;
+    if (!b->one_mount) {
+        fd = openat(at, name, flags);
+        return fd < 0 ? -errno : fd;
+    }
+    if (!b->no_openat2) {
+        do
+            fd = (int)syscall(SYS_openat2, at, name, &how, sizeof how);
+        while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+        if (fd >= 0)
+            return fd;
+        if (errno != ENOSYS && errno != EPERM)
+            return -errno;
+        b->no_openat2 = errno == ENOSYS;
+    }
+    return open_in_mount(b, at, name, flags);
+}
+
+int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st)
+{
+    struct stat st = {0};
+    int r = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if (r < 0 && b->one_mount) {
+        /* Of whom? A descriptor that is surely ours has the answer. */
+        int fd = beneath_open_at(b, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? fd : 0;
+        if (!r && fstat(fd, &st) < 0)
+            r = -errno;
+        if (fd >= 0)
+            close(fd);
+    }
+    if (!r)
+        *ret_st = st;
+    return r;
+}
+
+int beneath_answers(const struct beneath *b)
+{
+    struct statx st;
+    int r = statx(b->root, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_TYPE, &st);
+    return r < 0 && errno != ENOSYS ? -errno : 0;
 }
 
 /* ---- what was just made -------------------------------------------------------- */

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct beneath;
+struct stat;
 
 /* The directory `path`, which may lead through links, is number 0. `one_mount`: nothing mounted in it is
  * entered. */
@@ -33,6 +34,18 @@ int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev
 int beneath_add_made(struct beneath *b, size_t parent, const char *name, size_t *ret_dir);
 /* An O_PATH descriptor of a directory, or an error. Borrowed; valid during the next two calls. */
 int beneath_fd(struct beneath *b, size_t dir);
+
+/*
+ * openat(2) of a single name in the descriptor of a directory; `flags` make nothing. -EXDEV: one_mount, and
+ * something is mounted there: whose it is is asked for nothing, and can neither answer with an error of his
+ * choice nor let us wait. */
+int beneath_open_at(struct beneath *b, int at, const char *name, int flags);
+/* fstatat(2) of it, not followed. An error is one of the directory's own file system, or -EXDEV. */
+int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st);
+/* Whether what is on this device may be read and written. */
+bool beneath_has(const struct beneath *b, uint64_t dev);
+/* 0, or why the root answers no more, not even from a cache: then nothing beneath it does. */
+int beneath_answers(const struct beneath *b);
 
 /* chmod(2) of an O_PATH descriptor. */
 int beneath_chmod(int fd, uint32_t mode);

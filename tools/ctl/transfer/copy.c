@@ -30,6 +30,7 @@ struct copy {
     struct level *levels; /* of the destination, by depth of the walk */
     size_t cap_levels;
     struct links links; /* dir and name are those of the destination */
+    bool lost;          /* the last event of the walk was a WALK_ERROR */
     uint64_t total;     /* files to come, for the progress; 0: unknown */
 };
 
@@ -256,13 +257,19 @@ static int step(struct put *p)
     if (event == WALK_END)
         return 0;
     int r = copy_event(c, event);
+    c->lost = r < 0 && event == WALK_ERROR;
+    int gone = r < 0 && p->source_failed ? target_still_there(c->from) : 0;
+    p->ended = gone < 0;
+    if (gone < 0)
+        return gone;
     return r < 0 ? r : 1;
 }
 
 static void complain(struct put *p, int error)
 {
-    const struct copy *c = (const struct copy *)p;
-    put_complain(p, c->walk.path, target_strerror(error));
+    struct copy *c = (struct copy *)p;
+    const char *path = c->walk.path_len ? c->walk.path : c->from->path;
+    put_complain(p, path, c->lost ? walk_why(&c->walk) : target_strerror(error));
 }
 
 static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
@@ -290,6 +297,8 @@ int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
     if (!r)
         r = put_run(&c.put);
     put_done(&c.put, ret);
+    ret->folders = c.walk.folders;
+    ret->cut = c.walk.cut;
     walk_done(&c.walk);
     free(c.levels);
     links_done(&c.links);

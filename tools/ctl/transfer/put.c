@@ -230,7 +230,7 @@ static int set_directories(struct put *p)
     for (size_t i = 0; i < p->n_later; i++) {
         const struct put_later *l = &p->later[i];
         int r = settle_dir(p, l);
-        if (target_error_is_fatal(r))
+        if (target_error_is_fatal(p->to, r))
             return r;
         if (r < 0)
             put_complain(p, l->name, target_strerror(r));
@@ -243,7 +243,7 @@ static bool goes_on(const struct put *p, int error)
 {
     if (error == -EINTR || p->ended)
         return false;
-    return p->source_failed || !target_error_is_fatal(error);
+    return p->source_failed || !target_error_is_fatal(p->to, error);
 }
 
 int put_run(struct put *p)

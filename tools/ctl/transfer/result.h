@@ -8,6 +8,8 @@
 struct copy_result {
     uint64_t files, dirs, others, links, bytes;
     uint64_t failed; /* each was reported on stderr */
+    /* Of those: folders left out with all in them, and folders not listed to their end. */
+    uint64_t folders, cut;
 };
 
 #endif

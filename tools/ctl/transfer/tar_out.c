@@ -368,15 +368,32 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
     return 0;
 }
 
-static void complain(struct tar_out *o, int error)
+static const char *why(int error)
+{
+    if (error == -EOPNOTSUPP)
+        return "a socket, which a tar archive cannot hold";
+    if (error == -E2BIG)
+        return "its attributes are too large for a tar archive, use --format tree";
+    return target_strerror(error);
+}
+
+static void complain(struct tar_out *o, const char *what)
 {
     const struct walk *w = &o->walk;
-    const char *what = target_strerror(error);
-    if (error == -EOPNOTSUPP)
-        what = "a socket, which a tar archive cannot hold";
-    else if (error == -E2BIG)
-        what = "its attributes are too large for a tar archive, use --format tree";
     cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
+}
+
+/* The error of one event: told, if nothing but what is here is left out. */
+static int pass_over(struct tar_out *o, enum walk_event event, int error)
+{
+    if (error == -ENOENT || error == -ESTALE) /* removed while we were on the way to it */
+        return 0;
+    int r = target_still_there(o->from);
+    if (!r && event == WALK_ERROR)
+        complain(o, walk_why(&o->walk));
+    else if (!r)
+        complain(o, why(error));
+    return r;
 }
 
 static int run(struct tar_out *o)
@@ -386,11 +403,8 @@ static int run(struct tar_out *o)
     while (!r && (event = walk_next(&o->walk)) != WALK_END) {
         bool fatal = false;
         r = step(o, event, &fatal);
-        if (r < 0 && !fatal && r != -EINTR && r != -ENOMEM) {
-            if (r != -ENOENT && r != -ESTALE) /* removed while we were on the way to it */
-                complain(o, r);
-            r = 0;
-        }
+        if (r < 0 && !fatal && r != -EINTR && r != -ENOMEM)
+            r = pass_over(o, event, r);
         if (!r && cli_interrupted())
             r = -EINTR;
         progress_show(&o->progress, o->result.files, o->total);
@@ -411,6 +425,8 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
         r = run(&o);
     progress_clear(&o.progress);
     o.result.failed = o.complaints.n;
+    o.result.folders = o.walk.folders;
+    o.result.cut = o.walk.cut;
     *ret = o.result;
     o.failed = true;
     archive_write_free(o.a);

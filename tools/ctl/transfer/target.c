@@ -5,6 +5,7 @@
 #include "ctl/transfer/target_backends.h"
 
 #include "shared/buf.h"
+#include "shared/cli.h"
 #include "shared/control.h"
 
 #include <dirent.h>
@@ -360,23 +361,34 @@ int target_close(struct target *t)
     return r;
 }
 
-bool target_error_is_fatal(int error)
+bool target_error_is_fatal(struct target *t, int error)
 {
     switch (error) {
+    case -EIO:
+    case -EBADMSG:
+    case -ENOTCONN:
+    case -ECONNABORTED:
+    case -ESHUTDOWN:
+        return t->kind != TARGET_MOUNT || t->ops->answers(t) < 0;
     case -ENOSPC:
     case -EDQUOT:
     case -EROFS:
-    case -EIO:
-    case -EBADMSG:
     case -ENOMEM:
-    case -ENOTCONN:
-    case -ESHUTDOWN:
     case -EMFILE:
     case -ENFILE:
         return true;
     default:
         return false;
     }
+}
+
+int target_still_there(struct target *t)
+{
+    int r = t->ops->answers(t);
+    if (!r)
+        return 0;
+    cli_error("%s: %s%s", t->path, strerror(-r), r == -ENOTCONN ? " (its daemon has died)" : "");
+    return -ECANCELED;
 }
 
 const char *target_strerror(int error)

@@ -28,8 +28,11 @@ void target_leave_out(struct target *t, const char *path);
 
 /* strerror(), in the words of this program where those are clearer. */
 const char *target_strerror(int error);
-/* Whether an error of one record means that the next ones will fail as well. */
-bool target_error_is_fatal(int error);
+/* Whether an error of one record means that the next ones will fail as well: of what may be an error of one
+ * name only, a mount's root says whether it is. */
+bool target_error_is_fatal(struct target *t, int error);
+/* After an error of something in a source: 0, or -ECANCELED if all of it answers no more, which is told. */
+int target_still_there(struct target *t);
 
 /* The whole content into `buf` (attr->size bytes expected): a struct buf's worth. -EFBIG beyond `max`. */
 struct buf;

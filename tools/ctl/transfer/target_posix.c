@@ -7,10 +7,10 @@
 #include "ctl/transfer/target_backends.h"
 
 #include "ctl/transfer/beneath.h"
+#include "ctl/transfer/listing.h"
 #include "ctl/transfer/same.h"
 #include "shared/buf.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -82,15 +82,6 @@ static int dir_of(struct target *t, tdir dir, const char *name)
     return beneath_fd(posix_of(t)->dirs, dir);
 }
 
-static int64_t to_ns(const struct timespec *ts)
-{
-    int64_t ns;
-    if (__builtin_mul_overflow((int64_t)ts->tv_sec, INT64_C(1000000000), &ns) ||
-        __builtin_add_overflow(ns, (int64_t)ts->tv_nsec, &ns))
-        return ts->tv_sec < 0 ? INT64_MIN + 1 : INT64_MAX;
-    return ns;
-}
-
 static struct timespec from_ns(int64_t ns)
 {
     struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
@@ -103,30 +94,18 @@ static struct timespec from_ns(int64_t ns)
     return ts;
 }
 
-static void from_stat(const struct stat *st, struct target_attr *ret)
-{
-    *ret = (struct target_attr){.dev = st->st_dev,
-                                .ino = st->st_ino,
-                                .size = (uint64_t)st->st_size,
-                                .rdev = st->st_rdev,
-                                .atime = to_ns(&st->st_atim),
-                                .mtime = to_ns(&st->st_mtim),
-                                .mode = st->st_mode,
-                                .nlink = (uint32_t)st->st_nlink,
-                                .uid = st->st_uid,
-                                .gid = st->st_gid};
-}
-
 static int posix_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
     struct stat st = {0};
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
-    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    from_stat(&st, ret);
-    return 0;
+    int r = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if (r < 0 && r != -ENOENT) /* a name is looked up to make it, mostly: then that says so if it is there */
+        r = beneath_stat_at(posix_of(t)->dirs, at, name, &st);
+    if (!r)
+        listing_from_stat(&st, ret);
+    return r;
 }
 
 static int posix_subdir(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
@@ -288,9 +267,7 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, str
     bool in_place = foreign || fd == -EACCES || fd == -EPERM;
     if (in_place) {
         p->temporary[0] = 0;
-        fd = openat(at, rec->name, OPEN_FLAGS | O_WRONLY);
-        if (fd < 0)
-            return -errno;
+        fd = beneath_open_at(p->dirs, at, rec->name, OPEN_FLAGS | O_WRONLY);
     }
     if (fd < 0)
         return fd;
@@ -440,10 +417,13 @@ static int posix_open(struct target *t, tdir dir, const char *name, const struct
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
-    int fd = openat(at, name, OPEN_FLAGS | (write ? O_WRONLY : O_RDONLY));
+    struct beneath *dirs = posix_of(t)->dirs;
+    int fd = beneath_open_at(dirs, at, name, OPEN_FLAGS | (write ? O_WRONLY : O_RDONLY));
     if (fd < 0)
-        return -errno;
+        return fd;
     int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && !beneath_has(dirs, st.st_dev))
+        r = -EXDEV;
     if (!r && ((attr->mode ^ st.st_mode) & S_IFMT || attr->dev != st.st_dev || attr->ino != st.st_ino))
         r = -ESTALE;
     if (r < 0) {
@@ -574,9 +554,9 @@ static int set_attr(int fd, const struct stat *st, const struct target_attr *att
 static int open_name(struct target *t, tdir dir, const char *name, struct stat *ret_st)
 {
     int at = dir_of(t, dir, name);
-    int fd = at < 0 ? at : openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = at < 0 ? at : beneath_open_at(posix_of(t)->dirs, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return at < 0 ? at : -errno;
+        return fd;
     if (fstat(fd, ret_st) < 0) {
         int r = -errno;
         close(fd);
@@ -605,7 +585,7 @@ static int posix_getattr_dir(struct target *t, tdir self, struct target_attr *re
         return fd;
     if (fstat(fd, &st) < 0)
         return -errno;
-    from_stat(&st, ret);
+    listing_from_stat(&st, ret);
     return 0;
 }
 
@@ -700,61 +680,15 @@ static int posix_rmdir(struct target *t, tdir dir, const char *name)
     return remove_name(t, dir, name, AT_REMOVEDIR);
 }
 
-/* ---- listing --------------------------------------------------------------- */
-
-struct target_scan {
-    DIR *dir;
-    bool hide_control; /* the root of a mount: .engram is no memory */
-};
-
 static int posix_scan_open(struct target *t, tdir dir, struct target_scan **ret)
 {
-    struct target_file f = {.fd = -1};
-    int r = posix_open_dir(t, dir, &f);
-    if (r < 0)
-        return r;
-    struct target_scan *s = calloc(1, sizeof *s);
-    if (s)
-        s->dir = fdopendir(f.fd);
-    if (!s || !s->dir) {
-        r = s ? -errno : -ENOMEM;
-        close(f.fd);
-        free(s);
-        return r;
-    }
-    s->hide_control = t->kind == TARGET_MOUNT && dir == t->root && !*t->prefix;
-    *ret = s;
-    return 0;
+    return listing_open(t, posix_of(t)->dirs, dir, ret);
 }
 
-static int posix_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr)
+/* Only a mount can go away beneath us. */
+static int posix_answers(struct target *t)
 {
-    for (;;) {
-        errno = 0;
-        struct dirent *e = readdir(s->dir);
-        if (!e)
-            return errno ? -errno : 0;
-        const char *n = e->d_name;
-        if (!strcmp(n, ".") || !strcmp(n, "..") || (s->hide_control && !strcmp(n, ".engram")))
-            continue;
-        struct stat st;
-        if (fstatat(dirfd(s->dir), n, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-            if (errno == ENOENT)
-                continue; /* removed meanwhile */
-            return -errno;
-        }
-        from_stat(&st, ret_attr);
-        *ret_name = n;
-        return 1;
-    }
-}
-
-static void posix_scan_close(struct target_scan *s)
-{
-    if (!s)
-        return;
-    closedir(s->dir);
-    free(s);
+    return t->kind == TARGET_MOUNT ? beneath_answers(posix_of(t)->dirs) : 0;
 }
 
 static const struct target_ops posix_ops = {
@@ -786,6 +720,7 @@ static const struct target_ops posix_ops = {
     .unlink = posix_unlink,
     .rmdir = posix_rmdir,
     .scan_open = posix_scan_open,
-    .scan_next = posix_scan_next,
-    .scan_close = posix_scan_close,
+    .scan_next = listing_next,
+    .scan_close = listing_close,
+    .answers = posix_answers,
 };

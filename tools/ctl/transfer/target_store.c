@@ -393,7 +393,8 @@ static int store_scan_open(struct target *t, tdir dir, struct target_scan **ret)
     return 0;
 }
 
-static int store_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr)
+static int store_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr,
+                           int *ret_error)
 {
     if (s->next == s->n) {
         if (s->end)
@@ -408,8 +409,16 @@ static int store_scan_next(struct target_scan *s, const char **ret_name, struct 
     }
     *ret_name = s->entries[s->next].name;
     *ret_attr = s->entries[s->next].attr;
+    *ret_error = 0;
     s->next++;
     return 1;
+}
+
+/* It is in this process. */
+static int store_answers(struct target *t)
+{
+    (void)t;
+    return 0;
 }
 
 static void store_scan_close(struct target_scan *s)
@@ -448,4 +457,5 @@ static const struct target_ops store_ops = {
     .scan_open = store_scan_open,
     .scan_next = store_scan_next,
     .scan_close = store_scan_close,
+    .answers = store_answers,
 };

@@ -4,6 +4,7 @@
 #include "ctl/transfer/walk.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,10 +66,25 @@ static int set_path(struct walk *w, size_t dir_len, const char *name)
     return 0;
 }
 
-static enum walk_event failed(struct walk *w, int error)
+static enum walk_event failed(struct walk *w, int error, enum walk_loss loss)
 {
+    bool removed = error == -ENOENT || error == -ESTALE; /* while we were on the way to it */
     w->error = error;
+    w->loss = loss;
+    w->folders += !removed && loss == WALK_LOST_FOLDER;
+    w->cut += !removed && loss == WALK_LOST_REST;
     return WALK_ERROR;
+}
+
+const char *walk_why(struct walk *w)
+{
+    static const char *const what[] = {
+        [WALK_LOST_ENTRY] = "",
+        [WALK_LOST_FOLDER] = "; a folder, left out with all in it",
+        [WALK_LOST_REST] = "; a folder, not listed to its end",
+    };
+    snprintf(w->why, sizeof w->why, "%s%s", target_strerror(w->error), what[w->loss]);
+    return w->why;
 }
 
 /* The top frame is exhausted. */
@@ -79,7 +95,7 @@ static enum walk_event leave(struct walk *w)
     if (w->depth == 0)
         return WALK_END;
     if (set_path(w, f->path_len, NULL) < 0)
-        return failed(w, -ENOMEM);
+        return failed(w, -ENOMEM, WALK_LOST_ENTRY);
     w->dir = f->parent;
     w->attr = f->attr;
     return WALK_LEAVE;
@@ -91,7 +107,7 @@ static enum walk_event enter(struct walk *w, tdir parent)
     int r = w->t->ops->subdir(w->t, parent, w->name, &w->attr, &dir);
     if (!r)
         r = push(w, dir, parent, w->path_len, &w->attr);
-    return r < 0 ? failed(w, r) : WALK_ENTER;
+    return r < 0 ? failed(w, r, WALK_LOST_FOLDER) : WALK_ENTER;
 }
 
 enum walk_event walk_next(struct walk *w)
@@ -100,21 +116,24 @@ enum walk_event walk_next(struct walk *w)
         return WALK_END;
     struct walk_frame *f = &w->frames[w->depth - 1];
     const char *name;
-    int r = w->t->ops->scan_next(f->scan, &name, &w->attr);
+    int error = 0;
+    int r = w->t->ops->scan_next(f->scan, &name, &w->attr, &error);
     if (!r)
         return leave(w);
-    if (r < 0) {
-        /* The rest of this directory cannot be listed: it is left without a WALK_LEAVE. */
+    if (r < 0) { /* it is left without a WALK_LEAVE */
         w->t->ops->scan_close(f->scan);
         (void)set_path(w, f->path_len, NULL);
         w->depth--;
-        return failed(w, r);
+        return failed(w, r, WALK_LOST_REST);
     }
+    enum walk_loss loss = S_ISDIR(w->attr.mode) ? WALK_LOST_FOLDER : WALK_LOST_ENTRY;
     if (set_path(w, f->path_len, name) < 0)
-        return failed(w, -ENOMEM);
+        return failed(w, -ENOMEM, loss);
     w->dir = f->dir;
+    if (error)
+        return failed(w, error, loss);
     if (w->t->self_ino && w->attr.ino == w->t->self_ino && w->attr.dev == w->t->self_dev)
-        return failed(w, -EDEADLK);
+        return failed(w, -EDEADLK, WALK_LOST_ENTRY);
     return S_ISDIR(w->attr.mode) ? enter(w, f->dir) : WALK_ENTRY;
 }
 

@@ -15,6 +15,13 @@ enum walk_event {
     WALK_ERROR, /* `error` happened at `path`; the walk goes on without it */
 };
 
+/* What a WALK_ERROR leaves out. */
+enum walk_loss {
+    WALK_LOST_ENTRY,
+    WALK_LOST_FOLDER, /* with all in it */
+    WALK_LOST_REST,   /* of the folder `path`: its listing broke off, and nobody knows what is missing */
+};
+
 struct walk_frame;
 struct walk {
     struct target *t; /* borrowed */
@@ -28,11 +35,17 @@ struct walk {
     size_t path_len;
     struct target_attr attr;
     int error;
+    enum walk_loss loss; /* of WALK_ERROR */
+    /* So far: folders left out with all in them, and folders not listed to their end. */
+    uint64_t folders, cut;
+    char why[160];
 };
 
 int walk_init(struct walk *w, struct target *t);
 void walk_done(struct walk *w);
 enum walk_event walk_next(struct walk *w);
+/* After WALK_ERROR: what is left out and why, for the user. Valid until the next call. */
+const char *walk_why(struct walk *w);
 /* The handle of the directory just entered. */
 tdir walk_entered(const struct walk *w);
 /* The directory on the way to `path` that is so many components deep; 0: the root. */

@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# foreign.sh - somebody has mounted a file system of his own in his folder of the mount, or over a file of his: root's export and
+# import leave that out, say so, and do all the rest. An export that cannot know what is missing leaves the last good one alone.
+#
+#   tests/ops/foreign.sh [BUILD]      CTL_OLD=engramctl: shows what that one does instead
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 tar
+if [ "$(id -u)" -ne 0 ]; then
+    skip foreign "not root: root's export is what this is about"
+    exit 0
+fi
+CTL=${CTL_OLD-$CTL}
+cd "$WORK" || exit 1
+if ! cc -Wall -Werror -o liar "$ROOT/tests/ops/liar.c"; then
+    skip foreign "no compiler"
+    exit 0
+fi
+ctl() { timeout 60 "$CTL" "$@"; }
+PLACES=()
+liar() { # PLACE ERRNO|cut [others]: as liar.c says
+    "$WORK/liar" "$@" &
+    PLACES+=("$1")
+    wait_until 20 grep -q " $WORK/$1 fuse " /proc/self/mounts
+}
+no_liars() {
+    local place
+    for place in "${PLACES[@]}"; do umount -l "$place"; done
+    PLACES=()
+}
+
+# ---- 60 notes after bob's folder, a file of his, and one more behind each
+must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+mkdir mnt/a mnt/bob mnt/z
+echo "bob's own" >mnt/bob/note
+echo "bob's too" >mnt/bobs-file
+for i in $(seq 60); do echo "note $i" >"mnt/z/n$i"; done
+echo first >mnt/a/first
+chown -R 65534:65534 mnt/bob mnt/bobs-file
+
+names() { # FORMAT OUT: the memories in it
+    case $1 in
+    jsonl) python3 -c 'import json, sys; print("\n".join(json.loads(l)["id"] for l in open(sys.argv[1])))' "$2" ;;
+    tar) tar tf "$2" | grep -v '/$' ;;
+    tree) (cd "$2" && find . -type f -printf '%P\n') ;;
+    esac | sort
+}
+all=$(cd mnt && find . -name .engram -prune -o -type f -printf '%P\n' | sort)
+rest=$(grep -v bob <<<"$all")
+export_of() { # FORMAT: exports to out.FORMAT; its status and what it said in out.status, out.said
+    ctl export --format "$1" mnt "out.$1" >out.said 2>&1
+    echo $? >out.status
+}
+for format in jsonl tar tree; do
+    export_of $format
+    check_equal "$format: all of it" "0 $(md5sum <<<"$all")" "$(cat out.status) $(names $format out.$format | md5sum)"
+done
+
+without_bob() { # LABEL WHY: whatever bob mounts, the rest is exported, and what is not is named with WHY
+    local format
+    for format in jsonl tar tree; do
+        rm -rf out.tree
+        export_of $format
+        check_equal "$format, $1: the rest is there" "1 $(md5sum <<<"$rest")" \
+            "$(cat out.status) $(names $format out.$format | md5sum)"
+        check_equal "  the folder is named as one" 1 "$(grep -c "^bob: $2; a folder, left out with all in it" out.said)"
+        check_equal "  and the file" 1 "$(grep -c "^bobs-file: $2\$" out.said)"
+        check_equal "  and counted" 1 "$(grep -c '2 .*, of that 1 folders' out.said)"
+    done
+}
+other="something else is mounted there"
+liar mnt/bob 5
+liar mnt/bobs-file 5
+without_bob "for himself" "$other"
+check_equal "in JSON, too" "2 1" "$(ctl export --json mnt out.jsonl 2>/dev/null |
+    python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["failed"], d["folders_failed"])')"
+# an import of the mount as a tree goes the same way
+ctl import --format tree mnt copied >out.said 2>&1
+check_equal "import --format tree of it" "1 1" "$? $(grep -c "^bob: $other; a folder" out.said)"
+check_equal "  has the rest" "$(md5sum <<<"$rest")" "$(ctl export copied copied.jsonl 2>/dev/null; names jsonl copied.jsonl | md5sum)"
+no_liars
+
+# ---- what answers all of us, with an error of his choice: those that end an import if they are the target's own
+python3 - <<'P'
+import json, os
+with open("lines.jsonl", "w") as f:
+    for name in ["a/1", "bob/note", "bobs-file", "z/new1", "z/new2"]:
+        f.write(json.dumps({"id": name, "content": "new"}) + "\n")
+for d in ("a", "bob", "z"):
+    os.makedirs("src/" + d)
+for name in ("a/1", "bob/note", "bobs-file", "z/new1", "z/new2"):
+    open("src/" + name, "w").write("new")
+P
+tar -C src --sort=name -cf lines.tar .
+for error in 2 5 28 30 107; do # ENOENT EIO ENOSPC EROFS ENOTCONN
+    liar mnt/bob $error others
+    liar mnt/bobs-file $error others
+    [ $error != 2 ] || without_bob "for all, error $error" "$other"
+    sources=lines.jsonl
+    [ $error != 5 ] || sources="lines.jsonl lines.tar src"
+    for source in $sources; do
+        rm -f mnt/a/1 mnt/z/new*
+        ctl import "$source" mnt >out.said 2>&1
+        check_equal "import of $source beside error $error" "1 3" "$? $(cat mnt/a/1 mnt/z/new1 mnt/z/new2 2>/dev/null | grep -o new | wc -l)"
+    done
+    rm -f mnt/a/1 mnt/z/new*
+    no_liars
+done
+check_equal "what was beneath it is as it was" "bob's own bob's too" "$(cat mnt/bob/note mnt/bobs-file | xargs -d '\n')"
+
+# ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it
+mkdir plain plain/m plain/z
+for i in $(seq 20); do echo "$i" >"plain/z/$i"; done
+for format in jsonl tar; do
+    rm -f plain.out*
+    ctl export --tree --format $format plain plain.out >/dev/null 2>&1
+    before=$(md5sum plain.out)
+    liar plain/m cut others
+    ctl export --tree --format $format plain plain.out >out.said 2>&1
+    check_equal "$format, cut: the last good one stays" "2 $before" "$? $(md5sum plain.out)"
+    check_equal "  that is told" "1 1" "$(grep -c '^m: Input/output error; a folder, not listed to its end' out.said) \
+$(grep -c 'plain.out was not touched.*plain.out.incomplete' out.said)"
+    check_equal "  what could be read is beside it" 21 "$(names $format plain.out.incomplete | wc -l)"
+    check_equal "  for its owner alone" "600" "$(stat -c %a plain.out.incomplete)"
+    ctl export --tree --format $format plain - >out.stream 2>out.said
+    check_equal "  a stream says so in the end" "2 1" "$? $(grep -c 'standard output is not whole' out.said)"
+    no_liars
+    check "  then all is well again" ctl export --tree --format $format plain plain.out
+done
+liar plain/m cut others
+ctl export --tree --format tree plain plain.tree >out.said 2>&1
+check_equal "tree, cut" "2 1" "$? $(grep -c 'plain.tree is not whole' out.said)"
+ctl import --format tree plain plain.store >out.said 2>&1
+check_equal "import of what is cut" "1 1" "$? $(grep -c '^m: .*not listed to its end' out.said)"
+no_liars
+
+# ---- the daemon dies in the middle: that is no export
+rm -rf mnt/* && for i in $(seq 300); do head -c 250000 /dev/urandom >"mnt/n$i"; done
+for format in jsonl tar; do
+    echo "the last good one" >last
+    died=
+    for _ in $(seq 5); do
+        timeout 60 "$CTL" export --format $format mnt last >out.said 2>&1 &
+        export=$!
+        until [ -n "$(find . -maxdepth 1 -name 'last.*.part' -size +1023k)" ] || ! kill -0 $export 2>/dev/null; do :; done
+        daemons_under "$WORK" | xargs -r kill -KILL
+        wait $export
+        status=$?
+        umount -l mnt
+        must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+        [ $status = 0 ] || { died=1 && break; }
+    done
+    check_equal "$format: the daemon dies" "1 2 the last good one" "$died $status $(head -c 100 last | tr -d '\0')"
+    check_equal "  that is told" 1 "$(grep -c '^engramctl: mnt: ' out.said)"
+    check_equal "  and nothing is left" "" "$(find . -name "last.*")"
+done
+# and an import ends when it is the target that answers no more, not one name of it
+mkfifo feed
+timeout 60 "$CTL" import - mnt <feed >out.said 2>&1 &
+import=$!
+exec 5>feed
+cat lines.jsonl >&5
+wait_until 20 test -d mnt/a # made for its first line
+daemons_under "$WORK" | xargs -r kill -KILL
+exec 5>&-
+wait $import
+check_equal "an import whose daemon dies ends" "2" "$?"
+umount -l mnt
+must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+check "unmount" unmount_store "$WORK/mnt"
+t_end
