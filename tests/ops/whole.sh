@@ -98,6 +98,15 @@ watched() {
 tar -C src --xattrs -cf src.tar .
 # shellcheck disable=SC2012
 FILES=$(wc -l <lines.jsonl)
+# what it takes: a file is not asked for its attributes after each write of its content
+getattrs() { awk '/^engram_fuse_requests_total{op="getattr"}/ {print int($2)}' mnt/.engram/metrics; }
+mkdir plain mnt/plain
+(cd plain && for i in $(seq 400); do echo "$i" >"p$i"; done)
+tar -C plain -cf plain.tar .
+before=$(getattrs)
+check "400 small files" "$CTL" import --format tar plain.tar mnt/plain
+asked=$(($(getattrs) - before))
+check "  with at most 2.5 questions for attributes each ($asked)" test "$asked" -le 1000
 watched "a tar into a mount" mnt/tar 1003 640 "$N" "$CTL" import --format tar src.tar mnt/tar
 watched "a tree into a mount" mnt/tree 1003 640 "$N" "$CTL" import --format tree src mnt/tree
 (umask 027 && watched "lines into a mount" mnt/lines 0 640 "$FILES" "$CTL" import lines.jsonl mnt/lines)

@@ -197,13 +197,20 @@ static bool gives_away(uint32_t uid, uint32_t gid)
     return geteuid() == 0 && (uid != 0 || gid != getegid());
 }
 
-/* Owner, mode and time of a file that is complete. The order matters: chown clears set-ID bits. */
-static int settle(int fd, const struct eng_record *rec)
+/* Owner, mode and time of a file that is complete. The order matters: chown clears set-ID bits. `made`: what
+ * a new file was when it was made, which nobody but us changes; a mount tells that without a request, but not
+ * after a write. NULL: it has to be asked. */
+static int settle(int fd, const struct eng_record *rec, const struct stat *made)
 {
-    struct stat st = {0};
-    if (gives_away(rec->uid, rec->gid) && fchown(fd, rec->uid, rec->gid) < 0)
+    struct stat st = made ? *made : (struct stat){0};
+    bool away = gives_away(rec->uid, rec->gid);
+    if (away && fchown(fd, rec->uid, rec->gid) < 0)
         return -errno;
-    if (fstat(fd, &st) < 0)
+    if (made && away) {
+        st.st_uid = rec->uid;
+        st.st_gid = rec->gid;
+    }
+    if (!made && fstat(fd, &st) < 0)
         return -errno;
     uint32_t mode = same_mode(rec->mode, rec->uid, rec->gid, st.st_uid, st.st_gid);
     if (mode != (st.st_mode & 07777) && fchmod(fd, mode) < 0)
@@ -282,7 +289,7 @@ static int stream_end(struct target *t, const struct eng_record *rec, struct tar
     if (!r)
         r = set_xattrs(f->fd, rec);
     if (!r)
-        r = settle(f->fd, rec);
+        r = settle(f->fd, rec, NULL);
     int at = !r && !f->in_place ? dir_of(t, rec->parent, rec->name) : r;
     if (at < 0 || f->in_place)
         return at;
@@ -339,10 +346,11 @@ static int put_again(struct target *t, const struct eng_record *rec)
 
 static int fill(int fd, const struct eng_record *rec)
 {
-    int r = write_all(fd, rec->content, rec->size, 0);
+    struct stat made = {0};
+    int r = fstat(fd, &made) < 0 ? -errno : write_all(fd, rec->content, rec->size, 0);
     if (!r)
         r = set_xattrs(fd, rec);
-    return r ? r : settle(fd, rec);
+    return r ? r : settle(fd, rec, &made);
 }
 
 /* A file without a name, which gets one when it is complete. -EOPNOTSUPP: there are none here. */
