@@ -430,9 +430,10 @@ struct eng_lost {
     char path[1024];                  /* where the file was when it was written; "" if unknown */
 };
 /*
- * Of a store opened with `salvage`: reads all segments for self-describing extents that are whole by their
- * checksums and calls `emit` for each, under no lock; `data` and `piece` are valid during the call. Stops
- * when it returns non-zero, which is then returned. Nothing is emitted when nothing was damaged. */
+ * Of a store opened with `salvage`: reads all segments of this store, and no others, for self-describing
+ * extents that are whole by their checksums and calls `emit` for each, under no lock; `data` and `piece` are
+ * valid during the call. Stops when it returns non-zero, which is then returned. Nothing is emitted when
+ * nothing was damaged. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
 

@@ -91,6 +91,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(MANIFEST_BELIEVED)   /* I10: the footer of a checkpoint says how much memory its manifest takes */     \
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
     M(SALVAGE_ALL_LOST)    /* a damaged part of the index costs all names */                                 \
+    M(STRAYS_ARE_OURS)     /* salvage hands out what lies in segments of another store */                    \
     M(MADE_NAMES_STAY)     /* a memory loses its name to a directory that salvage called so */               \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \

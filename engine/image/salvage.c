@@ -357,25 +357,82 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
     return s->emit(s->arg, &piece, s->extent + head);
 }
 
+/* What is looked for at each place of a segment: *step is how far the next place is. Non-zero ends it. */
+typedef int (*look_fn)(struct search *s, const struct segment *seg, uint64_t at, const uint8_t *head,
+                       uint64_t *step);
+#define HEAD_SIZE MAX_OF(sizeof(struct extent_header), sizeof(struct batch_header))
+
+static int look_for_extent(struct search *s, const struct segment *seg, uint64_t at, const uint8_t *head,
+                           uint64_t *step)
+{
+    struct extent_header h;
+    memcpy(&h, head, sizeof h);
+    return try_extent(s, seg, at, &h, step);
+}
+
+/* 1: a whole batch of this store lies here. -ENOMEM. */
+static int look_for_batch(struct search *s, const struct segment *seg, uint64_t at, const uint8_t *head,
+                          uint64_t *step)
+{
+    struct batch_header h;
+    (void)step;
+    memcpy(&h, head, sizeof h);
+    if (h.store != s->eng->log.store || !batch_header_fits(&h, seg->size - MIN_OF(seg->size, at + sizeof h)))
+        return 0;
+    CLEANUP_FREE uint8_t *ops = malloc(h.ops_len + 1u);
+    if (!ops)
+        return -ENOMEM;
+    return io_pread_exact(seg->file, s->eng->io->ops, ops, h.ops_len, at + sizeof h) == 0 &&
+           h.sum == batch_sum(&h, ops);
+}
+
+static int look_at_places(struct search *s, struct segment *seg, look_fn look)
+{
+    struct seg_file sf = {.id = seg->id, .size = seg->size};
+    CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
+    int r = window ? 0 : -ENOMEM;
+    for (uint64_t from = 0; !r && from + HEAD_SIZE <= seg->size;) {
+        ssize_t n = segment_file_read_around(s->eng->io->ops, &sf, seg->file, window, SEARCH_WINDOW, from);
+        uint64_t at = from, step;
+        for (; !r && n >= 0 && at + HEAD_SIZE <= from + (uint64_t)n; at += step) {
+            step = 8; /* every place where one could begin */
+            r = look(s, seg, at, window + (at - from), &step);
+        }
+        from = MAX_OF(at, from + (n < 0 ? SEARCH_WINDOW : 8)); /* what cannot be read is passed over */
+    }
+    return r;
+}
+
+/*
+ * Whether the segment is of this store: its header says so, or the index or a batch in it where the header is
+ * damaged. Files of another store may lie in the folder; what they hold is nobody's here. -ENOMEM. */
+static int is_ours(struct search *s, struct segment *seg)
+{
+    struct segment_header h = {0};
+    const struct eng *eng = s->eng;
+    bool read = io_pread_exact(seg->file, eng->io->ops, &h, sizeof h, 0) == 0;
+    if (read && memcmp(h.uuid, eng->sb.uuid, sizeof h.uuid) == 0)
+        return 1;
+    if (read && segment_header_check(&h, h.uuid, h.id) == 0)
+        return 0;
+    int r = !seg->kept && index_segment(&eng->idx, seg->id) ? 1 : look_at_places(s, seg, look_for_batch);
+    if (!r)
+        report_line(
+            &s->eng->report, ENG_LOG_WARNING,
+            "s%08x.%s: its header is damaged, and nothing in it says that it is of this store: left out",
+            seg->id, seg->kept ? "kept" : "seg");
+    return r;
+}
+
 static int search_segment(struct search *s, uint32_t id)
 {
     struct segment *seg;
-    struct extent_header h;
     if (segments_pin(&s->eng->segments, id, &seg) != 0)
         return 0; /* the file cannot be opened: nothing to be had */
-    struct seg_file sf = {.id = id, .size = seg->size};
-    s->left_at = left_at(s, seg);
-    CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
-    int r = window ? 0 : -ENOMEM;
-    for (uint64_t from = 0; !r && from + sizeof h <= seg->size;) {
-        ssize_t n = segment_file_read_around(s->eng->io->ops, &sf, seg->file, window, SEARCH_WINDOW, from);
-        uint64_t at = from, step;
-        for (; !r && n >= 0 && at + sizeof h <= from + (uint64_t)n; at += step) {
-            step = 8; /* every place where an extent could begin */
-            memcpy(&h, window + (at - from), sizeof h);
-            r = try_extent(s, seg, at, &h, &step);
-        }
-        from = MAX_OF(at, from + (n < 0 ? SEARCH_WINDOW : 8)); /* what cannot be read is passed over */
+    int r = MUTANT(STRAYS_ARE_OURS) ? 1 : is_ours(s, seg);
+    if (r > 0) {
+        s->left_at = left_at(s, seg);
+        r = look_at_places(s, seg, look_for_extent);
     }
     segments_unpin(seg);
     return r;

@@ -271,6 +271,62 @@ Test(salvage_start, a_number_is_believed_with_its_sum_only)
         }
 }
 
+/* ---- strays that nobody asked for ---------------------------------------------------------------------- */
+
+enum stray { STRAY_WHOLE, STRAY_BAD_HEADER, STRAY_NO_SECTOR, STRAY_N };
+
+/* What a damaged header leaves of a segment to tell whose it is. */
+static void damage_header(struct unit *c, const char *name, enum stray how)
+{
+    uint8_t *image;
+    size_t size;
+    cr_assert_eq(simdisk_get(c->disk, name, &image, &size), 0);
+    if (how == STRAY_BAD_HEADER)
+        image[offsetof(struct segment_header, uuid)] ^= 1;
+    if (how == STRAY_NO_SECTOR)
+        memset(image, 0, 512);
+    simdisk_put(c->disk, name, image, size);
+    free(image);
+}
+
+/* As an opening does that sets it aside. */
+static void rename_kept(struct unit *c, uint32_t id)
+{
+    char name[SEGMENT_NAME_SIZE], to[SEGMENT_NAME_SIZE];
+    uint8_t *image;
+    size_t size;
+    segment_name(id, name);
+    segment_kept_name(id, to);
+    cr_assert_eq(simdisk_get(c->disk, name, &image, &size), 0);
+    simdisk_put(c->disk, to, image, size);
+    cr_assert_eq(simdisk_remove(c->disk, name), 0);
+    free(image);
+}
+
+/* The first batch is lost, so that all is found by what it says of itself: of this store, and of no other. */
+Test(salvage_start, what_strays_hold_is_not_handed_out)
+{
+    struct unit other;
+    fill(&other, "stranger", 2 * N_FILES, 1000);
+    for (enum stray how = 0; how < STRAY_N; how++)
+        for (unsigned kept = 0; kept < 2; kept++) {
+            struct unit c;
+            unit_clone(&c, &u);
+            cr_assert_eq(simdisk_flip(c.disk, "s00000001.seg", sizeof(struct segment_header), 1), 0);
+            add_strays(&c, &other, 9, 12);
+            damage_header(&c, "s00000009.seg", how);
+            damage_header(&c, "s0000000a.seg", how);
+            damage_header(&c, "s00000002.seg", how);
+            if (kept)
+                rename_kept(&c, 0xa);
+            salvage(&c);
+            cr_expect_eq(n_foreign, 0, "%d, %u: %u of another store", how, kept, n_foreign);
+            cr_expect_geq(n_whole(), N_FILES - 1, "%d, %u: %u", how, kept, n_whole());
+            unit_done(&c);
+        }
+    unit_done(&other);
+}
+
 /* ---- what cannot be read ---------------------------------------------------------------------------- */
 
 Test(salvage_start, one_bad_sector_costs_what_lies_in_it)
