@@ -89,6 +89,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
     M(NUMBERS_BELIEVED)    /* I10: whatever says so has used numbers of segments up */                       \
     M(MANIFEST_BELIEVED)   /* I10: the footer of a checkpoint says how much memory its manifest takes */     \
+    M(HOLES_ARE_READ)      /* a search goes through a hole byte by byte, however large a file looks */       \
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
     M(SALVAGE_ALL_LOST)    /* a damaged part of the index costs all names */                                 \
     M(STRAYS_ARE_OURS)     /* salvage hands out what lies in segments of another store */                    \

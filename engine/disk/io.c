@@ -58,6 +58,15 @@ int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf
     return (size_t)n == size ? 0 : -EBADMSG;
 }
 
+uint64_t io_skip_hole(struct io_file *file, const struct eng_io_ops *ops, uint64_t at)
+{
+    uint64_t data;
+    int r = ops->next_data && !MUTANT(HOLES_ARE_READ) ? ops->next_data(file, at, &data) : -EOPNOTSUPP;
+    if (r)
+        return r == -ENXIO ? UINT64_MAX : at;
+    return data > at ? data / 8 * 8 : at;
+}
+
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
                     uint64_t offset)
 {

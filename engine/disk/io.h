@@ -48,6 +48,8 @@ struct eng_io_ops {
     /* 1: all of a range is in memory, 0: it is not, -errno: cannot be told. Its offset is a multiple of
      * IO_ALIGN. May be NULL: cannot be told. */
     int (*cached)(struct io_file *file, uint64_t offset, size_t size);
+    /* Where, from `at` on, the file has more than a hole: -ENXIO, nowhere. May be NULL: cannot be told. */
+    int (*next_data)(struct io_file *file, uint64_t at, uint64_t *ret_at);
     ssize_t (*pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
     int (*file_size)(struct io_file *file, uint64_t *ret_size);
     int (*truncate)(struct io_file *file, uint64_t size);
@@ -125,6 +127,9 @@ ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *
 /* The same, where all must be there: -EBADMSG if the file ends before. */
 int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
                    uint64_t offset);
+/* Where from `at` on, a multiple of 8, more than zeros may begin: at `at` itself if that cannot be told;
+ * nowhere: UINT64_MAX. So a search takes no longer than what the file has on the disk. */
+uint64_t io_skip_hole(struct io_file *file, const struct eng_io_ops *ops, uint64_t at);
 /* 0 or -errno; `iov` is modified. A zero-byte write is -EIO. */
 int io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, struct iovec *iov, int n,
                     uint64_t offset);

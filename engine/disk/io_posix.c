@@ -190,6 +190,15 @@ static int posix_allocate(struct io_file *file, uint64_t size)
     return r < 0 ? no_room(errno) : 0;
 }
 
+static int posix_next_data(struct io_file *file, uint64_t at, uint64_t *ret_at)
+{
+    off_t data = lseek(file->fd, (off_t)at, SEEK_DATA); /* reads and writes say where themselves */
+    if (data < 0)
+        return -errno;
+    *ret_at = (uint64_t)data;
+    return 0;
+}
+
 static int posix_datasync(struct io_file *file)
 {
     /* Only EINTR may be tried again: after any other failure the pages may be gone (I11). */
@@ -390,6 +399,7 @@ static const struct eng_io_ops posix_ops = {
     .close = posix_close,
     .pread = posix_pread,
     .cached = posix_cached,
+    .next_data = posix_next_data,
     .pwritev = posix_pwritev,
     .file_size = posix_file_size,
     .truncate = posix_truncate,

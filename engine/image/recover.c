@@ -490,15 +490,18 @@ static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
 {
     struct segment *seg;
     struct batch_header h;
+    const struct eng_io_ops *ops = rec->eng->io->ops;
     rec->extents.len = 0;
     int r = buf_reserve(&rec->extents, SCAN_WINDOW);
     if (!r)
         r = segments_pin(&rec->eng->segments, sf->id, &seg);
     if (r)
         return r;
-    for (uint64_t at = ALIGN8(from); !r && at + sizeof h <= seg->size; at += SCAN_WINDOW - sizeof h) {
-        ssize_t n =
-            segment_file_read_around(rec->eng->io->ops, sf, seg->file, rec->extents.data, SCAN_WINDOW, at);
+    for (uint64_t at = ALIGN8(from); !r; at += SCAN_WINDOW - sizeof h) {
+        at = io_skip_hole(seg->file, ops, at); /* where no batch begins */
+        if (at >= seg->size || seg->size - at < sizeof h)
+            break;
+        ssize_t n = segment_file_read_around(ops, sf, seg->file, rec->extents.data, SCAN_WINDOW, at);
         r = n < 0 ? (int)n : 0;
         for (size_t i = 0; !r && i + sizeof h <= (size_t)n; i += 8) {
             memcpy(&h, rec->extents.data + i, sizeof h);

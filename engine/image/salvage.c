@@ -391,7 +391,10 @@ static int look_at_places(struct search *s, struct segment *seg, look_fn look)
     struct seg_file sf = {.id = seg->id, .size = seg->size};
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
-    for (uint64_t from = 0; !r && from + HEAD_SIZE <= seg->size;) {
+    for (uint64_t from = 0; !r;) {
+        from = io_skip_hole(seg->file, s->eng->io->ops, from); /* where nothing begins */
+        if (from >= seg->size || seg->size - from < HEAD_SIZE)
+            break;
         ssize_t n = segment_file_read_around(s->eng->io->ops, &sf, seg->file, window, SEARCH_WINDOW, from);
         uint64_t at = from, step;
         for (; !r && n >= 0 && at + HEAD_SIZE <= from + (uint64_t)n; at += step) {

@@ -174,6 +174,87 @@ Test(claims, the_first_batch_of_a_segment_without_a_header)
     expect_little();
 }
 
+static int no_piece(void *arg, const struct eng_lost *piece, const void *data)
+{
+    (void)piece;
+    (void)data;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+
+static uint64_t n_read;
+static unsigned n_pieces;
+static const struct eng_io_ops *plain;
+
+static ssize_t count_pread(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    n_read += size;
+    return plain->pread(file, buf, size, offset);
+}
+
+/* Bytes that an opening, and the search for what was lost, read of the folder. */
+static uint64_t read_by(bool salvage)
+{
+    struct eng *eng = NULL;
+    struct eng_io *io;
+    struct eng_io_ops counting;
+    char why[256];
+    n_pieces = 0;
+    cr_assert_eq(io_posix_new(folder, false, &io), 0);
+    plain = io->ops;
+    counting = *plain;
+    counting.pread = count_pread;
+    io->ops = &counting;
+    const struct eng_options opt = {
+        .no_background = true, .must_exist = true, .read_only = true, .salvage = salvage, .io = io};
+    n_read = 0;
+    cr_assert_eq(eng_open(folder, &opt, &eng, why), 0, "%s", why);
+    expect_whole(eng);
+    if (salvage) {
+        eng->lost_after = 0;
+        cr_assert_eq(eng_lost(eng, no_piece, &n_pieces), 0);
+    }
+    eng_close(eng);
+    io->ops = plain;
+    io_posix_free(io);
+    return n_read;
+}
+
+/* A batch far behind the end, in the segment of the log and in one without a header, where those of the log
+ * follow it. */
+static void claim_size(uint64_t hole)
+{
+    struct batch_header h = next_batch();
+    char name[SEGMENT_NAME_SIZE], path[128];
+    h.seq += 5;
+    poke(place.name, place.offset + hole / 2 / 4096 * 4096, &h, sizeof h, hole);
+    segment_name(place.segment + 1, name);
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    (void)close(open(path, O_CREAT | O_WRONLY, 0600));
+    poke(name, 4096, &h, sizeof h, hole);
+    uint8_t *log;
+    size_t size;
+    cr_assert_eq(simdisk_get(u.disk, place.name, &log, &size), 0);
+    poke(name, hole / 4096 / 2 * 4096, log + sizeof(struct segment_header),
+         size - sizeof(struct segment_header), 0);
+    free(log);
+}
+
+Test(claims, a_hole_takes_no_time)
+{
+    uint64_t before = read_by(false), lost_before = read_by(true);
+    unsigned n_before = n_pieces;
+    cr_assert_gt(n_before, 0);
+    claim_size(UINT64_C(4) << 30);
+    uint64_t after = read_by(false), lost_after = read_by(true);
+    cr_expect_leq(after, before + (UINT64_C(32) << 20), "%llu MiB", (unsigned long long)after >> 20);
+    cr_expect_gt(n_pieces, n_before, "what lies behind a hole is found");
+    cr_expect_leq(lost_after, lost_before + (UINT64_C(32) << 20), "%llu MiB",
+                  (unsigned long long)lost_after >> 20);
+}
+
 static int no_item(void *arg, const struct eng_dump_item *item)
 {
     (void)item;
