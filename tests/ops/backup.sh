@@ -346,6 +346,20 @@ must_mount "$WORK/two" "$WORK/mnt2"
 check_equal "it has everything" "$WANT" "$(whole "$WORK/mnt2")"
 check "unmount two" unmount_store "$WORK/mnt2"
 
+# ---- the daemon ends, and another one has the mount, while a run reads the store
+rm -f "$MNT/large" && head -c 6000000 /dev/urandom >"$MNT/large"
+sync "$MNT/large"
+OLD=$(digest)
+slow_backup 1M
+check "the daemon is killed" kill_daemon "$MNT"
+must_mount "$STORE" "$MNT" -o ctl=visible
+for i in 1 2 3; do echo "after $i" >"$MNT/after$i"; done
+wait $SLOW
+check_equal "the run says that it is no backup" 2 $?
+check "and why" grep -q "the daemon ended meanwhile; nothing was changed" "$WORK/two.log"
+check_equal "the earlier backup is what it was" "$OLD" "$(digest)"
+check_equal "the next run is one" 0 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
+
 # ---- eight writers and compaction: each is in the copy as it was at one moment, after all that was acknowledged before
 cat >"$WORK/eight.py" <<'P'
 # eight.py write MNT ACKS STOP: K writers, each a fixed sequence of steps; the number of the last one acknowledged goes to ACKS/K.

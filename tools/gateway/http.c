@@ -8,7 +8,9 @@
 
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,6 +20,10 @@
  * one's headers, however often a byte comes; from there to the end of the body; and from when the answer is
  * made until it is taken. CLOSING: so many more may be on their way out. */
 enum { IDLE_SECONDS = 15, OWED_SECONDS = 10, CLOSING = 64, CONNECTION_MEMORY = 32 << 10 };
+
+/* So many may wait in the queue of the system, which has no order by party, before those of parties that have
+ * places already are refused instead. */
+enum { CROWD = 256, QUEUE = 4096 };
 
 /* For how long a connection keeps its place if others want it: one that says nothing, and any one until its
  * first request has come, while that is answered, and while the answer is sent. */
@@ -43,7 +49,8 @@ static struct {
     struct connection *list; /* youngest first */
     bool has_thread, ending;
     pthread_t thread;
-} watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    _Atomic int listen_fd; /* -1: not yet known */
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .listen_fd = -1};
 
 struct request {
     char body[GATEWAY_BODY_MAX];
@@ -134,9 +141,19 @@ static bool is_before(const struct connection *k, const struct connection *than)
     return k->turn != IS_WORKED_FOR && (!than || k->kept_until < than->kept_until);
 }
 
-/* Who has to give up a place for one more of `from`: NULL, and *ret_has_place says whether there is one. */
+static bool is_crowded(void)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    /* of a socket that listens: how many wait to be accepted */
+    return getsockopt(atomic_load(&watch.listen_fd), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           info.tcpi_unacked >= CROWD;
+}
+
+/* Who has to give up a place for one more of `from`: NULL, and *ret_has_place says whether there is one.
+ * *ret_own: how many places `from` has. */
 static struct connection *choose_locked(const struct gateway *g, const struct in6_addr *from, int64_t now,
-                                        bool *ret_has_place)
+                                        bool *ret_has_place, unsigned *ret_own)
 {
     /* Of one party three quarters at most: another one's monitoring finds room. */
     unsigned n = 0, n_own = 0, n_shut = 0, share = g->max_connections - g->max_connections / 4;
@@ -152,6 +169,7 @@ static struct connection *choose_locked(const struct gateway *g, const struct in
         }
     }
     bool of_own = n_own >= share;
+    *ret_own = n_own;
     *ret_has_place = n < g->max_connections && !of_own && n_shut < CLOSING;
     if (*ret_has_place || n_shut >= CLOSING)
         return NULL;
@@ -162,13 +180,15 @@ static struct connection *choose_locked(const struct gateway *g, const struct in
  * If that party has its share, or if there is no place left, another connection gives up its own: the one
  * that has let us wait for longest; or, if none does, the one that has had its time. So those who hold places
  * and say nothing keep nobody out; nor do those who ask all the time, or come again and again: each has a
- * place for long enough to be answered once, and the next one waits for that in the queue of the system. */
+ * place for long enough to be answered once, and the next one waits for that in the queue of the system. When
+ * many wait there, who has places already waits no longer: others are behind. */
 static bool make_place_locked(const struct gateway *g, const struct in6_addr *from)
 {
     bool has_place;
+    unsigned n_own;
     for (;;) {
         int64_t now = now_ns();
-        struct connection *k = choose_locked(g, from, now, &has_place);
+        struct connection *k = choose_locked(g, from, now, &has_place, &n_own);
         if (!k || watch.ending)
             return has_place;
         if (now >= k->kept_until || is_later(k, NULL, now)) {
@@ -176,6 +196,8 @@ static bool make_place_locked(const struct gateway *g, const struct in6_addr *fr
             (void)shutdown(k->fd, SHUT_RDWR);
             return true;
         }
+        if (n_own && is_crowded())
+            return false;
         wait_locked(k->kept_until - now);
     }
 }
@@ -367,12 +389,17 @@ struct MHD_Daemon *http_start(struct gateway *g, const struct sockaddr *addr)
     if (addr->sa_family == AF_INET6)
         flags |= MHD_USE_IPv6;
     watch.has_thread = pthread_create(&watch.thread, NULL, watch_main, NULL) == 0;
-    return MHD_start_daemon(flags, 0, on_accept, g, on_request, g, MHD_OPTION_SOCK_ADDR, addr,
-                            MHD_OPTION_CONNECTION_LIMIT, g->max_connections + CLOSING + 1,
-                            MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL, MHD_OPTION_CONNECTION_TIMEOUT,
-                            (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                            (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-                            MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_END);
+    struct MHD_Daemon *d = MHD_start_daemon(
+        flags, 0, on_accept, g, on_request, g, MHD_OPTION_SOCK_ADDR, addr, MHD_OPTION_CONNECTION_LIMIT,
+        g->max_connections + CLOSING + 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)QUEUE,
+        MHD_OPTION_END);
+    const union MHD_DaemonInfo *info = d ? MHD_get_daemon_info(d, MHD_DAEMON_INFO_LISTEN_FD) : NULL;
+    if (info)
+        atomic_store(&watch.listen_fd, info->listen_fd);
+    return d;
 }
 
 uint16_t http_port(struct MHD_Daemon *d)
