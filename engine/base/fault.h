@@ -62,6 +62,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(PUBLISH_UNWRITTEN)   /* I2: a batch counts although it could not be written */                         \
     M(INSTALL_UNSYNCED)    /* relocations are logged before the survivors are durable */                     \
     M(RETIRE_UNSYNCED)     /* I4: a segment goes before the deaths in it are durable */                      \
+    M(RETIRE_UNMARKED)     /* I4: a segment goes before the disk says that its deaths are durable */         \
+    M(MARK_BESIDE)         /* I4: what says so lies in the page of those deaths */                           \
     M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
     M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
     M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \

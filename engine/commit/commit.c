@@ -11,6 +11,7 @@
 #include "index/apply.h"
 #include "index/extents.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two calls of reserve_keep() */
@@ -219,6 +220,33 @@ int commit_txn(struct eng *eng, struct txn *txn)
     if (!r)
         orphans_drop(eng, orphans);
     return r;
+}
+
+/* A batch without operations, `size` bytes long. */
+static int write_nothing(struct eng *eng, uint64_t size)
+{
+    static const uint8_t zeros[8192];
+    struct txn_piece piece = {zeros, size - sizeof(struct batch_header)};
+    struct txn txn = {.pieces = &piece, .n_pieces = piece.len > 0, .extents_len = piece.len};
+    assert(piece.len <= sizeof zeros);
+    int r = write_or_make_do(eng, &txn, RESERVE_ALL);
+    return r ? r : publish(eng, &txn);
+}
+
+int commit_mark(struct eng *eng)
+{
+    int r = commit_begin(eng);
+    if (r)
+        return r;
+    uint64_t gap = log_mark_gap_locked(&eng->log);
+    if (gap == UINT64_MAX)
+        r = log_seal_locked(&eng->log);
+    else if (gap)
+        r = write_nothing(eng, gap);
+    if (!r)
+        r = write_nothing(eng, sizeof(struct batch_header));
+    commit_end(eng);
+    return r ? r : flush_log(eng);
 }
 
 int commit_orphans(struct eng *eng)

@@ -13,6 +13,9 @@ void commit_end(struct eng *eng);
 /* Between the two: writes the transaction to the log and applies it. On an error nothing has happened; after
  * -ENOSPC a caller's change is begun anew as full_disk_again() says (upkeep/full_disk.h). */
 int commit_txn(struct eng *eng, struct txn *txn);
+/* Has the disk say what of the log is durable by now, durably: batches without operations, and a flush
+ * (log_marked()). */
+int commit_mark(struct eng *eng);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);
 /* Frees the file's tail now, a slice at a time; others have their turn in between. What an error leaves is

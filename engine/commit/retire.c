@@ -2,6 +2,7 @@
  * retire.c - see retire.h. */
 #include "commit/retire.h"
 
+#include "commit/commit.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
 
@@ -41,14 +42,17 @@ void retire_allow(struct eng *eng)
     pthread_mutex_unlock(&eng->retire->lock);
 }
 
-/* The next segment from record *at on, of RETIRE_LOOKS, that no keeper needs: its id, or 0. */
-static uint32_t next_unneeded(struct eng *eng, uint32_t *at)
+/* The next segment from record *at on, of RETIRE_LOOKS, that no keeper needs: its id, or 0. *unmarked becomes
+ * true if one would go with a mark. */
+static uint32_t next_unneeded(struct eng *eng, uint32_t *at, bool *unmarked)
 {
     uint32_t end = MIN_OF(eng->idx.segs.used, *at + (MUTANT(RETIRE_ALL_AT_ONCE) ? INT32_MAX : RETIRE_LOOKS));
     for (; *at < end; ++*at) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, *at);
-        if (seg->id && !keepers_find(eng, seg))
+        const struct keeper *keeper = seg->id ? keepers_find(eng, seg) : NULL;
+        if (seg->id && !keeper)
             return seg->id;
+        *unmarked = *unmarked || (keeper && keeper->kind == KEEPER_MARK);
     }
     return 0;
 }
@@ -56,9 +60,9 @@ static uint32_t next_unneeded(struct eng *eng, uint32_t *at)
 /* Under log.lock: removes the next segment that may go, from record *at on, from the store, to be unlinked.
  * NULL with it: there is none among those looked at, or somebody has pinned it by now, and a later call gets
  * it. False: there is none left. */
-static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **ret_seg)
+static bool remove_one_locked(struct eng *eng, uint32_t *at, bool *unmarked, struct segment **ret_seg)
 {
-    uint32_t id = next_unneeded(eng, at);
+    uint32_t id = next_unneeded(eng, at, unmarked);
     *ret_seg = NULL;
     if (!id)
         return *at < eng->idx.segs.used;
@@ -71,7 +75,7 @@ static bool remove_one_locked(struct eng *eng, uint32_t *at, struct segment **re
 }
 
 /* Unlinking takes long: only retire->lock is held meanwhile, and for one segment at a time. */
-unsigned retire_segments(struct eng *eng)
+static unsigned retire_some(struct eng *eng, bool *unmarked)
 {
     unsigned n = 0;
     uint32_t at = 1;
@@ -80,7 +84,7 @@ unsigned retire_segments(struct eng *eng)
         struct segment *seg;
         pthread_mutex_lock(&eng->retire->lock);
         pthread_mutex_lock(&eng->log.lock);
-        more = remove_one_locked(eng, &at, &seg);
+        more = remove_one_locked(eng, &at, unmarked, &seg);
         pthread_mutex_unlock(&eng->log.lock);
         if (seg) {
             (void)segments_unlink(&eng->segments, seg); /* a file that stays is removed by recovery */
@@ -89,6 +93,16 @@ unsigned retire_segments(struct eng *eng)
         }
         pthread_mutex_unlock(&eng->retire->lock);
     }
+    return n;
+}
+
+/* A mark costs a flush: one for all that want one. Without room for it they go later. */
+unsigned retire_segments(struct eng *eng)
+{
+    bool unmarked = false;
+    unsigned n = retire_some(eng, &unmarked);
+    if (unmarked && commit_mark(eng) == 0)
+        n += retire_some(eng, &unmarked);
     return n;
 }
 

@@ -28,6 +28,11 @@ static bool durable_needs(struct eng *eng, const struct seg_rec *seg)
     return seg->death_seq > log_durable(&eng->log) && !MUTANT(RETIRE_UNSYNCED);
 }
 
+static bool mark_needs(struct eng *eng, const struct seg_rec *seg)
+{
+    return seg->death_seq > log_marked(&eng->log) && !MUTANT(RETIRE_UNMARKED) && !MUTANT(RETIRE_UNSYNCED);
+}
+
 static bool checkpoints_need(struct eng *eng, const struct seg_rec *seg)
 {
     return seg->last_seq > atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire) &&
@@ -52,6 +57,7 @@ static const struct keeper each_store[] = {
     {KEEPER_CHECKPOINTS, "waiting_checkpoint", "emptied, in recovery",
      "the second checkpoint from now; compact writes them at once", checkpoints_need, NULL},
     {KEEPER_HOLDS, "held", "emptied, held", "release, once for each hold", NULL, holds_need_all},
+    {KEEPER_MARK, "mark", NULL, NULL, mark_needs, NULL},
     {KEEPER_PINS, "pinned", "emptied, being read", "the end of the reads that are under way", pins_need,
      NULL},
 };

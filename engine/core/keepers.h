@@ -21,6 +21,7 @@ enum keeper_kind {
     KEEPER_DURABLE,     /* an operation that made its bytes dead is not durable */
     KEEPER_CHECKPOINTS, /* its metadata is younger than the oldest checkpoint that recovery may need */
     KEEPER_HOLDS,       /* eng_hold() */
+    KEEPER_MARK,        /* nothing on disk says that these operations are durable: reclaiming has it said */
     KEEPER_PINS, /* a reader is in it; segments_remove() asks once more, so that this kind stays last */
 };
 

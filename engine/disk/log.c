@@ -66,6 +66,33 @@ bool log_wants_flush(const struct log *log)
     return atomic_load_explicit(&log->n_unsynced, memory_order_relaxed) > log->segments->open_max / 2;
 }
 
+void log_note_marked(struct log *log, uint64_t seq)
+{
+    uint64_t old = log_marked(log);
+    while (old < seq && !atomic_compare_exchange_weak_explicit(&log->marked_seq, &old, seq,
+                                                               memory_order_acq_rel, memory_order_acquire))
+        ;
+}
+
+#define MARK_PAGE 4096u
+
+/* Whether a batch at the tail lies in another page than the end of what is durable. */
+static bool stands_apart(const struct log *log)
+{
+    uint64_t end = atomic_load_explicit(&log->durable_end, memory_order_acquire);
+    return MUTANT(MARK_BESIDE) || end >> 32 != log->active->id ||
+           ((end & UINT32_MAX) * 8 - 1) / MARK_PAGE != log->tail / MARK_PAGE;
+}
+
+uint64_t log_mark_gap_locked(const struct log *log)
+{
+    if (!log->active || stands_apart(log))
+        return 0;
+    uint64_t gap = MARK_PAGE - log->tail % MARK_PAGE;
+    gap += gap < sizeof(struct batch_header) ? MARK_PAGE : 0;
+    return log->tail + gap + sizeof(struct batch_header) <= log->segment_size ? gap : UINT64_MAX;
+}
+
 int log_seal_locked(struct log *log)
 {
     if (!log->active)
@@ -85,10 +112,12 @@ int log_new_segment_locked(struct log *log)
 {
     struct segment *seg;
     int r = log_seal_locked(log);
+    uint64_t durable = log_durable(log);
     if (!r)
-        r = segments_create(log->segments, SEGMENT_LOG, log->seq + 1, log->chain, log_durable(log), &seg);
+        r = segments_create(log->segments, SEGMENT_LOG, log->seq + 1, log->chain, durable, &seg);
     if (r)
         return r;
+    log->mark = durable;
     log->active = seg;
     log->tail = sizeof(struct segment_header);
     log->dir_dirty = true;
@@ -154,6 +183,8 @@ int log_append_locked(struct log *log, struct txn *txn)
     struct batch_header header;
     memcpy(&header, log->scratch.data, sizeof header);
     uint64_t size = log->scratch.len + txn->extents_len;
+    if (stands_apart(log)) /* what is durable may be more by now: its end only rises */
+        log->mark = header.durable_seq;
     log->tail += size;
     log->chain = header.sum;
     log->time = header.time;
@@ -169,7 +200,7 @@ int log_append_locked(struct log *log, struct txn *txn)
 struct flush {
     struct segment **segs; /* pinned; oldest first, the active one last */
     size_t n;
-    uint64_t seq;
+    uint64_t seq, end, mark;
     uint32_t newest;
     bool dir;
 };
@@ -203,7 +234,12 @@ static int flush_begin(struct log *log, struct flush *f)
 {
     pthread_mutex_lock(&log->lock);
     zero_ahead_locked(log);
-    *f = (struct flush){.n = log->n_unsynced, .seq = log->seq, .newest = log->newest, .dir = log->dir_dirty};
+    *f = (struct flush){.n = log->n_unsynced,
+                        .seq = log->seq,
+                        .end = log->active ? log_place(log->active->id, log->tail) : 0,
+                        .mark = log->mark,
+                        .newest = log->newest,
+                        .dir = log->dir_dirty};
     f->segs = calloc(f->n + 1, sizeof(struct segment *));
     if (f->segs) {
         for (size_t i = 0; i < f->n; i++)
@@ -298,6 +334,8 @@ int log_sync(struct log *log, bool *ret_flushed)
             atomic_store_explicit(&log->failed, -r, memory_order_release);
         if (!r) {
             log->newest_durable = f.newest;
+            atomic_store_explicit(&log->durable_end, f.end, memory_order_release);
+            log_note_marked(log, f.mark);
             atomic_store_explicit(&log->durable_seq, f.seq, memory_order_release);
             atomic_fetch_add_explicit(&log->syncs, 1, memory_order_relaxed);
         }

@@ -27,6 +27,7 @@ struct log {
     _Atomic uint32_t small_fsyncs; /* asked for since the last large flush */
     _Atomic uint64_t seq;          /* of the last batch. Written under lock, read without it. */
     uint64_t chain;                /* sum of the last batch. protected by lock */
+    uint64_t mark;                 /* the highest durable_seq that was written. protected by lock */
     int64_t time;                  /* of the last batch, ns. protected by lock */
     struct segment **unsynced;     /* sealed, pinned, in order. protected by lock */
     _Atomic size_t n_unsynced;     /* written under lock, read without it, as a hint */
@@ -41,6 +42,8 @@ struct log {
     pthread_cond_t sync_done;
     bool syncing;                 /* protected by sync_lock */
     _Atomic uint64_t durable_seq; /* written by the one that syncs */
+    _Atomic uint64_t durable_end; /* where that batch ends: segment << 32 | offset / 8; written before it */
+    _Atomic uint64_t marked_seq;  /* see log_marked() */
     _Atomic int failed;           /* errno of the first failed flush or syncdir, sticky (I11) */
     _Atomic uint64_t syncs;
 };
@@ -66,6 +69,22 @@ static inline uint64_t log_durable(const struct log *log)
 {
     return atomic_load_explicit(&log->durable_seq, memory_order_acquire);
 }
+/* For durable_end. */
+static inline uint64_t log_place(uint32_t segment, uint64_t offset)
+{
+    return (uint64_t)segment << 32 | offset / 8;
+}
+/* Up to where the disk itself says, durably, that the log was durable: in a page of 4 KiB that no batch up to
+ * there touches, so that one bad page takes no batch together with the word about it. */
+static inline uint64_t log_marked(const struct log *log)
+{
+    return atomic_load_explicit(&log->marked_seq, memory_order_acquire);
+}
+/* The same is said elsewhere, durably: by a checkpoint. */
+void log_note_marked(struct log *log, uint64_t seq);
+/* With log->lock held: bytes that must come before the next batch, so that what it says counts for
+ * log_marked(); more than the segment has room for: UINT64_MAX. */
+uint64_t log_mark_gap_locked(const struct log *log);
 
 /* With log->lock held: bytes of the batch that the transaction would make. */
 uint64_t log_batch_size(const struct txn *txn);

@@ -180,6 +180,8 @@ int recovery_adopt(struct recovery *rec)
     eng->log.seq = eng->published_seq = rec->seq;
     eng->log.chain = rec->chain;
     eng->log.durable_seq = rec->seq;
+    eng->log.durable_end = rec->at ? log_place(rec->at->id, rec->offset) : 0;
+    eng->log.marked_seq = MIN_OF(eng->marks.newest_seq, rec->seq); /* of other marks nobody knows where */
     eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     adopt_missing(rec);
     tell_beyond(rec);

@@ -278,6 +278,7 @@ static void remember(struct eng *eng, const struct writer *w, const struct ckpt_
     atomic_store_explicit(&eng->marks.oldest_seq,
                           eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0,
                           memory_order_release);
+    log_note_marked(&eng->log, pos->seq);
     atomic_store_explicit(&eng->marks.log_bytes, log_bytes, memory_order_relaxed);
     COUNT(eng, checkpoints, 1);
 }

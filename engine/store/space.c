@@ -174,6 +174,8 @@ static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
     struct eng_space *sp = receipt->sp;
     uint64_t size = segments_size_of(&eng->segments, seg->id);
     const struct keeper *keeper = keepers_find(eng, seg);
+    if (keeper && keeper->kind == KEEPER_MARK)
+        keeper = NULL; /* who takes it marks it */
     receipt->known += (int64_t)size;
     if (!size)
         return 0;

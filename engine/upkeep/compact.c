@@ -6,7 +6,7 @@
  *   copy      survivors, verified first (I5), into a segment of their own
  *   install   that segment made durable, then relocations through the log in
  *             small batches, each compared with what the index says now (I3)
- *   retire    deaths made durable, emptied victims unlinked (I4)
+ *   retire    deaths made durable, and marked so, emptied victims unlinked (I4)
  *
  * Nothing is ever put back: until a relocation is installed the old place is valid, and
  * afterwards the new one is (I8). Bounds (I9): COMPACT_GROUP refs of 64 bytes, four
@@ -123,7 +123,8 @@ static int awaits_checkpoint(struct eng *eng, const struct seg_rec *seg, void *a
 {
     const struct keeper *keeper = keepers_find(eng, seg);
     (void)arg;
-    return keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS);
+    return keeper && (keeper->kind == KEEPER_DURABLE || keeper->kind == KEEPER_CHECKPOINTS ||
+                      keeper->kind == KEEPER_MARK);
 }
 
 /* Whether some segment goes once a checkpoint is written, which also makes the log durable. */
