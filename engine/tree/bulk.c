@@ -14,7 +14,7 @@
 #define BATCH_OPS 2048u
 #define BATCH_BYTES (4u << 20)
 #define BATCH_PIECES 400u
-#define RECORD_BYTES (16u << 20) /* content of one */
+#define RECORD_BYTES (16u << 20) /* content of one, and as much in attributes */
 #define SEEN_SLOTS 4096u         /* power of two, above BATCH_OPS */
 
 struct bulk {
@@ -76,10 +76,19 @@ static uint32_t path_hint(struct bulk *b, const struct eng_record *rec)
     return (uint32_t)(b->dir_len + len);
 }
 
+static uint64_t xattr_bytes(const struct eng_record *rec)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < rec->n_xattrs; i++)
+        bytes += rec->xattrs[i].size;
+    return bytes;
+}
+
 /* Of what is too large, which record_check() refuses, there is no draft. */
 static bool may_draft(const struct eng_record *rec)
 {
-    bool may = rec->size <= RECORD_BYTES;
+    bool may = rec->size <= RECORD_BYTES && (rec->n_xattrs <= ENG_XATTR_COUNT_MAX || MUTANT(MANY_XATTRS)) &&
+               (xattr_bytes(rec) <= RECORD_BYTES || MUTANT(MANY_XATTRS));
     for (size_t i = 0; i < rec->n_xattrs && may; i++)
         may = rec->xattrs[i].size <= ENG_XATTR_SIZE_MAX;
     return may;
@@ -121,7 +130,7 @@ static int draft_some(struct bulk *b, size_t n)
         const struct eng_record *rec = &b->records[b->drafted];
         if (b->drafted - b->next >= BATCH_OPS)
             break;
-        bytes += rec->size;
+        bytes += rec->size + xattr_bytes(rec);
         r = draft_record(b, rec);
     }
     return r;
@@ -226,6 +235,8 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
     if (list > ENG_XATTR_LIST_MAX &&
         !MUTANT(NO_LIST_LIMIT)) /* as eng_setxattr(): index_verify() would refuse the store */
         return -ENOSPC;
+    if ((rec->n_xattrs > ENG_XATTR_COUNT_MAX || xattr_bytes(rec) > RECORD_BYTES) && !MUTANT(MANY_XATTRS))
+        return -ENOSPC;
     const struct dentry_rec *d =
         index_dentry(idx, index_find_name(idx, ino_slot(rec->parent), rec->name, len));
     const struct inode_rec *old = d ? index_slot(idx, d->child) : NULL;
@@ -322,7 +333,7 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < n && bytes < BATCH_BYTES; i++)
-        bytes += records[i].size + 256;
+        bytes += records[i].size + xattr_bytes(&records[i]) + 256;
     return MIN_OF(bytes, (size_t)BATCH_BYTES);
 }
 

@@ -31,14 +31,22 @@ int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
     return 0;
 }
 
-/* Bytes that listxattr needs. */
-static size_t list_size(const struct index *idx, const struct inode_rec *inode)
+/* Bytes that listxattr needs, and for how many. */
+static size_t list_size(const struct index *idx, const struct inode_rec *inode, size_t *ret_n)
 {
     struct xattr_view xattr;
     size_t size = 0;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next)
+    *ret_n = 0;
+    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next, ++*ret_n)
         size += xattr.name_len + 1u;
     return size;
+}
+
+/* Whether one of such a name more is within the limits. */
+static bool one_more(const struct index *idx, const struct inode_rec *inode, size_t name_len)
+{
+    size_t n, size = list_size(idx, inode, &n);
+    return size + name_len + 1 <= ENG_XATTR_LIST_MAX && (n < ENG_XATTR_COUNT_MAX || MUTANT(MANY_XATTRS));
 }
 
 static int set_once(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
@@ -61,7 +69,7 @@ static int set_once(struct eng *eng, uint64_t ino, const char *name, const void 
         r = -EEXIST;
     else if (!there && (flags & ENG_XATTR_REPLACE))
         r = -ENODATA;
-    else if (!there && list_size(&eng->idx, inode) + name_len + 1 > ENG_XATTR_LIST_MAX)
+    else if (!there && !one_more(&eng->idx, inode, name_len))
         r = -ENOSPC;
     if (!r)
         r = xattrs_stage(&txn, &draft, &at, ino, &xattr, now_ns());
@@ -217,7 +225,8 @@ static ssize_t list(const struct index *idx, uint64_t ino, char *names, size_t s
     const struct inode_rec *inode = index_inode(idx, ino);
     if (!inode)
         return -ESTALE;
-    if (size && list_size(idx, inode) > size)
+    size_t number;
+    if (size && list_size(idx, inode, &number) > size)
         return -ERANGE;
     ssize_t n = 0;
     struct xattr_view xattr;

@@ -393,9 +393,9 @@ Test(jsonl, too_much_of_everything)
     free(line);
     struct buf many = {0};
     buf_str(&many, "{\"id\":\"x\",\"content\":\"\"");
-    for (int i = 0; i < 8000; i++) {
-        char member[40];
-        snprintf(member, sizeof member, ",\"k%05d\":\"\"", i);
+    for (int i = 0; i < 1000; i++) {
+        char member[100];
+        snprintf(member, sizeof member, ",\"k%070d\":\"\"", i);
         buf_str(&many, member);
     }
     buf_str(&many, "}");
@@ -403,11 +403,11 @@ Test(jsonl, too_much_of_everything)
     cr_expect(strstr(why, "names together") != NULL, "%s", why);
     buf_reset(&many);
     buf_str(&many, "{\"id\":\"x\",\"content\":\"\",\"xattrs_base64\":{\"user.a\":\"\"");
-    for (int i = 0; i < ENG_XATTR_LIST_MAX / 7; i++)
+    for (int i = 0; i < ENG_XATTR_COUNT_MAX; i++)
         buf_str(&many, ",\"user.a\":\"\"");
     buf_str(&many, "}}");
     cr_expect_eq(parse_n(many.data, many.len, &m), -22);
-    cr_expect(strstr(why, "too many members: over 9362") != NULL, "%s", why);
+    cr_expect(strstr(why, "too many members: over 1023") != NULL, "%s", why);
     buf_done(&many);
 }
 

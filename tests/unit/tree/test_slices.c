@@ -355,8 +355,8 @@ Test(slices, removing_what_has_many_attributes, .timeout = 200)
 {
     char names[21][16] = {[20] = "f"};
     attributed(20, names);
-    attribute(f, 3000);
-    fragment(f, 3000); /* more than a slice only together */
+    attribute(f, 1000);
+    fragment(f, 3500); /* more than a slice only together */
     hold_begin();
     orphan(21, names);
     cr_assert_eq(commit_orphans(u.eng), 0);

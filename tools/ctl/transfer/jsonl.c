@@ -75,8 +75,8 @@ static void *grown(struct pool *a, void *old, size_t n, size_t *cap, size_t elem
     return p;
 }
 
-/* Each takes 7 bytes of the list of names at least ("user.a"). */
-enum { XATTRS_MAX = ENG_XATTR_LIST_MAX / 7 };
+/* The loader may add one more, the true id. */
+enum { XATTRS_MAX = ENG_XATTR_COUNT_MAX - 1 };
 
 static int add_xattr(struct parser *p, const char *name, const void *value, size_t size)
 {
