@@ -184,6 +184,42 @@ check_equal "it is in there" "444 1001" "$(cmp user/pack user/out/pack && mode_o
 alice ./ctl import user/src.tar user/store >/dev/null
 check "the same into a store" alice ./ctl import user/src.tar user/store
 
+# ---- bad lines are for who imported, whatever the file was before
+echo '{"bad' >bad.jsonl
+echo old >bad.errors && chmod 644 bad.errors
+"$CTL" import --errors bad.errors bad.jsonl mnt/alice >/dev/null 2>&1
+check_equal "an older file of bad lines is closed to others" "600 0 1" "$(mode_of bad.errors) $(grep -c '"line":1' bad.errors)"
+check_equal "  and has nothing of the old ones" 0 "$(grep -c old bad.errors)"
+echo hers >hers.errors && chown 1001:1001 hers.errors
+check_fails "one of somebody else is refused" "belongs to somebody else" "$CTL" import --errors hers.errors bad.jsonl mnt/alice
+check_equal "  and stays as it was" "hers" "$(cat hers.errors)"
+check "what is no file is taken" sh -c "'$CTL' import --errors /dev/stdout bad.jsonl mnt/alice | grep -q '\"line\":1'"
+
+# ---- who is quick at the right moment: something else has the name when its attributes are set (tests/ops/names_shim.c)
+if cc -shared -fPIC -Wall -Werror -o names.so "$ROOT/tests/ops/names_shim.c" -ldl; then
+    swapped() { # NAME SOURCE: imports while `other` takes the place of NAME, once
+        env "LD_PRELOAD=$WORK/names.so" NAMES_SHIM=swap "SWAP_NAME=$1" "SWAP_WITH=$WORK/mnt/quick/other" \
+            timeout 60 "$CTL" import --format tree "$2" mnt/quick >swap.said 2>&1
+        echo "$? $(grep -c 'something else in its place' swap.said) $(test -e mnt/quick/other && echo "not swapped")"
+    }
+    mkdir mnt/quick mnt/roots one two
+    echo same >one/note && chown 1002:1002 one/note && chmod 4777 one/note
+    cp one/note mnt/quick/note && chmod 600 mnt/quick/note
+    echo "root's own" >mnt/roots/key && chmod 600 mnt/roots/key && ln mnt/roots/key mnt/quick/other
+    check_equal "another file under the name of one that gets its attributes" "1 1 " "$(swapped note one)"
+    check_equal "  is root's still" "600 0" "$(mode_of mnt/roots/key)"
+    mkfifo two/pipe && chown 1002:1002 two/pipe && chmod 666 two/pipe
+    mkfifo -m 600 mnt/roots/pipe && ln mnt/roots/pipe mnt/quick/other
+    check_equal "another pipe in place of the one just made" "1 1 " "$(swapped .engramctl- two)"
+    check_equal "  is root's still" "600 0" "$(mode_of mnt/roots/pipe)"
+    rm -f mnt/quick/.engramctl-*
+    ln mnt/roots/key mnt/quick/other
+    check_equal "a file in place of it" "1 1 " "$(swapped .engramctl- two)"
+    check_equal "  is root's still" "600 0" "$(mode_of mnt/roots/key)"
+else
+    skip "who is quick at the right moment" "no compiler"
+fi
+
 # ---- ids: whoever may write to a file cannot claim the id of another one
 ids() { "$CTL" export "$@" - | python3 -c 'import json, sys; print(" ".join(sorted(json.loads(l)["id"] for l in sys.stdin)))'; }
 rm -rf mnt/* && mkdir -p mnt/people/ada mnt/pub mnt/fold

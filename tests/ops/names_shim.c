@@ -1,14 +1,21 @@
 /*
  * names_shim.c - for LD_PRELOAD: a file system that knows no files without a name (O_TMPFILE), nor
  * renameat2() with a flag, as NFS. If NAMES_SHIM is "pause", each fsetxattr() lets others run for a
- * millisecond, so that whoever looks at half a file sees it. */
+ * millisecond, so that whoever looks at half a file sees it.
+ *
+ * If it is "swap", somebody is quick: the file SWAP_WITH takes the place of the one whose name begins with
+ * SWAP_NAME just before that is opened for its attributes, and of a special file just after it was made. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -18,6 +25,13 @@ static int is(const char *word)
     return want && !strcmp(want, word);
 }
 
+static void swap(int at, const char *name)
+{
+    const char *want = getenv("SWAP_NAME"), *with = getenv("SWAP_WITH");
+    if (is("swap") && want && with && !strncmp(name, want, strlen(want)))
+        (void)renameat(AT_FDCWD, with, at, name); /* ENOENT: done already */
+}
+
 static int open_at(const char *name, int at, const char *path, int flags, mode_t mode)
 {
     int (*real)(int, const char *, int, ...) = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, name);
@@ -25,6 +39,8 @@ static int open_at(const char *name, int at, const char *path, int flags, mode_t
         errno = EOPNOTSUPP;
         return -1;
     }
+    if (flags & O_PATH)
+        swap(at, path);
     return real(at, path, flags, mode);
 }
 
@@ -49,6 +65,30 @@ int openat64(int at, const char *path, int flags, ...)
     mode_t mode = mode_of(flags, ap);
     va_end(ap);
     return open_at("openat64", at, path, flags, mode);
+}
+
+long syscall(long number, ...)
+{
+    long (*real)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+    long a[6];
+    va_list ap;
+    va_start(ap, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    if (number == SYS_openat2 && (((const struct open_how *)a[2])->flags & O_PATH))
+        swap((int)a[0], (const char *)a[1]);
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+int mknodat(int at, const char *name, mode_t mode, dev_t dev)
+{
+    int (*real)(int, const char *, mode_t, dev_t) =
+        (int (*)(int, const char *, mode_t, dev_t))dlsym(RTLD_NEXT, "mknodat");
+    int r = real(at, name, mode, dev);
+    if (!r)
+        swap(at, name);
+    return r;
 }
 
 int renameat2(int from, const char *old, int to, const char *new, unsigned flags)

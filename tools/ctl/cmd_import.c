@@ -190,14 +190,25 @@ struct line_options {
     const char *errors; /* a file, or NULL */
 };
 
-/* The file of bad lines, which may hold what nobody else is to read. */
+/* The file of bad lines, which may hold what nobody else is to read: an older one neither stays open to
+ * others nor stays theirs. */
 static FILE *open_errors(const char *path)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (!f)
-        cli_error("%s: %s", path, strerror(errno));
-    return f;
+    struct stat st;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && S_ISREG(st.st_mode) && st.st_uid != geteuid())
+        r = -EACCES;
+    if (!r && S_ISREG(st.st_mode) && (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0))
+        r = -errno;
+    FILE *f = !r ? fdopen(fd, "w") : NULL;
+    if (f)
+        return f;
+    r = r ? r : -errno;
+    cli_error("%s: %s", path, r == -EACCES && fd >= 0 ? "belongs to somebody else" : strerror(-r));
+    if (fd >= 0)
+        close(fd);
+    return NULL;
 }
 
 static int import_jsonl(const char *source, struct target *t, const struct line_options *how, bool json)
