@@ -49,7 +49,8 @@ static const char help_text[] =
     "come out under keys that end in _base64. A memory over 512 MiB needs another format.\n"
     "An OUT file appears under its name only when it is complete, and is for its owner\n"
     "alone (mode 0600). If the listing of a folder breaks off, so that nobody knows what is\n"
-    "missing, it is called OUT.incomplete, and an older OUT stays.\n"
+    "missing, it is called OUT.incomplete, and an older OUT stays. Files that an import has\n"
+    "not finished (.engramctl-NUMBER-NUMBER.part) are no memories: left out, and named.\n"
     "\n"
     "Exit codes: 0 all exported, 1 what is named on standard error could not be read, 2 not\n"
     "exported, or a folder was not listed to its end.\n";
@@ -64,8 +65,8 @@ struct export
     struct buf out, content;
     struct pool pool;
     uint64_t memories, others;
-    uint64_t folders, cut; /* as in struct copy_result */
-    uint64_t total;        /* memories to come, for the progress; 0: unknown */
+    uint64_t folders, cut, unfinished; /* as in struct copy_result */
+    uint64_t total;                    /* memories to come, for the progress; 0: unknown */
     struct complaints failed;
     struct progress progress;
 };
@@ -193,6 +194,7 @@ static int export_all(struct export *ex)
     }
     ex->folders = w.folders;
     ex->cut = w.cut;
+    ex->unfinished = w.unfinished.n;
     walk_done(&w);
     return r < 0 ? r : flush_out(ex);
 }
@@ -323,8 +325,8 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     if (!r && json)
         fprintf(summary_stream(&out, true),
                 "{\"memories\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"folders_failed\": %" PRIu64
-                ", \"left_out\": %" PRIu64 ", \"seconds\": %.3f}\n",
-                ex.memories, ex.failed.n, ex.folders + ex.cut, ex.others, seconds);
+                ", \"left_out\": %" PRIu64 ", \"unfinished\": %" PRIu64 ", \"seconds\": %.3f}\n",
+                ex.memories, ex.failed.n, ex.folders + ex.cut, ex.others, ex.unfinished, seconds);
     else if (!r && (out.path || isatty(STDERR_FILENO)))
         fprintf(stderr, "exported %" PRIu64 " memories in %.1f s; %" PRIu64 " could not be read%s\n",
                 ex.memories, seconds, ex.failed.n, folders_text(ex.folders + ex.cut, text));
@@ -346,8 +348,9 @@ static void print_copy(FILE *to, const struct copy_result *res, bool json)
     if (json)
         fprintf(to,
                 "{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
-                ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"folders_failed\": %" PRIu64 "}\n",
-                res->files, res->dirs, res->others, res->links, res->failed, folders);
+                ", \"hard_links\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"folders_failed\": %" PRIu64
+                ", \"unfinished\": %" PRIu64 "}\n",
+                res->files, res->dirs, res->others, res->links, res->failed, folders, res->unfinished);
     else
         fprintf(to,
                 "exported %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others, %" PRIu64

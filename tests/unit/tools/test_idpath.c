@@ -37,6 +37,12 @@ Test(idpath, plain_ids_are_their_paths)
     EXPECT(".hidden/..x", ".hidden/..x");
     EXPECT("x/.engram", "x/.engram");
     EXPECT(".engramx", ".engramx");
+    EXPECT(".engramctl-12-.part", ".engramctl-12-.part");
+    EXPECT(".engramctl--1.part", ".engramctl--1.part");
+    EXPECT(".engramctl-1-1.par", ".engramctl-1-1.par");
+    EXPECT(".engramctl-1-1x.part", ".engramctl-1-1x.part");
+    EXPECT(".engramctl-.part", ".engramctl-.part");
+    EXPECT(".engramctl-1-2-3.part", ".engramctl-1-2-3.part");
     EXPECT("line\nbreak \\ \"quote\" *", "line\nbreak \\ \"quote\" *");
     EXPECT("d\xC3\xA4mon", "d\xC3\xA4mon");
     EXPECT("\xFF\xFE", "\xFF\xFE");
@@ -48,6 +54,8 @@ Test(idpath, what_is_no_path_is_escaped)
     EXPECT("/", "%d/%f");
     EXPECT("//", "%d/%d/%f");
     EXPECT(".", "%f.");
+    EXPECT(".engramctl-12-0.part", "%f.engramctl-12-0.part"); /* else it would be taken for half a file */
+    EXPECT("a/.engramctl-1-999.part", "a/%f.engramctl-1-999.part");
     EXPECT("..", "%f..");
     EXPECT("../x", "%d../x");
     EXPECT("a/./b", "a/%d./b");

@@ -244,6 +244,7 @@ static int copy_event(struct copy *c, enum walk_event event)
         return 0;
     case WALK_ENTRY:
         return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
+    case WALK_SKIPPED:
     case WALK_END:
         break;
     }
@@ -299,6 +300,7 @@ int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
     put_done(&c.put, ret);
     ret->folders = c.walk.folders;
     ret->cut = c.walk.cut;
+    ret->unfinished = c.walk.unfinished.n;
     walk_done(&c.walk);
     free(c.levels);
     links_done(&c.links);

@@ -2,6 +2,8 @@
  * idpath.c - ids to file names. Pure functions. */
 #include "ctl/transfer/idpath.h"
 
+#include "ctl/transfer/temporary.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +19,8 @@ bool idpath_is_plain(const char *component, size_t len, bool first)
         if (len == 1 || (len == 2 && component[1] == '.'))
             return false;
         if (first && len == 7 && !memcmp(component, ".engram", 7))
+            return false;
+        if (temporary_is(component, len))
             return false;
     }
     return !memchr(component, 0, len);

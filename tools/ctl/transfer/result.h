@@ -10,6 +10,7 @@ struct copy_result {
     uint64_t failed; /* each was reported on stderr */
     /* Of those: folders left out with all in them, and folders not listed to their end. */
     uint64_t folders, cut;
+    uint64_t unfinished; /* left out: what imports have not finished */
 };
 
 #endif

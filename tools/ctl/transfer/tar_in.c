@@ -11,6 +11,7 @@
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/tar_pax.h"
+#include "ctl/transfer/temporary.h"
 #include "shared/buf.h"
 
 #include <archive.h>
@@ -389,6 +390,8 @@ static int put_hard_link(struct tar_in *in, const char *to_path, const char *pat
         r = -EXDEV;
     if (!r)
         r = find_place(in, copy2, true, &dir, &name, &depth);
+    if (!r && name && temporary_is(name, strlen(name)))
+        r = -EINPROGRESS;
     if (!r)
         r = name ? put_link(&in->put, from_dir, from, dir, name) : -EISDIR;
     in->put.result.links += !r;
@@ -411,7 +414,9 @@ static int put_entry(struct tar_in *in)
     get_attr(in, &attr);
     char *copy = strdup(path);
     int r = copy ? find_place(in, copy, true, &dir, &name, &depth) : -ENOMEM;
-    if (!r && !name)
+    if (!r && name && !S_ISDIR(attr.mode) && temporary_is(name, strlen(name)))
+        r = -EINPROGRESS;
+    else if (!r && !name)
         r = S_ISDIR(attr.mode) ? 0 : -EISDIR; /* the root keeps its attributes, as in a tree */
     else if (!r && S_ISREG(attr.mode))
         r = put_regular(in, dir, name, &attr);

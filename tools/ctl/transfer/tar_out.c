@@ -362,6 +362,7 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
     case WALK_ENTRY:
         return write_entry(o, ret_fatal);
     case WALK_LEAVE:
+    case WALK_SKIPPED:
     case WALK_END:
         break;
     }
@@ -427,6 +428,7 @@ int tar_export(struct target *from, int fd, struct copy_result *ret)
     o.result.failed = o.complaints.n;
     o.result.folders = o.walk.folders;
     o.result.cut = o.walk.cut;
+    o.result.unfinished = o.walk.unfinished.n;
     *ret = o.result;
     o.failed = true;
     archive_write_free(o.a);

@@ -402,6 +402,8 @@ const char *target_strerror(int error)
         return "somebody has put something else in its place meanwhile";
     case -EDEADLK:
         return "is what this is copied to, and is left out";
+    case -EINPROGRESS:
+        return "has the name of a file that an import has not finished";
     case -EXDEV:
         return "something else is mounted there";
     default:

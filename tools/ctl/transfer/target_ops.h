@@ -36,9 +36,6 @@ struct target_file {
 struct target_scan;
 struct target;
 
-/* How a file is called that takes the name of another one when it is complete: process, number. */
-#define TARGET_TEMPORARY ".engramctl-%ld-%d.part"
-
 /* Time of a record or attribute that is to be "now". */
 #define TARGET_NOW INT64_MIN
 
@@ -106,6 +103,8 @@ struct target {
     bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
     int hold_fd;
     struct eng *eng;          /* of a store, else NULL */
+    tdir swept;               /* of a store: the directory last looked at for what killed imports left */
+    int temporary;            /* of a store: which name the file has that stream_open() has made */
     struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
     void *backend;            /* owned by ops */
     bool keeps_attr;          /* put(): an existing file keeps its mode and owner */

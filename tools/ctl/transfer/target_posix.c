@@ -9,6 +9,7 @@
 #include "ctl/transfer/beneath.h"
 #include "ctl/transfer/listing.h"
 #include "ctl/transfer/same.h"
+#include "ctl/transfer/temporary.h"
 #include "shared/buf.h"
 
 #include <errno.h>
@@ -23,7 +24,6 @@
 static const struct target_ops posix_ops; /* at the end of the file */
 
 #define OPEN_FLAGS (O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-#define TEMPORARY_BUF 64
 
 struct posix {
     struct beneath *dirs;
@@ -31,6 +31,9 @@ struct posix {
     char temporary[TEMPORARY_BUF];
     bool no_tmpfile; /* no files without a name here */
     bool has_met;    /* the last name was there already: it pays to look at the next one first */
+    /* By directory: whether it was looked at for what killed imports have left. */
+    bool *swept;
+    size_t n_swept, cap_swept;
 };
 
 static struct posix *posix_of(struct target *t)
@@ -59,6 +62,7 @@ static void posix_close_files(struct target *t)
     if (!p)
         return;
     beneath_free(p->dirs);
+    free(p->swept);
     free(p);
     t->backend = NULL;
 }
@@ -230,18 +234,34 @@ static int make_file(int at, const char *name, int flags, const struct eng_recor
     return fd < 0 ? -errno : fd;
 }
 
-/* A temporary name in the directory that nothing has: the `i`th try. */
-static const char *temporary_name(struct posix *p, int i)
+/* Once in each directory that gets a file by a temporary name. */
+static void sweep_once(struct posix *p, tdir dir, int at)
 {
-    snprintf(p->temporary, sizeof p->temporary, TARGET_TEMPORARY, (long)getpid(), i);
-    return p->temporary;
+    while (p->n_swept <= dir) {
+        bool *swept = array_room(p->swept, p->n_swept, &p->cap_swept, sizeof *swept);
+        if (!swept)
+            return;
+        p->swept = swept;
+        p->swept[p->n_swept++] = false;
+    }
+    if (!p->swept[dir])
+        temporary_sweep(p->dirs, at);
+    p->swept[dir] = true;
 }
 
-static int make_temporary(struct posix *p, int at, const struct eng_record *rec)
+/* A file by a temporary name that nothing has. */
+static int make_temporary(struct posix *p, tdir dir, int at, const struct eng_record *rec)
 {
     int fd = -EEXIST;
-    for (int i = 0; fd == -EEXIST && i < 1000; i++)
-        fd = make_file(at, temporary_name(p, i), O_CREAT | O_EXCL, rec);
+    sweep_once(p, dir, at);
+    for (int i = 0; fd == -EEXIST && i < 1000; i++) {
+        temporary_name(i, p->temporary);
+        fd = make_file(at, p->temporary, O_CREAT | O_EXCL, rec);
+        if (fd >= 0 && temporary_lock(fd, at, p->temporary) < 0) {
+            close(fd);
+            fd = -EEXIST;
+        }
+    }
     return fd;
 }
 
@@ -270,7 +290,7 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, str
         return at;
     bool foreign = t->keeps_attr && geteuid() != 0 && fstatat(at, rec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                    st.st_uid != geteuid();
-    int fd = foreign ? -EACCES : make_temporary(p, at, rec);
+    int fd = foreign ? -EACCES : make_temporary(p, rec->parent, at, rec);
     bool in_place = foreign || fd == -EACCES || fd == -EPERM;
     if (in_place) {
         p->temporary[0] = 0;
@@ -374,14 +394,17 @@ static int put_nameless(int at, const struct eng_record *rec)
 /* The same under a temporary name. */
 static int put_renamed(struct posix *p, int at, const struct eng_record *rec)
 {
-    int fd = make_temporary(p, at, rec);
+    int fd = make_temporary(p, rec->parent, at, rec);
     if (fd < 0)
         return fd;
     int r = fill(fd, rec);
+    int lock = dup(fd); /* until it has its name; and close() tells what was not written */
     if (close(fd) < 0 && !r)
         r = -errno;
     if (!r)
         r = give_name(p, at, rec->name);
+    if (lock >= 0)
+        close(lock);
     if (r < 0)
         (void)unlinkat(at, p->temporary, 0);
     return r;
@@ -612,8 +635,8 @@ static int make_other(struct posix *p, int at, const struct target_attr *attr, c
     mode_t first = (attr->mode & S_IFMT) | (attr->mode & 0700);
     int r = -EEXIST;
     for (int i = 0; r == -EEXIST && i < 1000; i++) {
-        const char *name = temporary_name(p, i);
-        r = link ? symlinkat(link, at, name) : mknodat(at, name, first, attr->rdev);
+        temporary_name(i, p->temporary);
+        r = link ? symlinkat(link, at, p->temporary) : mknodat(at, p->temporary, first, attr->rdev);
         r = r < 0 ? -errno : 0;
     }
     return r;

@@ -4,6 +4,7 @@
 #include "ctl/transfer/target_backends.h"
 
 #include "ctl/transfer/same.h"
+#include "ctl/transfer/temporary.h"
 #include "shared/cli.h"
 
 #include <errno.h>
@@ -17,7 +18,6 @@ static const struct target_ops store_ops; /* at the end of the file */
 
 /* How long to wait for a daemon that is just being unmounted. */
 #define LOCK_WAIT_MS 2000
-#define TEMPORARY_BUF 64
 #define WRITE_MAX ((size_t)8 << 20)
 
 static void engine_log(void *arg, enum eng_log_level level, const char *line)
@@ -146,12 +146,23 @@ static enum what needed(struct target *t, struct eng_record *rec)
     return SHARED;
 }
 
+/* A temporary name that nothing has. Returns which one. */
+static int free_name(struct target *t, tdir dir, char ret_name[TEMPORARY_BUF])
+{
+    struct eng_attr a;
+    int i = 0;
+    do
+        temporary_name(i++, ret_name);
+    while (eng_lookup(t->eng, &t->caller, dir, ret_name, &a) != -ENOENT && i < 1000);
+    return i - 1;
+}
+
 /* The other names of the file keep what it has. */
 static int put_unshared(struct target *t, struct eng_record *rec)
 {
     const char *name = rec->name;
     char temporary[TEMPORARY_BUF];
-    snprintf(temporary, sizeof temporary, TARGET_TEMPORARY, (long)getpid(), 1);
+    (void)free_name(t, rec->parent, temporary);
     rec->name = temporary;
     ssize_t n = eng_put_many(t->eng, rec, 1);
     rec->name = name;
@@ -184,18 +195,44 @@ static ssize_t store_put(struct target *t, struct eng_record *records, size_t n)
     return r < 0 ? r : stored;
 }
 
+static int store_scan_open(struct target *t, tdir dir, struct target_scan **ret);
+static int store_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr,
+                           int *ret_error);
+static void store_scan_close(struct target_scan *s);
+
+/* Removes what killed imports of this user have left in the directory: nobody else has the store open. */
+static void sweep(struct target *t, tdir dir)
+{
+    struct target_scan *scan;
+    struct target_attr attr;
+    const char *name;
+    int error;
+    if (t->swept == dir || store_scan_open(t, dir, &scan) < 0)
+        return;
+    t->swept = dir;
+    while (store_scan_next(scan, &name, &attr, &error) > 0)
+        if (temporary_is(name, strlen(name)) && S_ISREG(attr.mode) && attr.nlink == 1 &&
+            attr.uid == t->caller.uid && eng_unlink(t->eng, dir, name) == 0)
+            cli_warning("%s: removed; an import that has ended had not finished it", name);
+    store_scan_close(scan);
+}
+
+/* Until it is complete the file belongs to us, so that the next import knows whose it was. */
 static int store_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
 {
     char name[TEMPORARY_BUF];
     struct eng_attr a;
     struct eng_record empty = *rec;
-    snprintf(name, sizeof name, TARGET_TEMPORARY, (long)getpid(), 0);
+    sweep(t, rec->parent);
+    t->temporary = free_name(t, rec->parent, name);
     empty.name = name;
+    empty.mode = S_IFREG | 0600;
+    empty.uid = t->caller.uid;
+    empty.gid = t->caller.gid;
     empty.content = "";
     empty.size = 0;
     if (empty.mtime == TARGET_NOW)
         empty.mtime = now_ns();
-    (void)eng_unlink(t->eng, rec->parent, name);
     ssize_t n = eng_put_many(t->eng, &empty, 1);
     int r = n < 0 ? (int)n : empty.result;
     if (!r)
@@ -208,10 +245,12 @@ static int store_stream_open(struct target *t, const struct eng_record *rec, str
 static int store_stream_close(struct target *t, const struct eng_record *rec, struct target_file *f, int r)
 {
     char name[TEMPORARY_BUF];
-    struct eng_attr times = {.atime = rec->mtime, .mtime = rec->mtime};
-    snprintf(name, sizeof name, TARGET_TEMPORARY, (long)getpid(), 0);
-    if (!r && rec->mtime != TARGET_NOW)
-        r = eng_setattr(t->eng, f->ino, &times, ENG_SET_ATIME | ENG_SET_MTIME, NULL);
+    struct eng_attr set = {
+        .mode = rec->mode, .uid = rec->uid, .gid = rec->gid, .atime = rec->mtime, .mtime = rec->mtime};
+    unsigned times = rec->mtime != TARGET_NOW ? ENG_SET_ATIME | ENG_SET_MTIME : 0;
+    temporary_name(t->temporary, name);
+    if (!r)
+        r = eng_setattr(t->eng, f->ino, &set, ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | times, NULL);
     if (!r)
         r = eng_rename(t->eng, &t->caller, rec->parent, name, rec->parent, rec->name, 0);
     if (r < 0)

@@ -3,6 +3,8 @@
  * each level. */
 #include "ctl/transfer/walk.h"
 
+#include "ctl/transfer/temporary.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +132,11 @@ enum walk_event walk_next(struct walk *w)
     if (set_path(w, f->path_len, name) < 0)
         return failed(w, -ENOMEM, loss);
     w->dir = f->dir;
+    if (!S_ISDIR(w->attr.mode) && temporary_is(w->name, strlen(w->name))) {
+        cli_complain(&w->unfinished, "%s: left out; no memory, but a file that an import has not finished",
+                     w->path);
+        return WALK_SKIPPED;
+    }
     if (error)
         return failed(w, error, loss);
     if (w->t->self_ino && w->attr.ino == w->t->self_ino && w->attr.dev == w->t->self_dev)

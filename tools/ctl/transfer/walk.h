@@ -6,13 +6,15 @@
 
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
+#include "shared/cli.h"
 
 enum walk_event {
     WALK_END,
-    WALK_ENTRY, /* anything but a directory */
-    WALK_ENTER, /* a directory, before its entries */
-    WALK_LEAVE, /* the same directory, after them */
-    WALK_ERROR, /* `error` happened at `path`; the walk goes on without it */
+    WALK_ENTRY,   /* anything but a directory */
+    WALK_ENTER,   /* a directory, before its entries */
+    WALK_LEAVE,   /* the same directory, after them */
+    WALK_SKIPPED, /* a file by a temporary name, which was told: nothing to do */
+    WALK_ERROR,   /* `error` happened at `path`; the walk goes on without it */
 };
 
 /* What a WALK_ERROR leaves out. */
@@ -38,6 +40,7 @@ struct walk {
     enum walk_loss loss; /* of WALK_ERROR */
     /* So far: folders left out with all in them, and folders not listed to their end. */
     uint64_t folders, cut;
+    struct complaints unfinished; /* what imports have not finished, which is no memory */
     char why[160];
 };
 

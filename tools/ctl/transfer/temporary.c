@@ -1,0 +1,89 @@
+/*
+ * temporary.c - see temporary.h. No state. */
+#include "ctl/transfer/temporary.h"
+
+#include "ctl/transfer/beneath.h"
+#include "shared/cli.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PREFIX ".engramctl-"
+#define SUFFIX ".part"
+
+void temporary_name(int i, char ret_name[TEMPORARY_BUF])
+{
+    snprintf(ret_name, TEMPORARY_BUF, PREFIX "%ld-%d" SUFFIX, (long)getpid(), i);
+}
+
+static size_t digits(const char *s, size_t len)
+{
+    size_t n = 0;
+    while (n < len && s[n] >= '0' && s[n] <= '9')
+        n++;
+    return n;
+}
+
+bool temporary_is(const char *name, size_t len)
+{
+    const size_t prefix = sizeof PREFIX - 1, suffix = sizeof SUFFIX - 1;
+    if (len <= prefix + suffix || memcmp(name, PREFIX, prefix) != 0 ||
+        memcmp(name + len - suffix, SUFFIX, suffix) != 0)
+        return false;
+    const char *s = name + prefix;
+    size_t left = len - prefix - suffix, n = digits(s, left);
+    if (n == 0 || n == left || s[n] != '-')
+        return false;
+    s += n + 1;
+    left -= n + 1;
+    return left > 0 && digits(s, left) == left;
+}
+
+/* Whether the name is the file's. */
+static bool has_name(int fd, int at, const char *name)
+{
+    struct stat st, here;
+    return fstat(fd, &st) == 0 && fstatat(at, name, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_dev == here.st_dev && st.st_ino == here.st_ino;
+}
+
+int temporary_lock(int fd, int at, const char *name)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK ? -EEXIST : 0; /* where there are no locks nobody removes it */
+    return has_name(fd, at, name) ? 0 : -EEXIST;
+}
+
+/* Whoever has the lock has the file: its import is dead, or has not locked it yet, and takes another name. */
+static void remove_one(struct beneath *dirs, int at, const char *name)
+{
+    struct stat st;
+    if (beneath_stat_at(dirs, at, name, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+        st.st_nlink != 1)
+        return;
+    int fd = beneath_open_at(dirs, at, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(fd, at, name) && unlinkat(at, name, 0) == 0)
+        cli_warning("%s: removed; an import that has ended had not finished it", name);
+    close(fd);
+}
+
+void temporary_sweep(struct beneath *dirs, int at)
+{
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!d && fd >= 0)
+        close(fd);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (temporary_is(e->d_name, strlen(e->d_name)))
+            remove_one(dirs, at, e->d_name);
+    if (d)
+        closedir(d);
+}

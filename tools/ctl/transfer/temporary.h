@@ -1,0 +1,26 @@
+/*
+ * temporary.h - files that have not their own name yet: how they are called, and what becomes of those that a
+ * killed import has left.
+ *
+ * Anybody may give that name to a file of his: it is left out where memories are read, and that is told, but
+ * it is removed for the user only who owns it. One of a living import is locked (flock(2)) as long as it has
+ * the name. */
+#ifndef ENGRAMCTL_TEMPORARY_H
+#define ENGRAMCTL_TEMPORARY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct beneath;
+
+#define TEMPORARY_BUF 64
+
+/* The name of the `i`th one of this process. */
+void temporary_name(int i, char ret_name[TEMPORARY_BUF]);
+bool temporary_is(const char *name, size_t len);
+/* Locks a file that was just made by the name. -EEXIST: somebody has removed it before that. */
+int temporary_lock(int fd, int at, const char *name);
+/* Removes what killed imports of this user have left in a directory. */
+void temporary_sweep(struct beneath *dirs, int at);
+
+#endif
