@@ -4,7 +4,10 @@
  * millisecond, so that whoever looks at half a file sees it.
  *
  * If it is "swap", somebody is quick: the file SWAP_WITH takes the place of the one whose name begins with
- * SWAP_NAME just before that is opened for its attributes, and of a special file just after it was made. */
+ * SWAP_NAME just before that is opened for its attributes, and of a special file just after it was made.
+ *
+ * NAMES_LOCKS is a file that gets a line, "locked" or "unlocked", for each file that changes its temporary
+ * name for its own: whether another import could take it for one whose import is dead. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -91,10 +95,36 @@ int mknodat(int at, const char *name, mode_t mode, dev_t dev)
     return r;
 }
 
+static void note_lock(int at, const char *name)
+{
+    const char *notes = getenv("NAMES_LOCKS");
+    struct stat st;
+    if (!notes || strncmp(name, ".engramctl-", 11) != 0 || fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !S_ISREG(st.st_mode))
+        return;
+    int fd = openat(at, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC),
+        is_free = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0;
+    int to = open(notes, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (to < 0 || dprintf(to, "%s\n", is_free ? "unlocked" : "locked") < 0)
+        abort();
+    close(to);
+    if (fd >= 0)
+        close(fd);
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+    int (*real)(int, const char *, int, const char *) =
+        (int (*)(int, const char *, int, const char *))dlsym(RTLD_NEXT, "renameat");
+    note_lock(from, old);
+    return real(from, old, to, new);
+}
+
 int renameat2(int from, const char *old, int to, const char *new, unsigned flags)
 {
     int (*real)(int, const char *, int, const char *, unsigned) =
         (int (*)(int, const char *, int, const char *, unsigned))dlsym(RTLD_NEXT, "renameat2");
+    note_lock(from, old);
     if (is("old") && flags) {
         errno = EINVAL;
         return -1;

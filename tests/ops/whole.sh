@@ -120,10 +120,19 @@ if [ -n "$SHIM" ]; then
     done
     # a name that is there already stays what it is if it is the same, and is replaced if not
     echo other >mnt/tar-old/m00001
+    head -c 9000000 /dev/zero | tr '\0' x >large && tar -cf large.tar large
     before=$(stat -c '%i %Z' mnt/tar-old/m00002)
     check "once more" env "LD_PRELOAD=$SHIM" NAMES_SHIM=old "$CTL" import --format tar src.tar mnt/tar-old
     check_equal "  what is the same is not touched" "$before" "$(stat -c '%i %Z' mnt/tar-old/m00002)"
     check "  what is not, is replaced" cmp src/m00001 mnt/tar-old/m00001
+    # no other import takes a file of this one for one that is left over, until it has its name
+    mkdir mnt/locks
+    for archive in src large; do
+        rm -f locks
+        check "with locks, $archive" env "LD_PRELOAD=$SHIM" NAMES_SHIM=old "NAMES_LOCKS=$WORK/locks" \
+            "$CTL" import --format tar $archive.tar mnt/locks
+        check_equal "  each is locked until it has its name" locked "$(sort -u locks | xargs)"
+    done
 else
     skip "file systems that know less" "no compiler"
 fi
