@@ -194,7 +194,7 @@ struct line_options {
  * others nor stays theirs. */
 static FILE *open_errors(const char *path)
 {
-    struct stat st;
+    struct stat st = {0};
     int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
     if (!r && S_ISREG(st.st_mode) && st.st_uid != geteuid())

@@ -258,9 +258,10 @@ static int open_in_mount(const struct beneath *b, int at, const char *name, int 
 
 int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
 {
-    unsigned large = flags & O_PATH ? 0 : O_LARGEFILE; /* openat() adds it */
-    struct open_how how = {.flags = (unsigned)flags | large, .resolve = RESOLVE_NO_XDEV};
+    struct open_how how = {.flags = (unsigned)flags, .resolve = RESOLVE_NO_XDEV};
     int fd = -1;
+    if (!(flags & O_PATH))
+        how.flags |= O_LARGEFILE; /* as openat() does */
     if (!b->one_mount) {
         fd = openat(at, name, flags);
         return fd < 0 ? -errno : fd;
