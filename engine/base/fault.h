@@ -77,6 +77,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_DURABLE_MARK)     /* I7: a bad batch ends the log also where it was durable once */                 \
     M(NO_SCAN)             /* I7: marks behind a bad batch are not looked for */                             \
     M(NO_TAIL_CONTENT)     /* I7: content beyond the mark is not verified by recovery */                     \
+    M(REPLAY_UNCOUNTED)    /* a log that is replayed at each opening never gets its checkpoint */            \
+    M(CKPT_MARK_LOST)      /* I7: a checkpoint that cannot be used says nothing of what was durable */       \
+    M(HEADER_MARK_LOST)    /* I7: nor does the header of a segment */                                        \
+    M(OTHERS_UNREAD)       /* what cannot be read in other segments may not have followed */                 \
     M(UNREAD_IS_TORN)      /* a read that fails ends the log beyond the mark, whatever follows */            \
     M(DISCARD_WHOLE)       /* opening removes segments that hold whole batches behind a bad one */           \
     M(PASSED_BY_LOST)      /* repair does not look behind the bad batch that ended a log */                  \

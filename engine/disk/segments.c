@@ -256,7 +256,7 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
                                     .id = id,
                                     .first_seq = first_seq,
                                     .chain = chain,
-                                    .durable_seq = durable_seq,
+                                    .durable_seq = MUTANT(HEADER_MARK_LOST) ? 0 : durable_seq,
                                     .created = now_ns()};
     memcpy(header.uuid, segments->uuid, sizeof header.uuid);
     segment_header_seal(&header);

@@ -182,7 +182,9 @@ int recovery_adopt(struct recovery *rec)
     eng->log.durable_seq = rec->seq;
     eng->log.durable_end = rec->at ? log_place(rec->at->id, rec->offset) : 0;
     eng->log.marked_seq = MIN_OF(eng->marks.newest_seq, rec->seq); /* of other marks nobody knows where */
-    eng->log.bytes = rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
+    eng->log.bytes = MUTANT(REPLAY_UNCOUNTED)
+                         ? 0
+                         : rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
     adopt_missing(rec);
     tell_beyond(rec);
     tell_set_aside(eng);

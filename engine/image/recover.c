@@ -229,7 +229,7 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
     struct ckpt_info info;
     if (checkpoint_probe(rec->eng, id, &info) != 0)
         return;
-    rec->mark = MAX_OF(rec->mark, info.seq);
+    rec->mark = MUTANT(CKPT_MARK_LOST) ? rec->mark : MAX_OF(rec->mark, info.seq);
     rec->eng->checkpoints->next_id = MAX_OF(rec->eng->checkpoints->next_id, info.id + 1);
     free(info.files);
 }
@@ -677,7 +677,7 @@ static int end_unread(struct recovery *rec)
     if (rec->unread != rec->seq + 1 || MUTANT(UNREAD_IS_TORN))
         return 0;
     for (size_t i = 0; i < rec->n_segs; i++)
-        unread = unread || (&rec->segs[i] != rec->at && rec->segs[i].unread);
+        unread = unread || (&rec->segs[i] != rec->at && rec->segs[i].unread && !MUTANT(OTHERS_UNREAD));
     bool followed = last > rec->unread; /* its own ops may be whole, and its content not */
     if (followed)
         snprintf(rec->why, 256,

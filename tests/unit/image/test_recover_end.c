@@ -342,6 +342,110 @@ Test(recover_end, salvage_hands_out_what_follows_a_bad_batch)
     unit_done(&c);
 }
 
+/* ---- marks, each alone ----------------------------------------------------------------------- */
+
+/* Writes until the log goes on in another segment; *ret_last: where the last batch of the one before lies. */
+static struct unit_place fill_segment(bool sync, struct unit_place *ret_last)
+{
+    struct unit_place at = unit_log_place(&u), next;
+    uint64_t ino = unit_file(&u, "f", SIZE, 1);
+    for (next = unit_log_place(&u); next.segment == at.segment; next = unit_log_place(&u)) {
+        *ret_last = at;
+        at = next;
+        unit_write(&u, ino, 20000, 7, 0);
+        if (sync)
+            cr_assert_eq(eng_sync(u.eng), 0);
+    }
+    return next;
+}
+
+static bool flip_and_try(struct unit *c, struct unit_place at)
+{
+    cr_assert_eq(simdisk_flip(c->disk, at.name, at.offset + 20, 1), 0);
+    return unit_try_open(c) == 0;
+}
+
+/* Without it what no mark speaks for is a torn end. */
+Test(recover_end, a_checkpoint_that_cannot_be_used_still_tells_what_was_durable)
+{
+    struct unit c;
+    unit_file(&u, "before", SIZE, 1);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    unit_file(&u, "f", SIZE, 2);
+    struct unit_place last = unit_log_place(&u);
+    unit_create(&u, "last");
+    for (int marked = 0; marked < 2; marked++) {
+        if (marked)
+            cr_assert_eq(checkpoint_write(u.eng), 0);
+        unit_clone(&c, &u);
+        unit_kill(&c, SIM_KEEP_ALL, 0);
+        if (marked) {
+            char name[32];
+            checkpoint_name(2, name);
+            cr_assert_eq(simdisk_flip(c.disk, name, 100, 1), 0);
+        }
+        cr_assert_eq(flip_and_try(&c, last), !marked, "%d: %s", marked, c.why);
+        unit_done(&c);
+    }
+}
+
+/* Its first batch was lost, or is as bad. */
+Test(recover_end, a_header_alone_tells_what_was_durable)
+{
+    struct unit c;
+    struct unit_place last = {0}, next = fill_segment(true, &last);
+    struct segment_header h;
+    uint8_t *data;
+    size_t size;
+    cr_assert_eq(simdisk_get(u.disk, next.name, &data, &size), 0);
+    memcpy(&h, data, sizeof h);
+    free(data);
+    unit_clone(&c, &u);
+    unit_kill(&c, SIM_KEEP_ALL, 0);
+    simdisk_put(c.disk, next.name, &h, sizeof h);
+    cr_assert(!flip_and_try(&c, last), "%s", c.why);
+    unit_done(&c);
+}
+
+/* The end of one segment cannot be read, nor what the next one holds behind its header: so much is no torn
+ * end. */
+Test(recover_end, what_cannot_be_read_in_the_next_segment_may_follow)
+{
+    struct unit c;
+    struct unit_place last = {0}, next = fill_segment(false, &last);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    for (int whole = 0; whole < 2; whole++) {
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_spoil(c.disk, last.name, last.offset, last.offset + 64), 0);
+        if (!whole) {
+            cr_assert_eq(simdisk_spoil(c.disk, next.name, sizeof(struct segment_header), next.offset), 0);
+            cr_assert_eq(unit_try_open(&c), -EIO, "%s", c.why);
+        } else { /* there is no next one */
+            cr_assert_eq(simdisk_remove(c.disk, next.name), 0);
+            cr_assert_eq(unit_try_open(&c), 0, "%s", c.why);
+        }
+        unit_done(&c);
+    }
+}
+
+/* One that is killed again and again gets its checkpoints, too. */
+Test(recover_end, a_replayed_log_counts_for_the_next_checkpoint)
+{
+    bool due = false;
+    for (unsigned life = 0; life < 4; life++) {
+        cr_assert_eq(eng_config_set(u.eng, "checkpoint_bytes", "100000"), 0);
+        char name[8];
+        (void)snprintf(name, sizeof name, "l%u", life);
+        due = marks_are_due(&u.eng->marks, &u.eng->config, u.eng->log.bytes, u.eng->log.seq);
+        cr_assert_eq(due, life == 3, "after %u lives of 40,000 bytes", life);
+        unit_file(&u, name, 40000, life);
+        cr_assert_eq(eng_sync(u.eng), 0);
+        unit_kill(&u, SIM_DROP_ALL, 0);
+        unit_open(&u);
+    }
+}
+
 /* ---- headers ---------------------------------------------------------------------------------- */
 
 /* A header that its batch speaks for need not be written anew for the store to be whole. */
