@@ -125,6 +125,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
     M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
     M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \
+    M(GIVEN_UP_STAYS)      /* an output that is given up while the store is held stays until a remount */    \
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \

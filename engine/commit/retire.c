@@ -12,6 +12,9 @@
 struct retire {
     /* Held until the file of a segment that was removed from the store is unlinked. */
     pthread_mutex_t lock;
+    /* Segments without a record that a keeper needed when they were given up. Protected by lock. */
+    uint32_t *given_up;
+    size_t n, cap;
 };
 
 int retire_new(struct eng *eng)
@@ -28,6 +31,7 @@ void retire_free(struct eng *eng)
     if (!eng->retire)
         return;
     pthread_mutex_destroy(&eng->retire->lock);
+    free(eng->retire->given_up);
     free(eng->retire);
     eng->retire = NULL;
 }
@@ -96,27 +100,49 @@ static unsigned retire_some(struct eng *eng, bool *unmarked)
     return n;
 }
 
-/* A mark costs a flush: one for all that want one. Without room for it they go later. */
-unsigned retire_segments(struct eng *eng)
+/* Whether it is gone, or has a record. retire->lock is held. */
+static bool remove_unrecorded(struct eng *eng, uint32_t id)
 {
-    bool unmarked = false;
-    unsigned n = retire_some(eng, &unmarked);
-    if (unmarked && commit_mark(eng) == 0)
-        n += retire_some(eng, &unmarked);
-    return n;
+    const struct seg_rec unrecorded = {.id = id};
+    struct segment *seg = NULL;
+    int r = -EBUSY;
+    pthread_mutex_lock(&eng->log.lock);
+    bool recorded = index_segment(&eng->idx, id) && !MUTANT(DROP_INSTALLED);
+    if (!recorded && !is_read_only(eng) && !keepers_find(eng, &unrecorded))
+        r = segments_remove(&eng->segments, id, &seg);
+    pthread_mutex_unlock(&eng->log.lock);
+    if (seg)
+        (void)segments_unlink(&eng->segments, seg);
+    return recorded || r != -EBUSY;
 }
 
 void retire_unrecorded(struct eng *eng, uint32_t id)
 {
-    const struct seg_rec unrecorded = {.id = id};
-    struct segment *seg = NULL;
-    pthread_mutex_lock(&eng->retire->lock); /* under which a hold begins */
-    pthread_mutex_lock(&eng->log.lock);
-    bool recorded = index_segment(&eng->idx, id) && !MUTANT(DROP_INSTALLED);
-    if (!recorded && !is_read_only(eng) && !keepers_find(eng, &unrecorded))
-        (void)segments_remove(&eng->segments, id, &seg);
-    pthread_mutex_unlock(&eng->log.lock);
-    if (seg)
-        (void)segments_unlink(&eng->segments, seg);
-    pthread_mutex_unlock(&eng->retire->lock);
+    struct retire *retire = eng->retire;
+    pthread_mutex_lock(&retire->lock); /* under which a hold begins */
+    if (!remove_unrecorded(eng, id) && !MUTANT(GIVEN_UP_STAYS) &&
+        array_grow(&retire->given_up, &retire->cap, retire->n + 1, sizeof *retire->given_up) == 0)
+        retire->given_up[retire->n++] = id; /* else the next opening removes it */
+    pthread_mutex_unlock(&retire->lock);
+}
+
+static void retire_given_up(struct eng *eng)
+{
+    struct retire *retire = eng->retire;
+    pthread_mutex_lock(&retire->lock);
+    for (size_t i = retire->n; i-- > 0;)
+        if (remove_unrecorded(eng, retire->given_up[i]))
+            retire->given_up[i] = retire->given_up[--retire->n];
+    pthread_mutex_unlock(&retire->lock);
+}
+
+/* A mark costs a flush: one for all that want one. Without room for it they go later. */
+unsigned retire_segments(struct eng *eng)
+{
+    bool unmarked = false;
+    retire_given_up(eng);
+    unsigned n = retire_some(eng, &unmarked);
+    if (unmarked && commit_mark(eng) == 0)
+        n += retire_some(eng, &unmarked);
+    return n;
 }

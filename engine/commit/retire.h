@@ -10,10 +10,10 @@
 /* -ENOMEM. */
 int retire_new(struct eng *eng);
 void retire_free(struct eng *eng);
-/* Unlinks every segment that no keeper needs; returns how many. */
+/* Unlinks every segment that no keeper needs; returns how many of those that the index knows. */
 unsigned retire_segments(struct eng *eng);
-/* Unlinks a segment that has no record in the index, unless a keeper needs it. One that has a record is left
- * to retire_segments(). */
+/* Unlinks a segment that has no record in the index; while a keeper needs it each retire_segments() tries
+ * again. One that has a record is left to that, too. */
 void retire_unrecorded(struct eng *eng, uint32_t id);
 /* Between the two nothing is unlinked. */
 void retire_exclude(struct eng *eng);
