@@ -64,6 +64,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RETIRE_UNSYNCED)     /* I4: a segment goes before the deaths in it are durable */                      \
     M(RETIRE_UNMARKED)     /* I4: a segment goes before the disk says that its deaths are durable */         \
     M(MARK_BESIDE)         /* I4: what says so lies in the page of those deaths */                           \
+    M(MOVED_FORGOTTEN)     /* I7: survivors are not asked whether they are the only copy */                  \
+    M(MOVED_REMOVED)       /* survivors that the log does not name go although something is missing */       \
+    M(MOVED_NOT_LOST)      /* salvage passes over survivors that the log does not name */                    \
     M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
     M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
     M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \

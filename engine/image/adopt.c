@@ -7,6 +7,7 @@
 
 #include "commit/orphans.h"
 #include "image/checkpoint.h"
+#include "image/moved.h"
 
 #include <stdio.h>
 
@@ -37,25 +38,25 @@ static void tell_set_aside(struct eng *eng)
     if (eng->n_set_aside && !eng->opt.salvage && !eng->opt.snapshot)
         report_line(
             &eng->report, ENG_LOG_WARNING,
-            "%u files s*.kept in the store's folder: whole batches behind a bad one, which an earlier "
-            "opening set aside; engramctl repair reads them; remove them when you do not need them",
+            "%u files s*.kept in the store's folder: whole batches behind a bad one, or what may be an only "
+            "copy, which an earlier opening set aside; engramctl repair reads them; remove them when you do "
+            "not need them",
             eng->n_set_aside);
 }
 
-static int set_aside(struct recovery *rec, const struct seg_file *sf)
+static int set_aside(struct recovery *rec, const struct seg_file *sf, const char *reason)
 {
     char kept[SEGMENT_NAME_SIZE];
     segment_kept_name(sf->id, kept);
     int r = segments_set_aside(&rec->eng->segments, sf->id);
     if (r) {
-        snprintf(rec->why, 256, "s%08x.seg, which follows the end of the log, cannot be kept as %s: %s",
-                 sf->id, kept, strerror(-r));
+        snprintf(rec->why, 256, "s%08x.seg, which %s, cannot be kept as %s: %s", sf->id, reason, kept,
+                 strerror(-r));
         return r;
     }
     report_line(&rec->eng->report, ENG_LOG_WARNING,
-                "s%08x.seg: the log ends at a bad batch before those in it, up to %llu: kept as %s, which "
-                "engramctl repair reads; remove it when you do not need it",
-                sf->id, (unsigned long long)sf->last, kept);
+                "s%08x.seg %s: kept as %s, which engramctl repair reads; remove it when you do not need it",
+                sf->id, reason, kept);
     rec->eng->n_set_aside++;
     return 0;
 }
@@ -66,7 +67,7 @@ static int set_aside(struct recovery *rec, const struct seg_file *sf)
 static int discard_unknown(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
-    bool kept = false;
+    bool kept = false, lacking = moved_is_lacking(eng) && !MUTANT(MOVED_REMOVED);
     for (size_t i = 0; i < rec->n_segs; i++) {
         struct seg_file *sf = &rec->segs[i];
         if (index_segment(&eng->idx, sf->id) || (sf->used && !is_beyond(rec, sf)))
@@ -82,8 +83,11 @@ static int discard_unknown(struct recovery *rec)
             report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
-        if (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE)) {
-            int r = set_aside(rec, sf);
+        if (lacking || (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE))) {
+            int r =
+                set_aside(rec, sf,
+                          is_beyond(rec, sf) ? "has whole batches behind the bad one at which the log ends"
+                                             : "is not part of the store any more, but others are missing");
             if (r && !MUTANT(KEPT_OR_NOT))
                 return r;
             kept = kept || !r;
@@ -185,6 +189,9 @@ int recovery_adopt(struct recovery *rec)
     eng->log.bytes = MUTANT(REPLAY_UNCOUNTED)
                          ? 0
                          : rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
+    int r = moved_settle(rec);
+    if (r)
+        return r;
     adopt_missing(rec);
     tell_beyond(rec);
     tell_set_aside(eng);
@@ -194,7 +201,7 @@ int recovery_adopt(struct recovery *rec)
     }
     /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
      * (read_from_medium), the names of the segments are now, before anything is removed. */
-    int r = MUTANT(NO_MAKE_DURABLE) ? 0 : io_syncdir(eng->io);
+    r = MUTANT(NO_MAKE_DURABLE) ? 0 : io_syncdir(eng->io);
     if (!r && !MUTANT(NO_MAKE_DURABLE)) /* that of a mended superblock */
         r = -io_dir_failed(eng->io);
     if (r) {

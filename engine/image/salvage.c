@@ -8,6 +8,7 @@
 #include "image/salvage.h"
 
 #include "image/checkpoint.h"
+#include "image/moved.h"
 
 #include <stdio.h>
 
@@ -345,7 +346,10 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
         extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
         return 0;
     *ret_size = size;
-    if (h->file_off == EXTENT_XATTR_OFF || (!seg->kept && at < s->left_at && !is_lost(s->eng, h)))
+    bool moved = seg->kind != SEGMENT_LOG && !MUTANT(MOVED_NOT_LOST),
+         wanted = moved && moved_is_wanted(s->eng, h);
+    if (h->file_off == EXTENT_XATTR_OFF || (moved && moved_is_named(s->eng, h, seg, at)) ||
+        (!seg->kept && at < s->left_at && !is_lost(s->eng, h) && !wanted))
         return 0;
     struct eng_lost piece = {.ino = h->ino,
                              .offset = h->file_off,

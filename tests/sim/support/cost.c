@@ -116,13 +116,11 @@ static void cost_of_ref(struct cost *cost, const struct extent_ref *ref, uint64_
 /* Of the part of the log that is replayed: its last batch may go, of the others only the content may. */
 static void cost_of_log(struct cost *cost, uint64_t from, uint64_t to)
 {
-    uint32_t id;
     if (to > tail_last) {
         cost->lost_from = from;
-        /* Where the survivors lie is said only here: the segments that were emptied are gone. */
-        for (size_t i = 0; i < n_refs && from < tail_relocated && segment_parse_name(tail, &id) == 0; i++)
-            if (refs[i].from.seg != id)
-                add_piece(cost, refs[i].ino, refs[i].off, refs[i].from.len);
+        /* Where the survivors lie is said only here, and what they were copied from is gone: nothing may be
+         * lost of them, but the store may be refused. */
+        cost->may_refuse = from < tail_relocated;
         return;
     }
     for (uint64_t at = sizeof(struct segment_header); at < tail_last;) {

@@ -22,15 +22,15 @@ static const char *name_of(unsigned i)
 
 static struct unit_place end; /* of the log */
 static uint32_t moved_to;     /* the segment of survivors */
-static uint64_t relocations;  /* where the last batch with operations ends */
+static uint64_t relocations;  /* where the last batch of relocations ends */
 
-/* Where the last batch with operations of the last segment ends. */
-static void find_relocations(void)
+/* Where the last batch with operations ends, up to `limit` in the last segment. */
+static void find_relocations(uint64_t limit)
 {
     uint8_t *image;
     size_t size;
     cr_assert_eq(simdisk_get(u.disk, end.name, &image, &size), 0);
-    for (uint64_t at = sizeof(struct segment_header); at < end.offset;) {
+    for (uint64_t at = sizeof(struct segment_header); at < limit;) {
         struct batch_header h;
         memcpy(&h, image + at, sizeof h);
         cr_assert_eq(h.magic, BATCH_MAGIC);
@@ -57,6 +57,7 @@ static void make_store(bool later)
     cr_assert_not(unit_has_segment(&u, loc.seg), "it was emptied, and nothing keeps it");
     cr_assert(unit_locator(&u, unit_lookup(&u, name_of(1)), 0, &loc));
     moved_to = loc.seg;
+    uint64_t limit = unit_log_place(&u).offset;
     if (later) {
         unit_file(&u, "later", 100, 1);
         cr_assert_eq(eng_sync(u.eng), 0);
@@ -65,7 +66,7 @@ static void make_store(bool later)
     }
     end = unit_log_place(&u);
     unit_kill(&u, SIM_KEEP_ALL, 0);
-    find_relocations();
+    find_relocations(limit);
 }
 
 static unsigned whole_files(struct unit *c)
@@ -140,4 +141,142 @@ Test(moved, one_bad_page_costs_nothing)
         spoil_each(512, readable);
         spoil_each(PAGE, readable);
     }
+}
+
+/* ---- salvage ------------------------------------------------------------------------------ */
+
+static unsigned n_pieces, n_right; /* handed out, and those that are a file that was moved */
+
+static int take_piece(void *arg, const struct eng_lost *piece, const void *data)
+{
+    (void)arg;
+    n_pieces++;
+    for (unsigned i = 1; i < N_FILES && piece->size == SIZE; i += 2) {
+        uint8_t *bytes = unit_bytes(SIZE, i);
+        n_right += memcmp(bytes, data, SIZE) == 0;
+        free(bytes);
+    }
+    return 0;
+}
+
+static void salvage(struct unit *c)
+{
+    c->opt.read_only = c->opt.salvage = true;
+    cr_assert_eq(unit_try_open(c), 0, "%s", c->why);
+    n_pieces = n_right = 0;
+    cr_assert_eq(eng_lost(c->eng, take_piece, NULL), 0);
+}
+
+/* Where a batch of relocations begins: the last one, or the first. */
+static uint64_t find_batch(bool last)
+{
+    uint8_t *image;
+    size_t size;
+    uint64_t found = 0;
+    cr_assert_eq(simdisk_get(u.disk, end.name, &image, &size), 0);
+    for (uint64_t at = sizeof(struct segment_header); at < relocations;) {
+        struct batch_header h;
+        memcpy(&h, image + at, sizeof h);
+        if (h.n_ops > 1 && (!found || last) && at + sizeof h + h.ops_len <= relocations)
+            found = at;
+        at += sizeof h + h.ops_len + h.extents_len;
+    }
+    free(image);
+    cr_assert_gt(found, 0);
+    return found;
+}
+
+static void refuse_and_salvage(bool later)
+{
+    make_store(later);
+    for (int last = 0; last < 2; last++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, end.name, find_batch(last) + 70, 1), 0);
+        cr_assert_eq(unit_try_open(&c), -EBADMSG);
+        salvage(&c);
+        cr_assert_eq(whole_files(&c), N_FILES / 2, "all is there, under its name");
+        cr_assert_eq(unit_problems(&c), 0);
+        cr_assert_eq(n_right, 0, "and not a second time");
+        unit_done(&c);
+    }
+}
+
+Test(moved, salvage_finds_what_was_moved_behind_the_damage)
+{
+    refuse_and_salvage(false);
+}
+
+Test(moved, the_same_where_work_went_on)
+{
+    refuse_and_salvage(true);
+}
+
+/* Content behind a damaged survivor is not believed to be what the index looks for, but it is handed out. */
+Test(moved, what_follows_a_damaged_survivor_is_handed_out)
+{
+    struct unit c;
+    char name[SEGMENT_NAME_SIZE];
+    make_store(true);
+    unit_clone(&c, &u);
+    segment_name(moved_to, name);
+    cr_assert_eq(simdisk_flip(c.disk, end.name, find_batch(false) + 70, 1), 0);
+    cr_assert_eq(simdisk_flip(c.disk, name, sizeof(struct segment_header) + 3, 1), 0);
+    salvage(&c);
+    unsigned whole = whole_files(&c);
+    cr_assert_lt(whole, N_FILES / 2);
+    cr_assert_eq(whole + n_right, N_FILES / 2 - 1, "but for the damaged one");
+    unit_done(&c);
+}
+
+/* ---- without a word about it ------------------------------------------------------------------ */
+
+/* As an engine left it that unlinked before the disk said so: the log ends before the relocations. */
+static void forget_relocations(struct unit *c)
+{
+    uint8_t *image;
+    size_t size;
+    unit_clone(c, &u);
+    cr_assert_eq(simdisk_get(c->disk, end.name, &image, &size), 0);
+    uint64_t at = find_batch(false);
+    memset(image + at, 0, size - at);
+    simdisk_put(c->disk, end.name, image, size);
+    free(image);
+}
+
+Test(moved, survivors_of_what_is_missing_prove_that_more_was_durable)
+{
+    struct unit c;
+    make_store(false);
+    /* what marks there are lie in headers of later segments of survivors */
+    forget_relocations(&c);
+    unsigned before = unit_files(&c, ".seg", NULL);
+    cr_assert_eq(unit_try_open(&c), -EBADMSG);
+    cr_assert_eq(unit_files(&c, ".seg", NULL), before);
+    salvage(&c);
+    cr_assert_eq(whole_files(&c), N_FILES / 2);
+    unit_done(&c);
+}
+
+/* A file that somebody lost costs what was in it, and no more, as ever; and nothing is removed meanwhile. */
+Test(moved, a_segment_that_somebody_lost_refuses_nothing)
+{
+    char name[SEGMENT_NAME_SIZE], alone[SEGMENT_NAME_SIZE];
+    struct segment_header h = {.kind = SEGMENT_SURVIVORS, .created = 1};
+    make_store(true);
+    segment_name(moved_to, name);
+    cr_assert_eq(simdisk_remove(u.disk, name), 0);
+    h.id = end.segment + 3; /* a copy of which nothing was installed */
+    unit_open(&u);
+    memcpy(h.uuid, u.eng->sb.uuid, sizeof h.uuid);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    segment_header_seal(&h);
+    segment_name(h.id, alone);
+    simdisk_put(u.disk, alone, (const uint8_t *)&h, sizeof h);
+    cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
+    cr_assert_lt(whole_files(&u), N_FILES / 2);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
+    cr_assert_eq(unit_files(&u, ".kept", NULL), 1, "who knows what it is of");
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
 }

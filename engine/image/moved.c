@@ -1,0 +1,179 @@
+/*
+ * moved.c - see moved.h.
+ *
+ * Survivors are read from one extent to the next, so that content that looks like an extent is none; behind a
+ * damaged one nothing is found here, and salvage hands out as pieces what it finds. Runs before any thread
+ * starts, and moved_is_wanted() where nothing is written: takes no lock. */
+#include "image/moved.h"
+
+#include "index/apply.h"
+#include "index/extents.h"
+
+#include <stdio.h>
+
+/* ---- what is wanted ---------------------------------------------------------------- */
+
+static bool is_gone(struct eng *eng, const struct locator *loc)
+{
+    return !segments_has(&eng->segments, loc->seg);
+}
+
+bool moved_is_lacking(struct eng *eng)
+{
+    for (uint32_t i = 1; i < eng->idx.segs.used; i++) {
+        const struct seg_rec *seg = table_get(&eng->idx.segs, i);
+        if (seg->id && seg->live && !segments_has(&eng->segments, seg->id))
+            return true;
+    }
+    return false;
+}
+
+/* The next range of the extent's file from *off on, within the extent, that lies in a segment that is gone.
+ * False: there is none. */
+static bool next_wanted(struct eng *eng, const struct extent_header *h, uint64_t *off,
+                        struct locator *ret_loc)
+{
+    uint64_t at, end = h->file_off + h->len;
+    const struct inode_rec *inode = index_inode(&eng->idx, h->ino);
+    if (!inode || !S_ISREG(inode->mode) || h->file_off == EXTENT_XATTR_OFF || end < h->file_off)
+        return false;
+    while (*off < end && index_extent(&eng->idx, ino_slot(h->ino), *off, &at, ret_loc) == 0 && at < end) {
+        if (at >= h->file_off && ret_loc->len <= end - at && is_gone(eng, ret_loc)) {
+            *off = at;
+            return true;
+        }
+        *off = at + MAX_OF(ret_loc->len, 1u);
+    }
+    return false;
+}
+
+bool moved_is_wanted(struct eng *eng, const struct extent_header *h)
+{
+    struct locator loc;
+    uint64_t off = h->file_off;
+    return next_wanted(eng, h, &off, &loc);
+}
+
+bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct segment *seg, uint64_t at)
+{
+    uint64_t off;
+    struct locator loc;
+    return !seg->kept && index_inode(&eng->idx, h->ino) &&
+           index_extent(&eng->idx, ino_slot(h->ino), h->file_off, &off, &loc) == 0 && off == h->file_off &&
+           loc.seg == seg->id && locator_offset(&loc) == at && loc.len == h->len;
+}
+
+/* ---- the survivors ------------------------------------------------------------------- */
+
+/* From one extent to the next. */
+struct walk {
+    struct recovery *rec;
+    const struct seg_file *sf;
+    struct segment *seg; /* pinned */
+    uint64_t at;
+    struct extent_header h; /* of the extent at `at` */
+    uint64_t found;         /* ranges that were wanted */
+    bool younger;           /* looks at those, too, that are younger than the log as far as it goes */
+};
+
+/* Whether a whole extent lies at w->at. */
+static int read_extent(struct walk *w, bool *ret_whole)
+{
+    const struct eng_io_ops *ops = w->rec->eng->io->ops;
+    struct buf *buf = &w->rec->extents;
+    *ret_whole = false;
+    if (io_pread_full(w->seg->file, ops, &w->h, sizeof w->h, w->at) != (ssize_t)sizeof w->h ||
+        w->h.magic != EXTENT_MAGIC || !w->h.len || w->h.len > EXTENT_MAX || w->h.name_len > EXTENT_NAME_MAX)
+        return 0;
+    uint32_t head = extent_head_size(w->h.len), size = head + w->h.len;
+    buf->len = 0;
+    int r = buf_reserve(buf, size);
+    if (r)
+        return r;
+    *ret_whole = io_pread_full(w->seg->file, ops, buf->data, size, w->at) == (ssize_t)size &&
+                 extent_head_check(buf->data, w->h.ino, w->h.file_off, w->h.len) == 0 &&
+                 extent_blocks_check(buf->data, 0, extent_blocks(w->h.len), buf->data + head) == 0;
+    return 0;
+}
+
+/* The index names the range in this extent from now on. */
+static int take_over(struct walk *w, uint64_t off, const struct locator *old)
+{
+    struct index *idx = &w->rec->eng->idx;
+    struct op ops[2] = {{.type = OP_SEGMENT, .ino = w->sf->id, .len = old->len},
+                        {.type = OP_RELOCATE, .ino = w->h.ino, .off = off, .old = *old, .hsum = w->h.sum}};
+    ops[1].loc = (struct locator){.seg = w->sf->id,
+                                  .off8 = (uint32_t)(w->at / 8),
+                                  .skip = (uint32_t)(off - w->h.file_off),
+                                  .len = old->len,
+                                  .ext_len = w->h.len};
+    int r = index_reserve(idx, ops, ARRAY_LEN(ops));
+    for (size_t i = 0; i < ARRAY_LEN(ops) && r >= 0; i++)
+        r = index_apply(idx, &ops[i], w->rec->seq);
+    return MIN_OF(r, 0);
+}
+
+static int look_at_extent(struct walk *w)
+{
+    struct eng *eng = w->rec->eng;
+    struct locator loc;
+    int r = 0;
+    if (w->h.seq > w->rec->seq && !w->younger)
+        return 0;
+    for (uint64_t off = w->h.file_off; !r && next_wanted(eng, &w->h, &off, &loc); off += loc.len) {
+        w->found++;
+        if (eng->opt.salvage)
+            r = take_over(w, off, &loc);
+    }
+    return r;
+}
+
+static int look_at_survivors(struct walk *w)
+{
+    bool whole = true;
+    int r = segments_pin(&w->rec->eng->segments, w->sf->id, &w->seg);
+    if (r)
+        return io_is_shortage(r) ? r : 0;
+    w->at = sizeof(struct segment_header);
+    while (!r && whole && w->at < w->seg->size) {
+        r = read_extent(w, &whole);
+        if (!r && whole)
+            r = look_at_extent(w);
+        w->at += extent_size(w->h.len, w->h.name_len);
+    }
+    segments_unpin(w->seg);
+    return r;
+}
+
+/* Of copies of one range the youngest that is not younger than the log is right; else the youngest. */
+int moved_settle(struct recovery *rec)
+{
+    struct walk w = {.rec = rec};
+    int r = 0;
+    if (rec->eng->opt.snapshot || MUTANT(MOVED_FORGOTTEN) ||
+        (rec->eng->opt.salvage && MUTANT(MOVED_NOT_LOST)) || !moved_is_lacking(rec->eng))
+        return 0;
+    for (int younger = 0; younger < 2; younger++)
+        for (size_t i = rec->n_segs; i-- > 0 && !r;) {
+            w.sf = &rec->segs[i];
+            w.younger = younger;
+            w.found = 0;
+            if (!w.sf->valid || w.sf->header.kind != SEGMENT_SURVIVORS ||
+                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage))
+                continue;
+            r = look_at_survivors(&w);
+            if (!r && w.found && !rec->eng->opt.salvage) {
+                snprintf(rec->why, 256,
+                         "s%08x.seg holds the only copy of content that the log, up to batch %llu, looks for "
+                         "in a segment that is missing: the log is damaged behind; restore from a copy",
+                         w.sf->id, (unsigned long long)rec->seq);
+                return -EBADMSG;
+            }
+            if (!r && w.found)
+                report_line(&rec->eng->report, ENG_LOG_WARNING,
+                            "s%08x.seg: %llu pieces of content are taken from it, since the segments are "
+                            "missing in which the log, as far as it goes, has them",
+                            w.sf->id, (unsigned long long)w.found);
+        }
+    return r;
+}
