@@ -79,9 +79,9 @@ static bool remove_one_locked(struct eng *eng, uint32_t *at, bool *unmarked, str
 }
 
 /* Unlinking takes long: only retire->lock is held meanwhile, and for one segment at a time. */
-static unsigned retire_some(struct eng *eng, bool *unmarked)
+static int retire_some(struct eng *eng, bool *unmarked)
 {
-    unsigned n = 0;
+    int n = 0;
     uint32_t at = 1;
     bool more = !is_read_only(eng);
     while (more) {
@@ -136,13 +136,14 @@ static void retire_given_up(struct eng *eng)
     pthread_mutex_unlock(&retire->lock);
 }
 
-/* A mark costs a flush: one for all that want one. Without room for it they go later. */
-unsigned retire_segments(struct eng *eng)
+/* A mark costs a flush: one for all that want one. */
+int retire_segments(struct eng *eng)
 {
     bool unmarked = false;
     retire_given_up(eng);
-    unsigned n = retire_some(eng, &unmarked);
-    if (unmarked && commit_mark(eng) == 0)
+    int n = retire_some(eng, &unmarked);
+    int r = unmarked ? commit_mark(eng) : 0;
+    if (unmarked && !r)
         n += retire_some(eng, &unmarked);
-    return n;
+    return r && r != -ENOSPC ? r : n; /* without room for it they go later */
 }

@@ -133,13 +133,13 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     if (r)
         return r;
     if (!MUTANT(RETIRE_LATE))
-        (void)retire_segments(in->eng);
+        r = MIN_OF(retire_segments(in->eng), 0);
     full_disk_gained(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);
     in->job->report.done = emptied;
     pthread_mutex_unlock(&in->job->lock);
-    return 0;
+    return r;
 }
 
 void install_drop(struct eng *eng, struct segment *out)
