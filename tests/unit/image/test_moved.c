@@ -86,6 +86,7 @@ static void expect_nothing_lost(struct unit *c, const char *what, uint64_t at, u
     int r = unit_try_open(c);
     if (r) {
         cr_assert(c->why[0]);
+        cr_assert_null(strstr(c->why, "only copy"), "%s %lu: the log itself says so: %s", what, at, c->why);
         cr_assert_eq(unit_files(c, ".seg", NULL), before, "%s %lu: refused, and files went", what, at);
         ++*refused;
         return;
