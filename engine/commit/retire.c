@@ -147,3 +147,9 @@ int retire_segments(struct eng *eng)
         n += retire_some(eng, &unmarked);
     return r && r != -ENOSPC ? r : n; /* without room for it they go later */
 }
+
+int retire_emptied(struct eng *eng)
+{
+    int n = retire_segments(eng);
+    return n < 0 ? n : 0;
+}

@@ -139,8 +139,8 @@ static int give_back_emptied(struct compact *c)
     int r = 0;
     for (unsigned i = 0; i < 2 && !r && c->goal && !has_enough(c) && any_awaits_checkpoint(c->eng); i++) {
         r = checkpoint_write(c->eng);
-        int retired = retire_segments(c->eng);
-        r = r ? r : MIN_OF(retired, 0);
+        int retired = retire_emptied(c->eng);
+        r = r ? r : retired;
         full_disk_gained(c->eng);
     }
     return r;
@@ -266,7 +266,7 @@ static int empty_victims(struct compact *c, bool aged)
         r = installer_await(&c->install);
     if (!r) {
         await_readers(c);
-        r = MIN_OF(retire_segments(eng), 0);
+        r = retire_emptied(eng);
         full_disk_gained(eng);
     }
     return r;
@@ -321,8 +321,8 @@ static int run(struct compact *c)
     totals_get(eng, &total, &live);
     if (total == live) {
         job_set_reason(c->job, "no garbage");
-        int r = retire_segments(eng);
-        return r < 0 ? r : give_back_emptied(c);
+        int r = retire_emptied(eng);
+        return r ? r : give_back_emptied(c);
     }
     bool poor = choose_check_room(eng, false) != 0;
     int r = poor ? choose_check_room(eng, true) : 0;
@@ -331,7 +331,7 @@ static int run(struct compact *c)
     if (!r)
         r = flush_log(eng);
     if (!r)
-        r = MIN_OF(retire_segments(eng), 0); /* what is empty already costs nothing */
+        r = retire_emptied(eng); /* what is empty already costs nothing */
     if (r)
         return r;
     if (!poor && !c->goal)
@@ -339,8 +339,8 @@ static int run(struct compact *c)
     if (c->install.has_thread)
         return run_beside(c);
     r = age_metadata(c, poor);
-    int retired = retire_segments(eng);
-    r = r ? r : MIN_OF(retired, 0);
+    int retired = retire_emptied(eng);
+    r = r ? r : retired;
     full_disk_gained(eng);
     if (!r && !has_enough(c))
         r = empty_enough(c, false);

@@ -133,7 +133,7 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     if (r)
         return r;
     if (!MUTANT(RETIRE_LATE))
-        r = MIN_OF(retire_segments(in->eng), 0);
+        r = retire_emptied(in->eng);
     full_disk_gained(in->eng);
     uint64_t emptied = install_emptied(in);
     pthread_mutex_lock(&in->job->lock);
