@@ -103,6 +103,7 @@ for error in 2 5 28 30 107; do # ENOENT EIO ENOSPC EROFS ENOTCONN
         rm -f mnt/a/1 mnt/z/new*
         ctl import "$source" mnt >out.said 2>&1
         check_equal "import of $source beside error $error" "1 3" "$? $(cat mnt/a/1 mnt/z/new1 mnt/z/new2 2>/dev/null | grep -o new | wc -l)"
+        [ $error != 5 ] || check_equal "  and both are named with why" 1 "$(($(grep -c ": $other" out.said) >= 2))"
     done
     rm -f mnt/a/1 mnt/z/new*
     no_liars

@@ -52,11 +52,55 @@ check "its store is whole" "$CTL" check second
 check "from standard input, to standard output, compressed" bash -c "'$CTL' export --format tar first - | gzip | '$CTL' import --format tar - third"
 tree_of third 2>/dev/null
 check "the same tree" same_tree tree third.tree
+# Times before 1970: of what we write by what GNU tar and Python make of it, and of what they write by what we do.
+cat >times.py <<'P'
+import os, sys, tarfile
+TIMES = [-1_500_000_000, -1_250_000_000, -1_000_000_000, -999_999_999, -250_000_000, -1, 0, 250_000_000, 1_250_000_000,
+         -86400_750_000_000, -101_638_799_750_000_000, 2**31 * 10**9 + 500_000_000]
+def lines(what):
+    print("\n".join(f"{name} {ns}" for name, ns in sorted(what)))
+def of_tree(top):
+    return [(os.path.relpath(os.path.join(d, n), top), os.lstat(os.path.join(d, n)).st_mtime_ns) for d, dirs, files in os.walk(top) for n in dirs + files]
+def ns_of(text): # without a float between
+    whole, _, part = text.lstrip("-").partition(".")
+    return (-1 if text.startswith("-") else 1) * (int(whole) * 10**9 + int(part.ljust(9, "0")[:9]))
+if sys.argv[1] == "make":
+    for i, ns in enumerate(TIMES):
+        at = f"{sys.argv[2]}/{i}"
+        os.makedirs(at + ".d")
+        open(at + ".f", "w").write("x")
+        os.link(at + ".f", at + ".h")
+        os.symlink("x", at + ".l")
+        open(at + ".d/in", "w").write("x")
+        for name in ".f", ".l", ".d/in", ".d":
+            os.utime(at + name, ns=(ns, ns), follow_symlinks=False)
+elif sys.argv[1] == "tree":
+    lines(of_tree(sys.argv[2]))
+elif sys.argv[1] == "tar": # what it says, which Python's floats do not hold
+    with tarfile.open(sys.argv[2]) as t:
+        lines((os.path.relpath(m.name), ns_of(m.pax_headers.get("mtime", str(int(m.mtime))))) for m in t if os.path.relpath(m.name) != ".")
+elif sys.argv[1] == "write": # what it makes of those times, which it writes
+    with tarfile.open(sys.argv[2], "w", format=tarfile.PAX_FORMAT) as t:
+        t.add(sys.argv[3], ".")
+        lines((os.path.relpath(m.name), round(m.mtime * 10**9)) for m in t.getmembers() if os.path.relpath(m.name) != ".")
+P
 mkdir old-times
-echo old >old-times/a
-touch -h -d '1966-10-14 09:00:00.25' old-times/a
-"$CTL" import old-times times >/dev/null
-check "times before 1970" sh -c "'$CTL' export --format tar times | '$CTL' import --format tar - times2 && '$CTL' export --format tree times2 times2.tree && rsync -aHXcni old-times/ times2.tree/ | grep -v '^.d' | wc -l | grep -qx 0"
+python3 times.py make old-times
+python3 times.py tree old-times >times.true
+tar_times() { "$CTL" import "$1" "$1.store" >/dev/null && "$CTL" export --format tree "$1.store" "$1.tree" >/dev/null 2>&1 && python3 times.py tree "$1.tree"; } # ARCHIVE
+"$CTL" import old-times old-times.store >/dev/null
+"$CTL" export old-times.store old.tar >/dev/null 2>&1
+mkdir old.gnu
+tar --warning=no-timestamp -xpf old.tar -C old.gnu
+tar --format=posix -cf gnu-old.tar -C old-times .
+python3 times.py write python-old.tar old-times >times.python
+check_equal "times before 1970: the archive says them" "$(cat times.true)" "$(python3 times.py tar old.tar)"
+check_equal "  GNU tar extracts them" "$(cat times.true)" "$(python3 times.py tree old.gnu)"
+check_equal "  so do we" "$(cat times.true)" "$(tar_times old.tar)"
+check_equal "  and what GNU tar writes" "$(cat times.true)" "$(tar_times gnu-old.tar)"
+exact() { grep '[^0]0\{6\}$'; } # a float holds these
+check_equal "  and Python" "$(exact <times.true)" "$(tar_times python-old.tar | exact)"
+check_equal "  which are there" "$(exact <times.true | wc -l)" "$(exact <times.python | wc -l)"
 check_equal "the summary goes where the archive does not" "10" "$("$CTL" export --json --format tar first 2>&1 >/dev/null | json_get files)"
 
 # other programs
@@ -232,6 +276,19 @@ def pax(*records, kind=b"x"):
 def whole(*entries):
     return b"".join(entries) + entry(b"next") + bytes(1024)
 nul = pax((b"path", b"a\0b")) + entry(b"orig")
+def patched(e, *changes):
+    h = bytearray(e[:512])
+    for at, what in changes + ((148, b" " * 8),):
+        h[at:at + len(what)] = what
+    h[148:156] = b"%06o\0 " % sum(h)
+    return bytes(h) + e[512:]
+def binary(n, size):
+    return n.to_bytes(size, "big", signed=True) if n < 0 else b"\x80" + n.to_bytes(size - 1, "big")
+def device(major, minor):
+    return patched(header(b"f", 0, b"3"), (329, binary(major, 8)), (337, binary(minor, 8)))
+suid = patched(entry(b"f"), (100, b"0004755\0"), (108, b"0000005\0"), (116, b"0000006\0"))
+TIMES = (b"1099511627776", b"-1099511627776", b"-1099511627776.5", b"9" * 40, b"-" + b"9" * 40, b"9223372036.854775807",
+         b"-9223372036.854775808", b"-0.0000000001", b"5e-05", b"3")
 archives = {
     "path": whole(nul),
     "linkpath": whole(pax((b"linkpath", b"t\0b")), entry(b"l", b"", b"2", b"o")),
@@ -242,6 +299,38 @@ archives = {
     "later": whole(entry(b"large", bytes(range(256)) * 20000), pax((b"mtime", b"5")), entry(b"f"), nul),
     "global": whole(pax((b"uid", b"77"), kind=b"g"), entry(b"f")),
     "comment": whole(pax((b"comment", b"0123"), kind=b"g"), entry(b"f")),
+    "pax-time": whole(pax((b"mtime", b"abc")), entry(b"f")),
+    "header-time": whole(entry(b"first"), patched(entry(b"f"), (136, b"12x45678901"))),
+    # no owner, mode or device that there can be
+    "uid": whole(pax((b"uid", b"4294967296")), suid),
+    "no-uid": whole(pax((b"uid", b"4294967295")), suid),
+    "text-uid": whole(pax((b"uid", b"abc")), suid),
+    "minus-uid": whole(pax((b"uid", b"-1")), suid),
+    "huge-uid": whole(pax((b"uid", b"9" * 30)), suid),
+    "binary-uid": whole(patched(suid, (108, binary(1 << 32, 8)))),
+    "binary-minus-uid": whole(patched(suid, (108, binary(-5, 8)))),
+    "octal-uid": whole(entry(b"first"), patched(suid, (108, b"00000zz\0"))),
+    "gid": whole(pax((b"gid", b"%d" % ((1 << 32) + 5))), suid),
+    "binary-gid": whole(patched(suid, (116, binary(1 << 32, 8)))),
+    "octal-gid": whole(entry(b"first"), patched(suid, (116, b"-000005\0"))),
+    "mode": whole(patched(suid, (100, binary((1 << 32) + 0o4755, 8)))),
+    "octal-mode": whole(entry(b"first"), patched(suid, (100, b"rwsr-xr-"))),
+    "volume-uid": whole(entry(b"label", b"", b"V"), patched(suid, (108, binary(1 << 32, 8)))),
+    "major": whole(device(4096, 0)),
+    "minor": whole(device(1, 1 << 20)),
+    "pax-major": whole(pax((b"SCHILY.devmajor", b"4294967297")), device(1, 3)),
+    "pax-minor": whole(pax((b"SCHILY.devminor", b"x")), device(1, 3)),
+    "text-size": whole(pax((b"size", b"abc")), header(b"f", 0, b"0")),
+    "minus-size": whole(pax((b"GNU.sparse.realsize", b"-5")), header(b"f", 0, b"0")),
+    # what is one
+    "last-uid": whole(pax((b"uid", b"4294967294"), (b"gid", b"4294967294")), suid),
+    "empty-uid": whole(pax((b"uid", b"77"), (b"uid", b""), (b"mtime", b"")), suid),
+    "label": whole(entry(b"label", b"", b"V"), patched(suid, (108, binary(1 << 31, 8)))),
+    "whole-mode": whole(patched(suid, (100, b"0104755\0"))),
+    "spaces": whole(patched(suid, (100, b"  4755 \0"), (108, b"     5 \0"))),
+    "device": whole(device(4095, (1 << 20) - 1)),
+    "times": whole(*[e for i, t in enumerate(TIMES) for e in (pax((b"mtime", t)), entry(b"p%d" % i))],
+                   *[patched(entry(b"b%d" % i), (136, binary(t, 12))) for i, t in enumerate((1 << 40, -1 << 40, 1 << 80, -1 << 80, -2))]),
     # what GNU tar takes as well
     "inner": whole(entry(b"f", whole(nul))),
     "twice": whole(pax((b"path", b"first"), (b"path", b"second")), entry(b"f")),
@@ -256,10 +345,11 @@ for name, data in archives.items():
     open(f"pax-{name}.tar.gz", "wb").write(gzip.compress(data, 1))
 P
 python3 pax.py
+ENDS="tar tar.gz"
 pax() { # NAME STATUS MESSAGE NAMES...: what an import ends with, says, and leaves there
     local name=$1 status=$2 message=$3 end result
     shift 3
-    for end in tar tar.gz; do
+    for end in $ENDS; do
         rm -rf pax-store pax-tree
         timeout 60 "$CTL" import "pax-$name.$end" pax-store >/dev/null 2>pax.err
         result=$?
@@ -284,6 +374,68 @@ pax smaller 0 "" "f 1" "next 1"
 pax binary 0 "" $'a\xff 1' "next 1"
 pax value 0 "" "f 1" "next 1"
 check_equal "  and its value is whole" 0sdgB3 "$(getfattr --absolute-names -e base64 -n user.a pax-tree/f | sed -n 's/^user.a=//p')"
+said() { # of the store of pax(): mode, owner, group, devices and time of each
+    "$CTL" export --format tar pax-store pax-said.tar >/dev/null 2>&1
+    python3 -c 'import tarfile
+for m in tarfile.open("pax-said.tar"):
+    if m.name not in ("next", ".", "./"):
+        print(m.name.removeprefix("./"), "%o" % m.mode, f"{m.uid}:{m.gid}", *((m.devmajor, m.devminor) if m.ischr() else ()), m.pax_headers.get("mtime", int(m.mtime)))'
+}
+ENDS=tar
+pax pax-time 1 "f: its time is none" "next 1"
+pax header-time 1 "f: its time is none" "first 1" "next 1"
+for name in uid no-uid text-uid minus-uid huge-uid binary-uid binary-minus-uid volume-uid; do
+    pax $name 1 "f: its owner is no number that an owner can have" "next 1"
+done
+pax octal-uid 1 "f: its owner is no number that an owner can have" "first 1" "next 1"
+for name in gid binary-gid; do pax $name 1 "f: its group is no number that a group can have" "next 1"; done
+pax octal-gid 1 "f: its group is no number that a group can have" "first 1" "next 1"
+pax mode 1 "f: its mode is none" "next 1"
+pax octal-mode 1 "f: its mode is none" "first 1" "next 1"
+for name in major minor pax-major pax-minor; do pax $name 1 "f: a device that there cannot be" "next 1"; done
+for name in text-size minus-size; do pax $name 1 "f: its size is none" "next 1"; done
+pax last-uid 0 "" "f 1" "next 1"
+check_equal "  and its owner" "f 4755 4294967294:4294967294 1000000000" "$(said)"
+pax empty-uid 0 "" "f 1" "next 1"
+check_equal "  an empty value is none: the header's" "f 4755 5:6 1000000000" "$(said)"
+pax label 0 "" "f 1" "next 1"
+check_equal "  of the entry, not of the label" "f 4755 2147483648:6 1000000000" "$(said)"
+for name in whole-mode spaces; do
+    pax $name 0 "" "f 1" "next 1"
+    check_equal "  and its mode and owner" "f 4755 5:6 1000000000" "$(said)"
+done
+rm -rf pax-store
+check "pax: device" "$CTL" import pax-device.tar pax-store
+check_equal "  and which" "f 644 0:0 4095 1048575 1000000000" "$(said)"
+# what cannot be kept is the nearest that can, as on a mount, in each format
+LAST=9223372036.854775807
+rm -rf pax-store
+check "pax: times out of range" "$CTL" import pax-times.tar pax-store
+check_equal "  the nearest that is kept" "b0 $LAST b1 -$LAST b2 $LAST b3 -$LAST b4 -2 p0 $LAST p1 -$LAST p2 -$LAST p3 $LAST p4 -$LAST p5 $LAST p6 -$LAST p7 -0.000000001 p8 0.00005 p9 3" \
+    "$(said | cut -d ' ' -f 1,4 | sort | xargs)"
+rm -rf pax-store
+cat >far.jsonl <<'E'
+{"id":"a","content":"1","created_at":"1066-10-14T09:00:00Z"}
+{"id":"b","content":"1","created_at":"9999-12-31T23:59:59Z"}
+{"id":"c","content":"1","created_at":-10000000000.5}
+{"id":"d","content":"1","created_at":90000000000}
+{"id":"e","content":"1","created_at":"-10000000000500"}
+E
+check "JSON lines: times out of range" "$CTL" import --lenient far.jsonl pax-store
+check_equal "  the nearest that is kept" "a -$LAST b $LAST c -$LAST d $LAST e -$LAST" "$(said | cut -d ' ' -f 1,4 | sort | xargs)"
+check_equal "  and the field has them" "1066-10-14T09:00:00Z 9999-12-31T23:59:59Z 1653-02-10T06:13:19.500000000Z 4821-12-26T16:00:00Z 1653-02-10T06:13:19.500000000Z" \
+    "$("$CTL" export pax-store | python3 -c 'import json, sys; print(*(v["created_at"] for v in sorted((json.loads(l) for l in sys.stdin), key=lambda v: v["id"])))')"
+must_mount "$WORK/far" "$WORK/mnt"
+touch mnt/far mnt/early
+touch -d '2300-01-01' mnt/far
+touch -d '1600-01-01' mnt/early
+check "export of a mount that has such" "$CTL" export --format tar mnt far.tar
+check_equal "  the nearest that is kept" "-$LAST $LAST" "$(python3 -c 'import tarfile; print(*(m.pax_headers["mtime"] for m in sorted(tarfile.open("far.tar"), key=lambda m: m.name) if m.isreg()))')"
+check "unmount" unmount_store "$WORK/mnt"
+check "the same of the store" "$CTL" export --format tar far far2.tar
+check_equal "  equal" "$(python3 times.py tar far.tar)" "$(python3 times.py tar far2.tar)"
+check "as a tree" "$CTL" export --format tree far far.tree
+check_equal "  and not now" "1 1" "$(($(stat -c %Y far.tree/early) < -2000000000)) $(($(stat -c %Y far.tree/far) > 4000000000))"
 pax record 2 "not a tar archive, or damaged: Special header too large" ""
 # The address sanitizer takes more than any limit; there the system's is the only one.
 LIMIT=4000000

@@ -2,6 +2,8 @@
  * tar_exact.c - see tar_exact.h. State: struct tar_exact. */
 #include "ctl/transfer/tar_exact.h"
 
+#include "ctl/transfer/tar_number.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,16 +22,8 @@ static int hex(char c)
 
 uint64_t tar_size_of(const unsigned char *header)
 {
-    const unsigned char *p = header + SIZE_AT;
-    uint64_t v = 0;
-    if (*p & 0x80) {
-        for (int i = 4; i < 12; i++)
-            v = v << 8 | p[i];
-        return v;
-    }
-    for (int i = 0; i < 12 && p[i] >= '0' && p[i] <= '7'; i++)
-        v = v << 3 | (uint64_t)(p[i] - '0');
-    return v;
+    int64_t v = 0;
+    return tar_field(header + SIZE_AT, 12, &v) && v > 0 ? (uint64_t)v : 0;
 }
 
 static uint64_t padded(uint64_t n)
@@ -52,9 +46,10 @@ static void put_record(struct buf *out, const struct buf *text)
     buf_char(out, '\n');
 }
 
-/* "KEY=VALUE" with the name of an attribute as it is. */
-static void exact_record(struct buf *out, const char *p, size_t n)
+/* "KEY=VALUE" with the name of an attribute as it is, and the time that the entry has. */
+static void exact_record(struct tar_exact *x, struct buf *out, const char *p, size_t n)
 {
+    char time[TAR_TIME_BUF];
     const char *equals = memchr(p, '=', n);
     struct buf text = {0};
     size_t key = equals ? (size_t)(equals - p) : n, at = 0;
@@ -68,6 +63,11 @@ static void exact_record(struct buf *out, const char *p, size_t n)
             buf_char(&text, undo ? (char)c : p[at]);
             at += undo ? 3 : 1;
         }
+    }
+    if (key == 5 && !memcmp(p, "mtime", 5)) {
+        buf_str(&text, "mtime=");
+        buf_str(&text, tar_time_format(x->mtime, time));
+        at = n;
     }
     buf_add(&text, p + at, n - at);
     if (text.failed)
@@ -90,7 +90,7 @@ static int put_pax(struct tar_exact *x)
         size_t head = digits + 1 - at;
         right = len > head && len <= x->size - at;
         if (right)
-            exact_record(&records, x->pax.data + digits + 1, len - head - 1);
+            exact_record(x, &records, x->pax.data + digits + 1, len - head - 1);
         at += len;
     }
     unsigned sum = 0;

@@ -2,7 +2,8 @@
  * tar_exact.h - a tar archive on its way from libarchive to a file. libarchive writes the names of attributes
  * with each byte that is not plain as %XX, which other programs do not undo, and says hdrcharset for each
  * name that is not ASCII, which GNU tar does not know. This gives the names as they are; '=', which ends a
- * key, and '%' stay escaped, as GNU tar has them. Pure. */
+ * key, and '%' stay escaped, as GNU tar has them. Of a time before 1970 it writes the seconds rounded down
+ * and then the fraction, -2.5 for -1.5; this writes the time. Pure. */
 #ifndef ENGRAMCTL_TAR_EXACT_H
 #define ENGRAMCTL_TAR_EXACT_H
 
@@ -13,7 +14,8 @@
 #define TAR_BLOCK 512
 #define TAR_TYPE_AT 156
 
-/* The size that a header tells: octal digits, or a binary number after a byte with its highest bit set. */
+/* The size that a header tells: octal digits, or a binary number after a byte with its highest bit set.
+ * 0: none. */
 uint64_t tar_size_of(const unsigned char *header);
 
 /* Zero-initialised is the beginning. */
@@ -24,6 +26,7 @@ struct tar_exact {
     uint64_t left; /* of a pax header: bytes to come, with those that fill up the last block */
     uint64_t size; /* and its size */
     unsigned char header[TAR_BLOCK];
+    int64_t mtime;       /* of the entry whose headers are fed, ns: set by the caller */
     struct buf pax, out; /* out: to be written, and emptied by the caller */
 };
 

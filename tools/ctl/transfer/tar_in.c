@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 const bool tar_is_built = true;
@@ -46,7 +47,8 @@ struct tar_in {
     la_int64_t raw_at;           /* and where that begins */
     bool keeps;                  /* headers are being read: nothing of it is dropped */
     bool is_empty, told_global;
-    const char *why; /* with -EILSEQ */
+    struct tar_pax head; /* of the current entry */
+    const char *why;     /* it is refused with -EILSEQ */
     struct level *levels;
     size_t depth, cap_levels;
 };
@@ -55,11 +57,9 @@ static void complain(struct put *p, int error)
 {
     const struct tar_in *in = (const struct tar_in *)p;
     const char *path = archive_entry_pathname(in->entry), *what = target_strerror(error);
-    if (error == -EXDEV)
-        what = "leads out of the archive, or to the control files";
-    else if (error == -EEXIST)
+    if (error == -EEXIST)
         what = strerror(EEXIST);
-    else if (error == -EILSEQ)
+    else if (error == -EILSEQ && in->why)
         what = in->why;
     put_complain(p, path ? path : "?", what);
 }
@@ -184,10 +184,15 @@ static int enter(struct tar_in *in, size_t depth, const char *name, int mode)
     return r < 0 ? r : push_level(in, name, dir);
 }
 
+static int leads_out(struct tar_in *in)
+{
+    in->why = "leads out of the archive, or to the control files";
+    return -EILSEQ;
+}
+
 /*
  * Where `path`, a copy that is cut up, leads: directory, last component and how deep that is. Directories on
- * the way are made if they may be. *ret_name NULL: the root itself. -EXDEV: out of the archive, or to the
- * control files. */
+ * the way are made if they may be. *ret_name NULL: the root itself. */
 static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, const char **ret_name,
                       size_t *ret_depth)
 {
@@ -199,9 +204,9 @@ static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, c
         if (!*part || !strcmp(part, "."))
             continue;
         if (!strcmp(part, ".."))
-            return -EXDEV;
+            return leads_out(in);
         if (!last && put_is_reserved(&in->put, part))
-            return -EXDEV;
+            return leads_out(in);
         int r = last ? enter(in, depth, last, mode) : 0;
         if (r < 0)
             return r;
@@ -219,18 +224,15 @@ static int find_place(struct tar_in *in, char *path, bool make, tdir *ret_dir, c
 static void get_attr(const struct tar_in *in, struct target_attr *ret)
 {
     struct archive_entry *e = in->entry;
-    int64_t ns;
-    if (__builtin_mul_overflow((int64_t)archive_entry_mtime(e), INT64_C(1000000000), &ns) ||
-        __builtin_add_overflow(ns, (int64_t)archive_entry_mtime_nsec(e), &ns))
-        ns = 0; /* a time that nothing can keep */
+    const int64_t *number = in->head.number;
     la_int64_t size = archive_entry_size(e);
-    *ret = (struct target_attr){.mode = archive_entry_mode(e),
-                                .uid = (uint32_t)archive_entry_uid(e),
-                                .gid = (uint32_t)archive_entry_gid(e),
+    *ret = (struct target_attr){.mode = archive_entry_filetype(e) | ((uint32_t)number[TAR_MODE] & 07777),
+                                .uid = (uint32_t)number[TAR_UID],
+                                .gid = (uint32_t)number[TAR_GID],
                                 .size = size > 0 ? (uint64_t)size : 0,
-                                .rdev = archive_entry_rdev(e),
-                                .atime = ns,
-                                .mtime = ns};
+                                .rdev = makedev((unsigned)number[TAR_MAJOR], (unsigned)number[TAR_MINOR]),
+                                .atime = in->head.mtime,
+                                .mtime = in->head.mtime};
 }
 
 static int hex(char c)
@@ -387,7 +389,7 @@ static int put_hard_link(struct tar_in *in, const char *to_path, const char *pat
     char *copy = strdup(to_path), *copy2 = strdup(path);
     int r = copy && copy2 ? find_place(in, copy, false, &from_dir, &from, &depth) : -ENOMEM;
     if (!r && !from)
-        r = -EXDEV;
+        r = leads_out(in);
     if (!r)
         r = find_place(in, copy2, true, &dir, &name, &depth);
     if (!r && name && temporary_is(name, strlen(name)))
@@ -431,18 +433,17 @@ static int put_entry(struct tar_in *in)
 /* What libarchive does not tell. */
 static int look_at_headers(struct tar_in *in)
 {
-    struct tar_pax pax;
+    struct tar_pax *head = &in->head;
     la_int64_t at = archive_read_header_position(in->a) - in->raw_at;
-    if (at < 0 || (uint64_t)at > in->raw.len)
-        return 0;
-    tar_pax_look(in->raw.data + at, in->raw.len - (size_t)at, &pax);
-    if (*pax.global && !in->told_global) {
+    size_t from = at >= 0 && (uint64_t)at <= in->raw.len ? (size_t)at : in->raw.len;
+    tar_pax_look(in->raw.data + from, in->raw.len - from, head);
+    if (*head->global && !in->told_global) {
         in->told_global = true;
-        put_complain(&in->put, pax.global,
+        put_complain(&in->put, head->global,
                      "a global header sets this for all that follows, which is not done");
     }
-    in->why = pax.why;
-    return pax.why ? -EILSEQ : 0;
+    in->why = head->why;
+    return in->why ? -EILSEQ : 0;
 }
 
 static int step(struct put *p)

@@ -25,6 +25,8 @@
 
 /* Files up to this are read whole; it is also what is read and written at once. */
 #define PIECE ((size_t)4 << 20)
+#define AT_ONCE ((size_t)1 << 20) /* written at least, but for the end, which fills up */
+#define LAST_BLOCK 10240          /* a block of this size, as other programs have it */
 /* libarchive reads no header over 1 MiB; some of it is for the name and the other fields. */
 #define XATTRS_MAX ((size_t)1000 << 10)
 
@@ -33,6 +35,7 @@ struct tar_out {
     struct target *from;
     int fd;
     struct tar_exact exact;
+    uint64_t written;
     /* Nothing more is written: what libarchive adds when it is freed would look like an end. */
     bool failed;
     struct archive *a;
@@ -51,6 +54,23 @@ struct tar_out {
 
 /* ---- the archive ------------------------------------------------------------- */
 
+/* Writes what waits to be written. */
+static int flush(struct tar_out *o)
+{
+    struct buf *out = &o->exact.out;
+    int r = 0;
+    for (size_t done = 0; !r && done < out->len;) {
+        ssize_t n = write(o->fd, out->data + done, out->len - done);
+        done += n > 0 ? (size_t)n : 0;
+        if (n < 0 && (errno != EINTR || cli_interrupted()))
+            r = -errno;
+    }
+    o->written += out->len;
+    buf_reset(out);
+    return r;
+}
+
+/* libarchive calls this at once, so that tar_exact knows whose header it has. */
 static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size_t size)
 {
     struct tar_out *o = arg;
@@ -58,15 +78,9 @@ static la_ssize_t write_out(struct archive *a, void *arg, const void *data, size
         archive_set_error(a, ECANCELED, "%s", strerror(ECANCELED));
         return -1;
     }
-    struct buf *out = &o->exact.out;
     int r = tar_exact_feed(&o->exact, data, size);
-    for (size_t done = 0; !r && done < out->len;) {
-        ssize_t n = write(o->fd, out->data + done, out->len - done);
-        done += n > 0 ? (size_t)n : 0;
-        if (n < 0 && (errno != EINTR || cli_interrupted()))
-            r = -errno;
-    }
-    buf_reset(out);
+    if (!r && o->exact.out.len >= AT_ONCE)
+        r = flush(o);
     if (!r)
         return (la_ssize_t)size;
     archive_set_error(a, -r, "%s", strerror(-r));
@@ -89,8 +103,7 @@ static int archive_open_out(struct tar_out *o)
         return -ENOMEM;
     if (archive_write_set_format_pax(o->a) != ARCHIVE_OK ||
         archive_write_set_format_option(o->a, "pax", "xattrheader", "SCHILY") != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(o->a, 1 << 20) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(o->a, 10240) != ARCHIVE_OK ||
+        archive_write_set_bytes_per_block(o->a, 0) != ARCHIVE_OK ||
         archive_write_open(o->a, o, NULL, write_out, NULL) != ARCHIVE_OK)
         return archive_error(o->a);
     return 0;
@@ -113,6 +126,17 @@ static int write_data(struct tar_out *o, const char *data, size_t size)
     return 0;
 }
 
+/* The end of the archive. */
+static int finish(struct tar_out *o)
+{
+    struct buf *out = &o->exact.out;
+    if (archive_write_close(o->a) != ARCHIVE_OK)
+        return archive_error(o->a);
+    while ((o->written + out->len) % LAST_BLOCK && !out->failed)
+        buf_char(out, 0);
+    return out->failed ? -ENOMEM : flush(o);
+}
+
 /* ---- entries ------------------------------------------------------------------ */
 
 static void set_stat(struct tar_out *o, uint64_t size)
@@ -132,7 +156,8 @@ static void set_stat(struct tar_out *o, uint64_t size)
         seconds--;
         ns += 1000000000;
     }
-    archive_entry_set_mtime(e, seconds, (long)ns);
+    archive_entry_set_mtime(e, seconds, (long)ns); /* which decides whether a pax header has it */
+    o->exact.mtime = a->mtime;
 }
 
 /* libarchive writes what is not plain in names as %XX, for which there must be room. */
@@ -410,9 +435,7 @@ static int run(struct tar_out *o)
             r = -EINTR;
         progress_show(&o->progress, o->result.files, o->total);
     }
-    if (!r && archive_write_close(o->a) != ARCHIVE_OK)
-        r = archive_error(o->a);
-    return r;
+    return r ? r : finish(o);
 }
 
 int tar_export(struct target *from, int fd, struct copy_result *ret)

@@ -68,7 +68,7 @@ static void from_eng(const struct eng_attr *a, struct target_attr *ret)
                                 .size = a->size,
                                 .rdev = a->rdev,
                                 .atime = a->atime,
-                                .mtime = a->mtime,
+                                .mtime = a->mtime == TARGET_NOW ? TARGET_NOW + 1 : a->mtime,
                                 .mode = a->mode,
                                 .nlink = a->nlink,
                                 .uid = a->uid,

@@ -81,11 +81,34 @@ static int offset_then(const struct times_zone *zone, struct tm tm)
     return (int)(timegm(&utc) - there);
 }
 
+/* A time that nanoseconds since 1970 may not hold: a year of four digits is a good date all the same. */
+static bool format_any(int64_t seconds, int64_t ns, char ret_text[TIMES_BUF])
+{
+    int64_t all;
+    struct tm tm;
+    if (!__builtin_mul_overflow(seconds, INT64_C(1000000000), &all) &&
+        !__builtin_add_overflow(all, ns, &all)) {
+        rfc3339_format(all, ret_text);
+        return true;
+    }
+    time_t t = (time_t)seconds;
+    if (!gmtime_r(&t, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900)
+        return false;
+    char part[16] = "";
+    if (ns)
+        snprintf(part, sizeof part, ".%09d", (int)(ns % 1000000000));
+    snprintf(ret_text, TIMES_BUF, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (tm.tm_year + 1900) % 10000,
+             (tm.tm_mon + 1) % 100, tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100,
+             part);
+    return true;
+}
+
 static bool from_number(const char *text, char ret_text[TIMES_BUF])
 {
     static const struct {
-        double below, ns;
-    } units[] = {{1e11, 1e9}, {1e14, 1e6}, {1e17, 1e3}, {1e19, 1}};
+        double below;
+        int64_t ns;
+    } units[] = {{1e11, 1000000000}, {1e14, 1000000}, {1e17, 1000}, {1e19, 1}};
     char *end;
     errno = 0;
     long long whole = strtoll(text, &end, 10);
@@ -96,16 +119,17 @@ static bool from_number(const char *text, char ret_text[TIMES_BUF])
         return false;
     double size = whole < 0 ? -(double)whole : (double)whole;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        int64_t ns;
         if (size >= units[i].below)
             continue;
         if (*text == '-')
             fraction = -fraction;
-        if (__builtin_mul_overflow((int64_t)whole, (int64_t)units[i].ns, &ns) ||
-            __builtin_add_overflow(ns, (int64_t)(fraction * units[i].ns), &ns))
-            return false;
-        rfc3339_format(ns, ret_text);
-        return true;
+        int64_t of_second = 1000000000 / units[i].ns, seconds = whole / of_second;
+        int64_t ns = whole % of_second * units[i].ns + (int64_t)(fraction * (double)units[i].ns);
+        if (ns < 0) {
+            seconds--;
+            ns += 1000000000;
+        }
+        return format_any(seconds, ns, ret_text);
     }
     return false;
 }
