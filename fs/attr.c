@@ -184,15 +184,15 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
         setattr_control(req, ino, to_set);
         return;
     }
-    struct eng_attr out, attr = {
-                             .mode = st->st_mode,
-                             .uid = st->st_uid,
-                             .gid = st->st_gid,
-                             .size = (uint64_t)st->st_size,
-                             .atime = ns_of(st->st_atim),
-                             .mtime = ns_of(st->st_mtim),
-                             .ctime = ns_of(st->st_ctim),
-                         };
+    struct eng_attr out = {0}, attr = {
+                                   .mode = st->st_mode,
+                                   .uid = st->st_uid,
+                                   .gid = st->st_gid,
+                                   .size = (uint64_t)st->st_size,
+                                   .atime = ns_of(st->st_atim),
+                                   .mtime = ns_of(st->st_mtim),
+                                   .ctime = ns_of(st->st_ctim),
+                               };
     unsigned mask = set_mask(to_set);
     int r = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
     if (!r)

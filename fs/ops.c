@@ -166,7 +166,7 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
     REQUEST_COUNT(session_of(req), REQUEST_mknod);
-    struct eng_attr attr;
+    struct eng_attr attr = {0};
     if ((mode & S_IFMT) == 0)
         mode |= S_IFREG;
     reply_created(req, REQUEST_mknod, create(req, parent, name, mode, rdev, NULL, &attr), &attr);
@@ -175,7 +175,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     REQUEST_COUNT(session_of(req), REQUEST_mkdir);
-    struct eng_attr attr;
+    struct eng_attr attr = {0};
     mode = S_IFDIR | (mode & 07777);
     reply_created(req, REQUEST_mkdir, create(req, parent, name, mode, 0, NULL, &attr), &attr);
 }
@@ -183,7 +183,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_symlink);
-    struct eng_attr attr;
+    struct eng_attr attr = {0};
     reply_created(req, REQUEST_symlink, create(req, parent, name, S_IFLNK | 0777, 0, target, &attr), &attr);
 }
 
@@ -192,7 +192,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_create);
-    struct eng_attr attr;
+    struct eng_attr attr = {0};
     const struct eng_caller who = caller_of(req);
     mode = S_IFREG | (mode & 07777);
     int r = -EPERM;
@@ -215,7 +215,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_link);
-    struct eng_attr attr;
+    struct eng_attr attr = {0};
     const struct eng_caller who = caller_of(req);
     int r = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
     if (!r)

@@ -30,7 +30,9 @@ static bool durable_needs(struct eng *eng, const struct seg_rec *seg)
 
 static bool mark_needs(struct eng *eng, const struct seg_rec *seg)
 {
-    return seg->death_seq > log_marked(&eng->log) && !MUTANT(RETIRE_UNMARKED) && !MUTANT(RETIRE_UNSYNCED);
+    if (MUTANT(RETIRE_UNSYNCED))
+        return false;
+    return seg->death_seq > log_marked(&eng->log) && !MUTANT(RETIRE_UNMARKED);
 }
 
 static bool checkpoints_need(struct eng *eng, const struct seg_rec *seg)

@@ -160,13 +160,13 @@ void tar_pax_look(const void *headers, size_t n, struct tar_pax *ret)
     while (n >= TAR_BLOCK) {
         char type = (char)p[TAR_TYPE_AT];
         uint64_t size = tar_size_of(p);
-        if (!memchr("xXgLKVA", type, 7)) {
+        if (!type || !strchr("xXgLKVA", type)) {
             look_header(p, ret);
             return;
         }
         if (size > n - TAR_BLOCK)
             break;
-        if (memchr("xXg", type, 3))
+        if (strchr("xXg", type))
             look_records((const char *)p + TAR_BLOCK, (size_t)size, type == 'g', ret);
         size_t whole = TAR_BLOCK + (size_t)((size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK);
         if (whole > n)
