@@ -40,6 +40,7 @@ void segments_free(struct segments *segments)
         free(seg);
     }
     idmap_done(&segments->by_id);
+    idmap_done(&segments->kept);
     pthread_mutex_destroy(&segments->lock);
     *segments = (struct segments){0};
 }
@@ -129,6 +130,21 @@ int segments_add_kept(struct segments *segments, uint32_t id, uint64_t size)
     return add(segments, seg);
 }
 
+static bool is_kept_locked(const struct segments *segments, uint32_t id)
+{
+    return idmap_get(&segments->kept, id) != 0;
+}
+
+int segments_note_kept(struct segments *segments, uint32_t id)
+{
+    pthread_mutex_lock(&segments->lock);
+    int r = is_kept_locked(segments, id) ? -EEXIST : idmap_reserve(&segments->kept, 1);
+    if (!r && !MUTANT(KEPT_REPLACED))
+        idmap_set(&segments->kept, id, 1);
+    pthread_mutex_unlock(&segments->lock);
+    return r;
+}
+
 /* An id that got no file: a full disk, tried again and again, must not use the ids up. */
 static void take_back(struct segments *segments, uint32_t id)
 {
@@ -203,29 +219,13 @@ static void close_files(struct segments *segments, struct io_file *const take_fi
 
 /* ---- creating ---------------------------------------------------------------- */
 
-/* -EEXIST: a segment of this number has been set aside, or something else has that name. */
-static int look_for_kept(struct segments *segments, uint32_t id)
-{
-    struct io_file *file;
-    char kept[SEGMENT_NAME_SIZE];
-    segment_kept_name(id, kept);
-    int r = segments->io->ops->open(segments->io, kept, IO_RDONLY, &file);
-    if (r == -ENOENT || MUTANT(KEPT_REPLACED))
-        return 0;
-    if (!r)
-        segments->io->ops->close(file);
-    return !r || io_is_no_file(r) ? -EEXIST : r;
-}
-
 /* A file that has the header and no more. *ret_clean, after an error: whether there is no such file. */
 static int create_file(struct segments *segments, const char *name, struct segment_header *header,
                        struct io_file **ret_file, bool *ret_clean)
 {
     const struct eng_io_ops *ops = segments->io->ops;
     struct iovec iov = {header, sizeof *header};
-    int r = look_for_kept(segments, header->id); /* one number stands for one segment for good */
-    if (!r)
-        r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, ret_file);
+    int r = ops->open(segments->io, name, IO_RDWR | IO_CREATE, ret_file);
     *ret_clean = r && r != -EEXIST;
     if (!r) {
         r = io_pwritev_full(*ret_file, ops, &iov, 1, 0);
@@ -242,8 +242,9 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
 {
     pthread_mutex_lock(&segments->lock);
     uint32_t id = segments->next_id;
-    if (id < UINT32_MAX)
-        segments->next_id++; /* (I1) */
+    while (id < UINT32_MAX && is_kept_locked(segments, id)) /* one number stands for one segment for good */
+        id++;
+    segments->next_id = id < UINT32_MAX ? id + 1 : id; /* (I1) */
     pthread_mutex_unlock(&segments->lock);
     if (id == UINT32_MAX)
         return -ENOSPC; /* no write can be the reason: it would be told "file too large" */
@@ -291,7 +292,7 @@ int segments_create(struct segments *segments, uint32_t kind, uint64_t first_seq
                     uint64_t durable_seq, struct segment **ret_seg)
 {
     int r;
-    do /* a file of that name that is none of ours is passed over, and one that was set aside */
+    do /* a file of that name that is none of ours is passed over */
         r = create_one(segments, kind, first_seq, chain, durable_seq, ret_seg);
     while (r == -EEXIST);
     return r;
@@ -422,7 +423,7 @@ int segments_set_aside(struct segments *segments, uint32_t id)
 {
     struct segment *seg;
     char name[SEGMENT_NAME_SIZE], kept[SEGMENT_NAME_SIZE];
-    int r = look_for_kept(segments, id);
+    int r = segments_note_kept(segments, id);
     if (!r)
         r = segments_remove(segments, id, &seg);
     if (r)

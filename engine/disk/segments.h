@@ -35,6 +35,7 @@ struct segments {
     uint8_t uuid[16];
     pthread_mutex_t lock;
     struct idmap by_id; /* id -> struct segment. protected by lock */
+    struct idmap kept;  /* numbers of segments that were set aside: not given again. protected by lock */
     uint32_t next_id;   /* protected by lock: an id that got a name in the store is never given again (I1) */
     /* The segments whose files are open, and the one that is looked at next when one is to be closed (a
      * clock). Protected by lock. */
@@ -76,6 +77,8 @@ int segments_remove(struct segments *segments, uint32_t id, struct segment **ret
 int segments_unlink(struct segments *segments, struct segment *take_seg);
 /* Both. */
 int segments_retire(struct segments *segments, uint32_t id);
+/* A file has the name of a segment that was set aside. -EEXIST: that is known. -ENOMEM. */
+int segments_note_kept(struct segments *segments, uint32_t id);
 /* Takes a segment without pins out of the set; its file stays, under its other name. -EBUSY, -ENOENT, -EEXIST
  * (something has that name), or what renaming gave: it has its old name then. */
 int segments_set_aside(struct segments *segments, uint32_t id);

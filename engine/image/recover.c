@@ -58,8 +58,9 @@ static int note_file(void *arg, const char *name)
         return r;
     }
     if (segment_parse_kept_name(name, &id) == 0) {
+        int r = segments_note_kept(&rec->eng->segments, id);
         rec->eng->n_set_aside++;
-        return 0;
+        return r == -EEXIST ? 0 : r;
     }
     if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
         int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
