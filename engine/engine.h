@@ -78,7 +78,7 @@ struct eng_io; /* the OS seam, io.h; NULL everywhere means the real one */
 #define ENG_XATTR_NAME_MAX 255
 #define ENG_XATTR_SIZE_MAX 65536
 #define ENG_XATTR_LIST_MAX 65536
-#define ENG_XATTR_COUNT_MAX 1024 /* of one file: each step to one of them passes the others */
+#define ENG_XATTR_COUNT_MAX 2048 /* of one file: each step to one of them passes the others */
 #define ENG_SEGMENT_SIZE_DEFAULT (UINT64_C(64) << 20)
 #define ENG_SEGMENT_SIZE_MIN (UINT64_C(64) << 10)
 #define ENG_SEGMENT_SIZE_MAX (UINT64_C(1) << 30)
@@ -349,8 +349,8 @@ struct eng_record {
     const void *content;
     size_t size; /* at most 16 MiB */
     uint32_t mode, uid, gid;
-    int64_t mtime;                       /* also atime; ctime, and of a new file btime, are now */
-    const struct eng_xattr_pair *xattrs; /* their values at most 16 MiB together: -ENOSPC */
+    int64_t mtime; /* also atime; ctime, and of a new file btime, are now */
+    const struct eng_xattr_pair *xattrs;
     size_t n_xattrs;
     int result; /* out: 0 or the negative errno of this record */
 };

@@ -106,7 +106,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
     M(NO_REPLAY_VERIFY)    /* I10: what a log leads to is believed */                                        \
-    M(MANY_XATTRS)         /* a file has any number of attributes, a record any amount of them */            \
+    M(MANY_XATTRS)         /* a file has any number of attributes */                                         \
     M(NO_LIST_LIMIT)       /* more attributes come in by bulk than can be listed */                          \
     M(NO_LOOP_CHECK)       /* a directory may be moved below itself */                                       \
     M(NO_COPY_RESERVE)     /* removing an inode reserves no chunks for its attributes */                     \

@@ -14,7 +14,7 @@
 #define BATCH_OPS 2048u
 #define BATCH_BYTES (4u << 20)
 #define BATCH_PIECES 400u
-#define RECORD_BYTES (16u << 20) /* content of one, and as much in attributes */
+#define RECORD_BYTES (16u << 20) /* content of one */
 #define SEEN_SLOTS 4096u         /* power of two, above BATCH_OPS */
 
 struct bulk {
@@ -87,8 +87,7 @@ static uint64_t xattr_bytes(const struct eng_record *rec)
 /* Of what is too large, which record_check() refuses, there is no draft. */
 static bool may_draft(const struct eng_record *rec)
 {
-    bool may = rec->size <= RECORD_BYTES && (rec->n_xattrs <= ENG_XATTR_COUNT_MAX || MUTANT(MANY_XATTRS)) &&
-               (xattr_bytes(rec) <= RECORD_BYTES || MUTANT(MANY_XATTRS));
+    bool may = rec->size <= RECORD_BYTES && (rec->n_xattrs <= ENG_XATTR_COUNT_MAX || MUTANT(MANY_XATTRS));
     for (size_t i = 0; i < rec->n_xattrs && may; i++)
         may = rec->xattrs[i].size <= ENG_XATTR_SIZE_MAX;
     return may;
@@ -235,7 +234,7 @@ static int record_check(const struct bulk *b, const struct eng_record *rec, cons
     if (list > ENG_XATTR_LIST_MAX &&
         !MUTANT(NO_LIST_LIMIT)) /* as eng_setxattr(): index_verify() would refuse the store */
         return -ENOSPC;
-    if ((rec->n_xattrs > ENG_XATTR_COUNT_MAX || xattr_bytes(rec) > RECORD_BYTES) && !MUTANT(MANY_XATTRS))
+    if (rec->n_xattrs > ENG_XATTR_COUNT_MAX && !MUTANT(MANY_XATTRS))
         return -ENOSPC;
     const struct dentry_rec *d =
         index_dentry(idx, index_find_name(idx, ino_slot(rec->parent), rec->name, len));

@@ -204,6 +204,6 @@ large() { # NAME MEMBER STRICT LENIENT: what the import of a line of 64 MiB with
 large numbers '"\"a\":[" + "1," * (n // 2) + "1]"' '1 "a" is larger than 65536 bytes' '0 '
 large "what is no number" '"\"a\":[" + "NaN," * (n // 4) + "1]"' '1 "a" is larger than 65536 bytes' '0 '
 large attributes '"\"xattrs_base64\":{" + ",".join("\"user.%x\":\"\"" % i for i in range(n // 17)) + "}"' \
-    '1 too many members: over 9362' '1 too many members: over 9362'
+    '1 too many members: over 2047' '1 too many members: over 2047'
 rm -rf "$WORK/large" "$WORK/large.jsonl"
 t_end

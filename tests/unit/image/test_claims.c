@@ -320,16 +320,16 @@ Test(claims, a_manifest_of_which_the_beginning_is_right)
 
 /* ---- what the engine writes itself ------------------------------------------------------- */
 
-#define N_ATTRS ENG_XATTR_COUNT_MAX /* and a full list of names: of 63 bytes each, and its end */
+#define N_ATTRS ENG_XATTR_COUNT_MAX /* and a full list of names: of 31 bytes each, and its end */
 
 /* The largest batch: all attributes that a record can have, over as many. It has room below the limit, and is
  * read again. */
 Test(claims, the_largest_batch_of_all_is_none)
 {
-    static char names[N_ATTRS][64], values[XATTR_INLINE_MAX];
+    static char names[N_ATTRS][32], values[XATTR_INLINE_MAX];
     static struct eng_xattr_pair pairs[N_ATTRS];
     for (unsigned i = 0; i < N_ATTRS; i++) {
-        (void)snprintf(names[i], sizeof names[i], "user.%058u", i);
+        (void)snprintf(names[i], sizeof names[i], "user.%026u", i);
         pairs[i] = (struct eng_xattr_pair){.name = names[i], .value = values, .size = sizeof values};
     }
     struct eng_record rec = {.parent = 1, .name = "r", .mode = 0644, .xattrs = pairs, .n_xattrs = N_ATTRS};

@@ -407,7 +407,7 @@ Test(jsonl, too_much_of_everything)
         buf_str(&many, ",\"user.a\":\"\"");
     buf_str(&many, "}}");
     cr_expect_eq(parse_n(many.data, many.len, &m), -22);
-    cr_expect(strstr(why, "too many members: over 1023") != NULL, "%s", why);
+    cr_expect(strstr(why, "too many members: over 2047") != NULL, "%s", why);
     buf_done(&many);
 }
 

@@ -329,29 +329,21 @@ Test(limits, attributes_in_bulk)
     cr_expect_eq(put_list(ENG_XATTR_LIST_MAX + LIST_NAME + 1), -ENOSPC);
 }
 
-/* A record with `n` attributes of `size` bytes. */
-static int put_many_of(size_t n, size_t size)
+static int put_number(uint64_t n)
 {
     struct eng_xattr_pair *pairs = calloc(n, sizeof *pairs);
     char(*names)[32] = calloc(n, sizeof *names);
-    char *value = text(size, 'v');
     UNIT_NEED(pairs && names);
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(names[i], sizeof names[i], "user.%zu", i);
-        pairs[i] = (struct eng_xattr_pair){names[i], value, size};
+        pairs[i] = (struct eng_xattr_pair){names[i], "v", 1};
     }
     struct eng_record rec = {.parent = ENG_ROOT_INO, .name = "bulk", .mode = S_IFREG | 0644, .xattrs = pairs};
     rec.n_xattrs = n;
     ssize_t r = eng_put_many(u.eng, &rec, 1);
     free(pairs);
     free(names);
-    free(value);
     return r < 0 ? (int)r : rec.result;
-}
-
-static int put_number(uint64_t n)
-{
-    return put_many_of((size_t)n, 1);
 }
 
 /* Each step to an attribute passes those before: their number bounds what a set, a replay or a compaction
@@ -368,13 +360,6 @@ Test(limits, number_of_attributes)
     cr_expect_eq(eng_setxattr(u.eng, file, "user.7", "again", 5, 0), 0, "one that is there");
     UNIT_NEED(eng_removexattr(u.eng, file, "user.8") == 0);
     cr_expect_eq(eng_setxattr(u.eng, file, "user.more", "", 0, 0), 0);
-}
-
-/* A record is one batch, which is written in one hold of the log. */
-Test(limits, attributes_of_a_record_together)
-{
-    cr_expect_eq(put_many_of(256, ENG_XATTR_SIZE_MAX), 0, "16 MiB");
-    cr_expect_eq(put_many_of(257, ENG_XATTR_SIZE_MAX), -ENOSPC);
 }
 
 Test(limits, attributes_one_by_one)
