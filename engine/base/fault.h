@@ -64,6 +64,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RETIRE_UNSYNCED)     /* I4: a segment goes before the deaths in it are durable */                      \
     M(RETIRE_UNMARKED)     /* I4: a segment goes before the disk says that its deaths are durable */         \
     M(MARK_BESIDE)         /* I4: what says so lies in the page of those deaths */                           \
+    M(OLDER_TAKEN)         /* salvage takes a copy that is older than what is missing */                     \
+    M(MARK_SPENDS_ALL)     /* one mark on a full disk spends the whole reserve */                            \
     M(MOVED_FORGOTTEN)     /* I7: survivors are not asked whether they are the only copy */                  \
     M(MOVED_REMOVED)       /* survivors that the log does not name go although something is missing */       \
     M(MOVED_NOT_LOST)      /* salvage passes over survivors that the log does not name */                    \

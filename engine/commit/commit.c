@@ -229,7 +229,7 @@ static int write_nothing(struct eng *eng, uint64_t size)
     struct txn_piece piece = {zeros, size - sizeof(struct batch_header)};
     struct txn txn = {.pieces = &piece, .n_pieces = piece.len > 0, .extents_len = piece.len};
     assert(piece.len <= sizeof zeros);
-    int r = write_or_make_do(eng, &txn, RESERVE_ALL);
+    int r = write_or_make_do(eng, &txn, MUTANT(MARK_SPENDS_ALL) ? RESERVE_ALL : RESERVE_MOST);
     return r ? r : publish(eng, &txn);
 }
 

@@ -113,6 +113,14 @@ static int take_over(struct walk *w, uint64_t off, const struct locator *old)
     return MIN_OF(r, 0);
 }
 
+/* Whether the copy may be older than what is missing: a segment is sealed before it is copied, to one of a
+ * higher number. */
+static bool is_older(const struct walk *w, const struct locator *missing)
+{
+    const struct seg_rec *victim = index_segment(&w->rec->eng->idx, missing->seg);
+    return w->sf->id < missing->seg || (victim && w->h.seq < victim->last_seq);
+}
+
 static int look_at_extent(struct walk *w)
 {
     struct eng *eng = w->rec->eng;
@@ -121,6 +129,8 @@ static int look_at_extent(struct walk *w)
     if (w->h.seq > w->rec->seq && !w->younger)
         return 0;
     for (uint64_t off = w->h.file_off; !r && next_wanted(eng, &w->h, &off, &loc); off += loc.len) {
+        if (is_older(w, &loc) && !MUTANT(OLDER_TAKEN))
+            continue;
         w->found++;
         if (eng->opt.salvage)
             r = take_over(w, off, &loc);
@@ -159,7 +169,7 @@ int moved_settle(struct recovery *rec)
             w.younger = younger;
             w.found = 0;
             if (!w.sf->valid || w.sf->header.kind != SEGMENT_SURVIVORS ||
-                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage))
+                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage && !rec->batches))
                 continue;
             r = look_at_survivors(&w);
             if (!r && w.found && !rec->eng->opt.salvage) {

@@ -84,7 +84,8 @@ static bool has_extent(const struct mend *m, struct bkey key, const struct locat
 {
     const struct inode_rec *inode = index_slot(m->idx, key.a);
     return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && is_locator(m, loc) &&
-           key.b <= ENG_FILE_SIZE_MAX && key.b + loc->len <= inode->size;
+           key.b <= ENG_FILE_SIZE_MAX &&
+           (key.b + loc->len <= inode->size || ((inode->flags & INODE_TAIL) && key.b >= inode->size));
 }
 
 static int count_extent(void *arg, struct bkey key, const void *value)
@@ -111,7 +112,7 @@ static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec
         return !inode->flags && !inode->n_extents;
     if (inode->flags & INODE_INLINE)
         return is_locator(m, &inode->first) && inode->n_extents == 1 && inode->bytes == inode->first.len &&
-               inode->first.len <= inode->size;
+               (inode->first.len <= inode->size || (!inode->size && (inode->flags & INODE_TAIL)));
     return inode->n_extents == m->n_extents[slot] && inode->bytes == m->bytes[slot];
 }
 

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-TestSuite(holes, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(holes, .init = setup, .fini = teardown, .timeout = 240);
 
 enum { SIZE = 24 * 4096, BLOCK = 4096 };
 

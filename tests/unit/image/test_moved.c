@@ -260,6 +260,47 @@ Test(moved, survivors_of_what_is_missing_prove_that_more_was_durable)
 }
 
 /* A file that somebody lost costs what was in it, and no more, as ever; and nothing is removed meanwhile. */
+
+/* Content was overwritten after a compaction, and the segment of the new content goes missing: an error for
+ * that, whole or in part, and never what it replaced. */
+Test(moved, no_older_copy_stands_for_what_is_missing)
+{
+    struct locator loc;
+    uint64_t whole, half;
+    uint8_t *bytes = unit_bytes(SIZE, 1003);
+    make_store(false);
+    unit_open(&u);
+    whole = unit_lookup(&u, name_of(1));
+    half = unit_lookup(&u, name_of(3));
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    unit_write(&u, whole, SIZE, 1001, 0);
+    cr_assert_eq(eng_write(u.eng, half, bytes + PAGE, SIZE - PAGE, PAGE), (ssize_t)(SIZE - PAGE));
+    cr_assert(unit_locator(&u, whole, 0, &loc));
+    cr_assert_neq(loc.seg, moved_to);
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        unit_create(&u, i ? "x" : "y");
+        cr_assert_eq(checkpoint_write(u.eng), 0);
+    }
+    unit_close(&u);
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(loc.seg, name);
+    cr_assert_eq(simdisk_remove(u.disk, name), 0);
+    for (int salvage = 0; salvage < 2; salvage++) {
+        struct unit c;
+        uint8_t byte;
+        unit_clone(&c, &u);
+        c.opt.salvage = c.opt.read_only = salvage;
+        unit_open(&c);
+        cr_assert_eq(unit_read_error(&c, whole), -EIO, "%d", salvage);
+        cr_assert_eq(eng_read(c.eng, half, &byte, 1, 0), 1);
+        cr_assert_eq(eng_read(c.eng, half, &byte, 1, PAGE), -EIO, "%d", salvage);
+        unit_done(&c);
+    }
+    unit_open(&u);
+    free(bytes);
+}
+
 Test(moved, a_segment_that_somebody_lost_refuses_nothing)
 {
     char name[SEGMENT_NAME_SIZE], alone[SEGMENT_NAME_SIZE];

@@ -66,6 +66,34 @@ static unsigned remove_until_refused(void)
     return n;
 }
 
+/* The disk is full, and others take what is given back: a segment that is emptied waits for a mark, which
+ * needs a block. */
+Test(refused_removals, a_mark_leaves_the_reserve_to_removals)
+{
+    uint8_t block[4096] = {1};
+    for (unsigned i = 0; i < 400; i++)
+        unit_file(&u, name_of(i), 3000, i);
+    for (unsigned i = 0; i < 2; i++) {
+        cr_assert_eq(checkpoint_write(u.eng), 0);
+        unit_create(&u, i ? "x" : "y");
+    }
+    uint64_t last = unit_file(&u, "last", 100, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    while (eng_write(u.eng, last, block, sizeof block, 0) > 0)
+        ;
+    for (unsigned i = 0; i < 160; i++) {
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "%u", i);
+        if (i % 40 == 39) {
+            cr_assert_eq(eng_sync(u.eng), 0);
+            simdisk_limit(u.disk, simdisk_used(u.disk));
+            cr_assert_geq(retire_segments(u.eng), 0);
+            simdisk_limit(u.disk, simdisk_used(u.disk));
+        }
+    }
+    simdisk_limit(u.disk, 0);
+}
+
 Test(refused_removals, each_begins_no_compaction)
 {
     make_full();
