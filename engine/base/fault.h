@@ -127,6 +127,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(STALE_DRAFT)         /* a write takes a tail along that was read before it changed */                  \
     M(GOAL_IGNORED)        /* a writer on a full disk waits for all garbage instead of what it needs */      \
     M(FORCED_AGAIN)        /* each refused removal begins a compaction that is in vain */                    \
+    M(TAKEN_IS_FUTILE)     /* a compaction whose gain others took counts as one that won nothing */          \
     M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
     M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
     M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \

@@ -272,16 +272,26 @@ static int empty_victims(struct compact *c, bool aged)
     return r;
 }
 
-/* Until the goal is reached, or a pass wins nothing more. */
+static uint64_t garbage(struct eng *eng)
+{
+    uint64_t total, live;
+    totals_get(eng, &total, &live);
+    return total - live;
+}
+
+/* Until the goal is reached, or a pass wins nothing more; what it wins others may take at once. */
 static int empty_enough(struct compact *c, bool aged)
 {
-    uint64_t lacking, left = c->goal ? is_lacking(c) : 0;
+    uint64_t lacking, left = c->goal ? is_lacking(c) : 0, was, now = garbage(c->eng);
     int r;
     do {
         lacking = left;
+        was = now;
         r = empty_victims(c, aged);
         left = c->goal ? is_lacking(c) : 0;
-    } while (!r && c->goal && !has_enough(c) && c->n_victims && left < lacking);
+        now = garbage(c->eng);
+    } while (!r && c->goal && !has_enough(c) && c->n_victims &&
+             (left < lacking || (now < was && !MUTANT(TAKEN_IS_FUTILE))));
     return r;
 }
 

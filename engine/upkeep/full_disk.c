@@ -22,8 +22,8 @@ struct full_disk {
     pthread_cond_t changed; /* segments were given back, or the compaction has ended */
     /* Protected by lock. */
     bool running; /* a compaction that was begun here, or found under way, has not ended */
-    bool ours;    /* it was begun here, with `goal`, when the store had `before` bytes */
-    uint64_t goal, before;
+    bool ours;    /* it was begun here, with `goal`, when the store had `before` bytes and so much garbage */
+    uint64_t goal, before, garbage;
     int error;               /* of the last compaction that was waited for */
     uint64_t gains;          /* how often segments were given back */
     uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for */
@@ -71,7 +71,9 @@ static void compaction_ended(void *arg, const struct eng_job_report *report)
     uint64_t total, live, now = totals_disk(eng);
     totals_get(eng, &total, &live);
     pthread_mutex_lock(&fd->lock);
-    bool won = fd->ours && fd->before >= now + fd->goal;
+    /* what it has won others may have taken already, which wait no longer than until there is some */
+    bool won = fd->ours && (fd->before >= now + fd->goal ||
+                            (fd->garbage >= total - live + WORTH_MIN && !MUTANT(TAKEN_IS_FUTILE)));
     if (won)
         fd->futile_garbage = 0;
     else if (report->error != -ECANCELED && (fd->ours || report->error))
@@ -112,6 +114,9 @@ static int begin_locked(struct eng *eng, uint64_t room)
     fd->error = 0;
     fd->goal = goal_for(eng, room);
     fd->before = totals_disk(eng);
+    uint64_t total, live;
+    totals_get(eng, &total, &live);
+    fd->garbage = total - live;
     const struct job_request request = {.reason = "the disk is full", .goal = fd->goal};
     pthread_mutex_unlock(&fd->lock);
     int r = runner_start(eng, ENG_JOB_COMPACT, &request, compaction_ended, eng);

@@ -113,7 +113,7 @@ P
     # in the later rounds nobody asks for a compaction: a write that would fail compacts first
     out=$(fill "r$round-" 2>&1)
     now=$(wc -l <"$WORK/journal")
-    if [ "$now" -ge $((n * 8 / 10)) ]; then
+    if [ "$now" -ge $((n * 9 / 10)) ]; then
         ok "round $round: the room came back ($now memories)"
     else
         not_ok "round $round: the room came back" "$now memories, $n before; $out"

@@ -120,6 +120,40 @@ Test(full_disk, writes_go_on_until_there_is_little_garbage)
     cr_assert_eq(unit_stats(&u).compactions_ok, runs, "nor is it looked for again");
 }
 
+static unsigned n_taken; /* files, behind n_files, by those who come before the one that waits */
+
+/* Others take what a compaction has won, all of it, before it goes on. */
+static void take_all(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_COMPACT_READ || u.eng->opt.room_later)
+        return;
+    u.eng->opt.room_later = true; /* they do not wait */
+    while (put(n_files + n_taken, FILE_SIZE) == 1)
+        n_taken++;
+    u.eng->opt.room_later = false;
+}
+
+/* So the compaction does not win what it was begun for; the next one wins more all the same. */
+Test(full_disk, what_others_take_makes_no_compaction_futile)
+{
+    fill_and_remove(3);
+    uint64_t total, live;
+    unsigned by_waiting = 0;
+    n_taken = 0;
+    hook_set(u.eng, take_all, NULL);
+    while (put(n_files + n_taken, FILE_SIZE) == 1) {
+        by_waiting++;
+        cr_assert_lt(++n_taken, 10000);
+    }
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_lt(by_waiting, n_taken, "others have taken some");
+    totals_get(u.eng, &total, &live);
+    cr_assert_lt((total - live) * 12, total, "%llu of %llu bytes are garbage, and there is no room",
+                 (unsigned long long)(total - live), (unsigned long long)total);
+    expect_files(3);
+}
+
 /* Emptied segments stay while a backup holds them: to compact would take room, and win none. */
 Test(full_disk, nothing_is_moved_while_the_store_is_held)
 {
