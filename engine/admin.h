@@ -432,8 +432,8 @@ struct eng_lost {
 /*
  * Of a store opened with `salvage`: reads all segments of this store, and no others, for self-describing
  * extents that are whole by their checksums and calls `emit` for each, under no lock; `data` and `piece` are
- * valid during the call. Stops when it returns non-zero, which is then returned. Nothing is emitted when
- * nothing was damaged. */
+ * valid during the call. Stops when it returns non-zero, which is then returned. Nothing is emitted where
+ * the log was never cut short. */
 ENG_API int eng_lost(struct eng *eng, int (*emit)(void *arg, const struct eng_lost *piece, const void *data),
                      void *arg);
 

@@ -67,6 +67,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OLDER_TAKEN)         /* salvage takes a copy that is older than what is missing */                     \
     M(MARK_SPENDS_ALL)     /* one mark on a full disk spends the whole reserve */                            \
     M(MOVED_FORGOTTEN)     /* I7: survivors are not asked whether they are the only copy */                  \
+    M(MARK_REMEMBERED)     /* I4: what an earlier life has read as durable counts as said by the disk */     \
+    M(KNOWN_PROVE_NOTHING) /* I7: survivors of which a part is named are not asked for the rest */           \
+    M(ALL_KEPT)            /* where a segment is missing each killed compaction leaves a file for good */    \
+    M(TAIL_BREAKS)         /* salvage drops a file whose truncation was not finished */                      \
     M(MOVED_REMOVED)       /* survivors that the log does not name go although something is missing */       \
     M(MOVED_NOT_LOST)      /* salvage passes over survivors that the log does not name */                    \
     M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
@@ -138,6 +142,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
+    M(LOOK_FREES_ALL)      /* who reads figures frees all that strangers have removed */                     \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
     M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
     M(OWN_CHANGE_FREE)     /* a removal leaves room for what has changed before it only */                   \

@@ -12,8 +12,10 @@
 #include "index/extents.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 
+#define LOOK_BATCHES 8u
 #define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two calls of reserve_keep() */
 
 int commit_begin(struct eng *eng)
@@ -249,10 +251,11 @@ int commit_mark(struct eng *eng)
     return r ? r : flush_log(eng);
 }
 
-int commit_orphans(struct eng *eng)
+/* At most so many batches. */
+static int free_orphans(struct eng *eng, unsigned batches)
 {
     int r = 0;
-    while (!r && orphans_queued(eng)) {
+    for (unsigned n = 0; !r && n < batches && orphans_queued(eng); n++) {
         CLEANUP_TXN struct txn txn = {0};
         r = commit_begin(eng);
         if (r)
@@ -261,6 +264,16 @@ int commit_orphans(struct eng *eng)
         commit_end(eng);
     }
     return r;
+}
+
+int commit_orphans(struct eng *eng)
+{
+    return free_orphans(eng, UINT_MAX);
+}
+
+void commit_some_orphans(struct eng *eng)
+{
+    (void)free_orphans(eng, MUTANT(LOOK_FREES_ALL) ? UINT_MAX : LOOK_BATCHES);
 }
 
 int commit_tail(struct eng *eng, uint64_t ino)

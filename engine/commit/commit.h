@@ -18,6 +18,8 @@ int commit_txn(struct eng *eng, struct txn *txn);
 int commit_mark(struct eng *eng);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);
+/* The same, for who only looks: some batches of them, and the others come later. */
+void commit_some_orphans(struct eng *eng);
 /* Frees the file's tail now, a slice at a time; others have their turn in between. What an error leaves is
  * for whoever truncated the file to queue: once, and not each who finds it in the way. */
 int commit_tail(struct eng *eng, uint64_t ino);

@@ -92,7 +92,6 @@ struct eng {
     /* Of salvage: a bit for each inode that was lost with a part of the index, NULL: none was. The same. */
     uint8_t *lost_slots;
     uint32_t n_lost_slots;
-    bool has_kept; /* of salvage: segments that an earlier opening has set aside. The same */
     uint32_t
         n_set_aside; /* segments that this opening and earlier ones have set aside. Immutable after open */
 

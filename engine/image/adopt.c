@@ -83,7 +83,7 @@ static int discard_unknown(struct recovery *rec)
             report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
-        if (lacking || (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE))) {
+        if ((lacking && !sf->searched) || (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE))) {
             int r =
                 set_aside(rec, sf,
                           is_beyond(rec, sf) ? "has whole batches behind the bad one at which the log ends"
@@ -186,9 +186,10 @@ int recovery_adopt(struct recovery *rec)
     eng->log.durable_seq = rec->seq;
     eng->log.durable_end = rec->at ? log_place(rec->at->id, rec->offset) : 0;
     eng->log.marked_seq = MIN_OF(eng->marks.newest_seq, rec->seq); /* of other marks nobody knows where */
-    eng->log.bytes = MUTANT(REPLAY_UNCOUNTED)
-                         ? 0
-                         : rec->bytes; /* a store that is killed again and again gets its checkpoints, too */
+    if (MUTANT(MARK_REMEMBERED))
+        eng->log.marked_seq = rec->seq;
+    if (!MUTANT(REPLAY_UNCOUNTED)) /* a store that is killed again and again gets its checkpoints, too */
+        eng->log.bytes = rec->bytes;
     int r = moved_settle(rec);
     if (r)
         return r;

@@ -68,7 +68,7 @@ bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct
 /* From one extent to the next. */
 struct walk {
     struct recovery *rec;
-    const struct seg_file *sf;
+    struct seg_file *sf;
     struct segment *seg; /* pinned */
     uint64_t at;
     struct extent_header h; /* of the extent at `at` */
@@ -152,6 +152,7 @@ static int look_at_survivors(struct walk *w)
         w->at += extent_size(w->h.len, w->h.name_len);
     }
     segments_unpin(w->seg);
+    w->sf->searched = !r && whole && !w->found && !MUTANT(ALL_KEPT);
     return r;
 }
 
@@ -169,7 +170,8 @@ int moved_settle(struct recovery *rec)
             w.younger = younger;
             w.found = 0;
             if (!w.sf->valid || w.sf->header.kind != SEGMENT_SURVIVORS ||
-                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage && !rec->batches))
+                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage &&
+                 (!rec->batches || MUTANT(KNOWN_PROVE_NOTHING))))
                 continue;
             r = look_at_survivors(&w);
             if (!r && w.found && !rec->eng->opt.salvage) {

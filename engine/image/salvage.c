@@ -312,17 +312,22 @@ static int note_turns(struct search *s)
     return r;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const struct turn *x = a, *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
 /* Behind the last batch that is part of the log. Of what follows a bad one nothing else tells. */
 static uint64_t left_at(const struct search *s, const struct segment *seg)
 {
     struct batch_header h;
     uint64_t at = sizeof(struct segment_header);
-    size_t i = 0;
-    while (i < s->n_turns && s->turns[i].id != seg->id)
-        i++;
-    if (i == s->n_turns || MUTANT(PASSED_BY_LOST))
+    const struct turn key = {.id = seg->id},
+                      *turn = s->n_turns ? bsearch(&key, s->turns, s->n_turns, sizeof key, by_id) : NULL;
+    if (!turn || MUTANT(PASSED_BY_LOST))
         return UINT64_MAX;
-    for (uint64_t seq = s->turns[i].first_seq; seq < s->turns[i].next_seq; seq++) {
+    for (uint64_t seq = turn->first_seq; seq < turn->next_seq; seq++) {
         if (at + sizeof h > seg->size || io_pread_exact(seg->file, s->eng->io->ops, &h, sizeof h, at) != 0 ||
             !batch_header_fits(&h, seg->size - at - sizeof h) || h.seq != seq)
             break;

@@ -16,6 +16,7 @@ struct seg_file {
     bool mended;     /* its first batch spoke for its header */
     bool fresh;      /* read from the medium, not from memory */
     bool holds;      /* a whole batch of this store */
+    bool searched;   /* survivors, each of which was looked at: none is an only copy */
     uint64_t last;   /* the highest number of those that a scan found; 0: none */
     uint64_t unread_from;
     uint64_t unread; /* bytes from the first to the last sector that a scan could not read */

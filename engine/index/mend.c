@@ -85,7 +85,8 @@ static bool has_extent(const struct mend *m, struct bkey key, const struct locat
     const struct inode_rec *inode = index_slot(m->idx, key.a);
     return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && is_locator(m, loc) &&
            key.b <= ENG_FILE_SIZE_MAX &&
-           (key.b + loc->len <= inode->size || ((inode->flags & INODE_TAIL) && key.b >= inode->size));
+           (key.b + loc->len <= inode->size ||
+            ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));
 }
 
 static int count_extent(void *arg, struct bkey key, const void *value)

@@ -242,7 +242,7 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
     uint64_t before, after;
     sp.n_kinds = list_kinds(eng, sp.kinds);
     if (!is_read_only(eng))
-        (void)commit_orphans(eng); /* what is not open any more is dead, not an orphan */
+        commit_some_orphans(eng); /* what is not open any more is dead, not an orphan */
     find_orphans(eng, &sp);
     int64_t open = *bytes_of(&sp, ENG_SPACE_ORPHANS), sum = 0;
     int r;

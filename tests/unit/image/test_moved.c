@@ -3,6 +3,7 @@
  * emptied are gone: whatever is damaged, none of the only copies goes. */
 #include "inside.h"
 
+#include "hook.h"
 #include "one_store.h"
 
 #include <criterion/criterion.h>
@@ -259,8 +260,6 @@ Test(moved, survivors_of_what_is_missing_prove_that_more_was_durable)
     unit_done(&c);
 }
 
-/* A file that somebody lost costs what was in it, and no more, as ever; and nothing is removed meanwhile. */
-
 /* Content was overwritten after a compaction, and the segment of the new content goes missing: an error for
  * that, whole or in part, and never what it replaced. */
 Test(moved, no_older_copy_stands_for_what_is_missing)
@@ -301,24 +300,172 @@ Test(moved, no_older_copy_stands_for_what_is_missing)
     free(bytes);
 }
 
+/* A file that somebody lost costs what was in it, and no more, as ever; and what nobody could look through is
+ * not removed meanwhile. */
 Test(moved, a_segment_that_somebody_lost_refuses_nothing)
 {
     char name[SEGMENT_NAME_SIZE], alone[SEGMENT_NAME_SIZE];
-    struct segment_header h = {.kind = SEGMENT_SURVIVORS, .created = 1};
+    struct {
+        struct segment_header h;
+        uint8_t torn[64];
+    } copy = {.h = {.kind = SEGMENT_SURVIVORS, .created = 1}, .torn = {1}};
     make_store(true);
     segment_name(moved_to, name);
     cr_assert_eq(simdisk_remove(u.disk, name), 0);
-    h.id = end.segment + 3; /* a copy of which nothing was installed */
+    copy.h.id = end.segment + 3; /* one of which nothing was installed */
     unit_open(&u);
-    memcpy(h.uuid, u.eng->sb.uuid, sizeof h.uuid);
+    memcpy(copy.h.uuid, u.eng->sb.uuid, sizeof copy.h.uuid);
     unit_kill(&u, SIM_KEEP_ALL, 0);
-    segment_header_seal(&h);
-    segment_name(h.id, alone);
-    simdisk_put(u.disk, alone, (const uint8_t *)&h, sizeof h);
+    segment_header_seal(&copy.h);
+    segment_name(copy.h.id, alone);
+    simdisk_put(u.disk, alone, &copy, sizeof copy);
     cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
     cr_assert_lt(whole_files(&u), N_FILES / 2);
     cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
     cr_assert_eq(unit_files(&u, ".kept", NULL), 1, "who knows what it is of");
     unit_reopen(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
+}
+
+/* ---- several batches, several lives --------------------------------------------------------------- */
+
+#define N_SMALL 800u
+#define SMALL 60u
+
+/* More survivors in one output segment than one batch of relocations has; `held`: nothing was unlinked. */
+static void make_small(bool held)
+{
+    char name[8];
+    unit_close(&u);
+    unit_done(&u);
+    unit_new(&u, 1u << 20);
+    for (unsigned i = 0; i < N_SMALL; i++) {
+        (void)snprintf(name, sizeof name, "s%u", i);
+        unit_file(&u, name, SMALL, i);
+    }
+    unit_reopen(&u);
+    for (unsigned i = 0; i < N_SMALL; i += 2) {
+        (void)snprintf(name, sizeof name, "s%u", i);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, name), 0);
+    }
+    cr_assert_eq(eng_sync(u.eng), 0);
+    if (held)
+        cr_assert_eq(eng_hold(u.eng), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    if (held) {
+        unit_kill(&u, SIM_KEEP_ALL, 0);
+        unit_open(&u);
+        cr_assert_gt(retire_segments(u.eng), 0);
+    }
+    end = unit_log_place(&u);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+}
+
+static unsigned whole_small(struct unit *c)
+{
+    unsigned n = 0;
+    char name[8];
+    for (unsigned i = 1; i < N_SMALL; i += 2) {
+        (void)snprintf(name, sizeof name, "s%u", i);
+        uint64_t ino = unit_lookup(c, name);
+        n += ino && unit_holds(c, ino, SMALL, i);
+    }
+    return n;
+}
+
+/* Flips a bit in the last batch of relocations in `image`, which has two of them; its end. */
+static uint64_t spoil_relocations(uint8_t *image)
+{
+    uint64_t last = 0, behind = 0;
+    unsigned n = 0;
+    for (uint64_t at = sizeof(struct segment_header); at < end.offset;) {
+        struct batch_header h;
+        memcpy(&h, image + at, sizeof h);
+        uint64_t next = at + sizeof h + h.ops_len + h.extents_len;
+        if (h.n_ops > 100) {
+            n++;
+            last = at;
+            behind = next;
+        }
+        at = next;
+    }
+    cr_assert_gt(n, 1);
+    image[last + 70] ^= 1;
+    return behind;
+}
+
+/* The first batch names a part of what the segment holds; with the others the word about them is lost. */
+Test(moved, each_batch_of_relocations_counts)
+{
+    make_small(false);
+    for (int alone = 0; alone < 2; alone++) {
+        struct unit c;
+        uint8_t *image;
+        size_t size;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_get(c.disk, end.name, &image, &size), 0);
+        uint64_t behind = spoil_relocations(image);
+        if (alone)
+            memset(image + behind, 0, size - behind);
+        simdisk_put(c.disk, end.name, image, size);
+        free(image);
+        cr_assert_eq(unit_try_open(&c), -EBADMSG, "%d", alone);
+        salvage(&c);
+        cr_assert_eq(whole_small(&c), N_SMALL / 2, "%d", alone);
+        unit_done(&c);
+    }
+}
+
+/* It was killed before it unlinked anything, and the next one does: not before the disk says so. */
+Test(moved, what_an_earlier_life_knew_is_no_mark)
+{
+    struct unit c;
+    uint8_t *image;
+    size_t size;
+    make_small(true);
+    unit_clone(&c, &u);
+    cr_assert_eq(simdisk_get(c.disk, end.name, &image, &size), 0);
+    (void)spoil_relocations(image);
+    simdisk_put(c.disk, end.name, image, size);
+    free(image);
+    cr_assert_eq(unit_try_open(&c), -EBADMSG);
+    cr_assert_null(strstr(c.why, "only copy"), "the log itself says so: %s", c.why);
+    unit_done(&c);
+}
+
+static struct simdisk *when_copied;
+
+static void snap_when_copied(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point == FP_COMPACT_COPIED && !when_copied)
+        when_copied = simdisk_clone(u.disk);
+}
+
+Test(moved, killed_compactions_leave_nothing_beside_a_missing_segment)
+{
+    char name[SEGMENT_NAME_SIZE];
+    make_store(true);
+    segment_name(moved_to, name);
+    cr_assert_eq(simdisk_remove(u.disk, name), 0);
+    for (unsigned round = 0; round < 4; round++) {
+        unit_open(&u);
+        cr_assert_eq(unit_files(&u, ".kept", NULL), 0, "round %u", round);
+        unit_file(&u, "kept", SIZE, 1);
+        unit_file(&u, "gone", SIZE, round);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "gone"), 0);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "kept"), 0);
+        unit_file(&u, (char[]){(char)('a' + round), 0}, SIZE, 2);
+        hook_set(u.eng, snap_when_copied, NULL);
+        (void)eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
+        hook_set(u.eng, NULL, NULL);
+        cr_assert_not_null(when_copied);
+        unit_kill(&u, SIM_KEEP_ALL, 0);
+        simdisk_free(u.disk);
+        u.disk = when_copied;
+        u.opt.io = simdisk_io(u.disk);
+        when_copied = NULL;
+        simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
+    }
+    unit_open(&u);
 }

@@ -1,6 +1,7 @@
 /*
  * test_salvage_costs.c - that what mending takes is in proportion to the store, and what stands in its way.
  */
+#include "hook.h"
 #include "inside.h"
 
 #include "unit_store.h"
@@ -79,16 +80,21 @@ static void put_away(void)
         free(parts[--n_parts].data);
 }
 
-/* Damages the images of the first chunks of the dentries. */
-static void lose_dentries(uint32_t n_chunks)
+/* Damages the images of the first chunks of a table. */
+static void lose_chunks(enum index_table table, uint32_t n_chunks)
 {
     take_apart();
     for (const struct parts *p = parts; p < parts + n_parts; p++)
-        for (uint32_t c = 0; c < MIN_OF(n_chunks, p->tables[1].n_chunks); c++) {
-            const struct ckpt_chunk *image = &p->images[p->tables[0].n_chunks + c];
+        for (uint32_t c = 0; c < MIN_OF(n_chunks, p->tables[table].n_chunks); c++) {
+            const struct ckpt_chunk *image = &p->images[c];
+            for (unsigned i = 0; i < table; i++)
+                image += p->tables[i].n_chunks;
             char name[32];
             checkpoint_name(image->file, name);
-            cr_assert_eq(simdisk_flip(u.disk, name, image->offset + 100 + (size_t)(p - parts), 0xff), 0);
+            cr_assert_eq(simdisk_flip(u.disk, name,
+                                      image->offset + (image->len / 2 + (size_t)(p - parts)) % image->len,
+                                      0xff),
+                         0);
         }
     put_away();
 }
@@ -143,7 +149,7 @@ Test(salvage_costs, many_nameless_directories_get_names)
     for (unsigned i = 0; i < N_NAMELESS; i++)
         last = make_dir("directory-with-a-name-", i, "");
     forget_log(junk);
-    lose_dentries(UINT32_MAX);
+    lose_chunks(TABLE_DENTRIES, UINT32_MAX);
     cr_assert_eq(salvage(&seconds), 0);
     cr_assert_eq(unit_attr(&u, ENG_ROOT_INO).size, N_NAMELESS);
     char name[32];
@@ -169,7 +175,7 @@ Test(salvage_costs, names_that_somebody_gave_stand_in_nobodys_way)
             (void)make_dir("#", ino_slot(dirs[i]), "-2");
     }
     forget_log(junk);
-    lose_dentries(1); /* of the first directories */
+    lose_chunks(TABLE_DENTRIES, 1); /* of the first directories */
     cr_assert_eq(salvage(&seconds), 0);
     uint32_t lost = TABLE_CHUNK_SIZE / (uint32_t)sizeof(struct dentry_rec) / 2;
     for (unsigned i = 0; i < MIN_OF(lost, N_TAKEN); i++) {
@@ -194,7 +200,7 @@ Test(salvage_costs, a_name_that_somebody_gives_later_is_his)
     uint64_t other = unit_file(&u, name, 3000, 6);
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_kill(&u, SIM_KEEP_ALL, 0);
-    lose_dentries(UINT32_MAX);
+    lose_chunks(TABLE_DENTRIES, UINT32_MAX);
     cr_assert_eq(salvage(&seconds), 0);
     (void)snprintf(name, sizeof name, "#%u", ino_slot(a));
     cr_assert_eq(unit_lookup(&u, name), file);
@@ -226,7 +232,7 @@ Test(salvage_costs, a_directory_that_is_removed_later_goes)
     cr_assert_eq(ino_slot(file), ino_slot(a));
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_kill(&u, SIM_KEEP_ALL, 0);
-    lose_dentries(UINT32_MAX);
+    lose_chunks(TABLE_DENTRIES, UINT32_MAX);
     cr_assert_eq(salvage(&seconds), 0);
     cr_assert_eq(unit_lookup(&u, name), file);
     cr_assert(unit_holds(&u, file, 3000, 5));
@@ -374,4 +380,51 @@ Test(salvage_costs, a_list_of_attributes_is_one_inodes)
     free(lost);
     free(info.files);
     index_free(&idx);
+}
+
+/* ---- tails ------------------------------------------------------------------------------------ */
+
+static struct simdisk *in_between;
+
+static void snap_in_between(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_TAIL_SLICE || in_between)
+        return;
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    in_between = simdisk_clone(u.disk);
+}
+
+/* A checkpoint has extents behind the end of a file, whose records, names and places are all whole. */
+Test(salvage_costs, an_unfinished_truncation_costs_nothing)
+{
+    enum { PIECES = 60, LEFT = 30 };
+    double seconds;
+    uint64_t junk = make_junk(), file = unit_create(&u, "file");
+    forget_log(junk);
+    unit_open(&u);
+    for (unsigned i = 0; i < PIECES; i++)
+        unit_write(&u, file, 1000, i, (uint64_t)i * 8192);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    hook_slice(u.eng, 4);
+    hook_set(u.eng, snap_in_between, NULL);
+    const struct eng_attr attr = {.size = LEFT * 8192};
+    cr_assert_eq(eng_setattr(u.eng, file, &attr, ENG_SET_SIZE, NULL), 0);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_not_null(in_between);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_free(u.disk);
+    u.disk = in_between;
+    u.opt.io = simdisk_io(u.disk);
+    simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
+    lose_chunks(TABLE_BUCKETS, 1);
+    cr_assert_eq(salvage(&seconds), 0, "%s", u.why);
+    for (unsigned i = 0; i < LEFT; i++) {
+        uint8_t *want = unit_bytes(1000, i), got[1000];
+        cr_assert_eq(eng_read(u.eng, unit_lookup(&u, "file"), got, sizeof got, (uint64_t)i * 8192),
+                     (ssize_t)sizeof got);
+        cr_assert_eq(memcmp(got, want, sizeof got), 0, "%u", i);
+        free(want);
+    }
 }

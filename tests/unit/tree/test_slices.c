@@ -351,6 +351,25 @@ static void orphan(unsigned n, char names[][16])
     MUST(u.eng->idx.n_orphans == n);
 }
 
+/* Whoever may read them all reads them while a stranger's large file waits to be freed. */
+Test(slices, who_reads_figures_frees_some, .timeout = 200)
+{
+    char names[1][16] = {"f"};
+    struct eng_stats stats;
+    struct eng_space space;
+    fragment(f, 3000);
+    orphan(1, names);
+    hook_slice(u.eng, 100);
+    for (unsigned i = 0; i < 2; i++) {
+        hold_begin();
+        cr_assert_eq(i ? eng_space(u.eng, &space) : eng_stats(u.eng, &stats), 0);
+        cr_assert_gt(held.batches, 1);
+        cr_assert_leq(held.batches, 8, "%u of 30", held.batches);
+    }
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    cr_assert_eq(u.eng->idx.s.n_files, 0);
+}
+
 Test(slices, removing_what_has_many_attributes, .timeout = 200)
 {
     char names[21][16] = {[20] = "f"};
