@@ -34,7 +34,7 @@ struct parts {
     size_t size;
     struct ckpt_footer footer;
     struct ckpt_table tables[INDEX_TABLES];
-    const struct ckpt_chunk *images;
+    struct ckpt_chunk *images; /* a copy: a manifest may begin at any offset */
     size_t n_images;
 };
 
@@ -63,21 +63,27 @@ static void take_apart(void)
     for (struct parts *p = parts; p < parts + n_parts; p++) {
         cr_assert_eq(simdisk_get(u.disk, p->name, &p->data, &p->size), 0);
         p->n_images = 0;
+        p->images = NULL;
         memset(p->tables, 0, sizeof p->tables);
         if (p->size < sizeof p->footer) /* a kill came between its making and its writing */
             continue;
         memcpy(&p->footer, p->data + p->size - sizeof p->footer, sizeof p->footer);
         const uint8_t *manifest = p->data + p->footer.manifest_offset;
         memcpy(p->tables, manifest + sizeof(struct ckpt_manifest), sizeof p->tables);
-        p->images = (const struct ckpt_chunk *)(manifest + FIXED);
         p->n_images = (size_t)(p->footer.manifest_len - FIXED) / sizeof *p->images;
+        p->images = malloc(p->n_images * sizeof *p->images);
+        cr_assert(p->images);
+        memcpy(p->images, manifest + FIXED, p->n_images * sizeof *p->images);
     }
 }
 
 static void put_away(void)
 {
-    while (n_parts > 0)
+    while (n_parts > 0) {
         free(parts[--n_parts].data);
+        free(parts[n_parts].images);
+        parts[n_parts].images = NULL;
+    }
 }
 
 /* Damages the images of the first chunks of a table. */

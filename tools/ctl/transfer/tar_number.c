@@ -77,8 +77,10 @@ static bool with_exponent(const char *text, size_t len, int64_t *ret_ns)
     double v = strtod(copy, &end) * 1e9;
     if (*end)
         return false;
-    if (v >= 0x1p63 || v <= -0x1p63)
-        *ret_ns = v < 0 ? EARLIEST : INT64_MAX;
+    if (v >= 0x1p63)
+        *ret_ns = INT64_MAX;
+    else if (v <= -0x1p63)
+        *ret_ns = EARLIEST;
     else
         *ret_ns = (int64_t)v - ((double)(int64_t)v > v);
     return true;
