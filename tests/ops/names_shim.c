@@ -7,7 +7,9 @@
  * SWAP_NAME just before that is opened for its attributes, and of a special file just after it was made.
  *
  * NAMES_LOCKS is a file that gets a line, "locked" or "unlocked", for each file that changes its temporary
- * name for its own: whether another import could take it for one whose import is dead. */
+ * name for its own: whether another import could take it for one whose import is dead.
+ *
+ * NAMES_GONE is a file that gets a line, the name, for each name that is removed and is no temporary one. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -110,6 +112,19 @@ static void note_lock(int at, const char *name)
     close(to);
     if (fd >= 0)
         close(fd);
+}
+
+int unlinkat(int at, const char *name, int flags)
+{
+    int (*real)(int, const char *, int) = (int (*)(int, const char *, int))dlsym(RTLD_NEXT, "unlinkat");
+    const char *notes = getenv("NAMES_GONE");
+    if (notes && strncmp(name, ".engramctl-", 11) != 0) {
+        int to = open(notes, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (to < 0 || dprintf(to, "%s\n", name) < 0)
+            abort();
+        close(to);
+    }
+    return real(at, name, flags);
 }
 
 int renameat(int from, const char *old, int to, const char *new)

@@ -213,15 +213,15 @@ int batch_add(struct batch *b, const struct eng_record *rec, uint64_t tag)
     return g->n == BATCH_RECORDS || g->bytes >= BATCH_BYTES ? batch_submit(b) : 0;
 }
 
-int batch_put_streamed(struct batch *b, struct eng_record *rec, int (*write)(void *arg, struct sink *sink),
-                       void *arg)
+int batch_put_streamed(struct batch *b, struct eng_record *rec, bool over,
+                       int (*write)(void *arg, struct sink *sink), void *arg)
 {
     struct sink sink;
     int r = batch_flush(b);
     if (r < 0)
         return r;
     b->t->wrote = true;
-    r = sink_open(&sink, b->t, rec);
+    r = sink_open(&sink, b->t, rec, over);
     if (!r)
         r = write(arg, &sink);
     r = sink_close(&sink, r);

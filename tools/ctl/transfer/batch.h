@@ -72,8 +72,8 @@ bool batch_pending(const struct batch *b, tdir dir, const char *name);
 
 /*
  * Puts a record (after all pending ones) whose content `write` gives to a sink, to the end (sink_end()). The
- * record's own error, not fatal ones only. */
-int batch_put_streamed(struct batch *b, struct eng_record *rec, int (*write)(void *arg, struct sink *sink),
-                       void *arg);
+ * record's own error, not fatal ones only. `over`: as of sink_open(). */
+int batch_put_streamed(struct batch *b, struct eng_record *rec, bool over,
+                       int (*write)(void *arg, struct sink *sink), void *arg);
 
 #endif

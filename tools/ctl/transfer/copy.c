@@ -117,7 +117,7 @@ static int add_content(struct copy *c, struct target_file *in, struct eng_record
     }
     rec->content = content;
     rec->size = (size_t)n;
-    return batch_add(p->batch, rec, 0);
+    return put_whole(p, rec);
 }
 
 /* The user.* attributes of the source's file, in the batch's pool. */
@@ -154,14 +154,14 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
 static int copy_file(struct copy *c, tdir dir)
 {
     const struct walk *w = &c->walk;
-    unsigned keep = PUT_KEEP_FILE | (w->attr.nlink > 1 ? PUT_KEEP_LINKS : 0u);
-    bool exists = false, done;
+    enum put_way way = PUT_FREE;
+    bool done;
     int r = link_or_note(c, dir, w->name, &done);
     if (r < 0 || done)
         return r;
     if (!c->levels[w->depth - 1].fresh)
-        r = put_clear_way(&c->put, dir, w->name, keep, &exists);
-    return r < 0 ? r : put_file(&c->put, dir, w->name, &w->attr, exists);
+        r = put_find_way(&c->put, dir, w->name, w->attr.nlink > 1, &way);
+    return r < 0 ? r : put_file(&c->put, dir, w->name, &w->attr, way);
 }
 
 static int copy_other(struct copy *c, tdir dir)

@@ -56,21 +56,16 @@ int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *re
     return r < 0 ? r : p->to->ops->lookup(p->to, dir, name, ret);
 }
 
-int put_clear_way(struct put *p, tdir dir, const char *name, unsigned keep, bool *ret_exists)
+int put_find_way(struct put *p, tdir dir, const char *name, bool links, enum put_way *ret_way)
 {
     struct target_attr attr;
-    *ret_exists = false;
+    *ret_way = PUT_FREE;
     int r = put_lookup(p, dir, name, &attr);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    if (S_ISDIR(attr.mode))
-        return -EISDIR;
     /* Other names of a file may be other files by now. */
-    if ((keep & PUT_KEEP_FILE) && S_ISREG(attr.mode) && (attr.nlink == 1 || (keep & PUT_KEEP_LINKS))) {
-        *ret_exists = true;
-        return 0;
-    }
-    return p->to->ops->unlink(p->to, dir, name);
+    *ret_way = S_ISREG(attr.mode) && (attr.nlink == 1 || links) ? PUT_FILE : PUT_OTHER;
+    return S_ISDIR(attr.mode) ? -EISDIR : 0;
 }
 
 int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_dir)
@@ -129,10 +124,11 @@ static int settle(struct put *p, tdir dir, const char *name, const struct target
     return mask ? p->to->ops->setattr(p->to, dir, name, &want, mask) : 0;
 }
 
-int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, bool exists)
+int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, enum put_way way)
 {
     struct target_attr have;
     batch_begin(p->batch);
+    p->way = way;
     struct eng_record rec = {.parent = dir,
                              .name = pool_copy(batch_pool(p->batch), name, strlen(name)),
                              .mode = attr->mode,
@@ -141,7 +137,7 @@ int put_file(struct put *p, tdir dir, const char *name, const struct target_attr
                              .mtime = attr->mtime};
     int r = rec.name ? p->source->add_file(p, &rec, attr) : -ENOMEM;
     /* A store keeps mode and owner of a file that is replaced; this one has those of the source. */
-    if (r < 0 || !exists || p->to->kind != TARGET_STORE)
+    if (r < 0 || way != PUT_FILE || p->to->kind != TARGET_STORE)
         return r;
     struct target_attr as = {.mode = rec.mode, .uid = rec.uid, .gid = rec.gid, .mtime = rec.mtime};
     r = put_lookup(p, dir, name, &have);
@@ -153,9 +149,23 @@ int put_file(struct put *p, tdir dir, const char *name, const struct target_attr
 int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
                  int (*write)(void *arg, struct sink *sink), void *arg)
 {
-    int r = batch_put_streamed(p->batch, rec, write, arg);
+    int r = batch_put_streamed(p->batch, rec, p->way == PUT_OTHER, write, arg);
     p->batch->stored_bytes += !r ? size : 0;
     return r;
+}
+
+static int write_whole(void *arg, struct sink *sink)
+{
+    const struct eng_record *rec = arg;
+    int r = rec->size ? sink_write(sink, rec->content, rec->size, 0) : 0;
+    return r < 0 ? r : sink_end(sink, rec->size);
+}
+
+int put_whole(struct put *p, struct eng_record *rec)
+{
+    if (p->way != PUT_OTHER)
+        return batch_add(p->batch, rec, 0);
+    return put_streamed(p, rec, rec->size, write_whole, rec);
 }
 
 /* Whether what is there is the same symlink or special file. */
@@ -173,17 +183,16 @@ static bool same_other(struct put *p, tdir dir, const char *name, const struct t
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link)
 {
     struct target_attr have;
-    bool exists;
     int r = put_lookup(p, dir, name, &have);
+    bool exists = !r;
     if (r < 0 && r != -ENOENT)
         return r;
-    if (!r && have.nlink == 1 && same_other(p, dir, name, &have, attr, link)) {
+    if (exists && S_ISDIR(have.mode))
+        return -EISDIR;
+    if (exists && have.nlink == 1 && same_other(p, dir, name, &have, attr, link))
         r = settle(p, dir, name, &have, attr);
-    } else {
-        r = r ? 0 : put_clear_way(p, dir, name, 0, &exists);
-        if (!r)
-            r = p->to->ops->make(p->to, dir, name, attr, link);
-    }
+    else
+        r = p->to->ops->make(p->to, dir, name, attr, link, exists);
     p->result.others += !r;
     return r;
 }
@@ -191,15 +200,16 @@ int put_other(struct put *p, tdir dir, const char *name, const struct target_att
 int put_link(struct put *p, tdir from_dir, const char *from, tdir dir, const char *name)
 {
     struct target_attr old, attr;
-    bool exists;
     int r = put_lookup(p, from_dir, from, &old);
     if (r < 0)
         return r;
+    r = put_lookup(p, dir, name, &attr);
+    if (r < 0)
+        return r == -ENOENT ? p->to->ops->link(p->to, from_dir, from, dir, name, false) : r;
     /* to itself, or to what it is linked to already */
-    if (!put_lookup(p, dir, name, &attr) && attr.dev == old.dev && attr.ino == old.ino)
+    if (attr.dev == old.dev && attr.ino == old.ino)
         return 0;
-    r = put_clear_way(p, dir, name, 0, &exists);
-    return r < 0 ? r : p->to->ops->link(p->to, from_dir, from, dir, name);
+    return S_ISDIR(attr.mode) ? -EISDIR : p->to->ops->link(p->to, from_dir, from, dir, name, true);
 }
 
 /* ---- all of them -------------------------------------------------------------- */

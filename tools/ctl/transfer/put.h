@@ -30,6 +30,13 @@ struct put_source {
     void (*progress)(const struct put *p, uint64_t *ret_done, uint64_t *ret_total);
 };
 
+/* What has the name of something that is to be put. It stays until that is complete. */
+enum put_way {
+    PUT_FREE,  /* nothing */
+    PUT_FILE,  /* a file, of which only what is different is replaced */
+    PUT_OTHER, /* what is replaced as a whole */
+};
+
 struct put {
     const struct put_source *source;
     struct target *to;
@@ -37,6 +44,7 @@ struct put {
     /* Of a directory that the source only implies. Others are closed to all but us until the end. */
     uint32_t implied_mode;
     struct batch *batch;
+    enum put_way way; /* of the current file */
     struct put_later *later;
     size_t n_later, cap_later;
     struct pool names; /* of later */
@@ -62,18 +70,18 @@ void put_complain(struct put *p, const char *path, const char *what);
 bool put_is_reserved(const struct put *p, const char *name);
 /* Looks a name up for sure: one that waits in the batch is put first. */
 int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *ret);
-/* What put_clear_way() may leave: a file; also one that has other names. */
-enum { PUT_KEEP_FILE = 1, PUT_KEEP_LINKS = 2 };
-/* Makes the name free, unless a file is there that may be replaced; tells whether there is one. */
-int put_clear_way(struct put *p, tdir dir, const char *name, unsigned keep, bool *ret_exists);
+/* `links`: a file that has other names is PUT_FILE as well. -EISDIR: a directory, which is not replaced. */
+int put_find_way(struct put *p, tdir dir, const char *name, bool links, enum put_way *ret_way);
 /* The directory of that name, made with `mode` if it is missing, unless `mode` is negative. */
 int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_dir);
 /* Sets attributes of a directory that is there, by its handle. */
 int put_xattrs(struct put *p, tdir self, const struct eng_record *rec);
 /* Remembers to set a directory's attributes, after those of all that are deeper. `name` is for complaints. */
 int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr);
-/* A file, by add_file(). `exists`: put_clear_way() has left one. */
-int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, bool exists);
+/* A file, by add_file(). */
+int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, enum put_way way);
+/* For add_file(): a record with its content. */
+int put_whole(struct put *p, struct eng_record *rec);
 /* For add_file(): a content beyond BATCH_CONTENT_MAX, which `write` writes to the open file. */
 int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
                  int (*write)(void *arg, struct sink *sink), void *arg);

@@ -13,11 +13,20 @@
 
 #define PIECE ((size_t)1 << 20)
 
-int sink_open(struct sink *s, struct target *t, struct eng_record *rec)
+static int open_new(struct sink *s, bool over)
+{
+    int r = s->t->ops->stream_open(s->t, s->rec, over, &s->file);
+    s->has_file = !r;
+    return r;
+}
+
+int sink_open(struct sink *s, struct target *t, struct eng_record *rec, bool over)
 {
     *s = (struct sink){.t = t, .rec = rec, .piece = malloc(PIECE)};
     if (!s->piece)
         return -ENOMEM;
+    if (over)
+        return open_new(s, true);
     int r = t->ops->lookup(t, rec->parent, rec->name, &s->have);
     if (r < 0 && r != -ENOENT)
         return r;
@@ -29,11 +38,7 @@ int sink_open(struct sink *s, struct target *t, struct eng_record *rec)
         rec->gid = s->have.gid;
     }
     s->has_old = !r && !t->ops->open(t, rec->parent, rec->name, &s->have, false, &s->old);
-    if (s->has_old)
-        return 0;
-    r = t->ops->stream_open(t, rec, &s->file);
-    s->has_file = !r;
-    return r;
+    return s->has_old ? 0 : open_new(s, false);
 }
 
 /* Where data of the old file is, in [from, to); all of it where holes cannot be asked for. */
@@ -72,8 +77,7 @@ static int diverge(struct sink *s)
 {
     if (s->has_file)
         return 0;
-    int r = s->t->ops->stream_open(s->t, s->rec, &s->file);
-    s->has_file = !r;
+    int r = open_new(s, false);
     if (!r)
         r = s->file.in_place ? s->t->ops->truncate(s->t, &s->file, s->pos) : copy_old(s);
     return r;

@@ -17,7 +17,8 @@ struct sink {
     char *piece;
 };
 
-int sink_open(struct sink *s, struct target *t, struct eng_record *rec);
+/* `over`: what has the name, anything but a directory, is not looked at, and is replaced at the end. */
+int sink_open(struct sink *s, struct target *t, struct eng_record *rec, bool over);
 /* `offset` never goes back; what is left out is a hole. */
 int sink_write(struct sink *s, const void *buf, size_t n, uint64_t offset);
 /* The whole content came. */

@@ -348,14 +348,14 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
     r = content ? read_content(in, content, (size_t)attr->size) : -ENOMEM;
     rec->content = content;
     rec->size = (size_t)attr->size;
-    return r < 0 ? r : batch_add(p->batch, rec, 0);
+    return r < 0 ? r : put_whole(p, rec);
 }
 
 static int put_regular(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
 {
-    bool exists = false;
-    int r = put_clear_way(&in->put, dir, name, PUT_KEEP_FILE | PUT_KEEP_LINKS, &exists);
-    return r < 0 ? r : put_file(&in->put, dir, name, attr, exists);
+    enum put_way way;
+    int r = put_find_way(&in->put, dir, name, true, &way);
+    return r < 0 ? r : put_file(&in->put, dir, name, attr, way);
 }
 
 static int put_dir(struct tar_in *in, const char *name, size_t depth, const struct target_attr *attr)

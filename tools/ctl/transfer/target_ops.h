@@ -49,8 +49,9 @@ struct target_ops {
      * a reader sees the old one or the new one. */
     ssize_t (*put)(struct target *t, struct eng_record *records, size_t n);
     /* The same for one file, whose content is written between the two calls. stream_close() takes the error
-     * of that, and leaves everything as it was then; it returns that or its own. */
-    int (*stream_open)(struct target *t, const struct eng_record *rec, struct target_file *ret);
+     * of that, and leaves everything as it was then; it returns that or its own. `over`: what has the name
+     * may be no file, or one with other names, and is not written to in any case. */
+    int (*stream_open)(struct target *t, const struct eng_record *rec, bool over, struct target_file *ret);
     int (*stream_close)(struct target *t, const struct eng_record *rec, struct target_file *f, int r);
     /* -ESTALE: it is not the file any more that `attr` is of. */
     int (*open)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, bool write,
@@ -75,12 +76,14 @@ struct target_ops {
                    unsigned mask);
     int (*getattr_dir)(struct target *t, tdir self, struct target_attr *ret);
     int (*setattr_dir)(struct target *t, tdir self, const struct target_attr *attr, unsigned mask);
-    /* A symlink (link: its target) or special file, with its attributes. */
+    /* A symlink (link: its target) or special file, with its attributes. `over`: in place of what has the
+     * name, at once, unless that is a directory; an error leaves everything as it was. */
     int (*make)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                const char *link);
+                const char *link, bool over);
     ssize_t (*readlink)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                         char *buf, size_t size);
-    int (*link)(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name);
+    int (*link)(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
+                bool over); /* as of make() */
     int (*unlink)(struct target *t, tdir dir, const char *name);
     int (*rmdir)(struct target *t, tdir dir, const char *name);
     int (*scan_open)(struct target *t, tdir dir, struct target_scan **ret);

@@ -281,7 +281,8 @@ static int give_name(const struct posix *p, int at, const char *name)
  * For the content that is to stand under a name: a file beside it, which takes the name when it is complete.
  * The old one is written to only where nothing can be made in the directory, or nothing that belongs to its
  * owner. */
-static int posix_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
+static int posix_stream_open(struct target *t, const struct eng_record *rec, bool over,
+                             struct target_file *ret)
 {
     struct posix *p = posix_of(t);
     struct stat st = {0};
@@ -291,7 +292,7 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, str
     bool foreign = t->keeps_attr && geteuid() != 0 && fstatat(at, rec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                    st.st_uid != geteuid();
     int fd = foreign ? -EACCES : make_temporary(p, rec->parent, at, rec);
-    bool in_place = foreign || fd == -EACCES || fd == -EPERM;
+    bool in_place = !over && (foreign || fd == -EACCES || fd == -EPERM);
     if (in_place) {
         p->temporary[0] = 0;
         fd = beneath_open_at(p->dirs, at, rec->name, OPEN_FLAGS | O_WRONLY);
@@ -332,7 +333,7 @@ static int posix_stream_close(struct target *t, const struct eng_record *rec, st
 static int replace(struct target *t, const struct eng_record *rec)
 {
     struct target_file f = {.fd = -1};
-    int r = posix_stream_open(t, rec, &f);
+    int r = posix_stream_open(t, rec, false, &f);
     if (r < 0)
         return r;
     r = write_all(f.fd, rec->content, rec->size, 0);
@@ -642,8 +643,16 @@ static int make_other(struct posix *p, int at, const struct target_attr *attr, c
     return r;
 }
 
+/* What has the temporary name gets its own: in place of what has that, or only if it is free. */
+static int take_name(const struct posix *p, int at, const char *name, bool over)
+{
+    if (!over)
+        return give_name(p, at, name);
+    return renameat(at, p->temporary, at, name) < 0 ? -errno : 0;
+}
+
 static int posix_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                      const char *link)
+                      const char *link, bool over)
 {
     struct posix *p = posix_of(t);
     struct stat st = {0};
@@ -660,7 +669,7 @@ static int posix_make(struct target *t, tdir dir, const char *name, const struct
     r = ours ? set_attr(fd, &st, attr, mask) : -EREMCHG;
     close(fd);
     if (!r)
-        r = give_name(p, at, name);
+        r = take_name(p, at, name, over);
     if (r < 0 && ours)
         (void)unlinkat(at, p->temporary, 0);
     return r;
@@ -682,7 +691,8 @@ static ssize_t posix_readlink(struct target *t, tdir dir, const char *name, cons
     return n;
 }
 
-static int posix_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name)
+static int posix_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
+                      bool over)
 {
     int at = dir_of(t, from_dir, from);
     int to = at < 0 ? at : dir_of(t, dir, name);
@@ -690,6 +700,8 @@ static int posix_link(struct target *t, tdir from_dir, const char *from, tdir di
         at = dir_of(t, from_dir, from); /* the second one may have taken the place of the first */
     if (at < 0 || to < 0)
         return at < 0 ? at : to;
+    if (over)
+        return temporary_link(at, from, to, name);
     return linkat(at, from, to, name, 0) < 0 ? -errno : 0;
 }
 

@@ -218,8 +218,10 @@ static void sweep(struct target *t, tdir dir)
 }
 
 /* Until it is complete the file belongs to us, so that the next import knows whose it was. */
-static int store_stream_open(struct target *t, const struct eng_record *rec, struct target_file *ret)
+static int store_stream_open(struct target *t, const struct eng_record *rec, bool over,
+                             struct target_file *ret)
 {
+    (void)over; /* the old one is never written to */
     char name[TEMPORARY_BUF];
     struct eng_attr a;
     struct eng_record empty = *rec;
@@ -351,14 +353,32 @@ static int store_setattr_dir(struct target *t, tdir self, const struct target_at
     return eng_setattr(t->eng, self, &set, mask, NULL);
 }
 
+/* What was made by a temporary name takes its own; with an error it is gone. */
+static int take_name(struct target *t, tdir dir, const char *temporary, const char *name, int r)
+{
+    struct eng_attr a;
+    if (!r)
+        r = eng_rename(t->eng, &t->caller, dir, temporary, dir, name, 0);
+    /* Of two names of one file a rename leaves both. */
+    if (eng_lookup(t->eng, &t->caller, dir, temporary, &a) == 0)
+        (void)eng_unlink(t->eng, dir, temporary);
+    return r;
+}
+
 static int store_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                      const char *link)
+                      const char *link, bool over)
 {
     struct eng_caller who = {.uid = attr->uid, .gid = attr->gid};
     struct eng_attr a;
-    int r = eng_create(t->eng, &who, dir, name, attr->mode, attr->rdev, link, &a);
+    char temporary[TEMPORARY_BUF];
+    if (over)
+        (void)free_name(t, dir, temporary);
+    int r = eng_create(t->eng, &who, dir, over ? temporary : name, attr->mode, attr->rdev, link, &a);
+    if (r < 0)
+        return r;
     unsigned mask = ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID);
-    return r < 0 ? r : store_setattr_dir(t, a.ino, attr, mask);
+    r = store_setattr_dir(t, a.ino, attr, mask);
+    return over ? take_name(t, dir, temporary, name, r) : r;
 }
 
 static ssize_t store_readlink(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
@@ -368,11 +388,17 @@ static ssize_t store_readlink(struct target *t, tdir dir, const char *name, cons
     return eng_readlink(t->eng, attr->ino, buf, size);
 }
 
-static int store_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name)
+static int store_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
+                      bool over)
 {
     struct eng_attr a;
+    char temporary[TEMPORARY_BUF];
     int r = eng_lookup(t->eng, &t->caller, from_dir, from, &a);
-    return r < 0 ? r : eng_link(t->eng, &t->caller, a.ino, dir, name, &a);
+    if (over)
+        (void)free_name(t, dir, temporary);
+    if (!r)
+        r = eng_link(t->eng, &t->caller, a.ino, dir, over ? temporary : name, &a);
+    return !r && over ? take_name(t, dir, temporary, name, 0) : r;
 }
 
 static int store_unlink(struct target *t, tdir dir, const char *name)

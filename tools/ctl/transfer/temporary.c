@@ -60,6 +60,25 @@ int temporary_lock(int fd, int at, const char *name)
     return has_name(fd, at, name) ? 0 : -EEXIST;
 }
 
+int temporary_link(int at, const char *from, int to, const char *name)
+{
+    char temporary[TEMPORARY_BUF];
+    struct stat st, here;
+    int r = -EEXIST;
+    for (int i = 0; r == -EEXIST && i < 1000; i++) {
+        temporary_name(i, temporary);
+        r = linkat(at, from, to, temporary, 0) < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        return r;
+    r = renameat(to, temporary, to, name) < 0 ? -errno : 0;
+    /* Of two names of one file rename(2) leaves both. */
+    if (fstatat(to, temporary, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fstatat(at, from, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == here.st_ino)
+        (void)unlinkat(to, temporary, 0);
+    return r;
+}
+
 /* Whoever has the lock has the file: its import is dead, or has not locked it yet, and takes another name. */
 static void remove_one(struct beneath *dirs, int at, const char *name)
 {
