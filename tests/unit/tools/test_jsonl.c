@@ -222,7 +222,6 @@ Test(jsonl, floats_come_back_to_the_bit)
         struct memory back;
         cr_assert_eq(parse_n(line.data, line.len, &back), 0, "%.*s: %s", (int)line.len, line.data, why);
         cr_assert(!memcmp(back.xattrs[0].value, v, sizeof v), "%.*s", (int)line.len, line.data);
-        pool_reset(&pool);
     }
 }
 
@@ -466,7 +465,6 @@ Test(jsonl, every_truncation_and_many_mutations)
             cr_expect_str_eq(print(&m), again);
             free(again);
         }
-        pool_reset(&pool);
     }
 }
 
@@ -500,6 +498,75 @@ Test(jsonl, values_that_only_look_different)
     /* as they were, where they are right already */
     expect_field("\"created_at\":\"2023-05-08t13:56:00.120+02:00\"", "user.engram.created",
                  "2023-05-08t13:56:00.120+02:00");
+}
+
+static void expect_created(const char *number, const char *value)
+{
+    char member[100];
+    for (int quoted = 0; quoted <= 1; quoted++) {
+        const char *quote = quoted ? "\"" : "";
+        snprintf(member, sizeof member, "\"created_at\":%s%s%s", quote, number, quote);
+        expect_field(member, "user.engram.created", value);
+    }
+}
+
+/* As R, awk and spreadsheets write them, in each unit. */
+Test(jsonl, times_are_the_number_that_is_written)
+{
+    expect_created("1.7e9", "2023-11-14T22:13:20Z");
+    expect_created("17e8", "2023-11-14T22:13:20Z");
+    expect_created("1.7E+09", "2023-11-14T22:13:20Z");
+    expect_created("1.7083824e9", "2024-02-19T22:40:00Z");
+    expect_created("1.70838E+12", "2024-02-19T22:00:00Z");
+    expect_created("17083824000000000e-7", "2024-02-19T22:40:00Z");
+    expect_created("1700000000.5e3", "2023-11-14T22:13:20.5Z");
+    expect_created("1.7e18", "2023-11-14T22:13:20Z");
+    expect_created("1.700000000000000001e18", "2023-11-14T22:13:20.000000001Z");
+    expect_created("1.7e-3", "1970-01-01T00:00:00.0017Z");
+    expect_created("-1.5e0", "1969-12-31T23:59:58.5Z");
+    expect_created("-0.0000000001", "1969-12-31T23:59:59.999999999Z"); /* no later, as of archives */
+    expect_created("0.0000000001", "1970-01-01T00:00:00Z");
+    expect_created("1e-300", "1970-01-01T00:00:00Z");
+    expect_created("0e99", "1970-01-01T00:00:00Z");
+    expect_created("99999999999", "5138-11-16T09:46:39Z");
+    expect_created("1700000000.066172", "2023-11-14T22:13:20.066172Z");
+    expect_created("1700000000066172.125", "2023-11-14T22:13:20.066172125Z");
+    expect_created("1700000000.9999999999", "2023-11-14T22:13:20.999999999Z");
+}
+
+Test(jsonl, no_fraction_of_a_time_loses_anything)
+{
+    for (unsigned i = 1; i < 10000000; i += 1237) {
+        char number[40], want[48];
+        unsigned fraction = i % 10 ? i : i + 1; /* no zero at the end */
+        snprintf(number, sizeof number, "1700000000.%07u", fraction);
+        snprintf(want, sizeof want, "2023-11-14T22:13:20.%07uZ", fraction);
+        expect_created(number, want);
+    }
+}
+
+/* What is no time since 1970, or is rather a date. */
+Test(jsonl, numbers_that_are_no_time)
+{
+    static const char *const numbers[] = {"1e19",     "1e20",       "-1e19",  "1e999999999999999999999",
+                                          "20240115", "2024",       "202401", "19991231",
+                                          "2024.0",   "2.0240115e7"};
+    static const char *const texts[] = {"1.7e", "1.7e+", "e9",   ".", "1.7.0",
+                                        "0x10", "1 7",   "1e9z", "-", "1e9.5"};
+    char line[200];
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers + sizeof texts / sizeof *texts; i++) {
+        size_t t = i - sizeof numbers / sizeof *numbers;
+        bool text = i >= sizeof numbers / sizeof *numbers;
+        int n = snprintf(line, sizeof line, "{\"id\":\"x\",\"content\":\"\",\"created_at\":%s%s%s}",
+                         text ? "\"" : "", text ? texts[t] : numbers[i], text ? "\"" : "");
+        struct memory m;
+        struct jsonl_options options = {0};
+        cr_expect(times_zone("UTC", &options.zone));
+        cr_expect_eq(jsonl_parse_as(line, (size_t)n, &options, &pool, &m, why), -EINVAL, "%s", line);
+    }
+    /* seconds all the same */
+    expect_created("20241315", "1970-08-23T06:35:15Z");
+    expect_created("1000", "1970-01-01T00:16:40Z");
 }
 
 static void expect_zone(const char *zone, const char *time, const char *value)

@@ -4,7 +4,6 @@
 
 #include "rules/rfc3339.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -103,31 +102,86 @@ static bool format_any(int64_t seconds, int64_t ns, char ret_text[TIMES_BUF])
     return true;
 }
 
+/* A decimal number, exactly: the digits without zeros around them, and where the point is. */
+struct decimal {
+    bool minus;
+    char digits[TIMES_BUF];
+    int n, whole; /* how many; and how many of them, or of zeros after them, are before the point */
+};
+
+/* [+-]1.5, or with an exponent: 1.5e9. */
+static bool read_decimal(const char *p, struct decimal *ret)
+{
+    long exponent = 0;
+    bool any = false, point = false;
+    *ret = (struct decimal){0};
+    p += strspn(p, " \t");
+    ret->minus = *p == '-';
+    p += *p == '-' || *p == '+';
+    for (; (*p >= '0' && *p <= '9') || (*p == '.' && any && !point); p++) {
+        if (*p == '.') {
+            point = true;
+            continue;
+        }
+        any = true;
+        if (ret->n || *p != '0')
+            ret->digits[ret->n++] = (char)(*p - '0');
+        ret->whole += !point ? ret->n > 0 : -!ret->n;
+    }
+    if (any && (*p == 'e' || *p == 'E')) {
+        const char *first = p + 1 + (p[1] == '-' || p[1] == '+');
+        char *end;
+        exponent = strtol(first, &end, 10);
+        any = *first >= '0' && *first <= '9';
+        exponent = p[1] == '-' ? -exponent : exponent;
+        p = end;
+    }
+    if (exponent < -1000 || exponent > 1000)
+        exponent = exponent < 0 ? -1000 : 1000;
+    ret->whole = ret->n ? ret->whole + (int)exponent : 0;
+    while (ret->n && !ret->digits[ret->n - 1])
+        ret->n--;
+    return any && !*p;
+}
+
+/* The first `n` digits; those that are not there are zeros. */
+static int64_t first_digits(const struct decimal *d, int from, int n)
+{
+    int64_t v = 0;
+    for (int i = from; i < n; i++)
+        v = v * 10 + (i >= 0 && i < d->n ? d->digits[i] : 0);
+    return v;
+}
+
+/* 2024, 202401 and 20240115 are days before 1971 as seconds, and rather a year, a month and a day. */
+static bool looks_like_date(const struct decimal *d)
+{
+    if (d->minus || d->n > d->whole || (d->whole != 4 && d->whole != 6 && d->whole != 8))
+        return false;
+    int year = (int)first_digits(d, 0, 4), month = (int)first_digits(d, 4, 6),
+        day = (int)first_digits(d, 6, 8);
+    return year >= 1900 && year < 2200 && (d->whole < 6 || (month >= 1 && month <= 12)) &&
+           (d->whole < 8 || (day >= 1 && day <= 31));
+}
+
 static bool from_number(const char *text, char ret_text[TIMES_BUF])
 {
+    /* How many digits say what unit, and how many more make nanoseconds of it. */
     static const struct {
-        double below;
-        int64_t ns;
-    } units[] = {{1e11, 1000000000}, {1e14, 1000000}, {1e17, 1000}, {1e19, 1}};
-    char *end;
-    errno = 0;
-    long long whole = strtoll(text, &end, 10);
-    if (errno || end == text)
+        int whole, more;
+    } units[] = {{11, 9}, {14, 6}, {17, 3}, {19, 0}};
+    struct decimal d;
+    if (!read_decimal(text, &d) || looks_like_date(&d))
         return false;
-    double fraction = *end == '.' ? strtod(end, &end) : 0;
-    if (*end)
-        return false;
-    double size = whole < 0 ? -(double)whole : (double)whole;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (size >= units[i].below)
+        if (d.whole > units[i].whole)
             continue;
-        if (*text == '-')
-            fraction = -fraction;
-        int64_t of_second = 1000000000 / units[i].ns, seconds = whole / of_second;
-        int64_t ns = whole % of_second * units[i].ns + (int64_t)(fraction * (double)units[i].ns);
-        if (ns < 0) {
-            seconds--;
-            ns += 1000000000;
+        int end = d.whole + units[i].more;
+        int64_t seconds = first_digits(&d, 0, end - 9), ns = first_digits(&d, end - 9, end);
+        if (d.minus) { /* of what is less than a nanosecond it is no later */
+            ns = -ns - (d.n > end);
+            seconds = ns < 0 ? -seconds - 1 : -seconds;
+            ns += ns < 0 ? 1000000000 : 0;
         }
         return format_any(seconds, ns, ret_text);
     }

@@ -19,8 +19,8 @@ struct times_zone {
 bool times_zone(const char *text, struct times_zone *ret_zone);
 /*
  * A date with or without a time of day and an offset (+0530 as well), or the seconds, milliseconds,
- * microseconds or nanoseconds since 1970, told apart by how many they are. False: none of these, or the zone
- * is needed and not known. */
+ * microseconds or nanoseconds since 1970, told apart by how many they are, also with an exponent. False: none
+ * of these, or the zone is needed and not known, or a number that looks like a year, a month or a day. */
 bool times_rfc3339(const struct times_zone *zone, const char *text, size_t len, char ret_text[TIMES_BUF]);
 
 #endif
