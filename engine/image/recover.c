@@ -20,8 +20,6 @@
 
 #include <stdio.h>
 
-#define TORN_SECTORS_MAX (64u << 10) /* bytes that a cut of the power may leave unreadable */
-
 /* ---- what is there ------------------------------------------------------------- */
 
 /* Those that an earlier opening has set aside: their content is handed out with what was lost. */
@@ -190,6 +188,35 @@ static int find_second(struct recovery *rec, size_t i)
     return io_is_shortage(r) ? r : 0;
 }
 
+static void stand_at(struct recovery *rec, const struct ckpt_position *pos)
+{
+    rec->seq = pos->seq;
+    rec->chain = pos->chain;
+    rec->at = find_segment(rec, pos->segment);
+    rec->offset = pos->offset;
+}
+
+static int replay_log(struct recovery *rec);
+
+/*
+ * Whether a salvage may start from there, although a newer checkpoint is left in part: -ESTALE if the log
+ * does not lead from there to what that one has. Names would show what was overwritten since. */
+static int is_newest(struct recovery *rec, const struct ckpt_position *pos)
+{
+    const struct ckpt_position none = {0};
+    if (!rec->eng->opt.salvage || pos->seq >= rec->known || MUTANT(OLD_START))
+        return 0;
+    rec->looks = true;
+    stand_at(rec, pos);
+    int r = replay_log(rec);
+    bool leads = rec->seq >= rec->known;
+    stand_at(rec, &none);
+    rec->looks = false;
+    if (io_is_shortage(r))
+        return r;
+    return leads ? 0 : -ESTALE;
+}
+
 static void go_on_from(struct recovery *rec, const struct ckpt_position *pos, const struct ckpt_info *info)
 {
     struct eng *eng = rec->eng;
@@ -199,11 +226,8 @@ static void go_on_from(struct recovery *rec, const struct ckpt_position *pos, co
         MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos->next_segment_id, (uint64_t)UINT32_MAX));
     eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, info->id + 1);
     rec->first_new = pos->next_segment_id;
-    rec->seq = pos->seq;
-    rec->chain = pos->chain;
     rec->mark = MAX_OF(rec->mark, pos->seq);
-    rec->at = find_segment(rec, pos->segment);
-    rec->offset = pos->offset;
+    stand_at(rec, pos);
 }
 
 static int start_from_checkpoint(struct recovery *rec, size_t i)
@@ -214,6 +238,8 @@ static int start_from_checkpoint(struct recovery *rec, size_t i)
     int r = eng->opt.read_only ? 0 : checkpoint_settle(eng, rec->ckpts[i]);
     if (!r)
         r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
+    if (!r && (r = is_newest(rec, &pos)))
+        free(info.files);
     if (r)
         return r;
     eng->checkpoints->kept[0] = info;
@@ -231,6 +257,7 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
     if (checkpoint_probe(rec->eng, id, &info) != 0)
         return;
     rec->mark = MUTANT(CKPT_MARK_LOST) ? rec->mark : MAX_OF(rec->mark, info.seq);
+    rec->known = MAX_OF(rec->known, info.seq);
     rec->eng->checkpoints->next_id = MAX_OF(rec->eng->checkpoints->next_id, info.id + 1);
     free(info.files);
 }
@@ -240,20 +267,6 @@ static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
 static bool is_known(const struct recovery *rec, const struct seg_file *sf)
 {
     return index_segment(&rec->eng->idx, sf->id) != NULL;
-}
-
-/* A file that cannot be read and may be what the log goes on in. */
-static int unreadable_end(struct recovery *rec)
-{
-    for (size_t i = 0; i < rec->n_segs; i++) {
-        const struct seg_file *sf = &rec->segs[i];
-        if (!sf->unreadable || sf->valid || sf->used || is_known(rec, sf) || sf->id < rec->first_new)
-            continue;
-        snprintf(rec->why, 256, "segment s%08x.seg: its header cannot be read, and the log may go on in it",
-                 sf->id);
-        return -EIO;
-    }
-    return 0;
 }
 
 static int start_from_remains(struct recovery *rec)
@@ -275,7 +288,8 @@ static int find_start(struct recovery *rec)
         if (!r || io_is_shortage(r))
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
-        tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
+        if (r != -ESTALE)
+            tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
         if (r != -EBADMSG && r != -ENOENT)
             error = r;
         r = salvage_fresh_index(eng);
@@ -283,16 +297,19 @@ static int find_start(struct recovery *rec)
             return r;
     }
     /* Without a checkpoint the log must be there from its first batch. */
-    for (size_t i = 0; i < rec->n_segs; i++) {
+    int r = is_newest(rec, &(struct ckpt_position){0});
+    for (size_t i = 0; i < rec->n_segs && !r; i++) {
         if (rec->segs[i].valid && rec->segs[i].header.kind == SEGMENT_LOG &&
             rec->segs[i].header.first_seq == 1)
             return 0;
     }
+    if (io_is_shortage(r))
+        return r;
     if (rec->mark == 0 && rec->n_ckpts == 0)
         return 0; /* a new store, or one that died before its first batch was durable */
     if (eng->opt.salvage)
         return start_from_remains(rec);
-    if (unreadable_end(rec))
+    if (recovery_unreadable_end(rec))
         return -EIO;
     if (error) {
         snprintf(rec->why, 256, "no checkpoint can be read, or made durable: %s", strerror(-error));
@@ -426,6 +443,13 @@ static int verify_content(struct recovery *rec, const struct batch_header *h)
     return MUTANT(NO_BATCH_SUM) && r == -EBADMSG ? 0 : r;
 }
 
+static void pass_batch(struct recovery *rec, const struct batch_header *h)
+{
+    rec->seq = h->seq;
+    rec->chain = h->sum;
+    rec->offset += sizeof *h + h->ops_len + h->extents_len;
+}
+
 static int apply_batch(struct recovery *rec, const struct batch_header *h)
 {
     struct index *idx = &rec->eng->idx;
@@ -451,12 +475,10 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
                  (unsigned long long)h->seq, rec->at->id, (unsigned long long)rec->offset);
         return r;
     }
-    rec->seq = h->seq;
-    rec->chain = h->sum;
     rec->mark = MAX_OF(rec->mark, h->durable_seq);
-    rec->offset += sizeof *h + h->ops_len + h->extents_len;
     rec->bytes += sizeof *h + h->ops_len + h->extents_len;
     rec->batches++;
+    pass_batch(rec, h);
     return 0;
 }
 
@@ -597,7 +619,7 @@ static bool is_followed(const struct recovery *rec, const struct batch_header *h
 }
 
 /* Beyond the mark a sector that cannot be read may be a torn end as any: on some disks a cut of the power
- * leaves one. end_unread() decides, when all behind it was looked at. */
+ * leaves one. recovery_end_of_log() decides, when all behind it was looked at. */
 static int torn_if_unreadable(struct recovery *rec, int r)
 {
     if (r == -EIO && rec->seq < rec->mark)
@@ -640,17 +662,19 @@ static int replay_segment(struct recovery *rec)
     int r = segments_pin(&rec->eng->segments, rec->at->id, &rec->pinned);
     if (r)
         return r;
-    rec->at->used = true;
+    rec->at->used = rec->at->used || !rec->looks;
     while (!r && rec->offset < rec->at->size) {
         r = goes_elsewhere(rec, &claim, &elsewhere);
         if (r || elsewhere)
             break;
-        r = accept_batch(rec, &h);
+        r = rec->looks ? read_batch(rec, &h) : accept_batch(rec, &h);
         if (r == -EBADMSG) {
             r = 0;
             break;
         }
-        if (!r)
+        if (!r && rec->looks)
+            pass_batch(rec, &h);
+        else if (!r)
             r = apply_batch(rec, &h);
     }
     segments_unpin(rec->pinned);
@@ -658,46 +682,8 @@ static int replay_segment(struct recovery *rec)
     return r;
 }
 
-/* The highest number of the whole batches that were found where the log does not lead; 0: none was. */
-static uint64_t last_whole(const struct recovery *rec)
-{
-    uint64_t last = 0;
-    for (size_t i = 0; i < rec->n_segs; i++)
-        last = MAX_OF(last, rec->segs[i].last);
-    return last;
-}
-
-/*
- * The log ends at a batch that cannot be read. That is a torn end if nothing whole was written behind it, and
- * all else can be read. Otherwise the batch may be as good as those that follow, and to go on without it
- * would give them up: the next opening may read it. */
-static int end_unread(struct recovery *rec)
-{
-    uint64_t last = last_whole(rec);
-    bool unread = rec->at->unread > TORN_SECTORS_MAX;
-    if (rec->unread != rec->seq + 1 || MUTANT(UNREAD_IS_TORN))
-        return 0;
-    for (size_t i = 0; i < rec->n_segs; i++)
-        unread = unread || (&rec->segs[i] != rec->at && rec->segs[i].unread && !MUTANT(OTHERS_UNREAD));
-    bool followed = last > rec->unread; /* its own ops may be whole, and its content not */
-    if (followed)
-        snprintf(rec->why, 256,
-                 "batch %llu (segment s%08x.seg, offset %llu) cannot be read, and others up to batch %llu "
-                 "follow it",
-                 (unsigned long long)rec->unread, rec->at->id, (unsigned long long)rec->offset,
-                 (unsigned long long)last);
-    else if (unread)
-        snprintf(rec->why, 256,
-                 "too much of the end of the log cannot be read, from s%08x.seg, offset %llu on", rec->at->id,
-                 (unsigned long long)rec->offset);
-    else
-        report_line(&rec->eng->report, ENG_LOG_WARNING,
-                    "s%08x.seg, offset %llu: cannot be read, and nothing follows: the log ends here",
-                    rec->at->id, (unsigned long long)rec->offset);
-    return followed || unread ? -EIO : 0;
-}
-
-static int replay(struct recovery *rec)
+/* As far as the log leads. */
+static int replay_log(struct recovery *rec)
 {
     int r = 0;
     if (!rec->at) {
@@ -714,31 +700,15 @@ static int replay(struct recovery *rec)
         rec->at = next;
         rec->offset = sizeof(struct segment_header);
     }
+    return r;
+}
+
+static int replay(struct recovery *rec)
+{
+    int r = replay_log(rec);
     if (!r)
         r = scan_marks(rec);
-    if (!r && !rec->eng->opt.salvage)
-        r = unreadable_end(rec);
-    if (!r && !rec->eng->opt.salvage && rec->at && rec->seq >= rec->mark)
-        r = end_unread(rec);
-    uint64_t last = MAX_OF(rec->mark, last_whole(rec));
-    if (!r && rec->seq < last && rec->eng->opt.salvage) {
-        const char *was = rec->seq < rec->mark ? "durable" : "written";
-        report_line(
-            &rec->eng->report, ENG_LOG_WARNING,
-            "the log is damaged behind batch %llu (segment s%08x.seg, offset %llu); batch %llu was %s",
-            (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
-            (unsigned long long)last, was);
-        rec->eng->lost_after = rec->seq;
-    } else if (!r && rec->seq < rec->mark && !MUTANT(NO_DURABLE_MARK)) {
-        snprintf(rec->why, 256,
-                 "the log ends at batch %llu (segment s%08x.seg, offset %llu) but batch %llu was durable: "
-                 "damaged; "
-                 "restore from a copy",
-                 (unsigned long long)rec->seq, rec->at ? rec->at->id : 0, (unsigned long long)rec->offset,
-                 (unsigned long long)rec->mark);
-        r = -EBADMSG;
-    }
-    return r;
+    return r ? r : recovery_end_of_log(rec);
 }
 
 /* Ops that may be one by one need not fit together (I10): what is adopted the next opening must accept. */
