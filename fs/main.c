@@ -60,8 +60,8 @@ struct daemon_state {
     _Atomic bool ended; /* set by main after the loop, read by the signal thread */
     /* What lies on the mount point is not ours (any more). Set by the signal thread, read by main */
     _Atomic bool not_ours;
-    _Atomic dev_t device; /* of the mount, set by the probe; 0: it has not answered yet */
-    sem_t probed;         /* posted when the probe has ended, or there is none */
+    dev_t device; /* of the mount; 0: it is not where it should be. Immutable once there are threads */
+    sem_t probed; /* posted when the probe has ended, or there is none */
 };
 
 /* ---- telling that it works, or why not ---------------------------------- */
@@ -166,22 +166,36 @@ static int go_to_background(struct daemon_state *d)
 
 /* Linux asks whether there is OPEN when a file is opened, and sends RELEASE for each file made
  * before that. */
-static void show_no_open(const struct daemon_state *d)
+static void show_no_open(const struct daemon_state *d, int root)
 {
-    char path[PATH_MAX];
-    if (!d->session.ctl || snprintf(path, sizeof path, "%s/.engram/help", d->mountpoint) >= (int)sizeof path)
-        return;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int folder = d->session.ctl ? openat(root, ".engram", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int fd = folder >= 0 ? openat(folder, "help", O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0)
         (void)close(fd);
+    if (folder >= 0)
+        (void)close(folder);
+}
+
+/* -errno if the mount does not answer, or is not where it should be. */
+static int ask(const struct daemon_state *d)
+{
+    struct stat st;
+    int root = d->device ? mnt_open_root(&d->place) : -ESTALE;
+    if (root < 0)
+        return root;
+    int r = fstat(root, &st) == 0 ? 0 : -errno;
+    if (!r && st.st_dev != d->device)
+        r = -ESTALE;
+    if (!r)
+        show_no_open(d, root);
+    (void)close(root);
+    return r;
 }
 
 static void probe(struct daemon_state *d)
 {
-    struct stat st;
-    if (stat(d->mountpoint, &st) == 0) {
-        atomic_store(&d->device, st.st_dev);
-        show_no_open(d);
+    int r = ask(d);
+    if (!r) {
         messages_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
                       d->opt.read_only ? ", read-only" : "");
         tell(d, NULL);
@@ -190,7 +204,7 @@ static void probe(struct daemon_state *d)
     } else if (!atomic_load(&d->ended)) {
         char why[FS_WHY_MAX];
         (void)snprintf(why, sizeof why, "mount point %.300s does not answer: %s", d->mountpoint,
-                       strerror(errno));
+                       r == -ESTALE ? "something else lies there" : strerror(-r));
         tell(d, why);
         fuse_session_exit(d->fuse);
     }
@@ -250,7 +264,7 @@ static sigset_t awaited_signals(void)
 static bool is_disconnected(struct daemon_state *d)
 {
     struct pollfd device = {.fd = fuse_session_fd(d->fuse)};
-    return atomic_load(&d->ended) || (poll(&device, 1, 0) == 1 && (device.revents & (POLLERR | POLLNVAL)));
+    return poll(&device, 1, 0) == 1 && (device.revents & POLLERR);
 }
 
 /* After the unmounting, which ends the connection unless others have the mount: bind mounts, the namespaces
@@ -258,7 +272,8 @@ static bool is_disconnected(struct daemon_state *d)
 static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
 {
     bool told = false;
-    for (int left = LINGER_MS; left > 0 && !is_disconnected(d); left -= LINGER_STEP_MS) {
+    for (int left = LINGER_MS; left > 0 && !atomic_load(&d->ended) && !is_disconnected(d);
+         left -= LINGER_STEP_MS) {
         if (!told && left <= LINGER_MS - LINGER_QUIET_MS) {
             messages_line(ENG_LOG_WARNING,
                           "%s is unmounted, but mounted elsewhere still (a bind mount, a container)",
@@ -269,7 +284,7 @@ static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
         if (sig == SIGTERM || sig == SIGINT)
             break;
     }
-    return is_disconnected(d);
+    return atomic_load(&d->ended) || is_disconnected(d);
 }
 
 /* Ends FUSE's loop, which waits in sem_wait(): only a signal to its thread ends that; one could come too
@@ -303,11 +318,10 @@ static void *signal_main(void *arg)
     notify_systemd("STOPPING=1");
     waiters_interrupt_all(d->session.waiters);
     int r = -EBUSY;
-    const dev_t device = atomic_load(&d->device);
-    bool ours = device && mnt_on_top(&d->place, device);
+    bool ours = mnt_on_top(&d->place, d->device);
     if (ours) {
         mnt_write_back(&d->place);
-        r = mnt_unmount(&d->place);
+        r = mnt_unmount(&d->place, false);
     }
     atomic_store(&d->not_ours, !ours || !r || r == -ETIMEDOUT);
     if (!r && wait_for_the_end(d, &set))
@@ -367,10 +381,28 @@ static int loop(struct daemon_state *d)
     return r;
 }
 
+/* Takes the mount away, unless the kernel or others have done so. libfuse would unmount what the path leads
+ * to by now; of a connection that has ended it only frees what it knows. */
+static void end_mount(struct daemon_state *d)
+{
+    if (is_disconnected(d)) {
+        fuse_session_unmount(d->fuse);
+        return;
+    }
+    /* First the connection, for nobody answers any more. Its number stays taken: the session closes it. */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        (void)dup3(null, fuse_session_fd(d->fuse), O_CLOEXEC);
+        (void)close(null);
+    }
+    if (!atomic_load(&d->not_ours) && mnt_on_top(&d->place, d->device))
+        (void)mnt_unmount(&d->place, true);
+}
+
 /* From a mounted session to its end. */
 static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
-    int r = mnt_mount(d->fuse, d->mountpoint, why);
+    int r = mnt_mount(d->fuse, &d->place, &d->device, why);
     if (r)
         return r;
     r = compat_attach(d->fuse);
@@ -388,9 +420,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     atomic_store(&d->ended, true);
     waiters_interrupt_all(d->session.waiters);
     room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
-    /* It would take away whatever lies there, and the session is closed without it, too. */
-    if (!atomic_load(&d->not_ours))
-        fuse_session_unmount(d->fuse);
+    end_mount(d);
     join_threads(d);
     return r;
 }
@@ -549,7 +579,12 @@ static int resolve(struct daemon_state *d, char why[FS_WHY_MAX])
         (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->opt.mountpoint, strerror(-r));
         return r;
     }
-    r = mnt_prepare(d->mountpoint, why);
+    r = mnt_place_open(d->mountpoint, &d->place);
+    if (r) {
+        (void)snprintf(why, FS_WHY_MAX, "mount point %.300s: %s", d->mountpoint, strerror(-r));
+        return r;
+    }
+    r = mnt_prepare(&d->place, why);
     if (!r && d->store && d->mountpoint &&
         (lies_in(d->store, d->mountpoint) || lies_in(d->mountpoint, d->store))) {
         (void)snprintf(why, FS_WHY_MAX, "store %.200s and mount point %.200s must not lie in one another",
@@ -585,14 +620,13 @@ static int start(struct daemon_state *d)
         d->session.started = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
         if (!d->opt.foreground)
             (void)chdir("/");
-        mnt_place_open(d->mountpoint, &d->place);
         r = run(d, why);
-        mnt_place_close(&d->place);
     }
     if (r)
         tell(d, *why ? why : strerror(-r));
     else
         messages_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
+    mnt_place_close(&d->place);
     free(d->store);
     free(d->mountpoint);
     return r ? 1 : 0;
@@ -600,7 +634,8 @@ static int start(struct daemon_state *d)
 
 int main(int argc, char **argv)
 {
-    static struct daemon_state d = {.ready_fd = -1, .session.sync_lock = PTHREAD_MUTEX_INITIALIZER};
+    static struct daemon_state d = {
+        .ready_fd = -1, .place = {.parent = -1, .point = -1}, .session.sync_lock = PTHREAD_MUTEX_INITIALIZER};
     char why[FS_WHY_MAX] = "";
     prepare_process();
     int code = 2;

@@ -107,7 +107,7 @@ static bool engramfs_on(const char *path, char *source, size_t cap)
     return ours;
 }
 
-/* It walks the path, where it may meet somebody's FUSE that does not answer. */
+/* It walks a path, where it may meet somebody's FUSE that does not answer. */
 enum { FUSERMOUNT_MS = 5000, FUSERMOUNT_STEP_MS = 10 };
 
 static int wait_for_program(pid_t pid, int *ret_status)
@@ -123,11 +123,12 @@ static int wait_for_program(pid_t pid, int *ret_status)
     return -ETIMEDOUT;
 }
 
-static int run_fusermount(bool lazy, const char *path)
+static int run_fusermount(bool lazy, const struct mnt_place *place)
 {
     char program[] = "fusermount3", unmount[] = "-u", quiet[] = "-q", detach[] = "-z", end[] = "--";
-    char *copy = strdup(path);
-    if (!copy)
+    char *copy = NULL;
+    /* As it may be called by others: it has descriptors of its own. */
+    if (asprintf(&copy, "/proc/%d/fd/%d/%s", (int)getpid(), place->parent, place->name) < 0)
         return -ENOMEM;
     char *argv[7] = {program, unmount, quiet, NULL};
     int n = 3;
@@ -152,37 +153,64 @@ static int run_fusermount(bool lazy, const char *path)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
-void mnt_place_open(const char *path, struct mnt_place *ret_place)
+int mnt_place_open(const char *path, struct mnt_place *ret_place)
 {
-    *ret_place = (struct mnt_place){.path = path, .name = path, .parent = AT_FDCWD};
-    const char *slash = strrchr(path, '/');
-    char *folder = slash && slash[1] ? strndup(path, (size_t)(slash - path) + 1) : NULL;
-    int fd = folder ? open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    free(folder);
-    if (fd >= 0) {
-        ret_place->parent = fd;
-        ret_place->name = slash + 1;
+    char *copy = strdup(path), *rest = copy ? copy + 1 : NULL, *name;
+    int fd = copy ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int r = fd < 0 ? -errno : 0;
+    while (!r && (name = strsep(&rest, "/")) && rest) {
+        int next = openat(fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (next < 0)
+            r = -errno;
+        (void)close(fd);
+        fd = next;
     }
+    free(copy);
+    const char *last = strrchr(path, '/') + 1;
+    if (!r)
+        *ret_place = (struct mnt_place){.path = path, .name = *last ? last : ".", .parent = fd, .point = -1};
+    return r;
+}
+
+static void close_point(struct mnt_place *place)
+{
+    if (place->point >= 0)
+        (void)close(place->point);
+    place->point = -1;
 }
 
 void mnt_place_close(struct mnt_place *place)
 {
+    close_point(place);
     if (place->parent >= 0)
         (void)close(place->parent);
-    place->parent = AT_FDCWD;
+    place->parent = -1;
+}
+
+/* Of what one sees there; 0: unknown. */
+static dev_t device_of(const struct mnt_place *place)
+{
+    struct statx st;
+    if (statx(place->parent, place->name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, 0, &st) != 0)
+        return 0;
+    return makedev(st.stx_dev_major, st.stx_dev_minor);
 }
 
 bool mnt_on_top(const struct mnt_place *place, dev_t device)
 {
-    struct statx st;
-    return statx(place->parent, place->name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, 0, &st) == 0 &&
-           makedev(st.stx_dev_major, st.stx_dev_minor) == device;
+    return device && device_of(place) == device;
+}
+
+int mnt_open_root(const struct mnt_place *place)
+{
+    int fd = openat(place->parent, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 void mnt_write_back(const struct mnt_place *place)
 {
     struct statvfs st;
-    int fd = openat(place->parent, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = mnt_open_root(place);
     if (fd < 0)
         return;
     (void)syncfs(fd);
@@ -190,23 +218,17 @@ void mnt_write_back(const struct mnt_place *place)
     (void)close(fd);
 }
 
-int mnt_unmount(const struct mnt_place *place)
-{
-    char there[64 + NAME_MAX];
-    if (geteuid() != 0)
-        return run_fusermount(false, place->path);
-    const char *path = place->path;
-    if (place->parent >= 0 && access("/proc/self/fd", F_OK) == 0 &&
-        snprintf(there, sizeof there, "/proc/self/fd/%d/%s", place->parent, place->name) < (int)sizeof there)
-        path = there;
-    return umount2(path, UMOUNT_NOFOLLOW) ? -errno : 0;
-}
-
-static int clean_stale(const char *path)
+int mnt_unmount(const struct mnt_place *place, bool lazy)
 {
     if (geteuid() != 0)
-        return run_fusermount(true, path);
-    return umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) ? -errno : 0;
+        return run_fusermount(lazy, place);
+    /* There is no umountat(2): a working directory of this thread alone. */
+    if (unshare(CLONE_FS) != 0 || fchdir(place->parent) != 0)
+        return -errno;
+    const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+    int r = umount2(place->name, flags) ? -errno : 0;
+    (void)chdir("/");
+    return r;
 }
 
 static int complain(char why[FS_WHY_MAX], int err, const char *path, const char *what)
@@ -216,13 +238,11 @@ static int complain(char why[FS_WHY_MAX], int err, const char *path, const char 
 }
 
 /* Is this folder a store? Mounting over one means that the arguments were swapped, mostly. */
-static bool is_store(const char *path)
+static bool is_store(int folder)
 {
     static const char magic[] = "EENGFS01"; /* of the superblock, docs/FORMAT.md */
-    char name[PATH_MAX], start[sizeof magic - 1];
-    if (snprintf(name, sizeof name, "%s/superblock", path) >= (int)sizeof name)
-        return false;
-    int fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    char start[sizeof magic - 1];
+    int fd = openat(folder, "superblock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool found =
@@ -231,37 +251,47 @@ static bool is_store(const char *path)
     return found;
 }
 
-int mnt_prepare(const char *path, char why[FS_WHY_MAX])
+/* What there is to be mounted on. */
+static int check_point(const struct mnt_place *place, char why[FS_WHY_MAX])
+{
+    struct stat st;
+    if (fstat(place->point, &st) != 0)
+        return complain(why, -errno, place->path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return complain(why, -ENOTDIR, place->path, "not a directory");
+    if (is_store(place->point))
+        return complain(why, -EEXIST, place->path,
+                        "it holds a store itself; the order is: engramfs STORE MOUNTPOINT, and MOUNTPOINT is "
+                        "another, empty folder");
+    if (geteuid() != 0 && faccessat(place->parent, place->name, W_OK, 0) != 0)
+        return complain(why, -EACCES, place->path, "an ordinary user must be allowed to write there");
+    return 0;
+}
+
+int mnt_prepare(struct mnt_place *place, char why[FS_WHY_MAX])
 {
     char source[PATH_MAX];
-    struct stat st;
     struct statvfs fs;
+    close_point(place);
+    place->point = openat(place->parent, place->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (place->point < 0)
+        return complain(why, -errno, place->path, strerror(errno));
     /* stat(2) may be answered from the kernel's cache after the daemon has died; statfs(2) never is. */
-    bool ours = engramfs_on(path, source, sizeof source);
-    if (ours && statvfs(path, &fs) != 0 && errno == ENOTCONN) {
-        int r = clean_stale(path);
+    bool ours = engramfs_on(place->path, source, sizeof source);
+    if (ours && fstatvfs(place->point, &fs) != 0 && errno == ENOTCONN) {
+        int r = mnt_unmount(place, true);
         if (r)
-            return complain(why, r, path,
+            return complain(why, r, place->path,
                             "its engramfs daemon is dead, and it could not be unmounted; "
                             "unmount it as its owner or as root");
-        return mnt_prepare(path, why); /* there may have been several, one above the other */
+        return mnt_prepare(place, why); /* there may have been several, one above the other */
     }
     if (ours) {
-        (void)snprintf(why, FS_WHY_MAX, "mount point %s: busy, %.200s is mounted there already", path,
+        (void)snprintf(why, FS_WHY_MAX, "mount point %s: busy, %.200s is mounted there already", place->path,
                        source);
         return -EBUSY;
     }
-    if (stat(path, &st) != 0)
-        return complain(why, -errno, path, strerror(errno));
-    if (!S_ISDIR(st.st_mode))
-        return complain(why, -ENOTDIR, path, "not a directory");
-    if (is_store(path))
-        return complain(why, -EEXIST, path,
-                        "it holds a store itself; the order is: engramfs STORE MOUNTPOINT, and MOUNTPOINT is "
-                        "another, empty folder");
-    if (geteuid() != 0 && access(path, W_OK) != 0)
-        return complain(why, -EACCES, path, "an ordinary user must be allowed to write there");
-    return 0;
+    return check_point(place, why);
 }
 
 int mnt_session_args(const struct fs_options *opt, const char *store, struct fuse_args *args)
@@ -296,16 +326,26 @@ static void read_said(int fd, char *said, size_t cap)
     said[strcspn(said, "\n")] = '\0';
 }
 
-int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX])
+/* libfuse takes a path. As an ordinary user's the mount is made by fusermount3, which looks whose it is. */
+static int mount_at(struct fuse_session *fuse, const struct mnt_place *place)
 {
+    char there[32];
+    (void)snprintf(there, sizeof there, "/proc/self/fd/%d", place->point);
+    return fuse_session_mount(fuse, geteuid() == 0 && access(there, F_OK) == 0 ? there : place->path);
+}
+
+int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_device, char why[FS_WHY_MAX])
+{
+    const dev_t before = device_of(place);
     int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     int said_fd = memfd_create("engramfs-mount", MFD_CLOEXEC);
     if (said_fd >= 0 && saved >= 0)
         (void)dup2(said_fd, STDERR_FILENO);
-    int r = fuse_session_mount(fuse, path);
+    int r = mount_at(fuse, place);
     int why_errno = errno;
     if (said_fd >= 0 && saved >= 0)
         (void)dup2(saved, STDERR_FILENO);
+    close_point(place);
     char said[FS_WHY_MAX - 200] = "";
     if (said_fd >= 0)
         read_said(said_fd, said, sizeof said);
@@ -313,9 +353,9 @@ int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX])
         (void)snprintf(why, FS_WHY_MAX,
                        "cannot mount on %.150s: /dev/fuse: %s; is the fuse module loaded, and may this user "
                        "open it (mode 0666 is usual)?",
-                       path, strerror(errno));
+                       place->path, strerror(errno));
     else if (r)
-        (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", path,
+        (void)snprintf(why, FS_WHY_MAX, "cannot mount on %.150s: %s", place->path,
                        *said ? said : strerror(why_errno));
     else if (*said)
         messages_line(ENG_LOG_WARNING, "%s", said);
@@ -323,5 +363,9 @@ int mnt_mount(struct fuse_session *fuse, const char *path, char why[FS_WHY_MAX])
         (void)close(said_fd);
     if (saved >= 0)
         (void)close(saved);
-    return r ? -EIO : 0;
+    if (r)
+        return -EIO;
+    const dev_t device = device_of(place);
+    *ret_device = device != before ? device : 0;
+    return 0;
 }

@@ -92,6 +92,63 @@ else
     check_fails "both are gone" "" mountpoint -q "$WORK/home/mem"
 fi
 
+# ---- who owns a folder above the mount point moves it away, and puts a link to something else in its place
+place() { # a folder of a stranger's, with the mount point, and a mount of others beside it
+    mounts_under "$WORK/bob" | xargs -r -n 1 umount -l # after a failure
+    rm -rf "$WORK/bob"
+    mountpoint -q "$WORK/others/mem" || mount -t tmpfs none "$WORK/others/mem"
+    echo kept >"$WORK/others/mem/kept"
+    install -d -m 755 -o 65534 -g 65534 "$WORK/bob" "$WORK/bob/x" "$WORK/bob/x/mem"
+}
+begin_below() { # [VARIABLE=VALUE...]: a daemon in that folder
+    env "$@" "$ENGRAMFS" -f -o allow_other "$WORK/placed" "$WORK/bob/x/mem" 2>"$WORK/log" &
+    DAEMON=$!
+    wait_until 20 grep -q " mounted on " "$WORK/log" || not_ok "mount below a stranger's folder" "$(tail -n 1 "$WORK/log")"
+}
+bob() { setpriv --reuid=65534 --regid=65534 --clear-groups sh -e -c "cd '$WORK/bob'; $1"; }
+nothing_else_is_lost() { # NAME: only the daemon's own mount goes, wherever it is by now
+    check_equal "$1: what the link leads to stays" "1 kept" \
+        "$(grep -c " $WORK/others/mem tmpfs " /proc/self/mounts) $(cat "$WORK/others/mem/kept" 2>&1)"
+    check_equal "$1: the mount is gone" "" "$(mounts_under "$WORK/bob")"
+}
+if ! is_root || ! cc -shared -fPIC -Wall -Werror -o "$WORK/place.so" "$(dirname "$0")/place_shim.c" -ldl; then
+    skip "links in place of folders above the mount point" "not root, or no compiler"
+else
+    chmod 755 "$WORK"
+    mkdir -p "$WORK/others/mem"
+    for link in "ln -s ../others x" "mkdir x; ln -s ../../others/mem x/mem"; do
+        for state in busy idle; do
+            place
+            begin_below
+            [ $state = idle ] || exec 7<"$WORK/bob/x/mem"
+            check "$link: the stranger may do so" bob "mv x y; $link"
+            kill -TERM $DAEMON
+            ended "SIGTERM of a mount that is $state, $link"
+            exec 7<&-
+            nothing_else_is_lost "$state, $link"
+        done
+    done
+    PLACE=("LD_PRELOAD=$WORK/place.so" "PLACE_FOLDER=$WORK/bob/x" "PLACE_LINK=../others")
+    place
+    begin_below
+    kill -KILL $DAEMON
+    wait $DAEMON 2>/dev/null
+    begin_below PLACE_AT=dead "${PLACE[@]}"
+    check "a dead mount is looked for, and somebody is quick" test -L "$WORK/bob/x"
+    check_equal "it is replaced where it is" "$WORK/bob/x.moved/mem" "$(mounts_under "$WORK/bob")"
+    kill -TERM $DAEMON
+    ended "SIGTERM after that"
+    nothing_else_is_lost "after a dead one"
+    place
+    begin_below PLACE_AT=mount "${PLACE[@]}"
+    check "somebody is quick before mount(2)" test -L "$WORK/bob/x"
+    check_equal "mounted where it was looked for" "$WORK/bob/x.moved/mem" "$(mounts_under "$WORK/bob")"
+    kill -TERM $DAEMON
+    ended "SIGTERM after this"
+    nothing_else_is_lost "before mount(2)"
+    umount "$WORK/others/mem"
+fi
+
 # ---- SIGTERM while the mount is somewhere else, too
 if ! is_root; then
     skip "bind mounts and namespaces" "not root"

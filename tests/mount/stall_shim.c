@@ -39,13 +39,24 @@ int pthread_timedjoin_np(pthread_t thread, void **ret_value, const struct timesp
     return r;
 }
 
-int close(int fd)
+static void note_closing(int fd)
 {
     char name[64], to[16] = "";
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     if (readlink(name, to, sizeof to - 1) > 0 && strcmp(to, "/dev/fuse") == 0)
         note("closed\n");
+}
+
+int close(int fd)
+{
+    note_closing(fd);
     return (int)syscall(SYS_close, fd);
+}
+
+int dup3(int from, int fd, int flags)
+{
+    note_closing(fd);
+    return (int)syscall(SYS_dup3, from, fd, flags);
 }
 
 int fdatasync(int fd)

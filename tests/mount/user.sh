@@ -67,6 +67,28 @@ check_fails "another user's store" "Permission denied|denied" bash -c '
     mkdir "$1/bin/root-store" && chmod 700 "$1/bin/root-store"
     setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 60 "$1/bin/engramfs" "$1/bin/root-store" "$1/home/mnt"' _ "$WORK"
 
+# ---- who may rename a folder above the mount point puts a link to another mount of the same user in its place
+as mkdir -p "$WORK/home/x/mem" "$WORK/home/other/mem"
+check "one mount" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/second" "$WORK/home/x/mem"
+check "and another" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/third" "$WORK/home/other/mem"
+for state in idle busy; do
+    if [ $state = idle ]; then
+        as sh -c 'cd "$1" && mv x y && ln -s other x' _ "$WORK/home"
+    else
+        check "the one again" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/second" "$WORK/home/y/mem"
+        coproc HOLDER { as sh -c 'exec 8<"$1"; echo; read -r _' _ "$WORK/home/y/mem"; }
+        HOLDER_JOB=$HOLDER_PID
+        read -t 20 -r _ <&"${HOLDER[0]}"
+    fi
+    daemons_under "$WORK/home/second" | xargs -r kill -TERM
+    check "SIGTERM ends the one, $state" wait_until 30 no_daemon "$WORK/home/second"
+    check_equal "the other one stays mounted, and alone, $state" "$WORK/home/other/mem" "$(mounts_under "$WORK/home")"
+done
+echo >&"${HOLDER[1]}"
+wait "$HOLDER_JOB"
+check "unmount the other" as fusermount3 -u "$WORK/home/other/mem"
+check "its daemon ends" wait_until 60 no_daemon "$WORK/home"
+
 # ---- what the administrator allows in fuse.conf
 other() { setpriv --reuid=54321 --regid=54321 --clear-groups "$@"; }
 member() { setpriv --reuid=54321 --regid=54321 --groups=54322,"$(id -g nobody)" "$@"; }
