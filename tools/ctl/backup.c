@@ -1,7 +1,7 @@
 /*
  * backup.c - the run of a backup: opening and proving, listing, copying, adopting. State: struct backup. */
 #include "ctl/backup.h"
-#include "ctl/report.h"
+#include "ctl/transfer/storeid.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
 #include "shared/control.h"
@@ -15,74 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Of the superblock, docs/FORMAT.md: two equal copies. */
-enum { SUPERBLOCK_COPY = 4096, UUID_AT = 24, UUID_SIZE = 16 };
-static const char superblock_magic[] = "EENGFS01";
-
-/* ---- which store is it ------------------------------------------------------ */
-
-/* Has the superblock in folder `fd` this uuid? 1 yes, 0 no, -ENOENT there is none, or another error. */
-static int has_uuid(int fd, const uint8_t uuid[UUID_SIZE])
-{
-    uint8_t data[2 * SUPERBLOCK_COPY] = {0};
-    int file = openat(fd, "superblock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (file < 0)
-        return -errno;
-    ssize_t n = pread(file, data, sizeof data, 0);
-    close(file);
-    if (n < 0)
-        return -errno;
-    for (int copy = 0; copy < 2; copy++) {
-        const uint8_t *at = data + (size_t)copy * SUPERBLOCK_COPY;
-        if (!memcmp(at, superblock_magic, sizeof superblock_magic - 1) &&
-            !memcmp(at + UUID_AT, uuid, UUID_SIZE))
-            return 1;
-    }
-    return 0;
-}
-
-static bool parse_uuid(const char *text, uint8_t ret[UUID_SIZE])
-{
-    for (size_t i = 0; i < UUID_SIZE; i++) {
-        unsigned byte;
-        if (!text[0] || !text[1] || sscanf(text, "%2x", &byte) != 1)
-            return false;
-        ret[i] = (uint8_t)byte;
-        text += 2;
-    }
-    return !*text;
-}
-
-/* What the mount says of its store. */
-static int read_identity(const struct backup *b, uint8_t ret_uuid[UUID_SIZE], struct stat *ret_folder)
-{
-    struct buf text = {0};
-    int r = control_read(b->mountpoint, "hold", &text);
-    json_t *o = !r ? json_loadb(text.data, text.len, 0, NULL) : NULL;
-    buf_done(&text);
-    bool known = o && parse_uuid(report_text(o, "store_uuid"), ret_uuid);
-    ret_folder->st_dev = o ? report_number(o, "store_device") : 0;
-    ret_folder->st_ino = o ? report_number(o, "store_inode") : 0;
-    json_decref(o);
-    if (!r && known)
-        return 0;
-    cli_error("%s: %s", b->mountpoint,
-              r ? control_strerror(r) : "its daemon does not say which store it has: it is an older one");
-    return r ? r : -EPROTO;
-}
-
 /* The folder is that of the mount, not one of the same name elsewhere, nor a copy of it. */
-static int prove_store(const struct backup *b, uint8_t ret_uuid[UUID_SIZE])
+static int prove_store(const struct backup *b, uint8_t ret_uuid[STOREID_SIZE])
 {
-    struct stat said = {0}, folder;
-    int r = read_identity(b, ret_uuid, &said);
-    if (r)
-        return r;
-    if (fstat(b->store_fd, &folder) == 0 && folder.st_dev == said.st_dev && folder.st_ino == said.st_ino &&
-        has_uuid(b->store_fd, ret_uuid) == 1)
-        return 0;
-    cli_error("%s is not the store that is mounted on %s", b->store, b->mountpoint);
-    return -EXDEV;
+    char why[512];
+    int r = storeid_prove(b->mountpoint, b->user, b->store, b->store_fd, ret_uuid, why);
+    if (r < 0)
+        cli_error("%s", why);
+    return r;
 }
 
 /* ---- the folder to copy to ---------------------------------------------------- */
@@ -132,9 +72,9 @@ static int open_target(struct backup *b)
     return 0;
 }
 
-static int prove_target(struct backup *b, const uint8_t uuid[UUID_SIZE])
+static int prove_target(struct backup *b, const uint8_t uuid[STOREID_SIZE])
 {
-    int r = has_uuid(b->to_fd, uuid);
+    int r = storeid_has(b->to_fd, uuid);
     if (r == 1)
         return 0;
     if (r == -ENOENT) {
@@ -152,7 +92,7 @@ static int prove_target(struct backup *b, const uint8_t uuid[UUID_SIZE])
 
 int backup_open(struct backup *b)
 {
-    uint8_t uuid[UUID_SIZE];
+    uint8_t uuid[STOREID_SIZE];
     b->hold_fd = b->to_fd = -1;
     b->store_fd = open(b->store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (b->store_fd < 0) {
@@ -208,7 +148,7 @@ int backup_suspect(struct backup *b, const char *name)
 
 int backup_again(struct backup *b)
 {
-    uint8_t uuid[UUID_SIZE];
+    uint8_t uuid[STOREID_SIZE];
     b->hold_fd = control_hold(b->mountpoint);
     if (b->hold_fd < 0) {
         cli_error("%s: cannot hold the store: %s", b->mountpoint, control_strerror(b->hold_fd));

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 struct backup_item {
@@ -26,6 +27,7 @@ struct backup_item {
 
 struct backup {
     const char *mountpoint, *store, *path; /* borrowed */
+    uid_t user;                            /* who has mounted it */
     int store_fd, to_fd, hold_fd;          /* -1: none */
     bool is_first;                         /* the folder is no backup yet: each file gets its name at once */
     struct backup_item *items;             /* segments by number, then checkpoints */

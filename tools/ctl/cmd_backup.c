@@ -201,12 +201,11 @@ int cmd_backup(int argc, char **argv)
         return cli_usage("backup", "%s is not the mount point of an engramfs", argv[optind]);
     b.mountpoint = mount.mountpoint;
     b.store = b.store ? b.store : mount.source;
+    b.user = mount.user;
     b.path = argv[optind + 1];
     (void)clock_gettime(CLOCK_MONOTONIC, &b.start);
     cli_catch_signals();
     code = run(&b, !unverified, json);
-    free(mount.mountpoint);
-    free(mount.prefix);
-    free(mount.source);
+    mounts_done(&mount);
     return code;
 }

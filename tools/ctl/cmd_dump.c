@@ -2,6 +2,7 @@
  * cmd_dump.c - engramctl dump: the records of a segment, for debugging. State: struct dump, for one run. */
 #include "admin.h"
 #include "ctl/subcommand.h"
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/target.h"
 #include "rules/rfc3339.h"
 #include "shared/cli.h"
@@ -12,6 +13,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char help_text[] =
     "usage: engramctl dump [--json] [--content] TARGET SEGMENT\n"
@@ -172,22 +174,18 @@ static bool parse_segment(const char *s, uint32_t *ret)
 
 static int dump(const char *path, const char *name, uint32_t segment, bool json, bool content)
 {
-    struct target_mount m = {0};
     struct dump d = {.json = json};
-    char why[512];
-    int r = target_find_mount(path, &m, why);
-    if (r < 0) {
+    char why[512], folder[PLACE_PATH];
+    int fd = target_open_store_folder(path, why);
+    if (fd < 0) {
         cli_error("%s", why);
         return CLI_ERROR;
     }
     cli_catch_signals();
-    const char *store = r ? m.source : path;
-    r = eng_dump(store, NULL, segment, content, on_item, &d);
+    int r = eng_dump(place_path(fd, folder), NULL, segment, content, on_item, &d);
     if (r < 0 && r != -EPIPE)
-        cli_error("%s: segment %s: %s", store, name, r == -EINTR ? "interrupted" : strerror(-r));
-    free(m.mountpoint);
-    free(m.prefix);
-    free(m.source);
+        cli_error("%s: segment %s: %s", path, name, r == -EINTR ? "interrupted" : strerror(-r));
+    close(fd);
     if (r < 0)
         return CLI_ERROR;
     return d.problems ? CLI_SOME : CLI_OK;

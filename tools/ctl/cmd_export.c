@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 static const char help_text[] =
-    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot|--tree] [--json]\n"
-    "                        TARGET [OUT|-]\n"
+    "usage: engramctl export [--format jsonl|tree|tar] [--snapshot [--store STORE]|--tree]\n"
+    "                        [--json] TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -41,6 +41,7 @@ static const char help_text[] =
     "  --snapshot       of a mount: everything as it is at one moment, while writers go on.\n"
     "                   Its store is read besides its daemon, which removes no segment until\n"
     "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
+    "  --store STORE    with --snapshot: where that folder is, if not where the mount says\n"
     "\n"
     "  --tree           TARGET is a plain directory, a backup by rsync, say\n"
     "\n"
@@ -403,11 +404,35 @@ static int export_tar(struct target *t, const char *path, bool json)
     return verdict(&out, name, res.failed, res.cut);
 }
 
-static struct target *open_plain(const char *path)
+struct choice {
+    const char *format, *store;
+    bool json, plain, snapshot;
+};
+
+/* -1, or an exit code. */
+static int read_options(int argc, char **argv, struct choice *ret)
+{
+    const struct subcommand_option options[] = {
+        {"format", NULL, &ret->format}, {"store", NULL, &ret->store}, {"snapshot", &ret->snapshot, NULL},
+        {"tree", &ret->plain, NULL},    {"json", &ret->json, NULL},   {0}};
+    int code = subcommand_options(argc, argv, "export", help_text, options);
+    if (code >= 0)
+        return code;
+    if (argc - optind < 1 || argc - optind > 2)
+        return cli_usage("export", "expected TARGET and perhaps OUT");
+    if (ret->plain && ret->snapshot)
+        return cli_usage("export", "--snapshot is of a mount, and --tree is none");
+    if (ret->store && !ret->snapshot)
+        return cli_usage("export", "--store goes with --snapshot");
+    return -1;
+}
+
+static struct target *open_source(const char *path, const struct choice *c)
 {
     struct target *t;
     char why[512];
-    if (!target_open_tree(path, 0, &t, why))
+    unsigned flags = TARGET_READ_ONLY | (c->snapshot ? TARGET_SNAPSHOT : 0u);
+    if (!(c->plain ? target_open_tree(path, 0, &t, why) : target_open_as(path, c->store, flags, &t, why)))
         return t;
     cli_error("%s", why);
     return NULL;
@@ -415,52 +440,26 @@ static struct target *open_plain(const char *path)
 
 int cmd_export(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"format", required_argument, NULL, 'f'}, {"snapshot", no_argument, NULL, 's'},
-        {"tree", no_argument, NULL, 't'},         {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0}};
-    const char *format = NULL;
-    bool json = false, plain = false;
-    unsigned flags = TARGET_READ_ONLY;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h') {
-            fputs(help_text, stdout);
-            return CLI_OK;
-        }
-        if (o == 's')
-            flags |= TARGET_SNAPSHOT;
-        else if (o == 't')
-            plain = true;
-        else if (o == 'j')
-            json = true;
-        else if (o == 'f')
-            format = optarg;
-        else
-            return cli_usage("export", "bad option '%s'", argv[optind - 1]);
-    }
-    if (argc - optind < 1 || argc - optind > 2)
-        return cli_usage("export", "expected TARGET and perhaps OUT");
+    struct choice c = {0};
+    int code = read_options(argc, argv, &c);
+    if (code >= 0)
+        return code;
     const char *out = argc - optind == 2 ? argv[optind + 1] : NULL;
-    if (!format)
-        format = out && tar_is_name(out) ? "tar" : "jsonl";
-    bool tree = !strcmp(format, "tree"), tar = !strcmp(format, "tar");
-    if (!tree && !tar && strcmp(format, "jsonl") != 0)
-        return cli_usage("export", "unknown format '%s'", format);
-    if (plain && (flags & TARGET_SNAPSHOT))
-        return cli_usage("export", "--snapshot is of a mount, and --tree is none");
+    if (!c.format)
+        c.format = out && tar_is_name(out) ? "tar" : "jsonl";
+    bool tree = !strcmp(c.format, "tree"), tar = !strcmp(c.format, "tar");
+    if (!tree && !tar && strcmp(c.format, "jsonl") != 0)
+        return cli_usage("export", "unknown format '%s'", c.format);
     if (tar && !tar_is_built)
         return cli_usage("export", "this engramctl was built without libarchive");
-    struct target *t;
     cli_catch_signals(); /* before a mount is asked to hold its segments */
-    t = plain ? open_plain(argv[optind]) : subcommand_open(argv[optind], flags);
+    struct target *t = open_source(argv[optind], &c);
     if (!t)
         return CLI_ERROR;
-    int code;
     if (tree)
-        code = export_tree(t, out, json);
+        code = export_tree(t, out, c.json);
     else
-        code = tar ? export_tar(t, out, json) : export_jsonl(t, out, json);
+        code = tar ? export_tar(t, out, c.json) : export_jsonl(t, out, c.json);
     (void)target_close(t); /* nothing was written to it */
     return code;
 }

@@ -293,13 +293,6 @@ static int report(const struct repair *rep, const struct copy_result *res, bool 
     return lost ? CLI_SOME : CLI_OK;
 }
 
-/* Not that of somebody who made it before us, to read in it. */
-static bool is_ours(const char *new_store)
-{
-    struct stat st;
-    return lstat(new_store, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
-}
-
 static int repair(struct repair *rep, const char *store, const char *new_store, bool in_place, bool json)
 {
     struct copy_result res = {0};
@@ -310,11 +303,7 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
         r = -EBUSY;
     }
     if (!r)
-        r = target_open(new_store, TARGET_CREATE | TARGET_QUIET, &rep->to, why);
-    if (!r && !is_ours(new_store)) {
-        snprintf(why, sizeof why, "%.400s: somebody else made this folder meanwhile", new_store);
-        r = -EEXIST;
-    }
+        r = target_open(new_store, TARGET_CREATE | TARGET_NEW | TARGET_QUIET, &rep->to, why);
     if (r < 0) {
         cli_error("%s", why);
         (void)target_close(rep->from);
@@ -347,11 +336,7 @@ int repair_store(const char *store, const char *into, bool json)
         return CLI_ERROR;
     }
     const char *new_store = into ? into : beside;
-    int code = CLI_ERROR;
-    if (access(new_store, F_OK) == 0)
-        cli_error("%s exists: name a folder that does not", new_store);
-    else
-        code = repair(&rep, into ? store : real, new_store, !into, json);
+    int code = repair(&rep, into ? store : real, new_store, !into, json);
     free(real);
     return code;
 }

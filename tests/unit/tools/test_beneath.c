@@ -39,6 +39,14 @@ static void fails(const char *what, long got)
             fails(#x, got_);                                                                                 \
     } while (0)
 
+static void open_root(const char *path, bool one_mount, struct beneath **ret)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    MUST(fd);
+    MUST(beneath_open(fd, one_mount, ret));
+    MUST(close(fd));
+}
+
 static size_t add(struct beneath *b, size_t parent, const char *name, const char *path)
 {
     struct stat st;
@@ -79,7 +87,7 @@ static void work(void)
         snprintf(name, sizeof name, "other/%d", i);
         MUST(mkdir(name, 0700));
     }
-    MUST(beneath_open(".", true, &b));
+    open_root(".", true, &b);
     size_t a = add(b, 0, "a", "a"), ab = add(b, a, "b", "a/b"), abc = add(b, ab, "c", "a/b/c");
     size_t other = add(b, 0, "other", "other");
     MUST(beneath_fd(b, abc));
@@ -127,7 +135,7 @@ static void mounted(void)
     MUST(mkdir("m/dir", 0700));
     MUST(close(open("m/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
     MUST(close(open("m/other", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
-    MUST(beneath_open("m", true, &b));
+    open_root("m", true, &b);
     int at = beneath_root(b);
     MUST(mount("none", "m/dir", "tmpfs", 0, NULL));
     MUST(mount("m/other", "m/file", NULL, MS_BIND, NULL));
@@ -146,7 +154,7 @@ static void mounted(void)
     EQUAL(beneath_answers(b), 0);
     beneath_free(b);
     /* in a plain tree what is mounted is part of it */
-    MUST(beneath_open("m", false, &b));
+    open_root("m", false, &b);
     MUST(beneath_open_at(b, beneath_root(b), "dir", O_PATH | O_NOFOLLOW | O_CLOEXEC));
     beneath_free(b);
 }

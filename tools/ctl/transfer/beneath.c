@@ -67,7 +67,7 @@ static int mount_of(int fd)
     return mount;
 }
 
-int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath)
+int beneath_open(int fd, bool one_mount, struct beneath **ret_beneath)
 {
     struct beneath *b = calloc(1, sizeof *b);
     struct stat st;
@@ -75,7 +75,7 @@ int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath)
     if (!b)
         return -ENOMEM;
     b->one_mount = one_mount;
-    b->root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    b->root = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = b->root < 0 || fstat(b->root, &st) < 0 ? -errno : 0;
     b->mount = b->root >= 0 ? mount_of(b->root) : -1;
     if (!r) {

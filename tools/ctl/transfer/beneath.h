@@ -18,9 +18,8 @@
 struct beneath;
 struct stat;
 
-/* The directory `path`, which may lead through links, is number 0. `one_mount`: nothing mounted in it is
- * entered. */
-int beneath_open(const char *path, bool one_mount, struct beneath **ret_beneath);
+/* The directory that `fd` is of is number 0. `one_mount`: nothing mounted in it is entered. */
+int beneath_open(int fd, bool one_mount, struct beneath **ret_beneath);
 /* NULL is fine. */
 void beneath_free(struct beneath *b);
 /* The root as a descriptor that can be read and flushed. Borrowed. */

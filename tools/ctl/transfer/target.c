@@ -2,165 +2,24 @@
  * target.c - finds out what a path is and opens it. State: none of its own. */
 #include "ctl/transfer/target.h"
 
+#include "ctl/transfer/place.h"
+#include "ctl/transfer/storeid.h"
 #include "ctl/transfer/target_backends.h"
 
 #include "shared/buf.h"
 #include "shared/cli.h"
 #include "shared/control.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
-
-#ifndef FUSE_SUPER_MAGIC
-#define FUSE_SUPER_MAGIC 0x65735546
-#endif
-
-/* mountinfo writes space, tab, newline and backslash as \ooo. */
-static void unescape_mount(char *s)
-{
-    char *o = s;
-    while (*s) {
-        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] && s[3]) {
-            *o++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
-            s += 4;
-        } else {
-            *o++ = *s++;
-        }
-    }
-    *o = 0;
-}
-
-/* Whether `path` is `dir` or below it; if so returns the rest without its slash. */
-static const char *below(const char *path, const char *dir)
-{
-    size_t n = strlen(dir);
-    if (n == 1 && *dir == '/')
-        return path + 1;
-    if (strncmp(path, dir, n) != 0 || (path[n] && path[n] != '/'))
-        return NULL;
-    return path[n] ? path + n + 1 : path + n;
-}
-
-static void mount_done(struct target_mount *m)
-{
-    free(m->mountpoint);
-    free(m->prefix);
-    free(m->source);
-    *m = (struct target_mount){0};
-}
-
-/* One line of mountinfo (proc(5)) about an engramfs. */
-struct mount_line {
-    dev_t dev;
-    char root[PATH_MAX], mountpoint[PATH_MAX], source[PATH_MAX]; /* root: the folder of it that is mounted */
-};
-
-static bool parse_mount(const char *line, struct mount_line *ret)
-{
-    unsigned major, minor;
-    const char *type = strstr(line, " - ");
-    if (!type || sscanf(type, " - fuse.engramfs %4095s", ret->source) != 1)
-        return false;
-    if (sscanf(line, "%*d %*d %u:%u %4095s %4095s", &major, &minor, ret->root, ret->mountpoint) != 4)
-        return false;
-    ret->dev = makedev(major, minor);
-    unescape_mount(ret->root);
-    unescape_mount(ret->mountpoint);
-    unescape_mount(ret->source);
-    return true;
-}
-
-/* A mount of one folder of an engramfs: paths begin at its root, wherever that is mounted. */
-static bool note_mount(const struct mount_line *m, const char *rest, struct target_mount *ret)
-{
-    char *prefix = NULL;
-    const char *folder = m->root + 1;
-    if (asprintf(&prefix, "%s%s%s", folder, *folder && *rest ? "/" : "", rest) < 0)
-        prefix = NULL;
-    mount_done(ret);
-    *ret = (struct target_mount){strdup(m->mountpoint), prefix, strdup(m->source)};
-    return ret->mountpoint && ret->prefix && ret->source;
-}
-
-/* The innermost engramfs mount that holds `real`. The control files are where all of it is mounted, so that
- * place, if there is one, is its mount point. */
-static int search_mounts(const char *real, dev_t dev, struct target_mount *ret)
-{
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    struct target_mount best = {0};
-    struct mount_line *m = malloc(sizeof *m);
-    char *line = NULL, *whole = NULL;
-    size_t cap = 0, best_len = 0;
-    bool memory = m;
-    while (f && memory && getline(&line, &cap, f) > 0) {
-        if (!parse_mount(line, m) || m->dev != dev)
-            continue;
-        if (!whole && !strcmp(m->root, "/"))
-            memory = (whole = strdup(m->mountpoint));
-        const char *rest = below(real, m->mountpoint);
-        if (rest && strlen(m->mountpoint) >= best_len) {
-            best_len = strlen(m->mountpoint);
-            memory = memory && note_mount(m, rest, &best);
-            if (!strcmp(m->root, "/")) {
-                free(whole);
-                whole = strdup(m->mountpoint);
-            }
-        }
-    }
-    int r = best.mountpoint ? 1 : 0;
-    if (!f || !memory)
-        r = f ? -ENOMEM : -errno;
-    if (r > 0 && whole) {
-        free(best.mountpoint);
-        best.mountpoint = whole;
-        whole = NULL;
-    }
-    free(whole);
-    free(line);
-    free(m);
-    if (f)
-        fclose(f);
-    if (r > 0)
-        *ret = best;
-    else
-        mount_done(&best);
-    return r;
-}
-
-int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512])
-{
-    struct statfs fs;
-    struct stat st;
-    if (statfs(path, &fs) < 0 || (fs.f_type == FUSE_SUPER_MAGIC && stat(path, &st) < 0)) {
-        int e = errno;
-        if (e == ENOENT)
-            return 0;
-        snprintf(ret_why, 512, "%s: %s%s", path, strerror(e),
-                 e == ENOTCONN ? " (its daemon has died: unmount it with fusermount3 -u)" : "");
-        return -e;
-    }
-    if (fs.f_type != FUSE_SUPER_MAGIC)
-        return 0;
-    char *real = realpath(path, NULL);
-    int r = real ? search_mounts(real, st.st_dev, ret_mount) : -errno;
-    if (r < 0)
-        snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
-    free(real);
-    return r;
-}
 
 static struct target *target_new(const char *path)
 {
@@ -184,60 +43,45 @@ static void target_free(struct target *t)
 }
 
 /* Whether fstab says that this is a mount point. */
-static bool in_fstab(const char *path)
+static bool in_fstab(int fd)
 {
-    FILE *f = setmntent("/etc/fstab", "re");
-    char *real = realpath(path, NULL);
+    char path[PLACE_PATH], real[PATH_MAX];
+    ssize_t n = readlink(place_path(fd, path), real, sizeof real - 1);
+    FILE *f = n > 0 ? setmntent("/etc/fstab", "re") : NULL;
     bool found = false;
-    for (struct mntent *e; f && real && !found && (e = getmntent(f));)
+    real[n > 0 ? n : 0] = 0;
+    for (struct mntent *e; f && !found && (e = getmntent(f));)
         found = !strcmp(e->mnt_dir, real);
     if (f)
         endmntent(f);
-    free(real);
     return found;
 }
 
-/* -ENOTEMPTY, or 0 if there is nothing in it. */
-static int check_empty(const char *path)
-{
-    DIR *d = opendir(path);
-    if (!d)
-        return -errno;
-    int r = 0;
-    for (struct dirent *e; !r && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            r = -ENOTEMPTY;
-    closedir(d);
-    return r;
-}
-
 /*
- * Whether a store may be opened or made at `path`, where no mount is. It is made never inside a mount, which
+ * Whether a store may be opened or made at a place where no mount is. It is made never inside a mount, which
  * was meant as a folder of the mount, and never in a mount point, where it would be hidden. An empty folder
- * may be one as well. */
-static int check_new_store(const char *path, unsigned flags, char ret_why[512])
+ * may be one as well. `fuse`: the place, or its folder, is in a FUSE. */
+static int check_new_store(const char *path, const struct place *p, bool fuse, unsigned flags,
+                           char ret_why[512])
 {
-    struct statfs fs;
-    bool exists = access(path, F_OK) == 0;
-    char *copy = strdup(path);
-    const char *place = copy && !exists ? dirname(copy) : path;
-    bool fuse = copy && statfs(place, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
-    free(copy);
-    if (!(flags & TARGET_CREATE) && (exists || !fuse))
+    bool exists = p->fd >= 0;
+    if (exists && (flags & TARGET_NEW))
+        snprintf(ret_why, 512, "%s exists: name a folder that does not", path);
+    else if (!(flags & TARGET_CREATE) && (exists || !fuse))
         return 0;
-    if (fuse && !exists)
+    else if (fuse && !exists)
         snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
     else if (fuse)
         snprintf(ret_why, 512, "%s: not an engramfs mount, but in one of FUSE, where no store is made", path);
-    else if (exists && in_fstab(path))
+    else if (exists && in_fstab(p->fd))
         snprintf(ret_why, 512, "%s is a mount point of /etc/fstab, and nothing is mounted there", path);
-    else if (exists && !(flags & TARGET_CREATE_IN) && check_empty(path) == 0)
+    else if (exists && !(flags & TARGET_CREATE_IN) && place_check_empty(p->fd) == 0)
         snprintf(ret_why, 512,
                  "%s is empty: a mount point whose daemon does not run? (--create makes a store of it)",
                  path);
     else
         return 0;
-    return -ENOENT;
+    return exists && (flags & TARGET_NEW) ? -EEXIST : -ENOENT;
 }
 
 /* The directory of the store that the target's prefix names. */
@@ -267,16 +111,20 @@ static int find_root(struct target *t, char ret_why[512])
 /*
  * The store behind a mount as it is at this moment. Its daemon is asked to hold what is there; then the log
  * can be read by us as by a recovery, whatever is appended meanwhile. */
-static int open_snapshot(struct target *t, const char *store, char ret_why[512])
+static int open_snapshot(struct target *t, const struct target_mount *m, const char *store, char ret_why[512])
 {
     t->hold_fd = control_hold(t->mountpoint);
-    if (t->hold_fd < 0) {
+    t->held = t->hold_fd >= 0;
+    if (!t->held) {
         snprintf(ret_why, 512, "%s: cannot hold the store: %s", t->mountpoint, control_strerror(t->hold_fd));
         return t->hold_fd;
     }
     t->kind = TARGET_STORE;
-    t->held = true;
-    int r = target_store_open(t, store, TARGET_SNAPSHOT, ret_why);
+    int fd = storeid_open(t->mountpoint, m->user, store ? store : m->source, ret_why);
+    if (fd < 0)
+        return fd;
+    int r = target_store_open(t, fd, TARGET_SNAPSHOT, ret_why);
+    close(fd);
     if (!r && (r = find_root(t, ret_why)) < 0)
         (void)t->ops->finish(t);
     return r;
@@ -288,28 +136,97 @@ static void release_snapshot(struct target *t)
         control_release(t->hold_fd);
 }
 
+/* Looks the path up, once for all, and the mount that it is in. 1: in one of an engramfs. */
+static int look_up(const char *path, struct place *ret_place, struct target_mount *ret_mount,
+                   char ret_why[512])
+{
+    *ret_mount = (struct target_mount){0};
+    int r = place_open(path, ret_place);
+    if (r < 0)
+        snprintf(ret_why, 512, "%s: %s%s", path, target_strerror(r),
+                 r == -ENOTCONN ? " (its daemon has died: unmount it with fusermount3 -u)" : "");
+    else if (ret_place->fd >= 0)
+        r = mounts_find(ret_place->fd, path, ret_mount, ret_why);
+    if (!r && ret_place->fd < 0) {
+        r = mounts_find(ret_place->folder, path, ret_mount, ret_why) < 0 ? -EIO : 0;
+        bool fuse = ret_mount->is_fuse;
+        mounts_done(ret_mount);
+        ret_mount->is_fuse = fuse;
+    }
+    return r;
+}
+
+int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512])
+{
+    struct place p;
+    int r = look_up(path, &p, ret_mount, ret_why);
+    place_close(&p);
+    return r;
+}
+
+int target_open_store_folder(const char *path, char ret_why[512])
+{
+    struct place p;
+    struct target_mount m;
+    int fd = look_up(path, &p, &m, ret_why);
+    if (fd > 0) {
+        fd = storeid_open(m.mountpoint, m.user, m.source, ret_why);
+    } else if (!fd) {
+        fd = p.fd < 0 ? -ENOENT : openat(p.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = fd == -1 ? -errno : fd;
+        if (fd < 0)
+            snprintf(ret_why, 512, "%s: %s", path, strerror(-fd));
+    }
+    mounts_done(&m);
+    place_close(&p);
+    return fd;
+}
+
+/* Nobody writes to a store that is not mounted: it is its own snapshot. */
+static int open_store(struct target *t, struct place *p, bool fuse, unsigned flags, char ret_why[512])
+{
+    int r = check_new_store(t->path, p, fuse, flags, ret_why);
+    if (r < 0)
+        return r;
+    t->kind = TARGET_STORE;
+    if (p->fd < 0)
+        r = flags & TARGET_CREATE ? place_make(p, 0700) : -ENOENT;
+    if (r < 0) {
+        snprintf(ret_why, 512, "%s: %s", t->path, target_strerror(r));
+        return r;
+    }
+    return target_store_open(t, p->fd, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
+}
+
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
 {
+    return target_open_as(path, NULL, flags, ret_target, ret_why);
+}
+
+int target_open_as(const char *path, const char *store, unsigned flags, struct target **ret_target,
+                   char ret_why[512])
+{
     struct target *t = target_new(path);
+    struct place p = {.fd = -1, .folder = -1};
+    struct target_mount m = {0};
     if (!t) {
         snprintf(ret_why, 512, "out of memory");
         return -ENOMEM;
     }
-    struct target_mount m = {0};
-    int r = target_find_mount(path, &m, ret_why);
+    int r = look_up(path, &p, &m, ret_why);
     if (r > 0) {
         t->kind = TARGET_MOUNT;
         t->mountpoint = m.mountpoint;
         t->prefix = m.prefix;
-        r = flags & TARGET_SNAPSHOT ? open_snapshot(t, m.source, ret_why)
-                                    : target_posix_open(t, path, ret_why);
+        if (flags & TARGET_SNAPSHOT)
+            r = open_snapshot(t, &m, store, ret_why);
+        else
+            r = target_posix_open(t, p.fd, ret_why);
         free(m.source);
     } else if (!r) {
-        t->kind = TARGET_STORE;
-        r = check_new_store(path, flags, ret_why);
-        if (!r) /* nobody writes to a store that is not mounted: it is its own snapshot */
-            r = target_store_open(t, path, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
+        r = open_store(t, &p, m.is_fuse, flags, ret_why);
     }
+    place_close(&p);
     if (r < 0) {
         release_snapshot(t);
         target_free(t);
@@ -319,31 +236,45 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
     return 0;
 }
 
+/* The folder itself, which with TARGET_CREATE is made, or empty. */
+static int open_tree(const char *path, unsigned flags, struct place *p, struct target_mount *m,
+                     char ret_why[512])
+{
+    int r = look_up(path, p, m, ret_why);
+    if (r < 0)
+        return r;
+    if (p->fd < 0)
+        r = flags & TARGET_CREATE ? place_make(p, 0777) : -ENOENT;
+    else if (flags & TARGET_CREATE)
+        r = place_check_empty(p->fd);
+    if (r < 0)
+        snprintf(ret_why, 512, "%s: %s", path, target_strerror(r));
+    return r;
+}
+
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
 {
-    int r = 0;
-    if (flags & TARGET_CREATE) {
-        r = mkdir(path, 0777) == 0 ? 0 : -errno;
-        if (r == -EEXIST)
-            r = check_empty(path);
-    }
-    struct target *t = !r ? target_new(path) : NULL;
-    if (!r && !t)
-        r = -ENOMEM;
-    if (!t) {
-        snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
-        return r;
-    }
-    /* A mount can be the source of a tree; its control directory is then left out. */
+    struct place p = {.fd = -1, .folder = -1};
     struct target_mount m = {0};
-    char why[512];
-    t->kind = target_find_mount(path, &m, why) > 0 ? TARGET_MOUNT : TARGET_TREE;
-    t->mountpoint = m.mountpoint;
-    t->prefix = m.prefix;
-    free(m.source);
-    r = target_posix_open(t, path, ret_why);
+    int r = open_tree(path, flags, &p, &m, ret_why);
+    struct target *t = r >= 0 ? target_new(path) : NULL;
+    if (r >= 0 && !t) {
+        snprintf(ret_why, 512, "out of memory");
+        r = -ENOMEM;
+    }
+    if (t) {
+        /* A mount can be the source of a tree; its control directory is then left out. */
+        t->kind = m.mountpoint ? TARGET_MOUNT : TARGET_TREE;
+        t->mountpoint = m.mountpoint;
+        t->prefix = m.prefix;
+        m.mountpoint = m.prefix = NULL;
+        r = target_posix_open(t, p.fd, ret_why);
+    }
+    mounts_done(&m);
+    place_close(&p);
     if (r < 0) {
-        target_free(t);
+        if (t)
+            target_free(t);
         return r;
     }
     *ret_target = t;

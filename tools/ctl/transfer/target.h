@@ -3,20 +3,22 @@
 #ifndef ENGRAMCTL_TARGET_H
 #define ENGRAMCTL_TARGET_H
 
+#include "ctl/transfer/mounts.h"
 #include "ctl/transfer/target_ops.h"
 
 /* Opens a store or a mount, whichever `path` is. On failure `ret_why` has one line that names the path. */
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
+/* The same; `store`: with TARGET_SNAPSHOT, where the store of the mount is, NULL: where the mount says. */
+int target_open_as(const char *path, const char *store, unsigned flags, struct target **ret_target,
+                   char ret_why[512]);
 /* Opens a directory as a plain tree; with TARGET_CREATE it must be missing or empty. */
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
 /* Flushes, closes and frees. NULL is fine. */
 int target_close(struct target *t);
 
-struct target_mount {
-    char *mountpoint, *prefix; /* and the path from there, "" if there is none; to be freed */
-    char *source;              /* the store, as the mount was told; to be freed */
-};
-/* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. */
+/* A descriptor of the folder of a store, or of the store of a mount. */
+int target_open_store_folder(const char *path, char ret_why[512]);
+/* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. Then mounts_done(). */
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
 
 /* open() of a file for reading. One that took the name meanwhile will do: `attr` is of the file that was

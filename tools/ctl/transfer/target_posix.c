@@ -41,16 +41,16 @@ static struct posix *posix_of(struct target *t)
     return t->backend;
 }
 
-int target_posix_open(struct target *t, const char *path, char ret_why[512])
+int target_posix_open(struct target *t, int fd, char ret_why[512])
 {
     struct posix *p = calloc(1, sizeof *p);
     /* Whoever owns a folder of a mount can mount something else there. */
-    int r = p ? beneath_open(path, t->kind == TARGET_MOUNT, &p->dirs) : -ENOMEM;
+    int r = p ? beneath_open(fd, t->kind == TARGET_MOUNT, &p->dirs) : -ENOMEM;
     t->ops = &posix_ops;
     t->backend = p;
     t->root = 0;
     if (r < 0) {
-        snprintf(ret_why, 512, "%s: %s", path, strerror(-r));
+        snprintf(ret_why, 512, "%s: %s", t->path, strerror(-r));
         t->ops->close_files(t);
     }
     return r;

@@ -3,6 +3,7 @@
  * directory handle is its inode number. State: the struct eng. */
 #include "ctl/transfer/target_backends.h"
 
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/same.h"
 #include "ctl/transfer/temporary.h"
 #include "shared/cli.h"
@@ -27,9 +28,9 @@ static void engine_log(void *arg, enum eng_log_level level, const char *line)
         cli_warning("%s", line);
 }
 
-int target_store_open(struct target *t, const char *path, unsigned flags, char ret_why[512])
+int target_store_open(struct target *t, int fd, unsigned flags, char ret_why[512])
 {
-    char why[256] = "";
+    char why[256] = "", path[PLACE_PATH];
     struct eng_options opt = {
         .read_only = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT),
         .snapshot = flags & TARGET_SNAPSHOT,
@@ -39,9 +40,9 @@ int target_store_open(struct target *t, const char *path, unsigned flags, char r
         .lock_wait_ms = LOCK_WAIT_MS,
         .log = engine_log,
     };
-    int r = eng_open(path, &opt, &t->eng, why);
+    int r = eng_open(place_path(fd, path), &opt, &t->eng, why);
     if (r < 0) {
-        snprintf(ret_why, 512, "%s: %s", path, why[0] ? why : strerror(-r));
+        snprintf(ret_why, 512, "%.250s: %s", t->path, why[0] ? why : strerror(-r));
         return r;
     }
     t->ops = &store_ops;

@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# places.sh - the folders that root names for an import, an export or a backup lie in somebody else's, who lets them change places with
+# links to what is root's, at each moment: nothing there is read, nothing is written. And it is the store of the mount that a snapshot has.
+#
+#   tests/ops/places.sh [BUILD]      CTL_OLD=engramctl: shows what that one does instead
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 tar setpriv
+if [ "$(id -u)" -ne 0 ]; then
+    skip places "not root: what root does in somebody's folder is what this is about"
+    exit 0
+fi
+CTL=${CTL_OLD-$CTL}
+cd "$WORK" || exit 1
+chmod 755 "$WORK"
+ctl() { timeout 60 "$CTL" "$@"; }
+
+# ---- what is root's, and bob's: a folder of the mount, one for exports, a store
+must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+mkdir -p bobs mnt/bob
+ln -s "$WORK/victim" mnt/bob/y
+ln -s "$WORK/victim" bobs/y
+ln -s "$WORK/nothing" bobs/empty
+ln -s "$WORK/roots" bobs/store-y
+mkdir evil && echo "bob's text" >evil/shadow && echo "bob's too" >evil/job
+tar -C evil -cf evil.tar shadow job
+echo '{"id":"roots","content":"of root"}' >roots.jsonl
+digest() { (cd victim && find . -printf '%p %y %m %U %s %T@\n' | sort && cat shadow); }
+fresh() { # the folders as root and bob have made them
+    rm -rf victim && mkdir -m 700 victim
+    echo rootsecret >victim/shadow
+    touch -d '2001-02-03 04:05:06 UTC' victim/shadow victim
+    rm -rf mnt/bob/x bobs/x bobs/out* bobs/store nothing roots out out.*
+    mkdir mnt/bob/x bobs/x nothing
+    echo "bob's" >mnt/bob/x/note
+    ctl import roots.jsonl roots >/dev/null
+    ctl import evil.tar bobs/store >/dev/null
+    for y in mnt/bob/y bobs/y bobs/empty bobs/store-y; do [ -L $y ] || rm -rf $y; done
+    ln -sfn "$WORK/victim" mnt/bob/y
+    ln -sfn "$WORK/victim" bobs/y
+    ln -sfn "$WORK/nothing" bobs/empty
+    ln -sfn "$WORK/roots" bobs/store-y
+    chown -hR 1002:1002 mnt/bob bobs
+}
+ids_of() { ctl export "$1" - 2>/dev/null | sed -n 's/.*"id":"\([a-z]*\)".*/\1/p' | sort | xargs; }
+
+# ---- at each moment: between any two looks that the program takes at the name
+if cc -shared -fPIC -Wall -Werror -o exchange.so "$ROOT/tests/ops/exchange_shim.c" -ldl; then
+    at_once() { # THIS THAT AFTER COMMAND...
+        local this=$1 that=$2 after=$3
+        shift 3
+        rm -f exchanged
+        env "LD_PRELOAD=$WORK/exchange.so" "EXCHANGE_NAME=$(basename "$this")" "EXCHANGE_AFTER=$after" "EXCHANGE_THIS=$WORK/$this" \
+            "EXCHANGE_THAT=$WORK/$that" "EXCHANGE_DONE=$WORK/exchanged" timeout 60 "$CTL" "$@" >said 2>&1
+    }
+    fresh
+    before=$(digest)
+    for n in 1 2 3 4 5 6; do
+        fresh
+        at_once mnt/bob/x mnt/bob/y $n import evil.tar mnt/bob/x
+        check_equal "import into a folder of the mount, after $n looks" "$before" "$(digest)"
+        [ $n != 1 ] || check "  (they do change places)" test -e exchanged
+        for format in jsonl tar tree; do
+            fresh
+            at_once mnt/bob/x mnt/bob/y $n export --format $format mnt/bob/x out
+            check_equal "export of it as $format" 0 "$(grep -rls rootsecret out | wc -l)"
+        done
+        fresh
+        at_once bobs/x bobs/y $n export --tree bobs/x out
+        check_equal "export of a tree" 0 "$(grep -ls rootsecret out | wc -l)"
+        at_once bobs/x bobs/y $n import --format tree bobs/x copied
+        check_equal "import of one" 0 "$(ids_of copied | grep -c shadow)"
+        rm -rf copied
+        fresh
+        at_once bobs/x bobs/empty $n export --format tree mnt bobs/x
+        check_equal "export into his folder" "" "$(ls -A nothing)"
+        fresh
+        at_once bobs/x bobs/y $n export --format tree mnt bobs/x
+        check_equal "  into one that is not empty" "$before" "$(digest)"
+        fresh
+        at_once bobs/x bobs/empty $n import --create evil.tar bobs/x
+        check_equal "a store made in his folder" "" "$(ls -A nothing)"
+        fresh
+        at_once bobs/store bobs/store-y $n import evil.tar bobs/store
+        check_equal "import into a store of his" roots "$(ids_of roots)"
+        fresh
+        at_once bobs/store bobs/store-y $n export bobs/store out
+        check_equal "export of it" 0 "$(grep -c "of root" out)"
+    done
+else
+    skip "folders that change places" "no compiler"
+fi
+check "unmount" unmount_store "$WORK/mnt"
+
+# ---- a snapshot is of the store that is mounted, or refused
+echo '{"id":"other","content":"of another store"}' >other.jsonl
+ctl import other.jsonl other >/dev/null
+must_mount "$WORK/S" "$WORK/mnt" -o fsname="$WORK/other"
+echo "of this one" >mnt/this
+snapshot() { # OPTION...: exports; its status and what is in it
+    rm -f out
+    ctl export --snapshot "$@" mnt out >said 2>&1
+    echo "$? $([ ! -e out ] || sed -n 's/.*"id":"\([a-z]*\)".*/\1/p' out | sort | xargs)"
+}
+check_equal "the source names another store: refused" "2 " "$(snapshot)"
+check "  with the reason" grep -q "other is not the store that is mounted on" said
+check_equal "  --store names the right one" "0 this" "$(snapshot --store S)"
+check_equal "  or a wrong one" "2 " "$(snapshot --store other)"
+check_fails "  dump says so, too" "is not the store that is mounted on" ctl dump mnt 1
+check "unmount it" unmount_store "$WORK/mnt"
+must_mount "$WORK/S" "$WORK/mnt"
+check_equal "its own" "0 this" "$(snapshot)"
+mv S S.old && cp -a other S
+echo new >mnt/written
+check_equal "another one has its place" "2 " "$(snapshot)"
+rm -rf S && cp -a S.old S
+check_equal "a copy of it has its place" "2 " "$(snapshot)"
+rm -rf S
+check_equal "nothing has its place" "2 1" "$(snapshot)$(grep -c -- "--store names it" said)"
+check_equal "its new name" "0 this written" "$(snapshot --store S.old)"
+check_fails "--store without --snapshot" "goes with --snapshot" ctl export --store S.old mnt out
+check "unmount S" unmount_store "$WORK/mnt"
+
+# ---- whoever mounts something says himself whose store it is
+if command -v fusermount3 >/dev/null; then
+    chmod 777 mnt && mkdir -m 777 shared && cp "$ENGRAMFS" engramfs
+    must_mount "$WORK/shared" "$WORK/mnt" && echo ours >mnt/ours && unmount_store "$WORK/mnt"
+    chmod 777 shared && chmod 666 shared/*
+    chown 65534:65534 mnt
+    echo user_allow_other >fuse.conf
+    mknod -m 666 dev-fuse c 10 229
+    cat >lent.sh <<'S'
+mount --bind fuse.conf /etc/fuse.conf && mount --bind dev-fuse /dev/fuse || exit 9
+setpriv --reuid=65534 --regid=65534 --clear-groups ./engramfs -o allow_other shared mnt || exit 8
+timeout 20 "$1" export --snapshot mnt out
+echo "$?" >status
+timeout 20 "$1" backup mnt copied
+echo "$?" >>status
+umount mnt
+S
+    rm -f out
+    unshare -m bash lent.sh "$CTL" >said 2>&1
+    check_equal "a user's mount lends nobody's store to him" "2 2 2" "$(xargs <status) $(grep -c "is not a store of user 65534" said)"
+    chown -R 65534 shared
+    unshare -m bash lent.sh "$CTL" >said 2>&1
+    check_equal "  but his own" "0 0" "$(xargs <status)"
+    wait_until 20 no_daemon "$WORK"
+else
+    skip "a user's mount" "no fusermount3"
+fi
+t_end
