@@ -371,7 +371,7 @@ static int export_tree(struct target *t, const char *path, bool json)
         cli_error("%s", why);
         return CLI_ERROR;
     }
-    r = copy_tree(t, to, &res);
+    r = copy_tree(t, to, 0, &res);
     int c = target_close(to);
     r = r < 0 ? r : c;
     conclude(r, path);

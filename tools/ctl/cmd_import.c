@@ -294,7 +294,7 @@ static int import_tree(const char *source, struct target *t, bool json)
         cli_error("%s", why);
         return conclude(t, -ECANCELED);
     }
-    r = copy_tree(from, t, &res);
+    r = copy_tree(from, t, 0, &res);
     (void)target_close(from);
     return conclude_copy(t, r, &res, &start, json);
 }

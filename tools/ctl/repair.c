@@ -245,7 +245,7 @@ static int copy_all(struct repair *rep, struct copy_result *res)
     const struct eng_job_options options = {.on_problem = on_problem, .problem_arg = rep};
     int r = eng_job_run(rep->from->eng, ENG_JOB_CHECK, &options, NULL);
     if (!r)
-        r = copy_tree(rep->from, rep->to, res);
+        r = copy_tree(rep->from, rep->to, COPY_FIT, res);
     if (!r)
         r = copy_damaged(rep);
     if (!r)

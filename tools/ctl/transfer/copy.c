@@ -5,12 +5,14 @@
  * each inode with several. */
 #include "ctl/transfer/copy.h"
 
+#include "ctl/transfer/fields.h"
 #include "ctl/transfer/links.h"
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/walk.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +28,7 @@ struct level {
 struct copy {
     struct put put; /* the first member: the callbacks of the source get it */
     struct target *from;
+    unsigned flags;
     struct walk walk;
     struct level *levels; /* of the destination, by depth of the walk */
     size_t cap_levels;
@@ -33,6 +36,13 @@ struct copy {
     bool lost;          /* the last event of the walk was a WALK_ERROR */
     uint64_t total;     /* files to come, for the progress; 0: unknown */
 };
+
+static void complain(struct put *p, int error)
+{
+    struct copy *c = (struct copy *)p;
+    const char *path = c->walk.path_len ? c->walk.path : c->from->path;
+    put_complain(p, path, c->lost ? walk_why(&c->walk) : target_strerror(error));
+}
 
 /* ---- hard links --------------------------------------------------------------- */
 
@@ -120,10 +130,40 @@ static int add_content(struct copy *c, struct target_file *in, struct eng_record
     return put_whole(p, rec);
 }
 
-/* The user.* attributes of the source's file, in the batch's pool. */
+/* Takes those that fit into a store, fields first. */
+static int fit_xattrs(struct copy *c, struct eng_record *rec)
+{
+    struct eng_xattr_pair *x = pool_alloc(batch_pool(c->put.batch), (rec->n_xattrs + 1) * sizeof *x);
+    char text[128];
+    size_t n = 0, list = 0;
+    if (!x)
+        return -ENOMEM;
+    for (size_t i = 0; i < 2 * rec->n_xattrs; i++) {
+        const struct eng_xattr_pair *one = &rec->xattrs[i % rec->n_xattrs];
+        bool is_field = !strncmp(one->name, FIELD_OWN_PREFIX, sizeof FIELD_OWN_PREFIX - 1);
+        size_t size = strlen(one->name) + 1;
+        if (is_field != (i < rec->n_xattrs) || n == ENG_XATTR_COUNT_MAX || list + size > ENG_XATTR_LIST_MAX)
+            continue;
+        list += size;
+        x[n++] = *one;
+    }
+    if (n < rec->n_xattrs) {
+        snprintf(text, sizeof text,
+                 "%zu of its %zu attributes are more than a memory can have, and are left out",
+                 rec->n_xattrs - n, rec->n_xattrs);
+        put_complain(&c->put, c->walk.path, text);
+    }
+    rec->xattrs = x;
+    rec->n_xattrs = n;
+    return 0;
+}
+
+/* The user.* attributes of the source's file, in the batch's pool; with an error those that can be read. */
 static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
 {
-    return target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
+    int r = target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
+    int fit = r != -ENOMEM && rec->n_xattrs && (c->flags & COPY_FIT) ? fit_xattrs(c, rec) : 0;
+    return fit < 0 ? fit : r;
 }
 
 static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
@@ -195,11 +235,20 @@ static int copy_dir_xattrs(struct copy *c, tdir self)
     struct target_file in;
     batch_begin(c->put.batch);
     int r = c->from->ops->open_dir(c->from, walk_entered(w), &in);
-    if (r < 0)
+    if (!r) {
+        r = load_xattrs(c, &in, &rec);
+        (void)c->from->ops->close(c->from, &in);
+    }
+    if (r == -ENOMEM)
         return r;
-    r = load_xattrs(c, &in, &rec);
-    (void)c->from->ops->close(c->from, &in);
-    return r < 0 ? r : put_xattrs(&c->put, self, &rec);
+    if (r < 0) { /* what is in it does not depend on it */
+        int gone = target_still_there(c->from);
+        c->put.source_failed = c->put.ended = gone < 0;
+        if (gone < 0)
+            return gone;
+        complain(&c->put, r);
+    }
+    return put_xattrs(&c->put, self, &rec);
 }
 
 /* The directory was entered by the walk: its depth is one more than that of the destination's parent. */
@@ -254,6 +303,7 @@ static int copy_event(struct copy *c, enum walk_event event)
 static int step(struct put *p)
 {
     struct copy *c = (struct copy *)p;
+    c->lost = false;
     enum walk_event event = walk_next(&c->walk);
     if (event == WALK_END)
         return 0;
@@ -266,13 +316,6 @@ static int step(struct put *p)
     return r < 0 ? r : 1;
 }
 
-static void complain(struct put *p, int error)
-{
-    struct copy *c = (struct copy *)p;
-    const char *path = c->walk.path_len ? c->walk.path : c->from->path;
-    put_complain(p, path, c->lost ? walk_why(&c->walk) : target_strerror(error));
-}
-
 static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
 {
     const struct copy *c = (const struct copy *)p;
@@ -280,7 +323,7 @@ static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_tota
     *ret_total = c->total;
 }
 
-int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
+int copy_tree(struct target *from, struct target *to, unsigned flags, struct copy_result *ret)
 {
     static const struct put_source source = {.unit = "files",
                                              .finishes_after_error = true,
@@ -288,7 +331,7 @@ int copy_tree(struct target *from, struct target *to, struct copy_result *ret)
                                              .add_file = add_file,
                                              .complain = complain,
                                              .progress = progress};
-    struct copy c = {.from = from, .total = target_count(from)};
+    struct copy c = {.from = from, .flags = flags, .total = target_count(from)};
     target_leave_out(from, to->path);
     int r = put_init(&c.put, &source, to, NULL);
     if (!r)

@@ -8,9 +8,13 @@
 #include "ctl/transfer/result.h"
 #include "ctl/transfer/target.h"
 
+enum copy_flags {
+    COPY_FIT = 1, /* of more attributes than a file can have as many as fit; the others are told */
+};
+
 /*
  * Existing files are replaced, existing directories are filled. Returns 0 even
  * if single files failed; -EINTR when interrupted; other errors ended it. */
-int copy_tree(struct target *from, struct target *to, struct copy_result *ret);
+int copy_tree(struct target *from, struct target *to, unsigned flags, struct copy_result *ret);
 
 #endif

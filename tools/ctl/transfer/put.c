@@ -96,7 +96,10 @@ int put_xattrs(struct put *p, tdir self, const struct eng_record *rec)
         return r;
     r = same_add_xattrs(p->to, &f, rec);
     (void)p->to->ops->close(p->to, &f);
-    return r;
+    if (r == -ENOMEM || r >= 0 || target_error_is_fatal(p->to, r))
+        return r;
+    p->source->complain(p, r);
+    return 0;
 }
 
 int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr)

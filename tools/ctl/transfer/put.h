@@ -74,7 +74,8 @@ int put_lookup(struct put *p, tdir dir, const char *name, struct target_attr *re
 int put_find_way(struct put *p, tdir dir, const char *name, bool links, enum put_way *ret_way);
 /* The directory of that name, made with `mode` if it is missing, unless `mode` is negative. */
 int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_dir);
-/* Sets attributes of a directory that is there, by its handle. */
+/* Sets attributes of a directory that is there, by its handle. What the target cannot have is told of the
+ * current entry, and is no error: what is in the directory does not depend on it. */
 int put_xattrs(struct put *p, tdir self, const struct eng_record *rec);
 /* Remembers to set a directory's attributes, after those of all that are deeper. `name` is for complaints. */
 int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr);

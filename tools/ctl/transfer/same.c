@@ -60,12 +60,17 @@ int same_xattrs(struct target *t, struct target_file *f, const struct eng_record
 int same_add_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec)
 {
     char *buf = malloc(ENG_XATTR_SIZE_MAX);
-    int r = buf ? 0 : -ENOMEM;
-    for (size_t i = 0; !r && i < rec->n_xattrs; i++)
+    int r = buf ? 0 : -ENOMEM, too_big = 0;
+    for (size_t i = 0; !r && i < rec->n_xattrs; i++) {
         if (!has(t, f, &rec->xattrs[i], buf))
             r = t->ops->setxattr(t, f, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
+        if (r == -E2BIG) {
+            too_big = r;
+            r = 0;
+        }
+    }
     free(buf);
-    return r;
+    return r ? r : too_big;
 }
 
 int same_set_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec)

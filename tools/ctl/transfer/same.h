@@ -16,7 +16,7 @@ int same_record(struct target *t, const struct eng_record *rec, const struct tar
 int same_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec);
 /* Makes that so. */
 int same_set_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec);
-/* The same, but others stay. */
+/* The same, but others stay. -E2BIG: not all fit; all that do are there. */
 int same_add_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec);
 /*
  * Which attributes are to be set (ENG_SET_*), and to what: *ret_want, which is for setattr() of that file.

@@ -137,7 +137,10 @@ int sink_end(struct sink *s, uint64_t size)
         bool may = s->t->kind == TARGET_STORE || geteuid() == 0 || (s->have.mode & 0200);
         if ((s->have.nlink == 1 && (r || may)) || (r && !mask)) {
             r = r ? 0 : same_set_xattrs(s->t, &s->old, s->rec);
-            return !r && mask ? s->t->ops->setattr(s->t, s->rec->parent, s->rec->name, &want, mask) : r;
+            if (!r && mask)
+                r = s->t->ops->setattr(s->t, s->rec->parent, s->rec->name, &want, mask);
+            if (r != -E2BIG) /* they may fit without those that go */
+                return r;
         }
     }
     int r = diverge(s);

@@ -137,6 +137,21 @@ static int finish(struct tar_out *o)
     return out->failed ? -ENOMEM : flush(o);
 }
 
+static const char *why(int error)
+{
+    if (error == -EOPNOTSUPP)
+        return "a socket, which a tar archive cannot hold";
+    if (error == -E2BIG)
+        return "its attributes are too large for a tar archive, use --format tree";
+    return target_strerror(error);
+}
+
+static void complain(struct tar_out *o, const char *what)
+{
+    const struct walk *w = &o->walk;
+    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
+}
+
 /* ---- entries ------------------------------------------------------------------ */
 
 static void set_stat(struct tar_out *o, uint64_t size)
@@ -160,14 +175,15 @@ static void set_stat(struct tar_out *o, uint64_t size)
     o->exact.mtime = a->mtime;
 }
 
-/* libarchive writes what is not plain in names as %XX, for which there must be room. */
+/* libarchive writes what is not plain in names as %XX, for which there must be room. With an error but
+ * -ENOMEM, those that can be read, or that there is room for. */
 static int set_xattrs(struct tar_out *o, struct target_file *f)
 {
     const struct eng_xattr_pair *x;
     size_t n, bytes = 0;
     pool_reset(&o->pool);
     int r = target_load_xattrs(o->from, f, &o->pool, &x, &n);
-    for (size_t i = 0; !r && i < n; i++) {
+    for (size_t i = 0; r != -ENOMEM && i < n; i++) {
         bytes += 3 * strlen(x[i].name) + x[i].size + 64;
         if (bytes > XATTRS_MAX)
             return -E2BIG;
@@ -330,10 +346,17 @@ static int write_dir(struct tar_out *o, bool *ret_fatal)
     struct target_file f;
     set_stat(o, 0);
     int r = o->from->ops->open_dir(o->from, walk_entered(w), &f);
-    if (!r) {
-        r = set_xattrs(o, &f);
-        (void)o->from->ops->close(o->from, &f);
+    if (r < 0)
+        return r;
+    r = set_xattrs(o, &f);
+    (void)o->from->ops->close(o->from, &f);
+    if (r < 0 && r != -ENOMEM) { /* what is in it does not depend on them */
+        int gone = target_still_there(o->from);
+        if (!gone)
+            complain(o, why(r));
+        r = gone;
     }
+    *ret_fatal = r < 0;
     if (r < 0)
         return r;
     *ret_fatal = true;
@@ -392,21 +415,6 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
         break;
     }
     return 0;
-}
-
-static const char *why(int error)
-{
-    if (error == -EOPNOTSUPP)
-        return "a socket, which a tar archive cannot hold";
-    if (error == -E2BIG)
-        return "its attributes are too large for a tar archive, use --format tree";
-    return target_strerror(error);
-}
-
-static void complain(struct tar_out *o, const char *what)
-{
-    const struct walk *w = &o->walk;
-    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
 }
 
 /* The error of one event: told, if nothing but what is here is left out. */

@@ -326,7 +326,7 @@ const char *target_strerror(int error)
 {
     switch (error) {
     case -E2BIG:
-        return "an attribute is too large for the file system";
+        return "its attributes are too large or too many for what it goes to";
     case -EEXIST:
         return "its file name is taken by another memory";
     case -EREMCHG:
@@ -408,26 +408,28 @@ int target_load_xattrs(struct target *t, struct target_file *f, struct pool *poo
 {
     char list[ENG_XATTR_LIST_MAX];
     ssize_t size = t->ops->listxattr(t, f, list, sizeof list);
+    size_t count = 0, n = 0;
+    *ret_n = 0;
     if (size < 0)
         return (int)size;
-    size_t count = 0, n = 0;
     for (const char *s = list; s < list + size; s += strlen(s) + 1)
         count++;
     struct eng_xattr_pair *x = count ? pool_alloc(pool, count * sizeof *x) : NULL;
     char *value = count ? malloc(ENG_XATTR_SIZE_MAX) : NULL;
-    int r = count && (!x || !value) ? -ENOMEM : 0;
-    for (const char *s = list; r >= 0 && s < list + size; s += strlen(s) + 1) {
+    int r = count && (!x || !value) ? -ENOMEM : 0, error = 0;
+    for (const char *s = list; r != -ENOMEM && s < list + size; s += strlen(s) + 1) {
         if (strncmp(s, "user.", 5) != 0)
             continue;
         r = load_xattr(t, f, pool, s, value, &x[n]);
         n += r == 1;
+        error = r < 0 ? r : error;
     }
     free(value);
-    if (r < 0)
+    if (r == -ENOMEM)
         return r;
     *ret_xattrs = x;
     *ret_n = n;
-    return 0;
+    return error;
 }
 
 uint64_t target_count(struct target *t)

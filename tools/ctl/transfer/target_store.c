@@ -120,12 +120,23 @@ static int64_t now_ns(void)
 
 enum what { AS_IT_IS, WRITE, SHARED };
 
+/* What the engine has -ENOSPC for, as has a disk that is full. */
+static bool too_many_xattrs(const struct eng_record *rec)
+{
+    size_t list = 0;
+    for (size_t i = 0; i < rec->n_xattrs; i++)
+        list += strlen(rec->xattrs[i].name) + 1;
+    return rec->n_xattrs > ENG_XATTR_COUNT_MAX || list > ENG_XATTR_LIST_MAX;
+}
+
 /* What is to be done about a record; mode and owner of an existing file are its caller's. */
 static enum what needed(struct target *t, struct eng_record *rec)
 {
     struct eng_attr a;
     struct target_attr have, want;
-    rec->result = 0;
+    rec->result = too_many_xattrs(rec) ? -E2BIG : 0;
+    if (rec->result)
+        return AS_IT_IS;
     if (eng_lookup(t->eng, &t->caller, rec->parent, rec->name, &a) < 0 || !S_ISREG(a.mode))
         return WRITE;
     from_eng(&a, &have);
@@ -223,6 +234,8 @@ static int store_stream_open(struct target *t, const struct eng_record *rec, boo
                              struct target_file *ret)
 {
     (void)over; /* the old one is never written to */
+    if (too_many_xattrs(rec))
+        return -E2BIG;
     char name[TEMPORARY_BUF];
     struct eng_attr a;
     struct eng_record empty = *rec;
@@ -318,7 +331,15 @@ static ssize_t store_getxattr(struct target *t, struct target_file *f, const cha
 static int store_setxattr(struct target *t, struct target_file *f, const char *name, const void *value,
                           size_t size)
 {
-    return eng_setxattr(t->eng, f->ino, name, value, size, 0);
+    char list[ENG_XATTR_LIST_MAX];
+    size_t count = 0;
+    int r = eng_setxattr(t->eng, f->ino, name, value, size, 0);
+    if (r != -ENOSPC)
+        return r;
+    ssize_t n = eng_listxattr(t->eng, f->ino, list, sizeof list);
+    for (const char *s = list; s < list + n; s += strlen(s) + 1)
+        count++;
+    return count >= ENG_XATTR_COUNT_MAX || n + (ssize_t)strlen(name) >= ENG_XATTR_LIST_MAX ? -E2BIG : r;
 }
 
 static int store_removexattr(struct target *t, struct target_file *f, const char *name)
