@@ -59,9 +59,22 @@ int recovery_unreadable_end(struct recovery *rec)
     return 0;
 }
 
+/* A salvage goes on without such a file: what lies in it may be younger than all that the log has. */
+static int pass_unreadable(struct recovery *rec, int r)
+{
+    if (!r || !rec->eng->opt.salvage)
+        return r;
+    if (!MUTANT(UNREAD_IS_NOTHING)) {
+        report_line(&rec->eng->report, ENG_LOG_WARNING, "%s", rec->why);
+        rec->eng->lost_after = rec->seq;
+    }
+    rec->why[0] = 0;
+    return 0;
+}
+
 int recovery_end_of_log(struct recovery *rec)
 {
-    int r = rec->eng->opt.salvage ? 0 : recovery_unreadable_end(rec);
+    int r = pass_unreadable(rec, recovery_unreadable_end(rec));
     if (!r && !rec->eng->opt.salvage && rec->at && rec->seq >= rec->mark)
         r = end_unread(rec);
     uint64_t last = MAX_OF(rec->mark, last_whole(rec));

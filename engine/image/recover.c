@@ -535,6 +535,12 @@ static int scan_file(struct recovery *rec, struct seg_file *sf, uint64_t from)
     return r;
 }
 
+/* Beside such a file the store is refused, but for a salvage (recovery_end_of_log()). */
+static bool may_be_scanned(const struct recovery *rec, const struct seg_file *sf)
+{
+    return !sf->unreadable || (rec->eng->opt.salvage && sf->size && !MUTANT(UNREAD_IS_NOTHING));
+}
+
 /*
  * Something is wrong at the present place: looks at all that was written after it for marks that tell whether
  * the next batch was durable once. Once is enough: wherever the replay goes from here was looked at. */
@@ -549,7 +555,7 @@ static int scan_marks(struct recovery *rec)
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
         struct seg_file *sf = &rec->segs[i];
         bool later = sf->valid ? sf->header.kind == SEGMENT_LOG && sf->header.first_seq > rec->seq
-                               : !sf->alien && !sf->unreadable && !is_known(rec, sf);
+                               : !sf->alien && may_be_scanned(rec, sf) && !is_known(rec, sf);
         if (later && !sf->used && sf != rec->at)
             r = scan_file(rec, sf, sf->valid ? sizeof(struct segment_header) : 0);
     }

@@ -123,6 +123,19 @@ static int check_content(struct checker *c)
     return r;
 }
 
+/* Of salvage: names may show what was overwritten since, although nothing is left to tell so. */
+static void report_cut(struct checker *c)
+{
+    char line[160];
+    if (c->eng->lost_after == UINT64_MAX || MUTANT(CUT_UNTOLD))
+        return;
+    snprintf(line, sizeof line,
+             "the log cannot be followed behind batch %llu: what was changed later is lost, but for content "
+             "without names",
+             (unsigned long long)c->eng->lost_after);
+    found(c, line);
+}
+
 int check_run(struct eng *eng, struct job *job)
 {
     struct checker c = {.eng = eng, .job = job};
@@ -135,6 +148,8 @@ int check_run(struct eng *eng, struct job *job)
         r = check_content(&c);
     if (!r)
         r = eng_damaged(eng, report_damage, &c);
+    if (!r)
+        report_cut(&c);
     show_figures(&c);
     return r;
 }
