@@ -202,7 +202,7 @@ for pack in gzip "bzip2" xz zstd; do
     check_status "lines compressed by $pack" 0 "imported 5000 memories, 0 bad" import packed packed.$pack
 done
 gzip -c plain.jsonl | head -c 20000 >packed
-check_status "cut off: that is told" 2 "damaged or cut off" import packed packed.cut
+check_status "cut off: that is told" 2 "damaged, or cut off" import packed packed.cut
 check "and the store is whole" ctl check packed.cut
 head -c 300000000 /dev/zero | gzip -9 >bomb
 check_status "a line that only unpacks to much is a bad line" 1 "1 bad lines" import bomb bombed

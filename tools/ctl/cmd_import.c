@@ -139,12 +139,21 @@ static void show_progress(struct import *im)
     progress_show(&im->progress, im->size ? im->lines.bytes : im->lines.number, im->size);
 }
 
-static const char *source_error(int error)
+/* Why the lines cannot be read on. */
+static void source_failed(const struct import *im, int error)
 {
-    if (error == -EBADMSG)
-        return "compressed, and damaged or cut off; what came before is stored";
-    return error == -EOPNOTSUPP ? "compressed, and this engramctl was built without libarchive"
-                                : strerror(-error);
+    const char *what = error == -EOPNOTSUPP ? "compressed, and this engramctl was built without libarchive"
+                                            : strerror(-error);
+    if (error != -EBADMSG)
+        cli_error("%s: %s", im->source, what);
+    else
+        cli_error("%s: damaged, or cut off: %s", im->source,
+                  im->unpack ? unpack_why(im->unpack) : "it cannot be unpacked");
+    if (error == -EBADMSG && im->lines.number)
+        cli_error("%s: lines 1 to %" PRIu64
+                  " came from it before its sum could be looked at: what they had may be "
+                  "damaged",
+                  im->source, im->lines.number);
 }
 
 static int import_lines(struct import *im)
@@ -156,7 +165,7 @@ static int import_lines(struct import *im)
         if (r == -E2BIG) {
             bad_line(im, im->lines.number, "longer than 1 GiB", NULL, 0);
         } else if (r < 0 && r != -EINTR) {
-            cli_error("%s: %s", im->source, source_error(r));
+            source_failed(im, r);
             return -ECANCELED;
         } else if (r > 0 && (r = import_line(im, line, len)) < 0) {
             return r;
@@ -226,7 +235,7 @@ static int import_jsonl(const char *source, struct target *t, const struct line_
     }
     r = unpack_open(fd, &im.unpack);
     if (r < 0) {
-        cli_error("%s: %s", im.source, source_error(r));
+        source_failed(&im, r);
         return conclude(t, -ECANCELED);
     }
     lines_init(&im.lines, unpack_read, im.unpack);
@@ -238,6 +247,7 @@ static int import_jsonl(const char *source, struct target *t, const struct line_
     if (r < 0)
         return conclude(t, r);
     r = import_lines(&im);
+    unpack_tell_sums(im.unpack, im.source);
     int f = loader_flush(im.loader); /* also after an error: what was accepted is kept */
     r = r < 0 ? r : f;
     progress_clear(&im.progress);

@@ -10,12 +10,12 @@ set -eu
 
 group() {
     case $1 in
-    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev ;;
+    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev zlib1g-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
         util-linux e2fsprogs btrfs-progs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
-        libmicrohttpd-dev libarchive-dev debhelper dpkg-dev fakeroot cpio vim bsdutils \
-        zsh lintian zstd make emacs-nox fio stress-ng dbench bonnie++ borgbackup restic ripgrep ;;
+        libmicrohttpd-dev libarchive-dev zlib1g-dev debhelper dpkg-dev fakeroot cpio vim bsdutils \
+        zsh lintian zstd lz4 xz-utils make emacs-nox fio stress-ng dbench bonnie++ borgbackup restic ripgrep ;;
     full) echo debootstrap systemd-container ;;
     lint) echo clang clang-format clang-tidy cppcheck shellcheck ;;
     coverage) echo gcovr ;;
@@ -50,6 +50,8 @@ stands_for() {
     libclang-rt-14-dev) echo cmd:clang ;;
     libmicrohttpd-dev) echo lib:libmicrohttpd ;;
     libarchive-dev) echo lib:libarchive ;;
+    zlib1g-dev) echo lib:zlib ;;
+    xz-utils) echo cmd:xz ;;
     emacs-nox) echo cmd:emacs ;;
     borgbackup) echo cmd:borg ;;
     ripgrep) echo cmd:rg ;;

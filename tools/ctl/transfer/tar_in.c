@@ -6,17 +6,22 @@
  * An archive is data from anywhere. Names are taken apart here, each part is looked up without following
  * links, and a directory is never replaced: so no entry can lead out of the target, not by "..", not by a
  * leading slash, not through a link that an earlier entry made. Nothing is allocated for what an entry merely
- * claims, beyond BATCH_CONTENT_MAX. Only filters that are part of libarchive are used, since others would
- * start programs. */
+ * claims, beyond BATCH_CONTENT_MAX.
+ *
+ * If it is packed, nothing is known of what was unpacked before all was read and the sum compared (unpack.h):
+ * it is read on behind the end of the archive, and if that goes wrong all entries are told. */
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
+#include "ctl/transfer/tar_exact.h"
 #include "ctl/transfer/tar_pax.h"
 #include "ctl/transfer/temporary.h"
+#include "ctl/transfer/unpack.h"
 #include "shared/buf.h"
 
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,16 +42,18 @@ struct level {
 
 struct tar_in {
     struct put put; /* the first member: the callbacks of the source get it */
-    int fd;
-    struct archive *packed;      /* the file, which this unpacks, and */
+    struct unpack *unpack;
+    int read_error;              /* of that */
     struct archive *a;           /* what is in it, as a tar archive */
     struct archive_entry *entry; /* the current one; libarchive's */
     char *buffer;                /* READ_SIZE bytes */
-    uint64_t bytes_read, size;   /* of the archive; size 0: unknown */
+    uint64_t size;               /* of the archive; 0: unknown */
     struct buf raw;              /* what was unpacked last, with all headers of the current entry, */
-    la_int64_t raw_at;           /* and where that begins */
-    bool keeps;                  /* headers are being read: nothing of it is dropped */
-    bool is_empty, told_global;
+    la_int64_t raw_at, read;     /* where that begins, and where it ends */
+    la_int64_t needed;           /* it is kept from here on: the headers that are being read */
+    struct buf first, last;      /* paths of the first entry and of the last one */
+    uint64_t entries;
+    bool told_global;
     struct tar_pax head; /* of the current entry */
     const char *why;     /* it is refused with -EILSEQ */
     struct level *levels;
@@ -66,83 +73,98 @@ static void complain(struct put *p, int error)
 
 /* ---- the archive ------------------------------------------------------------- */
 
-static la_ssize_t read_in(struct archive *a, void *arg, const void **ret_data)
+/* What was unpacked may be wrong, all of it. */
+static void tell_entries(const struct tar_in *in)
 {
-    struct tar_in *in = arg;
-    for (;;) {
-        ssize_t n = read(in->fd, in->buffer, READ_SIZE);
-        if (n >= 0) {
-            in->bytes_read += (uint64_t)n;
-            *ret_data = in->buffer;
-            return n;
-        }
-        if (errno != EINTR || cli_interrupted()) {
-            archive_set_error(a, errno, "%s", strerror(errno));
-            return -1;
-        }
-    }
+    if (in->entries && unpack_is_packed(in->unpack))
+        cli_error("%s: %" PRIu64
+                  " entries came from it, '%.200s' to '%.200s', before its sum could be looked at: "
+                  "they may be damaged",
+                  in->put.prefix, in->entries, in->first.data, in->last.data);
+}
+
+/* What is wrong with what it is in. */
+static void tell_unpacking(const struct tar_in *in)
+{
+    int e = in->read_error;
+    const char *why = e == -EBADMSG ? unpack_why(in->unpack) : strerror(-e);
+    cli_error("%s: %s%s", in->put.prefix, e == -EBADMSG ? "damaged, or cut off: " : "", why);
 }
 
 /* Says why the archive cannot be read on. */
-static int give_up(struct tar_in *in, struct archive *a)
+static int give_up(struct tar_in *in)
 {
     in->put.ended = true;
     if (cli_interrupted())
         return -EINTR;
-    const char *why = archive_error_string(a);
-    cli_error("%s: not a tar archive, or damaged: %s", in->put.prefix, why ? why : "unknown error");
+    const char *why = archive_error_string(in->a);
+    if (in->read_error)
+        tell_unpacking(in);
+    else
+        cli_error("%s: not a tar archive, or damaged: %s", in->put.prefix, why ? why : "unknown error");
+    tell_entries(in);
     return -ECANCELED;
+}
+
+/* Drops what no header is in any more. */
+static void drop_raw(struct tar_in *in)
+{
+    la_int64_t drop = in->needed - in->raw_at;
+    if (drop <= 0)
+        return;
+    size_t n = (uint64_t)drop < in->raw.len ? (size_t)drop : in->raw.len;
+    in->raw.len -= n;
+    if (in->raw.len)
+        memmove(in->raw.data, in->raw.data + n, in->raw.len);
+    in->raw_at = in->raw.len ? in->needed : in->read;
 }
 
 static la_ssize_t read_unpacked(struct archive *a, void *arg, const void **ret_data)
 {
     struct tar_in *in = arg;
-    la_int64_t at = 0;
-    size_t n = 0;
-    int r = in->is_empty ? ARCHIVE_EOF : ARCHIVE_OK;
-    while (r >= ARCHIVE_WARN && r != ARCHIVE_EOF && !n)
-        r = archive_read_data_block(in->packed, ret_data, &n, &at);
-    if (r == ARCHIVE_EOF)
-        return 0;
-    if (!in->keeps) {
-        buf_reset(&in->raw);
-        in->raw_at = at;
+    ssize_t n;
+    do
+        n = unpack_read(in->unpack, in->buffer, READ_SIZE);
+    while (n == -EINTR && !cli_interrupted());
+    if (n < 0) {
+        in->read_error = (int)n;
+        archive_set_error(a, EIO, "%s", strerror(EIO)); /* give_up() tells */
+        return -1;
     }
-    if (r >= ARCHIVE_WARN && n <= HEADERS_MAX - in->raw.len) {
-        buf_add(&in->raw, *ret_data, n);
-        if (!in->raw.failed)
-            return (la_ssize_t)n;
-    }
-    archive_set_error(a, ENOMEM, "%s",
-                      r < ARCHIVE_WARN ? archive_error_string(in->packed) : "more headers than fit memory");
+    drop_raw(in);
+    buf_add(&in->raw, in->buffer, (size_t)n);
+    in->read += n;
+    *ret_data = in->buffer;
+    if (in->raw.len <= HEADERS_MAX && !in->raw.failed)
+        return n;
+    archive_set_error(a, ENOMEM, "%s", "more headers than fit memory");
     return -1;
 }
 
-static int archive_open_in(struct tar_in *in)
+/* Where the headers begin that are being read, in `raw`. */
+static size_t headers_at(const struct tar_in *in)
 {
-    struct archive_entry *whole;
+    la_int64_t at = in->needed - in->raw_at;
+    return at >= 0 && (uint64_t)at <= in->raw.len ? (size_t)at : in->raw.len;
+}
+
+static int archive_open_in(struct tar_in *in, int fd)
+{
     in->buffer = malloc(READ_SIZE);
-    in->packed = archive_read_new();
     in->a = archive_read_new();
-    if (!in->packed || !in->a || !in->buffer)
+    if (!in->a || !in->buffer)
         return -ENOMEM;
-    (void)archive_read_support_filter_gzip(in->packed);
-    (void)archive_read_support_filter_bzip2(in->packed);
-    (void)archive_read_support_filter_xz(in->packed);
-    (void)archive_read_support_filter_zstd(in->packed);
-    (void)archive_read_support_filter_lz4(in->packed);
-    (void)archive_read_support_format_raw(in->packed);
-    (void)archive_read_support_format_empty(in->packed);
     if (archive_read_support_format_tar(in->a) != ARCHIVE_OK)
         return -EOPNOTSUPP;
-    in->keeps = true;
-    int r = archive_read_open(in->packed, in, NULL, read_in, NULL);
-    if (r == ARCHIVE_OK)
-        r = archive_read_next_header(in->packed, &whole);
-    in->is_empty = r == ARCHIVE_EOF;
-    if (r < ARCHIVE_WARN)
-        return give_up(in, in->packed);
-    return archive_read_open(in->a, in, NULL, read_unpacked, NULL) == ARCHIVE_OK ? 0 : give_up(in, in->a);
+    int r = unpack_open(fd, &in->unpack);
+    if (r == -EBADMSG) {
+        in->put.ended = true;
+        cli_error("%s: damaged, or cut off", in->put.prefix);
+        return -ECANCELED;
+    }
+    if (r < 0)
+        return r;
+    return archive_read_open(in->a, in, NULL, read_unpacked, NULL) == ARCHIVE_OK ? 0 : give_up(in);
 }
 
 /* ---- places ------------------------------------------------------------------- */
@@ -304,7 +326,7 @@ static int read_content(struct tar_in *in, char *content, size_t size)
             return -EINVAL; /* more than its header said */
         memcpy(content + at, data, n);
     }
-    return r == ARCHIVE_EOF ? 0 : give_up(in, in->a);
+    return r == ARCHIVE_EOF ? 0 : give_up(in);
 }
 
 struct stream {
@@ -329,7 +351,7 @@ static int stream_content(void *arg, struct sink *sink)
         if (cli_interrupted())
             return -EINTR;
     }
-    return r == ARCHIVE_EOF ? sink_end(sink, s->size) : give_up(s->in, s->in->a);
+    return r == ARCHIVE_EOF ? sink_end(sink, s->size) : give_up(s->in);
 }
 
 static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
@@ -434,8 +456,7 @@ static int put_entry(struct tar_in *in)
 static int look_at_headers(struct tar_in *in)
 {
     struct tar_pax *head = &in->head;
-    la_int64_t at = archive_read_header_position(in->a) - in->raw_at;
-    size_t from = at >= 0 && (uint64_t)at <= in->raw.len ? (size_t)at : in->raw.len;
+    size_t from = headers_at(in);
     tar_pax_look(in->raw.data + from, in->raw.len - from, head);
     if (*head->global && !in->told_global) {
         in->told_global = true;
@@ -446,19 +467,64 @@ static int look_at_headers(struct tar_in *in)
     return in->why ? -EILSEQ : 0;
 }
 
+static int note_entry(struct tar_in *in)
+{
+    const char *path = archive_entry_pathname(in->entry);
+    struct buf *b = in->entries++ ? &in->last : &in->first;
+    buf_reset(b);
+    buf_str(b, path ? path : "?");
+    buf_char(b, 0);
+    if (in->entries == 1) {
+        buf_reset(&in->last);
+        buf_add(&in->last, in->first.data, in->first.len);
+    }
+    return in->first.failed || in->last.failed ? -ENOMEM : 0;
+}
+
+/* Where libarchive found the end there are zeros, unless it has been cut off. */
+static bool has_end(const struct tar_in *in)
+{
+    size_t n = 0, from = headers_at(in);
+    while (n < TAR_BLOCK && from + n < in->raw.len && !in->raw.data[from + n])
+        n++;
+    return n == TAR_BLOCK;
+}
+
+/* Behind the last entry: what is packed is read to its own end, where its sum is. As put->step() has it. */
+static int end(struct tar_in *in)
+{
+    ssize_t n = 1;
+    if (!has_end(in))
+        cli_complain(&in->put.complaints, "%s: it has no end: it may have been cut off behind the last entry",
+                     in->put.prefix);
+    while (unpack_is_packed(in->unpack) && n > 0 && !cli_interrupted())
+        n = unpack_read(in->unpack, in->buffer, READ_SIZE);
+    if (cli_interrupted())
+        return -EINTR;
+    if (n >= 0)
+        return 0;
+    in->read_error = (int)n;
+    in->put.complaints.n++;
+    tell_unpacking(in);
+    tell_entries(in);
+    return 0;
+}
+
 static int step(struct put *p)
 {
     struct tar_in *in = (struct tar_in *)p;
     if (in->entry && archive_read_data_skip(in->a) < ARCHIVE_WARN)
-        return give_up(in, in->a);
-    in->keeps = true;
+        return give_up(in);
+    in->needed = archive_filter_bytes(in->a, 0);
     int h = archive_read_next_header(in->a, &in->entry);
-    in->keeps = false;
     if (h == ARCHIVE_EOF)
-        return 0;
+        return end(in);
     if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
-        return give_up(in, in->a);
-    int r = look_at_headers(in);
+        return give_up(in);
+    int r = note_entry(in);
+    if (!r)
+        r = look_at_headers(in);
+    in->needed = INT64_MAX; /* until the next headers */
     if (!r)
         r = put_entry(in);
     return r < 0 ? r : 1;
@@ -467,7 +533,7 @@ static int step(struct put *p)
 static void progress(const struct put *p, uint64_t *ret_done, uint64_t *ret_total)
 {
     const struct tar_in *in = (const struct tar_in *)p;
-    *ret_done = in->bytes_read;
+    *ret_done = unpack_bytes(in->unpack);
     *ret_total = in->size;
 }
 
@@ -478,19 +544,22 @@ int tar_import(int fd, const char *name, struct target *to, struct copy_result *
                                              .add_file = add_file,
                                              .complain = complain,
                                              .progress = progress};
-    struct tar_in in = {.fd = fd};
+    struct tar_in in = {0};
     struct stat st;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         in.size = (uint64_t)st.st_size;
     int r = put_init(&in.put, &source, to, name);
     if (!r)
-        r = archive_open_in(&in);
+        r = archive_open_in(&in, fd);
     if (!r)
         r = put_run(&in.put);
     put_done(&in.put, ret);
     archive_read_free(in.a);
-    archive_read_free(in.packed);
+    unpack_tell_sums(in.unpack, name);
+    unpack_close(in.unpack);
     buf_done(&in.raw);
+    buf_done(&in.first);
+    buf_done(&in.last);
     cut_levels(&in, 0);
     free(in.levels);
     free(in.buffer);
