@@ -291,6 +291,7 @@ static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
  * early. */
 static void detach(struct daemon_state *d)
 {
+    ctl_stop(d->session.ctl);
     fuse_session_exit(d->fuse);
     while (!atomic_load(&d->ended)) {
         (void)pthread_kill(d->main_thread, SIGUSR2);
@@ -419,6 +420,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     }
     atomic_store(&d->ended, true);
     waiters_interrupt_all(d->session.waiters);
+    ctl_stop(d->session.ctl);
     room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
     end_mount(d);
     join_threads(d);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "caller.h"
+#include "control/hold_name.h"
 #include "control/text.h"
 #include "reply.h"
 #include "waiters.h"
@@ -55,7 +56,8 @@ struct node {
 };
 
 struct ctl {
-    struct session *session; /* immutable */
+    struct session *session;     /* immutable */
+    struct hold_name *hold_name; /* immutable */
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
@@ -106,17 +108,29 @@ static void node_free_locked(struct ctl *ctl, struct node *node)
 struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);
-    if (!ctl)
+    struct hold_name *hold_name = ctl ? hold_name_new(session, CTL_DIR_INO) : NULL;
+    if (!hold_name) {
+        free(ctl);
         return NULL;
+    }
     ctl->session = session;
+    ctl->hold_name = hold_name;
     (void)pthread_mutex_init(&ctl->lock, NULL);
     return ctl;
+}
+
+void ctl_stop(struct ctl *ctl)
+{
+    if (ctl)
+        hold_name_stop(ctl->hold_name);
 }
 
 void ctl_free(struct ctl *ctl)
 {
     if (!ctl)
         return;
+    ctl_stop(ctl);
+    hold_name_free(ctl->hold_name);
     for (size_t i = 0; i < NODE_BUCKETS; i++)
         for (struct node *n = ctl->buckets[i], *next; n; n = next) {
             next = n->next;
@@ -607,7 +621,9 @@ static int do_estimate(struct ctl *ctl)
 
 static int do_hold(struct ctl *ctl, struct node *node, bool while_open)
 {
-    int r = eng_hold(ctl->session->eng);
+    int r = while_open ? hold_name_drop(ctl->hold_name) : 0;
+    if (!r)
+        r = eng_hold(ctl->session->eng);
     (void)pthread_mutex_lock(&ctl->lock);
     if (!r && while_open)
         node->holds++;

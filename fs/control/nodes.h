@@ -28,6 +28,8 @@ static inline bool ctl_owns(fuse_ino_t ino)
 bool ctl_reserved(fuse_ino_t parent, const char *name);
 
 struct ctl *ctl_new(struct session *session);
+/* Before requests are answered no more: from then on it uses FUSE's session only to answer. */
+void ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);

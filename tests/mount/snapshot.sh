@@ -64,15 +64,17 @@ check_equal "the tree is whole" "$(find "$WORK/tree/d/e" -name '[0-9]*' -size 2c
 touch "$WORK/stop"
 wait $WRITER $COMPACTOR
 check "the writer wrote more than two rounds meanwhile" test "$(tail -n 1 "$WORK/rounds")" -gt 2
-check_equal "nothing is held any more" "$(json_get holds <"$WORK/mnt/.engram/hold")" 0
+# of metrics: to look at .engram/hold would end a hold that its program has left behind
+holds() { awk '$1 == "engram_store_holds" {print $2}' "$WORK/mnt/.engram/metrics"; }
+check_equal "nothing is held any more" 0 "$(holds)"
 
 check_fails "a folder that is not there" "no such directory" "$CTL" export --snapshot "$WORK/mnt/nothing" "$WORK/x"
-check_equal "nothing is held after a failure" "$(json_get holds <"$WORK/mnt/.engram/hold")" 0
+check_equal "nothing is held after a failure" 0 "$(holds)"
 # a hold ends with its holder, however that ends: here while it writes into a pipe that nobody empties
 mkfifo "$WORK/pipe"
 exec 5<>"$WORK/pipe"
 head -c 3000000 /dev/urandom >"$WORK/mnt/large"
-holds_are() { [ "$(json_get holds <"$WORK/mnt/.engram/hold")" = "$1" ]; }
+holds_are() { [ "$(holds)" = "$1" ]; }
 for signal in HUP QUIT KILL TERM; do
     env --default-signal "$CTL" export --snapshot --format tar "$WORK/mnt" "$WORK/pipe" >/dev/null 2>&1 5>&- &
     EXPORT=$!

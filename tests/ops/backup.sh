@@ -122,7 +122,9 @@ touch "$WORK/stop"
 wait $WRITER $BUSY
 check_equal "the writer met no error" "" "$(cat "$WORK/writer.log")"
 check "the log went on to other segments meanwhile" test "$newest" != "$(tail -n 1 <"$C/segments" | cut -f 1)"
-check_equal "nothing is held" 0 "$(json_get holds <"$C/hold")"
+# Of metrics: to look at .engram/hold would end a hold that its program has left behind.
+holds() { awk '$1 == "engram_store_holds" {print $2}' "${1:-$C}/metrics"; }
+check_equal "nothing is held" 0 "$(holds)"
 
 # ---- what the next backup costs, after one memory in a hundred was written anew. COST_MEMORIES=20000 gives the figures
 # of docs/OPERATIONS.md.
@@ -166,7 +168,6 @@ status() { # COMMAND...: its exit status
     timeout 100 "$@" >"$WORK/out" 2>&1
     echo $?
 }
-holds() { json_get holds <"$C/hold"; }
 for name in a b; do # stores of the same second, as a script makes them
     must_mount "$WORK/store.$name" "$WORK/mnt.$name"
     echo "$name" >"$WORK/mnt.$name/$name"
@@ -302,7 +303,7 @@ check "the same bit flips in the copy" flip "$BK" "$D/two" 300000
 check_equal "that cannot be made good" 1 "$(status "$CTL" backup "$D" "$BK")"
 check "which is said" grep -q "the store is damaged there, too" "$WORK/out"
 check_equal "nothing is left of the try" "" "$(find "$BK" -name '.engram-backup*')"
-check_equal "nor a hold" 0 "$(json_get holds <"$D/.engram/hold")"
+check_equal "nor a hold" 0 "$(holds "$D/.engram")"
 check_equal "nor is it called good in another folder" 1 "$(status "$CTL" backup "$D" "$BK.new")"
 kill_daemon "$D"
 
