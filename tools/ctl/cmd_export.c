@@ -157,7 +157,7 @@ static int export_entry(struct export *ex, struct walk *w)
         return 0;
     }
     if (r == -ENOENT || r == -ESTALE)
-        return 0; /* removed while we were on the way to it */
+        return walk_gone(w);
     int gone = target_still_there(ex->t);
     if (gone < 0)
         return gone;
@@ -169,8 +169,6 @@ static int export_entry(struct export *ex, struct walk *w)
 /* What the walk could not come to. */
 static int export_loss(struct export *ex, struct walk *w)
 {
-    if (w->error == -ENOENT)
-        return 0;
     int r = target_still_there(ex->t);
     if (!r)
         cli_complain(&ex->failed, "%s: %s", w->path_len ? w->path : ex->t->path, walk_why(w));

@@ -201,7 +201,11 @@ static int copy_file(struct copy *c, tdir dir)
         return r;
     if (!c->levels[w->depth - 1].fresh)
         r = put_find_way(&c->put, dir, w->name, w->attr.nlink > 1, &way);
-    return r < 0 ? r : put_file(&c->put, dir, w->name, &w->attr, way);
+    if (!r)
+        r = put_file(&c->put, dir, w->name, &w->attr, way);
+    if (r < 0 && w->attr.nlink > 1)
+        links_break(&c->links, &w->attr);
+    return r;
 }
 
 static int copy_other(struct copy *c, tdir dir)
@@ -210,12 +214,16 @@ static int copy_other(struct copy *c, tdir dir)
     char link[PATH_MAX];
     bool is_link = S_ISLNK(w->attr.mode), done;
     ssize_t n = is_link ? c->from->ops->readlink(c->from, w->dir, w->name, &w->attr, link, sizeof link) : 0;
+    c->put.source_failed = n < 0;
     if (n < 0)
         return (int)n;
     int r = link_or_note(c, dir, w->name, &done);
     if (r < 0 || done)
         return r;
-    return put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
+    r = put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
+    if (r < 0 && w->attr.nlink > 1)
+        links_break(&c->links, &w->attr);
+    return r;
 }
 
 static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
@@ -239,7 +247,8 @@ static int copy_dir_xattrs(struct copy *c, tdir self)
         r = load_xattrs(c, &in, &rec);
         (void)c->from->ops->close(c->from, &in);
     }
-    if (r == -ENOMEM)
+    c->put.source_failed = r == -ENOENT || r == -ESTALE; /* it is gone */
+    if (r == -ENOMEM || c->put.source_failed)
         return r;
     if (r < 0) { /* what is in it does not depend on it */
         int gone = target_still_there(c->from);
@@ -272,8 +281,7 @@ static int copy_dir(struct copy *c)
 static int copy_event(struct copy *c, enum walk_event event)
 {
     struct walk *w = &c->walk;
-    const struct level *level = &c->levels[w->depth > 0 ? w->depth - 1 : 0];
-    int r;
+    int r = 0;
     if (event != WALK_LEAVE && put_is_reserved(&c->put, w->path)) {
         if (event == WALK_ENTER)
             walk_skip(w);
@@ -287,17 +295,19 @@ static int copy_event(struct copy *c, enum walk_event event)
         r = copy_dir(c);
         if (r < 0)
             walk_skip(w);
-        return r;
+        break;
     case WALK_LEAVE:
         c->put.result.dirs++;
         return 0;
     case WALK_ENTRY:
-        return S_ISREG(w->attr.mode) ? copy_file(c, level->dir) : copy_other(c, level->dir);
+        r = S_ISREG(w->attr.mode) ? copy_file(c, c->levels[w->depth - 1].dir)
+                                  : copy_other(c, c->levels[w->depth - 1].dir);
+        break;
     case WALK_SKIPPED:
     case WALK_END:
         break;
     }
-    return 0;
+    return c->put.source_failed && (r == -ENOENT || r == -ESTALE) ? walk_gone(w) : r;
 }
 
 static int step(struct put *p)

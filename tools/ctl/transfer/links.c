@@ -38,22 +38,29 @@ int links_note(struct links *l, const struct target_attr *attr, tdir dir, const 
     if (r < 0)
         return r;
     struct links_first *f = slot(l->table, l->cap, attr->dev, attr->ino);
-    if (f->name) {
+    if (f->name && !f->broken) {
         *ret_first = *f;
         return 1;
     }
     const char *copy = pool_copy(&l->names, name, strlen(name));
     if (!copy)
         return -ENOMEM;
+    l->n += !f->name;
     *f = (struct links_first){.dev = attr->dev, .ino = attr->ino, .dir = dir, .name = copy};
-    l->n++;
     return 0;
+}
+
+struct links_first *links_find(struct links *l, const struct target_attr *attr)
+{
+    struct links_first *f = l->cap ? slot(l->table, l->cap, attr->dev, attr->ino) : NULL;
+    return f && f->name ? f : NULL;
 }
 
 void links_break(struct links *l, const struct target_attr *attr)
 {
-    if (l->cap)
-        slot(l->table, l->cap, attr->dev, attr->ino)->broken = true;
+    struct links_first *f = links_find(l, attr);
+    if (f)
+        f->broken = true;
 }
 
 void links_done(struct links *l)

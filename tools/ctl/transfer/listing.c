@@ -13,6 +13,7 @@
 struct target_scan {
     DIR *dir;
     struct beneath *dirs;
+    uint64_t dev;
     bool hide_control; /* the root of a mount: .engram is no memory */
 };
 
@@ -46,6 +47,9 @@ int listing_open(struct target *t, struct beneath *dirs, tdir dir, struct target
     if (r < 0)
         return r;
     struct target_scan *s = calloc(1, sizeof *s);
+    struct stat st;
+    if (s && fstat(f.fd, &st) == 0)
+        s->dev = st.st_dev;
     if (s)
         s->dir = fdopendir(f.fd);
     if (!s || !s->dir) {
@@ -72,12 +76,10 @@ int listing_next(struct target_scan *s, const char **ret_name, struct target_att
             continue;
         struct stat st;
         int r = beneath_stat_at(s->dirs, dirfd(s->dir), n, &st);
-        if (r == -ENOENT)
-            continue; /* removed meanwhile */
         if (!r)
             listing_from_stat(&st, ret_attr);
         else
-            *ret_attr = (struct target_attr){.mode = DTTOIF(e->d_type)};
+            *ret_attr = (struct target_attr){.dev = s->dev, .ino = e->d_ino, .mode = DTTOIF(e->d_type)};
         *ret_error = r;
         *ret_name = n;
         return 1;

@@ -420,8 +420,8 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
 /* The error of one event: told, if nothing but what is here is left out. */
 static int pass_over(struct tar_out *o, enum walk_event event, int error)
 {
-    if (error == -ENOENT || error == -ESTALE) /* removed while we were on the way to it */
-        return 0;
+    if (event != WALK_ERROR && (error == -ENOENT || error == -ESTALE))
+        return walk_gone(&o->walk);
     int r = target_still_there(o->from);
     if (!r && event == WALK_ERROR)
         complain(o, walk_why(&o->walk));

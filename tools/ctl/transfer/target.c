@@ -353,7 +353,7 @@ int target_open_file(struct target *t, tdir dir, const char *name, struct target
         if (!r)
             r = t->ops->open(t, dir, name, attr, false, ret_file);
     }
-    return r;
+    return r == -ESTALE ? -EREMCHG : r;
 }
 
 void target_leave_out(struct target *t, const char *path)

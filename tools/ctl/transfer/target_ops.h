@@ -88,7 +88,8 @@ struct target_ops {
     int (*rmdir)(struct target *t, tdir dir, const char *name);
     int (*scan_open)(struct target *t, tdir dir, struct target_scan **ret);
     /* 1: an entry (name valid until the next call), 0: the end. "." and ".." are left out. *ret_error is 0,
-     * or why of `ret_attr` only the type is known. A negative errno: the rest cannot be listed. */
+     * or why of `ret_attr` only the type and the inode are known. A negative errno: the rest cannot be
+     * listed. */
     int (*scan_next)(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr,
                      int *ret_error);
     void (*scan_close)(struct target_scan *s);
