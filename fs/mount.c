@@ -220,12 +220,16 @@ void mnt_write_back(const struct mnt_place *place)
 
 int mnt_unmount(const struct mnt_place *place, bool lazy)
 {
+    const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+    char there[32 + NAME_MAX];
     if (geteuid() != 0)
         return run_fusermount(lazy, place);
-    /* There is no umountat(2): a working directory of this thread alone. */
-    if (unshare(CLONE_FS) != 0 || fchdir(place->parent) != 0)
+    (void)snprintf(there, sizeof there, "/proc/self/fd/%d/%s", place->parent, place->name);
+    if (umount2(there, flags) == 0)
+        return 0;
+    /* Without /proc there remains a working directory of this thread alone. */
+    if (errno != ENOENT || unshare(CLONE_FS) != 0 || fchdir(place->parent) != 0)
         return -errno;
-    const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
     int r = umount2(place->name, flags) ? -errno : 0;
     (void)chdir("/");
     return r;

@@ -4,20 +4,87 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+/* The daemon's own longest text has some 16 MiB. */
+enum { TEXT_MAX = 64 << 20 };
+
+/* Who mounted what is on this device, as the kernel says: *ret_uid. False: not known. */
+static bool find_mounter(dev_t dev, unsigned *ret_uid)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    char *line = NULL;
+    size_t cap = 0;
+    bool found = false;
+    while (f && !found && getline(&line, &cap, f) > 0) {
+        unsigned major, minor;
+        if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2 || makedev(major, minor) != dev)
+            continue;
+        /* The options of the file system come last, behind texts of who mounted it, without blanks. */
+        const char *options = strrchr(line, ' ');
+        const char *user = strstr(options, ",user_id=");
+        found = user && sscanf(user, ",user_id=%u", ret_uid) == 1;
+    }
+    free(line);
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* The root of the mount, O_PATH, and its device. Root takes no answers from a daemon of somebody else: it may
+ * say what it likes of stores, and keep anybody waiting. Until that is known it is asked for nothing. */
+static int open_mount(const char *mountpoint, dev_t *ret_dev)
+{
+    struct statx st = {0};
+    unsigned uid = 0;
+    int fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0 ? -errno : 0;
+    if (!r) {
+        *ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
+        if (geteuid() == 0 && find_mounter(*ret_dev, &uid) && uid != 0)
+            r = -EREMOTE;
+    }
+    if (!r)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* A regular file of that mount, whatever its daemon would have us open instead. */
+static int check_file(int fd, dev_t dev)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) || st.st_dev != dev)
+        return -ELOOP;
+    return fcntl(fd, F_SETFL, 0) < 0 ? -errno : 0;
+}
 
 static int open_control(const char *mountpoint, const char *name, int flags)
 {
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s/.engram/%s", mountpoint, name);
-    if (n < 0 || n >= (int)sizeof path)
-        return -ENAMETOOLONG;
-    int fd = open(path, flags | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
+    dev_t dev = 0;
+    int root = open_mount(mountpoint, &dev);
+    if (root < 0)
+        return root;
+    int folder = openat(root, ".engram", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+    if (folder >= 0)
+        fd = openat(folder, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : check_file(fd, dev);
+    close(root);
+    if (folder >= 0)
+        close(folder);
+    if (!r)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return r == -ENOTDIR || r == -ENXIO ? -ELOOP : r;
 }
 
 int control_write(const char *mountpoint, const char *name, const char *line)
@@ -57,6 +124,10 @@ int control_read(const char *mountpoint, const char *name, struct buf *ret_text)
             break;
         }
         ret_text->len += (size_t)n;
+        if (ret_text->len > TEXT_MAX) {
+            r = -EFBIG;
+            break;
+        }
     }
     close(fd);
     if (!r)
@@ -123,6 +194,11 @@ const char *control_strerror(int error)
         return "not understood: .engram/status of the mount has what, .engram/help what is known";
     case -EINTR:
         return "interrupted; the work goes on in the daemon";
+    case -ELOOP:
+        return "what is there are no control files of an engramfs";
+    case -EREMOTE:
+        return "mounted by another user, whose daemon may say what it likes: do that as this user, not as "
+               "root";
     case -EIO:
         return "failed, see .engram/status in the mount";
     case -ESRCH:

@@ -1,5 +1,7 @@
 /*
- * control.h - the control files of a mount, MOUNT/.engram/NAME. */
+ * control.h - the control files of a mount, MOUNT/.engram/NAME. Any FUSE may call itself an engramfs: no link
+ * is followed, nothing but a regular file of that mount is written to, texts have a bound, and root asks
+ * nothing of a mount that somebody else has made (-EREMOTE). */
 #ifndef ENGRAM_SHARED_CONTROL_H
 #define ENGRAM_SHARED_CONTROL_H
 
