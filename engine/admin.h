@@ -425,6 +425,7 @@ ENG_API int eng_release(struct eng *eng);
 /* A piece of content that no memory has: what was written behind the damage, or all if no index is left. */
 struct eng_lost {
     uint64_t ino, offset, size;       /* which bytes of which file, in bytes; size at most 256 KiB */
+#define ENG_LOST_VALUE UINT64_MAX     /* as offset: the value of an attribute; of which nobody knows */
     uint64_t seq;                     /* order of writing: of two that overlap the greater is right */
     uint64_t segment, segment_offset; /* where it was found */
     char path[1024];                  /* where the file was when it was written; "" if unknown */

@@ -76,6 +76,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(TAIL_BREAKS)         /* salvage drops a file whose truncation was not finished */                      \
     M(MOVED_REMOVED)       /* survivors that the log does not name go although something is missing */       \
     M(MOVED_NOT_LOST)      /* salvage passes over survivors that the log does not name */                    \
+    M(VALUES_FORGOTTEN)    /* values of attributes among survivors, or behind damage, are nobody's */        \
+    M(VALUES_GUESSED)      /* an attribute gets a value that may be of another */                            \
     M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
     M(NO_HOLD)             /* I4: segments are unlinked although the store is held */                        \
     M(NO_SYNCDIR)          /* I7: new segments are synced without their directory */                         \

@@ -6,7 +6,7 @@
  * starts, and moved_is_wanted() where nothing is written: takes no lock. */
 #include "image/moved.h"
 
-#include "index/apply.h"
+#include "image/moved_values.h"
 #include "index/extents.h"
 
 #include <stdio.h>
@@ -47,9 +47,11 @@ static bool next_wanted(struct eng *eng, const struct extent_header *h, uint64_t
     return false;
 }
 
-bool moved_is_wanted(struct eng *eng, const struct extent_header *h)
+bool moved_is_wanted(struct eng *eng, const struct extent_header *h, const struct segment *seg)
 {
     struct locator loc;
+    if (h->file_off == EXTENT_XATTR_OFF)
+        return moved_value_is_wanted(eng, h, seg->id);
     uint64_t off = h->file_off;
     return next_wanted(eng, h, &off, &loc);
 }
@@ -58,6 +60,8 @@ bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct
 {
     uint64_t off;
     struct locator loc;
+    if (h->file_off == EXTENT_XATTR_OFF)
+        return !seg->kept && moved_value_is_named(eng, h, seg->id, at);
     return !seg->kept && index_inode(&eng->idx, h->ino) &&
            index_extent(&eng->idx, ino_slot(h->ino), h->file_off, &off, &loc) == 0 && off == h->file_off &&
            loc.seg == seg->id && locator_offset(&loc) == at && loc.len == h->len;
@@ -74,6 +78,7 @@ struct walk {
     struct extent_header h; /* of the extent at `at` */
     uint64_t found;         /* ranges that were wanted */
     bool younger;           /* looks at those, too, that are younger than the log as far as it goes */
+    struct moved_values values;
 };
 
 /* Whether a whole extent lies at w->at. */
@@ -99,26 +104,25 @@ static int read_extent(struct walk *w, bool *ret_whole)
 /* The index names the range in this extent from now on. */
 static int take_over(struct walk *w, uint64_t off, const struct locator *old)
 {
-    struct index *idx = &w->rec->eng->idx;
-    struct op ops[2] = {{.type = OP_SEGMENT, .ino = w->sf->id, .len = old->len},
-                        {.type = OP_RELOCATE, .ino = w->h.ino, .off = off, .old = *old, .hsum = w->h.sum}};
-    ops[1].loc = (struct locator){.seg = w->sf->id,
-                                  .off8 = (uint32_t)(w->at / 8),
-                                  .skip = (uint32_t)(off - w->h.file_off),
-                                  .len = old->len,
-                                  .ext_len = w->h.len};
-    int r = index_reserve(idx, ops, ARRAY_LEN(ops));
-    for (size_t i = 0; i < ARRAY_LEN(ops) && r >= 0; i++)
-        r = index_apply(idx, &ops[i], w->rec->seq);
-    return MIN_OF(r, 0);
+    struct op op = {.type = OP_RELOCATE, .ino = w->h.ino, .off = off, .old = *old, .hsum = w->h.sum};
+    op.loc = (struct locator){.seg = w->sf->id,
+                              .off8 = (uint32_t)(w->at / 8),
+                              .skip = (uint32_t)(off - w->h.file_off),
+                              .len = old->len,
+                              .ext_len = w->h.len};
+    return moved_take_over(w->rec, &op);
 }
 
-/* Whether the copy may be older than what is missing: a segment is sealed before it is copied, to one of a
- * higher number. */
-static bool is_older(const struct walk *w, const struct locator *missing)
+/* Which attribute it is of is settled when all were found. */
+static int look_at_value(struct walk *w)
 {
-    const struct seg_rec *victim = index_segment(&w->rec->eng->idx, missing->seg);
-    return w->sf->id < missing->seg || (victim && w->h.seq < victim->last_seq);
+    struct eng *eng = w->rec->eng;
+    if (moved_value_is_named(eng, &w->h, w->sf->id, w->at) || !moved_value_is_wanted(eng, &w->h, w->sf->id))
+        return 0;
+    if (eng->opt.salvage)
+        return moved_values_note(&w->values, w->sf->id, w->at, w->rec->extents.data);
+    w->found++;
+    return 0;
 }
 
 static int look_at_extent(struct walk *w)
@@ -128,8 +132,10 @@ static int look_at_extent(struct walk *w)
     int r = 0;
     if (w->h.seq > w->rec->seq && !w->younger)
         return 0;
+    if (w->h.file_off == EXTENT_XATTR_OFF)
+        return look_at_value(w);
     for (uint64_t off = w->h.file_off; !r && next_wanted(eng, &w->h, &off, &loc); off += loc.len) {
-        if (is_older(w, &loc) && !MUTANT(OLDER_TAKEN))
+        if (moved_is_older(eng, w->sf->id, w->h.seq, &loc) && !MUTANT(OLDER_TAKEN))
             continue;
         w->found++;
         if (eng->opt.salvage)
@@ -156,6 +162,47 @@ static int look_at_survivors(struct walk *w)
     return r;
 }
 
+/* One look at all of them. -EBADMSG: they hold what is wanted. */
+static int look_at_all(struct walk *w)
+{
+    struct recovery *rec = w->rec;
+    int r = 0;
+    for (size_t i = rec->n_segs; i-- > 0 && !r;) {
+        w->sf = &rec->segs[i];
+        w->found = 0;
+        if (!w->sf->valid || w->sf->header.kind != SEGMENT_SURVIVORS ||
+            (index_segment(&rec->eng->idx, w->sf->id) && !rec->eng->opt.salvage &&
+             (!rec->batches || MUTANT(KNOWN_PROVE_NOTHING))))
+            continue;
+        r = look_at_survivors(w);
+        if (!r && w->found && !rec->eng->opt.salvage) {
+            snprintf(rec->why, 256,
+                     "s%08x.seg holds the only copy of content that the log, up to batch %llu, looks for "
+                     "in a segment that is missing: the log is damaged behind; restore from a copy",
+                     w->sf->id, (unsigned long long)rec->seq);
+            return -EBADMSG;
+        }
+        if (!r && w->found)
+            report_line(&rec->eng->report, ENG_LOG_WARNING,
+                        "s%08x.seg: %llu pieces of content are taken from it, since the segments are "
+                        "missing in which the log, as far as it goes, has them",
+                        w->sf->id, (unsigned long long)w->found);
+    }
+    return r;
+}
+
+static int settle_values(struct walk *w)
+{
+    uint64_t n;
+    int r = moved_values_settle(w->rec, &w->values, &n);
+    if (!r && n)
+        report_line(&w->rec->eng->report, ENG_LOG_WARNING,
+                    "%llu values of attributes are taken from survivors of a compaction, since the segments "
+                    "are missing in which the log, as far as it goes, has them",
+                    (unsigned long long)n);
+    return r;
+}
+
 /* Of copies of one range the youngest that is not younger than the log is right; else the youngest. */
 int moved_settle(struct recovery *rec)
 {
@@ -164,28 +211,12 @@ int moved_settle(struct recovery *rec)
     if (rec->eng->opt.snapshot || MUTANT(MOVED_FORGOTTEN) ||
         (rec->eng->opt.salvage && MUTANT(MOVED_NOT_LOST)) || !moved_is_lacking(rec->eng))
         return 0;
-    for (int younger = 0; younger < 2; younger++)
-        for (size_t i = rec->n_segs; i-- > 0 && !r;) {
-            w.sf = &rec->segs[i];
-            w.younger = younger;
-            w.found = 0;
-            if (!w.sf->valid || w.sf->header.kind != SEGMENT_SURVIVORS ||
-                (index_segment(&rec->eng->idx, w.sf->id) && !rec->eng->opt.salvage &&
-                 (!rec->batches || MUTANT(KNOWN_PROVE_NOTHING))))
-                continue;
-            r = look_at_survivors(&w);
-            if (!r && w.found && !rec->eng->opt.salvage) {
-                snprintf(rec->why, 256,
-                         "s%08x.seg holds the only copy of content that the log, up to batch %llu, looks for "
-                         "in a segment that is missing: the log is damaged behind; restore from a copy",
-                         w.sf->id, (unsigned long long)rec->seq);
-                return -EBADMSG;
-            }
-            if (!r && w.found)
-                report_line(&rec->eng->report, ENG_LOG_WARNING,
-                            "s%08x.seg: %llu pieces of content are taken from it, since the segments are "
-                            "missing in which the log, as far as it goes, has them",
-                            w.sf->id, (unsigned long long)w.found);
-        }
+    for (int younger = 0; younger < 2 && !r; younger++) {
+        w.younger = younger;
+        r = look_at_all(&w);
+        if (!r && w.values.n)
+            r = settle_values(&w);
+    }
+    free(w.values.all);
     return r;
 }

@@ -9,8 +9,9 @@
 
 /* Whether a segment in which something is live has no file. */
 bool moved_is_lacking(struct eng *eng);
-/* Whether something that lies, by the index, in a segment that has no file is within the extent. */
-bool moved_is_wanted(struct eng *eng, const struct extent_header *h);
+/* Whether something that lies, by the index, in a segment that has no file is within the extent, which lies
+ * in `seg`. */
+bool moved_is_wanted(struct eng *eng, const struct extent_header *h, const struct segment *seg);
 /* Whether the index names all of the extent, which lies at `at`. */
 bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct segment *seg, uint64_t at);
 /* -EBADMSG: survivors that the index does not know hold what it wants; says so in rec->why. With salvage the

@@ -352,12 +352,13 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
         return 0;
     *ret_size = size;
     bool moved = seg->kind != SEGMENT_LOG && !MUTANT(MOVED_NOT_LOST),
-         wanted = moved && moved_is_wanted(s->eng, h);
-    if (h->file_off == EXTENT_XATTR_OFF || (moved && moved_is_named(s->eng, h, seg, at)) ||
+         wanted = moved && moved_is_wanted(s->eng, h, seg);
+    if ((h->file_off == EXTENT_XATTR_OFF && MUTANT(VALUES_FORGOTTEN)) ||
+        (moved && moved_is_named(s->eng, h, seg, at)) ||
         (!seg->kept && at < s->left_at && !is_lost(s->eng, h) && !wanted))
         return 0;
     struct eng_lost piece = {.ino = h->ino,
-                             .offset = h->file_off,
+                             .offset = h->file_off, /* ENG_LOST_VALUE of a value */
                              .size = h->len,
                              .seq = h->seq,
                              .segment = seg->id,

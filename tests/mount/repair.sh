@@ -154,6 +154,7 @@ for at, n in places:
     data = random.randbytes(n)
     os.pwrite(f, data, at)
     want[at:at + n] = data
+os.setxattr(f, "user.long", b"a value " * 100)
 os.fsync(f)
 open(sys.argv[2], "wb").write(want)
 P
@@ -165,6 +166,23 @@ flip "$SEG" $(($(offset_of "$SEG" "before all") + 40))
 rm -rf "$WORK/got"
 "$CTL" export --format tree "$WORK/pieces.new" "$WORK/got" 2>/dev/null
 check "of many pieces over each other the younger is right" cmp "$WORK/many" "$WORK"/got/lost+found/*.many
+check_equal "and the value of an attribute comes" "$(cat "$WORK"/got/lost+found/*.value-s*)" \
+    "$(python3 -c 'print("a value " * 100, end="")')"
+check "which is told" grep -q "1 values of attributes that no name leads to" "$WORK/err"
+
+# a log that is cut short where nothing but names was changed: no piece is left to tell
+mkdir "$WORK/cut"
+must_mount "$WORK/cut" "$WORK/mnt"
+echo "before all" >"$WORK/mnt/first" && sync "$WORK/mnt/first"
+for i in 1 2 3 4; do
+    mv "$WORK/mnt/$([ "$i" = 1 ] && echo first || echo "nr$((i - 1))")" "$WORK/mnt/nr$i" && sync "$WORK/mnt"
+done
+kill_daemon "$WORK/mnt"
+SEG=$(segment_with "$WORK/cut" "nr2")
+flip "$SEG" "$(offset_of "$SEG" "nr2")"
+"$CTL" check --repair --into "$WORK/cut.new" "$WORK/cut" >"$WORK/out" 2>"$WORK/err"
+check_equal "a repair of a log that was cut short says so" "$?" 1
+check "and why" grep -q "the log cannot be followed behind batch" "$WORK/err"
 
 # ---- superblock and checkpoints
 cp -a "$WORK/whole" "$WORK/super"

@@ -29,7 +29,7 @@ struct repair {
     uint64_t lost_found; /* inode of the folder; 0: not made yet */
     char folder[32];     /* its name */
     struct pieces found;
-    uint64_t partial, pieces, bytes, problems;
+    uint64_t partial, pieces, values, bytes, problems;
 };
 
 static void on_problem(void *arg, const char *line)
@@ -176,11 +176,26 @@ static struct piece piece_of(const struct eng_lost *p)
                           .at = p->segment_offset};
 }
 
+/* The value of an attribute of whatever name, each in a file of its own: NUMBER.value-SEGMENT-PLACE. */
+static int write_value(struct repair *rep, const struct eng_lost *p, const void *data)
+{
+    char name[ENG_NAME_MAX + 1];
+    uint64_t to;
+    snprintf(name, sizeof name, "%" PRIu64 ".value-s%08" PRIx64 "-%" PRIu64, p->ino, p->segment,
+             p->segment_offset);
+    int r = place(rep, name, &to);
+    ssize_t n = r ? r : eng_write(rep->to->eng, to, data, p->size, 0);
+    rep->bytes += n > 0 ? (uint64_t)n : 0;
+    rep->values++;
+    return n < 0 ? (int)n : 0;
+}
+
 static int note_piece(void *arg, const struct eng_lost *p, const void *data)
 {
     struct repair *rep = arg;
     struct piece piece = piece_of(p);
-    (void)data;
+    if (p->offset == ENG_LOST_VALUE)
+        return write_value(rep, p, data);
     if (p->offset > ENG_FILE_SIZE_MAX - p->size)
         return 0; /* it says of itself what no file has */
     if (p->path[0] && !(piece.path = strdup(p->path)))
@@ -212,9 +227,9 @@ static int write_piece(void *arg, const struct eng_lost *p, const void *data)
     char name[ENG_NAME_MAX + 1];
     struct piece piece = piece_of(p);
     struct write_run w = {.rep = rep, .offset = p->offset, .data = data};
-    size_t i = pieces_find(&rep->found, &piece);
+    size_t i = p->offset == ENG_LOST_VALUE ? SIZE_MAX : pieces_find(&rep->found, &piece);
     if (i == SIZE_MAX)
-        return 0; /* a file that could not be read the first time */
+        return 0; /* written already, or a file that could not be read the first time */
     lost_name(name, p->ino, pieces_path(&rep->found, i));
     int r = place(rep, name, &w.to);
     if (!r)
@@ -235,6 +250,10 @@ static int copy_lost(struct repair *rep)
     pieces_free(&rep->found);
     if (!r && files)
         fprintf(stderr, "content of %zu files that no name leads to is in %s\n", files, rep->folder);
+    if (!r && rep->values)
+        fprintf(stderr, "%" PRIu64 " values of attributes that no name leads to are in %s\n", rep->values,
+                rep->folder);
+    rep->pieces += rep->values;
     return r;
 }
 
