@@ -114,6 +114,29 @@ check "for good" sh -c "'$CTL' config '$STORE' | grep -qx commit_ms=2000"
 check "map of a store that is not mounted" "$CTL" map "$STORE"
 check "and it is whole" "$CTL" check "$STORE"
 
+# ---- a mount that hides the fields is no source of an export, and no target of an import
+must_mount "$WORK/hidden" "$MNT"
+mkdir "$MNT/in" # and "a//b" is kept as an attribute, too
+printf '%s\n' '{"id":"in/a","content":"x","confidence":0.5,"tags":["t"]}' '{"id":"a//b","content":"y"}' >"$WORK/fields.jsonl"
+"$CTL" import "$WORK/fields.jsonl" "$MNT" >"$WORK/out"
+"$CTL" export "$MNT" - | sort >"$WORK/fields.whole"
+check "unmount it" unmount_store "$MNT"
+must_mount "$WORK/hidden" "$MNT" -o noxattr
+for format in jsonl tar tree; do
+    check_fails "export of a mount with -o noxattr as $format" "--snapshot" "$CTL" export --format $format "$MNT" "$WORK/hidden.out"
+    check_fails "  of a folder of it" "--snapshot" "$CTL" export --format $format "$MNT/in" "$WORK/hidden.out"
+    check_fails "  as a plain tree" "--snapshot" "$CTL" export --tree --format $format "$MNT" "$WORK/hidden.out"
+    check "  makes nothing" test ! -e "$WORK/hidden.out"
+done
+check_fails "import from it" "noxattr" "$CTL" import --format tree "$MNT" "$WORK/hidden.store"
+check_fails "import into it" "noxattr" "$CTL" import "$WORK/fields.jsonl" "$MNT"
+echo '{"id":"in/a","content":"x"}' >"$WORK/fewer.jsonl"
+check_fails "  even of what has no fields" "noxattr" "$CTL" import "$WORK/fewer.jsonl" "$MNT"
+check_fails "an export into it" "noxattr" "$CTL" export --format tree "$STORE" "$MNT/new"
+check_equal "a snapshot has all" "$(cat "$WORK/fields.whole")" "$("$CTL" export --snapshot "$MNT" - | sort)"
+check "its figures are shown" "$CTL" stat "$MNT"
+check "unmount with noxattr" unmount_store "$MNT"
+
 # ---- what is damaged: dump shows where, repair saves the rest
 cp -r "$STORE" "$WORK/damaged"
 python3 - "$WORK/damaged" >"$WORK/where" <<'P'

@@ -364,7 +364,7 @@ static int export_tree(struct target *t, const char *path, bool json)
     char why[512];
     if (!path || !strcmp(path, "-"))
         return cli_usage("export", "--format tree needs a directory to write to");
-    int r = target_open_tree(path, TARGET_CREATE, &to, why);
+    int r = target_open_tree(path, TARGET_CREATE | TARGET_FIELDS, &to, why);
     if (r < 0) {
         cli_error("%s", why);
         return CLI_ERROR;
@@ -429,8 +429,9 @@ static struct target *open_source(const char *path, const struct choice *c)
 {
     struct target *t;
     char why[512];
-    unsigned flags = TARGET_READ_ONLY | (c->snapshot ? TARGET_SNAPSHOT : 0u);
-    if (!(c->plain ? target_open_tree(path, 0, &t, why) : target_open_as(path, c->store, flags, &t, why)))
+    unsigned flags = TARGET_READ_ONLY | TARGET_FIELDS | (c->snapshot ? TARGET_SNAPSHOT : 0u);
+    if (!(c->plain ? target_open_tree(path, TARGET_FIELDS, &t, why)
+                   : target_open_as(path, c->store, flags, &t, why)))
         return t;
     cli_error("%s", why);
     return NULL;

@@ -299,7 +299,7 @@ static int import_tree(const char *source, struct target *t, bool json)
     struct timespec start;
     char why[512];
     clock_gettime(CLOCK_MONOTONIC, &start);
-    int r = target_open_tree(source, 0, &from, why);
+    int r = target_open_tree(source, TARGET_FIELDS, &from, why);
     if (r < 0) {
         cli_error("%s", why);
         return conclude(t, -ECANCELED);
@@ -367,7 +367,8 @@ int cmd_import(int argc, char **argv)
         cli_error("%s: %s", argv[optind], strerror(errno));
         return CLI_ERROR;
     }
-    struct target *t = subcommand_open(argv[optind + 1], TARGET_CREATE | (create ? TARGET_CREATE_IN : 0u));
+    struct target *t =
+        subcommand_open(argv[optind + 1], TARGET_CREATE | TARGET_FIELDS | (create ? TARGET_CREATE_IN : 0u));
     if (!t)
         return CLI_ERROR;
     cli_catch_signals();

@@ -136,6 +136,40 @@ static void release_snapshot(struct target *t)
         control_release(t->hold_fd);
 }
 
+/* A mount that does not show the fields of its memories is not what an export or import is of. */
+static int check_fields(struct target *t, char ret_why[512])
+{
+    char list[ENG_XATTR_LIST_MAX];
+    struct target_file f = {.fd = -1};
+    if (t->kind != TARGET_MOUNT)
+        return 0;
+    int r = t->ops->open_dir(t, t->root, &f);
+    ssize_t n = r < 0 ? r : t->ops->listxattr(t, &f, list, sizeof list);
+    if (r >= 0)
+        (void)t->ops->close(t, &f);
+    if (n == -ENOTSUP)
+        snprintf(
+            ret_why, 512,
+            "%.200s is mounted with -o noxattr, which hides all fields, and ids that are no paths: export it "
+            "with --snapshot, or mount it without that option",
+            t->path);
+    else if (n < 0)
+        snprintf(ret_why, 512, "%s: %s", t->path, strerror((int)-n));
+    return n < 0 ? (int)n : 0;
+}
+
+/* A mount or tree as it is seen through the file system. */
+static int open_posix(struct target *t, int fd, unsigned flags, char ret_why[512])
+{
+    int r = target_posix_open(t, fd, ret_why);
+    if (r < 0 || !(flags & TARGET_FIELDS))
+        return r;
+    r = check_fields(t, ret_why);
+    if (r < 0)
+        t->ops->close_files(t);
+    return r;
+}
+
 /* Looks the path up, once for all, and the mount that it is in. 1: in one of an engramfs. */
 static int look_up(const char *path, struct place *ret_place, struct target_mount *ret_mount,
                    char ret_why[512])
@@ -221,7 +255,7 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
         if (flags & TARGET_SNAPSHOT)
             r = open_snapshot(t, &m, store, ret_why);
         else
-            r = target_posix_open(t, p.fd, ret_why);
+            r = open_posix(t, p.fd, flags, ret_why);
         free(m.source);
     } else if (!r) {
         r = open_store(t, &p, m.is_fuse, flags, ret_why);
@@ -243,13 +277,14 @@ static int open_tree(const char *path, unsigned flags, struct place *p, struct t
     int r = look_up(path, p, m, ret_why);
     if (r < 0)
         return r;
-    if (p->fd < 0)
+    bool missing = p->fd < 0;
+    if (missing)
         r = flags & TARGET_CREATE ? place_make(p, 0777) : -ENOENT;
     else if (flags & TARGET_CREATE)
         r = place_check_empty(p->fd);
     if (r < 0)
         snprintf(ret_why, 512, "%s: %s", path, target_strerror(r));
-    return r;
+    return r < 0 || !missing ? r : mounts_find(p->fd, path, m, ret_why);
 }
 
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
@@ -268,7 +303,7 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         t->mountpoint = m.mountpoint;
         t->prefix = m.prefix;
         m.mountpoint = m.prefix = NULL;
-        r = target_posix_open(t, p.fd, ret_why);
+        r = open_posix(t, p.fd, flags, ret_why);
     }
     mounts_done(&m);
     place_close(&p);

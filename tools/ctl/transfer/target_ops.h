@@ -120,6 +120,7 @@ struct target {
 enum target_flags {
     TARGET_CREATE = 1,     /* a missing folder is made, a store or a tree; a tree may also be empty */
     TARGET_CREATE_IN = 32, /* with CREATE: an empty folder becomes a store */
+    TARGET_FIELDS = 128,   /* a mount that shows no attributes, as one with -o noxattr, is refused */
     TARGET_NEW = 64,       /* with CREATE: nothing may be there, not even an empty folder */
     TARGET_READ_ONLY = 2,  /* opens a store without changing it */
     TARGET_QUIET = 4,      /* a store's engine does no work of its own (a compaction at start, say) */

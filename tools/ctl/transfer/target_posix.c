@@ -164,13 +164,22 @@ static bool has_xattr(const struct eng_record *rec, const char *name)
     return false;
 }
 
+/* A file system without attributes has none; a mount of ours has them, even if it does not show them. */
+static ssize_t list_xattrs(const struct target *t, int fd, char *list, size_t size)
+{
+    ssize_t n = flistxattr(fd, list, size);
+    if (n >= 0)
+        return n;
+    return errno == ENOTSUP && t->kind != TARGET_MOUNT ? 0 : -errno;
+}
+
 /* A file that is written anew keeps nothing of the old memory's fields. */
-static int remove_stale_xattrs(int fd, const struct eng_record *rec)
+static int remove_stale_xattrs(const struct target *t, int fd, const struct eng_record *rec)
 {
     char list[ENG_XATTR_LIST_MAX];
-    ssize_t n = flistxattr(fd, list, sizeof list);
+    ssize_t n = list_xattrs(t, fd, list, sizeof list);
     if (n < 0)
-        return errno == ENOTSUP ? 0 : -errno;
+        return (int)n;
     for (const char *s = list; s < list + n; s += strlen(s) + 1)
         if (!strncmp(s, "user.", 5) && !has_xattr(rec, s) && fremovexattr(fd, s) < 0 && errno != ENODATA)
             return -errno;
@@ -306,7 +315,7 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, boo
 static int stream_end(struct target *t, const struct eng_record *rec, struct target_file *f)
 {
     struct posix *p = posix_of(t);
-    int r = f->in_place ? remove_stale_xattrs(f->fd, rec) : 0;
+    int r = f->in_place ? remove_stale_xattrs(t, f->fd, rec) : 0;
     if (!r)
         r = set_xattrs(f->fd, rec);
     if (!r)
@@ -527,11 +536,7 @@ static int posix_seek(struct target *t, struct target_file *f, uint64_t offset, 
 
 static ssize_t posix_listxattr(struct target *t, struct target_file *f, char *list, size_t size)
 {
-    (void)t;
-    ssize_t n = flistxattr(f->fd, list, size);
-    if (n >= 0)
-        return n;
-    return errno == ENOTSUP ? 0 : -errno;
+    return list_xattrs(t, f->fd, list, size);
 }
 
 static ssize_t posix_getxattr(struct target *t, struct target_file *f, const char *name, void *value,
