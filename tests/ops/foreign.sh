@@ -13,21 +13,23 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 CTL=${CTL_OLD-$CTL}
 cd "$WORK" || exit 1
-if ! cc -Wall -Werror -o liar "$ROOT/tests/ops/liar.c"; then
+if ! cc -Wall -Werror -o liar "$ROOT/tests/ops/liar.c" ||
+    ! cc -shared -fPIC -Wall -Werror -o names.so "$ROOT/tests/ops/names_shim.c" -ldl; then
     skip foreign "no compiler"
     exit 0
 fi
 ctl() { timeout 60 "$CTL" "$@"; }
-PLACES=()
+PLACES=() LIARS=()
 liar() { # PLACE ERRNO|cut [others]: as liar.c says
     "$WORK/liar" "$@" &
+    LIARS+=($!)
     PLACES+=("$1")
     wait_until 20 grep -q " $WORK/$1 fuse " /proc/self/mounts
 }
 no_liars() {
     local place
     for place in "${PLACES[@]}"; do umount -l "$place"; done
-    PLACES=()
+    PLACES=() LIARS=()
 }
 
 # ---- 60 notes after bob's folder, a file of his, and one more behind each
@@ -108,6 +110,31 @@ for error in 2 5 28 30 107; do # ENOENT EIO ENOSPC EROFS ENOTCONN
     rm -f mnt/a/1 mnt/z/new*
     no_liars
 done
+# ---- what answers nobody: whoever asks it waits until it ends, not even kill -9 helps
+silent() { # NAME COMMAND...: with no answer from bob's; the exit status, and how often he was asked
+    local name=$1 pid
+    shift
+    : >asked
+    "${shim[@]}" timeout 60 "$CTL" "$@" >out.said 2>&1 &
+    pid=$!
+    wait_until 20 sh -c "! kill -0 $pid" || { not_ok "$name" "it waits for him: $(head -n 1 asked)" && kill -KILL "${LIARS[@]}" && no_liars; }
+    wait $pid
+    answer="$? $(wc -l <asked)"
+}
+for openat2 in with without; do
+    shim=()
+    [ $openat2 = with ] || shim=(env "LD_PRELOAD=$WORK/names.so" NAMES_SHIM=no_openat2)
+    for command in "export mnt out.jsonl" "export mnt out.tar" "export --format tree mnt out.tree" "import lines.jsonl mnt" \
+        "import lines.tar mnt" "import --format tree src mnt" "import --format tree mnt out.store"; do
+        rm -rf out.tree out.store
+        [ ${#PLACES[@]} != 0 ] || { liar mnt/bob silent others 2>>asked && liar mnt/bobs-file silent others 2>>asked; }
+        # shellcheck disable=SC2086
+        silent "$command" $command
+        check_equal "$command beside what never answers, $openat2 openat2" "1 0 1" "$answer $(($(grep -c ": $other" out.said) >= 2))"
+    done
+done
+rm -f mnt/a/1 mnt/z/new*
+no_liars
 check_equal "what was beneath it is as it was" "bob's own bob's too" "$(cat mnt/bob/note mnt/bobs-file | xargs -d '\n')"
 
 # ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it

@@ -3,6 +3,7 @@
  *
  *   liar PLACE ERRNO          mounted for its user (nobody) alone; answers every request with the error
  *   liar PLACE ERRNO others   for all: root's stat() of PLACE gets that error, each time anew
+ *   liar PLACE silent others  never answers, neither root nor anybody else
  *   liar PLACE cut others     a folder whose listing has one name, "one", and then breaks off with EIO
  *
  * PLACE is a folder or a file. As root, who mounts it in the name of nobody; ends when it is unmounted. */
@@ -77,7 +78,7 @@ int main(int argc, char **argv)
     struct stat st;
     if (argc < 3 || lstat(argv[1], &st) < 0)
         return 2;
-    int error = atoi(argv[2]);
+    int error = atoi(argv[2]), silent = !strcmp(argv[2], "silent");
     dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
     snprintf(options, sizeof options, "fd=%d,rootmode=%o,user_id=%d,group_id=%d%s", dev, st.st_mode & S_IFMT,
              NOBODY, NOBODY, argc > 3 ? ",allow_other" : "");
@@ -96,6 +97,8 @@ int main(int argc, char **argv)
             reply_init(in->unique);
         else if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
             continue;
+        else if (silent)
+            fprintf(stderr, "liar: asked, %u\n", in->opcode);
         else if (!error)
             cut(in, buf + sizeof *in);
         else

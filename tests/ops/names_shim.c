@@ -3,8 +3,9 @@
  * renameat2() with a flag, as NFS. If NAMES_SHIM is "pause", each fsetxattr() lets others run for a
  * millisecond, so that whoever looks at half a file sees it.
  *
- * If it is "swap", somebody is quick: the file SWAP_WITH takes the place of the one whose name begins with
- * SWAP_NAME just before that is opened for its attributes, and of a special file just after it was made.
+ * If it is "no_openat2", the kernel is one before 5.6. If it is "swap", somebody is quick: the file SWAP_WITH
+ * takes the place of the one whose name begins with SWAP_NAME just before that is opened for its attributes,
+ * and of a special file just after it was made.
  *
  * NAMES_LOCKS is a file that gets a line, "locked" or "unlocked", for each file that changes its temporary
  * name for its own: whether another import could take it for one whose import is dead.
@@ -31,6 +32,14 @@ static int is(const char *word)
     return want && !strcmp(want, word);
 }
 
+/* At the SWAP_LOOK-th look at the name: what a program finds out about it comes before what it does to it. */
+static int is_time(const char *name)
+{
+    static int looks;
+    const char *want = getenv("SWAP_NAME"), *which = getenv("SWAP_LOOK");
+    return want && !strncmp(name, want, strlen(want)) && ++looks == (which ? atoi(which) : 1);
+}
+
 static void swap(int at, const char *name)
 {
     const char *want = getenv("SWAP_NAME"), *with = getenv("SWAP_WITH");
@@ -45,7 +54,7 @@ static int open_at(const char *name, int at, const char *path, int flags, mode_t
         errno = EOPNOTSUPP;
         return -1;
     }
-    if (flags & O_PATH)
+    if (flags & O_PATH && is_time(path))
         swap(at, path);
     return real(at, path, flags, mode);
 }
@@ -82,7 +91,12 @@ long syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         a[i] = va_arg(ap, long);
     va_end(ap);
-    if (number == SYS_openat2 && (((const struct open_how *)a[2])->flags & O_PATH))
+    if (number == SYS_openat2 && is("no_openat2")) {
+        errno = ENOSYS;
+        return -1;
+    }
+    if (number == SYS_openat2 && (((const struct open_how *)a[2])->flags & O_PATH) &&
+        is_time((const char *)a[1]))
         swap((int)a[0], (const char *)a[1]);
     return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

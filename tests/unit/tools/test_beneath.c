@@ -149,6 +149,11 @@ static void mounted(void)
     MUST(beneath_stat_at(b, at, "other", &st));
     EQUAL(beneath_has(b, st.st_dev), true);
     EQUAL(beneath_stat_at(b, at, "none", &st), -ENOENT);
+    EQUAL(beneath_stat_at(b, at, "dir", &st), -EXDEV); /* not even if it answers */
+    EQUAL(beneath_stat_at(b, at, "file", &st), -EXDEV);
+    EQUAL(beneath_is_taken(b, at, "dir"), 1);
+    EQUAL(beneath_is_taken(b, at, "other"), 1);
+    EQUAL(beneath_is_taken(b, at, "none"), 0);
     MUST(stat("m/dir", &st));
     EQUAL(beneath_has(b, st.st_dev), false);
     EQUAL(beneath_answers(b), 0);

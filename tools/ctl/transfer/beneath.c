@@ -6,6 +6,7 @@
  * component is opened for itself with O_NOFOLLOW. */
 #include "ctl/transfer/beneath.h"
 
+#include "ctl/transfer/mounts.h"
 #include "shared/buf.h"
 
 #include <dirent.h>
@@ -57,13 +58,14 @@ static int add(struct beneath *b, const struct dir *dir, size_t *ret_dir)
     return 0;
 }
 
-/* The number of the mount that a descriptor is in; -1: unknown. No file system is asked for anything. */
+/* The number of the mount that a descriptor is in; -1: unknown. No file system is asked for anything. Not all
+ * have handles; /proc is slower. */
 static int mount_of(int fd)
 {
     struct file_handle handle = {.handle_bytes = 0}; /* which is too small: only the number is wanted */
     int mount = -1;
     if (name_to_handle_at(fd, "", &handle, &mount, AT_EMPTY_PATH) < 0 && errno != EOVERFLOW)
-        return -1;
+        return mounts_number(fd);
     return mount;
 }
 
@@ -121,14 +123,24 @@ int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev
 
 /* ---- descriptors ------------------------------------------------------------ */
 
+/* In another mount than the root, and it matters. */
+static bool is_elsewhere(const struct beneath *b, int fd)
+{
+    return b->one_mount && b->mount >= 0 && mount_of(fd) != b->mount;
+}
+
 /* Component by component. */
-static int walk_down(int at, char *path)
+static int walk_down(const struct beneath *b, int at, char *path)
 {
     char *rest = path, *name;
     int fd = -1;
     while ((name = strsep(&rest, "/"))) {
         int next = openat(fd < 0 ? at : fd, name, OPEN_FLAGS);
         int r = next < 0 ? -errno : 0;
+        if (!r && is_elsewhere(b, next)) {
+            r = -EXDEV;
+            close(next);
+        }
         if (fd >= 0)
             close(fd);
         if (r < 0)
@@ -153,7 +165,7 @@ static int open_dir(struct beneath *b, int at, char *path)
     }
     int r = fd < 0 ? -errno : fd;
     if (b->no_openat2)
-        r = walk_down(at, path);
+        r = walk_down(b, at, path);
     return r == -ELOOP || r == -ENOTDIR || r == -EXDEV ? -EREMCHG : r;
 }
 
@@ -246,7 +258,7 @@ static int open_in_mount(const struct beneath *b, int at, const char *name, int 
     int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    int r = b->mount >= 0 && mount_of(fd) != b->mount ? -EXDEV : fd;
+    int r = is_elsewhere(b, fd) ? -EXDEV : fd;
     if (r == fd && (flags & O_PATH))
         return fd;
     close(fd);
@@ -281,20 +293,25 @@ int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
 
 int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st)
 {
-    struct stat st = {0};
-    int r = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-    if (r < 0 && b->one_mount) {
-        /* Of whom? A descriptor that is surely ours has the answer. */
-        int fd = beneath_open_at(b, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        r = fd < 0 ? fd : 0;
-        if (!r && fstat(fd, &st) < 0)
-            r = -errno;
-        if (fd >= 0)
-            close(fd);
-    }
-    if (!r)
-        *ret_st = st;
+    if (!b->one_mount)
+        return fstatat(at, name, ret_st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    /* Whose is it? Only a descriptor that is surely ours is asked: others need not answer, ever. */
+    int fd = beneath_open_at(b, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    int r = fstat(fd, ret_st) < 0 ? -errno : 0;
+    close(fd);
     return r;
+}
+
+int beneath_is_taken(struct beneath *b, int at, const char *name)
+{
+    int fd = beneath_open_at(b, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 || fd == -EXDEV)
+        return 1;
+    return fd == -ENOENT ? 0 : fd;
 }
 
 int beneath_answers(const struct beneath *b)
@@ -324,7 +341,7 @@ int beneath_add_made(struct beneath *b, size_t parent, const char *name, size_t 
 {
     struct stat st;
     int at = beneath_fd(b, parent);
-    int fd = at < 0 ? at : openat(at, name, OPEN_FLAGS);
+    int fd = at < 0 ? at : beneath_open_at(b, at, name, OPEN_FLAGS);
     if (fd < 0)
         return at < 0 ? at : -EREMCHG;
     int r = fstat(fd, &st) < 0 ? -errno : 0;

@@ -39,8 +39,10 @@ int beneath_fd(struct beneath *b, size_t dir);
  * something is mounted there: whose it is is asked for nothing, and can neither answer with an error of his
  * choice nor let us wait. */
 int beneath_open_at(struct beneath *b, int at, const char *name, int flags);
-/* fstatat(2) of it, not followed. An error is one of the directory's own file system, or -EXDEV. */
+/* fstatat(2) of it, not followed, and never of what is mounted there: -EXDEV. */
 int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st);
+/* Whether something has the name, be it mounted there: 1, 0, or an error. */
+int beneath_is_taken(struct beneath *b, int at, const char *name);
 /* Whether what is on this device may be read and written. */
 bool beneath_has(const struct beneath *b, uint64_t dev);
 /* 0, or why the root answers no more, not even from a cache: then nothing beneath it does. */

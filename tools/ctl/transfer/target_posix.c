@@ -104,9 +104,7 @@ static int posix_lookup(struct target *t, tdir dir, const char *name, struct tar
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
-    int r = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
-    if (r < 0 && r != -ENOENT) /* a name is looked up to make it, mostly: then that says so if it is there */
-        r = beneath_stat_at(posix_of(t)->dirs, at, name, &st);
+    int r = beneath_stat_at(posix_of(t)->dirs, at, name, &st);
     if (!r)
         listing_from_stat(&st, ret);
     return r;
@@ -266,7 +264,7 @@ static int make_temporary(struct posix *p, tdir dir, int at, const struct eng_re
     for (int i = 0; fd == -EEXIST && i < 1000; i++) {
         temporary_name(i, p->temporary);
         fd = make_file(at, p->temporary, O_CREAT | O_EXCL, rec);
-        if (fd >= 0 && temporary_lock(fd, at, p->temporary) < 0) {
+        if (fd >= 0 && temporary_lock(p->dirs, fd, at, p->temporary) < 0) {
             close(fd);
             fd = -EEXIST;
         }
@@ -298,7 +296,7 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, boo
     int at = dir_of(t, rec->parent, rec->name);
     if (at < 0)
         return at;
-    bool foreign = t->keeps_attr && geteuid() != 0 && fstatat(at, rec->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+    bool foreign = t->keeps_attr && geteuid() != 0 && beneath_stat_at(p->dirs, at, rec->name, &st) == 0 &&
                    st.st_uid != geteuid();
     int fd = foreign ? -EACCES : make_temporary(p, rec->parent, at, rec);
     bool in_place = !over && (foreign || fd == -EACCES || fd == -EPERM);
@@ -430,7 +428,7 @@ static int put_one(struct target *t, const struct eng_record *rec)
         return at;
     int r = 0;
     if (p->has_met)
-        r = faccessat(at, rec->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? -EEXIST : 0;
+        r = beneath_is_taken(p->dirs, at, rec->name) > 0 ? -EEXIST : 0;
     if (!r)
         r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(at, rec);
     if (r == -EOPNOTSUPP) {
@@ -685,11 +683,14 @@ static ssize_t posix_readlink(struct target *t, tdir dir, const char *name, cons
 {
     (void)attr;
     int at = dir_of(t, dir, name);
-    if (at < 0)
-        return at;
-    ssize_t n = readlinkat(at, name, buf, size);
+    int fd = at < 0 ? at : beneath_open_at(posix_of(t)->dirs, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fd;
+    ssize_t n = readlinkat(fd, "", buf, size);
+    int e = errno;
+    close(fd);
     if (n < 0)
-        return -errno;
+        return -e;
     if ((size_t)n >= size)
         return -ERANGE;
     buf[n] = 0;

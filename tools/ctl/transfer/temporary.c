@@ -46,18 +46,18 @@ bool temporary_is(const char *name, size_t len)
 }
 
 /* Whether the name is the file's. */
-static bool has_name(int fd, int at, const char *name)
+static bool has_name(struct beneath *dirs, int fd, int at, const char *name)
 {
     struct stat st, here;
-    return fstat(fd, &st) == 0 && fstatat(at, name, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
-           st.st_dev == here.st_dev && st.st_ino == here.st_ino;
+    return fstat(fd, &st) == 0 && beneath_stat_at(dirs, at, name, &here) == 0 && st.st_dev == here.st_dev &&
+           st.st_ino == here.st_ino;
 }
 
-int temporary_lock(int fd, int at, const char *name)
+int temporary_lock(struct beneath *dirs, int fd, int at, const char *name)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? -EEXIST : 0; /* where there are no locks nobody removes it */
-    return has_name(fd, at, name) ? 0 : -EEXIST;
+    return has_name(dirs, fd, at, name) ? 0 : -EEXIST;
 }
 
 int temporary_link(int at, const char *from, int to, const char *name)
@@ -89,7 +89,7 @@ static void remove_one(struct beneath *dirs, int at, const char *name)
     int fd = beneath_open_at(dirs, at, name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(fd, at, name) && unlinkat(at, name, 0) == 0)
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && has_name(dirs, fd, at, name) && unlinkat(at, name, 0) == 0)
         cli_warning("%s: removed; an import that has ended had not finished it", name);
     close(fd);
 }

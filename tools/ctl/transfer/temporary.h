@@ -19,7 +19,7 @@ struct beneath;
 void temporary_name(int i, char ret_name[TEMPORARY_BUF]);
 bool temporary_is(const char *name, size_t len);
 /* Locks a file that was just made by the name. -EEXIST: somebody has removed it before that. */
-int temporary_lock(int fd, int at, const char *name);
+int temporary_lock(struct beneath *dirs, int fd, int at, const char *name);
 /* linkat(2) that replaces what has the name, at once: by a temporary one. */
 int temporary_link(int at, const char *from, int to, const char *name);
 /* Removes what killed imports of this user have left in a directory. */
