@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -330,17 +331,76 @@ static void read_said(int fd, char *said, size_t cap)
     said[strcspn(said, "\n")] = '\0';
 }
 
-/* libfuse takes a path. As an ordinary user's the mount is made by fusermount3, which looks whose it is. */
+/* libfuse takes a path, and so does fusermount3, which inherits the working directory. That of the process is
+ * back when this returns; the engine, which runs by now, has no use for it. */
 static int mount_at(struct fuse_session *fuse, const struct mnt_place *place)
 {
-    char there[32];
-    (void)snprintf(there, sizeof there, "/proc/self/fd/%d", place->point);
-    return fuse_session_mount(fuse, geteuid() == 0 && access(there, F_OK) == 0 ? there : place->path);
+    int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = fchdir(place->point) == 0 ? fuse_session_mount(fuse, ".") : -1;
+    int error = errno;
+    if (here < 0 || fchdir(here) != 0)
+        (void)chdir("/");
+    if (here >= 0)
+        (void)close(here);
+    errno = error;
+    return r;
 }
 
-int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_device, char why[FS_WHY_MAX])
+/* Those who start on one mount point at the same time look and mount one after the other. Others can have the
+ * lock as well, and keep it: they make us wait for a while, and that is all. */
+enum { POINT_LOCK_MS = 3000, POINT_LOCK_STEP_MS = 10 };
+
+static int lock_point(const struct mnt_place *place)
 {
-    const dev_t before = device_of(place);
+    int fd = openat(place->point, ".", O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC);
+    for (int left = POINT_LOCK_MS; fd >= 0 && left > 0; left -= POINT_LOCK_STEP_MS) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+            break;
+        (void)nanosleep(&(struct timespec){.tv_nsec = POINT_LOCK_STEP_MS * 1000000}, NULL);
+    }
+    return fd;
+}
+
+/* The store has been opened since mnt_prepare(), for seconds maybe: does the name still lead to what was
+ * found there? */
+static int look_again(const struct mnt_place *place, char why[FS_WHY_MAX])
+{
+    struct statx found, now;
+    const unsigned flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
+    char source[PATH_MAX];
+    if (statx(place->point, "", flags | AT_EMPTY_PATH, STATX_INO, &found) != 0 ||
+        statx(place->parent, place->name, flags, STATX_INO, &now) != 0)
+        return complain(why, -errno, place->path, strerror(errno));
+    if (found.stx_ino == now.stx_ino && found.stx_dev_major == now.stx_dev_major &&
+        found.stx_dev_minor == now.stx_dev_minor)
+        return 0;
+    if (!engramfs_on(place->path, source, sizeof source))
+        return complain(why, -EBUSY, place->path,
+                        "something else has been put there while the store was opened");
+    (void)snprintf(why, FS_WHY_MAX, "mount point %s: busy, %.200s was mounted there meanwhile", place->path,
+                   source);
+    return -EBUSY;
+}
+
+/* Takes a mount away again that is on the folder, but not under the name that was asked for: somebody was
+ * quicker than look_again(). A folder that something is mounted on keeps its own name. */
+static void undo(const struct mnt_place *place)
+{
+    char link[40], path[PATH_MAX];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", place->point);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    const char *slash = strrchr(path, '/');
+    struct mnt_place there = {.path = path, .name = slash && slash[1] ? slash + 1 : ".", .point = -1};
+    there.parent = openat(place->point, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat point;
+    if (there.parent >= 0 && fstat(place->point, &point) == 0 && !mnt_on_top(&there, point.st_dev))
+        (void)mnt_unmount(&there, true);
+    mnt_place_close(&there);
+}
+
+static int mount_quietly(struct fuse_session *fuse, const struct mnt_place *place, char why[FS_WHY_MAX])
+{
     int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     int said_fd = memfd_create("engramfs-mount", MFD_CLOEXEC);
     if (said_fd >= 0 && saved >= 0)
@@ -349,7 +409,6 @@ int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_dev
     int why_errno = errno;
     if (said_fd >= 0 && saved >= 0)
         (void)dup2(saved, STDERR_FILENO);
-    close_point(place);
     char said[FS_WHY_MAX - 200] = "";
     if (said_fd >= 0)
         read_said(said_fd, said, sizeof said);
@@ -367,9 +426,25 @@ int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_dev
         (void)close(said_fd);
     if (saved >= 0)
         (void)close(saved);
-    if (r)
-        return -EIO;
-    const dev_t device = device_of(place);
-    *ret_device = device != before ? device : 0;
-    return 0;
+    return r ? -EIO : 0;
+}
+
+int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_device, char why[FS_WHY_MAX])
+{
+    const int lock = lock_point(place);
+    const dev_t before = device_of(place);
+    int r = look_again(place, why);
+    if (!r)
+        r = mount_quietly(fuse, place, why);
+    const dev_t device = r ? 0 : device_of(place);
+    if (!r && device == before) {
+        undo(place);
+        r = complain(why, -ESTALE, place->path, "it was moved away while it was mounted on");
+    }
+    close_point(place);
+    if (lock >= 0)
+        (void)close(lock);
+    if (!r)
+        *ret_device = device;
+    return r;
 }

@@ -89,6 +89,24 @@ wait "$HOLDER_JOB"
 check "unmount the other" as fusermount3 -u "$WORK/home/other/mem"
 check "its daemon ends" wait_until 60 no_daemon "$WORK/home"
 
+# ---- who may rename that folder is quick, just before fusermount3 looks at the mount point
+if ! cc -shared -fPIC -Wall -Werror -o "$WORK/place.so" "$(dirname "$0")/place_shim.c" -ldl; then
+    skip "a link just before fusermount3" "no compiler"
+else
+    as mkdir -p "$WORK/home/z/mem" "$WORK/home/beside/mem"
+    # -f: the first fork is libfuse's
+    as env "LD_PRELOAD=$WORK/place.so" PLACE_LINK=beside PLACE_AT=fork "PLACE_FOLDER=$WORK/home/z" \
+        "$WORK/bin/engramfs" -f "$WORK/home/second" "$WORK/home/z/mem" 2>"$WORK/said" &
+    QUICK=$!
+    wait_until 20 grep -q " mounted on " "$WORK/said" || not_ok "the one is mounted" "$(tail -n 1 "$WORK/said")"
+    check "somebody was quick" test -L "$WORK/home/z"
+    check_equal "mounted where it was looked for" "$WORK/home/z.moved/mem" "$(mounts_under "$WORK/home")"
+    daemons_under "$WORK/home/second" | xargs -r kill -TERM
+    wait $QUICK
+    check_equal "SIGTERM ends it" 0 $?
+    check_equal "and nothing is mounted" "" "$(mounts_under "$WORK/home")"
+fi
+
 # ---- what the administrator allows in fuse.conf
 other() { setpriv --reuid=54321 --regid=54321 --clear-groups "$@"; }
 member() { setpriv --reuid=54321 --regid=54321 --groups=54322,"$(id -g nobody)" "$@"; }
