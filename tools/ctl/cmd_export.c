@@ -4,6 +4,7 @@
 #include "ctl/subcommand.h"
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/fields.h"
+#include "ctl/transfer/guarded.h"
 #include "ctl/transfer/jsonl.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
@@ -32,7 +33,7 @@ static const char help_text[] =
     "                   (the default unless OUT is called .tar); see engramctl import\n"
     "                   --help for the keys\n"
     "  --format tree    into the directory OUT, which must be missing or empty: files,\n"
-    "                   directories, symlinks, hard links, modes, times, user.* attributes\n"
+    "                   directories, symlinks, hard links, modes, times, attributes\n"
     "  --format tar     the same as a tar archive (pax), to the file OUT or to standard\n"
     "                   output; GNU tar --xattrs and bsdtar read it\n"
     "  --json           the summary as JSON, on standard output, or on standard error when\n"
@@ -65,9 +66,9 @@ struct export
     int fd;
     struct buf out, content;
     struct pool pool;
-    uint64_t memories, others;
-    uint64_t folders, cut, unfinished; /* as in struct copy_result */
-    uint64_t total;                    /* memories to come, for the progress; 0: unknown */
+    uint64_t memories, others, guarded; /* guarded attributes are left out */
+    uint64_t folders, cut, unfinished;  /* as in struct copy_result */
+    uint64_t total;                     /* memories to come, for the progress; 0: unknown */
     struct complaints failed;
     struct progress progress;
 };
@@ -96,7 +97,9 @@ static int load_xattrs(struct export *ex, const struct walk *w, struct target_fi
     if (!m->xattrs)
         return r < 0 ? r : -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(all[i].name, FIELD_XATTR_ID) != 0) {
+        if (guarded_is(all[i].name)) {
+            ex->guarded++;
+        } else if (strcmp(all[i].name, FIELD_XATTR_ID) != 0) {
             m->xattrs[m->n_xattrs++] = all[i];
         } else if (trueid_is(w, all[i].value, all[i].size)) {
             m->id = all[i].value;
@@ -332,6 +335,10 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     if (!r && ex.others)
         cli_warning("%" PRIu64 " symlinks or special files left out: --format tar or tree exports them",
                     ex.others);
+    if (!r && ex.guarded)
+        cli_warning("%" PRIu64
+                    " trusted.* and security.* attributes left out: --format tar or tree exports them",
+                    ex.guarded);
     buf_done(&ex.out);
     buf_done(&ex.content);
     pool_done(&ex.pool);

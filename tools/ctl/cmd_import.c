@@ -32,7 +32,7 @@ static const char help_text[] =
     "                   not; the default unless SOURCE is a directory or is called .tar,\n"
     "                   .tgz, .tar.zst or the like\n"
     "  --format tree    a directory: files, directories, symlinks, hard links, modes,\n"
-    "                   times and user.* attributes\n"
+    "                   times and attributes\n"
     "  --format tar     the same from a tar archive, compressed or not. A name that leads\n"
     "                   out of the archive is reported and left out\n"
     "  --create         TARGET may be an empty folder, which becomes a store. Without it\n"

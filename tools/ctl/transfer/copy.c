@@ -8,6 +8,7 @@
 #include "ctl/transfer/fields.h"
 #include "ctl/transfer/links.h"
 #include "ctl/transfer/put.h"
+#include "ctl/transfer/same.h"
 #include "ctl/transfer/walk.h"
 
 #include <errno.h>
@@ -158,7 +159,7 @@ static int fit_xattrs(struct copy *c, struct eng_record *rec)
     return 0;
 }
 
-/* The user.* attributes of the source's file, in the batch's pool; with an error those that can be read. */
+/* The attributes of the source's file, in the batch's pool; with an error those that can be read. */
 static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
 {
     int r = target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
@@ -208,6 +209,39 @@ static int copy_file(struct copy *c, tdir dir)
     return r;
 }
 
+/* Those of a symlink or special file, which are guarded ones: from a store to a store. */
+static int copy_other_xattrs(struct copy *c, tdir dir)
+{
+    const struct walk *w = &c->walk;
+    struct eng_record rec = {.name = w->path};
+    struct target_file in, out;
+    struct target_attr made;
+    if (c->from->kind != TARGET_STORE)
+        return 0;
+    batch_begin(c->put.batch);
+    int r = c->from->ops->open(c->from, w->dir, w->name, &w->attr, false, &in);
+    c->put.source_failed = r < 0;
+    if (r < 0)
+        return r;
+    r = load_xattrs(c, &in, &rec);
+    (void)c->from->ops->close(c->from, &in);
+    c->put.source_failed = r < 0;
+    if (r < 0 || !rec.n_xattrs)
+        return r;
+    if (c->put.to->kind != TARGET_STORE) {
+        put_complain(&c->put, w->path, "the attributes of a symlink or special file are not kept");
+        return 0;
+    }
+    r = put_lookup(&c->put, dir, w->name, &made);
+    if (!r)
+        r = c->put.to->ops->open(c->put.to, dir, w->name, &made, true, &out);
+    if (r < 0)
+        return r;
+    r = same_add_xattrs(c->put.to, &out, &rec);
+    (void)c->put.to->ops->close(c->put.to, &out);
+    return r;
+}
+
 static int copy_other(struct copy *c, tdir dir)
 {
     const struct walk *w = &c->walk;
@@ -223,7 +257,7 @@ static int copy_other(struct copy *c, tdir dir)
     r = put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
     if (r < 0 && w->attr.nlink > 1)
         links_break(&c->links, &w->attr);
-    return r;
+    return r < 0 ? r : copy_other_xattrs(c, dir);
 }
 
 static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
@@ -239,7 +273,7 @@ static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
 static int copy_dir_xattrs(struct copy *c, tdir self)
 {
     struct walk *w = &c->walk;
-    struct eng_record rec = {0};
+    struct eng_record rec = {.name = w->path};
     struct target_file in;
     batch_begin(c->put.batch);
     int r = c->from->ops->open_dir(c->from, walk_entered(w), &in);

@@ -1,7 +1,7 @@
 /*
  * copy.h - copies a whole tree from one target to another: files, directories,
  * symlinks, special files, modes, times, owners (as far as the user may),
- * user.* attributes, hard links as hard links, holes of large files as holes. */
+ * attributes, hard links as hard links, holes of large files as holes. */
 #ifndef ENGRAMCTL_COPY_H
 #define ENGRAMCTL_COPY_H
 

@@ -32,11 +32,18 @@ static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int
     put_complain(arg, rec->name, target_strerror(error));
 }
 
+static void on_refused(void *arg, const char *entry, const char *why)
+{
+    put_complain(arg, entry, why);
+}
+
 int put_init(struct put *p, const struct put_source *source, struct target *to, const char *prefix)
 {
     *p = (struct put){.source = source, .to = to, .prefix = prefix, .implied_mode = 0777 & ~umask(0)};
     to->wrote = true;
     to->keeps_attr = false;
+    to->refused = on_refused;
+    to->refused_arg = p;
     progress_start(&p->progress, source->unit);
     p->batch = batch_new(to, on_failed, p);
     return p->batch ? 0 : -ENOMEM;
@@ -292,6 +299,7 @@ void put_done(struct put *p, struct copy_result *ret)
     p->result.failed = p->complaints.n;
     *ret = p->result;
     batch_free(p->batch);
+    p->to->refused = NULL;
     free(p->later);
     pool_done(&p->names);
 }

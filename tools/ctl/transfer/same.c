@@ -2,6 +2,8 @@
  * same.c - see same.h. No state. */
 #include "ctl/transfer/same.h"
 
+#include "ctl/transfer/guarded.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,19 +39,21 @@ static bool has(struct target *t, struct target_file *f, const struct eng_xattr_
 int same_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec)
 {
     char list[ENG_XATTR_LIST_MAX], *buf = NULL;
-    size_t found = 0;
+    size_t found = 0, fields = 0;
     ssize_t n = t->ops->listxattr(t, f, list, sizeof list);
     if (n < 0)
         return 0;
     bool same = true;
+    for (size_t i = 0; i < rec->n_xattrs; i++)
+        fields += !guarded_is(rec->xattrs[i].name);
     for (const char *s = list; same && s < list + n; s += strlen(s) + 1) {
         bool counts = !strncmp(s, "user.", 5);
         same = !counts || find(rec, s);
         found += counts;
     }
-    if (!same || found != rec->n_xattrs)
+    if (!same || found != fields)
         return 0;
-    if (found && !(buf = malloc(ENG_XATTR_SIZE_MAX)))
+    if (rec->n_xattrs && !(buf = malloc(ENG_XATTR_SIZE_MAX)))
         return -ENOMEM;
     for (size_t i = 0; same && i < rec->n_xattrs; i++)
         same = has(t, f, &rec->xattrs[i], buf);
@@ -64,6 +68,8 @@ int same_add_xattrs(struct target *t, struct target_file *f, const struct eng_re
     for (size_t i = 0; !r && i < rec->n_xattrs; i++) {
         if (!has(t, f, &rec->xattrs[i], buf))
             r = t->ops->setxattr(t, f, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
+        if (r < 0 && t->kind != TARGET_STORE && guarded_is(rec->xattrs[i].name))
+            r = guarded_refuse(t, rec->name, rec->xattrs[i].name, r);
         if (r == -E2BIG) {
             too_big = r;
             r = 0;

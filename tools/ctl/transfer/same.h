@@ -9,10 +9,10 @@
  * the rights of one owner, not of another. */
 uint32_t same_mode(uint32_t mode, uint32_t uid, uint32_t gid, uint32_t have_uid, uint32_t have_gid);
 
-/* 1: the regular file of `attr` has the content and the user.* attributes of the record; 0: it has not; or a
+/* 1: the regular file of `attr` has the content and the attributes of the record; 0: it has not; or a
  * negative errno, if that cannot be known and nothing may be put there either. */
 int same_record(struct target *t, const struct eng_record *rec, const struct target_attr *attr);
-/* Whether an open file has the record's user.* attributes and no others. As above. */
+/* Whether an open file has the record's attributes, and no other user.* ones. As above. */
 int same_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec);
 /* Makes that so. */
 int same_set_xattrs(struct target *t, struct target_file *f, const struct eng_record *rec);

@@ -2,6 +2,7 @@
  * sink.c - see sink.h. State: struct sink. */
 #include "ctl/transfer/sink.h"
 
+#include "ctl/transfer/guarded.h"
 #include "ctl/transfer/same.h"
 #include "shared/cli.h"
 
@@ -139,6 +140,8 @@ int sink_end(struct sink *s, uint64_t size)
             r = r ? 0 : same_set_xattrs(s->t, &s->old, s->rec);
             if (!r && mask)
                 r = s->t->ops->setattr(s->t, s->rec->parent, s->rec->name, &want, mask);
+            if (!r && mask && guarded_any(s->rec))
+                r = same_add_xattrs(s->t, &s->old, s->rec);
             if (r != -E2BIG) /* they may fit without those that go */
                 return r;
         }

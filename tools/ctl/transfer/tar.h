@@ -1,6 +1,6 @@
 /*
  * tar.h - a tree as a tar archive, by libarchive: files, directories, symlinks, special files, modes, times
- * in nanoseconds, owners, user.* attributes, hard links, holes of large files. The archives are in the pax
+ * in nanoseconds, owners, attributes, hard links, holes of large files. The archives are in the pax
  * format with attributes as SCHILY.xattr, which GNU tar (--xattrs), bsdtar and star read and write.
  *
  * Without libarchive (tar_none.c) tar_is_built is false and nothing else may be called. */

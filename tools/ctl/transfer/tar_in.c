@@ -10,6 +10,7 @@
  *
  * If it is packed, nothing is known of what was unpacked before all was read and the sum compared (unpack.h):
  * it is read on behind the end of the archive, and if that goes wrong all entries are told. */
+#include "ctl/transfer/guarded.h"
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/tar_exact.h"
@@ -287,7 +288,7 @@ static bool is_wanted(const char *name)
     for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
         if (!strcmp(name, computed[i]))
             return false;
-    return !strncmp(name, "user.", 5) && name[5];
+    return (!strncmp(name, "user.", 5) && name[5]) || guarded_is(name);
 }
 
 static int load_xattrs(struct tar_in *in, struct eng_record *rec)
@@ -382,7 +383,7 @@ static int put_regular(struct tar_in *in, tdir dir, const char *name, const stru
 
 static int put_dir(struct tar_in *in, const char *name, size_t depth, const struct target_attr *attr)
 {
-    struct eng_record rec = {0};
+    struct eng_record rec = {.name = archive_entry_pathname(in->entry)};
     batch_begin(in->put.batch);
     int r = enter(in, depth, name, 0700);
     if (!r)

@@ -364,6 +364,22 @@ static int write_dir(struct tar_out *o, bool *ret_fatal)
     return write_header(o);
 }
 
+/* Of what is no file and no directory: guarded ones. Only a store is asked: it opens nothing for that. */
+static bool has_xattrs(struct tar_out *o)
+{
+    const struct walk *w = &o->walk;
+    const struct eng_xattr_pair *x;
+    struct target_file f;
+    size_t n = 0;
+    if (o->from->kind != TARGET_STORE ||
+        o->from->ops->open(o->from, w->dir, w->name, &w->attr, false, &f) < 0)
+        return false;
+    pool_reset(&o->pool);
+    int r = target_load_xattrs(o->from, &f, &o->pool, &x, &n);
+    (void)o->from->ops->close(o->from, &f);
+    return r < 0 || n > 0;
+}
+
 static int write_other(struct tar_out *o, bool *ret_fatal)
 {
     struct walk *w = &o->walk;
@@ -375,6 +391,8 @@ static int write_other(struct tar_out *o, bool *ret_fatal)
         n = o->from->ops->readlink(o->from, w->dir, w->name, &w->attr, link, sizeof link);
     if (n < 0)
         return (int)n;
+    if (has_xattrs(o))
+        complain(o, "the attributes of a symlink or special file are not kept");
     set_stat(o, 0);
     if (S_ISLNK(w->attr.mode))
         archive_entry_copy_symlink(o->entry, link);

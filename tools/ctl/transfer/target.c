@@ -2,6 +2,7 @@
  * target.c - finds out what a path is and opens it. State: none of its own. */
 #include "ctl/transfer/target.h"
 
+#include "ctl/transfer/guarded.h"
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
 #include "ctl/transfer/target_backends.h"
@@ -438,6 +439,14 @@ static int load_xattr(struct target *t, struct target_file *f, struct pool *pool
     return 1;
 }
 
+/* A host gives each of its files a label: that is none of a memory. */
+static bool is_carried(const struct target *t, const char *name)
+{
+    if (t->kind == TARGET_TREE && !strcmp(name, "security.selinux"))
+        return false;
+    return !strncmp(name, "user.", 5) || guarded_is(name);
+}
+
 int target_load_xattrs(struct target *t, struct target_file *f, struct pool *pool,
                        const struct eng_xattr_pair **ret_xattrs, size_t *ret_n)
 {
@@ -453,7 +462,7 @@ int target_load_xattrs(struct target *t, struct target_file *f, struct pool *poo
     char *value = count ? malloc(ENG_XATTR_SIZE_MAX) : NULL;
     int r = count && (!x || !value) ? -ENOMEM : 0, error = 0;
     for (const char *s = list; r != -ENOMEM && s < list + size; s += strlen(s) + 1) {
-        if (strncmp(s, "user.", 5) != 0)
+        if (!is_carried(t, s))
             continue;
         r = load_xattr(t, f, pool, s, value, &x[n]);
         n += r == 1;

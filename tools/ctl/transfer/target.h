@@ -43,8 +43,8 @@ int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint
 /* How many memories there are below, for a progress display; 0: unknown. */
 uint64_t target_count(struct target *t);
 
-/* All user.* attributes of an open file or directory, in `pool`; ones that vanish meanwhile are left out.
- * With an error but -ENOMEM, those that can be read. */
+/* All user.* and guarded attributes of an open file or directory, in `pool`; ones that vanish meanwhile are
+ * left out. With an error but -ENOMEM, those that can be read. */
 struct pool;
 int target_load_xattrs(struct target *t, struct target_file *f, struct pool *pool,
                        const struct eng_xattr_pair **ret_xattrs, size_t *ret_n);

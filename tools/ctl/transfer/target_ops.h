@@ -114,6 +114,9 @@ struct target {
     bool keeps_attr;          /* put(): an existing file keeps its mode and owner */
     /* Left out by a walk, since it is where this is copied to; ino 0: nothing. */
     uint64_t self_dev, self_ino;
+    /* Is told of guarded attributes that it does not take; the rest of the entry is kept. */
+    void (*refused)(void *arg, const char *entry, const char *why);
+    void *refused_arg;
     bool wrote; /* set by whoever changes it: finish() then makes that durable */
 };
 

@@ -7,6 +7,7 @@
 #include "ctl/transfer/target_backends.h"
 
 #include "ctl/transfer/beneath.h"
+#include "ctl/transfer/guarded.h"
 #include "ctl/transfer/listing.h"
 #include "ctl/transfer/same.h"
 #include "ctl/transfer/temporary.h"
@@ -195,11 +196,25 @@ static int set_xattr(int fd, const char *name, const void *value, size_t size)
 static int set_xattrs(int fd, const struct eng_record *rec)
 {
     for (size_t i = 0; i < rec->n_xattrs; i++) {
+        if (guarded_is(rec->xattrs[i].name))
+            continue; /* by set_guarded() */
         int r = set_xattr(fd, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
         if (r < 0)
             return r;
     }
     return 0;
+}
+
+/* Last of all, since a new owner takes a capability away. */
+static int set_guarded(struct target *t, int fd, const struct eng_record *rec)
+{
+    int r = 0;
+    for (size_t i = 0; !r && i < rec->n_xattrs; i++) {
+        const struct eng_xattr_pair *x = &rec->xattrs[i];
+        int e = guarded_is(x->name) ? set_xattr(fd, x->name, x->value, x->size) : 0;
+        r = e < 0 ? guarded_refuse(t, rec->name, x->name, e) : 0;
+    }
+    return r;
 }
 
 /* Only root can give files away; for others everything is their own, as with cp -a. */
@@ -318,6 +333,8 @@ static int stream_end(struct target *t, const struct eng_record *rec, struct tar
         r = set_xattrs(f->fd, rec);
     if (!r)
         r = settle(f->fd, rec, NULL);
+    if (!r)
+        r = set_guarded(t, f->fd, rec);
     int at = !r && !f->in_place ? dir_of(t, rec->parent, rec->name) : r;
     if (at < 0 || f->in_place)
         return at;
@@ -365,24 +382,26 @@ static int put_again(struct target *t, const struct eng_record *rec)
     int same = r < 0 ? r : same_record(t, &as, &have);
     unsigned mask = same_changes(&as, &have, geteuid() == 0, &want);
     /* Somebody else's file could have been linked to this name. */
-    if (same > 0 && mask && have.nlink > 1)
+    if (same > 0 && mask && (have.nlink > 1 || guarded_any(&as)))
         same = 0;
     if (same > 0)
         return mask ? t->ops->setattr(t, rec->parent, rec->name, &want, mask) : 0;
     return same < 0 ? same : replace(t, &as);
 }
 
-static int fill(int fd, const struct eng_record *rec)
+static int fill(struct target *t, int fd, const struct eng_record *rec)
 {
     struct stat made = {0};
     int r = fstat(fd, &made) < 0 ? -errno : write_all(fd, rec->content, rec->size, 0);
     if (!r)
         r = set_xattrs(fd, rec);
-    return r ? r : settle(fd, rec, &made);
+    if (!r)
+        r = settle(fd, rec, &made);
+    return r ? r : set_guarded(t, fd, rec);
 }
 
 /* A file without a name, which gets one when it is complete. -EOPNOTSUPP: there are none here. */
-static int put_nameless(int at, const struct eng_record *rec)
+static int put_nameless(struct target *t, int at, const struct eng_record *rec)
 {
     char path[64];
     int fd = make_file(at, ".", O_TMPFILE, rec);
@@ -390,7 +409,7 @@ static int put_nameless(int at, const struct eng_record *rec)
         return -EOPNOTSUPP; /* a kernel, or a file system, that does not know O_TMPFILE */
     if (fd < 0)
         return fd;
-    int r = fill(fd, rec);
+    int r = fill(t, fd, rec);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (!r && linkat(AT_FDCWD, path, at, rec->name, AT_SYMLINK_FOLLOW) < 0)
         r = errno == ENOENT || errno == EPERM || errno == EXDEV ? -EOPNOTSUPP : -errno; /* no /proc, say */
@@ -400,12 +419,13 @@ static int put_nameless(int at, const struct eng_record *rec)
 }
 
 /* The same under a temporary name. */
-static int put_renamed(struct posix *p, int at, const struct eng_record *rec)
+static int put_renamed(struct target *t, int at, const struct eng_record *rec)
 {
+    struct posix *p = posix_of(t);
     int fd = make_temporary(p, rec->parent, at, rec);
     if (fd < 0)
         return fd;
-    int r = fill(fd, rec);
+    int r = fill(t, fd, rec);
     int lock = dup(fd); /* until it has its name; and close() tells what was not written */
     if (close(fd) < 0 && !r)
         r = -errno;
@@ -430,10 +450,10 @@ static int put_one(struct target *t, const struct eng_record *rec)
     if (p->has_met)
         r = beneath_is_taken(p->dirs, at, rec->name) > 0 ? -EEXIST : 0;
     if (!r)
-        r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(at, rec);
+        r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(t, at, rec);
     if (r == -EOPNOTSUPP) {
         p->no_tmpfile = true;
-        r = put_renamed(p, at, rec);
+        r = put_renamed(t, at, rec);
     }
     p->has_met = r == -EEXIST;
     return p->has_met ? put_again(t, rec) : r;
