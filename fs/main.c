@@ -532,8 +532,18 @@ static void raise_limit(int resource)
     }
 }
 
+/* Whoever starts us may block and ignore what he likes, and that is inherited. */
+static void reset_signals(void)
+{
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGCHLD, SIG_DFL); /* ignored, programs that we run would leave no status */
+}
+
 static void prepare_process(void)
 {
+    reset_signals();
     raise_limit(RLIMIT_NOFILE);
     raise_limit(RLIMIT_FSIZE);
     /* A lock or a pipe of who starts us would live as long as the mount. */

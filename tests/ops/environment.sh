@@ -265,6 +265,51 @@ finish
 check_equal "and ends well" 0 $?
 check "and the store is whole" "$CTL" check "$WORK/s4"
 
+# ---- signals are blocked, and SIGCHLD ignored, by whoever starts it: all that is inherited
+cat >"$WORK/rude.py" <<'P'
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execvp(sys.argv[1], sys.argv[1:])
+P
+RUDE=(python3 "$WORK/rude.py")
+ends() { # NAME PID [STATUS]
+    if ! wait_until 20 no_process "$2"; then
+        not_ok "$1" "it runs still"
+        kill -KILL "$2"
+    fi
+    wait "$2" 2>/dev/null
+    check_equal "$1" "${3-0}" $?
+}
+WITH=("${RUDE[@]}")
+begin "$WORK/s1"
+exec 7<"$MNT"
+kill -TERM $DAEMON
+ends "rudely started, busy: SIGTERM ends it" $DAEMON
+exec 7<&-
+check_fails "and nothing is mounted" "" mountpoint -q "$MNT"
+WITH=()
+mkfifo "$WORK/feed"
+"${RUDE[@]}" "$CTL" import - "$WORK/s1" <"$WORK/feed" >"$WORK/out" 2>&1 &
+IMPORT=$!
+exec 7>"$WORK/feed"
+catches() { [ $((0x$(sed -n "s,^SigCgt:\t,,p" "/proc/$1/status") >> 14 & 1)) -eq 1 ]; }
+check "an import, rudely started, waits for its lines" wait_until 20 catches $IMPORT
+kill -TERM $IMPORT
+ends "SIGTERM ends it" $IMPORT 2
+exec 7>&-
+
+# nohup(1): a hangup is nothing to such a command
+(trap '' HUP && exec "$CTL" import - "$WORK/s1" <"$WORK/feed" >"$WORK/out" 2>&1) &
+IMPORT=$!
+exec 7>"$WORK/feed"
+check "an import under nohup waits for its lines" wait_until 20 catches $IMPORT
+kill -HUP $IMPORT
+echo '{"id":"hung-up","content":"x"}' >&7
+exec 7>&-
+ends "it does all its work" $IMPORT
+check "and the memory is there" grep -q "1 memor" "$WORK/out"
+
 # ---- not allowed from the start, no such places
 if [ "$(id -u)" -ne 0 ]; then
     skip "permissions" "not root"

@@ -87,6 +87,7 @@ static void raise_descriptor_limit(void)
 
 int main(int argc, char **argv)
 {
+    cli_reset_signals();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error like any other, with a message */
     signal(SIGXFSZ, SIG_IGN); /* as is a file that may not grow (ulimit -f) */
     raise_descriptor_limit();

@@ -140,13 +140,22 @@ static void on_signal(int sig)
     (void)alarm(1);
 }
 
+void cli_reset_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGCHLD, SIG_DFL); /* ignored, programs that libraries run would leave no status */
+}
+
 void cli_catch_signals(void)
 {
     /* Once only: a second Ctrl-C ends the program at once, as it would have without us. */
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, was;
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
-    sigaction(SIGHUP, &sa, NULL); /* the terminal or the connection to it is gone */
+    if (sigaction(SIGHUP, NULL, &was) < 0 || was.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &sa, NULL); /* the terminal or the connection to it is gone */
     sa.sa_flags = 0;
     sigaction(SIGALRM, &sa, NULL);
 }

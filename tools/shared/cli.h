@@ -36,7 +36,10 @@ int cli_usage(const char *subcommand, const char *format, ...) __attribute__((fo
 /* Flushes stdout; a full disk or a closed pipe turns `code` into CLI_ERROR, with a message. */
 int cli_finish_stdout(int code);
 
-/* SIGINT, SIGTERM and SIGHUP only set this; long work looks at it between steps. */
+/* First of all: what is blocked and ignored is inherited from whoever starts the program. */
+void cli_reset_signals(void);
+/* SIGINT, SIGTERM and SIGHUP only set this; long work looks at it between steps. SIGHUP not under nohup(1).
+ */
 bool cli_interrupted(void);
 void cli_catch_signals(void);
 
