@@ -3,7 +3,8 @@
  *
  * In the background the parent waits for one message from the child: empty
  * when the mount answers, else the line to print. The child is made before
- * the store is opened, since neither locks nor threads survive a fork.
+ * the store is opened, since neither locks nor threads survive a fork. If
+ * the parent ends before it was told, so does the child.
  *
  * Threads: main runs FUSE's loop; `signals` waits for SIGTERM and SIGINT,
  * unmounts as umount(8) would, so that pages written through mappings
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -84,17 +86,17 @@ static void notify_systemd(const char *state)
     (void)close(fd);
 }
 
-/* Once: to the parent, or to stderr. `why` NULL: the mount answers. */
-static void tell(struct daemon_state *d, const char *why)
+/* Once: to the parent, or to stderr. `why` NULL: the mount answers. False: there is no parent any more. */
+static bool tell(struct daemon_state *d, const char *why)
 {
+    bool told = true;
     if (why && d->logging && !d->opt.foreground)
         messages_line(ENG_LOG_ERROR, "%s", why);
     if (d->ready_fd >= 0) {
         char message[FS_WHY_MAX + 1] = {why ? 'E' : 'R'};
         if (why)
             (void)snprintf(message + 1, FS_WHY_MAX, "%s", why);
-        if (write(d->ready_fd, message, strlen(message)) < 0)
-            messages_line(ENG_LOG_WARNING, "cannot tell the starting process: %s", strerror(errno));
+        told = write(d->ready_fd, message, strlen(message)) >= 0;
         (void)close(d->ready_fd);
         d->ready_fd = -1;
     } else if (why && d->opt.foreground) {
@@ -104,6 +106,7 @@ static void tell(struct daemon_state *d, const char *why)
     }
     if (!why)
         notify_systemd("READY=1");
+    return told;
 }
 
 /* The parent's part of going to the background; returns its exit code. */
@@ -143,7 +146,15 @@ static void to_null(void)
         (void)close(null);
 }
 
-/* Returns in the child (0), or never; <0 if there is none. */
+/* In the background: whoever started us was killed, or gave it up. What comes later nobody expects. */
+static bool is_abandoned(const struct daemon_state *d)
+{
+    struct pollfd parent = {.fd = d->ready_fd};
+    return d->ready_fd >= 0 && poll(&parent, 1, 0) == 1 && (parent.revents & POLLERR);
+}
+
+/* Returns in the child (0), or never; <0 if there is none. The child dies with its parent until there is a
+ * mount to be taken away: to open a store may take its time, and may be broken off at any moment. */
 static int go_to_background(struct daemon_state *d)
 {
     int fds[2];
@@ -158,6 +169,9 @@ static int go_to_background(struct daemon_state *d)
     }
     (void)close(fds[0]);
     d->ready_fd = fds[1];
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (is_abandoned(d))
+        _exit(1);
     (void)setsid();
     return 0;
 }
@@ -198,14 +212,16 @@ static void probe(struct daemon_state *d)
     if (!r) {
         messages_line(ENG_LOG_INFO, "%s mounted on %s%s", d->store, d->mountpoint,
                       d->opt.read_only ? ", read-only" : "");
-        tell(d, NULL);
+        bool told = tell(d, NULL);
         if (!d->opt.foreground)
             to_null();
+        if (!told) /* the signal thread takes it */
+            (void)kill(getpid(), SIGTERM);
     } else if (!atomic_load(&d->ended)) {
         char why[FS_WHY_MAX];
         (void)snprintf(why, sizeof why, "mount point %.300s does not answer: %s", d->mountpoint,
                        r == -ESTALE ? "something else lies there" : strerror(-r));
-        tell(d, why);
+        (void)tell(d, why);
         fuse_session_exit(d->fuse);
     }
 }
@@ -403,6 +419,12 @@ static void end_mount(struct daemon_state *d)
 /* From a mounted session to its end. */
 static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
 {
+    if (d->ready_fd >= 0)
+        (void)prctl(PR_SET_PDEATHSIG, 0);
+    if (is_abandoned(d)) {
+        (void)snprintf(why, FS_WHY_MAX, "not mounted: whoever started it has ended");
+        return -ECANCELED;
+    }
     int r = mnt_mount(d->fuse, &d->place, &d->device, why);
     if (r)
         return r;
@@ -635,7 +657,7 @@ static int start(struct daemon_state *d)
         r = run(d, why);
     }
     if (r)
-        tell(d, *why ? why : strerror(-r));
+        (void)tell(d, *why ? why : strerror(-r));
     else
         messages_line(ENG_LOG_INFO, "%s unmounted from %s", d->store, d->mountpoint);
     mnt_place_close(&d->place);

@@ -46,6 +46,29 @@ for round in 1 2 3; do
     check_fails "and nothing is mounted, round $round" "" mountpoint -q "$MNT"
 done
 
+# ---- whoever starts it in the background is ended while it waits for the store
+for signal in TERM INT HUP KILL; do
+    exec 7<"$WORK/early"
+    flock 7
+    env --default-signal "$ENGRAMFS" "$WORK/early" "$MNT" 2>"$WORK/log" &
+    STARTER=$!
+    opens() { # the child has taken its signals, and waits
+        DAEMON=$(daemons_under "$WORK/early" | grep -vx $STARTER) && blocks_term
+    }
+    wait_until 20 opens || not_ok "it waits for the lock, SIG$signal" "$(tail -n 1 "$WORK/log")"
+    kill "-$signal" $STARTER
+    wait $STARTER 2>/dev/null
+    STATUS=$?
+    check_equal "SIG$signal ends the starting command" $((128 + $(kill -l $signal))) $STATUS
+    check "SIG$signal: and with it all it has started" wait_until 5 no_daemon "$WORK/early"
+    exec 7<&-
+    done_or_mounted() { no_daemon "$WORK/early" || mountpoint -q "$MNT"; }
+    wait_until 20 done_or_mounted
+    check_fails "SIG$signal: nothing is mounted later" "" mountpoint -q "$MNT"
+    mounts_under "$MNT" | xargs -r -n 1 umount
+    wait_until 20 no_daemon "$WORK/early"
+done
+
 # ---- what is stored through a mapping of a file that stays open comes back before the mount goes
 begin "$WORK/mapped"
 python3 - "$MNT/file" "$WORK/stored" "$WORK/stay" 2>/dev/null <<'P' &
@@ -101,6 +124,7 @@ place() { # a folder of a stranger's, with the mount point, and a mount of other
     install -d -m 755 -o 65534 -g 65534 "$WORK/bob" "$WORK/bob/x" "$WORK/bob/x/mem"
 }
 begin_below() { # [VARIABLE=VALUE...]: a daemon in that folder
+    : >"$WORK/log"
     env "$@" "$ENGRAMFS" -f -o allow_other "$WORK/placed" "$WORK/bob/x/mem" 2>"$WORK/log" &
     DAEMON=$!
     wait_until 20 grep -q " mounted on " "$WORK/log" || not_ok "mount below a stranger's folder" "$(tail -n 1 "$WORK/log")"
@@ -146,6 +170,12 @@ else
     kill -TERM $DAEMON
     ended "SIGTERM after this"
     nothing_else_is_lost "before mount(2)"
+    # and whoever starts a daemon is killed while it mounts
+    place
+    env PLACE_ALONE=yes "${PLACE[0]}" "$ENGRAMFS" -o allow_other "$WORK/placed" "$WORK/bob/x/mem" 2>"$WORK/log"
+    check_equal "the starting command is killed before mount(2)" 137 $?
+    check "the daemon ends after it" wait_until 20 no_daemon "$WORK/placed"
+    nothing_else_is_lost "nobody waits for it"
     umount "$WORK/others/mem"
 fi
 

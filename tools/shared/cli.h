@@ -38,8 +38,7 @@ int cli_finish_stdout(int code);
 
 /* First of all: what is blocked and ignored is inherited from whoever starts the program. */
 void cli_reset_signals(void);
-/* SIGINT, SIGTERM and SIGHUP only set this; long work looks at it between steps. SIGHUP not under nohup(1).
- */
+/* SIGINT, SIGTERM and, but for nohup(1), SIGHUP only set this; long work looks at it between steps. */
 bool cli_interrupted(void);
 void cli_catch_signals(void);
 
