@@ -97,10 +97,12 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OTHERS_UNREAD)       /* what cannot be read in other segments may not have followed */                 \
     M(UNREAD_IS_TORN)      /* a read that fails ends the log beyond the mark, whatever follows */            \
     M(DISCARD_WHOLE)       /* opening removes segments that hold whole batches behind a bad one */           \
+    M(UNREAD_LEFT)         /* nor is one kept that cannot be read in part: the next opening removes it */    \
     M(PASSED_BY_LOST)      /* repair does not look behind the bad batch that ended a log */                  \
     M(KEPT_OR_NOT)         /* the log goes on though such a segment could not be kept */                     \
     M(KEPT_REPLACED)       /* the number of one that is kept is used again, and then its name */             \
     M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
+    M(CONTINUE_HEADLESS)   /* a log goes on in a segment whose head cannot be read */                        \
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \

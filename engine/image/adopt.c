@@ -20,6 +20,14 @@ static bool is_beyond(const struct recovery *rec, const struct seg_file *sf)
     return sf->last > rec->seq + (sf == rec->at);
 }
 
+/* Whether a file that is no part of the log may still be needed: what cannot be read in it now may be such
+ * batches. Not what a cut of the power leaves at the end of the log (log_end.c). */
+static bool is_evidence(const struct recovery *rec, const struct seg_file *sf)
+{
+    bool unread = sf->valid && sf->unread && rec->unread != rec->seq + 1 && !MUTANT(UNREAD_LEFT);
+    return unread || (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE));
+}
+
 static void tell_beyond(struct recovery *rec)
 {
     for (size_t i = 0; i < rec->n_segs; i++) {
@@ -70,12 +78,13 @@ static int discard_unknown(struct recovery *rec)
     bool kept = false, lacking = moved_is_lacking(eng) && !MUTANT(MOVED_REMOVED);
     for (size_t i = 0; i < rec->n_segs; i++) {
         struct seg_file *sf = &rec->segs[i];
-        if (index_segment(&eng->idx, sf->id) || (sf->used && !is_beyond(rec, sf)))
+        bool evidence = is_evidence(rec, sf);
+        if (index_segment(&eng->idx, sf->id) || (sf->used && !evidence))
             continue;
         /* A header that is whole says that the log does not go on here; without one nobody knows. */
         const char *why =
             sf->holds && !sf->valid ? "has a damaged header and batches that belong nowhere" : NULL;
-        if (sf->unreadable)
+        if (sf->unreadable && (!evidence || MUTANT(UNREAD_LEFT)))
             why = "cannot be read and is not needed";
         if (sf->alien)
             why = "belongs to another store or has another name";
@@ -83,11 +92,12 @@ static int discard_unknown(struct recovery *rec)
             report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
-        if ((lacking && !sf->searched) || (is_beyond(rec, sf) && !MUTANT(DISCARD_WHOLE))) {
-            int r =
-                set_aside(rec, sf,
-                          is_beyond(rec, sf) ? "has whole batches behind the bad one at which the log ends"
-                                             : "is not part of the store any more, but others are missing");
+        if ((lacking && !sf->searched) || evidence) {
+            const char *reason = "is not part of the store any more, but others are missing";
+            if (evidence)
+                reason = is_beyond(rec, sf) ? "has whole batches behind the bad one at which the log ends"
+                                            : "cannot be read behind the bad batch at which the log ends";
+            int r = set_aside(rec, sf, reason);
             if (r && !MUTANT(KEPT_OR_NOT))
                 return r;
             kept = kept || !r;
@@ -217,8 +227,10 @@ int recovery_adopt(struct recovery *rec)
         return r;
     checkpoint_clean(eng);
     queue_orphans(eng);
-    /* A log that ended cleanly is continued; behind a torn end a new segment begins. */
-    if (rec->at && rec->offset < eng->log.segment_size && (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
+    /* A log that ended cleanly is continued; behind a torn end a new segment begins, and where the next
+     * opening would ask in vain for the head. */
+    if (rec->at && (rec->at->valid || MUTANT(CONTINUE_HEADLESS)) && rec->offset < eng->log.segment_size &&
+        (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
         r = segments_pin(&eng->segments, rec->at->id, &eng->log.active);
         eng->log.tail = rec->offset;
         eng->log.ahead = rec->at->size;
