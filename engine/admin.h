@@ -299,6 +299,10 @@ struct eng_check_figures {
     uint64_t inodes, dentries, extents, bytes, segments;
     uint64_t problems; /* 0: all holds */
     struct eng_recovery_figures recovery;
+    /* With `salvage`: what is given up, also where nothing that eng_lost() hands out tells of it (names,
+     * attributes, removals). Batches behind the damage in the log, as far as they are known of, and segments
+     * that earlier openings have set aside. Each of both that is not 0 is a problem. */
+    uint64_t lost_batches, set_aside;
 };
 
 /* A run: the one under way, or else the one that ended last. */

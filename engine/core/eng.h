@@ -89,6 +89,7 @@ struct eng {
     struct checkpoints *checkpoints;
     /* Of salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
     uint64_t lost_after;
+    uint64_t lost_batches; /* of salvage: that are known to have been behind it. The same. */
     /* Of salvage: a bit for each inode that was lost with a part of the index, NULL: none was. The same. */
     uint8_t *lost_slots;
     uint32_t n_lost_slots;

@@ -75,8 +75,8 @@ static int pass_unreadable(struct recovery *rec, int r)
 int recovery_end_of_log(struct recovery *rec)
 {
     int r = pass_unreadable(rec, recovery_unreadable_end(rec));
-    if (!r && !rec->eng->opt.salvage && rec->at && rec->seq >= rec->mark)
-        r = end_unread(rec);
+    if (!r && rec->at && rec->seq >= rec->mark)
+        r = pass_unreadable(rec, end_unread(rec));
     uint64_t last = MAX_OF(rec->mark, last_whole(rec));
     if (!r && rec->seq < last && rec->eng->opt.salvage) {
         const char *was = rec->seq < rec->mark ? "durable" : "written";
@@ -96,4 +96,12 @@ int recovery_end_of_log(struct recovery *rec)
         r = -EBADMSG;
     }
     return r;
+}
+
+void recovery_count_lost(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    uint64_t last = MAX_OF(rec->seq, MAX_OF(rec->mark, last_whole(rec)));
+    if (eng->lost_after != UINT64_MAX) /* where nothing of it can be read there was one, for all we know */
+        eng->lost_batches = last > eng->lost_after ? last - eng->lost_after : 1;
 }

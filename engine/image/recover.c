@@ -742,6 +742,8 @@ int recover_store(struct eng *eng, char why[256])
         r = verify_replayed(&rec);
     if (!r)
         r = recovery_adopt(&rec);
+    if (!r)
+        recovery_count_lost(&rec);
     if (!r && rec.batches)
         report_line(&eng->report, ENG_LOG_INFO, "recovered %llu batches after the last checkpoint",
                     (unsigned long long)rec.batches);

@@ -37,6 +37,8 @@ int recovery_unreadable_end(struct recovery *rec);
 /* The log leads no further: -EIO if it ends at a batch that cannot be read and may be as good as others
  * behind it, -EBADMSG if more was durable; a salvage goes on without (log_end.c). */
 int recovery_end_of_log(struct recovery *rec);
+/* Salvage: how many batches are given up (log_end.c). */
+void recovery_count_lost(struct recovery *rec);
 /* Makes what was recovered the state of the store (adopt.c). */
 int recovery_adopt(struct recovery *rec);
 

@@ -124,16 +124,27 @@ static int check_content(struct checker *c)
 }
 
 /* Of salvage: names may show what was overwritten since, although nothing is left to tell so. */
-static void report_cut(struct checker *c)
+static void report_given_up(struct checker *c)
 {
-    char line[160];
-    if (c->eng->lost_after == UINT64_MAX || MUTANT(CUT_UNTOLD))
+    char line[200];
+    const struct eng *eng = c->eng;
+    struct eng_check_figures *f = &c->figures;
+    if (!eng->opt.salvage || MUTANT(CUT_UNTOLD))
         return;
+    f->lost_batches = eng->lost_batches;
+    f->set_aside = eng->n_set_aside;
     snprintf(line, sizeof line,
-             "the log cannot be followed behind batch %llu: what was changed later is lost, but for content "
-             "without names",
-             (unsigned long long)c->eng->lost_after);
-    found(c, line);
+             "the log cannot be followed behind batch %llu: what was changed later, in %llu batches that are "
+             "known of, is lost, but for content without names",
+             (unsigned long long)eng->lost_after, (unsigned long long)f->lost_batches);
+    if (f->lost_batches)
+        found(c, line);
+    snprintf(line, sizeof line,
+             "%llu segments were set aside by earlier openings (s*.kept): of what they hold content is read, "
+             "not names",
+             (unsigned long long)f->set_aside);
+    if (f->set_aside)
+        found(c, line);
 }
 
 int check_run(struct eng *eng, struct job *job)
@@ -149,7 +160,7 @@ int check_run(struct eng *eng, struct job *job)
     if (!r)
         r = eng_damaged(eng, report_damage, &c);
     if (!r)
-        report_cut(&c);
+        report_given_up(&c);
     show_figures(&c);
     return r;
 }

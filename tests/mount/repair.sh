@@ -39,7 +39,9 @@ make_store "$WORK/whole" || { not_ok "a store to damage"; t_end; }
 "$CTL" export --format tree "$WORK/whole" "$WORK/expect" 2>/dev/null
 
 # ---- nothing is damaged
-check "a whole store is repaired to one like it" "$CTL" check --repair --into "$WORK/same" "$WORK/whole"
+out=$("$CTL" check --repair --into "$WORK/same" "$WORK/whole" 2>"$WORK/err")
+check_equal "a whole store is repaired to one like it" "$?" 0
+check "and nothing is given up" grep -q "^all: .* given up: 0 batches" <<<"$out"
 "$CTL" export --format tree "$WORK/same" "$WORK/got" 2>/dev/null
 check_equal "names, modes, times and content are equal" "$(tree_digest "$WORK/got")" "$(tree_digest "$WORK/expect")"
 check "it is clean" "$CTL" check "$WORK/same"
@@ -183,6 +185,7 @@ flip "$SEG" "$(offset_of "$SEG" "nr2")"
 "$CTL" check --repair --into "$WORK/cut.new" "$WORK/cut" >"$WORK/out" 2>"$WORK/err"
 check_equal "a repair of a log that was cut short says so" "$?" 1
 check "and why" grep -q "the log cannot be followed behind batch" "$WORK/err"
+check "and how many batches it gave up" grep -q "given up: [1-9][0-9]* batches of the log" "$WORK/out"
 
 # ---- superblock and checkpoints
 cp -a "$WORK/whole" "$WORK/super"

@@ -30,6 +30,7 @@ struct repair {
     char folder[32];     /* its name */
     struct pieces found;
     uint64_t partial, pieces, values, bytes, problems;
+    uint64_t batches, set_aside; /* given up by the salvage, by earlier openings */
 };
 
 static void on_problem(void *arg, const char *line)
@@ -262,7 +263,10 @@ static int copy_lost(struct repair *rep)
 static int copy_all(struct repair *rep, struct copy_result *res)
 {
     const struct eng_job_options options = {.on_problem = on_problem, .problem_arg = rep};
-    int r = eng_job_run(rep->from->eng, ENG_JOB_CHECK, &options, NULL);
+    struct eng_job_report report = {.job = ENG_JOB_CHECK};
+    int r = eng_job_run(rep->from->eng, ENG_JOB_CHECK, &options, &report);
+    rep->batches = report.check.lost_batches;
+    rep->set_aside = report.check.set_aside;
     if (!r)
         r = copy_tree(rep->from, rep->to, COPY_FIT, res);
     if (!r)
@@ -302,13 +306,15 @@ static int report(const struct repair *rep, const struct copy_result *res, bool 
     if (json)
         printf("{\"files\": %" PRIu64 ", \"directories\": %" PRIu64 ", \"others\": %" PRIu64
                ", \"failed\": %" PRIu64 ", \"partial\": %" PRIu64 ", \"pieces\": %" PRIu64
-               ", \"problems\": %" PRIu64 "}\n",
-               res->files, res->dirs, res->others, res->failed, rep->partial, rep->pieces, rep->problems);
+               ", \"problems\": %" PRIu64 ", \"lost_batches\": %" PRIu64 ", \"set_aside\": %" PRIu64 "}\n",
+               res->files, res->dirs, res->others, res->failed, rep->partial, rep->pieces, rep->problems,
+               rep->batches, rep->set_aside);
     else
         printf("%s: %" PRIu64 " files, %" PRIu64 " directories, %" PRIu64 " others copied; %" PRIu64
-               " not; in %s: %" PRIu64 " files in part, %" PRIu64 " pieces without a name\n",
+               " not; in %s: %" PRIu64 " files in part, %" PRIu64 " pieces without a name; given up: %" PRIu64
+               " batches of the log\n",
                lost ? "NOT ALL" : "all", res->files, res->dirs, res->others, res->failed, folder,
-               rep->partial, rep->pieces);
+               rep->partial, rep->pieces, rep->batches);
     return lost ? CLI_SOME : CLI_OK;
 }
 
