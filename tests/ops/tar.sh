@@ -28,7 +28,7 @@ setfattr -n user.a=b%3D -v x=y tree/zero
 finish_tree
 same_tree() {
     local out
-    out=$(rsync -aHXcni --delete "$1/" "$2/" | grep -v '^\.d\.\.t\.* \./$')
+    out=$(rsync -aHXcni --delete "$1/" "$2/")
     [ -z "$out" ] || { echo "$out" | tail -n 1; return 1; }
 }
 tree_of() { "$CTL" export --format tree "$1" "$1.tree"; } # STORE
@@ -121,7 +121,7 @@ echo '{"id":"t","content":"1","标签":"x","my key":"y","a=b":"z","100%":"p","ne
 mkdir names.gnu
 check_equal "GNU tar has nothing to say about them" "" "$(tar --xattrs --xattrs-include='user.*' -xf names.tar -C names.gnu 2>&1)"
 check "it reads all" sh -c "'$CTL' import --format tree names.gnu names2 && '$CTL' export names | sed 's/\"created_at\":[^,]*,//' >n1 && '$CTL' export names2 >n2 && cmp n1 n2"
-check_equal "python reads them" "True True" "$(python3 -c 'import tarfile; h = tarfile.open("names.tar").getmembers()[0].pax_headers; print("SCHILY.xattr.user.my key" in h, "SCHILY.xattr.user.\u6807\u7b7e" in h)')"
+check_equal "python reads them" "True True" "$(python3 -c 'import tarfile; h = tarfile.open("names.tar").getmember("t").pax_headers; print("SCHILY.xattr.user.my key" in h, "SCHILY.xattr.user.\u6807\u7b7e" in h)')"
 check "so do we" sh -c "'$CTL' import names.tar names3 && '$CTL' export names3 >n3 && cmp n1 n3"
 
 # a mount, at one moment, and into a folder of it
@@ -179,7 +179,7 @@ P
 "$CTL" export damaged damaged.tar 2>damaged.err
 check_equal "damage: exit code" 1 $?
 check_equal "damage: both names are told" 2 "$(grep -c ': Input/output error' damaged.err)"
-check_equal "damage: the others are there" "1 3" "$(tar tf damaged.tar | sort | xargs)"
+check_equal "damage: the others are there" "./ 1 3" "$(tar tf damaged.tar | sort | xargs)"
 "$CTL" import damaged.tar rest >/dev/null
 check_equal "damage: they are read back" "memory number 3, which is silver" "$("$CTL" export rest | python3 -c 'import json, sys; print([json.loads(l)["content"] for l in sys.stdin if "number 3" in l][0].strip())')"
 

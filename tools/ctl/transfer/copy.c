@@ -34,15 +34,20 @@ struct copy {
     struct level *levels; /* of the destination, by depth of the walk */
     size_t cap_levels;
     struct links links; /* dir and name are those of the destination */
+    bool rooted;        /* the root has its attributes */
     bool lost;          /* the last event of the walk was a WALK_ERROR */
     uint64_t total;     /* files to come, for the progress; 0: unknown */
 };
 
+static const char *where(const struct copy *c)
+{
+    return c->walk.path_len ? c->walk.path : c->from->path;
+}
+
 static void complain(struct put *p, int error)
 {
     struct copy *c = (struct copy *)p;
-    const char *path = c->walk.path_len ? c->walk.path : c->from->path;
-    put_complain(p, path, c->lost ? walk_why(&c->walk) : target_strerror(error));
+    put_complain(p, where(c), c->lost ? walk_why(&c->walk) : target_strerror(error));
 }
 
 /* ---- hard links --------------------------------------------------------------- */
@@ -152,7 +157,7 @@ static int fit_xattrs(struct copy *c, struct eng_record *rec)
         snprintf(text, sizeof text,
                  "%zu of its %zu attributes are more than a memory can have, and are left out",
                  rec->n_xattrs - n, rec->n_xattrs);
-        put_complain(&c->put, c->walk.path, text);
+        put_complain(&c->put, where(c), text);
     }
     rec->xattrs = x;
     rec->n_xattrs = n;
@@ -270,15 +275,14 @@ static int set_level(struct copy *c, size_t depth, tdir dir, bool fresh)
     return 0;
 }
 
-static int copy_dir_xattrs(struct copy *c, tdir self)
+/* Those of the directory just entered, which may be the root. */
+static int load_dir_xattrs(struct copy *c, struct eng_record *rec)
 {
-    struct walk *w = &c->walk;
-    struct eng_record rec = {.name = w->path};
     struct target_file in;
     batch_begin(c->put.batch);
-    int r = c->from->ops->open_dir(c->from, walk_entered(w), &in);
+    int r = c->from->ops->open_dir(c->from, walk_entered(&c->walk), &in);
     if (!r) {
-        r = load_xattrs(c, &in, &rec);
+        r = load_xattrs(c, &in, rec);
         (void)c->from->ops->close(c->from, &in);
     }
     c->put.source_failed = r == -ENOENT || r == -ESTALE; /* it is gone */
@@ -291,7 +295,18 @@ static int copy_dir_xattrs(struct copy *c, tdir self)
             return gone;
         complain(&c->put, r);
     }
-    return put_xattrs(&c->put, self, &rec);
+    return 0;
+}
+
+static int copy_root(struct copy *c)
+{
+    struct eng_record rec = {.name = c->from->path};
+    struct target_attr attr;
+    int r = c->from->ops->getattr_dir(c->from, c->from->root, &attr);
+    c->put.source_failed = r < 0;
+    if (!r)
+        r = load_dir_xattrs(c, &rec);
+    return r < 0 ? r : put_root(&c->put, c->from->path, &rec, &attr);
 }
 
 /* The directory was entered by the walk: its depth is one more than that of the destination's parent. */
@@ -299,13 +314,16 @@ static int copy_dir(struct copy *c)
 {
     struct walk *w = &c->walk;
     const struct level *parent = &c->levels[w->depth - 2];
+    struct eng_record rec = {.name = w->path};
     tdir up = parent->dir, dir = 0;
     int r = parent->fresh ? -ENOENT : put_enter(&c->put, up, w->name, -1, &dir);
     bool fresh = r == -ENOENT;
     if (fresh)
         r = c->put.to->ops->mkdir(c->put.to, up, w->name, 0700, &dir);
     if (!r)
-        r = copy_dir_xattrs(c, dir);
+        r = load_dir_xattrs(c, &rec);
+    if (!r)
+        r = put_xattrs(&c->put, dir, &rec);
     if (!r)
         r = put_set_later(&c->put, dir, w->path, w->depth, &w->attr);
     return r < 0 ? r : set_level(c, w->depth - 1, dir, fresh);
@@ -348,10 +366,11 @@ static int step(struct put *p)
 {
     struct copy *c = (struct copy *)p;
     c->lost = false;
-    enum walk_event event = walk_next(&c->walk);
+    enum walk_event event = c->rooted ? walk_next(&c->walk) : WALK_SKIPPED;
     if (event == WALK_END)
         return 0;
-    int r = copy_event(c, event);
+    int r = c->rooted ? copy_event(c, event) : copy_root(c);
+    c->rooted = true;
     c->lost = r < 0 && event == WALK_ERROR;
     int gone = r < 0 && p->source_failed ? target_still_there(c->from) : 0;
     p->ended = gone < 0;

@@ -37,6 +37,19 @@ static void on_refused(void *arg, const char *entry, const char *why)
     put_complain(arg, entry, why);
 }
 
+static bool is_empty(struct target *t)
+{
+    struct target_scan *scan;
+    struct target_attr attr;
+    const char *name;
+    int error;
+    if (t->ops->scan_open(t, t->root, &scan) < 0)
+        return false;
+    int r = t->ops->scan_next(scan, &name, &attr, &error);
+    t->ops->scan_close(scan);
+    return !r;
+}
+
 int put_init(struct put *p, const struct put_source *source, struct target *to, const char *prefix)
 {
     *p = (struct put){.source = source, .to = to, .prefix = prefix, .implied_mode = 0777 & ~umask(0)};
@@ -44,6 +57,7 @@ int put_init(struct put *p, const struct put_source *source, struct target *to, 
     to->keeps_attr = false;
     to->refused = on_refused;
     to->refused_arg = p;
+    p->fresh = is_empty(to);
     progress_start(&p->progress, source->unit);
     p->batch = batch_new(to, on_failed, p);
     return p->batch ? 0 : -ENOMEM;
@@ -240,6 +254,18 @@ static int settle_dir(struct put *p, const struct put_later *l)
     int r = p->to->ops->getattr_dir(p->to, l->self, &have);
     unsigned mask = r < 0 ? 0 : same_changes(&rec, &have, sets_owners(p), &want);
     return mask ? p->to->ops->setattr_dir(p->to, l->self, &want, mask) : r;
+}
+
+int put_root(struct put *p, const char *name, const struct eng_record *rec, const struct target_attr *attr)
+{
+    if (!p->fresh)
+        return 0;
+    int r = put_xattrs(p, p->to->root, rec);
+    if (!r)
+        r = put_set_later(p, p->to->root, name, 0, attr);
+    if (!r && sets_owners(p))
+        r = settle_dir(p, &p->later[p->n_later - 1]);
+    return r;
 }
 
 /* The deepest first, so that a directory closed to us closes behind us. */

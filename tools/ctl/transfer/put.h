@@ -43,6 +43,7 @@ struct put {
     const char *prefix; /* of complaints; NULL: none. borrowed */
     /* Of a directory that the source only implies. Others are closed to all but us until the end. */
     uint32_t implied_mode;
+    bool fresh; /* nothing was in the target: its own directory gets the attributes of the source's */
     struct batch *batch;
     enum put_way way; /* of the current file */
     struct put_later *later;
@@ -79,6 +80,9 @@ int put_enter(struct put *p, tdir parent, const char *name, int mode, tdir *ret_
 int put_xattrs(struct put *p, tdir self, const struct eng_record *rec);
 /* Remembers to set a directory's attributes, after those of all that are deeper. `name` is for complaints. */
 int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr);
+/* The attributes of the target's own directory, if nothing was in it: as far as that closes nothing to us at
+ * once, so that an import that is broken off leaves nothing open, and all of them at the end. */
+int put_root(struct put *p, const char *name, const struct eng_record *rec, const struct target_attr *attr);
 /* A file, by add_file(). */
 int put_file(struct put *p, tdir dir, const char *name, const struct target_attr *attr, enum put_way way);
 /* For add_file(): a record with its content. */

@@ -393,7 +393,16 @@ static int put_dir(struct tar_in *in, const char *name, size_t depth, const stru
     if (r < 0)
         return r;
     in->put.result.dirs++;
-    return put_set_later(&in->put, level_dir(in, depth + 1), archive_entry_pathname(in->entry), depth, attr);
+    return put_set_later(&in->put, level_dir(in, depth + 1), archive_entry_pathname(in->entry), depth + 1,
+                         attr);
+}
+
+static int put_top(struct tar_in *in, const struct target_attr *attr)
+{
+    struct eng_record rec = {.name = archive_entry_pathname(in->entry)};
+    batch_begin(in->put.batch);
+    int r = load_xattrs(in, &rec);
+    return r < 0 ? r : put_root(&in->put, archive_entry_pathname(in->entry), &rec, attr);
 }
 
 static int put_special(struct tar_in *in, tdir dir, const char *name, const struct target_attr *attr)
@@ -442,7 +451,7 @@ static int put_entry(struct tar_in *in)
     if (!r && name && !S_ISDIR(attr.mode) && temporary_is(name, strlen(name)))
         r = -EINPROGRESS;
     else if (!r && !name)
-        r = S_ISDIR(attr.mode) ? 0 : -EISDIR; /* the root keeps its attributes, as in a tree */
+        r = S_ISDIR(attr.mode) ? put_top(in, &attr) : -EISDIR;
     else if (!r && S_ISREG(attr.mode))
         r = put_regular(in, dir, name, &attr);
     else if (!r && S_ISDIR(attr.mode))

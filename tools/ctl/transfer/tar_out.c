@@ -413,6 +413,18 @@ static int write_entry(struct tar_out *o, bool *ret_fatal)
     return r;
 }
 
+/* The root, which is an entry as of other programs. */
+static int write_root(struct tar_out *o, bool *ret_fatal)
+{
+    int r = o->from->ops->getattr_dir(o->from, o->from->root, &o->walk.attr);
+    o->walk.path = "./";
+    o->walk.path_len = 2;
+    if (!r)
+        r = write_dir(o, ret_fatal);
+    o->result.dirs = 0; /* in it */
+    return r;
+}
+
 /* One event of the walk; *ret_fatal: what was written so far is no archive that can be ended. */
 static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
 {
@@ -451,7 +463,8 @@ static int pass_over(struct tar_out *o, enum walk_event event, int error)
 static int run(struct tar_out *o)
 {
     enum walk_event event;
-    int r = 0;
+    bool root_fatal;
+    int r = write_root(o, &root_fatal);
     while (!r && (event = walk_next(&o->walk)) != WALK_END) {
         bool fatal = false;
         r = step(o, event, &fatal);
