@@ -237,4 +237,27 @@ for how in "./slash/" "$WORK/slash//" .; do
     check_equal "in place: $how: both are there" "slash slash.damaged" "$(echo slash*)"
     check "in place: $how: the new one is whole" "$CTL" check slash
 done
+# ---- in place, by root, of somebody's store: it is his as before
+if [ "$(id -u)" -eq 0 ]; then
+    as() { setpriv --reuid=54321 --regid=54322 --clear-groups "$@"; }
+    chmod 755 "$WORK"
+    cp "$CTL" "$WORK/ctl"
+    for mode in 700 2750 755; do
+        install -d -o 54321 -g 54322 -m 755 "$WORK/his"
+        echo '{"id":"a","content":"1"}' | as "$WORK/ctl" import - "$WORK/his/store" >/dev/null
+        chmod $mode "$WORK/his/store"
+        as chmod 640 "$WORK/his/store/superblock"
+        check "$mode: root repairs it in place" "$CTL" repair --in-place "$WORK/his/store"
+        check_equal "$mode: the folder is his, as open as it was" "54321 54322 $mode" "$(stat -c '%u %g %a' "$WORK/his/store")"
+        check_equal "$mode: and so is all in it" "54321 54322" "$(find "$WORK/his/store" -type f -printf '%U %G\n' | sort -u)"
+        check_equal "$mode: which nobody else may read" "" "$(find "$WORK/his/store" -type f -perm /077)"
+        check "$mode: he goes on with it" as "$WORK/ctl" check "$WORK/his/store"
+        check_equal "$mode: and has his memories" 1 "$(as "$WORK/ctl" export "$WORK/his/store" 2>/dev/null | grep -c '"id":"a"')"
+        rm -rf "$WORK/his"
+    done
+    install -d -o 54321 -g 54322 -m 755 "$WORK/his"
+    echo '{"id":"a","content":"1"}' | as "$WORK/ctl" import - "$WORK/his/store" >/dev/null
+    check "into a new one" "$CTL" repair --into "$WORK/his/new" "$WORK/his/store"
+    check_equal "which is root's own" "0 700" "$(stat -c '%u %a' "$WORK/his/new")"
+fi
 t_end

@@ -12,6 +12,7 @@
 #include "shared/buf.h"
 #include "shared/cli.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -300,6 +301,31 @@ static int take_the_place(const char *store, const char *into)
     return r;
 }
 
+/*
+ * The new store becomes whose the old one is, and as open, as it is to take its place. Until then nobody else
+ * gets into its folder. Where there are no owners to be set, all has one anyway. */
+static int hand_over(int old_folder, int new_folder)
+{
+    struct stat old, new;
+    int fd = openat(new_folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 || fstat(old_folder, &old) < 0 || fstat(fd, &new) < 0 ? NULL : fdopendir(fd);
+    int r = dir ? 0 : -errno;
+    bool given = dir && (old.st_uid != new.st_uid || old.st_gid != new.st_gid);
+    for (struct dirent *e; !r && given && (errno = 0, e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            fchownat(fd, e->d_name, old.st_uid, old.st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+            r = -errno;
+    if (!r && given && (errno || fchown(fd, old.st_uid, old.st_gid) < 0))
+        r = -errno;
+    if (!r && fchmod(fd, old.st_mode & 07777) < 0)
+        r = -errno;
+    if (dir)
+        closedir(dir);
+    else if (fd >= 0)
+        close(fd);
+    return r;
+}
+
 static int report(const struct repair *rep, const struct copy_result *res, bool lost, bool json)
 {
     const char *folder = rep->lost_found ? rep->folder : "lost+found";
@@ -336,11 +362,19 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
         return CLI_ERROR;
     }
     r = copy_all(rep, &res);
+    const int old_folder = fcntl(rep->from->folder, F_DUPFD_CLOEXEC, 3),
+              new_folder = fcntl(rep->to->folder, F_DUPFD_CLOEXEC, 3);
     (void)target_close(rep->from);
     int closed = target_close(rep->to);
     r = r ? r : closed;
     if (!r && in_place)
+        r = hand_over(old_folder, new_folder);
+    if (!r && in_place)
         r = take_the_place(store, new_store);
+    if (old_folder >= 0)
+        close(old_folder);
+    if (new_folder >= 0)
+        close(new_folder);
     if (r < 0) {
         cli_error("%s: %s", new_store, strerror(-r));
         return CLI_ERROR;

@@ -27,6 +27,7 @@ static struct target *target_new(const char *path)
     struct target *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
+    t->folder = -1;
     t->path = strdup(path);
     if (!t->path) {
         free(t);
@@ -37,6 +38,8 @@ static struct target *target_new(const char *path)
 
 static void target_free(struct target *t)
 {
+    if (t->folder >= 0)
+        close(t->folder);
     free(t->path);
     free(t->mountpoint);
     free(t->prefix);
@@ -230,7 +233,9 @@ static int open_store(struct target *t, struct place *p, bool fuse, unsigned fla
         snprintf(ret_why, 512, "%s: %s", t->path, target_strerror(r));
         return r;
     }
-    return target_store_open(t, p->fd, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
+    t->folder = p->fd;
+    p->fd = -1;
+    return target_store_open(t, t->folder, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
 }
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])

@@ -106,6 +106,7 @@ struct target {
     char *prefix;     /* of a mount: path from the mount point to `root`, "" if they are one */
     bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
     int hold_fd;
+    int folder;               /* of a store that is not mounted: its folder, O_PATH; else -1 */
     struct eng *eng;          /* of a store, else NULL */
     tdir swept;               /* of a store: the directory last looked at for what killed imports left */
     int temporary;            /* of a store: which name the file has that stream_open() has made */
