@@ -1,7 +1,9 @@
 /*
  * backup.c - the run of a backup: opening and proving, listing, copying, adopting. State: struct backup. */
 #include "ctl/backup.h"
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
+#include "ctl/transfer/target.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
 #include "shared/control.h"
@@ -48,21 +50,41 @@ static int check_strangers(const struct backup *b)
     return r;
 }
 
+/* A copy in what is copied goes with it, and would be part of the next one. */
+static int check_place(const struct backup *b, const struct place *p)
+{
+    struct stat store, held, to;
+    int at = p->fd >= 0 ? p->fd : p->folder;
+    if (fstat(b->store_fd, &store) < 0 || fstat(b->hold_fd, &held) < 0 || fstat(at, &to) < 0)
+        return -errno;
+    int r = place_is_below(at, &store);
+    if (r > 0 && p->fd >= 0 && to.st_dev == store.st_dev && to.st_ino == store.st_ino)
+        cli_error("%s is the store itself", b->path);
+    else if (r > 0)
+        cli_error("%s is in the store itself, which would be lost with it", b->path);
+    else if (!r && to.st_dev == held.st_dev)
+        cli_error("%s is in the mount itself, and would be lost with it", b->path);
+    else
+        return r;
+    return -EINVAL;
+}
+
 static int open_target(struct backup *b)
 {
-    struct stat to, from;
-    if (mkdir(b->path, 0700) < 0 && errno != EEXIST) {
-        cli_error("%s: %s", b->path, strerror(errno));
-        return -EIO;
+    struct place p;
+    int r = place_open(b->path, &p);
+    if (!r && (r = check_place(b, &p)) == -EINVAL) {
+        place_close(&p);
+        return r; /* which was told */
     }
-    b->to_fd = open(b->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (b->to_fd < 0 || fstat(b->to_fd, &to) < 0 || fstat(b->store_fd, &from) < 0) {
-        cli_error("%s: %s", b->path, strerror(errno));
+    if (!r && p.fd < 0)
+        r = place_make(&p, 0700);
+    b->to_fd = r < 0 ? -1 : openat(p.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    r = r < 0 || b->to_fd >= 0 ? r : -errno;
+    place_close(&p);
+    if (r < 0) {
+        cli_error("%s: %s", b->path, target_strerror(r));
         return -EIO;
-    }
-    if (to.st_dev == from.st_dev && to.st_ino == from.st_ino) {
-        cli_error("%s is the store itself", b->path);
-        return -EINVAL;
     }
     if (flock(b->to_fd, LOCK_EX | LOCK_NB) < 0) {
         cli_error("%s: %s", b->path,

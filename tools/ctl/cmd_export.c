@@ -6,6 +6,7 @@
 #include "ctl/transfer/fields.h"
 #include "ctl/transfer/guarded.h"
 #include "ctl/transfer/jsonl.h"
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
 #include "ctl/transfer/trueid.h"
@@ -204,47 +205,57 @@ static int export_all(struct export *ex)
 /* The output: standard output, a special file, or a file that is renamed into place at the end. It has
  * everybody's memories: who else may read it is for the user to say. */
 struct out {
-    const char *path; /* NULL: standard output */
-    char temporary[PATH_MAX];
+    const char *path;             /* NULL: standard output */
+    struct place place;           /* where it has its name, or gets it */
+    char temporary[NAME_MAX + 1]; /* beside that; empty: it is no file */
     int fd;
 };
 
 static int out_open(struct out *o, const char *path)
 {
-    struct stat st;
+    struct stat st = {.st_mode = S_IFREG};
     *o = (struct out){.fd = STDOUT_FILENO};
     if (!path || !strcmp(path, "-"))
         return 0;
     o->path = path;
-    bool exists = stat(path, &st) == 0;
-    if (exists && S_ISDIR(st.st_mode))
-        return -EISDIR;
-    if (exists && !S_ISREG(st.st_mode)) {
-        o->fd = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        int n = snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", path, (long)getpid());
-        if (n < 0 || n >= (int)sizeof o->temporary)
-            return -ENAMETOOLONG;
-        o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    }
-    return o->fd < 0 ? -errno : 0;
+    o->fd = -1;
+    int r = place_open(path, &o->place);
+    if (r < 0)
+        return r;
+    if (o->place.fd >= 0 && fstat(o->place.fd, &st) < 0)
+        r = -errno;
+    else if (S_ISDIR(st.st_mode))
+        r = -EISDIR;
+    else if (!S_ISREG(st.st_mode))
+        r = o->fd = place_open_special(&o->place, &st);
+    else if (snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", o->place.name, (long)getpid()) >=
+             (int)sizeof o->temporary)
+        r = -ENAMETOOLONG;
+    else
+        o->fd = openat(o->place.folder, o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    r = r < 0 || o->fd >= 0 ? r : -errno;
+    if (r < 0)
+        place_close(&o->place);
+    return r < 0 ? r : 0;
 }
 
 /* An archive in the mount that it is made of does not hold itself. */
 static void out_leave_out(const struct out *o, struct target *t)
 {
-    if (o->temporary[0])
-        target_leave_out(t, o->temporary);
+    struct stat st;
+    if (o->temporary[0] && fstat(o->fd, &st) == 0)
+        target_leave_out(t, st.st_dev, st.st_ino);
 }
 
-/* Where an export goes of which nobody knows how much is missing: what was there before stays. */
-static int out_set_aside(struct out *o)
+/* Gives it its name; or one for an export of which nobody knows how much is missing: what was there stays. */
+static int out_give_name(struct out *o, bool whole)
 {
-    char path[PATH_MAX];
-    int n = snprintf(path, sizeof path, "%s.incomplete", o->path);
-    if (n < 0 || n >= (int)sizeof path)
+    char aside[NAME_MAX + 1];
+    const struct place *p = &o->place;
+    if (snprintf(aside, sizeof aside, "%s.incomplete", p->name) >= (int)sizeof aside && !whole)
         return -ENAMETOOLONG;
-    return rename(o->temporary, path) < 0 ? -errno : 0;
+    int r = renameat(p->folder, o->temporary, p->folder, whole ? p->name : aside);
+    return r < 0 ? -errno : 0;
 }
 
 /* Ends an export that came to `r`; `cut` folders of it were not listed to their end. */
@@ -256,12 +267,11 @@ static int out_close(struct out *o, int r, uint64_t cut)
         r = -errno;
     if (close(o->fd) < 0 && !r)
         r = -errno;
-    if (!r && o->temporary[0] && cut)
-        r = out_set_aside(o);
-    else if (!r && o->temporary[0])
-        r = rename(o->temporary, o->path) < 0 ? -errno : 0;
+    if (!r && o->temporary[0])
+        r = out_give_name(o, cut == 0);
     if (o->temporary[0] && r < 0)
-        (void)unlink(o->temporary);
+        (void)unlinkat(o->place.folder, o->temporary, 0);
+    place_close(&o->place);
     return r;
 }
 
@@ -313,7 +323,7 @@ static int export_jsonl(struct target *t, const char *path, bool json)
     const char *name = path && strcmp(path, "-") != 0 ? path : "standard output";
     int r = out_open(&out, path);
     if (r < 0) {
-        cli_error("%s: %s", name, strerror(-r));
+        cli_error("%s: %s", name, r == -EACCES ? "not ours to write to" : target_strerror(r));
         return CLI_ERROR;
     }
     ex.fd = out.fd;
@@ -395,7 +405,7 @@ static int export_tar(struct target *t, const char *path, bool json)
         return cli_usage("export", "an archive is not written to a terminal");
     int r = out_open(&out, path);
     if (r < 0) {
-        cli_error("%s: %s", name, strerror(-r));
+        cli_error("%s: %s", name, r == -EACCES ? "not ours to write to" : target_strerror(r));
         return CLI_ERROR;
     }
     out_leave_out(&out, t);

@@ -5,6 +5,7 @@
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/lines.h"
 #include "ctl/transfer/loader.h"
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
 #include "ctl/transfer/unpack.h"
@@ -199,22 +200,44 @@ struct line_options {
     const char *errors; /* a file, or NULL */
 };
 
-/* The file of bad lines, which may hold what nobody else is to read: an older one neither stays open to
- * others nor stays theirs. */
+/* What is there already: a file neither stays open to others nor stays theirs. */
+static int reopen_errors(const struct place *p)
+{
+    struct stat st;
+    char path[PLACE_PATH];
+    if (fstat(p->fd, &st) < 0)
+        return -errno;
+    if (S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(st.st_mode))
+        return place_open_special(p, &st);
+    if (st.st_uid != geteuid())
+        return -EACCES;
+    if (st.st_nlink != 1)
+        return -EMLINK;
+    int fd = open(place_path(p->fd, path), O_WRONLY | O_CLOEXEC);
+    int r = fd < 0 || fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0 ? -errno : fd;
+    if (r < 0 && fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* The file of bad lines, which may hold what nobody else is to read. */
 static FILE *open_errors(const char *path)
 {
-    struct stat st = {0};
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    int r = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
-    if (!r && S_ISREG(st.st_mode) && st.st_uid != geteuid())
-        r = -EACCES;
-    if (!r && S_ISREG(st.st_mode) && (fchmod(fd, 0600) < 0 || ftruncate(fd, 0) < 0))
-        r = -errno;
-    FILE *f = !r ? fdopen(fd, "w") : NULL;
+    struct place p;
+    int r = place_open(path, &p), fd = r;
+    if (!r && p.fd >= 0)
+        fd = reopen_errors(&p);
+    else if (!r && (fd = openat(p.folder, p.name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+        fd = -errno;
+    if (!r)
+        place_close(&p);
+    FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (f)
         return f;
-    r = r ? r : -errno;
-    cli_error("%s: %s", path, r == -EACCES && fd >= 0 ? "belongs to somebody else" : strerror(-r));
+    r = fd < 0 ? fd : -errno;
+    cli_error("%s: %s", path, r == -EACCES ? "belongs to somebody else" : target_strerror(r));
     if (fd >= 0)
         close(fd);
     return NULL;

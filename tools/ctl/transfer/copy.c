@@ -395,7 +395,7 @@ int copy_tree(struct target *from, struct target *to, unsigned flags, struct cop
                                              .complain = complain,
                                              .progress = progress};
     struct copy c = {.from = from, .flags = flags, .total = target_count(from)};
-    target_leave_out(from, to->path);
+    target_leave_out(from, to->at_dev, to->at_ino);
     int r = put_init(&c.put, &source, to, NULL);
     if (!r)
         r = walk_init(&c.walk, from);

@@ -142,7 +142,7 @@ int mounts_find(int fd, const char *path, struct target_mount *ret_mount, char r
 {
     struct stat st;
     struct statfs fs;
-    struct mount_line *m = malloc(sizeof *m);
+    struct mount_line *m = calloc(1, sizeof *m);
     int id = mounts_number(fd);
     *ret_mount = (struct target_mount){0};
     int r = m ? 0 : -ENOMEM;

@@ -5,45 +5,128 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-/* Opens the folder that the last name of `path` is in, and notes that name; "x/" is x. */
-static int open_folder(const char *path, struct place *p)
+enum { LINKS_MAX = 40 };
+
+static int walk(int at, const char *path, unsigned *links, struct place *p);
+
+/* What a link leads to. One of /proc is no text: the kernel follows it. Whose link leads to what is not his
+ * would have us do there what we may and he may not. */
+static int follow(struct place *p, int link, const char *text, unsigned *links)
 {
-    char folder[PATH_MAX];
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t name = end;
-    while (name > 0 && path[name - 1] != '/')
-        name--;
-    if (end == 0 || end - name > NAME_MAX || name + 1 >= sizeof folder)
-        return end ? -ENAMETOOLONG : -ENOENT;
-    memcpy(p->name, path + name, end - name);
-    p->name[end - name] = 0;
-    if (!*p->name || !strcmp(p->name, ".") || !strcmp(p->name, ".."))
-        return 0; /* there is always one */
-    snprintf(folder, sizeof folder, "%.*s", (int)name, path);
-    p->folder = open(name ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return p->folder < 0 ? -errno : 0;
+    struct stat whose = {0}, st = {0};
+    struct statfs fs = {0};
+    struct place to;
+    if (++*links > LINKS_MAX)
+        return -ELOOP;
+    if (fstat(link, &whose) < 0 || fstatfs(link, &fs) < 0)
+        return -errno;
+    if (fs.f_type == PROC_SUPER_MAGIC) {
+        p->fd = openat(p->folder, p->name, O_PATH | O_CLOEXEC);
+        return p->fd < 0 ? -errno : 0;
+    }
+    int r = walk(p->folder, text, links, &to);
+    if (r < 0)
+        return r;
+    if (whose.st_uid != 0 && whose.st_uid != geteuid() &&
+        (fstat(to.fd >= 0 ? to.fd : to.folder, &st) < 0 || st.st_uid != whose.st_uid)) {
+        place_close(&to);
+        return -ENOLINK;
+    }
+    place_close(p);
+    *p = to;
+    return 0;
+}
+
+/* One name further. */
+static int step(struct place *p, const char *name, size_t len, unsigned *links)
+{
+    char text[PATH_MAX];
+    if (p->fd < 0)
+        return -ENOENT;
+    if (len > NAME_MAX)
+        return -ENAMETOOLONG;
+    if (p->folder >= 0)
+        close(p->folder);
+    p->folder = p->fd;
+    memcpy(p->name, name, len);
+    p->name[len] = 0;
+    p->fd = -1;
+    int fd = openat(p->folder, p->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    ssize_t n = readlinkat(fd, "", text, sizeof text - 1);
+    if (n < 0) {
+        p->fd = fd;
+        return 0;
+    }
+    text[n] = 0;
+    int r = follow(p, fd, text, links);
+    close(fd);
+    return r;
+}
+
+/* Name by name. */
+static int walk(int at, const char *path, unsigned *links, struct place *p)
+{
+    *p = (struct place){.fd = -1, .folder = -1};
+    if (!*path)
+        return -ENOENT;
+    p->fd = openat(at, *path == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = p->fd < 0 ? -errno : 0;
+    while (!r && *(path += strspn(path, "/"))) {
+        size_t len = strcspn(path, "/");
+        r = step(p, path, len, links);
+        path += len;
+    }
+    if (r < 0)
+        place_close(p);
+    return r;
 }
 
 int place_open(const char *path, struct place *ret)
 {
-    *ret = (struct place){.fd = -1, .folder = -1};
-    int r = open_folder(path, ret);
-    if (r < 0)
-        return r;
-    ret->fd =
-        ret->folder < 0 ? open(path, O_PATH | O_CLOEXEC) : openat(ret->folder, ret->name, O_PATH | O_CLOEXEC);
-    r = ret->fd < 0 ? -errno : 0;
-    if (r == -ENOENT && ret->folder >= 0)
-        return 0;
-    if (r < 0)
-        place_close(ret);
+    unsigned links = 0;
+    return walk(AT_FDCWD, path, &links, ret);
+}
+
+int place_open_special(const struct place *p, const struct stat *st)
+{
+    struct statfs fs = {0};
+    char path[PLACE_PATH];
+    bool ours = st->st_uid == 0 || st->st_uid == geteuid();
+    /* a pipe without a name is one that we were given */
+    if (!ours && S_ISFIFO(st->st_mode) && (fstatfs(p->fd, &fs) < 0 || fs.f_type != PIPEFS_MAGIC))
+        return -EACCES;
+    int fd = open(place_path(p->fd, path), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int place_is_below(int fd, const struct stat *top)
+{
+    struct stat st, last = {0};
+    int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC), r = at < 0 ? -errno : 0;
+    for (bool first = true; !r; first = false) {
+        r = fstat(at, &st) < 0 ? -errno : 0;
+        if (!r && st.st_dev == top->st_dev && st.st_ino == top->st_ino)
+            r = 1;
+        if (r || (!first && st.st_dev == last.st_dev && st.st_ino == last.st_ino))
+            break; /* ".." of "/" is "/" */
+        last = st;
+        int up = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = up < 0 ? -errno : 0;
+        close(at);
+        at = up;
+    }
+    if (at >= 0)
+        close(at);
     return r;
 }
 

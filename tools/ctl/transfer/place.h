@@ -5,6 +5,7 @@
 #define ENGRAMCTL_PLACE_H
 
 #include <limits.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct place {
@@ -13,11 +14,17 @@ struct place {
     char name[NAME_MAX + 1]; /* in `folder` */
 };
 
-/* 0 as well if only the last name is missing. */
+/* 0 as well if only the last name is missing. -ENOLINK: a link of somebody else's on the way, or at its end,
+ * leads to what is not his: it is followed to what belongs to its owner only, if that is not root or us. */
 int place_open(const char *path, struct place *ret);
 /* Makes a missing one a folder, durable and ours. -EEXIST: there is one; -EREMCHG: somebody else's by now. */
 int place_make(struct place *p, mode_t mode);
 void place_close(struct place *p);
+/* Opens what is no file and no folder, and has the attributes `st`, for writing. -EACCES: a FIFO of somebody
+ * else's, who would read what is written. */
+int place_open_special(const struct place *p, const struct stat *st);
+/* Whether a folder is the one that `top` is of, or somewhere below it: 1, 0, or -errno. */
+int place_is_below(int fd, const struct stat *top);
 
 enum { PLACE_PATH = 32 };
 /* A path that leads to where the descriptor is of, whatever has its name by now. Needs /proc. */

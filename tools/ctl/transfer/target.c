@@ -69,10 +69,10 @@ static int check_new_store(const char *path, const struct place *p, bool fuse, u
                            char ret_why[512])
 {
     bool exists = p->fd >= 0;
+    if (!(flags & TARGET_CREATE) && (exists || !fuse))
+        return 0;
     if (exists && (flags & TARGET_NEW))
         snprintf(ret_why, 512, "%s exists: name a folder that does not", path);
-    else if (!(flags & TARGET_CREATE) && (exists || !fuse))
-        return 0;
     else if (fuse && !exists)
         snprintf(ret_why, 512, "%s: no such directory in the mount (make it with mkdir)", path);
     else if (fuse)
@@ -194,6 +194,16 @@ static int look_up(const char *path, struct place *ret_place, struct target_moun
     return r;
 }
 
+/* A copy of something that has it inside leaves it out. */
+static void note_place(struct target *t, const struct place *p)
+{
+    struct stat st;
+    if (p->fd < 0 || fstat(p->fd, &st) < 0)
+        return;
+    t->at_dev = st.st_dev;
+    t->at_ino = st.st_ino;
+}
+
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512])
 {
     struct place p;
@@ -266,6 +276,7 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
     } else if (!r) {
         r = open_store(t, &p, m.is_fuse, flags, ret_why);
     }
+    note_place(t, &p);
     place_close(&p);
     if (r < 0) {
         release_snapshot(t);
@@ -310,6 +321,7 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         t->prefix = m.prefix;
         m.mountpoint = m.prefix = NULL;
         r = open_posix(t, p.fd, flags, ret_why);
+        note_place(t, &p);
     }
     mounts_done(&m);
     place_close(&p);
@@ -376,6 +388,8 @@ const char *target_strerror(int error)
         return "is what this is copied to, and is left out";
     case -EINPROGRESS:
         return "has the name of a file that an import has not finished";
+    case -ENOLINK:
+        return "a link of somebody else's leads to what is not his";
     case -EXDEV:
         return "something else is mounted there";
     default:
@@ -397,13 +411,12 @@ int target_open_file(struct target *t, tdir dir, const char *name, struct target
     return r == -ESTALE ? -EREMCHG : r;
 }
 
-void target_leave_out(struct target *t, const char *path)
+void target_leave_out(struct target *t, uint64_t dev, uint64_t ino)
 {
-    struct stat st;
-    if (t->kind == TARGET_STORE || stat(path, &st) < 0)
+    if (t->kind == TARGET_STORE)
         return;
-    t->self_dev = st.st_dev;
-    t->self_ino = st.st_ino;
+    t->self_dev = dev;
+    t->self_ino = ino;
 }
 
 int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out)

@@ -25,8 +25,8 @@ int target_find_mount(const char *path, struct target_mount *ret_mount, char ret
  * opened. */
 int target_open_file(struct target *t, tdir dir, const char *name, struct target_attr *attr,
                      struct target_file *ret_file);
-/* A walk through `t` leaves out what `path` leads to, since that is where it goes. */
-void target_leave_out(struct target *t, const char *path);
+/* A walk through `t` leaves out this file or folder, since that is where it goes. */
+void target_leave_out(struct target *t, uint64_t dev, uint64_t ino);
 
 /* strerror(), in the words of this program where those are clearer. */
 const char *target_strerror(int error);

@@ -113,6 +113,7 @@ struct target {
     struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
     void *backend;            /* owned by ops */
     bool keeps_attr;          /* put(): an existing file keeps its mode and owner */
+    uint64_t at_dev, at_ino;  /* of the folder that was opened */
     /* Left out by a walk, since it is where this is copied to; ino 0: nothing. */
     uint64_t self_dev, self_ino;
     /* Is told of guarded attributes that it does not take; the rest of the entry is kept. */
