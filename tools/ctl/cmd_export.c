@@ -129,6 +129,8 @@ static int export_file(struct export *ex, struct walk *w)
     if (r < 0)
         return r;
     r = load_xattrs(ex, w, &f, &m);
+    if (!r && !m.id && w->path_len > WALK_PATH_MAX)
+        r = -ENAMETOOLONG;
     if (!r)
         r = target_read_all(ex->t, &f, w->attr.size, CONTENT_MAX, &ex->content);
     (void)ex->t->ops->close(ex->t, &f);
@@ -149,6 +151,13 @@ static int export_file(struct export *ex, struct walk *w)
     return r;
 }
 
+static const char *why(const struct walk *w, int error)
+{
+    if (error == -EFBIG)
+        return "too large for a line of JSON, use --format tar or tree";
+    return error == -ENAMETOOLONG && w->path_len > WALK_PATH_MAX ? walk_too_long : target_strerror(error);
+}
+
 static int export_entry(struct export *ex, struct walk *w)
 {
     if (!S_ISREG(w->attr.mode)) {
@@ -165,8 +174,7 @@ static int export_entry(struct export *ex, struct walk *w)
     int gone = target_still_there(ex->t);
     if (gone < 0)
         return gone;
-    cli_complain(&ex->failed, "%s: %s", w->path,
-                 r == -EFBIG ? "too large for a line of JSON, use --format tar or tree" : target_strerror(r));
+    cli_complain(&ex->failed, "%.400s: %s", w->path, why(w, r));
     return 0;
 }
 
@@ -175,7 +183,7 @@ static int export_loss(struct export *ex, struct walk *w)
 {
     int r = target_still_there(ex->t);
     if (!r)
-        cli_complain(&ex->failed, "%s: %s", w->path_len ? w->path : ex->t->path, walk_why(w));
+        cli_complain(&ex->failed, "%.400s: %s", w->path_len ? w->path : ex->t->path, walk_why(w));
     return r;
 }
 

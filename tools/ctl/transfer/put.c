@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NAME_SHOWN                                                                                           \
+    400 /* bytes of a path in a message: of deep directories all together grow with the square */
+
 struct put_later {
     tdir self;
     const char *name;
@@ -23,7 +26,7 @@ void put_complain(struct put *p, const char *path, const char *what)
     if (p->prefix)
         cli_complain(&p->complaints, "%s: %.400s: %s", p->prefix, path, what);
     else
-        cli_complain(&p->complaints, "%s: %s", path, what);
+        cli_complain(&p->complaints, "%.400s: %s", path, what);
 }
 
 static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int error)
@@ -126,7 +129,7 @@ int put_xattrs(struct put *p, tdir self, const struct eng_record *rec)
 int put_set_later(struct put *p, tdir self, const char *name, size_t depth, const struct target_attr *attr)
 {
     struct put_later *later = array_room(p->later, p->n_later, &p->cap_later, sizeof *later);
-    const char *copy = later ? pool_copy(&p->names, name, strlen(name)) : NULL;
+    const char *copy = later ? pool_copy(&p->names, name, strnlen(name, NAME_SHOWN)) : NULL;
     if (later)
         p->later = later;
     if (!copy)

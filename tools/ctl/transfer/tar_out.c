@@ -137,19 +137,21 @@ static int finish(struct tar_out *o)
     return out->failed ? -ENOMEM : flush(o);
 }
 
-static const char *why(int error)
+static const char *why(const struct tar_out *o, int error)
 {
     if (error == -EOPNOTSUPP)
         return "a socket, which a tar archive cannot hold";
     if (error == -E2BIG)
         return "its attributes are too large for a tar archive, use --format tree";
+    if (error == -ENAMETOOLONG && o->walk.path_len > WALK_PATH_MAX)
+        return walk_too_long;
     return target_strerror(error);
 }
 
 static void complain(struct tar_out *o, const char *what)
 {
     const struct walk *w = &o->walk;
-    cli_complain(&o->complaints, "%s: %s", w->path_len ? w->path : o->from->path, what);
+    cli_complain(&o->complaints, "%.400s: %s", w->path_len ? w->path : o->from->path, what);
 }
 
 /* ---- entries ------------------------------------------------------------------ */
@@ -353,7 +355,7 @@ static int write_dir(struct tar_out *o, bool *ret_fatal)
     if (r < 0 && r != -ENOMEM) { /* what is in it does not depend on them */
         int gone = target_still_there(o->from);
         if (!gone)
-            complain(o, why(r));
+            complain(o, why(o, r));
         r = gone;
     }
     *ret_fatal = r < 0;
@@ -428,17 +430,19 @@ static int write_root(struct tar_out *o, bool *ret_fatal)
 /* One event of the walk; *ret_fatal: what was written so far is no archive that can be ended. */
 static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
 {
+    bool too_long = o->walk.path_len > WALK_PATH_MAX;
     int r;
     switch (event) {
     case WALK_ERROR:
         return o->walk.error;
     case WALK_ENTER:
-        r = write_dir(o, ret_fatal);
+        o->walk.folders += too_long;
+        r = too_long ? -ENAMETOOLONG : write_dir(o, ret_fatal);
         if (r < 0)
             walk_skip(&o->walk);
         return r;
     case WALK_ENTRY:
-        return write_entry(o, ret_fatal);
+        return too_long ? -ENAMETOOLONG : write_entry(o, ret_fatal);
     case WALK_LEAVE:
     case WALK_SKIPPED:
     case WALK_END:
@@ -456,7 +460,7 @@ static int pass_over(struct tar_out *o, enum walk_event event, int error)
     if (!r && event == WALK_ERROR)
         complain(o, walk_why(&o->walk));
     else if (!r)
-        complain(o, why(error));
+        complain(o, why(o, error));
     return r;
 }
 

@@ -443,10 +443,10 @@ struct target_scan {
     uint64_t cookie; /* after the last entry of the block */
     size_t n, next;  /* entries in the block; the next one to hand out */
     bool end;
-    struct {
+    struct store_entry {
         char name[ENG_NAME_MAX + 1];
         struct target_attr attr;
-    } entries[SCAN_BLOCK];
+    } * entries; /* SCAN_BLOCK of them, at the end n */
 };
 
 static int take_entry(void *arg, const struct eng_dirent *e)
@@ -471,6 +471,11 @@ static int store_scan_open(struct target *t, tdir dir, struct target_scan **ret)
     struct target_scan *s = malloc(sizeof *s);
     if (!s)
         return -ENOMEM;
+    s->entries = malloc(SCAN_BLOCK * sizeof *s->entries);
+    if (!s->entries) {
+        free(s);
+        return -ENOMEM;
+    }
     s->t = t;
     s->dir = dir;
     s->cookie = 0;
@@ -478,6 +483,14 @@ static int store_scan_open(struct target *t, tdir dir, struct target_scan **ret)
     s->end = false;
     *ret = s;
     return 0;
+}
+
+/* A walk has one listing for each directory above it, and anybody nests thousands of them. */
+static void give_back(struct target_scan *s)
+{
+    struct store_entry *less = realloc(s->entries, (s->n ? s->n : 1) * sizeof *less);
+    if (less)
+        s->entries = less;
 }
 
 static int store_scan_next(struct target_scan *s, const char **ret_name, struct target_attr *ret_attr,
@@ -491,6 +504,8 @@ static int store_scan_next(struct target_scan *s, const char **ret_name, struct 
         if (r < 0)
             return r;
         s->end = s->n < SCAN_BLOCK;
+        if (s->end)
+            give_back(s);
         if (s->n == 0)
             return 0;
     }
@@ -510,6 +525,7 @@ static int store_answers(struct target *t)
 
 static void store_scan_close(struct target_scan *s)
 {
+    free(s->entries);
     free(s);
 }
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+const char walk_too_long[] = "its path is too long for this format (over 4095 bytes), use --format tree";
+
 struct walk_frame {
     tdir dir, parent;
     struct target_scan *scan;

@@ -33,7 +33,13 @@ enum walk_loss {
     WALK_REMOVED,     /* a folder, before it was listed */
 };
 
+/* A longer path is none to other programs. Formats with paths leave out what has one: anybody nests so many
+ * directories that all paths together have gigabytes. */
+#define WALK_PATH_MAX 4095
+extern const char walk_too_long[]; /* for the user */
+
 struct walk_frame;
+
 struct walk {
     struct target *t; /* borrowed */
     struct walk_frame *frames;
