@@ -68,6 +68,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OLD_START)           /* salvage starts from what the log does not lead on from */                      \
     M(CUT_UNTOLD)          /* a check of a salvaged store does not tell that its log was cut short */        \
     M(UNREAD_IS_NOTHING)   /* salvage passes over a segment whose head cannot be read */                     \
+    M(CUT_IS_END)          /* I7: a log that is shorter than a checkpoint says ends cleanly */               \
     M(MARK_SPENDS_ALL)     /* one mark on a full disk spends the whole reserve */                            \
     M(MOVED_FORGOTTEN)     /* I7: survivors are not asked whether they are the only copy */                  \
     M(MARK_REMEMBERED)     /* I4: what an earlier life has read as durable counts as said by the disk */     \

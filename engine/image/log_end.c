@@ -59,8 +59,35 @@ int recovery_unreadable_end(struct recovery *rec)
     return 0;
 }
 
-/* A salvage goes on without such a file: what lies in it may be younger than all that the log has. */
-static int pass_unreadable(struct recovery *rec, int r)
+/* -EBADMSG: the segment is shorter than a checkpoint says, where the log does not go on elsewhere: it was
+ * durable before the checkpoint, and what came behind went with it. */
+static int cut_off(struct recovery *rec)
+{
+    if (!rec->at || rec->offset <= rec->at->size || MUTANT(CUT_IS_END))
+        return 0;
+    snprintf(
+        rec->why, 256,
+        "segment s%08x.seg is shorter than it was, and the log went on in it behind batch %llu: damaged; "
+        "restore from a copy",
+        rec->at->id, (unsigned long long)rec->seq);
+    return -EBADMSG;
+}
+
+/* One that is missing refuses nothing, as others do not; of one without content nobody would have lost it. */
+static void tell_missing(struct recovery *rec)
+{
+    const struct seg_rec *seg = rec->at ? NULL : index_segment(&rec->eng->idx, rec->lacks);
+    if (!seg || !seg->live || MUTANT(CUT_IS_END))
+        return;
+    report_line(&rec->eng->report, ENG_LOG_WARNING,
+                "s%08x.seg is missing: what the log had in it behind batch %llu, if it did, is lost",
+                rec->lacks, (unsigned long long)rec->seq);
+    if (rec->eng->opt.salvage)
+        rec->eng->lost_after = rec->seq;
+}
+
+/* A salvage goes on without: what lay there may be younger than all that the log has. */
+static int pass_if_salvage(struct recovery *rec, int r)
 {
     if (!r || !rec->eng->opt.salvage)
         return r;
@@ -74,9 +101,12 @@ static int pass_unreadable(struct recovery *rec, int r)
 
 int recovery_end_of_log(struct recovery *rec)
 {
-    int r = pass_unreadable(rec, recovery_unreadable_end(rec));
+    int r = pass_if_salvage(rec, recovery_unreadable_end(rec));
+    if (!r)
+        r = pass_if_salvage(rec, cut_off(rec));
+    tell_missing(rec);
     if (!r && rec->at && rec->seq >= rec->mark)
-        r = pass_unreadable(rec, end_unread(rec));
+        r = pass_if_salvage(rec, end_unread(rec));
     uint64_t last = MAX_OF(rec->mark, last_whole(rec));
     if (!r && rec->seq < last && rec->eng->opt.salvage) {
         const char *was = rec->seq < rec->mark ? "durable" : "written";

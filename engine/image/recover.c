@@ -194,6 +194,7 @@ static void stand_at(struct recovery *rec, const struct ckpt_position *pos)
     rec->chain = pos->chain;
     rec->at = find_segment(rec, pos->segment);
     rec->offset = pos->offset;
+    rec->lacks = rec->at ? 0 : (uint32_t)pos->segment;
 }
 
 static int replay_log(struct recovery *rec);

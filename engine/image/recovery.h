@@ -19,6 +19,7 @@ struct recovery {
     struct seg_file *at;
     uint64_t offset;
     struct segment *pinned; /* file of `at` */
+    uint32_t lacks;         /* the segment in which the replay was to begin, if it is not there */
     struct txn ops;         /* of one batch, decoded */
     struct buf batch, extents, found;
     uint64_t batches, bytes;
