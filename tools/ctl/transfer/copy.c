@@ -119,7 +119,10 @@ static int stream_content(void *arg, struct sink *sink)
 static int add_content(struct copy *c, struct target_file *in, struct eng_record *rec, uint64_t size)
 {
     struct put *p = &c->put;
-    if (size > BATCH_CONTENT_MAX) {
+    uint64_t hole = size;
+    bool asks = size > TARGET_HOLES_FROM && size <= BATCH_CONTENT_MAX;
+    bool sparse = asks && !c->from->ops->seek(c->from, in, 0, SEEK_HOLE, &hole) && hole < size;
+    if (size > BATCH_CONTENT_MAX || sparse) {
         struct stream s = {c, in, size};
         return put_streamed(p, rec, size, stream_content, &s);
     }

@@ -4,6 +4,7 @@
 #include "ctl/transfer/jsonl.h"
 
 #include "ctl/transfer/fields.h"
+#include "ctl/transfer/lines.h"
 #include "rules/rfc3339.h"
 #include "shared/jsontext.h"
 
@@ -502,12 +503,25 @@ static void put_key(struct printer *p, const char *key)
     buf_char(p->out, ':');
 }
 
+#define TEXT_ALWAYS ((size_t)64 << 10)
+
 static const struct eng_xattr_pair *find_xattr(const struct memory *m, const char *name)
 {
     for (size_t i = 0; i < m->n_xattrs; i++)
         if (!strcmp(m->xattrs[i].name, name))
             return &m->xattrs[i];
     return NULL;
+}
+
+/* Whether a large content is longer as text, six bytes for each that is no character, than in base64. */
+static bool is_long_as_text(const char *s, size_t n)
+{
+    size_t controls = 0;
+    if (n < TEXT_ALWAYS)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        controls += (unsigned char)s[i] < 0x20 && !strchr("\b\t\n\f\r", s[i] ? s[i] : 'x');
+    return controls > n / 12; /* of five bytes more each; base64 takes a third more */
 }
 
 static void print_id_and_content(struct printer *p)
@@ -522,7 +536,7 @@ static void print_id_and_content(struct printer *p)
     const struct eng_xattr_pair *none = find_xattr(m, FIELD_XATTR_CONTENT);
     if (none && m->content_len == 0) {
         buf_str(p->out, ",\"content\":null");
-    } else if (utf8_valid(m->content, m->content_len)) {
+    } else if (utf8_valid(m->content, m->content_len) && !is_long_as_text(m->content, m->content_len)) {
         buf_str(p->out, ",\"content\":");
         jt_put_string(p->out, m->content, m->content_len);
     } else {
@@ -688,6 +702,7 @@ int jsonl_print(const struct memory *memory, struct pool *scratch, struct buf *o
     struct printer p = {.m = m, .pool = scratch, .out = out};
     bool *hatched = pool_alloc(scratch, m->n_xattrs + 1);
     bool any = false;
+    size_t start = out->len;
     if (!hatched)
         return -ENOMEM;
     load_types(&p);
@@ -709,5 +724,7 @@ int jsonl_print(const struct memory *memory, struct pool *scratch, struct buf *o
         any = true;
     }
     buf_str(out, any ? "}}\n" : "}\n");
+    if (out->len - start > LINES_MAX)
+        return -EFBIG;
     return out->failed ? -ENOMEM : 0;
 }

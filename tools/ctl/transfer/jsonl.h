@@ -60,7 +60,8 @@ int jsonl_parse(const char *line, size_t len, struct pool *pool, struct memory *
 
 /*
  * Appends the line for a memory, with its newline. user.* attributes only.
- * `scratch` is used for working memory. -ENOMEM. */
+ * `scratch` is used for working memory. A content over 64 KiB that is longer as text is in base64. -ENOMEM,
+ * -EFBIG: longer than an import takes. */
 int jsonl_print(const struct memory *memory, struct pool *scratch, struct buf *out);
 
 #endif

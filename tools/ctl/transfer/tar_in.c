@@ -363,7 +363,8 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
         return r;
     if (attr->size > ENG_FILE_SIZE_MAX)
         return -EFBIG;
-    if (attr->size > BATCH_CONTENT_MAX) {
+    bool sparse = attr->size > TARGET_HOLES_FROM && archive_entry_sparse_count(in->entry) > 0;
+    if (attr->size > BATCH_CONTENT_MAX || sparse) {
         struct stream s = {in, attr->size};
         return put_streamed(p, rec, attr->size, stream_content, &s);
     }

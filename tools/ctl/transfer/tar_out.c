@@ -240,10 +240,15 @@ static int find_data(struct tar_out *o, struct target_file *f, uint64_t size)
     return 0;
 }
 
+static bool has_holes(const struct tar_out *o, uint64_t size)
+{
+    return o->n_ranges != 1 || o->ranges[0].from != 0 || o->ranges[0].to != size;
+}
+
 /* Tells the entry where data is, unless all is. */
 static void set_holes(struct tar_out *o, uint64_t size)
 {
-    if (o->n_ranges == 1 && o->ranges[0].from == 0 && o->ranges[0].to == size)
+    if (!has_holes(o, size))
         return;
     for (size_t i = 0; i < o->n_ranges; i++)
         archive_entry_sparse_add_entry(o->entry, (la_int64_t)o->ranges[i].from,
@@ -303,15 +308,16 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
 {
     uint64_t size = o->walk.attr.size;
     ssize_t n = 0;
-    int r = 0;
-    if (size <= PIECE) {
+    int r = size > TARGET_HOLES_FROM ? find_data(o, f, size) : 0;
+    if (r < 0)
+        return r;
+    bool in_parts = size > PIECE || (size > TARGET_HOLES_FROM && has_holes(o, size));
+    if (!in_parts) {
         n = o->from->ops->read(o->from, f, o->piece, (size_t)size, 0);
         size = n < 0 ? 0 : (uint64_t)n;
         r = n < 0 ? (int)n : 0;
     } else {
-        r = find_data(o, f, size);
-        if (!r)
-            r = read_through(o, f, size, false);
+        r = read_through(o, f, size, false);
     }
     if (r < 0)
         return r;
@@ -319,12 +325,12 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
     r = set_xattrs(o, f);
     if (r < 0)
         return r;
-    if (size > PIECE)
+    if (in_parts)
         set_holes(o, size);
     *ret_fatal = true;
     r = write_header(o);
     if (!r)
-        r = size > PIECE ? read_through(o, f, size, true) : write_data(o, o->piece, (size_t)size);
+        r = in_parts ? read_through(o, f, size, true) : write_data(o, o->piece, (size_t)size);
     o->result.files += !r;
     o->result.bytes += !r ? size : 0;
     return r;

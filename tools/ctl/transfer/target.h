@@ -21,6 +21,9 @@ int target_open_store_folder(const char *path, char ret_why[512]);
 /* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. Then mounts_done(). */
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
 
+/* Of files over this holes are asked for. */
+#define TARGET_HOLES_FROM ((uint64_t)64 << 10)
+
 /* open() of a file for reading. One that took the name meanwhile will do: `attr` is of the file that was
  * opened. */
 int target_open_file(struct target *t, tdir dir, const char *name, struct target_attr *attr,
