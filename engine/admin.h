@@ -217,6 +217,10 @@ struct eng_file {
     uint64_t size;        /* bytes that belong to this moment: the file may have more by now */
     uint64_t total, live; /* payload bytes; of segments */
 };
+/*
+ * May other users open this folder, by its mode and the modes above it? The lock of a store is one of its
+ * folder, which whoever can open the folder can take and keep: then the store is in use. */
+ENG_API bool eng_folder_is_open(int folder);
 /* The number that tells this store from all others: of the superblock, and of each file's header. */
 ENG_API void eng_uuid(struct eng *eng, uint8_t ret_uuid[16]);
 /*

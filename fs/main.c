@@ -484,6 +484,20 @@ static void warn_of_limit(const struct daemon_state *d)
         (unsigned long long)size.rlim_cur);
 }
 
+/* To the log, and to whoever mounts in the background. */
+static void warn_of_folder(const struct daemon_state *d)
+{
+    static const char text[] = "other users may open this folder, and so keep the store from being mounted";
+    int folder = d->store ? open(d->store, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (folder >= 0 && eng_folder_is_open(folder)) {
+        messages_line(ENG_LOG_WARNING, "%s: %s: chmod 0700 %s", d->store, text, d->store);
+        if (!d->opt.foreground)
+            (void)fprintf(stderr, "engramfs: warning: %s: %s: chmod 0700 %s\n", d->store, text, d->store);
+    }
+    if (folder >= 0)
+        (void)close(folder);
+}
+
 static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     const struct eng_options options = {
@@ -499,8 +513,10 @@ static int open_store(struct daemon_state *d, char why[FS_WHY_MAX])
     int r = eng_open(d->store, &options, &d->session.eng, reason);
     if (r)
         (void)snprintf(why, FS_WHY_MAX, "%.200s: %s", d->store, *reason ? reason : strerror(-r));
-    else
+    if (!r) {
         warn_of_limit(d);
+        warn_of_folder(d);
+    }
     return r;
 }
 

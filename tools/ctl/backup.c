@@ -1,6 +1,7 @@
 /*
  * backup.c - the run of a backup: opening and proving, listing, copying, adopting. State: struct backup. */
 #include "ctl/backup.h"
+#include "admin.h"
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
 #include "ctl/transfer/target.h"
@@ -91,6 +92,10 @@ static int open_target(struct backup *b)
                   errno == EWOULDBLOCK ? "in use by another run, or mounted" : strerror(errno));
         return -EBUSY;
     }
+    if (eng_folder_is_open(b->to_fd))
+        cli_warning("%s: other users may open this folder, and so keep the next backup from it: "
+                    "chmod 0700 %s",
+                    b->path, b->path);
     return 0;
 }
 

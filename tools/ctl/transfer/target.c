@@ -245,7 +245,14 @@ static int open_store(struct target *t, struct place *p, bool fuse, unsigned fla
     }
     t->folder = p->fd;
     p->fd = -1;
-    return target_store_open(t, t->folder, flags & TARGET_SNAPSHOT ? TARGET_READ_ONLY : flags, ret_why);
+    if (flags & TARGET_SNAPSHOT)
+        flags = TARGET_READ_ONLY;
+    r = target_store_open(t, t->folder, flags, ret_why);
+    if (!r && !(flags & TARGET_READ_ONLY) && eng_folder_is_open(t->folder))
+        cli_warning("%s: other users may open this folder, and so keep the store from being mounted: "
+                    "chmod 0700 %s",
+                    t->path, t->path);
+    return r;
 }
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
