@@ -117,6 +117,29 @@ is 503 POST /api/v1/maintenance/compact
 mounted
 is 200 GET /health
 
+# the daemon hangs: so is said, of each file, in time, and those who ask keep no threads waiting in the kernel
+DAEMON=$(daemons_under "$MNT")
+kill -STOP "$DAEMON"
+in_time() { # STATUS PATH
+    check_equal "a hung mount: $2" "$1" "$(ask GET "$2" --max-time 12)"
+}
+in_time 503 /health
+in_time 503 /metrics
+in_time 503 /api/v1/maintenance/stats
+check "it says why" grep -q "does not answer" "$WORK/body"
+for _ in $(seq 60); do
+    curl -s -o /dev/null --max-time 12 "$URL/metrics" &
+    ASKERS+=($!)
+done
+wait "${ASKERS[@]}"
+in_time 503 /health
+threads() { find "/proc/$GW/task" -mindepth 1 -maxdepth 1 | wc -l; }
+few_threads() { [ "$(threads)" -le 8 ]; }
+check "few threads wait for it" wait_until 20 few_threads
+kill -CONT "$DAEMON"
+is 200 GET /health
+is 200 GET /metrics
+
 if command -v prometheus >/dev/null; then
     PORT=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     cat >"$WORK/prometheus.yml" <<Y

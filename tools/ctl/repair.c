@@ -306,7 +306,7 @@ static int take_the_place(const char *store, const char *into)
  * gets into its folder. Where there are no owners to be set, all has one anyway. */
 static int hand_over(int old_folder, int new_folder)
 {
-    struct stat old, new;
+    struct stat old = {0}, new = {0};
     int fd = openat(new_folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 || fstat(old_folder, &old) < 0 || fstat(fd, &new) < 0 ? NULL : fdopendir(fd);
     int r = dir ? 0 : -errno;

@@ -43,6 +43,11 @@ void answer_error(struct answer *a, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void answer_done(struct answer *a);
 
+/* ---- readings.c: what the mount says ------------------------------------------- */
+
+/* control_read() of stats.json or metrics, or -ETIMEDOUT after some seconds. */
+int readings_get(const char *mountpoint, const char *name, struct buf *ret_text);
+
 /* ---- http.c: HTTP by libmicrohttpd ---------------------------------------------- */
 
 struct MHD_Daemon;

@@ -63,6 +63,9 @@ static void answer_errno(const struct gateway *g, struct answer *a, int error)
         answer_error(a, 503, "%s is not mounted, or its daemon has died (%s)", g->mountpoint,
                      strerror(-error));
         break;
+    case -ETIMEDOUT:
+        answer_error(a, 503, "%s does not answer", g->mountpoint);
+        break;
     case -EACCES:
     case -EPERM:
         answer_error(a, 500,
@@ -172,7 +175,7 @@ static bool below(const struct gateway *g, const struct compact_request *req, st
     struct buf text = {0};
     if (req->force || req->min_fragmentation < 0)
         return false;
-    int r = control_read(g->mountpoint, "stats.json", &text);
+    int r = readings_get(g->mountpoint, "stats.json", &text);
     json_t *stats = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
     buf_done(&text);
     if (!stats) {
@@ -222,7 +225,11 @@ static void compact(struct gateway *g, const char *body, size_t size, struct ans
 static void metrics(struct gateway *g, const char *body, size_t size, struct answer *a)
 {
     (void)body, (void)size;
-    answer_file(g, a, 200, "metrics", type_metrics);
+    a->status = 200;
+    a->type = type_metrics;
+    int r = readings_get(g->mountpoint, "metrics", &a->body);
+    if (r < 0)
+        answer_errno(g, a, r);
 }
 
 /* Without the ids of memories that are removed and open: the mount tells them to this program, not to whoever
@@ -233,7 +240,7 @@ static void stats(struct gateway *g, const char *body, size_t size, struct answe
     size_t i;
     json_t *orphan;
     (void)body, (void)size;
-    int r = control_read(g->mountpoint, "stats.json", &text);
+    int r = readings_get(g->mountpoint, "stats.json", &text);
     json_t *s = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
     buf_done(&text);
     if (!s) {
@@ -265,7 +272,7 @@ static void health(struct gateway *g, const char *body, size_t size, struct answ
 {
     struct buf text = {0};
     (void)body, (void)size;
-    int r = control_read(g->mountpoint, "stats.json", &text);
+    int r = readings_get(g->mountpoint, "stats.json", &text);
     json_t *s = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
     const char *read_only = json_string_value(json_object_get(s, "read_only_reason"));
     if (!s)
