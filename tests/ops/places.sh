@@ -85,6 +85,11 @@ if cc -shared -fPIC -Wall -Werror -o exchange.so "$ROOT/tests/ops/exchange_shim.
         at_once bobs/store bobs/store-y $n import evil.tar bobs/store
         check_equal "import into a store of his" roots "$(ids_of roots)"
         fresh
+        rm -rf bobs/s bobs/s-y pair && mkdir -p bobs/s pair/store pair/store.repaired
+        cp -a bobs/store bobs/s/store && ln -s "$WORK/pair" bobs/s-y && chown -hR 1002:1002 bobs/s bobs/s-y
+        at_once bobs/s bobs/s-y $n repair --in-place bobs/s/store
+        check_equal "repair in his folder" "pair/store pair/store.repaired" "$(echo pair/*)"
+        fresh
         at_once bobs/store bobs/store-y $n export bobs/store out
         check_equal "export of it" 0 "$(grep -ls "of root" out | wc -l)"
     done
@@ -92,6 +97,11 @@ else
     skip "folders that change places" "no compiler"
 fi
 check "unmount" unmount_store "$WORK/mnt"
+
+# ---- a store in the tree that is imported into it
+mkdir around && echo 1 >around/one && ctl import roots.jsonl around/store >/dev/null
+check_equal "an import of what has the store in it leaves that out" "1 1 one roots" \
+    "$(ctl import --format tree around around/store >said 2>&1; echo $?) $(grep -c '^store: .*left out' said) $(ids_of around/store)"
 
 # ---- OUT and the file of bad lines: nobody else reads what root writes there, and root writes to nobody's but his own
 must_mount "$WORK/store" "$WORK/mnt" -o allow_other

@@ -8,6 +8,7 @@
 
 #include "ctl/pieces.h"
 #include "ctl/transfer/copy.h"
+#include "ctl/transfer/place.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -16,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +30,7 @@ struct repair {
     uint64_t lost_found; /* inode of the folder; 0: not made yet */
     char folder[32];     /* its name */
     struct pieces found;
+    uint64_t from_dev, from_ino, to_dev, to_ino; /* the folders */
     uint64_t partial, pieces, values, bytes, problems;
     uint64_t batches, set_aside; /* given up by the salvage, by earlier openings */
 };
@@ -277,25 +278,34 @@ static int copy_all(struct repair *rep, struct copy_result *res)
     return r;
 }
 
-/* In the folder where both are: whoever else owns that folder cannot lead us out of it. */
-static int take_the_place(const char *store, const char *into)
+/* Whether the name in the folder is the one that was opened. */
+static bool is_still(int folder, const char *name, uint64_t dev, uint64_t ino)
 {
-    char kept[NAME_MAX + 1], *copy = strdup(store);
-    const char *name = strrchr(store, '/') + 1, *new = strrchr(into, '/') + 1;
-    int n = snprintf(kept, sizeof kept, "%s.damaged", name);
-    if (!copy || n < 0 || n >= (int)sizeof kept) {
-        free(copy);
-        return copy ? -ENAMETOOLONG : -ENOMEM;
-    }
-    int at = open(dirname(copy), O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = at < 0 || renameat2(at, name, at, kept, RENAME_NOREPLACE) < 0 ? -errno : 0;
-    if (!r && renameat2(at, new, at, name, RENAME_NOREPLACE) < 0) {
+    struct stat st;
+    return fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
+/* In the folder where both are, which is looked up again: it has to be the same, with the same two in it. */
+static int take_the_place(const struct repair *rep, const char *store, const char *into)
+{
+    char kept[NAME_MAX + 1];
+    const char *new = strrchr(into, '/') + 1;
+    struct place p;
+    int r = place_open(store, &p);
+    if (r < 0)
+        return r;
+    if (snprintf(kept, sizeof kept, "%s.damaged", p.name) >= (int)sizeof kept)
+        r = -ENAMETOOLONG;
+    else if (!is_still(p.folder, p.name, rep->from_dev, rep->from_ino) ||
+             !is_still(p.folder, new, rep->to_dev, rep->to_ino))
+        r = -EREMCHG;
+    else if (renameat2(p.folder, p.name, p.folder, kept, RENAME_NOREPLACE) < 0)
         r = -errno;
-        (void)renameat2(at, kept, at, name, RENAME_NOREPLACE);
+    else if (renameat2(p.folder, new, p.folder, p.name, RENAME_NOREPLACE) < 0) {
+        r = -errno;
+        (void)renameat2(p.folder, kept, p.folder, p.name, RENAME_NOREPLACE);
     }
-    if (at >= 0)
-        close(at);
-    free(copy);
+    place_close(&p);
     if (!r)
         fprintf(stderr, "the damaged store is kept as %s.damaged\n", store);
     return r;
@@ -361,6 +371,10 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
         (void)target_close(rep->to);
         return CLI_ERROR;
     }
+    rep->from_dev = rep->from->at_dev;
+    rep->from_ino = rep->from->at_ino;
+    rep->to_dev = rep->to->at_dev;
+    rep->to_ino = rep->to->at_ino;
     r = copy_all(rep, &res);
     const int old_folder = fcntl(rep->from->folder, F_DUPFD_CLOEXEC, 3),
               new_folder = fcntl(rep->to->folder, F_DUPFD_CLOEXEC, 3);
@@ -370,13 +384,13 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
     if (!r && in_place)
         r = hand_over(old_folder, new_folder);
     if (!r && in_place)
-        r = take_the_place(store, new_store);
+        r = take_the_place(rep, store, new_store);
     if (old_folder >= 0)
         close(old_folder);
     if (new_folder >= 0)
         close(new_folder);
     if (r < 0) {
-        cli_error("%s: %s", new_store, strerror(-r));
+        cli_error("%s: %s", new_store, target_strerror(r));
         return CLI_ERROR;
     }
     return report(rep, &res, res.failed || rep->partial || rep->pieces || rep->problems, json);

@@ -195,10 +195,10 @@ static int look_up(const char *path, struct place *ret_place, struct target_moun
 }
 
 /* A copy of something that has it inside leaves it out. */
-static void note_place(struct target *t, const struct place *p)
+static void note_place(struct target *t, int fd)
 {
     struct stat st;
-    if (p->fd < 0 || fstat(p->fd, &st) < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return;
     t->at_dev = st.st_dev;
     t->at_ino = st.st_ino;
@@ -283,7 +283,7 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
     } else if (!r) {
         r = open_store(t, &p, m.is_fuse, flags, ret_why);
     }
-    note_place(t, &p);
+    note_place(t, t->folder >= 0 ? t->folder : p.fd);
     place_close(&p);
     if (r < 0) {
         release_snapshot(t);
@@ -328,7 +328,7 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         t->prefix = m.prefix;
         m.mountpoint = m.prefix = NULL;
         r = open_posix(t, p.fd, flags, ret_why);
-        note_place(t, &p);
+        note_place(t, p.fd);
     }
     mounts_done(&m);
     place_close(&p);
