@@ -6,7 +6,7 @@
  * the store is opened, since neither locks nor threads survive a fork. If
  * the parent ends before it was told, so does the child.
  *
- * Threads: main runs FUSE's loop; `signals` waits for SIGTERM and SIGINT,
+ * Threads: main has FUSE's requests served by others (loop.h); `signals` waits for SIGTERM and SIGINT,
  * unmounts as umount(8) would, so that pages written through mappings
  * come back first, and ends the session if the mount is busy, or others have it (containers); on SIGHUP it
  * has the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks the mount for
@@ -36,6 +36,7 @@
 #include "control/nodes.h"
 #include "digests.h"
 #include "fuse_compat.h"
+#include "loop.h"
 #include "messages.h"
 #include "mount.h"
 #include "ops.h"
@@ -59,6 +60,7 @@ struct daemon_state {
     bool logging; /* what fails is for the log, too */
     pthread_t main_thread, signal_thread, probe_thread;
     bool has_signal_thread, has_probe_thread;
+    atomic_bool ending; /* the loop is to end */
     _Atomic bool ended; /* set by main after the loop, read by the signal thread */
     /* What lies on the mount point is not ours (any more). Set by the signal thread, read by main */
     _Atomic bool not_ours;
@@ -206,6 +208,16 @@ static int ask(const struct daemon_state *d)
     return r;
 }
 
+/* Ends the loop, which waits: only a signal to its thread ends that; one could come too early. */
+static void end_loop(struct daemon_state *d)
+{
+    atomic_store(&d->ending, true);
+    while (!atomic_load(&d->ended)) {
+        (void)pthread_kill(d->main_thread, SIGUSR2);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+}
+
 static void probe(struct daemon_state *d)
 {
     int r = ask(d);
@@ -222,7 +234,7 @@ static void probe(struct daemon_state *d)
         (void)snprintf(why, sizeof why, "mount point %.300s does not answer: %s", d->mountpoint,
                        r == -ESTALE ? "something else lies there" : strerror(-r));
         (void)tell(d, why);
-        fuse_session_exit(d->fuse);
+        end_loop(d);
     }
 }
 
@@ -303,16 +315,10 @@ static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
     return atomic_load(&d->ended) || is_disconnected(d);
 }
 
-/* Ends FUSE's loop, which waits in sem_wait(): only a signal to its thread ends that; one could come too
- * early. */
 static void detach(struct daemon_state *d)
 {
     ctl_stop(d->session.ctl);
-    fuse_session_exit(d->fuse);
-    while (!atomic_load(&d->ended)) {
-        (void)pthread_kill(d->main_thread, SIGUSR2);
-        (void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    }
+    end_loop(d);
 }
 
 static void *signal_main(void *arg)
@@ -380,22 +386,13 @@ static const char no_threads[] = "no memory for its threads, or too many of them
 
 static int loop(struct daemon_state *d)
 {
-    if (d->opt.single)
-        return fuse_session_loop(d->fuse);
-    struct fuse_loop_config *config = fuse_loop_cfg_create();
-    if (!config)
-        return -ENOMEM;
     /* A thread waits while its batch is written or flushed: more of them than processors pay, but
      * not many. */
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned most = cpus > 16 ? 64 : (unsigned)cpus * 4;
+    unsigned most = cpus > 16 ? LOOP_THREADS_MAX : (unsigned)cpus * 4;
     if (cpus < 8)
         most = 32;
-    fuse_loop_cfg_set_clone_fd(config, 0);
-    fuse_loop_cfg_set_max_threads(config, most);
-    int r = fuse_session_loop_mt(d->fuse, config);
-    fuse_loop_cfg_destroy(config);
-    return r;
+    return loop_serve(d->fuse, d->opt.single ? 1 : most, &d->ending);
 }
 
 /* Takes the mount away, unless the kernel or others have done so. libfuse would unmount what the path leads
@@ -436,7 +433,8 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     } else {
         r = loop(d);
         if (r < 0)
-            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s", strerror(-r));
+            (void)snprintf(why, FS_WHY_MAX, "the FUSE session failed: %s",
+                           r == -EAGAIN ? no_threads : strerror(-r));
         else
             r = 0; /* >0: the number of a signal, handled */
     }

@@ -69,9 +69,15 @@ for signal in TERM INT HUP KILL; do
     wait_until 20 no_daemon "$WORK/early"
 done
 
-# ---- what is stored through a mapping of a file that stays open comes back before the mount goes
-begin "$WORK/mapped"
-python3 - "$MNT/file" "$WORK/stored" "$WORK/stay" 2>/dev/null <<'P' &
+# ---- what is stored through a mapping of a file that stays open comes back before the mount goes, also where the
+# thread that has read it is slow
+store_and_end() { # WHAT [VARIABLE=VALUE...]
+    rm -rf "$WORK/mapped" "$WORK/stored" "$WORK/stay"
+    : >"$WORK/log"
+    env "${@:2}" "$ENGRAMFS" -f "$WORK/mapped" "$MNT" 2>"$WORK/log" &
+    DAEMON=$!
+    wait_until 20 mountpoint -q "$MNT" || not_ok "mount $WORK/mapped" "$(tail -n 1 "$WORK/log")"
+    python3 - "$MNT/file" "$WORK/stored" "$WORK/stay" 2>/dev/null <<'P' &
 import mmap, os, sys
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 os.ftruncate(fd, 1 << 20)
@@ -82,14 +88,23 @@ open(sys.argv[2], "w").close()
 open(sys.argv[3]).read()
 os._exit(0)
 P
-HOLDER=$!
-wait_until 20 test -e "$WORK/stored" || not_ok "a mapping is stored through"
+    HOLDER=$!
+    wait_until 20 test -e "$WORK/stored" || not_ok "a mapping is stored through"
+    kill -TERM $DAEMON
+    ended "SIGTERM ends a daemon one of whose files is mapped, $1"
+    : >"$WORK/stay"
+    wait $HOLDER
+    begin "$WORK/mapped"
+    check_equal "what was stored is there, $1" 1048576 "$(tr -cd A <"$MNT/file" | wc -c)"
+}
+store_and_end "as it comes"
 kill -TERM $DAEMON
-ended "SIGTERM ends a daemon one of whose files is mapped"
-: >"$WORK/stay"
-wait $HOLDER
-begin "$WORK/mapped"
-check_equal "what was stored is there" 1048576 "$(tr -cd A <"$MNT/file" | wc -c)"
+ended "it ends"
+if cc -shared -fPIC -Wall -Werror -o "$WORK/late.so" "$(dirname "$0")/late_shim.c"; then
+    store_and_end "read slowly" LD_PRELOAD="$WORK/late.so" LATE_SHIM="$WORK/log"
+else
+    skip "what was stored is there, read slowly" "no compiler"
+fi
 unmount_store "$MNT"
 ended "and it is unmounted"
 
