@@ -1,6 +1,6 @@
 /*
- * late_shim.c - for LD_PRELOAD: whoever has read a large request of FUSE has it only when the daemon is about to
- * end its loop: when the file LATE_SHIM, its log, says that the mount is detached, and a moment later. */
+ * late_shim.c - for LD_PRELOAD: whoever has read a large request of FUSE has it only when the daemon is about
+ * to end its loop: when the file LATE_SHIM, its log, says that the mount is detached, and a moment later. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
