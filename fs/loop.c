@@ -23,9 +23,10 @@ struct pool {
     const atomic_bool *end; /* somebody wants it to end */
     atomic_bool over;       /* a worker has ended */
     sem_t ended;            /* once by each worker that has ended */
-    unsigned most;          /* immutable */
-    int error;     /* why the session has ended; 0: in order. Protected by lock, as all that follows. */
-    unsigned n;    /* workers */
+    /* Protected by lock: */
+    int error;     /* why the session has ended; 0: in order */
+    unsigned most; /* workers; 0: no more are started */
+    unsigned n;    /* those there are */
     unsigned idle; /* of them those that wait for a request */
     struct worker workers[LOOP_THREADS_MAX];
     pthread_mutex_t lock;
