@@ -38,7 +38,7 @@ static inline int eng_statfs(struct eng *eng, struct eng_statfs *ret_st)
 struct eng_stats {
     uint64_t total_bytes; /* payload of all extents, live and dead, in all segments */
     uint64_t live_bytes;
-    double fragmentation_ratio; /* (total - live) / total; 0 when empty */
+    double fragmentation_ratio; /* (total + spent - live) / (total + spent); 0 when empty */
     uint64_t memories;          /* regular files */
     uint64_t directories, other_inodes, orphans;
     uint64_t segments, segments_pending; /* pending: empty, waiting to be unlinked */
@@ -60,6 +60,14 @@ struct eng_stats {
     char last_error[256];       /* of background work; "" if none */
     /* Parts of what a recovery would need that scrubs and checks found damaged; of these, made good. */
     uint64_t recovery_damaged, recovery_healed;
+    /* What compaction gives back besides dead payload: metadata of the log that no recovery needs. */
+    uint64_t spent_bytes;
+    /* Memory of the index that is still to be loaded or verified, behind a store that is open; 0: all is. */
+    uint64_t index_unverified_bytes;
+    /* The second copy of the log's metadata: its files now, written since opening; batches of which none
+     * could be written; batches that the opening took from it, since the log had lost them. */
+    uint64_t echo_bytes, echo_written, echo_dropped, recovery_echoed;
+    uint64_t checkpoint_written; /* bytes of checkpoints since the store was opened, both copies */
 };
 ENG_API int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size);
 static inline int eng_stats(struct eng *eng, struct eng_stats *ret_stats)
@@ -163,10 +171,12 @@ enum eng_space_id {
     ENG_SPACE_METADATA,    /* of the log: headers, operations, checksums, names */
     ENG_SPACE_CHECKPOINTS,
     ENG_SPACE_RESERVE,
-    ENG_SPACE_SET_ASIDE, /* files s*.kept: no part of the store, until people remove them */
+    ENG_SPACE_SET_ASIDE, /* files *.kept: no part of the store, until people remove them */
     /* Whole blocks, zeros ahead of the log (at most 256 KiB), the folder itself, small files; negative where
      * the disk compresses. */
-    ENG_SPACE_SLACK
+    ENG_SPACE_SLACK,
+    ENG_SPACE_METADATA_SPENT, /* of the log, and needed by no recovery any more: eng_stats.spent_bytes */
+    ENG_SPACE_ECHO            /* second copy of the log's metadata since the newest checkpoint */
 };
 struct eng_space_kind {
     enum eng_space_id id;
@@ -208,7 +218,7 @@ struct eng_segment_info {
 ENG_API int eng_segments(struct eng *eng, int (*emit)(void *arg, const struct eng_segment_info *info),
                          void *arg);
 
-enum eng_file_kind { ENG_FILE_LOG, ENG_FILE_SURVIVORS, ENG_FILE_CHECKPOINT };
+enum eng_file_kind { ENG_FILE_LOG, ENG_FILE_SURVIVORS, ENG_FILE_CHECKPOINT, ENG_FILE_ECHO };
 struct eng_file {
     char name[32];
     enum eng_file_kind kind;
@@ -224,9 +234,10 @@ ENG_API bool eng_folder_is_open(int folder);
 /* The number that tells this store from all others: of the superblock, and of each file's header. */
 ENG_API void eng_uuid(struct eng *eng, uint8_t ret_uuid[16]);
 /*
- * Calls `emit` for each segment and each checkpoint, in order of kind and id, under no lock, until `emit`
- * returns non-zero. Returns 0. The files are of one moment: copied while eng_hold() is in force, together
- * with the superblock, and cut to these sizes, they are a store with the state at the time of the call. */
+ * Calls `emit` for each segment, each file of the log's second copy, and each checkpoint, in order of kind
+ * and id, under no lock, until `emit` returns non-zero. Returns 0. The files are of one moment: copied while
+ * eng_hold() is in force, together with the superblock, and cut to these sizes, they are a store with the
+ * state at the time of the call. */
 ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *file), void *arg);
 
 /*
@@ -288,10 +299,11 @@ struct eng_compact_figures {
     int64_t estimate_error_moved, estimate_error_given_back;
 };
 
-/* Of what a recovery would need: superblock, configuration, headers of segments, checkpoints, the log. */
+/* Of what a recovery would need, each in both its copies: superblock, configuration, checkpoint, log; and
+ * headers of segments. */
 struct eng_recovery_figures {
     uint64_t damaged; /* parts that were */
-    uint64_t healed;  /* of these, made good from memory */
+    uint64_t healed;  /* of these, made good from the other copy or from memory */
 };
 
 struct eng_scrub_figures {
@@ -355,8 +367,8 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * memory at most 40 MiB plus 64 bytes for each extent of one output segment; disk at most two segments more
  * than before, plus 64 bytes of log for each extent moved. A scrub and a check change no memory. What they
  * find damaged of content is also told by eng_damaged(). What they find damaged of that which a recovery
- * would need they make good from memory, unless the store is read-only or the disk refuses; then it is told,
- * too. A check keeps writers waiting while the index is walked. */
+ * would need they make good, from its copy or from memory, unless the store is read-only or the disk refuses;
+ * then it is told, too. A check walks a frozen index, so that writers go on. */
 ENG_API int eng_job_start_sized(struct eng *eng, enum eng_job_id job, const struct eng_job_options *options,
                                 size_t size, void (*on_done)(void *arg, const struct eng_job_report *report),
                                 void *arg);
@@ -464,7 +476,7 @@ struct eng_dump_field {
 };
 struct eng_dump_item {
     int depth;             /* 0 the segment, 1 a batch (of survivors: an extent), 2 what is in it */
-    const char *kind;      /* "segment", "batch", "data", an operation, "zeros", "unreadable" */
+    const char *kind;      /* "segment", "batch", "data", an operation, "summary", "zeros", "unreadable" */
     uint64_t offset, size; /* where it is in the file, bytes */
     const struct eng_dump_field *fields;
     size_t n_fields;

@@ -118,6 +118,11 @@ struct eng_options {
 /*
  * Opens (creating it if allowed) the store in directory `path`, recovers it
  * and starts background work. On return everything recovered is durable.
+ * A store of an older format becomes one of today's first, unless it is opened
+ * read_only. Of a large one the index comes behind the open store, unless there is
+ * no_background: until eng_stats.index_unverified_bytes is 0 a call that needs a part
+ * that cannot be had just now fails with that error (-ENOMEM, -EMFILE, -EIO, …), and
+ * once a part turns out to be damaged all calls answer -EIO, and nothing is written.
  * Errors: -EBUSY store in use by another process; -ENOTEMPTY `path` is a
  * folder that holds something else ("not a store"); -ENOTDIR; -ENOENT;
  * -EPROTONOSUPPORT unknown format version or incompat feature; -EBADMSG
@@ -135,7 +140,8 @@ static inline int eng_open(const char *path, const struct eng_options *opt, stru
 }
 
 /*
- * Ends background work (a compaction is cancelled), commits, checkpoints and
+ * Ends background work (a compaction is cancelled), commits, checkpoints (not
+ * while the index is unverified, but where the log is due for it) and
  * frees `eng`. The store is released also when an error is returned.
  * No other call may be under way, except those on a struct eng_feed. */
 ENG_API int eng_close(struct eng *eng);

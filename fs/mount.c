@@ -242,18 +242,23 @@ static int complain(char why[FS_WHY_MAX], int err, const char *path, const char 
     return err;
 }
 
-/* Is this folder a store? Mounting over one means that the arguments were swapped, mostly. */
-static bool is_store(int folder)
+static bool is_superblock(int folder, const char *file)
 {
     static const char magic[] = "EENGFS01"; /* of the superblock, docs/FORMAT.md */
     char start[sizeof magic - 1];
-    int fd = openat(folder, "superblock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    int fd = openat(folder, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool found =
         pread(fd, start, sizeof start, 0) == (ssize_t)sizeof start && memcmp(start, magic, sizeof start) == 0;
     (void)close(fd);
     return found;
+}
+
+/* Is this folder a store? Mounting over one means that the arguments were swapped, mostly. */
+static bool is_store(int folder)
+{
+    return is_superblock(folder, "superblock") || is_superblock(folder, "superblock.copy");
 }
 
 /* What there is to be mounted on. */

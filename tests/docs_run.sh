@@ -43,7 +43,7 @@ stage_damaged_store() {
     wait_until 30 no_daemon "$place/mnt" && python3 - "$place/store" <<'P'
 # What was durable is a prefix of the log, and this is its beginning: no torn end.
 import glob, os, sys
-for path in glob.glob(sys.argv[1] + "/c*.ckp"):
+for path in glob.glob(sys.argv[1] + "/c*.c[kp][py]"):
     os.unlink(path)
 path = sorted(glob.glob(sys.argv[1] + "/s*.seg"))[0]
 data = bytearray(open(path, "rb").read())

@@ -35,7 +35,11 @@ sim() { # GROUP PROGRAM ARGUMENTS...
 part_crash() {
     local exe
     for exe in $(programs "$BUILD" sim crash); do
-        [ "${exe##*/}" = twolives ] || sim crash "${exe##*/}"
+        case ${exe##*/} in
+        twolives) ;; # a part of its own
+        upgrade) sim crash upgrade tests/mount/old/*.tar.xz ;;
+        *) sim crash "${exe##*/}" ;;
+        esac
     done
     run "crash/powercut, 5,000 seeds" 3500 "$BUILD/tests/sim/powercut" --no-script --seeds 5000 --ops 150 --stride 61
 }

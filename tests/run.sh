@@ -289,6 +289,8 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         sample/powercut | sample/faults) args=(--stride 37) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
+        quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;
+        */upgrade) args=(--stride 3 tests/mount/old/*.tar.xz) ;;
         *) args=() ;;
         esac
         run "$label/$(basename "$exe")" 900 "$@" "$exe" "${args[@]}"
@@ -364,7 +366,7 @@ if wanted docs; then run docs/check 60 tests/docs_check.sh; fi
 if wanted unit; then run_unit unit "$BUILD"; fi
 if wanted mutants; then
     run mutants/regressions 300 "$BUILD/tests/sim/mutants/regressions"
-    run mutants/protections 600 tests/sim/mutants/run.sh "$BUILD"
+    run mutants/protections 1200 tests/sim/mutants/run.sh "$BUILD"
     run mutants/powercut-bites 600 "$BUILD/tests/sim/powercut-bites" --bites
     run mutants/twolives-bites 600 "$BUILD/tests/sim/twolives-bites" --bites
 fi

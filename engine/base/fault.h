@@ -22,14 +22,16 @@ enum fault_point {
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_WRITE_DRAFTED,     /* a write is read and hashed as far as it needs no lock; log.lock comes next */
     FP_TAIL_SLICE,        /* a slice of a tail was freed, and more is left */
+    FP_CHANGE_REFUSED,    /* a change got -ENOSPC, and nobody has looked yet whether there is room */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
+    FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
     FP_RETIRE,            /* about to unlink a segment */
     FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
     FP_INSTALLER_GIVEN,   /* a compaction gave its installer something to do */
     FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
-    FP_SEGMENT_LOOK,      /* the record of one of all segments is looked at. Under log.lock. */
+    FP_SEGMENT_LOOK,      /* the record of one of all segments is looked at. Under log.lock or index_lock */
     FP_COUNT
 };
 
@@ -77,6 +79,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(TAIL_BREAKS)         /* salvage drops a file whose truncation was not finished */                      \
     M(MOVED_REMOVED)       /* survivors that the log does not name go although something is missing */       \
     M(MOVED_NOT_LOST)      /* salvage passes over survivors that the log does not name */                    \
+    M(PARTS_LEFT)          /* survivors of a part of what is missing are nobody's */                         \
     M(VALUES_FORGOTTEN)    /* values of attributes among survivors, or behind damage, are nobody's */        \
     M(VALUES_GUESSED)      /* an attribute gets a value that may be of another */                            \
     M(RETIRE_YOUNG)        /* I4: a segment goes although a checkpoint needs its metadata */                 \
@@ -108,14 +111,23 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
     M(SCRUB_NO_IMAGES)     /* a scrub looks at no image of the index in a checkpoint */                      \
-    M(PROOF_STAYS)         /* a scrub looks at no log when a checkpoint beside it moved the beginning */     \
     M(SCRUB_HEALS_NOTHING) /* a scrub tells of what a recovery would miss, and leaves it so */               \
     M(NUMBERS_BELIEVED)    /* I10: whatever says so has used numbers of segments up */                       \
-    M(MANIFEST_BELIEVED)   /* I10: the footer of a checkpoint says how much memory its manifest takes */     \
+    M(MANIFEST_BELIEVED)   /* I10: a footer or root says how much memory is taken for what it leads to */    \
     M(HOLES_ARE_READ)      /* a search goes through a hole byte by byte, however large a file looks */       \
     M(MANY_CKPT_FILES)     /* a checkpoint may need any number of files */                                   \
+    M(CHANGES_FORGOTTEN)   /* what a failed checkpoint was to write is not written by the next */            \
+    M(UNIT_UNMARKED)       /* a record is changed, and no checkpoint is told */                              \
     M(SALVAGE_ALL_LOST)    /* a damaged part of the index costs all names */                                 \
+    M(ONE_COPY)            /* the second copy of an image is looked for where the first is */                \
+    M(COPY_UNSYNCED)       /* I7: the second copy of a checkpoint need not be durable */                     \
+    M(ROOT_BEFORE_PIECES)  /* I7: a root is written before the pieces that it stands for are durable */      \
+    M(UPGRADE_UNSAVED)     /* a store is of the new version before a checkpoint of that is */                \
+    M(UPGRADE_UNLINKS)     /* checkpoints of the old version go before the store is of the new one */        \
+    M(CLEAN_NAMED)         /* I4: cleaning frees an image file that is still named */                        \
     M(STRAYS_ARE_OURS)     /* salvage hands out what lies in segments of another store */                    \
+    M(STRAYS_REMOVED)      /* finished checkpoints of another store are removed */                           \
+    M(STRAY_WRITTEN)       /* a scrub writes a header of ours into a segment of another store */             \
     M(MADE_NAMES_STAY)     /* a memory loses its name to a directory that salvage called so */               \
     M(NO_CHUNK_SUM)        /* I10: chunks of a checkpoint are not verified */                                \
     M(NO_INDEX_VERIFY)     /* I10: the records of a checkpoint are not verified */                           \
@@ -124,6 +136,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NO_LIST_LIMIT)       /* more attributes come in by bulk than can be listed */                          \
     M(NO_LOOP_CHECK)       /* a directory may be moved below itself */                                       \
     M(NO_COPY_RESERVE)     /* removing an inode reserves no chunks for its attributes */                     \
+    M(ALL_RESERVED)        /* a piece of a file is cut out with memory for copies of all of its extents */   \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
     M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
     M(NO_READ_ONLY)        /* I11: the store goes on after a failed flush */                                 \
@@ -140,27 +153,78 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GOAL_IGNORED)        /* a writer on a full disk waits for all garbage instead of what it needs */      \
     M(FORCED_AGAIN)        /* each refused removal begins a compaction that is in vain */                    \
     M(TAKEN_IS_FUTILE)     /* a compaction whose gain others took counts as one that won nothing */          \
+    M(ROOM_BELIEVED)       /* a change that is refused twice gives up if somebody has seen room meanwhile */ \
+    M(REFUSAL_IS_SHORTAGE) /* where no room helps, a change is tried again as if the disk were full */       \
     M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
     M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
     M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \
+    M(OLDER_OUTPUT)        /* I7: a copy may lie in a segment of a lower number than what it is of */        \
     M(GIVEN_UP_STAYS)      /* an output that is given up while the store is held stays until a remount */    \
     M(DROP_INSTALLED)      /* I8: a compaction that fails drops its copies, whatever was installed */        \
     M(COPY_DATED_LATE)     /* a copy of compaction is younger than what overwrites it meanwhile */           \
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
+    M(USES_FORGOTTEN)      /* I1: a dropped chunk forgets how often its inodes were used */                  \
+    M(CREATE_IN_ORDER)     /* a replay wants each inode in the slot that is next */                          \
+    M(STATE_TWICE)         /* all states that a batch makes have one name */                                 \
+    M(DROP_IN_USE)         /* a chunk is dropped with what is left in it */                                  \
+    M(FETCH_BESIDE)        /* a chunk that several need is fetched by each of them */                        \
+    M(LOST_AS_ZEROS)       /* a writer is not told that it was given zeros for a chunk */                    \
+    M(CHUNK_UNCHECKED)     /* I10: the records of a chunk are believed before all of them are verified */    \
+    M(MISSED_FOR_GOOD)     /* a chunk that could not be read once is lost */                                 \
+    M(MISSED_IS_ABSENT)    /* what lies in a part of the index that cannot be had is not there */            \
+    M(LOAD_ERROR_LOST)     /* what the loader could not load counts as loaded */                             \
+    M(LATE_DAMAGE_IGNORED) /* I10: a store whose index is found damaged goes on answering */                 \
+    M(LATE_NOT_REMEMBERED) /* the run after one that found damage late looks for it as late */               \
+    M(RETIRE_UNVERIFIED)   /* I4: segments go before the index that says so is verified */                   \
+    M(NO_FETCH_AHEAD)      /* what a mutation needs of the index is read while readers wait */               \
+    M(CLOSE_WAITS)         /* who closes a store waits for an index that cannot be loaded */                 \
+    M(LOST_IS_REFUSED)     /* a store whose log makes good what a replay misses is refused */                \
+    M(LATE_READ_ONLY)      /* read-only, damage is found late at each opening */                             \
+    M(FROZEN_AT_ONCE)      /* batches beside a checkpoint are as large as others */                          \
+    M(NEIGHBOURS_AWAY)     /* leaves that a change takes along are read while readers wait */                \
+    M(IMPATIENT)           /* what a change that is written needs is asked for once */                       \
+    M(NAMES_FETCHED)       /* a name is put where chunks are read for a place */                             \
+    M(NAMES_WALKED)        /* a name is put where all chunks are walked for a place */                       \
+    M(TIDIED_AT_ONCE)      /* all that is stale of a stack of free names goes in one call */                 \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(LOOK_FREES_ALL)      /* who reads figures frees all that strangers have removed */                     \
     M(NO_ORPHANS)          /* what was unlinked while open is not freed after a crash */                     \
-    M(NO_RESERVE)          /* no space is set aside for a full disk */                                       \
-    M(OWN_CHANGE_FREE)     /* a removal leaves room for what has changed before it only */                   \
-    M(UNTOLD_ALLOWS)       /* a disk that does not tell its space has some for a checkpoint */               \
-    M(NOTHING_REMOVES)     /* a hole where nothing is counts as a removal */                                 \
-    M(NO_LOCK)             /* the store is not locked */
+    M(ECHO_IS_LOG)         /* the echo is read from the log that it is to stand in for */                    \
+    M(ECHO_OVER_LOG)       /* the echo is asked before the log */                                            \
+    M(ECHO_UNCHAINED)      /* a batch of the echo need not follow the one before it */                       \
+    M(ECHO_UNSYNCED)       /* a batch comes to the echo before it is durable in the log */                   \
+    M(ECHO_STALE)          /* an echo that tells of another past than the log stays */                       \
+    M(HELD_IS_LOST)        /* a copy of a held folder gets what was written meanwhile, without content */    \
+    M(HELD_IS_SHORT)       /* what was written in a hold and is damaged is left out */                       \
+    M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \
+    M(GONE_IS_THERE)       /* batches in an echo that goes are not written anew */                           \
+    M(UNREAD_CKPT_IS_NONE) /* a checkpoint that cannot be read just now is none */                           \
+    M(UNECHOED)            /* while not all is loaded the second copy of the log does not become durable */  \
+    M(GAPS_ARE_DAMAGE)     /* what a cut of the power has torn out of an echo is called damage */            \
+    M(GAPS_ARE_TORN)       /* what was durable is called torn */                                             \
+    M(COPY_UNMENDED)       /* what a second copy of a small file is to stand in for stays damaged */         \
+    M(SUMMARY_SHORT)       /* a summary leaves extents out */                                                \
+    M(SUMMARY_BELIEVED)    /* a summary is not compared with its sums */                                     \
+    M(SUMMARY_UNCOUNTED)   /* what a summary has missed is not looked for in the index */                    \
+    M(SUMMARY_UNSYNCED)    /* the summary of survivors is not made durable */                                \
+    M(ALL_METADATA_SPENT)  /* the heads of survivors count as garbage, too, which compaction cannot win */   \
+    M(RETIRE_BEGINNING) /* that in which the log goes on behind the newest checkpoint goes if it is empty */ \
+    M(RETIRE_LIVE)      /* I4: a segment goes although something in it is live */                            \
+    M(OWNER_BY_SLOT)    /* whatever lies in the slot of an extent's owner counts as that extent's */         \
+    M(NO_RESERVE)       /* no space is set aside for a full disk */                                          \
+    M(TAKEN_IS_WRITTEN) /* a removal leaves no room for what a checkpoint under way has to write */          \
+    M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
+    M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \
+    M(NOTHING_REMOVES)  /* a hole where nothing is counts as a removal */                                    \
+    M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
 #undef MUTANT_ENUM
+
+#define MUTANT_UNKNOWN 99 /* how a program ends whose $ENG_MUTANT is no name of the list */
 
 #ifdef ENG_MUTANTS
 /* Set from $ENG_MUTANT, a name of the list, before main(). Immutable while threads run. */

@@ -75,6 +75,21 @@ static inline int idmap_reserve(struct idmap *map, uint32_t n)
     return 0;
 }
 
+/* Gives room back of which only an eighth is used. */
+static inline void idmap_shrink(struct idmap *map)
+{
+    struct idmap old = *map, less = {0};
+    if (old.cap <= 16 || old.n >= old.cap / 8 || idmap_reserve(&less, old.n + 1) != 0)
+        return;
+    less.n = old.n;
+    for (uint32_t i = 0; i < old.cap; i++) {
+        if (old.slots[i].id)
+            less.slots[idmap_slot(&less, old.slots[i].id)] = old.slots[i];
+    }
+    free(old.slots);
+    *map = less;
+}
+
 /* Sets the value (not 0) of id (not 0), for which room was reserved. */
 static inline void idmap_set(struct idmap *map, uint32_t id, uint64_t value)
 {

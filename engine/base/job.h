@@ -69,7 +69,8 @@ int job_gate(struct job *job, uint64_t bytes);
  * For background work that takes the locks of mutations again and again, where it holds none: gives the
  * processor to a thread that waits for one. Otherwise the scheduler takes it away, most likely while a lock
  * is held, and those that wait for the lock then wait for the turns of others, some milliseconds.
- * *last: 0 at first. */
+ * *last: 0 at first. Many short looks leave it out where the store has no threads: nobody waits then, and on
+ * a busy machine each such gift takes as long as all others like. */
 void job_yield(uint64_t *last);
 /* The work has ended with `error`: the whole report. The job stays under way until job_finish(). */
 void job_end(struct job *job, int error, struct eng_job_report *ret_report);

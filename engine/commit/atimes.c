@@ -120,12 +120,12 @@ void atimes_drop(struct eng *eng, uint64_t ino)
     pthread_mutex_unlock(&eng->atimes->lock);
 }
 
-/* Copies some pending times out of the table, from place *at on; returns how many. */
+/* Copies some pending times out of the table, from place *at on; returns how many. Under log.lock. */
 static unsigned copy_pending(struct eng *eng, uint32_t *at, struct pending *pending)
 {
-    unsigned n = 0;
+    unsigned n = 0, max = eng_step(eng, PENDING_PER_BATCH);
     pthread_mutex_lock(&eng->atimes->lock);
-    for (; eng->atimes->table && *at < PLACES && n < PENDING_PER_BATCH; ++*at)
+    for (; eng->atimes->table && *at < PLACES && n < max; ++*at)
         if (eng->atimes->table[*at].ino && eng->atimes->table[*at].atime != NONE)
             pending[n++] = eng->atimes->table[*at];
     pthread_mutex_unlock(&eng->atimes->lock);
@@ -179,7 +179,7 @@ void atimes_flush(struct eng *eng)
             r = commit_txn(eng, &txn);
         if (!r)
             clear(eng, pending, n);
-        commit_end(eng);
+        r = commit_end(eng, r);
     }
     free(pending);
 }

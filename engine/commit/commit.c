@@ -8,6 +8,7 @@
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "core/reserve.h"
+#include "index/ahead.h"
 #include "index/apply.h"
 #include "index/extents.h"
 
@@ -18,10 +19,17 @@
 #define LOOK_BATCHES 8u
 #define RESERVE_EVERY (UINT64_C(1) << 20) /* bytes of the log between two calls of reserve_keep() */
 
+/* Whether this thread has changed the index since commit_begin(). What has happened is no error any more,
+ * whatever is looked at afterwards. */
+static _Thread_local bool has_published;
+
 int commit_begin(struct eng *eng)
 {
-    if (is_read_only(eng))
-        return -EROFS;
+    pool_missed = 0;
+    if (is_read_only(eng)) {
+        int r = eng_doubt(eng);
+        return r ? r : -EROFS;
+    }
     if (log_wants_flush(&eng->log))
         (void)flush_log(eng); /* reports its failure itself */
     report_defer();
@@ -30,24 +38,32 @@ int commit_begin(struct eng *eng)
     pthread_mutex_lock(&eng->log.queue);
     pthread_mutex_lock(&eng->log.lock);
     pthread_mutex_unlock(&eng->log.queue);
+    pool_missed = 0;
+    has_published = false;
     /* The store may have turned read-only meanwhile, perhaps with an index that is not whole. */
-    if (!is_read_only(eng)) {
+    int r = eng_doubt(eng);
+    if (!r && !is_read_only(eng)) {
         fault_mutation(true);
         return 0;
     }
     pthread_mutex_unlock(&eng->log.lock);
     report_flush(&eng->report);
-    return -EROFS;
+    return r ? r : -EROFS;
 }
 
-void commit_end(struct eng *eng)
+int commit_end(struct eng *eng, int r)
 {
+    if (r || !has_published) {
+        int why = eng_doubt(eng);
+        r = why ? why : r;
+    }
     fault_mutation(false);
     pthread_mutex_unlock(&eng->log.lock);
     feed_wake(eng);
     report_flush(&eng->report);
-    if (checkpoint_is_due(eng))
+    if (checkpoint_is_due(eng) || echo_wants_flush(&eng->log.echo))
         wake_workers(&eng->wake);
+    return r;
 }
 
 /* ---- commit ---------------------------------------------------------------- */
@@ -60,6 +76,11 @@ static void keep_reserve_locked(struct eng *eng, bool new_segment, uint64_t size
         reserve_keep(eng);
 }
 
+void commit_seals_locked(struct eng *eng)
+{
+    atomic_store_explicit(&eng->log.lean, reserve_is_short(eng), memory_order_relaxed);
+}
+
 /* Gets all whose want could fail the write: memory for the ops, a segment, and that segment's record. */
 static int prepare(struct eng *eng, struct txn *txn)
 {
@@ -67,7 +88,9 @@ static int prepare(struct eng *eng, struct txn *txn)
     uint64_t size = log_batch_size(txn);
     bool new_segment = log_wants_segment_locked(log, size);
     keep_reserve_locked(eng, new_segment, size);
+    atomic_store_explicit(&log->echo.lean, reserve_is_short(eng), memory_order_relaxed);
     if (new_segment) {
+        commit_seals_locked(eng);
         int r = log_new_segment_locked(log);
         if (r)
             return r;
@@ -76,6 +99,8 @@ static int prepare(struct eng *eng, struct txn *txn)
     int r = index_touch_segment(&eng->idx, log->active->id, SEGMENT_LOG, log->seq + 1);
     if (!r) /* last: a reservation replaces the one before */
         r = index_reserve(&eng->idx, txn->ops, txn->n_ops);
+    if (!r)
+        r = eng_doubt(eng); /* which free runs there are may have taken a chunk */
     pthread_rwlock_unlock(&eng->index_lock);
     return r;
 }
@@ -98,17 +123,23 @@ static int publish(struct eng *eng, const struct txn *txn)
         if (txn->ops[i].type == OP_RELOCATE)
             ++*(r > 0 ? &lost : &moved);
     }
+    if (r >= 0 && eng_doubt(eng)) /* a part of the index that it changes could not be had */
+        r = -EIO;
     eng->published_seq = eng->log.seq;
     pthread_rwlock_unlock(&eng->index_lock);
     COUNT(eng, relocations, moved);
     COUNT(eng, relocations_lost, lost);
+    has_published = true;
     if (r >= 0) {
         feed_publish(eng);
         return 0;
     }
-    report_turn_read_only(&eng->report,
-                          "batch %llu does not fit the index (%s); mount again to recover from the log",
-                          (unsigned long long)eng->log.seq, strerror(-r));
+    char why[128];
+    snprintf(why, sizeof why, "batch %llu does not fit the index (%s); mount again to recover from the log",
+             (unsigned long long)eng->log.seq, strerror(-r));
+    loading_fail(&eng->loading, &eng->report,
+                 why); /* while it is loaded: who knows what of it readers would see */
+    report_turn_read_only(&eng->report, "%s", why);
     return -EIO;
 }
 
@@ -131,7 +162,7 @@ static enum reserve_use op_use(const struct eng *eng, const struct op *op)
     if (op->type == OP_XATTR_DEL)
         return RESERVE_SOME;
     if (op->type == OP_UNLINK)
-        return inode && inode->nlink == 1 && inode->bytes >= BLOCK_SIZE ? RESERVE_MOST : RESERVE_SOME;
+        return inode && inode->nlink == 1 && inode_bytes(inode) >= BLOCK_SIZE ? RESERVE_MOST : RESERVE_SOME;
     bool cuts = inode && op->type == OP_TRUNCATE && op->len < inode->size;
     if (inode && op->type == OP_PUNCH &&
         (MUTANT(NOTHING_REMOVES) || holds_block(eng, inode, op, op->off, op->off + op->len)))
@@ -191,6 +222,20 @@ static int write_or_make_do(struct eng *eng, struct txn *txn, enum reserve_use u
     return r;
 }
 
+/* What the transaction was checked against counts, and what it will change is in memory: nobody waits for the
+ * disk under index_lock, and nothing is missing once it is written. */
+static int fetch_ahead(struct eng *eng, const struct txn *txn)
+{
+    if (loading_is_done(&eng->loading))
+        return 0;
+    int r = eng_doubt(eng);
+    if (!r && !MUTANT(NO_FETCH_AHEAD)) {
+        index_fetch_ahead(&eng->idx, txn->ops, txn->n_ops);
+        r = eng_doubt(eng);
+    }
+    return r;
+}
+
 /* On a full disk what was asked for goes without the orphans that would come along, if that is what fits. */
 static int make_fit(struct eng *eng, struct txn *txn, enum reserve_use use, size_t n_own, size_t *orphans)
 {
@@ -208,6 +253,8 @@ int commit_txn(struct eng *eng, struct txn *txn)
     size_t orphans = 0, n_own = txn->n_ops;
     enum reserve_use use = use_of(eng, txn, n_own);
     int r = orphans_stage(eng, txn, &orphans);
+    if (!r)
+        r = fetch_ahead(eng, txn);
     if (!r && txn->n_ops)
         r = make_fit(eng, txn, use, n_own, &orphans);
     if (!r && txn->n_ops) {
@@ -241,13 +288,15 @@ int commit_mark(struct eng *eng)
     if (r)
         return r;
     uint64_t gap = log_mark_gap_locked(&eng->log);
-    if (gap == UINT64_MAX)
+    if (gap == UINT64_MAX) {
+        commit_seals_locked(eng);
         r = log_seal_locked(&eng->log);
-    else if (gap)
+    } else if (gap) {
         r = write_nothing(eng, gap);
+    }
     if (!r)
         r = write_nothing(eng, sizeof(struct batch_header));
-    commit_end(eng);
+    r = commit_end(eng, r);
     return r ? r : flush_log(eng);
 }
 
@@ -260,8 +309,7 @@ static int free_orphans(struct eng *eng, unsigned batches)
         r = commit_begin(eng);
         if (r)
             break;
-        r = commit_txn(eng, &txn);
-        commit_end(eng);
+        r = commit_end(eng, commit_txn(eng, &txn));
     }
     return r;
 }
@@ -288,7 +336,7 @@ int commit_tail(struct eng *eng, uint64_t ino)
         r = orphans_stage_tail(eng, &txn, ino, &more);
         if (!r)
             r = commit_txn(eng, &txn);
-        commit_end(eng);
+        r = commit_end(eng, r);
         if (!r && more)
             fault_point(&eng->hook, FP_TAIL_SLICE);
     }

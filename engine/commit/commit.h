@@ -7,12 +7,16 @@
 
 #include "core/eng.h"
 
-/* Locks log.lock for a mutation. -EROFS. */
+/* Locks log.lock for a mutation. -EROFS; -EIO: the index is damaged. */
 int commit_begin(struct eng *eng);
-void commit_end(struct eng *eng);
+/* Returns what the mutation has come to: `r`; of one that failed while a part of the index could not be had,
+ * because of what. */
+int commit_end(struct eng *eng, int r);
 /* Between the two: writes the transaction to the log and applies it. On an error nothing has happened; after
  * -ENOSPC a caller's change is begun anew as full_disk_again() says (upkeep/full_disk.h). */
 int commit_txn(struct eng *eng, struct txn *txn);
+/* Under log.lock, before a segment is sealed: whether there may be a summary, and is room for one. */
+void commit_seals_locked(struct eng *eng);
 /* Has the disk say what of the log is durable by now, durably: batches without operations, and a flush
  * (log_marked()). */
 int commit_mark(struct eng *eng);

@@ -66,6 +66,24 @@ void orphans_add(struct eng *eng, uint64_t ino)
     pthread_mutex_unlock(&o->lock);
 }
 
+#define FIND_SLICE 4096u
+
+void orphans_find(struct eng *eng)
+{
+    bool more = !MUTANT(NO_ORPHANS);
+    for (uint32_t slot = ENG_ROOT_INO + 1; more;) {
+        pthread_rwlock_rdlock(&eng->index_lock);
+        uint32_t used = eng->idx.inodes.used, end = MIN_OF(used, slot + FIND_SLICE);
+        for (; slot < end; slot++) {
+            const struct inode_rec *inode = index_slot(&eng->idx, slot);
+            if (inode && (!inode->nlink || (inode->flags & INODE_TAIL)))
+                orphans_add(eng, index_ino(inode, slot));
+        }
+        more = slot < used;
+        pthread_rwlock_unlock(&eng->index_lock);
+    }
+}
+
 /* Whether one of the ops from `first` on frees the inode. */
 static bool txn_frees(const struct txn *txn, size_t first, uint64_t ino)
 {
@@ -135,7 +153,7 @@ static int stage_large(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret
 /* What freeing the inode takes out of the index; of its xattrs a slice at most is counted. */
 static uint64_t weight(const struct eng *eng, const struct inode_rec *inode)
 {
-    return (uint64_t)inode->n_extents + index_count_xattrs(&eng->idx, inode, eng_slice(eng));
+    return (uint64_t)inode_n_extents(inode) + index_count_xattrs(&eng->idx, inode, eng_slice(eng));
 }
 
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
@@ -148,7 +166,7 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
     if (inode->nlink || index_refs(&eng->idx, ino_slot(ino)))
         return orphans_stage_tail(eng, txn, ino, ret_more);
     uint64_t n = weight(eng, inode);
-    if (inode->n_extents && n > eng_slice(eng))
+    if (inode_n_extents(inode) && n > eng_slice(eng))
         return stage_large(eng, txn, ino, ret_more);
     *ret_more = txn->n_freed && n > slice_left(eng, txn);
     if (*ret_more)

@@ -14,6 +14,8 @@ void orphans_free(struct eng *eng);
 /* Queues an inode that may have lost its last name and reference, or has a tail, to be freed with a later
  * batch. */
 void orphans_add(struct eng *eng, uint64_t ino);
+/* Queues all that an earlier run has left. Locks index_lock, for a few inodes at a time. */
+void orphans_find(struct eng *eng);
 /* How many are queued. */
 size_t orphans_queued(struct eng *eng);
 /* For commit_txn(), under log.lock: adds to the transaction the freeing of what is queued, as far as a slice

@@ -1,105 +1,27 @@
 /*
- * refs.c - the live ranges of content and of xattrs in given segments, by a walk through the index: what
- * compaction moves and the scrub verifies.
+ * refs.c - see refs.h.
  *
- * Locks: index_lock shared, for a slice of the walk at a time, which an inode's xattrs exceed only if it is
- * the last one of it. A slice collects into a small array; without
- * the lock that is appended to the large one, whose growth takes milliseconds. */
+ * An extent has one owner for its life: what of it is live are the ranges of that inode, between its place in
+ * the file and its end, that lie in this segment at this place. The owner is known by its slot, which another
+ * inode may have by now: nothing of that one lies at this place. Attributes have no order to be asked by:
+ * those of an inode that ever placed one in the segment are looked at once, all of them.
+ *
+ * A look costs more than one of the walk, and extents that were overwritten in many pieces may be asked for
+ * again and again: so no more looks are taken than the walk would need. */
 #include "commit/refs.h"
 
 #include "base/job.h"
+#include "commit/summaries.h"
+#include "commit/walk.h"
 
-#define SLICE_INODES 128u /* and their xattrs */
-#define SLICE_EXTENTS 256u
+#define SLICE_ENTRIES 256u /* of a summary */
+#define SLICE_LOOKS 512u   /* at ranges; only xattrs of the last inode of a slice exceed it */
 
-struct collector {
-    struct eng *eng;
-    const struct idmap *wanted;      /* NULL: all */
-    struct extent_ref *refs, *found; /* all; by this slice */
-    size_t n, cap, n_found, cap_found;
-    struct bkey next; /* where the scan of the tree continues */
-    unsigned slice;
-    uint64_t yielded;
-};
-
-static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
-{
-    if (c->wanted && !idmap_get(c->wanted, loc->seg))
-        return 0;
-    int r = array_grow(&c->found, &c->cap_found, c->n_found + 1, sizeof *c->found);
-    if (!r)
-        c->found[c->n_found++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
-    return r;
-}
-
-static void looked(struct collector *c)
-{
-    c->slice -= MIN_OF(c->slice, 1u);
-}
-
-static int collect_inode(struct collector *c, uint32_t slot)
-{
-    const struct inode_rec *inode = index_slot(&c->eng->idx, slot);
-    struct xattr_view view;
-    int r = 0;
-    looked(c);
-    if (!inode)
-        return 0;
-    if (inode->flags & INODE_INLINE)
-        r = collect(c, index_ino(inode, slot), 0, &inode->first);
-    for (uint32_t x = inode->xattrs; x && !r && index_xattr(&c->eng->idx, x, &view); x = view.next) {
-        if (!MUTANT(NO_SLICES))
-            looked(c);
-        if (view.is_extent)
-            r = collect(c, index_ino(inode, slot), EXTENT_XATTR_OFF, &view.loc);
-    }
-    return r;
-}
-
-static int collect_mapped(void *arg, struct bkey key, const void *value)
-{
-    struct collector *c = arg;
-    const struct inode_rec *inode = index_slot(&c->eng->idx, key.a);
-    struct locator loc;
-    if (c->slice == 0) {
-        c->next = key;
-        return 1;
-    }
-    c->slice--;
-    memcpy(&loc, value, sizeof loc);
-    return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
-}
-
-/* Appends what the slice found. */
-static int append_found(struct collector *c)
-{
-    int r = array_grow(&c->refs, &c->cap, c->n + c->n_found, sizeof *c->refs);
-    if (r)
-        return r;
-    if (c->n_found)
-        memcpy(c->refs + c->n, c->found, c->n_found * sizeof *c->found);
-    c->n += c->n_found;
-    c->n_found = 0;
-    atomic_fetch_add_explicit(&c->eng->looks, 1, memory_order_relaxed);
-    job_yield(&c->yielded);
-    return 0;
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const struct locator *x = &((const struct extent_ref *)a)->from,
-                         *y = &((const struct extent_ref *)b)->from;
-    if (x->seg != y->seg)
-        return x->seg < y->seg ? -1 : 1;
-    if (x->off8 != y->off8)
-        return x->off8 < y->off8 ? -1 : 1;
-    return (x->skip > y->skip) - (x->skip < y->skip);
-}
+/* ---- one of them ------------------------------------------------------------------------------ */
 
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref)
 {
     const struct inode_rec *inode = index_inode(idx, ref->ino);
-    struct xattr_view view;
     struct locator loc;
     uint64_t off;
     if (!inode)
@@ -108,8 +30,9 @@ bool extent_ref_current_locked(const struct index *idx, const struct extent_ref 
         return ref->off < inode->size && /* else it is of a tail, and dead */
                index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
                locator_equal(&loc, &ref->from);
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
-        if (view.is_extent && locator_equal(&view.loc, &ref->from))
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(idx, &walk)) {
+        if (walk.xattr.is_extent && locator_equal(&walk.xattr.loc, &ref->from))
             return true;
     }
     return false;
@@ -123,38 +46,298 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
     return current;
 }
 
+/* ---- those of a segment, by its summary ------------------------------------------------------- */
+
+struct question {
+    struct eng *eng;
+    uint32_t segment;
+    struct summary_entry entries[SLICE_ENTRIES]; /* being asked for */
+    unsigned n, i;
+    uint64_t from;          /* of entry i: up to there it was answered; 0: it was not begun */
+    struct idmap xattrs_of; /* slots whose attributes were looked at */
+    struct ref_list found;  /* by this slice */
+    unsigned left;          /* looks of this slice */
+    uint64_t looks, looks_max;
+    uint64_t ino, bytes; /* of entry i; found in all */
+    uint64_t yielded;
+};
+
+static void looked(struct question *q)
+{
+    q->left -= MIN_OF(q->left, 1u);
+    q->looks++;
+}
+
+static int found(struct question *q, uint64_t off, const struct locator *loc)
+{
+    q->bytes += loc->len;
+    return ref_list_add(&q->found, q->ino, off, loc);
+}
+
+/* A range of the owner, where the extent was placed. 1: the slice ends before it. */
+static int answer(void *arg, uint64_t off, const struct locator *loc)
+{
+    struct question *q = arg;
+    const struct summary_entry *e = &q->entries[q->i];
+    q->from = off;
+    if (!q->left)
+        return 1;
+    looked(q);
+    if (loc->seg != q->segment || (loc->off8 != e->off8 && !MUTANT(OWNER_BY_SLOT)))
+        return 0;
+    return found(q, off, loc);
+}
+
+static int answer_xattrs(struct question *q, const struct inode_rec *inode, uint32_t slot)
+{
+    struct xattr_walk walk = {.next = inode->xattrs};
+    int r = 0;
+    if (idmap_get(&q->xattrs_of, slot))
+        return 0;
+    idmap_set(&q->xattrs_of, slot, 1);
+    while (!r && index_next_xattr(&q->eng->idx, &walk)) {
+        looked(q);
+        if (walk.xattr.is_extent && walk.xattr.loc.seg == q->segment)
+            r = found(q, EXTENT_XATTR_OFF, &walk.xattr.loc);
+    }
+    return r;
+}
+
+/* What is live of entry i. 1: the slice ended within it. */
+static int ask(struct question *q)
+{
+    const struct summary_entry *e = &q->entries[q->i];
+    const struct inode_rec *inode = index_slot(&q->eng->idx, e->slot);
+    looked(q);
+    if (!inode)
+        return 0;
+    q->ino = index_ino(inode, e->slot);
+    if (e->off == EXTENT_XATTR_OFF)
+        return answer_xattrs(q, inode, e->slot);
+    uint64_t end = e->off + e->len;
+    return extents_scan(&q->eng->idx, e->slot, MAX_OF(q->from, e->off), MAX_OF(end, e->off), answer, q);
+}
+
+/* The records of owners lie anywhere in the index: what takes the time is to wait for memory, one after the
+ * other. */
+static void prefetch_owners(const struct question *q)
+{
+    for (unsigned i = q->i; i < q->n; i++) {
+        const char *inode = table_get(&q->eng->idx.inodes, q->entries[i].slot);
+        __builtin_prefetch(inode);
+        __builtin_prefetch(inode ? inode + offsetof(struct inode_rec, first) : inode);
+    }
+}
+
+/* Asks for entries, in one hold of index_lock, as far as a slice goes. */
+static int ask_slice(struct question *q, struct ref_list *list)
+{
+    int r = 0;
+    q->left = SLICE_LOOKS;
+    pthread_rwlock_rdlock(&q->eng->index_lock);
+    prefetch_owners(q);
+    while (!r && q->i < q->n && q->left) {
+        r = ask(q);
+        if (!r) {
+            q->i++;
+            q->from = 0;
+        }
+    }
+    pthread_rwlock_unlock(&q->eng->index_lock);
+    r = MIN_OF(r, 0);
+    if (!r)
+        r = ref_list_move(list, &q->found);
+    atomic_fetch_add_explicit(&q->eng->looks, 1, memory_order_relaxed);
+    if (!q->eng->opt.no_background)
+        job_yield(&q->yielded);
+    return r;
+}
+
+/* *ret_more: there may be further entries. Damage among them, although their sum was right, ends them. */
+static int take_entries(struct question *q, struct summary_reader *reader, bool *ret_more)
+{
+    int r = 1;
+    q->n = q->i = 0;
+    while (q->n < SLICE_ENTRIES && (r = summary_next(reader, &q->entries[q->n])) == 1)
+        q->n++;
+    *ret_more = r == 1;
+    return idmap_reserve(&q->xattrs_of, q->n);
+}
+
+static int ask_all(struct question *q, const struct known_summary *known, struct ref_list *list)
+{
+    struct summary_reader reader = summary_begin(&known->entries, known->end);
+    bool more = true;
+    int r = 0;
+    while (more && !r && q->looks <= q->looks_max) {
+        r = take_entries(q, &reader, &more);
+        while (!r && q->i < q->n && q->looks <= q->looks_max)
+            r = ask_slice(q, list);
+    }
+    return r;
+}
+
+/* No more looks than the walk takes. */
+static void begin_question(struct question *q, uint32_t entries)
+{
+    const struct index *idx = &q->eng->idx;
+    pthread_rwlock_rdlock(&q->eng->index_lock);
+    q->looks_max = (uint64_t)idx->inodes.used + idx->extents.count + 2 * (uint64_t)entries + SLICE_LOOKS;
+    pthread_rwlock_unlock(&q->eng->index_lock);
+}
+
+/*
+ * Whether the ranges found are all that is live. A sealed segment only loses: each range that was live all
+ * the time was found, with as many bytes as are left of it, or more. The active one gains no more than its
+ * payload grows by. */
+static bool is_all(struct question *q, uint64_t total)
+{
+    pthread_rwlock_rdlock(&q->eng->index_lock);
+    const struct seg_rec *rec = index_segment(&q->eng->idx, q->segment);
+    bool all = !rec || q->bytes + (rec->total - MIN_OF(total, rec->total)) >= rec->live;
+    pthread_rwlock_unlock(&q->eng->index_lock);
+    return all;
+}
+
+static uint64_t total_of(struct eng *eng, uint32_t segment)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    const struct seg_rec *rec = index_segment(&eng->idx, segment);
+    uint64_t total = rec ? rec->total : 0;
+    pthread_rwlock_unlock(&eng->index_lock);
+    return total;
+}
+
+/* *ret_all: nothing is missing, as far as the segment's record tells. */
+static int by_summary(struct eng *eng, uint32_t segment, struct ref_list *list, bool *ret_whole,
+                      bool *ret_all)
+{
+    struct known_summary known = {0};
+    *ret_whole = *ret_all = false;
+    int r = summaries_get(eng, segment, &known);
+    if (r == -ENOMEM)
+        return r;
+    CLEANUP_FREE struct question *q = calloc(1, sizeof *q);
+    if (!q) {
+        summary_free(&known.entries);
+        return -ENOMEM;
+    }
+    q->eng = eng;
+    q->segment = segment;
+    if (!r) {
+        begin_question(q, known.entries.n);
+        r = ask_all(q, &known, list);
+        fault_point(&eng->hook, FP_REFS_ASKED);
+        *ret_whole = known.whole && q->looks <= q->looks_max;
+        *ret_all = q->looks <= q->looks_max && is_all(q, known.total);
+    } else { /* the file is gone or cannot be read: what is live in it the index alone can tell */
+        *ret_all = is_all(q, total_of(eng, segment));
+        r = 0;
+    }
+    summary_free(&known.entries);
+    idmap_done(&q->xattrs_of);
+    free(q->found.refs);
+    return r;
+}
+
+int extent_refs_by_summary(struct eng *eng, uint32_t segment, struct ref_list *list, bool *ret_whole)
+{
+    bool all;
+    return by_summary(eng, segment, list, ret_whole, &all);
+}
+
+/* ---- of many ---------------------------------------------------------------------------------- */
+
+static int by_id(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The ranges from `at` on are all those of one segment: the next look need not walk. */
+static void keep_walked(struct eng *eng, const struct ref_list *list, size_t at, size_t end)
+{
+    struct summary s = {0};
+    for (size_t i = at; i < end; i++) {
+        const struct extent_ref *ref = &list->refs[i];
+        const struct summary_entry e = {.off8 = ref->from.off8,
+                                        .len = ref->from.ext_len,
+                                        .slot = ino_slot(ref->ino),
+                                        .off = ref->off == EXTENT_XATTR_OFF ? ref->off
+                                                                            : ref->off - ref->from.skip};
+        if (e.off8 > s.last.off8)
+            summary_add(&s, &e);
+    }
+    if (!s.lost && at < end)
+        summaries_keep(eng, list->refs[at].from.seg, &s);
+    summary_free(&s);
+}
+
+/* What the summaries of these segments have missed: I4 keeps the segments, and this finds it. */
+static int walk_missed(struct eng *eng, const struct idmap *missed, struct ref_list *list)
+{
+    struct ref_list walked = {0};
+    summaries_count_walked(eng, missed->n);
+    int r = walk_refs(eng, missed, &walked);
+    if (!r) {
+        ref_list_sort(&walked);
+        for (size_t at = 0, end; at < walked.n; at = end) {
+            for (end = at; end < walked.n && walked.refs[end].from.seg == walked.refs[at].from.seg;)
+                end++;
+            keep_walked(eng, &walked, at, end);
+        }
+        r = ref_list_move(list, &walked);
+    }
+    free(walked.refs);
+    return r;
+}
+
+static int collect_each(struct eng *eng, const uint32_t *ids, size_t n, struct ref_list *list)
+{
+    struct idmap missed = {0};
+    int r = 0;
+    for (size_t i = 0; i < n && !r; i++) {
+        size_t before = list->n;
+        bool whole, all;
+        r = by_summary(eng, ids[i], list, &whole, &all);
+        if (r || all || MUTANT(SUMMARY_UNCOUNTED))
+            continue;
+        list->n = before;
+        r = idmap_reserve(&missed, 1);
+        if (!r)
+            idmap_set(&missed, ids[i], 1);
+    }
+    if (!r && missed.n)
+        r = walk_missed(eng, &missed, list);
+    idmap_done(&missed);
+    return r;
+}
+
+static int collect_wanted(struct eng *eng, const struct idmap *wanted, struct ref_list *list)
+{
+    CLEANUP_FREE uint32_t *ids = calloc(wanted->n + 1u, sizeof *ids);
+    size_t n = 0;
+    if (!ids)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < wanted->cap; i++)
+        if (wanted->slots[i].id)
+            ids[n++] = wanted->slots[i].id;
+    if (n)
+        qsort(ids, n, sizeof *ids, by_id);
+    return collect_each(eng, ids, n, list);
+}
+
 int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct extent_ref **ret_refs,
                         size_t *ret_n)
 {
-    struct collector c = {.eng = eng, .wanted = wanted};
-    int r = 0;
-    bool more = true;
-    for (uint32_t slot = 1; more && !r;) { /* extents in inodes, and xattrs */
-        c.slice = SLICE_INODES;
-        pthread_rwlock_rdlock(&eng->index_lock);
-        while (c.slice && slot < eng->idx.inodes.used && !r)
-            r = collect_inode(&c, slot++);
-        more = slot < eng->idx.inodes.used;
-        pthread_rwlock_unlock(&eng->index_lock);
-        r = r ? r : append_found(&c);
-    }
-    more = true;
-    while (more && !r) { /* extents in the tree */
-        c.slice = SLICE_EXTENTS;
-        pthread_rwlock_rdlock(&eng->index_lock);
-        r = btree_scan(&eng->idx.extents, c.next, collect_mapped, &c);
-        pthread_rwlock_unlock(&eng->index_lock);
-        more = r == 1;
-        r = r < 0 ? r : append_found(&c);
-    }
-    free(c.found);
+    struct ref_list list = {0};
+    int r = wanted ? collect_wanted(eng, wanted, &list) : walk_refs(eng, NULL, &list);
     if (r) {
-        free(c.refs);
+        free(list.refs);
         return r;
     }
-    if (c.n)
-        qsort(c.refs, c.n, sizeof *c.refs, by_place);
-    *ret_refs = c.refs;
-    *ret_n = c.n;
+    ref_list_sort(&list);
+    *ret_refs = list.refs;
+    *ret_n = list.n;
     return 0;
 }

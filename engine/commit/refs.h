@@ -2,25 +2,29 @@
  * refs.h - the live ranges of content and of xattrs in given segments: what compaction moves and the scrub
  * verifies.
  *
+ * Each segment has a summary of its extents and their owners (commit/summaries.h), and the index tells what
+ * of each is live. What a summary does not tell is noticed by the live bytes of the segment's record, and
+ * found by a walk.
+ *
  * Locking: index_lock shared, for a slice at a time. */
 #ifndef ENGRAMFS_REFS_H
 #define ENGRAMFS_REFS_H
 
+#include "commit/ref_list.h"
 #include "core/eng.h"
 
-/* One live range, found in the index. */
-struct extent_ref {
-    uint64_t ino, off; /* off: EXTENT_XATTR_OFF for an xattr value */
-    struct locator from, to;
-    uint64_t hsum;
-};
 /* Whether the index still names the range where it was found. */
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
+
 /*
- * Collects the live ranges that lie in the segments for which `wanted` has a value (NULL: in all),
- * going through the index in short locked slices. Sorted by place. */
+ * Collects the live ranges that lie in the segments for which `wanted` has a value (NULL: in all, by a walk),
+ * looking at the index in short locked slices. Sorted by place. Of a range that changed meanwhile it may have
+ * what was there before, and what came to a segment meanwhile it may lack. */
 int extent_refs_collect(struct eng *eng, const struct idmap *wanted, struct extent_ref **ret_refs,
                         size_t *ret_n);
+/* The same of one segment, as far as its summary tells. *ret_whole: no summary can tell more. For tests, and
+ * for those who count what is missing. */
+int extent_refs_by_summary(struct eng *eng, uint32_t segment, struct ref_list *list, bool *ret_whole);
 
 #endif

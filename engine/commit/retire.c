@@ -83,7 +83,7 @@ static int retire_some(struct eng *eng, bool *unmarked)
 {
     int n = 0;
     uint32_t at = 1;
-    bool more = !is_read_only(eng);
+    bool more = !is_read_only(eng) && (loading_is_done(&eng->loading) || MUTANT(RETIRE_UNVERIFIED));
     while (more) {
         struct segment *seg;
         pthread_mutex_lock(&eng->retire->lock);

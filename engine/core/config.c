@@ -6,8 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 
-#define CONFIG_MAX 65536u
-
 static const struct config_key {
     const char *name;
     size_t offset;
@@ -20,7 +18,7 @@ static const struct config_key {
     {"startup_fragmentation", offsetof(struct config, startup_fragmentation), true, 0.7, 0, 0, 1},
     {"compact_rate", offsetof(struct config, compact_rate), false, 0, 0, 0, UINT64_MAX},
     {"auto_compact", offsetof(struct config, auto_compact), false, 0, 1, 0, 1},
-    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), false, 0, 256u << 20, 4096, UINT64_MAX},
+    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), false, 0, 32u << 20, 4096, UINT64_MAX},
     {"checkpoint_ops", offsetof(struct config, checkpoint_ops), false, 0, 500000, 1, UINT64_MAX},
     {"commit_ms", offsetof(struct config, commit_ms), false, 0, 5000, 1, 86400000},
 };
@@ -141,15 +139,16 @@ static void read_lines(char *text, struct report *report, const struct config *n
     }
 }
 
-int config_read(struct eng_io *io, struct report *report, const struct config *now, struct config *ret_config)
+int config_read(struct eng_io *io, uint64_t store, struct report *report, bool read_only,
+                const struct config *now, struct config *ret_config)
 {
-    char *text;
-    size_t size;
+    struct config_text t;
     config_defaults(ret_config);
-    int r = io_read_file(io, CONFIG_FILE, CONFIG_MAX, &text, &size);
-    if (!r) {
-        read_lines(text, report, now, ret_config);
-        free(text);
+    int r = config_file_read(io, store, &t);
+    if (!r && t.text) {
+        if (report)
+            config_file_mend(io, store, report, &t, read_only);
+        read_lines(t.text, report, now, ret_config);
     } else if (r != -ENOENT) {
         for (size_t i = 0; now && i < ARRAY_LEN(keys); i++)
             keep_value(ret_config, now, i);
@@ -157,10 +156,11 @@ int config_read(struct eng_io *io, struct report *report, const struct config *n
             report_line(report, ENG_LOG_WARNING, "config: %s, %s", strerror(-r),
                         now ? "nothing changed" : "defaults used");
     }
+    free(t.text);
     return r == -ENOENT || r == -EFBIG ? 0 : r;
 }
 
-int config_write(struct eng_io *io, const struct config *config)
+int config_write(struct eng_io *io, uint64_t store, const struct config *config)
 {
     char text[ARRAY_LEN(keys) * 64];
     size_t len = 0;
@@ -169,5 +169,5 @@ int config_write(struct eng_io *io, const struct config *config)
         config_get_value(config, i, value);
         len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name, value);
     }
-    return io_replace_file(io, CONFIG_FILE, text, len);
+    return config_file_write(io, store, text, len);
 }

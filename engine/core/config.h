@@ -6,6 +6,7 @@
 #ifndef ENGRAMFS_CONFIG_H
 #define ENGRAMFS_CONFIG_H
 
+#include "core/config_file.h"
 #include "core/report.h"
 #include "disk/io.h"
 
@@ -15,7 +16,6 @@ struct config {
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
 };
 
-#define CONFIG_FILE "config"
 /* Bytes for a value as text, with its NUL: more than any value in range needs. */
 #define CONFIG_VALUE_SIZE 32u
 
@@ -28,10 +28,11 @@ void config_get_value(const struct config *config, size_t i, char out[CONFIG_VAL
 /* The value of a key that is no ratio; 0 if there is none of that name. */
 uint64_t config_number(const struct config *config, const char *name);
 /* Reads what is stored, on top of the defaults. What cannot be understood leaves a value as it is in `now`,
- * or (NULL) at its default, and `report` (may be NULL) is told so. Errors: those of reading the file. */
-int config_read(struct eng_io *io, struct report *report, const struct config *now,
-                struct config *ret_config);
-/* Replaces the file by these values. */
-int config_write(struct eng_io *io, const struct config *config);
+ * or (NULL) at its default, and `report` (may be NULL) is told so. Unless read_only, the one file is made
+ * good from the other. Errors: those of reading the file. `store`: superblock_tag(). */
+int config_read(struct eng_io *io, uint64_t store, struct report *report, bool read_only,
+                const struct config *now, struct config *ret_config);
+/* Replaces the files by these values. */
+int config_write(struct eng_io *io, uint64_t store, const struct config *config);
 
 #endif

@@ -10,9 +10,10 @@
 
 struct counters {
     _Atomic uint64_t reads, writes, bytes_read, bytes_written, read_restarts;
-    _Atomic uint64_t sync_errors, checkpoints;
+    _Atomic uint64_t sync_errors, checkpoints, checkpoint_written; /* the last in bytes, of both copies */
     _Atomic uint64_t compactions_ok, compactions_failed, compactions_cancelled, bytes_reclaimed;
     _Atomic uint64_t relocations, relocations_lost, damaged;
+    _Atomic uint64_t recovery_echoed; /* batches that the opening took from the second copy of the log */
     _Atomic uint64_t recovery_damaged, recovery_healed; /* struct eng_recovery_figures, of all runs */
 
     pthread_mutex_t lock;

@@ -6,7 +6,7 @@
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   full_disk > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
- * Leaves, under which nothing is taken: report, damage, counters, reserve, orphans, atimes, feed,
+ * Leaves, under which nothing is taken: report, damage, counters, loading, reserve, orphans, atimes, feed,
  * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock.
  *
  * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
@@ -19,6 +19,7 @@
 #include "base/util.h"
 #include "core/config.h"
 #include "core/counters.h"
+#include "core/loading.h"
 #include "core/marks.h"
 #include "core/report.h"
 #include "core/wake.h"
@@ -36,17 +37,19 @@ struct checkpoints;
 struct damage_list;
 struct feed;
 struct keepers;
+struct rest;
 struct maintenance;
 struct orphans;
 struct reserve;
 struct retire;
 struct full_disk;
 struct runner;
+struct summaries;
 struct workers;
 
 struct eng {
     struct eng_options opt; /* immutable after open */
-    struct superblock sb;   /* immutable after open */
+    struct superblock sb;   /* the same */
     struct fault_hook hook; /* set by tests only */
 
     /* disk/ */
@@ -74,6 +77,7 @@ struct eng {
     pthread_mutex_t config_file_lock;
     struct counters counters;
     struct marks marks;
+    struct loading loading;
     struct wake wake;
     struct keepers *keepers;
     struct damage_list *damage;
@@ -84,9 +88,11 @@ struct eng {
     struct atimes *atimes;
     struct retire *retire;
     struct feed *feed;
+    struct summaries *summaries;
 
     /* image/ */
     struct checkpoints *checkpoints;
+    struct rest *rest;
     /* Of salvage: the last batch before the damage; UINT64_MAX: none. Immutable after open. */
     uint64_t lost_after;
     uint64_t lost_batches; /* of salvage: that are known to have been behind it. The same. */
@@ -101,9 +107,8 @@ struct eng {
     struct runner *runner;
     struct maintenance *maintenance;
     struct workers *workers; /* NULL until the store is open */
-    uint32_t
-        compact_group;    /* refs of a compaction or scrub that are in memory. Immutable while threads run. */
-    bool installs_beside; /* a compaction may start a thread of its own. Immutable while threads run. */
+    uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
+    bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };
 
 /* Whether the log has grown enough since the newest checkpoint for another. */
@@ -112,12 +117,28 @@ static inline bool checkpoint_is_due(const struct eng *eng)
     return marks_are_due(&eng->marks, &eng->config, log_bytes(&eng->log), log_seq(&eng->log));
 }
 
+/* Why what this thread has found in the index, since it last set pool_missed to 0, does not count; 0: it
+ * does. */
+static inline int eng_doubt(const struct eng *eng)
+{
+    return __builtin_expect(loading_is_done(&eng->loading), 1) ? 0 : loading_doubt(&eng->loading, &eng->idx);
+}
+
 #define FREED_PER_BATCH 4096u
 
 /* How many of them a mutation may take out of the index at once; what frees more comes in slices. */
 static inline uint32_t eng_slice(const struct eng *eng)
 {
     return MUTANT(NO_SLICES) ? UINT32_MAX : atomic_load_explicit(&eng->slice, memory_order_relaxed);
+}
+
+#define FROZEN_STEP 16u
+
+/* How many files a batch may change that would change `max`. While a view is frozen each of them may lie in
+ * chunks of its own, which are copied while everybody waits. Under log.lock. */
+static inline uint32_t eng_step(const struct eng *eng, uint32_t max)
+{
+    return eng->idx.n_freezes && !MUTANT(FROZEN_AT_ONCE) ? MIN_OF(max, FROZEN_STEP) : max;
 }
 
 #define BLOCK_EXTENTS 16u

@@ -15,12 +15,12 @@ struct keepers {
 static bool live_needs(struct eng *eng, const struct seg_rec *seg)
 {
     (void)eng;
-    return seg->live > 0;
+    return seg->live > 0 && !MUTANT(RETIRE_LIVE);
 }
 
 static bool active_needs(struct eng *eng, const struct seg_rec *seg)
 {
-    return eng->log.active && eng->log.active->id == seg->id;
+    return atomic_load_explicit(&eng->log.active_id, memory_order_acquire) == seg->id;
 }
 
 static bool durable_needs(struct eng *eng, const struct seg_rec *seg)
@@ -35,9 +35,13 @@ static bool mark_needs(struct eng *eng, const struct seg_rec *seg)
     return seg->death_seq > log_marked(&eng->log) && !MUTANT(RETIRE_UNMARKED);
 }
 
+/* That in which the log goes on behind the newest says that it does: one that is missing is damage. */
 static bool checkpoints_need(struct eng *eng, const struct seg_rec *seg)
 {
-    return seg->last_seq > atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire) &&
+    if (seg->id == atomic_load_explicit(&eng->marks.newest_in, memory_order_relaxed) &&
+        !MUTANT(RETIRE_BEGINNING))
+        return true;
+    return seg->last_seq > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire) &&
            !MUTANT(RETIRE_YOUNG);
 }
 
@@ -57,7 +61,7 @@ static const struct keeper each_store[] = {
     {KEEPER_DURABLE, "waiting_sync", "emptied, not durable", "the next commit (commit_ms) or sync",
      durable_needs, NULL},
     {KEEPER_CHECKPOINTS, "waiting_checkpoint", "emptied, in recovery",
-     "the second checkpoint from now; compact writes them at once", checkpoints_need, NULL},
+     "the next checkpoint; compact writes it at once", checkpoints_need, NULL},
     {KEEPER_HOLDS, "held", "emptied, held", "release, once for each hold", NULL, holds_need_all},
     {KEEPER_MARK, "mark", NULL, NULL, mark_needs, NULL},
     {KEEPER_PINS, "pinned", "emptied, being read", "the end of the reads that are under way", pins_need,

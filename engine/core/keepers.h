@@ -4,8 +4,8 @@
  * Reclaiming, the space receipt and whoever else asks whether a segment may go all ask one list. A room adds
  * its keepers while the store is being opened; from then on reclaiming heeds them and the receipt names them.
  *
- * Locking: log.lock, to ask about a segment. The list is immutable once the store is open; holds are
- * atomic. */
+ * Locking: log.lock, to ask about a segment; of KEEPER_ACTIVE and KEEPER_CHECKPOINTS alone, index_lock shared
+ * does, too. The list is immutable once the store is open; holds are atomic. */
 #ifndef ENGRAMFS_KEEPERS_H
 #define ENGRAMFS_KEEPERS_H
 

@@ -7,16 +7,17 @@
 
 #include "base/util.h"
 #include "core/config.h"
+#include "index/index.h"
 
 struct marks {
-    /* The last batch in the newest checkpoint, and in the oldest that recovery may need; 0 while there are
-     * fewer than two. */
-    _Atomic uint64_t newest_seq, oldest_seq;
-    /* The freeze that the newest was written from: what has changed since is younger. 0: none yet. */
-    _Atomic uint64_t newest_freeze;
+    _Atomic uint64_t newest_seq; /* the last batch in the newest checkpoint; 0: there is none */
+    _Atomic uint64_t newest_in;  /* the segment in which the log goes on behind it; 0: a new one */
     _Atomic uint64_t log_bytes;  /* log.bytes at the newest checkpoint */
     _Atomic uint64_t disk_bytes; /* size of all checkpoint files */
+    _Atomic uint64_t echo_at;    /* mono_ns() before which none is written for the sake of the echo alone */
     _Atomic uint64_t retry_at;   /* mono_ns() before which no checkpoint follows a failed one */
+    /* Chunks of each table whose changes the checkpoint under way has taken; they may come back. */
+    _Atomic uint32_t taken[INDEX_TABLES];
 };
 
 /* The wait after a checkpoint that failed, on a full disk say, ns. */

@@ -19,7 +19,8 @@
 
 #define RESERVE_FILE "reserve"
 #define RESERVE_MIN (UINT64_C(1) << 20)
-#define CKPT_IMAGES_MAX 4u /* all checkpoint files together, in images of the index */
+#define COPIES 2u          /* of a checkpoint */
+#define CKPT_IMAGES_MAX 5u /* all checkpoint files together, in images of the index */
 #define RESERVE_STEP (UINT64_C(256) << 10)
 
 struct reserve {
@@ -32,6 +33,8 @@ struct reserve {
     bool unsupported;      /* the file system cannot preallocate. Protected by lock. */
     _Atomic bool is_short; /* the disk was full, and the reserve is not whole again */
     _Atomic bool refused;  /* and a write has met that: what the disk says of its space is not enough */
+    /* How often is_short has changed; counted before it does, so that who sees the change sees that, too. */
+    _Atomic uint64_t turns;
 };
 
 int reserve_new(struct eng *eng)
@@ -57,7 +60,8 @@ uint64_t reserve_bytes(struct eng *eng)
     return atomic_load_explicit(&eng->reserve->bytes, memory_order_relaxed);
 }
 
-uint64_t reserve_for_checkpoint(struct eng *eng)
+/* Bytes of all chunks. */
+static uint64_t index_bytes(struct eng *eng)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
     uint64_t image = 0;
@@ -65,6 +69,11 @@ uint64_t reserve_for_checkpoint(struct eng *eng)
         image += (uint64_t)index_table(&eng->idx, i)->n_chunks * TABLE_CHUNK_SIZE;
     pthread_rwlock_unlock(&eng->index_lock);
     return image;
+}
+
+uint64_t reserve_for_checkpoint(struct eng *eng)
+{
+    return COPIES * index_bytes(eng);
 }
 
 static uint64_t victim_bytes(struct eng *eng)
@@ -75,29 +84,30 @@ static uint64_t victim_bytes(struct eng *eng)
 static uint64_t reserve_wanted(struct eng *eng)
 {
     uint64_t victim = victim_bytes(eng);
-    uint64_t image = reserve_for_checkpoint(eng);
+    uint64_t image = index_bytes(eng);
     uint64_t files = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
     /* As long as writing goes on checkpoint files grow up to that, whatever little each changes. */
-    uint64_t growth = MAX_OF(image, CKPT_IMAGES_MAX * image - MIN_OF(files, CKPT_IMAGES_MAX * image));
+    uint64_t growth =
+        MAX_OF(COPIES * image, CKPT_IMAGES_MAX * image - MIN_OF(files, CKPT_IMAGES_MAX * image));
     uint64_t want = MAX_OF(victim, RESERVE_MIN / 2) + growth;
     return MAX_OF((want + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP, RESERVE_MIN);
 }
 
-/* What the next checkpoint has to write: the chunks that have changed since the newest one, and of each table
- * `more`, which may be NULL. */
+/* What checkpoints have to write, twice, of what was changed since the newest one, and of so many
+ * chunks of each table `more`, which may be NULL: no more than the whole chunks. */
 static uint64_t changed_bytes(struct eng *eng, const uint64_t more[INDEX_TABLES])
 {
-    uint64_t bytes = 0, freeze = atomic_load_explicit(&eng->marks.newest_freeze, memory_order_relaxed);
+    uint64_t bytes = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
     for (unsigned i = 0; i < INDEX_TABLES; i++) {
         const struct table *t = index_table(&eng->idx, i);
-        uint64_t n = more && !MUTANT(OWN_CHANGE_FREE) ? more[i] : 0;
-        for (uint32_t c = 0; c < t->n_chunks; c++)
-            n += !t->refs[c].file || t->births[c] > freeze;
+        uint64_t n = (uint64_t)t->n_changed + (more && !MUTANT(OWN_CHANGE_FREE) ? more[i] : 0);
+        if (!MUTANT(TAKEN_IS_WRITTEN))
+            n += atomic_load_explicit(&eng->marks.taken[i], memory_order_relaxed);
         bytes += MIN_OF(n, (uint64_t)t->n_chunks) * TABLE_CHUNK_SIZE;
     }
     pthread_rwlock_unlock(&eng->index_lock);
-    return bytes;
+    return COPIES * bytes;
 }
 
 /* What a use must leave, on the disk and in the reserve: that checkpoint, and a share of what is set aside
@@ -119,6 +129,20 @@ static uint64_t least_locked(const struct reserve *reserve, uint64_t least)
 bool reserve_is_short(struct eng *eng)
 {
     return atomic_load_explicit(&eng->reserve->is_short, memory_order_acquire);
+}
+
+uint64_t reserve_turns(struct eng *eng)
+{
+    return atomic_load_explicit(&eng->reserve->turns, memory_order_acquire);
+}
+
+/* Returns whether it was something else. */
+static bool set_is_short(struct reserve *reserve, bool is_short)
+{
+    if (atomic_load_explicit(&reserve->is_short, memory_order_acquire) == is_short)
+        return false;
+    atomic_fetch_add_explicit(&reserve->turns, 1, memory_order_acq_rel);
+    return atomic_exchange_explicit(&reserve->is_short, is_short, memory_order_acq_rel) != is_short;
 }
 
 /* ---- the file ------------------------------------------------------------------ */
@@ -207,7 +231,9 @@ static bool refill_locked(struct eng *eng, uint64_t lack, uint64_t avail, uint64
     if (atomic_load_explicit(&eng->reserve->refused, memory_order_acquire))
         return prove_locked(eng, have + lack, room);
     int r = lack ? resize_locked(eng, have + lack) : 0;
-    return !r || r == -EOPNOTSUPP;
+    bool disk_has =
+        r == -EMFILE || r == -ENFILE || r == -ENOMEM; /* and what else is opened shows what it lacks */
+    return !r || r == -EOPNOTSUPP || disk_has;
 }
 
 bool reserve_fill(struct eng *eng, uint64_t room)
@@ -230,7 +256,7 @@ bool reserve_fill(struct eng *eng, uint64_t room)
         eng->reserve->top = reserve_bytes(eng);
         atomic_store_explicit(&eng->reserve->refused, false, memory_order_release);
     }
-    atomic_store_explicit(&eng->reserve->is_short, is_short, memory_order_release);
+    (void)set_is_short(eng->reserve, is_short);
     pthread_mutex_unlock(&eng->reserve->lock);
     return !is_short;
 }
@@ -273,7 +299,7 @@ static void prove_blocks(struct eng *eng)
 void reserve_opened(struct eng *eng)
 {
     prove_blocks(eng);
-    atomic_store_explicit(&eng->reserve->is_short, true, memory_order_release);
+    (void)set_is_short(eng->reserve, true);
     (void)reserve_fill(eng, RESERVE_ROOM_MIN);
 }
 
@@ -294,7 +320,7 @@ void reserve_freeze(struct eng *eng, bool freeze)
 void reserve_set_short(struct eng *eng)
 {
     atomic_store_explicit(&eng->reserve->refused, true, memory_order_release);
-    if (!atomic_exchange_explicit(&eng->reserve->is_short, true, memory_order_acq_rel))
+    if (set_is_short(eng->reserve, true))
         report_line(&eng->report, ENG_LOG_WARNING,
                     "the disk is full: garbage is compacted as writers need room");
 }

@@ -3,11 +3,58 @@
 #include "core/totals.h"
 
 #include "core/eng.h"
+#include "core/keepers.h"
+#include "core/look.h"
+
+/* For each range that is moved: header, a block's sum, padding, path hint and entry of the summary; and its
+ * relocation in the log. Rather too much, so that what is moved has been worth it. */
+#define MOVED_EXTENT (sizeof(struct extent_header) + 80 + 72)
+
+static uint64_t spent_log(uint64_t metadata, uint64_t size, const struct seg_rec *seg)
+{
+    uint64_t stays = seg->n_live * MOVED_EXTENT + seg->live / BLOCK_SIZE * 8;
+    uint64_t spent = metadata - MIN_OF(stays, metadata);
+    return spent < size / TOTALS_SPENT_SHARE ? 0 : spent;
+}
+
+uint64_t totals_spent_once_aged_locked(struct eng *eng, const struct seg_rec *seg)
+{
+    if (!seg->id || !seg->live || keepers_need(eng, KEEPER_ACTIVE, seg))
+        return 0;
+    uint64_t size = segments_size_of(&eng->segments, seg->id);
+    uint64_t metadata = size - MIN_OF(seg->total, size);
+    if (MUTANT(ALL_METADATA_SPENT))
+        return metadata;
+    if (seg->kind == SEGMENT_LOG)
+        return spent_log(metadata, size, seg);
+    double dead = seg->live < seg->total ? (double)(seg->total - seg->live) / (double)seg->total : 0;
+    return (uint64_t)((double)metadata * dead);
+}
+
+uint64_t totals_spent_locked(struct eng *eng, const struct seg_rec *seg)
+{
+    return keepers_need(eng, KEEPER_CHECKPOINTS, seg) ? 0 : totals_spent_once_aged_locked(eng, seg);
+}
+
+static int add_spent(struct eng *eng, const struct seg_rec *seg, void *arg)
+{
+    uint64_t *spent = arg;
+    *spent += totals_spent_locked(eng, seg);
+    return 0;
+}
+
+uint64_t totals_spent(struct eng *eng)
+{
+    uint64_t spent = 0;
+    look_beside_writers(eng, add_spent, &spent);
+    return spent;
+}
 
 void totals_get(struct eng *eng, uint64_t *ret_total, uint64_t *ret_live)
 {
+    uint64_t spent = totals_spent(eng);
     pthread_rwlock_rdlock(&eng->index_lock);
-    *ret_total = eng->idx.s.total;
+    *ret_total = eng->idx.s.total + spent;
     *ret_live = eng->idx.s.live;
     pthread_rwlock_unlock(&eng->index_lock);
 }

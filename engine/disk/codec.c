@@ -12,7 +12,8 @@
 #include <xxhash.h>
 
 #define SUPERBLOCK_MAGIC UINT64_C(0x31305346474e4545) /* "EENGFS01" */
-#define SEGMENT_MAGIC UINT64_C(0x3130474553474e45)    /* "ENGSEG01" */
+#define SEGMENT_MAGIC_V1 UINT64_C(0x3130474553474e45) /* "ENGSEG01" */
+#define SEGMENT_MAGIC UINT64_C(0x3230474553474e45)    /* "ENGSEG02" */
 
 #define HASH_INLINE_MAX 512u
 
@@ -46,7 +47,8 @@ int superblock_decode(const uint8_t *data, size_t size, struct superblock *ret_s
         memcpy(&sb, data + at, sizeof sb);
         if (sb.magic != SUPERBLOCK_MAGIC || sb.sum != codec_hash(&sb, offsetof(struct superblock, sum)))
             continue;
-        if (sb.version != FORMAT_VERSION || (sb.incompat & ~FORMAT_INCOMPAT))
+        if ((sb.version != FORMAT_VERSION && sb.version != FORMAT_VERSION_OLD) ||
+            (sb.incompat & ~FORMAT_INCOMPAT))
             return -EPROTONOSUPPORT;
         *ret_sb = sb;
         return 0;
@@ -59,18 +61,25 @@ uint64_t superblock_tag(const struct superblock *sb)
     return XXH3_64bits_withSeed(sb->uuid, sizeof sb->uuid, sb->hash_seed);
 }
 
-void segment_header_seal(struct segment_header *h)
+void segment_header_seal(struct segment_header *h, uint32_t version)
 {
-    h->magic = SEGMENT_MAGIC;
-    h->version = FORMAT_VERSION;
+    h->magic = version == FORMAT_VERSION_OLD ? SEGMENT_MAGIC_V1 : SEGMENT_MAGIC;
+    h->epoch = version == FORMAT_VERSION_OLD ? FORMAT_VERSION_OLD : 0;
     h->sum = codec_hash(h, offsetof(struct segment_header, sum));
+}
+
+uint32_t segment_header_version(const struct segment_header *h)
+{
+    return h->magic == SEGMENT_MAGIC_V1 ? FORMAT_VERSION_OLD : FORMAT_VERSION;
 }
 
 int segment_header_check(const struct segment_header *h, const uint8_t uuid[16], uint64_t id)
 {
-    if (h->magic != SEGMENT_MAGIC || h->sum != codec_hash(h, offsetof(struct segment_header, sum)))
+    bool is_old = h->magic == SEGMENT_MAGIC_V1 && h->epoch == FORMAT_VERSION_OLD;
+    if ((h->magic != SEGMENT_MAGIC && !is_old) ||
+        h->sum != codec_hash(h, offsetof(struct segment_header, sum)))
         return -EBADMSG;
-    if (h->version != FORMAT_VERSION || h->id != id || memcmp(h->uuid, uuid, 16) != 0)
+    if (h->id != id || memcmp(h->uuid, uuid, 16) != 0)
         return -EBADMSG;
     return h->kind == SEGMENT_LOG || h->kind == SEGMENT_SURVIVORS ? 0 : -EBADMSG;
 }
@@ -239,7 +248,7 @@ int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_u
     if (size < OP_HEAD)
         return -EBADMSG;
     memcpy(&op, data, OP_HEAD);
-    if (op.type == 0 || op.type >= OP_TYPES)
+    if (op.type == 0 || op.type >= OP_TYPES || (op.flags & ~(OP_CONTINUES | OP_LATER)))
         return -EBADMSG;
     size_t fixed = op_fixed_size(op.type);
     if (size < fixed || size - fixed < (size_t)op.name_len + op.value_len || op_size(&op) > size)

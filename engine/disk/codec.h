@@ -17,9 +17,10 @@
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
               "the format is the memory layout of a little-endian host");
 
-#define FORMAT_VERSION 1u
-#define FORMAT_COMPAT 0u   /* features that an older reader may ignore */
-#define FORMAT_INCOMPAT 0u /* features that an older reader must refuse */
+#define FORMAT_VERSION 2u
+#define FORMAT_VERSION_OLD 1u /* is read, and made the other where it is to be written */
+#define FORMAT_COMPAT 0u      /* features that an older reader may ignore */
+#define FORMAT_INCOMPAT 0u    /* features that an older reader must refuse */
 
 #define BLOCK_SIZE 4096u            /* unit of content checksums (I6) */
 #define EXTENT_MAX (256u << 10)     /* payload of one extent */
@@ -55,8 +56,9 @@ uint64_t superblock_tag(const struct superblock *sb);
 
 enum segment_kind { SEGMENT_LOG = 1, SEGMENT_SURVIVORS = 2 };
 struct segment_header {
-    uint64_t magic;
-    uint32_t kind, version;
+    uint64_t magic; /* has the version */
+    uint32_t kind;
+    uint32_t epoch;   /* of the writer: 0. In version 1 the version, again */
     uint8_t uuid[16]; /* of the store */
     uint64_t id;
     uint64_t first_seq;   /* of the first batch to come; survivors: log sequence when begun */
@@ -67,8 +69,10 @@ struct segment_header {
 };
 static_assert(sizeof(struct segment_header) == 80, "segment header layout");
 
-void segment_header_seal(struct segment_header *h); /* sets magic, version, sum */
+/* Sets magic, sum and what else the version says: that of the store. */
+void segment_header_seal(struct segment_header *h, uint32_t version);
 int segment_header_check(const struct segment_header *h, const uint8_t uuid[16], uint64_t id);
+uint32_t segment_header_version(const struct segment_header *h);
 
 /* Whether a store whose newest batch is `seq` can have used numbers of segments up to there: each segment of
  * the log begins with a batch, and of survivors a batch tells. Only copies that were given up have none. */
@@ -111,8 +115,23 @@ bool batch_header_fits(const struct batch_header *h, uint64_t left);
 
 /* ---- checkpoints ---------------------------------------------------------- */
 
+/* What the root of a checkpoint says besides its map (image/map.h). */
+struct ckpt_head {
+    uint32_t version, reserved;
+    uint8_t uuid[16];
+    uint64_t seq, chain;      /* last batch in it, and that batch's sum */
+    uint64_t segment, offset; /* where the log goes on; segment 0: in a new one */
+    uint64_t next_segment_id;
+    int64_t created;
+    uint64_t scalars[8];  /* struct index_scalars */
+    uint64_t trees[2][3]; /* root, depth, count of dirs and extents */
+    uint64_t n_orphans;   /* inodes without a name */
+};
+static_assert(sizeof(struct ckpt_head) == 192, "checkpoint head layout");
+#define CKPT_HEAD_VERSION 2u
+
 /*
- * A checkpoint file: chunk images, manifest, footer. The manifest names for each chunk of each
+ * A checkpoint file of format 1: chunk images, manifest, footer. The manifest names for each chunk of each
  * table the file (this or an older checkpoint's) and place of its image. */
 struct ckpt_manifest {
     uint64_t magic;

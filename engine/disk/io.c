@@ -6,6 +6,7 @@
 #include "disk/io.h"
 
 #include "base/fault.h"
+#include "base/util.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -56,6 +57,35 @@ int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf
     if (n < 0)
         return (int)n;
     return (size_t)n == size ? 0 : -EBADMSG;
+}
+
+#define DENSE_STEP ((size_t)1 << 20)
+#define HOLE 4096u
+
+bool io_has_hole(const void *bytes, size_t n)
+{
+    static const uint8_t zeros[HOLE];
+    for (size_t at = 0; n - at >= HOLE; at += HOLE)
+        if (memcmp((const uint8_t *)bytes + at, zeros, HOLE) == 0)
+            return true;
+    return false;
+}
+
+int io_pread_dense(struct io_file *file, const struct eng_io_ops *ops, struct buf *into, size_t size,
+                   uint64_t offset)
+{
+    int r = 0;
+    for (size_t done = 0, n; done < size && !r; done += n) {
+        n = MUTANT(MANIFEST_BELIEVED) ? size - done : MIN_OF(size - done, DENSE_STEP);
+        r = buf_reserve(into, n);
+        uint8_t *at = r ? NULL : into->data + into->len;
+        if (!r)
+            r = io_pread_exact(file, ops, at, n, offset + done);
+        if (!r && io_has_hole(at, n))
+            r = -EBADMSG;
+        into->len += r ? 0 : n;
+    }
+    return r;
 }
 
 uint64_t io_skip_hole(struct io_file *file, const struct eng_io_ops *ops, uint64_t at)

@@ -18,6 +18,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+struct buf; /* base/util.h */
+
 struct eng_io;
 struct io_file; /* an open file; belongs to the implementation */
 
@@ -32,6 +34,7 @@ enum io_open_flags {
 
 struct io_space {
     uint64_t block_size, total_bytes, free_bytes, avail_bytes; /* of the file system, bytes */
+    bool read_only;                                            /* it is mounted so */
 };
 
 enum io_advice {
@@ -52,6 +55,8 @@ struct eng_io_ops {
     int (*next_data)(struct io_file *file, uint64_t at, uint64_t *ret_at);
     ssize_t (*pwritev)(struct io_file *file, const struct iovec *iov, int n, uint64_t offset);
     int (*file_size)(struct io_file *file, uint64_t *ret_size);
+    /* When it was written last, ns; damage of the medium does not count. May be NULL: not known. */
+    int (*written_at)(struct io_file *file, int64_t *ret_time);
     int (*truncate)(struct io_file *file, uint64_t size);
     /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
     int (*allocate)(struct io_file *file, uint64_t size);
@@ -96,6 +101,7 @@ static inline bool io_is_no_file(int r)
 {
     return r == -EISDIR || r == -ELOOP || r == -EBADMSG || r == -ENXIO;
 }
+#define MEDIUM_TRIES 3u /* on an error of the medium, where a recovery hangs on it */
 /* Whether it tells of the process or the machine, for the moment, and nothing of a file or its medium. */
 static inline bool io_is_shortage(int r)
 {
@@ -126,6 +132,13 @@ ssize_t io_pread_full(struct io_file *file, const struct eng_io_ops *ops, void *
                       uint64_t offset);
 /* The same, where all must be there: -EBADMSG if the file ends before. */
 int io_pread_exact(struct io_file *file, const struct eng_io_ops *ops, void *buf, size_t size,
+                   uint64_t offset);
+/* Whether there are 4 KiB of zeros in a row, from a multiple of that on: where each number is other than zero
+ * that is a hole, of which a file may have any number and takes nothing for it. */
+bool io_has_hole(const void *bytes, size_t n);
+/* Appends bytes of the file to a buffer, step by step: what is a hole takes no memory. -EBADMSG there, or if
+ * the file ends before; -ENOMEM. */
+int io_pread_dense(struct io_file *file, const struct eng_io_ops *ops, struct buf *into, size_t size,
                    uint64_t offset);
 /* Where from `at` on, a multiple of 8, more than zeros may begin: at `at` itself if that cannot be told;
  * nowhere: UINT64_MAX. So a search takes no longer than what the file has on the disk. */

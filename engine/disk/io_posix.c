@@ -167,6 +167,15 @@ static int posix_file_size(struct io_file *file, uint64_t *ret_size)
     return 0;
 }
 
+static int posix_written_at(struct io_file *file, int64_t *ret_time)
+{
+    struct stat st;
+    if (fstat(file->fd, &st) < 0)
+        return -errno;
+    *ret_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return 0;
+}
+
 static int posix_truncate(struct io_file *file, uint64_t size)
 {
     if (size > INT64_MAX)
@@ -336,6 +345,7 @@ static int posix_space(struct eng_io *io, struct io_space *ret_space)
         .total_bytes = vfs.f_blocks * unit,
         .free_bytes = vfs.f_bfree * unit,
         .avail_bytes = vfs.f_bavail * unit,
+        .read_only = (vfs.f_flag & ST_RDONLY) != 0,
     };
     return 0;
 }
@@ -402,6 +412,7 @@ static const struct eng_io_ops posix_ops = {
     .next_data = posix_next_data,
     .pwritev = posix_pwritev,
     .file_size = posix_file_size,
+    .written_at = posix_written_at,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .datasync = posix_datasync,

@@ -10,6 +10,7 @@ void log_init(struct log *log, struct eng_io *io, struct segments *segments, con
               uint64_t segment_size)
 {
     *log = (struct log){.io = io, .segments = segments, .hook = hook, .segment_size = segment_size};
+    echo_init(&log->echo, io);
     pthread_mutex_init(&log->queue, NULL);
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->sync_lock, NULL);
@@ -35,6 +36,8 @@ void log_free(struct log *log)
     segments_unpin(log->active);
     free(log->unsynced);
     buf_free(&log->scratch);
+    summary_free(&log->summary);
+    echo_free(&log->echo);
     pthread_mutex_destroy(&log->queue);
     pthread_mutex_destroy(&log->lock);
     pthread_mutex_destroy(&log->sync_lock);
@@ -57,8 +60,8 @@ uint64_t log_batch_size(const struct txn *txn)
 
 bool log_wants_segment_locked(const struct log *log, uint64_t batch_size)
 {
-    return !log->active ||
-           (log->tail + batch_size > log->segment_size && log->tail > sizeof(struct segment_header));
+    return !log->active || (log->tail + batch_size + summary_size(&log->summary) > log->segment_size &&
+                            log->tail > sizeof(struct segment_header));
 }
 
 bool log_wants_flush(const struct log *log)
@@ -93,6 +96,56 @@ uint64_t log_mark_gap_locked(const struct log *log)
     return log->tail + gap + sizeof(struct batch_header) <= log->segment_size ? gap : UINT64_MAX;
 }
 
+/* ---- summaries ------------------------------------------------------------ */
+
+/*
+ * Behind the last batch, to become durable with it. Only a hint: without one, or with one that a crash has
+ * torn, the segment's batches tell the same, so that no failure here is one of the log. To recovery it is
+ * what ends the log in this segment, as zeros or a torn batch do. */
+static void put_summary(struct log *log)
+{
+    struct summary *s = &log->summary;
+    if (!s->n || log->summed_from != sizeof(struct segment_header) ||
+        atomic_load_explicit(&log->lean, memory_order_relaxed) ||
+        summary_seal(s, log->active->id, log->store) != 0)
+        return;
+    struct iovec iov = {s->bytes.data, s->bytes.len};
+    if (io_pwritev_full(log->active->file, log->io->ops, &iov, 1, log->tail) != 0)
+        (void)log->io->ops->truncate(log->active->file, log->tail);
+    else
+        segments_resize(log->segments, log->active, log->tail + s->bytes.len);
+}
+
+static void note_extents(struct log *log, const struct txn *txn)
+{
+    for (size_t i = 0; i < txn->n_heads; i++) {
+        const struct op *op = &txn->ops[txn->heads[i].op];
+        const struct summary_entry e = {.off8 = op->loc.off8,
+                                        .len = op->loc.ext_len,
+                                        .slot = (uint32_t)op->ino,
+                                        .off = op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF};
+        summary_add(&log->summary, &e);
+    }
+}
+
+int log_complete_summary_locked(struct log *log, uint32_t id, uint64_t from, const struct summary *before)
+{
+    if (!log->active || log->active->id != id || log->summed_from != from)
+        return 0;
+    int r = summary_join(&log->summary, before);
+    if (!r)
+        log->summed_from = sizeof(struct segment_header);
+    return r;
+}
+
+/* ---- segments --------------------------------------------------------------- */
+
+static void become_active(struct log *log, struct segment *seg)
+{
+    log->active = seg;
+    atomic_store_explicit(&log->active_id, seg ? seg->id : 0, memory_order_release);
+}
+
 int log_seal_locked(struct log *log)
 {
     if (!log->active)
@@ -101,10 +154,12 @@ int log_seal_locked(struct log *log)
     if (r)
         return r;
     trim(log);
+    put_summary(log);
+    summary_reset(&log->summary);
     atomic_store_explicit(&log->small_fsyncs, 0, memory_order_relaxed);
     log->unsynced[log->n_unsynced] = log->active;
     atomic_store_explicit(&log->n_unsynced, log->n_unsynced + 1, memory_order_relaxed);
-    log->active = NULL;
+    become_active(log, NULL);
     return 0;
 }
 
@@ -118,12 +173,22 @@ int log_new_segment_locked(struct log *log)
     if (r)
         return r;
     log->mark = durable;
-    log->active = seg;
-    log->tail = sizeof(struct segment_header);
+    become_active(log, seg);
+    log->tail = log->summed_from = sizeof(struct segment_header);
     log->dir_dirty = true;
     atomic_store_explicit(&log->newest, seg->id, memory_order_release);
     return 0;
 }
+
+void log_continue_locked(struct log *log, struct segment *take_seg, uint64_t tail, uint64_t size)
+{
+    become_active(log, take_seg);
+    log->tail = log->summed_from = tail;
+    log->ahead = size;
+    segments_resize(log->segments, take_seg, tail);
+}
+
+/* ---- batches ------------------------------------------------------------------ */
 
 /* Makes the ops' locators absolute and encodes header and ops to the scratch buffer. Number, chain and mark
  * are what recovery tells the log from its leftovers by (I7). */
@@ -185,9 +250,11 @@ int log_append_locked(struct log *log, struct txn *txn)
     uint64_t size = log->scratch.len + txn->extents_len;
     if (stands_apart(log)) /* what is durable may be more by now: its end only rises */
         log->mark = header.durable_seq;
+    echo_note(&log->echo, log->active->id, log->tail, &header, log->scratch.data + sizeof header);
     log->tail += size;
     log->chain = header.sum;
     log->time = header.time;
+    note_extents(log, txn);
     segments_resize(log->segments, log->active, log->tail);
     atomic_fetch_add_explicit(&log->bytes, size, memory_order_relaxed);
     atomic_store_explicit(&log->seq, header.seq, memory_order_release);
@@ -203,6 +270,7 @@ struct flush {
     uint64_t seq, end, mark;
     uint32_t newest;
     bool dir;
+    struct buf records; /* for the echo */
 };
 
 /*
@@ -250,6 +318,7 @@ static int flush_begin(struct log *log, struct flush *f)
         }
         atomic_store_explicit(&log->n_unsynced, 0, memory_order_relaxed);
         log->dir_dirty = false;
+        f->records = echo_take(&log->echo);
     }
     pthread_mutex_unlock(&log->lock);
     return f->segs ? 0 : -ENOMEM;
@@ -260,6 +329,10 @@ static int flush_run(struct log *log, struct flush *f)
 {
     int r = 0;
     fault_point(log->hook, FP_SYNC);
+    if (MUTANT(ECHO_UNSYNCED)) {
+        echo_give(&log->echo, &f->records);
+        echo_drain(&log->echo);
+    }
     for (size_t i = 0; i < f->n; i++) {
         assert(f->segs[i]); /* flush_begin() has filled all */
         if (!r && (i + 1 == f->n || !MUTANT(NO_SEALED_SYNC)))
@@ -271,7 +344,11 @@ static int flush_run(struct log *log, struct flush *f)
     if (!r) /* somebody else's sync of the folder may have been told that names of ours are lost */
         r = -io_dir_failed(log->io);
     free(f->segs);
-    return MUTANT(NO_FAILED_SYNC) ? 0 : r;
+    r = MUTANT(NO_FAILED_SYNC) ? 0 : r;
+    if (!r)
+        echo_give(&log->echo, &f->records);
+    buf_free(&f->records);
+    return r;
 }
 
 int log_sync_file(struct log *log, struct io_file *file)
@@ -344,6 +421,8 @@ int log_sync(struct log *log, bool *ret_flushed)
             break;
     }
     pthread_mutex_unlock(&log->sync_lock);
+    if (led && !r)
+        echo_drain(&log->echo);
     if (ret_flushed)
         *ret_flushed = led;
     return r;

@@ -8,7 +8,9 @@
 #ifndef ENGRAMFS_LOG_H
 #define ENGRAMFS_LOG_H
 
+#include "disk/echo.h"
 #include "disk/segments.h"
+#include "disk/summary.h"
 #include "disk/txn.h"
 
 struct log {
@@ -20,8 +22,13 @@ struct log {
 
     pthread_mutex_t queue; /* held by the mutation that is the next to get `lock`, while it waits */
     pthread_mutex_t lock;
-    struct segment *active;  /* pinned; NULL: none yet. protected by lock */
-    uint64_t tail;           /* end of the last batch in it. protected by lock */
+    struct segment *active; /* pinned; NULL: none yet. protected by lock */
+    uint64_t tail;          /* end of the last batch in it. protected by lock */
+    /* What the active segment got from this place on: its header's end, or, after an opening, where the log
+     * went on, until log_complete_summary_locked(). Protected by lock. */
+    struct summary summary;
+    uint64_t summed_from;
+    _Atomic bool lean;       /* the disk is full: segments are sealed without a summary */
     uint64_t ahead;          /* up to where the file was filled with zeros; 0: nowhere. protected by lock */
     uint64_t bytes_at_flush; /* of the last one. protected by lock */
     _Atomic uint32_t small_fsyncs; /* asked for since the last large flush */
@@ -33,9 +40,11 @@ struct log {
     _Atomic size_t n_unsynced;     /* written under lock, read without it, as a hint */
     size_t cap_unsynced;           /* protected by lock */
     bool dir_dirty;                /* a segment file is new. protected by lock */
+    _Atomic uint32_t active_id;    /* of the active segment, 0: none; written under lock */
     _Atomic uint32_t newest;       /* id of the last segment that was begun; written under lock */
     uint32_t newest_durable;       /* the same as of the last flush. protected by sync_lock */
     struct buf scratch;            /* protected by lock */
+    struct echo echo;              /* what it notes is protected by lock; else it has locks of its own */
     _Atomic uint64_t bytes;        /* appended since opening */
 
     pthread_mutex_t sync_lock;
@@ -94,8 +103,15 @@ int log_new_segment_locked(struct log *log);
 /* Whether so many segments wait for a flush, each with its file open, that one should come before a new
  * one. */
 bool log_wants_flush(const struct log *log);
-/* With log->lock held: ends the active segment; the next batch begins a new one. */
+/* With log->lock held: ends the active segment, which gets its summary behind the last batch if that is known
+ * whole and there is room; the next batch begins a new one. */
 int log_seal_locked(struct log *log);
+/* With log->lock held: goes on with a segment that is there, behind the batch that ends at `tail`; takes the
+ * pin. The file has `size` bytes. */
+void log_continue_locked(struct log *log, struct segment *take_seg, uint64_t tail, uint64_t size);
+/* With log->lock held: `before` has what lies in the active segment `id` up to summed_from, `from` then.
+ * Nothing happens if another is active by now. -ENOMEM. */
+int log_complete_summary_locked(struct log *log, uint32_t id, uint64_t from, const struct summary *before);
 /* With log->lock held: writes the batch. On success the ops' locators are absolute and log->seq is its
  * number. */
 int log_append_locked(struct log *log, struct txn *txn);

@@ -260,7 +260,7 @@ static int create_one(struct segments *segments, uint32_t kind, uint64_t first_s
                                     .durable_seq = MUTANT(HEADER_MARK_LOST) ? 0 : durable_seq,
                                     .created = now_ns()};
     memcpy(header.uuid, segments->uuid, sizeof header.uuid);
-    segment_header_seal(&header);
+    segment_header_seal(&header, FORMAT_VERSION);
     char name[SEGMENT_NAME_SIZE];
     segment_name(id, name);
     struct io_file *file, *idle[EVICTED_MAX] = {0};

@@ -7,7 +7,9 @@
 
 #include "commit/orphans.h"
 #include "image/checkpoint.h"
+#include "image/echoes.h"
 #include "image/moved.h"
+#include "image/rest.h"
 
 #include <stdio.h>
 
@@ -46,7 +48,7 @@ static void tell_set_aside(struct eng *eng)
     if (eng->n_set_aside && !eng->opt.salvage && !eng->opt.snapshot)
         report_line(
             &eng->report, ENG_LOG_WARNING,
-            "%u files s*.kept in the store's folder: whole batches behind a bad one, or what may be an only "
+            "%u files *.kept in the store's folder: whole batches behind a bad one, or what may be an only "
             "copy, which an earlier opening set aside; engramctl repair reads them; remove them when you do "
             "not need them",
             eng->n_set_aside);
@@ -103,6 +105,12 @@ static int discard_unknown(struct recovery *rec)
             kept = kept || !r;
             continue;
         }
+        if (!loading_is_done(&eng->loading)) {
+            int r = rest_discard_later(eng, sf->id);
+            if (r)
+                return r;
+            continue;
+        }
         report_line(&eng->report, ENG_LOG_INFO, "removing s%08x.seg: not part of the store any more", sf->id);
         (void)segments_retire(&eng->segments, sf->id);
     }
@@ -137,19 +145,12 @@ static void adopt_missing(struct recovery *rec)
     }
 }
 
-static void queue_orphans(struct eng *eng)
-{
-    for (uint32_t slot = 2; slot < eng->idx.inodes.used && !MUTANT(NO_ORPHANS); slot++) {
-        const struct inode_rec *inode = index_slot(&eng->idx, slot);
-        if (inode && (!inode->nlink || (inode->flags & INODE_TAIL)))
-            orphans_add(eng, index_ino(inode, slot));
-    }
-}
-
 /* Whether nothing but zeros lies behind the last batch: the file was allocated ahead (log.c). */
 static bool ends_in_zeros(struct recovery *rec)
 {
     const struct seg_file *sf = rec->at;
+    if (sf->torn || sf->size < rec->offset)
+        return false;
     size_t n = sf->size - rec->offset;
     if (n > LOG_AHEAD || segments_pin(&rec->eng->segments, sf->id, &rec->pinned) != 0)
         return false;
@@ -200,7 +201,10 @@ int recovery_adopt(struct recovery *rec)
         eng->log.marked_seq = rec->seq;
     if (!MUTANT(REPLAY_UNCOUNTED)) /* a store that is killed again and again gets its checkpoints, too */
         eng->log.bytes = rec->bytes;
+    pool_missed = 0;
     int r = moved_settle(rec);
+    if (!r)
+        r = rest_missed(eng, rec->why); /* what is not there is wanted by nobody */
     if (r)
         return r;
     adopt_missing(rec);
@@ -208,7 +212,7 @@ int recovery_adopt(struct recovery *rec)
     tell_set_aside(eng);
     if (eng->opt.read_only) {
         checkpoint_clean(eng); /* only measures them */
-        return 0;
+        return echoes_adopt(rec);
     }
     /* What was accepted becomes durable before anybody builds on it (I7): the content was when it was read
      * (read_from_medium), the names of the segments are now, before anything is removed. */
@@ -220,22 +224,23 @@ int recovery_adopt(struct recovery *rec)
         return r;
     }
     r = mend_headers(rec);
-    if (r)
-        return r;
-    r = discard_unknown(rec);
+    if (!r)
+        r = echoes_adopt(rec);
+    if (!r)
+        r = discard_unknown(rec);
     if (r)
         return r;
     checkpoint_clean(eng);
-    queue_orphans(eng);
+    if (loading_is_done(&eng->loading)) /* else the rest of the index would be fetched for that */
+        orphans_find(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins, and where the next
      * opening would ask in vain for the head. */
     if (rec->at && (rec->at->valid || MUTANT(CONTINUE_HEADLESS)) && rec->offset < eng->log.segment_size &&
         (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
-        r = segments_pin(&eng->segments, rec->at->id, &eng->log.active);
-        eng->log.tail = rec->offset;
-        eng->log.ahead = rec->at->size;
+        struct segment *seg;
+        r = segments_pin(&eng->segments, rec->at->id, &seg);
         if (!r)
-            segments_resize(&eng->segments, eng->log.active, rec->offset);
+            log_continue_locked(&eng->log, seg, rec->offset, rec->at->size);
     }
     return r;
 }

@@ -16,21 +16,47 @@ void freeze_unlock(struct eng *eng)
     pthread_mutex_unlock(&eng->log.lock);
 }
 
-void freeze_keep_warm(struct eng *eng)
+/* One spare for `share` chunks in use. */
+static void warm(struct eng *eng, unsigned share)
 {
     uint8_t *chunks[32];
+    struct chunk_pool *pool = eng->idx.pool;
     for (size_t n = 1; n > 0;) {
         freeze_lock(eng);
-        n = chunk_pool_is_cold(eng->idx.pool) ? chunk_pool_lend(eng->idx.pool, chunks, ARRAY_LEN(chunks)) : 0;
+        n = chunk_pool_is_cold(pool, share) ? chunk_pool_lend(pool, chunks, ARRAY_LEN(chunks)) : 0;
         freeze_unlock(eng);
         for (size_t i = 0; i < n; i++)
             memset(chunks[i], 0, TABLE_CHUNK_SIZE);
         if (n > 0) {
             freeze_lock(eng);
-            chunk_pool_give_back(eng->idx.pool, chunks, n);
+            chunk_pool_give_back(pool, chunks, n);
             freeze_unlock(eng);
         }
     }
+}
+
+void freeze_keep_warm(struct eng *eng)
+{
+    warm(eng, 4);
+}
+
+void freeze_warm_briefly(struct eng *eng)
+{
+    warm(eng, POOL_KEEP_SHARE);
+}
+
+void freeze_shrink(struct eng *eng)
+{
+    bool any = false;
+    for (size_t left = 1; left;) {
+        freeze_lock(eng);
+        uint64_t live = chunk_pool_live_bytes(eng->idx.pool);
+        left = index_shrink(&eng->idx, 2);
+        any = any || chunk_pool_live_bytes(eng->idx.pool) != live;
+        freeze_unlock(eng);
+    }
+    if (any)
+        freeze_trim(eng);
 }
 
 /* Giving memory back is slow, too: little at a time. */

@@ -18,6 +18,10 @@ void freeze_unlock(struct eng *eng);
 /* Touches memory for the copies without a lock: a page fault can take milliseconds where a host has to find
  * the page. To be called before a freeze, and from time to time while it lives. */
 void freeze_keep_warm(struct eng *eng);
+/* The same before a freeze that ends soon: no more than freeze_trim() keeps. */
+void freeze_warm_briefly(struct eng *eng);
+/* Gives back what removals have left empty. */
+void freeze_shrink(struct eng *eng);
 /* Gives memory back after a thaw. */
 void freeze_trim(struct eng *eng);
 

@@ -2,12 +2,13 @@
  * log_end.c - where a log ends, and what was behind that. Runs before any thread starts. */
 #include "image/recovery.h"
 
+#include "image/checkpoint.h"
+
 #include <stdio.h>
 
 #define TORN_SECTORS_MAX (64u << 10) /* bytes that a cut of the power may leave unreadable */
 
-/* The highest number of the whole batches that were found where the log does not lead; 0: none was. */
-static uint64_t last_whole(const struct recovery *rec)
+uint64_t recovery_last_whole(const struct recovery *rec)
 {
     uint64_t last = 0;
     for (size_t i = 0; i < rec->n_segs; i++)
@@ -21,7 +22,7 @@ static uint64_t last_whole(const struct recovery *rec)
  * would give them up: the next opening may read it. */
 static int end_unread(struct recovery *rec)
 {
-    uint64_t last = last_whole(rec);
+    uint64_t last = recovery_last_whole(rec);
     bool unread = rec->at->unread > TORN_SECTORS_MAX;
     if (rec->unread != rec->seq + 1 || MUTANT(UNREAD_IS_TORN))
         return 0;
@@ -59,35 +60,31 @@ int recovery_unreadable_end(struct recovery *rec)
     return 0;
 }
 
-/* -EBADMSG: the segment is shorter than a checkpoint says, where the log does not go on elsewhere: it was
- * durable before the checkpoint, and what came behind went with it. */
-static int cut_off(struct recovery *rec)
+/* Format 1 gave an emptied one back, of which nobody lost content; format 2 keeps it (keepers.c). */
+static bool is_missing(const struct recovery *rec)
 {
-    if (!rec->at || rec->offset <= rec->at->size || MUTANT(CUT_IS_END))
-        return 0;
-    snprintf(
-        rec->why, 256,
-        "segment s%08x.seg is shorter than it was, and the log went on in it behind batch %llu: damaged; "
-        "restore from a copy",
-        rec->at->id, (unsigned long long)rec->seq);
-    return -EBADMSG;
+    const struct seg_rec *seg = index_segment(&rec->eng->idx, rec->lacks);
+    if (rec->at)
+        return rec->at == &rec->absent;
+    return rec->lacks && (!rec->eng->checkpoints->is_v1 || (seg && seg->live));
 }
 
-/* One that is missing refuses nothing, as others do not; of one without content nobody would have lost it. */
-static void tell_missing(struct recovery *rec)
+/* What came behind the end of the log in that segment, if anything did, is lost. Nobody knows, so that is
+ * said and refuses nothing: the second copy has all but what a cut of the power took. */
+static void tell_cut_off(struct recovery *rec)
 {
-    const struct seg_rec *seg = rec->at ? NULL : index_segment(&rec->eng->idx, rec->lacks);
-    if (!seg || !seg->live || MUTANT(CUT_IS_END))
+    bool missing = is_missing(rec), shorter = !missing && rec->at && rec->offset > rec->at->size;
+    if (!(shorter || missing) || MUTANT(CUT_IS_END))
         return;
+    uint32_t id = rec->at ? rec->at->id : rec->lacks;
     report_line(&rec->eng->report, ENG_LOG_WARNING,
-                "s%08x.seg is missing: what the log had in it behind batch %llu, if it did, is lost",
-                rec->lacks, (unsigned long long)rec->seq);
+                "s%08x.seg is %s: what the log had in it behind batch %llu, if it did, is lost", id,
+                shorter ? "shorter than it was" : "missing", (unsigned long long)rec->seq);
     if (rec->eng->opt.salvage)
         rec->eng->lost_after = rec->seq;
 }
 
-/* A salvage goes on without: what lay there may be younger than all that the log has. */
-static int pass_if_salvage(struct recovery *rec, int r)
+int recovery_pass_if_salvage(struct recovery *rec, int r)
 {
     if (!r || !rec->eng->opt.salvage)
         return r;
@@ -101,13 +98,11 @@ static int pass_if_salvage(struct recovery *rec, int r)
 
 int recovery_end_of_log(struct recovery *rec)
 {
-    int r = pass_if_salvage(rec, recovery_unreadable_end(rec));
-    if (!r)
-        r = pass_if_salvage(rec, cut_off(rec));
-    tell_missing(rec);
+    int r = recovery_pass_if_salvage(rec, recovery_unreadable_end(rec));
+    tell_cut_off(rec);
     if (!r && rec->at && rec->seq >= rec->mark)
-        r = pass_if_salvage(rec, end_unread(rec));
-    uint64_t last = MAX_OF(rec->mark, last_whole(rec));
+        r = recovery_pass_if_salvage(rec, end_unread(rec));
+    uint64_t last = MAX_OF(rec->mark, recovery_last_whole(rec));
     if (!r && rec->seq < last && rec->eng->opt.salvage) {
         const char *was = rec->seq < rec->mark ? "durable" : "written";
         report_line(
@@ -131,7 +126,7 @@ int recovery_end_of_log(struct recovery *rec)
 void recovery_count_lost(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
-    uint64_t last = MAX_OF(rec->seq, MAX_OF(rec->mark, last_whole(rec)));
+    uint64_t last = MAX_OF(rec->seq, MAX_OF(rec->mark, recovery_last_whole(rec)));
     if (eng->lost_after != UINT64_MAX) /* where nothing of it can be read there was one, for all we know */
         eng->lost_batches = last > eng->lost_after ? last - eng->lost_after : 1;
 }

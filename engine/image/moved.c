@@ -28,8 +28,9 @@ bool moved_is_lacking(struct eng *eng)
     return false;
 }
 
-/* The next range of the extent's file from *off on, within the extent, that lies in a segment that is gone.
- * False: there is none. */
+/* The next range of the extent's file from *off on that lies in a segment that is gone, and in the extent, or
+ * a part of it: what a write has cut in two while a compaction copied it has become several. False: there is
+ * none. */
 static bool next_wanted(struct eng *eng, const struct extent_header *h, uint64_t *off,
                         struct locator *ret_loc)
 {
@@ -38,7 +39,8 @@ static bool next_wanted(struct eng *eng, const struct extent_header *h, uint64_t
     if (!inode || !S_ISREG(inode->mode) || h->file_off == EXTENT_XATTR_OFF || end < h->file_off)
         return false;
     while (*off < end && index_extent(&eng->idx, ino_slot(h->ino), *off, &at, ret_loc) == 0 && at < end) {
-        if (at >= h->file_off && ret_loc->len <= end - at && is_gone(eng, ret_loc)) {
+        bool all = at >= h->file_off && ret_loc->len <= end - at;
+        if (is_gone(eng, ret_loc) && (all || !MUTANT(PARTS_LEFT))) {
             *off = at;
             return true;
         }
@@ -101,16 +103,32 @@ static int read_extent(struct walk *w, bool *ret_whole)
     return 0;
 }
 
-/* The index names the range in this extent from now on. */
-static int take_over(struct walk *w, uint64_t off, const struct locator *old)
+/* [off, end) of the file becomes extents of its own. */
+static int cut_out(struct walk *w, uint64_t off, uint64_t end)
 {
-    struct op op = {.type = OP_RELOCATE, .ino = w->h.ino, .off = off, .old = *old, .hsum = w->h.sum};
+    struct index *idx = &w->rec->eng->idx;
+    const struct op cuts[2] = {{.type = OP_PUNCH}, {.type = OP_PUNCH}}; /* as far as room is concerned */
+    int r = index_reserve(idx, cuts, ARRAY_LEN(cuts));
+    if (!r)
+        r = extents_cut(idx, ino_slot(w->h.ino), off, w->rec->seq);
+    return r ? r : extents_cut(idx, ino_slot(w->h.ino), end, w->rec->seq);
+}
+
+/* What lies in this extent of the range that is at `off` the index has there from now on. */
+static int take_over(struct walk *w, uint64_t off, const struct locator *missing)
+{
+    const struct extent_header *h = &w->h;
+    uint64_t from = MAX_OF(off, h->file_off), end = MIN_OF(off + missing->len, h->file_off + h->len);
+    struct op op = {.type = OP_RELOCATE, .ino = h->ino, .off = from, .old = *missing, .hsum = h->sum};
+    op.old.skip += (uint32_t)(from - off);
+    op.old.len = (uint32_t)(end - from);
     op.loc = (struct locator){.seg = w->sf->id,
                               .off8 = (uint32_t)(w->at / 8),
-                              .skip = (uint32_t)(off - w->h.file_off),
-                              .len = old->len,
-                              .ext_len = w->h.len};
-    return moved_take_over(w->rec, &op);
+                              .skip = (uint32_t)(from - h->file_off),
+                              .len = op.old.len,
+                              .ext_len = h->len};
+    int r = op.old.len < missing->len ? cut_out(w, from, end) : 0;
+    return r ? r : moved_take_over(w->rec, &op);
 }
 
 /* Which attribute it is of is settled when all were found. */

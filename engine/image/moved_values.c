@@ -14,6 +14,8 @@ int moved_take_over(struct recovery *rec, const struct op *op)
 {
     struct index *idx = &rec->eng->idx;
     struct op ops[2] = {{.type = OP_SEGMENT, .ino = op->loc.seg, .len = op->loc.len}, *op};
+    if (rec->eng->lost_after == UINT64_MAX) /* what has emptied the segment that is gone was durable */
+        rec->eng->lost_after = rec->seq;
     int r = index_reserve(idx, ops, ARRAY_LEN(ops));
     for (size_t i = 0; i < ARRAY_LEN(ops) && r >= 0; i++)
         r = index_apply(idx, &ops[i], rec->seq);

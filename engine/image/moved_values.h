@@ -1,6 +1,9 @@
 /*
  * moved_values.h - values of attributes among survivors (moved.h). A value says of which memory it is, and
- * not of which attribute. */
+ * not of which attribute. One case is left in which it gets a wrong name: the segment of a value goes missing
+ * by hand, another value of the same memory, of exactly that length, was removed, and of the two only a copy
+ * of that one is left. The name could stand in the extent, where content has its path; but eng_lost() hands
+ * that out as a path, and older values would not have it: the rule below would be needed anyway. */
 #ifndef ENGRAMFS_MOVED_VALUES_H
 #define ENGRAMFS_MOVED_VALUES_H
 
@@ -30,7 +33,7 @@ int moved_values_note(struct moved_values *values, uint32_t seg, uint64_t at, co
  * the memory lacks as many of that length as were found, and either it is one, or all come from one segment
  * to one other, in whose order they lie. Forgets them all. */
 int moved_values_settle(struct recovery *rec, struct moved_values *values, uint64_t *ret_taken);
-/* Applies OP_RELOCATE, to a segment of survivors, to the index. */
+/* Applies OP_RELOCATE, to a segment of survivors, to the index; the log was longer than it is. */
 int moved_take_over(struct recovery *rec, const struct op *op);
 
 #endif

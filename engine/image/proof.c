@@ -7,8 +7,12 @@
 
 #include "commit/flush.h"
 #include "core/damage.h"
+#include "disk/echo_stock.h"
 #include "disk/medium.h"
+#include "disk/superblock_file.h"
 #include "image/checkpoint.h"
+#include "image/copies.h"
+#include "image/freeze.h"
 #include "image/segment_file.h"
 
 #include <stdio.h>
@@ -19,12 +23,15 @@
 #define FOUND_MAX 1000u /* more are not counted: by then all is rewritten, or nothing can be */
 #define LINES_MAX 20u   /* of one run, in the report */
 
-enum part { PART_SUPERBLOCK, PART_CONFIG, PART_HEADER, PART_MANIFEST, PART_IMAGE, PART_LOG };
+enum part { PART_SUPERBLOCK, PART_CONFIG, PART_HEADER, PART_IMAGE, PART_LOG, PART_ECHO };
 
 struct finding {
     enum part part;
-    uint64_t id, offset; /* of the segment or checkpoint; where in it */
-    uint64_t seq;        /* PART_LOG */
+    uint64_t id, offset; /* of the segment, image file or echo, or which of two small files; where in it */
+    uint64_t seq;        /* PART_LOG; PART_ECHO: its last one */
+    unsigned copy;       /* PART_IMAGE: which is bad, IMAGE_COPIES: both */
+    bool mended;         /* at once, from its copy */
+    bool end;            /* PART_IMAGE: root and footer alone */
     int error;
 };
 
@@ -44,9 +51,8 @@ struct proof {
     struct findings found;
     struct seg_file *segs; /* ascending by id */
     size_t n_segs, cap_segs;
-    struct ckpt_chunk *bad; /* images */
-    size_t n_bad, cap_bad;
     struct ckpt_position from; /* from here on the log is needed */
+    bool renew;                /* a checkpoint is needed that has anew what both copies have lost */
 };
 
 static bool is_damage(int r)
@@ -69,7 +75,6 @@ static int step(struct proof *p)
 
 static bool is_needed(struct eng *eng, const struct finding *f)
 {
-    uint64_t kept[2];
     bool known;
     switch (f->part) {
     case PART_HEADER:
@@ -77,13 +82,9 @@ static bool is_needed(struct eng *eng, const struct finding *f)
         known = index_segment(&eng->idx, (uint32_t)f->id) != NULL;
         pthread_rwlock_unlock(&eng->index_lock);
         return known;
-    case PART_MANIFEST:
-        checkpoint_kept(eng, kept);
-        return f->id == kept[0] || f->id == kept[1];
-    case PART_IMAGE:
-        return checkpoint_needs(eng, f->id);
     case PART_LOG:
-        return f->seq > atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire);
+    case PART_ECHO:
+        return f->seq > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire);
     default:
         return true;
     }
@@ -106,14 +107,16 @@ static void name_of(const struct finding *f, char name[MEDIUM_NAME_SIZE])
 {
     switch (f->part) {
     case PART_SUPERBLOCK:
-        snprintf(name, MEDIUM_NAME_SIZE, SUPERBLOCK_FILE);
+        snprintf(name, MEDIUM_NAME_SIZE, "%s", superblock_names[f->id]);
         break;
     case PART_CONFIG:
-        snprintf(name, MEDIUM_NAME_SIZE, CONFIG_FILE);
+        snprintf(name, MEDIUM_NAME_SIZE, "%s", config_names[f->id]);
         break;
-    case PART_MANIFEST:
+    case PART_ECHO:
+        echo_name((uint32_t)f->id, name);
+        break;
     case PART_IMAGE:
-        checkpoint_name(f->id, name);
+        image_name(f->id, f->copy % IMAGE_COPIES, name);
         break;
     default:
         segment_name((uint32_t)f->id, name);
@@ -125,9 +128,11 @@ static void reason_of(const struct finding *f, char reason[64])
     const char *error = f->error == -ENOENT ? "it is missing" : damage_reason(f->error);
     static const char *const parts[] = {[PART_SUPERBLOCK] = "superblock",
                                         [PART_CONFIG] = "configuration",
-                                        [PART_MANIFEST] = "manifest of a checkpoint",
+                                        [PART_ECHO] = "second copy of the log",
                                         [PART_IMAGE] = "image of a part of the index"};
-    if (f->part == PART_HEADER)
+    if (f->end)
+        snprintf(reason, 64, "end of a copy of a checkpoint: %s", error);
+    else if (f->part == PART_HEADER)
         snprintf(reason, 64, f->error == -ENOENT ? "it is missing" : "header is damaged");
     else if (f->part == PART_LOG)
         snprintf(reason, 64, "batch %llu: %s", (unsigned long long)f->seq, error);
@@ -138,42 +143,96 @@ static void reason_of(const struct finding *f, char reason[64])
 static bool is_among(const struct findings *l, const struct finding *f)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->all[i].part == f->part && l->all[i].id == f->id && l->all[i].offset == f->offset)
+        if (l->all[i].part == f->part && l->all[i].id == f->id && l->all[i].offset == f->offset &&
+            l->all[i].copy == f->copy && !l->all[i].mended)
             return true;
     return false;
 }
 
 /* ---- small files and headers ------------------------------------------------------------ */
 
-static int prove_superblock(struct proof *p)
+static int prove_superblock(struct proof *p, unsigned which)
 {
     uint8_t expect[2 * SUPERBLOCK_SIZE], data[sizeof expect];
     uint64_t size = 0;
+    if (which && p->eng->sb.version == FORMAT_VERSION_OLD) /* it has none that counts yet */
+        return 0;
     superblock_encode(&p->eng->sb, expect);
-    int r = medium_open(&p->m, SUPERBLOCK_FILE);
+    int r = medium_open(&p->m, superblock_names[which]);
     if (!r)
         r = medium_size(&p->m, &size);
     if (!r)
         r = medium_read(&p->m, data, sizeof data, 0);
     if (!r && (size != sizeof data || memcmp(data, expect, sizeof data) != 0))
         r = -EBADMSG;
-    return note(p, (struct finding){.part = PART_SUPERBLOCK, .error = r});
+    if (r == -ENOENT && which && p->eng->opt.read_only) /* no opening for writing has made it yet */
+        r = 0;
+    return note(p, (struct finding){.part = PART_SUPERBLOCK, .id = which, .error = r});
 }
 
-/* Whether it can be read: what it says has no sum, since people write it. */
-static int prove_config(struct proof *p)
+/* All of a small file, to scratch. */
+static int read_small(struct proof *p, const char *name, size_t max)
 {
     uint64_t size = 0;
-    int r = medium_open(&p->m, CONFIG_FILE);
+    p->scratch.len = 0;
+    int r = medium_open(&p->m, name);
     if (!r)
         r = medium_size(&p->m, &size);
-    for (uint64_t at = 0; !r && at < size; at += IO_ALIGN) {
-        uint8_t data[IO_ALIGN];
-        r = medium_read(&p->m, data, (size_t)MIN_OF(size - at, (uint64_t)IO_ALIGN), at);
+    if (!r && size > max)
+        r = -EBADMSG;
+    if (!r)
+        r = buf_reserve(&p->scratch, (size_t)size + 1);
+    if (!r)
+        r = medium_read(&p->m, p->scratch.data, (size_t)size, 0);
+    p->scratch.len = r ? 0 : (size_t)size;
+    medium_close(&p->m); /* it is replaced, not written to */
+    return r;
+}
+
+static bool is_text(const struct config_text *t, const uint8_t *data, size_t size)
+{
+    return t->text && t->size == size && memcmp(t->text, data, size) == 0;
+}
+
+/* What `config` says has no sum, since people write it: it is compared with its copy. */
+static int config_error(struct proof *p, const struct config_text *t)
+{
+    int r = read_small(p, CONFIG_FILE, CONFIG_MAX);
+    if (!r && !is_text(t, p->scratch.data, p->scratch.len))
+        r = -EBADMSG;
+    return !t->text && r == -ENOENT ? 0 : r;
+}
+
+/* One that is to follow what somebody has edited is no damage, while nobody may write it. */
+static int config_copy_error(struct proof *p, const struct config_text *t)
+{
+    size_t at = 0;
+    int r = read_small(p, CONFIG_COPY, CONFIG_COPY_MAX);
+    const uint8_t *data = p->scratch.data;
+    if (!r)
+        r = config_copy_check((const char *)data, p->scratch.len, superblock_tag(&p->eng->sb), &at);
+    if (!r && !is_text(t, data + at, p->scratch.len - at))
+        r = t->sight == CONFIG_EDITED && p->eng->opt.read_only ? 0 : -EBADMSG;
+    return r == -ENOENT && (!t->text || p->eng->opt.read_only) ? 0 : r;
+}
+
+static int prove_config(struct proof *p)
+{
+    struct config_text t;
+    int errors[2] = {0};
+    pthread_mutex_lock(&p->eng->config_file_lock);
+    int r = config_file_read(p->eng->io, superblock_tag(&p->eng->sb), &t);
+    bool known = !r || r == -ENOENT;
+    if (known || r == -EIO) {
+        errors[0] = known ? config_error(p, &t) : r;
+        errors[1] = known ? config_copy_error(p, &t) : 0;
     }
-    if (r == -ENOENT || r == -EBADMSG) /* none is needed; and it may be replaced meanwhile */
-        return 0;
-    return note(p, (struct finding){.part = PART_CONFIG, .error = r});
+    pthread_mutex_unlock(&p->eng->config_file_lock);
+    free(t.text);
+    r = r == -ENOMEM ? r : 0;
+    for (unsigned i = 0; i < 2 && !r; i++)
+        r = note(p, (struct finding){.part = PART_CONFIG, .id = i, .error = errors[i]});
+    return r;
 }
 
 /* Those that the index knows, also without a file. */
@@ -206,14 +265,14 @@ static int read_header(struct proof *p, struct seg_file *sf)
     return r;
 }
 
-/* What the header should say, without the header: a log's first batch tells, and of survivors memory does. */
+/* What the header should say, without the header: a log's first batch tells, and of survivors memory does. A
+ * file of another store, or of another number, has the header that belongs to it. */
 static int make_up_header(struct proof *p, struct seg_file *sf, uint32_t kind)
 {
-    int r = 0;
+    int r = segment_file_read(p->eng, sf, &p->scratch);
     if (kind == SEGMENT_LOG) {
-        r = segment_file_read(p->eng, sf, &p->scratch);
         sf->valid = sf->valid && !r;
-    } else {
+    } else if (!sf->alien || MUTANT(STRAY_WRITTEN)) {
         sf->header = (struct segment_header){.kind = kind, .durable_seq = log_durable(&p->eng->log)};
         sf->valid = true;
     }
@@ -240,78 +299,68 @@ static int prove_headers(struct proof *p)
 
 /* ---- checkpoints -------------------------------------------------------------------------- */
 
-static int prove_image(struct proof *p, const struct ckpt_chunk *image, uint8_t *buf)
+static void exclude(void *arg)
 {
-    char name[MEDIUM_NAME_SIZE];
-    checkpoint_name(image->file, name);
-    int r = image->len <= TABLE_CHUNK_SIZE ? medium_open(&p->m, name) : -EBADMSG;
-    if (!r)
-        r = medium_read(&p->m, buf, image->len, image->offset);
-    if (!r && codec_hash(buf, image->len) != image->sum)
-        r = -EBADMSG;
-    if (!r)
-        return 0;
-    size_t n = p->found.n;
-    r = note(p, (struct finding){.part = PART_IMAGE, .id = image->file, .offset = image->offset, .error = r});
-    if (r || p->found.n == n)
-        return r;
-    r = array_grow(&p->bad, &p->cap_bad, p->n_bad + 1, sizeof *p->bad);
-    if (!r)
-        p->bad[p->n_bad++] = *image;
-    return r;
+    checkpoint_exclude(((struct proof *)arg)->eng);
 }
 
-/* In order of place, each once, although both checkpoints may name it. */
-static int prove_images(struct proof *p, struct ckpt_chunk *images, size_t n)
+static void allow(void *arg)
 {
-    CLEANUP_FREE uint8_t *buf = malloc(TABLE_CHUNK_SIZE);
-    int r = buf ? 0 : -ENOMEM;
-    if (n)
-        qsort(images, n, sizeof *images, checkpoint_by_place);
-    for (size_t i = 0; i < n && !r; i++) {
-        if (i && memcmp(&images[i], &images[i - 1], sizeof *images) == 0)
-            continue;
-        r = prove_image(p, &images[i], buf);
-        if (!r)
-            r = step(p);
+    checkpoint_allow(((struct proof *)arg)->eng);
+}
+
+static int step_of(void *arg)
+{
+    return step(arg);
+}
+
+/* What both copies have lost is written anew as a whole by the next checkpoint. */
+static void renew(struct proof *p, const struct copies_damage *d)
+{
+    struct eng *eng = p->eng;
+    p->renew = true;
+    if (d->kind == PIECE_PAGE) {
+        copies_renew_page(&eng->checkpoints->images, d->table, d->k);
+    } else if (d->kind == PIECE_IMAGE || d->kind == PIECE_DELTA) {
+        freeze_lock(eng);
+        struct table *t = index_table(&eng->idx, d->table);
+        if (d->chunk < t->n_chunks)
+            (void)table_dirty_all(t, d->chunk);
+        freeze_unlock(eng);
     }
-    return r;
 }
 
-/* Reads the manifests of both, and so finds where the log begins that the older one needs. */
-static int read_manifests(struct proof *p, struct ckpt_chunk **images, size_t *n)
+static int found_image(void *arg, const struct copies_damage *d)
 {
-    uint64_t kept[2];
-    int r = 0;
-    checkpoint_kept(p->eng, kept);
-    for (unsigned i = 0; i < 2 && kept[i] && !r; i++) {
-        int error = checkpoint_images(p->eng, kept[i], images, n, &p->from);
-        r = note(p, (struct finding){.part = PART_MANIFEST, .id = kept[i], .error = error});
+    struct proof *p = arg;
+    struct finding f = {.part = PART_IMAGE,
+                        .id = d->file,
+                        .offset = d->offset,
+                        .copy = d->copy,
+                        .mended = d->mended,
+                        .end = (d->kind == 0 && d->error == -EBADMSG) || d->kind == PIECE_ROOT,
+                        .error = d->error};
+    if (d->copy == IMAGE_COPIES && !is_read_only(p->eng) && !MUTANT(SCRUB_HEALS_NOTHING)) {
+        checkpoint_exclude(p->eng);
+        if (copies_is_needed(&p->eng->checkpoints->images, d))
+            renew(p, d);
+        checkpoint_allow(p->eng);
     }
-    for (size_t i = 0; i < p->n_segs && kept[0] && !kept[1]; i++) /* the log stands in for the second */
-        if (p->segs[i].valid && p->segs[i].header.kind == SEGMENT_LOG && p->segs[i].header.first_seq == 1)
-            p->from = (struct ckpt_position){0};
-    return r;
+    return p->found.n < FOUND_MAX ? note(p, f) : 0;
 }
 
-static int find_log_start(struct proof *p)
+static int prove_checkpoint(struct proof *p)
 {
-    struct ckpt_chunk *images = NULL;
-    size_t n = 0;
-    int r = read_manifests(p, &images, &n);
-    free(images);
-    return r;
-}
-
-static int prove_checkpoints(struct proof *p)
-{
-    struct ckpt_chunk *images = NULL;
-    size_t n = 0;
-    int r = read_manifests(p, &images, &n);
-    if (!r && !MUTANT(SCRUB_NO_IMAGES))
-        r = prove_images(p, images, n);
-    free(images);
-    return r;
+    struct copies_run run = {.images = &p->eng->checkpoints->images,
+                             .medium = &p->m,
+                             .mend = !is_read_only(p->eng) && !MUTANT(SCRUB_HEALS_NOTHING),
+                             .exclude = exclude,
+                             .allow = allow,
+                             .step = step_of,
+                             .found = found_image,
+                             .arg = p};
+    (void)checkpoint_newest(p->eng, &p->from);
+    return MUTANT(SCRUB_NO_IMAGES) ? 0 : copies_prove(&run);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -372,13 +421,13 @@ static int prove_batch(struct proof *p, struct ckpt_position *at)
     return r;
 }
 
-/* *ret_broken: a batch could not be proved, and nothing behind it: none of it can be replayed. */
-static int prove_log_from(struct proof *p, uint64_t end, bool *ret_broken)
+/* Up to `end`, which was the newest batch before the checkpoint was asked for: one that is written meanwhile
+ * has all of these, so a batch that went with it is missed by nobody, nor are those behind it. */
+static int prove_log(struct proof *p, uint64_t end)
 {
     struct ckpt_position at = p->from;
     uint64_t claim = next_claim(p, at.segment, at.seq);
     int r = 0;
-    *ret_broken = false;
     while (!r && at.seq < end) {
         struct ckpt_position before = at;
         if ((at.seq + 1 >= claim || !at.segment) && go_on(p, &at))
@@ -386,49 +435,61 @@ static int prove_log_from(struct proof *p, uint64_t end, bool *ret_broken)
         before.segment = at.segment;
         before.offset = at.offset;
         int error = prove_batch(p, &at);
-        if (error) {
-            *ret_broken = true;
+        if (error) /* no word about what follows: none of it can be replayed */
             return note(p, (struct finding){.part = PART_LOG,
                                             .id = before.segment,
                                             .offset = before.offset,
                                             .seq = before.seq + 1,
                                             .error = error});
-        }
         r = step(p);
     }
     return r;
 }
 
-#define MOVES_MAX 16u /* how often checkpoints may move the beginning meanwhile */
+/* ---- the second copy of the log --------------------------------------------------------------------- */
 
-/* A checkpoint that is written meanwhile lets batches go that this has set out from: it begins anew where the
- * older one of now has its log. */
-static int prove_log(struct proof *p, uint64_t end)
+static int read_echo(void *arg, void *buf, size_t size, uint64_t off)
 {
-    bool broken;
-    for (unsigned moves = 0;; moves++) {
-        size_t n = p->found.n;
-        uint64_t from = p->from.seq;
-        int r = prove_log_from(p, end, &broken);
-        if (r || !broken || p->found.n > n || moves == MOVES_MAX || MUTANT(PROOF_STAYS))
-            return r;
-        r = find_log_start(p);
-        if (r || p->from.seq <= from)
-            return r;
-    }
+    struct proof *p = arg;
+    int r = medium_read(&p->m, buf, size, off);
+    return r ? r : step(p);
+}
+
+/* All batches that were written to it are there. */
+static int prove_echo_file(struct proof *p, const struct echo_file *f)
+{
+    const struct echo_source source = {read_echo, p};
+    struct echo_stock stock = {.count_only = true, .first = f->first, .last = f->last};
+    char name[MEDIUM_NAME_SIZE];
+    echo_name(f->id, name);
+    int error = medium_open(&p->m, name);
+    int r = is_damage(error) ? 0 : error;
+    if (!error)
+        r = echo_stock_scan(&stock, &source, p->eng->log.store, f->id, f->size);
+    if (!error && !r &&
+        (stock.n_counted != f->n || stock.files[0].headless || stock.files[0].damaged ||
+         stock.files[0].alien))
+        error = -EBADMSG;
+    echo_stock_free(&stock);
+    medium_close(&p->m);
+    return r ? r : note(p, (struct finding){.part = PART_ECHO, .id = f->id, .seq = f->last, .error = error});
+}
+
+static int prove_echo(struct proof *p)
+{
+    struct echo_file *files;
+    size_t n;
+    int r = echo_files(&p->eng->log.echo, &files, &n);
+    for (size_t i = 0; i < n && !r; i++)
+        r = files[i].gone ? 0 : prove_echo_file(p, &files[i]);
+    free(files);
+    return r;
 }
 
 /* ---- making good ------------------------------------------------------------------------------- */
 
-static void heal_superblock(struct eng *eng)
-{
-    uint8_t image[2 * SUPERBLOCK_SIZE];
-    superblock_encode(&eng->sb, image);
-    (void)io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
-}
-
 /* With what the store was opened with, or has been told since; but for what holds for this mount only. */
-static void heal_config(struct eng *eng)
+static void write_config_of_memory(struct eng *eng)
 {
     struct config config;
     const char *key;
@@ -441,9 +502,19 @@ static void heal_config(struct eng *eng)
         if (eng->opt.commit_ms <= 0 || strcmp(key, "commit_ms") != 0)
             (void)config_set_value(&config, key, value);
     }
+    (void)config_write(eng->io, superblock_tag(&eng->sb), &config);
+}
+
+static void heal_config(struct eng *eng)
+{
+    struct config_text t;
     pthread_mutex_lock(&eng->config_file_lock);
-    (void)config_write(eng->io, &config);
+    if (config_file_read(eng->io, superblock_tag(&eng->sb), &t) == 0)
+        (void)config_file_write(eng->io, superblock_tag(&eng->sb), t.text, t.size);
+    else
+        write_config_of_memory(eng);
     pthread_mutex_unlock(&eng->config_file_lock);
+    free(t.text);
 }
 
 static void heal_header(struct proof *p, uint32_t id)
@@ -454,33 +525,22 @@ static void heal_header(struct proof *p, uint32_t id)
                 (void)flush_log(p->eng); /* turns the store read-only if it is the sync that failed */
 }
 
-/* Two, so that neither of the kept ones needs anything that was bad. */
-static void renew_checkpoints(struct proof *p)
-{
-    if (p->n_bad)
-        qsort(p->bad, p->n_bad, sizeof *p->bad, checkpoint_by_place);
-    checkpoint_forget(p->eng, p->bad, p->n_bad);
-    if (checkpoint_write(p->eng) == 0)
-        (void)checkpoint_write(p->eng);
-}
-
 /* Whether it worked is for the next round to see. */
 static void heal(struct proof *p)
 {
-    bool renew = false;
     for (size_t i = 0; i < p->found.n; i++) {
         const struct finding *f = &p->found.all[i];
         if (f->part == PART_SUPERBLOCK)
-            heal_superblock(p->eng);
+            (void)superblock_write_file(p->eng->io, &p->eng->sb, (unsigned)f->id);
         else if (f->part == PART_CONFIG)
             heal_config(p->eng);
         else if (f->part == PART_HEADER)
             heal_header(p, (uint32_t)f->id);
-        else
-            renew = true;
+        else if (f->part == PART_LOG || f->part == PART_ECHO)
+            p->renew = true;
     }
-    if (renew)
-        renew_checkpoints(p);
+    if (p->renew)
+        (void)checkpoint_write(p->eng);
     if (io_dir_failed(p->eng->io))
         (void)flush_log(p->eng); /* turns the store read-only: names of others may be lost, too */
 }
@@ -490,17 +550,22 @@ static void heal(struct proof *p)
 static int prove_all(struct proof *p)
 {
     uint64_t end = log_seq(&p->eng->log);
-    p->found.n = p->n_segs = p->n_bad = 0;
+    p->found.n = p->n_segs = 0;
+    p->renew = false;
     p->from = (struct ckpt_position){0};
-    int r = prove_superblock(p);
+    int r = 0;
+    for (unsigned i = 0; i < SUPERBLOCK_FILES && !r; i++)
+        r = prove_superblock(p, i);
     if (!r)
         r = prove_config(p);
     if (!r)
         r = prove_headers(p);
     if (!r)
-        r = prove_checkpoints(p);
+        r = prove_checkpoint(p);
     if (!r)
         r = prove_log(p, end);
+    if (!r)
+        r = prove_echo(p);
     return r;
 }
 
@@ -518,6 +583,11 @@ static int remember(struct findings *all, const struct findings *now)
     return r;
 }
 
+static const char *made_good(const struct finding *f)
+{
+    return f->mended ? "mended from its copy" : "made good from memory";
+}
+
 /* `left` is what the last round has found. */
 static void tell(struct proof *p, const struct findings *all, const struct findings *left,
                  struct eng_recovery_figures *figures, void (*healed)(void *arg, const char *line), void *arg)
@@ -533,7 +603,7 @@ static void tell(struct proof *p, const struct findings *all, const struct findi
         reason_of(f, reason);
         bool is_left = is_among(left, f);
         snprintf(line, sizeof line, "%s, offset %llu: %s; %s", name, (unsigned long long)f->offset, reason,
-                 is_left ? "a recovery may need it" : "made good from memory");
+                 is_left ? "a recovery may need it" : made_good(f));
         if (i < LINES_MAX)
             report_line(&eng->report, is_left ? ENG_LOG_ERROR : ENG_LOG_WARNING, "%s", line);
         if (is_left)
@@ -574,7 +644,6 @@ int proof_run(struct eng *eng, struct job *job, struct eng_recovery_figures *fig
     free(all.all);
     free(p.found.all);
     free(p.segs);
-    free(p.bad);
     buf_free(&p.scratch);
     return r;
 }

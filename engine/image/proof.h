@@ -1,11 +1,11 @@
 /*
  * proof.h - whether a recovery would find what it needs. Read from the medium are: superblock and
- * configuration, the header of each segment, the two kept checkpoints with each image that they name, and the
- * log from the older of them on.
+ * configuration, the header of each segment, the checkpoint with each of its pieces, in both copies, and the
+ * log from there on.
  *
- * What is wrong is made good from memory while the store may be written: files are written anew; a bad image
- * is left to those checkpoints that name it, and two new ones follow, which need it as little as the damaged
- * part of the log. What cannot be made good is in the list of damage.
+ * What is wrong is made good while the store may be written: one copy of a checkpoint from the other, files
+ * from memory; what both copies have lost is written anew by a checkpoint, which needs as little of the
+ * damaged part of the log. What cannot be made good is in the list of damage.
  *
  * Locking: none while reading. Takes the lock of checkpoints, and those that a checkpoint takes. */
 #ifndef ENGRAMFS_PROOF_H

@@ -10,120 +10,19 @@
  * begin with the next batch, an earlier life ended here: the log goes on there,
  * and what follows in the older segment was given up then.
  *
- * Runs before any thread starts; takes the locks only where it calls the log. */
+ * Before all threads; those that fetch chunks for it (rest.h) end before it goes on. */
 #include "image/recover.h"
 
 #include "core/damage.h"
 #include "image/checkpoint.h"
+#include "image/checkpoint_v1.h"
+#include "image/echoes.h"
+#include "image/load.h"
 #include "image/recovery.h"
+#include "image/rest.h"
 #include "image/salvage.h"
 
 #include <stdio.h>
-
-/* ---- what is there ------------------------------------------------------------- */
-
-/* Those that an earlier opening has set aside: their content is handed out with what was lost. */
-static int note_kept(void *arg, const char *name)
-{
-    struct recovery *rec = arg;
-    const struct eng_io_ops *ops = rec->eng->io->ops;
-    struct io_file *file;
-    uint64_t size;
-    uint32_t id;
-    if (segment_parse_kept_name(name, &id) != 0 || ops->open(rec->eng->io, name, IO_RDONLY, &file) != 0)
-        return 0; /* nothing to be had */
-    int r = ops->file_size(file, &size);
-    ops->close(file);
-    if (!r)
-        r = segments_add_kept(&rec->eng->segments, id, size);
-    if (r == -EEXIST)
-        report_line(&rec->eng->report, ENG_LOG_WARNING,
-                    "%s is not looked at, since there is a segment of its number; to have it read, repair a "
-                    "copy of the store without that",
-                    name);
-    return r == -ENOMEM ? r : 0;
-}
-
-static int note_file(void *arg, const char *name)
-{
-    struct recovery *rec = arg;
-    uint32_t id;
-    uint64_t ckpt;
-    if (segment_parse_name(name, &id) == 0 && id <= rec->last_seg) {
-        int r = array_grow(&rec->segs, &rec->cap_segs, rec->n_segs + 1, sizeof *rec->segs);
-        if (!r)
-            rec->segs[rec->n_segs++] = (struct seg_file){.id = id};
-        return r;
-    }
-    if (segment_parse_kept_name(name, &id) == 0) {
-        int r = segments_note_kept(&rec->eng->segments, id);
-        rec->eng->n_set_aside++;
-        return r == -EEXIST ? 0 : r;
-    }
-    if (checkpoint_parse_name(name, &ckpt) == 0 && ckpt <= rec->last_ckpt) {
-        int r = array_grow(&rec->ckpts, &rec->cap_ckpts, rec->n_ckpts + 1, sizeof *rec->ckpts);
-        if (!r)
-            rec->ckpts[rec->n_ckpts++] = ckpt;
-        return r;
-    }
-    return 0;
-}
-
-static int newest_first(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x < y) - (x > y);
-}
-
-static int read_segment_header(struct recovery *rec, struct seg_file *sf)
-{
-    int r = segment_file_read(rec->eng, sf, &rec->found);
-    if (!r && sf->valid)
-        rec->mark = MAX_OF(rec->mark, sf->header.durable_seq);
-    return r;
-}
-
-/*
- * Of a folder in use: a listing may show a file that was made while it went on, and miss one made before
- * that. Numbers only rise and nothing goes while the store is held, so a second look has all up to the last
- * of the first. */
-static int limit_stock(struct recovery *rec)
-{
-    int r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
-    rec->last_seg = 0;
-    rec->last_ckpt = 0;
-    for (size_t i = 0; i < rec->n_segs; i++)
-        rec->last_seg = MAX_OF(rec->last_seg, rec->segs[i].id);
-    for (size_t i = 0; i < rec->n_ckpts; i++)
-        rec->last_ckpt = MAX_OF(rec->last_ckpt, rec->ckpts[i]);
-    rec->n_segs = rec->n_ckpts = 0;
-    rec->eng->n_set_aside = 0;
-    return r;
-}
-
-static int take_stock(struct recovery *rec)
-{
-    int r = rec->eng->opt.snapshot ? limit_stock(rec) : 0;
-    if (!r)
-        r = rec->eng->io->ops->list(rec->eng->io, note_file, rec);
-    if (r)
-        return r;
-    if (rec->n_segs)
-        qsort(rec->segs, rec->n_segs, sizeof *rec->segs, segment_file_by_id);
-    if (rec->n_ckpts)
-        qsort(rec->ckpts, rec->n_ckpts, sizeof *rec->ckpts, newest_first);
-    for (size_t i = 0; i < rec->n_segs && !r; i++) {
-        struct seg_file *sf = &rec->segs[i];
-        r = read_segment_header(rec, sf);
-        if (!r)
-            r = segments_add(&rec->eng->segments, sf->id, sf->valid ? sf->header.kind : 0, sf->size);
-        if (r)
-            snprintf(rec->why, 256, "segment s%08x.seg: %s", sf->id, strerror(-r));
-    }
-    if (!r && rec->eng->opt.salvage)
-        r = rec->eng->io->ops->list(rec->eng->io, note_kept, rec);
-    return r;
-}
 
 static struct seg_file *find_segment(struct recovery *rec, uint64_t id)
 {
@@ -150,8 +49,13 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
     if (!r)
         rec->eng->io->ops->drop_cache(seg->file);
     segments_unpin(seg);
+    const struct seg_file before = *sf;
     if (!r)
-        r = read_segment_header(rec, sf);
+        r = recovery_read_header(rec, sf);
+    if (!r && !sf->valid && before.valid && before.torn) { /* the echo spoke for it */
+        sf->valid = sf->mended = true;
+        sf->header = before.header;
+    }
     if (!r && sf->unreadable && !sf->valid && (!rec->eng->opt.salvage || !sf->size)) {
         snprintf(rec->why, 256, "segment s%08x.seg cannot be read any more", sf->id);
         r = -EIO;
@@ -162,32 +66,6 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
 
 /* ---- the starting point ---------------------------------------------------------- */
 
-/* One that was finished is damage that a check tells of, if it stays; what a run was writing is not. */
-static void tell_unusable(struct recovery *rec, uint64_t id, int error, const char *instead)
-{
-    char name[32];
-    checkpoint_name(id, name);
-    report_line(&rec->eng->report, ENG_LOG_WARNING, "checkpoint %s cannot be used (%s)%s", name,
-                strerror(-error), instead);
-    if (rec->eng->opt.read_only && checkpoint_is_finished(rec->eng, id))
-        damage_record_file(rec->eng, name, 0, "this checkpoint cannot be used");
-}
-
-/* The one before, which a recovery must be able to use before anything older may go. io_is_shortage(). */
-static int find_second(struct recovery *rec, size_t i)
-{
-    struct eng *eng = rec->eng;
-    struct ckpt_info *second = &eng->checkpoints->kept[1];
-    int r = -ENOENT;
-    for (; i < rec->n_ckpts && r && !io_is_shortage(r); i++) {
-        r = eng->opt.read_only ? checkpoint_probe(eng, rec->ckpts[i], second)
-                               : checkpoint_prove(eng, rec->ckpts[i], &eng->idx, second);
-        if (r && !io_is_shortage(r))
-            tell_unusable(rec, rec->ckpts[i], r, "");
-    }
-    return io_is_shortage(r) ? r : 0;
-}
-
 static void stand_at(struct recovery *rec, const struct ckpt_position *pos)
 {
     rec->seq = pos->seq;
@@ -197,7 +75,7 @@ static void stand_at(struct recovery *rec, const struct ckpt_position *pos)
     rec->lacks = rec->at ? 0 : (uint32_t)pos->segment;
 }
 
-static int replay_log(struct recovery *rec);
+static int follow_log(struct recovery *rec);
 
 /*
  * Whether a salvage may start from there, although a newer checkpoint is left in part: -ESTALE if the log
@@ -209,7 +87,7 @@ static int is_newest(struct recovery *rec, const struct ckpt_position *pos)
         return 0;
     rec->looks = true;
     stand_at(rec, pos);
-    int r = replay_log(rec);
+    int r = follow_log(rec);
     bool leads = rec->seq >= rec->known;
     stand_at(rec, &none);
     rec->looks = false;
@@ -218,49 +96,72 @@ static int is_newest(struct recovery *rec, const struct ckpt_position *pos)
     return leads ? 0 : -ESTALE;
 }
 
-static void go_on_from(struct recovery *rec, const struct ckpt_position *pos, const struct ckpt_info *info)
+static void go_on_from(struct recovery *rec, uint64_t id, const struct ckpt_position *pos)
 {
     struct eng *eng = rec->eng;
-    eng->marks.newest_seq = info->seq;
-    eng->marks.oldest_seq = eng->checkpoints->kept[1].id ? eng->checkpoints->kept[1].seq : 0;
+    eng->marks.newest_seq = pos->seq;
+    eng->marks.newest_in = pos->segment;
     eng->segments.next_id =
         MAX_OF(eng->segments.next_id, (uint32_t)MIN_OF(pos->next_segment_id, (uint64_t)UINT32_MAX));
-    eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, info->id + 1);
+    eng->checkpoints->next_id = MAX_OF(eng->checkpoints->next_id, id + 1);
     rec->first_new = pos->next_segment_id;
     rec->mark = MAX_OF(rec->mark, pos->seq);
     stand_at(rec, pos);
 }
 
-static int start_from_checkpoint(struct recovery *rec, size_t i)
+static int load_old(struct recovery *rec, uint64_t id, struct ckpt_position *ret_pos)
 {
     struct eng *eng = rec->eng;
-    struct ckpt_position pos;
-    struct ckpt_info info;
-    int r = eng->opt.read_only ? 0 : checkpoint_settle(eng, rec->ckpts[i]);
+    int r = eng->opt.read_only ? 0 : checkpoint_v1_settle(eng, id);
     if (!r)
-        r = checkpoint_load(eng, rec->ckpts[i], &eng->idx, &pos, &info);
-    if (!r && (r = is_newest(rec, &pos)))
-        free(info.files);
-    if (r)
-        return r;
-    eng->checkpoints->kept[0] = info;
-    r = find_second(rec, i + 1);
-    if (r)
-        return r;
-    go_on_from(rec, &pos, &info);
-    return 0;
+        r = checkpoint_v1_load(eng, id, &eng->idx, ret_pos);
+    eng->checkpoints->is_v1 = !r;
+    return r;
 }
 
-/* A checkpoint that cannot be used may still tell how far the log was durable. */
+/* Of format 2; else of format 1. In a store of version 1 only these count: an upgrade that came to no end has
+ * not made the others the store's. */
+static int load_any(struct recovery *rec, uint64_t id, struct ckpt_position *ret_pos)
+{
+    struct eng *eng = rec->eng;
+    struct image_note none[IMAGE_NOTES];
+    if (eng->sb.version == FORMAT_VERSION_OLD)
+        return load_old(rec, id, ret_pos);
+    int r = eng->opt.read_only ? 0 : images_settle(&eng->checkpoints->images, id);
+    if (!r)
+        r = load_checkpoint(eng, id, ret_pos);
+    if (r) /* of one that is not used, or not of this format */
+        (void)images_take_notes(&eng->checkpoints->images, none);
+    if (!r || io_is_shortage(r) || !checkpoint_v1_is_finished(eng, id))
+        return r;
+    r = salvage_fresh_index(eng);
+    return r ? r : load_old(rec, id, ret_pos);
+}
+
+static int start_from_checkpoint(struct recovery *rec, size_t i)
+{
+    struct ckpt_position pos;
+    int r = load_any(rec, rec->ckpts[i], &pos);
+    if (!r)
+        r = is_newest(rec, &pos);
+    if (!r)
+        go_on_from(rec, rec->ckpts[i], &pos);
+    return r;
+}
+
+/* A checkpoint that cannot be used may still tell how far the log was durable. Or it may not be read at all,
+ * and nothing says that it was not finished. */
 static void note_checkpoint_mark(struct recovery *rec, uint64_t id)
 {
-    struct ckpt_info info;
-    if (checkpoint_probe(rec->eng, id, &info) != 0)
+    struct eng *eng = rec->eng;
+    uint64_t seq;
+    if (load_probe(eng, id, &seq) != 0) {
+        if (eng->sb.version != FORMAT_VERSION_OLD && images_may_be_finished(&eng->checkpoints->images, id))
+            eng->checkpoints->unread = id;
         return;
-    rec->mark = MUTANT(CKPT_MARK_LOST) ? rec->mark : MAX_OF(rec->mark, info.seq);
-    rec->known = MAX_OF(rec->known, info.seq);
-    rec->eng->checkpoints->next_id = MAX_OF(rec->eng->checkpoints->next_id, info.id + 1);
-    free(info.files);
+    }
+    rec->mark = MUTANT(CKPT_MARK_LOST) ? rec->mark : MAX_OF(rec->mark, seq);
+    rec->known = MAX_OF(rec->known, seq);
 }
 
 /* Whether the state has a place for it: a segment that the checkpoint knew, or survivors. None of its batches
@@ -273,10 +174,17 @@ static bool is_known(const struct recovery *rec, const struct seg_file *sf)
 static int start_from_remains(struct recovery *rec)
 {
     struct ckpt_position pos;
-    int r = salvage_remains(rec->eng, rec->segs, rec->n_segs, rec->ckpts, rec->n_ckpts, &pos);
+    uint64_t id;
+    int r = salvage_remains(rec->eng, rec->segs, rec->n_segs, rec->ckpts, rec->n_ckpts, &id, &pos);
     if ((rec->mended = r == SALVAGED_INDEX))
-        go_on_from(rec, &pos, &rec->eng->checkpoints->kept[0]);
+        go_on_from(rec, id, &pos);
     return MIN_OF(r, 0);
+}
+
+static int no_checkpoint(struct recovery *rec, int error)
+{
+    snprintf(rec->why, 256, "no checkpoint can be read, or made durable: %s", strerror(-error));
+    return error;
 }
 
 static int find_start(struct recovery *rec)
@@ -290,13 +198,15 @@ static int find_start(struct recovery *rec)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         if (r != -ESTALE)
-            tell_unusable(rec, rec->ckpts[i], r, ", trying the one before");
+            load_tell_unusable(eng, rec->ckpts[i], r);
         if (r != -EBADMSG && r != -ENOENT)
             error = r;
         r = salvage_fresh_index(eng);
         if (r)
             return r;
     }
+    if (error && eng->checkpoints->unread && !eng->opt.salvage && !MUTANT(UNREAD_CKPT_IS_NONE))
+        return no_checkpoint(rec, error); /* the log may be older than that, and seem whole */
     /* Without a checkpoint the log must be there from its first batch. */
     int r = is_newest(rec, &(struct ckpt_position){0});
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
@@ -306,16 +216,16 @@ static int find_start(struct recovery *rec)
     }
     if (io_is_shortage(r))
         return r;
+    if (echoes_have_next(rec) && (!r || MUTANT(OLD_START)))
+        return 0;
     if (rec->mark == 0 && rec->n_ckpts == 0)
         return 0; /* a new store, or one that died before its first batch was durable */
     if (eng->opt.salvage)
         return start_from_remains(rec);
     if (recovery_unreadable_end(rec))
         return -EIO;
-    if (error) {
-        snprintf(rec->why, 256, "no checkpoint can be read, or made durable: %s", strerror(-error));
-        return error;
-    }
+    if (error)
+        return no_checkpoint(rec, error);
     snprintf(rec->why, 256,
              "no checkpoint can be used and the log does not go back to its beginning; "
              "restore from a copy");
@@ -451,9 +361,10 @@ static void pass_batch(struct recovery *rec, const struct batch_header *h)
     rec->offset += sizeof *h + h->ops_len + h->extents_len;
 }
 
-static int apply_batch(struct recovery *rec, const struct batch_header *h)
+static int apply_ops(struct recovery *rec, const struct batch_header *h)
 {
     struct index *idx = &rec->eng->idx;
+    pool_missed = 0;
     int r = index_touch_segment(idx, rec->at->id, SEGMENT_LOG, h->seq);
     if (!r)
         r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
@@ -470,17 +381,29 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
             !MUTANT(NUMBERS_AGAIN)) /* its file may be gone since; its number is used up (I1) */
             rec->eng->segments.next_id = MAX_OF(rec->eng->segments.next_id, (uint32_t)op->ino + 1);
     }
+    return r;
+}
+
+static int apply_batch(struct recovery *rec, const struct batch_header *h)
+{
+    struct eng *eng = rec->eng;
+    int r = apply_ops(rec, h);
+    int missed = rest_missed(eng, rec->why);
+    if (missed)
+        return missed;
     if (r < 0) {
         snprintf(rec->why, 256,
                  "batch %llu in segment s%08x.seg at %llu does not fit what came before it: damaged",
                  (unsigned long long)h->seq, rec->at->id, (unsigned long long)rec->offset);
         return r;
     }
+    echoes_note(rec, h);
     rec->mark = MAX_OF(rec->mark, h->durable_seq);
     rec->bytes += sizeof *h + h->ops_len + h->extents_len;
     rec->batches++;
     pass_batch(rec, h);
-    return 0;
+    uint64_t fetched = chunk_pool_fetched(eng->idx.pool);
+    return rest_fetch_many(eng, fetched - MIN_OF(fetched, rec->advised), rec->why);
 }
 
 /* Takes notice of the batch of this store at `off`, if there is one and it is younger than the replay. */
@@ -551,7 +474,7 @@ static int scan_marks(struct recovery *rec)
     if (rec->scanned || MUTANT(NO_SCAN))
         return 0;
     rec->scanned = true;
-    if (rec->at)
+    if (rec->at && rec->offset < rec->at->size)
         r = scan_file(rec, rec->at, rec->offset);
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
         struct seg_file *sf = &rec->segs[i];
@@ -629,6 +552,8 @@ static bool is_followed(const struct recovery *rec, const struct batch_header *h
  * leaves one. recovery_end_of_log() decides, when all behind it was looked at. */
 static int torn_if_unreadable(struct recovery *rec, int r)
 {
+    if (r == -EIO && echoes_have_next(rec))
+        return -EBADMSG;
     if (r == -EIO && rec->seq < rec->mark)
         snprintf(rec->why, 256, "s%08x.seg, offset %llu: %s", rec->at->id, (unsigned long long)rec->offset,
                  strerror(EIO));
@@ -642,6 +567,8 @@ static int torn_if_unreadable(struct recovery *rec, int r)
 static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
 {
     int r = torn_if_unreadable(rec, read_batch(rec, ret_header));
+    if (!r && echoes_know(rec, ret_header)) /* it was durable */
+        rec->mark = MAX_OF(rec->mark, ret_header->seq);
     if (!r && ret_header->seq > rec->mark && !rec->at->fresh) {
         r = read_from_medium(rec, rec->at);
         if (!r)
@@ -651,7 +578,7 @@ static int accept_batch(struct recovery *rec, struct batch_header *ret_header)
         r = decode_batch(rec, ret_header);
     bool bad_content = !r && ret_header->seq > rec->mark && !MUTANT(NO_TAIL_CONTENT) &&
                        (r = torn_if_unreadable(rec, verify_content(rec, ret_header))) == -EBADMSG;
-    if (r != -EBADMSG)
+    if (r != -EBADMSG || echoes_have_next(rec))
         return r;
     r = scan_marks(rec);
     if (r)
@@ -666,11 +593,13 @@ static int replay_segment(struct recovery *rec)
     struct batch_header h = {0};
     uint64_t claim = next_claim(rec, rec->seq);
     bool elsewhere = false;
+    rec->at->used = rec->at->used || !rec->looks;
+    if (rec->offset >= rec->at->size)
+        return 0;
     int r = segments_pin(&rec->eng->segments, rec->at->id, &rec->pinned);
     if (r)
-        return r;
-    rec->at->used = rec->at->used || !rec->looks;
-    while (!r && rec->offset < rec->at->size) {
+        return r == -EIO && echoes_have_next(rec) ? 0 : r;
+    while (!r && rec->offset < rec->at->size && !(MUTANT(ECHO_OVER_LOG) && echoes_have_next(rec))) {
         r = goes_elsewhere(rec, &claim, &elsewhere);
         if (r || elsewhere)
             break;
@@ -689,10 +618,12 @@ static int replay_segment(struct recovery *rec)
     return r;
 }
 
-/* As far as the log leads. */
+/* Up to where the log has nothing whole to say of the next batch. */
 static int replay_log(struct recovery *rec)
 {
     int r = 0;
+    if (MUTANT(ECHO_OVER_LOG) && echoes_have_next(rec))
+        return 0;
     if (!rec->at) {
         r = next_segment(rec, &rec->at);
         rec->offset = sizeof(struct segment_header);
@@ -710,9 +641,51 @@ static int replay_log(struct recovery *rec)
     return r;
 }
 
+/* One batch that the echo has, and the log has not. */
+static int replay_echo(struct recovery *rec, bool *ret_more)
+{
+    struct batch_header h;
+    bool ends = false;
+    bool held = !rec->looks && echoes_next_is_held(rec);
+    int r = held ? scan_marks(rec) : 0;
+    if (!r && held)
+        r = echoes_end_copy(rec, &ends);
+    *ret_more = !r && !ends;
+    if (!*ret_more)
+        return r;
+    r = echoes_read(rec, &h);
+    if (r == -EIO) {
+        *ret_more = false;
+        return rec->looks ? 0 : recovery_pass_if_salvage(rec, r);
+    }
+    if (!r)
+        r = decode_batch(rec, &h);
+    *ret_more = !r;
+    if (r)
+        return r == -ENODATA || r == -EBADMSG ? 0 : r;
+    echoes_take(rec, &h);
+    if (!rec->looks)
+        return apply_batch(rec, &h);
+    pass_batch(rec, &h);
+    return 0;
+}
+
+/* Up to where neither copy of the log has anything whole to say of the next batch. */
+static int follow_log(struct recovery *rec)
+{
+    bool more = true;
+    int r = echoes_fetch_ahead(rec);
+    while (more && !r) {
+        r = replay_log(rec);
+        if (!r)
+            r = replay_echo(rec, &more);
+    }
+    return r;
+}
+
 static int replay(struct recovery *rec)
 {
-    int r = replay_log(rec);
+    int r = follow_log(rec);
     if (!r)
         r = scan_marks(rec);
     return r ? r : recovery_end_of_log(rec);
@@ -723,6 +696,8 @@ static int verify_replayed(struct recovery *rec)
 {
     if (rec->mended)
         return salvage_verify(rec->eng);
+    if (!loading_is_done(&rec->eng->loading)) /* the loader does, behind the open store */
+        return 0;
     int r = rec->batches && !MUTANT(NO_REPLAY_VERIFY) ? index_is_sound(&rec->eng->idx) : 0;
     if (r == -EBADMSG)
         snprintf(rec->why, 256,
@@ -734,9 +709,15 @@ static int verify_replayed(struct recovery *rec)
 int recover_store(struct eng *eng, char why[256])
 {
     struct recovery rec = {.eng = eng, .why = why, .last_seg = UINT32_MAX, .last_ckpt = UINT64_MAX};
-    int r = take_stock(&rec);
+    int r = checkpoint_begin(eng);
+    if (!r)
+        r = echoes_load(&rec);
+    if (!r)
+        r = recovery_take_stock(&rec);
     if (!r)
         r = find_start(&rec);
+    rec.start_seq = rec.seq;
+    checkpoint_tell_copies(eng);
     if (!r && eng->lost_after == UINT64_MAX)
         r = replay(&rec);
     if (!r)
@@ -750,6 +731,7 @@ int recover_store(struct eng *eng, char why[256])
                     (unsigned long long)rec.batches);
     free(rec.segs);
     free(rec.ckpts);
+    echoes_free(&rec);
     txn_free(&rec.ops);
     buf_free(&rec.batch);
     buf_free(&rec.extents);

@@ -1,9 +1,10 @@
 /*
- * recovery.h - a recovery under way: what recover.c, log_end.c and adopt.c share. */
+ * recovery.h - a recovery under way: what recover.c, stock.c, log_end.c and adopt.c share. */
 #ifndef ENGRAMFS_RECOVERY_H
 #define ENGRAMFS_RECOVERY_H
 
 #include "core/eng.h"
+#include "disk/echo_stock.h"
 #include "image/segment_file.h"
 
 struct recovery {
@@ -29,12 +30,28 @@ struct recovery {
     uint64_t known;     /* salvage: the last batch in the newest damaged checkpoint that can be mended */
     bool scanned;       /* for marks behind the point where a batch was bad */
     uint64_t unread;    /* the batch that could not be read, beyond the mark; 0: none */
-    uint32_t last_seg;  /* files with higher numbers are not looked at */
-    uint64_t last_ckpt; /* the same */
+    /* The second copy of the log (echoes.h). */
+    struct echo_stock echo;
+    struct seg_file absent; /* where the replay stands, if that segment has no file */
+    uint64_t start_seq;     /* of the checkpoint */
+    uint64_t echoed;        /* batches that came from it */
+    uint64_t echoed_last;   /* the last of them */
+    uint64_t advised;       /* chunks that are fetched side by side */
+    uint32_t last_seg;      /* files with higher numbers are not looked at */
+    uint64_t last_ckpt;     /* the same */
 };
 
+/* Lists the files, and reads the headers of segments (stock.c). */
+int recovery_take_stock(struct recovery *rec);
+int recovery_read_header(struct recovery *rec, struct seg_file *sf);
 /* -EIO: a file cannot be read and may be what the log goes on in (log_end.c). */
 int recovery_unreadable_end(struct recovery *rec);
+/* The highest number of the whole batches that were found where the log does not lead; 0: none was
+ * (log_end.c). */
+uint64_t recovery_last_whole(const struct recovery *rec);
+/* What ends the log, as rec->why says: `r`, but 0 for a salvage, which goes on without; what lay there may be
+ * younger than all that the log has (log_end.c). */
+int recovery_pass_if_salvage(struct recovery *rec, int r);
 /* The log leads no further: -EIO if it ends at a batch that cannot be read and may be as good as others
  * behind it, -EBADMSG if more was durable; a salvage goes on without (log_end.c). */
 int recovery_end_of_log(struct recovery *rec);

@@ -7,7 +7,8 @@
  * it found. So it is handed out apart from the memories, with the path as a hint only. */
 #include "image/salvage.h"
 
-#include "image/checkpoint.h"
+#include "image/checkpoint_v1.h"
+#include "image/load.h"
 #include "image/moved.h"
 
 #include <stdio.h>
@@ -75,10 +76,14 @@ static int ask_file(void *arg, const char *name)
     struct votes *v = arg;
     uint32_t id;
     uint64_t ckpt;
+    unsigned copy;
     if (segment_parse_name(name, &id) == 0)
         return ask_segment(v, name, id);
-    if (checkpoint_parse_name(name, &ckpt) != 0)
+    if (image_parse_name(name, &ckpt, &copy) != 0)
         return 0;
+    for (size_t i = 0; i < v->n_ckpts; i++)
+        if (v->ckpts[i] == ckpt) /* its copy */
+            return 0;
     int r = array_grow(&v->ckpts, &v->cap_ckpts, v->n_ckpts + 1, sizeof *v->ckpts);
     if (!r)
         v->ckpts[v->n_ckpts++] = ckpt;
@@ -92,15 +97,18 @@ static int by_store(const void *a, const void *b)
     return r ? r : (x->store > y->store) - (x->store < y->store);
 }
 
-/* How many checkpoints are of the store that eng->sb says. */
-static size_t ask_checkpoints(struct votes *v)
+/* How many checkpoints are of the store that eng->sb says, and whose batches have the number `store`. */
+static size_t ask_checkpoints(struct votes *v, uint64_t store)
 {
+    struct images images;
     size_t n = 0;
-    for (size_t i = 0; i < v->n_ckpts; i++) {
-        struct ckpt_info info = {0};
-        n += checkpoint_probe(v->eng, v->ckpts[i], &info) == 0;
-        free(info.files);
-    }
+    uint64_t seq;
+    if (images_init(&images, v->eng->io, store, INDEX_TABLES) != 0)
+        return 0;
+    for (size_t i = 0; i < v->n_ckpts; i++)
+        n += images_probe(&images, v->ckpts[i], &seq) == 0 ||
+             checkpoint_v1_probe(v->eng, v->ckpts[i], &seq) == 0;
+    images_free(&images);
     return n;
 }
 
@@ -134,7 +142,7 @@ static void count_votes(struct votes *v)
     for (size_t i = 0, end; i < v->n; i = end) {
         end = one_store(v, i, &at);
         memcpy(v->eng->sb.uuid, at.uuid, sizeof at.uuid);
-        size_t n_ckpts = ask_checkpoints(v), n = end - i + n_ckpts;
+        size_t n_ckpts = ask_checkpoints(v, at.store), n = end - i + n_ckpts;
         if (at.first || n_ckpts)
             n *= BEGINNING;
         if (n > most) {
@@ -179,19 +187,17 @@ int salvage_root(struct eng *eng)
 
 /* ---- an index in part ----------------------------------------------------------------------- */
 
-/* As checkpoint_load(), with what is left of a damaged one. */
+/* What is left of a damaged checkpoint. */
 static int load_remains(struct eng *eng, uint64_t id, const struct index_file *files, size_t n_files,
-                        struct ckpt_position *ret_pos, struct ckpt_info *ret_info)
+                        struct ckpt_position *ret_pos)
 {
     struct index_holes holes = {0};
     uint8_t *lost = NULL;
     uint32_t n_slots = 0;
-    int r = checkpoint_load_parts(eng, id, &eng->idx, ret_pos, ret_info, &holes);
-    if (!r) {
+    int r = checkpoint_v1_is_finished(eng, id) ? checkpoint_v1_load_parts(eng, id, &eng->idx, ret_pos, &holes)
+                                               : load_parts(eng, id, ret_pos, &holes);
+    if (!r)
         r = index_mend(&eng->idx, &holes, files, n_files, &lost, &n_slots);
-        if (r)
-            free(ret_info->files);
-    }
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         free(holes.lost[i]);
     if (r)
@@ -199,7 +205,7 @@ static int load_remains(struct eng *eng, uint64_t id, const struct index_file *f
     eng->lost_slots = lost;
     eng->n_lost_slots = n_slots;
     report_line(&eng->report, ENG_LOG_WARNING,
-                "checkpoint c%016llx.ckp: %llu parts of the index are damaged; what they named is lost",
+                "checkpoint c%016llx: %llu parts of the index are damaged; what they named is lost",
                 (unsigned long long)id, (unsigned long long)holes.n);
     return 0;
 }
@@ -221,7 +227,7 @@ static int lose_names(struct eng *eng, const char *why)
 }
 
 int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs, const uint64_t *ckpts,
-                    size_t n_ckpts, struct ckpt_position *ret_pos)
+                    size_t n_ckpts, uint64_t *ret_id, struct ckpt_position *ret_pos)
 {
     CLEANUP_FREE struct index_file *files = calloc(n_segs + 1, sizeof *files);
     size_t n = 0;
@@ -230,10 +236,10 @@ int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs,
         if (segs[i].valid)
             files[n++] = (struct index_file){segs[i].id, segs[i].header.kind};
     for (size_t i = 0; !r && i < n_ckpts && !MUTANT(SALVAGE_ALL_LOST); i++) {
-        r = load_remains(eng, ckpts[i], files, n, ret_pos, &eng->checkpoints->kept[0]);
+        *ret_id = ckpts[i];
+        r = load_remains(eng, ckpts[i], files, n, ret_pos);
         if (!r)
             return SALVAGED_INDEX;
-        eng->checkpoints->kept[0] = (struct ckpt_info){0};
         r = io_is_shortage(r) ? r : salvage_fresh_index(eng);
     }
     return r ? r : lose_names(eng, "no checkpoint can be used and the log has no beginning");

@@ -3,18 +3,18 @@
 #ifndef ENGRAMFS_SALVAGE_H
 #define ENGRAMFS_SALVAGE_H
 
-#include "image/checkpoint_read.h"
+#include "image/checkpoint.h"
 #include "image/segment_file.h"
 
 /* Who a store is when neither copy of its superblock tells: from its segments. */
 int salvage_identity(struct eng *eng, char why[256]);
 /*
  * Where neither a checkpoint nor the log has all: loads the newest checkpoint of which something is left, and
- * tells where the log goes on. SALVAGED_INDEX; or SALVAGED_CONTENT: an empty root, all content is to be found
- * by what it says of itself; or an error. */
+ * tells which that is, and where the log goes on. SALVAGED_INDEX; or SALVAGED_CONTENT: an empty root, all
+ * content is to be found by what it says of itself; or an error. */
 enum { SALVAGED_CONTENT, SALVAGED_INDEX };
 int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs, const uint64_t *ckpts,
-                    size_t n_ckpts, struct ckpt_position *ret_pos);
+                    size_t n_ckpts, uint64_t *ret_id, struct ckpt_position *ret_pos);
 /* After the replay on such an index: if it is not sound, only content is salvaged. */
 int salvage_verify(struct eng *eng);
 /* An index with nothing but a root directory. */

@@ -44,6 +44,18 @@ static int open_sized(struct eng *eng, const char *name, struct io_file **ret_fi
     return r;
 }
 
+void segment_file_advise(struct eng *eng, uint32_t id)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    char name[SEGMENT_NAME_SIZE];
+    struct io_file *file;
+    segment_name(id, name);
+    if (!ops->advise || ops->open(eng->io, name, IO_RDONLY, &file) != 0)
+        return;
+    ops->advise(file, IO_WILL_NEED, 0, sizeof(struct segment_header));
+    ops->close(file);
+}
+
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch)
 {
     const struct eng_io_ops *ops = eng->io->ops;
@@ -118,7 +130,8 @@ int segment_file_mend(struct eng *eng, struct seg_file *sf)
     struct iovec iov = {&h, sizeof h};
     struct segment *seg;
     memcpy(h.uuid, eng->sb.uuid, sizeof h.uuid);
-    segment_header_seal(&h);
+    segment_header_seal(&h,
+                        eng->sb.version); /* before an upgrade too: the program that wrote it may come back */
     int r = segments_pin(&eng->segments, sf->id, &seg);
     if (r)
         return r;

@@ -5,13 +5,12 @@
 
 #include "core/eng.h"
 
-#define MEDIUM_TRIES 3u /* on an error of the medium, where a recovery hangs on it */
-
 struct seg_file {
     uint32_t id;
     bool valid;      /* header, or what a whole first batch says in its place */
     bool alien;      /* its header says that it is of another store or segment; or it is no file */
     bool unreadable; /* its header is, or what was looked at for marks, by an error of the medium */
+    bool torn;       /* a batch in it was taken from the second copy of the log: nothing is appended */
     bool used;       /* part of the replayed log */
     bool mended;     /* its first batch spoke for its header */
     bool fresh;      /* read from the medium, not from memory */
@@ -26,6 +25,8 @@ struct seg_file {
 
 /* Writes the header anew, durably, from what `header` says. */
 int segment_file_mend(struct eng *eng, struct seg_file *sf);
+/* Its header is read soon, with those of others: the system may fetch them side by side. */
+void segment_file_advise(struct eng *eng, uint32_t id);
 /* Reads size and header; an error of the medium is one of its answers. `scratch` is the caller's. */
 int segment_file_read(struct eng *eng, struct seg_file *sf, struct buf *scratch);
 /* For qsort(). */

@@ -23,22 +23,57 @@ struct need {
     uint64_t copies; /* chunks that a freeze sees */
 };
 
-/* Chunks that the op changes for each of so many things of its inode, beside those for itself. */
-static uint64_t copies_of_content(const struct index *idx, const struct op *op)
+void index_op_range(const struct index *idx, const struct op *op, uint64_t *ret_from, uint64_t *ret_end)
 {
     const struct inode_rec *inode = index_inode(idx, op->ino);
-    struct xattr_view view;
-    uint64_t n = 0;
-    if (!inode)
-        return 0;
-    if (op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH)
-        n = inode->n_extents; /* a hole may cross them all */
-    else if (op->type == OP_EXTENT)
-        n = MIN_OF(inode->n_extents, op->loc.len + 1);
-    bool all_xattrs = op->type == OP_FREE && !MUTANT(NO_COPY_RESERVE);
-    for (uint32_t x = all_xattrs ? inode->xattrs : 0; x && index_xattr(idx, x, &view); x = view.next)
-        n++;
-    return 2 * n; /* its leaf or its cells, and the record of its segment */
+    uint64_t from = op->off, end = UINT64_MAX;
+    if (op->type == OP_FREE) {
+        from = 0;
+    } else if (op->type == OP_TRUNCATE) {
+        from = op->len;
+        end = op->flags & OP_LATER ? from + 1 : end;
+    } else {
+        (void)__builtin_add_overflow(from, op->type == OP_PUNCH ? op->len : op->loc.len, &end);
+        end = end < from ? UINT64_MAX : end;
+    }
+    if (inode && inode->flags & INODE_TAIL && (op->type == OP_TRUNCATE || op->type == OP_EXTENT))
+        from = MIN_OF(from, inode->size); /* the file may grow over what a truncation has left */
+    *ret_from = from;
+    *ret_end = end;
+}
+
+/* Extents and xattrs that the op may take out of the index, or cut: not those that it adds. */
+struct taken {
+    uint32_t extents, xattrs;
+};
+
+static struct taken taken_by(const struct index *idx, const struct op *op)
+{
+    const struct inode_rec *inode = index_inode(idx, op->ino);
+    struct taken taken = {0};
+    uint64_t from, end;
+    bool cuts =
+        op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH || op->type == OP_EXTENT;
+    if (!inode || !cuts)
+        return taken;
+    index_op_range(idx, op, &from, &end);
+    if (extents_count(idx, ino_slot(op->ino), from, end, UINT32_MAX, &taken.extents, &end))
+        taken.extents = inode_n_extents(inode);
+    if (op->type == OP_FREE && !MUTANT(NO_COPY_RESERVE))
+        taken.xattrs = index_count_xattrs(idx, inode, XATTRS_MAX);
+    return taken;
+}
+
+/* Chunks that the op changes for what it takes, beside those for itself: leaves of extents and what leads to
+ * them, cells of xattrs and of those before them, records of segments. */
+static uint64_t copies_of_content(const struct index *idx, const struct op *op)
+{
+    struct taken taken = taken_by(idx, op);
+    uint64_t extents = taken.extents, xattrs = taken.xattrs;
+    if (MUTANT(ALL_RESERVED) && op->type == OP_PUNCH)
+        return 2 * (uint64_t)inode_n_extents(index_inode(idx, op->ino));
+    return MIN_OF(2 * extents, idx->extents.nodes.n_chunks) + MIN_OF(2 * xattrs, idx->names.cells.n_chunks) +
+           MIN_OF(extents + xattrs, idx->segs.n_chunks);
 }
 
 static void add_need(struct need *need, const struct op *op)
@@ -123,7 +158,8 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
     memset(ret_chunks, 0, INDEX_TABLES * sizeof *ret_chunks);
     for (size_t i = 0; i < n; i++) {
         const struct op *op = &ops[i];
-        uint64_t content = copies_of_content(idx, op) / 2;
+        struct taken taken = taken_by(idx, op);
+        uint64_t content = (uint64_t)taken.extents + taken.xattrs;
         ret_chunks[TABLE_INODES] += 2;             /* and that of the directory */
         ret_chunks[TABLE_NAMES] += 2 + content;    /* the place, and what leads to it */
         ret_chunks[TABLE_SEGMENTS] += 1 + content; /* and that of the batch */
@@ -185,21 +221,25 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 
 /* ---- inodes and names ---------------------------------------------------- */
 
-static int apply_create(struct index *idx, const struct op *op)
+static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
 {
-    uint32_t fmt = op->mode & S_IFMT;
-    if (op->ino != index_predict_ino(idx, NULL) || op->value_len > ENG_SYMLINK_MAX ||
-        (fmt == S_IFLNK && !op->value_len) || (op->ino == ENG_ROOT_INO && fmt != S_IFDIR))
+    uint32_t fmt = op->mode & S_IFMT, slot = ino_slot(op->ino), reuse = (uint32_t)(op->ino >> 32);
+    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
+        op->value_len > ENG_SYMLINK_MAX || (fmt == S_IFLNK && !op->value_len) ||
+        (op->ino == ENG_ROOT_INO && fmt != S_IFDIR))
         return -EBADMSG;
     if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFIFO && fmt != S_IFSOCK &&
         fmt != S_IFBLK && fmt != S_IFCHR)
         return -EBADMSG;
-    uint32_t slot = table_alloc(&idx->inodes);
+    if (MUTANT(CREATE_IN_ORDER) && slot != table_predict(&idx->inodes, NULL))
+        return -EBADMSG;
+    if (table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+        return -EBADMSG;
     while (idx->inode_refs.used <= slot)
         table_alloc(&idx->inode_refs);
     *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
     struct inode_rec *inode = table_mut(&idx->inodes, slot);
-    *inode = (struct inode_rec){.reuse = (uint32_t)(op->ino >> 32),
+    *inode = (struct inode_rec){.reuse = reuse,
                                 .mode = op->mode,
                                 .uid = op->uid,
                                 .gid = op->gid,
@@ -208,9 +248,10 @@ static int apply_create(struct index *idx, const struct op *op)
                                 .ctime = op->time,
                                 .btime = op->time,
                                 .nlink = slot == ENG_ROOT_INO ? 1 : 0,
-                                .generation = 1};
+                                .generation = 1,
+                                .state = index_new_state(idx, seq)};
     if (S_ISBLK(op->mode) || S_ISCHR(op->mode))
-        inode->bytes = op->rdev;
+        inode->rdev = op->rdev;
     if (S_ISLNK(op->mode) && op->value_len) {
         inode->target = names_alloc(&idx->names, op->value_len);
         memcpy(names_mut(&idx->names, inode->target, op->value_len), op->value, op->value_len);
@@ -338,6 +379,7 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
         memcpy(p + sizeof rec + rec.name_len, stored, stored_len);
     inode->xattrs = x;
     inode->ctime = op->time;
+    inode->state = index_new_state(idx, seq);
     return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;
 }
 
@@ -347,13 +389,15 @@ static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
     if (!inode || xattr_remove(idx, inode, op->name, op->name_len, seq) != 0)
         return -EBADMSG;
     inode->ctime = op->time;
+    inode->state = index_new_state(idx, seq);
     return 0;
 }
 
 /* ---- content ------------------------------------------------------------ */
 
-static void content_changed(struct inode_rec *inode, const struct op *op)
+static void content_changed(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
 {
+    inode->state = index_new_state(idx, seq);
     if (!(op->flags & OP_CONTINUES))
         inode->version++;
     inode->generation++;
@@ -415,7 +459,7 @@ static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
     inode->size = op->len;
     if (!r)
         r = tail_mark(idx, inode, slot);
-    content_changed(inode, op);
+    content_changed(idx, inode, op, seq);
     return r;
 }
 
@@ -437,7 +481,7 @@ static int apply_extent(struct index *idx, const struct op *op, uint64_t seq)
     inode->size = MAX_OF(inode->size, end);
     if (!r && has_tail)
         r = tail_mark(idx, inode, ino_slot(op->ino));
-    content_changed(inode, op);
+    content_changed(idx, inode, op, seq);
     return r;
 }
 
@@ -456,21 +500,22 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
     if (!r && has_tail)
         r = tail_mark(idx, inode, ino_slot(op->ino));
     if (!(op->flags & OP_LATER))
-        content_changed(inode, op);
+        content_changed(idx, inode, op, seq);
     return r;
 }
 
 static int relocate_xattr(struct index *idx, const struct op *op, uint64_t seq)
 {
     const struct inode_rec *inode = index_inode(idx, op->ino);
-    struct xattr_view view;
-    for (uint32_t x = inode ? inode->xattrs : 0; x && index_xattr(idx, x, &view); x = view.next) {
-        if (!view.is_extent || (!locator_equal(&view.loc, &op->old) && !MUTANT(BLIND_INSTALL))) /* I3 */
+    struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
+    const struct xattr_view *view = &walk.xattr;
+    while (index_next_xattr(idx, &walk)) {
+        if (!view->is_extent || (!locator_equal(&view->loc, &op->old) && !MUTANT(BLIND_INSTALL))) /* I3 */
             continue;
-        uint8_t *p = names_mut(&idx->names, x, xattr_stored_size(&view));
-        memcpy(p + sizeof(struct xattr_rec) + view.name_len, &op->loc, sizeof op->loc);
+        uint8_t *p = names_mut(&idx->names, walk.handle, xattr_stored_size(view));
+        memcpy(p + sizeof(struct xattr_rec) + view->name_len, &op->loc, sizeof op->loc);
         ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(op->ino)))->generation++;
-        int r = segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq);
+        int r = segment_account(idx, view->loc.seg, -(int64_t)view->loc.len, 0, seq);
         return r ? r : segment_account(idx, op->loc.seg, op->loc.len, 0, 0);
     }
     return 1;
@@ -495,18 +540,16 @@ static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
     if (!inode || inode->nlink || slot == ENG_ROOT_INO || (S_ISDIR(inode->mode) && inode->size))
         return -EBADMSG;
     int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
-    while (!r && inode->xattrs && index_xattr(idx, inode->xattrs, &view))
+    for (uint32_t n = 0; !r && n < XATTRS_MAX && inode->xattrs && index_xattr(idx, inode->xattrs, &view); n++)
         r = xattr_remove(idx, inode, view.name, view.name_len, seq);
-    if (inode->target)
+    if (S_ISLNK(inode->mode))
         names_free_cells(&idx->names, inode->target, (uint32_t)inode->size);
     --*type_counter(idx, inode->mode);
     idx->n_orphans--;
     uint32_t reuse = inode->reuse + 1;
     *inode = (struct inode_rec){.reuse = reuse};
-    if (reuse <= INO_REUSE_MAX) {
+    if (reuse <= INO_REUSE_MAX)
         table_free_record(&idx->inodes, slot);
-        ((struct inode_rec *)table_mut(&idx->inodes, slot))->reuse = reuse;
-    }
     return r;
 }
 
@@ -522,11 +565,11 @@ static int apply_segment(struct index *idx, const struct op *op)
     return segment_account(idx, id, 0, (int64_t)op->len, 0);
 }
 
-int index_apply(struct index *idx, const struct op *op, uint64_t seq)
+static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
 {
     switch (op->type) {
     case OP_CREATE:
-        return apply_create(idx, op);
+        return apply_create(idx, op, seq);
     case OP_LINK:
         return apply_link(idx, op);
     case OP_UNLINK:
@@ -555,4 +598,12 @@ int index_apply(struct index *idx, const struct op *op, uint64_t seq)
     default:
         return -EBADMSG;
     }
+}
+
+int index_apply(struct index *idx, const struct op *op, uint64_t seq)
+{
+    pool_insists = true;
+    int r = apply_op(idx, op, seq);
+    pool_insists = false;
+    return r;
 }

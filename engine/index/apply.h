@@ -9,6 +9,9 @@
 
 /* Memory for applying these ops, so that index_apply() cannot fail for want of it. -ENOMEM. */
 int index_reserve(struct index *idx, const struct op *ops, size_t n);
+/* Where the op, of one that is about an inode's content, may take extents out, or cut them: [*ret_from,
+ * *ret_end). */
+void index_op_range(const struct index *idx, const struct op *op, uint64_t *ret_from, uint64_t *ret_end);
 /* Of each table the most chunks that these ops take away from or change, as the next checkpoint has to write
  * them; those that are added are not counted. Under log.lock. */
 void index_changes(const struct index *idx, const struct op *ops, size_t n,

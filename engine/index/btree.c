@@ -15,6 +15,9 @@
  * Locks: none here, see table.h. */
 #include "index/btree.h"
 
+#include "base/fault.h"
+#include "base/util.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -193,22 +196,23 @@ static uint32_t path_level(const struct btree *t, uint32_t i)
     return t->depth - 1 - i;
 }
 
-/* Finds the leaf where key is or would be. The tree is not empty. */
+/* Finds the leaf where key is or would be. 0; 1: the tree is empty; -EBADMSG. */
 static int descend(const struct btree *t, struct bkey key, struct step *path, const struct node **ret_leaf)
 {
     uint32_t node = t->root;
-    for (uint32_t i = 0;; i++) {
+    int r = tree_state(t);
+    for (uint32_t i = 0; !r; i++) {
         const struct node *n = node_get(t, node, path_level(t, i));
         if (!n)
             return -EBADMSG;
         path[i] = (struct step){.node = node};
-        if (n->level == 0) {
-            *ret_leaf = n;
-            return 0;
-        }
+        *ret_leaf = n;
+        if (n->level == 0)
+            break;
         path[i].at = upper_bound(n, 1, key) - 1;
         node = child_at(t, n, path[i].at);
     }
+    return r;
 }
 
 /* Goes on to the next (or, not `forward`, the previous) leaf. 0, 1: there is none, -EBADMSG. */
@@ -239,6 +243,18 @@ static int next_leaf(const struct btree *t, struct step *path, bool forward, con
     return 0;
 }
 
+void btree_touch(const struct btree *t, struct bkey key)
+{
+    struct step path[BTREE_MAX_DEPTH];
+    const struct node *n = NULL;
+    int r = descend(t, key, path, &n);
+    for (uint32_t i = 0; !r && i + 1 < t->depth && !MUTANT(NEIGHBOURS_AWAY); i++) {
+        n = node_get(t, path[i].node, path_level(t, i));
+        for (uint32_t at = path[i].at - (path[i].at > 0); n && at < n->count && at <= path[i].at + 1; at++)
+            (void)node_get(t, child_at(t, n, at), path_level(t, i + 1));
+    }
+}
+
 static void copy_out(const struct btree *t, const struct node *leaf, uint32_t pos, struct bkey *ret_key,
                      void *ret_value)
 {
@@ -250,9 +266,7 @@ int btree_ceil(const struct btree *t, struct bkey key, struct bkey *ret_key, voi
 {
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
-    int r = tree_state(t);
-    if (!r)
-        r = descend(t, key, path, &leaf);
+    int r = descend(t, key, path, &leaf);
     if (r)
         return r;
     uint32_t pos = lower_bound(leaf, 0, key);
@@ -273,9 +287,7 @@ int btree_floor(const struct btree *t, struct bkey key, struct bkey *ret_key, vo
 {
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
-    int r = tree_state(t);
-    if (!r)
-        r = descend(t, key, path, &leaf);
+    int r = descend(t, key, path, &leaf);
     if (r)
         return r;
     uint32_t pos = upper_bound(leaf, 0, key);
@@ -308,9 +320,7 @@ int btree_scan(const struct btree *t, struct bkey from,
 {
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
-    int r = tree_state(t);
-    if (!r)
-        r = descend(t, from, path, &leaf);
+    int r = descend(t, from, path, &leaf);
     if (r)
         return r < 0 ? r : 0;
     bool first = true;
@@ -373,6 +383,62 @@ static int split(struct btree *t, uint32_t left, uint32_t level, uint32_t pos, s
     return 0;
 }
 
+/* Moves entries between two neighbours, so that the left one has `left` of them all. */
+static void share(const struct btree *t, struct node *l, struct node *r, uint32_t left)
+{
+    uint32_t size = payload_size(t, l->level), k = left > l->count ? left - l->count : l->count - left;
+    if (left > l->count) {
+        memcpy(&l->keys[l->count], r->keys, k * KEY_SIZE);
+        memcpy(payload_mut(t, l, l->count), payload_at(t, r, 0), k * size);
+        r->count = (uint16_t)(r->count - k);
+        memmove(r->keys, &r->keys[k], r->count * KEY_SIZE);
+        memmove(payload_mut(t, r, 0), payload_at(t, r, k), r->count * size);
+    } else {
+        memmove(&r->keys[k], r->keys, r->count * KEY_SIZE);
+        memmove(payload_mut(t, r, k), payload_at(t, r, 0), r->count * size);
+        memcpy(r->keys, &l->keys[left], k * KEY_SIZE);
+        memcpy(payload_mut(t, r, 0), payload_at(t, l, left), k * size);
+        r->count = (uint16_t)(r->count + k);
+    }
+    l->count = (uint16_t)left;
+}
+
+/*
+ * Puts an entry at `pos` of the full leaf that `up` leads to into it and its neighbour, the left or the right
+ * one under the same parent, if that has room for more than a few: nodes stay fuller than by splitting alone.
+ * False: neither has. */
+static bool insert_into_two(struct btree *t, const struct step *up, uint32_t pos, struct bkey key,
+                            const void *value)
+{
+    const struct node *parent = node_get(t, up->node, 1), *leaf;
+    uint32_t cap = capacity(t, 0), pair[2] = {up->at - 1, up->at}; /* the left one of the two */
+    for (unsigned i = up->at == 0; i < 2; i++) {
+        if (!parent || pair[i] + 1 >= parent->count)
+            continue;
+        uint32_t l = child_at(t, parent, pair[i]), r = child_at(t, parent, pair[i] + 1);
+        const struct node *a = node_get(t, l, 0), *b = node_get(t, r, 0);
+        if (!a || !b || l == r || a->count + b->count + 1u > 2 * cap - MAX_OF(cap / 8, 1u))
+            continue;
+        leaf = i == 0 ? b : a;
+        bool appends = split_point(leaf, pos, key) == pos;
+        if (i == 1 && appends && pos < leaf->count && b->count > cap / 2)
+            continue; /* better a leaf that this owner fills than entries that move again and again */
+        uint32_t place = i == 0 ? a->count + pos : pos, total = a->count + b->count + 1u;
+        /* Appending leaves full nodes behind. */
+        uint32_t left = i == 0 && appends ? cap : total / 2;
+        bool goes_left = place < left;
+        struct node *x = table_mut(&t->nodes, l), *y = table_mut(&t->nodes, r);
+        share(t, x, y, goes_left ? left - 1 : left);
+        if (goes_left)
+            entry_insert(t, x, place, key, value);
+        else
+            entry_insert(t, y, place - left, key, value);
+        key_store(table_mut(&t->nodes, up->node), pair[i] + 1, key_load(y, 0));
+        return true;
+    }
+    return false;
+}
+
 /* Puts a new root above the present one and its new neighbour. */
 static void grow_root(struct btree *t, struct bkey bound, uint32_t right)
 {
@@ -417,6 +483,8 @@ static int insert(struct btree *t, const struct step *path, uint32_t pos, struct
             entry_insert(t, n, pos, key, payload);
             return 0;
         }
+        if (level == 0 && i > 0 && insert_into_two(t, &path[i - 1], pos, key, payload))
+            return 0;
         int r = split(t, path[i].node, level, pos, key, payload, &child, &key);
         if (r < 0)
             return r;
@@ -432,16 +500,13 @@ int btree_put(struct btree *t, struct bkey key, const void *value)
 {
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
-    int r = tree_state(t);
+    int r = descend(t, key, path, &leaf);
     if (r < 0)
         return r;
     if (r == 1) {
         plant(t, key, value);
         return 0;
     }
-    r = descend(t, key, path, &leaf);
-    if (r < 0)
-        return r;
     uint32_t pos = lower_bound(leaf, 0, key);
     if (pos < leaf->count && key_equal(key_load(leaf, pos), key)) {
         struct node *n = table_mut(&t->nodes, path[t->depth - 1].node);
@@ -537,9 +602,7 @@ int btree_del(struct btree *t, struct bkey key)
 {
     struct step path[BTREE_MAX_DEPTH];
     const struct node *leaf;
-    int r = tree_state(t);
-    if (!r)
-        r = descend(t, key, path, &leaf);
+    int r = descend(t, key, path, &leaf);
     if (r)
         return r;
     uint32_t pos = lower_bound(leaf, 0, key);
@@ -549,6 +612,60 @@ int btree_del(struct btree *t, struct bkey key)
     if (!r)
         t->count--;
     return r;
+}
+
+/* ---- gathering ----------------------------------------------------------- */
+
+/* Finds the way to node i, which is of that level: *ret_up is its parent, node 0 for the root. */
+static bool find_parent(const struct btree *t, uint32_t i, uint32_t level, struct step *ret_up)
+{
+    const struct node *n = node_get(t, i, level);
+    for (uint32_t l = level; n && l > 0; l--)
+        n = node_get(t, child_at(t, n, 0), l - 1);
+    if (!n)
+        return false;
+    struct bkey key = key_load(n, 0); /* which lies below it */
+    struct step up = {0, 0};
+    uint32_t at = t->root;
+    for (uint32_t l = t->depth; l-- > level + 1; at = child_at(t, n, up.at)) {
+        n = node_get(t, at, l);
+        if (!n)
+            return false;
+        up = (struct step){.node = at, .at = upper_bound(n, 1, key) - 1};
+    }
+    *ret_up = up;
+    return at == i;
+}
+
+static void move_node(struct btree *t, uint32_t i, const struct step *up)
+{
+    uint32_t to = table_alloc(&t->nodes);
+    memcpy(table_mut(&t->nodes, to), table_get(&t->nodes, i), BTREE_NODE);
+    if (up->node)
+        memcpy(payload_mut(t, table_mut(&t->nodes, up->node), up->at), &to, sizeof to);
+    else
+        t->root = to;
+    table_free_record(&t->nodes, i);
+}
+
+bool btree_gather(struct btree *t)
+{
+    struct table *nodes = &t->nodes;
+    uint32_t first = (nodes->n_chunks - 1) << nodes->chunk_shift;
+    if (nodes->n_free <= nodes->used / 4 || tree_state(t) != 0)
+        return false;
+    for (uint32_t i = nodes->used; i-- > first;) {
+        const struct node *n = table_get(nodes, i);
+        uint32_t to = table_predict(nodes, NULL);
+        struct step up;
+        if (to >= first || !to)
+            return false;
+        if (n && n->magic == NODE_MAGIC && n->level < t->depth && find_parent(t, i, n->level, &up)) {
+            move_node(t, i, &up);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- the tree as a whole ------------------------------------------------ */
@@ -582,6 +699,27 @@ int btree_freeze(const struct btree *t, struct btree *view)
         return r;
     *view = v;
     return 0;
+}
+
+int btree_check_chunk(uint32_t value_size, uint32_t used, const uint8_t *chunk,
+                      int (*value)(const void *arg, struct bkey key, const void *value), const void *arg)
+{
+    const struct btree t = {.value_size = value_size};
+    int r = 0;
+    for (size_t at = 0; at < TABLE_CHUNK_SIZE && !r; at += BTREE_NODE) {
+        const struct node *n = (const struct node *)(const void *)(chunk + at);
+        if (n->magic != NODE_MAGIC) /* nobody takes it for a node */
+            continue;
+        if (n->level >= BTREE_MAX_DEPTH || !n->count || n->count > capacity(&t, n->level))
+            return -EBADMSG;
+        for (uint32_t i = 0; i < n->count && !r; i++) {
+            if (n->level > 0)
+                r = child_at(&t, n, i) - 1 < used - 1 ? 0 : -EBADMSG;
+            else if (value)
+                r = value(arg, key_load(n, i), payload_at(&t, n, i));
+        }
+    }
+    return r;
 }
 
 struct check {
@@ -636,15 +774,6 @@ static int check_node(const struct btree *t, struct check *c, uint32_t i, uint32
     return 0;
 }
 
-/* The free chain, which table_validate_free() has found sound. */
-static void check_free(const struct btree *t, struct check *c)
-{
-    for (uint32_t i = t->nodes.free_head; i != 0;) {
-        (void)check_mark(c, i);
-        memcpy(&i, table_get(&t->nodes, i), sizeof i);
-    }
-}
-
 int btree_validate(const struct btree *t)
 {
     int r = table_validate_free(&t->nodes);
@@ -656,7 +785,8 @@ int btree_validate(const struct btree *t)
     struct check c = {.seen = calloc((size_t)t->nodes.used / 8 + 1, 1)};
     if (!c.seen)
         return -ENOMEM;
-    check_free(t, &c);
+    table_mark_free(&t->nodes, c.seen); /* whose chains were found to be sound */
+    c.nodes = t->nodes.n_free;
     r = r == 1 ? 0 : check_node(t, &c, t->root, t->depth - 1, (struct bkey){0}, NULL);
     free(c.seen);
     if (r < 0)

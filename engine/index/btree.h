@@ -6,7 +6,8 @@
  * size given at init (4 to 64 bytes). Leaves hold header + packed 12-byte keys +
  * packed values; inner nodes hold keys and uint32_t children. A node that is
  * split by an insertion at its right end leaves the old node full, so
- * ascending insertion fills nodes completely; likewise, nearly, when several `a` grow at their ends. Nodes
+ * ascending insertion fills nodes completely; likewise, nearly, when several `a` grow at their ends. Before a
+ * leaf is split its neighbours under the same parent take some of it. Nodes
  * are freed when empty, and merged with a neighbour under the same parent when both together fill less than
  * three quarters. No sibling pointers: iteration goes by key (btree_ceil), so it survives any change in
  * between. Locking and memory as table.h: writers reserve room in the arrays for each insertion
@@ -56,11 +57,25 @@ int btree_scan(const struct btree *t, struct bkey from,
  * of which some nodes are lost, too. */
 int btree_each_leaf(const struct btree *t, int (*emit)(void *arg, struct bkey key, const void *value),
                     void *arg);
+/* Reads the way down to the key, and at each level the neighbours under the same parent, which a change of
+ * the key may take along. pool_missed tells what could not be had. */
+void btree_touch(const struct btree *t, struct bkey key);
 /* Inserts, or replaces the value of an existing key. 0 new, 1 replaced, -EBADMSG. */
 int btree_put(struct btree *t, struct bkey key, const void *value);
 /* 0 removed, 1 not there, -EBADMSG. */
 int btree_del(struct btree *t, struct bkey key);
 
+/*
+ * Moves a node from the last chunk of the table to a lower one, if a quarter of its records or more is free,
+ * so that chunks become empty. Takes up to BTREE_GATHER_CHUNKS chunks of the pool. False: there is none to be
+ * moved. */
+#define BTREE_GATHER_CHUNKS 4u
+bool btree_gather(struct btree *t);
+
+/* What a chunk of nodes must be, whoever leads to them: at most `used` nodes are in the table; `value` (may
+ * be NULL) looks at each entry of a leaf, and returns 0 for one that may be. 0, -EBADMSG. */
+int btree_check_chunk(uint32_t value_size, uint32_t used, const uint8_t *chunk,
+                      int (*value)(const void *arg, struct bkey key, const void *value), const void *arg);
 int btree_freeze(const struct btree *t, struct btree *view);
 /* Checks a loaded tree whole: node indices, each node reached once or free, depth, order,
  * counts. 0, -EBADMSG, -ENOMEM. */

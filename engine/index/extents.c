@@ -14,7 +14,7 @@ int index_extent(const struct index *idx, uint32_t slot, uint64_t off, uint64_t 
                  struct locator *ret_loc)
 {
     const struct inode_rec *inode = index_slot(idx, slot);
-    if (!inode || !inode->n_extents)
+    if (!inode || !inode_n_extents(inode))
         return 1;
     if (inode->flags & INODE_INLINE) {
         if (off >= inode->first.len)
@@ -106,12 +106,44 @@ int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t m
     return r;
 }
 
+struct scanning {
+    uint32_t slot;
+    uint64_t end;
+    int (*emit)(void *arg, uint64_t off, const struct locator *loc);
+    void *arg;
+    int r; /* what emit returned */
+};
+
+static int scan_one(void *arg, struct bkey key, const void *value)
+{
+    struct scanning *s = arg;
+    struct locator loc;
+    if (key.a != s->slot || key.b >= s->end)
+        return 1;
+    memcpy(&loc, value, sizeof loc);
+    s->r = s->emit(s->arg, key.b, &loc);
+    return s->r != 0;
+}
+
+int extents_scan(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                 int (*emit)(void *arg, uint64_t off, const struct locator *loc), void *arg)
+{
+    const struct inode_rec *inode = index_slot(idx, slot);
+    if (!inode || !inode_n_extents(inode) || off >= end)
+        return 0;
+    if (inode->flags & INODE_INLINE)
+        return off == 0 ? emit(arg, 0, &inode->first) : 0;
+    struct scanning s = {.slot = slot, .end = end, .emit = emit, .arg = arg};
+    int r = btree_scan(&idx->extents, (struct bkey){slot, off}, scan_one, &s);
+    return r < 0 ? r : s.r;
+}
+
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc)
 {
     struct inode_rec *inode = index_slot_mut(idx, slot);
     if (!inode || !loc->len)
         return -EBADMSG;
-    if (!inode->n_extents && off == 0) {
+    if (!inode_n_extents(inode) && off == 0) {
         inode->first = *loc;
         inode->flags |= INODE_INLINE;
     } else {
@@ -119,12 +151,14 @@ int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct loc
             if (btree_put(&idx->extents, (struct bkey){slot, 0}, &inode->first) != 0)
                 return -EBADMSG;
             inode->flags &= ~(uint32_t)INODE_INLINE;
+            inode->extents.bytes = inode->first.len;
+            inode->extents.n = 1;
         }
         if (btree_put(&idx->extents, (struct bkey){slot, off}, loc) != 0)
             return -EBADMSG;
+        inode->extents.n++;
+        inode->extents.bytes += loc->len;
     }
-    inode->n_extents++;
-    inode->bytes += loc->len;
     inode->generation++;
     return segment_account(idx, loc->seg, loc->len, 0, 0);
 }
@@ -134,15 +168,18 @@ static int extents_take(struct index *idx, uint32_t slot, uint64_t off, const st
                         uint64_t seq)
 {
     struct inode_rec *inode = index_slot_mut(idx, slot);
-    if (!inode || inode->bytes < loc->len)
+    if (!inode || inode_bytes(inode) < loc->len)
         return -EBADMSG;
-    if (inode->flags & INODE_INLINE)
+    if (inode->flags & INODE_INLINE) {
         inode->flags &= ~(uint32_t)INODE_INLINE;
-    else if (btree_del(&idx->extents, (struct bkey){slot, off}) != 0)
+        inode->extents.bytes = inode->extents.n = 0;
+    } else if (btree_del(&idx->extents, (struct bkey){slot, off}) != 0) {
         return -EBADMSG;
+    } else {
+        inode->extents.n--;
+        inode->extents.bytes -= loc->len;
+    }
     idx->n_taken++;
-    inode->n_extents--;
-    inode->bytes -= loc->len;
     inode->generation++;
     return segment_account(idx, loc->seg, -(int64_t)loc->len, 0, seq);
 }
@@ -173,6 +210,23 @@ int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, 
         off = MIN_OF(loc_end, end);
     }
     return off < end && r < 0 ? r : 0;
+}
+
+int extents_cut(struct index *idx, uint32_t slot, uint64_t off, uint64_t seq)
+{
+    uint64_t at;
+    struct locator left, right;
+    int r = index_extent(idx, slot, off, &at, &left);
+    if (r || at >= off)
+        return MIN_OF(r, 0);
+    r = extents_take(idx, slot, at, &left, seq);
+    right = left;
+    right.skip += (uint32_t)(off - at);
+    right.len -= (uint32_t)(off - at);
+    left.len = (uint32_t)(off - at);
+    if (!r)
+        r = extents_put(idx, slot, at, &left);
+    return r ? r : extents_put(idx, slot, off, &right);
 }
 
 int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct locator *from,

@@ -22,10 +22,17 @@ int extents_count(const struct index *idx, uint32_t slot, uint64_t off, uint64_t
 int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t max, uint64_t *ret_end,
                 uint32_t *ret_n);
 
+/* Calls emit for the extents that begin in [off, end), in order, until it returns non-zero (returned) or none
+ * is left (0). -EBADMSG. */
+int extents_scan(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                 int (*emit)(void *arg, uint64_t off, const struct locator *loc), void *arg);
+
 /* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);
 /* Places loc at off, where nothing must be. */
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc);
+/* Makes two of the extent that reaches from before `off` to behind it, if one does. Reserved as a punch. */
+int extents_cut(struct index *idx, uint32_t slot, uint64_t off, uint64_t seq);
 /* Moves the slot at off from *from to *to if it is there unchanged: 0, 1 superseded. */
 int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct locator *from,
                  const struct locator *to, uint64_t seq);

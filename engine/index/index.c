@@ -3,11 +3,15 @@
  * Litwin 1980), xattr records and segment use. Locking as index.h says. */
 #include "index/index.h"
 
+#include "base/fault.h"
 #include "base/util.h"
 
 #include <string.h>
 
 #define ROOT_SLOT 1u
+#define BUCKETS_SPARE 64u /* that stay beyond five for four names */
+#define STATE_SHIFT 16u   /* what one batch may change: one that has more of it has it of one inode */
+#define CHAIN_MAX 4096u   /* dentries of a bucket: more are damage, since hashes are keyed */
 
 int index_init(struct index *idx, uint64_t hash_seed)
 {
@@ -17,6 +21,8 @@ int index_init(struct index *idx, uint64_t hash_seed)
         r = chunk_pool_new(&idx->pool);
     if (!r)
         r = table_init(&idx->inodes, idx->pool, sizeof(struct inode_rec));
+    if (!r)
+        table_keep_word(&idx->inodes); /* inode_rec.reuse */
     if (!r)
         r = table_init(&idx->dentries, idx->pool, sizeof(struct dentry_rec));
     if (!r)
@@ -38,6 +44,7 @@ int index_init(struct index *idx, uint64_t hash_seed)
 
 void index_free(struct index *idx)
 {
+    names_free(&idx->names);
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         table_free(index_table(idx, i));
     table_free(&idx->inode_refs);
@@ -72,20 +79,18 @@ struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
 }
 
-uint64_t index_predict_ino(const struct index *idx, struct ino_ahead *ahead)
+uint64_t index_new_state(struct index *idx, uint64_t seq)
 {
-    struct ino_ahead first = {0}, *a = ahead ? ahead : &first;
-    uint32_t slot = a->begun ? a->slot : idx->inodes.free_head;
-    const struct inode_rec *free_rec = table_get(&idx->inodes, slot);
-    a->begun = true;
-    a->slot = 0;
-    if (!slot)
-        return (uint64_t)idx->inodes.used + a->beyond < idx->inodes.limit ? idx->inodes.used + a->beyond++
-                                                                          : 0;
-    if (!free_rec)
-        return 0;
-    memcpy(&a->slot, free_rec, sizeof a->slot);
-    return (uint64_t)free_rec->reuse << 32 | slot;
+    uint64_t first = seq << STATE_SHIFT, end = first + (1u << STATE_SHIFT) - 1;
+    bool same = idx->last_state >= first && idx->last_state <= end && !MUTANT(STATE_TWICE);
+    idx->last_state = same ? MIN_OF(idx->last_state + 1, end) : first;
+    return idx->last_state;
+}
+
+uint64_t index_predict_ino(const struct index *idx, struct table_ahead *ahead)
+{
+    uint32_t slot = table_predict(&idx->inodes, ahead);
+    return (uint64_t)table_kept_word(&idx->inodes, slot) << 32 | slot;
 }
 
 uint32_t index_refs(const struct index *idx, uint32_t slot)
@@ -141,7 +146,7 @@ uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name
     uint32_t hash = codec_name_hash(idx->hash_seed, dir, name, len);
     uint32_t d = bucket_head(idx, bucket_of(hash, (uint32_t)idx->s.n_buckets));
     const struct dentry_rec *dentry;
-    for (; (dentry = index_dentry(idx, d)); d = dentry->hash_next) {
+    for (uint32_t n = 0; (dentry = index_dentry(idx, d)) && n < CHAIN_MAX; n++, d = dentry->hash_next) {
         if (dentry->hash != hash || dentry->parent != dir || dentry->name_len != len)
             continue;
         const void *stored = names_get(&idx->names, dentry->name, dentry->name_len);
@@ -149,6 +154,21 @@ uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name
             return d;
     }
     return 0;
+}
+
+void index_fetch_buckets(const struct index *idx)
+{
+    uint32_t n = (uint32_t)idx->s.n_buckets;
+    if (!n)
+        return;
+    /* the last, and the one that it is joined with; the one that is split */
+    const uint32_t these[] = {n - 1, bucket_of(n - 1, MAX_OF(n - 1, 1u)), bucket_of(n, n)};
+    for (unsigned i = 0; i < ARRAY_LEN(these); i++) {
+        uint32_t d = bucket_head(idx, these[i]);
+        const struct dentry_rec *dentry;
+        for (uint32_t k = 0; (dentry = index_dentry(idx, d)) && k < CHAIN_MAX; k++)
+            d = dentry->hash_next;
+    }
 }
 
 /* Adds one bucket and moves to it what belongs there from the bucket that it splits. */
@@ -163,7 +183,8 @@ static void split_bucket(struct index *idx)
     while (top < (uint64_t)n + 1)
         top <<= 1;
     uint32_t from = n & (uint32_t)(top / 2 - 1), stay = 0, go = 0;
-    for (uint32_t d = bucket_head(idx, from), next; d; d = next) {
+    for (uint32_t d = bucket_head(idx, from), next, left = CHAIN_MAX; index_dentry(idx, d) && left--;
+         d = next) {
         struct dentry_rec *dentry = table_mut(&idx->dentries, d);
         bool goes = bucket_of(dentry->hash, n + 1) == n;
         next = dentry->hash_next;
@@ -172,6 +193,31 @@ static void split_bucket(struct index *idx)
     }
     set_bucket_head(idx, from, stay);
     set_bucket_head(idx, n, go);
+}
+
+/* Takes the last bucket away: what is in it goes before what is in the one that it was split off from. */
+static void merge_bucket(struct index *idx)
+{
+    uint32_t last = (uint32_t)idx->s.n_buckets - 1, to = bucket_of(last, last);
+    uint32_t head = bucket_head(idx, last), end = head;
+    const struct dentry_rec *dentry = index_dentry(idx, end);
+    for (uint32_t n = 0; dentry && dentry->hash_next && n < CHAIN_MAX; n++) {
+        end = dentry->hash_next;
+        dentry = index_dentry(idx, end);
+    }
+    if (head && dentry) {
+        ((struct dentry_rec *)table_mut(&idx->dentries, end))->hash_next = bucket_head(idx, to);
+        set_bucket_head(idx, to, head);
+    }
+    idx->s.n_buckets = last;
+    table_cut(&idx->buckets, last + 1);
+}
+
+/* A name has gone: buckets of which many are empty go, a few for each name. */
+static void merge_buckets(struct index *idx)
+{
+    for (int i = 0; i < 2 && idx->s.n_buckets > BUCKETS_SPARE + idx->s.n_names + idx->s.n_names / 4; i++)
+        merge_bucket(idx);
 }
 
 int index_link(struct index *idx, uint32_t d)
@@ -215,9 +261,10 @@ int index_remove_name(struct index *idx, uint32_t d)
         set_bucket_head(idx, b, dentry->hash_next);
     } else {
         const struct dentry_rec *prev;
-        while ((prev = index_dentry(idx, at)) && prev->hash_next != d)
+        uint32_t n = 0;
+        while ((prev = index_dentry(idx, at)) && prev->hash_next != d && n++ < CHAIN_MAX)
             at = prev->hash_next;
-        if (!prev)
+        if (!prev || prev->hash_next != d)
             return -EBADMSG;
         ((struct dentry_rec *)table_mut(&idx->dentries, at))->hash_next = dentry->hash_next;
     }
@@ -234,6 +281,7 @@ int index_remove_name(struct index *idx, uint32_t d)
     dentry->child = 0;
     table_free_record(&idx->dentries, d);
     idx->s.n_names--;
+    merge_buckets(idx);
     return 0;
 }
 
@@ -294,24 +342,32 @@ bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *re
     return true;
 }
 
+bool index_next_xattr(const struct index *idx, struct xattr_walk *walk)
+{
+    if (!walk->next || walk->n == XATTRS_MAX || !index_xattr(idx, walk->next, &walk->xattr))
+        return false;
+    walk->handle = walk->next;
+    walk->next = walk->xattr.next;
+    walk->n++;
+    return true;
+}
+
 uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode, const char *name,
                           size_t len)
 {
-    struct xattr_view view;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next) {
-        if (view.name_len == len && memcmp(view.name, name, len) == 0)
-            return x;
-    }
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(idx, &walk))
+        if (walk.xattr.name_len == len && memcmp(walk.xattr.name, name, len) == 0)
+            return walk.handle;
     return 0;
 }
 
 uint32_t index_count_xattrs(const struct index *idx, const struct inode_rec *inode, uint32_t max)
 {
-    struct xattr_view view;
-    uint32_t n = 0;
-    for (uint32_t x = inode->xattrs; x && n < max && index_xattr(idx, x, &view); x = view.next)
-        n++;
-    return n;
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (walk.n < max && index_next_xattr(idx, &walk))
+        ;
+    return walk.n;
 }
 
 /* ---- segments ----------------------------------------------------------- */
@@ -341,13 +397,11 @@ void index_put_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t s
 
 int index_touch_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t seq)
 {
-    if (!index_segment(idx, id)) {
-        int r = index_reserve_segments(idx, 1);
-        if (!r)
-            r = chunk_pool_reserve(idx->pool, 4);
-        if (r)
-            return r;
-    }
+    int r = index_segment(idx, id) ? 0 : index_reserve_segments(idx, 1);
+    if (!r) /* a freeze may see the record's chunk */
+        r = chunk_pool_reserve(idx->pool, 4);
+    if (r)
+        return r;
     index_put_segment(idx, id, kind, seq);
     return 0;
 }
@@ -384,6 +438,46 @@ int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total,
     if (live < 0)
         seg->death_seq = MAX_OF(seg->death_seq, death_seq);
     return 0;
+}
+
+/* ---- shrinking ---------------------------------------------------------- */
+
+/* References are 0 where all inodes are gone. */
+static void shrink_refs(struct index *idx)
+{
+    struct table *t = &idx->inode_refs;
+    uint32_t share =
+        1u << (t->chunk_shift - idx->inodes.chunk_shift); /* chunks of inodes for one of theirs */
+    for (uint32_t c = 0; c < t->n_chunks; c++) {
+        uint32_t at = c * share, end = MIN_OF(at + share, idx->inodes.n_chunks);
+        while (at < end && idx->inodes.states[at] == TABLE_DROPPED)
+            at++;
+        if (at >= end && t->states[c] != TABLE_DROPPED)
+            table_drop(t, c);
+    }
+}
+
+/* Moves up to n nodes to where there is room. 1: there may be more to be moved. */
+static size_t gather(struct index *idx, struct btree *t, size_t n)
+{
+    while (n > 0 && chunk_pool_reserve(idx->pool, BTREE_GATHER_CHUNKS) == 0 && btree_gather(t))
+        n--;
+    return n == 0;
+}
+
+size_t index_shrink(struct index *idx, size_t max)
+{
+    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->dirs.nodes, &idx->extents.nodes};
+    size_t left = names_drop_empty(&idx->names, max) + gather(idx, &idx->dirs, 16 * max) +
+                  gather(idx, &idx->extents, 16 * max);
+    uint64_t live = chunk_pool_live_bytes(idx->pool);
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
+        left += table_drop_empty(tables[i], max);
+    if (chunk_pool_live_bytes(idx->pool) != live)
+        shrink_refs(idx);
+    table_cut_empty(&idx->segs); /* many go through all of its records, and there are few */
+    idmap_shrink(&idx->seg_slots);
+    return left;
 }
 
 /* ---- freezing and loading ------------------------------------------------ */
@@ -425,8 +519,11 @@ void index_thaw(struct index *idx, struct index *view, uint64_t freeze)
 
 int index_map_segments(struct index *idx)
 {
+    pool_missed = 0;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
+        if (!seg) /* it cannot be had, or was dropped before others */
+            return pool_missed ? pool_missed : -EBADMSG;
         if (!seg->id)
             continue;
         if (index_segment(idx, seg->id))
@@ -439,19 +536,47 @@ int index_map_segments(struct index *idx)
     return 0;
 }
 
-int index_loaded(struct index *idx)
+/* The memory that it gets is zeroed. */
+static int fetch_zeros(void *arg, unsigned which, uint32_t c, uint8_t *into)
 {
-    uint32_t n = idx->inodes.used;
-    int r = table_reserve(&idx->inode_refs, n);
-    if (!r)
-        r = chunk_pool_reserve(idx->ref_pool, n / (TABLE_CHUNK_SIZE / sizeof(uint32_t)) + 2);
+    (void)arg, (void)which, (void)c, (void)into;
+    return 0;
+}
+
+/* References are 0; memory for them comes with the first look at each chunk. */
+static int begin_refs(struct index *idx)
+{
+    const struct table_source source = {.fetch = fetch_zeros};
+    struct table *t = &idx->inode_refs;
+    uint32_t n = ((idx->inodes.used - 1) >> t->chunk_shift) + 1;
+    int r = table_load_begin(t, n, &source);
     if (r)
         return r;
-    while (idx->inode_refs.used < n)
-        table_alloc(&idx->inode_refs);
-    for (uint32_t slot = 1; slot < n; slot++) {
+    t->used = idx->inodes.used;
+    return table_loaded(t);
+}
+
+int index_opened(struct index *idx)
+{
+    int r = names_loaded(&idx->names);
+    if (!r)
+        r = begin_refs(idx);
+    return r ? r : index_map_segments(idx);
+}
+
+void index_count_orphans(struct index *idx)
+{
+    idx->n_orphans = 0;
+    for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         idx->n_orphans += inode && !inode->nlink;
     }
-    return index_map_segments(idx);
+}
+
+int index_loaded(struct index *idx)
+{
+    int r = index_opened(idx);
+    if (!r)
+        index_count_orphans(idx);
+    return r;
 }

@@ -44,15 +44,42 @@ struct inode_rec {
     int64_t atime, mtime, ctime, btime;
     uint64_t version;    /* content changes */
     uint64_t generation; /* placements (I2) */
-    uint64_t bytes;      /* content bytes held; devices: rdev */
-    uint32_t n_extents;
+    uint64_t state;      /* of the last change of content or xattrs, see index_new_state() */
+    union {
+        struct {
+            struct locator first; /* INODE_INLINE */
+            uint32_t reserved;    /* of all inodes, and carried, for history: see docs/FORMAT.md */
+        };
+        struct {
+            uint64_t bytes; /* content bytes held */
+            uint32_t n;
+        } extents;       /* of other files, in the tree */
+        uint32_t target; /* names: of a symlink */
+        uint64_t rdev;   /* of a device */
+    };
     uint32_t dentry; /* one name of it, 0 unknown */
     uint32_t xattrs; /* names: first struct xattr_rec */
-    uint32_t target; /* names: symlink target */
-    struct locator first;
-    uint32_t reserved;
+    uint32_t past;   /* slot of the state before this one, 0 none: for history */
+    uint32_t actor;  /* who made this state, 0 unknown: for history */
 };
-static_assert(sizeof(struct inode_rec) == 128, "inode record layout");
+static_assert(sizeof(struct inode_rec) == 128 && offsetof(struct inode_rec, state) == 80 &&
+                  offsetof(struct inode_rec, first) == 88 && offsetof(struct inode_rec, reserved) == 108 &&
+                  offsetof(struct inode_rec, dentry) == 112,
+              "inode record layout");
+
+/* Extents of its content, and the bytes that they hold. */
+static inline uint32_t inode_n_extents(const struct inode_rec *inode)
+{
+    if (inode->flags & INODE_INLINE)
+        return 1;
+    return S_ISREG(inode->mode) ? inode->extents.n : 0;
+}
+static inline uint64_t inode_bytes(const struct inode_rec *inode)
+{
+    if (inode->flags & INODE_INLINE)
+        return inode->first.len;
+    return S_ISREG(inode->mode) ? inode->extents.bytes : 0;
+}
 
 struct dentry_rec {
     uint32_t hash_next; /* first four bytes: chain of free records */
@@ -97,18 +124,34 @@ struct index_scalars {
     uint64_t total, live; /* payload bytes, all segments */
 };
 
+/* The tables, in the order in which a checkpoint stores them. */
+enum index_table {
+    TABLE_INODES,
+    TABLE_DENTRIES,
+    TABLE_BUCKETS,
+    TABLE_SEGMENTS,
+    TABLE_NAMES,
+    TABLE_DIRS,
+    TABLE_EXTENTS,
+    INDEX_TABLES
+};
+
 struct index {
     struct chunk_pool *pool;
-    struct table inodes, dentries, buckets, segs;
+    struct table inodes, dentries, buckets;
+    struct table segs; /* each record below `used` is there: no chunk is dropped, or absent once it is open */
     struct names names;
     struct btree dirs;    /* (directory slot, cookie) -> dentry */
     struct btree extents; /* (slot, file offset) -> locator */
     struct index_scalars s;
-    uint64_t hash_seed;   /* immutable after init */
+    uint64_t hash_seed; /* immutable after init */
+    /* Of a view: once it is set a verification ends early, with -ECANCELED. NULL: it does not. */
+    const _Atomic bool *cancel;
     unsigned n_freezes;   /* alive; of the live index only, as all below */
     uint64_t n_taken;     /* extents and xattrs taken out, since opening */
     uint64_t n_orphans;   /* inodes without a name: unlinked, but referenced or not freed yet */
     uint64_t mend_cookie; /* the last that index/mend.c gave an entry, 0 none */
+    uint64_t last_state;  /* that index_new_state() gave */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct chunk_pool *ref_pool;
@@ -157,6 +200,16 @@ struct xattr_view {
     struct locator loc;
 };
 bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *ret_view);
+/* The xattrs of an inode, one after the other: begins as {.next = inode->xattrs}. Of a list that was not
+ * verified yet at most XATTRS_MAX: one that is longer loops. */
+#define XATTRS_MAX (1u << 20)
+struct xattr_walk {
+    uint32_t next, n; /* n: met so far, the present one included */
+    uint32_t handle;  /* of the present one */
+    struct xattr_view xattr;
+};
+/* False: there is no other. */
+bool index_next_xattr(const struct index *idx, struct xattr_walk *walk);
 /* How many xattrs the inode has, counted up to max. */
 uint32_t index_count_xattrs(const struct index *idx, const struct inode_rec *inode, uint32_t max);
 /* Bytes that it takes in names. */
@@ -175,15 +228,9 @@ static inline uint32_t index_segment_slot(const struct index *idx, uint32_t id)
 uint32_t index_refs(const struct index *idx, uint32_t slot);
 /* Adds n (may be negative; never below 0); the new count. Safe under the shared lock. */
 uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n);
-/* How far a caller that has not applied its creations yet is in the list of free inodes. Zeroed: at its head;
- * the index must not change while it is used. */
-struct ino_ahead {
-    uint32_t slot, beyond; /* the next free record; how many behind them all were given */
-    bool begun;
-};
-/* The number that the next OP_CREATE must carry, or, with `ahead`, the one after those that it gave before.
- * 0: index full. */
-uint64_t index_predict_ino(const struct index *idx, struct ino_ahead *ahead);
+/* The number that the next OP_CREATE of a live caller carries, or, with `ahead`, the one after those that it
+ * gave before. 0: index full. */
+uint64_t index_predict_ino(const struct index *idx, struct table_ahead *ahead);
 
 /* ---- changing ----------------------------------------------------------- */
 
@@ -194,7 +241,15 @@ void index_put_segment(struct index *idx, uint32_t id, uint32_t kind, uint64_t s
 int index_reserve_segments(struct index *idx, uint32_t n);
 /* Forgets a segment that holds nothing live. */
 void index_drop_segment(struct index *idx, uint32_t id);
-/* Rebuilds seg_slots and holds after the tables were loaded. -EBADMSG, -ENOMEM. */
+/* Gives back the memory of chunks in which nothing is left, at most `max` of each table; returns how many
+ * more could go. Exclusive lock, bit by bit. No number of an inode comes back with its chunk (I1). */
+size_t index_shrink(struct index *idx, size_t max);
+/* Makes what is not stored, after the tables were loaded: of absent chunks it needs those of segs alone.
+ * -EBADMSG, -ENOMEM. */
+int index_opened(struct index *idx);
+/* Needs all inodes. */
+void index_count_orphans(struct index *idx);
+/* Both. */
 int index_loaded(struct index *idx);
 /* The first half of it, for a copy of a frozen view, which has no seg_slots; the caller frees them. */
 int index_map_segments(struct index *idx);
@@ -203,27 +258,21 @@ int index_map_segments(struct index *idx);
 int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze);
 void index_thaw(struct index *idx, struct index *view, uint64_t freeze); /* frees the view; exclusive lock */
 
-/* The tables, in the order in which a checkpoint stores them. */
-enum index_table {
-    TABLE_INODES,
-    TABLE_DENTRIES,
-    TABLE_BUCKETS,
-    TABLE_SEGMENTS,
-    TABLE_NAMES,
-    TABLE_DIRS,
-    TABLE_EXTENTS,
-    INDEX_TABLES
-};
 struct table *index_table(struct index *idx, unsigned i);
 
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
+/* The next name for a state of an inode, which no other state in the store has: 65536 times the batch that
+ * makes it, and which of that batch it is. */
+uint64_t index_new_state(struct index *idx, uint64_t seq);
 int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t len, uint32_t child,
                    uint64_t cookie);
 /* Puts a name whose record is there into the hash table and the order of its directory. */
 int index_link(struct index *idx, uint32_t d);
 int index_remove_name(struct index *idx, uint32_t d);
+/* For index_fetch_ahead(): the buckets that the next name splits, or a removal joins, and what is in them. */
+void index_fetch_buckets(const struct index *idx);
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
 

@@ -49,12 +49,12 @@ static void drop_inode(struct mend *m, uint32_t slot, bool lost)
 /* Records of a list that is broken are not used again. */
 static void mend_free_lists(struct index *idx)
 {
-    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->segs, &idx->names.cells};
+    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->segs};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        if (table_validate_free(tables[i]) != 0)
-            tables[i]->free_head = tables[i]->n_free = 0;
-    if (names_validate(&idx->names) != 0)
-        memset(idx->names.free_heads, 0, sizeof idx->names.free_heads);
+        for (uint32_t c = 0; c < tables[i]->n_chunks; c++)
+            if (table_validate_chunk(tables[i], c) != 0)
+                table_lose_chain(tables[i], c);
+    names_mend(&idx->names);
 }
 
 static int mend_segments(struct mend *m, const struct index_file *files, size_t n_files)
@@ -110,11 +110,11 @@ static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec
         return target && *target;
     }
     if (!S_ISREG(inode->mode))
-        return !inode->flags && !inode->n_extents;
+        return !inode->flags;
     if (inode->flags & INODE_INLINE)
-        return is_locator(m, &inode->first) && inode->n_extents == 1 && inode->bytes == inode->first.len &&
+        return is_locator(m, &inode->first) &&
                (inode->first.len <= inode->size || (!inode->size && (inode->flags & INODE_TAIL)));
-    return inode->n_extents == m->n_extents[slot] && inode->bytes == m->bytes[slot];
+    return inode->extents.n == m->n_extents[slot] && inode->extents.bytes == m->bytes[slot];
 }
 
 /* Cuts the list of attributes where a record is lost, or is another inode's. */
@@ -348,13 +348,13 @@ static int take_extent(void *arg, struct bkey key, const void *value)
 
 static int account_inode(struct index *idx, const struct inode_rec *inode)
 {
-    struct xattr_view view;
+    struct xattr_walk walk = {.next = inode->xattrs};
     int r = 0;
     if (inode->flags & INODE_INLINE)
         r = account(idx, &inode->first);
-    for (uint32_t x = inode->xattrs; x && !r && index_xattr(idx, x, &view); x = view.next)
-        if (view.is_extent)
-            r = account(idx, &view.loc);
+    while (!r && index_next_xattr(idx, &walk))
+        if (walk.xattr.is_extent)
+            r = account(idx, &walk.xattr.loc);
     idx->s.n_files += S_ISREG(inode->mode);
     idx->s.n_dirs += S_ISDIR(inode->mode);
     idx->s.n_others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
@@ -427,15 +427,13 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
 
 /* ---- a replay ------------------------------------------------------------------------------------ */
 
-/* Makes `ino` the next that OP_CREATE makes. */
+/* Makes the slot of `ino` one that OP_CREATE finds free. */
 static int make_way(struct index *idx, uint64_t ino)
 {
     uint32_t slot = ino_slot(ino), used = idx->inodes.used;
-    if (index_predict_ino(idx, NULL) == ino)
-        return 0;
     if (!slot || index_slot(idx, slot) || (slot >= used && slot - used > SLOTS_AHEAD))
         return -EBADMSG;
-    uint32_t more = slot >= used ? slot - used + 1 : 0;
+    uint32_t more = slot > used ? slot - used : 0;
     int r = table_reserve(&idx->inodes, more + 1);
     if (!r)
         r = table_reserve(&idx->inode_refs, more + 1);
@@ -445,13 +443,15 @@ static int make_way(struct index *idx, uint64_t ino)
         r = chunk_pool_reserve(idx->ref_pool, more / 512 + 2);
     if (r)
         return r;
-    idx->inodes.free_head = idx->inodes.n_free = 0; /* those are not used again */
-    while (idx->inodes.used <= slot)
-        (void)table_alloc(&idx->inodes);
-    while (idx->inode_refs.used <= slot)
+    while (idx->inodes.used < slot) { /* those are not used again */
+        r = table_claim(&idx->inodes, idx->inodes.used);
+        if (r)
+            return r;
+    }
+    while (idx->inode_refs.used < slot)
         (void)table_alloc(&idx->inode_refs);
-    *(struct inode_rec *)table_mut(&idx->inodes, slot) = (struct inode_rec){.reuse = (uint32_t)(ino >> 32)};
-    table_free_record(&idx->inodes, slot);
+    if (slot < used && !table_is_free(&idx->inodes, slot))
+        table_free_record(&idx->inodes, slot); /* of a chain that is lost */
     return 0;
 }
 

@@ -1,396 +1,161 @@
 /*
- * table.c - chunked record arrays, their chunk pool, and the clock of freezes.
+ * table.c - see table.h.
  *
- * State: the pool owns slabs of address space, cut into chunks. A chunk is at any time exactly one of: clean
- * (zero, no memory behind it), dirty (used before, idle), taken by a live table, or buried (replaced by a
- * copy, but seen by a living freeze). The period clock starts at 1; chunk_pool_freeze() returns it and steps
- * it, so that a chunk with birth b that was replaced in period d is what freeze f saw if and only if b <= f <
- * d.
+ * State of a chunk: HERE with memory; DROPPED, when no record that was handed out is in use; ABSENT until it
+ * is fetched, which its fetch lock orders; LOST if that failed for good. Free records of a chunk: a chain
+ * through their first four bytes (places in the chunk), its length in metas[c].n_free. Of a dropped chunk all
+ * records count as free, in ascending order; the chain is written when it is revived.
  *
- * Locks: none here, see table.h. */
+ * Locks: none here but the pool's fetch locks, see table.h. */
 #include "index/table.h"
+
+#include "base/fault.h"
+#include "base/util.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-#if defined(__SANITIZE_ADDRESS__)
-#define POOL_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define POOL_ASAN 1
-#endif
-#endif
-#ifdef POOL_ASAN
-#include <sanitizer/asan_interface.h>
-#endif
-
-/* Slabs are as large and aligned as a huge page: the index is read at random, and TLB misses are most of the
- * cost. */
-#define SLAB_SIZE ((size_t)2 << 20)
-#define SLAB_CHUNKS (SLAB_SIZE / TABLE_CHUNK_SIZE)
-/*
- * Idle dirty chunks kept for the next copies: so many, and a 16th of those in use. Copying to memory that is
- * there is twice as fast as faulting it in. */
-#define DIRTY_KEEP 64
-#define DIRTY_KEEP_SHARE 16
-#define WARM_MAX 1024
-struct grave {
-    uint8_t *chunk;
-    uint64_t birth, death;
-};
-
-struct chunk_pool {
-    uint64_t clock;   /* the current period: birth of what is written now */
-    uint64_t *living; /* living freezes, ascending; all below clock */
-    size_t n_living, cap_living;
-    uint8_t **slabs;
-    size_t n_slabs, cap_slabs;
-    /* Each has room for all chunks (cap_slabs * SLAB_CHUNKS), so that moving a chunk between states never
-     * fails. */
-    uint8_t **clean, **dirty;
-    struct grave *graves;
-    size_t n_clean, n_dirty, n_graves;
-    size_t n_taken;
-    size_t promised; /* chunks that may still be taken after the last chunk_pool_reserve() */
-    uint64_t overdrafts;
-};
-
-/* ---- memory of chunks --------------------------------------------------- */
-
-/* Under ASan idle chunks are poisoned, so that a view read after its thaw is noticed. */
-static void chunk_hide(uint8_t *chunk, size_t size)
-{
-#ifdef POOL_ASAN
-    ASAN_POISON_MEMORY_REGION(chunk, size);
-#else
-    (void)chunk;
-    (void)size;
-#endif
-}
-
-static void chunk_show(uint8_t *chunk, size_t size)
-{
-#ifdef POOL_ASAN
-    ASAN_UNPOISON_MEMORY_REGION(chunk, size);
-#else
-    (void)chunk;
-    (void)size;
-#endif
-}
-
-static uint8_t *map_anon(size_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-/* A mapping aligned to its size. Successive mappings are mostly adjacent, so the plain try mostly
- * succeeds. */
-static uint8_t *map_slab(void)
-{
-    uint8_t *p = map_anon(SLAB_SIZE);
-    if (!p || !((uintptr_t)p % SLAB_SIZE))
-        return p;
-    (void)munmap(p, SLAB_SIZE);
-    p = map_anon(2 * SLAB_SIZE);
-    if (!p)
-        return NULL;
-    size_t head = (SLAB_SIZE - (uintptr_t)p % SLAB_SIZE) % SLAB_SIZE;
-    if (head > 0)
-        (void)munmap(p, head);
-    (void)munmap(p + head + SLAB_SIZE, SLAB_SIZE - head);
-    return p + head;
-}
-
-/* realloc() of an array to n elements; the array stays as it was on failure. */
-static int grow_array(void *array_ptr, size_t n, size_t elem_size)
-{
-    void *old, *grown;
-    size_t bytes;
-    if (__builtin_mul_overflow(n, elem_size, &bytes))
-        return -ENOMEM;
-    memcpy(&old, array_ptr, sizeof old);
-    grown = realloc(old, bytes);
-    if (!grown)
-        return -ENOMEM;
-    memcpy(array_ptr, &grown, sizeof grown);
-    /* cppcheck-suppress memleak; it went through array_ptr */
-    return 0;
-}
-
-static int pool_grow_arrays(struct chunk_pool *pool)
-{
-    if (pool->n_slabs < pool->cap_slabs)
-        return 0;
-    size_t cap = pool->cap_slabs == 0 ? 4 : pool->cap_slabs * 2;
-    size_t chunks = cap * SLAB_CHUNKS;
-    if (grow_array(&pool->slabs, cap, sizeof *pool->slabs) < 0 ||
-        grow_array(&pool->clean, chunks, sizeof *pool->clean) < 0 ||
-        grow_array(&pool->dirty, chunks, sizeof *pool->dirty) < 0 ||
-        grow_array(&pool->graves, chunks, sizeof *pool->graves) < 0)
-        return -ENOMEM;
-    pool->cap_slabs = cap;
-    return 0;
-}
-
-static int pool_add_slab(struct chunk_pool *pool)
-{
-    if (pool_grow_arrays(pool) < 0)
-        return -ENOMEM;
-    uint8_t *slab = map_slab();
-    if (!slab)
-        return -ENOMEM;
-    (void)madvise(slab, SLAB_SIZE, MADV_HUGEPAGE); /* a hint: kernels without huge pages refuse it */
-    pool->slabs[pool->n_slabs++] = slab;
-    for (size_t i = SLAB_CHUNKS; i-- > 0;) /* the lowest is on top of the stack */
-        pool->clean[pool->n_clean++] = slab + i * TABLE_CHUNK_SIZE;
-    chunk_hide(slab, SLAB_SIZE);
-    return 0;
-}
-
-bool chunk_pool_is_cold(const struct chunk_pool *pool)
-{
-    return pool->n_dirty < WARM_MAX && pool->n_dirty < pool->n_taken / 4;
-}
-
-size_t chunk_pool_lend(struct chunk_pool *pool, uint8_t **ret_chunks, size_t max)
-{
-    size_t n = 0;
-    if (pool->n_clean == 0)
-        (void)pool_add_slab(pool);
-    while (n < max && pool->n_clean > 0) {
-        ret_chunks[n] = pool->clean[--pool->n_clean];
-        chunk_show(ret_chunks[n++], TABLE_CHUNK_SIZE);
-    }
-    return n;
-}
-
-void chunk_pool_give_back(struct chunk_pool *pool, uint8_t *const *chunks, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        chunk_hide(chunks[i], TABLE_CHUNK_SIZE);
-        pool->dirty[pool->n_dirty++] = chunks[i];
-    }
-}
-
-/* Makes n chunks idle, whatever was promised. */
-static int pool_have(struct chunk_pool *pool, size_t n)
-{
-    while (pool->n_clean + pool->n_dirty < n)
-        if (pool_add_slab(pool) < 0)
-            return -ENOMEM;
-    return 0;
-}
-
-/* Cannot fail after pool_have(). Without `zeroed` the contents are undefined. */
-static uint8_t *pool_take(struct chunk_pool *pool, bool zeroed)
-{
-    /* More than was reserved: a mistake of the caller, which tests look for (image/self_check.h). Want of
-     * memory alone does not lead here. */
-    if (pool->n_clean + pool->n_dirty == 0)
-        (void)pool_add_slab(pool);
-    assert(pool->n_clean + pool->n_dirty > 0);
-    pool->n_taken++;
-    bool use_dirty = pool->n_dirty > 0 && (!zeroed || pool->n_clean == 0);
-    uint8_t *chunk = use_dirty ? pool->dirty[--pool->n_dirty] : pool->clean[--pool->n_clean];
-    chunk_show(chunk, TABLE_CHUNK_SIZE);
-    if (use_dirty && zeroed)
-        memset(chunk, 0, TABLE_CHUNK_SIZE);
-    return chunk;
-}
-
-/* The same within a change that reserved its chunks. */
-static uint8_t *pool_take_promised(struct chunk_pool *pool, bool zeroed)
-{
-    if (pool->promised > 0)
-        pool->promised--;
-    else
-        pool->overdrafts++;
-    return pool_take(pool, zeroed);
-}
-
-static void pool_idle(struct chunk_pool *pool, uint8_t *chunk)
-{
-    chunk_hide(chunk, TABLE_CHUNK_SIZE);
-    pool->dirty[pool->n_dirty++] = chunk;
-}
-
-int chunk_pool_new(struct chunk_pool **ret_pool)
-{
-    struct chunk_pool *pool = calloc(1, sizeof *pool);
-    if (!pool)
-        return -ENOMEM;
-    pool->clock = 1;
-    *ret_pool = pool;
-    return 0;
-}
-
-void chunk_pool_free(struct chunk_pool *pool)
-{
-    if (!pool)
-        return;
-    for (size_t i = 0; i < pool->n_slabs; i++) {
-        chunk_show(pool->slabs[i], SLAB_SIZE);
-        (void)munmap(pool->slabs[i], SLAB_SIZE);
-    }
-    free(pool->slabs);
-    free(pool->clean);
-    free(pool->dirty);
-    free(pool->graves);
-    free(pool->living);
-    free(pool);
-}
-
-int chunk_pool_reserve(struct chunk_pool *pool, size_t n)
-{
-    if (pool_have(pool, n) < 0)
-        return -ENOMEM;
-    pool->promised = n;
-    return 0;
-}
-
-uint64_t chunk_pool_bytes(const struct chunk_pool *pool)
-{
-    return (uint64_t)(pool->n_taken + pool->n_graves + pool->n_dirty) * TABLE_CHUNK_SIZE;
-}
-
-uint64_t chunk_pool_live_bytes(const struct chunk_pool *pool)
-{
-    return (uint64_t)pool->n_taken * TABLE_CHUNK_SIZE;
-}
-
-uint64_t chunk_pool_overdrafts(const struct chunk_pool *pool)
-{
-    return pool->overdrafts;
-}
-
-size_t chunk_pool_trim(struct chunk_pool *pool, size_t max)
-{
-    size_t keep = DIRTY_KEEP + pool->n_taken / DIRTY_KEEP_SHARE;
-    while (pool->n_dirty > keep && max-- > 0) {
-        uint8_t *chunk = pool->dirty[--pool->n_dirty];
-        if (madvise(chunk, TABLE_CHUNK_SIZE, MADV_DONTNEED) < 0) {
-            /* Locked memory cannot be given back: zero it, so that at least the promise of clean holds. */
-            chunk_show(chunk, TABLE_CHUNK_SIZE);
-            memset(chunk, 0, TABLE_CHUNK_SIZE);
-            chunk_hide(chunk, TABLE_CHUNK_SIZE);
-        }
-        pool->clean[pool->n_clean++] = chunk;
-    }
-    return pool->n_dirty > keep ? pool->n_dirty - keep : 0;
-}
-
-/* ---- freezes ------------------------------------------------------------ */
-
-/* Does any living freeze f see a chunk of [birth, death), that is, birth <= f < death? */
-static bool pool_seen(const struct chunk_pool *pool, uint64_t birth, uint64_t death)
-{
-    size_t lo = 0, hi = pool->n_living;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (pool->living[mid] < birth)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < pool->n_living && pool->living[lo] < death;
-}
-
-/* The same for a chunk that is replaced now: every living freeze is older than the clock. */
-static bool pool_seen_now(const struct chunk_pool *pool, uint64_t birth)
-{
-    return pool->n_living > 0 && pool->living[pool->n_living - 1] >= birth;
-}
-
-/* A live table lets go of a chunk. */
-static void pool_release(struct chunk_pool *pool, uint8_t *chunk, uint64_t birth)
-{
-    pool->n_taken--;
-    if (pool_seen_now(pool, birth))
-        pool->graves[pool->n_graves++] = (struct grave){.chunk = chunk, .birth = birth, .death = pool->clock};
-    else
-        pool_idle(pool, chunk);
-}
-
-uint64_t chunk_pool_freeze(struct chunk_pool *pool)
-{
-    if (pool->n_living == pool->cap_living) {
-        size_t cap = pool->cap_living == 0 ? 16 : pool->cap_living * 2;
-        if (grow_array(&pool->living, cap, sizeof *pool->living) < 0)
-            return 0;
-        pool->cap_living = cap;
-    }
-    pool->living[pool->n_living++] = pool->clock;
-    return pool->clock++;
-}
-
-bool chunk_pool_frozen(const struct chunk_pool *pool)
-{
-    return pool->n_living > 0;
-}
-
-void chunk_pool_thaw(struct chunk_pool *pool, uint64_t freeze)
-{
-    size_t at = 0;
-    while (at < pool->n_living && pool->living[at] != freeze)
-        at++;
-    assert(freeze == 0 || at < pool->n_living);
-    if (at == pool->n_living)
-        return;
-    memmove(pool->living + at, pool->living + at + 1, (pool->n_living - at - 1) * sizeof *pool->living);
-    pool->n_living--;
-
-    size_t kept = 0;
-    for (size_t i = 0; i < pool->n_graves; i++) {
-        struct grave g = pool->graves[i];
-        if (pool_seen(pool, g.birth, g.death))
-            pool->graves[kept++] = g;
-        else
-            pool_idle(pool, g.chunk);
-    }
-    pool->n_graves = kept;
-}
-
-/* ---- tables ------------------------------------------------------------- */
 
 static uint32_t chunk_records(const struct table *t)
 {
     return 1u << t->chunk_shift;
 }
 
-/* Address of record i in its chunk, without any check. */
-static uint8_t *record_at(const struct table *t, uint32_t i)
+/* First record of chunk c that can be handed out: record 0 of the table never is. */
+static uint32_t first_place(uint32_t c)
 {
-    return t->chunks[i >> t->chunk_shift] + ((size_t)(i & (chunk_records(t) - 1)) << t->record_shift);
+    return c == 0;
+}
+
+/* End of the records of chunk c that were handed out, as a place in it. */
+static uint32_t end_place(const struct table *t, uint32_t c)
+{
+    uint64_t first = (uint64_t)c << t->chunk_shift;
+    return t->used <= first ? 0 : (uint32_t)MIN_OF(t->used - first, (uint64_t)chunk_records(t));
+}
+
+/* How many records of it were handed out. */
+static uint32_t handed_out(const struct table *t, uint32_t c)
+{
+    uint32_t end = end_place(t, c);
+    return end > first_place(c) ? end - first_place(c) : 0;
+}
+
+static uint8_t *here(const struct table *t, uint32_t c)
+{
+    return atomic_load_explicit(&t->chunks[c], memory_order_relaxed);
+}
+
+static void set_here(struct table *t, uint32_t c, uint8_t *chunk)
+{
+    atomic_store_explicit(&t->chunks[c], chunk, memory_order_release);
+}
+
+static uint8_t *place_at(const struct table *t, uint8_t *chunk, uint32_t place)
+{
+    return chunk + ((size_t)place << t->record_shift);
+}
+
+static bool bit_is_set(const uint64_t *map, uint32_t i)
+{
+    return map[i / 64] >> i % 64 & 1;
+}
+
+static void bit_set(uint64_t *map, uint32_t i, bool on)
+{
+    uint64_t bit = UINT64_C(1) << i % 64;
+    map[i / 64] = on ? map[i / 64] | bit : map[i / 64] & ~bit;
+}
+
+/* Notes what the counters of chunk c say now. */
+static void note_room(struct table *t, uint32_t c)
+{
+    uint32_t n_free = t->metas[c].n_free;
+    bool dropped = t->states[c] == TABLE_DROPPED, room = n_free > 0 && (dropped || !t->own_chains);
+    bit_set(t->room, c, room);
+    bit_set(t->empty, c, n_free > 0 && !dropped && n_free + MUTANT(DROP_IN_USE) >= handed_out(t, c));
+    if (room)
+        t->room_from = MIN_OF(t->room_from, c);
+}
+
+/* The first chunk from `c` on with a free record; n_chunks: none. */
+static uint32_t next_room(const struct table *t, uint32_t c)
+{
+    while (c < t->n_chunks) {
+        uint64_t word = t->room[c / 64] >> c % 64;
+        if (word)
+            return c + (uint32_t)__builtin_ctzll(word);
+        c = (c / 64 + 1) * 64;
+    }
+    return t->n_chunks;
+}
+
+/* ---- arrays ------------------------------------------------------------------ */
+
+static int grow_zeroed(void *array_ptr, size_t old, size_t n, size_t size)
+{
+    int r = grow_array(array_ptr, n, size);
+    uint8_t *array;
+    memcpy(&array, array_ptr, sizeof array);
+    if (!r && n > old)
+        memset(array + old * size, 0, (n - old) * size);
+    return r;
+}
+
+static size_t words(uint32_t n)
+{
+    return ((size_t)n + 63) / 64;
 }
 
 /* Room for n chunks in the arrays. */
 static int table_grow_arrays(struct table *t, uint32_t n)
 {
-    if (n <= t->cap_chunks)
+    uint32_t old = t->cap_chunks;
+    if (n <= old)
         return 0;
-    uint32_t cap = t->cap_chunks > UINT32_MAX / 2 ? n : t->cap_chunks * 2;
-    if (cap < n)
-        cap = n;
-    if (cap < 8)
-        cap = 8;
-    if (grow_array(&t->chunks, cap, sizeof *t->chunks) < 0 ||
-        grow_array(&t->births, cap, sizeof *t->births) < 0 || grow_array(&t->refs, cap, sizeof *t->refs) < 0)
+    uint32_t cap = MAX_OF(old > UINT32_MAX / 2 ? n : old * 2, MAX_OF(n, 8u));
+    old = t->frozen ? cap : old; /* a view is copied over all that it has, while everybody waits */
+    if (grow_zeroed(&t->chunks, old, cap, sizeof *t->chunks) < 0 ||
+        grow_zeroed(&t->births, old, cap, sizeof *t->births) < 0 ||
+        grow_zeroed(&t->metas, old, cap, sizeof *t->metas) < 0 ||
+        grow_zeroed(&t->states, old, cap, sizeof *t->states) < 0)
+        return -ENOMEM;
+    if (!t->frozen && (grow_zeroed(&t->dirty, old, cap, sizeof *t->dirty) < 0 ||
+                       grow_zeroed(&t->changed, words(old), words(cap), sizeof *t->changed) < 0 ||
+                       grow_zeroed(&t->room, words(old), words(cap), sizeof *t->room) < 0 ||
+                       grow_zeroed(&t->empty, words(old), words(cap), sizeof *t->empty) < 0))
         return -ENOMEM;
     t->cap_chunks = cap;
     return 0;
 }
 
-static void table_push_chunk(struct table *t, uint8_t *chunk, uint64_t birth)
+/* Whether anything of chunk c is dirty. */
+static void set_changed(struct table *t, uint32_t c, bool changed)
 {
-    assert(t->n_chunks < t->cap_chunks); /* table_reserve() was forgotten */
-    t->chunks[t->n_chunks] = chunk;
-    t->births[t->n_chunks] = birth;
-    t->refs[t->n_chunks] = (struct chunk_ref){0};
-    t->n_chunks++;
+    if (bit_is_set(t->changed, c) == changed)
+        return;
+    bit_set(t->changed, c, changed);
+    t->n_changed += changed ? 1u : UINT32_MAX;
+}
+
+static void set_all_dirty(struct table *t, uint32_t c, bool dirty)
+{
+    memset(&t->dirty[c], dirty ? 0xff : 0, sizeof t->dirty[c]);
+    set_changed(t, c, dirty);
+}
+
+static void push_chunk(struct table *t, uint8_t *chunk, uint64_t birth)
+{
+    uint32_t c = t->n_chunks++;
+    assert(c < t->cap_chunks); /* table_reserve() was forgotten */
+    t->births[c] = birth;
+    t->metas[c] = (struct table_meta){0};
+    set_all_dirty(t, c, birth != 0); /* an image of one that was there before may be */
+    t->states[c] = TABLE_HERE;
+    bit_set(t->room, c, false);
+    bit_set(t->empty, c, false);
+    set_here(t, c, chunk);
 }
 
 int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size)
@@ -400,30 +165,57 @@ int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size)
     t->record_shift = (uint8_t)__builtin_ctz(record_size);
     t->chunk_shift = (uint8_t)(__builtin_ctz(TABLE_CHUNK_SIZE) - t->record_shift);
     /* One more than promised, so that a reservation of the caller stays whole. */
-    if (table_grow_arrays(t, 1) < 0 || pool_have(pool, pool->promised + 1) < 0) {
-        t->used = 0;
+    if (table_grow_arrays(t, 1) < 0 || pool_have_besides(pool, 1) < 0) {
         table_free(t);
         return -ENOMEM;
     }
-    table_push_chunk(t, pool_take(pool, true), pool->clock);
+    push_chunk(t, pool_take(pool, true), pool_clock(pool));
     return 0;
 }
 
-static void table_drop_chunks(struct table *t)
+void table_keep_word(struct table *t)
 {
-    for (uint32_t c = 0; c < t->n_chunks; c++)
-        pool_release(t->pool, t->chunks[c], t->births[c]);
-    t->n_chunks = 0;
-    t->used = 0;
+    assert(t->record_size >= 8);
+    t->keep_word = true;
+}
+
+/* Gives chunk c back to the pool. */
+static void let_go(struct table *t, uint32_t c)
+{
+    if (here(t, c))
+        pool_release(t->pool, here(t, c), t->births[c]);
+    else if (t->states[c] == TABLE_ABSENT || t->states[c] == TABLE_LOST)
+        pool_release(t->pool, t->places[c].chunk, t->births[c]); /* a view may still fetch it */
+    set_here(t, c, NULL);
+}
+
+static void pop_chunks(struct table *t, uint32_t n)
+{
+    while (t->n_chunks > n) {
+        uint32_t c = t->n_chunks - 1;
+        let_go(t, c);
+        bit_set(t->room, c, false);
+        bit_set(t->empty, c, false);
+        set_changed(t, c, false);
+        t->n_free -= t->metas[c].n_free;
+        t->n_chunks--;
+    }
 }
 
 void table_free(struct table *t)
 {
     if (!t->frozen)
-        table_drop_chunks(t);
+        pop_chunks(t, 0);
     free(t->chunks);
     free(t->births);
-    free(t->refs);
+    free(t->metas);
+    free(t->dirty);
+    free(t->changed);
+    free(t->states);
+    free(t->room);
+    free(t->empty);
+    if (!t->frozen)
+        free(t->places);
     *t = (struct table){0};
 }
 
@@ -442,63 +234,384 @@ int table_reserve(struct table *t, uint32_t n)
     return table_grow_arrays(t, (uint32_t)chunks);
 }
 
-/* Makes chunk c one that is written in the current period. Kept out of line: table_mut() seldom needs it. */
-static __attribute__((noinline)) void table_renew(struct table *t, uint32_t c)
+/* ---- fetching, dropping, reviving -------------------------------------------- */
+
+#define INSISTING_TRIES 4u /* for what may pass */
+
+enum table_read { READ_NOT_YET, READ_WHOLE, READ_FAILED };
+
+/* Fetches loaded chunk c to its place, once for the table and all of its views. With its fetch lock held. An
+ * error that may pass leaves it to be fetched by the next who needs it. */
+static int fetch_locked(const struct table *t, uint32_t c)
+{
+    struct table_place *place = &t->places[c];
+    int r = 0;
+    unsigned tries = pool_insists && !MUTANT(IMPATIENT) ? INSISTING_TRIES : 1;
+    for (unsigned i = 0; place->read == READ_NOT_YET && i < tries; i++) {
+        r = t->source.fetch(t->source.arg, t->source.which, c, place->chunk);
+        if (!r)
+            pool_note_fetched(t->pool);
+        if (!r)
+            place->read = READ_WHOLE;
+        else if (r == -EBADMSG || MUTANT(MISSED_FOR_GOOD))
+            place->read = READ_FAILED;
+    }
+    if (place->read == READ_FAILED) {
+        pool_note_lost(t->pool, -EBADMSG);
+        r = -EIO;
+    }
+    return r;
+}
+
+/* Of a view: the table may have changed its chunk since, but not in that place. */
+const uint8_t *table_chunk(const struct table *t, uint32_t c)
+{
+    uint8_t *chunk = atomic_load_explicit(&t->chunks[c], memory_order_acquire);
+    if (chunk || !t->source.fetch || c >= t->n_places)
+        return chunk;
+    struct table *mine = (struct table *)(uintptr_t)t; /* const for readers: nothing that they see changes */
+    pthread_mutex_t *lock = pool_fetch_lock(t->pool, c);
+    pthread_mutex_lock(lock);
+    int r = t->states[c] == TABLE_LOST ? -EIO : 0;
+    if (t->states[c] == TABLE_ABSENT) {
+        r = fetch_locked(t, c);
+        if (!r)
+            set_here(mine, c, t->places[c].chunk);
+        if (t->places[c].read != READ_NOT_YET)
+            mine->states[c] = r ? TABLE_LOST : TABLE_HERE;
+    }
+    chunk = here(t, c);
+    pthread_mutex_unlock(lock);
+    if (r)
+        pool_missed = r;
+    return chunk;
+}
+
+static void mark_dirty(struct table *t, uint32_t c, uint32_t from, uint32_t bytes)
+{
+    for (uint32_t u = from / TABLE_UNIT; u <= (from + bytes - 1) / TABLE_UNIT; u++)
+        t->dirty[c].bits[u / 64] |= UINT64_C(1) << u % 64;
+    set_changed(t, c, true);
+}
+
+void table_drop(struct table *t, uint32_t c)
+{
+    let_go(t, c);
+    t->states[c] = TABLE_DROPPED;
+    t->births[c] = pool_clock(t->pool); /* to a checkpoint that is a change */
+    set_all_dirty(t, c, false);
+    note_room(t, c);
+}
+
+void table_cut_dropped(struct table *t)
+{
+    while (t->n_chunks > 1 && t->states[t->n_chunks - 1] == TABLE_DROPPED) {
+        pop_chunks(t, t->n_chunks - 1);
+        t->used = t->n_chunks << t->chunk_shift;
+    }
+    if (t->n_chunks == 1 && t->states[0] == TABLE_DROPPED) {
+        t->n_free -= t->metas[0].n_free;
+        t->metas[0] = (struct table_meta){0};
+        t->used = 1;
+        note_room(t, 0);
+    }
+}
+
+/* The highest kept word of the chunk, which is here. */
+static uint32_t highest_word(const struct table *t, uint32_t c)
+{
+    uint32_t highest = t->metas[c].carry, word;
+    for (uint32_t p = first_place(c); p < end_place(t, c); p++) {
+        memcpy(&word, place_at(t, here(t, c), p) + 4, sizeof word);
+        highest = MAX_OF(highest, word);
+    }
+    return highest;
+}
+
+size_t table_drop_empty(struct table *t, size_t max)
+{
+    size_t left = 0;
+    for (uint32_t w = 0; w < words(t->n_chunks); w++) {
+        while (t->empty[w] && max > 0) {
+            uint32_t c = w * 64 + (uint32_t)__builtin_ctzll(t->empty[w]);
+            bit_set(t->empty, c, false);
+            if (!table_chunk(t, c))
+                continue; /* lost: its record of uses must not be forgotten */
+            if (t->keep_word && !MUTANT(USES_FORGOTTEN))
+                t->metas[c].carry = highest_word(t, c);
+            table_drop(t, c);
+            max--;
+        }
+        left += (size_t)__builtin_popcountll(t->empty[w]);
+    }
+    if (!t->keep_word)
+        table_cut_dropped(t);
+    return left;
+}
+
+void table_cut_empty(struct table *t)
+{
+    for (uint32_t c = t->n_chunks - 1; t->empty[c / 64] >> c % 64 & 1; c = t->n_chunks - 1) {
+        table_drop(t, c);
+        table_cut_dropped(t);
+    }
+}
+
+void table_revive(struct table *t, uint32_t c)
+{
+    uint8_t *chunk = pool_take_promised(t->pool, true);
+    uint32_t n = t->metas[c].n_free, end = end_place(t, c);
+    if (t->own_chains) {
+        t->n_free -= n;
+        t->metas[c].n_free = 0;
+        n = 0;
+    }
+    for (uint32_t p = first_place(c); n > 0 && p < end; p++) {
+        uint32_t next = p + 1 < end ? p + 1 : 0;
+        memcpy(place_at(t, chunk, p), &next, sizeof next);
+        if (t->keep_word)
+            memcpy(place_at(t, chunk, p) + 4, &t->metas[c].carry, 4);
+    }
+    t->metas[c].free_head = (uint16_t)first_place(c);
+    t->states[c] = TABLE_HERE;
+    t->births[c] = pool_clock(t->pool);
+    set_all_dirty(t, c, true);
+    set_here(t, c, chunk);
+    note_room(t, c);
+}
+
+/* For a writer, who cannot be told no: zeros, which nothing that is fetched later overwrites. */
+static void poison(struct table *t, uint32_t c)
+{
+    pthread_mutex_t *lock = pool_fetch_lock(t->pool, c);
+    pthread_mutex_lock(lock);
+    t->places[c].read = READ_FAILED;
+    pthread_mutex_unlock(lock);
+    memset(t->places[c].chunk, 0, TABLE_CHUNK_SIZE);
+    t->states[c] = TABLE_HERE;
+    set_here(t, c, t->places[c].chunk);
+    pool_note_poison(t->pool);
+}
+
+/* Makes chunk c one that is written in the current period. Kept out of line: it is seldom needed. */
+static __attribute__((noinline)) void renew(struct table *t, uint32_t c)
 {
     struct chunk_pool *pool = t->pool;
+    if (t->states[c] == TABLE_DROPPED) {
+        table_revive(t, c);
+        return;
+    }
+    bool insists = pool_insists;
+    pool_insists = true;
+    if (!table_chunk(t, c))
+        poison(t, c);
+    pool_insists = insists;
     if (pool_seen_now(pool, t->births[c])) {
         uint8_t *copy = pool_take_promised(pool, false);
-        memcpy(copy, t->chunks[c], TABLE_CHUNK_SIZE);
-        pool_release(pool, t->chunks[c], t->births[c]);
-        t->chunks[c] = copy;
+        memcpy(copy, here(t, c), TABLE_CHUNK_SIZE);
+        pool_release(pool, here(t, c), t->births[c]);
+        set_here(t, c, copy);
     }
-    t->births[c] = pool->clock;
+    t->births[c] = pool_clock(pool);
+}
+
+void *table_mut_run(struct table *t, uint32_t i, uint32_t n)
+{
+    assert(!t->frozen && i != 0 && i < t->used && n > 0 && n <= t->used - i);
+    uint32_t c = i >> t->chunk_shift, place = i & (chunk_records(t) - 1);
+    if (t->births[c] != pool_clock(t->pool) || !here(t, c))
+        renew(t, c);
+    if (!MUTANT(UNIT_UNMARKED) || c % 2 == 0)
+        mark_dirty(t, c, place << t->record_shift, n << t->record_shift);
+    return place_at(t, here(t, c), place);
 }
 
 void *table_mut(struct table *t, uint32_t i)
 {
-    assert(!t->frozen && i != 0 && i < t->used);
-    uint32_t c = i >> t->chunk_shift;
-    if (t->births[c] != t->pool->clock)
-        table_renew(t, c);
-    return record_at(t, i);
+    return table_mut_run(t, i, 1);
 }
 
+/* ---- handing out --------------------------------------------------------------- */
+
 /* The next n unused records, which lie in one chunk (the last or a new one), zeroed. */
-static uint32_t table_append(struct table *t, uint32_t n)
+static uint32_t append(struct table *t, uint32_t n)
 {
-    assert(!t->frozen && t->used <= UINT32_MAX - n);
-    uint32_t i = t->used;
-    if (i >> t->chunk_shift == t->n_chunks)
-        table_push_chunk(t, pool_take_promised(t->pool, true), t->pool->clock);
+    assert(!t->frozen && t->used <= t->limit - n);
+    uint32_t i = t->used, c = i >> t->chunk_shift;
+    if (c == t->n_chunks)
+        push_chunk(t, pool_take_promised(t->pool, true), pool_clock(t->pool));
+    else if (t->states[c] == TABLE_DROPPED)
+        table_revive(t, c);
     t->used += n;
+    bit_set(t->empty, c, false);
     /* Beyond `used` a loaded chunk need not be zero, whatever the format says (I10). */
-    memset(table_mut(t, i), 0, (size_t)n << t->record_shift);
+    memset(table_mut_run(t, i, n), 0, (size_t)n << t->record_shift);
+    return i;
+}
+
+/* Is this the place of a record of chunk c that may be free? */
+static bool may_be_free(const struct table *t, uint32_t c, uint32_t place)
+{
+    return place >= first_place(c) && place < end_place(t, c);
+}
+
+/* A stray reference of a damaged store may have written into a chain: lose records rather than crash. */
+void table_lose_chain(struct table *t, uint32_t c)
+{
+    t->n_free -= t->metas[c].n_free;
+    t->metas[c].n_free = 0;
+    note_room(t, c);
+}
+
+static uint32_t next_place(const uint8_t *record)
+{
+    uint32_t next;
+    memcpy(&next, record, sizeof next);
+    return next;
+}
+
+/* Takes the record at `place` of chunk c out, to which `link` (a place, or chunk_records() for the head)
+ * leads. */
+static uint32_t take_out(struct table *t, uint32_t c, uint32_t link, uint32_t place)
+{
+    uint32_t i = (c << t->chunk_shift) + place;
+    uint8_t *record = table_mut(t, i);
+    uint32_t next = next_place(record), word = 0;
+    if (t->keep_word)
+        memcpy(&word, record + 4, sizeof word);
+    if (link == chunk_records(t))
+        t->metas[c].free_head = (uint16_t)next;
+    else
+        memcpy(table_mut(t, (c << t->chunk_shift) + link), &next, sizeof next);
+    memset(record, 0, t->record_size);
+    if (t->keep_word)
+        memcpy(record + 4, &word, sizeof word);
+    t->metas[c].n_free--;
+    t->n_free--;
+    note_room(t, c);
     return i;
 }
 
 uint32_t table_alloc(struct table *t)
 {
-    uint32_t i = t->free_head;
-    /* A stray reference of a damaged store may have written into the chain: lose records rather than
-     * crash. */
-    if (i == 0 || i >= t->used || t->n_free == 0) {
-        t->free_head = 0;
-        t->n_free = 0;
-        return table_append(t, 1);
+    uint32_t c;
+    while ((c = t->room_from = next_room(t, t->room_from)) < t->n_chunks) {
+        if (t->states[c] == TABLE_DROPPED)
+            table_revive(t, c);
+        if (may_be_free(t, c, t->metas[c].free_head) && table_chunk(t, c))
+            return take_out(t, c, chunk_records(t), t->metas[c].free_head);
+        table_lose_chain(t, c);
     }
-    uint8_t *record = table_mut(t, i);
-    memcpy(&t->free_head, record, sizeof t->free_head);
-    t->n_free--;
-    memset(record, 0, t->record_size);
-    return i;
+    return append(t, 1);
+}
+
+/* To the head of the chain of the first chunk from `c` on that has one. */
+static void ahead_to(const struct table *t, struct table_ahead *a, uint32_t c)
+{
+    a->chunk = c = next_room(t, c);
+    a->left = c < t->n_chunks ? t->metas[c].n_free : 0;
+    if (a->left)
+        a->place = t->states[c] == TABLE_DROPPED ? first_place(c) : t->metas[c].free_head;
+}
+
+uint32_t table_predict(const struct table *t, struct table_ahead *ahead)
+{
+    struct table_ahead first = {0}, *a = ahead ? ahead : &first;
+    if (!a->begun)
+        ahead_to(t, a, t->room_from);
+    a->begun = true;
+    if (a->chunk >= t->n_chunks)
+        return (uint64_t)t->used + a->beyond < t->limit ? t->used + a->beyond++ : 0;
+    uint32_t c = a->chunk, place = a->place;
+    const uint8_t *chunk = t->states[c] == TABLE_DROPPED ? NULL : table_chunk(t, c);
+    if (t->states[c] != TABLE_DROPPED && (!chunk || !may_be_free(t, c, place)))
+        return 0;
+    if (--a->left == 0)
+        ahead_to(t, a, c + 1);
+    else
+        a->place = chunk ? next_place(place_at(t, (uint8_t *)(uintptr_t)chunk, place)) : place + 1;
+    return (c << t->chunk_shift) + place;
+}
+
+int table_claim(struct table *t, uint32_t i)
+{
+    uint32_t c = i >> t->chunk_shift, place = i & (chunk_records(t) - 1), link = chunk_records(t);
+    if (i == t->used) {
+        (void)append(t, 1);
+        return 0;
+    }
+    if (i == 0 || i > t->used || !t->metas[c].n_free)
+        return -EBADMSG;
+    if (t->states[c] == TABLE_DROPPED)
+        table_revive(t, c);
+    uint32_t at = t->metas[c].free_head;
+    const uint8_t *chunk = table_chunk(t, c);
+    for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, at); left--) {
+        if (at == place) {
+            (void)take_out(t, c, link, place);
+            return 0;
+        }
+        link = at;
+        at = next_place(chunk + ((size_t)at << t->record_shift));
+    }
+    return -EBADMSG;
+}
+
+uint32_t table_kept_word(const struct table *t, uint32_t i)
+{
+    uint32_t c = i >> t->chunk_shift, word = 0;
+    if (!t->keep_word || i == 0 || i >= t->used)
+        return 0;
+    if (t->states[c] == TABLE_DROPPED)
+        return t->metas[c].carry;
+    const uint8_t *record = table_get(t, i);
+    if (record)
+        memcpy(&word, record + 4, sizeof word);
+    return word;
+}
+
+bool table_is_free(const struct table *t, uint32_t i)
+{
+    uint32_t c = i >> t->chunk_shift, place = i & (chunk_records(t) - 1);
+    if (i == 0 || i >= t->used || t->states[c] == TABLE_DROPPED)
+        return i > 0 && i < t->used;
+    const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
+    uint32_t at = t->metas[c].free_head;
+    for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, at); left--) {
+        if (at == place)
+            return true;
+        at = next_place(chunk + ((size_t)at << t->record_shift));
+    }
+    return false;
+}
+
+static void mark(uint8_t *map, uint32_t i)
+{
+    map[i / 8] |= (uint8_t)(1u << i % 8);
+}
+
+void table_mark_free(const struct table *t, uint8_t *map)
+{
+    for (uint32_t c = 0; c < t->n_chunks; c++) {
+        uint32_t first = c << t->chunk_shift, place = t->metas[c].free_head;
+        const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
+        for (uint32_t p = first_place(c); t->states[c] == TABLE_DROPPED && p < end_place(t, c); p++)
+            mark(map, first + p);
+        for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, place); left--) {
+            mark(map, first + place);
+            place = next_place(chunk + ((size_t)place << t->record_shift));
+        }
+    }
 }
 
 void table_free_record(struct table *t, uint32_t i)
 {
-    memcpy(table_mut(t, i), &t->free_head, sizeof t->free_head);
-    t->free_head = i;
+    uint32_t c = i >> t->chunk_shift, next = t->metas[c].n_free ? t->metas[c].free_head : 0;
+    memcpy(table_mut(t, i), &next, sizeof next);
+    t->metas[c].free_head = (uint16_t)(i & (chunk_records(t) - 1));
+    t->metas[c].n_free++;
     t->n_free++;
+    note_room(t, c);
 }
 
 uint32_t table_alloc_run(struct table *t, uint32_t n, uint32_t *ret_gap, uint32_t *ret_gap_n)
@@ -511,68 +624,172 @@ uint32_t table_alloc_run(struct table *t, uint32_t n, uint32_t *ret_gap, uint32_
         *ret_gap_n = room;
         t->used += room;
     }
-    return table_append(t, n);
+    return append(t, n);
 }
+
+void table_cut(struct table *t, uint32_t used)
+{
+    assert(!t->frozen && used > 0 && used <= t->used && t->n_free == 0);
+    t->used = used;
+    pop_chunks(t, ((used - 1) >> t->chunk_shift) + 1);
+}
+
+void table_own_chains(struct table *t)
+{
+    t->own_chains = true;
+}
+
+void table_note_free(struct table *t, uint32_t c, int32_t n)
+{
+    t->metas[c].n_free = (uint16_t)(t->metas[c].n_free + n);
+    t->n_free += (uint32_t)n;
+    note_room(t, c);
+}
+
+static uint32_t first_bit(const struct table *t, const uint64_t *map)
+{
+    for (uint32_t w = 0; w < words(t->n_chunks); w++)
+        if (map[w])
+            return w * 64 + (uint32_t)__builtin_ctzll(map[w]);
+    return t->n_chunks;
+}
+
+uint32_t table_first_empty(const struct table *t)
+{
+    return first_bit(t, t->empty);
+}
+
+uint32_t table_first_dropped(const struct table *t)
+{
+    return first_bit(t, t->room);
+}
+
+/* ---- views and checkpoints ------------------------------------------------------ */
 
 int table_freeze(const struct table *t, struct table *view)
 {
-    struct table v = *t;
-    v.frozen = true;
-    v.chunks = NULL;
-    v.births = NULL;
-    v.refs = NULL;
-    v.n_chunks = v.cap_chunks = 0;
+    struct table v = {.pool = t->pool,
+                      .record_size = t->record_size,
+                      .record_shift = t->record_shift,
+                      .chunk_shift = t->chunk_shift,
+                      .keep_word = t->keep_word,
+                      .own_chains = t->own_chains,
+                      .source = t->source,
+                      .places = t->places,
+                      .n_places = t->n_places,
+                      .frozen = true};
     if (table_grow_arrays(&v, t->n_chunks) < 0) {
         table_free(&v);
         return -ENOMEM;
     }
+    v.used = t->used;
+    v.n_free = t->n_free;
     v.n_chunks = t->n_chunks;
     if (t->n_chunks > 0) { /* else there are no arrays: a table that is zeroed, not initialised */
-        memcpy(v.chunks, t->chunks, t->n_chunks * sizeof *t->chunks);
+        for (uint32_t c = 0; c < t->n_chunks; c++)
+            atomic_store_explicit(&v.chunks[c], here(t, c), memory_order_relaxed);
         memcpy(v.births, t->births, t->n_chunks * sizeof *t->births);
-        memcpy(v.refs, t->refs, t->n_chunks * sizeof *t->refs);
+        memcpy(v.metas, t->metas, t->n_chunks * sizeof *t->metas);
+        memcpy(v.states, t->states, t->n_chunks * sizeof *t->states);
     }
     *view = v;
     return 0;
 }
 
-uint32_t table_chunk_len(const struct table *t, uint32_t c)
+int table_take_dirty(struct table *t, struct table *view)
 {
-    uint64_t first = (uint64_t)c << t->chunk_shift;
-    if (first >= t->used)
-        return 0;
-    uint64_t n = t->used - first;
-    return n >= chunk_records(t) ? TABLE_CHUNK_SIZE : (uint32_t)(n << t->record_shift);
+    struct table_dirty *dirty = calloc(t->cap_chunks, sizeof *dirty);
+    uint64_t *changed = calloc(words(t->cap_chunks), sizeof *changed);
+    if (!dirty || !changed) {
+        free(dirty);
+        free(changed);
+        return -ENOMEM;
+    }
+    view->dirty = t->dirty;
+    view->changed = t->changed;
+    view->n_changed = t->n_changed;
+    t->dirty = dirty;
+    t->changed = changed;
+    t->n_changed = 0;
+    return 0;
 }
 
-int table_load_begin(struct table *t, uint32_t n_chunks)
+bool table_dirty_all(struct table *t, uint32_t c)
+{
+    if (t->states[c] == TABLE_DROPPED)
+        return true;
+    if (!table_chunk(t, c))
+        return false;
+    set_all_dirty(t, c, true);
+    return true;
+}
+
+void table_return_dirty(struct table *t, const struct table *view)
+{
+    for (uint32_t c = 0; c < MIN_OF(t->n_chunks, view->n_chunks); c++) {
+        if (!bit_is_set(view->changed, c))
+            continue;
+        for (unsigned w = 0; w < TABLE_UNIT_WORDS; w++)
+            t->dirty[c].bits[w] |= view->dirty[c].bits[w];
+        set_changed(t, c, true);
+    }
+}
+
+uint32_t table_chunk_len(const struct table *t, uint32_t c)
+{
+    return end_place(t, c) << t->record_shift;
+}
+
+/* ---- loading ---------------------------------------------------------------------- */
+
+int table_load_begin(struct table *t, uint32_t n_chunks, const struct table_source *source)
 {
     assert(!t->frozen);
     if (n_chunks == 0 || (uint64_t)n_chunks << t->chunk_shift > UINT64_C(1) << 32)
         return -EBADMSG;
-    if (table_grow_arrays(t, n_chunks) < 0 || pool_have(t->pool, t->pool->promised + n_chunks) < 0)
+    struct table_place *places = calloc(n_chunks, sizeof *places);
+    if (!places || table_grow_arrays(t, n_chunks) < 0 || pool_have_besides(t->pool, n_chunks) < 0) {
+        free(places);
         return -ENOMEM;
-    table_drop_chunks(t);
-    while (t->n_chunks < n_chunks)
-        table_push_chunk(t, pool_take(t->pool, true), 0);
+    }
+    pop_chunks(t, 0);
+    free(t->places);
+    t->places = places;
+    t->n_places = n_chunks;
+    t->source = *source;
+    while (t->n_chunks < n_chunks) {
+        uint32_t c = t->n_chunks;
+        uint8_t *chunk = pool_take(t->pool, true);
+        places[c].chunk = chunk;
+        push_chunk(t, source->fetch ? NULL : chunk, 0);
+        t->states[c] = source->fetch ? TABLE_ABSENT : TABLE_HERE;
+    }
     t->used = 1;
-    t->free_head = 0;
     t->n_free = 0;
+    t->room_from = 0;
     return 0;
 }
 
-int table_validate_free(const struct table *t)
+void table_load_dropped(struct table *t, uint32_t c)
 {
-    uint64_t chunks = ((uint64_t)t->used + chunk_records(t) - 1) >> t->chunk_shift;
-    if (t->used == 0 || chunks != t->n_chunks || t->n_free >= t->used)
+    assert(t->states[c] == TABLE_ABSENT || t->states[c] == TABLE_HERE);
+    set_here(t, c, NULL);
+    pool_put_back(t->pool, t->places[c].chunk);
+    t->states[c] = TABLE_DROPPED;
+}
+
+int table_loaded(struct table *t)
+{
+    uint64_t chunks = ((uint64_t)t->used + chunk_records(t) - 1) >> t->chunk_shift, n_free = 0;
+    if (t->used == 0 || chunks != t->n_chunks)
         return -EBADMSG;
-    /* A chain that ends after exactly n_free steps cannot have met a record twice. */
-    uint32_t i = t->free_head;
-    for (uint32_t left = t->n_free; left > 0; left--) {
-        const void *record = table_get(t, i);
-        if (!record)
+    for (uint32_t c = 0; c < t->n_chunks; c++) {
+        uint32_t n = t->metas[c].n_free, all = handed_out(t, c);
+        if (n > all || (t->states[c] == TABLE_DROPPED && n != all && n != 0))
             return -EBADMSG;
-        memcpy(&i, record, sizeof i);
+        n_free += n;
+        note_room(t, c);
     }
-    return i == 0 ? 0 : -EBADMSG;
+    t->n_free = (uint32_t)n_free;
+    return 0;
 }

@@ -17,7 +17,7 @@ struct verify {
     void *arg;
     int64_t found;
     bool deep, chains_end;
-    uint8_t *reached;        /* bit by dentry: a chain leads to it */
+    uint8_t *waiting;        /* bit by dentry: in use, and no chain has led to it yet */
     uint32_t *links;         /* by slot: names seen */
     uint32_t *kids;          /* by slot: entries seen in a directory */
     uint32_t *subdirs;       /* by slot */
@@ -41,6 +41,12 @@ __attribute__((format(printf, 2, 3))) static void report(struct verify *v, const
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
     v->problem(v->arg, line);
+}
+
+/* Asked for each thing that is looked at, by its number: whether nobody wants to know any more. */
+static bool is_cancelled(const struct verify *v, uint32_t i)
+{
+    return i % 1024 == 0 && v->idx->cancel && atomic_load_explicit(v->idx->cancel, memory_order_relaxed);
 }
 
 /* ---- names ------------------------------------------------------------------ */
@@ -73,9 +79,9 @@ static void verify_dentry(struct verify *v, uint32_t d, const struct dentry_rec 
 /* Notes that a chain leads to d. False: to a free dentry, or not for the first time. */
 static bool reach(struct verify *v, uint32_t d)
 {
-    if (!index_dentry(v->idx, d) || (v->reached[d / 8] >> (d % 8) & 1))
+    if (d >= v->idx->dentries.used || !(v->waiting[d / 8] >> (d % 8) & 1))
         return false;
-    v->reached[d / 8] |= (uint8_t)(1u << (d % 8));
+    v->waiting[d / 8] &= (uint8_t) ~(1u << (d % 8));
     return true;
 }
 
@@ -87,12 +93,16 @@ static bool verify_buckets(struct verify *v)
     const struct index *idx = v->idx;
     uint64_t links = 0;
     bool sound = idx->s.n_buckets == 0 || idx->buckets.used == idx->s.n_buckets + 1;
+    for (uint32_t i = 1; i < idx->dentries.used; i++)
+        if (index_dentry(idx, i))
+            v->waiting[i / 8] |= (uint8_t)(1u << (i % 8));
     for (uint32_t b = 1; b < idx->buckets.used && sound && idx->s.n_buckets; b++) {
-        uint32_t d = *(const uint32_t *)table_get(&idx->buckets, b);
-        sound = !d || reach(v, d);
+        const uint32_t *head = table_get(&idx->buckets, b);
+        uint32_t d = head ? *head : 0;
+        sound = head && (!d || reach(v, d));
         links += d != 0;
     }
-    for (uint32_t i = 1; i < idx->dentries.used && sound; i++) {
+    for (uint32_t i = 1; i < idx->dentries.used && sound && !is_cancelled(v, i); i++) {
         const struct dentry_rec *dentry = index_dentry(idx, i);
         uint32_t d = dentry ? dentry->hash_next : 0;
         sound = !d || reach(v, d);
@@ -112,7 +122,7 @@ static int verify_order(void *arg, struct bkey key, const void *value)
     const struct dentry_rec *dentry = index_dentry(v->idx, d);
     if (!dentry || dentry->parent != key.a || dentry->cookie != key.b)
         report(v, "directory order: entry (%u, %llu) has no dentry", key.a, (unsigned long long)key.b);
-    return 0;
+    return is_cancelled(v, d);
 }
 
 /* ---- extents ------------------------------------------------------------------ */
@@ -148,7 +158,7 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
     v->bytes[key.a] += loc.len;
     v->extents[key.a]++;
     verify_locator(v, key.a, &loc);
-    return 0;
+    return is_cancelled(v, v->extents[key.a] + key.a);
 }
 
 /* A list ends, and no list is walked twice, since each of its cells may have one owner: so it may be as long
@@ -191,7 +201,9 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
                                  !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
         report(v, "symlink %u: no target", slot);
-    if (!S_ISREG(inode->mode) && (inode->flags || inode->n_extents))
+    if (inode->past || inode->actor)
+        report(v, "inode %u: has a past, which nothing here keeps", slot);
+    if (!S_ISREG(inode->mode) && inode->flags)
         report(v, "inode %u: has extents and is no file", slot);
     if (!S_ISREG(inode->mode))
         return;
@@ -204,16 +216,17 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
         if (inode->first.len > inode->size && (inode->size || !(inode->flags & INODE_TAIL)))
             report(v, "inode %u: extent beyond the end", slot);
     }
-    if (inode->n_extents != v->extents[slot] || inode->bytes != v->bytes[slot] ||
+    if (inode_n_extents(inode) != v->extents[slot] || inode_bytes(inode) != v->bytes[slot] ||
         inode->size > ENG_FILE_SIZE_MAX)
-        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot, inode->n_extents,
-               (unsigned long long)inode->bytes, v->extents[slot], (unsigned long long)v->bytes[slot]);
+        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot,
+               inode_n_extents(inode), (unsigned long long)inode_bytes(inode), v->extents[slot],
+               (unsigned long long)v->bytes[slot]);
 }
 
 static void verify_inodes(struct verify *v)
 {
     uint64_t files = 0, dirs = 0, others = 0;
-    for (uint32_t slot = 1; slot < v->idx->inodes.used; slot++) {
+    for (uint32_t slot = 1; slot < v->idx->inodes.used && !is_cancelled(v, slot); slot++) {
         const struct inode_rec *inode = index_slot(v->idx, slot);
         if (!inode)
             continue;
@@ -298,7 +311,7 @@ static void *verify_chains(void *arg)
 static void verify_dentries(struct verify *v)
 {
     const struct index *idx = v->idx;
-    for (uint32_t d = 1; d < idx->dentries.used; d++) {
+    for (uint32_t d = 1; d < idx->dentries.used && !is_cancelled(v, d); d++) {
         const struct dentry_rec *dentry = index_dentry(idx, d);
         if (dentry)
             verify_dentry(v, d, dentry);
@@ -313,22 +326,43 @@ static void verify_dentries(struct verify *v)
 
 /*
  * Chains and order on the one hand, records on the other: they mark different arrays, so that opening a large
- * store does both at once. A deep look follows the chains, and must know first that they end. False: they do
- * not. */
-static bool verify_names(struct verify *v)
-{
-    struct verify chains = *v;
+ * store does both at once. */
+struct chains {
+    struct verify v; /* their own findings */
     pthread_t thread;
-    bool beside = !v->deep && !v->problem && v->idx->dentries.used > BESIDE_FROM &&
-                  pthread_create(&thread, NULL, verify_chains, &chains) == 0;
-    if (!beside)
-        (void)verify_chains(&chains);
-    if (beside || chains.chains_end)
+    bool beside;
+};
+
+/* A deep look follows the chains, and must know first that they end. False: they do not. */
+static bool begin_chains(struct verify *v, struct chains *chains)
+{
+    chains->v = *v;
+    chains->beside = !v->deep && !v->problem && v->idx->dentries.used > BESIDE_FROM &&
+                     pthread_create(&chains->thread, NULL, verify_chains, &chains->v) == 0;
+    if (!chains->beside)
+        (void)verify_chains(&chains->v);
+    return chains->beside || chains->v.chains_end;
+}
+
+static void end_chains(struct verify *v, struct chains *chains)
+{
+    if (chains->beside)
+        (void)pthread_join(chains->thread, NULL);
+    v->found += chains->v.found;
+}
+
+static void verify_all(struct verify *v)
+{
+    struct chains chains;
+    if (begin_chains(v, &chains)) {
         verify_dentries(v);
-    if (beside)
-        (void)pthread_join(thread, NULL);
-    v->found += chains.found;
-    return chains.chains_end;
+        if (btree_scan(&v->idx->extents, (struct bkey){0, 0}, verify_extent, v) < 0)
+            report(v, "extents: the tree is broken");
+        verify_inodes(v);
+        verify_segments(v);
+        verify_tree(v);
+    }
+    end_chains(v, &chains);
 }
 
 int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
@@ -336,7 +370,7 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
 {
     struct verify v = {.idx = idx, .deep = deep, .problem = problem, .arg = arg};
     size_t n = idx->inodes.used;
-    v.reached = calloc(idx->dentries.used / 8 + 1, 1);
+    v.waiting = calloc(idx->dentries.used / 8 + 1, 1);
     v.links = calloc(n, sizeof *v.links);
     v.kids = calloc(n, sizeof *v.kids);
     v.subdirs = calloc(n, sizeof *v.subdirs);
@@ -346,18 +380,13 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     v.n_live = calloc(idx->segs.used, sizeof *v.n_live);
     v.tree = calloc(n, 1);
     v.cells = calloc(idx->names.cells.used / 8 + 1, 1);
-    bool memory = v.reached && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live &&
+    bool memory = v.waiting && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live &&
                   v.tree && v.cells;
     if (memory && names_mark_free(&idx->names, v.cells) < 0)
         report(&v, "names: the lists of free cells are broken");
-    else if (memory && verify_names(&v)) {
-        if (btree_scan(&idx->extents, (struct bkey){0, 0}, verify_extent, &v) < 0)
-            report(&v, "extents: the tree is broken");
-        verify_inodes(&v);
-        verify_segments(&v);
-        verify_tree(&v);
-    }
-    free(v.reached);
+    else if (memory)
+        verify_all(&v);
+    free(v.waiting);
     free(v.links);
     free(v.kids);
     free(v.subdirs);
@@ -367,6 +396,8 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     free(v.n_live);
     free(v.tree);
     free(v.cells);
+    if (memory && is_cancelled(&v, 0))
+        return -ECANCELED;
     return memory ? v.found : -ENOMEM;
 }
 

@@ -9,11 +9,11 @@
 
 /*
  * Checks every record, link and count. Each finding goes to `problem` (may be NULL) as a line; the walk stops
- * where it could not go on safely. Returns the number of findings, or -ENOMEM. `deep` also checks that
- * directories form a tree. */
+ * where it could not go on safely. Returns the number of findings, -ENOMEM, or -ECANCELED (idx->cancel).
+ * `deep` also checks that directories form a tree. */
 int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
                      void *arg);
-/* The same as one answer: 0, -EBADMSG, -ENOMEM. */
+/* The same as one answer: 0, -EBADMSG, -ENOMEM, -ECANCELED. */
 int index_is_sound(const struct index *idx);
 
 #endif

@@ -140,7 +140,7 @@ static void report_given_up(struct checker *c)
     if (f->lost_batches)
         found(c, line);
     snprintf(line, sizeof line,
-             "%llu segments were set aside by earlier openings (s*.kept): of what they hold content is read, "
+             "%llu files were set aside by earlier openings (*.kept): of what segments hold content is read, "
              "not names",
              (unsigned long long)f->set_aside);
     if (f->set_aside)

@@ -10,7 +10,8 @@
 
 void config_load(struct eng *eng)
 {
-    eng->config_is_known = config_read(eng->io, &eng->report, NULL, &eng->config) == 0;
+    eng->config_is_known = config_read(eng->io, superblock_tag(&eng->sb), &eng->report, eng->opt.read_only,
+                                       NULL, &eng->config) == 0;
     if (eng->opt.commit_ms > 0) /* of this mount only */
         atomic_store_explicit(&eng->config.commit_ms, (uint64_t)eng->opt.commit_ms, memory_order_relaxed);
 }
@@ -23,7 +24,8 @@ int eng_config_reload(struct eng *eng)
         return -EINVAL;
     report_defer();
     pthread_mutex_lock(&eng->config_file_lock);
-    int r = config_read(eng->io, &eng->report, &eng->config, &stored);
+    int r = config_read(eng->io, superblock_tag(&eng->sb), &eng->report, is_read_only(eng), &eng->config,
+                        &stored);
     for (size_t i = 0; !r && (key = config_key(i)); i++) {
         char value[CONFIG_VALUE_SIZE];
         bool of_mount = eng->opt.commit_ms > 0 && strcmp(key, "commit_ms") == 0;
@@ -73,11 +75,11 @@ int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, siz
     if (r)
         return r;
     pthread_mutex_lock(&eng->config_file_lock);
-    r = config_read(eng->io, NULL, NULL, &stored);
+    r = config_read(eng->io, superblock_tag(&eng->sb), NULL, false, NULL, &stored);
     if (!r)
         r = set_pairs(&stored, pairs, n);
     if (!r)
-        r = config_write(eng->io, &stored);
+        r = config_write(eng->io, superblock_tag(&eng->sb), &stored);
     if (!r)
         r = set_pairs(&eng->config, pairs, n);
     pthread_mutex_unlock(&eng->config_file_lock);

@@ -3,6 +3,7 @@
  * that is there; and the first batch of a new store. */
 #include "commit/commit.h"
 #include "commit/flush.h"
+#include "disk/superblock_file.h"
 #include "image/salvage.h"
 #include "store/store.h"
 
@@ -35,86 +36,57 @@ static int create_superblock(struct eng *eng, char why[256])
                             .created = now_ns()};
     if (getrandom(sb.uuid, sizeof sb.uuid, 0) < 0 || getrandom(&sb.hash_seed, sizeof sb.hash_seed, 0) < 0)
         return -errno;
-    uint8_t image[2 * SUPERBLOCK_SIZE];
-    superblock_encode(&sb, image);
-    r = io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
+    r = superblock_write(eng->io, &sb);
     if (r)
         snprintf(why, 256, "cannot create the store: %s", strerror(-r));
     return r;
 }
 
-/* One damaged copy is made good by the other as soon as the store may be written: the next damage may hit
- * that. */
-static void mend_superblock(struct eng *eng, const uint8_t *data, size_t size)
+/* What is damaged is made good as soon as the store may be written: the next damage may hit what is whole. A
+ * store of version 1 has one file; what an unfinished upgrade has put beside it the next one writes. */
+static void mend_superblock(struct eng *eng, const int errors[SUPERBLOCK_FILES])
 {
-    uint8_t image[2 * SUPERBLOCK_SIZE];
-    superblock_encode(&eng->sb, image);
-    if (size == sizeof image && memcmp(data, image, size) == 0)
-        return;
-    int r = eng->opt.read_only ? -EROFS : io_replace_file(eng->io, SUPERBLOCK_FILE, image, sizeof image);
-    report_line(&eng->report, ENG_LOG_WARNING, "superblock: one copy is damaged; %s",
-                r ? "the other serves" : "rewritten from the other");
-}
-
-/* Each copy by itself: one that cannot be read is zeros, as long as the other can be. */
-static int read_superblock(struct eng *eng, uint8_t data[2 * SUPERBLOCK_SIZE], size_t *ret_size)
-{
-    const struct eng_io_ops *ops = eng->io->ops;
-    struct io_file *file;
-    uint64_t size = 0;
-    unsigned n_bad = 0;
-    memset(data, 0, (size_t)2 * SUPERBLOCK_SIZE);
-    int r = ops->open(eng->io, SUPERBLOCK_FILE, IO_RDONLY, &file);
-    if (r)
-        return r;
-    r = ops->file_size(file, &size);
-    if (!r && size > (uint64_t)2 * SUPERBLOCK_SIZE)
-        r = -EFBIG;
-    for (uint64_t at = 0; !r && at < size; at += SUPERBLOCK_SIZE) {
-        size_t len = (size_t)MIN_OF(size - at, (uint64_t)SUPERBLOCK_SIZE);
-        ssize_t n = io_pread_full(file, ops, data + at, len, at);
-        if (n == -EIO)
-            memset(data + at, 0, len);
-        r = n < 0 && (n != -EIO || ++n_bad == 2) ? (int)n : 0;
+    bool mends = !eng->opt.read_only && !MUTANT(COPY_UNMENDED);
+    for (unsigned i = 0; i < SUPERBLOCK_FILES; i++) {
+        if (!errors[i] || (i && eng->sb.version == FORMAT_VERSION_OLD))
+            continue;
+        bool missing = errors[i] == -ENOENT,
+             mended = mends && superblock_write_file(eng->io, &eng->sb, i) == 0;
+        enum eng_log_level level = missing && mended && i ? ENG_LOG_INFO : ENG_LOG_WARNING;
+        const char *how = mended ? "written anew from the other copy" : "the other copy serves";
+        report_line(&eng->report, level, "%s: it is %s; %s", superblock_names[i],
+                    missing ? "missing" : "damaged", how);
     }
-    ops->close(file);
-    *ret_size = (size_t)size;
-    return r;
 }
 
 int create_or_load(struct eng *eng, char why[256])
 {
-    uint8_t data[2 * SUPERBLOCK_SIZE];
-    size_t size = 0;
-    int r = read_superblock(eng, data, &size);
+    int errors[SUPERBLOCK_FILES];
+    int r = superblock_read(eng->io, &eng->sb, errors);
     if (r == -ENOENT && !eng->opt.must_exist && !eng->opt.read_only) {
         r = create_superblock(eng, why);
         if (r)
             return r;
-        r = read_superblock(eng, data, &size);
+        r = superblock_read(eng->io, &eng->sb, errors);
     }
-    if (eng->opt.salvage && (r == -EIO || r == -ENOENT || r == -EFBIG || io_is_no_file(r)))
+    if (!r && (eng->sb.segment_size < ENG_SEGMENT_SIZE_MIN || eng->sb.segment_size > ENG_SEGMENT_SIZE_MAX))
+        r = -EBADMSG;
+    if (!r)
+        mend_superblock(eng, errors);
+    if (eng->opt.salvage && (r == -EBADMSG || r == -EIO || r == -ENOENT || r == -EFBIG || io_is_no_file(r)))
         return salvage_identity(eng, why);
-    if (r) {
+    if (r && r != -EBADMSG && r != -EPROTONOSUPPORT) {
         snprintf(why, 256, r == -ENOENT ? "not a store: it has no file named superblock" : "superblock: %s",
                  strerror(-r));
         return r;
     }
-    r = superblock_decode(data, size, &eng->sb);
-    if (!r)
-        mend_superblock(eng, data, size);
-    if (r == -EBADMSG && eng->opt.salvage)
-        return salvage_identity(eng, why);
     if (r == -EPROTONOSUPPORT)
         snprintf(why, 256,
                  "superblock: unknown format version or feature; this is engramfs " ENG_VERSION
                  " with format %u; use a newer one",
                  FORMAT_VERSION);
-    else if (r || eng->sb.segment_size < ENG_SEGMENT_SIZE_MIN ||
-             eng->sb.segment_size > ENG_SEGMENT_SIZE_MAX) {
-        snprintf(why, 256, "superblock: both copies are damaged; restore the file from a copy");
-        r = -EBADMSG;
-    }
+    else if (r)
+        snprintf(why, 256, "superblock: all copies are damaged; restore the file from a copy");
     return r;
 }
 
@@ -132,7 +104,6 @@ int create_root(struct eng *eng)
     int r = commit_begin(eng);
     if (r)
         return r;
-    r = commit_txn(eng, &txn);
-    commit_end(eng);
+    r = commit_end(eng, commit_txn(eng, &txn));
     return r ? r : flush_log(eng);
 }

@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "disk/codec.h"
 #include "disk/segments.h"
+#include "disk/summary.h"
 #include "image/segment_file.h"
 
 #include <stdio.h>
@@ -280,7 +281,7 @@ static int dump_batch(struct dump *d, uint64_t *ret_size)
 
 /* ---- the file --------------------------------------------------------------------- */
 
-static int dump_header(struct dump *d, uint32_t id, struct segment_header *ret_header)
+static int dump_header(struct dump *d, struct segment_header *ret_header)
 {
     struct segment_header *h = ret_header;
     int r = read_at(d, h, sizeof *h, 0);
@@ -294,7 +295,7 @@ static int dump_header(struct dump *d, uint32_t id, struct segment_header *ret_h
     else if (h->kind == SEGMENT_SURVIVORS)
         of = "survivors";
     put_bytes(d, "of", of, strlen(of));
-    put(d, "version", ENG_DUMP_NUMBER, h->version);
+    put(d, "version", ENG_DUMP_NUMBER, segment_header_version(h));
     put(d, "id", ENG_DUMP_NUMBER, h->id);
     put(d, "first_seq", ENG_DUMP_NUMBER, h->first_seq);
     put(d, "durable_seq", ENG_DUMP_NUMBER, h->durable_seq);
@@ -302,7 +303,7 @@ static int dump_header(struct dump *d, uint32_t id, struct segment_header *ret_h
     put(d, "chain", ENG_DUMP_HEX, h->chain);
     put(d, "sum", ENG_DUMP_HEX, h->sum);
     return emit(d, 0, "segment", 0, sizeof *h,
-                segment_header_check(h, h->uuid, id)
+                segment_header_check(h, h->uuid, d->sf.id)
                     ? "its checksum does not hold, or it is of another segment"
                     : NULL);
 }
@@ -334,6 +335,46 @@ static int find_record(struct dump *d, uint64_t *ret_at, bool *ret_zeros)
     return window ? 0 : -ENOMEM;
 }
 
+#define ENTRIES_STEP (1u << 20)
+
+/* The entries of a summary, which end where they cannot be any. */
+static int read_entries(struct dump *d, uint32_t len, bool *good)
+{
+    int r = 0;
+    d->extent.len = 0;
+    while (!r && *good && d->extent.len < len) {
+        size_t n = MIN_OF(len - d->extent.len, (size_t)ENTRIES_STEP);
+        r = buf_reserve(&d->extent, n);
+        if (!r)
+            r = read_at(d, d->extent.data + d->extent.len, n, d->at + d->extent.len);
+        *good = !r && !io_has_hole(d->extent.data + d->extent.len, n);
+        d->extent.len += n;
+    }
+    return r;
+}
+
+/* Whether the rest of the file is a summary, or was one. */
+static int dump_summary(struct dump *d, uint64_t *ret_size)
+{
+    struct summary_footer f;
+    uint64_t left = d->size - d->at;
+    *ret_size = 0;
+    int r = left < sizeof f ? -EBADMSG : read_at(d, &f, sizeof f, d->size - sizeof f);
+    if (r == -EBADMSG || (!r && (f.magic != SUMMARY_MAGIC || f.len != left - sizeof f)))
+        return 0;
+    bool good = summary_footer_check(&f, d->sf.id, f.store, d->size) == 0;
+    r = r ? r : read_entries(d, f.len, &good);
+    if (r)
+        return r;
+    good = good && summary_entries_check(&f, d->extent.data) == 0;
+    put(d, "segment", ENG_DUMP_NUMBER, f.segment);
+    put(d, "entries", ENG_DUMP_NUMBER, f.n);
+    put(d, "entries_len", ENG_DUMP_NUMBER, f.len);
+    put(d, "sum", ENG_DUMP_HEX, f.sum);
+    *ret_size = left;
+    return emit(d, 1, "summary", d->at, left, good ? NULL : "its checksum does not hold");
+}
+
 /* What lies at d->at is no record. Zeros at the end were written ahead of the log. */
 static int dump_gap(struct dump *d, uint64_t *ret_size)
 {
@@ -362,26 +403,28 @@ static int dump_records(struct dump *d, bool log)
         if (!r && !size) /* of a log: what is left of a batch whose header is gone */
             r = dump_extent(d, 1, d->at, d->size, &size);
         if (!r && !size)
+            r = dump_summary(d, &size);
+        if (!r && !size)
             r = dump_gap(d, &size);
         d->at += size;
     }
     return r;
 }
 
-static int dump_file(struct eng_io *io, uint32_t id, struct dump *d)
+static int dump_file(struct eng_io *io, struct dump *d)
 {
     struct segment_header h = {0};
     char name[SEGMENT_NAME_SIZE];
-    segment_name(id, name);
+    segment_name(d->sf.id, name);
     int r = io->ops->open(io, name, IO_RDONLY, &d->file);
     if (r)
         return r;
     d->ops = io->ops;
     d->at = sizeof h;
     r = d->ops->file_size(d->file, &d->size);
-    d->sf = (struct seg_file){.id = id, .size = d->size};
+    d->sf.size = d->size;
     if (!r)
-        r = dump_header(d, id, &h);
+        r = dump_header(d, &h);
     if (!r)
         r = dump_records(d, h.kind != SEGMENT_SURVIVORS);
     d->ops->close(d->file);
@@ -394,13 +437,13 @@ int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool conten
              int (*emit_item)(void *arg, const struct eng_dump_item *item), void *arg)
 {
     struct eng_io *own = NULL;
-    struct dump d = {.emit = emit_item, .arg = arg, .content = content};
+    struct dump d = {.emit = emit_item, .arg = arg, .sf.id = segment, .content = content};
     if ((!store && !io) || !emit_item)
         return -EINVAL;
     int r = io ? 0 : io_posix_new(store, false, &own);
     if (r)
         return r;
-    r = dump_file(io ? io : own, segment, &d);
+    r = dump_file(io ? io : own, &d);
     io_posix_free(own);
     return r;
 }

@@ -69,10 +69,33 @@ static int add_segments(struct eng *eng, struct list *l)
     return look_at_segments(eng, add_segment, &m);
 }
 
+/* Before the segments: so these have all that the echo has. Files that a hold keeps may be older. */
+static int add_echo(struct eng *eng, struct list *l)
+{
+    struct echo_file *files;
+    size_t n;
+    int r = echo_files(&eng->log.echo, &files, &n);
+    for (size_t i = 0; i < n && !r; i++) {
+        char name[ECHO_NAME_SIZE];
+        if (files[i].gone)
+            continue;
+        echo_name(files[i].id, name);
+        struct eng_file *f = add(l, ENG_FILE_ECHO, name);
+        if (f) {
+            f->id = files[i].id;
+            f->size = files[i].size;
+        }
+        r = f ? 0 : -ENOMEM;
+    }
+    free(files);
+    return r;
+}
+
 static int add_checkpoint(void *arg, const char *name)
 {
     uint64_t id;
-    return checkpoint_parse_name(name, &id) == 0 && !add(arg, ENG_FILE_CHECKPOINT, name) ? -ENOMEM : 0;
+    unsigned copy;
+    return image_parse_name(name, &id, &copy) == 0 && !add(arg, ENG_FILE_CHECKPOINT, name) ? -ENOMEM : 0;
 }
 
 /* A checkpoint still being written is not valid yet: checkpoint_exclude() keeps it out of the list. */
@@ -81,6 +104,7 @@ static int size_checkpoints(struct eng *eng, struct list *l)
     const struct eng_io_ops *ops = eng->io->ops;
     for (size_t i = 0; i < l->n; i++) {
         struct io_file *file;
+        unsigned copy;
         if (l->files[i].kind != ENG_FILE_CHECKPOINT)
             continue;
         int r = ops->open(eng->io, l->files[i].name, IO_RDONLY, &file);
@@ -88,18 +112,25 @@ static int size_checkpoints(struct eng *eng, struct list *l)
             return r;
         r = ops->file_size(file, &l->files[i].size);
         ops->close(file);
-        (void)checkpoint_parse_name(l->files[i].name, &l->files[i].id);
+        (void)image_parse_name(l->files[i].name, &l->files[i].id, &copy);
         if (r)
             return r;
     }
     return 0;
 }
 
+static int rank_of(enum eng_file_kind kind)
+{
+    return kind == ENG_FILE_CHECKPOINT ? 2 : kind == ENG_FILE_ECHO;
+}
+
 static int by_kind_and_id(const void *a, const void *b)
 {
     const struct eng_file *x = a, *y = b;
-    bool cx = x->kind == ENG_FILE_CHECKPOINT, cy = y->kind == ENG_FILE_CHECKPOINT;
-    return cx != cy ? cx - cy : (x->id > y->id) - (x->id < y->id);
+    int kx = rank_of(x->kind), ky = rank_of(y->kind);
+    if (kx != ky || x->id != y->id)
+        return kx != ky ? kx - ky : (x->id > y->id) - (x->id < y->id);
+    return strcmp(x->name, y->name); /* the two copies of a checkpoint */
 }
 
 void eng_uuid(struct eng *eng, uint8_t ret_uuid[16])
@@ -116,6 +147,8 @@ int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_file *fil
     int r = eng->io->ops->list(eng->io, add_checkpoint, &l);
     if (!r)
         r = size_checkpoints(eng, &l);
+    if (!r)
+        r = add_echo(eng, &l);
     retire_exclude(eng);
     if (!r)
         r = add_segments(eng, &l);

@@ -5,6 +5,14 @@
 #include "core/keepers.h"
 #include "image/checkpoint.h"
 
+/* Whether batches from now on are appended in a hold. */
+static void note_hold(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->log.lock);
+    eng->log.echo.held = keepers_holds(eng) > 0;
+    pthread_mutex_unlock(&eng->log.lock);
+}
+
 int eng_hold(struct eng *eng)
 {
     if (!eng)
@@ -14,6 +22,7 @@ int eng_hold(struct eng *eng)
     keepers_hold(eng);
     retire_allow(eng);
     checkpoint_allow(eng);
+    note_hold(eng);
     return 0;
 }
 
@@ -22,6 +31,7 @@ int eng_release(struct eng *eng)
     if (!eng)
         return -EINVAL;
     int r = keepers_release(eng);
+    note_hold(eng);
     if (!r)
         (void)retire_segments(eng);
     return r;

@@ -4,11 +4,13 @@
 #include "commit/feed.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
+#include "commit/summaries.h"
 #include "core/damage.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/recover.h"
+#include "image/rest.h"
 #include "image/salvage.h"
 #include "store/jobs.h"
 #include "store/store.h"
@@ -54,12 +56,22 @@ static int lock_store(struct eng *eng, char why[256])
     return r;
 }
 
+/* A recovery may need to write nothing: then only the first mutation would fail. */
+static int may_be_written(struct eng *eng, char why[256])
+{
+    struct io_space space;
+    if (eng->opt.read_only || eng->io->ops->space(eng->io, &space) || !space.read_only)
+        return 0;
+    snprintf(why, 256, "its file system is mounted read-only: the store can be read there, not written");
+    return -EROFS;
+}
+
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new,   damage_new,      reserve_new, orphans_new,
-                                         atimes_new,    feed_new,        retire_new,  checkpoint_new,
-                                         full_disk_new, maintenance_new, jobs_new};
+    int (*const news[])(struct eng *) = {
+        keepers_new,   damage_new,     reserve_new, orphans_new,   atimes_new,      feed_new, retire_new,
+        summaries_new, checkpoint_new, rest_new,    full_disk_new, maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -71,7 +83,9 @@ static void free_parts(struct eng *eng)
     runner_free(eng);
     maintenance_free(eng);
     full_disk_free(eng);
+    rest_free(eng);
     checkpoint_free(eng);
+    summaries_free(eng);
     retire_free(eng);
     feed_free(eng);
     atimes_free(eng);
@@ -94,11 +108,13 @@ static void init_parts(struct eng *eng)
     atomic_store_explicit(&eng->slice, FREED_PER_BATCH, memory_order_relaxed);
     atomic_store_explicit(&eng->block_extents, BLOCK_EXTENTS, memory_order_relaxed);
     report_init(&eng->report, &eng->opt);
+    loading_init(&eng->loading);
     wake_init(&eng->wake);
 }
 
 static void eng_free(struct eng *eng)
 {
+    rest_stop(eng);
     workers_free(eng);
     log_free(&eng->log);
     segments_free(&eng->segments);
@@ -106,9 +122,11 @@ static void eng_free(struct eng *eng)
     free(eng->lost_slots);
     if (eng->locked)
         eng->io->ops->unlock(eng->io);
+    checkpoint_close(eng);
     if (eng->own_io)
         io_posix_free(eng->io);
     free_parts(eng);
+    loading_free(&eng->loading);
     wake_free(&eng->wake);
     report_free(&eng->report);
     pthread_mutex_destroy(&eng->counters.lock);
@@ -159,6 +177,8 @@ static int begin_root(struct eng *eng, char why[256])
 static int open_store(struct eng *eng, char why[256])
 {
     int r = lock_store(eng, why);
+    if (!r)
+        r = may_be_written(eng, why);
     if (!r && !eng->opt.read_only)
         io_begin(eng->io);
     if (!r)
@@ -173,19 +193,22 @@ static int open_store(struct eng *eng, char why[256])
     eng->segments.read_only = eng->opt.read_only;
     uint64_t store = eng->log.store;
     log_init(&eng->log, eng->io, &eng->segments, &eng->hook, segment_size(eng));
-    eng->log.store = store;
-    if (!store)
-        eng->log.store = superblock_tag(&eng->sb);
+    eng->log.store = store ? store : superblock_tag(&eng->sb);
+    eng->log.echo.store = eng->log.store;
     reserve_init(eng);
     r = recover_store(eng, why);
+    if (!r && !eng->opt.read_only)
+        r = upgrade_store(eng, why);
     if (!r && !index_inode(&eng->idx, ENG_ROOT_INO))
         r = begin_root(eng, why);
     if (r)
         return r;
+    rest_forget_suspicion(eng);
     if (!eng->opt.read_only)
         reserve_opened(eng);
     maintenance_opened(eng);
-    return workers_new(eng);
+    r = workers_new(eng);
+    return r ? r : rest_opened(eng);
 }
 
 static int check_options(const struct eng_options *opt, char why[256])
@@ -210,18 +233,17 @@ static void tell_why(int r, const char *why, char ret_why[256])
         snprintf(ret_why, 256, "%s", *why ? why : strerror(-r));
 }
 
-int eng_open_sized(const char *path, const struct eng_options *opt, size_t size, struct eng **ret_eng,
-                   char ret_why[256])
+/* *ret_again: with all of the index loaded first it may succeed. */
+static int try_open(const char *path, const struct eng_options *opt, size_t size, bool whole,
+                    struct eng **ret_eng, char why[256], bool *ret_again)
 {
-    char why[256] = "";
+    *ret_again = false;
     struct eng *eng = calloc(1, sizeof *eng);
-    if (!eng) {
-        tell_why(-ENOMEM, why, ret_why);
+    if (!eng)
         return -ENOMEM;
-    }
     int r = opt ? take_sized(&eng->opt, sizeof eng->opt, opt, size) : 0;
     if (r)
-        snprintf(why, sizeof why,
+        snprintf(why, 256,
                  "an option is set that this engine (" ENG_VERSION ") does not know; use a newer one");
     eng->compact_group = COMPACT_GROUP;
     eng->installs_beside = !eng->opt.no_background;
@@ -236,11 +258,13 @@ int eng_open_sized(const char *path, const struct eng_options *opt, size_t size,
     if (!r)
         r = open_io(eng, path, why);
     if (!r) {
+        if (whole)
+            rest_load_whole(eng);
         segments_init(&eng->segments, eng->io, &eng->hook);
         r = open_store(eng, why);
     }
     if (r) {
-        tell_why(r, why, ret_why);
+        *ret_again = !whole && rest_wants_whole(eng);
         eng_free(eng);
         return r;
     }
@@ -248,22 +272,43 @@ int eng_open_sized(const char *path, const struct eng_options *opt, size_t size,
     return 0;
 }
 
+int eng_open_sized(const char *path, const struct eng_options *opt, size_t size, struct eng **ret_eng,
+                   char ret_why[256])
+{
+    char why[256] = "";
+    bool again;
+    int r = try_open(path, opt, size, false, ret_eng, why, &again);
+    if (again) {
+        *why = 0;
+        r = try_open(path, opt, size, true, ret_eng, why, &again);
+    }
+    if (r)
+        tell_why(r, why, ret_why);
+    return r;
+}
+
 int eng_close(struct eng *eng)
 {
     if (!eng)
         return 0;
     eng_feed_shutdown(eng);
+    loading_hurry(&eng->loading);
+    if (checkpoint_is_due(eng) && !is_read_only(eng)) /* or one that is always closed soon never has one */
+        (void)rest_await(eng);
+    rest_stop(eng);
     workers_free(eng);
     int r = 0;
     atimes_flush(eng);
     if (!eng->opt.read_only)
         r = eng_sync(eng); /* reports a sync that failed earlier as well (I11) */
-    if (!is_read_only(eng)) {
+    if (!is_read_only(eng) && loading_is_done(&eng->loading)) {
         if (!r && log_seq(&eng->log) > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire))
             r = checkpoint_write(eng);
         if (!r)
             (void)retire_segments(eng);
     }
+    if (!is_read_only(eng) && !MUTANT(UNECHOED)) /* what no checkpoint has is there twice all the same */
+        echo_sync(&eng->log.echo);
     eng_free(eng);
     return r;
 }

@@ -8,11 +8,12 @@
 #include "core/keepers.h"
 #include "core/look.h"
 #include "core/reserve.h"
+#include "core/totals.h"
 #include "store/store.h"
 
 #include <stdio.h>
 
-/* Its place among the kinds is its number, with the keepers in place of ENG_SPACE_KEPT. */
+/* In the order in which they are told, with the keepers in place of ENG_SPACE_KEPT. */
 static const struct eng_space_kind kinds[] = {
     {ENG_SPACE_LIVE, "live", "live", "removing or truncating memories", 0},
     {ENG_SPACE_ORPHANS, "orphans", "removed, still open",
@@ -26,13 +27,16 @@ static const struct eng_space_kind kinds[] = {
      0},
     {ENG_SPACE_COPIES, "copies", "being copied", "the end of the compaction that runs", 0},
     {ENG_SPACE_METADATA, "metadata", "log metadata", "compact, as far as it belongs to dead content", 0},
-    {ENG_SPACE_CHECKPOINTS, "checkpoints", "checkpoints", "nothing: at most about four times the index", 0},
+    {ENG_SPACE_METADATA_SPENT, "metadata_spent", "log metadata, spent",
+     "compact; by itself as what is dead, with which it is counted as fragmentation", 0},
+    {ENG_SPACE_ECHO, "echo", "log, second copy", "the next checkpoint; compact writes it at once", 0},
+    {ENG_SPACE_CHECKPOINTS, "checkpoints", "checkpoints", "nothing: at most about five times the index", 0},
     {ENG_SPACE_RESERVE, "reserve", "reserve", "nothing: kept so that compaction works on a full disk", 0},
     {ENG_SPACE_SET_ASIDE, "set_aside", "set aside",
-     "removing s*.kept from the store's folder, when what engramctl repair gets out of them is not needed",
-     0},
+     "removing *.kept from the store's folder, when what engramctl repair gets out of them is not needed", 0},
     {ENG_SPACE_SLACK, "slack", "slack",
-     "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock and config",
+     "nothing: whole disk blocks, up to 256 KiB of zeros ahead of the log, the folder, superblock, config "
+     "and their copies",
      0},
 };
 static_assert(ARRAY_LEN(kinds) + KEEPERS_MAX <= ENG_SPACE_KINDS_MAX, "each has a place in the receipt");
@@ -114,10 +118,12 @@ static void name_of_extent(struct eng *eng, uint64_t ino, const struct locator *
 
 static uint64_t xattr_bytes(const struct index *idx, const struct inode_rec *inode, unsigned *looks)
 {
-    struct xattr_view view;
+    struct xattr_walk walk = {.next = inode->xattrs};
     uint64_t bytes = 0;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &view); x = view.next, ++*looks)
-        bytes += view.is_extent ? view.loc.len : 0;
+    while (index_next_xattr(idx, &walk)) {
+        bytes += walk.xattr.is_extent ? walk.xattr.loc.len : 0;
+        ++*looks;
+    }
     return bytes;
 }
 
@@ -130,7 +136,7 @@ static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, s
     ++*looks;
     if (!inode || inode->nlink)
         return;
-    uint64_t bytes = (S_ISREG(inode->mode) ? inode->bytes : 0) + xattr_bytes(idx, inode, looks);
+    uint64_t bytes = inode_bytes(inode) + xattr_bytes(idx, inode, looks);
     *bytes_of(sp, ENG_SPACE_ORPHANS) += (int64_t)bytes;
     if (sp->n_orphans < ENG_SPACE_ORPHANS_MAX) {
         struct eng_space_orphan *o = &sp->orphans[sp->n_orphans];
@@ -186,7 +192,9 @@ static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
     bool active = keepers_need(eng, KEEPER_ACTIVE, seg);
     *bytes_of(sp, ENG_SPACE_LIVE) += (int64_t)seg->live;
     *bytes_of(sp, active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD) += (int64_t)(seg->total - seg->live);
-    *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)seg->total;
+    int64_t spent = (int64_t)totals_spent_locked(eng, seg);
+    *bytes_of(sp, ENG_SPACE_METADATA_SPENT) += spent;
+    *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)seg->total - spent;
     return 0;
 }
 
@@ -204,7 +212,8 @@ static int add_set_aside(void *arg, const char *name)
     struct io_file *file;
     uint64_t size;
     uint32_t id;
-    if (segment_parse_kept_name(name, &id) || ops->open(found->io, name, IO_RDONLY, &file))
+    if ((segment_parse_kept_name(name, &id) && echo_parse_kept_name(name, &id)) ||
+        ops->open(found->io, name, IO_RDONLY, &file))
         return 0; /* people may remove them at any time */
     if (!ops->file_size(file, &size))
         found->bytes += (int64_t)size;
@@ -228,6 +237,7 @@ static void add_segments(struct eng *eng, struct eng_space *sp)
     /* An output of compaction has no record until its first relocations are installed. */
     *bytes_of(sp, ENG_SPACE_COPIES) =
         MAX_OF((int64_t)segments_bytes(&eng->segments) - receipt.known, (int64_t)0);
+    *bytes_of(sp, ENG_SPACE_ECHO) = (int64_t)atomic_load_explicit(&eng->log.echo.bytes, memory_order_relaxed);
     *bytes_of(sp, ENG_SPACE_CHECKPOINTS) =
         (int64_t)atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
     *bytes_of(sp, ENG_SPACE_RESERVE) = (int64_t)reserve_bytes(eng);

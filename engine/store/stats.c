@@ -5,21 +5,24 @@
 #include "core/keepers.h"
 #include "core/look.h"
 #include "core/reserve.h"
+#include "core/totals.h"
 #include "store/store.h"
 #include "upkeep/policy.h"
 
 static void index_figures(struct eng *eng, struct eng_stats *st)
 {
+    st->spent_bytes = totals_spent(eng);
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct index *idx = &eng->idx;
     st->total_bytes = idx->s.total;
     st->live_bytes = idx->s.live;
-    st->fragmentation_ratio = policy_fragmentation(idx->s.total, idx->s.live);
+    st->fragmentation_ratio = policy_fragmentation(idx->s.total + st->spent_bytes, idx->s.live);
     st->memories = idx->s.n_files;
     st->directories = idx->s.n_dirs;
     st->other_inodes = idx->s.n_others;
     st->orphans = idx->n_orphans;
     st->index_bytes = chunk_pool_bytes(idx->pool) + chunk_pool_bytes(idx->ref_pool);
+    st->index_unverified_bytes = loading_left(&eng->loading) * TABLE_CHUNK_SIZE;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
         st->segments += seg->id != 0;
@@ -43,9 +46,11 @@ static void counter_figures(struct eng *eng, struct eng_stats *st)
     st->read_restarts = COUNTED(eng, read_restarts);
     st->sync_errors = COUNTED(eng, sync_errors);
     st->checkpoints = COUNTED(eng, checkpoints);
+    st->checkpoint_written = COUNTED(eng, checkpoint_written);
     st->damaged_extents = COUNTED(eng, damaged);
     st->recovery_damaged = COUNTED(eng, recovery_damaged);
     st->recovery_healed = COUNTED(eng, recovery_healed);
+    st->recovery_echoed = COUNTED(eng, recovery_echoed);
 }
 
 int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)
@@ -63,6 +68,9 @@ int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)
     st.syncs = atomic_load_explicit(&eng->log.syncs, memory_order_relaxed);
     st.checkpoint_bytes = atomic_load_explicit(&eng->marks.disk_bytes, memory_order_relaxed);
     st.reserve_bytes = reserve_bytes(eng);
+    st.echo_bytes = atomic_load_explicit(&eng->log.echo.bytes, memory_order_relaxed);
+    st.echo_written = atomic_load_explicit(&eng->log.echo.written, memory_order_relaxed);
+    st.echo_dropped = atomic_load_explicit(&eng->log.echo.dropped, memory_order_relaxed);
     st.disk_bytes = segments_bytes(&eng->segments) + st.checkpoint_bytes;
     st.pinned_segments = segments_pinned(&eng->segments);
     st.holds = keepers_holds(eng);

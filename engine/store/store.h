@@ -7,6 +7,9 @@
 
 /* Reads the superblock, creating the store where that is allowed. `why`: explanation on failure. */
 int create_or_load(struct eng *eng, char why[256]);
+/* Makes a recovered store that is to be written one of today's format, see upgrade.c. `why`: explanation on
+ * failure; the store is whole then, and of the format that its superblock says. */
+int upgrade_store(struct eng *eng, char why[256]);
 /* The first batch of a store: its root directory. */
 int create_root(struct eng *eng);
 /* Takes over what the file "config" says. */

@@ -16,8 +16,8 @@ void attr_fill(const struct inode_rec *inode, uint32_t slot, struct eng_attr *re
     *ret_attr = (struct eng_attr){
         .ino = index_ino(inode, slot),
         .size = inode->size,
-        .bytes = device ? 0 : inode->bytes,
-        .rdev = device ? inode->bytes : 0,
+        .bytes = inode_bytes(inode),
+        .rdev = device ? inode->rdev : 0,
         .atime = inode->atime,
         .mtime = inode->mtime,
         .ctime = inode->ctime,
@@ -47,8 +47,7 @@ int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
     /* Found by slot, the record's second cache line need not wait for the number in its first. */
     if (found)
         attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
-    view_end(view);
-    return found ? 0 : -ESTALE;
+    return (int)view_end(view, found ? 0 : -ESTALE);
 }
 
 VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
@@ -134,8 +133,7 @@ static int setattr_once(struct eng *eng, uint64_t ino, const struct eng_attr *at
         atimes_drop(eng, ino);
     if (go && !r && ret_attr)
         attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr); /* what has become of it */
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_setattr(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,

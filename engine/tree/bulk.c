@@ -29,8 +29,8 @@ struct bulk {
     uint64_t crowded;   /* the file whose content is to be gathered before the next batch; 0: none */
     size_t gathered;    /* the record for which that was done last, + 1 */
     uint32_t creates;
-    struct ino_ahead ahead; /* the numbers that they get */
-    uint64_t dir;           /* whose path is in `path` */
+    struct table_ahead ahead; /* the numbers that they get */
+    uint64_t dir;             /* whose path is in `path` */
     size_t dir_len;
     char path[EXTENT_NAME_MAX + 1];
     uint32_t seen[SEEN_SLOTS]; /* record index + 1 - first, by hash of parent and name */
@@ -65,7 +65,8 @@ static uint32_t path_hint(struct bulk *b, const struct eng_record *rec)
         b->dir_len = index_inode(live.idx, rec->parent)
                          ? index_path(live.idx, ino_slot(rec->parent), b->path, sizeof b->path)
                          : 0;
-        view_end(&live);
+        if (view_end(&live, 0) != 0) /* a hint is not worth an error */
+            b->dir_len = 0;
         if (b->dir_len && b->dir_len < sizeof b->path)
             b->path[b->dir_len++] = '/';
     }
@@ -171,15 +172,15 @@ static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t i
         return r;
     if (tail)
         b->tail = ino;
-    struct xattr_view view;
-    for (uint32_t x = inode->xattrs; x && index_xattr(&b->eng->idx, x, &view); x = view.next) {
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(&b->eng->idx, &walk)) {
         op = txn_op(&b->txn, OP_XATTR_DEL);
         if (!op)
             return -ENOMEM;
         op->ino = ino;
         op->time = now;
-        op->name = view.name; /* in the index, which does not change before the commit */
-        op->name_len = (uint16_t)view.name_len;
+        op->name = walk.xattr.name; /* in the index, which does not change before the commit */
+        op->name_len = (uint16_t)walk.xattr.name_len;
         b->txn.n_freed++;
     }
     return 0;
@@ -189,9 +190,9 @@ static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t i
 static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
 {
     uint32_t slice = eng_slice(b->eng);
-    return b->txn.n_freed &&
-           (uint64_t)b->txn.n_freed + inode->n_extents + index_count_xattrs(&b->eng->idx, inode, slice) >
-               slice;
+    return b->txn.n_freed && (uint64_t)b->txn.n_freed + inode_n_extents(inode) +
+                                     index_count_xattrs(&b->eng->idx, inode, slice) >
+                                 slice;
 }
 
 /* Whether the record's content lies over more extents than a batch takes out. Once for each record: who
@@ -201,7 +202,7 @@ static bool is_over_many(struct bulk *b, const struct eng_record *rec, const str
 {
     uint32_t n = 0, slice = eng_slice(b->eng);
     uint64_t stop;
-    if (inode->n_extents <= slice || b->gathered == b->next + 1)
+    if (inode_n_extents(inode) <= slice || b->gathered == b->next + 1)
         return false;
     return extents_count(&b->eng->idx, ino_slot(ino), 0, rec->size, slice, &n, &stop) == 0 &&
            stop < rec->size;
@@ -295,7 +296,7 @@ static int flush(struct bulk *b)
     b->tail = 0;
     b->first = b->next;
     b->creates = 0;
-    b->ahead = (struct ino_ahead){0};
+    b->ahead = (struct table_ahead){0};
     memset(b->seen, 0, sizeof b->seen);
     txn_reset(&b->txn);
     return r;
@@ -307,10 +308,12 @@ static bool stage_or_undo(struct bulk *b)
 {
     struct txn_mark before = txn_mark(&b->txn);
     uint32_t creates = b->creates;
-    struct ino_ahead ahead = b->ahead;
+    struct table_ahead ahead = b->ahead;
     int r = stage_record(b, &b->records[b->next]);
     if (r > 0)
         return false;
+    int doubt = r ? eng_doubt(b->eng) : 0; /* what was not found may only not be here */
+    r = doubt ? doubt : r;
     b->extent += record_extents(&b->records[b->next]);
     b->records[b->next++].result = r;
     if (r) {
@@ -324,7 +327,7 @@ static bool stage_or_undo(struct bulk *b)
 static bool batch_full(const struct bulk *b)
 {
     return b->txn.n_ops >= BATCH_OPS || b->txn.extents_len >= BATCH_BYTES ||
-           b->txn.n_pieces >= BATCH_PIECES || b->next - b->first >= BATCH_OPS;
+           b->txn.n_pieces >= BATCH_PIECES || b->next - b->first >= eng_step(b->eng, BATCH_OPS);
 }
 
 /* What a batch of these records will need, about. */
@@ -364,8 +367,7 @@ static int put_batch(struct bulk *b, size_t n)
     while (b->next < b->drafted && !batch_full(b) && !seen_before(b, b->next) && stage_or_undo(b))
         ;
     int flushed = flush(b);
-    commit_end(b->eng);
-    return r ? r : flushed;
+    return commit_end(b->eng, r ? r : flushed);
 }
 
 static bool lacks_something(const struct eng_record *rec)

@@ -43,6 +43,7 @@ static void pieces_init(struct pieces *ps)
 {
     ps->p = ps->on_stack;
     ps->n = 0;
+    ps->size = 0;
     ps->cap = ARRAY_LEN(ps->on_stack);
 }
 
@@ -126,9 +127,7 @@ static bool same_generation(const struct view *view, uint64_t ino, uint64_t gene
 {
     view_begin(view);
     const struct inode_rec *inode = index_inode(view->idx, ino);
-    bool same = inode && inode->generation == generation;
-    view_end(view);
-    return same;
+    return view_end(view, inode && inode->generation == generation) == 1;
 }
 
 /* Collects and pins until both belong to one generation (I2); in a view that does not change they do. */
@@ -142,7 +141,10 @@ static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, 
         int r = collect(view->idx, ino, off, size, ps);
         if (keep && !r)
             r = pin(eng, ps);
-        view_end(view);
+        int end = (int)view_end(view, r);
+        if (end && !r && keep)
+            unpin(ps);
+        r = end;
         if (r || keep)
             return r;
         fault_point(&eng->hook, FP_READ_COLLECTED);
@@ -310,8 +312,7 @@ static int seek_some(const struct view *view, uint64_t ino, uint64_t offset, int
             return -EAGAIN;
         s.max = (uint32_t)MIN_OF(*looks, (uint64_t)eng_slice(view->eng));
         view_begin(view);
-        r = seek(view, ino, &s);
-        view_end(view);
+        r = (int)view_end(view, seek(view, ino, &s));
         *looks -= MAX_OF(s.n, 1u);
         if (!r && !s.found)
             fault_point(&view->eng->hook, FP_SEEK_SLICE);
@@ -470,7 +471,7 @@ static int write_draft(struct eng *eng, struct write *w)
         if (!w->from)
             path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
     }
-    view_end(&live);
+    r = (int)view_end(&live, r);
     return r ? r : draft_content(&live, w, path, path_len);
 }
 
@@ -488,8 +489,8 @@ static int count_taken(const struct eng *eng, const struct inode_rec *inode, con
 {
     uint64_t stop;
     uint32_t slice = eng_slice(eng);
-    *ret_n = inode->n_extents;
-    if (inode->n_extents <= 1)
+    *ret_n = inode_n_extents(inode);
+    if (inode_n_extents(inode) <= 1)
         return 0;
     return extents_count(&eng->idx, ino_slot(w->ino), w->from, MIN_OF(w->to, inode->size),
                          slice == UINT32_MAX ? slice : slice + 1, ret_n, &stop);
@@ -551,7 +552,7 @@ static int gather_draft(struct eng *eng, struct write *w, uint64_t end)
         if (!w->from)
             path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
     }
-    view_end(&live);
+    r = (int)view_end(&live, r);
     w->n_taken = n;
     return r || n <= 1 ? r : draft_content(&live, w, path, path_len);
 }
@@ -588,8 +589,7 @@ static int gather_step(struct eng *eng, struct write *w, uint64_t end, bool *ret
     *ret_stale = !r && inode->version != w->version;
     if (!r && !*ret_stale)
         r = gather_stage(eng, &txn, w, inode);
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int content_gather(struct eng *eng, uint64_t ino, uint64_t off, uint64_t end)
@@ -642,8 +642,7 @@ static int write_try(struct eng *eng, struct write *w, const struct tries *tries
         if (!r)
             r = commit_txn(eng, &txn);
     }
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 static ssize_t write_once(struct eng *eng, uint64_t ino, const void *buf, size_t size, uint64_t offset,

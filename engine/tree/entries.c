@@ -73,13 +73,13 @@ int entries_lookup(const struct view *view, bool ref, uint64_t parent, const cha
     uint32_t slot = 0;
     view_begin(view);
     int r = find(view->idx, parent, name, &slot);
-    if (!r) {
-        attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
+    const struct inode_rec *inode = r ? NULL : index_slot(view->idx, slot);
+    if (inode) {
+        attr_show(view, inode, slot, ret_attr);
         if (ref)
             view_ref(view, slot);
     }
-    view_end(view);
-    return r;
+    return (int)view_end(view, r || inode ? r : -EBADMSG);
 }
 
 VIEW_HOT int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
@@ -113,9 +113,7 @@ static ssize_t copy_target(const struct index *idx, uint64_t ino, char *buf, siz
 ssize_t entries_readlink(const struct view *view, uint64_t ino, char *buf, size_t size)
 {
     view_begin(view);
-    ssize_t n = copy_target(view->idx, ino, buf, size);
-    view_end(view);
-    return n;
+    return view_end(view, copy_target(view->idx, ino, buf, size));
 }
 
 ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
@@ -189,8 +187,7 @@ int entries_list(const struct view *view, bool ref, uint64_t dir, uint64_t cooki
     int r = entries_dir(view->idx, dir, &inode);
     if (!r)
         r = list_all(&l, cookie);
-    view_end(view);
-    return r > 0 ? 0 : r;
+    return (int)view_end(view, MIN_OF(r, 0));
 }
 
 int eng_readdir(struct eng *eng, const struct eng_caller *who, uint64_t dir, uint64_t cookie,
@@ -209,6 +206,6 @@ uint64_t eng_dir_mark(struct eng *eng)
     struct view live = view_live(eng);
     view_begin(&live);
     uint64_t mark = live.idx->s.next_cookie - 1;
-    view_end(&live);
+    (void)view_end(&live, 0); /* scalars are always there */
     return mark;
 }

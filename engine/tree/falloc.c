@@ -103,8 +103,7 @@ static int falloc_step(struct eng *eng, struct falloc *f)
         r = commit_txn(eng, &txn);
     if (!r)
         *f = next;
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 /* The part of a hole that is zeros, up to the end of the file. Without room for them it is a hole. */

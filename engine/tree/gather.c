@@ -44,7 +44,7 @@ bool gather_is_crowded(const struct eng *eng, const struct index *idx, uint64_t 
     const struct inode_rec *inode = index_inode(idx, ino);
     uint32_t n = 0, most = eng_block_extents(eng);
     uint64_t end;
-    if (!inode || inode->n_extents < most || block >= inode->size)
+    if (!inode || inode_n_extents(inode) < most || block >= inode->size)
         return false;
     end = MIN_OF(block + BLOCK_SIZE, inode->size);
     return extents_count(idx, ino_slot(ino), block, end, TAKEN_MAX + 1, &n, &end) == 0 && n >= most &&

@@ -147,8 +147,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
         r = commit_txn(eng, &txn);
     if (!r)
         give_entry(eng, who, ino, ret_attr);
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
@@ -203,8 +202,7 @@ static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino
         give_entry(eng, who, ino, ret_attr);
     if (unnamed && index_ref(&eng->idx, ino_slot(ino), -1) == 0)
         free_if_unused(eng, ino);
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
@@ -255,8 +253,7 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
         r = commit_txn(eng, &txn);
     if (!r)
         free_if_unused(eng, ino);
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 /* On a full disk removing works also when what was set aside for it is used up. */
@@ -403,8 +400,7 @@ static int rename_once(struct eng *eng, const struct eng_caller *who, struct ren
         if (!r && replaced)
             free_if_unused(eng, replaced);
     }
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,

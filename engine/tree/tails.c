@@ -11,7 +11,7 @@ int tail_stage_size(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t siz
     uint32_t n = 0, slice = eng_slice(eng), left = slice - MIN_OF(txn->n_freed, slice);
     uint64_t end = UINT64_MAX;
     int r = 0;
-    if (inode->n_extents > left && size <= inode->size)
+    if (inode_n_extents(inode) > left && size <= inode->size)
         r = extents_count(&eng->idx, ino_slot(ino), size, UINT64_MAX, left, &n, &end);
     struct op *op = r ? NULL : txn_op(txn, OP_TRUNCATE);
     if (!op)
@@ -21,7 +21,8 @@ int tail_stage_size(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t siz
     op->ino = ino;
     op->len = size;
     op->time = time;
-    txn->n_freed += MIN_OF(inode->n_extents, left); /* with a tail all: it is freed in batches of its own */
+    txn->n_freed +=
+        MIN_OF(inode_n_extents(inode), left); /* with a tail all: it is freed in batches of its own */
     return 0;
 }
 

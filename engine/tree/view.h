@@ -39,12 +39,18 @@ static inline void view_begin(const struct view *view)
 {
     if (view->lock)
         pthread_rwlock_rdlock(view->lock);
+    if (__builtin_expect(!loading_is_done(&view->eng->loading), 0))
+        pool_missed = 0;
 }
 
-static inline void view_end(const struct view *view)
+/* What the section has come to: `r`, or the error because of which a part of the index could not be had,
+ * which then looks as if nothing were there. */
+static inline ssize_t view_end(const struct view *view, ssize_t r)
 {
+    int doubt = eng_doubt(view->eng);
     if (view->lock)
         pthread_rwlock_unlock(view->lock);
+    return doubt ? doubt : r;
 }
 
 /* For the eng_ calls that are made most: what they do with the live view is compiled for the live view. */

@@ -34,11 +34,11 @@ int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
 /* Bytes that listxattr needs, and for how many. */
 static size_t list_size(const struct index *idx, const struct inode_rec *inode, size_t *ret_n)
 {
-    struct xattr_view xattr;
+    struct xattr_walk walk = {.next = inode->xattrs};
     size_t size = 0;
     *ret_n = 0;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next, ++*ret_n)
-        size += xattr.name_len + 1u;
+    for (; index_next_xattr(idx, &walk); ++*ret_n)
+        size += walk.xattr.name_len + 1u;
     return size;
 }
 
@@ -75,8 +75,7 @@ static int set_once(struct eng *eng, uint64_t ino, const char *name, const void 
         r = xattrs_stage(&txn, &draft, &at, ino, &xattr, now_ns());
     if (!r)
         r = commit_txn(eng, &txn);
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_setxattr(struct eng *eng, uint64_t ino, const char *name, const void *value, size_t size,
@@ -120,8 +119,7 @@ static int remove_once(struct eng *eng, uint64_t ino, const char *name)
         op->name_len = (uint16_t)strlen(name);
         r = commit_txn(eng, &txn);
     }
-    commit_end(eng);
-    return r;
+    return commit_end(eng, r);
 }
 
 int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
@@ -186,7 +184,7 @@ static ssize_t find_and_pin(const struct view *view, uint64_t ino, const char *n
         r = 0;
         if (is_extent)
             r = (keep ? segments_pin : segments_pin_open)(segments, ret_xattr->loc.seg, ret_seg);
-        view_end(view);
+        n = view_end(view, n);
         segments_unpin(STEAL(opened));
         if (r == -EAGAIN) {
             int error = segments_pin(segments, ret_xattr->loc.seg, &opened);
@@ -229,13 +227,13 @@ static ssize_t list(const struct index *idx, uint64_t ino, char *names, size_t s
     if (size && list_size(idx, inode, &number) > size)
         return -ERANGE;
     ssize_t n = 0;
-    struct xattr_view xattr;
-    for (uint32_t x = inode->xattrs; x && index_xattr(idx, x, &xattr); x = xattr.next) {
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(idx, &walk)) {
         if (size) {
-            memcpy(names + n, xattr.name, xattr.name_len);
-            names[n + xattr.name_len] = 0;
+            memcpy(names + n, walk.xattr.name, walk.xattr.name_len);
+            names[n + walk.xattr.name_len] = 0;
         }
-        n += xattr.name_len + 1;
+        n += walk.xattr.name_len + 1;
     }
     return n;
 }
@@ -243,9 +241,7 @@ static ssize_t list(const struct index *idx, uint64_t ino, char *names, size_t s
 ssize_t xattrs_list(const struct view *view, uint64_t ino, char *names, size_t size)
 {
     view_begin(view);
-    ssize_t n = list(view->idx, ino, names, size);
-    view_end(view);
-    return n;
+    return view_end(view, list(view->idx, ino, names, size));
 }
 
 ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *names, size_t size)

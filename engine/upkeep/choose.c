@@ -38,10 +38,16 @@ static int sum_damage(struct eng *eng, const struct damage *damage, size_t n, st
     return r;
 }
 
+/* What a compaction of the segment wins; nothing of an emptied one. */
+static uint64_t garbage_locked(struct eng *eng, const struct seg_rec *seg)
+{
+    return seg->live ? seg->total - seg->live + totals_spent_once_aged_locked(eng, seg) : 0;
+}
+
 static bool is_candidate(struct eng *eng, const struct seg_rec *seg, const struct idmap *stuck,
                          const struct choice *choice)
 {
-    return seg->id && !keepers_need(eng, KEEPER_ACTIVE, seg) && seg->live && seg->live < seg->total &&
+    return garbage_locked(eng, seg) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
            (choice->damaged || MUTANT(DAMAGE_CHOSEN) || seg->live > idmap_get(stuck, seg->id)) &&
            !(choice->aged && keepers_need(eng, KEEPER_CHECKPOINTS, seg));
 }
@@ -63,9 +69,10 @@ static int collect(struct eng *eng, const struct seg_rec *seg, void *arg)
     int r = array_grow(&c->all, &c->cap, c->n + 1, sizeof *c->all);
     if (r)
         return r;
-    c->all[c->n++] = (struct candidate){seg->id, seg->total, seg->live,
+    uint64_t garbage = garbage_locked(eng, seg);
+    c->all[c->n++] = (struct candidate){seg->id, seg->live + garbage, seg->live,
                                         eng->log.seq - MAX_OF(seg->last_seq, seg->death_seq)};
-    c->dead += seg->total - seg->live;
+    c->dead += garbage;
     return 0;
 }
 
@@ -76,7 +83,6 @@ int choose_victims(struct eng *eng, const struct choice *choice, struct candidat
     CLEANUP_FREE struct damage *damage = NULL;
     struct collecting c = {.choice = choice, .stuck = &stuck};
     size_t n_damage = 0;
-    uint64_t total, live;
     int r = damage_copy(eng, &damage, &n_damage);
     if (!r)
         r = sum_damage(eng, damage, n_damage, &stuck);
@@ -89,7 +95,9 @@ int choose_victims(struct eng *eng, const struct choice *choice, struct candidat
         free(c.all);
         return r;
     }
-    totals_get(eng, &total, &live);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint64_t live = eng->idx.s.live;
+    pthread_rwlock_unlock(&eng->index_lock);
     c.n = policy_order(c.all, c.n);
     *ret_n = choice->goal ? policy_for_goal(c.all, c.n, choice->goal)
                           : policy_enough(c.all, c.n, live + c.dead, live, choice->leave);
@@ -100,12 +108,12 @@ int choose_victims(struct eng *eng, const struct choice *choice, struct candidat
 static int add_estimate(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
     struct eng_compact_estimate *e = arg;
-    (void)eng;
-    if (seg->live == seg->total)
+    uint64_t garbage = seg->live ? garbage_locked(eng, seg) : seg->total;
+    if (!garbage)
         return 0;
     e->segments++;
     e->bytes_to_move += seg->live;
-    e->bytes_given_back += seg->total - seg->live;
+    e->bytes_given_back += garbage;
     return 0;
 }
 
@@ -126,7 +134,8 @@ struct least {
 static int find_least(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
     struct least *least = arg;
-    if (seg->live < seg->total && !(least->aged && keepers_need(eng, KEEPER_CHECKPOINTS, seg)))
+    bool any = seg->live < seg->total || garbage_locked(eng, seg);
+    if (any && !(least->aged && keepers_need(eng, KEEPER_CHECKPOINTS, seg)))
         least->live = MIN_OF(least->live, seg->live);
     return 0;
 }

@@ -23,6 +23,7 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/retire.h"
+#include "commit/summaries.h"
 #include "core/keepers.h"
 #include "core/look.h"
 #include "core/reserve.h"
@@ -55,14 +56,16 @@ struct compact {
 
 static int seal_active(struct eng *eng)
 {
+    summaries_complete_active(eng);
     int r = commit_begin(eng);
     if (r)
         return r;
     struct log *log = &eng->log;
-    if (log->active && log->tail > sizeof(struct segment_header))
+    if (log->active && log->tail > sizeof(struct segment_header)) {
+        commit_seals_locked(eng);
         r = log_seal_locked(log);
-    commit_end(eng);
-    return r;
+    }
+    return commit_end(eng, r);
 }
 
 /* ---- copy and install ------------------------------------------------------------------- */
@@ -133,16 +136,14 @@ static bool any_awaits_checkpoint(struct eng *eng)
     return look_at_segments(eng, awaits_checkpoint, NULL) != 0;
 }
 
-/* Where moving was not enough: what only waits for checkpoints goes as well. */
+/* Where moving was not enough: what only waits for a checkpoint goes as well. */
 static int give_back_emptied(struct compact *c)
 {
-    int r = 0;
-    for (unsigned i = 0; i < 2 && !r && c->goal && !has_enough(c) && any_awaits_checkpoint(c->eng); i++) {
-        r = checkpoint_write(c->eng);
-        int retired = retire_emptied(c->eng);
-        r = r ? r : retired;
-        full_disk_gained(c->eng);
-    }
+    if (!c->goal || has_enough(c) || !any_awaits_checkpoint(c->eng))
+        return 0;
+    int r = checkpoint_write(c->eng), retired = retire_emptied(c->eng);
+    r = r ? r : retired;
+    full_disk_gained(c->eng);
     return r;
 }
 
@@ -243,6 +244,20 @@ static void await_readers(struct compact *c)
     }
 }
 
+/* Victims of a later pass may be younger than the output that the one before has begun. Recovery relies on it
+ * that copies have higher numbers than what they are copied from (moved_is_older()): then it is complete. */
+static void leave_older_output(struct compact *c)
+{
+    bool older = false;
+    for (size_t i = 0; i < c->n_victims && c->copy.out && !MUTANT(OLDER_OUTPUT); i++)
+        older = older || c->victims[i].id > c->copy.out->id;
+    if (!older)
+        return;
+    copy_seal_output(&c->copy); /* all that is in it was installed */
+    segments_unpin(c->copy.out);
+    copy_leave_out(&c->copy);
+}
+
 /* Empties what `aged` allows, best first, up to the goal. */
 static int empty_victims(struct compact *c, bool aged)
 {
@@ -256,6 +271,7 @@ static int empty_victims(struct compact *c, bool aged)
     int r = choose_victims(eng, &choice, &c->victims, &c->n_victims);
     if (r)
         return r;
+    leave_older_output(c);
     c->install.victims = c->victims;
     c->install.n_victims = c->n_victims;
     pthread_mutex_lock(&c->job->lock);
@@ -410,6 +426,8 @@ int compact_run(struct eng *eng, struct job *job)
     int r = begin_report(&c, &estimate);
     if (!r)
         r = run(&c);
+    if (!r)
+        copy_seal_output(&c.copy);
     compact_free(&c);
     if (!is_read_only(eng))
         reserve_keep(eng);

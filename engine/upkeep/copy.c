@@ -34,10 +34,26 @@ static int find_bytes(struct copier *c, size_t i, const uint8_t **ret_head)
     return r ? r : window_find(c->window, &c->refs[i], ret_head);
 }
 
-int copy_flush(struct copier *c)
+/* Behind the last extent. Only a hint, as that of a log segment is (disk/log.c). */
+static void put_summary(struct copier *c)
+{
+    const struct eng_io_ops *ops = c->eng->io->ops;
+    struct summary *s = &c->out_summary;
+    bool wanted = s->n && !c->out_sealed && !reserve_is_short(c->eng);
+    c->out_sealed = true;
+    if (!wanted || summary_seal(s, c->out->id, c->eng->log.store) != 0)
+        return;
+    struct iovec iov = {s->bytes.data, s->bytes.len};
+    if (io_pwritev_full(c->out->file, ops, &iov, 1, c->out_size) != 0)
+        (void)ops->truncate(c->out->file, c->out_size);
+    else
+        segments_resize(&c->eng->segments, c->out, c->out_size + s->bytes.len);
+}
+
+static int flush_out(struct copier *c)
 {
     struct iovec iov = {c->out_buf.data, c->out_buf.len};
-    if (!c->out || !c->out_buf.len)
+    if (!c->out_buf.len)
         return 0;
     uint64_t at = c->out_size - c->out_buf.len;
     int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
@@ -54,6 +70,24 @@ int copy_flush(struct copier *c)
     return r;
 }
 
+int copy_flush(struct copier *c)
+{
+    int r = c->out ? flush_out(c) : 0;
+    if (c->out && !r && copy_out_is_full(c))
+        put_summary(c);
+    return r;
+}
+
+void copy_seal_output(struct copier *c)
+{
+    if (!c->out || c->out_sealed || c->out_buf.len)
+        return;
+    put_summary(c);
+    if (!MUTANT(SUMMARY_UNSYNCED)) /* what it fails for is the summary alone: the extents are durable, or not
+                                      named */
+        (void)c->eng->io->ops->datasync(c->out->file);
+}
+
 static int create_out(struct copier *c)
 {
     return segments_create(&c->eng->segments, SEGMENT_SURVIVORS, log_seq(&c->eng->log), 0,
@@ -68,6 +102,8 @@ static int open_out(struct copier *c)
     if (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL))
         r = create_out(c);
     c->out_size = sizeof(struct segment_header);
+    summary_reset(&c->out_summary);
+    c->out_sealed = false;
     c->out_payload = 0;
     c->out_new = true;
     return r;
@@ -104,12 +140,13 @@ static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const c
         ref->hsum = extent_head_encode(out, ref->ino, ref->off, seq, payload, len, name, name_len);
     }
     ref->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
+    summary_add(&c->out_summary, &(struct summary_entry){ref->to.off8, len, ino_slot(ref->ino), ref->off});
     c->out_buf.len += head_size;
     put_padded(&c->out_buf, payload, len);
     put_padded(&c->out_buf, name, name_len);
     c->out_size += size;
     c->out_payload += len;
-    return c->out_buf.len >= OUT_BUFFER ? copy_flush(c) : 0;
+    return c->out_buf.len >= OUT_BUFFER ? flush_out(c) : 0;
 }
 
 static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_len)
@@ -169,7 +206,7 @@ static int look_up_step(struct copier *c, size_t n)
 
 bool copy_out_is_full(const struct copier *c)
 {
-    return c->out && c->out_size >= c->eng->log.segment_size;
+    return c->out && c->out_size + summary_size(&c->out_summary) >= c->eng->log.segment_size;
 }
 
 int copy_step(struct copier *c, uint64_t *ret_bytes)
@@ -239,4 +276,5 @@ void copy_free(struct copier *c)
     free(c->refs);
     buf_free(&c->out_buf);
     buf_free(&c->names);
+    summary_free(&c->out_summary);
 }

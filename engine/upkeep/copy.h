@@ -26,6 +26,8 @@ struct copier {
     uint64_t out_size, out_payload; /* payload not yet told to the log */
     struct buf out_buf;             /* the end of `out` that was not written yet */
     bool out_new;                   /* its directory entry is not durable yet */
+    struct summary out_summary;     /* of what was appended to it */
+    bool out_sealed;                /* the summary was written, or will not be */
 
     struct segment *in;                      /* pinned: the victim being read */
     struct segment *read[OUTGOING_READ_MAX]; /* pinned: those read since the last copy_take() */
@@ -47,8 +49,11 @@ bool copy_is_left(const struct copier *c);
 /* Copies the next survivors: at most COPY_STEP, and not beyond the end of the output segment. */
 int copy_step(struct copier *c, uint64_t *ret_bytes);
 bool copy_out_is_full(const struct copier *c);
-/* Writes what of the output segment is still in memory. */
+/* Writes what of the output segment is still in memory, and of a full one its summary. */
 int copy_flush(struct copier *c);
+/* After all was installed: the output segment gets no more, and its summary is made durable. A failure costs
+ * no more than that. */
+void copy_seal_output(struct copier *c);
 /* Ends the reading of the present victim, the pin of which goes along with the next copy_take(). */
 void copy_leave_victim(struct copier *c);
 /* What was copied since the last time, to be installed. The output segment stays the copier's until

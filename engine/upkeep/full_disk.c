@@ -216,15 +216,33 @@ static int await_room(struct eng *eng, uint64_t room, bool removing, bool *force
     return r;
 }
 
+/* The store is not short, but a change was refused: somebody has seen room since, as who ends a checkpoint
+ * does, or there is another reason, and no room helps. So it is tried at once; if it was refused for want of
+ * room once more, whoever sees room is not believed any more. */
+static bool again_unless_short(struct eng *eng, const struct full_disk_try *change)
+{
+    if (change->tries == 1)
+        return true;
+    if (MUTANT(ROOM_BELIEVED) || (reserve_turns(eng) == change->turns && !MUTANT(REFUSAL_IS_SHORTAGE)))
+        return false;
+    reserve_set_short(eng);
+    return true;
+}
+
 bool full_disk_again(struct eng *eng, struct full_disk_try *change, int *r)
 {
-    if (*r != -ENOSPC || change->tries++ >= TRIES_MAX)
+    int room = 0;
+    if (*r == -ENOSPC)
+        fault_point(&eng->hook, FP_CHANGE_REFUSED);
+    if (*r != -ENOSPC || change->tries++ >= TRIES_MAX ||
+        (!reserve_is_short(eng) && !again_unless_short(eng, change)))
         return false;
-    if (!reserve_is_short(eng)) /* somebody has seen room since, or no room on the disk helps */
-        return change->tries == 1;
-    bool force = change->removing && !change->began;
-    int room = await_room(eng, room_for(change->size), change->removing, &force, !eng->opt.room_later);
-    change->began = change->began || !force;
+    if (reserve_is_short(eng)) {
+        bool force = change->removing && !change->began;
+        room = await_room(eng, room_for(change->size), change->removing, &force, !eng->opt.room_later);
+        change->began = change->began || !force;
+    }
+    change->turns = reserve_turns(eng);
     if (room == -EAGAIN)
         *r = room;
     return room == 0;

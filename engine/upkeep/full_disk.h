@@ -17,6 +17,7 @@ struct full_disk_try {
     bool removing;  /* it gives room back: waits only when what was set aside for it is used up */
     bool began;     /* a removal has asked for a compaction, worth it or not */
     unsigned tries; /* how often there was room, and no success */
+    uint64_t turns; /* reserve_turns() when it was tried last */
 };
 
 /* -ENOMEM. */

@@ -7,7 +7,9 @@
 #include "commit/retire.h"
 #include "core/keepers.h"
 #include "core/look.h"
+#include "core/totals.h"
 #include "image/checkpoint.h"
+#include "image/self_check.h"
 #include "upkeep/choose.h"
 #include "upkeep/full_disk.h"
 
@@ -15,54 +17,42 @@
 
 /* ---- metadata ----------------------------------------------------------------------- */
 
-static int find_youngest(struct eng *eng, const struct seg_rec *seg, void *arg)
+static int find_waiting(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
-    uint64_t *seq = arg;
-    if ((seg->live < seg->total || !seg->live) && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
-        keepers_need(eng, KEEPER_CHECKPOINTS, seg))
-        *seq = MAX_OF(*seq, seg->last_seq);
+    bool *waits = arg;
+    bool garbage = seg->live < seg->total || !seg->live || totals_spent_once_aged_locked(eng, seg);
+    *waits = *waits || (garbage && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
+                        keepers_need(eng, KEEPER_CHECKPOINTS, seg));
     return 0;
-}
-
-/* The youngest batch of any segment with garbage, or emptied, whose metadata a checkpoint needs; 0: none. */
-static uint64_t youngest_metadata(struct eng *eng)
-{
-    uint64_t seq = 0;
-    (void)look_at_segments(eng, find_youngest, &seq);
-    return seq;
 }
 
 int install_age_metadata(struct eng *eng)
 {
-    uint64_t seq = youngest_metadata(eng);
-    int r = 0;
-    for (unsigned i = 0;
-         i < 2 && !r && atomic_load_explicit(&eng->marks.oldest_seq, memory_order_acquire) < seq; i++)
-        r = checkpoint_write(eng);
-    return r;
+    bool waits = false;
+    (void)look_at_segments(eng, find_waiting, &waits);
+    return waits ? checkpoint_write(eng) : 0;
 }
 
 /* ---- one output segment --------------------------------------------------------------- */
 
-/* One batch of relocations. */
-static int install_some(struct installer *in, struct outgoing *og)
+/* Stages the next relocations, in order, up to *ret_end. Under log.lock. */
+static int stage(const struct installer *in, const struct outgoing *og, struct txn *txn, size_t *ret_n,
+                 size_t *ret_end)
 {
-    CLEANUP_TXN struct txn txn = {0};
+    size_t n = 0, i = og->next, max = eng_step(in->eng, INSTALL_STEP);
     struct op *op;
-    uint64_t before = COUNTED(in->eng, relocations_lost);
-    size_t n = 0, i = og->next;
     if (og->payload) {
         assert(og->seg); /* which holds it */
-        if (!(op = txn_op(&txn, OP_SEGMENT)))
+        if (!(op = txn_op(txn, OP_SEGMENT)))
             return -ENOMEM;
         op->ino = og->seg->id;
         op->len = og->payload;
     }
-    for (; i < og->end && n < INSTALL_STEP; i++) {
+    for (; i < og->end && n < max; i++) {
         const struct extent_ref *ref = &og->refs[i];
         if (!ref->to.seg)
             continue;
-        if (!(op = txn_op(&txn, OP_RELOCATE)))
+        if (!(op = txn_op(txn, OP_RELOCATE)))
             return -ENOMEM;
         op->ino = ref->ino;
         op->off = ref->off;
@@ -71,10 +61,25 @@ static int install_some(struct installer *in, struct outgoing *og)
         op->hsum = ref->hsum;
         n++;
     }
-    int r = txn.n_ops ? commit_begin(in->eng) : 0;
-    if (txn.n_ops && !r) {
-        r = commit_txn(in->eng, &txn);
-        commit_end(in->eng);
+    *ret_n = n;
+    *ret_end = i;
+    return 0;
+}
+
+/* One batch of relocations. */
+static int install_some(struct installer *in, struct outgoing *og)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    uint64_t before = COUNTED(in->eng, relocations_lost);
+    size_t n = 0, i = og->next;
+    while (og->next < og->end && !og->refs[og->next].to.seg)
+        og->next++;
+    if (og->next == og->end && !og->payload)
+        return 0;
+    int r = commit_begin(in->eng);
+    if (!r) {
+        r = stage(in, og, &txn, &n, &i);
+        r = commit_end(in->eng, r ? r : commit_txn(in->eng, &txn));
     }
     if (r)
         return r;
@@ -85,8 +90,7 @@ static int install_some(struct installer *in, struct outgoing *og)
     in->job->report.compact.extents_moved += n - MIN_OF(lost, (uint64_t)n);
     in->job->report.compact.extents_lost += lost;
     pthread_mutex_unlock(&in->job->lock);
-    if (txn.n_ops)
-        fault_point(&in->eng->hook, FP_COMPACT_INSTALLED);
+    fault_point(&in->eng->hook, FP_COMPACT_INSTALLED);
     return 0;
 }
 
@@ -117,6 +121,7 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     }
     if (!r)
         fault_point(&in->eng->hook, FP_COMPACT_COPIED);
+    self_check_owners(in->eng);
     while (!r && (og->next < og->end || og->payload)) {
         r = install_some(in, og);
         job_yield(&yielded);

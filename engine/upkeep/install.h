@@ -58,8 +58,7 @@ int installer_await(struct installer *in);
 void installer_end(struct installer *in);
 void installer_free(struct installer *in);
 
-/* Writes up to two checkpoints, as many as are kept, so that no kept one needs the metadata of segments with
- * garbage (I4). */
+/* Writes a checkpoint if the one that there is needs the metadata of segments with garbage (I4). */
 int install_age_metadata(struct eng *eng);
 /* Makes the copies durable, installs them, and unlinks the segments that they emptied; in this thread. */
 int install_outgoing(struct installer *in, struct outgoing *og);

@@ -2,6 +2,8 @@
  * runner.c - see runner.h. */
 #include "upkeep/runner.h"
 
+#include "image/rest.h"
+
 struct runner {
     const struct job_kind *kinds; /* immutable */
     struct job jobs[ENG_JOBS];
@@ -42,7 +44,8 @@ static void run_taken(struct eng *eng, enum eng_job_id id)
     struct eng_job_report report;
     struct job_waiter *waiters;
     size_t n;
-    job_end(job, kind->run(eng, job), &report);
+    int r = rest_await(eng); /* what is damaged is refused, before anything is built on it */
+    job_end(job, r ? r : kind->run(eng, job), &report);
     if (kind->ended)
         kind->ended(eng, &report);
     job_finish(job, &waiters, &n); /* from here on another run may be asked for */

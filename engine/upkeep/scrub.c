@@ -3,7 +3,7 @@
  * finds is listed by eng_damaged(); no content is changed. Before that it has
  * proven, and made good, what a recovery would need (image/proof.h).
  *
- * Works through groups of segments, each collected from the index and read in
+ * Works through one segment after the other: its summary and the index tell what is live, which is read in
  * order of place. Locks: none held across reads. */
 #include "upkeep/scrub.h"
 
@@ -56,60 +56,39 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
     return r;
 }
 
-struct listed {
-    uint32_t id;
-    uint64_t n_live; /* ranges in it */
-};
-
-/* All segments known now, to be scrubbed in groups so that memory stays bounded. */
-static int list_segments(struct eng *eng, struct listed **ret_list, size_t *ret_n, uint64_t *ret_bytes)
+/* All segments known now, to be scrubbed one by one so that memory stays bounded. */
+static int list_segments(struct eng *eng, uint32_t **ret_ids, size_t *ret_n, uint64_t *ret_bytes)
 {
     size_t n = 0;
     uint64_t bytes = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    struct listed *list = calloc(eng->idx.segs.used, sizeof *list);
-    for (uint32_t i = 1; list && i < eng->idx.segs.used; i++) {
+    uint32_t *ids = calloc(eng->idx.segs.used, sizeof *ids);
+    for (uint32_t i = 1; ids && i < eng->idx.segs.used; i++) {
         const struct seg_rec *seg = table_get(&eng->idx.segs, i);
         if (seg->id && seg->live) {
-            list[n++] = (struct listed){seg->id, seg->n_live};
+            ids[n++] = seg->id;
             bytes += seg->live;
         }
     }
     pthread_rwlock_unlock(&eng->index_lock);
-    if (!list)
+    if (!ids)
         return -ENOMEM;
-    *ret_list = list;
+    *ret_ids = ids;
     *ret_n = n;
     *ret_bytes = bytes;
     return 0;
 }
 
-#define GROUP_SEGMENTS 8u
-
-/* How many of the segments make a group: their ranges are in memory together. At least one. */
-static size_t group_size(const struct eng *eng, const struct listed *list, size_t n)
-{
-    uint64_t refs = list[0].n_live;
-    size_t i = 1;
-    while (i < MIN_OF(n, (size_t)GROUP_SEGMENTS) && refs + list[i].n_live <= eng->compact_group)
-        refs += list[i++].n_live;
-    return i;
-}
-
-static int scrub_group(struct eng *eng, struct job *job, struct eng_scrub_figures *figures,
-                       const struct listed *list, size_t n)
+static int scrub_segment(struct eng *eng, struct job *job, struct eng_scrub_figures *figures, uint32_t id)
 {
     struct idmap wanted = {0};
     CLEANUP_FREE struct extent_ref *refs = NULL;
     size_t n_refs = 0;
-    int r = 0;
-    for (size_t i = 0; i < n && !r; i++) {
-        r = idmap_reserve(&wanted, 1);
-        if (!r)
-            idmap_set(&wanted, list[i].id, 1);
-    }
-    if (!r)
+    int r = idmap_reserve(&wanted, 1);
+    if (!r) {
+        idmap_set(&wanted, id, 1);
         r = extent_refs_collect(eng, &wanted, &refs, &n_refs);
+    }
     idmap_done(&wanted);
     return r ? r : scrub_refs(eng, job, figures, refs, n_refs);
 }
@@ -127,17 +106,15 @@ static void cover_damage(struct eng *eng)
 
 int scrub_all(struct eng *eng, struct job *job, bool is_sound, struct eng_scrub_figures *figures)
 {
-    CLEANUP_FREE struct listed *list = NULL;
-    size_t n = 0, in_group = 0;
+    CLEANUP_FREE uint32_t *ids = NULL;
+    size_t n = 0;
     uint64_t total = 0;
-    int r = list_segments(eng, &list, &n, &total);
+    int r = list_segments(eng, &ids, &n, &total);
     pthread_mutex_lock(&job->lock);
     job->report.total = total;
     pthread_mutex_unlock(&job->lock);
-    for (size_t i = 0; i < n && !r; i += in_group) {
-        in_group = group_size(eng, list + i, n - i);
-        r = scrub_group(eng, job, figures, list + i, in_group);
-    }
+    for (size_t i = 0; i < n && !r; i++)
+        r = scrub_segment(eng, job, figures, ids[i]);
     if (figures->damaged && is_sound)
         cover_damage(eng);
     return r;

@@ -5,9 +5,12 @@
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
+#include "commit/summaries.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/checkpoint.h"
+#include "image/freeze.h"
+#include "image/rest.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/runner.h"
 
@@ -66,18 +69,55 @@ static void *committer(void *arg)
 
 /* ---- the housekeeper ------------------------------------------------------------------- */
 
+/* Batches whose second copy could not be written: a checkpoint has them twice. Not time after time, where
+ * writing fails again and again. */
+static bool echo_is_due(struct eng *eng)
+{
+    uint64_t now = mono_ns();
+    return echo_lacks(&eng->log.echo) && !reserve_is_short(eng) &&
+           now >= atomic_load_explicit(&eng->marks.retry_at, memory_order_relaxed) &&
+           now >= atomic_load_explicit(&eng->marks.echo_at, memory_order_relaxed);
+}
+
+static int write_due_checkpoint(struct eng *eng)
+{
+    bool echo = echo_is_due(eng);
+    if (!echo && !checkpoint_is_due(eng))
+        return 0;
+    if (echo)
+        atomic_store_explicit(&eng->marks.echo_at, mono_ns() + MARKS_RETRY_NS, memory_order_relaxed);
+    return checkpoint_write(eng);
+}
+
+static void sync_echo(struct eng *eng)
+{
+    echo_sync(&eng->log.echo);
+    if (io_dir_failed(eng->io))
+        (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
+}
+
 /* What is due besides commits, and after one. */
 static int keep_house(struct eng *eng, bool committed)
 {
     int r = 0;
     if (is_read_only(eng))
         return 0;
+    if (!loading_is_done(&eng->loading)) { /* the loader calls again */
+        if (committed && !MUTANT(UNECHOED))
+            sync_echo(eng);
+        return 0;
+    }
     if (committed && orphans_queued(eng))
         r = eng_sync(eng);
-    if (!r && checkpoint_is_due(eng))
-        r = checkpoint_write(eng);
+    if (!r && echo_wants_flush(&eng->log.echo))
+        r = flush_log(eng);
+    if (committed)
+        sync_echo(eng);
+    if (!r)
+        r = write_due_checkpoint(eng);
     if (committed) { /* whether or not a checkpoint could be written: it makes room for one */
         (void)retire_segments(eng);
+        freeze_shrink(eng);
         reserve_keep(eng);
     }
     return r;
@@ -87,6 +127,8 @@ static void *housekeeper(void *arg)
 {
     struct eng *eng = arg;
     struct workers *w = eng->workers;
+    if (!is_read_only(eng))
+        summaries_complete_active(eng);
     pthread_mutex_lock(&eng->wake.lock);
     while (!w->stop) {
         bool committed = w->committed;
@@ -110,6 +152,8 @@ int eng_tick(struct eng *eng)
     if (!eng)
         return -EINVAL;
     int r = is_read_only(eng) ? 0 : eng_sync(eng);
+    if (!r && eng->opt.no_background)
+        r = rest_await(eng);
     if (!r)
         r = keep_house(eng, true);
     if (eng->opt.no_background)
@@ -161,7 +205,7 @@ int workers_new(struct eng *eng)
     if (!eng->workers)
         return -ENOMEM;
     runner_configured(eng);
-    if (maintenance_is_due(eng))
+    if (maintenance_is_due(eng) || echo_lacks(&eng->log.echo))
         wake_workers(&eng->wake);
     return eng->opt.no_background ? 0 : start_threads(eng, eng->workers);
 }

@@ -543,7 +543,7 @@ static void on_job_done(void *arg, const struct eng_job_report *report)
     } else if (!result && report->job == ENG_JOB_SCRUB && report->scrub.recovery.damaged > 0) {
         bool all = report->scrub.recovery.healed == report->scrub.recovery.damaged;
         result = -EIO;
-        why = all ? "the store's own files were damaged, and were made good from memory"
+        why = all ? "the store's own files were damaged, and were made good"
                   : "the store's own files are damaged; see the file damaged";
     }
     remember_error(asked->ctl, asked->verb, result, why);

@@ -211,9 +211,12 @@ static int damaged_text(struct session *session, struct text *t)
 
 static int on_file(void *arg, const struct eng_file *f)
 {
-    static const char *const kinds[] = {
-        [ENG_FILE_LOG] = "log", [ENG_FILE_SURVIVORS] = "survivors", [ENG_FILE_CHECKPOINT] = "checkpoint"};
-    const char *state = f->kind != ENG_FILE_CHECKPOINT && !f->live ? "empty" : "sealed";
+    static const char *const kinds[] = {[ENG_FILE_LOG] = "log",
+                                        [ENG_FILE_SURVIVORS] = "survivors",
+                                        [ENG_FILE_CHECKPOINT] = "checkpoint",
+                                        [ENG_FILE_ECHO] = "echo"};
+    bool is_segment = f->kind == ENG_FILE_LOG || f->kind == ENG_FILE_SURVIVORS;
+    const char *state = is_segment && !f->live ? "empty" : "sealed";
     if (f->active)
         state = "active";
     text_add(arg, "%s\t%" PRIu64 "\t%s\t%s\t%" PRIu64 "\t%" PRIu64 "\n", f->name, f->size, kinds[f->kind],

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# lib.sh - what million.sh, scale.sh, large.sh and compaction.sh share: a store and a mount point of their own, time, memory. Sourced
+# lib.sh - what million.sh, scale.sh, large.sh, summaries.sh and compaction.sh share: a store and a mount point of their own, time, memory. Sourced
 # with the script's arguments, from the root of the project's tests.
 # shellcheck source=tests/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
@@ -22,3 +22,16 @@ cold() {
 }
 # memory KEY: of the daemon's status, bytes
 memory() { awk -v key="$1:" '$1 == key {printf "%.0f", $2 * 1024}' "/proc/$(daemons_under "$MNT" | head -n 1)/status"; }
+# lines_of_200 N: so many memories of 200 bytes, which do not compress well, in folders of 1000, as lines of JSON
+lines_of_200() {
+    python3 - "$1" <<'P'
+import random, sys
+rng = random.Random(1)
+letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+table = [a + b for a in letters for b in letters]
+pool = "".join(table[rng.getrandbits(12)] for _ in range(1 << 20))
+for i in range(int(sys.argv[1])):
+    at = rng.randrange(len(pool) - 200)
+    print('{"id":"m/%05d/%08d","content":"%s"}' % (i // 1000, i, pool[at:at + 200]))
+P
+}

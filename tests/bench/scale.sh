@@ -25,16 +25,7 @@ mount_timed() {
 }
 JSON=
 row memories "$N" "memories of 200 bytes, in folders of 1000"
-python3 - "$N" >"$WORK/lines.jsonl" <<'P'
-import random, sys
-rng = random.Random(1)
-letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-table = [a + b for a in letters for b in letters]
-pool = "".join(table[rng.getrandbits(12)] for _ in range(1 << 20))
-for i in range(int(sys.argv[1])):
-    at = rng.randrange(len(pool) - 200)
-    print('{"id":"m/%05d/%08d","content":"%s"}' % (i // 1000, i, pool[at:at + 200]))
-P
+lines_of_200 "$N" >"$WORK/lines.jsonl"
 t=$(now)
 "$CTL" import "$WORK/lines.jsonl" "$STORE" >"$WORK/import.log" 2>&1 || not_ok import "$(tail -n 1 "$WORK/import.log")"
 s=$(since "$t")

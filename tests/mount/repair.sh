@@ -126,12 +126,28 @@ check "unmount" unmount_store "$WORK/mnt"
 "$CTL" check --repair --into "$WORK/more.new" "$WORK/more" >"$WORK/out" 2>"$WORK/err"
 check "nor do others: the next name that is free" grep -q 'bytes are in lost+found.3/' "$WORK/err"
 
-# ---- the log
+# ---- the log, whose metadata is there twice
+# Damage to the log alone costs nothing: the new store is like the one that was not damaged. Then the echo goes, too.
+only_one_copy() { # NAME STORE UNDAMAGED-TREE
+    check_equal "$1: there is a second copy" "$(find "$2" -name 'e*.log' | wc -l)" 1
+    "$CTL" check --repair --into "$2.echo" "$2" >"$WORK/out" 2>"$WORK/err"
+    check "$1: what the log lost comes from its second copy" grep -q "is taken from the log's second copy" "$WORK/err"
+    check "$1: nothing is given up, or comes without its name" grep -q "in lost+found: 0 files in part, 0 pieces without a name; given up: 0 batches" "$WORK/out"
+    rm -rf "$WORK/got"
+    "$CTL" export --format tree "$2.echo" "$WORK/got" 2>/dev/null
+    check_equal "$1: names, modes, times and content are equal" "$(tree_digest "$WORK/got")" "$(tree_digest "$3")"
+    rm "$2"/e*.log
+}
+tree_of() { rm -rf "$2" && "$CTL" export --format tree "$1" "$2" 2>/dev/null; } # STORE FOLDER
 cp -a "$WORK/whole" "$WORK/log"
 SEG=$(segment_with "$WORK/log" "late memory 12")
 # the batch before has its content there; what follows is the head of the next batch
 flip "$SEG" $(($(offset_of "$SEG" "late memory 12") + 40))
-check_fails "a log damaged in its middle is refused" "damaged" "$CTL" check "$WORK/log"
+"$CTL" check "$WORK/log" >"$WORK/out" 2>&1
+check_equal "a check of a log damaged in its middle: status 1" $? 1
+check "it tells of the batch that only the second copy has" grep -q "batch [0-9]* cannot be read; its second copy has it$" "$WORK/out"
+only_one_copy "a log damaged in its middle" "$WORK/log" "$WORK/expect"
+check_fails "a log damaged in its middle is refused without it" "damaged" "$CTL" check "$WORK/log"
 out=$("$CTL" check --repair --into "$WORK/log.new" "$WORK/log" 2>"$WORK/err")
 check_equal "but repaired, with status 1" "$?" 1
 check "the new one is clean" "$CTL" check "$WORK/log.new"
@@ -162,8 +178,10 @@ open(sys.argv[2], "wb").write(want)
 P
 echo last >"$WORK/mnt/last" && sync "$WORK/mnt/last"
 kill_daemon "$WORK/mnt"
+tree_of "$WORK/pieces" "$WORK/pieces.tree"
 SEG=$(segment_with "$WORK/pieces" "before all")
 flip "$SEG" $(($(offset_of "$SEG" "before all") + 40))
+only_one_copy "a file of many pieces" "$WORK/pieces" "$WORK/pieces.tree"
 "$CTL" check --repair --into "$WORK/pieces.new" "$WORK/pieces" >"$WORK/out" 2>"$WORK/err"
 rm -rf "$WORK/got"
 "$CTL" export --format tree "$WORK/pieces.new" "$WORK/got" 2>/dev/null
@@ -180,8 +198,10 @@ for i in 1 2 3 4; do
     mv "$WORK/mnt/$([ "$i" = 1 ] && echo first || echo "nr$((i - 1))")" "$WORK/mnt/nr$i" && sync "$WORK/mnt"
 done
 kill_daemon "$WORK/mnt"
+tree_of "$WORK/cut" "$WORK/cut.tree"
 SEG=$(segment_with "$WORK/cut" "nr2")
 flip "$SEG" "$(offset_of "$SEG" "nr2")"
+only_one_copy "a log of names" "$WORK/cut" "$WORK/cut.tree"
 "$CTL" check --repair --into "$WORK/cut.new" "$WORK/cut" >"$WORK/out" 2>"$WORK/err"
 check_equal "a repair of a log that was cut short says so" "$?" 1
 check "and why" grep -q "the log cannot be followed behind batch" "$WORK/err"
@@ -190,20 +210,24 @@ check "and how many batches it gave up" grep -q "given up: [1-9][0-9]* batches o
 # ---- superblock and checkpoints
 cp -a "$WORK/whole" "$WORK/super"
 head -c 8192 /dev/zero >"$WORK/super/superblock"
+check_fails "a superblock that is damaged is told of" "superblock" "$CTL" check "$WORK/super"
+check "a superblock that is damaged: the other stands in" "$CTL" export --format tree "$WORK/super" "$WORK/super.tree"
+check_equal "a superblock that is damaged costs nothing" "$(tree_digest "$WORK/super.tree")" "$(tree_digest "$WORK/expect")"
+head -c 8192 /dev/zero >"$WORK/super/superblock.copy"
 check_fails "a store without a superblock is refused" "superblock" "$CTL" check "$WORK/super"
 "$CTL" check --repair --into "$WORK/super.new" "$WORK/super" >"$WORK/out" 2>"$WORK/err"
 rm -rf "$WORK/got"
 "$CTL" export --format tree "$WORK/super.new" "$WORK/got" 2>/dev/null
 check_equal "content comes back without the superblock" "$(find "$WORK/got" -type f | wc -l | awk '{print ($1 >= 330)}')" 1
 
-rm "$WORK/super/superblock" && rm -rf "$WORK/super.new" "$WORK/got"
+rm "$WORK/super/superblock" "$WORK/super/superblock.copy" && rm -rf "$WORK/super.new" "$WORK/got"
 check_fails "without the file it is no store" "not a store" "$CTL" check "$WORK/super"
 "$CTL" check --repair --into "$WORK/super.new" "$WORK/super" >"$WORK/out" 2>"$WORK/err"
 "$CTL" export --format tree "$WORK/super.new" "$WORK/got" 2>/dev/null
 check_equal "content comes back without the file" "$(find "$WORK/got" -type f | wc -l | awk '{print ($1 >= 330)}')" 1
 
 cp -a "$WORK/whole" "$WORK/names"
-rm "$WORK/names"/*.ckp
+rm "$WORK/names"/*.ckp "$WORK/names"/*.cpy
 FIRST=$(find "$WORK/names" -name '*.seg' | sort | head -n 1)
 dd if=/dev/zero of="$FIRST" bs=64 count=1 conv=notrunc 2>/dev/null # the header of the segment with the log's beginning
 "$CTL" check --repair --into "$WORK/header.new" "$WORK/names" >"$WORK/out" 2>"$WORK/err"

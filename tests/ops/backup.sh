@@ -202,13 +202,13 @@ printf X | dd of="$WORK/bk/$SEGMENT" bs=1 seek=20 conv=notrunc status=none
 check_equal "a segment of the backup with another beginning is copied anew" 0 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk")"
 # ---- a copy whose log has rotted where nothing behind it says that it was durable
 head -c 3000000 /dev/urandom >"$WORK/mnt.b/rot" && sync "$WORK/mnt.b/rot"
-rot() { # one bit in the midst of that content, in a copy of the store
+rot() { # one bit in the midst of that content, where it lies last, alive, in a copy of the store
     python3 - "$WORK/mnt.b/rot" "$1"/s*.seg <<'P'
 import sys
 wanted = open(sys.argv[1], "rb").read()[1000000:1000100]
-for name in sys.argv[2:]:
+for name in reversed(sys.argv[2:]):
     with open(name, "r+b") as f:
-        at = f.read().find(wanted)
+        at = f.read().rfind(wanted)
         if at >= 0:
             f.seek(at)
             f.write(bytes([wanted[0] ^ 1]))
@@ -226,6 +226,15 @@ check "unmount the copy" unmount_store "$WORK/mnt2"
 check "a bit of the store flips" rot "$WORK/store.b"
 rm -rf "$WORK/bk.try" "$WORK/bk.new"
 check_equal "what is copied of it is not called whole" 1 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk.new")"
+check "but damaged, since the log's second copy knows that it was durable" grep -q "the store is damaged there, too" "$WORK/out"
+rm -rf "$WORK/bk.new"
+check "the second copy rots, too" python3 - "$WORK"/store.b/e*.log <<'P'
+import os, sys
+for name in sys.argv[1:]:
+    with open(name, "r+b") as f:
+        f.write(bytes(os.path.getsize(name)))
+P
+check_equal "what is copied then is not called whole" 1 "$(status "$CTL" backup "$WORK/mnt.b" "$WORK/bk.new")"
 check "but told to end early" grep -q "the log of the copy ends early" "$WORK/out"
 rm "$WORK/mnt.b/rot"
 check "unmount b" unmount_store "$WORK/mnt.b"
@@ -241,15 +250,15 @@ check "unmount a" unmount_store "$WORK/mnt.a"
 
 # ---- a copy that has rotted in the midst of a sealed segment, whose size, beginning and end are right
 must_mount "$WORK/store.d" "$WORK/mnt.d" -o segment_size=256k
-flip() { # FOLDER FILE OFFSET CONTENT: one bit of those bytes of the content CONTENT, wherever they lie in FOLDER
+flip() { # FOLDER CONTENT OFFSET: one bit of those bytes of the content CONTENT, where they lie last, alive, in FOLDER
     python3 - "$@" <<'P'
 import sys
 folder, content, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 import glob
 wanted = open(content, "rb").read()[at:at + 64]
-for name in sorted(glob.glob(folder + "/s*.seg")):
+for name in sorted(glob.glob(folder + "/s*.seg"), reverse=True):
     data = open(name, "rb").read()
-    place = data.find(wanted)
+    place = data.rfind(wanted)
     if place >= 0:
         with open(name, "r+b") as f:
             f.seek(place + 5)

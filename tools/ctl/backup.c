@@ -201,7 +201,7 @@ static int add_item(struct backup *b, const char *line)
         return -EPROTO;
     }
     item.size = size;
-    item.is_end = strcmp(kind, "log") == 0;
+    item.is_end = strcmp(kind, "log") == 0 || strcmp(kind, "echo") == 0;
     item.is_suspect = backup_is_suspect(b, item.name);
     b->total_bytes += size;
     if (b->n == b->cap) {
@@ -228,15 +228,16 @@ static int read_seq(struct backup *b)
     return r;
 }
 
-/* Segments come by number: the last one of the log. */
+/* Segments come by number: the last one of the log. Of its second copy each file may have grown. */
 static void mark_end(struct backup *b)
 {
+    bool found = false;
     for (size_t i = b->n; i-- > 0;) {
-        if (b->items[i].is_end) {
-            while (i-- > 0)
-                b->items[i].is_end = false;
-            return;
-        }
+        struct backup_item *item = &b->items[i];
+        if (item->name[0] == 'e')
+            continue;
+        item->is_end = item->is_end && !found;
+        found = found || item->is_end;
     }
 }
 
@@ -306,14 +307,31 @@ static bool is_listed(const struct backup *b, const char *name)
     return false;
 }
 
+/* Small files, in the order in which they get their names. */
+struct small_file {
+    const char *name;
+    bool is_there;
+    struct backup_item item;
+};
+enum { SUPERBLOCKS_FROM = 2, SMALL_FILES = 4 };
+
+/* An earlier backup had it, and the store has not. A superblock is never taken away. */
+static bool is_gone(const struct small_file *small, const char *name)
+{
+    for (size_t i = 0; i + 1 < SMALL_FILES; i++)
+        if (!strcmp(small[i].name, name))
+            return !small[i].is_there;
+    return false;
+}
+
 /* What earlier backups had and this moment has not, and what an interrupted run has left. */
-static int remove_old(struct backup *b, bool has_config)
+static int remove_old(struct backup *b, const struct small_file *small)
 {
     int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     int r = dir ? 0 : -errno;
     for (struct dirent *e; dir && !r && (e = readdir(dir));) {
-        bool old = backup_is_own_name(e->d_name) || (!has_config && !strcmp(e->d_name, "config")) ||
+        bool old = backup_is_own_name(e->d_name) || is_gone(small, e->d_name) ||
                    (backup_is_store_name(e->d_name) && !is_listed(b, e->d_name));
         if (old && unlinkat(b->to_fd, e->d_name, 0) < 0)
             r = -errno;
@@ -327,24 +345,27 @@ static int remove_old(struct backup *b, bool has_config)
 
 int backup_adopt(struct backup *b)
 {
-    struct backup_item superblock, config;
-    int has_config = backup_small_file(b, "config", &config);
-    int r = has_config < 0 ? has_config : 0;
-    if (!r)
-        r = backup_small_file(b, "superblock", &superblock);
+    struct small_file small[SMALL_FILES] = {
+        {.name = "config"}, {.name = "config.copy"}, {.name = "superblock.copy"}, {.name = "superblock"}};
+    int r = 0;
+    for (size_t i = 0; !r && i < SMALL_FILES; i++) {
+        int has = backup_small_file(b, small[i].name, &small[i].item);
+        small[i].is_there = has == 0;
+        r = has < 0 ? has : 0;
+    }
     if (!r)
         r = sync_folder(b); /* the copies, before anything gets its name */
     for (size_t i = 0; !r && i < b->n; i++)
         r = backup_give_name(b, &b->items[i]);
-    if (!r)
-        r = backup_give_name(b, &config);
-    if (!r)
-        r = sync_folder(b); /* a superblock makes it a store: last of all */
-    if (!r)
-        r = backup_give_name(b, &superblock);
+    for (size_t i = 0; !r && i < SMALL_FILES; i++) {
+        if (i == SUPERBLOCKS_FROM) /* a superblock makes it a store: last of all */
+            r = sync_folder(b);
+        if (!r)
+            r = backup_give_name(b, &small[i].item);
+    }
     if (!r)
         r = sync_folder(b);
     if (!r)
-        r = remove_old(b, has_config == 0);
+        r = remove_old(b, small);
     return r ? r : sync_folder(b);
 }

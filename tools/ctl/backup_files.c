@@ -24,8 +24,10 @@ bool backup_is_store_name(const char *name)
     unsigned long long checkpoint;
     if (sscanf(name, "s%8x.seg", &segment) == 1)
         snprintf(again, sizeof again, "s%08x.seg", segment);
-    else if (sscanf(name, "c%16llx.ckp", &checkpoint) == 1)
-        snprintf(again, sizeof again, "c%016llx.ckp", checkpoint);
+    else if (sscanf(name, "c%16llx.", &checkpoint) == 1)
+        snprintf(again, sizeof again, "c%016llx.%s", checkpoint, strstr(name, ".cpy") ? "cpy" : "ckp");
+    else if (sscanf(name, "e%8x.log", &segment) == 1)
+        snprintf(again, sizeof again, "e%08x.log", segment);
     else
         return false;
     return !strcmp(again, name);

@@ -99,7 +99,7 @@ static int scrub_mount(const struct target *t, bool json)
                report_number(o, "extents"), report_number(o, "bytes_done"), damaged - own);
     if (own && !json)
         printf("in the store's own files, which a recovery needs: %" PRIu64 " parts damaged, %" PRIu64
-               " of them made good from memory\n",
+               " of them made good\n",
                own, report_number(o, "recovery_healed"));
     json_decref(o);
     if (damaged)

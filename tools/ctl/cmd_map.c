@@ -38,7 +38,7 @@ struct map {
 static int on_file(void *arg, const struct eng_file *f)
 {
     struct map *m = arg;
-    if (f->kind == ENG_FILE_CHECKPOINT)
+    if (f->kind != ENG_FILE_LOG && f->kind != ENG_FILE_SURVIVORS)
         return 0;
     struct eng_file *files = array_room(m->files, m->n, &m->cap, sizeof *files);
     if (!files) {

@@ -13,7 +13,7 @@ int cmd_scrub(int argc, char **argv)
               "\n"
               "Verifies the content of every memory of a mount while it is in use; the same as\n"
               "check --scrub. Damaged memories go to standard error, one a line. What the next\n"
-              "mount will need (checkpoints, log) is verified, too, and healed from memory.\n"
+              "mount will need (checkpoint, log; both copies) is verified, too, and healed.\n"
               "\n"
               "  --json   the report as JSON, with the keys of the mount's .engram/scrub\n"
               "\n"

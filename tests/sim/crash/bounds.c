@@ -7,8 +7,8 @@
  * Memory is what the engine has from malloc and mmap; the simulated disk's own does not count. With the
  * engine that has mutants a group of any size, or victims that stay until the end, must be noticed.
  *
- * Also: how many segments are looked at in one hold of log.lock, when some are to be retired or chosen, or
- * figures of all are asked for.
+ * Also: how many segments are looked at in one hold of log.lock, or of index_lock, when some are to be
+ * retired or chosen, or figures of all are asked for.
  *
  *   bounds [memory|disk|orphans|looks] */
 #include "core/look.h"
@@ -144,6 +144,7 @@ void __wrap_qsort(void *base, size_t n, size_t size, int (*compare)(const void *
 /* ---- looks: in one hold of a lock --------------------------------------------------------- */
 
 static pthread_mutex_t *watched; /* NULL: none */
+static pthread_rwlock_t *watched_shared;
 static uint64_t looks, most_looks, all_looks;
 
 int __real_pthread_mutex_lock(pthread_mutex_t *lock);
@@ -153,6 +154,17 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 {
     int r = __real_pthread_mutex_lock(lock);
     if (lock == watched)
+        looks = 0;
+    return r;
+}
+
+int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
+
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+    int r = __real_pthread_rwlock_rdlock(lock);
+    if (lock == watched_shared)
         looks = 0;
     return r;
 }
@@ -183,7 +195,8 @@ static void add_file(void *arg, const char *name, uint64_t size)
 {
     struct used *used = arg;
     uint64_t blocks = (size + 4095) / 4096 * 4096;
-    *(strstr(name, ".ckp") ? &used->checkpoints : &used->others) += blocks;
+    bool is_image = strstr(name, ".ckp") || strstr(name, ".cpy");
+    *(is_image ? &used->checkpoints : &used->others) += blocks;
 }
 
 static struct used look_at_disk(void)
@@ -517,9 +530,10 @@ static void look_check_room(struct eng *eng)
 
 static void look_age(struct eng *eng)
 {
-    eng->marks.oldest_seq = UINT64_MAX; /* no checkpoint has to be written */
+    uint64_t newest = eng->marks.newest_seq;
+    eng->marks.newest_seq = UINT64_MAX; /* no checkpoint has to be written */
     UNIT_NEED(install_age_metadata(eng) == 0);
-    eng->marks.oldest_seq = 0;
+    eng->marks.newest_seq = newest;
 }
 
 static void look_segments(struct eng *eng)
@@ -538,14 +552,20 @@ static void look_space(struct eng *eng)
     UNIT_NEED(eng_space(eng, &space) == 0);
 }
 
+static void look_stats(struct eng *eng)
+{
+    UNIT_NEED(unit_stats(&u).segments >= SEGMENTS && eng == u.eng);
+}
+
 static const struct {
     const char *name;
     void (*fn)(struct eng *eng);
 } looking[] = {
-    {"to retire", look_retire},     {"to choose victims", look_choose},
-    {"to estimate", look_estimate}, {"to check room", look_check_room},
-    {"to age metadata", look_age},  {"to list segments", look_segments},
-    {"to list files", look_files},  {"to tell the space", look_space},
+    {"to retire", look_retire},      {"to choose victims", look_choose},
+    {"to estimate", look_estimate},  {"to check room", look_check_room},
+    {"to age metadata", look_age},   {"to list segments", look_segments},
+    {"to list files", look_files},   {"to tell the space", look_space},
+    {"to tell figures", look_stats},
 };
 
 static void count_look(void *arg, enum fault_point point)
@@ -559,10 +579,12 @@ static void measure_one(const char *name, void (*fn)(struct eng *eng))
 {
     looks = most_looks = all_looks = 0;
     watched = &u.eng->log.lock;
+    watched_shared = &u.eng->index_lock;
     fn(u.eng);
     watched = NULL;
+    watched_shared = NULL;
     bool ok = most_looks <= 2 * LOOK_SLICE && all_looks >= SEGMENTS; /* some ask a keeper as well */
-    printf("%s: %s: %" PRIu64 " of %" PRIu64 " looks at segments in one hold of log.lock\n",
+    printf("%s: %s: %" PRIu64 " of %" PRIu64 " looks at segments in one hold of a lock\n",
            ok ? "ok" : "FAILED", name, most_looks, all_looks);
     n_passed += ok;
     n_failed += !ok;

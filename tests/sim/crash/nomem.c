@@ -39,12 +39,14 @@ void *__wrap_realloc(void *p, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off);
 int __real_pthread_mutex_lock(pthread_mutex_t *lock);
+int __real_pthread_mutex_trylock(pthread_mutex_t *lock);
 int __real_pthread_mutex_unlock(pthread_mutex_t *lock);
 int __real_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 int __real_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
 int __real_pthread_rwlock_unlock(pthread_rwlock_t *lock);
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *lock);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock);
 int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock);
 int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
@@ -97,6 +99,13 @@ static _Thread_local int held;
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 {
     int r = __real_pthread_mutex_lock(lock);
+    held += !r;
+    return r;
+}
+
+int __wrap_pthread_mutex_trylock(pthread_mutex_t *lock)
+{
+    int r = __real_pthread_mutex_trylock(lock);
     held += !r;
     return r;
 }

@@ -9,14 +9,14 @@
  *
  * What each may cost is computed from the layout of the files (cost.h): the block of content in which the
  * damage lies, of that memory only, which is then -EIO and listed; the last batch, if the damage reaches it,
- * since it was not durable and nothing was built on it; all, only where nothing else says what the damaged
- * bytes said: then the store is refused with a line that says why, and nothing on the disk has changed.
- * Anything else must be there. Of stores that open for writing, work goes on, and nothing more is lost by a
- * compaction.
+ * since it was not durable and nothing was built on it. Everything else is there twice, and must be there: no
+ * store is refused. Of stores that open for writing, work goes on, and nothing more is lost by a compaction.
  *
  * What was refused is salvaged: whatever content is whole comes back, under its name or as a piece that says
  * whose it is. There are two stores: one in which work went on after its compaction, and one in which nothing
- * did, so that only the compaction itself has written how far its log was durable.
+ * did, so that only the compaction itself has written how far its log was durable. Both once more without the
+ * second copy of their log: then it may cost all, where nothing else says what the damaged bytes said. Such a
+ * store is refused with a line that says why, and nothing on the disk has changed.
  *
  * At the end three liars take the place of the engine: each must be caught.
  */
@@ -230,6 +230,21 @@ static bool is_told(struct eng *eng, const struct tree *t)
 
 static struct unit whole;
 static struct tree *now;
+static char settings[1024];
+
+static void add_setting(void *arg, const char *key, const char *value)
+{
+    char *text = arg;
+    size_t n = strlen(text);
+    (void)snprintf(text + n, sizeof settings - n, "%s=%s ", key, value);
+}
+
+static bool same_settings(struct eng *eng)
+{
+    char text[sizeof settings] = "";
+    return eng_config_each(eng, add_setting, text) == 0 && strcmp(text, settings) == 0;
+}
+
 /* What the store showed after each of its last batches, all of which lie in one file and in no checkpoint. */
 #define MAX_STATES 8
 static struct state {
@@ -281,13 +296,26 @@ static void set_times(struct unit *u, uint64_t ino)
     UNIT_NEED(eng_setattr(u->eng, ino, &attr, ENG_SET_MODE | ENG_SET_ATIME | ENG_SET_MTIME, NULL) == 0);
 }
 
-static bool idle; /* the store in which nothing was done after the compaction */
+/* A log segment of which all is live: no compaction moves it, and its summary stays. */
+static void fill_sealed(struct unit *u)
+{
+    unit_file(u, "sealed", 9000, 10);
+    UNIT_NEED(commit_begin(u->eng) == 0);
+    uint64_t end = u->eng->log.tail;
+    int r = log_seal_locked(&u->eng->log);
+    (void)commit_end(u->eng, 0);
+    UNIT_NEED(r == 0 && segments_size_of(&u->eng->segments, 1) > end);
+}
+
+static bool idle;  /* the store in which nothing was done after the compaction */
+static bool alone; /* its log has lost its second copy, and only its last file is damaged */
 
 static void fill_store(struct unit *u)
 {
     struct eng_attr attr;
     char value[300];
     memset(value, 'v', sizeof value);
+    fill_sealed(u);
     uint64_t a = unit_file(u, "a", 100, 1), big = unit_file(u, "big", 9000, 2);
     uint64_t dir = unit_mkdir(u, "dir"), sparse = unit_file(u, "sparse", 50, 3);
     unit_write(u, sparse, 50, 4, 20000);
@@ -301,11 +329,11 @@ static void fill_store(struct unit *u)
     unit_write(u, big, 5000, 5, 0); /* garbage, and an extent of which only a part is live */
     unit_file(u, "goes", 3000, 6);
     UNIT_NEED(eng_unlink(u->eng, ENG_ROOT_INO, "goes") == 0);
-    UNIT_NEED(eng_job_run(u->eng, ENG_JOB_COMPACT, NULL, NULL) == 0); /* survivors, and two checkpoints */
+    UNIT_NEED(eng_job_run(u->eng, ENG_JOB_COMPACT, NULL, NULL) == 0); /* survivors, and a checkpoint */
     record_state(u, idle ? end_of_operations(u) : u->eng->log.tail);
     if (idle)
         return;
-    uint64_t late = unit_create(u, "late"); /* log behind the checkpoints */
+    uint64_t late = unit_create(u, "late"); /* log behind the checkpoint */
     record_state(u, u->eng->log.tail);
     unit_write(u, late, 500, 7, 0);
     record_state(u, u->eng->log.tail);
@@ -364,6 +392,8 @@ static void judge_opened(struct unit *c, const struct cost *cost)
         failed(cost->lost_from == COST_NO_LOSS ? why : why_older);
     else if (!is_told(c->eng, t))
         failed("damaged content is not listed");
+    else if (!same_settings(c->eng))
+        failed("a setting is another");
     else if (eng_job_run(c->eng, ENG_JOB_CHECK,
                          &(struct eng_job_options){.on_problem = count_problem, .problem_arg = &told},
                          &report) != 0 ||
@@ -400,21 +430,13 @@ static uint64_t changes(struct simdisk *disk)
 static bool unreadable; /* the damage is bytes that cannot be read */
 static bool headless;   /* they are the header of a segment */
 
-static uint64_t n_salvaged, n_seedless, n_pieces;
+static uint64_t n_salvaged, n_pieces;
 
 static int take_piece(void *arg, const struct eng_lost *piece, const void *data)
 {
     (void)arg, (void)piece, (void)data;
     n_pieces++;
     return 0;
-}
-
-/* Without the superblock nobody knows by which seed names were hashed, and a log that takes one away from a
- * checkpoint leads nowhere: such a store is not salvaged yet. */
-static bool is_without_seed(void)
-{
-    const char *name = current + (idle ? strlen("idle: ") : 0);
-    return !strncmp(name, "cut superblock ", 15) || !strcmp(name, "remove superblock");
 }
 
 /* A salvage opens what an opening refuses, shows what an opening would show, and changes nothing. */
@@ -425,9 +447,7 @@ static void judge_salvaged(const struct unit *of, const struct cost *cost)
     unit_clone(&c, of);
     c.opt.read_only = c.opt.salvage = true;
     int r = unit_try_open(&c);
-    if (r && is_without_seed()) {
-        n_seedless++;
-    } else if (r) {
+    if (r) {
         (void)snprintf(why, sizeof why, "cannot be salvaged: %.200s", c.why);
         failed(why);
     } else {
@@ -553,7 +573,7 @@ static void judge(struct unit *c, const struct cost *cost, bool read_only)
             failed("refused with an error that does not say damage");
         if (changes(c->disk) != 0)
             failed("changed something although it refused");
-        if (!is_without_seed() && !headless)
+        if (!headless)
             expect_content(c, cost);
     }
     unit_done(c);
@@ -566,7 +586,7 @@ struct file {
     uint8_t *data;
     size_t size;
 };
-static struct file files[16];
+static struct file files[32];
 static unsigned n_files;
 static uint64_t stride = 1, open_stride;
 static const char *only;
@@ -574,6 +594,7 @@ static const char *only;
 static void record_file(void *arg, const char *name, uint64_t size)
 {
     (void)arg, (void)size;
+    UNIT_NEED(n_files < ARRAY_LEN(files));
     struct file *f = &files[n_files++];
     (void)snprintf(f->name, sizeof f->name, "%s", name);
     UNIT_NEED(simdisk_get(whole.disk, name, &f->data, &f->size) == 0);
@@ -583,12 +604,18 @@ static void make_store(void)
 {
     unit_new(&whole, 0);
     UNIT_NEED(eng_config_set(whole.eng, "auto_compact", "0") == 0);
+    UNIT_NEED(eng_config_set(whole.eng, "checkpoint_bytes", "987654321") == 0);
     fill_store(&whole);
     segment_name(whole.eng->log.active->id, tail_file);
     now = tree_of(whole.eng);
+    settings[0] = 0;
+    UNIT_NEED(eng_config_each(whole.eng, add_setting, settings) == 0);
     cost_learn(&whole, states[0].end, states[n_states - 1].end);
     unit_kill(&whole, SIM_KEEP_ALL, 0);
-    cost_learn_files(whole.disk);
+    if (alone) {
+        unit_without_echo(&whole);
+        cost_learn_alone(whole.disk);
+    }
     simdisk_each(whole.disk, record_file, NULL);
 }
 
@@ -602,7 +629,7 @@ __attribute__((format(printf, 1, 2))) static bool begin(const char *format, ...)
 {
     va_list ap;
     va_start(ap, format);
-    int n = idle ? snprintf(current, sizeof current, "idle: ") : 0;
+    int n = snprintf(current, sizeof current, "%s%s", idle ? "idle: " : "", alone ? "alone: " : "");
     (void)vsnprintf(current + n, sizeof current - (size_t)n, format, ap);
     va_end(ap);
     return !only || strcmp(only, current) == 0;
@@ -627,15 +654,28 @@ static void flip_every_bit(const struct file *f, uint64_t *bits)
             unit_clone(&c, &whole);
             UNIT_NEED(simdisk_flip(c.disk, f->name, at, (uint8_t)(1u << bit)) == 0);
             struct cost cost = cost_of(f->name, at, at + 1);
-            /* settings are made to be changed by hand; one that slows a compaction down is no hang */
-            judge(&c, &cost, bit != 3 || !strcmp(f->name, "config"));
+            judge(&c, &cost, bit != 3);
             ++*bits;
         }
 }
 
+/* Flips that bit in the other of two files that are the same byte for byte, if it is there. */
+static void flip_in_copy(struct simdisk *disk, const char *name, uint64_t at, unsigned bit)
+{
+    static const char *const ends[][2] = {{".ckp", ".cpy"}, {".cpy", ".ckp"}, {".copy", ""}, {"", ".copy"}};
+    size_t len = strlen(name), i = 0;
+    char other[80];
+    while (len < strlen(ends[i][0]) || strcmp(name + len - strlen(ends[i][0]), ends[i][0]) != 0)
+        i++;
+    (void)snprintf(other, sizeof other, "%.*s%s", (int)(len - strlen(ends[i][0])), name, ends[i][1]);
+    int r = simdisk_flip(disk, other, at, (uint8_t)(1u << bit));
+    UNIT_NEED(r == 0 || r == -ENOENT || r == -ERANGE);
+}
+
 /*
- * The same beneath an open store: a scrub, or a check, makes good from memory whatever a recovery needs, and
- * that stays so however the store ends. Content alone may be lost, of those memories that have it. */
+ * The same beneath an open store: a scrub, or a check, makes good whatever a recovery needs, and
+ * that stays so however the store ends, and although the copy that might stand in is damaged
+ * afterwards. Content alone may be lost, of those memories that have it. */
 static void flip_beneath(const struct file *f, uint64_t at, unsigned bit)
 {
     struct unit c;
@@ -644,6 +684,7 @@ static void flip_beneath(const struct file *f, uint64_t at, unsigned bit)
     UNIT_NEED(simdisk_flip(c.disk, f->name, at, (uint8_t)(1u << bit)) == 0);
     UNIT_NEED(eng_job_run(c.eng, at % 3 ? ENG_JOB_SCRUB : ENG_JOB_CHECK, NULL, NULL) == 0);
     n_beneath++;
+    flip_in_copy(c.disk, f->name, at, bit);
     if (at / 3 % 2)
         unit_close(&c);
     else
@@ -658,7 +699,7 @@ static void flip_beneath_open_stores(uint64_t every)
 {
     for (unsigned i = 0; i < n_files; i++) {
         const struct file *f = &files[i];
-        if (is_reserve(f) || strcmp(f->name, "config") == 0)
+        if (is_reserve(f))
             continue;
         for (uint64_t at = 0; at < f->size; at++)
             for (unsigned bit = 0; bit < 8; bit++)
@@ -752,7 +793,9 @@ static void exchange_and_double(void)
                 judge(&c, &cost, false);
             }
         }
-        const char *doubled = strstr(f->name, ".seg") ? "s00000099.seg" : "c0000000000000099.ckp";
+        const char *doubled = strstr(f->name, ".seg")   ? "s00000099.seg"
+                              : strstr(f->name, ".log") ? "e00000099.log"
+                                                        : "c0000000000000099.ckp";
         if (strchr(f->name, '.') && begin("double %s as %s", f->name, doubled))
             put_case(doubled, f->data, f->size, (struct cost){.lost_from = COST_NO_LOSS}, false);
     }
@@ -763,6 +806,8 @@ static uint64_t every_case(void)
 {
     uint64_t bits = 0;
     for (unsigned i = 0; i < n_files && !(liar && n_failed); i++) {
+        if (alone && strcmp(files[i].name, tail_file) != 0)
+            continue;
         if (!liar)
             printf("# %s: %zu bytes\n", files[i].name, files[i].size);
         flip_every_bit(&files[i], &bits);
@@ -773,15 +818,16 @@ static uint64_t every_case(void)
         spoil_sectors(&files[i], 512);
         spoil_sectors(&files[i], 4096);
     }
-    exchange_and_double();
+    if (!alone)
+        exchange_and_double();
     return bits;
 }
 
 /* What was counted, against what the layout of the files foretold; and that this forbids enough. */
 static void within_bounds(uint64_t bits)
 {
-    printf("# %llu cases salvaged, with %llu pieces of what was lost; %llu without a seed were not\n",
-           (unsigned long long)n_salvaged, (unsigned long long)n_pieces, (unsigned long long)n_seedless);
+    printf("# %llu cases salvaged, with %llu pieces of what was lost\n", (unsigned long long)n_salvaged,
+           (unsigned long long)n_pieces);
     printf("# %llu bits flipped beneath open stores\n", (unsigned long long)n_beneath);
     printf("# %llu bits flipped (every %lluth); %llu cases: %llu refused (of %llu that may be), %llu whole "
            "(%llu "
@@ -849,13 +895,14 @@ int main(int argc, char **argv)
     (void)setrlimit(RLIMIT_AS, &(struct rlimit){MEMORY_LIMIT, MEMORY_LIMIT});
 #endif
     uint64_t bits = 0;
-    if (!open_stride && !liar) { /* the other one first */
-        idle = true;
+    for (unsigned i = 0; !open_stride && !liar && i < 3; i++) { /* the others first */
+        idle = i < 2;
+        alone = i > 0;
         make_store();
         bits += every_case();
         forget_store();
-        idle = false;
     }
+    idle = alone = false;
     make_store();
     bits += open_stride ? 0 : every_case();
     if (!liar)

@@ -2,6 +2,8 @@
  * log to fall back on. */
 #include "fuzz_store.h"
 
+#include "image_files.h"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char name[64];
@@ -15,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         unit_clone(&c, fuzz_store(true));
         UNIT_NEED(unit_files(&c, ".ckp", name) == 1);
         (void)simdisk_remove(c.disk, FUZZ_LOG);
-        simdisk_put(c.disk, name, copy, size);
+        image_files_put(c.disk, name, copy, size);
         free(copy);
         fuzz_use(&c);
     }

@@ -2,6 +2,8 @@
  * fuzz_store.c - see fuzz_store.h. State: the stores, made at first use. */
 #include "fuzz_store.h"
 
+#include "image_files.h"
+
 static void fill(struct unit *u)
 {
     struct eng_attr attr;
@@ -162,22 +164,5 @@ void fuzz_reseal_log(uint8_t *image, size_t size)
 
 void fuzz_reseal_checkpoint(uint8_t *image, size_t size)
 {
-    struct ckpt_footer f;
-    if (size < sizeof f)
-        return;
-    memcpy(&f, image + size - sizeof f, sizeof f);
-    if (f.manifest_offset > size || f.manifest_len > size - f.manifest_offset)
-        return;
-    uint64_t at = f.manifest_offset + sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table);
-    for (; at + sizeof(struct ckpt_chunk) <= f.manifest_offset + f.manifest_len;
-         at += sizeof(struct ckpt_chunk)) {
-        struct ckpt_chunk c;
-        memcpy(&c, image + at, sizeof c);
-        if (c.len <= size && c.offset <= size - c.len)
-            c.sum = codec_hash(image + c.offset, c.len);
-        memcpy(image + at, &c, sizeof c);
-    }
-    f.manifest_sum = codec_hash(image + f.manifest_offset, f.manifest_len);
-    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
-    memcpy(image + size - sizeof f, &f, sizeof f);
+    image_files_reseal(image, size);
 }

@@ -147,7 +147,7 @@ static void cut_power(struct store *s, enum sim_survival mode, uint64_t seed)
 static uint32_t segment_of(struct store *s, unsigned i, uint64_t *ret_offset)
 {
     const struct inode_rec *inode = index_inode(&s->eng->idx, s->inos[i]);
-    EXPECT(inode && inode->n_extents == 1);
+    EXPECT(inode && inode_n_extents(inode) == 1);
     *ret_offset = locator_offset(&inode->first);
     return inode->first.seg;
 }
@@ -334,6 +334,7 @@ static void test_failure_in_mid_compaction(void)
                   {SIM_UNLINK, EIO}};
     for (size_t f = 0; f < ARRAY_LEN(faults); f++) {
         bool failed = true;
+        unsigned forgiven = 0;
         for (uint64_t nth = 1; failed && nth < 500; nth++) {
             struct store *s = new_store();
             struct eng_job_report report;
@@ -342,9 +343,12 @@ static void test_failure_in_mid_compaction(void)
             int r = eng_job_run(s->eng, ENG_JOB_COMPACT, NULL, &report);
             failed = simdisk_calls_of(s->disk, faults[f].call) - before >= nth;
             simdisk_fail(s->disk, faults[f].call, 0, 0);
-            if (failed && faults[f].call != SIM_UNLINK && faults[f].error != ENOSPC)
-                EXPECT(r < 0); /* a full disk is what the reserve is for */
-            expect_all(s, 2);  /* I8 */
+            bool echo = simdisk_struck(s->disk, ".log"); /* the second copy costs itself, no more */
+            if (failed && echo)
+                EXPECT(r == 0);
+            else if (failed && faults[f].call != SIM_UNLINK && faults[f].error != ENOSPC)
+                forgiven += r == 0; /* a full disk is what the reserve is for */
+            expect_all(s, 2);       /* I8 */
             expect_sound(s);
             cut_power(s, SIM_DROP_ALL, nth);
             expect_all(s, 2);
@@ -355,6 +359,8 @@ static void test_failure_in_mid_compaction(void)
             end_store(s);
         }
         EXPECT(!failed); /* every call of the kind had its turn */
+        /* The summaries of the log segment that it seals and of two outputs; the sync of that of the last. */
+        EXPECT(forgiven <= (faults[f].call == SIM_DATASYNC ? 1 : 3));
     }
 }
 
@@ -539,6 +545,7 @@ static void test_removed_memories_stay_removed(void)
 }
 
 /* The process dies, the next run serves what it finds, and then the power goes: what was served must stay. */
+/* Also where the second copy of the log, which would make the names durable with its own, cannot be begun. */
 static void test_recovered_is_durable(void)
 {
     struct store *s = new_store();
@@ -546,14 +553,19 @@ static void test_recovered_is_durable(void)
     for (unsigned i = 0; i < N_FILES; i++) /* more than fits into that segment: the next one is a new name */
         write_file(s, i, 3);
     EXPECT(s->eng->log.active->id != synced);
-    struct store next = *s;
-    next.disk = simdisk_clone(s->disk); /* what was not synced is not, there either */
-    open_store(&next);
-    expect_all(&next, 3);
-    cut_power(&next, SIM_DROP_ALL, 1);
-    expect_all(&next, 3);
-    EXPECT(eng_close(next.eng) == 0);
-    simdisk_free(next.disk);
+    for (int echoed = 0; echoed < 2; echoed++) {
+        struct store next = *s;
+        next.disk = simdisk_clone(s->disk); /* what was not synced is not, there either */
+        if (!echoed)
+            simdisk_fail(next.disk, SIM_CREATE, 1, ENOSPC);
+        open_store(&next);
+        EXPECT((echo_lacks(&next.eng->log.echo) == 0) == echoed);
+        expect_all(&next, 3);
+        cut_power(&next, SIM_DROP_ALL, 1);
+        expect_all(&next, 3);
+        EXPECT(eng_close(next.eng) == 0);
+        simdisk_free(next.disk);
+    }
     end_store(s);
 }
 

@@ -85,7 +85,7 @@ static const struct act acts[] = {
     {.name = "hold", OP(.kind = OP_RECLAIM), .appends = true, .flushes = true},
     {.name = "compact", OP(.kind = OP_COMPACT), .appends = true, .flushes = true, .maintains = true},
     {.name = BESIDE, OP(.kind = OP_COMPACT), .appends = true, .flushes = true, .maintains = true},
-    {.name = "scrub", OP(.kind = OP_SCRUB)},
+    {.name = "scrub", OP(.kind = OP_SCRUB), .appends = true}, /* asks the log what its segment holds */
 };
 #define N_ACTS (sizeof(acts) / sizeof(acts[0]))
 

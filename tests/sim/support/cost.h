@@ -22,8 +22,8 @@ struct cost {
 /* Learns the open store `u`. In the active segment its last compaction ends at `relocated`; its last batch
  * begins at `last_batch` and is not durable. */
 void cost_learn(struct unit *u, uint64_t relocated, uint64_t last_batch);
-/* The same of the files, once nobody writes them any more. */
-void cost_learn_files(struct simdisk *disk);
+/* From now on the log's second copy is gone; nobody writes the files any more. */
+void cost_learn_alone(struct simdisk *disk);
 void cost_forget(void);
 
 /* Of the loss of the bytes [from, to) of a file. */

@@ -73,9 +73,17 @@ static ssize_t see_listxattr(const struct sight *s, uint64_t ino, char *names, s
 
 static void put_bytes(FILE *out, const void *bytes, ssize_t n)
 {
+    char hex[2048];
     (void)fprintf(out, " %zd:", n);
-    for (ssize_t i = 0; i < n; i++)
-        (void)fprintf(out, "%02x", ((const uint8_t *)bytes)[i]);
+    for (ssize_t at = 0; at < n;) {
+        size_t len = 0;
+        for (; at < n && len < sizeof hex; at++) {
+            uint8_t byte = ((const uint8_t *)bytes)[at];
+            hex[len++] = "0123456789abcdef"[byte >> 4];
+            hex[len++] = "0123456789abcdef"[byte & 15];
+        }
+        (void)fwrite(hex, 1, len, out);
+    }
     (void)fputc('\n', out);
 }
 
@@ -88,6 +96,20 @@ static void put_attr(FILE *out, const struct eng_attr *a)
                   (unsigned long long)a->rdev, (long long)a->atime, (long long)a->mtime, (long long)a->ctime,
                   (long long)a->btime, a->mode, a->nlink, a->uid, a->gid, (unsigned long long)a->version,
                   (unsigned long long)a->generation);
+}
+
+#define WHOLE_MAX (UINT64_C(16) << 20) /* of larger files only the data is read */
+
+static void put_data(const struct sight *s, uint64_t ino)
+{
+    uint64_t from = 0, to = 0;
+    while (see_seek(s, ino, to, SEEK_DATA, &from) == 0 && see_seek(s, ino, from, SEEK_HOLE, &to) == 0) {
+        uint8_t *buf = malloc(to - from);
+        UNIT_NEED(buf && to - from <= WHOLE_MAX);
+        (void)fprintf(s->out, "data at %llu", (unsigned long long)from);
+        put_bytes(s->out, buf, see_read(s, ino, buf, to - from, from));
+        free(buf);
+    }
 }
 
 /* The whole in one read, and again in pieces. */
@@ -141,8 +163,10 @@ static void put_inode(const struct sight *s, uint64_t ino)
     }
     put_attr(s->out, &attr);
     put_xattrs(s, ino);
-    if (S_ISREG(attr.mode))
+    if (S_ISREG(attr.mode) && attr.size <= WHOLE_MAX)
         put_content(s, ino, attr.size);
+    else if (S_ISREG(attr.mode))
+        put_data(s, ino);
     if (S_ISLNK(attr.mode)) {
         char target[ENG_SYMLINK_MAX + 1];
         put_bytes(s->out, target, see_readlink(s, ino, target, sizeof target));

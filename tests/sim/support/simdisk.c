@@ -114,6 +114,7 @@ struct sim_node *sim_node_new(struct simdisk *disk)
 {
     struct sim_node *node = sim_alloc(sizeof *node);
     node->next = disk->nodes;
+    node->written_at = ++disk->clock;
     disk->nodes = node;
     return node;
 }
@@ -221,6 +222,7 @@ static void add_write(struct simdisk *disk, struct sim_node *node, enum sim_writ
     else
         node->writes = write;
     node->last_write = write;
+    node->written_at = ++disk->clock;
     sim_write_apply(&node->now, write);
 }
 
@@ -299,7 +301,14 @@ static int begin_file_locked(struct io_file *file, enum sim_call call, bool *ret
         *ret_dying = false;
         return -EIO;
     }
-    return begin_locked(file->disk, call, ret_dying);
+    struct simdisk *disk = file->disk;
+    bool off = disk->off;
+    int r = begin_locked(disk, call, ret_dying);
+    for (size_t i = 0; i < disk->now.n && r < 0 && !off; i++) {
+        if (disk->now.names[i].node == file->node)
+            (void)snprintf(disk->struck, sizeof disk->struck, "%s", disk->now.names[i].name);
+    }
+    return r;
 }
 
 static int end(struct simdisk *disk, int r, bool dying)
@@ -505,6 +514,14 @@ static int sim_file_size(struct io_file *file, uint64_t *ret_size)
     if (r == 0 && !dying)
         *ret_size = file->node->now.size;
     return end(disk, r, dying);
+}
+
+static int sim_written_at(struct io_file *file, int64_t *ret_time)
+{
+    pthread_mutex_lock(&file->disk->mutex);
+    *ret_time = (int64_t)file->node->written_at;
+    pthread_mutex_unlock(&file->disk->mutex);
+    return 0;
 }
 
 static int set_size_locked(struct io_file *file, enum sim_write_kind kind, uint64_t size)
@@ -797,6 +814,7 @@ const struct eng_io_ops sim_ops = {
     .cached = sim_cached,
     .pwritev = sim_pwritev,
     .file_size = sim_file_size,
+    .written_at = sim_written_at,
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .datasync = sim_datasync,

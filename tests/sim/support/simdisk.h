@@ -113,6 +113,8 @@ void simdisk_fail(struct simdisk *disk, enum sim_call call, uint64_t nth, int er
 void simdisk_fail_from(struct simdisk *disk, enum sim_call call, uint64_t nth, int error);
 /* Whether it is still to come. */
 bool simdisk_fault_waits(struct simdisk *disk);
+/* Whether the file in which one struck last has, or had, a name that ends with `suffix`. */
+bool simdisk_struck(struct simdisk *disk, const char *suffix);
 /* The same, time after time. */
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error);
 /* Every `every`th pread / pwritev transfers only a part (0: off), every `every`th of both returns -EINTR. */
@@ -133,7 +135,8 @@ void simdisk_tell_space(struct simdisk *disk, enum sim_telling telling);
 void simdisk_each(struct simdisk *disk, void (*emit)(void *arg, const char *name, uint64_t size), void *arg);
 /* The whole file, malloc'd. -ENOENT. */
 int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size_t *ret_size);
-/* Writes a file anew, durably, creating it if it is missing. */
+/* Writes a file anew, durably, creating it if it is missing. As damage it does not count as a write: one that
+ * was there keeps its time. */
 void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_t size);
 /* XORs one byte, durably. -ENOENT, -ERANGE. */
 int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);

@@ -63,6 +63,7 @@ static void clone_node(struct simdisk *to, struct sim_node *node)
 {
     struct sim_node *copy = node->copy = sim_node_new(to);
     memcpy(copy->rots, node->rots, sizeof copy->rots);
+    copy->written_at = node->written_at;
     copy->bad_from = node->bad_from;
     copy->bad_to = node->bad_to;
     sim_buf_copy(&copy->now, &node->now);
@@ -98,6 +99,7 @@ struct simdisk *simdisk_clone(const struct simdisk *disk)
         link = &twin->next;
     }
     to->seq = disk->seq;
+    to->clock = disk->clock;
     to->limit = disk->limit;
     to->ignore_datasync = disk->ignore_datasync;
     to->ignore_syncdir = disk->ignore_syncdir;
@@ -368,6 +370,15 @@ bool simdisk_fault_waits(struct simdisk *disk)
     return waits;
 }
 
+bool simdisk_struck(struct simdisk *disk, const char *suffix)
+{
+    pthread_mutex_lock(&disk->mutex);
+    size_t len = strlen(disk->struck), n = strlen(suffix);
+    bool struck = len >= n && strcmp(disk->struck + len - n, suffix) == 0;
+    pthread_mutex_unlock(&disk->mutex);
+    return struck;
+}
+
 void simdisk_fail_always(struct simdisk *disk, enum sim_call call, int error)
 {
     pthread_mutex_lock(&disk->mutex);
@@ -432,7 +443,10 @@ int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size
 void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_t size)
 {
     pthread_mutex_lock(&disk->mutex);
+    const struct sim_name *before = sim_name_find(&disk->now, name);
     struct sim_node *node = sim_node_new(disk);
+    if (before)
+        node->written_at = before->node->written_at;
     sim_buf_write(&node->now, data, size, 0);
     sim_buf_write(&node->durable, data, size, 0);
     sim_name_set(&disk->now, name, node);

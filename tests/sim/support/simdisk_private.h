@@ -56,6 +56,7 @@ struct sim_node {
     struct sim_rot rots[SIM_ROTS_MAX];
     uint64_t bad_from, bad_to; /* cannot be read; bad_to 0: all can */
     unsigned handles;          /* open files */
+    uint64_t written_at;       /* of the disk's clock */
 };
 
 struct sim_name {
@@ -91,6 +92,7 @@ struct simdisk {
     struct sim_dir now, durable;
     struct sim_dirop *dirops, *last_dirop;
     uint64_t seq, epoch;
+    uint64_t clock; /* counts writes */
     uint64_t handles;
 
     uint64_t calls[SIM_N_CALLS];
@@ -99,6 +101,7 @@ struct simdisk {
     enum sim_call cut_call;
 
     struct sim_fault fault;
+    char struck[SIM_NAME_MAX + 1]; /* the file in which a fault struck last */
     unsigned short_reads_every, short_writes_every, interrupt_every;
     uint64_t n_short_reads, n_short_writes, n_interrupts;
     uint64_t limit;

@@ -11,13 +11,16 @@ static void record_line(void *arg, enum eng_log_level level, const char *line)
     struct unit *u = arg;
     if (level > ENG_LOG_WARNING)
         return;
-    u->warnings++;
+    size_t len = u->warnings++ ? strlen(u->all_warnings) : 0;
+    (void)snprintf(u->all_warnings + len, sizeof(u->all_warnings) - len, "%s\n", line);
     (void)snprintf(u->last_warning, sizeof(u->last_warning), "%s", line);
 }
 
 static void prepare(struct unit *u, struct simdisk *disk, const struct eng_options *opt)
 {
     *u = (struct unit){.disk = disk, .opt = *opt};
+    if (getenv("ENG_LAZY"))
+        rest_from = 0;
     u->opt.io = simdisk_io(disk);
     u->opt.log = record_line;
     u->opt.log_arg = u;
@@ -263,6 +266,14 @@ uint64_t unit_file_size(struct unit *u, const char *name)
     struct counting c = {.suffix = name};
     simdisk_each(u->disk, count_file, &c);
     return c.size;
+}
+
+void unit_without_echo(struct unit *u)
+{
+    char name[64];
+    simdisk_power_on(u->disk, SIM_KEEP_ALL, 0); /* names that are not durable would come back */
+    while (unit_files(u, ".log", name) > 0)
+        UNIT_NEED(simdisk_remove(u->disk, name) == 0);
 }
 
 bool unit_has_segment(struct unit *u, uint32_t id)

@@ -2,7 +2,9 @@
  * unit_store.h - a store on a simulated disk for unit tests: opened without
  * threads, with small segments, so that a test can look at every byte, take
  * the power away and open again. What cannot fail in a sound engine aborts
- * with a line that says where; what a test is about, it checks itself. */
+ * with a line that says where; what a test is about, it checks itself. With $ENG_LAZY set stores are opened
+ * as large ones are (image/rest.h): what a test expects of the moment after an opening may come later then.
+ */
 #ifndef ENGRAMFS_TESTS_UNIT_STORE_H
 #define ENGRAMFS_TESTS_UNIT_STORE_H
 
@@ -21,6 +23,7 @@ struct unit {
     char why[256];          /* of the last opening that failed */
     unsigned warnings;      /* log lines of level warning and error */
     char last_warning[512];
+    char all_warnings[4096]; /* the first of them since `warnings` was 0 */
 };
 
 /* A new store, open. `segment_size` 0: UNIT_SEGMENT. */
@@ -76,6 +79,8 @@ struct unit_place unit_log_place(struct unit *u);
 /* Where the batches of a segment's image end: zeros behind were allocated ahead (log.c). */
 size_t unit_log_end(const uint8_t *image, size_t size);
 uint64_t unit_file_size(struct unit *u, const char *name); /* 0 if it is missing */
+/* Of a closed store: takes the second copy of the log away, so that the log must speak for itself. */
+void unit_without_echo(struct unit *u);
 bool unit_has_segment(struct unit *u, uint32_t id);
 
 #endif

@@ -11,19 +11,21 @@
 #include <criterion/criterion.h>
 #include <sys/mman.h>
 
-#define SPREAD 200u /* attributes or extents, each in a chunk of its own */
-#define FILLERS 16u /* targets of symlinks, which fill a chunk of names together */
+#define SPREAD 200u         /* attributes or extents, each in a chunk of its own */
+#define CELLS_OF_LARGE 300u /* the target of a symlink and its name have less */
 
 void *__real_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off);
 void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off);
 
 static bool poor;
-static unsigned asked;
+static unsigned asked, given;
 
 void *__wrap_mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off)
 {
-    if (!poor)
+    if (!poor) {
+        given++;
         return __real_mmap64(at, len, prot, flags, fd, off);
+    }
     asked++;
     errno = ENOMEM;
     return MAP_FAILED;
@@ -40,17 +42,41 @@ static struct unit u;
 static struct view *frozen;
 static uint64_t file, many;
 
-/* A chunk of names full of others, and a leaf of the tree of extents. */
-static void fill_a_chunk(unsigned round)
+/* Cells of all chunks of names in which nothing is. */
+static uint32_t cells_left(void)
+{
+    const struct table *cells = &u.eng->idx.names.cells;
+    return cells->n_free + (NAMES_CHUNK_CELLS - cells->used % NAMES_CHUNK_CELLS) % NAMES_CHUNK_CELLS;
+}
+
+/* The chunks of names are full of others, so that the next name begins another, and so is a leaf of the tree
+ * of extents. */
+static void fill_chunks(void)
 {
     static char target[ENG_SYMLINK_MAX + 1];
+    static unsigned n;
     struct eng_attr attr;
-    char name[24];
+    char name[NAMES_CELL];
     memset(target, 't', ENG_SYMLINK_MAX);
-    for (unsigned i = 0; i < FILLERS; i++) {
-        (void)snprintf(name, sizeof(name), "l%u.%u", round, i);
-        UNIT_NEED(eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFLNK | 0777, 0, target, &attr) == 0);
+    for (uint32_t left = cells_left(); left > 0; left = cells_left()) {
+        bool large = left > CELLS_OF_LARGE;
+        (void)snprintf(name, sizeof(name), "l%u", n++);
+        UNIT_NEED(eng_create(u.eng, NULL, ENG_ROOT_INO, name, large ? S_IFLNK | 0777 : S_IFREG | 0600, 0,
+                             large ? target : NULL, &attr) == 0);
     }
+}
+
+/* How many chunks the attributes of `file` lie in. */
+static unsigned chunks_of_xattrs(void)
+{
+    struct xattr_walk walk = {.next = index_inode(&u.eng->idx, file)->xattrs};
+    unsigned n = 0;
+    uint32_t last = 0;
+    for (uint32_t at = walk.next; index_next_xattr(&u.eng->idx, &walk); at = walk.next) {
+        n += at / NAMES_CHUNK_CELLS != last;
+        last = at / NAMES_CHUNK_CELLS;
+    }
+    return n;
 }
 
 static void setup(void)
@@ -62,11 +88,11 @@ static void setup(void)
     for (unsigned i = 0; i < SPREAD; i++) {
         (void)snprintf(name, sizeof(name), "user.%u", i);
         UNIT_NEED(eng_setxattr(u.eng, file, name, "value", 5, 0) == 0);
-        fill_a_chunk(i);
+        fill_chunks();
     }
     for (unsigned i = 0; i < 20 * SPREAD; i++)
         unit_write(&u, many, 1, i, 2 * (uint64_t)i);
-    cr_assert_gt(u.eng->idx.names.cells.n_chunks, SPREAD);
+    cr_assert_geq(chunks_of_xattrs(), SPREAD - 1);
     UNIT_NEED(eng_hold(u.eng) == 0 && view_freeze(u.eng, &frozen) == 0);
     u.eng->hook.arg = NULL;
     atomic_store(&u.eng->hook.fn, become_poor);
@@ -107,6 +133,29 @@ Test(chunk_reserve, punching_and_truncating_many_extents)
                   "punch");
     expect_frugal(eng_write(u.eng, many, unit_bytes(30000, 1), 30000, 9001), "write over them");
     expect_frugal(eng_setattr(u.eng, many, &attr, ENG_SET_SIZE, NULL), "truncate");
+}
+
+/* Everybody waits for what is mapped. */
+Test(chunk_reserve, a_piece_of_a_large_file_needs_no_copies_of_all)
+{
+    unsigned before = given;
+    uint64_t large = unit_create(&u, "large"), all = 0;
+    atomic_store(&u.eng->hook.fn, NULL);
+    poor = false;
+    for (uint64_t i = 0; i < 2 * SPREAD; i++)
+        unit_write(&u, large, 1, i, 8192 * i);
+    atomic_store(&u.eng->hook.fn, become_poor);
+    for (unsigned t = 0; t < INDEX_TABLES; t++)
+        all += index_table(&u.eng->idx, t)->n_chunks;
+    cr_assert(all > SPREAD && unit_extents(&u, large) == 2 * SPREAD);
+    for (uint64_t i = 100; i < 103; i++) {
+        expect_frugal(
+            eng_fallocate(u.eng, large, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 8192 * i, 4096),
+            "punch");
+        expect_frugal(eng_write(u.eng, large, "123", 3, 8192 * (10 + i)), "write over one");
+    }
+    cr_assert_leq(given - before, 3u, "%u of 2 MiB are mapped for copies of a few of %u chunks",
+                  given - before, (unsigned)all);
 }
 
 Test(chunk_reserve, whatever_else_changes)

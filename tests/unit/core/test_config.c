@@ -31,6 +31,13 @@ static void expect(const char *key, const char *value)
     cr_assert_str_eq(w.value, value, "%s is %s", key, w.value);
 }
 
+/* As an editor does: the file is another one. */
+static void edit(struct unit *unit, const char *text, size_t size)
+{
+    (void)simdisk_remove(unit->disk, "config");
+    simdisk_put(unit->disk, "config", text, size);
+}
+
 static unsigned n_lines;
 
 static void set_from_log(void *arg, enum eng_log_level level, const char *line)
@@ -50,7 +57,7 @@ Test(config, the_log_callback_of_a_reload_may_change_it, .timeout = 20)
     unit_close(&u);
     u.opt.log = set_from_log;
     unit_open(&u);
-    simdisk_put(u.disk, "config", "what=ever\n", 10);
+    edit(&u, "what=ever\n", 10);
     cr_assert_eq(eng_config_reload(u.eng), 0);
     cr_assert_eq(n_lines, 1);
     expect("commit_ms", "77");
@@ -63,7 +70,7 @@ Test(config, defaults_are_those_of_the_manual)
     expect("startup_fragmentation", "0.7");
     expect("compact_rate", "0");
     expect("auto_compact", "1");
-    expect("checkpoint_bytes", "268435456");
+    expect("checkpoint_bytes", "33554432");
     expect("checkpoint_ops", "500000");
     expect("commit_ms", "5000");
 }
@@ -186,13 +193,106 @@ Test(config, a_file_that_cannot_be_understood_does_not_keep_the_store_closed)
                  {big, sizeof(big) - 1, 1}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         unit_close(&u);
-        simdisk_put(u.disk, "config", cases[i].text, cases[i].size);
+        edit(&u, cases[i].text, cases[i].size);
         u.warnings = 0;
         unit_open(&u);
         cr_assert_eq(u.warnings, cases[i].warnings, "case %zu: %u", i, u.warnings);
         expect("commit_ms", strstr(cases[i].text, "4000") ? "4000" : "5000");
         expect("compact_min_bytes", "100000000");
     }
+}
+
+/* ---- the copy ------------------------------------------------------------ */
+
+static void with_settings(void)
+{
+    cr_assert_eq(eng_config_set(u.eng, "commit_ms", "7000"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "auto_compact", "0"), 0);
+    unit_close(&u);
+    u.warnings = 0;
+}
+
+static void expect_settings(struct unit *c)
+{
+    struct want ms = {.key = "commit_ms"}, compact = {.key = "auto_compact"};
+    cr_assert_eq(eng_config_each(c->eng, pick, &ms), 0);
+    cr_assert_eq(eng_config_each(c->eng, pick, &compact), 0);
+    cr_assert_str_eq(ms.value, "7000");
+    cr_assert_str_eq(compact.value, "0");
+}
+
+Test(config, each_bit_of_the_file_and_of_its_copy_may_flip, .timeout = 120)
+{
+    static const char *const names[] = {"config", "config.copy"};
+    with_settings();
+    for (unsigned i = 0; i < 2; i++)
+        for (uint64_t at = 0; at < unit_file_size(&u, names[i]); at++) {
+            struct unit c;
+            unit_clone(&c, &u);
+            cr_assert_eq(simdisk_flip(c.disk, names[i], at, (uint8_t)(1u << at % 8)), 0);
+            c.opt.read_only = at % 3 == 0;
+            unit_open(&c);
+            expect_settings(&c);
+            cr_assert_eq(c.warnings, 1);
+            unit_close(&c);
+            c.warnings = 0;
+            unit_open(&c);
+            expect_settings(&c);
+            cr_assert_eq(c.warnings, c.opt.read_only, "made good: %s", c.last_warning);
+            unit_done(&c);
+        }
+}
+
+Test(config, either_may_be_missing_or_unreadable)
+{
+    static const char *const names[] = {"config", "config.copy"};
+    with_settings();
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned how = 0; how < 2; how++) {
+            struct unit c;
+            unit_clone(&c, &u);
+            cr_assert_eq(how ? simdisk_spoil(c.disk, names[i], 0, 10) : simdisk_remove(c.disk, names[i]), 0);
+            unit_open(&c);
+            expect_settings(&c);
+            unit_close(&c);
+            cr_assert_gt(unit_file_size(&c, names[i]), 0);
+            cr_assert_eq(simdisk_remove(c.disk, names[1 - i]), 0); /* then by itself */
+            unit_open(&c);
+            expect_settings(&c);
+            unit_done(&c);
+        }
+}
+
+Test(config, who_edits_the_file_is_believed_and_the_copy_follows)
+{
+    with_settings();
+    edit(&u, "commit_ms=8000\n", 15);
+    unit_open(&u);
+    cr_assert_eq(u.warnings, 0);
+    expect("commit_ms", "8000");
+    expect("auto_compact", "1");
+    unit_close(&u);
+    cr_assert_eq(simdisk_flip(u.disk, "config", 10, 1), 0);
+    unit_open(&u);
+    expect("commit_ms", "8000");
+}
+
+Test(config, the_copy_of_another_store_is_none)
+{
+    struct unit other;
+    uint8_t *data;
+    size_t size;
+    with_settings();
+    unit_new(&other, 0);
+    cr_assert_eq(simdisk_get(u.disk, "config.copy", &data, &size), 0);
+    unit_close(&other);
+    simdisk_put(other.disk, "config.copy", data, size);
+    unit_open(&other);
+    struct want ms = {.key = "commit_ms"};
+    cr_assert_eq(eng_config_each(other.eng, pick, &ms), 0);
+    cr_assert_str_eq(ms.value, "5000");
+    unit_done(&other);
+    free(data);
 }
 
 /* SIGHUP with a slip in the file must not lift a limit that is in force. */
@@ -209,7 +309,7 @@ Test(config, a_reload_changes_nothing_by_what_it_cannot_understand)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cr_assert_eq(eng_config_set(u.eng, "compact_rate", "20000"), 0);
         cr_assert_eq(eng_config_set(u.eng, "commit_ms", "3000"), 0);
-        simdisk_put(u.disk, "config", cases[i].text, strlen(cases[i].text));
+        edit(&u, cases[i].text, strlen(cases[i].text));
         u.warnings = 0;
         cr_assert_eq(eng_config_reload(u.eng), 0);
         cr_assert_gt(u.warnings, 0, "case %zu", i);

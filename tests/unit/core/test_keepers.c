@@ -34,12 +34,15 @@ Test(keepers, each_alone_keeps)
     uint32_t active = u.eng->log.active->id;
     const struct seg_rec none = {.id = SEG}, live = {.id = SEG, .live = 1}, written_to = {.id = active},
                          unsynced = {.id = SEG, .death_seq = log_durable(&u.eng->log) + 1},
-                         young = {.id = SEG, .last_seq = u.eng->marks.oldest_seq + 1};
+                         young = {.id = SEG, .last_seq = u.eng->marks.newest_seq + 1};
     cr_assert_eq(kind_of(&none), -1, "nobody needs it");
     cr_assert_eq(kind_of(&live), KEEPER_LIVE);
     cr_assert_eq(kind_of(&written_to), KEEPER_ACTIVE);
     cr_assert_eq(kind_of(&unsynced), KEEPER_DURABLE);
     cr_assert_eq(kind_of(&young), KEEPER_CHECKPOINTS);
+    u.eng->marks.newest_in = SEG;
+    cr_assert_eq(kind_of(&none), KEEPER_CHECKPOINTS, "the log goes on in it");
+    u.eng->marks.newest_in = 0;
     cr_assert_eq(eng_hold(u.eng), 0);
     cr_assert_eq(kind_of(&none), KEEPER_HOLDS);
     cr_assert_eq(eng_hold(u.eng), 0);
@@ -208,8 +211,9 @@ Test(keepers, one_that_needs_every_file_keeps_checkpoints_and_what_was_copied_in
 Test(keepers, the_receipt_has_their_keys)
 {
     static const char *const keys[] = {
-        "live",  "orphans", "dead",     "dead_active", "waiting_sync", "waiting_checkpoint", "held", "pinned",
-        "empty", "copies",  "metadata", "checkpoints", "reserve",      "set_aside",          "slack"};
+        "live", "orphans",     "dead",    "dead_active", "waiting_sync", "waiting_checkpoint",
+        "held", "pinned",      "empty",   "copies",      "metadata",     "metadata_spent",
+        "echo", "checkpoints", "reserve", "set_aside",   "slack"};
     struct eng_space_kind kinds[ENG_SPACE_KINDS_MAX];
     struct eng_space sp;
     cr_assert_eq(eng_space_kinds(kinds), ARRAY_LEN(keys));

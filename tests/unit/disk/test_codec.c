@@ -45,7 +45,7 @@ Test(codec, sums_are_the_same_by_whatever_vectors)
 
 Test(codec, superblock_bytes)
 {
-    struct superblock sb = {.version = 1,
+    struct superblock sb = {.version = 2,
                             .compat = 2,
                             .incompat = 0,
                             .hash_seed = 0x1122334455667788,
@@ -55,9 +55,9 @@ Test(codec, superblock_bytes)
     memcpy(sb.uuid, uuid, 16);
     superblock_encode(&sb, image);
     expect_bytes("superblock", image, sizeof(sb),
-                 "45454e4746533031 0100000002000000 0000000000000000 0102030405060708 "
+                 "45454e4746533031 0200000002000000 0000000000000000 0102030405060708 "
                  "090a0b0c0d0e0f10 8877665544332211 0000000400000000 1581e97df4102211 "
-                 "a034045aff4156ff");
+                 "90dd2417c2e03d18");
     cr_assert_eq(memcmp(image, image + SUPERBLOCK_SIZE, SUPERBLOCK_SIZE), 0, "two copies");
     for (size_t i = sizeof(sb); i < SUPERBLOCK_SIZE; i++)
         MUST(image[i] == 0);
@@ -70,18 +70,27 @@ Test(codec, superblock_bytes)
 Test(codec, segment_header_bytes)
 {
     struct segment_header h = {.kind = SEGMENT_SURVIVORS,
+                               .epoch = 99,
                                .id = 0x1234,
                                .first_seq = 77,
                                .chain = 0xabcdef,
                                .durable_seq = 70,
                                .created = -2};
     memcpy(h.uuid, uuid, 16);
-    segment_header_seal(&h);
-    expect_bytes("segment header", &h, sizeof(h),
+    segment_header_seal(&h, FORMAT_VERSION_OLD);
+    expect_bytes("segment header of version 1", &h, sizeof(h),
                  "454e475345473031 0200000001000000 0102030405060708 090a0b0c0d0e0f10 "
                  "3412000000000000 4d00000000000000 efcdab0000000000 4600000000000000 "
                  "feffffffffffffff 807a0b8a51d19a50");
     cr_assert_eq(segment_header_check(&h, uuid, 0x1234), 0);
+    cr_assert_eq(segment_header_version(&h), 1);
+    segment_header_seal(&h, FORMAT_VERSION);
+    expect_bytes("segment header", &h, sizeof(h),
+                 "454e475345473032 0200000000000000 0102030405060708 090a0b0c0d0e0f10 "
+                 "3412000000000000 4d00000000000000 efcdab0000000000 4600000000000000 "
+                 "feffffffffffffff da4e8822522cd5b1");
+    cr_assert_eq(segment_header_check(&h, uuid, 0x1234), 0);
+    cr_assert_eq(segment_header_version(&h), 2);
 }
 
 Test(codec, batch_header_bytes)
@@ -243,6 +252,27 @@ Test(codec, op_bytes)
     }
 }
 
+Test(codec, what_later_ops_have_is_refused)
+{
+    for (uint8_t type = 1; type < OP_TYPES; type++) {
+        for (unsigned flag = 0; flag < 8; flag++) {
+            struct op op = full_op(type), back;
+            uint8_t image[256];
+            size_t used;
+            op.flags = (uint8_t)(1u << flag);
+            op_encode(&op, image);
+            cr_assert_eq(op_decode(image, sizeof(image), &back, &used), flag < 2 ? 0 : -EBADMSG,
+                         "op %u, flag %u", type, 1u << flag);
+        }
+    }
+    for (unsigned type = OP_TYPES; type < 256; type++) {
+        uint8_t image[256] = {(uint8_t)type};
+        struct op back;
+        size_t used;
+        cr_assert_eq(op_decode(image, sizeof(image), &back, &used), -EBADMSG, "type %u", type);
+    }
+}
+
 Test(codec, hashes_are_xxh3)
 {
     cr_assert_eq(codec_hash("", 0), UINT64_C(0x2d06800538d394c2));
@@ -271,6 +301,8 @@ static int decode_superblock(uint32_t version, uint32_t compat, uint32_t incompa
 Test(codec, unknown_versions_and_features_are_refused)
 {
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 0), 0);
+    cr_assert_eq(decode_superblock(1, 0, 0), 0, "a version that is upgraded");
+    cr_assert_eq(decode_superblock(1, 0, 1), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0xffffffff, 0), 0, "compatible features may be ignored");
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 1), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 0x80000000), -EPROTONOSUPPORT);
@@ -300,7 +332,7 @@ Test(codec, headers_with_any_byte_wrong_are_refused)
 {
     struct segment_header h = {.kind = SEGMENT_LOG, .id = 5}, bad;
     memcpy(h.uuid, uuid, 16);
-    segment_header_seal(&h);
+    segment_header_seal(&h, FORMAT_VERSION);
     cr_assert_eq(segment_header_check(&h, uuid, 5), 0);
     cr_assert_eq(segment_header_check(&h, uuid, 6), -EBADMSG, "a file under another name");
     uint8_t other[16] = {1};
@@ -311,8 +343,16 @@ Test(codec, headers_with_any_byte_wrong_are_refused)
         cr_assert_eq(segment_header_check(&bad, uuid, 5), -EBADMSG, "byte %zu", at);
     }
     bad = h;
+    bad.epoch = 7; /* sealed, so that only its meaning is new: it is not looked at */
+    bad.sum = codec_hash(&bad, offsetof(struct segment_header, sum));
+    cr_assert_eq(segment_header_check(&bad, uuid, 5), 0);
+    segment_header_seal(&bad, FORMAT_VERSION_OLD);
+    bad.epoch = 2; /* there it is the version */
+    bad.sum = codec_hash(&bad, offsetof(struct segment_header, sum));
+    cr_assert_eq(segment_header_check(&bad, uuid, 5), -EBADMSG);
+    bad = h;
     bad.kind = 3;
-    segment_header_seal(&bad);
+    segment_header_seal(&bad, FORMAT_VERSION);
     cr_assert_eq(segment_header_check(&bad, uuid, 5), -EBADMSG);
 
     uint8_t head[EXTENT_HEAD_MAX], payload[9000];

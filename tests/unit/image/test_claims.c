@@ -3,7 +3,8 @@
  * files that are large by their holes only, which cost their maker nothing. */
 #include "inside.h"
 
-#include "image/checkpoint_read.h"
+#include "disk/summary.h"
+#include "image_files.h"
 #include "unit_store.h"
 
 #include <criterion/criterion.h>
@@ -29,7 +30,7 @@ static void put_file(void *arg, const char *name, uint64_t size)
     (void)arg, (void)size;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
     cr_assert_eq(simdisk_get(u.disk, name, &data, &n), 0);
-    int fd = open(path, O_CREAT | O_WRONLY | O_EXCL, 0600);
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
     cr_assert_geq(fd, 0);
     cr_assert_eq(write(fd, data, n), (ssize_t)n);
     (void)close(fd);
@@ -108,6 +109,12 @@ static void expect_whole(struct eng *eng)
     cr_assert_eq(attr.size, 5000);
 }
 
+static void expect_sound(struct eng *eng)
+{
+    int r = eng_job_run(eng, ENG_JOB_CHECK, NULL, NULL);
+    cr_assert_eq(r, 0, "%s", strerror(-r));
+}
+
 /* Opens, checks and dumps; all that was there is there. */
 static void expect_little(void)
 {
@@ -115,11 +122,11 @@ static void expect_little(void)
     limit_memory();
     cr_assert_eq(open_folder(true, &eng), 0);
     expect_whole(eng);
-    cr_assert_eq(eng_job_run(eng, ENG_JOB_CHECK, NULL, NULL), 0);
+    expect_sound(eng);
     eng_close(eng);
     cr_assert_eq(open_folder(false, &eng), 0);
     expect_whole(eng);
-    cr_assert_eq(eng_job_run(eng, ENG_JOB_CHECK, NULL, NULL), 0);
+    expect_sound(eng);
     eng_close(eng);
 }
 
@@ -274,47 +281,89 @@ Test(claims, what_a_dump_is_of)
     cr_assert_gt(n, 2);
 }
 
-/* Of the checkpoint: a footer whose own sum holds, and a manifest of that length: a hole, up to `real` bytes.
- */
-static void claim_manifest(size_t real)
+/* Of the checkpoint, in both copies: a footer whose own sum holds, and a root of that length. Of it there is
+ * what a root begins with, `real` bytes; the rest is a hole. It claims so many files, each of 16 bytes. */
+static void claim_root(size_t real)
 {
-    char name[64];
-    uint8_t *data;
-    size_t size;
-    struct ckpt_footer f;
-    checkpoint_name(1, name);
-    cr_assert_eq(simdisk_get(u.disk, name, &data, &size), 0);
-    memcpy(&f, data + size - sizeof f, sizeof f);
-    const size_t fixed = sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table);
-    uint32_t n = 0, others = 0;
-    uint8_t *tables = data + f.manifest_offset + sizeof(struct ckpt_manifest);
-    for (unsigned i = 1; i < INDEX_TABLES; i++) {
-        struct ckpt_table t;
-        memcpy(&t, tables + i * sizeof t, sizeof t);
-        others += t.n_chunks;
+    struct forgery f;
+    struct image_footer footer = {.store = tag, .len = sizeof(struct piece_header) + CLAIM};
+    uint32_t n_files = (CLAIM - 4096) / 16;
+    forge_begin(&f, u.disk, tag);
+    size_t len = map_root_size(&f.map, sizeof f.head);
+    uint8_t *root = calloc(1, len);
+    cr_assert_not_null(root);
+    map_root_encode(&f.map, &f.head, sizeof f.head, root);
+    memcpy(root + 20, &n_files, sizeof n_files); /* of its head */
+    struct piece_ref ref = forge_piece(&f, PIECE_ROOT, root, (uint32_t)len);
+    footer.id = ref.file;
+    footer.offset = ref.offset;
+    footer.piece_sum = ref.sum;
+    footer_seal(&footer);
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        char name[IMAGE_NAME_SIZE];
+        image_name(ref.file, copy, name);
+        poke(name, ref.offset, f.file.data + ref.offset, MIN_OF(real, (size_t)ref.len),
+             ref.offset + footer.len);
+        poke(name, ref.offset + footer.len, &footer, sizeof footer, 0);
     }
-    n = CLAIM / (uint32_t)sizeof(struct ckpt_chunk) - others;
-    memcpy(tables, &n, sizeof n); /* the chunks of the first table */
-    f.manifest_len = fixed + CLAIM;
-    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
-    poke(name, f.manifest_offset, data + f.manifest_offset, real, f.manifest_offset + f.manifest_len);
-    poke(name, f.manifest_offset + f.manifest_len, &f, sizeof f, 0);
-    free(data);
+    free(root);
+    buf_free(&f.file);
+    map_free(&f.map);
 }
 
-Test(claims, a_manifest_that_is_a_hole)
+Test(claims, a_root_that_is_a_hole)
 {
-    claim_manifest(0);
-    char name[64];
-    static const uint8_t zeros[4096];
-    checkpoint_name(1, name);
-    poke(name, 0, zeros, sizeof zeros, 0);
+    claim_root(0);
     expect_little();
 }
 
-Test(claims, a_manifest_of_which_the_beginning_is_right)
+Test(claims, a_root_of_which_the_beginning_is_right)
 {
-    claim_manifest(sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table));
+    claim_root(SIZE_MAX);
+    expect_little();
+}
+
+#define PAGES 32768u /* of a chunk each that is claimed 256 times: entries of 4 GiB */
+
+/* A root that is whole, and pages in a file that is a hole. */
+Test(claims, pages_that_are_holes)
+{
+    struct forgery f;
+    forge_begin(&f, u.disk, tag);
+    uint64_t id = f.map.id + 1;
+    cr_assert_eq(map_add_file(&f.map, id, HOLE), 0);
+    cr_assert_eq(map_resize(&f.map, 0, PAGES * MAP_PAGE_CHUNKS), 0);
+    for (uint32_t p = 0; p < PAGES; p++)
+        f.map.tables[0].pages[p].ref =
+            (struct piece_ref){id, 0, 7, sizeof(struct piece_header) + MAP_PAGE_CHUNKS * 16, PIECE_PAGE};
+    forge_end(&f);
+    simdisk_each(u.disk, put_file, NULL);
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        char name[IMAGE_NAME_SIZE], path[128];
+        image_name(id, copy, name);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+        (void)close(open(path, O_CREAT | O_WRONLY, 0600));
+        poke(name, 0, "", 1, HOLE);
+    }
+    expect_little();
+}
+
+/* A summary behind the only segment, said to be as long as one of so large a file may be. */
+static void claim_summary(void)
+{
+    struct summary_footer f = {.magic = SUMMARY_MAGIC,
+                               .store = tag,
+                               .segment = place.segment,
+                               .n = HOLE / sizeof(struct extent_header),
+                               .len = CLAIM * 3 / 8};
+    f.sum = codec_hash(&f, offsetof(struct summary_footer, sum));
+    cr_assert_eq(summary_footer_check(&f, place.segment, tag, HOLE), 0);
+    poke(place.name, HOLE - sizeof f, &f, sizeof f, 0);
+}
+
+Test(claims, a_summary_that_is_a_hole)
+{
+    claim_summary();
     expect_little();
 }
 
@@ -364,19 +413,11 @@ static void expect_numbers(void)
 
 static void claim_next_segment(uint64_t next)
 {
-    char name[64];
-    uint8_t *data;
-    size_t size;
-    struct ckpt_footer f;
-    checkpoint_name(1, name);
-    cr_assert_eq(simdisk_get(u.disk, name, &data, &size), 0);
-    memcpy(&f, data + size - sizeof f, sizeof f);
-    memcpy(data + f.manifest_offset + offsetof(struct ckpt_manifest, next_segment_id), &next, sizeof next);
-    f.manifest_sum = codec_hash(data + f.manifest_offset, f.manifest_len);
-    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
-    memcpy(data + size - sizeof f, &f, sizeof f);
-    poke(name, 0, data, size, 0);
-    free(data);
+    struct forgery f;
+    forge_begin(&f, u.disk, tag);
+    f.head.next_segment_id = next;
+    forge_end(&f);
+    simdisk_each(u.disk, put_file, NULL);
 }
 
 Test(claims, the_next_number_of_a_checkpoint)

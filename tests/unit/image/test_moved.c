@@ -21,9 +21,10 @@ static const char *name_of(unsigned i)
     return name;
 }
 
-static struct unit_place end; /* of the log */
-static uint32_t moved_to;     /* the segment of survivors */
-static uint64_t relocations;  /* where the last batch of relocations ends */
+static struct unit_place end;   /* of the log */
+static uint32_t moved_to;       /* the segment of survivors */
+static uint64_t relocations;    /* where the last batch of relocations ends */
+static struct simdisk *echoing; /* the disk, with its echo */
 
 /* Where the last batch with operations ends, up to `limit` in the last segment. */
 static void find_relocations(uint64_t limit)
@@ -43,7 +44,8 @@ static void find_relocations(uint64_t limit)
     cr_assert_gt(relocations, 0);
 }
 
-/* Half of the files are old, and all of them are moved out of their segments, which go; then it dies. */
+/* Half of the files are old, and all of them are moved out of their segments, which go; then it dies. What
+ * the log loses the echo would have: but for the last test, each is about a store that has none any more. */
 static void make_store(bool later)
 {
     struct locator loc;
@@ -68,6 +70,8 @@ static void make_store(bool later)
     end = unit_log_place(&u);
     unit_kill(&u, SIM_KEEP_ALL, 0);
     find_relocations(limit);
+    echoing = simdisk_clone(u.disk);
+    unit_without_echo(&u);
 }
 
 static unsigned whole_files(struct unit *c)
@@ -97,12 +101,10 @@ static void expect_nothing_lost(struct unit *c, const char *what, uint64_t at, u
     cr_assert_eq(whole_files(c), N_FILES / 2, "%s %lu", what, at);
 }
 
-/* Nothing was written since: only what the compaction itself has written can tell that its batches were
- * durable. */
-Test(moved, one_bit_in_what_says_so_costs_nothing)
+/* Bits of the log, one in each copy of the store. How many of these are refused. */
+static unsigned flip_bits_of_the_log(void)
 {
     unsigned refused = 0;
-    make_store(false);
     for (uint64_t at = 0; at < end.offset; at += at < relocations ? 7 : 61) {
         struct unit c;
         unit_clone(&c, &u);
@@ -110,7 +112,15 @@ Test(moved, one_bit_in_what_says_so_costs_nothing)
         expect_nothing_lost(&c, "bit", at, &refused);
         unit_done(&c);
     }
-    cr_assert_gt(refused, 10);
+    return refused;
+}
+
+/* Nothing was written since: only what the compaction itself has written can tell that its batches were
+ * durable. */
+Test(moved, one_bit_in_what_says_so_costs_nothing)
+{
+    make_store(false);
+    cr_assert_gt(flip_bits_of_the_log(), 10);
 }
 
 /* The word about a batch may not go with it: no sector, and no page of memory or disk, has both. */
@@ -316,7 +326,7 @@ Test(moved, a_segment_that_somebody_lost_refuses_nothing)
     unit_open(&u);
     memcpy(copy.h.uuid, u.eng->sb.uuid, sizeof copy.h.uuid);
     unit_kill(&u, SIM_KEEP_ALL, 0);
-    segment_header_seal(&copy.h);
+    segment_header_seal(&copy.h, FORMAT_VERSION);
     segment_name(copy.h.id, alone);
     simdisk_put(u.disk, alone, &copy, sizeof copy);
     cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
@@ -359,6 +369,7 @@ static void make_small(bool held)
     }
     end = unit_log_place(&u);
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
 }
 
 static unsigned whole_small(struct unit *c)
@@ -468,4 +479,131 @@ Test(moved, killed_compactions_leave_nothing_beside_a_missing_segment)
         simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
     }
     unit_open(&u);
+}
+
+/* ---- a part of what is missing ------------------------------------------------------------------ */
+
+#define BIG 22000u
+#define CUT_AT (5u * PAGE / 4)
+#define CUT_SIZE 777u
+
+static struct {
+    uint64_t ino, seq; /* of the file, and of the batch that overwrites it in its middle */
+    unsigned windows;
+} split;
+
+static void overwrite_while_copied(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_COMPACT_READ || ++split.windows != 2)
+        return;
+    unit_write(&u, split.ino, CUT_SIZE, 777, CUT_AT);
+    split.seq = log_seq(&u.eng->log);
+}
+
+/* So many small files that the large one is copied in a second step. It is written meanwhile, so that two
+ * survivors have what is left of it; then the log loses that batch, with all that follows. */
+static void make_split(void)
+{
+    char name[16];
+    split.windows = 0;
+    for (unsigned i = 0; i < 530; i++) {
+        (void)snprintf(name, sizeof name, "s%u", i);
+        unit_file(&u, name, SMALL, i);
+    }
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    split.ino = unit_file(&u, "f", BIG, 5);
+    unit_file(&u, "g", SIZE, 6);
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    unit_create(&u, "x");
+    unit_reopen(&u);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "g"), 0);
+    for (unsigned i = 0; i < 530; i += 2) {
+        (void)snprintf(name, sizeof name, "s%u", i);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, name), 0);
+    }
+    cr_assert_eq(eng_sync(u.eng), 0);
+    hook_set(u.eng, overwrite_while_copied, NULL);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_gt(split.seq, 0);
+    struct locator part[3];
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(unit_locator(&u, split.ino, i, &part[i]));
+    cr_assert_eq(part[0].len, CUT_AT);
+    cr_assert_eq(part[0].seg, part[2].seg, "both are survivors");
+    cr_assert_neq(part[0].seg, part[1].seg);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
+}
+
+/* Truncates the segment that has the batch, there. */
+static void lose_from(struct unit *c, uint64_t seq)
+{
+    for (uint32_t id = 1; id < 64; id++) {
+        char name[SEGMENT_NAME_SIZE];
+        uint8_t *image;
+        size_t size;
+        struct batch_header h;
+        segment_name(id, name);
+        if (simdisk_get(c->disk, name, &image, &size) != 0)
+            continue;
+        for (uint64_t at = sizeof(struct segment_header); at + sizeof h <= size;
+             at += sizeof h + h.ops_len + h.extents_len) {
+            memcpy(&h, image + at, sizeof h);
+            if (h.magic != BATCH_MAGIC)
+                break;
+            if (h.seq == seq) {
+                simdisk_put(c->disk, name, image, at);
+                free(image);
+                return;
+            }
+        }
+        free(image);
+    }
+    cr_assert(false, "no segment has batch %lu", seq);
+}
+
+static bool is_right(struct unit *c, uint64_t from, uint64_t end_of)
+{
+    uint8_t *want = unit_bytes(BIG, 5), *got = calloc(1, BIG);
+    bool right = eng_read(c->eng, split.ino, got, end_of - from, from) == (ssize_t)(end_of - from) &&
+                 memcmp(want + from, got, end_of - from) == 0;
+    free(want);
+    free(got);
+    return right;
+}
+
+/* The range that the log names as one has become two copies, and both are only copies. */
+Test(moved, what_was_cut_in_two_while_it_was_copied)
+{
+    struct unit c;
+    make_split();
+    lose_from(&u, split.seq);
+    unit_clone(&c, &u);
+    cr_assert_eq(unit_try_open(&c), -EBADMSG);
+    cr_assert_not_null(strstr(c.why, "only copy"), "%s", c.why);
+    unit_done(&c);
+    unit_clone(&c, &u);
+    salvage(&c);
+    cr_assert(is_right(&c, 0, CUT_AT));
+    cr_assert(is_right(&c, CUT_AT + CUT_SIZE, BIG));
+    uint8_t byte;
+    for (unsigned i = 0; i < CUT_SIZE; i += CUT_SIZE - 1)
+        cr_assert_eq(eng_read(c.eng, split.ino, &byte, 1, CUT_AT + i), -EIO, "what it had there is gone");
+    cr_assert_eq(unit_problems(&c), 3, "that, its segment, and that the log was cut short");
+    unit_done(&c);
+}
+
+/* ---- the second copy ------------------------------------------------------------------------------ */
+
+/* The same bits as above, where the log's second copy is there: nothing is refused, and nothing is lost. */
+Test(moved, the_second_copy_has_what_was_moved)
+{
+    make_store(false);
+    simdisk_free(u.disk);
+    u.disk = echoing;
+    u.opt.io = simdisk_io(u.disk);
+    simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
+    cr_assert_eq(flip_bits_of_the_log(), 0);
 }

@@ -62,6 +62,7 @@ static void compact_and_die(void)
     end = unit_log_place(&u);
     cr_assert_neq(begin.segment, end.segment, "it has begun a segment of its own");
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u); /* which has what the log loses */
 }
 
 /* The first batch of relocations. */
@@ -307,6 +308,7 @@ Test(moved_values, those_behind_the_damage_are_handed_out)
         cr_assert_eq(eng_sync(u.eng), 0);
     }
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u); /* which has what the log loses */
     unit_clone(&c, &u);
     cr_assert_eq(simdisk_flip(c.disk, at.name, at.offset + 70, 1), 0);
     salvage();

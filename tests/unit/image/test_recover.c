@@ -161,6 +161,7 @@ Test(recover, a_bad_batch_below_the_durable_mark_is_refused)
     struct unit_place b = unit_log_place(&u);
     unit_create(&u, "b"); /* says that the batch before it is durable */
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
     for (uint64_t at = a.offset; at < b.offset; at += 3) {
         for (int read_only = 0; read_only < 2; read_only++) {
             struct unit c;
@@ -183,6 +184,7 @@ Test(recover, a_bad_batch_in_an_older_segment_is_refused_by_the_mark_of_a_younge
     while (u.eng->log.active->id == old.segment)
         unit_write(&u, unit_lookup(&u, "old"), 20000, 1, 30000);
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
     cr_assert_eq(simdisk_flip(u.disk, old.name, old.offset, 1), 0);
     cr_assert_eq(unit_try_open(&u), -EBADMSG);
     cr_assert_not_null(strstr(u.why, "durable"));

@@ -80,6 +80,7 @@ Test(recover_segments, a_damaged_header_of_a_segment_whose_log_is_needed_is_refu
     while (unit_log_place(&u).segment == p.segment)
         unit_write(&u, ino, 20000, 1, 0);
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
     struct unit c;
     unit_clone(&c, &u);
     cr_assert_eq(simdisk_flip(c.disk, p.name, 20, 1), 0);
@@ -133,6 +134,7 @@ static ssize_t pread_bad(struct io_file *file, void *buf, size_t size, uint64_t 
 static int open_with_bad_sector(struct unit *c, uint32_t id)
 {
     unit_clone(c, &u);
+    unit_without_echo(c);
     struct eng_io *io = simdisk_io(c->disk);
     good_ops = io->ops;
     bad_ops = *good_ops;
@@ -357,8 +359,8 @@ static void use_with_stray_names(const char *checkpoint)
     cr_assert_eq(checkpoint_write(u.eng), 0);
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert_lt(u.eng->segments.next_id, 100);
-    cr_assert_lt(u.eng->checkpoints->kept[0].id, 100);
-    cr_assert_gt(u.eng->checkpoints->kept[0].id, 0);
+    cr_assert_lt(u.eng->checkpoints->images.map.id, 100);
+    cr_assert_gt(u.eng->checkpoints->images.map.id, 0);
     unit_reopen(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 30000, 1));
     cr_assert_eq(unit_problems(&u), 0);
@@ -384,7 +386,7 @@ Test(recover_segments, numbers_of_checkpoints_go_on_however_great_they_are)
     unit_open(&u);
     unit_write(&u, unit_lookup(&u, "f"), 100, 2, 0);
     cr_assert_eq(checkpoint_write(u.eng), 0);
-    cr_assert_gt(u.eng->checkpoints->kept[0].id, UINT64_C(1) << 40);
+    cr_assert_gt(u.eng->checkpoints->images.map.id, UINT64_C(1) << 40);
     unit_reopen(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 100, 2));
 }

@@ -72,6 +72,7 @@ Test(restarts, marks_in_younger_segments_count)
     cr_assert_eq(eng_sync(u.eng), 0);
     unit_create(&u, "mark"); /* but this batch does */
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    unit_without_echo(&u);
     cr_assert_eq(simdisk_flip(u.disk, bad.name, bad.offset + 20, 1), 0);
     cr_assert_eq(unit_try_open(&u), -EBADMSG, "durable batches must not be thrown away silently");
     char last[64];

@@ -3,7 +3,10 @@
  * it held, and no other; and of those the content comes with its path hint. */
 #include "inside.h"
 
+#include "image_files.h"
 #include "one_store.h"
+
+#include "image/load.h"
 
 #include "rng.h"
 
@@ -100,7 +103,7 @@ static void learn(void)
         const struct inode_rec *inode = index_inode(&u.eng->idx, memories[i].ino);
         memories[i].dentry = inode->dentry;
         memories[i].name = index_dentry(&u.eng->idx, inode->dentry)->name;
-        memories[i].n_extents = inode->n_extents;
+        memories[i].n_extents = inode_n_extents(inode);
     }
 }
 
@@ -116,25 +119,37 @@ static void make_links(void)
     }
 }
 
-static struct ckpt_chunk *images[2];
-static size_t n_images[2];
+static struct piece_ref *images[INDEX_TABLES]; /* of each chunk; file 0: it was dropped */
 static uint32_t n_chunks[INDEX_TABLES];
+static uint64_t newest;
 
-static uint64_t kept[2];
-
-/* One that is kept for its images may not come to the rescue. */
+/* One that is there for its pieces may not come to the rescue. */
 static void spoil_older(void *arg, const char *name, uint64_t size)
 {
     uint64_t id;
+    unsigned copy;
     (void)arg;
-    if (checkpoint_parse_name(name, &id) == 0 && id != kept[0] && id != kept[1])
+    if (image_parse_name(name, &id, &copy) == 0 && id != newest)
         cr_assert_eq(simdisk_flip(u.disk, name, size - 1, 1), 0);
+}
+
+static void note_images(void)
+{
+    const struct image_map *map = &u.eng->checkpoints->images.map;
+    newest = map->id;
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        n_chunks[i] = map->tables[i].n_chunks;
+        images[i] = calloc(n_chunks[i], sizeof *images[i]);
+        cr_assert_not_null(images[i]);
+        for (uint32_t k = 0; k < n_chunks[i]; k++)
+            if (map->tables[i].entries[k].n_refs)
+                images[i][k] = map->tables[i].entries[k].refs[0];
+    }
 }
 
 /* The log does not go back to its beginning. Killed. */
 static void prepare(void)
 {
-    struct ckpt_position pos;
     setup();
     unit_file(&u, "goes", 30000, 1); /* so that the log's beginning is compacted away */
     make_dirs();
@@ -143,15 +158,9 @@ static void prepare(void)
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "goes"), 0);
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert_eq(checkpoint_write(u.eng), 0);
-    cr_assert_eq(checkpoint_write(u.eng), 0);
     (void)retire_segments(u.eng);
     cr_assert(!unit_has_segment(&u, 1));
-    checkpoint_kept(u.eng, kept);
-    for (unsigned k = 0; k < 2; k++)
-        cr_assert_eq(checkpoint_images(u.eng, kept[k], &images[k], &n_images[k], &pos), 0);
-    cr_assert_eq(n_images[0], n_images[1]);
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
-        n_chunks[i] = index_table(&u.eng->idx, i)->n_chunks;
+    note_images();
     make_late();
     cr_assert_eq(eng_sync(u.eng), 0);
     learn();
@@ -161,8 +170,8 @@ static void prepare(void)
 
 static void clean_up(void)
 {
-    free(images[0]);
-    free(images[1]);
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        free(images[i]);
     teardown();
 }
 
@@ -259,23 +268,15 @@ static int take_piece(void *arg, const struct eng_lost *piece, const void *data)
     return 0;
 }
 
-/* Flips a byte of both checkpoints' images of a chunk, and opens what is left. */
+/* Flips a byte of both copies of the image of a chunk, and opens what is left. */
 static unsigned salvage_without(unsigned table, uint32_t chunk)
 {
+    const struct piece_ref *image = &images[table][chunk];
     unsigned lost = 0;
-    size_t at = chunk;
     lost_table = table;
     links_found = 0;
-    for (unsigned i = 0; i < table; i++)
-        at += n_chunks[i];
     unit_clone(&c, &u);
-    for (unsigned k = 0; k < 2; k++) {
-        const struct ckpt_chunk *image = &images[k][at];
-        char name[32];
-        checkpoint_name(image->file, name);
-        if (k == 0 || images[0][at].file != image->file)
-            cr_assert_eq(simdisk_flip(c.disk, name, image->offset + image->len / 2, 4), 0);
-    }
+    image_files_flip(c.disk, image->file, image->offset + image->len / 2, 4);
     cr_assert_eq(unit_try_open(&c), -EBADMSG, "table %u, chunk %u", table, chunk);
     c.opt.read_only = c.opt.salvage = true;
     unit_open(&c);
@@ -323,7 +324,10 @@ Test(salvage, a_lost_part_costs_what_it_held)
 {
     unsigned n_cases = 0;
     for (unsigned t = 0; t < INDEX_TABLES; t++)
-        for (uint32_t chunk = 0; chunk < n_chunks[t]; chunk++, n_cases++) {
+        for (uint32_t chunk = 0; chunk < n_chunks[t]; chunk++) {
+            if (!images[t][chunk].file)
+                continue;
+            n_cases++;
             unsigned lost = salvage_without(t, chunk);
             for (unsigned i = 0; i < n_memories; i++) {
                 const struct memory *m = &memories[i];
@@ -345,31 +349,37 @@ Test(salvage, a_lost_part_costs_what_it_held)
 Test(salvage, any_records_are_mended_or_refused)
 {
     unsigned n_mended = 0;
+    u.opt.read_only = true;
     unit_open(&u);
     for (uint64_t seed = 0; seed < 150; seed++) {
         uint64_t rng = seed;
-        struct index idx;
+        struct eng eng = {.io = simdisk_io(u.disk)};
+        struct index *idx = &eng.idx;
         struct ckpt_position pos;
-        struct ckpt_info info;
         struct index_holes holes = {0};
         uint8_t *lost = NULL;
         uint32_t n_slots;
-        cr_assert_eq(index_init(&idx, u.eng->sb.hash_seed), 0);
-        cr_assert_eq(checkpoint_load_parts(u.eng, kept[0], &idx, &pos, &info, &holes), 0);
+        eng.log.store = u.eng->log.store;
+        eng.sb = u.eng->sb;
+        cr_assert_eq(index_init(idx, eng.sb.hash_seed), 0);
+        cr_assert(checkpoint_new(&eng) == 0 && checkpoint_begin(&eng) == 0);
+        cr_assert_eq(load_parts(&eng, newest, &pos, &holes), 0);
         for (unsigned i = 0; i < seed % 40; i++) {
-            struct table *t = index_table(&idx, (unsigned)rng_below(&rng, INDEX_TABLES));
+            struct table *t = index_table(idx, (unsigned)rng_below(&rng, INDEX_TABLES));
             uint32_t chunk = (uint32_t)rng_below(&rng, t->n_chunks);
             uint64_t at = rng_below(&rng, TABLE_CHUNK_SIZE);
-            t->chunks[chunk][at] = (uint8_t)rng_next(&rng);
+            if (t->chunks[chunk])
+                t->chunks[chunk][at] = (uint8_t)rng_next(&rng);
         }
-        int r = index_mend(&idx, &holes, NULL, 0, &lost, &n_slots);
+        int r = index_mend(idx, &holes, NULL, 0, &lost, &n_slots);
         cr_assert(r == 0 || r == -EBADMSG, "seed %llu: %d", (unsigned long long)seed, r);
         n_mended += !r;
         if (!r)
-            cr_assert_eq(index_verify(&idx, false, NULL, NULL), 0);
+            cr_assert_eq(index_verify(idx, false, NULL, NULL), 0);
         free(lost);
-        free(info.files);
-        index_free(&idx);
+        index_free(idx);
+        checkpoint_close(&eng);
+        checkpoint_free(&eng);
     }
     cr_assert_gt(n_mended, 20);
 }

@@ -3,7 +3,10 @@
  * because something older is whole. */
 #include "inside.h"
 
+#include "image_files.h"
 #include "one_store.h"
+
+#include "image/load.h"
 
 #include <criterion/criterion.h>
 
@@ -43,32 +46,67 @@ static void make_scattered(void)
         unit_write(&u, ino, 100, i, (uint64_t)i * 10000);
 }
 
-static struct ckpt_chunk *images[2]; /* of both kept checkpoints */
+static struct piece_ref images[64]; /* of the newest checkpoint: the first piece of each chunk */
 static size_t n_images;
+static uint64_t store;
 static uint64_t doc; /* overwritten since: 100 before, 101 now */
+
+/* Of the log's second copy: what a checkpoint takes away. */
+static struct {
+    char name[ECHO_NAME_SIZE];
+    uint8_t *data;
+    size_t size;
+} echoes[8];
+static unsigned n_echoes;
+
+static void save_echo(void *arg, const char *name, uint64_t size)
+{
+    uint32_t id;
+    if (echo_parse_name(name, &id) != 0)
+        return;
+    cr_assert_lt(n_echoes, ARRAY_LEN(echoes));
+    (void)snprintf(echoes[n_echoes].name, sizeof echoes[0].name, "%s", name);
+    cr_assert_eq(simdisk_get(u.disk, name, &echoes[n_echoes].data, &echoes[n_echoes].size), 0);
+    n_echoes++;
+}
 
 static void overwrite_between_checkpoints(void)
 {
     for (unsigned i = 0; i < 2; i++) {
         unit_write(&u, doc, DOC, 101, 0);
+        cr_assert_eq(eng_sync(u.eng), 0);
+        simdisk_each(u.disk, save_echo, NULL);
         cr_assert_eq(checkpoint_write(u.eng), 0);
     }
     unit_write(&u, doc, DOC, 101, 0);
     cr_assert_eq(eng_sync(u.eng), 0);
 }
 
+static void read_map(void)
+{
+    struct images all;
+    void *head = NULL;
+    n_images = 0;
+    cr_assert_eq(images_init(&all, simdisk_io(u.disk), store, INDEX_TABLES), 0);
+    cr_assert_eq(images_open(&all, image_files_newest(u.disk), sizeof(struct ckpt_head), &head), 0);
+    for (unsigned t = 0; t < INDEX_TABLES; t++)
+        for (uint32_t i = 0; i < all.map.tables[t].n_chunks; i++) {
+            const struct map_entry *e = &all.map.tables[t].entries[i];
+            cr_assert_lt(n_images, ARRAY_LEN(images));
+            if (e->n_refs)
+                images[n_images++] = e->refs[0];
+        }
+    images_free(&all);
+    free(head);
+}
+
 /* Killed. */
 static void end_store(void)
 {
-    uint64_t kept[2];
-    struct ckpt_position pos;
-    checkpoint_kept(u.eng, kept);
-    for (unsigned k = 0; k < 2; k++) {
-        images[k] = NULL;
-        n_images = 0;
-        cr_assert_eq(checkpoint_images(u.eng, kept[k], &images[k], &n_images, &pos), 0);
-    }
+    store = u.eng->log.store;
     unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_power_on(u.disk, SIM_KEEP_ALL, 0);
+    read_map();
 }
 
 /* `retired`: the segments behind the first, from which the log went on, are gone, as by compaction. */
@@ -82,11 +120,10 @@ static void make_with_beginning(bool retired)
     make_files("later", N_LATER, 2000);
     unit_write(&u, doc, DOC, 101, 0);
     remove_files("goes", 40);
-    unit_reopen(&u);
-    unit_reopen(&u);
+    if (!retired)
+        cr_assert_eq(eng_hold(u.eng), 0);
     overwrite_between_checkpoints();
-    if (retired)
-        (void)retire_segments(u.eng);
+    (void)retire_segments(u.eng);
     cr_assert(unit_has_segment(&u, 1));
     cr_assert_neq(unit_has_segment(&u, 2), retired);
     end_store();
@@ -95,6 +132,8 @@ static void make_with_beginning(bool retired)
 /* A checkpoint is whole that is older than the two kept; `retired`: it is there for its images alone. */
 static void make_with_older(bool retired)
 {
+    if (!retired)
+        cr_assert_eq(eng_hold(u.eng), 0);
     make_files("goes", 8, 500);
     cr_assert_eq(log_seal_locked(&u.eng->log), 0);
     make_files("stay", N_STAY, 0);
@@ -109,8 +148,8 @@ static void make_with_older(bool retired)
     make_files("later", N_LATER, 2000);
     unit_write(&u, doc, DOC, 101, 0);
     overwrite_between_checkpoints();
+    (void)retire_segments(u.eng);
     if (retired) {
-        (void)retire_segments(u.eng);
         cr_assert(!unit_has_segment(&u, 1));
     } else {
         cr_assert_eq(simdisk_remove(u.disk, "s00000001.seg"), 0); /* no other way to begin */
@@ -177,18 +216,12 @@ static unsigned expect_newest(const char *what, unsigned n, size_t size, unsigne
     return named;
 }
 
-/* One bit of an image, in both checkpoints. */
+/* One bit of an image, in both copies. */
 static struct outcome salvage_without(size_t image)
 {
     struct outcome o = {0};
     unit_clone(&c, &u);
-    for (unsigned k = 0; k < 2; k++) {
-        const struct ckpt_chunk *at = &images[k][image];
-        char name[32];
-        checkpoint_name(at->file, name);
-        if (k == 0 || at->file != images[0][image].file || at->offset != images[0][image].offset)
-            cr_assert_eq(simdisk_flip(c.disk, name, at->offset + at->len / 2, 1), 0);
-    }
+    image_files_flip(c.disk, images[image].file, images[image].offset + images[image].len / 2, 1);
     c.opt.read_only = true;
     int r = unit_try_open(&c);
     o.opens = !r;
@@ -221,8 +254,6 @@ static struct result salvage_each(void)
         res.n_whole += whole;
         res.n_refused += !o.opens;
     }
-    free(images[0]);
-    free(images[1]);
     unit_open(&u);
     return res;
 }
@@ -254,11 +285,34 @@ Test(salvage_newest, from_the_beginning_if_it_leads_here)
     cr_assert_eq(res.n_whole, n_images);
 }
 
-/* It shares an image with them, of what never changed. */
 Test(salvage_newest, from_an_older_checkpoint_if_its_log_leads_here)
 {
     make_with_older(false);
     struct result res = salvage_each();
-    cr_assert_eq(res.n_refused, 1);
     cr_assert_eq(res.n_whole, n_images);
+}
+
+/* Where the log itself does not lead any more, its second copy does. */
+Test(salvage_newest, from_the_beginning_if_the_second_copy_leads_here)
+{
+    uint8_t *image;
+    size_t size;
+    make_with_beginning(false);
+    cr_assert_eq(simdisk_get(u.disk, "s00000002.seg", &image, &size), 0);
+    image[sizeof(struct segment_header) + offsetof(struct batch_header, sum)] ^= 1;
+    simdisk_put(u.disk, "s00000002.seg", image, size);
+    free(image);
+    struct result res = salvage_each();
+    cr_assert_eq(res.n_whole, n_images);
+}
+
+/* The half of a second copy leads nowhere, either. */
+Test(salvage_newest, not_from_the_beginning_of_a_second_copy)
+{
+    make_with_beginning(true);
+    cr_assert_gt(n_echoes, 0);
+    simdisk_put(u.disk, echoes[0].name, echoes[0].data, echoes[0].size / 2);
+    struct result res = salvage_each();
+    cr_assert_gt(res.n_refused, N_NAMES);
+    cr_assert_geq(res.n_whole + N_NAMES, n_images);
 }

@@ -109,6 +109,7 @@ Test(salvage_start, each_bit_of_the_first_batch)
     for (size_t i = 0; i < sizeof h + h.ops_len; i++) {
         struct unit c;
         unit_clone(&c, &u);
+        unit_without_echo(&c);
         cr_assert_eq(simdisk_flip(c.disk, name, at + i, (uint8_t)(1u << i % 8)), 0);
         cr_assert_eq(unit_try_open(&c), -EBADMSG, "%zu", i);
         salvage(&c);
@@ -123,6 +124,7 @@ Test(salvage_start, each_bit_of_the_first_batch)
 static void lose_superblock(struct unit *c, unsigned how)
 {
     static const uint8_t zeros[3 * SUPERBLOCK_SIZE];
+    cr_assert_eq(simdisk_remove(c->disk, SUPERBLOCK_FILE ".copy"), 0);
     if (how == 0)
         cr_assert_eq(simdisk_remove(c->disk, SUPERBLOCK_FILE), 0);
     else
@@ -134,6 +136,7 @@ Test(salvage_start, the_superblock_is_no_more)
     for (unsigned how = 0; how < 3; how++) {
         struct unit c;
         unit_clone(&c, &u);
+        unit_without_echo(&c);
         lose_superblock(&c, how);
         c.opt.must_exist = true;
         cr_assert_lt(unit_try_open(&c), 0);
@@ -221,6 +224,7 @@ Test(salvage_start, strays_of_another_store_do_not_say_whose_it_is)
     for (unsigned back = 0; back < 2; back++) {
         struct unit c;
         unit_clone(&c, &u);
+        unit_without_echo(&c);
         lose_superblock(&c, 1);
         add_strays(&c, &other, 9, 11);
         list_by(&c, back);
@@ -239,6 +243,7 @@ Test(salvage_start, more_strays_than_its_own)
     fill(&few, "m", N_FILES / 2, 0);
     cr_assert(!unit_has_segment(&few, 5) && unit_has_segment(&other, 14));
     unit_clone(&c, &few);
+    unit_without_echo(&c);
     lose_superblock(&c, 1);
     add_strays(&c, &other, 5, 15);
     salvage(&c);
@@ -256,6 +261,7 @@ Test(salvage_start, a_number_is_believed_with_its_sum_only)
             struct unit c;
             char last[64];
             unit_clone(&c, &u);
+            unit_without_echo(&c);
             lose_superblock(&c, 1);
             unit_files(&c, ".seg", last);
             const char *name = back ? last : "s00000001.seg";
@@ -312,6 +318,7 @@ Test(salvage_start, what_strays_hold_is_not_handed_out)
         for (unsigned kept = 0; kept < 2; kept++) {
             struct unit c;
             unit_clone(&c, &u);
+            unit_without_echo(&c);
             cr_assert_eq(simdisk_flip(c.disk, "s00000001.seg", sizeof(struct segment_header), 1), 0);
             add_strays(&c, &other, 9, 12);
             damage_header(&c, "s00000009.seg", how);
@@ -336,6 +343,7 @@ Test(salvage_start, one_bad_sector_costs_what_lies_in_it)
     for (uint64_t at = 0; at < SEGMENT - 1024; at += (uint64_t)13 * 512, n_cases++) {
         struct unit c;
         unit_clone(&c, &u);
+        unit_without_echo(&c);
         cr_assert_eq(simdisk_spoil(c.disk, "s00000002.seg", at, at + 512), 0);
         salvage(&c);
         cr_assert_geq(n_whole(), N_FILES - 2, "%llu: %u", (unsigned long long)at, n_whole());

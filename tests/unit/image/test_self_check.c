@@ -63,10 +63,10 @@ static void spoil(unsigned what)
         inode(dir)->size++;
         break;
     case 2:
-        inode(file)->n_extents++;
+        inode(file)->extents.n++;
         break;
     case 3:
-        inode(file)->bytes--;
+        inode(file)->extents.bytes--;
         break;
     case 4:
         inode(file)->size = 100; /* less than what it has */
@@ -108,7 +108,7 @@ static void spoil(unsigned what)
         inode(file)->xattrs++;
         break;
     case 17:
-        u.eng->idx.names.free_heads[0] = dentry(file)->name; /* free, and somebody's */
+        names_free_cells(&u.eng->idx.names, dentry(file)->name, dentry(file)->name_len); /* and somebody's */
         break;
     case 18:
         u.eng->idx.dentries.n_free++;
@@ -193,7 +193,7 @@ static int next_opening(unsigned what)
         struct unit next;
         stage_nonsense(what, &txn);
         UNIT_NEED(commit_begin(u.eng) == 0 && commit_txn(u.eng, &txn) == 0);
-        commit_end(u.eng);
+        (void)commit_end(u.eng, 0);
         unit_clone(&next, &u);
         int r = unit_try_open(&next);
         _exit(-r);

@@ -211,6 +211,16 @@ Test(btree, empty)
 }
 
 /* Grows, shrinks and grows again, by a bias that turns. */
+/* As housekeeping does between changes. */
+static void shrink(void)
+{
+    for (int i = 0; i < 64; i++) {
+        MUST(chunk_pool_reserve(pool, BTREE_GATHER_CHUNKS) == 0);
+        (void)btree_gather(&tree);
+    }
+    (void)table_drop_empty(&tree.nodes, 2);
+}
+
 static void random_against_model(uint32_t value_size, uint32_t steps)
 {
     uint64_t rng = test_seed() + value_size;
@@ -223,6 +233,8 @@ static void random_against_model(uint32_t value_size, uint32_t steps)
         else
             check_del(key);
         check_near(&tree, &now, random_key(&rng));
+        if (step % 500 == 0)
+            shrink();
         if (step % 2500 == 0) {
             check_whole(&tree, &now);
             check_scan(&tree, &now, random_key(&rng));
@@ -281,6 +293,33 @@ Test(btree, ascending_in_several_places_fills_well)
         MUST(put((struct bkey){1 + i % 10, i}, i) == 0);
     MUST(nodes_in_use() < 100000 / leaf_capacity() * 12 / 10);
     MUST(btree_validate(&tree) == 0);
+}
+
+/* Bytes of nodes for an entry after n were appended, each to one of `dirs` directories. */
+static double bytes_an_entry(uint32_t dirs, bool at_random)
+{
+    enum { N = 200000 };
+    uint64_t rng = test_seed();
+    MUST(btree_init(&tree, pool, 4) == 0);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t dir = at_random ? (uint32_t)rng_below(&rng, dirs) : i % dirs;
+        MUST(put((struct bkey){1 + dir, 3 + i}, i) == 0);
+    }
+    MUST(btree_validate(&tree) == 0);
+    double bytes = (double)nodes_in_use() * BTREE_NODE / N;
+    btree_free(&tree);
+    printf("%u directories: %.2f bytes an entry\n", dirs, bytes);
+    return bytes;
+}
+
+/* An entry takes 16. */
+Test(btree, directories_of_any_size_fill_well)
+{
+    MUST(bytes_an_entry(1, false) < 16.6);
+    MUST(bytes_an_entry(100, false) < 17.5 && bytes_an_entry(100, true) < 17.5);
+    MUST(bytes_an_entry(1000, false) < 21 && bytes_an_entry(1000, true) < 21);
+    MUST(bytes_an_entry(3000, false) < 24 && bytes_an_entry(3000, true) < 24);
+    MUST(bytes_an_entry(20000, false) < 21.5 && bytes_an_entry(20000, true) < 21.5);
 }
 
 enum order { ORDER_UP, ORDER_DOWN, ORDER_RANDOM };
@@ -394,30 +433,64 @@ Test(btree, views_stay_while_the_tree_changes)
             freeze_or_thaw(k);
 }
 
+/* Nine of ten entries go, in any order, so that what is left lies everywhere. */
+Test(btree, nodes_are_gathered_in_few_chunks)
+{
+    uint64_t rng = test_seed();
+    MUST(btree_init(&tree, pool, 64) == 0);
+    for (uint32_t i = 0; i < ENTRIES_MAX; i++)
+        check_put((struct bkey){i % 100, i}, i);
+    uint32_t chunks = tree.nodes.n_chunks;
+    while (now.n > ENTRIES_MAX / 10) {
+        check_del(now.e[rng_below(&rng, now.n)].key);
+        if (now.n % 200 == 0) {
+            shrink();
+            freeze_or_thaw((uint32_t)rng_below(&rng, VIEWS));
+        }
+    }
+    for (int i = 0; i < 50; i++)
+        shrink();
+    check_whole(&tree, &now);
+    printf("%u of %u chunks for %u nodes\n", tree.nodes.n_chunks, chunks, nodes_in_use());
+    MUST(chunks > 20 && tree.nodes.n_chunks <= nodes_in_use() * 4 / 3 / 64 + 2);
+    for (uint32_t k = 0; k < VIEWS; k++)
+        if (views[k].freeze != 0)
+            freeze_or_thaw(k);
+    while (now.n > 0)
+        check_del(now.e[now.n - 1].key);
+    while (table_drop_empty(&tree.nodes, 2) > 0)
+        ;
+    MUST(chunk_pool_live_bytes(pool) == 0 && tree.nodes.used == 1);
+}
+
 /* ---- damage ------------------------------------------------------------- */
 
 /* A sound tree's parts, to be loaded again and again. */
 static struct {
     uint8_t chunks[8][TABLE_CHUNK_SIZE];
+    struct table_meta metas[8];
     struct btree tree;
 } image;
 
 static void image_save(void)
 {
     MUST(tree.nodes.n_chunks <= 8);
-    for (uint32_t c = 0; c < tree.nodes.n_chunks; c++)
+    for (uint32_t c = 0; c < tree.nodes.n_chunks; c++) {
         memcpy(image.chunks[c], tree.nodes.chunks[c], TABLE_CHUNK_SIZE);
+        image.metas[c] = tree.nodes.metas[c];
+    }
     image.tree = tree;
 }
 
 static void image_load(void)
 {
-    MUST(table_load_begin(&tree.nodes, image.tree.nodes.n_chunks) == 0);
-    for (uint32_t c = 0; c < tree.nodes.n_chunks; c++)
+    MUST(table_load_begin(&tree.nodes, image.tree.nodes.n_chunks, &(struct table_source){0}) == 0);
+    for (uint32_t c = 0; c < tree.nodes.n_chunks; c++) {
         memcpy(tree.nodes.chunks[c], image.chunks[c], TABLE_CHUNK_SIZE);
+        tree.nodes.metas[c] = image.metas[c];
+    }
     tree.nodes.used = image.tree.nodes.used;
-    tree.nodes.free_head = image.tree.nodes.free_head;
-    tree.nodes.n_free = image.tree.nodes.n_free;
+    MUST(table_loaded(&tree.nodes) == 0);
     tree.root = image.tree.root;
     tree.depth = image.tree.depth;
     tree.count = image.tree.count;
@@ -475,8 +548,18 @@ static void damage_once(uint64_t *rng)
         rng_fill(node + 8 * rng_below(rng, 128), 8, rng_next(rng));
         break;
     default: { /* what the checkpoint says of the tree */
-        uint32_t *fields[] = {&tree.root, &tree.depth, &tree.nodes.free_head, &tree.nodes.n_free};
-        *fields[rng_below(rng, 4)] = rng_below(rng, 2) == 0 ? word : (uint32_t)rng_below(rng, 14);
+        struct table_meta *meta = &tree.nodes.metas[rng_below(rng, tree.nodes.n_chunks)];
+        uint32_t value = rng_below(rng, 2) == 0 ? word : (uint32_t)rng_below(rng, 14);
+        uint64_t field = rng_below(rng, 4);
+        if (field == 0)
+            tree.root = value;
+        else if (field == 1)
+            tree.depth = value;
+        else if (field == 2)
+            meta->free_head = (uint16_t)value;
+        else
+            meta->n_free = (uint16_t)(value % 64);
+        (void)table_loaded(&tree.nodes);
         break;
     }
     }
@@ -591,8 +674,10 @@ Test(btree, a_free_chain_through_the_tree_is_noticed)
     image_save();
     for (uint32_t i = 1; i < image.tree.nodes.used; i++) {
         image_load();
-        tree.nodes.free_head = i;
-        tree.nodes.n_free = 1;
+        uint32_t per_chunk = TABLE_CHUNK_SIZE / BTREE_NODE;
+        tree.nodes.metas[i / per_chunk] =
+            (struct table_meta){.free_head = (uint16_t)(i % per_chunk), .n_free = 1};
+        MUST(table_loaded(&tree.nodes) == 0);
         MUST(btree_validate(&tree) == -EBADMSG);
         int r = put((struct bkey){2, 0}, 0);
         MUST(r == 0 || r == -EBADMSG);

@@ -102,9 +102,10 @@ Test(extents, holes_at_every_position)
         cr_assert_str_eq(text(), cases[i].expect, "case %zu: %s", i, text());
         const struct inode_rec *inode = index_slot(&idx, slot);
         const struct seg_rec *seg = index_segment(&idx, SEG);
-        cr_assert(inode->bytes == cases[i].live && seg->live == cases[i].live && idx.s.live == cases[i].live);
+        cr_assert(inode_bytes(inode) == cases[i].live && seg->live == cases[i].live &&
+                  idx.s.live == cases[i].live);
         cr_assert_eq(seg->total, 1000000);
-        cr_assert_eq(seg->n_live, inode->n_extents);
+        cr_assert_eq(seg->n_live, inode_n_extents(inode));
         cr_assert_eq(seg->death_seq, cases[i].live < 250 ? 77 : 0, "I4 asks for the last death");
         cr_assert_eq(inode->generation > generation, cases[i].live < 250, "I2");
     }
@@ -198,7 +199,7 @@ static void compare(void)
         n++;
     }
     const struct inode_rec *inode = index_slot(&idx, slot);
-    MUST(inode->bytes == live && inode->n_extents == n && idx.s.live == live);
+    MUST(inode_bytes(inode) == live && inode_n_extents(inode) == n && idx.s.live == live);
     uint64_t sum = 0, n_live = 0;
     for (uint32_t seg = SEG; seg < SEG + 3; seg++) {
         sum += index_segment(&idx, seg)->live;

@@ -2,6 +2,7 @@
  * test_index.c - the tables of the index: names in a table that grows, inode
  * numbers, references, paths, xattr records, freezes. Changes are made by
  * ops, as everywhere. */
+#include "engine.h"
 #include "index/apply.h"
 #include "index/verify.h"
 
@@ -113,7 +114,7 @@ Test(index, numbers_are_predicted_and_never_given_twice)
                 MUST(apply((struct op){.type = OP_FREE, .ino = inos[k]}) == 0);
             inos[k] = 0;
         }
-        struct ino_ahead ahead = {0}, undone;
+        struct table_ahead ahead = {0}, undone;
         for (uint32_t k = 0; k < 8; k++) {
             undone = ahead;
             (void)index_predict_ino(&idx, &undone); /* one that is taken back */
@@ -141,6 +142,168 @@ Test(index, numbers_are_predicted_and_never_given_twice)
     MUST(apply((struct op){.type = OP_FREE, .ino = (uint64_t)INO_REUSE_MAX << 32 | ino_slot(last)}) == 0);
     for (unsigned i = 0; i < 100; i++)
         MUST(ino_slot(make(S_IFREG)) != ino_slot(last));
+}
+
+/* ---- numbers and chunks that are dropped -------------------------------------------- */
+
+#define SLOTS 4000u /* 8 chunks of inodes */
+
+static struct op history[60000];
+static unsigned n_history;
+
+static int record(struct op op)
+{
+    MUST(n_history < ARRAY_LEN(history));
+    history[n_history++] = op;
+    return apply(op);
+}
+
+/* Makes inodes and frees them, whole chunks of them more than others. Each number is greater than all that
+ * its slot ever had. */
+static void make_and_free(bool shrink)
+{
+    static uint64_t inos[SLOTS], last[2 * SLOTS];
+    uint64_t rng = test_seed();
+    for (unsigned round = 0; round < 12; round++) {
+        for (unsigned i = 0; i < SLOTS; i++) {
+            if (inos[i])
+                continue;
+            uint64_t ino = index_predict_ino(&idx, NULL);
+            uint32_t slot = ino_slot(ino);
+            MUST(record((struct op){.type = OP_CREATE, .ino = ino, .mode = S_IFREG, .time = 1}) == 0);
+            MUST(slot < ARRAY_LEN(last) && (!last[slot] || ino > last[slot]));
+            inos[i] = last[slot] = ino;
+        }
+        unsigned from = (unsigned)rng_below(&rng, SLOTS / 2);
+        for (unsigned i = from; i < from + SLOTS / 2; i++) {
+            if (rng_below(&rng, 100) != 0 || round % 3 != 2)
+                MUST(record((struct op){.type = OP_FREE, .ino = inos[i]}) == 0);
+            else
+                continue;
+            inos[i] = 0;
+        }
+        if (shrink)
+            while (index_shrink(&idx, 1) > 0)
+                ;
+    }
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (inos[i])
+            MUST(record((struct op){.type = OP_FREE, .ino = inos[i]}) == 0);
+        inos[i] = 0;
+    }
+}
+
+Test(index, numbers_of_dropped_chunks_are_never_given_twice)
+{
+    uint64_t held = chunk_pool_live_bytes(idx.pool);
+    make_and_free(true);
+    while (index_shrink(&idx, 1) > 0)
+        ;
+    cr_assert_leq(chunk_pool_live_bytes(idx.pool), held);
+    cr_assert_eq(idx.inode_refs.n_chunks, 1);
+    struct table_ahead ahead = {0};
+    uint64_t ino = 0;
+    for (unsigned k = 0; k <= 600; k++)
+        ino = index_predict_ino(&idx, &ahead); /* at last in a chunk that is not there */
+    cr_assert_geq(ino >> 32, 2);
+    cr_assert_eq(apply((struct op){.type = OP_CREATE, .ino = ino - (UINT64_C(1) << 32), .mode = S_IFREG}),
+                 -EBADMSG, "used that often it was before");
+    cr_assert_eq(apply((struct op){.type = OP_CREATE, .ino = ino, .mode = S_IFREG}), 0);
+    cr_assert_eq(apply((struct op){.type = OP_CREATE, .ino = ino, .mode = S_IFREG}), -EBADMSG);
+    cr_assert_eq(apply((struct op){.type = OP_CREATE, .ino = idx.inodes.used + 1, .mode = S_IFREG}),
+                 -EBADMSG);
+    cr_assert_eq(apply((struct op){.type = OP_CREATE,
+                                   .ino = (uint64_t)(INO_REUSE_MAX + 1) << 32 | idx.inodes.used,
+                                   .mode = S_IFREG}),
+                 -EBADMSG);
+    cr_assert_eq(index_ref(&idx, ino_slot(ino), 2), 2);
+    cr_assert_eq(apply((struct op){.type = OP_FREE, .ino = ino}), 0);
+}
+
+/* Other chunks are dropped, at other times, so that other slots would be next: the log says which it was. */
+Test(index, a_replay_gives_the_same_numbers_whatever_was_dropped)
+{
+    make_and_free(true);
+    uint64_t slots = idx.inodes.used;
+    for (unsigned k = 0; k < 3; k++) {
+        index_free(&idx);
+        cr_assert_eq(index_init(&idx, 42), 0);
+        cr_assert_eq(make(S_IFDIR | 0755), 1);
+        for (unsigned i = 0; i < n_history; i++) {
+            MUST(apply(history[i]) == 0);
+            if (k > 0 && i % (1000 * k) == 0)
+                (void)index_shrink(&idx, k);
+        }
+        cr_assert_eq(idx.inodes.used, slots);
+        cr_assert_eq(index_verify(&idx, true, NULL, NULL), 0);
+    }
+}
+
+Test(index, each_state_has_a_name_of_its_own)
+{
+    static uint64_t states[70000];
+    uint64_t file = make(S_IFREG), other = make(S_IFREG), before = index_inode(&idx, file)->state;
+    MUST(index_inode(&idx, other)->state > before && before >> 16 == seq - 1);
+    MUST(index_touch_segment(&idx, 1, SEGMENT_LOG, 1) == 0);
+    const struct locator at = {1, 10, 0, 100, 100}, moved = {1, 99, 0, 100, 100};
+    const struct op changes[] = {
+        {.type = OP_EXTENT, .ino = file, .loc = at},
+        {.type = OP_TRUNCATE, .ino = file, .len = 50},
+        {.type = OP_PUNCH, .ino = file, .off = 10, .len = 10},
+        {.type = OP_XATTR_SET, .ino = file, .name = "x", .name_len = 1},
+        {.type = OP_XATTR_DEL, .ino = file, .name = "x", .name_len = 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        MUST(apply(changes[i]) == 0);
+        MUST(index_inode(&idx, file)->state > before);
+        before = index_inode(&idx, file)->state;
+    }
+    const struct op others[] = {
+        {.type = OP_ATTR, .ino = file, .mask = ENG_SET_MODE, .mode = 0600},
+        {.type = OP_LINK, .parent = 1, .ino = file, .cookie = 9, .name = "f", .name_len = 1},
+        {.type = OP_RELOCATE, .ino = file, .off = 20, .old = at, .loc = moved},
+        {.type = OP_UNLINK, .parent = 1, .ino = file, .name = "f", .name_len = 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        MUST(apply(others[i]) >= 0);
+        MUST(index_inode(&idx, file)->state == before);
+    }
+    seq++;
+    for (uint32_t i = 0; i < ARRAY_LEN(states); i++) { /* in one batch: as many as it can have, and more */
+        struct op op = {.type = OP_XATTR_SET, .ino = i % 2 ? file : other, .name = "y", .name_len = 1};
+        MUST(index_reserve(&idx, &op, 1) == 0 && index_apply(&idx, &op, seq) == 0);
+        states[i] = index_inode(&idx, op.ino)->state;
+        MUST(states[i] >> 16 == seq && (i == 0 || i >= 65536 || states[i] > states[i - 1]));
+    }
+    MUST(make(S_IFREG) && index_new_state(&idx, seq + 1) > states[ARRAY_LEN(states) - 1]);
+    MUST(apply((struct op){.type = OP_FREE, .ino = file}) == 0);
+}
+
+Test(index, segments_that_are_gone_take_no_place)
+{
+    enum { N = 5000 };
+    for (uint32_t id = 1; id <= N; id++)
+        MUST(index_touch_segment(&idx, id, SEGMENT_LOG, id) == 0);
+    uint32_t chunks = idx.segs.n_chunks, cap = idx.seg_slots.cap;
+    for (uint32_t id = 100; id <= 4500; id++)
+        index_drop_segment(&idx, id);
+    while (index_shrink(&idx, 1) > 0)
+        ;
+    for (uint32_t i = 1; i < idx.segs.used; i++)
+        MUST(table_get(&idx.segs, i) != NULL); /* whoever goes through them relies on it */
+    MUST(idx.segs.n_chunks == chunks);
+    for (uint32_t id = 4501; id <= N; id++)
+        index_drop_segment(&idx, id);
+    while (index_shrink(&idx, 1) > 0)
+        ;
+    MUST(idx.segs.n_chunks == 1 && idx.seg_slots.cap < cap / 8);
+    for (uint32_t id = 1; id <= N; id++)
+        MUST((index_segment(&idx, id) != NULL) == (id < 100));
+    for (uint32_t id = 1; id < 100; id++)
+        index_drop_segment(&idx, id);
+    (void)index_shrink(&idx, 1);
+    MUST(idx.segs.used == 1 && index_touch_segment(&idx, 7, SEGMENT_LOG, 1) == 0);
+    MUST(index_segment(&idx, 7)->id == 7);
 }
 
 Test(index, references_are_counted)
@@ -234,6 +397,35 @@ static uint64_t digest(const struct index *view)
         sum += inode ? inode->nlink * 1000003u + inode->mode + inode->size * 17u + (uint64_t)inode->mtime : 0;
     }
     return sum;
+}
+
+/* A store is used before all of it was verified (I10). */
+Test(index, what_loops_ends, .timeout = 30)
+{
+    char buf[4096];
+    uint64_t dir = make(S_IFDIR), below = make(S_IFDIR), file = make(S_IFREG);
+    MUST(name(1, "dir", dir) == 0 && name(dir, "below", below) == 0 && name(1, "file", file) == 0);
+    MUST(apply((struct op){.type = OP_XATTR_SET, .ino = file, .name = "x", .name_len = 1}) == 0);
+    MUST(apply((struct op){.type = OP_XATTR_SET, .ino = file, .name = "y", .name_len = 1}) == 0);
+    struct inode_rec *inode = index_slot_mut(&idx, ino_slot(file));
+    uint32_t first = inode->xattrs, last = index_find_xattr(&idx, inode, "x", 1), none = 0;
+    memcpy(names_mut(&idx.names, last, 4), &first, 4); /* xattr_rec.next */
+    MUST(index_find_xattr(&idx, inode, "z", 1) == 0 &&
+         index_count_xattrs(&idx, inode, UINT32_MAX) == XATTRS_MAX);
+    memcpy(names_mut(&idx.names, last, 4), &none, 4);
+
+    struct dentry_rec saved[8];
+    for (uint32_t d = 1; d < idx.dentries.used; d++) {
+        struct dentry_rec *dentry = table_mut(&idx.dentries, d);
+        saved[d] = *dentry;
+        dentry->hash_next = d;
+    }
+    MUST(find(1, "nothing") == 0 && find(dir, "nothing") == 0);
+    struct dentry_rec *of_dir = table_mut(&idx.dentries, index_inode(&idx, dir)->dentry);
+    of_dir->parent = ino_slot(below); /* /dir/below/dir/below/... */
+    MUST(index_path(&idx, ino_slot(below), buf, sizeof(buf)) == 0);
+    for (uint32_t d = 1; d < idx.dentries.used; d++)
+        *(struct dentry_rec *)table_mut(&idx.dentries, d) = saved[d];
 }
 
 Test(index, frozen_views_stay_as_they_were)

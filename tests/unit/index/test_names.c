@@ -101,21 +101,25 @@ Test(names, get_refuses_impossible_places)
     MUST(names_validate(&h) == 0);
 }
 
-Test(names, freed_places_serve_their_class)
+Test(names, freed_places_are_used_again)
 {
-    uint32_t a = alloc_one(33), b = alloc_one(520);
-    memset(mut_one(a, 33), 0xff, 33);
-    memset(mut_one(b, 520), 0xff, 520);
+    uint32_t a = alloc_one(48), b = alloc_one(640), c = alloc_one(16);
+    memset(mut_one(a, 48), 0xff, 48);
+    memset(mut_one(b, 640), 0xff, 640);
     uint32_t used = h.cells.used;
-    free_one(a, 33);
-    free_one(b, 520);
-    MUST(alloc_one(32) != a); /* two cells, not three */
-    MUST(alloc_one(48) == a);
-    MUST(alloc_one(640) == b); /* 33 to 40 cells are one class */
+    free_one(a, 48);                                    /* 3 cells */
+    MUST(alloc_one(32) == a && alloc_one(16) == a + 2); /* split */
+    free_one(b, 520);                                   /* 33 to 40 cells are one class */
+    MUST(alloc_one(640) == b);
     const uint8_t *p = names_get(&h, b, 640);
     for (int i = 0; i < 640; i++)
         MUST(p[i] == 0);
-    MUST(h.cells.used == used + 2);
+    free_one(a, 32); /* and joined, whatever the order */
+    free_one(c, 16);
+    free_one(a + 2, 16);
+    free_one(b, 640);
+    MUST(names_validate(&h) == 0);
+    MUST(alloc_one(40 * 16) == a && alloc_one(64) == a + 40 && h.cells.used == used); /* all 44 cells */
 }
 
 Test(names, ends_of_chunks_are_used)
@@ -127,6 +131,139 @@ Test(names, ends_of_chunks_are_used)
     MUST(alloc_one(56 * 16) / CHUNK_CELLS == 0);
     MUST(alloc_one(7 * 16) / CHUNK_CELLS == 0);
     MUST(h.cells.used == used);
+}
+
+static size_t drop_all(void)
+{
+    size_t rounds = 1;
+    while (names_drop_empty(&h, 2) > 0)
+        rounds++;
+    return rounds;
+}
+
+Test(names, chunks_without_objects_are_dropped)
+{
+    static uint32_t handles[40000];
+    uint64_t rng = test_seed();
+    for (uint32_t i = 0; i < 40000; i++)
+        handles[i] = alloc_one(48);
+    for (uint32_t i = 0; i < 40000; i++) {
+        uint32_t k = (uint32_t)rng_below(&rng, 40000 - i), last = handles[40000 - i - 1];
+        free_one(handles[k], 48);
+        handles[k] = last;
+        if (i % 10000 == 0)
+            MUST(names_validate(&h) == 0);
+    }
+    MUST(drop_all() > 10);
+    MUST(chunk_pool_live_bytes(pool) == 0);
+    MUST(names_validate(&h) == 0);
+    MUST(h.cells.used == 1); /* the table ends where nothing follows */
+    for (uint32_t i = 0; i < 5000; i++)
+        memset(mut_one(alloc_one(48), 48), 0xff, 48);
+    MUST(names_validate(&h) == 0);
+    MUST(chunk_pool_live_bytes(pool) == 4 * TABLE_CHUNK_SIZE);
+}
+
+Test(names, free_cells_are_found_again_after_loading)
+{
+    uint32_t handles[2000];
+    for (int i = 0; i < 2000; i++)
+        handles[i] = alloc_one(100);
+    for (int i = 0; i < 2000; i += 2)
+        free_one(handles[i], 100);
+    uint32_t used = h.cells.used;
+    for (unsigned k = 0; k < NAMES_CLASSES; k++) /* what memory alone knows is gone */
+        h.classes[k].n = 0;
+    MUST(names_loaded(&h) == 0);
+    MUST(names_validate(&h) == 0);
+    free_one(handles[1], 100); /* into a chunk that nobody has looked at */
+    MUST(names_validate(&h) == 0);
+    for (int i = 0; i < 1001; i++)
+        (void)alloc_one(100);
+    MUST(h.cells.used == used);
+    (void)alloc_one(100);
+    MUST(h.cells.used > used);
+}
+
+static size_t n_remembered(void)
+{
+    size_t n = 0;
+    for (unsigned k = 0; k < NAMES_CLASSES; k++)
+        n += h.classes[k].n;
+    return n;
+}
+
+/* What was joined with its neighbours leaves stale entries, which go a few at a time, and go. */
+Test(names, what_is_stale_goes_bit_by_bit)
+{
+    enum { N = 60000 };
+    static uint32_t handles[N];
+    for (int i = 0; i < N; i++)
+        handles[i] = alloc_one(48);
+    size_t n = 0, most = 0;
+    for (int odd = 0; odd < 2; odd++) {
+        for (int i = odd; i < N - 2000; i += 2) {
+            free_one(handles[i], 48);
+            size_t before = n;
+            n = n_remembered();
+            cr_assert(n + 100 > before, "%zu entries went in one call", before - n);
+            most = n > most ? n : most;
+        }
+    }
+    cr_assert_gt(most, N / 3u);
+    for (int i = N - 2000; i < N; i += 2) {
+        free_one(handles[i], 48);
+        cr_assert(n_remembered() + 100 > n);
+        n = n_remembered();
+    }
+    size_t good = 0;
+    for (unsigned k = 0; k < NAMES_CLASSES; k++)
+        good += h.classes[k].n_runs;
+    cr_assert(n < N / 3u && good >= 1000, "%zu entries for %zu runs", n, good);
+    for (int i = 0; i < 1000; i++) /* and nothing that is good went with it */
+        MUST(alloc_one(48) / CHUNK_CELLS <= handles[N - 1] / CHUNK_CELLS);
+    MUST(names_validate(&h) == 0);
+}
+
+/* As many free cells as are wanted, and not two of them side by side, in a table that cannot grow. */
+Test(names, free_cells_that_are_too_small_are_no_room)
+{
+    uint32_t handles[200];
+    struct names_need need = {0}, small = {0};
+    for (int i = 0; i < 200; i++)
+        handles[i] = alloc_one(16);
+    for (int i = 0; i < 200; i += 2)
+        free_one(handles[i], 16);
+    h.cells.limit = h.cells.used;
+    MUST(names_loaded(&h) == 0);
+    names_need(&need, 32);
+    MUST(names_reserve(&h, &need) == -EOVERFLOW);
+    for (int i = 0; i < 100; i++)
+        names_need(&small, 16);
+    MUST(names_reserve(&h, &small) == 0 && chunk_pool_reserve(pool, 300) == 0);
+    for (int i = 0; i < 100; i++)
+        MUST(names_alloc(&h, 16) != 0);
+    MUST(h.cells.used == h.cells.limit && names_reserve(&h, &small) == -EOVERFLOW);
+}
+
+Test(names, lists_of_format_1_are_adopted)
+{
+    uint32_t heads[NAMES_CLASSES] = {0}, a[3], other = alloc_one(300 * 15), next;
+    for (int i = 0; i < 3; i++)
+        a[i] = alloc_one(48);
+    uint32_t used = h.cells.used;
+    heads[2] = a[0];
+    next = a[2];
+    memcpy(mut_one(a[0], 4), &next, 4);
+    next = 0;
+    memcpy(mut_one(a[2], 4), &next, 4);
+    MUST(names_adopt_v1(&h, heads) == 0);
+    MUST(alloc_one(48) != 0 && alloc_one(48) != 0 && h.cells.used == used);
+    next = a[2]; /* a loop */
+    memcpy(mut_one(a[2], 4), &next, 4);
+    heads[2] = a[2];
+    MUST(names_adopt_v1(&h, heads) == -EBADMSG);
+    (void)other;
 }
 
 /* ---- against a model ---------------------------------------------------- */
@@ -156,13 +293,19 @@ static void object_check(const struct names *names, const struct object *o)
     MUST(memcmp(p, bytes, o->size) == 0);
 }
 
+static void object_remove(struct object *o)
+{
+    if (o->size != 0)
+        free_one(o->handle, o->size);
+    o->size = 0;
+}
+
 static void model_step(uint64_t *rng)
 {
     struct object *o = &objects[rng_below(rng, OBJECTS)];
     object_check(&h, o);
     if (o->size != 0 && rng_below(rng, 2) == 0) {
-        free_one(o->handle, o->size);
-        o->size = 0;
+        object_remove(o);
         return;
     }
     if (o->size == 0) {
@@ -177,8 +320,16 @@ Test(names, random_against_a_model_with_freezes)
 {
     uint64_t rng = test_seed(), freeze = 0;
     struct names view;
+    uint64_t dropped = 0;
     for (int step = 0; step < 100000; step++) {
         model_step(&rng);
+        for (int i = 0; i < 5 && step / 20000 % 2 == 1; i++) /* at times more goes than comes */
+            object_remove(&objects[rng_below(&rng, OBJECTS)]);
+        if (step % 1000 == 0) {
+            uint64_t held = chunk_pool_live_bytes(pool);
+            (void)names_drop_empty(&h, 2);
+            dropped += held - chunk_pool_live_bytes(pool);
+        }
         if (step % 5000 != 0)
             continue;
         MUST(names_validate(&h) == 0);
@@ -197,44 +348,49 @@ Test(names, random_against_a_model_with_freezes)
     chunk_pool_thaw(pool, freeze);
     for (int i = 0; i < OBJECTS; i++)
         object_check(&h, &objects[i]);
+    MUST(dropped > 0);
 }
 
 /* ---- damage ------------------------------------------------------------- */
 
-static void set_next(uint32_t handle, uint32_t next)
+/* Writes one of the four fields of a free run: next, prev, len, tag. */
+static void set_field(uint32_t handle, unsigned field, uint16_t value)
 {
-    memcpy(table_mut(&h.cells, handle), &next, sizeof(next));
+    memcpy((uint8_t *)table_mut(&h.cells, handle) + 2 * field, &value, sizeof(value));
 }
 
-Test(names, validate_finds_damaged_lists)
+static uint16_t get_field(uint32_t handle, unsigned field)
 {
-    uint32_t a = alloc_one(48), b = alloc_one(48), c = alloc_one(48), d = alloc_one(32);
+    uint16_t value;
+    memcpy(&value, (const uint8_t *)table_get(&h.cells, handle) + 2 * field, sizeof(value));
+    return value;
+}
+
+Test(names, validate_finds_damaged_chains)
+{
+    uint32_t handles[6];
+    for (int i = 0; i < 6; i++)
+        handles[i] = alloc_one(48);
     for (int i = 0; i < 40; i++)
         (void)alloc_one(NAMES_MAX);
-    free_one(a, 48);
-    free_one(b, 48);
-    free_one(c, 48);
-    free_one(d, 32);
+    for (int i = 0; i < 6; i += 2)
+        free_one(handles[i], 48);
     MUST(names_validate(&h) == 0);
-    const uint32_t bad[] = {
-        c, b, a, a + 1, b - 2, d - 2, CHUNK_CELLS - 2, h.cells.used, h.cells.used - 2, UINT32_MAX};
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        set_next(a, bad[i]);
-        cr_assert_eq(names_validate(&h), -EBADMSG, "next %u", bad[i]);
-    }
-    set_next(a, d + 1); /* overlaps the run of another class */
-    MUST(names_validate(&h) == -EBADMSG);
-    set_next(a, 0);
+    static const uint16_t bad[] = {0, 1, 2, 4, 7, 8, 4095, 4096, 0xfffe, 0xffff};
+    for (int i = 0; i < 6; i += 2)
+        for (unsigned field = 0; field < 4; field++)
+            for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+                uint16_t good = get_field(handles[i], field);
+                if (good == bad[k])
+                    continue;
+                set_field(handles[i], field, bad[k]);
+                cr_assert_eq(names_validate(&h), -EBADMSG, "run %d, field %u: %u", i, field, bad[k]);
+                set_field(handles[i], field, good);
+            }
     MUST(names_validate(&h) == 0);
-    h.free_heads[NAMES_CLASSES - 1] = h.cells.used - 287; /* one cell too short */
+    h.cells.metas[0].n_free++;
     MUST(names_validate(&h) == -EBADMSG);
-    h.free_heads[NAMES_CLASSES - 1] = 0;
-    h.cells.free_head = 1;
-    h.cells.n_free = 1;
-    set_next(1, 0);
-    MUST(names_validate(&h) == -EBADMSG);
-    h.cells.free_head = 0;
-    h.cells.n_free = 0;
+    h.cells.metas[0].n_free--;
     uint32_t used = h.cells.used;
     h.cells.used = 0;
     MUST(names_validate(&h) == -EBADMSG);

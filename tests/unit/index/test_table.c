@@ -8,6 +8,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -123,7 +124,6 @@ Test(table, freed_records_come_back_zeroed)
         MUST(memcmp(table_get(&t, i), zeros, 128) == 0);
     }
     MUST(t.n_free == 0);
-    MUST(t.free_head == 0);
     MUST(alloc_one() == 1001);
 }
 
@@ -383,7 +383,7 @@ Test(table, random_freezes_against_a_model)
 static void warm_up(void)
 {
     uint8_t *chunks[8];
-    for (int round = 0; chunk_pool_is_cold(pool); round++) {
+    for (int round = 0; chunk_pool_is_cold(pool, 4); round++) {
         MUST(round < 40);
         size_t n = chunk_pool_lend(pool, chunks, 8);
         MUST(n > 0 && n <= 8);
@@ -429,7 +429,7 @@ Test(table, memory_is_used_again)
 Test(table, copies_go_to_memory_that_is_there)
 {
     fill(64, 300);
-    MUST(chunk_pool_is_cold(pool));
+    MUST(chunk_pool_is_cold(pool, 4));
     warm_up();
     uint64_t before = chunk_pool_bytes(pool);
     uint64_t f = chunk_pool_freeze(pool);
@@ -437,7 +437,7 @@ Test(table, copies_go_to_memory_that_is_there)
         (void)mut_one((c << t.chunk_shift) + 1);
     MUST(chunk_pool_bytes(pool) == before); /* which counts what was touched */
     chunk_pool_thaw(pool, f);
-    MUST(!chunk_pool_is_cold(pool));
+    MUST(!chunk_pool_is_cold(pool, 4));
 }
 
 Test(table, memory_is_given_back)
@@ -504,82 +504,420 @@ Test(table, exhaustion_is_told_by_reserve_only)
     MUST(got == 300);
 }
 
+/* ---- units that were written ---------------------------------------------- */
+
+static uint32_t n_dirty(const struct table *table, uint32_t c)
+{
+    uint32_t n = 0;
+    for (unsigned w = 0; w < TABLE_UNIT_WORDS; w++)
+        n += (uint32_t)__builtin_popcountll(table->dirty[c].bits[w]);
+    return n;
+}
+
+static bool is_dirty(const struct table *table, uint32_t c, uint32_t unit)
+{
+    return table->dirty[c].bits[unit / 64] >> unit % 64 & 1;
+}
+
+Test(table, units_tell_what_was_written)
+{
+    struct table v1, v2;
+    fill(64, 3);
+    uint64_t f = chunk_pool_freeze(pool);
+    MUST(table_freeze(&t, &v1) == 0);
+    MUST(table_take_dirty(&t, &v1) == 0);
+    MUST(n_dirty(&v1, 0) == TABLE_UNITS &&
+         n_dirty(&v1, 2) == TABLE_UNITS); /* the first checkpoint writes all */
+    MUST(n_dirty(&t, 0) == 0 && n_dirty(&t, 2) == 0);
+    (void)mut_one(2 * 1024 + 5); /* two records of 64 bytes in a unit */
+    MUST(n_dirty(&t, 2) == 1 && is_dirty(&t, 2, 2));
+    table_free(&v1);
+    chunk_pool_thaw(pool, f);
+    f = chunk_pool_freeze(pool);
+    MUST(table_freeze(&t, &v2) == 0);
+    MUST(table_take_dirty(&t, &v2) == 0);
+    (void)mut_one(2 * 1024 + 9);
+    free_one(1024);
+    MUST(n_dirty(&v2, 2) == 1 && n_dirty(&t, 2) == 1 && n_dirty(&t, 1) == 1);
+    table_return_dirty(&t, &v2); /* that checkpoint failed */
+    MUST(n_dirty(&t, 2) == 2 && is_dirty(&t, 2, 2) && is_dirty(&t, 2, 4));
+    table_free(&v2);
+    chunk_pool_thaw(pool, f);
+}
+
+Test(table, units_of_large_records_and_of_runs)
+{
+    uint32_t gap, gap_n;
+    struct table view, cells;
+    MUST(table_init(&t, pool, 1024) == 0);
+    MUST(table_init(&cells, pool, 16) == 0);
+    uint32_t i = alloc_one();
+    MUST(table_reserve(&cells, 600) == 0 && chunk_pool_reserve(pool, 1) == 0);
+    uint32_t run = table_alloc_run(&cells, 20, &gap, &gap_n);
+    MUST(run == 1);
+    uint64_t f = chunk_pool_freeze(pool);
+    MUST(table_freeze(&t, &view) == 0 && table_take_dirty(&t, &view) == 0);
+    table_free(&view);
+    MUST(table_freeze(&cells, &view) == 0 && table_take_dirty(&cells, &view) == 0);
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
+    (void)mut_one(i);
+    MUST(n_dirty(&t, 0) == 8 && is_dirty(&t, 0, 8) && is_dirty(&t, 0, 15));
+    (void)table_mut_run(&cells, 1, 20); /* bytes 16 to 336 */
+    MUST(n_dirty(&cells, 0) == 3 && is_dirty(&cells, 0, 0) && is_dirty(&cells, 0, 2));
+    table_free(&cells);
+}
+
+/* ---- room, and chunks that go ------------------------------------------------ */
+
+/* What the kth (0, 1, ..) next allocation hands out. */
+static uint32_t predict(uint32_t k)
+{
+    struct table_ahead ahead = {0};
+    for (; k > 0; k--)
+        (void)table_predict(&t, &ahead);
+    return table_predict(&t, &ahead);
+}
+
+Test(table, the_lowest_chunk_is_filled_first)
+{
+    fill(64, 4);
+    free_one(3 * 1024 + 7);
+    free_one(1024 + 3);
+    free_one(5);
+    free_one(1024 + 9);
+    static const uint32_t order[] = {5, 1024 + 9, 1024 + 3, 3 * 1024 + 7, 4 * 1024, 4 * 1024 + 1};
+    for (uint32_t k = 0; k < 6; k++)
+        MUST(predict(k) == order[k]);
+    for (uint32_t k = 0; k < 6; k++) {
+        MUST(predict(0) == order[k]);
+        MUST(alloc_one() == order[k]);
+    }
+}
+
+static void claim(uint32_t i, int expected)
+{
+    MUST(table_reserve(&t, 1) == 0 && chunk_pool_reserve(pool, 2) == 0);
+    MUST(table_claim(&t, i) == expected);
+}
+
+Test(table, a_record_can_be_claimed)
+{
+    fill(64, 2);
+    for (uint32_t i = 1; i <= 5; i++)
+        free_one(i);
+    claim(6, -EBADMSG); /* in use */
+    claim(0, -EBADMSG);
+    claim(t.used + 1, -EBADMSG);
+    claim(3, 0);
+    claim(3, -EBADMSG);
+    claim(5, 0); /* the head of the chain */
+    claim(1, 0); /* and its end */
+    MUST(table_validate_free(&t) == 0);
+    MUST(alloc_one() == 4);
+    MUST(alloc_one() == 2);
+    MUST(t.n_free == 0);
+    claim(t.used, 0);
+    MUST(alloc_one() == 2 * 1024 + 1);
+}
+
+static size_t drop_all(void)
+{
+    size_t rounds = 1;
+    while (table_drop_empty(&t, 2) > 0)
+        rounds++;
+    return rounds;
+}
+
+static void set_words(uint32_t i, uint32_t a, uint32_t b)
+{
+    uint32_t *record = mut_one(i);
+    record[0] = a;
+    record[1] = b;
+}
+
+Test(table, empty_chunks_are_dropped_and_come_again)
+{
+    struct table view;
+    fill(64, 8);
+    table_keep_word(&t);
+    for (uint32_t i = 1; i < t.used; i++)
+        set_words(i, 7, i % 1000);
+    uint64_t f = chunk_pool_freeze(pool);
+    MUST(table_freeze(&t, &view) == 0);
+    uint64_t held = chunk_pool_live_bytes(pool);
+    for (uint32_t i = 1024; i < 7 * 1024; i++) /* chunks 1 to 6 */
+        free_one(i);
+    MUST(drop_all() == 3);
+    MUST(chunk_pool_live_bytes(pool) == held - 6 * CHUNK);
+    MUST(t.n_free == 6 * 1024 && table_validate_free(&t) == 0);
+    MUST(table_get(&t, 1024) == NULL && table_get(&t, 7 * 1024 - 1) == NULL);
+    MUST(value_of(&t, 1023) == 7 && value_of(&t, 7 * 1024) == 7);
+    MUST(value_of(&view, 3 * 1024 + 5) == 7); /* a view keeps them */
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
+    MUST(table_kept_word(&t, 2048) == 999 && table_kept_word(&t, 1024) == 999);
+    MUST(predict(0) == 1024 && predict(1500) == 2524);
+    MUST(predict(6 * 1024) == 8 * 1024);
+    MUST(alloc_one() == 1024);
+    MUST(n_dirty(&t, 1) == TABLE_UNITS);    /* it has no image any more */
+    MUST(table_kept_word(&t, 1025) == 999); /* of a record that is free still */
+    claim(5 * 1024 + 77, 0);
+    MUST(predict(0) == 1025);
+    for (uint32_t k = 1025; k < 5 * 1024 + 77; k++)
+        MUST(alloc_one() == k);
+    MUST(alloc_one() == 5 * 1024 + 78);
+    MUST(table_validate_free(&t) == 0);
+}
+
+Test(table, the_last_chunk_goes_too_and_is_appended_to)
+{
+    MUST(table_init(&t, pool, 64) == 0);
+    table_keep_word(&t);
+    while (t.used < 1024 + 10)
+        (void)alloc_one();
+    for (uint32_t i = 1024; i < t.used; i++)
+        free_one(i);
+    MUST(drop_all() == 1);
+    MUST(table_get(&t, 1024) == NULL);
+    MUST(table_chunk_len(&t, 1) == 640);
+    for (uint32_t i = 0; i < 12; i++)
+        MUST(alloc_one() == 1024 + i);
+    for (uint32_t i = 1; i < t.used; i++)
+        free_one(i);
+    MUST(drop_all() == 1);
+    MUST(chunk_pool_live_bytes(pool) == 0);
+    claim(t.used, 0); /* behind a chunk that is dropped, in it */
+    MUST(table_validate_free(&t) == 0);
+    MUST(value_of(&t, 1024 + 12) == 0);
+}
+
+Test(table, without_kept_words_a_table_ends_before_dropped_chunks)
+{
+    struct table view;
+    fill(64, 8);
+    uint64_t f = chunk_pool_freeze(pool);
+    MUST(table_freeze(&t, &view) == 0);
+    for (uint32_t i = 3 * 1024; i < 8 * 1024; i++)
+        if (i != 5 * 1024 + 7)
+            free_one(i);
+    MUST(drop_all() == 2);
+    MUST(t.used == 6 * 1024 && t.n_chunks == 6 &&
+         t.n_free == 3 * 1024 - 1); /* two in the middle, and one's rest */
+    free_one(5 * 1024 + 7);
+    MUST(drop_all() == 1);
+    MUST(t.used == 3 * 1024 && t.n_chunks == 3 && t.n_free == 0 && table_validate_free(&t) == 0);
+    MUST(alloc_one() == 3 * 1024 && value_of(&t, 3 * 1024) == 0);
+    MUST(n_dirty(&t, 3) == TABLE_UNITS); /* whatever image there was before */
+    MUST(view.used == 8 * 1024 && table_get(&view, 7 * 1024) != NULL);
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
+    for (uint32_t i = 1; i <= 3 * 1024; i++)
+        free_one(i);
+    MUST(drop_all() == 2 && chunk_pool_live_bytes(pool) == 0);
+    MUST(t.used == 1 && t.n_chunks == 1 && t.n_free == 0 && table_validate_free(&t) == 0);
+    MUST(alloc_one() == 1 && alloc_one() == 2);
+}
+
+Test(table, a_table_can_be_cut)
+{
+    fill(4, 3);
+    table_cut(&t, 16384 + 1);
+    MUST(t.n_chunks == 2 && table_get(&t, 16384) != NULL && table_get(&t, 16385) == NULL);
+    table_cut(&t, 16384);
+    MUST(t.n_chunks == 1);
+    MUST(alloc_one() == 16384);
+    MUST(value_of(&t, 16384) == 0);
+    table_cut(&t, 1);
+    MUST(t.n_chunks == 1 && chunk_pool_live_bytes(pool) == CHUNK);
+}
+
 /* ---- loading ------------------------------------------------------------ */
 
-Test(table, load_replaces_the_contents)
+static _Atomic int n_fetched;
+static uint32_t bad_chunk, shy; /* shy: so many fail, and may be had then */
+
+/* Each record begins with its number. */
+static int fetch_numbers(void *arg, unsigned which, uint32_t c, uint8_t *into)
 {
-    fill(64, 3);
-    write_all_chunks(9);
-    MUST(table_load_begin(&t, 5) == 0);
-    MUST(t.n_chunks == 5);
-    MUST(chunk_pool_bytes(pool) == 8 * CHUNK);
-    for (uint32_t c = 0; c < 5; c++) {
-        MUST(t.births[c] == 0);
-        MUST(t.refs[c].file == 0);
-        t.chunks[c][64] = (uint8_t)c;
+    MUST(arg == &n_fetched && which == 3);
+    n_fetched++;
+    if (c == bad_chunk)
+        return -EBADMSG;
+    if (shy > 0) {
+        shy--;
+        return -ENOMEM;
     }
-    t.used = 4 * 1024 + 2;
-    MUST(table_validate_free(&t) == 0);
-    MUST(value_of(&t, 3 * 1024 + 1) == 3);
-    t.chunks[4][2 * 64] = 0xff; /* garbage beyond `used` */
-    MUST(value_of(&t, alloc_one()) == 0);
-    MUST(t.births[4] > 0);
-    MUST(t.births[3] == 0);
-    MUST(table_load_begin(&t, 0) == -EBADMSG);
-    MUST(table_load_begin(&t, (1u << 22) + 1) == -EBADMSG);
-    cr_assert_eq(t.n_chunks, 5, "refused: as it was");
+    for (uint32_t p = 0; p < 1024; p++) {
+        uint32_t i = c * 1024 + p;
+        memcpy(into + (size_t)p * 64, &i, sizeof(i));
+    }
+    return 0;
 }
 
-Test(table, loaded_chunks_are_zero_also_when_used_before)
+static void load(uint32_t n_chunks)
 {
-    static const uint8_t zeros[TABLE_CHUNK_SIZE];
-    fill(64, 31); /* with the one of the next table all 32 of a slab */
-    for (uint32_t i = 1; i < t.used; i++)
-        memset(mut_one(i), 0xff, 64);
-    table_free(&t);
-    MUST(table_init(&t, pool, 64) == 0);
-    MUST(table_load_begin(&t, 30) == 0);
-    for (uint32_t c = 0; c < t.n_chunks; c++)
-        MUST(memcmp(t.chunks[c], zeros, sizeof(zeros)) == 0);
+    struct table_source source = {fetch_numbers, &n_fetched, 3};
+    n_fetched = 0;
+    bad_chunk = UINT32_MAX;
+    MUST(table_load_begin(&t, n_chunks, &source) == 0);
+    t.used = (n_chunks - 1) * 1024 + 100;
+    MUST(table_loaded(&t) == 0);
 }
+
+Test(table, chunks_come_when_they_are_needed)
+{
+    struct table view;
+    fill(64, 3);
+    load(5);
+    MUST(n_fetched == 0);
+    MUST(value_of(&t, 2 * 1024 + 5) == 2 * 1024 + 5);
+    MUST(n_fetched == 1);
+    MUST(table_get(&t, t.used) == NULL && table_get(&t, 0) == NULL);
+    set_words(3 * 1024 + 1, 99, 0); /* a writer that comes first */
+    MUST(n_fetched == 2 && n_dirty(&t, 3) == 1);
+    MUST(value_of(&t, 3 * 1024 + 1) == 99 && value_of(&t, 3 * 1024 + 2) == 3 * 1024 + 2);
+    uint64_t f = chunk_pool_freeze(pool); /* a checkpoint meanwhile looks at what was written only */
+    MUST(table_freeze(&t, &view) == 0 && table_take_dirty(&t, &view) == 0);
+    MUST(n_dirty(&view, 3) == 1 && n_dirty(&view, 0) == 0 && view.states[0] == TABLE_ABSENT);
+    set_words(7, 98, 0);
+    table_free(&view);
+    chunk_pool_thaw(pool, f);
+    MUST(alloc_one() == 4 * 1024 + 100);
+    for (uint32_t c = 0; c < 5; c++)
+        MUST(table_chunk(&t, c) != NULL);
+    MUST(n_fetched == 5);
+    MUST(chunk_pool_lost(pool) == 0 && !chunk_pool_poisoned(pool));
+}
+
+Test(table, a_chunk_that_cannot_be_had_is_told)
+{
+    MUST(table_init(&t, pool, 64) == 0);
+    load(3);
+    bad_chunk = 1;
+    MUST(table_get(&t, 1024) == NULL);
+    MUST(table_get(&t, 1024) == NULL);
+    MUST(n_fetched == 1); /* asked once */
+    MUST(chunk_pool_lost(pool) == -EBADMSG && !chunk_pool_poisoned(pool));
+    MUST(value_of(&t, 5) == 5);
+    set_words(1025, 1, 1);
+    MUST(chunk_pool_poisoned(pool));
+}
+
+/* Who cannot be told no any more asks a few times. */
+Test(table, a_chunk_that_fails_for_a_moment_is_had_by_who_insists)
+{
+    MUST(table_init(&t, pool, 64) == 0);
+    load(4);
+    shy = 1;
+    MUST(table_get(&t, 1) == NULL && pool_missed == -ENOMEM && shy == 0);
+    pool_missed = 0;
+    pool_insists = true;
+    shy = 3;
+    MUST(value_of(&t, 5) == 5 && shy == 0);
+    pool_insists = false;
+    shy = 3;
+    set_words(1025, 1, 1); /* so does each writer */
+    MUST(value_of(&t, 1026) == 1026 && shy == 0);
+    MUST(pool_missed == 0 && !chunk_pool_lost(pool) && !chunk_pool_poisoned(pool));
+    pool_insists = true;
+    shy = 1000;
+    MUST(table_get(&t, 2 * 1024 + 1) == NULL && pool_missed == -ENOMEM && shy >= 990);
+    pool_insists = false;
+    shy = 0;
+    pool_missed = 0;
+    MUST(value_of(&t, 2 * 1024 + 1) == 2 * 1024 + 1);
+}
+
+Test(table, loaded_counters_are_checked)
+{
+    struct table_source source = {fetch_numbers, &n_fetched, 3};
+    static const uint32_t bad_used[] = {0, 1, 1024, 2049, UINT32_MAX};
+    MUST(table_init(&t, pool, 64) == 0);
+    MUST(table_load_begin(&t, 0, &source) == -EBADMSG);
+    MUST(table_load_begin(&t, (1u << 22) + 1, &source) == -EBADMSG);
+    cr_assert_eq(t.n_chunks, 1, "refused: as it was");
+    load(2);
+    for (size_t i = 0; i < 5; i++) {
+        t.used = bad_used[i];
+        cr_assert_eq(table_loaded(&t), -EBADMSG, "used %u", t.used);
+    }
+    t.used = 1500;
+    t.metas[1].n_free = 477;
+    MUST(table_loaded(&t) == -EBADMSG);
+    t.metas[1].n_free = 476;
+    MUST(table_loaded(&t) == 0 && t.n_free == 476);
+    table_load_dropped(&t, 1);
+    MUST(table_loaded(&t) == 0 && table_get(&t, 1024) == NULL);
+    t.metas[1].n_free = 475;
+    MUST(table_loaded(&t) == -EBADMSG);
+    t.metas[1].n_free = 476;
+    t.metas[0].n_free = 1024; /* record 0 is none of them */
+    MUST(table_loaded(&t) == -EBADMSG);
+}
+
+struct reader {
+    uint32_t first;
+    uint64_t sum;
+};
+
+static void *read_all(void *arg)
+{
+    struct reader *r = arg;
+    for (uint32_t k = 1; k < t.used; k++) {
+        uint32_t i = (k + r->first) % (t.used - 1) + 1;
+        r->sum += value_of(&t, i);
+    }
+    return NULL;
+}
+
+Test(table, readers_fetch_beside_each_other)
+{
+    struct reader readers[4];
+    pthread_t threads[4];
+    MUST(table_init(&t, pool, 64) == 0);
+    load(200);
+    for (uint32_t k = 0; k < 4; k++) {
+        readers[k] = (struct reader){.first = k * 30000};
+        MUST(pthread_create(&threads[k], NULL, read_all, &readers[k]) == 0);
+    }
+    for (uint32_t k = 0; k < 4; k++)
+        MUST(pthread_join(threads[k], NULL) == 0);
+    for (uint32_t k = 0; k < 4; k++)
+        MUST(readers[k].sum == (uint64_t)t.used * (t.used - 1) / 2);
+    MUST(n_fetched == 200); /* each once */
+}
+
+/* ---- damage ------------------------------------------------------------------- */
 
 static void chain(uint32_t i, uint32_t next)
 {
-    memcpy(t.chunks[i >> t.chunk_shift] + (i & 1023) * 64, &next, sizeof(next));
+    memcpy((uint8_t *)t.chunks[i >> t.chunk_shift] + (i & 1023) * 64, &next, sizeof(next));
 }
 
 Test(table, validate_finds_damage)
 {
-    MUST(table_init(&t, pool, 64) == 0);
-    MUST(table_load_begin(&t, 2) == 0);
-    static const uint32_t bad_used[] = {0, 1, 1024, 2049, UINT32_MAX};
-    for (size_t i = 0; i < 5; i++) {
-        t.used = bad_used[i];
-        cr_assert_eq(table_validate_free(&t), -EBADMSG, "used %u", t.used);
-    }
-    t.used = 1500;
-    t.free_head = 5;
-    t.n_free = 3;
-    chain(5, 1200);
-    chain(1200, 7);
-    chain(7, 0);
+    fill(64, 2);
+    free_one(1024 + 7);
+    free_one(1024 + 200);
+    free_one(1024 + 5);
     MUST(table_validate_free(&t) == 0);
-    static const uint32_t bad_next[] = {5, 7, 1200, 1500, UINT32_MAX};
+    static const uint32_t bad_next[] = {5, 7, 200, 1024, UINT32_MAX};
     for (size_t i = 0; i < 5; i++) {
-        chain(7, bad_next[i]);
-        cr_assert_eq(table_validate_free(&t), -EBADMSG, "next %u", bad_next[i]);
-        t.n_free = UINT32_MAX;
-        cr_assert_eq(table_validate_free(&t), -EBADMSG, "next %u", bad_next[i]);
-        t.n_free = 3;
+        chain(1024 + 200, bad_next[i]);
+        cr_assert_eq(table_validate_free(&t), bad_next[i] == 7 ? 0 : -EBADMSG, "next %u", bad_next[i]);
     }
-    chain(7, 0);
-    for (uint32_t n = 0; n < 6; n++) {
-        t.n_free = n;
+    chain(1024 + 200, 7);
+    for (uint16_t n = 0; n < 6; n++) {
+        t.metas[1].n_free = n;
         MUST(table_validate_free(&t) == (n == 3 ? 0 : -EBADMSG));
     }
-    t.n_free = 0;
-    t.free_head = 0;
+    t.metas[1].n_free = 3;
+    free_one(9);
+    chain(9, 0);
     MUST(table_validate_free(&t) == 0);
+    t.metas[0].free_head = 0; /* record 0 is never free */
+    MUST(table_validate_free(&t) == -EBADMSG);
 }
 
 Test(table, a_broken_chain_loses_records_only)
@@ -592,9 +930,46 @@ Test(table, a_broken_chain_loses_records_only)
     MUST(alloc_one() == 10);
     MUST(alloc_one() == 9);
     MUST(alloc_one() == 8);
+    MUST(predict(0) == 0); /* which is told */
     MUST(alloc_one() == used);
     MUST(table_validate_free(&t) == 0);
-    t.free_head = UINT32_MAX;
-    t.n_free = 5;
-    MUST(alloc_one() == used + 1);
+}
+
+Test(table, dropped_and_loaded_at_random_against_a_model)
+{
+    uint64_t rng = test_seed();
+    static uint32_t value[20001];
+    MUST(table_init(&t, pool, 1024) == 0);
+    table_keep_word(&t);
+    static uint32_t uses[20001];
+    for (uint32_t step = 1; step <= 300000; step++) {
+        bool shrinking = step / 30000 % 2;
+        uint32_t i = 1 + (uint32_t)rng_below(&rng, t.used);
+        if (rng_below(&rng, 10) < (shrinking ? 3u : 7u) && (t.n_free > 0 || t.used < 20000)) {
+            uint32_t next = predict(0), word = table_kept_word(&t, next);
+            if (next == t.used)
+                MUST(uses[next] == 0 && word == 0);
+            i = alloc_one();
+            MUST(i == next && value[i] == 0);
+            MUST(word >= uses[i]); /* a number is never used twice */
+            uses[i] = word + 1;
+            set_words(i, step, uses[i]);
+            value[i] = step;
+        } else if (i < t.used && value[i] != 0) {
+            free_one(i);
+            value[i] = 0;
+        }
+        if (rng_below(&rng, 1000) == 0)
+            (void)table_drop_empty(&t, 1 + (size_t)rng_below(&rng, 5));
+        if (step % 30000 == 0)
+            for (uint32_t k = 1; k < t.used; k++)
+                if (value[k] != 0)
+                    MUST(value_of(&t, k) == value[k]);
+    }
+    MUST(table_validate_free(&t) == 0);
+    for (uint32_t k = 1; k < t.used; k++)
+        if (value[k] != 0)
+            free_one(k);
+    (void)drop_all();
+    MUST(chunk_pool_live_bytes(pool) == 0);
 }

@@ -5,6 +5,7 @@
  * (run with sanitizers, it is worth most). */
 #include "inside.h"
 
+#include "image_files.h"
 #include "must.h"
 #include "rng.h"
 #include "unit_store.h"
@@ -24,6 +25,7 @@ static unsigned rounds(void)
 /* Something of everything, and freed records in between. */
 static void setup(void)
 {
+    self_check_is_forged = true;
     struct eng_attr attr;
     char name[16];
     unit_new(&u, 0);
@@ -77,7 +79,7 @@ static int collect_entry(void *arg, const struct eng_dirent *entry)
     return f->n == 512;
 }
 
-static void use(struct unit *c)
+static void use_calls(struct unit *c)
 {
     static char buf[70000];
     struct found f = {.dirs = {ENG_ROOT_INO}, .n_dirs = 1};
@@ -95,8 +97,6 @@ static void use(struct unit *c)
         if (attr.size < 1000000)
             (void)eng_content_hash(c->eng, f.inos[i], &hash);
     }
-    struct eng_job_report check;
-    (void)eng_job_run(c->eng, ENG_JOB_CHECK, NULL, &check);
     if (c->opt.read_only)
         return;
     (void)eng_create(c->eng, NULL, ENG_ROOT_INO, "created", S_IFREG | 0644, 0, NULL, &attr);
@@ -109,8 +109,34 @@ static void use(struct unit *c)
         (void)eng_unlink(c->eng, ENG_ROOT_INO, name);
     }
     (void)eng_sync(c->eng);
+}
+
+static void use(struct unit *c)
+{
+    struct eng_job_report check;
+    use_calls(c);
+    (void)eng_job_run(c->eng, ENG_JOB_CHECK, NULL, &check);
     (void)eng_job_run(c->eng, ENG_JOB_COMPACT, NULL, NULL);
 }
+
+/* Uses a store of whose index nothing is verified yet, and has it verified then. Whether it was found sound;
+ * else it says no more. */
+static bool use_early(struct unit *c)
+{
+    struct eng_attr attr;
+    use_calls(c);
+    int r = rest_await(c->eng);
+    if (!r)
+        return true;
+    struct eng_stats st = unit_stats(c);
+    MUST(r == -EIO && eng_getattr(c->eng, ENG_ROOT_INO, &attr) == -EIO);
+    MUST(eng_job_run(c->eng, ENG_JOB_CHECK, NULL, NULL) == -EIO);
+    MUST(c->opt.read_only ? st.last_error[0] : st.read_only_reason[0]);
+    return false;
+}
+
+/* Whether stores are used before they are verified. */
+static bool early;
 
 /* Opens a store with altered files and uses it twice: what was let in once, and used, is let in again. How
  * often it was. */
@@ -118,7 +144,13 @@ static unsigned try(struct unit *c)
 {
     unsigned opened = 0;
     for (int run = 0; run < 2; run++) {
+        rest_from = early && run == 0 ? 0 : UINT64_MAX;
         int r = unit_try_open(c);
+        if (!r && early && run == 0 && !use_early(c)) {
+            (void)eng_close(c->eng);
+            c->eng = NULL;
+            break;
+        }
         MUST(r == 0 || (run == 0 && (r == -EBADMSG || r == -EIO)));
         MUST(r == 0 || c->why[0]);
         if (r)
@@ -142,7 +174,10 @@ static void try_with(const char *name, const uint8_t *bytes, size_t size, unsign
 {
     struct unit c;
     unit_clone(&c, &u);
-    simdisk_put(c.disk, name, bytes, size);
+    if (strstr(name, ".seg"))
+        simdisk_put(c.disk, name, bytes, size);
+    else
+        image_files_put(c.disk, name, bytes, size);
     c.opt.read_only = i % 4 == 0;
     bool opened = try(&c) > 0;
     t->opened += opened;
@@ -157,26 +192,6 @@ static void expect_both(const struct tally *t)
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------- */
-
-/* Puts the checksums of a changed checkpoint image right again. */
-static void reseal(uint8_t *image, size_t size)
-{
-    struct ckpt_footer f;
-    memcpy(&f, image + size - sizeof(f), sizeof(f));
-    uint8_t *chunks =
-        image + f.manifest_offset + sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table);
-    uint8_t *end = image + f.manifest_offset + f.manifest_len;
-    for (; chunks < end; chunks += sizeof(struct ckpt_chunk)) {
-        struct ckpt_chunk c;
-        memcpy(&c, chunks, sizeof(c));
-        if (c.len <= size && c.offset <= size - c.len)
-            c.sum = codec_hash(image + c.offset, c.len);
-        memcpy(chunks, &c, sizeof(c));
-    }
-    f.manifest_sum = codec_hash(image + f.manifest_offset, f.manifest_len);
-    f.sum = codec_hash(&f, offsetof(struct ckpt_footer, sum));
-    memcpy(image + size - sizeof(f), &f, sizeof(f));
-}
 
 static void alter(uint8_t *byte, uint64_t *rng)
 {
@@ -196,7 +211,7 @@ static void alter(uint8_t *byte, uint64_t *rng)
     }
 }
 
-Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
+static void any_checkpoints(void)
 {
     uint64_t rng = test_seed();
     char name[64];
@@ -207,23 +222,33 @@ Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
     cr_assert_eq(unit_files(&u, ".ckp", name), 1);
     cr_assert_eq(simdisk_get(u.disk, name, &image, &size), 0);
     cr_assert_eq(simdisk_remove(u.disk, "s00000001.seg"), 0); /* the log is no way around the checkpoint */
-    struct ckpt_footer f;
+    struct image_footer f;
     memcpy(&f, image + size - sizeof(f), sizeof(f));
     altered = malloc(size);
     for (unsigned i = 0; i < rounds(); i++) {
         memcpy(altered, image, size);
         for (uint64_t n = 1 + rng_below(&rng, 3); n > 0; n--) {
-            bool manifest = rng_below(&rng, 3) == 0;
-            uint64_t at = manifest ? f.manifest_offset + rng_below(&rng, f.manifest_len)
-                                   : rng_below(&rng, f.manifest_offset);
+            bool root = rng_below(&rng, 3) == 0;
+            uint64_t at = root ? f.offset + rng_below(&rng, f.len) : rng_below(&rng, f.offset);
             alter(&altered[at], &rng);
         }
-        reseal(altered, size);
+        image_files_reseal(altered, size);
         try_with(name, altered, size, i, &tally);
     }
     expect_both(&tally);
     free(image);
     free(altered);
+}
+
+Test(verify, checkpoints_with_any_contents_are_refused_or_usable)
+{
+    any_checkpoints();
+}
+
+Test(verify, checkpoints_with_any_contents_are_used_before_it_is_known)
+{
+    early = true;
+    any_checkpoints();
 }
 
 /* ---- logs ---------------------------------------------------------------------------------- */

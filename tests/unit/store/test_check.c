@@ -120,7 +120,9 @@ Test(check, names_damaged_segment_headers)
 Test(check, finds_wrong_records)
 {
     struct index *idx = &u.eng->idx;
-    uint64_t file = unit_lookup(&u, "B"), dir = unit_lookup(&u, "d");
+    uint64_t file = unit_lookup(&u, "B"), dir = unit_lookup(&u, "d"), parts = unit_file(&u, "P", 100, 3);
+    unit_write(&u, parts, 100, 4, 8192);
+    struct inode_rec *parted = table_mut(&idx->inodes, ino_slot(parts));
     struct inode_rec *inode = table_mut(&idx->inodes, ino_slot(file));
     struct inode_rec *dir_inode = table_mut(&idx->inodes, ino_slot(dir));
     struct dentry_rec *dentry = table_mut(&idx->dentries, inode->dentry);
@@ -131,8 +133,8 @@ Test(check, finds_wrong_records)
         size_t size;
     } cases[] = {{"nlink", &inode->nlink, 4},
                  {"size", &inode->first.len, 4},
-                 {"extent count", &inode->n_extents, 4},
-                 {"bytes", &inode->bytes, 8},
+                 {"extent count", &parted->extents.n, 4},
+                 {"bytes", &parted->extents.bytes, 8},
                  {"segment", &inode->first.seg, 4},
                  {"skip", &inode->first.skip, 4},
                  {"extent length", &inode->first.ext_len, 4},

@@ -12,7 +12,7 @@ static const char log_name[] = "s00000001.seg";
 TestSuite(dump, .init = setup, .fini = teardown);
 
 struct told {
-    size_t items, problems, kinds[OP_TYPES], data, gaps, zeros;
+    size_t items, problems, kinds[OP_TYPES], data, gaps, zeros, summaries;
     uint64_t end; /* of the records at depth 0 and 1, which must touch each other */
     bool touches;
     char text[64 << 10], problem[200]; /* the last */
@@ -32,6 +32,7 @@ static int on_item(void *arg, const struct eng_dump_item *item)
     t->data += !strcmp(item->kind, "data");
     t->gaps += !strcmp(item->kind, "unreadable");
     t->zeros += !strcmp(item->kind, "zeros");
+    t->summaries += !strcmp(item->kind, "summary");
     for (size_t i = 1; i < OP_TYPES; i++)
         t->kinds[i] += item->depth == 2 && !strcmp(item->kind, ops[i]);
     if (item->depth < 2) {
@@ -102,11 +103,37 @@ Test(dump, tells_survivors)
             survivors = true;
             cr_assert_eq(t->problems, 0);
             cr_assert_eq(t->data, 2);
+            cr_assert_eq(t->summaries, 1);
             cr_assert(t->touches);
         }
         free(t);
     }
     cr_assert(survivors);
+}
+
+Test(dump, every_turned_byte_of_a_summary_is_told)
+{
+    size_t size;
+    uint8_t *data;
+    fill();
+    pthread_mutex_lock(&u.eng->log.lock);
+    uint64_t end = u.eng->log.tail;
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    pthread_mutex_unlock(&u.eng->log.lock);
+    cr_assert_eq(simdisk_get(u.disk, log_name, &data, &size), 0);
+    cr_assert_gt(size, end);
+    struct told *t = dump(1);
+    cr_assert(t->summaries == 1 && t->problems == 0 && t->touches && t->end == size);
+    free(t);
+    for (size_t i = end; i < size; i++) {
+        data[i] ^= 0x5a;
+        simdisk_put(u.disk, log_name, data, size);
+        t = dump(1);
+        MUST(t->problems == 1 && t->summaries + t->gaps == 1 && t->touches && t->end == size);
+        free(t);
+        data[i] ^= 0x5a;
+    }
+    free(data);
 }
 
 Test(dump, every_turned_byte_is_told)

@@ -162,10 +162,64 @@ Test(open, refuses_formats_that_it_does_not_know)
     }
 }
 
+static void without_copy(struct simdisk *disk)
+{
+    (void)simdisk_remove(disk, "superblock.copy");
+}
+
+/* Four copies in two files: any of them is enough, and the opening makes good the others. */
+Test(open, each_copy_of_the_superblock_is_enough)
+{
+    static const char *const names[] = {"superblock", "superblock.copy"};
+    unit_file(&u, "f", 10, 1);
+    unit_close(&u);
+    for (unsigned left = 0; left < 4; left++)
+        for (unsigned ro = 0; ro < 2; ro++) {
+            struct unit c;
+            unit_clone(&c, &u);
+            for (unsigned i = 0; i < 4; i++)
+                if (i != left)
+                    cr_assert_eq(simdisk_flip(c.disk, names[i / 2], i % 2 * SUPERBLOCK_SIZE + 20, 1), 0);
+            c.opt.read_only = ro;
+            uint64_t calls = simdisk_calls(c.disk, false);
+            unit_open(&c);
+            cr_assert(unit_holds(&c, unit_lookup(&c, "f"), 10, 1));
+            cr_assert_eq(c.warnings, 2);
+            if (ro)
+                cr_assert_eq(simdisk_calls(c.disk, false), calls, "nothing is written");
+            unit_close(&c);
+            c.warnings = 0;
+            unit_open(&c);
+            cr_assert_eq(c.warnings, ro ? 2u : 0u, "%s", c.last_warning);
+            unit_done(&c);
+        }
+}
+
+Test(open, a_missing_superblock_is_written_anew_from_the_other_file)
+{
+    unit_file(&u, "f", 10, 1);
+    unit_close(&u);
+    for (unsigned i = 0; i < 2; i++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_remove(c.disk, i ? "superblock.copy" : "superblock"), 0);
+        unit_open(&c);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "f"), 10, 1));
+        unit_close(&c);
+        cr_assert_eq(unit_file_size(&c, "superblock"), 2 * SUPERBLOCK_SIZE);
+        cr_assert_eq(unit_file_size(&c, "superblock.copy"), 2 * SUPERBLOCK_SIZE);
+        cr_assert_eq(simdisk_remove(c.disk, i ? "superblock" : "superblock.copy"), 0);
+        unit_open(&c);
+        cr_assert(unit_holds(&c, unit_lookup(&c, "f"), 10, 1));
+        unit_done(&c);
+    }
+}
+
 Test(open, one_good_superblock_copy_is_enough)
 {
     unit_file(&u, "f", 10, 1);
     unit_close(&u);
+    without_copy(u.disk);
     cr_assert_eq(simdisk_flip(u.disk, "superblock", 20, 1), 0);
     unit_open(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 10, 1));
@@ -174,6 +228,7 @@ Test(open, one_good_superblock_copy_is_enough)
     unit_open(&u); /* the first copy was made good by it */
     cr_assert(unit_holds(&u, unit_lookup(&u, "f"), 10, 1));
     unit_close(&u);
+    without_copy(u.disk);
     cr_assert_eq(simdisk_flip(u.disk, "superblock", 20, 1), 0);
     cr_assert_eq(simdisk_flip(u.disk, "superblock", SUPERBLOCK_SIZE + 20, 1), 0);
     cr_assert_eq(unit_try_open(&u), -EBADMSG);
@@ -219,6 +274,7 @@ static ssize_t pread_bad(struct io_file *file, void *buf, size_t size, uint64_t 
 static int open_with_bad_superblock(struct unit *c, uint64_t from, uint64_t to, bool salvage)
 {
     unit_clone(c, &u);
+    without_copy(c->disk);
     c->opt.read_only = c->opt.salvage = salvage;
     struct eng_io *io = simdisk_io(c->disk);
     good_ops = io->ops;
@@ -247,7 +303,7 @@ Test(open, one_superblock_copy_that_can_be_read_is_enough)
             simdisk_io(c.disk)->ops = good_ops;
             c.warnings = 0;
             unit_open(&c);
-            cr_assert_eq(c.warnings, 0, "written anew, unless it was for reading only");
+            cr_assert_eq(c.warnings, salvage, "written anew, unless it was for reading only");
             unit_done(&c);
         }
         int r = open_with_bad_superblock(&c, 0, (uint64_t)2 * SUPERBLOCK_SIZE, salvage);
@@ -378,5 +434,35 @@ Test(open, an_empty_store_cannot_be_set_up_read_only)
     simdisk_put(u.disk, "superblock", image, sizeof(image));
     cr_assert_eq(unit_try_open(&u), -EROFS);
     u.opt.read_only = false;
+    unit_open(&u);
+}
+
+static const struct eng_io_ops *real_ops;
+
+static int space_of_read_only_medium(struct eng_io *io, struct io_space *ret_space)
+{
+    int r = real_ops->space(io, ret_space);
+    ret_space->read_only = true;
+    return r;
+}
+
+/* The store is closed, and its last segment full, so that an opening has nothing to write. */
+Test(open, a_read_only_medium_is_refused_unless_the_store_is_only_read)
+{
+    uint64_t ino = unit_file(&u, "f", UNIT_SEGMENT, 1);
+    unit_close(&u);
+    struct eng_io *io = simdisk_io(u.disk);
+    real_ops = io->ops;
+    struct eng_io_ops ops = *real_ops;
+    ops.space = space_of_read_only_medium;
+    io->ops = &ops;
+    cr_assert_eq(unit_try_open(&u), -EROFS);
+    cr_assert_not_null(strstr(u.why, "mounted read-only"), "%s", u.why);
+    u.opt.read_only = true;
+    unit_open(&u);
+    cr_assert(unit_holds(&u, ino, UNIT_SEGMENT, 1));
+    unit_close(&u);
+    u.opt.read_only = false;
+    io->ops = real_ops;
     unit_open(&u);
 }

@@ -184,3 +184,64 @@ Test(space, checkpoints_and_reserve_are_those_of_the_files)
     cr_assert_geq(bytes("checkpoints"), (int64_t)st.checkpoint_bytes);
     cr_assert_eq(bytes("reserve"), (int64_t)st.reserve_bytes);
 }
+
+static uint64_t segment_bytes(void)
+{
+    struct eng_stats st = unit_stats(&u);
+    return st.disk_bytes - st.checkpoint_bytes;
+}
+
+Test(space, metadata_of_the_log_is_spent_once_no_recovery_needs_it)
+{
+    struct eng_job_report rep;
+    for (int i = 0; i < 900; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "tiny%d", i);
+        unit_file(&u, name, 20, (uint64_t)i);
+    }
+    cr_assert_eq(bytes("metadata_spent"), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    int64_t spent = bytes("metadata_spent");
+    struct eng_stats st = unit_stats(&u);
+    cr_assert_gt(spent, 60000);
+    cr_assert_eq(spent, (int64_t)st.spent_bytes);
+    cr_assert_float_eq(st.fragmentation_ratio,
+                       (double)(st.total_bytes + st.spent_bytes - st.live_bytes) /
+                           (double)(st.total_bytes + st.spent_bytes),
+                       1e-9);
+    uint64_t before = segment_bytes();
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_leq(segment_bytes() + (uint64_t)spent, before, "no more is promised than is given back");
+    cr_assert_eq(bytes("metadata_spent"), 0);
+    cr_assert_gt(bytes("metadata"), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
+    cr_assert_eq(rep.compact.bytes_moved, 0, "survivors hold what they need");
+    for (int i = 0; i < 900; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "tiny%d", i);
+        cr_assert(unit_holds(&u, unit_lookup(&u, name), 20, (uint64_t)i));
+    }
+}
+
+/* Of survivors that lie beside dead content the heads of the dead count, and none of the others. */
+Test(space, of_survivors_the_share_of_what_is_dead_is_spent)
+{
+    for (int i = 0; i < 200; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "tiny%d", i);
+        unit_file(&u, name, 20, (uint64_t)i);
+    }
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    remove_files(0, 6);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(bytes("metadata_spent"), 0);
+    int64_t metadata = bytes("metadata");
+    for (int i = 0; i < 200; i += 2) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "tiny%d", i);
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, name), 0);
+    }
+    int64_t spent = bytes("metadata_spent");
+    cr_assert(spent > 0 && spent < metadata / 2, "%lld of %lld", (long long)spent, (long long)metadata);
+}

@@ -88,7 +88,7 @@ static uint64_t on_disk;
 static void add_size(void *arg, const char *name, uint64_t size)
 {
     (void)arg;
-    if (strstr(name, ".seg") || strstr(name, ".ckp"))
+    if (strstr(name, ".seg") || strstr(name, ".ckp") || strstr(name, ".cpy"))
         on_disk += size;
 }
 

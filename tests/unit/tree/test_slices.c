@@ -36,7 +36,7 @@ static void fragment(uint64_t ino, uint32_t n)
             MUST(eng_sync(u.eng) == 0);
     }
     hook_block_extents(u.eng, 0);
-    MUST(index_inode(&u.eng->idx, ino)->n_extents == n);
+    MUST(inode_n_extents(index_inode(&u.eng->idx, ino)) == n);
 }
 
 /* Of the batches that a call makes: before each, all before it are applied. */
@@ -90,7 +90,7 @@ Test(slices, a_truncation_of_262144_extents, .timeout = 200)
     hold_begin();
     set_size(PIECE * 10 + 3);
     expect_slices(n, "truncate");
-    cr_assert_eq(index_inode(&u.eng->idx, f)->n_extents, 11, "when it returns all is freed");
+    cr_assert_eq(inode_n_extents(index_inode(&u.eng->idx, f)), 11, "when it returns all is freed");
     cr_assert_eq(unit_attr(&u, f).bytes, PIECE * 10 + 3);
     cr_assert_eq(unit_problems(&u), 0);
 }
@@ -126,7 +126,7 @@ Test(slices, removing_and_replacing, .timeout = 200)
     cr_assert_eq(unit_attr(&u, h).size, 3);
     cr_assert_eq(commit_orphans(u.eng), 0);
     expect_slices(n, "put_many");
-    cr_assert_eq(index_inode(&u.eng->idx, h)->n_extents, 1);
+    cr_assert_eq(inode_n_extents(index_inode(&u.eng->idx, h)), 1);
     cr_assert_eq(unit_problems(&u), 0);
 }
 

@@ -4,6 +4,8 @@
 #include "compact_files.h"
 #include "hook.h"
 
+#include "upkeep/runner.h"
+
 TestSuite(compact_interleave, .init = setup, .fini = teardown);
 
 static enum fault_point interleave_at;
@@ -120,7 +122,7 @@ static void overwrite_odd(void)
 static void note_checkpoint(void *arg, const char *name, uint64_t size)
 {
     (void)size;
-    if (strstr(name, ".ckp"))
+    if (strstr(name, ".ckp") || strstr(name, ".cpy"))
         (void)snprintf(arg, 64, "%s", name);
 }
 
@@ -280,10 +282,11 @@ Test(compact_interleave, a_failed_one_leaves_no_file_without_an_owner)
 {
     static const enum sim_call calls[] = {SIM_PWRITEV, SIM_CREATE};
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
-        int r = -EIO;
-        for (uint64_t nth = 1; r; nth++) {
+        bool struck = true; /* a summary that cannot be written is no failure */
+        for (uint64_t nth = 1; struck; nth++) {
             simdisk_fail(u.disk, calls[i], nth, EIO);
-            r = eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
+            (void)eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
+            struck = !simdisk_fault_waits(u.disk);
             simdisk_fail(u.disk, calls[i], 0, 0);
             cr_assert_eq(unit_files(&u, ".seg", NULL), unit_stats(&u).segments, "call %llu",
                          (unsigned long long)nth);
@@ -293,6 +296,15 @@ Test(compact_interleave, a_failed_one_leaves_no_file_without_an_owner)
     expect_all();
 }
 
+/* The next read is of a window of a victim. */
+static void fail_window(void *arg, enum fault_point point)
+{
+    bool *failed = arg;
+    if (point == FP_COMPACT_READ && !*failed)
+        simdisk_fail(u.disk, SIM_PREAD, 1, EIO);
+    *failed = *failed || point == FP_COMPACT_READ;
+}
+
 Test(compact_interleave, a_read_that_fails_once_is_tried_again)
 {
     struct eng_job_report rep;
@@ -300,9 +312,73 @@ Test(compact_interleave, a_read_that_fails_once_is_tried_again)
     for (uint64_t n = 1; fail_call(SIM_PREAD, n, EIO); n++)
         ;
     unit_open(&u);
-    simdisk_fail(u.disk, SIM_PREAD, 1, EIO); /* of many survivors at once */
+    bool failed = false;
+    hook_set(u.eng, fail_window, &failed); /* of many survivors at once */
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0);
     cr_assert_eq(rep.compact.extents_damaged, 0);
-    simdisk_fail(u.disk, SIM_PREAD, 0, 0);
+    cr_assert(failed && !simdisk_fault_waits(u.disk));
+    hook_set(u.eng, NULL, NULL);
     expect_all();
+}
+
+/* ---- one that goes on for more room ------------------------------------------------------------ */
+
+static struct {
+    uint64_t ino;
+    struct locator loc;
+    unsigned installed, at; /* groups; after which of them */
+} late;
+
+/* While an output is open, a segment is filled, half with garbage, and sealed. */
+static void fill_segment(void *arg, enum fault_point point)
+{
+    (void)arg;
+    if (point != FP_COMPACT_INSTALLED || late.installed++ != late.at)
+        return;
+    cr_assert_eq(log_seal_locked(&u.eng->log),
+                 0); /* the number of the next one is higher than the output's */
+    late.ino = unit_file(&u, "late", 4000, 77);
+    cr_assert(unit_locator(&u, late.ino, 0, &late.loc));
+    unit_file(&u, "gone", 5000, 1);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "gone"), 0);
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+}
+
+/* Whether the file was moved by a later pass. */
+static bool go_on_for_room(unsigned at)
+{
+    const struct job_request request = {.reason = "the disk is full", .goal = UINT64_C(1) << 40};
+    struct eng_job_report rep;
+    struct locator loc = {0};
+    memset(&late, 0, sizeof late);
+    late.at = at;
+    unit_file(&u, "more", 25000, 2); /* so that the last output has room left */
+    unit_file(&u, "gone", 5000, 1);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "gone"), 0);
+    hook_set(u.eng, fill_segment, NULL);
+    cr_assert_eq(runner_run(u.eng, ENG_JOB_COMPACT, &request, &rep), 0);
+    hook_set(u.eng, NULL, NULL);
+    if (late.ino) {
+        cr_assert(unit_locator(&u, late.ino, 0, &loc));
+        cr_assert_geq(loc.seg, late.loc.seg, "%u", at);
+        cr_assert(unit_holds(&u, late.ino, 4000, 77));
+    }
+    expect_all();
+    unit_reopen(&u);
+    expect_all();
+    return late.ino && !locator_equal(&loc, &late.loc);
+}
+
+/* It chooses victims anew, and recovery holds the numbers against what is older (moved.h). */
+Test(compact_interleave, no_copy_lies_in_a_segment_older_than_what_it_is_of)
+{
+    unsigned n_moved = 0;
+    late.ino = 1;
+    for (unsigned at = 0; late.ino; at++) { /* up to the last of them */
+        cr_assert_lt(at, 100);
+        unit_done(&u);
+        setup();
+        n_moved += go_on_for_room(at);
+    }
+    cr_assert_gt(n_moved, 3);
 }

@@ -3,6 +3,7 @@
  * does not tell its space; those that are refused begin no compaction each. */
 #include "inside.h"
 
+#include "hook.h"
 #include "unit_store.h"
 
 #include <criterion/criterion.h>
@@ -54,16 +55,44 @@ static uint64_t compactions(void)
     return stats.compactions_ok + stats.compactions_failed;
 }
 
-/* Removes until that is refused; the first that was not removed. */
+/* The nth that is removed: from all parts of the index, so that none of it becomes empty. */
+static const char *nth_removed(unsigned n)
+{
+    return name_of(n * 7919 % N_FILES);
+}
+
+/* Removes until that is refused; how many were removed. */
 static unsigned remove_until_refused(void)
 {
     unsigned n = 0;
     int r = 0;
-    while (n < N_FILES && (r = eng_unlink(u.eng, 1, name_of(n))) == 0)
+    while (n < N_FILES && (r = eng_unlink(u.eng, 1, nth_removed(n))) == 0)
         n++;
     cr_assert_lt(n, N_FILES);
     cr_assert_eq(r, -ENOSPC, "%d", r);
     return n;
+}
+
+static struct eng_io_ops ops;
+static const struct eng_io_ops *disk_ops;
+
+static int open_no_image(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    return (flags & IO_CREATE) && name[0] == 'c' && name[1] == '0'
+               ? -ENOSPC
+               : disk_ops->open(io, name, flags, ret_file);
+}
+
+/* Without checkpoints nothing of the log is garbage, so that compactions are in vain. */
+static void refuse_checkpoints(bool on)
+{
+    struct eng_io *io = simdisk_io(u.disk);
+    if (on) {
+        disk_ops = io->ops;
+        ops = *disk_ops;
+        ops.open = open_no_image;
+    }
+    io->ops = on ? &ops : disk_ops;
 }
 
 /* The disk is full, and others take what is given back: a segment that is emptied waits for a mark, which
@@ -97,16 +126,18 @@ Test(refused_removals, a_mark_leaves_the_reserve_to_removals)
 Test(refused_removals, each_begins_no_compaction)
 {
     make_full();
+    refuse_checkpoints(true);
     unsigned n = remove_until_refused();
     uint64_t runs = compactions(), seq = unit_stats(&u).log_seq, start = mono_ns();
     cr_assert_gt(runs, 1, "a removal makes room, too");
     for (unsigned i = 0; i < N_REFUSED; i++)
-        cr_assert_eq(eng_unlink(u.eng, 1, name_of(n + i % 7)), -ENOSPC, "%u", i);
+        cr_assert_eq(eng_unlink(u.eng, 1, nth_removed(n + i % 7)), -ENOSPC, "%u", i);
     uint64_t allowed = 1 + (mono_ns() - start) / MARKS_RETRY_NS;
     runs = compactions() - runs;
     cr_assert_eq(unit_stats(&u).log_seq, seq);
     cr_assert_leq(runs, allowed, "%llu compactions in vain for %u refused removals", (unsigned long long)runs,
                   N_REFUSED);
+    refuse_checkpoints(false);
     cr_assert_eq(checkpoint_write(u.eng), 0);
 }
 
@@ -139,12 +170,28 @@ static void make_files(unsigned n, size_t size)
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
 }
 
+/* Has a checkpoint with deltas of nearly half of each chunk: with one unit more the next writes an image. */
+static void make_deltas_long(struct eng *eng)
+{
+    cr_assert_eq(checkpoint_write(eng), 0);
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        struct table *t = index_table(&eng->idx, i);
+        uint32_t step = 2 * MAX_OF(TABLE_UNIT / t->record_size, 1u);
+        uint32_t last = (TABLE_UNITS - 2) * TABLE_UNIT / t->record_size;
+        for (uint32_t c = 0; c + 1 < t->n_chunks; c++)
+            for (uint32_t k = step / 2; k < last; k += step)
+                (void)table_mut(t, (c << t->chunk_shift) + k);
+    }
+    cr_assert_eq(checkpoint_write(eng), 0);
+}
+
 /* However much room there is: what a removal is let do leaves enough for a checkpoint of what it changed. */
 Test(refused_removals, each_leaves_room_for_what_it_changes)
 {
     unsigned n = 0;
     make_files(N_FULL, BLOCK_SIZE);
-    for (uint64_t room = UINT64_C(128) << 10; room <= UINT64_C(2) << 20; room += UINT64_C(64) << 10) {
+    make_deltas_long(u.eng);
+    for (uint64_t room = UINT64_C(256) << 10; room <= UINT64_C(4) << 20; room += UINT64_C(128) << 10) {
         struct unit copy;
         unit_clone(&copy, &u);
         unit_open(&copy);
@@ -193,6 +240,37 @@ Test(refused_removals, freeing_many_leaves_room_for_what_they_change)
     free_many(UINT64_C(1) << 20);
 }
 
+/* The next removal, while a checkpoint is under way. */
+struct beside {
+    const char *name;
+    unsigned times;
+    int result;
+};
+
+static void remove_beside(void *arg, enum fault_point point)
+{
+    struct beside *beside = arg;
+    if (point != FP_CHECKPOINT_FROZEN || beside->times++)
+        return;
+    beside->result = eng_unlink(u.eng, 1, beside->name);
+}
+
+/* What a checkpoint under way has taken over may come back, and has to be written in any case. */
+Test(refused_removals, a_checkpoint_under_way_needs_its_room)
+{
+    make_full();
+    cr_assert_eq(eng_hold(u.eng), 0);
+    reserve_set_short(u.eng);
+    struct beside beside = {.name = nth_removed(remove_until_refused()), .result = 1};
+    hook_set(u.eng, remove_beside, &beside);
+    cr_assert_eq(checkpoint_write(u.eng), 0, "%s", u.last_warning);
+    hook_set(u.eng, NULL, NULL);
+    cr_expect_eq(beside.times, 1);
+    cr_expect_eq(beside.result, -ENOSPC, "%d", beside.result);
+    cr_assert_eq(eng_release(u.eng), 0);
+    simdisk_limit(u.disk, 0);
+}
+
 /* ---- a disk that does not tell its space ------------------------------------------------------- */
 
 static void fail(bool on)
@@ -230,7 +308,7 @@ static void leave_room_for_a_checkpoint(void (*silence)(bool on))
     simdisk_limit(u.disk, 0);
     cr_assert_eq(eng_tick(u.eng), 0);
     cr_assert_not(reserve_is_short(u.eng));
-    cr_assert_eq(eng_unlink(u.eng, 1, name_of(n)), 0);
+    cr_assert_eq(eng_unlink(u.eng, 1, nth_removed(n)), 0);
     unit_file(&u, "after", 6000, 7);
     cr_assert_eq(eng_sync(u.eng), 0);
     silence(false);

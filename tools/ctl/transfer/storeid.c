@@ -16,10 +16,11 @@
 enum { SUPERBLOCK_COPY = 4096, UUID_AT = 24 };
 static const char superblock_magic[] = "EENGFS01";
 
-int storeid_has(int fd, const uint8_t uuid[STOREID_SIZE])
+/* Has that superblock in folder `fd` this uuid? 1 yes, 0 no, -ENOENT there is none, or another error. */
+static int file_has(int fd, const char *name, const uint8_t uuid[STOREID_SIZE])
 {
     uint8_t data[2 * SUPERBLOCK_COPY] = {0};
-    int file = openat(fd, "superblock", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int file = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (file < 0)
         return -errno;
     ssize_t n = pread(file, data, sizeof data, 0);
@@ -33,6 +34,13 @@ int storeid_has(int fd, const uint8_t uuid[STOREID_SIZE])
             return 1;
     }
     return 0;
+}
+
+/* The second one stands in for a first that is damaged or missing. */
+int storeid_has(int fd, const uint8_t uuid[STOREID_SIZE])
+{
+    int r = file_has(fd, "superblock", uuid);
+    return r != 1 && file_has(fd, "superblock.copy", uuid) == 1 ? 1 : r;
 }
 
 static bool parse_uuid(const char *text, uint8_t ret[STOREID_SIZE])

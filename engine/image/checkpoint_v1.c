@@ -1,8 +1,10 @@
 /*
- * checkpoint_read.c - see checkpoint_read.h.
+ * checkpoint_v1.c - see checkpoint_v1.h.
  *
  * Nothing that a file says is believed before it was compared with a sum or a size (I10). */
-#include "image/checkpoint_read.h"
+#include "image/checkpoint_v1.h"
+
+#include "index/version1.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -11,66 +13,18 @@
 
 static_assert(sizeof(struct index_scalars) == 64 && NAMES_CLASSES == 64, "they are stored in the manifest");
 
-void checkpoint_name(uint64_t id, char out[32])
-{
-    snprintf(out, 32, "c%016llx.ckp", (unsigned long long)id);
-}
+static_assert(offsetof(struct ckpt_chunk, file) == 0, "images begin with their file");
 
-int checkpoint_parse_name(const char *name, uint64_t *ret_id)
-{
-    unsigned long long id;
-    char again[32];
-    if (sscanf(name, "c%16llx.ckp", &id) != 1 || !id)
-        return -EINVAL;
-    checkpoint_name(id, again);
-    if (strcmp(name, again) != 0)
-        return -EINVAL;
-    *ret_id = id;
-    return 0;
-}
-
-static_assert(offsetof(struct ckpt_chunk, file) == 0 && offsetof(struct chunk_ref, file) == 0,
-              "images begin with their file");
+/* The files that a checkpoint needs, ascending, its own included. */
+struct ckpt_files {
+    uint64_t *ids;
+    size_t n;
+};
 
 static int by_number(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
-}
-
-int checkpoint_note_files(struct ckpt_info *info, uint64_t own, const void *images, size_t stride, size_t n)
-{
-    uint64_t *files = calloc(n + 1, sizeof *files);
-    size_t n_files = 1, kept = 1;
-    if (!files)
-        return -ENOMEM;
-    files[0] = own;
-    for (size_t i = 0; i < n; i++) {
-        memcpy(&files[n_files], (const uint8_t *)images + i * stride, sizeof *files);
-        n_files += files[n_files] != files[n_files - 1]; /* neighbours often share one */
-    }
-    qsort(files, n_files, sizeof *files, by_number);
-    for (size_t i = 1; i < n_files; i++) {
-        if (files[i] != files[kept - 1])
-            files[kept++] = files[i];
-    }
-    free(info->files);
-    uint64_t *fits = realloc(files, kept * sizeof *files);
-    info->files = fits ? fits : files;
-    info->n_files = kept;
-    return 0;
-}
-
-/* Between the numbers of two checkpoints there is never so much. */
-#define CKPT_ID_GAP (UINT64_C(1) << 32)
-
-uint64_t checkpoint_next_id(const uint64_t *ids, size_t n)
-{
-    uint64_t next = 1;
-    for (size_t i = n; i-- > 0;)
-        if (ids[i] < next + CKPT_ID_GAP)
-            next = ids[i] + 1;
-    return next;
 }
 
 /* ---- reading ----------------------------------------------------------------------- */
@@ -99,8 +53,8 @@ static int open_checkpoint(struct loader *l, uint64_t id)
     if (l->file)
         l->eng->io->ops->close(l->file);
     l->file = NULL;
-    char name[32];
-    checkpoint_name(id, name);
+    char name[IMAGE_NAME_SIZE];
+    image_name(id, 0, name);
     int r = l->eng->io->ops->open(l->eng->io, name, IO_RDONLY, &l->file);
     l->open_id = r ? 0 : id;
     return r;
@@ -149,9 +103,8 @@ static int read_fixed(struct loader *l, uint64_t id, uint64_t at, size_t len)
     const struct ckpt_table *tables = (const struct ckpt_table *)(l->manifest.data + sizeof l->m);
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         sum += tables[i].n_chunks;
-    return l->m.magic == CKPT_MANIFEST_MAGIC && l->m.version == FORMAT_VERSION &&
-                   l->m.n_tables == INDEX_TABLES && l->m.id == id &&
-                   memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) == 0 &&
+    return l->m.magic == CKPT_MANIFEST_MAGIC && l->m.version == 1 && l->m.n_tables == INDEX_TABLES &&
+                   l->m.id == id && memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) == 0 &&
                    sum == (len - FIXED) / sizeof(struct ckpt_chunk)
                ? 0
                : -EBADMSG;
@@ -201,26 +154,38 @@ static struct ckpt_position position_of(const struct ckpt_manifest *m)
     return (struct ckpt_position){m->seq, m->chain, m->segment, m->offset, m->next_segment_id};
 }
 
-static int loader_info(const struct loader *l, struct ckpt_info *ret_info)
+/* -ENOMEM. The caller frees ids. */
+static int needed_files(const struct loader *l, struct ckpt_files *ret_files)
 {
-    struct ckpt_info info = {.id = l->m.id, .seq = l->m.seq};
-    int r = checkpoint_note_files(&info, l->m.id, l->chunks, sizeof *l->chunks, l->n_chunks);
-    if (!r)
-        *ret_info = info;
-    return r;
+    uint64_t *ids = calloc(l->n_chunks + 1, sizeof *ids);
+    size_t n = 1, kept = 1;
+    if (!ids)
+        return -ENOMEM;
+    ids[0] = l->m.id;
+    for (size_t i = 0; i < l->n_chunks; i++) {
+        ids[n] = l->chunks[i].file;
+        n += ids[n] != ids[n - 1]; /* neighbours often share one */
+    }
+    qsort(ids, n, sizeof *ids, by_number);
+    for (size_t i = 1; i < n; i++) {
+        if (ids[i] != ids[kept - 1])
+            ids[kept++] = ids[i];
+    }
+    *ret_files = (struct ckpt_files){ids, kept};
+    return 0;
 }
 
-int checkpoint_probe(struct eng *eng, uint64_t id, struct ckpt_info *ret_info)
+int checkpoint_v1_probe(struct eng *eng, uint64_t id, uint64_t *ret_seq)
 {
     struct loader l = {.eng = eng};
     int r = load_manifest(&l, id);
     if (!r)
-        r = loader_info(&l, ret_info);
+        *ret_seq = l.m.seq;
     loader_free(&l);
     return r;
 }
 
-bool checkpoint_is_finished(struct eng *eng, uint64_t id)
+bool checkpoint_v1_is_finished(struct eng *eng, uint64_t id)
 {
     struct loader l = {.eng = eng};
     struct ckpt_footer f;
@@ -234,9 +199,9 @@ bool checkpoint_is_finished(struct eng *eng, uint64_t id)
 /* What is read of the file from here on comes from the medium, and stays after a power loss (I11). */
 static int settle_file(struct eng *eng, uint64_t id)
 {
-    char name[32];
+    char name[IMAGE_NAME_SIZE];
     struct io_file *file;
-    checkpoint_name(id, name);
+    image_name(id, 0, name);
     int r = eng->io->ops->open(eng->io, name, IO_RDONLY, &file);
     if (r)
         return r;
@@ -247,38 +212,20 @@ static int settle_file(struct eng *eng, uint64_t id)
     return r;
 }
 
-int checkpoint_settle(struct eng *eng, uint64_t id)
+int checkpoint_v1_settle(struct eng *eng, uint64_t id)
 {
-    struct ckpt_info info = {0};
+    struct loader l = {.eng = eng};
+    struct ckpt_files files = {0};
     if (MUTANT(CKPT_FROM_CACHE))
         return 0;
     int r = settle_file(eng, id); /* first: its manifest names the others */
     if (!r)
-        r = checkpoint_probe(eng, id, &info);
-    for (size_t i = 0; i < info.n_files && !r; i++)
-        r = info.files[i] == id ? 0 : settle_file(eng, info.files[i]);
-    free(info.files);
-    return r;
-}
-
-int checkpoint_images(struct eng *eng, uint64_t id, struct ckpt_chunk **images, size_t *n,
-                      struct ckpt_position *ret_pos)
-{
-    struct loader l = {.eng = eng};
-    int r = open_checkpoint(&l, id);
-    if (!r)
-        eng->io->ops->drop_cache(l.file);
-    if (!r)
         r = load_manifest(&l, id);
-    struct ckpt_chunk *grown = r ? NULL : reallocarray(*images, *n + l.n_chunks + 1, sizeof *grown);
-    if (!r && !grown)
-        r = -ENOMEM;
-    if (grown) {
-        *images = grown;
-        memcpy(grown + *n, l.chunks, l.n_chunks * sizeof *grown);
-        *n += l.n_chunks;
-        *ret_pos = position_of(&l.m);
-    }
+    if (!r)
+        r = needed_files(&l, &files);
+    for (size_t i = 0; i < files.n && !r; i++)
+        r = files.ids[i] == id ? 0 : settle_file(eng, files.ids[i]);
+    free(files.ids);
     loader_free(&l);
     return r;
 }
@@ -336,7 +283,7 @@ static void *load_some(void *arg)
     return NULL;
 }
 
-int checkpoint_by_place(const void *a, const void *b)
+static int by_place(const void *a, const void *b)
 {
     const struct ckpt_chunk *x = a, *y = b;
     return x->file != y->file ? (x->file > y->file) - (x->file < y->file)
@@ -353,7 +300,7 @@ static int load_list(struct load *load, const struct ckpt_chunk *chunks, size_t 
         load->images[i] = (struct load_image){chunks[i], i};
     load->n = n;
     if (n)
-        qsort(load->images, n, sizeof *load->images, checkpoint_by_place);
+        qsort(load->images, n, sizeof *load->images, by_place);
     return 0;
 }
 
@@ -410,19 +357,18 @@ static int check_shapes(const struct loader *l, struct index *idx, const struct 
 static int make_places(const struct loader *l, struct index *idx, const struct ckpt_table *ct,
                        uint8_t **places)
 {
+    const struct table_source none = {0};
     size_t n = 0;
     int r = 0;
     for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
         struct table *t = index_table(idx, i);
-        r = table_load_begin(t, ct[i].n_chunks);
+        r = table_load_begin(t, ct[i].n_chunks, &none);
         for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, n++) {
-            const struct ckpt_chunk *cc = &l->chunks[n];
-            t->refs[c] = (struct chunk_ref){cc->file, cc->offset, cc->sum, cc->len};
             places[n] = t->chunks[c];
         }
         t->used = ct[i].used;
-        t->free_head = ct[i].free_head;
-        t->n_free = ct[i].n_free;
+        if (!r)
+            r = table_loaded(t);
     }
     return r;
 }
@@ -445,8 +391,6 @@ static int load_tables(struct loader *l, struct index *idx)
         r = load_chunks(&load);
     free(load.places);
     free(load.images);
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
-        r = table_validate_free(index_table(idx, i));
     return r;
 }
 
@@ -460,13 +404,24 @@ static void tree_decode(struct btree *t, const uint64_t in[3])
 static void take_scalars(const struct loader *l, struct index *idx)
 {
     memcpy(&idx->s, l->m.scalars, sizeof idx->s);
-    memcpy(idx->names.free_heads, l->m.names_free, sizeof l->m.names_free);
     tree_decode(&idx->dirs, l->m.trees[0]);
     tree_decode(&idx->extents, l->m.trees[1]);
 }
 
-int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
-                    struct ckpt_info *ret_info)
+/* Free records and cells, of all chunks that were loaded. */
+static int take_free(const struct loader *l, struct index *idx)
+{
+    const struct ckpt_table *ct = (const struct ckpt_table *)(l->manifest.data + sizeof l->m);
+    struct index_free_v1 v1;
+    memcpy(v1.names, l->m.names_free, sizeof v1.names);
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        v1.heads[i] = ct[i].free_head;
+        v1.counts[i] = ct[i].n_free;
+    }
+    return index_adopt_v1(idx, &v1);
+}
+
+int checkpoint_v1_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos)
 {
     struct loader l = {.eng = eng};
     int r = load_manifest(&l, id);
@@ -474,8 +429,10 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
         r = load_tables(&l, idx);
     if (!r) {
         take_scalars(&l, idx);
-        r = idx->s.n_buckets < idx->buckets.used ? names_validate(&idx->names) : -EBADMSG;
+        r = idx->s.n_buckets < idx->buckets.used ? names_loaded(&idx->names) : -EBADMSG;
     }
+    if (!r)
+        r = take_free(&l, idx);
     if (!r)
         r = btree_validate(&idx->dirs);
     if (!r)
@@ -485,8 +442,6 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
     if (!r && !MUTANT(NO_INDEX_VERIFY))
         r = index_is_sound(idx);
     if (!r)
-        r = loader_info(&l, ret_info);
-    if (!r)
         *ret_pos = position_of(&l.m);
     loader_free(&l);
     return r;
@@ -494,12 +449,12 @@ int checkpoint_load(struct eng *eng, uint64_t id, struct index *idx, struct ckpt
 
 /* ---- in part ------------------------------------------------------------------------------- */
 
-static int size_files(struct loader *l, const struct ckpt_info *info, uint64_t *ret_bytes)
+static int size_files(struct loader *l, const struct ckpt_files *files, uint64_t *ret_bytes)
 {
     *ret_bytes = 0;
-    for (size_t i = 0; i < info->n_files; i++) {
+    for (size_t i = 0; i < files->n; i++) {
         uint64_t size;
-        int r = open_checkpoint(l, info->files[i]);
+        int r = open_checkpoint(l, files->ids[i]);
         if (!r)
             r = l->eng->io->ops->file_size(l->file, &size);
         if (!r)
@@ -537,18 +492,18 @@ static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struc
     return 0;
 }
 
-int checkpoint_load_parts(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
-                          struct ckpt_info *ret_info, struct index_holes *ret_holes)
+int checkpoint_v1_load_parts(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_position *ret_pos,
+                             struct index_holes *ret_holes)
 {
     struct loader l = {.eng = eng};
-    struct ckpt_info info = {0};
+    struct ckpt_files files = {0};
     struct ckpt_table ct[INDEX_TABLES];
     uint64_t bytes;
     int r = load_manifest(&l, id);
     if (!r)
-        r = loader_info(&l, &info);
+        r = needed_files(&l, &files);
     if (!r)
-        r = size_files(&l, &info, &bytes);
+        r = size_files(&l, &files, &bytes);
     CLEANUP_FREE uint8_t **places = r ? NULL : calloc(l.n_chunks + 1, sizeof *places);
     if (!r && !places)
         r = -ENOMEM;
@@ -562,53 +517,10 @@ int checkpoint_load_parts(struct eng *eng, uint64_t id, struct index *idx, struc
         r = load_parts(&l, idx, bytes, ret_holes);
     if (!r) {
         take_scalars(&l, idx);
+        index_convert_v1(idx);
         *ret_pos = position_of(&l.m);
-        *ret_info = info;
-    } else {
-        free(info.files);
     }
-    loader_free(&l);
-    return r;
-}
-
-/* ---- the second one -------------------------------------------------------------------- */
-
-/* Moves the chunks that are not those of `idx` to the front; their number. */
-static size_t sort_out_shared(struct loader *l, struct index *idx, struct ckpt_chunk *chunks)
-{
-    struct ckpt_table ct[INDEX_TABLES];
-    size_t n = 0, at = 0;
-    memcpy(ct, l->manifest.data + sizeof l->m, sizeof ct);
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
-        const struct table *t = index_table(idx, i);
-        for (uint32_t c = 0; c < ct[i].n_chunks; c++) {
-            struct ckpt_chunk cc = l->chunks[at++];
-            const struct chunk_ref *ref = c < t->n_chunks ? &t->refs[c] : NULL;
-            if (!ref || ref->file != cc.file || ref->offset != cc.offset || ref->sum != cc.sum ||
-                ref->len != cc.len)
-                chunks[n++] = cc;
-        }
-    }
-    return n;
-}
-
-int checkpoint_prove(struct eng *eng, uint64_t id, struct index *idx, struct ckpt_info *ret_info)
-{
-    struct loader l = {.eng = eng};
-    struct load load = {.eng = eng};
-    int r = checkpoint_settle(eng, id);
-    if (!r)
-        r = load_manifest(&l, id);
-    CLEANUP_FREE struct ckpt_chunk *chunks = r ? NULL : calloc(l.n_chunks + 1, sizeof *chunks);
-    if (!r && !chunks)
-        r = -ENOMEM;
-    if (!r)
-        r = load_list(&load, chunks, sort_out_shared(&l, idx, chunks));
-    if (!r)
-        r = load_chunks(&load);
-    free(load.images);
-    if (!r)
-        r = loader_info(&l, ret_info);
+    free(files.ids);
     loader_free(&l);
     return r;
 }

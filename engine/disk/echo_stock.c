@@ -1,0 +1,384 @@
+/*
+ * echo_stock.c - see echo_stock.h. */
+#include "disk/echo_stock.h"
+
+#include "base/fault.h"
+
+#include <stdio.h>
+
+#define WINDOW (128u << 10)
+#define SECTOR 512u
+#define READ_MAX (2 * ECHO_FILE_BYTES) /* of a file: none that was written is so large */
+
+void echo_stock_free(struct echo_stock *stock)
+{
+    free(stock->files);
+    free(stock->refs);
+    *stock = (struct echo_stock){0};
+}
+
+/* ---- one file ------------------------------------------------------------ */
+
+struct scan {
+    struct echo_stock *stock;
+    const struct echo_source *source;
+    uint64_t store, size;
+    uint32_t file;
+    struct buf window;
+    uint64_t at; /* of the window */
+    bool unread; /* a part of it is zeros, since it cannot be read */
+};
+
+/* Around what cannot be read. */
+static int read_around(struct scan *s, uint8_t *buf, size_t size, uint64_t off)
+{
+    int r = -EIO;
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+        r = s->source->read(s->source->arg, buf, size, off);
+    if (r != -EIO && r != -EBADMSG)
+        return r;
+    s->unread = true;
+    for (size_t done = 0, len; done < size; done += len) {
+        len = MIN_OF(SECTOR - (size_t)((off + done) % SECTOR), size - done);
+        r = s->source->read(s->source->arg, buf + done, len, off + done);
+        if (r && r != -EIO && r != -EBADMSG)
+            return r;
+        if (r)
+            memset(buf + done, 0, len);
+    }
+    return 0;
+}
+
+/* Has `len` bytes from `off` of the file in the window, which the file has. */
+static int look_at(struct scan *s, uint64_t off, size_t len)
+{
+    if (off >= s->at && off - s->at + len <= s->window.len)
+        return 0;
+    size_t n = (size_t)MIN_OF(s->size - off, (uint64_t)MAX_OF(len, (size_t)WINDOW));
+    s->window.len = 0;
+    int r = buf_reserve(&s->window, n);
+    if (!r)
+        r = read_around(s, s->window.data, n, off);
+    s->at = off;
+    s->window.len = r ? 0 : n;
+    return r;
+}
+
+static const uint8_t *bytes_at(const struct scan *s, uint64_t off)
+{
+    return s->window.data + (off - s->at);
+}
+
+/* Whether a record may begin with `rec`, of which `left` bytes follow in the file. */
+static bool may_be(const struct scan *s, const struct echo_record *rec, uint64_t left)
+{
+    const struct batch_header *h = &rec->batch;
+    bool named = rec->magic == ECHO_RECORD_MAGIC || rec->magic == ECHO_RECORD_HELD;
+    return named && h->magic == BATCH_MAGIC && h->store == s->store && h->ops_len % 8 == 0 &&
+           h->extents_len % 8 == 0 && h->ops_len <= left && rec->offset % 8 == 0 &&
+           rec->sum == echo_record_sum(rec);
+}
+
+static uint64_t first_ino(const struct scan *s, const struct echo_record *rec, uint64_t off)
+{
+    struct op op;
+    size_t used;
+    int r = op_decode(bytes_at(s, off) + sizeof *rec, rec->batch.ops_len, &op, &used);
+    return r ? 0 : op.ino;
+}
+
+static int add_ref(struct scan *s, const struct echo_record *rec, uint64_t off)
+{
+    struct echo_stock *stock = s->stock;
+    if (stock->count_only) {
+        stock->n_counted += rec->batch.seq >= stock->first && rec->batch.seq <= stock->last;
+        return 0;
+    }
+    int r = array_grow(&stock->refs, &stock->cap_refs, stock->n_refs + 1, sizeof *stock->refs);
+    if (!r)
+        stock->refs[stock->n_refs++] = (struct echo_ref){.seq = rec->batch.seq,
+                                                         .chain = rec->batch.chain,
+                                                         .sum = rec->batch.sum,
+                                                         .at = off,
+                                                         .offset = rec->offset,
+                                                         .segment = rec->segment,
+                                                         .file = s->file,
+                                                         .held = rec->magic == ECHO_RECORD_HELD,
+                                                         .ops_len = rec->batch.ops_len,
+                                                         .extents_len = rec->batch.extents_len,
+                                                         .ino = first_ino(s, rec, off)};
+    return r;
+}
+
+/* *ret_len: of the record at `off`, which was added; 0: there is none. *ret_seq: of its batch. */
+static int take_record(struct scan *s, uint64_t off, uint64_t *ret_len, uint64_t *ret_seq)
+{
+    struct echo_record rec;
+    *ret_len = 0;
+    int r = look_at(s, off, sizeof rec);
+    if (r)
+        return r;
+    memcpy(&rec, bytes_at(s, off), sizeof rec);
+    if (!may_be(s, &rec, s->size - off - sizeof rec))
+        return 0;
+    r = look_at(s, off, sizeof rec + rec.batch.ops_len);
+    if (r || batch_sum(&rec.batch, bytes_at(s, off) + sizeof rec) != rec.batch.sum)
+        return r;
+    r = add_ref(s, &rec, off);
+    if (r)
+        return r;
+    s->stock->synced = MAX_OF(s->stock->synced, rec.synced);
+    *ret_seq = rec.batch.seq;
+    *ret_len = sizeof rec + rec.batch.ops_len;
+    return 0;
+}
+
+/* Records follow one another; what cannot be understood is passed by, in search of the next one. */
+static int scan_records(struct scan *s, struct echo_stock_file *f)
+{
+    uint64_t before = 0, seq = 0, first = UINT64_MAX;
+    bool gap = false;
+    int r = 0;
+    for (uint64_t off = sizeof(struct echo_header), len; !r && off + sizeof(struct echo_record) <= s->size;
+         off += len ? len : 8) {
+        r = take_record(s, off, &len, &seq);
+        if (len && gap && !f->gap) /* of several the first was durable if any was */
+            f->gap = before ? before + 1 : MAX_OF(seq - 1, UINT64_C(1));
+        first = len ? MIN_OF(first, seq) : first;
+        before = seq;
+        gap = !len;
+    }
+    if (f->headless) /* it became durable with the first record */
+        f->gap = first;
+    f->unread = s->unread;
+    f->damaged = f->damaged || s->unread;
+    return r;
+}
+
+static int scan_header(struct scan *s, struct echo_stock_file *f)
+{
+    struct echo_header h;
+    if (s->size < sizeof h)
+        return 0;
+    int r = look_at(s, 0, sizeof h);
+    if (r)
+        return r;
+    memcpy(&h, bytes_at(s, 0), sizeof h);
+    f->headless = echo_header_check(&h) != 0;
+    f->alien = !f->headless && (h.store != s->store || h.id != f->id) && !MUTANT(NO_STORE_NUMBER);
+    return 0;
+}
+
+static int by_seq(const void *a, const void *b)
+{
+    const struct echo_ref *x = a, *y = b;
+    return x->seq != y->seq ? (x->seq > y->seq) - (x->seq < y->seq)
+                            : (x->file > y->file) - (x->file < y->file);
+}
+
+int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, uint64_t store, uint32_t id,
+                    uint64_t size)
+{
+    int r = array_grow(&stock->files, &stock->cap_files, stock->n_files + 1, sizeof *stock->files);
+    if (r)
+        return r;
+    struct scan s = {.stock = stock,
+                     .source = source,
+                     .store = store,
+                     .size = MIN_OF(size, READ_MAX),
+                     .file = (uint32_t)stock->n_files};
+    struct echo_stock_file *f = &stock->files[stock->n_files++];
+    *f = (struct echo_stock_file){.id = id, .size = size};
+    r = scan_header(&s, f);
+    if (!r && !f->alien)
+        r = scan_records(&s, f);
+    if (stock->n_refs)
+        qsort(stock->refs, stock->n_refs, sizeof *stock->refs, by_seq);
+    buf_free(&s.window);
+    return r;
+}
+
+/* Of the records the first with that batch or a younger one. */
+static size_t first_from(const struct echo_stock *stock, uint64_t seq)
+{
+    size_t lo = 0, hi = stock->n_refs;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (stock->refs[mid].seq < seq)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool is_elsewhere(const struct echo_stock *stock, uint64_t seq, size_t file)
+{
+    for (size_t i = first_from(stock, seq); i < stock->n_refs && stock->refs[i].seq == seq; i++)
+        if (stock->refs[i].file != file)
+            return true;
+    return false;
+}
+
+/* What is missing in the middle of a file: a cut of the power may have kept what was written later. Then an
+ * opening wrote what the file has anew, and was about to remove it. */
+static void judge_gaps(struct echo_stock *stock)
+{
+    for (size_t i = 0; i < stock->n_files; i++) {
+        struct echo_stock_file *f = &stock->files[i];
+        bool elsewhere = f->gap && is_elsewhere(stock, f->gap, i);
+        f->torn = ((f->gap > stock->synced || elsewhere) && !MUTANT(GAPS_ARE_DAMAGE)) ||
+                  (f->gap && MUTANT(GAPS_ARE_TORN));
+        f->damaged = f->damaged || (f->gap && !f->torn);
+    }
+}
+
+/* ---- the folder ------------------------------------------------------------ */
+
+#define KEPT (UINT64_C(1) << 32) /* beside the id */
+
+struct names {
+    uint64_t *ids;
+    size_t n, cap;
+    bool with_kept;
+};
+
+static int note_name(void *arg, const char *name)
+{
+    struct names *names = arg;
+    uint32_t id;
+    bool kept = names->with_kept && echo_parse_kept_name(name, &id) == 0;
+    if (!kept && echo_parse_name(name, &id) != 0)
+        return 0;
+    int r = array_grow(&names->ids, &names->cap, names->n + 1, sizeof *names->ids);
+    if (!r)
+        names->ids[names->n++] = id | (kept ? KEPT : 0);
+    return r;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void name_of(const struct echo_stock_file *f, char out[ECHO_NAME_SIZE])
+{
+    if (f->kept)
+        echo_kept_name(f->id, out);
+    else
+        echo_name(f->id, out);
+}
+
+struct opened {
+    struct io_file *file;
+    const struct eng_io_ops *ops;
+};
+
+static int read_opened(void *arg, void *buf, size_t size, uint64_t off)
+{
+    const struct opened *o = arg;
+    return io_pread_exact(o->file, o->ops, buf, size, off);
+}
+
+static int add_unusable(struct echo_stock *stock, uint32_t id, bool alien)
+{
+    int r = array_grow(&stock->files, &stock->cap_files, stock->n_files + 1, sizeof *stock->files);
+    if (!r)
+        stock->files[stock->n_files++] =
+            (struct echo_stock_file){.id = id, .alien = alien, .damaged = !alien, .unread = !alien};
+    return r;
+}
+
+/* *ret_size: of an open file, of which all is on the medium now if `fresh`. */
+static int have_whole(const struct opened *o, bool fresh, uint64_t *ret_size)
+{
+    int r = fresh && !MUTANT(NO_MEDIUM_READ) ? o->ops->datasync(o->file) : 0;
+    if (!r && fresh && !MUTANT(NO_MEDIUM_READ))
+        o->ops->drop_cache(o->file);
+    return r ? r : o->ops->file_size(o->file, ret_size);
+}
+
+static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store, uint64_t id, bool fresh)
+{
+    struct opened o = {.ops = io->ops};
+    const struct echo_source source = {read_opened, &o};
+    const struct echo_stock_file f = {.id = (uint32_t)id, .kept = id & KEPT};
+    char name[ECHO_NAME_SIZE];
+    uint64_t size = 0;
+    int r = -EIO;
+    name_of(&f, name);
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++) {
+        r = io->ops->open(io, name, IO_RDONLY, &o.file);
+        if (r)
+            continue;
+        r = have_whole(&o, fresh, &size);
+        if (r)
+            io->ops->close(o.file);
+    }
+    if (r == -ENOENT) /* gone since it was listed */
+        return 0;
+    if (r)
+        return io_is_shortage(r) ? r : add_unusable(stock, f.id, io_is_no_file(r));
+    r = echo_stock_scan(stock, &source, store, f.id, size);
+    if (stock->n_files)
+        stock->files[stock->n_files - 1].kept = f.kept;
+    io->ops->close(o.file);
+    return r;
+}
+
+int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh)
+{
+    struct names names = {.with_kept = stock->with_kept};
+    int r = io->ops->list(io, note_name, &names);
+    if (names.n)
+        qsort(names.ids, names.n, sizeof *names.ids, by_id);
+    for (size_t i = 0; i < names.n && !r; i++)
+        r = load_file(stock, io, store, names.ids[i], fresh);
+    judge_gaps(stock);
+    free(names.ids);
+    return r;
+}
+
+/* ---- asking ------------------------------------------------------------ */
+
+struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain)
+{
+    for (size_t i = first_from(stock, seq); i < stock->n_refs && stock->refs[i].seq == seq; i++)
+        if (stock->refs[i].chain == chain || MUTANT(ECHO_UNCHAINED))
+            return &stock->refs[i];
+    return NULL;
+}
+
+/* Of a mutant: not from the echo, but from what it is to stand in for. */
+static void look_in_log(const struct echo_ref *ref, char name[ECHO_NAME_SIZE + 8], uint64_t *at)
+{
+    if (!MUTANT(ECHO_IS_LOG))
+        return;
+    (void)snprintf(name, ECHO_NAME_SIZE + 8, "s%08x.seg", ref->segment);
+    *at = ref->offset;
+}
+
+int echo_stock_read(const struct echo_stock *stock, struct eng_io *io, const struct echo_ref *ref,
+                    struct batch_header *ret_header, struct buf *ops)
+{
+    char name[ECHO_NAME_SIZE + 8];
+    struct io_file *file;
+    uint64_t at = ref->at + offsetof(struct echo_record, batch);
+    name_of(&stock->files[ref->file], name);
+    look_in_log(ref, name, &at);
+    ops->len = 0;
+    int r = buf_reserve(ops, ref->ops_len + 1u);
+    if (!r)
+        r = io->ops->open(io, name, IO_RDONLY, &file);
+    if (r)
+        return r;
+    r = io_pread_exact(file, io->ops, ret_header, sizeof *ret_header, at);
+    if (!r)
+        r = io_pread_exact(file, io->ops, ops->data, ref->ops_len, at + sizeof *ret_header);
+    io->ops->close(file);
+    if (!r && (ret_header->ops_len != ref->ops_len || ret_header->sum != ref->sum ||
+               batch_sum(ret_header, ops->data) != ref->sum))
+        r = -EBADMSG;
+    return r;
+}

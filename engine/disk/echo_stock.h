@@ -1,0 +1,70 @@
+/*
+ * echo_stock.h - what the files of the echo hold, as a recovery or a scrub reads them: which batches, each
+ * proved by its sums. Nothing of a file is believed that is not; what is damaged costs the records that lie
+ * there, and those around it are found.
+ *
+ * Locking: none; a stock belongs to one thread. */
+#ifndef ENGRAMFS_ECHO_STOCK_H
+#define ENGRAMFS_ECHO_STOCK_H
+
+#include "disk/echo.h"
+
+/* A record. */
+struct echo_ref {
+    uint64_t seq, chain, sum; /* of its batch */
+    uint64_t at;              /* in the echo */
+    uint64_t offset;          /* of the batch, in `segment` */
+    uint32_t segment, file;   /* `file`: among those of the stock */
+    uint32_t ops_len, extents_len;
+    uint64_t ino; /* that its first op is about, as it says */
+    bool held;    /* it was appended in a hold */
+    bool used;    /* that very batch is part of the log */
+    bool only;    /* and the log has lost it */
+};
+
+struct echo_stock_file {
+    uint32_t id;
+    bool kept;   /* an earlier opening could not read it, and set it aside */
+    bool unread; /* so much of it as cannot be read may be readable tomorrow */
+    uint64_t size;
+    bool headless; /* its header cannot be understood */
+    bool alien;    /* its header says that it is of another store, or has another name; or it is no file */
+    uint64_t gap;  /* the batch of a record that cannot be understood and has others behind it; 0: none is */
+    bool torn;     /* by a cut of the power, as it seems: no record says that what is missing was durable */
+    bool damaged;  /* something that was durable cannot be understood, or something not be read */
+};
+
+/* Zeroed is empty. */
+struct echo_stock {
+    struct echo_stock_file *files; /* ascending by id */
+    size_t n_files, cap_files;
+    struct echo_ref *refs; /* ascending by seq */
+    size_t n_refs, cap_refs;
+    uint64_t synced; /* the last batch whose record was durable, as others say */
+    bool with_kept;  /* those that were set aside are read, too */
+    /* Instead of refs: how many records are of a batch from `first` to `last`. */
+    bool count_only;
+    uint64_t first, last, n_counted;
+};
+
+/* Where the bytes of a file come from. */
+struct echo_source {
+    /* All of a range: -EIO, -EBADMSG where the file ends before. Any other error ends the reading. */
+    int (*read)(void *arg, void *buf, size_t size, uint64_t off);
+    void *arg;
+};
+
+/* Reads the records of one file of `size` bytes, and adds them. -ENOMEM, or an error of the source. */
+int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, uint64_t store, uint32_t id,
+                    uint64_t size);
+/* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). -ENOMEM,
+ * and what a listing may answer. */
+int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh);
+void echo_stock_free(struct echo_stock *stock);
+/* The batch behind that one, NULL: none. */
+struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain);
+/* Reads that batch: its header, and its ops into `ops`. -EBADMSG, -EIO, -ENOMEM. */
+int echo_stock_read(const struct echo_stock *stock, struct eng_io *io, const struct echo_ref *ref,
+                    struct batch_header *ret_header, struct buf *ops);
+
+#endif

@@ -1,0 +1,392 @@
+/*
+ * echoes.c - see echoes.h. */
+#include "image/echoes.h"
+
+#include "core/damage.h"
+#include "image/checkpoint.h"
+#include "image/rest.h"
+
+#include <stdio.h>
+
+#define GATHER_MAX (4u << 20) /* bytes of records that an opening writes anew; a checkpoint has the rest */
+#define TOLD_MAX 20u          /* batches that the list of damage gets */
+#define SIDE_BY_SIDE 4u       /* chunks that the system fetches while one is waited for */
+
+int echoes_load(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    rec->echo.with_kept = eng->opt.salvage;
+    return echo_stock_load(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only);
+}
+
+void echoes_free(struct recovery *rec)
+{
+    echo_stock_free(&rec->echo);
+}
+
+static struct echo_ref *next_ref(const struct recovery *rec)
+{
+    return echo_stock_find(&rec->echo, rec->seq + 1, rec->chain);
+}
+
+static struct echo_ref *ref_of(const struct recovery *rec, const struct batch_header *h)
+{
+    struct echo_ref *ref = echo_stock_find(&rec->echo, h->seq, h->chain);
+    return ref && ref->sum == h->sum ? ref : NULL;
+}
+
+bool echoes_have_next(const struct recovery *rec)
+{
+    return next_ref(rec) != NULL;
+}
+
+bool echoes_know(const struct recovery *rec, const struct batch_header *h)
+{
+    return ref_of(rec, h) != NULL;
+}
+
+int echoes_fetch_ahead(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    const struct table *inodes = &eng->idx.inodes;
+    uint64_t n = 0;
+    CLEANUP_FREE uint8_t *needed = calloc(inodes->n_chunks, 1);
+    for (size_t k = 0; needed && k < rec->echo.n_refs; k++) {
+        const struct echo_ref *ref = &rec->echo.refs[k];
+        uint32_t c = ino_slot(ref->ino) >> inodes->chunk_shift;
+        if (ref->seq <= rec->start_seq || c >= inodes->n_chunks)
+            continue;
+        n += !needed[c];
+        needed[c] = 1;
+    }
+    rec->advised = n;
+    int r = rest_fetch_many(eng, n / SIDE_BY_SIDE, rec->why);
+    for (uint32_t c = 0; needed && c < inodes->n_chunks; c++)
+        if (needed[c] && inodes->states[c] == TABLE_ABSENT)
+            images_advise(&eng->checkpoints->images, TABLE_INODES, c);
+    return r;
+}
+
+int echoes_read(struct recovery *rec, struct batch_header *ret_header)
+{
+    const struct echo_ref *ref = next_ref(rec);
+    int r = ref ? -EIO : -ENODATA;
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+        r = echo_stock_read(&rec->echo, rec->eng->io, ref, ret_header, &rec->batch);
+    if (!r || r == -ENODATA || io_is_shortage(r))
+        return r;
+    /* It was whole a moment ago, and may be the only one. Of a store in use the log has what it had. */
+    if ((r == -ENOENT && rec->eng->opt.snapshot) || MUTANT(UNREAD_ECHO_IS_END))
+        return -ENODATA;
+    snprintf(rec->why, 256,
+             "batch %llu is damaged in the log, and e%08x.log, which has it, cannot be read any more: %s",
+             (unsigned long long)ref->seq, rec->echo.files[ref->file].id, strerror(-r));
+    return -EIO;
+}
+
+bool echoes_next_is_held(const struct recovery *rec)
+{
+    const struct echo_ref *ref = next_ref(rec);
+    return ref && ref->held && !MUTANT(HELD_IS_LOST);
+}
+
+#define SECTOR 512u
+
+/* A copy has the beginning of the batch at most. *ret_zeros: where its last bytes belong there is nothing. */
+static int ends_in_nothing(struct recovery *rec, const struct seg_file *sf, const struct echo_ref *ref,
+                           bool *ret_zeros)
+{
+    uint8_t last[SECTOR] = {0};
+    uint64_t size = sizeof(struct batch_header) + ref->ops_len + ref->extents_len;
+    uint64_t end = ref->offset + size;
+    size_t len = (size_t)MIN_OF(size, (uint64_t)SECTOR);
+    struct segment *seg;
+    *ret_zeros = true;
+    if (sf->size < end || MUTANT(HELD_IS_SHORT))
+        return 0;
+    int r = segments_pin(&rec->eng->segments, sf->id, &seg);
+    if (r)
+        return r;
+    ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, last, len, end - len);
+    segments_unpin(seg);
+    for (size_t i = 0; i < sizeof last; i++)
+        *ret_zeros = *ret_zeros && last[i] == 0 && n >= 0;
+    return n < 0 && n != -EIO ? (int)n : 0;
+}
+
+int echoes_end_copy(struct recovery *rec, bool *ret_ends)
+{
+    const struct echo_ref *ref = next_ref(rec);
+    const struct seg_file *sf = NULL;
+    int r = 0;
+    *ret_ends = false;
+    /* The ops of that very batch may be whole, and its content not. */
+    if (rec->mark > rec->seq || recovery_last_whole(rec) > rec->seq + 1)
+        return 0;
+    for (size_t i = 0; i < rec->n_segs; i++)
+        sf = rec->segs[i].id == ref->segment ? &rec->segs[i] : sf;
+    *ret_ends = true;
+    if (sf)
+        r = ends_in_nothing(rec, sf, ref, ret_ends);
+    if (!r && *ret_ends)
+        report_line(
+            &rec->eng->report, ENG_LOG_WARNING,
+            "the log ends with batch %llu; what its second copy has behind that was written while the "
+            "folder was held, and is left out: this seems to be a copy made then",
+            (unsigned long long)rec->seq);
+    return r;
+}
+
+/* ---- the place of a batch ------------------------------------------------------------ */
+
+static struct seg_file *file_of(struct recovery *rec, uint32_t id)
+{
+    for (size_t i = 0; i < rec->n_segs; i++)
+        if (rec->segs[i].id == id)
+            return &rec->segs[i];
+    rec->absent = (struct seg_file){.id = id};
+    return &rec->absent;
+}
+
+/* The header of a segment is lost with its first batch, as one sector is: that batch says the same. */
+static void speak_for_header(struct seg_file *sf, const struct batch_header *h)
+{
+    sf->valid = sf->mended = true;
+    sf->header = (struct segment_header){.kind = SEGMENT_LOG,
+                                         .id = sf->id,
+                                         .first_seq = h->seq,
+                                         .chain = h->chain,
+                                         .durable_seq = h->durable_seq};
+}
+
+static void tell_taken(struct recovery *rec, const struct batch_header *h)
+{
+    char name[SEGMENT_NAME_SIZE], reason[64];
+    segment_name(rec->at->id, name);
+    if (rec->echoed++ == 0)
+        report_line(&rec->eng->report, ENG_LOG_WARNING,
+                    "%s, offset %llu: batch %llu %s; it is taken from the log's second copy", name,
+                    (unsigned long long)rec->offset, (unsigned long long)h->seq,
+                    rec->at->size ? "is damaged" : "is missing");
+    snprintf(reason, sizeof reason, "batch %llu cannot be read; its second copy has it",
+             (unsigned long long)h->seq);
+    if (rec->eng->opt.read_only && !rec->eng->opt.snapshot && rec->echoed <= TOLD_MAX)
+        damage_record_file(rec->eng, name, rec->offset, reason);
+}
+
+void echoes_take(struct recovery *rec, const struct batch_header *h)
+{
+    const struct echo_ref *ref = next_ref(rec);
+    rec->at = file_of(rec, ref->segment);
+    rec->offset = ref->offset;
+    if (rec->looks)
+        return;
+    rec->at->used = rec->at->torn = true;
+    rec->echoed_last = h->seq;
+    if (!rec->at->valid && !rec->at->alien && ref->offset == sizeof(struct segment_header) &&
+        rec->at != &rec->absent)
+        speak_for_header(rec->at, h);
+    /* Its file may be gone; its number is used up (I1). */
+    rec->eng->segments.next_id = MAX_OF(rec->eng->segments.next_id, ref->segment + 1);
+    tell_taken(rec, h);
+}
+
+void echoes_note(struct recovery *rec, const struct batch_header *h)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    struct echo_ref *ref = ref_of(rec, h);
+    if (ref) {
+        ref->used = true;
+        ref->only = h->seq == rec->echoed_last;
+    }
+    /* Of a store of version 1 the checkpoint that the upgrade writes has them twice. */
+    if (rec->eng->opt.read_only || rec->eng->sb.version == FORMAT_VERSION_OLD)
+        return;
+    if (echo->pending.len <= GATHER_MAX || (ref && ref->only))
+        echo_note(echo, rec->at->id, rec->offset, h, rec->batch.data);
+    else if (!ref)
+        echo_miss(echo, h->seq, 0);
+}
+
+/* ---- going on ------------------------------------------------------------ */
+
+/* What a file of the echo has for the log as it was recovered. */
+struct worth {
+    struct echo_file file; /* of the records that are part of the log behind the checkpoint */
+    bool stale;            /* it has others */
+    bool only;             /* it has some that the log has lost */
+};
+
+static void weigh_one(const struct echo_ref *ref, bool used, struct worth *w)
+{
+    w->stale = w->stale || !used;
+    w->only = w->only || ref->only;
+    if (!used)
+        return;
+    w->file.first = w->file.n ? w->file.first : ref->seq;
+    w->file.last = ref->seq;
+    w->file.n++;
+}
+
+/* Of all files. NULL: no memory. */
+static struct worth *weigh(const struct recovery *rec)
+{
+    const struct echo_ref *refs = rec->echo.refs;
+    struct worth *worths = calloc(rec->echo.n_files + 1, sizeof *worths);
+    for (size_t i = 0; worths && i < rec->echo.n_files; i++)
+        worths[i].file = (struct echo_file){.id = rec->echo.files[i].id, .size = rec->echo.files[i].size};
+    for (size_t k = 0, next; worths && k < rec->echo.n_refs; k = next) {
+        const struct echo_ref *used = NULL; /* of those with that number */
+        for (next = k; next < rec->echo.n_refs && refs[next].seq == refs[k].seq; next++)
+            used = refs[next].used ? &refs[next] : used;
+        /* Two files have the same batch if an opening that wrote it anew was cut. */
+        for (size_t i = k; i < next && refs[k].seq > rec->start_seq; i++)
+            weigh_one(&refs[i], used && refs[i].sum == used->sum && refs[i].chain == used->chain,
+                      &worths[refs[i].file]);
+    }
+    return worths;
+}
+
+static void tell_damaged(struct recovery *rec, const struct echo_stock_file *f)
+{
+    char name[ECHO_NAME_SIZE];
+    echo_name(f->id, name);
+    if (rec->eng->opt.snapshot) /* it may be written just now */
+        return;
+    report_line(&rec->eng->report, ENG_LOG_WARNING,
+                "%s: this second copy of the log is damaged; the log serves without it", name);
+    if (rec->eng->opt.read_only)
+        damage_record_file(rec->eng, name, 0, "the second copy of the log is damaged");
+}
+
+/* One that could not be read today may be tomorrow, when the log has gone on: it must not be read then. But
+ * what it has nobody knows. */
+static int set_aside(struct recovery *rec, const struct worth *w, bool *removed)
+{
+    const struct eng_io *io = rec->eng->io;
+    char name[ECHO_NAME_SIZE], kept[ECHO_NAME_SIZE];
+    echo_name(w->file.id, name);
+    echo_kept_name(w->file.id, kept);
+    int r = io->ops->rename(rec->eng->io, name, kept);
+    if (r) {
+        snprintf(rec->why, 256, "%s, which cannot be read, cannot be kept as %s: %s", name, kept,
+                 strerror(-r));
+        return r;
+    }
+    *removed = true;
+    rec->eng->n_set_aside++;
+    report_line(
+        &rec->eng->report, ENG_LOG_WARNING,
+        "%s cannot be read: kept as %s, which engramctl repair tries again; remove it when you do not "
+        "need it",
+        name, kept);
+    echo_miss(&rec->eng->log.echo, rec->seq, w->file.n);
+    return 0;
+}
+
+/* A file that is not to be read again. */
+static int discard(struct recovery *rec, const struct worth *w, bool *removed)
+{
+    char name[ECHO_NAME_SIZE];
+    echo_name(w->file.id, name);
+    int r = rec->eng->io->ops->unlink(rec->eng->io, name);
+    *removed = *removed || w->stale || w->file.n;
+    if (w->file.n)
+        echo_miss(&rec->eng->log.echo, rec->seq, w->file.n);
+    if (r && r != -ENOENT)
+        snprintf(rec->why, 256, "%s tells of another past than the log, and cannot be removed: %s", name,
+                 strerror(-r));
+    return r == -ENOENT ? 0 : r;
+}
+
+static bool is_bad(const struct echo_stock_file *f, const struct worth *w)
+{
+    return (w->stale || f->damaged || f->torn) && !MUTANT(ECHO_STALE);
+}
+
+static int adopt_file(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
+                      bool *removed)
+{
+    struct eng *eng = rec->eng;
+    bool safe = !w->only || !echo_lacks(&eng->log.echo); /* those are elsewhere by now */
+    if (f->kept)
+        return 0;
+    if (f->alien) {
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "e%08x.log belongs to another store or has another name: left alone", f->id);
+        return 0;
+    }
+    if (f->damaged)
+        tell_damaged(rec, f);
+    bool bad = is_bad(f, w) || !w->file.n;
+    if (!eng->opt.read_only && bad && safe)
+        return f->unread && !MUTANT(UNREAD_ECHO_IS_END) ? set_aside(rec, w, removed)
+                                                        : discard(rec, w, removed);
+    if (eng->opt.read_only && (f->damaged || f->torn)) /* told, or no damage: a check looks at the others */
+        return 0;
+    return w->file.n ? echo_adopt(&eng->log.echo, &w->file) : 0;
+}
+
+/* Numbers are not used twice; but a name alone, of which anybody may make one, uses none up. */
+static void note_numbers(struct recovery *rec)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    for (size_t i = 0; i < rec->echo.n_files; i++)
+        if (!rec->echo.files[i].alien && !rec->echo.files[i].headless && !rec->echo.files[i].damaged &&
+            rec->echo.files[i].id < UINT32_MAX)
+            echo->next_id = MAX_OF(echo->next_id, rec->echo.files[i].id + 1);
+}
+
+/* Leaves those that the echo had not got yet, has alone, or has in a file that is to go. */
+static void keep_needed(struct recovery *rec, const struct worth *worths, struct buf *records)
+{
+    size_t kept = 0;
+    for (size_t at = 0, n; at < records->len; at += n) {
+        struct echo_record r;
+        memcpy(&r, records->data + at, sizeof r);
+        n = sizeof r + r.batch.ops_len;
+        const struct echo_ref *ref = ref_of(rec, &r.batch);
+        bool goes = ref && is_bad(&rec->echo.files[ref->file], &worths[ref->file]) && !MUTANT(GONE_IS_THERE);
+        if (ref && !ref->only && !goes)
+            continue;
+        memmove(records->data + kept, records->data + at, n);
+        kept += n;
+    }
+    records->len = kept;
+}
+
+static void write_gathered(struct recovery *rec, const struct worth *worths)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    struct buf records = echo_take(echo);
+    keep_needed(rec, worths, &records);
+    echo_give(echo, &records);
+    echo_sync(echo);
+}
+
+int echoes_adopt(struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    bool removed = false;
+    CLEANUP_FREE struct worth *worths = weigh(rec);
+    int r = worths ? 0 : -ENOMEM;
+    note_numbers(rec);
+    if (!r && !eng->opt.read_only)
+        write_gathered(rec, worths);
+    for (size_t i = 0; i < rec->echo.n_files && !r; i++)
+        r = adopt_file(rec, &rec->echo.files[i], &worths[i], &removed);
+    if (!r && removed) {
+        r = io_syncdir(eng->io);
+        if (r)
+            snprintf(rec->why, 256, "removing a damaged second copy of the log failed: %s", strerror(-r));
+    }
+    if (rec->echoed) {
+        COUNT(eng, recovery_echoed, rec->echoed);
+        echo_miss(&eng->log.echo, rec->seq, 0); /* a checkpoint has them twice again */
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "%llu batches that the log has lost came from its second copy; content that was lost "
+                    "with them is damaged",
+                    (unsigned long long)rec->echoed);
+    }
+    return r;
+}

@@ -1,0 +1,133 @@
+/*
+ * ahead.c - see ahead.h. */
+#include "index/ahead.h"
+
+#include "index/apply.h"
+#include "index/extents.h"
+
+/* The record's chunk. */
+static void touch(const struct table *t, uint32_t i)
+{
+    if (i && i < t->used)
+        (void)table_chunk(t, i >> t->chunk_shift);
+}
+
+/* Where the next records come from, or, if none is free, where the table grows. */
+static void touch_next(const struct table *t)
+{
+    touch(t, table_predict(t, NULL));
+    touch(t, t->used - 1);
+}
+
+/* The way down to the key, with its neighbours, and to what comes before and after it. */
+static void touch_key(const struct btree *t, struct bkey key)
+{
+    uint8_t value[BTREE_VALUE_MAX];
+    struct bkey at;
+    btree_touch(t, key);
+    (void)btree_floor(t, key, &at, value);
+    (void)btree_ceil(t, key, &at, value);
+}
+
+static int touch_extent(void *arg, uint64_t off, const struct locator *loc)
+{
+    (void)arg;
+    (void)off;
+    (void)loc;
+    return 0;
+}
+
+static void touch_content(const struct index *idx, const struct op *op)
+{
+    uint32_t slot = ino_slot(op->ino);
+    uint64_t from, end;
+    index_op_range(idx, op, &from, &end);
+    (void)extents_scan(idx, slot, from, end, touch_extent, NULL);
+    touch_next(&idx->extents.nodes);
+    touch_key(&idx->extents, (struct bkey){slot, from});
+    touch_key(&idx->extents, (struct bkey){slot, end});
+}
+
+static void touch_object(const struct index *idx, uint32_t handle)
+{
+    touch(&idx->names.cells, handle);
+}
+
+static void touch_xattrs(const struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
+    while (index_next_xattr(idx, &walk))
+        ;
+}
+
+static void touch_target(const struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    if (inode && S_ISLNK(inode->mode))
+        touch_object(idx, inode->target);
+}
+
+/* The dentry, its name, and the bucket that it is or would be in, with all that are in it. */
+static void touch_name(const struct index *idx, const struct op *op)
+{
+    uint32_t parent = ino_slot(op->parent);
+    const struct dentry_rec *d = index_dentry(idx, index_find_name(idx, parent, op->name, op->name_len));
+    (void)index_slot(idx, parent);
+    if (d) {
+        touch_object(idx, d->name);
+        touch_key(&idx->dirs, (struct bkey){d->parent, d->cookie});
+    } else {
+        touch_key(&idx->dirs, (struct bkey){parent, op->cookie});
+        touch_next(&idx->dentries);
+        touch_next(&idx->dirs.nodes);
+    }
+    index_fetch_buckets(idx);
+}
+
+static void touch_op(const struct index *idx, const struct op *op)
+{
+    (void)index_slot(idx, ino_slot(op->ino));
+    switch (op->type) {
+    case OP_CREATE:
+        touch(&idx->inodes, ino_slot(op->ino));
+        touch(&idx->inodes, idx->inodes.used - 1); /* or behind all that were in use */
+        break;
+    case OP_LINK:
+    case OP_UNLINK:
+    case OP_REPOINT:
+        (void)index_slot(idx, ino_slot(op->other));
+        touch_name(idx, op);
+        break;
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
+    case OP_XATTR_DEL:
+        touch_xattrs(idx, op->ino);
+        break;
+    case OP_FREE:
+        touch_target(idx, op->ino);
+        touch_xattrs(idx, op->ino);
+        touch_content(idx, op);
+        break;
+    case OP_EXTENT:
+    case OP_PUNCH:
+    case OP_TRUNCATE:
+        touch_content(idx, op);
+        break;
+    case OP_RELOCATE:
+        if (op->off == EXTENT_XATTR_OFF)
+            touch_xattrs(idx, op->ino);
+        else
+            touch_content(idx, op);
+        break;
+    default:
+        break;
+    }
+}
+
+void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        touch_op(idx, &ops[i]);
+    touch(&idx->names.cells, idx->names.cells.used - 1);
+}
