@@ -182,6 +182,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LOST_IS_REFUSED)     /* a store whose log makes good what a replay misses is refused */                \
     M(LATE_READ_ONLY)      /* read-only, damage is found late at each opening */                             \
     M(FROZEN_AT_ONCE)      /* batches beside a checkpoint are as large as others */                          \
+    M(ONE_MERGE)           /* of the buckets that a removal joins the first alone is fetched ahead */        \
     M(NEIGHBOURS_AWAY)     /* leaves that a change takes along are read while readers wait */                \
     M(IMPATIENT)           /* what a change that is written needs is asked for once */                       \
     M(NAMES_FETCHED)       /* a name is put where chunks are read for a place */                             \

@@ -69,7 +69,7 @@ static void touch_target(const struct index *idx, uint64_t ino)
 }
 
 /* The dentry, its name, and the bucket that it is or would be in, with all that are in it. */
-static void touch_name(const struct index *idx, const struct op *op)
+static void touch_name(const struct index *idx, const struct op *op, uint64_t *names)
 {
     uint32_t parent = ino_slot(op->parent);
     const struct dentry_rec *d = index_dentry(idx, index_find_name(idx, parent, op->name, op->name_len));
@@ -82,10 +82,11 @@ static void touch_name(const struct index *idx, const struct op *op)
         touch_next(&idx->dentries);
         touch_next(&idx->dirs.nodes);
     }
-    index_fetch_buckets(idx);
+    index_fetch_buckets(idx, (*names)++);
 }
 
-static void touch_op(const struct index *idx, const struct op *op)
+/* `names`: how many have come or gone in the batch. */
+static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
     (void)index_slot(idx, ino_slot(op->ino));
     switch (op->type) {
@@ -97,7 +98,7 @@ static void touch_op(const struct index *idx, const struct op *op)
     case OP_UNLINK:
     case OP_REPOINT:
         (void)index_slot(idx, ino_slot(op->other));
-        touch_name(idx, op);
+        touch_name(idx, op, names);
         break;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
@@ -127,7 +128,8 @@ static void touch_op(const struct index *idx, const struct op *op)
 
 void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
 {
+    uint64_t names = 0;
     for (size_t i = 0; i < n; i++)
-        touch_op(idx, &ops[i]);
+        touch_op(idx, &ops[i], &names);
     touch(&idx->names.cells, idx->names.cells.used - 1);
 }

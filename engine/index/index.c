@@ -10,6 +10,7 @@
 
 #define ROOT_SLOT 1u
 #define BUCKETS_SPARE 64u /* that stay beyond five for four names */
+#define MERGES_MAX 2u     /* buckets that go with a name */
 #define STATE_SHIFT 16u   /* what one batch may change: one that has more of it has it of one inode */
 #define CHAIN_MAX 4096u   /* dentries of a bucket: more are damage, since hashes are keyed */
 
@@ -156,18 +157,24 @@ uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name
     return 0;
 }
 
-void index_fetch_buckets(const struct index *idx)
+static void fetch_bucket(const struct index *idx, uint32_t b)
 {
-    uint32_t n = (uint32_t)idx->s.n_buckets;
-    if (!n)
-        return;
-    /* the last, and the one that it is joined with; the one that is split */
-    const uint32_t these[] = {n - 1, bucket_of(n - 1, MAX_OF(n - 1, 1u)), bucket_of(n, n)};
-    for (unsigned i = 0; i < ARRAY_LEN(these); i++) {
-        uint32_t d = bucket_head(idx, these[i]);
-        const struct dentry_rec *dentry;
-        for (uint32_t k = 0; (dentry = index_dentry(idx, d)) && k < CHAIN_MAX; k++)
-            d = dentry->hash_next;
+    uint32_t d = bucket_head(idx, b);
+    const struct dentry_rec *dentry;
+    for (uint32_t k = 0; (dentry = index_dentry(idx, d)) && k < CHAIN_MAX; k++)
+        d = dentry->hash_next;
+}
+
+void index_fetch_buckets(const struct index *idx, uint64_t before)
+{
+    uint64_t n = idx->s.n_buckets;
+    if (n && n + before < UINT32_MAX)
+        fetch_bucket(idx, bucket_of((uint32_t)(n + before), (uint32_t)n)); /* to be split */
+    unsigned joined = MUTANT(ONE_MERGE) ? 1 : MERGES_MAX;
+    for (uint64_t i = before * MERGES_MAX + 1; i <= before * MERGES_MAX + joined && i < n; i++) {
+        uint32_t last = (uint32_t)(n - i);
+        fetch_bucket(idx, last); /* to be joined with the other */
+        fetch_bucket(idx, bucket_of(last, last));
     }
 }
 
@@ -216,7 +223,8 @@ static void merge_bucket(struct index *idx)
 /* A name has gone: buckets of which many are empty go, a few for each name. */
 static void merge_buckets(struct index *idx)
 {
-    for (int i = 0; i < 2 && idx->s.n_buckets > BUCKETS_SPARE + idx->s.n_names + idx->s.n_names / 4; i++)
+    for (unsigned i = 0;
+         i < MERGES_MAX && idx->s.n_buckets > BUCKETS_SPARE + idx->s.n_names + idx->s.n_names / 4; i++)
         merge_bucket(idx);
 }
 

@@ -271,8 +271,9 @@ int index_add_name(struct index *idx, uint32_t dir, const char *name, uint32_t l
 /* Puts a name whose record is there into the hash table and the order of its directory. */
 int index_link(struct index *idx, uint32_t d);
 int index_remove_name(struct index *idx, uint32_t d);
-/* For index_fetch_ahead(): the buckets that the next name splits, or a removal joins, and what is in them. */
-void index_fetch_buckets(const struct index *idx);
+/* For index_fetch_ahead(): the buckets that a name splits, or a removal joins, and what is in them; so many
+ * names of the batch come `before` it. */
+void index_fetch_buckets(const struct index *idx, uint64_t before);
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
 
