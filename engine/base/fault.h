@@ -200,6 +200,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(HELD_IS_LOST)        /* a copy of a held folder gets what was written meanwhile, without content */    \
     M(HELD_IS_SHORT)       /* what was written in a hold and is damaged is left out */                       \
     M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \
+    M(KEPT_AGAIN)          /* the number of an echo that was set aside is used again */                      \
     M(GONE_IS_THERE)       /* batches in an echo that goes are not written anew */                           \
     M(UNREAD_CKPT_IS_NONE) /* a checkpoint that cannot be read just now is none */                           \
     M(UNECHOED)            /* while not all is loaded the second copy of the log does not become durable */  \

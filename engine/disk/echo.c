@@ -221,6 +221,18 @@ static struct echo_file *current_locked(struct echo *echo, uint64_t first)
     return f->ended ? NULL : f;
 }
 
+/* The file that was set aside has the number for as long as it is there: the next may be set aside, too. */
+static bool is_kept(struct echo *echo, uint32_t id)
+{
+    char name[ECHO_NAME_SIZE];
+    struct io_file *file;
+    echo_kept_name(id, name);
+    int r = MUTANT(KEPT_AGAIN) ? -ENOENT : echo->io->ops->open(echo->io, name, IO_RDONLY, &file);
+    if (!r)
+        echo->io->ops->close(file);
+    return r != -ENOENT;
+}
+
 static int create_locked(struct echo *echo, uint64_t first, struct echo_file **ret_file)
 {
     int r = array_grow(&echo->files, &echo->cap_files, echo->n_files + 1, sizeof *echo->files);
@@ -231,6 +243,8 @@ static int create_locked(struct echo *echo, uint64_t first, struct echo_file **r
     for (unsigned i = 0; r == -EEXIST && i < CREATE_TRIES; i++) {
         char name[ECHO_NAME_SIZE];
         *f = (struct echo_file){.id = echo->next_id++, .first = first, .unnamed = true};
+        if (is_kept(echo, f->id))
+            continue;
         echo_name(f->id, name);
         r = echo->io->ops->open(echo->io, name, IO_RDWR | IO_CREATE, &f->file);
     }

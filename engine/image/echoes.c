@@ -98,16 +98,15 @@ static int ends_in_nothing(struct recovery *rec, const struct seg_file *sf, cons
 {
     uint8_t last[SECTOR] = {0};
     uint64_t size = sizeof(struct batch_header) + ref->ops_len + ref->extents_len;
-    uint64_t end = ref->offset + size;
     size_t len = (size_t)MIN_OF(size, (uint64_t)SECTOR);
     struct segment *seg;
     *ret_zeros = true;
-    if (sf->size < end || MUTANT(HELD_IS_SHORT))
+    if (sf->size < ref->offset || sf->size - ref->offset < size || MUTANT(HELD_IS_SHORT))
         return 0;
     int r = segments_pin(&rec->eng->segments, sf->id, &seg);
     if (r)
         return r;
-    ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, last, len, end - len);
+    ssize_t n = io_pread_full(seg->file, rec->eng->io->ops, last, len, ref->offset + size - len);
     segments_unpin(seg);
     for (size_t i = 0; i < sizeof last; i++)
         *ret_zeros = *ret_zeros && last[i] == 0 && n >= 0;

@@ -131,6 +131,12 @@ Test(passing_errors, of_the_second_copy_for_long)
     cr_assert_eq(unit_files(&c, ".kept", kept), 1);
     unit_file(&c, "more", SIZE, 7); /* another batch of that number */
     cr_assert_eq(eng_sync(c.eng), 0);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_eq(checkpoint_write(c.eng), 0);
+        unit_write(&c, unit_lookup(&c, "more"), SIZE, 7, 0);
+        cr_assert_eq(eng_tick(c.eng), 0);
+        cr_assert_eq(unit_files(&c, name, NULL), 0, "its number is not used again");
+    }
     unit_kill(&c, SIM_KEEP_ALL, 0);
     simdisk_put(c.disk, kept, data, size);
     free(data);
