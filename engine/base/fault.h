@@ -107,6 +107,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(KEPT_REPLACED)       /* the number of one that is kept is used again, and then its name */             \
     M(CONTINUE_TORN)       /* a log goes on where it was torn, over what is evidence */                      \
     M(CONTINUE_HEADLESS)   /* a log goes on in a segment whose head cannot be read */                        \
+    M(HEAD_WANTED)         /* a head that cannot be read refuses the log that goes on behind it */           \
     M(NO_MAKE_DURABLE)     /* I7: what recovery accepted is not made durable */                              \
     M(CHECKPOINT_UNSYNCED) /* I7: a checkpoint knows more than the durable log */                            \
     M(CKPT_FROM_CACHE)     /* I7: a checkpoint is adopted as memory shows it, durable or not */              \
@@ -210,6 +211,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SUMMARY_SHORT)       /* a summary leaves extents out */                                                \
     M(SUMMARY_BELIEVED)    /* a summary is not compared with its sums */                                     \
     M(SUMMARY_UNCOUNTED)   /* what a summary has missed is not looked for in the index */                    \
+    M(CUT_IS_WHOLE)        /* a segment that was cut is said to have all that it had */                      \
     M(SUMMARY_UNSYNCED)    /* the summary of survivors is not made durable */                                \
     M(ALL_METADATA_SPENT)  /* the heads of survivors count as garbage, too, which compaction cannot win */   \
     M(RETIRE_BEGINNING) /* that in which the log goes on behind the newest checkpoint goes if it is empty */ \

@@ -157,6 +157,17 @@ static int scan(struct eng *eng, struct segment *seg, uint64_t end, struct summa
     return summary_scan(seg, eng->io->ops, eng->log.store, end, ret_s, ret_end);
 }
 
+/* Of a file that was cut, what is left scans to its end as well. */
+static bool has_all_payload(const struct known_summary *known)
+{
+    struct summary_reader reader = summary_begin(&known->entries, known->end);
+    struct summary_entry entry;
+    uint64_t payload = 0;
+    while (summary_next(&reader, &entry) == 1)
+        payload += entry.len;
+    return payload >= known->total || MUTANT(CUT_IS_WHOLE);
+}
+
 /* Of a segment that is not active. Damage is told once, where it costs the scan. */
 static int from_file(struct eng *eng, uint32_t id, struct known_summary *known)
 {
@@ -174,7 +185,7 @@ static int from_file(struct eng *eng, uint32_t id, struct known_summary *known)
             report_line(&eng->report, ENG_LOG_INFO,
                         "s%08x.seg: the summary at its end is damaged; made again from what it tells of", id);
         r = scan(eng, seg, size, &known->entries, &known->end);
-        known->whole = !r && known->end == size;
+        known->whole = !r && known->end == size && has_all_payload(known);
         if (!r)
             keep(eng, id, size, known->end, &known->entries);
     } else if (r == -ENODATA || r == -EBADMSG || r == -EIO) {

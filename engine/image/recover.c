@@ -56,7 +56,8 @@ static int read_from_medium(struct recovery *rec, struct seg_file *sf)
         sf->valid = sf->mended = true;
         sf->header = before.header;
     }
-    if (!r && sf->unreadable && !sf->valid && (!rec->eng->opt.salvage || !sf->size)) {
+    bool behind_header = sf == rec->at && rec->offset > sizeof sf->header && !MUTANT(HEAD_WANTED);
+    if (!r && sf->unreadable && !sf->valid && !(sf->size && (behind_header || rec->eng->opt.salvage))) {
         snprintf(rec->why, 256, "segment s%08x.seg cannot be read any more", sf->id);
         r = -EIO;
     }

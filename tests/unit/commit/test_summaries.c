@@ -216,6 +216,30 @@ Test(summaries, one_may_be_cut_or_torn_at_each_byte)
     free(torn);
 }
 
+/* The self-check does not take it for a summary that tells of all, and a compaction loses nothing more. */
+Test(summaries, a_segment_that_was_cut_is_not_whole)
+{
+    fill();
+    (void)seal();
+    uint64_t later = unit_file(&u, "later", 3000, 9);
+    unit_file(&u, "garbage", 3000, 10);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "garbage"), 0);
+    unit_close(&u);
+    uint8_t head[sizeof(struct segment_header)];
+    size_t size;
+    uint8_t *data = image(&size);
+    memcpy(head, data, sizeof head);
+    free(data);
+    simdisk_put(u.disk, first_name, head, sizeof head);
+    unit_open(&u);
+    expect_owners();
+    (void)eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL); /* what is lost cannot be moved */
+    cr_assert(unit_holds(&u, later, 3000, 9));
+    cr_assert_eq(unit_read_error(&u, unit_lookup(&u, "c")), -EIO);
+    unit_reopen(&u);
+    cr_assert(unit_holds(&u, later, 3000, 9));
+}
+
 /* Takes entry `left_out` out of the first segment's summary, and makes its sums right. */
 static void forge(uint64_t end, unsigned left_out)
 {

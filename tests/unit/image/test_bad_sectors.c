@@ -125,3 +125,24 @@ Test(bad_sectors, the_log_leaves_a_segment_whose_head_cannot_be_read)
     }
     unit_open(&u);
 }
+
+/* The log is replayed from behind that head, and only the segment itself has these batches. */
+Test(bad_sectors, a_head_behind_which_the_log_goes_on_is_not_needed)
+{
+    char last[64];
+    unit_file(&u, "pad", SIZE, 0);
+    unit_close(&u);
+    unit_open(&u);
+    unit_file(&u, "doc", SIZE, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    (void)snprintf(last, sizeof last, "%s", unit_log_place(&u).name);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_without_echo(&u);
+    for (unsigned life = 0; life < 3; life++) {
+        cr_assert_eq(simdisk_spoil(u.disk, last, 0, 512), 0);
+        cr_assert_eq(unit_try_open(&u), 0, "life %u: %s", life, u.why);
+        cr_assert(unit_holds(&u, unit_lookup(&u, "doc"), SIZE, 1));
+        unit_kill(&u, SIM_DROP_ALL, 0);
+    }
+    unit_open(&u);
+}
