@@ -78,9 +78,10 @@ int echoes_read(struct recovery *rec, struct batch_header *ret_header)
     /* It was whole a moment ago, and may be the only one. Of a store in use the log has what it had. */
     if ((r == -ENOENT && rec->eng->opt.snapshot) || MUTANT(UNREAD_ECHO_IS_END))
         return -ENODATA;
+    const struct echo_stock_file *f = &rec->echo.files[ref->file];
     snprintf(rec->why, 256,
-             "batch %llu is damaged in the log, and e%08x.log, which has it, cannot be read any more: %s",
-             (unsigned long long)ref->seq, rec->echo.files[ref->file].id, strerror(-r));
+             "batch %llu is damaged in the log, and e%08x.%s, which has it, cannot be read any more: %s",
+             (unsigned long long)ref->seq, f->id, f->kept ? "kept" : "log", strerror(-r));
     return -EIO;
 }
 
