@@ -417,7 +417,7 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
             "ASAN_OPTIONS=\$ASAN_OPTIONS:log_path=\$TMPDIR/sanitizer exec tests/mount/$name.sh build-asan"
     done
 fi
-if wanted lint; then run lint 900 tools/dev/lint.sh; fi
+if wanted lint; then run lint 1800 env NODES="$([ "$MODE" != full ] || echo 225000)" tools/dev/lint.sh; fi
 wait_all
 if wanted coverage; then run coverage 1800 tools/dev/coverage.sh; fi
 wait_all
