@@ -231,6 +231,20 @@ struct eng_file {
  * May other users open this folder, by its mode and the modes above it? The lock of a store is one of its
  * folder, which whoever can open the folder can take and keep: then the store is in use. */
 ENG_API bool eng_folder_is_open(int folder);
+/*
+ * A backup replaces the files of an earlier one at once: by a list of names in its folder, which counts as
+ * soon as it is there. Each opening of the store takes the folder for what the list says, also where only
+ * some of the names were given; one for writing gives the rest. A file NAME waits under the name
+ * ".engram-backup.NAME". */
+struct eng_due_name {
+    char name[40];
+    bool goes; /* the file is taken away, instead of getting its name */
+};
+/* Makes the list durable, and before it the names under which files wait. It replaces one that is there. */
+ENG_API int eng_due_names_note(int folder, const struct eng_due_name *names, size_t n);
+/* Gives the names of the list, and takes it away, durably. Under the lock of the store. 1: there was one.
+ * -EBADMSG: it is damaged. */
+ENG_API int eng_due_names_give(int folder);
 /* The number that tells this store from all others: of the superblock, and of each file's header. */
 ENG_API void eng_uuid(struct eng *eng, uint8_t ret_uuid[16]);
 /*

@@ -7,7 +7,11 @@
  * descriptor: it needs no write permission and no file of its own, and it
  * survives the fork of a daemon that goes to the background.
  *
- * Locks: none of its own; all fields are immutable after io_posix_new(). */
+ * Names that a backup has still to give (disk/due_names.h) are given by an exclusive lock; whoever only reads
+ * sees each file under the name that is due to it.
+ *
+ * Locks: none of its own; all fields are immutable after io_posix_new() and lock(). */
+#include "disk/due_names.h"
 #include "disk/io.h"
 
 #include <assert.h>
@@ -30,7 +34,8 @@
 
 struct io_posix {
     struct eng_io io;
-    int dirfd; /* immutable */
+    int dirfd;            /* immutable */
+    struct due_names due; /* none, for a writer */
 };
 
 struct io_file {
@@ -69,6 +74,38 @@ static int no_read(int err)
     return is_medium ? -EIO : -err;
 }
 
+static const struct due_names *posix_due(struct eng_io *io)
+{
+    return &((struct io_posix *)(void *)io)->due;
+}
+
+static int open_name(struct eng_io *io, const char *name, int oflags)
+{
+    int fd;
+    do
+        fd = openat(posix_dirfd(io), name, oflags, 0600);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+/* A file that waits for its name stands for the one that has it. */
+static int open_due(struct eng_io *io, const char *name, int oflags)
+{
+    const struct eng_due_name *due = due_names_find(posix_due(io), name);
+    char waiting[DUE_NAME_SIZE];
+    if (due && due->goes) {
+        errno = ENOENT;
+        return -1;
+    }
+    int fd = -1;
+    errno = ENOENT;
+    if (due) {
+        due_names_waiting(name, waiting);
+        fd = open_name(io, waiting, oflags);
+    }
+    return fd < 0 && errno == ENOENT ? open_name(io, name, oflags) : fd;
+}
+
 static int posix_open(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
     /*
@@ -81,10 +118,7 @@ static int posix_open(struct eng_io *io, const char *name, int flags, struct io_
     if (flags & IO_DIRECT)
         oflags |= O_DIRECT;
 
-    int fd;
-    do
-        fd = openat(posix_dirfd(io), name, oflags, 0600);
-    while (fd < 0 && errno == EINTR);
+    int fd = open_due(io, name, oflags);
     if (fd < 0)
         return flags & IO_CREATE ? no_room(errno) : no_read(errno);
 
@@ -265,7 +299,8 @@ static int posix_syncdir(struct eng_io *io)
     return fsync_fd(posix_dirfd(io));
 }
 
-static int posix_list(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg)
+/* Each name as it is on the disk. */
+static int list_names(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg)
 {
     /* A description of its own: the position in a directory belongs to it, and threads may list at once. */
     int fd = openat(posix_dirfd(io), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -294,15 +329,51 @@ static int posix_list(struct eng_io *io, int (*emit)(void *arg, const char *name
     return r;
 }
 
+struct list_state {
+    const struct due_names *due;
+    int (*emit)(void *arg, const char *name);
+    void *arg;
+};
+
+static int emit_settled(void *arg, const char *name)
+{
+    const struct list_state *state = arg;
+    return due_names_find(state->due, name) ? 0 : state->emit(state->arg, name);
+}
+
+static int posix_list(struct eng_io *io, int (*emit)(void *arg, const char *name), void *arg)
+{
+    const struct due_names *due = posix_due(io);
+    struct list_state state = {due, emit, arg};
+    int r = list_names(io, emit_settled, &state);
+    for (size_t i = 0; !r && i < due->n; i++)
+        if (!due->names[i].goes)
+            r = emit(arg, due->names[i].name);
+    return r;
+}
+
+/* A backup may have been interrupted, or completed, while the lock was waited for. */
+static int settle_names(struct io_posix *posix, bool shared)
+{
+    due_names_free(&posix->due);
+    if (shared)
+        return due_names_read(posix->dirfd, &posix->due);
+    int r = eng_due_names_give(posix->dirfd);
+    return r < 0 ? r : 0;
+}
+
 static int posix_lock(struct eng_io *io, bool shared)
 {
     int r;
     do
         r = flock(posix_dirfd(io), (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
     while (r < 0 && errno == EINTR);
-    if (!r)
-        return 0;
-    return errno == EWOULDBLOCK ? -EBUSY : -errno;
+    if (r < 0)
+        return errno == EWOULDBLOCK ? -EBUSY : -errno;
+    r = settle_names((struct io_posix *)(void *)io, shared);
+    if (r)
+        (void)flock(posix_dirfd(io), LOCK_UN);
+    return r;
 }
 
 static void posix_unlock(struct eng_io *io)
@@ -372,7 +443,7 @@ static int posix_usage(struct eng_io *io, uint64_t *ret_bytes)
     if (fstat(state.dirfd, &st) < 0)
         return -errno;
     state.bytes = (uint64_t)st.st_blocks * 512;
-    int r = posix_list(io, usage_add, &state);
+    int r = list_names(io, usage_add, &state);
     if (r < 0)
         return r;
     *ret_bytes = state.bytes;
@@ -468,6 +539,11 @@ int io_posix_new(const char *path, bool create, struct eng_io **ret_io)
     }
     posix->io.ops = &posix_ops;
     posix->dirfd = fd;
+    r = due_names_read(fd, &posix->due); /* for whoever takes no lock */
+    if (r) {
+        io_posix_free(&posix->io);
+        return r;
+    }
     *ret_io = &posix->io;
     return 0;
 }
@@ -477,6 +553,8 @@ void io_posix_free(struct eng_io *io)
     if (!io)
         return;
     assert(io->ops == &posix_ops);
-    (void)close(posix_dirfd(io));
-    free(io);
+    struct io_posix *posix = (struct io_posix *)(void *)io;
+    (void)close(posix->dirfd);
+    due_names_free(&posix->due);
+    free(posix);
 }

@@ -143,7 +143,12 @@ static int open_io(struct eng *eng, const char *path, char why[256])
     }
     int r = io_posix_new(path, !eng->opt.must_exist && !eng->opt.read_only, &eng->io);
     eng->own_io = !r;
-    if (r)
+    if (r == -EBADMSG)
+        snprintf(why, 256,
+                 "a backup was interrupted here, and .engram-backup.names, which tells how it goes on, is "
+                 "damaged: "
+                 "run engramctl backup again; or else remove that file, and repair the rest");
+    else if (r)
         snprintf(why, 256, "%s", strerror(-r));
     return r;
 }

@@ -92,6 +92,10 @@ if cc -shared -fPIC -Wall -Werror -o exchange.so "$ROOT/tests/ops/exchange_shim.
         fresh
         at_once bobs/store bobs/store-y $n export bobs/store out
         check_equal "export of it" 0 "$(grep -ls "of root" out | wc -l)"
+        rm -rf bobs/bk bobs/bk-y && mkdir -m 700 bobs/bk bobs/bk-y
+        at_once bobs/bk bobs/bk-y $n backup mnt bobs/bk
+        check_equal "a backup verifies what it has written, after $n looks" "0 1" \
+            "$? $(for y in bobs/bk bobs/bk-y; do ctl check $y >/dev/null 2>&1 && echo $y; done | wc -l)"
     done
 else
     skip "folders that change places" "no compiler"

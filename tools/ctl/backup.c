@@ -30,25 +30,66 @@ static int prove_store(const struct backup *b, uint8_t ret_uuid[STOREID_SIZE])
 
 /* ---- the folder to copy to ---------------------------------------------------- */
 
-/* Something in the folder that no backup has: so that nothing of others is mixed with it. */
-static int check_strangers(const struct backup *b)
+/* A superblock is never taken away. */
+enum { SUPERBLOCKS_FROM = 2, SMALL_FILES = 4 };
+static const char *const small_names[SMALL_FILES] = {"config", "config.copy", "superblock.copy",
+                                                     "superblock"};
+
+static bool is_small_name(const char *name)
+{
+    bool is = false;
+    for (size_t i = 0; !is && i < SMALL_FILES; i++)
+        is = !strcmp(small_names[i], name);
+    return is;
+}
+
+/* Calls `look` for each name in the folder to copy to, until it returns non-zero, which is returned then. */
+static int each_name(const struct backup *b, int (*look)(void *arg, const char *name), void *arg)
 {
     int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir) {
-        cli_error("%s: %s", b->path, strerror(errno));
-        return -EIO;
-    }
-    int r = 0;
-    for (struct dirent *e; !r && (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-            strcmp(e->d_name, "lost+found") != 0 && !backup_is_store_name(e->d_name) &&
-            !backup_is_own_name(e->d_name)) {
-            cli_error("%s is no backup, and not empty: %s", b->path, e->d_name);
-            r = -ENOTEMPTY;
-        }
-    closedir(dir);
+    int r = dir ? 0 : -errno;
+    if (!dir && fd >= 0)
+        close(fd);
+    for (struct dirent *e; dir && !r && (e = readdir(dir));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            r = look(arg, e->d_name);
+    if (dir)
+        closedir(dir);
     return r;
+}
+
+struct strangers {
+    char name[256];
+    bool has_files; /* that only a backup has */
+    bool has_small; /* that others have, too */
+};
+
+static int look_for_strangers(void *arg, const char *name)
+{
+    struct strangers *s = arg;
+    bool is_file = backup_is_store_name(name) || backup_is_own_name(name), is_small = is_small_name(name);
+    s->has_files = s->has_files || is_file;
+    s->has_small = s->has_small || is_small;
+    if (is_file || !strcmp(name, "lost+found") || (is_small && s->has_files))
+        return 0;
+    snprintf(s->name, sizeof s->name, "%s", name);
+    return !is_small;
+}
+
+/* Something in the folder that no backup has: so that nothing of others is mixed with it. A first run that
+ * was interrupted may have left a config, beside the files that it had copied before. */
+static int check_strangers(const struct backup *b)
+{
+    struct strangers s = {0};
+    int r = each_name(b, look_for_strangers, &s);
+    if (r < 0)
+        cli_error("%s: %s", b->path, strerror(-r));
+    else if (r || (s.has_small && !s.has_files))
+        cli_error("%s is no backup, and not empty: %s", b->path, s.name);
+    else
+        return 0;
+    return r < 0 ? -EIO : -ENOTEMPTY;
 }
 
 /* A copy in what is copied goes with it, and would be part of the next one. */
@@ -68,6 +109,18 @@ static int check_place(const struct backup *b, const struct place *p)
     else
         return r;
     return -EINVAL;
+}
+
+/* An earlier run may have been interrupted while it gave names: the earlier backup is complete then. */
+static int complete_earlier(const struct backup *b)
+{
+    int r = eng_due_names_give(b->to_fd);
+    if (r > 0)
+        cli_note("the run before this one was interrupted at its end: what it had copied is complete now");
+    if (r >= 0 || r == -EBADMSG) /* a list that is damaged is replaced by this run's */
+        return 0;
+    cli_error("%s: cannot complete what an interrupted run has left: %s", b->path, strerror(-r));
+    return r;
 }
 
 static int open_target(struct backup *b)
@@ -96,7 +149,7 @@ static int open_target(struct backup *b)
         cli_warning("%s: other users may open this folder, and so keep the next backup from it: "
                     "chmod 0700 %s",
                     b->path, b->path);
-    return 0;
+    return complete_earlier(b);
 }
 
 static int prove_target(struct backup *b, const uint8_t uuid[STOREID_SIZE])
@@ -287,6 +340,13 @@ int backup_copy(struct backup *b)
 
 /* ---- adopting ------------------------------------------------------------------ */
 
+static int cannot_adopt(const struct backup *b, int error)
+{
+    if (error)
+        cli_error("%s: cannot give the copies their names: %s", b->path, strerror(-error));
+    return error;
+}
+
 static int sync_folder(const struct backup *b)
 {
     int parent = b->is_first ? openat(b->to_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -307,65 +367,86 @@ static bool is_listed(const struct backup *b, const char *name)
     return false;
 }
 
-/* Small files, in the order in which they get their names. */
 struct small_file {
-    const char *name;
     bool is_there;
     struct backup_item item;
 };
-enum { SUPERBLOCKS_FROM = 2, SMALL_FILES = 4 };
 
-/* An earlier backup had it, and the store has not. A superblock is never taken away. */
-static bool is_gone(const struct small_file *small, const char *name)
+/* What becomes of the folder. */
+struct adoption {
+    struct backup *b;
+    struct small_file small[SMALL_FILES];
+    struct eng_due_name *due;
+    size_t n, cap;
+};
+
+/* An earlier backup had it, and the store has not. */
+static bool is_gone(const struct adoption *a, const char *name)
 {
-    for (size_t i = 0; i + 1 < SMALL_FILES; i++)
-        if (!strcmp(small[i].name, name))
-            return !small[i].is_there;
-    return false;
+    for (size_t i = 0; i < SUPERBLOCKS_FROM; i++)
+        if (!strcmp(small_names[i], name))
+            return !a->small[i].is_there;
+    return backup_is_store_name(name) && !is_listed(a->b, name);
 }
 
-/* What earlier backups had and this moment has not, and what an interrupted run has left. */
-static int remove_old(struct backup *b, const struct small_file *small)
+static int add_due(struct adoption *a, const char *name, bool goes)
 {
-    int fd = openat(b->to_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    int r = dir ? 0 : -errno;
-    for (struct dirent *e; dir && !r && (e = readdir(dir));) {
-        bool old = backup_is_own_name(e->d_name) || is_gone(small, e->d_name) ||
-                   (backup_is_store_name(e->d_name) && !is_listed(b, e->d_name));
-        if (old && unlinkat(b->to_fd, e->d_name, 0) < 0)
-            r = -errno;
+    if (a->n == a->cap) {
+        size_t cap = a->cap ? a->cap * 2 : 64;
+        struct eng_due_name *more = realloc(a->due, cap * sizeof *more);
+        if (!more)
+            return -ENOMEM;
+        a->due = more;
+        a->cap = cap;
     }
-    if (dir)
-        closedir(dir);
-    if (r)
-        cli_error("%s: cannot remove what is not of this moment: %s", b->path, strerror(-r));
-    return r;
+    a->due[a->n] = (struct eng_due_name){.goes = goes};
+    snprintf(a->due[a->n++].name, sizeof a->due->name, "%s", name);
+    return 0;
+}
+
+static int add_if_gone(void *arg, const char *name)
+{
+    return is_gone(arg, name) ? add_due(arg, name, true) : 0;
+}
+
+static int remove_own(void *arg, const char *name)
+{
+    const struct adoption *a = arg;
+    return backup_is_own_name(name) && unlinkat(a->b->to_fd, name, 0) < 0 ? -errno : 0;
+}
+
+/* The earlier backup is there until the list of names is, or nothing that is a store; the new one is from
+ * then on. */
+static int adopt_at_once(struct adoption *a)
+{
+    struct backup *b = a->b;
+    int r = each_name(b, add_if_gone, a);
+    for (size_t i = 0; !r && i < b->n; i++)
+        if (b->items[i].is_waiting)
+            r = add_due(a, b->items[i].name, false);
+    for (size_t i = 0; !r && i < SMALL_FILES; i++)
+        if (a->small[i].item.is_waiting)
+            r = add_due(a, small_names[i], false);
+    if (!r && a->n)
+        r = eng_due_names_note(b->to_fd, a->due, a->n);
+    if (!r && a->n)
+        r = eng_due_names_give(b->to_fd);
+    return cannot_adopt(b, r < 0 ? r : 0);
 }
 
 int backup_adopt(struct backup *b)
 {
-    struct small_file small[SMALL_FILES] = {
-        {.name = "config"}, {.name = "config.copy"}, {.name = "superblock.copy"}, {.name = "superblock"}};
+    struct adoption a = {.b = b};
     int r = 0;
     for (size_t i = 0; !r && i < SMALL_FILES; i++) {
-        int has = backup_small_file(b, small[i].name, &small[i].item);
-        small[i].is_there = has == 0;
+        int has = backup_small_file(b, small_names[i], &a.small[i].item);
+        a.small[i].is_there = has == 0;
         r = has < 0 ? has : 0;
     }
     if (!r)
-        r = sync_folder(b); /* the copies, before anything gets its name */
-    for (size_t i = 0; !r && i < b->n; i++)
-        r = backup_give_name(b, &b->items[i]);
-    for (size_t i = 0; !r && i < SMALL_FILES; i++) {
-        if (i == SUPERBLOCKS_FROM) /* a superblock makes it a store: last of all */
-            r = sync_folder(b);
-        if (!r)
-            r = backup_give_name(b, &small[i].item);
-    }
-    if (!r)
-        r = sync_folder(b);
-    if (!r)
-        r = remove_old(b, small);
+        r = adopt_at_once(&a);
+    if (!r) /* what interrupted runs have left */
+        r = cannot_adopt(b, each_name(b, remove_own, &a));
+    free(a.due);
     return r ? r : sync_folder(b);
 }

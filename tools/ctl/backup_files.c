@@ -125,12 +125,19 @@ static int on_dumped(void *arg, const struct eng_dump_item *item)
     return is_bad && item->offset < b->size; /* behind it the daemon may be writing */
 }
 
+void backup_folder(int fd, char ret[BACKUP_FOLDER_SIZE])
+{
+    snprintf(ret, BACKUP_FOLDER_SIZE, "/proc/self/fd/%d", fd);
+}
+
 bool backup_is_source_damaged(const struct backup *b, const struct backup_item *item)
 {
     unsigned segment;
+    char folder[BACKUP_FOLDER_SIZE];
     if (sscanf(item->name, "s%8x.seg", &segment) != 1)
         return false;
-    return eng_dump(b->store, NULL, segment, true, on_dumped, (void *)(uintptr_t)item) != 0;
+    backup_folder(b->store_fd, folder);
+    return eng_dump(folder, NULL, segment, true, on_dumped, (void *)(uintptr_t)item) != 0;
 }
 
 /* A file of the backup is to be replaced, that is not what the store has: by something worse? */

@@ -50,6 +50,9 @@ bool backup_is_store_name(const char *name);
 bool backup_is_own_name(const char *name);
 /* Is it, as it lies on the disk, what the store has of it? */
 bool backup_is_same(const struct backup *b, const struct backup_item *item);
+/* A path to a folder that is open, whatever lies at its name by now. */
+#define BACKUP_FOLDER_SIZE 32
+void backup_folder(int fd, char ret[BACKUP_FOLDER_SIZE]);
 /* Do the checksums of a segment of the store not hold? */
 bool backup_is_source_damaged(const struct backup *b, const struct backup_item *item);
 /* Copies one file, unless it is there, and notes in `item` whether it waits for its name. */

@@ -29,8 +29,8 @@ static const char help_text[] =
     "ends with this program, however that ends.\n"
     "\n"
     "Exit codes: 0 complete, synced and verified; 1 complete, but damaged, as the store\n"
-    "itself is, or the disk of the copy: see what was printed; 2 not complete, and the\n"
-    "earlier backup stays, unless files were being renamed: the next run completes it.\n";
+    "itself is, or the disk of the copy: see what was printed; 2 not complete: BACKUP is\n"
+    "the earlier one or the new one, whole, and the next run goes on.\n";
 
 static bool parse_rate(const char *text, uint64_t *ret)
 {
@@ -85,8 +85,9 @@ static int verify(struct backup *b)
     const struct eng_job_options job = {.on_problem = on_problem};
     struct eng_job_report report = {.job = ENG_JOB_CHECK};
     struct eng *eng;
-    char why[256] = "";
-    int r = eng_open(b->path, &options, &eng, why);
+    char why[256] = "", folder[BACKUP_FOLDER_SIZE];
+    backup_folder(b->to_fd, folder);
+    int r = eng_open(folder, &options, &eng, why);
     if (!r) {
         complete = goes_far_enough(b, eng);
         r = eng_job_run(eng, ENG_JOB_CHECK, &job, &report);
