@@ -203,6 +203,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \
     M(KEPT_AGAIN)          /* the number of an echo that was set aside is used again */                      \
     M(GONE_IS_THERE)       /* batches in an echo that goes are not written anew */                           \
+    M(STORE_IS_COPY)       /* what was written in a hold is taken for a copy of the folder, by itself */     \
+    M(COPY_STAYS)          /* a copy of a held folder is one for good, whatever was done with it */          \
+    M(TORN_GOES)           /* a torn echo goes with the opening, whatever it alone vouches for */            \
+    M(GATHERS_FIRST)       /* an opening writes the first batches of the log to the echo, not the last */    \
+    M(GATHERED_ANYHOW)     /* what could not be written to another echo is taken to be there */              \
     M(UNREAD_CKPT_IS_NONE) /* a checkpoint that cannot be read just now is none */                           \
     M(UNECHOED)            /* while not all is loaded the second copy of the log does not become durable */  \
     M(GAPS_ARE_DAMAGE)     /* what a cut of the power has torn out of an echo is called damage */            \

@@ -98,6 +98,14 @@ void echo_miss(struct echo *echo, uint64_t seq, uint64_t n_batches)
         ;
 }
 
+static struct echo_header make_header(const struct echo *echo, uint32_t id, struct io_file *file)
+{
+    struct echo_header h = {
+        .store = echo->store, .id = id, .created = now_ns(), .self = io_identity(file, echo->io->ops)};
+    echo_header_seal(&h);
+    return h;
+}
+
 int echo_adopt(struct echo *echo, const struct echo_file *file)
 {
     int r = array_grow(&echo->files, &echo->cap_files, echo->n_files + 1, sizeof *echo->files);
@@ -111,6 +119,36 @@ int echo_adopt(struct echo *echo, const struct echo_file *file)
     echo->files[i].ended = true;
     atomic_fetch_add_explicit(&echo->bytes, file->size, memory_order_relaxed);
     return 0;
+}
+
+static int cut_file(struct io_file *file, const struct eng_io_ops *ops, uint64_t size)
+{
+    uint64_t now;
+    int r = ops->file_size(file, &now);
+    if (r || now <= size)
+        return r;
+    r = ops->truncate(file, size);
+    return r ? r : ops->datasync(file); /* before the header says that all of it counts */
+}
+
+int echo_claim(struct echo *echo, uint32_t id, uint64_t size)
+{
+    const struct eng_io_ops *ops = echo->io->ops;
+    char name[ECHO_NAME_SIZE];
+    struct io_file *file;
+    echo_name(id, name);
+    int r = ops->open(echo->io, name, IO_RDWR, &file);
+    if (r)
+        return r;
+    struct echo_header h = make_header(echo, id, file);
+    struct iovec iov = {&h, sizeof h};
+    r = cut_file(file, ops, size);
+    if (!r)
+        r = io_pwritev_full(file, ops, &iov, 1, 0);
+    if (!r)
+        r = ops->datasync(file);
+    ops->close(file);
+    return r;
 }
 
 int echo_files(struct echo *echo, struct echo_file **ret_files, size_t *ret_n)
@@ -135,6 +173,8 @@ void echo_note(struct echo *echo, uint32_t segment, uint64_t offset, const struc
                               .synced = atomic_load_explicit(&echo->synced, memory_order_relaxed),
                               .batch = *h};
     size_t n = sizeof rec + h->ops_len;
+    if (echo_lacks(echo)) /* and what a cut of the power has torn is that, and no damage */
+        rec.synced = 0;
     rec.sum = echo_record_sum(&rec);
     if (atomic_load_explicit(&echo->lean, memory_order_relaxed) || echo->pending.len + n > ECHO_PENDING_MAX ||
         buf_reserve(&echo->pending, n) != 0) {
@@ -282,10 +322,9 @@ static int write_run_locked(struct echo *echo, const struct run *run)
     int r = f ? 0 : create_locked(echo, run->first, &f);
     if (r)
         return r;
-    struct echo_header h = {.store = echo->store, .id = f->id, .created = now_ns()};
+    struct echo_header h = make_header(echo, f->id, f->file);
     struct iovec iov[2] = {{&h, sizeof h}, {(void *)(uintptr_t)run->data, run->len}};
     bool is_new = f->size == 0;
-    echo_header_seal(&h);
     unsigned skip = is_new ? 0 : 1;
     r = io_pwritev_full(f->file, echo->io->ops, iov + skip, 2 - (int)skip, f->size);
     if (r && is_new)

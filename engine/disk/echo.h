@@ -29,14 +29,15 @@ struct echo_header {
     uint64_t store; /* superblock_tag() */
     uint64_t id;
     int64_t created;
-    uint64_t sum; /* of all before it */
+    uint64_t self; /* io_identity() of this very file: a copy of it has another one. 0: not known */
+    uint64_t sum;  /* of all before it */
 };
-static_assert(sizeof(struct echo_header) == 40, "echo header layout");
+static_assert(sizeof(struct echo_header) == 48, "echo header layout");
 
 /* Then records, one behind the other: this and the batch's ops. */
 #define ECHO_RECORD_MAGIC 0x65676e65u /* "enge" */
 /* "engh": the batch was appended while the folder was held (eng_hold()). Whoever copied it then, file by
- * file, may have the record and not the batch. */
+ * file, may have the record and not the batch: so such a record in a file that is a copy. */
 #define ECHO_RECORD_HELD 0x68676e65u
 struct echo_record {
     uint32_t magic, segment; /* ECHO_RECORD_MAGIC or _HELD; in which the batch lies */
@@ -119,6 +120,9 @@ void echo_forget(struct echo *echo, uint64_t seq, bool may_unlink);
 void echo_miss(struct echo *echo, uint64_t seq, uint64_t n_batches);
 /* A file of an earlier run, all of which is part of the log. Before threads run. -ENOMEM. */
 int echo_adopt(struct echo *echo, const struct echo_file *file);
+/* Before threads run: a file of an earlier run ends at `size`, and is this store's own, whatever it was
+ * copied from; durably. */
+int echo_claim(struct echo *echo, uint32_t id, uint64_t size);
 /* Copies what is known of the files; *ret_files is the caller's. -ENOMEM. */
 int echo_files(struct echo *echo, struct echo_file **ret_files, size_t *ret_n);
 

@@ -165,6 +165,8 @@ static int scan_header(struct scan *s, struct echo_stock_file *f)
         return r;
     memcpy(&h, bytes_at(s, 0), sizeof h);
     f->headless = echo_header_check(&h) != 0;
+    f->copied = !f->headless && h.self && s->source->self && h.self != s->source->self;
+    f->copied = f->copied || MUTANT(STORE_IS_COPY);
     f->alien = !f->headless && (h.store != s->store || h.id != f->id) && !MUTANT(NO_STORE_NUMBER);
     return 0;
 }
@@ -302,7 +304,7 @@ static int have_whole(const struct opened *o, bool fresh, uint64_t *ret_size)
 static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store, uint64_t id, bool fresh)
 {
     struct opened o = {.ops = io->ops};
-    const struct echo_source source = {read_opened, &o};
+    struct echo_source source = {read_opened, &o, 0};
     const struct echo_stock_file f = {.id = (uint32_t)id, .kept = id & KEPT};
     char name[ECHO_NAME_SIZE];
     uint64_t size = 0;
@@ -320,6 +322,7 @@ static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store
         return 0;
     if (r)
         return io_is_shortage(r) ? r : add_unusable(stock, f.id, io_is_no_file(r));
+    source.self = io_identity(o.file, io->ops);
     r = echo_stock_scan(stock, &source, store, f.id, size);
     if (stock->n_files)
         stock->files[stock->n_files - 1].kept = f.kept;
@@ -342,12 +345,35 @@ int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store,
 
 /* ---- asking ------------------------------------------------------------ */
 
+/* Of several records of a batch: one without a doubt is better than one in a copy of a held folder, and one
+ * that an opening wrote anew than what was there before, some of which it may not have been able to read. */
+static unsigned rank(const struct echo_stock *stock, const struct echo_ref *ref)
+{
+    const struct echo_stock_file *f = &stock->files[ref->file];
+    return (ref->held && f->copied ? 0u : 2u) + !f->kept;
+}
+
+static struct echo_ref *find(const struct echo_stock *stock, uint64_t seq, uint64_t chain,
+                             const uint64_t *sum)
+{
+    struct echo_ref *best = NULL;
+    for (size_t i = first_from(stock, seq); i < stock->n_refs && stock->refs[i].seq == seq; i++) {
+        struct echo_ref *ref = &stock->refs[i];
+        if ((ref->chain == chain || MUTANT(ECHO_UNCHAINED)) && (!sum || ref->sum == *sum) &&
+            (!best || rank(stock, ref) >= rank(stock, best)))
+            best = ref;
+    }
+    return best;
+}
+
 struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain)
 {
-    for (size_t i = first_from(stock, seq); i < stock->n_refs && stock->refs[i].seq == seq; i++)
-        if (stock->refs[i].chain == chain || MUTANT(ECHO_UNCHAINED))
-            return &stock->refs[i];
-    return NULL;
+    return find(stock, seq, chain, NULL);
+}
+
+struct echo_ref *echo_stock_find_batch(const struct echo_stock *stock, const struct batch_header *h)
+{
+    return find(stock, h->seq, h->chain, &h->sum);
 }
 
 /* Of a mutant: not from the echo, but from what it is to stand in for. */

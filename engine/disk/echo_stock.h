@@ -28,6 +28,7 @@ struct echo_stock_file {
     bool unread; /* so much of it as cannot be read may be readable tomorrow */
     uint64_t size;
     bool headless; /* its header cannot be understood */
+    bool copied;   /* it is a copy of the one that was written, as its header says */
     bool alien;    /* its header says that it is of another store, or has another name; or it is no file */
     uint64_t gap;  /* the batch of a record that cannot be understood and has others behind it; 0: none is */
     bool torn;     /* by a cut of the power, as it seems: no record says that what is missing was durable */
@@ -52,6 +53,7 @@ struct echo_source {
     /* All of a range: -EIO, -EBADMSG where the file ends before. Any other error ends the reading. */
     int (*read)(void *arg, void *buf, size_t size, uint64_t off);
     void *arg;
+    uint64_t self; /* io_identity() of the file; 0: not known */
 };
 
 /* Reads the records of one file of `size` bytes, and adds them. -ENOMEM, or an error of the source. */
@@ -63,6 +65,8 @@ int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store,
 void echo_stock_free(struct echo_stock *stock);
 /* The batch behind that one, NULL: none. */
 struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain);
+/* That very batch. NULL: there is none. */
+struct echo_ref *echo_stock_find_batch(const struct echo_stock *stock, const struct batch_header *h);
 /* Reads that batch: its header, and its ops into `ops`. -EBADMSG, -EIO, -ENOMEM. */
 int echo_stock_read(const struct echo_stock *stock, struct eng_io *io, const struct echo_ref *ref,
                     struct batch_header *ret_header, struct buf *ops);

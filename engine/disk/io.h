@@ -57,6 +57,9 @@ struct eng_io_ops {
     int (*file_size)(struct io_file *file, uint64_t *ret_size);
     /* When it was written last, ns; damage of the medium does not count. May be NULL: not known. */
     int (*written_at)(struct io_file *file, int64_t *ret_time);
+    /* A number that this file has for as long as it is there, whatever is written to it and however it is
+     * called, and a copy of it has not; never 0. May be NULL: not known. */
+    int (*identity)(struct io_file *file, uint64_t *ret_self);
     int (*truncate)(struct io_file *file, uint64_t size);
     /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
     int (*allocate)(struct io_file *file, uint64_t size);
@@ -109,6 +112,12 @@ static inline bool io_is_shortage(int r)
 }
 /* A writer opens the store: what failed before it is over. */
 void io_begin(struct eng_io *io);
+/* Of an open file; 0: not known. */
+static inline uint64_t io_identity(struct io_file *file, const struct eng_io_ops *ops)
+{
+    uint64_t self;
+    return ops->identity && ops->identity(file, &self) == 0 ? self : 0;
+}
 /* Makes the names durable. Whoever calls it and fails, io->dir_failed tells everybody. */
 int io_syncdir(struct eng_io *io);
 static inline int io_dir_failed(struct eng_io *io)

@@ -14,6 +14,8 @@
 #include "disk/due_names.h"
 #include "disk/io.h"
 
+#include "base/hash.h"
+
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
@@ -207,6 +209,23 @@ static int posix_written_at(struct io_file *file, int64_t *ret_time)
     if (fstat(file->fd, &st) < 0)
         return -errno;
     *ret_time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+    return 0;
+}
+
+/* Numbers of inodes are used again, and other file systems have the same: where it is known, its birth tells.
+ * That of the device does not count, which may be another one after each boot. */
+static int posix_identity(struct io_file *file, uint64_t *ret_self)
+{
+    struct statx st;
+    if (statx(file->fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+        return -errno;
+    uint64_t of[3] = {st.stx_ino};
+    if (st.stx_mask & STATX_BTIME) {
+        of[1] = (uint64_t)st.stx_btime.tv_sec;
+        of[2] = st.stx_btime.tv_nsec;
+    }
+    uint64_t self = hash_long(of, sizeof of);
+    *ret_self = self ? self : 1;
     return 0;
 }
 
@@ -484,6 +503,7 @@ static const struct eng_io_ops posix_ops = {
     .pwritev = posix_pwritev,
     .file_size = posix_file_size,
     .written_at = posix_written_at,
+    .identity = posix_identity,
     .truncate = posix_truncate,
     .allocate = posix_allocate,
     .datasync = posix_datasync,

@@ -8,9 +8,10 @@
 
 #include <stdio.h>
 
-#define GATHER_MAX (4u << 20) /* bytes of records that an opening writes anew; a checkpoint has the rest */
-#define TOLD_MAX 20u          /* batches that the list of damage gets */
-#define SIDE_BY_SIDE 4u       /* chunks that the system fetches while one is waited for */
+#define TOLD_MAX 20u    /* batches that the list of damage gets */
+#define SIDE_BY_SIDE 4u /* chunks that the system fetches while one is waited for */
+
+uint64_t echoes_gather = UINT64_C(4) << 20;
 
 int echoes_load(struct recovery *rec)
 {
@@ -31,8 +32,7 @@ static struct echo_ref *next_ref(const struct recovery *rec)
 
 static struct echo_ref *ref_of(const struct recovery *rec, const struct batch_header *h)
 {
-    struct echo_ref *ref = echo_stock_find(&rec->echo, h->seq, h->chain);
-    return ref && ref->sum == h->sum ? ref : NULL;
+    return echo_stock_find_batch(&rec->echo, h);
 }
 
 bool echoes_have_next(const struct recovery *rec)
@@ -88,7 +88,7 @@ int echoes_read(struct recovery *rec, struct batch_header *ret_header)
 bool echoes_next_is_held(const struct recovery *rec)
 {
     const struct echo_ref *ref = next_ref(rec);
-    return ref && ref->held && !MUTANT(HELD_IS_LOST);
+    return ref && ref->held && rec->echo.files[ref->file].copied && !MUTANT(HELD_IS_LOST);
 }
 
 #define SECTOR 512u
@@ -191,6 +191,45 @@ void echoes_take(struct recovery *rec, const struct batch_header *h)
     tell_taken(rec, h);
 }
 
+/* Leaves out some records. */
+static void thin(struct recovery *rec, struct buf *records,
+                 bool (*leaves)(struct recovery *, void *, uint64_t, const struct echo_record *), void *arg)
+{
+    size_t kept = 0;
+    for (size_t at = 0, n; at < records->len; at += n) {
+        struct echo_record r;
+        memcpy(&r, records->data + at, sizeof r);
+        n = sizeof r + r.batch.ops_len;
+        if (leaves(rec, arg, at, &r))
+            continue;
+        memmove(records->data + kept, records->data + at, n);
+        kept += n;
+    }
+    records->len = kept;
+}
+
+/* Of those before place *arg: but the word of the log is lost where the echo alone has a batch. */
+static bool is_old(struct recovery *rec, void *arg, uint64_t at, const struct echo_record *r)
+{
+    const struct echo_ref *ref = ref_of(rec, &r->batch);
+    if (at >= *(const uint64_t *)arg || (ref && ref->only))
+        return false;
+    if (!ref)
+        echo_miss(&rec->eng->log.echo, r->batch.seq, 0);
+    rec->gathered_from = r->batch.seq + 1;
+    return true;
+}
+
+/* Batches that others follow these prove; the last have the echo alone. */
+static void drop_oldest(struct recovery *rec)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    uint64_t before = echo->pending.len - echoes_gather;
+    struct buf records = echo_take(echo);
+    thin(rec, &records, is_old, &before);
+    echo->pending = records;
+}
+
 void echoes_note(struct recovery *rec, const struct batch_header *h)
 {
     struct echo *echo = &rec->eng->log.echo;
@@ -202,10 +241,13 @@ void echoes_note(struct recovery *rec, const struct batch_header *h)
     /* Of a store of version 1 the checkpoint that the upgrade writes has them twice. */
     if (rec->eng->opt.read_only || rec->eng->sb.version == FORMAT_VERSION_OLD)
         return;
-    if (echo->pending.len <= GATHER_MAX || (ref && ref->only))
-        echo_note(echo, rec->at->id, rec->offset, h, rec->batch.data);
-    else if (!ref)
-        echo_miss(echo, h->seq, 0);
+    if (MUTANT(GATHERS_FIRST) && echo->pending.len > echoes_gather)
+        return;
+    if (echo->pending.len >= MAX_OF(rec->gathered_next, 2 * echoes_gather)) {
+        drop_oldest(rec);
+        rec->gathered_next = echo->pending.len + echoes_gather;
+    }
+    echo_note(echo, rec->at->id, rec->offset, h, rec->batch.data);
 }
 
 /* ---- going on ------------------------------------------------------------ */
@@ -213,19 +255,22 @@ void echoes_note(struct recovery *rec, const struct batch_header *h)
 /* What a file of the echo has for the log as it was recovered. */
 struct worth {
     struct echo_file file; /* of the records that are part of the log behind the checkpoint */
+    uint64_t end;          /* of the last of them */
     bool stale;            /* it has others */
-    bool only;             /* it has some that the log has lost */
+    uint64_t stale_from;   /* where the first of those lies */
 };
 
 static void weigh_one(const struct echo_ref *ref, bool used, struct worth *w)
 {
-    w->stale = w->stale || !used;
-    w->only = w->only || ref->only;
-    if (!used)
+    if (!used) {
+        w->stale_from = w->stale ? MIN_OF(w->stale_from, ref->at) : ref->at;
+        w->stale = true;
         return;
+    }
     w->file.first = w->file.n ? w->file.first : ref->seq;
     w->file.last = ref->seq;
     w->file.n++;
+    w->end = MAX_OF(w->end, ref->at + sizeof(struct echo_record) + ref->ops_len);
 }
 
 /* Of all files. NULL: no memory. */
@@ -260,8 +305,8 @@ static void tell_damaged(struct recovery *rec, const struct echo_stock_file *f)
 }
 
 /* One that could not be read today may be tomorrow, when the log has gone on: it must not be read then. But
- * what it has nobody knows. */
-static int set_aside(struct recovery *rec, const struct worth *w, bool *removed)
+ * what it has nobody knows, and what another has behind that nobody can tell. */
+static int set_aside(struct recovery *rec, const struct worth *w, const char *reason, bool *removed)
 {
     const struct eng_io *io = rec->eng->io;
     char name[ECHO_NAME_SIZE], kept[ECHO_NAME_SIZE];
@@ -269,22 +314,18 @@ static int set_aside(struct recovery *rec, const struct worth *w, bool *removed)
     echo_kept_name(w->file.id, kept);
     int r = io->ops->rename(rec->eng->io, name, kept);
     if (r) {
-        snprintf(rec->why, 256, "%s, which cannot be read, cannot be kept as %s: %s", name, kept,
-                 strerror(-r));
+        snprintf(rec->why, 256, "%s, which %s, cannot be kept as %s: %s", name, reason, kept, strerror(-r));
         return r;
     }
     *removed = true;
     rec->eng->n_set_aside++;
-    report_line(
-        &rec->eng->report, ENG_LOG_WARNING,
-        "%s cannot be read: kept as %s, which engramctl repair tries again; remove it when you do not "
-        "need it",
-        name, kept);
+    report_line(&rec->eng->report, ENG_LOG_WARNING,
+                "%s %s: kept as %s, which engramctl repair tries again; remove it when you do not need it",
+                name, reason, kept);
     echo_miss(&rec->eng->log.echo, rec->seq, w->file.n);
     return 0;
 }
 
-/* A file that is not to be read again. */
 static int discard(struct recovery *rec, const struct worth *w, bool *removed)
 {
     char name[ECHO_NAME_SIZE];
@@ -299,16 +340,64 @@ static int discard(struct recovery *rec, const struct worth *w, bool *removed)
     return r == -ENOENT ? 0 : r;
 }
 
-static bool is_bad(const struct echo_stock_file *f, const struct worth *w)
+static bool is_unread(const struct recovery *rec)
 {
-    return (w->stale || f->damaged || f->torn) && !MUTANT(ECHO_STALE);
+    bool unread = false;
+    for (size_t i = 0; i < rec->echo.n_files; i++)
+        unread = unread || (rec->echo.files[i].unread && !rec->echo.files[i].kept);
+    return unread;
+}
+
+/* A file that is not to be read again. */
+static int put_away(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
+                    bool *removed)
+{
+    if (f->unread && !MUTANT(UNREAD_ECHO_IS_END))
+        return set_aside(rec, w, "cannot be read", removed);
+    if (w->stale && is_unread(rec) && !MUTANT(UNREAD_ECHO_IS_END))
+        return set_aside(rec, w, "may go on behind another one that cannot be read", removed);
+    return discard(rec, w, removed);
+}
+
+/* What of it can be read goes to another one, for it is not to be read again, though it has records that are
+ * part of the log. */
+static bool is_replaced(const struct echo_stock_file *f, const struct worth *w)
+{
+    return (f->unread || (w->stale && w->stale_from < w->end)) && !MUTANT(ECHO_STALE);
+}
+
+/* A file is put away only when all that it vouches for is elsewhere, durably: the last batches of the log may
+ * have no other word. A torn one stays, since nobody reads it but behind a crash, until the next checkpoint
+ * has all of it. Of one that goes on with another past, or was copied, the records become this store's. */
+static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
+                      bool *removed)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    struct echo_file file = w->file;
+    bool elsewhere = rec->gathered && file.first >= rec->gathered_from;
+    bool stale = w->stale && !MUTANT(ECHO_STALE);
+    bool mixed = stale && w->stale_from < w->end; /* nobody has written such a file */
+    if (!file.n || mixed || (is_replaced(f, w) && elsewhere) ||
+        ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
+        return put_away(rec, f, w, removed);
+    file.size = stale ? w->end : file.size;
+    int r = stale || (f->copied && !MUTANT(COPY_STAYS)) ? echo_claim(echo, file.id, file.size) : 0;
+    if (r && stale) {
+        char name[ECHO_NAME_SIZE];
+        echo_name(file.id, name);
+        snprintf(rec->why, 256, "%s goes on with another past than the log, and cannot be cut: %s", name,
+                 strerror(-r));
+        return r;
+    }
+    if (r || f->unread || f->damaged || f->torn)
+        echo_miss(echo, rec->seq, 0);
+    return echo_adopt(echo, &file);
 }
 
 static int adopt_file(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
                       bool *removed)
 {
     struct eng *eng = rec->eng;
-    bool safe = !w->only || !echo_lacks(&eng->log.echo); /* those are elsewhere by now */
     if (f->kept)
         return 0;
     if (f->alien) {
@@ -316,52 +405,45 @@ static int adopt_file(struct recovery *rec, const struct echo_stock_file *f, con
                     "e%08x.log belongs to another store or has another name: left alone", f->id);
         return 0;
     }
-    if (f->damaged)
+    if (f->damaged && (f->unread || f->gap > rec->start_seq)) /* else the checkpoint has it */
         tell_damaged(rec, f);
-    bool bad = is_bad(f, w) || !w->file.n;
-    if (!eng->opt.read_only && bad && safe)
-        return f->unread && !MUTANT(UNREAD_ECHO_IS_END) ? set_aside(rec, w, removed)
-                                                        : discard(rec, w, removed);
-    if (eng->opt.read_only && (f->damaged || f->torn)) /* told, or no damage: a check looks at the others */
+    if (!eng->opt.read_only)
+        return go_on_with(rec, f, w, removed);
+    if (f->damaged || f->torn) /* told, or no damage: a check looks at the others */
         return 0;
     return w->file.n ? echo_adopt(&eng->log.echo, &w->file) : 0;
 }
 
 /* Numbers are not used twice; but a name alone, of which anybody may make one, uses none up. */
-static void note_numbers(struct recovery *rec)
+static void note_numbers(struct recovery *rec, const struct worth *worths)
 {
     struct echo *echo = &rec->eng->log.echo;
-    for (size_t i = 0; i < rec->echo.n_files; i++)
-        if (!rec->echo.files[i].alien && !rec->echo.files[i].headless && !rec->echo.files[i].damaged &&
-            rec->echo.files[i].id < UINT32_MAX)
-            echo->next_id = MAX_OF(echo->next_id, rec->echo.files[i].id + 1);
-}
-
-/* Leaves those that the echo had not got yet, has alone, or has in a file that is to go. */
-static void keep_needed(struct recovery *rec, const struct worth *worths, struct buf *records)
-{
-    size_t kept = 0;
-    for (size_t at = 0, n; at < records->len; at += n) {
-        struct echo_record r;
-        memcpy(&r, records->data + at, sizeof r);
-        n = sizeof r + r.batch.ops_len;
-        const struct echo_ref *ref = ref_of(rec, &r.batch);
-        bool goes = ref && is_bad(&rec->echo.files[ref->file], &worths[ref->file]) && !MUTANT(GONE_IS_THERE);
-        if (ref && !ref->only && !goes)
-            continue;
-        memmove(records->data + kept, records->data + at, n);
-        kept += n;
+    for (size_t i = 0; i < rec->echo.n_files; i++) {
+        const struct echo_stock_file *f = &rec->echo.files[i];
+        bool ours = worths[i].file.n || !f->damaged;
+        if (!f->alien && !f->headless && ours && f->id < UINT32_MAX)
+            echo->next_id = MAX_OF(echo->next_id, f->id + 1);
     }
-    records->len = kept;
 }
 
-static void write_gathered(struct recovery *rec, const struct worth *worths)
+/* Stay those that the echo had not got yet, has alone, or has in a file that is to go. */
+static bool is_there(struct recovery *rec, void *arg, uint64_t at, const struct echo_record *r)
+{
+    const struct worth *worths = arg;
+    const struct echo_ref *ref = ref_of(rec, &r->batch);
+    (void)at;
+    return ref && !ref->only &&
+           (!is_replaced(&rec->echo.files[ref->file], &worths[ref->file]) || MUTANT(GONE_IS_THERE));
+}
+
+static void write_gathered(struct recovery *rec, struct worth *worths)
 {
     struct echo *echo = &rec->eng->log.echo;
     struct buf records = echo_take(echo);
-    keep_needed(rec, worths, &records);
+    thin(rec, &records, is_there, worths);
     echo_give(echo, &records);
     echo_sync(echo);
+    rec->gathered = !atomic_load_explicit(&echo->dropped, memory_order_relaxed) || MUTANT(GATHERED_ANYHOW);
 }
 
 int echoes_adopt(struct recovery *rec)
@@ -370,7 +452,8 @@ int echoes_adopt(struct recovery *rec)
     bool removed = false;
     CLEANUP_FREE struct worth *worths = weigh(rec);
     int r = worths ? 0 : -ENOMEM;
-    note_numbers(rec);
+    if (!r)
+        note_numbers(rec, worths);
     if (!r && !eng->opt.read_only)
         write_gathered(rec, worths);
     for (size_t i = 0; i < rec->echo.n_files && !r; i++)

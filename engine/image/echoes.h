@@ -13,6 +13,10 @@
 
 #include "image/recovery.h"
 
+/* Bytes of records, and at most as many once more, that an opening writes anew, those of the last batches;
+ * tests change it. */
+extern uint64_t echoes_gather;
+
 /* Reads the files of the echo; before the segments are listed, so that of a store in use the log has all that
  * the echo has. -ENOMEM, and what a listing may answer. */
 int echoes_load(struct recovery *rec);
@@ -26,10 +30,11 @@ bool echoes_know(const struct recovery *rec, const struct batch_header *h);
 int echoes_fetch_ahead(struct recovery *rec);
 /* Reads the batch that is due: its ops into rec->batch. -ENODATA: the echo has none that is whole. */
 int echoes_read(struct recovery *rec, struct batch_header *ret_header);
-/* Whether that one was appended in a hold. */
+/* Whether that one was appended in a hold, and the record that says so lies in a copy of the file that it was
+ * written to: of the store itself the echo's word counts as ever. */
 bool echoes_next_is_held(const struct recovery *rec);
-/* Nothing whole is behind the place where the replay is, and the batch that is due was appended in a hold:
- * whether this is the folder of a copy made then, which has all of the log that it ever had. Said if so. */
+/* Nothing whole is behind the place where the replay is, and the batch that is due is such a one: whether
+ * this is the folder of a copy made then, which has all of the log that it ever had. Said if so. */
 int echoes_end_copy(struct recovery *rec, bool *ret_ends);
 /* That batch is taken: the replay goes on where it lies, or would. */
 void echoes_take(struct recovery *rec, const struct batch_header *h);

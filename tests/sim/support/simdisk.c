@@ -110,11 +110,18 @@ void sim_buf_copy(struct sim_buf *to, const struct sim_buf *from)
     to->size = from->size;
 }
 
+uint64_t sim_new_self(void)
+{
+    static _Atomic uint64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
 struct sim_node *sim_node_new(struct simdisk *disk)
 {
     struct sim_node *node = sim_alloc(sizeof *node);
     node->next = disk->nodes;
     node->written_at = ++disk->clock;
+    node->self = sim_new_self();
     disk->nodes = node;
     return node;
 }
@@ -524,6 +531,14 @@ static int sim_written_at(struct io_file *file, int64_t *ret_time)
     return 0;
 }
 
+static int sim_identity(struct io_file *file, uint64_t *ret_self)
+{
+    pthread_mutex_lock(&file->disk->mutex);
+    *ret_self = file->node->self;
+    pthread_mutex_unlock(&file->disk->mutex);
+    return 0;
+}
+
 static int set_size_locked(struct io_file *file, enum sim_write_kind kind, uint64_t size)
 {
     struct simdisk *disk = file->disk;
@@ -815,6 +830,7 @@ const struct eng_io_ops sim_ops = {
     .pwritev = sim_pwritev,
     .file_size = sim_file_size,
     .written_at = sim_written_at,
+    .identity = sim_identity,
     .truncate = sim_truncate,
     .allocate = sim_allocate,
     .datasync = sim_datasync,

@@ -136,8 +136,11 @@ void simdisk_each(struct simdisk *disk, void (*emit)(void *arg, const char *name
 /* The whole file, malloc'd. -ENOENT. */
 int simdisk_get(struct simdisk *disk, const char *name, uint8_t **ret_data, size_t *ret_size);
 /* Writes a file anew, durably, creating it if it is missing. As damage it does not count as a write: one that
- * was there keeps its time. */
+ * was there keeps its time, and is the same file. */
 void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_t size);
+/* All files are others from now on, with the same content, as in a copy that was made file by file; a clone
+ * is the disk itself. */
+void simdisk_copied(struct simdisk *disk);
 /* XORs one byte, durably. -ENOENT, -ERANGE. */
 int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);
 /* The same on the medium only: reads see it that go past the cache, and all once the cache was dropped, or

@@ -64,6 +64,7 @@ static void clone_node(struct simdisk *to, struct sim_node *node)
     struct sim_node *copy = node->copy = sim_node_new(to);
     memcpy(copy->rots, node->rots, sizeof copy->rots);
     copy->written_at = node->written_at;
+    copy->self = node->self;
     copy->bad_from = node->bad_from;
     copy->bad_to = node->bad_to;
     sim_buf_copy(&copy->now, &node->now);
@@ -445,13 +446,23 @@ void simdisk_put(struct simdisk *disk, const char *name, const void *data, size_
     pthread_mutex_lock(&disk->mutex);
     const struct sim_name *before = sim_name_find(&disk->now, name);
     struct sim_node *node = sim_node_new(disk);
-    if (before)
+    if (before) {
         node->written_at = before->node->written_at;
+        node->self = before->node->self;
+    }
     sim_buf_write(&node->now, data, size, 0);
     sim_buf_write(&node->durable, data, size, 0);
     sim_name_set(&disk->now, name, node);
     sim_name_set(&disk->durable, name, node);
     sim_collect_nodes(disk);
+    pthread_mutex_unlock(&disk->mutex);
+}
+
+void simdisk_copied(struct simdisk *disk)
+{
+    pthread_mutex_lock(&disk->mutex);
+    for (struct sim_node *node = disk->nodes; node; node = node->next)
+        node->self = sim_new_self();
     pthread_mutex_unlock(&disk->mutex);
 }
 

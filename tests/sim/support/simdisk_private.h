@@ -57,6 +57,7 @@ struct sim_node {
     uint64_t bad_from, bad_to; /* cannot be read; bad_to 0: all can */
     unsigned handles;          /* open files */
     uint64_t written_at;       /* of the disk's clock */
+    uint64_t self;             /* which file it is, among those of all disks; of a clone the same */
 };
 
 struct sim_name {
@@ -122,6 +123,7 @@ void sim_buf_read(const struct sim_buf *buf, void *data, uint64_t size, uint64_t
 void sim_buf_flip(struct sim_buf *buf, uint64_t offset, uint8_t mask); /* beyond the end: nothing */
 void sim_buf_write(struct sim_buf *buf, const void *data, uint64_t size, uint64_t offset);
 
+uint64_t sim_new_self(void);
 struct sim_node *sim_node_new(struct simdisk *disk);
 void sim_writes_free(struct sim_node *node);
 void sim_dirops_free(struct simdisk *disk);

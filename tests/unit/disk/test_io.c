@@ -250,6 +250,34 @@ int __wrap_openat64(int dir, const char *name, int flags, int mode)
     return -1;
 }
 
+static uint64_t identity_of(const char *name, int flags)
+{
+    struct io_file *file;
+    cr_assert_eq(io->ops->open(io, name, flags, &file), 0, "%s", name);
+    uint64_t self = io_identity(file, io->ops);
+    cr_assert_neq(self, 0);
+    if (flags & IO_CREATE) {
+        struct iovec iov = {"the same", 8};
+        cr_assert_eq(io_pwritev_full(file, io->ops, &iov, 1, 0), 0);
+        cr_assert_eq(io->ops->truncate(file, 5), 0);
+        cr_assert_eq(io_identity(file, io->ops), self);
+    }
+    io->ops->close(file);
+    return self;
+}
+
+Test(io, a_copy_of_a_file_is_another_one)
+{
+    uint64_t self = identity_of("a", IO_RDWR | IO_CREATE);
+    cr_assert_eq(identity_of("a", IO_RDONLY), self);
+    cr_assert_eq(io->ops->rename(io, "a", "b"), 0);
+    cr_assert_eq(identity_of("b", IO_RDWR), self);
+    uint64_t copy = identity_of("a", IO_RDWR | IO_CREATE);
+    cr_assert_neq(copy, self);
+    cr_assert_eq(io->ops->rename(io, "a", "b"), 0);
+    cr_assert_eq(identity_of("b", IO_RDONLY), copy, "in its place");
+}
+
 Test(io, all_errors_of_the_medium_are_one)
 {
     static const int errors[] = {EIO, ENODATA, EILSEQ, EREMOTEIO, EUCLEAN, EBADMSG};

@@ -64,6 +64,7 @@ static void copy_around(void (*meanwhile)(void), uint64_t part)
         free(now);
         free(then);
     }
+    simdisk_copied(copy.disk);
     cr_assert_eq(eng_release(u.eng), 0);
 }
 
@@ -114,7 +115,8 @@ Test(held_copy, without_the_segment_that_was_begun_meanwhile)
     expect_old();
 }
 
-/* The store itself may be killed in a hold: what is damaged then has its second copy as ever. */
+/* The store itself may be killed in a hold: what is damaged then has its second copy as ever. And so it is in
+ * a copy that has the last batch, damaged or not. */
 Test(held_copy, the_store_itself_loses_nothing)
 {
     struct unit_place at, end;
@@ -130,6 +132,8 @@ Test(held_copy, the_store_itself_loses_nothing)
     unit_kill(&u, SIM_KEEP_ALL, 0);
     for (uint64_t off = at.offset; off < end.offset; off += 7) {
         unit_clone(&copy, &u);
+        if (off % 2)
+            simdisk_copied(copy.disk);
         cr_assert_eq(simdisk_flip(copy.disk, at.name, off, 4), 0);
         cr_assert_eq(unit_try_open(&copy), 0, "%s", copy.why);
         cr_assert_neq(unit_lookup(&copy, "x"), 0, "byte %llu", (unsigned long long)off);
@@ -139,6 +143,144 @@ Test(held_copy, the_store_itself_loses_nothing)
         unit_done(&copy);
     }
     unit_open(&u);
+}
+
+#define N_LATER 6u
+
+static const char *later(unsigned i)
+{
+    return (const char *[N_LATER]){"l0", "l1", "l2", "l3", "l4", "l5"}[i];
+}
+
+/* Killed in a hold, with "doc" overwritten in it from `at` on, in a segment of its own if `alone`, and names
+ * made behind it up to `end`; all that is durable, twice. */
+static void make_held(bool alone, struct unit_place *at, struct unit_place *end)
+{
+    doc = unit_file(&u, "doc", SIZE, 1);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    cr_assert_eq(eng_hold(u.eng), 0);
+    unit_file(&u, "w", 3000, 5);
+    *at = unit_log_place(&u);
+    if (alone)
+        cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    overwrite();
+    for (unsigned i = 0; i < N_LATER; i++)
+        unit_create(&u, later(i));
+    cr_assert_eq(eng_tick(u.eng), 0);
+    *end = unit_log_place(&u);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+}
+
+/* The names are there, and of "doc" nothing that it had before. */
+static void expect_new(struct unit *c, const char *when, uint64_t at)
+{
+    uint8_t all[SIZE];
+    for (unsigned again = 0; again < 2; again++) {
+        cr_assert_eq(unit_try_open(c), 0, "%s %llu: %s", when, (unsigned long long)at, c->why);
+        for (unsigned i = 0; i < N_LATER; i++)
+            cr_assert_neq(unit_lookup(c, later(i)), 0, "%s %llu, %u: %s", when, (unsigned long long)at, again,
+                          later(i));
+        cr_assert(unit_holds(c, doc, SIZE, 2) || eng_read(c->eng, doc, all, SIZE, 0) == -EIO, "%s %llu, %u",
+                  when, (unsigned long long)at, again);
+        if (!c->opt.read_only)
+            unit_kill(c, SIM_DROP_ALL, 0);
+        else
+            unit_close(c);
+    }
+}
+
+/* `keep` bytes of a segment, and zeros in [from, to) of these; as the store is mounted, and as a salvage
+ * reads it. */
+static void damaged(const char *name, uint64_t keep, uint64_t from, uint64_t to, const char *when)
+{
+    for (unsigned salvage = 0; salvage < 2; salvage++) {
+        uint8_t *data;
+        size_t size;
+        unit_clone(&copy, &u);
+        cr_assert_eq(simdisk_get(copy.disk, name, &data, &size), 0);
+        memset(data + from, 0, MIN_OF(to, (uint64_t)size) - from);
+        if (keep)
+            simdisk_put(copy.disk, name, data, MIN_OF(keep, (uint64_t)size));
+        else
+            cr_assert_eq(simdisk_remove(copy.disk, name), 0);
+        free(data);
+        copy.opt.read_only = copy.opt.salvage = salvage;
+        expect_new(&copy, when, keep < size ? keep : from);
+        if (salvage && keep < size) { /* more may have followed */
+            cr_assert_eq(unit_try_open(&copy), 0);
+            cr_assert_neq(copy.eng->lost_after, UINT64_MAX, "%s", when);
+        }
+        unit_done(&copy);
+    }
+}
+
+Test(held_copy, the_store_itself_has_the_full_word_of_its_second_copy)
+{
+    struct unit_place at, end;
+    make_held(false, &at, &end);
+    for (uint64_t cut = at.offset; cut < end.offset; cut += 211)
+        damaged(at.name, cut, 0, 0, "cut at");
+    for (uint64_t off = at.offset / 512 * 512; off < end.offset; off += 512)
+        damaged(at.name, UINT64_MAX, MAX_OF(off, at.offset), off + 512, "zeros at");
+    damaged(at.name, UINT64_MAX, at.offset, UINT64_MAX, "zeros from");
+    unit_open(&u);
+}
+
+Test(held_copy, the_store_itself_may_lose_the_segment_that_was_begun_in_a_hold)
+{
+    struct unit_place at, end;
+    make_held(true, &at, &end);
+    cr_assert_neq(end.segment, at.segment);
+    damaged(end.name, 0, 0, 0, "without");
+    damaged(end.name, sizeof(struct segment_header), 0, 0, "cut at");
+    unit_open(&u);
+}
+
+/* It was whole when it was opened, and what it has is its own from then on, as is what follows. */
+Test(held_copy, one_that_was_opened_is_a_store_as_any)
+{
+    struct unit_place at, end;
+    uint8_t *data;
+    size_t size;
+    make_held(false, &at, &end);
+    for (unsigned goes_on = 0; goes_on < 2; goes_on++) {
+        unit_clone(&copy, &u);
+        simdisk_copied(copy.disk);
+        unit_open(&copy);
+        cr_assert(unit_holds(&copy, doc, SIZE, 2));
+        if (goes_on) {
+            unit_create(&copy, "more");
+            cr_assert_eq(eng_sync(copy.eng), 0);
+            echo_sync(&copy.eng->log.echo);
+        }
+        unit_kill(&copy, SIM_DROP_ALL, 0);
+        cr_assert_eq(simdisk_get(copy.disk, at.name, &data, &size), 0);
+        simdisk_put(copy.disk, at.name, data, at.offset);
+        free(data);
+        unit_open(&copy);
+        cr_assert_eq(unit_lookup(&copy, "more") != 0, goes_on == 1);
+        unit_kill(&copy, SIM_DROP_ALL, 0);
+        expect_new(&copy, "a copy, cut at", at.offset);
+        unit_done(&copy);
+    }
+    unit_open(&u);
+}
+
+/* The first batch that the copy appends has the number of the first that was left out. */
+Test(held_copy, what_was_left_out_does_not_come_back)
+{
+    copy_around(overwrite, 0);
+    unit_open(&copy);
+    struct unit_place at = unit_log_place(&copy);
+    unit_create(&copy, "a");
+    cr_assert_eq(eng_sync(copy.eng), 0);
+    unit_kill(&copy, SIM_DROP_ALL, 0); /* its second copy was not durable yet */
+    cr_assert_eq(simdisk_flip(copy.disk, at.name, at.offset + sizeof(struct batch_header) + 6, 1), 0);
+    unit_open(&copy);
+    cr_assert(unit_holds(&copy, doc, SIZE, 1));
+    cr_assert_eq(unit_lookup(&copy, "a"), 0);
+    unit_done(&copy);
 }
 
 /* Others follow it: then it is no copy's end. */
