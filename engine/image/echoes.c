@@ -368,7 +368,8 @@ static bool is_replaced(const struct echo_stock_file *f, const struct worth *w)
 
 /* A file is put away only when all that it vouches for is elsewhere, durably: the last batches of the log may
  * have no other word. A torn one stays, since nobody reads it but behind a crash, until the next checkpoint
- * has all of it. Of one that goes on with another past, or was copied, the records become this store's. */
+ * has all of it. Of one that goes on with another past, was copied, or has lost its header, the records
+ * become this store's. */
 static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
                       bool *removed)
 {
@@ -381,7 +382,9 @@ static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, con
         ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
         return put_away(rec, f, w, removed);
     file.size = stale ? w->end : file.size;
-    int r = stale || (f->copied && !MUTANT(COPY_STAYS)) ? echo_claim(echo, file.id, file.size) : 0;
+    bool headless = f->headless && !f->unread; /* as a cut of the power leaves one */
+    bool claim = stale || headless || (f->copied && !MUTANT(COPY_STAYS));
+    int r = claim ? echo_claim(echo, file.id, file.size) : 0;
     if (r && stale) {
         char name[ECHO_NAME_SIZE];
         echo_name(file.id, name);
