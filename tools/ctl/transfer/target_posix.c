@@ -7,6 +7,7 @@
 #include "ctl/transfer/target_backends.h"
 
 #include "ctl/transfer/beneath.h"
+#include "ctl/transfer/file_attr.h"
 #include "ctl/transfer/guarded.h"
 #include "ctl/transfer/listing.h"
 #include "ctl/transfer/same.h"
@@ -87,18 +88,6 @@ static int dir_of(struct target *t, tdir dir, const char *name)
     return beneath_fd(posix_of(t)->dirs, dir);
 }
 
-static struct timespec from_ns(int64_t ns)
-{
-    struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    if (ns == TARGET_NOW)
-        return (struct timespec){.tv_nsec = UTIME_NOW};
-    if (ts.tv_nsec < 0) {
-        ts.tv_nsec += 1000000000;
-        ts.tv_sec--;
-    }
-    return ts;
-}
-
 static int posix_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
     struct stat st = {0};
@@ -155,103 +144,11 @@ static int write_all(int fd, const char *buf, size_t n, uint64_t offset)
     return 0;
 }
 
-static bool has_xattr(const struct eng_record *rec, const char *name)
-{
-    for (size_t i = 0; i < rec->n_xattrs; i++)
-        if (!strcmp(rec->xattrs[i].name, name))
-            return true;
-    return false;
-}
-
-/* A file system without attributes has none; a mount of ours has them, even if it does not show them. */
-static ssize_t list_xattrs(const struct target *t, int fd, char *list, size_t size)
-{
-    ssize_t n = flistxattr(fd, list, size);
-    if (n >= 0)
-        return n;
-    return errno == ENOTSUP && t->kind != TARGET_MOUNT ? 0 : -errno;
-}
-
-/* A file that is written anew keeps nothing of the old memory's fields. */
-static int remove_stale_xattrs(const struct target *t, int fd, const struct eng_record *rec)
-{
-    char list[ENG_XATTR_LIST_MAX];
-    ssize_t n = list_xattrs(t, fd, list, sizeof list);
-    if (n < 0)
-        return (int)n;
-    for (const char *s = list; s < list + n; s += strlen(s) + 1)
-        if (!strncmp(s, "user.", 5) && !has_xattr(rec, s) && fremovexattr(fd, s) < 0 && errno != ENODATA)
-            return -errno;
-    return 0;
-}
-
-/* ext4 says ENOSPC where all attributes of a file do not fit its one block: that is no full disk. */
-static int set_xattr(int fd, const char *name, const void *value, size_t size)
-{
-    if (fsetxattr(fd, name, value, size, 0) == 0)
-        return 0;
-    return errno == ENOSPC ? -E2BIG : -errno;
-}
-
-static int set_xattrs(int fd, const struct eng_record *rec)
-{
-    for (size_t i = 0; i < rec->n_xattrs; i++) {
-        if (guarded_is(rec->xattrs[i].name))
-            continue; /* by set_guarded() */
-        int r = set_xattr(fd, rec->xattrs[i].name, rec->xattrs[i].value, rec->xattrs[i].size);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* Last of all, since a new owner takes a capability away. */
-static int set_guarded(struct target *t, int fd, const struct eng_record *rec)
-{
-    int r = 0;
-    for (size_t i = 0; !r && i < rec->n_xattrs; i++) {
-        const struct eng_xattr_pair *x = &rec->xattrs[i];
-        int e = guarded_is(x->name) ? set_xattr(fd, x->name, x->value, x->size) : 0;
-        r = e < 0 ? guarded_refuse(t, rec->name, x->name, e) : 0;
-    }
-    return r;
-}
-
-/* Only root can give files away; for others everything is their own, as with cp -a. */
-static bool gives_away(uint32_t uid, uint32_t gid)
-{
-    return geteuid() == 0 && (uid != 0 || gid != getegid());
-}
-
-/* Owner, mode and time of a file that is complete. The order matters: chown clears set-ID bits. `made`: what
- * a new file was when it was made, which nobody but us changes; a mount tells that without a request, but not
- * after a write. NULL: it has to be asked. */
-static int settle(int fd, const struct eng_record *rec, const struct stat *made)
-{
-    struct stat st = made ? *made : (struct stat){0};
-    bool away = gives_away(rec->uid, rec->gid);
-    if (away && fchown(fd, rec->uid, rec->gid) < 0)
-        return -errno;
-    if (made && away) {
-        st.st_uid = rec->uid;
-        st.st_gid = rec->gid;
-    }
-    if (!made && fstat(fd, &st) < 0)
-        return -errno;
-    uint32_t mode = same_mode(rec->mode, rec->uid, rec->gid, st.st_uid, st.st_gid);
-    if (mode != (st.st_mode & 07777) && fchmod(fd, mode) < 0)
-        return -errno;
-    if (rec->mtime == TARGET_NOW)
-        return 0;
-    struct timespec ts = from_ns(rec->mtime), both[2] = {ts, ts};
-    return futimens(fd, both) < 0 ? -errno : 0;
-}
-
 /* A new file, never open to more than in the end, and writable for its owner: setting an attribute needs
  * that. */
 static int make_file(int at, const char *name, int flags, const struct eng_record *rec)
 {
-    mode_t mode = rec->mode & (gives_away(rec->uid, rec->gid) ? 0700 : 0777);
+    mode_t mode = rec->mode & (file_gives_away(rec->uid, rec->gid) ? 0700 : 0777);
     int fd = openat(at, name, OPEN_FLAGS | O_WRONLY | flags, mode | 0200);
     return fd < 0 ? -errno : fd;
 }
@@ -328,13 +225,13 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, boo
 static int stream_end(struct target *t, const struct eng_record *rec, struct target_file *f)
 {
     struct posix *p = posix_of(t);
-    int r = f->in_place ? remove_stale_xattrs(t, f->fd, rec) : 0;
+    int r = f->in_place ? file_remove_stale_xattrs(t, f->fd, rec) : 0;
     if (!r)
-        r = set_xattrs(f->fd, rec);
+        r = file_set_xattrs(f->fd, rec);
     if (!r)
-        r = settle(f->fd, rec, NULL);
+        r = file_settle(f->fd, rec, NULL);
     if (!r)
-        r = set_guarded(t, f->fd, rec);
+        r = file_set_guarded(t, f->fd, rec);
     int at = !r && !f->in_place ? dir_of(t, rec->parent, rec->name) : r;
     if (at < 0 || f->in_place)
         return at;
@@ -394,10 +291,10 @@ static int fill(struct target *t, int fd, const struct eng_record *rec)
     struct stat made = {0};
     int r = fstat(fd, &made) < 0 ? -errno : write_all(fd, rec->content, rec->size, 0);
     if (!r)
-        r = set_xattrs(fd, rec);
+        r = file_set_xattrs(fd, rec);
     if (!r)
-        r = settle(fd, rec, &made);
-    return r ? r : set_guarded(t, fd, rec);
+        r = file_settle(fd, rec, &made);
+    return r ? r : file_set_guarded(t, fd, rec);
 }
 
 /* A file without a name, which gets one when it is complete. -EOPNOTSUPP: there are none here. */
@@ -554,7 +451,7 @@ static int posix_seek(struct target *t, struct target_file *f, uint64_t offset, 
 
 static ssize_t posix_listxattr(struct target *t, struct target_file *f, char *list, size_t size)
 {
-    return list_xattrs(t, f->fd, list, size);
+    return file_list_xattrs(t, f->fd, list, size);
 }
 
 static ssize_t posix_getxattr(struct target *t, struct target_file *f, const char *name, void *value,
@@ -569,7 +466,7 @@ static int posix_setxattr(struct target *t, struct target_file *f, const char *n
                           size_t size)
 {
     (void)t;
-    return set_xattr(f->fd, name, value, size);
+    return file_set_xattr(f->fd, name, value, size);
 }
 
 static int posix_removexattr(struct target *t, struct target_file *f, const char *name)
@@ -579,31 +476,6 @@ static int posix_removexattr(struct target *t, struct target_file *f, const char
 }
 
 /* ---- names and attributes ------------------------------------------------- */
-
-/* Of an O_PATH descriptor. */
-static int set_attr(int fd, const struct stat *st, const struct target_attr *attr, unsigned mask)
-{
-    uint32_t uid = st->st_uid, gid = st->st_gid;
-    if ((mask & (ENG_SET_UID | ENG_SET_GID)) && geteuid() == 0) {
-        uid = mask & ENG_SET_UID ? attr->uid : uid;
-        gid = mask & ENG_SET_GID ? attr->gid : gid;
-        if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
-            return -errno;
-    }
-    if ((mask & ENG_SET_MODE) && !S_ISLNK(st->st_mode)) {
-        int r = beneath_chmod(fd, same_mode(attr->mode, attr->uid, attr->gid, uid, gid));
-        if (r < 0)
-            return r;
-    }
-    if (!(mask & (ENG_SET_ATIME | ENG_SET_MTIME)))
-        return 0;
-    struct timespec ts[2] = {from_ns(attr->atime), from_ns(attr->mtime)};
-    if (!(mask & ENG_SET_ATIME))
-        ts[0].tv_nsec = UTIME_OMIT;
-    if (!(mask & ENG_SET_MTIME))
-        ts[1].tv_nsec = UTIME_OMIT;
-    return utimensat(fd, "", ts, AT_EMPTY_PATH) < 0 ? -errno : 0;
-}
 
 /* An O_PATH descriptor of what has the name. */
 static int open_name(struct target *t, tdir dir, const char *name, struct stat *ret_st)
@@ -627,7 +499,7 @@ static int posix_setattr(struct target *t, tdir dir, const char *name, const str
     int fd = open_name(t, dir, name, &st);
     if (fd < 0)
         return fd;
-    int r = st.st_dev == attr->dev && st.st_ino == attr->ino ? set_attr(fd, &st, attr, mask) : -EREMCHG;
+    int r = st.st_dev == attr->dev && st.st_ino == attr->ino ? file_set_attr(fd, &st, attr, mask) : -EREMCHG;
     close(fd);
     return r;
 }
@@ -650,7 +522,7 @@ static int posix_setattr_dir(struct target *t, tdir self, const struct target_at
     int fd = beneath_fd(posix_of(t)->dirs, self);
     if (fd < 0)
         return fd;
-    return fstat(fd, &st) < 0 ? -errno : set_attr(fd, &st, attr, mask);
+    return fstat(fd, &st) < 0 ? -errno : file_set_attr(fd, &st, attr, mask);
 }
 
 /* Under the temporary name. */
@@ -689,7 +561,7 @@ static int posix_make(struct target *t, tdir dir, const char *name, const struct
     bool ours = !((st.st_mode ^ attr->mode) & S_IFMT) && st.st_nlink == 1 && st.st_uid == geteuid() &&
                 (link || st.st_rdev == attr->rdev);
     unsigned mask = ENG_SET_UID | ENG_SET_GID | ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE);
-    r = ours ? set_attr(fd, &st, attr, mask) : -EREMCHG;
+    r = ours ? file_set_attr(fd, &st, attr, mask) : -EREMCHG;
     close(fd);
     if (!r)
         r = take_name(p, at, name, over);
