@@ -71,7 +71,7 @@ static int put_one(struct bench *b, size_t i)
                              .gid = getegid(),
                              .mtime = TARGET_NOW};
     memcpy(b->content, &i, b->size < sizeof i ? b->size : sizeof i); /* no two are the same */
-    ssize_t n = b->t->ops->put(b->t, &rec, 1);
+    ssize_t n = b->t->ops->put(b->t, &rec, 1, &(uint64_t){0});
     return n < 0 ? (int)n : rec.result;
 }
 

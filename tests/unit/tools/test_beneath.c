@@ -95,6 +95,9 @@ static void work(void)
     forget(b, other);
     MUST(beneath_fd(b, abc)); /* found again by its path */
     forget(b, other);
+    EQUAL(add(b, ab, "c", "a/b/c"), abc); /* one directory, one number */
+    EQUAL(add(b, 0, "a", "a"), a);
+    EQUAL(add(b, 0, "b", "a/b") == ab, false);
     MUST(rename("a/b", "a/kept"));
     EQUAL(beneath_fd(b, abc), -ENOENT);
     MUST(symlink("../../outside", "a/b"));

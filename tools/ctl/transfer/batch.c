@@ -19,7 +19,7 @@ _Static_assert(BATCH_SLOTS >= 2 * BATCH_RECORDS && (BATCH_SLOTS & (BATCH_SLOTS -
 
 static void put(struct batch *b, struct batch_group *g)
 {
-    g->put_result = b->t->ops->put(b->t, g->records, g->n);
+    g->put_result = b->t->ops->put(b->t, g->records, g->n, g->inos);
 }
 
 static void *putter(void *arg)
@@ -138,6 +138,8 @@ static int conclude(struct batch *b, struct batch_group *g)
         if (e == 0) {
             b->stored++;
             b->stored_bytes += g->records[i].size;
+            e = b->put ? b->put(b->arg, &g->records[i], g->tags[i], g->inos[i]) : 0;
+            fatal = e < 0 ? e : fatal;
             continue;
         }
         if (target_error_is_fatal(b->t, e))
@@ -214,7 +216,7 @@ int batch_add(struct batch *b, const struct eng_record *rec, uint64_t tag)
 }
 
 int batch_put_streamed(struct batch *b, struct eng_record *rec, bool over,
-                       int (*write)(void *arg, struct sink *sink), void *arg)
+                       int (*write)(void *arg, struct sink *sink), void *arg, uint64_t *ret_ino)
 {
     struct sink sink;
     int r = batch_flush(b);
@@ -225,6 +227,8 @@ int batch_put_streamed(struct batch *b, struct eng_record *rec, bool over,
     if (!r)
         r = write(arg, &sink);
     r = sink_close(&sink, r);
+    if (!r)
+        *ret_ino = sink.has_file ? sink.file.ino : sink.have.ino;
     b->stored += !r;
     return r;
 }

@@ -28,7 +28,8 @@
 struct batch_group {
     struct pool pool;
     struct eng_record records[BATCH_RECORDS];
-    uint64_t tags[BATCH_RECORDS]; /* the caller's, handed to `failed` */
+    uint64_t tags[BATCH_RECORDS]; /* the caller's, handed to `failed` and `put` */
+    uint64_t inos[BATCH_RECORDS]; /* what put() has told */
     size_t n, bytes;
     struct {
         uint32_t epoch; /* of the group it belongs to; another one: free */
@@ -45,6 +46,9 @@ struct batch {
     uint64_t stored, stored_bytes;
     /* Called for each record that was refused. */
     void (*failed)(void *arg, const struct eng_record *rec, uint64_t tag, int error);
+    /* Called for each record that was put, with its inode (0: as of put() of struct target_ops). NULL: nobody
+     * asks. -ENOMEM is fatal. */
+    int (*put)(void *arg, const struct eng_record *rec, uint64_t tag, uint64_t ino);
     void *arg;
     pthread_t thread;
     bool has_thread;
@@ -74,6 +78,6 @@ bool batch_pending(const struct batch *b, tdir dir, const char *name);
  * Puts a record (after all pending ones) whose content `write` gives to a sink, to the end (sink_end()). The
  * record's own error, not fatal ones only. `over`: as of sink_open(). */
 int batch_put_streamed(struct batch *b, struct eng_record *rec, bool over,
-                       int (*write)(void *arg, struct sink *sink), void *arg);
+                       int (*write)(void *arg, struct sink *sink), void *arg, uint64_t *ret_ino);
 
 #endif

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define OPEN_MAX_DIRS 64
 #define OPEN_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
@@ -37,6 +38,8 @@ struct beneath {
     bool one_mount, no_openat2;
     struct dir *dirs;
     size_t n, cap;
+    size_t *table; /* their numbers by what they are, open addressing; 0: a free slot */
+    size_t cap_table;
     size_t open[OPEN_MAX_DIRS]; /* those with a descriptor, but for the root; 0: a free slot */
     size_t next;                /* in `open`: the slot that is taken next, which is the oldest */
     size_t *way;                /* from a directory up to one that is open */
@@ -44,16 +47,48 @@ struct beneath {
     struct pool names;
 };
 
+/* The slot of a directory: its own, or the free one where it belongs. */
+static size_t *slot(const struct beneath *b, const struct dir *dir)
+{
+    uint64_t key[3] = {dir->parent, dir->dev, dir->ino};
+    size_t i = XXH3_64bits(key, sizeof key) & (b->cap_table - 1);
+    for (; b->table[i]; i = (i + 1) & (b->cap_table - 1)) {
+        const struct dir *d = &b->dirs[b->table[i]];
+        if (d->parent == dir->parent && d->dev == dir->dev && d->ino == dir->ino &&
+            !strcmp(d->name, dir->name))
+            break;
+    }
+    return &b->table[i];
+}
+
+static int grow_table(struct beneath *b)
+{
+    size_t *old = b->table, cap = b->cap_table ? b->cap_table * 2 : 64;
+    size_t *table = calloc(cap, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    b->table = table;
+    b->cap_table = cap;
+    for (size_t i = 1; i < b->n; i++)
+        *slot(b, &b->dirs[i]) = i;
+    free(old);
+    return 0;
+}
+
 static int add(struct beneath *b, const struct dir *dir, size_t *ret_dir)
 {
     struct dir *dirs = array_room(b->dirs, b->n, &b->cap, sizeof *dirs);
     if (!dirs)
         return -ENOMEM;
     b->dirs = dirs;
+    if (b->n * 2 >= b->cap_table && grow_table(b) < 0)
+        return -ENOMEM;
     b->dirs[b->n] = *dir;
     b->dirs[b->n].name = pool_copy(&b->names, dir->name, strlen(dir->name));
     if (!b->dirs[b->n].name)
         return -ENOMEM;
+    if (b->n)
+        *slot(b, dir) = b->n;
     *ret_dir = b->n++;
     return 0;
 }
@@ -102,6 +137,7 @@ void beneath_free(struct beneath *b)
     if (b->root >= 0)
         close(b->root);
     free(b->dirs);
+    free(b->table);
     free(b->way);
     pool_done(&b->names);
     free(b);
@@ -118,7 +154,11 @@ int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev
     if (!beneath_has(b, dev))
         return -EXDEV;
     struct dir dir = {.parent = parent, .name = name, .dev = dev, .ino = ino, .fd = -1};
-    return add(b, &dir, ret_dir);
+    size_t known = *slot(b, &dir);
+    if (!known)
+        return add(b, &dir, ret_dir);
+    *ret_dir = known;
+    return 0;
 }
 
 /* ---- descriptors ------------------------------------------------------------ */
@@ -347,8 +387,11 @@ int beneath_add_made(struct beneath *b, size_t parent, const char *name, size_t 
     int r = fstat(fd, &st) < 0 ? -errno : 0;
     if (!r && (st.st_uid != geteuid() || (st.st_mode & 05777) != 0700 || !is_empty(fd)))
         r = -EREMCHG;
+    struct dir dir = {.parent = parent, .name = name, .dev = st.st_dev, .ino = st.st_ino, .fd = -1};
+    if (!r && !beneath_has(b, st.st_dev))
+        r = -EXDEV;
     if (!r)
-        r = beneath_add(b, parent, name, st.st_dev, st.st_ino, ret_dir);
+        r = add(b, &dir, ret_dir);
     if (r < 0)
         close(fd);
     else

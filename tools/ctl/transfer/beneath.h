@@ -24,7 +24,8 @@ int beneath_open(int fd, bool one_mount, struct beneath **ret_beneath);
 void beneath_free(struct beneath *b);
 /* The root as a descriptor that can be read and flushed. Borrowed. */
 int beneath_root(const struct beneath *b);
-/* Another directory: `name` in `parent`, which has this inode. Not opened yet. */
+/* Another directory: `name` in `parent`, which has this inode. Not opened yet. The same one, added again, has
+ * the number that it had. */
 int beneath_add(struct beneath *b, size_t parent, const char *name, uint64_t dev, uint64_t ino,
                 size_t *ret_dir);
 /*

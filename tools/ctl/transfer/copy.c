@@ -56,7 +56,15 @@ static void complain(struct put *p, int error)
 static int link_or_note(struct copy *c, tdir dir, const char *name, bool *ret_linked)
 {
     struct links_first first;
-    int r = c->walk.attr.nlink > 1 ? links_note(&c->links, &c->walk.attr, dir, name, &first) : 0;
+    c->put.may_be_linked = c->walk.attr.nlink > 1;
+    int r = c->put.may_be_linked ? links_note(&c->links, &c->walk.attr, dir, name, &first) : 0;
+    int has = r > 0 ? put_has(&c->put, first.dir, first.name) : 0;
+    if (has < 0)
+        return has;
+    if (r > 0 && !has) { /* it was refused */
+        links_break(&c->links, &c->walk.attr);
+        r = links_note(&c->links, &c->walk.attr, dir, name, &first);
+    }
     *ret_linked = r > 0;
     if (r <= 0)
         return r;
@@ -212,8 +220,6 @@ static int copy_file(struct copy *c, tdir dir)
         r = put_find_way(&c->put, dir, w->name, w->attr.nlink > 1, &way);
     if (!r)
         r = put_file(&c->put, dir, w->name, &w->attr, way);
-    if (r < 0 && w->attr.nlink > 1)
-        links_break(&c->links, &w->attr);
     return r;
 }
 
@@ -263,8 +269,6 @@ static int copy_other(struct copy *c, tdir dir)
     if (r < 0 || done)
         return r;
     r = put_other(&c->put, dir, w->name, &w->attr, is_link ? link : NULL);
-    if (r < 0 && w->attr.nlink > 1)
-        links_break(&c->links, &w->attr);
     return r < 0 ? r : copy_other_xattrs(c, dir);
 }
 

@@ -454,7 +454,7 @@ int loader_add(struct loader *l, const struct memory *m, uint64_t tag)
     if (m->content_len <= BATCH_CONTENT_MAX)
         return batch_add(l->batch, &rec, tag);
     struct content content = {m};
-    r = batch_put_streamed(l->batch, &rec, false, write_content, &content);
+    r = batch_put_streamed(l->batch, &rec, false, write_content, &content, &(uint64_t){0});
     if (!r)
         l->batch->stored_bytes += m->content_len;
     return r;

@@ -35,6 +35,12 @@ static void on_failed(void *arg, const struct eng_record *rec, uint64_t tag, int
     put_complain(arg, rec->name, target_strerror(error));
 }
 
+static int on_put(void *arg, const struct eng_record *rec, uint64_t tag, uint64_t ino)
+{
+    struct put *p = arg;
+    return tag ? placed_note(&p->placed, rec->parent, rec->name, ino) : 0;
+}
+
 static void on_refused(void *arg, const char *entry, const char *why)
 {
     put_complain(arg, entry, why);
@@ -63,7 +69,10 @@ int put_init(struct put *p, const struct put_source *source, struct target *to, 
     p->fresh = is_empty(to);
     progress_start(&p->progress, source->unit);
     p->batch = batch_new(to, on_failed, p);
-    return p->batch ? 0 : -ENOMEM;
+    if (!p->batch)
+        return -ENOMEM;
+    p->batch->put = on_put;
+    return 0;
 }
 
 /* ---- the way ------------------------------------------------------------------ */
@@ -176,9 +185,10 @@ int put_file(struct put *p, tdir dir, const char *name, const struct target_attr
 int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
                  int (*write)(void *arg, struct sink *sink), void *arg)
 {
-    int r = batch_put_streamed(p->batch, rec, p->way == PUT_OTHER, write, arg);
+    uint64_t ino;
+    int r = batch_put_streamed(p->batch, rec, p->way == PUT_OTHER, write, arg, &ino);
     p->batch->stored_bytes += !r ? size : 0;
-    return r;
+    return r < 0 ? r : on_put(p, rec, p->may_be_linked, ino);
 }
 
 static int write_whole(void *arg, struct sink *sink)
@@ -191,7 +201,7 @@ static int write_whole(void *arg, struct sink *sink)
 int put_whole(struct put *p, struct eng_record *rec)
 {
     if (p->way != PUT_OTHER)
-        return batch_add(p->batch, rec, 0);
+        return batch_add(p->batch, rec, p->may_be_linked);
     return put_streamed(p, rec, rec->size, write_whole, rec);
 }
 
@@ -210,33 +220,51 @@ static bool same_other(struct put *p, tdir dir, const char *name, const struct t
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link)
 {
     struct target_attr have;
+    uint64_t ino = 0;
     int r = put_lookup(p, dir, name, &have);
     bool exists = !r;
     if (r < 0 && r != -ENOENT)
         return r;
     if (exists && S_ISDIR(have.mode))
         return -EISDIR;
-    if (exists && have.nlink == 1 && same_other(p, dir, name, &have, attr, link))
+    if (exists && have.nlink == 1 && same_other(p, dir, name, &have, attr, link)) {
+        ino = have.ino;
         r = settle(p, dir, name, &have, attr);
-    else
-        r = p->to->ops->make(p->to, dir, name, attr, link, exists);
+    } else {
+        r = p->to->ops->make(p->to, dir, name, attr, link, exists, &ino);
+    }
     p->result.others += !r;
-    return r;
+    return !r && p->may_be_linked ? placed_note(&p->placed, dir, name, ino) : r;
 }
 
 int put_link(struct put *p, tdir from_dir, const char *from, tdir dir, const char *name)
 {
     struct target_attr old, attr;
+    uint64_t ino = 0;
     int r = put_lookup(p, from_dir, from, &old);
-    if (r < 0)
+    if (r < 0 && r != -ENOENT)
         return r;
+    if (r < 0 || !placed_find(&p->placed, from_dir, from, &ino) || (ino && ino != old.ino))
+        return -ENOTUNIQ;
     r = put_lookup(p, dir, name, &attr);
-    if (r < 0)
-        return r == -ENOENT ? p->to->ops->link(p->to, from_dir, from, dir, name, false) : r;
+    bool exists = !r;
+    if (r < 0 && r != -ENOENT)
+        return r;
     /* to itself, or to what it is linked to already */
-    if (attr.dev == old.dev && attr.ino == old.ino)
-        return 0;
-    return S_ISDIR(attr.mode) ? -EISDIR : p->to->ops->link(p->to, from_dir, from, dir, name, true);
+    if (exists && attr.dev == old.dev && attr.ino == old.ino)
+        r = 0;
+    else if (exists && S_ISDIR(attr.mode))
+        r = -EISDIR;
+    else
+        r = p->to->ops->link(p->to, from_dir, from, old.ino, dir, name, exists);
+    return r < 0 ? r : placed_note(&p->placed, dir, name, ino);
+}
+
+int put_has(struct put *p, tdir dir, const char *name)
+{
+    uint64_t ino;
+    int r = batch_pending(p->batch, dir, name) ? batch_flush(p->batch) : 0;
+    return r < 0 ? r : placed_find(&p->placed, dir, name, &ino);
 }
 
 /* ---- all of them -------------------------------------------------------------- */
@@ -331,4 +359,5 @@ void put_done(struct put *p, struct copy_result *ret)
     p->to->refused = NULL;
     free(p->later);
     pool_done(&p->names);
+    placed_done(&p->placed);
 }

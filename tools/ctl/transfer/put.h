@@ -8,6 +8,7 @@
 #define ENGRAMCTL_PUT_H
 
 #include "ctl/transfer/batch.h"
+#include "ctl/transfer/placed.h"
 #include "ctl/transfer/result.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
@@ -46,6 +47,9 @@ struct put {
     bool fresh; /* nothing was in the target: its own directory gets the attributes of the source's */
     struct batch *batch;
     enum put_way way; /* of the current file */
+    /* Set by step(): hard links to the current entry may come. `placed` has all such. */
+    bool may_be_linked;
+    struct placed placed;
     struct put_later *later;
     size_t n_later, cap_later;
     struct pool names; /* of later */
@@ -92,7 +96,10 @@ int put_streamed(struct put *p, struct eng_record *rec, uint64_t size,
                  int (*write)(void *arg, struct sink *sink), void *arg);
 /* A symlink (`link`: its target) or special file, in place of what has the name. */
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link);
-/* (dir, name) as a hard link to (from_dir, from), if it is none yet. */
+/* Whether this run has put an entry under that name, which may_be_linked: 1, 0, or an error. */
+int put_has(struct put *p, tdir dir, const char *name);
+/* (dir, name) as a hard link to (from_dir, from), if it is none yet. -ENOTUNIQ: that is not, or not any more,
+ * what this run has put there. */
 int put_link(struct put *p, tdir from_dir, const char *from, tdir dir, const char *name);
 
 #endif

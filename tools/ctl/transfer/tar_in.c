@@ -560,6 +560,7 @@ int tar_import(int fd, const char *name, struct target *to, struct copy_result *
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         in.size = (uint64_t)st.st_size;
     int r = put_init(&in.put, &source, to, name);
+    in.put.may_be_linked = true; /* of an entry nothing tells */
     if (!r)
         r = archive_open_in(&in, fd);
     if (!r)

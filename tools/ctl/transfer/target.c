@@ -391,6 +391,8 @@ const char *target_strerror(int error)
         return "its file name is taken by another memory";
     case -EREMCHG:
         return "somebody has put something else in its place meanwhile";
+    case -ENOTUNIQ:
+        return "what it is a hard link to is not there, or is not what was put there";
     case -EDEADLK:
         return "is what this is copied to, and is left out";
     case -EINPROGRESS:

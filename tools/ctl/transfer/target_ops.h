@@ -28,7 +28,7 @@ struct target_attr {
 };
 
 struct target_file {
-    uint64_t ino;  /* store */
+    uint64_t ino;  /* of a store; of stream_open() always */
     int fd;        /* mount, tree; else -1 */
     bool in_place; /* of stream_open(): this is the file that has the name */
 };
@@ -46,8 +46,9 @@ struct target_ops {
     int (*subdir)(struct target *t, tdir dir, const char *name, const struct target_attr *attr, tdir *ret);
     int (*mkdir)(struct target *t, tdir dir, const char *name, uint32_t mode, tdir *ret);
     /* New and existing files. One that is as its record says is not touched; another one is replaced at once:
-     * a reader sees the old one or the new one. */
-    ssize_t (*put)(struct target *t, struct eng_record *records, size_t n);
+     * a reader sees the old one or the new one. `inos`: out, which inode has the name of each that was put;
+     * 0: nobody but us changes that. */
+    ssize_t (*put)(struct target *t, struct eng_record *records, size_t n, uint64_t *inos);
     /* The same for one file, whose content is written between the two calls. stream_close() takes the error
      * of that, and leaves everything as it was then; it returns that or its own. `over`: what has the name
      * may be no file, or one with other names, and is not written to in any case. */
@@ -79,11 +80,12 @@ struct target_ops {
     /* A symlink (link: its target) or special file, with its attributes. `over`: in place of what has the
      * name, at once, unless that is a directory; an error leaves everything as it was. */
     int (*make)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                const char *link, bool over);
+                const char *link, bool over, uint64_t *ret_ino);
     ssize_t (*readlink)(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
                         char *buf, size_t size);
-    int (*link)(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
-                bool over); /* as of make() */
+    /* Another name for `from`, if that is the inode `ino` still: else -ENOTUNIQ. `over`: as of make(). */
+    int (*link)(struct target *t, tdir from_dir, const char *from, uint64_t ino, tdir dir, const char *name,
+                bool over);
     int (*unlink)(struct target *t, tdir dir, const char *name);
     int (*rmdir)(struct target *t, tdir dir, const char *name);
     int (*scan_open)(struct target *t, tdir dir, struct target_scan **ret);

@@ -218,7 +218,14 @@ static int posix_stream_open(struct target *t, const struct eng_record *rec, boo
     }
     if (fd < 0)
         return fd;
-    *ret = (struct target_file){.fd = fd, .in_place = in_place};
+    if (fstat(fd, &st) < 0) {
+        int r = -errno;
+        if (!in_place)
+            (void)unlinkat(at, p->temporary, 0);
+        close(fd);
+        return r;
+    }
+    *ret = (struct target_file){.ino = st.st_ino, .fd = fd, .in_place = in_place};
     return 0;
 }
 
@@ -251,12 +258,13 @@ static int posix_stream_close(struct target *t, const struct eng_record *rec, st
     return r;
 }
 
-static int replace(struct target *t, const struct eng_record *rec)
+static int replace(struct target *t, const struct eng_record *rec, uint64_t *ret_ino)
 {
     struct target_file f = {.fd = -1};
     int r = posix_stream_open(t, rec, false, &f);
     if (r < 0)
         return r;
+    *ret_ino = f.ino;
     r = write_all(f.fd, rec->content, rec->size, 0);
     if (!r && f.in_place)
         r = ftruncate(f.fd, (off_t)rec->size) < 0 ? -errno : 0;
@@ -264,7 +272,7 @@ static int replace(struct target *t, const struct eng_record *rec)
 }
 
 /* A name that exists: nothing is done if everything is as the record says. */
-static int put_again(struct target *t, const struct eng_record *rec)
+static int put_again(struct target *t, const struct eng_record *rec, uint64_t *ret_ino)
 {
     struct target_attr have = {0}, want = {0};
     struct eng_record as = *rec;
@@ -281,15 +289,17 @@ static int put_again(struct target *t, const struct eng_record *rec)
     /* Somebody else's file could have been linked to this name. */
     if (same > 0 && mask && (have.nlink > 1 || guarded_any(&as)))
         same = 0;
-    if (same > 0)
-        return mask ? t->ops->setattr(t, rec->parent, rec->name, &want, mask) : 0;
-    return same < 0 ? same : replace(t, &as);
+    if (same <= 0)
+        return same < 0 ? same : replace(t, &as, ret_ino);
+    *ret_ino = have.ino;
+    return mask ? t->ops->setattr(t, rec->parent, rec->name, &want, mask) : 0;
 }
 
-static int fill(struct target *t, int fd, const struct eng_record *rec)
+static int fill(struct target *t, int fd, const struct eng_record *rec, uint64_t *ret_ino)
 {
     struct stat made = {0};
     int r = fstat(fd, &made) < 0 ? -errno : write_all(fd, rec->content, rec->size, 0);
+    *ret_ino = made.st_ino;
     if (!r)
         r = file_set_xattrs(fd, rec);
     if (!r)
@@ -298,7 +308,7 @@ static int fill(struct target *t, int fd, const struct eng_record *rec)
 }
 
 /* A file without a name, which gets one when it is complete. -EOPNOTSUPP: there are none here. */
-static int put_nameless(struct target *t, int at, const struct eng_record *rec)
+static int put_nameless(struct target *t, int at, const struct eng_record *rec, uint64_t *ret_ino)
 {
     char path[64];
     int fd = make_file(at, ".", O_TMPFILE, rec);
@@ -306,7 +316,7 @@ static int put_nameless(struct target *t, int at, const struct eng_record *rec)
         return -EOPNOTSUPP; /* a kernel, or a file system, that does not know O_TMPFILE */
     if (fd < 0)
         return fd;
-    int r = fill(t, fd, rec);
+    int r = fill(t, fd, rec, ret_ino);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (!r && linkat(AT_FDCWD, path, at, rec->name, AT_SYMLINK_FOLLOW) < 0)
         r = errno == ENOENT || errno == EPERM || errno == EXDEV ? -EOPNOTSUPP : -errno; /* no /proc, say */
@@ -316,13 +326,13 @@ static int put_nameless(struct target *t, int at, const struct eng_record *rec)
 }
 
 /* The same under a temporary name. */
-static int put_renamed(struct target *t, int at, const struct eng_record *rec)
+static int put_renamed(struct target *t, int at, const struct eng_record *rec, uint64_t *ret_ino)
 {
     struct posix *p = posix_of(t);
     int fd = make_temporary(p, rec->parent, at, rec);
     if (fd < 0)
         return fd;
-    int r = fill(t, fd, rec);
+    int r = fill(t, fd, rec, ret_ino);
     int lock = dup(fd); /* until it has its name; and close() tells what was not written */
     if (close(fd) < 0 && !r)
         r = -errno;
@@ -337,7 +347,7 @@ static int put_renamed(struct target *t, int at, const struct eng_record *rec)
 
 /* Half a memory must not look like a whole one, neither to a reader nor after a kill: a new file has its name
  * last of all. */
-static int put_one(struct target *t, const struct eng_record *rec)
+static int put_one(struct target *t, const struct eng_record *rec, uint64_t *ret_ino)
 {
     struct posix *p = posix_of(t);
     int at = dir_of(t, rec->parent, rec->name);
@@ -347,20 +357,20 @@ static int put_one(struct target *t, const struct eng_record *rec)
     if (p->has_met)
         r = beneath_is_taken(p->dirs, at, rec->name) > 0 ? -EEXIST : 0;
     if (!r)
-        r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(t, at, rec);
+        r = p->no_tmpfile ? -EOPNOTSUPP : put_nameless(t, at, rec, ret_ino);
     if (r == -EOPNOTSUPP) {
         p->no_tmpfile = true;
-        r = put_renamed(t, at, rec);
+        r = put_renamed(t, at, rec, ret_ino);
     }
     p->has_met = r == -EEXIST;
-    return p->has_met ? put_again(t, rec) : r;
+    return p->has_met ? put_again(t, rec, ret_ino) : r;
 }
 
-static ssize_t posix_put(struct target *t, struct eng_record *records, size_t n)
+static ssize_t posix_put(struct target *t, struct eng_record *records, size_t n, uint64_t *inos)
 {
     ssize_t stored = 0;
     for (size_t i = 0; i < n; i++) {
-        records[i].result = put_one(t, &records[i]);
+        records[i].result = put_one(t, &records[i], &inos[i]);
         stored += records[i].result == 0;
     }
     return stored;
@@ -547,7 +557,7 @@ static int take_name(const struct posix *p, int at, const char *name, bool over)
 }
 
 static int posix_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                      const char *link, bool over)
+                      const char *link, bool over, uint64_t *ret_ino)
 {
     struct posix *p = posix_of(t);
     struct stat st = {0};
@@ -567,6 +577,8 @@ static int posix_make(struct target *t, tdir dir, const char *name, const struct
         r = take_name(p, at, name, over);
     if (r < 0 && ours)
         (void)unlinkat(at, p->temporary, 0);
+    if (!r)
+        *ret_ino = st.st_ino;
     return r;
 }
 
@@ -589,18 +601,18 @@ static ssize_t posix_readlink(struct target *t, tdir dir, const char *name, cons
     return n;
 }
 
-static int posix_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
-                      bool over)
+static int posix_link(struct target *t, tdir from_dir, const char *from, uint64_t ino, tdir dir,
+                      const char *name, bool over)
 {
-    int at = dir_of(t, from_dir, from);
-    int to = at < 0 ? at : dir_of(t, dir, name);
+    struct stat st = {0};
+    int fd = open_name(t, from_dir, from, &st);
+    if (fd < 0)
+        return fd == -ENOENT ? -ENOTUNIQ : fd;
+    int to = st.st_ino == ino ? dir_of(t, dir, name) : -ENOTUNIQ, r = to;
     if (to >= 0)
-        at = dir_of(t, from_dir, from); /* the second one may have taken the place of the first */
-    if (at < 0 || to < 0)
-        return at < 0 ? at : to;
-    if (over)
-        return temporary_link(at, from, to, name);
-    return linkat(at, from, to, name, 0) < 0 ? -errno : 0;
+        r = over ? temporary_link_over(fd, to, name) : temporary_link_new(fd, to, name);
+    close(fd);
+    return r;
 }
 
 static int remove_name(struct target *t, tdir dir, const char *name, int flags)

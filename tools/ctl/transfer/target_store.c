@@ -187,8 +187,9 @@ static int put_unshared(struct target *t, struct eng_record *rec)
     return n < 0 ? (int)n : 0;
 }
 
-static ssize_t store_put(struct target *t, struct eng_record *records, size_t n)
+static ssize_t store_put(struct target *t, struct eng_record *records, size_t n, uint64_t *inos)
 {
+    memset(inos, 0, n * sizeof *inos);
     int64_t now = now_ns();
     ssize_t stored = 0, r = 0;
     for (size_t first = 0, i = 0; r >= 0 && i <= n; i++) {
@@ -388,7 +389,7 @@ static int take_name(struct target *t, tdir dir, const char *temporary, const ch
 }
 
 static int store_make(struct target *t, tdir dir, const char *name, const struct target_attr *attr,
-                      const char *link, bool over)
+                      const char *link, bool over, uint64_t *ret_ino)
 {
     struct eng_caller who = {.uid = attr->uid, .gid = attr->gid};
     struct eng_attr a;
@@ -399,6 +400,7 @@ static int store_make(struct target *t, tdir dir, const char *name, const struct
     if (r < 0)
         return r;
     unsigned mask = ENG_SET_ATIME | ENG_SET_MTIME | (link ? 0u : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID);
+    *ret_ino = a.ino;
     r = store_setattr_dir(t, a.ino, attr, mask);
     return over ? take_name(t, dir, temporary, name, r) : r;
 }
@@ -410,12 +412,14 @@ static ssize_t store_readlink(struct target *t, tdir dir, const char *name, cons
     return eng_readlink(t->eng, attr->ino, buf, size);
 }
 
-static int store_link(struct target *t, tdir from_dir, const char *from, tdir dir, const char *name,
-                      bool over)
+static int store_link(struct target *t, tdir from_dir, const char *from, uint64_t ino, tdir dir,
+                      const char *name, bool over)
 {
     struct eng_attr a;
     char temporary[TEMPORARY_BUF];
     int r = eng_lookup(t->eng, &t->caller, from_dir, from, &a);
+    if (r == -ENOENT || (!r && a.ino != ino))
+        r = -ENOTUNIQ;
     if (over)
         (void)free_name(t, dir, temporary);
     if (!r)

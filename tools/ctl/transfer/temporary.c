@@ -60,21 +60,32 @@ int temporary_lock(struct beneath *dirs, int fd, int at, const char *name)
     return has_name(dirs, fd, at, name) ? 0 : -EEXIST;
 }
 
-int temporary_link(int at, const char *from, int to, const char *name)
+int temporary_link_new(int fd, int to, const char *name)
+{
+    char path[64];
+    if (linkat(fd, "", to, name, AT_EMPTY_PATH) == 0)
+        return 0;
+    if (errno != ENOENT) /* only root may do that, or who opened it; others by /proc */
+        return -errno;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, path, to, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int temporary_link_over(int fd, int to, const char *name)
 {
     char temporary[TEMPORARY_BUF];
     struct stat st, here;
     int r = -EEXIST;
     for (int i = 0; r == -EEXIST && i < 1000; i++) {
         temporary_name(i, temporary);
-        r = linkat(at, from, to, temporary, 0) < 0 ? -errno : 0;
+        r = temporary_link_new(fd, to, temporary);
     }
     if (r < 0)
         return r;
     r = renameat(to, temporary, to, name) < 0 ? -errno : 0;
     /* Of two names of one file rename(2) leaves both. */
-    if (fstatat(to, temporary, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
-        fstatat(at, from, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == here.st_ino)
+    if (fstatat(to, temporary, &here, AT_SYMLINK_NOFOLLOW) == 0 && fstat(fd, &st) == 0 &&
+        st.st_ino == here.st_ino)
         (void)unlinkat(to, temporary, 0);
     return r;
 }

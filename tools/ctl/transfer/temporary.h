@@ -20,8 +20,10 @@ void temporary_name(int i, char ret_name[TEMPORARY_BUF]);
 bool temporary_is(const char *name, size_t len);
 /* Locks a file that was just made by the name. -EEXIST: somebody has removed it before that. */
 int temporary_lock(struct beneath *dirs, int fd, int at, const char *name);
-/* linkat(2) that replaces what has the name, at once: by a temporary one. */
-int temporary_link(int at, const char *from, int to, const char *name);
+/* linkat(2) of what the O_PATH descriptor `fd` is of, whatever has its name by now. */
+int temporary_link_new(int fd, int to, const char *name);
+/* The same in place of what has the name, at once: by a temporary one. */
+int temporary_link_over(int fd, int to, const char *name);
 /* Removes what killed imports of this user have left in a directory. */
 void temporary_sweep(struct beneath *dirs, int at);
 

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# midway.sh - what somebody else does before an import or export of root's, and in the midst of it, in a folder that is his: he puts
+# something of his where a memory was, keeps a file open that gets another owner, cuts one that is read, makes the names that are to
+# come. He gets nothing of anybody's, nobody else gets anything of his, and what could not be done is told.
+#
+#   tests/ops/midway.sh [BUILD]      CTL_OLD=engramctl: shows what that one does instead
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 tar setpriv
+if [ "$(id -u)" -ne 0 ]; then
+    skip midway "not root: root's import for others is what this is about"
+    exit 0
+fi
+CTL=${CTL_OLD-$CTL}
+cd "$WORK" || exit 1
+chmod 755 "$WORK"
+must_mount "$WORK/store" "$WORK/mnt" -o allow_other
+chmod 755 mnt
+BOB=1001 ALICE=1002
+
+# ---- hard links: what has the first name by the time that the second comes is bob's
+mkdir mnt/again
+cat >links.py <<'P'
+# links.py CTL TARGET WHAT: bob/x is alice's; once it is there bob does WHAT; then comes alice/y, a hard link to it.
+import io, os, shutil, subprocess, sys, tarfile, time
+ctl, top, what = sys.argv[1:]
+BOB, ALICE = 1001, 1002
+shutil.rmtree(f"{top}/bob", True), shutil.rmtree(f"{top}/alice", True), shutil.rmtree(f"{top}/pad", True)
+os.mkdir(f"{top}/bob"), os.chown(f"{top}/bob", BOB, BOB)
+def head(name, kind, uid, mode, size=0, link=""):
+    i = tarfile.TarInfo(name)
+    i.type, i.uid, i.gid, i.mode, i.size, i.linkname, i.mtime = kind, uid, uid, mode, size, link, 1700000000
+    return i.tobuf(tarfile.GNU_FORMAT)
+def bobs():
+    os.chdir(f"{top}/bob")
+    os.setresgid(BOB, BOB, BOB), os.setresuid(BOB, BOB, BOB)
+    if what != "nothing":
+        os.rename("x", "x.old")
+    if what == "file":
+        open("x", "w").write("forged")
+        os.chmod("x", 0o666)
+    elif what == "symlink":
+        os.symlink("/etc/passwd", "x")
+    elif what == "another":
+        os.rename("w", "x") # which is alice's as well, and came from the archive
+text = b"hers\n"
+run = subprocess.Popen([ctl, "import", "--format", "tar", "-", top], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+out = run.stdin
+out.write(head("alice", tarfile.DIRTYPE, ALICE, 0o700))
+for name in ("x", "w"):
+    out.write(head(f"bob/{name}", tarfile.REGTYPE, ALICE, 0o600, len(text)) + text + bytes(512 - len(text)))
+for i in range(600): # until all before them is there
+    out.write(head(f"pad/{i}", tarfile.REGTYPE, 0, 0o600))
+out.flush()
+until = time.monotonic() + 30
+while not os.path.exists(f"{top}/bob/w") and time.monotonic() < until:
+    time.sleep(0.01)
+child = os.fork()
+if not child:
+    bobs()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+out.write(head("alice/y", tarfile.LNKTYPE, ALICE, 0o600, 0, "bob/x") + head("alice/z", tarfile.LNKTYPE, ALICE, 0o600, 0, "alice/y"))
+out.write(head("last", tarfile.REGTYPE, 0, 0o600) + bytes(1024))
+said = run.communicate()[0].decode()
+told = [l.split(":")[1].strip() for l in said.splitlines() if "what it is a hard link to" in l]
+def of(name):
+    try:
+        s = os.lstat(f"{top}/{name}")
+        return f"{s.st_uid} {s.st_nlink}"
+    except FileNotFoundError:
+        return "-"
+print(run.returncode, of("alice/y"), of("alice/z"), "told:", *told, "last" if os.path.exists(f"{top}/last") else "cut")
+P
+links() { timeout 60 python3 links.py "$CTL" "$WORK/mnt" "$1"; }
+check_equal "bob leaves it alone: alice's is linked to it" "0 $ALICE 3 $ALICE 3 told: last" "$(links nothing)"
+for what in file symlink another gone; do
+    check_equal "bob puts there: $what. No link, and that is told" "1 - - told: alice/y alice/z last" "$(links $what)"
+done
+# the first name waits to be put, and its folder was left and is entered again
+python3 - <<'P'
+import io, tarfile
+with tarfile.open("again.tar", "w") as t:
+    for name, link in (("a/x", ""), ("b/c", ""), ("b/y", "a/x"), ("a/z", "b/y")):
+        i = tarfile.TarInfo(name)
+        i.type, i.linkname, i.size = (tarfile.LNKTYPE, link, 0) if link else (tarfile.REGTYPE, "", 2)
+        t.addfile(i, io.BytesIO(b"hi") if not link else None)
+P
+check "of a folder that is entered again" "$CTL" import again.tar mnt/again
+check_equal "  three names" "3 3 3" "$(stat -c %h mnt/again/a/x mnt/again/b/y mnt/again/a/z | xargs)"
+# the same without haste: the first name is refused
+python3 - <<'P'
+import io, tarfile
+with tarfile.open("refused.tar", "w", format=tarfile.PAX_FORMAT) as t:
+    def entry(name, kind, data=b"", link="", **more):
+        i = tarfile.TarInfo(name)
+        i.type, i.uid, i.gid, i.mode, i.size, i.linkname = kind, 1002, 1002, 0o600, len(data), link
+        i.pax_headers = more
+        t.addfile(i, io.BytesIO(data))
+    entry("bob/x", tarfile.REGTYPE, b"hers", uid="99999999999")
+    entry("alice/y", tarfile.LNKTYPE, link="bob/x")
+    entry("alice/fine", tarfile.REGTYPE, b"fine")
+    entry("alice/fine2", tarfile.LNKTYPE, link="alice/fine")
+P
+refused() { # TARGET: what came of it
+    "$CTL" import refused.tar "$1" >refused.said 2>&1
+    echo "$? $(grep -c 'alice/y: what it is a hard link to' refused.said) $(grep -o '[0-9]* hard links; [0-9]* failed' refused.said)"
+}
+rm -rf mnt/*
+mkdir mnt/bob && chown $BOB mnt/bob
+setpriv --reuid $BOB --regid $BOB --clear-groups sh -c 'echo forged >mnt/bob/x'
+check_equal "the first name is refused: no link to bob's" "1 1 1 hard links; 2 failed" "$(refused mnt)"
+check_equal "  nothing has the name, and his has one" "1 fine2" "$(stat -c %h mnt/bob/x) $(cd mnt/alice && ls | grep -v 'fine$')"
+mkdir -p tree/bob && echo there >tree/bob/x
+check "a store that is not mounted" "$CTL" import --format tree tree second
+check_equal "  the same" "1 1 1 hard links; 2 failed" "$(refused second)"
+rm -rf mnt/* tree
+mkdir -p tree/alice tree/bob mnt/bob/x && echo hers >tree/bob/x && ln tree/bob/x tree/alice/y && ln tree/bob/x tree/last
+"$CTL" import --format tree tree mnt >tree.said 2>&1
+check_equal "of a tree the next name is the first then" "1 hers 2 1" "$? $(cat mnt/last) $(stat -c %h mnt/last) $(grep -c 'bob/x: ' tree.said)"
+check "unmount" unmount_store "$WORK/mnt"
+t_end
