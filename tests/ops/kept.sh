@@ -141,5 +141,19 @@ mkdir mnt/g
 "$CTL" import --format tree good mnt/g >/dev/null
 check "by a tree" "$CTL" import --format tree want mnt/g
 check "  all is as it is to be" is_like good.others mnt/g
+# what is there already is not written to, not even by a file without a name
+batches() { sed -n 's/^engram_store_log_sequence //p' mnt/.engram/metrics; }
+mkdir twice twice/folder
+(cd twice/folder && echo x >first && ln first second && ln -s nowhere link && ln link link2 && mkfifo pipe && ln pipe pipe2 && truncate -s 9M large)
+tar -C twice -cf twice.tar .
+for format in tree tar; do
+    from=twice
+    [ $format = tree ] || from=twice.tar
+    mkdir "mnt/twice-$format"
+    check "a $format with second names" "$CTL" import --format $format $from "mnt/twice-$format"
+    before=$(batches)
+    check "  once more" "$CTL" import --format $format $from "mnt/twice-$format"
+    check_equal "  changes nothing" "$before" "$(batches)"
+done
 check "unmount" unmount_store "$WORK/mnt"
 t_end

@@ -119,5 +119,66 @@ rm -rf mnt/* tree
 mkdir -p tree/alice tree/bob mnt/bob/x && echo hers >tree/bob/x && ln tree/bob/x tree/alice/y && ln tree/bob/x tree/last
 "$CTL" import --format tree tree mnt >tree.said 2>&1
 check_equal "of a tree the next name is the first then" "1 hers 2 1" "$? $(cat mnt/last) $(stat -c %h mnt/last) $(grep -c 'bob/x: ' tree.said)"
+
+# ---- what bob has open: its content is that of the archive already, but it is to be somebody else's, or less open
+cat >open.py <<'P'
+# open.py CTL TARGET KIND: bob, or everybody, has files open that an import makes alice's or root's. What each can do afterwards.
+import os, subprocess, sys
+ctl, top, kind = sys.argv[1:]
+os.chdir(top)
+opened = {}
+sizes = {"diary": 0, "tool": 17, "large": 9 << 20, "longer": 9 << 20}
+os.mkdir("of"), os.chmod("of", 0o777)
+if os.fork() == 0:
+    os.umask(0)
+    if kind == "owner":
+        os.setresgid(1001, 1001, 1001), os.setresuid(1001, 1001, 1001)
+    for name, size in sizes.items():
+        fd = os.open("of/" + name, os.O_RDWR | os.O_CREAT, 0o644 if kind == "owner" else 0o666)
+        os.write(fd, b"x" * size)
+    os.mkfifo("of/pipe", 0o644 if kind == "owner" else 0o666)
+    os._exit(0)
+assert os.wait()[1] == 0
+for name in [*sizes, "pipe"]:
+    os.utime("of/" + name, (1700000000, 1700000000))
+    opened[name] = os.open("of/" + name, os.O_RDWR | os.O_NONBLOCK)
+run = subprocess.run([ctl, "import", "../open.tar", "."], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+can = []
+for name, fd in opened.items():
+    s = os.stat("of/" + name)
+    got = oct(s.st_mode & 0o777), s.st_uid
+    assert got == (("0o600", 1002) if kind == "owner" else ("0o644", 0)), (name, got)
+    with open("of/" + name, "rb" if name != "pipe" else "rb+", 0) as f:
+        if name != "pipe":
+            assert len(f.read()) == sizes[name] + (name == "longer")
+            os.pwrite(fd, b"EVIL", 0)
+            can += [name] * (os.pread(f.fileno(), 4, 0) == b"EVIL")
+        else:
+            f.write(b"hers")
+            try:
+                can += [name] * (os.read(fd, 4) == b"hers")
+            except BlockingIOError:
+                pass
+before = {n: os.stat("of/" + n).st_ctime_ns for n in opened}
+again = subprocess.run([ctl, "import", "../open.tar", "."], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+touched = [n for n in opened if os.stat("of/" + n).st_ctime_ns != before[n]]
+print(run.returncode, again.returncode, "can write to:", *can, "touched by the second import:", *touched)
+P
+for kind in owner mode; do
+    python3 - $kind <<'P'
+import io, sys, tarfile
+owner, mode = (1002, 0o600) if sys.argv[1] == "owner" else (0, 0o644)
+with tarfile.open("open.tar", "w", format=tarfile.GNU_FORMAT) as t:
+    for name, size in (("diary", 0), ("tool", 17), ("large", 9 << 20), ("longer", (9 << 20) + 1), ("pipe", -1)):
+        i = tarfile.TarInfo("of/" + name)
+        i.uid = i.gid = owner
+        i.mode, i.mtime, i.size = mode, 1700000000, max(size, 0)
+        i.type = tarfile.FIFOTYPE if size < 0 else tarfile.REGTYPE
+        t.addfile(i, io.BytesIO(b"x" * i.size))
+P
+    rm -rf mnt/*
+    check_equal "another $kind for what somebody has open: he has it open no more" "0 0 can write to: touched by the second import:" \
+        "$(timeout 60 python3 open.py "$CTL" "$WORK/mnt" $kind 2>&1)"
+done
 check "unmount" unmount_store "$WORK/mnt"
 t_end

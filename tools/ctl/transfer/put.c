@@ -148,15 +148,20 @@ int put_set_later(struct put *p, tdir self, const char *name, size_t depth, cons
     return 0;
 }
 
-/* The attributes of what was there before, as far as they are different. */
+/* What is different in the attributes of what was there before. */
+static unsigned changes(const struct put *p, const struct target_attr *have, const struct target_attr *attr,
+                        struct target_attr *ret_want)
+{
+    struct eng_record rec = {.mode = attr->mode, .uid = attr->uid, .gid = attr->gid, .mtime = attr->mtime};
+    unsigned mask = same_changes(&rec, have, sets_owners(p), ret_want);
+    return S_ISLNK(have->mode) ? mask & ~(unsigned)ENG_SET_MODE : mask;
+}
+
 static int settle(struct put *p, tdir dir, const char *name, const struct target_attr *have,
                   const struct target_attr *attr)
 {
-    struct eng_record rec = {.mode = attr->mode, .uid = attr->uid, .gid = attr->gid, .mtime = attr->mtime};
     struct target_attr want;
-    unsigned mask = same_changes(&rec, have, sets_owners(p), &want);
-    if (S_ISLNK(have->mode))
-        mask &= ~(unsigned)ENG_SET_MODE;
+    unsigned mask = changes(p, have, attr, &want);
     return mask ? p->to->ops->setattr(p->to, dir, name, &want, mask) : 0;
 }
 
@@ -217,6 +222,15 @@ static bool same_other(struct put *p, tdir dir, const char *name, const struct t
     return p->to->ops->readlink(p->to, dir, name, have, buf, sizeof buf) >= 0 && !strcmp(buf, link);
 }
 
+/* Whether what is there can stay, with other attributes at most. Other names of it may be others' by now, and
+ * others may have a pipe open. */
+static bool can_stay(struct put *p, const struct target_attr *have, const struct target_attr *attr)
+{
+    struct target_attr want;
+    unsigned mask = changes(p, have, attr, &want);
+    return !mask || (have->nlink == 1 && (S_ISLNK(have->mode) || !same_takes_away(p->to, have, &want, mask)));
+}
+
 int put_other(struct put *p, tdir dir, const char *name, const struct target_attr *attr, const char *link)
 {
     struct target_attr have;
@@ -227,7 +241,7 @@ int put_other(struct put *p, tdir dir, const char *name, const struct target_att
         return r;
     if (exists && S_ISDIR(have.mode))
         return -EISDIR;
-    if (exists && have.nlink == 1 && same_other(p, dir, name, &have, attr, link)) {
+    if (exists && same_other(p, dir, name, &have, attr, link) && can_stay(p, &have, attr)) {
         ino = have.ino;
         r = settle(p, dir, name, &have, attr);
     } else {

@@ -140,3 +140,11 @@ unsigned same_changes(const struct eng_record *rec, const struct target_attr *ha
         mask |= ENG_SET_MODE;
     return mask;
 }
+
+bool same_takes_away(const struct target *t, const struct target_attr *have, const struct target_attr *want,
+                     unsigned mask)
+{
+    if (t->kind == TARGET_STORE)
+        return false;
+    return mask & (ENG_SET_UID | ENG_SET_GID) || (mask & ENG_SET_MODE && have->mode & ~want->mode & 07777);
+}

@@ -23,5 +23,10 @@ int same_add_xattrs(struct target *t, struct target_file *f, const struct eng_re
  * `owner`: owners can be set. */
 unsigned same_changes(const struct eng_record *rec, const struct target_attr *have, bool owner,
                       struct target_attr *ret_want);
+/* Whether these changes give the file to somebody else, or take rights away. Whoever has it open keeps it
+ * open, for writing, perhaps: another file is to have the name then. Not so in a store, which nobody else has
+ * open. */
+bool same_takes_away(const struct target *t, const struct target_attr *have, const struct target_attr *want,
+                     unsigned mask);
 
 #endif

@@ -21,6 +21,69 @@ static int open_new(struct sink *s, bool over)
     return r;
 }
 
+/* Where data of the old file is, in [from, to); all of it where holes cannot be asked for. */
+static bool next_data(struct sink *s, uint64_t from, uint64_t to, uint64_t *ret_from, uint64_t *ret_to)
+{
+    const struct target_ops *ops = s->t->ops;
+    uint64_t data = from, hole = to;
+    int r = ops->seek(s->t, &s->old, from, SEEK_DATA, &data);
+    if (r == -ENXIO || data >= to)
+        return false;
+    if (!r && ops->seek(s->t, &s->old, data, SEEK_HOLE, &hole) < 0)
+        hole = to;
+    *ret_from = data;
+    *ret_to = hole < to ? hole : to;
+    return true;
+}
+
+/* What was copied is what was compared, if nobody has written to it, or cut it, in between. */
+static int check_old(struct sink *s)
+{
+    const struct target_attr *have = &s->have;
+    struct target_attr now;
+    int r = s->t->ops->lookup(s->t, s->rec->parent, s->rec->name, &now);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    bool same = !r && now.dev == have->dev && now.ino == have->ino && now.size == have->size;
+    return same && now.mtime == have->mtime ? 0 : -EREMCHG;
+}
+
+/* The old content up to `pos`, which is that of the new file, into it. */
+static int copy_old(struct sink *s)
+{
+    const struct target_ops *ops = s->t->ops;
+    uint64_t data, hole;
+    for (uint64_t at = 0; at < s->pos && next_data(s, at, s->pos, &data, &hole); at = hole)
+        for (; data < hole; data += PIECE) {
+            size_t n = hole - data < PIECE ? (size_t)(hole - data) : PIECE;
+            ssize_t got = ops->read(s->t, &s->old, s->piece, n, data);
+            ssize_t put = got > 0 ? ops->write(s->t, &s->file, s->piece, (size_t)got, data) : got;
+            if (put < 0 || cli_interrupted())
+                return put < 0 ? (int)put : -EINTR;
+        }
+    return s->pos ? check_old(s) : 0;
+}
+
+/* From here on it is another content. */
+static int diverge(struct sink *s)
+{
+    if (s->has_file)
+        return 0;
+    int r = open_new(s, false);
+    if (!r)
+        r = s->file.in_place ? s->t->ops->truncate(s->t, &s->file, s->pos) : copy_old(s);
+    return r;
+}
+
+/* Whether the old file is not even to be looked at: what is copied of it would be whatever has been written
+ * to it since, by those who have it open. */
+static bool is_to_be_another(const struct sink *s)
+{
+    struct target_attr want;
+    unsigned mask = same_changes(s->rec, &s->have, geteuid() == 0, &want);
+    return same_takes_away(s->t, &s->have, &want, mask);
+}
+
 int sink_open(struct sink *s, struct target *t, struct eng_record *rec, bool over)
 {
     *s = (struct sink){.t = t, .rec = rec, .piece = malloc(PIECE)};
@@ -38,50 +101,13 @@ int sink_open(struct sink *s, struct target *t, struct eng_record *rec, bool ove
         rec->uid = s->have.uid;
         rec->gid = s->have.gid;
     }
+    if (!r && is_to_be_another(s)) {
+        int n = open_new(s, true);
+        if (n != -EACCES && n != -EPERM) /* where nothing can be made it stays what it is */
+            return n;
+    }
     s->has_old = !r && !t->ops->open(t, rec->parent, rec->name, &s->have, false, &s->old);
-    return s->has_old ? 0 : open_new(s, false);
-}
-
-/* Where data of the old file is, in [from, to); all of it where holes cannot be asked for. */
-static bool next_data(struct sink *s, uint64_t from, uint64_t to, uint64_t *ret_from, uint64_t *ret_to)
-{
-    const struct target_ops *ops = s->t->ops;
-    uint64_t data = from, hole = to;
-    int r = ops->seek(s->t, &s->old, from, SEEK_DATA, &data);
-    if (r == -ENXIO || data >= to)
-        return false;
-    if (!r && ops->seek(s->t, &s->old, data, SEEK_HOLE, &hole) < 0)
-        hole = to;
-    *ret_from = data;
-    *ret_to = hole < to ? hole : to;
-    return true;
-}
-
-/* The old content up to `pos`, which is that of the new file, into it. */
-static int copy_old(struct sink *s)
-{
-    const struct target_ops *ops = s->t->ops;
-    uint64_t data, hole;
-    for (uint64_t at = 0; at < s->pos && next_data(s, at, s->pos, &data, &hole); at = hole)
-        for (; data < hole; data += PIECE) {
-            size_t n = hole - data < PIECE ? (size_t)(hole - data) : PIECE;
-            ssize_t got = ops->read(s->t, &s->old, s->piece, n, data);
-            ssize_t put = got > 0 ? ops->write(s->t, &s->file, s->piece, (size_t)got, data) : got;
-            if (put < 0 || cli_interrupted())
-                return put < 0 ? (int)put : -EINTR;
-        }
-    return 0;
-}
-
-/* From here on it is another content. */
-static int diverge(struct sink *s)
-{
-    if (s->has_file)
-        return 0;
-    int r = open_new(s, false);
-    if (!r)
-        r = s->file.in_place ? s->t->ops->truncate(s->t, &s->file, s->pos) : copy_old(s);
-    return r;
+    return s->has_old ? 0 : diverge(s);
 }
 
 /* Whether the old file has zeros from `pos` to there. */

@@ -50,6 +50,8 @@ int target_posix_open(struct target *t, int fd, char ret_why[512])
     int r = p ? beneath_open(fd, t->kind == TARGET_MOUNT, &p->dirs) : -ENOMEM;
     t->ops = &posix_ops;
     t->backend = p;
+    if (p)
+        p->has_met = true;
     t->root = 0;
     if (r < 0) {
         snprintf(ret_why, 512, "%s: %s", t->path, strerror(-r));
@@ -287,7 +289,7 @@ static int put_again(struct target *t, const struct eng_record *rec, uint64_t *r
     int same = r < 0 ? r : same_record(t, &as, &have);
     unsigned mask = same_changes(&as, &have, geteuid() == 0, &want);
     /* Somebody else's file could have been linked to this name. */
-    if (same > 0 && mask && (have.nlink > 1 || guarded_any(&as)))
+    if (same > 0 && mask && (have.nlink > 1 || guarded_any(&as) || same_takes_away(t, &have, &want, mask)))
         same = 0;
     if (same <= 0)
         return same < 0 ? same : replace(t, &as, ret_ino);
