@@ -9,9 +9,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 
-#define WAKE_AGAIN_NS 20000000 /* a signal may come just before the thread reads */
+#define WAKE_AGAIN_NS 20000000         /* a signal may come just before the thread reads */
+#define MEMORY_AGAIN_NS 100000000      /* nothing tells that there is memory */
+#define BUFFER_SIZE ((size_t)17 << 16) /* what libfuse takes for what a thread reads, and some more */
 
 struct worker {
     struct pool *pool;
@@ -28,6 +31,7 @@ struct pool {
     unsigned most; /* workers; 0: no more are started */
     unsigned n;    /* those there are */
     unsigned idle; /* of them those that wait for a request */
+    unsigned poor; /* of them those that have no memory to read one */
     struct worker workers[LOOP_THREADS_MAX];
     pthread_mutex_t lock;
 };
@@ -52,13 +56,13 @@ static int start_worker_locked(struct pool *p)
     return 0;
 }
 
-/* A request was read: somebody must wait for the next one. Without memory for a thread requests
- * come one by one. */
+/* A request was read: somebody must wait for the next one. Without memory for a thread, or for what
+ * it reads, requests wait for the threads that there are. */
 static void begin_request(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);
     p->idle--;
-    if (!p->idle && p->n < p->most)
+    if (!p->idle && !p->poor && p->n < p->most)
         (void)start_worker_locked(p);
     pthread_mutex_unlock(&p->lock);
 }
@@ -70,6 +74,31 @@ static void end_request(struct pool *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* libfuse allocates when a thread reads for the first time, and says so each time that it cannot. */
+static bool has_memory(const struct fuse_buf *buf)
+{
+    if (buf->mem)
+        return true;
+    void *p = mmap(NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p != MAP_FAILED)
+        (void)munmap(p, BUFFER_SIZE);
+    return p != MAP_FAILED;
+}
+
+/* The others go on meanwhile; so does the mount if there are none. */
+static void wait_for_memory(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    p->idle--;
+    p->poor++;
+    pthread_mutex_unlock(&p->lock);
+    (void)nanosleep(&(struct timespec){.tv_nsec = MEMORY_AGAIN_NS}, NULL);
+    pthread_mutex_lock(&p->lock);
+    p->poor--;
+    p->idle++;
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void *work(void *arg)
 {
     struct worker *w = arg;
@@ -77,8 +106,10 @@ static void *work(void *arg)
     struct fuse_buf buf = {0};
     int r = 0;
     while (!has_ended(p)) {
-        r = fuse_session_receive_buf(p->fuse, &buf);
-        if (r == -EINTR)
+        r = has_memory(&buf) ? fuse_session_receive_buf(p->fuse, &buf) : -ENOMEM;
+        if (r == -ENOMEM)
+            wait_for_memory(p);
+        if (r == -EINTR || r == -ENOMEM)
             continue;
         if (r <= 0)
             break;
@@ -88,7 +119,7 @@ static void *work(void *arg)
     }
     free(buf.mem);
     pthread_mutex_lock(&p->lock);
-    if (r < 0 && r != -EINTR)
+    if (r < 0 && r != -EINTR && r != -ENOMEM)
         p->error = r;
     pthread_mutex_unlock(&p->lock);
     atomic_store(&p->over, true);
