@@ -136,6 +136,21 @@ in_time 503 /health
 threads() { find "/proc/$GW/task" -mindepth 1 -maxdepth 1 | wc -l; }
 few_threads() { [ "$(threads)" -le 8 ]; }
 check "few threads wait for it" wait_until 20 few_threads
+# nor do those who want something done, and they leave places for who asks
+ASKERS=()
+for i in $(seq 40); do
+    curl -s -o "$WORK/post.$i" --max-time 20 -X POST "$URL/api/v1/maintenance/$([ $((i % 2)) = 0 ] && echo run || echo compact)" &
+    ASKERS+=($!)
+done
+posts_say() { grep -ls "$1" "$WORK"/post.* | wc -l; }
+some_are_refused() { [ "$(posts_say "others wait already")" -ge 1 ]; }
+check "half of the places are for POSTs, and one more is refused at once" wait_until 15 some_are_refused
+in_time 503 /health
+in_time 503 /metrics
+wait "${ASKERS[@]}"
+check_equal "each POST is answered while it hangs" 40 "$(posts_say '"code": 503')"
+check "as many as have places, that it does" test "$(posts_say "does not answer")" -ge 16
+check "and no thread waits for it" wait_until 20 few_threads
 kill -CONT "$DAEMON"
 is 200 GET /health
 is 200 GET /metrics

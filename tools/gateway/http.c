@@ -47,6 +47,7 @@ static struct {
     pthread_mutex_t lock; /* a leaf */
     pthread_cond_t changed;
     struct connection *list; /* youngest first */
+    unsigned worked_for;     /* connections */
     bool has_thread, ending;
     pthread_t thread;
     _Atomic int listen_fd; /* -1: not yet known */
@@ -106,6 +107,24 @@ static void give_turn(struct MHD_Connection *c, enum turn turn)
         k->was_served = true;
     }
     k->turn = turn;
+    (void)pthread_mutex_unlock(&watch.lock);
+}
+
+/* What a mount works for may take for ever, if it hangs meanwhile. So these are half of the places at most:
+ * whoever asks how it is finds one. */
+static bool begin_work(const struct gateway *g)
+{
+    (void)pthread_mutex_lock(&watch.lock);
+    bool may = watch.worked_for < (g->max_connections > 1 ? g->max_connections / 2 : 1);
+    watch.worked_for += may;
+    (void)pthread_mutex_unlock(&watch.lock);
+    return may;
+}
+
+static void end_work(void)
+{
+    (void)pthread_mutex_lock(&watch.lock);
+    watch.worked_for--;
     (void)pthread_mutex_unlock(&watch.lock);
 }
 
@@ -340,6 +359,26 @@ static bool refused(const struct gateway *g, struct MHD_Connection *c, const cha
     return true;
 }
 
+/* The whole request is here. */
+static void run(struct gateway *g, struct MHD_Connection *c, const char *path, bool is_work,
+                const struct request *req, struct answer *a)
+{
+    if (req->too_large) {
+        answer_error(a, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %u bytes", GATEWAY_BODY_MAX);
+        return;
+    }
+    if (is_work && !begin_work(g)) {
+        answer_error(a, MHD_HTTP_SERVICE_UNAVAILABLE, "others wait already, as many as may: try again later");
+        return;
+    }
+    give_turn(c, is_work ? IS_WORKED_FOR : IS_SERVED);
+    atomic_fetch_add(&g->working, 1);
+    route_run(g, path, req->body, req->size, a);
+    atomic_fetch_sub(&g->working, 1);
+    if (is_work)
+        end_work();
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const char *path, const char *method,
                                   const char *version, const char *data, size_t *size, void **at)
 {
@@ -363,14 +402,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *c, const cha
         *size = 0;
         return MHD_YES;
     }
-    give_turn(c, strcmp(method, "POST") == 0 ? IS_WORKED_FOR : IS_SERVED);
-    if (req->too_large) {
-        answer_error(&a, MHD_HTTP_CONTENT_TOO_LARGE, "a body has at most %u bytes", GATEWAY_BODY_MAX);
-    } else {
-        atomic_fetch_add(&g->working, 1);
-        route_run(g, path, req->body, req->size, &a);
-        atomic_fetch_sub(&g->working, 1);
-    }
+    run(g, c, path, strcmp(method, "POST") == 0, req, &a);
     give_turn(c, OWES);
     return reply(c, &a);
 }

@@ -113,6 +113,17 @@ static void answer_failed(const struct gateway *g, struct answer *a, const char 
     buf_done(&text);
 }
 
+/* Whoever writes to a mount that hangs stays in the kernel: it must answer before. */
+static bool hangs(const struct gateway *g, struct answer *a)
+{
+    struct buf text = {0};
+    int r = readings_get(g->mountpoint, "stats.json", &text);
+    buf_done(&text);
+    if (r == -ETIMEDOUT)
+        answer_errno(g, a, r);
+    return r == -ETIMEDOUT;
+}
+
 /* ---- POST /api/v1/maintenance/compact ------------------------------------------------- */
 
 struct compact_request {
@@ -203,7 +214,7 @@ static void compact(struct gateway *g, const char *body, size_t size, struct ans
         answer_error(a, 400, "%s", text);
         return;
     }
-    if (below(g, &req, a))
+    if (hangs(g, a) || below(g, &req, a))
         return;
     /* It is started before the rate is set: a request that is refused must not slow down the one
      * that runs. */
@@ -261,6 +272,8 @@ static void maintenance(struct gateway *g, const char *body, size_t size, struct
         answer_error(a, 400, "this request has no body");
         return;
     }
+    if (hangs(g, a))
+        return;
     int r = control_write(g->mountpoint, "maintenance", "run");
     if (r < 0)
         answer_failed(g, a, "maintenance", r);
