@@ -205,6 +205,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GONE_IS_THERE)       /* batches in an echo that goes are not written anew */                           \
     M(STORE_IS_COPY)       /* what was written in a hold is taken for a copy of the folder, by itself */     \
     M(COPY_STAYS)          /* a copy of a held folder is one for good, whatever was done with it */          \
+    M(CUT_UNSYNCED)        /* an echo becomes this store's before what it has too much is cut, durably */    \
     M(TORN_GOES)           /* a torn echo goes with the opening, whatever it alone vouches for */            \
     M(GATHERS_FIRST)       /* an opening writes the first batches of the log to the echo, not the last */    \
     M(GATHERED_ANYHOW)     /* what could not be written to another echo is taken to be there */              \

@@ -109,6 +109,77 @@ Test(held_copy, of_a_segment_that_was_being_written)
     expect_old();
 }
 
+/* The power fails in the first opening of the copy, at each call of it: what the echo has too much is never
+ * the copy's own. */
+Test(held_copy, a_cut_of_the_power_makes_it_no_store)
+{
+    bool off = true;
+    copy_around(overwrite, 0);
+    for (unsigned nth = 1; off; nth++) {
+        for (unsigned seed = 0; seed < 12; seed++) {
+            struct unit c;
+            unit_clone(&c, &copy);
+            simdisk_cut_at(c.disk, nth, false);
+            int r = unit_try_open(&c);
+            off = simdisk_is_off(c.disk);
+            cr_assert(off || r == 0, "%s", c.why);
+            if (!r)
+                unit_kill(&c, SIM_RANDOM, seed);
+            else
+                simdisk_power_on(c.disk, SIM_RANDOM, seed);
+            unit_open(&c);
+            cr_assert(unit_holds(&c, doc, SIZE, 1), "call %u, seed %u", nth, seed);
+            cr_assert_eq(unit_problems(&c), 0, "call %u, seed %u", nth, seed);
+            unit_done(&c);
+        }
+    }
+    unit_done(&copy);
+}
+
+Test(held_copy, an_error_in_its_first_opening_makes_it_no_store)
+{
+    bool struck = true;
+    copy_around(overwrite, 0);
+    for (unsigned nth = 1; struck; nth++) {
+        struct unit c;
+        unit_clone(&c, &copy);
+        simdisk_fail(c.disk, SIM_ANY_CALL, nth, EIO);
+        int r = unit_try_open(&c);
+        struck = !simdisk_fault_waits(c.disk);
+        simdisk_fail(c.disk, SIM_ANY_CALL, 0, 0);
+        cr_assert(r == 0 || (r == -EIO && c.why[0]), "call %u: %d", nth, r);
+        if (!r) {
+            cr_assert(unit_holds(&c, doc, SIZE, 1), "call %u", nth);
+            unit_kill(&c, SIM_DROP_ALL, 0);
+        }
+        unit_open(&c);
+        cr_assert(unit_holds(&c, doc, SIZE, 1), "call %u", nth);
+        cr_assert_eq(unit_problems(&c), 0, "call %u", nth);
+        unit_done(&c);
+    }
+    unit_done(&copy);
+}
+
+/* What it has too much is cut off, and what it has keeps its word. */
+Test(held_copy, is_opened_on_a_full_disk)
+{
+    copy_around(overwrite, 0);
+    simdisk_limit(copy.disk, simdisk_used(copy.disk));
+    cr_assert_eq(unit_try_open(&copy), 0, "%s", copy.why);
+    cr_assert_eq(unit_files(&copy, ".log", NULL), 1);
+    unit_kill(&copy, SIM_DROP_ALL, 0);
+    simdisk_limit(copy.disk, 0);
+    struct unit_place end;
+    unit_open(&copy);
+    end = unit_log_place(&copy);
+    unit_kill(&copy, SIM_DROP_ALL, 0);
+    cr_assert_eq(simdisk_flip(copy.disk, end.name, end.offset - 20, 1), 0); /* in the content of "x" */
+    unit_open(&copy);
+    cr_assert_eq(unit_read_error(&copy, unit_lookup(&copy, "x")), -EIO);
+    cr_assert(unit_holds(&copy, doc, SIZE, 1));
+    unit_done(&copy);
+}
+
 Test(held_copy, without_the_segment_that_was_begun_meanwhile)
 {
     copy_around(overwrite_in_another_segment, 0);
