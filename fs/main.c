@@ -11,7 +11,8 @@
  * come back first, and ends the session if the mount is busy, or others have it (containers); on SIGHUP it
  * has the configuration read again, on SIGUSR1 it writes the status to the log; `probe` asks the mount for
  * its root once, to know that it answers. Signals are blocked in all others, the engine's too, so that no
- * handler is needed. */
+ * handler is needed. While the store is opened, which may take its time, `early` waits for SIGTERM and
+ * SIGINT, and they end the process. */
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
@@ -49,6 +50,8 @@
 enum { LOCK_WAIT_MS = 10000 };
 /* How long those who have the mount elsewhere have it after SIGTERM, and from when on the log says so. */
 enum { LINGER_MS = 3000, LINGER_QUIET_MS = 500, LINGER_STEP_MS = 50 };
+/* umount -f ends the connection a moment before it takes the mount away. */
+enum { FORCED_MS = 1000, FORCED_STEP_MS = 20 };
 
 struct daemon_state {
     struct fs_options opt;
@@ -58,8 +61,8 @@ struct daemon_state {
     struct fuse_session *fuse;
     int ready_fd; /* to the parent; -1 in the foreground or once told */
     bool logging; /* what fails is for the log, too */
-    pthread_t main_thread, signal_thread, probe_thread;
-    bool has_signal_thread, has_probe_thread;
+    pthread_t main_thread, early_thread, signal_thread, probe_thread;
+    bool has_early_thread, has_signal_thread, has_probe_thread;
     atomic_bool ending; /* the loop is to end */
     _Atomic bool ended; /* set by main after the loop, read by the signal thread */
     /* What lies on the mount point is not ours (any more). Set by the signal thread, read by main */
@@ -354,6 +357,47 @@ static void *signal_main(void *arg)
     return NULL;
 }
 
+static sigset_t ending_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    return set;
+}
+
+/* There is no mount yet: a store that is being opened may be left at any moment. */
+static void *early_main(void *arg)
+{
+    struct daemon_state *d = arg;
+    const sigset_t set = ending_signals();
+    siginfo_t info;
+    int sig;
+    while ((sig = sigwaitinfo(&set, &info)) < 0)
+        ;
+    if (info.si_pid == getpid()) /* end_early(): the store is open */
+        return NULL;
+    messages_line(ENG_LOG_INFO, "signal %d: %s is not mounted", sig, d->store);
+    (void)signal(sig, SIG_DFL);
+    (void)kill(getpid(), sig);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return NULL;
+}
+
+static void start_early(struct daemon_state *d)
+{
+    d->has_early_thread = pthread_create(&d->early_thread, NULL, early_main, d) == 0;
+}
+
+static void end_early(struct daemon_state *d)
+{
+    if (!d->has_early_thread)
+        return;
+    /* It waits for the signal. NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread) */
+    (void)pthread_kill(d->early_thread, SIGTERM);
+    (void)pthread_join(d->early_thread, NULL);
+}
+
 static int start_threads(struct daemon_state *d)
 {
     (void)sem_init(&d->probed, 0, 0);
@@ -395,13 +439,28 @@ static int loop(struct daemon_state *d)
     return loop_serve(d->fuse, d->opt.single ? 1 : most, &d->ending);
 }
 
+/* The connection has ended, and the mount stays: nobody has unmounted it. */
+static bool is_dead(const struct daemon_state *d)
+{
+    bool is = mnt_on_top(&d->place, d->device);
+    for (int left = FORCED_MS; is && left > 0; left -= FORCED_STEP_MS) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = FORCED_STEP_MS * 1000000}, NULL);
+        is = mnt_on_top(&d->place, d->device);
+    }
+    return is;
+}
+
 /* Takes the mount away, unless the kernel or others have done so. libfuse would unmount what the path leads
- * to by now; of a connection that has ended it only frees what it knows. */
-static void end_mount(struct daemon_state *d)
+ * to by now; of a connection that has ended it only frees what it knows. -ECONNABORTED: others have ended the
+ * connection, and left the mount. */
+static int end_mount(struct daemon_state *d)
 {
     if (is_disconnected(d)) {
+        bool dead = is_dead(d);
         fuse_session_unmount(d->fuse);
-        return;
+        if (dead)
+            (void)mnt_unmount(&d->place, true);
+        return dead ? -ECONNABORTED : 0;
     }
     /* First the connection, for nobody answers any more. Its number stays taken: the session closes it. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -411,6 +470,7 @@ static void end_mount(struct daemon_state *d)
     }
     if (!atomic_load(&d->not_ours) && mnt_on_top(&d->place, d->device))
         (void)mnt_unmount(&d->place, true);
+    return 0;
 }
 
 /* From a mounted session to its end. */
@@ -442,7 +502,13 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     waiters_interrupt_all(d->session.waiters);
     ctl_stop(d->session.ctl);
     room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
-    end_mount(d);
+    int ended = end_mount(d);
+    if (ended && !r && !atomic_load(&d->ending)) {
+        (void)snprintf(why, FS_WHY_MAX,
+                       "%.300s: its connection was aborted (fusectl, or a limit of the kernel on requests)",
+                       d->mountpoint);
+        r = ended;
+    }
     join_threads(d);
     return r;
 }
@@ -522,7 +588,9 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
 {
     struct session *session = &d->session;
     struct stat folder;
+    start_early(d);
     int r = open_store(d, why);
+    end_early(d);
     if (r)
         return r;
     if (d->store && stat(d->store, &folder) == 0) {

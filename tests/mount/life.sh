@@ -27,23 +27,26 @@ ended() { # NAME: the daemon ends with status 0
     check_equal "$1" 0 $?
 }
 
-# ---- SIGTERM while the daemon starts: it waits for the store, whose lock another has, and all signals wait with it
+# ---- SIGTERM and SIGINT while the daemon starts, and waits for the store, whose lock another has: they end it
 # Its shell blocks signals, too, before it becomes the daemon.
 blocks_term() {
     [ "$(readlink "/proc/$DAEMON/exe")" -ef "$ENGRAMFS" ] &&
         [ $((0x$(sed -n "s,^SigBlk:\t,,p" "/proc/$DAEMON/status") >> 14 & 1)) -eq 1 ]
 }
 "$CTL" import - "$WORK/early" </dev/null >"$WORK/made"
-for round in 1 2 3; do
+for signal in TERM INT TERM; do
     exec 7<"$WORK/early"
     flock 7
-    "$ENGRAMFS" -f "$WORK/early" "$MNT" 2>"$WORK/log" &
+    env --default-signal "$ENGRAMFS" -f "$WORK/early" "$MNT" 2>"$WORK/log" &
     DAEMON=$!
     wait_until 20 blocks_term || not_ok "it waits for the lock" "$(tail -n 1 "$WORK/log")"
-    kill -TERM $DAEMON
+    kill "-$signal" $DAEMON
+    check "SIG$signal ends one that waits for the store" wait_until 5 has_ended
     exec 7<&-
-    ended "SIGTERM while it starts, round $round"
-    check_fails "and nothing is mounted, round $round" "" mountpoint -q "$MNT"
+    wait $DAEMON
+    STATUS=$?
+    check_equal "SIG$signal: by that signal" $((128 + $(kill -l $signal))) $STATUS
+    check_fails "SIG$signal: and nothing was mounted" "" grep -q " mounted on " "$WORK/log"
 done
 
 # ---- whoever starts it in the background is ended while it waits for the store
@@ -250,6 +253,30 @@ else
     ended "SIGTERM twice, over a mount point in use"
     check_equal "what lay below stays" tmpfs "$(findmnt -n -o FSTYPE --mountpoint "$MNT")"
     umount "$WORK/bind" "$MNT"
+fi
+
+# ---- the connection is ended by others: by fusectl, or a limit of the kernel on requests
+abort_it() { # by its number in fusectl
+    local number
+    number=$(python3 -c 'import os, sys; print(os.minor(os.stat(sys.argv[1]).st_dev))' "$MNT")
+    mkdir -p "$WORK/fusectl"
+    mount -t fusectl none "$WORK/fusectl" && echo 1 >"$WORK/fusectl/$number/abort" && umount "$WORK/fusectl"
+}
+begin "$WORK/store"
+if ! is_root || ! abort_it 2>/dev/null; then
+    skip "a connection that is aborted" "not root, or no fusectl"
+    kill -TERM $DAEMON
+    wait $DAEMON
+else
+    check "the daemon ends" wait_until 20 has_ended
+    wait $DAEMON
+    check_equal "which is a failure, so that systemd starts it again" 1 $?
+    check "it says why" grep -q "its connection was aborted" "$WORK/log"
+    check_fails "and no dead mount stays" "" mountpoint -q "$MNT"
+    begin "$WORK/store"
+    umount -f "$MNT"
+    ended "umount -f is no failure"
+    check_fails "nor stays a mount after it" "" mountpoint -q "$MNT"
 fi
 
 # ---- a mount point that is a store: swapped arguments
