@@ -189,6 +189,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NAMES_FETCHED)       /* a name is put where chunks are read for a place */                             \
     M(NAMES_WALKED)        /* a name is put where all chunks are walked for a place */                       \
     M(TIDIED_AT_ONCE)      /* all that is stale of a stack of free names goes in one call */                 \
+    M(GROWN_TAKEN)         /* names go into free runs that have grown, by entries that are stale */          \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(LOOK_FREES_ALL)      /* who reads figures frees all that strangers have removed */                     \
@@ -224,6 +225,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RETIRE_LIVE)      /* I4: a segment goes although something in it is live */                            \
     M(OWNER_BY_SLOT)    /* whatever lies in the slot of an extent's owner counts as that extent's */         \
     M(NO_RESERVE)       /* no space is set aside for a full disk */                                          \
+    M(RESERVE_GROWS)    /* the reserve stays as large as it was */                                           \
     M(TAKEN_IS_WRITTEN) /* a removal leaves no room for what a checkpoint under way has to write */          \
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \

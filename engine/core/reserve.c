@@ -10,7 +10,7 @@
  * The size follows the store: what checkpoint files may still grow by, at least a checkpoint of the whole
  * index, and the survivors of one victim. Removals leave what the next checkpoint has to write, wherever it
  * lies, on the disk or in the reserve, and a share of what is beside it. While a compaction runs, whose
- * report says by how much the store shrank, the reserve grows only if a third is missing.
+ * report says by how much the store shrank, the reserve grows only if a third is missing, and shrinks not.
  *
  * Locking: a lock of its own, a leaf, held across the calls on this one file. */
 #include "core/reserve.h"
@@ -22,6 +22,7 @@
 #define COPIES 2u          /* of a checkpoint */
 #define CKPT_IMAGES_MAX 5u /* all checkpoint files together, in images of the index */
 #define RESERVE_STEP (UINT64_C(256) << 10)
+#define SHRINK_FROM 3u /* times what is wanted: more than checkpoint files make it differ by */
 
 struct reserve {
     pthread_mutex_t lock;
@@ -60,13 +61,16 @@ uint64_t reserve_bytes(struct eng *eng)
     return atomic_load_explicit(&eng->reserve->bytes, memory_order_relaxed);
 }
 
-/* Bytes of all chunks. */
+/* Bytes of all chunks that are not dropped. */
 static uint64_t index_bytes(struct eng *eng)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
     uint64_t image = 0;
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
-        image += (uint64_t)index_table(&eng->idx, i)->n_chunks * TABLE_CHUNK_SIZE;
+    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+        const struct table *t = index_table(&eng->idx, i);
+        for (uint32_t c = 0; c < t->n_chunks; c++)
+            image += t->states[c] == TABLE_DROPPED ? 0 : TABLE_CHUNK_SIZE;
+    }
     pthread_rwlock_unlock(&eng->index_lock);
     return image;
 }
@@ -247,6 +251,8 @@ bool reserve_fill(struct eng *eng, uint64_t room)
     bool is_short = reserve_is_short(eng), known = io_space_known(eng->io, &space);
     if (is_short)
         is_short = !refill_locked(eng, lack, known ? space.avail_bytes : UINT64_MAX / 2, room);
+    else if (have / SHRINK_FROM > want && !eng->reserve->frozen && !MUTANT(RESERVE_GROWS))
+        (void)resize_locked(eng, want); /* the index did */
     else if (!known)
         is_short = false; /* writes will show it */
     else if (lack && space.avail_bytes >= 2 * lack + room && !eng->reserve->unsupported &&

@@ -495,9 +495,33 @@ unsigned segments_pins_of(struct segments *segments, uint32_t id)
 
 #define READ_ON_STACK 16384u
 
-static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, void *buf, size_t size,
+static bool is_in_window(const struct segment_window *w, const struct segment *seg, uint64_t off, size_t size)
+{
+    return w->bytes && w->segment == seg->id && off >= w->from && off - w->from <= w->len &&
+           size <= w->len - (off - w->from);
+}
+
+static void move_window(struct segment_window *w, struct segment *seg, const struct eng_io_ops *ops,
                         uint64_t off)
 {
+    if (!w->bytes)
+        w->bytes = malloc(SEGMENT_WINDOW);
+    ssize_t n = w->bytes ? io_pread_full(seg->file, ops, w->bytes, SEGMENT_WINDOW, off) : -ENOMEM;
+    w->segment = seg->id;
+    w->from = off;
+    w->len = n > 0 ? (size_t)n : 0;
+}
+
+/* `w` may be NULL. */
+static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, struct segment_window *w,
+                        void *buf, size_t size, uint64_t off)
+{
+    if (w && size <= SEGMENT_WINDOW && !is_in_window(w, seg, off, size))
+        move_window(w, seg, ops, off);
+    if (w && is_in_window(w, seg, off, size)) {
+        memcpy(buf, w->bytes + (off - w->from), size);
+        return 0;
+    }
     ssize_t n = io_pread_full(seg->file, ops, buf, size, off);
     if (n < 0)
         return (int)n;
@@ -506,8 +530,9 @@ static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, void 
 
 /* The only way from a segment to a caller: nothing leaves private memory unverified (I6). The locator was
  * checked when it entered the index, its place was not: a read beyond the end of the file is damage (I10). */
-int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
-                 const struct locator *loc, uint32_t off, uint32_t len, void *buf)
+static int read_range(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
+                      const struct locator *loc, uint32_t off, uint32_t len, struct segment_window *w,
+                      void *buf)
 {
     if (loc->ext_len > EXTENT_MAX || loc->skip > loc->ext_len || loc->len > loc->ext_len - loc->skip ||
         !len || off > loc->len || len > loc->len - off)
@@ -532,11 +557,11 @@ int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino
     uint64_t at = locator_offset(loc);
     int r;
     if (from == 0) {
-        r = read_exactly(seg, ops, mem, size, at);
+        r = read_exactly(seg, ops, w, mem, size, at);
     } else {
-        r = read_exactly(seg, ops, mem, head_size, at);
+        r = read_exactly(seg, ops, w, mem, head_size, at);
         if (!r)
-            r = read_exactly(seg, ops, mem + head_size, to - from, at + head_size + from);
+            r = read_exactly(seg, ops, w, mem + head_size, to - from, at + head_size + from);
     }
     if (!r && !MUTANT(NO_VERIFY)) {
         r = extent_head_check(mem, ino, ext_off, loc->ext_len);
@@ -546,4 +571,16 @@ int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino
     if (!r)
         memcpy(buf, mem + head_size + (loc->skip + off - from), len);
     return r;
+}
+
+int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
+                 const struct locator *loc, uint32_t off, uint32_t len, void *buf)
+{
+    return read_range(seg, ops, ino, loc_off, loc, off, len, NULL, buf);
+}
+
+int segment_verify(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
+                   const struct locator *loc, struct segment_window *window, void *buf)
+{
+    return read_range(seg, ops, ino, loc_off, loc, 0, loc->len, window, buf);
 }

@@ -100,4 +100,17 @@ unsigned segments_pins_of(struct segments *segments, uint32_t id);
 int segment_read(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
                  const struct locator *loc, uint32_t off, uint32_t len, void *buf);
 
+/* What was read ahead of a segment, for who reads ranges in order of place. Zeroed is empty. */
+struct segment_window {
+    uint8_t *bytes; /* SEGMENT_WINDOW of them; free() ends it */
+    uint32_t segment;
+    uint64_t from; /* in the segment */
+    size_t len;
+};
+#define SEGMENT_WINDOW (256u << 10)
+/* Verifies the whole range as segment_read() does. What is read ahead was so within this call or the one
+ * before of the same window; without memory for it, or where it cannot be read, each range is read alone. */
+int segment_verify(struct segment *seg, const struct eng_io_ops *ops, uint64_t ino, uint64_t loc_off,
+                   const struct locator *loc, struct segment_window *window, void *buf);
+
 #endif

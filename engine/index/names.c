@@ -26,6 +26,7 @@
 #define RUN_TAG 0x6672u    /* "rf" */
 #define STALE_MAX 1024u    /* entries of a stack, beyond twice those that are good */
 #define TIDY_LOOKS 16u     /* at entries of one that has more, with each that comes or goes */
+#define STALE_LOOKS 256u   /* at entries of runs that have grown, for one object */
 #define LOOKS 512u         /* at chunks, in a change, for free runs that are not known */
 #define LOOKS_OF_WALK 128u /* that the walk of a chain counts for: it takes tens of microseconds */
 
@@ -382,17 +383,29 @@ int names_loaded(struct names *h)
     return r;
 }
 
-/* Takes n cells of a free run that is known; 0: no such run fits. */
+/*
+ * Takes n cells of a free run that is known; 0: no such run fits. A run that has grown has an entry among
+ * those of its length, too: taken by its old ones, short names would go into each empty chunk rather than
+ * into one. */
 static uint32_t take_known(struct names *h, uint32_t n)
 {
     struct free_run run;
+    unsigned looks = MUTANT(GROWN_TAKEN) ? 0 : STALE_LOOKS;
     for (uint32_t k = class_of(n); k < NAMES_CLASSES; k++) {
         struct names_class *class = &h->classes[k];
+        if (class->n_runs == 0 && !MUTANT(GROWN_TAKEN))
+            class->n = 0; /* all are stale */
         while (class->n > 0) {
             uint32_t handle = class->handles[--class->n], c = handle / CHUNK_CELLS,
                      place = handle % CHUNK_CELLS;
             if (c >= h->cells.n_chunks || !has_start(h, c, place) || !run_at(h, c, place, &run) ||
-                run.len < n || !unlink_run(h, c, place, &run))
+                run.len < n)
+                continue;
+            if (looks > 0 && class_of(run.len) != k) {
+                looks--;
+                continue;
+            }
+            if (!unlink_run(h, c, place, &run))
                 continue;
             if (run.len > n)
                 link_run(h, c, place + n, run.len - n);

@@ -377,7 +377,8 @@ uint64_t pool_clock(const struct chunk_pool *pool)
 void pool_put_back(struct chunk_pool *pool, uint8_t *chunk)
 {
     pool->n_taken--;
-    pool_idle(pool, chunk);
+    chunk_hide(chunk, TABLE_CHUNK_SIZE);
+    pool->clean[pool->n_clean++] = chunk; /* no memory was taken for it */
 }
 
 pthread_mutex_t *pool_fetch_lock(struct chunk_pool *pool, uint32_t c)

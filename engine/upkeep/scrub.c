@@ -15,12 +15,13 @@
 #define STEP_BYTES (1u << 20)
 
 /* Verifies one range. A failure counts only if the range is still named afterwards. */
-static int scrub_ref(struct eng *eng, const struct extent_ref *ref, uint8_t *buf, bool *ret_damaged)
+static int scrub_ref(struct eng *eng, const struct extent_ref *ref, struct segment_window *window,
+                     uint8_t *buf, bool *ret_damaged)
 {
     struct segment *seg;
     int r = segments_pin(&eng->segments, ref->from.seg, &seg);
     if (!r) {
-        r = segment_read(seg, eng->io->ops, ref->ino, ref->off, &ref->from, 0, ref->from.len, buf);
+        r = segment_verify(seg, eng->io->ops, ref->ino, ref->off, &ref->from, window, buf);
         segments_unpin(seg);
     }
     *ret_damaged = false;
@@ -37,11 +38,12 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
                       struct extent_ref *refs, size_t n)
 {
     CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
+    struct segment_window window = {0};
     int r = buf ? 0 : -ENOMEM;
     uint64_t step = 0;
     for (size_t i = 0; i < n && !r; i++) {
         bool damaged;
-        r = scrub_ref(eng, &refs[i], buf, &damaged);
+        r = scrub_ref(eng, &refs[i], &window, buf, &damaged);
         step += refs[i].from.len;
         pthread_mutex_lock(&job->lock);
         job->report.done += refs[i].from.len;
@@ -53,6 +55,7 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
             step = 0;
         }
     }
+    free(window.bytes);
     return r;
 }
 

@@ -107,6 +107,35 @@ Test(reserve, follows_the_store_within_a_segment_and_stands_still_while_held)
     reserve_freeze(u.eng, false);
 }
 
+/* One memory behind all others keeps the tables as long as they are. */
+Test(reserve, what_was_removed_needs_none)
+{
+    enum { N = 20000, BATCH = 1000 };
+    static char names[BATCH][16];
+    static struct eng_record records[BATCH];
+    unit_done(&u);
+    unit_new(&u, UINT64_C(64) << 20);
+    uint64_t before = unit_stats(&u).reserve_bytes;
+    for (unsigned i = 0; i < N; i += BATCH) {
+        for (unsigned k = 0; k < BATCH; k++) {
+            (void)snprintf(names[k], sizeof names[k], "%s", name_of(i + k));
+            records[k] = (struct eng_record){.parent = 1, .name = names[k], .content = "", .mode = 0644};
+        }
+        cr_assert_eq(eng_put_many(u.eng, records, BATCH), BATCH);
+    }
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_gt(unit_stats(&u).reserve_bytes, 4 * before);
+    for (unsigned i = 0; i < N - 1; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_lt(unit_stats(&u).reserve_bytes, 3 * before);
+    unit_reopen(&u);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_lt(unit_stats(&u).reserve_bytes, 3 * before);
+    cr_assert_lt(unit_stats(&u).index_bytes, 20 * TABLE_CHUNK_SIZE);
+}
+
 Test(reserve, a_full_disk_can_be_read_emptied_and_used_again)
 {
     unsigned n = fill_disk();

@@ -276,7 +276,7 @@ Test(proof, what_goes_meanwhile_is_no_damage)
         teardown();
         prepare();
     }
-    cr_assert_gt(nth, 20);
+    cr_assert_gt(nth, 15);
 }
 
 /* The checkpoint goes that the scrub has set out from, and the segments with the log behind it. */

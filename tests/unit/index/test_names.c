@@ -164,6 +164,22 @@ Test(names, chunks_without_objects_are_dropped)
     MUST(chunk_pool_live_bytes(pool) == 4 * TABLE_CHUNK_SIZE);
 }
 
+Test(names, what_comes_when_all_has_gone_goes_into_few_chunks)
+{
+    enum { N = 40000, LATER = 1000 };
+    static uint32_t handles[N];
+    for (uint32_t i = 0; i < N; i++)
+        handles[i] = alloc_one(20);
+    for (uint32_t i = 0; i < N; i++)
+        free_one(handles[i], 20);
+    MUST(h.cells.n_chunks > 15);
+    for (uint32_t i = 0; i < LATER; i++)
+        (void)alloc_one(20);
+    (void)drop_all();
+    cr_assert_leq(chunk_pool_live_bytes(pool), 2 * TABLE_CHUNK_SIZE);
+    MUST(names_validate(&h) == 0);
+}
+
 Test(names, free_cells_are_found_again_after_loading)
 {
     uint32_t handles[2000];
