@@ -22,6 +22,7 @@ enum fault_point {
     FP_READ_PINNED,       /* segments pinned, generation not compared again yet */
     FP_WRITE_DRAFTED,     /* a write is read and hashed as far as it needs no lock; log.lock comes next */
     FP_TAIL_SLICE,        /* a slice of a tail was freed, and more is left */
+    FP_XATTRS_COPIED,     /* some chunks of a file's xattrs were copied for a batch to come */
     FP_CHANGE_REFUSED,    /* a change got -ENOSPC, and nobody has looked yet whether there is room */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
     FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
@@ -136,7 +137,6 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(MANY_XATTRS)         /* a file has any number of attributes */                                         \
     M(NO_LIST_LIMIT)       /* more attributes come in by bulk than can be listed */                          \
     M(NO_LOOP_CHECK)       /* a directory may be moved below itself */                                       \
-    M(NO_COPY_RESERVE)     /* removing an inode reserves no chunks for its attributes */                     \
     M(ALL_RESERVED)        /* a piece of a file is cut out with memory for copies of all of its extents */   \
     M(NO_FAILED_SYNC)      /* I11: a failed flush is forgotten */                                            \
     M(FORGET_SYNCDIR)      /* I11: a failed sync of the folder concerns its caller only */                   \
@@ -183,6 +183,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LOST_IS_REFUSED)     /* a store whose log makes good what a replay misses is refused */                \
     M(LATE_READ_ONLY)      /* read-only, damage is found late at each opening */                             \
     M(FROZEN_AT_ONCE)      /* batches beside a checkpoint are as large as others */                          \
+    M(FROZEN_SLICES)       /* slices beside a checkpoint are as large as others */                           \
     M(ONE_MERGE)           /* of the buckets that a removal joins the first alone is fetched ahead */        \
     M(NEIGHBOURS_AWAY)     /* leaves that a change takes along are read while readers wait */                \
     M(IMPATIENT)           /* what a change that is written needs is asked for once */                       \

@@ -97,7 +97,7 @@ static bool txn_frees(const struct txn *txn, size_t first, uint64_t ino)
 /* What the transaction may still free. */
 static uint32_t slice_left(const struct eng *eng, const struct txn *txn)
 {
-    uint32_t slice = eng_slice(eng);
+    uint32_t slice = eng_cut(eng);
     return slice - MIN_OF(txn->n_freed, slice);
 }
 
@@ -150,10 +150,29 @@ static int stage_large(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret
     return r;
 }
 
-/* What freeing the inode takes out of the index; of its xattrs a slice at most is counted. */
-static uint64_t weight(const struct eng *eng, const struct inode_rec *inode)
+uint64_t orphans_weight(const struct eng *eng, const struct inode_rec *inode)
 {
-    return (uint64_t)inode_n_extents(inode) + index_count_xattrs(&eng->idx, inode, eng_slice(eng));
+    uint64_t extents = inode_n_extents(inode), max = (uint64_t)eng_cut(eng) + 1;
+    uint64_t xattrs = index_count_xattrs(&eng->idx, inode, (uint32_t)MIN_OF(max, (uint64_t)XATTRS_MAX));
+    return extents + xattrs + eng_apart(eng) * (1 + inode_in_tree(inode) + xattrs);
+}
+
+/* The first attributes of an inode that has more than a slice of them, and nothing else. */
+static int stage_xattrs(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t max)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (walk.n < MAX_OF(max, 1u) && index_next_xattr(&eng->idx, &walk)) {
+        struct op *op = txn_op(txn, OP_XATTR_DEL);
+        if (!op)
+            return -ENOMEM;
+        op->ino = ino;
+        op->time = inode->ctime;
+        op->name = walk.xattr.name; /* in the index, which does not change before the commit */
+        op->name_len = (uint16_t)walk.xattr.name_len;
+    }
+    txn->n_freed = eng_cut(eng);
+    return 0;
 }
 
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
@@ -165,12 +184,12 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
         return 0;
     if (inode->nlink || index_refs(&eng->idx, ino_slot(ino)))
         return orphans_stage_tail(eng, txn, ino, ret_more);
-    uint64_t n = weight(eng, inode);
-    if (inode_n_extents(inode) && n > eng_slice(eng))
+    uint64_t n = orphans_weight(eng, inode);
+    if (inode_n_extents(inode) && n > eng_cut(eng))
         return stage_large(eng, txn, ino, ret_more);
-    *ret_more = txn->n_freed && n > slice_left(eng, txn);
-    if (*ret_more)
-        return 0; /* it has the next batch for itself */
+    *ret_more = n > slice_left(eng, txn) && (txn->n_freed || inode->xattrs);
+    if (*ret_more) /* it has the next batch for itself */
+        return txn->n_freed ? 0 : stage_xattrs(eng, txn, ino, eng_cut(eng) / (1 + eng_apart(eng)));
     struct op *op = txn_op(txn, OP_FREE);
     if (!op)
         return -ENOMEM;

@@ -1,6 +1,6 @@
 /*
  * orphans.h - inodes that have lost their last name and reference, and tails that truncations have left
- * behind: both are freed with later batches, a slice at a time (eng_slice()).
+ * behind: both are freed with later batches, a slice at a time (eng_cut()).
  *
  * Locking: a lock of its own, a leaf. */
 #ifndef ENGRAMFS_ORPHANS_H
@@ -16,6 +16,9 @@ void orphans_free(struct eng *eng);
 void orphans_add(struct eng *eng, uint64_t ino);
 /* Queues all that an earlier run has left. Locks index_lock, for a few inodes at a time. */
 void orphans_find(struct eng *eng);
+/* As how many extents (eng_cut()) counts what freeing the inode takes out of the index; of its xattrs a slice
+ * and one more at most are looked at. Under log.lock. */
+uint64_t orphans_weight(const struct eng *eng, const struct inode_rec *inode);
 /* How many are queued. */
 size_t orphans_queued(struct eng *eng);
 /* For commit_txn(), under log.lock: adds to the transaction the freeing of what is queued, as far as a slice

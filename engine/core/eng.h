@@ -126,7 +126,7 @@ static inline int eng_doubt(const struct eng *eng)
 
 #define FREED_PER_BATCH 4096u
 
-/* How many of them a mutation may take out of the index at once; what frees more comes in slices. */
+/* How many of them are looked at, or taken out of the index (eng_cut()), at once; more comes in slices. */
 static inline uint32_t eng_slice(const struct eng *eng)
 {
     return MUTANT(NO_SLICES) ? UINT32_MAX : atomic_load_explicit(&eng->slice, memory_order_relaxed);
@@ -139,6 +139,23 @@ static inline uint32_t eng_slice(const struct eng *eng)
 static inline uint32_t eng_step(const struct eng *eng, uint32_t max)
 {
     return eng->idx.n_freezes && !MUTANT(FROZEN_AT_ONCE) ? MIN_OF(max, FROZEN_STEP) : max;
+}
+
+#define FROZEN_SLICE 128u /* extents: neighbours lie in 11 leaves at most, mostly in 7 */
+
+/* How many extents and xattrs a batch may take out of the index; beside a frozen view so few that it copies
+ * about FROZEN_STEP chunks. Under log.lock or index_lock. */
+static inline uint32_t eng_cut(const struct eng *eng)
+{
+    uint32_t slice = eng_slice(eng);
+    return eng->idx.n_freezes && !MUTANT(FROZEN_SLICES) ? MIN_OF(slice, FROZEN_SLICE) : slice;
+}
+
+/* What has a chunk of its own to copy, as an inode or an xattr may, counts as so many extents more. Under the
+ * same. */
+static inline uint32_t eng_apart(const struct eng *eng)
+{
+    return eng->idx.n_freezes && !MUTANT(FROZEN_SLICES) ? FROZEN_SLICE / FROZEN_STEP - 1 : 0;
 }
 
 #define BLOCK_EXTENTS 16u

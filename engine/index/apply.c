@@ -59,7 +59,7 @@ static struct taken taken_by(const struct index *idx, const struct op *op)
     index_op_range(idx, op, &from, &end);
     if (extents_count(idx, ino_slot(op->ino), from, end, UINT32_MAX, &taken.extents, &end))
         taken.extents = inode_n_extents(inode);
-    if (op->type == OP_FREE && !MUTANT(NO_COPY_RESERVE))
+    if (op->type == OP_FREE)
         taken.xattrs = index_count_xattrs(idx, inode, XATTRS_MAX);
     return taken;
 }

@@ -74,6 +74,10 @@ static inline uint32_t inode_n_extents(const struct inode_rec *inode)
         return 1;
     return S_ISREG(inode->mode) ? inode->extents.n : 0;
 }
+static inline bool inode_in_tree(const struct inode_rec *inode) /* they stand in the extent tree */
+{
+    return !(inode->flags & INODE_INLINE) && inode_n_extents(inode);
+}
 static inline uint64_t inode_bytes(const struct inode_rec *inode)
 {
     if (inode->flags & INODE_INLINE)

@@ -27,6 +27,7 @@ struct bulk {
     size_t extent;      /* from this extent of the draft on */
     uint64_t tail;      /* the file, one a batch, of which the batch leaves a tail; 0: none */
     uint64_t crowded;   /* the file whose content is to be gathered before the next batch; 0: none */
+    uint64_t spread;    /* the file whose xattrs are to be copied before it (xattrs_copy()); 0: none */
     size_t gathered;    /* the record for which that was done last, + 1 */
     uint32_t creates;
     struct table_ahead ahead; /* the numbers that they get */
@@ -181,18 +182,16 @@ static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t i
         op->time = now;
         op->name = walk.xattr.name; /* in the index, which does not change before the commit */
         op->name_len = (uint16_t)walk.xattr.name_len;
-        b->txn.n_freed++;
+        b->txn.n_freed += 1 + eng_apart(b->eng);
     }
+    b->txn.n_freed += eng_apart(b->eng) * (inode_in_tree(inode) ? 2 : 1);
     return 0;
 }
 
 /* Whether the batch would free more than a slice with what the file loses. */
 static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
 {
-    uint32_t slice = eng_slice(b->eng);
-    return b->txn.n_freed && (uint64_t)b->txn.n_freed + inode_n_extents(inode) +
-                                     index_count_xattrs(&b->eng->idx, inode, slice) >
-                                 slice;
+    return b->txn.n_freed && b->txn.n_freed + orphans_weight(b->eng, inode) > eng_cut(b->eng);
 }
 
 /* Whether the record's content lies over more extents than a batch takes out. Once for each record: who
@@ -200,12 +199,20 @@ static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
 static bool is_over_many(struct bulk *b, const struct eng_record *rec, const struct inode_rec *inode,
                          uint64_t ino)
 {
-    uint32_t n = 0, slice = eng_slice(b->eng);
+    uint32_t n = 0, slice = eng_cut(b->eng);
     uint64_t stop;
     if (inode_n_extents(inode) <= slice || b->gathered == b->next + 1)
         return false;
     return extents_count(&b->eng->idx, ino_slot(ino), 0, rec->size, slice, &n, &stop) == 0 &&
            stop < rec->size;
+}
+
+/* Whether a frozen view sees more xattrs of the file than one batch may copy. Once for each record, too. */
+static bool has_spread_xattrs(const struct bulk *b, const struct inode_rec *inode)
+{
+    uint32_t max = eng_cut(b->eng) / (1 + eng_apart(b->eng));
+    return eng_apart(b->eng) && b->gathered != b->next + 1 &&
+           index_count_xattrs(&b->eng->idx, inode, max + 1) > max;
 }
 
 static int record_check(const struct bulk *b, const struct eng_record *rec, const struct inode_rec **ret_old,
@@ -260,9 +267,11 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
         return 1; /* the batch may hold this file under another of its names */
     if (old && exceeds_slice(b, old))
         return 1; /* it frees a slice by itself */
-    if (old && is_over_many(b, rec, old, ino)) {
-        b->crowded = ino;
-        return 1;
+    if (old) {
+        b->crowded = is_over_many(b, rec, old, ino) ? ino : 0;
+        b->spread = has_spread_xattrs(b, old) ? ino : 0;
+        if (b->crowded || b->spread)
+            return 1;
     }
     r = old ? stage_clear(b, old, ino, now) : stage_new(b, rec, now, &ino);
     size_t n = content_extents(rec), at = b->extent + n;
@@ -292,7 +301,7 @@ static int flush(struct bulk *b)
     if (!r && b->tail)
         orphans_add(b->eng, b->tail);
     if (r) /* which record is the next one is for the caller to say */
-        b->crowded = 0;
+        b->crowded = b->spread = 0;
     b->tail = 0;
     b->first = b->next;
     b->creates = 0;
@@ -342,11 +351,13 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
 /* Gathers what the next record lies over. */
 static int gather(struct bulk *b)
 {
-    int r = content_gather(b->eng, b->crowded, 0, b->records[b->next].size);
+    int r = b->crowded ? content_gather(b->eng, b->crowded, 0, b->records[b->next].size) : 0;
+    if (!r && b->spread)
+        r = xattrs_copy(b->eng, b->spread);
     if (r && r != -ESTALE) /* else it has been removed meanwhile */
         return r;
     b->gathered = b->next + 1;
-    b->crowded = 0;
+    b->crowded = b->spread = 0;
     return 0;
 }
 
@@ -354,7 +365,7 @@ static int gather(struct bulk *b)
 static int put_batch(struct bulk *b, size_t n)
 {
     int r = 0;
-    if (b->crowded)
+    if (b->crowded || b->spread)
         r = gather(b);
     if (!r && b->next == b->drafted && !MUTANT(LATE_DRAFT))
         r = draft_some(b, n);

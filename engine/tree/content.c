@@ -488,7 +488,7 @@ static int count_taken(const struct eng *eng, const struct inode_rec *inode, con
                        uint32_t *ret_n)
 {
     uint64_t stop;
-    uint32_t slice = eng_slice(eng);
+    uint32_t slice = eng_cut(eng);
     *ret_n = inode_n_extents(inode);
     if (inode_n_extents(inode) <= 1)
         return 0;
@@ -522,7 +522,7 @@ static int write_fits(struct eng *eng, struct write *w, bool locked, enum write_
     if (fits && tail_in_way(eng, w->ino, end))
         *ret_outcome = WRITE_BLOCKED;
     r = count_taken(eng, inode, w, ret_n);
-    if (!r && *ret_outcome == WRITE_DONE && *ret_n > eng_slice(eng))
+    if (!r && *ret_outcome == WRITE_DONE && *ret_n > eng_cut(eng))
         *ret_outcome = WRITE_CROWDED;
     return r;
 }
@@ -547,7 +547,7 @@ static int gather_draft(struct eng *eng, struct write *w, uint64_t end)
         w->version = inode->version;
         uint64_t stop = MIN_OF(MIN_OF(end, w->off + EXTENT_MAX), inode->size);
         if (stop > w->off)
-            r = extents_count(live.idx, ino_slot(w->ino), w->off, stop, eng_slice(eng), &n, &stop);
+            r = extents_count(live.idx, ino_slot(w->ino), w->off, stop, eng_cut(eng), &n, &stop);
         w->next = w->to = r ? w->to : MAX_OF(stop, w->off);
         if (!w->from)
             path_len = (uint32_t)index_path(live.idx, ino_slot(w->ino), path, EXTENT_NAME_MAX);
@@ -586,7 +586,7 @@ static int gather_step(struct eng *eng, struct write *w, uint64_t end, bool *ret
         return r;
     const struct inode_rec *inode = index_inode(&eng->idx, w->ino);
     r = check_file(inode);
-    *ret_stale = !r && inode->version != w->version;
+    *ret_stale = !r && (inode->version != w->version || w->n_taken > eng_cut(eng));
     if (!r && !*ret_stale)
         r = gather_stage(eng, &txn, w, inode);
     return commit_end(eng, r);

@@ -40,7 +40,11 @@ static int stage_hole(struct eng *eng, struct txn *txn, struct falloc *f, int64_
     uint32_t n;
     if (f->off == end)
         return 0;
-    int r = extents_count(&eng->idx, ino_slot(f->ino), f->off, end, eng_slice(eng), &n, &end);
+    uint64_t wanted = end;
+    int r = extents_count(&eng->idx, ino_slot(f->ino), f->off, end, eng_cut(eng), &n, &end);
+    /* Between two blocks, so that the next slice does not begin with zeros. */
+    if (end != wanted && end - end % BLOCK_SIZE > f->off)
+        end -= end % BLOCK_SIZE;
     struct op *op = r ? NULL : txn_op(txn, OP_PUNCH);
     if (!op)
         return r ? r : -ENOMEM;

@@ -8,7 +8,7 @@ int tail_stage_size(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t siz
                     bool *ret_tail)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    uint32_t n = 0, slice = eng_slice(eng), left = slice - MIN_OF(txn->n_freed, slice);
+    uint32_t n = 0, slice = eng_cut(eng), left = slice - MIN_OF(txn->n_freed, slice);
     uint64_t end = UINT64_MAX;
     int r = 0;
     if (inode_n_extents(inode) > left && size <= inode->size)
@@ -30,9 +30,9 @@ bool tail_in_way(struct eng *eng, uint64_t ino, uint64_t end)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
     uint64_t stop = end;
-    uint32_t n;
+    /* Beside a frozen view what is written has the batch for itself. */
+    uint32_t n, max = eng_apart(eng) ? 0 : eng_cut(eng);
     if (!inode || !(inode->flags & INODE_TAIL) || end <= inode->size)
         return false;
-    return extents_count(&eng->idx, ino_slot(ino), inode->size, end, eng_slice(eng), &n, &stop) == 0 &&
-           stop != end;
+    return extents_count(&eng->idx, ino_slot(ino), inode->size, end, max, &n, &stop) == 0 && stop != end;
 }

@@ -31,6 +31,38 @@ int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
     return 0;
 }
 
+/* The next few from number *at on; false: there are no more. */
+static bool copy_some(struct index *idx, uint64_t ino, uint32_t *at)
+{
+    const struct inode_rec *inode = index_inode(idx, ino);
+    struct xattr_walk walk = {.next = inode && idx->n_freezes ? inode->xattrs : 0};
+    uint32_t first = *at, end = first + FROZEN_STEP;
+    while (walk.n < end && index_next_xattr(idx, &walk)) {
+        if (walk.n > first)
+            (void)names_mut(&idx->names, walk.handle, xattr_stored_size(&walk.xattr));
+    }
+    *at = walk.n;
+    return walk.n == end;
+}
+
+int xattrs_copy(struct eng *eng, uint64_t ino)
+{
+    uint32_t at = 0;
+    int r = 0;
+    for (bool more = true; more && !r;) {
+        r = commit_begin(eng);
+        if (r)
+            break;
+        pthread_rwlock_wrlock(&eng->index_lock);
+        r = chunk_pool_reserve(eng->idx.pool, FROZEN_STEP);
+        more = !r && copy_some(&eng->idx, ino, &at);
+        pthread_rwlock_unlock(&eng->index_lock);
+        r = commit_end(eng, r);
+        fault_point(&eng->hook, FP_XATTRS_COPIED);
+    }
+    return r;
+}
+
 /* Bytes that listxattr needs, and for how many. */
 static size_t list_size(const struct index *idx, const struct inode_rec *inode, size_t *ret_n)
 {

@@ -13,5 +13,8 @@ int xattrs_draft(struct draft *draft, const void *value, size_t size);
 /* Adds to the transaction an xattr: inline, or as extent *at of the draft, which is then one further. */
 int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
                  const struct eng_xattr_pair *xattr, int64_t time);
+/* While a view is frozen: copies the chunks in which the file's xattrs lie, a few in a hold of the locks,
+ * before one batch takes them all out. -ENOMEM, -EROFS, an error of commit_begin(). */
+int xattrs_copy(struct eng *eng, uint64_t ino);
 
 #endif
