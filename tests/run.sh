@@ -287,6 +287,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         sample/powercut | sample/faults) args=(--stride 37) ;;
+        sample/twolives) args=(--stride 4 --seeds 20) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
         quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;
