@@ -39,4 +39,54 @@ check_equal "  text stays text" "small text" "$(grep -v '^{"id":"nul"' out.jsonl
 check "  an import takes them" "$CTL" import out.jsonl lines.store
 check_equal "  the same" 3 "$("$CTL" stat --json lines.store | json_get memories)"
 check "unmount" unmount_store "$WORK/mnt"
+
+# ---- a map of where the data is has any size; it follows the headers, and is none
+cat >map.py <<'P'
+# map.py PIECES COMMENTS: an archive of a file of so many pieces of a byte, whose map has so many comments of 100 bytes, and of one behind it.
+import sys, tarfile
+n, comments, out = int(sys.argv[1]), int(sys.argv[2]), sys.stdout.buffer
+def whole(data):
+    return data + bytes(-len(data) % 512)
+def head(name, size, kind=tarfile.REGTYPE):
+    i = tarfile.TarInfo(name)
+    i.type, i.size, i.mode = kind, size, 0o644
+    return i.tobuf(tarfile.USTAR_FORMAT)
+def pax(**pairs):
+    text = b""
+    for key, value in pairs.items():
+        line = f" {key}={value}\n".encode()
+        size = len(line) + 2
+        text += str(size if len(str(size)) == 2 else size + 1).encode() + line
+    return head("PaxHeader", len(text), b"x") + whole(text)
+sparse = {"GNU.sparse.major": 1, "GNU.sparse.minor": 0, "GNU.sparse.name": "sparse", "GNU.sparse.realsize": n * 8192}
+table = whole(b"%d\n" % n + (b"#" + b"-" * 98 + b"\n") * comments + b"".join(b"%d\n1\n" % (i * 8192) for i in range(n)))
+out.write(pax(**sparse) + head("GNUSparseFile.0/sparse", len(table) + n) + table + whole(b"x" * n))
+out.write(pax(mtime="5.5") + head("behind", 6) + whole(b"behind") + bytes(1024))
+P
+python3 map.py 100 800000 >map.tar
+check "a map of 80 MB" timeout 60 "$CTL" import map.tar map.store
+check_equal "  all of it, and what is behind" "sparse 819200 100, behind 6 at 5.5" "$("$CTL" export --format tree map.store map.tree >/dev/null &&
+    (cd map.tree && python3 -c 'import os
+f, n, at = os.open("sparse", os.O_RDONLY), 0, 0
+while True:
+    try:
+        at = os.lseek(f, at, os.SEEK_DATA)
+    except OSError:
+        break
+    n += os.pread(f, 1, at) == b"x"
+    at = at // 8192 * 8192 + 8192
+s = os.stat("behind")
+print("sparse", os.stat("sparse").st_size, f"{n},", "behind", s.st_size, "at", s.st_mtime)'))"
+# and what has more pieces than fit memory is told
+if cc -shared -fPIC -Wall -Werror -o pieces.so "$ROOT/tests/ops/pieces_shim.c" -ldl; then
+    mkdir pieces && head -c 3000000 /dev/zero | tr '\0' x >pieces/many && head -c 400000 pieces/many >pieces/nearly && echo behind >pieces/small
+    (
+        ulimit -v 1000000
+        env "LD_PRELOAD=$WORK/pieces.so" timeout 60 "$CTL" export --tree --format tar pieces pieces.tar >pieces.said 2>&1
+    )
+    check_equal "more than a million pieces: left out, and told" "1 1 1" "$? $(grep -c 'many: in more than a million pieces' pieces.said) $(grep -c ': in more' pieces.said)"
+    check_equal "  but no others" "./ nearly small" "$(tar -tf pieces.tar | sort | xargs)"
+else
+    skip "more pieces than fit memory" "no compiler"
+fi
 t_end

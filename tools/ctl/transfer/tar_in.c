@@ -52,7 +52,9 @@ struct tar_in {
     struct buf raw;              /* what was unpacked last, with all headers of the current entry, */
     la_int64_t raw_at, read;     /* where that begins, and where it ends */
     la_int64_t needed;           /* it is kept from here on: the headers that are being read */
-    struct buf first, last;      /* paths of the first entry and of the last one */
+    bool heading;                /* they are being read right now, */
+    struct buf headers;     /* and, if more is read after them, are kept here: a map of holes may follow */
+    struct buf first, last; /* paths of the first entry and of the last one */
     uint64_t entries;
     bool told_global;
     struct tar_pax head; /* of the current entry */
@@ -107,6 +109,33 @@ static int give_up(struct tar_in *in)
     return -ECANCELED;
 }
 
+/* Where the headers begin that are being read, in `raw`. */
+static size_t headers_at(const struct tar_in *in)
+{
+    la_int64_t at = in->needed - in->raw_at;
+    return at >= 0 && (uint64_t)at <= in->raw.len ? (size_t)at : in->raw.len;
+}
+
+/* The headers of the current entry, or a beginning of them. */
+static const char *headers(const struct tar_in *in, size_t *ret_n)
+{
+    size_t from = headers_at(in);
+    *ret_n = in->headers.len ? in->headers.len : in->raw.len - from;
+    return in->headers.len ? in->headers.data : in->raw.data + from;
+}
+
+/* More is to be read: of what is there only headers are needed, and if those are whole nothing else. */
+static void keep_headers(struct tar_in *in)
+{
+    size_t from = headers_at(in);
+    bool asks = in->heading && in->raw.len && !in->headers.len;
+    size_t n = asks ? tar_pax_length(in->raw.data + from, in->raw.len - from) : 0;
+    if (!n)
+        return;
+    buf_add(&in->headers, in->raw.data + from, n);
+    in->needed = INT64_MAX;
+}
+
 /* Drops what no header is in any more. */
 static void drop_raw(struct tar_in *in)
 {
@@ -132,21 +161,15 @@ static la_ssize_t read_unpacked(struct archive *a, void *arg, const void **ret_d
         archive_set_error(a, EIO, "%s", strerror(EIO)); /* give_up() tells */
         return -1;
     }
+    keep_headers(in);
     drop_raw(in);
     buf_add(&in->raw, in->buffer, (size_t)n);
     in->read += n;
     *ret_data = in->buffer;
-    if (in->raw.len <= HEADERS_MAX && !in->raw.failed)
+    if (in->raw.len <= HEADERS_MAX && !in->raw.failed && !in->headers.failed)
         return n;
     archive_set_error(a, ENOMEM, "%s", "more headers than fit memory");
     return -1;
-}
-
-/* Where the headers begin that are being read, in `raw`. */
-static size_t headers_at(const struct tar_in *in)
-{
-    la_int64_t at = in->needed - in->raw_at;
-    return at >= 0 && (uint64_t)at <= in->raw.len ? (size_t)at : in->raw.len;
 }
 
 static int archive_open_in(struct tar_in *in, int fd)
@@ -467,8 +490,9 @@ static int put_entry(struct tar_in *in)
 static int look_at_headers(struct tar_in *in)
 {
     struct tar_pax *head = &in->head;
-    size_t from = headers_at(in);
-    tar_pax_look(in->raw.data + from, in->raw.len - from, head);
+    size_t n;
+    const char *first = headers(in, &n);
+    tar_pax_look(first, n, head);
     if (*head->global && !in->told_global) {
         in->told_global = true;
         put_complain(&in->put, head->global,
@@ -495,10 +519,11 @@ static int note_entry(struct tar_in *in)
 /* Where libarchive found the end there are zeros, unless it has been cut off. */
 static bool has_end(const struct tar_in *in)
 {
-    size_t n = 0, from = headers_at(in);
-    while (n < TAR_BLOCK && from + n < in->raw.len && !in->raw.data[from + n])
-        n++;
-    return n == TAR_BLOCK;
+    size_t zeros = 0, n;
+    const char *first = headers(in, &n);
+    while (zeros < TAR_BLOCK && zeros < n && !first[zeros])
+        zeros++;
+    return zeros == TAR_BLOCK;
 }
 
 /* Behind the last entry: what is packed is read to its own end, where its sum is. As put->step() has it. */
@@ -527,7 +552,10 @@ static int step(struct put *p)
     if (in->entry && archive_read_data_skip(in->a) < ARCHIVE_WARN)
         return give_up(in);
     in->needed = archive_filter_bytes(in->a, 0);
+    buf_reset(&in->headers);
+    in->heading = true;
     int h = archive_read_next_header(in->a, &in->entry);
+    in->heading = false;
     if (h == ARCHIVE_EOF)
         return end(in);
     if (h == ARCHIVE_RETRY || h < ARCHIVE_WARN)
@@ -570,6 +598,7 @@ int tar_import(int fd, const char *name, struct target *to, struct copy_result *
     unpack_tell_sums(in.unpack, name);
     unpack_close(in.unpack);
     buf_done(&in.raw);
+    buf_done(&in.headers);
     buf_done(&in.first);
     buf_done(&in.last);
     cut_levels(&in, 0);

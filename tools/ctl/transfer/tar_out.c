@@ -29,6 +29,8 @@
 #define LAST_BLOCK 10240          /* a block of this size, as other programs have it */
 /* libarchive reads no header over 1 MiB; some of it is for the name and the other fields. */
 #define XATTRS_MAX ((size_t)1000 << 10)
+/* Each piece of a file with holes takes libarchive some 200 bytes of memory. */
+#define PIECES_MAX 1000000
 
 struct range;
 struct tar_out {
@@ -139,6 +141,8 @@ static int finish(struct tar_out *o)
 
 static const char *why(const struct tar_out *o, int error)
 {
+    if (error == -ETOOMANYREFS)
+        return "in more than a million pieces, with holes between, use --format tree";
     if (error == -EOPNOTSUPP)
         return "a socket, which a tar archive cannot hold";
     if (error == -E2BIG)
@@ -231,6 +235,8 @@ static int find_data(struct tar_out *o, struct target_file *f, uint64_t size)
             break;
         if (!r && (ops->seek(o->from, f, data, SEEK_HOLE, &hole) < 0 || hole > size))
             hole = size;
+        if (o->n_ranges == PIECES_MAX)
+            return -ETOOMANYREFS;
         struct range *ranges = array_room(o->ranges, o->n_ranges, &o->cap_ranges, sizeof *ranges);
         if (!ranges)
             return -ENOMEM;

@@ -153,6 +153,32 @@ static void look_header(const unsigned char *header, struct tar_pax *ret)
     ret->mtime = tar_time_of(v);
 }
 
+/* Whether it is a header of the one that follows. */
+static bool is_ahead(const unsigned char *header)
+{
+    char type = (char)header[TAR_TYPE_AT];
+    return type && strchr("xXgLKVA", type);
+}
+
+static size_t in_blocks(uint64_t size)
+{
+    return (size_t)((size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK);
+}
+
+size_t tar_pax_length(const void *headers, size_t n)
+{
+    const unsigned char *p = headers;
+    size_t at = 0;
+    while (n - at >= TAR_BLOCK && is_ahead(p + at)) {
+        uint64_t size = tar_size_of(p + at);
+        at += TAR_BLOCK;
+        if (size > n - at || in_blocks(size) > n - at)
+            return 0;
+        at += in_blocks(size);
+    }
+    return n - at >= TAR_BLOCK ? at + TAR_BLOCK : 0;
+}
+
 void tar_pax_look(const void *headers, size_t n, struct tar_pax *ret)
 {
     const unsigned char *p = headers;
@@ -160,7 +186,7 @@ void tar_pax_look(const void *headers, size_t n, struct tar_pax *ret)
     while (n >= TAR_BLOCK) {
         char type = (char)p[TAR_TYPE_AT];
         uint64_t size = tar_size_of(p);
-        if (!type || !strchr("xXgLKVA", type)) {
+        if (!is_ahead(p)) {
             look_header(p, ret);
             return;
         }
@@ -168,7 +194,7 @@ void tar_pax_look(const void *headers, size_t n, struct tar_pax *ret)
             break;
         if (strchr("xXg", type))
             look_records((const char *)p + TAR_BLOCK, (size_t)size, type == 'g', ret);
-        size_t whole = TAR_BLOCK + (size_t)((size + TAR_BLOCK - 1) / TAR_BLOCK * TAR_BLOCK);
+        size_t whole = TAR_BLOCK + in_blocks(size);
         if (whole > n)
             break;
         p += whole;

@@ -20,6 +20,9 @@ struct tar_pax {
     bool timed;     /* the same of mtime */
 };
 
+/* How many bytes the headers have, to the end of the entry's own one, which is the last; 0: not all are
+ * there. */
+size_t tar_pax_length(const void *headers, size_t n);
 /* `headers` begins with the first header of the entry; what follows its last one is not looked at. */
 void tar_pax_look(const void *headers, size_t n, struct tar_pax *ret);
 
