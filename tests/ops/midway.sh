@@ -180,5 +180,38 @@ P
     check_equal "another $kind for what somebody has open: he has it open no more" "0 0 can write to: touched by the second import:" \
         "$(timeout 60 python3 open.py "$CTL" "$WORK/mnt" $kind 2>&1)"
 done
+
+# ---- a file that is cut while it is read: an export has the old one or the new one, or says what it has
+if cc -shared -fPIC -Wall -Werror -o cut.so "$ROOT/tests/ops/cut_shim.c" -ldl; then
+    mkdir mnt/cut
+    cut_at() { # FORMAT AT TIME [NAME]: exports a file of 20 MB that is cut then: what was said, and what is there
+        rm -rf out && mkdir out
+        head -c 20000000 /dev/zero | tr '\0' o >mnt/cut/big
+        env "LD_PRELOAD=$WORK/cut.so" "CUT_FILE=$WORK/mnt/cut/big" CUT_AT="$2" CUT_TIME="$3" \
+            timeout 60 "$CTL" export --format "$1" mnt/cut out/got >cut.said 2>&1
+        echo "$?" "$(grep -o 'big: .*' cut.said)" "$(case $1 in
+            tree) cat out/got/big ;;
+            tar) tar -xOf out/got big ;;
+            jsonl) python3 -c 'import json; print(json.load(open("out/got"))["content"], end="")' ;;
+            esac | tr '\0' 0 | python3 -c 'import itertools, sys; print(*(f"{k}*{len(list(g))}" for k, g in itertools.groupby(sys.stdin.read())))')"
+    }
+    NEW="0  n*1 e*1 w*1"
+    for format in tree tar jsonl; do
+        check_equal "as $format: cut while it is read first: the new one" "$NEW" "$(cut_at $format 8388608 1)"
+    done
+    check_equal "as tar: cut while it is written: told from where on" \
+        "1 big: was cut while it was read: what follows byte 8388608 is zeros o*8388608 0*11611392" "$(cut_at tar 8388608 2)"
+    check_equal "  and not told of what is whole" "0  o*20000000" "$(cut_at tar 8388608 3)"
+    # an import that has compared the beginning of a large one, and copies it
+    mkdir more
+    head -c 9000000 /dev/zero | tr '\0' o >mnt/cut/big
+    cp mnt/cut/big more/big && echo more >>more/big
+    touch -d @1700000000 more/big mnt/cut/big && chown 0:0 mnt/cut/big && chmod 644 mnt/cut/big more/big
+    check_equal "cut when the import has compared it: told" "1 1 new" \
+        "$(env "LD_PRELOAD=$WORK/cut.so" "CUT_FILE=$WORK/mnt/cut/big" CUT_AT=1048576 CUT_TIME=2 timeout 60 "$CTL" import --format tree more mnt/cut >cut.said 2>&1
+            echo "$?" "$(grep -c 'big: somebody has put' cut.said)" "$(cat mnt/cut/big)")"
+else
+    skip "a file that is cut" "no compiler"
+fi
 check "unmount" unmount_store "$WORK/mnt"
 t_end

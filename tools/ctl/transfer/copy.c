@@ -36,6 +36,8 @@ struct copy {
     struct links links; /* dir and name are those of the destination */
     bool rooted;        /* the root has its attributes */
     bool lost;          /* the last event of the walk was a WALK_ERROR */
+    bool cut;           /* the current file was, while it was read: */
+    uint64_t end;       /* it has no more than this */
     uint64_t total;     /* files to come, for the progress; 0: unknown */
 };
 
@@ -81,16 +83,25 @@ struct stream {
     uint64_t size;
 };
 
-/* Copies one range of data, as far as the source still has it. */
+/* What was read of the current file is neither what it was nor what it is. */
+static int was_cut(struct copy *c, uint64_t end)
+{
+    c->cut = c->put.source_failed = true;
+    c->end = end;
+    return -EREMCHG;
+}
+
+/* Copies one range of data. */
 static int stream_range(struct stream *s, struct sink *sink, char *buf, uint64_t from, uint64_t to)
 {
     while (from < to && !cli_interrupted()) {
         size_t n = to - from < IO_SIZE ? (size_t)(to - from) : IO_SIZE;
         ssize_t got = s->c->from->ops->read(s->c->from, s->in, buf, n, from);
-        if (got <= 0) {
-            s->c->put.source_failed = got < 0;
+        s->c->put.source_failed = got < 0;
+        if (got < 0)
             return (int)got;
-        }
+        if ((size_t)got < n)
+            return was_cut(s->c, from + (uint64_t)got);
         int r = sink_write(sink, buf, (size_t)got, from);
         if (r < 0)
             return r;
@@ -121,6 +132,8 @@ static int stream_content(void *arg, struct sink *sink)
         at = hole;
     }
     free(buf);
+    if (!r && target_is_cut(from, s->in, s->size, &at))
+        r = was_cut(s->c, at);
     return r < 0 ? r : sink_end(sink, s->size);
 }
 
@@ -142,6 +155,8 @@ static int add_content(struct copy *c, struct target_file *in, struct eng_record
         p->source_failed = true;
         return (int)n;
     }
+    if ((uint64_t)n < size)
+        return was_cut(c, (uint64_t)n);
     rec->content = content;
     rec->size = (size_t)n;
     return put_whole(p, rec);
@@ -183,7 +198,7 @@ static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record 
     return fit < 0 ? fit : r;
 }
 
-static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
+static int add_as(struct put *p, struct eng_record *rec, const struct target_attr *attr)
 {
     struct copy *c = (struct copy *)p;
     const struct walk *w = &c->walk;
@@ -203,6 +218,25 @@ static int add_file(struct put *p, struct eng_record *rec, const struct target_a
     if (!r)
         r = add_content(c, &in, rec, now.size);
     (void)c->from->ops->close(c->from, &in);
+    return r;
+}
+
+/* One that is cut meanwhile is read again: its name has not been given yet. */
+static int add_file(struct put *p, struct eng_record *rec, const struct target_attr *attr)
+{
+    struct copy *c = (struct copy *)p;
+    struct target_attr now = *attr;
+    int r = -EREMCHG;
+    c->cut = true;
+    for (int i = 0; c->cut && i < CUTS_MAX; i++) {
+        r = i ? c->from->ops->lookup(c->from, c->walk.dir, c->walk.name, &now) : 0;
+        p->source_failed = r < 0;
+        if (i && now.size > c->end) /* a file system may not know sizes */
+            now.size = c->end;
+        c->cut = false;
+        if (!r)
+            r = add_as(p, rec, &now);
+    }
     return r;
 }
 

@@ -17,6 +17,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct tar_out {
     char *piece;          /* PIECE bytes */
     struct range *ranges; /* data of the current file, if it is large */
     size_t n_ranges, cap_ranges;
+    uint64_t cut; /* where the current file ends by now; UINT64_MAX: where it did */
     struct complaints complaints;
     struct progress progress;
     uint64_t total; /* files to come, for the progress; 0: unknown */
@@ -263,7 +265,7 @@ static void set_holes(struct tar_out *o, uint64_t size)
         archive_entry_sparse_add_entry(o->entry, (la_int64_t)size, 0); /* one hole */
 }
 
-/* Reads one range; of the entry's size by what it has, so that a file that has grown is cut. */
+/* Reads one range. A file that has grown is cut; of one that was cut meanwhile the rest is zeros. */
 static int read_range(struct tar_out *o, struct target_file *f, const struct range *range, bool out)
 {
     for (uint64_t at = range->from; at < range->to;) {
@@ -271,8 +273,10 @@ static int read_range(struct tar_out *o, struct target_file *f, const struct ran
         ssize_t got = o->from->ops->read(o->from, f, o->piece, n, at);
         if (got < 0)
             return (int)got;
-        if ((size_t)got < n) /* it was cut meanwhile: the header is out */
+        if ((size_t)got < n) {
             memset(o->piece + got, 0, n - (size_t)got);
+            o->cut = at + (uint64_t)got < o->cut ? at + (uint64_t)got : o->cut;
+        }
         int r = cli_interrupted() ? -EINTR : 0;
         if (!r && out)
             r = write_data(o, o->piece, n);
@@ -309,22 +313,51 @@ static int read_through(struct tar_out *o, struct target_file *f, uint64_t size,
     return !r && out ? write_hole(o, size - at) : r;
 }
 
+/* Once: whether the file has holes or is large, or its content in `piece`. */
+static int look_at(struct tar_out *o, struct target_file *f, uint64_t size, bool *ret_in_parts)
+{
+    int r = size > TARGET_HOLES_FROM ? find_data(o, f, size) : 0;
+    if (r < 0)
+        return r;
+    *ret_in_parts = size > PIECE || (size > TARGET_HOLES_FROM && has_holes(o, size));
+    if (*ret_in_parts) {
+        r = read_through(o, f, size, false);
+        (void)target_is_cut(o->from, f, size, &o->cut);
+        return r;
+    }
+    ssize_t n = o->from->ops->read(o->from, f, o->piece, (size_t)size, 0);
+    if (n >= 0 && (uint64_t)n < size)
+        o->cut = (uint64_t)n;
+    return n < 0 ? (int)n : 0;
+}
+
+/* Until it is one file, not the beginning of what it was before it was cut. */
+static int look_through(struct tar_out *o, struct target_file *f, uint64_t *size, bool *ret_in_parts)
+{
+    for (int i = 0; i < CUTS_MAX; i++) {
+        o->cut = UINT64_MAX;
+        int r = look_at(o, f, *size, ret_in_parts);
+        if (r < 0 || o->cut == UINT64_MAX)
+            return r;
+        *size = o->cut;
+    }
+    return -EREMCHG;
+}
+
+/* The header is out, and says how much there is. */
+static void tell_cut(struct tar_out *o)
+{
+    char text[128];
+    snprintf(text, sizeof text, "was cut while it was read: what follows byte %" PRIu64 " is zeros", o->cut);
+    complain(o, text);
+}
+
 /* With *ret_fatal the error is not of this file alone: its header is out already. */
 static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_fatal)
 {
     uint64_t size = o->walk.attr.size;
-    ssize_t n = 0;
-    int r = size > TARGET_HOLES_FROM ? find_data(o, f, size) : 0;
-    if (r < 0)
-        return r;
-    bool in_parts = size > PIECE || (size > TARGET_HOLES_FROM && has_holes(o, size));
-    if (!in_parts) {
-        n = o->from->ops->read(o->from, f, o->piece, (size_t)size, 0);
-        size = n < 0 ? 0 : (uint64_t)n;
-        r = n < 0 ? (int)n : 0;
-    } else {
-        r = read_through(o, f, size, false);
-    }
+    bool in_parts = false;
+    int r = look_through(o, f, &size, &in_parts);
     if (r < 0)
         return r;
     set_stat(o, size);
@@ -337,8 +370,11 @@ static int write_open_file(struct tar_out *o, struct target_file *f, bool *ret_f
     r = write_header(o);
     if (!r)
         r = in_parts ? read_through(o, f, size, true) : write_data(o, o->piece, (size_t)size);
-    o->result.files += !r;
-    o->result.bytes += !r ? size : 0;
+    bool whole = !r && o->cut == UINT64_MAX;
+    if (!r && !whole)
+        tell_cut(o);
+    o->result.files += whole;
+    o->result.bytes += whole ? size : 0;
     return r;
 }
 

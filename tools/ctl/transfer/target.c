@@ -428,7 +428,17 @@ void target_leave_out(struct target *t, uint64_t dev, uint64_t ino)
     t->self_ino = ino;
 }
 
-int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out)
+bool target_is_cut(struct target *t, struct target_file *f, uint64_t size, uint64_t *ret_size)
+{
+    uint64_t end;
+    if (t->kind == TARGET_STORE || t->ops->seek(t, f, 0, SEEK_END, &end) < 0 || end >= size)
+        return false;
+    *ret_size = end;
+    return true;
+}
+
+/* Once, up to the end that it has by then. */
+static int read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out)
 {
     if (size > max)
         return -EFBIG;
@@ -449,6 +459,17 @@ int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint
         if (out->len > max)
             return -EFBIG;
     }
+}
+
+int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out)
+{
+    for (int i = 0; i < CUTS_MAX; i++) {
+        int r = read_all(t, f, size, max, out);
+        if (r < 0 || out->len >= size)
+            return r;
+        size = out->len; /* what was read may be the beginning of what it was before */
+    }
+    return -EREMCHG;
 }
 
 /* One attribute into the pool. 1: taken, 0: it is gone. */

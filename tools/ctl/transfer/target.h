@@ -21,6 +21,8 @@ int target_open_store_folder(const char *path, char ret_why[512]);
 /* Whether `path` is in an engramfs mount: 1, 0: no, or -errno. Then mounts_done(). */
 int target_find_mount(const char *path, struct target_mount *ret_mount, char ret_why[512]);
 
+/* So often a file that is cut while it is read is read again. */
+#define CUTS_MAX 10
 /* Of files over this holes are asked for. */
 #define TARGET_HOLES_FROM ((uint64_t)64 << 10)
 
@@ -39,7 +41,10 @@ bool target_error_is_fatal(struct target *t, int error);
 /* After an error of something in a source: 0, or -ECANCELED if all of it answers no more, which is told. */
 int target_still_there(struct target *t);
 
-/* The whole content into `buf` (attr->size bytes expected): a struct buf's worth. -EFBIG beyond `max`. */
+/* Whether an open file has fewer than `size` bytes by now; then *ret_size is how many. A store has not. */
+bool target_is_cut(struct target *t, struct target_file *f, uint64_t size, uint64_t *ret_size);
+/* The whole content into `buf` (attr->size bytes expected): a struct buf's worth. -EFBIG beyond `max`. If it
+ * is cut meanwhile it is read again: -EREMCHG if that goes on. */
 struct buf;
 int target_read_all(struct target *t, struct target_file *f, uint64_t size, uint64_t max, struct buf *out);
 
