@@ -258,11 +258,15 @@ ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_f
  * Configuration, kept over restarts. Keys: compact_min_fragmentation (0..1),
  * compact_min_bytes, startup_fragmentation (0..1), compact_rate (bytes/s, 0
  * unlimited), auto_compact (0|1), checkpoint_bytes, checkpoint_ops,
- * commit_ms. -ENOENT unknown key, -EINVAL bad value. */
+ * commit_ms. A whole number may end in k, m, g or t, small or large, for powers of 1024. -ENOENT unknown key,
+ * -EINVAL bad value. */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
 struct eng_config_pair {
     const char *key, *value;
 };
+/* Whether a store would take it, as such a call or as a line of its file: 0, or what eng_config_set()
+ * returns. */
+ENG_API int eng_config_check(const char *key, const char *value);
 /* The same for several: all of them or, when one is wrong, none. */
 ENG_API int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, size_t n);
 /* Takes over what the file "config" says by now; a line that is not understood is logged and its default

@@ -54,12 +54,22 @@ static int set_ratio(struct config *config, size_t i, const char *value)
     return 0;
 }
 
+/* Powers of 1024, as the options of a mount and control files take them, too. */
+static bool scale(const char *unit, uint64_t *value)
+{
+    static const char units[] = "kmgt";
+    const char *at = *unit && !unit[1] ? strchr(units, *unit | 0x20) : NULL;
+    if (!*unit)
+        return true;
+    return at && !__builtin_mul_overflow(*value, UINT64_C(1) << (10 * (at - units + 1)), value);
+}
+
 static int set_number(struct config *config, size_t i, const char *value)
 {
     char *end;
     errno = 0;
     uint64_t u = strtoull(value, &end, 10);
-    if (errno || end == value || *end || u < keys[i].min || u > keys[i].max)
+    if (errno || end == value || !scale(end, &u) || u < keys[i].min || u > keys[i].max)
         return -EINVAL;
     atomic_store_explicit(number_of(config, i), u, memory_order_relaxed);
     return 0;

@@ -60,6 +60,12 @@ static int set_pairs(struct config *config, const struct eng_config_pair *pairs,
     return r;
 }
 
+int eng_config_check(const char *key, const char *value)
+{
+    struct config scratch = {0};
+    return key && value ? config_set_value(&scratch, key, value) : -EINVAL;
+}
+
 int eng_config_set_all(struct eng *eng, const struct eng_config_pair *pairs, size_t n)
 {
     if (!eng || (!pairs && n))

@@ -52,6 +52,8 @@ check_equal "as JSON" 1000 "$("$CTL" config --json "$MNT" commit_ms | json_get c
 check_fails "an unknown one" "no key 'nonsense'" "$CTL" config "$MNT" nonsense
 check "a number with a unit" "$CTL" config "$MNT" compact_rate=10M
 check_equal "is times 1024" 10485760 "$("$CTL" config "$MNT" compact_rate)"
+check "by the control file" sh -c "echo compact_rate=2k >'$C/config'"
+check_equal "as well" 2048 "$("$CTL" config "$MNT" compact_rate)"
 check "back" "$CTL" config "$MNT" compact_rate=0
 check_fails "no pair" "not KEY=VALUE" "$CTL" config "$MNT" commit_ms=1000 compact_rate
 check_equal "status of failure" 2 "$("$CTL" config "$MNT" x=1 2>/dev/null; echo $?)"
@@ -166,6 +168,10 @@ printf 'compact_rate=20000\ncommit_ms=many\r\n' >"$WORK/config-store/config"
 check_fails "config: a bad line is named" "config:2: 'commit_ms=many" "$CTL" config "$WORK/config-store"
 check_fails "config: and nothing is changed" "config:2: " "$CTL" config "$WORK/config-store" compact_rate=5
 check_equal "config: the file is as it was" "compact_rate=20000" "$(head -n 1 "$WORK/config-store/config")"
+
+printf 'compact_rate=10M\n' >"$WORK/config-store/config"
+check_equal "config: a number with a unit, by hand, is what it is elsewhere" 10485760 "$("$CTL" config "$WORK/config-store" compact_rate)"
+check_equal "config: a mistake is named by its line" 2 "$(printf 'compact_rate=10MB\n' >"$WORK/config-store/config" && "$CTL" config "$WORK/config-store" >"$WORK/said" 2>&1; echo $?)"
 
 # ---- signals; and that systemd is told when the mount answers
 python3 - "$WORK/notify" >"$WORK/notified" <<'P' &

@@ -94,18 +94,16 @@ static int print_one(struct target *t, const char *key, bool json)
     return r;
 }
 
-/* Whether the store has taken the line over: a value that it did not understand it has replaced by the
- * default. */
-static bool is_understood(const json_t *taken, char *line)
+/* Whether the store takes the line over: a value that it does not understand it replaces by the default. */
+static bool is_understood(char *line)
 {
-    char *equals = strchr(line, '='), *end;
+    char *equals = strchr(line, '=');
     if (!equals)
         return !*line;
     *equals = 0;
-    const char *value = json_string_value(json_object_get(taken, line));
-    double want = strtod(equals + 1, &end);
+    bool is = eng_config_check(line, equals + 1) == 0;
     *equals = '=';
-    return value && end != equals + 1 && !*end && strtod(value, NULL) == want;
+    return is;
 }
 
 /* Refuses a store whose file is not understood wholly: what it says would be lost with the next change. */
@@ -113,39 +111,20 @@ static int check_file(struct target *t)
 {
     char path[PATH_MAX], *line = NULL;
     size_t cap = 0;
-    json_t *taken = json_object();
-    int n = snprintf(path, sizeof path, "%s/config", t->path);
+    int r = 0, n = snprintf(path, sizeof path, "%s/config", t->path);
     FILE *f = t->kind == TARGET_STORE && n > 0 && n < (int)sizeof path ? fopen(path, "re") : NULL;
-    int r = f ? read_all(t, taken) : 0;
     for (ssize_t len, number = 1; f && !r && (len = getline(&line, &cap, f)) > 0; number++) {
         if (line[len - 1] == '\n')
             line[len - 1] = 0;
-        if (is_understood(taken, line))
+        if (is_understood(line))
             continue;
         cli_error("%s:%zd: '%s' is not understood; nothing is done until it is mended", path, number, line);
         r = -EINVAL;
     }
     free(line);
-    json_decref(taken);
     if (f)
         fclose(f);
     return r;
-}
-
-/* KEY=10M as KEY=10485760; anything else as it is. */
-static void expand(const char *pair, char ret[128])
-{
-    static const char units[] = "KMGT";
-    const char *value = strchr(pair, '=');
-    char *end = NULL;
-    unsigned long long n = value && value[1] >= '0' && value[1] <= '9' ? strtoull(value + 1, &end, 10) : 0;
-    const char *unit = end && *end && !end[1] ? strchr(units, *end) : NULL;
-    snprintf(ret, 128, "%s", pair);
-    for (const char *u = units; unit && u <= unit; u++)
-        if (__builtin_mul_overflow(n, 1024ULL, &n))
-            return;
-    if (unit)
-        snprintf(ret, 128, "%.*s=%llu", (int)(value - pair), pair, n);
 }
 
 enum { PAIRS_MAX = 64 };
@@ -153,16 +132,14 @@ enum { PAIRS_MAX = 64 };
 /* "KEY=VALUE" taken apart, into memory of its own that `ret` points to. */
 static int parse_pair(const char *given, struct eng_config_pair *ret)
 {
-    char text[128];
-    expand(given, text);
-    const char *equals = strchr(text, '=');
-    char *key = equals && !strchr(text, '\n') ? strdup(text) : NULL;
+    const char *equals = strchr(given, '=');
+    char *key = equals && !strchr(given, '\n') ? strdup(given) : NULL;
     if (!key) {
         cli_error("'%s' is not KEY=VALUE", given);
         return -EINVAL;
     }
-    key[equals - text] = '\0';
-    *ret = (struct eng_config_pair){key, key + (equals - text) + 1};
+    key[equals - given] = '\0';
+    *ret = (struct eng_config_pair){key, key + (equals - given) + 1};
     return 0;
 }
 

@@ -101,6 +101,12 @@ Test(config, bad_keys_and_values_are_refused_and_change_nothing)
                  {"compact_min_bytes", "1.5", -EINVAL},
                  {"compact_min_bytes", "1e3", -EINVAL},
                  {"compact_min_bytes", zeros, -EINVAL},
+                 {"compact_min_bytes", "10MB", -EINVAL},
+                 {"compact_min_bytes", "10x", -EINVAL},
+                 {"compact_min_bytes", "M", -EINVAL},
+                 {"compact_min_bytes", "16777216T", -EINVAL},
+                 {"compact_min_fragmentation", "1k", -EINVAL},
+                 {"auto_compact", "1k", -EINVAL},
                  {"compact_min_bytes", "7\ncommit_ms=1", -EINVAL},
                  {"auto_compact", "2", -EINVAL},
                  {"auto_compact", "yes", -EINVAL},
@@ -148,6 +154,23 @@ Test(config, what_is_set_counts_at_once_and_lasts)
     }
     cr_assert_eq(eng_job_status(u.eng, ENG_JOB_COMPACT, &rep), 0);
     cr_assert_eq(rep.rate, 1048576);
+}
+
+Test(config, a_number_may_end_in_a_unit_in_a_call_and_in_the_file)
+{
+    cr_assert_eq(eng_config_set(u.eng, "compact_rate", "10M"), 0);
+    expect("compact_rate", "10485760");
+    unit_close(&u);
+    edit(&u, "compact_rate=3k\ncompact_min_bytes=16777215T\n", 44);
+    u.warnings = 0;
+    unit_open(&u);
+    cr_assert_eq(u.warnings, 0);
+    expect("compact_rate", "3072");
+    expect("compact_min_bytes", "18446742974197923840");
+    cr_assert_eq(eng_config_check("compact_rate", "1g"), 0);
+    cr_assert_eq(eng_config_check("compact_rate", "1gb"), -EINVAL);
+    cr_assert_eq(eng_config_check("rate", "1"), -ENOENT);
+    expect("compact_rate", "3072");
 }
 
 Test(config, a_rate_set_by_the_call_lasts_too)
@@ -302,7 +325,7 @@ Test(config, a_reload_changes_nothing_by_what_it_cannot_understand)
     memset(big, 'x', sizeof(big) - 1);
     const struct {
         const char *text, *rate, *commit;
-    } cases[] = {{"compact_rate=20k\ncommit_ms=4000\n", "20000", "4000"},
+    } cases[] = {{"compact_rate=20x\ncommit_ms=4000\n", "20000", "4000"},
                  {"compact_rate\n", "20000", "5000"},
                  {"commit_ms=many\nnonsense\n", "0", "3000"},
                  {big, "20000", "3000"}};
