@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/fault.h"
 #include "base/util.h"
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
@@ -84,6 +85,13 @@ static inline bool segment_id_is_plausible(uint64_t id, uint64_t seq)
 
 /* A locator names no byte behind these, so whatever says so, no segment is larger. */
 #define SEGMENT_BYTES_MAX (UINT64_C(8) << 32)
+
+/* Whether a batch can end there; segment 0: the log goes on in a new one. */
+static inline bool log_place_is_plausible(uint64_t segment, uint64_t offset)
+{
+    return !segment || (offset >= sizeof(struct segment_header) && offset < SEGMENT_BYTES_MAX &&
+                        (offset % 8 == 0 || MUTANT(PLACE_BELIEVED)));
+}
 
 /* ---- batches ------------------------------------------------------------ */
 

@@ -143,7 +143,7 @@ static int load_manifest(struct loader *l, uint64_t id)
         return r;
     l->chunks = (const struct ckpt_chunk *)(l->manifest.data + FIXED);
     l->n_chunks = (l->manifest.len - FIXED) / sizeof(struct ckpt_chunk);
-    if (l->m.segment >= l->m.next_segment_id ||
+    if (l->m.segment >= l->m.next_segment_id || !log_place_is_plausible(l->m.segment, l->m.offset) ||
         (!segment_id_is_plausible(l->m.next_segment_id - 1, l->m.seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
     return f.manifest_sum == codec_hash(l->manifest.data, l->manifest.len) ? 0 : -EBADMSG;

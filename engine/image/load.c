@@ -22,7 +22,7 @@ static int take_head(struct eng *eng, const struct ckpt_head *h, struct ckpt_pos
 {
     struct index *idx = &eng->idx;
     if (h->version != CKPT_HEAD_VERSION || memcmp(h->uuid, eng->sb.uuid, sizeof h->uuid) != 0 ||
-        h->segment >= h->next_segment_id ||
+        h->segment >= h->next_segment_id || !log_place_is_plausible(h->segment, h->offset) ||
         (!segment_id_is_plausible(h->next_segment_id - 1, h->seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
     memcpy(&idx->s, h->scalars, sizeof idx->s);

@@ -2,11 +2,15 @@
  * chunk_check.c - see chunk_check.h. */
 #include "index/chunk_check.h"
 
+#include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
 
 /* The order of index_table(). */
 enum { INODES, DENTRIES, BUCKETS, SEGS, CELLS, DIRS, EXTENTS };
+
+/* Log2 of the bytes of a record. */
+static const uint8_t shifts[INDEX_TABLES] = {7, 5, 2, 6, 4, 10, 10};
 
 void index_limits(struct index *idx, struct index_limits *ret_limits)
 {
@@ -112,10 +116,42 @@ static int check_records(const struct index_limits *l, unsigned table, uint32_t 
     return 0;
 }
 
+/* The 4-byte word that is not 0 of a record in use. */
+static size_t word_of_use(unsigned table)
+{
+    switch (table) {
+    case INODES:
+        return offsetof(struct inode_rec, mode);
+    case DENTRIES:
+        return offsetof(struct dentry_rec, child);
+    default:
+        return offsetof(struct seg_rec, id);
+    }
+}
+
+int index_check_free(unsigned table, const struct table_meta *m, const uint8_t *chunk)
+{
+    if (m->n_free == 0 || MUTANT(FREE_BELIEVED))
+        return 0;
+    if (table == BUCKETS) /* they come and go at the end */
+        return -EBADMSG;
+    if (table != INODES && table != DENTRIES && table != SEGS)
+        return 0; /* nodes and cells are marked (btree_validate(), names_mark()) */
+    size_t size = (size_t)1 << shifts[table], word = word_of_use(table);
+    uint32_t place = m->free_head, is_used;
+    for (uint32_t left = m->n_free; left > 0; left--) {
+        const uint8_t *record = chunk + place * size;
+        memcpy(&is_used, record + word, sizeof is_used);
+        if (is_used)
+            return -EBADMSG;
+        memcpy(&place, record, sizeof place);
+    }
+    return 0;
+}
+
 int index_check_chunk(const struct index_limits *limits, unsigned table, uint32_t c,
                       const struct table_meta *m, const uint8_t *chunk)
 {
-    static const uint8_t shifts[INDEX_TABLES] = {7, 5, 2, 6, 4, 10, 10};
     unsigned shift = shifts[table];
     uint64_t from = (uint64_t)c * (TABLE_CHUNK_SIZE >> shift);
     if (from >= limits->used[table])
@@ -124,6 +160,8 @@ int index_check_chunk(const struct index_limits *limits, unsigned table, uint32_
     if (table == CELLS)
         return names_check_chunk(m, limits->used[CELLS], c, chunk);
     int r = table_check_chain(m, chunk, first, end, shift);
+    if (!r)
+        r = index_check_free(table, m, chunk);
     if (r)
         return r;
     if (table == DIRS)
@@ -144,6 +182,7 @@ int index_check_head(const struct index *idx)
 {
     const struct index_scalars *s = &idx->s;
     bool right = !s->n_buckets || s->n_buckets == idx->buckets.used - 1;
+    right = right && (!idx->buckets.n_free || MUTANT(FREE_BELIEVED));
     right = right && s->next_cookie >= 3 && s->next_cookie <= COOKIE_MAX + 1;
     right = right && s->n_names < idx->dentries.used && s->n_files < idx->inodes.used &&
             s->n_dirs < idx->inodes.used && s->n_others < idx->inodes.used &&

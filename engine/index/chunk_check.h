@@ -21,5 +21,8 @@ int index_check_chunk(const struct index_limits *limits, unsigned table, uint32_
 
 /* Whether what is not in tables fits to how large they are. 0, -EBADMSG. */
 int index_check_head(const struct index *idx);
+/* Whether no record of the chunk's free chain, which is sound (table_check_chain()), is in use; buckets have
+ * no such chain. 0 or -EBADMSG. */
+int index_check_free(unsigned table, const struct table_meta *m, const uint8_t *chunk);
 
 #endif

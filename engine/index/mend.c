@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "engine.h"
 #include "index/apply.h"
+#include "index/chunk_check.h"
 #include "index/verify.h"
 
 #include <stdio.h>
@@ -49,11 +50,15 @@ static void drop_inode(struct mend *m, uint32_t slot, bool lost)
 /* Records of a list that is broken are not used again. */
 static void mend_free_lists(struct index *idx)
 {
-    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->segs};
-    for (size_t i = 0; i < ARRAY_LEN(tables); i++)
-        for (uint32_t c = 0; c < tables[i]->n_chunks; c++)
-            if (table_validate_chunk(tables[i], c) != 0)
-                table_lose_chain(tables[i], c);
+    static const unsigned numbers[] = {TABLE_INODES, TABLE_DENTRIES, TABLE_SEGMENTS};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct table *t = index_table(idx, numbers[i]);
+        t->is_lossy = true;
+        for (uint32_t c = 0; c < t->n_chunks; c++)
+            if (table_validate_chunk(t, c) != 0 ||
+                (t->states[c] != TABLE_DROPPED && index_check_free(numbers[i], &t->metas[c], t->chunks[c])))
+                table_lose_chain(t, c);
+    }
     names_mend(&idx->names);
 }
 

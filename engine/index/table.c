@@ -458,6 +458,7 @@ static bool may_be_free(const struct table *t, uint32_t c, uint32_t place)
 /* A stray reference of a damaged store may have written into a chain: lose records rather than crash. */
 void table_lose_chain(struct table *t, uint32_t c)
 {
+    t->is_lossy = true;
     t->n_free -= t->metas[c].n_free;
     t->metas[c].n_free = 0;
     note_room(t, c);
@@ -674,6 +675,7 @@ int table_freeze(const struct table *t, struct table *view)
                       .chunk_shift = t->chunk_shift,
                       .keep_word = t->keep_word,
                       .own_chains = t->own_chains,
+                      .is_lossy = t->is_lossy,
                       .source = t->source,
                       .places = t->places,
                       .n_places = t->n_places,

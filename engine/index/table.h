@@ -95,6 +95,7 @@ struct table {
     bool keep_word;       /* see table_keep_word() */
     bool own_chains;      /* see table_own_chains() */
     bool frozen;          /* a view: no writes */
+    bool is_lossy;        /* some records may be neither in use nor free: of a damaged store */
 };
 
 /* Takes one chunk of its own at once (for record 0), whatever was reserved. -ENOMEM. */

@@ -4,8 +4,10 @@
  * each finding. The tables' own structure (free chains, trees, names) has been validated before. Read-only;
  * the caller keeps the index from changing. */
 #include "index/verify.h"
+#include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
+#include "index/chunk_check.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -179,6 +181,35 @@ static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_re
     }
 }
 
+/* ---- what is free ----------------------------------------------------------------- */
+
+/* No record that is chained as free is in use: it would be handed out. */
+static void verify_free(struct verify *v, unsigned number, const struct table *t)
+{
+    for (uint32_t c = 0; c < t->n_chunks; c++) {
+        const uint8_t *chunk = t->metas[c].n_free && t->states[c] != TABLE_DROPPED ? table_chunk(t, c) : NULL;
+        if (chunk && index_check_free(number, &t->metas[c], chunk) != 0)
+            report(v, "table %u, chunk %u: a record is free and in use", number, c);
+    }
+}
+
+/* So many of its records are in use; all others are free. */
+static void verify_rest(struct verify *v, const struct table *t, uint64_t in_use, const char *what)
+{
+    if (in_use + t->n_free + 1 != t->used && !t->is_lossy && !MUTANT(LOST_BELIEVED) && !MUTANT(FREE_BELIEVED))
+        report(v, "%s: of %u records %llu are in use and %u free", what, t->used - 1,
+               (unsigned long long)in_use, t->n_free);
+}
+
+/* Inodes whose number cannot be used again (I1): they are not chained. */
+static uint64_t count_retired(const struct index *idx)
+{
+    uint64_t n = 0;
+    for (uint32_t slot = 1; slot < idx->inodes.used; slot++)
+        n += !index_slot(idx, slot) && table_kept_word(&idx->inodes, slot) > INO_REUSE_MAX;
+    return n;
+}
+
 /* ---- inodes ------------------------------------------------------------------- */
 
 static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec *inode)
@@ -238,6 +269,10 @@ static void verify_inodes(struct verify *v)
     }
     if (files != v->idx->s.n_files || dirs != v->idx->s.n_dirs || others != v->idx->s.n_others)
         report(v, "number of inodes: counted and found differ");
+    uint64_t n = files + dirs + others;
+    if (n + v->idx->inodes.n_free + 1 != v->idx->inodes.used)
+        n += count_retired(v->idx);
+    verify_rest(v, &v->idx->inodes, n, "inodes");
     const struct inode_rec *root = index_slot(v->idx, ENG_ROOT_INO);
     if (v->idx->inodes.used > 1 && (!root || !S_ISDIR(root->mode)))
         report(v, "the root is not a directory");
@@ -245,7 +280,7 @@ static void verify_inodes(struct verify *v)
 
 static void verify_segments(struct verify *v)
 {
-    uint64_t total = 0, live = 0;
+    uint64_t total = 0, live = 0, n = 0;
     for (uint32_t i = 1; i < v->idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&v->idx->segs, i);
         if (!seg->id)
@@ -256,7 +291,9 @@ static void verify_segments(struct verify *v)
                    (unsigned long long)v->live[i]);
         total += seg->total;
         live += seg->live;
+        n++;
     }
+    verify_rest(v, &v->idx->segs, n, "segments");
     if (total != v->idx->s.total || live != v->idx->s.live)
         report(v, "store: %llu live of %llu bytes counted, found %llu of %llu",
                (unsigned long long)v->idx->s.live, (unsigned long long)v->idx->s.total,
@@ -318,6 +355,7 @@ static void verify_dentries(struct verify *v)
     }
     if (v->n_names != idx->s.n_names || idx->dirs.count != idx->s.n_names)
         report(v, "number of names: counted and found differ");
+    verify_rest(v, &idx->dentries, v->n_names, "dentries");
     if (idx->s.next_cookie < 3 || idx->s.next_cookie > COOKIE_MAX + 1)
         report(v, "the next cookie is out of range");
 }
@@ -354,6 +392,10 @@ static void end_chains(struct verify *v, struct chains *chains)
 static void verify_all(struct verify *v)
 {
     struct chains chains;
+    verify_free(v, TABLE_INODES, &v->idx->inodes);
+    verify_free(v, TABLE_DENTRIES, &v->idx->dentries);
+    verify_free(v, TABLE_BUCKETS, &v->idx->buckets);
+    verify_free(v, TABLE_SEGMENTS, &v->idx->segs);
     if (begin_chains(v, &chains)) {
         verify_dentries(v);
         if (btree_scan(&v->idx->extents, (struct bkey){0, 0}, verify_extent, v) < 0)

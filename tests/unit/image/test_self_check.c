@@ -53,6 +53,13 @@ static struct seg_rec *segment(void)
     return table_mut(&u.eng->idx.segs, 1);
 }
 
+/* In place of its chain. */
+static void say_free(struct table *t, uint32_t i)
+{
+    t->metas[0] = (struct table_meta){.free_head = (uint16_t)i, .n_free = 1};
+    t->n_free = 1;
+}
+
 static void spoil(unsigned what)
 {
     switch (what) {
@@ -119,12 +126,26 @@ static void spoil(unsigned what)
     case 20:
         inode(dir)->dentry = inode(file)->dentry;
         break;
+    case 21:
+        say_free(&u.eng->idx.dentries, inode(file)->dentry);
+        break;
+    case 22:
+        say_free(&u.eng->idx.inodes, ino_slot(file));
+        break;
+    case 23:
+        say_free(&u.eng->idx.buckets, 1);
+        break;
+    case 24: /* one that is free is not chained */
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "file"), 0);
+        table_lose_chain(&u.eng->idx.dentries, 0);
+        u.eng->idx.dentries.is_lossy = false;
+        break;
     default:
         break;
     }
 }
 
-#define SPOILT 21u
+#define SPOILT 25u
 
 /* How a child ends that spoils something and writes a checkpoint: the signal, 0: it wrote it. */
 static int outcome(unsigned what)
