@@ -11,7 +11,7 @@ t_needs cc cmp
 cd "$WORK" || exit 1
 SEED=${SEED:-$RANDOM}
 echo "# SEED=$SEED"
-if ! cc -shared -fPIC -Wall -Werror -o cut.so "$ROOT/tests/ops/cut_shim.c" -ldl; then
+if ! cc -shared -fPIC -Wall -Werror -o cut.so "$ROOT/tests/ops/names_cut_shim.c" -ldl; then
     not_ok "the shim is built"
     exit 1
 fi
