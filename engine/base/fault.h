@@ -185,6 +185,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(FROZEN_AT_ONCE)      /* batches beside a checkpoint are as large as others */                          \
     M(LOST_BELIEVED)       /* records may be neither in use nor free */                                      \
     M(PLACE_BELIEVED)      /* I10: a checkpoint may say that the log goes on where no batch can end */       \
+    M(SEARCH_UNBOUND)      /* what looks like a batch is hashed however often that is */                     \
     M(FREE_BELIEVED)       /* I10: free chains may lead to what is in use, and buckets have some */          \
     M(FROZEN_SLICES)       /* slices beside a checkpoint are as large as others */                           \
     M(ONE_MERGE)           /* of the buckets that a removal joins the first alone is fetched ahead */        \

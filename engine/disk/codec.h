@@ -121,6 +121,24 @@ uint64_t batch_sum(const struct batch_header *h, const void *ops);
  * has: to be asked before its sum can be, and before memory is taken. */
 bool batch_header_fits(const struct batch_header *h, uint64_t left);
 
+/*
+ * Whether somebody who looks for batches at each place of a file of `size` bytes may read and hash `len`
+ * bytes of ops more; *hashed is his, 0 at first. Batches that are whole, or damaged behind a whole header,
+ * are together no more than the file, and none of them is passed by: the rest is for headers that say a wrong
+ * length. Only where these are many, as nobody but a forger writes them, may something whole stay unseen; a
+ * small batch, as one that tells how far the log was durable, never does. */
+#define BATCH_SMALL 256u /* bytes of ops: four times the size of a header */
+
+static inline bool batch_search_may(uint64_t *hashed, uint64_t len, uint64_t size)
+{
+    if (len <= BATCH_SMALL || MUTANT(SEARCH_UNBOUND))
+        return true;
+    if (len > 4 * size + (1u << 20) - *hashed)
+        return false;
+    *hashed += len;
+    return true;
+}
+
 /* ---- checkpoints ---------------------------------------------------------- */
 
 /* What the root of a checkpoint says besides its map (image/map.h). */

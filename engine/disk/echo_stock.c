@@ -25,8 +25,9 @@ struct scan {
     uint64_t store, size;
     uint32_t file;
     struct buf window;
-    uint64_t at; /* of the window */
-    bool unread; /* a part of it is zeros, since it cannot be read */
+    uint64_t at;     /* of the window */
+    uint64_t hashed; /* bytes of ops, see batch_search_may() */
+    bool unread;     /* a part of it is zeros, since it cannot be read, or was passed by */
 };
 
 /* Around what cannot be read. */
@@ -74,8 +75,7 @@ static bool may_be(const struct scan *s, const struct echo_record *rec, uint64_t
 {
     const struct batch_header *h = &rec->batch;
     bool named = rec->magic == ECHO_RECORD_MAGIC || rec->magic == ECHO_RECORD_HELD;
-    return named && h->magic == BATCH_MAGIC && h->store == s->store && h->ops_len % 8 == 0 &&
-           h->extents_len % 8 == 0 && h->ops_len <= left && rec->offset % 8 == 0 &&
+    return named && h->store == s->store && batch_header_fits(h, left) && rec->offset % 8 == 0 &&
            rec->sum == echo_record_sum(rec);
 }
 
@@ -121,6 +121,10 @@ static int take_record(struct scan *s, uint64_t off, uint64_t *ret_len, uint64_t
     memcpy(&rec, bytes_at(s, off), sizeof rec);
     if (!may_be(s, &rec, s->size - off - sizeof rec))
         return 0;
+    if (!batch_search_may(&s->hashed, rec.batch.ops_len, s->size)) {
+        s->unread = true;
+        return 0;
+    }
     r = look_at(s, off, sizeof rec + rec.batch.ops_len);
     if (r || batch_sum(&rec.batch, bytes_at(s, off) + sizeof rec) != rec.batch.sum)
         return r;

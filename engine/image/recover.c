@@ -407,6 +407,17 @@ static int apply_batch(struct recovery *rec, const struct batch_header *h)
     return rest_fetch_many(eng, fetched - MIN_OF(fetched, rec->advised), rec->why);
 }
 
+/* What looks like a batch at `off` is not looked at (batch_search_may()). */
+static void pass_by(struct recovery *rec, struct seg_file *sf, uint64_t off)
+{
+    if (segment_file_pass_by(sf, off))
+        report_line(
+            &rec->eng->report, ENG_LOG_WARNING,
+            "s%08x.seg: more of it looks like batches than it can hold; from offset %llu on not all of "
+            "that was looked at",
+            sf->id, (unsigned long long)off);
+}
+
 /* Takes notice of the batch of this store at `off`, if there is one and it is younger than the replay. */
 static int note_mark(struct recovery *rec, struct seg_file *sf, const struct segment *seg, uint64_t off,
                      const struct batch_header *h)
@@ -416,6 +427,10 @@ static int note_mark(struct recovery *rec, struct seg_file *sf, const struct seg
         (h->store != rec->eng->log.store && !MUTANT(NO_STORE_NUMBER)) ||
         (h->seq <= rec->seq && (sf->valid || sf->holds)))
         return 0;
+    if (!batch_search_may(&sf->hashed, h->ops_len, size)) {
+        pass_by(rec, sf, off);
+        return 0;
+    }
     rec->found.len = 0;
     int r = buf_reserve(&rec->found, h->ops_len + 1u);
     if (r)

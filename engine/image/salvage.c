@@ -283,6 +283,7 @@ struct search {
     uint8_t *extent;    /* head, content and path hint of one */
     struct turn *turns; /* in order of id */
     size_t n_turns, cap_turns;
+    uint64_t hashed; /* in the present segment, see batch_search_may() */
     uint64_t
         left_at; /* where the log left the present segment, or ended in it; UINT64_MAX: none of the log */
 };
@@ -393,7 +394,9 @@ static int look_for_batch(struct search *s, const struct segment *seg, uint64_t 
     struct batch_header h;
     (void)step;
     memcpy(&h, head, sizeof h);
-    if (h.store != s->eng->log.store || !batch_header_fits(&h, seg->size - MIN_OF(seg->size, at + sizeof h)))
+    if (h.store != s->eng->log.store ||
+        !batch_header_fits(&h, seg->size - MIN_OF(seg->size, at + sizeof h)) ||
+        !batch_search_may(&s->hashed, h.ops_len, seg->size))
         return 0;
     CLEANUP_FREE uint8_t *ops = malloc(h.ops_len + 1u);
     if (!ops)
@@ -407,6 +410,7 @@ static int look_at_places(struct search *s, struct segment *seg, look_fn look)
     struct seg_file sf = {.id = seg->id, .size = seg->size};
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
+    s->hashed = 0;
     for (uint64_t from = 0; !r;) {
         from = io_skip_hole(seg->file, s->eng->io->ops, from); /* where nothing begins */
         if (from >= seg->size || seg->size - from < HEAD_SIZE)

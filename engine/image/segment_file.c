@@ -97,6 +97,15 @@ static void note_unread(struct seg_file *sf, uint64_t from, uint64_t to)
     sf->unread = to - sf->unread_from;
 }
 
+bool segment_file_pass_by(struct seg_file *sf, uint64_t at)
+{
+    bool first = !sf->passed_by;
+    sf->holds = sf->passed_by = true;
+    if (sf->valid && !sf->unread)
+        note_unread(sf, at, sf->size);
+    return first;
+}
+
 ssize_t segment_file_read_around(const struct eng_io_ops *ops, struct seg_file *sf, struct io_file *file,
                                  uint8_t *buf, size_t size, uint64_t at)
 {

@@ -15,7 +15,9 @@ struct seg_file {
     bool mended;     /* its first batch spoke for its header */
     bool fresh;      /* read from the medium, not from memory */
     bool holds;      /* a whole batch of this store */
+    bool passed_by;  /* a scan did not look at all that looks like batches */
     bool searched;   /* survivors, each of which was looked at: none is an only copy */
+    uint64_t hashed; /* bytes of ops that a scan hashed, see batch_search_may() */
     uint64_t last;   /* the highest number of those that a scan found; 0: none */
     uint64_t unread_from;
     uint64_t unread; /* bytes from the first to the last sector that a scan could not read */
@@ -23,6 +25,9 @@ struct seg_file {
     struct segment_header header;
 };
 
+/* A scan passes by something of `sf` from `at` on: nobody knows whether that is needed. Whether it is the
+ * first. */
+bool segment_file_pass_by(struct seg_file *sf, uint64_t at);
 /* Writes the header anew, durably, from what `header` says. */
 int segment_file_mend(struct eng *eng, struct seg_file *sf);
 /* Its header is read soon, with those of others: the system may fetch them side by side. */
