@@ -196,6 +196,9 @@ ctl export lenient lenient.out
 check_equal "the field is there under another name" '{"id":"bad","content":"1","original_confidence":"NaN","original_created_at":"yesterday","original_embedding":[]}' "$(grep '"bad"' lenient.out)"
 check_equal "times are RFC 3339" 2023-05-08T13:56:00.123456+02:00 "$(python3 -c 'import json; print([json.loads(l)["created_at"] for l in open("lenient.out") if "naive" in l][0])')"
 check_status "an unknown zone" 2 "unknown time zone" import --timezone Mars other-system.jsonl lenient
+for zone in America Europe/ zone.tab tzdata.zi; do # which are there, and are no zones
+    check_status "no zone: $zone" 2 "unknown time zone '$zone'" import --timezone $zone other-system.jsonl lenient
+done
 check_status "--errors" 1 "50 bad lines" import --errors errors.jsonl many.jsonl bad
 check_equal "each bad line is there" "50 17 broken 17" "$(wc -l <errors.jsonl) $(python3 -c 'import json; o = [json.loads(l) for l in open("errors.jsonl")][16]; print(o["line"], o["text"])')"
 check_equal "for its owner alone" 600 "$(stat -c %a errors.jsonl)"

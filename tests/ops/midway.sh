@@ -181,6 +181,20 @@ P
         "$(timeout 60 python3 open.py "$CTL" "$WORK/mnt" $kind 2>&1)"
 done
 
+# ---- what bob gives to be imported is a link to what is root's
+rm -rf mnt/* && mkdir -m 700 private && mkdir gift private/folder && chown $BOB gift && mkdir mnt/gift
+echo '{"id":"secret","content":"root'"'"'s"}' >private/lines && echo "root's" >private/folder/secret && tar -C private/folder -cf private/a.tar secret
+setpriv --reuid $BOB --regid $BOB --clear-groups sh -c "cd gift && ln -s ../private/lines lines && ln -s ../private/a.tar a.tar &&
+    ln -s ../private/folder folder && mkdir his && echo '{\"id\":\"his\",\"content\":\"his\"}' >his/lines && ln -s his/lines own && ln -s ../private up"
+for source in lines a.tar folder up/lines; do
+    check_equal "a source that is a link of his: $source" "2 1 0" "$("$CTL" import gift/$source mnt/gift >gift.said 2>&1; echo "$?" \
+        "$(grep -c "a link of somebody else's leads to what is not his" gift.said)" "$(find mnt/gift -type f | wc -l)")"
+done
+check "one that leads to what is his is followed" "$CTL" import gift/own mnt/gift
+check "and root's own" sh -c "ln -s ../private/lines private/link && '$CTL' import private/link mnt/gift && '$CTL' import /dev/stdin mnt/gift <private/lines"
+check "a pipe that is named" bash -c "'$CTL' import <(cat private/lines) mnt/gift"
+check_equal "one that is not there: no store is made" "2 0" "$("$CTL" import gift/none none >/dev/null 2>&1; echo "$?" "$(find . -maxdepth 1 -name none | wc -l)")"
+
 # ---- a file that is cut while it is read: an export has the old one or the new one, or says what it has
 if cc -shared -fPIC -Wall -Werror -o cut.so "$ROOT/tests/ops/cut_shim.c" -ldl; then
     mkdir mnt/cut

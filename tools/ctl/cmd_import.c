@@ -243,20 +243,15 @@ static FILE *open_errors(const char *path)
     return NULL;
 }
 
-static int import_jsonl(const char *source, struct target *t, const struct line_options *how, bool json)
+static int import_jsonl(const char *source, int fd, struct target *t, const struct line_options *how,
+                        bool json)
 {
     struct import im = {
         .source = strcmp(source, "-") != 0 ? source : "(standard input)", .target = t, .options = how->as};
     if (how->errors && !(im.errors = open_errors(how->errors)))
         return conclude(t, -ECANCELED);
     mode_t mask = umask(0); /* modes are given exactly from here on */
-    int fd = strcmp(source, "-") != 0 ? open(source, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    int r = fd < 0 ? -errno : 0;
-    if (r < 0) {
-        cli_error("%s: %s", source, strerror(-r));
-        return conclude(t, -ECANCELED);
-    }
-    r = unpack_open(fd, &im.unpack);
+    int r = unpack_open(fd, &im.unpack);
     if (r < 0) {
         source_failed(&im, r);
         return conclude(t, -ECANCELED);
@@ -292,8 +287,6 @@ static int import_jsonl(const char *source, struct target *t, const struct line_
     loader_free(im.loader);
     lines_done(&im.lines);
     unpack_close(im.unpack);
-    if (fd != STDIN_FILENO)
-        close(fd);
     return code == CLI_OK && (im.bad.n || duplicates) ? CLI_SOME : code;
 }
 
@@ -332,21 +325,30 @@ static int import_tree(const char *source, struct target *t, bool json)
     return conclude_copy(t, r, &res, &start, json);
 }
 
-static int import_tar(const char *source, struct target *t, bool json)
+static int import_tar(const char *source, int fd, struct target *t, bool json)
 {
-    bool standard = !strcmp(source, "-");
     struct copy_result res;
     struct timespec start;
     clock_gettime(CLOCK_MONOTONIC, &start);
-    int fd = standard ? STDIN_FILENO : open(source, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        cli_error("%s: %s", source, strerror(errno));
-        return conclude(t, -ECANCELED);
-    }
-    int r = tar_import(fd, standard ? "(standard input)" : source, t, &res);
-    if (!standard)
-        close(fd);
+    int r = tar_import(fd, strcmp(source, "-") != 0 ? source : "(standard input)", t, &res);
     return conclude_copy(t, r, &res, &start, json);
+}
+
+/* A SOURCE that is a file, before anything is done to TARGET: a mistyped one must not leave an empty store
+ * behind. Looked up as all other places are: a link of somebody else's leads to what is his, or nowhere. */
+static int open_source(const char *path)
+{
+    struct place p;
+    char name[PLACE_PATH];
+    if (!strcmp(path, "-"))
+        return STDIN_FILENO;
+    int r = place_open(path, &p);
+    if (r < 0)
+        return r;
+    int fd = p.fd >= 0 ? open(place_path(p.fd, name), O_RDONLY | O_NOCTTY | O_CLOEXEC) : -1;
+    r = p.fd < 0 ? -ENOENT : -errno;
+    place_close(&p);
+    return fd >= 0 ? fd : r;
 }
 
 /* The format of a source by what it is and how it is called. */
@@ -385,9 +387,11 @@ int cmd_import(int argc, char **argv)
         return cli_usage("import", "unknown format '%s'", format);
     if (tar && !tar_is_built)
         return cli_usage("import", "this engramctl was built without libarchive");
-    /* The source first: a mistyped one must not leave an empty store behind. */
-    if (strcmp(argv[optind], "-") != 0 && access(argv[optind], R_OK) < 0) {
-        cli_error("%s: %s", argv[optind], strerror(errno));
+    int fd = tree && access(argv[optind], R_OK) < 0 ? -errno : STDIN_FILENO;
+    if (!tree)
+        fd = open_source(argv[optind]);
+    if (fd < 0) {
+        cli_error("%s: %s", argv[optind], target_strerror(fd));
         return CLI_ERROR;
     }
     struct target *t =
@@ -397,5 +401,8 @@ int cmd_import(int argc, char **argv)
     cli_catch_signals();
     if (tree)
         return import_tree(argv[optind], t, json);
-    return tar ? import_tar(argv[optind], t, json) : import_jsonl(argv[optind], t, &how, json);
+    code = tar ? import_tar(argv[optind], fd, t, json) : import_jsonl(argv[optind], fd, t, &how, json);
+    if (fd != STDIN_FILENO)
+        close(fd);
+    return code;
 }

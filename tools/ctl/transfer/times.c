@@ -4,11 +4,13 @@
 
 #include "rules/rfc3339.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +51,19 @@ static bool offset(const char *p, int *ret_seconds)
     return !*p && h < 24 && m < 60;
 }
 
+/* The C library takes for UTC what it cannot read. */
+static bool is_zone(const char *path)
+{
+    struct stat st;
+    char magic[4];
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    bool is = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+              read(fd, magic, sizeof magic) == sizeof magic && !memcmp(magic, "TZif", sizeof magic);
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 bool times_zone(const char *text, struct times_zone *ret_zone)
 {
     char path[PATH_MAX];
@@ -57,11 +72,10 @@ bool times_zone(const char *text, struct times_zone *ret_zone)
         *ret_zone = zone;
         return true;
     }
-    int n = snprintf(path, sizeof path, ZONES "%s", text);
-    if (!*text || *text == '/' || strstr(text, "..") || n < 0 || n >= (int)sizeof path ||
-        access(path, R_OK) < 0)
+    int n = snprintf(path, sizeof path, ":" ZONES "%s", text); /* the file that was looked at, and no other */
+    if (!*text || *text == '/' || strstr(text, "..") || n < 0 || n >= (int)sizeof path || !is_zone(path + 1))
         return false;
-    if (setenv("TZ", text, 1) < 0)
+    if (setenv("TZ", path, 1) < 0)
         return false;
     tzset();
     zone.named = true;
