@@ -171,7 +171,8 @@ for format in jsonl tar; do
     for _ in $(seq 5); do
         timeout 60 "$CTL" export --format $format mnt last >out.said 2>&1 &
         export=$!
-        until [ -n "$(find . -maxdepth 1 -name 'last.*.part' -size +1023k)" ] || ! kill -0 $export 2>/dev/null; do :; done
+        # which has no name yet
+        until [ -n "$(find -L "/proc/$(pgrep -P $export || echo none)/fd" -type f -size +1023k 2>/dev/null)" ] || ! kill -0 $export 2>/dev/null; do :; done
         daemons_under "$WORK" | xargs -r kill -KILL
         wait $export
         status=$?

@@ -181,6 +181,23 @@ P
         "$(timeout 60 python3 open.py "$CTL" "$WORK/mnt" $kind 2>&1)"
 done
 
+# ---- the names that are to come: bob knows the number of the process, and makes a thousand of them where only their owners can remove them
+rm -rf mnt/* && mkdir mnt/shared many && chmod 1777 mnt/shared
+head -c 9000000 /dev/zero >many/large && echo small >many/small && ln many/small many/second && mkfifo many/pipe
+tar -C many -cf many.tar .
+taken() { # what came of the import
+    sh -c 'P=$$
+        setpriv --reuid '$BOB' --regid '$BOB' --clear-groups sh -c "cd mnt/shared && seq -f .engramctl-$P-%g.part 0 1000 | xargs touch"
+        exec "$0" import many.tar mnt/shared' "$CTL" 2>taken.said | sed 's/; in .*//'
+    find mnt/shared -type f -user $BOB | wc -l
+}
+for round in new "as they were"; do
+    check_equal "bob has the names of the import: all is put ($round)" "imported 2 files, 0 directories, 1 others, 1 hard links; 0 failed 1001" "$(taken | xargs)"
+    rm -f mnt/shared/.engramctl-*
+done
+for name in large small second; do echo other >mnt/shared/other && mv mnt/shared/other mnt/shared/$name; done
+check_equal "  and replaced" "imported 2 files, 0 directories, 1 others, 1 hard links; 0 failed 1001" "$(taken | xargs)"
+
 # ---- what bob gives to be imported is a link to what is root's
 rm -rf mnt/* && mkdir -m 700 private && mkdir gift private/folder && chown $BOB gift && mkdir mnt/gift
 echo '{"id":"secret","content":"root'"'"'s"}' >private/lines && echo "root's" >private/folder/secret && tar -C private/folder -cf private/a.tar secret
@@ -216,6 +233,19 @@ if cc -shared -fPIC -Wall -Werror -o cut.so "$ROOT/tests/ops/cut_shim.c" -ldl; t
     check_equal "as tar: cut while it is written: told from where on" \
         "1 big: was cut while it was read: what follows byte 8388608 is zeros o*8388608 0*11611392" "$(cut_at tar 8388608 2)"
     check_equal "  and not told of what is whole" "0  o*20000000" "$(cut_at tar 8388608 3)"
+    # an export that is killed leaves nothing, and what was there
+    for format in tar jsonl; do
+        rm -rf out && mkdir out && echo before >out/got
+        head -c 20000000 /dev/zero | tr '\0' o >mnt/cut/big
+        env "LD_PRELOAD=$WORK/cut.so" CUT_AT=8388608 CUT_TIME=1 timeout 60 "$CTL" export --format $format mnt/cut out/got >/dev/null 2>&1
+        check_equal "killed in the midst of $format: nothing is left" "137 got before" "$? $(ls -A out | xargs) $(cat out/got)"
+        check "  the next one takes its place" "$CTL" export --format $format mnt/cut out/got
+        check_equal "  alone" "got 600" "$(ls -A out | xargs) $(stat -c %a out/got)"
+    done
+    if cc -shared -fPIC -Wall -Werror -o names.so "$ROOT/tests/ops/names_shim.c" -ldl; then
+        check "and where no file is without a name" env "LD_PRELOAD=$WORK/names.so" NAMES_SHIM=old "$CTL" export --format tar mnt/cut out/got
+        check_equal "  it takes its place alone" "got 600 big" "$(ls -A out | xargs) $(stat -c %a out/got) $(tar -tf out/got | grep -o big)"
+    fi
     # an import that has compared the beginning of a large one, and copies it
     mkdir more
     head -c 9000000 /dev/zero | tr '\0' o >mnt/cut/big

@@ -81,6 +81,27 @@ for form in tar jsonl; do
     (xz -c some.$form; cat plain.$form.xz) >mixed.$form.xz
     check_equal "$form: the second stream has none: told" 1 "$(said mixed.$form.xz no-sum-mixed | grep -c "without a sum")"
 done
+# frames that are to be skipped come first: one of pzstd, which says how long the next one is; one that is longer than it looks for
+python3 - <<'P'
+import struct
+for name, sizes in (("one", [4]), ("none", [0]), ("more", [4, 100000, 0])):
+    with open(f"{name}.skipped", "wb") as f:
+        for i, size in enumerate(sizes):
+            f.write(struct.pack("<II", 0x184D2A50 + i, size) + b"\n" * size)
+P
+for form in tar jsonl; do
+    for program in zstd lz4; do
+        command -v $program >/dev/null || continue
+        for frames in one none more; do
+            $program -q -c some.$form | cat $frames.skipped - >$frames.$form.$program
+            check "$form: $frames before the frames of $program" "$CTL" import --format $form $frames.$form.$program skipped-$frames-$form-$program
+            check_equal "  all of it" 3 "$("$CTL" export skipped-$frames-$form-$program | grep -c memory)"
+        done
+    done
+    ! command -v pzstd >/dev/null || check "$form by pzstd" bash -c "pzstd -q -c some.$form | '$CTL' import --format $form - pzstd-$form"
+done
+printf '\x50\x2a\x4d\x18\x04\0\0\0abcd' >only.tar
+check_fails "such frames and nothing else are no archive" "not a tar archive" "$CTL" import only.tar only.store
 pieces() { python3 -c 'import os, sys
 d = open(sys.argv[1], "rb").read()
 for i in range(0, len(d), 7):

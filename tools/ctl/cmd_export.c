@@ -9,6 +9,7 @@
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
+#include "ctl/transfer/temporary.h"
 #include "ctl/transfer/trueid.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
@@ -214,11 +215,42 @@ static int export_all(struct export *ex)
 /* The output: standard output, a special file, or a file that is renamed into place at the end. It has
  * everybody's memories: who else may read it is for the user to say. */
 struct out {
-    const char *path;             /* NULL: standard output */
-    struct place place;           /* where it has its name, or gets it */
-    char temporary[NAME_MAX + 1]; /* beside that; empty: it is no file */
+    const char *path;   /* NULL: standard output */
+    struct place place; /* where it has its name, or gets it */
+    bool is_file;
+    char temporary[NAME_MAX + 32]; /* beside that; empty: it has none yet, and is gone if we are */
     int fd;
 };
+
+static int name_temporary(struct out *o)
+{
+    int n = snprintf(o->temporary, sizeof o->temporary, "%s.%" PRIu32 ".part", o->place.name,
+                     (uint32_t)temporary_number());
+    return n > NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* A file without a name, or where there are none, or nobody could give it one later, by a temporary one. */
+static int make_out(struct out *o)
+{
+    char path[PLACE_PATH];
+    int r = name_temporary(o);
+    if (r < 0)
+        return r;
+    int fd = openat(o->place.folder, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd >= 0 && access(place_path(fd, path), F_OK) == 0) {
+        o->temporary[0] = 0;
+        return fd;
+    }
+    if (fd >= 0)
+        close(fd);
+    for (int i = 0; i < TEMPORARY_TRIES; i++) {
+        fd = openat(o->place.folder, o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != EEXIST)
+            return fd >= 0 ? fd : -errno;
+        (void)name_temporary(o);
+    }
+    return -EEXIST;
+}
 
 static int out_open(struct out *o, const char *path)
 {
@@ -237,12 +269,9 @@ static int out_open(struct out *o, const char *path)
         r = -EISDIR;
     else if (!S_ISREG(st.st_mode))
         r = o->fd = place_open_special(&o->place, &st);
-    else if (snprintf(o->temporary, sizeof o->temporary, "%s.%ld.part", o->place.name, (long)getpid()) >=
-             (int)sizeof o->temporary)
-        r = -ENAMETOOLONG;
     else
-        o->fd = openat(o->place.folder, o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    r = r < 0 || o->fd >= 0 ? r : -errno;
+        r = o->fd = make_out(o);
+    o->is_file = S_ISREG(st.st_mode);
     if (r < 0)
         place_close(&o->place);
     return r < 0 ? r : 0;
@@ -252,8 +281,25 @@ static int out_open(struct out *o, const char *path)
 static void out_leave_out(const struct out *o, struct target *t)
 {
     struct stat st;
-    if (o->temporary[0] && fstat(o->fd, &st) == 0)
+    if (o->is_file && fstat(o->fd, &st) == 0)
         target_leave_out(t, st.st_dev, st.st_ino);
+}
+
+/* Gives a file without a name one: its own, if nobody has it, else a temporary one, which it has then. */
+static int link_out(struct out *o, const char *name)
+{
+    char path[PLACE_PATH];
+    int r = -EEXIST;
+    for (int i = 0; r == -EEXIST && i < TEMPORARY_TRIES; i++) {
+        if (i && (r = name_temporary(o)) < 0)
+            return r;
+        r = linkat(AT_FDCWD, place_path(o->fd, path), o->place.folder, i ? o->temporary : name,
+                   AT_SYMLINK_FOLLOW);
+        r = r < 0 ? -errno : 0;
+    }
+    if (r < 0)
+        o->temporary[0] = 0;
+    return r;
 }
 
 /* Gives it its name; or one for an export of which nobody knows how much is missing: what was there stays. */
@@ -263,8 +309,11 @@ static int out_give_name(struct out *o, bool whole)
     const struct place *p = &o->place;
     if (snprintf(aside, sizeof aside, "%s.incomplete", p->name) >= (int)sizeof aside && !whole)
         return -ENAMETOOLONG;
-    int r = renameat(p->folder, o->temporary, p->folder, whole ? p->name : aside);
-    return r < 0 ? -errno : 0;
+    const char *name = whole ? p->name : aside;
+    int r = o->temporary[0] ? 0 : link_out(o, name);
+    if (r < 0 || !o->temporary[0])
+        return r;
+    return renameat(p->folder, o->temporary, p->folder, name) < 0 ? -errno : 0;
 }
 
 /* Ends an export that came to `r`; `cut` folders of it were not listed to their end. */
@@ -272,12 +321,12 @@ static int out_close(struct out *o, int r, uint64_t cut)
 {
     if (!o->path)
         return r;
-    if (!r && o->temporary[0] && fsync(o->fd) < 0)
+    if (!r && o->is_file && fsync(o->fd) < 0)
         r = -errno;
+    if (!r && o->is_file)
+        r = out_give_name(o, cut == 0);
     if (close(o->fd) < 0 && !r)
         r = -errno;
-    if (!r && o->temporary[0])
-        r = out_give_name(o, cut == 0);
     if (o->temporary[0] && r < 0)
         (void)unlinkat(o->place.folder, o->temporary, 0);
     place_close(&o->place);
@@ -296,7 +345,7 @@ static void conclude(int r, const char *name)
 /* The exit code, and what is to be said about an export that is not whole. `out`: NULL: a tree. */
 static int verdict(const struct out *out, const char *name, uint64_t failed, uint64_t cut)
 {
-    if (cut && out && out->temporary[0])
+    if (cut && out && out->is_file)
         cli_error("%s was not touched: %" PRIu64 " folders could not be listed to their end. What could be "
                   "read is in %s.incomplete",
                   name, cut, name);

@@ -11,6 +11,7 @@
 #define ENGRAMCTL_TARGET_OPS_H
 
 #include "admin.h"
+#include "ctl/transfer/temporary.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -108,14 +109,14 @@ struct target {
     char *prefix;     /* of a mount: path from the mount point to `root`, "" if they are one */
     bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
     int hold_fd;
-    int folder;               /* of a store that is not mounted: its folder, O_PATH; else -1 */
-    struct eng *eng;          /* of a store, else NULL */
-    tdir swept;               /* of a store: the directory last looked at for what killed imports left */
-    int temporary;            /* of a store: which name the file has that stream_open() has made */
-    struct eng_caller caller; /* of a store: asked for once, as it is needed for every name */
-    void *backend;            /* owned by ops */
-    bool keeps_attr;          /* put(): an existing file keeps its mode and owner */
-    uint64_t at_dev, at_ino;  /* of the folder that was opened */
+    int folder;                    /* of a store that is not mounted: its folder, O_PATH; else -1 */
+    struct eng *eng;               /* of a store, else NULL */
+    tdir swept;                    /* of a store: the directory last looked at for what killed imports left */
+    char temporary[TEMPORARY_BUF]; /* of a store: the name of the file that stream_open() has made */
+    struct eng_caller caller;      /* of a store: asked for once, as it is needed for every name */
+    void *backend;                 /* owned by ops */
+    bool keeps_attr;               /* put(): an existing file keeps its mode and owner */
+    uint64_t at_dev, at_ino;       /* of the folder that was opened */
     /* Left out by a walk, since it is where this is copied to; ino 0: nothing. */
     uint64_t self_dev, self_ino;
     /* Is told of guarded attributes that it does not take; the rest of the entry is kept. */

@@ -175,8 +175,8 @@ static int make_temporary(struct posix *p, tdir dir, int at, const struct eng_re
 {
     int fd = -EEXIST;
     sweep_once(p, dir, at);
-    for (int i = 0; fd == -EEXIST && i < 1000; i++) {
-        temporary_name(i, p->temporary);
+    for (int i = 0; fd == -EEXIST && i < TEMPORARY_TRIES; i++) {
+        temporary_name(p->temporary);
         fd = make_file(at, p->temporary, O_CREAT | O_EXCL, rec);
         if (fd >= 0 && temporary_lock(p->dirs, fd, at, p->temporary) < 0) {
             close(fd);
@@ -542,8 +542,8 @@ static int make_other(struct posix *p, int at, const struct target_attr *attr, c
 {
     mode_t first = (attr->mode & S_IFMT) | (attr->mode & 0700);
     int r = -EEXIST;
-    for (int i = 0; r == -EEXIST && i < 1000; i++) {
-        temporary_name(i, p->temporary);
+    for (int i = 0; r == -EEXIST && i < TEMPORARY_TRIES; i++) {
+        temporary_name(p->temporary);
         r = link ? symlinkat(link, at, p->temporary) : mknodat(at, p->temporary, first, attr->rdev);
         r = r < 0 ? -errno : 0;
     }

@@ -158,15 +158,14 @@ static enum what needed(struct target *t, struct eng_record *rec)
     return SHARED;
 }
 
-/* A temporary name that nothing has. Returns which one. */
-static int free_name(struct target *t, tdir dir, char ret_name[TEMPORARY_BUF])
+/* A temporary name that nothing has. */
+static void free_name(struct target *t, tdir dir, char ret_name[TEMPORARY_BUF])
 {
     struct eng_attr a;
     int i = 0;
     do
-        temporary_name(i++, ret_name);
-    while (eng_lookup(t->eng, &t->caller, dir, ret_name, &a) != -ENOENT && i < 1000);
-    return i - 1;
+        temporary_name(ret_name);
+    while (eng_lookup(t->eng, &t->caller, dir, ret_name, &a) != -ENOENT && ++i < TEMPORARY_TRIES);
 }
 
 /* The other names of the file keep what it has. */
@@ -174,7 +173,7 @@ static int put_unshared(struct target *t, struct eng_record *rec)
 {
     const char *name = rec->name;
     char temporary[TEMPORARY_BUF];
-    (void)free_name(t, rec->parent, temporary);
+    free_name(t, rec->parent, temporary);
     rec->name = temporary;
     ssize_t n = eng_put_many(t->eng, rec, 1);
     rec->name = name;
@@ -237,12 +236,11 @@ static int store_stream_open(struct target *t, const struct eng_record *rec, boo
     (void)over; /* the old one is never written to */
     if (too_many_xattrs(rec))
         return -E2BIG;
-    char name[TEMPORARY_BUF];
     struct eng_attr a;
     struct eng_record empty = *rec;
     sweep(t, rec->parent);
-    t->temporary = free_name(t, rec->parent, name);
-    empty.name = name;
+    free_name(t, rec->parent, t->temporary);
+    empty.name = t->temporary;
     empty.mode = S_IFREG | 0600;
     empty.uid = t->caller.uid;
     empty.gid = t->caller.gid;
@@ -253,7 +251,7 @@ static int store_stream_open(struct target *t, const struct eng_record *rec, boo
     ssize_t n = eng_put_many(t->eng, &empty, 1);
     int r = n < 0 ? (int)n : empty.result;
     if (!r)
-        r = eng_lookup(t->eng, &t->caller, rec->parent, name, &a);
+        r = eng_lookup(t->eng, &t->caller, rec->parent, t->temporary, &a);
     if (!r)
         *ret = (struct target_file){.ino = a.ino, .fd = -1};
     return r;
@@ -261,17 +259,15 @@ static int store_stream_open(struct target *t, const struct eng_record *rec, boo
 
 static int store_stream_close(struct target *t, const struct eng_record *rec, struct target_file *f, int r)
 {
-    char name[TEMPORARY_BUF];
     struct eng_attr set = {
         .mode = rec->mode, .uid = rec->uid, .gid = rec->gid, .atime = rec->mtime, .mtime = rec->mtime};
     unsigned times = rec->mtime != TARGET_NOW ? ENG_SET_ATIME | ENG_SET_MTIME : 0;
-    temporary_name(t->temporary, name);
     if (!r)
         r = eng_setattr(t->eng, f->ino, &set, ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID | times, NULL);
     if (!r)
-        r = eng_rename(t->eng, &t->caller, rec->parent, name, rec->parent, rec->name, 0);
+        r = eng_rename(t->eng, &t->caller, rec->parent, t->temporary, rec->parent, rec->name, 0);
     if (r < 0)
-        (void)eng_unlink(t->eng, rec->parent, name);
+        (void)eng_unlink(t->eng, rec->parent, t->temporary);
     return r;
 }
 
@@ -395,7 +391,7 @@ static int store_make(struct target *t, tdir dir, const char *name, const struct
     struct eng_attr a;
     char temporary[TEMPORARY_BUF];
     if (over)
-        (void)free_name(t, dir, temporary);
+        free_name(t, dir, temporary);
     int r = eng_create(t->eng, &who, dir, over ? temporary : name, attr->mode, attr->rdev, link, &a);
     if (r < 0)
         return r;
@@ -421,7 +417,7 @@ static int store_link(struct target *t, tdir from_dir, const char *from, uint64_
     if (r == -ENOENT || (!r && a.ino != ino))
         r = -ENOTUNIQ;
     if (over)
-        (void)free_name(t, dir, temporary);
+        free_name(t, dir, temporary);
     if (!r)
         r = eng_link(t->eng, &t->caller, a.ino, dir, over ? temporary : name, &a);
     return !r && over ? take_name(t, dir, temporary, name, 0) : r;

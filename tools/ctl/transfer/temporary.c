@@ -8,18 +8,31 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PREFIX ".engramctl-"
 #define SUFFIX ".part"
 
-void temporary_name(int i, char ret_name[TEMPORARY_BUF])
+uint64_t temporary_number(void)
 {
-    snprintf(ret_name, TEMPORARY_BUF, PREFIX "%ld-%d" SUFFIX, (long)getpid(), i);
+    struct timespec ts;
+    uint64_t n;
+    if (getrandom(&n, sizeof n, 0) == sizeof n)
+        return n;
+    clock_gettime(CLOCK_MONOTONIC, &ts); /* a filter forbids it */
+    return (uint64_t)ts.tv_sec << 32 ^ (uint64_t)ts.tv_nsec;
+}
+
+void temporary_name(char ret_name[TEMPORARY_BUF])
+{
+    snprintf(ret_name, TEMPORARY_BUF, PREFIX "%ld-%" PRIu64 SUFFIX, (long)getpid(), temporary_number());
 }
 
 static size_t digits(const char *s, size_t len)
@@ -76,8 +89,8 @@ int temporary_link_over(int fd, int to, const char *name)
     char temporary[TEMPORARY_BUF];
     struct stat st, here;
     int r = -EEXIST;
-    for (int i = 0; r == -EEXIST && i < 1000; i++) {
-        temporary_name(i, temporary);
+    for (int i = 0; r == -EEXIST && i < TEMPORARY_TRIES; i++) {
+        temporary_name(temporary);
         r = temporary_link_new(fd, to, temporary);
     }
     if (r < 0)

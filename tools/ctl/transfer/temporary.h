@@ -10,13 +10,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct beneath;
 
 #define TEMPORARY_BUF 64
 
-/* The name of the `i`th one of this process. */
-void temporary_name(int i, char ret_name[TEMPORARY_BUF]);
+/* How often a name is tried, if somebody has it. */
+#define TEMPORARY_TRIES 100
+/* A name that nobody knows beforehand: else he could take all of them. */
+void temporary_name(char ret_name[TEMPORARY_BUF]);
+/* The same number, for a name of another form. */
+uint64_t temporary_number(void);
 bool temporary_is(const char *name, size_t len);
 /* Locks a file that was just made by the name. -EEXIST: somebody has removed it before that. */
 int temporary_lock(struct beneath *dirs, int fd, int at, const char *name);

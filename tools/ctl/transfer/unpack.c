@@ -32,6 +32,7 @@ struct unpack {
     const char *name; /* of what packs it; NULL: nothing does */
     size_t n, given;  /* bytes in `buf`, and how many of them are handed on */
     uint64_t bytes;   /* read from fd */
+    size_t begin;     /* where what is packed begins: behind frames that are to be skipped */
     bool ended;
     int error; /* what the next unpack_read() returns */
     char why[128];
@@ -64,16 +65,39 @@ static bool is_bzip2(const char *p, size_t n)
            (!memcmp(p + 4, "1AY&SY", 6) || !memcmp(p + 4, "\x17rE8P\x90", 6));
 }
 
+static uint32_t number(const char *p)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    return (uint32_t)u[3] << 24 | (uint32_t)u[2] << 16 | (uint32_t)u[1] << 8 | u[0];
+}
+
+static bool is_skipped(const char *p)
+{
+    return (number(p) & ~15U) == 0x184D2A50U;
+}
+
+/* Where the frames of zstd and lz4 end that are to be skipped (RFC 8878, 3.1.2), as pzstd begins with; that
+ * may be behind what was read yet. 0: there is none. */
+static uint64_t skipped(const struct unpack *u)
+{
+    uint64_t at = 0;
+    while (at + 8 <= u->n && is_skipped(u->buf + at))
+        at += 8 + (uint64_t)number(u->buf + at + 4);
+    return at;
+}
+
 static void find_way(struct unpack *u)
 {
+    uint64_t begin = skipped(u);
     if (is_bzip2(u->buf, u->n)) {
         u->way = FILTER;
         u->name = "bzip2";
     }
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (u->n >= kinds[i].len && !memcmp(u->buf, kinds[i].magic, kinds[i].len)) {
+    for (size_t i = 0; begin < u->n && i < sizeof kinds / sizeof *kinds; i++)
+        if (u->n - begin >= kinds[i].len && !memcmp(u->buf + begin, kinds[i].magic, kinds[i].len)) {
             u->way = kinds[i].way;
             u->name = kinds[i].name;
+            u->begin = (size_t)begin;
         }
 }
 
@@ -199,7 +223,7 @@ static int open_filter(struct unpack *u)
 /* The filter has come to what it takes for the end: it has read on as far as `buf` is full. */
 static int end_filter(struct unpack *u)
 {
-    uint64_t used = (uint64_t)archive_filter_bytes(u->a, -1), left = u->bytes - used;
+    uint64_t used = u->begin + (uint64_t)archive_filter_bytes(u->a, -1), left = u->bytes - used;
     if (used > u->bytes || left > u->n)
         return bad(u, "what follows its end is not packed, or damaged");
     u->given = u->n - (size_t)left;
@@ -222,6 +246,7 @@ static int open_packed(struct unpack *u)
 {
     sums_begin(&u->sums, u->buf);
     sums_feed(&u->sums, u->buf, u->n);
+    u->given = u->begin;
     if (u->way == FILTER)
         return open_filter(u);
     return inflateInit2(&u->z, MAX_WBITS + 16) == Z_OK ? 0 : -ENOMEM; /* gzip, and nothing else */
@@ -261,15 +286,24 @@ static void close_packed(struct unpack *u)
 
 /* ---- both ------------------------------------------------------------------------ */
 
+/* Whether it cannot be told yet what it is. A pipe may give it in pieces; a line that is typed is not waited
+ * for. */
+static bool wants_more(const struct unpack *u)
+{
+    uint64_t begin = skipped(u);
+    if (begin)
+        return u->n < begin + 8 && u->n < sizeof u->buf;
+    bool typed = memchr(u->buf, '\n', u->n) && (u->n < 4 || !is_skipped(u->buf));
+    return u->n < FIRST && !typed;
+}
+
 int unpack_open(int fd, struct unpack **ret_unpack)
 {
     struct unpack *u = calloc(1, sizeof *u);
     int r = u ? 0 : -ENOMEM;
     if (u)
         u->fd = fd;
-    /* A pipe may give it in pieces; a line that is typed is not waited for. */
-    for (ssize_t n = 1; !r && n > 0 && u->n < FIRST && !memchr(u->buf, '\n', u->n);
-         u->n += n > 0 ? (size_t)n : 0) {
+    for (ssize_t n = 1; !r && n > 0 && wants_more(u); u->n += n > 0 ? (size_t)n : 0) {
         n = read(fd, u->buf + u->n, sizeof u->buf - u->n);
         r = n < 0 ? -errno : 0;
     }
