@@ -90,13 +90,19 @@ for kind in writes compaction; do
     rm -rf store first whole bk
 done
 
-# ---- a list of names that is damaged
+# ---- one that was interrupted is mounted to be read only; and its list of names is damaged
 must_mount store mnt -o segment_size=256k
 some 20
 check "a backup" "$CTL" backup mnt first
 some 20 && echo last >mnt/last
 cut_backup 1 first
 check "is interrupted when its list is there" test -s first/.engram-backup.names
+must_mount first mnt2 -o ro
+check_equal "mounted with -o ro, it is the new one" last "$(cat mnt2/last)"
+check_fails "whose files have not their names, for a backup of it" "mount it for writing once" "$CTL" backup mnt2 second
+check_equal "an export of it has all" "$("$CTL" export mnt - 2>/dev/null | sha256sum)" "$("$CTL" export --snapshot mnt2 - 2>/dev/null | sha256sum)"
+check "unmount" unmount_store mnt2
+check "nothing of it was changed" test -s first/.engram-backup.names
 sed -i 's/^+ s/+ t/' first/.engram-backup.names
 check_fails "a list that is damaged" "run engramctl backup again" "$CTL" check first
 check_fails "is no list for a mount either" "run engramctl backup again" "$ENGRAMFS" first mnt2

@@ -22,6 +22,13 @@
 static int prove_store(const struct backup *b, uint8_t ret_uuid[STOREID_SIZE])
 {
     char why[512];
+    if (faccessat(b->store_fd, BACKUP_PREFIX "names", F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
+        cli_error(
+            "%s is itself a backup, which was interrupted when it gave files their names, and is mounted "
+            "with -o ro: mount it for writing once",
+            b->store);
+        return -EBUSY;
+    }
     int r = storeid_prove(b->mountpoint, b->user, b->store, b->store_fd, ret_uuid, why);
     if (r < 0)
         cli_error("%s", why);
