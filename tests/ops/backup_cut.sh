@@ -20,8 +20,8 @@ cut_backup() { # N FOLDER: killed at its N-th change of a name
     { CUT_LOG=$WORK/cut.log CUT_AT=$1 LD_PRELOAD=$WORK/cut.so timeout 60 "$CTL" backup --no-verify mnt "$2" >said 2>&1; } 2>/dev/null
 }
 remount() {
-    check "unmount" unmount_store mnt
-    must_mount store mnt -o segment_size=256k
+    check "unmount" unmount_store "$WORK/mnt"
+    must_mount "$WORK/store" "$WORK/mnt" -o segment_size=256k
 }
 some() { # N: so many random changes
     local i
@@ -47,7 +47,7 @@ is_one_of() { # NAME STATE: of the earlier backup or of the new one
 # ---- over an earlier one. KIND: what was between the two
 for kind in writes compaction; do
     RANDOM=$((SEED + ${#kind}))
-    must_mount store mnt -o segment_size=256k
+    must_mount "$WORK/store" "$WORK/mnt" -o segment_size=256k
     some 60
     [ $kind = writes ] || remount
     check "a backup, then $kind" "$CTL" backup mnt first
@@ -75,8 +75,8 @@ for kind in writes compaction; do
         is_one_of "$kind, killed at change $n, read" "$state"
         seen="$seen $state"
         [ $((n % 3)) = 1 ] || continue
-        must_mount bk mnt2
-        check "  and unmounted" unmount_store mnt2
+        must_mount "$WORK/bk" "$WORK/mnt2"
+        check "  and unmounted" unmount_store "$WORK/mnt2"
         check_equal "  and mounted, it stays so" "$state" "$(reads bk)"
     done
     check "$kind: the run came to its end after $n changes" test $n -gt 3 -a $n -lt 200
@@ -86,22 +86,22 @@ for kind in writes compaction; do
     check "$kind: the run after one that was killed" "$CTL" backup mnt bk
     check_equal "makes it the new one" "$NEW" "$(reads bk)"
     check_equal "and leaves nothing" "" "$(find bk -name '.engram-backup*')"
-    check "unmount" unmount_store mnt
+    check "unmount" unmount_store "$WORK/mnt"
     rm -rf store first whole bk
 done
 
 # ---- one that was interrupted is mounted to be read only; and its list of names is damaged
-must_mount store mnt -o segment_size=256k
+must_mount "$WORK/store" "$WORK/mnt" -o segment_size=256k
 some 20
 check "a backup" "$CTL" backup mnt first
 some 20 && echo last >mnt/last
 cut_backup 1 first
 check "is interrupted when its list is there" test -s first/.engram-backup.names
-must_mount first mnt2 -o ro
+must_mount "$WORK/first" "$WORK/mnt2" -o ro
 check_equal "mounted with -o ro, it is the new one" last "$(cat mnt2/last)"
 check_fails "whose files have not their names, for a backup of it" "mount it for writing once" "$CTL" backup mnt2 second
 check_equal "an export of it has all" "$("$CTL" export mnt - 2>/dev/null | sha256sum)" "$("$CTL" export --snapshot mnt2 - 2>/dev/null | sha256sum)"
-check "unmount" unmount_store mnt2
+check "unmount" unmount_store "$WORK/mnt2"
 check "nothing of it was changed" test -s first/.engram-backup.names
 sed -i 's/^+ s/+ t/' first/.engram-backup.names
 check_fails "a list that is damaged" "run engramctl backup again" "$CTL" check first
@@ -143,5 +143,5 @@ check_equal "as far as it should" "$NEW" "$(reads bk)"
 mkdir others && echo mine >others/config
 check_fails "a folder with a config of somebody else's is no backup" "is no backup, and not empty: config" "$CTL" backup mnt others
 check_equal "and stays" mine "$(cat others/config)"
-check "unmount" unmount_store mnt
+check "unmount" unmount_store "$WORK/mnt"
 t_end

@@ -22,7 +22,7 @@ told() { # COMMAND...: how many lines of that kind it says; it succeeds
     grep -c "$WARNING.*$FOLDER\$" said
 }
 mounted() {
-    told "$ENGRAMFS" "$@" "$FOLDER" mnt
+    told "$ENGRAMFS" "$@" "$FOLDER" "$WORK/mnt" # its whole path: the daemon is waited for by it
     unmount_store "$WORK/mnt" || echo "not unmounted"
 }
 folder() { # NAME MODE
