@@ -207,6 +207,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(HELD_IS_LOST)        /* a copy of a held folder gets what was written meanwhile, without content */    \
     M(HELD_IS_SHORT)       /* what was written in a hold and is damaged is left out */                       \
     M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \
+    M(UNREAD_IS_CUT)       /* an echo is cut where it cannot be read */                                      \
     M(KEPT_AGAIN)          /* the number of an echo that was set aside is used again */                      \
     M(GONE_IS_THERE)       /* batches in an echo that goes are not written anew */                           \
     M(STORE_IS_COPY)       /* what was written in a hold is taken for a copy of the folder, by itself */     \
@@ -223,6 +224,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SUMMARY_SHORT)       /* a summary leaves extents out */                                                \
     M(SUMMARY_BELIEVED)    /* a summary is not compared with its sums */                                     \
     M(SUMMARY_UNCOUNTED)   /* what a summary has missed is not looked for in the index */                    \
+    M(WINDOW_AGAIN)        /* a scrub asks again for what it could not read ahead, with each range */        \
     M(CUT_IS_WHOLE)        /* a segment that was cut is said to have all that it had */                      \
     M(SUMMARY_UNSYNCED)    /* the summary of survivors is not made durable */                                \
     M(ALL_METADATA_SPENT)  /* the heads of survivors count as garbage, too, which compaction cannot win */   \

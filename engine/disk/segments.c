@@ -501,6 +501,7 @@ static bool is_in_window(const struct segment_window *w, const struct segment *s
            size <= w->len - (off - w->from);
 }
 
+/* A sector that cannot be read takes a disk seconds: the ranges before it do not ask for it. */
 static void move_window(struct segment_window *w, struct segment *seg, const struct eng_io_ops *ops,
                         uint64_t off)
 {
@@ -510,13 +511,16 @@ static void move_window(struct segment_window *w, struct segment *seg, const str
     w->segment = seg->id;
     w->from = off;
     w->len = n > 0 ? (size_t)n : 0;
+    w->alone = n < 0 && !MUTANT(WINDOW_AGAIN) ? off + SEGMENT_WINDOW : 0;
+    w->read += w->len;
 }
 
 /* `w` may be NULL. */
 static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, struct segment_window *w,
                         void *buf, size_t size, uint64_t off)
 {
-    if (w && size <= SEGMENT_WINDOW && !is_in_window(w, seg, off, size))
+    bool ahead = w && size <= SEGMENT_WINDOW && (w->segment != seg->id || off >= w->alone);
+    if (ahead && !is_in_window(w, seg, off, size))
         move_window(w, seg, ops, off);
     if (w && is_in_window(w, seg, off, size)) {
         memcpy(buf, w->bytes + (off - w->from), size);
@@ -525,6 +529,8 @@ static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, struc
     ssize_t n = io_pread_full(seg->file, ops, buf, size, off);
     if (n < 0)
         return (int)n;
+    if (w)
+        w->read += (size_t)n;
     return (size_t)n == size ? 0 : -EBADMSG; /* the file ends too early */
 }
 

@@ -378,7 +378,9 @@ static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, con
     bool elsewhere = rec->gathered && file.first >= rec->gathered_from;
     bool stale = w->stale && !MUTANT(ECHO_STALE);
     bool mixed = stale && w->stale_from < w->end; /* nobody has written such a file */
-    if (!file.n || mixed || (is_replaced(f, w) && elsewhere) ||
+    bool unread =
+        stale && f->unread && !MUTANT(UNREAD_IS_CUT); /* the log may go on there, once it can be read */
+    if (!file.n || mixed || unread || (is_replaced(f, w) && elsewhere) ||
         ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
         return put_away(rec, f, w, removed);
     file.size = stale ? w->end : file.size;

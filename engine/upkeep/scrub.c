@@ -40,11 +40,11 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
     CLEANUP_FREE uint8_t *buf = malloc(EXTENT_MAX);
     struct segment_window window = {0};
     int r = buf ? 0 : -ENOMEM;
-    uint64_t step = 0;
+    uint64_t gated = 0; /* of what was read */
     for (size_t i = 0; i < n && !r; i++) {
         bool damaged;
         r = scrub_ref(eng, &refs[i], &window, buf, &damaged);
-        step += refs[i].from.len;
+        uint64_t step = window.read - gated;
         pthread_mutex_lock(&job->lock);
         job->report.done += refs[i].from.len;
         figures->extents++;
@@ -52,7 +52,7 @@ static int scrub_refs(struct eng *eng, struct job *job, struct eng_scrub_figures
         pthread_mutex_unlock(&job->lock);
         if (!r && (step >= STEP_BYTES || i + 1 == n)) {
             r = job_gate(job, step);
-            step = 0;
+            gated = window.read;
         }
     }
     free(window.bytes);

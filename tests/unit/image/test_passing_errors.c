@@ -350,6 +350,66 @@ Test(passing_errors, an_unread_second_copy_on_a_full_disk)
     unread(false, true, 700);
 }
 
+/* The log lost its end, which the echo has behind what cannot be read just now. */
+static void expect_not_cut(bool full, uint64_t gather)
+{
+    enum { N = 120 };
+    char name[64], kept[64];
+    uint8_t *data;
+    size_t size, kept_size;
+    struct unit_place at = {0};
+    struct unit c;
+    unit_clone(&c, &u);
+    unit_open(&c);
+    cr_assert_eq(checkpoint_write(c.eng), 0);
+    for (unsigned i = 0; i < N; i++) {
+        (void)snprintf(name, sizeof name, "n%u", i);
+        unit_create(&c, name);
+        cr_assert_eq(eng_sync(c.eng), 0);
+        if (i == N / 2)
+            at = unit_log_place(&c);
+    }
+    echo_sync(&c.eng->log.echo);
+    cr_assert_eq(unit_files(&c, ".log", name), 1);
+    unit_kill(&c, SIM_KEEP_ALL, 0);
+    cr_assert_eq(simdisk_get(c.disk, at.name, &data, &size), 0);
+    simdisk_put(c.disk, at.name, data, at.offset);
+    free(data);
+    cr_assert_eq(simdisk_get(c.disk, name, &data, &size), 0);
+    cr_assert_eq(simdisk_spoil(c.disk, name, size / 4 * 3, size / 4 * 3 + 1), 0);
+    uint64_t before = echoes_gather;
+    echoes_gather = gather;
+    simdisk_limit(c.disk, full ? simdisk_used(c.disk) : 0);
+    unit_open(&c);
+    cr_assert(unit_lookup(&c, "n80") && !unit_lookup(&c, "n119"));
+    simdisk_limit(c.disk, 0);
+    unit_kill(&c, SIM_KEEP_ALL, 0);
+    echoes_gather = before;
+    (void)snprintf(kept, sizeof kept, "%.*s.kept", (int)strcspn(name, "."), name);
+    uint8_t *now;
+    cr_assert_eq(simdisk_get(c.disk, kept, &now, &kept_size), 0);
+    cr_assert_eq(kept_size, size);
+    free(now);
+    simdisk_put(c.disk, kept, data, size); /* it can be read again */
+    free(data);
+    c.opt.read_only = c.opt.salvage = true;
+    unit_open(&c);
+    for (unsigned i = 0; i < N; i++) {
+        (void)snprintf(name, sizeof name, "n%u", i);
+        cr_assert(unit_lookup(&c, name), "%s", name);
+    }
+    unit_done(&c);
+}
+
+Test(passing_errors, an_unread_second_copy_is_not_cut)
+{
+    unit_close(&u);
+    expect_not_cut(false, echoes_gather);
+    expect_not_cut(false, 1000);
+    expect_not_cut(true, echoes_gather);
+    unit_open(&u);
+}
+
 /* What another one has behind it nobody can tell today, and a salvage can when it is read again. */
 Test(passing_errors, what_follows_an_unread_second_copy_stays)
 {

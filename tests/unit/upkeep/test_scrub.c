@@ -159,6 +159,42 @@ Test(scrub, read_errors_are_damage)
     cr_assert_eq(rep.error, 0);
 }
 
+static unsigned errors;
+
+static ssize_t count_errors(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    ssize_t n = good_pread(file, buf, size, offset);
+    errors += n == -EIO;
+    return n;
+}
+
+/* Each time takes a disk seconds; what lies before it is read without it. */
+Test(scrub, a_sector_that_cannot_be_read_is_asked_for_a_few_times)
+{
+    struct eng_io *io = simdisk_io(u.disk);
+    const struct eng_io_ops *ops = io->ops;
+    struct locator loc;
+    for (unsigned i = 0; i < 400; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "small%u", i);
+        uint64_t ino = unit_file(&u, name, 100, i);
+        cr_assert(i != 300 || unit_locator(&u, ino, 0, &loc));
+    }
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(loc.seg, name);
+    uint64_t at = locator_offset(&loc) / 512 * 512;
+    cr_assert_eq(simdisk_spoil(u.disk, name, at, at + 512), 0);
+    bad_ops = *ops;
+    good_pread = ops->pread;
+    bad_ops.pread = count_errors;
+    io->ops = &bad_ops;
+    struct eng_job_report rep = scrub();
+    io->ops = ops;
+    cr_assert(rep.scrub.damaged >= 1 && rep.scrub.damaged <= 8, "%u", (unsigned)rep.scrub.damaged);
+    cr_assert(errors >= 1 && errors <= 20, "%u", errors);
+}
+
 Test(scrub, is_a_job_of_its_own)
 {
     struct eng_job_report rep = {0};
