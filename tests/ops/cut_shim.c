@@ -16,8 +16,10 @@ ssize_t pread64(int fd, void *buf, size_t n, off_t offset)
     static int times;
     const char *file = getenv("CUT_FILE"), *at = getenv("CUT_AT"), *time = getenv("CUT_TIME");
     if (at && time && offset == atoll(at) && ++times == atoi(time)) {
-        if (!file)
+        if (!file) {
             (void)raise(SIGKILL);
+            abort();
+        }
         int to = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
         if (to < 0 || write(to, "new", 3) != 3 || close(to) < 0)
             abort();
