@@ -42,7 +42,7 @@ const struct eng_due_name *due_names_find(const struct due_names *due, const cha
     struct eng_due_name key;
     if (!due->n || strlen(name) >= sizeof key.name)
         return NULL;
-    strcpy(key.name, name);
+    memcpy(key.name, name, strlen(name) + 1);
     return bsearch(&key, due->names, due->n, sizeof key, by_name);
 }
 

@@ -17,7 +17,7 @@ static int fd;
 
 static void setup(void)
 {
-    strcpy(folder, "/tmp/engramfs-due-XXXXXX");
+    (void)snprintf(folder, sizeof folder, "/tmp/engramfs-due-XXXXXX");
     cr_assert_not_null(mkdtemp(folder));
     fd = open(folder, O_RDONLY | O_DIRECTORY);
     cr_assert(fd >= 0);
@@ -40,9 +40,13 @@ static const char *get(struct eng_io *io, const char *name)
     return io_read_file(io, name, 1000, &data, &size) == 0 ? data : "none";
 }
 
+enum { NAMES_SIZE = 512 };
+
 static int join(void *arg, const char *name)
 {
-    strcat(strcat(arg, name), " ");
+    char *names = arg;
+    size_t len = strlen(names);
+    (void)snprintf(names + len, NAMES_SIZE - len, "%s ", name);
     return 0;
 }
 
@@ -113,7 +117,7 @@ Test(due_names, whoever_reads_sees_what_is_due_and_changes_nothing)
             cr_assert_eq(unlinkat(fd, "s1.seg", 0), 0);
         struct eng_io *io = io_of();
         expect_new(io);
-        char names[512] = "";
+        char names[NAMES_SIZE] = "";
         cr_assert_eq(io->ops->list(io, join, names), 0);
         cr_assert(!strstr(names, "s1.seg") && strstr(names, "config"), "%s", names);
         io_posix_free(io);
@@ -126,7 +130,7 @@ Test(due_names, each_name_is_listed_once)
     put_all();
     cr_assert_eq(eng_due_names_note(fd, due, 3), 0);
     struct eng_io *io = io_of();
-    char names[512] = "";
+    char names[NAMES_SIZE] = "";
     cr_assert_eq(io->ops->list(io, join, names), 0);
     const char *first = strstr(names, "s2.seg");
     unsigned plain = 0;
@@ -178,7 +182,7 @@ Test(due_names, no_name_leads_out_of_the_folder)
     static const char *const bad[] = {"", "../x", "a/b", ".engram-backup.names", "a\nb", "S"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct eng_due_name name = {.goes = true};
-        strcpy(name.name, bad[i]);
+        (void)snprintf(name.name, sizeof name.name, "%s", bad[i]);
         cr_assert_eq(eng_due_names_note(fd, &name, 1), -EINVAL, "%s", bad[i]);
     }
 }
