@@ -191,7 +191,8 @@ static int stage_clear(struct bulk *b, const struct inode_rec *inode, uint64_t i
 /* Whether the batch would free more than a slice with what the file loses. */
 static bool exceeds_slice(const struct bulk *b, const struct inode_rec *inode)
 {
-    return b->txn.n_freed && b->txn.n_freed + orphans_weight(b->eng, inode) > eng_cut(b->eng);
+    return !MUTANT(FROZEN_AT_ONCE) && b->txn.n_freed &&
+           b->txn.n_freed + orphans_weight(b->eng, inode) > eng_cut(b->eng);
 }
 
 /* Whether the record's content lies over more extents than a batch takes out. Once for each record: who
