@@ -225,6 +225,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SUMMARY_BELIEVED)    /* a summary is not compared with its sums */                                     \
     M(SUMMARY_UNCOUNTED)   /* what a summary has missed is not looked for in the index */                    \
     M(WINDOW_AGAIN)        /* a scrub asks again for what it could not read ahead, with each range */        \
+    M(ERRORS_UNCOUNTED)    /* a scrub comes to its gate by what it could read */                             \
+    M(LOST_REFUSED)        /* an opening refuses an index of which a record is neither free nor in use */    \
     M(CUT_IS_WHOLE)        /* a segment that was cut is said to have all that it had */                      \
     M(SUMMARY_UNSYNCED)    /* the summary of survivors is not made durable */                                \
     M(ALL_METADATA_SPENT)  /* the heads of survivors count as garbage, too, which compaction cannot win */   \

@@ -512,7 +512,7 @@ static void move_window(struct segment_window *w, struct segment *seg, const str
     w->from = off;
     w->len = n > 0 ? (size_t)n : 0;
     w->alone = n < 0 && !MUTANT(WINDOW_AGAIN) ? off + SEGMENT_WINDOW : 0;
-    w->read += w->len;
+    w->read += n < 0 && !MUTANT(ERRORS_UNCOUNTED) ? SEGMENT_WINDOW : w->len;
 }
 
 /* `w` may be NULL. */
@@ -527,10 +527,10 @@ static int read_exactly(struct segment *seg, const struct eng_io_ops *ops, struc
         return 0;
     }
     ssize_t n = io_pread_full(seg->file, ops, buf, size, off);
+    if (w && !MUTANT(ERRORS_UNCOUNTED))
+        w->read += size;
     if (n < 0)
         return (int)n;
-    if (w)
-        w->read += (size_t)n;
     return (size_t)n == size ? 0 : -EBADMSG; /* the file ends too early */
 }
 

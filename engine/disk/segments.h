@@ -107,7 +107,7 @@ struct segment_window {
     uint64_t from; /* in the segment */
     size_t len;
     uint64_t alone; /* in the segment: up to there each range is read alone, after an error */
-    uint64_t read;  /* bytes that were read, in all */
+    uint64_t read;  /* bytes that were asked for, in all, read or not */
 };
 #define SEGMENT_WINDOW (256u << 10)
 /* Verifies the whole range as segment_read() does. What is read ahead was so within this call or the one

@@ -195,6 +195,39 @@ Test(scrub, a_sector_that_cannot_be_read_is_asked_for_a_few_times)
     cr_assert(errors >= 1 && errors <= 20, "%u", errors);
 }
 
+/* All from the first read of content on, which is a long one; the job is cancelled at the 30th. */
+static ssize_t read_nothing(struct io_file *file, void *buf, size_t size, uint64_t offset)
+{
+    if (!errors && size != SEGMENT_WINDOW)
+        return good_pread(file, buf, size, offset);
+    if (++errors == 30)
+        cr_assert_eq(eng_job_cancel(u.eng, ENG_JOB_SCRUB), 0);
+    return -EIO;
+}
+
+/* Each error may take seconds. */
+Test(scrub, can_be_cancelled_where_nothing_can_be_read)
+{
+    enum { N = 600 };
+    unit_done(&u);
+    unit_new(&u, UINT64_C(64) << 20);
+    struct eng_io *io = simdisk_io(u.disk);
+    const struct eng_io_ops *ops = io->ops;
+    for (unsigned i = 0; i < N; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "more%u", i);
+        unit_file(&u, name, 8000, i);
+    }
+    bad_ops = *ops;
+    good_pread = ops->pread;
+    bad_ops.pread = read_nothing;
+    io->ops = &bad_ops;
+    struct eng_job_report rep = scrub();
+    io->ops = ops;
+    cr_assert_eq(rep.state, ENG_JOB_CANCELLED);
+    cr_assert(rep.scrub.extents > 10 && rep.scrub.extents < N / 2, "%u", (unsigned)rep.scrub.extents);
+}
+
 Test(scrub, is_a_job_of_its_own)
 {
     struct eng_job_report rep = {0};
