@@ -39,7 +39,7 @@ static int by_name(const void *a, const void *b)
 
 const struct eng_due_name *due_names_find(const struct due_names *due, const char *name)
 {
-    struct eng_due_name key;
+    struct eng_due_name key = {0};
     if (!due->n || strlen(name) >= sizeof key.name)
         return NULL;
     memcpy(key.name, name, strlen(name) + 1);

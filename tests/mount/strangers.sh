@@ -95,7 +95,7 @@ assault() { # ATTACK: result in $OUT
     [ "$(get "$OUT" tried)" -ge 64 ] || not_ok "$1: it was tried" "$OUT"
     at_most "$1" "root is answered, s" "$(get "$PROBED" longest)" "$ANSWER"
     at_most "$1" "root has a turn at digests, s" "$(get "$PROBED" digest)" $((2 * ANSWER))
-    at_most "$1" "kill -9 ends all, s" "$(get "$OUT" killed_in)" "$ANSWER"
+    at_most "$1" "kill -9 ends all, s" "$(get "$OUT" killed_in)" $((3 * ANSWER)) # many processes, on a busy machine
     grown=$(($(store_mib) - mib0)) # less than nothing, if a compaction came by
     # one each 100 ms, and the first
     [ "$1" != control_texts ] ||

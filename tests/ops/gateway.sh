@@ -76,6 +76,7 @@ is 200 POST /api/v1/maintenance/compact -d '{"min_fragmentation": 0.9, "force": 
 check_equal "forced" "done" "$(body state)"
 check "bytes were given back" test "$(body bytes_reclaimed)" -gt 500000
 rm "$MNT"/m*1 "$MNT"/m*3
+echo compact_rate=65536 >"$C/config" # from its beginning on: the request sets the rate of one that runs by then
 is 202 POST /api/v1/maintenance/compact -d '{"wait": false, "rate": 65536}'
 check "what is told of it is JSON" body state
 is 409 POST /api/v1/maintenance/compact
@@ -85,6 +86,7 @@ check_equal "who is refused changes nothing" 65536 "$(json_get rate <"$C/compact
 echo cancel >"$C/compact"
 over() { ! grep -q '"running"' "$C/compact"; }
 check "it ends" wait_until 20 over
+echo compact_rate=0 >"$C/config"
 is 200 POST /api/v1/maintenance/compact -d '{"rate": 0}'
 check_equal "without a limit" 0 "$(body rate)"
 is 200 POST /api/v1/maintenance/compact
