@@ -240,7 +240,8 @@ struct eng_due_name {
     char name[40];
     bool goes; /* the file is taken away, instead of getting its name */
 };
-/* Makes the list durable, and before it the names under which files wait. It replaces one that is there. */
+/* Makes the list durable, and before it the names under which files wait. It replaces one that is there.
+ * -EINVAL: a name that no file of a store has; -EFBIG: more than 16 MiB, some million names. */
 ENG_API int eng_due_names_note(int folder, const struct eng_due_name *names, size_t n);
 /* Gives the names of the list, and takes it away, durably. Under the lock of the store. 1: there was one.
  * -EBADMSG: it is damaged. */

@@ -18,7 +18,7 @@
 
 #define HEAD "engramfs names 1\n"
 #define END_SIZE sizeof "= 0123456789abcdef" /* with the end of its line */
-#define LIST_MAX ((size_t)1 << 28)
+#define LIST_MAX ((size_t)1 << 24) /* a million files; the names that it tells take ten times as much */
 #define PART DUE_LIST ".part"
 
 void due_names_waiting(const char *name, char ret[DUE_NAME_SIZE])
@@ -221,7 +221,9 @@ int eng_due_names_note(int folder, const struct eng_due_name *names, size_t n)
         if (!is_name(names[i].name, strnlen(names[i].name, sizeof names[i].name)))
             return -EINVAL;
     char *text = make_text(names, n, &size);
-    int r = text ? write_text(folder, text, size) : -ENOMEM;
+    int r = text ? 0 : -ENOMEM;
+    if (!r)
+        r = size > LIST_MAX ? -EFBIG : write_text(folder, text, size);
     free(text);
     if (!r)
         r = fsync_fd(folder); /* the files that wait, before the list counts */

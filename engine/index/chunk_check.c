@@ -140,6 +140,8 @@ int index_check_free(unsigned table, const struct table_meta *m, const uint8_t *
     size_t size = (size_t)1 << shifts[table], word = word_of_use(table);
     uint32_t place = m->free_head, is_used;
     for (uint32_t left = m->n_free; left > 0; left--) {
+        if (place >= TABLE_CHUNK_SIZE / size) /* one of memory may have been broken since it was loaded */
+            return -EBADMSG;
         const uint8_t *record = chunk + place * size;
         memcpy(&is_used, record + word, sizeof is_used);
         if (is_used)

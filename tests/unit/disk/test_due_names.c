@@ -186,3 +186,16 @@ Test(due_names, no_name_leads_out_of_the_folder)
         cr_assert_eq(eng_due_names_note(fd, &name, 1), -EINVAL, "%s", bad[i]);
     }
 }
+
+/* Whoever opens the folder would refuse it. */
+Test(due_names, no_list_is_written_that_is_too_long_to_be_read)
+{
+    enum { N = 1100000 };
+    struct eng_due_name *names = calloc(N, sizeof *names);
+    cr_assert_not_null(names);
+    for (unsigned i = 0; i < N; i++)
+        (void)snprintf(names[i].name, sizeof names[i].name, "s%08x.seg", i);
+    cr_assert_eq(eng_due_names_note(fd, names, N), -EFBIG);
+    cr_assert_neq(faccessat(fd, ".engram-backup.names", F_OK, 0), 0);
+    free(names);
+}

@@ -3,6 +3,7 @@
  * chain that leads to a record in use would hand that out a second time. Such a checkpoint is made from the
  * memory of an open store, and refused; the log behind it has all. */
 #include "image/self_check.h"
+#include "index/chunk_check.h"
 #include "inside.h"
 
 #include "one_store.h"
@@ -91,6 +92,15 @@ Test(free_chains, lead_to_none_in_use_further_on)
     memcpy(table_mut(t, last), &in_use, 4);
     t->n_free = 3;
     expect_refused();
+}
+
+/* It ends where no record is, whatever the bytes there say. */
+Test(free_chains, lead_nowhere_else)
+{
+    static uint32_t chunk[TABLE_CHUNK_SIZE / sizeof(uint32_t)];
+    struct table_meta m = {.n_free = 2};
+    chunk[0] = 0x7fffffff;
+    cr_assert_eq(index_check_free(0, &m, (const uint8_t *)chunk), -EBADMSG);
 }
 
 /* What is neither in use nor free is never used again, which is told and harms nobody. */
