@@ -64,7 +64,7 @@ void freeze_trim(struct eng *eng)
 {
     for (size_t left = 1; left;) {
         freeze_lock(eng);
-        left = chunk_pool_trim(eng->idx.pool, 2);
+        left = chunk_pool_trim(eng->idx.pool, 2) + chunk_pool_trim(eng->idx.ref_pool, 2);
         freeze_unlock(eng);
     }
 }

@@ -22,7 +22,7 @@ void freeze_keep_warm(struct eng *eng);
 void freeze_warm_briefly(struct eng *eng);
 /* Gives back what removals have left empty. */
 void freeze_shrink(struct eng *eng);
-/* Gives memory back after a thaw. */
+/* Gives memory back after a thaw, and after an opening: what tables began with. */
 void freeze_trim(struct eng *eng);
 
 #endif

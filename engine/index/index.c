@@ -450,19 +450,22 @@ int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total,
 
 /* ---- shrinking ---------------------------------------------------------- */
 
-/* References are 0 where all inodes are gone. */
+/* Whether chunk c of the references has none: all inodes that it is for are gone. */
+static bool has_no_refs(const struct index *idx, uint32_t c)
+{
+    uint32_t share = 1u << (idx->inode_refs.chunk_shift - idx->inodes.chunk_shift);
+    uint32_t at = c * share, end = MIN_OF(at + share, idx->inodes.n_chunks);
+    while (at < end && idx->inodes.states[at] == TABLE_DROPPED)
+        at++;
+    return at >= end;
+}
+
 static void shrink_refs(struct index *idx)
 {
     struct table *t = &idx->inode_refs;
-    uint32_t share =
-        1u << (t->chunk_shift - idx->inodes.chunk_shift); /* chunks of inodes for one of theirs */
-    for (uint32_t c = 0; c < t->n_chunks; c++) {
-        uint32_t at = c * share, end = MIN_OF(at + share, idx->inodes.n_chunks);
-        while (at < end && idx->inodes.states[at] == TABLE_DROPPED)
-            at++;
-        if (at >= end && t->states[c] != TABLE_DROPPED)
+    for (uint32_t c = 0; c < t->n_chunks; c++)
+        if (t->states[c] != TABLE_DROPPED && has_no_refs(idx, c))
             table_drop(t, c);
-    }
 }
 
 /* Moves up to n nodes to where there is room. 1: there may be more to be moved. */
@@ -560,6 +563,9 @@ static int begin_refs(struct index *idx)
     int r = table_load_begin(t, n, &source);
     if (r)
         return r;
+    for (uint32_t c = 0; c < n; c++)
+        if (has_no_refs(idx, c))
+            table_load_dropped(t, c);
     t->used = idx->inodes.used;
     return table_loaded(t);
 }

@@ -9,6 +9,7 @@
 #include "core/keepers.h"
 #include "core/reserve.h"
 #include "image/checkpoint.h"
+#include "image/freeze.h"
 #include "image/recover.h"
 #include "image/rest.h"
 #include "image/salvage.h"
@@ -208,6 +209,7 @@ static int open_store(struct eng *eng, char why[256])
         r = begin_root(eng, why);
     if (r)
         return r;
+    freeze_trim(eng);
     rest_forget_suspicion(eng);
     if (!eng->opt.read_only)
         reserve_opened(eng);

@@ -108,6 +108,13 @@ static uint64_t memory_bytes(void)
     return chunk_pool_bytes(idx.pool) + chunk_pool_live_bytes(idx.ref_pool);
 }
 
+/* What an opening makes anew. */
+static void open_again(void)
+{
+    idmap_done(&idx.seg_slots);
+    MUST(index_opened(&idx) == 0);
+}
+
 static void shrink(void)
 {
     uint32_t chunks = 0, rounds = 0;
@@ -162,6 +169,8 @@ Test(shrink, what_was_made_and_removed_takes_nothing, .timeout = 120)
            (unsigned long long)image_bytes(), (unsigned long long)new_image,
            (unsigned long long)memory_bytes(), (unsigned long long)new_memory);
     MUST(image_bytes() <= new_image + new_image / 10);
+    MUST(memory_bytes() <= new_memory + new_memory / 10);
+    open_again();
     MUST(memory_bytes() <= new_memory + new_memory / 10);
     make_and_remove(&rng); /* not little by little, either */
     MUST(image_bytes() <= new_image + new_image / 10);
