@@ -336,6 +336,7 @@ static int write_run_locked(struct echo *echo, const struct run *run)
         return r;
     uint64_t size = run->len + (is_new ? sizeof h : 0);
     f->size += size;
+    f->first = MIN_OF(f->first, run->first);
     f->last = MAX_OF(f->last, run->last);
     f->n += run->n;
     f->unsynced = true;
@@ -371,6 +372,22 @@ void echo_drain(struct echo *echo)
     if (!echo->syncing)
         write_ready_locked(echo);
     pthread_mutex_unlock(&echo->lock);
+}
+
+int echo_put(struct echo *echo)
+{
+    int r = 0;
+    pthread_mutex_lock(&echo->lock);
+    for (size_t at = 0; at < echo->pending.len && !r;) {
+        struct run run = next_run(&echo->pending, &at, 0);
+        r = write_run_locked(echo, &run);
+    }
+    pthread_mutex_unlock(&echo->lock);
+    if (r)
+        return r;
+    echo->pending.len = 0;
+    atomic_store_explicit(&echo->n_pending, 0, memory_order_relaxed);
+    return 0;
 }
 
 /* ---- durable ------------------------------------------------------------ */

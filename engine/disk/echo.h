@@ -120,6 +120,8 @@ void echo_forget(struct echo *echo, uint64_t seq, bool may_unlink);
 void echo_miss(struct echo *echo, uint64_t seq, uint64_t n_batches);
 /* A file of an earlier run, all of which is part of the log. Before threads run. -ENOMEM. */
 int echo_adopt(struct echo *echo, const struct echo_file *file);
+/* Before threads run: writes what was noted; echo_sync() makes it durable. On failure it is noted still. */
+int echo_put(struct echo *echo);
 /* Before threads run: a file of an earlier run ends at `size`, and is this store's own, whatever it was
  * copied from; durably. */
 int echo_claim(struct echo *echo, uint32_t id, uint64_t size);

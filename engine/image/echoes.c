@@ -3,6 +3,7 @@
 #include "image/echoes.h"
 
 #include "core/damage.h"
+#include "core/reserve.h"
 #include "image/checkpoint.h"
 #include "image/rest.h"
 
@@ -67,12 +68,19 @@ int echoes_fetch_ahead(struct recovery *rec)
     return r;
 }
 
+/* Its batch: the ops into rec->batch. */
+static int read_ref(struct recovery *rec, const struct echo_ref *ref, struct batch_header *ret_header)
+{
+    int r = -EIO;
+    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+        r = echo_stock_read(&rec->echo, rec->eng->io, ref, ret_header, &rec->batch);
+    return r;
+}
+
 int echoes_read(struct recovery *rec, struct batch_header *ret_header)
 {
     const struct echo_ref *ref = next_ref(rec);
-    int r = ref ? -EIO : -ENODATA;
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
-        r = echo_stock_read(&rec->echo, rec->eng->io, ref, ret_header, &rec->batch);
+    int r = ref ? read_ref(rec, ref, ret_header) : -ENODATA;
     if (!r || r == -ENODATA || io_is_shortage(r))
         return r;
     /* It was whole a moment ago, and may be the only one. Of a store in use the log has what it had. */
@@ -216,7 +224,6 @@ static bool is_old(struct recovery *rec, void *arg, uint64_t at, const struct ec
         return false;
     if (!ref)
         echo_miss(&rec->eng->log.echo, r->batch.seq, 0);
-    rec->gathered_from = r->batch.seq + 1;
     return true;
 }
 
@@ -258,11 +265,14 @@ struct worth {
     uint64_t end;          /* of the last of them */
     bool stale;            /* it has others */
     uint64_t stale_from;   /* where the first of those lies */
+    /* It is put away, and what can be read of it goes to another one: it cannot be read whole, and the log
+     * may go on in it once it can; or others come before those, as nobody has written them. */
+    bool goes;
 };
 
-static void weigh_one(const struct echo_ref *ref, bool used, struct worth *w)
+static void weigh_one(const struct echo_ref *ref, struct worth *w)
 {
-    if (!used) {
+    if (!ref->used) {
         w->stale_from = w->stale ? MIN_OF(w->stale_from, ref->at) : ref->at;
         w->stale = true;
         return;
@@ -273,22 +283,44 @@ static void weigh_one(const struct echo_ref *ref, bool used, struct worth *w)
     w->end = MAX_OF(w->end, ref->at + sizeof(struct echo_record) + ref->ops_len);
 }
 
+/* Behind the records of the same number as the k-th. */
+static size_t next_number(const struct recovery *rec, size_t k)
+{
+    uint64_t seq = rec->echo.refs[k].seq;
+    while (k < rec->echo.n_refs && rec->echo.refs[k].seq == seq)
+        k++;
+    return k;
+}
+
+/* Two files have the same batch if an opening that wrote it anew was cut: then all of these records are used
+ * if one is. */
+static void mark_used(const struct recovery *rec)
+{
+    struct echo_ref *refs = rec->echo.refs;
+    for (size_t k = 0, next; k < rec->echo.n_refs; k = next) {
+        const struct echo_ref *used = NULL;
+        next = next_number(rec, k);
+        for (size_t i = k; i < next; i++)
+            used = refs[i].used ? &refs[i] : used;
+        for (size_t i = k; i < next; i++)
+            refs[i].used = used && refs[i].sum == used->sum && refs[i].chain == used->chain;
+    }
+}
+
 /* Of all files. NULL: no memory. */
 static struct worth *weigh(const struct recovery *rec)
 {
     const struct echo_ref *refs = rec->echo.refs;
     struct worth *worths = calloc(rec->echo.n_files + 1, sizeof *worths);
+    mark_used(rec);
     for (size_t i = 0; worths && i < rec->echo.n_files; i++)
         worths[i].file = (struct echo_file){.id = rec->echo.files[i].id, .size = rec->echo.files[i].size};
-    for (size_t k = 0, next; worths && k < rec->echo.n_refs; k = next) {
-        const struct echo_ref *used = NULL; /* of those with that number */
-        for (next = k; next < rec->echo.n_refs && refs[next].seq == refs[k].seq; next++)
-            used = refs[next].used ? &refs[next] : used;
-        /* Two files have the same batch if an opening that wrote it anew was cut. */
-        for (size_t i = k; i < next && refs[k].seq > rec->start_seq; i++)
-            weigh_one(&refs[i], used && refs[i].sum == used->sum && refs[i].chain == used->chain,
-                      &worths[refs[i].file]);
-    }
+    for (size_t k = 0; worths && k < rec->echo.n_refs; k++)
+        if (refs[k].seq > rec->start_seq)
+            weigh_one(&refs[k], &worths[refs[k].file]);
+    for (size_t i = 0; worths && i < rec->echo.n_files && !MUTANT(ECHO_STALE); i++)
+        worths[i].goes =
+            rec->echo.files[i].unread || (worths[i].stale && worths[i].stale_from < worths[i].end);
     return worths;
 }
 
@@ -359,13 +391,6 @@ static int put_away(struct recovery *rec, const struct echo_stock_file *f, const
     return discard(rec, w, removed);
 }
 
-/* What of it can be read goes to another one, for it is not to be read again, though it has records that are
- * part of the log. */
-static bool is_replaced(const struct echo_stock_file *f, const struct worth *w)
-{
-    return (f->unread || (w->stale && w->stale_from < w->end)) && !MUTANT(ECHO_STALE);
-}
-
 /* A file is put away only when all that it vouches for is elsewhere, durably: the last batches of the log may
  * have no other word. A torn one stays, since nobody reads it but behind a crash, until the next checkpoint
  * has all of it. Of one that goes on with another past, was copied, or has lost its header, the records
@@ -375,17 +400,12 @@ static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, con
 {
     struct echo *echo = &rec->eng->log.echo;
     struct echo_file file = w->file;
-    bool elsewhere = rec->gathered && file.first >= rec->gathered_from;
     bool stale = w->stale && !MUTANT(ECHO_STALE);
-    bool mixed = stale && w->stale_from < w->end; /* nobody has written such a file */
-    bool unread =
-        stale && f->unread && !MUTANT(UNREAD_IS_CUT); /* the log may go on there, once it can be read */
-    if (!file.n || mixed || unread || (is_replaced(f, w) && elsewhere) ||
-        ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
+    bool goes = w->goes && !MUTANT(UNREAD_IS_CUT);
+    if (!file.n || goes || ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
         return put_away(rec, f, w, removed);
     file.size = stale ? w->end : file.size;
-    bool headless = f->headless && !f->unread; /* as a cut of the power leaves one */
-    bool claim = stale || headless || (f->copied && !MUTANT(COPY_STAYS));
+    bool claim = stale || f->headless || (f->copied && !MUTANT(COPY_STAYS));
     int r = claim ? echo_claim(echo, file.id, file.size) : 0;
     if (r && stale) {
         char name[ECHO_NAME_SIZE];
@@ -394,7 +414,7 @@ static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, con
                  strerror(-r));
         return r;
     }
-    if (r || f->unread || f->damaged || f->torn)
+    if (r || f->damaged || f->torn)
         echo_miss(echo, rec->seq, 0);
     return echo_adopt(echo, &file);
 }
@@ -431,24 +451,84 @@ static void note_numbers(struct recovery *rec, const struct worth *worths)
     }
 }
 
-/* Stay those that the echo had not got yet, has alone, or has in a file that is to go. */
+/* ---- writing anew ------------------------------------------------------------ */
+
+#define COPY_STEP ((size_t)1 << 20)
+
+/* Records [from, to) are of one number: notes their batch if only files have it that go. */
+static int note_going(struct recovery *rec, const struct worth *worths, size_t from, size_t to)
+{
+    const struct echo_ref *refs = rec->echo.refs;
+    struct batch_header h;
+    int r = 0;
+    for (size_t i = from; i < to; i++)
+        if (refs[i].used && !worths[refs[i].file].goes)
+            return 0;
+    for (size_t i = from; i < to; i++) {
+        r = refs[i].used ? read_ref(rec, &refs[i], &h) : r;
+        if (r || !refs[i].used)
+            continue;
+        echo_note(&rec->eng->log.echo, refs[i].segment, refs[i].offset, &h, rec->batch.data);
+        break;
+    }
+    return r;
+}
+
+/* The disk may be full. */
+static int put_noted(struct recovery *rec)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    int r = echo_put(echo);
+    return r == -ENOSPC && reserve_spend(rec->eng, RESERVE_ALL) ? echo_put(echo) : r;
+}
+
+/* What the files that go tell is written to another one, durably: the log has lost it, or may tomorrow. */
+static int write_going(struct recovery *rec, const struct worth *worths)
+{
+    struct echo *echo = &rec->eng->log.echo;
+    uint64_t dropped = atomic_load_explicit(&echo->dropped, memory_order_relaxed);
+    int r = 0;
+    for (size_t k = 0, next; k < rec->echo.n_refs && !r && !MUTANT(GONE_IS_THERE); k = next) {
+        next = next_number(rec, k);
+        if (rec->echo.refs[k].seq > rec->start_seq)
+            r = note_going(rec, worths, k, next);
+        if (!r && echo->pending.len >= COPY_STEP)
+            r = put_noted(rec);
+    }
+    if (!r)
+        r = put_noted(rec);
+    echo_sync(echo);
+    if (!r && atomic_load_explicit(&echo->dropped, memory_order_relaxed) != dropped)
+        r = -EIO;
+    if (!r || MUTANT(GATHERED_ANYHOW))
+        return 0;
+    snprintf(rec->why, 256,
+             "the second copy of the log cannot be read whole, and what can be read of it not be written "
+             "anew: %s; make room, or open the store read-only",
+             strerror(-r));
+    return r;
+}
+
+/* Stay those that the echo had not got yet, or has alone. */
 static bool is_there(struct recovery *rec, void *arg, uint64_t at, const struct echo_record *r)
 {
     const struct worth *worths = arg;
     const struct echo_ref *ref = ref_of(rec, &r->batch);
     (void)at;
-    return ref && !ref->only &&
-           (!is_replaced(&rec->echo.files[ref->file], &worths[ref->file]) || MUTANT(GONE_IS_THERE));
+    return ref && (!ref->only || worths[ref->file].goes);
 }
 
-static void write_gathered(struct recovery *rec, struct worth *worths)
+static int write_anew(struct recovery *rec, struct worth *worths)
 {
     struct echo *echo = &rec->eng->log.echo;
-    struct buf records = echo_take(echo);
-    thin(rec, &records, is_there, worths);
-    echo_give(echo, &records);
+    CLEANUP_BUF struct buf gathered = echo_take(echo);
+    int r = write_going(rec, worths);
+    if (r)
+        return r;
+    thin(rec, &gathered, is_there, worths);
+    echo_give(echo, &gathered);
     echo_sync(echo);
-    rec->gathered = !atomic_load_explicit(&echo->dropped, memory_order_relaxed) || MUTANT(GATHERED_ANYHOW);
+    return 0;
 }
 
 int echoes_adopt(struct recovery *rec)
@@ -460,7 +540,7 @@ int echoes_adopt(struct recovery *rec)
     if (!r)
         note_numbers(rec, worths);
     if (!r && !eng->opt.read_only)
-        write_gathered(rec, worths);
+        r = write_anew(rec, worths);
     for (size_t i = 0; i < rec->echo.n_files && !r; i++)
         r = adopt_file(rec, &rec->echo.files[i], &worths[i], &removed);
     if (!r && removed) {

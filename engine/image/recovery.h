@@ -36,10 +36,8 @@ struct recovery {
     uint64_t start_seq;     /* of the checkpoint */
     uint64_t echoed;        /* batches that came from it */
     uint64_t echoed_last;   /* the last of them */
-    uint64_t gathered_from; /* batches from there on are in what is written to it anew */
     uint64_t
         gathered_next;  /* with so many bytes the oldest are left out; 0: with the first that are too many */
-    bool gathered;      /* all of that is durable */
     uint64_t advised;   /* chunks that are fetched side by side */
     uint32_t last_seg;  /* files with higher numbers are not looked at */
     uint64_t last_ckpt; /* the same */
