@@ -58,7 +58,7 @@ struct eng_io_ops {
     /* When it was written last, ns; damage of the medium does not count. May be NULL: not known. */
     int (*written_at)(struct io_file *file, int64_t *ret_time);
     /* A number that this file has for as long as it is there, whatever is written to it and however it is
-     * called, and a copy of it has not; never 0. May be NULL: not known. */
+     * called, and a copy of it has not; never 0. May be NULL, and fail: not known. */
     int (*identity)(struct io_file *file, uint64_t *ret_self);
     int (*truncate)(struct io_file *file, uint64_t size);
     /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */

@@ -212,18 +212,16 @@ static int posix_written_at(struct io_file *file, int64_t *ret_time)
     return 0;
 }
 
-/* Numbers of inodes are used again, and other file systems have the same: where it is known, its birth tells.
- * That of the device does not count, which may be another one after each boot. */
+/* Numbers of inodes are used again, and other file systems have the same: only with its birth a file is
+ * known. The number of the device does not count, which may be another one after each boot. */
 static int posix_identity(struct io_file *file, uint64_t *ret_self)
 {
     struct statx st;
     if (statx(file->fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
         return -errno;
-    uint64_t of[3] = {st.stx_ino};
-    if (st.stx_mask & STATX_BTIME) {
-        of[1] = (uint64_t)st.stx_btime.tv_sec;
-        of[2] = st.stx_btime.tv_nsec;
-    }
+    if (!(st.stx_mask & STATX_BTIME))
+        return -EOPNOTSUPP;
+    uint64_t of[3] = {st.stx_ino, (uint64_t)st.stx_btime.tv_sec, st.stx_btime.tv_nsec};
     uint64_t self = hash_long(of, sizeof of);
     *ret_self = self ? self : 1;
     return 0;

@@ -250,12 +250,25 @@ int __wrap_openat64(int dir, const char *name, int flags, int mode)
     return -1;
 }
 
+/* Another file system may tell no birth. */
+int __real_statx(int dir, const char *path, int flags, unsigned mask, struct statx *st);
+int __wrap_statx(int dir, const char *path, int flags, unsigned mask, struct statx *st);
+static unsigned untold;
+
+int __wrap_statx(int dir, const char *path, int flags, unsigned mask, struct statx *st)
+{
+    int r = __real_statx(dir, path, flags, mask, st);
+    st->stx_mask &= ~untold;
+    return r;
+}
+
 static uint64_t identity_of(const char *name, int flags)
 {
     struct io_file *file;
     cr_assert_eq(io->ops->open(io, name, flags, &file), 0, "%s", name);
     uint64_t self = io_identity(file, io->ops);
-    cr_assert_neq(self, 0);
+    if (!self && !untold)
+        cr_skip_test("this file system tells no time of birth");
     if (flags & IO_CREATE) {
         struct iovec iov = {"the same", 8};
         cr_assert_eq(io_pwritev_full(file, io->ops, &iov, 1, 0), 0);
@@ -276,6 +289,13 @@ Test(io, a_copy_of_a_file_is_another_one)
     cr_assert_neq(copy, self);
     cr_assert_eq(io->ops->rename(io, "a", "b"), 0);
     cr_assert_eq(identity_of("b", IO_RDONLY), copy, "in its place");
+}
+
+Test(io, without_a_birth_nobody_knows_which_file_it_is)
+{
+    untold = STATX_BTIME;
+    cr_assert_eq(identity_of("a", IO_RDWR | IO_CREATE), 0);
+    untold = 0;
 }
 
 Test(io, all_errors_of_the_medium_are_one)

@@ -338,6 +338,36 @@ Test(held_copy, one_that_was_opened_is_a_store_as_any)
     unit_open(&u);
 }
 
+/* Nor does it lose a name where nobody knows which file it is, now or when it was written: that proves
+ * nothing. */
+Test(held_copy, of_which_nothing_is_known_loses_no_names)
+{
+    struct unit_place at, end;
+    uint8_t *data;
+    size_t size;
+    for (unsigned knows = 0; knows < 2; knows++) {
+        struct eng_io *io = simdisk_io(u.disk);
+        const struct eng_io_ops *known = io->ops;
+        struct eng_io_ops unknown = *known;
+        unknown.identity = NULL;
+        unit_close(&u);
+        io->ops = knows ? known : &unknown;
+        unit_open(&u);
+        make_held(false, &at, &end);
+        io->ops = known;
+        unit_clone(&copy, &u);
+        simdisk_copied(copy.disk);
+        cr_assert_eq(simdisk_get(copy.disk, at.name, &data, &size), 0);
+        simdisk_put(copy.disk, at.name, data, at.offset);
+        free(data);
+        simdisk_io(copy.disk)->ops = knows ? &unknown : known;
+        expect_new(&copy, "not known, cut at", at.offset);
+        unit_done(&copy);
+        unit_done(&u);
+        setup();
+    }
+}
+
 /* The first batch that the copy appends has the number of the first that was left out. */
 Test(held_copy, what_was_left_out_does_not_come_back)
 {
