@@ -194,6 +194,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NAMES_FETCHED)       /* a name is put where chunks are read for a place */                             \
     M(NAMES_WALKED)        /* a name is put where all chunks are walked for a place */                       \
     M(TIDIED_AT_ONCE)      /* all that is stale of a stack of free names goes in one call */                 \
+    M(RUNS_DOUBLED)        /* what is known of free names doubles in one call */                             \
     M(GROWN_TAKEN)         /* names go into free runs that have grown, by entries that are stale */          \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
@@ -204,6 +205,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(ECHO_UNCHAINED)      /* a batch of the echo need not follow the one before it */                       \
     M(ECHO_UNSYNCED)       /* a batch comes to the echo before it is durable in the log */                   \
     M(ECHO_STALE)          /* an echo that tells of another past than the log stays */                       \
+    M(SORTED_EACH_TIME)    /* records of the echo are sorted with each of its files that was read */         \
     M(HELD_IS_LOST)        /* a copy of a held folder gets what was written meanwhile, without content */    \
     M(HELD_IS_SHORT)       /* what was written in a hold and is damaged is left out */                       \
     M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \

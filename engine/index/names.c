@@ -70,16 +70,46 @@ static bool is_place(const struct names *h, uint32_t handle, uint32_t n)
            handle % CHUNK_CELLS + n <= CHUNK_CELLS;
 }
 
+/* ---- blocks ----------------------------------------------------------------- */
+
+/* To n blocks of `size` bytes, zeroed. */
+static int blocks_grow(struct names_blocks *b, size_t n, size_t size)
+{
+    if (n <= b->n)
+        return 0;
+    if (MUTANT(RUNS_DOUBLED))
+        n = MAX_OF(n, 2 * b->n);
+    int r = array_grow(&b->at, &b->cap, n, sizeof *b->at);
+    while (!r && b->n < n) {
+        b->at[b->n] = calloc(1, size);
+        r = b->at[b->n] ? 0 : -ENOMEM;
+        b->n += !r;
+    }
+    return r;
+}
+
+static void blocks_free(struct names_blocks *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        free(b->at[i]);
+    free(b->at);
+}
+
+static uint32_t *handle_at(const struct names_class *class, size_t i)
+{
+    return (uint32_t *)class->handles.at[i / NAMES_STACK_BLOCK] + i % NAMES_STACK_BLOCK;
+}
+
 /* ---- the chain of a chunk --------------------------------------------------- */
 
 static bool has_start(const struct names *h, uint32_t c, uint32_t place)
 {
-    return h->runs[c].starts[place / 64] >> place % 64 & 1;
+    return names_runs(h, c)->starts[place / 64] >> place % 64 & 1;
 }
 
 static bool was_met(const struct names *h, uint32_t c, uint32_t place)
 {
-    return h->runs[c].met[place / 64] >> place % 64 & 1;
+    return names_runs(h, c)->met[place / 64] >> place % 64 & 1;
 }
 
 static void set_bit(uint64_t *map, uint32_t place, bool on)
@@ -90,12 +120,12 @@ static void set_bit(uint64_t *map, uint32_t place, bool on)
 
 static void set_met(struct names *h, uint32_t c, uint32_t place, bool on)
 {
-    set_bit(h->runs[c].met, place, on);
+    set_bit(names_runs(h, c)->met, place, on);
 }
 
 static void set_start(struct names *h, uint32_t c, uint32_t place, bool on)
 {
-    set_bit(h->runs[c].starts, place, on);
+    set_bit(names_runs(h, c)->starts, place, on);
     set_met(h, c, place, false);
 }
 
@@ -136,10 +166,11 @@ static void tidy(struct names *h, uint32_t k)
             class->at = 0;
             class->takes_off = !class->takes_off;
         }
-        uint32_t handle = class->handles[class->at], c = handle / CHUNK_CELLS, place = handle % CHUNK_CELLS;
+        uint32_t handle = *handle_at(class, class->at), c = handle / CHUNK_CELLS,
+                 place = handle % CHUNK_CELLS;
         bool good = is_of_class(h, handle, k);
         if (class->takes_off && (!good || was_met(h, c, place))) {
-            class->handles[class->at] = class->handles[--class->n];
+            *handle_at(class, class->at) = *handle_at(class, --class->n);
             continue;
         }
         if (good)
@@ -159,8 +190,9 @@ static void remember(struct names *h, uint32_t handle, uint32_t n)
     uint32_t k = class_of(n);
     struct names_class *class = &h->classes[k];
     tidy_if_stale(h, k);
-    if (array_grow(&class->handles, &class->cap, class->n + 1, sizeof *class->handles) == 0) {
-        class->handles[class->n++] = handle;
+    if (blocks_grow(&class->handles, class->n / NAMES_STACK_BLOCK + 1, NAMES_STACK_BLOCK * sizeof handle) ==
+        0) {
+        *handle_at(class, class->n++) = handle;
         class->n_runs++;
     }
 }
@@ -177,7 +209,7 @@ static void forget_chunk(struct names *h, uint32_t c)
 {
     struct free_run run;
     for (uint32_t w = 0; w < CHUNK_CELLS / 64; w++) {
-        for (uint64_t left = h->runs[c].starts[w]; left; left &= left - 1) {
+        for (uint64_t left = names_runs(h, c)->starts[w]; left; left &= left - 1) {
             if (run_at(h, c, w * 64 + (uint32_t)__builtin_ctzll(left), &run))
                 forget(h, run.len);
             else
@@ -185,7 +217,7 @@ static void forget_chunk(struct names *h, uint32_t c)
                     forget(h, class_cells(k));
         }
     }
-    memset(h->runs[c].starts, 0, sizeof h->runs[c].starts);
+    memset(names_runs(h, c)->starts, 0, sizeof names_runs(h, c)->starts);
 }
 
 /* A stray reference of a damaged store has written into the chain: its cells are lost rather than used
@@ -202,10 +234,10 @@ static void get_to_know(struct names *h, uint32_t c)
     const struct table_meta *m = &h->cells.metas[c];
     struct free_run run;
     uint32_t place = m->free_head, n = 0;
-    if (h->runs[c].known || !table_chunk(&h->cells, c))
+    if (names_runs(h, c)->known || !table_chunk(&h->cells, c))
         return;
-    memset(h->runs[c].starts, 0, sizeof h->runs[c].starts);
-    h->runs[c].known = true;
+    memset(names_runs(h, c)->starts, 0, sizeof names_runs(h, c)->starts);
+    names_runs(h, c)->known = true;
     if (m->n_free == 0)
         return;
     for (; place != NO_PLACE && n < m->n_free; place = run.next) {
@@ -222,7 +254,7 @@ static void get_to_know(struct names *h, uint32_t c)
 /* Has chunk c free runs that are not known? */
 static bool may_know(const struct names *h, uint32_t c)
 {
-    return h->cells.metas[c].n_free > 0 && !h->runs[c].known && h->cells.states[c] != TABLE_DROPPED;
+    return h->cells.metas[c].n_free > 0 && !names_runs(h, c)->known && h->cells.states[c] != TABLE_DROPPED;
 }
 
 static void link_run(struct names *h, uint32_t c, uint32_t place, uint32_t n)
@@ -280,9 +312,9 @@ static void add_free(struct names *h, uint32_t c, uint32_t place, uint32_t n)
         unlink_run(h, c, place + n, &run))
         n += run.len;
     uint32_t w = place / 64;
-    uint64_t below = h->runs[c].starts[w] & ((UINT64_C(1) << place % 64) - 1);
+    uint64_t below = names_runs(h, c)->starts[w] & ((UINT64_C(1) << place % 64) - 1);
     while (!below && w > 0)
-        below = h->runs[c].starts[--w];
+        below = names_runs(h, c)->starts[--w];
     uint32_t before = below ? w * 64 + 63 - (uint32_t)__builtin_clzll(below) : 0;
     if (below && run_at(h, c, before, &run) && before + run.len == place && unlink_run(h, c, before, &run)) {
         place = before;
@@ -293,17 +325,11 @@ static void add_free(struct names *h, uint32_t c, uint32_t place, uint32_t n)
 
 /* ---- objects ------------------------------------------------------------------ */
 
-/* Room in the arrays for so many chunks. */
+/* Of so many chunks. */
 static int reserve_runs(struct names *h, uint32_t n)
 {
-    uint32_t old = h->cap_runs;
-    if (n <= old)
-        return 0;
-    if (grow_array(&h->runs, n, sizeof *h->runs) < 0)
-        return -ENOMEM;
-    memset(&h->runs[old], 0, (n - old) * sizeof *h->runs);
-    h->cap_runs = n;
-    return 0;
+    return blocks_grow(&h->runs, (n + NAMES_RUNS_BLOCK - 1) / NAMES_RUNS_BLOCK,
+                       NAMES_RUNS_BLOCK * sizeof(struct names_runs));
 }
 
 int names_init(struct names *h, struct chunk_pool *pool)
@@ -312,7 +338,7 @@ int names_init(struct names *h, struct chunk_pool *pool)
     int r = table_init(&h->cells, pool, NAMES_CELL);
     if (!r) {
         table_own_chains(&h->cells);
-        r = reserve_runs(h, h->cells.cap_chunks);
+        r = reserve_runs(h, h->cells.n_chunks);
     }
     return r;
 }
@@ -321,8 +347,8 @@ void names_free(struct names *h)
 {
     table_free(&h->cells);
     for (unsigned i = 0; i < NAMES_CLASSES; i++)
-        free(h->classes[i].handles);
-    free(h->runs);
+        blocks_free(&h->classes[i].handles);
+    blocks_free(&h->runs);
     *h = (struct names){0};
 }
 
@@ -367,17 +393,19 @@ int names_reserve(struct names *h, const struct names_need *need)
     uint32_t room = h->cells.limit - h->cells.used;
     if (cells > room && !fits(h, need))
         return -EOVERFLOW;
-    int r = table_reserve(&h->cells, (uint32_t)MIN_OF(cells, room));
+    cells = MIN_OF(cells, room);
+    int r = table_reserve(&h->cells, (uint32_t)cells);
     h->looks = LOOKS;
-    return r ? r : reserve_runs(h, h->cells.cap_chunks);
+    return r ? r : reserve_runs(h, (uint32_t)((h->cells.used + cells + CHUNK_CELLS - 1) / CHUNK_CELLS));
 }
 
 int names_loaded(struct names *h)
 {
-    int r = reserve_runs(h, h->cells.cap_chunks);
-    memset(h->runs, 0, h->cap_runs * sizeof *h->runs);
+    for (size_t i = 0; i < h->runs.n; i++)
+        memset(h->runs.at[i], 0, NAMES_RUNS_BLOCK * sizeof(struct names_runs));
+    int r = reserve_runs(h, h->cells.n_chunks);
     for (uint32_t k = 0; k < NAMES_CLASSES; k++)
-        h->classes[k] = (struct names_class){.handles = h->classes[k].handles, .cap = h->classes[k].cap};
+        h->classes[k] = (struct names_class){.handles = h->classes[k].handles};
     h->asked = 0;
     h->all_known = h->passed_by = false;
     return r;
@@ -396,7 +424,7 @@ static uint32_t take_known(struct names *h, uint32_t n)
         if (class->n_runs == 0 && !MUTANT(GROWN_TAKEN))
             class->n = 0; /* all are stale */
         while (class->n > 0) {
-            uint32_t handle = class->handles[--class->n], c = handle / CHUNK_CELLS,
+            uint32_t handle = *handle_at(class, --class->n), c = handle / CHUNK_CELLS,
                      place = handle % CHUNK_CELLS;
             if (c >= h->cells.n_chunks || !has_start(h, c, place) || !run_at(h, c, place, &run) ||
                 run.len < n)
@@ -453,8 +481,7 @@ static bool revive_one(struct names *h)
         return false;
     uint32_t n = h->cells.metas[c].n_free;
     table_revive(&h->cells, c);
-    memset(&h->runs[c], 0, sizeof h->runs[c]);
-    h->runs[c].known = true;
+    *names_runs(h, c) = (struct names_runs){.known = true};
     link_run(h, c, first, n);
     return true;
 }
@@ -491,7 +518,7 @@ size_t names_drop_empty(struct names *h, size_t max)
     uint32_t c;
     while ((c = table_first_empty(&h->cells)) < h->cells.n_chunks && max-- > 0) {
         forget_chunk(h, c);
-        h->runs[c].known = false;
+        names_runs(h, c)->known = false;
         table_drop(&h->cells, c);
     }
     table_cut_dropped(&h->cells);
@@ -619,7 +646,7 @@ int names_adopt_v1(struct names *h, const uint32_t free_heads[NAMES_CLASSES])
             if (!is_place(h, handle, n) || left-- == 0 || chunk_pool_reserve(h->cells.pool, 1) != 0)
                 return -EBADMSG;
             memcpy(&next, table_get(&h->cells, handle), sizeof next);
-            h->runs[c].known = true;
+            names_runs(h, c)->known = true;
             add_free(h, c, place, n);
         }
     }

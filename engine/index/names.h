@@ -19,10 +19,18 @@
 #define NAMES_ALLOC_CHUNKS                                                                                   \
     3u /* copies of the chunks of a run and of the gap before a new chunk, and that chunk */
 
+/* An array that grows by blocks, so that nobody waits while all of it is copied. */
+struct names_blocks {
+    void **at;
+    size_t n, cap;
+};
+#define NAMES_STACK_BLOCK 1024u /* handles */
+#define NAMES_RUNS_BLOCK 16u    /* chunks */
+
 /* Free runs of one class that are known: places to try, which may be taken since. */
 struct names_class {
-    uint32_t *handles;
-    size_t n, cap;
+    struct names_blocks handles;
+    size_t n;
     uint32_t n_runs; /* at most so many of them are free now */
     size_t at;       /* the entry to be looked at next for being stale */
     bool takes_off;  /* this round takes stale ones off */
@@ -38,12 +46,16 @@ struct names_runs {
 struct names {
     struct table cells;
     struct names_class classes[NAMES_CLASSES]; /* of the live names only, as all below */
-    struct names_runs *runs;                   /* of each chunk */
-    uint32_t cap_runs;
+    struct names_blocks runs;                  /* struct names_runs of each chunk */
     uint32_t asked;            /* the chunk to be looked at next for free runs that are not known */
     uint32_t looks;            /* left to the present change, see names_reserve() */
     bool passed_by, all_known; /* in this round some were absent; in the last none had any */
 };
+
+static inline struct names_runs *names_runs(const struct names *h, uint32_t c)
+{
+    return (struct names_runs *)h->runs.at[c / NAMES_RUNS_BLOCK] + c % NAMES_RUNS_BLOCK;
+}
 
 int names_init(struct names *h, struct chunk_pool *pool);
 void names_free(struct names *h);

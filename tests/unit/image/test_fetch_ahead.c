@@ -372,7 +372,7 @@ static unsigned known_names(void)
     const struct names *h = &u.eng->idx.names;
     unsigned n = 0;
     for (uint32_t c = 0; c < h->cells.n_chunks; c++)
-        n += h->runs[c].known;
+        n += names_runs(h, c)->known;
     return n;
 }
 
