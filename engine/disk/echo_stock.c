@@ -182,6 +182,12 @@ static int by_seq(const void *a, const void *b)
                             : (x->file > y->file) - (x->file < y->file);
 }
 
+void echo_stock_sort(struct echo_stock *stock)
+{
+    if (stock->n_refs)
+        qsort(stock->refs, stock->n_refs, sizeof *stock->refs, by_seq);
+}
+
 int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, uint64_t store, uint32_t id,
                     uint64_t size)
 {
@@ -198,8 +204,8 @@ int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, 
     r = scan_header(&s, f);
     if (!r && !f->alien)
         r = scan_records(&s, f);
-    if (stock->n_refs)
-        qsort(stock->refs, stock->n_refs, sizeof *stock->refs, by_seq);
+    if (MUTANT(SORTED_EACH_TIME))
+        echo_stock_sort(stock);
     buf_free(&s.window);
     return r;
 }
@@ -342,6 +348,7 @@ int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store,
         qsort(names.ids, names.n, sizeof *names.ids, by_id);
     for (size_t i = 0; i < names.n && !r; i++)
         r = load_file(stock, io, store, names.ids[i], fresh);
+    echo_stock_sort(stock);
     judge_gaps(stock);
     free(names.ids);
     return r;

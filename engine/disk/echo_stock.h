@@ -56,9 +56,12 @@ struct echo_source {
     uint64_t self; /* io_identity() of the file; 0: not known */
 };
 
-/* Reads the records of one file of `size` bytes, and adds them. -ENOMEM, or an error of the source. */
+/* Reads the records of one file of `size` bytes, and adds them behind the others. -ENOMEM, or an error of the
+ * source. */
 int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, uint64_t store, uint32_t id,
                     uint64_t size);
+/* Once all are read: puts the records in order. */
+void echo_stock_sort(struct echo_stock *stock);
 /* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). -ENOMEM,
  * and what a listing may answer. */
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh);

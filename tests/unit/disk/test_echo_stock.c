@@ -11,6 +11,17 @@
 
 #define STORE UINT64_C(0x1234567890)
 
+/* The linker wraps qsort(). */
+void __real_qsort(void *array, size_t n, size_t size, int (*compare)(const void *a, const void *b));
+void __wrap_qsort(void *array, size_t n, size_t size, int (*compare)(const void *a, const void *b));
+static size_t n_sorted;
+
+void __wrap_qsort(void *array, size_t n, size_t size, int (*compare)(const void *a, const void *b))
+{
+    n_sorted += n;
+    __real_qsort(array, n, size, compare);
+}
+
 static uint8_t *file;
 static size_t file_size, end;
 static uint64_t bytes_read;
@@ -24,14 +35,19 @@ static int read_file(void *arg, void *buf, size_t size, uint64_t off)
     return 0;
 }
 
-static void begin(size_t size)
+static void begin_file(uint32_t id, size_t size)
 {
-    struct echo_header h = {.store = STORE, .id = 1, .created = 1};
+    struct echo_header h = {.store = STORE, .id = id, .created = 1};
     echo_header_seal(&h);
     file = calloc(1, file_size = size);
     MUST(file);
     memcpy(file, &h, sizeof h);
     end = sizeof h;
+}
+
+static void begin(size_t size)
+{
+    begin_file(1, size);
 }
 
 /* A record whose ops are `len` bytes; they are not written, and its batch's sum is wrong, unless `whole`. */
@@ -111,4 +127,26 @@ Test(echo_stock, all_that_is_whole_is_found_between_what_is_damaged)
     cr_assert(!stock.files[0].unread, "nothing was passed by");
     cr_assert_leq(bytes_read, 3 * file_size);
     done();
+}
+
+Test(echo_stock, the_records_of_many_files_are_sorted_once)
+{
+    enum { FILES = 40, IN_FILE = 25 };
+    const struct echo_source source = {read_file, NULL, 0};
+    stock = (struct echo_stock){0};
+    for (uint32_t id = FILES; id > 0; id--) {
+        begin_file(id, 8 << 10);
+        for (unsigned i = 0; i < IN_FILE; i++) {
+            put(id * IN_FILE + i, 8, true);
+            end += 8;
+        }
+        cr_assert_eq(echo_stock_scan(&stock, &source, STORE, id, file_size), 0);
+        free(file);
+    }
+    echo_stock_sort(&stock);
+    cr_assert_eq(stock.n_refs, FILES * IN_FILE);
+    for (size_t i = 1; i < stock.n_refs; i++)
+        cr_assert_lt(stock.refs[i - 1].seq, stock.refs[i].seq);
+    cr_assert_eq(n_sorted, stock.n_refs, "%zu", n_sorted);
+    echo_stock_free(&stock);
 }
