@@ -266,7 +266,8 @@ struct worth {
     bool stale;            /* it has others */
     uint64_t stale_from;   /* where the first of those lies */
     /* It is put away, and what can be read of it goes to another one: it cannot be read whole, and the log
-     * may go on in it once it can; or others come before those, as nobody has written them. */
+     * may go on in it once it can; or others come before those, as nobody has written them; or it cannot be
+     * cut behind those. */
     bool goes;
 };
 
@@ -319,8 +320,8 @@ static struct worth *weigh(const struct recovery *rec)
         if (refs[k].seq > rec->start_seq)
             weigh_one(&refs[k], &worths[refs[k].file]);
     for (size_t i = 0; worths && i < rec->echo.n_files && !MUTANT(ECHO_STALE); i++)
-        worths[i].goes =
-            rec->echo.files[i].unread || (worths[i].stale && worths[i].stale_from < worths[i].end);
+        worths[i].goes = (rec->echo.files[i].unread && !MUTANT(UNREAD_IS_CUT)) ||
+                         (worths[i].stale && worths[i].stale_from < worths[i].end);
     return worths;
 }
 
@@ -391,32 +392,32 @@ static int put_away(struct recovery *rec, const struct echo_stock_file *f, const
     return discard(rec, w, removed);
 }
 
+/* Of a file that goes on with another past, was copied, or has lost its header, the records become this
+ * store's. */
+static void claim(struct recovery *rec, const struct echo_stock_file *f, struct worth *w)
+{
+    bool stale = w->stale && !MUTANT(ECHO_STALE);
+    if (!w->file.n || w->goes || !(stale || f->headless || (f->copied && !MUTANT(COPY_STAYS))))
+        return;
+    w->file.size = stale ? w->end : w->file.size;
+    int r = echo_claim(&rec->eng->log.echo, w->file.id, w->file.size);
+    if (r)
+        echo_miss(&rec->eng->log.echo, rec->seq, 0);
+    w->goes = r && stale;
+}
+
 /* A file is put away only when all that it vouches for is elsewhere, durably: the last batches of the log may
  * have no other word. A torn one stays, since nobody reads it but behind a crash, until the next checkpoint
- * has all of it. Of one that goes on with another past, was copied, or has lost its header, the records
- * become this store's. */
+ * has all of it. */
 static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
                       bool *removed)
 {
     struct echo *echo = &rec->eng->log.echo;
-    struct echo_file file = w->file;
-    bool stale = w->stale && !MUTANT(ECHO_STALE);
-    bool goes = w->goes && !MUTANT(UNREAD_IS_CUT);
-    if (!file.n || goes || ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
+    if (!w->file.n || w->goes || ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
         return put_away(rec, f, w, removed);
-    file.size = stale ? w->end : file.size;
-    bool claim = stale || f->headless || (f->copied && !MUTANT(COPY_STAYS));
-    int r = claim ? echo_claim(echo, file.id, file.size) : 0;
-    if (r && stale) {
-        char name[ECHO_NAME_SIZE];
-        echo_name(file.id, name);
-        snprintf(rec->why, 256, "%s goes on with another past than the log, and cannot be cut: %s", name,
-                 strerror(-r));
-        return r;
-    }
-    if (r || f->damaged || f->torn)
+    if (f->damaged || f->torn)
         echo_miss(echo, rec->seq, 0);
-    return echo_adopt(echo, &file);
+    return echo_adopt(echo, &w->file);
 }
 
 static int adopt_file(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
@@ -503,7 +504,7 @@ static int write_going(struct recovery *rec, const struct worth *worths)
     if (!r || MUTANT(GATHERED_ANYHOW))
         return 0;
     snprintf(rec->why, 256,
-             "the second copy of the log cannot be read whole, and what can be read of it not be written "
+             "the second copy of the log cannot be used as it is, and what it tells cannot be written "
              "anew: %s; make room, or open the store read-only",
              strerror(-r));
     return r;
@@ -539,6 +540,8 @@ int echoes_adopt(struct recovery *rec)
     int r = worths ? 0 : -ENOMEM;
     if (!r)
         note_numbers(rec, worths);
+    for (size_t i = 0; i < rec->echo.n_files && !r && !eng->opt.read_only; i++)
+        claim(rec, &rec->echo.files[i], &worths[i]);
     if (!r && !eng->opt.read_only)
         r = write_anew(rec, worths);
     for (size_t i = 0; i < rec->echo.n_files && !r; i++)

@@ -180,6 +180,21 @@ Test(held_copy, is_opened_on_a_full_disk)
     unit_done(&copy);
 }
 
+/* As on btrfs over its quota: another has what is its own, and it is removed. */
+Test(held_copy, is_opened_where_no_file_can_be_cut)
+{
+    copy_around(overwrite, 0);
+    simdisk_fail_always(copy.disk, SIM_TRUNCATE, ENOSPC);
+    cr_assert_eq(unit_try_open(&copy), 0, "%s", copy.why);
+    unit_create(&copy, "y");
+    cr_assert_eq(eng_sync(copy.eng), 0);
+    unit_kill(&copy, SIM_DROP_ALL, 0);
+    simdisk_fail_always(copy.disk, SIM_TRUNCATE, 0);
+    unit_open(&copy);
+    cr_assert(unit_holds(&copy, doc, SIZE, 1) && unit_lookup(&copy, "x") && unit_lookup(&copy, "y"));
+    unit_done(&copy);
+}
+
 Test(held_copy, without_the_segment_that_was_begun_meanwhile)
 {
     copy_around(overwrite_in_another_segment, 0);
