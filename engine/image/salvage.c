@@ -284,6 +284,7 @@ struct search {
     struct turn *turns; /* in order of id */
     size_t n_turns, cap_turns;
     uint64_t hashed; /* in the present segment, see batch_search_may() */
+    bool unread;     /* a part of it was not looked at, or cannot be read */
     uint64_t
         left_at; /* where the log left the present segment, or ended in it; UINT64_MAX: none of the log */
 };
@@ -352,9 +353,10 @@ static int try_extent(struct search *s, const struct segment *seg, uint64_t at, 
     if (h->magic != EXTENT_MAGIC || !h->len || h->len > EXTENT_MAX || h->name_len > EXTENT_NAME_MAX)
         return 0;
     uint32_t head = extent_head_size(h->len), size = extent_size(h->len, h->name_len);
-    if (size > seg->size - at ||
-        io_pread_full(seg->file, s->eng->io->ops, s->extent, size, at) != (ssize_t)size ||
+    const struct eng_io_ops *ops = s->eng->io->ops;
+    if (size > seg->size - at || io_pread_exact(seg->file, ops, s->extent, head, at) != 0 ||
         extent_head_check(s->extent, h->ino, h->file_off, h->len) != 0 ||
+        io_pread_exact(seg->file, ops, s->extent + head, size - head, at + head) != 0 ||
         extent_blocks_check(s->extent, 0, extent_blocks(h->len), s->extent + head) != 0)
         return 0;
     *ret_size = size;
@@ -394,15 +396,15 @@ static int look_for_batch(struct search *s, const struct segment *seg, uint64_t 
     struct batch_header h;
     (void)step;
     memcpy(&h, head, sizeof h);
-    if (h.store != s->eng->log.store ||
-        !batch_header_fits(&h, seg->size - MIN_OF(seg->size, at + sizeof h)) ||
-        !batch_search_may(&s->hashed, h.ops_len, seg->size))
+    if (h.store != s->eng->log.store || !batch_header_fits(&h, seg->size - MIN_OF(seg->size, at + sizeof h)))
         return 0;
-    CLEANUP_FREE uint8_t *ops = malloc(h.ops_len + 1u);
-    if (!ops)
+    bool may = batch_search_may(&s->hashed, h.ops_len, seg->size);
+    CLEANUP_FREE uint8_t *ops = may ? malloc(h.ops_len + 1u) : NULL;
+    if (may && !ops)
         return -ENOMEM;
-    return io_pread_exact(seg->file, s->eng->io->ops, ops, h.ops_len, at + sizeof h) == 0 &&
-           h.sum == batch_sum(&h, ops);
+    int r = may ? io_pread_exact(seg->file, s->eng->io->ops, ops, h.ops_len, at + sizeof h) : -EIO;
+    s->unread = s->unread || r == -EIO;
+    return !r && h.sum == batch_sum(&h, ops);
 }
 
 static int look_at_places(struct search *s, struct segment *seg, look_fn look)
@@ -411,6 +413,7 @@ static int look_at_places(struct search *s, struct segment *seg, look_fn look)
     CLEANUP_FREE uint8_t *window = malloc(SEARCH_WINDOW);
     int r = window ? 0 : -ENOMEM;
     s->hashed = 0;
+    s->unread = false;
     for (uint64_t from = 0; !r;) {
         from = io_skip_hole(seg->file, s->eng->io->ops, from); /* where nothing begins */
         if (from >= seg->size || seg->size - from < HEAD_SIZE)
@@ -421,6 +424,7 @@ static int look_at_places(struct search *s, struct segment *seg, look_fn look)
             step = 8; /* every place where one could begin */
             r = look(s, seg, at, window + (at - from), &step);
         }
+        s->unread = s->unread || sf.unreadable || n < 0;
         from = MAX_OF(at, from + (n < 0 ? SEARCH_WINDOW : 8)); /* what cannot be read is passed over */
     }
     return r;
@@ -439,11 +443,12 @@ static int is_ours(struct search *s, struct segment *seg)
     if (read && segment_header_check(&h, h.uuid, h.id) == 0)
         return 0;
     int r = !seg->kept && index_segment(&eng->idx, seg->id) ? 1 : look_at_places(s, seg, look_for_batch);
+    const char *unread = s->unread ? ", though not all of it was read" : "";
     if (!r)
         report_line(
             &s->eng->report, ENG_LOG_WARNING,
-            "s%08x.%s: its header is damaged, and nothing in it says that it is of this store: left out",
-            seg->id, seg->kept ? "kept" : "seg");
+            "s%08x.%s: its header is damaged, and nothing in it says that it is of this store%s: left out",
+            seg->id, seg->kept ? "kept" : "seg", unread);
     return r;
 }
 

@@ -111,3 +111,52 @@ Test(search_costs, all_that_is_whole_is_found_between_what_is_damaged)
     cr_assert(strstr(u.all_warnings, "s00000099.seg has whole batches"), "%s", u.all_warnings);
     cr_assert_leq(n, 4 * SIZE + (8u << 20), "%llu bytes", (unsigned long long)n);
 }
+
+/* ---- a salvage ------------------------------------------------------------------------------- */
+
+static int count_piece(void *arg, const struct eng_lost *piece, const void *data)
+{
+    (void)piece, (void)data;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* What says that it is an extent of 256 KiB is one only if its head is whole. */
+Test(search_costs, heads_of_extents_that_nest_cost_a_salvage_little)
+{
+    const struct extent_header h = {.magic = EXTENT_MAGIC, .len = EXTENT_MAX, .ino = 7, .sum = 1};
+    unsigned n = 0;
+    uint8_t *bytes = begin();
+    for (size_t at = sizeof(struct segment_header); at + sizeof h <= SIZE; at += sizeof h)
+        memcpy(bytes + at, &h, sizeof h);
+    put_file(bytes);
+    u.opt.read_only = u.opt.salvage = true;
+    unit_open(&u);
+    struct eng_io *io = simdisk_io(u.disk);
+    const struct eng_io_ops *plain = io->ops;
+    counting = *plain;
+    disk_pread = plain->pread;
+    counting.pread = count;
+    io->ops = &counting;
+    bytes_read = 0;
+    cr_assert_eq(eng_lost(u.eng, count_piece, &n), 0);
+    io->ops = plain;
+    cr_assert_eq(n, 0);
+    cr_assert_leq(bytes_read, 16 * SIZE + (1u << 20), "%llu bytes", (unsigned long long)bytes_read);
+}
+
+/* Whose it is the only batch tells, which cannot be read. */
+Test(search_costs, a_salvage_says_what_it_could_not_read)
+{
+    enum { AT = 8192, LEN = 4096 };
+    unsigned n = 0;
+    uint8_t *bytes = begin();
+    memset(bytes, 0xff, sizeof(struct segment_header));
+    put(bytes, AT, 2000, LEN, true);
+    put_file(bytes);
+    cr_assert_eq(simdisk_spoil(u.disk, FORGED, AT + 2048, AT + 2049), 0);
+    u.opt.read_only = u.opt.salvage = true;
+    unit_open(&u);
+    cr_assert_eq(eng_lost(u.eng, count_piece, &n), 0);
+    cr_assert(strstr(u.all_warnings, "not all of it was read"), "%s", u.all_warnings);
+}
