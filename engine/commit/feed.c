@@ -237,9 +237,12 @@ static enum eng_change_kind kind_of(const struct op *op)
     case OP_TRUNCATE:
     case OP_EXTENT:
         return ENG_CHANGE_CONTENT;
+    case OP_XATTR_DEL:
+        if (op->flags & OP_LATER)
+            return 0; /* the same */
+        return ENG_CHANGE_FIELDS;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
-    case OP_XATTR_DEL:
         return ENG_CHANGE_FIELDS;
     case OP_FREE:
         return ENG_CHANGE_REMOVED;

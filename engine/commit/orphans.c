@@ -166,6 +166,7 @@ static int stage_xattrs(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t
         struct op *op = txn_op(txn, OP_XATTR_DEL);
         if (!op)
             return -ENOMEM;
+        op->flags = OP_LATER;
         op->ino = ino;
         op->time = inode->ctime;
         op->name = walk.xattr.name; /* in the index, which does not change before the commit */

@@ -282,7 +282,7 @@ enum op_type {
 enum op_flags {
     OP_CONTINUES = 1, /* same content change as the op before: version counts once */
     /* OP_TRUNCATE: what lies behind the new size is dead, and freed by later ops. OP_PUNCH: frees some of
-     * that; nothing that a reader sees changes. */
+     * that; nothing that a reader sees changes. OP_XATTR_DEL: of an inode that is to be freed. */
     OP_LATER = 2
 };
 

@@ -101,6 +101,24 @@ Test(feed, content_attributes_and_fields)
     expect("");
 }
 
+/* Its attributes go in slices, of which nobody is told. */
+Test(feed, a_removed_file_of_many_attributes)
+{
+    char name[32];
+    uint64_t f = unit_create(&u, "f");
+    for (unsigned i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "user.%u", i);
+        cr_assert_eq(eng_setxattr(u.eng, f, name, "v", 1, 0), 0);
+    }
+    (void)told();
+    hook_slice(u.eng, 4);
+    uint64_t before = eng_position(u.eng);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_gt(eng_position(u.eng), before + 4);
+    expect("unlinked:2=1/f removed:2");
+}
+
 Test(feed, names)
 {
     struct eng_attr attr;
