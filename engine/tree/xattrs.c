@@ -5,6 +5,7 @@
 
 #include "commit/commit.h"
 #include "core/damage.h"
+#include "core/reserve.h"
 #include "upkeep/full_disk.h"
 
 #define PIN_TRIES 8u /* then the segment's file is opened within the section */
@@ -54,7 +55,8 @@ int xattrs_copy(struct eng *eng, uint64_t ino)
         if (r)
             break;
         pthread_rwlock_wrlock(&eng->index_lock);
-        r = chunk_pool_reserve(eng->idx.pool, FROZEN_STEP);
+        /* The next checkpoint has to write what was copied. */
+        r = reserve_is_short(eng) ? -ENOSPC : chunk_pool_reserve(eng->idx.pool, FROZEN_STEP);
         more = !r && copy_some(&eng->idx, ino, &at);
         pthread_rwlock_unlock(&eng->index_lock);
         r = commit_end(eng, r);

@@ -14,7 +14,7 @@ int xattrs_draft(struct draft *draft, const void *value, size_t size);
 int xattrs_stage(struct txn *txn, struct draft *draft, size_t *at, uint64_t ino,
                  const struct eng_xattr_pair *xattr, int64_t time);
 /* While a view is frozen: copies the chunks in which the file's xattrs lie, a few in a hold of the locks,
- * before one batch takes them all out. -ENOMEM, -EROFS, an error of commit_begin(). */
+ * before one batch takes them all out. -ENOMEM, -ENOSPC: the disk is full, an error of commit_begin(). */
 int xattrs_copy(struct eng *eng, uint64_t ino);
 
 #endif

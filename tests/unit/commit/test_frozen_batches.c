@@ -312,3 +312,18 @@ Test(frozen_attributes, are_replaced_when_they_were_copied)
     expect_slices();
     cr_assert_eq(eng_listxattr(u.eng, file, NULL, 0), 0);
 }
+
+/* What is copied the next checkpoint has to write. */
+Test(frozen_attributes, are_not_copied_on_a_full_disk)
+{
+    struct eng_record record = {
+        .parent = ENG_ROOT_INO, .name = "file", .content = "new", .size = 3, .mode = 0644};
+    MUST(checkpoint_write(u.eng) == 0);
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    reserve_set_short(u.eng);
+    freeze();
+    cr_assert_eq(eng_put_many(u.eng, &record, 1), -ENOSPC);
+    cr_assert_eq(u.eng->idx.names.cells.n_changed, 0);
+    simdisk_limit(u.disk, 0);
+    thaw();
+}
