@@ -196,6 +196,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(TIDIED_AT_ONCE)      /* all that is stale of a stack of free names goes in one call */                 \
     M(RUNS_DOUBLED)        /* what is known of free names doubles in one call */                             \
     M(GROWN_TAKEN)         /* names go into free runs that have grown, by entries that are stale */          \
+    M(NO_FREEZE_ROOM)      /* a freeze gets its memory under the locks */                                    \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(LOOK_FREES_ALL)      /* who reads figures frees all that strangers have removed */                     \

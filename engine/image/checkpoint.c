@@ -194,7 +194,7 @@ static void settle_changes(struct eng *eng, struct index *view, bool failed)
 }
 
 /* What the position and the view belong to: the end of the log, at one moment. */
-static int freeze_now(struct eng *eng, struct frozen *f)
+static int freeze_now(struct eng *eng, struct index_room *room, struct frozen *f)
 {
     struct log *log = &eng->log;
     pthread_mutex_lock(&log->lock);
@@ -210,11 +210,13 @@ static int freeze_now(struct eng *eng, struct frozen *f)
     pthread_rwlock_wrlock(&eng->index_lock);
     self_check_memory(&eng->idx);
     f->n_orphans = eng->idx.n_orphans;
-    int r = chunk_pool_poisoned(eng->idx.pool) ? -EIO : index_freeze(&eng->idx, &f->view, &f->freeze);
+    int r = chunk_pool_poisoned(eng->idx.pool) ? -EIO : index_freeze(&eng->idx, room, &f->view, &f->freeze);
     if (!r) {
         r = take_changes(eng, &f->view);
-        if (r)
-            index_thaw(&eng->idx, &f->view, f->freeze);
+        if (r) {
+            index_thaw(&eng->idx, f->freeze);
+            index_free(&f->view);
+        }
     }
     pthread_rwlock_unlock(&eng->index_lock);
     pthread_mutex_unlock(&log->lock);
@@ -226,8 +228,9 @@ static void thaw(struct eng *eng, struct frozen *f, bool failed)
 {
     freeze_lock(eng);
     settle_changes(eng, &f->view, failed);
-    index_thaw(&eng->idx, &f->view, f->freeze);
+    index_thaw(&eng->idx, f->freeze);
     freeze_unlock(eng);
+    index_free(&f->view);
 }
 
 static void tree_encode(const struct btree *t, uint64_t out[3])
@@ -306,7 +309,12 @@ static int checkpoint_locked(struct eng *eng)
     struct image_written done;
     freeze_shrink(eng);
     freeze_keep_warm(eng);
-    int r = freeze_now(eng, &f);
+    struct index_room room;
+    int r = freeze_room(eng, true, &room);
+    if (r)
+        return r;
+    r = freeze_now(eng, &room, &f);
+    index_room_done(&room);
     if (r)
         return r;
     self_check_view(&f.view);

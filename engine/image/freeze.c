@@ -16,6 +16,41 @@ void freeze_unlock(struct eng *eng)
     pthread_mutex_unlock(&eng->log.lock);
 }
 
+int freeze_room(struct eng *eng, bool with_dirty, struct index_room *ret_room)
+{
+    uint32_t chunks[INDEX_TABLES];
+    freeze_lock(eng);
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        chunks[i] = index_table(&eng->idx, i)->cap_chunks; /* it grows by doubling: seldom meanwhile */
+    freeze_unlock(eng);
+    int r = index_room_init(ret_room, chunks, with_dirty);
+    if (r)
+        index_room_done(ret_room);
+    return r;
+}
+
+int freeze_take(struct eng *eng, struct index *ret_view, uint64_t *ret_freeze)
+{
+    struct index_room room;
+    int r = freeze_room(eng, false, &room);
+    if (r)
+        return r;
+    freeze_lock(eng);
+    r = index_freeze(&eng->idx, &room, ret_view, ret_freeze);
+    freeze_unlock(eng);
+    index_room_done(&room);
+    return r;
+}
+
+void freeze_give_back(struct eng *eng, struct index *view, uint64_t freeze)
+{
+    freeze_lock(eng);
+    index_thaw(&eng->idx, freeze);
+    freeze_unlock(eng);
+    index_free(view);
+    freeze_trim(eng);
+}
+
 /* One spare for `share` chunks in use. */
 static void warm(struct eng *eng, unsigned share)
 {

@@ -15,6 +15,13 @@
  * held. freeze_lock() queues as mutations do, since its callers come back at once. */
 void freeze_lock(struct eng *eng);
 void freeze_unlock(struct eng *eng);
+/* Room for a freeze of the index as it is now. -ENOMEM. */
+int freeze_room(struct eng *eng, bool with_dirty, struct index_room *ret_room);
+/* A frozen copy for as long as the caller likes; everybody waits for the copying of its arrays alone.
+ * -ENOMEM. */
+int freeze_take(struct eng *eng, struct index *ret_view, uint64_t *ret_freeze);
+/* Ends it, and gives memory back. */
+void freeze_give_back(struct eng *eng, struct index *view, uint64_t freeze);
 /* Touches memory for the copies without a lock: a page fault can take milliseconds where a host has to find
  * the page. To be called before a freeze, and from time to time while it lives. */
 void freeze_keep_warm(struct eng *eng);

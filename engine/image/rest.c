@@ -223,10 +223,15 @@ static int verify_frozen(struct eng *eng)
     struct index view;
     uint64_t freeze;
     freeze_warm_briefly(eng);
+    struct index_room room;
+    int r = freeze_room(eng, false, &room);
+    if (r)
+        return r;
     freeze_lock(eng);
     uint64_t n_orphans = eng->idx.n_orphans;
-    int r = index_freeze(&eng->idx, &view, &freeze);
+    r = index_freeze(&eng->idx, &room, &view, &freeze);
     freeze_unlock(eng);
+    index_room_done(&room);
     if (r)
         return r;
     view.n_orphans = n_orphans;
@@ -235,10 +240,7 @@ static int verify_frozen(struct eng *eng)
     if (!r)
         r = rest_verify(&view);
     idmap_done(&view.seg_slots);
-    freeze_lock(eng);
-    index_thaw(&eng->idx, &view, freeze);
-    freeze_unlock(eng);
-    freeze_trim(eng);
+    freeze_give_back(eng, &view, freeze);
     return r;
 }
 

@@ -691,10 +691,10 @@ int btree_reserve(struct btree *t, uint32_t n)
     return table_reserve(&t->nodes, nodes);
 }
 
-int btree_freeze(const struct btree *t, struct btree *view)
+int btree_freeze(const struct btree *t, struct table_room *room, struct btree *view)
 {
     struct btree v = *t;
-    int r = table_freeze(&t->nodes, &v.nodes);
+    int r = table_freeze_in(&t->nodes, room, &v.nodes);
     if (r < 0)
         return r;
     *view = v;

@@ -76,7 +76,7 @@ bool btree_gather(struct btree *t);
  * be NULL) looks at each entry of a leaf, and returns 0 for one that may be. 0, -EBADMSG. */
 int btree_check_chunk(uint32_t value_size, uint32_t used, const uint8_t *chunk,
                       int (*value)(const void *arg, struct bkey key, const void *value), const void *arg);
-int btree_freeze(const struct btree *t, struct btree *view);
+int btree_freeze(const struct btree *t, struct table_room *room, struct btree *view);
 /* Checks a loaded tree whole: node indices, each node reached once or free, depth, order,
  * counts. 0, -EBADMSG, -ENOMEM. */
 int btree_validate(const struct btree *t);

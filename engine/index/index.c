@@ -493,23 +493,40 @@ size_t index_shrink(struct index *idx, size_t max)
 
 /* ---- freezing and loading ------------------------------------------------ */
 
-int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze)
+int index_room_init(struct index_room *ret_room, const uint32_t chunks[INDEX_TABLES], bool with_dirty)
+{
+    int r = 0;
+    *ret_room = (struct index_room){0};
+    for (unsigned i = 0; i < INDEX_TABLES && !r && !MUTANT(NO_FREEZE_ROOM); i++)
+        r = table_room_init(&ret_room->tables[i], chunks[i], with_dirty);
+    return r;
+}
+
+void index_room_done(struct index_room *room)
+{
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        table_room_done(&room->tables[i]);
+}
+
+int index_freeze(struct index *idx, struct index_room *room, struct index *view, uint64_t *ret_freeze)
 {
     struct index v = {.pool = idx->pool, .s = idx->s, .hash_seed = idx->hash_seed};
+    struct index_room none = {0};
+    struct table_room *in = room ? room->tables : none.tables;
     uint64_t freeze = chunk_pool_freeze(idx->pool);
-    int r = freeze ? table_freeze(&idx->inodes, &v.inodes) : -ENOMEM;
+    int r = freeze ? table_freeze_in(&idx->inodes, &in[TABLE_INODES], &v.inodes) : -ENOMEM;
     if (!r)
-        r = table_freeze(&idx->dentries, &v.dentries);
+        r = table_freeze_in(&idx->dentries, &in[TABLE_DENTRIES], &v.dentries);
     if (!r)
-        r = table_freeze(&idx->buckets, &v.buckets);
+        r = table_freeze_in(&idx->buckets, &in[TABLE_BUCKETS], &v.buckets);
     if (!r)
-        r = table_freeze(&idx->segs, &v.segs);
+        r = table_freeze_in(&idx->segs, &in[TABLE_SEGMENTS], &v.segs);
     if (!r)
-        r = names_freeze(&idx->names, &v.names);
+        r = names_freeze(&idx->names, &in[TABLE_NAMES], &v.names);
     if (!r)
-        r = btree_freeze(&idx->dirs, &v.dirs);
+        r = btree_freeze(&idx->dirs, &in[TABLE_DIRS], &v.dirs);
     if (!r)
-        r = btree_freeze(&idx->extents, &v.extents);
+        r = btree_freeze(&idx->extents, &in[TABLE_EXTENTS], &v.extents);
     if (r) {
         index_free(&v);
         chunk_pool_thaw(idx->pool, freeze);
@@ -521,9 +538,8 @@ int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze)
     return 0;
 }
 
-void index_thaw(struct index *idx, struct index *view, uint64_t freeze)
+void index_thaw(struct index *idx, uint64_t freeze)
 {
-    index_free(view);
     chunk_pool_thaw(idx->pool, freeze);
     idx->n_freezes--;
 }

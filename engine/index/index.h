@@ -258,9 +258,19 @@ int index_loaded(struct index *idx);
 /* The first half of it, for a copy of a frozen view, which has no seg_slots; the caller frees them. */
 int index_map_segments(struct index *idx);
 
-/* Makes *view a frozen copy; returns its freeze number for index_thaw(). Exclusive lock. */
-int index_freeze(struct index *idx, struct index *view, uint64_t *ret_freeze);
-void index_thaw(struct index *idx, struct index *view, uint64_t freeze); /* frees the view; exclusive lock */
+/* What a freeze needs of memory, had before its locks. */
+struct index_room {
+    struct table_room tables[INDEX_TABLES];
+};
+/* For tables of so many chunks; with_dirty: also for table_take_dirty(). -ENOMEM: index_room_done() all the
+ * same. */
+int index_room_init(struct index_room *ret_room, const uint32_t chunks[INDEX_TABLES], bool with_dirty);
+void index_room_done(struct index_room *room);
+/* Makes *view a frozen copy, in the memory of `room` (NULL: none) as far as that will do; returns its freeze
+ * number for index_thaw(). Exclusive lock. */
+int index_freeze(struct index *idx, struct index_room *room, struct index *view, uint64_t *ret_freeze);
+/* Nobody reads the view any more, which index_free() frees afterwards, without a lock. Exclusive lock. */
+void index_thaw(struct index *idx, uint64_t freeze);
 
 struct table *index_table(struct index *idx, unsigned i);
 

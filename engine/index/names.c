@@ -536,10 +536,10 @@ void *names_mut(struct names *h, uint32_t handle, uint32_t size)
     return is_place(h, handle, n) ? table_mut_run(&h->cells, handle, n) : NULL;
 }
 
-int names_freeze(const struct names *h, struct names *view)
+int names_freeze(const struct names *h, struct table_room *room, struct names *view)
 {
     struct names v = {0};
-    int r = table_freeze(&h->cells, &v.cells);
+    int r = table_freeze_in(&h->cells, room, &v.cells);
     if (r < 0)
         return r;
     *view = v;

@@ -84,7 +84,7 @@ size_t names_drop_empty(struct names *h, size_t max);
 const void *names_get(const struct names *h, uint32_t handle, uint32_t size);
 /* The same for writing. */
 void *names_mut(struct names *h, uint32_t handle, uint32_t size);
-int names_freeze(const struct names *h, struct names *view);
+int names_freeze(const struct names *h, struct table_room *room, struct names *view);
 /* Checks the free runs of all chunks: at possible places, no cell twice, as many as are counted. 0,
  * -EBADMSG. */
 int names_validate(const struct names *h);

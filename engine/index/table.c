@@ -230,8 +230,7 @@ int table_reserve(struct table *t, uint32_t n)
             return -EOVERFLOW;
         used = t->limit;
     }
-    uint64_t chunks = (used + chunk_records(t) - 1) >> t->chunk_shift;
-    return table_grow_arrays(t, (uint32_t)chunks);
+    return table_grow_arrays(t, (uint32_t)((used + chunk_records(t) - 1) >> t->chunk_shift));
 }
 
 /* ---- fetching, dropping, reviving -------------------------------------------- */
@@ -667,7 +666,7 @@ uint32_t table_first_dropped(const struct table *t)
 
 /* ---- views and checkpoints ------------------------------------------------------ */
 
-int table_freeze(const struct table *t, struct table *view)
+int table_freeze_in(const struct table *t, struct table_room *room, struct table *view)
 {
     struct table v = {.pool = t->pool,
                       .record_size = t->record_size,
@@ -680,6 +679,8 @@ int table_freeze(const struct table *t, struct table *view)
                       .places = t->places,
                       .n_places = t->n_places,
                       .frozen = true};
+    if (room && room->cap_chunks >= t->n_chunks)
+        table_room_move(&v, room);
     if (table_grow_arrays(&v, t->n_chunks) < 0) {
         table_free(&v);
         return -ENOMEM;
@@ -700,19 +701,21 @@ int table_freeze(const struct table *t, struct table *view)
 
 int table_take_dirty(struct table *t, struct table *view)
 {
-    struct table_dirty *dirty = calloc(t->cap_chunks, sizeof *dirty);
-    uint64_t *changed = calloc(words(t->cap_chunks), sizeof *changed);
-    if (!dirty || !changed) {
-        free(dirty);
-        free(changed);
-        return -ENOMEM;
+    if (!view->dirty || view->cap_chunks < t->cap_chunks) { /* too little room */
+        free(view->dirty);
+        free(view->changed);
+        view->dirty = calloc(t->cap_chunks, sizeof *view->dirty);
+        view->changed = calloc(words(t->cap_chunks), sizeof *view->changed);
     }
-    view->dirty = t->dirty;
-    view->changed = t->changed;
-    view->n_changed = t->n_changed;
-    t->dirty = dirty;
-    t->changed = changed;
+    if (!view->dirty || !view->changed)
+        return -ENOMEM;
+    const struct table noted = *t;
+    t->dirty = view->dirty;
+    t->changed = view->changed;
     t->n_changed = 0;
+    view->dirty = noted.dirty;
+    view->changed = noted.changed;
+    view->n_changed = noted.n_changed;
     return 0;
 }
 

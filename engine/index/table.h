@@ -75,7 +75,7 @@ struct table {
     uint8_t *_Atomic *chunks;   /* n_chunks pointers, allocated with room (cap_chunks); NULL: not HERE */
     uint64_t *births;           /* of each chunk: freeze period of its last write; 0: as loaded */
     struct table_meta *metas;   /* of each chunk */
-    struct table_dirty *dirty;  /* of each chunk; of a view: what it took over, or NULL */
+    struct table_dirty *dirty;  /* of each chunk; of a view: what it took over, or room for what it leaves */
     uint64_t *changed;          /* bitmap by chunk: has dirty units; the same */
     _Atomic uint8_t *states;    /* enum table_state; written under the pool's fetch lock or exclusively */
     uint64_t *room;             /* bitmap by chunk: has a free record; of the live table only */
@@ -97,6 +97,32 @@ struct table {
     bool frozen;          /* a view: no writes */
     bool is_lossy;        /* some records may be neither in use nor free: of a damaged store */
 };
+
+/* Memory for one view of a table, had before the locks are taken that a freeze needs. All zeros: none. */
+struct table_room {
+    uint8_t *_Atomic *chunks;
+    uint64_t *births;
+    struct table_meta *metas;
+    _Atomic uint8_t *states;
+    struct table_dirty *dirty; /* zeroed, and what table_take_dirty() leaves the table with; NULL: none */
+    uint64_t *changed;
+    uint32_t cap_chunks;
+};
+/* Room for a view of a table with `chunks` chunks; its pages are touched. -ENOMEM: *ret_room is all zeros. */
+int table_room_init(struct table_room *ret_room, uint32_t chunks, bool with_dirty);
+void table_room_done(struct table_room *room);
+/* Gives a view that has nothing yet what is in the room. */
+static inline void table_room_move(struct table *view, struct table_room *room)
+{
+    view->chunks = room->chunks;
+    view->births = room->births;
+    view->metas = room->metas;
+    view->states = room->states;
+    view->dirty = room->dirty;
+    view->changed = room->changed;
+    view->cap_chunks = room->cap_chunks;
+    *room = (struct table_room){0};
+}
 
 /* Takes one chunk of its own at once (for record 0), whatever was reserved. -ENOMEM. */
 int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size);
@@ -198,8 +224,12 @@ void *table_mut_run(struct table *t, uint32_t i, uint32_t n);
 /* Makes *view a frozen copy of t as it is now (arrays of pointers, births, metas and states only). Part of
  * the freeze period that the caller has just begun with chunk_pool_freeze(). A chunk that is absent is
  * fetched when the view is asked for it, for the view and the table alike: t must not be freed or loaded
- * before the view is freed. -ENOMEM. */
-int table_freeze(const struct table *t, struct table *view);
+ * before the view is freed. It uses the memory of `room` (NULL: none), if that is large enough. -ENOMEM. */
+int table_freeze_in(const struct table *t, struct table_room *room, struct table *view);
+static inline int table_freeze(const struct table *t, struct table *view)
+{
+    return table_freeze_in(t, NULL, view);
+}
 /* Moves what is noted of units that were written to the view, for a checkpoint. -ENOMEM: nothing has
  * changed. */
 int table_take_dirty(struct table *t, struct table *view);

@@ -77,16 +77,11 @@ static int check_index(struct checker *c)
     struct index view;
     uint64_t freeze;
     freeze_keep_warm(eng);
-    freeze_lock(eng);
-    int r = index_freeze(&eng->idx, &view, &freeze);
-    freeze_unlock(eng);
+    int r = freeze_take(eng, &view, &freeze);
     if (r)
         return r;
     r = check_view(c, &view);
-    freeze_lock(eng);
-    index_thaw(&eng->idx, &view, freeze);
-    freeze_unlock(eng);
-    freeze_trim(eng);
+    freeze_give_back(eng, &view, freeze);
     return r;
 }
 

@@ -21,9 +21,7 @@ int view_freeze(struct eng *eng, struct view **ret_view)
     frozen->view = (struct view){.eng = eng, .idx = &frozen->idx};
     atimes_flush(eng);
     freeze_keep_warm(eng);
-    freeze_lock(eng);
-    int r = index_freeze(&eng->idx, &frozen->idx, &frozen->freeze);
-    freeze_unlock(eng);
+    int r = freeze_take(eng, &frozen->idx, &frozen->freeze);
     if (r) {
         free(frozen);
         return r;
@@ -38,9 +36,6 @@ void view_thaw(struct view *take_view)
         return;
     struct frozen *frozen = (struct frozen *)take_view;
     struct eng *eng = take_view->eng;
-    freeze_lock(eng);
-    index_thaw(&eng->idx, &frozen->idx, frozen->freeze);
-    freeze_unlock(eng);
-    freeze_trim(eng);
+    freeze_give_back(eng, &frozen->idx, frozen->freeze);
     free(frozen);
 }

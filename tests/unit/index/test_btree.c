@@ -405,7 +405,7 @@ static void freeze_or_thaw(uint32_t k)
 {
     if (views[k].freeze == 0) {
         views[k].freeze = chunk_pool_freeze(pool);
-        MUST(btree_freeze(&tree, &views[k].view) == 0);
+        MUST(btree_freeze(&tree, NULL, &views[k].view) == 0);
         views[k].model = now;
         return;
     }

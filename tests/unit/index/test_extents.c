@@ -245,9 +245,11 @@ Test(extents, random_histories_agree_with_a_bytewise_map)
         if (i % 10 == 0)
             compare();
         if (i % 1000 == 500)
-            MUST(index_freeze(&idx, &view, &freeze) == 0);
-        if (i % 1000 == 900)
-            index_thaw(&idx, &view, freeze);
+            MUST(index_freeze(&idx, NULL, &view, &freeze) == 0);
+        if (i % 1000 == 900) {
+            index_free(&view);
+            index_thaw(&idx, freeze);
+        }
     }
     cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0);
 }

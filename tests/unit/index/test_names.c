@@ -357,7 +357,7 @@ Test(names, random_against_a_model_with_freezes)
             chunk_pool_thaw(pool, freeze);
         }
         freeze = chunk_pool_freeze(pool);
-        MUST(names_freeze(&h, &view) == 0);
+        MUST(names_freeze(&h, NULL, &view) == 0);
         memcpy(frozen_objects, objects, sizeof(objects));
     }
     names_free(&view);
