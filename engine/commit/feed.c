@@ -104,16 +104,6 @@ void eng_feed_shutdown(struct eng *eng)
     pthread_mutex_unlock(&eng->feed->lock);
 }
 
-uint64_t eng_position(struct eng *eng)
-{
-    if (!eng)
-        return 0;
-    pthread_mutex_lock(&eng->log.lock); /* between two mutations, so that the last batch is published */
-    uint64_t position = log_seq(&eng->log);
-    pthread_mutex_unlock(&eng->log.lock);
-    return position;
-}
-
 /* ---- the ring ----------------------------------------------------------------------------- */
 
 static void ring_put(struct feed *feed, uint64_t at, const void *data, size_t size)
@@ -342,6 +332,7 @@ static int attach_locked(struct feed *feed, struct eng_feed *reader, uint64_t se
     if (!feed->ring)
         feed->lost_seq = feed->end_seq = seq;
     since = since == ENG_FEED_NOW ? feed->end_seq : since;
+    since = since == ENG_FEED_OLDEST ? feed->lost_seq : since;
     if (feed->shut)
         return -ESHUTDOWN;
     if (since < feed->lost_seq || since > feed->end_seq)
