@@ -246,6 +246,11 @@ ENG_API int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t p
                        uint64_t new_parent, const char *new_name, unsigned flags);
 /* Copies the target and a NUL into buf; returns its length. -EINVAL not a symlink, -ERANGE too small. */
 ENG_API ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size);
+/*
+ * Writes a path of the inode from the root, with a NUL; "" is the root's own. Of a file with several names
+ * that through one of them. Returns its length.
+ * -ENOENT: it has no name any more; -ENAMETOOLONG: the path is longer than size allows; -ESTALE, -EINVAL. */
+ENG_API ssize_t eng_path(struct eng *eng, uint64_t ino, char *buf, size_t size);
 
 struct eng_dirent {
     const char *name; /* valid during the callback */
@@ -387,6 +392,25 @@ ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t
 /* The last batch that every call sees from now on. */
 ENG_API uint64_t eng_position(struct eng *eng);
 
+/* Who waits until a position is shown. The memory is the caller's, and lent to the engine from
+ * eng_position_wait() until `done` is called. */
+struct eng_position_wait {
+    uint64_t position;
+    /* Called once, from any thread, under no lock of the engine; it may free this struct, and must not call
+     * the engine or wait. `result` is 0; -ECANCELED: the wait was given up; -ESHUTDOWN: the store closes. */
+    void (*done)(void *arg, int result);
+    /* Whether nobody waits any more; takes no lock. Asked when others come to wait. NULL: somebody does. */
+    bool (*is_given_up)(void *arg);
+    void *arg;
+    struct eng_position_wait *next; /* the engine's */
+};
+/*
+ * Has `done` called once the position is shown: before this call returns where it is shown already. It may
+ * lie in the future, for ever. Any number may wait; a batch that nobody waits for costs one load, one that
+ * somebody waits for a look at all of them.
+ * -EINVAL, -ESHUTDOWN: `done` is not called. */
+ENG_API int eng_position_wait(struct eng *eng, struct eng_position_wait *wait);
+
 enum eng_change_kind {
     ENG_CHANGE_CREATED = 1, /* an inode; its names follow */
     ENG_CHANGE_LINKED,      /* the inode got the name `name` in `parent` */
@@ -410,7 +434,8 @@ struct eng_change {
 };
 
 /*
- * Opens a reader that gets the changes after position `since`; ENG_FEED_NOW: those that are to come. It
+ * Opens a reader that gets the changes after position `since`; ENG_FEED_NOW: those that are to come;
+ * ENG_FEED_OLDEST: all that are still known, which eng_feed_position() then tells the beginning of. It
  * belongs to the caller until eng_feed_close(), and is used by one thread at a time. There may be any number.
  *
  * While there are readers the newest changes are kept in eng_options.feed_bytes of memory (at least 4 KiB;
@@ -418,6 +443,7 @@ struct eng_change {
  * cost anything. Mutations do not wait for readers.
  * -ESTALE: not all changes since then are known, or it lies in the future. -ESHUTDOWN. */
 #define ENG_FEED_NOW UINT64_MAX
+#define ENG_FEED_OLDEST (UINT64_MAX - 1)
 struct eng_feed;
 ENG_API int eng_feed_open(struct eng *eng, uint64_t since, struct eng_feed **ret_feed);
 /* May be called after eng_close(). NULL is fine. */

@@ -116,14 +116,17 @@ static int list_memories(struct listing *l, struct session *session, fuse_ino_t 
     return 0;
 }
 
-static void list_control(struct listing *l, uint64_t cookie)
+/* The control directory; a folder in it lists nothing, since its files are made when they are asked for. */
+static void list_control(struct listing *l, fuse_ino_t dir, uint64_t cookie)
 {
-    for (uint64_t i = cookie; i < CTL_FILES + 2; i++) {
+    const bool root = dir == CTL_DIR_INO;
+    for (uint64_t i = cookie; i < (root ? CTL_FILES + 2 : 2); i++) {
         struct fuse_entry_param e;
         memset(&e, 0, sizeof e);
         const char *name = i == 0 ? "." : "..";
         if (i < 2) {
-            e.attr.st_ino = i == 0 ? CTL_DIR_INO : ENG_ROOT_INO;
+            const fuse_ino_t up = root ? ENG_ROOT_INO : CTL_DIR_INO;
+            e.attr.st_ino = i == 0 ? dir : up;
             e.attr.st_mode = S_IFDIR;
         } else {
             name = ctl_files[i - 2].name;
@@ -146,7 +149,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
     if (!r && off != COOKIE_CTL) {
         if (ctl_owns(ino))
-            list_control(&l, (uint64_t)off);
+            list_control(&l, ino, (uint64_t)off);
         else
             r = list_memories(&l, session, ino, (uint64_t)off);
     }

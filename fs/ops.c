@@ -96,10 +96,10 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     if (ctl_owns(parent) || (ctl_reserved(parent, name) && session->ctl)) {
         struct fuse_entry_param e;
         int r = 0;
-        if (!ctl_owns(parent) || strcmp(name, ".") == 0)
+        if (!ctl_owns(parent))
             ctl_dir_entry(session->ctl, &e);
         else
-            r = ctl_lookup(session->ctl, req, name, &e);
+            r = ctl_lookup(session->ctl, req, parent, name, &e);
         if (r)
             reply_err(req, REQUEST_lookup, r);
         else if (fuse_reply_entry(req, &e) < 0)

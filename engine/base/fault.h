@@ -32,6 +32,7 @@ enum fault_point {
     FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
+    FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
     FP_SEGMENT_LOOK,      /* the record of one of all segments is looked at. Under log.lock or index_lock */
     FP_COUNT
 };
@@ -197,6 +198,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RUNS_DOUBLED)        /* what is known of free names doubles in one call */                             \
     M(GROWN_TAKEN)         /* names go into free runs that have grown, by entries that are stale */          \
     M(NO_FREEZE_ROOM)      /* a freeze gets its memory under the locks */                                    \
+    M(WAIT_UNLOCKED)       /* who waits for a position comes between a batch and its waking */               \
     M(FEED_GAP)            /* a reader of the feed is not told that it fell behind */                        \
     M(COMMIT_WAITS)        /* commits wait for the checkpoint under way */                                   \
     M(LOOK_FREES_ALL)      /* who reads figures frees all that strangers have removed */                     \

@@ -7,6 +7,7 @@
 #include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
+#include "commit/position.h"
 #include "core/reserve.h"
 #include "index/ahead.h"
 #include "index/apply.h"
@@ -58,8 +59,10 @@ int commit_end(struct eng *eng, int r)
         r = why ? why : r;
     }
     fault_mutation(false);
+    uint64_t seq = log_seq(&eng->log);
     pthread_mutex_unlock(&eng->log.lock);
     feed_wake(eng);
+    position_wake(eng, seq);
     report_flush(&eng->report);
     if (checkpoint_is_due(eng) || echo_wants_flush(&eng->log.echo))
         wake_workers(&eng->wake);

@@ -104,16 +104,6 @@ void eng_feed_shutdown(struct eng *eng)
     pthread_mutex_unlock(&eng->feed->lock);
 }
 
-uint64_t eng_position(struct eng *eng)
-{
-    if (!eng)
-        return 0;
-    pthread_mutex_lock(&eng->log.lock); /* between two mutations, so that the last batch is published */
-    uint64_t position = log_seq(&eng->log);
-    pthread_mutex_unlock(&eng->log.lock);
-    return position;
-}
-
 /* ---- the ring ----------------------------------------------------------------------------- */
 
 static void ring_put(struct feed *feed, uint64_t at, const void *data, size_t size)
@@ -338,13 +328,16 @@ static uint8_t *ring_new(uint64_t size)
 }
 
 /* Also under log.lock, so that batch `seq` is published and the next one finds the reader. Uses *ring if
- * there is none yet. */
+ * there is none yet. -EAGAIN: and has none. */
 static int attach_locked(struct feed *feed, struct eng_feed *reader, uint64_t seq, uint64_t since,
                          uint8_t **ring)
 {
+    if (!feed->ring && !*ring)
+        return -EAGAIN;
     if (!feed->ring)
         feed->lost_seq = feed->end_seq = seq;
     since = since == ENG_FEED_NOW ? feed->end_seq : since;
+    since = since == ENG_FEED_OLDEST ? feed->lost_seq : since;
     if (feed->shut)
         return -ESHUTDOWN;
     if (since < feed->lost_seq || since > feed->end_seq)
@@ -367,14 +360,21 @@ int eng_feed_open(struct eng *eng, uint64_t since, struct eng_feed **ret_feed)
         return -EINVAL;
     struct feed *feed = eng->feed;
     struct eng_feed *reader = calloc(1, sizeof *reader);
-    CLEANUP_FREE uint8_t *ring = ring_new(feed->ring_bytes);
-    int r = reader && ring ? 0 : -ENOMEM;
-    if (!r) {
+    CLEANUP_FREE uint8_t *ring = NULL;
+    bool has_ring = atomic_load_explicit(&feed->n_readers, memory_order_relaxed) > 0;
+    int r = reader ? -EAGAIN : -ENOMEM;
+    while (r == -EAGAIN) { /* twice, where the last reader has gone meanwhile */
+        ring = has_ring ? NULL : ring_new(feed->ring_bytes);
+        if (!has_ring && !ring) {
+            r = -ENOMEM;
+            break;
+        }
         pthread_mutex_lock(&eng->log.lock);
         pthread_mutex_lock(&feed->lock);
         r = attach_locked(feed, reader, log_seq(&eng->log), since, &ring);
         pthread_mutex_unlock(&feed->lock);
         pthread_mutex_unlock(&eng->log.lock);
+        has_ring = false;
     }
     if (r) {
         free(reader);

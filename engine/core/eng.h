@@ -36,6 +36,7 @@ struct atimes;
 struct checkpoints;
 struct damage_list;
 struct feed;
+struct position_waits;
 struct keepers;
 struct rest;
 struct maintenance;
@@ -88,6 +89,7 @@ struct eng {
     struct atimes *atimes;
     struct retire *retire;
     struct feed *feed;
+    struct position_waits *position_waits;
     struct summaries *summaries;
 
     /* image/ */

@@ -3,6 +3,7 @@
 #include "commit/atimes.h"
 #include "commit/feed.h"
 #include "commit/orphans.h"
+#include "commit/position.h"
 #include "commit/retire.h"
 #include "commit/summaries.h"
 #include "core/damage.h"
@@ -71,8 +72,8 @@ static int may_be_written(struct eng *eng, char why[256])
 static int new_parts(struct eng *eng)
 {
     int (*const news[])(struct eng *) = {
-        keepers_new,   damage_new,     reserve_new, orphans_new,   atimes_new,      feed_new, retire_new,
-        summaries_new, checkpoint_new, rest_new,    full_disk_new, maintenance_new, jobs_new};
+        keepers_new, damage_new,    reserve_new,    orphans_new, atimes_new,    feed_new,        position_new,
+        retire_new,  summaries_new, checkpoint_new, rest_new,    full_disk_new, maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -88,6 +89,7 @@ static void free_parts(struct eng *eng)
     checkpoint_free(eng);
     summaries_free(eng);
     retire_free(eng);
+    position_free(eng);
     feed_free(eng);
     atimes_free(eng);
     orphans_free(eng);
@@ -299,6 +301,7 @@ int eng_close(struct eng *eng)
     if (!eng)
         return 0;
     eng_feed_shutdown(eng);
+    position_shut(eng);
     loading_hurry(&eng->loading);
     if (checkpoint_is_due(eng) && !is_read_only(eng)) /* or one that is always closed soon never has one */
         (void)rest_await(eng);

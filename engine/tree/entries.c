@@ -1,5 +1,5 @@
 /*
- * entries.c - see entries.h. Also eng_lookup(), eng_readdir(), eng_dir_mark() and eng_readlink(). */
+ * entries.c - see entries.h. Also eng_lookup(), eng_path(), eng_readdir(), eng_dir_mark(), eng_readlink(). */
 #include "tree/entries.h"
 
 #include "tree/attr.h"
@@ -208,4 +208,28 @@ uint64_t eng_dir_mark(struct eng *eng)
     uint64_t mark = live.idx->s.next_cookie - 1;
     (void)view_end(&live, 0); /* scalars are always there */
     return mark;
+}
+
+/* ---- and back ------------------------------------------------------------------ */
+
+static ssize_t path_of(const struct view *view, uint64_t ino, char *buf, size_t size)
+{
+    const struct inode_rec *inode = index_inode(view->idx, ino);
+    if (!inode)
+        return -ESTALE;
+    if (!inode->nlink)
+        return -ENOENT;
+    size_t len = index_path(view->idx, ino_slot(ino), buf, size - 1);
+    buf[len] = '\0';
+    return len || ino == ENG_ROOT_INO ? (ssize_t)len : -ENAMETOOLONG;
+}
+
+ssize_t eng_path(struct eng *eng, uint64_t ino, char *buf, size_t size)
+{
+    if (!eng || !buf || !size)
+        return -EINVAL;
+    struct view live = view_live(eng);
+    view_begin(&live);
+    ssize_t n = path_of(&live, ino, buf, size);
+    return view_end(&live, n);
 }

@@ -1,9 +1,8 @@
 /*
  * nodes.c - nodes and verbs of the control directory.
  *
- * State: the nodes that the kernel holds and what was asked last, under
- * ctl->lock, a leaf: neither the engine nor FUSE is called under it. Writers
- * that wait are in fs/waiters.c. */
+ * State: the nodes that the kernel holds, under ctl->lock, a leaf: neither the
+ * engine nor FUSE is called under it. Writers that wait are in fs/waiters.c. */
 #include "control/nodes.h"
 
 #include <errno.h>
@@ -15,7 +14,9 @@
 #include <unistd.h>
 
 #include "caller.h"
+#include "control/changes.h"
 #include "control/hold_name.h"
+#include "control/remembered.h"
 #include "control/text.h"
 #include "reply.h"
 #include "waiters.h"
@@ -26,6 +27,7 @@ enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_OF_USER = 
  * file of the store. The second: or so many times as long as it took, which leaves them a share of one thread
  * for each file. */
 #define SHARED_NS INT64_C(100000000)
+#define SINCE_BIT (UINT64_C(1) << 61)
 #define SHARED_TIMES 10
 
 /* A text that does not change any more. */
@@ -51,6 +53,7 @@ struct node {
     unsigned pins;  /* readers of the text and writers, in this daemon */
     unsigned holds; /* that end with the node: its file is open no more */
     enum ctl_file file;
+    uint64_t since; /* of a file in changes-since. Immutable */
     struct ctl_user *user;
     struct ctl_shown *shown; /* immutable */
 };
@@ -58,6 +61,8 @@ struct node {
 struct ctl {
     struct session *session;     /* immutable */
     struct hold_name *hold_name; /* immutable */
+    struct eng_feed *feed;       /* immutable; never read: while there is a reader, changes are kept */
+    struct remembered remembered;
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
     size_t nodes;
@@ -66,7 +71,6 @@ struct ctl {
     unsigned making[CTL_FILES];          /* how many of them make a new one */
     uint64_t serial;
     uint64_t holds; /* those of `hold`, which no node has: only they can be given back by `release` */
-    struct ctl_memory memory;
 };
 
 static int64_t now_ns(void)
@@ -109,12 +113,14 @@ struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);
     struct hold_name *hold_name = ctl ? hold_name_new(session, CTL_DIR_INO) : NULL;
-    if (!hold_name) {
+    if (!hold_name || eng_feed_open(session->eng, ENG_FEED_NOW, &ctl->feed)) {
+        hold_name_free(hold_name);
         free(ctl);
         return NULL;
     }
     ctl->session = session;
     ctl->hold_name = hold_name;
+    remembered_init(&ctl->remembered);
     (void)pthread_mutex_init(&ctl->lock, NULL);
     return ctl;
 }
@@ -131,6 +137,7 @@ void ctl_free(struct ctl *ctl)
         return;
     ctl_stop(ctl);
     hold_name_free(ctl->hold_name);
+    eng_feed_close(ctl->feed);
     for (size_t i = 0; i < NODE_BUCKETS; i++)
         for (struct node *n = ctl->buckets[i], *next; n; n = next) {
             next = n->next;
@@ -139,6 +146,7 @@ void ctl_free(struct ctl *ctl)
     for (int file = 0; file < CTL_FILES; file++)
         shown_drop_locked(ctl->shared[file]);
     (void)pthread_mutex_destroy(&ctl->lock);
+    remembered_done(&ctl->remembered);
     free(ctl);
 }
 
@@ -213,6 +221,8 @@ static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
     bool group = ctl->session->opt->has_ctl_gid;
     if (ctl_files[file].open)
         return S_IFREG | 0444;
+    if (ctl_files[file].folder)
+        return S_IFDIR | (group ? 0550 : 0500);
     if (ctl_files[file].writable)
         return S_IFREG | (group ? 0660 : 0600);
     return S_IFREG | (group ? 0440 : 0400);
@@ -228,7 +238,9 @@ static void node_stat(const struct ctl *ctl, const struct node *node, struct sta
 {
     memset(st, 0, sizeof *st);
     ctl_list_stat(node->file, st);
-    st->st_mode = mode_of(ctl, node->file);
+    if (node->file == CTL_CHANGES_SINCE) /* one number for each that is asked for */
+        st->st_ino = CTL_BIT | SINCE_BIT | (node->since & (SINCE_BIT - 1));
+    st->st_mode = mode_of(ctl, node->file == CTL_CHANGES_SINCE ? CTL_CHANGES : node->file);
     owner_of(ctl, st);
     st->st_nlink = 1;
     st->st_size = (off_t)node->shown->size;
@@ -240,53 +252,54 @@ static void node_stat(const struct ctl *ctl, const struct node *node, struct sta
 void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
 {
     ret_st->st_ino = CTL_DIR_INO + 1 + (uint64_t)file;
-    ret_st->st_mode = S_IFREG;
+    ret_st->st_mode = ctl_files[file].folder ? S_IFDIR : S_IFREG;
 }
 
-static void dir_stat(const struct ctl *ctl, struct stat *st)
+/* The control directory, or a folder in it. */
+static void dir_stat(const struct ctl *ctl, fuse_ino_t ino, struct stat *st)
 {
+    bool root = ino == CTL_DIR_INO;
     memset(st, 0, sizeof *st);
-    st->st_ino = CTL_DIR_INO;
-    st->st_mode = S_IFDIR | 0555;
+    st->st_ino = ino;
+    st->st_mode = root ? S_IFDIR | 0555 : mode_of(ctl, CTL_CHANGES_SINCE);
     owner_of(ctl, st);
-    st->st_nlink = 2;
-    st->st_size = CTL_FILES;
+    st->st_nlink = root ? 3 : 2;
+    st->st_size = root ? CTL_FILES : 0;
     st->st_blksize = 4096;
     st->st_atim = st->st_mtim = st->st_ctim = reply_time(ctl->session->started);
 }
 
-void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
+static void folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_param *ret_entry)
 {
     memset(ret_entry, 0, sizeof *ret_entry);
-    ret_entry->ino = CTL_DIR_INO;
+    ret_entry->ino = ino;
     ret_entry->attr_timeout = ret_entry->entry_timeout = REPLY_TIMEOUT;
-    dir_stat(ctl, &ret_entry->attr);
+    dir_stat(ctl, ino, &ret_entry->attr);
 }
 
-/* A copy of what is remembered, since the engine must not be called under the lock. */
-static void memory_copy(struct ctl *ctl, struct ctl_memory *ret)
+void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
 {
-    (void)pthread_mutex_lock(&ctl->lock);
-    *ret = ctl->memory;
-    (void)pthread_mutex_unlock(&ctl->lock);
+    folder_entry(ctl, CTL_DIR_INO, ret_entry);
 }
 
 int ctl_status(struct ctl *ctl, struct text *t)
 {
     struct ctl_memory memory;
-    memory_copy(ctl, &memory);
+    remembered_copy(&ctl->remembered, &memory);
     return ctl_text(ctl->session, &memory, CTL_STATUS, t);
 }
 
 /* A new text, with a reference. */
-static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
+static int shown_new(struct ctl *ctl, enum ctl_file file, uint64_t since, bool trusted,
+                     struct ctl_shown **ret_shown)
 {
     struct ctl_memory memory;
     int64_t began = now_ns();
-    memory_copy(ctl, &memory);
+    remembered_copy(&ctl->remembered, &memory);
     memory.without_ids = !trusted;
     struct text t = TEXT_INIT;
-    int r = ctl_text(ctl->session, &memory, file, &t);
+    int r = file == CTL_CHANGES_SINCE ? changes_since(ctl->session, since, &t)
+                                      : ctl_text(ctl->session, &memory, file, &t);
     if (!r && text_failed(&t))
         r = -ENOMEM;
     struct ctl_shown *shown = r ? NULL : malloc(sizeof *shown + t.len);
@@ -306,8 +319,11 @@ static int shown_new(struct ctl *ctl, enum ctl_file file, bool trusted, struct c
 
 /* The text that somebody may see, with a reference: for others than trusted callers that of a moment ago will
  * do, and one of them at a time makes a new one, while the others see the old one. */
-static int shown_get(struct ctl *ctl, enum ctl_file file, bool trusted, struct ctl_shown **ret_shown)
+static int shown_get(struct ctl *ctl, enum ctl_file file, uint64_t since, bool trusted,
+                     struct ctl_shown **ret_shown)
 {
+    if (file == CTL_CHANGES_SINCE)
+        return shown_new(ctl, file, since, trusted, ret_shown);
     (void)pthread_mutex_lock(&ctl->lock);
     struct ctl_shown *shown = trusted ? NULL : ctl->shared[file];
     int64_t age = shown ? now_ns() - shown->time : 0;
@@ -319,7 +335,7 @@ static int shown_get(struct ctl *ctl, enum ctl_file file, bool trusted, struct c
         ctl->making[file]++;
     (void)pthread_mutex_unlock(&ctl->lock);
     *ret_shown = shown;
-    int r = shown ? 0 : shown_new(ctl, file, trusted, ret_shown);
+    int r = shown ? 0 : shown_new(ctl, file, since, trusted, ret_shown);
     if (shown || trusted)
         return r;
     (void)pthread_mutex_lock(&ctl->lock);
@@ -367,11 +383,36 @@ static bool has_room(struct ctl *ctl, uid_t uid)
     return room;
 }
 
-int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry)
+/* Which file has that name in the folder: of changes-since, after which position. CTL_FILES: a folder has it,
+ * and ret_entry is that folder's. */
+static int find_name(struct ctl *ctl, fuse_ino_t parent, const char *name, uint64_t *ret_since,
+                     struct fuse_entry_param *ret_entry)
 {
+    bool up = strcmp(name, "..") == 0;
+    if (parent != CTL_DIR_INO && parent != CTL_SINCE_INO) /* a file, by a handle */
+        return -ESTALE;
+    if (up || strcmp(name, ".") == 0) { /* asked for by who has a file handle */
+        folder_entry(ctl, up ? CTL_DIR_INO : parent, ret_entry);
+        return CTL_FILES;
+    }
+    if (parent == CTL_SINCE_INO)
+        return ctl_parse_position(name, ret_since) ? -ENOENT : CTL_CHANGES_SINCE;
     int file = ctl_file_by_name(name);
     if (file < 0)
         return -ENOENT;
+    if (!ctl_files[file].folder)
+        return file;
+    folder_entry(ctl, CTL_SINCE_INO, ret_entry);
+    return CTL_FILES;
+}
+
+int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *name,
+               struct fuse_entry_param *ret_entry)
+{
+    uint64_t since = 0;
+    int file = find_name(ctl, parent, name, &since, ret_entry);
+    if (file < 0 || file == CTL_FILES)
+        return file < 0 ? file : 0;
     uid_t uid = fuse_req_ctx(req)->uid;
     bool trusted = is_trusted(ctl, req);
     if (!trusted && !has_room(ctl, uid))
@@ -379,13 +420,13 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_en
     struct ctl_user *spare = malloc(sizeof *spare);
     struct node *node = malloc(sizeof *node);
     struct ctl_shown *shown = NULL;
-    int r = spare && node ? shown_get(ctl, (enum ctl_file)file, trusted, &shown) : -ENOMEM;
+    int r = spare && node ? shown_get(ctl, (enum ctl_file)file, since, trusted, &shown) : -ENOMEM;
     if (r) {
         free(spare);
         free(node);
         return r;
     }
-    *node = (struct node){.file = (enum ctl_file)file, .refs = 1, .shown = shown};
+    *node = (struct node){.file = (enum ctl_file)file, .since = since, .refs = 1, .shown = shown};
     memset(ret_entry, 0, sizeof *ret_entry);
     node_stat(ctl, node, &ret_entry->attr);
 
@@ -422,8 +463,8 @@ void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
 
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
 {
-    if (ino == CTL_DIR_INO) {
-        dir_stat(ctl, ret_st);
+    if (ino == CTL_DIR_INO || ino == CTL_SINCE_INO) {
+        dir_stat(ctl, ino, ret_st);
         return 0;
     }
     struct node *node = pin(ctl, ino);
@@ -458,45 +499,12 @@ static int check_writer(const struct ctl *ctl, fuse_req_t req)
 
 /* ---- verbs that wait ------------------------------------------------------- */
 
-static void remember_error(struct ctl *ctl, const struct ctl_verb *verb, int err, const char *text)
-{
-    if (!err)
-        return;
-    char line[256];
-    (void)snprintf(line, sizeof line, "%s: %s: %s%s%.180s", ctl_files[verb->file].name, verb->name,
-                   strerror(-err), *text ? ": " : "", text);
-    (void)pthread_mutex_lock(&ctl->lock);
-    memcpy(ctl->memory.last_error, line, sizeof line);
-    (void)pthread_mutex_unlock(&ctl->lock);
-}
-
-/* A write that was not understood: what it began with, and why or where to look. */
-static void remember_bad_line(struct ctl *ctl, enum ctl_file file, const char *buf, size_t size, bool cut)
-{
-    char start[48], line[256];
-    size_t n = 0;
-    for (; n < size && n < sizeof start - 1 && buf[n] >= ' ' && buf[n] <= '~'; n++)
-        start[n] = buf[n];
-    start[n] = '\0';
-    if (cut)
-        (void)snprintf(line, sizeof line,
-                       "%s: nothing was done: what begins with '%s' goes over the end of a page of the file; "
-                       "write at offset 0",
-                       ctl_files[file].name, start);
-    else
-        (void)snprintf(line, sizeof line,
-                       "%s: not understood, nothing was done: what begins with '%s'; %s/help lists what is",
-                       ctl_files[file].name, start, CTL_DIRECTORY);
-    (void)pthread_mutex_lock(&ctl->lock);
-    memcpy(ctl->memory.last_error, line, sizeof line);
-    (void)pthread_mutex_unlock(&ctl->lock);
-}
-
 /* A verb that waits: what the engine's callback needs, which frees it by answer(). */
 struct asked {
     struct ctl *ctl;
     const struct ctl_verb *verb;
     struct waiter *waiter;
+    struct eng_position_wait wait; /* CTL_DO_WAIT_FOR */
 };
 
 static void answer(struct asked *asked, int result)
@@ -546,7 +554,7 @@ static void on_job_done(void *arg, const struct eng_job_report *report)
         why = all ? "the store's own files were damaged, and were made good"
                   : "the store's own files are damaged; see the file damaged";
     }
-    remember_error(asked->ctl, asked->verb, result, why);
+    remembered_error(&asked->ctl->remembered, asked->verb, result, why);
     answer(arg, result);
 }
 
@@ -554,25 +562,40 @@ static void on_maintenance_done(void *arg, const struct eng_maintenance_report *
 {
     const struct asked *asked = arg;
     struct ctl *ctl = asked->ctl;
-    (void)pthread_mutex_lock(&ctl->lock);
-    ctl->memory.has_maintenance = true;
-    ctl->memory.maintenance_error = error;
-    if (report)
-        ctl->memory.maintenance = *report;
-    (void)pthread_mutex_unlock(&ctl->lock);
+    remembered_maintenance(&ctl->remembered, report, error);
     int result = error;
     if (error != -ECANCELED)
         result = job_result(error ? ENG_JOB_FAILED : ENG_JOB_DONE, error);
-    remember_error(ctl, asked->verb, result,
-                   report && report->compacted ? report->compaction.error_text : "");
+    remembered_error(&ctl->remembered, asked->verb, result,
+                     report && report->compacted ? report->compaction.error_text : "");
     answer(arg, result);
 }
 
-static int ask(struct asked *asked)
+static void on_position(void *arg, int result)
+{
+    answer(arg, result ? -EINTR : 0);
+}
+
+static bool is_given_up(void *arg)
+{
+    const struct asked *asked = arg;
+    return waiter_is_gone(asked->waiter);
+}
+
+static int wait_for(struct asked *asked, uint64_t position)
+{
+    asked->wait = (struct eng_position_wait){
+        .position = position, .done = on_position, .is_given_up = is_given_up, .arg = asked};
+    return eng_position_wait(asked->ctl->session->eng, &asked->wait);
+}
+
+static int ask(struct asked *asked, const struct ctl_command *command)
 {
     struct eng *eng = asked->ctl->session->eng;
     const struct ctl_verb *verb = asked->verb;
     switch (verb->action) {
+    case CTL_DO_WAIT_FOR:
+        return wait_for(asked, command->position);
     case CTL_DO_JOB_RUN:
         return eng_job_start(eng, verb->job, NULL, on_job_done, asked);
     case CTL_DO_JOB_WAIT:
@@ -585,14 +608,14 @@ static int ask(struct asked *asked)
 }
 
 /* Starts a verb that waits. 1: the request is answered elsewhere. */
-static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_verb *verb, size_t size)
+static int do_waiting(struct ctl *ctl, fuse_req_t req, const struct ctl_command *command, size_t size)
 {
     struct asked *asked = malloc(sizeof *asked);
     if (!asked)
         return -ENOMEM;
     struct waiter *waiter = waiter_begin(ctl->session->waiters, req, reply_written, size);
-    *asked = (struct asked){.ctl = ctl, .verb = verb, .waiter = waiter};
-    int r = waiter ? ask(asked) : -ENOMEM;
+    *asked = (struct asked){.ctl = ctl, .verb = command->verb, .waiter = waiter};
+    int r = waiter ? ask(asked, command) : -ENOMEM;
     if (r) {
         if (waiter)
             waiter_abandon(waiter);
@@ -609,13 +632,7 @@ static int do_estimate(struct ctl *ctl)
 {
     struct eng_compact_estimate estimate;
     int r = eng_compact_estimate(ctl->session->eng, &estimate);
-    (void)pthread_mutex_lock(&ctl->lock);
-    ctl->memory.has_estimate = true;
-    ctl->memory.estimate_error = r;
-    ctl->memory.estimate_time = now_ns();
-    if (!r)
-        ctl->memory.estimate = estimate;
-    (void)pthread_mutex_unlock(&ctl->lock);
+    remembered_estimate(&ctl->remembered, &estimate, r, now_ns());
     return r;
 }
 
@@ -683,11 +700,12 @@ static int do_config(struct ctl *ctl, const struct ctl_command *commands, size_t
         pairs[i] = (struct eng_config_pair){commands[i].key, commands[i].value};
     int r = n ? eng_config_set_all(ctl->session->eng, pairs, n) : 0;
     if (r == -ENOENT)
-        remember_error(ctl, commands[0].verb, -EINVAL,
-                       "a key that this file does not list; nothing was changed");
+        remembered_error(&ctl->remembered, commands[0].verb, -EINVAL,
+                         "a key that this file does not list; nothing was changed");
     else if (r)
-        remember_error(ctl, commands[0].verb, r,
-                       r == -EINVAL ? "a value out of range: engramfs-control(7); nothing was changed" : "");
+        remembered_error(&ctl->remembered, commands[0].verb, r,
+                         r == -EINVAL ? "a value out of range: engramfs-control(7); nothing was changed"
+                                      : "");
     /* ENOENT from write(2) would say that the file is gone */
     return r == -ENOENT ? -EINVAL : r;
 }
@@ -698,11 +716,11 @@ static int do_commands(struct ctl *ctl, fuse_req_t req, struct node *node, const
     for (size_t i = 0; i < n; i++) {
         int r;
         if (commands[i].verb->waits)
-            r = do_waiting(ctl, req, commands[i].verb, size);
+            r = do_waiting(ctl, req, &commands[i], size);
         else
             r = do_now(ctl, node, &commands[i]);
         if (r < 0)
-            remember_error(ctl, commands[i].verb, r, "");
+            remembered_error(&ctl->remembered, commands[i].verb, r, "");
         if (r)
             return r;
     }
@@ -723,7 +741,7 @@ void ctl_write(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, const char *buf,
     if (!result)
         result = cut ? -EINVAL : ctl_parse(node->file, buf, size, commands, &n);
     if (result == -EINVAL || result == -E2BIG)
-        remember_bad_line(ctl, node->file, buf, size, cut);
+        remembered_bad_line(&ctl->remembered, node->file, buf, size, cut);
     else if (!result && node->file == CTL_CONFIG)
         result = do_config(ctl, commands, n);
     else if (!result)

@@ -18,6 +18,8 @@
 /* Bit 62 is beyond any inode number of the engine, and below what stat structures hold. */
 #define CTL_BIT (UINT64_C(1) << 62)
 #define CTL_DIR_INO CTL_BIT
+/* The folder `changes-since`. */
+#define CTL_SINCE_INO (CTL_DIR_INO + 1 + CTL_CHANGES_SINCE)
 
 static inline bool ctl_owns(fuse_ino_t ino)
 {
@@ -37,9 +39,10 @@ int ctl_status(struct ctl *ctl, struct text *t);
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
 /*
- * A file in it: a new node with one reference, with the text that the caller may see. -ENOENT, -ENFILE too
- * many nodes are held, -ENOMEM. */
-int ctl_lookup(struct ctl *ctl, fuse_req_t req, const char *name, struct fuse_entry_param *ret_entry);
+ * What is in it or in a folder of it: of a file a new node with one reference, with the text that the caller
+ * may see. -ENOENT, -ESTALE, -ENFILE too many nodes are held, -ENOMEM. */
+int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *name,
+               struct fuse_entry_param *ret_entry);
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st);

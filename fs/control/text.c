@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "control/changes.h"
 #include "control/figures.h"
 #include "control/metrics.h"
 #include "rules/job_state.h"
@@ -415,9 +416,16 @@ int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_
         return status_text(session, memory, t);
     case CTL_CONFIG:
         return eng_config_each(session->eng, on_config, t);
+    case CTL_POSITION:
+    case CTL_WAIT_FOR:
+        text_add(t, "%" PRIu64 "\n", eng_position(session->eng));
+        return 0;
+    case CTL_CHANGES:
+        return changes_latest(session, t);
     case CTL_HELP:
         ctl_help(t);
         return 0;
+    case CTL_CHANGES_SINCE: /* a folder */
     case CTL_FILES:
         break;
     }

@@ -113,6 +113,28 @@ void text_json_string(struct text *t, const char *s)
     text_add_bytes(t, "\"", 1);
 }
 
+bool text_is_utf8(const char *s)
+{
+    size_t n = 1;
+    for (const unsigned char *p = (const unsigned char *)s; *p && n > 0; p += n)
+        n = utf8_length(p);
+    return n > 0;
+}
+
+void text_base64(struct text *t, const char *s)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t left = strlen(s), n; left > 0; left -= n, s += n) {
+        n = left < 3 ? left : 3;
+        unsigned bits = (unsigned)(unsigned char)s[0] << 16;
+        bits |= n > 1 ? (unsigned)(unsigned char)s[1] << 8 : 0;
+        bits |= n > 2 ? (unsigned)(unsigned char)s[2] : 0;
+        const char four[4] = {digits[bits >> 18], digits[bits >> 12 & 63],
+                              n > 1 ? digits[bits >> 6 & 63] : '=', n > 2 ? digits[bits & 63] : '='};
+        text_add_bytes(t, four, sizeof four);
+    }
+}
+
 void text_json_number(struct text *t, double value)
 {
     text_add(t, "%.15g", isfinite(value) ? value : 0.0);

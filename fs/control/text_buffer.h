@@ -33,6 +33,10 @@ static inline bool text_failed(const struct text *t)
 void text_json_key(struct text *t, const char *indent, const char *key);
 /* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, as JSON can hold no others. */
 void text_json_string(struct text *t, const char *s);
+/* Whether JSON can hold it as it is. */
+bool text_is_utf8(const char *s);
+/* RFC 4648, with padding. */
+void text_base64(struct text *t, const char *s);
 /* A JSON number; what JSON cannot say (NaN, infinity) becomes 0. */
 void text_json_number(struct text *t, double value);
 /* RFC 3339 in UTC with milliseconds. */

@@ -10,20 +10,27 @@
 #include "bytes.h"
 
 const struct ctl_file_info ctl_files[CTL_FILES] = {
-    [CTL_COMPACT] = {"compact", true, false, "JSON of the compaction now running or last ended"},
-    [CTL_MAINTENANCE] = {"maintenance", true, false, "JSON report of the last maintenance run"},
-    [CTL_SCRUB] = {"scrub", true, false, "JSON of the scrub now running or last ended"},
-    [CTL_HOLD] = {"hold", true, false, "JSON: how many holds there are, and which store this is"},
-    [CTL_DAMAGED] = {"damaged", false, false,
+    [CTL_COMPACT] = {"compact", true, false, false, "JSON of the compaction now running or last ended"},
+    [CTL_MAINTENANCE] = {"maintenance", true, false, false, "JSON report of the last maintenance run"},
+    [CTL_SCRUB] = {"scrub", true, false, false, "JSON of the scrub now running or last ended"},
+    [CTL_HOLD] = {"hold", true, false, false, "JSON: how many holds there are, and which store this is"},
+    [CTL_DAMAGED] = {"damaged", false, false, false,
                      "one line for each damaged extent: id, segment, offset, reason (tabs between)"},
     [CTL_SEGMENTS] =
-        {"segments", false, false,
+        {"segments", false, false, false,
          "one line for each file of the store: name, bytes, kind, state, total, live (tabs between)"},
-    [CTL_STATS] = {"stats.json", false, true, "JSON: content storage statistics"},
-    [CTL_METRICS] = {"metrics", false, true, "the same and more for Prometheus"},
-    [CTL_STATUS] = {"status", false, true, "the same for people, one screen"},
-    [CTL_CONFIG] = {"config", true, false, "key=value lines"},
-    [CTL_HELP] = {"help", false, true, "this text"},
+    [CTL_STATS] = {"stats.json", false, true, false, "JSON: content storage statistics"},
+    [CTL_METRICS] = {"metrics", false, true, false, "the same and more for Prometheus"},
+    [CTL_STATUS] = {"status", false, true, false, "the same for people, one screen"},
+    [CTL_CONFIG] = {"config", true, false, false, "key=value lines"},
+    [CTL_POSITION] = {"position", false, true, false, "the number of the last batch that this mount shows"},
+    [CTL_WAIT_FOR] = {"wait-for", true, false, false, "the same number"},
+    [CTL_CHANGES] = {"changes", false, false, false,
+                     "the latest changes as JSON lines; the last line tells the position"},
+    [CTL_CHANGES_SINCE] =
+        {"changes-since", false, false, true,
+         "a folder: SINCE in it has the changes after position SINCE, in pieces of about 1 MiB"},
+    [CTL_HELP] = {"help", false, true, false, "this text"},
 };
 
 /* What every job can be told; what differs is how help says it. */
@@ -64,6 +71,8 @@ static const struct ctl_verb verbs[] = {
     {CTL_HOLD, "release", CTL_ARG_NONE, CTL_DO_RELEASE, false, "take one hold back", ENG_JOBS},
     {CTL_CONFIG, "KEY=VALUE", CTL_ARG_PAIR, CTL_DO_CONFIG_SET, false,
      "change a key that this file lists; lasts over restarts", ENG_JOBS},
+    {CTL_WAIT_FOR, "POSITION", CTL_ARG_POSITION, CTL_DO_WAIT_FOR, true,
+     "returns when this mount shows that batch; one that shows it already at once", ENG_JOBS},
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
@@ -105,6 +114,23 @@ static int parse_pair(const char *line, struct ctl_command *ret)
     return 0;
 }
 
+int ctl_parse_position(const char *text, uint64_t *ret_position)
+{
+    uint64_t position = 0;
+    if (!*text)
+        return -EINVAL;
+    for (const char *p = text; *p; p++) {
+        unsigned digit = (unsigned)(*p - '0');
+        if (*p < '0' || *p > '9')
+            return -EINVAL;
+        if (position > ((uint64_t)INT64_MAX - digit) / 10) /* beyond any batch */
+            return -ERANGE;
+        position = position * 10 + digit;
+    }
+    *ret_position = position;
+    return 0;
+}
+
 static int parse_line(enum ctl_file file, const char *line, struct ctl_command *ret)
 {
     memset(ret, 0, sizeof *ret);
@@ -116,6 +142,8 @@ static int parse_line(enum ctl_file file, const char *line, struct ctl_command *
         ret->verb = v;
         if (v->argument == CTL_ARG_PAIR)
             return parse_pair(line, ret);
+        if (v->argument == CTL_ARG_POSITION)
+            return ctl_parse_position(line, &ret->position) ? -EINVAL : 0;
         if (v->argument == CTL_ARG_NONE && strcmp(line, v->name) == 0)
             return 0;
         if (v->argument == CTL_ARG_BYTES && strncmp(line, v->name, n) == 0)

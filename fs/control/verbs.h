@@ -25,6 +25,10 @@ enum ctl_file {
     CTL_METRICS,
     CTL_STATUS,
     CTL_CONFIG,
+    CTL_POSITION,
+    CTL_WAIT_FOR,
+    CTL_CHANGES,
+    CTL_CHANGES_SINCE, /* a folder, and the files in it */
     CTL_HELP,
     CTL_FILES
 };
@@ -33,12 +37,15 @@ struct ctl_file_info {
     const char *name;
     bool writable; /* takes verbs */
     bool open;     /* readable by everybody who may enter the mount */
+    bool folder;
     const char *help;
 };
 extern const struct ctl_file_info ctl_files[CTL_FILES];
 
 /* The control file of that name, or -1. */
 int ctl_file_by_name(const char *name);
+/* A position as people write it: decimal digits, nothing else. -EINVAL; -ERANGE: no batch has that number. */
+int ctl_parse_position(const char *text, uint64_t *ret_position);
 
 enum ctl_action {
     CTL_DO_JOB_RUN,
@@ -53,14 +60,15 @@ enum ctl_action {
     CTL_DO_HOLD,
     CTL_DO_HOLD_WHILE_OPEN,
     CTL_DO_RELEASE,
-    CTL_DO_CONFIG_SET
+    CTL_DO_CONFIG_SET,
+    CTL_DO_WAIT_FOR
 };
 
-enum ctl_argument { CTL_ARG_NONE, CTL_ARG_BYTES, CTL_ARG_PAIR };
+enum ctl_argument { CTL_ARG_NONE, CTL_ARG_BYTES, CTL_ARG_PAIR, CTL_ARG_POSITION };
 
 struct ctl_verb {
     enum ctl_file file;
-    const char *name; /* with CTL_ARG_PAIR: how help names it */
+    const char *name; /* with CTL_ARG_PAIR and CTL_ARG_POSITION: how help names it */
     enum ctl_argument argument;
     enum ctl_action action;
     bool waits; /* answered when the work is done */
@@ -75,6 +83,7 @@ struct ctl_verb {
 struct ctl_command {
     const struct ctl_verb *verb;
     uint64_t bytes;            /* CTL_ARG_BYTES */
+    uint64_t position;         /* CTL_ARG_POSITION */
     char key[CTL_KEY_MAX];     /* CTL_ARG_PAIR */
     char value[CTL_VALUE_MAX]; /* CTL_ARG_PAIR */
 };

@@ -8,8 +8,8 @@ t_needs python3
 STORE=$WORK/store MNT=$WORK/mnt C=$WORK/mnt/.engram
 chmod 755 "$WORK"
 must_mount "$STORE" "$MNT" -o allow_other 2>/dev/null || exit 1
-FILES="compact maintenance scrub hold damaged segments stats.json metrics status config help"
-WRITABLE="compact maintenance scrub hold config"
+FILES="compact maintenance scrub hold damaged segments stats.json metrics status config position wait-for changes help" FOLDERS="changes-since"
+WRITABLE="compact maintenance scrub hold config wait-for"
 
 put() { printf '%s\n' "$2" >"$C/$1"; }
 state() { json_get state <"$C/$1"; }
@@ -18,7 +18,7 @@ is_state() { [ "$(state "$1")" = "$2" ]; }
 # -- hidden, but reachable
 check_equal "hidden in ls -a" "" "$(ls -A "$MNT")"
 check_equal "find does not see it" "1" "$(find "$MNT" | wc -l)"
-check_equal "listed when asked by name" "$(tr ' ' '\n' <<<"$FILES" | sort)" "$(ls "$C" | sort)"
+check_equal "listed when asked by name" "$(tr ' ' '\n' <<<"$FILES $FOLDERS" | sort)" "$(ls "$C" | sort)"
 check "stat .engram" test -d "$C"
 
 # -- every file reads as one frozen text of its true size

@@ -38,6 +38,7 @@ static const struct subcommand subcommands[] = {
     {"scrub", "verify the content of a mount while it is in use", cmd_scrub},
     {"stat", "print the figures of a store", cmd_stat},
     {"version", "print the version", cmd_version},
+    {"watch", "print changes of a mount as they come", cmd_watch},
 };
 #define N_SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
 

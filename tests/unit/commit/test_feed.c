@@ -274,6 +274,16 @@ Test(feed, compaction_changes_nothing_but_the_position)
     cr_assert_eq(eng_feed_wait(feed, 0), -ETIMEDOUT);
 }
 
+static void create_some(unsigned from, unsigned to)
+{
+    struct eng_attr attr;
+    for (unsigned i = from; i < to; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "n%u", i);
+        cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFREG | 0600, 0, NULL, &attr), 0);
+    }
+}
+
 /* ---- positions ------------------------------------------------------------------------- */
 
 Test(feed, a_batch_counts_as_read_when_all_of_it_is)
@@ -319,6 +329,26 @@ Test(feed, begins_at_any_position_that_is_known)
     cr_assert_eq(eng_feed_open(u.eng, first + 3, &feed), 0);
     (void)unit_create(&u, "d");
     expect("created:5 linked:5=1/d");
+}
+
+Test(feed, begins_with_the_oldest_that_is_known)
+{
+    struct eng_feed *mine = feed;
+    (void)unit_create(&u, "a");
+    cr_assert_eq(eng_feed_open(u.eng, ENG_FEED_OLDEST, &feed), 0);
+    expect("created:2 linked:2=1/a");
+    eng_feed_close(feed);
+    eng_feed_close(mine);
+    open_feed(4096);
+    mine = feed;
+    create_some(0, 100); /* 88 bytes each */
+    struct eng_change c[2];
+    cr_assert_eq(eng_feed_open(u.eng, ENG_FEED_OLDEST, &feed), 0);
+    cr_assert_eq(eng_feed_position(feed), eng_position(u.eng) - 46);
+    cr_assert_eq(eng_feed_read(feed, c, 2), 2, "and no -ESTALE");
+    cr_assert_eq(c[0].position, eng_position(u.eng) - 45);
+    eng_feed_close(feed);
+    feed = mine;
 }
 
 /* What a crash leaves of the log, and no change of it: a reader from before goes on where nothing is missing,
@@ -369,16 +399,6 @@ Test(feed, is_empty_after_a_crash)
 /* ---- falling behind ---------------------------------------------------------------------- */
 
 #define SMALL 4096u
-
-static void create_some(unsigned from, unsigned to)
-{
-    struct eng_attr attr;
-    for (unsigned i = from; i < to; i++) {
-        char name[16];
-        (void)snprintf(name, sizeof name, "n%u", i);
-        cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFREG | 0600, 0, NULL, &attr), 0);
-    }
-}
 
 Test(feed, who_falls_behind_is_told_and_goes_on)
 {

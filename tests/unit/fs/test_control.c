@@ -126,6 +126,29 @@ Test(fs_control, config_pairs)
     cr_expect_eq(parse(CTL_CONFIG, "key"), -EINVAL);
 }
 
+Test(fs_control, positions)
+{
+    const struct {
+        const char *text;
+        uint64_t position;
+    } good[] = {{"0", 0}, {"7", 7}, {"0012", 12}, {"9223372036854775807", INT64_MAX}};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        cr_assert_eq(parse(CTL_WAIT_FOR, good[i].text), 0, "%s", good[i].text);
+        cr_expect_eq(commands[0].position, good[i].position, "%s", good[i].text);
+        cr_expect_eq(commands[0].verb->action, CTL_DO_WAIT_FOR);
+        cr_expect(commands[0].verb->waits);
+    }
+    const char *const bad[] = {
+        "-1", "+1", "0x1", "1k", "1 2", "1.0", "x", "1\n2", "9223372036854775808", "99999999999999999999",
+        NULL};
+    for (size_t i = 0; bad[i]; i++)
+        cr_expect_eq(parse(CTL_WAIT_FOR, bad[i]), -EINVAL, "%s", bad[i]);
+    uint64_t position = 77;
+    cr_expect_eq(ctl_parse_position("", &position), -EINVAL);
+    cr_expect_eq(ctl_parse_position("9223372036854775808", &position), -ERANGE);
+    cr_expect_eq(position, 77, "untouched on failure");
+}
+
 Test(fs_control, help_names_every_file)
 {
     struct text t = TEXT_INIT;
@@ -154,6 +177,24 @@ Test(fs_text, json_strings)
         struct text t = TEXT_INIT;
         text_json_string(&t, cases[i].in);
         cr_expect_str_eq(t.data, cases[i].out);
+        text_done(&t);
+    }
+}
+
+Test(fs_text, bytes_that_are_no_text)
+{
+    const struct {
+        const char *in, *base64;
+        bool utf8;
+    } cases[] = {{"", "", true},           {"f", "Zg==", true},          {"fo", "Zm8=", true},
+                 {"foo", "Zm9v", true},    {"foobar", "Zm9vYmFy", true}, {"\xff\xfe", "//4=", false},
+                 {"a\xc3", "YcM=", false}, {"\xc3\xa4", "w6Q=", true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct text t = TEXT_INIT;
+        text_add(&t, "%s", "");
+        text_base64(&t, cases[i].in);
+        cr_expect_str_eq(t.data, cases[i].base64);
+        cr_expect_eq(text_is_utf8(cases[i].in), cases[i].utf8, "%s", cases[i].base64);
         text_done(&t);
     }
 }

@@ -386,3 +386,39 @@ Test(namespace, attributes_of_what_is_gone_are_not_set)
     cr_assert_eq(eng_forget(u.eng, held, 1), 0);
     cr_assert_eq(unit_problems(&u), 0);
 }
+
+static ssize_t path_is(uint64_t ino, const char *path)
+{
+    char buf[1024];
+    memset(buf, 'x', sizeof buf);
+    ssize_t n = eng_path(u.eng, ino, buf, sizeof buf);
+    if (n >= 0) {
+        cr_assert_str_eq(buf, path);
+        cr_assert_eq(n, (ssize_t)strlen(path));
+        cr_assert_eq(eng_path(u.eng, ino, buf, (size_t)n + 1), n, "it fits exactly");
+        cr_assert_eq(eng_path(u.eng, ino, buf, (size_t)n), n ? -ENAMETOOLONG : -EINVAL);
+    }
+    return n;
+}
+
+Test(namespace, a_path_of_each_inode)
+{
+    struct eng_attr attr;
+    uint64_t a = make(1, "a", S_IFDIR | 0755), b = make(a, "b", S_IFDIR | 0755),
+             f = make(b, "f", S_IFREG | 0644);
+    cr_assert_eq(path_is(ENG_ROOT_INO, ""), 0);
+    cr_assert_eq(path_is(a, "a"), 1);
+    cr_assert_eq(path_is(f, "a/b/f"), 5);
+    cr_assert_eq(eng_rename(u.eng, NULL, a, "b", 1, "c", 0), 0);
+    cr_assert_eq(path_is(f, "c/f"), 3);
+    cr_assert_eq(eng_link(u.eng, NULL, f, a, "g", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, b, "f"), 0);
+    cr_assert_eq(path_is(f, "a/g"), 3);
+    cr_assert_eq(eng_lookup(u.eng, &with_ref, a, "g", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, a, "g"), 0);
+    cr_assert_eq(path_is(f, "?"), -ENOENT, "it is open, and has no name");
+    cr_assert_eq(eng_forget(u.eng, f, 1), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    cr_assert_eq(path_is(f, "?"), -ESTALE);
+    cr_assert_eq(eng_path(u.eng, a, NULL, 5), -EINVAL);
+}

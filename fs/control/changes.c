@@ -1,0 +1,166 @@
+/*
+ * changes.c - see changes.h.
+ *
+ * Each text ends with a line that tells how far it goes: the position to ask for the next changes with. What
+ * was only read (access times) is no change here. Paths are those of the moment when the text is made. No
+ * state, no locks. */
+#include "control/changes.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    READ_AT_ONCE = 64,
+    TEXT_BYTES = 1 << 20,  /* a text ends with the first batch that comes so far */
+    PATHS_BYTES = 8 << 20, /* from there on it has no paths: the rest of one large batch */
+    PATH_BYTES = 16384
+};
+
+static const char *const kinds[] = {[ENG_CHANGE_CREATED] = "created",       [ENG_CHANGE_LINKED] = "linked",
+                                    [ENG_CHANGE_UNLINKED] = "unlinked",     [ENG_CHANGE_CONTENT] = "content",
+                                    [ENG_CHANGE_ATTRIBUTES] = "attributes", [ENG_CHANGE_FIELDS] = "fields",
+                                    [ENG_CHANGE_REMOVED] = "removed"};
+
+static bool is_told(const struct eng_change *c)
+{
+    return c->kind != ENG_CHANGE_ATTRIBUTES || (c->mask & ~(unsigned)ENG_SET_ATIME) != 0;
+}
+
+/* The path that the change is about: of a name that it had or got, else of the inode. False: none. */
+static bool path_of(struct eng *eng, const struct eng_change *c, char path[PATH_BYTES])
+{
+    bool of_name = c->kind == ENG_CHANGE_LINKED || c->kind == ENG_CHANGE_UNLINKED;
+    size_t room = PATH_BYTES - (of_name ? ENG_NAME_MAX + 1 : 0);
+    ssize_t n = eng_path(eng, of_name ? c->parent : c->ino, path, room);
+    if (n < 0)
+        return false;
+    if (of_name) {
+        if (n)
+            path[n++] = '/';
+        memcpy(path + n, c->name, c->name_len + 1);
+    }
+    return true;
+}
+
+static void attributes_member(struct text *t, unsigned mask)
+{
+    static const struct {
+        unsigned mask;
+        const char *name;
+    } list[] = {{ENG_SET_MODE, "mode"},  {ENG_SET_UID, "uid"},     {ENG_SET_GID, "gid"},
+                {ENG_SET_SIZE, "size"},  {ENG_SET_ATIME, "atime"}, {ENG_SET_MTIME, "mtime"},
+                {ENG_SET_CTIME, "ctime"}};
+    const char *comma = "";
+    text_add(t, ", \"attributes\": [");
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (mask & list[i].mask) {
+            text_add(t, "%s\"%s\"", comma, list[i].name);
+            comma = ", ";
+        }
+    text_add(t, "]");
+}
+
+static void change_line(struct eng *eng, const struct eng_change *c, char path[PATH_BYTES], struct text *t)
+{
+    text_add(t, "{\"position\": %" PRIu64 ", \"time\": \"", c->position);
+    text_time(t, c->time);
+    text_add(t, "\", \"change\": \"%s\", \"inode\": %" PRIu64 ", \"path\": ", kinds[c->kind], c->ino);
+    bool known = t->len < PATHS_BYTES && path_of(eng, c, path);
+    if (known)
+        text_json_string(t, path);
+    else
+        text_add(t, "null");
+    if (known && !text_is_utf8(path)) {
+        text_add(t, ", \"path_base64\": \"");
+        text_base64(t, path);
+        text_add(t, "\"");
+    }
+    if (c->kind == ENG_CHANGE_LINKED || c->kind == ENG_CHANGE_UNLINKED)
+        text_add(t, ", \"moved\": %s", c->moved ? "true" : "false");
+    if (c->kind == ENG_CHANGE_ATTRIBUTES)
+        attributes_member(t, c->mask);
+    if (c->kind == ENG_CHANGE_FIELDS) {
+        text_add(t, ", \"field\": ");
+        text_json_string(t, c->name);
+    }
+    text_add(t, "}\n");
+}
+
+/* The changes of `feed`, to the first batch that comes as far as TEXT_BYTES; and the last line. */
+static int write_changes(struct eng *eng, struct eng_feed *feed, struct text *t)
+{
+    struct eng_change *changes = malloc(READ_AT_ONCE * sizeof *changes);
+    char *path = malloc(PATH_BYTES);
+    uint64_t end = eng_feed_position(feed), last = 0;
+    ssize_t n = changes && path ? 1 : -ENOMEM;
+    bool full = false;
+    while (n > 0 && !full) {
+        n = eng_feed_read(feed, changes, READ_AT_ONCE);
+        for (ssize_t i = 0; i < n && !full; i++) {
+            full = t->len >= TEXT_BYTES && changes[i].position != last;
+            if (!full && is_told(&changes[i]))
+                change_line(eng, &changes[i], path, t);
+            last = full ? last : changes[i].position;
+        }
+        end = full ? last : eng_feed_position(feed);
+    }
+    free(changes);
+    free(path);
+    if (n < 0 && n != -ESHUTDOWN)
+        return (int)n;
+    text_add(t, "{\"position\": %" PRIu64 ", \"change\": \"end\"}\n", end);
+    return 0;
+}
+
+int changes_since(struct session *session, uint64_t since, struct text *t)
+{
+    struct eng_feed *feed;
+    int r = eng_feed_open(session->eng, since, &feed);
+    if (r)
+        return r;
+    r = write_changes(session->eng, feed, t);
+    eng_feed_close(feed);
+    return r;
+}
+
+/* The position before the batch with the change that is the CHANGES_LATEST-th from the end. */
+static int find_latest(struct eng *eng, uint64_t *ret_since)
+{
+    struct eng_feed *feed;
+    int r = eng_feed_open(eng, ENG_FEED_OLDEST, &feed);
+    if (r)
+        return r;
+    struct eng_change *changes = malloc(READ_AT_ONCE * sizeof *changes);
+    uint64_t *latest = calloc(CHANGES_LATEST, sizeof *latest), told = 0;
+    ssize_t n = changes && latest ? 1 : -ENOMEM;
+    *ret_since = eng_feed_position(feed);
+    while (n > 0) {
+        n = eng_feed_read(feed, changes, READ_AT_ONCE);
+        for (ssize_t i = 0; i < n; i++)
+            if (is_told(&changes[i]))
+                latest[told++ % CHANGES_LATEST] = changes[i].position;
+    }
+    if (told >= CHANGES_LATEST)
+        *ret_since = latest[told % CHANGES_LATEST] - 1;
+    free(changes);
+    free(latest);
+    eng_feed_close(feed);
+    return n < 0 && n != -ESHUTDOWN ? (int)n : 0;
+}
+
+/* Beside fast writers the beginning may be overwritten before the text is made, or within it. */
+int changes_latest(struct session *session, struct text *t)
+{
+    enum { ROUNDS = 8 };
+    int r = -ESTALE;
+    for (int round = 0; round < ROUNDS && r == -ESTALE; round++) {
+        uint64_t since = 0;
+        t->len = 0;
+        r = find_latest(session->eng, &since);
+        if (!r)
+            r = changes_since(session, since, t);
+    }
+    return r;
+}

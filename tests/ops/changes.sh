@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# changes.sh - position, wait-for, changes and changes-since of a mount, and engramctl watch, which lives from them.
+#
+#   tests/ops/changes.sh [BUILD]
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3
+STORE=$WORK/store MNT=$WORK/mnt C=$WORK/mnt/.engram
+chmod 755 "$WORK"
+OTHERS=()
+[ "$(id -u)" -ne 0 ] || OTHERS=(-o allow_other)
+must_mount "$STORE" "$MNT" "${OTHERS[@]}"
+position() { cat "$C/position"; }
+# told SINCE: what happened since then, a word or two for each change
+told() {
+    python3 - "$C/changes-since/$1" <<'P'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert lines[-1]["change"] == "end" and lines[-1]["position"] == max(l["position"] for l in lines), lines[-1:]
+assert all(a["position"] <= b["position"] for a, b in zip(lines, lines[1:]))
+print(" ".join(f'{l["change"]}{"-moved" if l.get("moved") else ""}:{l["path"]}'
+               + (f'={l["field"]}' if "field" in l else "")
+               + (f'={",".join(l["attributes"])}' if "attributes" in l else "") for l in lines[:-1]))
+P
+}
+
+# ---- what is told, with its paths
+P=$(position)
+check "a position is a number" expr "$P" : '[0-9]*$'
+mkdir "$MNT/people"
+check_equal "a folder" "created:people linked:people" "$(told "$P")"
+P=$(position)
+echo one >"$MNT/people/ada"
+check_equal "a file and its content" "created:people/ada linked:people/ada content:people/ada" "$(told "$P")"
+P=$(position)
+mv "$MNT/people/ada" "$MNT/ada"
+check_equal "a rename shows as one" "linked-moved:ada unlinked-moved:people/ada" "$(told "$P")"
+P=$(position)
+setfattr -n user.engram.confidence -v 0.5 "$MNT/ada"
+chmod 640 "$MNT/ada"
+check_equal "fields and attributes" "fields:ada=user.engram.confidence attributes:ada=mode" "$(told "$P")"
+P=$(position)
+rm "$MNT/ada"
+gone() { [ "$(told "$P")" = "unlinked:ada removed:None" ]; }
+check "a removal, and the end of the inode" wait_until 20 gone
+P=$(position)
+cat "$MNT"/* >"$WORK/read" 2>&1
+check_equal "what is read is no change" "" "$(told "$P")"
+NAME=$(printf 'line\nand "quote" \xff')
+: >"$MNT/$NAME"
+check "a name with every kind of byte" python3 - "$C/changes" "$NAME" <<'P'
+import base64, json, os, sys
+last = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")][-2]
+assert last["change"] == "linked" and base64.b64decode(last["path_base64"]) == os.fsencode(sys.argv[2]), last
+assert last["path"] == 'line\nand "quote" \ufffd', last
+P
+rm "$MNT/$NAME"
+
+# ---- positions that cannot be had
+stale() { python3 -c 'import errno, sys
+try: open(sys.argv[1])
+except OSError as e: sys.exit(e.errno != getattr(errno, sys.argv[2]))
+sys.exit(1)' "$C/changes-since/$1" "$2"; }
+check "the future" stale $(($(position) + 5)) ESTALE
+for bad in x -1 0x10 1.5 99999999999999999999 " 1" ""; do
+    [ -z "$bad" ] || check "no position: '$bad'" stale "$bad" ENOENT
+done
+check_equal "the folder lists nothing" "" "$(ls -A "$C/changes-since")"
+check_fails "nothing is made in it" "not permitted" sh -c ": >'$C/changes-since/new'"
+check_fails "nor removed" "not permitted" rmdir "$C/changes-since"
+for bad in x "" -1 "1 2" 18446744073709551616; do
+    [ -z "$bad" ] || check_fails "wait-for takes no '$bad'" "invalid argument" bash -c "echo '$bad' >'$C/wait-for'"
+done
+
+# ---- waiting
+check "a position that is shown" timeout 20 sh -c "position=\$(cat '$C/position'); echo \$position >'$C/wait-for'"
+check "one returns with its batch, and not before" python3 - "$MNT" <<'P'
+import os, sys, threading
+mnt = sys.argv[1]
+c = mnt + "/.engram/"
+start = int(open(c + "position").read())
+def wait(position):
+    with open(c + "wait-for", "w") as f:
+        f.write(str(position))
+waiter = threading.Thread(target=wait, args=(start + 2,), daemon=True)
+waiter.start()
+os.mkdir(mnt + "/first")
+wait(start + 1)
+waiter.join(0.5)
+assert waiter.is_alive(), "it returned before its batch"
+os.mkdir(mnt + "/second")
+waiter.join(20)
+assert not waiter.is_alive(), "it missed its batch"
+P
+check "many that are interrupted leave nothing" python3 - "$C/wait-for" <<'P'
+import os, signal, sys
+def on_alarm(*_):
+    raise InterruptedError # or Python writes again
+signal.signal(signal.SIGALRM, on_alarm)
+for i in range(200):
+    fd = os.open(sys.argv[1], os.O_WRONLY)
+    signal.setitimer(signal.ITIMER_REAL, 0.002, 0.05)
+    try:
+        os.write(fd, b"999999999999\n")
+        sys.exit("it returned")
+    except InterruptedError:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.close(fd)
+P
+if [ "$(id -u)" -eq 0 ]; then
+    other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+    check "everybody may know the position" other cat "$C/position"
+    for f in changes "changes-since/$(position)"; do check_fails "others: $f" "permission denied" other cat "$C/$f"; done
+    check_fails "others do not wait" "permission denied" other bash -c "echo 1 >'$C/wait-for'"
+fi
+
+# ---- a consumer that knows a position misses nothing, beside writers
+check "each change once and in order, beside writers" python3 - "$MNT" <<'P'
+import json, os, sys, threading
+mnt = sys.argv[1]
+c = mnt + "/.engram/"
+start = int(open(c + "position").read())
+N, T = 400, 3
+def write(t):
+    for i in range(N):
+        with open(f"{mnt}/w{t}-{i:04}", "w") as f:
+            f.write("x")
+threads = [threading.Thread(target=write, args=(t,)) for t in range(T)]
+for t in threads:
+    t.start()
+seen, position, contents = [], start, 0
+while len(seen) < N * T or contents < N * T:
+    with open(c + "wait-for", "w") as f:
+        f.write(f"{position + 1}\n")
+    lines = [json.loads(line) for line in open(f"{c}changes-since/{position}")]
+    for l in lines[:-1]:
+        assert position < l["position"] <= lines[-1]["position"], (position, l)
+        if l["change"] == "linked":
+            seen.append(l["path"])
+        contents += l["change"] == "content"
+    assert lines[-1]["position"] > position
+    position = lines[-1]["position"]
+for t in threads:
+    t.join()
+assert len(seen) == len(set(seen)) == N * T
+for t in range(T):
+    mine = [p for p in seen if p.startswith(f"w{t}-")]
+    assert mine == sorted(mine), "each writer's order"
+P
+check "the latest are the last 1,000" python3 - "$C/changes" <<'P'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert 1000 <= len(lines) - 1 < 1100 and lines[-1]["change"] == "end", len(lines)
+P
+P=$(position)
+python3 - "$MNT" <<'P'
+import os, sys
+path = sys.argv[1] + "/" + "n" * 200
+for i in range(30000): # more than the daemon keeps
+    os.rename(f"{path}{i - 1}" if i else sys.argv[1] + "/w0-0000", f"{path}{i}")
+P
+check "who falls behind is told" stale "$P" ESTALE
+check "the latest are known" sh -c "tail -n 1 '$C/changes' | grep -q '\"change\": \"end\"'"
+
+# ---- engramctl watch
+P=$(position)
+timeout 60 "$CTL" watch "$MNT" >"$WORK/watched" 2>"$WORK/watch.err" &
+WATCH=$!
+timeout 60 "$CTL" watch --json --from "$P" "$MNT" >"$WORK/watched.json" 2>&1 &
+WATCH_JSON=$!
+mkdir "$MNT/seen"
+watched() { grep -q "linked *seen" "$WORK/watched" && grep -q '"path": "seen"' "$WORK/watched.json"; }
+# the first begins where it finds the mount: make folders until it has begun
+until wait_until 1 watched; do
+    rmdir "$MNT/seen"
+    mkdir "$MNT/seen"
+    [ $SECONDS -lt 60 ] || break
+done
+check "what is made is printed as it comes" watched
+check_equal "all lines of --json are JSON" "" "$(python3 -c 'import json,sys
+for line in open(sys.argv[1]): json.loads(line)' "$WORK/watched.json" 2>&1)"
+kill -INT "$WATCH"
+wait "$WATCH"
+check_equal "Ctrl-C ends it in peace" 0 $?
+check_equal "--once: what happened since a position" 1 \
+    "$("$CTL" watch --once --from "$P" "$MNT" | grep -c "^[0-9TZ:.-]*  linked      seen$" | sed 's/[0-9][0-9]*/1/')"
+"$CTL" watch --once --from 999999999 "$MNT" >"$WORK/out" 2>"$WORK/err"
+check_equal "a position that is not known: 1" 1 $?
+check "and why" grep -q "not all known" "$WORK/err"
+"$CTL" watch "$STORE" >"$WORK/out" 2>&1
+check_equal "a store is no mount: 2" 2 $?
+"$CTL" watch --from x "$MNT" >"$WORK/out" 2>&1
+check_equal "a bad position: 2" 2 $?
+check_fails "who waits keeps the mount busy, as an open file does" "busy" umount "$MNT"
+kill -TERM $(daemons_under "$MNT")
+check "a daemon that is told to end goes" wait_until 60 no_daemon "$MNT"
+wait "$WATCH_JSON"
+check_equal "the end of the mount ends it" 2 $?
+check "which is said" grep -q "the mount is gone" "$WORK/watched.json"
+check "the store is sound" "$CTL" check "$STORE"
+t_end

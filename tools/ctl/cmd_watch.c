@@ -1,0 +1,183 @@
+/*
+ * cmd_watch.c - engramctl watch: what changes in a mount, as it changes. Reads changes-since, and lets the
+ * daemon tell by wait-for when there is more. No state. */
+#include "ctl/report.h"
+#include "ctl/subcommand.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+#include "shared/control.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char help_text[] =
+    "usage: engramctl watch [--json] [--once] [--from POSITION] MOUNTPOINT\n"
+    "\n"
+    "Prints the changes of a mount as they come: a line for each, with its time and path.\n"
+    "Ctrl-C ends it.\n"
+    "\n"
+    "  --from POSITION  all changes after that position, which is what the mount's\n"
+    "                   .engram/position or the member position of a change once said\n"
+    "  --once           end when all changes that there are have been printed; without\n"
+    "                   --from these are the latest 1,000\n"
+    "  --json           JSON lines, as in the mount's .engram/changes\n"
+    "\n"
+    "Exit codes: 0 ended by a signal, or with --once, 1 changes were missed (they came\n"
+    "faster than they were read, POSITION is too old, or the mount was mounted again),\n"
+    "2 not started, or the mount is gone.\n";
+
+struct watch {
+    const char *mountpoint;
+    bool json, once;
+    bool begun;        /* the mount has answered */
+    uint64_t position; /* all changes up to this one have been printed */
+};
+
+static int failed(const struct watch *w, const char *file, int error)
+{
+    if (error == -ESTALE) {
+        cli_error("%s: the changes after position %" PRIu64 " are not all known any more", w->mountpoint,
+                  w->position);
+        return CLI_SOME;
+    }
+    if (w->begun && (error == -ENOENT || error == -ENOTCONN || error == -ECONNABORTED))
+        cli_error("%s: the mount is gone", w->mountpoint);
+    else
+        cli_error("%s/.engram/%s: %s", w->mountpoint, file, control_strerror(error));
+    return CLI_ERROR;
+}
+
+/* A name on one line: control characters as cli_error() shows them. */
+static void print_path(const char *path)
+{
+    for (const unsigned char *p = (const unsigned char *)path; *p; p++)
+        if (*p < 0x20 || *p == 0x7f || *p == '\\')
+            printf("\\x%02x", *p);
+        else
+            putchar(*p);
+}
+
+static void print_people(const json_t *o)
+{
+    const char *path = report_text(o, "path");
+    printf("%s  %-10s  ", report_text(o, "time"), report_text(o, "change"));
+    if (json_is_null(json_object_get(o, "path")))
+        printf("(inode %" PRIu64 ")", report_number(o, "inode"));
+    else
+        print_path(*path ? path : "/");
+    if (json_is_true(json_object_get(o, "moved")))
+        printf("  moved");
+    if (*report_text(o, "field"))
+        printf("  %s", report_text(o, "field"));
+    size_t i;
+    const json_t *name;
+    json_array_foreach(json_object_get(o, "attributes"), i, name)
+        printf("%s%s", i ? "," : "  ", json_string_value(name));
+    printf("\n");
+}
+
+/* One line of `changes`. -EBADMSG. */
+static int take_line(struct watch *w, const char *line, size_t len)
+{
+    json_t *o = json_loadb(line, len, 0, NULL);
+    const json_t *position = json_object_get(o, "position");
+    bool good = json_is_integer(position);
+    if (good && !strcmp(report_text(o, "change"), "end"))
+        w->position = (uint64_t)json_integer_value(position);
+    else if (good && w->json)
+        printf("%.*s\n", (int)len, line);
+    else if (good)
+        print_people(o);
+    json_decref(o);
+    return good ? 0 : -EBADMSG;
+}
+
+/* Reads one of the files with changes, and prints them. */
+static int print_changes(struct watch *w, const char *file)
+{
+    struct buf text = {0};
+    int r = control_read(w->mountpoint, file, &text);
+    const char *at = text.data, *end = text.data + text.len;
+    while (!r && at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        r = newline ? take_line(w, at, (size_t)(newline - at)) : -EBADMSG;
+        at = newline ? newline + 1 : end;
+    }
+    if (!r && fflush(stdout))
+        r = -errno;
+    buf_done(&text);
+    return r;
+}
+
+static int wait_for_more(const struct watch *w)
+{
+    char line[32];
+    (void)snprintf(line, sizeof line, "%" PRIu64, w->position + 1);
+    return control_write(w->mountpoint, "wait-for", line);
+}
+
+static int watch(struct watch *w, bool from)
+{
+    char file[48] = "changes";
+    bool first = !from;
+    for (;;) {
+        uint64_t before = w->position;
+        if (!first)
+            (void)snprintf(file, sizeof file, "changes-since/%" PRIu64, w->position);
+        int r = print_changes(w, file);
+        if (r)
+            return ferror(stdout) ? CLI_ERROR : failed(w, file, r);
+        if (w->once && !first && w->position == before)
+            return CLI_OK;
+        w->begun = true;
+        if (!w->once && w->position == before)
+            r = wait_for_more(w);
+        first = false;
+        if (cli_interrupted())
+            return CLI_OK;
+        if (r && r != -EINTR) /* the mount ends: the next look tells */
+            return failed(w, "wait-for", r);
+    }
+}
+
+/* Where the mount is now. */
+static int find_position(struct watch *w)
+{
+    struct buf text = {0};
+    int r = control_read(w->mountpoint, "position", &text);
+    if (!r && sscanf(text.data, "%" SCNu64, &w->position) != 1)
+        r = -EBADMSG;
+    buf_done(&text);
+    return r;
+}
+
+int cmd_watch(int argc, char **argv)
+{
+    const char *from = NULL;
+    struct watch w = {0};
+    const struct subcommand_option options[] = {
+        {"json", &w.json, NULL}, {"once", &w.once, NULL}, {"from", NULL, &from}, {0}};
+    int code = subcommand_options(argc, argv, "watch", help_text, options), used = 0;
+    if (code >= 0)
+        return code;
+    if (argc - optind != 1)
+        return cli_usage("watch", "expected one MOUNTPOINT");
+    if (from && (sscanf(from, "%" SCNu64 "%n", &w.position, &used) != 1 || from[used] || *from == '-'))
+        return cli_usage("watch", "bad position '%.40s'", from);
+    struct target *t = subcommand_open(argv[optind], TARGET_QUIET);
+    if (!t)
+        return CLI_ERROR;
+    w.mountpoint = t->mountpoint;
+    if (t->kind != TARGET_MOUNT) {
+        cli_error("%s is not a mount point: only there things change", argv[optind]);
+        code = CLI_ERROR;
+    } else {
+        cli_catch_signals();
+        int r = from || w.once ? 0 : find_position(&w);
+        code = r ? failed(&w, "position", r) : watch(&w, from || !w.once);
+    }
+    (void)target_close(t);
+    return code;
+}
