@@ -24,6 +24,7 @@ enum fault_point {
     FP_TAIL_SLICE,        /* a slice of a tail was freed, and more is left */
     FP_XATTRS_COPIED,     /* some chunks of a file's xattrs were copied for a batch to come */
     FP_CHANGE_REFUSED,    /* a change got -ENOSPC, and nobody has looked yet whether there is room */
+    FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
     FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
     FP_RETIRE,            /* about to unlink a segment */
@@ -32,7 +33,6 @@ enum fault_point {
     FP_INSTALLER_IDLE,    /* the installer has nothing to do. Under the lock of the two: may not wait. */
     FP_INSTALLER_RUNS,    /* the installer begins with what it was given */
     FP_SYNC,              /* about to flush */
-    FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
     FP_SEGMENT_LOOK,      /* the record of one of all segments is looked at. Under log.lock or index_lock */
     FP_COUNT
 };
