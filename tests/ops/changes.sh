@@ -195,7 +195,7 @@ check_equal "a store is no mount: 2" 2 $?
 "$CTL" watch --from x "$MNT" >"$WORK/out" 2>&1
 check_equal "a bad position: 2" 2 $?
 check_fails "who waits keeps the mount busy, as an open file does" "busy" umount "$MNT"
-kill -TERM $(daemons_under "$MNT")
+daemons_under "$MNT" | xargs kill -TERM
 check "a daemon that is told to end goes" wait_until 60 no_daemon "$MNT"
 wait "$WATCH_JSON"
 check_equal "the end of the mount ends it" 2 $?
