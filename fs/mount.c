@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,15 +125,23 @@ static int wait_for_program(pid_t pid, int *ret_status)
     return -ETIMEDOUT;
 }
 
-/* Runs a program of PATH quietly, which has some seconds. -EBUSY: it failed. */
+/* Runs a program of PATH quietly, which has some seconds, and may be killed by all signals. -EBUSY: it
+ * failed. */
 static int run_program(char *const argv[])
 {
     posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)posix_spawnattr_init(&attributes);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
     (void)posix_spawn_file_actions_init(&actions);
     (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     pid_t pid;
-    int r = -posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    int r = -posix_spawnp(&pid, argv[0], &actions, &attributes, argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
+    (void)posix_spawnattr_destroy(&attributes);
     if (r)
         return r;
     int status;
