@@ -63,14 +63,10 @@ static struct fsync_waiter *take(struct session *session)
     return group;
 }
 
-void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
+void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer)
 {
     struct session *session = session_of(req);
-    struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = request_begin(&session->stats, op)};
-    if (ctl_owns(ino)) {
-        answer(&me, 0);
-        return;
-    }
+    struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = timer};
     struct fsync_waiter *s = malloc(sizeof *s);
     if (!s) {
         answer(&me, eng_fsync(session->eng, ino));
@@ -82,6 +78,15 @@ void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
     struct fsync_waiter *group;
     while ((group = take(session)))
         flush_for(session->eng, group);
+}
+
+void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
+{
+    struct request_timer timer = request_begin(&session_of(req)->stats, op);
+    if (ctl_owns(ino))
+        answer(&(struct fsync_waiter){.req = req, .op = op, .timer = timer}, 0);
+    else
+        fsync_then_answer(req, op, ino, timer);
 }
 
 int fsync_names(fuse_req_t req, int r)

@@ -7,6 +7,8 @@
 
 /* Answers now or later. */
 void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino);
+/* The same for a change that was done, and is answered once it is durable: `timer` is its request's. */
+void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer);
 /*
  * -o dirsync, -o sync: what changed names (with sync also: attributes and content) is durable before it is
  * answered. `r` is what the change gave, 0 or a negative errno; returned is what its answer is: -EIO when it

@@ -16,7 +16,7 @@
 
 /* CREATE of this name, which no file can have, is TMPFILE: the kernel itself puts it there. */
 #define COMPAT_TMPFILE "/"
-/* GETATTR with this file handle is STATX; handles are 0 else. */
+/* GETATTR with this file handle is STATX; those that ops.c gives are small. */
 #define COMPAT_STATX UINT64_MAX
 /* WRITE and SETATTR with this file handle take set-user-ID and set-group-ID away. */
 #define COMPAT_KILL_SUIDGID (UINT64_MAX - 1)

@@ -29,6 +29,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -195,15 +196,16 @@ static void show_no_open(const struct daemon_state *d, int root)
         (void)close(folder);
 }
 
-/* -errno if the mount does not answer, or is not where it should be. */
+/* -errno if the mount does not answer, or is not where it should be. The kernel's own attributes are no
+ * answer, and the modes of the root folder no hindrance. */
 static int ask(const struct daemon_state *d)
 {
-    struct stat st;
+    struct statx st;
     int root = d->device ? mnt_open_root(&d->place) : -ESTALE;
     if (root < 0)
         return root;
-    int r = fstat(root, &st) == 0 ? 0 : -errno;
-    if (!r && st.st_dev != d->device)
+    int r = statx(root, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) == 0 ? 0 : -errno;
+    if (!r && makedev(st.stx_dev_major, st.stx_dev_minor) != d->device)
         r = -ESTALE;
     if (!r)
         show_no_open(d, root);

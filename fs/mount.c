@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,20 +109,46 @@ static bool engramfs_on(const char *path, char *source, size_t cap)
     return ours;
 }
 
-/* It walks a path, where it may meet somebody's FUSE that does not answer. */
-enum { FUSERMOUNT_MS = 5000, FUSERMOUNT_STEP_MS = 10 };
+/* A program that is run may meet somebody's FUSE that does not answer. */
+enum { PROGRAM_MS = 5000, PROGRAM_STEP_MS = 10 };
 
 static int wait_for_program(pid_t pid, int *ret_status)
 {
-    for (int left = FUSERMOUNT_MS; left > 0; left -= FUSERMOUNT_STEP_MS) {
+    for (int left = PROGRAM_MS; left > 0; left -= PROGRAM_STEP_MS) {
         pid_t r = waitpid(pid, ret_status, WNOHANG);
         if (r == pid)
             return 0;
         if (r < 0 && errno != EINTR)
             return -errno;
-        (void)nanosleep(&(struct timespec){.tv_nsec = FUSERMOUNT_STEP_MS * 1000000}, NULL);
+        (void)nanosleep(&(struct timespec){.tv_nsec = PROGRAM_STEP_MS * 1000000}, NULL);
     }
     return -ETIMEDOUT;
+}
+
+/* Runs a program of PATH quietly, which has some seconds, and may be killed by all signals. -EBUSY: it
+ * failed. */
+static int run_program(char *const argv[])
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)posix_spawnattr_init(&attributes);
+    (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    (void)posix_spawnattr_setsigmask(&attributes, &none);
+    (void)posix_spawn_file_actions_init(&actions);
+    (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    pid_t pid;
+    int r = -posix_spawnp(&pid, argv[0], &actions, &attributes, argv, environ);
+    (void)posix_spawn_file_actions_destroy(&actions);
+    (void)posix_spawnattr_destroy(&attributes);
+    if (r)
+        return r;
+    int status;
+    r = wait_for_program(pid, &status);
+    if (r)
+        return r;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
 }
 
 static int run_fusermount(bool lazy, const struct mnt_place *place)
@@ -138,20 +165,9 @@ static int run_fusermount(bool lazy, const struct mnt_place *place)
     argv[n++] = end;
     argv[n++] = copy;
     argv[n] = NULL;
-    posix_spawn_file_actions_t actions;
-    (void)posix_spawn_file_actions_init(&actions);
-    (void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-    pid_t pid;
-    int r = -posix_spawnp(&pid, program, &actions, NULL, argv, environ);
-    (void)posix_spawn_file_actions_destroy(&actions);
+    int r = run_program(argv);
     free(copy);
-    if (r)
-        return r;
-    int status;
-    r = wait_for_program(pid, &status);
-    if (r)
-        return r;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+    return r;
 }
 
 int mnt_place_open(const char *path, struct mnt_place *ret_place)
@@ -204,19 +220,34 @@ bool mnt_on_top(const struct mnt_place *place, dev_t device)
 
 int mnt_open_root(const struct mnt_place *place)
 {
-    int fd = openat(place->parent, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(place->parent, place->name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
+}
+
+/* syncfs(2) needs a descriptor that was opened, which a root folder that nobody may read gives to nobody.
+ * sync(2) begins with all filesystems at once, but waits for each: also for one that never answers, which
+ * keeps a process of its own waiting. */
+static void sync_mount(const struct mnt_place *place)
+{
+    char program[] = "sync";
+    int fd = openat(place->parent, place->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        (void)run_program((char *[]){program, NULL});
+        return;
+    }
+    (void)syncfs(fd);
+    (void)close(fd);
 }
 
 void mnt_write_back(const struct mnt_place *place)
 {
     struct statvfs st;
-    int fd = mnt_open_root(place);
-    if (fd < 0)
+    int root = mnt_open_root(place);
+    if (root < 0)
         return;
-    (void)syncfs(fd);
-    (void)fstatvfs(fd, &st); /* answered after them: requests are read in order */
-    (void)close(fd);
+    sync_mount(place);
+    (void)fstatvfs(root, &st); /* answered after them: requests are read in order */
+    (void)close(root);
 }
 
 int mnt_unmount(const struct mnt_place *place, bool lazy)

@@ -40,7 +40,7 @@ int mnt_mount(struct fuse_session *fuse, struct mnt_place *place, dev_t *ret_dev
 
 /* Is what one sees there this mount? Another one may lie above it. The daemon is asked for nothing. */
 bool mnt_on_top(const struct mnt_place *place, dev_t device);
-/* The root of what is mounted there, to be read; or -errno. */
+/* The root of what is mounted there, by O_PATH, for its folder may be one that nobody may read; or -errno. */
 int mnt_open_root(const struct mnt_place *place);
 /* Pages stored through mappings, of files that stay open: umount would do it, but will not while they are. */
 void mnt_write_back(const struct mnt_place *place);

@@ -67,6 +67,17 @@ static int check_new_name(fuse_req_t req, fuse_ino_t parent, const char *name)
     return check_name(parent, name);
 }
 
+/*
+ * The handle of a descriptor that was opened without O_DSYNC or O_SYNC, where the daemon has been told of it:
+ * by CREATE, and by OPEN if there is one. All others have 0. WRITE tells by itself, and the kernel sends the
+ * FSYNC after it; COPY_FILE_RANGE and FALLOCATE tell the handle alone, and the kernel sends none. */
+enum { HANDLE_UNSYNCED = 1 };
+
+static uint64_t handle_of(const struct fuse_file_info *fi)
+{
+    return fi->flags & O_DSYNC ? 0 : HANDLE_UNSYNCED; /* O_SYNC has both bits */
+}
+
 /* ---- session ------------------------------------------------------------ */
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -206,6 +217,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     }
     struct fuse_entry_param e;
     fill_entry(session, &attr, &e);
+    fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
     if (fuse_reply_create(req, &e, fi) < 0)
@@ -334,6 +346,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
+    fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
     fi->direct_io = ctl_owns(ino);
@@ -445,11 +458,8 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
     fsync_request(req, REQUEST_fsyncdir, ino);
 }
 
-static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
-                         struct fuse_file_info *fi)
+static int allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len)
 {
-    (void)fi;
-    REQUEST_COUNT(session_of(req), REQUEST_fallocate);
     int r = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
                 ? -EOPNOTSUPP
                 : attr_kill_suidgid_unasked(req, ino);
@@ -457,7 +467,23 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
         r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
     if (!r)
         attr_changed(session_of(req), ino);
-    reply_err(req, REQUEST_fallocate, fsync_change(req, r));
+    return r;
+}
+
+/* As ext4 has it: with O_DSYNC what was set aside or zeroed is durable, what was punched is not. */
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                         struct fuse_file_info *fi)
+{
+    struct session *session = session_of(req);
+    struct request_timer timer = request_begin(&session->stats, REQUEST_fallocate);
+    bool durable = session->opt->sync || (fi->fh != HANDLE_UNSYNCED && !(mode & FALLOC_FL_PUNCH_HOLE));
+    int r = allocate(req, ino, mode, off, len);
+    if (!r && durable) {
+        fsync_then_answer(req, REQUEST_fallocate, ino, timer);
+    } else {
+        reply_err(req, REQUEST_fallocate, r);
+        request_end(&timer);
+    }
 }
 
 static int seek_control(struct ctl *ctl, fuse_ino_t ino, off_t off, int whence, uint64_t *ret_offset)
@@ -508,12 +534,15 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
                                fuse_ino_t out, off_t off_out, struct fuse_file_info *fi_out, size_t len,
                                int flags)
 {
-    (void)fi_in, (void)fi_out;
+    (void)fi_in;
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_copy_file_range);
-    ssize_t n = -EOPNOTSUPP; /* the kernel copies by itself then */
-    if (flags == 0 && !ctl_owns(in) && !ctl_owns(out))
-        n = attr_kill_suidgid_unasked(req, out);
+    /* The kernel copies by itself then, by READ and WRITE, and FSYNC where that must be. */
+    if (flags || fi_out->fh != HANDLE_UNSYNCED || ctl_owns(in) || ctl_owns(out)) {
+        (void)fuse_reply_err(req, EOPNOTSUPP);
+        return;
+    }
+    ssize_t n = attr_kill_suidgid_unasked(req, out);
     if (n == 0)
         n = copy_range(session->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
     int r = n < 0 ? (int)n : fsync_change(req, 0);

@@ -5,7 +5,8 @@
  * Each entry that a reply hands to the kernel is one more reference to the inode
  * (eng_caller.ref), and FORGET gives references back; a reply that could not
  * be written gives its own back at once. Nothing is kept for an open file:
- * OPEN is answered with ENOSYS, so that the kernel never sends it again, and
+ * OPEN is answered with ENOSYS, so that the kernel never sends it again (a file
+ * handle says at most what ops.c was told of a descriptor), and
  * a memory that was unlinked while open lives until FORGET. Control files
  * have nodeids of their own, beyond any that the engine gives (control/nodes.h). */
 #ifndef ENGRAMFS_FS_SESSION_H

@@ -297,8 +297,9 @@ def holes(d, worker, deadline):
 
 
 def copies_of_holes(d, worker, deadline):
-    """copy_file_range(2) of a file that is one hole; what was copied is given back."""
-    source, target = sized(f'{d}/largest', LARGEST), sized(f'{d}/copy{worker % 4}', 0)
+    """copy_file_range(2) of a file that is one hole; what was copied is given back. The daemon copies, since the
+    descriptor has made its file."""
+    source, target = sized(f'{d}/largest', LARGEST), os.open(d, os.O_TMPFILE | os.O_RDWR, 0o600)
     for i in forever(deadline):
         yield lambda: os.copy_file_range(source, target, 1 << 30, i << 20, 0)
         if i % 4 == 3:

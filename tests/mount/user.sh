@@ -70,6 +70,79 @@ check_fails "another user's store" "Permission denied|denied" bash -c '
     mkdir "$1/bin/root-store" && chmod 700 "$1/bin/root-store"
     setpriv --reuid=nobody --regid=nogroup --clear-groups timeout 60 "$1/bin/engramfs" "$1/bin/root-store" "$1/home/mnt"' _ "$WORK"
 
+# ---- a root folder that nobody may read keeps its store from nothing
+K=$WORK/home/kept
+check "a store is mounted" as timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+as sh -c 'echo secret >"$1/a" && chmod 0300 "$1"' _ "$M"
+check_fails "its root folder cannot be listed" "Permission denied" as ls "$M"
+check "unmount" as fusermount3 -u "$M"
+check "the daemon ends" wait_until 60 no_daemon "$K"
+check "it is mounted again" as timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+check_equal "what was in it is there" secret "$(as cat "$M/a")"
+# what is stored through a mapping of a file that stays open is written back then, too
+coproc HOLDER { as python3 -c '
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, 1 << 20)
+m = mmap.mmap(fd, 1 << 20)
+m[:] = b"A" * (1 << 20)
+print(flush=True)
+sys.stdin.readline()
+os._exit(0)' "$M/stored"; }
+HOLDER_JOB=$HOLDER_PID
+read -t 20 -r _ <&"${HOLDER[0]}"
+daemons_under "$K" | xargs -r kill -TERM
+check "SIGTERM ends its daemon while a file is mapped" wait_until 60 no_daemon "$K"
+echo >&"${HOLDER[1]}"
+wait "$HOLDER_JOB"
+check "it is mounted once more" as timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+check_equal "what was stored is there" 1048576 "$(as cat "$M/stored" | tr -cd A | wc -c)"
+# sync(1) may wait for a filesystem that never answers: nobody else does
+mkdir "$WORK/bin/stuck"
+printf '#!/bin/sh\necho $$ >"%s"\nexec sleep 300\n' "$WORK/home/stuck" >"$WORK/bin/stuck/sync"
+chmod 755 "$WORK/bin/stuck/sync"
+check "unmount before that" as fusermount3 -u "$M"
+check "the daemon ends before that" wait_until 60 no_daemon "$K"
+check "a mount whose sync(1) never ends" as env "PATH=$WORK/bin/stuck:$PATH" timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+daemons_under "$K" | xargs -r kill -TERM
+check "SIGTERM ends its daemon all the same" wait_until 30 no_daemon "$K"
+check "it has begun" kill "$(cat "$WORK/home/stuck")"
+check "and can be killed" wait_until 20 bash -c '! kill -0 "$1" 2>/dev/null' _ "$(cat "$WORK/home/stuck")"
+check "its store is free" as timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+check "its mode may be changed" as chmod 0 "$M"
+check "unmount, mode 0" as fusermount3 -u "$M"
+check "the daemon ends, mode 0" wait_until 60 no_daemon "$K"
+check "it is mounted, mode 0" as timeout 60 "$WORK/bin/engramfs" "$K" "$M"
+check "its mode may be changed back" as chmod 0700 "$M"
+check_equal "all is there, mode 0" secret "$(as cat "$M/a")"
+check "unmount, mode 0700" as fusermount3 -u "$M"
+check "the daemon ends, mode 0700" wait_until 60 no_daemon "$K"
+# what a user restores of an archive of root's, whose ./ is closed to him
+mkdir -m 700 "$WORK/closed" && echo hi >"$WORK/closed/x" && tar -cf "$WORK/home/closed.tar" -C "$WORK/closed" . && chmod 644 "$WORK/home/closed.tar"
+as timeout 60 "$WORK/bin/engramctl" import "$WORK/home/closed.tar" "$WORK/home/restored" >/dev/null 2>&1
+check "what was restored with a root folder of root's is mounted" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/restored" "$M"
+check_equal "and its folder is so" "root 700" "$(as stat -c '%U %a' "$M")"
+check "unmount, another's" as fusermount3 -u "$M"
+check "the daemon ends, another's" wait_until 60 no_daemon "$WORK/home/restored"
+check "mount with -o noperm" as timeout 60 "$WORK/bin/engramfs" -o noperm "$WORK/home/restored" "$M"
+check "then the user makes the folder his own" as chown nobody: "$M"
+check "unmount, noperm" as fusermount3 -u "$M"
+check "the daemon ends, noperm" wait_until 60 no_daemon "$WORK/home/restored"
+check "without it" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/restored" "$M"
+check_equal "he has what he restored" "x" "$(as ls "$M")"
+check "unmount, his own" as fusermount3 -u "$M"
+check "the daemon ends, his own" wait_until 60 no_daemon "$WORK/home/restored"
+# and root, who may not pass modes over everywhere
+plain_root() { setpriv --bounding-set=-dac_override,-dac_read_search "$@"; }
+mkdir "$WORK/plain"
+check "a store of root's is mounted" timeout 60 "$ENGRAMFS" "$WORK/plain.store" "$WORK/plain"
+check "its root folder becomes another's" chown 1000 "$WORK/plain"
+chmod 700 "$WORK/plain"
+check "unmount, root's" unmount_store "$WORK/plain"
+check "it is mounted by a root without CAP_DAC_OVERRIDE" plain_root timeout 60 "$ENGRAMFS" "$WORK/plain.store" "$WORK/plain"
+check_fails "who may not list it" "Permission denied" plain_root ls "$WORK/plain"
+check "unmount, root's again" unmount_store "$WORK/plain"
+
 # ---- who may rename a folder above the mount point puts a link to another mount of the same user in its place
 as mkdir -p "$WORK/home/x/mem" "$WORK/home/other/mem"
 check "one mount" as timeout 60 "$WORK/bin/engramfs" "$WORK/home/second" "$WORK/home/x/mem"

@@ -200,14 +200,25 @@ static void copy_range(int from, off_t at, int to, off_t off, size_t n)
     }
 }
 
-static int copy_into(struct file *f)
+static int copy_to(struct file *f, int to)
 {
     struct range r = some(f);
     int from = source(r.n);
-    copy_range(from, 0, f->fd2, (off_t)r.off, r.n);
+    copy_range(from, 0, to, (off_t)r.off, r.n);
     MUST(close(from));
     model_put(f, r.off, data, r.n);
     return 0;
+}
+
+/* The daemon copies for a descriptor that has made its file, the kernel by reading and writing for others. */
+static int copy_into(struct file *f)
+{
+    return copy_to(f, f->fd);
+}
+
+static int copy_opened(struct file *f)
+{
+    return copy_to(f, f->fd2);
 }
 
 /* From what a mapping has just stored, and nobody has written back. */
@@ -220,7 +231,7 @@ static int copy_stored(struct file *f)
         MUST(m == MAP_FAILED ? -1 : 0);
         rnd_bytes(data, r.n);
         memcpy(m, data, r.n);
-        copy_range(from, 0, f->fd2, (off_t)r.off, r.n);
+        copy_range(from, 0, f->fd, (off_t)r.off, r.n);
         MUST(munmap(m, r.n));
     }
     MUST(close(from));
@@ -398,6 +409,7 @@ const struct content_op content_ops[] = {
     {"splice", splice_into, false},
     {"sendfile", send_into, false},
     {"copy", copy_into, false},
+    {"copy-opened", copy_opened, false},
     {"copy-stored", copy_stored, false},
     {"copy-within", copy_within, false},
     {"store", store, false},

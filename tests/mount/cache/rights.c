@@ -16,6 +16,7 @@
 
 enum { SOMEBODY = 5001 };
 
+static int made; /* the descriptor that has made the file */
 static char page[CACHE_PAGE] __attribute__((aligned(CACHE_PAGE)));
 
 static int by_write(int fd)
@@ -60,6 +61,13 @@ static int by_copy(int fd)
     return copy_file_range(fd, &from, fd, &to, 1000, 0) > 0 ? 0 : -1;
 }
 
+/* Through the descriptor that has made the file: the daemon copies. */
+static int by_copy_made(int fd)
+{
+    (void)fd;
+    return by_copy(made);
+}
+
 static int by_mapping(int fd)
 {
     char *m = mmap(NULL, CACHE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -72,9 +80,15 @@ static int by_mapping(int fd)
 static const struct {
     const char *name;
     int (*change)(int fd);
-} ways[] = {{"write", by_write},       {"append", by_append}, {"write-direct", by_direct_write},
-            {"truncate", by_truncate}, {"open", by_open},     {"fallocate", by_fallocate},
-            {"copy-range", by_copy},   {"store", by_mapping}};
+} ways[] = {{"write", by_write},
+            {"append", by_append},
+            {"write-direct", by_direct_write},
+            {"truncate", by_truncate},
+            {"open", by_open},
+            {"fallocate", by_fallocate},
+            {"copy-range", by_copy},
+            {"copy-range-made", by_copy_made},
+            {"store", by_mapping}};
 
 /* Another user changes the file, in a process of his. */
 static void as_somebody(int (*change)(int fd))
@@ -102,6 +116,7 @@ static void one(const char *name, int (*change)(int fd))
     (void)unlink("rights");
     int fd = open("rights", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
     MUST(fd);
+    made = fd;
     MUST(ftruncate(fd, 3 * CACHE_PAGE));
     MUST(pwrite(fd, page, CACHE_PAGE, 0));
     MUST(fchmod(fd, 0777));

@@ -130,6 +130,22 @@ static void vectors(void)
     MUST(close(fd));
 }
 
+/* For a descriptor that has not made its file. */
+static void copies_by_kernel(int in, int out)
+{
+    int opened = open("to", O_WRONLY | O_CLOEXEC);
+    char want[100], have[100];
+    off_t from = 0, to = (off_t)1 << 50;
+    MUST(opened);
+    X("data.copy.opened-huge", copy_file_range(in, &from, opened, &to, 10, 0), EFBIG);
+    from = 10, to = 5;
+    p_equal("data.copy.opened", copy_file_range(in, &from, opened, &to, 1000, 0), 1000);
+    MUST(pread(in, want, 100, 910));
+    MUST(pread(out, have, 100, 905));
+    p_equal("data.copy.opened-content", memcmp(want, have, 100), 0);
+    MUST(close(opened));
+}
+
 static void copies(void)
 {
     int in = fresh("from", 100000), out = fresh("to", 0), dir = open(".", O_RDONLY | O_CLOEXEC);
@@ -156,6 +172,7 @@ static void copies(void)
     X("data.copy.dir", copy_file_range(dir, NULL, out, NULL, 10, 0), EISDIR);
     from = 0, to = (off_t)1 << 50;
     X("data.copy.huge", copy_file_range(in, &from, out, &to, 10, 0), EFBIG);
+    copies_by_kernel(in, out);
     int readonly = open("to", O_RDONLY | O_CLOEXEC), append = open("to", O_WRONLY | O_APPEND | O_CLOEXEC);
     from = 0;
     X("data.copy.readonly", copy_file_range(in, &from, readonly, NULL, 10, 0), EBADF);
