@@ -137,6 +137,17 @@ static int take_record(struct scan *s, uint64_t off, uint64_t *ret_len, uint64_t
     return 0;
 }
 
+/* Behind `off`, where no record begins, where the next one may: none does in a hole, of which a file may have
+ * any number. */
+static uint64_t next_place(const struct scan *s, uint64_t off)
+{
+    off += 8;
+    bool in_window = off >= s->at && off - s->at + sizeof(struct echo_record) <= s->window.len;
+    if (in_window || !s->source->skip_hole)
+        return off;
+    return MIN_OF(s->source->skip_hole(s->source->arg, off), s->size);
+}
+
 /* Records follow one another; what cannot be understood is passed by, in search of the next one. */
 static int scan_records(struct scan *s, struct echo_stock_file *f)
 {
@@ -144,7 +155,7 @@ static int scan_records(struct scan *s, struct echo_stock_file *f)
     bool gap = false;
     int r = 0;
     for (uint64_t off = sizeof(struct echo_header), len; !r && off + sizeof(struct echo_record) <= s->size;
-         off += len ? len : 8) {
+         off = len ? off + len : next_place(s, off)) {
         r = take_record(s, off, &len, &seq);
         if (len && gap && !f->gap) /* of several the first was durable if any was */
             f->gap = before ? before + 1 : MAX_OF(seq - 1, UINT64_C(1));
@@ -293,6 +304,12 @@ static int read_opened(void *arg, void *buf, size_t size, uint64_t off)
     return io_pread_exact(o->file, o->ops, buf, size, off);
 }
 
+static uint64_t skip_hole_opened(void *arg, uint64_t off)
+{
+    const struct opened *o = arg;
+    return io_skip_hole(o->file, o->ops, off);
+}
+
 static int add_unusable(struct echo_stock *stock, uint32_t id, bool alien)
 {
     int r = array_grow(&stock->files, &stock->cap_files, stock->n_files + 1, sizeof *stock->files);
@@ -314,7 +331,7 @@ static int have_whole(const struct opened *o, bool fresh, uint64_t *ret_size)
 static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store, uint64_t id, bool fresh)
 {
     struct opened o = {.ops = io->ops};
-    struct echo_source source = {read_opened, &o, 0};
+    struct echo_source source = {.read = read_opened, .arg = &o, .skip_hole = skip_hole_opened};
     const struct echo_stock_file f = {.id = (uint32_t)id, .kept = id & KEPT};
     char name[ECHO_NAME_SIZE];
     uint64_t size = 0;

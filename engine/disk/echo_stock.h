@@ -54,6 +54,8 @@ struct echo_source {
     int (*read)(void *arg, void *buf, size_t size, uint64_t off);
     void *arg;
     uint64_t self; /* io_identity() of the file; 0: not known */
+    /* As io_skip_hole(). May be NULL: all of the file is read. */
+    uint64_t (*skip_hole)(void *arg, uint64_t off);
 };
 
 /* Reads the records of one file of `size` bytes, and adds them behind the others. -ENOMEM, or an error of the
