@@ -30,11 +30,18 @@ struct scan {
     bool unread;     /* a part of it is zeros, since it cannot be read, or was passed by */
 };
 
+/* Whether it may be another answer when it is asked for again. */
+static bool may_pass(int r)
+{
+    bool moment = r && r != -EBADMSG && !io_is_shortage(r);
+    return MUTANT(EIO_PASSES_ALONE) ? r == -EIO : moment;
+}
+
 /* Around what cannot be read. */
 static int read_around(struct scan *s, uint8_t *buf, size_t size, uint64_t off)
 {
     int r = -EIO;
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+    for (unsigned tries = 0; may_pass(r) && tries < MEDIUM_TRIES; tries++)
         r = s->source->read(s->source->arg, buf, size, off);
     if (r != -EIO && r != -EBADMSG)
         return r;
@@ -319,52 +326,110 @@ static int add_unusable(struct echo_stock *stock, uint32_t id, bool alien)
     return r;
 }
 
+/* How the folder's files are read. */
+struct loader {
+    struct echo_stock *stock;
+    struct eng_io *io;
+    uint64_t store;
+    bool fresh; /* from the medium */
+};
+
 /* *ret_size: of an open file, of which all is on the medium now if `fresh`. */
 static int have_whole(const struct opened *o, bool fresh, uint64_t *ret_size)
 {
     int r = fresh && !MUTANT(NO_MEDIUM_READ) ? o->ops->datasync(o->file) : 0;
     if (!r && fresh && !MUTANT(NO_MEDIUM_READ))
         o->ops->drop_cache(o->file);
-    return r ? r : o->ops->file_size(o->file, ret_size);
+    if (!r)
+        r = o->ops->file_size(o->file, ret_size);
+    return io_is_no_file(r) || r == -ENOENT ? -EIO : r; /* it is one, and it is there */
 }
 
-static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store, uint64_t id, bool fresh)
+/* Whether another listing lacks the file, too; -ENOENT alone may be an error of the moment. */
+static bool is_gone(const struct loader *l, uint64_t id)
 {
-    struct opened o = {.ops = io->ops};
-    struct echo_source source = {.read = read_opened, .arg = &o, .skip_hole = skip_hole_opened};
-    const struct echo_stock_file f = {.id = (uint32_t)id, .kept = id & KEPT};
-    char name[ECHO_NAME_SIZE];
-    uint64_t size = 0;
-    int r = -EIO;
-    name_of(&f, name);
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++) {
-        r = io->ops->open(io, name, IO_RDONLY, &o.file);
-        if (r)
-            continue;
-        r = have_whole(&o, fresh, &size);
-        if (r)
-            io->ops->close(o.file);
-    }
-    if (r == -ENOENT) /* gone since it was listed */
-        return 0;
+    struct names names = {.with_kept = l->stock->with_kept};
+    bool gone = MUTANT(ENOENT_IS_GONE) || l->io->ops->list(l->io, note_name, &names) == 0;
+    for (size_t i = 0; i < names.n; i++)
+        gone = gone && names.ids[i] != id;
+    free(names.ids);
+    return gone;
+}
+
+static int try_open(const struct loader *l, const char *name, struct opened *o, uint64_t *ret_size)
+{
+    int r = l->io->ops->open(l->io, name, IO_RDONLY, &o->file);
     if (r)
-        return io_is_shortage(r) ? r : add_unusable(stock, f.id, io_is_no_file(r));
-    source.self = io_identity(o.file, io->ops);
-    r = echo_stock_scan(stock, &source, store, f.id, size);
-    if (stock->n_files)
-        stock->files[stock->n_files - 1].kept = f.kept;
-    io->ops->close(o.file);
+        return r;
+    r = have_whole(o, l->fresh, ret_size);
+    if (r)
+        l->io->ops->close(o->file);
     return r;
+}
+
+/* An error may pass. *ret_gone: the file is there no more, since it was listed. */
+static int open_file(const struct loader *l, const struct echo_stock_file *f, struct opened *o,
+                     uint64_t *ret_size, bool *ret_gone)
+{
+    char name[ECHO_NAME_SIZE];
+    int r = -EIO;
+    name_of(f, name);
+    *ret_gone = false;
+    for (unsigned tries = 0; may_pass(r) && !io_is_no_file(r) && tries < MEDIUM_TRIES; tries++) {
+        r = try_open(l, name, o, ret_size);
+        *ret_gone = r == -ENOENT && is_gone(l, f->id | (f->kept ? KEPT : 0));
+        if (*ret_gone)
+            break;
+    }
+    return r;
+}
+
+static int refuse(struct echo_stock *stock, const struct echo_stock_file *f, int r)
+{
+    stock->has_refused = !io_is_shortage(r);
+    stock->refused = *f;
+    return r == -ENOENT ? -EIO : r; /* it is no store that is missing */
+}
+
+/* One whose medium cannot be read, or that is no file, is told of. Any other error may be over tomorrow, and
+ * the file have what nothing else has. */
+static int pass_unopened(struct echo_stock *stock, const struct echo_stock_file *f, int r)
+{
+    bool goes_on = r == -EIO || io_is_no_file(r) || stock->with_kept || MUTANT(EIO_PASSES_ALONE);
+    if (goes_on && !io_is_shortage(r))
+        return add_unusable(stock, f->id, io_is_no_file(r));
+    return refuse(stock, f, r);
+}
+
+static int load_file(const struct loader *l, const struct echo_stock_file *f)
+{
+    struct opened o = {.ops = l->io->ops};
+    struct echo_source source = {.read = read_opened, .arg = &o, .skip_hole = skip_hole_opened};
+    struct echo_stock *stock = l->stock;
+    uint64_t size = 0;
+    bool gone;
+    int r = open_file(l, f, &o, &size, &gone);
+    if (r)
+        return gone ? 0 : pass_unopened(stock, f, r);
+    source.self = io_identity(o.file, l->io->ops);
+    r = echo_stock_scan(stock, &source, l->store, f->id, size);
+    if (stock->n_files)
+        stock->files[stock->n_files - 1].kept = f->kept;
+    l->io->ops->close(o.file);
+    return r ? refuse(stock, f, r) : 0;
 }
 
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh)
 {
+    const struct loader l = {stock, io, store, fresh};
     struct names names = {.with_kept = stock->with_kept};
     int r = io->ops->list(io, note_name, &names);
     if (names.n)
         qsort(names.ids, names.n, sizeof *names.ids, by_id);
-    for (size_t i = 0; i < names.n && !r; i++)
-        r = load_file(stock, io, store, names.ids[i], fresh);
+    for (size_t i = 0; i < names.n && !r; i++) {
+        const struct echo_stock_file f = {.id = (uint32_t)names.ids[i], .kept = names.ids[i] & KEPT};
+        r = load_file(&l, &f);
+    }
     echo_stock_sort(stock);
     judge_gaps(stock);
     free(names.ids);

@@ -43,6 +43,8 @@ struct echo_stock {
     size_t n_refs, cap_refs;
     uint64_t synced; /* the last batch whose record was durable, as others say */
     bool with_kept;  /* those that were set aside are read, too */
+    bool has_refused;
+    struct echo_stock_file refused; /* with which a loading has failed */
     /* Instead of refs: how many records are of a batch from `first` to `last`. */
     bool count_only;
     uint64_t first, last, n_counted;
@@ -64,7 +66,10 @@ int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, 
                     uint64_t size);
 /* Once all are read: puts the records in order. */
 void echo_stock_sort(struct echo_stock *stock);
-/* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). -ENOMEM,
+/* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). A file
+ * may be gone, be none, or lie on a medium that cannot be read (-EIO time after time): then it has no
+ * records. Any other error with one of them ends the loading, if it has not passed when the file is asked for
+ * again; but not where those that were set aside are read, which are to give what they have. Also -ENOMEM,
  * and what a listing may answer. */
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh);
 void echo_stock_free(struct echo_stock *stock);
