@@ -101,6 +101,8 @@ static int add_ref(struct scan *s, const struct echo_record *rec, uint64_t off)
         stock->n_counted += rec->batch.seq >= stock->first && rec->batch.seq <= stock->last;
         return 0;
     }
+    if (rec->batch.seq <= stock->since && !MUTANT(ALL_REFS_KEPT))
+        return 0;
     int r = array_grow(&stock->refs, &stock->cap_refs, stock->n_refs + 1, sizeof *stock->refs);
     if (!r)
         stock->refs[stock->n_refs++] = (struct echo_ref){.seq = rec->batch.seq,
@@ -251,12 +253,12 @@ static bool is_elsewhere(const struct echo_stock *stock, uint64_t seq, size_t fi
 }
 
 /* What is missing in the middle of a file: a cut of the power may have kept what was written later. Then an
- * opening wrote what the file has anew, and was about to remove it. */
+ * opening wrote what the file has anew, and was about to remove it; or a checkpoint has it. */
 static void judge_gaps(struct echo_stock *stock)
 {
     for (size_t i = 0; i < stock->n_files; i++) {
         struct echo_stock_file *f = &stock->files[i];
-        bool elsewhere = f->gap && is_elsewhere(stock, f->gap, i);
+        bool elsewhere = f->gap && (f->gap <= stock->since || is_elsewhere(stock, f->gap, i));
         f->torn = ((f->gap > stock->synced || elsewhere) && !MUTANT(GAPS_ARE_DAMAGE)) ||
                   (f->gap && MUTANT(GAPS_ARE_TORN));
         f->damaged = f->damaged || (f->gap && !f->torn);
@@ -401,7 +403,8 @@ static int pass_unopened(struct echo_stock *stock, const struct echo_stock_file 
     return refuse(stock, f, r);
 }
 
-static int load_file(const struct loader *l, const struct echo_stock_file *f)
+/* `size_max`: what lies behind that is not looked at. */
+static int load_file(const struct loader *l, const struct echo_stock_file *f, uint64_t size_max)
 {
     struct opened o = {.ops = l->io->ops};
     struct echo_source source = {.read = read_opened, .arg = &o, .skip_hole = skip_hole_opened};
@@ -412,11 +415,17 @@ static int load_file(const struct loader *l, const struct echo_stock_file *f)
     if (r)
         return gone ? 0 : pass_unopened(stock, f, r);
     source.self = io_identity(o.file, l->io->ops);
-    r = echo_stock_scan(stock, &source, l->store, f->id, size);
+    r = echo_stock_scan(stock, &source, l->store, f->id, MIN_OF(size, size_max));
     if (stock->n_files)
         stock->files[stock->n_files - 1].kept = f->kept;
     l->io->ops->close(o.file);
     return r ? refuse(stock, f, r) : 0;
+}
+
+static void all_loaded(struct echo_stock *stock)
+{
+    echo_stock_sort(stock);
+    judge_gaps(stock);
 }
 
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh)
@@ -428,11 +437,27 @@ int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store,
         qsort(names.ids, names.n, sizeof *names.ids, by_id);
     for (size_t i = 0; i < names.n && !r; i++) {
         const struct echo_stock_file f = {.id = (uint32_t)names.ids[i], .kept = names.ids[i] & KEPT};
-        r = load_file(&l, &f);
+        r = load_file(&l, &f, UINT64_MAX);
     }
-    echo_stock_sort(stock);
-    judge_gaps(stock);
+    all_loaded(stock);
     free(names.ids);
+    return r;
+}
+
+int echo_stock_load_since(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh,
+                          uint64_t since)
+{
+    const struct loader l = {stock, io, store, fresh};
+    struct echo_stock before = *stock;
+    int r = 0;
+    *stock = (struct echo_stock){.with_kept = before.with_kept, .since = since};
+    for (size_t i = 0; i < before.n_files && !r; i++) {
+        const struct echo_stock_file *f = &before.files[i];
+        bool unopened = !f->size && (f->alien || f->unread);
+        r = unopened ? add_unusable(stock, f->id, f->alien) : load_file(&l, f, f->size);
+    }
+    all_loaded(stock);
+    echo_stock_free(&before);
     return r;
 }
 

@@ -43,6 +43,7 @@ struct echo_stock {
     size_t n_refs, cap_refs;
     uint64_t synced; /* the last batch whose record was durable, as others say */
     bool with_kept;  /* those that were set aside are read, too */
+    uint64_t since;  /* records of batches up to that one have no ref: a checkpoint has them */
     bool has_refused;
     struct echo_stock_file refused; /* with which a loading has failed */
     /* Instead of refs: how many records are of a batch from `first` to `last`. */
@@ -72,6 +73,9 @@ void echo_stock_sort(struct echo_stock *stock);
  * again; but not where those that were set aside are read, which are to give what they have. Also -ENOMEM,
  * and what a listing may answer. */
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh);
+/* Reads the same files once more, no further than they went then, for the batches behind another one. */
+int echo_stock_load_since(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh,
+                          uint64_t since);
 void echo_stock_free(struct echo_stock *stock);
 /* The batch behind that one, NULL: none. */
 struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain);

@@ -29,7 +29,19 @@ int echoes_load(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
     rec->echo.with_kept = eng->opt.salvage;
+    rec->echo.since = recovery_likely_start(rec);
     int r = echo_stock_load(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only);
+    return tell_refused(rec, r);
+}
+
+int echoes_reach(struct recovery *rec, uint64_t seq)
+{
+    struct eng *eng = rec->eng;
+    if (seq >= rec->echo.since || MUTANT(NOT_LOADED_AGAIN))
+        return 0;
+    /* A salvage may go back to one checkpoint after the other. */
+    seq = eng->opt.salvage ? 0 : seq;
+    int r = echo_stock_load_since(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only, seq);
     return tell_refused(rec, r);
 }
 
