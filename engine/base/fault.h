@@ -209,6 +209,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(ECHO_UNSYNCED)       /* a batch comes to the echo before it is durable in the log */                   \
     M(ECHO_STALE)          /* an echo that tells of another past than the log stays */                       \
     M(SORTED_EACH_TIME)    /* records of the echo are sorted with each of its files that was read */         \
+    M(ALL_REFS_KEPT)       /* an opening keeps records of the echo that the checkpoint has        */         \
+    M(NOT_LOADED_AGAIN)    /* the echo is not read again for an older checkpoint                  */         \
+    M(EIO_PASSES_ALONE)    /* other errors with the echo are none of the moment                   */         \
+    M(ENOENT_IS_GONE)      /* an echo that is not found once is gone                              */         \
+    M(HELD_STAYS_OPEN)     /* what a checkpoint in a hold has of the echo stays open              */         \
     M(HELD_IS_LOST)        /* a copy of a held folder gets what was written meanwhile, without content */    \
     M(HELD_IS_SHORT)       /* what was written in a hold and is damaged is left out */                       \
     M(UNREAD_ECHO_IS_END)  /* a second copy of the log that cannot be read just now is none */               \

@@ -468,14 +468,20 @@ void echo_forget(struct echo *echo, uint64_t seq, bool may_unlink)
 {
     uint64_t lacks = echo_lacks(echo);
     pthread_mutex_lock(&echo->lock);
-    for (size_t i = echo->n_files; may_unlink && i-- > 0;) {
+    for (size_t i = echo->n_files; i-- > 0;) {
         struct echo_file *f = &echo->files[i];
         char name[ECHO_NAME_SIZE];
         if (f->last > seq || f->gone)
             continue;
+        f->ended = true;
+        if (!may_unlink) {
+            if (!f->refs && !f->unsynced && !MUTANT(HELD_STAYS_OPEN))
+                close_file(echo, f);
+            continue;
+        }
         echo_name(f->id, name);
         (void)echo->io->ops->unlink(echo->io, name); /* one that stays goes with the next opening */
-        f->gone = f->ended = true;
+        f->gone = true;
         if (f->refs)
             continue;
         close_file(echo, f);

@@ -30,11 +30,18 @@ struct scan {
     bool unread;     /* a part of it is zeros, since it cannot be read, or was passed by */
 };
 
+/* Whether it may be another answer when it is asked for again. */
+static bool may_pass(int r)
+{
+    bool moment = r && r != -EBADMSG && !io_is_shortage(r);
+    return MUTANT(EIO_PASSES_ALONE) ? r == -EIO : moment;
+}
+
 /* Around what cannot be read. */
 static int read_around(struct scan *s, uint8_t *buf, size_t size, uint64_t off)
 {
     int r = -EIO;
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+    for (unsigned tries = 0; may_pass(r) && tries < MEDIUM_TRIES; tries++)
         r = s->source->read(s->source->arg, buf, size, off);
     if (r != -EIO && r != -EBADMSG)
         return r;
@@ -94,6 +101,8 @@ static int add_ref(struct scan *s, const struct echo_record *rec, uint64_t off)
         stock->n_counted += rec->batch.seq >= stock->first && rec->batch.seq <= stock->last;
         return 0;
     }
+    if (rec->batch.seq <= stock->since && !MUTANT(ALL_REFS_KEPT))
+        return 0;
     int r = array_grow(&stock->refs, &stock->cap_refs, stock->n_refs + 1, sizeof *stock->refs);
     if (!r)
         stock->refs[stock->n_refs++] = (struct echo_ref){.seq = rec->batch.seq,
@@ -137,6 +146,17 @@ static int take_record(struct scan *s, uint64_t off, uint64_t *ret_len, uint64_t
     return 0;
 }
 
+/* Behind `off`, where no record begins, where the next one may: none does in a hole, of which a file may have
+ * any number. */
+static uint64_t next_place(const struct scan *s, uint64_t off)
+{
+    off += 8;
+    bool in_window = off >= s->at && off - s->at + sizeof(struct echo_record) <= s->window.len;
+    if (in_window || !s->source->skip_hole)
+        return off;
+    return MIN_OF(s->source->skip_hole(s->source->arg, off), s->size);
+}
+
 /* Records follow one another; what cannot be understood is passed by, in search of the next one. */
 static int scan_records(struct scan *s, struct echo_stock_file *f)
 {
@@ -144,7 +164,7 @@ static int scan_records(struct scan *s, struct echo_stock_file *f)
     bool gap = false;
     int r = 0;
     for (uint64_t off = sizeof(struct echo_header), len; !r && off + sizeof(struct echo_record) <= s->size;
-         off += len ? len : 8) {
+         off = len ? off + len : next_place(s, off)) {
         r = take_record(s, off, &len, &seq);
         if (len && gap && !f->gap) /* of several the first was durable if any was */
             f->gap = before ? before + 1 : MAX_OF(seq - 1, UINT64_C(1));
@@ -233,12 +253,12 @@ static bool is_elsewhere(const struct echo_stock *stock, uint64_t seq, size_t fi
 }
 
 /* What is missing in the middle of a file: a cut of the power may have kept what was written later. Then an
- * opening wrote what the file has anew, and was about to remove it. */
+ * opening wrote what the file has anew, and was about to remove it; or a checkpoint has it. */
 static void judge_gaps(struct echo_stock *stock)
 {
     for (size_t i = 0; i < stock->n_files; i++) {
         struct echo_stock_file *f = &stock->files[i];
-        bool elsewhere = f->gap && is_elsewhere(stock, f->gap, i);
+        bool elsewhere = f->gap && (f->gap <= stock->since || is_elsewhere(stock, f->gap, i));
         f->torn = ((f->gap > stock->synced || elsewhere) && !MUTANT(GAPS_ARE_DAMAGE)) ||
                   (f->gap && MUTANT(GAPS_ARE_TORN));
         f->damaged = f->damaged || (f->gap && !f->torn);
@@ -293,6 +313,12 @@ static int read_opened(void *arg, void *buf, size_t size, uint64_t off)
     return io_pread_exact(o->file, o->ops, buf, size, off);
 }
 
+static uint64_t skip_hole_opened(void *arg, uint64_t off)
+{
+    const struct opened *o = arg;
+    return io_skip_hole(o->file, o->ops, off);
+}
+
 static int add_unusable(struct echo_stock *stock, uint32_t id, bool alien)
 {
     int r = array_grow(&stock->files, &stock->cap_files, stock->n_files + 1, sizeof *stock->files);
@@ -302,55 +328,136 @@ static int add_unusable(struct echo_stock *stock, uint32_t id, bool alien)
     return r;
 }
 
+/* How the folder's files are read. */
+struct loader {
+    struct echo_stock *stock;
+    struct eng_io *io;
+    uint64_t store;
+    bool fresh; /* from the medium */
+};
+
 /* *ret_size: of an open file, of which all is on the medium now if `fresh`. */
 static int have_whole(const struct opened *o, bool fresh, uint64_t *ret_size)
 {
     int r = fresh && !MUTANT(NO_MEDIUM_READ) ? o->ops->datasync(o->file) : 0;
     if (!r && fresh && !MUTANT(NO_MEDIUM_READ))
         o->ops->drop_cache(o->file);
-    return r ? r : o->ops->file_size(o->file, ret_size);
+    if (!r)
+        r = o->ops->file_size(o->file, ret_size);
+    return io_is_no_file(r) || r == -ENOENT ? -EIO : r; /* it is one, and it is there */
 }
 
-static int load_file(struct echo_stock *stock, struct eng_io *io, uint64_t store, uint64_t id, bool fresh)
+/* Whether another listing lacks the file, too; -ENOENT alone may be an error of the moment. */
+static bool is_gone(const struct loader *l, uint64_t id)
 {
-    struct opened o = {.ops = io->ops};
-    struct echo_source source = {read_opened, &o, 0};
-    const struct echo_stock_file f = {.id = (uint32_t)id, .kept = id & KEPT};
-    char name[ECHO_NAME_SIZE];
-    uint64_t size = 0;
-    int r = -EIO;
-    name_of(&f, name);
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++) {
-        r = io->ops->open(io, name, IO_RDONLY, &o.file);
-        if (r)
-            continue;
-        r = have_whole(&o, fresh, &size);
-        if (r)
-            io->ops->close(o.file);
-    }
-    if (r == -ENOENT) /* gone since it was listed */
-        return 0;
+    struct names names = {.with_kept = l->stock->with_kept};
+    bool gone = MUTANT(ENOENT_IS_GONE) || l->io->ops->list(l->io, note_name, &names) == 0;
+    for (size_t i = 0; i < names.n; i++)
+        gone = gone && names.ids[i] != id;
+    free(names.ids);
+    return gone;
+}
+
+static int try_open(const struct loader *l, const char *name, struct opened *o, uint64_t *ret_size)
+{
+    int r = l->io->ops->open(l->io, name, IO_RDONLY, &o->file);
     if (r)
-        return io_is_shortage(r) ? r : add_unusable(stock, f.id, io_is_no_file(r));
-    source.self = io_identity(o.file, io->ops);
-    r = echo_stock_scan(stock, &source, store, f.id, size);
-    if (stock->n_files)
-        stock->files[stock->n_files - 1].kept = f.kept;
-    io->ops->close(o.file);
+        return r;
+    r = have_whole(o, l->fresh, ret_size);
+    if (r)
+        l->io->ops->close(o->file);
     return r;
+}
+
+/* An error may pass. *ret_gone: the file is there no more, since it was listed. */
+static int open_file(const struct loader *l, const struct echo_stock_file *f, struct opened *o,
+                     uint64_t *ret_size, bool *ret_gone)
+{
+    char name[ECHO_NAME_SIZE];
+    int r = -EIO;
+    name_of(f, name);
+    *ret_gone = false;
+    for (unsigned tries = 0; may_pass(r) && !io_is_no_file(r) && tries < MEDIUM_TRIES; tries++) {
+        r = try_open(l, name, o, ret_size);
+        *ret_gone = r == -ENOENT && is_gone(l, f->id | (f->kept ? KEPT : 0));
+        if (*ret_gone)
+            break;
+    }
+    return r;
+}
+
+static int refuse(struct echo_stock *stock, const struct echo_stock_file *f, int r)
+{
+    stock->has_refused = !io_is_shortage(r);
+    stock->refused = *f;
+    return r == -ENOENT ? -EIO : r; /* it is no store that is missing */
+}
+
+/* One whose medium cannot be read, or that is no file, is told of. Any other error may be over tomorrow, and
+ * the file have what nothing else has. */
+static int pass_unopened(struct echo_stock *stock, const struct echo_stock_file *f, int r)
+{
+    bool goes_on = r == -EIO || io_is_no_file(r) || stock->with_kept || MUTANT(EIO_PASSES_ALONE);
+    if (goes_on && !io_is_shortage(r))
+        return add_unusable(stock, f->id, io_is_no_file(r));
+    return refuse(stock, f, r);
+}
+
+/* `size_max`: what lies behind that is not looked at. */
+static int load_file(const struct loader *l, const struct echo_stock_file *f, uint64_t size_max)
+{
+    struct opened o = {.ops = l->io->ops};
+    struct echo_source source = {.read = read_opened, .arg = &o, .skip_hole = skip_hole_opened};
+    struct echo_stock *stock = l->stock;
+    uint64_t size = 0;
+    bool gone;
+    int r = open_file(l, f, &o, &size, &gone);
+    if (r)
+        return gone ? 0 : pass_unopened(stock, f, r);
+    source.self = io_identity(o.file, l->io->ops);
+    r = echo_stock_scan(stock, &source, l->store, f->id, MIN_OF(size, size_max));
+    if (stock->n_files)
+        stock->files[stock->n_files - 1].kept = f->kept;
+    l->io->ops->close(o.file);
+    return r ? refuse(stock, f, r) : 0;
+}
+
+static void all_loaded(struct echo_stock *stock)
+{
+    echo_stock_sort(stock);
+    judge_gaps(stock);
 }
 
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh)
 {
+    const struct loader l = {stock, io, store, fresh};
     struct names names = {.with_kept = stock->with_kept};
     int r = io->ops->list(io, note_name, &names);
     if (names.n)
         qsort(names.ids, names.n, sizeof *names.ids, by_id);
-    for (size_t i = 0; i < names.n && !r; i++)
-        r = load_file(stock, io, store, names.ids[i], fresh);
-    echo_stock_sort(stock);
-    judge_gaps(stock);
+    for (size_t i = 0; i < names.n && !r; i++) {
+        const struct echo_stock_file f = {.id = (uint32_t)names.ids[i], .kept = names.ids[i] & KEPT};
+        r = load_file(&l, &f, UINT64_MAX);
+    }
+    all_loaded(stock);
     free(names.ids);
+    return r;
+}
+
+int echo_stock_load_since(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh,
+                          uint64_t since)
+{
+    const struct loader l = {stock, io, store, fresh};
+    struct echo_stock before = *stock;
+    int r = 0;
+    *stock = (struct echo_stock){.with_kept = before.with_kept, .since = since};
+    for (size_t i = 0; i < before.n_files && !r; i++) {
+        const struct echo_stock_file *f = &before.files[i];
+        bool unopened = !f->size && (f->alien || f->unread);
+        r = unopened ? add_unusable(stock, f->id, f->alien) : load_file(&l, f, f->size);
+    }
+    all_loaded(stock);
+    echo_stock_free(&before);
     return r;
 }
 

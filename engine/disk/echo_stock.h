@@ -43,6 +43,9 @@ struct echo_stock {
     size_t n_refs, cap_refs;
     uint64_t synced; /* the last batch whose record was durable, as others say */
     bool with_kept;  /* those that were set aside are read, too */
+    uint64_t since;  /* records of batches up to that one have no ref: a checkpoint has them */
+    bool has_refused;
+    struct echo_stock_file refused; /* with which a loading has failed */
     /* Instead of refs: how many records are of a batch from `first` to `last`. */
     bool count_only;
     uint64_t first, last, n_counted;
@@ -54,6 +57,8 @@ struct echo_source {
     int (*read)(void *arg, void *buf, size_t size, uint64_t off);
     void *arg;
     uint64_t self; /* io_identity() of the file; 0: not known */
+    /* As io_skip_hole(). May be NULL: all of the file is read. */
+    uint64_t (*skip_hole)(void *arg, uint64_t off);
 };
 
 /* Reads the records of one file of `size` bytes, and adds them behind the others. -ENOMEM, or an error of the
@@ -62,9 +67,15 @@ int echo_stock_scan(struct echo_stock *stock, const struct echo_source *source, 
                     uint64_t size);
 /* Once all are read: puts the records in order. */
 void echo_stock_sort(struct echo_stock *stock);
-/* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). -ENOMEM,
+/* Reads all files of the folder; `fresh`: from the medium, not from memory, and made durable (I11). A file
+ * may be gone, be none, or lie on a medium that cannot be read (-EIO time after time): then it has no
+ * records. Any other error with one of them ends the loading, if it has not passed when the file is asked for
+ * again; but not where those that were set aside are read, which are to give what they have. Also -ENOMEM,
  * and what a listing may answer. */
 int echo_stock_load(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh);
+/* Reads the same files once more, no further than they went then, for the batches behind another one. */
+int echo_stock_load_since(struct echo_stock *stock, struct eng_io *io, uint64_t store, bool fresh,
+                          uint64_t since);
 void echo_stock_free(struct echo_stock *stock);
 /* The batch behind that one, NULL: none. */
 struct echo_ref *echo_stock_find(const struct echo_stock *stock, uint64_t seq, uint64_t chain);

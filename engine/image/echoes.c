@@ -14,11 +14,35 @@
 
 uint64_t echoes_gather = UINT64_C(4) << 20;
 
+static int tell_refused(struct recovery *rec, int r)
+{
+    const struct echo_stock_file *f = &rec->echo.refused;
+    if (r && rec->echo.has_refused)
+        snprintf(rec->why, 256,
+                 "e%08x.%s, of the second copy of the log, cannot be read now: %s; if that stays so, move it "
+                 "out of the folder, which leaves the log without that copy",
+                 f->id, f->kept ? "kept" : "log", strerror(-r));
+    return r;
+}
+
 int echoes_load(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
     rec->echo.with_kept = eng->opt.salvage;
-    return echo_stock_load(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only);
+    rec->echo.since = recovery_likely_start(rec);
+    int r = echo_stock_load(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only);
+    return tell_refused(rec, r);
+}
+
+int echoes_reach(struct recovery *rec, uint64_t seq)
+{
+    struct eng *eng = rec->eng;
+    if (seq >= rec->echo.since || MUTANT(NOT_LOADED_AGAIN))
+        return 0;
+    /* A salvage may go back to one checkpoint after the other. */
+    seq = eng->opt.salvage ? 0 : seq;
+    int r = echo_stock_load_since(&rec->echo, eng->io, eng->log.store, !eng->opt.read_only, seq);
+    return tell_refused(rec, r);
 }
 
 void echoes_free(struct recovery *rec)
@@ -72,7 +96,7 @@ int echoes_fetch_ahead(struct recovery *rec)
 static int read_ref(struct recovery *rec, const struct echo_ref *ref, struct batch_header *ret_header)
 {
     int r = -EIO;
-    for (unsigned tries = 0; r == -EIO && tries < MEDIUM_TRIES; tries++)
+    for (unsigned tries = 0; r && !io_is_shortage(r) && tries < MEDIUM_TRIES; tries++)
         r = echo_stock_read(&rec->echo, rec->eng->io, ref, ret_header, &rec->batch);
     return r;
 }

@@ -17,9 +17,12 @@
  * tests change it. */
 extern uint64_t echoes_gather;
 
-/* Reads the files of the echo; before the segments are listed, so that of a store in use the log has all that
- * the echo has. -ENOMEM, and what a listing may answer. */
+/* Reads the files of the echo, for what comes behind the newest checkpoint that seems whole: a hold leaves
+ * what those before it have. Before the segments are listed, so that of a store in use the log has all that
+ * the echo has. As echo_stock_load(), and rec->why. */
 int echoes_load(struct recovery *rec);
+/* The replay is to begin behind that batch: reads the files once more if that is an older checkpoint. */
+int echoes_reach(struct recovery *rec, uint64_t seq);
 void echoes_free(struct recovery *rec);
 /* Whether the echo has the batch that is due. */
 bool echoes_have_next(const struct recovery *rec);

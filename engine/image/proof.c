@@ -458,7 +458,7 @@ static int read_echo(void *arg, void *buf, size_t size, uint64_t off)
 /* All batches that were written to it are there. */
 static int prove_echo_file(struct proof *p, const struct echo_file *f)
 {
-    const struct echo_source source = {read_echo, p, 0};
+    const struct echo_source source = {.read = read_echo, .arg = p};
     struct echo_stock stock = {.count_only = true, .first = f->first, .last = f->last};
     char name[MEDIUM_NAME_SIZE];
     echo_name(f->id, name);

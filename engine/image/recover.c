@@ -144,6 +144,8 @@ static int start_from_checkpoint(struct recovery *rec, size_t i)
     struct ckpt_position pos;
     int r = load_any(rec, rec->ckpts[i], &pos);
     if (!r)
+        r = echoes_reach(rec, pos.seq);
+    if (!r)
         r = is_newest(rec, &pos);
     if (!r)
         go_on_from(rec, rec->ckpts[i], &pos);
@@ -195,7 +197,7 @@ static int find_start(struct recovery *rec)
     eng->checkpoints->next_id = checkpoint_next_id(rec->ckpts, rec->n_ckpts);
     for (size_t i = 0; i < rec->n_ckpts; i++) {
         int r = start_from_checkpoint(rec, i);
-        if (!r || io_is_shortage(r))
+        if (!r || io_is_shortage(r) || rec->echo.has_refused)
             return r;
         note_checkpoint_mark(rec, rec->ckpts[i]);
         if (r != -ESTALE)
@@ -209,7 +211,10 @@ static int find_start(struct recovery *rec)
     if (error && eng->checkpoints->unread && !eng->opt.salvage && !MUTANT(UNREAD_CKPT_IS_NONE))
         return no_checkpoint(rec, error); /* the log may be older than that, and seem whole */
     /* Without a checkpoint the log must be there from its first batch. */
-    int r = is_newest(rec, &(struct ckpt_position){0});
+    int r = echoes_reach(rec, 0);
+    if (r)
+        return r;
+    r = is_newest(rec, &(struct ckpt_position){0});
     for (size_t i = 0; i < rec->n_segs && !r; i++) {
         if (rec->segs[i].valid && rec->segs[i].header.kind == SEGMENT_LOG &&
             rec->segs[i].header.first_seq == 1)

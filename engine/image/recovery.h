@@ -43,6 +43,9 @@ struct recovery {
     uint64_t last_ckpt; /* the same */
 };
 
+/* The last batch of the newest checkpoint that has a whole root: from there the replay will begin, if the
+ * rest of it is whole, too. 0: there is none, or it cannot be told (stock.c). */
+uint64_t recovery_likely_start(const struct recovery *rec);
 /* Lists the files, and reads the headers of segments (stock.c). */
 int recovery_take_stock(struct recovery *rec);
 int recovery_read_header(struct recovery *rec, struct seg_file *sf);

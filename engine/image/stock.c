@@ -1,5 +1,6 @@
 /*
  * stock.c - the files of a store's folder that a recovery looks at. Runs before any thread starts. */
+#include "image/checkpoint.h"
 #include "image/reader.h"
 #include "image/recovery.h"
 
@@ -58,6 +59,42 @@ static int newest_first(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x < y) - (x > y);
+}
+
+struct ids {
+    uint64_t *ids;
+    size_t n, cap;
+};
+
+static int note_image(void *arg, const char *name)
+{
+    struct ids *found = arg;
+    uint64_t id;
+    unsigned copy;
+    if (image_parse_name(name, &id, &copy) != 0)
+        return 0;
+    int r = array_grow(&found->ids, &found->cap, found->n + 1, sizeof *found->ids);
+    if (!r)
+        found->ids[found->n++] = id;
+    return r;
+}
+
+uint64_t recovery_likely_start(const struct recovery *rec)
+{
+    struct eng *eng = rec->eng;
+    struct image_note none[IMAGE_NOTES];
+    struct ids found = {0};
+    uint64_t seq = 0;
+    int r =
+        eng->sb.version == FORMAT_VERSION_OLD ? -EBADMSG : eng->io->ops->list(eng->io, note_image, &found);
+    if (found.n)
+        qsort(found.ids, found.n, sizeof *found.ids, newest_first);
+    for (size_t i = 0; i < found.n && !r; i++)
+        if (images_probe(&eng->checkpoints->images, found.ids[i], &seq) == 0)
+            break;
+    (void)images_take_notes(&eng->checkpoints->images, none); /* the loading takes its own */
+    free(found.ids);
+    return seq;
 }
 
 int recovery_read_header(struct recovery *rec, struct seg_file *sf)

@@ -381,6 +381,24 @@ Test(echo, after_a_failed_sync_another_file_goes_on)
     echo_stock_free(&stock);
 }
 
+/* A descriptor for each checkpoint would be too many. */
+Test(echo, in_a_hold_what_a_checkpoint_has_is_closed_and_stays)
+{
+    for (uint64_t seq = 1; seq <= N; seq++) {
+        write_all(seq, seq);
+        echo_cut(&echo, seq);
+        if (seq == 3)
+            echo_forget(&echo, seq, false); /* before it is durable */
+        echo_sync(&echo);
+        echo_forget(&echo, seq, false);
+        cr_assert_null(echo.files[seq - 1].file, "%llu", (unsigned long long)seq);
+    }
+    cr_assert_eq(files(), N);
+    expect_all(1, N, "in a hold");
+    echo_forget(&echo, N, true);
+    cr_assert_eq(files(), 0);
+}
+
 Test(echo, names_that_are_taken_are_passed_by)
 {
     simdisk_put(disk, "e00000001.log", "mine", 4);

@@ -68,7 +68,7 @@ static struct echo_stock stock;
 
 static void scan(void)
 {
-    const struct echo_source source = {read_file, NULL, 0};
+    const struct echo_source source = {.read = read_file};
     stock = (struct echo_stock){0};
     bytes_read = 0;
     cr_assert_eq(echo_stock_scan(&stock, &source, STORE, 1, file_size), 0);
@@ -132,7 +132,7 @@ Test(echo_stock, all_that_is_whole_is_found_between_what_is_damaged)
 Test(echo_stock, the_records_of_many_files_are_sorted_once)
 {
     enum { FILES = 40, IN_FILE = 25 };
-    const struct echo_source source = {read_file, NULL, 0};
+    const struct echo_source source = {.read = read_file};
     stock = (struct echo_stock){0};
     for (uint32_t id = FILES; id > 0; id--) {
         begin_file(id, 8 << 10);

@@ -262,6 +262,22 @@ Test(claims, a_hole_takes_no_time)
                   (unsigned long long)lost_after >> 20);
 }
 
+/* Under names of the echo, too; they are no more than their names say. */
+Test(claims, holes_that_are_called_an_echo_take_no_time)
+{
+    uint64_t before = read_by(false);
+    for (unsigned i = 0; i < 20; i++) {
+        char name[ECHO_NAME_SIZE], path[128];
+        echo_name(1000 + i, name);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+        int fd = open(path, O_CREAT | O_WRONLY, 0600);
+        cr_assert(fd >= 0 && ftruncate(fd, 2 * ECHO_FILE_BYTES) == 0);
+        (void)close(fd);
+    }
+    uint64_t after = read_by(false);
+    cr_assert_leq(after, before + 20 * (UINT64_C(512) << 10), "%llu MiB", (unsigned long long)after >> 20);
+}
+
 static int no_item(void *arg, const struct eng_dump_item *item)
 {
     (void)item;

@@ -38,18 +38,19 @@ static bool is_old(struct unit *c)
 }
 
 /* Whether the `nth` call of that kind, of an opening of a store whose last batch has a wrong bit, struck. */
-static bool fail_at(enum sim_call call, uint64_t nth, uint64_t flip)
+static bool fail_at(enum sim_call call, uint64_t nth, int error)
 {
     struct unit c;
     unit_clone(&c, &u);
-    cr_assert_eq(simdisk_flip(c.disk, last.name, last.offset + flip, 1), 0);
-    simdisk_fail(c.disk, call, nth, EIO);
+    cr_assert_eq(simdisk_flip(c.disk, last.name, last.offset + sizeof(struct batch_header) + 6, 1), 0);
+    simdisk_fail(c.disk, call, nth, error);
     int r = unit_try_open(&c);
     bool struck = !simdisk_fault_waits(c.disk);
     simdisk_fail(c.disk, call, 0, 0);
-    cr_assert(r == 0 || r == -EIO, "%d: %s", r, c.why);
+    cr_assert(r == 0 || r == -error, "%d: %s", r, c.why);
     if (!r) {
-        cr_assert_not(is_old(&c), "call %d, %llu: %s", call, (unsigned long long)nth, c.all_warnings);
+        cr_assert_not(is_old(&c), "%s of call %d, %llu: %s", strerror(error), call, (unsigned long long)nth,
+                      c.all_warnings);
         unit_kill(&c, SIM_DROP_ALL, 0);
     }
     cr_assert_eq(unit_try_open(&c), 0, "call %d, %llu: %s", call, (unsigned long long)nth, c.why);
@@ -60,16 +61,20 @@ static bool fail_at(enum sim_call call, uint64_t nth, uint64_t flip)
 
 Test(passing_errors, of_one_call_of_an_opening)
 {
-    const enum sim_call calls[] = {SIM_OPEN, SIM_PREAD, SIM_DATASYNC};
+    const enum sim_call calls[] = {SIM_OPEN, SIM_PREAD, SIM_DATASYNC, SIM_FILE_SIZE, SIM_LIST};
+    const int errors[] = {EIO, ENOSPC, EDQUOT, ESTALE, ETIMEDOUT, EAGAIN, EACCES, ENOMEM, ENOENT};
     make_store();
-    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(calls) * ARRAY_LEN(errors); i++) {
+        enum sim_call call = calls[i / ARRAY_LEN(errors)];
         uint64_t n = 1;
-        while (fail_at(calls[i], n, sizeof(struct batch_header) + 6))
+        while (fail_at(call, n, errors[i % ARRAY_LEN(errors)]))
             n++;
-        cr_assert_gt(n, 3, "%zu", i);
+        cr_assert_gt(n, 3, "%d", call);
     }
     unit_open(&u);
 }
+
+/* ---- for as long as it is tried ---------------------------------------------------------------- */
 
 static struct eng_io_ops ops;
 static const struct eng_io_ops *disk_ops;
@@ -110,6 +115,40 @@ Test(passing_errors, of_some_calls_in_a_row)
         unit_done(&c);
     }
     cr_assert_eq(n_refused, 1);
+    unit_open(&u);
+}
+
+static int open_stale(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    uint32_t id;
+    bool is_echo = echo_parse_name(name, &id) == 0;
+    return is_echo ? -ESTALE : disk_ops->open(io, name, flags, ret_file);
+}
+
+/* No error of a medium: nobody takes the file for one that will never be read again. But who looks for what
+ * can be had is told, and has the rest. */
+Test(passing_errors, of_all_of_the_second_copy_refuse_the_store)
+{
+    make_store();
+    for (unsigned salvage = 0; salvage < 2; salvage++) {
+        struct unit c;
+        unit_clone(&c, &u);
+        cr_assert_eq(simdisk_flip(c.disk, last.name, last.offset + sizeof(struct batch_header) + 6, 1), 0);
+        struct eng_io *io = simdisk_io(c.disk);
+        disk_ops = io->ops;
+        ops = *disk_ops;
+        ops.open = open_stale;
+        io->ops = &ops;
+        c.opt.salvage = c.opt.read_only = salvage;
+        int r = unit_try_open(&c);
+        io->ops = disk_ops;
+        cr_assert_eq(r, salvage ? 0 : -ESTALE, "%s", c.why);
+        cr_assert(salvage || strstr(c.why, "cannot be read now"), "%s", c.why);
+        cr_assert(!salvage || strstr(c.all_warnings, "second copy of the log is damaged"), "%s",
+                  c.all_warnings);
+        cr_assert_eq(unit_files(&c, ".kept", NULL), 0);
+        unit_done(&c);
+    }
     unit_open(&u);
 }
 
