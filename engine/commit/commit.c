@@ -105,9 +105,20 @@ static int prepare(struct eng *eng, struct txn *txn)
     return r;
 }
 
+/* Where the medium refuses the batch in this segment, in the next. */
 static int write_batch(struct eng *eng, struct txn *txn)
 {
     int r = prepare(eng, txn);
+    if (r)
+        return r;
+    uint32_t id = eng->log.active->id;
+    r = log_append_locked(&eng->log, txn);
+    if (!log_leave_locked(&eng->log, r))
+        return r;
+    report_line(&eng->report, ENG_LOG_WARNING,
+                "s%08x.seg: writing behind the end of the log failed (%s); a new segment begins", id,
+                strerror(-r));
+    r = prepare(eng, txn);
     return r ? r : log_append_locked(&eng->log, txn);
 }
 
