@@ -249,6 +249,14 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \
     M(NOTHING_REMOVES)  /* a hole where nothing is counts as a removal */                                    \
+    M(END_UNREAD)       /* the log goes on in a block that was not read */                                   \
+    M(END_CACHED)       /* what is in memory of that block proves that it can be */                          \
+    M(LOG_STAYS)        /* a segment that cannot be written is not left */                                   \
+    M(LEFT_EACH_TIME)   /* one is left for each batch that fails */                                          \
+    M(WALKED_FOR_EACH)  /* each relocation of an xattr goes through the file's list */                       \
+    M(WALKS_UNCOUNTED)  /* those of a batch may be of any number of long lists */                            \
+    M(LOOKED_FOR_EACH)  /* each xattr to be copied is looked for in the file's list */                       \
+    M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
     M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

@@ -108,9 +108,20 @@ static int prepare(struct eng *eng, struct txn *txn)
     return r;
 }
 
+/* Where the medium refuses the batch in this segment, in the next. */
 static int write_batch(struct eng *eng, struct txn *txn)
 {
     int r = prepare(eng, txn);
+    if (r)
+        return r;
+    uint32_t id = eng->log.active->id;
+    r = log_append_locked(&eng->log, txn);
+    if (!log_leave_locked(&eng->log, r))
+        return r;
+    report_line(&eng->report, ENG_LOG_WARNING,
+                "s%08x.seg: writing behind the end of the log failed (%s); a new segment begins", id,
+                strerror(-r));
+    r = prepare(eng, txn);
     return r ? r : log_append_locked(&eng->log, txn);
 }
 
@@ -118,19 +129,19 @@ static int write_batch(struct eng *eng, struct txn *txn)
 static int publish(struct eng *eng, const struct txn *txn)
 {
     int r = 0;
-    uint64_t lost = 0, moved = 0;
+    size_t lost = 0, relocations = 0;
     feed_stage(eng, txn); /* its names may lie in the index, which changes now */
     pthread_rwlock_wrlock(&eng->index_lock);
-    for (size_t i = 0; i < txn->n_ops && r >= 0; i++) {
-        r = index_apply(&eng->idx, &txn->ops[i], eng->log.seq);
-        if (txn->ops[i].type == OP_RELOCATE)
-            ++*(r > 0 ? &lost : &moved);
+    for (size_t i = 0, n, gone; i < txn->n_ops && r >= 0; i += n) {
+        r = index_apply_next(&eng->idx, &txn->ops[i], txn->n_ops - i, eng->log.seq, &n, &gone);
+        relocations += txn->ops[i].type == OP_RELOCATE ? n : 0;
+        lost += gone;
     }
     if (r >= 0 && eng_doubt(eng)) /* a part of the index that it changes could not be had */
         r = -EIO;
     eng->published_seq = eng->log.seq;
     pthread_rwlock_unlock(&eng->index_lock);
-    COUNT(eng, relocations, moved);
+    COUNT(eng, relocations, relocations - lost);
     COUNT(eng, relocations_lost, lost);
     has_published = true;
     if (r >= 0) {

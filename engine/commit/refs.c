@@ -14,6 +14,8 @@
 #include "commit/summaries.h"
 #include "commit/walk.h"
 
+#include <assert.h>
+
 #define SLICE_ENTRIES 256u /* of a summary */
 #define SLICE_LOOKS 512u   /* at ranges; only xattrs of the last inode of a slice exceed it */
 
@@ -44,6 +46,73 @@ bool extent_ref_current(struct eng *eng, const struct extent_ref *ref)
     bool current = extent_ref_current_locked(&eng->idx, ref);
     pthread_rwlock_unlock(&eng->index_lock);
     return current;
+}
+
+/* ---- many xattrs ------------------------------------------------------------------------------ */
+
+static int by_inode_and_place(const void *a, const void *b)
+{
+    const struct extent_ref *x = *(const struct extent_ref *const *)a,
+                            *y = *(const struct extent_ref *const *)b;
+    if (x->ino != y->ino)
+        return x->ino < y->ino ? -1 : 1;
+    return locator_order(&x->from, &y->from);
+}
+
+/* Notes those of one inode's refs, sorted, that lie there. */
+static void note_current(const struct extent_ref *const *refs, size_t n, const struct locator *loc,
+                         bool *current)
+{
+    size_t at = 0, end = n;
+    while (at < end) {
+        size_t mid = (at + end) / 2;
+        if (locator_order(&refs[mid]->from, loc) < 0)
+            at = mid + 1;
+        else
+            end = mid;
+    }
+    for (; at < n && locator_equal(&refs[at]->from, loc); at++)
+        current[at] = true;
+}
+
+/* Goes through the list of the inode that the refs begin with, for all of its own: *ret_n. Returns how many
+ * xattrs it has. */
+static uint32_t look_for_xattrs(const struct index *idx, const struct extent_ref *const *refs, size_t n,
+                                bool *current, size_t *ret_n)
+{
+    const struct inode_rec *inode = index_inode(idx, refs[0]->ino);
+    struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
+    size_t own = 1;
+    while (own < n && refs[own]->ino == refs[0]->ino && !MUTANT(LOOKED_FOR_EACH))
+        own++;
+    while (index_next_xattr(idx, &walk))
+        if (walk.xattr.is_extent)
+            note_current(refs, own, &walk.xattr.loc, current);
+    *ret_n = own;
+    return walk.n;
+}
+
+size_t extent_refs_current_xattrs(struct eng *eng, const struct extent_ref **refs, size_t n)
+{
+    bool current[REFS_AT_ONCE] = {false};
+    size_t kept = 0;
+    assert(n <= REFS_AT_ONCE);
+    if (n)
+        qsort(refs, n, sizeof *refs, by_inode_and_place);
+    for (size_t at = 0, own; at < n;) {
+        uint64_t left = MUTANT(LOOKS_UNCOUNTED) || MUTANT(LOOKED_FOR_EACH) ? UINT64_MAX : eng_slice(eng);
+        pthread_rwlock_rdlock(&eng->index_lock);
+        do {
+            uint32_t looks = look_for_xattrs(&eng->idx, refs + at, n - at, current + at, &own);
+            left -= MIN_OF(left, (uint64_t)looks + 1);
+            at += own;
+        } while (at < n && left);
+        pthread_rwlock_unlock(&eng->index_lock);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (current[i])
+            refs[kept++] = refs[i];
+    return kept;
 }
 
 /* ---- those of a segment, by its summary ------------------------------------------------------- */

@@ -17,6 +17,11 @@
 bool extent_ref_current(struct eng *eng, const struct extent_ref *ref);
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref);
 
+#define REFS_AT_ONCE 256u
+/* The same of many xattrs at once, REFS_AT_ONCE at most: the list of a file is gone through once for all of
+ * its own, in short locked slices. Returns how many are current: they are the first of `refs` then. */
+size_t extent_refs_current_xattrs(struct eng *eng, const struct extent_ref **refs, size_t n);
+
 /*
  * Collects the live ranges that lie in the segments for which `wanted` has a value (NULL: in all, by a walk),
  * looking at the index in short locked slices. Sorted by place. Of a range that changed meanwhile it may have

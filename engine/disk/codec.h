@@ -210,6 +210,19 @@ static inline bool locator_equal(const struct locator *a, const struct locator *
     return a->seg == b->seg && a->off8 == b->off8 && a->skip == b->skip && a->len == b->len &&
            a->ext_len == b->ext_len;
 }
+/* By place; 0: equal. */
+static inline int locator_order(const struct locator *a, const struct locator *b)
+{
+    if (a->seg != b->seg)
+        return a->seg < b->seg ? -1 : 1;
+    if (a->off8 != b->off8)
+        return a->off8 < b->off8 ? -1 : 1;
+    if (a->skip != b->skip)
+        return a->skip < b->skip ? -1 : 1;
+    if (a->len != b->len)
+        return a->len < b->len ? -1 : 1;
+    return (a->ext_len > b->ext_len) - (a->ext_len < b->ext_len);
+}
 
 /*
  * On disk: header, one uint64 checksum a block, payload padded to 8, path hint

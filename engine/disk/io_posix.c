@@ -76,6 +76,13 @@ static int no_read(int err)
     return is_medium ? -EIO : -err;
 }
 
+/* A write, which may have to read the rest of a block first. */
+static int no_write(int err)
+{
+    int r = no_room(err);
+    return r == -err ? no_read(err) : r;
+}
+
 static const struct due_names *posix_due(struct eng_io *io)
 {
     return &((struct io_posix *)(void *)io)->due;
@@ -191,7 +198,7 @@ static ssize_t posix_pwritev(struct io_file *file, const struct iovec *iov, int 
     if (offset > INT64_MAX)
         return -EINVAL;
     ssize_t done = pwritev(file->fd, iov, n > IOV_MAX ? IOV_MAX : n, (off_t)offset);
-    return done < 0 ? no_room(errno) : done;
+    return done < 0 ? no_write(errno) : done;
 }
 
 static int posix_file_size(struct io_file *file, uint64_t *ret_size)

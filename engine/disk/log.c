@@ -244,13 +244,14 @@ int log_append_locked(struct log *log, struct txn *txn)
     }
     r = io_pwritev_full(log->active->file, log->io->ops, iov, (int)txn->n_pieces + 1, log->tail);
     if (r)
-        return r; /* nothing was published; the next batch takes the same place */
+        return r; /* nothing was published; the next batch takes the same place, or log_leave_locked() */
     struct batch_header header;
     memcpy(&header, log->scratch.data, sizeof header);
     uint64_t size = log->scratch.len + txn->extents_len;
     if (stands_apart(log)) /* what is durable may be more by now: its end only rises */
         log->mark = header.durable_seq;
     echo_note(&log->echo, log->active->id, log->tail, &header, log->scratch.data + sizeof header);
+    log->left = false;
     log->tail += size;
     log->chain = header.sum;
     log->time = header.time;
@@ -259,6 +260,22 @@ int log_append_locked(struct log *log, struct txn *txn)
     atomic_fetch_add_explicit(&log->bytes, size, memory_order_relaxed);
     atomic_store_explicit(&log->seq, header.seq, memory_order_release);
     return 0;
+}
+
+/*
+ * A write into a block that cannot be read fails, since the kernel reads the rest of the block first: the
+ * next batch would fail in the same place, and so would the summary. What there may be of the failed batch
+ * never happened; the segment that is begun now claims its number. Where that one cannot be written either,
+ * the fault is another: no segment for each batch that fails. */
+bool log_leave_locked(struct log *log, int error)
+{
+    if (error != -EIO || !log->active || (log->left && !MUTANT(LEFT_EACH_TIME)) || MUTANT(LOG_STAYS))
+        return false;
+    (void)log->io->ops->truncate(log->active->file, log->tail);
+    log->ahead = 0;
+    log->summary.lost = true;
+    log->left = log_seal_locked(log) == 0;
+    return log->left;
 }
 
 /* ---- group commit ------------------------------------------------------- */

@@ -28,9 +28,10 @@ struct log {
      * went on, until log_complete_summary_locked(). Protected by lock. */
     struct summary summary;
     uint64_t summed_from;
-    _Atomic bool lean;       /* the disk is full: segments are sealed without a summary */
-    uint64_t ahead;          /* up to where the file was filled with zeros; 0: nowhere. protected by lock */
-    uint64_t bytes_at_flush; /* of the last one. protected by lock */
+    _Atomic bool lean; /* the disk is full: segments are sealed without a summary */
+    uint64_t ahead;    /* up to where the file was filled with zeros; 0: nowhere. protected by lock */
+    bool left; /* a segment was left, and no batch was written since (log_leave_locked()). The same. */
+    uint64_t bytes_at_flush;       /* of the last one. protected by lock */
     _Atomic uint32_t small_fsyncs; /* asked for since the last large flush */
     _Atomic uint64_t seq;          /* of the last batch. Written under lock, read without it. */
     uint64_t chain;                /* sum of the last batch. protected by lock */
@@ -115,6 +116,9 @@ int log_complete_summary_locked(struct log *log, uint32_t id, uint64_t from, con
 /* With log->lock held: writes the batch. On success the ops' locators are absolute and log->seq is its
  * number. */
 int log_append_locked(struct log *log, struct txn *txn);
+/* With log->lock held: log_append_locked() has failed with `error`. Whether the same batch may succeed in a
+ * new segment: the active one is sealed then. */
+bool log_leave_locked(struct log *log, int error);
 
 /* Somebody outside asks for a flush, as a database does after each transaction. */
 static inline void log_count_fsync(struct log *log)

@@ -145,22 +145,49 @@ static void adopt_missing(struct recovery *rec)
     }
 }
 
-/* Whether nothing but zeros lies behind the last batch: the file was allocated ahead (log.c). */
-static bool ends_in_zeros(struct recovery *rec)
+/* Reads, from the medium, the head of the segment and all from the block on in which the last batch ends.
+ * What is not known to be durable was made so and read anew before (I11), so that a sync that fails now takes
+ * nothing of the store along. */
+static int read_end(struct recovery *rec, uint64_t from)
 {
     const struct seg_file *sf = rec->at;
-    if (sf->torn || sf->size < rec->offset)
-        return false;
-    size_t n = sf->size - rec->offset;
-    if (n > LOG_AHEAD || segments_pin(&rec->eng->segments, sf->id, &rec->pinned) != 0)
-        return false;
+    const struct eng_io_ops *ops = rec->eng->io->ops;
+    struct io_file *file = rec->pinned->file;
+    struct segment_header h;
+    size_t n = (size_t)(sf->size - from);
+    int r = sf->fresh || MUTANT(END_CACHED) ? 0 : ops->datasync(file);
+    if (!r && !sf->fresh && !MUTANT(END_CACHED))
+        ops->drop_cache(file);
+    if (!r && !MUTANT(CONTINUE_HEADLESS))
+        r = io_pread_exact(file, ops, &h, sizeof h, 0);
     rec->batch.len = 0;
-    bool zeros = buf_reserve(&rec->batch, n) == 0 &&
-                 io_pread_exact(rec->pinned->file, rec->eng->io->ops, rec->batch.data, n, rec->offset) == 0;
-    for (size_t i = 0; zeros && i < n; i++)
+    if (!r)
+        r = buf_reserve(&rec->batch, n + 1);
+    return r ? r : io_pread_exact(file, ops, rec->batch.data, n, from);
+}
+
+/*
+ * Whether the log can go on behind its last batch: if nothing but zeros lies there, since the file was
+ * allocated ahead (log.c), and the block can be read in which it ends. Of one that cannot be read Linux
+ * writes no part, since it reads the rest first; a system that does may not find again what it wrote. */
+static bool can_go_on(struct recovery *rec)
+{
+    const struct seg_file *sf = rec->at;
+    if (sf->torn || sf->size < rec->offset || sf->size - rec->offset > LOG_AHEAD ||
+        segments_pin(&rec->eng->segments, sf->id, &rec->pinned) != 0)
+        return false;
+    uint64_t from = MUTANT(END_UNREAD) ? rec->offset : rec->offset / IO_ALIGN * IO_ALIGN;
+    int r = read_end(rec, from);
+    bool zeros = !r;
+    for (uint64_t i = rec->offset - from; zeros && i < sf->size - from; i++)
         zeros = rec->batch.data[i] == 0;
     segments_unpin(rec->pinned);
     rec->pinned = NULL;
+    if (r)
+        report_line(
+            &rec->eng->report, ENG_LOG_WARNING,
+            "s%08x.seg: where the log ends, at offset %llu, cannot be read (%s): a new segment begins",
+            sf->id, (unsigned long long)rec->offset, strerror(-r));
     return zeros;
 }
 
@@ -234,9 +261,9 @@ int recovery_adopt(struct recovery *rec)
     if (loading_is_done(&eng->loading)) /* else the rest of the index would be fetched for that */
         orphans_find(eng);
     /* A log that ended cleanly is continued; behind a torn end a new segment begins, and where the next
-     * opening would ask in vain for the head. */
+     * opening would ask in vain for the head or for what is written now. */
     if (rec->at && (rec->at->valid || MUTANT(CONTINUE_HEADLESS)) && rec->offset < eng->log.segment_size &&
-        (ends_in_zeros(rec) || MUTANT(CONTINUE_TORN))) {
+        (can_go_on(rec) || MUTANT(CONTINUE_TORN))) {
         struct segment *seg;
         r = segments_pin(&eng->segments, rec->at->id, &seg);
         if (!r)

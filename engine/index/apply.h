@@ -20,5 +20,10 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n,
  * Applies one op of batch `seq`. A live caller has validated the op; from recovery anything may come,
  * and what does not fit is -EBADMSG, with the index still sound in memory but not to be used. */
 int index_apply(struct index *idx, const struct op *op, uint64_t seq);
+/* The same for the first of n ops of a batch or, where those move xattrs, for some of them: the list of a
+ * file is gone through once for all of its own. So a batch is applied, by its writer and by a recovery.
+ * *ret_n: how many, 1 at least; *ret_lost: relocations among them that found something else. */
+int index_apply_next(struct index *idx, const struct op *ops, size_t n, uint64_t seq, size_t *ret_n,
+                     size_t *ret_lost);
 
 #endif

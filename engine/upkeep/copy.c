@@ -179,10 +179,13 @@ static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_
     return 0;
 }
 
-/* Under one short lock: which of the next refs are still current, and the paths for their hints. */
+/* Which of the next refs are still current, and the paths for their hints: those of content under one short
+ * lock, and then those of xattrs. What changes between the two is younger than seen_seq. */
 static int look_up_step(struct copier *c, size_t n)
 {
     struct index *idx = &c->eng->idx;
+    const struct extent_ref *refs = c->refs + c->copied, *xattrs[COPY_STEP];
+    size_t n_xattrs = 0;
     c->names.len = 0;
     int r = buf_reserve(&c->names, COPY_STEP * (EXTENT_NAME_MAX + 1u));
     if (r)
@@ -190,9 +193,11 @@ static int look_up_step(struct copier *c, size_t n)
     pthread_rwlock_rdlock(&c->eng->index_lock);
     c->seen_seq = c->eng->published_seq;
     for (size_t i = 0; i < n; i++) {
-        const struct extent_ref *ref = &c->refs[c->copied + i];
+        const struct extent_ref *ref = &refs[i];
         c->name_len[i] = 0;
-        c->stale[i] = !extent_ref_current_locked(idx, ref);
+        c->stale[i] = ref->off == EXTENT_XATTR_OFF || !extent_ref_current_locked(idx, ref);
+        if (ref->off == EXTENT_XATTR_OFF)
+            xattrs[n_xattrs++] = ref;
         if (c->stale[i] || ref->off)
             continue;
         c->name_at[i] = (uint32_t)c->names.len;
@@ -201,6 +206,9 @@ static int look_up_step(struct copier *c, size_t n)
         c->names.len += c->name_len[i];
     }
     pthread_rwlock_unlock(&c->eng->index_lock);
+    n_xattrs = extent_refs_current_xattrs(c->eng, xattrs, n_xattrs);
+    for (size_t i = 0; i < n_xattrs; i++)
+        c->stale[xattrs[i] - refs] = false;
     return 0;
 }
 

@@ -14,6 +14,7 @@
 
 /* Extents copied between two passes of the job's gate. */
 #define COPY_STEP INSTALL_STEP
+static_assert(COPY_STEP <= REFS_AT_ONCE, "they are looked up at once");
 
 struct copier {
     struct eng *eng;

@@ -35,11 +35,35 @@ int install_age_metadata(struct eng *eng)
 
 /* ---- one output segment --------------------------------------------------------------- */
 
+/* Files whose xattrs a batch moves: for each its list is gone through while everybody waits. */
+struct walked {
+    uint64_t inos[INSTALL_STEP];
+    size_t n;
+    uint32_t left; /* xattrs that may still be passed by */
+};
+
+/* Whether the relocation may come along. The last list may be longer than what is left. Under log.lock. */
+static bool may_walk(const struct eng *eng, struct walked *w, const struct extent_ref *ref)
+{
+    if (ref->off != EXTENT_XATTR_OFF || MUTANT(WALKS_UNCOUNTED))
+        return true;
+    for (size_t i = w->n; i-- > 0;)
+        if (w->inos[i] == ref->ino)
+            return true;
+    if (w->n && !w->left)
+        return false;
+    const struct inode_rec *inode = index_inode(&eng->idx, ref->ino);
+    w->left -= inode ? index_count_xattrs(&eng->idx, inode, w->left) : 0;
+    w->inos[w->n++] = ref->ino;
+    return true;
+}
+
 /* Stages the next relocations, in order, up to *ret_end. Under log.lock. */
 static int stage(const struct installer *in, const struct outgoing *og, struct txn *txn, size_t *ret_n,
                  size_t *ret_end)
 {
     size_t n = 0, i = og->next, max = eng_step(in->eng, INSTALL_STEP);
+    struct walked walked = {.left = eng_slice(in->eng)};
     struct op *op;
     if (og->payload) {
         assert(og->seg); /* which holds it */
@@ -52,6 +76,8 @@ static int stage(const struct installer *in, const struct outgoing *og, struct t
         const struct extent_ref *ref = &og->refs[i];
         if (!ref->to.seg)
             continue;
+        if (!may_walk(in->eng, &walked, ref))
+            break;
         if (!(op = txn_op(txn, OP_RELOCATE)))
             return -ENOMEM;
         op->ino = ref->ino;

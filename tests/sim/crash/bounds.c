@@ -8,9 +8,10 @@
  * engine that has mutants a group of any size, or victims that stay until the end, must be noticed.
  *
  * Also: how many segments are looked at in one hold of log.lock, or of index_lock, when some are to be
- * retired or chosen, or figures of all are asked for.
+ * retired or chosen, or figures of all are asked for; and how many xattrs in one hold of index_lock, while
+ * a compaction moves those of files that have many.
  *
- *   bounds [memory|disk|orphans|looks] */
+ *   bounds [memory|scrub|disk|orphans|looks|xattrs] */
 #include "core/look.h"
 #include "hook.h"
 #include "unit_store.h"
@@ -145,6 +146,7 @@ void __wrap_qsort(void *base, size_t n, size_t size, int (*compare)(const void *
 
 static pthread_mutex_t *watched; /* NULL: none */
 static pthread_rwlock_t *watched_shared;
+static bool watched_held; /* the latter is */
 static uint64_t looks, most_looks, all_looks;
 
 int __real_pthread_mutex_lock(pthread_mutex_t *lock);
@@ -166,7 +168,38 @@ int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
     int r = __real_pthread_rwlock_rdlock(lock);
     if (lock == watched_shared)
         looks = 0;
+    watched_held = watched_held || lock == watched_shared;
     return r;
+}
+
+int __real_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock);
+int __real_pthread_rwlock_unlock(pthread_rwlock_t *lock);
+int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock);
+bool __real_index_next_xattr(const struct index *idx, struct xattr_walk *walk);
+bool __wrap_index_next_xattr(const struct index *idx, struct xattr_walk *walk);
+
+int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock)
+{
+    int r = __real_pthread_rwlock_wrlock(lock);
+    if (lock == watched_shared)
+        looks = 0;
+    watched_held = watched_held || lock == watched_shared;
+    return r;
+}
+
+int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock)
+{
+    watched_held = watched_held && lock != watched_shared;
+    return __real_pthread_rwlock_unlock(lock);
+}
+
+bool __wrap_index_next_xattr(const struct index *idx, struct xattr_walk *walk)
+{
+    all_looks += watched_held;
+    looks += watched_held;
+    most_looks = MAX_OF(most_looks, looks);
+    return __real_index_next_xattr(idx, walk);
 }
 
 static bool look(struct eng *eng, const struct seg_rec *seg)
@@ -611,6 +644,57 @@ static void measure_looks(void)
     unit_done(&u);
 }
 
+/* ---- xattrs ------------------------------------------------------------------------------------------ */
+
+/* Each twice, so that half of what there is is garbage; of one file after the other, or of all in turn. */
+static void set_xattrs(const uint64_t *inos, unsigned files, unsigned xattrs, bool in_turn)
+{
+    char bytes[XATTR_INLINE_MAX + 1], name[24];
+    memset(bytes, 'x', sizeof bytes);
+    for (unsigned i = 0; i < files * xattrs; i++) {
+        unsigned file = in_turn ? i % files : i / xattrs, n = in_turn ? i / files : i % xattrs;
+        (void)snprintf(name, sizeof name, "user.%u", n);
+        for (unsigned twice = 0; twice < 2; twice++)
+            UNIT_NEED(eng_setxattr(u.eng, inos[file], name, bytes, sizeof bytes, 0) == 0);
+    }
+}
+
+static void measure_moving(unsigned files, unsigned xattrs, bool in_turn)
+{
+    struct eng_job_report report;
+    uint64_t inos[64];
+    UNIT_NEED(files <= ARRAY_LEN(inos));
+    new_store();
+    for (unsigned i = 0; i < files; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "x%u", i);
+        inos[i] = unit_create(&u, name);
+    }
+    set_xattrs(inos, files, xattrs, in_turn);
+    UNIT_NEED(eng_sync(u.eng) == 0);
+    looks = most_looks = all_looks = 0;
+    watched_shared = &u.eng->index_lock;
+    UNIT_NEED(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &report) == 0);
+    watched_shared = NULL;
+    UNIT_NEED(report.compact.extents_moved >= (uint64_t)files * xattrs * 9 / 10);
+    UNIT_NEED(unit_problems(&u) == 0);
+    bool ok = most_looks <= eng_slice(u.eng) + 2 * ENG_XATTR_COUNT_MAX;
+    printf("%s: %u files of %u xattrs, %s: %" PRIu64 " of %" PRIu64
+           " looks at xattrs in one hold of index_lock\n",
+           ok ? "ok" : "FAILED", files, xattrs, in_turn ? "in turn" : "one by one", most_looks, all_looks);
+    n_passed += ok;
+    n_failed += !ok;
+    unit_close(&u);
+    simdisk_io(u.disk)->ops = disk_ops;
+    unit_done(&u);
+}
+
+static void measure_xattrs(void)
+{
+    measure_moving(4, 1500, false);
+    measure_moving(40, 300, true);
+}
+
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : NULL;
@@ -624,6 +708,8 @@ int main(int argc, char **argv)
         measure_orphans();
     if (!only || !strcmp(only, "looks"))
         measure_looks();
+    if (!only || !strcmp(only, "xattrs"))
+        measure_xattrs();
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", n_passed, n_failed);
     return n_failed || !n_passed ? 1 : 0;
 }

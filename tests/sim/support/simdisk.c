@@ -486,6 +486,10 @@ static ssize_t pwritev_locked(struct io_file *file, const struct iovec *iov, int
             return -ENOSPC;
         size = room - offset; /* as Linux: what fits is written, the next call fails */
     }
+    ssize_t writable = sim_writable(file->node, size, offset);
+    if (writable < 0)
+        return writable;
+    size = (uint64_t)writable;
 
     uint8_t *data = sim_alloc(size);
     uint64_t done = 0;

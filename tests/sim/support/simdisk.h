@@ -147,7 +147,8 @@ int simdisk_flip(struct simdisk *disk, const char *name, uint64_t offset, uint8_
  * is lost with the power. -ENOSPC: too many in one file. */
 int simdisk_rot(struct simdisk *disk, const char *name, uint64_t offset, uint8_t mask);
 /* Reading any of the bytes [from, to) is -EIO, time after time, until one write covers them all; one place in
- * a file. -ENOENT. */
+ * a file. So is writing a part of a block of the file that has some of them, since Linux reads the rest of it
+ * first. -ENOENT. */
 int simdisk_spoil(struct simdisk *disk, const char *name, uint64_t from, uint64_t to);
 /* Removes a file, durably. -ENOENT. */
 int simdisk_remove(struct simdisk *disk, const char *name);

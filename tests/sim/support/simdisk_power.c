@@ -535,6 +535,21 @@ ssize_t sim_readable(const struct sim_node *node, size_t size, uint64_t offset)
     return offset >= node->bad_from ? -EIO : (ssize_t)(node->bad_from - offset);
 }
 
+static bool is_bad_block(const struct sim_node *node, uint64_t at)
+{
+    return at < node->now.size && at < node->bad_to && at + SIM_BLOCK > node->bad_from;
+}
+
+ssize_t sim_writable(const struct sim_node *node, uint64_t size, uint64_t offset)
+{
+    uint64_t end = offset + size, last = end / SIM_BLOCK * SIM_BLOCK;
+    if (offset % SIM_BLOCK && is_bad_block(node, offset / SIM_BLOCK * SIM_BLOCK))
+        return -EIO;
+    if (end % SIM_BLOCK == 0 || !is_bad_block(node, last))
+        return (ssize_t)size;
+    return last > offset ? (ssize_t)(last - offset) : -EIO;
+}
+
 void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset)
 {
     for (unsigned i = 0; i < SIM_ROTS_MAX; i++)

@@ -136,9 +136,12 @@ void sim_name_remove(struct sim_dir *dir, const char *name);
 
 /* What a read past the cache gets instead of `data`, which the cache has. */
 void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uint64_t offset);
-/* New data come to the medium in time. */
 /* How many of these bytes can be read up to the first that cannot: -EIO if none. */
 ssize_t sim_readable(const struct sim_node *node, size_t size, uint64_t offset);
+/* How many of these bytes can be written. A block of the file that they cover in part is read first, as Linux
+ * does: -EIO if that is the first one and cannot be. */
+ssize_t sim_writable(const struct sim_node *node, uint64_t size, uint64_t offset);
+/* New data come to the medium in time. */
 void sim_rot_overwrite(struct sim_node *node, uint64_t size, uint64_t offset);
 /* The cache is gone: everybody sees it. */
 void sim_rot_show(struct sim_node *node);

@@ -226,13 +226,23 @@ Test(io, write_read_size_truncate)
     io->ops->close(file);
 }
 
-/* The linker wraps pread() and openat(): one sector is bad, or one file, as the kernel tells. */
+/* The linker wraps pread(), pwritev() and openat(): one sector is bad, or one file, as the kernel tells. */
 ssize_t __real_pread64(int fd, void *buf, size_t size, off_t at);
 ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t at);
 int __real_openat64(int dir, const char *name, int flags, int mode);
 int __wrap_openat64(int dir, const char *name, int flags, int mode);
 static int medium_errno, open_errno;
 static off_t bad_sector = 2 * 4096;
+
+ssize_t __real_pwritev64(int fd, const struct iovec *iov, int n, off_t at);
+ssize_t __wrap_pwritev64(int fd, const struct iovec *iov, int n, off_t at);
+
+/* The kernel reads what of a block is not written. */
+ssize_t __wrap_pwritev64(int fd, const struct iovec *iov, int n, off_t at)
+{
+    errno = medium_errno;
+    return medium_errno && at % 4096 ? -1 : __real_pwritev64(fd, iov, n, at);
+}
 
 ssize_t __wrap_pread64(int fd, void *buf, size_t size, off_t at)
 {
@@ -312,6 +322,8 @@ Test(io, all_errors_of_the_medium_are_one)
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         medium_errno = errors[i];
         cr_assert_eq(io->ops->pread(file, buf, 512, 2 * 4096), -EIO, "%d", errors[i]);
+        iov = (struct iovec){.iov_base = buf, .iov_len = 512};
+        cr_assert_eq(io->ops->pwritev(file, &iov, 1, 2 * 4096 + 100), -EIO, "%d", errors[i]);
         cr_assert_eq(medium_open(&m, "f"), 0);
         for (uint64_t block = 0; block < 4; block++)
             cr_assert_eq(medium_read(&m, buf, sizeof(buf), block * 4096), block == 2 ? -EIO : 0, "%d: %d",
@@ -331,6 +343,8 @@ Test(io, all_errors_of_the_medium_are_one)
     open_errno = 0;
     medium_errno = EINTR;
     cr_assert_eq(io->ops->pread(file, buf, 512, 2 * 4096), -EINTR, "others keep their names");
+    medium_errno = EROFS;
+    cr_assert_eq(io->ops->pwritev(file, &iov, 1, 2 * 4096 + 100), -EROFS);
     medium_errno = 0;
     io->ops->close(file);
 }

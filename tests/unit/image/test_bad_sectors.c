@@ -146,3 +146,179 @@ Test(bad_sectors, a_head_behind_which_the_log_goes_on_is_not_needed)
     }
     unit_open(&u);
 }
+
+/* ---- the block in which the log ends ------------------------------------------------------- */
+
+static uint64_t bad_from; /* the beginning of that block */
+
+/* All of it is in a checkpoint; closed, or killed then. The last batch ends in a block of its own. */
+static void make_end(bool closed)
+{
+    unit_file(&u, "doc", SIZE, 1);
+    unit_file(&u, "last", 2 * SIZE, 2);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    places[0] = unit_log_place(&u);
+    bad_from = (places[0].offset - 1) / 4096 * 4096;
+    cr_assert_gt(bad_from, 0);
+    cr_assert_neq(places[0].offset % 4096, 0);
+    if (closed)
+        unit_close(&u);
+    else
+        unit_kill(&u, SIM_DROP_ALL, 0);
+}
+
+static void expect_later(unsigned n)
+{
+    cr_assert(unit_holds(&u, unit_lookup(&u, "doc"), SIZE, 1));
+    for (unsigned i = 0; i < n; i++)
+        cr_assert(unit_holds(&u, unit_lookup(&u, name_of(i)), SIZE, 10 + i), "%u", i);
+}
+
+/* What is synced behind such a block is there however often the power fails, and nobody waits for the block
+ * to be better. */
+Test(bad_sectors, no_opening_goes_on_in_a_block_that_cannot_be_read)
+{
+    struct unit whole = u;
+    for (unsigned i = 0; i < 4; i++) {
+        if (i)
+            unit_new(&u, 0);
+        make_end(i % 2);
+        uint64_t from = i < 2 ? bad_from : places[0].offset / 512 * 512, to = from + (i < 2 ? 4096 : 512);
+        cr_assert_eq(simdisk_spoil(u.disk, places[0].name, from, to), 0);
+        for (unsigned life = 0; life < 3; life++) {
+            u.warnings = 0;
+            cr_assert_eq(unit_try_open(&u), 0, "%u, life %u: %s", i, life, u.why);
+            cr_assert(life || strstr(u.all_warnings, "where the log ends"), "%s", u.all_warnings);
+            expect_later(life);
+            unit_file(&u, name_of(life), SIZE, 10 + life);
+            cr_assert_eq(eng_sync(u.eng), 0);
+            cr_assert_str_neq(unit_log_place(&u).name, places[0].name);
+            unit_kill(&u, SIM_DROP_ALL, 0);
+        }
+        unit_open(&u);
+        if (!i)
+            whole = u;
+        else
+            unit_done(&u);
+    }
+    u = whole;
+}
+
+/* The medium has something else there than memory. */
+Test(bad_sectors, nor_where_only_memory_says_that_nothing_follows)
+{
+    struct unit c;
+    for (unsigned i = 0; i < LOG_AHEAD_FSYNCS + 4; i++) {
+        unit_file(&u, name_of(i), 100, i);
+        cr_assert_eq(eng_fsync(u.eng, ENG_ROOT_INO), 0);
+    }
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    places[0] = unit_log_place(&u);
+    cr_assert_gt(unit_file_size(&u, places[0].name), places[0].offset + 100);
+    for (unsigned rotten = 0; rotten < 2; rotten++) {
+        unit_clone(&c, &u);
+        if (rotten)
+            cr_assert_eq(simdisk_rot(c.disk, places[0].name, places[0].offset + 80, 1), 0);
+        unit_open(&c);
+        unit_file(&c, "new", SIZE, 9);
+        cr_assert_eq(!strcmp(unit_log_place(&c).name, places[0].name), !rotten);
+        unit_done(&c);
+    }
+}
+
+/* The block goes bad while the store is open: one new segment, and each change is made. */
+Test(bad_sectors, the_log_leaves_a_block_that_goes_bad)
+{
+    make_end(false);
+    unit_open(&u);
+    unit_file(&u, name_of(0), SIZE, 10);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    for (unsigned i = 0; i < 4; i++) /* the sector has nothing of a file */
+        unit_mkdir(&u, (const char *[]){"d", "f", "g", "h"}[i]);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    places[1] = unit_log_place(&u);
+    cr_assert_str_eq(places[1].name, places[0].name);
+    uint64_t seq = unit_stats(&u).log_seq;
+    unsigned segments = unit_files(&u, ".seg", NULL);
+    bad_from = (places[1].offset - 1) / 512 * 512;
+    cr_assert_eq(simdisk_spoil(u.disk, places[1].name, bad_from, bad_from + 512), 0);
+    u.warnings = 0;
+    unit_mkdir(&u, "e");
+    cr_assert_eq(u.warnings, 1, "%s", u.all_warnings);
+    cr_assert_eq(unit_stats(&u).log_seq, seq + 1);
+    for (unsigned i = 1; i < N_LATER; i++)
+        unit_file(&u, name_of(i), SIZE, 10 + i);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "last"), 0);
+    cr_assert_eq(unit_files(&u, ".seg", NULL), segments + 1);
+    cr_assert_eq(u.warnings, 1, "%s", u.all_warnings);
+    for (unsigned life = 0; life < 3; life++) {
+        expect_later(N_LATER);
+        cr_assert(unit_lookup(&u, "d") && unit_lookup(&u, "e") && !unit_lookup(&u, "last"));
+        cr_assert_eq(eng_sync(u.eng), 0);
+        unit_kill(&u, life ? SIM_DROP_ALL : SIM_KEEP_ALL, 0);
+        unit_open(&u);
+    }
+    cr_assert_eq(unit_problems(&u), 1, "the batch in that sector, for which a checkpoint is written");
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* A part of the batch is in the file already. It never happened; the next segment has its number. */
+Test(bad_sectors, what_is_left_of_a_batch_behind_which_the_log_left_is_none)
+{
+    static const char *const names[] = {"first", "second"};
+    for (unsigned i = 0; i < LOG_AHEAD_FSYNCS + 4; i++) {
+        unit_file(&u, name_of(i), 100, i);
+        cr_assert_eq(eng_fsync(u.eng, ENG_ROOT_INO), 0);
+    }
+    struct unit_place at = unit_log_place(&u);
+    uint64_t bad = at.offset / 4096 * 4096 + 2 * 4096;
+    cr_assert_gt(unit_file_size(&u, at.name), bad + 4096);
+    cr_assert_eq(simdisk_spoil(u.disk, at.name, bad, bad + 4096), 0);
+    for (unsigned i = 0; i < 2; i++)
+        unit_file(&u, names[i], bad + 1000 - at.offset, 50 + i);
+    cr_assert_str_neq(unit_log_place(&u).name, at.name);
+    for (unsigned life = 0; life < 2; life++) {
+        for (unsigned i = 0; i < 2; i++)
+            cr_assert(unit_holds(&u, unit_lookup(&u, names[i]), bad + 1000 - at.offset, 50 + i));
+        cr_assert_eq(unit_problems(&u), 0);
+        unit_kill(&u, life ? SIM_DROP_ALL : SIM_KEEP_ALL, 0);
+        unit_open(&u);
+    }
+}
+
+/* ---- a disk that takes no batch --------------------------------------------------------------- */
+
+static const struct eng_io_ops *disk_ops;
+
+static ssize_t take_headers(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    bool is_header = n == 1 && iov->iov_len == sizeof(struct segment_header);
+    return is_header ? disk_ops->pwritev(file, iov, n, offset) : -EIO;
+}
+
+/* No segment for each of them. */
+Test(bad_sectors, one_segment_is_left_for_all_that_fails)
+{
+    struct eng_io_ops ops;
+    struct eng_attr attr;
+    unit_file(&u, "doc", SIZE, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unsigned segments = unit_files(&u, ".seg", NULL);
+    disk_ops = simdisk_io(u.disk)->ops;
+    ops = *disk_ops;
+    ops.pwritev = take_headers;
+    simdisk_io(u.disk)->ops = &ops;
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, name_of(i), S_IFREG | 0644, 0, NULL, &attr), -EIO);
+    cr_assert_eq(unit_files(&u, ".seg", NULL), segments + 1);
+    simdisk_io(u.disk)->ops = disk_ops;
+    for (unsigned i = 0; i < N_LATER; i++)
+        unit_file(&u, name_of(i), SIZE, 10 + i);
+    cr_assert_eq(unit_files(&u, ".seg", NULL), segments + 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    expect_later(N_LATER);
+    cr_assert_eq(unit_problems(&u), 0);
+}

@@ -158,6 +158,77 @@ Test(apply, relocations_that_come_too_late_are_no_error)
     cr_assert_eq(index_verify(&idx, true, NULL, NULL), 0);
 }
 
+#define XATTRS 300u /* of each of two files: more than are moved at once */
+
+/* The i-th lies in segment `seg`. */
+static struct locator xattr_place(uint32_t seg, unsigned i)
+{
+    return (struct locator){seg, 10 + 100 * i, 0, 100 + i, 100 + i};
+}
+
+/* An xattr of one of the files, and what moves it; each seventh is not where that believes it to be. */
+static struct op set_xattr(unsigned i)
+{
+    char text[8];
+    const uint64_t ino = i % 2 ? file : orphan;
+    (void)snprintf(text, sizeof text, "%u", i);
+    cr_assert_eq(apply((struct op){.type = OP_XATTR_EXTENT,
+                                   .ino = ino,
+                                   .loc = xattr_place(1, i),
+                                   .name = text,
+                                   .name_len = (uint16_t)strlen(text)}),
+                 0);
+    return (struct op){.type = OP_RELOCATE,
+                       .ino = ino,
+                       .off = EXTENT_XATTR_OFF,
+                       .old = xattr_place(1, i % 7 ? i : i + 1),
+                       .loc = xattr_place(2, i % 7 ? i : i + 1)};
+}
+
+static bool xattr_lies(unsigned i, struct locator loc)
+{
+    char text[8];
+    struct xattr_view view;
+    (void)snprintf(text, sizeof text, "%u", i);
+    uint32_t x = index_find_xattr(&idx, index_inode(&idx, i % 2 ? file : orphan), text, strlen(text));
+    return x && index_xattr(&idx, x, &view) && view.is_extent && locator_equal(&view.loc, &loc);
+}
+
+static uint64_t generations(void)
+{
+    return index_inode(&idx, file)->generation + index_inode(&idx, orphan)->generation;
+}
+
+/* In whatever order they come, and although one comes twice. */
+Test(apply, xattrs_that_are_moved_together)
+{
+    struct op ops[2 * XATTRS + 1];
+    uint64_t rng = 7, before;
+    size_t n, lost, all_lost = 0, moved = 0;
+    cr_assert_eq(apply((struct op){.type = OP_SEGMENT, .ino = 2, .len = 1 << 20}), 0);
+    for (unsigned i = 0; i < 2 * XATTRS; i++) {
+        ops[i] = set_xattr(i);
+        moved += i % 7 != 0;
+    }
+    for (unsigned i = 2 * XATTRS; i-- > 1;) {
+        struct op other = ops[i];
+        uint64_t k = rng_below(&rng, i + 1);
+        ops[i] = ops[k];
+        ops[k] = other;
+    }
+    ops[2 * XATTRS] = ops[0];
+    before = generations();
+    cr_assert_eq(index_reserve(&idx, ops, ARRAY_LEN(ops)), 0);
+    for (size_t at = 0; at < ARRAY_LEN(ops); at += n, all_lost += lost)
+        cr_assert_eq(index_apply_next(&idx, ops + at, ARRAY_LEN(ops) - at, 6, &n, &lost), 0);
+    cr_assert_eq(all_lost, ARRAY_LEN(ops) - moved);
+    cr_assert_eq(generations() - before, moved);
+    for (unsigned i = 0; i < 2 * XATTRS; i++)
+        cr_assert(xattr_lies(i, xattr_place(i % 7 ? 2 : 1, i)), "%u", i);
+    ops[3].loc.seg = 7;
+    cr_assert_eq(index_apply_next(&idx, ops, ARRAY_LEN(ops), 6, &n, &lost), -EBADMSG);
+}
+
 Test(apply, counts_follow_every_kind_of_inode)
 {
     cr_assert(idx.s.n_files == 2 && idx.s.n_dirs == 2 && idx.s.n_others == 1 && idx.n_orphans == 1);
