@@ -372,4 +372,21 @@ timeout 100 "$CTL" export --format tree evil loose 2>said
 check_equal "a store of root's that others can write to: exit status" 1 $?
 check_equal "nobody knows what is whose: no set-ID bits at all" "" "$(find loose -perm /6000)"
 check "which is told" grep -q "^hers: .*set-ID" said
+
+# ---- engramctl config of a store of hers
+echo "root:secret" >secret && chmod 600 secret
+config_of() { # WHAT MESSAGE
+    timeout 20 "$CTL" config hers/store >said 2>&1
+    check_equal "$1: config: exit status" 2 $?
+    check "$1: and why" grep -q "$2" said
+    check_equal "$1: nothing of root's is shown" 0 "$(grep -c root:secret said)"
+}
+alice ln -sf "$WORK/secret" hers/store/config
+config_of "a link to a file of root's" "is not a file"
+alice sh -c 'rm hers/store/config && mkfifo hers/store/config'
+config_of "a pipe" "is not a file"
+alice sh -c 'rm hers/store/config && head -c 200000 /dev/zero | tr "\0" x >hers/store/config'
+config_of "a line without end" "File too large"
+alice rm hers/store/config
+check "and without any" "$CTL" config hers/store
 t_end
