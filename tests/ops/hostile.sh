@@ -365,6 +365,14 @@ check "imported: all is told" told said
 check "and out of that, as root's own" "$CTL" export --format tree taken again
 check_equal "nothing of it is there" "$LIMITED" "$(what_is again)"
 check "unmount" unmount_store "$WORK/side"
+must_mount "$WORK/hers/evil" "$WORK/side"
+check "root's backup of it" "$CTL" backup side kept
+check "unmount" unmount_store "$WORK/side"
+exported "root's backup of her store" out.kept --format tree kept out.kept
+cp -a kept kept.was && must_mount "$WORK/kept" "$WORK/side"
+check "and a backup of that" "$CTL" backup side kept.kept
+check "unmount" unmount_store "$WORK/side"
+exported "root's backup of the backup" out.kept2 --format tree kept.kept out.kept2
 chown -R 1001:1001 hers/evil
 check "by herself all is exported" alice ./ctl export --format tar hers/evil hers/own.tar
 chmod 770 evil # others can write to it

@@ -2,9 +2,11 @@
  * backup_past.c - see backup_past.h. State: struct walk, for one look at a log.
  *
  * The note is text: a line "engramfs backup 1", then for each batch with which the folder may end a line with
- * its number and its sum: two, where a run may have ended between the note and the names. */
+ * its number and its sum: two, where a run may have ended between the note and the names. Of a store that is
+ * not root's it has also whose that is (trust.h), since the files of the folder are of whoever runs this. */
 #include "ctl/backup_past.h"
 #include "admin.h"
+#include "ctl/transfer/trust.h"
 #include "shared/cli.h"
 
 #include <dirent.h>
@@ -16,10 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NOTE ".engram-past"
+#define NOTE TRUST_NOTE
 #define NOTE_PART NOTE ".part"
 #define HEAD "engramfs backup 1\n"
-enum { NOTE_MAX = 4096, NOTE_LINES = 8 };
+enum { NOTE_MAX = TRUST_NOTE_MAX, NOTE_LINES = 8 };
 
 bool backup_past_is_note(const char *name)
 {
@@ -335,16 +337,27 @@ static int read_note(const struct backup *b, struct batches *ret)
     return r;
 }
 
+static int put_note(const struct backup *b, char *text, size_t size)
+{
+    const struct backup_batch *batches[] = {&b->past, &b->end};
+    struct target store = {0};
+    int n = snprintf(text, size, HEAD);
+    for (size_t i = 0; i < 2; i++)
+        if (batches[i]->seq)
+            n += snprintf(text + n, size - (size_t)n, "%" PRIu64 " %016" PRIx64 "\n", batches[i]->seq,
+                          batches[i]->sum);
+    trust_note_folder(&store, b->store_fd);
+    trust_note_user(&store, b->user);
+    if (store.foreign)
+        n += snprintf(text + n, size - (size_t)n, "%s%" PRIu32 " %" PRIu32 "\n", TRUST_NOTE_OWNER + 1,
+                      store.owner, store.owner_gid);
+    return n;
+}
+
 int backup_past_note(struct backup *b)
 {
     char text[256];
-    int n = snprintf(text, sizeof text, HEAD);
-    if (b->past.seq)
-        n += snprintf(text + n, sizeof text - (size_t)n, "%" PRIu64 " %016" PRIx64 "\n", b->past.seq,
-                      b->past.sum);
-    if (b->end.seq)
-        n += snprintf(text + n, sizeof text - (size_t)n, "%" PRIu64 " %016" PRIx64 "\n", b->end.seq,
-                      b->end.sum);
+    int n = put_note(b, text, sizeof text);
     (void)unlinkat(b->to_fd, NOTE_PART, 0);
     int fd = openat(b->to_fd, NOTE_PART, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = fd < 0 ? -errno : 0;

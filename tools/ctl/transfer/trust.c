@@ -6,8 +6,11 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +23,22 @@ static bool is_roots(const struct stat *st)
     return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));
 }
 
+/* Of a backup that root has made: who answers for the store. */
+static bool read_owner(int folder, struct target *t)
+{
+    char text[TRUST_NOTE_MAX + 1];
+    struct stat st;
+    int fd = openat(folder, TRUST_NOTE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    bool is_file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = is_file ? pread(fd, text, TRUST_NOTE_MAX, 0) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *line = strstr(text, TRUST_NOTE_OWNER);
+    return line &&
+           sscanf(line + sizeof TRUST_NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &t->owner, &t->owner_gid) == 2;
+}
+
 void trust_note_folder(struct target *t, int folder)
 {
     struct stat st, superblock;
@@ -29,6 +48,10 @@ void trust_note_folder(struct target *t, int folder)
         return;
     bool is_store = fstatat(folder, "superblock", &superblock, AT_SYMLINK_NOFOLLOW) == 0;
     t->foreign = !is_roots(&st) || (is_store && !is_roots(&superblock));
+    if (!t->foreign) {
+        t->foreign = read_owner(folder, t);
+        return;
+    }
     if (st.st_uid == 0 && is_store)
         st = superblock;
     if (st.st_uid == 0) /* others can write there, and nobody knows who */

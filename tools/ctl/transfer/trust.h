@@ -10,7 +10,14 @@
 
 #include "ctl/transfer/target_ops.h"
 
-/* Notes who answers for `t`: whoever can write to the folder of its store. -1: nobody knows where that is. */
+/* A backup has a note of what root's copy of somebody's store does not show otherwise: a line that begins so,
+ * with user and group. */
+#define TRUST_NOTE ".engram-past"
+#define TRUST_NOTE_OWNER "\nowner "
+enum { TRUST_NOTE_MAX = 4096 };
+
+/* Notes who answers for `t`: whoever can write to the folder of its store, or to that of which it is a
+ * backup. -1: nobody knows where that is. */
 void trust_note_folder(struct target *t, int folder);
 /* And, of a mount, who has mounted it. */
 void trust_note_user(struct target *t, uid_t user);
