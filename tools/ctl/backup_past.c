@@ -255,25 +255,30 @@ static int find_in_store(const struct backup *b, struct walk *w)
     return r;
 }
 
+/* What of its header no other segment of the same number has. */
 struct identity {
-    uint64_t sum;
+    uint64_t a, b;
 };
 
 static int take_identity(void *arg, const struct eng_dump_item *item)
 {
     struct identity *identity = arg;
-    if (!strcmp(item->kind, "segment") && !item->problem)
-        identity->sum = field(item, "sum");
+    if (strcmp(item->kind, "segment") != 0 || item->problem)
+        return STOP;
+    bool log = is_log(item); /* the header of one may have been written anew, with another time */
+    identity->a = log ? field(item, "first_seq") : field(item, "sum");
+    identity->b = log ? field(item, "chain") : 0;
     return STOP;
 }
 
-/* The sum of its header, which has its time and the log before it; 0: none. */
-static uint64_t identity_of(int folder_fd, uint32_t id)
+/* All zeros: it has none. */
+static struct identity identity_of(int folder_fd, uint32_t id)
 {
     char folder[BACKUP_FOLDER_SIZE];
     struct identity identity = {0};
     backup_folder(folder_fd, folder);
-    return eng_dump(folder, NULL, id, false, take_identity, &identity) < 0 ? 0 : identity.sum;
+    (void)eng_dump(folder, NULL, id, false, take_identity, &identity);
+    return identity;
 }
 
 /* No number of a segment is used twice: have both one with another header? */
@@ -283,8 +288,8 @@ static bool has_other_segment(const struct backup *b)
         uint32_t id;
         if (!parse_segment(b->items[i].name, &id))
             continue;
-        uint64_t here = identity_of(b->to_fd, id), there = here ? identity_of(b->store_fd, id) : 0;
-        if (here && there && here != there)
+        struct identity here = identity_of(b->to_fd, id), there = identity_of(b->store_fd, id);
+        if (here.a && there.a && (here.a != there.a || here.b != there.b))
             return true;
     }
     return false;
