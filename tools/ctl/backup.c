@@ -304,15 +304,12 @@ static void mark_end(struct backup *b)
     }
 }
 
-/* Else a cut of the power might take from the store what the backup has of it. A store that cannot write
- * says so elsewhere. */
+/* Else a cut of the power might take from the store what the backup has of it. By the file of the hold, which
+ * is ours: whoever lists a folder of the mount keeps its fsync waiting. A store that cannot write says so
+ * elsewhere. */
 static void make_durable(const struct backup *b)
 {
-    int fd = open(b->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    (void)fsync(fd);
-    close(fd);
+    (void)!fsync(b->hold_fd);
 }
 
 int backup_list(struct backup *b)
