@@ -83,10 +83,8 @@ void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struc
 void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)
 {
     struct request_timer timer = request_begin(&session_of(req)->stats, op);
-    if (ctl_owns(ino))
-        answer(&(struct fsync_waiter){.req = req, .op = op, .timer = timer}, 0);
-    else
-        fsync_then_answer(req, op, ino, timer);
+    /* Of a control file: that of a backup, which has listed what there is. */
+    fsync_then_answer(req, op, ctl_owns(ino) ? ENG_ROOT_INO : ino, timer);
 }
 
 int fsync_names(fuse_req_t req, int r)

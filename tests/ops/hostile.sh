@@ -294,4 +294,107 @@ for i in range(400): print(json.dumps({"id": "r%d" % i, "content": "%d" % i * 30
 check_equal "files that root makes are the owner's" "1001" "$(stat -c %u hers/store/* | sort -u)"
 check "she can use it" alice ./ctl check hers/store
 check "and write to it" alice ./ctl import bob.jsonl hers/store
+
+# ---- root exports a store of hers: what she may put there, and could not make herself, is not made of it
+cat >evil.py <<'P'
+import io, sys, tarfile
+out, uid = sys.argv[1], 1001
+t = tarfile.open(out, "w", format=tarfile.PAX_FORMAT)
+def entry(name, kind=tarfile.REGTYPE, mode=0o755, owner=uid, xattrs={}, **more):
+    i = tarfile.TarInfo(name)
+    i.type, i.mode, i.uid, i.gid = kind, mode, owner, owner
+    i.size = 3 if kind == tarfile.REGTYPE else 0
+    i.pax_headers = {"SCHILY.xattr." + k: v for k, v in xattrs.items()}
+    for k, v in more.items():
+        setattr(i, k, v)
+    t.addfile(i, io.BytesIO(b"abc") if i.size else None)
+entry("./", tarfile.DIRTYPE, 0o777)
+entry("rootid", mode=0o4755, owner=0)
+entry("rootgid", mode=0o2755, owner=0)
+entry("hers", mode=0o6755)
+entry("disk", tarfile.BLKTYPE, 0o666, devmajor=7, devminor=0)
+entry("tty", tarfile.CHRTYPE, 0o666, devmajor=5, devminor=0)
+entry("pipe", tarfile.FIFOTYPE, 0o644)
+entry("cap", xattrs={"security.capability": "\1\0\0\2\2" + 15 * "\0", "trusted.x": "1", "user.kept": "1"})
+entry("dir", tarfile.DIRTYPE, 0o2755, owner=0)
+t.close()
+P
+python3 evil.py hers/evil.tar && chown 1001:1001 hers/evil.tar
+alice ./ctl import hers/evil.tar hers/evil >/dev/null
+what_is() { (cd "$1" && find . -mindepth 1 -printf '%f %y %m %U:%G\n' | sort | xargs); }
+LIMITED="cap f 755 1001:1001 dir d 755 0:0 hers f 6755 1001:1001 pipe p 644 1001:1001 rootgid f 755 0:0 rootid f 755 0:0"
+told() { # FILE: 7 things are told, each once
+    local text
+    for text in rootid:.*set-ID rootgid:.*set-ID dir:.*set-ID disk:.*device tty:.*device cap:.*security.capability cap:.*trusted.x; do
+        [ "$(grep -c "^$text" "$1")" = 1 ] || return 1
+    done
+}
+names_of() { getfattr --absolute-names -m - "$1" | grep -v -e '^#' -e selinux | xargs; }
+exported() { # WHAT OUT ARGUMENT...: an export by root leaves that out, and tells it
+    local what=$1 out=$2
+    shift 2
+    timeout 100 "$CTL" export "$@" >said 2>&1
+    check_equal "$what: exit status" 1 $?
+    check "$what: all is told" told said
+    check_equal "$what: what is there" "$LIMITED" "$(what_is "$out")"
+    check_equal "$what: no capability, and the memory's own field" "user.kept" "$(names_of "$out/cap")"
+}
+install -d -m 700 there
+exported "a store of hers as a tree" there --format tree hers/evil there
+check_equal "a folder that was there stays root's, and closed" "700 0" "$(mode_of there)"
+install -d -m 755 open
+check "a store of root's with the same" "$CTL" import hers/evil.tar evil
+check "of which all is taken" "$CTL" export --format tree evil open
+check_equal "all is made" "4755 0" "$(mode_of open/rootid)"
+check_equal "and a folder that was there becomes no more open" "755 0" "$(mode_of open)"
+check "with --trust" "$CTL" export --trust --format tree hers/evil trusted
+check_equal "of hers, too" "4755 0 b" "$(mode_of trusted/rootid) $(stat -c %F trusted/disk | cut -c 1)"
+timeout 100 "$CTL" export --format tar hers/evil evil.out.tar 2>said
+check_equal "an archive: exit status" 1 $?
+check "an archive: all is told" told said
+mkdir -m 700 unpacked && tar -xpf evil.out.tar -C unpacked --xattrs --xattrs-include='*'
+check_equal "an archive: what is in it" "$LIMITED" "$(what_is unpacked)"
+check_equal "an archive: no capability" "user.kept" "$(names_of unpacked/cap)"
+mkdir side
+must_mount "$WORK/hers/evil" "$WORK/side"
+exported "her store, mounted by root" mounted --format tree side mounted
+exported "and as of one moment" moment --snapshot --format tree side moment
+timeout 100 "$CTL" import --format tree side taken >/dev/null 2>said
+check_equal "imported into a store of root's: exit status" 1 $?
+check "imported: all is told" told said
+check "and out of that, as root's own" "$CTL" export --format tree taken again
+check_equal "nothing of it is there" "$LIMITED" "$(what_is again)"
+check "unmount" unmount_store "$WORK/side"
+must_mount "$WORK/hers/evil" "$WORK/side"
+check "root's backup of it" "$CTL" backup side kept
+check "unmount" unmount_store "$WORK/side"
+exported "root's backup of her store" out.kept --format tree kept out.kept
+cp -a kept kept.was && must_mount "$WORK/kept" "$WORK/side"
+check "and a backup of that" "$CTL" backup side kept.kept
+check "unmount" unmount_store "$WORK/side"
+exported "root's backup of the backup" out.kept2 --format tree kept.kept out.kept2
+chown -R 1001:1001 hers/evil
+check "by herself all is exported" alice ./ctl export --format tar hers/evil hers/own.tar
+chmod 770 evil # others can write to it
+timeout 100 "$CTL" export --format tree evil loose 2>said
+check_equal "a store of root's that others can write to: exit status" 1 $?
+check_equal "nobody knows what is whose: no set-ID bits at all" "" "$(find loose -perm /6000)"
+check "which is told" grep -q "^hers: .*set-ID" said
+
+# ---- engramctl config of a store of hers
+echo "root:secret" >secret && chmod 600 secret
+config_of() { # WHAT MESSAGE
+    timeout 20 "$CTL" config hers/store >said 2>&1
+    check_equal "$1: config: exit status" 2 $?
+    check "$1: and why" grep -q "$2" said
+    check_equal "$1: nothing of root's is shown" 0 "$(grep -c root:secret said)"
+}
+alice ln -sf "$WORK/secret" hers/store/config
+config_of "a link to a file of root's" "is not a file"
+alice sh -c 'rm hers/store/config && mkfifo hers/store/config'
+config_of "a pipe" "is not a file"
+alice sh -c 'rm hers/store/config && head -c 200000 /dev/zero | tr "\0" x >hers/store/config'
+config_of "a line without end" "File too large"
+alice rm hers/store/config
+check "and without any" "$CTL" config hers/store
 t_end

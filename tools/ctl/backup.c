@@ -2,6 +2,7 @@
  * backup.c - the run of a backup: opening and proving, listing, copying, adopting. State: struct backup. */
 #include "ctl/backup.h"
 #include "admin.h"
+#include "ctl/backup_past.h"
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
 #include "ctl/transfer/target.h"
@@ -75,7 +76,8 @@ struct strangers {
 static int look_for_strangers(void *arg, const char *name)
 {
     struct strangers *s = arg;
-    bool is_file = backup_is_store_name(name) || backup_is_own_name(name), is_small = is_small_name(name);
+    bool is_file = backup_is_store_name(name) || backup_is_own_name(name) || backup_past_is_note(name);
+    bool is_small = is_small_name(name);
     s->has_files = s->has_files || is_file;
     s->has_small = s->has_small || is_small;
     if (is_file || !strcmp(name, "lost+found") || (is_small && s->has_files))
@@ -119,12 +121,13 @@ static int check_place(const struct backup *b, const struct place *p)
 }
 
 /* An earlier run may have been interrupted while it gave names: the earlier backup is complete then. */
-static int complete_earlier(const struct backup *b)
+static int complete_earlier(struct backup *b)
 {
     int r = eng_due_names_give(b->to_fd);
+    b->is_broken = r == -EBADMSG;
     if (r > 0)
         cli_note("the run before this one was interrupted at its end: what it had copied is complete now");
-    if (r >= 0 || r == -EBADMSG) /* a list that is damaged is replaced by this run's */
+    if (r >= 0 || b->is_broken) /* a list that is damaged is replaced by this run's */
         return 0;
     cli_error("%s: cannot complete what an interrupted run has left: %s", b->path, strerror(-r));
     return r;
@@ -301,6 +304,14 @@ static void mark_end(struct backup *b)
     }
 }
 
+/* Else a cut of the power might take from the store what the backup has of it. By the file of the hold, which
+ * is ours: whoever lists a folder of the mount keeps its fsync waiting. A store that cannot write says so
+ * elsewhere. */
+static void make_durable(const struct backup *b)
+{
+    (void)!fsync(b->hold_fd);
+}
+
 int backup_list(struct backup *b)
 {
     struct buf text = {0};
@@ -319,7 +330,16 @@ int backup_list(struct backup *b)
         cli_error("%s: the mount lists no file", b->mountpoint);
         r = -EPROTO;
     }
+    if (!r)
+        make_durable(b);
+    if (!r)
+        backup_past_look(b);
     return r;
+}
+
+int backup_compare(struct backup *b)
+{
+    return b->is_first || b->is_broken ? 0 : backup_past_check(b);
 }
 
 /* Has the hold lasted until now? Else files may be of different moments, or gone. */
@@ -450,6 +470,8 @@ int backup_adopt(struct backup *b)
         a.small[i].is_there = has == 0;
         r = has < 0 ? has : 0;
     }
+    if (!r)
+        r = backup_past_note(b);
     if (!r)
         r = adopt_at_once(&a);
     if (!r) /* what interrupted runs have left */

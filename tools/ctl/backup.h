@@ -13,6 +13,8 @@ int backup_open(struct backup *b);
 void backup_close(struct backup *b);
 /* The files of the moment, as the mount lists them. */
 int backup_list(struct backup *b);
+/* Refuses a folder that has what the store has not, by the two logs; backup_past.h. */
+int backup_compare(struct backup *b);
 /* Copies those that are missing or have changed. */
 int backup_copy(struct backup *b);
 /* Notes that the file may be damaged in the copy; NULL: any of them. */

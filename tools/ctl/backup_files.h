@@ -25,19 +25,29 @@ struct backup_item {
     bool is_waiting; /* copied, synced, under the other name */
 };
 
+/* Of the log: its number, and its sum, which covers all batches before it. Number 0: none. */
+struct backup_batch {
+    uint64_t seq, sum;
+};
+
 struct backup {
     const char *mountpoint, *store, *path; /* borrowed */
     uid_t user;                            /* who has mounted it */
     int store_fd, to_fd, hold_fd;          /* -1: none */
     bool is_first;                         /* the folder is no backup yet: each file gets its name at once */
-    struct backup_item *items;             /* segments by number, then checkpoints */
+    /* Its list of names is damaged: it is no store, and was none since the run that was interrupted. */
+    bool is_broken;
+    struct backup_item *items; /* segments by number, then checkpoints */
     size_t n, cap;
     char (*suspects)[40]; /* names */
     size_t n_suspects;
-    bool suspects_all; /* the copy could not be read at all */
-    bool is_again;     /* a second run over it, for the suspects */
-    uint64_t seq;      /* of a batch that the mount had before it listed them: the copy must have it */
-    uint64_t rate;     /* bytes a second; 0: unlimited */
+    bool suspects_all;        /* the copy could not be read at all */
+    bool is_again;            /* a second run over it, for the suspects */
+    uint64_t seq;             /* of a batch that the mount had before it listed them: the copy must have it */
+    struct backup_batch end;  /* the last one of what is copied; see backup_past.h */
+    struct backup_batch past; /* and of what the folder had before */
+    bool replace;             /* also a folder that has what the store has not */
+    uint64_t rate;            /* bytes a second; 0: unlimited */
     uint64_t total_bytes, copied_bytes, copied_files;
     struct timespec start;
 };

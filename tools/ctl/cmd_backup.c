@@ -12,17 +12,21 @@
 #include <string.h>
 
 static const char help_text[] =
-    "usage: engramctl backup [--store STORE] [--rate BYTES] [--no-verify] [--json] MOUNT BACKUP\n"
+    "usage: engramctl backup [--store STORE] [--rate BYTES] [--no-verify] [--replace] [--json]\n"
+    "                        MOUNT BACKUP\n"
     "\n"
     "Copies the store that is mounted on MOUNT to the folder BACKUP, as it is at one\n"
     "moment, while others go on reading and writing. BACKUP becomes a store. A second\n"
     "run into the same folder copies only what is new, and until it has all of it the\n"
     "earlier backup stays as it was. Everything is synced, and read again at the end;\n"
     "what is damaged then is copied once more, and all is read again.\n"
+    "A BACKUP that has changes which the store does not have is refused: it was mounted and\n"
+    "written to, or the store went back to an earlier state.\n"
     "\n"
     "  --store STORE  where the folder of the store is, if not where the mount says\n"
     "  --rate BYTES   copy so many bytes a second (k, M, G)\n"
     "  --no-verify    do not read the copy at the end\n"
+    "  --replace      replace a BACKUP of this store whatever it has\n"
     "  --json         the summary as JSON\n"
     "\n"
     "Needs leave to read the store's folder and to write to MOUNT/.engram/hold. The hold\n"
@@ -160,6 +164,8 @@ static int run(struct backup *b, bool verified, bool json)
     if (!r)
         r = backup_list(b);
     if (!r)
+        r = backup_compare(b);
+    if (!r)
         r = backup_copy(b);
     if (!r)
         r = backup_adopt(b);
@@ -181,11 +187,9 @@ int cmd_backup(int argc, char **argv)
     bool json = false, unverified = false;
     const char *rate = NULL;
     char why[512];
-    const struct subcommand_option options[] = {{"store", NULL, &b.store},
-                                                {"rate", NULL, &rate},
-                                                {"no-verify", &unverified, NULL},
-                                                {"json", &json, NULL},
-                                                {0}};
+    const struct subcommand_option options[] = {
+        {"store", NULL, &b.store},     {"rate", NULL, &rate}, {"no-verify", &unverified, NULL},
+        {"replace", &b.replace, NULL}, {"json", &json, NULL}, {0}};
     int code = subcommand_options(argc, argv, "backup", help_text, options);
     if (code >= 0)
         return code;

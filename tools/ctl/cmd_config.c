@@ -9,11 +9,13 @@
 #include "shared/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char help_text[] =
     "usage: engramctl config [--json] TARGET [KEY|KEY=VALUE…]\n"
@@ -106,24 +108,69 @@ static bool is_understood(char *line)
     return is;
 }
 
-/* Refuses a store whose file is not understood wholly: what it says would be lost with the next change. */
-static int check_file(struct target *t)
+enum { CONFIG_MAX = 65536 }; /* as the engine reads it */
+
+/* All of a file, as text. */
+static int read_text(int fd, char **ret_text)
 {
-    char path[PATH_MAX], *line = NULL;
-    size_t cap = 0;
-    int r = 0, n = snprintf(path, sizeof path, "%s/config", t->path);
-    FILE *f = t->kind == TARGET_STORE && n > 0 && n < (int)sizeof path ? fopen(path, "re") : NULL;
-    for (ssize_t len, number = 1; f && !r && (len = getline(&line, &cap, f)) > 0; number++) {
-        if (line[len - 1] == '\n')
-            line[len - 1] = 0;
+    struct stat st;
+    size_t size = 0;
+    int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && !S_ISREG(st.st_mode))
+        r = -EINVAL;
+    char *text = r ? NULL : malloc(CONFIG_MAX + 1);
+    if (!r && !text)
+        r = -ENOMEM;
+    while (!r && size <= CONFIG_MAX) {
+        ssize_t n = pread(fd, text + size, CONFIG_MAX + 1 - size, (off_t)size);
+        if (!n)
+            break;
+        if (n < 0 && errno != EINTR)
+            r = -errno;
+        size += n > 0 ? (size_t)n : 0;
+    }
+    if (!r && size > CONFIG_MAX)
+        r = -EFBIG;
+    if (r) {
+        free(text);
+        return r;
+    }
+    text[size] = '\0';
+    *ret_text = text;
+    return 0;
+}
+
+/* The file of the store that is open, which may be somebody else's: no link is followed, no pipe waited for.
+ * NULL: there is none. */
+static int read_config(const struct target *t, char **ret_text)
+{
+    int fd = openat(t->folder, "config", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    *ret_text = NULL;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int r = read_text(fd, ret_text);
+    close(fd);
+    return r;
+}
+
+/* Refuses a store whose file is not understood wholly: what it says would be lost with the next change. */
+static int check_file(const struct target *t)
+{
+    char *text = NULL, *line;
+    int r = t->kind == TARGET_STORE ? read_config(t, &text) : 0, number = 0;
+    if (r == -ELOOP || r == -EINVAL)
+        cli_error("%s/config is not a file; nothing is done until it is one", t->path);
+    else if (r)
+        cli_error("%s/config: %s; nothing is done until it is mended", t->path, strerror(-r));
+    for (char *rest = text; !r && (line = strsep(&rest, "\n"));) {
+        number++;
         if (is_understood(line))
             continue;
-        cli_error("%s:%zd: '%s' is not understood; nothing is done until it is mended", path, number, line);
+        cli_error("%s/config:%d: '%.200s' is not understood; nothing is done until it is mended", t->path,
+                  number, line);
         r = -EINVAL;
     }
-    free(line);
-    if (f)
-        fclose(f);
+    free(text);
     return r;
 }
 

@@ -11,6 +11,7 @@
 #include "ctl/transfer/target.h"
 #include "ctl/transfer/temporary.h"
 #include "ctl/transfer/trueid.h"
+#include "ctl/transfer/trust.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -27,7 +28,7 @@
 
 static const char help_text[] =
     "usage: engramctl export [--format jsonl|tree|tar] [--snapshot [--store STORE]|--tree]\n"
-    "                        [--json] TARGET [OUT|-]\n"
+    "                        [--trust] [--json] TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -47,6 +48,9 @@ static const char help_text[] =
     "  --store STORE    with --snapshot: where that folder is, if not where the mount says\n"
     "\n"
     "  --tree           TARGET is a plain directory, a backup by rsync, say\n"
+    "  --trust          as root, of a store or mount that is not root's: also set-ID bits of\n"
+    "                   what is not its owner's, devices, trusted.* and security.* attributes.\n"
+    "                   Whoever owns a store may put anything there; else these are left out\n"
     "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
     "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"
@@ -479,15 +483,19 @@ static int export_tar(struct target *t, const char *path, bool json)
 
 struct choice {
     const char *format, *store;
-    bool json, plain, snapshot;
+    bool json, plain, snapshot, trust;
 };
 
 /* -1, or an exit code. */
 static int read_options(int argc, char **argv, struct choice *ret)
 {
-    const struct subcommand_option options[] = {
-        {"format", NULL, &ret->format}, {"store", NULL, &ret->store}, {"snapshot", &ret->snapshot, NULL},
-        {"tree", &ret->plain, NULL},    {"json", &ret->json, NULL},   {0}};
+    const struct subcommand_option options[] = {{"format", NULL, &ret->format},
+                                                {"store", NULL, &ret->store},
+                                                {"snapshot", &ret->snapshot, NULL},
+                                                {"tree", &ret->plain, NULL},
+                                                {"json", &ret->json, NULL},
+                                                {"trust", &ret->trust, NULL},
+                                                {0}};
     int code = subcommand_options(argc, argv, "export", help_text, options);
     if (code >= 0)
         return code;
@@ -530,6 +538,7 @@ int cmd_export(int argc, char **argv)
     struct target *t = open_source(argv[optind], &c);
     if (!t)
         return CLI_ERROR;
+    trust_begin(t, c.trust);
     if (tree)
         code = export_tree(t, out, c.json);
     else

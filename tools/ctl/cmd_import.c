@@ -8,6 +8,7 @@
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/tar.h"
 #include "ctl/transfer/target.h"
+#include "ctl/transfer/trust.h"
 #include "ctl/transfer/unpack.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -23,7 +24,7 @@
 
 static const char help_text[] =
     "usage: engramctl import [--format jsonl|tree|tar] [--create] [--json] [--lenient]\n"
-    "                        [--timezone ZONE] [--errors FILE] SOURCE|- TARGET\n"
+    "                        [--timezone ZONE] [--errors FILE] [--trust] SOURCE|- TARGET\n"
     "\n"
     "Reads memories from SOURCE ('-' is standard input) into TARGET, a store (made\n"
     "if missing) or a mount point or directory of a mount. Memories that exist are\n"
@@ -39,6 +40,7 @@ static const char help_text[] =
     "  --create         TARGET may be an empty folder, which becomes a store. Without it\n"
     "                   that is refused: it may be a mount point without its mount\n"
     "  --json           the summary as JSON\n"
+    "  --trust          as root, of a tree in a mount of another user: all of it, as of export\n"
     "\n"
     "  --lenient        of lines: a field that does not fit is kept under the key\n"
     "                   original_KEY, instead of leaving out the memory\n"
@@ -308,7 +310,7 @@ static int conclude_copy(struct target *t, int r, const struct copy_result *res,
     return code == CLI_OK && res->failed ? CLI_SOME : code;
 }
 
-static int import_tree(const char *source, struct target *t, bool json)
+static int import_tree(const char *source, struct target *t, bool trust, bool json)
 {
     struct target *from;
     struct copy_result res;
@@ -320,6 +322,7 @@ static int import_tree(const char *source, struct target *t, bool json)
         cli_error("%s", why);
         return conclude(t, -ECANCELED);
     }
+    trust_begin(from, trust);
     r = copy_tree(from, t, 0, &res);
     (void)target_close(from);
     return conclude_copy(t, r, &res, &start, json);
@@ -365,14 +368,11 @@ int cmd_import(int argc, char **argv)
     const char *format = NULL;
     const char *zone = NULL;
     struct line_options how = {0};
-    bool json = false, create = false;
-    const struct subcommand_option options[] = {{"format", NULL, &format},
-                                                {"json", &json, NULL},
-                                                {"create", &create, NULL},
-                                                {"lenient", &how.as.lenient, NULL},
-                                                {"timezone", NULL, &zone},
-                                                {"errors", NULL, &how.errors},
-                                                {0}};
+    bool json = false, create = false, trust = false;
+    const struct subcommand_option options[] = {{"format", NULL, &format},          {"json", &json, NULL},
+                                                {"create", &create, NULL},          {"trust", &trust, NULL},
+                                                {"lenient", &how.as.lenient, NULL}, {"timezone", NULL, &zone},
+                                                {"errors", NULL, &how.errors},      {0}};
     int code = subcommand_options(argc, argv, "import", help_text, options);
     if (code >= 0)
         return code;
@@ -400,7 +400,7 @@ int cmd_import(int argc, char **argv)
         return CLI_ERROR;
     cli_catch_signals();
     if (tree)
-        return import_tree(argv[optind], t, json);
+        return import_tree(argv[optind], t, trust, json);
     code = tar ? import_tar(argv[optind], fd, t, json) : import_jsonl(argv[optind], fd, t, &how, json);
     if (fd != STDIN_FILENO)
         close(fd);

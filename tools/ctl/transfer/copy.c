@@ -9,6 +9,7 @@
 #include "ctl/transfer/links.h"
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/same.h"
+#include "ctl/transfer/trust.h"
 #include "ctl/transfer/walk.h"
 
 #include <errno.h>
@@ -190,10 +191,34 @@ static int fit_xattrs(struct copy *c, struct eng_record *rec)
     return 0;
 }
 
+/* Leaves out those that are not taken over from this source. */
+static int limit_xattrs(struct copy *c, struct eng_record *rec)
+{
+    struct eng_xattr_pair *x = pool_alloc(batch_pool(c->put.batch), (rec->n_xattrs + 1) * sizeof *x);
+    char text[ENG_XATTR_NAME_MAX + 256];
+    size_t n = 0;
+    if (!x)
+        return -ENOMEM;
+    for (size_t i = 0; i < rec->n_xattrs; i++) {
+        if (!trust_has_not(c->from, rec->xattrs[i].name)) {
+            x[n++] = rec->xattrs[i];
+            continue;
+        }
+        snprintf(text, sizeof text, "the attribute %s %s", rec->xattrs[i].name, trust_why_attribute);
+        put_complain(&c->put, where(c), text);
+    }
+    rec->xattrs = x;
+    rec->n_xattrs = n;
+    return 0;
+}
+
 /* The attributes of the source's file, in the batch's pool; with an error those that can be read. */
 static int load_xattrs(struct copy *c, struct target_file *f, struct eng_record *rec)
 {
     int r = target_load_xattrs(c->from, f, batch_pool(c->put.batch), &rec->xattrs, &rec->n_xattrs);
+    int limit = r != -ENOMEM && rec->n_xattrs && c->from->limited ? limit_xattrs(c, rec) : 0;
+    if (limit < 0)
+        return limit;
     int fit = r != -ENOMEM && rec->n_xattrs && (c->flags & COPY_FIT) ? fit_xattrs(c, rec) : 0;
     return fit < 0 ? fit : r;
 }
@@ -208,6 +233,7 @@ static int add_as(struct put *p, struct eng_record *rec, const struct target_att
     p->source_failed = r < 0;
     if (r < 0)
         return r;
+    (void)trust_limit(c->from, &now); /* which was told of the entry */
     /* Content is never shown to others than those who may see the file that it is of. */
     rec->mode = now.mode;
     rec->uid = now.uid;
@@ -339,12 +365,24 @@ static int load_dir_xattrs(struct copy *c, struct eng_record *rec)
     return 0;
 }
 
+/* 1: the entry is left out. */
+static int limit_entry(struct copy *c, struct target_attr *attr)
+{
+    const char *refused = trust_refuses(c->from, attr),
+               *what = refused ? refused : trust_limit(c->from, attr);
+    if (what)
+        put_complain(&c->put, where(c), what);
+    return refused != NULL;
+}
+
 static int copy_root(struct copy *c)
 {
     struct eng_record rec = {.name = c->from->path};
     struct target_attr attr;
     int r = c->from->ops->getattr_dir(c->from, c->from->root, &attr);
     c->put.source_failed = r < 0;
+    if (!r)
+        limit_entry(c, &attr);
     if (!r)
         r = load_dir_xattrs(c, &rec);
     return r < 0 ? r : put_root(&c->put, c->from->path, &rec, &attr);
@@ -375,6 +413,8 @@ static int copy_event(struct copy *c, enum walk_event event)
 {
     struct walk *w = &c->walk;
     int r = 0;
+    if ((event == WALK_ENTER || event == WALK_ENTRY) && limit_entry(c, &w->attr))
+        return 0;
     if (event != WALK_LEAVE && put_is_reserved(&c->put, w->path)) {
         if (event == WALK_ENTER)
             walk_skip(w);

@@ -152,6 +152,7 @@ int mounts_find(int fd, const char *path, struct target_mount *ret_mount, char r
         r = find_line(id, 0, m);
     if (r > 0) {
         ret_mount->is_fuse = m->is_fuse;
+        ret_mount->user = m->user;
         r = m->is_engramfs;
     } else if (!r) { /* one that is not listed any more */
         ret_mount->is_fuse = fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;

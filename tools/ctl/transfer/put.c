@@ -301,13 +301,30 @@ static int settle_dir(struct put *p, const struct put_later *l)
     return mask ? p->to->ops->setattr_dir(p->to, l->self, &want, mask) : r;
 }
 
+/* A folder that was there stays who is its owner's, and becomes no more open than it was. */
+static int as_found(struct put *p, const struct target_attr *attr, struct target_attr *ret)
+{
+    struct target_attr have = {0};
+    *ret = *attr;
+    if (p->to->kind != TARGET_TREE || !p->to->is_found)
+        return 0;
+    int r = p->to->ops->getattr_dir(p->to, p->to->root, &have);
+    ret->mode &= ~07777u | have.mode;
+    ret->uid = have.uid;
+    ret->gid = have.gid;
+    return r;
+}
+
 int put_root(struct put *p, const char *name, const struct eng_record *rec, const struct target_attr *attr)
 {
+    struct target_attr as;
     if (!p->fresh)
         return 0;
     int r = put_xattrs(p, p->to->root, rec);
     if (!r)
-        r = put_set_later(p, p->to->root, name, 0, attr);
+        r = as_found(p, attr, &as);
+    if (!r)
+        r = put_set_later(p, p->to->root, name, 0, &as);
     if (!r && sets_owners(p))
         r = settle_dir(p, &p->later[p->n_later - 1]);
     return r;

@@ -10,6 +10,7 @@
 
 #include "ctl/transfer/links.h"
 #include "ctl/transfer/tar_exact.h"
+#include "ctl/transfer/trust.h"
 #include "ctl/transfer/walk.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -183,6 +184,13 @@ static void set_stat(struct tar_out *o, uint64_t size)
     o->exact.mtime = a->mtime;
 }
 
+static void tell_attribute(struct tar_out *o, const char *name)
+{
+    char text[ENG_XATTR_NAME_MAX + 256];
+    snprintf(text, sizeof text, "the attribute %s %s", name, trust_why_attribute);
+    complain(o, text);
+}
+
 /* libarchive writes what is not plain in names as %XX, for which there must be room. With an error but
  * -ENOMEM, those that can be read, or that there is room for. */
 static int set_xattrs(struct tar_out *o, struct target_file *f)
@@ -192,6 +200,10 @@ static int set_xattrs(struct tar_out *o, struct target_file *f)
     pool_reset(&o->pool);
     int r = target_load_xattrs(o->from, f, &o->pool, &x, &n);
     for (size_t i = 0; r != -ENOMEM && i < n; i++) {
+        if (trust_has_not(o->from, x[i].name)) {
+            tell_attribute(o, x[i].name);
+            continue;
+        }
         bytes += 3 * strlen(x[i].name) + x[i].size + 64;
         if (bytes > XATTRS_MAX)
             return -E2BIG;
@@ -385,6 +397,7 @@ static int write_file(struct tar_out *o, bool *ret_fatal)
     int r = target_open_file(o->from, w->dir, w->name, &w->attr, &f);
     if (r < 0)
         return r;
+    (void)trust_limit(o->from, &w->attr); /* which was told of the entry */
     r = write_open_file(o, &f, ret_fatal);
     (void)o->from->ops->close(o->from, &f);
     return r;
@@ -451,9 +464,22 @@ static int write_other(struct tar_out *o, bool *ret_fatal)
     return write_header(o);
 }
 
+/* What is not taken over from this source. 1: the entry as a whole. */
+static int limit_entry(struct tar_out *o)
+{
+    struct target_attr *attr = &o->walk.attr;
+    const char *refused = trust_refuses(o->from, attr),
+               *what = refused ? refused : trust_limit(o->from, attr);
+    if (what)
+        complain(o, what);
+    return refused != NULL;
+}
+
 static int write_entry(struct tar_out *o, bool *ret_fatal)
 {
     const struct target_attr *attr = &o->walk.attr;
+    if (limit_entry(o))
+        return 0;
     int r = attr->nlink > 1 ? write_link(o, ret_fatal) : 0;
     if (r)
         return r < 0 ? r : 0;
@@ -470,6 +496,8 @@ static int write_root(struct tar_out *o, bool *ret_fatal)
     o->walk.path = "./";
     o->walk.path_len = 2;
     if (!r)
+        (void)limit_entry(o);
+    if (!r)
         r = write_dir(o, ret_fatal);
     o->result.dirs = 0; /* in it */
     return r;
@@ -485,6 +513,7 @@ static int step(struct tar_out *o, enum walk_event event, bool *ret_fatal)
         return o->walk.error;
     case WALK_ENTER:
         o->walk.folders += too_long;
+        (void)limit_entry(o);
         r = too_long ? -ENAMETOOLONG : write_dir(o, ret_fatal);
         if (r < 0)
             walk_skip(&o->walk);

@@ -6,6 +6,7 @@
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
 #include "ctl/transfer/target_backends.h"
+#include "ctl/transfer/trust.h"
 
 #include "shared/buf.h"
 #include "shared/cli.h"
@@ -128,6 +129,8 @@ static int open_snapshot(struct target *t, const struct target_mount *m, const c
     if (fd < 0)
         return fd;
     int r = target_store_open(t, fd, TARGET_SNAPSHOT, ret_why);
+    trust_note_folder(t, fd);
+    trust_note_user(t, m->user);
     close(fd);
     if (!r && (r = find_root(t, ret_why)) < 0)
         (void)t->ops->finish(t);
@@ -194,6 +197,17 @@ static int look_up(const char *path, struct place *ret_place, struct target_moun
     return r;
 }
 
+/* Of a mount: the folder of its store, as the mount names it. */
+static void note_trust(struct target *t, const struct target_mount *m)
+{
+    bool is_said = m->user != 0 || !m->source; /* by a user, who may say any */
+    int fd = is_said ? -1 : open(m->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    trust_note_folder(t, fd);
+    trust_note_user(t, m->user);
+    if (fd >= 0)
+        close(fd);
+}
+
 /* A copy of something that has it inside leaves it out. */
 static void note_place(struct target *t, int fd)
 {
@@ -248,6 +262,7 @@ static int open_store(struct target *t, struct place *p, bool fuse, unsigned fla
     if (flags & TARGET_SNAPSHOT)
         flags = TARGET_READ_ONLY;
     r = target_store_open(t, t->folder, flags, ret_why);
+    trust_note_folder(t, t->folder);
     if (!r && !(flags & TARGET_READ_ONLY) && eng_folder_is_open(t->folder))
         cli_warning("%s: other users may open this folder, and so keep the store from being mounted: "
                     "chmod 0700 %s",
@@ -279,6 +294,8 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
             r = open_snapshot(t, &m, store, ret_why);
         else
             r = open_posix(t, p.fd, flags, ret_why);
+        if (t->kind == TARGET_MOUNT)
+            note_trust(t, &m);
         free(m.source);
     } else if (!r) {
         r = open_store(t, &p, m.is_fuse, flags, ret_why);
@@ -296,12 +313,13 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
 
 /* The folder itself, which with TARGET_CREATE is made, or empty. */
 static int open_tree(const char *path, unsigned flags, struct place *p, struct target_mount *m,
-                     char ret_why[512])
+                     bool *ret_found, char ret_why[512])
 {
     int r = look_up(path, p, m, ret_why);
     if (r < 0)
         return r;
     bool missing = p->fd < 0;
+    *ret_found = !missing;
     if (missing)
         r = flags & TARGET_CREATE ? place_make(p, 0777) : -ENOENT;
     else if (flags & TARGET_CREATE)
@@ -315,7 +333,8 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
 {
     struct place p = {.fd = -1, .folder = -1};
     struct target_mount m = {0};
-    int r = open_tree(path, flags, &p, &m, ret_why);
+    bool found = false;
+    int r = open_tree(path, flags, &p, &m, &found, ret_why);
     struct target *t = r >= 0 ? target_new(path) : NULL;
     if (r >= 0 && !t) {
         snprintf(ret_why, 512, "out of memory");
@@ -326,6 +345,11 @@ int target_open_tree(const char *path, unsigned flags, struct target **ret_targe
         t->kind = m.mountpoint ? TARGET_MOUNT : TARGET_TREE;
         t->mountpoint = m.mountpoint;
         t->prefix = m.prefix;
+        t->is_found = found;
+        if (m.mountpoint)
+            note_trust(t, &m);
+        else
+            trust_note_user(t, m.user);
         m.mountpoint = m.prefix = NULL;
         r = open_posix(t, p.fd, flags, ret_why);
         note_place(t, p.fd);

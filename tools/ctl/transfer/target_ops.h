@@ -122,7 +122,12 @@ struct target {
     /* Is told of guarded attributes that it does not take; the rest of the entry is kept. */
     void (*refused)(void *arg, const char *entry, const char *why);
     void *refused_arg;
-    bool wrote; /* set by whoever changes it: finish() then makes that durable */
+    /* Who answers for what is in it, trust.h: not root alone; he, UINT32_MAX: unknown. */
+    bool foreign;
+    uint32_t owner, owner_gid;
+    bool limited;  /* as a source: root takes not all of it */
+    bool is_found; /* the folder that the user named was there, and was not made for this */
+    bool wrote;    /* set by whoever changes it: finish() then makes that durable */
 };
 
 enum target_flags {

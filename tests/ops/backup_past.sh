@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# backup_past.sh - a backup replaces nothing that the store does not have: a folder that was the store itself meanwhile, or
+# has what a store that went back to an earlier state has not, is refused; one that was only looked at is not.
+#
+#   tests/ops/backup_past.sh [BUILD]
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+STORE=$WORK/store MNT=$WORK/mnt BK=$WORK/bk SIDE=$WORK/side
+SMALL=(-o segment_size=64k)
+status() { # COMMAND...: its exit status
+    timeout 100 "$@" >"$WORK/out" 2>&1
+    echo $?
+}
+backup() { status "$CTL" backup "$@" "$MNT" "$BK"; }
+sums() { (cd "$BK" && sha256sum -- *); }
+has() { # NAME...: what the backup has, as a copy of it says
+    rm -rf "$WORK/try" && cp -r "$BK" "$WORK/try"
+    must_mount "$WORK/try" "$SIDE" -o ro
+    (cd "$SIDE" && echo *)
+    unmount_store "$SIDE"
+}
+written() { # MOUNT NAME: made, and durable
+    echo "$2" >"$1/$2"
+    sync "$1/$2"
+}
+refused() { # WHAT MESSAGE NAMES: and nothing of it was changed
+    local before
+    before=$(sums)
+    check_equal "$1: refused" 2 "$(backup)"
+    check "$1: says why" grep -q "$2" "$WORK/out"
+    check "$1: and what to do" grep -q -e "--replace" "$WORK/out"
+    check_equal "$1: not a byte was changed" "$before" "$(sums)"
+    check_equal "$1: it has what it had" "$3" "$(has)"
+}
+log_files() { (cd "$STORE" && ls s*.seg); }
+compacted() { # so that the log has none of the segments any more that it has now
+    local name
+    for name in $(log_files); do set -- "$@" "$name"; done
+    for name in "$MNT"/*; do cp "$name" "$WORK/again" && cat "$WORK/again" >"$name"; done # what they had is dead
+    head -c 200000 /dev/urandom >"$MNT/filler" && sync "$MNT/filler" && rm "$MNT/filler"
+    echo run >"$MNT/.engram/compact" || return 1
+    for name; do wait_until 30 test ! -e "$STORE/$name" || { echo "$name is still there"; return 1; }; done
+}
+
+# ---- was only looked at
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+written "$MNT" old
+check_equal "a first backup" 0 "$(backup)"
+check_equal "a second one, of nothing new" 0 "$(backup)"
+must_mount "$BK" "$SIDE"
+check "the backup is mounted and looked at" test "$(ls "$SIDE")" = old
+check "and read" grep -q old "$SIDE/old"
+check "unmount" unmount_store "$SIDE"
+check "which has written access times" sh -c "'$CTL' dump '$BK' 1 | grep -q 'attr ino=.* mask=16 '"
+written "$MNT" next
+check_equal "that is no obstacle" 0 "$(backup)"
+check_equal "it has all" "next old" "$(has)"
+must_mount "$BK" "$SIDE"
+check "looked at once more" test -e "$SIDE/next" -a "$(ls "$SIDE" | wc -l)" = 2
+check "unmount" unmount_store "$SIDE"
+check "the store's log loses all that it had then" compacted
+check_equal "nor then" 0 "$(backup)"
+
+# ---- what the backup has no power cut takes from the store any more
+echo commit_ms=600000 >"$MNT/.engram/config"
+written "$MNT" synced && rm "$MNT/synced"
+figure() { awk -v name="engram_store_$1" '$1 == name {print $2}' "$MNT/.engram/metrics"; }
+check "the store has what is not durable" test "$(figure log_sequence)" -gt "$(figure durable_sequence)"
+check_equal "a backup" 0 "$(backup)"
+check_equal "it is durable in the store as well" "$(figure log_sequence)" "$(figure durable_sequence)"
+
+# ---- was the store meanwhile
+must_mount "$BK" "$SIDE"
+written "$SIDE" new1
+check "unmount" unmount_store "$SIDE"
+refused "a backup that was the store" "holds changes that the store does not have" "new1 next old"
+for name in a b c d e f; do written "$MNT" "$name"; done
+refused "which the store has overtaken" "holds changes that the store does not have" "new1 next old"
+check "the store's log loses all that it had then" compacted
+refused "also when the log goes back no further" "no note says" "new1 next old"
+check_equal "with --replace it is replaced" 0 "$(backup --replace)"
+check_equal "by the store" "a b c d e f next old" "$(has)"
+check_equal "and then backups go on" 0 "$(backup)"
+
+# ---- one without a note, as programs before had left none
+rm "$BK/.engram-past"
+written "$MNT" g
+check_equal "a backup without a note: the log says that all is well" 0 "$(backup)"
+check "now it has one" test -s "$BK/.engram-past"
+rm "$BK/.engram-past"
+check "the store's log loses all that it had then" compacted
+refused "without a note, and nobody can tell" "no note says" "a b c d e f g next old"
+check_equal "once with --replace" 0 "$(backup --replace)"
+check "the store's log loses all that it had then" compacted
+check_equal "and backups go on" 0 "$(backup)"
+check_equal "nothing else is left in it" "" "$(find "$BK" -name '.engram*' ! -name .engram-past)"
+
+# ---- the store goes back
+check "unmount" unmount_store "$MNT"
+cp -a "$STORE" "$WORK/monday"
+must_mount "$STORE" "$MNT"
+written "$MNT" tuesday
+check_equal "the backup of Tuesday" 0 "$(backup)"
+check "unmount" unmount_store "$MNT"
+rm -rf "$STORE" && cp -a "$WORK/monday" "$STORE"
+must_mount "$STORE" "$MNT"
+refused "the store is Monday's again" "holds changes that the store does not have" "a b c d e f g next old tuesday"
+for name in u v w x y z; do written "$MNT" "$name"; done
+refused "and has gone on" "holds changes that the store does not have" "a b c d e f g next old tuesday"
+check_equal "with --replace it is replaced" 0 "$(backup --replace)"
+check_equal "by the store" "a b c d e f g next old u v w x y z" "$(has)"
+
+# ---- it goes back, and its log has lost what would tell; a segment of the same number is another one
+check "unmount" unmount_store "$MNT"
+rm -rf "$WORK/monday" && cp -a "$STORE" "$WORK/monday"
+must_mount "$STORE" "$MNT"
+check "a compaction" compacted
+written "$MNT" wednesday
+check_equal "the backup of Wednesday" 0 "$(backup)"
+check "unmount" unmount_store "$MNT"
+rm -rf "$STORE" && mv "$WORK/monday" "$STORE"
+must_mount "$STORE" "$MNT"
+for name in 1 2 3 4 5 6 7 8; do written "$MNT" "$name"; done
+check "another compaction" compacted
+refused "gone back and compacted" "went back to an earlier state" \
+    "a b c d e f g next old u v w wednesday x y z"
+check "unmount" unmount_store "$MNT"
+t_end

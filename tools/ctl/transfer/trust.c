@@ -1,0 +1,118 @@
+/*
+ * trust.c - see trust.h. State: that of the target. */
+#include "ctl/transfer/trust.h"
+
+#include "ctl/transfer/guarded.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NOBODY UINT32_MAX /* in owner and owner_gid */
+#define NOT_ROOTS "the store is not root's (--trust takes it over)"
+const char trust_why_attribute[] = "is left out: " NOT_ROOTS;
+
+static bool is_roots(const struct stat *st)
+{
+    return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));
+}
+
+/* Of a backup that root has made: who answers for the store. */
+static bool read_owner(int folder, struct target *t)
+{
+    char text[TRUST_NOTE_MAX + 1];
+    struct stat st;
+    int fd = openat(folder, TRUST_NOTE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    bool is_file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = is_file ? pread(fd, text, TRUST_NOTE_MAX, 0) : 0;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *line = strstr(text, TRUST_NOTE_OWNER);
+    return line &&
+           sscanf(line + sizeof TRUST_NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &t->owner, &t->owner_gid) == 2;
+}
+
+void trust_note_folder(struct target *t, int folder)
+{
+    struct stat st, superblock;
+    t->foreign = true;
+    t->owner = t->owner_gid = NOBODY;
+    if (folder < 0 || fstat(folder, &st) < 0)
+        return;
+    bool is_store = fstatat(folder, "superblock", &superblock, AT_SYMLINK_NOFOLLOW) == 0;
+    t->foreign = !is_roots(&st) || (is_store && !is_roots(&superblock));
+    if (!t->foreign) {
+        t->foreign = read_owner(folder, t);
+        return;
+    }
+    if (st.st_uid == 0 && is_store)
+        st = superblock;
+    if (st.st_uid == 0) /* others can write there, and nobody knows who */
+        return;
+    t->owner = st.st_uid;
+    t->owner_gid = st.st_gid;
+}
+
+void trust_note_user(struct target *t, uid_t user)
+{
+    if (!user)
+        return;
+    t->foreign = true;
+    t->owner = user;
+    const struct passwd *who = getpwuid(user);
+    t->owner_gid = who ? who->pw_gid : NOBODY;
+}
+
+void trust_begin(struct target *t, bool all)
+{
+    t->limited = t->foreign && !all && geteuid() == 0;
+}
+
+/* May the owner have files of that group run as it? */
+static bool is_member(const struct target *t, gid_t gid)
+{
+    const struct passwd *who = t->owner != NOBODY ? getpwuid(t->owner) : NULL;
+    int n = 0;
+    if (gid == t->owner_gid && gid != NOBODY)
+        return true;
+    if (!who)
+        return false;
+    (void)getgrouplist(who->pw_name, who->pw_gid, NULL, &n);
+    gid_t *all = n > 0 ? calloc((size_t)n, sizeof *all) : NULL;
+    bool is = false;
+    if (all && getgrouplist(who->pw_name, who->pw_gid, all, &n) >= 0)
+        for (int i = 0; !is && i < n; i++)
+            is = all[i] == gid;
+    free(all);
+    return is;
+}
+
+const char *trust_limit(const struct target *t, struct target_attr *attr)
+{
+    uint32_t before = attr->mode;
+    if (!t->limited)
+        return NULL;
+    if (attr->mode & S_ISUID && (attr->uid != t->owner || attr->uid == NOBODY))
+        attr->mode &= ~(uint32_t)S_ISUID;
+    if (attr->mode & S_ISGID && !is_member(t, attr->gid))
+        attr->mode &= ~(uint32_t)S_ISGID;
+    return attr->mode != before ? "its set-ID bits are left out: " NOT_ROOTS : NULL;
+}
+
+const char *trust_refuses(const struct target *t, const struct target_attr *attr)
+{
+    bool is = t->limited && (S_ISCHR(attr->mode) || S_ISBLK(attr->mode));
+    return is ? "a device, left out: " NOT_ROOTS : NULL;
+}
+
+bool trust_has_not(const struct target *t, const char *name)
+{
+    return t->limited && guarded_is(name);
+}
