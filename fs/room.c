@@ -24,6 +24,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "persons.h"
 #include "waiters.h"
 
 /* BACKGROUND_MAX: half of max_background (ops.c). Only root and whoever mounted get the last quarter of the
@@ -34,8 +35,7 @@ enum { PUT_ASIDE_MAX = 1024, BYTES_MAX = 64 << 20, BACKGROUND_MAX = 32 };
 enum { TRIES_MAX = 64 };
 /* The most that the engine copies at a time. */
 enum { COPY_MAX = 1 << 20 };
-/* How long others than root and whoever mounted keep a folder from being removed from, until room was made.
- */
+/* How long others than root and whoever mounted keep all others from removing in a folder. */
 #define FOLDER_NS INT64_C(1000000000)
 /* Clocks that folders share; one more is of renames from one to another, for which Linux has one lock. */
 enum { FOLDER_CLOCKS = 64 };
@@ -332,12 +332,13 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
     struct room *room = session->room;
     if (!room || !room_changes(op) || !current.request || current.in_vain || current.tries >= TRIES_MAX)
         return false;
+    const uid_t uid = fuse_req_ctx(req)->uid;
     const int64_t now = mono_ns(), end = end_of_wait(room, req, op, now);
     struct aside *a = end && now >= end ? NULL : malloc(sizeof *a + current.size);
     if (!a)
         return false;
     *a = (struct aside){.size = current.size,
-                        .uid = fuse_req_ctx(req)->uid,
+                        .uid = is_trusted(session, uid) ? uid : person_of(uid),
                         .background = is_background(current.request, current.size),
                         .interrupted = current.interrupted,
                         .first = current.first ? current.first : now,

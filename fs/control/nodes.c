@@ -18,6 +18,7 @@
 #include "control/hold_name.h"
 #include "control/remembered.h"
 #include "control/text.h"
+#include "persons.h"
 #include "reply.h"
 #include "waiters.h"
 
@@ -422,7 +423,7 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
     int file = find_name(ctl, parent, name, &since, ret_entry);
     if (file < 0 || file == CTL_FILES)
         return file < 0 ? file : 0;
-    uid_t uid = fuse_req_ctx(req)->uid;
+    uid_t uid = person_of(fuse_req_ctx(req)->uid);
     bool trusted = is_trusted(ctl, req);
     if (!trusted && !has_room(ctl, uid))
         return -ENFILE;
