@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "persons.h"
 #include "reply.h"
 #include "waiters.h"
 
@@ -333,7 +334,8 @@ static int answer_later(fuse_req_t req, uint64_t ino, enum eng_digest_kind kind,
     int r = waiter ? 0 : -ENOMEM;
     if (!r) {
         *ask = (struct ask){.waiter = waiter, .ino = ino, .kind = kind, .digest = digest};
-        r = queue(session->digests, fuse_req_ctx(req)->uid, ask);
+        uid_t uid = fuse_req_ctx(req)->uid;
+        r = queue(session->digests, uid == session->uid ? uid : person_of(uid), ask);
         if (r)
             waiter_abandon(waiter);
     }

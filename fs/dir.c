@@ -147,6 +147,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     if (l.buf && plus)
         l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof *l.refs);
     int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
+    if (!r && ctl_owns(ino))
+        r = session->ctl ? ctl_check_lister(session->ctl, req) : -ESTALE;
     if (!r && off != COOKIE_CTL) {
         if (ctl_owns(ino))
             list_control(&l, ino, (uint64_t)off);

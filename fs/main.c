@@ -60,8 +60,9 @@ struct daemon_state {
     char *store, *mountpoint; /* absolute */
     struct mnt_place place;   /* of the mount point */
     struct fuse_session *fuse;
-    int ready_fd; /* to the parent; -1 in the foreground or once told */
-    bool logging; /* what fails is for the log, too */
+    int ready_fd;  /* to the parent; -1 in the foreground or once told */
+    bool logging;  /* what fails is for the log, too */
+    bool is_stuck; /* the kernel keeps a thread, which has the session (ctl_stop()). Main's */
     pthread_t main_thread, early_thread, signal_thread, probe_thread;
     bool has_early_thread, has_signal_thread, has_probe_thread;
     atomic_bool ending; /* the loop is to end */
@@ -322,7 +323,7 @@ static bool wait_for_the_end(struct daemon_state *d, const sigset_t *set)
 
 static void detach(struct daemon_state *d)
 {
-    ctl_stop(d->session.ctl);
+    (void)ctl_stop(d->session.ctl); /* main will know */
     end_loop(d);
 }
 
@@ -470,6 +471,8 @@ static int end_mount(struct daemon_state *d)
         (void)dup3(null, fuse_session_fd(d->fuse), O_CLOEXEC);
         (void)close(null);
     }
+    if (d->is_stuck) /* that thread has it open still */
+        mnt_abort(d->device);
     if (!atomic_load(&d->not_ours) && mnt_on_top(&d->place, d->device))
         (void)mnt_unmount(&d->place, true);
     return 0;
@@ -502,7 +505,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     }
     atomic_store(&d->ended, true);
     waiters_interrupt_all(d->session.waiters);
-    ctl_stop(d->session.ctl);
+    d->is_stuck = !ctl_stop(d->session.ctl);
     room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
     int ended = end_mount(d);
     if (ended && !r && !atomic_load(&d->ending)) {
@@ -620,7 +623,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     else if (close_err)
         (void)snprintf(why, FS_WHY_MAX, "closing %.300s: %s; what was not yet durable may be lost", d->store,
                        strerror(-close_err));
-    if (d->fuse)
+    if (d->fuse && !d->is_stuck)
         fuse_session_destroy(d->fuse);
     ctl_free(session->ctl);
     waiters_free(session->waiters);
@@ -769,5 +772,7 @@ int main(int argc, char **argv)
         code = start(&d);
     }
     opt_done(&d.opt);
+    if (d.is_stuck) /* what that thread uses stays, and nobody waits for it */
+        _exit(code);
     return code;
 }

@@ -250,12 +250,9 @@ void mnt_write_back(const struct mnt_place *place)
     (void)close(root);
 }
 
-int mnt_unmount(const struct mnt_place *place, bool lazy)
+static int unmount(const struct mnt_place *place, int flags)
 {
-    const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
     char there[32 + NAME_MAX];
-    if (geteuid() != 0)
-        return run_fusermount(lazy, place);
     (void)snprintf(there, sizeof there, "/proc/self/fd/%d/%s", place->parent, place->name);
     if (umount2(there, flags) == 0)
         return 0;
@@ -265,6 +262,27 @@ int mnt_unmount(const struct mnt_place *place, bool lazy)
     int r = umount2(place->name, flags) ? -errno : 0;
     (void)chdir("/");
     return r;
+}
+
+int mnt_unmount(const struct mnt_place *place, bool lazy)
+{
+    if (geteuid() != 0)
+        return run_fusermount(lazy, place);
+    if (!lazy)
+        return unmount(place, UMOUNT_NOFOLLOW);
+    int r = unmount(place, UMOUNT_NOFOLLOW | MNT_DETACH | MNT_FORCE);
+    return r == -EPERM ? unmount(place, UMOUNT_NOFOLLOW | MNT_DETACH) : r; /* root of a container */
+}
+
+void mnt_abort(dev_t device)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/abort", minor(device));
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || write(fd, "1", 1) != 1)
+        messages_line(ENG_LOG_WARNING, "%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        (void)close(fd);
 }
 
 static int complain(char why[FS_WHY_MAX], int err, const char *path, const char *what)

@@ -44,8 +44,11 @@ bool mnt_on_top(const struct mnt_place *place, dev_t device);
 int mnt_open_root(const struct mnt_place *place);
 /* Pages stored through mappings, of files that stay open: umount would do it, but will not while they are. */
 void mnt_write_back(const struct mnt_place *place);
-/* Unmounts as umount(8) would, -EBUSY while files are open; or, with `lazy`, as umount -l. As root, or
- * through fusermount3, which has some seconds. */
+/* Unmounts as umount(8) would, -EBUSY while files are open; or, with `lazy`, as umount -l, and -f where that
+ * is allowed. As root, or through fusermount3, which has some seconds. */
 int mnt_unmount(const struct mnt_place *place, bool lazy);
+/* Ends the connection of a mount as fusectl does: where closing its descriptor would not, and whoever waits
+ * for an answer has to be told. Only if fusectl is mounted. */
+void mnt_abort(dev_t device);
 
 #endif

@@ -8,6 +8,11 @@
  * all; so are requests that the kernel counts as background, of which it sends only so many at a time, since
  * reads ahead are of that kind, too.
  *
+ * Linux holds a folder's lock over each request that makes or moves a name in it, or changes its attributes,
+ * and whoever removes something there waits for that lock. So those of others than root and whoever mounted
+ * wait for a bounded time, counted for each folder from the first of them on; then they are told that there
+ * is no room, while the making of it goes on.
+ *
  * room->lock is a leaf: neither the engine nor FUSE nor the waiters are called under it. */
 #include "room.h"
 
@@ -19,6 +24,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "persons.h"
 #include "waiters.h"
 
 /* BACKGROUND_MAX: half of max_background (ops.c). Only root and whoever mounted get the last quarter of the
@@ -29,6 +35,10 @@ enum { PUT_ASIDE_MAX = 1024, BYTES_MAX = 64 << 20, BACKGROUND_MAX = 32 };
 enum { TRIES_MAX = 64 };
 /* The most that the engine copies at a time. */
 enum { COPY_MAX = 1 << 20 };
+/* How long others than root and whoever mounted keep all others from removing in a folder. */
+#define FOLDER_NS INT64_C(1000000000)
+/* Clocks that folders share; one more is of renames from one to another, for which Linux has one lock. */
+enum { FOLDER_CLOCKS = 64 };
 /* What libfuse may alter of a request while it handles it: no more than this of its beginning. */
 enum { HEAD = sizeof(struct fuse_in_header) + sizeof(struct fuse_setattr_in) };
 #define CANCEL_AGAIN_NS 50000000
@@ -37,6 +47,7 @@ struct aside {
     struct aside *next; /* protected by room->lock */
     struct waiter *waiter;
     struct timespec since;
+    int64_t first; /* when it was put aside for the first time, ns */
     uid_t uid;
     bool background;
     bool interrupted; /* by then, and not by what stops it */
@@ -59,6 +70,8 @@ struct room {
     struct aside *first, *last;
     size_t n, n_background, bytes; /* of all that are put aside */
     struct user *users;            /* those who have something there */
+    /* since when they have been kept, ns; 0: not since room was made */
+    int64_t clocks[FOLDER_CLOCKS + 1];
     bool has_thread, ending;
     pthread_t thread;
 };
@@ -68,6 +81,7 @@ static __thread struct {
     const void *request; /* what it handles; NULL: unknown */
     size_t size;
     char head[HEAD];  /* its beginning, as it came */
+    int64_t first;    /* as in struct aside; 0: it was not put aside */
     unsigned tries;   /* as in struct aside: it is handled anew, and */
     bool in_vain;     /* there was no room to be had */
     bool interrupted; /* as in struct aside */
@@ -131,6 +145,80 @@ static size_t bytes_needed(const struct aside *a)
     return in.len < COPY_MAX ? (size_t)in.len : COPY_MAX;
 }
 
+/* ---- folders' locks ----------------------------------------------------------- */
+
+static int64_t mono_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static bool is_trusted(const struct session *session, uid_t uid)
+{
+    return uid == 0 || uid == session->uid;
+}
+
+static bool is_folder(const struct session *session, fuse_ino_t ino)
+{
+    struct eng_attr attr;
+    return eng_getattr(session->eng, ino, &attr) == 0 && S_ISDIR(attr.mode);
+}
+
+/* Whether the kernel has a folder's lock while that waits, which takes nothing away. */
+static bool holds_folder(const struct session *session, enum request_op op, fuse_ino_t ino)
+{
+    switch (op) {
+    case REQUEST_mknod:
+    case REQUEST_mkdir:
+    case REQUEST_symlink:
+    case REQUEST_rename:
+    case REQUEST_link:
+    case REQUEST_create:
+        return true;
+    case REQUEST_setattr:
+    case REQUEST_setxattr:
+        return is_folder(session, ino);
+    default:
+        return false;
+    }
+}
+
+static int64_t clock_locked(struct room *room, unsigned at, int64_t now)
+{
+    if (!room->clocks[at])
+        room->clocks[at] = now;
+    return room->clocks[at];
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Until when the request of this thread may wait; 0: as long as it takes. */
+static int64_t end_of_wait(struct room *room, fuse_req_t req, enum request_op op, int64_t now)
+{
+    struct fuse_in_header head;
+    struct fuse_rename_in rename;
+    memcpy(&head, current.head, sizeof head);
+    if (is_trusted(room->session, fuse_req_ctx(req)->uid) || !holds_folder(room->session, op, head.nodeid))
+        return 0;
+    bool moves = op == REQUEST_rename && current.size >= sizeof head + sizeof rename;
+    if (moves)
+        memcpy(&rename, current.head + sizeof head, sizeof rename);
+    moves = moves && rename.newdir != head.nodeid;
+    (void)pthread_mutex_lock(&room->lock);
+    int64_t since = earlier(current.first ? current.first : now,
+                            clock_locked(room, (unsigned)(head.nodeid % FOLDER_CLOCKS), now));
+    if (moves) {
+        since = earlier(since, clock_locked(room, (unsigned)(rename.newdir % FOLDER_CLOCKS), now));
+        since = earlier(since, clock_locked(room, FOLDER_CLOCKS, now));
+    }
+    (void)pthread_mutex_unlock(&room->lock);
+    return since + FOLDER_NS;
+}
+
 /* ---- putting aside ------------------------------------------------------------ */
 
 static void *room_main(void *arg);
@@ -148,7 +236,7 @@ static bool has_place_locked(struct room *room, const struct aside *a)
     if (a->background && room->n_background >= BACKGROUND_MAX)
         return false;
     size_t n = room->n + 1, bytes = room->bytes + a->size;
-    if (a->uid == 0 || a->uid == room->session->uid)
+    if (is_trusted(room->session, a->uid))
         return n <= PUT_ASIDE_MAX && bytes <= BYTES_MAX;
     static const struct user none;
     const struct user *user = *find_user_locked(room, a->uid);
@@ -244,13 +332,16 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
     struct room *room = session->room;
     if (!room || !room_changes(op) || !current.request || current.in_vain || current.tries >= TRIES_MAX)
         return false;
-    struct aside *a = malloc(sizeof *a + current.size);
+    const uid_t uid = fuse_req_ctx(req)->uid;
+    const int64_t now = mono_ns(), end = end_of_wait(room, req, op, now);
+    struct aside *a = end && now >= end ? NULL : malloc(sizeof *a + current.size);
     if (!a)
         return false;
     *a = (struct aside){.size = current.size,
-                        .uid = fuse_req_ctx(req)->uid,
+                        .uid = is_trusted(session, uid) ? uid : person_of(uid),
                         .background = is_background(current.request, current.size),
                         .interrupted = current.interrupted,
+                        .first = current.first ? current.first : now,
                         .tries = current.tries};
     memcpy(a->request, current.request, a->size);
     memcpy(a->request, current.head, a->size < HEAD ? a->size : HEAD);
@@ -259,7 +350,9 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
         return false;
     }
     a->waiter = waiter_begin(session->waiters, req, release, op);
-    if (!a->waiter) {
+    if (!a->waiter || (end && !waiter_limit(a->waiter, end, -ENOSPC))) {
+        if (a->waiter)
+            waiter_abandon(a->waiter);
         leave(room, a);
         free(a);
         return false;
@@ -284,6 +377,7 @@ static void handle(struct room *room, struct aside *a, bool in_vain)
     if (current.released) {
         room_note_request(a->request, a->size);
         current.tries = a->tries;
+        current.first = a->first;
         current.in_vain = in_vain;
         request_again(&a->since);
         fuse_session_process_buf(room->session->fuse, &buf);
@@ -312,6 +406,7 @@ static struct aside *take_all(struct room *room)
     (void)pthread_mutex_lock(&room->lock);
     struct aside *all = room->first;
     room->first = room->last = NULL;
+    memset(room->clocks, 0, sizeof room->clocks); /* room was made, or cannot be */
     (void)pthread_mutex_unlock(&room->lock);
     return all;
 }

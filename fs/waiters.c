@@ -12,7 +12,7 @@
  * and that must not fail an `echo run` in its foreground: any other file
  * would restart the write. So an interrupt by signals that programs handle
  * in passing leaves the request waiting, and a watcher looks every WATCH_MS
- * whether a signal of another kind has come. */
+ * whether a signal of another kind has come, and whose time is over. */
 #include "waiters.h"
 
 #include <errno.h>
@@ -44,7 +44,9 @@ struct waiter {
     struct request request;
     bool registering; /* until waiter_ready() is through: no other thread may answer */
     bool interrupted;
-    bool watched; /* interrupted in passing */
+    bool watched;    /* interrupted in passing */
+    int64_t end;     /* of its time; 0: it has time */
+    int late_result; /* what it is answered with then */
     bool done;
     int result;
     char text[WAITER_TEXT_MAX]; /* empty: none */
@@ -116,19 +118,31 @@ static bool must_stop(pid_t pid)
     return found != 3 || (pending & ~blocked & ~in_passing) != 0;
 }
 
-/* One look at one watched waiter after `after`; returns its id, 0 if there is none. */
+static int64_t mono_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* One look at one waiter to be watched after `after`; returns its id, 0 if there is none. */
 static uint64_t look_at_next(struct waiters *all, uint64_t after)
 {
-    pid_t pid = 0;
-    uint64_t id = 0;
+    struct waiter found = {0};
+    const int64_t now = mono_ns();
     (void)pthread_mutex_lock(&all->lock);
     for (const struct waiter *w = all->list; w; w = w->next)
-        if (w->watched && w->id > after && (id == 0 || w->id < id)) {
-            id = w->id;
-            pid = w->pid;
+        if ((w->watched || w->end) && !w->registering && w->id > after && (!found.id || w->id < found.id)) {
+            found.id = w->id;
+            found.pid = w->pid;
+            found.watched = w->watched;
+            found.result = w->end && now >= w->end ? w->late_result : 0;
         }
     (void)pthread_mutex_unlock(&all->lock);
-    if (id == 0 || !must_stop(pid))
+    const uint64_t id = found.id;
+    if (id && !found.result && found.watched && must_stop(found.pid))
+        found.result = -EINTR;
+    if (!found.result)
         return id;
     struct request request = {0};
     (void)pthread_mutex_lock(&all->lock);
@@ -138,14 +152,14 @@ static uint64_t look_at_next(struct waiters *all, uint64_t after)
     if (w)
         request = take_locked(w);
     (void)pthread_mutex_unlock(&all->lock);
-    answer(&request, -EINTR, NULL);
+    answer(&request, found.result, NULL);
     return id;
 }
 
 static bool any_watched_locked(const struct waiters *all)
 {
     const struct waiter *w = all->list;
-    while (w && !w->watched)
+    while (w && !w->watched && !w->end)
         w = w->next;
     return w != NULL;
 }
@@ -167,14 +181,18 @@ static void *watcher_main(void *arg)
     }
 }
 
+static bool has_watcher_locked(struct waiters *all)
+{
+    if (!all->has_watcher)
+        all->has_watcher = pthread_create(&all->watcher, NULL, watcher_main, all) == 0;
+    (void)pthread_cond_signal(&all->changed);
+    return all->has_watcher;
+}
+
 /* Leaves an interrupted waiter to the watcher; false if there can be none. */
 static bool watch_locked(struct waiter *w)
 {
-    struct waiters *all = w->all;
-    if (!all->has_watcher)
-        all->has_watcher = pthread_create(&all->watcher, NULL, watcher_main, all) == 0;
-    w->watched = all->has_watcher;
-    (void)pthread_cond_signal(&all->changed);
+    w->watched = has_watcher_locked(w->all);
     return w->watched;
 }
 
@@ -223,6 +241,16 @@ void waiter_watch(struct waiter *w)
     (void)pthread_mutex_lock(&w->all->lock);
     w->interrupted = true;
     (void)pthread_mutex_unlock(&w->all->lock);
+}
+
+bool waiter_limit(struct waiter *w, int64_t end, int result)
+{
+    (void)pthread_mutex_lock(&w->all->lock);
+    w->end = end;
+    w->late_result = result;
+    bool ok = has_watcher_locked(w->all);
+    (void)pthread_mutex_unlock(&w->all->lock);
+    return ok;
 }
 
 bool waiter_must_stop(fuse_req_t req)

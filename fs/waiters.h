@@ -29,6 +29,9 @@ void waiters_interrupt_all(struct waiters *all);
 struct waiter *waiter_begin(struct waiters *all, fuse_req_t req, waiter_reply *reply, size_t size);
 /* Between begin and ready: it was interrupted before, when it waited already. */
 void waiter_watch(struct waiter *w);
+/* Between begin and ready: at `end` (CLOCK_MONOTONIC, ns), or a moment later, it is answered with `result`
+ * unless it was before. False: there can be no thread for it. */
+bool waiter_limit(struct waiter *w, int64_t end, int result);
 void waiter_abandon(struct waiter *w);
 void waiter_ready(struct waiter *w);
 void waiter_done(struct waiter *w, int result, const char *text);

@@ -3,7 +3,9 @@
  *
  * The kernel takes the lock of the folder to give a name up, and a look-up has that lock until we have
  * answered it. So no thread that answers requests may ask for it: one of its own does, from the first hold
- * on.
+ * on. Whoever lists the folder has the lock as well, for as long as the memory that the listing goes to makes
+ * the kernel wait (userfaultfd(2), a mapped file of a file system that does not answer), and no signal ends
+ * that thread meanwhile. So only trusted callers may list it (nodes.c), and the end waits for a bounded time.
  *
  * hold_name->lock is a leaf. */
 #include "control/hold_name.h"
@@ -11,9 +13,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "control/verbs.h"
 #include "messages.h"
+
+/* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
+enum { STOP_MS = 2000 };
 
 struct hold_name {
     struct session *session; /* immutable, as folder is */
@@ -22,7 +28,7 @@ struct hold_name {
     pthread_cond_t changed;
     /* protected by lock: */
     bool wanted, busy, ending;
-    bool has_thread;
+    bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
 };
 
@@ -34,7 +40,11 @@ struct hold_name *hold_name_new(struct session *session, fuse_ino_t folder)
     h->session = session;
     h->folder = folder;
     (void)pthread_mutex_init(&h->lock, NULL);
-    (void)pthread_cond_init(&h->changed, NULL);
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&h->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
     return h;
 }
 
@@ -92,12 +102,23 @@ int hold_name_drop(struct hold_name *h)
     return r ? -EAGAIN : 0;
 }
 
-void hold_name_stop(struct hold_name *h)
+bool hold_name_stop(struct hold_name *h)
 {
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += STOP_MS / 1000;
+    int r = 0;
     (void)pthread_mutex_lock(&h->lock);
     h->ending = true;
     (void)pthread_cond_broadcast(&h->changed);
-    while (h->busy)
-        (void)pthread_cond_wait(&h->changed, &h->lock);
+    while (h->busy && !h->is_stuck && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&h->changed, &h->lock, &end);
+    bool told = h->is_stuck;
+    h->is_stuck = told || h->busy;
+    bool stuck = h->is_stuck;
     (void)pthread_mutex_unlock(&h->lock);
+    if (stuck && !told)
+        messages_line(ENG_LOG_WARNING,
+                      "a lister of .engram makes the kernel wait; this process ends with the listing");
+    return !stuck;
 }

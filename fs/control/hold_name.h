@@ -14,11 +14,15 @@ struct hold_name;
 
 /* `folder`: .engram. NULL: no memory. */
 struct hold_name *hold_name_new(struct session *session, fuse_ino_t folder);
-void hold_name_free(struct hold_name *hold_name); /* after hold_name_stop() */
+void hold_name_free(struct hold_name *hold_name); /* after hold_name_stop() has said true */
 /* Whatever is open under that name by now loses it soon. -EAGAIN if there can be no thread for it. */
 int hold_name_drop(struct hold_name *hold_name);
-/* From then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
- * have ended: the kernel waits for look-ups in that folder before it gives a name up. */
-void hold_name_stop(struct hold_name *hold_name);
+/* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
+ * have ended: the kernel waits for look-ups in that folder before it gives a name up.
+ *
+ * False: the kernel does not come back, since somebody keeps the folder's lock. What is given here is used
+ * until the process ends: neither hold_name nor FUSE's session may be freed, nor does closing FUSE's
+ * descriptor end the connection. */
+bool hold_name_stop(struct hold_name *hold_name);
 
 #endif

@@ -18,6 +18,7 @@
 #include "control/hold_name.h"
 #include "control/remembered.h"
 #include "control/text.h"
+#include "persons.h"
 #include "reply.h"
 #include "waiters.h"
 
@@ -125,17 +126,15 @@ struct ctl *ctl_new(struct session *session)
     return ctl;
 }
 
-void ctl_stop(struct ctl *ctl)
+bool ctl_stop(struct ctl *ctl)
 {
-    if (ctl)
-        hold_name_stop(ctl->hold_name);
+    return !ctl || hold_name_stop(ctl->hold_name);
 }
 
 void ctl_free(struct ctl *ctl)
 {
-    if (!ctl)
+    if (!ctl || !ctl_stop(ctl))
         return;
-    ctl_stop(ctl);
     hold_name_free(ctl->hold_name);
     eng_feed_close(ctl->feed);
     for (size_t i = 0; i < NODE_BUCKETS; i++)
@@ -159,6 +158,16 @@ static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
     uid_t uid = fuse_req_ctx(req)->uid;
     return uid == 0 || uid == session->uid ||
            (session->opt->has_ctl_gid && caller_in_group(req, session->opt->ctl_gid));
+}
+
+/*
+ * Linux has a folder's lock while it copies a listing to the caller's memory, and that may never come. Who
+ * looks a name up there waits then, as soon as anybody asks for that lock alone: a stranger's rm(1) does, and
+ * hold_name.c. So the modes let trusted callers list only. With -o noperm the kernel asks no modes, and shows
+ * what it has kept of one listing to everybody: there must be none. */
+int ctl_check_lister(const struct ctl *ctl, fuse_req_t req)
+{
+    return is_trusted(ctl, req) && !ctl->session->opt->noperm ? 0 : -EACCES;
 }
 
 /* ---- nodes -------------------------------------------------------------- */
@@ -255,13 +264,14 @@ void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
     ret_st->st_mode = ctl_files[file].folder ? S_IFDIR : S_IFREG;
 }
 
-/* The control directory, or a folder in it. */
+/* The control directory, which all may enter and trusted callers list, or a folder in it. */
 static void dir_stat(const struct ctl *ctl, fuse_ino_t ino, struct stat *st)
 {
     bool root = ino == CTL_DIR_INO;
+    const mode_t folder = mode_of(ctl, CTL_CHANGES_SINCE);
     memset(st, 0, sizeof *st);
     st->st_ino = ino;
-    st->st_mode = root ? S_IFDIR | 0555 : mode_of(ctl, CTL_CHANGES_SINCE);
+    st->st_mode = root ? folder | 0111 : folder;
     owner_of(ctl, st);
     st->st_nlink = root ? 3 : 2;
     st->st_size = root ? CTL_FILES : 0;
@@ -413,7 +423,7 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
     int file = find_name(ctl, parent, name, &since, ret_entry);
     if (file < 0 || file == CTL_FILES)
         return file < 0 ? file : 0;
-    uid_t uid = fuse_req_ctx(req)->uid;
+    uid_t uid = person_of(fuse_req_ctx(req)->uid);
     bool trusted = is_trusted(ctl, req);
     if (!trusted && !has_room(ctl, uid))
         return -ENFILE;

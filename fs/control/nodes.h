@@ -30,8 +30,9 @@ static inline bool ctl_owns(fuse_ino_t ino)
 bool ctl_reserved(fuse_ino_t parent, const char *name);
 
 struct ctl *ctl_new(struct session *session);
-/* Before requests are answered no more: from then on it uses FUSE's session only to answer. */
-void ctl_stop(struct ctl *ctl);
+/* Before requests are answered no more: from then on it uses FUSE's session only to answer. False: the kernel
+ * keeps a thread of it, which has the session until the process ends; ctl_free() frees nothing then. */
+bool ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
@@ -46,6 +47,8 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st);
+/* May the caller list the control directory, or a folder in it? 0 or -EACCES. */
+int ctl_check_lister(const struct ctl *ctl, fuse_req_t req);
 /* What stat(2) shows of `file` in a listing: number and type only. */
 void ctl_list_stat(enum ctl_file file, struct stat *ret_st);
 

@@ -4,7 +4,7 @@
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
-t_needs python3 mkfs.ext4 losetup cc
+t_needs python3 mkfs.ext4 losetup cc setpriv
 if [ "$(id -u)" -ne 0 ]; then
     skip "full_waiters" "not root, no loop device"
     exit 0
@@ -235,15 +235,36 @@ fi
 check "everything is removed" bash -c 'cd "$1" && find . -mindepth 1 -delete' _ "$MNT"
 check "a run by hand" wait_until 120 run_by_hand
 
+mkdir -m 1777 "$MNT/shared"
+mkdir "$MNT/roots"
+touch "$MNT/shared/kept"
 make_full cancelled
 begin_writers cancelled
+some_have_come() { [ "$(count_of create)" -gt "$created" ]; }
+created=$(count_of create)
 check "a memory is read while all wait" reads_past_the_cache
 check "status is read" timeout 20 cat "$MNT/.engram/status"
 check "a memory is removed" timeout 20 rm "$MNT/f2"
+# strangers who make names keep others from removing there for a second; root waits, elsewhere, as long as it takes
+strangers=()
+for i in $(seq 8); do
+    (cd "$MNT/shared" && exec timeout 60 setpriv --reuid=1002 --regid=1002 --clear-groups sh -c ": >new$i") 2>"$WORK/stranger.$i" &
+    strangers+=($!)
+done
+timeout 100 mkdir "$MNT/roots/new" 2>"$WORK/roots" &
+roots=$!
+check "strangers make names in a folder" wait_until 20 some_have_come
+check "a memory is removed there" timeout 10 rm "$MNT/shared/kept"
+check_fails "a name is looked up there" "No such file" timeout 10 stat "$MNT/shared/nothing"
+check "it is listed" timeout 10 ls "$MNT/shared"
+for pid in "${strangers[@]}"; do wait "$pid"; done
+check_equal "the strangers are told that there is no room" 8 "$(cat "$WORK"/stranger.* | grep -c 'No space left')"
+check_fails "root waits" "" grep -q "^State:.Z" /proc/$roots/status
 check "the compaction is cancelled" timeout 20 bash -c 'echo cancel >"$1"' _ "$MNT/.engram/compact"
 check "a memory is still read" reads_past_the_cache
 rm "$STALL"
 ends_with "after the cancel every writer ends" '^(0:[0-9]+ )?(0:80|ENOSPC:[0-9]+)$'
+wait "$roots"
 
 check "everything is removed" bash -c 'cd "$1" && find . -mindepth 1 -delete' _ "$MNT"
 check "a run by hand" wait_until 120 run_by_hand

@@ -1,6 +1,6 @@
 /*
  * stall_shim.c - for LD_PRELOAD: a disk that does not answer. While the file STALL_SHIM is there, no flush of
- * data returns; all else goes on.
+ * data returns; all else goes on. The file STALL_SHIM.in is there from when the first one is waiting.
  *
  * Also the order of two things at a daemon's end, a line each in the file STALL_SHIM.end: "joined", the
  * thread of fs/room.c has ended, which alone is joined in this way; "closed", the descriptor of the
@@ -16,11 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static void note(const char *line)
+static void note(const char *suffix, const char *line)
 {
     char path[4096];
     const char *stall = getenv("STALL_SHIM");
-    if (!stall || snprintf(path, sizeof path, "%s.end", stall) >= (int)sizeof path)
+    if (!stall || snprintf(path, sizeof path, "%s.%s", stall, suffix) >= (int)sizeof path)
         return;
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line))
@@ -35,7 +35,7 @@ int pthread_timedjoin_np(pthread_t thread, void **ret_value, const struct timesp
         real = (int (*)(pthread_t, void **, const struct timespec *))dlsym(RTLD_NEXT, "pthread_timedjoin_np");
     int r = real(thread, ret_value, end);
     if (r == 0)
-        note("joined\n");
+        note("end", "joined\n");
     return r;
 }
 
@@ -44,7 +44,7 @@ static void note_closing(int fd)
     char name[64], to[16] = "";
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     if (readlink(name, to, sizeof to - 1) > 0 && strcmp(to, "/dev/fuse") == 0)
-        note("closed\n");
+        note("end", "closed\n");
 }
 
 int close(int fd)
@@ -65,6 +65,8 @@ int fdatasync(int fd)
     const char *path = getenv("STALL_SHIM");
     if (!real)
         real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    if (path && access(path, F_OK) == 0)
+        note("in", "waits\n");
     while (path && access(path, F_OK) == 0)
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     return real(fd);

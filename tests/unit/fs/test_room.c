@@ -1,7 +1,7 @@
 /*
  * test_room.c - requests that wait for room on a full disk: how often they are handled anew, what room is
- * made for them, that an interrupt is kept, who has a place, and the end. libfuse, waiters.c and the engine
- * are played here. */
+ * made for them, that an interrupt is kept, who has a place, how long a folder is kept, and the end. libfuse,
+ * waiters.c, the engine and the clock are played here. */
 #include "room.h"
 
 #include <criterion/criterion.h>
@@ -37,6 +37,8 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static _Atomic unsigned n_handled, n_watched, n_ended, n_cancelled, n_makes;
 static _Atomic size_t room_wanted;
 static _Atomic bool making, held, must_stop, again;
+static _Atomic int64_t limit,
+    clock_ahead;           /* until when the last may wait, 0: no end; what the clock says more, ns */
 static _Atomic int put_as; /* what the handler of the thread puts aside again */
 /* Protected by lock: */
 static int last_error;
@@ -97,6 +99,19 @@ void waiter_watch(struct waiter *w)
     atomic_fetch_add(&n_watched, 1);
 }
 
+bool waiter_limit(struct waiter *w, int64_t end, int result)
+{
+    (void)w;
+    cr_assert_eq(result, -ENOSPC);
+    atomic_store(&limit, end);
+    return true;
+}
+
+void waiter_abandon(struct waiter *w)
+{
+    free(w);
+}
+
 void waiter_ready(struct waiter *w)
 {
     (void)w;
@@ -127,6 +142,26 @@ void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *bu
 
 int __wrap_eng_make_room(struct eng *eng, uint64_t size);
 int __wrap_eng_job_cancel(struct eng *eng, enum eng_job_id id);
+
+enum { FOLDER = 1, FILE_OF_IT = 2, OTHER_FOLDER = 3 };
+int __wrap_eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret_now);
+int __real_clock_gettime(clockid_t id, struct timespec *ret_now);
+
+int __wrap_eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr)
+{
+    (void)eng;
+    *ret_attr = (struct eng_attr){.ino = ino, .mode = ino == FILE_OF_IT ? S_IFREG : S_IFDIR};
+    return 0;
+}
+
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret_now)
+{
+    int r = __real_clock_gettime(id, ret_now);
+    if (id == CLOCK_MONOTONIC)
+        ret_now->tv_sec += atomic_load(&clock_ahead) / 1000000000;
+    return r;
+}
 
 int __wrap_eng_make_room(struct eng *eng, uint64_t size)
 {
@@ -330,6 +365,87 @@ Test(room, no_more_in_the_background_than_half_of_what_the_kernel_sends)
     in.write_flags = 0;
     write_head(FUSE_WRITE, &in, sizeof in);
     cr_assert(put_aside(0, 4096, REQUEST_write));
+}
+
+/* ---- folders ------------------------------------------------------------------------------- */
+
+static bool put_name(uid_t uid, enum request_op op, uint64_t ino, uint64_t new_folder)
+{
+    struct fuse_in_header head = {.nodeid = ino};
+    struct fuse_rename_in in = {.newdir = new_folder};
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + sizeof head, &in, sizeof in);
+    atomic_store(&limit, 0);
+    return put_aside(uid, 200, op);
+}
+
+static void pass(int64_t seconds)
+{
+    atomic_fetch_add(&clock_ahead, seconds * 1000000000);
+}
+
+Test(room, a_folder_is_kept_from_removals_for_a_second_and_no_more)
+{
+    hold_the_thread();
+    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
+    const int64_t end = atomic_load(&limit);
+    cr_assert_neq(end, 0);
+    cr_assert(put_name(6, REQUEST_create, FOLDER, 0));
+    cr_assert_eq(atomic_load(&limit), end, "the next one has what is left");
+    pass(1);
+    const enum request_op all[] = {REQUEST_mknod,  REQUEST_mkdir,  REQUEST_symlink, REQUEST_link,
+                                   REQUEST_create, REQUEST_rename, REQUEST_setattr, REQUEST_setxattr};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        cr_assert_not(put_name(6, all[i], FOLDER, FOLDER), "%d", (int)all[i]);
+    cr_assert(put_name(6, REQUEST_mkdir, OTHER_FOLDER, 0), "another one");
+    cr_assert_gt(atomic_load(&limit), end);
+}
+
+Test(room, who_keeps_no_folder_waits_as_long_as_it_takes)
+{
+    hold_the_thread();
+    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
+    pass(1);
+    const enum request_op of_files[] = {REQUEST_setattr, REQUEST_setxattr, REQUEST_write, REQUEST_unlink};
+    for (size_t i = 0; i < sizeof of_files / sizeof *of_files; i++) {
+        cr_assert(put_name(5, of_files[i], FILE_OF_IT, 0));
+        cr_assert_eq(atomic_load(&limit), 0);
+    }
+    const uid_t trusted[] = {0, 7};
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert(put_name(trusted[i], REQUEST_mkdir, FOLDER, 0));
+        cr_assert_eq(atomic_load(&limit), 0);
+    }
+}
+
+Test(room, a_rename_keeps_both_folders_and_all_others_of_that_kind)
+{
+    hold_the_thread();
+    cr_assert(put_name(5, REQUEST_rename, FOLDER, OTHER_FOLDER));
+    pass(1);
+    cr_assert_not(put_name(5, REQUEST_mkdir, OTHER_FOLDER, 0));
+    cr_assert_not(put_name(5, REQUEST_rename, 10, 11), "from one folder to another");
+    cr_assert(put_name(5, REQUEST_rename, 10, 10));
+}
+
+/* The clock goes on for who is handled anew, and begins again for a folder. */
+Test(room, a_try_in_vain_gives_no_more_time)
+{
+    atomic_store(&again, true);
+    atomic_store(&put_as, REQUEST_mkdir);
+    atomic_store(&held, true);
+    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
+    (void)pthread_mutex_lock(&lock);
+    while (!atomic_load(&making))
+        (void)pthread_cond_wait(&changed, &lock);
+    pass(1);
+    request.ctx.uid = 5;
+    atomic_store(&held, false);
+    (void)pthread_cond_broadcast(&changed);
+    (void)pthread_mutex_unlock(&lock);
+    cr_assert_eq(await_answer(), ENOSPC);
+    cr_assert_eq(atomic_load(&n_handled), 1, "%u", atomic_load(&n_handled));
+    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
 }
 
 /* The thread is within the engine, and its compaction begins only after the first cancel. */
