@@ -20,7 +20,7 @@ ANSWER=${ANSWER:-3}
 STRANGER=51001
 # What docs/STRANGERS.md says: MiB beside what it has at the start and twice what was written; threads; descriptors
 # beside the segments.
-MEMORY=256 DESCRIPTORS=16
+MEMORY=256 DESCRIPTORS=48
 THREADS=$((4 * $(nproc) < 32 ? 32 : 4 * $(nproc) > 64 ? 64 : 4 * $(nproc)))
 THREADS=$((THREADS + 16))
 stranger() { setpriv --reuid=$STRANGER --regid=$STRANGER --clear-groups "$@"; }
