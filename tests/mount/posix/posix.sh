@@ -38,10 +38,19 @@ skipped_ids() { sed -n 's/^skip - \([^ :]*\).*/\1/p' "$1"; }
 failed_ids() { sed -n 's/^not ok - \([^ ]*\):.*/\1/p' "$1" | sort -u; }
 ids() { sed -n 's/^\(ok\|not ok\|skip\) - \([^ :]*\).*/\2/p' "$1" | sort; }
 
+on_ext4() { timeout $LIMIT "$POSIX" "$WORK/ext4/t" >"$WORK/ext4.out" 2>&1 || not_ok "the program runs on ext4" "status $?"; }
+
 compare() {
     local id
     mkdir -p "$WORK/ext4/t" "$MNT/t"
-    timeout $LIMIT "$POSIX" "$WORK/ext4/t" >"$WORK/ext4.out" 2>&1 || not_ok "the program runs on ext4" "status $?"
+    on_ext4
+    # a second time where it differs: the clock of a virtual machine that is set meanwhile is no answer of ext4
+    if grep -q '^not ok' "$WORK/ext4.out"; then
+        grep '^not ok' "$WORK/ext4.out" | sed 's/^/# ext4, once: /'
+        rm -rf "$WORK/ext4/t"
+        mkdir "$WORK/ext4/t"
+        on_ext4
+    fi
     timeout $LIMIT "$POSIX" "$MNT/t" >"$WORK/engramfs.out" 2>&1 || not_ok "the program runs on engramfs" "status $?"
     [ -z "${KEEP_LOGS-}" ] || cp "$WORK"/{ext4,engramfs}.out "$KEEP_LOGS/"
     grep -v '^ok\|^not ok\|^skip' "$WORK/ext4.out" "$WORK/engramfs.out"
