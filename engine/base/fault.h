@@ -252,6 +252,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(END_UNREAD)       /* the log goes on in a block that was not read */                                   \
     M(END_CACHED)       /* what is in memory of that block proves that it can be */                          \
     M(LOG_STAYS)        /* a segment that cannot be written is not left */                                   \
+    M(LEFT_UNCUT)       /* one is left with what there is of a batch that failed */                          \
     M(LEFT_EACH_TIME)   /* one is left for each batch that fails */                                          \
     M(WALKED_FOR_EACH)  /* each relocation of an xattr goes through the file's list */                       \
     M(WALKS_UNCOUNTED)  /* those of a batch may be of any number of long lists */                            \

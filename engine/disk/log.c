@@ -265,13 +265,15 @@ int log_append_locked(struct log *log, struct txn *txn)
 /*
  * A write into a block that cannot be read fails, since the kernel reads the rest of the block first: the
  * next batch would fail in the same place, and so would the summary. What there may be of the failed batch
- * never happened; the segment that is begun now claims its number. Where that one cannot be written either,
- * the fault is another: no segment for each batch that fails. */
+ * never happened; the segment that is begun now claims its number. So it must be cut off: a whole one that
+ * stays beside another of its number is taken for it where the head of the new segment is lost. And where
+ * that one cannot be written either, the fault is another: no segment for each batch that fails. */
 bool log_leave_locked(struct log *log, int error)
 {
     if (error != -EIO || !log->active || (log->left && !MUTANT(LEFT_EACH_TIME)) || MUTANT(LOG_STAYS))
         return false;
-    (void)log->io->ops->truncate(log->active->file, log->tail);
+    if (log->io->ops->truncate(log->active->file, log->tail) && !MUTANT(LEFT_UNCUT))
+        return false; /* the next batch takes the same place */
     log->ahead = 0;
     log->summary.lost = true;
     log->left = log_seal_locked(log) == 0;

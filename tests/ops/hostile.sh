@@ -359,6 +359,13 @@ mkdir side
 must_mount "$WORK/hers/evil" "$WORK/side"
 exported "her store, mounted by root" mounted --format tree side mounted
 exported "and as of one moment" moment --snapshot --format tree side moment
+# what has the name of the store by now need not be the store
+mv hers/evil hers/moved && ln -s /usr hers/evil
+timeout 100 "$CTL" export --format tree side linked >/dev/null 2>said
+check_equal "a link to a folder of root's in its place: exit status" 1 $?
+check_equal "a link to a folder of root's in its place: nothing is believed" "" "$(find linked -perm /6000 -o -type b -o -type c)"
+check "which is told, too" grep -q "^rootid: .*set-ID\|: rootid: .*set-ID\|rootid: its set-ID" said
+rm hers/evil && mv hers/moved hers/evil
 timeout 100 "$CTL" import --format tree side taken >/dev/null 2>said
 check_equal "imported into a store of root's: exit status" 1 $?
 check "imported: all is told" told said

@@ -297,6 +297,43 @@ static ssize_t take_headers(struct io_file *file, const struct iovec *iov, int n
     return is_header ? disk_ops->pwritev(file, iov, n, offset) : -EIO;
 }
 
+static unsigned n_arrived;
+
+/* All bytes arrive, and it is said that they did not. */
+static ssize_t arrive_and_fail(struct io_file *file, const struct iovec *iov, int n, uint64_t offset)
+{
+    n_arrived++;
+    (void)disk_ops->pwritev(file, iov, n, offset);
+    return -EIO;
+}
+
+/* The batch that failed would stay whole beside the next of its number. */
+Test(bad_sectors, a_segment_that_cannot_be_cut_is_not_left)
+{
+    struct eng_attr attr;
+    unit_file(&u, "doc", SIZE, 1);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    struct unit_place at = unit_log_place(&u);
+    disk_ops = simdisk_io(u.disk)->ops;
+    struct eng_io_ops ops = *disk_ops;
+    ops.pwritev = arrive_and_fail;
+    simdisk_io(u.disk)->ops = &ops;
+    simdisk_fail_always(u.disk, SIM_TRUNCATE, EIO);
+    cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, "ghost", S_IFREG | 0600, 0, NULL, &attr), -EIO);
+    simdisk_io(u.disk)->ops = disk_ops;
+    simdisk_fail_always(u.disk, SIM_TRUNCATE, 0);
+    cr_assert_eq(n_arrived, 1, "it is tried once");
+    cr_assert_str_eq(unit_log_place(&u).name, at.name);
+    unit_file(&u, "next", SIZE, 2);
+    cr_assert_eq(eng_fsync(u.eng, ENG_ROOT_INO), 0);
+    cr_assert_str_eq(unit_log_place(&u).name, at.name, "which takes the same place");
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    unit_open(&u);
+    cr_assert_eq(unit_lookup(&u, "ghost"), 0);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "next"), SIZE, 2));
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* No segment for each of them. */
 Test(bad_sectors, one_segment_is_left_for_all_that_fails)
 {

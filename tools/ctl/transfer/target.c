@@ -197,11 +197,13 @@ static int look_up(const char *path, struct place *ret_place, struct target_moun
     return r;
 }
 
-/* Of a mount: the folder of its store, as the mount names it. */
+/* Of a mount: the folder of its store, as the mount names it. What has that name by now need not be that
+ * folder: its owner may have put a link to one of root's there. */
 static void note_trust(struct target *t, const struct target_mount *m)
 {
+    char why[512];
     bool is_said = m->user != 0 || !m->source; /* by a user, who may say any */
-    int fd = is_said ? -1 : open(m->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = is_said || geteuid() != 0 ? -1 : storeid_open(m->mountpoint, m->user, m->source, why);
     trust_note_folder(t, fd);
     trust_note_user(t, m->user);
     if (fd >= 0)
