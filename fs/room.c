@@ -70,7 +70,7 @@ struct room {
     struct aside *first, *last;
     size_t n, n_background, bytes; /* of all that are put aside */
     struct user *users;            /* those who have something there */
-    /* since when they have been kept, ns; 0: not since room was made */
+    /* since when they have been kept, ns; 0: not since room was made, and where nothing is queued */
     int64_t clocks[FOLDER_CLOCKS + 1];
     bool has_thread, ending;
     pthread_t thread;
@@ -184,11 +184,27 @@ static bool holds_folder(const struct session *session, enum request_op op, fuse
     }
 }
 
-static int64_t clock_locked(struct room *room, unsigned at, int64_t now)
+/* What a request keeps others from while it waits: those of room->clocks that count it. None: nothing. */
+struct kept {
+    unsigned n, clocks[3];
+};
+
+static struct kept kept_by(const struct session *session, fuse_req_t req, enum request_op op)
 {
-    if (!room->clocks[at])
-        room->clocks[at] = now;
-    return room->clocks[at];
+    struct fuse_in_header head;
+    struct fuse_rename_in rename;
+    memcpy(&head, current.head, sizeof head);
+    if (is_trusted(session, fuse_req_ctx(req)->uid) || !holds_folder(session, op, head.nodeid))
+        return (struct kept){0};
+    struct kept kept = {1, {(unsigned)(head.nodeid % FOLDER_CLOCKS)}};
+    if (op != REQUEST_rename || current.size < sizeof head + sizeof rename)
+        return kept;
+    memcpy(&rename, current.head + sizeof head, sizeof rename);
+    if (rename.newdir != head.nodeid) {
+        kept.clocks[kept.n++] = (unsigned)(rename.newdir % FOLDER_CLOCKS);
+        kept.clocks[kept.n++] = FOLDER_CLOCKS;
+    }
+    return kept;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -197,24 +213,15 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /* Until when the request of this thread may wait; 0: as long as it takes. */
-static int64_t end_of_wait(struct room *room, fuse_req_t req, enum request_op op, int64_t now)
+static int64_t end_of_wait(struct room *room, const struct kept *kept, int64_t now)
 {
-    struct fuse_in_header head;
-    struct fuse_rename_in rename;
-    memcpy(&head, current.head, sizeof head);
-    if (is_trusted(room->session, fuse_req_ctx(req)->uid) || !holds_folder(room->session, op, head.nodeid))
+    if (!kept->n)
         return 0;
-    bool moves = op == REQUEST_rename && current.size >= sizeof head + sizeof rename;
-    if (moves)
-        memcpy(&rename, current.head + sizeof head, sizeof rename);
-    moves = moves && rename.newdir != head.nodeid;
+    int64_t since = current.first ? current.first : now;
     (void)pthread_mutex_lock(&room->lock);
-    int64_t since = earlier(current.first ? current.first : now,
-                            clock_locked(room, (unsigned)(head.nodeid % FOLDER_CLOCKS), now));
-    if (moves) {
-        since = earlier(since, clock_locked(room, (unsigned)(rename.newdir % FOLDER_CLOCKS), now));
-        since = earlier(since, clock_locked(room, FOLDER_CLOCKS, now));
-    }
+    for (unsigned i = 0; i < kept->n; i++)
+        if (room->clocks[kept->clocks[i]])
+            since = earlier(since, room->clocks[kept->clocks[i]]);
     (void)pthread_mutex_unlock(&room->lock);
     return since + FOLDER_NS;
 }
@@ -296,9 +303,13 @@ static void leave(struct room *room, const struct aside *a)
     (void)pthread_mutex_unlock(&room->lock);
 }
 
-static void queue(struct room *room, struct aside *a)
+/* Clocks go only while something is queued: take_all() stops them, and nobody else. */
+static void queue(struct room *room, struct aside *a, const struct kept *kept, int64_t now)
 {
     (void)pthread_mutex_lock(&room->lock);
+    for (unsigned i = 0; i < kept->n; i++)
+        if (!room->clocks[kept->clocks[i]])
+            room->clocks[kept->clocks[i]] = now;
     if (room->first)
         room->last->next = a;
     else
@@ -333,7 +344,8 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
     if (!room || !room_changes(op) || !current.request || current.in_vain || current.tries >= TRIES_MAX)
         return false;
     const uid_t uid = fuse_req_ctx(req)->uid;
-    const int64_t now = mono_ns(), end = end_of_wait(room, req, op, now);
+    const struct kept kept = kept_by(session, req, op);
+    const int64_t now = mono_ns(), end = end_of_wait(room, &kept, now);
     struct aside *a = end && now >= end ? NULL : malloc(sizeof *a + current.size);
     if (!a)
         return false;
@@ -361,7 +373,7 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
     if (a->interrupted)
         waiter_watch(a->waiter);
     waiter_ready(a->waiter); /* from here on an interrupt may have answered it */
-    queue(room, a);
+    queue(room, a, &kept, now);
     return true;
 }
 

@@ -93,7 +93,11 @@ os.mkdir(mnt + "/second")
 waiter.join(20)
 assert not waiter.is_alive(), "it missed its batch"
 P
-check "many that are interrupted leave nothing" python3 - "$C/wait-for" <<'P'
+daemon=$(daemons_under "$MNT")
+descriptors() { find "/proc/$daemon/fd" -mindepth 1 | wc -l; }
+threads() { find "/proc/$daemon/task" -mindepth 1 -maxdepth 1 | wc -l; }
+before="$(descriptors) $(threads)"
+check "many that are interrupted are answered" python3 - "$C/wait-for" <<'P'
 import os, signal, sys
 def on_alarm(*_):
     raise InterruptedError # or Python writes again
@@ -110,6 +114,16 @@ for i in range(200):
         signal.setitimer(signal.ITIMER_REAL, 0)
         os.close(fd)
 P
+# those of checkpoints, and of workers, come and go beside them: fewer than 200
+no_more() { [ "$(descriptors)" -lt $((${before% *} + 100)) ] && [ "$(threads)" -lt $((${before#* } + 20)) ]; }
+check "the daemon is looked at" test "${before% *}" -gt 2 -a "${before#* }" -gt 2
+check "they keep no descriptors and no threads" no_more
+P=$(position)
+timeout 20 bash -c "echo $((P + 1)) >'$C/wait-for'" 2>"$WORK/next" &
+next=$!
+mkdir "$MNT/third"
+wait $next
+check_equal "and the next that waits is answered" 0 $?
 if [ "$(id -u)" -eq 0 ]; then
     other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
     check "everybody may know the position" other cat "$C/position"

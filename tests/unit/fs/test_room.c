@@ -448,6 +448,35 @@ Test(room, a_try_in_vain_gives_no_more_time)
     cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
 }
 
+/* Who is handled anew when his second is over keeps nobody any more. */
+Test(room, a_refused_retry_leaves_no_clock)
+{
+    atomic_store(&again, true);
+    atomic_store(&put_as, REQUEST_mkdir);
+    atomic_store(&held, true);
+    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
+    (void)pthread_mutex_lock(&lock);
+    while (!atomic_load(&making))
+        (void)pthread_cond_wait(&changed, &lock);
+    pass(1);
+    request.ctx.uid = 5;
+    atomic_store(&held, false);
+    (void)pthread_cond_broadcast(&changed);
+    (void)pthread_mutex_unlock(&lock);
+    cr_assert_eq(await_answer(), ENOSPC);
+    for (int i = 0; i < 10; i++) {
+        pass(60);
+        (void)pthread_mutex_lock(&lock);
+        is_over = false;
+        (void)pthread_mutex_unlock(&lock);
+        unsigned makes = atomic_load(&n_makes);
+        cr_assert(put_name(6, REQUEST_mkdir, FOLDER, 0), "nobody waits, and it is refused after %d minutes",
+                  i + 1);
+        (void)await_answer(); /* from here on nobody waits again */
+        cr_assert_gt(atomic_load(&n_makes), makes, "room was asked for");
+    }
+}
+
 /* The thread is within the engine, and its compaction begins only after the first cancel. */
 Test(room, stopping_ends_the_thread_and_then_answers_who_waits)
 {
