@@ -500,6 +500,7 @@ struct eng_dump_item {
     const struct eng_dump_field *fields;
     size_t n_fields;
     const char *problem; /* NULL: its checksums hold */
+    bool later;          /* of an operation: flag 2 of docs/FORMAT.md, what is dead is freed by and by */
 };
 /*
  * Calls `emit` for each record in the file of segment `segment` of the store in directory `store` (or, if it
@@ -508,6 +509,9 @@ struct eng_dump_item {
  * store may be in use, or damaged. With `content` the checksums of contents are verified as well. -ENOENT. */
 ENG_API int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
                      int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
+/* The same, of the first `end` bytes of the file: nothing behind them is read. */
+ENG_API int eng_dump_until(const char *store, struct eng_io *io, uint32_t segment, bool content, uint64_t end,
+                           int (*emit)(void *arg, const struct eng_dump_item *item), void *arg);
 
 #ifdef __cplusplus
 }

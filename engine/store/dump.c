@@ -15,14 +15,15 @@
 struct dump {
     struct io_file *file;
     const struct eng_io_ops *ops;
-    uint64_t size, at;
-    struct seg_file sf; /* which part of it cannot be read */
-    bool content;       /* verify the payload of extents, too */
+    uint64_t end, size, at; /* what is told ends at `end`, or where the file does: `size` */
+    struct seg_file sf;     /* which part of it cannot be read */
+    bool content;           /* verify the payload of extents, too */
     int (*emit)(void *arg, const struct eng_dump_item *item);
     void *arg;
     struct buf ops_buf, extent;
     struct eng_dump_field fields[20];
     size_t n;
+    bool later; /* of the operation that is told */
 };
 
 static void put(struct dump *d, const char *key, enum eng_dump_type type, uint64_t number)
@@ -45,8 +46,10 @@ static int emit(struct dump *d, int depth, const char *kind, uint64_t offset, ui
                                  .size = size,
                                  .fields = d->fields,
                                  .n_fields = d->n,
-                                 .problem = problem};
+                                 .problem = problem,
+                                 .later = d->later};
     d->n = 0;
+    d->later = false;
     return d->emit(d->arg, &item);
 }
 
@@ -155,6 +158,7 @@ static int dump_op(struct dump *d, const struct op *op, uint64_t offset, uint64_
         put_bytes(d, "name", op->name, op->name_len);
     if (f & F_VALUE && op->value_len)
         put_bytes(d, "value", op->value, op->value_len);
+    d->later = op->flags & OP_LATER;
     return emit(d, 2, op_kinds[op->type].name, offset, size, NULL);
 }
 
@@ -314,6 +318,9 @@ static int find_record(struct dump *d, uint64_t *ret_at, bool *ret_zeros)
     CLEANUP_FREE uint8_t *window = malloc(1 << 16);
     bool zeros = true;
     for (uint64_t at = d->at; window && at < d->size; at += 1 << 16) {
+        at = io_skip_hole(d->file, d->ops, at);
+        if (at >= d->size)
+            break;
         size_t n = MIN_OF((uint64_t)1 << 16, d->size - at);
         int r = read_at(d, window, n, at);
         if (r)
@@ -422,6 +429,7 @@ static int dump_file(struct eng_io *io, struct dump *d)
     d->ops = io->ops;
     d->at = sizeof h;
     r = d->ops->file_size(d->file, &d->size);
+    d->size = MIN_OF(d->size, d->end);
     d->sf.size = d->size;
     if (!r)
         r = dump_header(d, &h);
@@ -433,11 +441,11 @@ static int dump_file(struct eng_io *io, struct dump *d)
     return r;
 }
 
-int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
-             int (*emit_item)(void *arg, const struct eng_dump_item *item), void *arg)
+int eng_dump_until(const char *store, struct eng_io *io, uint32_t segment, bool content, uint64_t end,
+                   int (*emit_item)(void *arg, const struct eng_dump_item *item), void *arg)
 {
     struct eng_io *own = NULL;
-    struct dump d = {.emit = emit_item, .arg = arg, .sf.id = segment, .content = content};
+    struct dump d = {.emit = emit_item, .arg = arg, .sf.id = segment, .content = content, .end = end};
     if ((!store && !io) || !emit_item)
         return -EINVAL;
     int r = io ? 0 : io_posix_new(store, false, &own);
@@ -446,4 +454,10 @@ int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool conten
     r = dump_file(io ? io : own, &d);
     io_posix_free(own);
     return r;
+}
+
+int eng_dump(const char *store, struct eng_io *io, uint32_t segment, bool content,
+             int (*emit_item)(void *arg, const struct eng_dump_item *item), void *arg)
+{
+    return eng_dump_until(store, io, segment, content, UINT64_MAX, emit_item, arg);
 }

@@ -125,4 +125,61 @@ check "another compaction" compacted
 refused "gone back and compacted" "went back to an earlier state" \
     "a b c d e f g next old u v w wednesday x y z"
 check "unmount" unmount_store "$MNT"
+
+# ---- it has a large removed file that nothing had freed; to look at it frees it, piece by piece
+rm -rf "$BK" "$STORE"
+must_mount "$STORE" "$MNT"
+written "$MNT" old
+python3 - "$MNT" "$WORK/let-go" <<'END' &
+import os, sys, time
+mount, let_go = sys.argv[1:]
+for name in ("kept", "removed"):
+    fd = os.open(mount + "/" + name, os.O_CREAT | os.O_RDWR)
+    for i in range(6000):
+        os.pwrite(fd, b"x" * 10, i * 8192)
+    os.fsync(fd)
+os.unlink(mount + "/removed")
+open(mount + "/ready", "w").close()
+while not os.path.exists(let_go):
+    time.sleep(0.1)
+END
+holder=$!
+check "a large file is removed, and open" wait_until 60 test -e "$MNT/ready"
+check_equal "a backup of it" 0 "$(backup)"
+touch "$WORK/let-go"
+wait "$holder"
+operations() { # FOLDER: of its log
+    local name
+    for name in "$1"/s*.seg; do "$CTL" dump "$1" "${name##*/}" 2>/dev/null; done | grep '^    '
+}
+does() { operations "$BK" | grep " $1 " >"$WORK/did"; } # WHAT
+must_mount "$BK" "$SIDE"
+check "it is looked at" test -e "$SIDE/old"
+check "which frees the file" wait_until 30 does free
+check "unmount" unmount_store "$SIDE"
+check "piece by piece" does punch
+written "$MNT" next
+check_equal "that is no obstacle, either" 0 "$(backup)"
+check_equal "it has what the store has" "kept next old ready" "$(has)"
+
+# ---- but a user's truncation, which frees in the same way, is one
+must_mount "$BK" "$SIDE"
+check "a large file of the backup is emptied" truncate -s 0 "$SIDE/kept"
+sync "$SIDE/kept"
+check "unmount" unmount_store "$SIDE"
+refused "a backup with a file that somebody has emptied" "holds changes that the store does not have" \
+    "kept next old ready"
+check_equal "once with --replace" 0 "$(backup --replace)"
+
+# ---- whoever owns the store makes a segment of it longer than the mount says, by a hole
+longer() { truncate -s 8T "$1" 2>/dev/null || truncate -s 1T "$1"; }
+segment=$(find "$STORE" -name 's*.seg' | sort | tail -n 1)
+size=$(stat -c %s "$segment")
+check "a segment gets a hole at its end" longer "$segment"
+check_equal "a backup does not read that" 0 "$(status timeout -s KILL 30 "$CTL" backup "$MNT" "$BK")"
+check_equal "nor does a look at the segment" 0 \
+    "$(status timeout -s KILL 30 "$CTL" dump "$STORE" "${segment##*/}")"
+check "which tells of it" grep -q zeros "$WORK/out"
+truncate -s "$size" "$segment"
+check "unmount" unmount_store "$MNT"
 t_end

@@ -72,8 +72,10 @@ struct walk {
     void (*on_change)(
         struct walk *w); /* the last batch changes something that would be missed; may be NULL */
     struct batches *batches;
-    size_t from;                  /* of this segment: where its first one is in `batches` */
-    bool is_anchored;             /* the first one there changes something */
+    size_t from;      /* of this segment: where its first one is in `batches` */
+    bool is_anchored; /* the first one there changes something */
+    uint64_t emptied; /* the last operation may be the first of the freeing of this inode; 0: no */
+    uint64_t emptied_time;
     const struct batches *wanted; /* in order */
     bool is_found, is_other;      /* the store has one of them; has another one in place of the earliest */
 };
@@ -103,7 +105,40 @@ static bool is_change(const struct eng_dump_item *item)
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
         if (!strcmp(item->kind, nothing[i]))
             return false;
+    if (item->later && (!strcmp(item->kind, "punch") || !strcmp(item->kind, "xattr-del")))
+        return false;
     return strcmp(item->kind, "attr") != 0 || field(item, "mask") != ACCESS_TIME_ONLY;
+}
+
+/* A large removed file is emptied before it is freed, by a truncation whose extents are freed later. A user's
+ * may look the same. Only of what is freed the operation behind it frees extents from 0 on, at the same time,
+ * which is that of the file's last change: of a file that has a name they are freed from where it ended. */
+static bool is_first_of_freeing(const struct eng_dump_item *item)
+{
+    return item->later && !strcmp(item->kind, "truncate") && !field(item, "len");
+}
+
+static bool is_second_of_freeing(const struct walk *w, const struct eng_dump_item *item)
+{
+    return item->later && !strcmp(item->kind, "punch") && field(item, "ino") == w->emptied &&
+           !field(item, "offset") && field(item, "time") == w->emptied_time;
+}
+
+static void on_operation(struct walk *w, const struct eng_dump_item *item)
+{
+    bool is_first = is_first_of_freeing(item);
+    w->emptied = is_first ? field(item, "ino") : 0;
+    w->emptied_time = field(item, "time");
+    if (!is_first && is_change(item))
+        w->on_change(w);
+}
+
+/* The truncation was a user's, as far as anybody can tell. */
+static void end_emptied(struct walk *w)
+{
+    if (w->emptied)
+        w->on_change(w);
+    w->emptied = 0;
 }
 
 enum { STOP = 1 };
@@ -121,6 +156,10 @@ static int on_header(struct walk *w, const struct eng_dump_item *item)
 static int on_item(void *arg, const struct eng_dump_item *item)
 {
     struct walk *w = arg;
+    if (cli_interrupted())
+        return -EINTR;
+    if (!is_second_of_freeing(w, item))
+        end_emptied(w);
     if (item->offset >= w->size)
         return STOP;
     if (!item->depth)
@@ -129,8 +168,8 @@ static int on_item(void *arg, const struct eng_dump_item *item)
         return item->problem || item->offset + item->size > w->size
                    ? 0
                    : w->on_batch(w, field(item, "seq"), field(item, "sum"));
-    if (item->depth == 2 && w->on_change && is_change(item))
-        w->on_change(w);
+    if (item->depth == 2 && w->on_change)
+        on_operation(w, item);
     return 0;
 }
 
@@ -139,7 +178,8 @@ static int walk_segment(int folder_fd, uint32_t id, struct walk *w)
     char folder[BACKUP_FOLDER_SIZE];
     backup_folder(folder_fd, folder);
     w->is_log = false;
-    int r = eng_dump(folder, NULL, id, false, on_item, w);
+    int r = eng_dump_until(folder, NULL, id, false, w->size, on_item, w);
+    end_emptied(w);
     return r < 0 ? r : 0;
 }
 
@@ -436,13 +476,15 @@ int backup_past_check(struct backup *b)
 {
     struct batches end = {0};
     int r = find_end(b->to_fd, &end);
-    if (r && !b->replace)
+    if (r && r != -EINTR && !b->replace)
         cli_error("%s: cannot read the end of its log: %s (--replace has it replaced anyhow)", b->path,
                   strerror(-r));
     if (b->replace)
         r = 0;
     else if (!r && end.n)
         r = check_end(b, &end);
+    if (r == -EINTR)
+        cli_error("interrupted; nothing was changed in %s", b->path);
     if (!r && end.n)
         b->past = end.of[end.n - 1];
     free(end.of);

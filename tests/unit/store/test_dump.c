@@ -229,3 +229,34 @@ Test(dump, stops_when_it_is_told_to_and_finds_what_is_missing)
     cr_assert_eq(eng_dump(NULL, u.opt.io, 99, false, on_item, NULL), -ENOENT);
     cr_assert_eq(eng_dump("/nonexistent", NULL, 1, false, on_item, NULL), -ENOENT);
 }
+
+struct until {
+    uint64_t last;
+    size_t later, at_once;
+};
+
+static int on_item_until(void *arg, const struct eng_dump_item *item)
+{
+    struct until *t = arg;
+    t->last = item->offset + item->size;
+    t->later += item->later;
+    t->at_once += !item->later;
+    return 0;
+}
+
+Test(dump, ends_where_it_is_told)
+{
+    fill();
+    pthread_mutex_lock(&u.eng->log.lock);
+    uint64_t tail = u.eng->log.tail;
+    pthread_mutex_unlock(&u.eng->log.lock);
+    struct until t = {0};
+    cr_assert_eq(eng_dump_until(NULL, u.opt.io, 1, true, tail, on_item_until, &t), 0);
+    cr_expect(t.last == tail && t.at_once && !t.later);
+    t = (struct until){0};
+    cr_assert_eq(eng_dump_until(NULL, u.opt.io, 1, true, 1000, on_item_until, &t), 0);
+    cr_expect_eq(t.last, 1000);
+    t = (struct until){0};
+    cr_assert_eq(eng_dump_until(NULL, u.opt.io, 1, true, 10, on_item_until, &t), 0);
+    cr_expect_eq(t.last, 10);
+}
