@@ -394,7 +394,7 @@ static int put_note(const struct backup *b, char *text, size_t size)
     trust_note_folder(&store, b->store_fd);
     trust_note_user(&store, b->user);
     if (store.foreign)
-        n += snprintf(text + n, size - (size_t)n, "%s%" PRIu32 " %" PRIu32 "\n", TRUST_NOTE_OWNER + 1,
+        n += snprintf(text + n, size - (size_t)n, "%s%" PRIu32 " %" PRIu32 "\n", &TRUST_NOTE_OWNER[1],
                       store.owner, store.owner_gid);
     return n;
 }

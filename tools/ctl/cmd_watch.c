@@ -71,10 +71,9 @@ static void print_people(const json_t *o)
         printf("  moved");
     if (*report_text(o, "field"))
         printf("  %s", report_text(o, "field"));
-    size_t i;
-    const json_t *name;
-    json_array_foreach(json_object_get(o, "attributes"), i, name)
-        printf("%s%s", i ? "," : "  ", json_string_value(name));
+    const json_t *names = json_object_get(o, "attributes");
+    for (size_t i = 0; i < json_array_size(names); i++)
+        printf("%s%s", i ? "," : "  ", json_string_value(json_array_get(names, i)));
     printf("\n");
 }
 
