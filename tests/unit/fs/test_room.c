@@ -428,8 +428,8 @@ Test(room, a_rename_keeps_both_folders_and_all_others_of_that_kind)
     cr_assert(put_name(5, REQUEST_rename, 10, 10));
 }
 
-/* The clock goes on for who is handled anew, and begins again for a folder. */
-Test(room, a_try_in_vain_gives_no_more_time)
+/* A stranger's request is handled anew when his second is over, and refused. */
+static void retry_in_vain(void)
 {
     atomic_store(&again, true);
     atomic_store(&put_as, REQUEST_mkdir);
@@ -444,6 +444,12 @@ Test(room, a_try_in_vain_gives_no_more_time)
     (void)pthread_cond_broadcast(&changed);
     (void)pthread_mutex_unlock(&lock);
     cr_assert_eq(await_answer(), ENOSPC);
+}
+
+/* The clock goes on for who is handled anew, and begins again for a folder. */
+Test(room, a_try_in_vain_gives_no_more_time)
+{
+    retry_in_vain();
     cr_assert_eq(atomic_load(&n_handled), 1, "%u", atomic_load(&n_handled));
     cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
 }
@@ -451,19 +457,7 @@ Test(room, a_try_in_vain_gives_no_more_time)
 /* Who is handled anew when his second is over keeps nobody any more. */
 Test(room, a_refused_retry_leaves_no_clock)
 {
-    atomic_store(&again, true);
-    atomic_store(&put_as, REQUEST_mkdir);
-    atomic_store(&held, true);
-    cr_assert(put_name(5, REQUEST_mkdir, FOLDER, 0));
-    (void)pthread_mutex_lock(&lock);
-    while (!atomic_load(&making))
-        (void)pthread_cond_wait(&changed, &lock);
-    pass(1);
-    request.ctx.uid = 5;
-    atomic_store(&held, false);
-    (void)pthread_cond_broadcast(&changed);
-    (void)pthread_mutex_unlock(&lock);
-    cr_assert_eq(await_answer(), ENOSPC);
+    retry_in_vain();
     for (int i = 0; i < 10; i++) {
         pass(60);
         (void)pthread_mutex_lock(&lock);
