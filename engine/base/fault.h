@@ -210,6 +210,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(ECHO_STALE)          /* an echo that tells of another past than the log stays */                       \
     M(SORTED_EACH_TIME)    /* records of the echo are sorted with each of its files that was read */         \
     M(ALL_REFS_KEPT)       /* an opening keeps records of the echo that the checkpoint has        */         \
+    M(ASIDE_UNVERIFIED)    /* a segment is set aside before the index is verified                 */         \
+    M(OLD_GOES_AT_ONCE)    /* what the checkpoint has of the echo goes before that is verified    */         \
     M(NOT_LOADED_AGAIN)    /* the echo is not read again for an older checkpoint                  */         \
     M(EIO_PASSES_ALONE)    /* other errors with the echo are none of the moment                   */         \
     M(ENOENT_IS_GONE)      /* an echo that is not found once is gone                              */         \

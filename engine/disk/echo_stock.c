@@ -101,8 +101,10 @@ static int add_ref(struct scan *s, const struct echo_record *rec, uint64_t off)
         stock->n_counted += rec->batch.seq >= stock->first && rec->batch.seq <= stock->last;
         return 0;
     }
-    if (rec->batch.seq <= stock->since && !MUTANT(ALL_REFS_KEPT))
+    if (rec->batch.seq <= stock->since && !MUTANT(ALL_REFS_KEPT)) {
+        stock->files[s->file].old_end = off + sizeof *rec + rec->batch.ops_len;
         return 0;
+    }
     int r = array_grow(&stock->refs, &stock->cap_refs, stock->n_refs + 1, sizeof *stock->refs);
     if (!r)
         stock->refs[stock->n_refs++] = (struct echo_ref){.seq = rec->batch.seq,

@@ -33,6 +33,8 @@ struct echo_stock_file {
     uint64_t gap;  /* the batch of a record that cannot be understood and has others behind it; 0: none is */
     bool torn;     /* by a cut of the power, as it seems: no record says that what is missing was durable */
     bool damaged;  /* something that was durable cannot be understood, or something not be read */
+    /* Where the last record ends that has no ref, as a checkpoint has it (stock.since); 0: none is there. */
+    uint64_t old_end;
 };
 
 /* Zeroed is empty. */

@@ -78,9 +78,10 @@ static int discard_unknown(struct recovery *rec)
 {
     struct eng *eng = rec->eng;
     bool kept = false, lacking = moved_is_lacking(eng) && !MUTANT(MOVED_REMOVED);
+    bool verified = loading_is_done(&eng->loading);
     for (size_t i = 0; i < rec->n_segs; i++) {
         struct seg_file *sf = &rec->segs[i];
-        bool evidence = is_evidence(rec, sf);
+        bool evidence = is_evidence(rec, sf), wanted = lacking && !sf->searched;
         if (index_segment(&eng->idx, sf->id) || (sf->used && !evidence))
             continue;
         /* A header that is whole says that the log does not go on here; without one nobody knows. */
@@ -88,13 +89,15 @@ static int discard_unknown(struct recovery *rec)
             sf->holds && !sf->valid ? "has a damaged header and batches that belong nowhere" : NULL;
         if (sf->unreadable && (!evidence || MUTANT(UNREAD_LEFT)))
             why = "cannot be read and is not needed";
+        if (wanted && !evidence && !verified && !MUTANT(ASIDE_UNVERIFIED))
+            why = "is not part of the store, as it seems so far, and others are missing";
         if (sf->alien)
             why = "belongs to another store or has another name";
         if (why) {
             report_line(&eng->report, ENG_LOG_WARNING, "s%08x.seg %s: left alone", sf->id, why);
             continue;
         }
-        if ((lacking && !sf->searched) || evidence) {
+        if (wanted || evidence) {
             const char *reason = "is not part of the store any more, but others are missing";
             if (evidence)
                 reason = is_beyond(rec, sf) ? "has whole batches behind the bad one at which the log ends"
@@ -105,7 +108,7 @@ static int discard_unknown(struct recovery *rec)
             kept = kept || !r;
             continue;
         }
-        if (!loading_is_done(&eng->loading)) {
+        if (!verified) {
             int r = rest_discard_later(eng, sf->id);
             if (r)
                 return r;

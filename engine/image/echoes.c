@@ -286,7 +286,8 @@ void echoes_note(struct recovery *rec, const struct batch_header *h)
 /* What a file of the echo has for the log as it was recovered. */
 struct worth {
     struct echo_file file; /* of the records that are part of the log behind the checkpoint */
-    uint64_t end;          /* of the last of them */
+    bool old;              /* it has some that an older checkpoint may need, see may_fall_back() */
+    uint64_t end;          /* of the last of all these */
     bool stale;            /* it has others */
     uint64_t stale_from;   /* where the first of those lies */
     /* It is put away, and what can be read of it goes to another one: it cannot be read whole, and the log
@@ -294,6 +295,30 @@ struct worth {
      * cut behind those. */
     bool goes;
 };
+
+/* Most of the checkpoint is still to be verified (rest.h): what it has may be damaged, and then one before,
+ * or the first batch, is what the next opening starts from. */
+static bool may_fall_back(const struct recovery *rec)
+{
+    return !loading_is_done(&rec->eng->loading) && !MUTANT(OLD_GOES_AT_ONCE);
+}
+
+static bool is_wanted(const struct worth *w)
+{
+    return w->file.n || w->old;
+}
+
+static uint64_t end_of(const struct echo_ref *ref)
+{
+    return ref->at + sizeof(struct echo_record) + ref->ops_len;
+}
+
+/* What the checkpoint has. */
+static void weigh_old(uint64_t end, struct worth *w)
+{
+    w->old = w->old || end;
+    w->end = MAX_OF(w->end, end);
+}
 
 static void weigh_one(const struct echo_ref *ref, struct worth *w)
 {
@@ -305,7 +330,7 @@ static void weigh_one(const struct echo_ref *ref, struct worth *w)
     w->file.first = w->file.n ? w->file.first : ref->seq;
     w->file.last = ref->seq;
     w->file.n++;
-    w->end = MAX_OF(w->end, ref->at + sizeof(struct echo_record) + ref->ops_len);
+    w->end = MAX_OF(w->end, end_of(ref));
 }
 
 /* Behind the records of the same number as the k-th. */
@@ -336,15 +361,22 @@ static void mark_used(const struct recovery *rec)
 static struct worth *weigh(const struct recovery *rec)
 {
     const struct echo_ref *refs = rec->echo.refs;
+    const struct echo_stock_file *files = rec->echo.files;
+    bool falls = may_fall_back(rec);
     struct worth *worths = calloc(rec->echo.n_files + 1, sizeof *worths);
     mark_used(rec);
-    for (size_t i = 0; worths && i < rec->echo.n_files; i++)
-        worths[i].file = (struct echo_file){.id = rec->echo.files[i].id, .size = rec->echo.files[i].size};
-    for (size_t k = 0; worths && k < rec->echo.n_refs; k++)
+    for (size_t i = 0; worths && i < rec->echo.n_files; i++) {
+        worths[i].file = (struct echo_file){.id = files[i].id, .size = files[i].size};
+        weigh_old(falls ? files[i].old_end : 0, &worths[i]);
+    }
+    for (size_t k = 0; worths && k < rec->echo.n_refs; k++) {
         if (refs[k].seq > rec->start_seq)
             weigh_one(&refs[k], &worths[refs[k].file]);
+        else
+            weigh_old(falls ? end_of(&refs[k]) : 0, &worths[refs[k].file]);
+    }
     for (size_t i = 0; worths && i < rec->echo.n_files && !MUTANT(ECHO_STALE); i++)
-        worths[i].goes = (rec->echo.files[i].unread && !MUTANT(UNREAD_IS_CUT)) ||
+        worths[i].goes = (files[i].unread && !MUTANT(UNREAD_IS_CUT)) ||
                          (worths[i].stale && worths[i].stale_from < worths[i].end);
     return worths;
 }
@@ -413,6 +445,8 @@ static int put_away(struct recovery *rec, const struct echo_stock_file *f, const
         return set_aside(rec, w, "cannot be read", removed);
     if (w->stale && is_unread(rec) && !MUTANT(UNREAD_ECHO_IS_END))
         return set_aside(rec, w, "may go on behind another one that cannot be read", removed);
+    if (w->old)
+        return set_aside(rec, w, "cannot be cut, and has what an older checkpoint may need", removed);
     return discard(rec, w, removed);
 }
 
@@ -421,7 +455,8 @@ static int put_away(struct recovery *rec, const struct echo_stock_file *f, const
 static void claim(struct recovery *rec, const struct echo_stock_file *f, struct worth *w)
 {
     bool stale = w->stale && !MUTANT(ECHO_STALE);
-    if (!w->file.n || w->goes || !(stale || f->headless || (f->copied && !MUTANT(COPY_STAYS))))
+    bool others = f->headless || (f->copied && !MUTANT(COPY_STAYS));
+    if (!is_wanted(w) || w->goes || !(stale || (w->file.n && others)))
         return;
     w->file.size = stale ? w->end : w->file.size;
     int r = echo_claim(&rec->eng->log.echo, w->file.id, w->file.size);
@@ -432,14 +467,14 @@ static void claim(struct recovery *rec, const struct echo_stock_file *f, struct 
 
 /* A file is put away only when all that it vouches for is elsewhere, durably: the last batches of the log may
  * have no other word. A torn one stays, since nobody reads it but behind a crash, until the next checkpoint
- * has all of it. */
+ * has all of it; and what this checkpoint has, until that is verified (checkpoint_clean()). */
 static int go_on_with(struct recovery *rec, const struct echo_stock_file *f, const struct worth *w,
                       bool *removed)
 {
     struct echo *echo = &rec->eng->log.echo;
-    if (!w->file.n || w->goes || ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
+    if (!is_wanted(w) || w->goes || ((f->torn || f->damaged) && MUTANT(TORN_GOES)))
         return put_away(rec, f, w, removed);
-    if (f->damaged || f->torn)
+    if (w->file.n && (f->damaged || f->torn))
         echo_miss(echo, rec->seq, 0);
     return echo_adopt(echo, &w->file);
 }
@@ -470,7 +505,7 @@ static void note_numbers(struct recovery *rec, const struct worth *worths)
     struct echo *echo = &rec->eng->log.echo;
     for (size_t i = 0; i < rec->echo.n_files; i++) {
         const struct echo_stock_file *f = &rec->echo.files[i];
-        bool ours = worths[i].file.n || !f->damaged;
+        bool ours = is_wanted(&worths[i]) || !f->damaged;
         if (!f->alien && !f->headless && ours && f->id < UINT32_MAX)
             echo->next_id = MAX_OF(echo->next_id, f->id + 1);
     }

@@ -310,9 +310,8 @@ Test(moved, no_older_copy_stands_for_what_is_missing)
     free(bytes);
 }
 
-/* A file that somebody lost costs what was in it, and no more, as ever; and what nobody could look through is
- * not removed meanwhile. */
-Test(moved, a_segment_that_somebody_lost_refuses_nothing)
+/* One that somebody lost, and one of a compaction that was killed, which nobody can look through. */
+static void lose_one(void)
 {
     char name[SEGMENT_NAME_SIZE], alone[SEGMENT_NAME_SIZE];
     struct {
@@ -329,12 +328,38 @@ Test(moved, a_segment_that_somebody_lost_refuses_nothing)
     segment_header_seal(&copy.h, FORMAT_VERSION);
     segment_name(copy.h.id, alone);
     simdisk_put(u.disk, alone, &copy, sizeof copy);
+}
+
+/* A file that somebody lost costs what was in it, and no more, as ever; and what nobody could look through is
+ * not removed meanwhile. */
+Test(moved, a_segment_that_somebody_lost_refuses_nothing)
+{
+    lose_one();
     cr_assert_eq(unit_try_open(&u), 0, "%s", u.why);
     cr_assert_lt(whole_files(&u), N_FILES / 2);
     cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
     cr_assert_eq(unit_files(&u, ".kept", NULL), 1, "who knows what it is of");
     unit_reopen(&u);
     cr_assert(unit_holds(&u, unit_lookup(&u, "later"), 100, 1));
+}
+
+/* It may be part of the store: the records of segments alone say that it is not. */
+Test(moved, nothing_is_set_aside_before_the_index_is_verified)
+{
+    lose_one();
+    rest_from = 0;
+    for (unsigned life = 0; life < 2; life++) {
+        unit_open(&u);
+        cr_assert_not(loading_is_done(&u.eng->loading));
+        cr_assert_eq(unit_files(&u, ".kept", NULL), 0, "%u", life);
+        cr_assert(unit_has_segment(&u, end.segment + 3), "%u", life);
+        if (life)
+            cr_assert_eq(rest_await(u.eng), 0);
+        unit_kill(&u, SIM_KEEP_ALL, 0);
+    }
+    rest_from = UINT64_MAX;
+    unit_open(&u);
+    cr_assert_eq(unit_files(&u, ".kept", NULL), 1);
 }
 
 /* ---- several batches, several lives --------------------------------------------------------------- */
