@@ -14,6 +14,13 @@
 
 TestSuite(passing_errors, .init = setup, .fini = teardown, .timeout = 120);
 
+/* One is written when the index is verified, and never before. */
+static void write_checkpoint(struct eng *eng)
+{
+    cr_assert_eq(rest_await(eng), 0);
+    cr_assert_eq(checkpoint_write(eng), 0);
+}
+
 static struct unit_place last; /* the batch that overwrites the memory */
 
 /* "doc" was overwritten (1, then 2) and all is durable, the second copy of the log as well. */
@@ -21,7 +28,7 @@ static void make_store(void)
 {
     uint64_t doc = unit_file(&u, "doc", SIZE, 1);
     cr_assert_eq(eng_tick(u.eng), 0);
-    cr_assert_eq(checkpoint_write(u.eng), 0);
+    write_checkpoint(u.eng);
     unit_file(&u, "x", SIZE, 5);
     cr_assert_eq(eng_tick(u.eng), 0);
     last = unit_log_place(&u);
@@ -172,7 +179,7 @@ Test(passing_errors, of_the_second_copy_for_long)
     unit_file(&c, "more", SIZE, 7); /* another batch of that number */
     cr_assert_eq(eng_sync(c.eng), 0);
     for (unsigned i = 0; i < 4; i++) {
-        cr_assert_eq(checkpoint_write(c.eng), 0);
+        write_checkpoint(c.eng);
         unit_write(&c, unit_lookup(&c, "more"), SIZE, 7, 0);
         cr_assert_eq(eng_tick(c.eng), 0);
         cr_assert_eq(unit_files(&c, name, NULL), 0, "its number is not used again");
@@ -232,7 +239,7 @@ static void make_proven(bool many)
     unit_done(&u);
     unit_new(&u, 0);
     uint64_t doc = unit_file(&u, "doc", SIZE, 1);
-    cr_assert_eq(checkpoint_write(u.eng), 0);
+    write_checkpoint(u.eng);
     unit_file(&u, "w", SIZE, 5);
     if (many)
         note_many();
@@ -270,8 +277,9 @@ static void expect_known(struct unit *c, const char *when, uint64_t seed)
         cr_assert(is_known(c), "%s, %llu: opening %u", when, (unsigned long long)seed, again);
         cr_assert_null(strstr(c->all_warnings, "second copy of the log is damaged"), "%s", c->all_warnings);
         if (again == 1)
-            cr_assert_eq(checkpoint_write(c->eng), 0);
+            write_checkpoint(c->eng);
     }
+    cr_assert_eq(rest_await(c->eng), 0);
     cr_assert_eq(unit_files(c, ".log", NULL), 0, "%s: the checkpoint has all of it", when);
 }
 
@@ -325,7 +333,7 @@ static void torn_stays(bool held, uint64_t seed)
     if (held) {
         cr_assert_eq(eng_hold(c.eng), 0);
         unit_create(&c, "x");
-        cr_assert_eq(checkpoint_write(c.eng), 0);
+        write_checkpoint(c.eng);
     }
     for (unsigned i = 0; i < 3; i++) {
         unit_create(&c, (const char *[]){"x0", "x1", "x2"}[i]);
@@ -369,8 +377,9 @@ static void unread(bool many, bool full, uint64_t from)
         unit_open(&c);
         cr_assert(is_known(&c), "%d %d %llu: opening %u", many, full, (unsigned long long)from, again);
         if (again == 1)
-            cr_assert_eq(checkpoint_write(c.eng), 0);
+            write_checkpoint(c.eng);
     }
+    cr_assert_eq(rest_await(c.eng), 0);
     cr_assert_eq(unit_files(&c, ".log", NULL), 0);
     cr_assert_eq(unit_files(&c, ".kept", kept), 1);
     unit_done(&c);
@@ -410,7 +419,7 @@ static void make_cut(void)
     size_t size;
     unit_clone(c, &u);
     unit_open(c);
-    cr_assert_eq(checkpoint_write(c->eng), 0);
+    write_checkpoint(c->eng);
     for (unsigned i = 0; i < N_MADE; i++) {
         (void)snprintf(name, sizeof name, "n%u", i);
         unit_create(c, name);
@@ -581,7 +590,7 @@ Test(passing_errors, what_follows_an_unread_second_copy_stays)
     uint8_t *data;
     size_t size;
     uint64_t doc = unit_file(&u, "doc", SIZE, 1);
-    cr_assert_eq(checkpoint_write(u.eng), 0);
+    write_checkpoint(u.eng);
     struct unit_place at = unit_log_place(&u);
     unit_create(&u, "x");
     cr_assert_eq(eng_tick(u.eng), 0);
@@ -707,7 +716,7 @@ Test(passing_errors, files_of_a_damaged_checkpoint_stay_until_the_next)
     cr_assert_eq(unit_files(&c, ".ckp", name), 1);
     unit_open(&c);
     cr_assert_eq(unit_files(&c, name, NULL), 1);
-    cr_assert_eq(checkpoint_write(c.eng), 0);
+    write_checkpoint(c.eng);
     cr_assert_eq(unit_files(&c, name, NULL), 0);
     unit_done(&c);
     unit_open(&u);
