@@ -247,6 +247,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWNER_BY_SLOT)    /* whatever lies in the slot of an extent's owner counts as that extent's */         \
     M(NO_RESERVE)       /* no space is set aside for a full disk */                                          \
     M(RESERVE_GROWS)    /* the reserve stays as large as it was */                                           \
+    M(ONE_PIECE)        /* what the reserve grows by is one extent */                                        \
+    M(EXTENTS_STAY)     /* a reserve whose extents are in use is not made anew */                            \
     M(TAKEN_IS_WRITTEN) /* a removal leaves no room for what a checkpoint under way has to write */          \
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \

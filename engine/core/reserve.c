@@ -30,6 +30,7 @@ struct reserve {
     /* The largest that it was since it was whole last. Protected by lock. */
     uint64_t top;
     bool frozen;           /* grows only if a third is missing. Protected by lock. */
+    bool cut;              /* its extents may be longer than what is left of it. Protected by lock. */
     _Atomic bool awaited;  /* something was removed since the file system was made to give all back */
     bool unsupported;      /* the file system cannot preallocate. Protected by lock. */
     _Atomic bool is_short; /* the disk was full, and the reserve is not whole again */
@@ -167,8 +168,53 @@ static bool give_back_locked(struct eng *eng)
     return ops->give_back && ops->give_back(eng->io) == 0;
 }
 
-/* Over its quota btrfs cuts no file, but removes one: then the reserve is made anew, smaller. Without room
- * for that it is gone. */
+static void set_bytes_locked(struct eng *eng, uint64_t bytes)
+{
+    atomic_store_explicit(&eng->reserve->bytes, bytes, memory_order_relaxed);
+    eng->reserve->top = MAX_OF(eng->reserve->top, bytes);
+}
+
+/* Whether the disk has `bytes` more, which go back at once; what cannot be cut stays. All or nothing: what a
+ * growth in vain would take piece by piece is wanted by whoever the reserve was spent for. */
+static int ask_locked(struct eng *eng, struct io_file *file, uint64_t bytes)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    uint64_t have = reserve_bytes(eng);
+    int r = ops->allocate(file, have, have + bytes);
+    int cut = ops->truncate(file, have);
+    if (!r && cut) {
+        set_bytes_locked(eng, have + bytes);
+        eng->reserve->cut = true; /* it will be, and is one extent */
+    }
+    return r;
+}
+
+/* In pieces that are an extent each: btrfs gives an extent back when all of it was cut, and nothing before.
+ * After an error the reserve has those that could be had. */
+static int add_pieces_locked(struct eng *eng, struct io_file *file, uint64_t size)
+{
+    int r = 0;
+    for (uint64_t at = reserve_bytes(eng), next; at < size && !r; at = next) {
+        next = MUTANT(ONE_PIECE) ? size : MIN_OF(at / RESERVE_STEP * RESERVE_STEP + RESERVE_STEP, size);
+        r = eng->io->ops->allocate(file, at, next);
+        if (!r)
+            set_bytes_locked(eng, next);
+    }
+    if (r)
+        (void)eng->io->ops->truncate(file, reserve_bytes(eng));
+    return r;
+}
+
+/* If there are `room` bytes beside it. */
+static int grow_locked(struct eng *eng, struct io_file *file, uint64_t size, uint64_t room)
+{
+    uint64_t more = size + room - reserve_bytes(eng);
+    int r = more > RESERVE_STEP || room ? ask_locked(eng, file, more) : 0;
+    return r ? r : add_pieces_locked(eng, file, size);
+}
+
+/* Over its quota btrfs cuts no file, but removes one: then the reserve is made anew, smaller, as far as there
+ * is room for it. */
 static int replace_locked(struct eng *eng, uint64_t size)
 {
     struct io_file *file;
@@ -177,16 +223,16 @@ static int replace_locked(struct eng *eng, uint64_t size)
     if (r)
         return r;
     atomic_store_explicit(&eng->reserve->bytes, 0, memory_order_relaxed);
+    eng->reserve->cut = false;
     (void)give_back_locked(eng);
     if (!size || open_reserve(eng, &file) != 0)
         return 0;
-    if (ops->allocate(file, size) == 0)
-        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
+    (void)add_pieces_locked(eng, file, size);
     ops->close(file);
     return 0;
 }
 
-/* On failure the reserve stays as it was. -EOPNOTSUPP: the file system cannot preallocate. */
+/* -EOPNOTSUPP: the file system cannot preallocate. */
 static int resize_locked(struct eng *eng, uint64_t size)
 {
     struct io_file *file;
@@ -195,30 +241,48 @@ static int resize_locked(struct eng *eng, uint64_t size)
     int r = open_reserve(eng, &file);
     if (r)
         return r;
-    r = size > have ? ops->allocate(file, size) : ops->truncate(file, size);
-    if (!r)
-        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
-    if (!r && size > have)
-        eng->reserve->top = MAX_OF(eng->reserve->top, size);
-    else if (r && size > have)
-        (void)ops->truncate(file, have);
+    r = size > have ? grow_locked(eng, file, size, 0) : ops->truncate(file, size);
     ops->close(file);
+    if (!r && size < have) {
+        atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
+        eng->reserve->cut = size > 0;
+    }
     return r == -ENOSPC && size < have ? replace_locked(eng, size) : r;
+}
+
+/* An extent of which a part is left keeps all its room, as what an older version has set aside, or somebody
+ * has put together. Whether the file system is such a one, and the reserve was made anew. */
+static bool make_anew_locked(struct eng *eng)
+{
+    return eng->reserve->cut && !MUTANT(EXTENTS_STAY) && give_back_locked(eng) &&
+           replace_locked(eng, reserve_bytes(eng)) == 0;
+}
+
+/* Grows to `whole`, if there are `room` bytes beside it. */
+static int complete_locked(struct eng *eng, uint64_t whole, uint64_t room)
+{
+    struct io_file *file;
+    int r = open_reserve(eng, &file);
+    if (r)
+        return r;
+    if (whole + room > reserve_bytes(eng))
+        r = grow_locked(eng, file, whole, room);
+    eng->io->ops->close(file);
+    if (!r && reserve_bytes(eng) > whole)
+        r = resize_locked(eng, whole);
+    return !r && reserve_bytes(eng) < whole ? -ENOSPC : r;
 }
 
 /* Whether the disk gives the whole reserve and `room` bytes beside it, which go back at once. A write was
  * refused, perhaps by a limit that the figures of the disk know nothing of, as a quota. */
 static bool prove_locked(struct eng *eng, uint64_t whole, uint64_t room)
 {
-    int r = resize_locked(eng, whole + room);
+    int r = complete_locked(eng, whole, room);
     if (r == -ENOSPC && give_back_locked(eng))
-        r = resize_locked(eng, whole + room);
-    if (r == -EOPNOTSUPP)
-        return true;
-    bool proven = !r && resize_locked(eng, whole) == 0;
-    if (r && whole > reserve_bytes(eng))
+        r = complete_locked(eng, whole, room);
+    if (r == -ENOSPC && whole > reserve_bytes(eng))
         (void)resize_locked(eng, whole);
-    return proven;
+    return !r || r == -EOPNOTSUPP;
 }
 
 /* In a store that is short: grows the reserve by what the disk has. Returns whether the reserve is whole,
@@ -284,6 +348,7 @@ void reserve_init(struct eng *eng)
     if (eng->io->ops->file_size(file, &size) == 0) {
         atomic_store_explicit(&eng->reserve->bytes, size, memory_order_relaxed);
         eng->reserve->top = size;
+        eng->reserve->cut = true; /* perhaps, or it was made by an older version */
     }
     eng->io->ops->close(file);
 }
@@ -296,7 +361,7 @@ static void prove_blocks(struct eng *eng)
     uint64_t size = reserve_bytes(eng);
     if (!size || open_reserve(eng, &file) != 0)
         return;
-    int r = ops->allocate(file, size);
+    int r = ops->allocate(file, 0, size);
     if (r && r != -EOPNOTSUPP && ops->truncate(file, 0) == 0)
         atomic_store_explicit(&eng->reserve->bytes, 0, memory_order_relaxed);
     ops->close(file);
@@ -343,7 +408,7 @@ static bool set_aside_locked(struct eng *eng, uint64_t need)
     uint64_t steps = (need + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
     if (MUTANT(UNTOLD_ALLOWS) || need <= reserve_bytes(eng) || resize_locked(eng, steps) == 0)
         return true;
-    return resize_locked(eng, need) != -ENOSPC;
+    return need <= reserve_bytes(eng) || resize_locked(eng, need) != -ENOSPC;
 }
 
 bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES])
@@ -376,6 +441,8 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
         reserve_removed(eng);
     else
         spent = atomic_load_explicit(&eng->reserve->awaited, memory_order_relaxed) && give_back_locked(eng);
+    if (!spent)
+        spent = make_anew_locked(eng);
     pthread_mutex_unlock(&eng->reserve->lock);
     if (spent)
         reserve_set_short(eng);

@@ -61,8 +61,9 @@ struct eng_io_ops {
      * called, and a copy of it has not; never 0. May be NULL, and fail: not known. */
     int (*identity)(struct io_file *file, uint64_t *ret_self);
     int (*truncate)(struct io_file *file, uint64_t size);
-    /* Reserves disk space for [0, size) and sets the file's size to it. -EOPNOTSUPP is fine. */
-    int (*allocate)(struct io_file *file, uint64_t size);
+    /* Reserves disk space for [from, to), behind which the file ends if it was shorter. After an error a part
+     * of it may be reserved. -EOPNOTSUPP is fine. */
+    int (*allocate)(struct io_file *file, uint64_t from, uint64_t to);
     /* -ENOENT: it has no name any more, so that nothing of it will be found again. */
     int (*datasync)(struct io_file *file);
     /* Forgets what is cached and synced of the file, so that reads come from the medium. Best effort. */

@@ -245,14 +245,14 @@ static int posix_truncate(struct io_file *file, uint64_t size)
     return r < 0 ? no_room(errno) : 0;
 }
 
-static int posix_allocate(struct io_file *file, uint64_t size)
+static int posix_allocate(struct io_file *file, uint64_t from, uint64_t to)
 {
-    if (size > INT64_MAX)
-        return -EFBIG;
+    if (to > INT64_MAX || from >= to)
+        return to > INT64_MAX ? -EFBIG : -EINVAL;
     /* Not posix_fallocate(): glibc writes every block where the file system cannot reserve. */
     int r;
     do
-        r = fallocate(file->fd, 0, 0, (off_t)size);
+        r = fallocate(file->fd, 0, (off_t)from, (off_t)(to - from));
     while (r < 0 && errno == EINTR);
     return r < 0 ? no_room(errno) : 0;
 }

@@ -285,7 +285,7 @@ static int write_frozen(struct eng *eng, struct frozen *f, struct image_written 
                              .arg = eng,
                              .keep_files = keepers_find_all(eng)};
     int r = image_write(&in, done);
-    if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL))
+    while (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) /* others may fill it again meanwhile */
         r = image_write(&in, done);
     return r;
 }

@@ -57,7 +57,7 @@ static int flush_out(struct copier *c)
         return 0;
     uint64_t at = c->out_size - c->out_buf.len;
     int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
-    if (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL)) {
+    while (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL)) {
         iov = (struct iovec){c->out_buf.data, c->out_buf.len};
         r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
     }
@@ -99,7 +99,7 @@ static int open_out(struct copier *c)
     if (c->out)
         return 0;
     int r = create_out(c);
-    if (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL))
+    while (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL))
         r = create_out(c);
     c->out_size = sizeof(struct segment_header);
     summary_reset(&c->out_summary);

@@ -263,7 +263,7 @@ THROUGH_AND_LOOK(int, open, (struct eng_io * io, const char *name, int flags, st
 THROUGH_AND_LOOK(ssize_t, pwritev, (struct io_file * file, const struct iovec *iov, int n, uint64_t at),
                  (file, iov, n, at))
 THROUGH_AND_LOOK(int, truncate, (struct io_file * file, uint64_t size), (file, size))
-THROUGH_AND_LOOK(int, allocate, (struct io_file * file, uint64_t size), (file, size))
+THROUGH_AND_LOOK(int, allocate, (struct io_file * file, uint64_t from, uint64_t to), (file, from, to))
 THROUGH(ssize_t, pread, (struct io_file * file, void *buf, size_t size, uint64_t at), (file, buf, size, at))
 THROUGH(int, datasync, (struct io_file * file), (file))
 THROUGH(int, unlink, (struct eng_io * io, const char *name), (io, name))

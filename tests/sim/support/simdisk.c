@@ -212,6 +212,7 @@ void sim_collect_nodes(struct simdisk *disk)
         sim_writes_free(node);
         free(node->now.data);
         free(node->durable.data);
+        free(node->extents);
         free(node);
     }
 }
@@ -337,12 +338,19 @@ static uint64_t blocks(uint64_t size)
     return (size + SIM_BLOCK - 1) / SIM_BLOCK * SIM_BLOCK;
 }
 
+/* What the node takes of the disk. */
+static uint64_t held_by(const struct sim_node *node)
+{
+    uint64_t end = sim_extents_end(node);
+    return blocks(end > node->now.size ? end : node->now.size);
+}
+
 static uint64_t used_locked(const struct simdisk *disk)
 {
     uint64_t used = SIM_BLOCK;
     for (const struct sim_node *node = disk->nodes; node; node = node->next) {
         if (node->handles || dir_names(&disk->now, node))
-            used += blocks(node->now.size);
+            used += held_by(node);
     }
     return used;
 }
@@ -357,7 +365,7 @@ static uint64_t free_locked(const struct simdisk *disk)
 /* How far a node's end may move: its size when the disk is full. */
 static uint64_t size_limit_locked(const struct simdisk *disk, const struct sim_node *node)
 {
-    return blocks(node->now.size) + free_locked(disk) / SIM_BLOCK * SIM_BLOCK;
+    return held_by(node) + free_locked(disk) / SIM_BLOCK * SIM_BLOCK;
 }
 
 /* ---- the table ---------------------------------------------------------- */
@@ -563,16 +571,20 @@ static int sim_truncate(struct io_file *file, uint64_t size)
     int r = begin_file_locked(file, SIM_TRUNCATE, &dying);
     if (!r)
         r = set_size_locked(file, SIM_SET_SIZE, size);
+    if (!r)
+        sim_extents_cut(file->node, size);
     return end(file->disk, r, dying);
 }
 
-static int sim_allocate(struct io_file *file, uint64_t size)
+static int sim_allocate(struct io_file *file, uint64_t from, uint64_t to)
 {
     bool dying;
     pthread_mutex_lock(&file->disk->mutex);
     int r = begin_file_locked(file, SIM_ALLOCATE, &dying);
     if (!r)
-        r = set_size_locked(file, SIM_GROW, size);
+        r = from < to ? set_size_locked(file, SIM_GROW, to) : -EINVAL;
+    if (!r && file->disk->whole_extents)
+        sim_extent_add(file->node, to);
     return end(file->disk, r, dying);
 }
 
@@ -826,6 +838,15 @@ static int sim_usage(struct eng_io *io, uint64_t *ret_bytes)
     return end(disk, r, dying);
 }
 
+static int sim_give_back(struct eng_io *io)
+{
+    struct simdisk *disk = disk_of(io);
+    pthread_mutex_lock(&disk->mutex);
+    int r = disk->whole_extents ? 0 : -EOPNOTSUPP;
+    pthread_mutex_unlock(&disk->mutex);
+    return r;
+}
+
 const struct eng_io_ops sim_ops = {
     .open = sim_open,
     .close = sim_close,
@@ -847,6 +868,7 @@ const struct eng_io_ops sim_ops = {
     .unlock = sim_unlock,
     .space = sim_space,
     .usage = sim_usage,
+    .give_back = sim_give_back,
 };
 
 uint64_t simdisk_used(struct simdisk *disk)

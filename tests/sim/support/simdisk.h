@@ -128,6 +128,9 @@ uint64_t simdisk_used(struct simdisk *disk);
  * were no limit, as where a quota is met. */
 enum sim_telling { SIM_TELLS_TRUTH, SIM_TELLS_NOTHING, SIM_TELLS_PLENTY };
 void simdisk_tell_space(struct simdisk *disk, enum sim_telling telling);
+/* From now on an allocation is an extent, which is in use until all of it was cut, as on btrfs; and so is the
+ * whole of each file that is there. A clone knows nothing of it. */
+void simdisk_whole_extents(struct simdisk *disk);
 
 /* ---- raw access, for damage tests --------------------------------------- */
 

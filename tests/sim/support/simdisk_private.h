@@ -58,6 +58,8 @@ struct sim_node {
     unsigned handles;          /* open files */
     uint64_t written_at;       /* of the disk's clock */
     uint64_t self;             /* which file it is, among those of all disks; of a clone the same */
+    uint64_t *extents;         /* where each ends, as it was allocated; those of a clone are forgotten */
+    size_t n_extents;
 };
 
 struct sim_name {
@@ -107,7 +109,7 @@ struct simdisk {
     uint64_t n_short_reads, n_short_writes, n_interrupts;
     uint64_t limit;
     enum sim_telling telling;
-    bool ignore_datasync, ignore_syncdir;
+    bool ignore_datasync, ignore_syncdir, whole_extents;
 
     bool exclusive;
     unsigned sharers;
@@ -133,6 +135,12 @@ void sim_collect_nodes(struct simdisk *disk);
 struct sim_name *sim_name_find(struct sim_dir *dir, const char *name); /* or NULL */
 void sim_name_set(struct sim_dir *dir, const char *name, struct sim_node *node);
 void sim_name_remove(struct sim_dir *dir, const char *name);
+
+/* An extent was allocated up to `end`. */
+void sim_extent_add(struct sim_node *node, uint64_t end);
+/* The node was cut: all goes that lies behind its new end as a whole. */
+void sim_extents_cut(struct sim_node *node, uint64_t size);
+uint64_t sim_extents_end(const struct sim_node *node);
 
 /* What a read past the cache gets instead of `data`, which the cache has. */
 void sim_rot_read(const struct sim_node *node, uint8_t *data, uint64_t size, uint64_t offset);

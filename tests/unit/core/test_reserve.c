@@ -176,6 +176,51 @@ Test(reserve, what_cannot_be_cut_is_made_anew)
     expect_files(n / 2 + 1, n);
 }
 
+/* As on btrfs, whose extents are in use until all of each was cut. */
+Test(reserve, what_is_cut_goes_back_piece_by_piece)
+{
+    simdisk_whole_extents(u.disk);
+    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    cr_assert_eq(eng_tick(u.eng), 0);
+    uint64_t used = simdisk_used(u.disk), have = reserve_bytes(u.eng);
+    cr_assert_geq(have, 1 << 20);
+    for (unsigned i = 1; i <= 2; i++) {
+        cr_assert(reserve_spend(u.eng, RESERVE_SOME));
+        cr_assert_eq(used - simdisk_used(u.disk), have - reserve_bytes(u.eng), "%u", i);
+        cr_assert_eq(have - reserve_bytes(u.eng), i << 18);
+    }
+}
+
+/* What an older version has set aside, or somebody has put together, is one extent. */
+Test(reserve, of_one_extent_is_made_anew)
+{
+    unsigned n = fill_disk();
+    simdisk_whole_extents(u.disk);
+    simdisk_tell_space(u.disk, SIM_TELLS_PLENTY);
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    cr_assert_eq(eng_hold(u.eng), 0); /* no compaction helps */
+    cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+    for (unsigned i = 0; i < n / 2; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "file %u", i);
+    cr_assert_eq(eng_release(u.eng), 0);
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    cr_assert_geq(unit_stats(&u).reserve_bytes, 1 << 20, "whole again");
+    expect_files(n / 2, n);
+}
+
+/* What there is others want meanwhile, as the compaction that it was given back for. */
+Test(reserve, a_growth_in_vain_takes_nothing)
+{
+    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    simdisk_tell_space(u.disk, SIM_TELLS_PLENTY);
+    uint64_t used = simdisk_used(u.disk);
+    simdisk_limit(u.disk, used + (600 << 10));
+    cr_assert_not(reserve_fill(u.eng, RESERVE_ROOM_MIN));
+    cr_assert_eq(reserve_bytes(u.eng), 0);
+    cr_assert_eq(simdisk_used(u.disk), used);
+}
+
 Test(reserve, garbage_is_room)
 {
     unsigned n = fill_disk();

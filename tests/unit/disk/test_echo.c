@@ -314,7 +314,7 @@ Test(echo, a_huge_file_is_not_believed)
 {
     struct io_file *file;
     cr_assert_eq(io->ops->open(io, "e00000005.log", IO_RDWR | IO_CREATE, &file), 0);
-    cr_assert_eq(io->ops->allocate(file, UINT64_C(1) << 38), 0);
+    cr_assert_eq(io->ops->allocate(file, 0, UINT64_C(1) << 38), 0);
     io->ops->close(file);
     struct echo_stock stock = load();
     cr_assert_eq(stock.n_refs, 0);

@@ -374,7 +374,7 @@ Test(io, offsets_beyond_the_kernel_are_refused)
     cr_assert_eq(io->ops->pread(file, &byte, 1, UINT64_MAX), -EINVAL);
     cr_assert_eq(io->ops->pwritev(file, &iov, 1, UINT64_MAX), -EINVAL);
     cr_assert_eq(io->ops->truncate(file, UINT64_MAX), -EFBIG);
-    cr_assert_eq(io->ops->allocate(file, UINT64_MAX), -EFBIG);
+    cr_assert_eq(io->ops->allocate(file, 0, UINT64_MAX), -EFBIG);
     io->ops->close(file);
 }
 
@@ -414,7 +414,7 @@ Test(io, allocate_reserves_and_usage_counts_it)
     uint64_t before = 0, after = 0, size = 0;
     cr_assert_eq(io->ops->usage(io, &before), 0);
     struct io_file *file = create("f");
-    int r = io->ops->allocate(file, 1 << 20);
+    int r = io->ops->allocate(file, 0, 1 << 20);
     if (r != -EOPNOTSUPP) {
         cr_assert_eq(r, 0);
         cr_assert_eq(io->ops->file_size(file, &size), 0);

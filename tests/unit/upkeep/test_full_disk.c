@@ -388,16 +388,81 @@ Test(full_disk, nor_one_that_its_installer_cannot_write)
     hook_installer(u.eng, false);
 }
 
-/* Whatever is created, segment or checkpoint: the reserve is there for it. */
-Test(full_disk, a_compaction_may_meet_it_at_any_creation)
+/* 200 files, of which a quarter is garbage. */
+static struct unit close_small(void)
 {
     simdisk_limit(u.disk, 0);
     for (n_files = 0; n_files < 200; n_files++)
         cr_assert_eq(put(n_files, FILE_SIZE), 1);
     for (unsigned i = 0; i < n_files; i += 4)
         cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0);
-    struct unit whole = u;
-    unit_close(&whole);
+    unit_close(&u);
+    return u;
+}
+
+static struct eng_io_ops ops;
+static const struct eng_io_ops *disk_ops;
+static unsigned takes_at; /* the call after which that is, among those that find the reserve spent */
+
+/* A writer that waits fills the reserve with what was given back, before whoever needs it has used it. */
+static void take_it_again(void)
+{
+    if (!takes_at || reserve_bytes(u.eng) || --takes_at > 1) /* from it, and when that is tried again */
+        return;
+    cr_assert(reserve_fill(u.eng, 0) || reserve_bytes(u.eng));
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+}
+
+static int open_beside(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    if ((flags & IO_CREATE) && strcmp(name, "reserve") != 0)
+        take_it_again();
+    return disk_ops->open(io, name, flags, ret_file);
+}
+
+static ssize_t write_beside(struct io_file *file, const struct iovec *iov, int n, uint64_t at)
+{
+    take_it_again();
+    return disk_ops->pwritev(file, iov, n, at);
+}
+
+static void compact_beside_another(unsigned at)
+{
+    struct eng_job_report rep;
+    disk_ops = simdisk_io(u.disk)->ops;
+    ops = *disk_ops;
+    ops.open = open_beside;
+    ops.pwritev = write_beside;
+    simdisk_io(u.disk)->ops = &ops;
+    takes_at = at;
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, &rep), 0, "at %u: %s", at, rep.error_text);
+    cr_assert_null(strstr(u.last_warning, "checkpoint"), "at %u: %s", at, u.last_warning);
+    simdisk_io(u.disk)->ops = disk_ops;
+}
+
+Test(full_disk, what_is_given_back_for_a_compaction_may_be_taken_by_another)
+{
+    struct unit whole = close_small();
+    unsigned n = 0;
+    for (bool struck = true; struck; n += struck) {
+        unit_clone(&u, &whole);
+        unit_open(&u);
+        compact_beside_another(n + 2);
+        struck = takes_at == 0;
+        takes_at = 0;
+        expect_files(4);
+        unit_done(&u);
+    }
+    cr_assert_gt(n, 6, "%u", n);
+    u = whole;
+    unit_open(&u);
+}
+
+/* Whatever is created, segment or checkpoint: the reserve is there for it. */
+Test(full_disk, a_compaction_may_meet_it_at_any_creation)
+{
+    struct unit whole = close_small();
     unsigned n = 0;
     for (bool struck = true; struck; n += struck) {
         unit_clone(&u, &whole);
