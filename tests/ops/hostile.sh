@@ -380,7 +380,31 @@ cp -a kept kept.was && must_mount "$WORK/kept" "$WORK/side"
 check "and a backup of that" "$CTL" backup side kept.kept
 check "unmount" unmount_store "$WORK/side"
 exported "root's backup of the backup" out.kept2 --format tree kept.kept out.kept2
+
+# a repair makes of somebody's store one of root's
+copied() { timeout 100 "$CTL" "$@" >/dev/null 2>&1 || [ $? -eq 1 ]; }
 chown -R 1001:1001 hers/evil
+check "root's repair of her store" copied repair --into fixed hers/evil
+exported "root's repair of her store" out.fixed --format tree fixed out.fixed
+check "a repair of that" copied repair --into fixed2 fixed
+exported "a repair of that" out.fixed2 --format tree fixed2 out.fixed2
+must_mount "$WORK/fixed" "$WORK/side"
+exported "what was repaired, mounted by root" out.fixed3 --format tree side out.fixed3
+check "a backup of that" "$CTL" backup side fixed.kept
+check "unmount" unmount_store "$WORK/side"
+exported "a backup of that" out.fixed4 --format tree fixed.kept out.fixed4
+cp -a kept kept3
+check "root's backup, repaired in place" copied repair --in-place kept3
+exported "root's backup, repaired in place" out.kept3 --format tree kept3 out.kept3
+cp -a hers/evil mixed && chown 0:0 mixed # of her files, in a folder of root's
+check "her files in root's folder, repaired in place" copied check --repair --in-place mixed
+exported "her files in root's folder, repaired in place" out.mixed --format tree mixed out.mixed
+check "her store, repaired in place by root" copied repair --in-place hers/evil
+check_equal "stays hers" "1001:1001" "$(stat -c %u:%g hers/evil hers/evil/* | sort -u)"
+exported "her store, repaired in place by root" out.evil --format tree hers/evil out.evil
+check "a store of root's, repaired" copied repair --into roots evil
+check "is root's" "$CTL" export --format tree roots out.roots
+check_equal "with all that it has" "4755 0" "$(mode_of out.roots/rootid)"
 check "by herself all is exported" alice ./ctl export --format tar hers/evil hers/own.tar
 chmod 770 evil # others can write to it
 timeout 100 "$CTL" export --format tree evil loose 2>said

@@ -19,13 +19,12 @@
 #include <unistd.h>
 
 #define NOTE TRUST_NOTE
-#define NOTE_PART NOTE ".part"
 #define HEAD "engramfs backup 1\n"
 enum { NOTE_MAX = TRUST_NOTE_MAX, NOTE_LINES = 8 };
 
 bool backup_past_is_note(const char *name)
 {
-    return !strcmp(name, NOTE) || !strcmp(name, NOTE_PART);
+    return !strcmp(name, NOTE) || !strcmp(name, TRUST_NOTE_PART);
 }
 
 /* ---- a log ------------------------------------------------------------------------ */
@@ -393,30 +392,14 @@ static int put_note(const struct backup *b, char *text, size_t size)
                           batches[i]->sum);
     trust_note_folder(&store, b->store_fd);
     trust_note_user(&store, b->user);
-    if (store.foreign)
-        n += snprintf(text + n, size - (size_t)n, "%s%" PRIu32 " %" PRIu32 "\n", &TRUST_NOTE_OWNER[1],
-                      store.owner, store.owner_gid);
-    return n;
+    return n + trust_owner_line(&store, text + n, size - (size_t)n);
 }
 
 int backup_past_note(struct backup *b)
 {
     char text[256];
     int n = put_note(b, text, sizeof text);
-    (void)unlinkat(b->to_fd, NOTE_PART, 0);
-    int fd = openat(b->to_fd, NOTE_PART, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    int r = fd < 0 ? -errno : 0;
-    ssize_t written = fd < 0 ? n : write(fd, text, (size_t)n);
-    if (written != n)
-        r = written < 0 ? -errno : -ENOSPC;
-    if (!r && fsync(fd) < 0)
-        r = -errno;
-    if (fd >= 0)
-        close(fd);
-    if (!r && renameat(b->to_fd, NOTE_PART, b->to_fd, NOTE) < 0)
-        r = -errno;
-    if (!r && fsync(b->to_fd) < 0)
-        r = -errno;
+    int r = trust_write_note(b->to_fd, text, (size_t)n);
     if (r)
         cli_error("%s/" NOTE ": %s", b->path, strerror(-r));
     else

@@ -10,6 +10,7 @@
 #include "ctl/transfer/copy.h"
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/target.h"
+#include "ctl/transfer/trust.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
 
@@ -375,7 +376,9 @@ static int repair(struct repair *rep, const char *store, const char *new_store, 
     rep->from_ino = rep->from->at_ino;
     rep->to_dev = rep->to->at_dev;
     rep->to_ino = rep->to->at_ino;
-    r = copy_all(rep, &res);
+    r = trust_hand_on(rep->from, rep->to->folder); /* before there is anything that it is about */
+    if (!r)
+        r = copy_all(rep, &res);
     const int old_folder = fcntl(rep->from->folder, F_DUPFD_CLOEXEC, 3),
               new_folder = fcntl(rep->to->folder, F_DUPFD_CLOEXEC, 3);
     (void)target_close(rep->from);

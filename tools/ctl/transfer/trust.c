@@ -4,6 +4,7 @@
 
 #include "ctl/transfer/guarded.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define NOBODY UINT32_MAX /* in owner and owner_gid */
+#define NOTE_OWNER "\nowner "
 #define NOT_ROOTS "the store is not root's (--trust takes it over)"
 const char trust_why_attribute[] = "is left out: " NOT_ROOTS;
 
@@ -34,9 +36,46 @@ static bool read_owner(int folder, struct target *t)
     if (fd >= 0)
         close(fd);
     text[n > 0 ? n : 0] = '\0';
-    const char *line = strstr(text, TRUST_NOTE_OWNER);
+    const char *line = strstr(text, NOTE_OWNER);
     return line &&
-           sscanf(line + sizeof TRUST_NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &t->owner, &t->owner_gid) == 2;
+           sscanf(line + sizeof NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &t->owner, &t->owner_gid) == 2;
+}
+
+int trust_owner_line(const struct target *t, char *line, size_t size)
+{
+    *line = '\0';
+    if (!t->foreign)
+        return 0;
+    return snprintf(line, size, "%s%" PRIu32 " %" PRIu32 "\n", &NOTE_OWNER[1], t->owner, t->owner_gid);
+}
+
+int trust_write_note(int folder, const char *text, size_t len)
+{
+    (void)unlinkat(folder, TRUST_NOTE_PART, 0);
+    int at = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = at < 0 ? -errno : 0;
+    int fd = r ? -1 : openat(at, TRUST_NOTE_PART, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    ssize_t written = fd < 0 ? -1 : write(fd, text, len);
+    if (!r && written != (ssize_t)len)
+        r = written < 0 ? -errno : -ENOSPC;
+    if (!r && fsync(fd) < 0)
+        r = -errno;
+    if (fd >= 0)
+        close(fd);
+    if (!r && renameat(at, TRUST_NOTE_PART, at, TRUST_NOTE) < 0)
+        r = -errno;
+    if (!r && fsync(at) < 0)
+        r = -errno;
+    if (at >= 0)
+        close(at);
+    return r;
+}
+
+int trust_hand_on(const struct target *t, int folder)
+{
+    char text[128] = "engramfs repair 1\n";
+    size_t head = strlen(text);
+    int n = geteuid() == 0 ? trust_owner_line(t, text + head, sizeof text - head) : 0;
+    return n ? trust_write_note(folder, text, head + (size_t)n) : 0;
 }
 
 void trust_note_folder(struct target *t, int folder)

@@ -10,11 +10,17 @@
 
 #include "ctl/transfer/target_ops.h"
 
-/* A backup has a note of what root's copy of somebody's store does not show otherwise: a line that begins so,
- * with user and group. */
+/* A backup has a note of what root's copy of somebody's store does not show otherwise: a line with user and
+ * group, behind the first one. */
 #define TRUST_NOTE ".engram-past"
-#define TRUST_NOTE_OWNER "\nowner "
+#define TRUST_NOTE_PART TRUST_NOTE ".part"
 enum { TRUST_NOTE_MAX = 4096 };
+/* The line for what is copied from `t`, "" if there is none; returns its length. */
+int trust_owner_line(const struct target *t, char *line, size_t size);
+/* Makes the note of that folder durable. 0 or -errno. */
+int trust_write_note(int folder, const char *text, size_t len);
+/* Of a new store that root makes of `t`, whole: the note, if one is needed. 0 or -errno. */
+int trust_hand_on(const struct target *t, int folder);
 
 /* Notes who answers for `t`: whoever can write to the folder of its store, or to that of which it is a
  * backup. -1: nobody knows where that is. */
