@@ -198,4 +198,42 @@ check_equal "an import whose daemon dies ends" "2" "$?"
 umount -l mnt
 must_mount "$WORK/store" "$WORK/mnt" -o allow_other
 check "unmount" unmount_store "$WORK/mnt"
+
+# ---- he says of what he has mounted that it is root's, and set-user-ID: root takes that bit not over
+if ! cc -Wall -Werror -o mirror "$ROOT/tests/ops/mirror.c"; then
+    skip "what he says of his mount" "no compiler"
+    t_end
+    exit
+fi
+mkdir -p said theirs
+echo program >said/rootid && chmod 4755 said/rootid
+check "a store of root's with the same" ctl import --format tree said roots
+mv roots said/store
+mirror() { # SOURCE: mounted on `theirs` in the name of nobody; shows what is in `said` as root's
+    "$WORK/mirror" "$WORK/theirs" 65534 "$1" "$WORK/said" &
+    wait_until 20 mountpoint -q theirs
+}
+enter() { :; }
+not_taken() { # WHAT ARGUMENT...: an import or export by root to `taken`, which leaves the bit out and tells it
+    local what=$1
+    shift
+    rm -rf taken taken.out
+    (enter && timeout 60 "$CTL" "$@") >said.out 2>&1
+    check_equal "$what: exit status" 1 $?
+    check "$what: it is told" grep -q "rootid.*set-ID" said.out
+    [ "$1" != import ] || ctl export --format tree taken taken.out >/dev/null 2>&1
+    check_equal "$what: the program is not root's" "755" "$(stat -c %a taken*/rootid)"
+}
+for source in honest user_id=0 "x,user_id=0 - ext4 y rw,user_id=0"; do
+    mirror "$source"
+    not_taken "mounted as '$source'" import --format tree theirs "$WORK/taken"
+    not_taken "a store there, mounted as '$source'" export --format tree theirs/store "$WORK/taken"
+    umount theirs
+done
+mirror honest
+must_mount "$WORK/theirs/store" "$WORK/mnt" -o ro
+not_taken "a store there, mounted by root" export --format tree mnt "$WORK/taken"
+check "unmount it" unmount_store "$WORK/mnt"
+enter() { cd theirs && umount -l "$WORK/theirs" && ! grep "$WORK/theirs" /proc/self/mountinfo; }
+not_taken "taken away, and in use still" import --format tree . "$WORK/taken"
 t_end

@@ -2,6 +2,8 @@
  * control.c - talks to a mounted store. No state. */
 #include "shared/control.h"
 
+#include "shared/mountinfo.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,41 +16,31 @@
 /* The daemon's own longest text has some 16 MiB. */
 enum { TEXT_MAX = 64 << 20 };
 
-/* Who mounted what is on this device, as the kernel says: *ret_uid. False: not known. */
-static bool find_mounter(dev_t dev, unsigned *ret_uid)
+/* Root takes no answers from a daemon of somebody else: it may say what it likes of stores, and keep anybody
+ * waiting. Until that is known it is asked for nothing. */
+static int check_mounter(int fd)
 {
-    FILE *f = fopen("/proc/self/mountinfo", "re");
-    char *line = NULL;
-    size_t cap = 0;
-    bool found = false;
-    while (f && !found && getline(&line, &cap, f) > 0) {
-        unsigned major, minor;
-        if (sscanf(line, "%*d %*d %u:%u", &major, &minor) != 2 || makedev(major, minor) != dev)
-            continue;
-        /* The options of the file system come last, behind texts of who mounted it, without blanks. */
-        const char *options = strrchr(line, ' ');
-        const char *user = strstr(options, ",user_id=");
-        found = user && sscanf(user, ",user_id=%u", ret_uid) == 1;
+    struct mountinfo *m = geteuid() == 0 ? calloc(1, sizeof *m) : NULL;
+    int r = m || geteuid() != 0 ? 0 : -ENOMEM;
+    if (m) {
+        r = mountinfo_find(mountinfo_number(fd), m);
+        bool is_roots = r > 0 && m->user == 0;
+        if (r >= 0)
+            r = is_roots ? 0 : -EREMOTE;
     }
-    free(line);
-    if (f)
-        fclose(f);
-    return found;
+    free(m);
+    return r;
 }
 
-/* The root of the mount, O_PATH, and its device. Root takes no answers from a daemon of somebody else: it may
- * say what it likes of stores, and keep anybody waiting. Until that is known it is asked for nothing. */
+/* The root of the mount, O_PATH, and its device. */
 static int open_mount(const char *mountpoint, dev_t *ret_dev)
 {
     struct statx st = {0};
-    unsigned uid = 0;
     int fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = fd < 0 || statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &st) < 0 ? -errno : 0;
-    if (!r) {
-        *ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
-        if (geteuid() == 0 && find_mounter(*ret_dev, &uid) && uid != 0)
-            r = -EREMOTE;
-    }
+    if (!r)
+        r = check_mounter(fd);
+    *ret_dev = makedev(st.stx_dev_major, st.stx_dev_minor);
     if (!r)
         return fd;
     if (fd >= 0)
@@ -196,6 +188,8 @@ const char *control_strerror(int error)
         return "interrupted; the work goes on in the daemon";
     case -ELOOP:
         return "what is there are no control files of an engramfs";
+    case -ENOSYS:
+        return "needs /proc, which says who has mounted it";
     case -EREMOTE:
         return "mounted by another user, whose daemon may say what it likes: do that as this user, not as "
                "root";

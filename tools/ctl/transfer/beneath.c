@@ -6,8 +6,8 @@
  * component is opened for itself with O_NOFOLLOW. */
 #include "ctl/transfer/beneath.h"
 
-#include "ctl/transfer/mounts.h"
 #include "shared/buf.h"
+#include "shared/mountinfo.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -100,7 +100,7 @@ static int mount_of(int fd)
     struct file_handle handle = {.handle_bytes = 0}; /* which is too small: only the number is wanted */
     int mount = -1;
     if (name_to_handle_at(fd, "", &handle, &mount, AT_EMPTY_PATH) < 0 && errno != EOVERFLOW)
-        return mounts_number(fd);
+        return mountinfo_number(fd);
     return mount;
 }
 

@@ -3,6 +3,7 @@
 #include "ctl/transfer/trust.h"
 
 #include "ctl/transfer/guarded.h"
+#include "ctl/transfer/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,11 @@ void trust_note_folder(struct target *t, int folder)
     t->owner = t->owner_gid = NOBODY;
     if (folder < 0 || fstat(folder, &st) < 0)
         return;
+    uid_t user = mounts_user(folder);
+    if (user) { /* whose daemon says whose it is */
+        trust_note_user(t, user);
+        return;
+    }
     bool is_store = fstatat(folder, "superblock", &superblock, AT_SYMLINK_NOFOLLOW) == 0;
     t->foreign = !is_roots(&st) || (is_store && !is_roots(&superblock));
     if (!t->foreign) {
