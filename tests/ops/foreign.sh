@@ -137,29 +137,29 @@ rm -f mnt/a/1 mnt/z/new*
 no_liars
 check_equal "what was beneath it is as it was" "bob's own bob's too" "$(cat mnt/bob/note mnt/bobs-file | xargs -d '\n')"
 
-# ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it
+# ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it, with --trust all
 mkdir plain plain/m plain/z
 for i in $(seq 20); do echo "$i" >"plain/z/$i"; done
 for format in jsonl tar; do
     rm -f plain.out*
-    ctl export --tree --format $format plain plain.out >/dev/null 2>&1
+    ctl export --trust --tree --format $format plain plain.out >/dev/null 2>&1
     before=$(md5sum plain.out)
     liar plain/m cut others
-    ctl export --tree --format $format plain plain.out >out.said 2>&1
+    ctl export --trust --tree --format $format plain plain.out >out.said 2>&1
     check_equal "$format, cut: the last good one stays" "2 $before" "$? $(md5sum plain.out)"
     check_equal "  that is told" "1 1" "$(grep -c '^m: Input/output error; a folder, not listed to its end' out.said) \
 $(grep -c 'plain.out was not touched.*plain.out.incomplete' out.said)"
     check_equal "  what could be read is beside it" 21 "$(names $format plain.out.incomplete | wc -l)"
     check_equal "  for its owner alone" "600" "$(stat -c %a plain.out.incomplete)"
-    ctl export --tree --format $format plain - >out.stream 2>out.said
+    ctl export --trust --tree --format $format plain - >out.stream 2>out.said
     check_equal "  a stream says so in the end" "2 1" "$? $(grep -c 'standard output is not whole' out.said)"
     no_liars
-    check "  then all is well again" ctl export --tree --format $format plain plain.out
+    check "  then all is well again" ctl export --trust --tree --format $format plain plain.out
 done
 liar plain/m cut others
-ctl export --tree --format tree plain plain.tree >out.said 2>&1
+ctl export --trust --tree --format tree plain plain.tree >out.said 2>&1
 check_equal "tree, cut" "2 1" "$? $(grep -c 'plain.tree is not whole' out.said)"
-ctl import --format tree plain plain.store >out.said 2>&1
+ctl import --trust --format tree plain plain.store >out.said 2>&1
 check_equal "import of what is cut" "1 1" "$? $(grep -c '^m: .*not listed to its end' out.said)"
 no_liars
 
@@ -209,9 +209,9 @@ mkdir -p said theirs
 echo program >said/rootid && chmod 4755 said/rootid
 check "a store of root's with the same" ctl import --format tree said roots
 mv roots said/store
-mirror() { # SOURCE: mounted on `theirs` in the name of nobody; shows what is in `said` as root's
-    "$WORK/mirror" "$WORK/theirs" 65534 "$1" "$WORK/said" &
-    wait_until 20 mountpoint -q theirs
+mirror() { # SOURCE [PLACE [UID]]: mounted on `theirs` in the name of nobody; shows what is in `said` as root's
+    "$WORK/mirror" "$WORK/${2-theirs}" "${3-65534}" "$1" "$WORK/said" &
+    wait_until 20 mountpoint -q "${2-theirs}"
 }
 enter() { :; }
 not_taken() { # WHAT ARGUMENT...: an import or export by root to `taken`, which leaves the bit out and tells it
@@ -236,4 +236,24 @@ not_taken "a store there, mounted by root" export --format tree mnt "$WORK/taken
 check "unmount it" unmount_store "$WORK/mnt"
 enter() { cd theirs && umount -l "$WORK/theirs" && ! grep "$WORK/theirs" /proc/self/mountinfo; }
 not_taken "taken away, and in use still" import --format tree . "$WORK/taken"
+# the same in a tree of root's
+mkdir -p tree/hers tree/roots tree/plain tree/z
+mount -t tmpfs -o size=1m none tree/plain
+mkdir tree/plain/d && echo 1 >tree/plain/d/one && echo 2 >tree/plain/two && echo 3 >tree/z/three
+mirror honest tree/hers
+mirror honest tree/roots 0
+ALL="hers plain plain/d plain/d/one plain/two roots roots/rootid z z/three"
+tree_of() { (cd taken.out && find . -mindepth 1 -not -path '*/store*' -printf '%P\n' | sort | xargs); }
+rm -rf taken taken.out
+ctl import --format tree tree taken >said.out 2>&1
+check_equal "mounted in a tree: exit status" 1 $?
+check "mounted in a tree: it is told" grep -q "^hers: something else is mounted there" said.out
+ctl export --format tree taken taken.out >/dev/null 2>&1
+check_equal "mounted in a tree: all else is taken" "${ALL#hers }" "$(tree_of)"
+check "  as an archive" sh -c "'$CTL' export --tree --format tar tree tree.tar; tar tf tree.tar | grep -c -e hers/ -e roots/rootid | grep -qx 1"
+rm -rf taken taken.out
+check "mounted in a tree, with --trust" ctl import --trust --format tree tree taken
+ctl export --format tree taken taken.out >/dev/null 2>&1
+check_equal "  all is taken" "${ALL/ plain/ hers\/rootid plain}" "$(tree_of)"
+umount tree/hers tree/roots tree/plain
 t_end

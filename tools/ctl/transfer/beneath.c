@@ -6,6 +6,7 @@
  * component is opened for itself with O_NOFOLLOW. */
 #include "ctl/transfer/beneath.h"
 
+#include "ctl/transfer/mounts.h"
 #include "shared/buf.h"
 #include "shared/mountinfo.h"
 
@@ -36,6 +37,7 @@ struct beneath {
     int root;  /* the same as dirs[0].fd, but readable */
     int mount; /* its number; -1: unknown */
     bool one_mount, no_openat2;
+    int known; /* in another mount, which is no FUSE but root's, and keeps its number meanwhile; -1 */
     struct dir *dirs;
     size_t n, cap;
     size_t *table; /* their numbers by what they are, open addressing; 0: a free slot */
@@ -112,6 +114,7 @@ int beneath_open(int fd, bool one_mount, struct beneath **ret_beneath)
     if (!b)
         return -ENOMEM;
     b->one_mount = one_mount;
+    b->known = -1;
     b->root = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int r = b->root < 0 || fstat(b->root, &st) < 0 ? -errno : 0;
     b->mount = b->root >= 0 ? mount_of(b->root) : -1;
@@ -136,6 +139,8 @@ void beneath_free(struct beneath *b)
             close(b->dirs[b->open[i]].fd);
     if (b->root >= 0)
         close(b->root);
+    if (b->known >= 0)
+        close(b->known);
     free(b->dirs);
     free(b->table);
     free(b->way);
@@ -340,6 +345,40 @@ int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *re
     if (fd < 0)
         return fd;
     int r = fstat(fd, ret_st) < 0 ? -errno : 0;
+    close(fd);
+    return r;
+}
+
+/* Is what the descriptor is of in a FUSE that is not root's? Of a mount that is not this is remembered. */
+static bool is_somebodys(struct beneath *b, int fd)
+{
+    int mount = mount_of(fd);
+    if (mount >= 0 && (mount == b->mount || (b->known >= 0 && mount == mount_of(b->known))))
+        return false;
+    if (mounts_user(fd) != 0)
+        return true;
+    int known = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (known >= 0 && b->known >= 0)
+        close(b->known);
+    b->known = known >= 0 ? known : b->known;
+    return false;
+}
+
+int beneath_stat_wary(struct beneath *b, int at, const char *name, struct stat *ret_st)
+{
+    struct stat st;
+    int r = beneath_stat_at(b, at, name, ret_st);
+    if (r || b->one_mount || ret_st->st_dev == b->dirs[0].dev)
+        return r;
+    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (is_somebodys(b, fd))
+        r = -EXDEV;
+    else if (fstat(fd, &st) < 0)
+        r = -errno;
+    else
+        *ret_st = st;
     close(fd);
     return r;
 }

@@ -14,6 +14,7 @@ struct target_scan {
     DIR *dir;
     struct beneath *dirs;
     uint64_t dev;
+    const struct target *target;
     bool hide_control; /* the root of a mount: .engram is no memory */
 };
 
@@ -59,6 +60,7 @@ int listing_open(struct target *t, struct beneath *dirs, tdir dir, struct target
         return r;
     }
     s->dirs = dirs;
+    s->target = t;
     s->hide_control = t->kind == TARGET_MOUNT && dir == t->root && !*t->prefix;
     *ret = s;
     return 0;
@@ -75,7 +77,8 @@ int listing_next(struct target_scan *s, const char **ret_name, struct target_att
         if (!strcmp(n, ".") || !strcmp(n, "..") || (s->hide_control && !strcmp(n, ".engram")))
             continue;
         struct stat st;
-        int r = beneath_stat_at(s->dirs, dirfd(s->dir), n, &st);
+        int r = s->target->is_wary ? beneath_stat_wary(s->dirs, dirfd(s->dir), n, &st)
+                                   : beneath_stat_at(s->dirs, dirfd(s->dir), n, &st);
         if (!r)
             listing_from_stat(&st, ret_attr);
         else

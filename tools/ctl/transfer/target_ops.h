@@ -126,6 +126,7 @@ struct target {
     bool foreign;
     uint32_t owner, owner_gid;
     bool limited;  /* as a source: root takes not all of it */
+    bool is_wary;  /* as a source: root takes nothing of what others have mounted in it */
     bool is_found; /* the folder that the user named was there, and was not made for this */
     bool wrote;    /* set by whoever changes it: finish() then makes that durable */
 };

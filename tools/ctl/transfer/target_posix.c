@@ -96,7 +96,8 @@ static int posix_lookup(struct target *t, tdir dir, const char *name, struct tar
     int at = dir_of(t, dir, name);
     if (at < 0)
         return at;
-    int r = beneath_stat_at(posix_of(t)->dirs, at, name, &st);
+    struct beneath *dirs = posix_of(t)->dirs;
+    int r = t->is_wary ? beneath_stat_wary(dirs, at, name, &st) : beneath_stat_at(dirs, at, name, &st);
     if (!r)
         listing_from_stat(&st, ret);
     return r;

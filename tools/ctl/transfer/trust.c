@@ -118,6 +118,7 @@ void trust_note_user(struct target *t, uid_t user)
 void trust_begin(struct target *t, bool all)
 {
     t->limited = t->foreign && !all && geteuid() == 0;
+    t->is_wary = !all && geteuid() == 0;
 }
 
 /* May the owner have files of that group run as it? */
