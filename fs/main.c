@@ -109,7 +109,7 @@ static bool tell(struct daemon_state *d, const char *why)
     } else if (why && d->opt.foreground) {
         messages_line(ENG_LOG_ERROR, "%s", why);
     } else if (why) {
-        (void)fprintf(stderr, "engramfs: %s\n", why);
+        messages_say(why);
     }
     if (!why)
         notify_systemd("READY=1");
@@ -133,7 +133,7 @@ static int await_child(int fd, pid_t child)
         return 0;
     int status = 0;
     if (n > 1)
-        (void)fprintf(stderr, "engramfs: %s\n", message + 1);
+        messages_say(message + 1);
     else if (waitpid(child, &status, 0) == child && WIFSIGNALED(status))
         (void)fprintf(stderr, "engramfs: the daemon was killed by signal %d while it started\n",
                       WTERMSIG(status));
@@ -761,7 +761,7 @@ int main(int argc, char **argv)
     prepare_process();
     int code = 2;
     if (opt_parse(argc, argv, &d.opt, why) != 0) {
-        (void)fprintf(stderr, "engramfs: %s\n", why);
+        messages_say(why);
     } else if (d.opt.help) {
         (void)fputs(opt_usage, stdout);
         code = 0;

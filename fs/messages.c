@@ -3,6 +3,8 @@
  * libfuse. May be called from any thread. */
 #include "messages.h"
 
+#include "rules/printable.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -61,12 +63,21 @@ void messages_line(enum eng_log_level level, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    printable_line(line); /* with names of anybody's */
     if (to_journald)
         (void)dprintf(stderr_fd, "<%d>%s%s\n", priority[level], label[level], line);
     else if (to_stderr)
         (void)dprintf(stderr_fd, "engramfs: %s%s\n", label[level], line);
     else
         syslog(priority[level], "%s%s", label[level], line);
+}
+
+void messages_say(const char *text)
+{
+    char line[1024];
+    (void)snprintf(line, sizeof line, "%s", text);
+    printable_line(line);
+    (void)fprintf(stderr, "engramfs: %s\n", line);
 }
 
 void messages_engine(void *arg, enum eng_log_level level, const char *line)

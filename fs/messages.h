@@ -14,6 +14,8 @@
 /* Once, before the first line. `debug` lets ENG_LOG_DEBUG through. */
 void messages_init(bool foreground, bool debug);
 void messages_line(enum eng_log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* For whoever started the program, on stderr, before there is a log. */
+void messages_say(const char *text);
 /* The engine's callback (eng_options.log). */
 void messages_engine(void *arg, enum eng_log_level level, const char *line);
 /* libfuse's callback (fuse_set_log_func). */

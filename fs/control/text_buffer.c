@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "rules/figures.h"
+#include "rules/printable.h"
 #include "rules/rfc3339.h"
 
 void text_done(struct text *t)
@@ -67,48 +68,33 @@ void text_add(struct text *t, const char *format, ...)
     va_end(args);
 }
 
-/* Length of the valid UTF-8 sequence at s, 0 if there is none (RFC 3629: no overlong forms,
- * no surrogates). */
-static size_t utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] >= 0xf0)
-        n = 4;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80) /* stops at the final NUL too */
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f))
-        return 0;
-    if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 void text_json_key(struct text *t, const char *indent, const char *key)
 {
     bool first = t->len && t->data[t->len - 1] == '{';
     text_add(t, "%s\n%s\"%s\": ", first ? "" : ",", indent, key);
 }
 
-void text_json_string(struct text *t, const char *s)
+/* A character of `n` bytes that is not to be shown as it is. */
+static void json_escape(struct text *t, const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
+    text_add(t, "\\u%04x", n == 2 ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu) : p[0]);
+}
+
+void text_json_string(struct text *t, const char *s)
+{
     text_add_bytes(t, "\"", 1);
-    while (*p) {
-        size_t n = utf8_length(p);
+    while (*s) {
+        size_t n = utf8_length(s);
         if (n == 0)
             text_add_bytes(t, "\\ufffd", 6);
-        else if (*p == '"' || *p == '\\')
-            text_add(t, "\\%c", *p);
-        else if (*p < 0x20 || *p == 0x7f)
-            text_add(t, "\\u%04x", *p);
+        else if (*s == '"' || *s == '\\')
+            text_add(t, "\\%c", *s);
+        else if (printable_length(s) == 0)
+            json_escape(t, s, n);
         else
-            text_add_bytes(t, (const char *)p, n);
-        p += n ? n : 1;
+            text_add_bytes(t, s, n);
+        s += n ? n : 1;
     }
     text_add_bytes(t, "\"", 1);
 }
@@ -116,8 +102,8 @@ void text_json_string(struct text *t, const char *s)
 bool text_is_utf8(const char *s)
 {
     size_t n = 1;
-    for (const unsigned char *p = (const unsigned char *)s; *p && n > 0; p += n)
-        n = utf8_length(p);
+    for (; *s && n > 0; s += n)
+        n = utf8_length(s);
     return n > 0;
 }
 
@@ -154,10 +140,12 @@ void text_bytes(struct text *t, uint64_t bytes)
 
 void text_name(struct text *t, const char *name)
 {
-    for (const unsigned char *p = (const unsigned char *)name; *p; p++) {
-        if (*p < 0x20 || *p == 0x7f || *p == '\\')
-            text_add(t, "\\x%02x", *p);
+    while (*name) {
+        size_t n = *name == '\\' ? 0 : printable_length(name);
+        if (n)
+            text_add_bytes(t, name, n);
         else
-            text_add_bytes(t, (const char *)p, 1);
+            text_add(t, "\\x%02x", (unsigned char)*name);
+        name += n ? n : 1;
     }
 }

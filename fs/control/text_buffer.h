@@ -31,7 +31,8 @@ static inline bool text_failed(const struct text *t)
 
 /* Begins a member of an object, on a line of its own, with a comma unless it is the first. */
 void text_json_key(struct text *t, const char *indent, const char *key);
-/* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, as JSON can hold no others. */
+/* A JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD, as JSON can hold no others; control
+ * characters, also those of C1, which JSON would take, are escaped. */
 void text_json_string(struct text *t, const char *s);
 /* Whether JSON can hold it as it is. */
 bool text_is_utf8(const char *s);
@@ -43,7 +44,7 @@ void text_json_number(struct text *t, double value);
 void text_time(struct text *t, int64_t ns);
 /* 1536 -> "1.5 KiB". */
 void text_bytes(struct text *t, uint64_t bytes);
-/* A name on one line: control characters, backslash and tab as \xHH. */
+/* A name on one line: what is no printable.h text, and backslash, as \xHH, byte by byte. */
 void text_name(struct text *t, const char *name);
 
 #endif

@@ -208,6 +208,29 @@ check "and why" grep -q "not all known" "$WORK/err"
 check_equal "a store is no mount: 2" 2 $?
 "$CTL" watch --from x "$MNT" >"$WORK/out" 2>&1
 check_equal "a bad position: 2" 2 $?
+# names are anybody's: none looks like a line of another change, or steers a terminal
+P=$(position)
+python3 - "$MNT" <<'P'
+import os, sys
+forged = b"\n2001-01-01T00:00:00Z  unlinked    \x1b[31mforged\\\xc2\x9b1m\x9b1m"
+path = os.fsencode(sys.argv[1]) + b"/caf\xc3\xa9" + forged
+os.mkdir(path)
+os.setxattr(path, b"user.caf\xc3\xa9" + forged, b"1")
+P
+FORGED=$(printf 'caf\xc3\xa9')'\x0a2001-01-01T00:00:00Z  unlinked    \x1b[31mforged\x5c\xc2\x9b1m'
+"$CTL" watch --once --from "$P" "$MNT" >"$WORK/out" 2>&1
+check_equal "names on the terminal: each line is a change" 0 "$(grep -c '^2001\|^$' "$WORK/out")"
+check_equal "  and has no control characters" 0 "$(LC_ALL=C grep -ac "[$(printf '\001-\010\013-\037\177')]\|$(printf '\xc2')[$(printf '\x80-\x9f')]" "$WORK/out")"
+check "  a path" grep -qF "linked      $FORGED" "$WORK/out"
+check "  a field" grep -qF "  user.$FORGED" "$WORK/out"
+check_equal "as JSON, neither" 0 "$("$CTL" watch --json --once --from "$P" "$MNT" | LC_ALL=C grep -ac "$(printf '\xc2')[$(printf '\x80-\x9f')]")"
+python3 - "$MNT" <<'P'
+import os, sys
+path = os.fsencode(sys.argv[1])
+for name in os.listdir(path):
+    if b"forged" in name:
+        os.rmdir(path + b"/" + name)
+P
 check_fails "who waits keeps the mount busy, as an open file does" "busy" umount "$MNT"
 daemons_under "$MNT" | xargs kill -TERM
 check "a daemon that is told to end goes" wait_until 60 no_daemon "$MNT"
@@ -215,4 +238,8 @@ wait "$WATCH_JSON"
 check_equal "the end of the mount ends it" 2 $?
 check "which is said" grep -q "the mount is gone" "$WORK/watched.json"
 check "the store is sound" "$CTL" check "$STORE"
+must_mount "$STORE" "$MNT" -o fsname=$'x\033[31m\nforged'
+"$ENGRAMFS" "$WORK/another" "$MNT" >"$WORK/out" 2>&1
+check "what somebody calls his mount is said without what steers a terminal" grep -qF 'x?[31m?forged is mounted there already' "$WORK/out"
+check "unmount" unmount_store "$MNT"
 t_end

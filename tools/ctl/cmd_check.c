@@ -69,7 +69,9 @@ static void print_damaged(const struct target *t)
 {
     struct buf text = {0};
     if (control_read(t->mountpoint, "damaged", &text) == 0)
-        fwrite(text.data, 1, text.len, stderr);
+        for (char *rest = text.data, *line; (line = strsep(&rest, "\n"));)
+            if (*line)
+                cli_note(line);
     buf_done(&text);
 }
 

@@ -37,13 +37,17 @@ static const char help_text[] =
 static void print_people(const json_t *o)
 {
     char a[32], b[32], c[32], d[32];
-    printf("%s: %s given back (%s, now %s), %s moved, fragmentation %.4f, was %.4f, in %.3f s\n",
-           report_text(o, "state"), cli_bytes(report_number(o, "bytes_reclaimed"), a),
-           cli_bytes(report_number(o, "old_size"), b), cli_bytes(report_number(o, "new_size"), c),
-           cli_bytes(report_number(o, "bytes_moved"), d), report_real(o, "fragmentation_after"),
-           report_real(o, "fragmentation_before"), (double)report_number(o, "duration_ms") / 1000);
-    if (*report_text(o, "reason"))
-        printf("  %s\n", report_text(o, "reason"));
+    cli_print_name(report_text(o, "state"));
+    printf(": %s given back (%s, now %s), %s moved, fragmentation %.4f, was %.4f, in %.3f s\n",
+           cli_bytes(report_number(o, "bytes_reclaimed"), a), cli_bytes(report_number(o, "old_size"), b),
+           cli_bytes(report_number(o, "new_size"), c), cli_bytes(report_number(o, "bytes_moved"), d),
+           report_real(o, "fragmentation_after"), report_real(o, "fragmentation_before"),
+           (double)report_number(o, "duration_ms") / 1000);
+    if (*report_text(o, "reason")) {
+        printf("  ");
+        cli_print_name(report_text(o, "reason"));
+        putchar('\n');
+    }
     if (report_number(o, "extents_damaged"))
         printf("  %" PRIu64 " damaged extents were left in place: run engramctl check\n",
                report_number(o, "extents_damaged"));

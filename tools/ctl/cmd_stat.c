@@ -76,8 +76,10 @@ static void print_orphans(const json_t *orphans)
     size_t n;
     json_array_foreach(orphans, n, orphan)
     {
-        printf("    inode %" PRIu64 "   %s   %s\n", report_number(orphan, "inode"),
-               cli_bytes(report_number(orphan, "bytes"), text), report_text(orphan, "id"));
+        printf("    inode %" PRIu64 "   %s   ", report_number(orphan, "inode"),
+               cli_bytes(report_number(orphan, "bytes"), text));
+        cli_print_name(report_text(orphan, "id"));
+        putchar('\n');
     }
 }
 

@@ -49,31 +49,29 @@ static int failed(const struct watch *w, const char *file, int error)
     return CLI_ERROR;
 }
 
-/* A name on one line: control characters as cli_error() shows them. */
-static void print_path(const char *path)
-{
-    for (const unsigned char *p = (const unsigned char *)path; *p; p++)
-        if (*p < 0x20 || *p == 0x7f || *p == '\\')
-            printf("\\x%02x", *p);
-        else
-            putchar(*p);
-}
-
+/* What the daemon tells are words of anybody's, be they names. */
 static void print_people(const json_t *o)
 {
-    const char *path = report_text(o, "path");
-    printf("%s  %-10s  ", report_text(o, "time"), report_text(o, "change"));
+    const char *path = report_text(o, "path"), *change = report_text(o, "change");
+    cli_print_name(report_text(o, "time"));
+    printf("  ");
+    cli_print_name(change);
+    printf("%*s", strlen(change) < 10 ? (int)(12 - strlen(change)) : 2, "");
     if (json_is_null(json_object_get(o, "path")))
         printf("(inode %" PRIu64 ")", report_number(o, "inode"));
     else
-        print_path(*path ? path : "/");
+        cli_print_name(*path ? path : "/");
     if (json_is_true(json_object_get(o, "moved")))
         printf("  moved");
     if (*report_text(o, "field"))
-        printf("  %s", report_text(o, "field"));
+        printf("  ");
+    cli_print_name(report_text(o, "field"));
     const json_t *names = json_object_get(o, "attributes");
-    for (size_t i = 0; i < json_array_size(names); i++)
-        printf("%s%s", i ? "," : "  ", json_string_value(json_array_get(names, i)));
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = json_string_value(json_array_get(names, i));
+        printf("%s", i ? "," : "  ");
+        cli_print_name(name ? name : "");
+    }
     printf("\n");
 }
 

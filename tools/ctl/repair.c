@@ -106,7 +106,7 @@ static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
         ssize_t n = eng_read(rep->from->eng, ino, buf, PIECE, at);
         if (n < 0) {
             uint64_t end = at + PIECE < attr.size ? at + PIECE : attr.size;
-            fprintf(stderr, "%s: bytes %" PRIu64 " to %" PRIu64 " are lost\n", path, at, end - 1);
+            cli_notef("%s: bytes %" PRIu64 " to %" PRIu64 " are lost", path, at, end - 1);
             lost += end - at;
         } else {
             n = eng_write(rep->to->eng, to, buf, (size_t)n, at);
@@ -116,8 +116,8 @@ static int copy_readable(struct repair *rep, uint64_t ino, const char *path)
     }
     if (!r) {
         rep->partial++;
-        fprintf(stderr, "%s: damaged; %" PRIu64 " of %" PRIu64 " bytes are in %s/%s\n", path,
-                attr.size - lost, attr.size, rep->folder, name);
+        cli_notef("%s: damaged; %" PRIu64 " of %" PRIu64 " bytes are in %s/%s", path, attr.size - lost,
+                  attr.size, rep->folder, name);
         /* zeros at the end may stand for what was lost: the file is as long as it was */
         r = eng_setattr(rep->to->eng, to, &attr, ENG_SET_SIZE, NULL);
     }
@@ -253,10 +253,10 @@ static int copy_lost(struct repair *rep)
     size_t files = pieces_files(&rep->found);
     pieces_free(&rep->found);
     if (!r && files)
-        fprintf(stderr, "content of %zu files that no name leads to is in %s\n", files, rep->folder);
+        cli_notef("content of %zu files that no name leads to is in %s", files, rep->folder);
     if (!r && rep->values)
-        fprintf(stderr, "%" PRIu64 " values of attributes that no name leads to are in %s\n", rep->values,
-                rep->folder);
+        cli_notef("%" PRIu64 " values of attributes that no name leads to are in %s", rep->values,
+                  rep->folder);
     rep->pieces += rep->values;
     return r;
 }
@@ -308,7 +308,7 @@ static int take_the_place(const struct repair *rep, const char *store, const cha
     }
     place_close(&p);
     if (!r)
-        fprintf(stderr, "the damaged store is kept as %s.damaged\n", store);
+        cli_notef("the damaged store is kept as %s.damaged", store);
     return r;
 }
 

@@ -6,6 +6,7 @@
 #include "shared/cli.h"
 
 #include "rules/figures.h"
+#include "rules/printable.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -31,7 +32,7 @@ static bool coloured(void)
     return terminal() && (!no || !*no);
 }
 
-#define LINE_MAX_BYTES 1024
+#define LINE_MAX_BYTES 5120 /* a path, and what is said of it */
 
 /* One line of text: names may hold anything, and must not steer the terminal or look like a
  * second message. */
@@ -40,9 +41,7 @@ static void print_line(const char *format, va_list ap)
 {
     char text[LINE_MAX_BYTES];
     int n = vsnprintf(text, sizeof text, format, ap);
-    for (char *c = text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
+    printable_line(text);
     fputs(text, stderr);
     fputs(n >= (int)sizeof text ? "...\n" : "\n", stderr);
 }
@@ -76,11 +75,11 @@ void cli_warning(const char *format, ...)
     va_end(ap);
 }
 
-/* As print_line() takes it. */
-static void print_args(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void print_args(const char *format, ...)
+void cli_notef(const char *format, ...)
 {
     va_list ap;
+    if (g_progress)
+        progress_clear(g_progress);
     va_start(ap, format);
     print_line(format, ap);
     va_end(ap);
@@ -88,9 +87,19 @@ static void print_args(const char *format, ...)
 
 void cli_note(const char *line)
 {
-    if (g_progress)
-        progress_clear(g_progress);
-    print_args("%s", line);
+    cli_notef("%s", line);
+}
+
+void cli_print_name(const char *name)
+{
+    while (*name) {
+        size_t n = *name == '\\' ? 0 : printable_length(name);
+        if (n)
+            (void)fwrite(name, 1, n, stdout);
+        else
+            printf("\\x%02x", (unsigned char)*name);
+        name += n ? n : 1;
+    }
 }
 
 #define COMPLAINTS_SHOWN 20

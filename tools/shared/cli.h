@@ -25,6 +25,10 @@ void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* One line on stderr without a prefix, for findings that come as lines. */
 void cli_note(const char *line);
+void cli_notef(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A name, or another text of anybody's, on stdout, with what is no text for a terminal, and backslash, as
+ * \xHH. */
+void cli_print_name(const char *name);
 /* Complaints about single lines or files: the first 20 are shown, all are counted. */
 struct complaints {
     uint64_t n;

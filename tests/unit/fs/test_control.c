@@ -6,6 +6,7 @@
 #include "control/verbs.h"
 #include "engine.h"
 #include "options.h"
+#include "rules/printable.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -170,6 +171,7 @@ Test(fs_text, json_strings)
         {"a\nb\t\x7f", "\"a\\u000ab\\u0009\\u007f\""},
         {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},
         {"\xff\xc3", "\"\\ufffd\\ufffd\""},
+        {"\xc2\x9b[m\xc2\x80\xc2\xa0", "\"\\u009b[m\\u0080\xc2\xa0\""},
         {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\""},
         {"\xc0\xaf", "\"\\ufffd\\ufffd\""},
     };
@@ -178,6 +180,29 @@ Test(fs_text, json_strings)
         text_json_string(&t, cases[i].in);
         cr_expect_str_eq(t.data, cases[i].out);
         text_done(&t);
+    }
+}
+
+Test(fs_text, names_steer_no_terminal)
+{
+    const struct {
+        const char *in, *name, *line;
+    } cases[] = {
+        {"plain", "plain", "plain"},
+        {"a\n\x1b[m\x7f\\", "a\\x0a\\x1b[m\\x7f\\x5c", "a??[m?\\"},
+        {"\xc3\xa4\xc2\xa0\xe2\x82\xac", "\xc3\xa4\xc2\xa0\xe2\x82\xac", "\xc3\xa4\xc2\xa0\xe2\x82\xac"},
+        {"\xc2\x9b[m\xc2\x80", "\\xc2\\x9b[m\\xc2\\x80", "??[m??"},
+        {"\x9b\xff\xc3", "\\x9b\\xff\\xc3", "???"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct text t = TEXT_INIT;
+        char line[64];
+        text_name(&t, cases[i].in);
+        cr_expect_str_eq(t.data, cases[i].name);
+        text_done(&t);
+        (void)snprintf(line, sizeof line, "%s", cases[i].in);
+        printable_line(line);
+        cr_expect_str_eq(line, cases[i].line);
     }
 }
 
