@@ -62,6 +62,16 @@ static void attributes_member(struct text *t, unsigned mask)
     text_add(t, "]");
 }
 
+/* Behind the member `key`, which has no bytes that are not UTF-8. */
+static void bytes_member(struct text *t, const char *key, const char *value)
+{
+    if (text_is_utf8(value))
+        return;
+    text_add(t, ", \"%s_base64\": \"", key);
+    text_base64(t, value);
+    text_add(t, "\"");
+}
+
 static void change_line(struct eng *eng, const struct eng_change *c, char path[PATH_BYTES], struct text *t)
 {
     text_add(t, "{\"position\": %" PRIu64 ", \"time\": \"", c->position);
@@ -72,11 +82,8 @@ static void change_line(struct eng *eng, const struct eng_change *c, char path[P
         text_json_string(t, path);
     else
         text_add(t, "null");
-    if (known && !text_is_utf8(path)) {
-        text_add(t, ", \"path_base64\": \"");
-        text_base64(t, path);
-        text_add(t, "\"");
-    }
+    if (known)
+        bytes_member(t, "path", path);
     if (c->kind == ENG_CHANGE_LINKED || c->kind == ENG_CHANGE_UNLINKED)
         text_add(t, ", \"moved\": %s", c->moved ? "true" : "false");
     if (c->kind == ENG_CHANGE_ATTRIBUTES)
@@ -84,6 +91,7 @@ static void change_line(struct eng *eng, const struct eng_change *c, char path[P
     if (c->kind == ENG_CHANGE_FIELDS) {
         text_add(t, ", \"field\": ");
         text_json_string(t, c->name);
+        bytes_member(t, "field", c->name);
     }
     text_add(t, "}\n");
 }

@@ -55,6 +55,18 @@ last = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")][-2]
 assert last["change"] == "linked" and base64.b64decode(last["path_base64"]) == os.fsencode(sys.argv[2]), last
 assert last["path"] == 'line\nand "quote" \ufffd', last
 P
+check "a field likewise" python3 - "$C/changes" "$MNT/$NAME" <<'P'
+import base64, json, os, sys
+def last():
+    return [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")][-2]
+for name in (b"user.\xfe\xff", b"user.caf\xc3\xa9"):
+    os.setxattr(sys.argv[2], name, b"1")
+    said = last()
+    assert said["change"] == "fields" and said["field"] == name.decode(errors="replace"), said
+    bytes = said.get("field_base64")
+    assert (base64.b64decode(bytes) if bytes else said["field"].encode()) == name, said
+    assert (bytes is None) == (name == b"user.caf\xc3\xa9"), said
+P
 rm "$MNT/$NAME"
 
 # ---- positions that cannot be had
