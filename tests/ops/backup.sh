@@ -325,6 +325,17 @@ slow_backup() { # RATE: starts one of some seconds, $SLOW, that has 6 MB to copy
     check "a run begins" wait_until 60 has_begun "$WORK/two"
 }
 has_begun() { compgen -G "$1/.engram-backup.*.part" >/dev/null; }
+# the daemon of a backup that was mounted may be about to end
+"$CTL" backup "$MNT" "$WORK/was" >/dev/null 2>&1
+python3 - "$WORK/was" "$WORK/locked" <<'P' &
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(fd, fcntl.LOCK_EX)
+os.close(os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY))
+time.sleep(0.7) # it takes so long
+P
+wait_until 60 test -e "$WORK/locked"
+check_equal "a backup that is being unmounted is waited for" 0 "$(status "$CTL" backup "$MNT" "$WORK/was")"
 slow_backup 1M
 check_equal "a second one into the same folder is refused" 2 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
 check "because of the first" grep -q "in use by another run" "$WORK/out"

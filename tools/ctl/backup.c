@@ -133,6 +133,18 @@ static int complete_earlier(struct backup *b)
     return r;
 }
 
+/* The daemon of a backup that was mounted until now may be about to end. */
+static int lock_target(const struct backup *b)
+{
+    enum { STEP_MS = 20 };
+    for (int waited = 0; flock(b->to_fd, LOCK_EX | LOCK_NB) < 0; waited += STEP_MS) {
+        if (errno != EWOULDBLOCK || waited >= TARGET_LOCK_WAIT_MS || cli_interrupted())
+            return -errno;
+        (void)nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000}, NULL);
+    }
+    return 0;
+}
+
 static int open_target(struct backup *b)
 {
     struct place p;
@@ -150,9 +162,9 @@ static int open_target(struct backup *b)
         cli_error("%s: %s", b->path, target_strerror(r));
         return -EIO;
     }
-    if (flock(b->to_fd, LOCK_EX | LOCK_NB) < 0) {
-        cli_error("%s: %s", b->path,
-                  errno == EWOULDBLOCK ? "in use by another run, or mounted" : strerror(errno));
+    r = lock_target(b);
+    if (r < 0) {
+        cli_error("%s: %s", b->path, r == -EWOULDBLOCK ? "in use by another run, or mounted" : strerror(-r));
         return -EBUSY;
     }
     if (eng_folder_is_open(b->to_fd))

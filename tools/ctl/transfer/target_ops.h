@@ -131,6 +131,9 @@ struct target {
     bool wrote;    /* set by whoever changes it: finish() then makes that durable */
 };
 
+/* How long to wait for the lock of a store: a daemon that is just being unmounted gives it back. */
+enum { TARGET_LOCK_WAIT_MS = 2000 };
+
 enum target_flags {
     TARGET_CREATE = 1,     /* a missing folder is made, a store or a tree; a tree may also be empty */
     TARGET_CREATE_IN = 32, /* with CREATE: an empty folder becomes a store */

@@ -17,8 +17,6 @@
 
 static const struct target_ops store_ops; /* at the end of the file */
 
-/* How long to wait for a daemon that is just being unmounted. */
-#define LOCK_WAIT_MS 2000
 #define WRITE_MAX ((size_t)8 << 20)
 
 static void engine_log(void *arg, enum eng_log_level level, const char *line)
@@ -37,7 +35,7 @@ int target_store_open(struct target *t, int fd, unsigned flags, char ret_why[512
         .salvage = flags & TARGET_SALVAGE,
         .must_exist = !(flags & TARGET_CREATE),
         .no_background = flags & (TARGET_READ_ONLY | TARGET_SNAPSHOT | TARGET_QUIET),
-        .lock_wait_ms = LOCK_WAIT_MS,
+        .lock_wait_ms = TARGET_LOCK_WAIT_MS,
         .log = engine_log,
     };
     int r = eng_open(place_path(fd, path), &opt, &t->eng, why);
