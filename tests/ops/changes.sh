@@ -131,8 +131,15 @@ no_more() { [ "$(descriptors)" -lt $((${before% *} + 100)) ] && [ "$(threads)" -
 check "the daemon is looked at" test "${before% *}" -gt 2 -a "${before#* }" -gt 2
 check "they keep no descriptors and no threads" no_more
 P=$(position)
-timeout 20 bash -c "echo $((P + 1)) >'$C/wait-for'" 2>"$WORK/next" &
+timeout 20 bash -c "echo \$\$ >'$WORK/next.pid'; echo $((P + 1)) >'$C/wait-for'" 2>"$WORK/next" &
 next=$!
+is_in_write() { # where that can be known
+    local pid call
+    pid=$(cat "$WORK/next.pid") && [ "$(cut -d ' ' -f 3 "/proc/$pid/stat")" != R ] || return 1
+    [ "$(uname -m)" != x86_64 ] || call=$(cut -d ' ' -f 1 "/proc/$pid/syscall" 2>"$WORK/syscall") || return 0
+    [ "${call-1}" = 1 ]
+}
+check "the next one waits" wait_until 20 is_in_write
 mkdir "$MNT/third"
 wait $next
 check_equal "and the next that waits is answered" 0 $?
