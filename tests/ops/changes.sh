@@ -63,7 +63,7 @@ try: open(sys.argv[1])
 except OSError as e: sys.exit(e.errno != getattr(errno, sys.argv[2]))
 sys.exit(1)' "$C/changes-since/$1" "$2"; }
 check "the future" stale $(($(position) + 5)) ESTALE
-for bad in x -1 0x10 1.5 99999999999999999999 " 1" ""; do
+for bad in x -1 0x10 1.5 99999999999999999999 " 1" 00 01 ""; do
     [ -z "$bad" ] || check "no position: '$bad'" stale "$bad" ENOENT
 done
 check_equal "the folder lists nothing" "" "$(ls -A "$C/changes-since")"
@@ -178,6 +178,42 @@ for i in range(30000): # more than the daemon keeps
 P
 check "who falls behind is told" stale "$P" ESTALE
 check "the latest are known" sh -c "tail -n 1 '$C/changes' | grep -q '\"change\": \"end\"'"
+
+# ---- nothing is left of positions that were asked for
+kept() { awk '/^VmRSS:/ {print int($2 / 1024)}' "/proc/$daemon/status"; }
+KEPT=$(kept) P=$(position)
+check "texts of 1 MiB, 300 of them" python3 - "$C/changes-since" "$P" <<'P'
+import sys
+for i in range(300):
+    with open(f"{sys.argv[1]}/{int(sys.argv[2]) - 4000 + i}") as f:
+        assert len(f.read()) > 1 << 20, i
+P
+little() { [ "$(kept)" -lt $((KEPT + $1)) ]; }
+check "are not kept" wait_until 20 little 100
+check "10,000 positions, each read, and 10,000 by many at once" python3 - "$MNT" <<'P'
+import multiprocessing, os, sys
+mnt = sys.argv[1]
+c = mnt + "/.engram/"
+fd = os.open(mnt + "/position", os.O_CREAT | os.O_WRONLY)
+with open(c + "position") as f:
+    start = int(f.read())
+for i in range(10000):
+    with open(f"{c}changes-since/{start + i}") as f:
+        f.read()
+    os.pwrite(fd, b"x", 0)
+def ask(k):
+    for i in range(1250):
+        os.stat(f"{c}changes-since/{start + 10000 - 8 * (i % 50) - k}")
+askers = [multiprocessing.Process(target=ask, args=(k,)) for k in range(8)]
+for a in askers:
+    a.start()
+for a in askers:
+    a.join()
+assert not any(a.exitcode for a in askers)
+P
+all_files() { for f in position status stats.json config hold changes "changes-since/$(position)"; do cat "$C/$f" || return 1; done; }
+check "all control files can be read then" all_files
+check "and no text was kept" wait_until 20 little 100
 
 # ---- engramctl watch
 P=$(position)
