@@ -251,4 +251,30 @@ wait "$WATCH_JSON"
 check_equal "the end of the mount ends it" 2 $?
 check "which is said" grep -q "the mount is gone" "$WORK/watched.json"
 check "the store is sound" "$CTL" check "$STORE"
+
+# ---- the store goes back, and on past the position of who watches
+cp -a "$STORE" "$WORK/earlier"
+must_mount "$STORE" "$MNT" "${OTHERS[@]}"
+P=$(position)
+timeout 60 "$CTL" watch --json --from "$P" "$MNT" >"$WORK/watched" 2>"$WORK/watch.err" &
+WATCH=$!
+mkdir "$MNT/lost"
+check "somebody watches" wait_until 20 grep -q lost "$WORK/watched"
+TOOL=$(pgrep -P "$WATCH")
+# else it finds a folder of the mount that was, and says that this is gone
+waits() { find "/proc/$TOOL/fd" -lname '*wait-for' | grep -q . && grep -q '^State:.S' "/proc/$TOOL/status"; }
+check "and waits for more" wait_until 20 waits
+kill -STOP "$TOOL"
+daemons_under "$MNT" | xargs kill -TERM
+check "the daemon goes" wait_until 60 no_daemon "$MNT"
+rm -r "$STORE"
+mv "$WORK/earlier" "$STORE"
+must_mount "$STORE" "$MNT" "${OTHERS[@]}"
+for i in $(seq 40); do mkdir "$MNT/again$i"; done
+kill -CONT "$TOOL"
+wait "$WATCH"
+check_equal "who watched is told that it was mounted again: 1" 1 $?
+check "which is said" grep -q "mounted again" "$WORK/watch.err"
+check_fails "and gets none of these for changes since then" "" grep -q again "$WORK/watched"
+check "unmount" unmount_store "$MNT"
 t_end
