@@ -79,7 +79,7 @@ static void drop(const struct drop_names *d, fuse_ino_t folder, const char *name
 }
 
 /* The kernel gives the lock to one of us, and then to all that look something up: of many at once each leaves
- * a name, and one goes. With the folder's own name, in another folder, go all names below that nobody uses. */
+ * a name, and one goes. With the folder's own name, in another one, go all names below that nobody uses. */
 static void drop_since(const struct drop_names *d, const struct since *since, bool too_many)
 {
     static const char else_what[] = "changes that were read may stay in memory";

@@ -237,6 +237,25 @@ wait "$WATCH"
 check_equal "Ctrl-C ends it in peace" 0 $?
 check_equal "--once: what happened since a position" 1 \
     "$("$CTL" watch --once --from "$P" "$MNT" | grep -c "^[0-9TZ:.-]*  linked      seen$" | sed 's/[0-9][0-9]*/1/')"
+P=$(position)
+check "--once ends, also if each line that it prints is followed by a change" python3 - "$CTL" "$MNT" "$P" <<'P'
+import fcntl, os, subprocess, sys
+ctl, mnt, position = sys.argv[1:]
+for i in range(200):
+    os.mkdir(f"{mnt}/before{i}")
+to_read, to_write = os.pipe()
+fcntl.fcntl(to_write, 1031, 4096) # F_SETPIPE_SZ: it waits until most of it is read
+watch = subprocess.Popen([ctl, "watch", "--once", "--json", "--from", position, mnt], stdout=to_write)
+os.close(to_write)
+n = 0
+with os.fdopen(to_read, "rb", buffering=0) as lines:
+    for line in lines:
+        os.mkdir(f"{mnt}/after{n}")
+        n += 1
+        if n > 3000:
+            watch.kill()
+assert watch.wait() == 0 and n >= 400, (watch.returncode, n)
+P
 "$CTL" watch --once --from 999999999 "$MNT" >"$WORK/out" 2>"$WORK/err"
 check_equal "a position that is not known: 1" 1 $?
 check "and why" grep -q "not all known" "$WORK/err"

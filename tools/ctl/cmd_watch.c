@@ -22,8 +22,8 @@ static const char help_text[] =
     "                   .engram/position or the member position of a change once said.\n"
     "                   A position of another mount of the store may be taken for one of\n"
     "                   this one: engramfs-control(7)\n"
-    "  --once           end when all changes that there are have been printed; without\n"
-    "                   --from these are the latest 1,000\n"
+    "  --once           end when all changes that there are at the beginning have been\n"
+    "                   printed; without --from these are the latest 1,000\n"
     "  --json           JSON lines, as in the mount's .engram/changes\n"
     "\n"
     "Exit codes: 0 ended by a signal, or with --once, 1 changes were missed (they came\n"
@@ -35,6 +35,7 @@ struct watch {
     bool json, once;
     bool begun;        /* the mount has answered */
     uint64_t position; /* all changes up to this one have been printed */
+    uint64_t last;     /* once: the newest when it began */
     struct control_mount mount;
 };
 
@@ -148,7 +149,7 @@ static int watch(struct watch *w, bool from)
         int r = print_changes(w, file);
         if (r)
             return ferror(stdout) ? CLI_ERROR : failed(w, file, r);
-        if (w->once && !first && w->position == before)
+        if (w->once && w->position >= w->last)
             return CLI_OK;
         w->begun = true;
         if (!w->once && w->position == before)
@@ -162,11 +163,11 @@ static int watch(struct watch *w, bool from)
 }
 
 /* Where the mount is now. */
-static int find_position(struct watch *w)
+static int find_position(const struct watch *w, uint64_t *ret_position)
 {
     struct buf text = {0};
     int r = control_read(w->mountpoint, "position", &text);
-    if (!r && sscanf(text.data, "%" SCNu64, &w->position) != 1)
+    if (!r && sscanf(text.data, "%" SCNu64, ret_position) != 1)
         r = -EBADMSG;
     buf_done(&text);
     return r;
@@ -195,8 +196,8 @@ int cmd_watch(int argc, char **argv)
     } else {
         cli_catch_signals();
         int r = control_find_mount(w.mountpoint, &w.mount);
-        if (!r && !from && !w.once)
-            r = find_position(&w);
+        if (!r && (w.once || !from))
+            r = find_position(&w, w.once ? &w.last : &w.position);
         code = r ? failed(&w, "position", r) : watch(&w, from || !w.once);
     }
     (void)target_close(t);
