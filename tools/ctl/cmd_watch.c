@@ -1,6 +1,7 @@
 /*
  * cmd_watch.c - engramctl watch: what changes in a mount, as it changes. Reads changes-since, and lets the
- * daemon tell by wait-for when there is more. No state. */
+ * daemon tell by wait-for when there is more; where the kernel lets nobody write, looks each second. No
+ * state. */
 #include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "shared/buf.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 
 static const char help_text[] =
@@ -133,9 +135,15 @@ static int print_changes(struct watch *w, const char *file)
 
 static int wait_for_more(const struct watch *w)
 {
+    enum { LOOK_MS = 1000 };
     char line[32];
     (void)snprintf(line, sizeof line, "%" PRIu64, w->position + 1);
-    return control_write(w->mountpoint, "wait-for", line);
+    int r = control_write(w->mountpoint, "wait-for", line);
+    if (r != -EROFS)
+        return r;
+    /* -o ro, or a read-only view of a mount that others write to. A signal ends this, too. */
+    (void)poll(NULL, 0, LOOK_MS);
+    return 0;
 }
 
 static int watch(struct watch *w, bool from)
