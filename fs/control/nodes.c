@@ -195,6 +195,14 @@ int ctl_check_lister(const struct ctl *ctl, fuse_req_t req)
     return is_trusted(ctl, req) && !ctl->session->opt->noperm ? 0 : -EACCES;
 }
 
+/* With -o noperm nobody else asks. Without it the kernel has asked who opened the file, who may have given it
+ * away. */
+static int check_reader(const struct ctl *ctl, fuse_req_t req, enum ctl_file file)
+{
+    bool asked = ctl_files[file].open || !ctl->session->opt->noperm;
+    return asked || is_trusted(ctl, req) ? 0 : -EACCES;
+}
+
 /* ---- nodes -------------------------------------------------------------- */
 
 /* Returns the holds that end with it, for release_all() when the lock is given back. */
@@ -441,6 +449,8 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
         return file < 0 ? file : 0;
     uid_t uid = person_of(fuse_req_ctx(req)->uid);
     bool trusted = is_trusted(ctl, req);
+    if (file == CTL_CHANGES_SINCE && check_reader(ctl, req, CTL_CHANGES_SINCE))
+        return -EACCES; /* as the folder's mode says */
     if (!trusted && !has_room(ctl, uid))
         return -ENFILE;
     struct ctl_user *spare = malloc(sizeof *spare);
@@ -511,9 +521,13 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
         return;
     }
     const struct ctl_shown *shown = node->shown;
+    int r = check_reader(ctl, req, node->file);
     size_t at = off < 0 || (uint64_t)off > shown->size ? shown->size : (size_t)off;
     size_t n = shown->size - at < size ? shown->size - at : size;
-    (void)fuse_reply_buf(req, shown->text + at, n);
+    if (r)
+        reply_err(req, REQUEST_read, r);
+    else
+        (void)fuse_reply_buf(req, shown->text + at, n);
     unpin(ctl, node);
 }
 
