@@ -169,6 +169,44 @@ import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 assert 1000 <= len(lines) - 1 < 1100 and lines[-1]["change"] == "end", len(lines)
 P
+
+# ---- folders deeper than paths reach, which anybody makes: each line of a text climbs them
+mkdir "$MNT/deep"
+P=$(position)
+python3 - "$MNT/deep" <<'P'
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(3000):
+    os.mkdir("x")
+    os.chdir("x")
+fd = os.open("f", os.O_CREAT | os.O_WRONLY)
+for i in range(5000):
+    os.pwrite(fd, b"x", 0)
+P
+cat >"$WORK/deep.py" <<'P'
+import json, sys
+folder, position, longest, texts, kinds = sys.argv[1], int(sys.argv[2]), 0, 0, {}
+while True:
+    lines = [json.loads(line) for line in open(f"{folder}/{position}")]
+    if len(lines) == 1:
+        break
+    position, texts = lines[-1]["position"], texts + 1
+    longest = max([longest] + [len(l["path"]) for l in lines[:-1] if l["path"]])
+    for l in lines[:-1]:
+        kinds[l["change"]] = kinds.get(l["change"], 0) + 1
+        assert l["change"] != "content" or l["path"] is None, l
+    assert sum(l["path"] is None for l in lines[:-1]) < 2100, "a text of many climbs"
+assert kinds["content"] == 5000 and kinds["linked"] == kinds["created"] == 3001, kinds
+assert texts > 3 and 4000 < longest <= 4095, (texts, longest)
+P
+check "what lies deeper has no path; a text with many of them is short, and the next goes on" \
+    python3 "$WORK/deep.py" "$C/changes-since" "$P"
+check "the latest changes are whole" python3 - "$C/changes" "$(position)" <<'P'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert 1000 < len(lines) < 1100 and lines[-1]["position"] == int(sys.argv[2]), (len(lines), lines[-1])
+P
+
 P=$(position)
 python3 - "$MNT" <<'P'
 import os, sys
