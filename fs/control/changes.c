@@ -109,12 +109,13 @@ static bool is_long(const struct telling *telling)
     return telling->t->len >= TEXT_BYTES || telling->too_long >= TEXT_TOO_LONG;
 }
 
-/* The changes of `feed`, to the first batch with which the text is long; and the last line. */
-static int write_changes(struct eng *eng, struct eng_feed *feed, struct text *t)
+/* The changes of `feed`, to the batch `until`, or 0: the first one with which the text is long; and the last
+ * line. */
+static int write_changes(struct eng *eng, struct eng_feed *feed, uint64_t until, struct text *t)
 {
     struct eng_change *changes = malloc(READ_AT_ONCE * sizeof *changes);
     struct telling *telling = malloc(sizeof *telling);
-    uint64_t end = eng_feed_position(feed), last = 0;
+    uint64_t end = eng_feed_position(feed), last = end;
     ssize_t n = changes && telling ? 1 : -ENOMEM;
     bool full = false;
     if (telling)
@@ -122,7 +123,7 @@ static int write_changes(struct eng *eng, struct eng_feed *feed, struct text *t)
     while (n > 0 && !full) {
         n = eng_feed_read(feed, changes, READ_AT_ONCE);
         for (ssize_t i = 0; i < n && !full; i++) {
-            full = is_long(telling) && changes[i].position != last;
+            full = until ? changes[i].position > until : is_long(telling) && changes[i].position != last;
             if (!full && is_told(&changes[i]))
                 change_line(telling, &changes[i]);
             last = full ? last : changes[i].position;
@@ -137,19 +138,24 @@ static int write_changes(struct eng *eng, struct eng_feed *feed, struct text *t)
     return 0;
 }
 
-int changes_since(struct session *session, uint64_t since, struct text *t)
+static int tell(struct session *session, uint64_t since, uint64_t until, struct text *t)
 {
     struct eng_feed *feed;
     int r = eng_feed_open(session->eng, since, &feed);
     if (r)
         return r;
-    r = write_changes(session->eng, feed, t);
+    r = write_changes(session->eng, feed, until, t);
     eng_feed_close(feed);
     return r;
 }
 
-/* The position before the batch with the change that is the CHANGES_LATEST-th from the end. */
-static int find_latest(struct eng *eng, uint64_t *ret_since)
+int changes_since(struct session *session, uint64_t since, struct text *t)
+{
+    return tell(session, since, 0, t);
+}
+
+/* The position before the batch with the change that is the CHANGES_LATEST-th from the end, and the end. */
+static int find_latest(struct eng *eng, uint64_t *ret_since, uint64_t *ret_until)
 {
     struct eng_feed *feed;
     int r = eng_feed_open(eng, ENG_FEED_OLDEST, &feed);
@@ -167,6 +173,7 @@ static int find_latest(struct eng *eng, uint64_t *ret_since)
     }
     if (told >= CHANGES_LATEST)
         *ret_since = latest[told % CHANGES_LATEST] - 1;
+    *ret_until = eng_feed_position(feed);
     free(changes);
     free(latest);
     eng_feed_close(feed);
@@ -179,11 +186,11 @@ int changes_latest(struct session *session, struct text *t)
     enum { ROUNDS = 8 };
     int r = -ESTALE;
     for (int round = 0; round < ROUNDS && r == -ESTALE; round++) {
-        uint64_t since = 0;
+        uint64_t since = 0, until = 0;
         t->len = 0;
-        r = find_latest(session->eng, &since);
+        r = find_latest(session->eng, &since, &until);
         if (!r)
-            r = changes_since(session, since, t);
+            r = tell(session, since, until, t);
     }
     return r;
 }

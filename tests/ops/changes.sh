@@ -215,6 +215,23 @@ for i in range(30000): # more than the daemon keeps
     os.rename(f"{path}{i - 1}" if i else sys.argv[1] + "/w0-0000", f"{path}{i}")
 P
 check "who falls behind is told" stale "$P" ESTALE
+check "with paths of 4,000 bytes, too, the latest are the last 1,000" python3 - "$MNT" <<'P'
+import json, os, sys
+mnt = os.path.realpath(sys.argv[1])
+os.chdir(mnt)
+for i in range(19):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+with open("f", "w") as f:
+    for i in range(1500):
+        os.pwrite(f.fileno(), b"x", 0)
+with open(mnt + "/.engram/position") as f:
+    position = int(f.read())
+with open(mnt + "/.engram/changes") as f:
+    lines = [json.loads(line) for line in f]
+assert len(lines) == 1001 and lines[-1]["position"] == position, (len(lines), lines[-1])
+assert all(len(l["path"]) == 19 * 201 + 1 for l in lines[:-1])
+P
 check "the latest are known" sh -c "tail -n 1 '$C/changes' | grep -q '\"change\": \"end\"'"
 
 # ---- nothing is left of positions that were asked for
