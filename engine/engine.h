@@ -386,8 +386,10 @@ ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t
  *
  * Each opening of the store begins with an empty feed, however the last one ended: changes are not read back
  * from the log. Of positions of an earlier opening only that of the last batch there is can be gone on from;
- * eng_feed_open() says -ESTALE for all others, and what is derived is made anew then. What was unlinked and
- * not freed when the process died is told as REMOVED by the next opening, to readers that it has by then. */
+ * eng_feed_open() says -ESTALE for older ones, and for newer ones, of batches that were lost (a crash, an
+ * older copy of the store in its place), until their numbers are used again: from then on it takes them for
+ * the new batches, and cannot tell. What is derived is made anew then. What was unlinked and not freed when
+ * the process died is told as REMOVED by the next opening, to readers that it has by then. */
 
 /* The last batch that every call sees from now on. */
 ENG_API uint64_t eng_position(struct eng *eng);

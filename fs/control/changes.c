@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,17 @@ enum {
     READ_AT_ONCE = 64,
     TEXT_BYTES = 1 << 20,  /* a text ends with the first batch that comes so far */
     PATHS_BYTES = 8 << 20, /* from there on it has no paths: the rest of one large batch */
-    PATH_BYTES = 16384
+    /* The same of paths that are too long, which take no room in a text, but a climb through PATH_MAX / 2
+     * folders. More than in the latest changes, which are to be told whole. */
+    TEXT_TOO_LONG = 2 * CHANGES_LATEST,
+    PATHS_TOO_LONG = 4 * TEXT_TOO_LONG
+};
+
+struct telling {
+    struct eng *eng;
+    struct text *t;
+    unsigned too_long; /* paths */
+    char path[PATH_MAX];
 };
 
 static const char *const kinds[] = {[ENG_CHANGE_CREATED] = "created",       [ENG_CHANGE_LINKED] = "linked",
@@ -28,12 +39,15 @@ static bool is_told(const struct eng_change *c)
     return c->kind != ENG_CHANGE_ATTRIBUTES || (c->mask & ~(unsigned)ENG_SET_ATIME) != 0;
 }
 
-/* The path that the change is about: of a name that it had or got, else of the inode. False: none. */
-static bool path_of(struct eng *eng, const struct eng_change *c, char path[PATH_BYTES])
+/* The path that the change is about: of a name that it had or got, else of the inode. False: none, or it is
+ * longer than paths are. */
+static bool find_path(struct telling *telling, const struct eng_change *c)
 {
     bool of_name = c->kind == ENG_CHANGE_LINKED || c->kind == ENG_CHANGE_UNLINKED;
-    size_t room = PATH_BYTES - (of_name ? ENG_NAME_MAX + 1 : 0);
-    ssize_t n = eng_path(eng, of_name ? c->parent : c->ino, path, room);
+    size_t room = sizeof telling->path - (of_name ? c->name_len + 1u : 0);
+    char *path = telling->path;
+    ssize_t n = eng_path(telling->eng, of_name ? c->parent : c->ino, path, room);
+    telling->too_long += n == -ENAMETOOLONG;
     if (n < 0)
         return false;
     if (of_name) {
@@ -72,12 +86,14 @@ static void bytes_member(struct text *t, const char *key, const char *value)
     text_add(t, "\"");
 }
 
-static void change_line(struct eng *eng, const struct eng_change *c, char path[PATH_BYTES], struct text *t)
+static void change_line(struct telling *telling, const struct eng_change *c)
 {
+    struct text *t = telling->t;
+    const char *path = telling->path;
     text_add(t, "{\"position\": %" PRIu64 ", \"time\": \"", c->position);
     text_time(t, c->time);
     text_add(t, "\", \"change\": \"%s\", \"inode\": %" PRIu64 ", \"path\": ", kinds[c->kind], c->ino);
-    bool known = t->len < PATHS_BYTES && path_of(eng, c, path);
+    bool known = t->len < PATHS_BYTES && telling->too_long < PATHS_TOO_LONG && find_path(telling, c);
     if (known)
         text_json_string(t, path);
     else
@@ -96,45 +112,58 @@ static void change_line(struct eng *eng, const struct eng_change *c, char path[P
     text_add(t, "}\n");
 }
 
-/* The changes of `feed`, to the first batch that comes as far as TEXT_BYTES; and the last line. */
-static int write_changes(struct eng *eng, struct eng_feed *feed, struct text *t)
+static bool is_long(const struct telling *telling)
+{
+    return telling->t->len >= TEXT_BYTES || telling->too_long >= TEXT_TOO_LONG;
+}
+
+/* The changes of `feed`, to the batch `until`, or 0: the first one with which the text is long; and the last
+ * line. */
+static int write_changes(struct eng *eng, struct eng_feed *feed, uint64_t until, struct text *t)
 {
     struct eng_change *changes = malloc(READ_AT_ONCE * sizeof *changes);
-    char *path = malloc(PATH_BYTES);
-    uint64_t end = eng_feed_position(feed), last = 0;
-    ssize_t n = changes && path ? 1 : -ENOMEM;
+    struct telling *telling = malloc(sizeof *telling);
+    uint64_t end = eng_feed_position(feed), last = end;
+    ssize_t n = changes && telling ? 1 : -ENOMEM;
     bool full = false;
+    if (telling)
+        *telling = (struct telling){.eng = eng, .t = t};
     while (n > 0 && !full) {
         n = eng_feed_read(feed, changes, READ_AT_ONCE);
         for (ssize_t i = 0; i < n && !full; i++) {
-            full = t->len >= TEXT_BYTES && changes[i].position != last;
+            full = until ? changes[i].position > until : is_long(telling) && changes[i].position != last;
             if (!full && is_told(&changes[i]))
-                change_line(eng, &changes[i], path, t);
+                change_line(telling, &changes[i]);
             last = full ? last : changes[i].position;
         }
         end = full ? last : eng_feed_position(feed);
     }
     free(changes);
-    free(path);
+    free(telling);
     if (n < 0 && n != -ESHUTDOWN)
         return (int)n;
     text_add(t, "{\"position\": %" PRIu64 ", \"change\": \"end\"}\n", end);
     return 0;
 }
 
-int changes_since(struct session *session, uint64_t since, struct text *t)
+static int tell(struct session *session, uint64_t since, uint64_t until, struct text *t)
 {
     struct eng_feed *feed;
     int r = eng_feed_open(session->eng, since, &feed);
     if (r)
         return r;
-    r = write_changes(session->eng, feed, t);
+    r = write_changes(session->eng, feed, until, t);
     eng_feed_close(feed);
     return r;
 }
 
-/* The position before the batch with the change that is the CHANGES_LATEST-th from the end. */
-static int find_latest(struct eng *eng, uint64_t *ret_since)
+int changes_since(struct session *session, uint64_t since, struct text *t)
+{
+    return tell(session, since, 0, t);
+}
+
+/* The position before the batch with the change that is the CHANGES_LATEST-th from the end, and the end. */
+static int find_latest(struct eng *eng, uint64_t *ret_since, uint64_t *ret_until)
 {
     struct eng_feed *feed;
     int r = eng_feed_open(eng, ENG_FEED_OLDEST, &feed);
@@ -152,6 +181,7 @@ static int find_latest(struct eng *eng, uint64_t *ret_since)
     }
     if (told >= CHANGES_LATEST)
         *ret_since = latest[told % CHANGES_LATEST] - 1;
+    *ret_until = eng_feed_position(feed);
     free(changes);
     free(latest);
     eng_feed_close(feed);
@@ -164,11 +194,11 @@ int changes_latest(struct session *session, struct text *t)
     enum { ROUNDS = 8 };
     int r = -ESTALE;
     for (int round = 0; round < ROUNDS && r == -ESTALE; round++) {
-        uint64_t since = 0;
+        uint64_t since = 0, until = 0;
         t->len = 0;
-        r = find_latest(session->eng, &since);
+        r = find_latest(session->eng, &since, &until);
         if (!r)
-            r = changes_since(session, since, t);
+            r = tell(session, since, until, t);
     }
     return r;
 }

@@ -15,15 +15,17 @@
 
 #include "caller.h"
 #include "control/changes.h"
-#include "control/hold_name.h"
+#include "control/drop_names.h"
 #include "control/remembered.h"
 #include "control/text.h"
 #include "persons.h"
 #include "reply.h"
 #include "waiters.h"
 
-/* NODES_MAX for all; of them only trusted callers get the last NODES_KEPT, and others NODES_OF_USER each. */
-enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_OF_USER = 256 };
+/* NODES_MAX for all; of them only trusted callers get the last NODES_KEPT, and others NODES_OF_USER each. The
+ * last NODES_NO_SINCE are for no files in changes-since: who has many of those open can still read the
+ * others. */
+enum { NODE_BUCKETS = 256, NODES_MAX = 8192, NODES_KEPT = 1024, NODES_NO_SINCE = 512, NODES_OF_USER = 256 };
 /* So long others than trusted callers are shown the same text, ns: making one may look at each inode and each
  * file of the store. The second: or so many times as long as it took, which leaves them a share of one thread
  * for each file. */
@@ -60,9 +62,9 @@ struct node {
 };
 
 struct ctl {
-    struct session *session;     /* immutable */
-    struct hold_name *hold_name; /* immutable */
-    struct eng_feed *feed;       /* immutable; never read: while there is a reader, changes are kept */
+    struct session *session;       /* immutable */
+    struct drop_names *drop_names; /* immutable */
+    struct eng_feed *feed;         /* immutable; never read: while there is a reader, changes are kept */
     struct remembered remembered;
     pthread_mutex_t lock;
     struct node *buckets[NODE_BUCKETS]; /* protected by lock, as all that follows */
@@ -110,17 +112,40 @@ static void node_free_locked(struct ctl *ctl, struct node *node)
     free(node);
 }
 
+static size_t bucket_of(uint64_t id)
+{
+    return (id >> 8) % NODE_BUCKETS;
+}
+
+static struct node *find_locked(struct ctl *ctl, uint64_t id)
+{
+    struct node *n = ctl->buckets[bucket_of(id)];
+    while (n && n->id != id)
+        n = n->next;
+    return n;
+}
+
+static bool is_held(void *arg, uint64_t id)
+{
+    struct ctl *ctl = arg;
+    (void)pthread_mutex_lock(&ctl->lock);
+    bool held = find_locked(ctl, id) != NULL;
+    (void)pthread_mutex_unlock(&ctl->lock);
+    return held;
+}
+
 struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);
-    struct hold_name *hold_name = ctl ? hold_name_new(session, CTL_DIR_INO) : NULL;
-    if (!hold_name || eng_feed_open(session->eng, ENG_FEED_NOW, &ctl->feed)) {
-        hold_name_free(hold_name);
+    const struct drop_names_options opt = {session, CTL_DIR_INO, CTL_SINCE_INO, is_held, ctl};
+    struct drop_names *drop_names = ctl ? drop_names_new(&opt) : NULL;
+    if (!drop_names || eng_feed_open(session->eng, ENG_FEED_NOW, &ctl->feed)) {
+        drop_names_free(drop_names);
         free(ctl);
         return NULL;
     }
     ctl->session = session;
-    ctl->hold_name = hold_name;
+    ctl->drop_names = drop_names;
     remembered_init(&ctl->remembered);
     (void)pthread_mutex_init(&ctl->lock, NULL);
     return ctl;
@@ -128,14 +153,14 @@ struct ctl *ctl_new(struct session *session)
 
 bool ctl_stop(struct ctl *ctl)
 {
-    return !ctl || hold_name_stop(ctl->hold_name);
+    return !ctl || drop_names_stop(ctl->drop_names);
 }
 
 void ctl_free(struct ctl *ctl)
 {
     if (!ctl || !ctl_stop(ctl))
         return;
-    hold_name_free(ctl->hold_name);
+    drop_names_free(ctl->drop_names);
     eng_feed_close(ctl->feed);
     for (size_t i = 0; i < NODE_BUCKETS; i++)
         for (struct node *n = ctl->buckets[i], *next; n; n = next) {
@@ -163,27 +188,22 @@ static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
 /*
  * Linux has a folder's lock while it copies a listing to the caller's memory, and that may never come. Who
  * looks a name up there waits then, as soon as anybody asks for that lock alone: a stranger's rm(1) does, and
- * hold_name.c. So the modes let trusted callers list only. With -o noperm the kernel asks no modes, and shows
- * what it has kept of one listing to everybody: there must be none. */
+ * drop_names.c. So the modes let trusted callers list only. With -o noperm the kernel asks no modes, and
+ * shows what it has kept of one listing to everybody: there must be none. */
 int ctl_check_lister(const struct ctl *ctl, fuse_req_t req)
 {
     return is_trusted(ctl, req) && !ctl->session->opt->noperm ? 0 : -EACCES;
 }
 
+/* With -o noperm nobody else asks. Without it the kernel has asked who opened the file, who may have given it
+ * away. */
+static int check_reader(const struct ctl *ctl, fuse_req_t req, enum ctl_file file)
+{
+    bool asked = ctl_files[file].open || !ctl->session->opt->noperm;
+    return asked || is_trusted(ctl, req) ? 0 : -EACCES;
+}
+
 /* ---- nodes -------------------------------------------------------------- */
-
-static size_t bucket_of(uint64_t id)
-{
-    return (id >> 8) % NODE_BUCKETS;
-}
-
-static struct node *find_locked(struct ctl *ctl, uint64_t id)
-{
-    struct node *n = ctl->buckets[bucket_of(id)];
-    while (n && n->id != id)
-        n = n->next;
-    return n;
-}
 
 /* Returns the holds that end with it, for release_all() when the lock is given back. */
 static unsigned drop_if_unused_locked(struct ctl *ctl, struct node *node)
@@ -360,13 +380,15 @@ static int shown_get(struct ctl *ctl, enum ctl_file file, uint64_t since, bool t
 }
 
 /* One node more for `uid`: the user, or NULL and why not. `spare` becomes the user if it is a new one. */
-static struct ctl_user *user_take_locked(struct ctl *ctl, uid_t uid, bool trusted, struct ctl_user **spare,
-                                         int *ret_error)
+static struct ctl_user *user_take_locked(struct ctl *ctl, uid_t uid, bool trusted, enum ctl_file file,
+                                         struct ctl_user **spare, int *ret_error)
 {
     struct ctl_user *user = ctl->users;
     while (user && user->uid != uid)
         user = user->next;
     size_t most = trusted ? NODES_MAX : NODES_MAX - NODES_KEPT;
+    if (trusted && file == CTL_CHANGES_SINCE)
+        most = NODES_MAX - NODES_NO_SINCE;
     if (ctl->nodes >= most || (!trusted && user && user->nodes >= NODES_OF_USER)) {
         *ret_error = -ENFILE;
         return NULL;
@@ -405,8 +427,10 @@ static int find_name(struct ctl *ctl, fuse_ino_t parent, const char *name, uint6
         folder_entry(ctl, up ? CTL_DIR_INO : parent, ret_entry);
         return CTL_FILES;
     }
-    if (parent == CTL_SINCE_INO)
-        return ctl_parse_position(name, ret_since) ? -ENOENT : CTL_CHANGES_SINCE;
+    if (parent == CTL_SINCE_INO) { /* each has one name, or drop_names.c would not know which */
+        bool known = ctl_parse_position(name, ret_since) == 0 && (*name != '0' || !name[1]);
+        return known ? CTL_CHANGES_SINCE : -ENOENT;
+    }
     int file = ctl_file_by_name(name);
     if (file < 0)
         return -ENOENT;
@@ -425,6 +449,8 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
         return file < 0 ? file : 0;
     uid_t uid = person_of(fuse_req_ctx(req)->uid);
     bool trusted = is_trusted(ctl, req);
+    if (file == CTL_CHANGES_SINCE && check_reader(ctl, req, CTL_CHANGES_SINCE))
+        return -EACCES; /* as the folder's mode says */
     if (!trusted && !has_room(ctl, uid))
         return -ENFILE;
     struct ctl_user *spare = malloc(sizeof *spare);
@@ -441,7 +467,7 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
     node_stat(ctl, node, &ret_entry->attr);
 
     (void)pthread_mutex_lock(&ctl->lock);
-    node->user = user_take_locked(ctl, uid, trusted, &spare, &r);
+    node->user = user_take_locked(ctl, uid, trusted, node->file, &spare, &r);
     if (!r) {
         ctl->nodes++;
         node->id = CTL_BIT | ++ctl->serial << 8;
@@ -455,6 +481,8 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
     free(spare);
     if (r)
         free(node);
+    else if (file == CTL_CHANGES_SINCE && (r = drop_names_since(ctl->drop_names, ret_entry->ino, since)))
+        ctl_forget(ctl, ret_entry->ino, 1);
     return r;
 }
 
@@ -493,9 +521,13 @@ void ctl_read(struct ctl *ctl, fuse_req_t req, fuse_ino_t ino, size_t size, off_
         return;
     }
     const struct ctl_shown *shown = node->shown;
+    int r = check_reader(ctl, req, node->file);
     size_t at = off < 0 || (uint64_t)off > shown->size ? shown->size : (size_t)off;
     size_t n = shown->size - at < size ? shown->size - at : size;
-    (void)fuse_reply_buf(req, shown->text + at, n);
+    if (r)
+        reply_err(req, REQUEST_read, r);
+    else
+        (void)fuse_reply_buf(req, shown->text + at, n);
     unpin(ctl, node);
 }
 
@@ -648,7 +680,7 @@ static int do_estimate(struct ctl *ctl)
 
 static int do_hold(struct ctl *ctl, struct node *node, bool while_open)
 {
-    int r = while_open ? hold_name_drop(ctl->hold_name) : 0;
+    int r = while_open ? drop_names_hold(ctl->drop_names) : 0;
     if (!r)
         r = eng_hold(ctl->session->eng);
     (void)pthread_mutex_lock(&ctl->lock);

@@ -261,6 +261,9 @@ for f in $WRITABLE; do
     case $f in compact | maintenance) verb=run ;; scrub) verb=cancel ;; hold) verb=hold ;; config) verb=auto_compact=0 ;; esac
     check_fails "EROFS: $f" "Read-only" put "$f" "$verb"
 done
+check_fails "EROFS: wait-for, also for what is shown" "Read-only" bash -c "cat '$C/position' >'$C/wait-for'"
+timeout -s INT 3 "$CTL" watch "$MNT" >"$WORK/watched" 2>&1
+check_equal "read-only: watch waits until it is ended" "124 " "$? $(cat "$WORK/watched")"
 check_equal "read-only: content" "$digest" "$(content_digest "$MNT")"
 check "unmount read-only" unmount_store "$MNT"
 must_mount "$STORE" "$MNT" -o writeback

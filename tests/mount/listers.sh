@@ -113,7 +113,12 @@ for options in allow_other allow_other,noperm allow_other,ctl=visible allow_othe
     fi
     [ "$options" != allow_other,ctl_group=$OPERATORS ] ||
         check "$options: an operator lists it" grep -qx help <(operator ls "$MNT/.engram")
-    check "$options: a stranger reads what is for all" as $STRANGER cat "$MNT/.engram/help"
+    check "$options: a stranger reads what is for all" as $STRANGER cat "$MNT/.engram/"{help,status,position,metrics,stats.json}
+    position=$(cat "$MNT/.engram/position")
+    for f in changes "changes-since/$position" segments config compact wait-for; do
+        check "$options: root reads $f" cat "$MNT/.engram/$f"
+        check_fails "$options: a stranger does not read $f" "Permission denied" as $STRANGER cat "$MNT/.engram/$f"
+    done
     lister $STRANGER
     check_equal "$options: nor does he make the kernel wait" "Permission denied" "$SAID"
     is_answered "$options"

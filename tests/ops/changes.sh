@@ -75,7 +75,7 @@ try: open(sys.argv[1])
 except OSError as e: sys.exit(e.errno != getattr(errno, sys.argv[2]))
 sys.exit(1)' "$C/changes-since/$1" "$2"; }
 check "the future" stale $(($(position) + 5)) ESTALE
-for bad in x -1 0x10 1.5 99999999999999999999 " 1" ""; do
+for bad in x -1 0x10 1.5 99999999999999999999 " 1" 00 01 ""; do
     [ -z "$bad" ] || check "no position: '$bad'" stale "$bad" ENOENT
 done
 check_equal "the folder lists nothing" "" "$(ls -A "$C/changes-since")"
@@ -188,6 +188,44 @@ import json, sys
 lines = [json.loads(line) for line in open(sys.argv[1])]
 assert 1000 <= len(lines) - 1 < 1100 and lines[-1]["change"] == "end", len(lines)
 P
+
+# ---- folders deeper than paths reach, which anybody makes: each line of a text climbs them
+mkdir "$MNT/deep"
+P=$(position)
+python3 - "$MNT/deep" <<'P'
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(3000):
+    os.mkdir("x")
+    os.chdir("x")
+fd = os.open("f", os.O_CREAT | os.O_WRONLY)
+for i in range(5000):
+    os.pwrite(fd, b"x", 0)
+P
+cat >"$WORK/deep.py" <<'P'
+import json, sys
+folder, position, longest, texts, kinds = sys.argv[1], int(sys.argv[2]), 0, 0, {}
+while True:
+    lines = [json.loads(line) for line in open(f"{folder}/{position}")]
+    if len(lines) == 1:
+        break
+    position, texts = lines[-1]["position"], texts + 1
+    longest = max([longest] + [len(l["path"]) for l in lines[:-1] if l["path"]])
+    for l in lines[:-1]:
+        kinds[l["change"]] = kinds.get(l["change"], 0) + 1
+        assert l["change"] != "content" or l["path"] is None, l
+    assert sum(l["path"] is None for l in lines[:-1]) < 2100, "a text of many climbs"
+assert kinds["content"] == 5000 and kinds["linked"] == kinds["created"] == 3001, kinds
+assert texts > 3 and 4000 < longest <= 4095, (texts, longest)
+P
+check "what lies deeper has no path; a text with many of them is short, and the next goes on" \
+    python3 "$WORK/deep.py" "$C/changes-since" "$P"
+check "the latest changes are whole" python3 - "$C/changes" "$(position)" <<'P'
+import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert 1000 < len(lines) < 1100 and lines[-1]["position"] == int(sys.argv[2]), (len(lines), lines[-1])
+P
+
 P=$(position)
 python3 - "$MNT" <<'P'
 import os, sys
@@ -196,7 +234,60 @@ for i in range(30000): # more than the daemon keeps
     os.rename(f"{path}{i - 1}" if i else sys.argv[1] + "/w0-0000", f"{path}{i}")
 P
 check "who falls behind is told" stale "$P" ESTALE
+check "with paths of 4,000 bytes, too, the latest are the last 1,000" python3 - "$MNT" <<'P'
+import json, os, sys
+mnt = os.path.realpath(sys.argv[1])
+os.chdir(mnt)
+for i in range(19):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+with open("f", "w") as f:
+    for i in range(1500):
+        os.pwrite(f.fileno(), b"x", 0)
+with open(mnt + "/.engram/position") as f:
+    position = int(f.read())
+with open(mnt + "/.engram/changes") as f:
+    lines = [json.loads(line) for line in f]
+assert len(lines) == 1001 and lines[-1]["position"] == position, (len(lines), lines[-1])
+assert all(len(l["path"]) == 19 * 201 + 1 for l in lines[:-1])
+P
 check "the latest are known" sh -c "tail -n 1 '$C/changes' | grep -q '\"change\": \"end\"'"
+
+# ---- nothing is left of positions that were asked for
+kept() { awk '/^VmRSS:/ {print int($2 / 1024)}' "/proc/$daemon/status"; }
+KEPT=$(kept) P=$(position)
+check "texts of 1 MiB, 300 of them" python3 - "$C/changes-since" "$P" <<'P'
+import sys
+for i in range(300):
+    with open(f"{sys.argv[1]}/{int(sys.argv[2]) - 4000 + i}") as f:
+        assert len(f.read()) > 1 << 20, i
+P
+little() { [ "$(kept)" -lt $((KEPT + $1)) ]; }
+check "are not kept" wait_until 20 little 100
+check "10,000 positions, each read, and 10,000 by many at once" python3 - "$MNT" <<'P'
+import multiprocessing, os, sys
+mnt = sys.argv[1]
+c = mnt + "/.engram/"
+fd = os.open(mnt + "/position", os.O_CREAT | os.O_WRONLY)
+with open(c + "position") as f:
+    start = int(f.read())
+for i in range(10000):
+    with open(f"{c}changes-since/{start + i}") as f:
+        f.read()
+    os.pwrite(fd, b"x", 0)
+def ask(k):
+    for i in range(1250):
+        os.stat(f"{c}changes-since/{start + 10000 - 8 * (i % 50) - k}")
+askers = [multiprocessing.Process(target=ask, args=(k,)) for k in range(8)]
+for a in askers:
+    a.start()
+for a in askers:
+    a.join()
+assert not any(a.exitcode for a in askers)
+P
+all_files() { for f in position status stats.json config hold changes "changes-since/$(position)"; do cat "$C/$f" || return 1; done; }
+check "all control files can be read then" all_files
+check "and no text was kept" wait_until 20 little 100
 
 # ---- engramctl watch
 P=$(position)
@@ -220,6 +311,25 @@ wait "$WATCH"
 check_equal "Ctrl-C ends it in peace" 0 $?
 check_equal "--once: what happened since a position" 1 \
     "$("$CTL" watch --once --from "$P" "$MNT" | grep -c "^[0-9TZ:.-]*  linked      seen$" | sed 's/[0-9][0-9]*/1/')"
+P=$(position)
+check "--once ends, also if each line that it prints is followed by a change" python3 - "$CTL" "$MNT" "$P" <<'P'
+import fcntl, os, subprocess, sys
+ctl, mnt, position = sys.argv[1:]
+for i in range(200):
+    os.mkdir(f"{mnt}/before{i}")
+to_read, to_write = os.pipe()
+fcntl.fcntl(to_write, 1031, 4096) # F_SETPIPE_SZ: it waits until most of it is read
+watch = subprocess.Popen([ctl, "watch", "--once", "--json", "--from", position, mnt], stdout=to_write)
+os.close(to_write)
+n = 0
+with os.fdopen(to_read, "rb", buffering=0) as lines:
+    for line in lines:
+        os.mkdir(f"{mnt}/after{n}")
+        n += 1
+        if n > 3000:
+            watch.kill()
+assert watch.wait() == 0 and n >= 400, (watch.returncode, n)
+P
 "$CTL" watch --once --from 999999999 "$MNT" >"$WORK/out" 2>"$WORK/err"
 check_equal "a position that is not known: 1" 1 $?
 check "and why" grep -q "not all known" "$WORK/err"
@@ -257,6 +367,32 @@ wait "$WATCH_JSON"
 check_equal "the end of the mount ends it" 2 $?
 check "which is said" grep -q "the mount is gone" "$WORK/watched.json"
 check "the store is sound" "$CTL" check "$STORE"
+
+# ---- the store goes back, and on past the position of who watches
+cp -a "$STORE" "$WORK/earlier"
+must_mount "$STORE" "$MNT" "${OTHERS[@]}"
+P=$(position)
+timeout 60 "$CTL" watch --json --from "$P" "$MNT" >"$WORK/watched" 2>"$WORK/watch.err" &
+WATCH=$!
+mkdir "$MNT/lost"
+check "somebody watches" wait_until 20 grep -q lost "$WORK/watched"
+TOOL=$(pgrep -P "$WATCH")
+# else it finds a folder of the mount that was, and says that this is gone
+waits() { find "/proc/$TOOL/fd" -lname '*wait-for' | grep -q . && grep -q '^State:.S' "/proc/$TOOL/status"; }
+check "and waits for more" wait_until 20 waits
+kill -STOP "$TOOL"
+daemons_under "$MNT" | xargs kill -TERM
+check "the daemon goes" wait_until 60 no_daemon "$MNT"
+rm -r "$STORE"
+mv "$WORK/earlier" "$STORE"
+must_mount "$STORE" "$MNT" "${OTHERS[@]}"
+for i in $(seq 40); do mkdir "$MNT/again$i"; done
+kill -CONT "$TOOL"
+wait "$WATCH"
+check_equal "who watched is told that it was mounted again: 1" 1 $?
+check "which is said" grep -q "mounted again" "$WORK/watch.err"
+check_fails "and gets none of these for changes since then" "" grep -q again "$WORK/watched"
+check "unmount" unmount_store "$MNT"
 must_mount "$STORE" "$MNT" -o fsname=$'x\033[31m\nforged'
 "$ENGRAMFS" "$WORK/another" "$MNT" >"$WORK/out" 2>&1
 check "what somebody calls his mount is said without what steers a terminal" grep -qF 'x?[31m?forged is mounted there already' "$WORK/out"

@@ -1,6 +1,7 @@
 /*
  * cmd_watch.c - engramctl watch: what changes in a mount, as it changes. Reads changes-since, and lets the
- * daemon tell by wait-for when there is more. No state. */
+ * daemon tell by wait-for when there is more; where the kernel lets nobody write, looks each second. No
+ * state. */
 #include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "shared/buf.h"
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 
 static const char help_text[] =
@@ -19,24 +21,33 @@ static const char help_text[] =
     "Ctrl-C ends it.\n"
     "\n"
     "  --from POSITION  all changes after that position, which is what the mount's\n"
-    "                   .engram/position or the member position of a change once said\n"
-    "  --once           end when all changes that there are have been printed; without\n"
-    "                   --from these are the latest 1,000\n"
+    "                   .engram/position or the member position of a change once said.\n"
+    "                   A position of another mount of the store may be taken for one of\n"
+    "                   this one: engramfs-control(7)\n"
+    "  --once           end when all changes that there are at the beginning have been\n"
+    "                   printed; without --from these are the latest 1,000\n"
     "  --json           JSON lines, as in the mount's .engram/changes\n"
     "\n"
     "Exit codes: 0 ended by a signal, or with --once, 1 changes were missed (they came\n"
-    "faster than they were read, POSITION is too old, or the mount was mounted again),\n"
-    "2 not started, or the mount is gone.\n";
+    "faster than they were read, POSITION is too old, or the store was mounted again\n"
+    "since watch began), 2 not started, or the mount is gone.\n";
 
 struct watch {
     const char *mountpoint;
     bool json, once;
     bool begun;        /* the mount has answered */
     uint64_t position; /* all changes up to this one have been printed */
+    uint64_t last;     /* once: the newest when it began */
+    struct control_mount mount;
 };
 
 static int failed(const struct watch *w, const char *file, int error)
 {
+    if (error == -EREMCHG) {
+        cli_error("%s: mounted again: what changed after position %" PRIu64 " is not known", w->mountpoint,
+                  w->position);
+        return CLI_SOME;
+    }
     if (error == -ESTALE) {
         cli_error("%s: the changes after position %" PRIu64 " are not all known any more", w->mountpoint,
                   w->position);
@@ -91,11 +102,23 @@ static int take_line(struct watch *w, const char *line, size_t len)
     return good ? 0 : -EBADMSG;
 }
 
+/* Positions are numbers, which another mount of the store may have given to other changes. -EREMCHG. */
+static int check_mount(const struct watch *w)
+{
+    struct control_mount now;
+    int r = control_find_mount(w->mountpoint, &now);
+    bool same = !r && now.dev == w->mount.dev && now.began.tv_sec == w->mount.began.tv_sec &&
+                now.began.tv_nsec == w->mount.began.tv_nsec;
+    return r || same ? r : -EREMCHG;
+}
+
 /* Reads one of the files with changes, and prints them. */
 static int print_changes(struct watch *w, const char *file)
 {
     struct buf text = {0};
     int r = control_read(w->mountpoint, file, &text);
+    if (!r)
+        r = check_mount(w);
     const char *at = text.data, *end = text.data + text.len;
     while (!r && at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
@@ -110,9 +133,15 @@ static int print_changes(struct watch *w, const char *file)
 
 static int wait_for_more(const struct watch *w)
 {
+    enum { LOOK_MS = 1000 };
     char line[32];
     (void)snprintf(line, sizeof line, "%" PRIu64, w->position + 1);
-    return control_write(w->mountpoint, "wait-for", line);
+    int r = control_write(w->mountpoint, "wait-for", line);
+    if (r != -EROFS)
+        return r;
+    /* -o ro, or a read-only view of a mount that others write to. A signal ends this, too. */
+    (void)poll(NULL, 0, LOOK_MS);
+    return 0;
 }
 
 static int watch(struct watch *w, bool from)
@@ -126,7 +155,7 @@ static int watch(struct watch *w, bool from)
         int r = print_changes(w, file);
         if (r)
             return ferror(stdout) ? CLI_ERROR : failed(w, file, r);
-        if (w->once && !first && w->position == before)
+        if (w->once && w->position >= w->last)
             return CLI_OK;
         w->begun = true;
         if (!w->once && w->position == before)
@@ -140,11 +169,11 @@ static int watch(struct watch *w, bool from)
 }
 
 /* Where the mount is now. */
-static int find_position(struct watch *w)
+static int find_position(const struct watch *w, uint64_t *ret_position)
 {
     struct buf text = {0};
     int r = control_read(w->mountpoint, "position", &text);
-    if (!r && sscanf(text.data, "%" SCNu64, &w->position) != 1)
+    if (!r && sscanf(text.data, "%" SCNu64, ret_position) != 1)
         r = -EBADMSG;
     buf_done(&text);
     return r;
@@ -172,7 +201,9 @@ int cmd_watch(int argc, char **argv)
         code = CLI_ERROR;
     } else {
         cli_catch_signals();
-        int r = from || w.once ? 0 : find_position(&w);
+        int r = control_find_mount(w.mountpoint, &w.mount);
+        if (!r && (w.once || !from))
+            r = find_position(&w, w.once ? &w.last : &w.position);
         code = r ? failed(&w, "position", r) : watch(&w, from || !w.once);
     }
     (void)target_close(t);

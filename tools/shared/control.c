@@ -127,6 +127,22 @@ int control_read(const char *mountpoint, const char *name, struct buf *ret_text)
     return r;
 }
 
+int control_find_mount(const char *mountpoint, struct control_mount *ret_mount)
+{
+    struct stat st;
+    dev_t dev = 0;
+    int root = open_mount(mountpoint, &dev);
+    if (root < 0)
+        return root;
+    int r = fstatat(root, ".engram", &st, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    close(root);
+    if (!r && (!S_ISDIR(st.st_mode) || st.st_dev != dev))
+        r = -ELOOP;
+    if (!r)
+        *ret_mount = (struct control_mount){dev, st.st_mtim}; /* of .engram: when the daemon began */
+    return r;
+}
+
 /* Opens `hold` for reading if its daemon says that the whole mount is read-only. */
 static int open_read_only_hold(const char *mountpoint)
 {

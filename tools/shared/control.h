@@ -5,12 +5,24 @@
 #ifndef ENGRAM_SHARED_CONTROL_H
 #define ENGRAM_SHARED_CONTROL_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
+
 #include "shared/buf.h"
+
+/* Which mount it is: of the same store, mounted again, another. */
+struct control_mount {
+    dev_t dev;
+    struct timespec began;
+};
 
 /* Writes one line. 0, or the control file's errno (see its `help`). */
 int control_write(const char *mountpoint, const char *name, const char *line);
 /* Reads the whole text; ends with a NUL that is not counted. */
 int control_read(const char *mountpoint, const char *name, struct buf *ret_text);
+/* Which mount is there. 0 or -errno. */
+int control_find_mount(const char *mountpoint, struct control_mount *ret_mount);
 /*
  * Has the daemon hold the files of its store until the descriptor returned is closed, however that happens.
  * Of a mount with -o ro, whose daemon removes nothing and keeps others from it, any control file will do. Or

@@ -1,0 +1,170 @@
+/*
+ * drop_names.c - see drop_names.h.
+ *
+ * The kernel takes the lock of the folder to give a name up, and a look-up has that lock until we have
+ * answered it. So no thread that answers requests may ask for it: one of its own does, from the first such
+ * name on. Whoever lists the folder has the lock as well, for as long as the memory that the listing goes to
+ * makes the kernel wait (userfaultfd(2), a mapped file of a file system that does not answer), and no signal
+ * ends that thread meanwhile. So only trusted callers may list it (nodes.c), and the end waits for a bounded
+ * time.
+ *
+ * drop_names->lock is a leaf. */
+#include "control/drop_names.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/verbs.h"
+#include "messages.h"
+
+/* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
+enum { STOP_MS = 2000 };
+/* Twice as many as there are nodes: what was forgotten before its turn is still queued. */
+enum { QUEUE_MAX = 16384 };
+/* So many queued are too many. */
+enum { BACKLOG = 64 };
+
+struct since {
+    fuse_ino_t ino;
+    uint64_t position;
+};
+
+struct drop_names {
+    struct drop_names_options opt; /* immutable */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* protected by lock: */
+    bool hold_wanted, busy, ending;
+    bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
+    pthread_t thread;
+    uint64_t first, end; /* what is queued: offsets that only grow */
+    struct since queue[QUEUE_MAX];
+};
+
+struct drop_names *drop_names_new(const struct drop_names_options *opt)
+{
+    struct drop_names *d = calloc(1, sizeof *d);
+    if (!d)
+        return NULL;
+    d->opt = *opt;
+    (void)pthread_mutex_init(&d->lock, NULL);
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&d->changed, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    return d;
+}
+
+void drop_names_free(struct drop_names *d)
+{
+    if (!d)
+        return;
+    if (d->has_thread)
+        (void)pthread_join(d->thread, NULL);
+    (void)pthread_cond_destroy(&d->changed);
+    (void)pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+static void drop(const struct drop_names *d, fuse_ino_t folder, const char *name, const char *else_what)
+{
+    int r = fuse_lowlevel_notify_inval_entry(d->opt.session->fuse, folder, name, strlen(name));
+    if (r && r != -ENOENT && r != -ENOTCONN && r != -ENODEV) /* it has no such name any more, or no mount */
+        messages_line(ENG_LOG_WARNING, "%s: %s", else_what, strerror(-r));
+}
+
+/* The kernel gives the lock to one of us, and then to all that look something up: of many at once each leaves
+ * a name, and one goes. With the folder's own name, in another one, go all names below that nobody uses. */
+static void drop_since(const struct drop_names *d, const struct since *since, bool too_many)
+{
+    static const char else_what[] = "changes that were read may stay in memory";
+    char name[24];
+    if (too_many)
+        drop(d, d->opt.folder, ctl_files[CTL_CHANGES_SINCE].name, else_what);
+    (void)snprintf(name, sizeof name, "%" PRIu64, since->position);
+    if (d->opt.is_held(d->opt.arg, since->ino))
+        drop(d, d->opt.since_folder, name, else_what);
+}
+
+static void *drop_main(void *arg)
+{
+    struct drop_names *d = arg;
+    (void)pthread_mutex_lock(&d->lock);
+    while (!d->ending) {
+        if (!d->hold_wanted && d->first == d->end) {
+            (void)pthread_cond_wait(&d->changed, &d->lock);
+            continue;
+        }
+        const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
+        const struct since since = d->queue[hold ? 0 : d->first++ % QUEUE_MAX];
+        d->hold_wanted = false;
+        d->busy = true;
+        (void)pthread_mutex_unlock(&d->lock);
+        if (hold)
+            drop(d, d->opt.folder, ctl_files[CTL_HOLD].name, "a hold may outlast its holder");
+        else if (d->opt.is_held(d->opt.arg, since.ino))
+            drop_since(d, &since, too_many);
+        (void)pthread_mutex_lock(&d->lock);
+        d->busy = false;
+        (void)pthread_cond_broadcast(&d->changed);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+static int begin_locked(struct drop_names *d)
+{
+    if (d->has_thread || d->ending)
+        return 0;
+    d->has_thread = pthread_create(&d->thread, NULL, drop_main, d) == 0;
+    return d->has_thread ? 0 : -EAGAIN;
+}
+
+int drop_names_hold(struct drop_names *d)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    d->hold_wanted = !r;
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_since(struct drop_names *d, fuse_ino_t ino, uint64_t position)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    if (!r && d->end - d->first == QUEUE_MAX)
+        r = -ENFILE;
+    if (!r)
+        d->queue[d->end++ % QUEUE_MAX] = (struct since){ino, position};
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+bool drop_names_stop(struct drop_names *d)
+{
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += STOP_MS / 1000;
+    int r = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    d->ending = true;
+    (void)pthread_cond_broadcast(&d->changed);
+    while (d->busy && !d->is_stuck && r != ETIMEDOUT)
+        r = pthread_cond_timedwait(&d->changed, &d->lock, &end);
+    bool told = d->is_stuck;
+    d->is_stuck = told || d->busy;
+    bool stuck = d->is_stuck;
+    (void)pthread_mutex_unlock(&d->lock);
+    if (stuck && !told)
+        messages_line(ENG_LOG_WARNING,
+                      "a lister of .engram makes the kernel wait; this process ends with the listing");
+    return !stuck;
+}

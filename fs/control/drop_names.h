@@ -1,0 +1,42 @@
+/*
+ * drop_names.h - has the kernel give up names of control files.
+ *
+ * The kernel keeps the entry of a name, and with it the inode, beyond the last
+ * close, until that name is looked up again: FORGET would come when somebody
+ * happens to do so. An inode that no name leads to goes with its last
+ * descriptor. So these are given up:
+ *   - .engram/hold whenever a file of it holds, since FORGET ends the hold;
+ *   - each name in .engram/changes-since that was looked up, since there are
+ *     as many as there are positions, and FORGET frees the text. */
+#ifndef ENGRAMFS_CONTROL_DROP_NAMES_H
+#define ENGRAMFS_CONTROL_DROP_NAMES_H
+
+#include "session.h"
+
+struct drop_names;
+
+struct drop_names_options {
+    struct session *session;
+    fuse_ino_t folder;                        /* .engram */
+    fuse_ino_t since_folder;                  /* changes-since in it */
+    bool (*is_held)(void *arg, uint64_t ino); /* has the kernel not forgotten it? Under no lock */
+    void *arg;
+};
+
+/* NULL: no memory. */
+struct drop_names *drop_names_new(const struct drop_names_options *opt);
+void drop_names_free(struct drop_names *drop_names); /* after drop_names_stop() has said true */
+/* Whatever is open as .engram/hold by now loses that name soon. -EAGAIN if there can be no thread for it. */
+int drop_names_hold(struct drop_names *drop_names);
+/* The same for the name `position` in changes-since, where inode `ino` is or will be, once the look-up is
+ * answered. Also -ENFILE: too many wait for it. */
+int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
+/* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
+ * have ended: the kernel waits for look-ups in that folder before it gives a name up.
+ *
+ * False: the kernel does not come back, since somebody keeps the folder's lock. What is given here is used
+ * until the process ends: neither drop_names nor FUSE's session may be freed, nor does closing FUSE's
+ * descriptor end the connection. */
+bool drop_names_stop(struct drop_names *drop_names);
+
+#endif
