@@ -253,6 +253,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \
     M(NOTHING_REMOVES)  /* a hole where nothing is counts as a removal */                                    \
+    M(END_BEHIND_HOLE)  /* a copy of a checkpoint that was cut gets its end, and is called mended */         \
+    M(END_UNWRITTEN)    /* the end of a copy is called mended without a write */                             \
+    M(SHORT_UNTOLD)     /* nobody is told of a copy of a checkpoint that is too short */                     \
     M(END_UNREAD)       /* the log goes on in a block that was not read */                                   \
     M(END_CACHED)       /* what is in memory of that block proves that it can be */                          \
     M(LOG_STAYS)        /* a segment that cannot be written is not left */                                   \

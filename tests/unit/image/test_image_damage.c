@@ -261,6 +261,99 @@ Test(image_damage, what_both_have_lost_comes_from_memory, .init = setup, .fini =
     MUST(lost > 10);
 }
 
+/* ---- the end of one copy -------------------------------------------------------------------------- */
+
+/* Copy `copy` of the newest checkpoint, of which `keep` bytes are left, as an opening for writing mends it:
+ * whether it says so. *ret_notes: what is left to tell. */
+static bool mend_cut(unsigned copy, uint64_t keep, unsigned *ret_notes)
+{
+    struct it_life l;
+    struct image_note notes[IMAGE_NOTES];
+    char name[IMAGE_NAME_SIZE];
+    uint8_t *data;
+    size_t size;
+    image_name(it.live.images.map.id, copy, name);
+    MUST(simdisk_get(it.disk, name, &data, &size) == 0);
+    simdisk_put(it.disk, name, data, keep);
+    free(data);
+    MUST(it_open(&it, &l) == it.live.images.map.id);
+    unsigned mended = images_mend_end(&l.images);
+    MUST(mended == 0 || mended == 1u << copy);
+    *ret_notes = images_take_notes(&l.images, notes);
+    it_end(&l);
+    simdisk_power_on(it.disk, SIM_DROP_ALL, 0);
+    return mended;
+}
+
+static uint64_t newest_size(void)
+{
+    return map_file(&it.live.images.map, it.live.images.map.id)->size;
+}
+
+Test(image_damage, the_end_of_one_copy_is_written_as_the_other_has_it, .init = setup, .fini = teardown)
+{
+    uint64_t root = it.live.images.map.root.offset, size = newest_size();
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        for (uint64_t keep = root; keep < size; keep += 1 + rng_below(&it.rng, 20)) {
+            char name[IMAGE_NAME_SIZE];
+            unsigned notes;
+            image_name(it.live.images.map.id, copy, name);
+            MUST(mend_cut(copy, keep, &notes) && notes == 0);
+            MUST(is_copied(name, true)); /* and it is durable */
+        }
+    }
+    MUST(prove(true).n == 0);
+}
+
+/* What was before the end is missing, too, or may be: no later opening would find that. */
+Test(image_damage, a_copy_that_lacks_more_than_its_end_is_told, .init = setup, .fini = teardown)
+{
+    uint64_t root = it.live.images.map.root.offset;
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        for (uint64_t keep = 0; keep < root;
+             keep = keep + 1000 < root ? keep + 1000 : MAX_OF(keep + 1, root - 1)) {
+            unsigned notes;
+            MUST(!mend_cut(copy, keep, &notes) && notes == 1);
+            MUST(!mend_cut(copy, keep, &notes) && notes == 1); /* the next time, too */
+        }
+        MUST(prove(true).mended > 0 && prove(true).n == 0);
+    }
+}
+
+/* A page of the copy is bad besides. */
+Test(image_damage, with_its_end_not_all_of_a_copy_is_mended, .init = setup, .fini = teardown)
+{
+    const struct piece_ref *page = &it.live.images.map.tables[0].pages[0].ref;
+    char name[IMAGE_NAME_SIZE];
+    unsigned notes;
+    MUST(page->file == it.live.images.map.id);
+    image_name(page->file, 0, name);
+    MUST(simdisk_flip(it.disk, name, page->offset + 50, 1) == 0);
+    MUST(mend_cut(0, newest_size() - 1, &notes) && notes == 1);
+    MUST(prove(true).mended == 1);
+}
+
+/* Of a file that the newest checkpoint still needs, though it is older. */
+Test(image_damage, a_short_copy_of_an_older_file_is_told, .init = setup, .fini = teardown)
+{
+    const struct image_map *map = &it.live.images.map;
+    struct image_note notes[IMAGE_NOTES];
+    struct it_life l;
+    char name[IMAGE_NAME_SIZE];
+    uint8_t *data;
+    size_t size;
+    uint64_t id = map->files[map->files[0].id == map->id].id;
+    image_name(id, 1, name);
+    MUST(simdisk_get(it.disk, name, &data, &size) == 0);
+    simdisk_put(it.disk, name, data, size - 1);
+    free(data);
+    MUST(it_open(&it, &l) == map->id);
+    MUST(images_mend_end(&l.images) == 0);
+    MUST(images_take_notes(&l.images, notes) == 1);
+    MUST(notes[0].file == id && notes[0].copy == 1 && notes[0].error == -EBADMSG && !notes[0].end);
+    it_end(&l);
+}
+
 /* ---- what is lost must not be taken for something --------------------------------------------------------
  */
 
