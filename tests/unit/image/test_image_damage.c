@@ -229,6 +229,74 @@ Test(image_damage, one_copy_mends_the_other, .init = setup, .fini = teardown)
     }
 }
 
+struct pieces {
+    struct piece_ref refs[1024];
+    size_t n;
+};
+
+static int note_piece(void *arg, const struct piece_ref *ref, unsigned table, uint32_t chunk, uint32_t k)
+{
+    struct pieces *l = arg;
+    (void)table;
+    (void)chunk;
+    (void)k;
+    MUST(l->n < 1024);
+    l->refs[l->n++] = *ref;
+    return 0;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct piece_ref *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static bool share_block(const struct piece_ref *a, const struct piece_ref *b)
+{
+    return (a->offset + a->len - 1) / IO_ALIGN == b->offset / IO_ALIGN;
+}
+
+/* One copy has lost a block in the midst of piece `lost`, the other a bit of its neighbour, in the block in
+ * which both lie. */
+static void lose_beside(const struct piece_ref *lost, uint64_t bit)
+{
+    char name[IMAGE_NAME_SIZE];
+    uint64_t block = (lost->offset / IO_ALIGN + 1) * IO_ALIGN;
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        image_name(lost->file, copy, name);
+        MUST(simdisk_spoil(it.disk, name, block, block + IO_ALIGN) == 0);
+        image_name(lost->file, 1 - copy, name);
+        MUST(simdisk_flip(it.disk, name, bit, 1) == 0);
+        struct told told = prove(true);
+        MUST(told.n == 2 && told.mended == 2 && told.lost == 0);
+        MUST(prove(true).n == 0);
+        MUST(it_reads_as(&it, &it.live));
+    }
+}
+
+/* It is the only copy of that one. */
+Test(image_damage, a_block_is_not_mended_with_a_bad_neighbour, .init = setup, .fini = teardown)
+{
+    const struct image_map *map = &it.live.images.map;
+    unsigned n = 0;
+    for (size_t f = 0; f < map->n_files; f++) {
+        static struct pieces l;
+        l.n = 0;
+        MUST(map_each_piece(map, map->files[f].id, note_piece, &l) == 0);
+        qsort(l.refs, l.n, sizeof l.refs[0], by_offset);
+        for (size_t i = 1; i + 1 < l.n && n < 20; i++) {
+            const struct piece_ref *ref = &l.refs[i];
+            if (ref->len < 3 * IO_ALIGN || !share_block(ref - 1, ref) || !share_block(ref, ref + 1))
+                continue;
+            lose_beside(ref, ref->offset - 1);
+            lose_beside(ref, ref[1].offset);
+            n++;
+        }
+    }
+    (void)fprintf(stderr, "%u pieces\n", n);
+    MUST(n > 1);
+}
+
 /* Each piece of each file in both copies. */
 Test(image_damage, what_both_have_lost_comes_from_memory, .init = setup, .fini = teardown)
 {
