@@ -229,6 +229,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GATHERS_FIRST)       /* an opening writes the first batches of the log to the echo, not the last */    \
     M(GATHERED_ANYHOW)     /* what could not be written to another echo is taken to be there */              \
     M(UNREAD_CKPT_IS_NONE) /* a checkpoint that cannot be read just now is none */                           \
+    M(ECHO_UNCALLED)       /* where nobody commits the second copy of the log does not become durable */     \
     M(UNECHOED)            /* while not all is loaded the second copy of the log does not become durable */  \
     M(GAPS_ARE_DAMAGE)     /* what a cut of the power has torn out of an echo is called damage */            \
     M(GAPS_ARE_TORN)       /* what was durable is called torn */                                             \
