@@ -117,7 +117,10 @@ struct eng_options {
 
 /*
  * Opens (creating it if allowed) the store in directory `path`, recovers it
- * and starts background work. On return everything recovered is durable.
+ * and starts background work. On return everything recovered is durable, as far as an engine has written it:
+ * it makes durable what the last run may not have, and no file that was durable then. So of a folder that was
+ * copied since (cp, rsync), all is durable only once the copy was synced (sync(1)), however often it was
+ * opened, written to and fsynced meanwhile.
  * A store of an older format becomes one of today's first, unless it is opened
  * read_only. Of a large one the index comes behind the open store, unless there is
  * no_background: until eng_stats.index_unverified_bytes is 0 a call that needs a part

@@ -229,6 +229,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GATHERS_FIRST)       /* an opening writes the first batches of the log to the echo, not the last */    \
     M(GATHERED_ANYHOW)     /* what could not be written to another echo is taken to be there */              \
     M(UNREAD_CKPT_IS_NONE) /* a checkpoint that cannot be read just now is none */                           \
+    M(ECHO_UNCALLED)       /* where nobody commits the second copy of the log does not become durable */     \
     M(UNECHOED)            /* while not all is loaded the second copy of the log does not become durable */  \
     M(GAPS_ARE_DAMAGE)     /* what a cut of the power has torn out of an echo is called damage */            \
     M(GAPS_ARE_TORN)       /* what was durable is called torn */                                             \
@@ -253,16 +254,23 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \
     M(NOTHING_REMOVES)  /* a hole where nothing is counts as a removal */                                    \
-    M(END_UNREAD)       /* the log goes on in a block that was not read */                                   \
-    M(END_CACHED)       /* what is in memory of that block proves that it can be */                          \
-    M(LOG_STAYS)        /* a segment that cannot be written is not left */                                   \
-    M(LEFT_UNCUT)       /* one is left with what there is of a batch that failed */                          \
-    M(LEFT_EACH_TIME)   /* one is left for each batch that fails */                                          \
-    M(WALKED_FOR_EACH)  /* each relocation of an xattr goes through the file's list */                       \
-    M(WALKS_UNCOUNTED)  /* those of a batch may be of any number of long lists */                            \
-    M(LOOKED_FOR_EACH)  /* each xattr to be copied is looked for in the file's list */                       \
-    M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
-    M(NO_LOCK)          /* the store is not locked */
+    M(NEIGHBOUR_UNPROVED) /* a block that one copy has lost is mended with what is bad in the other */       \
+    M(SYNCED_IN_PART)     /* the echo calls batches durable behind one that it lacks */                      \
+    M(LAST_IS_BEST)       /* of several records of a batch any will do */                                    \
+    M(SETTLED_ANYHOW)     /* I11: a checkpoint is adopted although neither copy could be made durable */     \
+    M(END_BEHIND_HOLE)    /* a copy of a checkpoint that was cut gets its end, and is called mended */       \
+    M(END_UNWRITTEN)      /* the end of a copy is called mended without a write */                           \
+    M(SHORT_UNTOLD)       /* nobody is told of a copy of a checkpoint that is too short */                   \
+    M(END_UNREAD)         /* the log goes on in a block that was not read */                                 \
+    M(END_CACHED)         /* what is in memory of that block proves that it can be */                        \
+    M(LOG_STAYS)          /* a segment that cannot be written is not left */                                 \
+    M(LEFT_UNCUT)         /* one is left with what there is of a batch that failed */                        \
+    M(LEFT_EACH_TIME)     /* one is left for each batch that fails */                                        \
+    M(WALKED_FOR_EACH)    /* each relocation of an xattr goes through the file's list */                     \
+    M(WALKS_UNCOUNTED)    /* those of a batch may be of any number of long lists */                          \
+    M(LOOKED_FOR_EACH)    /* each xattr to be copied is looked for in the file's list */                     \
+    M(LOOKS_UNCOUNTED)    /* those of a step are looked for in one hold, in any number of lists */           \
+    M(NO_LOCK)            /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

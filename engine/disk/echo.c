@@ -174,7 +174,8 @@ void echo_note(struct echo *echo, uint32_t segment, uint64_t offset, const struc
                               .synced = atomic_load_explicit(&echo->synced, memory_order_relaxed),
                               .batch = *h};
     size_t n = sizeof rec + h->ops_len;
-    if (echo_lacks(echo)) /* and what a cut of the power has torn is that, and no damage */
+    if (echo_lacks(echo) &&
+        !MUTANT(SYNCED_IN_PART)) /* and what a cut of the power has torn is that, and no damage */
         rec.synced = 0;
     rec.sum = echo_record_sum(&rec);
     if (atomic_load_explicit(&echo->lean, memory_order_relaxed) || echo->pending.len + n > ECHO_PENDING_MAX ||

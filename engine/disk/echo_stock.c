@@ -470,6 +470,8 @@ int echo_stock_load_since(struct echo_stock *stock, struct eng_io *io, uint64_t 
 static unsigned rank(const struct echo_stock *stock, const struct echo_ref *ref)
 {
     const struct echo_stock_file *f = &stock->files[ref->file];
+    if (MUTANT(LAST_IS_BEST))
+        return 0;
     return (ref->held && f->copied ? 0u : 2u) + !f->kept;
 }
 

@@ -189,7 +189,7 @@ static int mend_blocks(struct proof *p, size_t i, unsigned from, struct io_file 
     while (hi + 1 < p->n && p->parts[hi + 1].ref.offset < end)
         hi++;
     for (size_t k = lo; k <= hi; k++)
-        if (p->parts[k].errors[from])
+        if (p->parts[k].errors[from] && !MUTANT(NEIGHBOUR_UNPROVED))
             return -EBADMSG;
     if (p->wrong[from] && end + IO_ALIGN > p->size)
         return -EBADMSG;       /* its end is bad */

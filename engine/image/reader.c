@@ -169,13 +169,16 @@ static void note_bad(struct images *images, uint64_t file, unsigned copy, int er
     pthread_mutex_unlock(&images->notes.lock);
 }
 
-static void forget_note(struct images *images, uint64_t file, unsigned copy)
+/* The end of that copy is good again. If more of it was bad the note stays. */
+static void forget_end(struct images *images, uint64_t file, unsigned copy)
 {
     pthread_mutex_lock(&images->notes.lock);
     unsigned n = 0;
-    for (unsigned i = 0; i < images->notes.n; i++)
-        if (images->notes.all[i].file != file || images->notes.all[i].copy != copy)
-            images->notes.all[n++] = images->notes.all[i];
+    for (unsigned i = 0; i < images->notes.n; i++) {
+        const struct image_note *note = &images->notes.all[i];
+        if (note->file != file || note->copy != copy || !note->end)
+            images->notes.all[n++] = *note;
+    }
     images->notes.n = n;
     pthread_mutex_unlock(&images->notes.lock);
 }
@@ -314,7 +317,8 @@ static int read_root(struct images *images, uint64_t id, struct piece_ref *ret_r
 }
 
 /* A file is believed to be as long as one of its copies is. *ret_bytes: what all have together. */
-static int size_files(struct images *images, const struct image_map *map, bool in_part, uint64_t *ret_bytes)
+static int size_files(struct images *images, const struct image_map *map, const struct piece_ref *root,
+                      bool in_part, uint64_t *ret_bytes)
 {
     *ret_bytes = 0;
     for (size_t i = 0; i < map->n_files; i++) {
@@ -324,8 +328,9 @@ static int size_files(struct images *images, const struct image_map *map, bool i
             int r = file_size(images, map->files[i].id, copy, &size);
             if (io_is_shortage(r))
                 return r;
-            if (r || size < map->files[i].size)
-                note_bad(images, map->files[i].id, copy, r ? r : -EBADMSG, !r && map->files[i].id == map->id);
+            if (r || (size < map->files[i].size && !MUTANT(SHORT_UNTOLD)))
+                note_bad(images, map->files[i].id, copy, r ? r : -EBADMSG,
+                         !r && map->files[i].id == root->file && size >= root->offset);
             longest = MAX_OF(longest, size);
         }
         if (longest < map->files[i].size && !in_part)
@@ -369,7 +374,7 @@ static int read_map(struct images *images, const struct piece_ref *ref, const ui
     if (!r && ret_map->id != ref->file)
         r = -EBADMSG;
     if (!r)
-        r = size_files(images, ret_map, in_part, ret_bytes);
+        r = size_files(images, ret_map, ref, in_part, ret_bytes);
     if (!r)
         r = map_take_root(ret_map, ref, *ret_bytes, root);
     if (!r)
@@ -488,6 +493,14 @@ static int prove_end(struct images *images, unsigned copy, void *buf)
     return r ? r : images_read_copy(images, &images->map.root, copy, buf);
 }
 
+/* Whether a copy is so long that no more than its end can be missing. */
+static bool reaches_root(struct images *images, unsigned copy)
+{
+    uint64_t size;
+    int r = file_size(images, images->map.id, copy, &size);
+    return !r && (size >= images->map.root.offset || MUTANT(END_BEHIND_HOLE));
+}
+
 unsigned images_mend_end(struct images *images)
 {
     unsigned mended = 0;
@@ -497,11 +510,11 @@ unsigned images_mend_end(struct images *images)
     if (!buf || read_end(images, &bytes, &size) != 0)
         return 0;
     for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
-        if (prove_end(images, copy, buf) != -EBADMSG)
+        if (prove_end(images, copy, buf) != -EBADMSG || !reaches_root(images, copy))
             continue;
         images_close(images, images->map.id);
-        if (write_end(images, copy, bytes, size) == 0) {
-            forget_note(images, images->map.id, copy);
+        if (MUTANT(END_UNWRITTEN) || write_end(images, copy, bytes, size) == 0) {
+            forget_end(images, images->map.id, copy);
             mended |= 1u << copy;
         }
     }
@@ -532,7 +545,7 @@ int images_settle(struct images *images, uint64_t id)
         settled += !r;
         error = error ? error : r;
     }
-    return settled ? 0 : error;
+    return settled || MUTANT(SETTLED_ANYHOW) ? 0 : error;
 }
 
 /* ---- chunks ------------------------------------------------------------ */

@@ -82,8 +82,9 @@ bool images_may_be_finished(struct images *images, uint64_t id);
 int images_open(struct images *images, uint64_t id, size_t head_len, void **ret_head);
 
 /* After images_open(), of a store that may be written: a run that died after all pieces were durable may have
- * left the end of one copy unwritten. Writes it as the other has it; whatever is wrong besides is left to a
- * scrub. Returns a bit for each copy that was mended. */
+ * left the end of one copy unwritten. Writes it as the other has it. A copy that ends before that, and
+ * whatever else is wrong, stays noted, and is left to a scrub. Returns a bit for each copy whose end was
+ * mended. */
 unsigned images_mend_end(struct images *images);
 /* images_open() for salvage: what pages are damaged is lost, and so are files that are too short; *ret_bytes:
  * what all files have. */

@@ -332,20 +332,16 @@ static int apply_attr(struct index *idx, const struct op *op)
 static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *name, uint32_t name_len,
                         uint64_t seq)
 {
-    uint32_t x = index_find_xattr(idx, inode, name, name_len);
-    struct xattr_view view, prev;
+    uint32_t before, x = index_find_xattr_behind(idx, inode, name, name_len, &before);
+    struct xattr_view view;
     if (!x)
         return 1;
     if (!index_xattr(idx, x, &view))
         return -EBADMSG;
-    if (inode->xattrs == x) {
+    if (!before)
         inode->xattrs = view.next;
-    } else {
-        uint32_t at = inode->xattrs;
-        while (index_xattr(idx, at, &prev) && prev.next != x)
-            at = prev.next;
-        memcpy(names_mut(&idx->names, at, 4), &view.next, 4); /* xattr_rec.next */
-    }
+    else
+        memcpy(names_mut(&idx->names, before, 4), &view.next, 4); /* xattr_rec.next */
     int r = view.is_extent ? segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq) : 0;
     names_free_cells(&idx->names, x, xattr_stored_size(&view));
     idx->n_taken++;

@@ -360,14 +360,36 @@ bool index_next_xattr(const struct index *idx, struct xattr_walk *walk)
     return true;
 }
 
+static bool is_xattr(const struct index *idx, uint32_t handle, const char *name, size_t len)
+{
+    struct xattr_view view;
+    const uint8_t *p = names_get(&idx->names, handle, (uint32_t)(sizeof(struct xattr_rec) + len));
+    return p && memcmp(p + sizeof(struct xattr_rec), name, len) == 0 && index_xattr(idx, handle, &view);
+}
+
+/* Of all others no more is looked at than the head: a replay goes through long lists, again and again. */
+uint32_t index_find_xattr_behind(const struct index *idx, const struct inode_rec *inode, const char *name,
+                                 size_t len, uint32_t *ret_before)
+{
+    uint32_t at = inode->xattrs;
+    *ret_before = 0;
+    for (uint32_t n = 0; at && n < XATTRS_MAX; n++) {
+        const struct xattr_rec *rec = names_get(&idx->names, at, sizeof *rec);
+        if (!rec)
+            return 0;
+        if (rec->name_len == len && is_xattr(idx, at, name, len))
+            return at;
+        *ret_before = at;
+        at = rec->next;
+    }
+    return 0;
+}
+
 uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode, const char *name,
                           size_t len)
 {
-    struct xattr_walk walk = {.next = inode->xattrs};
-    while (index_next_xattr(idx, &walk))
-        if (walk.xattr.name_len == len && memcmp(walk.xattr.name, name, len) == 0)
-            return walk.handle;
-    return 0;
+    uint32_t before;
+    return index_find_xattr_behind(idx, inode, name, len, &before);
 }
 
 uint32_t index_count_xattrs(const struct index *idx, const struct inode_rec *inode, uint32_t max)

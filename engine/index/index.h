@@ -195,6 +195,9 @@ size_t index_path(const struct index *idx, uint32_t slot, char *buf, size_t size
 /* The xattr's handle in names, 0 none. */
 uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode, const char *name,
                           size_t len);
+/* The same. *ret_before: the one before it in the list, 0: none, it is the first. */
+uint32_t index_find_xattr_behind(const struct index *idx, const struct inode_rec *inode, const char *name,
+                                 size_t len, uint32_t *ret_before);
 /* A checked look at an xattr record: name, and value or locator. NULL if damaged. */
 struct xattr_view {
     uint32_t next, name_len, value_len;

@@ -123,23 +123,54 @@ static int keep_house(struct eng *eng, bool committed)
     return r;
 }
 
+/* Where nobody commits, what was fsynced is to be there twice soon all the same. */
+#define ECHO_SYNC_NS UINT64_C(1000000000)
+
+/* Of a store without a committer, *at: when it was or is done next. */
+static bool is_time_for_echo(struct eng *eng, uint64_t *at)
+{
+    uint64_t now = mono_ns();
+    bool nobody = eng->opt.commit_ms < 0 && !eng->opt.read_only && !MUTANT(ECHO_UNCALLED);
+    bool due = nobody && *at && now >= *at;
+    if (!nobody)
+        *at = 0;
+    else if (due || !*at)
+        *at = now + ECHO_SYNC_NS;
+    return due;
+}
+
+/* With wake.lock held. `at`: no longer than until then; 0: for ever. */
+static void await_work(struct eng *eng, uint64_t at)
+{
+    uint64_t now = mono_ns();
+    struct timespec until = mono_after(at > now ? at - now : 0);
+    if (at)
+        pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
+    else
+        pthread_cond_wait(&eng->wake.cond, &eng->wake.lock);
+}
+
 static void *housekeeper(void *arg)
 {
     struct eng *eng = arg;
     struct workers *w = eng->workers;
+    uint64_t echo_at = 0;
     if (!is_read_only(eng))
         summaries_complete_active(eng);
     pthread_mutex_lock(&eng->wake.lock);
     while (!w->stop) {
-        bool committed = w->committed;
-        if (!eng->wake.wanted) {
-            pthread_cond_wait(&eng->wake.cond, &eng->wake.lock);
+        bool committed = w->committed, wanted = eng->wake.wanted, echo = is_time_for_echo(eng, &echo_at);
+        if (!wanted && !echo) {
+            await_work(eng, echo_at);
             continue;
         }
         eng->wake.wanted = w->committed = false;
         pthread_mutex_unlock(&eng->wake.lock);
-        (void)keep_house(eng, committed);         /* failures are in last_error */
-        if (committed || maintenance_is_due(eng)) /* thresholds may have been crossed */
+        if (echo && !is_read_only(eng))
+            sync_echo(eng);
+        if (wanted)
+            (void)keep_house(eng, committed);                 /* failures are in last_error */
+        if (committed || (wanted && maintenance_is_due(eng))) /* thresholds may have been crossed */
             maintenance_look(eng);
         pthread_mutex_lock(&eng->wake.lock);
     }

@@ -258,6 +258,32 @@ Test(echo, what_was_never_durable_is_torn_and_not_damaged)
     }
 }
 
+/* The sync of batches 3 and 4 fails: the power takes one of them and leaves the other. What comes after them
+ * is durable. */
+Test(echo, what_a_failed_sync_may_have_lost_is_torn_and_not_damaged)
+{
+    uint8_t *data;
+    size_t size, third = sizeof(struct echo_header);
+    write_all(1, 2);
+    echo_sync(&echo);
+    third += 2 * sizeof(struct echo_record) + lens[1] + lens[2];
+    write_all(3, 4);
+    cr_assert_eq(simdisk_get(disk, "e00000001.log", &data, &size), 0);
+    simdisk_fail(disk, SIM_DATASYNC, 1, EIO);
+    echo_sync(&echo);
+    cr_assert_eq(echo_lacks(&echo), 4);
+    write_all(5, 5);
+    echo_sync(&echo);
+    write_all(6, 6);
+    memset(data + third, 0, sizeof(struct echo_record));
+    simdisk_put(disk, "e00000001.log", data, size);
+    free(data);
+    struct echo_stock stock = load();
+    cr_assert_eq(stock.n_refs, 5);
+    cr_assert(stock.files[0].torn && !stock.files[0].damaged);
+    echo_stock_free(&stock);
+}
+
 Test(echo, a_lost_sector_costs_what_lies_in_it)
 {
     write_all(1, N);

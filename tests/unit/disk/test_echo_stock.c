@@ -150,3 +150,34 @@ Test(echo_stock, the_records_of_many_files_are_sorted_once)
     cr_assert_eq(n_sorted, stock.n_refs, "%zu", n_sorted);
     echo_stock_free(&stock);
 }
+
+/* The same batch in two files; bit 1 of what each is: nothing makes one doubt it, bit 0: it was not set
+ * aside. */
+Test(echo_stock, of_several_records_the_best_is_found)
+{
+    const struct echo_source source = {.read = read_file};
+    stock = (struct echo_stock){0};
+    for (uint32_t id = 1; id <= 2; id++) {
+        begin_file(id, 8 << 10);
+        put(7, 8, true);
+        cr_assert_eq(echo_stock_scan(&stock, &source, STORE, id, file_size), 0);
+        free(file);
+    }
+    echo_stock_sort(&stock);
+    cr_assert(stock.n_refs == 2 && stock.refs[0].file == 0);
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned ranks[2] = {i % 4, i / 4};
+        for (unsigned k = 0; k < 2; k++) {
+            stock.refs[k].held = stock.files[k].copied = !(ranks[k] & 2);
+            stock.files[k].kept = !(ranks[k] & 1);
+        }
+        cr_assert_eq(echo_stock_find(&stock, 7, 0), &stock.refs[ranks[1] >= ranks[0]], "%u and %u", ranks[0],
+                     ranks[1]);
+        stock.refs[1].held = false; /* of what was not written in a hold a copy is as good */
+        cr_assert_eq(echo_stock_find(&stock, 7, 0), &stock.refs[(ranks[1] | 2) >= ranks[0]]);
+        stock.refs[1].held = true;
+        stock.files[1].copied = false; /* and in the store itself so is what was */
+        cr_assert_eq(echo_stock_find(&stock, 7, 0), &stock.refs[(ranks[1] | 2) >= ranks[0]]);
+    }
+    echo_stock_free(&stock);
+}

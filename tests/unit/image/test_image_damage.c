@@ -229,6 +229,74 @@ Test(image_damage, one_copy_mends_the_other, .init = setup, .fini = teardown)
     }
 }
 
+struct pieces {
+    struct piece_ref refs[1024];
+    size_t n;
+};
+
+static int note_piece(void *arg, const struct piece_ref *ref, unsigned table, uint32_t chunk, uint32_t k)
+{
+    struct pieces *l = arg;
+    (void)table;
+    (void)chunk;
+    (void)k;
+    MUST(l->n < 1024);
+    l->refs[l->n++] = *ref;
+    return 0;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct piece_ref *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static bool share_block(const struct piece_ref *a, const struct piece_ref *b)
+{
+    return (a->offset + a->len - 1) / IO_ALIGN == b->offset / IO_ALIGN;
+}
+
+/* One copy has lost a block in the midst of piece `lost`, the other a bit of its neighbour, in the block in
+ * which both lie. */
+static void lose_beside(const struct piece_ref *lost, uint64_t bit)
+{
+    char name[IMAGE_NAME_SIZE];
+    uint64_t block = (lost->offset / IO_ALIGN + 1) * IO_ALIGN;
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        image_name(lost->file, copy, name);
+        MUST(simdisk_spoil(it.disk, name, block, block + IO_ALIGN) == 0);
+        image_name(lost->file, 1 - copy, name);
+        MUST(simdisk_flip(it.disk, name, bit, 1) == 0);
+        struct told told = prove(true);
+        MUST(told.n == 2 && told.mended == 2 && told.lost == 0);
+        MUST(prove(true).n == 0);
+        MUST(it_reads_as(&it, &it.live));
+    }
+}
+
+/* It is the only copy of that one. */
+Test(image_damage, a_block_is_not_mended_with_a_bad_neighbour, .init = setup, .fini = teardown)
+{
+    const struct image_map *map = &it.live.images.map;
+    unsigned n = 0;
+    for (size_t f = 0; f < map->n_files; f++) {
+        static struct pieces l;
+        l.n = 0;
+        MUST(map_each_piece(map, map->files[f].id, note_piece, &l) == 0);
+        qsort(l.refs, l.n, sizeof l.refs[0], by_offset);
+        for (size_t i = 1; i + 1 < l.n && n < 20; i++) {
+            const struct piece_ref *ref = &l.refs[i];
+            if (ref->len < 3 * IO_ALIGN || !share_block(ref - 1, ref) || !share_block(ref, ref + 1))
+                continue;
+            lose_beside(ref, ref->offset - 1);
+            lose_beside(ref, ref[1].offset);
+            n++;
+        }
+    }
+    (void)fprintf(stderr, "%u pieces\n", n);
+    MUST(n > 1);
+}
+
 /* Each piece of each file in both copies. */
 Test(image_damage, what_both_have_lost_comes_from_memory, .init = setup, .fini = teardown)
 {
@@ -259,6 +327,99 @@ Test(image_damage, what_both_have_lost_comes_from_memory, .init = setup, .fini =
         MUST(it_reads_as(&it, &it.live));
     }
     MUST(lost > 10);
+}
+
+/* ---- the end of one copy -------------------------------------------------------------------------- */
+
+/* Copy `copy` of the newest checkpoint, of which `keep` bytes are left, as an opening for writing mends it:
+ * whether it says so. *ret_notes: what is left to tell. */
+static bool mend_cut(unsigned copy, uint64_t keep, unsigned *ret_notes)
+{
+    struct it_life l;
+    struct image_note notes[IMAGE_NOTES];
+    char name[IMAGE_NAME_SIZE];
+    uint8_t *data;
+    size_t size;
+    image_name(it.live.images.map.id, copy, name);
+    MUST(simdisk_get(it.disk, name, &data, &size) == 0);
+    simdisk_put(it.disk, name, data, keep);
+    free(data);
+    MUST(it_open(&it, &l) == it.live.images.map.id);
+    unsigned mended = images_mend_end(&l.images);
+    MUST(mended == 0 || mended == 1u << copy);
+    *ret_notes = images_take_notes(&l.images, notes);
+    it_end(&l);
+    simdisk_power_on(it.disk, SIM_DROP_ALL, 0);
+    return mended;
+}
+
+static uint64_t newest_size(void)
+{
+    return map_file(&it.live.images.map, it.live.images.map.id)->size;
+}
+
+Test(image_damage, the_end_of_one_copy_is_written_as_the_other_has_it, .init = setup, .fini = teardown)
+{
+    uint64_t root = it.live.images.map.root.offset, size = newest_size();
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        for (uint64_t keep = root; keep < size; keep += 1 + rng_below(&it.rng, 20)) {
+            char name[IMAGE_NAME_SIZE];
+            unsigned notes;
+            image_name(it.live.images.map.id, copy, name);
+            MUST(mend_cut(copy, keep, &notes) && notes == 0);
+            MUST(is_copied(name, true)); /* and it is durable */
+        }
+    }
+    MUST(prove(true).n == 0);
+}
+
+/* What was before the end is missing, too, or may be: no later opening would find that. */
+Test(image_damage, a_copy_that_lacks_more_than_its_end_is_told, .init = setup, .fini = teardown)
+{
+    uint64_t root = it.live.images.map.root.offset;
+    for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
+        for (uint64_t keep = 0; keep < root;
+             keep = keep + 1000 < root ? keep + 1000 : MAX_OF(keep + 1, root - 1)) {
+            unsigned notes;
+            MUST(!mend_cut(copy, keep, &notes) && notes == 1);
+            MUST(!mend_cut(copy, keep, &notes) && notes == 1); /* the next time, too */
+        }
+        MUST(prove(true).mended > 0 && prove(true).n == 0);
+    }
+}
+
+/* A page of the copy is bad besides. */
+Test(image_damage, with_its_end_not_all_of_a_copy_is_mended, .init = setup, .fini = teardown)
+{
+    const struct piece_ref *page = &it.live.images.map.tables[0].pages[0].ref;
+    char name[IMAGE_NAME_SIZE];
+    unsigned notes;
+    MUST(page->file == it.live.images.map.id);
+    image_name(page->file, 0, name);
+    MUST(simdisk_flip(it.disk, name, page->offset + 50, 1) == 0);
+    MUST(mend_cut(0, newest_size() - 1, &notes) && notes == 1);
+    MUST(prove(true).mended == 1);
+}
+
+/* Of a file that the newest checkpoint still needs, though it is older. */
+Test(image_damage, a_short_copy_of_an_older_file_is_told, .init = setup, .fini = teardown)
+{
+    const struct image_map *map = &it.live.images.map;
+    struct image_note notes[IMAGE_NOTES];
+    struct it_life l;
+    char name[IMAGE_NAME_SIZE];
+    uint8_t *data;
+    size_t size;
+    uint64_t id = map->files[map->files[0].id == map->id].id;
+    image_name(id, 1, name);
+    MUST(simdisk_get(it.disk, name, &data, &size) == 0);
+    simdisk_put(it.disk, name, data, size - 1);
+    free(data);
+    MUST(it_open(&it, &l) == map->id);
+    MUST(images_mend_end(&l.images) == 0);
+    MUST(images_take_notes(&l.images, notes) == 1);
+    MUST(notes[0].file == id && notes[0].copy == 1 && notes[0].error == -EBADMSG && !notes[0].end);
+    it_end(&l);
 }
 
 /* ---- what is lost must not be taken for something --------------------------------------------------------

@@ -229,6 +229,23 @@ Test(images, a_checkpoint_that_fails_changes_nothing, .init = setup, .fini = tea
     }
 }
 
+/* Before it is adopted. With neither it may be gone with the next cut of the power, whatever is read now. */
+Test(images, one_of_two_copies_must_be_durable, .init = setup, .fini = teardown)
+{
+    fill(0, 3000);
+    MUST(it_checkpoint(&it) == 0);
+    uint64_t id = it.live.images.map.id;
+    MUST(images_settle(&it.live.images, id) == 0);
+    for (uint64_t nth = 1; nth <= IMAGE_COPIES; nth++) {
+        simdisk_fail(it.disk, SIM_DATASYNC, nth, EIO);
+        MUST(images_settle(&it.live.images, id) == 0);
+    }
+    simdisk_fail_always(it.disk, SIM_DATASYNC, EIO);
+    MUST(images_settle(&it.live.images, id) == -EIO);
+    simdisk_fail(it.disk, SIM_ANY_CALL, 0, 0);
+    MUST(it_reads_as(&it, &it.live));
+}
+
 static void change_all(uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)

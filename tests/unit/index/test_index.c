@@ -382,6 +382,47 @@ Test(index, xattr_records_are_checked)
     *rec = good;
 }
 
+static uint64_t n_looks;
+
+const void *__real_names_get(const struct names *h, uint32_t handle, uint32_t size);
+const void *__wrap_names_get(const struct names *h, uint32_t handle, uint32_t size);
+const void *__wrap_names_get(const struct names *h, uint32_t handle, uint32_t size)
+{
+    n_looks++;
+    return __real_names_get(h, handle, size);
+}
+
+static struct op set_xattr(uint64_t ino, unsigned i, const char *value)
+{
+    static char text[16];
+    (void)snprintf(text, sizeof text, "user.%04u", i);
+    return (struct op){
+        .type = OP_XATTR_SET, .ino = ino, .name = text, .name_len = 9, .value = value, .value_len = 1};
+}
+
+/* That which was set first is the last of the list. A replay of many changes sets it again and again. */
+Test(index, an_xattr_is_replaced_with_one_look_at_each_other)
+{
+    enum { N = 2000 };
+    uint64_t ino = make(S_IFREG);
+    MUST(name(1, "f", ino) == 0);
+    for (unsigned i = 0; i < N; i++)
+        MUST(apply(set_xattr(ino, i, "1")) == 0);
+    for (unsigned i = 0; i < N; i += 97) {
+        struct xattr_view view;
+        n_looks = 0;
+        MUST(apply(set_xattr(ino, i, "2")) == 0);
+        cr_assert_leq(n_looks, 2 * N + 100, "%llu", (unsigned long long)n_looks); /* its head, and its name */
+        MUST(index_xattr(&idx, index_inode(&idx, ino)->xattrs, &view));
+        cr_assert(!memcmp(view.name + 5, set_xattr(ino, i, "2").name + 5, 4) && !memcmp(view.value, "2", 1));
+    }
+    cr_assert_eq(index_count_xattrs(&idx, index_inode(&idx, ino), 2 * N), N);
+    MUST(apply(set_xattr(ino, 1, "3")) == 0); /* in the middle, by now, and then first */
+    MUST(apply(set_xattr(ino, 1, "4")) == 0);
+    cr_assert_eq(index_count_xattrs(&idx, index_inode(&idx, ino), 2 * N), N);
+    cr_assert_eq(index_verify(&idx, false, NULL, NULL), 0);
+}
+
 /* The state of a view, as sums of its names and inodes. */
 static uint64_t digest(const struct index *view)
 {

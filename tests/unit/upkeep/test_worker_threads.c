@@ -406,6 +406,21 @@ Test(worker_threads, without_commits_the_committer_sleeps)
     cr_assert_lt(used, 300000000, "%llu ms of a second", (unsigned long long)used / 1000000);
 }
 
+Test(worker_threads, without_commits_what_was_fsynced_is_there_twice_soon)
+{
+    uint64_t ino = unit_file(&u, "fsynced", 100, 1), seq = log_seq(&u.eng->log);
+    cr_assert_eq(eng_fsync(u.eng, ino), 0);
+    uint64_t end = mono_ns() + UINT64_C(20000000000);
+    while (atomic_load(&u.eng->log.echo.synced) < seq && mono_ns() < end)
+        (void)sched_yield();
+    unit_file(&u, "not fsynced", 100, 2);
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    cr_assert_eq(unit_files(&u, ".log", NULL), 1);
+    unit_open(&u);
+    cr_assert_neq(unit_lookup(&u, "fsynced"), 0);
+    cr_assert_eq(unit_lookup(&u, "not fsynced"), 0);
+}
+
 Test(worker_threads, checkpoints_when_due_without_waiting_for_the_clock)
 {
     cr_assert_eq(eng_config_set(u.eng, "checkpoint_ops", "50"), 0);
