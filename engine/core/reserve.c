@@ -115,12 +115,23 @@ static uint64_t changed_bytes(struct eng *eng, const uint64_t more[INDEX_TABLES]
     return COPIES * bytes;
 }
 
+/* Where a checkpoint does not fit anyway, nothing: what has aged goes without one. */
+static uint64_t least_of_copies(struct eng *eng, const uint64_t more[INDEX_TABLES])
+{
+    struct io_space space;
+    uint64_t has_to_be = changed_bytes(eng, NULL) + RESERVE_STEP;
+    bool fits = !io_space_known(eng->io, &space) || space.avail_bytes + reserve_bytes(eng) >= has_to_be;
+    return fits ? changed_bytes(eng, more) + RESERVE_STEP : 0;
+}
+
 /* What a use must leave, on the disk and in the reserve: that checkpoint, and a share of what is set aside
  * beside it. */
 static uint64_t least_of(struct eng *eng, enum reserve_use use, const uint64_t more[INDEX_TABLES])
 {
     if (use == RESERVE_ALL)
         return 0;
+    if (use == RESERVE_COPIES)
+        return least_of_copies(eng, more);
     uint64_t beside = MAX_OF(victim_bytes(eng), RESERVE_MIN / 2);
     return changed_bytes(eng, more) + beside / 4 * (use == RESERVE_MOST ? 1 : 2);
 }
@@ -427,11 +438,23 @@ bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size, const 
     return allows;
 }
 
-bool reserve_spend(struct eng *eng, enum reserve_use use)
+bool reserve_leaves(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES])
+{
+    struct io_space space;
+    if (!reserve_is_short(eng) || !io_space_known(eng->io, &space))
+        return true;
+    uint64_t least = least_of(eng, use, more);
+    pthread_mutex_lock(&eng->reserve->lock);
+    least = least_locked(eng->reserve, least);
+    pthread_mutex_unlock(&eng->reserve->lock);
+    return !least || space.avail_bytes + reserve_bytes(eng) >= least + size;
+}
+
+bool reserve_spend_for(struct eng *eng, enum reserve_use use, const uint64_t more[INDEX_TABLES])
 {
     if (use == RESERVE_NONE)
         return false;
-    uint64_t least = least_of(eng, use, NULL);
+    uint64_t least = least_of(eng, use, more);
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng);
     least = least_locked(eng->reserve, least);
@@ -447,6 +470,11 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
     if (spent)
         reserve_set_short(eng);
     return spent;
+}
+
+bool reserve_spend(struct eng *eng, enum reserve_use use)
+{
+    return reserve_spend_for(eng, use, NULL);
 }
 
 bool reserve_open_up(struct eng *eng, uint64_t needed)

@@ -9,8 +9,9 @@ struct eng;
 
 /* What may use the reserve. All but the last leave what a checkpoint of the whole index takes, without which
  * no room is ever won; of what is beside that: nothing is used; a half by removals; three quarters by those
- * that give back more than they take; all, and the rest, by compaction and checkpoints. */
-enum reserve_use { RESERVE_NONE, RESERVE_SOME, RESERVE_MOST, RESERVE_ALL };
+ * that give back more than they take; nearly all by copies of survivors; all, and the rest, by what installs
+ * these, and by checkpoints. */
+enum reserve_use { RESERVE_NONE, RESERVE_SOME, RESERVE_MOST, RESERVE_COPIES, RESERVE_ALL };
 /* What must be free besides the reserve for the store not to be short, bytes. */
 #define RESERVE_ROOM_MIN (UINT64_C(128) << 10)
 
@@ -45,8 +46,12 @@ void reserve_removed(struct eng *eng);
  * reserve, as far as the disk tells, keep then what this use must leave. What the reserve gave back for a
  * checkpoint is not for removals, wherever it lies. */
 bool reserve_allows(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES]);
+/* The same by the figures of the disk alone, where it tells some; nothing is set aside for it. */
+bool reserve_leaves(struct eng *eng, enum reserve_use use, uint64_t size, const uint64_t more[INDEX_TABLES]);
 /* After -ENOSPC: gives space back to the file system. True: what failed may be tried again. */
 bool reserve_spend(struct eng *eng, enum reserve_use use);
+/* Likewise, for work that changes so many chunks of each table, which a checkpoint has to write then. */
+bool reserve_spend_for(struct eng *eng, enum reserve_use use, const uint64_t more[INDEX_TABLES]);
 /* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both
  * together do not. */
 bool reserve_open_up(struct eng *eng, uint64_t needed);

@@ -136,15 +136,30 @@ static bool any_awaits_checkpoint(struct eng *eng)
     return look_at_segments(eng, awaits_checkpoint, NULL) != 0;
 }
 
-/* Where moving was not enough: what only waits for a checkpoint goes as well. */
-static int give_back_emptied(struct compact *c)
+static int retire_by_checkpoint(struct compact *c)
 {
-    if (!c->goal || has_enough(c) || !any_awaits_checkpoint(c->eng))
-        return 0;
     int r = checkpoint_write(c->eng), retired = retire_emptied(c->eng);
     r = r ? r : retired;
     full_disk_gained(c->eng);
     return r;
+}
+
+/* Where moving was not enough: what only waits for a checkpoint goes as well. */
+static int give_back_emptied(struct compact *c)
+{
+    return c->goal && !has_enough(c) && any_awaits_checkpoint(c->eng) ? retire_by_checkpoint(c) : 0;
+}
+
+/* Whether there is no room to write checkpoints and move something. What only waits for a checkpoint makes
+ * some, if that fits. */
+static bool is_poor(struct compact *c)
+{
+    if (choose_check_room(c->eng, false) == 0)
+        return false;
+    if (!any_awaits_checkpoint(c->eng))
+        return true;
+    (void)retire_by_checkpoint(c);
+    return choose_check_room(c->eng, false) != 0;
 }
 
 /* ---- the whole ---------------------------------------------------------------------------- */
@@ -272,6 +287,7 @@ static int empty_victims(struct compact *c, bool aged)
     if (r)
         return r;
     leave_older_output(c);
+    c->copy.aged = aged;
     c->install.victims = c->victims;
     c->install.n_victims = c->n_victims;
     pthread_mutex_lock(&c->job->lock);
@@ -350,7 +366,7 @@ static int run(struct compact *c)
         int r = retire_emptied(eng);
         return r ? r : give_back_emptied(c);
     }
-    bool poor = choose_check_room(eng, false) != 0;
+    bool poor = is_poor(c);
     int r = poor ? choose_check_room(eng, true) : 0;
     if (!r)
         r = seal_active(eng);
@@ -370,7 +386,8 @@ static int run(struct compact *c)
     full_disk_gained(eng);
     if (!r && !has_enough(c))
         r = empty_enough(c, false);
-    return r ? r : give_back_emptied(c);
+    int given = !r || r == -ENOSPC ? give_back_emptied(c) : 0;
+    return r ? r : given;
 }
 
 /* What the report says from the beginning, and what is expected. */

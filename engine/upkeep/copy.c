@@ -6,6 +6,7 @@
 #include "core/reserve.h"
 
 #define OUT_BUFFER (1u << 20) /* written at once */
+#define RELOCATION_SIZE 128u  /* of one op in the log and in its second copy, at most */
 
 /* The victim stays pinned if there is room to remember the pin and the file may stay open. */
 void copy_leave_victim(struct copier *c)
@@ -50,14 +51,41 @@ static void put_summary(struct copier *c)
         segments_resize(&c->eng->segments, c->out, c->out_size + s->bytes.len);
 }
 
+/* Relocations that make count what was copied. */
+static uint64_t count_changes(const struct copier *c, uint64_t ret_changes[INDEX_TABLES])
+{
+    uint64_t n = c->copied - c->handed_over + 1;
+    for (unsigned i = 0; i < INDEX_TABLES; i++)
+        ret_changes[i] = n;
+    return n;
+}
+
+/* Whether the disk has room for `size` bytes of copies, and then for what makes them count: the relocations,
+ * and the checkpoint without which what they have emptied stays, unless it has aged. */
+static bool is_room(struct copier *c, uint64_t size)
+{
+    uint64_t changes[INDEX_TABLES], n = count_changes(c, changes);
+    return c->aged || reserve_leaves(c->eng, RESERVE_COPIES, size + n * RELOCATION_SIZE, changes);
+}
+
+/* After -ENOSPC: whether to try again. */
+static bool spend(struct copier *c)
+{
+    uint64_t changes[INDEX_TABLES];
+    (void)count_changes(c, changes);
+    return reserve_spend_for(c->eng, c->aged ? RESERVE_ALL : RESERVE_COPIES, changes);
+}
+
 static int flush_out(struct copier *c)
 {
     struct iovec iov = {c->out_buf.data, c->out_buf.len};
     if (!c->out_buf.len)
         return 0;
+    if (!is_room(c, c->out_buf.len))
+        return -ENOSPC;
     uint64_t at = c->out_size - c->out_buf.len;
     int r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
-    while (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL)) {
+    while (r == -ENOSPC && spend(c)) {
         iov = (struct iovec){c->out_buf.data, c->out_buf.len};
         r = io_pwritev_full(c->out->file, c->eng->io->ops, &iov, 1, at);
     }
@@ -99,7 +127,7 @@ static int open_out(struct copier *c)
     if (c->out)
         return 0;
     int r = create_out(c);
-    while (r == -ENOSPC && reserve_spend(c->eng, RESERVE_ALL))
+    while (r == -ENOSPC && spend(c))
         r = create_out(c);
     c->out_size = sizeof(struct segment_header);
     summary_reset(&c->out_summary);

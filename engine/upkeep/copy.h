@@ -19,6 +19,7 @@ static_assert(COPY_STEP <= REFS_AT_ONCE, "they are looked up at once");
 struct copier {
     struct eng *eng;
     struct job *job; /* the report of which is written as it goes */
+    bool aged;       /* what is emptied goes without another checkpoint */
 
     struct extent_ref *refs; /* of the group under way */
     size_t n_refs, copied, handed_over;

@@ -26,7 +26,8 @@ struct full_disk {
     uint64_t goal, before, garbage;
     int error;               /* of the last compaction that was waited for */
     uint64_t gains;          /* how often segments were given back */
-    uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for */
+    uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for, */
+    uint64_t futile_until;   /* and until when that is believed: it may have been unlucky */
     uint64_t vain_seq;       /* the last batch when one has won nothing at all, */
     uint64_t vain_until;     /* and until when that is believed */
 };
@@ -76,8 +77,10 @@ static void compaction_ended(void *arg, const struct eng_job_report *report)
                             (fd->garbage >= total - live + WORTH_MIN && !MUTANT(TAKEN_IS_FUTILE)));
     if (won)
         fd->futile_garbage = 0;
-    else if (report->error != -ECANCELED && (fd->ours || report->error))
+    else if (report->error != -ECANCELED && (fd->ours || report->error)) {
         fd->futile_garbage = total - live;
+        fd->futile_until = mono_ns() + MARKS_RETRY_NS;
+    }
     if (!won && fd->ours && report->error != -ECANCELED && now >= fd->before) {
         fd->vain_seq = log_seq(&eng->log);
         fd->vain_until = mono_ns() + MARKS_RETRY_NS;
@@ -144,7 +147,8 @@ static bool worth_it_locked(struct eng *eng)
         return false;
     totals_get(eng, &total, &live);
     uint64_t worth = MIN_OF(total / WORTH_SHARE, WORTH_SEGMENTS * eng->log.segment_size);
-    return total - live >= eng->full_disk->futile_garbage + MAX_OF(worth, WORTH_MIN);
+    uint64_t futile = mono_ns() < eng->full_disk->futile_until ? eng->full_disk->futile_garbage : 0;
+    return total - live >= futile + MAX_OF(worth, WORTH_MIN);
 }
 
 /* Whether to begin one all the same: not over and over where one has won nothing, and nothing has changed. */
