@@ -203,6 +203,17 @@ static const struct op_field {
     [OP_RELOCATE] = {FIELD(ino), FIELD(off), FIELD(old), FIELD(loc), FIELD(hsum)},
     [OP_FREE] = {FIELD(ino)},
     [OP_SEGMENT] = {FIELD(ino), FIELD(len), FIELD(off)},
+    [OP_BY] = {FIELD(actor), FIELD(user)},
+    [OP_MOMENT] = {FIELD(time), FIELD(age)},
+    [OP_KEEP] = {FIELD(ino), FIELD(past)},
+    [OP_REWRITE] = {FIELD(ino), FIELD(off), FIELD(loc), FIELD(hsum), FIELD(time), FIELD(from), FIELD(to)},
+    [OP_SNAPSHOT] = {FIELD(time)},
+    [OP_SNAPSHOT_NAME] = {FIELD(batch)},
+    [OP_FLOOR] = {FIELD(batch), FIELD(reason)},
+    [OP_DROP] = {FIELD(past), FIELD(off), FIELD(len)},
+    [OP_DROP_NAME] = {FIELD(parent), FIELD(ino), FIELD(cookie), FIELD(end)},
+    [OP_REVERT] = {FIELD(ino), FIELD(past), FIELD(base), FIELD(number), FIELD(time)},
+    [OP_SWITCH] = {FIELD(number)},
 };
 
 #define OP_HEAD 8u /* type, flags, name_len, value_len */
@@ -248,7 +259,7 @@ int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_u
     if (size < OP_HEAD)
         return -EBADMSG;
     memcpy(&op, data, OP_HEAD);
-    if (op.type == 0 || op.type >= OP_TYPES || (op.flags & ~(OP_CONTINUES | OP_LATER)))
+    if (op.type == 0 || op.type >= OP_TYPES || (op.flags & ~OP_FLAGS))
         return -EBADMSG;
     size_t fixed = op_fixed_size(op.type);
     if (size < fixed || size - fixed < (size_t)op.name_len + op.value_len || op_size(&op) > size)

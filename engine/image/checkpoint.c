@@ -30,7 +30,7 @@ int checkpoint_new(struct eng *eng)
 
 int checkpoint_begin(struct eng *eng)
 {
-    return images_init(&eng->checkpoints->images, eng->io, eng->log.store, INDEX_TABLES);
+    return images_init(&eng->checkpoints->images, eng->io, eng->log.store, INDEX_TABLES_PLAIN);
 }
 
 void checkpoint_close(struct eng *eng)
@@ -172,7 +172,7 @@ static int take_changes(struct eng *eng, struct index *view)
 {
     unsigned n = 0;
     int r = 0;
-    while (n < INDEX_TABLES && !(r = table_take_dirty(index_table(&eng->idx, n), index_table(view, n))))
+    while (n < INDEX_TABLES_PLAIN && !(r = table_take_dirty(index_table(&eng->idx, n), index_table(view, n))))
         n++;
     while (r && n > 0) {
         n--;
@@ -186,7 +186,7 @@ static int take_changes(struct eng *eng, struct index *view)
 /* They are written, or else wait for the next checkpoint. */
 static void settle_changes(struct eng *eng, struct index *view, bool failed)
 {
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN; i++) {
         if (failed && !MUTANT(CHANGES_FORGOTTEN))
             table_return_dirty(index_table(&eng->idx, i), index_table(view, i));
         atomic_store_explicit(&eng->marks.taken[i], 0, memory_order_relaxed);
@@ -270,9 +270,9 @@ static void keep_warm(void *arg)
 
 static int write_frozen(struct eng *eng, struct frozen *f, struct image_written *done)
 {
-    struct table *views[INDEX_TABLES];
+    struct table *views[INDEX_TABLES_PLAIN];
     struct ckpt_head head = make_head(eng, f);
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN; i++)
         views[i] = index_table(&f->view, i);
     struct image_write in = {.images = &eng->checkpoints->images,
                              .id = eng->checkpoints->next_id++,

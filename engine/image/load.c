@@ -7,7 +7,7 @@
 #include "image/rest.h"
 #include "index/chunk_check.h"
 
-static_assert(sizeof(struct index_scalars) == sizeof((struct ckpt_head *)0)->scalars, "they are in the head");
+static_assert(8 * INDEX_SCALARS_PLAIN == sizeof((struct ckpt_head *)0)->scalars, "they are in the head");
 
 /* ---- the head ------------------------------------------------------------ */
 
@@ -25,7 +25,7 @@ static int take_head(struct eng *eng, const struct ckpt_head *h, struct ckpt_pos
         h->segment >= h->next_segment_id || !log_place_is_plausible(h->segment, h->offset) ||
         (!segment_id_is_plausible(h->next_segment_id - 1, h->seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
-    memcpy(&idx->s, h->scalars, sizeof idx->s);
+    memcpy(&idx->s, h->scalars, sizeof h->scalars);
     tree_decode(&idx->dirs, h->trees[0]);
     tree_decode(&idx->extents, h->trees[1]);
     idx->n_orphans = h->n_orphans;
@@ -53,7 +53,7 @@ static int begin_tables(struct eng *eng, uint64_t *ret_chunks)
     struct index *idx = &eng->idx;
     int r = 0;
     *ret_chunks = 0;
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN && !r; i++) {
         r = images_begin_table(&eng->checkpoints->images, i, index_table(idx, i));
         *ret_chunks += index_table(idx, i)->n_chunks;
     }
@@ -176,9 +176,9 @@ int load_parts(struct eng *eng, uint64_t id, struct ckpt_position *ret_pos, stru
     r = take_head(eng, head, ret_pos);
     free(head);
     images->check = NULL; /* that of another checkpoint, if any; index_mend() looks at all */
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN && !r; i++)
         r = begin_parts(images, i, index_table(&eng->idx, i));
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN && !r; i++)
         r = read_parts(images, i, index_table(&eng->idx, i), &bytes, ret_holes);
     images_close(images, 0);
     return r;

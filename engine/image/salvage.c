@@ -103,7 +103,7 @@ static size_t ask_checkpoints(struct votes *v, uint64_t store)
     struct images images;
     size_t n = 0;
     uint64_t seq;
-    if (images_init(&images, v->eng->io, store, INDEX_TABLES) != 0)
+    if (images_init(&images, v->eng->io, store, INDEX_TABLES_PLAIN) != 0)
         return 0;
     for (size_t i = 0; i < v->n_ckpts; i++)
         n += images_probe(&images, v->ckpts[i], &seq) == 0 ||

@@ -7,10 +7,23 @@
 #include "engine.h"
 
 /* The order of index_table(). */
-enum { INODES, DENTRIES, BUCKETS, SEGS, CELLS, DIRS, EXTENTS };
+enum {
+    INODES,
+    DENTRIES,
+    BUCKETS,
+    SEGS,
+    CELLS,
+    DIRS,
+    EXTENTS,
+    PAST_NAMES,
+    PAST_ORDER,
+    PAST_LOOKUP,
+    MOMENTS,
+    ACTORS
+};
 
 /* Log2 of the bytes of a record. */
-static const uint8_t shifts[INDEX_TABLES] = {7, 5, 2, 6, 4, 10, 10};
+static const uint8_t shifts[INDEX_TABLES] = {7, 5, 2, 6, 4, 10, 10, 6, 10, 10, 5, 5};
 
 void index_limits(struct index *idx, struct index_limits *ret_limits)
 {
@@ -55,8 +68,7 @@ static bool inode_is_in_range(const struct index_limits *l, const struct inode_r
         return right && !inode->flags;
     if (inode->flags & INODE_INLINE)
         right = right && locator_is_in_range(&inode->first);
-    return right && !(inode->flags & ~(uint32_t)(INODE_INLINE | INODE_TAIL)) &&
-           inode->size <= ENG_FILE_SIZE_MAX;
+    return right && !(inode->flags & ~(uint32_t)INODE_FLAGS_PLAIN) && inode->size <= ENG_FILE_SIZE_MAX;
 }
 
 static bool dentry_is_in_range(const struct index_limits *l, const struct dentry_rec *d)

@@ -121,7 +121,7 @@ void forge_begin(struct forgery *f, struct simdisk *disk, uint64_t store)
     size_t size;
     uint64_t newest = image_files_newest(disk);
     *f = (struct forgery){.disk = disk, .store = store};
-    UNIT_NEED(images_init(&images, simdisk_io(disk), store, INDEX_TABLES) == 0);
+    UNIT_NEED(images_init(&images, simdisk_io(disk), store, INDEX_TABLES_PLAIN) == 0);
     UNIT_NEED(images_open(&images, newest, sizeof f->head, &head) == 0);
     UNIT_NEED(map_clone(&images.map, &f->map) == 0);
     images_free(&images);

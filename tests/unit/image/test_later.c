@@ -163,7 +163,7 @@ static uint32_t reserved_of(uint64_t ino)
 {
     const struct inode_rec *inode = index_slot(&u.eng->idx, ino_slot(ino));
     cr_assert(inode);
-    return inode->reserved;
+    return inode->past_name;
 }
 
 /* Whatever happens to the inode: an extent of its own becomes several and one again, it is moved, renamed,
