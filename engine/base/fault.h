@@ -25,6 +25,7 @@ enum fault_point {
     FP_XATTRS_COPIED,     /* some chunks of a file's xattrs were copied for a batch to come */
     FP_CHANGE_REFUSED,    /* a change got -ENOSPC, and nobody has looked yet whether there is room */
     FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
+    FP_BIT_FLUSHED,       /* a feature bit is about to be written. Under the lock of checkpoints. */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
     FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
     FP_RETIRE,            /* about to unlink a segment */
@@ -258,6 +259,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(WALKS_UNCOUNTED)  /* those of a batch may be of any number of long lists */                            \
     M(LOOKED_FOR_EACH)  /* each xattr to be copied is looked for in the file's list */                       \
     M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
+    M(BIT_LATE)         /* what a feature bit lets be written is written before the bit */                   \
+    M(BIT_IN_HOLD)      /* a feature bit is set while the store is held */                                   \
     M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

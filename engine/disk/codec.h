@@ -21,8 +21,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define FORMAT_VERSION 2u
 #define FORMAT_VERSION_OLD 1u /* is read, and made the other where it is to be written */
 #define FORMAT_COMPAT 0u      /* features that an older reader may ignore */
-#define FORMAT_INCOMPAT 0u    /* features that an older reader must refuse */
-#define INCOMPAT_HISTORY 1u   /* past states, past names, moments: ops, tables and flags of their own */
+/* Features that an older reader must refuse, bits of superblock.incompat; a new store has none of them. */
+#define INCOMPAT_HISTORY 1u /* past states, past names, moments: ops, tables, flags of their own */
+#define FORMAT_INCOMPAT INCOMPAT_HISTORY /* those that are known here */
 
 #define BLOCK_SIZE 4096u            /* unit of content checksums (I6) */
 #define EXTENT_MAX (256u << 10)     /* payload of one extent */
@@ -142,7 +143,7 @@ static inline bool batch_search_may(uint64_t *hashed, uint64_t len, uint64_t siz
 
 /* ---- checkpoints ---------------------------------------------------------- */
 
-/* What the root of a checkpoint says besides its map (image/map.h). */
+/* What the root of a checkpoint says besides its map (image/map.h); of a store with INCOMPAT_HISTORY. */
 struct ckpt_head {
     uint32_t version, reserved;
     uint8_t uuid[16];
@@ -150,12 +151,34 @@ struct ckpt_head {
     uint64_t segment, offset; /* where the log goes on; segment 0: in a new one */
     uint64_t next_segment_id;
     int64_t created;
-    uint64_t scalars[8];  /* struct index_scalars */
-    uint64_t trees[2][3]; /* root, depth, count of dirs and extents */
-    uint64_t n_orphans;   /* inodes without a name */
+    uint64_t scalars[16]; /* struct index_scalars */
+    uint64_t trees[5]
+                  [3];  /* root, depth, count of dirs, extents, past order and past lookup; the last unused */
+    uint64_t n_orphans; /* inodes without a name */
+    uint64_t reserved_too;
 };
-static_assert(sizeof(struct ckpt_head) == 192, "checkpoint head layout");
-#define CKPT_HEAD_VERSION 2u
+/* Of any other store. */
+struct ckpt_head_plain {
+    uint32_t version, reserved;
+    uint8_t uuid[16];
+    uint64_t seq, chain;
+    uint64_t segment, offset;
+    uint64_t next_segment_id;
+    int64_t created;
+    uint64_t scalars[8];
+    uint64_t trees[2][3];
+    uint64_t n_orphans;
+};
+static_assert(sizeof(struct ckpt_head) == 336 && sizeof(struct ckpt_head_plain) == 192 &&
+                  offsetof(struct ckpt_head, scalars) == offsetof(struct ckpt_head_plain, scalars),
+              "checkpoint head layout");
+#define CKPT_HEAD_VERSION 3u
+#define CKPT_HEAD_PLAIN_VERSION 2u
+
+/* Makes of the head that its version says; returns how many bytes, at most sizeof *h. */
+size_t ckpt_head_encode(const struct ckpt_head *h, void *out);
+/* Of either kind, `len` bytes; what a plain one has not is 0. -EBADMSG: neither is so long. */
+int ckpt_head_decode(const void *data, size_t len, struct ckpt_head *ret_head);
 
 /*
  * A checkpoint file of format 1: chunk images, manifest, footer. The manifest names for each chunk of each

@@ -158,7 +158,9 @@ static void count_votes(struct votes *v)
 int salvage_identity(struct eng *eng, char why[256])
 {
     struct votes v = {.eng = eng};
-    eng->sb = (struct superblock){.version = FORMAT_VERSION, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
+    /* Which features it has nobody knows: it may have all. */
+    eng->sb = (struct superblock){
+        .version = FORMAT_VERSION, .incompat = FORMAT_INCOMPAT, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
     int r = eng->io->ops->list(eng->io, ask_file, &v);
     if (!r)
         count_votes(&v);

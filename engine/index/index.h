@@ -134,6 +134,11 @@ static inline void past_set_head(struct inode_rec *past, uint32_t head, uint32_t
     past->generation = (uint64_t)number << 32 | head;
 }
 
+/* Keys of the extent tree, as offsets: what an inode with INODE_BASED is based on; what INODE_MARKED waits
+ * for. Their values begin as a locator does, with segment 0 and, in off8, the slot of a past state. */
+#define EXTENT_BASE_OFF UINT64_MAX
+#define EXTENT_MARK_OFF (UINT64_MAX - 1)
+
 enum dentry_flags { DENTRY_HAS_PAST = 1 }; /* there are past names with its folder and cookie */
 struct dentry_rec {
     uint32_t hash_next; /* first four bytes: chain of free records */

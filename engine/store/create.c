@@ -30,7 +30,6 @@ static int create_superblock(struct eng *eng, char why[256])
     }
     struct superblock sb = {.version = FORMAT_VERSION,
                             .compat = FORMAT_COMPAT,
-                            .incompat = FORMAT_INCOMPAT,
                             .segment_size =
                                 eng->opt.segment_size ? eng->opt.segment_size : ENG_SEGMENT_SIZE_DEFAULT,
                             .created = now_ns()};

@@ -22,6 +22,7 @@
 #include "image/recover.h"
 #include "image/rest.h"
 #include "image/self_check.h"
+#include "store/store.h"
 #include "upkeep/full_disk.h"
 #include "upkeep/runner.h"
 #include "upkeep/workers.h"

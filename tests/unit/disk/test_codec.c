@@ -323,7 +323,9 @@ Test(codec, unknown_versions_and_features_are_refused)
     cr_assert_eq(decode_superblock(1, 0, 0), 0, "a version that is upgraded");
     cr_assert_eq(decode_superblock(1, 0, 1), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0xffffffff, 0), 0, "compatible features may be ignored");
-    cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 1), -EPROTONOSUPPORT);
+    cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, INCOMPAT_HISTORY), 0);
+    for (uint32_t bit = 2; bit; bit <<= 1)
+        cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, bit | 1), -EPROTONOSUPPORT, "bit %x", bit);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 0x80000000), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION + 1, 0, 0), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(0, 0, 0), -EPROTONOSUPPORT);

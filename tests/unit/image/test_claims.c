@@ -305,10 +305,11 @@ static void claim_root(size_t real)
     struct image_footer footer = {.store = tag, .len = sizeof(struct piece_header) + CLAIM};
     uint32_t n_files = (CLAIM - 4096) / 16;
     forge_begin(&f, u.disk, tag);
-    size_t len = map_root_size(&f.map, sizeof f.head);
+    uint8_t head[sizeof f.head];
+    size_t head_len = forge_head(&f, head), len = map_root_size(&f.map, head_len);
     uint8_t *root = calloc(1, len);
     cr_assert_not_null(root);
-    map_root_encode(&f.map, &f.head, sizeof f.head, root);
+    map_root_encode(&f.map, head, head_len, root);
     memcpy(root + 20, &n_files, sizeof n_files); /* of its head */
     struct piece_ref ref = forge_piece(&f, PIECE_ROOT, root, (uint32_t)len);
     footer.id = ref.file;

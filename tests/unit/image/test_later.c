@@ -229,7 +229,7 @@ Test(later, fields_of_a_root)
 {
     struct image_footer f;
     struct piece_header h;
-    struct ckpt_head head;
+    struct ckpt_head_plain head;
     fill_and_close();
     struct image image = read_image();
     uint8_t *root = find_piece(&image, PIECE_ROOT, 0);

@@ -88,7 +88,7 @@ static void read_map(void)
     void *head = NULL;
     n_images = 0;
     cr_assert_eq(images_init(&all, simdisk_io(u.disk), store, INDEX_TABLES_PLAIN), 0);
-    cr_assert_eq(images_open(&all, image_files_newest(u.disk), sizeof(struct ckpt_head), &head), 0);
+    cr_assert_eq(images_open(&all, image_files_newest(u.disk), sizeof(struct ckpt_head_plain), &head), 0);
     for (unsigned t = 0; t < INDEX_TABLES_PLAIN; t++)
         for (uint32_t i = 0; i < all.map.tables[t].n_chunks; i++) {
             const struct map_entry *e = &all.map.tables[t].entries[i];
