@@ -19,6 +19,7 @@
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
+#include "image/freeze.h"
 #include "image/recover.h"
 #include "image/rest.h"
 #include "image/self_check.h"

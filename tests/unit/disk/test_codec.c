@@ -171,6 +171,58 @@ Test(codec, checkpoint_bytes)
                  "454e474b50463031 0100000000000000 0200000000000000 0300000000000000 0400000000000000");
 }
 
+Test(codec, checkpoint_head_bytes)
+{
+    struct ckpt_head h = {.version = CKPT_HEAD_VERSION,
+                          .seq = 3,
+                          .chain = 4,
+                          .segment = 5,
+                          .offset = 6,
+                          .next_segment_id = 7,
+                          .created = 8,
+                          .n_orphans = 9},
+                     back;
+    uint8_t image[sizeof h];
+    memcpy(h.uuid, uuid, 16);
+    for (uint64_t i = 0; i < ARRAY_LEN(h.scalars); i++)
+        h.scalars[i] = 0x10 + i;
+    for (uint64_t i = 0; i < 15; i++)
+        h.trees[i / 3][i % 3] = 0x20 + i;
+    cr_assert_eq(ckpt_head_encode(&h, image), 336);
+    expect_bytes("head", image, 336,
+                 "0300000000000000 0102030405060708 090a0b0c0d0e0f10 "
+                 "0300000000000000 0400000000000000 0500000000000000 "
+                 "0600000000000000 0700000000000000 0800000000000000 "
+                 "1000000000000000 1100000000000000 1200000000000000 1300000000000000 "
+                 "1400000000000000 1500000000000000 1600000000000000 1700000000000000 "
+                 "1800000000000000 1900000000000000 1a00000000000000 1b00000000000000 "
+                 "1c00000000000000 1d00000000000000 1e00000000000000 1f00000000000000 "
+                 "2000000000000000 2100000000000000 2200000000000000 2300000000000000 "
+                 "2400000000000000 2500000000000000 2600000000000000 2700000000000000 "
+                 "2800000000000000 2900000000000000 2a00000000000000 2b00000000000000 "
+                 "2c00000000000000 2d00000000000000 2e00000000000000 "
+                 "0900000000000000 0000000000000000");
+    cr_assert_eq(ckpt_head_decode(image, 336, &back), 0);
+    cr_assert_eq(memcmp(&h, &back, sizeof h), 0);
+    h.version = CKPT_HEAD_PLAIN_VERSION;
+    cr_assert_eq(ckpt_head_encode(&h, image), 192);
+    expect_bytes("plain head", image, 192,
+                 "0200000000000000 0102030405060708 090a0b0c0d0e0f10 "
+                 "0300000000000000 0400000000000000 0500000000000000 "
+                 "0600000000000000 0700000000000000 0800000000000000 "
+                 "1000000000000000 1100000000000000 1200000000000000 1300000000000000 "
+                 "1400000000000000 1500000000000000 1600000000000000 1700000000000000 "
+                 "2000000000000000 2100000000000000 2200000000000000 2300000000000000 "
+                 "2400000000000000 2500000000000000 0900000000000000");
+    cr_assert_eq(ckpt_head_decode(image, 192, &back), 0);
+    cr_assert(back.scalars[7] == 0x17 && !back.scalars[8] && back.trees[1][2] == 0x25 && !back.trees[2][0] &&
+              back.n_orphans == 9);
+    cr_assert_eq(ckpt_head_decode(image, 336, &back), -EBADMSG, "neither version is as long as the other");
+    image[0] = CKPT_HEAD_VERSION;
+    cr_assert_eq(ckpt_head_decode(image, 192, &back), -EBADMSG);
+    cr_assert_eq(ckpt_head_decode(image, 200, &back), -EBADMSG);
+}
+
 /* Every field of every op with a value of its own; what an op does not store comes back as zero. */
 static struct op full_op(uint8_t type)
 {

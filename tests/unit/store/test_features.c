@@ -137,6 +137,7 @@ static void expect_whole(const struct unit *cut, enum sim_survival mode, uint64_
     unit_clone(&s, cut);
     simdisk_power_on(s.disk, mode, seed);
     cr_assert_eq(unit_try_open(&s), 0, "%s %u: %s", sim_survival_names[mode], (unsigned)seed, s.why);
+    cr_assert_eq(s.warnings, 0, "%s %u: %s", sim_survival_names[mode], (unsigned)seed, s.last_warning);
     uint32_t root = root_mode(&s);
     cr_assert(root == MODE_AFTER ? eng_has_history(s.eng) : !is_changed, "%s %u: %o",
               sim_survival_names[mode], (unsigned)seed, root);
@@ -238,6 +239,43 @@ Test(features, a_scrub_keeps_it)
     cr_assert_eq(change_root(&u), 0);
     unit_reopen(&u);
     cr_assert_eq(root_mode(&u), MODE_AFTER);
+}
+
+/* Where the copy was written and the superblock was not, nothing is damaged: read-only, for a scrub, or for
+ * an opening, which writes the copy anew. */
+Test(features, a_copy_that_is_ahead_is_not_damaged)
+{
+    static const uint32_t bits[] = {INCOMPAT_HISTORY, 0};
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++) { /* one that is behind is */
+        struct unit s;
+        uint8_t *data;
+        size_t size;
+        struct superblock sb;
+        unit_new(&s, 0);
+        if (!bits[i])
+            cr_assert_eq(store_set_history(s.eng), 0);
+        unit_close(&s);
+        cr_assert_eq(simdisk_get(s.disk, "superblock", &data, &size), 0);
+        cr_assert_eq(superblock_decode(data, size, &sb), 0);
+        sb.incompat = bits[i];
+        superblock_encode(&sb, data);
+        simdisk_put(s.disk, "superblock.copy", data, size);
+        for (unsigned read_only = 2; read_only-- > 0;) {
+            s.opt.read_only = read_only;
+            unit_open(&s);
+            cr_assert(eng_has_history(s.eng) == !bits[i]);
+            cr_assert_eq(s.warnings > 0, !bits[i], "%s", s.last_warning);
+            cr_assert_eq(unit_problems(&s) > 0, !bits[i] && read_only);
+            cr_assert_eq(bits_in(s.disk, "superblock.copy"), read_only ? bits[i] : bits[1 - i]);
+            if (!read_only) {
+                simdisk_put(s.disk, "superblock.copy", data, size);
+                cr_assert_eq(scrub(&s).scrub.recovery.damaged, !bits[i]);
+            }
+            unit_close(&s);
+        }
+        free(data);
+        unit_done(&s);
+    }
 }
 
 /* An opening that finds one of the files missing, too. */
