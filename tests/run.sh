@@ -286,8 +286,10 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
     for exe in $(programs "$dir" sim crash); do
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
-        sample/powercut | sample/faults) args=(--stride 37) ;;
-        sample/twolives) args=(--stride 4 --seeds 20) ;;
+        sample/powercut) args=(--stride 37) ;;
+        sample/faults) args=(--stride 61) ;;
+        sample/twolives) args=(--stride 9 --seeds 10) ;;
+        default/faults) args=(--stride 3) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
         quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;

@@ -38,6 +38,12 @@ def say(good, what, why):
     print(f"ok - {name}: {what}" if good else f"not ok - {name}: {what}: {why}")
 
 
+def say_not_flushed(durable, what):
+    """Beside compactions, which flush the disk for themselves, that cannot be told."""
+    if device != "mount" or os.environ.get("T_COMPACT_LOOP", "0") == "0":
+        say(not durable, what + ": no flush", "the disk was flushed")
+
+
 page = mmap.mmap(-1, 65536)
 page.write(b"y" * 65536)
 source = os.open(folder + "/source", os.O_CREAT | os.O_RDWR)
@@ -75,9 +81,9 @@ def one(how, flags):
         if not flags:
             if device != "mount" or "writeback" in name or (change, how, flags) in FLUSHED_UNASKED:
                 continue
-            say(not durable, what + ": no flush", "the disk was flushed")
+            say_not_flushed(durable, what)
         elif change == "punching":  # as on ext4
-            say(not durable, what + ": no flush", "the disk was flushed")
+            say_not_flushed(durable, what)
         else:
             say(durable, what + ": durable", "it returned before that")
     os.close(fd)
@@ -98,7 +104,7 @@ lines_of() { # PROGRAM ARGUMENTS...
     check_equal "$2: the program ran to its end" 0 $status
 }
 
-# ---- mounts: the disk is flushed by nothing else
+# ---- mounts: the disk is flushed by nothing else, unless compactions run beside this
 
 on_mount() { # NAME OPTIONS
     must_mount "$WORK/store.$1" "$MNT" -o "commit=86400$2"

@@ -714,6 +714,13 @@ static bool parse_options(struct config *config, int argc, char **argv)
     return config->stride > 0;
 }
 
+/* Those that take a sample of the calls anyway take no smaller one. */
+static uint64_t sparse_of(const struct config *config, const struct fault *fault, uint64_t stride)
+{
+    uint64_t sparse = config->dense && fault->sparse > 3 ? 3 : fault->sparse;
+    return stride > sparse ? stride : sparse;
+}
+
 static void one_workload(const struct config *config, const struct workload *w, const char *label,
                          uint64_t stride)
 {
@@ -724,8 +731,7 @@ static void one_workload(const struct config *config, const struct workload *w, 
         if (config->nth)
             report(label, one_fault(w, &faults[i], config->nth, why), why);
         else
-            all_faults(w, label, &faults[i],
-                       stride * (config->dense && faults[i].sparse > 3 ? 3 : faults[i].sparse));
+            all_faults(w, label, &faults[i], sparse_of(config, &faults[i], stride));
     }
 }
 
