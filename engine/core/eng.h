@@ -78,7 +78,7 @@ struct eng {
     pthread_mutex_t config_file_lock;
     pthread_mutex_t superblock_lock;
     /* Feature bits of the store (codec.h), those of sb among them: an op, or a table, of one may be written.
-     * Written under the lock of checkpoints, and under log.lock. */
+     * Written under the lock of checkpoints and superblock_lock. */
     _Atomic uint32_t incompat;
     struct counters counters;
     struct marks marks;
