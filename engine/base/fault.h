@@ -261,6 +261,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
     M(BIT_LATE)         /* what a feature bit lets be written is written before the bit */                   \
     M(BIT_IN_HOLD)      /* a feature bit is set while the store is held */                                   \
+    M(PAST_NAME_FREED)  /* an inode is freed although a past name leads to it */                             \
+    M(COOKIE_COUNTED)   /* cookies do not tell the batch, although there is a past */                        \
+    M(KEPT_IS_ORPHAN)   /* an inode without a name is an orphan, whatever past names it has */               \
+    M(TEXT_FREED_TWICE) /* a past name that is dropped frees a text that an older one shares */              \
+    M(SHOWN_TWICE)      /* a listing at a batch shows what was there, and what is there now */               \
     M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

@@ -4,6 +4,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/past_names.h"
 
 /* The record's chunk. */
 static void touch(const struct table *t, uint32_t i)
@@ -85,6 +86,53 @@ static void touch_name(const struct index *idx, const struct op *op, uint64_t *n
     index_fetch_buckets(idx, (*names)++);
 }
 
+/* A past name, what comes before and after it, and its text. */
+static void touch_past_name(const struct index *idx, uint32_t i)
+{
+    const struct past_name_rec *past = index_past_name(idx, i);
+    if (!past)
+        return;
+    touch(&idx->past_names, past->next);
+    touch(&idx->past_names, past->newer);
+    touch(&idx->past_names, past->of_inode);
+    touch(&idx->past_names, past->of_newer);
+    touch_object(idx, past->name);
+    touch_key(&idx->past_lookup, (struct bkey){past->hash, i});
+}
+
+/* Of a name that ends: where it goes, and who may get its text. */
+static void touch_end(const struct index *idx, const struct op *op)
+{
+    uint32_t parent = ino_slot(op->parent);
+    const struct dentry_rec *d = index_dentry(idx, index_find_name(idx, parent, op->name, op->name_len));
+    const struct inode_rec *child = d ? index_slot(idx, d->child) : NULL;
+    if (!child)
+        return;
+    touch_past_name(idx, index_newest_past(idx, parent, d->cookie));
+    touch(&idx->past_names, child->past_name);
+    touch_key(&idx->past_order, (struct bkey){parent, d->cookie});
+    touch_key(&idx->past_lookup, (struct bkey){d->hash, table_predict(&idx->past_names, NULL)});
+    touch_next(&idx->past_names);
+    touch_next(&idx->past_order.nodes);
+    touch_next(&idx->past_lookup.nodes);
+}
+
+static void touch_drop(const struct index *idx, const struct op *op)
+{
+    struct bkey key = {ino_slot(op->parent), op->cookie}, at;
+    uint32_t d, newest = index_newest_past(idx, key.a, key.b),
+                i = index_find_past(idx, key.a, key.b, op->end);
+    const struct past_name_rec *past = index_past_name(idx, i);
+    (void)index_slot(idx, key.a);
+    touch(&idx->past_names, newest);
+    touch_past_name(idx, i);
+    touch_past_name(idx, past ? past->next : 0); /* it may get the text */
+    touch_key(&idx->past_order, key);
+    if (btree_ceil(&idx->dirs, key, &at, &d) == 0) /* perhaps a live name, beside which it was */
+        touch(&idx->dentries, d);
+    touch_next(&idx->past_lookup.nodes);
+}
+
 /* `names`: how many have come or gone in the batch. */
 static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
@@ -99,6 +147,13 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
     case OP_REPOINT:
         (void)index_slot(idx, ino_slot(op->other));
         touch_name(idx, op, names);
+        if (past_names_changes(idx, op))
+            touch_end(idx, op);
+        else if (op->type == OP_LINK && idx->s.n_past_names) /* it may join a group */
+            touch_key(&idx->past_order, (struct bkey){ino_slot(op->parent), op->cookie});
+        break;
+    case OP_DROP_NAME:
+        touch_drop(idx, op);
         break;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:

@@ -5,6 +5,7 @@
 #include "index/apply.h"
 
 #include "index/extents.h"
+#include "index/past_names.h"
 
 #include "base/fault.h"
 #include "base/util.h"
@@ -20,6 +21,7 @@
 struct need {
     uint32_t inodes, dentries, extents, segments;
     struct names_need names;
+    struct past_need past;
     uint64_t copies; /* chunks that a freeze sees */
 };
 
@@ -125,21 +127,26 @@ static int reserve_tables(struct index *idx, const struct need *need)
         r = btree_reserve(&idx->dirs, need->dentries + 1);
     if (!r && need->extents)
         r = btree_reserve(&idx->extents, need->extents + 1);
-    return r;
+    return r || !need->past.texts ? r : past_names_reserve(idx, &need->past);
 }
 
 int index_reserve(struct index *idx, const struct op *ops, size_t n)
 {
     struct need need = {0};
     uint64_t all = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         add_need(&need, &ops[i]);
+        if (past_names_changes(idx, &ops[i]))
+            past_names_need(&ops[i], &need.past);
+    }
     if (idx->n_freezes) {
         for (unsigned i = 0; i < INDEX_TABLES; i++)
             all += index_table(idx, i)->n_chunks;
         /* two tree paths, inodes, dentries of a split bucket, names, segments */
-        for (size_t i = 0; i < n && need.copies < all; i++)
+        for (size_t i = 0; i < n && need.copies < all; i++) {
             need.copies += 40 + copies_of_content(idx, &ops[i]);
+            need.copies += past_names_changes(idx, &ops[i]) ? past_names_copies(idx) : 0;
+        }
     }
     int r = chunk_pool_reserve(idx->pool, 16 + n + MIN_OF(need.copies, all));
     if (!r)
@@ -165,6 +172,12 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
         ret_chunks[TABLE_SEGMENTS] += 1 + content; /* and that of the batch */
         if (content)
             ret_chunks[TABLE_EXTENTS] += path_changes(&idx->extents) + content;
+        if (past_names_changes(idx, op)) {
+            ret_chunks[TABLE_PAST_NAMES] += PAST_NAME_RECORDS;
+            ret_chunks[TABLE_PAST_ORDER] += path_changes(&idx->past_order);
+            ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
+            ret_chunks[TABLE_DENTRIES] += 1;
+        }
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -210,9 +223,9 @@ static bool locator_valid(const struct index *idx, const struct locator *loc)
 static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
-    idx->n_orphans -= inode->nlink == 0;
+    idx->n_orphans -= index_is_orphan(idx, inode);
     inode->nlink += (uint32_t)n;
-    idx->n_orphans += inode->nlink == 0;
+    idx->n_orphans += index_is_orphan(idx, inode);
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
         parent->nlink += (uint32_t)n;
@@ -258,7 +271,7 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
         inode->size = op->value_len;
     }
     ++*type_counter(idx, op->mode);
-    idx->n_orphans += inode->nlink == 0; /* until its name comes */
+    idx->n_orphans += index_is_orphan(idx, inode); /* until its name comes */
     return 0;
 }
 
@@ -269,14 +282,17 @@ static int apply_link(struct index *idx, const struct op *op)
         child == ENG_ROOT_INO || op->cookie < 3 || op->cookie > COOKIE_MAX ||
         index_find_name(idx, dir, op->name, op->name_len))
         return -EBADMSG;
+    bool was_there = op->cookie < idx->s.next_cookie;
     idx->s.next_cookie = MAX_OF(idx->s.next_cookie, op->cookie + 1);
     int r = index_add_name(idx, dir, op->name, op->name_len, child, op->cookie);
+    if (!r && was_there && idx->s.n_past_names)
+        past_names_join(idx, index_slot(idx, child)->dentry);
     if (!r)
         count_link(idx, dir, child, 1, op->time);
     return r;
 }
 
-static int apply_unlink(struct index *idx, const struct op *op)
+static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
     uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
@@ -284,13 +300,15 @@ static int apply_unlink(struct index *idx, const struct op *op)
     const struct inode_rec *inode = index_inode(idx, op->ino);
     if (!dentry || dentry->child != child || !inode || !inode->nlink)
         return -EBADMSG;
-    int r = index_remove_name(idx, d);
+    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    if (!r)
+        r = index_remove_name(idx, d);
     if (!r)
         count_link(idx, dir, child, -1, op->time);
     return r;
 }
 
-static int apply_repoint(struct index *idx, const struct op *op)
+static int apply_repoint(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino), old = ino_slot(op->other);
     uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
@@ -298,6 +316,9 @@ static int apply_repoint(struct index *idx, const struct op *op)
     struct inode_rec *inode = inode_mut(idx, op->ino), *replaced = inode_mut(idx, op->other);
     if (!dentry || dentry->child != old || !inode || !replaced || !replaced->nlink)
         return -EBADMSG;
+    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    if (r)
+        return r;
     ((struct dentry_rec *)table_mut(&idx->dentries, d))->child = child;
     if (replaced->dentry == d)
         replaced->dentry = 0;
@@ -612,12 +633,20 @@ static int apply_relocate(struct index *idx, const struct op *op, uint64_t seq)
     return extents_move(idx, ino_slot(op->ino), op->off, &op->old, &op->loc, seq);
 }
 
+/* Nothing leads to it any more, and from it only what goes with it. */
+static bool may_free(const struct index *idx, const struct inode_rec *inode, uint32_t slot)
+{
+    if (inode->nlink || slot == ENG_ROOT_INO || !(index_is_orphan(idx, inode) || MUTANT(PAST_NAME_FREED)))
+        return false;
+    return !S_ISDIR(inode->mode) || (!inode->size && !index_has_past_names(idx, slot));
+}
+
 static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t slot = ino_slot(op->ino);
     struct inode_rec *inode = inode_mut(idx, op->ino);
     struct xattr_view view;
-    if (!inode || inode->nlink || slot == ENG_ROOT_INO || (S_ISDIR(inode->mode) && inode->size))
+    if (!inode || !may_free(idx, inode, slot))
         return -EBADMSG;
     int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
     for (uint32_t n = 0; !r && n < XATTRS_MAX && inode->xattrs && index_xattr(idx, inode->xattrs, &view); n++)
@@ -653,9 +682,9 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
     case OP_LINK:
         return apply_link(idx, op);
     case OP_UNLINK:
-        return apply_unlink(idx, op);
+        return apply_unlink(idx, op, seq);
     case OP_REPOINT:
-        return apply_repoint(idx, op);
+        return apply_repoint(idx, op, seq);
     case OP_ATTR:
         return apply_attr(idx, op);
     case OP_TRUNCATE:
@@ -675,6 +704,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return apply_free(idx, op, seq);
     case OP_SEGMENT:
         return apply_segment(idx, op);
+    case OP_DROP_NAME:
+        return past_names_drop(idx, op);
     default:
         return -EBADMSG;
     }

@@ -106,12 +106,12 @@ static bool past_name_is_in_range(const struct index_limits *l, const struct pas
     enum { KNOWN = PAST_REMOVED | PAST_MOVED | PAST_REPLACED | PAST_SHARES_TEXT };
     if (!p->child)
         return true;
-    bool shares = p->flags & PAST_SHARES_TEXT;
     return leads(l, INODES, p->child) && p->parent && leads(l, INODES, p->parent) &&
-           leads(l, PAST_NAMES, p->next) && leads(l, PAST_NAMES, p->of_inode) && leads(l, ACTORS, p->actor) &&
-           p->name_len && p->name_len <= ENG_NAME_MAX &&
-           (shares ? !p->name : has_cells(l, p->name, p->name_len)) && p->cookie >= 3 &&
-           p->cookie <= COOKIE_MAX && p->end && !(p->flags & ~KNOWN);
+           leads(l, PAST_NAMES, p->next) && p->newer && leads(l, PAST_NAMES, p->newer) &&
+           leads(l, PAST_NAMES, p->of_inode) && leads(l, PAST_NAMES, p->of_newer) &&
+           leads(l, ACTORS, p->actor) && p->name_len && p->name_len <= ENG_NAME_MAX &&
+           has_cells(l, p->name, p->name_len) && p->cookie >= 3 && p->cookie <= COOKIE_MAX &&
+           p->begin < p->end && !(p->flags & ~KNOWN);
 }
 
 static bool moment_is_in_range(const struct index_limits *l, const struct moment_rec *m)

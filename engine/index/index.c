@@ -642,7 +642,7 @@ void index_count_orphans(struct index *idx)
     idx->n_orphans = 0;
     for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
-        idx->n_orphans += inode && !inode->nlink;
+        idx->n_orphans += inode && index_is_orphan(idx, inode);
     }
 }
 

@@ -188,16 +188,19 @@ struct past_name_rec {
     uint32_t next;   /* first four bytes: chain of free records; else the next older one of the group */
     uint32_t parent; /* slot */
     uint32_t child;  /* slot; 0: free record */
-    uint32_t name;   /* names; 0 with PAST_SHARES_TEXT */
+    uint32_t name;   /* names */
     uint64_t cookie;
-    uint64_t end; /* batch in which it ended */
+    uint64_t end; /* batch in which it ended; those of a group have different ones */
     uint32_t hash;
     uint16_t name_len, flags;
-    uint32_t of_inode; /* the next past name of the child */
+    uint32_t of_inode; /* the next older past name of the child */
     uint32_t actor;    /* who ended it, 0 unknown */
-    uint32_t reserved[4];
+    uint64_t begin;    /* batch in which it began, below `end` */
+    uint32_t newer;    /* the next newer one of the group; of the newest: the oldest */
+    uint32_t of_newer; /* the next newer past name of the child, 0 none */
 };
-static_assert(sizeof(struct past_name_rec) == 64 && offsetof(struct past_name_rec, hash) == 32,
+static_assert(sizeof(struct past_name_rec) == 64 && offsetof(struct past_name_rec, hash) == 32 &&
+                  offsetof(struct past_name_rec, begin) == 48,
               "past name record layout");
 
 /* A batch with a time; a snapshot is one with a name. In the order of batches. */
@@ -280,7 +283,7 @@ struct index {
     const _Atomic bool *cancel;
     unsigned n_freezes;   /* alive; of the live index only, as all below */
     uint64_t n_taken;     /* extents and xattrs taken out, since opening */
-    uint64_t n_orphans;   /* inodes without a name: unlinked, but referenced or not freed yet */
+    uint64_t n_orphans;   /* index_is_orphan(): unlinked, but referenced or not freed yet */
     uint64_t mend_cookie; /* the last that index/mend.c gave an entry, 0 none */
     uint64_t last_state;  /* that index_new_state() gave */
 
@@ -306,6 +309,12 @@ static inline const struct inode_rec *index_slot(const struct index *idx, uint32
 {
     const struct inode_rec *inode = table_get(&idx->inodes, slot);
     return inode && inode->mode ? inode : NULL;
+}
+/* Whether nothing leads to the inode any more: it lives by its references alone. */
+static inline bool index_is_orphan(const struct index *idx, const struct inode_rec *inode)
+{
+    bool is_kept = inode->past_name && idx->s.n_past_names && !MUTANT(KEPT_IS_ORPHAN);
+    return !inode->nlink && !is_kept && !(inode->flags & INODE_PAST);
 }
 /* The dentry called name in the directory, or 0. */
 uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name, size_t len);

@@ -1,6 +1,6 @@
 /*
  * test_past_tables.c - the tables of a store with a history in its checkpoints: they come with the bit, they
- * are kept, loaded at once and by need, and what cannot be in them is found. No op fills them yet. */
+ * are kept, loaded at once and by need, and what cannot be in them is found. */
 #include "inside.h"
 
 #include "index/chunk_check.h"
@@ -33,32 +33,48 @@ static unsigned tables_on_disk(void)
     return u.eng->checkpoints->images.map.n_tables;
 }
 
+/* The i-th past name. */
+static void put_text(uint32_t i, char text[16])
+{
+    (void)snprintf(text, 16, "name%u", i);
+}
+
 static uint32_t hash_of(uint32_t i)
 {
-    return i * UINT32_C(2654435761);
+    char text[16];
+    put_text(i, text);
+    return codec_name_hash(u.eng->idx.hash_seed, ENG_ROOT_INO, text, strlen(text));
+}
+
+static void apply(struct op op, uint64_t seq)
+{
+    cr_assert_eq(index_reserve(&u.eng->idx, &op, 1), 0);
+    cr_assert_eq(index_apply(&u.eng->idx, &op, seq), 0);
+}
+
+static struct op name_op(enum op_type type, uint32_t i, char text[16])
+{
+    put_text(i, text);
+    return (struct op){.type = (uint8_t)type,
+                       .parent = ENG_ROOT_INO,
+                       .ino = 2,
+                       .cookie = 100 + i,
+                       .end = 1,
+                       .name = text,
+                       .name_len = (uint16_t)strlen(text)};
 }
 
 static void add_record(struct index *idx, uint32_t i)
 {
-    uint64_t cookie = 100 + i;
-    cr_assert_eq(chunk_pool_reserve(idx->pool, 3 * (size_t)BTREE_OP_CHUNKS), 0);
-    cr_assert(table_reserve(&idx->past_names, 1) == 0 && table_reserve(&idx->moments, 1) == 0 &&
-              btree_reserve(&idx->past_order, 1) == 0 && btree_reserve(&idx->past_lookup, 1) == 0);
-    uint32_t p = table_alloc(&idx->past_names), m = table_alloc(&idx->moments);
-    *(struct past_name_rec *)table_mut(&idx->past_names, p) = (struct past_name_rec){
-        .parent = ENG_ROOT_INO,
-        .child = 2,
-        .cookie = cookie,
-        .end = 1,
-        .hash = hash_of(i),
-        .name_len = 4,
-        .flags = PAST_REMOVED | PAST_SHARES_TEXT,
-        .actor = 1,
-    };
-    *(struct moment_rec *)table_mut(&idx->moments, m) =
+    char text[16];
+    struct op op = name_op(OP_LINK, i, text);
+    apply(op, 1);
+    op.type = OP_UNLINK;
+    op.flags = OP_KEPT;
+    apply(op, 1);
+    cr_assert(chunk_pool_reserve(idx->pool, 1) == 0 && table_reserve(&idx->moments, 1) == 0);
+    *(struct moment_rec *)table_mut(&idx->moments, table_alloc(&idx->moments)) =
         (struct moment_rec){.batch = i, .time = 10 * (int64_t)i, .age = i};
-    cr_assert_eq(btree_put(&idx->past_order, (struct bkey){ENG_ROOT_INO, cookie}, &p), 0);
-    cr_assert_eq(btree_put(&idx->past_lookup, (struct bkey){hash_of(i), p}, &p), 0);
 }
 
 /* So that the next checkpoint has them. */
@@ -71,7 +87,6 @@ static void fill(void)
         (struct actor_rec){.uid = 1000, .name = "vim"};
     for (uint32_t i = 1; i <= RECORDS; i++)
         add_record(idx, i);
-    idx->s.n_past_names = RECORDS;
     idx->s.floor = 1;
     idx->s.age = RECORDS;
     idx->s.switched = 77;
@@ -214,14 +229,14 @@ static void expect_kept(void)
         freeze_lock(u.eng); /* an image, and then a delta of some units */
         cr_assert_eq(chunk_pool_reserve(idx->pool, 4), 0);
         ((struct moment_rec *)table_mut(&idx->moments, 5))->age = 1000 + round;
-        ((struct past_name_rec *)table_mut(&idx->past_names, RECORDS))->of_inode = round;
+        ((struct past_name_rec *)table_mut(&idx->past_names, RECORDS))->end = 1 + round;
         freeze_unlock(u.eng);
     }
     checkpoint_and_die();
     unit_open(&u);
     idx = &u.eng->idx;
     cr_assert_eq(((const struct moment_rec *)table_get(&idx->moments, 5))->age, 1002);
-    cr_assert_eq(((const struct past_name_rec *)table_get(&idx->past_names, RECORDS))->of_inode, 2);
+    cr_assert_eq(((const struct past_name_rec *)table_get(&idx->past_names, RECORDS))->end, 3);
     expect_filled();
 }
 
@@ -243,14 +258,10 @@ Test(past_tables, what_is_freed_gives_its_chunks_back)
     struct index *idx = &u.eng->idx;
     freeze_lock(u.eng);
     for (uint32_t i = 1; i <= RECORDS; i++) {
-        struct past_name_rec *name = table_mut(&idx->past_names, i);
-        cr_assert_eq(chunk_pool_reserve(idx->pool, 3 * (size_t)BTREE_OP_CHUNKS), 0);
-        cr_assert_eq(btree_del(&idx->past_order, (struct bkey){ENG_ROOT_INO, name->cookie}), 0);
-        cr_assert_eq(btree_del(&idx->past_lookup, (struct bkey){name->hash, i}), 0);
-        name->child = 0;
-        table_free_record(&idx->past_names, i);
+        char text[16];
+        apply(name_op(OP_DROP_NAME, i, text), 2);
     }
-    idx->s.n_past_names = 0;
+    cr_assert_eq(idx->s.n_past_names, 0);
     freeze_unlock(u.eng);
     checkpoint_and_die(); /* shrinks */
     unit_open(&u);
