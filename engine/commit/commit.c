@@ -293,6 +293,8 @@ int commit_txn(struct eng *eng, struct txn *txn)
     }
     if (!r)
         orphans_drop(eng, orphans);
+    if (!r && eng->idx.past_names.used > 1)
+        orphans_after(eng, txn);
     return r;
 }
 
