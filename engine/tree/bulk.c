@@ -7,6 +7,7 @@
 #include "commit/orphans.h"
 #include "index/extents.h"
 #include "tree/content.h"
+#include "tree/entries.h"
 #include "tree/tails.h"
 #include "tree/xattrs.h"
 #include "upkeep/full_disk.h"
@@ -139,7 +140,7 @@ static int draft_some(struct bulk *b, size_t n)
 
 static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
 {
-    uint64_t cookie = b->eng->idx.s.next_cookie + b->creates;
+    uint64_t cookie = entries_new_cookie(b->eng) + b->creates;
     uint64_t ino = cookie <= COOKIE_MAX ? index_predict_ino(&b->eng->idx, &b->ahead) : 0;
     struct op *op = ino ? txn_op(&b->txn, OP_CREATE) : NULL;
     if (!op)

@@ -56,11 +56,12 @@ static struct op *stage_name(struct txn *txn, enum op_type type, uint64_t parent
 static int stage_link(const struct eng *eng, struct txn *txn, uint64_t parent, const char *name, uint64_t ino,
                       int64_t time)
 {
-    if (eng->idx.s.next_cookie > COOKIE_MAX)
+    uint64_t cookie = entries_new_cookie(eng);
+    if (cookie > COOKIE_MAX)
         return -ENOSPC;
     struct op *op = stage_name(txn, OP_LINK, parent, name, ino, time);
     if (op)
-        op->cookie = eng->idx.s.next_cookie;
+        op->cookie = cookie;
     return op ? 0 : -ENOMEM;
 }
 
