@@ -9,6 +9,7 @@
 #define BATCHES 300u
 #define LIVES 2048u
 #define INODES 512u
+#define RECORDS 64u
 #define TEXTS 6u
 #define SETTLE 12u /* batches after which a name is kept when it is moved */
 
@@ -21,8 +22,9 @@ static struct model_inode {
     unsigned n_records;
     struct {
         uint32_t nlink;
-        uint64_t end;
-    } records[64]; /* what a KEEP keeps of its link count */
+        uint64_t end;   /* perhaps later than */
+        uint64_t kept;  /* when it was kept */
+    } records[RECORDS]; /* past states, as far as they have link counts */
 } inodes[INODES];
 static unsigned n_inodes;
 
@@ -156,9 +158,28 @@ static void make(uint32_t mode)
 /* What a KEEP does, in front of the batch's ops. */
 static void keep_record(struct model_inode *m)
 {
-    cr_assert_lt(m->n_records, 64);
+    cr_assert_lt(m->n_records, RECORDS);
     m->records[m->n_records].nlink = index_inode(&idx, m->ino)->nlink;
+    m->records[m->n_records].kept = seq;
     m->records[m->n_records++].end = seq;
+}
+
+/* A change of content: the state before it is kept if a past name ended since it began, or then, else amended
+ * as a rule: the record before stands for it. */
+static void change_content(void)
+{
+    const struct life *l = any_name();
+    if (!l || model_of(l->ino)->is_dir || !touch(l->ino))
+        return;
+    struct model_inode *m = model_of(l->ino);
+    const struct past_name_rec *newest = index_past_name(&idx, index_inode(&idx, m->ino)->past_name);
+    uint64_t begin = m->n_records ? m->records[m->n_records - 1].end : seq;
+    if (m->n_records == RECORDS)
+        return;
+    if ((newest && newest->end >= begin) || below(4) == 0)
+        keep_record(m);
+    else if (m->n_records)
+        m->records[m->n_records - 1].end = seq;
 }
 
 /* A link that is no move makes a new record. */
@@ -459,15 +480,16 @@ static void compare_links(const struct model_inode *m, uint64_t at)
 {
     const struct inode_rec *inode = m->freed || m->is_dir || m->thinned ? NULL : index_inode(&idx, m->ino);
     uint32_t links = inode ? links_truly(m->ino, at) : 0, nlink = inode ? inode->nlink : 0;
-    uint64_t end = UINT64_MAX;
-    if (!links)
-        return;
+    uint64_t end = UINT64_MAX, kept = UINT64_MAX;
     for (unsigned i = m->n_records; i > 0; i--) {
         if (m->records[i - 1].end > at) {
             nlink = m->records[i - 1].nlink;
             end = m->records[i - 1].end;
+            kept = m->records[i - 1].kept;
         }
     }
+    if (!links || at >= kept) /* of what was amended nothing is promised */
+        return;
     cr_assert_eq(index_links_at(&idx, ino_slot(m->ino), nlink, end, at), links, "inode %u at %llu",
                  ino_slot(m->ino), (unsigned long long)at);
 }
@@ -520,6 +542,7 @@ static void change(bool drops)
     case 0:
     case 1:
         make(S_IFREG | 0644);
+        change_content();
         break;
     case 2:
         make(S_IFDIR | 0755);
