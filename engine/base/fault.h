@@ -261,6 +261,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
     M(BIT_LATE)         /* what a feature bit lets be written is written before the bit */                   \
     M(BIT_IN_HOLD)      /* a feature bit is set while the store is held */                                   \
+    M(AMEND_FREES)      /* what a state that is not kept loses is freed, whatever a past state reads */      \
+    M(WRONG_NEIGHBOUR)  /* a past state reads what it lacks from the head at once */                         \
+    M(HOLE_UNMARKED)    /* what was a hole when a state ended is as it was filled later */                   \
+    M(THIN_FREES)       /* what a dropped past state has is freed, whatever an older one reads */            \
+    M(END_UNMARKED)     /* the end of a past state is forgotten with it */                                   \
     M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

@@ -4,6 +4,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/past.h"
 
 /* The record's chunk. */
 static void touch(const struct table *t, uint32_t i)
@@ -37,15 +38,34 @@ static int touch_extent(void *arg, uint64_t off, const struct locator *loc)
     return 0;
 }
 
-static void touch_content(const struct index *idx, const struct op *op)
+/* What an inode or a past state has there. */
+static void touch_range(const struct index *idx, uint32_t slot, uint64_t from, uint64_t end)
 {
-    uint32_t slot = ino_slot(op->ino);
-    uint64_t from, end;
-    index_op_range(idx, op, &from, &end);
     (void)extents_scan(idx, slot, from, end, touch_extent, NULL);
-    touch_next(&idx->extents.nodes);
     touch_key(&idx->extents, (struct bkey){slot, from});
     touch_key(&idx->extents, (struct bkey){slot, end});
+}
+
+static void touch_content(const struct index *idx, const struct op *op)
+{
+    uint32_t slot = ino_slot(op->type == OP_DROP ? op->past : op->ino);
+    const struct inode_rec *inode = index_slot(idx, slot);
+    uint64_t from, end;
+    index_op_range(idx, op, &from, &end);
+    touch_next(&idx->extents.nodes);
+    touch_range(idx, slot, from, end);
+    if (inode && inode->past && index_slot(idx, inode->past))
+        touch_range(idx, inode->past, from, end);
+}
+
+/* All that is newer than a past state, of which one may be in any chunk. */
+static void touch_line(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *past = past_state(idx, number);
+    uint64_t left = idx->s.n_past;
+    past = past ? index_slot(idx, past_head(past)) : NULL;
+    while (past && past->past != ino_slot(number) && left--)
+        past = index_slot(idx, past->past);
 }
 
 static void touch_object(const struct index *idx, uint32_t handle)
@@ -110,7 +130,16 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         touch_xattrs(idx, op->ino);
         touch_content(idx, op);
         break;
+    case OP_KEEP:
+        touch(&idx->inodes, ino_slot(op->past));
+        touch(&idx->inodes, idx->inodes.used - 1);
+        break;
+    case OP_DROP:
+        touch_line(idx, op->past);
+        touch_content(idx, op);
+        break;
     case OP_EXTENT:
+    case OP_REWRITE:
     case OP_PUNCH:
     case OP_TRUNCATE:
         touch_content(idx, op);

@@ -103,6 +103,27 @@ struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
 }
 
+int index_claim(struct index *idx, uint64_t ino)
+{
+    uint32_t slot = ino_slot(ino), reuse = (uint32_t)(ino >> 32);
+    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
+        table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+        return -EBADMSG;
+    while (idx->inode_refs.used <= slot)
+        table_alloc(&idx->inode_refs);
+    *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
+    return 0;
+}
+
+void index_free_slot(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *inode = table_mut(&idx->inodes, slot);
+    uint32_t reuse = inode->reuse + 1;
+    *inode = (struct inode_rec){.reuse = reuse};
+    if (reuse <= INO_REUSE_MAX)
+        table_free_record(&idx->inodes, slot);
+}
+
 uint64_t index_new_state(struct index *idx, uint64_t seq)
 {
     uint64_t first = seq << STATE_SHIFT, end = first + (1u << STATE_SHIFT) - 1;
@@ -642,7 +663,7 @@ void index_count_orphans(struct index *idx)
     idx->n_orphans = 0;
     for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
-        idx->n_orphans += inode && !inode->nlink;
+        idx->n_orphans += inode && !inode->nlink && !(inode->flags & INODE_PAST);
     }
 }
 

@@ -69,9 +69,10 @@ struct inode_rec {
         struct {
             uint64_t bytes; /* content bytes held */
             uint32_t n;
-        } extents;       /* of other files, in the tree */
-        uint32_t target; /* names: of a symlink */
-        uint64_t rdev;   /* of a device */
+            uint32_t short_of[2]; /* of a past state alone, see past_reach() */
+        } extents;                /* of other files, in the tree */
+        uint32_t target;          /* names: of a symlink */
+        uint64_t rdev;            /* of a device */
     };
     uint32_t dentry; /* one name of it, 0 unknown */
     uint32_t xattrs; /* names: first struct xattr_rec */
@@ -79,8 +80,9 @@ struct inode_rec {
     uint32_t actor;  /* who made this state, 0 unknown */
 };
 static_assert(sizeof(struct inode_rec) == 128 && offsetof(struct inode_rec, state) == 80 &&
-                  offsetof(struct inode_rec, first) == 88 && offsetof(struct inode_rec, past_name) == 108 &&
-                  offsetof(struct inode_rec, dentry) == 112,
+                  offsetof(struct inode_rec, first) == 88 &&
+                  offsetof(struct inode_rec, extents.short_of) == 100 &&
+                  offsetof(struct inode_rec, past_name) == 108 && offsetof(struct inode_rec, dentry) == 112,
               "inode record layout");
 
 /* Extents of its content, and the bytes that they hold. */
@@ -138,6 +140,22 @@ static inline void past_set_head(struct inode_rec *past, uint32_t head, uint32_t
  * for. Their values begin as a locator does, with segment 0 and, in off8, the slot of a past state. */
 #define EXTENT_BASE_OFF UINT64_MAX
 #define EXTENT_MARK_OFF (UINT64_MAX - 1)
+
+/* Of a file, so far it reads newer states: up to its size or, since it stands for one that was dropped and
+ * had ended before that, less. */
+static inline uint64_t past_reach(const struct inode_rec *past)
+{
+    if (past->flags & INODE_INLINE)
+        return past->size;
+    uint64_t less = (uint64_t)past->extents.short_of[1] << 32 | past->extents.short_of[0];
+    return past->size - (less < past->size ? less : past->size);
+}
+static inline void past_set_reach(struct inode_rec *past, uint64_t reach) /* not INODE_INLINE */
+{
+    uint64_t less = past->size - reach;
+    past->extents.short_of[0] = (uint32_t)less;
+    past->extents.short_of[1] = (uint32_t)(less >> 32);
+}
 
 enum dentry_flags { DENTRY_HAS_PAST = 1 }; /* there are past names with its folder and cookie */
 struct dentry_rec {
@@ -404,6 +422,10 @@ struct table *index_table(struct index *idx, unsigned i);
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
+/* Takes the slot of an inode or past state to come, which is free, or the next behind all, and was used no
+ * more often than its number says; the record is the caller's to write. -EBADMSG: it is not. */
+int index_claim(struct index *idx, uint64_t ino);
+void index_free_slot(struct index *idx, uint32_t slot);
 /* The next name for a state of an inode, which no other state in the store has: 65536 times the batch that
  * makes it, and which of that batch it is. */
 uint64_t index_new_state(struct index *idx, uint64_t seq);
@@ -415,6 +437,12 @@ int index_remove_name(struct index *idx, uint32_t d);
 /* For index_fetch_ahead(): the buckets that a name splits, or a removal joins, and what is in them; so many
  * names of the batch come `before` it. */
 void index_fetch_buckets(const struct index *idx, uint64_t before);
+/* Whether it lies within an extent, of a segment that is known. */
+static inline bool index_locator_is_valid(const struct index *idx, const struct locator *loc)
+{
+    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
+           loc->len <= loc->ext_len - loc->skip && index_segment(idx, loc->seg);
+}
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
 

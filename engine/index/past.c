@@ -1,0 +1,230 @@
+/*
+ * past.c - see past.h. */
+#include "index/past.h"
+
+#include "index/extents.h"
+
+#include "base/fault.h"
+#include "base/util.h"
+
+/* ---- holes ------------------------------------------------------------------ */
+
+static int put_hole(struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    int r = 0;
+    while (off < end && !r && !MUTANT(HOLE_UNMARKED)) {
+        const struct locator hole = {.len = (uint32_t)MIN_OF(end - off, (uint64_t)UINT32_MAX)};
+        r = extents_put(idx, slot, off, &hole);
+        off += hole.len;
+    }
+    return r;
+}
+
+/* What of [off, end) the past state has no entry for is a hole. */
+static int note_holes(struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    uint64_t at;
+    struct locator loc;
+    while (off < end) {
+        int r = index_extent(idx, slot, off, &at, &loc);
+        uint64_t gap = r ? end : MIN_OF(at, end);
+        if (r < 0)
+            return r;
+        if (off < gap && put_hole(idx, slot, off, gap) != 0)
+            return -EBADMSG;
+        off = r ? end : at + loc.len;
+    }
+    return 0;
+}
+
+/* ---- from one state to an older one ----------------------------------------------- */
+
+/* What goes from an inode to a past state, as far as that has no entry there and reads what is newer; the
+ * rest is freed. */
+struct transfer {
+    struct index *idx;
+    uint32_t from, to;
+    uint64_t reach; /* of `to` */
+    bool holes;     /* where `from` has nothing `to` gets a hole */
+    uint64_t seq;
+};
+
+static struct transfer transfer_to(struct index *idx, uint32_t from, uint32_t to, uint64_t seq)
+{
+    const struct inode_rec *past = index_slot(idx, to);
+    return (struct transfer){
+        .idx = idx, .from = from, .to = to, .reach = past ? past_reach(past) : 0, .seq = seq};
+}
+
+/* The part of the entry at `at` from `off` on that both sides have to say one thing about; it ends before
+ * *end. */
+static int transfer_part(const struct transfer *t, uint64_t at, const struct locator *loc, uint64_t off,
+                         uint64_t *end)
+{
+    uint64_t has;
+    struct locator other;
+    int r = index_extent(t->idx, t->to, off, &has, &other);
+    if (r < 0)
+        return r;
+    if (!r && has <= off) {
+        *end = MIN_OF(*end, has + other.len);
+        return extents_take_part(t->idx, t->from, at, loc, off, *end, t->seq);
+    }
+    *end = r ? *end : MIN_OF(*end, has);
+    struct locator part = locator_part(loc, off - at, *end - off);
+    r = extents_take_part(t->idx, t->from, at, loc, off, *end, 0); /* nothing died */
+    return r ? r : extents_put(t->idx, t->to, off, &part);
+}
+
+static int transfer(const struct transfer *t, uint64_t off, uint64_t end)
+{
+    uint64_t stop = MIN_OF(end, t->reach), at;
+    struct locator loc;
+    int r = 0;
+    while (off < stop && !r) {
+        int found = index_extent(t->idx, t->from, off, &at, &loc);
+        if (found < 0)
+            return found;
+        uint64_t gap = found ? stop : MIN_OF(MAX_OF(at, off), stop);
+        r = t->holes ? note_holes(t->idx, t->to, off, gap) : 0;
+        off = gap;
+        if (r || off >= stop)
+            break;
+        uint64_t part = MIN_OF(at + loc.len, stop);
+        r = transfer_part(t, at, &loc, off, &part);
+        off = part;
+    }
+    return r || off >= end ? r : extents_punch(t->idx, t->from, off, end - off, t->seq);
+}
+
+int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool put, uint64_t seq)
+{
+    const struct inode_rec *head = index_slot(idx, slot);
+    const struct inode_rec *newest = head ? index_slot(idx, head->past) : NULL;
+    if (!newest)
+        return -EBADMSG;
+    if (MUTANT(AMEND_FREES) && past_end(newest) != seq)
+        return extents_punch(idx, slot, off, end - off, seq);
+    struct transfer t = transfer_to(idx, slot, head->past, seq);
+    t.holes = put;
+    uint64_t edge = put ? end : MIN_OF(end, MAX_OF(off, head->size)); /* behind it is a tail, which is dead */
+    int r = off < edge ? transfer(&t, off, edge) : 0;
+    return r || edge >= end ? r : extents_punch(idx, slot, edge, end - edge, seq);
+}
+
+/* ---- states begin and end --------------------------------------------------------------- */
+
+void past_amend(struct index *idx, const struct inode_rec *head, uint64_t seq)
+{
+    struct inode_rec *newest = index_slot_mut(idx, head->past);
+    if (!newest || past_end(newest) == seq)
+        return;
+    past_set_end(newest, seq);
+    idx->s.inexact = seq;
+}
+
+int past_keep(struct index *idx, const struct op *op, uint64_t seq)
+{
+    const struct inode_rec *head = index_inode(idx, op->ino);
+    const struct inode_rec *newest = head ? index_slot(idx, head->past) : NULL;
+    uint64_t begin = head ? past_head_begin(idx, head) : 0;
+    uint32_t slot = ino_slot(op->past), number = newest ? past_number(newest) + 1 : 1;
+    if (!head || begin >= seq || !number || index_claim(idx, op->past) != 0)
+        return -EBADMSG;
+    struct inode_rec *past = table_mut(&idx->inodes, slot), *live = index_slot_mut(idx, ino_slot(op->ino));
+    *past = *live;
+    past->reuse = (uint32_t)(op->past >> 32);
+    past->flags = INODE_PAST;
+    past->xattrs = 0;
+    if (S_ISREG(past->mode) || S_ISLNK(past->mode)) /* of a device the number stays */
+        past->first = (struct locator){0};
+    past_set_begin(past, begin);
+    past_set_end(past, seq);
+    past_set_head(past, ino_slot(op->ino), number);
+    live->past = slot;
+    idx->s.n_past++;
+    return 0;
+}
+
+/* ---- states go ---------------------------------------------------------------------------- */
+
+/* The state that is next newer than the past one in `slot`, perhaps the head; 0: the line is broken. */
+static uint32_t next_newer(const struct index *idx, uint32_t slot)
+{
+    const struct inode_rec *at = index_slot(idx, slot);
+    uint32_t newer = at ? past_head(at) : 0;
+    uint64_t left = idx->s.n_past;
+    for (at = index_slot(idx, newer); at && at->past != slot; at = index_slot(idx, newer)) {
+        if (!left--)
+            return 0;
+        newer = at->past;
+    }
+    return at ? newer : 0;
+}
+
+/* The past state has nothing any more: it leaves the line. What lay behind its end was zeros for the older
+ * one, whatever newer states have there. */
+static int leave_line(struct index *idx, uint32_t slot, uint32_t newer)
+{
+    const struct inode_rec *past = index_slot(idx, slot);
+    struct inode_rec *older = index_slot_mut(idx, past->past);
+    int r = 0;
+    if (older && S_ISREG(past->mode) && past_reach(past) < past_reach(older) && !MUTANT(END_UNMARKED)) {
+        r = extents_into_tree(idx, past->past);
+        past_set_reach(older, past_reach(past));
+    }
+    index_slot_mut(idx, newer)->past = past->past;
+    idx->s.n_past--;
+    index_free_slot(idx, slot);
+    return r;
+}
+
+int past_drop(struct index *idx, const struct op *op, uint64_t seq)
+{
+    uint32_t slot = ino_slot(op->past), newer = past_state(idx, op->past) ? next_newer(idx, slot) : 0;
+    uint64_t end;
+    if (!newer)
+        return -EBADMSG;
+    struct inode_rec *past = index_slot_mut(idx, slot), *older = index_slot_mut(idx, past->past);
+    past->flags |= INODE_GOING;
+    idx->s.inexact = MAX_OF(idx->s.inexact, past_end(past));
+    if (older)
+        past_set_end(older, past_end(past));
+    if (__builtin_add_overflow(op->off, op->len, &end))
+        end = UINT64_MAX;
+    struct transfer t = transfer_to(idx, slot, past->past, seq);
+    int r = 0;
+    if (op->off < end && older && !MUTANT(THIN_FREES))
+        r = transfer(&t, op->off, end);
+    else if (op->off < end)
+        r = extents_punch(idx, slot, op->off, end - op->off, seq);
+    return r || inode_n_extents(past) ? r : leave_line(idx, slot, newer);
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+#define ASKED_FROM 16u /* entries: of fewer it does not matter where they are */
+
+/* Entries of a past state in [off, end), at most. */
+static uint32_t count_entries(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    const struct inode_rec *past = index_slot(idx, slot);
+    uint32_t n = past ? inode_n_extents(past) : 0;
+    if (n > ASKED_FROM && off < end && extents_count(idx, slot, off, end, UINT32_MAX, &n, &end) != 0)
+        n = inode_n_extents(past);
+    return n;
+}
+
+uint32_t past_gives(const struct index *idx, const struct op *op, uint64_t off, uint64_t end, uint32_t taken,
+                    bool kept)
+{
+    const struct inode_rec *from =
+        op->type == OP_DROP ? past_state(idx, op->past) : index_inode(idx, op->ino);
+    const struct inode_rec *to = from ? index_slot(idx, from->past) : NULL;
+    uint64_t n = taken;
+    if (!from || (!to && !kept))
+        return 0;
+    if (to)
+        n += count_entries(idx, from->past, off, end);
+    return (uint32_t)MIN_OF(2 * n + 6, (uint64_t)UINT32_MAX / 64);
+}
