@@ -7,6 +7,7 @@
 #include "index/extents.h"
 #include "index/past.h"
 #include "index/relocate.h"
+#include "index/xattr_list.h"
 
 #include "base/fault.h"
 #include "base/util.h"
@@ -52,6 +53,11 @@ struct taken {
     uint32_t extents, xattrs, given;
 };
 
+static bool sets_xattr(const struct op *op)
+{
+    return op->type == OP_XATTR_SET || op->type == OP_XATTR_EXTENT || op->type == OP_XATTR_DEL;
+}
+
 /* With `kept` the batch keeps a state before the op. */
 static struct taken taken_by(const struct index *idx, const struct op *op, bool kept)
 {
@@ -65,14 +71,16 @@ static struct taken taken_by(const struct index *idx, const struct op *op, bool 
         inode = past_state(idx, op->past);
         slot = ino_slot(op->past);
     }
+    if (inode && sets_xattr(op) && (inode->past || kept))
+        taken.xattrs = 2; /* one that goes to the past, and the front of its list */
     if (!inode || !cuts)
         return taken;
     index_op_range(idx, op, &from, &end);
     if (extents_count(idx, slot, from, end, UINT32_MAX, &taken.extents, &stop))
         taken.extents = inode_n_extents(inode);
-    if (op->type == OP_FREE)
+    if (op->type == OP_FREE || op->type == OP_DROP)
         taken.xattrs = index_count_xattrs(idx, inode, XATTRS_MAX);
-    else if (inode->past || kept)
+    if (inode->past || kept)
         taken.given = past_gives(idx, op, from, end, taken.extents, kept);
     return taken;
 }
@@ -146,15 +154,21 @@ static int reserve_tables(struct index *idx, const struct need *need)
     return r;
 }
 
-/* Entries that the ops give to past states; *ret_keeps: among them are some that keep one. */
-static uint64_t need_of_past(const struct index *idx, const struct op *ops, size_t n, bool *ret_keeps)
+/* Entries that the ops give to past states, and names of xattrs that those lack; *ret_keeps: an op keeps one.
+ */
+static uint64_t need_of_past(const struct index *idx, const struct op *ops, size_t n,
+                             struct names_need *names, bool *ret_keeps)
 {
     uint64_t given = 0;
     bool keeps = false;
     for (size_t i = 0; i < n; i++) {
         keeps = keeps || ops[i].type == OP_KEEP;
-        if (keeps || idx->s.n_past)
-            given += taken_by(idx, &ops[i], keeps).given;
+        if (!keeps && !idx->s.n_past)
+            continue;
+        struct taken taken = taken_by(idx, &ops[i], keeps);
+        given += taken.given;
+        if (sets_xattr(&ops[i]) && taken.xattrs)
+            names_need(names, (uint32_t)sizeof(struct xattr_rec) + ops[i].name_len);
     }
     *ret_keeps = keeps;
     return given;
@@ -169,7 +183,7 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     bool keeps;
     for (size_t i = 0; i < n; i++)
         add_need(&need, &ops[i]);
-    uint64_t given = need_of_past(idx, ops, n, &keeps);
+    uint64_t given = need_of_past(idx, ops, n, &need.names, &keeps);
     need.extents += (uint32_t)MIN_OF(given, (uint64_t)UINT32_MAX / 64);
     if (idx->n_freezes) {
         for (unsigned i = 0; i < INDEX_TABLES; i++)
@@ -375,28 +389,21 @@ static int apply_attr(struct index *idx, const struct op *op, uint64_t seq)
 
 /* ---- xattrs ------------------------------------------------------------- */
 
-/* Takes the xattr out of the inode's list and frees it. 0, 1 not there, -EBADMSG. */
-static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *name, uint32_t name_len,
+/* Takes the xattr out of the inode's list: it goes to the past, or is freed. `gone`: none of that name comes.
+ * 0, 1 not there, -EBADMSG. */
+static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct op *op, bool gone,
                         uint64_t seq)
 {
-    uint32_t x = index_find_xattr(idx, inode, name, name_len);
-    struct xattr_view view, prev;
+    uint32_t x = index_find_xattr(idx, inode, op->name, op->name_len);
+    struct xattr_view view;
     if (!x)
         return 1;
     if (!index_xattr(idx, x, &view))
         return -EBADMSG;
-    if (inode->xattrs == x) {
-        inode->xattrs = view.next;
-    } else {
-        uint32_t at = inode->xattrs;
-        while (index_xattr(idx, at, &prev) && prev.next != x)
-            at = prev.next;
-        memcpy(names_mut(&idx->names, at, 4), &view.next, 4); /* xattr_rec.next */
-    }
-    int r = view.is_extent ? segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq) : 0;
-    names_free_cells(&idx->names, x, xattr_stored_size(&view));
-    idx->n_taken++;
-    return r;
+    xattr_take(idx, inode, x, &view);
+    if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
+        return past_give_xattr(idx, inode, x, gone, seq);
+    return xattr_free(idx, x, &view, seq);
 }
 
 static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
@@ -408,23 +415,15 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
     if (is_extent ? !index_locator_is_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len
                   : op->value_len > XATTR_INLINE_MAX)
         return -EBADMSG;
-    int r = xattr_remove(idx, inode, op->name, op->name_len, seq);
+    int r = xattr_remove(idx, inode, op, false, seq);
     if (r < 0)
         return r;
-    struct xattr_rec rec = {.next = inode->xattrs,
-                            .name_len = op->name_len,
-                            .flags = is_extent ? XATTR_IS_EXTENT : 0,
-                            .value_len = is_extent ? op->loc.len : op->value_len};
-    const void *stored = is_extent ? (const void *)&op->loc : op->value;
-    uint32_t stored_len = is_extent ? (uint32_t)sizeof op->loc : op->value_len;
-    uint32_t size = (uint32_t)sizeof rec + rec.name_len + stored_len;
-    uint32_t x = names_alloc(&idx->names, size);
-    uint8_t *p = names_mut(&idx->names, x, size);
-    memcpy(p, &rec, sizeof rec);
-    memcpy(p + sizeof rec, op->name, rec.name_len);
-    if (stored_len)
-        memcpy(p + sizeof rec + rec.name_len, stored, stored_len);
-    inode->xattrs = x;
+    if (r && inode->past && !(op->flags & OP_NOT_FOR_PAST))
+        past_note_absent(idx, inode, op->name, op->name_len);
+    const struct xattr_rec rec = {.name_len = op->name_len,
+                                  .flags = is_extent ? XATTR_IS_EXTENT : 0,
+                                  .value_len = is_extent ? op->loc.len : op->value_len};
+    xattr_add(idx, inode, &rec, op->name, is_extent ? (const void *)&op->loc : op->value);
     inode->ctime = op->time;
     state_moves(idx, inode, op, seq);
     return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;
@@ -433,7 +432,7 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
 static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = inode_mut(idx, op->ino);
-    if (!inode || xattr_remove(idx, inode, op->name, op->name_len, seq) != 0)
+    if (!inode || xattr_remove(idx, inode, op, true, seq) != 0)
         return -EBADMSG;
     inode->ctime = op->time;
     state_moves(idx, inode, op, seq);
@@ -597,8 +596,11 @@ static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
         (S_ISDIR(inode->mode) && inode->size))
         return -EBADMSG;
     int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
-    for (uint32_t n = 0; !r && n < XATTRS_MAX && inode->xattrs && index_xattr(idx, inode->xattrs, &view); n++)
-        r = xattr_remove(idx, inode, view.name, view.name_len, seq);
+    uint32_t x = inode->xattrs;
+    for (uint32_t n = 0; !r && n < XATTRS_MAX && x && index_xattr(idx, x, &view); n++) {
+        r = xattr_free(idx, x, &view, seq);
+        x = view.next;
+    }
     if (S_ISLNK(inode->mode))
         names_free_cells(&idx->names, inode->target, (uint32_t)inode->size);
     --*type_counter(idx, inode->mode);

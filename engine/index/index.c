@@ -386,6 +386,7 @@ bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *re
                               .name_len = rec.name_len,
                               .value_len = rec.value_len,
                               .is_extent = is_extent,
+                              .is_absent = rec.flags & XATTR_ABSENT,
                               .name = (const char *)p + sizeof rec,
                               .value = p + sizeof rec + rec.name_len};
     if (is_extent)

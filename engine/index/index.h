@@ -343,7 +343,7 @@ uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode
 /* A checked look at an xattr record: name, and value or locator. NULL if damaged. */
 struct xattr_view {
     uint32_t next, name_len, value_len;
-    bool is_extent;
+    bool is_extent, is_absent;
     const char *name;
     const void *value; /* inline value */
     struct locator loc;

@@ -3,9 +3,12 @@
 #include "index/past.h"
 
 #include "index/extents.h"
+#include "index/xattr_list.h"
 
 #include "base/fault.h"
 #include "base/util.h"
+
+#include <string.h>
 
 /* ---- holes ------------------------------------------------------------------ */
 
@@ -112,6 +115,78 @@ int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool
     return r || edge >= end ? r : extents_punch(idx, slot, edge, end - edge, seq);
 }
 
+/* ---- xattrs ------------------------------------------------------------------------------- */
+
+/* One that is in no list comes to a past state. */
+static void keep_xattr(struct index *idx, struct inode_rec *past, uint32_t handle,
+                       const struct xattr_view *view)
+{
+    xattr_put(idx, past, handle);
+    idx->n_taken++;
+    if (view->is_extent)
+        idx->s.past_live += view->loc.len;
+}
+
+/* One of a past state goes. */
+static int free_past_xattr(struct index *idx, uint32_t handle, const struct xattr_view *view, uint64_t seq)
+{
+    if (view->is_extent && idx->s.past_live < view->loc.len)
+        return -EBADMSG;
+    idx->s.past_live -= view->is_extent ? view->loc.len : 0;
+    return xattr_free(idx, handle, view, seq);
+}
+
+int past_give_xattr(struct index *idx, const struct inode_rec *head, uint32_t handle, bool gone, uint64_t seq)
+{
+    struct inode_rec *newest = index_slot_mut(idx, head->past);
+    struct xattr_view view, own;
+    if (!newest || !index_xattr(idx, handle, &view))
+        return -EBADMSG;
+    uint32_t has = index_find_xattr(idx, newest, view.name, view.name_len);
+    if (!has) {
+        keep_xattr(idx, newest, handle, &view);
+        return 0;
+    }
+    int r = xattr_free(idx, handle, &view, seq);
+    if (r || !gone || !index_xattr(idx, has, &own) || !own.is_absent)
+        return r;
+    xattr_take(idx, newest, has, &own); /* it is absent again where this one reads: nothing needs to say so */
+    return free_past_xattr(idx, has, &own, seq);
+}
+
+void past_note_absent(struct index *idx, const struct inode_rec *head, const char *name, uint32_t name_len)
+{
+    struct inode_rec *newest = index_slot_mut(idx, head->past);
+    const struct xattr_rec rec = {.name_len = (uint16_t)name_len, .flags = XATTR_ABSENT};
+    if (newest && !index_find_xattr(idx, newest, name, name_len) && !MUTANT(ABSENT_UNMARKED))
+        xattr_add(idx, newest, &rec, name, NULL);
+}
+
+/* All xattrs of a past state that is going: those that an older one lacks are its. */
+static int transfer_xattrs(struct index *idx, struct inode_rec *past, struct inode_rec *older, uint64_t seq)
+{
+    struct xattr_names names;
+    struct xattr_view view;
+    int r = 0;
+    if (older && past->xattrs) {
+        xattr_names_none(&names);
+        xattr_names_add(idx, older, &names);
+    }
+    while (!r && past->xattrs) {
+        uint32_t x = past->xattrs;
+        if (!index_xattr(idx, x, &view))
+            return -EBADMSG;
+        bool lacks = older && (!xattr_names_may_have(&names, &view) ||
+                               !index_find_xattr(idx, older, view.name, view.name_len));
+        past->xattrs = view.next;
+        if (lacks && !MUTANT(THIN_FREES))
+            xattr_put(idx, older, x);
+        else
+            r = free_past_xattr(idx, x, &view, seq);
+    }
+    return r;
+}
+
 /* ---- states begin and end --------------------------------------------------------------- */
 
 void past_amend(struct index *idx, const struct inode_rec *head, uint64_t seq)
@@ -198,6 +273,8 @@ int past_drop(struct index *idx, const struct op *op, uint64_t seq)
         r = transfer(&t, op->off, end);
     else if (op->off < end)
         r = extents_punch(idx, slot, op->off, end - op->off, seq);
+    if (!r && !inode_n_extents(past))
+        r = transfer_xattrs(idx, past, older, seq);
     return r || inode_n_extents(past) ? r : leave_line(idx, slot, newer);
 }
 

@@ -41,6 +41,14 @@ void past_amend(struct index *idx, const struct inode_rec *head, uint64_t seq);
  * the past reads it. `put`: something else comes there, and so that holes stay holes they are noted. */
 int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool put, uint64_t seq);
 
+/*
+ * In place of xattr_free() for the head of a line: the xattr, which is in no list any more, goes to the past
+ * if that lacks one of its name. `gone`: none of that name comes in its place. -EBADMSG. */
+int past_give_xattr(struct index *idx, const struct inode_rec *head, uint32_t handle, bool gone,
+                    uint64_t seq);
+/* One of that name comes to a head that has none. */
+void past_note_absent(struct index *idx, const struct inode_rec *head, const char *name, uint32_t name_len);
+
 /* Entries that what the op gives may add to the extent tree, beyond what it takes: `taken` of the head. With
  * `kept` a state is kept before it in its batch. */
 uint32_t past_gives(const struct index *idx, const struct op *op, uint64_t off, uint64_t end, uint32_t taken,

@@ -6,6 +6,7 @@
 #include "index/past_read.h"
 
 #include "index/extents.h"
+#include "index/xattr_list.h"
 
 #include "base/fault.h"
 #include "base/util.h"
@@ -76,6 +77,59 @@ static int line_to(const struct index *idx, uint32_t slot, struct line *line)
             return r;
     }
     return -EBADMSG;
+}
+
+/* The k-th of the line, counted from the newest past state; before that one the head. */
+static const struct inode_rec *line_at(const struct index *idx, const struct line *line, size_t k)
+{
+    return index_slot(idx, k ? line->slots[k - 1] : line->head);
+}
+
+/* ---- xattrs --------------------------------------------------------------------- */
+
+int past_xattr(const struct index *idx, uint32_t slot, const char *name, size_t len,
+               struct xattr_view *ret_view)
+{
+    struct line line;
+    int r = line_to(idx, slot, &line);
+    uint32_t x = 0;
+    for (size_t k = line.n + 1; k-- > 0 && !r && !x;)
+        x = index_find_xattr(idx, line_at(idx, &line, k), name, len);
+    line_free(&line);
+    if (r || !x)
+        return r ? r : 1;
+    return index_xattr(idx, x, ret_view) ? ret_view->is_absent : -EBADMSG;
+}
+
+/* Whether a state from the k-th on, in the direction of older ones, has one of that name. */
+static bool older_has(const struct index *idx, const struct line *line, size_t k,
+                      const struct xattr_view *view)
+{
+    for (; k <= line->n; k++)
+        if (index_find_xattr(idx, line_at(idx, line, k), view->name, view->name_len))
+            return true;
+    return false;
+}
+
+int past_xattrs(const struct index *idx, uint32_t slot, int (*emit)(void *arg, const struct xattr_view *view),
+                void *arg)
+{
+    struct xattr_names names;
+    struct line line;
+    int r = line_to(idx, slot, &line);
+    xattr_names_none(&names);
+    for (size_t k = line.n + 1; k-- > 0 && !r;) {
+        const struct inode_rec *inode = line_at(idx, &line, k);
+        struct xattr_walk walk = {.next = inode->xattrs};
+        while (!r && index_next_xattr(idx, &walk)) {
+            const struct xattr_view *view = &walk.xattr;
+            bool hidden = xattr_names_may_have(&names, view) && older_has(idx, &line, k + 1, view);
+            r = hidden || view->is_absent ? 0 : emit(arg, view);
+        }
+        xattr_names_add(idx, inode, &names);
+    }
+    line_free(&line);
+    return r;
 }
 
 /* ---- reading ---------------------------------------------------------------------- */
@@ -194,7 +248,7 @@ static int read_line(struct reading *rd, const struct line *line)
         r = read_from(rd, line->slots[k]);
         if (MUTANT(WRONG_NEIGHBOUR))
             k = 0;
-        const struct inode_rec *newer = index_slot(rd->idx, k ? line->slots[k - 1] : line->head);
+        const struct inode_rec *newer = line_at(rd->idx, line, k);
         zeros_behind(rd->open, MIN_OF(newer->size, past_reach(at)));
     }
     return r || !rd->open->n || rd->is_full ? r : read_from(rd, line->head);

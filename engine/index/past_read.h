@@ -23,4 +23,11 @@ struct past_piece {
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end);
 
+/* The xattr of a past state: 0; 1: it has none of that name; -ESTALE, -ENOMEM, -EBADMSG. */
+int past_xattr(const struct index *idx, uint32_t slot, const char *name, size_t len,
+               struct xattr_view *ret_view);
+/* Calls emit for all xattrs of a past state, in no order, until it returns non-zero (returned). */
+int past_xattrs(const struct index *idx, uint32_t slot, int (*emit)(void *arg, const struct xattr_view *view),
+                void *arg);
+
 #endif

@@ -46,7 +46,8 @@ static size_t find_relocation(const struct op *const *ops, size_t n, const struc
 static int relocate_xattrs_of(struct index *idx, const struct op **ops, size_t *n, uint64_t seq)
 {
     uint64_t ino = ops[0]->ino;
-    const struct inode_rec *inode = index_inode(idx, ino);
+    const struct inode_rec *inode = index_inode(idx, ino), *past = past_state(idx, ino);
+    inode = inode ? inode : past;
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     int r = 0;
     while (*n && !r && index_next_xattr(idx, &walk)) {
@@ -54,7 +55,8 @@ static int relocate_xattrs_of(struct index *idx, const struct op **ops, size_t *
         if (i == *n)
             continue;
         r = move_xattr(idx, &walk, ops[i], seq);
-        ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(ino)))->generation++;
+        if (!past)
+            ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(ino)))->generation++;
         memmove(ops + i, ops + i + 1, (--*n - i) * sizeof *ops);
     }
     return r;

@@ -185,10 +185,15 @@ static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_re
             report(v, "inode %u: xattr list is broken", slot);
             return;
         }
+        bool is_past = inode->flags & INODE_PAST;
         if (view.is_extent && view.loc.len != view.value_len)
             report(v, "inode %u: xattr length", slot);
-        if (view.is_extent)
-            verify_locator(v, slot, &view.loc);
+        if (view.is_absent && (!is_past || view.is_extent || view.value_len))
+            report(v, "inode %u: an xattr that is not there", slot);
+        if (!view.is_extent)
+            continue;
+        verify_locator(v, slot, &view.loc);
+        v->past_live += is_past ? view.loc.len : 0;
     }
 }
 

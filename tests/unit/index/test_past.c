@@ -17,6 +17,8 @@
 #define SEGS 3u
 #define SEG_BYTES (1u << 21)
 #define STATES 64u
+#define VALUE 128u /* bytes, at most */
+#define NAMES 6u   /* of xattrs */
 
 static struct index idx;
 static uint64_t ino, seq, rng;
@@ -123,6 +125,7 @@ struct state {
     uint32_t mode;
     bool going;
     uint8_t bytes[SIZE];
+    uint16_t xattrs[NAMES]; /* a number that its value has; 0: none */
 };
 
 static struct model {
@@ -169,14 +172,62 @@ static void compare_state(const struct state *s, uint32_t at_slot)
     MUST(memcmp(buf, s->bytes + off, end - off) == 0);
 }
 
+/* ---- xattrs ------------------------------------------------------------------------ */
+
+/* The value of that number, in the op or an extent. */
+static void value_of(uint16_t number, char value[VALUE])
+{
+    (void)snprintf(value, VALUE, "%0*u", number % 2 ? 99 : 9, number);
+}
+
+/* The number that a value has; 0: none that was set. */
+static unsigned number_of(const struct xattr_view *view)
+{
+    char value[VALUE];
+    const void *at = view->is_extent ? (const void *)bytes_of(&view->loc) : view->value;
+    unsigned number = 0;
+    for (uint32_t i = 0; i < view->value_len; i++)
+        number = 10 * number + (unsigned)(((const char *)at)[i] - '0');
+    value_of((uint16_t)number, value);
+    return strlen(value) == view->value_len ? number : 0;
+}
+
+static int note_xattr(void *arg, const struct xattr_view *view)
+{
+    uint16_t *found = arg;
+    unsigned i = (unsigned)(view->name[0] - 'a');
+    MUST(view->name_len == 1 && i < NAMES && !found[i] && !view->is_absent);
+    found[i] = (uint16_t)number_of(view);
+    MUST(found[i]);
+    return 0;
+}
+
+static void compare_xattrs(const struct state *s, uint32_t at_slot)
+{
+    uint16_t found[NAMES] = {0};
+    struct xattr_walk walk = {.next = index_slot(&idx, at_slot)->xattrs};
+    while (!s->number && index_next_xattr(&idx, &walk))
+        (void)note_xattr(found, &walk.xattr);
+    MUST(!s->number || past_xattrs(&idx, at_slot, note_xattr, found) == 0);
+    MUST(memcmp(found, s->xattrs, sizeof found) == 0);
+    for (unsigned i = 0; i < NAMES && s->number; i++) {
+        const char name[] = {(char)('a' + i)};
+        struct xattr_view view;
+        MUST(past_xattr(&idx, at_slot, name, 1, &view) == !s->xattrs[i]);
+        MUST(!s->xattrs[i] || number_of(&view) == s->xattrs[i]);
+    }
+}
+
 static void compare(void)
 {
     for (uint64_t at = 0; at <= seq; at++) {
         uint32_t found = past_at(&idx, slot, at);
         const struct state *s = state_at(at);
         MUST(!s == !found);
-        if (s)
-            compare_state(s, found);
+        if (!s)
+            continue;
+        compare_state(s, found);
+        compare_xattrs(s, found);
     }
     MUST(index_verify(&idx, true, print, NULL) == 0);
     MUST(btree_validate(&idx.extents) == 0);
@@ -269,6 +320,31 @@ static void stage_mode(struct batch *b)
     model.head.begin = seq;
 }
 
+/* An xattr is set, or removed. */
+static void stage_xattr(struct batch *b)
+{
+    static const char names[] = "abcdef";
+    static char value[8][VALUE];
+    unsigned i = (unsigned)rng_below(&rng, NAMES);
+    uint16_t old = model.head.xattrs[i], number = (uint16_t)(1 + rng_below(&rng, 60000));
+    bool goes = old && rng_below(&rng, 2);
+    value_of(number, value[b->n]);
+    uint32_t len = (uint32_t)strlen(value[b->n]);
+    char *text = value[b->n];
+    uint8_t type = len > XATTR_INLINE_MAX ? OP_XATTR_EXTENT : OP_XATTR_SET;
+    struct op *op = add(b, goes ? OP_XATTR_DEL : type);
+    op->name = &names[i];
+    op->name_len = 1;
+    if (op->type == OP_XATTR_SET) {
+        op->value = text;
+        op->value_len = len;
+    } else if (!goes) {
+        op->loc = placed((const uint8_t *)text, len);
+    }
+    model.head.xattrs[i] = goes ? 0 : number;
+    content_changed();
+}
+
 static void stage_times(struct batch *b)
 {
     struct op *op = add(b, OP_ATTR);
@@ -278,7 +354,7 @@ static void stage_times(struct batch *b)
 
 static void stage_change(struct batch *b)
 {
-    switch (rng_below(&rng, 12)) {
+    switch (rng_below(&rng, 15)) {
     case 0:
         stage_hole(b);
         break;
@@ -292,6 +368,11 @@ static void stage_change(struct batch *b)
     case 4:
         stage_times(b);
         break;
+    case 6:
+    case 7:
+    case 8:
+        stage_xattr(b);
+        break;
     case 5:
         if (model.head.size) {
             stage_write(b, true);
@@ -301,6 +382,23 @@ static void stage_change(struct batch *b)
     default:
         stage_write(b, false);
     }
+}
+
+/* An xattr of the head or of a past state goes elsewhere. */
+static void relocate_xattr(void)
+{
+    uint64_t k = rng_below(&rng, model.n + 1u);
+    uint64_t number = k < model.n ? model.past[k].number : ino;
+    struct xattr_walk walk = {.next = index_slot(&idx, ino_slot(number))->xattrs};
+    while (index_next_xattr(&idx, &walk) && !walk.xattr.is_extent)
+        ;
+    if (!walk.handle || !walk.xattr.is_extent)
+        return;
+    struct op op = {.type = OP_RELOCATE, .ino = number, .off = EXTENT_XATTR_OFF, .old = walk.xattr.loc};
+    op.loc = placed(bytes_of(&op.old), op.old.len);
+    seq++;
+    MUST(segment_account(&idx, op.loc.seg, 0, op.loc.ext_len, 0) == 0);
+    MUST(apply(&op, 1) == 0);
 }
 
 static void change(void)
@@ -372,6 +470,8 @@ static void live(unsigned n, unsigned drops)
         uint64_t kind = rng_below(&rng, 10);
         if (kind < drops)
             drop_some();
+        else if (kind == 9 && rng_below(&rng, 2))
+            relocate_xattr();
         else if (kind == 9)
             relocate_one();
         else
@@ -388,7 +488,7 @@ static void live(unsigned n, unsigned drops)
         drop_some();
     compare();
     MUST(idx.s.n_past == 0 && idx.s.past_live == 0 && !index_slot(&idx, slot)->past);
-    MUST(idx.s.live == inode_bytes(index_slot(&idx, slot)));
+    MUST(index_count_xattrs(&idx, index_slot(&idx, slot), NAMES + 1) <= NAMES);
     cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0);
     if (n % 40 > 10 && n % 40 <= 30)
         index_free(&view);
@@ -687,4 +787,57 @@ Test(past, a_check_tells_what_cannot_be)
             ways[i](table_mut(&idx.inodes, ino_slot(p1)), table_mut(&idx.inodes, ino_slot(p2)));
         cr_assert_eq(index_verify(&idx, true, NULL, NULL) > 0, i < ARRAY_LEN(ways), "way %zu", i);
     }
+}
+
+/* ---- xattrs, one by one ------------------------------------------------------------------------------ */
+
+static struct op xattr_op(uint8_t type, const char *name, const char *value)
+{
+    return (struct op){.type = type,
+                       .ino = ino,
+                       .name = name,
+                       .name_len = (uint16_t)strlen(name),
+                       .value = value,
+                       .value_len = value ? (uint32_t)strlen(value) : 0};
+}
+
+static int count_one(void *arg, const struct xattr_view *view)
+{
+    (void)view;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* Names that come and go before a state is kept leave nothing: the list of the newest past state has no more
+ * than that state had, and what the head has. */
+Test(past, xattrs_that_come_and_go_leave_nothing)
+{
+    uint64_t p1;
+    unsigned n = 0;
+    change_at(10, xattr_op(OP_XATTR_SET, "stays", "1"), NULL);
+    change_at(20, xattr_op(OP_XATTR_SET, "comes", "1"), &p1);
+    for (unsigned i = 0; i < 1000; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "name%u", i);
+        change_at(21, xattr_op(OP_XATTR_SET, name, "2"), NULL);
+        change_at(21, xattr_op(OP_XATTR_SET, name, "3"), NULL);
+        change_at(21, xattr_op(OP_XATTR_DEL, name, NULL), NULL);
+    }
+    cr_assert_eq(index_count_xattrs(&idx, past_state(&idx, p1), 10), 1, "that one was not there");
+    cr_assert_eq(past_xattrs(&idx, ino_slot(p1), count_one, &n), 0);
+    cr_assert_eq(n, 1);
+    struct xattr_view view;
+    cr_assert_eq(past_xattr(&idx, ino_slot(p1), "stays", 5, &view), 0);
+    cr_assert_eq(past_xattr(&idx, ino_slot(p1), "comes", 5, &view), 1);
+    struct op op = xattr_op(OP_XATTR_SET, "stays", "4");
+    op.flags = OP_NOT_FOR_PAST;
+    change_at(22, op, NULL);
+    cr_assert_eq(past_xattr(&idx, ino_slot(p1), "stays", 5, &view), 0);
+    cr_assert_eq(*(const char *)view.value, '4');
+    cr_assert_eq(index_verify(&idx, true, print, NULL), 0);
+    struct xattr_walk walk = {.next = index_slot(&idx, slot)->xattrs};
+    cr_assert(index_next_xattr(&idx, &walk));
+    struct xattr_rec *rec = names_mut(&idx.names, walk.handle, sizeof *rec);
+    rec->flags = XATTR_ABSENT;
+    cr_assert_gt(index_verify(&idx, true, NULL, NULL), 0);
 }
