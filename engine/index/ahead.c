@@ -56,6 +56,8 @@ static void touch_content(const struct index *idx, const struct op *op)
     touch_range(idx, slot, from, end);
     if (inode && inode->past && index_slot(idx, inode->past))
         touch_range(idx, inode->past, from, end);
+    if (inode && inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
+        touch_range(idx, past_tail_owner(idx, inode), from, end);
 }
 
 /* All that is newer than a past state, of which one may be in any chunk. */

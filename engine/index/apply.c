@@ -154,8 +154,7 @@ static int reserve_tables(struct index *idx, const struct need *need)
     return r;
 }
 
-/* Entries that the ops give to past states, and names of xattrs that those lack; *ret_keeps: an op keeps one.
- */
+/* Entries that the ops give to past states, and names of xattrs for these; *ret_keeps: an op keeps one. */
 static uint64_t need_of_past(const struct index *idx, const struct op *ops, size_t n,
                              struct names_need *names, bool *ret_keeps)
 {
@@ -473,6 +472,8 @@ static int tail_clear(struct index *idx, uint64_t ino, uint64_t end, uint64_t se
     const struct inode_rec *inode = index_inode(idx, ino);
     if (!(inode->flags & INODE_TAIL) || end <= inode->size || MUTANT(TAIL_COMES_BACK))
         return 0;
+    if (inode->flags & INODE_PAST_TAIL)
+        return past_give(idx, ino_slot(ino), inode->size, end, false, seq);
     return extents_punch(idx, ino_slot(ino), inode->size, end - inode->size, seq);
 }
 
@@ -484,6 +485,8 @@ static int tail_mark(struct index *idx, struct inode_rec *inode, uint32_t slot)
     int r = index_extent(idx, slot, inode->size, &off, &loc);
     inode->flags &= ~(uint32_t)INODE_TAIL;
     inode->flags |= !r ? INODE_TAIL : 0;
+    if (r > 0 && inode->flags & INODE_PAST_TAIL)
+        past_end_tail(idx, slot);
     return MIN_OF(r, 0);
 }
 
@@ -503,8 +506,9 @@ static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = file_mut(idx, op->ino);
     uint32_t slot = ino_slot(op->ino);
-    if (!inode || op->len > ENG_FILE_SIZE_MAX || (inode->past && op->flags & OP_LATER))
+    if (!inode || op->len > ENG_FILE_SIZE_MAX || past_tail_in_way(inode, op->len))
         return -EBADMSG;
+    bool leaves = op->flags & OP_LATER && op->len < inode->size && !(op->flags & OP_NOT_FOR_PAST);
     int r = 0;
     if (op->len > inode->size)
         r = tail_clear(idx, op->ino, op->len, seq);
@@ -515,6 +519,8 @@ static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
     inode->size = op->len;
     if (!r)
         r = tail_mark(idx, inode, slot);
+    if (leaves && inode->past && inode->flags & INODE_TAIL)
+        past_begin_tail(idx, slot);
     content_changed(idx, inode, op, seq);
     return r;
 }

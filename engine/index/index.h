@@ -35,7 +35,7 @@ enum inode_flags {
     /* Of a store with INCOMPAT_HISTORY alone; docs/lab/history-design.md, 2.1. Of a past state: */
     INODE_TOLD = 4,       /* only who made it and when may be told */
     INODE_PAST = 8,       /* it is one: a record of its own, in no directory */
-    INODE_PAST_TAIL = 16, /* the tail of its head is its content */
+    INODE_PAST_TAIL = 16, /* the tail of its head is its content; of a head: it is that of a past state */
     /* Of both, but for the last two, which are of a head: */
     INODE_BASED = 32,    /* what it has no extent for is as another past state has it */
     INODE_WHOLE = 64,    /* of a past state: it reads nothing newer */
@@ -44,7 +44,7 @@ enum inode_flags {
     INODE_MARKED = 512   /* a revert waits for OP_SWITCH */
 };
 #define INODE_FLAGS_PLAIN (INODE_INLINE | INODE_TAIL)
-#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_BASED | INODE_AMENDED | INODE_MARKED)
+#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_BASED | INODE_AMENDED | INODE_MARKED)
 #define INODE_FLAGS_PAST                                                                                     \
     (INODE_INLINE | INODE_TOLD | INODE_PAST | INODE_PAST_TAIL | INODE_BASED | INODE_WHOLE | INODE_GOING)
 

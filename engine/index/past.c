@@ -100,6 +100,46 @@ static int transfer(const struct transfer *t, uint64_t off, uint64_t end)
     return r || off >= end ? r : extents_punch(t->idx, t->from, off, end - off, t->seq);
 }
 
+uint32_t past_tail_owner(const struct index *idx, const struct inode_rec *head)
+{
+    uint32_t slot = head->flags & INODE_PAST_TAIL ? head->past : 0;
+    const struct inode_rec *past = index_slot(idx, slot);
+    uint64_t left = idx->s.n_past;
+    while (past && !(past->flags & INODE_PAST_TAIL) && left--) {
+        slot = past->past;
+        past = index_slot(idx, slot);
+    }
+    return past && past->flags & INODE_PAST_TAIL ? slot : 0;
+}
+
+void past_begin_tail(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *head = index_slot_mut(idx, slot), *newest = index_slot_mut(idx, head->past);
+    if (!newest || past_reach(newest) <= head->size)
+        return;
+    head->flags |= INODE_PAST_TAIL;
+    newest->flags |= INODE_PAST_TAIL;
+}
+
+void past_end_tail(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *head = index_slot_mut(idx, slot),
+                     *owner = index_slot_mut(idx, past_tail_owner(idx, head));
+    if (owner)
+        owner->flags &= ~(uint32_t)INODE_PAST_TAIL;
+    head->flags &= ~(uint32_t)INODE_PAST_TAIL;
+}
+
+/* Of what a truncation has left. */
+static int give_tail(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, uint64_t seq)
+{
+    uint32_t owner = past_tail_owner(idx, index_slot(idx, slot));
+    if (!owner)
+        return extents_punch(idx, slot, off, end - off, seq);
+    const struct transfer t = transfer_to(idx, slot, owner, seq);
+    return transfer(&t, off, end);
+}
+
 int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool put, uint64_t seq)
 {
     const struct inode_rec *head = index_slot(idx, slot);
@@ -110,9 +150,9 @@ int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool
         return extents_punch(idx, slot, off, end - off, seq);
     struct transfer t = transfer_to(idx, slot, head->past, seq);
     t.holes = put;
-    uint64_t edge = put ? end : MIN_OF(end, MAX_OF(off, head->size)); /* behind it is a tail, which is dead */
+    uint64_t edge = put ? end : MIN_OF(end, MAX_OF(off, head->size)); /* behind it is a tail */
     int r = off < edge ? transfer(&t, off, edge) : 0;
-    return r || edge >= end ? r : extents_punch(idx, slot, edge, end - edge, seq);
+    return r || edge >= end ? r : give_tail(idx, slot, edge, end, seq);
 }
 
 /* ---- xattrs ------------------------------------------------------------------------------- */
@@ -261,6 +301,8 @@ int past_drop(struct index *idx, const struct op *op, uint64_t seq)
     if (!newer)
         return -EBADMSG;
     struct inode_rec *past = index_slot_mut(idx, slot), *older = index_slot_mut(idx, past->past);
+    if ((past->flags | (older ? older->flags : 0)) & INODE_PAST_TAIL)
+        return -EBADMSG; /* the tail goes first */
     past->flags |= INODE_GOING;
     idx->s.inexact = MAX_OF(idx->s.inexact, past_end(past));
     if (older)
@@ -303,5 +345,7 @@ uint32_t past_gives(const struct index *idx, const struct op *op, uint64_t off, 
         return 0;
     if (to)
         n += count_entries(idx, from->past, off, end);
+    if (from->flags & INODE_PAST_TAIL)
+        n += count_entries(idx, past_tail_owner(idx, from), off, end);
     return (uint32_t)MIN_OF(2 * n + 6, (uint64_t)UINT32_MAX / 64);
 }

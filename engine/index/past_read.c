@@ -240,8 +240,20 @@ static void zeros_behind(struct spans *open, uint64_t off)
         open->at[open->n - 1].end = MIN_OF(open->at[open->n - 1].end, off);
 }
 
+/* The same up to `end`. */
+static void zeros_between(struct reading *rd, uint64_t off, uint64_t end)
+{
+    if (off >= end || !rd->open->n)
+        return;
+    pass_begin(rd);
+    settle(rd, off, end, NULL);
+    pass_end(rd);
+}
+
 static int read_line(struct reading *rd, const struct line *line)
 {
+    const struct inode_rec *head = line_at(rd->idx, line, 0);
+    bool tail = false; /* what is open behind the head's size is in its tail */
     int r = 0;
     for (size_t k = line->n; k-- > 0 && rd->open->n && !r && !rd->is_full;) {
         const struct inode_rec *at = index_slot(rd->idx, line->slots[k]);
@@ -249,7 +261,15 @@ static int read_line(struct reading *rd, const struct line *line)
         if (MUTANT(WRONG_NEIGHBOUR))
             k = 0;
         const struct inode_rec *newer = line_at(rd->idx, line, k);
-        zeros_behind(rd->open, MIN_OF(newer->size, past_reach(at)));
+        uint64_t reach = past_reach(at);
+        if (at->flags & INODE_PAST_TAIL && !MUTANT(TAIL_IS_DEAD)) {
+            zeros_behind(rd->open, reach);
+            tail = true;
+        }
+        if (!tail)
+            zeros_behind(rd->open, MIN_OF(newer->size, reach));
+        else if (!MUTANT(TAIL_IS_LIVE))
+            zeros_between(rd, MIN_OF(newer->size, reach), head->size);
     }
     return r || !rd->open->n || rd->is_full ? r : read_from(rd, line->head);
 }

@@ -280,9 +280,9 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
         report(v, "symlink %u: no target", slot);
     if (inode->actor)
         report(v, "inode %u: made by somebody, whom nothing here keeps", slot);
-    if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_AMENDED))
+    if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_AMENDED))
         report(v, "inode %u: unknown flags", slot);
-    if (!S_ISREG(inode->mode) && inode->flags & INODE_FLAGS_PLAIN)
+    if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_PLAIN | INODE_PAST_TAIL))
         report(v, "inode %u: has extents and is no file", slot);
     if (S_ISREG(inode->mode))
         verify_content(v, slot, inode);
@@ -361,6 +361,7 @@ static bool may_follow(const struct inode_rec *past, const struct inode_rec *new
 static void verify_line(struct verify *v, uint32_t head, const struct inode_rec *inode)
 {
     const struct inode_rec *newer = inode;
+    unsigned tails = 0;
     for (uint32_t slot = inode->past; slot; slot = newer->past) {
         const struct inode_rec *past = index_slot(v->idx, slot);
         if (!past || !(past->flags & INODE_PAST) || past_head(past) != head || v->tree[slot] != TREE_UNSEEN ||
@@ -369,8 +370,12 @@ static void verify_line(struct verify *v, uint32_t head, const struct inode_rec 
             return;
         }
         v->tree[slot] = TREE_HANGS;
+        tails += (past->flags & INODE_PAST_TAIL) != 0;
         newer = past;
     }
+    bool has_tail = (inode->flags & INODE_TAIL) && (inode->flags & INODE_PAST_TAIL);
+    if (tails != has_tail || (inode->flags & INODE_PAST_TAIL && !has_tail))
+        report(v, "inode %u: %u past states have its tail", head, tails);
 }
 
 static void verify_lines(struct verify *v)

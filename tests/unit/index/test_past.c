@@ -238,6 +238,7 @@ static void compare(void)
 struct batch {
     struct op ops[8];
     size_t n;
+    uint32_t tail; /* INODE_TAIL: the head may have one */
 };
 
 static struct op *add(struct batch *b, uint8_t type)
@@ -306,6 +307,12 @@ static void stage_size(struct batch *b)
     struct op *op = add(b, OP_TRUNCATE);
     uint64_t size = model.head.size;
     op->len = rng_below(&rng, 3) ? rng_below(&rng, size + 1) : rng_below(&rng, SIZE + 1);
+    if (past_tail_in_way(&(struct inode_rec){.past = model.n, .flags = b->tail, .size = size}, op->len))
+        op->len = size; /* it must go first */
+    if (rng_below(&rng, 2)) {
+        op->flags = OP_LATER;
+        b->tail |= op->len < size ? INODE_TAIL : 0;
+    }
     if (op->len < size)
         memset(&model.head.bytes[op->len], 0, size - op->len);
     model.head.size = op->len;
@@ -403,7 +410,7 @@ static void relocate_xattr(void)
 
 static void change(void)
 {
-    struct batch b = {0};
+    struct batch b = {.tail = index_slot(&idx, slot)->flags & INODE_TAIL};
     seq++;
     for (uint32_t seg = 1; seg <= SEGS; seg++)
         MUST(index_touch_segment(&idx, seg, SEGMENT_LOG, seq) == 0);
@@ -432,6 +439,18 @@ static void relocate_one(void)
     MUST(apply(&op, 1) == !loc.seg);
 }
 
+/* Some of what a truncation has left, or all of it, goes. */
+static void free_tail(bool all)
+{
+    const struct inode_rec *head = index_slot(&idx, slot);
+    struct op op = {.type = OP_PUNCH, .flags = OP_LATER | OP_CONTINUES, .ino = ino, .off = head->size};
+    op.off += all ? 0 : rng_below(&rng, 20); /* as from a batch in which it grew */
+    op.len = all ? UINT64_MAX - op.off : rng_below(&rng, 60);
+    seq++;
+    MUST(apply(&op, 1) == 0);
+    MUST(!all || !(index_slot(&idx, slot)->flags & (INODE_TAIL | INODE_PAST_TAIL)));
+}
+
 /* A part of a past state goes, or the rest of it. */
 static void drop_some(void)
 {
@@ -445,8 +464,12 @@ static void drop_some(void)
     } else {
         op.len = UINT64_MAX;
     }
+    const struct inode_rec *past = past_state(&idx, op.past), *older = index_slot(&idx, past->past);
+    bool tail = past->flags & INODE_PAST_TAIL || (older && older->flags & INODE_PAST_TAIL);
     seq++;
-    MUST(apply(&op, 1) == 0);
+    MUST(apply(&op, 1) == (tail ? -EBADMSG : 0));
+    if (tail)
+        return;
     model.past[i].going = true;
     if (past_state(&idx, op.past))
         return;
@@ -470,6 +493,8 @@ static void live(unsigned n, unsigned drops)
         uint64_t kind = rng_below(&rng, 10);
         if (kind < drops)
             drop_some();
+        else if (kind == 8 && rng_below(&rng, 2))
+            free_tail(rng_below(&rng, 3) == 0);
         else if (kind == 9 && rng_below(&rng, 2))
             relocate_xattr();
         else if (kind == 9)
@@ -484,6 +509,7 @@ static void live(unsigned n, unsigned drops)
             index_thaw(&idx, freeze);
         }
     }
+    free_tail(true);
     while (model.n)
         drop_some();
     compare();
@@ -497,9 +523,9 @@ static void live(unsigned n, unsigned drops)
 Test(past, each_state_is_as_it_was)
 {
     rng = test_seed();
-    for (unsigned i = 0; i < 400; i++)
+    for (unsigned i = 0; i < 200; i++)
         live(60, 2);
-    for (unsigned i = 0; i < 20; i++)
+    for (unsigned i = 0; i < 8; i++)
         live(300, 1);
 }
 
@@ -634,6 +660,51 @@ Test(past, holes_stay_holes_and_ends_ends)
     cr_assert_eq(index_verify(&idx, true, print, NULL), 0);
 }
 
+/* A truncation in slices, which a cut of the power may end at any time: what is not given yet is in the tail.
+ */
+Test(past, a_tail_is_of_the_state_before_the_truncation)
+{
+    uint64_t p1, p2;
+    char all[512];
+    for (uint32_t i = 0; i < 8; i++)
+        change_at(10, content_op(100 * i, 100, 10 + 20 * i), NULL);
+    struct op size = {.type = OP_TRUNCATE, .flags = OP_LATER, .ino = ino, .len = 50};
+    struct op slice = {.type = OP_PUNCH, .flags = OP_LATER | OP_CONTINUES, .ino = ino, .off = 50, .len = 250};
+    change_at(60, size, &p1);
+    cr_assert_str_eq(entries(p1), "50:10+50+50", "what is cut is given at once");
+    cr_assert(past_state(&idx, p1)->flags & INODE_PAST_TAIL);
+    (void)snprintf(all, sizeof all, "%s", shown(p1));
+    cr_assert_str_eq(all, "0:10+0+50 50:10+50+50 100:30+0+100 200:50+0+100 300:70+0+100 400:90+0+100 "
+                          "500:110+0+100 600:130+0+100 700:150+0+100");
+    change_at(61, slice, NULL);
+    cr_assert_str_eq(entries(p1), "50:10+50+50 100:30+0+100 200:50+0+100");
+    cr_assert_str_eq(shown(p1), all);
+    seq = 62;
+    size.len = 10;
+    cr_assert_eq(apply(&size, 1), -EBADMSG, "another one would make two tails of it");
+    cr_assert_eq(apply(&(struct op){.type = OP_DROP, .past = p1}, 1), -EBADMSG);
+    change_at(63, content_op(50, 400, 300), &p2); /* over a part of the tail */
+    cr_assert_str_eq(entries(p2), "");
+    cr_assert_str_eq(entries(ino),
+                     "0:10+0+50 50:300+0+400 450:90+50+50 500:110+0+100 600:130+0+100 700:150+0+100");
+    cr_assert_str_eq(shown(p1), "0:10+0+50 50:10+50+50 100:30+0+100 200:50+0+100 300:70+0+100 400:90+0+50 "
+                                "450:90+50+50 500:110+0+100 600:130+0+100 700:150+0+100");
+    cr_assert_str_eq(shown(p2), "0:10+0+50");
+    cr_assert_eq(index_verify(&idx, true, print, NULL), 0);
+    seq = 64;
+    cr_assert_eq(apply(&(struct op){.type = OP_DROP, .past = p2}, 1), -EBADMSG);
+    slice.off = 450;
+    slice.len = UINT64_MAX - 450;
+    change_at(65, slice, NULL);
+    cr_assert_str_eq(entries(ino), "0:10+0+50 50:300+0+400");
+    cr_assert(!(past_state(&idx, p1)->flags & INODE_PAST_TAIL) && index_slot(&idx, slot)->flags == 0);
+    cr_assert_eq(index_segment(&idx, 1)->live, 1200, "nothing has died");
+    cr_assert_eq(index_verify(&idx, true, print, NULL), 0);
+    change_at(66, (struct op){.type = OP_DROP, .past = p2}, NULL);
+    cr_assert_eq(past_reach(past_state(&idx, p1)), 50);
+    cr_assert_eq(past_at(&idx, slot, 62), ino_slot(p1));
+}
+
 /* ---- what is refused, and what is not for the past ----------------------------------------------- */
 
 Test(past, what_does_not_fit_is_refused)
@@ -752,6 +823,11 @@ static void break_flags(struct inode_rec *p1, struct inode_rec *p2)
     p1->flags |= INODE_TAIL;
     (void)p2;
 }
+static void break_tail(struct inode_rec *p1, struct inode_rec *p2)
+{
+    p1->flags |= INODE_PAST_TAIL;
+    (void)p2;
+}
 static void break_line(struct inode_rec *p1, struct inode_rec *p2)
 {
     p2->past = 0;
@@ -775,8 +851,8 @@ static void break_count(struct inode_rec *p1, struct inode_rec *p2)
 Test(past, a_check_tells_what_cannot_be)
 {
     static void (*const ways[])(struct inode_rec *, struct inode_rec *) = {
-        break_number, break_head, break_end,         break_begin, break_kind,
-        break_flags,  break_line, break_end_of_line, break_size,  break_count};
+        break_number, break_head, break_end,         break_begin, break_kind, break_flags,
+        break_tail,   break_line, break_end_of_line, break_size,  break_count};
     for (size_t i = 0; i <= ARRAY_LEN(ways); i++) {
         uint64_t p1, p2;
         begin();
