@@ -75,12 +75,20 @@ static void touch_object(const struct index *idx, uint32_t handle)
     touch(&idx->names.cells, handle);
 }
 
-static void touch_xattrs(const struct index *idx, uint64_t ino)
+static void touch_list(const struct index *idx, const struct inode_rec *inode)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     while (index_next_xattr(idx, &walk))
         ;
+}
+
+/* Of an inode, or a past state, and of the past state that they may go to. */
+static void touch_xattrs(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *inode = index_slot(idx, ino_slot(number));
+    touch_list(idx, inode);
+    if (inode && inode->past)
+        touch_list(idx, index_slot(idx, inode->past));
 }
 
 static void touch_target(const struct index *idx, uint64_t ino)
@@ -110,7 +118,9 @@ static void touch_name(const struct index *idx, const struct op *op, uint64_t *n
 /* `names`: how many have come or gone in the batch. */
 static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
-    (void)index_slot(idx, ino_slot(op->ino));
+    const struct inode_rec *inode = index_slot(idx, ino_slot(op->ino));
+    if (inode && inode->past) /* whose life may go on */
+        (void)index_slot(idx, inode->past);
     switch (op->type) {
     case OP_CREATE:
         touch(&idx->inodes, ino_slot(op->ino));
@@ -139,6 +149,7 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
     case OP_DROP:
         touch_line(idx, op->past);
         touch_content(idx, op);
+        touch_xattrs(idx, op->past);
         break;
     case OP_EXTENT:
     case OP_REWRITE:

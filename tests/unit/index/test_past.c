@@ -793,6 +793,46 @@ Test(past, what_is_no_file_has_one_too)
     cr_assert_eq(idx.s.n_past, 0);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+#define MANY 50000u
+
+/* What gives thousands of extents at once, and what takes them back, has the memory for it, beside a freeze,
+ * too. */
+Test(past, what_gives_much_has_the_memory_for_it)
+{
+    for (unsigned frozen = 0; frozen < 2; frozen++) {
+        struct index view;
+        uint64_t freeze = 0, p1, p2;
+        begin();
+        for (uint32_t i = 0; i < MANY; i++)
+            change_at(10, content_op(5 * (uint64_t)i, 3, i), NULL);
+        struct op ops[] = {content_op(0, 200000, 1), {.type = OP_TRUNCATE, .ino = ino}};
+        for (unsigned i = 0; i < 2; i++) {
+            if (frozen)
+                MUST(index_freeze(&idx, NULL, &view, &freeze) == 0);
+            change_at(20 + i, ops[i], i ? &p2 : &p1);
+            if (frozen)
+                index_free(&view);
+            if (frozen)
+                index_thaw(&idx, freeze);
+            cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0, "%s", i ? "truncated" : "overwritten");
+        }
+        cr_assert_eq(inode_n_extents(past_state(&idx, p1)), 80000, "half of them holes");
+        cr_assert_eq(inode_n_extents(past_state(&idx, p2)), MANY - 40000 + 1);
+        if (frozen)
+            MUST(index_freeze(&idx, NULL, &view, &freeze) == 0);
+        change_at(30, (struct op){.type = OP_DROP, .past = p2, .len = UINT64_MAX}, NULL);
+        cr_assert_eq(inode_n_extents(past_state(&idx, p1)), 80000 + MANY - 40000);
+        change_at(31, (struct op){.type = OP_DROP, .past = p1, .len = 100000}, NULL);
+        change_at(32, (struct op){.type = OP_DROP, .past = p1, .off = 1000, .len = UINT64_MAX}, NULL);
+        if (frozen)
+            index_free(&view);
+        cr_assert_eq(chunk_pool_overdrafts(idx.pool), 0);
+        cr_assert(idx.s.n_past == 0 && idx.s.live == 0);
+    }
+}
+
 /* ---- what a check tells ----------------------------------------------------------------------------- */
 
 static void break_number(struct inode_rec *p1, struct inode_rec *p2)
