@@ -96,3 +96,43 @@ Test(past_tails, where_the_file_grows_there_are_holes)
     cr_assert_eq(unit_extents(&u, file), PIECES - 1, "two pieces went to the past, and one came");
     check_past();
 }
+
+/* What has lost its last name goes with its past, slice by slice, and first of all what is left of a tail. */
+Test(past_tails, without_a_name_it_goes_with_its_past)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    const struct index *idx = &u.eng->idx;
+    cr_assert_eq(commit_tail(u.eng, file), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        txn_reset(&txn);
+        UNIT_NEED(commit_begin(u.eng) == 0);
+        struct op *op = txn_op(&txn, OP_KEEP);
+        op->ino = file;
+        op->past = index_predict_ino(idx, NULL);
+        op = txn_op(&txn, OP_XATTR_SET);
+        op->ino = file;
+        op->name = i % 2 ? "user.x" : "user.y";
+        op->name_len = 6;
+        op->value = "1";
+        op->value_len = 1;
+        UNIT_NEED(commit_txn(u.eng, &txn) == 0 && commit_end(u.eng, 0) == 0);
+    }
+    atomic_store(&u.eng->slice, 5);
+    cr_assert_eq(idx->s.n_past, 101);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "file"), 0);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    cr_assert(!index_inode(idx, file) && idx->s.n_past == 0 && idx->s.past_live == 0 && idx->s.live == 0);
+    cr_assert_eq(unit_problems(&u), 0);
+    unit_reopen(&u);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(past_tails, and_after_a_crash_with_what_is_left_of_its_tail)
+{
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "file"), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 1);
+    unit_open(&u);
+    cr_assert_eq(commit_orphans(u.eng), 0);
+    cr_assert(!index_inode(&u.eng->idx, file) && u.eng->idx.s.n_past == 0 && u.eng->idx.s.live == 0);
+    cr_assert_eq(unit_problems(&u), 0);
+}
