@@ -208,13 +208,14 @@ static int transfer_xattrs(struct index *idx, struct inode_rec *past, struct ino
     struct xattr_names names;
     struct xattr_view view;
     int r = 0;
+    uint32_t n = 0; /* a list that was not verified yet may loop */
     if (older && past->xattrs) {
         xattr_names_none(&names);
         xattr_names_add(idx, older, &names);
     }
     while (!r && past->xattrs) {
         uint32_t x = past->xattrs;
-        if (!index_xattr(idx, x, &view))
+        if (n++ == XATTRS_MAX || !index_xattr(idx, x, &view))
             return -EBADMSG;
         bool lacks = older && (!xattr_names_may_have(&names, &view) ||
                                !index_find_xattr(idx, older, view.name, view.name_len));
