@@ -123,7 +123,8 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         (void)index_slot(idx, inode->past);
     switch (op->type) {
     case OP_CREATE:
-        touch(&idx->inodes, ino_slot(op->ino));
+    case OP_KEEP:
+        touch(&idx->inodes, ino_slot(op->type == OP_KEEP ? op->past : op->ino));
         touch(&idx->inodes, idx->inodes.used - 1); /* or behind all that were in use */
         break;
     case OP_LINK:
@@ -141,10 +142,6 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         touch_target(idx, op->ino);
         touch_xattrs(idx, op->ino);
         touch_content(idx, op);
-        break;
-    case OP_KEEP:
-        touch(&idx->inodes, ino_slot(op->past));
-        touch(&idx->inodes, idx->inodes.used - 1);
         break;
     case OP_DROP:
         touch_line(idx, op->past);
