@@ -266,6 +266,14 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(KEPT_IS_ORPHAN)   /* an inode without a name is an orphan, whatever past names it has */               \
     M(TEXT_FREED_TWICE) /* a past name that is dropped frees a text that an older one shares */              \
     M(SHOWN_TWICE)      /* a listing at a batch shows what was there, and what is there now */               \
+    M(AMEND_FREES)      /* what a state that is not kept loses is freed, whatever a past state reads */      \
+    M(WRONG_NEIGHBOUR)  /* a past state reads what it lacks from the head at once */                         \
+    M(HOLE_UNMARKED)    /* what was a hole when a state ended is as it was filled later */                   \
+    M(ABSENT_UNMARKED)  /* an xattr that was not there when a state ended is as it was set later */          \
+    M(TAIL_IS_DEAD)     /* what a truncation has left is no past state's */                                  \
+    M(TAIL_IS_LIVE)     /* where a file has grown again a past state reads what it has now */                \
+    M(THIN_FREES)       /* what a dropped past state has is freed, whatever an older one reads */            \
+    M(END_UNMARKED)     /* the end of a past state is forgotten with it */                                   \
     M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

@@ -219,6 +219,45 @@ static int stage_past_names(struct eng *eng, struct txn *txn, uint64_t dir)
     return MIN_OF(r, 0);
 }
 
+/* A past state that nothing older reads goes, or a slice of it. False: there is more of it, or no memory:
+ * *ret_r. */
+static bool stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *ret_r)
+{
+    const struct inode_rec *past = index_slot(&eng->idx, slot);
+    uint64_t end;
+    uint32_t n;
+    *ret_r = extents_count(&eng->idx, slot, 0, UINT64_MAX, slice_left(eng, txn), &n, &end);
+    struct op *op = *ret_r ? NULL : txn_op(txn, OP_DROP);
+    if (!op) {
+        *ret_r = *ret_r ? *ret_r : -ENOMEM;
+        return false;
+    }
+    op->past = index_ino(past, slot);
+    op->len = end;
+    txn->n_freed += n + (1 + index_count_xattrs(&eng->idx, past, eng_cut(eng))) * (1 + eng_apart(eng));
+    return end == UINT64_MAX;
+}
+
+#define OLDEST_PER_BATCH 64u
+
+/* The oldest states of an orphan's past, which goes before it. */
+static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    uint32_t oldest[OLDEST_PER_BATCH], slot = inode->past;
+    uint64_t n = 0, left;
+    bool more;
+    int r = 0;
+    if (inode->flags & INODE_PAST_TAIL)
+        return orphans_stage_tail(eng, txn, ino, &more);
+    for (; (inode = index_slot(&eng->idx, slot)) && n < eng->idx.s.n_past; slot = inode->past)
+        oldest[n++ % OLDEST_PER_BATCH] = slot;
+    for (left = MIN_OF(n, (uint64_t)OLDEST_PER_BATCH); left > 0 && slice_left(eng, txn); left--, n--)
+        if (!stage_drop(eng, txn, oldest[(n - 1) % OLDEST_PER_BATCH], &r))
+            break;
+    return r;
+}
+
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
 static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t ino, bool *ret_more)
 {
@@ -231,6 +270,10 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
     if (S_ISDIR(inode->mode) && index_has_past_names(&eng->idx, ino_slot(ino))) {
         *ret_more = true;
         return stage_past_names(eng, txn, ino);
+    }
+    if (inode->past) {
+        *ret_more = true;
+        return stage_past(eng, txn, ino);
     }
     uint64_t n = orphans_weight(eng, inode);
     if (inode_n_extents(inode) && n > eng_cut(eng))

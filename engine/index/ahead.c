@@ -4,6 +4,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/past.h"
 #include "index/past_names.h"
 
 /* The record's chunk. */
@@ -38,15 +39,36 @@ static int touch_extent(void *arg, uint64_t off, const struct locator *loc)
     return 0;
 }
 
-static void touch_content(const struct index *idx, const struct op *op)
+/* What an inode or a past state has there. */
+static void touch_range(const struct index *idx, uint32_t slot, uint64_t from, uint64_t end)
 {
-    uint32_t slot = ino_slot(op->ino);
-    uint64_t from, end;
-    index_op_range(idx, op, &from, &end);
     (void)extents_scan(idx, slot, from, end, touch_extent, NULL);
-    touch_next(&idx->extents.nodes);
     touch_key(&idx->extents, (struct bkey){slot, from});
     touch_key(&idx->extents, (struct bkey){slot, end});
+}
+
+static void touch_content(const struct index *idx, const struct op *op)
+{
+    uint32_t slot = ino_slot(op->type == OP_DROP ? op->past : op->ino);
+    const struct inode_rec *inode = index_slot(idx, slot);
+    uint64_t from, end;
+    index_op_range(idx, op, &from, &end);
+    touch_next(&idx->extents.nodes);
+    touch_range(idx, slot, from, end);
+    if (inode && inode->past && index_slot(idx, inode->past))
+        touch_range(idx, inode->past, from, end);
+    if (inode && inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
+        touch_range(idx, past_tail_owner(idx, inode), from, end);
+}
+
+/* All that is newer than a past state, of which one may be in any chunk. */
+static void touch_line(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *past = past_state(idx, number);
+    uint64_t left = idx->s.n_past;
+    past = past ? index_slot(idx, past_head(past)) : NULL;
+    while (past && past->past != ino_slot(number) && left--)
+        past = index_slot(idx, past->past);
 }
 
 static void touch_object(const struct index *idx, uint32_t handle)
@@ -54,12 +76,20 @@ static void touch_object(const struct index *idx, uint32_t handle)
     touch(&idx->names.cells, handle);
 }
 
-static void touch_xattrs(const struct index *idx, uint64_t ino)
+static void touch_list(const struct index *idx, const struct inode_rec *inode)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     while (index_next_xattr(idx, &walk))
         ;
+}
+
+/* Of an inode, or a past state, and of the past state that they may go to. */
+static void touch_xattrs(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *inode = index_slot(idx, ino_slot(number));
+    touch_list(idx, inode);
+    if (inode && inode->past)
+        touch_list(idx, index_slot(idx, inode->past));
 }
 
 static void touch_target(const struct index *idx, uint64_t ino)
@@ -136,10 +166,13 @@ static void touch_drop(const struct index *idx, const struct op *op)
 /* `names`: how many have come or gone in the batch. */
 static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
-    (void)index_slot(idx, ino_slot(op->ino));
+    const struct inode_rec *inode = index_slot(idx, ino_slot(op->ino));
+    if (inode && inode->past) /* whose life may go on */
+        (void)index_slot(idx, inode->past);
     switch (op->type) {
     case OP_CREATE:
-        touch(&idx->inodes, ino_slot(op->ino));
+    case OP_KEEP:
+        touch(&idx->inodes, ino_slot(op->type == OP_KEEP ? op->past : op->ino));
         touch(&idx->inodes, idx->inodes.used - 1); /* or behind all that were in use */
         break;
     case OP_LINK:
@@ -165,7 +198,13 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         touch_xattrs(idx, op->ino);
         touch_content(idx, op);
         break;
+    case OP_DROP:
+        touch_line(idx, op->past);
+        touch_content(idx, op);
+        touch_xattrs(idx, op->past);
+        break;
     case OP_EXTENT:
+    case OP_REWRITE:
     case OP_PUNCH:
     case OP_TRUNCATE:
         touch_content(idx, op);

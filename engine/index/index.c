@@ -103,6 +103,27 @@ struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
 }
 
+int index_claim(struct index *idx, uint64_t ino)
+{
+    uint32_t slot = ino_slot(ino), reuse = (uint32_t)(ino >> 32);
+    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
+        table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+        return -EBADMSG;
+    while (idx->inode_refs.used <= slot)
+        table_alloc(&idx->inode_refs);
+    *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
+    return 0;
+}
+
+void index_free_slot(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *inode = table_mut(&idx->inodes, slot);
+    uint32_t reuse = inode->reuse + 1;
+    *inode = (struct inode_rec){.reuse = reuse};
+    if (reuse <= INO_REUSE_MAX)
+        table_free_record(&idx->inodes, slot);
+}
+
 uint64_t index_new_state(struct index *idx, uint64_t seq)
 {
     uint64_t first = seq << STATE_SHIFT, end = first + (1u << STATE_SHIFT) - 1;
@@ -365,6 +386,7 @@ bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *re
                               .name_len = rec.name_len,
                               .value_len = rec.value_len,
                               .is_extent = is_extent,
+                              .is_absent = rec.flags & XATTR_ABSENT,
                               .name = (const char *)p + sizeof rec,
                               .value = p + sizeof rec + rec.name_len};
     if (is_extent)

@@ -35,7 +35,7 @@ enum inode_flags {
     /* Of a store with INCOMPAT_HISTORY alone; docs/lab/history-design.md, 2.1. Of a past state: */
     INODE_TOLD = 4,       /* only who made it and when may be told */
     INODE_PAST = 8,       /* it is one: a record of its own, in no directory */
-    INODE_PAST_TAIL = 16, /* the tail of its head is its content */
+    INODE_PAST_TAIL = 16, /* the tail of its head is its content; of a head: it is that of a past state */
     /* Of both, but for the last two, which are of a head: */
     INODE_BASED = 32,    /* what it has no extent for is as another past state has it */
     INODE_WHOLE = 64,    /* of a past state: it reads nothing newer */
@@ -44,7 +44,7 @@ enum inode_flags {
     INODE_MARKED = 512   /* a revert waits for OP_SWITCH */
 };
 #define INODE_FLAGS_PLAIN (INODE_INLINE | INODE_TAIL)
-#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_BASED | INODE_AMENDED | INODE_MARKED)
+#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_BASED | INODE_AMENDED | INODE_MARKED)
 #define INODE_FLAGS_PAST                                                                                     \
     (INODE_INLINE | INODE_TOLD | INODE_PAST | INODE_PAST_TAIL | INODE_BASED | INODE_WHOLE | INODE_GOING)
 
@@ -69,9 +69,10 @@ struct inode_rec {
         struct {
             uint64_t bytes; /* content bytes held */
             uint32_t n;
-        } extents;       /* of other files, in the tree */
-        uint32_t target; /* names: of a symlink */
-        uint64_t rdev;   /* of a device */
+            uint32_t short_of[2]; /* of a past state alone, see past_reach() */
+        } extents;                /* of other files, in the tree */
+        uint32_t target;          /* names: of a symlink */
+        uint64_t rdev;            /* of a device */
     };
     uint32_t dentry; /* one name of it, 0 unknown */
     uint32_t xattrs; /* names: first struct xattr_rec */
@@ -79,8 +80,9 @@ struct inode_rec {
     uint32_t actor;  /* who made this state, 0 unknown */
 };
 static_assert(sizeof(struct inode_rec) == 128 && offsetof(struct inode_rec, state) == 80 &&
-                  offsetof(struct inode_rec, first) == 88 && offsetof(struct inode_rec, past_name) == 108 &&
-                  offsetof(struct inode_rec, dentry) == 112,
+                  offsetof(struct inode_rec, first) == 88 &&
+                  offsetof(struct inode_rec, extents.short_of) == 100 &&
+                  offsetof(struct inode_rec, past_name) == 108 && offsetof(struct inode_rec, dentry) == 112,
               "inode record layout");
 
 /* Extents of its content, and the bytes that they hold. */
@@ -138,6 +140,22 @@ static inline void past_set_head(struct inode_rec *past, uint32_t head, uint32_t
  * for. Their values begin as a locator does, with segment 0 and, in off8, the slot of a past state. */
 #define EXTENT_BASE_OFF UINT64_MAX
 #define EXTENT_MARK_OFF (UINT64_MAX - 1)
+
+/* Of a file, so far it reads newer states: up to its size or, since it stands for one that was dropped and
+ * had ended before that, less. */
+static inline uint64_t past_reach(const struct inode_rec *past)
+{
+    if (past->flags & INODE_INLINE)
+        return past->size;
+    uint64_t less = (uint64_t)past->extents.short_of[1] << 32 | past->extents.short_of[0];
+    return past->size - (less < past->size ? less : past->size);
+}
+static inline void past_set_reach(struct inode_rec *past, uint64_t reach) /* not INODE_INLINE */
+{
+    uint64_t less = past->size - reach;
+    past->extents.short_of[0] = (uint32_t)less;
+    past->extents.short_of[1] = (uint32_t)(less >> 32);
+}
 
 enum dentry_flags { DENTRY_HAS_PAST = 1 }; /* there are past names with its folder and cookie */
 struct dentry_rec {
@@ -334,7 +352,7 @@ uint32_t index_find_xattr(const struct index *idx, const struct inode_rec *inode
 /* A checked look at an xattr record: name, and value or locator. NULL if damaged. */
 struct xattr_view {
     uint32_t next, name_len, value_len;
-    bool is_extent;
+    bool is_extent, is_absent;
     const char *name;
     const void *value; /* inline value */
     struct locator loc;
@@ -413,6 +431,10 @@ struct table *index_table(struct index *idx, unsigned i);
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
+/* Takes the slot of an inode or past state to come, which is free, or the next behind all, and was used no
+ * more often than its number says; the record is the caller's to write. -EBADMSG: it is not. */
+int index_claim(struct index *idx, uint64_t ino);
+void index_free_slot(struct index *idx, uint32_t slot);
 /* The next name for a state of an inode, which no other state in the store has: 65536 times the batch that
  * makes it, and which of that batch it is. */
 uint64_t index_new_state(struct index *idx, uint64_t seq);
@@ -424,6 +446,12 @@ int index_remove_name(struct index *idx, uint32_t d);
 /* For index_fetch_ahead(): the buckets that a name splits, or a removal joins, and what is in them; so many
  * names of the batch come `before` it. */
 void index_fetch_buckets(const struct index *idx, uint64_t before);
+/* Whether it lies within an extent, of a segment that is known. */
+static inline bool index_locator_is_valid(const struct index *idx, const struct locator *loc)
+{
+    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
+           loc->len <= loc->ext_len - loc->skip && index_segment(idx, loc->seg);
+}
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
 
