@@ -262,9 +262,20 @@ static int make_fit(struct eng *eng, struct txn *txn, enum reserve_use use, size
     return is_allowed(eng, txn, use) ? 0 : -ENOSPC;
 }
 
+/* Whether the superblock says what each op needs: no program that does not know it meets it. */
+static bool is_told(const struct eng *eng, const struct txn *txn)
+{
+    bool told = true;
+    for (size_t i = 0; i < txn->n_ops && told && !eng_has_history(eng); i++)
+        told = op_is_plain(&txn->ops[i]);
+    return told;
+}
+
 int commit_txn(struct eng *eng, struct txn *txn)
 {
     size_t orphans = 0, n_own = txn->n_ops;
+    if (!is_told(eng, txn))
+        return -EPROTONOSUPPORT;
     enum reserve_use use = use_of(eng, txn, n_own);
     int r = orphans_stage(eng, txn, &orphans);
     if (!r)
@@ -282,6 +293,8 @@ int commit_txn(struct eng *eng, struct txn *txn)
     }
     if (!r)
         orphans_drop(eng, orphans);
+    if (!r && eng->idx.past_names.used > 1)
+        orphans_after(eng, txn);
     return r;
 }
 

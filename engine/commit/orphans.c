@@ -4,9 +4,11 @@
 
 #include "core/reserve.h"
 #include "index/extents.h"
+#include "index/past_names.h"
 
 #define ORPHANS_PER_BATCH 64u
 #define RING_MIN 64u
+#define NAME_WEIGHT 4u /* a past name is as that many extents: two trees, a text, an inode's chain */
 
 struct orphans {
     pthread_mutex_t lock;
@@ -76,7 +78,7 @@ void orphans_find(struct eng *eng)
         uint32_t used = eng->idx.inodes.used, end = MIN_OF(used, slot + FIND_SLICE);
         for (; slot < end; slot++) {
             const struct inode_rec *inode = index_slot(&eng->idx, slot);
-            if (inode && (!inode->nlink || (inode->flags & INODE_TAIL)))
+            if (inode && (index_is_orphan(&eng->idx, inode) || (inode->flags & INODE_TAIL)))
                 orphans_add(eng, index_ino(inode, slot));
         }
         more = slot < used;
@@ -176,6 +178,86 @@ static int stage_xattrs(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t
     return 0;
 }
 
+struct past_list {
+    struct eng *eng;
+    struct txn *txn;
+    uint64_t dir;
+};
+
+/* Those of one group, oldest first. */
+static int stage_group(void *arg, struct bkey key, const void *value)
+{
+    struct past_list *l = arg;
+    const struct index *idx = &l->eng->idx;
+    uint32_t newest, i;
+    memcpy(&newest, value, sizeof newest);
+    const struct past_name_rec *past = index_past_name(idx, newest);
+    if (key.a != ino_slot(l->dir) || !past)
+        return past ? 1 : -EBADMSG;
+    do {
+        if (!slice_left(l->eng, l->txn))
+            return 1;
+        past = index_past_name(idx, i = past->newer);
+        const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
+        struct op *op = child ? txn_op(l->txn, OP_DROP_NAME) : NULL;
+        if (!op)
+            return child ? -ENOMEM : -EBADMSG;
+        op->parent = l->dir;
+        op->ino = index_ino(child, past->child);
+        op->cookie = key.b;
+        op->end = past->end;
+        l->txn->n_freed += NAME_WEIGHT * (1 + eng_apart(l->eng));
+    } while (i != newest);
+    return 0;
+}
+
+/* A slice of the names that the folder had: as long as there are any they lead to what is in it. */
+static int stage_past_names(struct eng *eng, struct txn *txn, uint64_t dir)
+{
+    struct past_list l = {eng, txn, dir};
+    int r = btree_scan(&eng->idx.past_order, (struct bkey){ino_slot(dir), 0}, stage_group, &l);
+    return MIN_OF(r, 0);
+}
+
+/* A past state that nothing older reads goes, or a slice of it. False: there is more of it, or no memory:
+ * *ret_r. */
+static bool stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *ret_r)
+{
+    const struct inode_rec *past = index_slot(&eng->idx, slot);
+    uint64_t end;
+    uint32_t n;
+    *ret_r = extents_count(&eng->idx, slot, 0, UINT64_MAX, slice_left(eng, txn), &n, &end);
+    struct op *op = *ret_r ? NULL : txn_op(txn, OP_DROP);
+    if (!op) {
+        *ret_r = *ret_r ? *ret_r : -ENOMEM;
+        return false;
+    }
+    op->past = index_ino(past, slot);
+    op->len = end;
+    txn->n_freed += n + (1 + index_count_xattrs(&eng->idx, past, eng_cut(eng))) * (1 + eng_apart(eng));
+    return end == UINT64_MAX;
+}
+
+#define OLDEST_PER_BATCH 64u
+
+/* The oldest states of an orphan's past, which goes before it. */
+static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    uint32_t oldest[OLDEST_PER_BATCH], slot = inode->past;
+    uint64_t n = 0, left;
+    bool more;
+    int r = 0;
+    if (inode->flags & INODE_PAST_TAIL)
+        return orphans_stage_tail(eng, txn, ino, &more);
+    for (; (inode = index_slot(&eng->idx, slot)) && n < eng->idx.s.n_past; slot = inode->past)
+        oldest[n++ % OLDEST_PER_BATCH] = slot;
+    for (left = MIN_OF(n, (uint64_t)OLDEST_PER_BATCH); left > 0 && slice_left(eng, txn); left--, n--)
+        if (!stage_drop(eng, txn, oldest[(n - 1) % OLDEST_PER_BATCH], &r))
+            break;
+    return r;
+}
+
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
 static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t ino, bool *ret_more)
 {
@@ -183,8 +265,16 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
     *ret_more = false;
     if (!inode || txn_frees(txn, first, ino))
         return 0;
-    if (inode->nlink || index_refs(&eng->idx, ino_slot(ino)))
+    if (!index_is_orphan(&eng->idx, inode) || index_refs(&eng->idx, ino_slot(ino)))
         return orphans_stage_tail(eng, txn, ino, ret_more);
+    if (S_ISDIR(inode->mode) && index_has_past_names(&eng->idx, ino_slot(ino))) {
+        *ret_more = true;
+        return stage_past_names(eng, txn, ino);
+    }
+    if (inode->past) {
+        *ret_more = true;
+        return stage_past(eng, txn, ino);
+    }
     uint64_t n = orphans_weight(eng, inode);
     if (inode_n_extents(inode) && n > eng_cut(eng))
         return stage_large(eng, txn, ino, ret_more);
@@ -226,6 +316,16 @@ void orphans_drop(struct eng *eng, size_t n)
     o->first = (o->first + n) & (o->cap - 1);
     o->n -= n;
     pthread_mutex_unlock(&o->lock);
+}
+
+void orphans_after(struct eng *eng, const struct txn *txn)
+{
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        const struct op *op = &txn->ops[i];
+        const struct inode_rec *inode = op->type == OP_DROP_NAME ? index_inode(&eng->idx, op->ino) : NULL;
+        if (inode && index_is_orphan(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(op->ino)))
+            orphans_add(eng, op->ino);
+    }
 }
 
 size_t orphans_queued(struct eng *eng)

@@ -25,6 +25,8 @@ size_t orphans_queued(struct eng *eng);
  * goes. With the first *ret_n it is done; orphans_drop() drops them once it is committed. -ENOMEM. */
 int orphans_stage(struct eng *eng, struct txn *txn, size_t *ret_n);
 void orphans_drop(struct eng *eng, size_t n);
+/* The same, once it is committed: queues the inodes to which its DROP_NAMEs have left nothing that leads. */
+void orphans_after(struct eng *eng, const struct txn *txn);
 /* Under log.lock: adds the freeing of a slice of the file's tail to the transaction; *ret_more: a tail is
  * left then. -ENOMEM, -EBADMSG. */
 int orphans_stage_tail(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more);

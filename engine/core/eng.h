@@ -7,7 +7,7 @@
  * Lock order, outermost first (docs/LOCKING.md):
  *   full_disk > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
  * Leaves, under which nothing is taken: report, damage, counters, loading, reserve, orphans, atimes, feed,
- * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock.
+ * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock, superblock_lock.
  *
  * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
  * therefore read it without index_lock. */
@@ -50,7 +50,7 @@ struct workers;
 
 struct eng {
     struct eng_options opt; /* immutable after open */
-    struct superblock sb;   /* the same */
+    struct superblock sb;   /* the same, but for feature bits that are set since: see `incompat` */
     struct fault_hook hook; /* set by tests only */
 
     /* disk/ */
@@ -76,6 +76,10 @@ struct eng {
     struct config config;
     bool config_is_known; /* the file could be read when the store was opened. Immutable after open. */
     pthread_mutex_t config_file_lock;
+    pthread_mutex_t superblock_lock;
+    /* Feature bits of the store (codec.h), those of sb among them: an op, or a table, of one may be written.
+     * Written under the lock of checkpoints and superblock_lock. */
+    _Atomic uint32_t incompat;
     struct counters counters;
     struct marks marks;
     struct loading loading;
@@ -112,6 +116,25 @@ struct eng {
     uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
 };
+
+static inline bool eng_has_history(const struct eng *eng)
+{
+    return atomic_load_explicit(&eng->incompat, memory_order_acquire) & INCOMPAT_HISTORY;
+}
+
+/* How many tables a checkpoint has. */
+static inline unsigned eng_tables(const struct eng *eng)
+{
+    return eng_has_history(eng) ? INDEX_TABLES : INDEX_TABLES_PLAIN;
+}
+
+/* What the superblock has to say now. Under superblock_lock, as long as the store is open. */
+static inline struct superblock eng_superblock(const struct eng *eng)
+{
+    struct superblock sb = eng->sb;
+    sb.incompat = atomic_load_explicit(&eng->incompat, memory_order_acquire);
+    return sb;
+}
 
 /* Whether the log has grown enough since the newest checkpoint for another. */
 static inline bool checkpoint_is_due(const struct eng *eng)

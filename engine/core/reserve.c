@@ -67,7 +67,7 @@ static uint64_t index_bytes(struct eng *eng)
 {
     pthread_rwlock_rdlock(&eng->index_lock);
     uint64_t image = 0;
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < eng_tables(eng); i++) {
         const struct table *t = index_table(&eng->idx, i);
         for (uint32_t c = 0; c < t->n_chunks; c++)
             image += t->states[c] == TABLE_DROPPED ? 0 : TABLE_CHUNK_SIZE;
@@ -104,7 +104,7 @@ static uint64_t changed_bytes(struct eng *eng, const uint64_t more[INDEX_TABLES]
 {
     uint64_t bytes = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < eng_tables(eng); i++) {
         const struct table *t = index_table(&eng->idx, i);
         uint64_t n = (uint64_t)t->n_changed + (more && !MUTANT(OWN_CHANGE_FREE) ? more[i] : 0);
         if (!MUTANT(TAKEN_IS_WRITTEN))

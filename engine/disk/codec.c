@@ -48,7 +48,7 @@ int superblock_decode(const uint8_t *data, size_t size, struct superblock *ret_s
         if (sb.magic != SUPERBLOCK_MAGIC || sb.sum != codec_hash(&sb, offsetof(struct superblock, sum)))
             continue;
         if ((sb.version != FORMAT_VERSION && sb.version != FORMAT_VERSION_OLD) ||
-            (sb.incompat & ~FORMAT_INCOMPAT))
+            (sb.incompat & ~(sb.version == FORMAT_VERSION_OLD ? 0 : FORMAT_INCOMPAT)))
             return -EPROTONOSUPPORT;
         *ret_sb = sb;
         return 0;
@@ -98,6 +98,39 @@ bool batch_header_fits(const struct batch_header *h, uint64_t left)
 {
     return h->magic == BATCH_MAGIC && h->ops_len % 8 == 0 && h->extents_len % 8 == 0 && h->ops_len <= left &&
            ((h->ops_len <= BATCH_OPS_MAX && h->n_ops <= BATCH_N_OPS_MAX) || MUTANT(BATCH_BELIEVED));
+}
+
+size_t ckpt_head_encode(const struct ckpt_head *h, void *out)
+{
+    struct ckpt_head_plain plain = {.n_orphans = h->n_orphans};
+    if (h->version == CKPT_HEAD_VERSION) {
+        memcpy(out, h, sizeof *h);
+        return sizeof *h;
+    }
+    memcpy(&plain, h, offsetof(struct ckpt_head, scalars));
+    memcpy(plain.scalars, h->scalars, sizeof plain.scalars);
+    memcpy(plain.trees, h->trees, sizeof plain.trees);
+    memcpy(out, &plain, sizeof plain);
+    return sizeof plain;
+}
+
+int ckpt_head_decode(const void *data, size_t len, struct ckpt_head *ret_head)
+{
+    struct ckpt_head_plain plain;
+    struct ckpt_head h = {0};
+    if (len == sizeof h) {
+        memcpy(ret_head, data, sizeof h);
+        return ret_head->version == CKPT_HEAD_VERSION ? 0 : -EBADMSG;
+    }
+    if (len != sizeof plain)
+        return -EBADMSG;
+    memcpy(&plain, data, sizeof plain);
+    memcpy(&h, &plain, offsetof(struct ckpt_head, scalars));
+    memcpy(h.scalars, plain.scalars, sizeof plain.scalars);
+    memcpy(h.trees, plain.trees, sizeof plain.trees);
+    h.n_orphans = plain.n_orphans;
+    *ret_head = h;
+    return h.version == CKPT_HEAD_PLAIN_VERSION ? 0 : -EBADMSG;
 }
 
 /* The sum of an extent header and its block checksums; the sum field itself counts as zero. */
@@ -203,6 +236,17 @@ static const struct op_field {
     [OP_RELOCATE] = {FIELD(ino), FIELD(off), FIELD(old), FIELD(loc), FIELD(hsum)},
     [OP_FREE] = {FIELD(ino)},
     [OP_SEGMENT] = {FIELD(ino), FIELD(len), FIELD(off)},
+    [OP_BY] = {FIELD(actor), FIELD(user)},
+    [OP_MOMENT] = {FIELD(time), FIELD(age)},
+    [OP_KEEP] = {FIELD(ino), FIELD(past)},
+    [OP_REWRITE] = {FIELD(ino), FIELD(off), FIELD(loc), FIELD(hsum), FIELD(time), FIELD(from), FIELD(to)},
+    [OP_SNAPSHOT] = {FIELD(time)},
+    [OP_SNAPSHOT_NAME] = {FIELD(batch)},
+    [OP_FLOOR] = {FIELD(batch), FIELD(reason)},
+    [OP_DROP] = {FIELD(past), FIELD(off), FIELD(len)},
+    [OP_DROP_NAME] = {FIELD(parent), FIELD(ino), FIELD(cookie), FIELD(end)},
+    [OP_REVERT] = {FIELD(ino), FIELD(past), FIELD(base), FIELD(number), FIELD(time)},
+    [OP_SWITCH] = {FIELD(number)},
 };
 
 #define OP_HEAD 8u /* type, flags, name_len, value_len */
@@ -248,7 +292,7 @@ int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_u
     if (size < OP_HEAD)
         return -EBADMSG;
     memcpy(&op, data, OP_HEAD);
-    if (op.type == 0 || op.type >= OP_TYPES || (op.flags & ~(OP_CONTINUES | OP_LATER)))
+    if (op.type == 0 || op.type >= OP_TYPES || (op.flags & ~OP_FLAGS))
         return -EBADMSG;
     size_t fixed = op_fixed_size(op.type);
     if (size < fixed || size - fixed < (size_t)op.name_len + op.value_len || op_size(&op) > size)

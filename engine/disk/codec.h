@@ -21,7 +21,9 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 #define FORMAT_VERSION 2u
 #define FORMAT_VERSION_OLD 1u /* is read, and made the other where it is to be written */
 #define FORMAT_COMPAT 0u      /* features that an older reader may ignore */
-#define FORMAT_INCOMPAT 0u    /* features that an older reader must refuse */
+/* Features that an older reader must refuse, bits of superblock.incompat; a new store has none of them. */
+#define INCOMPAT_HISTORY 1u /* past states, past names, moments: ops, tables, flags of their own */
+#define FORMAT_INCOMPAT INCOMPAT_HISTORY /* those that are known here */
 
 #define BLOCK_SIZE 4096u            /* unit of content checksums (I6) */
 #define EXTENT_MAX (256u << 10)     /* payload of one extent */
@@ -141,7 +143,7 @@ static inline bool batch_search_may(uint64_t *hashed, uint64_t len, uint64_t siz
 
 /* ---- checkpoints ---------------------------------------------------------- */
 
-/* What the root of a checkpoint says besides its map (image/map.h). */
+/* What the root of a checkpoint says besides its map (image/map.h); of a store with INCOMPAT_HISTORY. */
 struct ckpt_head {
     uint32_t version, reserved;
     uint8_t uuid[16];
@@ -149,12 +151,34 @@ struct ckpt_head {
     uint64_t segment, offset; /* where the log goes on; segment 0: in a new one */
     uint64_t next_segment_id;
     int64_t created;
-    uint64_t scalars[8];  /* struct index_scalars */
-    uint64_t trees[2][3]; /* root, depth, count of dirs and extents */
-    uint64_t n_orphans;   /* inodes without a name */
+    uint64_t scalars[16]; /* struct index_scalars */
+    uint64_t trees[5]
+                  [3];  /* root, depth, count of dirs, extents, past order and past lookup; the last unused */
+    uint64_t n_orphans; /* inodes without a name */
+    uint64_t reserved_too;
 };
-static_assert(sizeof(struct ckpt_head) == 192, "checkpoint head layout");
-#define CKPT_HEAD_VERSION 2u
+/* Of any other store. */
+struct ckpt_head_plain {
+    uint32_t version, reserved;
+    uint8_t uuid[16];
+    uint64_t seq, chain;
+    uint64_t segment, offset;
+    uint64_t next_segment_id;
+    int64_t created;
+    uint64_t scalars[8];
+    uint64_t trees[2][3];
+    uint64_t n_orphans;
+};
+static_assert(sizeof(struct ckpt_head) == 336 && sizeof(struct ckpt_head_plain) == 192 &&
+                  offsetof(struct ckpt_head, scalars) == offsetof(struct ckpt_head_plain, scalars),
+              "checkpoint head layout");
+#define CKPT_HEAD_VERSION 3u
+#define CKPT_HEAD_PLAIN_VERSION 2u
+
+/* Makes of the head that its version says; returns how many bytes, at most sizeof *h. */
+size_t ckpt_head_encode(const struct ckpt_head *h, void *out);
+/* Of either kind, `len` bytes; what a plain one has not is 0. -EBADMSG: neither is so long. */
+int ckpt_head_decode(const void *data, size_t len, struct ckpt_head *ret_head);
 
 /*
  * A checkpoint file of format 1: chunk images, manifest, footer. The manifest names for each chunk of each
@@ -288,16 +312,36 @@ enum op_type {
     OP_RELOCATE, /* an extent slot moves, if it is still where it was (I3) */
     OP_FREE,     /* an inode without names goes, with its content */
     OP_SEGMENT,  /* a survivors segment exists and got that much payload */
+    /* Of a store with INCOMPAT_HISTORY alone; docs/FORMAT.md has their fields. */
+    OP_BY,            /* who makes this batch */
+    OP_MOMENT,        /* this batch begins a moment */
+    OP_KEEP,          /* the state that ends here is kept */
+    OP_REWRITE,       /* as OP_EXTENT, of which only [from, to) differs from what was there */
+    OP_SNAPSHOT,      /* this batch is a snapshot */
+    OP_SNAPSHOT_NAME, /* a snapshot gets another name, or goes */
+    OP_FLOOR,         /* the past before is not whole any more */
+    OP_DROP,          /* a past state goes, by and by */
+    OP_DROP_NAME,     /* a past name goes */
+    OP_REVERT,        /* content and fields are those of a past state again */
+    OP_SWITCH,        /* the reverts marked with that number hold */
     OP_TYPES
 };
+#define OP_TYPES_PLAIN ((unsigned)OP_BY) /* those below are in any store */
 /* Bits of an OP_ATTR's mask, as in enum eng_set: mode, uid, gid, atime, mtime. No others are written. */
 #define ATTR_MASK_STORED 0x37u
 enum op_flags {
     OP_CONTINUES = 1, /* same content change as the op before: version counts once */
     /* OP_TRUNCATE: what lies behind the new size is dead, and freed by later ops. OP_PUNCH: frees some of
      * that; nothing that a reader sees changes. OP_XATTR_DEL: of an inode that is to be freed. */
-    OP_LATER = 2
+    OP_LATER = 2,
+    /* Of a store with INCOMPAT_HISTORY alone. */
+    OP_KEPT = 4,          /* OP_UNLINK, OP_REPOINT: the name that ends is kept as a past name */
+    OP_SAME = 8,          /* ends no state: times, ignored fields, gathering, tails */
+    OP_NOT_FOR_PAST = 16, /* what it replaces is freed, whatever the past reads */
+    OP_MOVED = 32         /* OP_UNLINK, OP_REPOINT: the inode gets, or got, another name in the same batch */
 };
+#define OP_FLAGS_PLAIN (OP_CONTINUES | OP_LATER)
+#define OP_FLAGS (OP_FLAGS_PLAIN | OP_KEPT | OP_SAME | OP_NOT_FOR_PAST | OP_MOVED)
 
 /* One op, decoded. Which fields count depends on the type (table in codec.c). name and value are borrowed. */
 struct op {
@@ -312,9 +356,31 @@ struct op {
     int64_t atime, mtime, ctime;
     struct locator loc, old;
     uint64_t hsum; /* sum of the extent's header */
+    /* Of history. */
+    uint64_t past; /* OP_KEEP, OP_DROP, OP_REVERT: number of a past state */
+    union {
+        uint64_t from;   /* OP_REWRITE */
+        uint64_t base;   /* OP_REVERT: number of the past state that it is as; 0: the mark goes */
+        uint64_t actor;  /* OP_BY: record of the table of actors */
+        uint64_t age;    /* OP_MOMENT: seconds of the store's life */
+        uint64_t reason; /* OP_FLOOR: enum floor_reason */
+        uint64_t end;    /* OP_DROP_NAME: batch in which the name ended */
+    };
+    union {
+        uint64_t to;     /* OP_REWRITE */
+        uint64_t number; /* OP_REVERT, OP_SWITCH: of the marks; 0: it holds at once */
+        uint64_t user;   /* OP_BY: uid */
+        uint64_t batch;  /* OP_SNAPSHOT_NAME, OP_FLOOR */
+    };
     const char *name;
     const void *value;
 };
+
+/* Whether it may be in the log of a store without INCOMPAT_HISTORY. */
+static inline bool op_is_plain(const struct op *op)
+{
+    return op->type < OP_TYPES_PLAIN && !(op->flags & ~(unsigned)OP_FLAGS_PLAIN);
+}
 
 /* Bytes that `op` takes encoded, a multiple of 8. */
 size_t op_size(const struct op *op);

@@ -47,6 +47,19 @@ static bool is_whole(const struct image *image, const struct superblock *sb)
     return image->size == sizeof expect && memcmp(image->data, expect, sizeof expect) == 0;
 }
 
+bool superblock_is_ahead(const uint8_t *data, size_t size, const struct superblock *sb)
+{
+    struct superblock ahead, same;
+    if (size != 2 * SUPERBLOCK_SIZE || superblock_decode(data, size, &ahead) != 0)
+        return false;
+    same = *sb;
+    same.incompat = ahead.incompat;
+    uint8_t expect[2 * SUPERBLOCK_SIZE];
+    superblock_encode(&same, expect);
+    return memcmp(data, expect, sizeof expect) == 0 && (ahead.incompat & sb->incompat) == sb->incompat &&
+           ahead.incompat != sb->incompat;
+}
+
 int superblock_read(struct eng_io *io, struct superblock *ret_sb, int ret_errors[SUPERBLOCK_FILES])
 {
     struct image images[SUPERBLOCK_FILES];
@@ -59,7 +72,8 @@ int superblock_read(struct eng_io *io, struct superblock *ret_sb, int ret_errors
     *ret_sb = found[first ? 1 : 0];
     for (unsigned i = 0; i < SUPERBLOCK_FILES; i++)
         if (!ret_errors[i] && !is_whole(&images[i], ret_sb))
-            ret_errors[i] = -EBADMSG;
+            ret_errors[i] =
+                i && superblock_is_ahead(images[i].data, images[i].size, ret_sb) ? -ESTALE : -EBADMSG;
     return 0;
 }
 

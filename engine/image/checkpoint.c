@@ -30,7 +30,11 @@ int checkpoint_new(struct eng *eng)
 
 int checkpoint_begin(struct eng *eng)
 {
-    return images_init(&eng->checkpoints->images, eng->io, eng->log.store, INDEX_TABLES);
+    struct images *images = &eng->checkpoints->images;
+    int r = images_init(images, eng->io, eng->log.store, INDEX_TABLES_PLAIN);
+    if (!r && eng_has_history(eng))
+        images->wide = (struct map_shape){INDEX_TABLES, sizeof(struct ckpt_head)};
+    return r;
 }
 
 void checkpoint_close(struct eng *eng)
@@ -172,7 +176,7 @@ static int take_changes(struct eng *eng, struct index *view)
 {
     unsigned n = 0;
     int r = 0;
-    while (n < INDEX_TABLES && !(r = table_take_dirty(index_table(&eng->idx, n), index_table(view, n))))
+    while (n < eng_tables(eng) && !(r = table_take_dirty(index_table(&eng->idx, n), index_table(view, n))))
         n++;
     while (r && n > 0) {
         n--;
@@ -186,7 +190,7 @@ static int take_changes(struct eng *eng, struct index *view)
 /* They are written, or else wait for the next checkpoint. */
 static void settle_changes(struct eng *eng, struct index *view, bool failed)
 {
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < eng_tables(eng); i++) {
         if (failed && !MUTANT(CHANGES_FORGOTTEN))
             table_return_dirty(index_table(&eng->idx, i), index_table(view, i));
         atomic_store_explicit(&eng->marks.taken[i], 0, memory_order_relaxed);
@@ -242,7 +246,7 @@ static void tree_encode(const struct btree *t, uint64_t out[3])
 
 static struct ckpt_head make_head(struct eng *eng, const struct frozen *f)
 {
-    struct ckpt_head h = {.version = CKPT_HEAD_VERSION,
+    struct ckpt_head h = {.version = eng_has_history(eng) ? CKPT_HEAD_VERSION : CKPT_HEAD_PLAIN_VERSION,
                           .seq = f->pos.seq,
                           .chain = f->pos.chain,
                           .segment = f->pos.segment,
@@ -254,6 +258,8 @@ static struct ckpt_head make_head(struct eng *eng, const struct frozen *f)
     memcpy(h.scalars, &f->view.s, sizeof h.scalars);
     tree_encode(&f->view.dirs, h.trees[0]);
     tree_encode(&f->view.extents, h.trees[1]);
+    tree_encode(&f->view.past_order, h.trees[2]);
+    tree_encode(&f->view.past_lookup, h.trees[3]);
     return h;
 }
 
@@ -271,15 +277,17 @@ static void keep_warm(void *arg)
 static int write_frozen(struct eng *eng, struct frozen *f, struct image_written *done)
 {
     struct table *views[INDEX_TABLES];
-    struct ckpt_head head = make_head(eng, f);
+    struct ckpt_head h = make_head(eng, f);
+    uint8_t head[sizeof h];
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         views[i] = index_table(&f->view, i);
     struct image_write in = {.images = &eng->checkpoints->images,
                              .id = eng->checkpoints->next_id++,
                              .seq = f->pos.seq,
                              .views = views,
-                             .head = &head,
-                             .head_len = sizeof head,
+                             .n_views = eng_tables(eng),
+                             .head = head,
+                             .head_len = ckpt_head_encode(&h, head),
                              .settle = settle_log,
                              .pause = keep_warm,
                              .arg = eng,

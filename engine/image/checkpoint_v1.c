@@ -11,7 +11,8 @@
 
 #define MANIFEST_MAX (1u << 30)
 
-static_assert(sizeof(struct index_scalars) == 64 && NAMES_CLASSES == 64, "they are stored in the manifest");
+static_assert(8 * INDEX_SCALARS_PLAIN == sizeof((struct ckpt_manifest *)0)->scalars && NAMES_CLASSES == 64,
+              "they are stored in the manifest");
 
 static_assert(offsetof(struct ckpt_chunk, file) == 0, "images begin with their file");
 
@@ -84,7 +85,7 @@ static int read_footer(struct loader *l, struct ckpt_footer *ret_footer)
     return 0;
 }
 
-#define FIXED (sizeof(struct ckpt_manifest) + INDEX_TABLES * sizeof(struct ckpt_table))
+#define FIXED (sizeof(struct ckpt_manifest) + INDEX_TABLES_V1 * sizeof(struct ckpt_table))
 #define PIECE ((1u << 20) / sizeof(struct ckpt_chunk)) /* images that are read at once */
 
 /* What comes before the images: of this checkpoint, and with as many images as there is room for. */
@@ -101,9 +102,9 @@ static int read_fixed(struct loader *l, uint64_t id, uint64_t at, size_t len)
     l->manifest.len = FIXED;
     memcpy(&l->m, l->manifest.data, sizeof l->m);
     const struct ckpt_table *tables = (const struct ckpt_table *)(l->manifest.data + sizeof l->m);
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_V1; i++)
         sum += tables[i].n_chunks;
-    return l->m.magic == CKPT_MANIFEST_MAGIC && l->m.version == 1 && l->m.n_tables == INDEX_TABLES &&
+    return l->m.magic == CKPT_MANIFEST_MAGIC && l->m.version == 1 && l->m.n_tables == INDEX_TABLES_V1 &&
                    l->m.id == id && memcmp(l->m.uuid, l->eng->sb.uuid, sizeof l->m.uuid) == 0 &&
                    sum == (len - FIXED) / sizeof(struct ckpt_chunk)
                ? 0
@@ -343,7 +344,7 @@ static int check_images(struct loader *l, const struct load *load)
 static int check_shapes(const struct loader *l, struct index *idx, const struct ckpt_table *ct)
 {
     size_t n = 0;
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_V1; i++) {
         struct table shape = *index_table(idx, i);
         shape.used = ct[i].used;
         for (uint32_t c = 0; c < ct[i].n_chunks; c++, n++)
@@ -360,7 +361,7 @@ static int make_places(const struct loader *l, struct index *idx, const struct c
     const struct table_source none = {0};
     size_t n = 0;
     int r = 0;
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_V1 && !r; i++) {
         struct table *t = index_table(idx, i);
         r = table_load_begin(t, ct[i].n_chunks, &none);
         for (uint32_t c = 0; c < ct[i].n_chunks && !r; c++, n++) {
@@ -376,7 +377,7 @@ static int make_places(const struct loader *l, struct index *idx, const struct c
 static int load_tables(struct loader *l, struct index *idx)
 {
     struct load load = {.eng = l->eng};
-    struct ckpt_table ct[INDEX_TABLES];
+    struct ckpt_table ct[INDEX_TABLES_V1];
     memcpy(ct, l->manifest.data + sizeof l->m, sizeof ct);
     int r = check_shapes(l, idx, ct);
     if (!r)
@@ -403,7 +404,7 @@ static void tree_decode(struct btree *t, const uint64_t in[3])
 
 static void take_scalars(const struct loader *l, struct index *idx)
 {
-    memcpy(&idx->s, l->m.scalars, sizeof idx->s);
+    memcpy(&idx->s, l->m.scalars, sizeof l->m.scalars);
     tree_decode(&idx->dirs, l->m.trees[0]);
     tree_decode(&idx->extents, l->m.trees[1]);
 }
@@ -414,7 +415,7 @@ static int take_free(const struct loader *l, struct index *idx)
     const struct ckpt_table *ct = (const struct ckpt_table *)(l->manifest.data + sizeof l->m);
     struct index_free_v1 v1;
     memcpy(v1.names, l->m.names_free, sizeof v1.names);
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_V1; i++) {
         v1.heads[i] = ct[i].free_head;
         v1.counts[i] = ct[i].n_free;
     }
@@ -470,7 +471,7 @@ static int size_files(struct loader *l, const struct ckpt_files *files, uint64_t
 static int load_parts(struct loader *l, struct index *idx, uint64_t bytes, struct index_holes *holes)
 {
     const struct ckpt_chunk *cc = l->chunks;
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_V1; i++) {
         struct table *t = index_table(idx, i);
         for (uint32_t c = 0; c < t->n_chunks; c++, cc++) {
             int r = cc->len <= bytes ? open_checkpoint(l, cc->file) : -EBADMSG;
@@ -497,7 +498,7 @@ int checkpoint_v1_load_parts(struct eng *eng, uint64_t id, struct index *idx, st
 {
     struct loader l = {.eng = eng};
     struct ckpt_files files = {0};
-    struct ckpt_table ct[INDEX_TABLES];
+    struct ckpt_table ct[INDEX_TABLES_V1];
     uint64_t bytes;
     int r = load_manifest(&l, id);
     if (!r)

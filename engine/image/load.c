@@ -7,7 +7,9 @@
 #include "image/rest.h"
 #include "index/chunk_check.h"
 
-static_assert(sizeof(struct index_scalars) == sizeof((struct ckpt_head *)0)->scalars, "they are in the head");
+static_assert(sizeof(struct index_scalars) == sizeof((struct ckpt_head *)0)->scalars &&
+                  8 * INDEX_SCALARS_PLAIN == sizeof((struct ckpt_head_plain *)0)->scalars,
+              "they are in the head");
 
 /* ---- the head ------------------------------------------------------------ */
 
@@ -18,18 +20,28 @@ static void tree_decode(struct btree *t, const uint64_t in[3])
     t->count = in[2];
 }
 
-static int take_head(struct eng *eng, const struct ckpt_head *h, struct ckpt_position *ret_pos)
+/* As long as the map of the checkpoint, which is open, has it. */
+static int take_head(struct eng *eng, const void *head, struct ckpt_position *ret_pos)
 {
     struct index *idx = &eng->idx;
-    if (h->version != CKPT_HEAD_VERSION || memcmp(h->uuid, eng->sb.uuid, sizeof h->uuid) != 0 ||
-        h->segment >= h->next_segment_id || !log_place_is_plausible(h->segment, h->offset) ||
-        (!segment_id_is_plausible(h->next_segment_id - 1, h->seq) && !MUTANT(NUMBERS_BELIEVED)))
+    bool is_plain = eng->checkpoints->images.map.n_tables == INDEX_TABLES_PLAIN;
+    struct ckpt_head h;
+    int r = ckpt_head_decode(head, is_plain ? sizeof(struct ckpt_head_plain) : sizeof h, &h);
+    if (r)
+        return r;
+    if (memcmp(h.uuid, eng->sb.uuid, sizeof h.uuid) != 0 || h.segment >= h.next_segment_id ||
+        !log_place_is_plausible(h.segment, h.offset) ||
+        (!segment_id_is_plausible(h.next_segment_id - 1, h.seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
-    memcpy(&idx->s, h->scalars, sizeof idx->s);
-    tree_decode(&idx->dirs, h->trees[0]);
-    tree_decode(&idx->extents, h->trees[1]);
-    idx->n_orphans = h->n_orphans;
-    *ret_pos = (struct ckpt_position){h->seq, h->chain, h->segment, h->offset, h->next_segment_id};
+    memcpy(&idx->s, h.scalars, sizeof idx->s);
+    if (idx->s.newest_snapshot > h.seq || idx->s.inexact > h.seq)
+        return -EBADMSG;
+    tree_decode(&idx->dirs, h.trees[0]);
+    tree_decode(&idx->extents, h.trees[1]);
+    tree_decode(&idx->past_order, h.trees[2]);
+    tree_decode(&idx->past_lookup, h.trees[3]);
+    idx->n_orphans = h.n_orphans;
+    *ret_pos = (struct ckpt_position){h.seq, h.chain, h.segment, h.offset, h.next_segment_id};
     return 0;
 }
 
@@ -47,13 +59,14 @@ static void mend_end(struct eng *eng)
     }
 }
 
-/* Its tables, of which no chunk is here yet. *ret_chunks: how many there are. */
+/* Its tables, of which no chunk is here yet; one that it does not have is as the index began. *ret_chunks:
+ * how many there are. */
 static int begin_tables(struct eng *eng, uint64_t *ret_chunks)
 {
     struct index *idx = &eng->idx;
     int r = 0;
     *ret_chunks = 0;
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++) {
+    for (unsigned i = 0; i < eng->checkpoints->images.map.n_tables && !r; i++) {
         r = images_begin_table(&eng->checkpoints->images, i, index_table(idx, i));
         *ret_chunks += index_table(idx, i)->n_chunks;
     }
@@ -89,7 +102,7 @@ int load_checkpoint(struct eng *eng, uint64_t id, struct ckpt_position *ret_pos)
     struct images *images = &eng->checkpoints->images;
     void *head = NULL;
     uint64_t chunks;
-    int r = images_open(images, id, sizeof(struct ckpt_head), &head);
+    int r = images_open(images, id, sizeof(struct ckpt_head_plain), &head);
     if (r)
         return r;
     if (!eng->opt.read_only)
@@ -170,15 +183,15 @@ int load_parts(struct eng *eng, uint64_t id, struct ckpt_position *ret_pos, stru
     struct images *images = &eng->checkpoints->images;
     uint64_t bytes;
     void *head = NULL;
-    int r = images_open_parts(images, id, sizeof(struct ckpt_head), &head, &bytes);
+    int r = images_open_parts(images, id, sizeof(struct ckpt_head_plain), &head, &bytes);
     if (r)
         return r;
     r = take_head(eng, head, ret_pos);
     free(head);
     images->check = NULL; /* that of another checkpoint, if any; index_mend() looks at all */
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+    for (unsigned i = 0; i < images->map.n_tables && !r; i++)
         r = begin_parts(images, i, index_table(&eng->idx, i));
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+    for (unsigned i = 0; i < images->map.n_tables && !r; i++)
         r = read_parts(images, i, index_table(&eng->idx, i), &bytes, ret_holes);
     images_close(images, 0);
     return r;

@@ -335,32 +335,41 @@ static int take_page_refs(const uint8_t *at, struct image_map *map)
     return 0;
 }
 
-static int root_decode(const uint8_t *root, size_t len, size_t head_len, struct image_map *map)
+static bool is_shape(const struct root_head *h, const struct map_shape *shape)
+{
+    return h->n_tables && h->n_tables == shape->n_tables && h->head_len == shape->head_len;
+}
+
+static int root_decode(const uint8_t *root, size_t len, const struct map_shape shapes[2],
+                       struct image_map *map, size_t *ret_len)
 {
     struct root_head h;
     if (len < sizeof h)
         return -EBADMSG;
     memcpy(&h, root, sizeof h);
-    size_t tables = sizeof h + map->n_tables * sizeof(struct root_table);
-    if (h.n_tables != map->n_tables || h.head_len != head_len || len < tables ||
-        (len - tables) / sizeof(struct root_file) < h.n_files)
+    if (!is_shape(&h, &shapes[0]) && !is_shape(&h, &shapes[1]))
         return -EBADMSG;
+    size_t tables = sizeof h + h.n_tables * sizeof(struct root_table);
+    if (len < tables || (len - tables) / sizeof(struct root_file) < h.n_files)
+        return -EBADMSG;
+    *ret_len = h.head_len;
+    map->n_tables = h.n_tables;
     map->id = h.id;
     map->seq = h.seq;
     take_tables(root + sizeof h, map);
     int r = take_files(root + tables, h.n_files, map);
-    return !r && (len != map_root_size(map, head_len) || !map_file(map, h.id)) ? -EBADMSG : r;
+    return !r && (len != map_root_size(map, h.head_len) || !map_file(map, h.id)) ? -EBADMSG : r;
 }
 
-int map_root_decode(const uint8_t *root, size_t len, unsigned n_tables, size_t head_len,
-                    struct image_map *ret_map, const void **ret_head)
+int map_root_decode(const uint8_t *root, size_t len, const struct map_shape shapes[2],
+                    struct image_map *ret_map, const void **ret_head, size_t *ret_len)
 {
-    struct image_map map = {.n_tables = n_tables};
-    int r = root_decode(root, len, head_len, &map);
+    struct image_map map = {0};
+    int r = root_decode(root, len, shapes, &map, ret_len);
     if (r)
         map_free(&map);
     else
-        *ret_head = root + len - head_len;
+        *ret_head = root + len - *ret_len;
     *ret_map = map;
     return r;
 }

@@ -107,10 +107,15 @@ bool footer_is_alien(const struct image_footer *f, uint64_t store, uint64_t id);
 /* Bytes of a root without header, `head_len` (a multiple of 8) of the caller's included. */
 size_t map_root_size(const struct image_map *map, size_t head_len);
 void map_root_encode(const struct image_map *map, const void *head, size_t head_len, uint8_t *out);
-/* Makes the map that the root says, with its files alone; *ret_head (head_len bytes) points into `root`.
- * -EBADMSG, -ENOMEM; *ret_map is zeroed then. */
-int map_root_decode(const uint8_t *root, size_t len, unsigned n_tables, size_t head_len,
-                    struct image_map *ret_map, const void **ret_head);
+/* What a root may be like. */
+struct map_shape {
+    unsigned n_tables; /* 0: none is like that */
+    size_t head_len;
+};
+/* Makes the map that the root says, which is like one of the shapes, with its files alone; *ret_head (of
+ * *ret_len bytes) points into `root`. -EBADMSG, -ENOMEM; *ret_map is zeroed then. */
+int map_root_decode(const uint8_t *root, size_t len, const struct map_shape shapes[2],
+                    struct image_map *ret_map, const void **ret_head, size_t *ret_len);
 /* Once the sizes of the files are found to be true: the root itself, and the references of its pages, so many
  * as all `bytes` of the files can tell of. The entries come with the pages, from the first one of each table
  * on. -EBADMSG, -ENOMEM. `root` is the bytes that were decoded. */

@@ -367,10 +367,11 @@ static int read_pages(struct images *images, struct image_map *map, bool in_part
 }
 
 static int read_map(struct images *images, const struct piece_ref *ref, const uint8_t *root, size_t head_len,
-                    bool in_part, struct image_map *ret_map, const void **ret_head, uint64_t *ret_bytes)
+                    bool in_part, struct image_map *ret_map, const void **ret_head, size_t *ret_len,
+                    uint64_t *ret_bytes)
 {
-    int r = map_root_decode(root, ref->len - sizeof(struct piece_header), images->n_tables, head_len, ret_map,
-                            ret_head);
+    const struct map_shape shapes[2] = {{images->n_tables, head_len}, images->wide};
+    int r = map_root_decode(root, ref->len - sizeof(struct piece_header), shapes, ret_map, ret_head, ret_len);
     if (!r && ret_map->id != ref->file)
         r = -EBADMSG;
     if (!r)
@@ -390,17 +391,18 @@ static int open_map(struct images *images, uint64_t id, size_t head_len, bool in
     struct piece_ref root;
     struct image_map map;
     const void *head;
+    size_t len;
     struct buf bytes = {0};
     int r = read_root(images, id, &root, &bytes);
     if (!r)
         r = read_map(images, &root, bytes.data + sizeof(struct piece_header), head_len, in_part, &map, &head,
-                     ret_bytes);
-    if (!r && !(*ret_head = malloc(MAX_OF(head_len, (size_t)1)))) {
+                     &len, ret_bytes);
+    if (!r && !(*ret_head = malloc(MAX_OF(len, (size_t)1)))) {
         map_free(&map);
         r = -ENOMEM;
     }
     if (!r) {
-        memcpy(*ret_head, head, head_len);
+        memcpy(*ret_head, head, len);
         pthread_rwlock_wrlock(&images->lock);
         struct image_map old = images->map;
         images->map = map;
@@ -717,7 +719,7 @@ int images_load(struct images_loading *l, unsigned threads)
     atomic_store_explicit(&l->next, 0, memory_order_relaxed);
     atomic_store_explicit(&l->error, 0, memory_order_relaxed);
     l->lock(l->arg);
-    for (unsigned i = 0; i < l->images->n_tables; i++) {
+    for (unsigned i = 0; i < MAX_OF(l->images->n_tables, l->images->wide.n_tables); i++) {
         l->n_chunks[i] = l->tables[i]->n_chunks;
         total += l->n_chunks[i];
     }

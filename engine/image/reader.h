@@ -41,6 +41,8 @@ struct images {
     struct eng_io *io;
     uint64_t store; /* superblock_tag() */
     unsigned n_tables;
+    struct map_shape
+        wide;             /* of roots that may be, too, with more tables. Immutable after the first opening */
     uint64_t spare_bytes; /* see writer.h; tests make it smaller. Immutable */
     /* Whether the records of a chunk, which is as it was written, may be believed: 0 or -EBADMSG; set before
      * the first fetch. NULL: they are. */
@@ -76,9 +78,9 @@ bool images_is_finished(struct images *images, uint64_t id);
 /* Whether nothing that can be read says that it is not: copies that cannot be read at all count as such. */
 bool images_may_be_finished(struct images *images, uint64_t id);
 /*
- * Reads root and map of checkpoint `id`. *ret_head gets the head_len bytes of the caller's in the root, which
- * it frees. -ENOENT; -EBADMSG or -EIO: what both copies have of a part of it is bad; -ENOMEM. images->map
- * stays as it was then. */
+ * Reads root and map of checkpoint `id`. *ret_head gets the bytes of the caller's in the root, which it
+ * frees: head_len, or those of images->wide if map.n_tables says so. -ENOENT; -EBADMSG or -EIO: what both
+ * copies have of a part of it is bad; -ENOMEM. images->map stays as it was then. */
 int images_open(struct images *images, uint64_t id, size_t head_len, void **ret_head);
 
 /* After images_open(), of a store that may be written: a run that died after all pieces were durable may have

@@ -286,7 +286,8 @@ static int decode_batch(struct recovery *rec, const struct batch_header *h)
         int r = op_decode(rec->batch.data + at, h->ops_len - at, &op, &used);
         if (r)
             return r;
-        if (rec->ops.n_ops == h->n_ops)
+        bool is_known = op_is_plain(&op) || eng_has_history(rec->eng);
+        if (rec->ops.n_ops == h->n_ops || !is_known)
             return -EBADMSG;
         slot = txn_op(&rec->ops, op.type);
         if (!slot)

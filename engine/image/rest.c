@@ -65,6 +65,7 @@ void rest_watch(struct eng *eng)
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         l->tables[i] = index_table(&eng->idx, i);
     index_limits(&eng->idx, &l->limits);
+    l->limits.has_history = eng_has_history(eng);
     eng->checkpoints->images.check = check_chunk;
     eng->checkpoints->images.check_arg = l;
 }
@@ -201,8 +202,8 @@ static int verify_tables(struct index *idx)
     if (!r)
         r = names_validate(&idx->names);
     if (!r)
-        r = btree_validate(&idx->dirs);
-    return r ? r : btree_validate(&idx->extents);
+        r = index_check_trees(idx);
+    return r;
 }
 
 int rest_verify(struct index *idx)

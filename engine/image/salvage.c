@@ -103,7 +103,7 @@ static size_t ask_checkpoints(struct votes *v, uint64_t store)
     struct images images;
     size_t n = 0;
     uint64_t seq;
-    if (images_init(&images, v->eng->io, store, INDEX_TABLES) != 0)
+    if (images_init(&images, v->eng->io, store, INDEX_TABLES_PLAIN) != 0)
         return 0;
     for (size_t i = 0; i < v->n_ckpts; i++)
         n += images_probe(&images, v->ckpts[i], &seq) == 0 ||
@@ -158,7 +158,9 @@ static void count_votes(struct votes *v)
 int salvage_identity(struct eng *eng, char why[256])
 {
     struct votes v = {.eng = eng};
-    eng->sb = (struct superblock){.version = FORMAT_VERSION, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
+    /* Which features it has nobody knows: it may have all. */
+    eng->sb = (struct superblock){
+        .version = FORMAT_VERSION, .incompat = FORMAT_INCOMPAT, .segment_size = ENG_SEGMENT_SIZE_DEFAULT};
     int r = eng->io->ops->list(eng->io, ask_file, &v);
     if (!r)
         count_votes(&v);

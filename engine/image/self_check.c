@@ -4,6 +4,7 @@
 
 #include "commit/refs.h"
 #include "commit/walk.h"
+#include "index/chunk_check.h"
 #include "index/verify.h"
 
 #include <errno.h>
@@ -36,9 +37,7 @@ void self_check_view(const struct index *view)
     if (!r)
         r = names_validate(&idx.names);
     if (!r)
-        r = btree_validate(&idx.dirs);
-    if (!r)
-        r = btree_validate(&idx.extents);
+        r = index_check_trees(&idx);
     if (!r)
         r = index_map_segments(&idx);
     if (!r)

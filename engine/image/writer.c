@@ -460,6 +460,7 @@ static int write_once(const struct image_write *in, bool cleaning, struct image_
 {
     struct writer w = {.in = in, .images = in->images};
     int r = map_clone(&in->images->map, &w.next);
+    w.next.n_tables = MAX_OF(w.next.n_tables, in->n_views);
     if (!r)
         r = write_all(&w, cleaning);
     close_both(&w, r != 0);

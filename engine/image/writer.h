@@ -28,6 +28,7 @@ struct image_write {
     /* Frozen views of the tables, all with what was written since the last checkpoint
      * (table_take_dirty()). */
     struct table *const *views;
+    unsigned n_views; /* never fewer than the checkpoint before has tables; 0: as many */
     const void *head; /* the caller's part of the root, a multiple of 8 bytes */
     size_t head_len;
     /* Called when all but the root is written: to make sure that a checkpoint may be. May be NULL. */

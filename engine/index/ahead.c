@@ -4,6 +4,8 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/past.h"
+#include "index/past_names.h"
 
 /* The record's chunk. */
 static void touch(const struct table *t, uint32_t i)
@@ -37,15 +39,36 @@ static int touch_extent(void *arg, uint64_t off, const struct locator *loc)
     return 0;
 }
 
-static void touch_content(const struct index *idx, const struct op *op)
+/* What an inode or a past state has there. */
+static void touch_range(const struct index *idx, uint32_t slot, uint64_t from, uint64_t end)
 {
-    uint32_t slot = ino_slot(op->ino);
-    uint64_t from, end;
-    index_op_range(idx, op, &from, &end);
     (void)extents_scan(idx, slot, from, end, touch_extent, NULL);
-    touch_next(&idx->extents.nodes);
     touch_key(&idx->extents, (struct bkey){slot, from});
     touch_key(&idx->extents, (struct bkey){slot, end});
+}
+
+static void touch_content(const struct index *idx, const struct op *op)
+{
+    uint32_t slot = ino_slot(op->type == OP_DROP ? op->past : op->ino);
+    const struct inode_rec *inode = index_slot(idx, slot);
+    uint64_t from, end;
+    index_op_range(idx, op, &from, &end);
+    touch_next(&idx->extents.nodes);
+    touch_range(idx, slot, from, end);
+    if (inode && inode->past && index_slot(idx, inode->past))
+        touch_range(idx, inode->past, from, end);
+    if (inode && inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
+        touch_range(idx, past_tail_owner(idx, inode), from, end);
+}
+
+/* All that is newer than a past state, of which one may be in any chunk. */
+static void touch_line(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *past = past_state(idx, number);
+    uint64_t left = idx->s.n_past;
+    past = past ? index_slot(idx, past_head(past)) : NULL;
+    while (past && past->past != ino_slot(number) && left--)
+        past = index_slot(idx, past->past);
 }
 
 static void touch_object(const struct index *idx, uint32_t handle)
@@ -53,12 +76,20 @@ static void touch_object(const struct index *idx, uint32_t handle)
     touch(&idx->names.cells, handle);
 }
 
-static void touch_xattrs(const struct index *idx, uint64_t ino)
+static void touch_list(const struct index *idx, const struct inode_rec *inode)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     while (index_next_xattr(idx, &walk))
         ;
+}
+
+/* Of an inode, or a past state, and of the past state that they may go to. */
+static void touch_xattrs(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *inode = index_slot(idx, ino_slot(number));
+    touch_list(idx, inode);
+    if (inode && inode->past)
+        touch_list(idx, index_slot(idx, inode->past));
 }
 
 static void touch_target(const struct index *idx, uint64_t ino)
@@ -85,13 +116,63 @@ static void touch_name(const struct index *idx, const struct op *op, uint64_t *n
     index_fetch_buckets(idx, (*names)++);
 }
 
+/* A past name, what comes before and after it, and its text. */
+static void touch_past_name(const struct index *idx, uint32_t i)
+{
+    const struct past_name_rec *past = index_past_name(idx, i);
+    if (!past)
+        return;
+    touch(&idx->past_names, past->next);
+    touch(&idx->past_names, past->newer);
+    touch(&idx->past_names, past->of_inode);
+    touch(&idx->past_names, past->of_newer);
+    touch_object(idx, past->name);
+    touch_key(&idx->past_lookup, (struct bkey){past->hash, i});
+}
+
+/* Of a name that ends: where it goes, and who may get its text. */
+static void touch_end(const struct index *idx, const struct op *op)
+{
+    uint32_t parent = ino_slot(op->parent);
+    const struct dentry_rec *d = index_dentry(idx, index_find_name(idx, parent, op->name, op->name_len));
+    const struct inode_rec *child = d ? index_slot(idx, d->child) : NULL;
+    if (!child)
+        return;
+    touch_past_name(idx, index_newest_past(idx, parent, d->cookie));
+    touch(&idx->past_names, child->past_name);
+    touch_key(&idx->past_order, (struct bkey){parent, d->cookie});
+    touch_key(&idx->past_lookup, (struct bkey){d->hash, table_predict(&idx->past_names, NULL)});
+    touch_next(&idx->past_names);
+    touch_next(&idx->past_order.nodes);
+    touch_next(&idx->past_lookup.nodes);
+}
+
+static void touch_drop(const struct index *idx, const struct op *op)
+{
+    struct bkey key = {ino_slot(op->parent), op->cookie}, at;
+    uint32_t d, newest = index_newest_past(idx, key.a, key.b),
+                i = index_find_past(idx, key.a, key.b, op->end);
+    const struct past_name_rec *past = index_past_name(idx, i);
+    (void)index_slot(idx, key.a);
+    touch(&idx->past_names, newest);
+    touch_past_name(idx, i);
+    touch_past_name(idx, past ? past->next : 0); /* it may get the text */
+    touch_key(&idx->past_order, key);
+    if (btree_ceil(&idx->dirs, key, &at, &d) == 0) /* perhaps a live name, beside which it was */
+        touch(&idx->dentries, d);
+    touch_next(&idx->past_lookup.nodes);
+}
+
 /* `names`: how many have come or gone in the batch. */
 static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
-    (void)index_slot(idx, ino_slot(op->ino));
+    const struct inode_rec *inode = index_slot(idx, ino_slot(op->ino));
+    if (inode && inode->past) /* whose life may go on */
+        (void)index_slot(idx, inode->past);
     switch (op->type) {
     case OP_CREATE:
-        touch(&idx->inodes, ino_slot(op->ino));
+    case OP_KEEP:
+        touch(&idx->inodes, ino_slot(op->type == OP_KEEP ? op->past : op->ino));
         touch(&idx->inodes, idx->inodes.used - 1); /* or behind all that were in use */
         break;
     case OP_LINK:
@@ -99,6 +180,13 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
     case OP_REPOINT:
         (void)index_slot(idx, ino_slot(op->other));
         touch_name(idx, op, names);
+        if (past_names_changes(idx, op))
+            touch_end(idx, op);
+        else if (op->type == OP_LINK && idx->s.n_past_names) /* it may join a group */
+            touch_key(&idx->past_order, (struct bkey){ino_slot(op->parent), op->cookie});
+        break;
+    case OP_DROP_NAME:
+        touch_drop(idx, op);
         break;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
@@ -110,7 +198,13 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         touch_xattrs(idx, op->ino);
         touch_content(idx, op);
         break;
+    case OP_DROP:
+        touch_line(idx, op->past);
+        touch_content(idx, op);
+        touch_xattrs(idx, op->past);
+        break;
     case OP_EXTENT:
+    case OP_REWRITE:
     case OP_PUNCH:
     case OP_TRUNCATE:
         touch_content(idx, op);

@@ -5,6 +5,10 @@
 #include "index/apply.h"
 
 #include "index/extents.h"
+#include "index/past.h"
+#include "index/past_names.h"
+#include "index/relocate.h"
+#include "index/xattr_list.h"
 
 #include "base/fault.h"
 #include "base/util.h"
@@ -20,6 +24,7 @@
 struct need {
     uint32_t inodes, dentries, extents, segments;
     struct names_need names;
+    struct past_need past;
     uint64_t copies; /* chunks that a freeze sees */
 };
 
@@ -33,43 +38,61 @@ void index_op_range(const struct index *idx, const struct op *op, uint64_t *ret_
         from = op->len;
         end = op->flags & OP_LATER ? from + 1 : end;
     } else {
-        (void)__builtin_add_overflow(from, op->type == OP_PUNCH ? op->len : op->loc.len, &end);
+        bool has_len = op->type == OP_PUNCH || op->type == OP_DROP;
+        (void)__builtin_add_overflow(from, has_len ? op->len : op->loc.len, &end);
         end = end < from ? UINT64_MAX : end;
     }
-    if (inode && inode->flags & INODE_TAIL && (op->type == OP_TRUNCATE || op->type == OP_EXTENT))
+    bool may_grow = op->type == OP_TRUNCATE || op->type == OP_EXTENT || op->type == OP_REWRITE;
+    if (inode && inode->flags & INODE_TAIL && may_grow)
         from = MIN_OF(from, inode->size); /* the file may grow over what a truncation has left */
     *ret_from = from;
     *ret_end = end;
 }
 
-/* Extents and xattrs that the op may take out of the index, or cut: not those that it adds. */
+/* Extents and xattrs that the op may take out of the index, or cut: not those that it adds, but for those
+ * that it gives to past states. */
 struct taken {
-    uint32_t extents, xattrs;
+    uint32_t extents, xattrs, given;
 };
 
-static struct taken taken_by(const struct index *idx, const struct op *op)
+static bool sets_xattr(const struct op *op)
+{
+    return op->type == OP_XATTR_SET || op->type == OP_XATTR_EXTENT || op->type == OP_XATTR_DEL;
+}
+
+/* With `kept` the batch keeps a state before the op. */
+static struct taken taken_by(const struct index *idx, const struct op *op, bool kept)
 {
     const struct inode_rec *inode = index_inode(idx, op->ino);
     struct taken taken = {0};
-    uint64_t from, end;
-    bool cuts =
-        op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH || op->type == OP_EXTENT;
+    uint64_t from, end, stop;
+    uint32_t slot = ino_slot(op->ino);
+    bool cuts = op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH ||
+                op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP;
+    if (op->type == OP_DROP) {
+        inode = past_state(idx, op->past);
+        slot = ino_slot(op->past);
+    }
+    if (inode && sets_xattr(op) && (inode->past || kept))
+        taken.xattrs = 2; /* one that goes to the past, and the front of its list */
     if (!inode || !cuts)
         return taken;
     index_op_range(idx, op, &from, &end);
-    if (extents_count(idx, ino_slot(op->ino), from, end, UINT32_MAX, &taken.extents, &end))
+    if (extents_count(idx, slot, from, end, UINT32_MAX, &taken.extents, &stop))
         taken.extents = inode_n_extents(inode);
-    if (op->type == OP_FREE)
+    if (op->type == OP_FREE || op->type == OP_DROP)
         taken.xattrs = index_count_xattrs(idx, inode, XATTRS_MAX);
+    if (inode->past || kept)
+        taken.given = past_gives(idx, op, from, end, taken.extents, kept);
     return taken;
 }
 
 /* Chunks that the op changes for what it takes, beside those for itself: leaves of extents and what leads to
  * them, cells of xattrs and of those before them, records of segments. */
-static uint64_t copies_of_content(const struct index *idx, const struct op *op)
+static uint64_t copies_of_content(const struct index *idx, const struct op *op, bool kept)
 {
-    struct taken taken = taken_by(idx, op);
-    uint64_t extents = taken.extents, xattrs = taken.xattrs;
+    struct taken taken = taken_by(idx, op, kept);
+    uint64_t extents = (uint64_t)taken.extents + taken.given, xattrs = taken.xattrs;
     if (MUTANT(ALL_RESERVED) && op->type == OP_PUNCH)
         return 2 * (uint64_t)inode_n_extents(index_inode(idx, op->ino));
     return MIN_OF(2 * extents, idx->extents.nodes.n_chunks) + MIN_OF(2 * xattrs, idx->names.cells.n_chunks) +
@@ -80,6 +103,9 @@ static void add_need(struct need *need, const struct op *op)
 {
     uint32_t xattr = (uint32_t)sizeof(struct xattr_rec) + op->name_len;
     switch (op->type) {
+    case OP_KEEP:
+        need->inodes++;
+        break;
     case OP_CREATE:
         need->inodes++;
         names_need(&need->names, op->value_len);
@@ -95,9 +121,11 @@ static void add_need(struct need *need, const struct op *op)
         names_need(&need->names, xattr + (uint32_t)sizeof op->loc);
         break;
     case OP_EXTENT:
+    case OP_REWRITE:
     case OP_PUNCH:
     case OP_TRUNCATE:
     case OP_RELOCATE:
+    case OP_DROP:
         need->extents += 3; /* what is cut in two, what is put, and the one that stood in the inode */
         break;
     case OP_SEGMENT:
@@ -125,23 +153,53 @@ static int reserve_tables(struct index *idx, const struct need *need)
         r = btree_reserve(&idx->dirs, need->dentries + 1);
     if (!r && need->extents)
         r = btree_reserve(&idx->extents, need->extents + 1);
-    return r;
+    return r || !need->past.texts ? r : past_names_reserve(idx, &need->past);
 }
+
+/* Entries that the ops give to past states, and names of xattrs for these; *ret_keeps: an op keeps one. */
+static uint64_t need_of_past(const struct index *idx, const struct op *ops, size_t n,
+                             struct names_need *names, bool *ret_keeps)
+{
+    uint64_t given = 0;
+    bool keeps = false;
+    for (size_t i = 0; i < n; i++) {
+        keeps = keeps || ops[i].type == OP_KEEP;
+        if (!keeps && !idx->s.n_past)
+            continue;
+        struct taken taken = taken_by(idx, &ops[i], keeps);
+        given += taken.given;
+        if (sets_xattr(&ops[i]) && taken.xattrs)
+            names_need(names, (uint32_t)sizeof(struct xattr_rec) + ops[i].name_len);
+    }
+    *ret_keeps = keeps;
+    return given;
+}
+
+#define GIVEN_A_CHUNK 512u /* entries, at least, until new leaves for them fill another chunk */
 
 int index_reserve(struct index *idx, const struct op *ops, size_t n)
 {
     struct need need = {0};
     uint64_t all = 0;
-    for (size_t i = 0; i < n; i++)
+    bool keeps;
+    for (size_t i = 0; i < n; i++) {
         add_need(&need, &ops[i]);
+        if (past_names_changes(idx, &ops[i]))
+            past_names_need(&ops[i], &need.past);
+    }
+    uint64_t given = need_of_past(idx, ops, n, &need.names, &keeps);
+    need.extents += (uint32_t)MIN_OF(given, (uint64_t)UINT32_MAX / 64);
     if (idx->n_freezes) {
         for (unsigned i = 0; i < INDEX_TABLES; i++)
             all += index_table(idx, i)->n_chunks;
         /* two tree paths, inodes, dentries of a split bucket, names, segments */
-        for (size_t i = 0; i < n && need.copies < all; i++)
-            need.copies += 40 + copies_of_content(idx, &ops[i]);
+        for (size_t i = 0; i < n && need.copies < all; i++) {
+            need.copies += 40 + copies_of_content(idx, &ops[i], keeps);
+            need.copies += past_names_changes(idx, &ops[i]) ? past_names_copies(idx) : 0;
+        }
     }
-    int r = chunk_pool_reserve(idx->pool, 16 + n + MIN_OF(need.copies, all));
+    size_t nodes = n + given / GIVEN_A_CHUNK;
+    int r = chunk_pool_reserve(idx->pool, 16 + nodes + MIN_OF(need.copies, all));
     if (!r)
         r = chunk_pool_reserve(idx->ref_pool, 1 + n / 1024);
     return r ? r : reserve_tables(idx, &need);
@@ -155,16 +213,24 @@ static uint64_t path_changes(const struct btree *t)
 
 void index_changes(const struct index *idx, const struct op *ops, size_t n, uint64_t ret_chunks[INDEX_TABLES])
 {
+    bool keeps = false;
     memset(ret_chunks, 0, INDEX_TABLES * sizeof *ret_chunks);
     for (size_t i = 0; i < n; i++) {
         const struct op *op = &ops[i];
-        struct taken taken = taken_by(idx, op);
-        uint64_t content = (uint64_t)taken.extents + taken.xattrs;
-        ret_chunks[TABLE_INODES] += 2;             /* and that of the directory */
-        ret_chunks[TABLE_NAMES] += 2 + content;    /* the place, and what leads to it */
-        ret_chunks[TABLE_SEGMENTS] += 1 + content; /* and that of the batch */
+        keeps = keeps || op->type == OP_KEEP;
+        struct taken taken = taken_by(idx, op, keeps);
+        uint64_t content = (uint64_t)taken.extents + taken.xattrs + taken.given;
+        ret_chunks[TABLE_INODES] += taken.given ? 4 : 2; /* and that of the directory, or of past states */
+        ret_chunks[TABLE_NAMES] += 2 + content;          /* the place, and what leads to it */
+        ret_chunks[TABLE_SEGMENTS] += 1 + content;       /* and that of the batch */
         if (content)
             ret_chunks[TABLE_EXTENTS] += path_changes(&idx->extents) + content;
+        if (past_names_changes(idx, op)) {
+            ret_chunks[TABLE_PAST_NAMES] += PAST_NAME_RECORDS;
+            ret_chunks[TABLE_PAST_ORDER] += path_changes(&idx->past_order);
+            ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
+            ret_chunks[TABLE_DENTRIES] += 1;
+        }
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -199,24 +265,34 @@ static uint64_t *type_counter(struct index *idx, uint32_t mode)
     return S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
 }
 
-static bool locator_valid(const struct index *idx, const struct locator *loc)
-{
-    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
-           loc->len <= loc->ext_len - loc->skip && index_segment(idx, loc->seg);
-}
-
 /* A directory entry came (+1) or went (-1): link counts, times. A directory's link count is names +
  * subdirectories. */
 static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
-    idx->n_orphans -= inode->nlink == 0;
+    idx->n_orphans -= index_is_orphan(idx, inode);
     inode->nlink += (uint32_t)n;
-    idx->n_orphans += inode->nlink == 0;
+    idx->n_orphans += index_is_orphan(idx, inode);
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
         parent->nlink += (uint32_t)n;
     parent->mtime = parent->ctime = time;
+}
+
+/* The inode has changed: unless the op says that its state goes on, that ended. */
+static void state_ends(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t seq)
+{
+    if (inode->past && !(op->flags & OP_SAME))
+        past_amend(idx, inode, seq);
+}
+
+/* Content or xattrs have changed. */
+static void state_moves(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
+{
+    inode->state = index_new_state(idx, seq);
+    inode->flags &= ~(uint32_t)INODE_AMENDED;
+    inode->flags |= op->flags & OP_SAME ? INODE_AMENDED : 0;
+    state_ends(idx, inode, op, seq);
 }
 
 /* ---- inodes and names ---------------------------------------------------- */
@@ -224,8 +300,7 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t fmt = op->mode & S_IFMT, slot = ino_slot(op->ino), reuse = (uint32_t)(op->ino >> 32);
-    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
-        op->value_len > ENG_SYMLINK_MAX || (fmt == S_IFLNK && !op->value_len) ||
+    if (op->value_len > ENG_SYMLINK_MAX || (fmt == S_IFLNK && !op->value_len) ||
         (op->ino == ENG_ROOT_INO && fmt != S_IFDIR))
         return -EBADMSG;
     if (fmt != S_IFREG && fmt != S_IFDIR && fmt != S_IFLNK && fmt != S_IFIFO && fmt != S_IFSOCK &&
@@ -233,11 +308,8 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
         return -EBADMSG;
     if (MUTANT(CREATE_IN_ORDER) && slot != table_predict(&idx->inodes, NULL))
         return -EBADMSG;
-    if (table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+    if (index_claim(idx, op->ino) != 0)
         return -EBADMSG;
-    while (idx->inode_refs.used <= slot)
-        table_alloc(&idx->inode_refs);
-    *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
     struct inode_rec *inode = table_mut(&idx->inodes, slot);
     *inode = (struct inode_rec){.reuse = reuse,
                                 .mode = op->mode,
@@ -258,7 +330,7 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
         inode->size = op->value_len;
     }
     ++*type_counter(idx, op->mode);
-    idx->n_orphans += inode->nlink == 0; /* until its name comes */
+    idx->n_orphans += index_is_orphan(idx, inode); /* until its name comes */
     return 0;
 }
 
@@ -269,14 +341,17 @@ static int apply_link(struct index *idx, const struct op *op)
         child == ENG_ROOT_INO || op->cookie < 3 || op->cookie > COOKIE_MAX ||
         index_find_name(idx, dir, op->name, op->name_len))
         return -EBADMSG;
+    bool was_there = op->cookie < idx->s.next_cookie;
     idx->s.next_cookie = MAX_OF(idx->s.next_cookie, op->cookie + 1);
     int r = index_add_name(idx, dir, op->name, op->name_len, child, op->cookie);
+    if (!r && was_there && idx->s.n_past_names)
+        past_names_join(idx, index_slot(idx, child)->dentry);
     if (!r)
         count_link(idx, dir, child, 1, op->time);
     return r;
 }
 
-static int apply_unlink(struct index *idx, const struct op *op)
+static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
     uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
@@ -284,13 +359,15 @@ static int apply_unlink(struct index *idx, const struct op *op)
     const struct inode_rec *inode = index_inode(idx, op->ino);
     if (!dentry || dentry->child != child || !inode || !inode->nlink)
         return -EBADMSG;
-    int r = index_remove_name(idx, d);
+    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    if (!r)
+        r = index_remove_name(idx, d);
     if (!r)
         count_link(idx, dir, child, -1, op->time);
     return r;
 }
 
-static int apply_repoint(struct index *idx, const struct op *op)
+static int apply_repoint(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino), old = ino_slot(op->other);
     uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
@@ -298,6 +375,9 @@ static int apply_repoint(struct index *idx, const struct op *op)
     struct inode_rec *inode = inode_mut(idx, op->ino), *replaced = inode_mut(idx, op->other);
     if (!dentry || dentry->child != old || !inode || !replaced || !replaced->nlink)
         return -EBADMSG;
+    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    if (r)
+        return r;
     ((struct dentry_rec *)table_mut(&idx->dentries, d))->child = child;
     if (replaced->dentry == d)
         replaced->dentry = 0;
@@ -307,7 +387,7 @@ static int apply_repoint(struct index *idx, const struct op *op)
     return 0;
 }
 
-static int apply_attr(struct index *idx, const struct op *op)
+static int apply_attr(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = inode_mut(idx, op->ino);
     if (!inode)
@@ -323,29 +403,27 @@ static int apply_attr(struct index *idx, const struct op *op)
     if (op->mask & ENG_SET_MTIME)
         inode->mtime = op->mtime;
     inode->ctime = op->ctime;
+    state_ends(idx, inode, op, seq);
     return 0;
 }
 
 /* ---- xattrs ------------------------------------------------------------- */
 
-/* Takes the xattr out of the inode's list and frees it. 0, 1 not there, -EBADMSG. */
-static int xattr_remove(struct index *idx, struct inode_rec *inode, const char *name, uint32_t name_len,
+/* Takes the xattr out of the inode's list: it goes to the past, or is freed. `gone`: none of that name comes.
+ * 0, 1 not there, -EBADMSG. */
+static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct op *op, bool gone,
                         uint64_t seq)
 {
-    uint32_t before, x = index_find_xattr_behind(idx, inode, name, name_len, &before);
+    uint32_t before, x = index_find_xattr_behind(idx, inode, op->name, op->name_len, &before);
     struct xattr_view view;
     if (!x)
         return 1;
     if (!index_xattr(idx, x, &view))
         return -EBADMSG;
-    if (!before)
-        inode->xattrs = view.next;
-    else
-        memcpy(names_mut(&idx->names, before, 4), &view.next, 4); /* xattr_rec.next */
-    int r = view.is_extent ? segment_account(idx, view.loc.seg, -(int64_t)view.loc.len, 0, seq) : 0;
-    names_free_cells(&idx->names, x, xattr_stored_size(&view));
-    idx->n_taken++;
-    return r;
+    xattr_take_behind(idx, inode, before, &view);
+    if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
+        return past_give_xattr(idx, inode, x, gone, seq);
+    return xattr_free(idx, x, &view, seq);
 }
 
 static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
@@ -354,38 +432,30 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
     bool is_extent = op->type == OP_XATTR_EXTENT;
     if (!inode || !op->name_len || op->name_len > ENG_XATTR_NAME_MAX)
         return -EBADMSG;
-    if (is_extent ? !locator_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len
+    if (is_extent ? !index_locator_is_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len
                   : op->value_len > XATTR_INLINE_MAX)
         return -EBADMSG;
-    int r = xattr_remove(idx, inode, op->name, op->name_len, seq);
+    int r = xattr_remove(idx, inode, op, false, seq);
     if (r < 0)
         return r;
-    struct xattr_rec rec = {.next = inode->xattrs,
-                            .name_len = op->name_len,
-                            .flags = is_extent ? XATTR_IS_EXTENT : 0,
-                            .value_len = is_extent ? op->loc.len : op->value_len};
-    const void *stored = is_extent ? (const void *)&op->loc : op->value;
-    uint32_t stored_len = is_extent ? (uint32_t)sizeof op->loc : op->value_len;
-    uint32_t size = (uint32_t)sizeof rec + rec.name_len + stored_len;
-    uint32_t x = names_alloc(&idx->names, size);
-    uint8_t *p = names_mut(&idx->names, x, size);
-    memcpy(p, &rec, sizeof rec);
-    memcpy(p + sizeof rec, op->name, rec.name_len);
-    if (stored_len)
-        memcpy(p + sizeof rec + rec.name_len, stored, stored_len);
-    inode->xattrs = x;
+    if (r && inode->past && !(op->flags & OP_NOT_FOR_PAST))
+        past_note_absent(idx, inode, op->name, op->name_len);
+    const struct xattr_rec rec = {.name_len = op->name_len,
+                                  .flags = is_extent ? XATTR_IS_EXTENT : 0,
+                                  .value_len = is_extent ? op->loc.len : op->value_len};
+    xattr_add(idx, inode, &rec, op->name, is_extent ? (const void *)&op->loc : op->value);
     inode->ctime = op->time;
-    inode->state = index_new_state(idx, seq);
+    state_moves(idx, inode, op, seq);
     return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;
 }
 
 static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = inode_mut(idx, op->ino);
-    if (!inode || xattr_remove(idx, inode, op->name, op->name_len, seq) != 0)
+    if (!inode || xattr_remove(idx, inode, op, true, seq) != 0)
         return -EBADMSG;
     inode->ctime = op->time;
-    inode->state = index_new_state(idx, seq);
+    state_moves(idx, inode, op, seq);
     return 0;
 }
 
@@ -393,7 +463,7 @@ static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
 
 static void content_changed(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
 {
-    inode->state = index_new_state(idx, seq);
+    state_moves(idx, inode, op, seq);
     if (!(op->flags & OP_CONTINUES))
         inode->version++;
     inode->generation++;
@@ -406,6 +476,15 @@ static struct inode_rec *file_mut(struct index *idx, uint64_t ino)
     return inode && S_ISREG(inode->mode) ? table_mut(&idx->inodes, ino_slot(ino)) : NULL;
 }
 
+/* What the file has in [off, end) goes: to its past, or it is freed. `put`: something comes in its place. */
+static int lose(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t off,
+                uint64_t end, bool put, uint64_t seq)
+{
+    if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
+        return past_give(idx, ino_slot(op->ino), off, end, put, seq);
+    return extents_punch(idx, ino_slot(op->ino), off, end - off, seq);
+}
+
 /* ---- what a truncation leaves behind ---------------------------------------- */
 
 /* Before the file grows to `end`: there are holes, not what was there before the truncation. */
@@ -414,6 +493,8 @@ static int tail_clear(struct index *idx, uint64_t ino, uint64_t end, uint64_t se
     const struct inode_rec *inode = index_inode(idx, ino);
     if (!(inode->flags & INODE_TAIL) || end <= inode->size || MUTANT(TAIL_COMES_BACK))
         return 0;
+    if (inode->flags & INODE_PAST_TAIL)
+        return past_give(idx, ino_slot(ino), inode->size, end, false, seq);
     return extents_punch(idx, ino_slot(ino), inode->size, end - inode->size, seq);
 }
 
@@ -425,59 +506,90 @@ static int tail_mark(struct index *idx, struct inode_rec *inode, uint32_t slot)
     int r = index_extent(idx, slot, inode->size, &off, &loc);
     inode->flags &= ~(uint32_t)INODE_TAIL;
     inode->flags |= !r ? INODE_TAIL : 0;
+    if (r > 0 && inode->flags & INODE_PAST_TAIL)
+        past_end_tail(idx, slot);
     return MIN_OF(r, 0);
 }
 
 /* Frees what of the extent at `off` lies behind it, and leaves those that follow. */
-static int tail_cut(struct index *idx, uint32_t slot, uint64_t off, uint64_t seq)
+static int tail_cut(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t off,
+                    uint64_t seq)
 {
     uint64_t at;
     struct locator loc;
-    int r = index_extent(idx, slot, off, &at, &loc);
+    int r = index_extent(idx, ino_slot(op->ino), off, &at, &loc);
     if (r)
         return MIN_OF(r, 0);
-    return at < off ? extents_punch(idx, slot, off, at + loc.len - off, seq) : 0;
+    return at < off ? lose(idx, inode, op, off, at + loc.len, false, seq) : 0;
 }
 
 static int apply_truncate(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = file_mut(idx, op->ino);
     uint32_t slot = ino_slot(op->ino);
-    if (!inode || op->len > ENG_FILE_SIZE_MAX)
+    if (!inode || op->len > ENG_FILE_SIZE_MAX || past_tail_in_way(inode, op->len))
         return -EBADMSG;
+    bool leaves = op->flags & OP_LATER && op->len < inode->size && !(op->flags & OP_NOT_FOR_PAST);
     int r = 0;
     if (op->len > inode->size)
         r = tail_clear(idx, op->ino, op->len, seq);
     else if (op->flags & OP_LATER)
-        r = tail_cut(idx, slot, op->len, seq);
+        r = tail_cut(idx, inode, op, op->len, seq);
     else if (op->len < inode->size || inode->flags & INODE_TAIL)
-        r = extents_punch(idx, slot, op->len, UINT64_MAX, seq);
+        r = lose(idx, inode, op, op->len, UINT64_MAX, false, seq);
     inode->size = op->len;
     if (!r)
         r = tail_mark(idx, inode, slot);
+    if (leaves && inode->past && inode->flags & INODE_TAIL)
+        past_begin_tail(idx, slot);
     content_changed(idx, inode, op, seq);
     return r;
 }
 
+/* Of an OP_REWRITE the range that differs from what was there, of an OP_EXTENT all. False: it cannot be. */
+static bool rewritten(const struct inode_rec *inode, const struct op *op, uint64_t end, uint64_t *ret_from,
+                      uint64_t *ret_to)
+{
+    *ret_from = op->type == OP_REWRITE ? op->from : op->off;
+    *ret_to = op->type == OP_REWRITE ? op->to : end;
+    bool grows = end > inode->size; /* only by what is new */
+    return op->off <= *ret_from && *ret_from <= *ret_to && *ret_to <= end && (!grows || *ret_to == end) &&
+           (*ret_from <= inode->size || *ret_from == op->off);
+}
+
+/* What lies in the place of an extent to come goes; what is the same in it is not the past's. */
+static int make_place(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t end,
+                      uint64_t from, uint64_t to, uint64_t seq)
+{
+    uint32_t slot = ino_slot(op->ino);
+    int r = tail_clear(idx, op->ino, end, seq);
+    if (!r && from < to)
+        r = lose(idx, inode, op, from, to, true, seq);
+    if (!r && op->off < from)
+        r = extents_punch(idx, slot, op->off, from - op->off, seq);
+    return r || to >= end ? r : extents_punch(idx, slot, to, end - to, seq);
+}
+
+/* OP_EXTENT, OP_REWRITE. */
 static int apply_extent(struct index *idx, const struct op *op, uint64_t seq)
 {
     struct inode_rec *inode = file_mut(idx, op->ino);
-    uint64_t end;
-    if (!inode || !locator_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len ||
-        __builtin_add_overflow(op->off, op->loc.len, &end) || end > ENG_FILE_SIZE_MAX)
+    uint64_t end, from, to;
+    if (!inode || !index_locator_is_valid(idx, &op->loc) || op->loc.skip || op->loc.len != op->loc.ext_len ||
+        __builtin_add_overflow(op->off, op->loc.len, &end) || end > ENG_FILE_SIZE_MAX ||
+        !rewritten(inode, op, end, &from, &to))
         return -EBADMSG;
     bool has_tail = inode->flags & INODE_TAIL;
     int r = segment_account(idx, op->loc.seg, 0, op->loc.ext_len, 0);
     if (!r)
-        r = tail_clear(idx, op->ino, end, seq);
-    if (!r)
-        r = extents_punch(idx, ino_slot(op->ino), op->off, op->loc.len, seq);
+        r = make_place(idx, inode, op, end, from, to, seq);
     if (!r)
         r = extents_put(idx, ino_slot(op->ino), op->off, &op->loc);
     inode->size = MAX_OF(inode->size, end);
     if (!r && has_tail)
         r = tail_mark(idx, inode, ino_slot(op->ino));
-    content_changed(idx, inode, op, seq);
+    if (from < to)
+        content_changed(idx, inode, op, seq);
     return r;
 }
 
@@ -492,7 +604,7 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
     if (op->flags & OP_LATER) /* the file may have grown since in this very batch */
         off = MAX_OF(off, inode->size);
     bool has_tail = inode->flags & INODE_TAIL;
-    int r = off < end ? extents_punch(idx, ino_slot(op->ino), off, end - off, seq) : 0;
+    int r = off < end ? lose(idx, inode, op, off, end, false, seq) : 0;
     if (!r && has_tail)
         r = tail_mark(idx, inode, ino_slot(op->ino));
     if (!(op->flags & OP_LATER))
@@ -500,112 +612,15 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
     return r;
 }
 
-/* ---- relocations ------------------------------------------------------------ */
+/* ---- the rest ----------------------------------------------------------------- */
 
-static int move_xattr(struct index *idx, const struct xattr_walk *walk, const struct op *op, uint64_t seq)
+/* Nothing leads to it any more, and from it only what goes with it. */
+static bool may_free(const struct index *idx, const struct inode_rec *inode, uint32_t slot)
 {
-    const struct xattr_view *view = &walk->xattr;
-    uint8_t *p = names_mut(&idx->names, walk->handle, xattr_stored_size(view));
-    memcpy(p + sizeof(struct xattr_rec) + view->name_len, &op->loc, sizeof op->loc);
-    int r = segment_account(idx, view->loc.seg, -(int64_t)view->loc.len, 0, seq);
-    return r ? r : segment_account(idx, op->loc.seg, op->loc.len, 0, 0);
-}
-
-static int by_inode_and_place(const void *a, const void *b)
-{
-    const struct op *x = *(const struct op *const *)a, *y = *(const struct op *const *)b;
-    if (x->ino != y->ino)
-        return x->ino < y->ino ? -1 : 1;
-    int order = locator_order(&x->old, &y->old);
-    return order ? order : (x > y) - (x < y);
-}
-
-/* Which of the relocations of one inode, sorted, is of what lies there (I3); n: none. */
-static size_t find_relocation(const struct op *const *ops, size_t n, const struct locator *loc)
-{
-    size_t at = 0, end = n;
-    while (at < end && !MUTANT(BLIND_INSTALL)) {
-        size_t mid = (at + end) / 2;
-        if (locator_order(&ops[mid]->old, loc) < 0)
-            at = mid + 1;
-        else
-            end = mid;
-    }
-    return at < n && (locator_equal(&ops[at]->old, loc) || MUTANT(BLIND_INSTALL)) ? at : n;
-}
-
-/* All of one inode, by one walk along its list. What is left of `ops` then was lost. */
-static int relocate_xattrs_of(struct index *idx, const struct op **ops, size_t *n, uint64_t seq)
-{
-    uint64_t ino = ops[0]->ino;
-    const struct inode_rec *inode = index_inode(idx, ino);
-    struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
-    int r = 0;
-    while (*n && !r && index_next_xattr(idx, &walk)) {
-        size_t i = walk.xattr.is_extent ? find_relocation(ops, *n, &walk.xattr.loc) : *n;
-        if (i == *n)
-            continue;
-        r = move_xattr(idx, &walk, ops[i], seq);
-        ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(ino)))->generation++;
-        memmove(ops + i, ops + i + 1, (--*n - i) * sizeof *ops);
-    }
-    return r;
-}
-
-static bool moves_xattr(const struct op *op)
-{
-    return op->type == OP_RELOCATE && op->off == EXTENT_XATTR_OFF;
-}
-
-static int relocation_check(const struct index *idx, const struct op *op)
-{
-    return locator_valid(idx, &op->loc) && op->loc.len == op->old.len ? 0 : -EBADMSG;
-}
-
-#define MOVED_AT_ONCE 256u
-
-/* Those that the ops begin with, some at most; *ret_n of them, of which *ret_lost found something else. No
- * two have to do with the same xattr, so that their order is free. */
-static int relocate_xattrs(struct index *idx, const struct op *ops, size_t max, uint64_t seq, size_t *ret_n,
-                           size_t *ret_lost)
-{
-    const struct op *sorted[MOVED_AT_ONCE];
-    size_t n = 0, lost = 0;
-    bool is_sorted = true;
-    int r = 0;
-    max = MIN_OF(max, MUTANT(WALKED_FOR_EACH) ? 1 : (size_t)MOVED_AT_ONCE);
-    for (; !r && n < max && moves_xattr(&ops[n]); n++) {
-        r = relocation_check(idx, &ops[n]);
-        sorted[n] = &ops[n];
-        is_sorted = is_sorted && (!n || by_inode_and_place(&sorted[n - 1], &sorted[n]) < 0);
-    }
-    if (!is_sorted) /* refs are in order of place: those of one file alone are */
-        qsort(sorted, n, sizeof *sorted, by_inode_and_place);
-    for (size_t at = 0, end; !r && at < n; at = end) {
-        for (end = at; end < n && sorted[end]->ino == sorted[at]->ino;)
-            end++;
-        size_t left = end - at;
-        r = relocate_xattrs_of(idx, sorted + at, &left, seq);
-        lost += left;
-    }
-    *ret_n = n;
-    *ret_lost = lost;
-    return r;
-}
-
-static int apply_relocate(struct index *idx, const struct op *op, uint64_t seq)
-{
-    size_t n, lost;
-    int r = relocation_check(idx, op);
-    if (r)
-        return r;
-    if (moves_xattr(op)) {
-        r = relocate_xattrs(idx, op, 1, seq, &n, &lost);
-        return r ? r : (int)lost;
-    }
-    if (!index_inode(idx, op->ino))
-        return 1;
-    return extents_move(idx, ino_slot(op->ino), op->off, &op->old, &op->loc, seq);
+    if (inode->nlink || inode->past || slot == ENG_ROOT_INO ||
+        !(index_is_orphan(idx, inode) || MUTANT(PAST_NAME_FREED)))
+        return false;
+    return !S_ISDIR(inode->mode) || (!inode->size && !index_has_past_names(idx, slot));
 }
 
 static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
@@ -613,19 +628,19 @@ static int apply_free(struct index *idx, const struct op *op, uint64_t seq)
     uint32_t slot = ino_slot(op->ino);
     struct inode_rec *inode = inode_mut(idx, op->ino);
     struct xattr_view view;
-    if (!inode || inode->nlink || slot == ENG_ROOT_INO || (S_ISDIR(inode->mode) && inode->size))
+    if (!inode || !may_free(idx, inode, slot))
         return -EBADMSG;
     int r = extents_punch(idx, slot, 0, UINT64_MAX, seq);
-    for (uint32_t n = 0; !r && n < XATTRS_MAX && inode->xattrs && index_xattr(idx, inode->xattrs, &view); n++)
-        r = xattr_remove(idx, inode, view.name, view.name_len, seq);
+    uint32_t x = inode->xattrs;
+    for (uint32_t n = 0; !r && n < XATTRS_MAX && x && index_xattr(idx, x, &view); n++) {
+        r = xattr_free(idx, x, &view, seq);
+        x = view.next;
+    }
     if (S_ISLNK(inode->mode))
         names_free_cells(&idx->names, inode->target, (uint32_t)inode->size);
     --*type_counter(idx, inode->mode);
     idx->n_orphans--;
-    uint32_t reuse = inode->reuse + 1;
-    *inode = (struct inode_rec){.reuse = reuse};
-    if (reuse <= INO_REUSE_MAX)
-        table_free_record(&idx->inodes, slot);
+    index_free_slot(idx, slot);
     return r;
 }
 
@@ -649,14 +664,15 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
     case OP_LINK:
         return apply_link(idx, op);
     case OP_UNLINK:
-        return apply_unlink(idx, op);
+        return apply_unlink(idx, op, seq);
     case OP_REPOINT:
-        return apply_repoint(idx, op);
+        return apply_repoint(idx, op, seq);
     case OP_ATTR:
-        return apply_attr(idx, op);
+        return apply_attr(idx, op, seq);
     case OP_TRUNCATE:
         return apply_truncate(idx, op, seq);
     case OP_EXTENT:
+    case OP_REWRITE:
         return apply_extent(idx, op, seq);
     case OP_PUNCH:
         return apply_punch(idx, op, seq);
@@ -666,11 +682,17 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
     case OP_XATTR_DEL:
         return apply_xattr_del(idx, op, seq);
     case OP_RELOCATE:
-        return apply_relocate(idx, op, seq);
+        return relocate(idx, op, seq);
     case OP_FREE:
         return apply_free(idx, op, seq);
     case OP_SEGMENT:
         return apply_segment(idx, op);
+    case OP_KEEP:
+        return past_keep(idx, op, seq);
+    case OP_DROP:
+        return past_drop(idx, op, seq);
+    case OP_DROP_NAME:
+        return past_names_drop(idx, op);
     default:
         return -EBADMSG;
     }
@@ -690,7 +712,8 @@ int index_apply_next(struct index *idx, const struct op *ops, size_t n, uint64_t
     pool_insists = true;
     *ret_n = 1;
     *ret_lost = 0;
-    int r = moves_xattr(ops) ? relocate_xattrs(idx, ops, n, seq, ret_n, ret_lost) : apply_op(idx, ops, seq);
+    int r = relocate_moves_xattr(ops) ? relocate_xattrs(idx, ops, n, seq, ret_n, ret_lost)
+                                      : apply_op(idx, ops, seq);
     if (r > 0 && ops->type == OP_RELOCATE)
         *ret_lost = 1;
     pool_insists = false;

@@ -138,29 +138,92 @@ int extents_scan(const struct index *idx, uint32_t slot, uint64_t off, uint64_t 
     return r < 0 ? r : s.r;
 }
 
+int extents_scan_into(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                      int (*emit)(void *arg, uint64_t off, const struct locator *loc), void *arg)
+{
+    const struct inode_rec *inode = index_slot(idx, slot);
+    struct bkey key;
+    struct locator loc;
+    int r = 0;
+    if (!inode || !inode_in_tree(inode) || off >= end)
+        return inode ? extents_scan(idx, slot, 0, MIN_OF(end, (uint64_t)1), emit, arg) : 0;
+    if (off > 0) { /* one that begins before it */
+        r = btree_floor(&idx->extents, (struct bkey){slot, off - 1}, &key, &loc);
+        if (!r && key.a == slot && key.b + loc.len > off)
+            r = emit(arg, key.b, &loc);
+        else
+            r = MIN_OF(r, 0);
+    }
+    return r ? r : extents_scan(idx, slot, off, end, emit, arg);
+}
+
+/* A placement more, by which readers notice that it changed (I2). Of a past state that place tells its head,
+ * and nobody who reads one asks. */
+static void placed(struct inode_rec *inode)
+{
+    inode->generation += !(inode->flags & INODE_PAST);
+}
+
+/* Bytes of the extent came, or went: of its segment, and of what is kept for the past. A hole has none. */
+static int account(struct index *idx, const struct inode_rec *inode, const struct locator *loc, int64_t live,
+                   uint64_t death_seq)
+{
+    if (inode->flags & INODE_PAST) {
+        if (!loc->seg)
+            return 0;
+        if (live < 0 && idx->s.past_live < (uint64_t)-live)
+            return -EBADMSG;
+        idx->s.past_live += (uint64_t)live;
+    }
+    return segment_account(idx, loc->seg, live, 0, death_seq);
+}
+
+/* Of an inode that has one extent, in itself, or none; of a past state nothing else is in that place. */
+static void set_mapped(struct inode_rec *inode, uint64_t bytes, uint32_t n)
+{
+    inode->flags &= ~(uint32_t)INODE_INLINE;
+    inode->extents.bytes = bytes;
+    inode->extents.n = n;
+    if (inode->flags & INODE_PAST)
+        past_set_reach(inode, inode->size);
+}
+
+int extents_into_tree(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *inode = index_slot_mut(idx, slot);
+    if (!inode || !(inode->flags & INODE_INLINE))
+        return inode ? 0 : -EBADMSG;
+    if (btree_put(&idx->extents, (struct bkey){slot, 0}, &inode->first) != 0)
+        return -EBADMSG;
+    set_mapped(inode, inode->first.len, 1);
+    return 0;
+}
+
+static bool may_be_inline(const struct inode_rec *inode, uint64_t off, const struct locator *loc)
+{
+    if (inode_n_extents(inode) || off)
+        return false;
+    return !(inode->flags & INODE_PAST) || (loc->seg && past_reach(inode) == inode->size);
+}
+
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc)
 {
     struct inode_rec *inode = index_slot_mut(idx, slot);
     if (!inode || !loc->len)
         return -EBADMSG;
-    if (!inode_n_extents(inode) && off == 0) {
+    if (may_be_inline(inode, off, loc)) {
         inode->first = *loc;
         inode->flags |= INODE_INLINE;
     } else {
-        if (inode->flags & INODE_INLINE) {
-            if (btree_put(&idx->extents, (struct bkey){slot, 0}, &inode->first) != 0)
-                return -EBADMSG;
-            inode->flags &= ~(uint32_t)INODE_INLINE;
-            inode->extents.bytes = inode->first.len;
-            inode->extents.n = 1;
-        }
+        if (inode->flags & INODE_INLINE && extents_into_tree(idx, slot) != 0)
+            return -EBADMSG;
         if (btree_put(&idx->extents, (struct bkey){slot, off}, loc) != 0)
             return -EBADMSG;
         inode->extents.n++;
-        inode->extents.bytes += loc->len;
+        inode->extents.bytes += loc->seg ? loc->len : 0;
     }
-    inode->generation++;
-    return segment_account(idx, loc->seg, loc->len, 0, 0);
+    placed(inode);
+    return account(idx, inode, loc, loc->len, 0);
 }
 
 /* Takes the extent at off out of the map, whole. */
@@ -168,20 +231,42 @@ static int extents_take(struct index *idx, uint32_t slot, uint64_t off, const st
                         uint64_t seq)
 {
     struct inode_rec *inode = index_slot_mut(idx, slot);
-    if (!inode || inode_bytes(inode) < loc->len)
+    uint32_t bytes = loc->seg ? loc->len : 0;
+    if (!inode || inode_bytes(inode) < bytes)
         return -EBADMSG;
     if (inode->flags & INODE_INLINE) {
-        inode->flags &= ~(uint32_t)INODE_INLINE;
-        inode->extents.bytes = inode->extents.n = 0;
+        set_mapped(inode, 0, 0);
     } else if (btree_del(&idx->extents, (struct bkey){slot, off}) != 0) {
         return -EBADMSG;
     } else {
         inode->extents.n--;
-        inode->extents.bytes -= loc->len;
+        inode->extents.bytes -= bytes;
     }
     idx->n_taken++;
-    inode->generation++;
-    return segment_account(idx, loc->seg, -(int64_t)loc->len, 0, seq);
+    placed(inode);
+    return account(idx, inode, loc, -(int64_t)loc->len, seq);
+}
+
+static inline int take_part(struct index *idx, uint32_t slot, uint64_t at, const struct locator *loc,
+                            uint64_t off, uint64_t end, uint64_t seq)
+{
+    uint64_t loc_end = at + loc->len;
+    int r = extents_take(idx, slot, at, loc, seq);
+    if (!r && at < off) { /* what lies before the part stays */
+        struct locator left = locator_part(loc, 0, off - at);
+        r = extents_put(idx, slot, at, &left);
+    }
+    if (!r && loc_end > end) { /* and what lies behind it */
+        struct locator right = locator_part(loc, end - at, loc_end - end);
+        r = extents_put(idx, slot, end, &right);
+    }
+    return r;
+}
+
+int extents_take_part(struct index *idx, uint32_t slot, uint64_t at, const struct locator *loc, uint64_t off,
+                      uint64_t end, uint64_t seq)
+{
+    return take_part(idx, slot, at, loc, off, end, seq);
 }
 
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq)
@@ -192,22 +277,10 @@ int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, 
     struct locator loc;
     int r;
     while (off < end && (r = index_extent(idx, slot, off, &at, &loc)) == 0 && at < end) {
-        uint64_t loc_end = at + loc.len;
-        r = extents_take(idx, slot, at, &loc, seq);
-        if (!r && at < off) { /* what lies before the hole stays */
-            struct locator left = loc;
-            left.len = (uint32_t)(off - at);
-            r = extents_put(idx, slot, at, &left);
-        }
-        if (!r && loc_end > end) { /* and what lies behind it */
-            struct locator right = loc;
-            right.skip += (uint32_t)(end - at);
-            right.len = (uint32_t)(loc_end - end);
-            r = extents_put(idx, slot, end, &right);
-        }
+        r = take_part(idx, slot, at, &loc, off, end, seq);
         if (r)
             return r;
-        off = MIN_OF(loc_end, end);
+        off = MIN_OF(at + loc.len, end);
     }
     return off < end && r < 0 ? r : 0;
 }
@@ -237,7 +310,7 @@ int extents_move(struct index *idx, uint32_t slot, uint64_t off, const struct lo
     int r = index_extent(idx, slot, off, &at, &loc);
     if (r < 0)
         return r;
-    if (r || at != off || (!locator_equal(&loc, from) && !MUTANT(BLIND_INSTALL))) /* I3 */
+    if (r || at != off || !loc.seg || (!locator_equal(&loc, from) && !MUTANT(BLIND_INSTALL))) /* I3 */
         return 1;
     r = extents_take(idx, slot, off, &loc, seq);
     if (!r)

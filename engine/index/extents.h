@@ -1,6 +1,6 @@
 /*
  * extents.h - which bytes of a file lie where: the first extent in the inode, further ones in
- * the tree.
+ * the tree. The same of a past state (past.h), which may have holes among them: locators with segment 0.
  *
  * Locking: as index.h. */
 #ifndef ENGRAMFS_EXTENTS_H
@@ -27,10 +27,27 @@ int extents_run(const struct index *idx, uint32_t slot, uint64_t off, uint32_t m
 int extents_scan(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
                  int (*emit)(void *arg, uint64_t off, const struct locator *loc), void *arg);
 
+/* The same for those that reach into [off, end). */
+int extents_scan_into(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                      int (*emit)(void *arg, uint64_t off, const struct locator *loc), void *arg);
+/* So many bytes of a locator, from `from` on. */
+static inline struct locator locator_part(const struct locator *loc, uint64_t from, uint64_t len)
+{
+    struct locator part = *loc;
+    part.skip += loc->seg ? (uint32_t)from : 0; /* a hole is a hole everywhere */
+    part.len = (uint32_t)len;
+    return part;
+}
+/* Takes [off, end) of the extent that is at `at` out of the inode's, whole or in part; the rest stays.
+ * Reserved as a punch. */
+int extents_take_part(struct index *idx, uint32_t slot, uint64_t at, const struct locator *loc, uint64_t off,
+                      uint64_t end, uint64_t seq);
 /* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);
 /* Places loc at off, where nothing must be. */
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc);
+/* The extent that stands in the inode comes into the tree. */
+int extents_into_tree(struct index *idx, uint32_t slot);
 /* Makes two of the extent that reaches from before `off` to behind it, if one does. Reserved as a punch. */
 int extents_cut(struct index *idx, uint32_t slot, uint64_t off, uint64_t seq);
 /* Moves the slot at off from *from to *to if it is there unchanged: 0, 1 superseded. */

@@ -14,6 +14,20 @@
 #define STATE_SHIFT 16u   /* what one batch may change: one that has more of it has it of one inode */
 #define CHAIN_MAX 4096u   /* dentries of a bucket: more are damage, since hashes are keyed */
 
+static int init_past(struct index *idx)
+{
+    int r = table_init(&idx->past_names, idx->pool, sizeof(struct past_name_rec));
+    if (!r)
+        r = btree_init(&idx->past_order, idx->pool, sizeof(uint32_t));
+    if (!r)
+        r = btree_init(&idx->past_lookup, idx->pool, sizeof(uint32_t));
+    if (!r)
+        r = table_init(&idx->moments, idx->pool, sizeof(struct moment_rec));
+    if (!r)
+        r = table_init(&idx->actors, idx->pool, sizeof(struct actor_rec));
+    return r;
+}
+
 int index_init(struct index *idx, uint64_t hash_seed)
 {
     *idx = (struct index){.hash_seed = hash_seed, .s = {.next_cookie = 3}};
@@ -38,6 +52,8 @@ int index_init(struct index *idx, uint64_t hash_seed)
         r = btree_init(&idx->extents, idx->pool, sizeof(struct locator));
     if (!r)
         r = table_init(&idx->inode_refs, idx->ref_pool, sizeof(uint32_t));
+    if (!r)
+        r = init_past(idx);
     if (r)
         index_free(idx);
     return r;
@@ -59,11 +75,18 @@ void index_free(struct index *idx)
 
 struct table *index_table(struct index *idx, unsigned i)
 {
-    struct table *tables[INDEX_TABLES] = {
-        [TABLE_INODES] = &idx->inodes,        [TABLE_DENTRIES] = &idx->dentries,
-        [TABLE_BUCKETS] = &idx->buckets,      [TABLE_SEGMENTS] = &idx->segs,
-        [TABLE_NAMES] = &idx->names.cells,    [TABLE_DIRS] = &idx->dirs.nodes,
-        [TABLE_EXTENTS] = &idx->extents.nodes};
+    struct table *tables[INDEX_TABLES] = {[TABLE_INODES] = &idx->inodes,
+                                          [TABLE_DENTRIES] = &idx->dentries,
+                                          [TABLE_BUCKETS] = &idx->buckets,
+                                          [TABLE_SEGMENTS] = &idx->segs,
+                                          [TABLE_NAMES] = &idx->names.cells,
+                                          [TABLE_DIRS] = &idx->dirs.nodes,
+                                          [TABLE_EXTENTS] = &idx->extents.nodes,
+                                          [TABLE_PAST_NAMES] = &idx->past_names,
+                                          [TABLE_PAST_ORDER] = &idx->past_order.nodes,
+                                          [TABLE_PAST_LOOKUP] = &idx->past_lookup.nodes,
+                                          [TABLE_MOMENTS] = &idx->moments,
+                                          [TABLE_ACTORS] = &idx->actors};
     return tables[i];
 }
 
@@ -72,12 +95,33 @@ struct table *index_table(struct index *idx, unsigned i)
 const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
 {
     const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
-    return inode && inode->reuse == ino >> 32 ? inode : NULL;
+    return inode && inode->reuse == ino >> 32 && !(inode->flags & INODE_PAST) ? inode : NULL;
 }
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
 {
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
+}
+
+int index_claim(struct index *idx, uint64_t ino)
+{
+    uint32_t slot = ino_slot(ino), reuse = (uint32_t)(ino >> 32);
+    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
+        table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+        return -EBADMSG;
+    while (idx->inode_refs.used <= slot)
+        table_alloc(&idx->inode_refs);
+    *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
+    return 0;
+}
+
+void index_free_slot(struct index *idx, uint32_t slot)
+{
+    struct inode_rec *inode = table_mut(&idx->inodes, slot);
+    uint32_t reuse = inode->reuse + 1;
+    *inode = (struct inode_rec){.reuse = reuse};
+    if (reuse <= INO_REUSE_MAX)
+        table_free_record(&idx->inodes, slot);
 }
 
 uint64_t index_new_state(struct index *idx, uint64_t seq)
@@ -342,6 +386,7 @@ bool index_xattr(const struct index *idx, uint32_t handle, struct xattr_view *re
                               .name_len = rec.name_len,
                               .value_len = rec.value_len,
                               .is_extent = is_extent,
+                              .is_absent = rec.flags & XATTR_ABSENT,
                               .name = (const char *)p + sizeof rec,
                               .value = p + sizeof rec + rec.name_len};
     if (is_extent)
@@ -500,9 +545,13 @@ static size_t gather(struct index *idx, struct btree *t, size_t n)
 
 size_t index_shrink(struct index *idx, size_t max)
 {
-    struct table *tables[] = {&idx->inodes, &idx->dentries, &idx->dirs.nodes, &idx->extents.nodes};
-    size_t left = names_drop_empty(&idx->names, max) + gather(idx, &idx->dirs, 16 * max) +
-                  gather(idx, &idx->extents, 16 * max);
+    struct table *tables[] = {&idx->inodes,           &idx->dentries,   &idx->dirs.nodes,
+                              &idx->extents.nodes,    &idx->past_names, &idx->past_order.nodes,
+                              &idx->past_lookup.nodes};
+    struct btree *trees[] = {&idx->dirs, &idx->extents, &idx->past_order, &idx->past_lookup};
+    size_t left = names_drop_empty(&idx->names, max);
+    for (size_t i = 0; i < ARRAY_LEN(trees); i++)
+        left += gather(idx, trees[i], 16 * max);
     uint64_t live = chunk_pool_live_bytes(idx->pool);
     for (size_t i = 0; i < ARRAY_LEN(tables); i++)
         left += table_drop_empty(tables[i], max);
@@ -530,6 +579,20 @@ void index_room_done(struct index_room *room)
         table_room_done(&room->tables[i]);
 }
 
+static int freeze_past(struct index *idx, struct table_room *in, struct index *v)
+{
+    int r = table_freeze_in(&idx->past_names, &in[TABLE_PAST_NAMES], &v->past_names);
+    if (!r)
+        r = btree_freeze(&idx->past_order, &in[TABLE_PAST_ORDER], &v->past_order);
+    if (!r)
+        r = btree_freeze(&idx->past_lookup, &in[TABLE_PAST_LOOKUP], &v->past_lookup);
+    if (!r)
+        r = table_freeze_in(&idx->moments, &in[TABLE_MOMENTS], &v->moments);
+    if (!r)
+        r = table_freeze_in(&idx->actors, &in[TABLE_ACTORS], &v->actors);
+    return r;
+}
+
 int index_freeze(struct index *idx, struct index_room *room, struct index *view, uint64_t *ret_freeze)
 {
     struct index v = {.pool = idx->pool, .s = idx->s, .hash_seed = idx->hash_seed};
@@ -549,6 +612,8 @@ int index_freeze(struct index *idx, struct index_room *room, struct index *view,
         r = btree_freeze(&idx->dirs, &in[TABLE_DIRS], &v.dirs);
     if (!r)
         r = btree_freeze(&idx->extents, &in[TABLE_EXTENTS], &v.extents);
+    if (!r)
+        r = freeze_past(idx, in, &v);
     if (r) {
         index_free(&v);
         chunk_pool_thaw(idx->pool, freeze);
@@ -621,7 +686,7 @@ void index_count_orphans(struct index *idx)
     idx->n_orphans = 0;
     for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
-        idx->n_orphans += inode && !inode->nlink;
+        idx->n_orphans += inode && index_is_orphan(idx, inode);
     }
 }
 

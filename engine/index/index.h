@@ -31,8 +31,22 @@ static inline uint32_t ino_slot(uint64_t ino)
 
 enum inode_flags {
     INODE_INLINE = 1, /* the only extent, at offset 0, is inode.first and not in the tree */
-    INODE_TAIL = 2 /* extents at and behind `size` are dead: a truncation has left them to be freed later */
+    INODE_TAIL = 2, /* extents at and behind `size` are dead: a truncation has left them to be freed later */
+    /* Of a store with INCOMPAT_HISTORY alone; docs/lab/history-design.md, 2.1. Of a past state: */
+    INODE_TOLD = 4,       /* only who made it and when may be told */
+    INODE_PAST = 8,       /* it is one: a record of its own, in no directory */
+    INODE_PAST_TAIL = 16, /* the tail of its head is its content; of a head: it is that of a past state */
+    /* Of both, but for the last two, which are of a head: */
+    INODE_BASED = 32,    /* what it has no extent for is as another past state has it */
+    INODE_WHOLE = 64,    /* of a past state: it reads nothing newer */
+    INODE_GOING = 128,   /* of a past state: no view shows it; older ones read through it */
+    INODE_AMENDED = 256, /* an ignored field moved `state` on */
+    INODE_MARKED = 512   /* a revert waits for OP_SWITCH */
 };
+#define INODE_FLAGS_PLAIN (INODE_INLINE | INODE_TAIL)
+#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_BASED | INODE_AMENDED | INODE_MARKED)
+#define INODE_FLAGS_PAST                                                                                     \
+    (INODE_INLINE | INODE_TOLD | INODE_PAST | INODE_PAST_TAIL | INODE_BASED | INODE_WHOLE | INODE_GOING)
 
 struct inode_rec {
     uint32_t nlink; /* first four bytes: chain of free records */
@@ -48,23 +62,27 @@ struct inode_rec {
     union {
         struct {
             struct locator first; /* INODE_INLINE */
-            uint32_t reserved;    /* of all inodes, and carried, for history: see docs/FORMAT.md */
+            /* Of all inodes: the first past name that led to it, 0 none; of a past state see past_end().
+             * Carried in a store without history. */
+            uint32_t past_name;
         };
         struct {
             uint64_t bytes; /* content bytes held */
             uint32_t n;
-        } extents;       /* of other files, in the tree */
-        uint32_t target; /* names: of a symlink */
-        uint64_t rdev;   /* of a device */
+            uint32_t short_of[2]; /* of a past state alone, see past_reach() */
+        } extents;                /* of other files, in the tree */
+        uint32_t target;          /* names: of a symlink */
+        uint64_t rdev;            /* of a device */
     };
     uint32_t dentry; /* one name of it, 0 unknown */
     uint32_t xattrs; /* names: first struct xattr_rec */
-    uint32_t past;   /* slot of the state before this one, 0 none: for history */
-    uint32_t actor;  /* who made this state, 0 unknown: for history */
+    uint32_t past;   /* slot of the newest past state before this one, 0 none */
+    uint32_t actor;  /* who made this state, 0 unknown */
 };
 static_assert(sizeof(struct inode_rec) == 128 && offsetof(struct inode_rec, state) == 80 &&
-                  offsetof(struct inode_rec, first) == 88 && offsetof(struct inode_rec, reserved) == 108 &&
-                  offsetof(struct inode_rec, dentry) == 112,
+                  offsetof(struct inode_rec, first) == 88 &&
+                  offsetof(struct inode_rec, extents.short_of) == 100 &&
+                  offsetof(struct inode_rec, past_name) == 108 && offsetof(struct inode_rec, dentry) == 112,
               "inode record layout");
 
 /* Extents of its content, and the bytes that they hold. */
@@ -85,6 +103,61 @@ static inline uint64_t inode_bytes(const struct inode_rec *inode)
     return S_ISREG(inode->mode) ? inode->extents.bytes : 0;
 }
 
+/*
+ * Of a past state (INODE_PAST) some places mean something else: its life is [begin, end) in batches, it
+ * belongs to the inode `head`, of whose past states it is number `number`, from 1 on. */
+static inline uint64_t past_begin(const struct inode_rec *past) /* 0: not known */
+{
+    return (uint64_t)past->atime;
+}
+static inline void past_set_begin(struct inode_rec *past, uint64_t begin)
+{
+    past->atime = (int64_t)begin;
+}
+static inline uint64_t past_end(const struct inode_rec *past)
+{
+    return (uint64_t)past->dentry << 32 | past->past_name;
+}
+static inline void past_set_end(struct inode_rec *past, uint64_t end)
+{
+    past->past_name = (uint32_t)end;
+    past->dentry = (uint32_t)(end >> 32);
+}
+static inline uint32_t past_head(const struct inode_rec *past) /* slot */
+{
+    return (uint32_t)past->generation;
+}
+static inline uint32_t past_number(const struct inode_rec *past)
+{
+    return (uint32_t)(past->generation >> 32);
+}
+static inline void past_set_head(struct inode_rec *past, uint32_t head, uint32_t number)
+{
+    past->generation = (uint64_t)number << 32 | head;
+}
+
+/* Keys of the extent tree, as offsets: what an inode with INODE_BASED is based on; what INODE_MARKED waits
+ * for. Their values begin as a locator does, with segment 0 and, in off8, the slot of a past state. */
+#define EXTENT_BASE_OFF UINT64_MAX
+#define EXTENT_MARK_OFF (UINT64_MAX - 1)
+
+/* Of a file, so far it reads newer states: up to its size or, since it stands for one that was dropped and
+ * had ended before that, less. */
+static inline uint64_t past_reach(const struct inode_rec *past)
+{
+    if (past->flags & INODE_INLINE)
+        return past->size;
+    uint64_t less = (uint64_t)past->extents.short_of[1] << 32 | past->extents.short_of[0];
+    return past->size - (less < past->size ? less : past->size);
+}
+static inline void past_set_reach(struct inode_rec *past, uint64_t reach) /* not INODE_INLINE */
+{
+    uint64_t less = past->size - reach;
+    past->extents.short_of[0] = (uint32_t)less;
+    past->extents.short_of[1] = (uint32_t)(less >> 32);
+}
+
+enum dentry_flags { DENTRY_HAS_PAST = 1 }; /* there are past names with its folder and cookie */
 struct dentry_rec {
     uint32_t hash_next; /* first four bytes: chain of free records */
     uint32_t parent;    /* slot */
@@ -93,7 +166,7 @@ struct dentry_rec {
     uint64_t cookie;    /* order of creation in the store, never reused; renaming in the directory keeps it */
     uint32_t hash;
     uint16_t name_len;
-    uint16_t reserved;
+    uint16_t flags;
 };
 static_assert(sizeof(struct dentry_rec) == 32, "dentry record layout");
 
@@ -103,7 +176,11 @@ struct xattr_rec {
     uint16_t name_len, flags;
     uint32_t value_len;
 };
-enum xattr_flags { XATTR_IS_EXTENT = 1 };
+enum xattr_flags {
+    XATTR_IS_EXTENT = 1,
+    XATTR_ABSENT = 2, /* of a past state: it was not there */
+    XATTR_AS_BASE = 4 /* it is as the base has it */
+};
 static_assert(sizeof(struct xattr_rec) == 12, "xattr record layout");
 
 struct seg_rec {
@@ -117,6 +194,56 @@ struct seg_rec {
 };
 static_assert(sizeof(struct seg_rec) == 64, "segment record layout");
 
+/* A name that ended and is kept. Those of one folder and cookie are a group: past ones, newest first, and
+ * perhaps a live one. */
+enum past_name_flags {
+    PAST_REMOVED = 1,
+    PAST_MOVED = 2,
+    PAST_REPLACED = 4,
+    PAST_SHARES_TEXT = 8 /* it has the text of the next newer one of its group, which may be the live one */
+};
+struct past_name_rec {
+    uint32_t next;   /* first four bytes: chain of free records; else the next older one of the group */
+    uint32_t parent; /* slot */
+    uint32_t child;  /* slot; 0: free record */
+    uint32_t name;   /* names */
+    uint64_t cookie;
+    uint64_t end; /* batch in which it ended; those of a group have different ones */
+    uint32_t hash;
+    uint16_t name_len, flags;
+    uint32_t of_inode; /* the next older past name of the child */
+    uint32_t actor;    /* who ended it, 0 unknown */
+    uint64_t begin;    /* batch in which it began, below `end` */
+    uint32_t newer;    /* the next newer one of the group; of the newest: the oldest */
+    uint32_t of_newer; /* the next newer past name of the child, 0 none */
+};
+static_assert(sizeof(struct past_name_rec) == 64 && offsetof(struct past_name_rec, hash) == 32 &&
+                  offsetof(struct past_name_rec, begin) == 48,
+              "past name record layout");
+
+/* A batch with a time; a snapshot is one with a name. In the order of batches. */
+enum moment_flags { MOMENT_SNAPSHOT = 1 };
+struct moment_rec {
+    uint32_t next;  /* chain of free records */
+    uint32_t name;  /* names, 0 none */
+    uint64_t batch; /* 0: free record */
+    int64_t time;
+    uint32_t age; /* seconds of the store's life */
+    uint16_t name_len, flags;
+};
+static_assert(sizeof(struct moment_rec) == 32, "moment record layout");
+
+#define ACTORS_MAX 65535u
+struct actor_rec {
+    uint32_t next, uid;
+    char name[16]; /* of the process, zeros behind it */
+    uint64_t reserved;
+};
+static_assert(sizeof(struct actor_rec) == 32, "actor record layout");
+
+/* Of OP_FLOOR: why the past before is not whole any more. */
+enum floor_reason { FLOOR_OFF = 1, FLOOR_ON, FLOOR_AGE, FLOOR_BYTES, FLOOR_VERSIONS, FLOOR_FULL_DISK };
+
 #define COOKIE_MAX (UINT64_C(1) << 62) /* listings hand cookies out as file offsets, which are signed */
 
 /* Everything of the index that is not in a table; stored in the checkpoint as it is. */
@@ -126,7 +253,18 @@ struct index_scalars {
     uint64_t n_buckets; /* linear hashing: buckets in use */
     uint64_t n_files, n_dirs, n_others;
     uint64_t total, live; /* payload bytes, all segments */
+    /* Of a store with INCOMPAT_HISTORY alone. */
+    uint64_t past_live;            /* payload bytes of past states, and of heads without a name */
+    uint64_t n_past, n_past_names; /* records */
+    uint64_t floor;                /* batch from which on the past is whole */
+    uint64_t newest_snapshot;      /* its batch, 0 none */
+    uint64_t age;                  /* of the newest moment, seconds */
+    uint64_t inexact;              /* last batch that amended, thinned or left out a name */
+    uint64_t switched;             /* marks of reverts up to this number hold */
 };
+#define INDEX_SCALARS (sizeof(struct index_scalars) / sizeof(uint64_t))
+#define INDEX_SCALARS_PLAIN 8u /* that any store has */
+static_assert(offsetof(struct index_scalars, past_live) == 8 * INDEX_SCALARS_PLAIN, "scalars of any store");
 
 /* The tables, in the order in which a checkpoint stores them. */
 enum index_table {
@@ -137,6 +275,12 @@ enum index_table {
     TABLE_NAMES,
     TABLE_DIRS,
     TABLE_EXTENTS,
+    INDEX_TABLES_PLAIN, /* that any store has; the others are empty without INCOMPAT_HISTORY */
+    TABLE_PAST_NAMES = INDEX_TABLES_PLAIN,
+    TABLE_PAST_ORDER,
+    TABLE_PAST_LOOKUP,
+    TABLE_MOMENTS,
+    TABLE_ACTORS,
     INDEX_TABLES
 };
 
@@ -147,13 +291,17 @@ struct index {
     struct names names;
     struct btree dirs;    /* (directory slot, cookie) -> dentry */
     struct btree extents; /* (slot, file offset) -> locator */
+    struct table past_names;
+    struct btree past_order;  /* (directory slot, cookie) -> the newest past name with it */
+    struct btree past_lookup; /* (hash, past name) -> that past name, if it has a text of its own */
+    struct table moments, actors;
     struct index_scalars s;
     uint64_t hash_seed; /* immutable after init */
     /* Of a view: once it is set a verification ends early, with -ECANCELED. NULL: it does not. */
     const _Atomic bool *cancel;
     unsigned n_freezes;   /* alive; of the live index only, as all below */
     uint64_t n_taken;     /* extents and xattrs taken out, since opening */
-    uint64_t n_orphans;   /* inodes without a name: unlinked, but referenced or not freed yet */
+    uint64_t n_orphans;   /* index_is_orphan(): unlinked, but referenced or not freed yet */
     uint64_t mend_cookie; /* the last that index/mend.c gave an entry, 0 none */
     uint64_t last_state;  /* that index_new_state() gave */
 
@@ -168,17 +316,23 @@ void index_free(struct index *idx); /* zeroed or frozen is fine */
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* The inode, or NULL if that number is not in use. */
+/* The inode, or NULL if that number is not in use, or that of a past state. */
 const struct inode_rec *index_inode(const struct index *idx, uint64_t ino);
 static inline uint64_t index_ino(const struct inode_rec *inode, uint32_t slot)
 {
     return (uint64_t)inode->reuse << 32 | slot;
 }
-/* The inode in a slot, or NULL. */
+/* The inode, or past state, in a slot, or NULL. */
 static inline const struct inode_rec *index_slot(const struct index *idx, uint32_t slot)
 {
     const struct inode_rec *inode = table_get(&idx->inodes, slot);
     return inode && inode->mode ? inode : NULL;
+}
+/* Whether nothing leads to the inode any more: it lives by its references alone. */
+static inline bool index_is_orphan(const struct index *idx, const struct inode_rec *inode)
+{
+    bool is_kept = inode->past_name && idx->s.n_past_names && !MUTANT(KEPT_IS_ORPHAN);
+    return !inode->nlink && !is_kept && !(inode->flags & INODE_PAST);
 }
 /* The dentry called name in the directory, or 0. */
 uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name, size_t len);
@@ -201,7 +355,7 @@ uint32_t index_find_xattr_behind(const struct index *idx, const struct inode_rec
 /* A checked look at an xattr record: name, and value or locator. NULL if damaged. */
 struct xattr_view {
     uint32_t next, name_len, value_len;
-    bool is_extent;
+    bool is_extent, is_absent;
     const char *name;
     const void *value; /* inline value */
     struct locator loc;
@@ -280,6 +434,10 @@ struct table *index_table(struct index *idx, unsigned i);
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
+/* Takes the slot of an inode or past state to come, which is free, or the next behind all, and was used no
+ * more often than its number says; the record is the caller's to write. -EBADMSG: it is not. */
+int index_claim(struct index *idx, uint64_t ino);
+void index_free_slot(struct index *idx, uint32_t slot);
 /* The next name for a state of an inode, which no other state in the store has: 65536 times the batch that
  * makes it, and which of that batch it is. */
 uint64_t index_new_state(struct index *idx, uint64_t seq);
@@ -291,6 +449,12 @@ int index_remove_name(struct index *idx, uint32_t d);
 /* For index_fetch_ahead(): the buckets that a name splits, or a removal joins, and what is in them; so many
  * names of the batch come `before` it. */
 void index_fetch_buckets(const struct index *idx, uint64_t before);
+/* Whether it lies within an extent, of a segment that is known. */
+static inline bool index_locator_is_valid(const struct index *idx, const struct locator *loc)
+{
+    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
+           loc->len <= loc->ext_len - loc->skip && index_segment(idx, loc->seg);
+}
 /* Adds to the live (and total) payload of a segment. */
 int segment_account(struct index *idx, uint32_t id, int64_t live, int64_t total, uint64_t death_seq);
 

@@ -8,17 +8,21 @@
 #include "base/util.h"
 #include "engine.h"
 #include "index/chunk_check.h"
+#include "index/past.h"
+#include "index/past_verify.h"
 
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+enum tree_state { TREE_UNSEEN, TREE_ON_WAY, TREE_HANGS, TREE_LOOSE };
 
 struct verify {
     const struct index *idx;
     void (*problem)(void *arg, const char *line);
     void *arg;
     int64_t found;
-    bool deep, chains_end;
+    bool deep, chains_end, no_memory;
     uint8_t *waiting;        /* bit by dentry: in use, and no chain has led to it yet */
     uint32_t *links;         /* by slot: names seen */
     uint32_t *kids;          /* by slot: entries seen in a directory */
@@ -28,7 +32,8 @@ struct verify {
     uint64_t *live, *n_live; /* by record of segs */
     uint8_t *tree;           /* by slot: enum tree_state */
     uint8_t *cells;          /* bit by cell of names: it has an owner, or is free */
-    uint64_t n_names;
+    uint64_t n_names, n_past, past_live;
+    bool has_lines;   /* some inode has a past, or is of one */
     struct bkey last; /* end of the extent before, to notice overlaps */
 };
 
@@ -45,6 +50,11 @@ __attribute__((format(printf, 2, 3))) static void report(struct verify *v, const
     v->problem(v->arg, line);
 }
 
+static void report_line(void *arg, const char *line)
+{
+    report(arg, "%s", line);
+}
+
 /* Asked for each thing that is looked at, by its number: whether nobody wants to know any more. */
 static bool is_cancelled(const struct verify *v, uint32_t i)
 {
@@ -58,7 +68,7 @@ static void verify_dentry(struct verify *v, uint32_t d, const struct dentry_rec 
     const struct index *idx = v->idx;
     const struct inode_rec *dir = index_slot(idx, dentry->parent), *child = index_slot(idx, dentry->child);
     const char *name = names_get(&idx->names, dentry->name, dentry->name_len);
-    if (!dir || !S_ISDIR(dir->mode) || !child) {
+    if (!dir || !S_ISDIR(dir->mode) || !child || (dir->flags | child->flags) & INODE_PAST) {
         report(v, "dentry %u: parent or child is not there", d);
         return;
     }
@@ -141,6 +151,11 @@ static void verify_locator(struct verify *v, uint32_t slot, const struct locator
     v->n_live[seg]++;
 }
 
+static bool is_hole(const struct locator *loc)
+{
+    return !loc->seg && !loc->off8 && !loc->skip && loc->len && !loc->ext_len;
+}
+
 static int verify_extent(void *arg, struct bkey key, const void *value)
 {
     struct verify *v = arg;
@@ -157,9 +172,11 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
     if (key.b > ENG_FILE_SIZE_MAX || key.b + loc.len > ENG_FILE_SIZE_MAX || beyond)
         report(v, "inode %u: extent beyond the end", key.a);
     v->last = (struct bkey){key.a, key.b + loc.len};
-    v->bytes[key.a] += loc.len;
     v->extents[key.a]++;
-    verify_locator(v, key.a, &loc);
+    if (!(inode->flags & INODE_PAST) || !is_hole(&loc)) {
+        v->bytes[key.a] += loc.len;
+        verify_locator(v, key.a, &loc);
+    }
     return is_cancelled(v, v->extents[key.a] + key.a);
 }
 
@@ -174,10 +191,15 @@ static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_re
             report(v, "inode %u: xattr list is broken", slot);
             return;
         }
+        bool is_past = inode->flags & INODE_PAST;
         if (view.is_extent && view.loc.len != view.value_len)
             report(v, "inode %u: xattr length", slot);
-        if (view.is_extent)
-            verify_locator(v, slot, &view.loc);
+        if (view.is_absent && (!is_past || view.is_extent || view.value_len))
+            report(v, "inode %u: an xattr that is not there", slot);
+        if (!view.is_extent)
+            continue;
+        verify_locator(v, slot, &view.loc);
+        v->past_live += is_past ? view.loc.len : 0;
     }
 }
 
@@ -214,6 +236,34 @@ static uint64_t count_retired(const struct index *idx)
 
 /* ---- inodes ------------------------------------------------------------------- */
 
+static void verify_content(struct verify *v, uint32_t slot, const struct inode_rec *inode)
+{
+    if (inode->flags & INODE_INLINE) {
+        verify_locator(v, slot, &inode->first);
+        v->bytes[slot] += inode->first.len;
+        v->extents[slot]++;
+        if (inode->first.len > inode->size && (inode->size || !(inode->flags & INODE_TAIL)))
+            report(v, "inode %u: extent beyond the end", slot);
+    }
+    if (inode_n_extents(inode) != v->extents[slot] || inode_bytes(inode) != v->bytes[slot] ||
+        inode->size > ENG_FILE_SIZE_MAX)
+        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot,
+               inode_n_extents(inode), (unsigned long long)inode_bytes(inode), v->extents[slot],
+               (unsigned long long)v->bytes[slot]);
+}
+
+/* Of a past state, what it is by itself: whether it is in a line its head tells. */
+static void verify_past(struct verify *v, uint32_t slot, const struct inode_rec *past)
+{
+    uint32_t may_be = S_ISREG(past->mode) ? INODE_FLAGS_PAST : INODE_FLAGS_PAST & ~(uint32_t)INODE_INLINE;
+    v->n_past++;
+    if (past->flags & ~may_be)
+        report(v, "past state %u: unknown flags", slot);
+    if (S_ISREG(past->mode))
+        verify_content(v, slot, past);
+    v->past_live += v->bytes[slot];
+}
+
 static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec *inode)
 {
     uint32_t names = v->links[slot] + (slot == ENG_ROOT_INO ? 1 : 0);
@@ -234,26 +284,14 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
                                  !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
         report(v, "symlink %u: no target", slot);
-    if (inode->past || inode->actor)
-        report(v, "inode %u: has a past, which nothing here keeps", slot);
-    if (!S_ISREG(inode->mode) && inode->flags)
-        report(v, "inode %u: has extents and is no file", slot);
-    if (!S_ISREG(inode->mode))
-        return;
-    if (inode->flags & ~(uint32_t)(INODE_INLINE | INODE_TAIL))
+    if (inode->actor)
+        report(v, "inode %u: made by somebody, whom nothing here keeps", slot);
+    if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_AMENDED))
         report(v, "inode %u: unknown flags", slot);
-    if (inode->flags & INODE_INLINE) {
-        verify_locator(v, slot, &inode->first);
-        v->bytes[slot] += inode->first.len;
-        v->extents[slot]++;
-        if (inode->first.len > inode->size && (inode->size || !(inode->flags & INODE_TAIL)))
-            report(v, "inode %u: extent beyond the end", slot);
-    }
-    if (inode_n_extents(inode) != v->extents[slot] || inode_bytes(inode) != v->bytes[slot] ||
-        inode->size > ENG_FILE_SIZE_MAX)
-        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot,
-               inode_n_extents(inode), (unsigned long long)inode_bytes(inode), v->extents[slot],
-               (unsigned long long)v->bytes[slot]);
+    if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_PLAIN | INODE_PAST_TAIL))
+        report(v, "inode %u: has extents and is no file", slot);
+    if (S_ISREG(inode->mode))
+        verify_content(v, slot, inode);
 }
 
 static void verify_inodes(struct verify *v)
@@ -263,15 +301,24 @@ static void verify_inodes(struct verify *v)
         const struct inode_rec *inode = index_slot(v->idx, slot);
         if (!inode)
             continue;
-        verify_inode(v, slot, inode);
         verify_xattrs(v, slot, inode);
+        v->has_lines = v->has_lines || inode->past || inode->flags & INODE_PAST;
+        if (inode->flags & INODE_PAST) {
+            verify_past(v, slot, inode);
+            continue;
+        }
+        verify_inode(v, slot, inode);
         files += S_ISREG(inode->mode);
         dirs += S_ISDIR(inode->mode);
         others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
     }
     if (files != v->idx->s.n_files || dirs != v->idx->s.n_dirs || others != v->idx->s.n_others)
         report(v, "number of inodes: counted and found differ");
-    uint64_t n = files + dirs + others;
+    if (v->n_past != v->idx->s.n_past || v->past_live != v->idx->s.past_live)
+        report(v, "past states: %llu with %llu bytes counted, found %llu with %llu",
+               (unsigned long long)v->idx->s.n_past, (unsigned long long)v->idx->s.past_live,
+               (unsigned long long)v->n_past, (unsigned long long)v->past_live);
+    uint64_t n = files + dirs + others + v->n_past;
     if (n + v->idx->inodes.n_free + 1 != v->idx->inodes.used)
         n += count_retired(v->idx);
     verify_rest(v, &v->idx->inodes, n, "inodes");
@@ -302,9 +349,57 @@ static void verify_segments(struct verify *v)
                (unsigned long long)live, (unsigned long long)total);
 }
 
-/* ---- the tree ------------------------------------------------------------------ */
+/* ---- lines of past states --------------------------------------------------------- */
 
-enum tree_state { TREE_UNSEEN, TREE_ON_WAY, TREE_HANGS, TREE_LOOSE };
+/* Whether the state may follow a newer one, `newer`, of which the head is the last: it ended when that began
+ * or before; when that is going, it stands for it. */
+static bool may_follow(const struct inode_rec *past, const struct inode_rec *newer)
+{
+    if (past_begin(past) >= past_end(past) || (past->mode ^ newer->mode) & S_IFMT)
+        return false;
+    if (!(newer->flags & INODE_PAST))
+        return true;
+    uint64_t before = newer->flags & INODE_GOING ? past_end(newer) : past_begin(newer);
+    return past_end(past) <= before && past_number(past) < past_number(newer);
+}
+
+/* Marks the past states of an inode. */
+static void verify_line(struct verify *v, uint32_t head, const struct inode_rec *inode)
+{
+    const struct inode_rec *newer = inode;
+    unsigned tails = 0;
+    for (uint32_t slot = inode->past; slot; slot = newer->past) {
+        const struct inode_rec *past = index_slot(v->idx, slot);
+        if (!past || !(past->flags & INODE_PAST) || past_head(past) != head || v->tree[slot] != TREE_UNSEEN ||
+            !may_follow(past, newer)) {
+            report(v, "inode %u: its line of past states is broken at %u", head, slot);
+            return;
+        }
+        v->tree[slot] = TREE_HANGS;
+        tails += (past->flags & INODE_PAST_TAIL) != 0;
+        newer = past;
+    }
+    bool has_tail = (inode->flags & INODE_TAIL) && (inode->flags & INODE_PAST_TAIL);
+    if (tails != has_tail || (inode->flags & INODE_PAST_TAIL && !has_tail))
+        report(v, "inode %u: %u past states have its tail", head, tails);
+}
+
+static void verify_lines(struct verify *v)
+{
+    const struct index *idx = v->idx;
+    for (uint32_t slot = 1; slot < idx->inodes.used && v->has_lines && !is_cancelled(v, slot); slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        if (inode && !(inode->flags & INODE_PAST))
+            verify_line(v, slot, inode);
+    }
+    for (uint32_t slot = 1; slot < idx->inodes.used && v->has_lines && !is_cancelled(v, slot); slot++) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        if (inode && inode->flags & INODE_PAST && v->tree[slot] != TREE_HANGS)
+            report(v, "past state %u: in no line", slot);
+    }
+}
+
+/* ---- the tree ------------------------------------------------------------------ */
 
 /*
  * Goes up from a directory until it meets one of which is known whether it hangs in the tree, or one of this
@@ -330,7 +425,7 @@ static void verify_tree(struct verify *v)
         const struct inode_rec *inode = index_slot(v->idx, slot);
         if (slot == ENG_ROOT_INO)
             v->tree[slot] = TREE_HANGS;
-        if (!inode || !S_ISDIR(inode->mode) || !inode->nlink)
+        if (!inode || !S_ISDIR(inode->mode) || !inode->nlink || inode->flags & INODE_PAST)
             continue;
         climb(v, slot);
         if (v->tree[slot] != TREE_HANGS)
@@ -398,13 +493,17 @@ static void verify_all(struct verify *v)
     verify_free(v, TABLE_DENTRIES, &v->idx->dentries);
     verify_free(v, TABLE_BUCKETS, &v->idx->buckets);
     verify_free(v, TABLE_SEGMENTS, &v->idx->segs);
+    verify_free(v, TABLE_PAST_NAMES, &v->idx->past_names);
     if (begin_chains(v, &chains)) {
         verify_dentries(v);
         if (btree_scan(&v->idx->extents, (struct bkey){0, 0}, verify_extent, v) < 0)
             report(v, "extents: the tree is broken");
         verify_inodes(v);
         verify_segments(v);
+        verify_lines(v);
         verify_tree(v);
+        v->no_memory = past_names_verify(v->idx, v->cells, report_line, v) == -ENOMEM;
+        verify_rest(v, &v->idx->past_names, v->idx->s.n_past_names, "past names");
     }
     end_chains(v, &chains);
 }
@@ -442,7 +541,7 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     free(v.cells);
     if (memory && is_cancelled(&v, 0))
         return -ECANCELED;
-    return memory ? v.found : -ENOMEM;
+    return memory && !v.no_memory ? v.found : -ENOMEM;
 }
 
 int index_is_sound(const struct index *idx)

@@ -52,7 +52,7 @@ int index_adopt_v1(struct index *idx, const struct index_free_v1 *v1)
 {
     int r = 0;
     index_convert_v1(idx);
-    for (unsigned i = 0; i < INDEX_TABLES && !r; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_V1 && !r; i++)
         if (index_table(idx, i) != &idx->names.cells)
             r = table_adopt_v1(index_table(idx, i), v1->heads[i], v1->counts[i]);
     return r ? r : names_adopt_v1(&idx->names, v1->names);

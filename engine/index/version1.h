@@ -7,9 +7,11 @@
 
 #include "index/index.h"
 
+#define INDEX_TABLES_V1 7u /* the first of those of today */
+
 /* What such a checkpoint says of free records: one chain in each table, one list for each class of names. */
 struct index_free_v1 {
-    uint32_t heads[INDEX_TABLES], counts[INDEX_TABLES], names[NAMES_CLASSES];
+    uint32_t heads[INDEX_TABLES_V1], counts[INDEX_TABLES_V1], names[NAMES_CLASSES];
 };
 
 /* Gives the inodes of loaded tables, all of them here, the layout of today. What contradicts itself stays a

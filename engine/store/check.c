@@ -47,6 +47,10 @@ static int check_tables(struct checker *c, struct index *view)
         r = judge(c, btree_validate(&view->dirs), "index: the tree of directories is broken");
     if (!r)
         r = judge(c, btree_validate(&view->extents), "index: the tree of extents is broken");
+    if (!r)
+        r = judge(c, btree_validate(&view->past_order), "index: the order of past names is broken");
+    if (!r)
+        r = judge(c, btree_validate(&view->past_lookup), "index: the lookup of past names is broken");
     return r;
 }
 

@@ -30,7 +30,6 @@ static int create_superblock(struct eng *eng, char why[256])
     }
     struct superblock sb = {.version = FORMAT_VERSION,
                             .compat = FORMAT_COMPAT,
-                            .incompat = FORMAT_INCOMPAT,
                             .segment_size =
                                 eng->opt.segment_size ? eng->opt.segment_size : ENG_SEGMENT_SIZE_DEFAULT,
                             .created = now_ns()};
@@ -52,6 +51,8 @@ static void mend_superblock(struct eng *eng, const int errors[SUPERBLOCK_FILES])
             continue;
         bool missing = errors[i] == -ENOENT,
              mended = mends && superblock_write_file(eng->io, &eng->sb, i) == 0;
+        if (errors[i] == -ESTALE) /* nothing is wrong with it */
+            continue;
         enum eng_log_level level = missing && mended && i ? ENG_LOG_INFO : ENG_LOG_WARNING;
         const char *how = mended ? "written anew from the other copy" : "the other copy serves";
         report_line(&eng->report, level, "%s: it is %s; %s", superblock_names[i],

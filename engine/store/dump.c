@@ -91,6 +91,15 @@ enum {
     F_OLD = 1 << 11,
     F_NAME = 1 << 12,
     F_VALUE = 1 << 13,
+    F_PAST = 1 << 14,
+    F_FROM_TO = 1 << 15, /* a range of bytes */
+    F_BASE = 1 << 16,
+    F_ACTOR = 1 << 17,
+    F_AGE = 1 << 18,
+    F_REASON = 1 << 19,
+    F_END = 1 << 20,
+    F_NUMBER = 1 << 21,
+    F_BATCH = 1 << 22,
 };
 static const struct {
     const char *name;
@@ -110,6 +119,17 @@ static const struct {
     [OP_RELOCATE] = {"relocate", F_INO | F_OFF | F_OLD | F_LOC},
     [OP_FREE] = {"free", F_INO},
     [OP_SEGMENT] = {"segment", F_INO | F_LEN},
+    [OP_BY] = {"by", F_ACTOR | F_NAME},
+    [OP_MOMENT] = {"moment", F_TIME | F_AGE},
+    [OP_KEEP] = {"keep", F_INO | F_PAST},
+    [OP_REWRITE] = {"rewrite", F_INO | F_OFF | F_LOC | F_TIME | F_FROM_TO},
+    [OP_SNAPSHOT] = {"snapshot", F_NAME | F_TIME},
+    [OP_SNAPSHOT_NAME] = {"snapshot-name", F_BATCH | F_NAME},
+    [OP_FLOOR] = {"floor", F_BATCH | F_REASON},
+    [OP_DROP] = {"drop", F_PAST | F_OFF | F_LEN},
+    [OP_DROP_NAME] = {"drop-name", F_PARENT | F_INO | F_COOKIE | F_END},
+    [OP_REVERT] = {"revert", F_INO | F_PAST | F_BASE | F_NUMBER | F_TIME},
+    [OP_SWITCH] = {"switch", F_NUMBER},
 };
 
 static void put_locator(struct dump *d, const struct locator *l, const char *const keys[4])
@@ -146,6 +166,17 @@ static int dump_op(struct dump *d, const struct op *op, uint64_t offset, uint64_
         {F_ATTR, "mtime", ENG_DUMP_TIME, (uint64_t)op->mtime},
         {F_ATTR, "ctime", ENG_DUMP_TIME, (uint64_t)op->ctime},
         {F_TIME, "time", ENG_DUMP_TIME, (uint64_t)op->time},
+        {F_ACTOR, "actor", ENG_DUMP_NUMBER, op->actor},
+        {F_ACTOR, "user", ENG_DUMP_NUMBER, op->user},
+        {F_AGE, "age", ENG_DUMP_NUMBER, op->age},
+        {F_PAST, "past", ENG_DUMP_NUMBER, op->past},
+        {F_BASE, "base", ENG_DUMP_NUMBER, op->base},
+        {F_NUMBER, "number", ENG_DUMP_NUMBER, op->number},
+        {F_FROM_TO, "from", ENG_DUMP_NUMBER, op->from},
+        {F_FROM_TO, "to", ENG_DUMP_NUMBER, op->to},
+        {F_BATCH, "batch", ENG_DUMP_NUMBER, op->batch},
+        {F_REASON, "reason", ENG_DUMP_NUMBER, op->reason},
+        {F_END, "end", ENG_DUMP_NUMBER, op->end},
     };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         if (f & numbers[i].bit)

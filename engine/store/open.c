@@ -107,6 +107,7 @@ static void init_parts(struct eng *eng)
     pthread_rwlock_init(&eng->index_lock, &attr);
     pthread_rwlockattr_destroy(&attr);
     pthread_mutex_init(&eng->config_file_lock, NULL);
+    pthread_mutex_init(&eng->superblock_lock, NULL);
     pthread_mutex_init(&eng->counters.lock, NULL);
     atomic_store_explicit(&eng->slice, FREED_PER_BATCH, memory_order_relaxed);
     atomic_store_explicit(&eng->block_extents, BLOCK_EXTENTS, memory_order_relaxed);
@@ -134,6 +135,7 @@ static void eng_free(struct eng *eng)
     report_free(&eng->report);
     pthread_mutex_destroy(&eng->counters.lock);
     pthread_mutex_destroy(&eng->config_file_lock);
+    pthread_mutex_destroy(&eng->superblock_lock);
     pthread_rwlock_destroy(&eng->index_lock);
     free(eng);
 }
@@ -191,6 +193,8 @@ static int open_store(struct eng *eng, char why[256])
         io_begin(eng->io);
     if (!r)
         r = create_or_load(eng, why);
+    if (!r)
+        atomic_store_explicit(&eng->incompat, eng->sb.incompat, memory_order_release);
     if (!r)
         config_load(eng);
     if (!r)

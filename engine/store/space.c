@@ -135,7 +135,7 @@ static void add_orphan(struct index *idx, uint32_t slot, struct eng_space *sp, s
     const struct inode_rec *inode = index_slot(idx, slot);
     uint64_t off;
     ++*looks;
-    if (!inode || inode->nlink)
+    if (!inode || !index_is_orphan(idx, inode))
         return;
     uint64_t bytes = inode_bytes(inode) + xattr_bytes(idx, inode, looks);
     *bytes_of(sp, ENG_SPACE_ORPHANS) += (int64_t)bytes;

@@ -61,7 +61,7 @@ VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_att
 /* ---- setting ------------------------------------------------------------------- */
 
 struct tail {
-    bool in_way; /* of growing: it must be freed first, and nothing was done */
+    bool in_way; /* of the new size: it must be freed first, and nothing was done */
     bool left;   /* by the truncation, to be freed */
     bool is_new; /* there was none before, which another one has queued, or is freeing */
 };
@@ -75,7 +75,7 @@ static int stage_size(struct eng *eng, struct txn *txn, const struct inode_rec *
         return -EINVAL;
     if (size > ENG_FILE_SIZE_MAX)
         return -EFBIG;
-    ret_tail->in_way = tail_in_way(eng, ino, size);
+    ret_tail->in_way = tail_in_way_of_size(eng, ino, size);
     ret_tail->is_new = !(inode->flags & INODE_TAIL);
     return ret_tail->in_way ? 0 : tail_stage_size(eng, txn, ino, size, now, &ret_tail->left);
 }

@@ -7,6 +7,7 @@
 #include "commit/orphans.h"
 #include "index/extents.h"
 #include "tree/content.h"
+#include "tree/entries.h"
 #include "tree/tails.h"
 #include "tree/xattrs.h"
 #include "upkeep/full_disk.h"
@@ -28,6 +29,7 @@ struct bulk {
     uint64_t tail;      /* the file, one a batch, of which the batch leaves a tail; 0: none */
     uint64_t crowded;   /* the file whose content is to be gathered before the next batch; 0: none */
     uint64_t spread;    /* the file whose xattrs are to be copied before it (xattrs_copy()); 0: none */
+    uint64_t tailed;    /* the file whose tail is to be freed before it; 0: none */
     size_t gathered;    /* the record for which that was done last, + 1 */
     uint32_t creates;
     struct table_ahead ahead; /* the numbers that they get */
@@ -139,7 +141,7 @@ static int draft_some(struct bulk *b, size_t n)
 
 static int stage_new(struct bulk *b, const struct eng_record *rec, int64_t now, uint64_t *ret_ino)
 {
-    uint64_t cookie = b->eng->idx.s.next_cookie + b->creates;
+    uint64_t cookie = entries_new_cookie(b->eng) + b->creates;
     uint64_t ino = cookie <= COOKIE_MAX ? index_predict_ino(&b->eng->idx, &b->ahead) : 0;
     struct op *op = ino ? txn_op(&b->txn, OP_CREATE) : NULL;
     if (!op)
@@ -268,6 +270,9 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
         return 1; /* the batch may hold this file under another of its names */
     if (old && exceeds_slice(b, old))
         return 1; /* it frees a slice by itself */
+    b->tailed = old && tail_in_way_of_size(b->eng, ino, 0) ? ino : 0;
+    if (b->tailed)
+        return 1;
     if (old) {
         b->crowded = is_over_many(b, rec, old, ino) ? ino : 0;
         b->spread = has_spread_xattrs(b, old) ? ino : 0;
@@ -302,7 +307,7 @@ static int flush(struct bulk *b)
     if (!r && b->tail)
         orphans_add(b->eng, b->tail);
     if (r) /* which record is the next one is for the caller to say */
-        b->crowded = b->spread = 0;
+        b->crowded = b->spread = b->tailed = 0;
     b->tail = 0;
     b->first = b->next;
     b->creates = 0;
@@ -349,16 +354,18 @@ static size_t batch_bytes(const struct eng_record *records, size_t n)
     return MIN_OF(bytes, (size_t)BATCH_BYTES);
 }
 
-/* Gathers what the next record lies over. */
+/* Gathers what the next record lies over, or frees what a truncation has left of the file. */
 static int gather(struct bulk *b)
 {
-    int r = b->crowded ? content_gather(b->eng, b->crowded, 0, b->records[b->next].size) : 0;
+    int r = b->tailed ? commit_tail(b->eng, b->tailed) : 0;
+    if (!r && b->crowded)
+        r = content_gather(b->eng, b->crowded, 0, b->records[b->next].size);
     if (!r && b->spread)
         r = xattrs_copy(b->eng, b->spread);
     if (r && r != -ESTALE) /* else it has been removed meanwhile */
         return r;
-    b->gathered = b->next + 1;
-    b->crowded = b->spread = 0;
+    b->gathered = b->crowded || b->spread ? b->next + 1 : b->gathered;
+    b->crowded = b->spread = b->tailed = 0;
     return 0;
 }
 
@@ -366,7 +373,7 @@ static int gather(struct bulk *b)
 static int put_batch(struct bulk *b, size_t n)
 {
     int r = 0;
-    if (b->crowded || b->spread)
+    if (b->crowded || b->spread || b->tailed)
         r = gather(b);
     if (!r && b->next == b->drafted && !MUTANT(LATE_DRAFT))
         r = draft_some(b, n);

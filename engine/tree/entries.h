@@ -3,6 +3,7 @@
 #ifndef ENGRAMFS_ENTRIES_H
 #define ENGRAMFS_ENTRIES_H
 
+#include "index/past_names.h"
 #include "tree/view.h"
 
 /* ---- in a section of a view, or under log.lock for the live index ----------------- */
@@ -12,6 +13,11 @@ bool entries_is_dots(const char *name);
 int entries_check_name(const char *name);
 /* The inode of a directory. -ESTALE, -ENOTDIR. */
 int entries_dir(const struct index *idx, uint64_t ino, const struct inode_rec **ret_inode);
+/* The cookie of a name that the next batch makes; further ones of it count on. Under log.lock. */
+static inline uint64_t entries_new_cookie(const struct eng *eng)
+{
+    return index_new_cookie(&eng->idx, eng_has_history(eng), log_seq(&eng->log) + 1);
+}
 /* The slot of the child of that name. -ENOENT, and the errors of the two above. */
 int entries_child(const struct index *idx, uint64_t parent, const char *name, uint32_t *ret_slot);
 

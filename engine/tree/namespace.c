@@ -18,10 +18,10 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
         return -EINVAL;
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    /* An unlink at this moment sees the reference gone, or this call sees nlink 0: one of them frees. */
+    /* An unlink at this moment sees the reference gone, or this call the name: one of them frees. */
     bool orphan = inode &&
                   index_ref(&eng->idx, ino_slot(ino), -(int64_t)MIN_OF(n, (uint64_t)UINT32_MAX)) == 0 &&
-                  inode->nlink == 0;
+                  index_is_orphan(&eng->idx, inode);
     pthread_rwlock_unlock(&eng->index_lock);
     if (orphan)
         orphans_add(eng, ino);
@@ -32,7 +32,7 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
 static void free_if_unused(struct eng *eng, uint64_t ino)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (inode && !inode->nlink && !index_refs(&eng->idx, ino_slot(ino)))
+    if (inode && index_is_orphan(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(ino)))
         orphans_add(eng, ino);
 }
 
@@ -56,11 +56,12 @@ static struct op *stage_name(struct txn *txn, enum op_type type, uint64_t parent
 static int stage_link(const struct eng *eng, struct txn *txn, uint64_t parent, const char *name, uint64_t ino,
                       int64_t time)
 {
-    if (eng->idx.s.next_cookie > COOKIE_MAX)
+    uint64_t cookie = entries_new_cookie(eng);
+    if (cookie > COOKIE_MAX)
         return -ENOSPC;
     struct op *op = stage_name(txn, OP_LINK, parent, name, ino, time);
     if (op)
-        op->cookie = eng->idx.s.next_cookie;
+        op->cookie = cookie;
     return op ? 0 : -ENOMEM;
 }
 

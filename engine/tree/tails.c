@@ -3,6 +3,7 @@
 #include "tree/tails.h"
 
 #include "index/extents.h"
+#include "index/past.h"
 
 int tail_stage_size(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t size, int64_t time,
                     bool *ret_tail)
@@ -35,4 +36,10 @@ bool tail_in_way(struct eng *eng, uint64_t ino, uint64_t end)
     if (!inode || !(inode->flags & INODE_TAIL) || end <= inode->size)
         return false;
     return extents_count(&eng->idx, ino_slot(ino), inode->size, end, max, &n, &stop) == 0 && stop != end;
+}
+
+bool tail_in_way_of_size(struct eng *eng, uint64_t ino, uint64_t size)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    return (inode && past_tail_in_way(inode, size)) || tail_in_way(eng, ino, size);
 }

@@ -15,5 +15,8 @@ int tail_stage_size(struct eng *eng, struct txn *txn, uint64_t ino, uint64_t siz
 /* Whether so much of a tail lies below `end` that the caller must let go of the lock and call commit_tail()
  * before the file grows to there. */
 bool tail_in_way(struct eng *eng, uint64_t ino, uint64_t end);
+/* The same before the size is set, up or down: of an inode that has a past no truncation follows another one
+ * whose tail is there. */
+bool tail_in_way_of_size(struct eng *eng, uint64_t ino, uint64_t size);
 
 #endif

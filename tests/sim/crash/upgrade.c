@@ -4,7 +4,8 @@
  *
  * The stores are real ones, written by programs of version 1 (tests/mount/old). Whatever is left must be
  * whole and of the version that its superblock says: one of version 1 without what the upgrade added, as an
- * older program sees it; one of version 2 without what it was made from. */
+ * older program sees it; one of version 2 without what it was made from. Then the same of a life that gives
+ * the store a history as soon as it is of version 2. */
 #include "engine.h"
 #include "inside.h"
 #include "need.h"
@@ -43,6 +44,7 @@ static uint64_t n_passed, n_failed, n_cuts, n_faults, n_survivors, n_seen[3];
 static char current[256], why[1024], problem[256];
 static uint64_t stride = 1;
 static bool brief; /* cuts of the first life alone, and what is likely to survive them */
+static bool with_history;
 
 #define FAIL(...)                                                                                            \
     do {                                                                                                     \
@@ -190,17 +192,28 @@ static bool opens(const struct old *old, struct simdisk *disk, bool read_only, u
 
 /* ---- what is left --------------------------------------------------------------------------- */
 
-/* The version that the superblock says; 0: none. */
-static unsigned version_of(struct simdisk *disk)
+/* All 0: there is none. */
+static struct superblock superblock_of(struct simdisk *disk)
 {
-    struct superblock sb = {0};
+    struct superblock sb = {0}, none = {0};
     uint8_t *data;
     size_t size;
     if (simdisk_get(disk, "superblock", &data, &size) != 0)
-        return 0;
+        return none;
     int r = superblock_decode(data, size, &sb);
     free(data);
-    return r ? 0 : sb.version;
+    return r ? none : sb;
+}
+
+/* The version that the superblock says; 0: none. */
+static unsigned version_of(struct simdisk *disk)
+{
+    return superblock_of(disk).version;
+}
+
+static uint32_t bits_of(struct simdisk *disk)
+{
+    return superblock_of(disk).incompat;
 }
 
 struct listing {
@@ -358,6 +371,8 @@ static bool live(struct simdisk *disk, struct opened *o)
     open_store(o, disk, false);
     if (o->r)
         return false;
+    if (with_history && store_set_history(o->eng) == 0)
+        (void)checkpoint_write(o->eng);
     (void)eng_close(o->eng);
     return true;
 }
@@ -368,8 +383,9 @@ static uint64_t calls_of(const struct old *old, bool reads)
     struct simdisk *disk = simdisk_clone(old->disk);
     UNIT_NEED(live(disk, &o));
     uint64_t n = simdisk_calls(disk, reads);
-    (void)snprintf(current, sizeof current, "%s, undisturbed", old->label);
-    (void)report(o.upgrades == 1 && is_whole(old, disk, false));
+    (void)snprintf(current, sizeof current, "%s, undisturbed%s", old->label,
+                   with_history ? ", with a history" : "");
+    (void)report(o.upgrades == 1 && is_whole(old, disk, false) && bits_of(disk) == with_history);
     simdisk_free(disk);
     return n;
 }
@@ -522,6 +538,9 @@ static void one_store(const char *archive)
         all_faults(&old);
         full_disks(&old);
         awkward_disk(&old);
+        with_history = brief = true;
+        all_cuts(&old);
+        with_history = brief = false;
     }
     for (unsigned i = 0; i < old.n_files; i++)
         free(old.files[i].data);

@@ -67,7 +67,7 @@ static void run_script(uint8_t **image, size_t *size, const uint8_t *data, size_
     while (left >= 6) {
         size_t used = 5;
         if (data[0] % 2 && checkpoint) {
-            claim(*image, *size, data[1] % INDEX_TABLES, number(data + 2, 3) % (1u << 18));
+            claim(*image, *size, data[1] % INDEX_TABLES_PLAIN, number(data + 2, 3) % (1u << 18));
         } else {
             size_t at = number(data + 1, 4) % *size, len = MIN_OF((size_t)(data[5] % 16 + 1), left - 6);
             len = MIN_OF(len, *size - at);

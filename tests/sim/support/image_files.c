@@ -121,11 +121,14 @@ void forge_begin(struct forgery *f, struct simdisk *disk, uint64_t store)
     size_t size;
     uint64_t newest = image_files_newest(disk);
     *f = (struct forgery){.disk = disk, .store = store};
-    UNIT_NEED(images_init(&images, simdisk_io(disk), store, INDEX_TABLES) == 0);
-    UNIT_NEED(images_open(&images, newest, sizeof f->head, &head) == 0);
+    UNIT_NEED(images_init(&images, simdisk_io(disk), store, INDEX_TABLES_PLAIN) == 0);
+    images.wide = (struct map_shape){INDEX_TABLES, sizeof f->head};
+    UNIT_NEED(images_open(&images, newest, sizeof(struct ckpt_head_plain), &head) == 0);
     UNIT_NEED(map_clone(&images.map, &f->map) == 0);
+    bool is_plain = images.map.n_tables == INDEX_TABLES_PLAIN;
     images_free(&images);
-    memcpy(&f->head, head, sizeof f->head);
+    UNIT_NEED(ckpt_head_decode(head, is_plain ? sizeof(struct ckpt_head_plain) : sizeof f->head, &f->head) ==
+              0);
     free(head);
     image_name(newest, 0, name);
     UNIT_NEED(simdisk_get(disk, name, &data, &size) == 0);
@@ -160,15 +163,22 @@ void forge_page(struct forgery *f, unsigned table, uint32_t p)
     free(page);
 }
 
+size_t forge_head(const struct forgery *f, uint8_t out[sizeof(struct ckpt_head)])
+{
+    return ckpt_head_encode(&f->head, out);
+}
+
 void forge_end(struct forgery *f)
 {
+    uint8_t head[sizeof f->head];
+    size_t head_len = forge_head(f, head);
     char name[IMAGE_NAME_SIZE];
     struct image_footer footer = {.store = f->store, .id = f->map.id};
-    size_t len = map_root_size(&f->map, sizeof f->head);
+    size_t len = map_root_size(&f->map, head_len);
     uint8_t *root = malloc(len);
     UNIT_NEED(root);
     map_file(&f->map, f->map.id)->size = f->file.len + sizeof(struct piece_header) + len + sizeof footer;
-    map_root_encode(&f->map, &f->head, sizeof f->head, root);
+    map_root_encode(&f->map, head, head_len, root);
     struct piece_ref ref = forge_piece(f, PIECE_ROOT, root, (uint32_t)len);
     footer.offset = ref.offset;
     footer.len = ref.len;

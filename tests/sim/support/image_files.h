@@ -30,8 +30,10 @@ struct forgery {
     uint64_t store;
     struct image_map map; /* as the pieces are to say */
     struct buf file;
-    struct ckpt_head head;
+    struct ckpt_head head; /* of a store without history it has no more than fits there */
 };
+/* The head as it is written; its length. */
+size_t forge_head(const struct forgery *f, uint8_t out[sizeof(struct ckpt_head)]);
 void forge_begin(struct forgery *f, struct simdisk *disk, uint64_t store);
 /* Puts a piece behind all others; where it is. */
 struct piece_ref forge_piece(struct forgery *f, enum piece_kind kind, const void *data, uint32_t len);

@@ -171,6 +171,58 @@ Test(codec, checkpoint_bytes)
                  "454e474b50463031 0100000000000000 0200000000000000 0300000000000000 0400000000000000");
 }
 
+Test(codec, checkpoint_head_bytes)
+{
+    struct ckpt_head h = {.version = CKPT_HEAD_VERSION,
+                          .seq = 3,
+                          .chain = 4,
+                          .segment = 5,
+                          .offset = 6,
+                          .next_segment_id = 7,
+                          .created = 8,
+                          .n_orphans = 9},
+                     back;
+    uint8_t image[sizeof h];
+    memcpy(h.uuid, uuid, 16);
+    for (uint64_t i = 0; i < ARRAY_LEN(h.scalars); i++)
+        h.scalars[i] = 0x10 + i;
+    for (uint64_t i = 0; i < 15; i++)
+        h.trees[i / 3][i % 3] = 0x20 + i;
+    cr_assert_eq(ckpt_head_encode(&h, image), 336);
+    expect_bytes("head", image, 336,
+                 "0300000000000000 0102030405060708 090a0b0c0d0e0f10 "
+                 "0300000000000000 0400000000000000 0500000000000000 "
+                 "0600000000000000 0700000000000000 0800000000000000 "
+                 "1000000000000000 1100000000000000 1200000000000000 1300000000000000 "
+                 "1400000000000000 1500000000000000 1600000000000000 1700000000000000 "
+                 "1800000000000000 1900000000000000 1a00000000000000 1b00000000000000 "
+                 "1c00000000000000 1d00000000000000 1e00000000000000 1f00000000000000 "
+                 "2000000000000000 2100000000000000 2200000000000000 2300000000000000 "
+                 "2400000000000000 2500000000000000 2600000000000000 2700000000000000 "
+                 "2800000000000000 2900000000000000 2a00000000000000 2b00000000000000 "
+                 "2c00000000000000 2d00000000000000 2e00000000000000 "
+                 "0900000000000000 0000000000000000");
+    cr_assert_eq(ckpt_head_decode(image, 336, &back), 0);
+    cr_assert_eq(memcmp(&h, &back, sizeof h), 0);
+    h.version = CKPT_HEAD_PLAIN_VERSION;
+    cr_assert_eq(ckpt_head_encode(&h, image), 192);
+    expect_bytes("plain head", image, 192,
+                 "0200000000000000 0102030405060708 090a0b0c0d0e0f10 "
+                 "0300000000000000 0400000000000000 0500000000000000 "
+                 "0600000000000000 0700000000000000 0800000000000000 "
+                 "1000000000000000 1100000000000000 1200000000000000 1300000000000000 "
+                 "1400000000000000 1500000000000000 1600000000000000 1700000000000000 "
+                 "2000000000000000 2100000000000000 2200000000000000 2300000000000000 "
+                 "2400000000000000 2500000000000000 0900000000000000");
+    cr_assert_eq(ckpt_head_decode(image, 192, &back), 0);
+    cr_assert(back.scalars[7] == 0x17 && !back.scalars[8] && back.trees[1][2] == 0x25 && !back.trees[2][0] &&
+              back.n_orphans == 9);
+    cr_assert_eq(ckpt_head_decode(image, 336, &back), -EBADMSG, "neither version is as long as the other");
+    image[0] = CKPT_HEAD_VERSION;
+    cr_assert_eq(ckpt_head_decode(image, 192, &back), -EBADMSG);
+    cr_assert_eq(ckpt_head_decode(image, 200, &back), -EBADMSG);
+}
+
 /* Every field of every op with a value of its own; what an op does not store comes back as zero. */
 static struct op full_op(uint8_t type)
 {
@@ -194,6 +246,9 @@ static struct op full_op(uint8_t type)
                        .loc = {0x10101010, 0x11111111, 0x12121212, 0x13131313, 0x14141414},
                        .old = {0x15151515, 0x16161616, 0x17171717, 0x18181818, 0x19191919},
                        .hsum = 0x1a1a1a1a1a1a1a1a,
+                       .past = 0x1b1b1b1b1b1b1b1b,
+                       .from = 0x1c1c1c1c1c1c1c1c,
+                       .to = 0x1d1d1d1d1d1d1d1d,
                        .name_len = 3,
                        .value_len = 2,
                        .name = "nam",
@@ -228,6 +283,22 @@ static const char *const op_bytes[OP_TYPES] = {
     [OP_FREE] = "0d01030002000000 0101010101010101 6e616d7661000000",
     [OP_SEGMENT] = "0e01030002000000 0101010101010101 0707070707070707 0606060606060606 "
                    "6e616d7661000000",
+    [OP_BY] = "0f01030002000000 1c1c1c1c1c1c1c1c 1d1d1d1d1d1d1d1d 6e616d7661000000",
+    [OP_MOMENT] = "1001030002000000 0505050505050505 1c1c1c1c1c1c1c1c 6e616d7661000000",
+    [OP_KEEP] = "1101030002000000 0101010101010101 1b1b1b1b1b1b1b1b 6e616d7661000000",
+    [OP_REWRITE] = "1201030002000000 0101010101010101 0606060606060606 1010101011111111 "
+                   "1212121213131313 141414141a1a1a1a 1a1a1a1a05050505 050505051c1c1c1c "
+                   "1c1c1c1c1d1d1d1d 1d1d1d1d6e616d76 6100000000000000",
+    [OP_SNAPSHOT] = "1301030002000000 0505050505050505 6e616d7661000000",
+    [OP_SNAPSHOT_NAME] = "1401030002000000 1d1d1d1d1d1d1d1d 6e616d7661000000",
+    [OP_FLOOR] = "1501030002000000 1d1d1d1d1d1d1d1d 1c1c1c1c1c1c1c1c 6e616d7661000000",
+    [OP_DROP] = "1601030002000000 1b1b1b1b1b1b1b1b 0606060606060606 0707070707070707 "
+                "6e616d7661000000",
+    [OP_DROP_NAME] = "1701030002000000 0202020202020202 0101010101010101 0404040404040404 "
+                     "1c1c1c1c1c1c1c1c 6e616d7661000000",
+    [OP_REVERT] = "1801030002000000 0101010101010101 1b1b1b1b1b1b1b1b 1c1c1c1c1c1c1c1c "
+                  "1d1d1d1d1d1d1d1d 0505050505050505 6e616d7661000000",
+    [OP_SWITCH] = "1901030002000000 1d1d1d1d1d1d1d1d 6e616d7661000000",
 };
 
 Test(codec, op_bytes)
@@ -261,7 +332,7 @@ Test(codec, what_later_ops_have_is_refused)
             size_t used;
             op.flags = (uint8_t)(1u << flag);
             op_encode(&op, image);
-            cr_assert_eq(op_decode(image, sizeof(image), &back, &used), flag < 2 ? 0 : -EBADMSG,
+            cr_assert_eq(op_decode(image, sizeof(image), &back, &used), flag < 6 ? 0 : -EBADMSG,
                          "op %u, flag %u", type, 1u << flag);
         }
     }
@@ -304,7 +375,9 @@ Test(codec, unknown_versions_and_features_are_refused)
     cr_assert_eq(decode_superblock(1, 0, 0), 0, "a version that is upgraded");
     cr_assert_eq(decode_superblock(1, 0, 1), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0xffffffff, 0), 0, "compatible features may be ignored");
-    cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 1), -EPROTONOSUPPORT);
+    cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, INCOMPAT_HISTORY), 0);
+    for (uint32_t bit = 2; bit; bit <<= 1)
+        cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, bit | 1), -EPROTONOSUPPORT, "bit %x", bit);
     cr_assert_eq(decode_superblock(FORMAT_VERSION, 0, 0x80000000), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(FORMAT_VERSION + 1, 0, 0), -EPROTONOSUPPORT);
     cr_assert_eq(decode_superblock(0, 0, 0), -EPROTONOSUPPORT);

@@ -305,10 +305,11 @@ static void claim_root(size_t real)
     struct image_footer footer = {.store = tag, .len = sizeof(struct piece_header) + CLAIM};
     uint32_t n_files = (CLAIM - 4096) / 16;
     forge_begin(&f, u.disk, tag);
-    size_t len = map_root_size(&f.map, sizeof f.head);
+    uint8_t head[sizeof f.head];
+    size_t head_len = forge_head(&f, head), len = map_root_size(&f.map, head_len);
     uint8_t *root = calloc(1, len);
     cr_assert_not_null(root);
-    map_root_encode(&f.map, &f.head, sizeof f.head, root);
+    map_root_encode(&f.map, head, head_len, root);
     memcpy(root + 20, &n_files, sizeof n_files); /* of its head */
     struct piece_ref ref = forge_piece(&f, PIECE_ROOT, root, (uint32_t)len);
     footer.id = ref.file;
@@ -342,15 +343,16 @@ Test(claims, a_root_of_which_the_beginning_is_right)
 #define PAGES 32768u /* of a chunk each that is claimed 256 times: entries of 4 GiB */
 
 /* A root that is whole, and pages in a file that is a hole. */
-Test(claims, pages_that_are_holes)
+static void claim_pages(unsigned table)
 {
     struct forgery f;
     forge_begin(&f, u.disk, tag);
+    cr_assert_lt(table, f.map.n_tables);
     uint64_t id = f.map.id + 1;
     cr_assert_eq(map_add_file(&f.map, id, HOLE), 0);
-    cr_assert_eq(map_resize(&f.map, 0, PAGES * MAP_PAGE_CHUNKS), 0);
+    cr_assert_eq(map_resize(&f.map, table, PAGES * MAP_PAGE_CHUNKS), 0);
     for (uint32_t p = 0; p < PAGES; p++)
-        f.map.tables[0].pages[p].ref =
+        f.map.tables[table].pages[p].ref =
             (struct piece_ref){id, 0, 7, sizeof(struct piece_header) + MAP_PAGE_CHUNKS * 16, PIECE_PAGE};
     forge_end(&f);
     simdisk_each(u.disk, put_file, NULL);
@@ -361,6 +363,39 @@ Test(claims, pages_that_are_holes)
         (void)close(open(path, O_CREAT | O_WRONLY, 0600));
         poke(name, 0, "", 1, HOLE);
     }
+    expect_little();
+}
+
+Test(claims, pages_that_are_holes)
+{
+    claim_pages(TABLE_INODES);
+}
+
+/* Makes it a store with a history: its newest checkpoint has the tables of one. */
+static void add_history(void)
+{
+    unit_open(&u);
+    cr_assert_eq(store_set_history(u.eng), 0);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    unit_kill(&u, SIM_KEEP_ALL, 0);
+    simdisk_each(u.disk, put_file, NULL);
+}
+
+Test(claims, pages_of_moments_that_are_holes)
+{
+    add_history();
+    claim_pages(TABLE_MOMENTS);
+}
+
+/* Of the tables of a store with a history there are 12, and no more, however many there may be one day. */
+Test(claims, more_tables_than_there_are)
+{
+    struct forgery f;
+    add_history();
+    forge_begin(&f, u.disk, tag);
+    f.map.n_tables = MAP_TABLES_MAX;
+    forge_end(&f);
+    simdisk_each(u.disk, put_file, NULL);
     expect_little();
 }
 

@@ -106,7 +106,7 @@ Test(freeze_room, too_little_of_it_will_do)
     struct index_room room;
     struct index view;
     uint64_t freeze;
-    const uint32_t one[INDEX_TABLES] = {1, 1, 1, 1, 1, 1, 1};
+    const uint32_t one[INDEX_TABLES] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     cr_assert_eq(index_room_init(&room, one, true), 0);
     freeze_lock(u.eng);
     cr_assert_eq(index_freeze(&u.eng->idx, &room, &view, &freeze), 0);

@@ -1,14 +1,16 @@
 /*
- * test_golden.c - two stores of format version 1 as bytes (golden_v1.h): one
+ * test_golden.c - stores as bytes: two of format version 1 (golden_v1.h), one
  * that died, so that all is in its log, and one that was closed, so that all
- * is in its checkpoint. Both must open and mean what they meant when they were
+ * is in its checkpoint; two such of version 2, and one that has a history
+ * (golden_v2.h). All must open and mean what they meant when they were
  * written. When this fails, stores that people have do not open any more:
  * then the format version changes, and new images are added beside these.
  *
- *     GOLDEN=print test_golden        prints golden_v1.h anew */
+ *     GOLDEN=print test_golden        prints golden_v2.h anew */
 #include "inside.h"
 
 #include "golden_v1.h"
+#include "golden_v2.h"
 #include "unit_store.h"
 
 #include <criterion/criterion.h>
@@ -148,19 +150,22 @@ static void print_file(void *arg, const char *name, uint64_t size)
 
 static void print_stores(void)
 {
-    printf("/*\n * golden_v1.h - stores of format version 1, see test_golden.c, which printed this.\n */\n"
-           "#ifndef ENGRAMFS_TESTS_GOLDEN_V1_H\n#define ENGRAMFS_TESTS_GOLDEN_V1_H\n\n"
-           "struct golden_file {\n    const char *name, *hex;\n};\n\n/* clang-format off */\n");
-    for (int closed = 0; closed < 2; closed++) {
+    static const char *const names[] = {"died_v2", "closed_v2", "history"};
+    printf("/*\n * golden_v2.h - stores of format version 2, see test_golden.c, which printed this.\n */\n"
+           "#ifndef ENGRAMFS_TESTS_GOLDEN_V2_H\n#define ENGRAMFS_TESTS_GOLDEN_V2_H\n\n"
+           "#include \"golden_v1.h\"\n\n/* clang-format off */\n");
+    for (int which = 0; which < 3; which++) {
         unit_new(&u, 0);
+        if (which == 2)
+            cr_assert_eq(store_set_history(u.eng), 0);
         fill();
-        if (closed)
+        if (which)
             unit_close(&u);
         else
             unit_kill(&u, SIM_DROP_ALL, 0);
-        printf("static const struct golden_file golden_%s[] = {\n", closed ? "closed" : "died");
+        printf("static const struct golden_file golden_%s[] = {\n", names[which]);
         simdisk_each(u.disk, print_file, NULL);
-        printf("};\n%s", closed ? "/* clang-format on */\n\n#endif\n" : "\n");
+        printf("};\n%s", which == 2 ? "/* clang-format on */\n\n#endif\n" : "\n");
         unit_done(&u);
     }
     (void)fflush(stdout);
@@ -194,8 +199,6 @@ static void use_images(const struct golden_file *files, size_t n)
 
 Test(golden, a_store_that_died_opens_from_its_log)
 {
-    if (getenv("GOLDEN"))
-        print_stores();
     use_images(golden_died, ARRAY_LEN(golden_died));
     cr_assert_eq(unit_files(&u, ".ckp", NULL) > 0, true);
 }
@@ -204,4 +207,30 @@ Test(golden, a_store_that_was_closed_opens_from_its_checkpoint)
 {
     cr_assert(strstr(golden_closed[0].name, ".ckp"), "the images hold one");
     use_images(golden_closed, ARRAY_LEN(golden_closed));
+}
+
+Test(golden, one_of_version_2_that_died)
+{
+    if (getenv("GOLDEN"))
+        print_stores();
+    use_images(golden_died_v2, ARRAY_LEN(golden_died_v2));
+    cr_assert(!eng_has_history(u.eng));
+}
+
+/* Whose tables are written as they were: a checkpoint in which nothing is new has the bytes of the old one.
+ */
+Test(golden, one_of_version_2_that_was_closed)
+{
+    use_images(golden_closed_v2, ARRAY_LEN(golden_closed_v2));
+    cr_assert_eq(u.eng->checkpoints->images.map.n_tables, INDEX_TABLES_PLAIN);
+}
+
+Test(golden, one_that_has_a_history)
+{
+    open_images(golden_history, ARRAY_LEN(golden_history), true);
+    cr_assert(eng_has_history(u.eng));
+    cr_assert_eq(u.eng->checkpoints->images.map.n_tables, INDEX_TABLES);
+    unit_done(&u);
+    use_images(golden_history, ARRAY_LEN(golden_history));
+    cr_assert(eng_has_history(u.eng));
 }

@@ -30,6 +30,12 @@ static bool is_usable(void)
     return usable;
 }
 
+static bool is_usable_again(void)
+{
+    unit_reopen(&u);
+    return unit_holds(&u, unit_lookup(&u, "file"), 5000, 1) && unit_problems(&u) == 0;
+}
+
 /* ---- the superblock ------------------------------------------------------------------------- */
 
 static struct superblock superblock_on_disk(void)
@@ -63,6 +69,70 @@ Test(later, bits_and_a_field_of_the_superblock_are_carried)
         cr_assert(is_usable(), "%s", u.why);
         struct superblock now = superblock_on_disk();
         cr_assert(now.compat == sb.compat && now.reserved == 77 && now.version == FORMAT_VERSION);
+    }
+}
+
+static void put_both(const struct superblock *sb)
+{
+    uint8_t image[2 * SUPERBLOCK_SIZE];
+    superblock_encode(sb, image);
+    simdisk_put(u.disk, "superblock", image, sizeof(image));
+    simdisk_put(u.disk, "superblock.copy", image, sizeof(image));
+}
+
+/* A root has 7 tables; in a store with a history it has these, too, or 12. */
+Test(later, tables_of_a_history_go_with_its_bit)
+{
+    static const struct {
+        bool writes, reads; /* with the bit */
+    } cases[] = {{false, false}, {false, true}, {true, true}, {true, false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct unit before = u;
+        unit_new(&u, 0);
+        if (cases[i].writes)
+            cr_assert_eq(store_set_history(u.eng), 0);
+        fill_and_close();
+        struct superblock sb = superblock_on_disk();
+        cr_assert_eq(sb.incompat, cases[i].writes ? INCOMPAT_HISTORY : 0);
+        sb.incompat = cases[i].reads ? INCOMPAT_HISTORY : 0;
+        put_both(&sb);
+        unit_open(&u);
+        cr_assert(unit_holds(&u, file, 5000, 1));
+        cr_assert_eq(u.warnings > 0, cases[i].writes && !cases[i].reads, "%zu: %s", i, u.last_warning);
+        cr_assert_eq(strstr(u.all_warnings, "cannot be used") != NULL, u.warnings > 0);
+        (void)unit_file(&u, "more", 10, 1);
+        cr_assert_eq(checkpoint_write(u.eng), 0);
+        cr_assert_eq(u.eng->checkpoints->images.map.n_tables,
+                     cases[i].reads ? INDEX_TABLES : INDEX_TABLES_PLAIN);
+        cr_assert(is_usable_again(), "%zu: %s", i, u.why);
+        unit_done(&u);
+        u = before;
+    }
+}
+
+/* Without the bit an op of a history is none, nor is its batch. */
+Test(later, ops_of_a_history_go_with_its_bit)
+{
+    for (unsigned reads = 0; reads < 2; reads++) {
+        struct unit before = u;
+        CLEANUP_TXN struct txn txn = {0};
+        unit_new(&u, 0);
+        cr_assert_eq(store_set_history(u.eng), 0);
+        struct op *op = txn_op(&txn, OP_ATTR);
+        *op = (struct op){.type = OP_ATTR, .flags = OP_SAME, .ino = 1, .mask = ENG_SET_MODE, .mode = 0711};
+        cr_assert_eq(commit_begin(u.eng), 0);
+        cr_assert_eq(commit_end(u.eng, commit_txn(u.eng, &txn)), 0);
+        cr_assert_eq(eng_sync(u.eng), 0);
+        unit_kill(&u, SIM_DROP_ALL, 0);
+        unit_without_echo(&u);
+        struct superblock sb = superblock_on_disk();
+        sb.incompat = reads ? INCOMPAT_HISTORY : 0;
+        put_both(&sb);
+        bool opens = unit_try_open(&u) == 0;
+        cr_assert(reads ? opens : !opens || (unit_attr(&u, 1).mode & 07777) == 0755);
+        cr_assert(!reads || (unit_attr(&u, 1).mode & 07777) == 0711);
+        unit_done(&u);
+        u = before;
     }
 }
 
@@ -163,7 +233,7 @@ static uint32_t reserved_of(uint64_t ino)
 {
     const struct inode_rec *inode = index_slot(&u.eng->idx, ino_slot(ino));
     cr_assert(inode);
-    return inode->reserved;
+    return inode->past_name;
 }
 
 /* Whatever happens to the inode: an extent of its own becomes several and one again, it is moved, renamed,
@@ -229,7 +299,7 @@ Test(later, fields_of_a_root)
 {
     struct image_footer f;
     struct piece_header h;
-    struct ckpt_head head;
+    struct ckpt_head_plain head;
     fill_and_close();
     struct image image = read_image();
     uint8_t *root = find_piece(&image, PIECE_ROOT, 0);

@@ -119,8 +119,8 @@ static void make_links(void)
     }
 }
 
-static struct piece_ref *images[INDEX_TABLES]; /* of each chunk; file 0: it was dropped */
-static uint32_t n_chunks[INDEX_TABLES];
+static struct piece_ref *images[INDEX_TABLES_PLAIN]; /* of each chunk; file 0: it was dropped */
+static uint32_t n_chunks[INDEX_TABLES_PLAIN];
 static uint64_t newest;
 
 /* One that is there for its pieces may not come to the rescue. */
@@ -137,7 +137,7 @@ static void note_images(void)
 {
     const struct image_map *map = &u.eng->checkpoints->images.map;
     newest = map->id;
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN; i++) {
         n_chunks[i] = map->tables[i].n_chunks;
         images[i] = calloc(n_chunks[i], sizeof *images[i]);
         cr_assert_not_null(images[i]);
@@ -170,7 +170,7 @@ static void prepare(void)
 
 static void clean_up(void)
 {
-    for (unsigned i = 0; i < INDEX_TABLES; i++)
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN; i++)
         free(images[i]);
     teardown();
 }
@@ -323,7 +323,7 @@ static bool held(const struct memory *m, unsigned table, uint32_t chunk)
 Test(salvage, a_lost_part_costs_what_it_held)
 {
     unsigned n_cases = 0;
-    for (unsigned t = 0; t < INDEX_TABLES; t++)
+    for (unsigned t = 0; t < INDEX_TABLES_PLAIN; t++)
         for (uint32_t chunk = 0; chunk < n_chunks[t]; chunk++) {
             if (!images[t][chunk].file)
                 continue;
@@ -365,7 +365,7 @@ Test(salvage, any_records_are_mended_or_refused)
         cr_assert(checkpoint_new(&eng) == 0 && checkpoint_begin(&eng) == 0);
         cr_assert_eq(load_parts(&eng, newest, &pos, &holes), 0);
         for (unsigned i = 0; i < seed % 40; i++) {
-            struct table *t = index_table(idx, (unsigned)rng_below(&rng, INDEX_TABLES));
+            struct table *t = index_table(idx, (unsigned)rng_below(&rng, INDEX_TABLES_PLAIN));
             uint32_t chunk = (uint32_t)rng_below(&rng, t->n_chunks);
             uint64_t at = rng_below(&rng, TABLE_CHUNK_SIZE);
             if (t->chunks[chunk])

@@ -48,8 +48,8 @@ static void read_map(void)
     struct images images;
     void *head = NULL;
     uint64_t newest = image_files_newest(u.disk);
-    cr_assert_eq(images_init(&images, simdisk_io(u.disk), store, INDEX_TABLES), 0);
-    cr_assert_eq(images_open(&images, newest, sizeof(struct ckpt_head), &head), 0);
+    cr_assert_eq(images_init(&images, simdisk_io(u.disk), store, INDEX_TABLES_PLAIN), 0);
+    cr_assert_eq(images_open(&images, newest, sizeof(struct ckpt_head_plain), &head), 0);
     cr_assert_eq(map_clone(&images.map, &map), 0);
     images_free(&images);
     free(head);

@@ -87,9 +87,9 @@ static void read_map(void)
     struct images all;
     void *head = NULL;
     n_images = 0;
-    cr_assert_eq(images_init(&all, simdisk_io(u.disk), store, INDEX_TABLES), 0);
-    cr_assert_eq(images_open(&all, image_files_newest(u.disk), sizeof(struct ckpt_head), &head), 0);
-    for (unsigned t = 0; t < INDEX_TABLES; t++)
+    cr_assert_eq(images_init(&all, simdisk_io(u.disk), store, INDEX_TABLES_PLAIN), 0);
+    cr_assert_eq(images_open(&all, image_files_newest(u.disk), sizeof(struct ckpt_head_plain), &head), 0);
+    for (unsigned t = 0; t < INDEX_TABLES_PLAIN; t++)
         for (uint32_t i = 0; i < all.map.tables[t].n_chunks; i++) {
             const struct map_entry *e = &all.map.tables[t].entries[i];
             cr_assert_lt(n_images, ARRAY_LEN(images));

@@ -133,6 +133,8 @@ Test(apply, ops_that_do_not_fit_are_refused)
         {.type = OP_FREE, .ino = file},                                /* it has a name */
         {.type = OP_FREE, .ino = 1},
         {.type = OP_FREE, .ino = 99},
+        {.type = OP_DROP_NAME, .parent = dir, .ino = file, .cookie = 4, .end = 5}, /* it has not ended */
+        {.type = OP_DROP_NAME, .parent = 99, .ino = file},
         {.type = OP_SEGMENT, .ino = 0},
         {.type = OP_SEGMENT, .ino = UINT64_C(1) << 32},
         {.type = OP_SEGMENT, .ino = 1, .len = 5}, /* a segment of the log */

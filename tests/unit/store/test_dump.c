@@ -33,7 +33,7 @@ static int on_item(void *arg, const struct eng_dump_item *item)
     t->gaps += !strcmp(item->kind, "unreadable");
     t->zeros += !strcmp(item->kind, "zeros");
     t->summaries += !strcmp(item->kind, "summary");
-    for (size_t i = 1; i < OP_TYPES; i++)
+    for (size_t i = 1; i < OP_TYPES_PLAIN; i++)
         t->kinds[i] += item->depth == 2 && !strcmp(item->kind, ops[i]);
     if (item->depth < 2) {
         t->touches = t->touches && item->offset == t->end;

@@ -147,7 +147,7 @@ Test(open, refuses_formats_that_it_does_not_know)
         uint64_t segment_size;
         int expect;
     } cases[] = {{FORMAT_VERSION + 1, 0, UNIT_SEGMENT, -EPROTONOSUPPORT},
-                 {FORMAT_VERSION, 1, UNIT_SEGMENT, -EPROTONOSUPPORT},
+                 {FORMAT_VERSION, FORMAT_INCOMPAT + 1, UNIT_SEGMENT, -EPROTONOSUPPORT},
                  {FORMAT_VERSION, 0, ENG_SEGMENT_SIZE_MIN - 1, -EBADMSG},
                  {FORMAT_VERSION, 0, ENG_SEGMENT_SIZE_MAX + 1, -EBADMSG}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

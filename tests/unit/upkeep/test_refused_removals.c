@@ -174,7 +174,7 @@ static void make_files(unsigned n, size_t size)
 static void make_deltas_long(struct eng *eng)
 {
     cr_assert_eq(checkpoint_write(eng), 0);
-    for (unsigned i = 0; i < INDEX_TABLES; i++) {
+    for (unsigned i = 0; i < INDEX_TABLES_PLAIN; i++) {
         struct table *t = index_table(&eng->idx, i);
         uint32_t step = 2 * MAX_OF(TABLE_UNIT / t->record_size, 1u);
         uint32_t last = (TABLE_UNITS - 2) * TABLE_UNIT / t->record_size;

@@ -1,0 +1,33 @@
+/*
+ * past_read.h - what a past state shows (past.h).
+ *
+ * Locking: as index.h. All that one call gives is of one moment of the index; the places of a past state are
+ * right for ever, as long as their segments are there. */
+#ifndef ENGRAMFS_PAST_READ_H
+#define ENGRAMFS_PAST_READ_H
+
+#include "index/past.h"
+
+/* The state that the inode in slot `head` was in after batch `at`: that slot, or the one of a past state; 0:
+ * none is kept, or it was not there yet. */
+uint32_t past_at(const struct index *idx, uint32_t head, uint64_t at);
+
+struct past_piece {
+    uint64_t off; /* file offset of the locator's first byte */
+    struct locator loc;
+};
+/*
+ * The content of a past state in [off, *ret_end), in order of offsets; between the pieces there are zeros.
+ * *ret_end: `end`, or the size, or less if there are more than `max` pieces. -ESTALE: it is no past state any
+ * more; -ENOMEM, -EBADMSG. */
+int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
+              size_t max, size_t *ret_n, uint64_t *ret_end);
+
+/* The xattr of a past state: 0; 1: it has none of that name; -ESTALE, -ENOMEM, -EBADMSG. */
+int past_xattr(const struct index *idx, uint32_t slot, const char *name, size_t len,
+               struct xattr_view *ret_view);
+/* Calls emit for all xattrs of a past state, in no order, until it returns non-zero (returned). */
+int past_xattrs(const struct index *idx, uint32_t slot, int (*emit)(void *arg, const struct xattr_view *view),
+                void *arg);
+
+#endif

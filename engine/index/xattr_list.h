@@ -1,0 +1,33 @@
+/*
+ * xattr_list.h - the list of xattrs of an inode or a past state, in names.
+ *
+ * Locking: as index.h. Reserved by whoever applies the op. */
+#ifndef ENGRAMFS_XATTR_LIST_H
+#define ENGRAMFS_XATTR_LIST_H
+
+#include "index/index.h"
+
+/* A new one at the front: `value_len` bytes at `value`, or a locator with XATTR_IS_EXTENT, or nothing. */
+void xattr_add(struct index *idx, struct inode_rec *inode, const struct xattr_rec *rec, const char *name,
+               const void *value);
+/* Takes one out of the list that it is in. */
+/* The same of one whose neighbour in front is known; 0: it is the first. */
+void xattr_take_behind(struct index *idx, struct inode_rec *inode, uint32_t before,
+                       const struct xattr_view *view);
+void xattr_take(struct index *idx, struct inode_rec *inode, uint32_t handle, const struct xattr_view *view);
+/* Puts one that is in no list to the front. */
+void xattr_put(struct index *idx, struct inode_rec *inode, uint32_t handle);
+/* Frees one that is in no list. -EBADMSG. */
+int xattr_free(struct index *idx, uint32_t handle, const struct xattr_view *view, uint64_t seq);
+
+/* Names that some lists may have; what is not among them they have not, so that lists of thousands need not
+ * be compared name by name. */
+#define XATTR_NAME_BITS 65536u
+struct xattr_names {
+    uint64_t bits[XATTR_NAME_BITS / 64];
+};
+void xattr_names_none(struct xattr_names *names);
+void xattr_names_add(const struct index *idx, const struct inode_rec *inode, struct xattr_names *names);
+bool xattr_names_may_have(const struct xattr_names *names, const struct xattr_view *view);
+
+#endif
