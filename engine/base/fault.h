@@ -271,32 +271,22 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(WALKS_UNCOUNTED)    /* those of a batch may be of any number of long lists */                          \
     M(LOOKED_FOR_EACH)    /* each xattr to be copied is looked for in the file's list */                     \
     M(LOOKS_UNCOUNTED)    /* those of a step are looked for in one hold, in any number of lists */           \
+    M(BIT_LATE)           /* what a feature bit lets be written is written before the bit */                 \
+    M(BIT_IN_HOLD)        /* a feature bit is set while the store is held */                                 \
+    M(PAST_NAME_FREED)    /* an inode is freed although a past name leads to it */                           \
+    M(COOKIE_COUNTED)     /* cookies do not tell the batch, although there is a past */                      \
+    M(KEPT_IS_ORPHAN)     /* an inode without a name is an orphan, whatever past names it has */             \
+    M(TEXT_FREED_TWICE)   /* a past name that is dropped frees a text that an older one shares */            \
+    M(SHOWN_TWICE)        /* a listing at a batch shows what was there, and what is there now */             \
+    M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
+    M(WRONG_NEIGHBOUR)    /* a past state reads what it lacks from the head at once */                       \
+    M(HOLE_UNMARKED)      /* what was a hole when a state ended is as it was filled later */                 \
+    M(ABSENT_UNMARKED)    /* an xattr that was not there when a state ended is as it was set later */        \
+    M(TAIL_IS_DEAD)       /* what a truncation has left is no past state's */                                \
+    M(TAIL_IS_LIVE)       /* where a file has grown again a past state reads what it has now */              \
+    M(THIN_FREES)         /* what a dropped past state has is freed, whatever an older one reads */          \
+    M(END_UNMARKED)       /* the end of a past state is forgotten with it */                                 \
     M(NO_LOCK)            /* the store is not locked */
-    M(END_UNREAD)       /* the log goes on in a block that was not read */                                   \
-    M(END_CACHED)       /* what is in memory of that block proves that it can be */                          \
-    M(LOG_STAYS)        /* a segment that cannot be written is not left */                                   \
-    M(LEFT_UNCUT)       /* one is left with what there is of a batch that failed */                          \
-    M(LEFT_EACH_TIME)   /* one is left for each batch that fails */                                          \
-    M(WALKED_FOR_EACH)  /* each relocation of an xattr goes through the file's list */                       \
-    M(WALKS_UNCOUNTED)  /* those of a batch may be of any number of long lists */                            \
-    M(LOOKED_FOR_EACH)  /* each xattr to be copied is looked for in the file's list */                       \
-    M(LOOKS_UNCOUNTED)  /* those of a step are looked for in one hold, in any number of lists */             \
-    M(BIT_LATE)         /* what a feature bit lets be written is written before the bit */                   \
-    M(BIT_IN_HOLD)      /* a feature bit is set while the store is held */                                   \
-    M(PAST_NAME_FREED)  /* an inode is freed although a past name leads to it */                             \
-    M(COOKIE_COUNTED)   /* cookies do not tell the batch, although there is a past */                        \
-    M(KEPT_IS_ORPHAN)   /* an inode without a name is an orphan, whatever past names it has */               \
-    M(TEXT_FREED_TWICE) /* a past name that is dropped frees a text that an older one shares */              \
-    M(SHOWN_TWICE)      /* a listing at a batch shows what was there, and what is there now */               \
-    M(AMEND_FREES)      /* what a state that is not kept loses is freed, whatever a past state reads */      \
-    M(WRONG_NEIGHBOUR)  /* a past state reads what it lacks from the head at once */                         \
-    M(HOLE_UNMARKED)    /* what was a hole when a state ended is as it was filled later */                   \
-    M(ABSENT_UNMARKED)  /* an xattr that was not there when a state ended is as it was set later */          \
-    M(TAIL_IS_DEAD)     /* what a truncation has left is no past state's */                                  \
-    M(TAIL_IS_LIVE)     /* where a file has grown again a past state reads what it has now */                \
-    M(THIN_FREES)       /* what a dropped past state has is freed, whatever an older one reads */            \
-    M(END_UNMARKED)     /* the end of a past state is forgotten with it */                                   \
-    M(NO_LOCK)          /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };
