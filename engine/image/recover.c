@@ -129,6 +129,8 @@ static int load_any(struct recovery *rec, uint64_t id, struct ckpt_position *ret
     if (eng->sb.version == FORMAT_VERSION_OLD)
         return load_old(rec, id, ret_pos);
     int r = eng->opt.read_only ? 0 : images_settle(&eng->checkpoints->images, id);
+    if (r && r != -ENOENT) /* as it is it may be whole, and newer than what else there is */
+        eng->checkpoints->unread = id;
     if (!r)
         r = load_checkpoint(eng, id, ret_pos);
     if (r) /* of one that is not used, or not of this format */

@@ -170,6 +170,7 @@ static size_t mark_group(struct compact *c, size_t first, struct idmap *wanted)
     uint64_t refs = 0;
     size_t i = first;
     bool tight = c->goal || choose_is_tight(c->eng);
+    c->copy.aged = true;
     pthread_rwlock_rdlock(&c->eng->index_lock);
     for (; i < c->n_victims; i++) {
         const struct seg_rec *seg = index_segment(&c->eng->idx, c->victims[i].id);
@@ -177,6 +178,7 @@ static size_t mark_group(struct compact *c, size_t first, struct idmap *wanted)
         if (refs && (tight || refs + n > c->eng->compact_group) && !MUTANT(GROUP_ALL))
             break;
         refs += n;
+        c->copy.aged = c->copy.aged && (!seg || !keepers_need(c->eng, KEEPER_CHECKPOINTS, seg));
         idmap_set(wanted, c->victims[i].id, 1);
     }
     pthread_rwlock_unlock(&c->eng->index_lock);
@@ -287,7 +289,6 @@ static int empty_victims(struct compact *c, bool aged)
     if (r)
         return r;
     leave_older_output(c);
-    c->copy.aged = aged;
     c->install.victims = c->victims;
     c->install.n_victims = c->n_victims;
     pthread_mutex_lock(&c->job->lock);
