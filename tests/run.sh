@@ -289,7 +289,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         sample/powercut) args=(--stride 37) ;;
         sample/faults) args=(--stride 61) ;;
         sample/twolives) args=(--stride 9 --seeds 10) ;;
-        default/faults) args=(--stride 3) ;;
+        default/faults) args=(--stride 5) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
         quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;
