@@ -342,6 +342,7 @@ static bool mend_cut(unsigned copy, uint64_t keep, unsigned *ret_notes)
     size_t size;
     image_name(it.live.images.map.id, copy, name);
     MUST(simdisk_get(it.disk, name, &data, &size) == 0);
+    MUST(keep <= size);
     simdisk_put(it.disk, name, data, keep);
     free(data);
     MUST(it_open(&it, &l) == it.live.images.map.id);
@@ -378,11 +379,10 @@ Test(image_damage, a_copy_that_lacks_more_than_its_end_is_told, .init = setup, .
 {
     uint64_t root = it.live.images.map.root.offset;
     for (unsigned copy = 0; copy < IMAGE_COPIES; copy++) {
-        for (uint64_t keep = 0; keep < root;
-             keep = keep + 1000 < root ? keep + 1000 : MAX_OF(keep + 1, root - 1)) {
+        for (uint64_t left = root; left > 0; left = left > 1000 ? left - 1000 : 0) {
             unsigned notes;
-            MUST(!mend_cut(copy, keep, &notes) && notes == 1);
-            MUST(!mend_cut(copy, keep, &notes) && notes == 1); /* the next time, too */
+            MUST(!mend_cut(copy, left - 1, &notes) && notes == 1);
+            MUST(!mend_cut(copy, left - 1, &notes) && notes == 1); /* the next time, too */
         }
         MUST(prove(true).mended > 0 && prove(true).n == 0);
     }
