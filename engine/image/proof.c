@@ -153,7 +153,7 @@ static bool is_among(const struct findings *l, const struct finding *f)
 
 static int prove_superblock(struct proof *p, unsigned which)
 {
-    uint8_t expect[2 * SUPERBLOCK_SIZE], data[sizeof expect];
+    uint8_t expect[2 * SUPERBLOCK_SIZE], data[sizeof expect] = {0};
     uint64_t size = 0;
     if (which && p->eng->sb.version == FORMAT_VERSION_OLD) /* it has none that counts yet */
         return 0;
