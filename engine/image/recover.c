@@ -110,10 +110,19 @@ static void go_on_from(struct recovery *rec, uint64_t id, const struct ckpt_posi
     stand_at(rec, pos);
 }
 
+/* `r`: whether the checkpoint could be made durable. If not just now, it may be whole as it is, and newer
+ * than what else there is. */
+static int settled(struct eng *eng, uint64_t id, int r)
+{
+    if (r && r != -ENOENT)
+        eng->checkpoints->unread = id;
+    return r;
+}
+
 static int load_old(struct recovery *rec, uint64_t id, struct ckpt_position *ret_pos)
 {
     struct eng *eng = rec->eng;
-    int r = eng->opt.read_only ? 0 : checkpoint_v1_settle(eng, id);
+    int r = eng->opt.read_only ? 0 : settled(eng, id, checkpoint_v1_settle(eng, id));
     if (!r)
         r = checkpoint_v1_load(eng, id, &eng->idx, ret_pos);
     eng->checkpoints->is_v1 = !r;
@@ -128,9 +137,7 @@ static int load_any(struct recovery *rec, uint64_t id, struct ckpt_position *ret
     struct image_note none[IMAGE_NOTES];
     if (eng->sb.version == FORMAT_VERSION_OLD)
         return load_old(rec, id, ret_pos);
-    int r = eng->opt.read_only ? 0 : images_settle(&eng->checkpoints->images, id);
-    if (r && r != -ENOENT) /* as it is it may be whole, and newer than what else there is */
-        eng->checkpoints->unread = id;
+    int r = eng->opt.read_only ? 0 : settled(eng, id, images_settle(&eng->checkpoints->images, id));
     if (!r)
         r = load_checkpoint(eng, id, ret_pos);
     if (r) /* of one that is not used, or not of this format */

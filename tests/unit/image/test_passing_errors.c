@@ -721,3 +721,25 @@ Test(passing_errors, files_of_a_damaged_checkpoint_stay_until_the_next)
     unit_done(&c);
     unit_open(&u);
 }
+
+/* As long as the disk refuses each sync no checkpoint can be adopted, and the log alone, the beginning of
+ * which is there, has a gap. */
+Test(passing_errors, of_each_sync_are_no_damage)
+{
+    uint64_t doc = unit_file(&u, "doc", SIZE, 1);
+    unit_file(&u, "kept", SIZE, 5);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(log_seal_locked(&u.eng->log), 0);
+        unit_write(&u, doc, SIZE, 2 + i, 0);
+        cr_assert_eq(eng_tick(u.eng), 0);
+        write_checkpoint(u.eng);
+    }
+    (void)retire_segments(u.eng);
+    cr_assert(unit_has_segment(&u, 1) && !unit_has_segment(&u, 2));
+    unit_kill(&u, SIM_DROP_ALL, 0);
+    simdisk_fail_always(u.disk, SIM_DATASYNC, EIO);
+    cr_assert_eq(unit_try_open(&u), -EIO, "%s", u.why);
+    simdisk_fail_always(u.disk, SIM_DATASYNC, 0);
+    unit_open(&u);
+    cr_assert(unit_holds(&u, unit_lookup(&u, "doc"), SIZE, 4));
+}
