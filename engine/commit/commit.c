@@ -274,10 +274,10 @@ static bool is_told(const struct eng *eng, const struct txn *txn)
 int commit_txn(struct eng *eng, struct txn *txn)
 {
     size_t orphans = 0, n_own = txn->n_ops;
-    if (!is_told(eng, txn))
-        return -EPROTONOSUPPORT;
     enum reserve_use use = use_of(eng, txn, n_own);
     int r = orphans_stage(eng, txn, &orphans);
+    if (!r && !is_told(eng, txn))
+        r = -EPROTONOSUPPORT;
     if (!r)
         r = fetch_ahead(eng, txn);
     if (!r && txn->n_ops)

@@ -420,7 +420,7 @@ static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct
         return 1;
     if (!index_xattr(idx, x, &view))
         return -EBADMSG;
-    xattr_take_behind(idx, inode, before, &view);
+    xattr_take(idx, inode, before, &view);
     if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
         return past_give_xattr(idx, inode, x, gone, seq);
     return xattr_free(idx, x, &view, seq);

@@ -28,6 +28,7 @@ static const uint8_t shifts[INDEX_TABLES] = {7, 5, 2, 6, 4, 10, 10, 6, 10, 10, 5
 void index_limits(struct index *idx, struct index_limits *ret_limits)
 {
     ret_limits->has_history = false;
+    ret_limits->has_past = idx->s.n_past > 0;
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         ret_limits->used[i] = index_table(idx, i)->used;
 }
@@ -67,8 +68,11 @@ static bool past_is_in_range(const struct index_limits *l, const struct inode_re
 static bool life_is_in_range(const struct index_limits *l, const struct inode_rec *inode)
 {
     bool is_past = inode->flags & INODE_PAST;
-    if (!l->has_history) /* index_verify() looks at `past` and `actor`; 108 is carried */
-        return !(inode->flags & ~(uint32_t)INODE_FLAGS_PLAIN) && leads(l, DENTRIES, inode->dentry);
+    if (!l->has_history) /* 108 is carried */
+        return !(inode->flags & ~(uint32_t)INODE_FLAGS_PLAIN) && !inode->past && !inode->actor &&
+               leads(l, DENTRIES, inode->dentry);
+    if (!l->has_past && (is_past || inode->past))
+        return false;
     if (!leads(l, INODES, inode->past) || !leads(l, ACTORS, inode->actor))
         return false;
     if (is_past)

@@ -13,6 +13,7 @@
 struct index_limits {
     uint32_t used[INDEX_TABLES];
     bool has_history; /* the caller's: whether records may be as INCOMPAT_HISTORY lets them */
+    bool has_past;    /* there are past states: else an inode with one would be changed as if it had */
 };
 
 void index_limits(struct index *idx, struct index_limits *ret_limits);
@@ -24,8 +25,8 @@ int index_check_chunk(const struct index_limits *limits, unsigned table, uint32_
 int index_check_head(const struct index *idx);
 /* Whether the trees, whose nodes may all be had, are sound: btree_validate(). */
 int index_check_trees(const struct index *idx);
-/* Whether no record of the chunk's free chain, which is sound (table_check_chain()), is in use; buckets have
- * no such chain. 0 or -EBADMSG. */
+/* Whether no record of the chunk's free chain, which is sound (table_check_chain()), is in use; buckets,
+ * and actors, have no such chain. 0 or -EBADMSG. */
 int index_check_free(unsigned table, const struct table_meta *m, const uint8_t *chunk);
 
 #endif

@@ -76,19 +76,13 @@ static int mend_segments(struct mend *m, const struct index_file *files, size_t 
     return r;
 }
 
-static bool is_locator(const struct mend *m, const struct locator *loc)
-{
-    return loc->len && loc->ext_len <= EXTENT_MAX && loc->skip < loc->ext_len &&
-           loc->len <= loc->ext_len - loc->skip && index_segment(m->idx, loc->seg);
-}
-
 /* ---- inodes --------------------------------------------------------------------------------- */
 
 /* Whether the tree may name content of that file there. */
 static bool has_extent(const struct mend *m, struct bkey key, const struct locator *loc)
 {
     const struct inode_rec *inode = index_slot(m->idx, key.a);
-    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && is_locator(m, loc) &&
+    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && index_locator_is_valid(m->idx, loc) &&
            key.b <= ENG_FILE_SIZE_MAX &&
            (key.b + loc->len <= inode->size ||
             ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));
@@ -117,7 +111,7 @@ static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec
     if (!S_ISREG(inode->mode))
         return !inode->flags;
     if (inode->flags & INODE_INLINE)
-        return is_locator(m, &inode->first) &&
+        return index_locator_is_valid(m->idx, &inode->first) &&
                (inode->first.len <= inode->size || (!inode->size && (inode->flags & INODE_TAIL)));
     return inode->extents.n == m->n_extents[slot] && inode->extents.bytes == m->bytes[slot];
 }
@@ -129,7 +123,7 @@ static void mend_xattrs(struct mend *m, struct inode_rec *inode)
     uint32_t last = 0, n = 0, x = inode->xattrs;
     while (x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
            view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
-           (!view.is_extent || (is_locator(m, &view.loc) && view.loc.len == view.value_len)) &&
+           (!view.is_extent || (index_locator_is_valid(m->idx, &view.loc) && view.loc.len == view.value_len)) &&
            names_mark(&m->idx->names, x, xattr_stored_size(&view), m->cells)) {
         last = x;
         x = view.next;

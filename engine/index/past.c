@@ -182,7 +182,7 @@ int past_give_xattr(struct index *idx, const struct inode_rec *head, uint32_t ha
     struct xattr_view view, own;
     if (!newest || !index_xattr(idx, handle, &view))
         return -EBADMSG;
-    uint32_t has = index_find_xattr(idx, newest, view.name, view.name_len);
+    uint32_t before, has = index_find_xattr_behind(idx, newest, view.name, view.name_len, &before);
     if (!has) {
         keep_xattr(idx, newest, handle, &view);
         return 0;
@@ -190,7 +190,7 @@ int past_give_xattr(struct index *idx, const struct inode_rec *head, uint32_t ha
     int r = xattr_free(idx, handle, &view, seq);
     if (r || !gone || !index_xattr(idx, has, &own) || !own.is_absent)
         return r;
-    xattr_take(idx, newest, has, &own); /* it is absent again where this one reads: nothing needs to say so */
+    xattr_take(idx, newest, before, &own); /* it is absent again where this one reads: nothing needs to say so */
     return free_past_xattr(idx, has, &own, seq);
 }
 

@@ -80,7 +80,8 @@ int64_t index_subdirs_at(const struct index *idx, uint32_t dir, uint64_t at, uin
 /* ---- for apply.c ---------------------------------------------------------- */
 
 /* Whether the op may make a past name, change or drop one: then at most so many records, one entry of
- * past_order and two of past_lookup. For all others none of the calls below is made. */
+ * past_order and two of past_lookup. For all others none of the calls
+ * below is made, but for past_names_join(). */
 #define PAST_NAME_RECORDS 6u
 static inline bool past_names_changes(const struct index *idx, const struct op *op)
 {

@@ -255,7 +255,7 @@ static void verify_content(struct verify *v, uint32_t slot, const struct inode_r
 /* Of a past state, what it is by itself: whether it is in a line its head tells. */
 static void verify_past(struct verify *v, uint32_t slot, const struct inode_rec *past)
 {
-    uint32_t may_be = S_ISREG(past->mode) ? INODE_FLAGS_PAST : INODE_FLAGS_PAST & ~(uint32_t)INODE_INLINE;
+    uint32_t may_be = INODE_PAST | INODE_PAST_TAIL | INODE_GOING | (S_ISREG(past->mode) ? INODE_INLINE : 0);
     v->n_past++;
     if (past->flags & ~may_be)
         report(v, "past state %u: unknown flags", slot);
@@ -302,7 +302,7 @@ static void verify_inodes(struct verify *v)
         if (!inode)
             continue;
         verify_xattrs(v, slot, inode);
-        v->has_lines = v->has_lines || inode->past || inode->flags & INODE_PAST;
+        v->has_lines = v->has_lines || inode->past || inode->flags & (INODE_PAST | INODE_PAST_TAIL);
         if (inode->flags & INODE_PAST) {
             verify_past(v, slot, inode);
             continue;

@@ -28,7 +28,7 @@ static void convert_inode(struct inode_rec *inode, uint32_t slot)
     else if (S_ISBLK(inode->mode) || S_ISCHR(inode->mode))
         inode->rdev = old.bytes;
     bool is_inline = inode->flags & INODE_INLINE;
-    if (!S_ISREG(inode->mode) && old.n_extents) {
+    if ((!S_ISREG(inode->mode) && old.n_extents) || inode->flags & ~(uint32_t)INODE_FLAGS_PLAIN) {
         inode->flags = UINT32_MAX; /* no such flags are: verification finds it */
     } else if (is_inline && (old.n_extents != 1 || old.bytes != old.first.len)) {
         inode->flags &= ~(uint32_t)INODE_INLINE;

@@ -23,24 +23,12 @@ static void set_next(struct index *idx, uint32_t handle, uint32_t next)
     memcpy(names_mut(&idx->names, handle, sizeof next), &next, sizeof next); /* xattr_rec.next */
 }
 
-void xattr_take_behind(struct index *idx, struct inode_rec *inode, uint32_t before,
-                       const struct xattr_view *view)
+void xattr_take(struct index *idx, struct inode_rec *inode, uint32_t before, const struct xattr_view *view)
 {
     if (before)
         set_next(idx, before, view->next);
     else
         inode->xattrs = view->next;
-}
-
-void xattr_take(struct index *idx, struct inode_rec *inode, uint32_t handle, const struct xattr_view *view)
-{
-    struct xattr_view prev;
-    uint32_t before = 0, at = inode->xattrs;
-    while (at != handle && index_xattr(idx, at, &prev)) {
-        before = at;
-        at = prev.next;
-    }
-    xattr_take_behind(idx, inode, before, view);
 }
 
 void xattr_put(struct index *idx, struct inode_rec *inode, uint32_t handle)

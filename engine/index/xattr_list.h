@@ -10,11 +10,9 @@
 /* A new one at the front: `value_len` bytes at `value`, or a locator with XATTR_IS_EXTENT, or nothing. */
 void xattr_add(struct index *idx, struct inode_rec *inode, const struct xattr_rec *rec, const char *name,
                const void *value);
-/* Takes one out of the list that it is in. */
-void xattr_take(struct index *idx, struct inode_rec *inode, uint32_t handle, const struct xattr_view *view);
-/* The same of one whose neighbour in front is known; 0: it is the first. */
-void xattr_take_behind(struct index *idx, struct inode_rec *inode, uint32_t before,
-                       const struct xattr_view *view);
+/* Takes one, `view`, out of the list that it is in, in which it stands behind `before`; 0: it is the first
+ * (index_find_xattr_behind()). */
+void xattr_take(struct index *idx, struct inode_rec *inode, uint32_t before, const struct xattr_view *view);
 /* Puts one that is in no list to the front. */
 void xattr_put(struct index *idx, struct inode_rec *inode, uint32_t handle);
 /* Frees one that is in no list. -EBADMSG. */

@@ -217,8 +217,7 @@ Test(golden, one_of_version_2_that_died)
     cr_assert(!eng_has_history(u.eng));
 }
 
-/* Whose tables are written as they were: a checkpoint in which nothing is new has the bytes of the old one.
- */
+/* Whose next checkpoint has no more tables. */
 Test(golden, one_of_version_2_that_was_closed)
 {
     use_images(golden_closed_v2, ARRAY_LEN(golden_closed_v2));

@@ -394,7 +394,7 @@ static int check_inode(const struct inode_rec *inode, bool has_history)
     static uint8_t chunk[TABLE_CHUNK_SIZE];
     const struct table_meta none = {0};
     memcpy(chunk + sizeof *inode, inode, sizeof *inode);
-    limits.has_history = has_history;
+    limits.has_history = limits.has_past = has_history;
     return index_check_chunk(&limits, TABLE_INODES, 0, &none, chunk);
 }
 
@@ -433,6 +433,10 @@ Test(past_tables, inodes_of_either_kind)
     cr_assert_eq(check_inode(&rec, true), -EBADMSG);
     rec = head, rec.actor = 10;
     cr_assert_eq(check_inode(&rec, true), -EBADMSG);
+    cr_assert_eq(check_inode(&rec, false), -EBADMSG);
+    rec = head, rec.past = 1;
+    cr_assert_eq(check_inode(&rec, true), 0);
+    cr_assert_eq(check_inode(&rec, false), -EBADMSG);
     rec = past, past_set_end(&rec, 7);
     cr_assert_eq(check_inode(&rec, true), -EBADMSG, "it ends before it begins");
     rec = past, past_set_head(&rec, 2, 1);
