@@ -5,7 +5,7 @@
 #   tests/run.sh full [PART...]         the long version; `tests/run.sh full help` lists its parts
 #   tests/run.sh soak HOURS             random tests with new seeds until the time is over
 #
-# Without a word: what CI runs, under 20 minutes on two cores. `quick` leaves
+# Without a word: what CI runs, under 35 minutes on two processors. `quick` leaves
 # out the sanitizers and shortens the long runs; `full` lengthens them: under three
 # hours, in parts of at most one, each of which also runs alone. As many
 # tests run at a time as there are processors, and one. What is missing is installed by

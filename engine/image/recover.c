@@ -111,10 +111,10 @@ static void go_on_from(struct recovery *rec, uint64_t id, const struct ckpt_posi
 }
 
 /* `r`: whether the checkpoint could be made durable. If not just now, it may be whole as it is, and newer
- * than what else there is. */
+ * than what else there is. One that is damaged, or of another store, is not. */
 static int settled(struct eng *eng, uint64_t id, int r)
 {
-    if (r && r != -ENOENT)
+    if (r && r != -ENOENT && r != -EBADMSG)
         eng->checkpoints->unread = id;
     return r;
 }

@@ -82,8 +82,8 @@ static int mend_segments(struct mend *m, const struct index_file *files, size_t 
 static bool has_extent(const struct mend *m, struct bkey key, const struct locator *loc)
 {
     const struct inode_rec *inode = index_slot(m->idx, key.a);
-    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) && index_locator_is_valid(m->idx, loc) &&
-           key.b <= ENG_FILE_SIZE_MAX &&
+    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) &&
+           index_locator_is_valid(m->idx, loc) && key.b <= ENG_FILE_SIZE_MAX &&
            (key.b + loc->len <= inode->size ||
             ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));
 }
@@ -121,10 +121,11 @@ static void mend_xattrs(struct mend *m, struct inode_rec *inode)
 {
     struct xattr_view view;
     uint32_t last = 0, n = 0, x = inode->xattrs;
-    while (x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
-           view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
-           (!view.is_extent || (index_locator_is_valid(m->idx, &view.loc) && view.loc.len == view.value_len)) &&
-           names_mark(&m->idx->names, x, xattr_stored_size(&view), m->cells)) {
+    while (
+        x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
+        view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
+        (!view.is_extent || (index_locator_is_valid(m->idx, &view.loc) && view.loc.len == view.value_len)) &&
+        names_mark(&m->idx->names, x, xattr_stored_size(&view), m->cells)) {
         last = x;
         x = view.next;
     }

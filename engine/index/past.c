@@ -190,7 +190,8 @@ int past_give_xattr(struct index *idx, const struct inode_rec *head, uint32_t ha
     int r = xattr_free(idx, handle, &view, seq);
     if (r || !gone || !index_xattr(idx, has, &own) || !own.is_absent)
         return r;
-    xattr_take(idx, newest, before, &own); /* it is absent again where this one reads: nothing needs to say so */
+    xattr_take(idx, newest, before,
+               &own); /* it is absent again where this one reads: nothing needs to say so */
     return free_past_xattr(idx, has, &own, seq);
 }
 

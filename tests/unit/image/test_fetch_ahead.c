@@ -3,6 +3,7 @@
  * before everybody waits for it, and a read that fails has changed nothing. */
 #include "inside.h"
 
+#include "looked_reads.h"
 #include "must.h"
 #include "unit_store.h"
 
@@ -64,45 +65,6 @@ TestSuite(fetch_ahead, .init = setup, .fini = teardown, .timeout = 600);
 
 /* ---- what is read while all wait --------------------------------------------------------------- */
 
-/* The store whose reads are looked at; how many of its index were made under the exclusive index_lock. */
-static struct {
-    const struct eng_io_ops *ops;
-    struct eng_io_ops looking;
-    struct eng *eng;
-    unsigned n, n_waited_for;
-} reads;
-
-static ssize_t look_pread(struct io_file *file, void *buf, size_t size, uint64_t offset)
-{
-    if (reads.eng) {
-        reads.n++;
-        if (pthread_rwlock_tryrdlock(&reads.eng->index_lock) == 0)
-            pthread_rwlock_unlock(&reads.eng->index_lock);
-        else
-            reads.n_waited_for++;
-    }
-    return reads.ops->pread(file, buf, size, offset);
-}
-
-static void open_looking(void)
-{
-    reads.ops = u.opt.io->ops;
-    reads.looking = *reads.ops;
-    reads.looking.pread = look_pread;
-    u.opt.io->ops = &reads.looking;
-    unit_open(&u);
-    MUST(!loading_is_done(&u.eng->loading));
-    reads.eng = u.eng;
-    reads.n = reads.n_waited_for = 0;
-}
-
-static void close_looking(void)
-{
-    reads.eng = NULL;
-    unit_close(&u);
-    u.opt.io->ops = reads.ops;
-}
-
 static unsigned absent_names(void)
 {
     const struct table *t = &u.eng->idx.names.cells;
@@ -114,14 +76,14 @@ static unsigned absent_names(void)
 
 Test(fetch_ahead, a_name_that_fits_nowhere_reads_no_names)
 {
-    open_looking();
+    open_looking(&u);
     unsigned before = absent_names();
     MUST(before >= 15);
     for (unsigned i = 0; i < 5; i++)
         MUST(create(&u, i, NAME_SIZE + 40) == 0);
     cr_assert(reads.n > 0 && reads.n_waited_for == 0, "%u of %u", reads.n_waited_for, reads.n);
     cr_assert_leq(before - absent_names(), 3u); /* the last, and those of names of the same bucket */
-    close_looking();
+    close_looking(&u);
     unit_open(&u);
     MUST(eng_tick(u.eng) == 0 && unit_problems(&u) == 0);
 }
@@ -240,10 +202,10 @@ Test(fetch_ahead, nor_do_those_that_take_neighbours_along)
     for (unsigned k = 0; k < 100; k++) {
         struct unit all = u;
         unit_clone(&u, &all);
-        open_looking();
+        open_looking(&u);
         MUST(change_of_content(k) == 0 && commit_orphans(u.eng) == 0);
         cr_assert_eq(reads.n_waited_for, 0, "change %u: %u of %u", k, reads.n_waited_for, reads.n);
-        close_looking();
+        close_looking(&u);
         unit_done(&u);
         u = all;
     }
@@ -292,12 +254,12 @@ Test(fetch_ahead, nor_do_removals_that_join_buckets)
         MUST(checkpoint_write(u.eng) == 0); /* no log is replayed, which would load more with each */
         unit_close(&u);
         rest_from = 0;
-        open_looking();
+        open_looking(&u);
         uint64_t buckets = u.eng->idx.s.n_buckets;
         MUST(eng_unlink(u.eng, ENG_ROOT_INO, name_of(2 * k + 1, SHORT_SIZE)) == 0);
         MUST(u.eng->idx.s.n_buckets == buckets - 2);
         cr_assert_eq(reads.n_waited_for, 0, "removal %u: %u of %u", k, reads.n_waited_for, reads.n);
-        close_looking();
+        close_looking(&u);
         rest_from = UINT64_MAX;
         unit_open(&u);
     }
@@ -320,12 +282,12 @@ Test(fetch_ahead, nor_does_a_batch_of_many_names)
         MUST(create(&u, i, NAME_SIZE + 1) == 0);
     unit_close(&u);
     rest_from = 0;
-    open_looking();
+    open_looking(&u);
     uint64_t buckets = u.eng->idx.s.n_buckets;
     MUST(eng_put_many(u.eng, records, BATCH) == BATCH);
     cr_assert_geq(u.eng->idx.s.n_buckets, buckets + BATCH);
     cr_assert_eq(reads.n_waited_for, 0, "%u of %u", reads.n_waited_for, reads.n);
-    close_looking();
+    close_looking(&u);
 }
 
 /* Each alone, since one brings what another needs. */
@@ -335,14 +297,14 @@ Test(fetch_ahead, no_change_reads_the_index_while_all_wait)
     for (unsigned k = 0, more = 1; more; k++) {
         struct unit all = u;
         unit_clone(&u, &all);
-        open_looking();
+        open_looking(&u);
         long r = change(k);
         more = r != 1;
         cr_assert_geq(r, 0, "change %u: %ld", k, r);
         if (r == 0)
             (void)commit_orphans(u.eng);
         cr_assert_eq(reads.n_waited_for, 0, "change %u: %u of %u", k, reads.n_waited_for, reads.n);
-        close_looking();
+        close_looking(&u);
         unit_done(&u);
         u = all;
     }
@@ -358,11 +320,11 @@ Test(fetch_ahead, nor_does_the_next_inode)
         MUST(create(&u, i, 10) == 0);
     unit_close(&u);
     rest_from = 0;
-    open_looking();
+    open_looking(&u);
     MUST(u.eng->idx.inodes.n_chunks > 1 && u.eng->idx.inodes.n_free == 0);
     MUST(create(&u, 700, 10) == 0 && reads.n > 0);
     cr_assert_eq(reads.n_waited_for, 0, "%u of %u", reads.n_waited_for, reads.n);
-    close_looking();
+    close_looking(&u);
 }
 
 /* ---- what is walked while all wait ---------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "inside.h"
 
 #include "index/past_names.h"
+#include "looked_reads.h"
 #include "must.h"
 #include "unit_store.h"
 
@@ -85,26 +86,6 @@ static void teardown(void)
 
 TestSuite(past_ahead, .init = setup, .fini = teardown, .timeout = 300);
 
-/* The store whose reads are looked at; how many of its index were made under the exclusive index_lock. */
-static struct {
-    const struct eng_io_ops *ops;
-    struct eng_io_ops looking;
-    struct eng *eng;
-    unsigned n, n_waited_for;
-} reads;
-
-static ssize_t look_pread(struct io_file *f, void *buf, size_t size, uint64_t offset)
-{
-    if (reads.eng) {
-        reads.n++;
-        if (pthread_rwlock_tryrdlock(&reads.eng->index_lock) == 0)
-            pthread_rwlock_unlock(&reads.eng->index_lock);
-        else
-            reads.n_waited_for++;
-    }
-    return reads.ops->pread(f, buf, size, offset);
-}
-
 static void stage_change(struct txn *txn, unsigned kind, unsigned i)
 {
     struct op *op;
@@ -143,21 +124,14 @@ static unsigned change(unsigned kind, unsigned i)
     struct unit all = u;
     struct txn txn = {0};
     unit_clone(&u, &all);
-    reads.ops = u.opt.io->ops;
-    reads.looking = *reads.ops;
-    reads.looking.pread = look_pread;
-    u.opt.io->ops = &reads.looking;
-    unit_open(&u);
-    MUST(!loading_is_done(&u.eng->loading));
-    reads.eng = u.eng;
-    reads.n = reads.n_waited_for = 0;
+    open_looking(&u);
     MUST(commit_begin(u.eng) == 0);
     stage_change(&txn, kind, i);
     cr_assert_eq(commit(&txn), 0, "%u of %u", kind, i);
     cr_assert_eq(reads.n_waited_for, 0, "%u of %u: %u of %u", kind, i, reads.n_waited_for, reads.n);
     reads.eng = NULL;
     cr_assert_eq(unit_problems(&u), 0);
-    u.opt.io->ops = reads.ops;
+    close_looking(&u);
     unit_done(&u);
     u = all;
     return reads.n;
