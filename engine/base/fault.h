@@ -249,6 +249,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWNER_BY_SLOT)    /* whatever lies in the slot of an extent's owner counts as that extent's */         \
     M(NO_RESERVE)       /* no space is set aside for a full disk */                                          \
     M(RESERVE_GROWS)    /* the reserve stays as large as it was */                                           \
+    M(GIVEN_BACK_WHOLE) /* for a checkpoint, the reserve, whatever it needs */                               \
+    M(VAIN_COPIES_STAY) /* what was copied in vain keeps its room */                                         \
+    M(UNINSTALLED_KEPT) /* what of a segment of survivors was not installed counts as needed */              \
+    M(INSTALLER_KEEPS)  /* the same where the installer has it */                                            \
     M(ONE_PIECE)        /* what the reserve grows by is one extent */                                        \
     M(EXTENTS_STAY)     /* a reserve whose extents are in use is not made anew */                            \
     M(TAKEN_IS_WRITTEN) /* a removal leaves no room for what a checkpoint under way has to write */          \

@@ -12,7 +12,8 @@
  * lies, on the disk or in the reserve, and a share of what is beside it. While a compaction runs, whose
  * report says by how much the store shrank, the reserve grows only if a third is missing, and shrinks not.
  *
- * Locking: a lock of its own, a leaf, held across the calls on this one file. */
+ * Locking: a lock of its own, a leaf, held across the calls on this one file, and those that allocate what
+ * it gives to another. */
 #include "core/reserve.h"
 
 #include "core/eng.h"
@@ -22,6 +23,7 @@
 #define COPIES 2u          /* of a checkpoint */
 #define CKPT_IMAGES_MAX 5u /* all checkpoint files together, in images of the index */
 #define RESERVE_STEP (UINT64_C(256) << 10)
+#define SPEND_SHARE 4u /* of it, for what may use all */
 #define SHRINK_FROM 3u /* times what is wanted: more than checkpoint files make it differ by */
 
 struct reserve {
@@ -458,7 +460,8 @@ bool reserve_spend_for(struct eng *eng, enum reserve_use use, const uint64_t mor
     pthread_mutex_lock(&eng->reserve->lock);
     uint64_t have = reserve_bytes(eng);
     least = least_locked(eng->reserve, least);
-    uint64_t size = use == RESERVE_ALL || have < RESERVE_STEP ? least : MAX_OF(have - RESERVE_STEP, least);
+    uint64_t step = use == RESERVE_ALL ? MAX_OF(have / SPEND_SHARE, RESERVE_STEP) : RESERVE_STEP;
+    uint64_t size = have < step ? least : MAX_OF(have - step, least);
     bool spent = size < have && resize_locked(eng, size) == 0;
     if (spent)
         reserve_removed(eng);
@@ -477,13 +480,42 @@ bool reserve_spend(struct eng *eng, enum reserve_use use)
     return reserve_spend_for(eng, use, NULL);
 }
 
+/* Gives back so much, in whole pieces. */
+static bool cut_locked(struct eng *eng, uint64_t bytes)
+{
+    uint64_t have = reserve_bytes(eng);
+    uint64_t left = have - MIN_OF(have, bytes);
+    return have && resize_locked(eng, left / RESERVE_STEP * RESERVE_STEP) == 0;
+}
+
+int reserve_give(struct eng *eng, struct io_file *file, uint64_t from, uint64_t to)
+{
+    const struct eng_io_ops *ops = eng->io->ops;
+    int r = -ENOSPC;
+    pthread_mutex_lock(&eng->reserve->lock);
+    while (r == -ENOSPC && cut_locked(eng, to - from)) {
+        r = ops->allocate(file, from, to);
+        if (r == -ENOSPC && give_back_locked(eng))
+            r = ops->allocate(file, from, to);
+    }
+    pthread_mutex_unlock(&eng->reserve->lock);
+    reserve_set_short(eng);
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
 bool reserve_open_up(struct eng *eng, uint64_t needed)
 {
     struct io_space space;
     if (!io_space_known(eng->io, &space) || space.avail_bytes >= needed)
         return true;
-    bool enough = space.avail_bytes + reserve_bytes(eng) >= needed;
-    if (enough)
-        (void)reserve_spend(eng, RESERVE_ALL);
-    return enough;
+    if (space.avail_bytes + reserve_bytes(eng) < needed)
+        return false;
+    pthread_mutex_lock(&eng->reserve->lock);
+    bool spent = cut_locked(eng, needed - space.avail_bytes);
+    if (spent)
+        reserve_removed(eng);
+    pthread_mutex_unlock(&eng->reserve->lock);
+    if (spent)
+        reserve_set_short(eng);
+    return true;
 }

@@ -6,6 +6,7 @@
 #include "index/index.h"
 
 struct eng;
+struct io_file;
 
 /* What may use the reserve. All but the last leave what a checkpoint of the whole index takes, without which
  * no room is ever won; of what is beside that: nothing is used; a half by removals; three quarters by those
@@ -52,8 +53,12 @@ bool reserve_leaves(struct eng *eng, enum reserve_use use, uint64_t size, const 
 bool reserve_spend(struct eng *eng, enum reserve_use use);
 /* Likewise, for work that changes so many chunks of each table, which a checkpoint has to write then. */
 bool reserve_spend_for(struct eng *eng, enum reserve_use use, const uint64_t more[INDEX_TABLES]);
-/* Before work that needs so many bytes: spends the reserve if the disk alone does not have them. False: both
- * together do not. */
+/* After -ENOSPC for [from, to) of a file: gives it so much of the reserve, of which others may take some
+ * meanwhile. 0: to be tried again, and what the file system can keep for the file it keeps. -ENOSPC: all was
+ * given; errors of the file. */
+int reserve_give(struct eng *eng, struct io_file *file, uint64_t from, uint64_t to);
+/* Before work that needs so many bytes: spends as much of the reserve as the disk alone does not have. False:
+ * both together do not. */
 bool reserve_open_up(struct eng *eng, uint64_t needed);
 
 #endif

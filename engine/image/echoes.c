@@ -539,7 +539,9 @@ static int put_noted(struct recovery *rec)
 {
     struct echo *echo = &rec->eng->log.echo;
     int r = echo_put(echo);
-    return r == -ENOSPC && reserve_spend(rec->eng, RESERVE_ALL) ? echo_put(echo) : r;
+    while (r == -ENOSPC && reserve_spend(rec->eng, RESERVE_ALL))
+        r = echo_put(echo);
+    return r;
 }
 
 /* What the files that go tell is written to another one, durably: the log has lost it, or may tomorrow. */

@@ -21,13 +21,25 @@ struct writer {
 
 /* ---- pieces ------------------------------------------------------------ */
 
+static int write_copy(struct writer *w, unsigned copy)
+{
+    const struct image_write *in = w->in;
+    struct iovec iov = {w->buf.data, w->buf.len};
+    int r = io_pwritev_full(w->files[copy], w->images->io->ops, &iov, 1, w->at);
+    while (r == -ENOSPC && in->make_room &&
+           in->make_room(in->arg, w->files[copy], w->at, w->at + w->buf.len) == 0) {
+        iov = (struct iovec){w->buf.data, w->buf.len};
+        r = io_pwritev_full(w->files[copy], w->images->io->ops, &iov, 1, w->at);
+    }
+    return r;
+}
+
 static int write_buffer(struct writer *w)
 {
     const struct eng_io_ops *ops = w->images->io->ops;
     int r = 0;
     for (unsigned copy = 0; copy < IMAGE_COPIES && !r && w->buf.len; copy++) {
-        struct iovec iov = {w->buf.data, w->buf.len};
-        r = io_pwritev_full(w->files[copy], ops, &iov, 1, w->at);
+        r = write_copy(w, copy);
         if (!r && ops->advise)
             ops->advise(w->files[copy], IO_WRITE_BACK, w->at, w->buf.len);
     }

@@ -35,6 +35,9 @@ struct image_write {
     int (*settle)(void *arg);
     /* Called after every few chunks. May be NULL. */
     void (*pause)(void *arg);
+    /* Called when the disk has no room for [from, to) of a file: 0, something was given back, and it is to be
+     * tried again; -errno, nothing was. May be NULL. */
+    int (*make_room)(void *arg, struct io_file *file, uint64_t from, uint64_t to);
     void *arg;
     bool keep_files; /* old files would not go: no cleaning */
 };

@@ -20,7 +20,7 @@ static int replace_superblock(struct eng *eng)
     struct superblock sb = eng->sb;
     sb.version = FORMAT_VERSION;
     int r = superblock_replace(eng->io, &sb);
-    if (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL))
+    while (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL))
         r = superblock_replace(eng->io, &sb);
     if (!r)
         eng->sb = sb;

@@ -82,6 +82,7 @@ static int install_here(struct compact *c)
     copy_leave_victim(&c->copy);
     copy_take(&c->copy, &og);
     r = install_outgoing(&c->install, &og);
+    c->copy.out_kept = MIN_OF(c->copy.out_kept, install_end(&og));
     c->copy.out_payload = og.payload;
     c->copy.out_new = og.fresh;
     if (!r && copy_out_is_full(&c->copy)) {
@@ -387,6 +388,8 @@ static int run(struct compact *c)
     full_disk_gained(eng);
     if (!r && !has_enough(c))
         r = empty_enough(c, false);
+    if (r == -ENOSPC)
+        copy_cut(&c->copy);
     int given = !r || r == -ENOSPC ? give_back_emptied(c) : 0;
     return r ? r : given;
 }

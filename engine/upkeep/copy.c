@@ -129,7 +129,7 @@ static int open_out(struct copier *c)
     int r = create_out(c);
     while (r == -ENOSPC && spend(c))
         r = create_out(c);
-    c->out_size = sizeof(struct segment_header);
+    c->out_size = c->out_kept = sizeof(struct segment_header);
     summary_reset(&c->out_summary);
     c->out_sealed = false;
     c->out_payload = 0;
@@ -290,6 +290,7 @@ void copy_take(struct copier *c, struct outgoing *ret_og)
     memcpy(ret_og->read, c->read, c->n_read * sizeof *c->read);
     c->n_read = 0;
     c->handed_over = c->copied;
+    c->out_kept = c->out_size;
 }
 
 void copy_leave_out(struct copier *c)
@@ -301,6 +302,15 @@ void copy_leave_out(struct copier *c)
 void copy_end(struct copier *c)
 {
     reader_end(&c->reader);
+}
+
+void copy_cut(struct copier *c)
+{
+    if (!c->out || c->out_kept >= c->out_size)
+        return;
+    install_cut(c->eng, c->out, c->out_kept);
+    c->out_size = c->out_kept;
+    c->out_buf.len = 0;
 }
 
 void copy_free(struct copier *c)

@@ -26,10 +26,11 @@ struct copier {
 
     struct segment *out;            /* pinned */
     uint64_t out_size, out_payload; /* payload not yet told to the log */
-    struct buf out_buf;             /* the end of `out` that was not written yet */
-    bool out_new;                   /* its directory entry is not durable yet */
-    struct summary out_summary;     /* of what was appended to it */
-    bool out_sealed;                /* the summary was written, or will not be */
+    uint64_t out_kept;  /* so far it is needed: what is behind was not handed over, or not installed */
+    struct buf out_buf; /* the end of `out` that was not written yet */
+    bool out_new;       /* its directory entry is not durable yet */
+    struct summary out_summary; /* of what was appended to it */
+    bool out_sealed;            /* the summary was written, or will not be */
 
     struct segment *in;                      /* pinned: the victim being read */
     struct segment *read[OUTGOING_READ_MAX]; /* pinned: those read since the last copy_take() */
@@ -65,6 +66,8 @@ void copy_take(struct copier *c, struct outgoing *ret_og);
 void copy_leave_out(struct copier *c);
 /* Ends the reading of the group; also after copy_begin() failed. */
 void copy_end(struct copier *c);
+/* After an error: nothing more is copied, and what was copied in vain gives its room back (install_cut()). */
+void copy_cut(struct copier *c);
 /* Gives up what was copied and not installed. */
 void copy_free(struct copier *c);
 

@@ -7,6 +7,7 @@
 #include "commit/retire.h"
 #include "core/keepers.h"
 #include "core/look.h"
+#include "core/reserve.h"
 #include "core/totals.h"
 #include "image/checkpoint.h"
 #include "image/self_check.h"
@@ -173,6 +174,22 @@ int install_outgoing(struct installer *in, struct outgoing *og)
     return r;
 }
 
+uint64_t install_end(const struct outgoing *og)
+{
+    for (size_t i = og->next; i < og->end && !MUTANT(UNINSTALLED_KEPT); i++)
+        if (og->refs[i].to.seg)
+            return (uint64_t)og->refs[i].to.off8 * 8;
+    return UINT64_MAX;
+}
+
+void install_cut(struct eng *eng, struct segment *out, uint64_t size)
+{
+    if (keepers_find_all(eng) || MUTANT(VAIN_COPIES_STAY) || eng->io->ops->truncate(out->file, size) != 0)
+        return;
+    reserve_removed(eng);
+    segments_resize(&eng->segments, out, size);
+}
+
 void install_drop(struct eng *eng, struct segment *out)
 {
     if (!out)
@@ -190,6 +207,8 @@ static int install_or_drop(struct installer *in, struct outgoing *og, int error)
     int r = error ? error : install_outgoing(in, og);
     for (; og->n_read > 0; og->n_read--)
         segments_unpin(og->read[og->n_read - 1]);
+    if (r == -ENOSPC && og->seg && install_end(og) != UINT64_MAX && !MUTANT(INSTALLER_KEEPS))
+        install_cut(in->eng, og->seg, install_end(og));
     if (r)
         install_drop(in->eng, og->seg);
     else

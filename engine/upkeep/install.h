@@ -62,6 +62,11 @@ void installer_free(struct installer *in);
 int install_age_metadata(struct eng *eng);
 /* Makes the copies durable, installs them, and unlinks the segments that they emptied; in this thread. */
 int install_outgoing(struct installer *in, struct outgoing *og);
+/* Where the copies begin that are not installed; UINT64_MAX: all are. */
+uint64_t install_end(const struct outgoing *og);
+/* On a full disk: of an output segment what is behind `size` was copied in vain, and gives its room back,
+ * unless the store is held. */
+void install_cut(struct eng *eng, struct segment *out, uint64_t size);
 /*
  * Gives up an output segment; NULL is fine. One of which nothing was installed is unlinked: it has no record
  * in the index, so that nothing else would unlink it before the next opening. Keepers are heeded, and a

@@ -261,6 +261,13 @@ size_t unit_log_end(const uint8_t *image, size_t size)
     return ALIGN8(size);
 }
 
+void unit_spend_reserve(struct unit *u)
+{
+    while (reserve_bytes(u->eng))
+        if (!reserve_spend(u->eng, RESERVE_ALL))
+            abort();
+}
+
 uint64_t unit_file_size(struct unit *u, const char *name)
 {
     struct counting c = {.suffix = name};

@@ -79,6 +79,8 @@ struct unit_place unit_log_place(struct unit *u);
 /* Where the batches of a segment's image end: zeros behind were allocated ahead (log.c). */
 size_t unit_log_end(const uint8_t *image, size_t size);
 uint64_t unit_file_size(struct unit *u, const char *name); /* 0 if it is missing */
+/* All of the reserve is given back, as if others had taken it. */
+void unit_spend_reserve(struct unit *u);
 /* Of a closed store: takes the second copy of the log away, so that the log must speak for itself. */
 void unit_without_echo(struct unit *u);
 bool unit_has_segment(struct unit *u, uint32_t id);

@@ -180,7 +180,7 @@ Test(reserve, what_cannot_be_cut_is_made_anew)
 Test(reserve, what_is_cut_goes_back_piece_by_piece)
 {
     simdisk_whole_extents(u.disk);
-    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    unit_spend_reserve(&u);
     cr_assert_eq(eng_tick(u.eng), 0);
     uint64_t used = simdisk_used(u.disk), have = reserve_bytes(u.eng);
     cr_assert_geq(have, 1 << 20);
@@ -212,7 +212,7 @@ Test(reserve, of_one_extent_is_made_anew)
 /* What there is others want meanwhile, as the compaction that it was given back for. */
 Test(reserve, a_growth_in_vain_takes_nothing)
 {
-    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    unit_spend_reserve(&u);
     simdisk_tell_space(u.disk, SIM_TELLS_PLENTY);
     uint64_t used = simdisk_used(u.disk);
     simdisk_limit(u.disk, used + (600 << 10));
@@ -242,4 +242,79 @@ Test(reserve, a_full_disk_survives_a_kill)
     cr_assert_eq(eng_unlink(u.eng, 1, name_of(0)), 0);
     unit_reopen(&u);
     expect_files(1, n);
+}
+
+/* ---- beside somebody who fills the disk --------------------------------------------------------- */
+
+static struct eng_io_ops ops;
+static const struct eng_io_ops *disk_ops;
+
+static int open_beside(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
+{
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    return disk_ops->open(io, name, flags, ret_file);
+}
+
+static ssize_t write_beside(struct io_file *file, const struct iovec *iov, int n, uint64_t at)
+{
+    simdisk_limit(u.disk, simdisk_used(u.disk));
+    return disk_ops->pwritev(file, iov, n, at);
+}
+
+/* Somebody takes whatever is free before each creation and each write. */
+static void fill_from_now_on(void)
+{
+    disk_ops = simdisk_io(u.disk)->ops;
+    ops = *disk_ops;
+    ops.open = open_beside;
+    ops.pwritev = write_beside;
+    simdisk_io(u.disk)->ops = &ops;
+}
+
+/* A checkpoint takes what it needs of the reserve, and the rest stays; after it, what has become free. */
+Test(reserve, what_a_checkpoint_gets_of_it_nobody_else_takes)
+{
+    simdisk_limit(u.disk, 0);
+    for (unsigned i = 0; i < 8000; i++)
+        cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    char name[IMAGE_NAME_SIZE];
+    struct ckpt_position at;
+    uint64_t have = reserve_bytes(u.eng), checkpoints = unit_stats(&u).checkpoints;
+    fill_from_now_on();
+    cr_assert_eq(checkpoint_write(u.eng), 0, "%s", u.last_warning);
+    simdisk_io(u.disk)->ops = disk_ops;
+    image_name(checkpoint_newest(u.eng, &at), 0, name);
+    uint64_t size = unit_file_size(&u, name);
+    cr_assert_eq(unit_stats(&u).checkpoints, checkpoints + 1);
+    cr_assert_gt(size, 512 << 10);
+    cr_assert_geq(reserve_bytes(u.eng) + 2 * size + (1 << 20), have, "%llu of %llu are left for 2 of %llu",
+                  (unsigned long long)reserve_bytes(u.eng), (unsigned long long)have,
+                  (unsigned long long)size);
+}
+
+Test(reserve, work_that_has_to_have_room_gets_what_the_disk_lacks)
+{
+    simdisk_limit(u.disk, simdisk_used(u.disk) + (100 << 10));
+    uint64_t have = reserve_bytes(u.eng);
+    cr_assert(reserve_open_up(u.eng, 300 << 10));
+    cr_assert_eq(have - reserve_bytes(u.eng), 256 << 10);
+    cr_assert(reserve_open_up(u.eng, 300 << 10));
+    cr_assert_eq(have - reserve_bytes(u.eng), 256 << 10, "it is there now");
+    cr_assert_not(reserve_open_up(u.eng, have + (200 << 10)));
+    cr_assert_eq(have - reserve_bytes(u.eng), 256 << 10);
+}
+
+Test(reserve, an_orderly_end_on_a_full_disk_leaves_one)
+{
+    unsigned n = fill_disk();
+    uint64_t have = reserve_bytes(u.eng);
+    cr_assert_geq(have, 1 << 20);
+    for (unsigned i = 0; i < n / 2; i++)
+        cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0);
+    unit_close(&u);
+    cr_assert_geq(unit_file_size(&u, "reserve"), have, "%llu of %llu",
+                  (unsigned long long)unit_file_size(&u, "reserve"), (unsigned long long)have);
+    unit_open(&u);
+    expect_files(n / 2, n);
 }

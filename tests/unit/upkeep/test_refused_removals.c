@@ -45,7 +45,7 @@ static void make_full(void)
         cr_assert_eq(eng_create(u.eng, NULL, 1, name_of(i), S_IFREG | 0600, 0, NULL, NULL), 0);
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
     cr_assert_eq(eng_sync(u.eng), 0);
-    cr_assert(reserve_spend(u.eng, RESERVE_ALL));
+    unit_spend_reserve(&u);
     simdisk_limit(u.disk, simdisk_used(u.disk) + reserve_for_checkpoint(u.eng) + BESIDE);
 }
 
@@ -157,7 +157,7 @@ static void leave_only(struct unit *unit, uint64_t room)
     cr_assert_eq(checkpoint_write(unit->eng), 0);
     cr_assert_eq(checkpoint_write(unit->eng), 0);
     (void)retire_segments(unit->eng);
-    (void)reserve_spend(unit->eng, RESERVE_ALL);
+    unit_spend_reserve(unit);
     reserve_set_short(unit->eng);
     simdisk_limit(unit->disk, simdisk_used(unit->disk) + room);
     cr_assert_eq(eng_hold(unit->eng), 0);
