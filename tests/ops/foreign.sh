@@ -137,6 +137,30 @@ rm -f mnt/a/1 mnt/z/new*
 no_liars
 check_equal "what was beneath it is as it was" "bob's own bob's too" "$(cat mnt/bob/note mnt/bobs-file | xargs -d '\n')"
 
+# ---- in a plain tree, too: whose it is is known before he is asked
+mkdir planted planted/m planted/z
+for i in $(seq 20); do echo "$i" >"planted/z/$i"; done
+echo "root's" >planted/file
+left_of() { # COMMAND: how many memories its output has
+    local out=${1##* }
+    [ "$out" != out.store ] || { out=out.jsonl && "$CTL" export out.store out.jsonl >/dev/null 2>&1; }
+    names "${out#out.}" "$out" | wc -l
+}
+users="another user has mounted something there (--trust takes it over)"
+shim=()
+for what in silent 2; do # 2: ENOENT, as if nothing were there
+    for command in "export --tree planted out.jsonl" "export --tree planted out.tar" "export --tree --format tree planted out.tree" \
+        "import --format tree planted out.store"; do
+        rm -rf out.*
+        [ ${#PLACES[@]} != 0 ] || { liar planted/m $what others 2>>asked && liar planted/file $what others 2>>asked; }
+        # shellcheck disable=SC2086
+        silent "$command" $command
+        check_equal "$command beside bob's, $what: all else is taken, and that is told" "1 0 1 1 20" "$answer \
+$(grep -c "^m: $users; a folder, left out with all in it" out.said) $(grep -c "^file: $users" out.said) $(left_of "$command")"
+    done
+    no_liars
+done
+
 # ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it, with --trust all
 mkdir plain plain/m plain/z
 for i in $(seq 20); do echo "$i" >"plain/z/$i"; done
@@ -247,7 +271,7 @@ tree_of() { (cd taken.out && find . -mindepth 1 -not -path '*/store*' -printf '%
 rm -rf taken taken.out
 ctl import --format tree tree taken >said.out 2>&1
 check_equal "mounted in a tree: exit status" 1 $?
-check "mounted in a tree: it is told" grep -q "^hers: something else is mounted there" said.out
+check "mounted in a tree: it is told" grep -q "^hers: $users" said.out
 ctl export --format tree taken taken.out >/dev/null 2>&1
 check_equal "mounted in a tree: all else is taken" "${ALL#hers }" "$(tree_of)"
 check "  as an archive" sh -c "'$CTL' export --tree --format tar tree tree.tar; tar tf tree.tar | grep -c -e hers/ -e roots/rootid | grep -qx 1"

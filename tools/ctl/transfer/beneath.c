@@ -366,19 +366,16 @@ static bool is_somebodys(struct beneath *b, int fd)
 
 int beneath_stat_wary(struct beneath *b, int at, const char *name, struct stat *ret_st)
 {
-    struct stat st;
-    int r = beneath_stat_at(b, at, name, ret_st);
-    if (r || b->one_mount || ret_st->st_dev == b->dirs[0].dev)
-        return r;
-    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (b->one_mount)
+        return beneath_stat_at(b, at, name, ret_st);
+    /* As there: whose it is, by a descriptor that no file system is asked for, and then what it is. */
+    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), r = 0;
     if (fd < 0)
         return -errno;
     if (is_somebodys(b, fd))
-        r = -EXDEV;
-    else if (fstat(fd, &st) < 0)
+        r = -EREMOTE;
+    else if (fstat(fd, ret_st) < 0)
         r = -errno;
-    else
-        *ret_st = st;
     close(fd);
     return r;
 }

@@ -427,6 +427,8 @@ const char *target_strerror(int error)
         return "a link of somebody else's leads to what is not his";
     case -EXDEV:
         return "something else is mounted there";
+    case -EREMOTE:
+        return "another user has mounted something there (--trust takes it over)";
     default:
         return strerror(-error);
     }
