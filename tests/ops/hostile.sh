@@ -397,6 +397,29 @@ cp -a kept kept3
 check "root's backup, repaired in place" copied repair --in-place kept3
 exported "root's backup, repaired in place" out.kept3 --format tree kept3 out.kept3
 cp -a hers/evil mixed && chown 0:0 mixed # of her files, in a folder of root's
+cp -a mixed bare && rm bare/superblock
+exported "her files in root's folder, without a superblock" out.bare --format tree bare out.bare
+cp -a bare once && must_mount "$WORK/once" "$WORK/side"
+exported "her files in root's folder, mounted by root" out.once --format tree side out.once
+check "unmount" unmount_store "$WORK/side"
+check_equal "  whose superblock is root's by now" "0 1001" "$(stat -c %u once/superblock) $(stat -c %u once/*.seg | sort -u | tail -n 1)"
+exported "her files in root's folder, after that" out.once2 --format tree once out.once2
+cp -a mixed several && chown 1002:1002 several/*.seg
+timeout 100 "$CTL" export --format tree several out.several 2>said
+check_equal "files of several users: exit status" 1 $?
+check_equal "  nobody knows what is whose" "" "$(find out.several -perm /6000)"
+for note in folder link pipe garbage; do
+    rm -rf noted noted.out && cp -a kept noted && rm noted/.engram-past
+    case $note in
+    folder) mkdir noted/.engram-past ;;
+    link) ln -s "$WORK/kept/.engram-past" noted/.engram-past ;;
+    pipe) mkfifo noted/.engram-past ;;
+    garbage) printf 'engramfs repair 1\nowner root\n' >noted/.engram-past ;;
+    esac
+    timeout 100 "$CTL" export --format tree noted noted.out 2>said
+    check_equal "a backup whose note is a $note: exit status" 1 $?
+    check_equal "  nobody knows what is whose" "" "$(find noted.out -perm /6000 -o -type b -o -type c)"
+done
 check "her files in root's folder, repaired in place" copied check --repair --in-place mixed
 exported "her files in root's folder, repaired in place" out.mixed --format tree mixed out.mixed
 check "her store, repaired in place by root" copied repair --in-place hers/evil

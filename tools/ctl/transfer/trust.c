@@ -5,6 +5,7 @@
 #include "ctl/transfer/guarded.h"
 #include "ctl/transfer/mounts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -23,23 +24,37 @@ const char trust_why_attribute[] = "is left out: " NOT_ROOTS;
 
 static bool is_roots(const struct stat *st)
 {
-    return st->st_uid == 0 && !(st->st_mode & (S_IWGRP | S_IWOTH));
+    return st->st_uid == 0 && (S_ISLNK(st->st_mode) || !(st->st_mode & (S_IWGRP | S_IWOTH)));
 }
 
-/* Of a backup that root has made: who answers for the store. */
-static bool read_owner(int folder, struct target *t)
+/* Of a backup that root has made: who answers for the store. 1, 0: the note has none, or -errno: nobody
+ * knows. */
+static int read_owner(int folder, struct target *t)
 {
     char text[TRUST_NOTE_MAX + 1];
     struct stat st;
     int fd = openat(folder, TRUST_NOTE, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    bool is_file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    ssize_t n = is_file ? pread(fd, text, TRUST_NOTE_MAX, 0) : 0;
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int r = fstat(fd, &st) < 0 ? -errno : 0;
+    if (!r && !S_ISREG(st.st_mode))
+        r = -EINVAL;
+    ssize_t n = r ? 0 : pread(fd, text, TRUST_NOTE_MAX, 0);
+    if (n < 0)
+        r = -errno;
+    close(fd);
+    if (r < 0)
+        return r;
+    text[n] = '\0';
     const char *line = strstr(text, NOTE_OWNER);
-    return line &&
-           sscanf(line + sizeof NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &t->owner, &t->owner_gid) == 2;
+    if (!line)
+        return 0;
+    uint32_t owner, group;
+    if (sscanf(line + sizeof NOTE_OWNER - 1, "%" SCNu32 " %" SCNu32, &owner, &group) != 2)
+        return -EINVAL;
+    t->owner = owner;
+    t->owner_gid = group;
+    return 1;
 }
 
 int trust_owner_line(const struct target *t, char *line, size_t size)
@@ -79,9 +94,42 @@ int trust_hand_on(const struct target *t, int folder)
     return n ? trust_write_note(folder, text, head + (size_t)n) : 0;
 }
 
+static void note_file(struct target *t, const struct stat *st)
+{
+    bool is_known = st->st_uid != 0 && (!t->foreign || t->owner == st->st_uid);
+    t->foreign = true;
+    t->owner = is_known ? st->st_uid : NOBODY;
+    t->owner_gid = is_known ? st->st_gid : NOBODY;
+}
+
+/* Whose files are in a folder of root's: `t` is theirs, and nobody's if they are of several. Any one of them
+ * tells: her files may lack a superblock, or have root's, which a mount writes anew. */
+static int note_files(struct target *t, int folder)
+{
+    struct stat st;
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    int r = dir ? 0 : -errno;
+    if (!dir && fd >= 0)
+        close(fd);
+    for (struct dirent *e; dir && !r && (errno = 0, e = readdir(dir));) {
+        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+            continue;
+        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            r = errno == ENOENT ? 0 : -errno;
+        else if (!is_roots(&st))
+            note_file(t, &st);
+    }
+    if (!r)
+        r = -errno;
+    if (dir)
+        closedir(dir);
+    return r;
+}
+
 void trust_note_folder(struct target *t, int folder)
 {
-    struct stat st, superblock;
+    struct stat st;
     t->foreign = true;
     t->owner = t->owner_gid = NOBODY;
     if (folder < 0 || fstat(folder, &st) < 0)
@@ -91,18 +139,19 @@ void trust_note_folder(struct target *t, int folder)
         trust_note_user(t, user);
         return;
     }
-    bool is_store = fstatat(folder, "superblock", &superblock, AT_SYMLINK_NOFOLLOW) == 0;
-    t->foreign = !is_roots(&st) || (is_store && !is_roots(&superblock));
-    if (!t->foreign) {
-        t->foreign = read_owner(folder, t);
-        return;
+    if (st.st_uid != 0) {
+        t->owner = st.st_uid;
+        t->owner_gid = st.st_gid;
     }
-    if (st.st_uid == 0 && is_store)
-        st = superblock;
-    if (st.st_uid == 0) /* others can write there, and nobody knows who */
+    if (!is_roots(&st)) /* root's, others can write there, and nobody knows who */
         return;
-    t->owner = st.st_uid;
-    t->owner_gid = st.st_gid;
+    t->foreign = false;
+    int r = note_files(t, folder);
+    if (!r && !t->foreign)
+        r = read_owner(folder, t);
+    t->foreign = t->foreign || r;
+    if (r < 0)
+        t->owner = t->owner_gid = NOBODY;
 }
 
 void trust_note_user(struct target *t, uid_t user)
