@@ -327,15 +327,35 @@ slow_backup() { # RATE: starts one of some seconds, $SLOW, that has 6 MB to copy
 has_begun() { compgen -G "$1/.engram-backup.*.part" >/dev/null; }
 # the daemon of a backup that was mounted may be about to end
 "$CTL" backup "$MNT" "$WORK/was" >/dev/null 2>&1
-python3 - "$WORK/was" "$WORK/locked" <<'P' &
-import fcntl, os, sys, time
+lock_was() { # $LOCKER has the folder, until it is killed
+    rm -f "$WORK/locked"
+    python3 - "$WORK/was" "$WORK/locked" <<'P' &
+import fcntl, os, signal, sys
 fd = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(fd, fcntl.LOCK_EX)
 os.close(os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY))
-time.sleep(0.7) # it takes so long
+signal.pause()
 P
-wait_until 60 test -e "$WORK/locked"
-check_equal "a backup that is being unmounted is waited for" 0 "$(status "$CTL" backup "$MNT" "$WORK/was")"
+    LOCKER=$!
+    wait_until 60 test -e "$WORK/locked"
+    "$CTL" backup "$MNT" "$WORK/was" >"$WORK/was.log" 2>&1 &
+    WAITER=$!
+    check "it is locked, and a run waits" wait_until 20 is_waiting
+}
+is_waiting() { # it sleeps, and has opened the folder, not only its path (O_PATH)
+    local fd
+    fd=$(find "/proc/$WAITER/fd" -lname "$WORK/was" -printf '%f\n' | tail -n 1)
+    grep -q $'^flags:\t02' "/proc/$WAITER/fdinfo/${fd:-none}" && grep -q '^State:.S' "/proc/$WAITER/status"
+}
+lock_was
+kill $LOCKER
+wait $WAITER
+check_equal "a backup that is being unmounted is waited for" 0 $?
+lock_was
+kill -INT $WAITER
+wait $WAITER
+check_equal "who interrupts that is told so" "2 1 0" "$? $(grep -c interrupted "$WORK/was.log") $(grep -c "in use" "$WORK/was.log")"
+kill $LOCKER
 slow_backup 1M
 check_equal "a second one into the same folder is refused" 2 "$(status "$BACKUP" "$MNT" "$STORE" "$WORK/two")"
 check "because of the first" grep -q "in use by another run" "$WORK/out"

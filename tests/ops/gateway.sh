@@ -431,4 +431,17 @@ assert len(answered) > 15, answered
 assert not answered - listed, sorted(answered - listed)
 P
 check "unmount" unmount_store "$MNT"
+
+# a mount that was taken away, and is in use still
+if [ "$(id -u)" -eq 0 ]; then
+    mounted
+    (cd "$MNT" && umount -l . && exec "$GATEWAY" --port 0 .) >"$WORK/gw.log" 2>&1 &
+    GW=$!
+    wait_until 10 grep -q listening "$WORK/gw.log"
+    URL=http://127.0.0.1:$(sed -n 's/.* port \([0-9]*\) .*/\1/p' "$WORK/gw.log")
+    is 500 GET /metrics
+    check "it says that nobody tells whose it is" grep -q "not among the mounts" "$WORK/body"
+    stop "it ends"
+    check "and so does its daemon" wait_until 20 no_daemon "$MNT"
+fi
 t_end

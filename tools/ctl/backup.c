@@ -133,13 +133,15 @@ static int complete_earlier(struct backup *b)
     return r;
 }
 
-/* The daemon of a backup that was mounted until now may be about to end. */
+/* The daemon of a backup that was mounted until now may be about to end. -EWOULDBLOCK: it has it still. */
 static int lock_target(const struct backup *b)
 {
     enum { STEP_MS = 20 };
     for (int waited = 0; flock(b->to_fd, LOCK_EX | LOCK_NB) < 0; waited += STEP_MS) {
-        if (errno != EWOULDBLOCK || waited >= TARGET_LOCK_WAIT_MS || cli_interrupted())
+        if (errno != EWOULDBLOCK || waited >= TARGET_LOCK_WAIT_MS)
             return -errno;
+        if (cli_interrupted())
+            return -EINTR;
         (void)nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000}, NULL);
     }
     return 0;
@@ -163,10 +165,12 @@ static int open_target(struct backup *b)
         return -EIO;
     }
     r = lock_target(b);
-    if (r < 0) {
+    if (r == -EINTR)
+        cli_error("interrupted; nothing was changed in %s", b->path);
+    else if (r < 0)
         cli_error("%s: %s", b->path, r == -EWOULDBLOCK ? "in use by another run, or mounted" : strerror(-r));
+    if (r < 0)
         return -EBUSY;
-    }
     if (eng_folder_is_open(b->to_fd))
         cli_warning("%s: other users may open this folder, and so keep the next backup from it: "
                     "chmod 0700 %s",

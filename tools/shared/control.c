@@ -24,9 +24,10 @@ static int check_mounter(int fd)
     int r = m || geteuid() != 0 ? 0 : -ENOMEM;
     if (m) {
         r = mountinfo_find(mountinfo_number(fd), m);
-        bool is_roots = r > 0 && m->user == 0;
-        if (r >= 0)
-            r = is_roots ? 0 : -EREMOTE;
+        if (!r)
+            r = -ENODEV;
+        else if (r > 0)
+            r = m->user == 0 ? 0 : -EREMOTE;
     }
     free(m);
     return r;
@@ -189,6 +190,9 @@ const char *control_strerror(int error)
     switch (error) {
     case -EBUSY:
         return "one is running already";
+    case -ENODEV:
+        return "not among the mounts that this process can see (taken away by umount -l?), so that nobody "
+               "tells whose it is";
     case -ENOENT:
         return "the mount has no control files (mounted with -o ctl=off?)";
     case -ENOSPC:
