@@ -560,8 +560,11 @@ static void warn_of_folder(const struct daemon_state *d)
     int folder = d->store ? open(d->store, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     if (folder >= 0 && eng_folder_is_open(folder)) {
         messages_line(ENG_LOG_WARNING, "%s: %s: chmod 0700 %s", d->store, text, d->store);
-        if (!d->opt.foreground)
-            (void)fprintf(stderr, "engramfs: warning: %s: %s: chmod 0700 %s\n", d->store, text, d->store);
+        if (!d->opt.foreground) {
+            char line[FS_WHY_MAX];
+            (void)snprintf(line, sizeof line, "warning: %s: %s: chmod 0700 %s", d->store, text, d->store);
+            messages_say(line);
+        }
     }
     if (folder >= 0)
         (void)close(folder);

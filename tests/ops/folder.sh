@@ -36,6 +36,11 @@ check_equal "others can lock it, and that is told" "0 1" "$(other flock -n open 
 check_equal "with -o ro as well" 1 "$(mounted -o ro)"
 check_equal "an import says so" 1 "$(told "$CTL" import - open)"
 check_equal "reading does not" 0 "$(told "$CTL" stat open)"
+folder $'e\033[31mvil' 755
+timeout 60 "$ENGRAMFS" "$FOLDER" "$WORK/mnt" >said 2>&1 </dev/null
+check_equal "its name steers no terminal" "1 0" "$(grep -c "$WARNING"'.*e?\[31mvil$' said) $(grep -c $'\033' said)"
+check "unmount" unmount_store "$WORK/mnt"
+FOLDER=open
 chmod 0700 open
 check_fails "then nobody else can" "Permission denied" other flock -n open true
 check_equal "and nothing is said" "0 0" "$(mounted) $(told "$CTL" import - open)"

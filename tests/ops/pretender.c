@@ -4,8 +4,9 @@
  *   pretender PLACE UID SOURCE KIND [TO]
  *
  * mounted on PLACE in the name of UID, with SOURCE as its store, for all. Whatever is looked up in its folder
- * .engram is, by KIND: link: a link to TO; fifo: a pipe; endless: a file without an end; folder: .engram
- * itself is a link to TO. Prints a line for each look at .engram. As root; ends when it is unmounted. */
+ * .engram is, by KIND: link: a link to TO; fifo: a pipe; endless: a file without an end; words: a file with
+ * what that of the same name in the folder TO has; folder: .engram itself is a link to TO. Prints a line for
+ * each look at .engram. As root; ends when it is unmounted. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@ enum { CONTROL = 2, INSIDE = 3 };
 
 static int dev;
 static const char *kind, *to;
+static char asked[512]; /* words: the file that was looked up last */
 
 static void reply(uint64_t unique, int error, const void *data, size_t size)
 {
@@ -50,21 +52,36 @@ static void look_up(const struct fuse_in_header *in, const char *name)
         reply(in->unique, -ENOENT, NULL, 0);
         return;
     }
+    if (in->nodeid == CONTROL)
+        (void)snprintf(asked, sizeof asked, "%s/%s", to, name);
     if (in->nodeid == 1 && puts(".engram") >= 0)
         (void)fflush(stdout);
     entry.attr = attr_of(entry.nodeid);
     reply(in->unique, 0, &entry, sizeof entry);
 }
 
+static void read_file(const struct fuse_in_header *in, const struct fuse_read_in *read)
+{
+    static char data[65536];
+    size_t size = read->size < sizeof data ? read->size : sizeof data;
+    int fd = strcmp(kind, "words") != 0 ? -1 : open(asked, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : pread(fd, data, size, (off_t)read->offset);
+    if (fd >= 0)
+        close(fd);
+    else
+        memset(data, 0, sizeof data);
+    if (fd < 0)
+        n = (ssize_t)size;
+    reply(in->unique, 0, data, n > 0 ? (size_t)n : 0);
+}
+
 static void serve(const struct fuse_in_header *in, const char *body)
 {
-    static char much[65536];
     struct fuse_init_out init = {
         .major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536, .max_write = 4096};
     struct fuse_attr_out attr = {.attr = attr_of(in->nodeid)};
     struct fuse_open_out opened = {.open_flags = FOPEN_DIRECT_IO};
     struct fuse_statfs_out fs = {.st = {.bsize = 4096, .namelen = 255}};
-    const struct fuse_read_in *read = (const void *)body;
     const struct fuse_write_in *write = (const void *)body;
     struct fuse_write_out written = {.size = write->size};
     switch (in->opcode) {
@@ -85,7 +102,7 @@ static void serve(const struct fuse_in_header *in, const char *body)
         reply(in->unique, 0, &opened, sizeof opened);
         break;
     case FUSE_READ:
-        reply(in->unique, 0, much, read->size < sizeof much ? read->size : sizeof much);
+        read_file(in, (const void *)body);
         break;
     case FUSE_WRITE:
         reply(in->unique, 0, &written, sizeof written);

@@ -61,6 +61,50 @@ each "a pipe" "$NONE"
 pretend 0 endless
 each "a text without an end" "File too large" "stat mnt" "map mnt" "config mnt" "compact --status mnt"
 
+# ---- words of a daemon: what it says steers no terminal, and is no line of another
+cat >words.py <<'P'
+# words.py DIR: files with an escape, DEL, a C1 control and a newline in each text. words.py - KIND TEXT: checks what was printed.
+import json, sys, unicodedata
+EVIL = "\x1b[31m\x7f\x9b31m"
+if sys.argv[1] != "-":
+    def put(name, text):
+        with open(sys.argv[1] + "/" + name, "w", newline="") as f:
+            f.write(text)
+    stats = {"live_bytes": 1, "total_bytes": 2, "last_error": EVIL, "space": {"disk_usage": 9, "kind" + EVIL: 9}, "open_orphans": []}
+    put("stats.json", json.dumps(stats, ensure_ascii=True))
+    put("config", f"key{EVIL}=value{EVIL}\none=value{EVIL}\n")
+    segment = "s00000001.seg\t10\tlog\tactive\t10\t5\n"
+    put("segments", segment + segment.replace("s0", "s" + EVIL) + segment.replace("s0", '"<b>'))
+    put("position", "1\n")
+    change = json.dumps({"position": 1, "change": "write", "path": "path" + EVIL[5:]}, ensure_ascii=False)
+    put("changes", change.replace(" ", "\r") + "\n" + '{"position": 1, "change": "end"}\n')
+    sys.exit()
+out = sys.stdin.buffer.read().decode()
+bad = [c for c in out if c != "\n" and unicodedata.category(c) == "Cc"]
+assert not bad, bad
+if sys.argv[2] == "json":
+    out = repr(json.loads(out))
+assert sys.argv[3] in out, out
+P
+mkdir words && python3 words.py words
+pretend 0 words "$WORK/words"
+says() { # KIND TEXT COMMAND...
+    timeout 20 "$CTL" "${@:3}" >said && python3 words.py - "$1" "$2" <said
+}
+ESC='\x1b[31m\x7f\xc2\x9b31m'
+check "words: stat" says text 'last error             '"$ESC" stat mnt
+check "words: a kind of space" says text "kind$ESC" stat mnt
+check "words: stat --json" says json "'kind\\x1b[31m\\x7f\\x9b31m'" stat --json mnt
+check "words: config" says text "key$ESC=value$ESC" config mnt
+check "words: a key" says text "value$ESC" config mnt one
+check "words: config --json" says json '\x1b[31m\x7f\x9b31m' config --json mnt
+check "words: map" says text "1 segments" map mnt
+check "words: map --json" says json "'s00000001.seg'" map --json mnt
+check "words: map --svg" says text "s00000001.seg" map --svg mnt
+check "words: watch" says text 'path\x7f\xc2\x9b31m' watch --once mnt
+check "words: watch --json" says json 'path\x7f\x9b31m' watch --once --json mnt
+umount mnt
+
 # ---- of a mount that is somebody else's
 OTHERS="mounted by another user"
 pretend 65534 endless
@@ -78,5 +122,8 @@ for command in "stat mnt" "map mnt" "config mnt" "compact mnt" "check --scrub mn
     # shellcheck disable=SC2086
     check "root's own engramfs: $command" timeout 60 "$CTL" $command
 done
+echo 1 >"mnt/$(printf 'name\177\302\2333')"
 check "unmount" unmount_store mnt
+"$CTL" dump --json store "$(find store -name 's*.seg' -printf '%f\n' | sort | tail -n 1)" | grep name >dumped
+check "the record of a name: dump --json" python3 words.py - text 'name\u007f\u009b3' <dumped
 t_end

@@ -70,8 +70,12 @@ static int print_all(struct target *t, bool json)
         report_print_json(o);
     json_object_foreach(o, key, value)
     {
-        if (!json)
-            printf("%s=%s\n", key, json_string_value(value));
+        if (json)
+            continue;
+        cli_print_name(key);
+        putchar('=');
+        cli_print_name(json_string_value(value));
+        putchar('\n');
     }
     json_decref(o);
     return r;
@@ -87,10 +91,12 @@ static int print_one(struct target *t, const char *key, bool json)
         r = -ENOENT;
     }
     json_t *one = value && json ? json_pack("{s:s}", key, value) : NULL;
-    if (one)
+    if (one) {
         report_print_json(one);
-    else if (value)
-        puts(value);
+    } else if (value) {
+        cli_print_name(value);
+        putchar('\n');
+    }
     json_decref(one);
     json_decref(o);
     return r;

@@ -137,10 +137,13 @@ static int print_json(const struct eng_dump_item *item)
     for (size_t i = 0; i < item->n_fields; i++)
         add_field(o, &item->fields[i]);
     json_object_set_new(o, "problem", item->problem ? json_string(item->problem) : json_null());
-    int r = json_dumpf(o, stdout, JSON_COMPACT | JSON_PRESERVE_ORDER);
-    putchar('\n');
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    int r = text ? 0 : -ENOMEM;
+    if (text)
+        cli_print_json(text, strlen(text));
     json_decref(o);
-    return r < 0 ? -ENOMEM : 0;
+    free(text);
+    return r;
 }
 
 static int on_item(void *arg, const struct eng_dump_item *item)

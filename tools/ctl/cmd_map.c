@@ -50,6 +50,12 @@ static int on_file(void *arg, const struct eng_file *f)
     return 0;
 }
 
+/* Names go to a terminal, into an SVG and into JSON as they are. */
+static bool is_name(const char *name)
+{
+    return *name && !name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789.")];
+}
+
 /* The text of .engram/segments. Lines that are not understood are left out. */
 static void parse_segments(struct map *m, char *text)
 {
@@ -57,7 +63,8 @@ static void parse_segments(struct map *m, char *text)
     while ((line = strsep(&rest, "\n"))) {
         struct eng_file f = {0};
         if (sscanf(line, "%31[^\t]\t%" SCNu64 "\t%15[^\t]\t%15[^\t]\t%" SCNu64 "\t%" SCNu64, f.name, &f.size,
-                   kind, state, &f.total, &f.live) != 6)
+                   kind, state, &f.total, &f.live) != 6 ||
+            !is_name(f.name))
             continue;
         f.kind = ENG_FILE_CHECKPOINT;
         if (!strcmp(kind, "log"))

@@ -22,9 +22,14 @@ static const char help_text[] =
     "\n"
     "Exit codes: 0 printed, 2 not.\n";
 
+enum { LABEL = 22 };
+
+/* What the daemon of a mount says are words of anybody's: values, and the keys of kinds of space. */
 static void line(const char *label, const char *value, const char *note)
 {
-    printf("  %-22s %s%s%s\n", label, value, *note ? "   " : "", note);
+    printf("  %-*s ", LABEL, label);
+    cli_print_name(value);
+    printf("%s%s\n", *note ? "   " : "", note);
 }
 
 static void bytes(const char *label, uint64_t v, const char *note)
@@ -66,7 +71,11 @@ static void print_kind(const struct eng_space_kind *k)
         *at++ = '-';
     (void)cli_bytes((uint64_t)(k->bytes < 0 ? -k->bytes : k->bytes), at);
     bool comes_back = *k->gives_back && strncmp(k->gives_back, "nothing", 7) != 0;
-    printf("  %-22s %10s   %s%s\n", k->label, text, comes_back ? "back by: " : "", k->gives_back);
+    const char *back = comes_back ? "back by: " : "";
+    int pad = strlen(k->label) < LABEL ? (int)(LABEL - strlen(k->label)) : 0;
+    printf("  ");
+    cli_print_name(k->label);
+    printf("%*s %10s   %s%s\n", pad, "", text, back, k->gives_back);
 }
 
 static void print_orphans(const json_t *orphans)

@@ -95,7 +95,7 @@ static int take_line(struct watch *w, const char *line, size_t len)
     if (good && !strcmp(report_text(o, "change"), "end"))
         w->position = (uint64_t)json_integer_value(position);
     else if (good && w->json)
-        printf("%.*s\n", (int)len, line);
+        cli_print_json(line, len);
     else if (good)
         print_people(o);
     json_decref(o);

@@ -4,6 +4,7 @@
 
 #include "rules/job_state.h"
 #include "rules/rfc3339.h"
+#include "shared/cli.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -134,7 +135,7 @@ void report_print_json(const json_t *object)
 {
     char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
     if (text)
-        printf("%s\n", text);
+        cli_print_json(text, strlen(text));
     free(text);
 }
 

@@ -102,6 +102,20 @@ void cli_print_name(const char *name)
     }
 }
 
+void cli_print_json(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i], next = i + 1 < len ? (unsigned char)text[i + 1] : 0;
+        if (c == 0x7f)
+            fputs("\\u007f", stdout);
+        else if (c == 0xc2 && next >= 0x80 && next < 0xa0)
+            printf("\\u%04x", (unsigned char)text[++i]);
+        else
+            putchar(c < ' ' && c != '\n' ? ' ' : c);
+    }
+    putchar('\n');
+}
+
 #define COMPLAINTS_SHOWN 20
 
 void cli_complain(struct complaints *c, const char *format, ...)

@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <time.h>
@@ -29,6 +30,9 @@ void cli_notef(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A name, or another text of anybody's, on stdout, with what is no text for a terminal, and backslash, as
  * \xHH. */
 void cli_print_name(const char *name);
+/* A line, or lines, of valid JSON on stdout: what is no text for a terminal is written as \uXXXX in its
+ * strings, and is a blank between them. */
+void cli_print_json(const char *text, size_t len);
 /* Complaints about single lines or files: the first 20 are shown, all are counted. */
 struct complaints {
     uint64_t n;
