@@ -51,6 +51,8 @@ static const char help_text[] =
     "  --trust          as root, of a store or mount that is not root's: also set-ID bits of\n"
     "                   what is not its owner's, devices, trusted.* and security.* attributes.\n"
     "                   Whoever owns a store may put anything there; else these are left out\n"
+    "                   and told, exit code 1. So is, without it, what other users have mounted\n"
+    "                   with FUSE in a plain directory\n"
     "\n"
     "JSON lines hold the regular files with their user.* attributes; modes, owners,\n"
     "empty directories and links are in a tree or archive only. Bytes that are not UTF-8\n"

@@ -16,7 +16,9 @@
 struct mountinfo {
     int id;
     dev_t dev;
-    /* Of a FUSE: whose daemon says what is in it; else 0. Unlike the other fields never his own word. */
+    /* Of a FUSE: whose daemon says what is in it; else 0. The kernel's word, unlike the other fields, but a
+     * number of the user namespace in which it was mounted: in a mount namespace of a user's own, where root
+     * is only if it has entered it, that user's may be 0. */
     uid_t user;
     bool is_engramfs, is_fuse;
     char root[PATH_MAX], mountpoint[PATH_MAX], source[PATH_MAX]; /* root: the folder of it that is mounted */
