@@ -24,7 +24,6 @@ except OSError as e:
 print(n)
 P
 
-t_more_cleanup() { umount "$WORK/disk" 2>/dev/null; }
 fill_and_empty() { # TIME
     local n left
     if ! mount -t tmpfs -o size=100m none "$WORK/disk" 2>"$WORK/why"; then

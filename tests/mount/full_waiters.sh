@@ -261,7 +261,7 @@ check_fails "a name is looked up there" "No such file" timeout 10 stat "$MNT/sha
 check "it is listed" timeout 10 ls "$MNT/shared"
 for pid in "${strangers[@]}"; do wait "$pid"; done
 check_equal "the strangers are told that there is no room" 8 "$(cat "$WORK"/stranger.* | grep -c 'No space left')"
-check "root waits" root_waits # it has come, and has not ended
+check "root waits" wait_until 20 root_waits # it has come, and has not ended
 check "the compaction is cancelled" timeout 20 bash -c 'echo cancel >"$1"' _ "$MNT/.engram/compact"
 check "a memory is still read" reads_past_the_cache
 rm "$STALL"
