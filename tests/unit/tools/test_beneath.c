@@ -167,6 +167,60 @@ static void mounted(void)
     beneath_free(b);
 }
 
+/* Of an ordinary user's, for all; never answers. */
+static int mount_silent(const char *place, const char *mode)
+{
+    char options[128];
+    int dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (dev < 0)
+        return -1;
+    snprintf(options, sizeof options, "fd=%d,rootmode=%s,user_id=65534,group_id=65534,allow_other", dev,
+             mode);
+    return mount("silent", place, "fuse", MS_NOSUID | MS_NODEV, options);
+}
+
+/* Somebody mounts a file system of his own on what was there when it was looked at. */
+static void planted(void)
+{
+    struct beneath *b;
+    struct stat st;
+    MUST(chdir(top));
+    if (unshare(CLONE_NEWNS) < 0)
+        return; /* not root */
+    MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    MUST(mkdir("d", 0755));
+    MUST(mkdir("d/sub", 0755));
+    MUST(mkdir("roots", 0755));
+    static const char *const files[] = {"file", "bound"};
+    for (size_t i = 0; i < 2; i++)
+        MUST(close(open(files[i], O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
+    MUST(mount("none", "roots", "tmpfs", 0, NULL));
+    MUST(mkdir("roots/dir", 0755));
+    MUST(close(open("roots/file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)));
+    MUST(mount("roots/file", "bound", NULL, MS_BIND, NULL));
+    open_root(".", false, &b);
+    int at = beneath_root(b);
+    MUST(beneath_stat_wary(b, at, "d", &st));
+    MUST(beneath_stat_wary(b, at, "file", &st));
+    size_t d = add(b, 0, "d", "d"), sub = add(b, d, "sub", "d/sub"), roots = add(b, 0, "roots", "roots");
+    size_t dir = add(b, roots, "dir", "roots/dir");
+    if (mount_silent("d", "40000") < 0)
+        return; /* no FUSE here */
+    MUST(mount_silent("file", "100000"));
+    (void)alarm(30);
+    EQUAL(beneath_fd(b, sub), -EREMOTE);
+    EQUAL(beneath_fd(b, d), -EREMOTE);
+    EQUAL(beneath_stat_wary(b, at, "d", &st), -EREMOTE);
+    EQUAL(beneath_open_at(b, at, "file", O_RDONLY | O_NOFOLLOW | O_CLOEXEC), -EREMOTE);
+    EQUAL(beneath_open_at(b, at, "file", O_PATH | O_NOFOLLOW | O_CLOEXEC), -EREMOTE);
+    /* what root has mounted is part of the tree */
+    MUST(beneath_fd(b, dir));
+    MUST(beneath_stat_wary(b, at, "bound", &st));
+    MUST(beneath_open_at(b, at, "bound", O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    MUST(beneath_open_at(b, beneath_fd(b, roots), "file", O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    beneath_free(b);
+}
+
 static void forbid_openat2(void)
 {
     struct sock_filter code[] = {
@@ -218,4 +272,14 @@ Test(beneath, what_is_mounted_on_a_name_is_not_asked, .timeout = 60)
 Test(beneath, nor_without_openat2, .timeout = 60)
 {
     in_child(true, mounted);
+}
+
+Test(beneath, what_somebody_mounts_after_a_look_is_not_asked, .timeout = 60)
+{
+    in_child(false, planted);
+}
+
+Test(beneath, nor_what_he_mounts_without_openat2, .timeout = 60)
+{
+    in_child(true, planted);
 }

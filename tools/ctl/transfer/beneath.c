@@ -36,7 +36,7 @@ struct dir {
 struct beneath {
     int root;  /* the same as dirs[0].fd, but readable */
     int mount; /* its number; -1: unknown */
-    bool one_mount, no_openat2;
+    bool one_mount, is_wary, no_openat2;
     int known; /* in another mount, which is no FUSE but root's, and keeps its number meanwhile; -1 */
     struct dir *dirs;
     size_t n, cap;
@@ -174,18 +174,39 @@ static bool is_elsewhere(const struct beneath *b, int fd)
     return b->one_mount && b->mount >= 0 && mount_of(fd) != b->mount;
 }
 
+/* Is what the descriptor is of in a FUSE that is not root's? Of a mount that is not this is remembered. */
+static bool is_somebodys(struct beneath *b, int fd)
+{
+    int mount = mount_of(fd);
+    if (mount >= 0 && (mount == b->mount || (b->known >= 0 && mount == mount_of(b->known))))
+        return false;
+    if (mounts_user_unasked(fd))
+        return true;
+    int known = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (known >= 0 && b->known >= 0)
+        close(b->known);
+    b->known = known >= 0 ? known : b->known;
+    return false;
+}
+
+/* Whether what the descriptor is of may be asked for anything. */
+static int check_mount(struct beneath *b, int fd)
+{
+    if (is_elsewhere(b, fd))
+        return -EXDEV;
+    return b->is_wary && is_somebodys(b, fd) ? -EREMOTE : 0;
+}
+
 /* Component by component. */
-static int walk_down(const struct beneath *b, int at, char *path)
+static int walk_down(struct beneath *b, int at, char *path)
 {
     char *rest = path, *name;
     int fd = -1;
     while ((name = strsep(&rest, "/"))) {
         int next = openat(fd < 0 ? at : fd, name, OPEN_FLAGS);
-        int r = next < 0 ? -errno : 0;
-        if (!r && is_elsewhere(b, next)) {
-            r = -EXDEV;
+        int r = next < 0 ? -errno : check_mount(b, next);
+        if (r < 0 && next >= 0)
             close(next);
-        }
         if (fd >= 0)
             close(fd);
         if (r < 0)
@@ -200,7 +221,7 @@ static int open_dir(struct beneath *b, int at, char *path)
 {
     struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
     int fd = -1;
-    if (b->one_mount)
+    if (b->one_mount || b->is_wary)
         how.resolve |= RESOLVE_NO_XDEV;
     if (!b->no_openat2) {
         do
@@ -209,7 +230,7 @@ static int open_dir(struct beneath *b, int at, char *path)
         b->no_openat2 = fd < 0 && (errno == ENOSYS || errno == EPERM);
     }
     int r = fd < 0 ? -errno : fd;
-    if (b->no_openat2)
+    if (b->no_openat2 || (r == -EXDEV && b->is_wary))
         r = walk_down(b, at, path);
     return r == -ELOOP || r == -ENOTDIR || r == -EXDEV ? -EREMCHG : r;
 }
@@ -297,20 +318,25 @@ bool beneath_has(const struct beneath *b, uint64_t dev)
     return !b->one_mount || dev == b->dirs[0].dev;
 }
 
-/* Without openat2: where the name leads to is known before it is asked for anything. */
-static int open_in_mount(const struct beneath *b, int at, const char *name, int flags)
+/* Where the name leads to is known before it is asked for anything. */
+static int open_checked(struct beneath *b, int at, const char *name, int flags)
 {
-    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    char path[64];
+    int found = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (found < 0)
         return -errno;
-    int r = is_elsewhere(b, fd) ? -EXDEV : fd;
-    if (r == fd && (flags & O_PATH))
-        return fd;
-    close(fd);
-    if (r < 0)
-        return r;
-    fd = openat(at, name, flags);
-    return fd < 0 ? -errno : fd;
+    int r = check_mount(b, found);
+    if (!r && (flags & O_PATH))
+        return found;
+    /* That, whatever has its name by now. */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", found);
+    int fd = r ? -1 : open(path, flags & ~O_NOFOLLOW);
+    if (!r && fd < 0 && errno == ENOENT) /* no /proc */
+        fd = openat(at, name, flags);
+    if (!r && fd < 0)
+        r = -errno;
+    close(found);
+    return r ? r : fd;
 }
 
 int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
@@ -319,7 +345,7 @@ int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
     int fd = -1;
     if (!(flags & O_PATH))
         how.flags |= O_LARGEFILE; /* as openat() does */
-    if (!b->one_mount) {
+    if (!b->one_mount && !b->is_wary) {
         fd = openat(at, name, flags);
         return fd < 0 ? -errno : fd;
     }
@@ -329,11 +355,12 @@ int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
         while (fd < 0 && (errno == EINTR || errno == EAGAIN));
         if (fd >= 0)
             return fd;
-        if (errno != ENOSYS && errno != EPERM)
+        bool is_mounted = errno == EXDEV && b->is_wary;
+        if (!is_mounted && errno != ENOSYS && errno != EPERM)
             return -errno;
         b->no_openat2 = errno == ENOSYS;
     }
-    return open_in_mount(b, at, name, flags);
+    return open_checked(b, at, name, flags);
 }
 
 int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st)
@@ -349,33 +376,16 @@ int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *re
     return r;
 }
 
-/* Is what the descriptor is of in a FUSE that is not root's? Of a mount that is not this is remembered. */
-static bool is_somebodys(struct beneath *b, int fd)
-{
-    int mount = mount_of(fd);
-    if (mount >= 0 && (mount == b->mount || (b->known >= 0 && mount == mount_of(b->known))))
-        return false;
-    if (mounts_user(fd) != 0)
-        return true;
-    int known = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (known >= 0 && b->known >= 0)
-        close(b->known);
-    b->known = known >= 0 ? known : b->known;
-    return false;
-}
-
 int beneath_stat_wary(struct beneath *b, int at, const char *name, struct stat *ret_st)
 {
     if (b->one_mount)
         return beneath_stat_at(b, at, name, ret_st);
+    b->is_wary = true;
     /* As there: whose it is, by a descriptor that no file system is asked for, and then what it is. */
-    int fd = openat(at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), r = 0;
+    int fd = beneath_open_at(b, at, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
-        return -errno;
-    if (is_somebodys(b, fd))
-        r = -EREMOTE;
-    else if (fstat(fd, ret_st) < 0)
-        r = -errno;
+        return fd;
+    int r = fstat(fd, ret_st) < 0 ? -errno : 0;
     close(fd);
     return r;
 }

@@ -43,7 +43,8 @@ int beneath_open_at(struct beneath *b, int at, const char *name, int flags);
 /* fstatat(2) of it, not followed, and never of what is mounted there: -EXDEV. */
 int beneath_stat_at(struct beneath *b, int at, const char *name, struct stat *ret_st);
 /* Likewise; without one_mount, -EREMOTE for what is in a FUSE that is not root's, mounted somewhere beneath:
- * its daemon says what is there, and what that may, so it is asked for nothing. */
+ * its daemon says what is there, and what that may, so it is asked for nothing. From then on beneath_fd() and
+ * beneath_open_at() refuse it, too: it may come between a look and what follows. */
 int beneath_stat_wary(struct beneath *b, int at, const char *name, struct stat *ret_st);
 /* Whether something has the name, be it mounted there: 1, 0, or an error. */
 int beneath_is_taken(struct beneath *b, int at, const char *name);

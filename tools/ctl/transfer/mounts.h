@@ -18,5 +18,7 @@ int mounts_find(int fd, const char *path, struct target_mount *ret_mount, char r
 void mounts_done(struct target_mount *m);
 /* In whose name what `fd` is in is mounted: 0: root's, or no FUSE; MOUNTINFO_NOBODY: nobody knows. */
 uid_t mounts_user(int fd);
+/* The same of a place that may be anybody's, who need not answer: what is not listed is nobody's. */
+uid_t mounts_user_unasked(int fd);
 
 #endif
