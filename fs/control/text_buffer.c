@@ -140,12 +140,9 @@ void text_bytes(struct text *t, uint64_t bytes)
 
 void text_name(struct text *t, const char *name)
 {
+    char piece[5];
     while (*name) {
-        size_t n = *name == '\\' ? 0 : printable_length(name);
-        if (n)
-            text_add_bytes(t, name, n);
-        else
-            text_add(t, "\\x%02x", (unsigned char)*name);
-        name += n ? n : 1;
+        name += printable_piece(name, piece);
+        text_add_bytes(t, piece, strlen(piece));
     }
 }

@@ -2,6 +2,8 @@
  * printable.c - see printable.h. */
 #include "rules/printable.h"
 
+#include <stdio.h>
+
 size_t utf8_length(const char *text)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -27,6 +29,16 @@ size_t printable_length(const char *s)
     const unsigned char first = (unsigned char)s[0], second = first ? (unsigned char)s[1] : 0;
     bool is_control = first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0);
     return is_control ? 0 : utf8_length(s);
+}
+
+size_t printable_piece(const char *s, char ret_piece[5])
+{
+    size_t n = *s == '\\' ? 0 : printable_length(s);
+    if (n)
+        (void)snprintf(ret_piece, 5, "%.*s", (int)n, s);
+    else
+        (void)snprintf(ret_piece, 5, "\\x%02x", (unsigned char)*s);
+    return n ? n : 1;
 }
 
 void printable_line(char *s)

@@ -92,13 +92,10 @@ void cli_note(const char *line)
 
 void cli_print_name(const char *name)
 {
+    char piece[5];
     while (*name) {
-        size_t n = *name == '\\' ? 0 : printable_length(name);
-        if (n)
-            (void)fwrite(name, 1, n, stdout);
-        else
-            printf("\\x%02x", (unsigned char)*name);
-        name += n ? n : 1;
+        name += printable_piece(name, piece);
+        fputs(piece, stdout);
     }
 }
 
