@@ -8,39 +8,14 @@
  *
  * PLACE is a folder or a file. As root, who mounts it in the name of nobody; ends when it is unmounted. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fuse.h>
-#include <stdio.h>
+#include "raw_fuse.h"
+
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum { NOBODY = 65534 };
 
-static int dev;
-
-static void reply(uint64_t unique, int error, const void *data, size_t size)
-{
-    struct fuse_out_header head = {.len = (uint32_t)(sizeof head + size), .error = error, .unique = unique};
-    struct iovec v[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, size}};
-    if (writev(dev, v, size ? 2 : 1) < 0 && errno != ENOENT) /* ENOENT: who asked does not wait any more */
-        perror("liar: reply");
-}
-
-static void reply_init(uint64_t unique)
-{
-    struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION,
-                                 .minor = 31,
-                                 .max_readahead = 65536,
-                                 .max_background = 8,
-                                 .congestion_threshold = 8,
-                                 .max_write = 4096};
-    reply(unique, 0, &init, sizeof init);
-}
+static int error; /* 0: cut */
+static bool silent;
 
 /* Of the folder that breaks off. */
 static void cut(const struct fuse_in_header *in, const char *body)
@@ -71,37 +46,24 @@ static void cut(const struct fuse_in_header *in, const char *body)
         reply(in->unique, -ENOSYS, NULL, 0);
 }
 
+static void serve(const struct fuse_in_header *in, const char *body)
+{
+    if (silent)
+        fprintf(stderr, "liar: asked, %u\n", in->opcode);
+    else if (!error)
+        cut(in, body);
+    else
+        reply(in->unique, -error, NULL, 0);
+}
+
 int main(int argc, char **argv)
 {
-    static char buf[FUSE_MIN_READ_BUFFER + 65536];
-    char options[256];
-    struct stat st;
-    if (argc < 3 || lstat(argv[1], &st) < 0)
+    if (argc < 3)
         return 2;
-    int error = atoi(argv[2]), silent = !strcmp(argv[2], "silent");
-    dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    snprintf(options, sizeof options, "fd=%d,rootmode=%o,user_id=%d,group_id=%d%s", dev, st.st_mode & S_IFMT,
-             NOBODY, NOBODY, argc > 3 ? ",allow_other" : "");
-    if (dev < 0 || mount("liar", argv[1], "fuse", MS_NOSUID | MS_NODEV, options) < 0) {
-        perror("liar: mount");
+    error = atoi(argv[2]);
+    silent = !strcmp(argv[2], "silent");
+    if (raw_mount(argv[1], "fuse", "liar", NOBODY, argc > 3) < 0)
         return 1;
-    }
-    for (;;) {
-        ssize_t n = read(dev, buf, sizeof buf);
-        const struct fuse_in_header *in = (const void *)buf;
-        if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
-            continue;
-        if (n < (ssize_t)sizeof *in)
-            return 0; /* unmounted */
-        if (in->opcode == FUSE_INIT)
-            reply_init(in->unique);
-        else if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
-            continue;
-        else if (silent)
-            fprintf(stderr, "liar: asked, %u\n", in->opcode);
-        else if (!error)
-            cut(in, buf + sizeof *in);
-        else
-            reply(in->unique, -error, NULL, 0);
-    }
+    raw_serve(serve);
+    return 0;
 }

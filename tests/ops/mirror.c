@@ -8,31 +8,15 @@
  * is in it; all of it is root's, and what has set-ID bits or not is as in FOLDER. As root; ends when it is
  * unmounted. */
 #define _GNU_SOURCE
+#include "raw_fuse.h"
+
 #include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fuse.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum { NODES = 1000 };
 
-static int dev;
 static char *paths[NODES]; /* by the number of the node */
 static unsigned long n_paths = 2;
-
-static void reply(uint64_t unique, int error, const void *data, size_t size)
-{
-    struct fuse_out_header head = {.len = (uint32_t)(sizeof head + size), .error = error, .unique = unique};
-    struct iovec v[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, size}};
-    if (writev(dev, v, size ? 2 : 1) < 0 && errno != ENOENT) /* ENOENT: who asked does not wait any more */
-        perror("mirror: reply");
-}
 
 static int attr_of(const char *path, uint64_t node, struct fuse_attr *ret)
 {
@@ -106,16 +90,11 @@ static void read_file(const struct fuse_in_header *in, const struct fuse_read_in
 
 static void serve(const struct fuse_in_header *in, const char *body)
 {
-    struct fuse_init_out init = {
-        .major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536, .max_write = 4096};
     struct fuse_attr_out attr = {0};
     struct fuse_open_out opened = {0};
     struct fuse_statfs_out fs = {.st = {.bsize = 4096, .namelen = 255}};
     int r;
     switch (in->opcode) {
-    case FUSE_INIT:
-        reply(in->unique, 0, &init, sizeof init);
-        break;
     case FUSE_GETATTR:
         r = attr_of(paths[in->nodeid], in->nodeid, &attr.attr);
         reply(in->unique, r, &attr, r ? 0 : sizeof attr);
@@ -141,10 +120,6 @@ static void serve(const struct fuse_in_header *in, const char *body)
     case FUSE_FLUSH:
         reply(in->unique, 0, NULL, 0);
         break;
-    case FUSE_FORGET:
-    case FUSE_BATCH_FORGET:
-    case FUSE_INTERRUPT:
-        break;
     default:
         reply(in->unique, -ENOSYS, NULL, 0);
     }
@@ -152,24 +127,11 @@ static void serve(const struct fuse_in_header *in, const char *body)
 
 int main(int argc, char **argv)
 {
-    static char buf[FUSE_MIN_READ_BUFFER + 65536];
-    char options[256];
     if (argc != 5)
         return 2;
     paths[1] = argv[4];
-    dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%s,group_id=%s,allow_other", dev, argv[2],
-             argv[2]);
-    if (dev < 0 || mount(argv[3], argv[1], "fuse", MS_NOSUID | MS_NODEV, options) < 0) {
-        perror("mirror: mount");
+    if (raw_mount(argv[1], "fuse", argv[3], (unsigned)atoi(argv[2]), true) < 0)
         return 1;
-    }
-    for (;;) {
-        ssize_t n = read(dev, buf, sizeof buf);
-        if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
-            continue;
-        if (n < (ssize_t)sizeof(struct fuse_in_header))
-            return 0; /* unmounted */
-        serve((const struct fuse_in_header *)buf, buf + sizeof(struct fuse_in_header));
-    }
+    raw_serve(serve);
+    return 0;
 }

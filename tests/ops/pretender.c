@@ -8,30 +8,14 @@
  * what that of the same name in the folder TO has; folder: .engram itself is a link to TO. Prints a line for
  * each look at .engram. As root; ends when it is unmounted. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fuse.h>
-#include <stdio.h>
+#include "raw_fuse.h"
+
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 enum { CONTROL = 2, INSIDE = 3 };
 
-static int dev;
 static const char *kind, *to;
 static char asked[512]; /* words: the file that was looked up last */
-
-static void reply(uint64_t unique, int error, const void *data, size_t size)
-{
-    struct fuse_out_header head = {.len = (uint32_t)(sizeof head + size), .error = error, .unique = unique};
-    struct iovec v[2] = {{&head, sizeof head}, {(void *)(uintptr_t)data, size}};
-    if (writev(dev, v, size ? 2 : 1) < 0 && errno != ENOENT) /* ENOENT: who asked does not wait any more */
-        perror("pretender: reply");
-}
 
 static struct fuse_attr attr_of(uint64_t node)
 {
@@ -77,17 +61,12 @@ static void read_file(const struct fuse_in_header *in, const struct fuse_read_in
 
 static void serve(const struct fuse_in_header *in, const char *body)
 {
-    struct fuse_init_out init = {
-        .major = FUSE_KERNEL_VERSION, .minor = 31, .max_readahead = 65536, .max_write = 4096};
     struct fuse_attr_out attr = {.attr = attr_of(in->nodeid)};
     struct fuse_open_out opened = {.open_flags = FOPEN_DIRECT_IO};
     struct fuse_statfs_out fs = {.st = {.bsize = 4096, .namelen = 255}};
     const struct fuse_write_in *write = (const void *)body;
     struct fuse_write_out written = {.size = write->size};
     switch (in->opcode) {
-    case FUSE_INIT:
-        reply(in->unique, 0, &init, sizeof init);
-        break;
     case FUSE_GETATTR:
         reply(in->unique, 0, &attr, sizeof attr);
         break;
@@ -110,10 +89,6 @@ static void serve(const struct fuse_in_header *in, const char *body)
     case FUSE_STATFS:
         reply(in->unique, 0, &fs, sizeof fs);
         break;
-    case FUSE_FORGET:
-    case FUSE_BATCH_FORGET:
-    case FUSE_INTERRUPT:
-        break;
     default:
         reply(in->unique, -ENOSYS, NULL, 0);
     }
@@ -121,25 +96,12 @@ static void serve(const struct fuse_in_header *in, const char *body)
 
 int main(int argc, char **argv)
 {
-    static char buf[FUSE_MIN_READ_BUFFER + 65536];
-    char options[256];
     if (argc < 5)
         return 2;
     kind = argv[4];
     to = argc > 5 ? argv[5] : "";
-    dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%s,group_id=%s,allow_other", dev, argv[2],
-             argv[2]);
-    if (dev < 0 || mount(argv[3], argv[1], "fuse.engramfs", MS_NOSUID | MS_NODEV, options) < 0) {
-        perror("pretender: mount");
+    if (raw_mount(argv[1], "fuse.engramfs", argv[3], (unsigned)atoi(argv[2]), true) < 0)
         return 1;
-    }
-    for (;;) {
-        ssize_t n = read(dev, buf, sizeof buf);
-        if (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
-            continue;
-        if (n < (ssize_t)sizeof(struct fuse_in_header))
-            return 0; /* unmounted */
-        serve((const struct fuse_in_header *)buf, buf + sizeof(struct fuse_in_header));
-    }
+    raw_serve(serve);
+    return 0;
 }
