@@ -53,7 +53,7 @@ static int failed(const struct watch *w, const char *file, int error)
                   w->position);
         return CLI_SOME;
     }
-    if (w->begun && (error == -ENOENT || error == -ENOTCONN || error == -ECONNABORTED))
+    if (w->begun && (error == -ENOENT || error == -ENOTCONN || error == -ECONNABORTED || error == -ENODEV))
         cli_error("%s: the mount is gone", w->mountpoint);
     else
         cli_error("%s/.engram/%s: %s", w->mountpoint, file, control_strerror(error));
