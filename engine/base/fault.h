@@ -282,6 +282,12 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(KEPT_IS_ORPHAN)     /* an inode without a name is an orphan, whatever past names it has */             \
     M(TEXT_FREED_TWICE)   /* a past name that is dropped frees a text that an older one shares */            \
     M(SHOWN_TWICE)        /* a listing at a batch shows what was there, and what is there now */             \
+    M(APPEND_KEEPS_TAIL)  /* what a write takes along, the past keeps as it was, too */                      \
+    M(GATHER_IS_CHANGE)   /* what only comes to another place counts as written */                           \
+    M(REWRITE_UNVERIFIED) /* recovery believes content of which only a part was said to be new */            \
+    M(REWRITE_UNNOTED)    /* a summary has such content as the value of an attribute */                      \
+    M(REWRITE_UNSCANNED)  /* one that is made of the batches lacks it */                                     \
+    M(REWRITE_UNTOLD)     /* the feed passes it by */                                                        \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(WRONG_NEIGHBOUR)    /* a past state reads what it lacks from the head at once */                       \
     M(HOLE_UNMARKED)      /* what was a hole when a state ended is as it was filled later */                 \

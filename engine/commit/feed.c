@@ -224,6 +224,10 @@ static enum eng_change_kind kind_of(const struct op *op)
         if (op->flags & OP_LATER)
             return 0; /* of what was told to be gone already */
         return ENG_CHANGE_CONTENT;
+    case OP_REWRITE:
+        if (op->from == op->to || MUTANT(REWRITE_UNTOLD))
+            return 0; /* only its place is another */
+        return ENG_CHANGE_CONTENT;
     case OP_TRUNCATE:
     case OP_EXTENT:
         return ENG_CHANGE_CONTENT;

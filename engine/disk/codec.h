@@ -382,6 +382,21 @@ static inline bool op_is_plain(const struct op *op)
     return op->type < OP_TYPES_PLAIN && !(op->flags & ~(unsigned)OP_FLAGS_PLAIN);
 }
 
+/* Whether it places content in a file, from `off` on. */
+static inline bool op_is_content(const struct op *op)
+{
+    return op->type == OP_EXTENT || op->type == OP_REWRITE;
+}
+/* Whether its batch has the extent that `loc` names, and that extent's place in the file. */
+static inline bool op_has_extent(const struct op *op)
+{
+    return op_is_content(op) || op->type == OP_XATTR_EXTENT;
+}
+static inline uint64_t op_extent_off(const struct op *op)
+{
+    return op_is_content(op) ? op->off : EXTENT_XATTR_OFF;
+}
+
 /* Bytes that `op` takes encoded, a multiple of 8. */
 size_t op_size(const struct op *op);
 /* Encodes to `out` (op_size() bytes). */

@@ -120,10 +120,11 @@ static void note_extents(struct log *log, const struct txn *txn)
 {
     for (size_t i = 0; i < txn->n_heads; i++) {
         const struct op *op = &txn->ops[txn->heads[i].op];
+        bool is_unknown = op->type == OP_REWRITE && MUTANT(REWRITE_UNNOTED);
         const struct summary_entry e = {.off8 = op->loc.off8,
                                         .len = op->loc.ext_len,
                                         .slot = (uint32_t)op->ino,
-                                        .off = op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF};
+                                        .off = is_unknown ? EXTENT_XATTR_OFF : op_extent_off(op)};
         summary_add(&log->summary, &e);
     }
 }

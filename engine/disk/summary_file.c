@@ -86,9 +86,9 @@ static int add_ops(struct scan *sc, const uint8_t *ops, uint32_t len, uint32_t n
     for (uint32_t i = 0; i < n; i++, at += used) {
         struct op op;
         int r = op_decode(ops + at, len - at, &op, &used);
-        if (!r && (op.type == OP_EXTENT || op.type == OP_XATTR_EXTENT) && op.loc.seg == sc->seg->id)
-            r = add(sc, locator_offset(&op.loc), op.loc.ext_len, op.ino,
-                    op.type == OP_EXTENT ? op.off : EXTENT_XATTR_OFF);
+        if (!r && op_has_extent(&op) && op.loc.seg == sc->seg->id &&
+            !(op.type == OP_REWRITE && MUTANT(REWRITE_UNSCANNED)))
+            r = add(sc, locator_offset(&op.loc), op.loc.ext_len, op.ino, op_extent_off(&op));
         if (r)
             return r;
     }

@@ -351,7 +351,7 @@ static int verify_extent(struct recovery *rec, struct extents *x, const struct o
     memcpy(&hsum, head + offsetof(struct extent_header, sum), sizeof hsum);
     if (hsum != op->hsum) /* whole, but what a write that failed had left in this place */
         return -EBADMSG;
-    r = extent_head_check(head, op->ino, op->type == OP_EXTENT ? op->off : EXTENT_XATTR_OFF, len);
+    r = extent_head_check(head, op->ino, op_extent_off(op), len);
     return r ? r : extent_blocks_check(head, 0, extent_blocks(len), head + extent_head_size(len));
 }
 
@@ -364,7 +364,7 @@ static int verify_content(struct recovery *rec, const struct batch_header *h)
     rec->extents.len = 0;
     for (size_t i = 0; i < rec->ops.n_ops && !r; i++) {
         const struct op *op = &rec->ops.ops[i];
-        if (op->type == OP_EXTENT || op->type == OP_XATTR_EXTENT)
+        if (op_has_extent(op) && !(op->type == OP_REWRITE && MUTANT(REWRITE_UNVERIFIED)))
             r = verify_extent(rec, &x, op);
     }
     return MUTANT(NO_BATCH_SUM) && r == -EBADMSG ? 0 : r;

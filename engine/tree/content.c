@@ -375,6 +375,21 @@ int content_stage(struct txn *txn, struct draft *draft, size_t first, size_t n, 
     return r;
 }
 
+/* Of what is staged only [from, to) differs from what was there, where the store has a history: so the past
+ * reads the rest as it is now, and need not keep what it was in. */
+static void stage_rewrite(const struct eng *eng, struct txn *txn, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < txn->n_ops && eng_has_history(eng); i++) {
+        struct op *op = &txn->ops[i];
+        uint64_t end = op->off + op->loc.len;
+        if (from <= op->off && end <= to) /* all of it */
+            continue;
+        op->type = OP_REWRITE;
+        op->from = MIN_OF(MAX_OF(op->off, from), end);
+        op->to = MAX_OF(MIN_OF(end, to), op->from);
+    }
+}
+
 /* A write, and what of it is made before log.lock is taken. */
 struct write {
     uint64_t ino;
@@ -557,20 +572,34 @@ static int gather_draft(struct eng *eng, struct write *w, uint64_t end)
     return r || n <= 1 ? r : draft_content(&live, w, path, path_len);
 }
 
+/* Without a history content that only comes to another place is written content: so version and times are
+ * staged as they were. */
+static int gather_stage_times(struct txn *txn, const struct inode_rec *inode, uint64_t ino)
+{
+    struct op *op = txn_op(txn, OP_ATTR);
+    if (!op)
+        return -ENOMEM;
+    txn->ops[0].flags |= OP_CONTINUES;
+    op->ino = ino;
+    op->mask = ENG_SET_MTIME;
+    op->mtime = inode->mtime;
+    op->ctime = inode->ctime;
+    return 0;
+}
+
 /* Stages it so that nothing changes that anybody sees: version and times stay. */
 static int gather_stage(struct eng *eng, struct txn *txn, struct write *w, const struct inode_rec *inode)
 {
     int r = content_stage(txn, &w->draft, 0, w->draft.n, w->ino, w->from, inode->mtime);
-    struct op *op = r ? NULL : txn_op(txn, OP_ATTR);
-    if (!op)
-        return r ? r : -ENOMEM;
-    txn->ops[0].flags |= OP_CONTINUES;
-    op->ino = w->ino;
-    op->mask = ENG_SET_MTIME;
-    op->mtime = inode->mtime;
-    op->ctime = inode->ctime;
+    bool is_same = eng_has_history(eng) && !MUTANT(GATHER_IS_CHANGE);
+    if (r)
+        return r;
     txn->n_freed = w->n_taken;
-    return commit_txn(eng, txn);
+    if (is_same)
+        stage_rewrite(eng, txn, w->from, w->from);
+    else
+        r = gather_stage_times(txn, inode, w->ino);
+    return r ? r : commit_txn(eng, txn);
 }
 
 static int gather_step(struct eng *eng, struct write *w, uint64_t end, bool *ret_stale)
@@ -618,6 +647,14 @@ struct tries {
     unsigned stale, crowded;
 };
 
+/* What of the content of the write is new: behind the end of the file all is. */
+static void stage_change(const struct eng *eng, struct txn *txn, const struct write *w)
+{
+    uint64_t size = index_inode(&eng->idx, w->ino)->size;
+    if (!MUTANT(APPEND_KEEPS_TAIL))
+        stage_rewrite(eng, txn, MIN_OF(w->off, size), w->off + w->size);
+}
+
 static int write_try(struct eng *eng, struct write *w, const struct tries *tries,
                      enum write_outcome *ret_outcome)
 {
@@ -639,6 +676,8 @@ static int write_try(struct eng *eng, struct write *w, const struct tries *tries
         *ret_outcome = WRITE_DONE;
     if (!r && w->size && *ret_outcome == WRITE_DONE) {
         r = content_stage(&txn, &w->draft, 0, w->draft.n, w->ino, w->from, now_ns());
+        if (!r)
+            stage_change(eng, &txn, w);
         if (!r)
             r = commit_txn(eng, &txn);
     }

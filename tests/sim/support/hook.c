@@ -22,6 +22,12 @@ void hook_block_extents(struct eng *eng, uint32_t n)
     atomic_store_explicit(&eng->block_extents, n ? n : BLOCK_EXTENTS, memory_order_relaxed);
 }
 
+void hook_history(struct eng *eng)
+{
+    if (getenv("ENG_HISTORY"))
+        (void)store_set_history(eng);
+}
+
 void hook_installer(struct eng *eng, bool beside)
 {
     eng->installs_beside = beside;

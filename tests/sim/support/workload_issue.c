@@ -33,6 +33,8 @@ int session_open(struct session *s, bool read_only, char why[256])
     int r = eng_open("simulated", &opt, &s->eng, why);
     if (r == 0)
         hook_slice(s->eng, SLICE);
+    if (r == 0 && !read_only)
+        hook_history(s->eng);
     if (r == 0 && s->beside)
         s->schedule = schedule_new(s->eng, s->beside);
     return r;

@@ -4,6 +4,7 @@
 #include "hook.h"
 #include "inside.h"
 
+#include "tree/content.h"
 #include "unit_store.h"
 
 #include <criterion/criterion.h>
@@ -98,6 +99,23 @@ Test(feed, content_attributes_and_fields)
     cr_assert_eq(eng_removexattr(u.eng, f, "user.small"), 0);
     expect("fields:2=user.small fields:2=user.large fields:2=user.small");
     cr_assert_eq(eng_setxattr(u.eng, f, "user.small", "v", 1, ENG_XATTR_REPLACE), -ENODATA);
+    expect("");
+}
+
+/* Where there is a history each write is told as ever, also where it takes others along; what only comes to
+ * another place is not. */
+Test(feed, of_a_file_that_has_a_past)
+{
+    cr_assert_eq(store_set_history(u.eng), 0);
+    uint64_t f = unit_create(&u, "f");
+    (void)told();
+    for (unsigned i = 0; i < 100; i++) {
+        cr_assert_eq(eng_append(u.eng, f, "x", 1, NULL), 1);
+        expect("content:2");
+    }
+    cr_assert_gt(unit_extents(&u, f), 1);
+    cr_assert_eq(content_gather(u.eng, f, 0, 100), 0);
+    cr_assert_eq(unit_extents(&u, f), 1);
     expect("");
 }
 
