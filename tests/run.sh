@@ -287,9 +287,9 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         sample/powercut) args=(--stride 37) ;;
-        sample/faults) args=(--stride 61) ;;
+        sample/faults) args=(--stride 181) ;;
         sample/twolives) args=(--stride 9 --seeds 10) ;;
-        default/faults) args=(--stride 5) ;;
+        default/faults) args=(--stride 15) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
         quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;
@@ -302,7 +302,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
 
 # Short random workloads, other I/O calls of each cut.
 run_seeds() { # BUILD MODE
-    local n=400
+    local n=200
     [ "$2" != quick ] || n=40
     run "crash/powercut, $n seeds" 1800 "$1/tests/sim/powercut" --no-script --seeds $n --ops 150 --stride 61
 }

@@ -76,13 +76,13 @@ is 200 POST /api/v1/maintenance/compact -d '{"min_fragmentation": 0.9, "force": 
 check_equal "forced" "done" "$(body state)"
 check "bytes were given back" test "$(body bytes_reclaimed)" -gt 500000
 rm "$MNT"/m*1 "$MNT"/m*3
-echo compact_rate=65536 >"$C/config" # from its beginning on: the request sets the rate of one that runs by then
-is 202 POST /api/v1/maintenance/compact -d '{"wait": false, "rate": 65536}'
+echo compact_rate=8192 >"$C/config" # from its beginning on: the request sets the rate of one that runs by then
+is 202 POST /api/v1/maintenance/compact -d '{"wait": false, "rate": 8192}'
 check "what is told of it is JSON" body state
 is 409 POST /api/v1/maintenance/compact
 is 409 POST /api/v1/maintenance/run
 is 409 POST /api/v1/maintenance/compact -d '{"rate": 7}'
-check_equal "who is refused changes nothing" 65536 "$(json_get rate <"$C/compact")"
+check_equal "who is refused changes nothing" 8192 "$(json_get rate <"$C/compact")"
 echo cancel >"$C/compact"
 over() { ! grep -q '"running"' "$C/compact"; }
 check "it ends" wait_until 20 over
