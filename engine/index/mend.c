@@ -322,6 +322,16 @@ static int mend_nameless(struct mend *m)
     return r;
 }
 
+/* As far as segments tell; 0: not all of them are there. */
+static uint64_t last_batch(const struct mend *m)
+{
+    const struct index *idx = m->idx;
+    uint64_t last = 0;
+    for (uint32_t i = 1; i < idx->segs.used && !m->holes->lost[TABLE_SEGMENTS]; i++)
+        last = MAX_OF(last, ((const struct seg_rec *)table_get(&idx->segs, i))->last_seq);
+    return last;
+}
+
 static int mend_names(struct mend *m)
 {
     struct index *idx = m->idx;
@@ -334,7 +344,7 @@ static int mend_names(struct mend *m)
     if (r)
         return r;
     make_dirs(m);
-    r = mend_past_names_begin(&m->past_names, idx);
+    r = mend_past_names_begin(&m->past_names, idx, last_batch(m));
     for (uint32_t d = 1; d < idx->dentries.used && !r; d++)
         r = mend_name(m, d);
     if (!r)

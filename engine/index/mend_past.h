@@ -19,11 +19,11 @@ struct mend_past_names {
     struct index *idx;
     struct mend_past_name *all;
     size_t n;
-    uint64_t seq; /* the last batch, as far as segments tell */
+    uint64_t last;
 };
-/* Drops those that lead nowhere, or have no place in their group. Inodes are mended, names not yet. -ENOMEM.
- */
-int mend_past_names_begin(struct mend_past_names *m, struct index *idx);
+/* Drops those that lead nowhere, or have no place in their group, or end behind the last batch (0: not
+ * known). Inodes are mended, names not yet. -ENOMEM. */
+int mend_past_names_begin(struct mend_past_names *m, struct index *idx, uint64_t last);
 /* Before a live name is put into its place. Where it is not certain when it began, since the newest past name
  * of its group is lost, it begins now, in a place of its own, and the others of the group go. */
 void mend_past_names_beside(struct mend_past_names *m, uint32_t d);

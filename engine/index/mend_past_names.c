@@ -20,7 +20,7 @@ static void drop(struct index *idx, uint32_t i)
 }
 
 /* Folder and inode are there, and what it says of itself can be. */
-static bool fits(const struct index *idx, const struct past_name_rec *past)
+static bool fits(const struct index *idx, const struct past_name_rec *past, uint64_t last)
 {
     const struct inode_rec *dir = index_slot(idx, past->parent), *child = index_slot(idx, past->child);
     bool has_text = past->name_len && past->name_len <= ENG_NAME_MAX;
@@ -28,8 +28,9 @@ static bool fits(const struct index *idx, const struct past_name_rec *past)
     if (!dir || !S_ISDIR(dir->mode) || !child || (dir->flags | child->flags) & INODE_PAST || !text ||
         past->hash != codec_name_hash(idx->hash_seed, past->parent, text, past->name_len))
         return false;
-    return past->begin < past->end && past->begin >= past->cookie >> COOKIE_BATCH_SHIFT &&
-           past->cookie >= 3 && past->cookie < idx->s.next_cookie;
+    return past->begin < past->end && (!last || past->end <= last) &&
+           past->begin >= past->cookie >> COOKIE_BATCH_SHIFT && past->cookie >= 3 &&
+           past->cookie < idx->s.next_cookie;
 }
 
 /* ---- groups ----------------------------------------------------------------------- */
@@ -77,18 +78,17 @@ static void drop_overlaps(struct mend_past_names *m)
     m->n = n;
 }
 
-int mend_past_names_begin(struct mend_past_names *m, struct index *idx)
+int mend_past_names_begin(struct mend_past_names *m, struct index *idx, uint64_t last)
 {
     m->idx = idx;
     m->n = 0;
-    for (uint32_t i = 1; i < idx->segs.used; i++)
-        m->seq = MAX_OF(m->seq, ((const struct seg_rec *)table_get(&idx->segs, i))->last_seq);
+    m->last = last;
     m->all = calloc(idx->past_names.used, sizeof *m->all);
     if (!m->all)
         return -ENOMEM;
     for (uint32_t i = 1; i < idx->past_names.used; i++) {
         const struct past_name_rec *past = index_past_name(idx, i);
-        if (past && fits(idx, past))
+        if (past && fits(idx, past, last))
             m->all[m->n++] = (struct mend_past_name){{past->parent, past->cookie}, past->end, past->child, i};
         else if (past)
             drop(idx, i);
@@ -151,7 +151,7 @@ void mend_past_names_beside(struct mend_past_names *m, uint32_t d)
             drop(idx, m->all[at].i);
         m->all[at].i = 0;
     }
-    live->cookie = index_new_cookie(idx, true, m->seq);
+    live->cookie = index_new_cookie(idx, true, m->last);
     idx->s.next_cookie = live->cookie + 1;
 }
 

@@ -486,3 +486,35 @@ Test(past_mend, whatever_is_lost)
     for (unsigned i = 0; i < 25; i++)
         lose_and_mend(INDEX_TABLES, 1 + (unsigned)below(5), &states, &names);
 }
+
+/* I10: whatever the records say, nothing is read or written out of bounds, and what comes of it is sound. */
+Test(past_mend, any_records_are_mended_or_refused)
+{
+    unsigned n_mended = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        struct index_holes none = {0};
+        uint8_t *lost = NULL;
+        uint32_t n_slots;
+        MUST(index_init(&idx, 1) == 0);
+        seq = 0;
+        replay(0, n_known, false);
+        for (unsigned k = 0; k < i % 30; k++) {
+            struct table *t = index_table(&idx, (unsigned)below(INDEX_TABLES));
+            uint32_t chunk = t->n_chunks ? (uint32_t)below(t->n_chunks) : 0;
+            if (t->n_chunks && t->chunks[chunk])
+                t->chunks[chunk][below(TABLE_CHUNK_SIZE)] = (uint8_t)below(256);
+        }
+        idmap_done(&idx.seg_slots);
+        idx.seg_slots = (struct idmap){0};
+        int r = index_mend(&idx, &none, NULL, 0, &lost, &n_slots);
+        MUST(r == 0 || r == -EBADMSG);
+        n_mended += !r;
+        MUST(r || index_verify(&idx, true, tell, NULL) == 0);
+        if (!r)
+            replay(n_known, n_ops, true);
+        MUST(r || index_verify(&idx, true, tell, NULL) == 0);
+        free(lost);
+        index_free(&idx);
+    }
+    cr_assert_gt(n_mended, 15);
+}

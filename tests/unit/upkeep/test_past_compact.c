@@ -239,6 +239,26 @@ Test(past_compact, asks_long_lines_in_slices)
     expect_all();
 }
 
+/* Where all lines are long the walk takes less than the questions would: none is asked. */
+Test(past_compact, does_not_ask_long_lines_for_much)
+{
+    struct ref_list list = {0};
+    bool whole = true;
+    uint64_t many[40];
+    for (unsigned i = 0; i < 40; i++)
+        many[i] = unit_file(&u, (char[]){'m', (char)('0' + i), 0}, 100, i);
+    for (unsigned s = 1; s < 50; s++)
+        for (unsigned i = 0; i < 40; i++) {
+            (void)keep_state(&u, many[i]);
+            unit_write(&u, many[i], 100, s, 0);
+        }
+    uint64_t looks = u.eng->looks;
+    cr_assert_eq(extent_refs_by_summary(u.eng, unit_log_place(&u).segment - 1, &list, &whole), 0);
+    cr_assert(!whole && list.n == 0 && u.eng->looks == looks);
+    free(list.refs);
+    expect_all();
+}
+
 /* ---- damage ------------------------------------------------------------------------ */
 
 struct told {
