@@ -279,7 +279,7 @@ ENG_API int eng_config_each(struct eng *eng, void (*emit)(void *arg, const char 
 
 struct eng_damage {
     uint64_t ino, segment, offset; /* offset of the extent within the segment */
-    char path[1024];               /* relative to the root; "" if unknown */
+    char path[1024];               /* relative to the root; "" if unknown; of a past state "PATH@BATCH" */
     char reason[64];
 };
 /* Calls `emit` for each damaged extent that a memory still has, under no lock. `ino` 0: damage to what a

@@ -296,6 +296,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(TAIL_IS_LIVE)       /* where a file has grown again a past state reads what it has now */              \
     M(THIN_FREES)         /* what a dropped past state has is freed, whatever an older one reads */          \
     M(END_UNMARKED)       /* the end of a past state is forgotten with it */                                 \
+    M(PAST_UNASKED)       /* of a line the head alone is asked what of it lies in a segment */               \
+    M(PAST_DATED_LATE)    /* a copy for a past state is dated as if it were of what there is now */          \
+    M(GUESSED_MOVE)       /* a survivor is taken for that of several states that comes first */              \
+    M(NEWER_LOST_KEPT)    /* a past state stays although a newer one of its line is lost */                  \
     M(NO_LOCK)            /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

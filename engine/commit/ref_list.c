@@ -2,11 +2,11 @@
  * ref_list.c - see ref_list.h. */
 #include "commit/ref_list.h"
 
-int ref_list_add(struct ref_list *list, uint64_t ino, uint64_t off, const struct locator *loc)
+int ref_list_add(struct ref_list *list, uint64_t ino, uint64_t owner, uint64_t off, const struct locator *loc)
 {
     int r = array_grow(&list->refs, &list->cap, list->n + 1, sizeof *list->refs);
     if (!r)
-        list->refs[list->n++] = (struct extent_ref){.ino = ino, .off = off, .from = *loc};
+        list->refs[list->n++] = (struct extent_ref){.ino = ino, .owner = owner, .off = off, .from = *loc};
     return r;
 }
 

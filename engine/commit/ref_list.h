@@ -10,7 +10,9 @@
 
 /* One live range, found in the index. */
 struct extent_ref {
-    uint64_t ino, off; /* off: EXTENT_XATTR_OFF for an xattr value */
+    uint64_t ino;   /* whose it is: an inode, or a past state */
+    uint64_t owner; /* that its header, summaries and the path hint tell: of a past state its head */
+    uint64_t off;   /* EXTENT_XATTR_OFF for an xattr value */
     struct locator from, to;
     uint64_t hsum;
 };
@@ -20,7 +22,8 @@ struct ref_list {
     struct extent_ref *refs;
     size_t n, cap;
 };
-int ref_list_add(struct ref_list *list, uint64_t ino, uint64_t off, const struct locator *loc);
+int ref_list_add(struct ref_list *list, uint64_t ino, uint64_t owner, uint64_t off,
+                 const struct locator *loc);
 /* Appends what `found` has, which is empty afterwards. Slices collect into a small list under the lock;
  * growing the large one takes milliseconds. */
 int ref_list_move(struct ref_list *list, struct ref_list *found);

@@ -1,18 +1,23 @@
 /*
  * refs.c - see refs.h.
  *
- * An extent has one owner for its life: what of it is live are the ranges of that inode, between its place in
- * the file and its end, that lie in this segment at this place. The owner is known by its slot, which another
- * inode may have by now: nothing of that one lies at this place. Attributes have no order to be asked by:
- * those of an inode that ever placed one in the segment are looked at once, all of them.
+ * An extent has one owner for its life: what of it is live are the ranges of that inode, and of each past
+ * state of its line, between its place in the file and its end, that lie in this segment at this place. The
+ * owner is known by its slot, which another inode, or a past state of another one, may have by now: nothing
+ * of that one lies at this place. Attributes have no order to be asked by: those of an inode that ever placed
+ * one in the segment, and of its past states, are looked at once, all of them.
+ *
+ * A range goes from one state to an older one only, and from newer to older ones they are asked: what moves
+ * between two slices is found twice, perhaps, of which one is not current any more, and not missed.
  *
  * A look costs more than one of the walk, and extents that were overwritten in many pieces may be asked for
- * again and again: so no more looks are taken than the walk would need. */
+ * again and again; lines may be long: so no more looks are taken than the walk would need. */
 #include "commit/refs.h"
 
 #include "base/job.h"
 #include "commit/summaries.h"
 #include "commit/walk.h"
+#include "index/past.h"
 
 #include <assert.h>
 
@@ -21,15 +26,25 @@
 
 /* ---- one of them ------------------------------------------------------------------------------ */
 
+/* Up to where extents count: what lies behind the size is of a tail, and dead, but for what a past state has
+ * of that. */
+static uint64_t live_end(const struct index *idx, const struct inode_rec *inode)
+{
+    const struct inode_rec *past = NULL;
+    if (inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
+        past = index_slot(idx, past_tail_owner(idx, inode));
+    return past ? MAX_OF(inode->size, past_reach(past)) : inode->size;
+}
+
 bool extent_ref_current_locked(const struct index *idx, const struct extent_ref *ref)
 {
-    const struct inode_rec *inode = index_inode(idx, ref->ino);
+    const struct inode_rec *inode = past_or_inode(idx, ref->ino);
     struct locator loc;
     uint64_t off;
     if (!inode)
         return false;
     if (ref->off != EXTENT_XATTR_OFF)
-        return ref->off < inode->size && /* else it is of a tail, and dead */
+        return (ref->off < inode->size || ref->off < live_end(idx, inode)) &&
                index_extent(idx, ino_slot(ref->ino), ref->off, &off, &loc) == 0 && off == ref->off &&
                locator_equal(&loc, &ref->from);
     struct xattr_walk walk = {.next = inode->xattrs};
@@ -80,7 +95,7 @@ static void note_current(const struct extent_ref *const *refs, size_t n, const s
 static uint32_t look_for_xattrs(const struct index *idx, const struct extent_ref *const *refs, size_t n,
                                 bool *current, size_t *ret_n)
 {
-    const struct inode_rec *inode = index_inode(idx, refs[0]->ino);
+    const struct inode_rec *inode = past_or_inode(idx, refs[0]->ino);
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     size_t own = 1;
     while (own < n && refs[own]->ino == refs[0]->ino && !MUTANT(LOOKED_FOR_EACH))
@@ -122,12 +137,14 @@ struct question {
     uint32_t segment;
     struct summary_entry entries[SLICE_ENTRIES]; /* being asked for */
     unsigned n, i;
-    uint64_t from;          /* of entry i: up to there it was answered; 0: it was not begun */
+    uint64_t from;          /* of entry i: up to there it was answered by a state; 0: it was not begun */
+    uint64_t at;            /* that state, or the head; 0: none */
     struct idmap xattrs_of; /* slots whose attributes were looked at */
     struct ref_list found;  /* by this slice */
     unsigned left;          /* looks of this slice */
     uint64_t looks, looks_max;
-    uint64_t ino, bytes; /* of entry i; found in all */
+    uint64_t ino, owner; /* of entry i: who is asked, and its head */
+    uint64_t bytes;      /* found in all */
     uint64_t yielded;
 };
 
@@ -140,7 +157,7 @@ static void looked(struct question *q)
 static int found(struct question *q, uint64_t off, const struct locator *loc)
 {
     q->bytes += loc->len;
-    return ref_list_add(&q->found, q->ino, off, loc);
+    return ref_list_add(&q->found, q->ino, q->owner, off, loc);
 }
 
 /* A range of the owner, where the extent was placed. 1: the slice ends before it. */
@@ -157,13 +174,10 @@ static int answer(void *arg, uint64_t off, const struct locator *loc)
     return found(q, off, loc);
 }
 
-static int answer_xattrs(struct question *q, const struct inode_rec *inode, uint32_t slot)
+static int answer_xattrs(struct question *q, const struct inode_rec *inode)
 {
     struct xattr_walk walk = {.next = inode->xattrs};
     int r = 0;
-    if (idmap_get(&q->xattrs_of, slot))
-        return 0;
-    idmap_set(&q->xattrs_of, slot, 1);
     while (!r && index_next_xattr(&q->eng->idx, &walk)) {
         looked(q);
         if (walk.xattr.is_extent && walk.xattr.loc.seg == q->segment)
@@ -172,19 +186,57 @@ static int answer_xattrs(struct question *q, const struct inode_rec *inode, uint
     return r;
 }
 
-/* What is live of entry i. 1: the slice ended within it. */
-static int ask(struct question *q)
+/* What the head, or a state of its line, has of entry i. 1: the slice ended within it. */
+static int ask_one(struct question *q, const struct inode_rec *inode, uint32_t slot)
 {
     const struct summary_entry *e = &q->entries[q->i];
-    const struct inode_rec *inode = index_slot(&q->eng->idx, e->slot);
-    looked(q);
-    if (!inode)
-        return 0;
-    q->ino = index_ino(inode, e->slot);
-    if (e->off == EXTENT_XATTR_OFF)
-        return answer_xattrs(q, inode, e->slot);
     uint64_t end = e->off + e->len;
-    return extents_scan(&q->eng->idx, e->slot, MAX_OF(q->from, e->off), MAX_OF(end, e->off), answer, q);
+    q->at = q->ino = index_ino(inode, slot); /* here the question goes on, if the slice ends */
+    if (e->off == EXTENT_XATTR_OFF)
+        return answer_xattrs(q, inode);
+    return extents_scan(&q->eng->idx, slot, MAX_OF(q->from, e->off), MAX_OF(end, e->off), answer, q);
+}
+
+/* Where the question goes on in the line of entry i; if that state has gone, or none was asked, it begins,
+ * with the head. NULL: there is nothing to ask. */
+static const struct inode_rec *go_on(struct question *q, uint32_t *ret_slot)
+{
+    const struct index *idx = &q->eng->idx;
+    const struct summary_entry *e = &q->entries[q->i];
+    const struct inode_rec *head = index_slot(idx, e->slot), *at = past_or_inode(idx, q->at);
+    if (!head || head->flags & INODE_PAST)
+        return NULL;
+    *ret_slot = at ? ino_slot(q->at) : e->slot;
+    q->owner = index_ino(head, e->slot);
+    if (at && past_owner(idx, at, *ret_slot) == q->owner)
+        return at;
+    if (e->off == EXTENT_XATTR_OFF && idmap_get(&q->xattrs_of, e->slot))
+        return NULL;
+    if (e->off == EXTENT_XATTR_OFF)
+        idmap_set(&q->xattrs_of, e->slot, 1);
+    q->from = 0;
+    *ret_slot = e->slot;
+    return head;
+}
+
+/* What is live of entry i. 1: the slice ended before all were asked. */
+static int ask(struct question *q)
+{
+    uint32_t slot = 0;
+    looked(q);
+    const struct inode_rec *inode = go_on(q, &slot);
+    int r = inode ? ask_one(q, inode, slot) : 0;
+    while (!r && inode && inode->past && !MUTANT(PAST_UNASKED)) {
+        slot = inode->past;
+        inode = index_slot(&q->eng->idx, slot);
+        q->from = 0;
+        q->at = inode ? index_ino(inode, slot) : 0;
+        if (inode && !q->left)
+            return 1;
+        looked(q);
+        r = inode ? ask_one(q, inode, slot) : 0;
+    }
+    return r;
 }
 
 /* The records of owners lie anywhere in the index: what takes the time is to wait for memory, one after the
@@ -209,7 +261,7 @@ static int ask_slice(struct question *q, struct ref_list *list)
         r = ask(q);
         if (!r) {
             q->i++;
-            q->from = 0;
+            q->from = q->at = 0;
         }
     }
     pthread_rwlock_unlock(&q->eng->index_lock);
@@ -246,13 +298,17 @@ static int ask_all(struct question *q, const struct known_summary *known, struct
     return r;
 }
 
-/* No more looks than the walk takes. */
-static void begin_question(struct question *q, uint32_t entries)
+/* No more looks than the walk takes. False: with lines as long as those of this store are it would be more,
+ * as a rule, and the walk is quicker: it goes through the records in order. */
+static bool begin_question(struct question *q, uint32_t entries)
 {
     const struct index *idx = &q->eng->idx;
     pthread_rwlock_rdlock(&q->eng->index_lock);
+    uint64_t heads = idx->s.n_files + idx->s.n_dirs + idx->s.n_others;
     q->looks_max = (uint64_t)idx->inodes.used + idx->extents.count + 2 * (uint64_t)entries + SLICE_LOOKS;
+    bool asks = entries * (1 + idx->s.n_past / MAX_OF(heads, 1)) <= q->looks_max;
     pthread_rwlock_unlock(&q->eng->index_lock);
+    return asks;
 }
 
 /*
@@ -294,8 +350,10 @@ static int by_summary(struct eng *eng, uint32_t segment, struct ref_list *list, 
     q->eng = eng;
     q->segment = segment;
     if (!r) {
-        begin_question(q, known.entries.n);
-        r = ask_all(q, &known, list);
+        if (begin_question(q, known.entries.n))
+            r = ask_all(q, &known, list);
+        else
+            q->looks = q->looks_max + 1;
         fault_point(&eng->hook, FP_REFS_ASKED);
         *ret_whole = known.whole && q->looks <= q->looks_max;
         *ret_all = q->looks <= q->looks_max && is_all(q, known.total);
@@ -331,7 +389,7 @@ static void keep_walked(struct eng *eng, const struct ref_list *list, size_t at,
         const struct extent_ref *ref = &list->refs[i];
         const struct summary_entry e = {.off8 = ref->from.off8,
                                         .len = ref->from.ext_len,
-                                        .slot = ino_slot(ref->ino),
+                                        .slot = ino_slot(ref->owner),
                                         .off = ref->off == EXTENT_XATTR_OFF ? ref->off
                                                                             : ref->off - ref->from.skip};
         if (e.off8 > s.last.off8)

@@ -7,6 +7,7 @@
 #include "commit/walk.h"
 
 #include "base/job.h"
+#include "index/past.h"
 
 #define SLICE_INODES 128u /* and their xattrs */
 #define SLICE_EXTENTS 256u
@@ -20,11 +21,12 @@ struct collector {
     uint64_t yielded;
 };
 
-static int collect(struct collector *c, uint64_t ino, uint64_t off, const struct locator *loc)
+static int collect(struct collector *c, uint32_t slot, const struct inode_rec *inode, uint64_t off,
+                   const struct locator *loc)
 {
-    if (c->wanted && !idmap_get(c->wanted, loc->seg))
+    if (!loc->seg || (c->wanted && !idmap_get(c->wanted, loc->seg))) /* a past state may have holes */
         return 0;
-    return ref_list_add(&c->found, ino, off, loc);
+    return ref_list_add(&c->found, index_ino(inode, slot), past_owner(&c->eng->idx, inode, slot), off, loc);
 }
 
 static void looked(struct collector *c)
@@ -40,13 +42,13 @@ static int collect_inode(struct collector *c, uint32_t slot)
     if (!inode)
         return 0;
     if (inode->flags & INODE_INLINE)
-        r = collect(c, index_ino(inode, slot), 0, &inode->first);
+        r = collect(c, slot, inode, 0, &inode->first);
     struct xattr_walk walk = {.next = inode->xattrs};
     while (!r && index_next_xattr(&c->eng->idx, &walk)) {
         if (!MUTANT(NO_SLICES))
             looked(c);
         if (walk.xattr.is_extent)
-            r = collect(c, index_ino(inode, slot), EXTENT_XATTR_OFF, &walk.xattr.loc);
+            r = collect(c, slot, inode, EXTENT_XATTR_OFF, &walk.xattr.loc);
     }
     return r;
 }
@@ -62,7 +64,7 @@ static int collect_mapped(void *arg, struct bkey key, const void *value)
     }
     c->slice--;
     memcpy(&loc, value, sizeof loc);
-    return inode ? collect(c, index_ino(inode, key.a), key.b, &loc) : -EBADMSG;
+    return inode ? collect(c, key.a, inode, key.b, &loc) : -EBADMSG;
 }
 
 static int end_slice(struct collector *c)

@@ -3,11 +3,13 @@
 #include "core/damage.h"
 
 #include "core/eng.h"
+#include "index/past.h"
 
 #include <stdio.h>
 
 #define DAMAGE_MAX 10000u
 #define DAMAGE_LOGGED 20u
+#define PAST_SUFFIX_MAX 22u /* "@", a batch and NUL */
 
 struct damage_list {
     pthread_mutex_t lock;
@@ -56,7 +58,7 @@ static bool add(struct damage_list *list, const struct damage *d)
     pthread_mutex_lock(&list->lock);
     for (size_t i = 0; i < list->n && !known; i++) {
         struct damage *old = &list->all[i];
-        known = old->told.ino == d->told.ino && old->told.segment == d->told.segment &&
+        known = old->told.ino == d->told.ino && old->ino == d->ino && old->told.segment == d->told.segment &&
                 old->told.offset == d->told.offset &&
                 (old->told.ino || strcmp(old->told.path, d->told.path) == 0);
         if (known) { /* the same extent, but a memory may name another range of it now */
@@ -71,14 +73,32 @@ static bool add(struct damage_list *list, const struct damage *d)
     return !known;
 }
 
+/* Of which memory it is, and of a past state the batch from which on that was so. */
+static void tell_whose(const struct index *idx, struct damage *d)
+{
+    char *path = d->told.path;
+    const struct inode_rec *inode = past_or_inode(idx, d->ino);
+    uint64_t owner = inode ? past_owner(idx, inode, ino_slot(d->ino)) : 0;
+    if (!owner)
+        return;
+    bool is_past = inode->flags & INODE_PAST;
+    d->told.ino = owner;
+    size_t n = index_path(idx, ino_slot(owner), path, sizeof d->told.path - (is_past ? PAST_SUFFIX_MAX : 1));
+    path[n] = 0;
+    if (is_past)
+        snprintf(path + n, PAST_SUFFIX_MAX, "@%llu",
+                 (unsigned long long)(past_begin(inode) ? past_begin(inode) : past_end(inode) - 1));
+}
+
 void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc, const char *reason)
 {
-    struct damage d = {
-        .told = {.ino = ino, .segment = loc->seg, .offset = locator_offset(loc)}, .off = off, .loc = *loc};
+    struct damage d = {.told = {.ino = ino, .segment = loc->seg, .offset = locator_offset(loc)},
+                       .ino = ino,
+                       .off = off,
+                       .loc = *loc};
     snprintf(d.told.reason, sizeof d.told.reason, "%s", reason);
     pthread_rwlock_rdlock(&eng->index_lock);
-    if (index_inode(&eng->idx, ino))
-        d.told.path[index_path(&eng->idx, ino_slot(ino), d.told.path, sizeof d.told.path - 1)] = 0;
+    tell_whose(&eng->idx, &d);
     pthread_rwlock_unlock(&eng->index_lock);
     if (add(eng->damage, &d))
         report_damage(eng, &d.told, 1 + atomic_fetch_add(&eng->counters.damaged, 1));

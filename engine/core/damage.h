@@ -13,15 +13,16 @@ struct eng;
 /* One damaged extent: what eng_damaged() tells, and what shows whether a memory still names it. */
 struct damage {
     struct eng_damage told;
-    uint64_t off; /* where in the file the locator stands; EXTENT_XATTR_OFF for an xattr */
+    uint64_t ino; /* whose the locator is: told.ino, or a past state of it */
+    uint64_t off; /* where in the file it stands; EXTENT_XATTR_OFF for an xattr */
     struct locator loc;
 };
 
 /* -ENOMEM. */
 int damage_new(struct eng *eng);
 void damage_free(struct eng *eng);
-/* Records that the extent of inode `ino` at file offset `off` cannot be read or verified. Locks
- * index_lock. */
+/* Records that the extent of inode, or past state, `ino` at file offset `off` cannot be read or verified.
+ * Locks index_lock. */
 void damage_record(struct eng *eng, uint64_t ino, uint64_t off, const struct locator *loc,
                    const char *reason);
 /* The same of a file of the store's own that a recovery needs; `reason` says which part of it. Reports

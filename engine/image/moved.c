@@ -8,6 +8,7 @@
 
 #include "image/moved_values.h"
 #include "index/extents.h"
+#include "index/past.h"
 
 #include <stdio.h>
 
@@ -28,19 +29,31 @@ bool moved_is_lacking(struct eng *eng)
     return false;
 }
 
-/* The next range of the extent's file from *off on that lies in a segment that is gone, and in the extent, or
- * a part of it: what a write has cut in two while a compaction copied it has become several. False: there is
- * none. */
-static bool next_wanted(struct eng *eng, const struct extent_header *h, uint64_t *off,
+/* The states that an extent with this header may be of: the inode, newest past state, ..., oldest. 0: there
+ * is none, or no other. */
+static uint32_t first_state(struct eng *eng, const struct extent_header *h)
+{
+    return index_inode(&eng->idx, h->ino) ? ino_slot(h->ino) : 0;
+}
+static uint32_t next_state(struct eng *eng, uint32_t slot)
+{
+    const struct inode_rec *inode = index_slot(&eng->idx, slot);
+    return inode ? inode->past : 0;
+}
+
+/* The next range of that state of the extent's file, from *off on, that lies in a segment that is gone, and
+ * in the extent, or a part of it: what a write has cut in two while a compaction copied it has become
+ * several. False: there is none. */
+static bool next_wanted(struct eng *eng, const struct extent_header *h, uint32_t slot, uint64_t *off,
                         struct locator *ret_loc)
 {
     uint64_t at, end = h->file_off + h->len;
-    const struct inode_rec *inode = index_inode(&eng->idx, h->ino);
+    const struct inode_rec *inode = index_slot(&eng->idx, slot);
     if (!inode || !S_ISREG(inode->mode) || h->file_off == EXTENT_XATTR_OFF || end < h->file_off)
         return false;
-    while (*off < end && index_extent(&eng->idx, ino_slot(h->ino), *off, &at, ret_loc) == 0 && at < end) {
+    while (*off < end && index_extent(&eng->idx, slot, *off, &at, ret_loc) == 0 && at < end) {
         bool all = at >= h->file_off && ret_loc->len <= end - at;
-        if (is_gone(eng, ret_loc) && (all || !MUTANT(PARTS_LEFT))) {
+        if (ret_loc->seg && is_gone(eng, ret_loc) && (all || !MUTANT(PARTS_LEFT))) {
             *off = at;
             return true;
         }
@@ -54,8 +67,12 @@ bool moved_is_wanted(struct eng *eng, const struct extent_header *h, const struc
     struct locator loc;
     if (h->file_off == EXTENT_XATTR_OFF)
         return moved_value_is_wanted(eng, h, seg->id);
-    uint64_t off = h->file_off;
-    return next_wanted(eng, h, &off, &loc);
+    for (uint32_t slot = first_state(eng, h); slot; slot = next_state(eng, slot)) {
+        uint64_t off = h->file_off;
+        if (next_wanted(eng, h, slot, &off, &loc))
+            return true;
+    }
+    return false;
 }
 
 bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct segment *seg, uint64_t at)
@@ -64,9 +81,11 @@ bool moved_is_named(struct eng *eng, const struct extent_header *h, const struct
     struct locator loc;
     if (h->file_off == EXTENT_XATTR_OFF)
         return !seg->kept && moved_value_is_named(eng, h, seg->id, at);
-    return !seg->kept && index_inode(&eng->idx, h->ino) &&
-           index_extent(&eng->idx, ino_slot(h->ino), h->file_off, &off, &loc) == 0 && off == h->file_off &&
-           loc.seg == seg->id && locator_offset(&loc) == at && loc.len == h->len;
+    for (uint32_t slot = seg->kept ? 0 : first_state(eng, h); slot; slot = next_state(eng, slot))
+        if (index_extent(&eng->idx, slot, h->file_off, &off, &loc) == 0 && off == h->file_off &&
+            loc.seg == seg->id && locator_offset(&loc) == at && loc.len == h->len)
+            return true;
+    return false;
 }
 
 /* ---- the survivors ------------------------------------------------------------------- */
@@ -78,7 +97,7 @@ struct walk {
     struct segment *seg; /* pinned */
     uint64_t at;
     struct extent_header h; /* of the extent at `at` */
-    uint64_t found;         /* ranges that were wanted */
+    uint64_t found, taken;  /* ranges that were wanted; of them, with salvage, those that were certain */
     bool younger;           /* looks at those, too, that are younger than the log as far as it goes */
     struct moved_values values;
 };
@@ -143,6 +162,29 @@ static int look_at_value(struct walk *w)
     return 0;
 }
 
+/*
+ * Whether the copy may be of a version that the file had before what it lacks there. A copy for a past state
+ * has the date of what it is a copy of, which is before the end of that state; one of what there is now that
+ * of the copying. What was lost with a segment of the log is not younger than that (moved_is_older()). */
+static bool may_be_past(struct eng *eng, const struct extent_header *h, const struct locator *missing)
+{
+    const struct index *idx = &eng->idx;
+    const struct seg_rec *victim = index_segment(idx, missing->seg);
+    const struct inode_rec *newest = index_slot(idx, next_state(eng, ino_slot(h->ino)));
+    uint64_t end = MAX_OF(newest ? past_end(newest) : 0, idx->s.inexact); /* and of those that were dropped */
+    return (!victim || victim->kind != SEGMENT_LOG) && h->seq < end && !MUTANT(GUESSED_MOVE);
+}
+
+/* Of a past state that lacks that place nothing tells that this is its version: it is handed out. */
+static void look_at_past(struct walk *w)
+{
+    struct eng *eng = w->rec->eng;
+    struct locator loc;
+    for (uint32_t slot = next_state(eng, first_state(eng, &w->h)); slot; slot = next_state(eng, slot))
+        for (uint64_t off = w->h.file_off; next_wanted(eng, &w->h, slot, &off, &loc); off += loc.len)
+            w->found += w->sf->id > loc.seg;
+}
+
 static int look_at_extent(struct walk *w)
 {
     struct eng *eng = w->rec->eng;
@@ -152,13 +194,17 @@ static int look_at_extent(struct walk *w)
         return 0;
     if (w->h.file_off == EXTENT_XATTR_OFF)
         return look_at_value(w);
-    for (uint64_t off = w->h.file_off; !r && next_wanted(eng, &w->h, &off, &loc); off += loc.len) {
+    uint32_t slot = first_state(eng, &w->h);
+    for (uint64_t off = w->h.file_off; !r && next_wanted(eng, &w->h, slot, &off, &loc); off += loc.len) {
         if (moved_is_older(eng, w->sf->id, w->h.seq, &loc) && !MUTANT(OLDER_TAKEN))
             continue;
         w->found++;
-        if (eng->opt.salvage)
-            r = take_over(w, off, &loc);
+        if (!eng->opt.salvage || may_be_past(eng, &w->h, &loc))
+            continue;
+        r = take_over(w, off, &loc);
+        w->taken++;
     }
+    look_at_past(w);
     return r;
 }
 
@@ -187,7 +233,7 @@ static int look_at_all(struct walk *w)
     int r = 0;
     for (size_t i = rec->n_segs; i-- > 0 && !r;) {
         w->sf = &rec->segs[i];
-        w->found = 0;
+        w->found = w->taken = 0;
         if (!w->sf->valid || w->sf->header.kind != SEGMENT_SURVIVORS ||
             (index_segment(&rec->eng->idx, w->sf->id) && !rec->eng->opt.salvage &&
              (!rec->batches || MUTANT(KNOWN_PROVE_NOTHING))))
@@ -200,11 +246,11 @@ static int look_at_all(struct walk *w)
                      w->sf->id, (unsigned long long)rec->seq);
             return -EBADMSG;
         }
-        if (!r && w->found)
+        if (!r && w->taken)
             report_line(&rec->eng->report, ENG_LOG_WARNING,
                         "s%08x.seg: %llu pieces of content are taken from it, since the segments are "
                         "missing in which the log, as far as it goes, has them",
-                        w->sf->id, (unsigned long long)w->found);
+                        w->sf->id, (unsigned long long)w->taken);
     }
     return r;
 }

@@ -3,6 +3,7 @@
 #include "image/moved_values.h"
 
 #include "index/apply.h"
+#include "index/past.h"
 
 bool moved_is_older(struct eng *eng, uint32_t seg, uint64_t seq, const struct locator *missing)
 {
@@ -41,21 +42,33 @@ static uint32_t first_value(struct eng *eng, uint64_t ino)
     return inode ? inode->xattrs : 0;
 }
 
+/* The past state that is next to the inode, or past state, in that slot; NULL: none. */
+static const struct inode_rec *older_state(struct eng *eng, const struct inode_rec *inode)
+{
+    return inode ? index_slot(&eng->idx, inode->past) : NULL;
+}
+
+/* A copy for a past state has the date of what it is a copy of. */
 bool moved_value_is_wanted(struct eng *eng, const struct extent_header *h, uint32_t seg)
 {
     struct locator loc;
-    for (uint32_t x = first_value(eng, h->ino); next_value(eng, &x, h->len, &loc);)
-        if (!segments_has(&eng->segments, loc.seg) && !moved_is_older(eng, seg, h->seq, &loc))
-            return !MUTANT(VALUES_FORGOTTEN);
+    const struct inode_rec *state = index_inode(&eng->idx, h->ino);
+    for (; state; state = older_state(eng, state))
+        for (uint32_t x = state->xattrs; next_value(eng, &x, h->len, &loc);)
+            if (!segments_has(&eng->segments, loc.seg) &&
+                !(state->flags & INODE_PAST ? seg < loc.seg : moved_is_older(eng, seg, h->seq, &loc)))
+                return !MUTANT(VALUES_FORGOTTEN);
     return false;
 }
 
 bool moved_value_is_named(struct eng *eng, const struct extent_header *h, uint32_t seg, uint64_t at)
 {
     struct locator loc;
-    for (uint32_t x = first_value(eng, h->ino); next_value(eng, &x, h->len, &loc);)
-        if (loc.seg == seg && locator_offset(&loc) == at)
-            return true;
+    const struct inode_rec *state = index_inode(&eng->idx, h->ino);
+    for (; state; state = older_state(eng, state))
+        for (uint32_t x = state->xattrs; next_value(eng, &x, h->len, &loc);)
+            if (loc.seg == seg && locator_offset(&loc) == at)
+                return true;
     return false;
 }
 
@@ -172,8 +185,8 @@ static int settle_some(struct recovery *rec, struct moved_value *v, size_t n, st
                        uint64_t *taken)
 {
     size_t n_lacking;
-    if (n > ENG_XATTR_COUNT_MAX)
-        return 0;
+    if (n > ENG_XATTR_COUNT_MAX || older_state(rec->eng, index_inode(&rec->eng->idx, v->ino)))
+        return 0; /* of which state it is nobody knows */
     n = drop_older_copies(v, n);
     int r = find_lacking(rec, v, &n, lacking, &n_lacking);
     if (MUTANT(VALUES_GUESSED))

@@ -31,7 +31,7 @@ int moved_values_note(struct moved_values *values, uint32_t seg, uint64_t at, co
 /*
  * Of those that were noted the index names each from now on of which it is certain of what attribute it is:
  * the memory lacks as many of that length as were found, and either it is one, or all come from one segment
- * to one other, in whose order they lie. Forgets them all. */
+ * to one other, in whose order they lie. None of a memory that has past states. Forgets them all. */
 int moved_values_settle(struct recovery *rec, struct moved_values *values, uint64_t *ret_taken);
 /* Applies OP_RELOCATE, to a segment of survivors, to the index; the log was longer than it is. */
 int moved_take_over(struct recovery *rec, const struct op *op);

@@ -196,10 +196,14 @@ static int load_remains(struct eng *eng, uint64_t id, const struct index_file *f
     struct index_holes holes = {0};
     uint8_t *lost = NULL;
     uint32_t n_slots = 0;
+    uint64_t states = 0, names = 0;
     int r = checkpoint_v1_is_finished(eng, id) ? checkpoint_v1_load_parts(eng, id, &eng->idx, ret_pos, &holes)
                                                : load_parts(eng, id, ret_pos, &holes);
-    if (!r)
+    if (!r) {
+        states = eng->idx.s.n_past;
+        names = eng->idx.s.n_past_names;
         r = index_mend(&eng->idx, &holes, files, n_files, &lost, &n_slots);
+    }
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         free(holes.lost[i]);
     if (r)
@@ -209,6 +213,11 @@ static int load_remains(struct eng *eng, uint64_t id, const struct index_file *f
     report_line(&eng->report, ENG_LOG_WARNING,
                 "checkpoint c%016llx: %llu parts of the index are damaged; what they named is lost",
                 (unsigned long long)id, (unsigned long long)holes.n);
+    if (eng->idx.s.n_past < states || eng->idx.s.n_past_names < names)
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "%llu past states of memories and %llu past names are lost with them",
+                    (unsigned long long)(states - eng->idx.s.n_past),
+                    (unsigned long long)(names - eng->idx.s.n_past_names));
     return 0;
 }
 
@@ -262,12 +271,11 @@ static bool is_lost(const struct eng *eng, const struct extent_header *h)
     uint32_t slot = ino_slot(h->ino);
     if (h->seq > eng->lost_after)
         return true;
-    if (!eng->lost_slots)
-        return false;
     const struct inode_rec *inode = index_inode(&eng->idx, h->ino);
-    if (inode)
-        return !inode->nlink;
-    return slot < eng->n_lost_slots && (eng->lost_slots[slot / 8] >> slot % 8 & 1);
+    bool lost = eng->lost_slots && slot < eng->n_lost_slots && (eng->lost_slots[slot / 8] >> slot % 8 & 1);
+    if (inode) /* past names may lead to it, and have done so alone */
+        return !inode->nlink && (lost || index_is_orphan(&eng->idx, inode));
+    return lost;
 }
 
 /* ---- content behind the damage ------------------------------------------------------ */

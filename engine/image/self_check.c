@@ -69,7 +69,7 @@ static uint64_t published(struct eng *eng, uint64_t *ret_things, uint32_t *ret_s
 
 static bool same_ref(const struct extent_ref *a, const struct extent_ref *b)
 {
-    return a->ino == b->ino && a->off == b->off && locator_equal(&a->from, &b->from);
+    return a->ino == b->ino && a->owner == b->owner && a->off == b->off && locator_equal(&a->from, &b->from);
 }
 
 /* The segment in record i of the index, 0 none. */

@@ -11,6 +11,9 @@
 #include "engine.h"
 #include "index/apply.h"
 #include "index/chunk_check.h"
+#include "index/mend_past.h"
+#include "index/past.h"
+#include "index/past_names.h"
 #include "index/verify.h"
 
 #include <stdio.h>
@@ -23,7 +26,9 @@ struct mend {
     uint8_t *lost;       /* bit by slot */
     uint32_t *n_extents; /* by slot, in the tree */
     uint64_t *bytes;
-    uint8_t *cells;       /* bit by cell of names: of an attribute that an inode has */
+    uint8_t *cells;     /* bit by cell of names: of an attribute that an inode has */
+    uint8_t *past_only; /* bit by slot: past names alone lead to it */
+    struct mend_past_names past_names;
     struct btree extents; /* the new one */
 };
 
@@ -50,7 +55,8 @@ static void drop_inode(struct mend *m, uint32_t slot, bool lost)
 /* Records of a list that is broken are not used again. */
 static void mend_free_lists(struct index *idx)
 {
-    static const unsigned numbers[] = {TABLE_INODES, TABLE_DENTRIES, TABLE_SEGMENTS};
+    static const unsigned numbers[] = {TABLE_INODES,     TABLE_DENTRIES, TABLE_SEGMENTS,
+                                       TABLE_PAST_NAMES, TABLE_MOMENTS,  TABLE_ACTORS};
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         struct table *t = index_table(idx, numbers[i]);
         t->is_lossy = true;
@@ -82,8 +88,11 @@ static int mend_segments(struct mend *m, const struct index_file *files, size_t 
 static bool has_extent(const struct mend *m, struct bkey key, const struct locator *loc)
 {
     const struct inode_rec *inode = index_slot(m->idx, key.a);
-    return inode && S_ISREG(inode->mode) && !(inode->flags & INODE_INLINE) &&
-           index_locator_is_valid(m->idx, loc) && key.b <= ENG_FILE_SIZE_MAX &&
+    if (!inode || !S_ISREG(inode->mode) || inode->flags & INODE_INLINE || key.b > ENG_FILE_SIZE_MAX)
+        return false;
+    if (inode->flags & INODE_PAST)
+        return (past_is_hole(loc) || index_locator_is_valid(m->idx, loc)) && key.b + loc->len <= inode->size;
+    return index_locator_is_valid(m->idx, loc) &&
            (key.b + loc->len <= inode->size ||
             ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));
 }
@@ -95,43 +104,37 @@ static int count_extent(void *arg, struct bkey key, const void *value)
     memcpy(&loc, value, sizeof loc);
     if (has_extent(m, key, &loc)) {
         m->n_extents[key.a]++;
-        m->bytes[key.a] += loc.len;
+        m->bytes[key.a] += loc.seg ? loc.len : 0;
     }
     return 0;
 }
 
 static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec *inode)
 {
+    const struct mend_found found = {m->n_extents, m->bytes, m->cells};
+    const uint32_t of_files = INODE_FLAGS_PLAIN | INODE_PAST_TAIL;
+    if (inode->flags & ~(INODE_AMENDED | (S_ISREG(inode->mode) ? of_files : 0)))
+        return false;
     if (S_ISLNK(inode->mode)) {
         const char *target = inode->size > 0 && inode->size <= ENG_SYMLINK_MAX
                                  ? names_get(&m->idx->names, inode->target, (uint32_t)inode->size)
                                  : NULL;
         return target && *target;
     }
-    if (!S_ISREG(inode->mode))
-        return !inode->flags;
-    if (inode->flags & INODE_INLINE)
-        return index_locator_is_valid(m->idx, &inode->first) &&
-               (inode->first.len <= inode->size || (!inode->size && (inode->flags & INODE_TAIL)));
-    return inode->extents.n == m->n_extents[slot] && inode->extents.bytes == m->bytes[slot];
+    return !S_ISREG(inode->mode) || mend_content_is_whole(m->idx, inode, slot, &found);
 }
 
-/* Cuts the list of attributes where a record is lost, or is another inode's. */
+/* Cuts the list of attributes where a record is lost, or is another inode's. Past states show what is in it,
+ * too: so they go. */
 static void mend_xattrs(struct mend *m, struct inode_rec *inode)
 {
-    struct xattr_view view;
-    uint32_t last = 0, n = 0, x = inode->xattrs;
-    while (
-        x && ++n <= ENG_XATTR_LIST_MAX && index_xattr(m->idx, x, &view) && view.name_len &&
-        view.name_len <= ENG_XATTR_NAME_MAX && view.name[0] &&
-        (!view.is_extent || (index_locator_is_valid(m->idx, &view.loc) && view.loc.len == view.value_len)) &&
-        names_mark(&m->idx->names, x, xattr_stored_size(&view), m->cells)) {
-        last = x;
-        x = view.next;
-    }
-    if (x && last)
+    uint32_t last;
+    if (mend_xattrs_are_whole(m->idx, inode, m->cells, &last))
+        return;
+    inode->past = 0;
+    if (last)
         memset(names_mut(&m->idx->names, last, sizeof(uint32_t)), 0, sizeof(uint32_t)); /* xattr_rec.next */
-    else if (x)
+    else
         inode->xattrs = 0;
 }
 
@@ -141,23 +144,25 @@ static bool is_in_hole(const struct mend *m, uint32_t slot)
     return lost && lost[slot >> m->idx->inodes.chunk_shift];
 }
 
-/* What counts names and entries is counted anew. */
+/* What counts names and entries is counted anew. Past states are left to mend_lines(). */
 static void mend_inodes(struct mend *m)
 {
     for (uint32_t slot = 1; slot < m->idx->inodes.used; slot++) {
         struct inode_rec *inode = index_slot_mut(m->idx, slot);
         if (!inode && is_in_hole(m, slot))
             mark_lost(m, slot);
-        if (!inode)
+        if (!inode || inode->flags & INODE_PAST)
             continue;
-        bool orphan = !inode->nlink && slot != ENG_ROOT_INO;
+        bool orphan = index_is_orphan(m->idx, inode) && slot != ENG_ROOT_INO;
         if (orphan || !is_whole(m, slot, inode)) {
             drop_inode(m, slot, !orphan);
             continue;
         }
         mend_xattrs(m, inode);
+        if (!inode->nlink)
+            m->past_only[slot / 8] |= (uint8_t)(1u << slot % 8);
         inode->nlink = slot == ENG_ROOT_INO;
-        inode->dentry = 0;
+        inode->dentry = inode->past_name = 0;
         if (S_ISDIR(inode->mode))
             inode->size = 0;
     }
@@ -233,13 +238,15 @@ static int mend_name(struct mend *m, uint32_t d)
         return 0;
     const struct inode_rec *dir = index_slot(idx, dentry->parent), *child = index_slot(idx, dentry->child);
     uint32_t parent = dentry->parent, slot = dentry->child;
-    bool fits = dir && S_ISDIR(dir->mode) && child && slot != ENG_ROOT_INO && name_of(m, dentry) &&
-                dentry->cookie >= 3 && dentry->cookie < idx->s.next_cookie &&
+    bool fits = dir && S_ISDIR(dir->mode) && child && !((dir->flags | child->flags) & INODE_PAST) &&
+                slot != ENG_ROOT_INO && name_of(m, dentry) && dentry->cookie >= 3 &&
+                dentry->cookie < idx->s.next_cookie &&
                 !(S_ISDIR(child->mode) && child->dentry); /* a directory has one name */
     if (!fits) {
         *(struct dentry_rec *)table_mut(&idx->dentries, d) = (struct dentry_rec){0};
         return 0;
     }
+    mend_past_names_beside(&m->past_names, d);
     int r = have_room(idx, 0); /* the name is there */
     if (!r)
         r = index_link(idx, d);
@@ -248,7 +255,7 @@ static int mend_name(struct mend *m, uint32_t d)
     return r;
 }
 
-static bool is_taken(const struct index *idx, uint32_t dir, uint64_t cookie)
+static bool is_live(const struct index *idx, uint32_t dir, uint64_t cookie)
 {
     struct bkey found;
     uint32_t d;
@@ -256,14 +263,14 @@ static bool is_taken(const struct index *idx, uint32_t dir, uint64_t cookie)
            found.b == cookie;
 }
 
-/* A place in the order of the directory that no entry has, nor will have. Each search, in whatever directory,
- * goes on where the last one ended: all of them together look at each place about once. */
+/* A place in the order of the directory that no entry has, had, or will have. Each search, in whatever
+ * directory, goes on where the last one ended: all of them together look at each place about once. */
 static uint64_t free_cookie(struct index *idx, uint32_t dir)
 {
     uint64_t next = idx->s.next_cookie, cookie = idx->mend_cookie ? idx->mend_cookie : next;
     for (uint64_t left = next; left > 3; left--) {
         cookie = cookie > 3 ? cookie - 1 : next - 1;
-        if (!is_taken(idx, dir, cookie))
+        if (!is_live(idx, dir, cookie) && !index_newest_past(idx, dir, cookie))
             break;
     }
     idx->mend_cookie = cookie;
@@ -279,17 +286,29 @@ static uint32_t free_name(const struct index *idx, uint32_t slot, char name[32])
     return len;
 }
 
-/* What no name leads to: directories get one, the content of files is found without. */
+/* The content of what has no name is found without. Where past names lead to it, it stays for them. */
+static void lose_nameless(struct mend *m, uint32_t slot)
+{
+    if (index_slot(m->idx, slot)->past_name)
+        mark_lost(m, slot);
+    else
+        drop_inode(m, slot, true);
+}
+
+/* What no name leads to: directories get one, files are lost. */
 static int mend_nameless(struct mend *m)
 {
     struct index *idx = m->idx;
     int r = 0;
     for (uint32_t slot = 2; slot < idx->inodes.used && !r; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
-        if (!inode || inode->dentry)
+        bool past_only = m->past_only[slot / 8] >> slot % 8 & 1;
+        if (!inode || inode->dentry || inode->flags & INODE_PAST || (past_only && inode->past_name))
+            continue;
+        if (S_ISDIR(inode->mode) && past_only && !inode->size) /* an orphan now */
             continue;
         if (!S_ISDIR(inode->mode)) {
-            drop_inode(m, slot, true);
+            lose_nameless(m, slot);
             continue;
         }
         char name[32];
@@ -301,6 +320,16 @@ static int mend_nameless(struct mend *m)
             count_name(idx, ENG_ROOT_INO, slot);
     }
     return r;
+}
+
+/* As far as segments tell; 0: not all of them are there. */
+static uint64_t last_batch(const struct mend *m)
+{
+    const struct index *idx = m->idx;
+    uint64_t last = 0;
+    for (uint32_t i = 1; i < idx->segs.used && !m->holes->lost[TABLE_SEGMENTS]; i++)
+        last = MAX_OF(last, ((const struct seg_rec *)table_get(&idx->segs, i))->last_seq);
+    return last;
 }
 
 static int mend_names(struct mend *m)
@@ -315,8 +344,11 @@ static int mend_names(struct mend *m)
     if (r)
         return r;
     make_dirs(m);
+    r = mend_past_names_begin(&m->past_names, idx, last_batch(m));
     for (uint32_t d = 1; d < idx->dentries.used && !r; d++)
         r = mend_name(m, d);
+    if (!r)
+        r = mend_past_names_end(&m->past_names);
     return r ? r : mend_nameless(m);
 }
 
@@ -343,18 +375,31 @@ static int take_extent(void *arg, struct bkey key, const void *value)
         r = btree_reserve(&m->extents, 1);
     if (!r)
         r = btree_put(&m->extents, key, &loc) == 0 ? 0 : -EBADMSG;
-    return r ? r : account(m->idx, &loc);
+    if (r || !loc.seg)
+        return r;
+    m->idx->s.past_live += index_slot(m->idx, key.a)->flags & INODE_PAST ? loc.len : 0;
+    return account(m->idx, &loc);
 }
 
 static int account_inode(struct index *idx, const struct inode_rec *inode)
 {
     struct xattr_walk walk = {.next = inode->xattrs};
+    uint64_t bytes = 0;
     int r = 0;
-    if (inode->flags & INODE_INLINE)
+    if (inode->flags & INODE_INLINE) {
         r = account(idx, &inode->first);
+        bytes += inode->first.len;
+    }
     while (!r && index_next_xattr(idx, &walk))
-        if (walk.xattr.is_extent)
+        if (walk.xattr.is_extent) {
             r = account(idx, &walk.xattr.loc);
+            bytes += walk.xattr.loc.len;
+        }
+    if (inode->flags & INODE_PAST) {
+        idx->s.past_live += bytes;
+        idx->s.n_past++;
+        return r;
+    }
     idx->s.n_files += S_ISREG(inode->mode);
     idx->s.n_dirs += S_ISDIR(inode->mode);
     idx->s.n_others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
@@ -365,6 +410,7 @@ static int mend_content(struct mend *m)
 {
     struct index *idx = m->idx;
     int r = btree_init(&m->extents, idx->pool, sizeof(struct locator));
+    idx->s.past_live = idx->s.n_past = 0;
     if (!r)
         r = btree_each_leaf(&idx->extents, take_extent, m);
     if (r) {
@@ -374,12 +420,12 @@ static int mend_content(struct mend *m)
     btree_free(&idx->extents);
     idx->extents = m->extents;
     idx->s.n_files = idx->s.n_dirs = idx->s.n_others = 0;
-    idx->n_orphans = 0;
     for (uint32_t slot = 1; slot < idx->inodes.used && !r; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         if (inode)
             r = account_inode(idx, inode);
     }
+    index_count_orphans(idx);
     idx->s.total = 0;
     for (uint32_t i = 1; i < idx->segs.used; i++) {
         const struct seg_rec *seg = table_get(&idx->segs, i);
@@ -399,7 +445,9 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
     m.n_extents = calloc(n, sizeof *m.n_extents);
     m.bytes = calloc(n, sizeof *m.bytes);
     m.cells = calloc(idx->names.cells.used / 8 + 1, 1);
-    int r = m.lost && m.n_extents && m.bytes && m.cells && n > ENG_ROOT_INO ? 0 : -ENOMEM;
+    m.past_only = calloc(n / 8 + 1, 1);
+    bool memory = m.lost && m.n_extents && m.bytes && m.cells && m.past_only;
+    int r = memory && n > ENG_ROOT_INO ? 0 : -ENOMEM;
     mend_free_lists(idx);
     if (!r)
         r = mend_segments(&m, files, n_files);
@@ -409,6 +457,9 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
         mend_inodes(&m);
         r = mend_names(&m);
     }
+    const struct mend_found found = {m.n_extents, m.bytes, m.cells};
+    if (!r)
+        r = mend_lines(idx, &found);
     if (!r)
         r = mend_content(&m);
     if (!r)
@@ -416,6 +467,8 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
     free(m.n_extents);
     free(m.bytes);
     free(m.cells);
+    free(m.past_only);
+    mend_past_names_done(&m.past_names);
     if (r) {
         free(m.lost);
         return r;
@@ -485,6 +538,26 @@ static bool can_link(const struct index *idx, const struct op *op)
            !index_find_name(idx, ino_slot(op->parent), op->name, op->name_len);
 }
 
+/* A name that moves within its folder keeps its place; what was there before may be lost, or not have gone.
+ * Where there is a past the place tells when the name began: so it has it only if its past name is there. */
+static bool has_place(const struct index *idx, const struct op *op, uint64_t seq)
+{
+    uint32_t dir = ino_slot(op->parent);
+    const struct past_name_rec *past = index_past_name(idx, index_newest_past(idx, dir, op->cookie));
+    bool is_new = op->cookie >> COOKIE_BATCH_SHIFT >= seq, has_past = idx->s.n_past || idx->s.n_past_names;
+    return !is_live(idx, dir, op->cookie) && (is_new || !has_past || (past && past->end == seq));
+}
+
+static int link_in_place(struct index *idx, const struct op *op, uint64_t seq)
+{
+    struct op link = *op;
+    bool has_past = idx->s.n_past || idx->s.n_past_names;
+    if (!has_place(idx, op, seq))
+        link.cookie = has_past ? index_new_cookie(idx, true, seq) : free_cookie(idx, ino_slot(op->parent));
+    int r = index_reserve(idx, &link, 1);
+    return r ? r : index_apply(idx, &link, seq);
+}
+
 /* The name that was to lead elsewhere is lost: it is made. */
 static int link_instead(struct index *idx, const struct op *op, uint64_t seq)
 {
@@ -492,9 +565,7 @@ static int link_instead(struct index *idx, const struct op *op, uint64_t seq)
     link.type = OP_LINK;
     link.cookie = free_cookie(idx, ino_slot(op->parent));
     int r = unlink_dir(idx, op->ino, seq);
-    if (!r)
-        r = index_reserve(idx, &link, 1);
-    return r ? r : index_apply(idx, &link, seq);
+    return r ? r : link_in_place(idx, &link, seq);
 }
 
 /* Somebody gave a name that mending has given to a directory, since it was free: that one gets another. A log
@@ -523,10 +594,14 @@ int index_apply_mended(struct index *idx, const struct op *op, uint64_t seq)
     int r = 0;
     if (op->type == OP_CREATE)
         r = make_way(idx, op->ino);
+    if (op->type == OP_KEEP && index_inode(idx, op->ino))
+        r = make_way(idx, op->past);
     if (op->type == OP_LINK)
         r = give_way(idx, op);
     if (!r && op->type == OP_LINK && can_link(idx, op))
         r = unlink_dir(idx, op->ino, seq);
+    if (!r && op->type == OP_LINK)
+        return link_in_place(idx, op, seq);
     if (!r)
         r = index_reserve(idx, op, 1);
     if (!r)

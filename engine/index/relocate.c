@@ -46,8 +46,8 @@ static size_t find_relocation(const struct op *const *ops, size_t n, const struc
 static int relocate_xattrs_of(struct index *idx, const struct op **ops, size_t *n, uint64_t seq)
 {
     uint64_t ino = ops[0]->ino;
-    const struct inode_rec *inode = index_inode(idx, ino), *past = past_state(idx, ino);
-    inode = inode ? inode : past;
+    const struct inode_rec *inode = past_or_inode(idx, ino);
+    bool is_past = inode && inode->flags & INODE_PAST;
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     int r = 0;
     while (*n && !r && index_next_xattr(idx, &walk)) {
@@ -55,7 +55,7 @@ static int relocate_xattrs_of(struct index *idx, const struct op **ops, size_t *
         if (i == *n)
             continue;
         r = move_xattr(idx, &walk, ops[i], seq);
-        if (!past)
+        if (!is_past)
             ((struct inode_rec *)table_mut(&idx->inodes, ino_slot(ino)))->generation++;
         memmove(ops + i, ops + i + 1, (--*n - i) * sizeof *ops);
     }
@@ -111,7 +111,7 @@ int relocate(struct index *idx, const struct op *op, uint64_t seq)
         r = relocate_xattrs(idx, op, 1, seq, &n, &lost);
         return r ? r : (int)lost;
     }
-    if (!index_inode(idx, op->ino) && !past_state(idx, op->ino))
+    if (!past_or_inode(idx, op->ino))
         return 1;
     return extents_move(idx, ino_slot(op->ino), op->off, &op->old, &op->loc, seq);
 }

@@ -151,11 +151,6 @@ static void verify_locator(struct verify *v, uint32_t slot, const struct locator
     v->n_live[seg]++;
 }
 
-static bool is_hole(const struct locator *loc)
-{
-    return !loc->seg && !loc->off8 && !loc->skip && loc->len && !loc->ext_len;
-}
-
 static int verify_extent(void *arg, struct bkey key, const void *value)
 {
     struct verify *v = arg;
@@ -173,7 +168,7 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
         report(v, "inode %u: extent beyond the end", key.a);
     v->last = (struct bkey){key.a, key.b + loc.len};
     v->extents[key.a]++;
-    if (!(inode->flags & INODE_PAST) || !is_hole(&loc)) {
+    if (!(inode->flags & INODE_PAST) || !past_is_hole(&loc)) {
         v->bytes[key.a] += loc.len;
         verify_locator(v, key.a, &loc);
     }
@@ -351,18 +346,6 @@ static void verify_segments(struct verify *v)
 
 /* ---- lines of past states --------------------------------------------------------- */
 
-/* Whether the state may follow a newer one, `newer`, of which the head is the last: it ended when that began
- * or before; when that is going, it stands for it. */
-static bool may_follow(const struct inode_rec *past, const struct inode_rec *newer)
-{
-    if (past_begin(past) >= past_end(past) || (past->mode ^ newer->mode) & S_IFMT)
-        return false;
-    if (!(newer->flags & INODE_PAST))
-        return true;
-    uint64_t before = newer->flags & INODE_GOING ? past_end(newer) : past_begin(newer);
-    return past_end(past) <= before && past_number(past) < past_number(newer);
-}
-
 /* Marks the past states of an inode. */
 static void verify_line(struct verify *v, uint32_t head, const struct inode_rec *inode)
 {
@@ -371,7 +354,7 @@ static void verify_line(struct verify *v, uint32_t head, const struct inode_rec 
     for (uint32_t slot = inode->past; slot; slot = newer->past) {
         const struct inode_rec *past = index_slot(v->idx, slot);
         if (!past || !(past->flags & INODE_PAST) || past_head(past) != head || v->tree[slot] != TREE_UNSEEN ||
-            !may_follow(past, newer)) {
+            !past_may_follow(past, newer)) {
             report(v, "inode %u: its line of past states is broken at %u", head, slot);
             return;
         }

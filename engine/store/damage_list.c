@@ -12,7 +12,7 @@ int eng_damaged(struct eng *eng, void (*emit)(void *arg, const struct eng_damage
         return -EINVAL;
     int r = damage_copy(eng, &all, &n);
     for (size_t i = 0; i < n && !r; i++) { /* not what was overwritten or removed since */
-        struct extent_ref ref = {.ino = all[i].told.ino, .off = all[i].off, .from = all[i].loc};
+        struct extent_ref ref = {.ino = all[i].ino, .off = all[i].off, .from = all[i].loc};
         if (!all[i].told.ino || extent_ref_current(eng, &ref))
             emit(arg, &all[i].told);
     }

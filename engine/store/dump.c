@@ -24,6 +24,7 @@ struct dump {
     struct eng_dump_field fields[20];
     size_t n;
     bool later; /* of the operation that is told */
+    char flags[40];
 };
 
 static void put(struct dump *d, const char *key, enum eng_dump_type type, uint64_t number)
@@ -140,6 +141,22 @@ static void put_locator(struct dump *d, const struct locator *l, const char *con
     put(d, keys[3], ENG_DUMP_NUMBER, l->len);
 }
 
+/* Those of a history, as words. */
+static void put_flags(struct dump *d, unsigned flags)
+{
+    static const struct {
+        unsigned flag;
+        const char *word;
+    } words[] = {
+        {OP_KEPT, "kept "}, {OP_SAME, "same "}, {OP_NOT_FOR_PAST, "not-for-past "}, {OP_MOVED, "moved "}};
+    size_t len = 0;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (flags & words[i].flag)
+            len += (size_t)snprintf(d->flags + len, sizeof d->flags - len, "%s", words[i].word);
+    if (len)
+        put_bytes(d, "flags", d->flags, len - 1);
+}
+
 static int dump_op(struct dump *d, const struct op *op, uint64_t offset, uint64_t size)
 {
     static const char *const to[] = {"segment", "at", "skip", "len"};
@@ -189,6 +206,7 @@ static int dump_op(struct dump *d, const struct op *op, uint64_t offset, uint64_
         put_bytes(d, "name", op->name, op->name_len);
     if (f & F_VALUE && op->value_len)
         put_bytes(d, "value", op->value, op->value_len);
+    put_flags(d, op->flags);
     d->later = op->flags & OP_LATER;
     return emit(d, 2, op_kinds[op->type].name, offset, size, NULL);
 }

@@ -15,7 +15,7 @@
 /* Whether the index still names the damaged range, which therefore keeps its segment. */
 static bool is_kept_locked(const struct index *idx, const struct damage *d)
 {
-    const struct extent_ref ref = {.ino = d->told.ino, .off = d->off, .from = d->loc};
+    const struct extent_ref ref = {.ino = d->ino, .off = d->off, .from = d->loc};
     return extent_ref_current_locked(idx, &ref);
 }
 

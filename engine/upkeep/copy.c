@@ -160,15 +160,18 @@ static int put_survivor(struct copier *c, size_t i, const uint8_t *head, const c
     uint8_t *out = c->out_buf.data + c->out_buf.len;
     /* What overwrites the range from now on is younger than the copy, and salvage believes the younger. */
     uint64_t seq = MUTANT(COPY_DATED_LATE) ? log_seq(&c->eng->log) : c->seen_seq;
+    /* So is what there is now, in whose place a past state has it. */
+    if (ref->ino != ref->owner && !MUTANT(PAST_DATED_LATE))
+        memcpy(&seq, head + offsetof(struct extent_header, seq), sizeof seq);
     if (len == ref->from.ext_len &&
         !MUTANT(DROP_UNREADABLE)) { /* whole: its checksums, just verified, stay */
         memcpy(out, head, head_size);
         ref->hsum = extent_head_renew(out, seq, name, name_len);
     } else {
-        ref->hsum = extent_head_encode(out, ref->ino, ref->off, seq, payload, len, name, name_len);
+        ref->hsum = extent_head_encode(out, ref->owner, ref->off, seq, payload, len, name, name_len);
     }
     ref->to = (struct locator){c->out->id, (uint32_t)(c->out_size / 8), 0, len, len};
-    summary_add(&c->out_summary, &(struct summary_entry){ref->to.off8, len, ino_slot(ref->ino), ref->off});
+    summary_add(&c->out_summary, &(struct summary_entry){ref->to.off8, len, ino_slot(ref->owner), ref->off});
     c->out_buf.len += head_size;
     put_padded(&c->out_buf, payload, len);
     put_padded(&c->out_buf, name, name_len);
@@ -186,7 +189,7 @@ static int copy_ref(struct copier *c, size_t i, const char *name, uint32_t name_
         uint64_t ext_off = ref->off == EXTENT_XATTR_OFF ? ref->off : ref->off - ref->from.skip;
         uint32_t first = ref->from.skip / BLOCK_SIZE,
                  last = (ref->from.skip + ref->from.len - 1) / BLOCK_SIZE;
-        r = extent_head_check(head, ref->ino, ext_off, ref->from.ext_len);
+        r = extent_head_check(head, ref->owner, ext_off, ref->from.ext_len);
         if (!r)
             r = extent_blocks_check(head, first, last - first + 1,
                                     head + extent_head_size(ref->from.ext_len) + (size_t)first * BLOCK_SIZE);
@@ -229,7 +232,7 @@ static int look_up_step(struct copier *c, size_t n)
         if (c->stale[i] || ref->off)
             continue;
         c->name_at[i] = (uint32_t)c->names.len;
-        c->name_len[i] = (uint32_t)index_path(idx, ino_slot(ref->ino), (char *)c->names.data + c->names.len,
+        c->name_len[i] = (uint32_t)index_path(idx, ino_slot(ref->owner), (char *)c->names.data + c->names.len,
                                               EXTENT_NAME_MAX);
         c->names.len += c->name_len[i];
     }

@@ -11,6 +11,7 @@
 #include "core/totals.h"
 #include "image/checkpoint.h"
 #include "image/self_check.h"
+#include "index/past.h"
 #include "upkeep/choose.h"
 #include "upkeep/full_disk.h"
 
@@ -53,7 +54,7 @@ static bool may_walk(const struct eng *eng, struct walked *w, const struct exten
             return true;
     if (w->n && !w->left)
         return false;
-    const struct inode_rec *inode = index_inode(&eng->idx, ref->ino);
+    const struct inode_rec *inode = past_or_inode(&eng->idx, ref->ino);
     w->left -= inode ? index_count_xattrs(&eng->idx, inode, w->left) : 0;
     w->inos[w->n++] = ref->ino;
     return true;

@@ -21,7 +21,7 @@ static int scrub_ref(struct eng *eng, const struct extent_ref *ref, struct segme
     struct segment *seg;
     int r = segments_pin(&eng->segments, ref->from.seg, &seg);
     if (!r) {
-        r = segment_verify(seg, eng->io->ops, ref->ino, ref->off, &ref->from, window, buf);
+        r = segment_verify(seg, eng->io->ops, ref->owner, ref->off, &ref->from, window, buf);
         segments_unpin(seg);
     }
     *ret_damaged = false;

@@ -18,7 +18,7 @@ static __attribute__((format(printf, 2, 3))) bool disagree(char *why, const char
 
 static bool same(const struct extent_ref *a, const struct extent_ref *b)
 {
-    return a->ino == b->ino && a->off == b->off && locator_equal(&a->from, &b->from);
+    return a->ino == b->ino && a->owner == b->owner && a->off == b->off && locator_equal(&a->from, &b->from);
 }
 
 /* Whether `list` has all of `all`, or, with `part`, nothing else. */

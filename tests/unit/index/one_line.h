@@ -55,7 +55,7 @@ static void begin(void)
         MUST(index_touch_segment(&idx, seg, SEGMENT_LOG, 1) == 0);
 }
 
-static void print(void *arg, const char *line)
+static inline void print(void *arg, const char *line)
 {
     (void)arg;
     (void)fprintf(stderr, "%s\n", line);

@@ -3,6 +3,8 @@
 #include "disk/codec.h"
 
 #include "must.h"
+#include "past_states.h"
+
 #include "one_store.h"
 
 #include <criterion/criterion.h>
@@ -86,6 +88,41 @@ Test(dump, tells_every_record)
         cr_assert_gt(t->kinds[i], 0, "operation %zu is not told", i);
     cr_assert_eq(t->data, 3);
     cr_assert(strstr(t->text, "alpha\n") && strstr(t->text, "user.big\n") && strstr(t->text, "tiny\n"));
+    free(t);
+}
+
+static size_t past_ops;
+
+static int on_past(void *arg, const struct eng_dump_item *item)
+{
+    past_ops += item->depth == 2 && (!strcmp(item->kind, "keep") || !strcmp(item->kind, "drop"));
+    return on_item(arg, item);
+}
+
+/* What only a history has: ops of its own, and flags of those that names end by. */
+Test(dump, tells_of_a_past)
+{
+    struct txn txn = {0};
+    struct told *t = calloc(1, sizeof *t);
+    uint64_t a = unit_file(&u, "alpha", 5000, 1);
+    MUST(t && store_set_history(u.eng) == 0);
+    uint64_t number = keep_state(&u, a);
+    unit_write(&u, a, 100, 2, 0);
+    drop_state(&u, number);
+    MUST(commit_begin(u.eng) == 0);
+    struct op *op = txn_op(&txn, OP_UNLINK);
+    *op = (struct op){.type = OP_UNLINK,
+                      .flags = OP_KEPT | OP_MOVED,
+                      .parent = ENG_ROOT_INO,
+                      .ino = a,
+                      .name = "alpha",
+                      .name_len = 5};
+    past_commit(&u, &txn);
+    MUST(eng_sync(u.eng) == 0);
+    cr_assert_eq(eng_dump(NULL, u.opt.io, 1, true, on_past, t), 0);
+    cr_assert_eq(t->problems, 0);
+    cr_assert_eq(past_ops, 2);
+    cr_assert(strstr(t->text, "kept moved\n"));
     free(t);
 }
 
