@@ -562,7 +562,9 @@ static void warn_of_folder(const struct daemon_state *d)
         messages_line(ENG_LOG_WARNING, "%s: %s: chmod 0700 %s", d->store, text, d->store);
         if (!d->opt.foreground) {
             char line[FS_WHY_MAX];
-            (void)snprintf(line, sizeof line, "warning: %s: %s: chmod 0700 %s", d->store, text, d->store);
+            int n = snprintf(line, sizeof line, "warning: %s: %s: chmod 0700 %s", d->store, text, d->store);
+            if (n >= (int)sizeof line) /* no command that names another folder */
+                (void)snprintf(line, sizeof line, "warning: the store: %s: chmod 0700 it", text);
             messages_say(line);
         }
     }

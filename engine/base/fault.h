@@ -253,6 +253,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(VAIN_COPIES_STAY) /* what was copied in vain keeps its room */                                         \
     M(UNINSTALLED_KEPT) /* what of a segment of survivors was not installed counts as needed */              \
     M(INSTALLER_KEEPS)  /* the same where the installer has it */                                            \
+    M(CUT_UNCOUNTED)    /* what was cut of survivors counts as their payload */                              \
+    M(BESIDE_UNCUT)     /* what was copied in vain beside an installer, and then without it, stays */        \
     M(ONE_PIECE)        /* what the reserve grows by is one extent */                                        \
     M(EXTENTS_STAY)     /* a reserve whose extents are in use is not made anew */                            \
     M(TAKEN_IS_WRITTEN) /* a removal leaves no room for what a checkpoint under way has to write */          \

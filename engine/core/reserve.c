@@ -222,7 +222,7 @@ static int add_pieces_locked(struct eng *eng, struct io_file *file, uint64_t siz
 static int grow_locked(struct eng *eng, struct io_file *file, uint64_t size, uint64_t room)
 {
     uint64_t more = size + room - reserve_bytes(eng);
-    int r = more > RESERVE_STEP || room ? ask_locked(eng, file, more) : 0;
+    int r = more >= RESERVE_STEP || room ? ask_locked(eng, file, more) : 0;
     return r ? r : add_pieces_locked(eng, file, size);
 }
 
@@ -492,14 +492,17 @@ int reserve_give(struct eng *eng, struct io_file *file, uint64_t from, uint64_t 
 {
     const struct eng_io_ops *ops = eng->io->ops;
     int r = -ENOSPC;
+    bool cut = false;
     pthread_mutex_lock(&eng->reserve->lock);
     while (r == -ENOSPC && cut_locked(eng, to - from)) {
+        cut = true;
         r = ops->allocate(file, from, to);
         if (r == -ENOSPC && give_back_locked(eng))
             r = ops->allocate(file, from, to);
     }
     pthread_mutex_unlock(&eng->reserve->lock);
-    reserve_set_short(eng);
+    if (cut)
+        reserve_set_short(eng);
     return r == -EOPNOTSUPP ? 0 : r;
 }
 

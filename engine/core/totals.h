@@ -8,6 +8,10 @@
 struct eng;
 struct seg_rec;
 
+/* Payload bytes that the segment has. Of survivors what was copied in vain may have been cut after it was
+ * told (upkeep/install.h:install_cut()): no more than their file, and where that is little more than what is
+ * live, since heads cannot be told from what is dead, as much as is live. Locks as below. */
+uint64_t totals_payload_locked(struct eng *eng, const struct seg_rec *seg);
 /*
  * What a compaction of the segment would win besides dead content. Of a log segment whose batches no recovery
  * needs any more: all that is not content, less what moving takes for each range that is live; where it is
@@ -19,8 +23,8 @@ uint64_t totals_spent_locked(struct eng *eng, const struct seg_rec *seg);
 /* The same once a checkpoint has all that the segment says, as a compaction writes one. */
 uint64_t totals_spent_once_aged_locked(struct eng *eng, const struct seg_rec *seg);
 #define TOTALS_SPENT_SHARE 8u
-/* The same of all segments; by index_lock, in slices. */
-uint64_t totals_spent(struct eng *eng);
+/* The same of all segments; *ret_gone: payload that they had, and that was cut. By index_lock, in slices. */
+uint64_t totals_spent(struct eng *eng, uint64_t *ret_gone);
 
 /* Payload bytes of all segments with what is spent beside them, and those that are live: the difference is
  * garbage. By index_lock, in slices. */

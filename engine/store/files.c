@@ -6,6 +6,7 @@
  * the state when log.lock was first taken, however many slices the list takes. */
 #include "commit/retire.h"
 #include "core/look.h"
+#include "core/totals.h"
 #include "image/checkpoint.h"
 
 #include <stdio.h>
@@ -48,7 +49,7 @@ static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
     f->id = seg->id;
     f->active = m->active == seg->id;
     f->size = f->active ? m->tail : segments_size_of(&eng->segments, seg->id);
-    f->total = seg->total;
+    f->total = totals_payload_locked(eng, seg);
     f->live = seg->live;
     return 0;
 }

@@ -320,10 +320,11 @@ int eng_close(struct eng *eng)
             r = checkpoint_write(eng);
         if (!r)
             (void)retire_segments(eng);
-        reserve_keep(eng); /* what went is wanted by others on a full disk, too */
     }
     if (!is_read_only(eng) && !MUTANT(UNECHOED)) /* what no checkpoint has is there twice all the same */
         echo_sync(&eng->log.echo);
+    if (!is_read_only(eng)) /* what went is wanted by others on a full disk, too */
+        reserve_keep(eng);
     eng_free(eng);
     return r;
 }

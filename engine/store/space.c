@@ -192,10 +192,11 @@ static int add_segment(struct eng *eng, const struct seg_rec *seg, void *arg)
     }
     bool active = keepers_need(eng, KEEPER_ACTIVE, seg);
     *bytes_of(sp, ENG_SPACE_LIVE) += (int64_t)seg->live;
-    *bytes_of(sp, active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD) += (int64_t)(seg->total - seg->live);
+    uint64_t payload = totals_payload_locked(eng, seg);
+    *bytes_of(sp, active ? ENG_SPACE_DEAD_ACTIVE : ENG_SPACE_DEAD) += (int64_t)(payload - seg->live);
     int64_t spent = (int64_t)totals_spent_locked(eng, seg);
     *bytes_of(sp, ENG_SPACE_METADATA_SPENT) += spent;
-    *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)seg->total - spent;
+    *bytes_of(sp, ENG_SPACE_METADATA) += (int64_t)size - (int64_t)payload - spent;
     return 0;
 }
 

@@ -11,12 +11,13 @@
 
 static void index_figures(struct eng *eng, struct eng_stats *st)
 {
-    st->spent_bytes = totals_spent(eng);
+    uint64_t gone;
+    st->spent_bytes = totals_spent(eng, &gone);
     pthread_rwlock_rdlock(&eng->index_lock);
     const struct index *idx = &eng->idx;
-    st->total_bytes = idx->s.total;
     st->live_bytes = idx->s.live;
-    st->fragmentation_ratio = policy_fragmentation(idx->s.total + st->spent_bytes, idx->s.live);
+    st->total_bytes = MAX_OF(idx->s.total - MIN_OF(gone, idx->s.total), st->live_bytes);
+    st->fragmentation_ratio = policy_fragmentation(st->total_bytes + st->spent_bytes, st->live_bytes);
     st->memories = idx->s.n_files;
     st->directories = idx->s.n_dirs;
     st->other_inodes = idx->s.n_others;
@@ -129,7 +130,7 @@ static int add_info(struct eng *eng, const struct seg_rec *seg, void *arg)
         return r;
     l->all[l->n++] = (struct eng_segment_info){.id = seg->id,
                                                .size = segments_size_of(&eng->segments, seg->id),
-                                               .total = seg->total,
+                                               .total = totals_payload_locked(eng, seg),
                                                .live = seg->live,
                                                .active = eng->log.active && eng->log.active->id == seg->id,
                                                .survivors = seg->kind == SEGMENT_SURVIVORS,

@@ -41,7 +41,8 @@ static int sum_damage(struct eng *eng, const struct damage *damage, size_t n, st
 /* What a compaction of the segment wins; nothing of an emptied one. */
 static uint64_t garbage_locked(struct eng *eng, const struct seg_rec *seg)
 {
-    return seg->live ? seg->total - seg->live + totals_spent_once_aged_locked(eng, seg) : 0;
+    uint64_t dead = totals_payload_locked(eng, seg) - seg->live;
+    return seg->live ? dead + totals_spent_once_aged_locked(eng, seg) : 0;
 }
 
 static bool is_candidate(struct eng *eng, const struct seg_rec *seg, const struct idmap *stuck,
@@ -134,7 +135,7 @@ struct least {
 static int find_least(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
     struct least *least = arg;
-    bool any = seg->live < seg->total || garbage_locked(eng, seg);
+    bool any = !seg->live || garbage_locked(eng, seg);
     if (any && !(least->aged && keepers_need(eng, KEEPER_CHECKPOINTS, seg)))
         least->live = MIN_OF(least->live, seg->live);
     return 0;

@@ -352,6 +352,7 @@ static int run_beside(struct compact *c)
         return r;
     installer_free(&c->install);
     installer_init(&c->install, c->eng, c->job);
+    copy_cut(&c->copy);
     copy_free(&c->copy);
     c->copy = (struct copier){.eng = c->eng, .job = c->job};
     r = age_metadata(c, false);
@@ -380,8 +381,12 @@ static int run(struct compact *c)
         return r;
     if (!poor && !c->goal)
         installer_start(&c->install);
-    if (c->install.has_thread)
-        return run_beside(c);
+    if (c->install.has_thread) {
+        r = run_beside(c);
+        if (r == -ENOSPC && !MUTANT(BESIDE_UNCUT))
+            copy_cut(&c->copy);
+        return r;
+    }
     r = age_metadata(c, poor);
     int retired = retire_emptied(eng);
     r = r ? r : retired;

@@ -22,7 +22,8 @@
 static int find_waiting(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
     bool *waits = arg;
-    bool garbage = seg->live < seg->total || !seg->live || totals_spent_once_aged_locked(eng, seg);
+    bool garbage =
+        !seg->live || seg->live < totals_payload_locked(eng, seg) || totals_spent_once_aged_locked(eng, seg);
     *waits = *waits || (garbage && !keepers_need(eng, KEEPER_ACTIVE, seg) &&
                         keepers_need(eng, KEEPER_CHECKPOINTS, seg));
     return 0;
@@ -185,10 +186,14 @@ uint64_t install_end(const struct outgoing *og)
 
 void install_cut(struct eng *eng, struct segment *out, uint64_t size)
 {
-    if (keepers_find_all(eng) || MUTANT(VAIN_COPIES_STAY) || eng->io->ops->truncate(out->file, size) != 0)
-        return;
-    reserve_removed(eng);
-    segments_resize(&eng->segments, out, size);
+    retire_exclude(eng); /* no hold begins meanwhile */
+    bool cut = !keepers_find_all(eng) && !is_read_only(eng) && !MUTANT(VAIN_COPIES_STAY) &&
+               eng->io->ops->truncate(out->file, size) == 0;
+    if (cut)
+        segments_resize(&eng->segments, out, size);
+    retire_allow(eng);
+    if (cut)
+        reserve_removed(eng);
 }
 
 void install_drop(struct eng *eng, struct segment *out)

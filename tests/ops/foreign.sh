@@ -161,6 +161,35 @@ $(grep -c "^m: $users; a folder, left out with all in it" out.said) $(grep -c "^
     no_liars
 done
 
+# ---- a lease of bob's on a file of his own keeps nobody
+mkdir leased && echo 1 >leased/a && echo 2 >leased/b && chown nobody leased/b
+# shellcheck disable=SC2016  # Python
+python3 -c 'import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open("leased/b", os.O_RDWR)
+os.setuid(int(sys.argv[1]))
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+signal.pause()' "$(id -u nobody)" &
+HOLDER=$!
+has_lease() { grep -q "LEASE *ACTIVE *WRITE $HOLDER " /proc/locks; }
+if wait_until 20 has_lease; then
+    silent "a file that bob has a lease on" export --tree leased out.jsonl
+    check_equal "a file that bob has a lease on is told, and nobody waits" "1 0 1 1" \
+        "$answer $(grep -c '^b: ' out.said) $(names jsonl out.jsonl | wc -l)"
+else
+    skip "a file that bob has a lease on" "no leases here"
+fi
+kill -KILL "$HOLDER" && wait "$HOLDER" 2>/dev/null
+
+# ---- nor does what is mounted in the folder of a store of root's
+ctl import --format tree planted stored >/dev/null 2>&1
+mkdir stored/x
+liar stored/x silent others 2>>asked
+silent "export of a store with bob's mount in its folder" export stored out.jsonl
+check_equal "export of a store with bob's mount in its folder: he is not asked" 0 "${answer#* }"
+
+no_liars
+
 # ---- a listing that breaks off: nobody knows what is missing. Of a plain tree, whose mounts are part of it, with --trust all
 mkdir plain plain/m plain/z
 for i in $(seq 20); do echo "$i" >"plain/z/$i"; done

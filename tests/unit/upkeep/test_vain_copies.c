@@ -46,7 +46,7 @@ static struct eng_io_ops ops;
 static const struct eng_io_ops *disk_ops;
 static unsigned n_installed, n_writes; /* batches of relocations, and of copies behind the first of these */
 static unsigned batches;               /* for so many there is room; 0: for all */
-static bool full;
+static bool full, again; /* `again`: there is room once more for whoever tries after the installer */
 
 /* Of what is copied once something was installed there is room for the first MiB. */
 static ssize_t write_some(struct io_file *file, const struct iovec *iov, int n, uint64_t at)
@@ -60,6 +60,10 @@ static void note_point(void *arg, enum fault_point point)
 {
     (void)arg;
     n_installed += point == FP_COMPACT_INSTALLED;
+    if (full && again && point == FP_INSTALLER_IDLE) {
+        full = again = false;
+        n_installed = 0;
+    }
     full = full || (batches && n_installed == batches);
 }
 
@@ -93,6 +97,11 @@ static void fill_up_behind(unsigned n, uint64_t room)
 static void expect_cut(void)
 {
     bool found = false;
+    struct eng_space sp;
+    cr_assert_eq(eng_space(u.eng, &sp), 0);
+    for (unsigned i = 0; i < sp.n_kinds; i++)
+        cr_assert(sp.kinds[i].id == ENG_SPACE_SLACK || sp.kinds[i].bytes >= 0, "%s: %lld", sp.kinds[i].key,
+                  (long long)sp.kinds[i].bytes);
     for (uint32_t id = 1; id < 64; id++) {
         const struct seg_rec *seg = index_segment(&u.eng->idx, id);
         if (!seg || seg->kind != SEGMENT_SURVIVORS)
@@ -109,6 +118,19 @@ static void expect_cut(void)
     cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0);
 }
 
+/* What was cut is no garbage: room is made where there is some. */
+static void expect_room(void)
+{
+    uint64_t total, live, before = totals_disk(u.eng);
+    hook_set(u.eng, NULL, NULL);
+    unit_spend_reserve(&u);
+    simdisk_limit(u.disk, simdisk_used(u.disk) + 2000000);
+    cr_assert_eq(eng_make_room(u.eng, FILE_SIZE), 0);
+    totals_get(u.eng, &total, &live);
+    cr_assert_lt(total - live, SEGMENT / 2, "%llu", (unsigned long long)(total - live));
+    cr_assert_lt(totals_disk(u.eng), before - SEGMENT / 2);
+}
+
 /* So little that victims go one by one. */
 #define LITTLE (2 * SEGMENT)
 #define PLENTY (20 * SEGMENT)
@@ -123,6 +145,24 @@ Test(vain_copies, go_when_there_is_no_room_for_the_rest)
 Test(vain_copies, go_when_they_cannot_be_installed)
 {
     fill_up_behind(2, LITTLE);
+    expect_cut();
+}
+
+Test(vain_copies, are_no_garbage_once_cut)
+{
+    fill_up_behind(2, LITTLE);
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    expect_room();
+}
+
+/* What the installer could not do is tried once more without it. */
+Test(vain_copies, go_when_that_fails_as_well)
+{
+    again = true;
+    hook_installer(u.eng, true);
+    fill_up_behind(1, PLENTY);
+    hook_installer(u.eng, false);
+    cr_assert_not(again);
     expect_cut();
 }
 

@@ -352,7 +352,7 @@ int beneath_open_at(struct beneath *b, int at, const char *name, int flags)
     if (!b->no_openat2) {
         do
             fd = (int)syscall(SYS_openat2, at, name, &how, sizeof how);
-        while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+        while (fd < 0 && errno == EINTR);
         if (fd >= 0)
             return fd;
         bool is_mounted = errno == EXDEV && b->is_wary;

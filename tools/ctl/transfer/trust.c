@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define NOBODY UINT32_MAX /* in owner and owner_gid */
@@ -97,16 +98,28 @@ int trust_hand_on(const struct target *t, int folder)
 static void note_file(struct target *t, const struct stat *st)
 {
     bool is_known = st->st_uid != 0 && (!t->foreign || t->owner == st->st_uid);
+    bool is_same = !t->foreign || t->owner_gid == st->st_gid;
     t->foreign = true;
     t->owner = is_known ? st->st_uid : NOBODY;
-    t->owner_gid = is_known ? st->st_gid : NOBODY;
+    t->owner_gid = is_known && is_same ? st->st_gid : NOBODY;
 }
 
-/* Whose files are in a folder of root's: `t` is theirs, and nobody's if they are of several. Any one of them
- * tells: her files may lack a superblock, or have root's, which a mount writes anew. */
-static int note_files(struct target *t, int folder)
+/* Whose that file is, without asking anybody who may have mounted something there: -EXDEV. */
+static int look_at(int folder, dev_t dev, const char *name, struct stat *ret_st)
 {
-    struct stat st;
+    struct statx st;
+    if (statx(folder, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
+              STATX_UID | STATX_GID | STATX_MODE, &st) < 0)
+        return -errno;
+    *ret_st = (struct stat){.st_uid = st.stx_uid, .st_gid = st.stx_gid, .st_mode = st.stx_mode};
+    return makedev(st.stx_dev_major, st.stx_dev_minor) == dev ? 0 : -EXDEV;
+}
+
+/* Whose files are in a folder of root's, on that device: `t` is theirs, and nobody's if they are of several.
+ * Any one of them tells: her files may lack a superblock, or have root's, which a mount writes anew. */
+static int note_files(struct target *t, int folder, dev_t dev)
+{
+    struct stat st = {0};
     int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     int r = dir ? 0 : -errno;
@@ -115,10 +128,10 @@ static int note_files(struct target *t, int folder)
     for (struct dirent *e; dir && !r && (errno = 0, e = readdir(dir));) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
-        if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            r = errno == ENOENT ? 0 : -errno;
-        else if (!is_roots(&st))
+        r = look_at(fd, dev, e->d_name, &st);
+        if (!r && !is_roots(&st))
             note_file(t, &st);
+        r = r == -ENOENT ? 0 : r;
     }
     if (!r)
         r = -errno;
@@ -146,7 +159,7 @@ void trust_note_folder(struct target *t, int folder)
     if (!is_roots(&st)) /* root's, others can write there, and nobody knows who */
         return;
     t->foreign = false;
-    int r = note_files(t, folder);
+    int r = note_files(t, folder, st.st_dev);
     if (!r && !t->foreign)
         r = read_owner(folder, t);
     t->foreign = t->foreign || r;
