@@ -109,7 +109,7 @@ static int mount_of(int fd)
 int beneath_open(int fd, bool one_mount, struct beneath **ret_beneath)
 {
     struct beneath *b = calloc(1, sizeof *b);
-    struct stat st;
+    struct stat st = {0};
     size_t root;
     if (!b)
         return -ENOMEM;
