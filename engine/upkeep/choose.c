@@ -109,7 +109,7 @@ int choose_victims(struct eng *eng, const struct choice *choice, struct candidat
 static int add_estimate(struct eng *eng, const struct seg_rec *seg, void *arg)
 {
     struct eng_compact_estimate *e = arg;
-    uint64_t garbage = seg->live ? garbage_locked(eng, seg) : seg->total;
+    uint64_t garbage = seg->live ? garbage_locked(eng, seg) : totals_payload_locked(eng, seg);
     if (!garbage)
         return 0;
     e->segments++;

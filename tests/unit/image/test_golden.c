@@ -11,7 +11,7 @@
 
 #include "golden_v1.h"
 #include "golden_v2.h"
-#include "tree/past_file.h"
+#include "past_states.h"
 #include "unit_store.h"
 
 #include "index/past_names.h"
@@ -167,11 +167,11 @@ static void fill_past(void)
     uint64_t ino = make(1, "log", S_IFREG | 0600, NULL);
     for (unsigned i = 0; i < N_LINES; i++) {
         if (i == 3)
-            (void)past_keep_state(&u, ino);
+            (void)keep_state(&u, ino);
         cr_assert_eq(eng_append(u.eng, ino, &LINES[i * LINE], LINE, NULL), LINE);
     }
     cr_assert_eq(unit_extents(&u, ino), 1);
-    (void)past_keep_state(&u, ino);
+    (void)keep_state(&u, ino);
     cr_assert_eq(eng_write(u.eng, ino, "XXXX", 4, 2), 4);
     keep_and_set_field(ino);
     end_names();
@@ -204,10 +204,10 @@ static void expect_past(void)
     for (unsigned i = 0; i < 3; i++, slot = index_slot(&u.eng->idx, slot)->past)
         states[i] = index_ino(index_slot(&u.eng->idx, slot), slot);
     cr_assert(!slot && u.eng->idx.s.n_past == 3 && u.eng->idx.s.n_past_names == 3);
-    cr_assert(past_holds(&u, ino, states[2], lines, 3 * LINE));
-    cr_assert(past_holds(&u, ino, states[1], lines, N_LINES * LINE));
+    cr_assert(past_holds_bytes(&u, states[2], lines, 3 * LINE));
+    cr_assert(past_holds_bytes(&u, states[1], lines, N_LINES * LINE));
     memset(lines + 2, 'X', 4);
-    cr_assert(past_holds(&u, ino, states[0], lines, N_LINES * LINE));
+    cr_assert(past_holds_bytes(&u, states[0], lines, N_LINES * LINE));
     cr_assert(unit_holds_bytes(&u, ino, lines, N_LINES * LINE));
     cr_assert_eq(past_xattr(&u.eng->idx, ino_slot(states[0]), "user.later", 10, &x), 1);
     cr_assert_eq(eng_getxattr(u.eng, ino, "user.later", lines, 1), 1);

@@ -124,15 +124,23 @@ static void work(void)
     beneath_free(b);
 }
 
+/* Whether this process, in `top`, may mount something in a namespace of its own: root's. */
+static bool has_namespace(void)
+{
+    MUST(chdir(top));
+    if (unshare(CLONE_NEWNS) < 0)
+        return false;
+    MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    return true;
+}
+
 /* What is mounted on a folder and on a file, in a namespace of our own. */
 static void mounted(void)
 {
     struct beneath *b;
     struct stat st;
-    MUST(chdir(top));
-    if (unshare(CLONE_NEWNS) < 0)
-        return; /* not root */
-    MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    if (!has_namespace())
+        return;
     MUST(mkdir("m", 0700));
     MUST(mount("none", "m", "tmpfs", 0, NULL));
     MUST(mkdir("m/dir", 0700));
@@ -184,10 +192,8 @@ static void planted(void)
 {
     struct beneath *b;
     struct stat st;
-    MUST(chdir(top));
-    if (unshare(CLONE_NEWNS) < 0)
-        return; /* not root */
-    MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+    if (!has_namespace())
+        return;
     MUST(mkdir("d", 0755));
     MUST(mkdir("d/sub", 0755));
     MUST(mkdir("roots", 0755));

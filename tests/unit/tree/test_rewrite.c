@@ -5,7 +5,7 @@
  *     test_rewrite --verbose --filter rewrite/costs_as_much_as_ever      prints bytes of the log */
 #include "hook.h"
 #include "index/extents.h"
-#include "past_file.h"
+#include "past_states.h"
 #include "rng.h"
 #include "tree/content.h"
 
@@ -48,7 +48,7 @@ static void append_one(uint64_t *rng)
     uint64_t at = sizes[n_appends], size = 1 + rng_below(rng, APPEND_MAX);
     for (uint64_t i = 0; i < size; i++)
         all[at + i] = (uint8_t)rng_below(rng, 256);
-    states[n_appends] = past_keep_state(&u, f);
+    states[n_appends] = keep_state(&u, f);
     MUST(eng_append(u.eng, f, all + at, size, NULL) == (ssize_t)size);
     sizes[++n_appends] = at + size;
 }
@@ -65,9 +65,9 @@ static void count_appends(void)
     cr_assert(n == n_appends || n == n_appends + 1u, "%llu of %u", (unsigned long long)n, n_appends);
     if (n > n_appends) { /* the same once more is one state too many */
         uint32_t slot = head()->past;
-        past_commit(&u, &(struct op){.type = OP_DROP,
-                                     .past = index_ino(index_slot(&u.eng->idx, slot), slot),
-                                     .len = UINT64_MAX});
+        (void)past_commit_op(&u, &(struct op){.type = OP_DROP,
+                                              .past = index_ino(index_slot(&u.eng->idx, slot), slot),
+                                              .len = UINT64_MAX});
     }
 }
 
@@ -85,10 +85,10 @@ static void expect_appends(unsigned step)
         if (i % step)
             continue;
         uint64_t off = sizes[i] - MIN_OF(sizes[i], (uint64_t)sizeof buf);
-        past_bytes(&u, f, states[i], buf, off, sizes[i]);
+        MUST(past_bytes(&u, states[i], buf, off, sizes[i]));
         MUST(memcmp(buf, all + off, sizes[i] - off) == 0);
         if (i % 499 == 0)
-            MUST(past_holds(&u, f, states[i], all, sizes[i]));
+            MUST(past_holds_bytes(&u, states[i], all, sizes[i]));
     }
     MUST(slot == 0 && idx->s.past_live == 0);
     cr_assert(unit_holds_bytes(&u, f, all, sizes[n_appends]));
@@ -145,13 +145,13 @@ static unsigned n_tails, n_past_tails; /* writes that met one */
 static void keep_now(void)
 {
     kept[n_kept] = now;
-    kept[n_kept++].number = past_keep_state(&u, f);
+    kept[n_kept++].number = keep_state(&u, f);
 }
 
 static void expect_kept(const char *when)
 {
     for (unsigned i = 0; i < n_kept; i++)
-        cr_assert(past_holds(&u, f, kept[i].number, kept[i].bytes, kept[i].size), "%s: state %u", when, i);
+        cr_assert(past_holds_bytes(&u, kept[i].number, kept[i].bytes, kept[i].size), "%s: state %u", when, i);
     cr_assert(unit_holds_bytes(&u, f, now.bytes, now.size), "%s", when);
 }
 
@@ -175,7 +175,7 @@ static void set_size(size_t size)
 {
     const struct eng_attr attr = {.size = size};
     if (size < now.size && !(head()->flags & INODE_TAIL))
-        past_commit(&u, &(struct op){.type = OP_TRUNCATE, .flags = OP_LATER, .ino = f, .len = size});
+        (void)past_commit_op(&u, &(struct op){.type = OP_TRUNCATE, .flags = OP_LATER, .ino = f, .len = size});
     else
         MUST(eng_setattr(u.eng, f, &attr, ENG_SET_SIZE, NULL) == 0);
     memset(now.bytes + size, 0, BYTES - size);
@@ -298,7 +298,7 @@ static void die_between(void *arg, enum fault_point point)
     unit_clone(&c, live);
     unit_open(&c);
     for (unsigned i = 0; i < n_kept; i++)
-        cr_assert(past_holds(&c, f, kept[i].number, kept[i].bytes, kept[i].size), "cut %u", n_cuts);
+        cr_assert(past_holds_bytes(&c, kept[i].number, kept[i].bytes, kept[i].size), "cut %u", n_cuts);
     cr_assert_eq(content_gather(c.eng, f, 0, BYTES), 0);
     cr_assert_lt(unit_extents(&c, f), 5);
     cr_assert(unit_holds_bytes(&c, f, now.bytes, now.size));
@@ -330,14 +330,14 @@ static void write_beside(size_t off, size_t end, size_t crowded)
     for (size_t i = crowded; i < crowded + BLOCK_SIZE; i += 100)
         MUST(eng_write(u.eng, f, "x", 1, i) == 1 && (old[i] = 'x'));
     hook_block_extents(u.eng, 0);
-    uint64_t state = past_keep_state(&u, f), version = head()->version, live = u.eng->idx.s.past_live;
+    uint64_t state = keep_state(&u, f), version = head()->version, live = u.eng->idx.s.past_live;
     uint64_t written = unit_stats(&u).total_bytes;
     memcpy(bytes, old, sizeof bytes);
     memset(bytes + off, 2, end - off);
     MUST(eng_write(u.eng, f, bytes + off, end - off, off) == (ssize_t)(end - off));
     cr_assert_gt(unit_stats(&u).total_bytes - written, end - off, "something is taken along");
     cr_assert(unit_holds_bytes(&u, f, bytes, sizeof bytes));
-    cr_assert(past_holds(&u, f, state, old, sizeof old));
+    cr_assert(past_holds_bytes(&u, state, old, sizeof old));
     cr_assert_eq(u.eng->idx.s.past_live - live, end - off, "what is the same is not kept");
     cr_assert_eq(head()->version, version + 1);
     cr_assert_eq(unit_problems(&u), 0);
