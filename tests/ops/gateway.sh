@@ -435,9 +435,10 @@ check "unmount" unmount_store "$MNT"
 # a mount that was taken away, and is in use still
 if [ "$(id -u)" -eq 0 ]; then
     mounted
+    rm -f "$WORK/gw.log" # as in serve()
     (cd "$MNT" && umount -l . && exec "$GATEWAY" --port 0 .) >"$WORK/gw.log" 2>&1 &
     GW=$!
-    wait_until 10 grep -q listening "$WORK/gw.log"
+    wait_until 10 grep -q listening "$WORK/gw.log" || not_ok "gateway starts" "$(cat "$WORK/gw.log")"
     URL=http://127.0.0.1:$(sed -n 's/.* port \([0-9]*\) .*/\1/p' "$WORK/gw.log")
     is 500 GET /metrics
     check "it says that nobody tells whose it is" grep -q "not among the mounts" "$WORK/body"
