@@ -53,6 +53,7 @@ while True:
         libc.renameat2(-100, a, -100, b, 2)
 P
 swap() { # starts it for these places below mnt/bob
+    rm -f swap.out
     python3 swap.py "$WORK/mnt/bob" "$WORK/outside/cron" "$@" >swap.out &
     SWAP=$!
     wait_until 20 grep -q swapping swap.out
