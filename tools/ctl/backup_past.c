@@ -96,16 +96,19 @@ static bool is_log(const struct eng_dump_item *item)
 }
 
 /* Would anybody miss the operation? Not an access time, nor what only moves content or frees what has no
- * name. */
+ * name, nor what only comes along with another or with time. */
 static bool is_change(const struct eng_dump_item *item)
 {
-    static const char *const nothing[] = {"relocate", "segment", "free", "data", "unreadable"};
+    static const char *const nothing[] = {"relocate", "segment", "free",      "data",  "unreadable", "by",
+                                          "moment",   "keep",    "drop-name", "floor", "drop"};
     enum { ACCESS_TIME_ONLY = 16 };
     for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++)
         if (!strcmp(item->kind, nothing[i]))
             return false;
     if (item->later && (!strcmp(item->kind, "punch") || !strcmp(item->kind, "xattr-del")))
         return false;
+    if (!strcmp(item->kind, "rewrite"))
+        return field(item, "from") != field(item, "to");
     return strcmp(item->kind, "attr") != 0 || field(item, "mask") != ACCESS_TIME_ONLY;
 }
 
