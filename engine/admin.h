@@ -294,6 +294,7 @@ enum eng_job_id {
     ENG_JOB_COMPACT, /* moves live content out of segments that hold garbage, and unlinks those */
     ENG_JOB_SCRUB,   /* verifies every live extent where it lies, and what a recovery would need */
     ENG_JOB_CHECK,   /* verifies every checksum, every locator and every count */
+    ENG_JOB_HISTORY, /* lets go of what no snapshot sees any more, so that compaction gets its room back */
     ENG_JOBS
 };
 
@@ -340,6 +341,10 @@ struct eng_check_figures {
     uint64_t lost_batches, set_aside;
 };
 
+struct eng_history_figures {
+    uint64_t states, names; /* past ones that have gone */
+};
+
 /* A run: the one under way, or else the one that ended last. */
 struct eng_job_report {
     enum eng_job_id job;
@@ -347,7 +352,8 @@ struct eng_job_report {
     int error;            /* 0 or negative errno */
     uint64_t duration_ms; /* once it has ended */
     uint64_t rate;        /* bytes/s, 0 unlimited */
-    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen) or "bytes" (payload). */
+    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen), "bytes" (payload) or "inodes"
+     * (looked at). */
     uint64_t done, total;
     const char *unit;     /* never freed */
     char reason[128];     /* why it ran, or why there was nothing to do */
@@ -356,6 +362,7 @@ struct eng_job_report {
         struct eng_compact_figures compact;
         struct eng_scrub_figures scrub;
         struct eng_check_figures check;
+        struct eng_history_figures history;
     };
 };
 
@@ -378,7 +385,7 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * the engine, but not eng_close(), and must not block: others wait for the same thread. NULL: nobody is told.
  * The report is valid during the call.
  *
- * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT; -ESHUTDOWN the store is
+ * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT, ENG_JOB_HISTORY; -ESHUTDOWN the store is
  * being closed; -EINVAL no such job.
  *
  * A compaction takes all, whatever the thresholds: it seals the active segment and moves every live extent

@@ -473,6 +473,34 @@ ENG_API int eng_feed_wait(struct eng_feed *feed, int64_t timeout_ms);
  * still fed: what eng_close() itself changes (access times, removals) can be read when it has returned. */
 ENG_API void eng_feed_shutdown(struct eng *eng);
 
+/* ---- snapshots ------------------------------------------------------------- */
+
+/* The whole tree as it was after a batch. Names: 1 to 255 bytes, not "." or "..", without '/'; else -EINVAL,
+ * or -ENAMETOOLONG. */
+struct eng_snapshot {
+    const char *name; /* with a NUL */
+    uint64_t batch;   /* eng_position() when it was made; no other snapshot has it */
+    int64_t time;     /* when it was made, ns since the epoch */
+};
+/*
+ * Makes a snapshot of all that calls have changed that returned before. When this returns 0 it is durable,
+ * and so is all that it shows. It costs one batch; what is changed afterwards keeps its state of then once:
+ * room for a record, and for the content that is replaced, which neither removing nor compacting gives back
+ * before the snapshot is dropped. With the first one the store becomes one that programs which know nothing of
+ * snapshots refuse, for good. ret_batch may be NULL.
+ * -EEXIST: there is one of that name; -EBUSY: the first one, while the store is held (eng_hold()). After an
+ * error of the medium it may be there, not durable. */
+ENG_API int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch);
+/* -ENOENT: there is none called `name`; -EEXIST: there is one called `new_name`. Durable as any change. */
+ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *new_name);
+/* The snapshot goes. What it alone shows is freed in the background (ENG_JOB_HISTORY), with no_background
+ * before this returns. -ENOENT. Durable as any change. */
+ENG_API int eng_snapshot_drop(struct eng *eng, const char *name);
+/* Calls emit, under no lock, for each snapshot that there was at one moment, oldest first, until it returns
+ * non-zero, which is then returned. */
+ENG_API int eng_snapshot_list(struct eng *eng, int (*emit)(void *arg, const struct eng_snapshot *snapshot),
+                              void *arg);
+
 #ifdef __cplusplus
 }
 #endif

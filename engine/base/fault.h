@@ -290,6 +290,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REWRITE_UNNOTED)    /* a summary has such content as the value of an attribute */                      \
     M(REWRITE_UNSCANNED)  /* one that is made of the batches lacks it */                                     \
     M(REWRITE_UNTOLD)     /* the feed passes it by */                                                        \
+    M(SNAPSHOT_UNSEEN)    /* a state that a snapshot sees is not kept when it ends */                        \
+    M(REPLACED_UNSEEN)    /* a state in which a past name of its inode ended is not kept */                  \
+    M(KEEP_UNLOGGED)      /* I12: a recovery does not learn which states were kept */                        \
+    M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(WRONG_NEIGHBOUR)    /* a past state reads what it lacks from the head at once */                       \
     M(HOLE_UNMARKED)      /* what was a hole when a state ended is as it was filled later */                 \

@@ -6,6 +6,7 @@
 
 #include "commit/feed.h"
 #include "commit/flush.h"
+#include "commit/keep.h"
 #include "commit/orphans.h"
 #include "commit/position.h"
 #include "core/reserve.h"
@@ -170,18 +171,23 @@ static bool holds_block(const struct eng *eng, const struct inode_rec *inode, co
 
 /* What an op that takes something away may use of the reserve; one that finds nothing to take, nothing: it
  * can be repeated for ever. */
-static enum reserve_use op_use(const struct eng *eng, const struct op *op)
+static enum reserve_use op_use(const struct eng *eng, const struct txn *txn, const struct op *op)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, op->ino);
-    if (op->type == OP_XATTR_DEL)
+    if (op->type == OP_DROP || op->type == OP_DROP_NAME)
+        return RESERVE_MOST;
+    if (op->type == OP_XATTR_DEL || (op->type == OP_SNAPSHOT_NAME && !op->name_len))
         return RESERVE_SOME;
+    bool cuts = op->type == OP_UNLINK || op->type == OP_TRUNCATE || op->type == OP_PUNCH;
+    if (cuts && (op->flags & OP_KEPT || keep_has(txn, op->ino))) /* nothing is freed, and but once */
+        return op->type != OP_TRUNCATE || (inode && op->len < inode->size) ? RESERVE_SOME : RESERVE_NONE;
     if (op->type == OP_UNLINK)
         return inode && inode->nlink == 1 && inode_bytes(inode) >= BLOCK_SIZE ? RESERVE_MOST : RESERVE_SOME;
-    bool cuts = inode && op->type == OP_TRUNCATE && op->len < inode->size;
     if (inode && op->type == OP_PUNCH &&
         (MUTANT(NOTHING_REMOVES) || holds_block(eng, inode, op, op->off, op->off + op->len)))
         return RESERVE_MOST;
-    return cuts && holds_block(eng, inode, op, op->len, UINT64_MAX) ? RESERVE_MOST : RESERVE_NONE;
+    bool is_less = inode && op->type == OP_TRUNCATE && op->len < inode->size;
+    return is_less && holds_block(eng, inode, op, op->len, UINT64_MAX) ? RESERVE_MOST : RESERVE_NONE;
 }
 
 /* Whether the op may come along with one that removes: the times of a truncated file, the name that replaces
@@ -189,7 +195,7 @@ static enum reserve_use op_use(const struct eng *eng, const struct op *op)
 static bool op_comes_along(const struct eng *eng, const struct op *op)
 {
     const struct inode_rec *inode = op->type == OP_TRUNCATE ? index_inode(&eng->idx, op->ino) : NULL;
-    return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_PUNCH ||
+    return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_PUNCH || op->type == OP_KEEP ||
            (inode && op->len <= inode->size);
 }
 
@@ -203,7 +209,7 @@ static enum reserve_use use_of(const struct eng *eng, const struct txn *txn, siz
         const struct op *op = &txn->ops[i];
         if (op->type == OP_RELOCATE || op->type == OP_SEGMENT)
             return RESERVE_ALL;
-        enum reserve_use its = op_use(eng, op);
+        enum reserve_use its = op_use(eng, txn, op);
         use = MAX_OF(use, its);
         else_needs = else_needs || (its == RESERVE_NONE && !op_comes_along(eng, op));
     }
@@ -273,9 +279,12 @@ static bool is_told(const struct eng *eng, const struct txn *txn)
 
 int commit_txn(struct eng *eng, struct txn *txn)
 {
-    size_t orphans = 0, n_own = txn->n_ops;
+    size_t orphans = 0;
+    int r = keep_stage(eng, txn); /* first: what follows counts what it adds */
+    size_t n_own = txn->n_ops;
     enum reserve_use use = use_of(eng, txn, n_own);
-    int r = orphans_stage(eng, txn, &orphans);
+    if (!r)
+        r = orphans_stage(eng, txn, &orphans);
     if (!r && !is_told(eng, txn))
         r = -EPROTONOSUPPORT;
     if (!r)

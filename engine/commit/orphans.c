@@ -178,6 +178,21 @@ static int stage_xattrs(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t
     return 0;
 }
 
+int orphans_stage_name(struct eng *eng, struct txn *txn, uint64_t dir, uint32_t i)
+{
+    const struct past_name_rec *past = index_past_name(&eng->idx, i);
+    const struct inode_rec *child = past ? index_slot(&eng->idx, past->child) : NULL;
+    struct op *op = child ? txn_op(txn, OP_DROP_NAME) : NULL;
+    if (!op)
+        return child ? -ENOMEM : -EBADMSG;
+    op->parent = dir;
+    op->ino = index_ino(child, past->child);
+    op->cookie = past->cookie;
+    op->end = past->end;
+    txn->n_freed += NAME_WEIGHT * (1 + eng_apart(eng));
+    return 0;
+}
+
 struct past_list {
     struct eng *eng;
     struct txn *txn;
@@ -198,15 +213,9 @@ static int stage_group(void *arg, struct bkey key, const void *value)
         if (!slice_left(l->eng, l->txn))
             return 1;
         past = index_past_name(idx, i = past->newer);
-        const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
-        struct op *op = child ? txn_op(l->txn, OP_DROP_NAME) : NULL;
-        if (!op)
-            return child ? -ENOMEM : -EBADMSG;
-        op->parent = l->dir;
-        op->ino = index_ino(child, past->child);
-        op->cookie = key.b;
-        op->end = past->end;
-        l->txn->n_freed += NAME_WEIGHT * (1 + eng_apart(l->eng));
+        int r = orphans_stage_name(l->eng, l->txn, l->dir, i);
+        if (r)
+            return r;
     } while (i != newest);
     return 0;
 }
@@ -219,9 +228,7 @@ static int stage_past_names(struct eng *eng, struct txn *txn, uint64_t dir)
     return MIN_OF(r, 0);
 }
 
-/* A past state that nothing older reads goes, or a slice of it. False: there is more of it, or no memory:
- * *ret_r. */
-static bool stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *ret_r)
+bool orphans_stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *ret_r)
 {
     const struct inode_rec *past = index_slot(&eng->idx, slot);
     uint64_t end;
@@ -253,7 +260,7 @@ static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)
     for (; (inode = index_slot(&eng->idx, slot)) && n < eng->idx.s.n_past; slot = inode->past)
         oldest[n++ % OLDEST_PER_BATCH] = slot;
     for (left = MIN_OF(n, (uint64_t)OLDEST_PER_BATCH); left > 0 && slice_left(eng, txn); left--, n--)
-        if (!stage_drop(eng, txn, oldest[(n - 1) % OLDEST_PER_BATCH], &r))
+        if (!orphans_stage_drop(eng, txn, oldest[(n - 1) % OLDEST_PER_BATCH], &r))
             break;
     return r;
 }

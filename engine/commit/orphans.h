@@ -30,5 +30,10 @@ void orphans_after(struct eng *eng, const struct txn *txn);
 /* Under log.lock: adds the freeing of a slice of the file's tail to the transaction; *ret_more: a tail is
  * left then. -ENOMEM, -EBADMSG. */
 int orphans_stage_tail(struct eng *eng, struct txn *txn, uint64_t ino, bool *ret_more);
+/* The same for the past name in record i, of that folder; -ENOMEM, -EBADMSG. */
+int orphans_stage_name(struct eng *eng, struct txn *txn, uint64_t dir, uint32_t i);
+/* The same for the past state in that slot, or a slice of it. False: there is more of it, or *ret_r is an
+ * error. */
+bool orphans_stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *ret_r);
 
 #endif

@@ -384,13 +384,16 @@ static int apply_ops(struct recovery *rec, const struct batch_header *h)
     int r = index_touch_segment(idx, rec->at->id, SEGMENT_LOG, h->seq);
     if (!r)
         r = index_reserve(idx, rec->ops.ops, rec->ops.n_ops);
-    for (size_t i = 0, n = 1, lost; i < rec->ops.n_ops && r >= 0; i += n) {
+    for (size_t i = 0, n, lost; i < rec->ops.n_ops && r >= 0; i += n) {
         const struct op *op = &rec->ops.ops[i];
         if (op->type == OP_SEGMENT && !segment_id_is_plausible(op->ino, h->seq) &&
             !MUTANT(NUMBERS_BELIEVED)) {
             r = -EBADMSG;
             break;
         }
+        n = 1;
+        if (op->type == OP_KEEP && MUTANT(KEEP_UNLOGGED))
+            continue;
         r = rec->mended ? index_apply_mended(idx, op, h->seq)
                         : index_apply_next(idx, op, rec->ops.n_ops - i, h->seq, &n, &lost);
         r = rec->mended && r == -EBADMSG ? 0 : r; /* of what is lost */

@@ -4,6 +4,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
 
@@ -163,6 +164,16 @@ static void touch_drop(const struct index *idx, const struct op *op)
     touch_next(&idx->past_lookup.nodes);
 }
 
+/* Names are compared with that of each snapshot. */
+static void touch_moments(const struct index *idx)
+{
+    for (uint32_t i = 1; i < idx->moments.used; i++) {
+        const struct moment_rec *snapshot = index_snapshot(idx, i);
+        if (snapshot)
+            touch_object(idx, snapshot->name);
+    }
+}
+
 /* `names`: how many have come or gone in the batch. */
 static void touch_op(const struct index *idx, const struct op *op, uint64_t *names)
 {
@@ -214,6 +225,11 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
             touch_xattrs(idx, op->ino);
         else
             touch_content(idx, op);
+        break;
+    case OP_MOMENT:
+    case OP_SNAPSHOT:
+    case OP_SNAPSHOT_NAME:
+        touch_moments(idx);
         break;
     default:
         break;

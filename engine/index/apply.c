@@ -5,6 +5,7 @@
 #include "index/apply.h"
 
 #include "index/extents.h"
+#include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
 #include "index/relocate.h"
@@ -22,7 +23,7 @@
 /* What ops may take beyond what is there: an op that only removes takes nothing, so that it works also where
  * nothing more goes in. */
 struct need {
-    uint32_t inodes, dentries, extents, segments;
+    uint32_t inodes, dentries, extents, segments, moments;
     struct names_need names;
     struct past_need past;
     uint64_t copies; /* chunks that a freeze sees */
@@ -131,6 +132,13 @@ static void add_need(struct need *need, const struct op *op)
     case OP_SEGMENT:
         need->segments++;
         break;
+    case OP_MOMENT:
+    case OP_SNAPSHOT:
+    case OP_SNAPSHOT_NAME:
+        need->moments += op->type != OP_SNAPSHOT_NAME;
+        if (op->name_len)
+            names_need(&need->names, op->name_len);
+        break;
     default:
         break;
     }
@@ -149,6 +157,8 @@ static int reserve_tables(struct index *idx, const struct need *need)
         r = index_reserve_segments(idx, need->segments);
     if (!r)
         r = names_reserve(&idx->names, &need->names);
+    if (!r)
+        r = moments_reserve(idx, need->moments);
     if (!r && need->dentries)
         r = btree_reserve(&idx->dirs, need->dentries + 1);
     if (!r && need->extents)
@@ -231,6 +241,8 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
             ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
             ret_chunks[TABLE_DENTRIES] += 1;
         }
+        ret_chunks[TABLE_MOMENTS] +=
+            op->type == OP_MOMENT || op->type == OP_SNAPSHOT || op->type == OP_SNAPSHOT_NAME;
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -240,12 +252,6 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
 }
 
 /* ---- helpers ------------------------------------------------------------ */
-
-static bool name_valid(const char *name, uint32_t len)
-{
-    return len > 0 && len <= ENG_NAME_MAX && !memchr(name, '/', len) && !memchr(name, 0, len) &&
-           !(len == 1 && name[0] == '.') && !(len == 2 && name[0] == '.' && name[1] == '.');
-}
 
 static struct inode_rec *inode_mut(struct index *idx, uint64_t ino)
 {
@@ -337,7 +343,7 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
 static int apply_link(struct index *idx, const struct op *op)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
-    if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) || !name_valid(op->name, op->name_len) ||
+    if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) || !index_name_is_valid(op->name, op->name_len) ||
         child == ENG_ROOT_INO || op->cookie < 3 || op->cookie > COOKIE_MAX ||
         index_find_name(idx, dir, op->name, op->name_len))
         return -EBADMSG;
@@ -693,6 +699,12 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return past_drop(idx, op, seq);
     case OP_DROP_NAME:
         return past_names_drop(idx, op);
+    case OP_MOMENT:
+        return moments_begin(idx, op, seq);
+    case OP_SNAPSHOT:
+        return moments_snapshot(idx, op, seq);
+    case OP_SNAPSHOT_NAME:
+        return moments_name(idx, op);
     default:
         return -EBADMSG;
     }

@@ -123,7 +123,8 @@ static bool moment_is_in_range(const struct index_limits *l, const struct moment
     if (!m->batch)
         return true;
     bool is_snapshot = m->flags & MOMENT_SNAPSHOT;
-    return !(m->flags & ~MOMENT_SNAPSHOT) && m->name_len <= ENG_NAME_MAX &&
+    return !(m->flags & ~(MOMENT_SNAPSHOT | MOMENT_ALONE)) && m->name_len <= ENG_NAME_MAX &&
+           (is_snapshot || !(m->flags & MOMENT_ALONE)) &&
            (is_snapshot ? has_cells(l, m->name, m->name_len) : !m->name && !m->name_len);
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/fault.h"
 #include "base/util.h"
+#include "engine.h"
 
 #include <string.h>
 
@@ -96,6 +97,12 @@ const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
 {
     const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
     return inode && inode->reuse == ino >> 32 && !(inode->flags & INODE_PAST) ? inode : NULL;
+}
+
+bool index_name_is_valid(const char *name, size_t len)
+{
+    return len > 0 && len <= ENG_NAME_MAX && !memchr(name, '/', len) && !memchr(name, 0, len) &&
+           !(len == 1 && name[0] == '.') && !(len == 2 && name[0] == '.' && name[1] == '.');
 }
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
@@ -547,7 +554,7 @@ size_t index_shrink(struct index *idx, size_t max)
 {
     struct table *tables[] = {&idx->inodes,           &idx->dentries,   &idx->dirs.nodes,
                               &idx->extents.nodes,    &idx->past_names, &idx->past_order.nodes,
-                              &idx->past_lookup.nodes};
+                              &idx->past_lookup.nodes, &idx->moments};
     struct btree *trees[] = {&idx->dirs, &idx->extents, &idx->past_order, &idx->past_lookup};
     size_t left = names_drop_empty(&idx->names, max);
     for (size_t i = 0; i < ARRAY_LEN(trees); i++)

@@ -222,7 +222,10 @@ static_assert(sizeof(struct past_name_rec) == 64 && offsetof(struct past_name_re
               "past name record layout");
 
 /* A batch with a time; a snapshot is one with a name. In the order of batches. */
-enum moment_flags { MOMENT_SNAPSHOT = 1 };
+enum moment_flags {
+    MOMENT_SNAPSHOT = 1,
+    MOMENT_ALONE = 2 /* no OP_MOMENT made it: it goes with its name */
+};
 struct moment_rec {
     uint32_t next;  /* chain of free records */
     uint32_t name;  /* names, 0 none */
@@ -334,6 +337,8 @@ static inline bool index_is_orphan(const struct index *idx, const struct inode_r
     bool is_kept = inode->past_name && idx->s.n_past_names && !MUTANT(KEPT_IS_ORPHAN);
     return !inode->nlink && !is_kept && !(inode->flags & INODE_PAST);
 }
+/* Whether something in a directory, or a snapshot, may be called so. */
+bool index_name_is_valid(const char *name, size_t len);
 /* The dentry called name in the directory, or 0. */
 uint32_t index_find_name(const struct index *idx, uint32_t dir, const char *name, size_t len);
 static inline const struct dentry_rec *index_dentry(const struct index *idx, uint32_t d)

@@ -463,6 +463,8 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
     if (!r)
         r = mend_content(&m);
     if (!r)
+        r = mend_moments(idx);
+    if (!r)
         r = index_is_sound(idx);
     free(m.n_extents);
     free(m.bytes);

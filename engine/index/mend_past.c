@@ -5,8 +5,10 @@
 #include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
+#include "index/moments.h"
 #include "index/past.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 bool mend_xattrs_are_whole(const struct index *idx, const struct inode_rec *inode, uint8_t *cells,
@@ -110,4 +112,59 @@ int mend_lines(struct index *idx, const struct mend_found *found)
     }
     free(l.kept);
     return 0;
+}
+
+/* ---- moments ----------------------------------------------------------------------- */
+
+/* Whether the name is there, and no newer snapshot has it. */
+static bool has_name(const struct index *idx, uint32_t i)
+{
+    const struct moment_rec *rec = index_moment(idx, i);
+    const char *name = index_snapshot_name(idx, rec);
+    return name && index_name_is_valid(name, rec->name_len) &&
+           index_find_snapshot(idx, name, rec->name_len) == i;
+}
+
+static int name_again(struct index *idx, uint32_t i)
+{
+    struct moment_rec *rec = table_mut(&idx->moments, i);
+    char name[48];
+    struct names_need need = {0};
+    int len = snprintf(name, sizeof name, "#%llu", (unsigned long long)rec->batch);
+    for (unsigned n = 2; index_find_snapshot(idx, name, (size_t)len); n++)
+        len = snprintf(name, sizeof name, "#%llu-%u", (unsigned long long)rec->batch, n);
+    names_need(&need, (uint32_t)len);
+    int r = names_reserve(&idx->names, &need);
+    if (!r)
+        r = chunk_pool_reserve(idx->pool, 2);
+    if (r)
+        return r == -EOVERFLOW ? -EBADMSG : r;
+    rec->name = names_alloc(&idx->names, (uint32_t)len);
+    rec->name_len = (uint16_t)len;
+    memcpy(names_mut(&idx->names, rec->name, (uint32_t)len), name, (size_t)len);
+    return 0;
+}
+
+int mend_moments(struct index *idx)
+{
+    const unsigned known = MOMENT_SNAPSHOT | MOMENT_ALONE;
+    uint64_t last = 0;
+    int r = 0;
+    idx->s.newest_snapshot = 0;
+    for (uint32_t i = 1; i < idx->moments.used && !r; i++) {
+        const struct moment_rec *rec = index_moment(idx, i);
+        if (!rec)
+            continue;
+        bool is_snapshot = rec->flags & MOMENT_SNAPSHOT;
+        if (rec->batch <= last || rec->flags & ~known || (!is_snapshot && (rec->flags || rec->name))) {
+            *(struct moment_rec *)table_mut(&idx->moments, i) = (struct moment_rec){0};
+            continue;
+        }
+        last = rec->batch;
+        if (is_snapshot)
+            idx->s.newest_snapshot = last;
+        if (is_snapshot && !has_name(idx, i))
+            r = name_again(idx, i);
+    }
+    return r;
 }

@@ -51,4 +51,10 @@ bool mend_content_is_whole(const struct index *idx, const struct inode_rec *inod
  * zeros. States in no line go. Inodes are mended. -ENOMEM. */
 int mend_lines(struct index *idx, const struct mend_found *found);
 
+/* ---- moments -------------------------------------------------------------------- */
+
+/* What does not rise goes; a snapshot whose name is lost is called "#BATCH", or what follows where another
+ * is. -ENOMEM. */
+int mend_moments(struct index *idx);
+
 #endif

@@ -63,6 +63,12 @@ static uint32_t newest_of(const struct index *idx, const struct dentry_rec *live
     return live->flags & DENTRY_HAS_PAST ? index_newest_past(idx, live->parent, live->cookie) : 0;
 }
 
+uint64_t index_name_begin(const struct index *idx, uint32_t d)
+{
+    const struct dentry_rec *live = index_dentry(idx, d);
+    return live ? live_since(live, index_past_name(idx, newest_of(idx, live))) : 0;
+}
+
 /* From both ends, of which one is near as a rule. */
 uint32_t index_find_past(const struct index *idx, uint32_t dir, uint64_t cookie, uint64_t end)
 {

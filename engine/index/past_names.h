@@ -39,6 +39,8 @@ static inline const struct past_name_rec *index_past_name(const struct index *id
 uint32_t index_newest_past(const struct index *idx, uint32_t dir, uint64_t cookie);
 /* The one of that group that ended in batch `end`, 0 none. */
 uint32_t index_find_past(const struct index *idx, uint32_t dir, uint64_t cookie, uint64_t end);
+/* The batch in which the live name d began, or one before it since which no snapshot was there. */
+uint64_t index_name_begin(const struct index *idx, uint32_t d);
 /* Whether there is a past name in the folder. */
 bool index_has_past_names(const struct index *idx, uint32_t dir);
 

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "engine.h"
 #include "index/chunk_check.h"
+#include "index/moments.h"
 #include "index/past.h"
 #include "index/past_verify.h"
 
@@ -469,6 +470,14 @@ static void end_chains(struct verify *v, struct chains *chains)
     v->found += chains->v.found;
 }
 
+static void verify_moments(struct verify *v)
+{
+    uint64_t n = 0;
+    if (moments_verify(v->idx, v->cells, report_line, v, &n) == -ENOMEM)
+        v->no_memory = true;
+    verify_rest(v, &v->idx->moments, n, "moments");
+}
+
 static void verify_all(struct verify *v)
 {
     struct chains chains;
@@ -477,6 +486,7 @@ static void verify_all(struct verify *v)
     verify_free(v, TABLE_BUCKETS, &v->idx->buckets);
     verify_free(v, TABLE_SEGMENTS, &v->idx->segs);
     verify_free(v, TABLE_PAST_NAMES, &v->idx->past_names);
+    verify_free(v, TABLE_MOMENTS, &v->idx->moments);
     if (begin_chains(v, &chains)) {
         verify_dentries(v);
         if (btree_scan(&v->idx->extents, (struct bkey){0, 0}, verify_extent, v) < 0)
@@ -487,6 +497,7 @@ static void verify_all(struct verify *v)
         verify_tree(v);
         v->no_memory = past_names_verify(v->idx, v->cells, report_line, v) == -ENOMEM;
         verify_rest(v, &v->idx->past_names, v->idx->s.n_past_names, "past names");
+        verify_moments(v);
     }
     end_chains(v, &chains);
 }

@@ -18,6 +18,7 @@
 #include "store/store.h"
 #include "upkeep/compact.h"
 #include "upkeep/full_disk.h"
+#include "upkeep/history.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/workers.h"
 
@@ -220,6 +221,7 @@ static int open_store(struct eng *eng, char why[256])
     if (!eng->opt.read_only)
         reserve_opened(eng);
     maintenance_opened(eng);
+    history_opened(eng);
     r = workers_new(eng);
     return r ? r : rest_opened(eng);
 }

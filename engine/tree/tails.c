@@ -41,5 +41,7 @@ bool tail_in_way(struct eng *eng, uint64_t ino, uint64_t end)
 bool tail_in_way_of_size(struct eng *eng, uint64_t ino, uint64_t size)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    return (inode && past_tail_in_way(inode, size)) || tail_in_way(eng, ino, size);
+    /* Where there is a history the batch may keep a state first. */
+    bool shrinks = inode && inode->flags & INODE_TAIL && size < inode->size && eng_has_history(eng);
+    return shrinks || tail_in_way(eng, ino, size);
 }

@@ -11,6 +11,7 @@
 #include "image/checkpoint.h"
 #include "image/freeze.h"
 #include "image/rest.h"
+#include "upkeep/history.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/runner.h"
 
@@ -172,6 +173,7 @@ static void *housekeeper(void *arg)
             (void)keep_house(eng, committed);                 /* failures are in last_error */
         if (committed || (wanted && maintenance_is_due(eng))) /* thresholds may have been crossed */
             maintenance_look(eng);
+        history_look(eng);
         pthread_mutex_lock(&eng->wake.lock);
     }
     pthread_mutex_unlock(&eng->wake.lock);
@@ -187,8 +189,10 @@ int eng_tick(struct eng *eng)
         r = rest_await(eng);
     if (!r)
         r = keep_house(eng, true);
-    if (eng->opt.no_background)
+    if (eng->opt.no_background) {
+        history_look(eng);
         maintenance_look(eng);
+    }
     return r;
 }
 
@@ -236,7 +240,7 @@ int workers_new(struct eng *eng)
     if (!eng->workers)
         return -ENOMEM;
     runner_configured(eng);
-    if (maintenance_is_due(eng) || echo_lacks(&eng->log.echo))
+    if (maintenance_is_due(eng) || history_is_due(eng) || echo_lacks(&eng->log.echo))
         wake_workers(&eng->wake);
     return eng->opt.no_background ? 0 : start_threads(eng, eng->workers);
 }

@@ -1,0 +1,20 @@
+/*
+ * keep.h - what of the past a batch keeps: decided once, when it is made, and said in the log (I12).
+ *
+ * Locking: log.lock. */
+#ifndef ENGRAMFS_KEEP_H
+#define ENGRAMFS_KEEP_H
+
+#include "core/eng.h"
+
+/*
+ * Of a store that has a history, before anything is added to the transaction of a caller: stages an OP_KEEP
+ * for each inode whose state ends with it and is kept, in front of the ops that change inodes (behind each
+ * OP_CREATE, which come first then), and marks names that are kept (OP_KEPT, OP_MOVED), and changes of times
+ * alone (OP_SAME). txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the transaction is as it was, but for
+ * marks. */
+int keep_stage(struct eng *eng, struct txn *txn);
+/* Whether the staged transaction keeps the state that the inode has. */
+bool keep_has(const struct txn *txn, uint64_t ino);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * moments.h - batches with a time; those with a name are snapshots (docs/lab/history-design.md).
+ *
+ * State: the table of moments, in the order of batches: a new one comes behind all, and one that goes leaves
+ * a free record that is not used again, until its chunk is dropped. newest_snapshot is that of the last which
+ * has a name.
+ *
+ * Locking: as index.h. */
+#ifndef ENGRAMFS_MOMENTS_H
+#define ENGRAMFS_MOMENTS_H
+
+#include "index/index.h"
+
+/* The moment in that record, or NULL. */
+static inline const struct moment_rec *index_moment(const struct index *idx, uint32_t i)
+{
+    const struct moment_rec *moment = table_get(&idx->moments, i);
+    return moment && moment->batch ? moment : NULL;
+}
+/* The same, if it is a snapshot. */
+static inline const struct moment_rec *index_snapshot(const struct index *idx, uint32_t i)
+{
+    const struct moment_rec *moment = index_moment(idx, i);
+    return moment && moment->flags & MOMENT_SNAPSHOT ? moment : NULL;
+}
+/* The snapshot's name, or NULL if damaged. */
+const char *index_snapshot_name(const struct index *idx, const struct moment_rec *snapshot);
+/* The record of the snapshot of that name, 0 none. */
+uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t len);
+/* Whether some life [begin, end) has a snapshot in it, of n that rise. */
+bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end);
+/* The batches of all snapshots, which rise; the caller frees them. -ENOMEM. */
+int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret_n);
+
+/* For apply.c: room for n more. -ENOMEM, -EOVERFLOW. */
+int moments_reserve(struct index *idx, uint32_t n);
+/* OP_MOMENT, OP_SNAPSHOT, OP_SNAPSHOT_NAME. -EBADMSG. */
+int moments_begin(struct index *idx, const struct op *op, uint64_t seq);
+int moments_snapshot(struct index *idx, const struct op *op, uint64_t seq);
+int moments_name(struct index *idx, const struct op *op);
+
+/* For index_verify(): batches rise, names are different, and no text has another owner, whose bits in `cells`
+ * are set. Returns how many findings. *ret_n: how many moments. -ENOMEM. */
+int64_t moments_verify(const struct index *idx, uint8_t *cells,
+                       void (*problem)(void *arg, const char *line), void *arg, uint64_t *ret_n);
+
+#endif

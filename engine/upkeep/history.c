@@ -1,0 +1,318 @@
+/*
+ * history.c - see history.h. First names, then states, oldest first in a group or line, then the inodes to
+ * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice a
+ * batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees it.
+ *
+ * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand for
+ * it, and count that name twice (index_links_at()). */
+#include "upkeep/history.h"
+
+#include "commit/commit.h"
+#include "commit/orphans.h"
+#include "core/marks.h"
+#include "index/moments.h"
+#include "index/past.h"
+#include "index/past_names.h"
+#include "upkeep/runner.h"
+
+#define LOOKS 4096u /* inodes, or groups of names, under index_lock */
+#define PLAN 1024u  /* names that go */
+
+/* A past name, or a past state and its head. */
+struct leaving {
+    uint64_t ino, past;
+    uint64_t dir, cookie, end;
+};
+
+struct sweep {
+    struct eng *eng;
+    struct job *job;
+    uint64_t *snapshots; /* their batches, which rise */
+    size_t n_snapshots;
+    uint64_t seq; /* the last batch when they were listed */
+    struct leaving *plan;
+    size_t n, cap;
+    uint64_t bytes; /* of content that states had which have gone, since the gate was passed last */
+};
+
+/* ---- when ------------------------------------------------------------------------------ */
+
+void history_note(struct eng *eng)
+{
+    atomic_store_explicit(&eng->sweep_at, 1, memory_order_release);
+}
+
+void history_opened(struct eng *eng)
+{
+    if (eng_has_history(eng) && (eng->idx.s.n_past || eng->idx.s.n_past_names))
+        history_note(eng);
+}
+
+bool history_is_due(struct eng *eng)
+{
+    uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire);
+    return at && mono_ns() >= at && !is_read_only(eng);
+}
+
+void history_look(struct eng *eng)
+{
+    const struct job_request request = {.reason = "past states may be left that no snapshot sees"};
+    if (history_is_due(eng))
+        (void)runner_start(eng, ENG_JOB_HISTORY, &request, NULL, NULL);
+}
+
+/* ---- what may go ------------------------------------------------------------------------- */
+
+static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end)
+{
+    bool newest_only = MUTANT(DROPPED_EARLY) && s->n_snapshots;
+    if (newest_only)
+        return snapshots_see(s->snapshots + s->n_snapshots - 1, 1, begin, end);
+    return end > s->seq || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
+}
+
+static int add(struct sweep *s, const struct leaving *l)
+{
+    if (array_grow(&s->plan, &s->cap, s->n + 1, sizeof *s->plan))
+        return -ENOMEM;
+    s->plan[s->n++] = *l;
+    return 0;
+}
+
+struct names_walk {
+    struct sweep *s;
+    struct bkey next; /* the group to go on with */
+    uint32_t looks;
+    int r;
+};
+
+/* Those of one group, oldest first. A group is looked at whole, unless more goes than a plan takes. */
+static int plan_group(void *arg, struct bkey key, const void *value)
+{
+    struct names_walk *w = arg;
+    const struct index *idx = &w->s->eng->idx;
+    const struct inode_rec *dir = index_slot(idx, key.a);
+    uint32_t newest, i;
+    memcpy(&newest, value, sizeof newest);
+    w->next = key;
+    if (w->s->n >= PLAN || !w->looks)
+        return 1;
+    const struct past_name_rec *past = index_past_name(idx, newest);
+    do {
+        past = past ? index_past_name(idx, i = past->newer) : NULL;
+        const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
+        if (!dir || !child) {
+            w->r = -EBADMSG;
+            return 1;
+        }
+        if (is_seen(w->s, past->begin, past->end))
+            continue;
+        if (w->s->n >= PLAN)
+            return 1;
+        const struct leaving name = {.ino = index_ino(child, past->child),
+                                     .dir = index_ino(dir, key.a),
+                                     .cookie = key.b,
+                                     .end = past->end};
+        w->r = add(w->s, &name);
+    } while (i != newest && !w->r);
+    w->looks--;
+    w->next.b++;
+    return w->r != 0;
+}
+
+/* Whether past names of the inode, from *at on, which is the newest, ended in [from, end). */
+static bool names_ended(const struct index *idx, const struct past_name_rec **at, uint64_t from, uint64_t end)
+{
+    bool ended = false;
+    while (*at && (*at)->end >= from) {
+        ended = ended || ((*at)->end < end && !((*at)->flags & PAST_MOVED));
+        const struct past_name_rec *next = index_past_name(idx, (*at)->of_inode);
+        *at = next && next->end <= (*at)->end ? next : NULL;
+    }
+    return ended;
+}
+
+/* The states of one line that may go, oldest first. */
+static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *head)
+{
+    const struct index *idx = &s->eng->idx;
+    const struct past_name_rec *name = index_past_name(idx, head->past_name);
+    size_t first = s->n;
+    uint64_t left = idx->s.n_past;
+    int r = 0;
+    for (uint32_t at = head->past; at && left > 0 && !r; left--) {
+        const struct inode_rec *past = index_slot(idx, at), *older = past ? index_slot(idx, past->past) : NULL;
+        if (!past)
+            break;
+        bool counts = names_ended(idx, &name, older ? past_end(older) : past_end(past), past_end(past));
+        bool goes = past->flags & INODE_GOING || (!counts && !is_seen(s, past_begin(past), past_end(past)));
+        const struct leaving state = {.ino = index_ino(head, slot), .past = index_ino(past, at)};
+        r = goes ? add(s, &state) : 0;
+        at = past->past;
+    }
+    for (size_t i = first, j = s->n; i + 1 < j; i++) {
+        struct leaving swap = s->plan[i];
+        s->plan[i] = s->plan[--j];
+        s->plan[j] = swap;
+    }
+    return r;
+}
+
+/* ---- letting go ---------------------------------------------------------------------------- */
+
+static bool is_full(const struct eng *eng, const struct txn *txn)
+{
+    return txn->n_freed >= eng_cut(eng);
+}
+
+static int stage_name(struct eng *eng, struct txn *txn, const struct leaving *l)
+{
+    uint32_t i = index_find_past(&eng->idx, ino_slot(l->dir), l->cookie, l->end);
+    const struct past_name_rec *past = index_past_name(&eng->idx, i);
+    if (!past || !index_inode(&eng->idx, l->dir) || !index_inode(&eng->idx, l->ino) ||
+        past->child != ino_slot(l->ino))
+        return 0; /* it went with its folder */
+    return orphans_stage_name(eng, txn, l->dir, i);
+}
+
+/* *ret_tail: the tail of the head must be freed before it may go. *ret_more: a slice of it is staged. */
+static int stage_state(struct sweep *s, struct txn *txn, const struct leaving *l, bool *ret_tail,
+                       bool *ret_more)
+{
+    struct eng *eng = s->eng;
+    const struct inode_rec *past = past_state(&eng->idx, l->past);
+    const struct inode_rec *older = past ? index_slot(&eng->idx, past->past) : NULL;
+    int r = 0;
+    *ret_more = false;
+    *ret_tail = past && (past->flags | (older ? older->flags : 0)) & INODE_PAST_TAIL;
+    if (!past || *ret_tail)
+        return 0;
+    *ret_more = !orphans_stage_drop(eng, txn, ino_slot(l->past), &r);
+    s->bytes += *ret_more ? 0 : inode_bytes(past);
+    return r;
+}
+
+/* One batch: the next of the plan, as far as a slice goes. */
+static int drop_some(struct sweep *s, size_t *next)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    struct eng *eng = s->eng;
+    bool tail = false, more = false;
+    size_t i = *next;
+    int r = commit_begin(eng);
+    if (r)
+        return r;
+    for (; i < s->n && !r && !is_full(eng, &txn); i++) {
+        const struct leaving *l = &s->plan[i];
+        r = l->past ? stage_state(s, &txn, l, &tail, &more) : stage_name(eng, &txn, l);
+        if (tail || more)
+            break;
+    }
+    if (!r && txn.n_ops)
+        r = commit_txn(eng, &txn);
+    r = commit_end(eng, r);
+    if (!r && tail)
+        r = commit_tail(eng, s->plan[i].ino);
+    if (r)
+        return r;
+    pthread_mutex_lock(&s->job->lock);
+    for (; *next < i; ++*next)
+        ++*(s->plan[*next].past ? &s->job->report.history.states : &s->job->report.history.names);
+    pthread_mutex_unlock(&s->job->lock);
+    return 0;
+}
+
+static int drop_plan(struct sweep *s, uint64_t *last)
+{
+    int r = 0;
+    for (size_t next = 0; next < s->n && !r;) {
+        r = drop_some(s, &next);
+        job_yield(last);
+        if (!r)
+            r = job_gate(s->job, s->bytes);
+        s->bytes = 0;
+    }
+    s->n = 0;
+    return r;
+}
+
+static int drop_names(struct sweep *s, uint64_t *last)
+{
+    struct names_walk w = {.s = s};
+    int r = 0;
+    for (bool more = true; more && !r;) {
+        w.looks = LOOKS;
+        pthread_rwlock_rdlock(&s->eng->index_lock);
+        more = btree_scan(&s->eng->idx.past_order, w.next, plan_group, &w) > 0;
+        pthread_rwlock_unlock(&s->eng->index_lock);
+        r = w.r ? w.r : drop_plan(s, last);
+    }
+    return r;
+}
+
+static void show_progress(struct job *job, uint64_t done, uint64_t total)
+{
+    pthread_mutex_lock(&job->lock);
+    job->report.done = done;
+    job->report.total = total;
+    pthread_mutex_unlock(&job->lock);
+}
+
+static int drop_states(struct sweep *s, uint64_t *last)
+{
+    bool more = true;
+    int r = 0;
+    for (uint32_t slot = 1; more && !r;) {
+        pthread_rwlock_rdlock(&s->eng->index_lock);
+        const struct index *idx = &s->eng->idx;
+        uint32_t end = MIN_OF(idx->inodes.used, slot + LOOKS);
+        for (; slot < end && !r && s->n < PLAN; slot++) {
+            const struct inode_rec *inode = index_slot(idx, slot);
+            if (inode && inode->past && !(inode->flags & INODE_PAST))
+                r = plan_line(s, slot, inode);
+        }
+        uint64_t total = idx->inodes.used;
+        more = slot < total;
+        pthread_rwlock_unlock(&s->eng->index_lock);
+        show_progress(s->job, slot, total);
+        if (!r)
+            r = drop_plan(s, last);
+    }
+    return r;
+}
+
+/* ---- the job --------------------------------------------------------------------------------- */
+
+static int sweep(struct eng *eng, struct job *job)
+{
+    struct sweep s = {.eng = eng, .job = job};
+    uint64_t last = 0;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    int r = index_snapshots(&eng->idx, &s.snapshots, &s.n_snapshots);
+    s.seq = eng->published_seq;
+    uint64_t total = eng->idx.inodes.used;
+    bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
+    pthread_rwlock_unlock(&eng->index_lock);
+    show_progress(job, none ? total : 0, total);
+    if (!r && !none)
+        r = drop_names(&s, &last);
+    if (!r && !none)
+        r = drop_states(&s, &last);
+    if (!r)
+        r = commit_orphans(eng);
+    free(s.snapshots);
+    free(s.plan);
+    return r;
+}
+
+int history_run(struct eng *eng, struct job *job)
+{
+    int r;
+    do {
+        atomic_store_explicit(&eng->sweep_at, 0, memory_order_release);
+        r = sweep(eng, job);
+    } while (!r && history_is_due(eng));
+    if (r) /* later, from where it was */
+        atomic_store_explicit(&eng->sweep_at, mono_ns() + MARKS_RETRY_NS, memory_order_release);
+    return r;
+}
