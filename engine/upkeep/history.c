@@ -165,13 +165,21 @@ static bool is_full(const struct eng *eng, const struct txn *txn)
     return txn->n_freed >= eng_cut(eng);
 }
 
+/* What nothing leads to any more goes with its past, once nobody has it open: the queue of orphans, which may
+ * add to this very batch, sees to that. */
+static bool is_others(const struct eng *eng, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    return !inode || index_is_orphan(&eng->idx, inode);
+}
+
 static int stage_name(struct eng *eng, struct txn *txn, const struct leaving *l)
 {
     uint32_t i = index_find_past(&eng->idx, ino_slot(l->dir), l->cookie, l->end);
     const struct past_name_rec *past = index_past_name(&eng->idx, i);
-    if (!past || !index_inode(&eng->idx, l->dir) || !index_inode(&eng->idx, l->ino) ||
-        past->child != ino_slot(l->ino))
-        return 0; /* it went with its folder */
+    if (!past || past->child != ino_slot(l->ino) || is_others(eng, l->dir) ||
+        !index_inode(&eng->idx, l->ino))
+        return 0;
     return orphans_stage_name(eng, txn, l->dir, i);
 }
 
@@ -180,7 +188,7 @@ static int stage_state(struct sweep *s, struct txn *txn, const struct leaving *l
                        bool *ret_more)
 {
     struct eng *eng = s->eng;
-    const struct inode_rec *past = past_state(&eng->idx, l->past);
+    const struct inode_rec *past = is_others(eng, l->ino) ? NULL : past_state(&eng->idx, l->past);
     const struct inode_rec *older = past ? index_slot(&eng->idx, past->past) : NULL;
     int r = 0;
     *ret_more = false;
