@@ -352,8 +352,8 @@ struct eng_job_report {
     int error;            /* 0 or negative errno */
     uint64_t duration_ms; /* once it has ended */
     uint64_t rate;        /* bytes/s, 0 unlimited */
-    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen), "bytes" (payload) or "inodes"
-     * (looked at). */
+    /* How far the run is, in `unit`: "segments" (victims emptied, victims chosen), "bytes" (payload) or
+     * "inodes" (looked at). */
     uint64_t done, total;
     const char *unit;     /* never freed */
     char reason[128];     /* why it ran, or why there was nothing to do */
@@ -385,8 +385,8 @@ ENG_API const char *eng_job_name(enum eng_job_id job);
  * the engine, but not eng_close(), and must not block: others wait for the same thread. NULL: nobody is told.
  * The report is valid during the call.
  *
- * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT, ENG_JOB_HISTORY; -ESHUTDOWN the store is
- * being closed; -EINVAL no such job.
+ * -EBUSY one is under way; -EROFS read-only, of jobs that write: ENG_JOB_COMPACT, ENG_JOB_HISTORY; -ESHUTDOWN
+ * the store is being closed; -EINVAL no such job.
  *
  * A compaction takes all, whatever the thresholds: it seals the active segment and moves every live extent
  * out of each segment that holds garbage. It ends when the emptied segments have been unlinked. Bounds:

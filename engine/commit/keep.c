@@ -147,8 +147,7 @@ static int put_keeps(const struct keeping *k, struct op *to, size_t n_creates)
     for (size_t i = 0; i < n_creates; i++)
         (void)index_predict_ino(k->idx, &ahead);
     for (size_t i = 0; i < k->n; i++) {
-        to[i] = (struct op){
-            .type = OP_KEEP, .ino = k->inos[i], .past = index_predict_ino(k->idx, &ahead)};
+        to[i] = (struct op){.type = OP_KEEP, .ino = k->inos[i], .past = index_predict_ino(k->idx, &ahead)};
         if (!to[i].past)
             return -ENOSPC;
     }

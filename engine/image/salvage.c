@@ -204,10 +204,14 @@ static int load_remains(struct eng *eng, uint64_t id, const struct index_file *f
         names = eng->idx.s.n_past_names;
         r = index_mend(&eng->idx, &holes, files, n_files, &lost, &n_slots);
     }
+    bool lost_moments = holes.lost[TABLE_MOMENTS] != NULL;
     for (unsigned i = 0; i < INDEX_TABLES; i++)
         free(holes.lost[i]);
     if (r)
         return r;
+    if (lost_moments)
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "snapshots are lost with them; those that are listed are left");
     eng->lost_slots = lost;
     eng->n_lost_slots = n_slots;
     report_line(&eng->report, ENG_LOG_WARNING,

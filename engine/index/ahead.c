@@ -226,11 +226,6 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
         else
             touch_content(idx, op);
         break;
-    case OP_MOMENT:
-    case OP_SNAPSHOT:
-    case OP_SNAPSHOT_NAME:
-        touch_moments(idx);
-        break;
     default:
         break;
     }
@@ -239,7 +234,10 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
 void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
 {
     uint64_t names = 0;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         touch_op(idx, &ops[i], &names);
+        if (moments_change(&ops[i]))
+            touch_moments(idx);
+    }
     touch(&idx->names.cells, idx->names.cells.used - 1);
 }

@@ -241,8 +241,7 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
             ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
             ret_chunks[TABLE_DENTRIES] += 1;
         }
-        ret_chunks[TABLE_MOMENTS] +=
-            op->type == OP_MOMENT || op->type == OP_SNAPSHOT || op->type == OP_SNAPSHOT_NAME;
+        ret_chunks[TABLE_MOMENTS] += moments_change(op);
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -343,9 +342,9 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
 static int apply_link(struct index *idx, const struct op *op)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
-    if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) || !index_name_is_valid(op->name, op->name_len) ||
-        child == ENG_ROOT_INO || op->cookie < 3 || op->cookie > COOKIE_MAX ||
-        index_find_name(idx, dir, op->name, op->name_len))
+    if (!dir_mut(idx, op->parent) || !inode_mut(idx, op->ino) ||
+        !index_name_is_valid(op->name, op->name_len) || child == ENG_ROOT_INO || op->cookie < 3 ||
+        op->cookie > COOKIE_MAX || index_find_name(idx, dir, op->name, op->name_len))
         return -EBADMSG;
     bool was_there = op->cookie < idx->s.next_cookie;
     idx->s.next_cookie = MAX_OF(idx->s.next_cookie, op->cookie + 1);

@@ -552,9 +552,9 @@ static size_t gather(struct index *idx, struct btree *t, size_t n)
 
 size_t index_shrink(struct index *idx, size_t max)
 {
-    struct table *tables[] = {&idx->inodes,           &idx->dentries,   &idx->dirs.nodes,
-                              &idx->extents.nodes,    &idx->past_names, &idx->past_order.nodes,
-                              &idx->past_lookup.nodes, &idx->moments};
+    struct table *tables[] = {
+        &idx->inodes,     &idx->dentries,         &idx->dirs.nodes,        &idx->extents.nodes,
+        &idx->past_names, &idx->past_order.nodes, &idx->past_lookup.nodes, &idx->moments};
     struct btree *trees[] = {&idx->dirs, &idx->extents, &idx->past_order, &idx->past_lookup};
     size_t left = names_drop_empty(&idx->names, max);
     for (size_t i = 0; i < ARRAY_LEN(trees); i++)

@@ -20,8 +20,7 @@ uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t l
 {
     for (uint32_t i = idx->moments.used - 1; i > 0; i--) {
         const struct moment_rec *snapshot = index_snapshot(idx, i);
-        const char *text =
-            snapshot && snapshot->name_len == len ? index_snapshot_name(idx, snapshot) : NULL;
+        const char *text = snapshot && snapshot->name_len == len ? index_snapshot_name(idx, snapshot) : NULL;
         if (text && memcmp(text, name, len) == 0)
             return i;
     }
@@ -116,8 +115,7 @@ static void put_name(struct index *idx, uint32_t i, const struct op *op)
 
 int moments_snapshot(struct index *idx, const struct op *op, uint64_t seq)
 {
-    if (!index_name_is_valid(op->name, op->name_len) ||
-        index_find_snapshot(idx, op->name, op->name_len))
+    if (!index_name_is_valid(op->name, op->name_len) || index_find_snapshot(idx, op->name, op->name_len))
         return -EBADMSG;
     const struct moment_rec *last = index_moment(idx, last_before(idx, idx->moments.used, false));
     const struct moment_rec rec = {
@@ -157,8 +155,8 @@ int moments_name(struct index *idx, const struct op *op)
     if (!rec || rec->batch != op->batch || !index_snapshot_name(idx, rec))
         return -EBADMSG;
     uint32_t name = rec->name, len = rec->name_len;
-    if (op->name_len && (!index_name_is_valid(op->name, op->name_len) ||
-                         index_find_snapshot(idx, op->name, op->name_len)))
+    if (op->name_len &&
+        (!index_name_is_valid(op->name, op->name_len) || index_find_snapshot(idx, op->name, op->name_len)))
         return -EBADMSG;
     if (op->name_len)
         put_name(idx, i, op);
@@ -214,8 +212,8 @@ static int verify_snapshot(struct moments_verify *v, uint32_t i, const struct mo
     return 0;
 }
 
-int64_t moments_verify(const struct index *idx, uint8_t *cells,
-                       void (*problem)(void *arg, const char *line), void *arg, uint64_t *ret_n)
+int64_t moments_verify(const struct index *idx, uint8_t *cells, void (*problem)(void *arg, const char *line),
+                       void *arg, uint64_t *ret_n)
 {
     struct moments_verify v = {.idx = idx, .problem = problem, .arg = arg};
     uint64_t last = 0, newest = 0, n = 0;

@@ -32,7 +32,12 @@ bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t e
 /* The batches of all snapshots, which rise; the caller frees them. -ENOMEM. */
 int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret_n);
 
-/* For apply.c: room for n more. -ENOMEM, -EOVERFLOW. */
+/* For apply.c: whether the op is one of those below. */
+static inline bool moments_change(const struct op *op)
+{
+    return op->type == OP_MOMENT || op->type == OP_SNAPSHOT || op->type == OP_SNAPSHOT_NAME;
+}
+/* Room for n more. -ENOMEM, -EOVERFLOW. */
 int moments_reserve(struct index *idx, uint32_t n);
 /* OP_MOMENT, OP_SNAPSHOT, OP_SNAPSHOT_NAME. -EBADMSG. */
 int moments_begin(struct index *idx, const struct op *op, uint64_t seq);
@@ -41,7 +46,7 @@ int moments_name(struct index *idx, const struct op *op);
 
 /* For index_verify(): batches rise, names are different, and no text has another owner, whose bits in `cells`
  * are set. Returns how many findings. *ret_n: how many moments. -ENOMEM. */
-int64_t moments_verify(const struct index *idx, uint8_t *cells,
-                       void (*problem)(void *arg, const char *line), void *arg, uint64_t *ret_n);
+int64_t moments_verify(const struct index *idx, uint8_t *cells, void (*problem)(void *arg, const char *line),
+                       void *arg, uint64_t *ret_n);
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * history.c - see history.h. First names, then states, oldest first in a group or line, then the inodes to
- * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice a
- * batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees it.
+ * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice
+ * a batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees
+ * it.
  *
- * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand for
- * it, and count that name twice (index_links_at()). */
+ * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand
+ * for it, and count that name twice (index_links_at()). */
 #include "upkeep/history.h"
 
 #include "commit/commit.h"
@@ -129,7 +130,7 @@ static bool names_ended(const struct index *idx, const struct past_name_rec **at
         const struct past_name_rec *next = index_past_name(idx, (*at)->of_inode);
         *at = next && next->end <= (*at)->end ? next : NULL;
     }
-    return ended;
+    return ended && !MUTANT(COUNTED_TWICE);
 }
 
 /* The states of one line that may go, oldest first. */
@@ -141,7 +142,8 @@ static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *hea
     uint64_t left = idx->s.n_past;
     int r = 0;
     for (uint32_t at = head->past; at && left > 0 && !r; left--) {
-        const struct inode_rec *past = index_slot(idx, at), *older = past ? index_slot(idx, past->past) : NULL;
+        const struct inode_rec *past = index_slot(idx, at),
+                               *older = past ? index_slot(idx, past->past) : NULL;
         if (!past)
             break;
         bool counts = names_ended(idx, &name, older ? past_end(older) : past_end(past), past_end(past));
@@ -177,8 +179,7 @@ static int stage_name(struct eng *eng, struct txn *txn, const struct leaving *l)
 {
     uint32_t i = index_find_past(&eng->idx, ino_slot(l->dir), l->cookie, l->end);
     const struct past_name_rec *past = index_past_name(&eng->idx, i);
-    if (!past || past->child != ino_slot(l->ino) || is_others(eng, l->dir) ||
-        !index_inode(&eng->idx, l->ino))
+    if (!past || past->child != ino_slot(l->ino) || is_others(eng, l->dir) || !index_inode(&eng->idx, l->ino))
         return 0;
     return orphans_stage_name(eng, txn, l->dir, i);
 }

@@ -4,6 +4,7 @@
  * cuts, compactions, and when other snapshots have gone. */
 #include "rng.h"
 #include "snapshot_copies.h"
+
 #include "one_store.h"
 
 #define MANY 20u
@@ -176,7 +177,13 @@ Test(keep, reading_keeps_nothing)
     cr_assert_eq(u.eng->idx.s.n_past, 0);
     unit_write(&u, ino, 100, 1, 0);
     cr_assert_eq(u.eng->idx.s.n_past, 1);
+    struct copy later = copied_snapshot(&u, "t");
     eng_accessed(u.eng, ino);
+    unit_reopen(&u); /* which writes the time, and ends no state by that */
+    cr_assert_gt(unit_attr(&u, ino).atime, later.all[1].attr.atime);
+    cr_assert_eq(u.eng->idx.s.n_past, 1);
+    copy_compare(&u, &later);
+    copy_free(&later);
     compare_one(&copy);
 }
 
@@ -438,8 +445,7 @@ static void change_fields(uint64_t ino)
 
 static void change_names(void)
 {
-    static const unsigned flags[] = {0, 0, 0, ENG_RENAME_EXCHANGE, ENG_RENAME_WHITEOUT,
-                                     ENG_RENAME_NOREPLACE};
+    static const unsigned flags[] = {0, 0, 0, ENG_RENAME_EXCHANGE, ENG_RENAME_WHITEOUT, ENG_RENAME_NOREPLACE};
     uint64_t dir = any_dir(), to = any_dir(), file = any_file();
     const char *name = any_name(), *other = any_name();
     switch (below(9)) {

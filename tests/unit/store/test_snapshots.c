@@ -1,8 +1,9 @@
 /*
- * test_snapshots.c - snapshots as people make, list, rename and drop them; what a dropped one leaves; and a disk
- * or memory that refuses. The linker wraps what asks for memory. */
+ * test_snapshots.c - snapshots as people make, list, rename and drop them; what a dropped one leaves; and a
+ * disk or memory that refuses. The linker wraps what asks for memory. */
 #include "snapshot_copies.h"
 
+#include "index/mend.h"
 #include "index/moments.h"
 #include "one_store.h"
 
@@ -548,4 +549,36 @@ Test(snapshots, a_check_finds_what_is_wrong_with_them)
     }
     memcpy(names_mut(&idx->names, rec->name, 3), "two", 3);
     cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* A name that is lost with its part of the index is made up; what is not in its order goes. */
+Test(snapshots, an_index_in_parts_keeps_what_is_left_of_them)
+{
+    static const char names[][4] = {"one", "two", "six", "ten"};
+    static const char expect[][4] = {"#10", "two", "ten"};
+    const struct index_holes holes = {0};
+    struct index idx;
+    uint8_t *lost;
+    uint32_t n_slots, last = 0;
+    MUST(index_init(&idx, 1) == 0);
+    const struct op root = {.type = OP_CREATE, .ino = ENG_ROOT_INO, .mode = S_IFDIR | 0755};
+    MUST(index_reserve(&idx, &root, 1) == 0 && index_apply(&idx, &root, 1) == 0);
+    for (uint64_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct op op = {.type = OP_SNAPSHOT, .name = names[i], .name_len = 3};
+        MUST(index_reserve(&idx, &op, 1) == 0 && index_apply(&idx, &op, 10 + i) == 0);
+    }
+    memset(names_mut(&idx.names, index_moment(&idx, 1)->name, 3), 0, 3);
+    ((struct moment_rec *)table_mut(&idx.moments, 3))->batch = 1;
+    cr_assert_gt(index_verify(&idx, false, NULL, NULL), 0);
+    MUST(index_mend(&idx, &holes, NULL, 0, &lost, &n_slots) == 0);
+    for (size_t i = 0; i < ARRAY_LEN(expect); i++) {
+        uint32_t record = index_find_snapshot(&idx, expect[i], 3);
+        cr_assert_gt(record, last, "%s", expect[i]);
+        last = record;
+    }
+    cr_assert_eq(index_find_snapshot(&idx, "six", 3), 0);
+    cr_assert_eq(idx.s.newest_snapshot, 13);
+    cr_assert_eq(index_verify(&idx, false, NULL, NULL), 0);
+    free(lost);
+    index_free(&idx);
 }
