@@ -83,6 +83,11 @@ static int decide_op(struct keeping *k, struct op *op)
         if (!r)
             r = decide(k, op->parent, false);
         return r ? r : decide(k, op->ino, false);
+    case OP_KEEP: /* somebody has decided */
+        r = idmap_reserve(&k->decided, 1);
+        if (!r)
+            idmap_set(&k->decided, ino_slot(op->ino), DECIDED);
+        return r;
     case OP_ATTR:
         return decide_attr(k, op);
     case OP_REWRITE:
@@ -140,11 +145,17 @@ static void mark_name(const struct index *idx, const struct txn *txn, size_t i)
 
 /* ---- the transaction ------------------------------------------------------------------ */
 
-/* Numbers behind those that its OP_CREATEs have been given. */
-static int put_keeps(const struct keeping *k, struct op *to, size_t n_creates)
+/* Whether the op says a number that it takes. */
+static bool takes_number(const struct op *op)
+{
+    return op->type == OP_CREATE || op->type == OP_KEEP;
+}
+
+/* Numbers behind those that the transaction takes already. */
+static int put_keeps(const struct keeping *k, struct op *to, size_t n_taken)
 {
     struct table_ahead ahead = {0};
-    for (size_t i = 0; i < n_creates; i++)
+    for (size_t i = 0; i < n_taken; i++)
         (void)index_predict_ino(k->idx, &ahead);
     for (size_t i = 0; i < k->n; i++) {
         to[i] = (struct op){.type = OP_KEEP, .ino = k->inos[i], .past = index_predict_ino(k->idx, &ahead)};
@@ -158,18 +169,18 @@ static int put_keeps(const struct keeping *k, struct op *to, size_t n_creates)
 static int put_ops(struct keeping *k)
 {
     struct txn *txn = k->txn;
-    size_t n_creates = 0, create = 0, head = 0;
+    size_t n_taken = 0, first = 0, head = 0;
     for (size_t i = 0; i < txn->n_ops; i++)
-        n_creates += txn->ops[i].type == OP_CREATE;
-    size_t n = txn->n_ops + k->n, at = n_creates + k->n;
+        n_taken += takes_number(&txn->ops[i]);
+    size_t n = txn->n_ops + k->n, at = n_taken + k->n;
     struct op *ops = calloc(n, sizeof *ops);
-    int r = ops ? put_keeps(k, ops + n_creates, n_creates) : -ENOMEM;
+    int r = ops ? put_keeps(k, ops + n_taken, n_taken) : -ENOMEM;
     if (r) {
         free(ops);
         return r;
     }
     for (size_t i = 0; i < txn->n_ops; i++) {
-        size_t to = txn->ops[i].type == OP_CREATE ? create++ : at++;
+        size_t to = takes_number(&txn->ops[i]) ? first++ : at++;
         ops[to] = txn->ops[i];
         for (; head < txn->n_heads && txn->heads[head].op == i; head++)
             txn->heads[head].op = to;
@@ -182,13 +193,10 @@ static int put_ops(struct keeping *k)
 
 bool keep_has(const struct txn *txn, uint64_t ino)
 {
-    size_t i = 0;
-    while (i < txn->n_ops && txn->ops[i].type == OP_CREATE)
-        i++;
-    for (; i < txn->n_ops && txn->ops[i].type == OP_KEEP; i++)
-        if (txn->ops[i].ino == ino)
-            return true;
-    return false;
+    bool has = false;
+    for (size_t i = 0; i < txn->n_ops && takes_number(&txn->ops[i]) && !has; i++)
+        has = txn->ops[i].type == OP_KEEP && txn->ops[i].ino == ino;
+    return has;
 }
 
 int keep_stage(struct eng *eng, struct txn *txn)

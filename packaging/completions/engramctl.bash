@@ -8,6 +8,8 @@ _engramctl() {
     elif [[ $cur = -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$("$tool" "$sub" --help 2>/dev/null | grep -oE -- '--[a-z][a-z-]*=?' | sort -u) --help" -- "$cur")
         [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace
+    elif [ "$sub" = snapshot ] && [ "$COMP_CWORD" -eq 2 ]; then
+        mapfile -t COMPREPLY < <(compgen -W "$("$tool" snapshot --help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\)  .*/\1/p')" -- "$cur")
     elif [ "$sub" = help ]; then
         mapfile -t COMPREPLY < <(compgen -W "$("$tool" --help 2>/dev/null | sed -n 's/^  \([a-z]\{1,\}\)  .*/\1/p')" -- "$cur")
     elif [ "${COMP_WORDS[COMP_CWORD - 1]}" = --format ]; then

@@ -292,9 +292,37 @@ check_status "export of the rest" 1 "^people/.*: Input/output error" export dama
 check_equal "all but one" 4999 "$(wc -l <damaged.out)"
 check_status "as a tree" 1 "4999 files.* 1 failed" export --format tree damaged damaged.tree
 
+# ---- snapshots -------------------------------------------------------------------------------
+
+cp -a store snapshots
+snapshot_names() { ctl snapshot list snapshots | cut -f 3 | paste -sd ' '; }
+check_status "no snapshots" 0 "^$" snapshot list snapshots
+for name in first $'a\tb' last; do
+    check_status "snapshot create" 0 "^$" snapshot create snapshots "$name"
+done
+check_equal "snapshot list" 'first a\x09b last' "$(snapshot_names)"
+check_status "snapshot list: batch, time, name" 0 "^[0-9]+"$'\t'"20[0-9-]+T[0-9:.]+Z"$'\t'"first$" snapshot list snapshots
+check_status "a name that is taken" 2 "there is a snapshot of that name" snapshot create snapshots last
+check_status "a name that is none" 2 "a name has no '/'" snapshot create snapshots a/b
+check_status "a long name" 2 "File name too long" snapshot create snapshots "$(printf '%300s' x)"
+check_status "one that is not there" 2 "there is no such snapshot" snapshot drop snapshots none
+check_status "snapshot rename" 0 "^$" snapshot rename snapshots first $'\xff'
+check_equal "snapshot list --json" "/w== a	b last" "$(ctl snapshot list --json snapshots |
+    python3 -c 'import json, sys; print(*[o.get("name", o.get("name_base64")) for o in json.load(sys.stdin)])')"
+check_status "memories go into a store that has snapshots" 0 "imported 11 memories" import typed.jsonl snapshots
+check_status "and it is sound" 0 "^clean" check snapshots
+for name in last $'\xff' $'a\tb'; do
+    check_status "snapshot drop" 0 "^$" snapshot drop snapshots "$name"
+done
+check_equal "all have gone" "" "$(snapshot_names)"
+check_status "the store is sound" 0 "^clean" check snapshots
+check_status "snapshot: no such verb" 2 "expected create, list, rename or drop" snapshot make snapshots
+check_status "snapshot create: no name" 2 "expected STORE NAME" snapshot create snapshots
+check_status "snapshot drop --json" 2 "goes with list" snapshot drop --json snapshots x
+
 # ---- usage and errors -----------------------------------------------------------------------
 
-for sub in import export stat check compact; do
+for sub in import export stat check compact snapshot; do
     check_status "$sub --help" 0 "^usage: engramctl $sub" $sub --help
     check_status "$sub: a bad option" 2 "bad option '--nonsense'" $sub --nonsense
     check_status "$sub: no arguments" 2 "see engramctl $sub --help" $sub
@@ -388,6 +416,7 @@ EOF2
         "$(python3 -c 'import json, sys; print(sorted(json.load(open(sys.argv[1]))))' "$mnt/.engram/stats.json")" \
         "$(ctl stat --json store | python3 -c 'import json, sys; print(sorted(json.load(sys.stdin)))')"
     check_status "mount: stat" 0 "^memories" stat "$mnt"
+    check_status "mount: snapshot says what to do" 2 "unmount it first" snapshot list "$mnt"
     check_status "mount: check says what to do" 2 "unmount it.*check --scrub" check "$mnt"
     check_status "mount: scrub" 0 "^clean" check --scrub "$mnt"
     check_status "mount: estimate" 0 "would empty" compact --estimate "$mnt"

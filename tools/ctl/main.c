@@ -36,6 +36,7 @@ static const struct subcommand subcommands[] = {
     {"map", "draw the segments of a store, live against dead", cmd_map},
     {"repair", "save what can be read of a damaged store", cmd_repair},
     {"scrub", "verify the content of a mount while it is in use", cmd_scrub},
+    {"snapshot", "make, list, rename and drop snapshots of a store", cmd_snapshot},
     {"stat", "print the figures of a store", cmd_stat},
     {"version", "print the version", cmd_version},
     {"watch", "print changes of a mount as they come", cmd_watch},

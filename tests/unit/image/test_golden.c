@@ -2,7 +2,7 @@
  * test_golden.c - stores as bytes: two of format version 1 (golden_v1.h), one
  * that died, so that all is in its log, and one that was closed, so that all
  * is in its checkpoint; two such of version 2, and one that has a history,
- * past states and past names (golden_v2.h). All must open and mean what they meant when they were
+ * past states, past names and a snapshot (golden_v2.h). All must open and mean what they meant when they were
  * written. When this fails, stores that people have do not open any more:
  * then the format version changes, and new images are added beside these.
  *
@@ -14,6 +14,7 @@
 #include "past_states.h"
 #include "unit_store.h"
 
+#include "index/moments.h"
 #include "index/past_names.h"
 
 #include <criterion/criterion.h>
@@ -161,6 +162,23 @@ static void end_names(void)
     commit(&txn);
 }
 
+/* What has gone from the past again: a state, a name, and a snapshot. */
+static void let_go(uint64_t ino)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    uint64_t batch, brief = make(1, "brief", S_IFREG | 0600, NULL);
+    uint32_t d = index_find_name(&u.eng->idx, ENG_ROOT_INO, "brief", 5);
+    struct op gone = {.type = OP_DROP_NAME, .parent = ENG_ROOT_INO, .ino = brief};
+    gone.cookie = index_dentry(&u.eng->idx, d)->cookie;
+    drop_state(&u, keep_state(&u, ino));
+    (void)stage(&txn, OP_UNLINK, OP_KEPT, "brief", brief);
+    commit(&txn);
+    gone.end = u.eng->log.seq;
+    (void)past_commit_op(&u, &gone);
+    cr_assert_eq(eng_snapshot_create(u.eng, "gone", &batch), 0);
+    (void)past_commit_op(&u, &(struct op){.type = OP_SNAPSHOT_NAME, .batch = batch});
+}
+
 /* The last line takes the others along. */
 static void fill_past(void)
 {
@@ -175,6 +193,7 @@ static void fill_past(void)
     cr_assert_eq(eng_write(u.eng, ino, "XXXX", 4, 2), 4);
     keep_and_set_field(ino);
     end_names();
+    let_go(ino);
     cr_assert_eq(eng_sync(u.eng), 0);
 }
 
@@ -203,7 +222,12 @@ static void expect_past(void)
     uint32_t slot = index_inode(&u.eng->idx, ino)->past;
     for (unsigned i = 0; i < 3; i++, slot = index_slot(&u.eng->idx, slot)->past)
         states[i] = index_ino(index_slot(&u.eng->idx, slot), slot);
-    cr_assert(!slot && u.eng->idx.s.n_past == 3 && u.eng->idx.s.n_past_names == 3);
+    cr_assert(!slot && u.eng->idx.s.n_past == 4 && u.eng->idx.s.n_past_names == 3, "and one of the root");
+    uint32_t snapshot = index_find_snapshot(&u.eng->idx, "golden", 6);
+    cr_assert(snapshot && !index_find_snapshot(&u.eng->idx, "gone", 4));
+    cr_assert_eq(index_moment(&u.eng->idx, snapshot)->batch, u.eng->idx.s.newest_snapshot);
+    cr_assert_eq(
+        index_slot(&u.eng->idx, past_at(&u.eng->idx, ENG_ROOT_INO, u.eng->idx.s.newest_snapshot))->size, 0);
     cr_assert(past_holds_bytes(&u, states[2], lines, 3 * LINE));
     cr_assert(past_holds_bytes(&u, states[1], lines, N_LINES * LINE));
     memset(lines + 2, 'X', 4);
@@ -287,7 +311,7 @@ static void print_stores(void)
     for (int which = 0; which < 3; which++) {
         unit_new(&u, 0);
         if (which == 2)
-            cr_assert_eq(store_set_history(u.eng), 0);
+            cr_assert_eq(eng_snapshot_create(u.eng, "golden", NULL), 0);
         fill();
         if (which == 2)
             fill_past();

@@ -582,3 +582,73 @@ Test(snapshots, an_index_in_parts_keeps_what_is_left_of_them)
     free(lost);
     index_free(&idx);
 }
+
+/* ---- beside others ------------------------------------------------------------------------------ */
+
+#define ROUNDS 400u
+
+struct writer {
+    pthread_t thread;
+    unsigned number;
+};
+
+static void *write_all_the_time(void *arg)
+{
+    const struct writer *w = arg;
+    char name[16], tmp[16];
+    (void)snprintf(tmp, sizeof tmp, "tmp%u", w->number);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct eng_attr attr;
+        (void)snprintf(name, sizeof name, "f%u", (w->number + 3 * i) % FILES);
+        if (eng_create(u.eng, NULL, ENG_ROOT_INO, tmp, S_IFREG | 0600, 0, NULL, &attr) != 0 ||
+            eng_write(u.eng, attr.ino, name, sizeof name, i % 50) != sizeof name)
+            return arg;
+        if (i % 3 && eng_rename(u.eng, NULL, ENG_ROOT_INO, tmp, ENG_ROOT_INO, name, 0) != 0)
+            return arg;
+        if (i % 3 == 0 && eng_unlink(u.eng, ENG_ROOT_INO, tmp) != 0)
+            return arg;
+        if (eng_lookup(u.eng, NULL, ENG_ROOT_INO, name, &attr) == 0) /* it may be replaced by now */
+            (void)eng_append(u.eng, attr.ino, name, sizeof name, NULL);
+    }
+    return NULL;
+}
+
+/* While threads write, snapshots come and go, and what goes is swept and compacted. */
+Test(snapshots, come_and_go_beside_writers)
+{
+    struct writer writers[2];
+    void *failed;
+    make_files();
+    unit_close(&u);
+    u.opt.no_background = false;
+    u.opt.commit_ms = 5;
+    unit_open(&u);
+    atomic_store(&u.eng->slice, 4);
+    MUST(eng_snapshot_create(u.eng, "stays", NULL) == 0);
+    copies[0] = copy_tree(&u, u.eng->idx.s.newest_snapshot);
+    for (unsigned i = 0; i < 2; i++) {
+        writers[i].number = i;
+        MUST(pthread_create(&writers[i].thread, NULL, write_all_the_time, &writers[i]) == 0);
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        MUST(eng_snapshot_create(u.eng, name_of(i), NULL) == 0);
+        if (i >= 3)
+            MUST(eng_snapshot_drop(u.eng, name_of(i - 3)) == 0);
+        if (i % 10 == 0)
+            (void)eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        MUST(pthread_join(writers[i].thread, &failed) == 0);
+        cr_assert_null(failed);
+    }
+    unit_close(&u);
+    u.opt.no_background = true;
+    unit_open(&u);
+    compare_left();
+    cr_assert_eq(unit_problems(&u), 0);
+    copy_free(&copies[0]);
+    MUST(eng_snapshot_drop(u.eng, "stays") == 0);
+    for (unsigned i = 37; i < 40; i++)
+        MUST(eng_snapshot_drop(u.eng, name_of(i)) == 0);
+    expect_no_past();
+}

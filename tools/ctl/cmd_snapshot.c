@@ -1,0 +1,152 @@
+/*
+ * cmd_snapshot.c - engramctl snapshot: makes, lists, renames and drops snapshots of a store that is not
+ * mounted. No state. */
+#include "ctl/subcommand.h"
+#include "ctl/transfer/target.h"
+#include "rules/rfc3339.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+#include "shared/jsontext.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char help_text[] =
+    "usage: engramctl snapshot create STORE NAME\n"
+    "       engramctl snapshot list [--json] STORE\n"
+    "       engramctl snapshot rename STORE NAME NEWNAME\n"
+    "       engramctl snapshot drop STORE NAME\n"
+    "\n"
+    "A snapshot is the whole tree of a store as it was at one moment. What is changed or\n"
+    "removed afterwards keeps its room until the snapshot is dropped. STORE is not mounted.\n"
+    "With its first snapshot a store is refused by versions that know of none, for good.\n"
+    "\n"
+    "  create   makes a snapshot of what STORE holds now\n"
+    "  list     all snapshots, oldest first: batch, time, name\n"
+    "  rename   gives one another name\n"
+    "  drop     lets one go, and what it alone showed; compact gives the room back\n"
+    "\n"
+    "  --json   the list as JSON; a name that is not UTF-8 is name_base64\n"
+    "\n"
+    "Exit codes: 0 done, 2 not.\n";
+
+/* ---- list --------------------------------------------------------------------- */
+
+struct listing {
+    bool json;
+    struct buf out; /* of --json */
+};
+
+static void put_json(struct buf *out, const struct eng_snapshot *snapshot, const char *when)
+{
+    size_t len = strlen(snapshot->name);
+    char text[64];
+    (void)snprintf(text, sizeof text, "{\"batch\": %" PRIu64 ", \"time\": \"", snapshot->batch);
+    buf_str(out, out->len > 1 ? ",\n " : "");
+    buf_str(out, text);
+    buf_str(out, when);
+    if (utf8_valid(snapshot->name, len)) {
+        buf_str(out, "\", \"name\": ");
+        jt_put_string(out, snapshot->name, len);
+    } else {
+        buf_str(out, "\", \"name_base64\": ");
+        jt_put_base64(out, snapshot->name, len);
+    }
+    buf_char(out, '}');
+}
+
+static int print_one(void *arg, const struct eng_snapshot *snapshot)
+{
+    struct listing *l = arg;
+    char when[40];
+    (void)rfc3339_format(snapshot->time, when);
+    if (l->json) {
+        put_json(&l->out, snapshot, when);
+        return l->out.failed ? -ENOMEM : 0;
+    }
+    printf("%" PRIu64 "\t%s\t", snapshot->batch, when);
+    cli_print_name(snapshot->name);
+    putchar('\n');
+    return 0;
+}
+
+static int list(struct target *t, bool json)
+{
+    struct listing l = {.json = json};
+    if (json)
+        buf_char(&l.out, '[');
+    int r = eng_snapshot_list(t->eng, print_one, &l);
+    if (!r && json)
+        printf("%.*s]\n", (int)l.out.len, l.out.data);
+    buf_done(&l.out);
+    return r;
+}
+
+/* ---- the verbs ------------------------------------------------------------------ */
+
+static const struct verb {
+    const char *name;
+    int names; /* that follow STORE */
+} verbs[] = {{"create", 1}, {"list", 0}, {"rename", 2}, {"drop", 1}};
+enum { CREATE, LIST, RENAME, DROP, N_VERBS };
+
+static int run(struct target *t, int verb, char **names, bool json)
+{
+    switch (verb) {
+    case CREATE:
+        return eng_snapshot_create(t->eng, names[0], NULL);
+    case RENAME:
+        return eng_snapshot_rename(t->eng, names[0], names[1]);
+    case DROP:
+        return eng_snapshot_drop(t->eng, names[0]);
+    default:
+        return list(t, json);
+    }
+}
+
+static const char *error_text(int error)
+{
+    if (error == -EEXIST)
+        return "there is a snapshot of that name";
+    if (error == -ENOENT)
+        return "there is no such snapshot";
+    return error == -EINVAL ? "a name has no '/', and is not empty, '.' or '..'" : strerror(-error);
+}
+
+static int run_on(const char *path, int verb, char **names, bool json)
+{
+    struct target *t = subcommand_open(path, verb == LIST ? TARGET_READ_ONLY : TARGET_QUIET);
+    if (!t)
+        return CLI_ERROR;
+    bool is_store = t->kind == TARGET_STORE;
+    int r = is_store ? run(t, verb, names, json) : 0;
+    if (!is_store)
+        cli_error("%s is mounted: unmount it first", t->path);
+    else if (r)
+        cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(r));
+    int c = target_close(t);
+    if (c)
+        cli_error("%s: %s", path, strerror(-c));
+    return !is_store || r || c ? CLI_ERROR : CLI_OK;
+}
+
+int cmd_snapshot(int argc, char **argv)
+{
+    bool json = false;
+    const struct subcommand_option options[] = {{"json", &json, NULL}, {0}};
+    int verb = 0, code = subcommand_options(argc, argv, "snapshot", help_text, options);
+    if (code >= 0)
+        return code;
+    while (verb < N_VERBS && optind < argc && strcmp(argv[optind], verbs[verb].name) != 0)
+        verb++;
+    if (optind == argc || verb == N_VERBS)
+        return cli_usage("snapshot", "expected create, list, rename or drop");
+    if (argc - optind != 2 + verbs[verb].names)
+        return cli_usage("snapshot", "%s: expected STORE%s", verbs[verb].name,
+                         (const char *[]){"", " NAME", " NAME NEWNAME"}[verbs[verb].names]);
+    if (json && verb != LIST)
+        return cli_usage("snapshot", "--json goes with list");
+    return run_on(argv[optind + 1], verb, argv + optind + 2, json);
+}
