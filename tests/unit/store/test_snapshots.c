@@ -652,3 +652,75 @@ Test(snapshots, come_and_go_beside_writers)
         MUST(eng_snapshot_drop(u.eng, name_of(i)) == 0);
     expect_no_past();
 }
+
+/* ---- cuts ------------------------------------------------------------------------------------------ */
+
+/* Some changes of each kind; false: the disk refused one. */
+static bool try_changes(unsigned round)
+{
+    static const char bytes[3000] = "something";
+    const struct eng_attr attr = {.size = 10};
+    struct eng_attr found;
+    if (eng_create(u.eng, NULL, ENG_ROOT_INO, "tmp", S_IFREG | 0600, 0, NULL, &found) != 0 ||
+        eng_write(u.eng, found.ino, bytes, sizeof bytes, round) != sizeof bytes ||
+        eng_rename(u.eng, NULL, ENG_ROOT_INO, "tmp", ENG_ROOT_INO, name_of(1 + round), 0) != 0 ||
+        eng_unlink(u.eng, ENG_ROOT_INO, name_of(6 + round)) != 0 ||
+        eng_lookup(u.eng, NULL, ENG_ROOT_INO, name_of(0), &found) != 0 ||
+        eng_write(u.eng, found.ino, bytes, sizeof bytes, 100 * round) != sizeof bytes ||
+        eng_setxattr(u.eng, found.ino, "user.x", bytes, 20 + round, 0) != 0)
+        return false;
+    return eng_lookup(u.eng, NULL, ENG_ROOT_INO, name_of(3), &found) == 0 &&
+           eng_setattr(u.eng, found.ino, &attr, ENG_SET_SIZE, NULL) == 0 && eng_sync(u.eng) == 0;
+}
+
+/* *ret_new: a copy of what the snapshot shows that was made on the way, if it was. False: it was cut. */
+static bool try_all(struct copy *ret_new)
+{
+    uint64_t batch;
+    if (!try_changes(0) || eng_snapshot_create(u.eng, "new", &batch) != 0 || simdisk_is_off(u.disk))
+        return false;
+    *ret_new = copy_tree(&u, batch);
+    if (!try_changes(1) || eng_snapshot_drop(u.eng, name_of(0)) != 0)
+        return false;
+    return eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL) == 0 && try_changes(2);
+}
+
+/* Whatever call of the disk is the last one, and whatever of what was not synced survives. */
+Test(snapshots, a_cut_leaves_what_was_made_whole)
+{
+    make_files();
+    for (unsigned i = 0; i < 2; i++) {
+        copies[i] = copied_snapshot(&u, name_of(i));
+        unit_write(&u, file(2), 5000, i, 0);
+    }
+    unit_close(&u);
+    struct unit base = u;
+    bool whole = false;
+    uint64_t at = 1;
+    for (; !whole; at++) {
+        struct copy new = {0};
+        unit_clone(&u, &base);
+        unit_open(&u);
+        atomic_store(&u.eng->slice, 3);
+        simdisk_cut_at(u.disk, at, false);
+        whole = try_all(&new);
+        unit_kill(&u, at % 3 ? SIM_RANDOM : SIM_TORN, at);
+        unit_open(&u);
+        for (unsigned round = 0; round < 2; round++) {
+            copy_compare(&u, &copies[1]);
+            if (new.n)
+                copy_compare(&u, &new);
+            if (strcmp(list_snapshots().names[0], name_of(0)) == 0)
+                copy_compare(&u, &copies[0]); /* it was not dropped, or that was lost */
+            cr_assert_eq(unit_problems(&u), 0);
+            MUST(eng_tick(u.eng) == 0);
+        }
+        copy_free(&new);
+        unit_done(&u);
+    }
+    cr_assert_gt(at, 40, "there were but %llu calls", (unsigned long long)at);
+    u = base;
+    unit_open(&u);
+    compare_left();
+    free_copies();
+}
