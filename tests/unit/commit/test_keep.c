@@ -318,20 +318,62 @@ Test(keep, truncations_in_slices)
     compare_one(&first);
 }
 
-/* A truncation that was cut before its tail was freed: no snapshot then, one now. */
-Test(keep, a_tail_of_before_is_freed_first)
+/* A truncation of which nobody frees the tail, as after a cut. */
+static void truncate_later(uint64_t ino, uint64_t size)
 {
     CLEANUP_TXN struct txn txn = {0};
-    uint64_t ino = in_pieces("f");
-    MUST(store_set_history(u.eng) == 0 && commit_begin(u.eng) == 0);
+    MUST(commit_begin(u.eng) == 0);
     struct op *op = txn_op(&txn, OP_TRUNCATE);
-    *op = (struct op){.type = OP_TRUNCATE, .flags = OP_LATER, .ino = ino, .len = 20000, .time = 5};
+    *op = (struct op){.type = OP_TRUNCATE, .flags = OP_LATER, .ino = ino, .len = size, .time = 5};
     MUST(commit_end(u.eng, commit_txn(u.eng, &txn)) == 0);
+}
+
+/* No snapshot then, one now. */
+Test(keep, a_tail_of_before_is_freed_first)
+{
+    uint64_t ino = in_pieces("f");
+    MUST(store_set_history(u.eng) == 0);
+    truncate_later(ino, 20000);
+    MUST(index_inode(&u.eng->idx, ino)->flags & INODE_TAIL);
     struct copy copy = copied_snapshot(&u, "s");
     set_attr(ino, ENG_SET_SIZE, 500);
     copy_compare(&u, &copy);
     set_attr(ino, ENG_SET_SIZE, 100000);
     compare_one(&copy);
+}
+
+/* Example 4 of the design: the tail is what a snapshot sees. */
+Test(keep, a_tail_that_a_snapshot_sees)
+{
+    for (unsigned how = 0; how < 4; how++) {
+        char name[8];
+        (void)snprintf(name, sizeof name, "f%u", how);
+        uint64_t ino = in_pieces(name);
+        struct copy copy = copied_snapshot(&u, name);
+        truncate_later(ino, 20000);
+        copy_compare(&u, &copy);
+        if (how & 1) {
+            (void)unit_file(&u, "garbage", 60000, 1);
+            MUST(eng_unlink(u.eng, ENG_ROOT_INO, "garbage") == 0);
+            MUST(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
+            copy_compare(&u, &copy);
+        }
+        if (how & 2) { /* what is dropped has the tail */
+            atomic_store(&u.eng->slice, 4);
+            MUST(eng_snapshot_drop(u.eng, name) == 0);
+            cr_assert_eq(u.eng->idx.s.n_past, 0);
+            copy_free(&copy);
+        } else {
+            unit_write(&u, ino, 2000, 8, 50000);
+            copy_compare(&u, &copy);
+            compare_one(&copy);
+            MUST(eng_snapshot_drop(u.eng, name) == 0);
+        }
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, name) == 0);
+        MUST(eng_sync(u.eng) == 0);
+        cr_assert_eq(u.eng->idx.s.live, 0);
+        cr_assert_eq(unit_problems(&u), 0);
+    }
 }
 
 Test(keep, many_at_once)
@@ -409,6 +451,9 @@ static void change_content(uint64_t ino)
     uint8_t *bytes = unit_bytes(30000, rng);
     uint64_t off = below(60000), len = below(4) ? below(9000) : below(30000);
     struct eng_attr attr = {.size = below(3) ? off : 0};
+    const struct inode_rec *inode = index_inode(&u.eng->idx, ino);
+    if (below(12) == 0 && !(inode->flags & INODE_TAIL) && inode->size > 1000)
+        truncate_later(ino, below(inode->size));
     switch (below(6)) {
     case 0:
         MUST(eng_setattr(u.eng, ino, &attr, ENG_SET_SIZE, NULL) == 0);
