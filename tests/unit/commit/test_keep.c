@@ -517,6 +517,24 @@ static void change_names(void)
     }
 }
 
+static void put_some(void)
+{
+    struct eng_record records[5];
+    struct eng_xattr_pair pair = {.name = "user.a", .value = "of many", .size = 7};
+    uint8_t *bytes = unit_bytes(4000, rng);
+    for (size_t i = 0; i < ARRAY_LEN(records); i++)
+        records[i] = (struct eng_record){.parent = any_dir(),
+                                         .name = any_name(),
+                                         .mode = 0640,
+                                         .content = bytes,
+                                         .size = below(4000),
+                                         .mtime = (int64_t)i,
+                                         .xattrs = &pair,
+                                         .n_xattrs = below(2)};
+    MUST(eng_put_many(u.eng, records, ARRAY_LEN(records)) >= 0); /* folders are in the way of some */
+    free(bytes);
+}
+
 static void open_one(void)
 {
     struct eng_attr attr;
@@ -570,8 +588,10 @@ static void step(void)
     uint64_t file = any_file(), kind = below(100);
     if (kind < 45 && file)
         change_content(file);
-    else if (kind < 60 && file)
+    else if (kind < 58 && file)
         change_fields(file);
+    else if (kind < 60)
+        put_some();
     else if (kind < 85)
         change_names();
     else if (kind < 90)

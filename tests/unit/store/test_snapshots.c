@@ -151,7 +151,7 @@ static int note(void *arg, const struct eng_snapshot *snapshot)
 {
     struct list *l = arg;
     l->all[l->n] = *snapshot;
-    (void)strcpy(l->names[l->n], snapshot->name);
+    (void)snprintf(l->names[l->n], sizeof l->names[0], "%s", snapshot->name);
     return ++l->n == l->stop ? 77 : 0;
 }
 
