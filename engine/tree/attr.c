@@ -33,14 +33,6 @@ void attr_fill(const struct inode_rec *inode, uint32_t slot, struct eng_attr *re
     };
 }
 
-void attr_show(const struct view *view, const struct inode_rec *inode, uint32_t slot,
-               struct eng_attr *ret_attr)
-{
-    attr_fill(inode, slot, ret_attr);
-    if (view->is_live)
-        atimes_overlay(view->eng, ret_attr);
-}
-
 /* ---- of a past view (docs/lab/history-design.md, 4) ---------------------------- */
 
 #define FOLDER_LOOKS 4096u
@@ -61,14 +53,15 @@ static void show_folder(const struct view *view, uint32_t slot, struct eng_attr 
     attr->ctime = MIN_OF(attr->ctime, changed);
 }
 
-/* `state` is the one in the view of the inode in `slot`. */
-static void show_past(const struct view *view, const struct inode_rec *state, uint32_t slot,
-                      struct eng_attr *ret_attr)
+bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
 {
-    const struct inode_rec *head = index_slot(view->idx, slot);
+    const struct inode_rec *head = index_slot(view.idx, slot);
+    const struct inode_rec *state = index_slot(view.idx, view_slot(&view, slot));
+    if (!head || !state)
+        return false;
     bool is_past = state->flags & INODE_PAST;
     uint64_t end = is_past ? past_end(state) : UINT64_MAX;
-    bool may_differ = !view->is_exact && (view->time == TIME_UNKNOWN || state->ctime > view->time);
+    bool may_differ = !view.is_exact && (view.time == TIME_UNKNOWN || state->ctime > view.time);
     attr_fill(state, slot, ret_attr);
     ret_attr->ino = index_ino(head, slot);
     ret_attr->generation = 0;
@@ -76,26 +69,15 @@ static void show_past(const struct view *view, const struct inode_rec *state, ui
     if (is_past && S_ISREG(state->mode))
         ret_attr->bytes = state->size; /* no state has all of it itself */
     if (S_ISDIR(state->mode) && (may_differ || !state->nlink) && !MUTANT(FOLDER_AS_IT_IS))
-        show_folder(view, slot, ret_attr);
+        show_folder(&view, slot, ret_attr);
     else if (!S_ISDIR(state->mode) && !MUTANT(LINKS_AS_RECORDED))
-        ret_attr->nlink = index_links_at(view->idx, slot, state->nlink, end, view->at);
+        ret_attr->nlink = index_links_at(view.idx, slot, state->nlink, end, view.at);
     if (may_differ)
-        ret_attr->ctime = MIN_OF(ret_attr->ctime, view->time);
+        ret_attr->ctime = MIN_OF(ret_attr->ctime, view.time);
+    return true;
 }
 
 /* ---- in any view ------------------------------------------------------------------ */
-
-bool attr_of(const struct view *view, uint32_t slot, struct eng_attr *ret_attr)
-{
-    const struct inode_rec *inode = index_slot(view->idx, view_slot(view, slot));
-    if (!inode)
-        return false;
-    if (view_is_past(view))
-        show_past(view, inode, slot, ret_attr);
-    else
-        attr_show(view, inode, slot, ret_attr);
-    return true;
-}
 
 int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
 {

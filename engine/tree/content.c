@@ -210,7 +210,7 @@ static int pin_error(const struct view *view, uint64_t ino, const struct pieces 
 {
     if (r == -ENOENT && ps->n) {
         const struct piece *missing = &ps->p[ps->missing];
-        view_damage(view, ino, missing->off, &missing->loc, "segment is missing");
+        view_damage(*view, ino, missing->off, &missing->loc, "segment is missing");
         return -EIO;
     }
     if (r == -EACCES || r == -EPERM) /* another file system, or other rights: no damage */
@@ -227,7 +227,7 @@ static int read_piece(const struct view *view, uint64_t ino, const struct piece 
         (void)report_store_error(&view->eng->report, "reading", r);
     if (r != -EBADMSG && r != -EIO)
         return r;
-    view_damage(view, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
+    view_damage(*view, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
     return -EIO;
 }
 

@@ -41,15 +41,14 @@ void view_thaw(struct view *take_view)
     free(frozen);
 }
 
-void view_damage(const struct view *view, uint64_t ino, uint64_t off, const struct locator *loc,
-                 const char *reason)
+void view_damage(struct view view, uint64_t ino, uint64_t off, const struct locator *loc, const char *reason)
 {
     struct past_piece piece = {off, *loc};
     uint64_t holder = 0;
-    if (view_is_past(view)) {
-        view_begin(view);
-        holder = past_holder(view->idx, ino_slot(ino), &piece);
-        (void)view_end(view, 0);
+    if (view_is_past(&view)) {
+        view_begin(&view);
+        holder = past_holder(view.idx, ino_slot(ino), &piece);
+        (void)view_end(&view, 0);
     }
-    damage_record(view->eng, holder ? holder : ino, piece.off, &piece.loc, reason);
+    damage_record(view.eng, holder ? holder : ino, piece.off, &piece.loc, reason);
 }

@@ -88,9 +88,8 @@ static inline const struct inode_rec *view_state(const struct view *view, uint64
 }
 
 /* Records that what the inode holds at `off` in the view (EXTENT_XATTR_OFF: as an xattr) cannot be read from
- * `loc`. Takes the view's lock. */
-void view_damage(const struct view *view, uint64_t ino, uint64_t off, const struct locator *loc,
-                 const char *reason);
+ * `loc`. Takes the view's lock. The view is a copy: one whose address goes nowhere is compiled away. */
+void view_damage(struct view view, uint64_t ino, uint64_t off, const struct locator *loc, const char *reason);
 
 /* Counts a reference from outside to the inode in the slot, in a section. Nothing happens in a view that is
  * not live. */

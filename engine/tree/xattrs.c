@@ -202,7 +202,7 @@ static int read_value(const struct view *view, struct segment *take_seg, uint64_
     segments_unpin(take_seg);
     if (r != -EBADMSG && r != -EIO)
         return r;
-    view_damage(view, ino, EXTENT_XATTR_OFF, loc, r == -EIO ? "read error" : "checksum mismatch");
+    view_damage(*view, ino, EXTENT_XATTR_OFF, loc, r == -EIO ? "read error" : "checksum mismatch");
     return -EIO;
 }
 
@@ -242,7 +242,7 @@ ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void
     ssize_t n = find_and_pin(view, ino, name, value, size, &xattr, &seg);
     int r = 0;
     if (n == -ENOENT) {
-        view_damage(view, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
+        view_damage(*view, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
         r = -EIO;
     } else if (seg) {
         r = read_value(view, seg, ino, &xattr.loc, value);
