@@ -413,6 +413,9 @@ ENG_API ssize_t eng_view_readlink(struct eng_view *view, uint64_t ino, char *buf
 /* Never short before the end; all of it is of the state that the view shows, or it is an error: -EIO for
  * damaged content, which eng_damaged() tells of then, -ESTALE for a state that was dropped. */
 ENG_API ssize_t eng_view_read(struct eng_view *view, uint64_t ino, void *buf, size_t size, uint64_t offset);
+/* Of a state that has ended more may be content than was then: zeros. */
+ENG_API int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, int whence,
+                          uint64_t *ret_offset);
 ENG_API ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value,
                                   size_t size);
 ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size);

@@ -305,6 +305,23 @@ int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end
     return r;
 }
 
+int past_seek(const struct index *idx, uint32_t slot, uint64_t end, bool hole, uint64_t *at, bool *ret_found)
+{
+    struct past_piece pieces[64];
+    uint64_t stop;
+    size_t n, i = 0;
+    int r = past_read(idx, slot, *at, end, pieces, ARRAY_LEN(pieces), &n, &stop);
+    *ret_found = false;
+    if (r)
+        return r;
+    while (hole && i < n && pieces[i].off == *at)
+        *at += pieces[i++].loc.len;
+    if (!hole)
+        *at = n ? pieces[0].off : stop;
+    *ret_found = hole ? *at < stop : n > 0;
+    return 0;
+}
+
 /* ---- who has it ------------------------------------------------------------------- */
 
 static bool is_of(const struct locator *whole, const struct locator *part)

@@ -309,19 +309,6 @@ struct seeking {
     bool found;
 };
 
-/* A past state is told of as one piece of content, which may have zeros. */
-static int seek_past(const struct inode_rec *state, struct seeking *s)
-{
-    if (!state)
-        return -ESTALE;
-    if (s->offset >= state->size)
-        return -ENXIO;
-    s->at = s->whence == WHENCE_DATA ? s->offset : state->size;
-    s->n = 1;
-    s->found = true;
-    return 0;
-}
-
 /* The first byte of content at or after `at`. */
 static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64_t *ret_offset)
 {
@@ -338,20 +325,22 @@ static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64
 static int seek(const struct view *view, uint64_t ino, struct seeking *s)
 {
     const struct index *idx = view->idx;
-    const struct inode_rec *inode = index_inode(idx, ino);
+    const struct inode_rec *inode = view_state(view, ino);
     int r;
     if (!inode)
         return -ESTALE;
-    if (view_is_past(view))
-        return seek_past(view_state(view, ino), s);
     if (s->offset >= inode->size)
         return -ENXIO;
     s->n = 0;
-    if (s->whence == WHENCE_DATA)
+    bool is_past = inode->flags & INODE_PAST;
+    if (is_past)
+        r = past_seek(idx, view_slot(view, ino_slot(ino)), inode->size, s->whence == WHENCE_HOLE, &s->at,
+                      &s->found);
+    else if (s->whence == WHENCE_DATA)
         r = seek_data(idx, ino_slot(ino), s->at, &s->at);
     else
         r = extents_run(idx, ino_slot(ino), s->at, s->max, &s->at, &s->n);
-    s->found = s->n < s->max;
+    s->found = is_past ? s->found : s->n < s->max;
     if (!r && s->at >= inode->size) { /* the end, or what a truncation has left behind it */
         r = s->whence == WHENCE_DATA ? -ENXIO : 0;
         s->at = inode->size;

@@ -104,6 +104,11 @@ ssize_t eng_view_read(struct eng_view *view, uint64_t ino, void *buf, size_t siz
     return n;
 }
 
+int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    return view && ret_offset ? content_seek(&view->view, ino, offset, whence, ret_offset) : -EINVAL;
+}
+
 ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value, size_t size)
 {
     return view && name && (value || !size) ? xattrs_get(&view->view, ino, name, value, size) : -EINVAL;

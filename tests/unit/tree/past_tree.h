@@ -193,6 +193,23 @@ static inline void put_xattrs(const struct seen *s, uint64_t ino)
     MUST(see_value(s, ino, "user.none", NULL, 0) == -ENODATA);
 }
 
+/* What is no content is zeros, and each place is one or the other. */
+static inline void see_holes(const struct seen *s, uint64_t ino, const uint8_t *bytes, uint64_t size)
+{
+    uint64_t at = 0, data = 0, hole;
+    int r;
+    while (at < size && (r = eng_view_seek(s->view, ino, at, 3, &data)) != -ENXIO) {
+        MUST(r == 0 && data >= at && data < size);
+        MUST(eng_view_seek(s->view, ino, data, 4, &hole) == 0 && hole > data && hole <= size);
+        for (; at < data; at++)
+            MUST(!bytes[at]);
+        at = hole;
+    }
+    for (; at < size; at++)
+        MUST(!bytes[at]);
+    MUST(eng_view_seek(s->view, ino, size, 3, &data) == -ENXIO);
+}
+
 /* The whole in one read, and again in pieces. */
 static inline void put_content(const struct seen *s, uint64_t ino, uint64_t size)
 {
@@ -204,6 +221,8 @@ static inline void put_content(const struct seen *s, uint64_t ino, uint64_t size
         at += n;
     MUST(n == 0 && at == (ssize_t)size && memcmp(buf, again, size) == 0);
     put_hash(s, buf, size);
+    if (s->view)
+        see_holes(s, ino, buf, size);
     free(buf);
     free(again);
 }

@@ -103,6 +103,9 @@ Test(view_edges, refuse_what_is_missing)
     cr_assert_eq(eng_view_readdir(view, 1, 0, NULL, NULL), -EINVAL);
     cr_assert_eq(eng_view_readlink(NULL, 1, buf, 8) + eng_view_readlink(view, 1, NULL, 8), -2 * EINVAL);
     cr_assert_eq(eng_view_read(NULL, f, buf, 8, 0) + eng_view_read(view, f, NULL, 8, 0), -2 * EINVAL);
+    uint64_t place;
+    cr_assert_eq(eng_view_seek(NULL, f, 0, 3, &place) + eng_view_seek(view, f, 0, 3, NULL), -2 * EINVAL);
+    cr_assert_eq(eng_view_seek(view, f, 0, 9, &place), -EINVAL);
     cr_assert_eq(eng_view_getxattr(NULL, f, "a", buf, 8) + eng_view_getxattr(view, f, "a", NULL, 8),
                  -2 * EINVAL);
     cr_assert_eq(eng_view_getxattr(view, f, NULL, buf, 8), -EINVAL);
@@ -291,6 +294,33 @@ Test(view_edges, overtaken_readers_of_a_past_state_find_it_again)
     over.keep = false;
     expect_overtaken(view, 1, 1);
     expect_overtaken(view, 1, 100);
+    tree_close(view);
+}
+
+/* ---- holes ------------------------------------------------------------------------------ */
+
+#define PLACES 200u
+#define APART 10000u
+
+/* Of what the file has still, and of what went to the past, piece by piece. */
+Test(view_edges, of_a_sparse_file_find_its_holes)
+{
+    uint64_t ino = unit_create(&u, "sparse"), at = 0;
+    for (unsigned i = 0; i < PLACES; i++)
+        unit_write(&u, ino, 100, i, (uint64_t)i * APART);
+    uint64_t before = last_batch();
+    tree_keep(ino);
+    for (unsigned i = 0; i < PLACES; i += 3)
+        unit_write(&u, ino, 9000, i, (uint64_t)i * APART);
+    struct eng_view *view = tree_open(before);
+    for (unsigned i = 0; i < PLACES; i++) {
+        uint64_t data = (uint64_t)i * APART;
+        cr_assert_eq(eng_view_seek(view, ino, i ? data - APART + 100 : 0, 3, &at), 0);
+        cr_assert_eq(at, data);
+        cr_assert_eq(eng_view_seek(view, ino, data, 4, &at), 0);
+        cr_assert_eq(at, data + 100, "the hole behind %u", i);
+    }
+    cr_assert_eq(eng_view_seek(view, ino, at, 3, &at), -ENXIO);
     tree_close(view);
 }
 
