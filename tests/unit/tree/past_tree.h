@@ -24,18 +24,24 @@ static int64_t times[BATCHES_MAX]; /* of the moment that begins with the batch, 
 static char *sights[BATCHES_MAX];  /* what was there after the batch, NULL: not noted */
 static uint64_t tree_seed;
 
+static bool by_itself; /* the store keeps its past, as its snapshots are */
+
 bool __wrap_index_is_snapshot(const struct index *idx, uint64_t batch);
 int64_t __wrap_index_time_of(const struct index *idx, uint64_t batch);
+bool __real_index_is_snapshot(const struct index *idx, uint64_t batch);
+int64_t __real_index_time_of(const struct index *idx, uint64_t batch);
 
 bool __wrap_index_is_snapshot(const struct index *idx, uint64_t batch)
 {
-    (void)idx;
+    if (by_itself)
+        return __real_index_is_snapshot(idx, batch);
     return exact && batch < BATCHES_MAX && times[batch];
 }
 
 int64_t __wrap_index_time_of(const struct index *idx, uint64_t batch)
 {
-    (void)idx;
+    if (by_itself)
+        return __real_index_time_of(idx, batch);
     for (uint64_t i = batch < BATCHES_MAX ? batch + 1 : 0; i-- > 0;)
         if (times[i])
             return times[i];
@@ -57,6 +63,8 @@ static inline uint64_t last_batch(void)
 /* The next batch begins a moment. */
 static inline void tree_moment(void)
 {
+    if (by_itself)
+        return;
     MUST(last_batch() + 1 < BATCHES_MAX);
     times[last_batch() + 1] = now_ns();
 }
@@ -64,6 +72,8 @@ static inline void tree_moment(void)
 /* The state that the inode is in is kept. */
 static inline void tree_keep(uint64_t ino)
 {
+    if (by_itself)
+        return;
     tree_moment();
     (void)keep_state(&u, ino);
     tree_moment();
@@ -87,6 +97,11 @@ static inline struct op *tree_name_op(struct txn *txn, enum op_type type, uint8_
 static inline void tree_unlink(uint64_t dir, const char *name, uint64_t ino)
 {
     struct txn txn = {0};
+    if (by_itself) {
+        int r = eng_unlink(u.eng, dir, name);
+        MUST(r == -EISDIR ? !eng_rmdir(u.eng, dir, name) : !r);
+        return;
+    }
     MUST(commit_begin(u.eng) == 0);
     (void)tree_name_op(&txn, OP_UNLINK, OP_KEPT, dir, name, ino);
     past_commit(&u, &txn);
@@ -98,6 +113,10 @@ static inline void tree_rename(uint64_t dir, const char *name, uint64_t ino, uin
 {
     struct txn txn = {0};
     struct index *idx = &u.eng->idx;
+    if (by_itself) {
+        MUST(eng_rename(u.eng, NULL, dir, name, to_dir, to, back ? ENG_RENAME_EXCHANGE : 0) == 0);
+        return;
+    }
     MUST(commit_begin(u.eng) == 0);
     uint64_t cookie = index_dentry(idx, index_find_name(idx, ino_slot(dir), name, strlen(name)))->cookie;
     bool within = !over && dir == to_dir;
@@ -364,6 +383,7 @@ static inline void tree_begin(bool all_snapshots, uint64_t seed)
     exact = all_snapshots;
     memset(times, 0, sizeof times);
     unit_new(&u, 0);
+    by_itself = false;
     MUST(store_set_history(u.eng) == 0);
     for (uint64_t i = 1; i <= last_batch(); i++)
         times[i] = now_ns();

@@ -245,7 +245,7 @@ static void change(void)
                                      change_content, change_content, change_content};
     uint64_t before = last_batch();
     changes[below(ARRAY_LEN(changes))]();
-    if (last_batch() != before)
+    if (last_batch() != before && !by_itself)
         tree_note();
 }
 
@@ -324,6 +324,81 @@ Test(view_at, of_a_whole_past_has_names_files_and_folders)
     for (uint64_t i = 0; i < 3; i++) {
         tree_begin(false, seed + i);
         run(300);
+        tree_end();
+    }
+}
+
+/* ---- snapshots that the store keeps by itself ------------------------------------------- */
+
+static uint64_t made[64]; /* batch of the snapshot of that number, 0: it was dropped */
+static unsigned n_made;
+
+static void snapshot_name(unsigned n, char name[16])
+{
+    (void)snprintf(name, 16, "s%u", n);
+}
+
+static void make_snapshot(void)
+{
+    char name[16];
+    if (n_made == ARRAY_LEN(made))
+        return;
+    snapshot_name(n_made, name);
+    MUST(eng_snapshot_create(u.eng, name, &made[n_made]) == 0);
+    MUST(made[n_made] == last_batch());
+    n_made++;
+    tree_note();
+}
+
+static void drop_snapshot(void)
+{
+    char name[16];
+    struct eng_view *view = NULL;
+    unsigned n = (unsigned)below(n_made);
+    if (!n_made || !made[n])
+        return;
+    snapshot_name(n, name);
+    MUST(eng_snapshot_drop(u.eng, name) == 0);
+    cr_assert_eq(eng_view_open(u.eng, made[n], &view), -ENOENT);
+    made[n] = 0;
+}
+
+static void compare_snapshots(void)
+{
+    for (unsigned n = 0; n < n_made; n++)
+        if (made[n])
+            tree_compare(made[n]);
+}
+
+static void run_snapshots(unsigned changes)
+{
+    void (*const besides[])(void) = {compact, restart, recover, write_checkpoint};
+    n_names = n_made = 0;
+    for (unsigned i = 0; i < changes; i++) {
+        change();
+        if (below(12) == 0)
+            make_snapshot();
+        if (below(40) == 0)
+            drop_snapshot();
+        if (below(40) == 0)
+            besides[below(ARRAY_LEN(besides))]();
+        if (below(40) == 0)
+            compare_snapshots();
+    }
+    for (unsigned k = 0; k < ARRAY_LEN(besides); k++) {
+        besides[k]();
+        compare_snapshots();
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+Test(view_at, of_a_snapshot_that_the_store_keeps)
+{
+    uint64_t seed = test_seed() + 2000;
+    for (uint64_t i = 0; i < 4; i++) {
+        tree_begin(true, seed + i);
+        by_itself = true;
+        run_snapshots(500);
         tree_end();
     }
 }
