@@ -397,7 +397,8 @@ struct eng_view;
  * that are under way.
  * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 256 are open. */
 ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
-/* No other call on it may be under way. NULL is fine. */
+/* No other call on it may be under way. NULL is fine. A snapshot may be dropped while views of it are open:
+ * what it alone shows is freed when the last one is closed. */
 ENG_API void eng_view_close(struct eng_view *take_view);
 
 /* As the calls of that name on the store, with their errors. -ESTALE also: it is no view of a snapshot, and a

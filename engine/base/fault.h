@@ -297,6 +297,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
+    M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \
+    M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \
     M(LINKS_AS_RECORDED)  /* a past view counts no links that ended since */                                 \
     M(FOLDER_AS_IT_IS)    /* a past view shows a folder's record, whatever has happened to its names */      \

@@ -6,6 +6,7 @@
 
 struct views {
     pthread_mutex_t lock;
+    _Atomic uint64_t newest; /* of snapshots; written under lock */
     /* Protected by lock. */
     struct place {
         bool taken, of_snapshot;
@@ -31,6 +32,16 @@ void views_free(struct eng *eng)
     eng->views = NULL;
 }
 
+/* Under the lock. */
+static void find_newest(struct views *views)
+{
+    uint64_t newest = 0;
+    for (unsigned i = 0; i < VIEWS_MAX; i++)
+        if (views->at[i].taken && views->at[i].of_snapshot)
+            newest = MAX_OF(newest, views->at[i].batch);
+    atomic_store_explicit(&views->newest, newest, memory_order_release);
+}
+
 int views_add(struct eng *eng, uint64_t batch, bool of_snapshot, unsigned *ret_place)
 {
     struct views *views = eng->views;
@@ -43,6 +54,7 @@ int views_add(struct eng *eng, uint64_t batch, bool of_snapshot, unsigned *ret_p
         *ret_place = i;
         r = 0;
     }
+    find_newest(views);
     pthread_mutex_unlock(&views->lock);
     return r;
 }
@@ -51,6 +63,7 @@ void views_remove(struct eng *eng, unsigned place)
 {
     pthread_mutex_lock(&eng->views->lock);
     eng->views->at[place].taken = false;
+    find_newest(eng->views);
     pthread_mutex_unlock(&eng->views->lock);
 }
 
@@ -64,6 +77,22 @@ bool views_see(struct eng *eng, uint64_t begin, uint64_t end, bool snapshots_onl
     }
     pthread_mutex_unlock(&eng->views->lock);
     return seen;
+}
+
+uint64_t views_newest(const struct eng *eng)
+{
+    return MUTANT(VIEW_UNKEPT) ? 0 : atomic_load_explicit(&eng->views->newest, memory_order_acquire);
+}
+
+size_t views_batches(struct eng *eng, uint64_t ret_batches[VIEWS_MAX])
+{
+    size_t n = 0;
+    pthread_mutex_lock(&eng->views->lock);
+    for (unsigned i = 0; i < VIEWS_MAX; i++)
+        if (eng->views->at[i].taken)
+            ret_batches[n++] = eng->views->at[i].batch;
+    pthread_mutex_unlock(&eng->views->lock);
+    return n;
 }
 
 unsigned views_count(struct eng *eng)

@@ -7,6 +7,7 @@
 #include "tree/content.h"
 #include "tree/entries.h"
 #include "tree/xattrs.h"
+#include "upkeep/history.h"
 
 struct eng_view {
     struct view view;
@@ -66,8 +67,14 @@ void eng_view_close(struct eng_view *take_view)
 {
     if (!take_view)
         return;
-    views_remove(take_view->view.eng, take_view->place);
+    struct eng *eng = take_view->view.eng;
+    bool was_kept = take_view->view.is_exact && find_batch(&take_view->view) == -ENOENT;
+    views_remove(eng, take_view->place);
     free(take_view);
+    if (was_kept) { /* the snapshot has gone, and what it alone saw may go now */
+        history_note(eng);
+        history_look(eng);
+    }
 }
 
 int eng_view_getattr(struct eng_view *view, uint64_t ino, struct eng_attr *ret_attr)

@@ -183,6 +183,36 @@ Test(view_edges, are_in_use_until_they_are_closed)
     tree_close(more);
 }
 
+/* A snapshot goes, and a view of it stays as it is: what is there is not let go, and what is changed is kept,
+ * until it is closed. */
+Test(view_edges, of_a_dropped_snapshot_stay_until_they_are_closed)
+{
+    struct eng_view *view = NULL;
+    uint64_t at;
+    by_itself = exact = true;
+    uint64_t dir = unit_mkdir(&u, "dir");
+    MUST(eng_snapshot_create(u.eng, "s", &at) == 0);
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    char *want = tree_sight(NULL);
+    unit_write(&u, f, SIZE, 2, 0);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    cr_assert_gt(u.eng->idx.s.n_past, 0);
+    unit_write(&u, f, SIZE, 3, 0);
+    unit_write(&u, beside[0], 100, 4, 0);
+    unit_write(&u, beside[0], 100, 5, 0);
+    MUST(eng_unlink(u.eng, ENG_ROOT_INO, "g1") == 0);
+    MUST(eng_rename(u.eng, NULL, ENG_ROOT_INO, "g2", dir, "moved", 0) == 0);
+    MUST(eng_job_run(u.eng, ENG_JOB_HISTORY, NULL, NULL) == 0);
+    compact();
+    char *is = tree_sight(view);
+    cr_assert_str_eq(is, want);
+    eng_view_close(view);
+    cr_assert_eq(u.eng->idx.s.n_past + u.eng->idx.s.n_past_names, 0, "all of it went with the view");
+    cr_assert_eq(unit_problems(&u), 0);
+    free(is);
+    free(want);
+}
+
 static struct eng_view *overtaken;
 
 static void drop_floor(void *arg, enum fault_point point)
