@@ -4,8 +4,8 @@
  *
  * What lets parts of the past go asks here first, and drops nothing that a view in use sees. It asks under
  * log.lock, in the very batch that drops: views are added under log.lock, too, so that one that comes
- * afterwards finds the past without it. Or it has listed them, in the section of index_lock in which it listed
- * the snapshots: a view of a snapshot that came later is of one of these, or of a newer one.
+ * afterwards finds the past without it. Or it has listed them, in the section of index_lock in which it
+ * listed the snapshots: a view of a snapshot that came later is of one of these, or of a newer one.
  *
  * Locking: a lock of its own, a leaf. */
 #ifndef ENGRAMFS_VIEWS_H

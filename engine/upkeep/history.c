@@ -74,19 +74,14 @@ static int by_batch(const void *a, const void *b)
 static int list_snapshots(struct sweep *s)
 {
     uint64_t views[VIEWS_MAX];
-    size_t cap = 0;
-    uint64_t *all = NULL;
     int r = index_snapshots(&s->eng->idx, &s->snapshots, &s->n_snapshots);
     size_t n = r || MUTANT(VIEW_DROPPED) ? 0 : views_batches(s->eng, views);
     if (!n)
         return r;
-    r = array_grow(&all, &cap, s->n_snapshots + n, sizeof *all);
-    if (r)
-        return r;
-    if (s->n_snapshots)
-        memcpy(all, s->snapshots, s->n_snapshots * sizeof *all);
+    uint64_t *all = realloc(s->snapshots, (s->n_snapshots + n) * sizeof *all);
+    if (!all)
+        return -ENOMEM;
     memcpy(all + s->n_snapshots, views, n * sizeof *all);
-    free(s->snapshots);
     s->snapshots = all;
     s->n_snapshots += n;
     qsort(all, s->n_snapshots, sizeof *all, by_batch);
