@@ -377,6 +377,50 @@ struct eng_record {
  * -EINVAL: a pointer of a record is NULL that must not be, and none was stored. */
 ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n);
 
+/* ---- the past ------------------------------------------------------------ */
+
+/*
+ * The store as it was after a batch (eng_position()): names, attributes, content and xattrs. Nothing that
+ * happens to the store changes what a view shows, and what it shows stays as long as it is open. Numbers of
+ * inodes are those of the store, and show in a view what the inode was then; a number of an inode that was
+ * not there then is -ESTALE.
+ *
+ * Attributes: `atime` is the mtime, `generation` 0, and `bytes` the size where the file was changed since. In
+ * a view of a snapshot all others are exact. In one that is none a folder's times, number of links and size
+ * are made out of its names, where it was changed since, unless they are very many (nlink 1: not known), and
+ * no ctime is later than the batch. */
+struct eng_view;
+
+/*
+ * Opens the view of batch `batch`: of a snapshot, or one since which the past is whole. It belongs to the
+ * caller until eng_view_close(), before eng_close(). Any number of threads may read it. Waits for changes
+ * that are under way.
+ * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 256 are open. */
+ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
+/* No other call on it may be under way. NULL is fine. A snapshot may be dropped while views of it are open:
+ * what it alone shows is freed when the last one is closed. */
+ENG_API void eng_view_close(struct eng_view *take_view);
+
+/* As the calls of that name on the store, with their errors. -ESTALE also: it is no view of a snapshot, and a
+ * full disk has taken the past away. */
+ENG_API int eng_view_getattr(struct eng_view *view, uint64_t ino, struct eng_attr *ret_attr);
+ENG_API int eng_view_lookup(struct eng_view *view, uint64_t parent, const char *name,
+                            struct eng_attr *ret_attr);
+/* A cookie is a place in the folder in each view of it. `emit` runs under index_lock, shared, as that of
+ * eng_readdir(). */
+ENG_API int eng_view_readdir(struct eng_view *view, uint64_t dir, uint64_t cookie,
+                             int (*emit)(void *arg, const struct eng_dirent *entry), void *arg);
+ENG_API ssize_t eng_view_readlink(struct eng_view *view, uint64_t ino, char *buf, size_t size);
+/* Never short before the end; all of it is of the state that the view shows, or it is an error: -EIO for
+ * damaged content, which eng_damaged() tells of then, -ESTALE for a state that was dropped. */
+ENG_API ssize_t eng_view_read(struct eng_view *view, uint64_t ino, void *buf, size_t size, uint64_t offset);
+/* Of a state that has ended more may be content than was then: zeros. */
+ENG_API int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, int whence,
+                          uint64_t *ret_offset);
+ENG_API ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value,
+                                  size_t size);
+ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size);
+
 /* ---- what changed ------------------------------------------------------- */
 
 /*

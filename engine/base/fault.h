@@ -27,6 +27,7 @@ enum fault_point {
     FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
     FP_BIT_FLUSHED,       /* a feature bit is about to be written. Under the lock of checkpoints. */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
+    FP_LIST_SLICE,        /* a listing of a past folder has looked at a slice of its names, and goes on */
     FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
     FP_RETIRE,            /* about to unlink a segment */
     FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
@@ -296,18 +297,27 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
-    M(WRONG_NEIGHBOUR)    /* a past state reads what it lacks from the head at once */                       \
-    M(HOLE_UNMARKED)      /* what was a hole when a state ended is as it was filled later */                 \
-    M(ABSENT_UNMARKED)    /* an xattr that was not there when a state ended is as it was set later */        \
-    M(TAIL_IS_DEAD)       /* what a truncation has left is no past state's */                                \
-    M(TAIL_IS_LIVE)       /* where a file has grown again a past state reads what it has now */              \
-    M(THIN_FREES)         /* what a dropped past state has is freed, whatever an older one reads */          \
-    M(END_UNMARKED)       /* the end of a past state is forgotten with it */                                 \
-    M(PAST_UNASKED)       /* of a line the head alone is asked what of it lies in a segment */               \
-    M(PAST_DATED_LATE)    /* a copy for a past state is dated as if it were of what there is now */          \
-    M(GUESSED_MOVE)       /* a survivor is taken for that of several states that comes first */              \
-    M(NEWER_LOST_KEPT)    /* a past state stays although a newer one of its line is lost */                  \
-    M(NO_LOCK)            /* the store is not locked */
+    M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \
+    M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
+    M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \
+    M(LINKS_AS_RECORDED)  /* a past view counts no links that ended since */                                 \
+    M(FOLDER_AS_IT_IS)    /* a past view shows a folder's record, whatever has happened to its names */      \
+    M(LISTED_IN_PART)     /* a listing of a past folder ends where a slice of it does */                     \
+    M(LINE_FROM_TWO_SECTIONS) /* a past view's reader that begins anew believes where it found the state */  \
+    M(PAST_PIN_LATE)          /* what a past view's reader has not pinned in time is damaged */              \
+    M(FLOOR_UNSEEN)           /* a past view goes on when the floor has passed it */                         \
+    M(WRONG_NEIGHBOUR)        /* a past state reads what it lacks from the head at once */                   \
+    M(HOLE_UNMARKED)          /* what was a hole when a state ended is as it was filled later */             \
+    M(ABSENT_UNMARKED)        /* an xattr that was not there when a state ended is as it was set later */    \
+    M(TAIL_IS_DEAD)           /* what a truncation has left is no past state's */                            \
+    M(TAIL_IS_LIVE)           /* where a file has grown again a past state reads what it has now */          \
+    M(THIN_FREES)             /* what a dropped past state has is freed, whatever an older one reads */      \
+    M(END_UNMARKED)           /* the end of a past state is forgotten with it */                             \
+    M(PAST_UNASKED)           /* of a line the head alone is asked what of it lies in a segment */           \
+    M(PAST_DATED_LATE)        /* a copy for a past state is dated as if it were of what there is now */      \
+    M(GUESSED_MOVE)           /* a survivor is taken for that of several states that comes first */          \
+    M(NEWER_LOST_KEPT)        /* a past state stays although a newer one of its line is lost */              \
+    M(NO_LOCK)                /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
 enum mutant { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT };

@@ -1,19 +1,21 @@
 /*
  * keep.c - see keep.h; docs/lab/history-design.md, 5.1, has the rules.
  *
- * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or (2) a
- * past name of the inode ended since b: the past state before would stand for what that one's end has
- * changed, its link count above all. A name is kept if a snapshot sees it.
+ * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
+ * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
+ * what that one's end has changed, its link count above all. A name is kept if a snapshot sees it.
  *
  * What nothing leads to is no memory any more: of an orphan nothing is kept. */
 #include "commit/keep.h"
 
+#include "core/views.h"
 #include "index/past.h"
 #include "index/past_names.h"
 
 struct keeping {
     const struct index *idx;
     struct txn *txn;
+    uint64_t seen;  /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
     uint64_t *inos; /* whose state is kept */
     size_t n, cap;
     struct idmap decided; /* by slot: 1, not kept for its links; 2, not at all, or kept */
@@ -23,19 +25,20 @@ struct keeping {
 
 enum { DECIDED_LINKS = 1, DECIDED = 2 };
 
-static bool is_seen(const struct index *idx, uint64_t begin)
+static bool is_seen(const struct keeping *k, uint64_t begin)
 {
-    return idx->s.newest_snapshot && idx->s.newest_snapshot >= begin;
+    return k->seen && k->seen >= begin;
 }
 
 /* `ends`: the state ends, whether it is kept or not; else only a snapshot asks for it. */
-static bool is_kept(const struct index *idx, const struct inode_rec *inode, bool ends)
+static bool is_kept(const struct keeping *k, const struct inode_rec *inode, bool ends)
 {
+    const struct index *idx = k->idx;
     uint64_t begin = past_head_begin(idx, inode);
     const struct past_name_rec *newest = ends ? index_past_name(idx, inode->past_name) : NULL;
     if (index_is_orphan(idx, inode))
         return false;
-    if (is_seen(idx, begin) && !MUTANT(SNAPSHOT_UNSEEN))
+    if (is_seen(k, begin) && !MUTANT(SNAPSHOT_UNSEEN))
         return true;
     return newest && newest->end >= begin && !MUTANT(REPLACED_UNSEEN);
 }
@@ -48,7 +51,7 @@ static int decide(struct keeping *k, uint64_t ino, bool ends)
     uint64_t decided = inode ? idmap_get(&k->decided, slot) : DECIDED;
     if (decided == DECIDED || (decided == DECIDED_LINKS && !ends))
         return 0;
-    bool kept = is_kept(k->idx, inode, ends);
+    bool kept = is_kept(k, inode, ends);
     int r = idmap_reserve(&k->decided, 1);
     if (!r && kept)
         r = array_grow(&k->inos, &k->cap, k->n + 1, sizeof *k->inos);
@@ -132,11 +135,13 @@ static bool is_moved(const struct txn *txn, size_t i)
     return names > moved;
 }
 
-static void mark_name(const struct index *idx, const struct txn *txn, size_t i)
+static void mark_name(const struct keeping *k, size_t i)
 {
+    const struct index *idx = k->idx;
+    const struct txn *txn = k->txn;
     struct op *op = &txn->ops[i];
     uint32_t d = loses(op) ? index_find_name(idx, ino_slot(op->parent), op->name, op->name_len) : 0;
-    if (!d || !is_seen(idx, index_name_begin(idx, d)))
+    if (!d || !is_seen(k, index_name_begin(idx, d)))
         return; /* it may begin in this very batch */
     op->flags |= OP_KEPT;
     if (is_moved(txn, i))
@@ -204,12 +209,13 @@ int keep_stage(struct eng *eng, struct txn *txn)
     const struct index *idx = &eng->idx;
     struct keeping k = {.idx = idx, .txn = txn};
     int r = 0;
-    if (!eng_has_history(eng) || !(idx->s.newest_snapshot || idx->s.n_past_names || idx->s.n_past))
+    k.seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
+    if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past))
         return 0;
     for (size_t i = 0; i < txn->n_ops && !r; i++) {
         r = decide_op(&k, &txn->ops[i]);
         if (!r)
-            mark_name(idx, txn, i);
+            mark_name(&k, i);
     }
     if (!r && k.n)
         r = put_ops(&k);

@@ -6,8 +6,8 @@
  *
  * Lock order, outermost first (docs/LOCKING.md):
  *   full_disk > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
- * Leaves, under which nothing is taken: report, damage, counters, loading, reserve, orphans, atimes, feed,
- * log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock, superblock_lock.
+ * Leaves, under which nothing is taken: report, damage, counters, loading, reserve, views, orphans, atimes,
+ * feed, log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock, superblock_lock.
  *
  * The index changes only under log.lock and exclusive index_lock together. Whoever holds log.lock may
  * therefore read it without index_lock. */
@@ -46,6 +46,7 @@ struct retire;
 struct full_disk;
 struct runner;
 struct summaries;
+struct views;
 struct workers;
 
 struct eng {
@@ -87,6 +88,7 @@ struct eng {
     struct keepers *keepers;
     struct damage_list *damage;
     struct reserve *reserve;
+    struct views *views;
 
     /* commit/ */
     struct orphans *orphans;

@@ -270,27 +270,65 @@ uint32_t index_links_at(const struct index *idx, uint32_t slot, uint32_t nlink, 
     return nlink;
 }
 
-struct count_dirs {
+/* ---- what a folder showed --------------------------------------------------------- */
+
+struct count_at {
     const struct index *idx;
-    int64_t n;
+    uint32_t dir, looks;
+    uint64_t at;
+    struct folder_at *folder;
 };
 
-static int count_dir(void *arg, const struct shown_name *name)
+static void note_change(struct folder_at *folder, uint64_t batch)
 {
-    struct count_dirs *c = arg;
+    folder->changed = batch > folder->changed ? batch : folder->changed;
+}
+
+static int count_shown(void *arg, const struct shown_name *name)
+{
+    struct count_at *c = arg;
     const struct inode_rec *inode = index_slot(c->idx, name->child);
-    c->n += inode && S_ISDIR(inode->mode);
+    c->folder->n_names++;
+    c->folder->n_dirs += inode && S_ISDIR(inode->mode);
+    if (name->cookie >> COOKIE_BATCH_SHIFT <= c->at)
+        note_change(c->folder, name->cookie >> COOKIE_BATCH_SHIFT);
     return 0;
 }
 
-int64_t index_subdirs_at(const struct index *idx, uint32_t dir, uint64_t at, uint32_t looks)
+/* Of a group: the newest of its past names that ended by then. */
+static int count_ended(void *arg, struct bkey key, const void *value)
 {
-    struct count_dirs c = {.idx = idx};
-    struct list_at list = {.dir = dir, .at = at, .looks = looks, .emit = count_dir, .arg = &c};
+    struct count_at *c = arg;
+    uint32_t i;
+    if (key.a != c->dir)
+        return 1;
+    memcpy(&i, value, sizeof i);
+    const struct past_name_rec *past = index_past_name(c->idx, i);
+    for (; past && c->looks && past->end > c->at; c->looks--)
+        past = older(c->idx, past);
+    if (!c->looks)
+        return -E2BIG;
+    c->looks--;
+    if (past)
+        note_change(c->folder, past->end);
+    return 0;
+}
+
+int index_folder_at(const struct index *idx, uint32_t dir, uint64_t at, uint32_t looks,
+                    struct folder_at *ret_folder)
+{
+    struct folder_at folder = {0};
+    struct count_at c = {.idx = idx, .dir = dir, .looks = looks, .at = at, .folder = &folder};
+    struct list_at list = {.dir = dir, .at = at, .looks = looks, .emit = count_shown, .arg = &c};
     int r = index_list_at(idx, &list);
     if (r)
         return r == LIST_GOES_ON ? -E2BIG : r;
-    return c.n;
+    if (idx->past_order.count)
+        r = btree_scan(&idx->past_order, (struct bkey){dir, 0}, count_ended, &c);
+    if (r < 0)
+        return r;
+    *ret_folder = folder;
+    return 0;
 }
 
 /* ---- memory ---------------------------------------------------------------------- */

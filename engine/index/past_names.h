@@ -75,9 +75,14 @@ int index_list_at(const struct index *idx, struct list_at *list);
  * when it ended in batch `end`, or has them now (UINT64_MAX). What ended in between was there; of what came
  * in between nothing is counted: a link that is no move makes a new record. */
 uint32_t index_links_at(const struct index *idx, uint32_t slot, uint32_t nlink, uint64_t end, uint64_t at);
-/* How many folders the folder showed at batch `at`: -E2BIG if more than `looks` groups would have to be
+struct folder_at {
+    uint64_t n_names, n_dirs;
+    uint64_t changed; /* the last batch by then in which one of its names began or ended, 0 not known */
+};
+/* What the folder showed at batch `at`: -E2BIG if more than `looks` groups, or past names, would have to be
  * looked at, -EBADMSG. */
-int64_t index_subdirs_at(const struct index *idx, uint32_t dir, uint64_t at, uint32_t looks);
+int index_folder_at(const struct index *idx, uint32_t dir, uint64_t at, uint32_t looks,
+                    struct folder_at *ret_folder);
 
 /* ---- for apply.c ---------------------------------------------------------- */
 

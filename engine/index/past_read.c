@@ -304,3 +304,55 @@ int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end
     *ret_end = MAX_OF(off, end);
     return r;
 }
+
+int past_seek(const struct index *idx, uint32_t slot, uint64_t end, bool hole, uint64_t *at, bool *ret_found)
+{
+    struct past_piece pieces[64];
+    uint64_t stop;
+    size_t n, i = 0;
+    int r = past_read(idx, slot, *at, end, pieces, ARRAY_LEN(pieces), &n, &stop);
+    *ret_found = false;
+    if (r)
+        return r;
+    while (hole && i < n && pieces[i].off == *at)
+        *at += pieces[i++].loc.len;
+    if (!hole)
+        *at = n ? pieces[0].off : stop;
+    *ret_found = hole ? *at < stop : n > 0;
+    return 0;
+}
+
+/* ---- who has it ------------------------------------------------------------------- */
+
+static bool is_of(const struct locator *whole, const struct locator *part)
+{
+    return whole->seg == part->seg && whole->off8 == part->off8 && whole->skip <= part->skip &&
+           part->skip + part->len <= whole->skip + whole->len;
+}
+
+static bool holds(const struct index *idx, uint32_t slot, struct past_piece *piece)
+{
+    const struct inode_rec *inode = index_slot(idx, slot);
+    struct past_piece whole;
+    if (piece->off != EXTENT_XATTR_OFF) {
+        bool found = index_extent(idx, slot, piece->off, &whole.off, &whole.loc) == 0 &&
+                     whole.off <= piece->off && is_of(&whole.loc, &piece->loc);
+        *piece = found ? whole : *piece;
+        return found;
+    }
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(idx, &walk))
+        if (walk.xattr.is_extent && locator_equal(&walk.xattr.loc, &piece->loc))
+            return true;
+    return false;
+}
+
+uint64_t past_holder(const struct index *idx, uint32_t head, struct past_piece *piece)
+{
+    uint64_t left = idx->s.n_past + 1;
+    const struct inode_rec *inode;
+    for (uint32_t slot = head; left-- && (inode = index_slot(idx, slot)); slot = inode->past)
+        if (holds(idx, slot, piece))
+            return index_ino(inode, slot);
+    return 0;
+}

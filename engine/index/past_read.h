@@ -23,6 +23,16 @@ struct past_piece {
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end);
 
+/* Looks from *at on for the first content of a past state before `end`, or with `hole` for the first byte of
+ * none; true in *ret_found: that is *at. Else *at has moved on, perhaps to `end`. */
+int past_seek(const struct index *idx, uint32_t slot, uint64_t end, bool hole, uint64_t *at, bool *ret_found);
+
+/*
+ * Which inode of the line with that head names what the piece is of, a part perhaps: its number, and the
+ * piece becomes what that one has, whole. With piece->off EXTENT_XATTR_OFF it is the value of an xattr.
+ * 0: none does any more. */
+uint64_t past_holder(const struct index *idx, uint32_t head, struct past_piece *piece);
+
 /* The xattr of a past state: 0; 1: it has none of that name; -ESTALE, -ENOMEM, -EBADMSG. */
 int past_xattr(const struct index *idx, uint32_t slot, const char *name, size_t len,
                struct xattr_view *ret_view);

@@ -9,6 +9,7 @@
 #include "core/damage.h"
 #include "core/keepers.h"
 #include "core/reserve.h"
+#include "core/views.h"
 #include "image/checkpoint.h"
 #include "image/freeze.h"
 #include "image/recover.h"
@@ -72,9 +73,10 @@ static int may_be_written(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {
-        keepers_new, damage_new,    reserve_new,    orphans_new, atimes_new,    feed_new,        position_new,
-        retire_new,  summaries_new, checkpoint_new, rest_new,    full_disk_new, maintenance_new, jobs_new};
+    int (*const news[])(struct eng *) = {keepers_new,   damage_new,      reserve_new,    views_new,
+                                         orphans_new,   atimes_new,      feed_new,       position_new,
+                                         retire_new,    summaries_new,   checkpoint_new, rest_new,
+                                         full_disk_new, maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -94,6 +96,7 @@ static void free_parts(struct eng *eng)
     feed_free(eng);
     atimes_free(eng);
     orphans_free(eng);
+    views_free(eng);
     reserve_free(eng);
     damage_free(eng);
     keepers_free(eng);

@@ -5,6 +5,8 @@
 #include "commit/atimes.h"
 #include "commit/commit.h"
 #include "commit/orphans.h"
+#include "index/past_names.h"
+#include "index/times.h"
 #include "tree/tails.h"
 #include "upkeep/full_disk.h"
 
@@ -31,22 +33,57 @@ void attr_fill(const struct inode_rec *inode, uint32_t slot, struct eng_attr *re
     };
 }
 
-void attr_show(const struct view *view, const struct inode_rec *inode, uint32_t slot,
-               struct eng_attr *ret_attr)
+/* ---- of a past view (docs/lab/history-design.md, 4) ---------------------------- */
+
+#define FOLDER_LOOKS 4096u
+
+/* What changes of its names may have left in the folder's record, as the view shows it. */
+static void show_folder(const struct view *view, uint32_t slot, struct eng_attr *attr)
 {
-    attr_fill(inode, slot, ret_attr);
-    if (view->is_live)
-        atimes_overlay(view->eng, ret_attr);
+    struct folder_at folder;
+    int64_t changed = view->time;
+    attr->nlink = 1; /* not known: it has "." */
+    if (index_folder_at(view->idx, slot, view->at, FOLDER_LOOKS, &folder) == 0) {
+        attr->nlink = (uint32_t)(2 + folder.n_dirs); /* its name, ".", and ".." of those */
+        attr->size = folder.n_names;
+        changed = folder.changed ? index_time_of(view->idx, folder.changed) : attr->btime;
+        changed = MIN_OF(changed, view->time);
+    }
+    attr->mtime = MIN_OF(attr->mtime, changed);
+    attr->ctime = MIN_OF(attr->ctime, changed);
 }
+
+bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
+{
+    const struct inode_rec *head = index_slot(view.idx, slot);
+    const struct inode_rec *state = index_slot(view.idx, view_slot(&view, slot));
+    if (!head || !state)
+        return false;
+    bool is_past = state->flags & INODE_PAST;
+    uint64_t end = is_past ? past_end(state) : UINT64_MAX;
+    bool may_differ = !view.is_exact && (view.time == TIME_UNKNOWN || state->ctime > view.time);
+    attr_fill(state, slot, ret_attr);
+    ret_attr->ino = index_ino(head, slot);
+    ret_attr->generation = 0;
+    ret_attr->atime = state->mtime;
+    if (is_past && S_ISREG(state->mode))
+        ret_attr->bytes = state->size; /* no state has all of it itself */
+    if (S_ISDIR(state->mode) && (may_differ || !state->nlink) && !MUTANT(FOLDER_AS_IT_IS))
+        show_folder(&view, slot, ret_attr);
+    else if (!S_ISDIR(state->mode) && !MUTANT(LINKS_AS_RECORDED))
+        ret_attr->nlink = index_links_at(view.idx, slot, state->nlink, end, view.at);
+    if (may_differ)
+        ret_attr->ctime = MIN_OF(ret_attr->ctime, view.time);
+    return true;
+}
+
+/* ---- in any view ------------------------------------------------------------------ */
 
 int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr)
 {
-    uint32_t slot = ino_slot(ino);
     view_begin(view);
-    bool found = index_inode(view->idx, ino) != NULL;
     /* Found by slot, the record's second cache line need not wait for the number in its first. */
-    if (found)
-        attr_show(view, index_slot(view->idx, slot), slot, ret_attr);
+    bool found = index_inode(view->idx, ino) && attr_of(view, ino_slot(ino), ret_attr);
     return (int)view_end(view, found ? 0 : -ESTALE);
 }
 

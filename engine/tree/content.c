@@ -3,12 +3,11 @@
  *
  * A reader takes the inode's generation and locators together, pins the segments, compares the generation
  * once more and only then reads (I2): what it reads was current when the pins were in place, and cannot go
- * away (I1). In a view that does not change (view.h) there is nothing to compare. Every byte is verified
- * before it is handed out (I6). */
+ * away (I1). In a view that does not change, or is past (view.h), there is nothing to compare. Every byte is
+ * verified before it is handed out (I6). */
 #include "tree/content.h"
 
 #include "commit/commit.h"
-#include "core/damage.h"
 #include "index/extents.h"
 #include "tree/attr.h"
 #include "tree/gather.h"
@@ -37,6 +36,7 @@ struct pieces {
     uint64_t generation, version, size;
     bool more;      /* behind `size` there is more of what was asked for */
     size_t missing; /* the piece whose segment was not there */
+    uint32_t state; /* slot of what they are of, 0 not known yet */
 };
 
 static void pieces_init(struct pieces *ps)
@@ -44,6 +44,7 @@ static void pieces_init(struct pieces *ps)
     ps->p = ps->on_stack;
     ps->n = 0;
     ps->size = 0;
+    ps->state = 0;
     ps->cap = ARRAY_LEN(ps->on_stack);
 }
 
@@ -68,24 +69,12 @@ static int pieces_add(struct pieces *ps, uint64_t off, const struct locator *loc
     return 0;
 }
 
-/* In a section of the view: locators of [off, off + size), cut at the end of the file or after READ_PIECES of
- * them, and the generation. */
-static int collect(const struct index *idx, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+static int collect_head(const struct index *idx, uint32_t slot, uint64_t off, struct pieces *ps)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
-    ps->n = 0;
-    if (!inode)
-        return -ESTALE;
-    if (!S_ISREG(inode->mode))
-        return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
-    ps->generation = inode->generation;
-    ps->version = inode->version;
-    ps->more = false;
-    ps->size = off < inode->size ? MIN_OF((uint64_t)size, inode->size - off) : 0;
     uint64_t at = off, loc_off;
     struct locator loc;
     int r = 0;
-    while (at < off + ps->size && (r = index_extent(idx, ino_slot(ino), at, &loc_off, &loc)) == 0 &&
+    while (at < off + ps->size && (r = index_extent(idx, slot, at, &loc_off, &loc)) == 0 &&
            loc_off < off + ps->size) {
         if (ps->n == READ_PIECES) {
             ps->size = at - off;
@@ -98,6 +87,51 @@ static int collect(const struct index *idx, uint64_t ino, uint64_t off, size_t s
         at = loc_off + loc.len;
     }
     return r < 0 ? r : 0;
+}
+
+/* Of a past state, from wherever in its line they are. */
+static int collect_past(const struct index *idx, uint32_t slot, uint64_t off, struct pieces *ps)
+{
+    uint64_t end = off + ps->size;
+    size_t n = 0;
+    CLEANUP_FREE struct past_piece *found = malloc(READ_PIECES * sizeof *found);
+    if (!found)
+        return -ENOMEM;
+    int r = past_read(idx, slot, off, end, found, READ_PIECES, &n, &end);
+    for (size_t i = 0; i < n && !r; i++)
+        r = pieces_add(ps, found[i].off, &found[i].loc);
+    if (!r) {
+        ps->more = end < off + ps->size;
+        ps->size = end - off;
+    }
+    return r;
+}
+
+/* In a section of the view: locators of [off, off + size), cut at the end of the file or after READ_PIECES of
+ * them, and the generation. */
+static int collect(const struct view *view, uint64_t ino, uint64_t off, size_t size, struct pieces *ps)
+{
+    const struct inode_rec *inode = index_inode(view->idx, ino);
+    uint32_t slot = ino_slot(ino);
+    ps->n = 0;
+    if (!inode)
+        return -ESTALE;
+    if (!S_ISREG(inode->mode))
+        return S_ISDIR(inode->mode) ? -EISDIR : -EINVAL;
+    ps->generation = inode->generation;
+    if (view_is_past(view)) {
+        bool known = ps->state && MUTANT(LINE_FROM_TWO_SECTIONS);
+        slot = ps->state = known ? ps->state : view_slot(view, slot);
+        inode = index_slot(view->idx, slot);
+        if (!inode)
+            return -ESTALE;
+    }
+    ps->version = inode->version;
+    ps->more = false;
+    ps->size = off < inode->size ? MIN_OF((uint64_t)size, inode->size - off) : 0;
+    if (view_is_past(view) && slot != ino_slot(ino))
+        return ps->size ? collect_past(view->idx, slot, off, ps) : 0;
+    return collect_head(view->idx, slot, off, ps);
 }
 
 static void unpin(struct pieces *ps)
@@ -130,6 +164,17 @@ static bool same_generation(const struct view *view, uint64_t ino, uint64_t gene
     return view_end(view, inode && inode->generation == generation) == 1;
 }
 
+/* Whether pins of what was collected, set with the result r, are pins of what the view shows. What a past
+ * view shows is right wherever it was found, and elsewhere once the segment is gone. */
+static bool is_so_still(const struct view *view, uint64_t ino, const struct pieces *ps, int r)
+{
+    if (!view->lock || MUTANT(NO_GENERATION))
+        return true;
+    if (view_is_past(view))
+        return r != -ENOENT || MUTANT(PAST_PIN_LATE);
+    return same_generation(view, ino, ps->generation);
+}
+
 /* Collects and pins until both belong to one generation (I2); in a view that does not change they do. */
 static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, size_t size,
                            struct pieces *ps)
@@ -138,7 +183,7 @@ static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, 
     for (unsigned tries = 1;; tries++) {
         bool keep = tries > READ_TRIES; /* a file that is rewritten all the time: pin within the section */
         view_begin(view);
-        int r = collect(view->idx, ino, off, size, ps);
+        int r = collect(view, ino, off, size, ps);
         if (keep && !r)
             r = pin(eng, ps);
         int end = (int)view_end(view, r);
@@ -152,8 +197,7 @@ static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, 
         if (r && r != -ENOENT)
             return r;
         fault_point(&eng->hook, FP_READ_PINNED);
-        bool same = !view->lock || MUTANT(NO_GENERATION) || same_generation(view, ino, ps->generation);
-        if (same)
+        if (is_so_still(view, ino, ps, r))
             return r; /* -ENOENT: a segment that is still named is missing */
         if (!r)
             unpin(ps);
@@ -162,28 +206,28 @@ static int collect_and_pin(const struct view *view, uint64_t ino, uint64_t off, 
 }
 
 /* What the caller gets if collecting and pinning failed with r. */
-static int pin_error(struct eng *eng, uint64_t ino, const struct pieces *ps, int r)
+static int pin_error(const struct view *view, uint64_t ino, const struct pieces *ps, int r)
 {
     if (r == -ENOENT && ps->n) {
         const struct piece *missing = &ps->p[ps->missing];
-        damage_record(eng, ino, missing->off, &missing->loc, "segment is missing");
+        view_damage(*view, ino, missing->off, &missing->loc, "segment is missing");
         return -EIO;
     }
     if (r == -EACCES || r == -EPERM) /* another file system, or other rights: no damage */
-        return report_store_error(&eng->report, "reading", r);
+        return report_store_error(&view->eng->report, "reading", r);
     return r;
 }
 
 /* Reads the first `len` bytes from `skip` on of the piece. */
-static int read_piece(struct eng *eng, uint64_t ino, const struct piece *p, uint32_t skip, uint32_t len,
-                      uint8_t *buf)
+static int read_piece(const struct view *view, uint64_t ino, const struct piece *p, uint32_t skip,
+                      uint32_t len, uint8_t *buf)
 {
-    int r = segment_read(p->seg, eng->io->ops, ino, p->off, &p->loc, skip, len, buf);
+    int r = segment_read(p->seg, view->eng->io->ops, ino, p->off, &p->loc, skip, len, buf);
     if (r == -EIO)
-        (void)report_store_error(&eng->report, "reading", r);
+        (void)report_store_error(&view->eng->report, "reading", r);
     if (r != -EBADMSG && r != -EIO)
         return r;
-    damage_record(eng, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
+    view_damage(*view, ino, p->off, &p->loc, r == -EIO ? "read error" : "checksum mismatch");
     return -EIO;
 }
 
@@ -200,14 +244,14 @@ static int read_slice(const struct view *view, uint64_t ino, void *buf, size_t s
     pieces_init(&ps);
     int r = collect_and_pin(view, ino, off, size, &ps);
     if (r)
-        r = pin_error(view->eng, ino, &ps, r);
+        r = pin_error(view, ino, &ps, r);
     uint64_t at = off, end = off + (r ? 0 : ps.size);
     assert(buf || (!ps.n && at == end)); /* a read of nothing */
     for (size_t i = 0; i < ps.n && !r; i++) {
         const struct piece *p = &ps.p[i];
         uint64_t from = MAX_OF(p->off, off), to = MIN_OF(p->off + p->loc.len, end);
         memset((uint8_t *)buf + (at - off), 0, from - at); /* a hole */
-        r = read_piece(view->eng, ino, p, (uint32_t)(from - p->off), (uint32_t)(to - from),
+        r = read_piece(view, ino, p, (uint32_t)(from - p->off), (uint32_t)(to - from),
                        (uint8_t *)buf + (from - off));
         at = to;
     }
@@ -258,6 +302,13 @@ VIEW_HOT ssize_t eng_read(struct eng *eng, uint64_t ino, void *buf, size_t size,
     return n;
 }
 
+struct seeking {
+    uint64_t offset, at; /* where it began, and has come to */
+    int whence;
+    uint32_t max, n; /* extents: so many of one slice, and so many it has looked at */
+    bool found;
+};
+
 /* The first byte of content at or after `at`. */
 static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64_t *ret_offset)
 {
@@ -270,29 +321,26 @@ static int seek_data(const struct index *idx, uint32_t slot, uint64_t at, uint64
     return 0;
 }
 
-struct seeking {
-    uint64_t offset, at; /* where it began, and has come to */
-    int whence;
-    uint32_t max, n; /* extents: so many of one slice, and so many it has looked at */
-    bool found;
-};
-
 /* One slice of looking. */
 static int seek(const struct view *view, uint64_t ino, struct seeking *s)
 {
     const struct index *idx = view->idx;
-    const struct inode_rec *inode = index_inode(idx, ino);
+    const struct inode_rec *inode = view_state(view, ino);
     int r;
     if (!inode)
         return -ESTALE;
     if (s->offset >= inode->size)
         return -ENXIO;
     s->n = 0;
-    if (s->whence == WHENCE_DATA)
+    bool is_past = inode->flags & INODE_PAST;
+    if (is_past)
+        r = past_seek(idx, view_slot(view, ino_slot(ino)), inode->size, s->whence == WHENCE_HOLE, &s->at,
+                      &s->found);
+    else if (s->whence == WHENCE_DATA)
         r = seek_data(idx, ino_slot(ino), s->at, &s->at);
     else
         r = extents_run(idx, ino_slot(ino), s->at, s->max, &s->at, &s->n);
-    s->found = s->n < s->max;
+    s->found = is_past ? s->found : s->n < s->max;
     if (!r && s->at >= inode->size) { /* the end, or what a truncation has left behind it */
         r = s->whence == WHENCE_DATA ? -ENXIO : 0;
         s->at = inode->size;

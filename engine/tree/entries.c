@@ -50,8 +50,33 @@ int entries_child(const struct index *idx, uint64_t parent, const char *name, ui
 
 /* ---- looking up --------------------------------------------------------------- */
 
-static int find(const struct index *idx, uint64_t parent, const char *name, uint32_t *ret_slot)
+/* In a past view. Of what is found the state may be none. */
+static int find_past(const struct view *view, uint64_t parent, const char *name, uint32_t *ret_slot)
 {
+    const struct index *idx = view->idx;
+    const struct inode_rec *dir;
+    bool is_self = !strcmp(name, ".");
+    if (!view_state(view, parent))
+        return -ESTALE;
+    int r = is_self ? 0 : entries_dir(idx, parent, &dir);
+    if (!r && !entries_is_dots(name))
+        r = entries_check_name(name);
+    if (r)
+        return r;
+    if (is_self)
+        *ret_slot = ino_slot(parent);
+    else if (entries_is_dots(name))
+        *ret_slot = index_parent_at(idx, ino_slot(parent), view->at);
+    else
+        *ret_slot = index_name_at(idx, ino_slot(parent), name, strlen(name), view->at);
+    return *ret_slot ? 0 : -ENOENT;
+}
+
+static int find(const struct view *view, uint64_t parent, const char *name, uint32_t *ret_slot)
+{
+    const struct index *idx = view->idx;
+    if (view_is_past(view))
+        return find_past(view, parent, name, ret_slot);
     if (!strcmp(name, ".")) { /* of an inode of any type */
         const struct inode_rec *self = index_inode(idx, parent);
         *ret_slot = ino_slot(parent);
@@ -72,14 +97,12 @@ int entries_lookup(const struct view *view, bool ref, uint64_t parent, const cha
 {
     uint32_t slot = 0;
     view_begin(view);
-    int r = find(view->idx, parent, name, &slot);
-    const struct inode_rec *inode = r ? NULL : index_slot(view->idx, slot);
-    if (inode) {
-        attr_show(view, inode, slot, ret_attr);
-        if (ref)
-            view_ref(view, slot);
-    }
-    return (int)view_end(view, r || inode ? r : -EBADMSG);
+    int r = find(view, parent, name, &slot);
+    if (!r && !attr_of(view, slot, ret_attr))
+        r = view_is_past(view) ? -ENOENT : -EBADMSG; /* of a past inode that state may not be kept */
+    if (!r && ref)
+        view_ref(view, slot);
+    return (int)view_end(view, r);
 }
 
 VIEW_HOT int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
@@ -93,10 +116,11 @@ VIEW_HOT int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t 
 
 /* ---- symbolic links ------------------------------------------------------------ */
 
-static ssize_t copy_target(const struct index *idx, uint64_t ino, char *buf, size_t size)
+static ssize_t copy_target(const struct view *view, uint64_t ino, char *buf, size_t size)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
-    if (!inode)
+    const struct index *idx = view->idx;
+    const struct inode_rec *inode = index_inode(idx, ino); /* no past state has a target: it never changes */
+    if (!inode || !view_state(view, ino))
         return -ESTALE;
     if (!S_ISLNK(inode->mode))
         return -EINVAL;
@@ -113,7 +137,7 @@ static ssize_t copy_target(const struct index *idx, uint64_t ino, char *buf, siz
 ssize_t entries_readlink(const struct view *view, uint64_t ino, char *buf, size_t size)
 {
     view_begin(view);
-    return view_end(view, copy_target(view->idx, ino, buf, size));
+    return view_end(view, copy_target(view, ino, buf, size));
 }
 
 ssize_t eng_readlink(struct eng *eng, uint64_t ino, char *buf, size_t size)
@@ -130,6 +154,7 @@ struct listing {
     struct view view; /* a copy: one step less to idx for each entry */
     uint32_t dir;
     bool ref;
+    int r; /* of the last entry of a past folder */
     int (*emit)(void *arg, const struct eng_dirent *entry);
     void *arg;
 };
@@ -138,12 +163,10 @@ static int list_one(struct listing *l, uint32_t slot, const char *name, size_t l
 {
     char copy[ENG_NAME_MAX + 1];
     struct eng_dirent entry = {.name = copy, .name_len = len, .cookie = cookie};
-    const struct inode_rec *inode = index_slot(l->view.idx, slot);
-    if (!inode)
-        return -EBADMSG;
+    if (!attr_of(&l->view, slot, &entry.attr))
+        return view_is_past(&l->view) ? 0 : -EBADMSG; /* of a past inode that state may not be kept */
     memcpy(copy, name, len);
     copy[len] = 0;
-    attr_show(&l->view, inode, slot, &entry.attr);
     if (l->emit(l->arg, &entry))
         return 1;
     if (ref)
@@ -178,11 +201,55 @@ static int list_all(struct listing *l, uint64_t cookie)
     return r;
 }
 
+#define LIST_LOOKS 1024u /* at groups of names in one section */
+
+static int list_past_entry(void *arg, const struct shown_name *name)
+{
+    struct listing *l = arg;
+    const char *text = names_get(&l->view.idx->names, name->name, name->name_len);
+    if (text && name->name_len <= ENG_NAME_MAX)
+        l->r = list_one(l, name->child, text, name->name_len, name->cookie, false);
+    else
+        l->r = -EBADMSG;
+    return l->r;
+}
+
+/* A past folder, section by section. The place moves on with what was looked at, shown or not. */
+static int list_past(struct listing *l, uint64_t ino, uint64_t cookie)
+{
+    const struct view *view = &l->view;
+    struct list_at list = {.dir = l->dir, .at = view->at, .emit = list_past_entry, .arg = l};
+    const struct inode_rec *inode;
+    int r = LIST_GOES_ON;
+    while (r == LIST_GOES_ON) {
+        view_begin(view);
+        r = view_state(view, ino) ? entries_dir(view->idx, ino, &inode) : -ESTALE;
+        uint32_t parent = r ? 0 : index_parent_at(view->idx, l->dir, view->at);
+        if (!r && cookie < 1)
+            r = list_one(l, l->dir, ".", 1, 1, false);
+        if (!r && cookie < 2)
+            r = list_one(l, parent ? parent : l->dir, "..", 2, 2, false);
+        list.cookie = MAX_OF(cookie, UINT64_C(2));
+        list.looks = LIST_LOOKS;
+        if (!r)
+            r = index_list_at(view->idx, &list);
+        r = (int)view_end(view, l->r < 0 ? l->r : r);
+        cookie = list.cookie;
+        if (r == LIST_GOES_ON && MUTANT(LISTED_IN_PART))
+            r = LIST_END;
+        if (r == LIST_GOES_ON)
+            fault_point(&view->eng->hook, FP_LIST_SLICE);
+    }
+    return r;
+}
+
 int entries_list(const struct view *view, bool ref, uint64_t dir, uint64_t cookie,
                  int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
 {
-    struct listing l = {*view, ino_slot(dir), ref, emit, arg};
+    struct listing l = {*view, ino_slot(dir), ref, 0, emit, arg};
     const struct inode_rec *inode;
+    if (view_is_past(view))
+        return MIN_OF(list_past(&l, dir, cookie), 0);
     view_begin(view);
     int r = entries_dir(view->idx, dir, &inode);
     if (!r)

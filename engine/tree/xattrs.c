@@ -4,7 +4,6 @@
 #include "tree/xattrs.h"
 
 #include "commit/commit.h"
-#include "core/damage.h"
 #include "core/reserve.h"
 #include "upkeep/full_disk.h"
 
@@ -169,17 +168,25 @@ int eng_removexattr(struct eng *eng, uint64_t ino, const char *name)
 }
 
 /* In a section of the view: the xattr, with an inline value copied out. */
-static ssize_t find(const struct index *idx, uint64_t ino, const char *name, void *value, size_t size,
+static ssize_t find(const struct view *view, uint64_t ino, const char *name, void *value, size_t size,
                     struct xattr_view *ret_xattr)
 {
+    const struct index *idx = view->idx;
     const struct inode_rec *inode = index_inode(idx, ino);
-    if (!inode)
+    uint32_t state = inode ? view_slot(view, ino_slot(ino)) : 0;
+    if (!state)
         return -ESTALE;
-    uint32_t x = index_find_xattr(idx, inode, name, strlen(name));
-    if (!x)
-        return -ENODATA;
-    if (!index_xattr(idx, x, ret_xattr))
-        return -EBADMSG;
+    if (state != ino_slot(ino)) {
+        int r = past_xattr(idx, state, name, strlen(name), ret_xattr);
+        if (r)
+            return r > 0 ? -ENODATA : r;
+    } else {
+        uint32_t x = index_find_xattr(idx, inode, name, strlen(name));
+        if (!x)
+            return -ENODATA;
+        if (!index_xattr(idx, x, ret_xattr))
+            return -EBADMSG;
+    }
     if (size && size < ret_xattr->value_len)
         return -ERANGE;
     if (size && !ret_xattr->is_extent)
@@ -188,14 +195,14 @@ static ssize_t find(const struct index *idx, uint64_t ino, const char *name, voi
 }
 
 /* The value of an xattr whose segment is pinned; lets the pin go. */
-static int read_value(struct eng *eng, struct segment *take_seg, uint64_t ino, const struct locator *loc,
-                      void *value)
+static int read_value(const struct view *view, struct segment *take_seg, uint64_t ino,
+                      const struct locator *loc, void *value)
 {
-    int r = segment_read(take_seg, eng->io->ops, ino, EXTENT_XATTR_OFF, loc, 0, loc->len, value);
+    int r = segment_read(take_seg, view->eng->io->ops, ino, EXTENT_XATTR_OFF, loc, 0, loc->len, value);
     segments_unpin(take_seg);
     if (r != -EBADMSG && r != -EIO)
         return r;
-    damage_record(eng, ino, EXTENT_XATTR_OFF, loc, r == -EIO ? "read error" : "checksum mismatch");
+    view_damage(*view, ino, EXTENT_XATTR_OFF, loc, r == -EIO ? "read error" : "checksum mismatch");
     return -EIO;
 }
 
@@ -213,7 +220,7 @@ static ssize_t find_and_pin(const struct view *view, uint64_t ino, const char *n
     for (unsigned tries = 1; r == -EAGAIN; tries++) {
         bool keep = tries > PIN_TRIES || MUTANT(OPEN_IN_SECTION); /* it is moved all the time */
         view_begin(view);
-        n = find(view->idx, ino, name, value, size, ret_xattr);
+        n = find(view, ino, name, value, size, ret_xattr);
         bool is_extent = n > 0 && size && ret_xattr->is_extent;
         r = 0;
         if (is_extent)
@@ -230,16 +237,15 @@ static ssize_t find_and_pin(const struct view *view, uint64_t ino, const char *n
 
 ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void *value, size_t size)
 {
-    struct eng *eng = view->eng;
     struct xattr_view xattr = {0};
     struct segment *seg;
     ssize_t n = find_and_pin(view, ino, name, value, size, &xattr, &seg);
     int r = 0;
     if (n == -ENOENT) {
-        damage_record(eng, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
+        view_damage(*view, ino, EXTENT_XATTR_OFF, &xattr.loc, "segment is missing");
         r = -EIO;
     } else if (seg) {
-        r = read_value(eng, seg, ino, &xattr.loc, value);
+        r = read_value(view, seg, ino, &xattr.loc, value);
     }
     return r ? r : n;
 }
@@ -252,30 +258,47 @@ VIEW_HOT ssize_t eng_getxattr(struct eng *eng, uint64_t ino, const char *name, v
     return xattrs_get(&live, ino, name, value, size);
 }
 
-static ssize_t list(const struct index *idx, uint64_t ino, char *names, size_t size)
+struct name_list {
+    char *names;
+    size_t size; /* 0: they are only counted */
+    ssize_t n;
+};
+
+static int put_name(void *arg, const struct xattr_view *xattr)
 {
-    const struct inode_rec *inode = index_inode(idx, ino);
-    if (!inode)
-        return -ESTALE;
-    size_t number;
-    if (size && list_size(idx, inode, &number) > size)
+    struct name_list *out = arg;
+    if (out->size && (size_t)out->n + xattr->name_len + 1 > out->size)
         return -ERANGE;
-    ssize_t n = 0;
-    struct xattr_walk walk = {.next = inode->xattrs};
-    while (index_next_xattr(idx, &walk)) {
-        if (size) {
-            memcpy(names + n, walk.xattr.name, walk.xattr.name_len);
-            names[n + walk.xattr.name_len] = 0;
-        }
-        n += walk.xattr.name_len + 1;
+    if (out->size) {
+        memcpy(out->names + out->n, xattr->name, xattr->name_len);
+        out->names[out->n + xattr->name_len] = 0;
     }
-    return n;
+    out->n += xattr->name_len + 1;
+    return 0;
+}
+
+static ssize_t list(const struct view *view, uint64_t ino, char *names, size_t size)
+{
+    const struct inode_rec *inode = index_inode(view->idx, ino);
+    uint32_t state = inode ? view_slot(view, ino_slot(ino)) : 0;
+    struct name_list out = {names, size, 0};
+    int r = 0;
+    if (!state)
+        return -ESTALE;
+    if (state != ino_slot(ino)) {
+        r = past_xattrs(view->idx, state, put_name, &out);
+    } else {
+        struct xattr_walk walk = {.next = inode->xattrs};
+        while (!r && index_next_xattr(view->idx, &walk))
+            r = put_name(&out, &walk.xattr);
+    }
+    return r ? r : out.n;
 }
 
 ssize_t xattrs_list(const struct view *view, uint64_t ino, char *names, size_t size)
 {
     view_begin(view);
-    return view_end(view, list(view->idx, ino, names, size));
+    return view_end(view, list(view, ino, names, size));
 }
 
 ssize_t eng_listxattr(struct eng *eng, uint64_t ino, char *names, size_t size)

@@ -2,7 +2,8 @@
  * history.c - see history.h. First names, then states, oldest first in a group or line, then the inodes to
  * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice
  * a batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees
- * it.
+ * it. What a view in use sees stays until it is closed, which is then noted: one that is not in the list was
+ * opened since, of a snapshot that is.
  *
  * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand
  * for it, and count that name twice (index_links_at()). */
@@ -11,6 +12,7 @@
 #include "commit/commit.h"
 #include "commit/orphans.h"
 #include "core/marks.h"
+#include "core/views.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -60,6 +62,30 @@ void history_look(struct eng *eng)
     const struct job_request request = {.reason = "past states may be left that no snapshot sees"};
     if (history_is_due(eng))
         (void)runner_start(eng, ENG_JOB_HISTORY, &request, NULL, NULL);
+}
+
+static int by_batch(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Under index_lock: what is seen, by snapshots and by views in use. */
+static int list_snapshots(struct sweep *s)
+{
+    uint64_t views[VIEWS_MAX];
+    int r = index_snapshots(&s->eng->idx, &s->snapshots, &s->n_snapshots);
+    size_t n = r || MUTANT(VIEW_DROPPED) ? 0 : views_batches(s->eng, views);
+    if (!n)
+        return r;
+    uint64_t *all = realloc(s->snapshots, (s->n_snapshots + n) * sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    memcpy(all + s->n_snapshots, views, n * sizeof *all);
+    s->snapshots = all;
+    s->n_snapshots += n;
+    qsort(all, s->n_snapshots, sizeof *all, by_batch);
+    return 0;
 }
 
 /* ---- what may go ------------------------------------------------------------------------- */
@@ -297,7 +323,7 @@ static int sweep(struct eng *eng, struct job *job)
     struct sweep s = {.eng = eng, .job = job};
     uint64_t last = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    int r = index_snapshots(&eng->idx, &s.snapshots, &s.n_snapshots);
+    int r = list_snapshots(&s);
     s.seq = eng->published_seq;
     uint64_t total = eng->idx.inodes.used;
     bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;

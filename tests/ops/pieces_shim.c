@@ -1,6 +1,6 @@
 /*
- * pieces_shim.c - for LD_PRELOAD: a file system that has, of each file, the bytes with even numbers, and a
- * hole behind each of them. */
+ * pieces_shim.c - for LD_PRELOAD: a file system that has, of each file, the blocks of 512 bytes with even
+ * numbers, and a hole behind each of them. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +17,7 @@ off_t lseek64(int fd, off_t offset, int whence)
         errno = ENXIO;
         return -1;
     }
-    off_t at = offset + (whence == SEEK_DATA ? offset % 2 : 1 - offset % 2);
+    off_t block = offset / 512, sought = whence == SEEK_DATA ? 0 : 1;
+    off_t at = block % 2 == sought ? offset : (block + 1) * 512;
     return at < st.st_size ? at : st.st_size;
 }

@@ -28,7 +28,7 @@
 
 static const char help_text[] =
     "usage: engramctl export [--format jsonl|tree|tar] [--snapshot [--store STORE]|--tree]\n"
-    "                        [--trust] [--json] TARGET [OUT|-]\n"
+    "                        [--at AT] [--trust] [--json] TARGET [OUT|-]\n"
     "\n"
     "Writes the memories of TARGET, a store or a mount point or directory of a mount.\n"
     "\n"
@@ -46,6 +46,9 @@ static const char help_text[] =
     "                   Its store is read besides its daemon, which removes no segment until\n"
     "                   this ends (see .engram/hold); needs leave to read the store's folder\n"
     "  --store STORE    with --snapshot: where that folder is, if not where the mount says\n"
+    "\n"
+    "  --at AT          as it was in the snapshot of that name, or after the batch of that\n"
+    "                   number, if a snapshot or the history has it; of a mount with --snapshot\n"
     "\n"
     "  --tree           TARGET is a plain directory, a backup by rsync, say\n"
     "  --trust          as root, of a store or mount that is not root's: also set-ID bits of\n"
@@ -484,20 +487,18 @@ static int export_tar(struct target *t, const char *path, bool json)
 }
 
 struct choice {
-    const char *format, *store;
+    const char *format, *store, *at;
     bool json, plain, snapshot, trust;
 };
 
 /* -1, or an exit code. */
 static int read_options(int argc, char **argv, struct choice *ret)
 {
-    const struct subcommand_option options[] = {{"format", NULL, &ret->format},
-                                                {"store", NULL, &ret->store},
-                                                {"snapshot", &ret->snapshot, NULL},
-                                                {"tree", &ret->plain, NULL},
-                                                {"json", &ret->json, NULL},
-                                                {"trust", &ret->trust, NULL},
-                                                {0}};
+    const struct subcommand_option options[] = {
+        {"format", NULL, &ret->format}, {"store", NULL, &ret->store},
+        {"at", NULL, &ret->at},         {"snapshot", &ret->snapshot, NULL},
+        {"tree", &ret->plain, NULL},    {"json", &ret->json, NULL},
+        {"trust", &ret->trust, NULL},   {0}};
     int code = subcommand_options(argc, argv, "export", help_text, options);
     if (code >= 0)
         return code;
@@ -507,6 +508,8 @@ static int read_options(int argc, char **argv, struct choice *ret)
         return cli_usage("export", "--snapshot is of a mount, and --tree is none");
     if (ret->store && !ret->snapshot)
         return cli_usage("export", "--store goes with --snapshot");
+    if (ret->plain && ret->at)
+        return cli_usage("export", "--at is of a store, and --tree is none");
     return -1;
 }
 
@@ -516,7 +519,7 @@ static struct target *open_source(const char *path, const struct choice *c)
     char why[512];
     unsigned flags = TARGET_READ_ONLY | TARGET_FIELDS | (c->snapshot ? TARGET_SNAPSHOT : 0u);
     if (!(c->plain ? target_open_tree(path, TARGET_FIELDS, &t, why)
-                   : target_open_as(path, c->store, flags, &t, why)))
+                   : target_open_as(path, c->store, c->at, flags, &t, why)))
         return t;
     cli_error("%s", why);
     return NULL;

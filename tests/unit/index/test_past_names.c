@@ -467,7 +467,9 @@ static void compare_dir(uint64_t dir, uint64_t at)
             cr_assert_eq(index_parent_at(&idx, ino_slot(life->ino), at), slot);
     }
     cr_assert_eq(l.n, n, "folder %u at %llu: %u names, %u listed", slot, (unsigned long long)at, n, l.n);
-    cr_assert_eq(index_subdirs_at(&idx, slot, at, UINT32_MAX), n_dirs);
+    struct folder_at folder;
+    cr_assert_eq(index_folder_at(&idx, slot, at, UINT32_MAX, &folder), 0);
+    cr_assert(folder.n_dirs == n_dirs && folder.n_names == n);
     for (unsigned i = 0; i < TEXTS; i++) {
         const char *text = (const char *[]){"a", "b", "c", "dd", "ee", "f"}[i];
         cr_assert(is_found(dir, text, at, index_name_at(&idx, slot, text, strlen(text), at)),
@@ -685,7 +687,8 @@ static void use_damaged(void)
         (void)index_list_at(&idx, &list);
         (void)index_parent_at(&idx, slot, batch);
         (void)index_links_at(&idx, slot, 1, seq, batch);
-        (void)index_subdirs_at(&idx, slot, batch, 50);
+        struct folder_at folder;
+        (void)index_folder_at(&idx, slot, batch, 50, &folder);
         (void)index_name_at(&idx, slot, any_text(), 1, batch);
     }
 }

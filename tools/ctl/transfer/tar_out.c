@@ -236,12 +236,32 @@ struct range {
     uint64_t from, to;
 };
 
-/* Asks for the data of the file. Where holes cannot be asked for all is data. */
+/* One that touches the last one is no range of its own. */
+static int add_range(struct tar_out *o, uint64_t from, uint64_t to)
+{
+    if (o->n_ranges && o->ranges[o->n_ranges - 1].to == from) {
+        o->ranges[o->n_ranges - 1].to = to;
+        return 0;
+    }
+    if (o->n_ranges == PIECES_MAX)
+        return -ETOOMANYREFS;
+    struct range *ranges = array_room(o->ranges, o->n_ranges, &o->cap_ranges, sizeof *ranges);
+    if (!ranges)
+        return -ENOMEM;
+    o->ranges = ranges;
+    o->ranges[o->n_ranges++] = (struct range){from, to};
+    return 0;
+}
+
+/* Asks for the data of the file. Where holes cannot be asked for all is data. Ranges begin and end with
+ * blocks of the archive: libarchive writes one right behind the other, and GNU tar looks for each in a new
+ * block. */
 static int find_data(struct tar_out *o, struct target_file *f, uint64_t size)
 {
     const struct target_ops *ops = o->from->ops;
+    int added = 0;
     o->n_ranges = 0;
-    for (uint64_t at = 0, data, hole; at < size; at = hole) {
+    for (uint64_t at = 0, data, hole; at < size && !added; at = hole) {
         data = at;
         hole = size;
         int r = ops->seek(o->from, f, at, SEEK_DATA, &data);
@@ -249,15 +269,12 @@ static int find_data(struct tar_out *o, struct target_file *f, uint64_t size)
             break;
         if (!r && (ops->seek(o->from, f, data, SEEK_HOLE, &hole) < 0 || hole > size))
             hole = size;
-        if (o->n_ranges == PIECES_MAX)
-            return -ETOOMANYREFS;
-        struct range *ranges = array_room(o->ranges, o->n_ranges, &o->cap_ranges, sizeof *ranges);
-        if (!ranges)
-            return -ENOMEM;
-        o->ranges = ranges;
-        o->ranges[o->n_ranges++] = (struct range){data, hole};
+        data -= data % TAR_BLOCK;
+        hole += (TAR_BLOCK - hole % TAR_BLOCK) % TAR_BLOCK;
+        hole = hole > size ? size : hole;
+        added = add_range(o, data, hole);
     }
-    return 0;
+    return added;
 }
 
 static bool has_holes(const struct tar_out *o, uint64_t size)

@@ -274,11 +274,11 @@ static int open_store(struct target *t, struct place *p, bool fuse, unsigned fla
 
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512])
 {
-    return target_open_as(path, NULL, flags, ret_target, ret_why);
+    return target_open_as(path, NULL, NULL, flags, ret_target, ret_why);
 }
 
-int target_open_as(const char *path, const char *store, unsigned flags, struct target **ret_target,
-                   char ret_why[512])
+int target_open_as(const char *path, const char *store, const char *at, unsigned flags,
+                   struct target **ret_target, char ret_why[512])
 {
     struct target *t = target_new(path);
     struct place p = {.fd = -1, .folder = -1};
@@ -287,8 +287,13 @@ int target_open_as(const char *path, const char *store, unsigned flags, struct t
         snprintf(ret_why, 512, "out of memory");
         return -ENOMEM;
     }
+    t->at = at;
     int r = look_up(path, &p, &m, ret_why);
-    if (r > 0) {
+    if (r > 0 && at && !(flags & TARGET_SNAPSHOT)) {
+        snprintf(ret_why, 512, "%s is mounted: --at needs --snapshot, to read its store", path);
+        mounts_done(&m);
+        r = -EBUSY;
+    } else if (r > 0) {
         t->kind = TARGET_MOUNT;
         t->mountpoint = m.mountpoint;
         t->prefix = m.prefix;

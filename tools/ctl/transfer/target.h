@@ -8,9 +8,11 @@
 
 /* Opens a store or a mount, whichever `path` is. On failure `ret_why` has one line that names the path. */
 int target_open(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
-/* The same; `store`: with TARGET_SNAPSHOT, where the store of the mount is, NULL: where the mount says. */
-int target_open_as(const char *path, const char *store, unsigned flags, struct target **ret_target,
-                   char ret_why[512]);
+/* The same; `store`: with TARGET_SNAPSHOT, where the store of the mount is, NULL: where the mount says. `at`:
+ * the store is read as it was in the snapshot of that name, or after the batch of that number; NULL: as it
+ * is. With TARGET_READ_ONLY; a mount needs TARGET_SNAPSHOT, too. */
+int target_open_as(const char *path, const char *store, const char *at, unsigned flags,
+                   struct target **ret_target, char ret_why[512]);
 /* Opens a directory as a plain tree; with TARGET_CREATE it must be missing or empty. */
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
 /* Flushes, closes and frees. NULL is fine. */

@@ -109,9 +109,11 @@ struct target {
     char *prefix;     /* of a mount: path from the mount point to `root`, "" if they are one */
     bool held;        /* a snapshot of a mount: its daemon holds its segments until hold_fd is closed */
     int hold_fd;
-    int folder;                    /* of a store that is not mounted: its folder, O_PATH; else -1 */
-    struct eng *eng;               /* of a store, else NULL */
-    tdir swept;                    /* of a store: the directory last looked at for what killed imports left */
+    int folder;            /* of a store that is not mounted: its folder, O_PATH; else -1 */
+    struct eng *eng;       /* of a store, else NULL */
+    const char *at;        /* of a store: the snapshot or batch that is read, NULL: what is there now */
+    struct eng_view *view; /* of that; NULL: none */
+    tdir swept;            /* of a store: the directory last looked at for what killed imports left */
     char temporary[TEMPORARY_BUF]; /* of a store: the name of the file that stream_open() has made */
     struct eng_caller caller;      /* of a store: asked for once, as it is needed for every name */
     void *backend;                 /* owned by ops */

@@ -1,5 +1,5 @@
 /*
- * target_store.c - a store that is not mounted, through the engine. A
+ * target_store.c - a store that is not mounted, through the engine, as it is or as it was (t->view). A
  * directory handle is its inode number. State: the struct eng. */
 #include "ctl/transfer/target_backends.h"
 
@@ -19,11 +19,59 @@ static const struct target_ops store_ops; /* at the end of the file */
 
 #define WRITE_MAX ((size_t)8 << 20)
 
+static int store_finish(struct target *t);
+
 static void engine_log(void *arg, enum eng_log_level level, const char *line)
 {
     (void)arg;
     if (level == ENG_LOG_ERROR || level == ENG_LOG_WARNING)
         cli_warning("%s", line);
+}
+
+struct sought {
+    const char *name;
+    uint64_t batch;
+};
+
+static int find_snapshot(void *arg, const struct eng_snapshot *snapshot)
+{
+    struct sought *s = arg;
+    if (strcmp(snapshot->name, s->name) != 0)
+        return 0;
+    s->batch = snapshot->batch;
+    return 1;
+}
+
+/* The batch of the snapshot of that name, or the one that the number says. */
+static int find_batch(struct target *t, uint64_t *ret_batch, char ret_why[512])
+{
+    struct sought s = {.name = t->at};
+    int r = eng_snapshot_list(t->eng, find_snapshot, &s);
+    *ret_batch = s.batch;
+    if (r)
+        return r < 0 ? r : 0;
+    *ret_batch = strtoull(t->at, NULL, 10);
+    if (!t->at[0] || t->at[strspn(t->at, "0123456789")]) {
+        snprintf(ret_why, 512, "%.200s: no snapshot is called '%.200s'", t->path, t->at);
+        return -ENOENT;
+    }
+    return 0;
+}
+
+/* What is read of the store, where that is not what is there now. */
+static int open_view(struct target *t, char ret_why[512])
+{
+    uint64_t batch = 0;
+    ret_why[0] = 0;
+    int r = find_batch(t, &batch, ret_why);
+    if (!r)
+        r = eng_view_open(t->eng, batch, &t->view);
+    if (r == -ENOENT && !ret_why[0])
+        snprintf(ret_why, 512, "%.200s: what was there after batch %llu is not kept", t->path,
+                 (unsigned long long)batch);
+    else if (r < 0 && !ret_why[0])
+        snprintf(ret_why, 512, "%.200s: %s", t->path, strerror(-r));
+    return r;
 }
 
 int target_store_open(struct target *t, int fd, unsigned flags, char ret_why[512])
@@ -46,11 +94,16 @@ int target_store_open(struct target *t, int fd, unsigned flags, char ret_why[512
     t->ops = &store_ops;
     t->root = ENG_ROOT_INO;
     t->caller = (struct eng_caller){.uid = geteuid(), .gid = getegid()};
-    return 0;
+    r = t->at ? open_view(t, ret_why) : 0;
+    if (r < 0)
+        (void)store_finish(t);
+    return r;
 }
 
 static int store_finish(struct target *t)
 {
+    eng_view_close(t->view);
+    t->view = NULL;
     int r = eng_close(t->eng);
     t->eng = NULL;
     return r;
@@ -77,7 +130,7 @@ static void from_eng(const struct eng_attr *a, struct target_attr *ret)
 static int store_lookup(struct target *t, tdir dir, const char *name, struct target_attr *ret)
 {
     struct eng_attr a;
-    int r = eng_lookup(t->eng, &t->caller, dir, name, &a);
+    int r = t->view ? eng_view_lookup(t->view, dir, name, &a) : eng_lookup(t->eng, &t->caller, dir, name, &a);
     if (!r)
         from_eng(&a, ret);
     return r;
@@ -285,7 +338,8 @@ static int store_close(struct target *t, struct target_file *f)
 
 static ssize_t store_read(struct target *t, struct target_file *f, void *buf, size_t n, uint64_t offset)
 {
-    return eng_read(t->eng, f->ino, buf, n, offset);
+    return t->view ? eng_view_read(t->view, f->ino, buf, n, offset)
+                   : eng_read(t->eng, f->ino, buf, n, offset);
 }
 
 static ssize_t store_write(struct target *t, struct target_file *f, const void *buf, size_t n,
@@ -309,18 +363,21 @@ static int store_truncate(struct target *t, struct target_file *f, uint64_t size
 
 static int store_seek(struct target *t, struct target_file *f, uint64_t offset, int whence, uint64_t *ret)
 {
-    return eng_seek(t->eng, f->ino, offset, whence, ret);
+    return t->view ? eng_view_seek(t->view, f->ino, offset, whence, ret)
+                   : eng_seek(t->eng, f->ino, offset, whence, ret);
 }
 
 static ssize_t store_listxattr(struct target *t, struct target_file *f, char *list, size_t size)
 {
-    return eng_listxattr(t->eng, f->ino, list, size);
+    return t->view ? eng_view_listxattr(t->view, f->ino, list, size)
+                   : eng_listxattr(t->eng, f->ino, list, size);
 }
 
 static ssize_t store_getxattr(struct target *t, struct target_file *f, const char *name, void *value,
                               size_t size)
 {
-    return eng_getxattr(t->eng, f->ino, name, value, size);
+    return t->view ? eng_view_getxattr(t->view, f->ino, name, value, size)
+                   : eng_getxattr(t->eng, f->ino, name, value, size);
 }
 
 static int store_setxattr(struct target *t, struct target_file *f, const char *name, const void *value,
@@ -357,7 +414,7 @@ static int store_setattr(struct target *t, tdir dir, const char *name, const str
 static int store_getattr_dir(struct target *t, tdir self, struct target_attr *ret)
 {
     struct eng_attr a;
-    int r = eng_getattr(t->eng, self, &a);
+    int r = t->view ? eng_view_getattr(t->view, self, &a) : eng_getattr(t->eng, self, &a);
     if (!r)
         from_eng(&a, ret);
     return r;
@@ -403,7 +460,8 @@ static ssize_t store_readlink(struct target *t, tdir dir, const char *name, cons
                               char *buf, size_t size)
 {
     (void)dir, (void)name;
-    return eng_readlink(t->eng, attr->ino, buf, size);
+    return t->view ? eng_view_readlink(t->view, attr->ino, buf, size)
+                   : eng_readlink(t->eng, attr->ino, buf, size);
 }
 
 static int store_link(struct target *t, tdir from_dir, const char *from, uint64_t ino, tdir dir,
@@ -498,7 +556,9 @@ static int store_scan_next(struct target_scan *s, const char **ret_name, struct 
         if (s->end)
             return 0;
         s->n = s->next = 0;
-        int r = eng_readdir(s->t->eng, &s->t->caller, s->dir, s->cookie, take_entry, s);
+        const struct target *t = s->t;
+        int r = t->view ? eng_view_readdir(t->view, s->dir, s->cookie, take_entry, s)
+                        : eng_readdir(t->eng, &t->caller, s->dir, s->cookie, take_entry, s);
         if (r < 0)
             return r;
         s->end = s->n < SCAN_BLOCK;

@@ -1,0 +1,129 @@
+/*
+ * views.c - eng_view_open() and what reads such a view: the functions over struct view (view.h). */
+#include "core/views.h"
+
+#include "index/times.h"
+#include "tree/attr.h"
+#include "tree/content.h"
+#include "tree/entries.h"
+#include "tree/xattrs.h"
+#include "upkeep/history.h"
+
+struct eng_view {
+    struct view view;
+    unsigned place; /* among the views in use */
+};
+
+/* Whether the store has all of that batch, and what the index says of it. -ENOENT. */
+static int find_batch(struct view *view)
+{
+    view_begin(view);
+    const struct index *idx = view->idx;
+    bool is_whole = idx->s.floor && view->at >= idx->s.floor; /* floor 0: there never was a history */
+    view->is_exact = index_is_snapshot(idx, view->at);
+    view->time = index_time_of(idx, view->at);
+    bool found = view->at <= view->eng->published_seq && (view->is_exact || is_whole);
+    int r = (int)view_end(view, found ? 0 : -ENOENT);
+    return r == -ESTALE ? -ENOENT : r; /* of a batch before the floor */
+}
+
+/* Not while a batch is under way that lets go what no view sees. */
+static int put_in_use(struct eng_view *view)
+{
+    struct eng *eng = view->view.eng;
+    pthread_mutex_lock(&eng->log.queue);
+    pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->log.queue);
+    int r = views_add(eng, view->view.at, view->view.is_exact, &view->place);
+    pthread_mutex_unlock(&eng->log.lock);
+    return r;
+}
+
+int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
+{
+    if (!eng || !ret_view)
+        return -EINVAL;
+    struct eng_view *view = calloc(1, sizeof *view);
+    if (!view)
+        return -ENOMEM;
+    view->view = (struct view){.eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .at = batch};
+    int r = batch == VIEW_NOW ? -ENOENT : find_batch(&view->view);
+    if (!r)
+        r = put_in_use(view);
+    if (!r) { /* what went before it was in use has gone */
+        r = find_batch(&view->view);
+        if (r)
+            views_remove(eng, view->place);
+    }
+    if (r) {
+        free(view);
+        return r;
+    }
+    *ret_view = view;
+    return 0;
+}
+
+void eng_view_close(struct eng_view *take_view)
+{
+    if (!take_view)
+        return;
+    struct eng *eng = take_view->view.eng;
+    bool is_exact = take_view->view.is_exact;
+    views_remove(eng, take_view->place);
+    /* A snapshot that goes behind this look takes along what it alone saw. */
+    bool has_gone = is_exact && find_batch(&take_view->view) == -ENOENT;
+    free(take_view);
+    if (has_gone) {
+        history_note(eng);
+        history_look(eng);
+    }
+}
+
+int eng_view_getattr(struct eng_view *view, uint64_t ino, struct eng_attr *ret_attr)
+{
+    return view && ret_attr ? attr_get(&view->view, ino, ret_attr) : -EINVAL;
+}
+
+int eng_view_lookup(struct eng_view *view, uint64_t parent, const char *name, struct eng_attr *ret_attr)
+{
+    return view && name && ret_attr ? entries_lookup(&view->view, false, parent, name, ret_attr) : -EINVAL;
+}
+
+int eng_view_readdir(struct eng_view *view, uint64_t dir, uint64_t cookie,
+                     int (*emit)(void *arg, const struct eng_dirent *entry), void *arg)
+{
+    return view && emit ? entries_list(&view->view, false, dir, cookie, emit, arg) : -EINVAL;
+}
+
+ssize_t eng_view_readlink(struct eng_view *view, uint64_t ino, char *buf, size_t size)
+{
+    return view && (buf || !size) ? entries_readlink(&view->view, ino, buf, size) : -EINVAL;
+}
+
+ssize_t eng_view_read(struct eng_view *view, uint64_t ino, void *buf, size_t size, uint64_t offset)
+{
+    if (!view || (!buf && size))
+        return -EINVAL;
+    ssize_t n = 0;
+    int r = content_read_range(&view->view, ino, buf, size, offset, &n);
+    if (r)
+        return r;
+    COUNT(view->view.eng, reads, 1);
+    COUNT(view->view.eng, bytes_read, (uint64_t)n);
+    return n;
+}
+
+int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    return view && ret_offset ? content_seek(&view->view, ino, offset, whence, ret_offset) : -EINVAL;
+}
+
+ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value, size_t size)
+{
+    return view && name && (value || !size) ? xattrs_get(&view->view, ino, name, value, size) : -EINVAL;
+}
+
+ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size)
+{
+    return view && (list || !size) ? xattrs_list(&view->view, ino, list, size) : -EINVAL;
+}
