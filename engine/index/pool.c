@@ -60,6 +60,7 @@ struct chunk_pool {
     struct grave *graves;
     size_t n_clean, n_dirty, n_graves;
     size_t n_taken;
+    size_t keep;     /* idle dirty chunks that always stay */
     size_t promised; /* chunks that may still be taken after the last chunk_pool_reserve() */
     uint64_t overdrafts;
     pthread_mutex_t fetch_locks[FETCH_LOCKS];
@@ -234,6 +235,7 @@ int chunk_pool_new(struct chunk_pool **ret_pool)
     if (!pool)
         return -ENOMEM;
     pool->clock = 1;
+    pool->keep = DIRTY_KEEP;
     for (unsigned i = 0; i < FETCH_LOCKS; i++)
         pthread_mutex_init(&pool->fetch_locks[i], NULL);
     *ret_pool = pool;
@@ -283,7 +285,7 @@ uint64_t chunk_pool_overdrafts(const struct chunk_pool *pool)
 
 size_t chunk_pool_trim(struct chunk_pool *pool, size_t max)
 {
-    size_t keep = DIRTY_KEEP + pool->n_taken / POOL_KEEP_SHARE;
+    size_t keep = pool->keep + pool->n_taken / POOL_KEEP_SHARE;
     while (pool->n_dirty > keep && max-- > 0) {
         uint8_t *chunk = pool->dirty[--pool->n_dirty];
         if (madvise(chunk, TABLE_CHUNK_SIZE, MADV_DONTNEED) < 0) {
@@ -295,6 +297,11 @@ size_t chunk_pool_trim(struct chunk_pool *pool, size_t max)
         pool->clean[pool->n_clean++] = chunk;
     }
     return pool->n_dirty > keep ? pool->n_dirty - keep : 0;
+}
+
+void chunk_pool_keep(struct chunk_pool *pool, size_t n)
+{
+    pool->keep = n;
 }
 
 /* ---- freezes ------------------------------------------------------------ */

@@ -41,6 +41,8 @@ uint64_t chunk_pool_overdrafts(const struct chunk_pool *pool);
  * Gives memory of at most `max` idle spares back to the system; returns how many more could go. To be done
  * bit by bit after a thaw, so that no lock is held long. */
 size_t chunk_pool_trim(struct chunk_pool *pool, size_t max);
+/* So many idle spares always stay, and a share. */
+void chunk_pool_keep(struct chunk_pool *pool, size_t n);
 /*
  * Whether too few idle spares have memory behind them for the copies of a freeze: fewer than one for `share`
  * chunks in use, and than 1024. Another copy is then a page fault of whoever writes: up to milliseconds where

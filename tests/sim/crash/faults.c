@@ -7,6 +7,7 @@
  * At the end the live store, what a power loss leaves of it, and what opening
  * it again shows, must agree with the model. The second part fills a disk. */
 #include "engine.h"
+#include "fault_kinds.h"
 #include "rng.h"
 #include "simdisk.h"
 #include "verify.h"
@@ -25,88 +26,6 @@
 #define SEGMENT_SIZE (UINT64_C(64) << 10)
 #define FAILURES_SHOWN 20
 #define AFTER_OPS 8 /* that follow when a lasting fault is gone */
-
-struct fault {
-    const char *name;
-    enum sim_call call; /* which calls fail */
-    int error;
-    bool lasts;      /* from one call on, until the store cannot be opened or the workload has ended */
-    unsigned sparse; /* each so many calls only; with `dense` every third at least */
-};
-
-/* Of the disk, and not of a call: from an operation on a file or a part of one cannot be read; the disk has
- * no room any more. */
-enum { PLACE = SIM_N_CALLS + 1, FULL };
-
-static const struct fault faults[] = {
-    {"any-eio", SIM_ANY_CALL, EIO, false, 1},
-    {"datasync-eio", SIM_DATASYNC, EIO, false, 1},
-    {"syncdir-eio", SIM_SYNCDIR, EIO, false, 1},
-    {"pwritev-enospc", SIM_PWRITEV, ENOSPC, false, 1},
-    {"create-enospc", SIM_CREATE, ENOSPC, false, 1},
-    {"allocate-enospc", SIM_ALLOCATE, ENOSPC, false, 1},
-    {"pread-eio", SIM_PREAD, EIO, false, 1},
-    {"rename-eio", SIM_RENAME, EIO, false, 1},
-    {"unlink-eio", SIM_UNLINK, EIO, false, 1},
-    {"open-eio", SIM_OPEN, EIO, false, 1},
-    {"list-eio", SIM_LIST, EIO, false, 1},
-    {"file-size-eio", SIM_FILE_SIZE, EIO, false, 1},
-    {"lock-eio", SIM_LOCK, EIO, false, 1},
-    {"space-eio", SIM_SPACE, EIO, false, 1},
-    {"pread-eintr", SIM_PREAD, EINTR, false, 2},
-    {"pwritev-eintr", SIM_PWRITEV, EINTR, false, 2},
-    {"pread-short", SIM_PREAD, SIM_SHORT, false, 2},
-    {"pwritev-short", SIM_PWRITEV, SIM_SHORT, false, 2},
-    {"pwritev-edquot", SIM_PWRITEV, EDQUOT, false, 19},
-    {"pwritev-efbig", SIM_PWRITEV, EFBIG, false, 19},
-    {"pwritev-erofs", SIM_PWRITEV, EROFS, false, 19},
-    {"pwritev-enomem", SIM_PWRITEV, ENOMEM, false, 19},
-    {"datasync-enospc", SIM_DATASYNC, ENOSPC, false, 7},
-    {"datasync-edquot", SIM_DATASYNC, EDQUOT, false, 7},
-    {"syncdir-enospc", SIM_SYNCDIR, ENOSPC, false, 7},
-    {"create-emfile", SIM_CREATE, EMFILE, false, 7},
-    {"create-enfile", SIM_CREATE, ENFILE, false, 7},
-    {"open-emfile", SIM_OPEN, EMFILE, false, 7},
-    {"open-enfile", SIM_OPEN, ENFILE, false, 7},
-    {"open-enomem", SIM_OPEN, ENOMEM, false, 7},
-    {"pread-enodata", SIM_PREAD, ENODATA, false, 19},
-    {"pread-euclean", SIM_PREAD, EUCLEAN, false, 19},
-    {"pread-enomem", SIM_PREAD, ENOMEM, false, 19},
-    {"rename-enospc", SIM_RENAME, ENOSPC, false, 1},
-    {"unlink-erofs", SIM_UNLINK, EROFS, false, 7},
-    {"file-size-euclean", SIM_FILE_SIZE, EUCLEAN, false, 7},
-    {"list-enomem", SIM_LIST, ENOMEM, false, 7},
-    {"all-eio", SIM_ANY_CALL, EIO, true, 37},
-    {"all-erofs", SIM_ANY_CALL, EROFS, true, 37},
-    {"all-pwritev-enospc", SIM_PWRITEV, ENOSPC, true, 19},
-    {"all-pwritev-edquot", SIM_PWRITEV, EDQUOT, true, 37},
-    {"all-pwritev-efbig", SIM_PWRITEV, EFBIG, true, 37},
-    {"all-pwritev-eio", SIM_PWRITEV, EIO, true, 19},
-    {"all-pwritev-short", SIM_PWRITEV, SIM_SHORT, true, 37},
-    {"all-datasync-eio", SIM_DATASYNC, EIO, true, 7},
-    {"all-syncdir-eio", SIM_SYNCDIR, EIO, true, 7},
-    {"all-create-enospc", SIM_CREATE, ENOSPC, true, 7},
-    {"all-create-emfile", SIM_CREATE, EMFILE, true, 7},
-    {"all-create-enfile", SIM_CREATE, ENFILE, true, 7},
-    {"all-open-emfile", SIM_OPEN, EMFILE, true, 7},
-    {"all-open-enfile", SIM_OPEN, ENFILE, true, 7},
-    {"all-open-enomem", SIM_OPEN, ENOMEM, true, 7},
-    {"all-pread-eio", SIM_PREAD, EIO, true, 11},
-    {"all-pread-enodata", SIM_PREAD, ENODATA, true, 19},
-    {"all-pread-euclean", SIM_PREAD, EUCLEAN, true, 19},
-    {"all-pread-enomem", SIM_PREAD, ENOMEM, true, 19},
-    {"all-pread-short", SIM_PREAD, SIM_SHORT, true, 37},
-    {"all-allocate-enospc", SIM_ALLOCATE, ENOSPC, true, 1},
-    {"all-rename-erofs", SIM_RENAME, EROFS, true, 1},
-    {"all-unlink-erofs", SIM_UNLINK, EROFS, true, 7},
-    {"all-list-eio", SIM_LIST, EIO, true, 7},
-    {"all-file-size-eio", SIM_FILE_SIZE, EIO, true, 11},
-    {"all-lock-eio", SIM_LOCK, EIO, true, 1},
-    {"all-space-eio", SIM_SPACE, EIO, true, 11},
-    {"place-eio", (enum sim_call)PLACE, EIO, true, 3},
-    {"full", (enum sim_call)FULL, ENOSPC, true, 3},
-};
-#define N_FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static uint64_t n_passed, n_failed;
 static uint64_t beside; /* as in struct session */
@@ -158,57 +77,9 @@ static void run_done(struct run *run)
     free(run->done);
 }
 
-/* Whether the fault may have made a flush fail, or the sync of a folder: what follows is then refused (I11).
- */
-static bool may_stay(const struct fault *fault)
-{
-    return fault &&
-           (fault->call == SIM_DATASYNC || fault->call == SIM_SYNCDIR || fault->call == SIM_ANY_CALL);
-}
-
-static bool is_of_disk(const struct fault *fault)
-{
-    return fault->call > SIM_ANY_CALL;
-}
-
 static bool waits(const struct run *run)
 {
     return is_of_disk(run->fault) ? !run->begun : simdisk_fault_waits(run->disk);
-}
-
-static bool reads(enum sim_call call)
-{
-    return call == (enum sim_call)PLACE || call == SIM_PREAD || call == SIM_OPEN || call == SIM_FILE_SIZE;
-}
-
-static bool op_asks_for_flush(enum op_kind kind)
-{
-    return kind == OP_FSYNC || kind == OP_SYNC || kind == OP_TICK || kind == OP_REOPEN;
-}
-
-static bool is_of_medium(int error)
-{
-    return error == EIO || error == ENODATA || error == EUCLEAN;
-}
-
-/* Whether the operation needs calls of that kind; all others must not be kept from anything by them. */
-static bool may_fail(enum sim_call call, enum op_kind kind)
-{
-    const uint32_t asks = 1u << OP_FSYNC | 1u << OP_SYNC | 1u << OP_REF | 1u << OP_FORGET | 1u << OP_RECLAIM |
-                          1u << OP_ACCESS | 1u << OP_SCRUB;
-    uint32_t may = 1u << OP_REOPEN | 1u << OP_COMPACT | 1u << OP_TICK | 1u << OP_CONFIG;
-    if (reads(call))
-        may |= 1u << OP_WRITE | 1u << OP_APPEND | 1u << OP_TRUNCATE | 1u << OP_WRITE_REF | 1u << OP_FORGET |
-               1u << OP_SCRUB;
-    else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
-        may = ~(asks | 1u << OP_UNLINK | 1u << OP_RMDIR | 1u << OP_REMOVEXATTR | 1u << OP_REOPEN);
-    else if (call == SIM_LIST)
-        may |= 1u << OP_SCRUB;
-    else if (call == SIM_PWRITEV || call == SIM_CREATE || call == SIM_ALLOCATE)
-        may = ~asks;
-    else if (call == SIM_DATASYNC || call == SIM_SYNCDIR || call == SIM_ANY_CALL)
-        may = UINT32_MAX;
-    return may >> kind & 1;
 }
 
 /*
@@ -279,6 +150,28 @@ static int issue_elsewhere(struct session *s, const struct op *op, int *results)
     return e.r;
 }
 
+static int has_name(void *arg, const struct eng_snapshot *snapshot)
+{
+    return strcmp(snapshot->name, arg) == 0;
+}
+
+/* A snapshot is there, although it was not made durable. */
+static bool is_made(const struct run *run, const struct op *op, int got)
+{
+    char name[sizeof op->path];
+    memcpy(name, op->path, sizeof name);
+    return op->kind == OP_SNAPSHOT && got != 0 && got != -EEXIST &&
+           eng_snapshot_list(run->s.eng, has_name, name) == 1;
+}
+
+static void note_refusal(struct run *run, const struct op *op, int got)
+{
+    run->n_refused++;
+    run->kinds |= UINT32_C(1) << op->kind;
+    run->refusal = got;
+    run->read_only = run->read_only || got == -EROFS;
+}
+
 static bool issue(struct run *run, const struct op *op, char *why)
 {
     int results[PUT_MANY_MAX] = {0};
@@ -295,11 +188,11 @@ static bool issue(struct run *run, const struct op *op, char *why)
         if (got == expect) {
             changed = true;
         } else if (is_refusal(run, op->kind, got)) {
-            done->skip |= 1u << k;
-            run->n_refused++;
-            run->kinds |= UINT32_C(1) << op->kind;
-            run->refusal = got;
-            run->read_only = run->read_only || got == -EROFS;
+            if (is_made(run, op, got))
+                changed = op_apply(op, k, run->m) == 0;
+            else
+                done->skip |= 1u << k;
+            note_refusal(run, op, got);
         } else {
             char text[160];
             op_describe(op, text, sizeof(text));
@@ -501,7 +394,7 @@ static bool is_whole_without(struct run *run, char *why)
         {.kind = OP_REOPEN},
     };
     lift(run);
-    if (run->read_only) {
+    if (run->read_only || (may_stay(run->fault) && run->refusal == -EIO)) {
         (void)session_close(&run->s);
         if (!ensure_open(run, why))
             return false;
@@ -673,6 +566,7 @@ static const char usage[] =
     "  --quick        only a sample of the calls\n"
     "  --stride N     every Nth call only\n"
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
+    "  --past         only the script with snapshots\n"
     "  --seed S       only the random workload of seed S\n"
     "  --ops N        operations of a random workload (300)\n"
     "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
@@ -681,7 +575,7 @@ static const char usage[] =
 
 struct config {
     uint64_t stride, nth, seeds, seed, ops;
-    bool dense; /* as struct fault has it */
+    bool dense, past; /* dense: as struct fault has it */
     const char *fault;
 };
 
@@ -691,6 +585,10 @@ static bool parse_options(struct config *config, int argc, char **argv)
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(argv[i], "--quick") == 0) {
             config->stride = 11;
+            continue;
+        }
+        if (strcmp(argv[i], "--past") == 0) {
+            config->past = true;
             continue;
         }
         if (value && strcmp(argv[i], "--stride") == 0)
@@ -744,6 +642,13 @@ static void random_workload(const struct config *config, uint64_t seed, uint64_t
     workload_free(w);
 }
 
+static void past_workload(const struct config *config)
+{
+    struct workload *w = workload_past();
+    one_workload(config, w, " --past", config->dense || config->past ? config->stride : config->stride * 3);
+    workload_free(w);
+}
+
 int main(int argc, char **argv)
 {
     verify_copies_may_lack = true;
@@ -757,10 +662,14 @@ int main(int argc, char **argv)
     time_t started = time(NULL);
     if (config.seed) {
         random_workload(&config, config.seed, config.stride);
+    } else if (config.past) {
+        past_workload(&config);
     } else {
         struct workload *w = workload_scripted();
         if (!beside) {
             one_workload(&config, w, "", config.stride);
+            if (!config.nth)
+                past_workload(&config);
             if (!config.fault)
                 full_disk();
         }

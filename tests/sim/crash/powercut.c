@@ -25,8 +25,11 @@
 #define FAILURES_SHOWN 20
 #define SUBSETS_OF_MAX 6 /* operations that are not durable: up to so many, all subsets of them are tried */
 
+enum script_kind { SCRIPT_OF_NOW = 1, SCRIPT_OF_PAST = 2 };
+
 struct config {
     bool quick, verbose, live, bites, no_script;
+    unsigned scripts; /* enum script_kind */
     bool ignore_sync, ignore_syncdir;
     uint64_t n_seeds, seed; /* random workloads; seed 0: 1 .. n_seeds */
     uint64_t n_ops;         /* of a random workload */
@@ -237,18 +240,27 @@ static void random_workload(const struct config *config, uint64_t seed, struct t
     workload_free(w);
 }
 
-/* Without an installer and with one, or as asked for. */
+/* Without an installer and with one, or as asked for. `label`: the option that selects the script. */
+static void one_script(const struct config *config, struct workload *take_script, const char *label,
+                       uint64_t stride, struct totals *totals)
+{
+    char with[64];
+    uint64_t beside = config->beside ? config->beside : 1;
+    (void)snprintf(with, sizeof(with), "%s --beside %" PRIu64, label, beside);
+    if (!config->beside)
+        one_workload(config, take_script, 0, label, 1, stride, totals);
+    if (!config->only_cut || config->beside)
+        one_workload(config, take_script, beside, with, 1, stride, totals);
+    workload_free(take_script);
+}
+
 static void scripted_workload(const struct config *config, uint64_t stride, struct totals *totals)
 {
-    struct workload *w = workload_scripted();
-    char label[48];
-    uint64_t beside = config->beside ? config->beside : 1;
-    (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);
-    if (!config->beside)
-        one_workload(config, w, 0, "", 1, stride, totals);
-    if (!config->only_cut || config->beside)
-        one_workload(config, w, beside, label, 1, stride, totals);
-    workload_free(w);
+    if (config->scripts & SCRIPT_OF_PAST)
+        one_script(config, workload_past(), " --past", stride, totals);
+    if (!(config->scripts & SCRIPT_OF_NOW))
+        return;
+    one_script(config, workload_scripted(), "", stride, totals);
     if (!config->only_cut && !totals->failed && (totals->given < 8 || totals->trimmed < 4))
         report_failure(totals,
                        "the script hands nothing to installers, or no zeros are written ahead of its log");
@@ -261,17 +273,25 @@ struct weakness {
     const char *what;
     bool ignore_sync, ignore_syncdir;
     enum mutant mutant; /* of fault.h; only where the engine has them */
+    bool past;
 };
 
 static const struct weakness weaknesses[] = {
-    {"datasync does nothing", true, false, MUTANT_NONE},
-    {"syncdir does nothing", false, true, MUTANT_NONE},
+    {"datasync does nothing", true, false, MUTANT_NONE, false},
+    {"syncdir does nothing", false, true, MUTANT_NONE, false},
 #ifdef ENG_MUTANTS
-    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED},
-    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED},
-    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG},
-    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR},
-    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM},
+    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED, false},
+    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED, false},
+    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG, false},
+    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR, false},
+    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM, false},
+    {"a snapshot is not kept (I12)", false, false, MUTANT_SNAPSHOT_UNSEEN, true},
+    {"a rename over one of two names, and a write through the other", false, false, MUTANT_REPLACED_UNSEEN,
+     true},
+    {"what is kept is not in the log (I12)", false, false, MUTANT_KEEP_UNLOGGED, true},
+    {"the past goes too early (I12)", false, false, MUTANT_DROPPED_EARLY, true},
+    {"a past state is read from the wrong neighbour", false, false, MUTANT_WRONG_NEIGHBOUR, true},
+    {"what was a hole is as it was filled later", false, false, MUTANT_HOLE_UNMARKED, true},
 #endif
 };
 
@@ -292,9 +312,10 @@ static void show_bites(const struct config *config, struct totals *totals)
         struct totals found = {.expect_failure = true};
         weak.ignore_sync = weaknesses[i].ignore_sync;
         weak.ignore_syncdir = weaknesses[i].ignore_syncdir;
+        weak.scripts = weaknesses[i].past ? SCRIPT_OF_PAST : SCRIPT_OF_NOW;
         printf("%s\n", weaknesses[i].what);
         set_mutant(weaknesses[i].mutant);
-        scripted_workload(&weak, 1, &found);
+        scripted_workload(&weak, weaknesses[i].past ? 20 : 1, &found);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
         set_mutant(MUTANT_NONE);
@@ -312,6 +333,7 @@ static const char usage[] =
     "  --quick           only a sample of the calls\n"
     "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
     "  --no-script       these only\n"
+    "  --past            only the script with snapshots\n"
     "  --seed S          only the random workload of seed S, every call\n"
     "  --ops N           operations of a random workload (300)\n"
     "  --beside S        with an installer beside each compaction, taking turns with it by seed S\n"
@@ -342,6 +364,8 @@ static bool parse_flag(struct config *config, const char *arg)
         config->bites = true;
     else if (strcmp(arg, "--no-script") == 0)
         config->no_script = true;
+    else if (strcmp(arg, "--past") == 0)
+        config->scripts = SCRIPT_OF_PAST;
     else if (strcmp(arg, "--live") == 0)
         config->live = true;
     else if (strcmp(arg, "--verbose") == 0)
@@ -408,12 +432,14 @@ static void print_totals(const struct totals *totals, time_t started)
 
 int main(int argc, char **argv)
 {
-    struct config config = {.n_ops = 300, .only_mode = -1};
+    struct config config = {.n_ops = 300, .only_mode = -1, .scripts = SCRIPT_OF_NOW | SCRIPT_OF_PAST};
     struct totals totals = {0};
     if (!parse_options(&config, argc, argv)) {
         (void)fputs(usage, stderr);
         return 2;
     }
+    if (config.only_cut && config.scripts != SCRIPT_OF_PAST) /* as failures print it */
+        config.scripts = SCRIPT_OF_NOW;
     (void)signal(SIGABRT, on_crash);
     (void)signal(SIGSEGV, on_crash);
     time_t started = time(NULL);

@@ -32,7 +32,7 @@ struct config {
     uint64_t only_cut, only_second; /* 0: all; kinds count from 1 */
     unsigned seconds;               /* kinds of second lives at each call */
     size_t subsets_of;              /* operations that are not durable: up to so many, all subsets */
-    bool no_script, alone, bites;
+    bool no_script, past, alone, bites;
 };
 
 static struct config config = {.n_ops = 150};
@@ -246,14 +246,24 @@ static void one_workload(const struct workload *w, uint64_t beside, const char *
         one_death(w, beside, label, cut);
 }
 
-static void scripted_workload(uint64_t beside)
+static void one_script(uint64_t beside, bool past)
 {
     char label[48] = "";
-    struct workload *w = workload_scripted();
+    struct workload *w = past ? workload_past() : workload_scripted();
     if (beside)
-        (void)snprintf(label, sizeof(label), " --beside %" PRIu64, beside);
+        (void)snprintf(label, sizeof(label), " --beside %" PRIu64 "%s", beside, past ? " --past" : "");
+    else if (past)
+        (void)snprintf(label, sizeof(label), " --past");
     one_workload(w, beside, label, 1 + beside % config.stride, config.stride);
     workload_free(w);
+}
+
+static void scripted_workload(uint64_t beside)
+{
+    if (!config.past)
+        one_script(beside, false);
+    if (config.past || !config.only_cut)
+        one_script(beside, true);
 }
 
 static void random_workload(uint64_t seed)
@@ -313,6 +323,7 @@ static const char usage[] =
     "  --stride N     every Nth call only\n"
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
     "  --no-script    these only\n"
+    "  --past         only the script with snapshots\n"
     "  --seed S       only the random workload of seed S, every call\n"
     "  --ops N        operations of a random workload (150)\n"
     "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
@@ -336,6 +347,10 @@ static bool parse_options(int argc, char **argv)
         size_t k = 0;
         if (!strcmp(argv[i], "--no-script")) {
             config.no_script = true;
+            continue;
+        }
+        if (!strcmp(argv[i], "--past")) {
+            config.past = true;
             continue;
         }
         if (!strcmp(argv[i], "--alone")) {

@@ -18,7 +18,7 @@ one() { # PROGRAM TEST SECONDS: its exit status. A test of Criterion that takes 
         timeout 300 "$PROGRAMS/$1" $2 # threads that meet, on a busy machine
         ;;
     regressions) timeout $((2 * $3)) "$PROGRAMS/$1" "$2" ;;
-    *) timeout $((2 * $3)) "$PROGRAMS/$1" --filter "$2" --timeout "$3" | grep -v '^$' ;;
+    *) timeout $((4 * $3)) "$PROGRAMS/$1" --filter "$2" --timeout "$3" | grep -v '^$' ;;
     esac >/dev/null 2>&1
     return "${PIPESTATUS[0]}"
 }

@@ -22,6 +22,12 @@ void hook_block_extents(struct eng *eng, uint32_t n)
     atomic_store_explicit(&eng->block_extents, n ? n : BLOCK_EXTENTS, memory_order_relaxed);
 }
 
+void hook_keep_chunks(struct eng *eng)
+{
+    chunk_pool_keep(eng->idx.pool, 1024);
+    chunk_pool_keep(eng->idx.ref_pool, 1024);
+}
+
 void hook_history(struct eng *eng)
 {
     if (getenv("ENG_HISTORY"))

@@ -19,6 +19,9 @@ void hook_set(struct eng *eng, void (*fn)(void *arg, enum fault_point point), vo
 void hook_slice(struct eng *eng, uint32_t n);
 /* How many extents a block of a file may have, so that files of many small ones can be made. 0: as ever. */
 void hook_block_extents(struct eng *eng, uint32_t n);
+/* Chunks of the index that are not in use stay ready: a store that is open for a moment gives none back to
+ * the system, which takes longer than all else. */
+void hook_keep_chunks(struct eng *eng);
 /* Gives the store, open for writing, a history, if $ENG_HISTORY is set, and the disk lets it. */
 void hook_history(struct eng *eng);
 /* Whether compactions have an installer (engine/compact.c) although the store has no threads. While no call

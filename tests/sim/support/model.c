@@ -179,6 +179,7 @@ void model_free(struct model *m)
 {
     if (!m)
         return;
+    model_free_snapshots(m);
     while (m->nodes) {
         struct model_node *node = m->nodes;
         m->nodes = node->next;
@@ -505,6 +506,8 @@ static struct model_node *clone_node(struct model *to, struct model_node *node)
 {
     struct model_node *copy = model_node_new(to, node->mode);
     node->peer = copy;
+    copy->uid = node->uid;
+    copy->gid = node->gid;
     copy->nlink = node->nlink;
     copy->mtime = node->mtime;
     model_put_bytes(copy, node->data, node->size, 0);
@@ -516,7 +519,7 @@ static struct model_node *clone_node(struct model *to, struct model_node *node)
     return copy;
 }
 
-struct model *model_clone(const struct model *m)
+struct model *model_clone_tree(const struct model *m)
 {
     struct model *to = model_alloc(sizeof *to);
     for (struct model_node *node = m->nodes; node; node = node->next)
@@ -532,6 +535,13 @@ struct model *model_clone(const struct model *m)
             link = &(*link)->next;
         }
     }
+    return to;
+}
+
+struct model *model_clone(const struct model *m)
+{
+    struct model *to = model_clone_tree(m);
+    model_clone_snapshots(to, m);
     return to;
 }
 
@@ -568,7 +578,7 @@ uint64_t model_hash(const struct model *m)
     hash_node(state, m->root, &serial);
     uint64_t hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
-    return hash;
+    return model_hash_snapshots(m, hash);
 }
 
 static bool differ(char *why, const char *path, const char *what, uint64_t a, uint64_t b)
@@ -667,5 +677,5 @@ bool model_equal(const struct model *a, const struct model *b, char why[MODEL_WH
         node->peer = NULL;
     for (struct model_node *node = b->nodes; node; node = node->next)
         node->peer = NULL;
-    return equal_nodes(a->root, b->root, "", why);
+    return equal_nodes(a->root, b->root, "", why) && model_equal_snapshots(a, b, why);
 }

@@ -43,6 +43,12 @@ int model_chmod(struct model *m, const char *path, uint32_t mode);
 int model_chown(struct model *m, const char *path, uint32_t uid, uint32_t gid);
 int model_set_mtime(struct model *m, const char *path, int64_t mtime);
 
+/* A snapshot is the tree of now under a name. Snapshots are part of the model for all functions below, and
+ * for model_clone(). */
+int model_snapshot(struct model *m, const char *name);
+int model_snapshot_rename(struct model *m, const char *name, const char *new_name);
+int model_snapshot_drop(struct model *m, const char *name);
+
 /* What is there; -ENOENT, -ENOTDIR. ret_size may be NULL. */
 int model_stat(const struct model *m, const char *path, uint32_t *ret_mode, uint64_t *ret_size);
 
@@ -52,7 +58,7 @@ uint64_t model_hash(const struct model *m);
 bool model_equal(const struct model *a, const struct model *b, char why[MODEL_WHY_MAX]);
 
 /*
- * Reads everything an engine holds. Fails also if the engine contradicts
+ * Reads everything an engine holds, its snapshots, too. Fails also if the engine contradicts
  * itself: readdir, lookup and getattr, sizes, content hashes. 0 or a negative
  * errno, -EBADMSG for a contradiction; `why` explains. */
 int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX]);

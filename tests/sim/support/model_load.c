@@ -22,6 +22,7 @@ static const struct eng_caller nobody = {.uid = 0, .gid = 0, .ref = false};
 
 struct loader {
     struct eng *eng;
+    struct eng_view *view; /* NULL: of now */
     struct model *m;
     char *why;
     char path[1024]; /* of the node being loaded */
@@ -38,11 +39,45 @@ __attribute__((format(printf, 3, 4))) static int fail(struct loader *l, int erro
     return error;
 }
 
+/* ---- the engine, or a view of its past ---------------------------------- */
+
+static int get_attr(struct loader *l, uint64_t ino, struct eng_attr *ret_attr)
+{
+    return l->view ? eng_view_getattr(l->view, ino, ret_attr) : eng_getattr(l->eng, ino, ret_attr);
+}
+
+static int get_entry(struct loader *l, uint64_t dir, const char *name, struct eng_attr *ret_attr)
+{
+    return l->view ? eng_view_lookup(l->view, dir, name, ret_attr)
+                   : eng_lookup(l->eng, &nobody, dir, name, ret_attr);
+}
+
+static ssize_t get_content(struct loader *l, uint64_t ino, void *buf, size_t size, uint64_t at)
+{
+    return l->view ? eng_view_read(l->view, ino, buf, size, at) : eng_read(l->eng, ino, buf, size, at);
+}
+
+static ssize_t get_target(struct loader *l, uint64_t ino, char *buf, size_t size)
+{
+    return l->view ? eng_view_readlink(l->view, ino, buf, size) : eng_readlink(l->eng, ino, buf, size);
+}
+
+static ssize_t get_xattr(struct loader *l, uint64_t ino, const char *name, void *value, size_t size)
+{
+    return l->view ? eng_view_getxattr(l->view, ino, name, value, size)
+                   : eng_getxattr(l->eng, ino, name, value, size);
+}
+
+static ssize_t get_xattrs(struct loader *l, uint64_t ino, char *list, size_t size)
+{
+    return l->view ? eng_view_listxattr(l->view, ino, list, size) : eng_listxattr(l->eng, ino, list, size);
+}
+
 static int load_content(struct loader *l, struct model_node *node, const struct eng_attr *attr)
 {
     uint8_t buf[READ_CHUNK];
     for (uint64_t at = 0;;) {
-        ssize_t n = eng_read(l->eng, attr->ino, buf, sizeof(buf), at);
+        ssize_t n = get_content(l, attr->ino, buf, sizeof(buf), at);
         if (n < 0)
             return fail(l, (int)n, "read at %" PRIu64, at);
         if (n == 0)
@@ -55,6 +90,8 @@ static int load_content(struct loader *l, struct model_node *node, const struct 
     if (node->size != attr->size)
         return fail(l, -EBADMSG, "size is %" PRIu64 ", read %" PRIu64, attr->size, node->size);
 
+    if (l->view)
+        return 0; /* which has no hash */
     uint64_t hash = 0;
     int r = eng_content_hash(l->eng, attr->ino, &hash);
     if (r < 0)
@@ -67,7 +104,7 @@ static int load_content(struct loader *l, struct model_node *node, const struct 
 static int load_target(struct loader *l, struct model_node *node, const struct eng_attr *attr)
 {
     char target[ENG_SYMLINK_MAX + 1];
-    ssize_t n = eng_readlink(l->eng, attr->ino, target, sizeof(target));
+    ssize_t n = get_target(l, attr->ino, target, sizeof(target));
     if (n < 0)
         return fail(l, (int)n, "readlink");
     if ((uint64_t)n != attr->size || strlen(target) != (size_t)n)
@@ -79,17 +116,17 @@ static int load_target(struct loader *l, struct model_node *node, const struct e
 static int load_xattrs(struct loader *l, struct model_node *node, uint64_t ino)
 {
     char list[XATTR_LIST_MAX];
-    ssize_t size = eng_listxattr(l->eng, ino, list, sizeof(list));
+    ssize_t size = get_xattrs(l, ino, list, sizeof(list));
     if (size < 0)
         return fail(l, (int)size, "listxattr");
-    if (eng_listxattr(l->eng, ino, NULL, 0) != size)
+    if (get_xattrs(l, ino, NULL, 0) != size)
         return fail(l, -EBADMSG, "listxattr gives another length than asked for it");
     for (const char *name = list; name < list + size; name += strlen(name) + 1) {
-        ssize_t length = eng_getxattr(l->eng, ino, name, NULL, 0);
+        ssize_t length = get_xattr(l, ino, name, NULL, 0);
         if (length < 0)
             return fail(l, (int)length, "length of xattr %s", name);
         uint8_t *value = model_alloc((size_t)length);
-        ssize_t n = eng_getxattr(l->eng, ino, name, value, (size_t)length + 1);
+        ssize_t n = get_xattr(l, ino, name, value, (size_t)length + 1);
         if (n == length)
             model_put_xattr(node, name, value, (uint64_t)n);
         free(value);
@@ -135,7 +172,7 @@ static int collect(void *arg, const struct eng_dirent *entry)
 static int load_entry(struct loader *l, struct model_node *dir, const char *name, const struct eng_attr *attr)
 {
     struct eng_attr again;
-    int r = eng_lookup(l->eng, &nobody, dir->ino, name, &again);
+    int r = get_entry(l, dir->ino, name, &again);
     if (r < 0)
         return fail(l, r, "readdir lists %s, lookup fails", name);
     if (again.ino != attr->ino || again.mode != attr->mode || again.size != attr->size ||
@@ -171,7 +208,8 @@ static int load_directory(struct loader *l, struct model_node *dir, const struct
     int r = 0;
     do {
         listing->n = 0;
-        r = eng_readdir(l->eng, &nobody, attr->ino, listing->cookie, collect, listing);
+        r = l->view ? eng_view_readdir(l->view, attr->ino, listing->cookie, collect, listing)
+                    : eng_readdir(l->eng, &nobody, attr->ino, listing->cookie, collect, listing);
         if (r < 0)
             (void)fail(l, r, "readdir after cookie %" PRIu64, listing->cookie);
         for (int i = 0; i < listing->n && r >= 0; i++)
@@ -190,7 +228,7 @@ static int load_directory(struct loader *l, struct model_node *dir, const struct
 static int load_node(struct loader *l, struct model_node *node, const struct eng_attr *attr)
 {
     struct eng_attr again;
-    int r = eng_getattr(l->eng, attr->ino, &again);
+    int r = get_attr(l, attr->ino, &again);
     if (r < 0)
         return fail(l, r, "getattr");
     if (again.mode != attr->mode || again.size != attr->size || again.nlink != attr->nlink)
@@ -214,7 +252,7 @@ static int check_links(struct loader *l)
 {
     for (const struct model_node *node = l->m->nodes; node; node = node->next) {
         struct eng_attr attr;
-        int r = eng_getattr(l->eng, node->ino, &attr);
+        int r = get_attr(l, node->ino, &attr);
         if (r < 0)
             return fail(l, r, "getattr of inode %" PRIu64, node->ino);
         if (!S_ISDIR(node->mode) && attr.nlink != node->nlink)
@@ -224,15 +262,18 @@ static int check_links(struct loader *l)
     return 0;
 }
 
-int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX])
+/* The tree of now, or that of a view. */
+static int load_tree(struct eng *eng, struct eng_view *view, struct model **ret_model,
+                     char why[MODEL_WHY_MAX])
 {
     struct loader *l = model_alloc(sizeof *l);
     l->eng = eng;
+    l->view = view;
     l->m = model_new();
     l->why = why;
 
     struct eng_attr attr;
-    int r = eng_getattr(eng, ENG_ROOT_INO, &attr);
+    int r = get_attr(l, ENG_ROOT_INO, &attr);
     if (r < 0) {
         (void)fail(l, r, "getattr of the root");
     } else {
@@ -247,5 +288,46 @@ int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX
     else
         model_free(l->m);
     free(l);
+    return r;
+}
+
+/* ---- snapshots ----------------------------------------------------------- */
+
+struct snapshots {
+    struct eng *eng;
+    struct model *m;
+    char *why;
+};
+
+static int load_snapshot(void *arg, const struct eng_snapshot *snapshot)
+{
+    struct snapshots *all = arg;
+    char reason[MODEL_WHY_MAX] = "view";
+    struct eng_view *view;
+    struct model *tree;
+    int r = eng_view_open(all->eng, snapshot->batch, &view);
+    if (!r) {
+        r = load_tree(all->eng, view, &tree, reason);
+        eng_view_close(view);
+    }
+    if (r < 0)
+        (void)snprintf(all->why, MODEL_WHY_MAX, "snapshot %.60s of batch %" PRIu64 ": %.300s (%s)",
+                       snapshot->name, snapshot->batch, reason, strerror(-r));
+    else
+        model_add_snapshot(all->m, snapshot->name, tree);
+    return r;
+}
+
+int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX])
+{
+    struct model *m;
+    int r = load_tree(eng, NULL, &m, why);
+    if (r < 0)
+        return r;
+    r = eng_snapshot_list(eng, load_snapshot, &(struct snapshots){.eng = eng, .m = m, .why = why});
+    if (r < 0)
+        model_free(m);
+    else
+        *ret_model = m;
     return r;
 }

@@ -33,8 +33,16 @@ struct model_node {
     uint64_t serial;         /* scratch of model_hash() */
 };
 
+struct model_snapshot {
+    struct model_snapshot *next; /* the next younger one */
+    char name[256];
+    struct model *tree; /* without snapshots */
+    uint64_t hash;      /* of tree */
+};
+
 struct model {
     struct model_node *root, *nodes;
+    struct model_snapshot *snapshots; /* oldest first */
 };
 
 void *model_alloc(size_t size);
@@ -42,5 +50,13 @@ struct model_node *model_node_new(struct model *m, uint32_t mode);
 void model_add_entry(struct model_node *dir, const char *name, struct model_node *node);
 void model_put_bytes(struct model_node *node, const void *data, uint64_t size, uint64_t offset);
 void model_put_xattr(struct model_node *node, const char *name, const void *value, uint64_t size);
+/* A copy without the snapshots. */
+struct model *model_clone_tree(const struct model *m);
+/* model_snapshots.c: the part of the snapshots in model_free() and its like. */
+void model_add_snapshot(struct model *m, const char *name, struct model *take_tree);
+void model_free_snapshots(struct model *m);
+void model_clone_snapshots(struct model *to, const struct model *m);
+uint64_t model_hash_snapshots(const struct model *m, uint64_t seed);
+bool model_equal_snapshots(const struct model *a, const struct model *b, char why[MODEL_WHY_MAX]);
 
 #endif

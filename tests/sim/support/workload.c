@@ -40,12 +40,15 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_RECLAIM] = "reclaim",
     [OP_ACCESS] = "access",
     [OP_CONFIG] = "config",
+    [OP_SNAPSHOT] = "snapshot",
+    [OP_SNAPSHOT_RENAME] = "snapshot_rename",
+    [OP_SNAPSHOT_DROP] = "snapshot_drop",
     [OP_REOPEN] = "reopen",
 };
 
 bool op_is_sync(const struct op *op)
 {
-    return op->kind == OP_SYNC || op->kind == OP_FSYNC || op->kind == OP_REOPEN;
+    return op->kind == OP_SYNC || op->kind == OP_FSYNC || op->kind == OP_REOPEN || op->kind == OP_SNAPSHOT;
 }
 
 void op_describe(const struct op *op, char *buf, size_t size)
@@ -176,6 +179,12 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return op->skip >> step & 1 ? 0 : apply_record(op, step, m);
     case OP_WRITE_REF: /* changes the model only if the unlink before it was refused */
         return model_stat(m, op->path, &mode, NULL) == 0 ? apply_bytes(op, m) : 0;
+    case OP_SNAPSHOT:
+        return model_snapshot(m, op->path);
+    case OP_SNAPSHOT_RENAME:
+        return model_snapshot_rename(m, op->path, op->other);
+    case OP_SNAPSHOT_DROP:
+        return model_snapshot_drop(m, op->path);
     case OP_FSYNC:
     case OP_ACCESS:
     case OP_REF:
@@ -356,13 +365,18 @@ static void script_content(struct script *s)
 }
 
 /* Files of many extents, which are truncated and removed in slices. */
+static void add_extents(struct script *s, const char *path)
+{
+    for (unsigned i = 9; i-- > 0;) /* backwards, so that no append takes others along */
+        add_write(s, path, (uint64_t)i * 200, 150);
+}
+
 static void script_slices(struct script *s)
 {
     static const char *const paths[] = {"s0", "s1", "s2"};
     for (unsigned f = 0; f < 3; f++) {
         add_create(s, paths[f], S_IFREG | 0644);
-        for (unsigned i = 9; i-- > 0;) /* backwards, so that no append takes others along */
-            add_write(s, paths[f], (uint64_t)i * 200, 150);
+        add_extents(s, paths[f]);
     }
     add(s, OP_SYNC, "");
     add_sized(s, OP_TRUNCATE, "s0", 450);
@@ -532,6 +546,95 @@ struct workload *workload_scripted(void)
     return workload_of(s.ops, s.n, 0);
 }
 
+/* Each kind of change, of memories that a snapshot shows, and of ones that it does not. */
+static void script_changes(struct script *s, unsigned round)
+{
+    add_write(s, "f", 3000 * round, 500);
+    add_sized(s, OP_APPEND, "f", 70);
+    add_sized(s, OP_TRUNCATE, "cut", round % 2 ? 100 : 9000);
+    add_fallocate(s, "holes", ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, 2000 * round, 3000);
+    add_fallocate(s, "holes", ENG_FALLOC_ZERO_RANGE, 20000, 4096);
+    add_write(s, "holes", 18500 + 500 * round, 3000);
+    add_sized(s, OP_TRUNCATE, "many", 450);
+    add_sized(s, OP_TRUNCATE, "many", 1500 + 100 * round); /* over what was left behind */
+    add_write(s, "many", 700, 30);
+    if (round % 2 == 0)
+        add_extents(s, "many");
+    add_file(s, "tmp", 400);
+    add2(s, OP_RENAME, "tmp", "link2"); /* over one of two names, then through the other */
+    add_write(s, "link1", 50, 20);
+    add(s, OP_UNLINK, "link2");
+    add2(s, OP_LINK, "link1", "link2");
+    add2(s, OP_RENAME, "d/x", "d/y");
+    add2(s, OP_RENAME, "d", "e"); /* with all below */
+    add2(s, OP_RENAME, "e/y", "e/x");
+    add2(s, OP_RENAME, "e", "d");
+    add2(s, OP_RENAME, "swap", "d/s")->flags = ENG_RENAME_EXCHANGE;
+    add2(s, OP_RENAME, "white", "black")->flags = ENG_RENAME_WHITEOUT;
+    add2(s, OP_RENAME, "black", "white");
+    add(s, OP_CHMOD, "f")->mode = 0600 + round;
+    add(s, OP_CHOWN, "d");
+    add(s, OP_MTIME, "cut");
+    add_xattr(s, "f", "user.engram.confidence", 4, 0);
+    add_xattr(s, "f", "user.engram.embedding", 3072, 0);
+    add2(s, OP_REMOVEXATTR, "d", round % 2 ? "user.y" : "user.x");
+    add_xattr(s, "d", round % 2 ? "user.x" : "user.y", 10, 0);
+    add_put_many(s, "m", 5, 3000);
+    add_file(s, "short", 900); /* no snapshot sees this one */
+    add(s, OP_UNLINK, "short");
+    add(s, OP_REF, "orphan");
+    add(s, OP_UNLINK, "orphan");
+    add_sized(s, OP_WRITE_REF, "orphan", 700);
+    add(s, OP_FORGET, "");
+    add_file(s, "orphan", 1200);
+}
+
+struct workload *workload_past(void)
+{
+    struct script s = {.seed = 5000};
+    add2(&s, OP_CONFIG, "checkpoint_ops", "40");
+    add_file(&s, "f", 12000);
+    add_file(&s, "cut", 5000);
+    add_file(&s, "holes", 30000);
+    add_file(&s, "link1", 300);
+    add2(&s, OP_LINK, "link1", "link2");
+    add_create(&s, "many", S_IFREG | 0644);
+    add_extents(&s, "many");
+    add_create(&s, "d", S_IFDIR | 0755);
+    add_create(&s, "m", S_IFDIR | 0755);
+    add_file(&s, "d/x", 200);
+    add_create(&s, "d/s", S_IFDIR | 0700);
+    add_file(&s, "swap", 100);
+    add_file(&s, "white", 100);
+    add_file(&s, "orphan", 500);
+    add_xattr(&s, "d", "user.x", 10, 0);
+    add(&s, OP_SNAPSHOT, "s1");
+    script_changes(&s, 1);
+    add(&s, OP_SNAPSHOT, "s1"); /* is there */
+    add(&s, OP_SNAPSHOT, "s2");
+    script_changes(&s, 2);
+    add(&s, OP_COMPACT, "");
+    add(&s, OP_SNAPSHOT, "s3");
+    add(&s, OP_SNAPSHOT, "s4"); /* of nothing that is new */
+    script_changes(&s, 3);
+    add2(&s, OP_SNAPSHOT_RENAME, "s2", "s4"); /* is there */
+    add2(&s, OP_SNAPSHOT_RENAME, "s2", "between");
+    add(&s, OP_SNAPSHOT_DROP, "s2"); /* is not there any more */
+    add(&s, OP_SNAPSHOT_DROP, "s4");
+    add(&s, OP_SNAPSHOT_DROP, "between");
+    add(&s, OP_REOPEN, "");
+    script_changes(&s, 4);
+    add(&s, OP_SNAPSHOT_DROP, "s1");
+    add(&s, OP_COMPACT, "");
+    script_changes(&s, 5);
+    add(&s, OP_SCRUB, "");
+    add(&s, OP_SNAPSHOT_DROP, "s3");
+    add(&s, OP_SNAPSHOT, "s1");
+    add(&s, OP_COMPACT, "");
+    add_sized(&s, OP_APPEND, "f", 10);
+    return workload_of(s.ops, s.n, 0);
+}
+
 /* ---- random workloads --------------------------------------------------- */
 
 static void random_path(uint64_t *rng, char *buf, size_t size)
@@ -627,6 +730,15 @@ static void random_op(struct script *s, uint64_t *rng)
     }
 }
 
+static void random_snapshot(struct script *s, uint64_t *rng)
+{
+    static const enum op_kind kinds[] = {OP_SNAPSHOT,        OP_SNAPSHOT,      OP_SNAPSHOT,
+                                         OP_SNAPSHOT_RENAME, OP_SNAPSHOT_DROP, OP_SNAPSHOT_DROP};
+    static const char *const names[] = {"s0", "s1", "s2", "s3"};
+    const char *name = names[rng_below(rng, 4)], *other = names[rng_below(rng, 4)];
+    add2(s, kinds[rng_below(rng, 6)], name, other);
+}
+
 /* An unlink that leaves an orphan, and the end of the one before. */
 static void random_orphan(struct script *s, uint64_t *rng)
 {
@@ -654,6 +766,8 @@ struct workload *workload_random(uint64_t seed, size_t n_ops)
             random_orphan(&s, &rng);
         else if (rare == 2)
             script_fsyncs(&s, OP_MTIME, "");
+        else if (rare < 9 && seed % 4 > 1)
+            random_snapshot(&s, &rng);
         else
             random_op(&s, &rng);
     }

@@ -41,10 +41,13 @@ enum op_kind {
     OP_SYNC,
     OP_TICK,
     OP_COMPACT,
-    OP_SCRUB,   /* must find no damage */
-    OP_RECLAIM, /* eng_hold() and eng_release(): retires what may go, and syncs nothing */
-    OP_ACCESS,  /* somebody read it: its access time is noted */
-    OP_CONFIG,  /* path: key; other: value */
+    OP_SCRUB,           /* must find no damage */
+    OP_RECLAIM,         /* eng_hold() and eng_release(): retires what may go, and syncs nothing */
+    OP_ACCESS,          /* somebody read it: its access time is noted */
+    OP_CONFIG,          /* path: key; other: value */
+    OP_SNAPSHOT,        /* path: its name */
+    OP_SNAPSHOT_RENAME, /* path: its name; other: the new one */
+    OP_SNAPSHOT_DROP,   /* path: its name */
     OP_REOPEN,
     OP_N_KINDS
 };
@@ -71,6 +74,9 @@ struct workload {
 
 /* Every operation of the engine, in an order that rolls segments over, checkpoints, compacts and retires. */
 struct workload *workload_scripted(void);
+/* The same with snapshots, and changes of each kind between them. */
+struct workload *workload_past(void);
+/* Of two seeds in four with snapshots. */
 struct workload *workload_random(uint64_t seed, size_t n_ops);
 /* Any operations; the model tells the results, and hashes of the states before operation `hash_from` and
  * later. */

@@ -31,8 +31,10 @@ int session_open(struct session *s, bool read_only, char why[256])
     s->ref_ino = s->ref_size = 0;
     why[0] = '\0';
     int r = eng_open("simulated", &opt, &s->eng, why);
-    if (r == 0)
+    if (r == 0) {
         hook_slice(s->eng, SLICE);
+        hook_keep_chunks(s->eng);
+    }
     if (r == 0 && !read_only)
         hook_history(s->eng);
     if (r == 0 && s->beside)
@@ -225,6 +227,12 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_hold(s->eng) < 0 ? -EPROTO : eng_release(s->eng);
     case OP_CONFIG:
         return eng_config_set(s->eng, op->path, op->other);
+    case OP_SNAPSHOT:
+        return eng_snapshot_create(s->eng, op->path, NULL);
+    case OP_SNAPSHOT_RENAME:
+        return eng_snapshot_rename(s->eng, op->path, op->other);
+    case OP_SNAPSHOT_DROP:
+        return eng_snapshot_drop(s->eng, op->path);
     case OP_REOPEN:
         return issue_reopen(s);
     default:

@@ -1,0 +1,99 @@
+/*
+ * model_snapshots.c - the snapshots of a model: trees under names, oldest first. */
+#include "model_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+static struct model_snapshot **find(struct model *m, const char *name)
+{
+    struct model_snapshot **link = &m->snapshots;
+    while (*link && strcmp((*link)->name, name) != 0)
+        link = &(*link)->next;
+    return link;
+}
+
+void model_add_snapshot(struct model *m, const char *name, struct model *take_tree)
+{
+    struct model_snapshot *snapshot = model_alloc(sizeof *snapshot), **link = &m->snapshots;
+    (void)snprintf(snapshot->name, sizeof(snapshot->name), "%s", name);
+    snapshot->tree = take_tree;
+    snapshot->hash = model_hash(take_tree);
+    while (*link)
+        link = &(*link)->next;
+    *link = snapshot;
+}
+
+static void remove_snapshot(struct model_snapshot **link)
+{
+    struct model_snapshot *snapshot = *link;
+    *link = snapshot->next;
+    model_free(snapshot->tree);
+    free(snapshot);
+}
+
+void model_free_snapshots(struct model *m)
+{
+    while (m->snapshots)
+        remove_snapshot(&m->snapshots);
+}
+
+void model_clone_snapshots(struct model *to, const struct model *m)
+{
+    for (const struct model_snapshot *s = m->snapshots; s; s = s->next)
+        model_add_snapshot(to, s->name, model_clone_tree(s->tree));
+}
+
+int model_snapshot(struct model *m, const char *name)
+{
+    if (*find(m, name))
+        return -EEXIST;
+    model_add_snapshot(m, name, model_clone_tree(m));
+    return 0;
+}
+
+int model_snapshot_rename(struct model *m, const char *name, const char *new_name)
+{
+    struct model_snapshot *snapshot = *find(m, name);
+    if (!snapshot)
+        return -ENOENT;
+    if (strcmp(name, new_name) != 0 && *find(m, new_name))
+        return -EEXIST;
+    (void)snprintf(snapshot->name, sizeof(snapshot->name), "%s", new_name);
+    return 0;
+}
+
+int model_snapshot_drop(struct model *m, const char *name)
+{
+    struct model_snapshot **link = find(m, name);
+    if (!*link)
+        return -ENOENT;
+    remove_snapshot(link);
+    return 0;
+}
+
+uint64_t model_hash_snapshots(const struct model *m, uint64_t seed)
+{
+    for (const struct model_snapshot *s = m->snapshots; s; s = s->next)
+        seed = XXH3_64bits_withSeed(s->name, strlen(s->name), seed ^ s->hash);
+    return seed;
+}
+
+bool model_equal_snapshots(const struct model *a, const struct model *b, char why[MODEL_WHY_MAX])
+{
+    const struct model_snapshot *x = a->snapshots, *y = b->snapshots;
+    char reason[MODEL_WHY_MAX];
+    for (; x && y && strcmp(x->name, y->name) == 0; x = x->next, y = y->next) {
+        if (model_equal(x->tree, y->tree, reason))
+            continue;
+        (void)snprintf(why, MODEL_WHY_MAX, "snapshot %.60s: %.400s", x->name, reason);
+        return false;
+    }
+    if (x || y)
+        (void)snprintf(why, MODEL_WHY_MAX, "snapshot %.60s against %.60s", x ? x->name : "(none)",
+                       y ? y->name : "(none)");
+    return !x && !y;
+}
