@@ -39,7 +39,7 @@ struct eng_stats {
     uint64_t total_bytes; /* payload of all extents, live and dead, in all segments */
     uint64_t live_bytes;
     double fragmentation_ratio; /* (total + spent - live) / (total + spent); 0 when empty */
-    uint64_t memories;          /* regular files */
+    uint64_t memories;          /* regular files; also those that only snapshots show */
     uint64_t directories, other_inodes, orphans;
     uint64_t segments, segments_pending; /* pending: empty, waiting to be unlinked */
     uint64_t disk_bytes;                 /* segments and checkpoints, up to where they are used */

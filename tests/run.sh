@@ -205,7 +205,8 @@ reap() {
         echo "not ok - cleaning up: the test left a mount or a daemon behind" >>"$log"
     fi
     for file in "$dir"/sanitizer.*; do # what a daemon without a terminal had to say
-        [ -s "$file" ] || continue
+        # the leak sanitizer says so of a thread that ends while it looks, and goes on
+        grep -qv '^==[0-9]*==Unable to get registers from thread [0-9]*\.$' "$file" || continue
         cat "$file" >>"$log"
         echo "not ok - the daemon: $(grep -m1 -E 'ERROR: |runtime error: ' "$file" | cut -c 1-200)" >>"$log"
     done
@@ -322,7 +323,7 @@ run_unit() { # LABEL DIR PROGRAMS THAT ARE LEFT OUT...
 }
 
 run_scripts() { # LABEL FOLDER BUILD SCRIPTS THAT ARE LEFT OUT...
-    local label=$1 folder=$2 build=$3 script name limit=$((${T_COMPACT_LOOP:-0} * 300 + 400)) left_out
+    local label=$1 folder=$2 build=$3 script name limit=$((${T_COMPACT_LOOP:-0} * 300 + 600)) left_out
     shift 3
     left_out=" $* "
     [ "$MODE" != full ] || limit=3600
