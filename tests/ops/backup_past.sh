@@ -95,6 +95,22 @@ check "the store's log loses all that it had then" compacted
 check_equal "and backups go on" 0 "$(backup)"
 check_equal "nothing else is left in it" "" "$(find "$BK" -name '.engram*' ! -name .engram-past)"
 
+# ---- snapshots
+check "unmount" unmount_store "$MNT"
+check "a snapshot of the store" "$CTL" snapshot create "$STORE" first
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+for name in a b c; do written "$MNT" "$name"; done
+check_equal "a backup" 0 "$(backup)"
+check_equal "it has the snapshot" first "$("$CTL" snapshot list "$BK" | awk '{print $NF}')"
+check "one is made of the backup" "$CTL" snapshot create "$BK" second
+refused "with a snapshot of its own" "holds changes that the store does not have" "a b c d e f g next old"
+check_equal "once with --replace" 0 "$(backup --replace)"
+check "unmount" unmount_store "$MNT"
+check "the snapshot is dropped" "$CTL" snapshot drop "$STORE" first
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+check_equal "and backups go on" 0 "$(backup)"
+check_equal "it has none" "" "$("$CTL" snapshot list "$BK")"
+
 # ---- the store goes back
 check "unmount" unmount_store "$MNT"
 cp -a "$STORE" "$WORK/monday"
