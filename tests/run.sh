@@ -205,6 +205,7 @@ reap() {
         echo "not ok - cleaning up: the test left a mount or a daemon behind" >>"$log"
     fi
     for file in "$dir"/sanitizer.*; do # what a daemon without a terminal had to say
+        [ -s "$file" ] || continue
         # the leak sanitizer says so of a thread that ends while it looks, and goes on
         grep -qv '^==[0-9]*==Unable to get registers from thread [0-9]*\.$' "$file" || continue
         cat "$file" >>"$log"
