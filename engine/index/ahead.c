@@ -62,16 +62,6 @@ static void touch_content(const struct index *idx, const struct op *op)
         touch_range(idx, past_tail_owner(idx, inode), from, end);
 }
 
-/* All that is newer than a past state, of which one may be in any chunk. */
-static void touch_line(const struct index *idx, uint64_t number)
-{
-    const struct inode_rec *past = past_state(idx, number);
-    uint64_t left = idx->s.n_past;
-    past = past ? index_slot(idx, past_head(past)) : NULL;
-    while (past && past->past != ino_slot(number) && left--)
-        past = index_slot(idx, past->past);
-}
-
 static void touch_object(const struct index *idx, uint32_t handle)
 {
     touch(&idx->names.cells, handle);
@@ -82,6 +72,21 @@ static void touch_list(const struct index *idx, const struct inode_rec *inode)
     struct xattr_walk walk = {.next = inode ? inode->xattrs : 0};
     while (index_next_xattr(idx, &walk))
         ;
+}
+
+/* All that is newer than a past state, of which one may be in any chunk; where an older one gets its xattrs,
+ * theirs, too. */
+static void touch_line(const struct index *idx, uint64_t number)
+{
+    const struct inode_rec *past = past_state(idx, number), *at;
+    uint64_t left = idx->s.n_past + 1;
+    bool asks = past && past->xattrs && past->past;
+    for (at = past ? index_slot(idx, past_head(past)) : NULL; at && left--; at = index_slot(idx, at->past)) {
+        if (asks)
+            touch_list(idx, at);
+        if (at->past == ino_slot(number))
+            break;
+    }
 }
 
 /* Of an inode, or a past state, and of the past state that they may go to. */

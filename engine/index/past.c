@@ -203,8 +203,53 @@ void past_note_absent(struct index *idx, const struct inode_rec *head, const cha
         xattr_add(idx, newest, &rec, name, NULL);
 }
 
-/* All xattrs of a past state that is going: those that an older one lacks are its. */
-static int transfer_xattrs(struct index *idx, struct inode_rec *past, struct inode_rec *older, uint64_t seq)
+/* What an older state reads of that name from the states [newer, head] on: whether it is a value. */
+static bool newer_has(const struct index *idx, uint32_t newer, const struct inode_rec *past,
+                      const struct xattr_view *view)
+{
+    uint32_t slot = past_head(past);
+    const struct inode_rec *at = index_slot(idx, slot);
+    struct xattr_view found;
+    bool has = false;
+    for (uint64_t left = idx->s.n_past + 1; at && left > 0; left--) {
+        uint32_t x = index_find_xattr(idx, at, view->name, view->name_len);
+        if (x && index_xattr(idx, x, &found))
+            has = !found.is_absent;
+        if (slot == newer)
+            break;
+        at = index_slot(idx, slot = at->past);
+    }
+    return has;
+}
+
+/* The older state has a record of that name, which the one that goes had, too: that it was not there need
+ * not be said where nothing newer has it. Else such records would become ever more. */
+static int forget_absent(struct index *idx, struct inode_rec *older, const struct xattr_view *view,
+                         uint64_t seq)
+{
+    struct xattr_view own;
+    uint32_t before, has = index_find_xattr_behind(idx, older, view->name, view->name_len, &before);
+    if (!has || !index_xattr(idx, has, &own) || !own.is_absent || MUTANT(ABSENT_STAYS))
+        return 0;
+    xattr_take(idx, older, before, &own);
+    return free_past_xattr(idx, has, &own, seq);
+}
+
+/* One xattr of a past state that is going: it is the older state's if that lacks it. */
+static int transfer_xattr(struct index *idx, struct inode_rec *older, uint32_t x,
+                          const struct xattr_view *view, bool lacks, bool is_said, uint64_t seq)
+{
+    if (lacks && !MUTANT(THIN_FREES) && (!view->is_absent || is_said)) {
+        xattr_put(idx, older, x);
+        return 0;
+    }
+    int r = older && !lacks && !is_said ? forget_absent(idx, older, view, seq) : 0;
+    return r ? r : free_past_xattr(idx, x, view, seq);
+}
+
+/* All xattrs of a past state that is going, behind which comes `newer`. */
+static int transfer_xattrs(struct index *idx, struct inode_rec *past, struct inode_rec *older, uint32_t newer,
+                           uint64_t seq)
 {
     struct xattr_names names;
     struct xattr_view view;
@@ -221,10 +266,7 @@ static int transfer_xattrs(struct index *idx, struct inode_rec *past, struct ino
         bool lacks = older && (!xattr_names_may_have(&names, &view) ||
                                !index_find_xattr(idx, older, view.name, view.name_len));
         past->xattrs = view.next;
-        if (lacks && !MUTANT(THIN_FREES))
-            xattr_put(idx, older, x);
-        else
-            r = free_past_xattr(idx, x, &view, seq);
+        r = transfer_xattr(idx, older, x, &view, lacks, !older || newer_has(idx, newer, past, &view), seq);
     }
     return r;
 }
@@ -318,7 +360,7 @@ int past_drop(struct index *idx, const struct op *op, uint64_t seq)
     else if (op->off < end)
         r = extents_punch(idx, slot, op->off, end - op->off, seq);
     if (!r && !inode_n_extents(past))
-        r = transfer_xattrs(idx, past, older, seq);
+        r = transfer_xattrs(idx, past, older, newer, seq);
     return r || inode_n_extents(past) ? r : leave_line(idx, slot, newer);
 }
 

@@ -403,6 +403,68 @@ Test(keep, many_at_once)
         copy_free(&copies[i]);
 }
 
+/* ---- attributes that come and go ---------------------------------------------------------- */
+
+#define COME 24u
+#define CYCLES 9u
+
+static void each_attribute(uint64_t ino, unsigned cycle, bool comes)
+{
+    char name[24];
+    for (unsigned i = 0; i < COME; i++) {
+        (void)snprintf(name, sizeof name, "user.%u-%u", cycle, i);
+        if (comes)
+            xattr(ino, name, 5, cycle);
+        else
+            MUST(eng_removexattr(u.eng, ino, name) == 0);
+    }
+}
+
+static uint32_t oldest_has(uint64_t ino)
+{
+    const struct inode_rec *at = index_inode(&u.eng->idx, ino);
+    while (at->past)
+        at = index_slot(&u.eng->idx, at->past);
+    return index_count_xattrs(&u.eng->idx, at, XATTRS_MAX);
+}
+
+/* A snapshot that stays, and others that come and go, each with attributes of its own: that those were not
+ * there is not noted for ever. `n` of them are there at once. */
+static void come_and_go(uint64_t ino, unsigned n)
+{
+    struct copy stays = copied_snapshot(&u, "stays"), copies[CYCLES];
+    uint32_t most = 0;
+    set_attr(ino, ENG_SET_MODE, 0);
+    for (unsigned k = 0; k < CYCLES; k++) {
+        each_attribute(ino, k, true);
+        copies[k] = copied_snapshot(&u, (char[]){(char)('a' + k), 0});
+        each_attribute(ino, k, false);
+        if (k + 1 >= n) {
+            copy_free(&copies[k + 1 - n]);
+            MUST(eng_snapshot_drop(u.eng, (char[]){(char)('a' + k + 1 - n), 0}) == 0);
+        }
+        for (unsigned i = k + 2 > n ? k + 2 - n : 0; i <= k; i++)
+            copy_compare(&u, &copies[i]);
+        copy_compare(&u, &stays);
+        most = MAX_OF(most, oldest_has(ino));
+    }
+    cr_assert_leq(most, (n + 1) * COME);
+    for (unsigned i = CYCLES + 1 - n; i < CYCLES; i++)
+        copy_free(&copies[i]);
+    compare_after_all(&stays, 1);
+    copy_free(&stays);
+}
+
+Test(keep, attributes_that_come_and_go)
+{
+    come_and_go(unit_file(&u, "f", 100, 1), 1);
+}
+
+Test(keep, attributes_that_come_and_go_in_a_longer_line)
+{
+    come_and_go(unit_file(&u, "f", 100, 1), 3);
+}
+
 /* ---- anything ---------------------------------------------------------------------------- */
 
 #define STEPS 1500u
