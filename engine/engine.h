@@ -530,14 +530,16 @@ struct eng_snapshot {
  * Makes a snapshot of all that calls have changed that returned before. When this returns 0 it is durable,
  * and so is all that it shows. It costs one batch; what is changed afterwards keeps its state of then once:
  * room for a record, and for the content that is replaced, which neither removing nor compacting gives back
- * before the snapshot is dropped. With the first one the store becomes one that programs which know nothing
- * of snapshots refuse, for good. ret_batch may be NULL. -EEXIST: there is one of that name; -EBUSY: the first
- * one, while the store is held (eng_hold()). After an error of the medium it may be there, not durable. */
+ * before the snapshot is dropped: on a full disk removing it is -ENOSPC. With the first one the store becomes
+ * one that programs which know nothing of snapshots refuse, for good. ret_batch may be NULL. -EEXIST: there
+ * is one of that name; -EBUSY: the first one, while the store is held (eng_hold()). After an error of the
+ * medium it may be there, not durable. */
 ENG_API int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch);
 /* -ENOENT: there is none called `name`; -EEXIST: there is one called `new_name`. Durable as any change. */
 ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *new_name);
 /* The snapshot goes. What it alone shows is freed in the background (ENG_JOB_HISTORY), with no_background
- * before this returns. -ENOENT. Durable as any change. */
+ * before this returns, or as far as a full disk lets it, and the log says so. -ENOENT. Durable as any change.
+ */
 ENG_API int eng_snapshot_drop(struct eng *eng, const char *name);
 /* Calls emit, under no lock, for each snapshot that there was at one moment, oldest first, until it returns
  * non-zero, which is then returned. */

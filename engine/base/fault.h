@@ -294,6 +294,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SNAPSHOT_UNSEEN)    /* a state that a snapshot sees is not kept when it ends */                        \
     M(REPLACED_UNSEEN)    /* a state in which a past name of its inode ended is not kept */                  \
     M(KEEP_UNLOGGED)      /* I12: a recovery does not learn which states were kept */                        \
+    M(KEPT_USES)          /* a removal that a snapshot keeps may use of the reserve what any other may */    \
     M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \

@@ -179,8 +179,8 @@ static enum reserve_use op_use(const struct eng *eng, const struct txn *txn, con
     if (op->type == OP_XATTR_DEL || (op->type == OP_SNAPSHOT_NAME && !op->name_len))
         return RESERVE_SOME;
     bool cuts = op->type == OP_UNLINK || op->type == OP_TRUNCATE || op->type == OP_PUNCH;
-    if (cuts && (op->flags & OP_KEPT || keep_has(txn, op->ino))) /* nothing is freed, and but once */
-        return op->type != OP_TRUNCATE || (inode && op->len < inode->size) ? RESERVE_SOME : RESERVE_NONE;
+    if (cuts && (op->flags & OP_KEPT || keep_has(txn, op->ino)) && !MUTANT(KEPT_USES))
+        return RESERVE_NONE; /* it frees nothing, and who drops the snapshot needs that room */
     if (op->type == OP_UNLINK)
         return inode && inode->nlink == 1 && inode_bytes(inode) >= BLOCK_SIZE ? RESERVE_MOST : RESERVE_SOME;
     if (inode && op->type == OP_PUNCH &&

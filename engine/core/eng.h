@@ -116,6 +116,7 @@ struct eng {
     struct maintenance *maintenance;
     /* From when on (mono_ns()) the job `history` is to look for what no snapshot sees; 0: it need not. */
     _Atomic uint64_t sweep_at;
+    _Atomic int sweep_error; /* of its last run, which was told */
     struct workers *workers; /* NULL until the store is open */
     uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */

@@ -347,6 +347,12 @@ int history_run(struct eng *eng, struct job *job)
         atomic_store_explicit(&eng->sweep_at, 0, memory_order_release);
         r = sweep(eng, job);
     } while (!r && history_is_due(eng));
+    if (r && r != -ECANCELED && atomic_exchange(&eng->sweep_error, r) != r)
+        report_line(&eng->report, ENG_LOG_WARNING,
+                    "what dropped snapshots have shown is not given back yet: %s; it is tried again",
+                    strerror(-r));
+    if (!r)
+        atomic_store(&eng->sweep_error, 0);
     if (r) /* later, from where it was */
         atomic_store_explicit(&eng->sweep_at, mono_ns() + MARKS_RETRY_NS, memory_order_release);
     return r;

@@ -80,6 +80,7 @@ static void print_estimate(const json_t *o, bool json)
 static int compact_store(struct target *t, bool json)
 {
     struct eng_job_report r;
+    (void)background_job(t->eng, ENG_JOB_HISTORY); /* what a drop of a snapshot that was killed has left */
     int error = background_job(t->eng, ENG_JOB_COMPACT), e = eng_job_status(t->eng, ENG_JOB_COMPACT, &r);
     if (!e && r.state == ENG_JOB_IDLE)
         e = error; /* it did not even start */
