@@ -118,8 +118,9 @@ static bool is_of_medium(int error)
     return error == EIO || error == ENODATA || error == EUCLEAN;
 }
 
-/* Whether the operation needs calls of that kind; all others must not be kept from anything by them. */
-static bool may_fail(enum sim_call call, enum op_kind kind)
+/* Whether the operation needs calls of that kind; all others must not be kept from anything by them. `kept`:
+ * there are snapshots, of what they show removing gives no room. */
+static bool may_fail(enum sim_call call, enum op_kind kind, bool kept)
 {
     const uint32_t asks = 1u << OP_FSYNC | 1u << OP_SYNC | 1u << OP_REF | 1u << OP_FORGET | 1u << OP_RECLAIM |
                           1u << OP_ACCESS | 1u << OP_SCRUB;
@@ -128,7 +129,8 @@ static bool may_fail(enum sim_call call, enum op_kind kind)
         may |= 1u << OP_WRITE | 1u << OP_APPEND | 1u << OP_TRUNCATE | 1u << OP_WRITE_REF | 1u << OP_FORGET |
                1u << OP_SCRUB;
     else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
-        may = ~(asks | 1u << OP_UNLINK | 1u << OP_RMDIR | 1u << OP_REMOVEXATTR | 1u << OP_REOPEN);
+        may = ~(asks | (kept ? 0 : 1u << OP_UNLINK | 1u << OP_RMDIR) | 1u << OP_REMOVEXATTR |
+                1u << OP_REOPEN | 1u << OP_SNAPSHOT_DROP);
     else if (call == SIM_LIST)
         may |= 1u << OP_SCRUB;
     else if (call == SIM_PWRITEV || call == SIM_CREATE || call == SIM_ALLOCATE)

@@ -94,7 +94,7 @@ static bool is_refusal(const struct run *run, enum op_kind kind, int r)
         return may_stay(run->fault) && (r == -EROFS || r == -EIO);
     if (waits(run))
         return false;
-    if (!may_fail(run->fault->call, kind))
+    if (!may_fail(run->fault->call, kind, model_has_snapshots(run->m)))
         return false;
     /* what cannot be read counts as bytes that are wrong, but not for want of something else */
     if (kind == OP_REOPEN && r == -EBADMSG && reads(run->fault->call) && is_of_medium(run->fault->error))

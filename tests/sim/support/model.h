@@ -48,6 +48,7 @@ int model_set_mtime(struct model *m, const char *path, int64_t mtime);
 int model_snapshot(struct model *m, const char *name);
 int model_snapshot_rename(struct model *m, const char *name, const char *new_name);
 int model_snapshot_drop(struct model *m, const char *name);
+bool model_has_snapshots(const struct model *m);
 
 /* What is there; -ENOENT, -ENOTDIR. ret_size may be NULL. */
 int model_stat(const struct model *m, const char *path, uint32_t *ret_mode, uint64_t *ret_size);

@@ -75,6 +75,11 @@ int model_snapshot_drop(struct model *m, const char *name)
     return 0;
 }
 
+bool model_has_snapshots(const struct model *m)
+{
+    return m->snapshots != NULL;
+}
+
 uint64_t model_hash_snapshots(const struct model *m, uint64_t seed)
 {
     for (const struct model_snapshot *s = m->snapshots; s; s = s->next)
