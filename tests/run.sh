@@ -421,7 +421,7 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
     -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
     # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
     # and those that take longest under them are for `full`
-    long=(test_holes test_full_disk test_slices test_gather)
+    long=(test_holes test_full_disk test_full_past test_slices test_gather)
     [ "$MODE" != full ] || long=()
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan "${long[@]}"
     run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo more || echo sample)" "${NORANDOM[@]}"
