@@ -538,8 +538,8 @@ ENG_API int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret
 /* -ENOENT: there is none called `name`; -EEXIST: there is one called `new_name`. Durable as any change. */
 ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *new_name);
 /* The snapshot goes. What it alone shows is freed in the background (ENG_JOB_HISTORY), with no_background
- * before this returns, or as far as a full disk lets it, and the log says so. -ENOENT. Durable as any change.
- */
+ * before this returns; what a full disk does not let go, later, and the log says so. -ENOENT. Durable as any
+ * change. */
 ENG_API int eng_snapshot_drop(struct eng *eng, const char *name);
 /* Calls emit, under no lock, for each snapshot that there was at one moment, oldest first, until it returns
  * non-zero, which is then returned. */
