@@ -23,18 +23,18 @@ one() { # PROGRAM TEST SECONDS: its exit status. A test of Criterion that takes 
     return "${PIPESTATUS[0]}"
 }
 
-# Whether the test fails without the protection; one that was ended, since its time was over, has noticed nothing, nor
-# has a program that does not know the mutant (99: MUTANT_UNKNOWN in engine/base/fault.h). Where real threads have to
-# meet they may miss each other, more often on a busy machine: `everything` gets ten runs, a compaction beside its
-# installer (50 ms) a hundred.
-notices() { # MUTANT PROGRAM TEST
-    local tries=1 i
+# Whether the test fails without the protection, or never ends: the test gets five times as long as with the protection,
+# and ten seconds. A program that was ended, since its time was over, has noticed nothing, nor has one that does not know
+# the mutant (99: MUTANT_UNKNOWN in engine/base/fault.h). Where real threads have to meet they may miss each other, more
+# often on a busy machine: `everything` gets ten runs, a compaction beside its installer (50 ms) a hundred.
+notices() { # MUTANT PROGRAM TEST SECONDS
+    local tries=1 i limit=$((10 + 5 * $4))
     case "$2 $3" in
     everything*) tries=10 ;;
     *compact-beside*) tries=100 ;;
     esac
     for ((i = 0; i < tries; i++)); do
-        ENG_MUTANT=$1 one "$2" "$3" 30
+        ENG_MUTANT=$1 one "$2" "$3" "$limit"
         case $? in 0 | 99 | 124 | 137) ;; *) return 0 ;; esac
     done
     return 1
@@ -54,7 +54,7 @@ while read -r mutant program test; do
     elif ! one "$program" "$test" 150; then
         echo "not ok - mutant $mutant: $test fails with the protection in place"
         failed=$((failed + 1))
-    elif ! notices "$mutant" "$program" "$test"; then
+    elif ! notices "$mutant" "$program" "$test" $((SECONDS - began)); then
         echo "not ok - mutant $mutant: $test does not notice"
         failed=$((failed + 1))
     else

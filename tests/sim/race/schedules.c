@@ -6,7 +6,9 @@
  * (must_wait()); those interleave all the same. Results and the state in the end must be those of the model
  * for one of the two orders, also after opening again. And while the first is stopped and the second has
  * ended, the power fails in each way on a copy of the disk: what opens there is a state that one of the two,
- * or both, or none, have made, with the second in it if only the process died or it was a sync.
+ * or both, or none, have made, with the second in it if only the process died or it was a sync. With
+ * ENGRAM_TEST_MODE=quick the power stays: what opens there is opened by one thread alone, which the thread
+ * sanitizer takes most of its time for.
  *
  *   schedules [FIRST [SECOND]]     only these; prints a line for each with -v */
 #include "admin.h"
@@ -123,7 +125,7 @@ static const struct stop {
 };
 #define N_STOPS (sizeof(stops) / sizeof(stops[0]))
 
-static bool verbose;
+static bool verbose, power_fails;
 static uint64_t n_passed, n_failed;
 
 /* Pairs in which the second waits until the first goes on, and why that is right. */
@@ -502,7 +504,7 @@ static const char *interleave(const struct stop *stop, struct side *first, struc
                        second->act->name);
         die(why);
     }
-    if (met && !waits)
+    if (met && !waits && power_fails)
         ok = survives(w, first, second, why);
     release();
     if (!wait_for(&first->ended, &first->ended) || !wait_for(&second->ended, &second->ended))
@@ -547,6 +549,8 @@ static const struct act *act_of(const char *name)
 
 int main(int argc, char **argv)
 {
+    const char *mode = getenv("ENGRAM_TEST_MODE");
+    power_fails = !mode || strcmp(mode, "quick") != 0;
     is_bystander = true;
     const char *want[2] = {NULL, NULL};
     size_t n_want = 0;
