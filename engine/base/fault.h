@@ -313,6 +313,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(ABSENT_STAYS)           /* that it was not there is noted for ever, though it has come and gone */     \
     M(UNSEEN_STAYS)           /* what is written to a removed file stays as long as a snapshot shows that */ \
     M(NAMELESS_KEPT)          /* a snapshot keeps the state of a removed file that is still open */          \
+    M(FREES_UNGATED)          /* a job that is cancelled frees all orphans first */                          \
+    M(CLOSE_FREES_ALL)        /* who closes a store waits until all orphans are freed */                     \
+    M(HOUSE_FREES_ALL)        /* and until the housekeeper has freed them */                                 \
     M(HOLES_STAY)             /* a hole is noted for ever, though what it hides has come and gone */         \
     M(TAIL_IS_DEAD)           /* what a truncation has left is no past state's */                            \
     M(TAIL_IS_LIVE)           /* where a file has grown again a past state reads what it has now */          \

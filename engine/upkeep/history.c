@@ -334,7 +334,7 @@ static int sweep(struct eng *eng, struct job *job)
     if (!r && !none)
         r = drop_states(&s, &last);
     if (!r)
-        r = commit_orphans(eng);
+        r = commit_orphans_of(eng, job);
     free(s.snapshots);
     free(s.plan);
     return r;

@@ -2,6 +2,7 @@
  * workers.c - see workers.h and docs/LOCKING.md. */
 #include "upkeep/workers.h"
 
+#include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
@@ -97,6 +98,23 @@ static void sync_echo(struct eng *eng)
         (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
 }
 
+static bool is_stopping(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->wake.lock);
+    bool stop = eng->workers->stop && !MUTANT(HOUSE_FREES_ALL);
+    pthread_mutex_unlock(&eng->wake.lock);
+    return stop;
+}
+
+/* As eng_sync(), but who closes the store does not wait for all of them. */
+static int free_orphans(struct eng *eng)
+{
+    int r = 0;
+    while (!r && orphans_queued(eng) && !is_stopping(eng))
+        r = commit_next_orphans(eng);
+    return flush_log(eng); /* a full disk keeps them */
+}
+
 /* What is due besides commits, and after one. */
 static int keep_house(struct eng *eng, bool committed)
 {
@@ -109,7 +127,7 @@ static int keep_house(struct eng *eng, bool committed)
         return 0;
     }
     if (committed && orphans_queued(eng))
-        r = eng_sync(eng);
+        r = free_orphans(eng);
     if (!r && echo_wants_flush(&eng->log.echo))
         r = flush_log(eng);
     if (committed)
@@ -250,11 +268,11 @@ void workers_free(struct eng *eng)
     struct workers *w = eng->workers;
     if (!w)
         return;
-    runner_stop(eng);
     pthread_mutex_lock(&eng->wake.lock);
     w->stop = true;
     pthread_cond_broadcast(&eng->wake.cond);
     pthread_mutex_unlock(&eng->wake.lock);
+    runner_stop(eng);
     if (w->has_committer)
         pthread_join(w->committer, NULL);
     if (w->has_housekeeper)
