@@ -311,6 +311,13 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(HOLE_UNMARKED)          /* what was a hole when a state ended is as it was filled later */             \
     M(ABSENT_UNMARKED)        /* an xattr that was not there when a state ended is as it was set later */    \
     M(ABSENT_STAYS)           /* that it was not there is noted for ever, though it has come and gone */     \
+    M(UNSEEN_STAYS)           /* what is written to a removed file stays as long as a snapshot shows that */ \
+    M(NAMELESS_KEPT)          /* a snapshot keeps the state of a removed file that is still open */          \
+    M(FREES_UNGATED)          /* a job that is cancelled frees all orphans first */                          \
+    M(CLOSE_FREES_ALL)        /* who closes a store waits until all orphans are freed */                     \
+    M(HOUSE_FREES_ALL)        /* and until the housekeeper has freed them */                                 \
+    M(SWEEP_UNCALLED)         /* a job `history` that failed is not tried again unless something happens */  \
+    M(HOLES_STAY)             /* a hole is noted for ever, though what it hides has come and gone */         \
     M(TAIL_IS_DEAD)           /* what a truncation has left is no past state's */                            \
     M(TAIL_IS_LIVE)           /* where a file has grown again a past state reads what it has now */          \
     M(THIN_FREES)             /* what a dropped past state has is freed, whatever an older one reads */      \

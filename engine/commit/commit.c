@@ -360,6 +360,24 @@ void commit_some_orphans(struct eng *eng)
     (void)free_orphans(eng, MUTANT(LOOK_FREES_ALL) ? UINT_MAX : LOOK_BATCHES);
 }
 
+int commit_next_orphans(struct eng *eng)
+{
+    return free_orphans(eng, 1);
+}
+
+int commit_orphans_of(struct eng *eng, struct job *job)
+{
+    uint64_t last = 0;
+    int r = 0;
+    while (!r && orphans_queued(eng)) {
+        r = free_orphans(eng, 1);
+        job_yield(&last);
+        if (!r && !MUTANT(FREES_UNGATED))
+            r = job_gate(job, 0);
+    }
+    return r;
+}
+
 int commit_tail(struct eng *eng, uint64_t ino)
 {
     bool more = true;

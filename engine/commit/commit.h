@@ -5,6 +5,7 @@
 #ifndef ENGRAMFS_COMMIT_H
 #define ENGRAMFS_COMMIT_H
 
+#include "base/job.h"
 #include "core/eng.h"
 
 /* Locks log.lock for a mutation. -EROFS; -EIO: the index is damaged. */
@@ -22,8 +23,12 @@ void commit_seals_locked(struct eng *eng);
 int commit_mark(struct eng *eng);
 /* Frees the queued orphans now. */
 int commit_orphans(struct eng *eng);
-/* The same, for who only looks: some batches of them, and the others come later. */
+/* The same, for who only looks, or closes the store: some batches of them, and the others come later. */
 void commit_some_orphans(struct eng *eng);
+/* The same for a job, which may be paused or cancelled between two batches. -ECANCELED. */
+int commit_orphans_of(struct eng *eng, struct job *job);
+/* One batch of them. */
+int commit_next_orphans(struct eng *eng);
 /* Frees the file's tail now, a slice at a time; others have their turn in between. What an error leaves is
  * for whoever truncated the file to queue: once, and not each who finds it in the way. */
 int commit_tail(struct eng *eng, uint64_t ino);

@@ -229,6 +229,9 @@ static enum eng_change_kind kind_of(const struct op *op)
             return 0; /* only its place is another */
         return ENG_CHANGE_CONTENT;
     case OP_TRUNCATE:
+        if (op->flags & OP_SAME)
+            return 0; /* of what nothing shows */
+        return ENG_CHANGE_CONTENT;
     case OP_EXTENT:
         return ENG_CHANGE_CONTENT;
     case OP_XATTR_DEL:

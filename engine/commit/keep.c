@@ -5,7 +5,8 @@
  * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
  * what that one's end has changed, its link count above all. A name is kept if a snapshot sees it.
  *
- * What nothing leads to is no memory any more: of an orphan nothing is kept. */
+ * What nothing leads to is no memory any more: of an orphan nothing is kept, and of what past names alone
+ * keep no state that began behind the last of these, whatever snapshots have come since. */
 #include "commit/keep.h"
 
 #include "core/views.h"
@@ -35,12 +36,13 @@ static bool is_kept(const struct keeping *k, const struct inode_rec *inode, bool
 {
     const struct index *idx = k->idx;
     uint64_t begin = past_head_begin(idx, inode);
-    const struct past_name_rec *newest = ends ? index_past_name(idx, inode->past_name) : NULL;
-    if (index_is_orphan(idx, inode))
+    const struct past_name_rec *newest = index_past_name(idx, inode->past_name);
+    bool has_ended = newest && newest->end >= begin;
+    if (index_is_orphan(idx, inode) || (!inode->nlink && !has_ended && !MUTANT(NAMELESS_KEPT)))
         return false;
     if (is_seen(k, begin) && !MUTANT(SNAPSHOT_UNSEEN))
         return true;
-    return newest && newest->end >= begin && !MUTANT(REPLACED_UNSEEN);
+    return ends && has_ended && !MUTANT(REPLACED_UNSEEN);
 }
 
 /* Each inode is decided once, or once more where its state ends and only its links have changed before. */

@@ -5,6 +5,7 @@
 #include "core/reserve.h"
 #include "index/extents.h"
 #include "index/past_names.h"
+#include "index/past_state.h"
 
 #define ORPHANS_PER_BATCH 64u
 #define RING_MIN 64u
@@ -68,6 +69,21 @@ void orphans_add(struct eng *eng, uint64_t ino)
     pthread_mutex_unlock(&o->lock);
 }
 
+/* Whether nothing shows the present state, of an inode that past names alone keep: it began when the last of
+ * these had ended. */
+static bool is_unseen(const struct index *idx, const struct inode_rec *inode)
+{
+    const struct past_name_rec *newest = inode->nlink ? NULL : index_past_name(idx, inode->past_name);
+    return newest && !(inode->flags & INODE_PAST) && past_head_begin(idx, inode) > newest->end &&
+           !MUTANT(UNSEEN_STAYS);
+}
+
+bool orphans_frees(const struct index *idx, const struct inode_rec *inode)
+{
+    return index_is_orphan(idx, inode) ||
+           ((inode->xattrs || inode_n_extents(inode)) && is_unseen(idx, inode));
+}
+
 #define FIND_SLICE 4096u
 
 void orphans_find(struct eng *eng)
@@ -78,7 +94,7 @@ void orphans_find(struct eng *eng)
         uint32_t used = eng->idx.inodes.used, end = MIN_OF(used, slot + FIND_SLICE);
         for (; slot < end; slot++) {
             const struct inode_rec *inode = index_slot(&eng->idx, slot);
-            if (inode && (index_is_orphan(&eng->idx, inode) || (inode->flags & INODE_TAIL)))
+            if (inode && (orphans_frees(&eng->idx, inode) || (inode->flags & INODE_TAIL)))
                 orphans_add(eng, index_ino(inode, slot));
         }
         more = slot < used;
@@ -168,7 +184,7 @@ static int stage_xattrs(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t
         struct op *op = txn_op(txn, OP_XATTR_DEL);
         if (!op)
             return -ENOMEM;
-        op->flags = OP_LATER;
+        op->flags = OP_LATER | (inode->past ? OP_SAME : 0);
         op->ino = ino;
         op->time = inode->ctime;
         op->name = walk.xattr.name; /* in the index, which does not change before the commit */
@@ -265,6 +281,31 @@ static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)
     return r;
 }
 
+/* Something of an inode's present state, which nothing shows: what a past state reads of it goes there, and
+ * the rest is freed. No state ends by that. */
+static int stage_unseen(struct eng *eng, struct txn *txn, uint64_t ino)
+{
+    const struct inode_rec *inode = index_inode(&eng->idx, ino);
+    uint32_t left = slice_left(eng, txn), n = inode_n_extents(inode);
+    bool more;
+    if (inode->flags & INODE_TAIL) /* before the size may fall */
+        return orphans_stage_tail(eng, txn, ino, &more);
+    if (!left)
+        return 0;
+    if (!n)
+        return stage_xattrs(eng, txn, ino, left / (1 + eng_apart(eng)));
+    struct op *op = txn_op(txn, OP_TRUNCATE);
+    if (!op)
+        return -ENOMEM;
+    op->flags = inode->past ? OP_SAME : 0;
+    if (n > left)
+        op->flags |= OP_LATER;
+    op->ino = ino;
+    op->time = inode->mtime;
+    txn->n_freed += MIN_OF(n, left); /* later, it has batches for itself */
+    return 0;
+}
+
 /* Adds the freeing of one queued inode, after others from op `first` on; *ret_more: it is not done then. */
 static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t ino, bool *ret_more)
 {
@@ -272,8 +313,13 @@ static int stage_one(struct eng *eng, struct txn *txn, size_t first, uint64_t in
     *ret_more = false;
     if (!inode || txn_frees(txn, first, ino))
         return 0;
-    if (!index_is_orphan(&eng->idx, inode) || index_refs(&eng->idx, ino_slot(ino)))
+    bool is_open = index_refs(&eng->idx, ino_slot(ino));
+    if (is_open || !orphans_frees(&eng->idx, inode))
         return orphans_stage_tail(eng, txn, ino, ret_more);
+    if (!index_is_orphan(&eng->idx, inode)) {
+        *ret_more = true;
+        return stage_unseen(eng, txn, ino);
+    }
     if (S_ISDIR(inode->mode) && index_has_past_names(&eng->idx, ino_slot(ino))) {
         *ret_more = true;
         return stage_past_names(eng, txn, ino);
@@ -330,7 +376,7 @@ void orphans_after(struct eng *eng, const struct txn *txn)
     for (size_t i = 0; i < txn->n_ops; i++) {
         const struct op *op = &txn->ops[i];
         const struct inode_rec *inode = op->type == OP_DROP_NAME ? index_inode(&eng->idx, op->ino) : NULL;
-        if (inode && index_is_orphan(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(op->ino)))
+        if (inode && orphans_frees(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(op->ino)))
             orphans_add(eng, op->ino);
     }
 }

@@ -21,6 +21,15 @@ int eng_sync(struct eng *eng)
     return flush_all(eng);
 }
 
+int sync_some(struct eng *eng)
+{
+    if (!is_read_only(eng) && MUTANT(CLOSE_FREES_ALL))
+        (void)commit_orphans(eng);
+    else if (!is_read_only(eng))
+        commit_some_orphans(eng);
+    return flush_all(eng);
+}
+
 int eng_fsync(struct eng *eng, uint64_t ino)
 {
     (void)ino; /* there is one log: all of it becomes durable */

@@ -48,6 +48,40 @@ static void touch_range(const struct index *idx, uint32_t slot, uint64_t from, u
     touch_key(&idx->extents, (struct bkey){slot, end});
 }
 
+struct hidden {
+    const struct index *idx;
+    uint32_t slot; /* of the past state that has the hole */
+};
+
+/* All that is newer than a hole, which may hide nothing else. */
+static int touch_hidden(void *arg, uint64_t off, const struct locator *loc)
+{
+    const struct hidden *h = arg;
+    const struct inode_rec *past = index_slot(h->idx, h->slot), *at;
+    uint64_t left = h->idx->s.n_past + 1;
+    for (uint32_t slot = past && !loc->seg ? past_head(past) : h->slot; slot != h->slot && left--;
+         slot = at->past) {
+        at = index_slot(h->idx, slot);
+        if (!at)
+            break;
+        touch_range(h->idx, slot, off, off + loc->len);
+    }
+    return 0;
+}
+
+/* What goes there to a past state, and holes of either in the range. */
+static void touch_older(const struct index *idx, uint32_t slot, uint32_t older, uint64_t from, uint64_t end)
+{
+    struct hidden of_older = {idx, older}, own = {idx, slot};
+    const struct inode_rec *inode = index_slot(idx, slot);
+    if (!older || !index_slot(idx, older))
+        return;
+    touch_range(idx, older, from, end);
+    (void)extents_scan_into(idx, older, from, end, touch_hidden, &of_older);
+    if (inode && inode->flags & INODE_PAST)
+        (void)extents_scan_into(idx, slot, from, end, touch_hidden, &own);
+}
+
 static void touch_content(const struct index *idx, const struct op *op)
 {
     uint32_t slot = ino_slot(op->type == OP_DROP ? op->past : op->ino);
@@ -56,10 +90,10 @@ static void touch_content(const struct index *idx, const struct op *op)
     index_op_range(idx, op, &from, &end);
     touch_next(&idx->extents.nodes);
     touch_range(idx, slot, from, end);
-    if (inode && inode->past && index_slot(idx, inode->past))
-        touch_range(idx, inode->past, from, end);
+    if (inode)
+        touch_older(idx, slot, inode->past, from, end);
     if (inode && inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
-        touch_range(idx, past_tail_owner(idx, inode), from, end);
+        touch_older(idx, slot, past_tail_owner(idx, inode), from, end);
 }
 
 static void touch_object(const struct index *idx, uint32_t handle)

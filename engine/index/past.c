@@ -3,6 +3,7 @@
 #include "index/past.h"
 
 #include "index/extents.h"
+#include "index/past_read.h"
 #include "index/xattr_list.h"
 
 #include "base/fault.h"
@@ -40,6 +41,25 @@ static int note_holes(struct index *idx, uint32_t slot, uint64_t off, uint64_t e
     return 0;
 }
 
+/* Whether what is newer has anything where the past state has a hole, or would get one: else nobody needs it.
+ * Without memory it stays, which shows the same. */
+static int hole_hides(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    int r = MUTANT(HOLES_STAY) ? 1 : past_hides(idx, slot, off, end);
+    if (r == -ENOMEM)
+        return 1;
+    return r < 0 ? -EBADMSG : r;
+}
+
+/* Below the hole something went: if that was the last, so does the hole, else what comes and goes in a file
+ * would become ever more of them in a state that stays. It goes whole, so that none is cut in two. */
+static int forget_hole(struct index *idx, uint32_t slot, uint64_t off, const struct locator *hole,
+                       uint64_t seq)
+{
+    int r = hole_hides(idx, slot, off, off + hole->len);
+    return r ? MIN_OF(r, 0) : extents_punch(idx, slot, off, hole->len, seq);
+}
+
 /* ---- from one state to an older one ----------------------------------------------- */
 
 /* What goes from an inode to a past state, as far as that has no entry there and reads what is newer; the
@@ -71,12 +91,16 @@ static int transfer_part(const struct transfer *t, uint64_t at, const struct loc
         return r;
     if (!r && has <= off) {
         *end = MIN_OF(*end, has + other.len);
-        return extents_take_part(t->idx, t->from, at, loc, off, *end, t->seq);
+        r = extents_take_part(t->idx, t->from, at, loc, off, *end, t->seq);
+        return r || t->holes || other.seg ? r : forget_hole(t->idx, t->to, has, &other, t->seq);
     }
     *end = r ? *end : MIN_OF(*end, has);
     struct locator part = locator_part(loc, off - at, *end - off);
     r = extents_take_part(t->idx, t->from, at, loc, off, *end, 0); /* nothing died */
-    return r ? r : extents_put(t->idx, t->to, off, &part);
+    if (r)
+        return r;
+    r = part.seg ? 1 : hole_hides(t->idx, t->to, off, *end);
+    return r <= 0 ? r : extents_put(t->idx, t->to, off, &part);
 }
 
 static int transfer(const struct transfer *t, uint64_t off, uint64_t end)

@@ -151,7 +151,28 @@ struct reading {
     struct past_piece *pieces;
     size_t n, max;
     bool is_full;
+    bool newer_only; /* what the state itself has is passed over */
 };
+
+static void reading_begin(struct reading *rd, const struct index *idx, struct past_piece *pieces, size_t max)
+{
+    rd->idx = idx;
+    rd->open = &rd->spans[0];
+    rd->left = &rd->spans[1];
+    rd->pieces = pieces;
+    rd->n = 0;
+    rd->max = max;
+    rd->is_full = rd->newer_only = false;
+}
+
+/* [off, end) is open. */
+static void reading_open(struct reading *rd, uint64_t off, uint64_t end)
+{
+    rd->is_full = false;
+    rd->n = 0;
+    rd->open->n = 1;
+    rd->open->at[0] = (struct span){off, end};
+}
 
 static void leave(struct reading *rd, uint64_t off, uint64_t end)
 {
@@ -257,7 +278,7 @@ static int read_line(struct reading *rd, const struct line *line)
     int r = 0;
     for (size_t k = line->n; k-- > 0 && rd->open->n && !r && !rd->is_full;) {
         const struct inode_rec *at = index_slot(rd->idx, line->slots[k]);
-        r = read_from(rd, line->slots[k]);
+        r = rd->newer_only && k == line->n - 1 ? 0 : read_from(rd, line->slots[k]);
         if (MUTANT(WRONG_NEIGHBOUR))
             k = 0;
         const struct inode_rec *newer = line_at(rd->idx, line, k);
@@ -283,18 +304,15 @@ static int by_offset(const void *a, const void *b)
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end)
 {
-    struct reading rd = {
-        .idx = idx, .open = &rd.spans[0], .left = &rd.spans[1], .pieces = pieces, .max = max};
+    struct reading rd;
     struct line line;
     int r = line_to(idx, slot, &line);
+    reading_begin(&rd, idx, pieces, max);
     end = r ? off : MIN_OF(end, index_slot(idx, slot)->size);
     if (!r && off < end && S_ISREG(index_slot(idx, slot)->mode)) {
         do { /* in a smaller range there are fewer */
             end = rd.is_full ? off + (end - off) / 2 : end;
-            rd.is_full = false;
-            rd.n = 0;
-            rd.open->n = 1;
-            rd.open->at[0] = (struct span){off, end};
+            reading_open(&rd, off, end);
             r = read_line(&rd, &line);
         } while (!r && rd.is_full);
         qsort(pieces, rd.n, sizeof *pieces, by_offset);
@@ -303,6 +321,26 @@ int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end
     *ret_n = r ? 0 : rd.n;
     *ret_end = MAX_OF(off, end);
     return r;
+}
+
+int past_hides(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    struct past_piece first;
+    struct reading rd;
+    struct line line;
+    int r = line_to(idx, slot, &line);
+    reading_begin(&rd, idx, &first, 1);
+    rd.newer_only = true;
+    end = r ? off : MIN_OF(end, index_slot(idx, slot)->size);
+    for (uint64_t stop = end; off < end && !r && !rd.n;) {
+        reading_open(&rd, off, stop);
+        r = read_line(&rd, &line);
+        bool again = rd.is_full && !rd.n; /* with fewer that are open at once */
+        off = again ? off : stop;
+        stop = again ? off + (stop - off) / 2 : end;
+    }
+    line_free(&line);
+    return r ? r : rd.n > 0;
 }
 
 int past_seek(const struct index *idx, uint32_t slot, uint64_t end, bool hole, uint64_t *at, bool *ret_found)

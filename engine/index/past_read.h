@@ -6,7 +6,7 @@
 #ifndef ENGRAMFS_PAST_READ_H
 #define ENGRAMFS_PAST_READ_H
 
-#include "index/past.h"
+#include "index/past_state.h"
 
 /* The state that the inode in slot `head` was in after batch `at`: that slot, or the one of a past state; 0:
  * none is kept, or it was not there yet. */
@@ -22,6 +22,10 @@ struct past_piece {
  * more; -ENOMEM, -EBADMSG. */
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end);
+
+/* Whether what is newer than the past state has content in [off, end), as that would read it had it no entry
+ * there: 1, 0; -ESTALE, -ENOMEM, -EBADMSG. */
+int past_hides(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end);
 
 /* Looks from *at on for the first content of a past state before `end`, or with `hole` for the first byte of
  * none; true in *ret_found: that is *at. Else *at has moved on, perhaps to `end`. */

@@ -2,6 +2,7 @@
  * open.c - opening and closing a store: each room makes its part, and frees it. */
 #include "commit/atimes.h"
 #include "commit/feed.h"
+#include "commit/flush.h"
 #include "commit/orphans.h"
 #include "commit/position.h"
 #include "commit/retire.h"
@@ -319,7 +320,7 @@ int eng_close(struct eng *eng)
     int r = 0;
     atimes_flush(eng);
     if (!eng->opt.read_only)
-        r = eng_sync(eng); /* reports a sync that failed earlier as well (I11) */
+        r = sync_some(eng); /* reports a sync that failed earlier as well (I11) */
     if (!is_read_only(eng) && loading_is_done(&eng->loading)) {
         if (!r && log_seq(&eng->log) > atomic_load_explicit(&eng->marks.newest_seq, memory_order_acquire))
             r = checkpoint_write(eng);

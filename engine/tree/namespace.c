@@ -21,7 +21,7 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
     /* An unlink at this moment sees the reference gone, or this call the name: one of them frees. */
     bool orphan = inode &&
                   index_ref(&eng->idx, ino_slot(ino), -(int64_t)MIN_OF(n, (uint64_t)UINT32_MAX)) == 0 &&
-                  index_is_orphan(&eng->idx, inode);
+                  orphans_frees(&eng->idx, inode);
     pthread_rwlock_unlock(&eng->index_lock);
     if (orphan)
         orphans_add(eng, ino);
@@ -32,7 +32,7 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
 static void free_if_unused(struct eng *eng, uint64_t ino)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, ino);
-    if (inode && index_is_orphan(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(ino)))
+    if (inode && orphans_frees(&eng->idx, inode) && !index_refs(&eng->idx, ino_slot(ino)))
         orphans_add(eng, ino);
 }
 

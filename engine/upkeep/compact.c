@@ -403,7 +403,7 @@ static int run(struct compact *c)
 static int begin_report(struct compact *c, struct eng_compact_estimate *ret_estimate)
 {
     uint64_t total, live, size = 0;
-    int r = is_read_only(c->eng) ? -EROFS : commit_orphans(c->eng);
+    int r = is_read_only(c->eng) ? -EROFS : commit_orphans_of(c->eng, c->job);
     if (!r || r == -ENOSPC) /* they are freed when there is room again */
         r = c->eng->io->ops->usage(c->eng->io, &size);
     if (!r)

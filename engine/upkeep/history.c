@@ -51,10 +51,16 @@ void history_opened(struct eng *eng)
         history_note(eng);
 }
 
-bool history_is_due(struct eng *eng)
+uint64_t history_at(struct eng *eng)
 {
     uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire);
-    return at && mono_ns() >= at && !is_read_only(eng);
+    return is_read_only(eng) ? 0 : at;
+}
+
+bool history_is_due(struct eng *eng)
+{
+    uint64_t at = history_at(eng);
+    return at && mono_ns() >= at;
 }
 
 void history_look(struct eng *eng)
@@ -334,7 +340,7 @@ static int sweep(struct eng *eng, struct job *job)
     if (!r && !none)
         r = drop_states(&s, &last);
     if (!r)
-        r = commit_orphans(eng);
+        r = commit_orphans_of(eng, job);
     free(s.snapshots);
     free(s.plan);
     return r;
@@ -353,7 +359,9 @@ int history_run(struct eng *eng, struct job *job)
                     strerror(-r));
     if (!r)
         atomic_store(&eng->sweep_error, 0);
-    if (r) /* later, from where it was */
+    if (r) { /* later, from where it was */
         atomic_store_explicit(&eng->sweep_at, mono_ns() + MARKS_RETRY_NS, memory_order_release);
+        wake_workers(&eng->wake); /* the housekeeper sleeps until then, and no longer */
+    }
     return r;
 }

@@ -16,6 +16,8 @@ void history_note(struct eng *eng);
 void history_opened(struct eng *eng);
 /* Whether there may be something to do, and it was not tried in vain just now. */
 bool history_is_due(struct eng *eng);
+/* mono_ns() from which it is, 0 none: it may be behind, or lie ahead where it failed. */
+uint64_t history_at(struct eng *eng);
 /* Starts the job if it is due. With no_background it has ended when this returns. */
 void history_look(struct eng *eng);
 

@@ -2,6 +2,7 @@
  * workers.c - see workers.h and docs/LOCKING.md. */
 #include "upkeep/workers.h"
 
+#include "commit/commit.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
 #include "commit/retire.h"
@@ -97,6 +98,23 @@ static void sync_echo(struct eng *eng)
         (void)flush_log(eng); /* turns the store read-only: names of others may be lost, too */
 }
 
+static bool is_stopping(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->wake.lock);
+    bool stop = eng->workers->stop && !MUTANT(HOUSE_FREES_ALL);
+    pthread_mutex_unlock(&eng->wake.lock);
+    return stop;
+}
+
+/* As eng_sync(), but who closes the store does not wait for all of them. */
+static int free_orphans(struct eng *eng)
+{
+    int r = 0;
+    while (!r && orphans_queued(eng) && !is_stopping(eng))
+        r = commit_next_orphans(eng);
+    return flush_log(eng); /* a full disk keeps them */
+}
+
 /* What is due besides commits, and after one. */
 static int keep_house(struct eng *eng, bool committed)
 {
@@ -109,7 +127,7 @@ static int keep_house(struct eng *eng, bool committed)
         return 0;
     }
     if (committed && orphans_queued(eng))
-        r = eng_sync(eng);
+        r = free_orphans(eng);
     if (!r && echo_wants_flush(&eng->log.echo))
         r = flush_log(eng);
     if (committed)
@@ -140,10 +158,23 @@ static bool is_time_for_echo(struct eng *eng, uint64_t *at)
     return due;
 }
 
-/* With wake.lock held. `at`: no longer than until then; 0: for ever. */
-static void await_work(struct eng *eng, uint64_t at)
+/* The job `history` is due once more after it failed, or a run under way has not seen to it. *at: when to
+ * look next, 0 not at all. */
+static bool is_time_for_history(struct eng *eng, uint64_t *at)
 {
-    uint64_t now = mono_ns();
+    uint64_t now = mono_ns(), next = MUTANT(SWEEP_UNCALLED) ? 0 : history_at(eng);
+    bool due = next && next <= now && *at <= now;
+    if (due)
+        *at = now + MARKS_RETRY_NS;
+    else if (!next || next > now)
+        *at = next;
+    return due;
+}
+
+/* With wake.lock held. No longer than until the earlier of the two; 0: for ever. */
+static void await_work(struct eng *eng, uint64_t a, uint64_t b)
+{
+    uint64_t now = mono_ns(), at = a && b ? MIN_OF(a, b) : MAX_OF(a, b);
     struct timespec until = mono_after(at > now ? at - now : 0);
     if (at)
         pthread_cond_timedwait(&eng->wake.cond, &eng->wake.lock, &until);
@@ -155,14 +186,15 @@ static void *housekeeper(void *arg)
 {
     struct eng *eng = arg;
     struct workers *w = eng->workers;
-    uint64_t echo_at = 0;
+    uint64_t echo_at = 0, sweep_at = 0;
     if (!is_read_only(eng))
         summaries_complete_active(eng);
     pthread_mutex_lock(&eng->wake.lock);
     while (!w->stop) {
-        bool committed = w->committed, wanted = eng->wake.wanted, echo = is_time_for_echo(eng, &echo_at);
-        if (!wanted && !echo) {
-            await_work(eng, echo_at);
+        bool committed = w->committed, wanted = eng->wake.wanted, echo = is_time_for_echo(eng, &echo_at),
+             history = is_time_for_history(eng, &sweep_at);
+        if (!wanted && !echo && !history) {
+            await_work(eng, echo_at, sweep_at);
             continue;
         }
         eng->wake.wanted = w->committed = false;
@@ -250,11 +282,11 @@ void workers_free(struct eng *eng)
     struct workers *w = eng->workers;
     if (!w)
         return;
-    runner_stop(eng);
     pthread_mutex_lock(&eng->wake.lock);
     w->stop = true;
     pthread_cond_broadcast(&eng->wake.cond);
     pthread_mutex_unlock(&eng->wake.lock);
+    runner_stop(eng);
     if (w->has_committer)
         pthread_join(w->committer, NULL);
     if (w->has_housekeeper)

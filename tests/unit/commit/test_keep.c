@@ -465,6 +465,82 @@ Test(keep, attributes_that_come_and_go_in_a_longer_line)
     come_and_go(unit_file(&u, "f", 100, 1), 3);
 }
 
+/* ---- pieces that come and go ---------------------------------------------------------------- */
+
+#define PIECES 40u
+#define APART 65536u
+
+static uint32_t oldest_has_entries(uint64_t ino)
+{
+    const struct inode_rec *at = index_inode(&u.eng->idx, ino);
+    while (at->past)
+        at = index_slot(&u.eng->idx, at->past);
+    return inode_n_extents(at);
+}
+
+static void punch(uint64_t ino, uint64_t off, uint64_t len)
+{
+    MUST(eng_fallocate(u.eng, ino, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, off, len) == 0);
+}
+
+/* A snapshot that stays sees a hole; pieces come into it, each at a place of its own, and go again, some
+ * while another snapshot sees them. No hole is noted for ever. */
+Test(keep, pieces_that_come_and_go)
+{
+    uint64_t ino = unit_file(&u, "f", 100, 1);
+    const struct eng_attr large = {.size = UINT64_C(1) << 32};
+    MUST(eng_setattr(u.eng, ino, &large, ENG_SET_SIZE, NULL) == 0);
+    MUST(eng_snapshot_create(u.eng, "stays", NULL) == 0);
+    unit_write(&u, ino, 100, 2, 0);
+    for (unsigned k = 0; k < 2 * CYCLES; k++) {
+        for (unsigned i = 0; i < PIECES; i++)
+            unit_write(&u, ino, 300, i, (1 + k * PIECES + (i * 7) % PIECES) * (uint64_t)APART);
+        if (k % 2)
+            MUST(eng_snapshot_create(u.eng, "goes", NULL) == 0);
+        punch(ino, APART, UINT64_C(1) << 31);
+        if (k % 2)
+            MUST(eng_snapshot_drop(u.eng, "goes") == 0);
+        cr_assert_leq(oldest_has_entries(ino), 1);
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* The same in pieces of any size, of several snapshots, and cut off. */
+Test(keep, pieces_that_come_and_go_anyhow)
+{
+    struct copy copies[4];
+    uint64_t ino = unit_file(&u, "f", 90000, 1), rng = test_seed();
+    punch(ino, 10000, 60000);
+    for (unsigned k = 0; k < 40; k++) {
+        unsigned i = k % ARRAY_LEN(copies);
+        char name[] = {(char)('a' + i), 0};
+        if (k >= ARRAY_LEN(copies)) {
+            copy_free(&copies[i]);
+            MUST(eng_snapshot_drop(u.eng, name) == 0);
+        }
+        copies[i] = copied_snapshot(&u, name);
+        for (unsigned n = 0; n < 12; n++) {
+            uint64_t off = rng_below(&rng, 80000), len = 1 + rng_below(&rng, 9000);
+            if (rng_below(&rng, 3) == 0)
+                set_attr(ino, ENG_SET_SIZE, off + len);
+            else if (rng_below(&rng, 2))
+                unit_write(&u, ino, len, n, off);
+            else
+                punch(ino, off, len);
+        }
+        for (unsigned j = 0; j < ARRAY_LEN(copies) && j <= k; j++)
+            copy_compare(&u, &copies[j]);
+        if (k % 10 == 9) {
+            MUST(eng_sync(u.eng) == 0);
+            unit_kill(&u, SIM_DROP_ALL, k);
+            unit_open(&u);
+        }
+    }
+    compare_after_all(copies, ARRAY_LEN(copies));
+    for (unsigned j = 0; j < ARRAY_LEN(copies); j++)
+        copy_free(&copies[j]);
+}
+
 /* ---- anything ---------------------------------------------------------------------------- */
 
 #define STEPS 1500u

@@ -6,6 +6,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/past.h"
 #include "index/past_read.h"
 #include "index/verify.h"
 

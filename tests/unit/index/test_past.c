@@ -166,8 +166,23 @@ static void compare_xattrs(const struct state *s, uint32_t at_slot)
     }
 }
 
+static int find_hole(void *arg, uint64_t off, const struct locator *loc)
+{
+    const uint32_t *past = arg;
+    MUST(loc->seg || past_hides(&idx, *past, off, off + loc->len) == 1);
+    return 0;
+}
+
+/* A hole is noted only where something newer is below it: what comes and goes leaves none. */
+static void compare_holes(void)
+{
+    for (uint32_t past = index_slot(&idx, slot)->past; past; past = index_slot(&idx, past)->past)
+        MUST(extents_scan(&idx, past, 0, UINT64_MAX, find_hole, &past) == 0);
+}
+
 static void compare(void)
 {
+    compare_holes();
     for (uint64_t at = 0; at <= seq; at++) {
         uint32_t found = past_at(&idx, slot, at);
         const struct state *s = state_at(at);

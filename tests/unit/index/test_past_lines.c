@@ -126,7 +126,7 @@ Test(past_lines, holes_stay_holes_and_ends_ends)
     cr_assert_str_eq(shown(p1), "100:10+0+50 150:10+50+50");
     change_at(30, (struct op){.type = OP_PUNCH, .ino = ino, .off = 0, .len = 60}, NULL);
     change_at(31, (struct op){.type = OP_TRUNCATE, .ino = ino, .len = 60}, NULL);
-    cr_assert_str_eq(entries(p1), "50:0+0+50 100:10+0+50 150:10+50+50", "where nothing is nothing is noted");
+    cr_assert_str_eq(entries(p1), "100:10+0+50 150:10+50+50", "where nothing is nothing is noted");
     change_at(40, (struct op){.type = OP_TRUNCATE, .ino = ino, .len = 0}, &p2);
     change_at(41, content_op(0, 300, 30), NULL);
     cr_assert_str_eq(entries(p2), "0:0+0+60");
@@ -299,7 +299,7 @@ Test(past_lines, what_gives_much_has_the_memory_for_it)
         if (frozen)
             MUST(index_freeze(&idx, NULL, &view, &freeze) == 0);
         change_at(30, (struct op){.type = OP_DROP, .past = p2, .len = UINT64_MAX}, NULL);
-        cr_assert_eq(inode_n_extents(past_state(&idx, p1)), 80000 + MANY - 40000);
+        cr_assert_eq(inode_n_extents(past_state(&idx, p1)), MANY, "where nothing is nothing is noted");
         change_at(31, (struct op){.type = OP_DROP, .past = p1, .len = 100000}, NULL);
         change_at(32, (struct op){.type = OP_DROP, .past = p1, .off = 1000, .len = UINT64_MAX}, NULL);
         if (frozen)

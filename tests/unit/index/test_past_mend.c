@@ -5,6 +5,7 @@
 #include "index/apply.h"
 #include "index/extents.h"
 #include "index/mend.h"
+#include "index/past.h"
 #include "index/past_read.h"
 #include "index/verify.h"
 
