@@ -55,6 +55,14 @@ bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t e
     return low < n && batches[low] < end;
 }
 
+uint64_t index_count_snapshots(const struct index *idx)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 1; i < idx->moments.used; i++)
+        n += index_snapshot(idx, i) != NULL;
+    return n;
+}
+
 int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret_n)
 {
     uint64_t *batches = NULL;
