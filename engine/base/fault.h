@@ -317,6 +317,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CLOSE_FREES_ALL)        /* who closes a store waits until all orphans are freed */                     \
     M(HOUSE_FREES_ALL)        /* and until the housekeeper has freed them */                                 \
     M(SWEEP_UNCALLED)         /* a job `history` that failed is not tried again unless something happens */  \
+    M(KEPT_UNCOUNTED)         /* what snapshots alone show counts as memories */                             \
     M(HOLES_STAY)             /* a hole is noted for ever, though what it hides has come and gone */         \
     M(TAIL_IS_DEAD)           /* what a truncation has left is no past state's */                            \
     M(TAIL_IS_LIVE)           /* where a file has grown again a past state reads what it has now */          \

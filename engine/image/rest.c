@@ -218,6 +218,17 @@ int rest_verify(struct index *idx)
     return r || MUTANT(NO_INDEX_VERIFY) ? r : index_is_sound(idx);
 }
 
+/* What was there at the freeze, of which `counted` had come since opening. */
+static void add_kept(struct eng *eng, const struct index_kept *there, const struct index_kept *counted)
+{
+    pthread_rwlock_wrlock(&eng->index_lock);
+    eng->idx.kept.files += there->files - counted->files;
+    eng->idx.kept.dirs += there->dirs - counted->dirs;
+    eng->idx.kept.others += there->others - counted->others;
+    eng->idx.kept.bytes += there->bytes - counted->bytes;
+    pthread_rwlock_unlock(&eng->index_lock);
+}
+
 /* Of the index as it is now, all of it in memory, while everybody goes on. */
 static int verify_frozen(struct eng *eng)
 {
@@ -230,6 +241,7 @@ static int verify_frozen(struct eng *eng)
         return r;
     freeze_lock(eng);
     uint64_t n_orphans = eng->idx.n_orphans;
+    struct index_kept kept = eng->idx.kept;
     r = index_freeze(&eng->idx, &room, &view, &freeze);
     freeze_unlock(eng);
     index_room_done(&room);
@@ -241,6 +253,8 @@ static int verify_frozen(struct eng *eng)
     if (!r)
         r = rest_verify(&view);
     idmap_done(&view.seg_slots);
+    if (!r)
+        add_kept(eng, &view.kept, &kept);
     freeze_give_back(eng, &view, freeze);
     return r;
 }

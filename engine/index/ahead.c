@@ -146,6 +146,8 @@ static void touch_name(const struct index *idx, const struct op *op, uint64_t *n
     const struct dentry_rec *d = index_dentry(idx, index_find_name(idx, parent, op->name, op->name_len));
     (void)index_slot(idx, parent);
     if (d) {
+        if (idx->s.n_past_names) /* its xattrs are counted when that was its last name */
+            touch_list(idx, index_slot(idx, d->child));
         touch_object(idx, d->name);
         touch_key(&idx->dirs, (struct bkey){d->parent, d->cookie});
     } else {

@@ -276,8 +276,10 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
     idx->n_orphans -= index_is_orphan(idx, inode);
+    index_count_kept(idx, inode, -1);
     inode->nlink += (uint32_t)n;
     idx->n_orphans += index_is_orphan(idx, inode);
+    index_count_kept(idx, inode, 1);
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
         parent->nlink += (uint32_t)n;
@@ -426,6 +428,8 @@ static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct
     if (!index_xattr(idx, x, &view))
         return -EBADMSG;
     xattr_take(idx, inode, before, &view);
+    if (view.is_extent && index_is_kept(idx, inode))
+        idx->kept.bytes -= view.loc.len;
     if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
         return past_give_xattr(idx, inode, x, gone, seq);
     return xattr_free(idx, x, &view, seq);
@@ -449,6 +453,8 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
                                   .flags = is_extent ? XATTR_IS_EXTENT : 0,
                                   .value_len = is_extent ? op->loc.len : op->value_len};
     xattr_add(idx, inode, &rec, op->name, is_extent ? (const void *)&op->loc : op->value);
+    if (is_extent && index_is_kept(idx, inode))
+        idx->kept.bytes += op->loc.len;
     inode->ctime = op->time;
     state_moves(idx, inode, op, seq);
     return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;

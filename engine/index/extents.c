@@ -175,6 +175,8 @@ static int account(struct index *idx, const struct inode_rec *inode, const struc
             return -EBADMSG;
         idx->s.past_live += (uint64_t)live;
     }
+    if (index_is_kept(idx, inode))
+        idx->kept.bytes += live;
     return segment_account(idx, loc->seg, live, 0, death_seq);
 }
 

@@ -688,12 +688,29 @@ int index_opened(struct index *idx)
     return r ? r : index_map_segments(idx);
 }
 
+void index_count_kept(struct index *idx, const struct inode_rec *inode, int by)
+{
+    if (!index_is_kept(idx, inode) || MUTANT(KEPT_UNCOUNTED))
+        return;
+    int64_t bytes = (int64_t)inode_bytes(inode);
+    struct xattr_walk walk = {.next = inode->xattrs};
+    while (index_next_xattr(idx, &walk))
+        bytes += walk.xattr.is_extent ? walk.xattr.loc.len : 0;
+    idx->kept.files += S_ISREG(inode->mode) ? by : 0;
+    idx->kept.dirs += S_ISDIR(inode->mode) ? by : 0;
+    idx->kept.others += S_ISREG(inode->mode) || S_ISDIR(inode->mode) ? 0 : by;
+    idx->kept.bytes += by * bytes;
+}
+
 void index_count_orphans(struct index *idx)
 {
     idx->n_orphans = 0;
+    idx->kept = (struct index_kept){0};
     for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         idx->n_orphans += inode && index_is_orphan(idx, inode);
+        if (inode)
+            index_count_kept(idx, inode, 1);
     }
 }
 

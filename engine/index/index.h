@@ -257,7 +257,7 @@ struct index_scalars {
     uint64_t n_files, n_dirs, n_others;
     uint64_t total, live; /* payload bytes, all segments */
     /* Of a store with INCOMPAT_HISTORY alone. */
-    uint64_t past_live;            /* payload bytes of past states, and of heads without a name */
+    uint64_t past_live;            /* payload bytes of past states */
     uint64_t n_past, n_past_names; /* records */
     uint64_t floor;                /* batch from which on the past is whole */
     uint64_t newest_snapshot;      /* its batch, 0 none */
@@ -268,6 +268,11 @@ struct index_scalars {
 #define INDEX_SCALARS (sizeof(struct index_scalars) / sizeof(uint64_t))
 #define INDEX_SCALARS_PLAIN 8u /* that any store has */
 static_assert(offsetof(struct index_scalars, past_live) == 8 * INDEX_SCALARS_PLAIN, "scalars of any store");
+
+/* Inodes without a name that past names keep: how many of each kind, and their payload bytes. */
+struct index_kept {
+    int64_t files, dirs, others, bytes;
+};
 
 /* The tables, in the order in which a checkpoint stores them. */
 enum index_table {
@@ -302,11 +307,12 @@ struct index {
     uint64_t hash_seed; /* immutable after init */
     /* Of a view: once it is set a verification ends early, with -ECANCELED. NULL: it does not. */
     const _Atomic bool *cancel;
-    unsigned n_freezes;   /* alive; of the live index only, as all below */
-    uint64_t n_taken;     /* extents and xattrs taken out, since opening */
-    uint64_t n_orphans;   /* index_is_orphan(): unlinked, but referenced or not freed yet */
-    uint64_t mend_cookie; /* the last that index/mend.c gave an entry, 0 none */
-    uint64_t last_state;  /* that index_new_state() gave */
+    unsigned n_freezes;     /* alive; of the live index only, as all below */
+    uint64_t n_taken;       /* extents and xattrs taken out, since opening */
+    uint64_t n_orphans;     /* index_is_orphan(): unlinked, but referenced or not freed yet */
+    struct index_kept kept; /* until all of it is loaded: what came and went since opening */
+    uint64_t mend_cookie;   /* the last that index/mend.c gave an entry, 0 none */
+    uint64_t last_state;    /* that index_new_state() gave */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct chunk_pool *ref_pool;
@@ -336,6 +342,18 @@ static inline bool index_is_orphan(const struct index *idx, const struct inode_r
 {
     bool is_kept = inode->past_name && idx->s.n_past_names && !MUTANT(KEPT_IS_ORPHAN);
     return !inode->nlink && !is_kept && !(inode->flags & INODE_PAST);
+}
+/* The others without a name: past names keep them. */
+static inline bool index_is_kept(const struct index *idx, const struct inode_rec *inode)
+{
+    return !inode->nlink && inode->past_name && idx->s.n_past_names && !(inode->flags & INODE_PAST);
+}
+/* Before and after a change by which it may become one, or cease to be one: counts it, `by` -1 and 1. */
+void index_count_kept(struct index *idx, const struct inode_rec *inode, int by);
+/* Payload bytes that nothing but the past has. */
+static inline uint64_t index_past_bytes(const struct index *idx)
+{
+    return idx->s.past_live + (uint64_t)MAX_OF(idx->kept.bytes, (int64_t)0);
 }
 /* Whether something in a directory, or a snapshot, may be called so. */
 bool index_name_is_valid(const char *name, size_t len);

@@ -5,9 +5,8 @@
 #include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
+#include "index/findings.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +52,14 @@ bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t e
             high = mid;
     }
     return low < n && batches[low] < end;
+}
+
+uint64_t index_count_snapshots(const struct index *idx)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 1; i < idx->moments.used; i++)
+        n += index_snapshot(idx, i) != NULL;
+    return n;
 }
 
 int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret_n)
@@ -170,26 +177,13 @@ int moments_name(struct index *idx, const struct op *op)
 
 struct moments_verify {
     const struct index *idx;
-    void (*problem)(void *arg, const char *line);
-    void *arg;
-    int64_t found;
+    struct findings findings;
     struct text {
         const char *name;
         size_t len;
     } * texts;
     size_t n, cap;
 };
-
-__attribute__((format(printf, 2, 3))) static void report(struct moments_verify *v, const char *fmt, ...)
-{
-    char line[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    v->found++;
-    v->problem(v->arg, line);
-}
 
 static int by_text(const void *a, const void *b)
 {
@@ -203,7 +197,7 @@ static int verify_snapshot(struct moments_verify *v, uint32_t i, const struct mo
     const char *name = index_snapshot_name(v->idx, rec);
     if (!name || !index_name_is_valid(name, rec->name_len) ||
         !names_mark(&v->idx->names, rec->name, rec->name_len, cells)) {
-        report(v, "snapshot %u: no name of its own", i);
+        findings_add(&v->findings, "snapshot %u: no name of its own", i);
         return 0;
     }
     if (array_grow(&v->texts, &v->cap, v->n + 1, sizeof *v->texts))
@@ -215,7 +209,7 @@ static int verify_snapshot(struct moments_verify *v, uint32_t i, const struct mo
 int64_t moments_verify(const struct index *idx, uint8_t *cells, void (*problem)(void *arg, const char *line),
                        void *arg, uint64_t *ret_n)
 {
-    struct moments_verify v = {.idx = idx, .problem = problem, .arg = arg};
+    struct moments_verify v = {.idx = idx, .findings = {.problem = problem, .arg = arg}};
     uint64_t last = 0, newest = 0, n = 0;
     int r = 0;
     for (uint32_t i = 1; i < idx->moments.used && !r; i++) {
@@ -224,8 +218,8 @@ int64_t moments_verify(const struct index *idx, uint8_t *cells, void (*problem)(
             continue;
         n++;
         if (rec->batch <= last)
-            report(&v, "moment %u: of batch %llu, behind one of batch %llu", i,
-                   (unsigned long long)rec->batch, (unsigned long long)last);
+            findings_add(&v.findings, "moment %u: of batch %llu, behind one of batch %llu", i,
+                         (unsigned long long)rec->batch, (unsigned long long)last);
         last = rec->batch;
         if (!(rec->flags & MOMENT_SNAPSHOT))
             continue;
@@ -236,12 +230,12 @@ int64_t moments_verify(const struct index *idx, uint8_t *cells, void (*problem)(
         qsort(v.texts, v.n, sizeof *v.texts, by_text);
     for (size_t i = 1; i < v.n; i++)
         if (by_text(&v.texts[i - 1], &v.texts[i]) == 0)
-            report(&v, "snapshots: two are called \"%.*s\"", (int)MIN_OF(v.texts[i].len, (size_t)64),
-                   v.texts[i].name);
+            findings_add(&v.findings, "snapshots: two are called \"%.*s\"",
+                         (int)MIN_OF(v.texts[i].len, (size_t)64), v.texts[i].name);
     if (newest != idx->s.newest_snapshot)
-        report(&v, "the newest snapshot is of batch %llu, not %llu", (unsigned long long)newest,
-               (unsigned long long)idx->s.newest_snapshot);
+        findings_add(&v.findings, "the newest snapshot is of batch %llu, not %llu",
+                     (unsigned long long)newest, (unsigned long long)idx->s.newest_snapshot);
     free(v.texts);
     *ret_n = n;
-    return r ? r : v.found;
+    return r ? r : v.findings.n;
 }

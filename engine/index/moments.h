@@ -29,6 +29,7 @@ const char *index_snapshot_name(const struct index *idx, const struct moment_rec
 uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t len);
 /* Whether some life [begin, end) has a snapshot in it, of n that rise. */
 bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end);
+uint64_t index_count_snapshots(const struct index *idx);
 /* The batches of all snapshots, which rise; the caller frees them. -ENOMEM. */
 int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret_n);
 

@@ -504,12 +504,14 @@ static int drop_from_inode(struct index *idx, const struct past_name_rec *rec)
     struct inode_rec *child = index_slot_mut(idx, rec->child);
     if (!child || (rec->of_newer && !newer) || (rec->of_inode && !next))
         return -EBADMSG;
+    index_count_kept(idx, child, -1);
     if (next)
         next->of_newer = rec->of_newer;
     if (newer)
         newer->of_inode = rec->of_inode;
     else
         child->past_name = rec->of_inode;
+    index_count_kept(idx, child, 1);
     idx->n_orphans += index_is_orphan(idx, child);
     return 0;
 }

@@ -4,10 +4,9 @@
 #include "index/past_verify.h"
 
 #include "engine.h"
+#include "index/findings.h"
 #include "index/past_names.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum seen { IN_GROUP = 1, IN_CHAIN = 2, IN_LOOKUP = 4 };
@@ -16,21 +15,8 @@ struct past_verify {
     const struct index *idx;
     uint8_t *cells;
     uint8_t *seen; /* by record: enum seen */
-    void (*problem)(void *arg, const char *line);
-    void *arg;
-    int64_t found;
+    struct findings findings;
 };
-
-__attribute__((format(printf, 2, 3))) static void report(struct past_verify *v, const char *fmt, ...)
-{
-    char line[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    v->found++;
-    v->problem(v->arg, line);
-}
 
 static bool is_cancelled(const struct past_verify *v, uint32_t i)
 {
@@ -63,12 +49,12 @@ static void verify_record(struct past_verify *v, uint32_t i, const struct past_n
 {
     const struct inode_rec *dir = index_slot(v->idx, past->parent), *child = index_slot(v->idx, past->child);
     if (!dir || !S_ISDIR(dir->mode) || !child || child->flags & INODE_PAST)
-        report(v, "past name %u: parent or child is not there", i);
+        findings_add(&v->findings, "past name %u: parent or child is not there", i);
     if (past->begin >= past->end || past->begin < past->cookie >> COOKIE_BATCH_SHIFT)
-        report(v, "past name %u: ends in batch %llu, and begins in %llu", i, (unsigned long long)past->end,
-               (unsigned long long)past->begin);
+        findings_add(&v->findings, "past name %u: ends in batch %llu, and begins in %llu", i,
+                     (unsigned long long)past->end, (unsigned long long)past->begin);
     if (past->cookie < 3 || past->cookie >= v->idx->s.next_cookie)
-        report(v, "past name %u: cookie out of range", i);
+        findings_add(&v->findings, "past name %u: cookie out of range", i);
 }
 
 /* Its text; a live name, or the next newer past one, may be what it shares it with. */
@@ -87,12 +73,12 @@ static void verify_text(struct past_verify *v, uint32_t i, const struct past_nam
     }
     const char *text = names_get(&idx->names, past->name, past->name_len);
     if (!text || !past->name_len || past->name_len > ENG_NAME_MAX)
-        report(v, "past name %u: no name", i);
+        findings_add(&v->findings, "past name %u: no name", i);
     else if (is_shared ? name != past->name || len != past->name_len
                        : !names_mark(&idx->names, past->name, past->name_len, v->cells))
-        report(v, "past name %u: its text belongs to another", i);
+        findings_add(&v->findings, "past name %u: its text belongs to another", i);
     else if (past->hash != codec_name_hash(idx->hash_seed, past->parent, text, past->name_len))
-        report(v, "past name %u: its name is not found", i);
+        findings_add(&v->findings, "past name %u: its name is not found", i);
 }
 
 static void verify_member(struct past_verify *v, struct bkey key, uint32_t i,
@@ -100,7 +86,7 @@ static void verify_member(struct past_verify *v, struct bkey key, uint32_t i,
                           const struct past_name_rec *newer)
 {
     if (past->parent != key.a || past->cookie != key.b || (newer && past->end > newer->begin))
-        report(v, "past name %u: is in the wrong group, or place", i);
+        findings_add(&v->findings, "past name %u: is in the wrong group, or place", i);
     verify_record(v, i, past);
     verify_text(v, i, past, live, newer);
 }
@@ -116,15 +102,15 @@ static int verify_group(void *arg, struct bkey key, const void *value)
     for (; i && (past = see(v, i, IN_GROUP)); i = past->next) {
         verify_member(v, key, i, past, live, newer);
         if (last && past->newer != last)
-            report(v, "past name %u: the ring of its group is broken", i);
+            findings_add(&v->findings, "past name %u: the ring of its group is broken", i);
         last = i;
         newer = past;
     }
     const struct past_name_rec *first = index_past_name(v->idx, newest);
     if (i || !first || first->newer != last)
-        report(v, "past name %u: its group is broken", newest);
+        findings_add(&v->findings, "past name %u: its group is broken", newest);
     if (live && !(live->flags & DENTRY_HAS_PAST))
-        report(v, "past name %u: the name that is there now does not tell of it", newest);
+        findings_add(&v->findings, "past name %u: the name that is there now does not tell of it", newest);
     return is_cancelled(v, newest);
 }
 
@@ -137,7 +123,7 @@ static int verify_lookup(void *arg, struct bkey key, const void *value)
     memcpy(&i, value, sizeof i);
     const struct past_name_rec *past = see(v, i, IN_LOOKUP);
     if (!past || key.b != i || past->hash != key.a || past->flags & PAST_SHARES_TEXT)
-        report(v, "past names: entry (%u, %llu) has none", key.a, (unsigned long long)key.b);
+        findings_add(&v->findings, "past names: entry (%u, %llu) has none", key.a, (unsigned long long)key.b);
     return is_cancelled(v, i);
 }
 
@@ -147,12 +133,12 @@ static void verify_chain(struct past_verify *v, uint32_t slot, const struct inod
     uint32_t i = inode->past_name, last = 0;
     for (; i && (past = see(v, i, IN_CHAIN)); i = past->of_inode) {
         if (past->child != slot || past->of_newer != last || (newer && past->end > newer->end))
-            report(v, "inode %u: past name %u is not its own, or not in its place", slot, i);
+            findings_add(&v->findings, "inode %u: past name %u is not its own, or not in its place", slot, i);
         last = i;
         newer = past;
     }
     if (i)
-        report(v, "inode %u: its past names are broken", slot);
+        findings_add(&v->findings, "inode %u: its past names are broken", slot);
 }
 
 static void verify_records(struct past_verify *v)
@@ -165,17 +151,17 @@ static void verify_records(struct past_verify *v)
             continue;
         bool shares = past->flags & PAST_SHARES_TEXT;
         if (v->seen[i] != (IN_GROUP | IN_CHAIN | (shares ? 0 : IN_LOOKUP)))
-            report(v, "past name %u: not all ways lead to it", i);
+            findings_add(&v->findings, "past name %u: not all ways lead to it", i);
         n++;
     }
     if (n != v->idx->s.n_past_names)
-        report(v, "number of past names: counted and found differ");
+        findings_add(&v->findings, "number of past names: counted and found differ");
 }
 
 int64_t past_names_verify(const struct index *idx, uint8_t *cells,
                           void (*problem)(void *arg, const char *line), void *arg)
 {
-    struct past_verify v = {.idx = idx, .cells = cells, .problem = problem, .arg = arg};
+    struct past_verify v = {.idx = idx, .cells = cells, .findings = {.problem = problem, .arg = arg}};
     if (idx->past_names.used == 1 && !idx->s.n_past_names && !idx->past_order.count &&
         !idx->past_lookup.count)
         return 0;
@@ -184,7 +170,7 @@ int64_t past_names_verify(const struct index *idx, uint8_t *cells,
         return -ENOMEM;
     if (btree_scan(&idx->past_order, (struct bkey){0, 0}, verify_group, &v) < 0 ||
         btree_scan(&idx->past_lookup, (struct bkey){0, 0}, verify_lookup, &v) < 0)
-        report(&v, "past names: a tree is broken");
+        findings_add(&v.findings, "past names: a tree is broken");
     for (uint32_t slot = 1; slot < idx->inodes.used && !is_cancelled(&v, slot); slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         if (inode && !(inode->flags & INODE_PAST))
@@ -192,5 +178,5 @@ int64_t past_names_verify(const struct index *idx, uint8_t *cells,
     }
     verify_records(&v);
     free(v.seen);
-    return v.found;
+    return v.findings.n;
 }

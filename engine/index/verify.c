@@ -8,21 +8,18 @@
 #include "base/util.h"
 #include "engine.h"
 #include "index/chunk_check.h"
+#include "index/findings.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_verify.h"
 
 #include <pthread.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 enum tree_state { TREE_UNSEEN, TREE_ON_WAY, TREE_HANGS, TREE_LOOSE };
 
 struct verify {
     const struct index *idx;
-    void (*problem)(void *arg, const char *line);
-    void *arg;
-    int64_t found;
+    struct findings findings;
     bool deep, chains_end, no_memory;
     uint8_t *waiting;        /* bit by dentry: in use, and no chain has led to it yet */
     uint32_t *links;         /* by slot: names seen */
@@ -38,22 +35,9 @@ struct verify {
     struct bkey last; /* end of the extent before, to notice overlaps */
 };
 
-__attribute__((format(printf, 2, 3))) static void report(struct verify *v, const char *fmt, ...)
-{
-    v->found++;
-    if (!v->problem)
-        return;
-    char line[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    v->problem(v->arg, line);
-}
-
 static void report_line(void *arg, const char *line)
 {
-    report(arg, "%s", line);
+    findings_add(&((struct verify *)arg)->findings, "%s", line);
 }
 
 /* Asked for each thing that is looked at, by its number: whether nobody wants to know any more. */
@@ -70,18 +54,18 @@ static void verify_dentry(struct verify *v, uint32_t d, const struct dentry_rec 
     const struct inode_rec *dir = index_slot(idx, dentry->parent), *child = index_slot(idx, dentry->child);
     const char *name = names_get(&idx->names, dentry->name, dentry->name_len);
     if (!dir || !S_ISDIR(dir->mode) || !child || (dir->flags | child->flags) & INODE_PAST) {
-        report(v, "dentry %u: parent or child is not there", d);
+        findings_add(&v->findings, "dentry %u: parent or child is not there", d);
         return;
     }
     if (!name || !dentry->name_len || dentry->name_len > ENG_NAME_MAX ||
         !names_mark(&idx->names, dentry->name, dentry->name_len, v->cells))
-        report(v, "dentry %u: no name", d);
+        findings_add(&v->findings, "dentry %u: no name", d);
     else if (v->deep &&
              (dentry->hash != codec_name_hash(idx->hash_seed, dentry->parent, name, dentry->name_len) ||
               index_find_name(idx, dentry->parent, name, dentry->name_len) != d))
-        report(v, "dentry %u: its name is not found", d);
+        findings_add(&v->findings, "dentry %u: its name is not found", d);
     if (dentry->cookie < 3 || dentry->cookie >= idx->s.next_cookie)
-        report(v, "dentry %u: cookie out of range", d);
+        findings_add(&v->findings, "dentry %u: cookie out of range", d);
     v->links[dentry->child]++;
     v->kids[dentry->parent]++;
     if (S_ISDIR(child->mode))
@@ -123,7 +107,7 @@ static bool verify_buckets(struct verify *v)
     }
     if (sound && links == idx->s.n_names)
         return true;
-    report(v, "name table: its chains are broken");
+    findings_add(&v->findings, "name table: its chains are broken");
     return false;
 }
 
@@ -134,7 +118,8 @@ static int verify_order(void *arg, struct bkey key, const void *value)
     memcpy(&d, value, sizeof d);
     const struct dentry_rec *dentry = index_dentry(v->idx, d);
     if (!dentry || dentry->parent != key.a || dentry->cookie != key.b)
-        report(v, "directory order: entry (%u, %llu) has no dentry", key.a, (unsigned long long)key.b);
+        findings_add(&v->findings, "directory order: entry (%u, %llu) has no dentry", key.a,
+                     (unsigned long long)key.b);
     return is_cancelled(v, d);
 }
 
@@ -145,7 +130,7 @@ static void verify_locator(struct verify *v, uint32_t slot, const struct locator
     uint32_t seg = index_segment_slot(v->idx, loc->seg);
     if (!loc->len || loc->ext_len > EXTENT_MAX || loc->skip >= loc->ext_len ||
         loc->len > loc->ext_len - loc->skip || !seg) {
-        report(v, "inode %u: a locator leads nowhere (segment %u)", slot, loc->seg);
+        findings_add(&v->findings, "inode %u: a locator leads nowhere (segment %u)", slot, loc->seg);
         return;
     }
     v->live[seg] += loc->len;
@@ -159,14 +144,14 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
     memcpy(&loc, value, sizeof loc);
     const struct inode_rec *inode = index_slot(v->idx, key.a);
     if (!inode || !S_ISREG(inode->mode) || (inode->flags & INODE_INLINE)) {
-        report(v, "extent of inode %u, which has none", key.a);
+        findings_add(&v->findings, "extent of inode %u, which has none", key.a);
         return 0;
     }
     if (v->last.a == key.a && v->last.b > key.b)
-        report(v, "inode %u: extents overlap at %llu", key.a, (unsigned long long)key.b);
+        findings_add(&v->findings, "inode %u: extents overlap at %llu", key.a, (unsigned long long)key.b);
     bool beyond = key.b + loc.len > inode->size && !((inode->flags & INODE_TAIL) && key.b >= inode->size);
     if (key.b > ENG_FILE_SIZE_MAX || key.b + loc.len > ENG_FILE_SIZE_MAX || beyond)
-        report(v, "inode %u: extent beyond the end", key.a);
+        findings_add(&v->findings, "inode %u: extent beyond the end", key.a);
     v->last = (struct bkey){key.a, key.b + loc.len};
     v->extents[key.a]++;
     if (!(inode->flags & INODE_PAST) || !past_is_hole(&loc)) {
@@ -184,14 +169,14 @@ static void verify_xattrs(struct verify *v, uint32_t slot, const struct inode_re
     for (uint32_t x = inode->xattrs; x; x = view.next) {
         if (!index_xattr(v->idx, x, &view) || !view.name_len || view.name_len > ENG_XATTR_NAME_MAX ||
             !names_mark(&v->idx->names, x, xattr_stored_size(&view), v->cells)) {
-            report(v, "inode %u: xattr list is broken", slot);
+            findings_add(&v->findings, "inode %u: xattr list is broken", slot);
             return;
         }
         bool is_past = inode->flags & INODE_PAST;
         if (view.is_extent && view.loc.len != view.value_len)
-            report(v, "inode %u: xattr length", slot);
+            findings_add(&v->findings, "inode %u: xattr length", slot);
         if (view.is_absent && (!is_past || view.is_extent || view.value_len))
-            report(v, "inode %u: an xattr that is not there", slot);
+            findings_add(&v->findings, "inode %u: an xattr that is not there", slot);
         if (!view.is_extent)
             continue;
         verify_locator(v, slot, &view.loc);
@@ -207,7 +192,7 @@ static void verify_free(struct verify *v, unsigned number, const struct table *t
     for (uint32_t c = 0; c < t->n_chunks; c++) {
         const uint8_t *chunk = t->metas[c].n_free && t->states[c] != TABLE_DROPPED ? table_chunk(t, c) : NULL;
         if (chunk && index_check_free(number, &t->metas[c], chunk) != 0)
-            report(v, "table %u, chunk %u: a record is free and in use", number, c);
+            findings_add(&v->findings, "table %u, chunk %u: a record is free and in use", number, c);
     }
 }
 
@@ -215,10 +200,10 @@ static void verify_free(struct verify *v, unsigned number, const struct table *t
  * told, and no opening minds. */
 static void verify_rest(struct verify *v, const struct table *t, uint64_t in_use, const char *what)
 {
-    bool may_lack = t->is_lossy || (!v->problem && !MUTANT(LOST_REFUSED)) || MUTANT(LOST_BELIEVED);
+    bool may_lack = t->is_lossy || (!v->findings.problem && !MUTANT(LOST_REFUSED)) || MUTANT(LOST_BELIEVED);
     if (in_use + t->n_free + 1 != t->used && !may_lack && !MUTANT(FREE_BELIEVED))
-        report(v, "%s: of %u records %llu are in use and %u free", what, t->used - 1,
-               (unsigned long long)in_use, t->n_free);
+        findings_add(&v->findings, "%s: of %u records %llu are in use and %u free", what, t->used - 1,
+                     (unsigned long long)in_use, t->n_free);
 }
 
 /* Inodes whose number cannot be used again (I1): they are not chained. */
@@ -239,13 +224,13 @@ static void verify_content(struct verify *v, uint32_t slot, const struct inode_r
         v->bytes[slot] += inode->first.len;
         v->extents[slot]++;
         if (inode->first.len > inode->size && (inode->size || !(inode->flags & INODE_TAIL)))
-            report(v, "inode %u: extent beyond the end", slot);
+            findings_add(&v->findings, "inode %u: extent beyond the end", slot);
     }
     if (inode_n_extents(inode) != v->extents[slot] || inode_bytes(inode) != v->bytes[slot] ||
         inode->size > ENG_FILE_SIZE_MAX)
-        report(v, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot,
-               inode_n_extents(inode), (unsigned long long)inode_bytes(inode), v->extents[slot],
-               (unsigned long long)v->bytes[slot]);
+        findings_add(&v->findings, "inode %u: %u extents with %llu bytes counted, found %u with %llu", slot,
+                     inode_n_extents(inode), (unsigned long long)inode_bytes(inode), v->extents[slot],
+                     (unsigned long long)v->bytes[slot]);
 }
 
 /* Of a past state, what it is by itself: whether it is in a line its head tells. */
@@ -254,7 +239,7 @@ static void verify_past(struct verify *v, uint32_t slot, const struct inode_rec 
     uint32_t may_be = INODE_PAST | INODE_PAST_TAIL | INODE_GOING | (S_ISREG(past->mode) ? INODE_INLINE : 0);
     v->n_past++;
     if (past->flags & ~may_be)
-        report(v, "past state %u: unknown flags", slot);
+        findings_add(&v->findings, "past state %u: unknown flags", slot);
     if (S_ISREG(past->mode))
         verify_content(v, slot, past);
     v->past_live += v->bytes[slot];
@@ -264,28 +249,28 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
 {
     uint32_t names = v->links[slot] + (slot == ENG_ROOT_INO ? 1 : 0);
     if (inode->nlink != names + (S_ISDIR(inode->mode) ? v->subdirs[slot] : 0))
-        report(v, "inode %u: link count %u, found %u", slot, inode->nlink, names);
+        findings_add(&v->findings, "inode %u: link count %u, found %u", slot, inode->nlink, names);
     if (S_ISDIR(inode->mode)) {
         if (names > 1 || inode->size != v->kids[slot] || (!names && inode->size))
-            report(v, "directory %u: %llu entries counted, found %u", slot, (unsigned long long)inode->size,
-                   v->kids[slot]);
+            findings_add(&v->findings, "directory %u: %llu entries counted, found %u", slot,
+                         (unsigned long long)inode->size, v->kids[slot]);
     }
     if (inode->dentry) {
         const struct dentry_rec *d = index_dentry(v->idx, inode->dentry);
         if (!d || d->child != slot)
-            report(v, "inode %u: its name belongs to another", slot);
+            findings_add(&v->findings, "inode %u: its name belongs to another", slot);
     } else if (S_ISDIR(inode->mode) && slot != ENG_ROOT_INO && inode->nlink) {
-        report(v, "directory %u: no name", slot);
+        findings_add(&v->findings, "directory %u: no name", slot);
     }
     if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
                                  !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
-        report(v, "symlink %u: no target", slot);
+        findings_add(&v->findings, "symlink %u: no target", slot);
     if (inode->actor)
-        report(v, "inode %u: made by somebody, whom nothing here keeps", slot);
+        findings_add(&v->findings, "inode %u: made by somebody, whom nothing here keeps", slot);
     if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_AMENDED))
-        report(v, "inode %u: unknown flags", slot);
+        findings_add(&v->findings, "inode %u: unknown flags", slot);
     if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_PLAIN | INODE_PAST_TAIL))
-        report(v, "inode %u: has extents and is no file", slot);
+        findings_add(&v->findings, "inode %u: has extents and is no file", slot);
     if (S_ISREG(inode->mode))
         verify_content(v, slot, inode);
 }
@@ -309,18 +294,18 @@ static void verify_inodes(struct verify *v)
         others += !S_ISREG(inode->mode) && !S_ISDIR(inode->mode);
     }
     if (files != v->idx->s.n_files || dirs != v->idx->s.n_dirs || others != v->idx->s.n_others)
-        report(v, "number of inodes: counted and found differ");
+        findings_add(&v->findings, "number of inodes: counted and found differ");
     if (v->n_past != v->idx->s.n_past || v->past_live != v->idx->s.past_live)
-        report(v, "past states: %llu with %llu bytes counted, found %llu with %llu",
-               (unsigned long long)v->idx->s.n_past, (unsigned long long)v->idx->s.past_live,
-               (unsigned long long)v->n_past, (unsigned long long)v->past_live);
+        findings_add(&v->findings, "past states: %llu with %llu bytes counted, found %llu with %llu",
+                     (unsigned long long)v->idx->s.n_past, (unsigned long long)v->idx->s.past_live,
+                     (unsigned long long)v->n_past, (unsigned long long)v->past_live);
     uint64_t n = files + dirs + others + v->n_past;
     if (n + v->idx->inodes.n_free + 1 != v->idx->inodes.used)
         n += count_retired(v->idx);
     verify_rest(v, &v->idx->inodes, n, "inodes");
     const struct inode_rec *root = index_slot(v->idx, ENG_ROOT_INO);
     if (v->idx->inodes.used > 1 && (!root || !S_ISDIR(root->mode)))
-        report(v, "the root is not a directory");
+        findings_add(&v->findings, "the root is not a directory");
 }
 
 static void verify_segments(struct verify *v)
@@ -331,18 +316,18 @@ static void verify_segments(struct verify *v)
         if (!seg->id)
             continue;
         if (seg->live != v->live[i] || seg->n_live != v->n_live[i] || seg->live > seg->total)
-            report(v, "segment %u: %llu live bytes of %llu counted, found %llu", seg->id,
-                   (unsigned long long)seg->live, (unsigned long long)seg->total,
-                   (unsigned long long)v->live[i]);
+            findings_add(&v->findings, "segment %u: %llu live bytes of %llu counted, found %llu", seg->id,
+                         (unsigned long long)seg->live, (unsigned long long)seg->total,
+                         (unsigned long long)v->live[i]);
         total += seg->total;
         live += seg->live;
         n++;
     }
     verify_rest(v, &v->idx->segs, n, "segments");
     if (total != v->idx->s.total || live != v->idx->s.live)
-        report(v, "store: %llu live of %llu bytes counted, found %llu of %llu",
-               (unsigned long long)v->idx->s.live, (unsigned long long)v->idx->s.total,
-               (unsigned long long)live, (unsigned long long)total);
+        findings_add(&v->findings, "store: %llu live of %llu bytes counted, found %llu of %llu",
+                     (unsigned long long)v->idx->s.live, (unsigned long long)v->idx->s.total,
+                     (unsigned long long)live, (unsigned long long)total);
 }
 
 /* ---- lines of past states --------------------------------------------------------- */
@@ -356,7 +341,7 @@ static void verify_line(struct verify *v, uint32_t head, const struct inode_rec 
         const struct inode_rec *past = index_slot(v->idx, slot);
         if (!past || !(past->flags & INODE_PAST) || past_head(past) != head || v->tree[slot] != TREE_UNSEEN ||
             !past_may_follow(past, newer)) {
-            report(v, "inode %u: its line of past states is broken at %u", head, slot);
+            findings_add(&v->findings, "inode %u: its line of past states is broken at %u", head, slot);
             return;
         }
         v->tree[slot] = TREE_HANGS;
@@ -365,7 +350,7 @@ static void verify_line(struct verify *v, uint32_t head, const struct inode_rec 
     }
     bool has_tail = (inode->flags & INODE_TAIL) && (inode->flags & INODE_PAST_TAIL);
     if (tails != has_tail || (inode->flags & INODE_PAST_TAIL && !has_tail))
-        report(v, "inode %u: %u past states have its tail", head, tails);
+        findings_add(&v->findings, "inode %u: %u past states have its tail", head, tails);
 }
 
 static void verify_lines(struct verify *v)
@@ -379,7 +364,7 @@ static void verify_lines(struct verify *v)
     for (uint32_t slot = 1; slot < idx->inodes.used && v->has_lines && !is_cancelled(v, slot); slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         if (inode && inode->flags & INODE_PAST && v->tree[slot] != TREE_HANGS)
-            report(v, "past state %u: in no line", slot);
+            findings_add(&v->findings, "past state %u: in no line", slot);
     }
 }
 
@@ -413,7 +398,7 @@ static void verify_tree(struct verify *v)
             continue;
         climb(v, slot);
         if (v->tree[slot] != TREE_HANGS)
-            report(v, "directory %u: does not hang in the tree", slot);
+            findings_add(&v->findings, "directory %u: does not hang in the tree", slot);
     }
 }
 
@@ -422,7 +407,7 @@ static void *verify_chains(void *arg)
     struct verify *v = arg;
     v->chains_end = verify_buckets(v);
     if (v->chains_end && btree_scan(&v->idx->dirs, (struct bkey){0, 0}, verify_order, v) < 0)
-        report(v, "directory order: the tree is broken");
+        findings_add(&v->findings, "directory order: the tree is broken");
     return NULL;
 }
 
@@ -435,10 +420,10 @@ static void verify_dentries(struct verify *v)
             verify_dentry(v, d, dentry);
     }
     if (v->n_names != idx->s.n_names || idx->dirs.count != idx->s.n_names)
-        report(v, "number of names: counted and found differ");
+        findings_add(&v->findings, "number of names: counted and found differ");
     verify_rest(v, &idx->dentries, v->n_names, "dentries");
     if (idx->s.next_cookie < 3 || idx->s.next_cookie > COOKIE_MAX + 1)
-        report(v, "the next cookie is out of range");
+        findings_add(&v->findings, "the next cookie is out of range");
 }
 
 #define BESIDE_FROM 100000u /* names: a thread costs less than what it saves */
@@ -456,7 +441,7 @@ struct chains {
 static bool begin_chains(struct verify *v, struct chains *chains)
 {
     chains->v = *v;
-    chains->beside = !v->deep && !v->problem && v->idx->dentries.used > BESIDE_FROM &&
+    chains->beside = !v->deep && !v->findings.problem && v->idx->dentries.used > BESIDE_FROM &&
                      pthread_create(&chains->thread, NULL, verify_chains, &chains->v) == 0;
     if (!chains->beside)
         (void)verify_chains(&chains->v);
@@ -467,7 +452,7 @@ static void end_chains(struct verify *v, struct chains *chains)
 {
     if (chains->beside)
         (void)pthread_join(chains->thread, NULL);
-    v->found += chains->v.found;
+    v->findings.n += chains->v.findings.n;
 }
 
 static void verify_moments(struct verify *v)
@@ -490,7 +475,7 @@ static void verify_all(struct verify *v)
     if (begin_chains(v, &chains)) {
         verify_dentries(v);
         if (btree_scan(&v->idx->extents, (struct bkey){0, 0}, verify_extent, v) < 0)
-            report(v, "extents: the tree is broken");
+            findings_add(&v->findings, "extents: the tree is broken");
         verify_inodes(v);
         verify_segments(v);
         verify_lines(v);
@@ -505,7 +490,7 @@ static void verify_all(struct verify *v)
 int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *arg, const char *line),
                      void *arg)
 {
-    struct verify v = {.idx = idx, .deep = deep, .problem = problem, .arg = arg};
+    struct verify v = {.idx = idx, .deep = deep, .findings = {.problem = problem, .arg = arg}};
     size_t n = idx->inodes.used;
     v.waiting = calloc(idx->dentries.used / 8 + 1, 1);
     v.links = calloc(n, sizeof *v.links);
@@ -520,7 +505,7 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     bool memory = v.waiting && v.links && v.kids && v.subdirs && v.extents && v.bytes && v.live && v.n_live &&
                   v.tree && v.cells;
     if (memory && names_mark_free(&idx->names, v.cells) < 0)
-        report(&v, "names: the lists of free cells are broken");
+        findings_add(&v.findings, "names: the lists of free cells are broken");
     else if (memory)
         verify_all(&v);
     free(v.waiting);
@@ -535,7 +520,7 @@ int64_t index_verify(const struct index *idx, bool deep, void (*problem)(void *a
     free(v.cells);
     if (memory && is_cancelled(&v, 0))
         return -ECANCELED;
-    return memory && !v.no_memory ? v.found : -ENOMEM;
+    return memory && !v.no_memory ? v.findings.n : -ENOMEM;
 }
 
 int index_is_sound(const struct index *idx)

@@ -6,8 +6,14 @@
 #include "core/look.h"
 #include "core/reserve.h"
 #include "core/totals.h"
+#include "index/moments.h"
 #include "store/store.h"
 #include "upkeep/policy.h"
+
+static uint64_t without(uint64_t all, int64_t kept)
+{
+    return all - MIN_OF((uint64_t)MAX_OF(kept, (int64_t)0), all);
+}
 
 static void index_figures(struct eng *eng, struct eng_stats *st)
 {
@@ -18,9 +24,11 @@ static void index_figures(struct eng *eng, struct eng_stats *st)
     st->live_bytes = idx->s.live;
     st->total_bytes = MAX_OF(idx->s.total - MIN_OF(gone, idx->s.total), st->live_bytes);
     st->fragmentation_ratio = policy_fragmentation(st->total_bytes + st->spent_bytes, st->live_bytes);
-    st->memories = idx->s.n_files;
-    st->directories = idx->s.n_dirs;
-    st->other_inodes = idx->s.n_others;
+    st->memories = without(idx->s.n_files, idx->kept.files);
+    st->directories = without(idx->s.n_dirs, idx->kept.dirs);
+    st->other_inodes = without(idx->s.n_others, idx->kept.others);
+    st->past_bytes = index_past_bytes(idx);
+    st->snapshots = index_count_snapshots(idx);
     st->orphans = idx->n_orphans;
     st->index_bytes = chunk_pool_bytes(idx->pool) + chunk_pool_bytes(idx->ref_pool);
     st->index_unverified_bytes = loading_left(&eng->loading) * TABLE_CHUNK_SIZE;

@@ -75,6 +75,11 @@ states() {
     tell compacted "$b" "$m" || return 1
     unmount_store "$m" || return 1
     tell "not mounted" "$b" "$s" || return 1
+    "$b/tools/engramctl" snapshot create "$s" first || return 1
+    "$b/fs/engramfs" -o segment_size=1M,commit=3600 "$s" "$m" || return 1
+    rm "$m/m21" "$m/pipe"
+    tell "removed, with a snapshot" "$b" "$m" || return 1
+    unmount_store "$m" || return 1
     damage "$s" "what is damaged" || return 1
     "$b/fs/engramfs" -o ro "$s" "$m" || return 1
     cat "$m/broken" >/dev/null 2>&1

@@ -186,7 +186,13 @@ uint64_t unit_problems(struct unit *u)
     struct eng_job_report report;
     UNIT_NEED(eng_job_run(u->eng, ENG_JOB_CHECK, &(struct eng_job_options){.on_problem = print_problem},
                           &report) == 0);
-    return report.check.problems;
+    struct index again = u->eng->idx; /* what it counts as it goes along */
+    index_count_orphans(&again);
+    bool counts = memcmp(&again.kept, &u->eng->idx.kept, sizeof again.kept) == 0 &&
+                  again.n_orphans == u->eng->idx.n_orphans;
+    if (!counts)
+        print_problem(NULL, "inodes without a name: counted and found differ");
+    return report.check.problems + !counts;
 }
 
 bool unit_locator(struct unit *u, uint64_t ino, unsigned n, struct locator *ret_loc)

@@ -383,7 +383,7 @@ Test(golden, one_of_version_2_that_was_closed)
 #define MORE_OF_HISTORY                                                                                      \
     (struct more)                                                                                            \
     {                                                                                                        \
-        .memories = 4, .live = N_LINES * LINE + 4 + 5 + 7 + 6,                                               \
+        .memories = 2, .live = N_LINES * LINE + 4 + 5 + 7 + 6,                                               \
         .total = (2 * N_LINES - 1) * LINE + 4 + 5 + 7 + 6                                                    \
     }
 

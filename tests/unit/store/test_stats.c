@@ -46,6 +46,84 @@ Test(stats, count_payload_live_and_dead)
     cr_assert_leq(again.total_bytes, 50000);
 }
 
+/* What snapshots alone show is apart: it is no memory, and has a line of the receipt. */
+static void expect(uint64_t files, uint64_t dirs, uint64_t others, uint64_t live, uint64_t past,
+                   uint64_t snapshots)
+{
+    cr_assert_eq(unit_problems(&u), 0); /* and all of the index is loaded */
+    struct eng_stats st = unit_stats(&u);
+    struct eng_space sp;
+    int64_t sum = 0, in_live = 0, in_past = 0;
+    cr_assert_eq(st.memories, files, "%llu memories", (unsigned long long)st.memories);
+    cr_assert(st.directories == dirs && st.other_inodes == others);
+    cr_assert_eq(st.past_bytes, past, "%llu bytes", (unsigned long long)st.past_bytes);
+    cr_assert(st.live_bytes == live + past && st.snapshots == snapshots);
+    cr_assert_eq(eng_space(u.eng, &sp), 0);
+    for (unsigned i = 0; i < sp.n_kinds; i++) {
+        sum += sp.kinds[i].bytes;
+        in_live += sp.kinds[i].id == ENG_SPACE_LIVE ? sp.kinds[i].bytes : 0;
+        in_past += sp.kinds[i].id == ENG_SPACE_SNAPSHOTS ? sp.kinds[i].bytes : 0;
+    }
+    cr_assert(sum == (int64_t)sp.disk_bytes && in_live == (int64_t)live && in_past == (int64_t)past);
+}
+
+Test(stats, what_snapshots_alone_show_is_no_memory)
+{
+    static char value[5000];
+    struct eng_attr attr;
+    uint64_t a = unit_file(&u, "a", 10000, 1);
+    unit_file(&u, "b", 20000, 2);
+    (void)unit_mkdir(&u, "dir");
+    cr_assert_eq(eng_create(u.eng, NULL, 1, "link", S_IFLNK | 0777, 0, "target", &attr), 0);
+    cr_assert_eq(eng_setxattr(u.eng, a, "user.x", value, sizeof value, 0), 0);
+    expect(2, 2, 1, 35000, 0, 0);
+    cr_assert_eq(eng_snapshot_create(u.eng, "s", NULL), 0);
+    cr_assert_eq(eng_snapshot_create(u.eng, "t", NULL), 0);
+    expect(2, 2, 1, 35000, 0, 2);
+    cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
+    cr_assert_eq(eng_unlink(u.eng, 1, "link"), 0);
+    cr_assert_eq(eng_rmdir(u.eng, 1, "dir"), 0);
+    expect(1, 1, 0, 20000, 15000, 2);
+    unit_write(&u, unit_lookup(&u, "b"), 4000, 3, 0);
+    for (unsigned round = 0; round < 3; round++) {
+        expect(1, 1, 0, 20000, 19000, 2);
+        if (round == 0)
+            unit_kill(&u, SIM_KEEP_ALL, 0), unit_open(&u);
+        else
+            unit_reopen(&u);
+    }
+    cr_assert_eq(eng_snapshot_drop(u.eng, "s"), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    expect(1, 1, 0, 20000, 19000, 1);
+    cr_assert_eq(eng_snapshot_drop(u.eng, "t"), 0);
+    cr_assert_eq(eng_tick(u.eng), 0);
+    expect(1, 1, 0, 20000, 0, 0);
+}
+
+/* What is written to one of these, and fields, counts with it; a name that comes back makes it a memory. */
+Test(stats, what_has_no_name_counts_as_it_is)
+{
+    static char value[5000];
+    const struct eng_caller opener = {.ref = true};
+    struct eng_attr attr;
+    uint64_t a = unit_file(&u, "a", 10000, 1);
+    cr_assert_eq(eng_snapshot_create(u.eng, "s", NULL), 0);
+    cr_assert_eq(eng_lookup(u.eng, &opener, 1, "a", &attr), 0);
+    cr_assert_eq(eng_unlink(u.eng, 1, "a"), 0);
+    expect(0, 1, 0, 0, 10000, 1);
+    unit_write(&u, a, 3000, 2, 20000);
+    cr_assert_eq(eng_setxattr(u.eng, a, "user.x", value, sizeof value, 0), 0);
+    expect(0, 1, 0, 0, 18000, 1);
+    cr_assert_eq(eng_removexattr(u.eng, a, "user.x"), 0);
+    expect(0, 1, 0, 0, 13000, 1);
+    cr_assert_eq(eng_link(u.eng, NULL, a, 1, "again", NULL), 0);
+    expect(1, 1, 0, 13000, 0, 1);
+    cr_assert_eq(eng_unlink(u.eng, 1, "again"), 0);
+    expect(0, 1, 0, 0, 13000, 1);
+    cr_assert_eq(eng_forget(u.eng, a, 1), 0);
+    expect(0, 1, 0, 0, 10000, 1);
+}
+
 Test(stats, count_operations)
 {
     struct eng_stats a = unit_stats(&u), b;
