@@ -395,7 +395,7 @@ struct eng_view;
  * Opens the view of batch `batch`: of a snapshot, or one since which the past is whole. It belongs to the
  * caller until eng_view_close(), before eng_close(). Any number of threads may read it. Waits for changes
  * that are under way.
- * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 256 are open. */
+ * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 1024 are open. */
 ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
 /* No other call on it may be under way. NULL is fine. A snapshot may be dropped while views of it are open:
  * what it alone shows is freed when the last one is closed. */
@@ -420,6 +420,12 @@ ENG_API int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, 
 ENG_API ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value,
                                   size_t size);
 ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size);
+/* The number of an inode from its low half, which no other that the view shows has. -ESTALE: it shows none
+ * with that. */
+ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino);
+/* 64 bits for an inode in the view: the same in each view of that batch, and only by chance those of any
+ * other inode, or of another view, of which nobody can know who does not know the store. No lock. */
+ENG_API uint64_t eng_view_mark(const struct eng_view *view, uint64_t ino);
 
 /* ---- what changed ------------------------------------------------------- */
 

@@ -127,3 +127,22 @@ ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size
 {
     return view && (list || !size) ? xattrs_list(&view->view, ino, list, size) : -EINVAL;
 }
+
+int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino)
+{
+    if (!view || !ret_ino)
+        return -EINVAL;
+    const struct view *v = &view->view;
+    view_begin(v);
+    const struct inode_rec *head = index_slot(v->idx, low_half);
+    uint64_t ino = head ? index_ino(head, low_half) : 0; /* of a past state: none that index_inode() takes */
+    int r = ino && view_state(v, ino) ? 0 : -ESTALE;
+    *ret_ino = ino;
+    return (int)view_end(v, r);
+}
+
+uint64_t eng_view_mark(const struct eng_view *view, uint64_t ino)
+{
+    const uint64_t what[] = {view->view.at, ino};
+    return codec_keyed_hash(view->view.eng->sb.hash_seed, what, sizeof what);
+}
