@@ -423,9 +423,9 @@ ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *li
 /* The number of an inode from its low half, which no other that the view shows has. -ESTALE: it shows none
  * with that. */
 ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino);
-/* 64 bits for an inode in the view: the same in each view of that batch, and only by chance those of any
- * other inode, or of another view, of which nobody can know who does not know the store. No lock. */
-ENG_API uint64_t eng_view_mark(const struct eng_view *view, uint64_t ino);
+/* 64 bits for inode `ino` in the views of a batch: always the same, and only by chance those of any other
+ * inode or batch, of which nobody can know who does not know the store. No lock. */
+ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
 
 /* ---- what changed ------------------------------------------------------- */
 
@@ -541,6 +541,8 @@ struct eng_snapshot {
  * is one of that name; -EBUSY: the first one, while the store is held (eng_hold()). After an error of the
  * medium it may be there, not durable. */
 ENG_API int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch);
+/* The same, durable once an eng_sync() or eng_fsync() that begins afterwards has returned 0. */
+ENG_API int eng_snapshot_create_unsynced(struct eng *eng, const char *name, uint64_t *ret_batch);
 /* -ENOENT: there is none called `name`; -EEXIST: there is one called `new_name`. Durable as any change. */
 ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *new_name);
 /* The snapshot goes. What it alone shows is freed in the background (ENG_JOB_HISTORY), with no_background

@@ -18,12 +18,17 @@ struct fsync_waiter {
     fuse_ino_t ino;
     enum request_op op;
     struct request_timer timer;
+    fsync_reply *reply; /* NULL: reply_err() */
+    void *arg;
 };
 
 static void answer(struct fsync_waiter *s, int result)
 {
     request_end(&s->timer); /* what who was answered looks up counts this request */
-    reply_err(s->req, s->op, result);
+    if (s->reply)
+        s->reply(s->req, result, s->arg);
+    else
+        reply_err(s->req, s->op, result);
 }
 
 static void answer_all(struct fsync_waiter *group, int r)
@@ -68,16 +73,16 @@ static struct fsync_waiter *take(struct session *session)
     return group;
 }
 
-void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer)
+static void flush_then_answer(const struct fsync_waiter *me)
 {
-    struct session *session = session_of(req);
-    struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = timer};
+    struct session *session = session_of(me->req);
     struct fsync_waiter *s = malloc(sizeof *s);
     if (!s) {
-        answer(&me, eng_fsync(session->eng, ino));
+        struct fsync_waiter alone = *me;
+        answer(&alone, eng_fsync(session->eng, alone.ino));
         return;
     }
-    *s = me;
+    *s = *me;
     if (queue(session, s))
         return;
 #ifdef ENG_MUTANTS
@@ -90,6 +95,19 @@ void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struc
     struct fsync_waiter *group;
     while ((group = take(session)))
         flush_for(session->eng, group);
+}
+
+void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer)
+{
+    const struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = timer};
+    flush_then_answer(&me);
+}
+
+void fsync_then_reply(fuse_req_t req, fsync_reply *reply, void *arg, struct request_timer timer)
+{
+    const struct fsync_waiter me = {
+        .req = req, .ino = ENG_ROOT_INO, .timer = timer, .reply = reply, .arg = arg};
+    flush_then_answer(&me);
 }
 
 void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)

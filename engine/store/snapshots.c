@@ -56,7 +56,7 @@ static int create_once(struct eng *eng, const char *name, uint64_t *ret_batch)
     return commit_end(eng, r);
 }
 
-int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
+int eng_snapshot_create_unsynced(struct eng *eng, const char *name, uint64_t *ret_batch)
 {
     struct full_disk_try change = {0};
     uint64_t batch = 0;
@@ -68,6 +68,15 @@ int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
     do
         r = create_once(eng, name, &batch);
     while (full_disk_again(eng, &change, &r));
+    if (!r && ret_batch)
+        *ret_batch = batch;
+    return r;
+}
+
+int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
+{
+    uint64_t batch = 0;
+    int r = eng_snapshot_create_unsynced(eng, name, &batch);
     if (!r) /* all that was acknowledged before lies before it in the log */
         r = flush_log(eng);
     if (!r && ret_batch)

@@ -141,8 +141,8 @@ int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino)
     return (int)view_end(v, r);
 }
 
-uint64_t eng_view_mark(const struct eng_view *view, uint64_t ino)
+uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino)
 {
-    const uint64_t what[] = {view->view.at, ino};
-    return codec_keyed_hash(view->view.eng->sb.hash_seed, what, sizeof what);
+    const uint64_t what[] = {batch, ino};
+    return codec_keyed_hash(eng->sb.hash_seed, what, sizeof what);
 }

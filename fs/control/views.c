@@ -12,7 +12,8 @@
 enum { SLOT_BITS = 32, REUSE_BITS = 9, CALLER_BITS = 9, PLACE_BITS = 10 };
 enum { REUSE_AT = SLOT_BITS, CALLER_AT = REUSE_AT + REUSE_BITS, PLACE_AT = CALLER_AT + CALLER_BITS };
 _Static_assert(VIEWS_PLACES == 1 << PLACE_BITS && VIEWS_CALLERS == 1 << CALLER_BITS, "a nodeid has them all");
-_Static_assert(PLACE_AT + PLACE_BITS <= 61, "and is one of a view");
+enum { SHUT_AT = PLACE_AT + PLACE_BITS };
+_Static_assert(SHUT_AT < 61, "and is one of a view");
 
 /* So many places of each kind only trusted callers get. */
 enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
@@ -46,8 +47,8 @@ static uint32_t bits_of(uint64_t nodeid, unsigned at, unsigned n)
 
 uint64_t ctl_views_nodeid(const struct ctl_views_node *node)
 {
-    return VIEWS_NODE_BITS | (uint64_t)node->place << PLACE_AT | (uint64_t)node->caller << CALLER_AT |
-           (uint64_t)node->reuse << REUSE_AT | node->slot;
+    return VIEWS_NODE_BITS | (uint64_t)node->shut << SHUT_AT | (uint64_t)node->place << PLACE_AT |
+           (uint64_t)node->caller << CALLER_AT | (uint64_t)node->reuse << REUSE_AT | node->slot;
 }
 
 struct ctl_views_node ctl_views_node(uint64_t nodeid)
@@ -55,7 +56,8 @@ struct ctl_views_node ctl_views_node(uint64_t nodeid)
     return (struct ctl_views_node){.place = bits_of(nodeid, PLACE_AT, PLACE_BITS),
                                    .caller = bits_of(nodeid, CALLER_AT, CALLER_BITS),
                                    .reuse = bits_of(nodeid, REUSE_AT, REUSE_BITS),
-                                   .slot = (uint32_t)nodeid};
+                                   .slot = (uint32_t)nodeid,
+                                   .shut = bits_of(nodeid, SHUT_AT, 1) != 0};
 }
 
 struct ctl_views *ctl_views_new(struct eng *eng)
@@ -146,7 +148,9 @@ static int take_locked(struct ctl_views *views, struct place *place, uid_t uid, 
     if (r)
         return r;
     place->users++;
-    *ret_past = (struct past){.view = place->view,
+    *ret_past = (struct past){.views = views,
+                              .eng = views->eng,
+                              .view = place->view,
                               .batch = place->batch,
                               .place = (uint32_t)(place - views->places),
                               .caller = caller};
@@ -209,22 +213,23 @@ void ctl_views_put(struct ctl_views *views, const struct past *past)
 
 /* ---- nodes ---------------------------------------------------------------- */
 
-uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino)
+uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino, bool shut)
 {
     const struct ctl_views_node node = {.place = past->place,
                                         .caller = past->caller,
                                         .reuse = bits_of(ino, REUSE_AT, REUSE_BITS),
-                                        .slot = (uint32_t)ino};
+                                        .slot = (uint32_t)ino,
+                                        .shut = shut};
     return ctl_views_nodeid(&node);
 }
 
-uint64_t ctl_views_shown_ino(const struct past *past, uint64_t ino)
+uint64_t ctl_views_shown_ino(const struct eng *eng, uint64_t batch, uint64_t ino)
 {
 #ifdef ENG_MUTANTS
     if (getenv("FS_MUTANT_SAME_INO")) /* tests/mount/past.sh */
         return ino;
 #endif
-    return VIEWS_INO_BIT | (eng_view_mark(past->view, ino) & (VIEWS_INO_BIT - 1));
+    return VIEWS_INO_BIT | (eng_view_mark(eng, batch, ino) & (VIEWS_INO_BIT - 1));
 }
 
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n)

@@ -1,11 +1,11 @@
 /*
  * views.h - the views of the past that the kernel has nodes of: which snapshot each is of, and who looks.
  *
- * No node takes memory. A nodeid says all: bits 62 and 61, the view's place here (10 bits, from bit 50 on),
- * the place of the user who looked it up (9 bits, from 41), the low bits of how often the inode's slot was
- * used (9 bits, from 32), and the slot. Each user has nodes of his own, so that what the kernel keeps of one
- * is never shown to another. A place is in use, and its view open, as long as the kernel has a node of it
- * (FORGET) or a request reads it; what a dropped snapshot alone shows stays until then.
+ * No node takes memory. A nodeid says all: bits 62 and 61, whether it is shut (60), the view's place here (10
+ * bits, from bit 50 on), the place of the user who looked it up (9 bits, from 41), the low bits of how often
+ * the inode's slot was used (9 bits, from 32), and the slot. Each user has nodes of his own, so that what the
+ * kernel keeps of one is never shown to another. A place is in use, and its view open, as long as the kernel
+ * has a node of it (FORGET) or a request reads it; what a dropped snapshot alone shows stays until then.
  *
  * Locking: a lock of its own, a leaf: the engine is never called under it. */
 #ifndef ENGRAMFS_CONTROL_VIEWS_H
@@ -27,6 +27,9 @@ struct ctl_views_node {
     uint32_t place, caller;
     uint32_t reuse; /* low bits */
     uint32_t slot;  /* of the inode in the store */
+    /* Who looked it up could not read it. It is another node than that which he could read, so that what the
+     * kernel has kept of that one is out of his reach. */
+    bool shut;
 };
 
 /* Is it a node in a view? */
@@ -37,14 +40,17 @@ static inline bool ctl_views_owns(uint64_t nodeid)
 uint64_t ctl_views_nodeid(const struct ctl_views_node *node);
 struct ctl_views_node ctl_views_node(uint64_t nodeid);
 
+struct ctl_views;
+
 /* A view that a request reads: immutable until ctl_views_put(). */
 struct past {
+    struct ctl_views *views;
+    struct eng *eng;
     struct eng_view *view;
     uint64_t batch;
     uint32_t place, caller;
 };
 
-struct ctl_views;
 /* NULL: no memory. `eng` is borrowed until ctl_views_free(). */
 struct ctl_views *ctl_views_new(struct eng *eng);
 /* No request may be under way. What the kernel still has is closed. */
@@ -60,9 +66,10 @@ int ctl_views_get_node(struct ctl_views *views, uint64_t nodeid, uid_t uid, bool
                        struct past *ret_past, uint64_t *ret_ino);
 void ctl_views_put(struct ctl_views *views, const struct past *past);
 
-/* The node of an inode in it for that user, and what stat(2) shows as its number. No lock. */
-uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino);
-uint64_t ctl_views_shown_ino(const struct past *past, uint64_t ino);
+/* The node of an inode in it for that user. No lock. */
+uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino, bool shut);
+/* What stat(2) shows as the number of an inode in the views of that batch. No lock. */
+uint64_t ctl_views_shown_ino(const struct eng *eng, uint64_t batch, uint64_t ino);
 /* The kernel gets n nodes of it. Under nobody's lock; the view is still had. */
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n);
 /* The kernel has so many less of that node. */

@@ -41,18 +41,21 @@ static struct past get(uint64_t batch, uid_t uid)
 
 Test(views_of_mount, a_nodeid_tells_what_it_was_made_of)
 {
-    static const struct ctl_views_node some[] = {{0, 0, 0, 1},
-                                                 {VIEWS_PLACES - 1, 0, 0, 1},
-                                                 {0, VIEWS_CALLERS - 1, 0, 1},
-                                                 {0, 0, 511, 1},
-                                                 {VIEWS_PLACES - 1, VIEWS_CALLERS - 1, 511, UINT32_MAX},
-                                                 {77, 300, 5, 123456789}};
+    static const struct ctl_views_node some[] = {
+        {0, 0, 0, 1, false},
+        {VIEWS_PLACES - 1, 0, 0, 1, false},
+        {0, VIEWS_CALLERS - 1, 0, 1, false},
+        {0, 0, 511, 1, false},
+        {VIEWS_PLACES - 1, VIEWS_CALLERS - 1, 511, UINT32_MAX, false},
+        {77, 300, 5, 123456789, false},
+        {77, 300, 5, 123456789, true}};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         uint64_t id = ctl_views_nodeid(&some[i]);
         struct ctl_views_node node = ctl_views_node(id);
         cr_expect(ctl_views_owns(id));
         cr_expect(node.place == some[i].place && node.caller == some[i].caller, "%zu", i);
-        cr_expect(node.reuse == some[i].reuse && node.slot == some[i].slot, "%zu", i);
+        cr_expect(node.reuse == some[i].reuse && node.slot == some[i].slot && node.shut == some[i].shut,
+                  "%zu", i);
         for (size_t j = 0; j < i; j++)
             cr_expect_neq(id, ctl_views_nodeid(&some[j]), "%zu %zu", i, j);
     }
@@ -66,20 +69,20 @@ Test(views_of_mount, numbers_are_of_the_view_and_shared_by_names)
     uint64_t ino = unit_file(&u, "f", 100, 1), other = unit_file(&u, "g", 100, 1);
     cr_assert_eq(eng_link(u.eng, NULL, ino, ENG_ROOT_INO, "link", &attr), 0);
     struct past a = get(snapshot("a"), 0), b = get(snapshot("b"), 0), of_user = get(a.batch, 1000);
-    uint64_t shown = ctl_views_shown_ino(&a, ino);
+    uint64_t shown = ctl_views_shown_ino(u.eng, a.batch, ino);
     cr_expect_neq(shown, ino);
     cr_expect_eq(shown >> 61, 1);
-    cr_expect_neq(shown, ctl_views_shown_ino(&b, ino));
-    cr_expect_neq(shown, ctl_views_shown_ino(&a, other));
-    cr_expect_eq(shown, ctl_views_shown_ino(&of_user, ino));
+    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, b.batch, ino));
+    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, a.batch, other));
+    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, of_user.batch, ino));
     cr_expect_eq(a.view, of_user.view);
-    cr_expect_neq(ctl_views_nodeid_of(&a, ino), ctl_views_nodeid_of(&of_user, ino));
-    cr_expect_neq(ctl_views_nodeid_of(&a, ino), ctl_views_nodeid_of(&b, ino));
+    cr_expect_neq(ctl_views_nodeid_of(&a, ino, false), ctl_views_nodeid_of(&of_user, ino, false));
+    cr_expect_neq(ctl_views_nodeid_of(&a, ino, false), ctl_views_nodeid_of(&b, ino, false));
     ctl_views_put(views, &of_user);
     ctl_views_put(views, &b);
     ctl_views_put(views, &a);
     a = get(a.batch, 0);
-    cr_expect_eq(shown, ctl_views_shown_ino(&a, ino), "it is looked at again");
+    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, a.batch, ino), "it is looked at again");
     ctl_views_put(views, &a);
 }
 
@@ -87,7 +90,7 @@ Test(views_of_mount, a_view_is_in_use_until_the_kernel_forgets_it)
 {
     uint64_t got = 0, ino = unit_file(&u, "f", 100, 1);
     struct past past = get(snapshot("a"), 0), again;
-    uint64_t id = ctl_views_nodeid_of(&past, ino);
+    uint64_t id = ctl_views_nodeid_of(&past, ino, false);
     ctl_views_ref(views, &past, 3);
     ctl_views_put(views, &past);
     cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f"), 0);
@@ -112,8 +115,9 @@ Test(views_of_mount, what_the_view_does_not_show_has_no_node)
     struct past past = get(snapshot("a"), 0), again;
     uint64_t new = unit_file(&u, "new", 100, 1);
     ctl_views_ref(views, &past, 1);
-    uint64_t id = ctl_views_nodeid_of(&past, was);
-    cr_expect_eq(ctl_views_get_node(views, ctl_views_nodeid_of(&past, new), 0, true, &again, &got), -ESTALE);
+    uint64_t id = ctl_views_nodeid_of(&past, was, false);
+    cr_expect_eq(ctl_views_get_node(views, ctl_views_nodeid_of(&past, new, false), 0, true, &again, &got),
+                 -ESTALE);
     cr_expect_eq(ctl_views_get_node(views, id ^ UINT64_C(1) << 32, 0, true, &again, &got), -ESTALE);
     cr_expect_eq(ctl_views_get_node(views, id | UINT32_MAX, 0, true, &again, &got), -ESTALE);
     cr_expect_eq(ctl_views_get_node(views, id ^ UINT64_C(1) << 55, 0, true, &again, &got), -ESTALE);
