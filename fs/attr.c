@@ -12,7 +12,6 @@
 #include "fsync.h"
 #include "fuse_compat.h"
 #include "holes.h"
-#include "past.h"
 #include "reply.h"
 
 /* ---- as stat(2) has them -------------------------------------------------- */
@@ -123,10 +122,6 @@ void attr_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct stat st;
     struct eng_attr attr;
     int r;
-    if (ctl_views_owns(ino)) {
-        past_on_getattr(req, ino, fi && fi->fh == COMPAT_STATX);
-        return;
-    }
     if (ctl_owns(ino)) {
         r = session->ctl ? ctl_getattr(session->ctl, ino, &st) : -ESTALE;
     } else {
@@ -185,10 +180,6 @@ static unsigned set_mask(int to_set)
 void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
     REQUEST_COUNT(session_of(req), REQUEST_setattr);
-    if (past_owns(ino)) {
-        reply_err(req, REQUEST_setattr, -EROFS);
-        return;
-    }
     if (ctl_owns(ino)) {
         setattr_control(req, ino, to_set);
         return;

@@ -150,6 +150,7 @@ static int list_past(struct listing *l, fuse_ino_t node, uint64_t cookie)
         r = eng_view_readdir(past.view, dir, cookie, emit, l);
     ctl_views_ref(session_of(l->req)->views, &past, l->n_refs);
     past_done(&past);
+    l->past = NULL;
     return r;
 }
 

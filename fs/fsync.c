@@ -88,7 +88,7 @@ static void flush_then_answer(const struct fsync_waiter *me)
 #ifdef ENG_MUTANTS
     if (getenv("FS_MUTANT_LATE_TAKE")) { /* tests/mount/fsync.sh: the flush answers for those who came
                                             meanwhile */
-        int r = eng_fsync(session->eng, ino);
+        int r = eng_fsync(session->eng, s->ino);
         answer_all(take(session), r);
     }
 #endif

@@ -57,9 +57,8 @@ static void reply_created(fuse_req_t req, enum request_op op, int err, const str
 /* May a name be made or removed here? The control directory and its name belong to the session. */
 static int check_name(fuse_ino_t parent, const char *name)
 {
-    if (past_owns(parent))
-        return -EROFS;
-    return ctl_owns(parent) || ctl_reserved(parent, name) ? -EPERM : 0;
+    int r = past_check_change(parent);
+    return !r && ctl_reserved(parent, name) ? -EPERM : r;
 }
 
 /* The same for names being made: .engram exists, unless it was switched off. */
@@ -244,7 +243,9 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     REQUEST_COUNT(session_of(req), REQUEST_link);
     struct eng_attr attr = {0};
     const struct eng_caller who = caller_of(req);
-    int r = past_owns(ino) ? -EROFS : ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
+    int r = past_check_change(ino);
+    if (!r)
+        r = check_new_name(req, parent, name);
     if (!r)
         r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
     if (!r)
@@ -334,6 +335,26 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
     }
     eng_accessed(session_of(req)->eng, ino);
     (void)fuse_reply_readlink(req, target);
+}
+
+/* ---- attributes ---------------------------------------------------------- */
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    if (ctl_views_owns(ino))
+        past_on_getattr(req, ino, fi && fi->fh == COMPAT_STATX);
+    else
+        attr_getattr(req, ino, fi);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    if (past_owns(ino)) {
+        REQUEST_COUNT(session_of(req), REQUEST_setattr);
+        reply_err(req, REQUEST_setattr, -EROFS);
+    } else {
+        attr_setattr(req, ino, st, to_set, fi);
+    }
 }
 
 /* ---- the file system ------------------------------------------------------ */
@@ -633,8 +654,8 @@ const struct fuse_lowlevel_ops ops_table = {
     .lookup = op_lookup,
     .forget = op_forget,
     .forget_multi = op_forget_multi,
-    .getattr = attr_getattr,
-    .setattr = attr_setattr,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
     .readlink = op_readlink,
     .mknod = op_mknod,
     .mkdir = op_mkdir,

@@ -64,7 +64,9 @@ int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_
     r = eng_getattr(past->eng, ino, &today);
     if (r == -ESTALE || (!r && today.nlink == 0))
         return 0;
-    return r ? r : lets_in(req, &today, right) ? 0 : -EACCES;
+    if (!r && !lets_in(req, &today, right))
+        r = -EACCES;
+    return r;
 }
 
 /* ---- nodes ---------------------------------------------------------------- */
@@ -230,6 +232,7 @@ int past_list_snapshots(struct session *session, uint64_t from,
 
 void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
 {
+    REQUEST_COUNT(session_of(req), REQUEST_getattr);
     struct past past;
     struct eng_attr attr;
     struct stat st;

@@ -3,6 +3,8 @@
 #ifndef ENGRAMFS_FS_PAST_H
 #define ENGRAMFS_FS_PAST_H
 
+#include <errno.h>
+
 #include "control/nodes.h"
 #include "control/views.h"
 #include "session.h"
@@ -11,6 +13,14 @@
 static inline bool past_owns(fuse_ino_t ino)
 {
     return ino == CTL_SNAPSHOTS_INO || ctl_views_owns(ino);
+}
+
+/* May a request change it? Nothing of the past, and nothing of the session but by its own verbs. */
+static inline int past_check_change(fuse_ino_t ino)
+{
+    if (past_owns(ino))
+        return -EROFS;
+    return ctl_owns(ino) ? -EPERM : 0;
 }
 
 /* What is asked for: a name in a folder, its listing, content, fields. */
@@ -43,8 +53,7 @@ void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void past_on_mkdir(fuse_req_t req, const char *name);
 int past_on_rmdir(fuse_req_t req, const char *name);
 int past_on_rename(fuse_req_t req, const char *name, const char *new_name, unsigned flags);
-/* Tells of each snapshot, under no lock: `cookie` is its place in listings, for those behind cookie `from`.
- */
+/* Tells of each snapshot whose place in listings, `cookie`, is behind `from`. Under no lock. */
 int past_list_snapshots(struct session *session, uint64_t from,
                         int (*emit)(void *arg, const char *name, uint64_t ino, uint64_t cookie), void *arg);
 

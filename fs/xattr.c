@@ -31,7 +31,9 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
 {
     if (refused(req, REQUEST_setxattr))
         return;
-    int r = past_owns(ino) ? -EROFS : ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
+    int r = past_check_change(ino);
+    if (!r)
+        r = xa_check_set(name, value, size);
     if (!r)
         r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
     if (!r)
@@ -43,7 +45,9 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     if (refused(req, REQUEST_removexattr))
         return;
-    int r = past_owns(ino) ? -EROFS : ctl_owns(ino) ? -EPERM : xa_check_remove(name);
+    int r = past_check_change(ino);
+    if (!r)
+        r = xa_check_remove(name);
     if (!r)
         r = eng_removexattr(session_of(req)->eng, ino, name);
     if (!r)

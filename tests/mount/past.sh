@@ -1,0 +1,295 @@
+#!/usr/bin/env bash
+# past.sh - snapshots in .engram/snapshots: trees of their own for each tool, compared with a copy that was made of the tree at
+# that moment; who may see what; and what goes on while they come and go.
+#
+#   tests/mount/past.sh [BUILD]
+# shellcheck source=tests/lib.sh disable=SC2317
+. "$(dirname "$0")/../lib.sh"
+t_begin "$@"
+t_needs python3 setpriv rsync git tar setfattr getfattr
+if [ "$(id -u)" -ne 0 ]; then
+    skip "past" "not root: there is nobody to be"
+    exit 0
+fi
+umask 022
+chmod 755 "$WORK"
+cd "$WORK" || exit 1
+STORE=$WORK/store MNT=$WORK/mnt SNAPSHOTS=$WORK/mnt/.engram/snapshots
+ANN=51001 BOB=51002 CLUB=51003
+as() { # ID COMMAND...
+    local id=$1
+    shift
+    setpriv --reuid="$id" --regid="$id" --groups=$CLUB "$@"
+}
+fails() { ! "$@" >/dev/null 2>&1; }
+
+# ---- trees
+
+fields() { (cd "$1" && find . -depth -print0 | sort -z | xargs -0 getfattr -h -d -m '^user\.(topic|of|nothing)' 2>/dev/null); }
+links() { (cd "$1" && find . ! -type d -printf '%P %n\n' | sort); }
+times() { (cd "$1" && find . ! -type l -printf '%P %T@ %m %U %G %s\n' | sort); }
+same_tree() { # NAME A B
+    check_equal "$1: names, modes, owners, times, content" "$(tree_digest "$2")" "$(tree_digest "$3")"
+    check_equal "$1: link counts" "$(links "$2")" "$(links "$3")"
+    check_equal "$1: extended attributes" "$(fields "$2")" "$(fields "$3")"
+}
+must_mount "$STORE" "$MNT" -o allow_other,noatime
+make_tree
+git init -q tree/repository
+(cd tree/repository && echo text >f && git add f && git -c user.name=a -c user.email=a@b commit -qm one)
+mkdir "tree/$(printf 'odd \001 \n%% @ \377 name')"
+echo x >"tree/$(printf 'odd \001 \n%% @ \377 name')/-f"
+finish_tree
+rsync -aHAX tree/ "$MNT/tree"
+rsync -aHAX tree/ "$WORK/then"
+ODD=$(printf '@ %%2F \001\n\377 -x')
+check "mkdir takes a snapshot" mkdir "$SNAPSHOTS/one"
+check_fails "a second time it is there" "File exists" mkdir "$SNAPSHOTS/one"
+check "one whose name has odd bytes" mkdir "$SNAPSHOTS/$ODD"
+check_fails "a name is too long" "File name too long" mkdir "$SNAPSHOTS/$(printf 'x%.0s' {1..256})"
+check "a long one" mkdir "$SNAPSHOTS/$(printf 'x%.0s' {1..255})"
+V=$SNAPSHOTS/one/tree
+TIMES=$(times "$MNT/tree")
+change() { # each kind of change
+    echo new >"$MNT/tree/deep/a"
+    rm "$MNT/tree/deep/hard" "$MNT/tree/link"
+    ln "$MNT/tree/zero" "$MNT/tree/more"
+    printf changed | dd of="$MNT/tree/sparse" bs=1 seek=100 conv=notrunc status=none
+    truncate -s 5000 "$MNT/tree/deep/er/big"
+    mv "$MNT/tree/empty" "$MNT/tree/deep/moved"
+    setfattr -n user.topic -v other "$MNT/tree/deep/a"
+    setfattr -x user.nothing "$MNT/tree/zero"
+    chmod 700 "$MNT/tree/closed"
+    chown 7:7 "$MNT/tree/deep/er"
+    rm -rf "$MNT/tree/repository/.git"
+}
+look() { # WHEN
+    same_tree "$1" then/ "$V"
+    check_equal "$1: times to the nanosecond" "$TIMES" "$(times "$V")"
+    check "$1: diff -r" diff -r --no-dereference -x pipe then "$V"
+    check "$1: cp -a" cp -a "$V" "$WORK/cp"
+    same_tree "$1: what cp -a copied" then/ "$WORK/cp"
+    check "$1: tar" sh -c "mkdir $WORK/tar && tar -C '$V' --xattrs -cf - . | tar -C $WORK/tar --xattrs -xf -"
+    check_equal "$1: what tar brought along" "$(tree_digest then/)" "$(tree_digest "$WORK/tar")"
+    check "$1: rsync" rsync -aHX "$V/" "$WORK/rsync"
+    same_tree "$1: what rsync copied" then/ "$WORK/rsync"
+    check_equal "$1: rsync finds nothing to do then" "" "$(rsync -aHXi "$V/" "$WORK/rsync")"
+    check "$1: git clone" git -c safe.directory='*' clone -q --no-local "$V/repository" "$WORK/clone"
+    check_equal "$1: what git cloned" text "$(cat "$WORK/clone/f")"
+    check_equal "$1: grep -r" "$(cd then && grep -rl one . -D skip | sort)" "$(cd "$V" && grep -rl one . -D skip | sort)"
+    rm -rf "$WORK"/{cp,tar,rsync,clone}
+}
+look "nothing has changed"
+change
+look "all has changed"
+inodes() { find "$1" -printf '%i\n' | sort -u; }
+check_equal "names of one inode share its number" "$(stat -c %i "$V/deep/a")" "$(stat -c %i "$V/hard-elsewhere")"
+check_equal "listings tell the numbers that stat tells" \
+    "$(find "$V" -printf '%P %i\n' | sort)" "$(cd "$V" && find . -print0 | xargs -0 stat -c '%n %i' | sed 's,^\./\?,,' | sort)"
+INODES=$(inodes "$V")
+check_equal "numbers are none of the present" "" "$(comm -12 <(inodes "$MNT") <(echo "$INODES"))"
+check_equal "nor of another snapshot" "" "$(comm -12 <(inodes "$SNAPSHOTS/$ODD/tree") <(echo "$INODES"))"
+check "cp from the past onto the memory" cp "$V/deep/a" "$MNT/tree/deep/a"
+check_equal "it is as it was" one "$(cat "$MNT/tree/deep/a")"
+check "cp --sparse and seek" cp --sparse=auto "$V/sparse" "$WORK/sparse"
+check "it is the same" cmp "$WORK/sparse" then/sparse
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other,noatime
+check_equal "another mount: the numbers are the same" "$INODES" "$(inodes "$V")"
+look "another mount"
+
+# ---- nothing changes there
+
+check_fails "a file is not written" "Read-only file system" sh -c "echo x >'$V/deep/a'"
+check_fails "nor appended to" "Read-only file system" dd if=/dev/zero of="$V/deep/a" bs=1 count=1 conv=notrunc
+check_fails "nor made" "Read-only file system" touch "$V/none"
+check_fails "nor removed" "Read-only file system" rm -f "$V/zero"
+check_fails "nor is a folder made" "Read-only file system" mkdir "$V/none"
+check_fails "nor removed" "Read-only file system" rmdir "$V/empty"
+check_fails "nor a link" "Read-only file system" ln -s x "$V/none"
+check_fails "nor a hard link there" "Read-only file system" ln "$V/zero" "$V/none"
+check_fails "nor one out of it" "(Read-only file system|cross-device)" ln "$V/zero" "$MNT/none"
+check_fails "nor one into it" "Read-only file system" ln "$MNT/tree/zero" "$V/none"
+check_fails "nor is it moved out" "Read-only file system" mv "$V/zero" "$MNT/none"
+check_fails "nor in" "Read-only file system" mv "$MNT/tree/zero" "$V/none"
+check_fails "nor a snapshot out" "Read-only file system" mv "$SNAPSHOTS/one" "$MNT/none"
+check_fails "nor a folder among snapshots" "Read-only file system" mv "$MNT/tree/deep" "$SNAPSHOTS/none"
+check_fails "nor a file among them" "Read-only file system" touch "$SNAPSHOTS/none"
+check_fails "chmod" "Read-only file system" chmod 777 "$V/zero"
+check_fails "chown" "Read-only file system" chown 1 "$V/zero"
+check_fails "times" "Read-only file system" touch -d 2020-01-01 "$V/zero"
+check_fails "truncate" "Read-only file system" truncate -s 1 "$V/zero"
+check_fails "setfattr" "Read-only file system" setfattr -n user.x -v 1 "$V/zero"
+check_fails "removing one" "Read-only file system" setfattr -x user.topic "$V/deep/a"
+
+# ---- names of snapshots
+
+check "mv renames" mv "$SNAPSHOTS/$ODD" "$SNAPSHOTS/two"
+check_equal "it has the other name" "$(printf 'one\ntwo\n')" "$(ls "$SNAPSHOTS" | grep -v xxx)"
+check_fails "not onto another" "File exists" mv -T "$SNAPSHOTS/two" "$SNAPSHOTS/one"
+check_fails "what is not there is not renamed" "No such file" mv "$SNAPSHOTS/none" "$SNAPSHOTS/more"
+check_fails "what is not there is not dropped" "No such file" rmdir "$SNAPSHOTS/none"
+same_tree "the renamed one" then/ "$SNAPSHOTS/two/tree"
+exec 5<"$V/deep/er/big"
+exec 6<"$V/deep"
+check "rmdir drops" rmdir "$SNAPSHOTS/one"
+check "and the other" rmdir "$SNAPSHOTS/two"
+check "and the last" rmdir "$SNAPSHOTS/$(printf 'x%.0s' {1..255})"
+check_equal "there is none any more" "" "$(ls "$SNAPSHOTS")"
+check_fails "nor by name" "No such file" ls "$SNAPSHOTS/one"
+echo 3 >/proc/sys/vm/drop_caches
+check "who is in it reads on" cmp - then/deep/er/big <&5
+check_equal "and lists" "$(ls then/deep)" "$(ls /proc/$$/fd/6/)"
+exec 5<&- 6<&-
+
+# ---- killed
+
+mkdir "$SNAPSHOTS/kept"
+kill_daemon "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other,noatime
+check "a snapshot that mkdir has answered outlives kill -9" ls "$SNAPSHOTS/kept/tree/deep"
+rmdir "$SNAPSHOTS/kept"
+unmount_store "$MNT"
+
+# ---- rights
+
+rights() { # PAST: makes files of Ann's, a snapshot "r", and mounts with that
+    must_mount "$STORE" "$MNT" -o "allow_other,past=$1$2"
+    rm -rf "$MNT/r"
+    mkdir -m 755 "$MNT/r" "$MNT/r/open" "$MNT/r/listed" "$MNT/r/went"
+    chmod 777 "$MNT/r/went"
+    for f in all closed opened gone open/f listed/f given; do
+        echo "$f" >"$MNT/r/$f"
+        setfattr -n user.topic -v "$f" "$MNT/r/$f"
+        chown $ANN:$CLUB "$MNT/r/$f"
+    done
+    ln -s all "$MNT/r/soft"
+    chown -h $ANN "$MNT/r/soft"
+    chmod 600 "$MNT/r/opened"
+    mkdir "$SNAPSHOTS/r"
+    chmod 600 "$MNT/r/closed"
+    chmod 666 "$MNT/r/opened"
+    chmod 700 "$MNT/r/open"
+    chmod 711 "$MNT/r/listed"
+    rm "$MNT/r/gone"
+    chown $BOB "$MNT/r/given"
+}
+end_rights() {
+    rmdir "$SNAPSHOTS/r"
+    unmount_store "$MNT"
+}
+R=$SNAPSHOTS/r/r
+bob_is_out() { # NAME: whatever root has looked at before
+    check_fails "$1: today's mode closes it" "Permission denied" as $BOB cat "$R/closed"
+    check_fails "$1: the mode of then closes it" "Permission denied" as $BOB cat "$R/opened"
+    check_fails "$1: today's mode of a folder closes what is below" "Permission denied" as $BOB cat "$R/open/f"
+    check_fails "$1: its listing is closed" "Permission denied" as $BOB ls "$R/listed"
+    check_fails "$1: fields" "Permission denied" as $BOB getfattr -n user.topic "$R/closed"
+}
+rights on ""
+check_equal "past=on: the mode of then is shown" 644 "$(stat -c %a "$R/closed")"
+bob_is_out "past=on"
+find "$R" -type f -exec cat {} + >/dev/null
+bob_is_out "past=on, root has looked"
+check_equal "past=on: all may read what both modes open" all "$(as $BOB cat "$R/all")"
+check_equal "past=on: by a link" all "$(as $BOB cat "$R/soft")"
+check_equal "past=on: and its fields" all "$(as $BOB getfattr --only-values --absolute-names -n user.topic "$R/all")"
+check_equal "past=on: of what was removed the mode of then counts" gone "$(as $BOB cat "$R/gone")"
+check_equal "past=on: below a folder that may be entered" listed/f "$(as $BOB cat "$R/listed/f")"
+check "past=on: a stranger lists what both modes let him" as $BOB ls -l "$R"
+check_fails "a stranger does not list the snapshots" "Permission denied" as $BOB ls "$SNAPSHOTS"
+check_fails "nor takes one" "Permission denied" as $BOB mkdir "$SNAPSHOTS/bob"
+check_fails "nor drops one" "Permission denied" as $BOB rmdir "$SNAPSHOTS/r"
+check_fails "nor renames one" "Permission denied" as $BOB mv "$SNAPSHOTS/r" "$SNAPSHOTS/bob"
+# what the kernel has kept of a file that he could read then
+chmod 600 "$MNT/r/all"
+check_fails "past=on: closed after he has read it" "Permission denied" as $BOB cat "$R/all"
+check_fails "past=on: its fields, too" "Permission denied" as $BOB getfattr -n user.topic "$R/all"
+chmod 644 "$MNT/r/all"
+check_equal "past=on: opened again" all "$(as $BOB cat "$R/all")"
+chmod 700 "$MNT/r"
+check_fails "past=on: a folder that was closed after he was in it" "Permission denied" as $BOB cat "$R/all"
+chmod 755 "$MNT/r"
+check_equal "past=on: open again" all "$(as $BOB cat "$R/all")"
+end_rights
+
+rights owner ""
+check_equal "past=owner: the owner reads" all "$(as $ANN cat "$R/all")"
+check_equal "past=owner: what he has closed" closed "$(as $ANN cat "$R/closed")"
+check_equal "past=owner: what he has removed" gone "$(as $ANN cat "$R/gone")"
+check_equal "past=owner: fields" all "$(as $ANN getfattr --only-values --absolute-names -n user.topic "$R/all")"
+check_equal "past=owner: his link" all "$(as $ANN cat "$R/soft")"
+check "past=owner: others see names" as $BOB ls "$R"
+check "past=owner: and modes" as $BOB stat "$R/all"
+check_fails "past=owner: not where a link leads" "Permission denied" as $BOB ls -l "$R/soft"
+for f in all gone opened listed/f; do
+    check_fails "past=owner: others do not read $f" "Permission denied" as $BOB cat "$R/$f"
+done
+check_fails "past=owner: nor fields" "Permission denied" as $BOB getfattr -n user.topic "$R/all"
+check_fails "past=owner: who got it later does not read what it was" "Permission denied" as $BOB cat "$R/given"
+check_fails "past=owner: nor does who gave it away" "Permission denied" as $ANN cat "$R/given"
+check_equal "past=owner: root reads" given "$(cat "$R/given")"
+end_rights
+
+rights owner ,ctl=visible # the default is owner
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other
+check_fails "by default others do not read" "Permission denied" as $BOB cat "$R/all"
+check_equal "by default the owner reads" all "$(as $ANN cat "$R/all")"
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other,past=off
+check_fails "past=off: there is no such folder" "No such file" ls "$SNAPSHOTS"
+check "past=off: nor is it listed" fails grep -q snapshots <(ls "$MNT/.engram")
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other,ro
+check_equal "a mount that is read-only shows them" given "$(cat "$R/given")"
+check_fails "and takes none" "Read-only file system" mkdir "$SNAPSHOTS/more"
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" -o allow_other,writeback,past=on
+check_equal "with writeback, too" given "$(cat "$R/given")"
+check_equal "and others" given "$(as $BOB cat "$R/given")"
+end_rights
+
+# ---- many
+
+must_mount "$STORE" "$MNT" -o allow_other
+for ((i = 0; i < 300; i++)); do
+    echo $i >"$MNT/n"
+    mkdir "$SNAPSHOTS/n$i" || break
+done
+check_equal "300 snapshots" 300 "$(ls "$SNAPSHOTS" | wc -l)"
+check_equal "each has what was then" "$(seq 0 299)" "$(for ((i = 0; i < 300; i++)); do cat "$SNAPSHOTS/n$i/n"; done)"
+check_equal "all are shown at once" 300 "$(ls -l "$SNAPSHOTS" | grep -c ^d)"
+check_equal "each has numbers of its own" 300 "$(stat -c %i "$SNAPSHOTS"/n*/n | sort -u | wc -l)"
+check "all are dropped" sh -c "rmdir '$SNAPSHOTS'/n*"
+check "unmount" unmount_store "$MNT"
+check "engramctl check" "$CTL" check "$STORE"
+
+# ---- that it notices
+
+notices() { # WHAT MUTANT OPTIONS COMMAND...: without the protection the command fails
+    local before=$ENGRAMFS what=$1 mutant=$2 options=$3
+    shift 3
+    ENGRAMFS=$BUILD/tests/mount/fsfuzz/engramfs
+    if [ ! -x "$ENGRAMFS" ]; then
+        skip "$what is noticed" "tests/mount/fsfuzz/engramfs is not built"
+    else
+        export "FS_MUTANT_$mutant=1"
+        rights "$options" ""
+        check "$what is noticed" fails "$@"
+        end_rights
+        unset "FS_MUTANT_$mutant"
+    fi
+    ENGRAMFS=$before
+}
+other_numbers() { [ "$(stat -c %i "$R/all")" != "$(stat -c %i "$MNT/r/all")" ]; }
+is_closed() { fails as $BOB cat "$R/closed"; }
+is_asked_again() {
+    as $BOB cat "$R/all" >/dev/null
+    chmod 600 "$MNT/r/all"
+    fails as $BOB cat "$R/all"
+}
+notices "a view with the numbers of the present" SAME_INO on other_numbers
+notices "who asks for the mode of then only" MODE_OF_THEN_ONLY on is_closed
+notices "what the kernel keeps for others" PAST_KEPT_IN_KERNEL on is_asked_again
+t_end
