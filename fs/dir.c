@@ -65,7 +65,7 @@ static void fill_past(const struct listing *l, const struct eng_attr *attr, bool
     past_stat(session_of(l->req), l->past, attr, &e->attr);
     if (up && attr->ino == ENG_ROOT_INO && l->is_root)
         e->attr.st_ino = CTL_SNAPSHOTS_INO;
-    if (!l->plus || dots || l->past->caller != 0)
+    if (!l->plus || dots || !l->past->kept)
         return;
     e->ino = ctl_views_nodeid_of(l->past, attr->ino, false);
     e->generation = l->past->batch;
@@ -145,7 +145,7 @@ static int list_past(struct listing *l, fuse_ino_t node, uint64_t cookie)
     l->past = &past;
     l->is_root = dir == ENG_ROOT_INO;
     l->mark = UINT64_MAX;
-    r = past_check(l->req, &past, dir, PAST_LIST);
+    r = past_check_node(l->req, &past, node, dir, PAST_LIST);
     if (!r)
         r = eng_view_readdir(past.view, dir, cookie, emit, l);
     ctl_views_ref(session_of(l->req)->views, &past, l->n_refs);

@@ -69,6 +69,12 @@ int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_
     return r;
 }
 
+int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                    enum past_right right)
+{
+    return ctl_views_node(node).shut ? -EACCES : past_check(req, past, ino, right);
+}
+
 /* ---- nodes ---------------------------------------------------------------- */
 
 int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino)
@@ -92,7 +98,7 @@ double past_timeout(const struct past *past)
     if (getenv("FS_MUTANT_PAST_KEPT_IN_KERNEL")) /* tests/mount/past.sh */
         return REPLY_TIMEOUT;
 #endif
-    return past->caller == 0 ? REPLY_TIMEOUT : 0;
+    return past->kept ? REPLY_TIMEOUT : 0;
 }
 
 void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
@@ -265,7 +271,7 @@ void past_on_readlink(fuse_req_t req, fuse_ino_t ino)
         reply_err(req, REQUEST_readlink, r);
         return;
     }
-    ssize_t n = past_check(req, &past, of, PAST_READ);
+    ssize_t n = past_check_node(req, &past, ino, of, PAST_READ);
     if (n == 0)
         n = eng_view_readlink(past.view, of, target, sizeof target);
     past_done(&past);
@@ -285,7 +291,7 @@ void past_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
         reply_err(req, REQUEST_read, r);
         return;
     }
-    ssize_t n = past_check(req, &past, of, PAST_READ);
+    ssize_t n = past_check_node(req, &past, ino, of, PAST_READ);
     if (n == 0)
         n = eng_view_read(past.view, of, buf, size, (uint64_t)off);
     past_done(&past);
@@ -304,7 +310,7 @@ void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence)
         reply_err(req, REQUEST_lseek, r);
         return;
     }
-    r = past_check(req, &past, of, PAST_READ);
+    r = past_check_node(req, &past, ino, of, PAST_READ);
     if (!r)
         r = holes_seek_past(past.view, of, (uint64_t)off, whence, &found);
     past_done(&past);

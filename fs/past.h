@@ -35,6 +35,10 @@ void past_done(const struct past *past);
  * Do the mode of then and that of today let the caller do that? Of what has no name any more that of then
  * alone is asked. 0, -EACCES, or an error of the engine. Takes locks of the engine. */
 int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right);
+/* The same for what the kernel keeps of a node: nobody may have a shut one filled, not even root, since
+ * whoever it is shut for could then read what the kernel has. */
+int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                    enum past_right right);
 /* As stat(2) has an inode of it. No lock. */
 void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
                struct stat *ret_st);

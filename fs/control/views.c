@@ -153,7 +153,8 @@ static int take_locked(struct ctl_views *views, struct place *place, uid_t uid, 
                               .view = place->view,
                               .batch = place->batch,
                               .place = (uint32_t)(place - views->places),
-                              .caller = caller};
+                              .caller = caller,
+                              .kept = caller == 0};
     return 0;
 }
 
@@ -192,6 +193,7 @@ int ctl_views_get_node(struct ctl_views *views, uint64_t nodeid, uid_t uid, bool
     (void)pthread_mutex_unlock(&views->lock);
     if (r)
         return r;
+    ret_past->kept = ret_past->kept && node.caller == 0;
     r = eng_view_find(ret_past->view, node.slot, &ino);
     if (!r && bits_of(ino, REUSE_AT, REUSE_BITS) != node.reuse)
         r = -ESTALE;

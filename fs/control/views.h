@@ -49,6 +49,7 @@ struct past {
     struct eng_view *view;
     uint64_t batch;
     uint32_t place, caller;
+    bool kept; /* the kernel may keep what it is told: root asks, by a node of root's */
 };
 
 /* NULL: no memory. `eng` is borrowed until ctl_views_free(). */
