@@ -160,6 +160,7 @@ static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past
                       ret_past);
     if (r)
         return r;
+    ctl_look_at_views(session->ctl);
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
     if (r)
         past_done(ret_past);
@@ -447,8 +448,18 @@ void past_on_mkdir(fuse_req_t req, const char *name)
 
 int past_on_rmdir(fuse_req_t req, const char *name)
 {
+    struct session *session = session_of(req);
+    struct wanted wanted = {.name = name};
     int r = check_keeper(req);
-    return r ? r : eng_snapshot_drop(session_of(req)->eng, name);
+    if (!r && eng_snapshot_list(session->eng, is_wanted, &wanted) < 0)
+        wanted.batch = 0;
+    if (!r)
+        r = eng_snapshot_drop(session->eng, name);
+    if (!r) {
+        ctl_views_dropped(session->views, wanted.batch);
+        ctl_look_at_views(session->ctl);
+    }
+    return r;
 }
 
 int past_on_rename(fuse_req_t req, const char *name, const char *new_name, unsigned flags)

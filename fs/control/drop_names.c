@@ -19,10 +19,13 @@
 #include <time.h>
 
 #include "control/verbs.h"
+#include "control/views.h"
 #include "messages.h"
 
 /* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
 enum { STOP_MS = 2000 };
+/* After so long it is asked again to give up views. */
+enum { VIEWS_MS = 2000 };
 /* Twice as many as there are nodes: what was forgotten before its turn is still queued. */
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
@@ -38,7 +41,7 @@ struct drop_names {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* protected by lock: */
-    bool hold_wanted, busy, ending;
+    bool hold_wanted, views_wanted, busy, ending;
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
     uint64_t first, end; /* what is queued: offsets that only grow */
@@ -91,13 +94,41 @@ static void drop_since(const struct drop_names *d, const struct since *since, bo
         drop(d, d->opt.since_folder, name, else_what);
 }
 
+/* All names that nobody uses go, below that one; if the kernel has it: else they go when somebody has looked
+ * it up again. */
+static void drop_views_locked(struct drop_names *d)
+{
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    drop(d, d->opt.folder, ctl_files[CTL_SNAPSHOTS].name, "what dropped snapshots show may stay on the disk");
+    (void)pthread_mutex_lock(&d->lock);
+    const bool ending = d->ending; /* then the views may be gone, if the end has waited in vain */
+    (void)pthread_mutex_unlock(&d->lock);
+    const bool again = !ending && ctl_views_wants_back(d->opt.session->views);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    d->views_wanted = d->views_wanted && again;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
+static void wait_locked(struct drop_names *d)
+{
+    struct timespec end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += VIEWS_MS / 1000;
+    if (!d->views_wanted)
+        (void)pthread_cond_wait(&d->changed, &d->lock);
+    else if (pthread_cond_timedwait(&d->changed, &d->lock, &end) == ETIMEDOUT && !d->ending)
+        drop_views_locked(d);
+}
+
 static void *drop_main(void *arg)
 {
     struct drop_names *d = arg;
     (void)pthread_mutex_lock(&d->lock);
     while (!d->ending) {
         if (!d->hold_wanted && d->first == d->end) {
-            (void)pthread_cond_wait(&d->changed, &d->lock);
+            wait_locked(d);
             continue;
         }
         const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
@@ -144,6 +175,18 @@ int drop_names_since(struct drop_names *d, fuse_ino_t ino, uint64_t position)
     if (!r)
         d->queue[d->end++ % QUEUE_MAX] = (struct since){ino, position};
     (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_views(struct drop_names *d)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    if (!r && !d->views_wanted) {
+        d->views_wanted = true;
+        (void)pthread_cond_broadcast(&d->changed);
+    }
     (void)pthread_mutex_unlock(&d->lock);
     return r;
 }

@@ -18,6 +18,7 @@
 #include "control/drop_names.h"
 #include "control/remembered.h"
 #include "control/text.h"
+#include "control/views.h"
 #include "persons.h"
 #include "reply.h"
 #include "waiters.h"
@@ -132,6 +133,12 @@ static bool is_held(void *arg, uint64_t id)
     bool held = find_locked(ctl, id) != NULL;
     (void)pthread_mutex_unlock(&ctl->lock);
     return held;
+}
+
+void ctl_look_at_views(struct ctl *ctl)
+{
+    if (ctl_views_wants_back(ctl->session->views))
+        (void)drop_names_views(ctl->drop_names); /* without a thread: at the next look */
 }
 
 struct ctl *ctl_new(struct session *session)
@@ -574,15 +581,8 @@ static int job_result(enum eng_job_state state, int error)
         return -ECANCELED;
     if (state != ENG_JOB_FAILED)
         return 0;
-    switch (error) {
-    case -ENOSPC:
-    case -EROFS:
-    case -EBUSY:
-    case -ENOMEM:
-        return error;
-    default:
-        return -EIO;
-    }
+    bool told = error == -ENOSPC || error == -EROFS || error == -EBUSY || error == -ENOMEM;
+    return told ? error : -EIO;
 }
 
 static void on_job_done(void *arg, const struct eng_job_report *report)

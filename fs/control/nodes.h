@@ -37,6 +37,8 @@ struct ctl *ctl_new(struct session *session);
  * keeps a thread of it, which has the session until the process ends; ctl_free() frees nothing then. */
 bool ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
+/* Has the kernel give back views of snapshots, if that is due. */
+void ctl_look_at_views(struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
 

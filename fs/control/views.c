@@ -17,12 +17,15 @@ _Static_assert(SHUT_AT < 61, "and is one of a view");
 
 /* So many places of each kind only trusted callers get. */
 enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
+/* With more in use the kernel is asked to give up some. */
+enum { PLACES_MANY = VIEWS_PLACES / 4 * 3 };
 
 struct place {
     struct eng_view *view; /* NULL: free. Owned */
     uint64_t batch;
     uint64_t lookups; /* what the kernel has */
     unsigned users;   /* requests */
+    bool dropped;     /* there is no such snapshot any more */
 };
 
 struct caller {
@@ -35,7 +38,7 @@ struct ctl_views {
     struct eng *eng; /* immutable */
     pthread_mutex_t lock;
     /* Protected by lock: */
-    unsigned used;
+    unsigned used, dropped; /* dropped: of those in use */
     struct place places[VIEWS_PLACES];
     struct caller callers[VIEWS_CALLERS]; /* the first is root's */
 };
@@ -111,6 +114,7 @@ static struct eng_view *drop_if_unused_locked(struct ctl_views *views, struct pl
         return NULL;
     place->view = NULL;
     views->used--;
+    views->dropped -= place->dropped;
     return view;
 }
 
@@ -259,6 +263,25 @@ void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n)
         view = drop_if_unused_locked(views, place);
     (void)pthread_mutex_unlock(&views->lock);
     eng_view_close(view);
+}
+
+void ctl_views_dropped(struct ctl_views *views, uint64_t batch)
+{
+    (void)pthread_mutex_lock(&views->lock);
+    struct place *place = find_locked(views, batch);
+    if (place && !place->dropped) {
+        place->dropped = true;
+        views->dropped++;
+    }
+    (void)pthread_mutex_unlock(&views->lock);
+}
+
+bool ctl_views_wants_back(struct ctl_views *views)
+{
+    (void)pthread_mutex_lock(&views->lock);
+    bool wants = views->dropped > 0 || views->used > PLACES_MANY;
+    (void)pthread_mutex_unlock(&views->lock);
+    return wants;
 }
 
 unsigned ctl_views_used(struct ctl_views *views)

@@ -75,6 +75,11 @@ uint64_t ctl_views_shown_ino(const struct eng *eng, uint64_t batch, uint64_t ino
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n);
 /* The kernel has so many less of that node. */
 void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n);
+/* The snapshot of that batch was dropped. */
+void ctl_views_dropped(struct ctl_views *views, uint64_t batch);
+/* Should the kernel give up the nodes that nobody uses? Of a dropped snapshot it has some, or so many places
+ * are in use that few are left. */
+bool ctl_views_wants_back(struct ctl_views *views);
 /* How many places are in use. */
 unsigned ctl_views_used(struct ctl_views *views);
 
