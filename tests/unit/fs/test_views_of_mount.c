@@ -109,6 +109,21 @@ Test(views_of_mount, a_view_is_in_use_until_the_kernel_forgets_it)
     cr_expect_eq(ctl_views_get(views, past.batch, 0, true, &again), -ENOENT);
 }
 
+Test(views_of_mount, are_wanted_back_while_a_dropped_one_is_in_use)
+{
+    struct past past = get(snapshot("a"), 0), other = get(snapshot("b"), 0);
+    cr_expect_not(ctl_views_wants_back(views));
+    cr_assert_eq(eng_snapshot_drop(u.eng, "a"), 0);
+    ctl_views_dropped(views, past.batch);
+    ctl_views_dropped(views, past.batch);
+    ctl_views_dropped(views, past.batch + 100);
+    cr_expect(ctl_views_wants_back(views));
+    ctl_views_put(views, &other);
+    cr_expect(ctl_views_wants_back(views));
+    ctl_views_put(views, &past);
+    cr_expect_not(ctl_views_wants_back(views));
+}
+
 Test(views_of_mount, what_the_view_does_not_show_has_no_node)
 {
     uint64_t got = 0, was = unit_file(&u, "f", 100, 1);
@@ -162,6 +177,7 @@ Test(views_of_mount, as_many_views_as_there_are_places)
     }
     cr_expect_eq(r, -ENFILE);
     cr_expect(n > 800 && n < VIEWS_PLACES, "%u", n);
+    cr_expect(ctl_views_wants_back(views));
     cr_expect_eq(ctl_views_get(views, snapshot("more"), 0, true, &more), 0);
     ctl_views_put(views, &more);
     while (n > 0)
