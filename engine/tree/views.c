@@ -5,6 +5,7 @@
 #include "index/times.h"
 #include "tree/attr.h"
 #include "tree/content.h"
+#include "tree/digest.h"
 #include "tree/entries.h"
 #include "tree/xattrs.h"
 #include "upkeep/history.h"
@@ -126,6 +127,12 @@ ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name,
 ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size)
 {
     return view && (list || !size) ? xattrs_list(&view->view, ino, list, size) : -EINVAL;
+}
+
+int eng_view_digest_begin(struct eng_view *view, uint64_t ino, enum eng_digest_kind kind,
+                          struct eng_digest **ret_digest)
+{
+    return view && ret_digest ? digest_begin(&view->view, ino, kind, ret_digest) : -EINVAL;
 }
 
 int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino)

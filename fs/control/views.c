@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { SLOT_BITS = 32, REUSE_BITS = 9, CALLER_BITS = 9, PLACE_BITS = 10 };
+enum { SLOT_BITS = 32, REUSE_BITS = 7, CALLER_BITS = 9, PLACE_BITS = 12 };
 enum { REUSE_AT = SLOT_BITS, CALLER_AT = REUSE_AT + REUSE_BITS, PLACE_AT = CALLER_AT + CALLER_BITS };
 _Static_assert(VIEWS_PLACES == 1 << PLACE_BITS && VIEWS_CALLERS == 1 << CALLER_BITS, "a nodeid has them all");
 enum { SHUT_AT = PLACE_AT + PLACE_BITS };
@@ -39,6 +39,7 @@ struct ctl_views {
     pthread_mutex_t lock;
     /* Protected by lock: */
     unsigned used, dropped; /* dropped: of those in use */
+    unsigned end;           /* no place behind it is in use */
     struct place places[VIEWS_PLACES];
     struct caller callers[VIEWS_CALLERS]; /* the first is root's */
 };
@@ -87,7 +88,7 @@ void ctl_views_free(struct ctl_views *views)
 
 static struct place *find_locked(struct ctl_views *views, uint64_t batch)
 {
-    for (unsigned i = 0; i < VIEWS_PLACES; i++)
+    for (unsigned i = 0; i < views->end; i++)
         if (views->places[i].view && views->places[i].batch == batch)
             return &views->places[i];
     return NULL;
@@ -103,6 +104,8 @@ static struct place *add_locked(struct ctl_views *views, uint64_t batch, struct 
         place++;
     *place = (struct place){.view = view, .batch = batch};
     views->used++;
+    if (place == &views->places[views->end])
+        views->end++;
     return place;
 }
 
@@ -115,6 +118,8 @@ static struct eng_view *drop_if_unused_locked(struct ctl_views *views, struct pl
     place->view = NULL;
     views->used--;
     views->dropped -= place->dropped;
+    while (views->end > 0 && !views->places[views->end - 1].view)
+        views->end--;
     return view;
 }
 

@@ -1,9 +1,9 @@
 /*
  * views.h - the views of the past that the kernel has nodes of: which snapshot each is of, and who looks.
  *
- * No node takes memory. A nodeid says all: bits 62 and 61, whether it is shut (60), the view's place here (10
- * bits, from bit 50 on), the place of the user who looked it up (9 bits, from 41), the low bits of how often
- * the inode's slot was used (9 bits, from 32), and the slot. Each user has nodes of his own, so that what the
+ * No node takes memory. A nodeid says all: bits 62 and 61, whether it is shut (60), the view's place here (12
+ * bits, from bit 48 on), the place of the user who looked it up (9 bits, from 39), the low bits of how often
+ * the inode's slot was used (7 bits, from 32), and the slot. Each user has nodes of his own, so that what the
  * kernel keeps of one is never shown to another. A place is in use, and its view open, as long as the kernel
  * has a node of it (FORGET) or a request reads it; what a dropped snapshot alone shows stays until then.
  *
@@ -17,7 +17,7 @@
 
 #include "engine.h"
 
-#define VIEWS_PLACES 1024u
+#define VIEWS_PLACES 4096u
 #define VIEWS_CALLERS 512u
 /* Beyond any number of the engine, below the bit of control files: st_ino in a view has it. */
 #define VIEWS_INO_BIT (UINT64_C(1) << 61)
