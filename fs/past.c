@@ -14,6 +14,7 @@
 
 #include "attr.h"
 #include "caller.h"
+#include "digests.h"
 #include "fsync.h"
 #include "fuse_compat.h"
 #include "holes.h"
@@ -134,29 +135,15 @@ static void reply_node(fuse_req_t req, const struct past *past, const struct eng
 
 /* ---- names ---------------------------------------------------------------- */
 
-struct wanted {
-    const char *name;
-    uint64_t batch;
-};
-
-static int is_wanted(void *arg, const struct eng_snapshot *snapshot)
-{
-    struct wanted *wanted = arg;
-    if (strcmp(snapshot->name, wanted->name) != 0)
-        return 0;
-    wanted->batch = snapshot->batch;
-    return 1;
-}
-
 /* The root of the snapshot of that name, with a view that past_done() gives back. */
 static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past, struct eng_attr *ret_attr)
 {
     const struct session *session = session_of(req);
-    struct wanted wanted = {.name = name};
-    int r = eng_snapshot_list(session->eng, is_wanted, &wanted);
-    if (r != 1)
-        return r ? r : -ENOENT;
-    r = ctl_views_get(session->views, wanted.batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+    uint64_t batch = 0;
+    int r = eng_snapshot_find(session->eng, name, &batch);
+    if (r)
+        return r;
+    r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                       ret_past);
     if (r)
         return r;
@@ -330,15 +317,21 @@ static int check_field(fuse_req_t req, const struct past *past, uint64_t ino, co
     return is_field ? past_check(req, past, ino, PAST_FIELDS) : 0;
 }
 
-/* What is computed: a view's content has no digest that is known, and is not hashed. */
-static ssize_t computed(const struct past *past, uint64_t ino, enum xa_virtual which, char *value,
-                        size_t size)
+/* What is computed. 0: it is answered now or later, and the view given back then. */
+static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, enum xa_virtual which,
+                        char *value, size_t size)
 {
     struct eng_attr attr;
     char text[32];
-    int r = which == XA_VERSION ? eng_view_getattr(past->view, ino, &attr) : -ENODATA;
+    int r = which == XA_GENERATION ? -ENODATA : eng_view_getattr(past->view, ino, &attr);
+    if (!r && which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+        r = -ENODATA;
     if (r)
         return r;
+    if (which == XA_CONTENT_HASH) {
+        digest_request(req, past, &attr, ENG_DIGEST_XXH3_64, size);
+        return 0;
+    }
     int n = snprintf(text, sizeof text, "%" PRIu64, attr.version);
     if (value && (size_t)n <= size)
         memcpy(value, text, (size_t)n);
@@ -359,9 +352,13 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     n = xa_check_get(name);
     if (n == 0)
         n = check_field(req, &past, of, name);
-    if (n == 0)
-        n = which == XA_STORED ? eng_view_getxattr(past.view, of, name, value, size)
-                               : computed(&past, of, which, value, size);
+    if (n == 0 && which != XA_STORED) {
+        n = computed(req, &past, of, which, value, size);
+        if (n == 0)
+            return;
+    } else if (n == 0) {
+        n = eng_view_getxattr(past.view, of, name, value, size);
+    }
     past_done(&past);
     if (n == -ENODATA)
         n = xa_absent(name, session_of(req)->labels);
@@ -449,14 +446,14 @@ void past_on_mkdir(fuse_req_t req, const char *name)
 int past_on_rmdir(fuse_req_t req, const char *name)
 {
     struct session *session = session_of(req);
-    struct wanted wanted = {.name = name};
+    uint64_t batch = 0;
     int r = check_keeper(req);
-    if (!r && eng_snapshot_list(session->eng, is_wanted, &wanted) < 0)
-        wanted.batch = 0;
     if (!r)
+        r = eng_snapshot_find(session->eng, name, &batch);
+    if (!r) /* no other name comes to it meanwhile: the kernel has the folder locked */
         r = eng_snapshot_drop(session->eng, name);
     if (!r) {
-        ctl_views_dropped(session->views, wanted.batch);
+        ctl_views_dropped(session->views, batch);
         ctl_look_at_views(session->ctl);
     }
     return r;

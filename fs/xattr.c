@@ -65,7 +65,7 @@ static int computed(fuse_req_t req, fuse_ino_t ino, enum xa_virtual which, size_
     if (which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
         return -ENODATA;
     if (which == XA_CONTENT_HASH) {
-        digest_request(req, &attr, ENG_DIGEST_XXH3_64, size);
+        digest_request(req, NULL, &attr, ENG_DIGEST_XXH3_64, size);
     } else {
         char text[32];
         int n = snprintf(text, sizeof text, "%" PRIu64, which == XA_VERSION ? attr.version : attr.generation);
