@@ -58,18 +58,13 @@ static int add(struct listing *l, const char *name, const struct fuse_entry_para
     return 0;
 }
 
-/* Others than root get names and numbers: who they may be is asked of each that they look up. */
-static void fill_past(const struct listing *l, const struct eng_attr *attr, bool up, bool dots,
+/* Names and numbers, and no nodes: of each that is looked up it is asked who may. */
+static void fill_past(const struct listing *l, const struct eng_attr *attr, bool up,
                       struct fuse_entry_param *e)
 {
     past_stat(session_of(l->req), l->past, attr, &e->attr);
     if (up && attr->ino == ENG_ROOT_INO && l->is_root)
         e->attr.st_ino = CTL_SNAPSHOTS_INO;
-    if (!l->plus || dots || !l->past->kept)
-        return;
-    e->ino = ctl_views_nodeid_of(l->past, attr->ino, false);
-    e->generation = l->past->batch;
-    e->attr_timeout = e->entry_timeout = past_timeout(l->past);
 }
 
 /* Under the engine's shared lock: copies, and nothing else. */
@@ -86,15 +81,15 @@ static int emit(void *arg, const struct eng_dirent *entry)
 
     struct fuse_entry_param e;
     memset(&e, 0, sizeof e);
-    bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (l->past) {
-        fill_past(l, &entry->attr, strcmp(name, "..") == 0, dots, &e);
+        fill_past(l, &entry->attr, strcmp(name, "..") == 0, &e);
     } else if (l->plus) {
         attr_stat(session_of(l->req), &entry->attr, &e.attr);
     } else {
         e.attr.st_ino = entry->attr.ino;
         e.attr.st_mode = entry->attr.mode;
     }
+    bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (l->plus && !dots && !l->past) {
         e.ino = entry->attr.ino;
         e.attr_timeout = e.entry_timeout = REPLY_TIMEOUT;
@@ -148,7 +143,6 @@ static int list_past(struct listing *l, fuse_ino_t node, uint64_t cookie)
     r = past_check_node(l->req, &past, node, dir, PAST_LIST);
     if (!r)
         r = eng_view_readdir(past.view, dir, cookie, emit, l);
-    ctl_views_ref(session_of(l->req)->views, &past, l->n_refs);
     past_done(&past);
     l->past = NULL;
     return r;
@@ -188,14 +182,6 @@ static void list_control(struct listing *l, fuse_ino_t dir, uint64_t cookie)
         (void)past_list_snapshots(session_of(l->req), cookie > 2 ? cookie : 2, emit_snapshot, l);
 }
 
-static void forget(struct session *session, uint64_t node)
-{
-    if (ctl_views_owns(node))
-        ctl_views_forget(session->views, node, 1);
-    else
-        (void)eng_forget(session->eng, node, 1);
-}
-
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
     struct session *session = session_of(req);
@@ -222,7 +208,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
         eng_accessed(session->eng, ino);
     if (r || fuse_reply_buf(req, l.buf, l.used) < 0)
         for (size_t i = 0; i < l.n_refs; i++)
-            forget(session, l.refs[i]);
+            (void)eng_forget(session->eng, l.refs[i], 1);
     free(l.refs);
 }
 

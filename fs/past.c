@@ -117,9 +117,7 @@ static void fill_entry(fuse_req_t req, const struct past *past, const struct eng
     memset(e, 0, sizeof *e);
     e->ino = ctl_views_nodeid_of(past, attr->ino, shut);
     e->generation = past->batch;
-    e->attr_timeout = e->entry_timeout = past_timeout(past);
-    if (attr->ino == ENG_ROOT_INO) /* each who comes to that name has a node of his own */
-        e->entry_timeout = 0;
+    e->attr_timeout = past_timeout(past); /* the name is asked for each time */
     past_stat(session_of(req), past, attr, &e->attr);
 }
 

@@ -42,7 +42,8 @@ int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, ui
 /* As stat(2) has an inode of it. No lock. */
 void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
                struct stat *ret_st);
-/* How long the kernel may keep what it is told of nodes: in seconds. */
+/* How long the kernel may keep attributes of nodes: in seconds. It keeps no names, not for root either: it
+ * would show what is below to whomever root has put into a folder, and ask nobody. */
 double past_timeout(const struct past *past);
 
 /* These answer the request, now or later. `parent` or `ino` is one that past_owns(). */

@@ -27,6 +27,12 @@ fails() { ! "$@" >/dev/null 2>&1; }
 
 fields() { (cd "$1" && find . -depth -print0 | sort -z | xargs -0 getfattr -h -d -m '^user\.(topic|of|nothing)' 2>/dev/null); }
 links() { (cd "$1" && find . ! -type d -printf '%P %n\n' | sort); }
+hashes() { # what is computed
+    local which
+    for which in content_hash version; do
+        (cd "$1" && find . -type f -print0 | sort -z | xargs -0 getfattr -n user.engram.$which 2>&1)
+    done
+}
 times() { (cd "$1" && find . ! -type l -printf '%P %T@ %m %U %G %s\n' | sort); }
 same_tree() { # NAME A B
     check_equal "$1: names, modes, owners, times, content" "$(tree_digest "$2")" "$(tree_digest "$3")"
@@ -50,6 +56,7 @@ check_fails "a name is too long" "File name too long" mkdir "$SNAPSHOTS/$(printf
 check "a long one" mkdir "$SNAPSHOTS/$(printf 'x%.0s' {1..255})"
 V=$SNAPSHOTS/one/tree
 TIMES=$(times "$MNT/tree")
+HASHES=$(hashes "$MNT/tree")
 change() { # each kind of change
     echo new >"$MNT/tree/deep/a"
     rm "$MNT/tree/deep/hard" "$MNT/tree/link"
@@ -66,6 +73,7 @@ change() { # each kind of change
 look() { # WHEN
     same_tree "$1" copy/ "$V"
     check_equal "$1: times to the nanosecond" "$TIMES" "$(times "$V")"
+    check_equal "$1: digests and versions" "$HASHES" "$(hashes "$V")"
     check "$1: diff -r" diff -r --no-dereference -x pipe copy "$V"
     check "$1: cp -a" cp -a "$V" "$WORK/cp"
     same_tree "$1: what cp -a copied" copy/ "$WORK/cp"
@@ -121,6 +129,132 @@ check_fails "times" "Read-only file system" touch -d 2020-01-01 "$V/zero"
 check_fails "truncate" "Read-only file system" truncate -s 1 "$V/zero"
 check_fails "setfattr" "Read-only file system" setfattr -n user.x -v 1 "$V/zero"
 check_fails "removing one" "Read-only file system" setfattr -x user.topic "$V/deep/a"
+
+cat >"$WORK/calls.py" <<'P'
+"""calls.py SNAPSHOT FILE FOLDER LIVE: each call that changes something, and whether it gets EROFS."""
+import ctypes, errno, fcntl, mmap, os, sys
+snapshot, f, d, live, text = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+def c(r):
+    if r < 0:
+        raise OSError(ctypes.get_errno(), "")
+def renameat2(a, b, flags):
+    c(libc.renameat2(-100, os.fsencode(a), -100, os.fsencode(b), flags))
+def write_by(flags):
+    os.write(os.open(f, flags), b"x")
+def mapped():
+    with mmap.mmap(os.open(text, os.O_RDWR), 1) as m:
+        m[0] = 1
+        m.flush()
+def copied():
+    os.copy_file_range(os.open(live, os.O_RDONLY), os.open(f, os.O_WRONLY), 1)
+calls = {
+    "O_TRUNC": lambda: os.open(f, os.O_WRONLY | os.O_TRUNC),
+    "O_TRUNC of a reader": lambda: os.open(f, os.O_RDONLY | os.O_TRUNC),
+    "O_CREAT": lambda: os.open(d + "/none", os.O_CREAT | os.O_WRONLY),
+    "O_CREAT in a snapshot's root": lambda: os.open(snapshot + "/none", os.O_CREAT | os.O_WRONLY),
+    "O_TMPFILE": lambda: os.open(d, os.O_TMPFILE | os.O_WRONLY),
+    "O_APPEND": lambda: write_by(os.O_WRONLY | os.O_APPEND),
+    "O_DIRECT": lambda: write_by(os.O_WRONLY | os.O_DIRECT),
+    "O_SYNC": lambda: write_by(os.O_WRONLY | os.O_SYNC),
+    "a mapping": mapped,
+    "copy_file_range": copied,
+    "fallocate": lambda: os.posix_fallocate(os.open(f, os.O_WRONLY), 0, 100),
+    "a hole": lambda: c(libc.fallocate(os.open(f, os.O_WRONLY), 3, ctypes.c_int64(0), ctypes.c_int64(1))),
+    "ftruncate": lambda: os.ftruncate(os.open(f, os.O_WRONLY), 0),
+    "fchmod": lambda: os.fchmod(os.open(f, os.O_RDONLY), 0o777),
+    "fchown": lambda: os.fchown(os.open(f, os.O_RDONLY), 1, 1),
+    "futimens": lambda: os.utime(os.open(f, os.O_RDONLY)),
+    "times of a folder": lambda: os.utime(d),
+    "chmod of a snapshot": lambda: os.chmod(snapshot, 0o700),
+    "mknod": lambda: os.mknod(d + "/none", 0o10644),
+    "unlink": lambda: os.unlink(f),
+    "exchange": lambda: renameat2(f, live, 2),
+    "exchange the other way": lambda: renameat2(live, f, 2),
+    "whiteout": lambda: renameat2(f, d + "/none", 4),
+    "rename over": lambda: os.rename(live, f),
+    "rename over a live one": lambda: os.rename(f, live),
+    "rename within": lambda: os.rename(f, d + "/none"),
+    "rename of a folder out": lambda: os.rename(d, live + ".none"),
+    "a field": lambda: os.setxattr(f, "user.engram.confidence", b"1"),
+    "trusted": lambda: os.setxattr(f, "trusted.x", b"1"),
+    "security": lambda: os.setxattr(f, "security.x", b"1"),
+    "an attribute of a snapshot": lambda: os.setxattr(snapshot, "user.x", b"1"),
+    "an attribute of the folder of snapshots": lambda: os.setxattr(os.path.dirname(snapshot), "user.x", b"1"),
+}
+for name, call in calls.items():
+    try:
+        call()
+        print(name, "was done")
+    except OSError as e:
+        if e.errno != errno.EROFS:
+            print(name, e.strerror, errno.errorcode[e.errno])
+P
+echo live >"$MNT/live"
+check_equal "each call that changes something is EROFS" "" \
+    "$(python3 "$WORK/calls.py" "$SNAPSHOTS/one" "$V/zero" "$V/empty" "$MNT/live" "$V/deep/a" 2>&1)"
+check_equal "the live one is as it was" live "$(cat "$MNT/live")"
+rm "$MNT/live"
+echo 3 >/proc/sys/vm/drop_caches # the page that was stored to
+same_tree "nothing was changed" copy/ "$V"
+check_equal "statfs is that of the store" "$(stat -f -c '%s %l %T' "$MNT")" "$(stat -f -c '%s %l %T' "$V")"
+
+# ---- file handles, and `.` and `..` by them
+
+cat >"$WORK/handles.py" <<'P'
+"""handles.py MNT SNAPSHOT: handles of what is there are opened, also when the kernel has forgotten it; forged ones are ESTALE."""
+import ctypes, errno, os, random, struct, sys
+mnt, snapshot = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+mount = os.open(mnt, os.O_RDONLY)
+def handle_of(path):
+    h = ctypes.create_string_buffer(struct.pack("Ii", 24, 0) + bytes(24))
+    where = ctypes.c_int()
+    assert libc.name_to_handle_at(-100, os.fsencode(path), h, ctypes.byref(where), 0) == 0, os.strerror(ctypes.get_errno())
+    size, kind = struct.unpack("Ii", h.raw[:8])
+    return kind, h.raw[8:8 + size]
+def opened(kind, handle, flags=os.O_RDONLY):
+    h = ctypes.create_string_buffer(struct.pack("Ii", len(handle), kind) + handle)
+    fd = libc.open_by_handle_at(mount, h, flags)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "")
+    return fd
+def drop():
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+        f.write("3")
+f = snapshot + "/tree/deep/a"
+kept = os.open(f, os.O_RDONLY)      # the view stays in use
+for path in f, snapshot + "/tree/deep", snapshot:
+    kind, handle = handle_of(path)
+    drop()
+    fd = opened(kind, handle)
+    assert os.fstat(fd).st_ino == os.stat(path).st_ino, path
+    if path != f:
+        assert os.listdir(fd) == os.listdir(path) or set(os.listdir(fd)) == set(os.listdir(path)), path
+        up = os.open("..", os.O_RDONLY, dir_fd=fd)
+        assert os.fstat(up).st_ino == os.stat(path + "/..").st_ino, path
+        assert os.fstat(os.open(".", os.O_RDONLY, dir_fd=fd)).st_ino == os.stat(path).st_ino, path
+kind, handle = handle_of(f)
+node = struct.unpack("II", handle[:8])
+node = node[0] << 32 | node[1]
+rest = handle[8:]
+random.seed(1)
+forged = [node ^ 1 << bit for bit in range(64)]
+forged += [3 << 61 | random.getrandbits(61) for _ in range(500)] + [3 << 61, 3 << 61 | 1, (1 << 63) - 1]
+right = os.fstat(kept).st_ino
+for n in forged:
+    for flags in os.O_RDONLY, os.O_WRONLY, os.O_PATH, os.O_RDONLY | os.O_DIRECTORY:
+        try:
+            fd = opened(kind, struct.pack("II", n >> 32, n & 0xffffffff) + rest, flags)
+        except OSError as e:
+            assert e.errno in (errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), (hex(n), flags, e)
+            continue
+        # another inode of the same view, or the same by another caller's node; never one of the present or of another view
+        assert os.fstat(fd).st_ino >> 61 == 1, (hex(n), flags)
+        os.close(fd)
+P
+check "handles lead back, forged ones nowhere" timeout 60 python3 "$WORK/handles.py" "$MNT" "$SNAPSHOTS/one"
+same_tree "the daemon lives" copy/ "$V"
 
 # ---- names of snapshots
 
@@ -264,6 +398,16 @@ P
 check_equal "past=on: nothing that root reads by way of him is kept for him" \
     "$(printf 'root by his %s\n' 'folder: closed' 'descriptor: Permission denied'; printf 'he by his %s: Permission denied\n' descriptor folder)" \
     "$(python3 "$WORK/his.py" $BOB "$R")"
+# who is put into a folder by root
+cd "$R" || exit 1
+cat closed opened open/f >/dev/null
+ls -lR . >/dev/null
+check_fails "past=on: in root's folder, today's mode closes it" "Permission denied" as $BOB cat closed
+check_fails "past=on: in root's folder, the mode of then closes it" "Permission denied" as $BOB cat opened
+check_fails "past=on: in root's folder, a folder that is closed today" "Permission denied" as $BOB cat open/f
+check_fails "past=on: in root's folder, its listing" "Permission denied" as $BOB ls open
+check_equal "past=on: in root's folder, what he may read" all "$(as $BOB cat all)"
+cd "$WORK" || exit 1
 end_rights
 
 rights owner ""
