@@ -95,10 +95,6 @@ void past_done(const struct past *past)
 
 double past_timeout(const struct past *past)
 {
-#ifdef ENG_MUTANTS
-    if (getenv("FS_MUTANT_PAST_KEPT_IN_KERNEL")) /* tests/mount/past.sh */
-        return REPLY_TIMEOUT;
-#endif
     return past->kept ? REPLY_TIMEOUT : 0;
 }
 
@@ -118,6 +114,10 @@ static void fill_entry(fuse_req_t req, const struct past *past, const struct eng
     e->ino = ctl_views_nodeid_of(past, attr->ino, shut);
     e->generation = past->batch;
     e->attr_timeout = past_timeout(past); /* the name is asked for each time */
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_PAST_KEPT_IN_KERNEL")) /* tests/mount/past.sh */
+        e->entry_timeout = e->attr_timeout = REPLY_TIMEOUT;
+#endif
     past_stat(session_of(req), past, attr, &e->attr);
 }
 

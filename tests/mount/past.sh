@@ -481,12 +481,14 @@ notices() { # WHAT MUTANT OPTIONS COMMAND...: without the protection the command
 }
 other_numbers() { [ "$(stat -c %i "$R/all")" != "$(stat -c %i "$MNT/r/all")" ]; }
 is_closed() { fails as $BOB cat "$R/closed"; }
+lists_then() { (cd "$R" && printf '%s ' *) | grep -q 'closed given gone listed'; }
 is_asked_again() {
     as $BOB cat "$R/all" >/dev/null
     chmod 600 "$MNT/r/all"
     fails as $BOB cat "$R/all"
 }
 notices "a view with the numbers of the present" SAME_INO on other_numbers
+notices "a view that lists the present" PAST_IS_LISTED_NOW on lists_then
 notices "who asks for the mode of then only" MODE_OF_THEN_ONLY on is_closed
 notices "what the kernel keeps for others" PAST_KEPT_IN_KERNEL on is_asked_again
 t_end
