@@ -11,6 +11,10 @@ if [ "$(id -u)" -ne 0 ]; then
     skip "past_load" "not root: who writes changes modes"
     exit 0
 fi
+if [ "${T_COMPACT_LOOP:-0}" = 1 ]; then
+    skip "past_load" "it compacts all the time by itself"
+    exit 0
+fi
 N=${2-20} SEED=${3-$RANDOM} WRITERS=8
 echo "# seed $SEED"
 cd "$WORK" || exit 1
@@ -57,9 +61,8 @@ signal KILL
 wait "$PARENT"
 touch "$WORK/end"
 wait $COMPACT
-for ((i = 0; i < N; i++)); do
-    same "then$i" "$SNAPSHOTS/s$i/tree" || not_ok "snapshot $i, at the end"
-    [ $((i % 2)) -eq 0 ] || rmdir "$SNAPSHOTS/s$i"
+for ((i = 1; i < N; i += 2)); do
+    rmdir "$SNAPSHOTS/s$i" || not_ok "snapshot $i is dropped"
 done
 echo run >"$MNT/.engram/compact"
 for ((i = 0; i < N; i += 2)); do
