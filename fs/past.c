@@ -143,9 +143,9 @@ static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past
         return r;
     r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                       ret_past);
+    ctl_look_at_views(session->ctl);
     if (r)
         return r;
-    ctl_look_at_views(session->ctl);
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
     if (r)
         past_done(ret_past);
@@ -428,6 +428,8 @@ void past_on_mkdir(fuse_req_t req, const char *name)
         r = eng_snapshot_create_unsynced(session->eng, name, &batch);
     if (!r)
         r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, true, &taken->past);
+    if (batch)
+        ctl_look_at_views(session->ctl);
     if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))
         past_done(&taken->past);
     if (!r) {

@@ -42,6 +42,7 @@ struct drop_names {
     pthread_cond_t changed;
     /* protected by lock: */
     bool hold_wanted, views_wanted, busy, ending;
+    bool views_asked;          /* since views_wanted the kernel was asked once */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
     uint64_t first, end; /* what is queued: offsets that only grow */
@@ -107,6 +108,7 @@ static void drop_views_locked(struct drop_names *d)
     const bool again = !ending && ctl_views_wants_back(d->opt.session->views);
     (void)pthread_mutex_lock(&d->lock);
     d->busy = false;
+    d->views_asked = true;
     d->views_wanted = d->views_wanted && again;
     (void)pthread_cond_broadcast(&d->changed);
 }
@@ -118,7 +120,8 @@ static void wait_locked(struct drop_names *d)
     end.tv_sec += VIEWS_MS / 1000;
     if (!d->views_wanted)
         (void)pthread_cond_wait(&d->changed, &d->lock);
-    else if (pthread_cond_timedwait(&d->changed, &d->lock, &end) == ETIMEDOUT && !d->ending)
+    else if (!d->views_asked ||
+             (pthread_cond_timedwait(&d->changed, &d->lock, &end) == ETIMEDOUT && !d->ending))
         drop_views_locked(d);
 }
 
@@ -185,6 +188,7 @@ int drop_names_views(struct drop_names *d)
     int r = begin_locked(d);
     if (!r && !d->views_wanted) {
         d->views_wanted = true;
+        d->views_asked = false;
         (void)pthread_cond_broadcast(&d->changed);
     }
     (void)pthread_mutex_unlock(&d->lock);
