@@ -105,6 +105,27 @@ void past_stat(const struct session *session, const struct past *past, const str
     ret_st->st_ino = ctl_views_shown_ino(session->eng, past->batch, attr->ino);
 }
 
+/* Has it a name, and the content, mode and owner that it had then? */
+static bool is_as_then(const struct past *past, const struct eng_attr *then)
+{
+    struct eng_attr today;
+    return eng_getattr(past->eng, then->ino, &today) == 0 && today.nlink > 0 &&
+           today.version == then->version && today.mode == then->mode && today.uid == then->uid &&
+           today.gid == then->gid;
+}
+
+/* What the kernel does by a mode alone, and asks nobody: set-ID programs and devices are what they were only
+ * as far as they are still the same. For any node but root's. */
+static mode_t safe_mode(const struct past *past, const struct eng_attr *attr)
+{
+    bool is_device = S_ISCHR(attr->mode) || S_ISBLK(attr->mode);
+    if (!is_device && (!S_ISREG(attr->mode) || !(attr->mode & (S_ISUID | S_ISGID))))
+        return attr->mode;
+    if (is_as_then(past, attr))
+        return attr->mode;
+    return attr->mode & ~(mode_t)(is_device ? 07777 : S_ISUID | S_ISGID);
+}
+
 static void fill_entry(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
                        struct fuse_entry_param *e)
 {
@@ -119,6 +140,8 @@ static void fill_entry(fuse_req_t req, const struct past *past, const struct eng
         e->entry_timeout = e->attr_timeout = REPLY_TIMEOUT;
 #endif
     past_stat(session_of(req), past, attr, &e->attr);
+    if (past->caller != 0)
+        e->attr.st_mode = safe_mode(past, attr);
 }
 
 static void reply_node(fuse_req_t req, const struct past *past, const struct eng_attr *attr)
@@ -238,6 +261,8 @@ void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
     const double timeout = past_timeout(&past);
     if (!r)
         past_stat(session_of(req), &past, &attr, &st);
+    if (!r && ctl_views_node(ino).caller != 0)
+        st.st_mode = safe_mode(&past, &attr);
     if (r)
         reply_err(req, REQUEST_getattr, r);
     else if (is_statx)
@@ -315,6 +340,24 @@ static int check_field(fuse_req_t req, const struct past *past, uint64_t ino, co
     return is_field ? past_check(req, past, ino, PAST_FIELDS) : 0;
 }
 
+/* The kernel asks for these when a program is started: it has them if it has them today. For any node but
+ * root's; see safe_mode(). */
+static ssize_t capabilities(const struct past *past, uint64_t ino, char *value, size_t size)
+{
+    static const char name[] = "security.capability";
+    struct eng_attr attr;
+    char then[64], today[sizeof then];
+    ssize_t n = eng_view_getxattr(past->view, ino, name, then, sizeof then);
+    bool is_same = n >= 0 && eng_view_getattr(past->view, ino, &attr) == 0 && is_as_then(past, &attr) &&
+                   eng_getxattr(past->eng, ino, name, today, sizeof today) == n &&
+                   memcmp(then, today, (size_t)n) == 0;
+    if (!is_same)
+        return -ENODATA;
+    if (value && (size_t)n <= size)
+        memcpy(value, then, (size_t)n);
+    return n;
+}
+
 /* What is computed. 0: it is answered now or later, and the view given back then. */
 static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, enum xa_virtual which,
                         char *value, size_t size)
@@ -354,6 +397,8 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
         n = computed(req, &past, of, which, value, size);
         if (n == 0)
             return;
+    } else if (n == 0 && ctl_views_node(ino).caller != 0 && strcmp(name, "security.capability") == 0) {
+        n = capabilities(&past, of, value, size);
     } else if (n == 0) {
         n = eng_view_getxattr(past.view, of, name, value, size);
     }

@@ -414,6 +414,46 @@ check_equal "past=on: in root's folder, what he may read" all "$(as $BOB cat all
 cd "$WORK" || exit 1
 end_rights
 
+rights on ,suid,dev
+cp /usr/bin/id "$MNT/r/id"
+cp /usr/bin/id "$MNT/r/same"
+cp /usr/bin/id "$MNT/r/mended"
+cp /usr/bin/cat "$MNT/r/able"
+cp /usr/bin/cat "$MNT/r/able-still"
+chmod 755 "$MNT/r"/able*
+CHOWN=0x0100000201000000000000000000000000000000
+setfattr -n security.capability -v $CHOWN "$MNT/r/able"
+setfattr -n security.capability -v $CHOWN "$MNT/r/able-still"
+mknod "$MNT/r/zero" c 1 5
+mknod "$MNT/r/zeros" c 1 5
+chmod 4755 "$MNT/r/id" "$MNT/r/same" "$MNT/r/mended"
+chmod 666 "$MNT/r/zero" "$MNT/r/zeros"
+mkdir "$SNAPSHOTS/programs"
+P=$SNAPSHOTS/programs/r
+chmod 755 "$MNT/r/id"
+chmod 600 "$MNT/r/zero"
+setfattr -x security.capability "$MNT/r/able"
+can() { as $BOB "$1" /proc/self/status | awk '/CapEff/ { print $2 + 0 }'; }
+check_equal "a program that has a capability still, has it in a snapshot" 1 "$(can "$P/able-still")"
+check_equal "one that has none today, has none in a snapshot" 0 "$(can "$P/able")"
+check_equal "root sees that it had one" $CHOWN "$(getfattr --only-values --absolute-names -e hex -n security.capability "$P/able" |
+    od -An -tx1 | tr -d ' \n' | sed 's/^/0x/')"
+reads() { as $BOB head -c 1 "$1" | od -An -tx1; }
+check_equal "what is set-ID still, is so in a snapshot" 0 "$(as $BOB "$P/same" -u)"
+check_equal "what is no set-ID program today, is none in a snapshot" $BOB "$(as $BOB "$P/id" -u)"
+echo mended >>"$MNT/r/mended"
+check_equal "a set-ID program that is another one today, is none in a snapshot" "4755 $BOB" \
+    "$(stat -c %a "$MNT/r/mended") $(as $BOB "$P/mended" -u)"
+check_equal "root sees that it was one" 4755 "$(stat -c %a "$P/id")"
+check_equal "a device that is open still, is so in a snapshot" " 00" "$(reads "$P/zeros")"
+check_fails "a device that is closed today, is so in a snapshot" "Permission denied" as $BOB head -c 1 "$P/zero"
+rm "$MNT/r/same" "$MNT/r/zeros" "$MNT/r/able-still"
+check_equal "one that was removed has none" 0 "$(can "$P/able-still")"
+check_equal "a set-ID program that was removed is none" $BOB "$(as $BOB "$P/same" -u)"
+check_fails "a device that was removed is closed" "Permission denied" as $BOB head -c 1 "$P/zeros"
+rmdir "$SNAPSHOTS/programs"
+end_rights
+
 rights owner ""
 check_equal "past=owner: the owner reads" all "$(as $ANN cat "$R/all")"
 check_equal "past=owner: what he has closed" closed "$(as $ANN cat "$R/closed")"
