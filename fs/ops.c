@@ -394,6 +394,11 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
+    if (past_owns(ino) &&
+        (fi->flags & O_ACCMODE) != O_RDONLY) { /* what is written is kept by the kernel first */
+        reply_err(req, REQUEST_open, -EROFS);
+        return;
+    }
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
@@ -479,8 +484,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_write);
     if (ctl_owns(ino)) {
-        if (past_owns(ino))
-            reply_err(req, REQUEST_write, -EROFS);
+        if (past_owns(ino) && session->ctl)
+            past_on_write(req, ino, fi->writepage);
         else if (!session->ctl)
             reply_err(req, REQUEST_write, -ESTALE);
         else if (fi->writepage) /* stored through a mapping: it comes without its writer's name */

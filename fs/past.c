@@ -331,6 +331,13 @@ void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence)
         (void)fuse_reply_lseek(req, (off_t)found);
 }
 
+void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping)
+{
+    if (of_mapping)
+        ctl_stored_in_view(session_of(req)->ctl, ino);
+    reply_err(req, REQUEST_write, -EROFS);
+}
+
 /* ---- extended attributes -------------------------------------------------- */
 
 /* Those that the kernel and ls(1) ask for have no owner's rights before them in the present either. */

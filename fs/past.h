@@ -51,6 +51,8 @@ void past_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx);
 void past_on_readlink(fuse_req_t req, fuse_ino_t ino);
 void past_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off);
+/* EROFS; what was stored through a mapping the kernel gives up again. */
+void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping);
 void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);

@@ -30,6 +30,8 @@ enum { VIEWS_MS = 2000 };
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
 enum { BACKLOG = 64 };
+/* So many inodes wait for their pages to go. */
+enum { PAGES_MAX = 64 };
 
 struct since {
     fuse_ino_t ino;
@@ -45,6 +47,8 @@ struct drop_names {
     bool views_asked;          /* since views_wanted the kernel was asked once */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
+    unsigned n_pages;
+    fuse_ino_t pages[PAGES_MAX];
     uint64_t first, end; /* what is queued: offsets that only grow */
     struct since queue[QUEUE_MAX];
 };
@@ -113,6 +117,18 @@ static void drop_views_locked(struct drop_names *d)
     (void)pthread_cond_broadcast(&d->changed);
 }
 
+/* Waits for the kernel to have done with what was stored, which other threads refuse. */
+static void drop_pages_locked(struct drop_names *d)
+{
+    const fuse_ino_t ino = d->pages[--d->n_pages];
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    (void)fuse_lowlevel_notify_inval_inode(d->opt.session->fuse, ino, 0, 0);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
 static void wait_locked(struct drop_names *d)
 {
     struct timespec end;
@@ -130,6 +146,10 @@ static void *drop_main(void *arg)
     struct drop_names *d = arg;
     (void)pthread_mutex_lock(&d->lock);
     while (!d->ending) {
+        if (d->n_pages > 0) {
+            drop_pages_locked(d);
+            continue;
+        }
         if (!d->hold_wanted && d->first == d->end) {
             wait_locked(d);
             continue;
@@ -177,6 +197,20 @@ int drop_names_since(struct drop_names *d, fuse_ino_t ino, uint64_t position)
         r = -ENFILE;
     if (!r)
         d->queue[d->end++ % QUEUE_MAX] = (struct since){ino, position};
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
+{
+    unsigned i = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    while (i < d->n_pages && d->pages[i] != ino)
+        i++;
+    if (!r && i == d->n_pages && i < PAGES_MAX)
+        d->pages[d->n_pages++] = ino;
     (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
     return r;

@@ -10,7 +10,8 @@
  *     as many as there are positions, and FORGET frees the text;
  *   - all in .engram/snapshots that nobody uses, as long as too many views of snapshots are in use or some
  *     of those that were dropped: FORGET frees what they alone show. Time and again, since nobody tells the
- *     daemon when a file is closed. */
+ *     daemon when a file is closed.
+ * And pages of files in snapshots that somebody has stored into through a mapping. */
 #ifndef ENGRAMFS_CONTROL_DROP_NAMES_H
 #define ENGRAMFS_CONTROL_DROP_NAMES_H
 
@@ -36,6 +37,9 @@ int drop_names_hold(struct drop_names *drop_names);
 int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
 /* Gives up what nobody uses in .engram/snapshots, and does so again while ctl_views_wants_back(). -EAGAIN. */
 int drop_names_views(struct drop_names *drop_names);
+/* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of many at once some may
+ * keep them. -EAGAIN. */
+int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);
 /* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
  * have ended: the kernel waits for look-ups in that folder before it gives a name up.
  *

@@ -141,6 +141,11 @@ void ctl_look_at_views(struct ctl *ctl)
         (void)drop_names_views(ctl->drop_names); /* without a thread: at the next look */
 }
 
+void ctl_stored_in_view(struct ctl *ctl, fuse_ino_t ino)
+{
+    (void)drop_names_pages(ctl->drop_names, ino); /* without a thread the kernel keeps them for a while */
+}
+
 struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);

@@ -39,6 +39,8 @@ bool ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
 /* Has the kernel give back views of snapshots, if that is due. */
 void ctl_look_at_views(struct ctl *ctl);
+/* Somebody has stored into that node of a view through a mapping: the kernel gives its pages up. */
+void ctl_stored_in_view(struct ctl *ctl, fuse_ino_t ino);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
 
