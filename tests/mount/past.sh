@@ -280,6 +280,45 @@ check "who is in it reads on" cmp - copy/deep/er/big <&5
 check_equal "and lists" "$(ls copy/deep)" "$(ls /proc/$$/fd/6/)"
 exec 5<&- 6<&-
 
+# ---- each byte that a name may have, in snapshots and below
+
+cat >"$WORK/bytes.py" <<'P'
+"""bytes.py MNT: names with each byte, alone and together, as long as a name may be; also those that mean something elsewhere."""
+import os, shutil, sys
+mnt = os.fsencode(sys.argv[1])
+snapshots = mnt + b"/.engram/snapshots"
+letters = [bytes([i]) for i in range(1, 256) if i not in b"/."]
+together = b"".join(letters) + b".x"
+names = letters + [together, b"\n" * 255, b"\xff" * 255, b"...", b".engram", b"-rf", b"%2F", b"a@1", b"'\"", b"a/b".replace(b"/", b"\\")]
+assert len(together) == 255 and len(set(names)) == len(names)
+os.mkdir(mnt + b"/bytes")
+for name in names:
+    folder = mnt + b"/bytes/" + name
+    os.mkdir(folder)
+    with open(folder + b"/" + name, "wb") as f:
+        f.write(name)
+    os.symlink(name, folder + b"/" + name[:200] + b"-link")
+some = names[::25] + names[-12:]
+for name in some:
+    os.mkdir(snapshots + b"/" + name)
+shutil.rmtree(mnt + b"/bytes")
+assert sorted(os.listdir(snapshots)) == sorted(some)
+for snapshot in some:
+    root = snapshots + b"/" + snapshot + b"/bytes"
+    assert sorted(os.listdir(root)) == sorted(names), snapshot
+    for name in names if snapshot == some[0] else some:
+        folder = root + b"/" + name
+        with open(folder + b"/" + name, "rb") as f:
+            assert f.read() == name, (snapshot, name)
+        assert os.readlink(folder + b"/" + name[:200] + b"-link") == name
+        assert len(os.listdir(folder)) == 2
+    os.rename(snapshots + b"/" + snapshot, snapshots + b"/x" + snapshot[:254])
+    assert os.path.isdir(snapshots + b"/x" + snapshot[:254] + b"/bytes") and not os.path.exists(root)
+    os.rmdir(snapshots + b"/x" + snapshot[:254])
+assert os.listdir(snapshots) == []
+P
+check "names with each byte" timeout 60 python3 "$WORK/bytes.py" "$MNT"
+
 # ---- what is freed
 
 head -c 20000000 /dev/urandom >"$MNT/large"
@@ -400,7 +439,8 @@ print("he by his descriptor:", read(mine))
 print("he by his folder:", read(os.open("closed", os.O_RDONLY, dir_fd=there)))
 P
 check_equal "past=on: nothing that root reads by way of him is kept for him" \
-    "$(printf 'root by his %s\n' 'folder: closed' 'descriptor: Permission denied'; printf 'he by his %s: Permission denied\n' descriptor folder)" \
+    "$(printf 'root by his %s\n' 'folder: closed' 'descriptor: Permission denied'
+    printf 'he by his %s: Permission denied\n' descriptor folder)" \
     "$(python3 "$WORK/his.py" $BOB "$R")"
 # who is put into a folder by root
 cd "$R" || exit 1
@@ -491,7 +531,7 @@ check_equal "with writeback, too" given "$(cat "$R/given")"
 echo live >"$MNT/live"
 mkdir "$MNT/r/empty" "$SNAPSHOTS/empty"
 check_equal "and nothing is written" "" \
-    "$(python3 "$WORK/calls.py" "$SNAPSHOTS/empty" "$SNAPSHOTS/empty/r/all" "$SNAPSHOTS/empty/r/empty" "$MNT/live" "$SNAPSHOTS/empty/r/all" 2>&1)"
+    "$(cd "$SNAPSHOTS/empty" && python3 "$WORK/calls.py" "$PWD" "$PWD/r/all" "$PWD/r/empty" "$MNT/live" "$PWD/r/all" 2>&1)"
 check_equal "nor shown" all "$(cat "$SNAPSHOTS/empty/r/all")"
 rmdir "$SNAPSHOTS/empty"
 check_equal "and others" given "$(as $BOB cat "$R/given")"
