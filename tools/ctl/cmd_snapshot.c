@@ -20,7 +20,8 @@ static const char help_text[] =
     "       engramctl snapshot drop STORE NAME\n"
     "\n"
     "A snapshot is the whole tree of a store as it was at one moment. What is changed or\n"
-    "removed afterwards keeps its room until the snapshot is dropped. STORE is not mounted.\n"
+    "removed afterwards keeps its room until the snapshot is dropped. STORE is not mounted;\n"
+    "of a mounted one mkdir, mv, rmdir and ls in MOUNTPOINT/.engram/snapshots do the same.\n"
     "With its first snapshot a store is refused by versions that know of none, for good.\n"
     "\n"
     "  create   makes a snapshot of what STORE holds now\n"
@@ -123,7 +124,7 @@ static int run_on(const char *path, int verb, char **names, bool json)
     bool is_store = t->kind == TARGET_STORE;
     int r = is_store ? run(t, verb, names, json) : 0;
     if (!is_store)
-        cli_error("%s is mounted: unmount it first", t->path);
+        cli_error("%s is mounted: mkdir, mv and rmdir in .engram/snapshots do that, and ls lists them", t->path);
     else if (r)
         cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(r));
     int c = target_close(t);
