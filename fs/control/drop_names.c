@@ -25,7 +25,7 @@
 /* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
 enum { STOP_MS = 2000 };
 /* After so long it is asked again to give up views. */
-enum { VIEWS_MS = 2000 };
+#define VIEWS_NS INT64_C(2000000000)
 /* Twice as many as there are nodes: what was forgotten before its turn is still queued. */
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
@@ -44,7 +44,7 @@ struct drop_names {
     pthread_cond_t changed;
     /* protected by lock: */
     bool hold_wanted, views_wanted, busy, ending;
-    bool views_asked;          /* since views_wanted the kernel was asked once */
+    int64_t views_ns;          /* while views_wanted: when the kernel is asked (again) */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
     unsigned n_pages;
@@ -77,6 +77,13 @@ void drop_names_free(struct drop_names *d)
     (void)pthread_cond_destroy(&d->changed);
     (void)pthread_mutex_destroy(&d->lock);
     free(d);
+}
+
+static int64_t mono_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 static void drop(const struct drop_names *d, fuse_ino_t folder, const char *name, const char *else_what)
@@ -112,7 +119,7 @@ static void drop_views_locked(struct drop_names *d)
     const bool again = !ending && ctl_views_wants_back(d->opt.session->views);
     (void)pthread_mutex_lock(&d->lock);
     d->busy = false;
-    d->views_asked = true;
+    d->views_ns = mono_ns() + VIEWS_NS;
     d->views_wanted = d->views_wanted && again;
     (void)pthread_cond_broadcast(&d->changed);
 }
@@ -120,7 +127,8 @@ static void drop_views_locked(struct drop_names *d)
 /* Waits for the kernel to have done with what was stored, which other threads refuse. */
 static void drop_pages_locked(struct drop_names *d)
 {
-    const fuse_ino_t ino = d->pages[--d->n_pages];
+    const fuse_ino_t ino = d->pages[0];
+    memmove(d->pages, d->pages + 1, --d->n_pages * sizeof *d->pages);
     d->busy = true;
     (void)pthread_mutex_unlock(&d->lock);
     (void)fuse_lowlevel_notify_inval_inode(d->opt.session->fuse, ino, 0, 0);
@@ -129,43 +137,45 @@ static void drop_pages_locked(struct drop_names *d)
     (void)pthread_cond_broadcast(&d->changed);
 }
 
-static void wait_locked(struct drop_names *d)
+static void drop_next_locked(struct drop_names *d)
 {
-    struct timespec end;
-    (void)clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += VIEWS_MS / 1000;
-    if (!d->views_wanted)
-        (void)pthread_cond_wait(&d->changed, &d->lock);
-    else if (!d->views_asked ||
-             (pthread_cond_timedwait(&d->changed, &d->lock, &end) == ETIMEDOUT && !d->ending))
-        drop_views_locked(d);
+    const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
+    const struct since since = d->queue[hold ? 0 : d->first++ % QUEUE_MAX];
+    d->hold_wanted = false;
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    if (hold)
+        drop(d, d->opt.folder, ctl_files[CTL_HOLD].name, "a hold may outlast its holder");
+    else if (d->opt.is_held(d->opt.arg, since.ino))
+        drop_since(d, &since, too_many);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    (void)pthread_cond_broadcast(&d->changed);
 }
 
+static void wait_locked(struct drop_names *d)
+{
+    const struct timespec until = {d->views_ns / 1000000000, d->views_ns % 1000000000};
+    if (d->views_wanted)
+        (void)pthread_cond_timedwait(&d->changed, &d->lock, &until);
+    else
+        (void)pthread_cond_wait(&d->changed, &d->lock);
+}
+
+/* Pages come last: anybody may store into his own all the time. */
 static void *drop_main(void *arg)
 {
     struct drop_names *d = arg;
     (void)pthread_mutex_lock(&d->lock);
     while (!d->ending) {
-        if (d->n_pages > 0) {
+        if (d->views_wanted && mono_ns() >= d->views_ns)
+            drop_views_locked(d);
+        else if (d->hold_wanted || d->first != d->end)
+            drop_next_locked(d);
+        else if (d->n_pages > 0)
             drop_pages_locked(d);
-            continue;
-        }
-        if (!d->hold_wanted && d->first == d->end) {
+        else
             wait_locked(d);
-            continue;
-        }
-        const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
-        const struct since since = d->queue[hold ? 0 : d->first++ % QUEUE_MAX];
-        d->hold_wanted = false;
-        d->busy = true;
-        (void)pthread_mutex_unlock(&d->lock);
-        if (hold)
-            drop(d, d->opt.folder, ctl_files[CTL_HOLD].name, "a hold may outlast its holder");
-        else if (d->opt.is_held(d->opt.arg, since.ino))
-            drop_since(d, &since, too_many);
-        (void)pthread_mutex_lock(&d->lock);
-        d->busy = false;
-        (void)pthread_cond_broadcast(&d->changed);
     }
     (void)pthread_mutex_unlock(&d->lock);
     return NULL;
@@ -222,7 +232,7 @@ int drop_names_views(struct drop_names *d)
     int r = begin_locked(d);
     if (!r && !d->views_wanted) {
         d->views_wanted = true;
-        d->views_asked = false;
+        d->views_ns = mono_ns();
         (void)pthread_cond_broadcast(&d->changed);
     }
     (void)pthread_mutex_unlock(&d->lock);
