@@ -124,7 +124,7 @@ static int run_on(const char *path, int verb, char **names, bool json)
     bool is_store = t->kind == TARGET_STORE;
     int r = is_store ? run(t, verb, names, json) : 0;
     if (!is_store)
-        cli_error("%s is mounted: mkdir, mv and rmdir in .engram/snapshots do that, and ls lists them",
+        cli_error("%s is mounted: mkdir, mv, rmdir and ls in .engram/snapshots do that; or unmount it first",
                   t->path);
     else if (r)
         cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(r));
