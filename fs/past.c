@@ -19,6 +19,7 @@
 #include "fuse_compat.h"
 #include "holes.h"
 #include "reply.h"
+#include "rules/rfc3339.h"
 #include "rules/xattr_rules.h"
 
 /* Places in the listing of snapshots: behind "." and "..", in order of batches, which are not used twice. */
@@ -386,6 +387,33 @@ static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, e
     return n;
 }
 
+static int is_of_batch(void *arg, const struct eng_snapshot *snapshot)
+{
+    struct eng_snapshot *wanted = arg;
+    if (snapshot->batch != wanted->batch)
+        return 0;
+    wanted->time = snapshot->time;
+    return 1;
+}
+
+/* What the root tells of its snapshot to whoever may look it up. */
+static ssize_t of_snapshot(const struct past *past, uint64_t ino, enum xa_virtual which, char *value,
+                           size_t size)
+{
+    struct eng_snapshot wanted = {.batch = past->batch};
+    char text[40], when[40];
+    if (ino != ENG_ROOT_INO)
+        return -ENODATA;
+    int r = which == XA_SNAPSHOT_TIME ? eng_snapshot_list(past->eng, is_of_batch, &wanted) : 1;
+    if (r <= 0) /* 0: it was dropped */
+        return r ? r : -ENODATA;
+    int n = which == XA_SNAPSHOT_TIME ? snprintf(text, sizeof text, "%s", rfc3339_format(wanted.time, when))
+                                      : snprintf(text, sizeof text, "%" PRIu64, wanted.batch);
+    if (value && (size_t)n <= size)
+        memcpy(value, text, (size_t)n);
+    return n;
+}
+
 void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     struct past past;
@@ -398,9 +426,12 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     }
     const enum xa_virtual which = xa_virtual(name);
     n = xa_check_get(name);
-    if (n == 0)
+    const bool tells_snapshot = which == XA_SNAPSHOT_POSITION || which == XA_SNAPSHOT_TIME;
+    if (n == 0 && !tells_snapshot)
         n = check_field(req, &past, of, name);
-    if (n == 0 && which != XA_STORED) {
+    if (n == 0 && tells_snapshot) {
+        n = of_snapshot(&past, of, which, value, size);
+    } else if (n == 0 && which != XA_STORED) {
         n = computed(req, &past, of, which, value, size);
         if (n == 0)
             return;

@@ -62,7 +62,7 @@ static int computed(fuse_req_t req, fuse_ino_t ino, enum xa_virtual which, size_
     int r = eng_getattr(session_of(req)->eng, ino, &attr);
     if (r)
         return r;
-    if (which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+    if ((which == XA_CONTENT_HASH && !S_ISREG(attr.mode)) || which >= XA_SNAPSHOT_POSITION)
         return -ENODATA;
     if (which == XA_CONTENT_HASH) {
         digest_request(req, NULL, &attr, ENG_DIGEST_XXH3_64, size);
