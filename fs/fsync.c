@@ -3,7 +3,8 @@
  *
  * All writes go to one log, so that one flush answers for all who asked before it. The first who asks
  * flushes, and then for those who came meanwhile, until there are none; their threads go on with other
- * requests, so that no thread of the session sleeps for each of them. session->sync_lock is a leaf: nothing
+ * requests, so that no thread of the session sleeps for each of them. The one thread of room.c, for which
+ * others wait, flushes for nobody else. session->sync_lock is a leaf: nothing
  * is called under it. */
 #include "fsync.h"
 
@@ -11,6 +12,7 @@
 
 #include "control/nodes.h"
 #include "reply.h"
+#include "room.h"
 
 struct fsync_waiter {
     struct fsync_waiter *next;
@@ -76,8 +78,8 @@ static struct fsync_waiter *take(struct session *session)
 static void flush_then_answer(const struct fsync_waiter *me)
 {
     struct session *session = session_of(me->req);
-    struct fsync_waiter *s = malloc(sizeof *s);
-    if (!s) {
+    struct fsync_waiter *s = room_is_handling() ? NULL : malloc(sizeof *s);
+    if (!s) { /* it flushes for itself, and for nobody else */
         struct fsync_waiter alone = *me;
         answer(&alone, eng_fsync(session->eng, alone.ino));
         return;
