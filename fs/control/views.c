@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "persons.h"
+
 enum { SLOT_BITS = 32, REUSE_BITS = 7, CALLER_BITS = 9, PLACE_BITS = 12 };
 enum { REUSE_AT = SLOT_BITS, CALLER_AT = REUSE_AT + REUSE_BITS, PLACE_AT = CALLER_AT + CALLER_BITS };
 _Static_assert(VIEWS_PLACES == 1 << PLACE_BITS && VIEWS_CALLERS == 1 << CALLER_BITS, "a nodeid has them all");
@@ -17,8 +19,10 @@ _Static_assert(SHUT_AT < 61, "and is one of a view");
 
 /* So many places of each kind only trusted callers get. */
 enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
+/* As so many users one person may look who is not trusted (persons.h). */
+enum { CALLERS_OF_ONE = VIEWS_CALLERS / 4 };
 /* With more in use the kernel is asked to give up some. */
-enum { PLACES_MANY = VIEWS_PLACES / 4 * 3 };
+enum { PLACES_MANY = VIEWS_PLACES / 4 * 3, CALLERS_MANY = VIEWS_CALLERS / 4 * 3 };
 
 struct place {
     struct eng_view *view; /* NULL: free. Owned */
@@ -29,7 +33,7 @@ struct place {
 };
 
 struct caller {
-    uid_t uid;
+    uid_t uid, person;
     uint64_t lookups; /* in all views */
     unsigned users;
 };
@@ -123,37 +127,66 @@ static struct eng_view *drop_if_unused_locked(struct ctl_views *views, struct pl
     return view;
 }
 
+/* Who asks. */
+struct looker {
+    uid_t uid, person;
+    bool trusted;
+};
+
+/* Under no lock. */
+static struct looker looker_of(uid_t uid, bool trusted)
+{
+    return (struct looker){uid, trusted || uid == 0 ? uid : person_of(uid), trusted};
+}
+
 static bool is_used(const struct caller *caller)
 {
     return caller->lookups || caller->users;
 }
 
-/* -ENFILE */
-static int caller_take_locked(struct ctl_views *views, uid_t uid, bool trusted, uint32_t *ret_caller)
+/* As how many users there are: that person, or with NULL all. */
+static unsigned count_callers_locked(const struct ctl_views *views, const uid_t *person)
 {
-    const uint32_t most = VIEWS_CALLERS - (trusted ? 0 : CALLERS_KEPT);
-    uint32_t free_one = VIEWS_CALLERS, at = uid == 0 ? 0 : 1;
-    for (; uid != 0 && at < VIEWS_CALLERS; at++) {
-        if (is_used(&views->callers[at]) && views->callers[at].uid == uid)
-            break;
-        if (!is_used(&views->callers[at]) && free_one == VIEWS_CALLERS)
-            free_one = at;
-    }
-    if (at == VIEWS_CALLERS)
-        at = free_one;
-    if (at >= VIEWS_CALLERS || (!is_used(&views->callers[at]) && at >= most))
+    unsigned n = 0;
+    for (unsigned i = 0; i < VIEWS_CALLERS; i++)
+        n += is_used(&views->callers[i]) && (!person || views->callers[i].person == *person);
+    return n;
+}
+
+/* A free place for another user. -ENFILE. */
+static int caller_add_locked(struct ctl_views *views, const struct looker *who, uint32_t *ret_caller)
+{
+    uint32_t at = who->uid == 0 ? 0 : 1;
+    const uint32_t most = VIEWS_CALLERS - (who->trusted ? 0 : CALLERS_KEPT);
+    while (at < most && is_used(&views->callers[at]))
+        at++;
+    if (at >= most || (!who->trusted && count_callers_locked(views, &who->person) >= CALLERS_OF_ONE))
         return -ENFILE;
-    views->callers[at].uid = uid;
+    views->callers[at].uid = who->uid;
+    views->callers[at].person = who->person;
+    *ret_caller = at;
+    return 0;
+}
+
+/* -ENFILE */
+static int caller_take_locked(struct ctl_views *views, const struct looker *who, uint32_t *ret_caller)
+{
+    uint32_t at = who->uid == 0 ? 0 : 1;
+    while (at < VIEWS_CALLERS && !(is_used(&views->callers[at]) && views->callers[at].uid == who->uid))
+        at++;
+    int r = at < VIEWS_CALLERS ? 0 : caller_add_locked(views, who, &at);
+    if (r)
+        return r;
     views->callers[at].users++;
     *ret_caller = at;
     return 0;
 }
 
-static int take_locked(struct ctl_views *views, struct place *place, uid_t uid, bool trusted,
+static int take_locked(struct ctl_views *views, struct place *place, const struct looker *who,
                        struct past *ret_past)
 {
     uint32_t caller = 0;
-    int r = caller_take_locked(views, uid, trusted, &caller);
+    int r = caller_take_locked(views, who, &caller);
     if (r)
         return r;
     place->users++;
@@ -170,9 +203,10 @@ static int take_locked(struct ctl_views *views, struct place *place, uid_t uid, 
 int ctl_views_get(struct ctl_views *views, uint64_t batch, uid_t uid, bool trusted, struct past *ret_past)
 {
     struct eng_view *view = NULL;
+    const struct looker who = looker_of(uid, trusted);
     (void)pthread_mutex_lock(&views->lock);
     struct place *place = find_locked(views, batch);
-    int r = place ? take_locked(views, place, uid, trusted, ret_past) : 0;
+    int r = place ? take_locked(views, place, &who, ret_past) : 0;
     (void)pthread_mutex_unlock(&views->lock);
     if (place)
         return r;
@@ -183,7 +217,7 @@ int ctl_views_get(struct ctl_views *views, uint64_t batch, uid_t uid, bool trust
     place = find_locked(views, batch); /* meanwhile */
     if (!place && (place = add_locked(views, batch, view, trusted)))
         view = NULL;
-    r = place ? take_locked(views, place, uid, trusted, ret_past) : -ENFILE;
+    r = place ? take_locked(views, place, &who, ret_past) : -ENFILE;
     if (place && r && !view)
         view = drop_if_unused_locked(views, place);
     (void)pthread_mutex_unlock(&views->lock);
@@ -195,10 +229,11 @@ int ctl_views_get_node(struct ctl_views *views, uint64_t nodeid, uid_t uid, bool
                        struct past *ret_past, uint64_t *ret_ino)
 {
     const struct ctl_views_node node = ctl_views_node(nodeid);
+    const struct looker who = looker_of(uid, trusted);
     uint64_t ino = 0;
     (void)pthread_mutex_lock(&views->lock);
     struct place *place = &views->places[node.place];
-    int r = place->view ? take_locked(views, place, uid, trusted, ret_past) : -ESTALE;
+    int r = place->view ? take_locked(views, place, &who, ret_past) : -ESTALE;
     (void)pthread_mutex_unlock(&views->lock);
     if (r)
         return r;
@@ -284,7 +319,8 @@ void ctl_views_dropped(struct ctl_views *views, uint64_t batch)
 bool ctl_views_wants_back(struct ctl_views *views)
 {
     (void)pthread_mutex_lock(&views->lock);
-    bool wants = views->dropped > 0 || views->used > PLACES_MANY;
+    bool wants =
+        views->dropped > 0 || views->used > PLACES_MANY || count_callers_locked(views, NULL) > CALLERS_MANY;
     (void)pthread_mutex_unlock(&views->lock);
     return wants;
 }

@@ -59,7 +59,7 @@ void ctl_views_free(struct ctl_views *views);
 
 /*
  * The view of the snapshot of that batch, for `uid`. `trusted`: may have the last places. -ENOENT: there is
- * no such snapshot; -ENFILE: too many are in use, or too many users look. */
+ * no such snapshot; -ENFILE: too many are in use, or too many users look, or one person as too many. */
 int ctl_views_get(struct ctl_views *views, uint64_t batch, uid_t uid, bool trusted, struct past *ret_past);
 /* The view of a node, for `uid`, and the number of its inode in the store. -ESTALE: the kernel has no node of
  * that view, or there is no such inode in it. -ENFILE. */
@@ -78,7 +78,7 @@ void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n);
 /* The snapshot of that batch was dropped. */
 void ctl_views_dropped(struct ctl_views *views, uint64_t batch);
 /* Should the kernel give up the nodes that nobody uses? Of a dropped snapshot it has some, or so many places
- * are in use that few are left. */
+ * are in use, or users look, that few are left. */
 bool ctl_views_wants_back(struct ctl_views *views);
 /* How many places are in use. */
 unsigned ctl_views_used(struct ctl_views *views);

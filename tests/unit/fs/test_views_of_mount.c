@@ -162,6 +162,36 @@ Test(views_of_mount, so_many_users_and_the_last_places_are_for_trusted_ones)
     ctl_views_put(views, &past);
 }
 
+uid_t __wrap_person_of(uid_t uid);
+
+/* Those from 100,000 on are all one. */
+uid_t __wrap_person_of(uid_t uid)
+{
+    return uid < 100000 ? uid : 100000;
+}
+
+Test(views_of_mount, one_person_is_not_as_many_users_as_he_likes)
+{
+    struct past past = get(snapshot("a"), 0), more;
+    static struct past held[VIEWS_CALLERS];
+    unsigned n = 0, others = 0;
+    while (n < VIEWS_CALLERS && ctl_views_get(views, past.batch, 100000 + n, false, &held[n]) == 0)
+        n++;
+    cr_expect_eq(n, VIEWS_CALLERS / 4);
+    cr_expect_eq(ctl_views_get(views, past.batch, 100000, false, &more), 0, "as one that he is already");
+    ctl_views_put(views, &more);
+    cr_expect_not(ctl_views_wants_back(views));
+    for (; others < VIEWS_CALLERS / 2; others++)
+        cr_assert_eq(ctl_views_get(views, past.batch, 1000 + others, false, &held[n + others]), 0);
+    cr_expect(ctl_views_wants_back(views), "nearly as many users as there may be");
+    while (others > 0)
+        ctl_views_put(views, &held[n + --others]);
+    cr_expect_not(ctl_views_wants_back(views));
+    while (n > 0)
+        ctl_views_put(views, &held[--n]);
+    ctl_views_put(views, &past);
+}
+
 Test(views_of_mount, as_many_views_as_there_are_places)
 {
     static struct past held[VIEWS_PLACES];
