@@ -30,8 +30,8 @@ enum { STOP_MS = 2000 };
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
 enum { BACKLOG = 64 };
-/* So many inodes wait for their pages to go. */
-enum { PAGES_MAX = 64 };
+/* So many inodes wait for their pages to go; of more, those go that nobody uses any more. */
+enum { PAGES_MAX = 256 };
 
 struct since {
     fuse_ino_t ino;
@@ -221,6 +221,7 @@ int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
         i++;
     if (!r && i == d->n_pages && i < PAGES_MAX)
         d->pages[d->n_pages++] = ino;
+    d->views_wanted = d->views_wanted || i == PAGES_MAX;
     (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
     return r;

@@ -37,8 +37,8 @@ int drop_names_hold(struct drop_names *drop_names);
 int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
 /* Gives up what nobody uses in .engram/snapshots, and does so again while ctl_views_wants_back(). -EAGAIN. */
 int drop_names_views(struct drop_names *drop_names);
-/* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of many at once some may
- * keep them. -EAGAIN. */
+/* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of hundreds at once some
+ * keep them as long as somebody uses the file. -EAGAIN. */
 int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);
 /* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
  * have ended: the kernel waits for look-ups in that folder before it gives a name up.
