@@ -14,6 +14,7 @@
 
 #include "attr.h"
 #include "caller.h"
+#include "control/drop_names.h"
 #include "digests.h"
 #include "fsync.h"
 #include "fuse_compat.h"
@@ -157,6 +158,13 @@ static void reply_node(fuse_req_t req, const struct past *past, const struct eng
 
 /* ---- names ---------------------------------------------------------------- */
 
+/* Has the kernel give back views, if that is due. */
+static void look_at_views(const struct session *session)
+{
+    if (ctl_views_wants_back(session->views))
+        (void)drop_names_views(ctl_drop_names(session->ctl)); /* without a thread: at the next look */
+}
+
 /* The root of the snapshot of that name, with a view that past_done() gives back. */
 static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past, struct eng_attr *ret_attr)
 {
@@ -167,7 +175,7 @@ static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past
         return r;
     r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                       ret_past);
-    ctl_look_at_views(session->ctl);
+    look_at_views(session);
     if (r)
         return r;
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
@@ -334,8 +342,8 @@ void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence)
 
 void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping)
 {
-    if (of_mapping)
-        ctl_stored_in_view(session_of(req)->ctl, ino);
+    if (of_mapping) /* without a thread the kernel keeps them for a while */
+        (void)drop_names_pages(ctl_drop_names(session_of(req)->ctl), ino);
     reply_err(req, REQUEST_write, -EROFS);
 }
 
@@ -512,7 +520,7 @@ void past_on_mkdir(fuse_req_t req, const char *name)
     if (!r)
         r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, true, &taken->past);
     if (batch)
-        ctl_look_at_views(session->ctl);
+        look_at_views(session);
     if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))
         past_done(&taken->past);
     if (!r) {
@@ -537,7 +545,7 @@ int past_on_rmdir(fuse_req_t req, const char *name)
         r = eng_snapshot_drop(session->eng, name);
     if (!r) {
         ctl_views_dropped(session->views, batch);
-        ctl_look_at_views(session->ctl);
+        look_at_views(session);
     }
     return r;
 }

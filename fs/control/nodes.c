@@ -135,15 +135,9 @@ static bool is_held(void *arg, uint64_t id)
     return held;
 }
 
-void ctl_look_at_views(struct ctl *ctl)
+struct drop_names *ctl_drop_names(const struct ctl *ctl)
 {
-    if (ctl_views_wants_back(ctl->session->views))
-        (void)drop_names_views(ctl->drop_names); /* without a thread: at the next look */
-}
-
-void ctl_stored_in_view(struct ctl *ctl, fuse_ino_t ino)
-{
-    (void)drop_names_pages(ctl->drop_names, ino); /* without a thread the kernel keeps them for a while */
+    return ctl->drop_names;
 }
 
 struct ctl *ctl_new(struct session *session)

@@ -37,10 +37,8 @@ struct ctl *ctl_new(struct session *session);
  * keeps a thread of it, which has the session until the process ends; ctl_free() frees nothing then. */
 bool ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
-/* Has the kernel give back views of snapshots, if that is due. */
-void ctl_look_at_views(struct ctl *ctl);
-/* Somebody has stored into that node of a view through a mapping: the kernel gives its pages up. */
-void ctl_stored_in_view(struct ctl *ctl, fuse_ino_t ino);
+/* What has the kernel give up names and pages. It is the session's until ctl_stop(). */
+struct drop_names *ctl_drop_names(const struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
 
