@@ -395,7 +395,7 @@ struct eng_view;
  * Opens the view of batch `batch`: of a snapshot, or one since which the past is whole. It belongs to the
  * caller until eng_view_close(), before eng_close(). Any number of threads may read it. Waits for changes
  * that are under way.
- * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 256 are open. */
+ * -ENOENT: the store has not kept all of that batch, or it lies in the future. -ENFILE: 4096 are open. */
 ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
 /* No other call on it may be under way. NULL is fine. A snapshot may be dropped while views of it are open:
  * what it alone shows is freed when the last one is closed. */
@@ -420,6 +420,15 @@ ENG_API int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, 
 ENG_API ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value,
                                   size_t size);
 ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size);
+/* eng_digest_begin() of what the view shows; the digest is to be ended before the view is closed. */
+ENG_API int eng_view_digest_begin(struct eng_view *view, uint64_t ino, enum eng_digest_kind kind,
+                                  struct eng_digest **ret_digest);
+/* The number of an inode from its low half, which no other that the view shows has. -ESTALE: it shows none
+ * with that. */
+ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino);
+/* 64 bits for inode `ino` in the views of a batch: always the same, and only by chance those of any other
+ * inode or batch, of which nobody can know who does not know the store. No lock. */
+ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
 
 /* ---- what changed ------------------------------------------------------- */
 
@@ -535,12 +544,16 @@ struct eng_snapshot {
  * is one of that name; -EBUSY: the first one, while the store is held (eng_hold()). After an error of the
  * medium it may be there, not durable. */
 ENG_API int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch);
+/* The same, durable once an eng_sync() or eng_fsync() that begins afterwards has returned 0. */
+ENG_API int eng_snapshot_create_unsynced(struct eng *eng, const char *name, uint64_t *ret_batch);
 /* -ENOENT: there is none called `name`; -EEXIST: there is one called `new_name`. Durable as any change. */
 ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *new_name);
 /* The snapshot goes. What it alone shows is freed in the background (ENG_JOB_HISTORY), with no_background
  * before this returns; what a full disk does not let go, later, and the log says so. -ENOENT. Durable as any
  * change. */
 ENG_API int eng_snapshot_drop(struct eng *eng, const char *name);
+/* The batch of the snapshot of that name. -ENOENT. Goes through all names. */
+ENG_API int eng_snapshot_find(struct eng *eng, const char *name, uint64_t *ret_batch);
 /* Calls emit, under no lock, for each snapshot that there was at one moment, oldest first, until it returns
  * non-zero, which is then returned. */
 ENG_API int eng_snapshot_list(struct eng *eng, int (*emit)(void *arg, const struct eng_snapshot *snapshot),

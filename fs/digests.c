@@ -44,6 +44,7 @@ struct ask {
     uint64_t ino;
     enum eng_digest_kind kind;
     struct eng_digest *digest;
+    struct past past; /* .view NULL: of the store as it is */
 };
 
 struct asker {
@@ -123,6 +124,28 @@ static void reply_digest(fuse_req_t req, int result, size_t size, const char *te
         reply_xattr(req, REQUEST_getxattr, text, strlen(text), size);
 }
 
+/* ---- of what ----------------------------------------------------------------- */
+
+/* A version of an inode is one content, whichever view shows it: so what is known of one is known of all. */
+static int look(struct eng *eng, const struct past *past, uint64_t ino, struct eng_attr *ret_attr)
+{
+    return past->view ? eng_view_getattr(past->view, ino, ret_attr) : eng_getattr(eng, ino, ret_attr);
+}
+
+static int begin(struct eng *eng, const struct past *past, uint64_t ino, enum eng_digest_kind kind,
+                 struct eng_digest **ret_digest)
+{
+    return past->view ? eng_view_digest_begin(past->view, ino, kind, ret_digest)
+                      : eng_digest_begin(eng, ino, kind, ret_digest);
+}
+
+static void end(const struct past *take_past, struct eng_digest *take_digest)
+{
+    eng_digest_end(take_digest);
+    if (take_past->view)
+        ctl_views_put(take_past->views, take_past);
+}
+
 /* The ask has ended: with `result`, and the value if that is 0. */
 static void finish(struct ask *ask, int result, const struct eng_digest_value *value)
 {
@@ -130,7 +153,7 @@ static void finish(struct ask *ask, int result, const struct eng_digest_value *v
     if (!result)
         to_hex(value, text);
     waiter_done(ask->waiter, result, text);
-    eng_digest_end(ask->digest);
+    end(&ask->past, ask->digest);
     free(ask);
 }
 
@@ -216,12 +239,12 @@ static int work(struct digests *d, struct ask *ask, void *buf, struct eng_digest
 {
     struct eng *eng = d->session->eng;
     struct eng_attr attr;
-    int r = eng_getattr(eng, ask->ino, &attr);
+    int r = look(eng, &ask->past, ask->ino, &attr);
     if (r ||
         is_known(d, ask->ino, ask->kind, attr.version, ret_value)) /* another one has asked for it, too */
         return r;
     if (!ask->digest)
-        r = eng_digest_begin(eng, ask->ino, ask->kind, &ask->digest);
+        r = begin(eng, &ask->past, ask->ino, ask->kind, &ask->digest);
     if (r)
         return r;
     int64_t end = mono_ns() + TURN_NS;
@@ -324,16 +347,16 @@ static int queue(struct digests *d, uid_t uid, struct ask *ask)
     return r;
 }
 
-/* Leaves a digest that was begun to the thread. */
-static int answer_later(fuse_req_t req, uint64_t ino, enum eng_digest_kind kind, size_t size,
-                        struct eng_digest *digest)
+/* Leaves a digest that was begun, and its view, to the thread. */
+static int answer_later(fuse_req_t req, const struct past *past, uint64_t ino, enum eng_digest_kind kind,
+                        size_t size, struct eng_digest *digest)
 {
     struct session *session = session_of(req);
     struct ask *ask = malloc(sizeof *ask);
     struct waiter *waiter = ask ? waiter_begin(session->waiters, req, reply_digest, size) : NULL;
     int r = waiter ? 0 : -ENOMEM;
     if (!r) {
-        *ask = (struct ask){.waiter = waiter, .ino = ino, .kind = kind, .digest = digest};
+        *ask = (struct ask){.waiter = waiter, .ino = ino, .kind = kind, .digest = digest, .past = *past};
         uid_t uid = fuse_req_ctx(req)->uid;
         r = queue(session->digests, uid == session->uid ? uid : person_of(uid), ask);
         if (r)
@@ -346,19 +369,23 @@ static int answer_later(fuse_req_t req, uint64_t ino, enum eng_digest_kind kind,
     return r;
 }
 
-void digest_request(fuse_req_t req, const struct eng_attr *attr, enum eng_digest_kind kind, size_t size)
+void digest_request(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
+                    enum eng_digest_kind kind, size_t size)
 {
+    static const struct past none;
     struct digests *d = session_of(req)->digests;
     struct eng_digest_value value;
     struct eng_digest *digest = NULL;
     int r = 0;
+    past = past ? past : &none;
     if (size < length_of(kind)) {
         reply_xattr(req, REQUEST_getxattr, "", length_of(kind), size);
+        end(past, NULL);
         return;
     }
     if (!is_known(d, attr->ino, kind, attr->version, &value)) {
         void *buf = reply_buffer(NOW_STEP);
-        r = buf ? eng_digest_begin(session_of(req)->eng, attr->ino, kind, &digest) : -ENOMEM;
+        r = buf ? begin(session_of(req)->eng, past, attr->ino, kind, &digest) : -ENOMEM;
         for (unsigned step = r ? NOW_STEPS : 0; step < NOW_STEPS; step++) {
             r = eng_digest_step(digest, buf, NOW_STEP, &value);
             if (r <= 0)
@@ -367,12 +394,12 @@ void digest_request(fuse_req_t req, const struct eng_attr *attr, enum eng_digest
         if (digest && !r)
             know(d, attr->ino, kind, &value);
         if (r > 0) {
-            r = answer_later(req, attr->ino, kind, size, digest);
+            r = answer_later(req, past, attr->ino, kind, size, digest);
             if (!r)
                 return;
         }
-        eng_digest_end(digest);
     }
+    end(past, digest);
     char text[2 * ENG_DIGEST_MAX + 1] = "";
     if (!r)
         to_hex(&value, text);

@@ -6,6 +6,7 @@
 #ifndef ENGRAMFS_DIGESTS_H
 #define ENGRAMFS_DIGESTS_H
 
+#include "control/views.h"
 #include "session.h"
 
 struct digests;
@@ -15,7 +16,9 @@ struct digests *digests_new(struct session *session);
 /* Ends the thread; whoever still waits gets EINTR. No request may be under way, and the engine be open. */
 void digests_free(struct digests *digests);
 /* Answers a getxattr of the digest of a regular file, which the caller has seen as `attr`, in hexadecimal;
- * now or later. `size` as in getxattr(2). */
-void digest_request(fuse_req_t req, const struct eng_attr *attr, enum eng_digest_kind kind, size_t size);
+ * now or later. `size` as in getxattr(2). `past`: of that view, which is given back when the digest has
+ * ended; NULL: of the store as it is. */
+void digest_request(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
+                    enum eng_digest_kind kind, size_t size);
 
 #endif

@@ -19,6 +19,7 @@
 
 #include "attr.h"
 #include "control/nodes.h"
+#include "past.h"
 #include "reply.h"
 
 /* No engine cookie can be the greatest off_t. */
@@ -39,6 +40,8 @@ struct listing {
     /* Inodes that the kernel is about to reference; room for every entry that fits. */
     uint64_t *refs;
     size_t n_refs;
+    const struct past *past; /* NULL: the store as it is */
+    bool is_root;            /* of that view */
 };
 
 static int add(struct listing *l, const char *name, const struct fuse_entry_param *e, uint64_t cookie)
@@ -55,6 +58,15 @@ static int add(struct listing *l, const char *name, const struct fuse_entry_para
     return 0;
 }
 
+/* Names and numbers, and no nodes: of each that is looked up it is asked who may. */
+static void fill_past(const struct listing *l, const struct eng_attr *attr, bool up,
+                      struct fuse_entry_param *e)
+{
+    past_stat(session_of(l->req), l->past, attr, &e->attr);
+    if (up && attr->ino == ENG_ROOT_INO && l->is_root)
+        e->attr.st_ino = CTL_SNAPSHOTS_INO;
+}
+
 /* Under the engine's shared lock: copies, and nothing else. */
 static int emit(void *arg, const struct eng_dirent *entry)
 {
@@ -69,14 +81,16 @@ static int emit(void *arg, const struct eng_dirent *entry)
 
     struct fuse_entry_param e;
     memset(&e, 0, sizeof e);
-    if (l->plus) {
+    if (l->past) {
+        fill_past(l, &entry->attr, strcmp(name, "..") == 0, &e);
+    } else if (l->plus) {
         attr_stat(session_of(l->req), &entry->attr, &e.attr);
     } else {
         e.attr.st_ino = entry->attr.ino;
         e.attr.st_mode = entry->attr.mode;
     }
     bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-    if (l->plus && !dots) {
+    if (l->plus && !dots && !l->past) {
         e.ino = entry->attr.ino;
         e.attr_timeout = e.entry_timeout = REPLY_TIMEOUT;
     }
@@ -116,6 +130,42 @@ static int list_memories(struct listing *l, struct session *session, fuse_ino_t 
     return 0;
 }
 
+static int list_view(struct listing *l, const struct past *past, uint64_t dir, uint64_t cookie)
+{
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_PAST_IS_LISTED_NOW")) /* tests/mount/past.sh */
+        return eng_readdir(past->eng, NULL, dir, cookie, emit, l);
+#endif
+    return eng_view_readdir(past->view, dir, cookie, emit, l);
+}
+
+static int list_past(struct listing *l, fuse_ino_t node, uint64_t cookie)
+{
+    struct past past;
+    uint64_t dir = 0;
+    int r = past_begin_request(l->req, node, &past, &dir);
+    if (r)
+        return r;
+    l->past = &past;
+    l->is_root = dir == ENG_ROOT_INO;
+    l->mark = UINT64_MAX;
+    r = past_check_node(l->req, &past, node, dir, PAST_LIST);
+    if (!r)
+        r = list_view(l, &past, dir, cookie);
+    past_done(&past);
+    l->past = NULL;
+    return r;
+}
+
+static int emit_snapshot(void *arg, const char *name, uint64_t ino, uint64_t cookie)
+{
+    struct fuse_entry_param e;
+    memset(&e, 0, sizeof e);
+    e.attr.st_ino = ino;
+    e.attr.st_mode = S_IFDIR;
+    return add(arg, name, &e, cookie);
+}
+
 /* The control directory; a folder in it lists nothing, since its files are made when they are asked for. */
 static void list_control(struct listing *l, fuse_ino_t dir, uint64_t cookie)
 {
@@ -129,12 +179,16 @@ static void list_control(struct listing *l, fuse_ino_t dir, uint64_t cookie)
             e.attr.st_ino = i == 0 ? dir : up;
             e.attr.st_mode = S_IFDIR;
         } else {
+            if (!ctl_has(session_of(l->req), (enum ctl_file)(i - 2)))
+                continue;
             name = ctl_files[i - 2].name;
             ctl_list_stat((enum ctl_file)(i - 2), &e.attr);
         }
         if (add(l, name, &e, i + 1))
             return;
     }
+    if (dir == CTL_SNAPSHOTS_INO && session_of(l->req)->views)
+        (void)past_list_snapshots(session_of(l->req), cookie > 2 ? cookie : 2, emit_snapshot, l);
 }
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
@@ -147,10 +201,12 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     if (l.buf && plus)
         l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof *l.refs);
     int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
-    if (!r && ctl_owns(ino))
+    if (!r && ctl_owns(ino) && !ctl_views_owns(ino))
         r = session->ctl ? ctl_check_lister(session->ctl, req) : -ESTALE;
     if (!r && off != COOKIE_CTL) {
-        if (ctl_owns(ino))
+        if (ctl_views_owns(ino))
+            r = list_past(&l, ino, (uint64_t)off);
+        else if (ctl_owns(ino))
             list_control(&l, ino, (uint64_t)off);
         else
             r = list_memories(&l, session, ino, (uint64_t)off);

@@ -3,7 +3,8 @@
  *
  * All writes go to one log, so that one flush answers for all who asked before it. The first who asks
  * flushes, and then for those who came meanwhile, until there are none; their threads go on with other
- * requests, so that no thread of the session sleeps for each of them. session->sync_lock is a leaf: nothing
+ * requests, so that no thread of the session sleeps for each of them. The one thread of room.c, for which
+ * others wait, flushes for nobody else. session->sync_lock is a leaf: nothing
  * is called under it. */
 #include "fsync.h"
 
@@ -11,6 +12,7 @@
 
 #include "control/nodes.h"
 #include "reply.h"
+#include "room.h"
 
 struct fsync_waiter {
     struct fsync_waiter *next;
@@ -18,12 +20,17 @@ struct fsync_waiter {
     fuse_ino_t ino;
     enum request_op op;
     struct request_timer timer;
+    fsync_reply *reply; /* NULL: reply_err() */
+    void *arg;
 };
 
 static void answer(struct fsync_waiter *s, int result)
 {
     request_end(&s->timer); /* what who was answered looks up counts this request */
-    reply_err(s->req, s->op, result);
+    if (s->reply)
+        s->reply(s->req, result, s->arg);
+    else
+        reply_err(s->req, s->op, result);
 }
 
 static void answer_all(struct fsync_waiter *group, int r)
@@ -68,28 +75,41 @@ static struct fsync_waiter *take(struct session *session)
     return group;
 }
 
-void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer)
+static void flush_then_answer(const struct fsync_waiter *me)
 {
-    struct session *session = session_of(req);
-    struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = timer};
-    struct fsync_waiter *s = malloc(sizeof *s);
-    if (!s) {
-        answer(&me, eng_fsync(session->eng, ino));
+    struct session *session = session_of(me->req);
+    struct fsync_waiter *s = room_is_handling() ? NULL : malloc(sizeof *s);
+    if (!s) { /* it flushes for itself, and for nobody else */
+        struct fsync_waiter alone = *me;
+        answer(&alone, eng_fsync(session->eng, alone.ino));
         return;
     }
-    *s = me;
+    *s = *me;
     if (queue(session, s))
         return;
 #ifdef ENG_MUTANTS
     if (getenv("FS_MUTANT_LATE_TAKE")) { /* tests/mount/fsync.sh: the flush answers for those who came
                                             meanwhile */
-        int r = eng_fsync(session->eng, ino);
+        int r = eng_fsync(session->eng, s->ino);
         answer_all(take(session), r);
     }
 #endif
     struct fsync_waiter *group;
     while ((group = take(session)))
         flush_for(session->eng, group);
+}
+
+void fsync_then_answer(fuse_req_t req, enum request_op op, fuse_ino_t ino, struct request_timer timer)
+{
+    const struct fsync_waiter me = {.req = req, .ino = ino, .op = op, .timer = timer};
+    flush_then_answer(&me);
+}
+
+void fsync_then_reply(fuse_req_t req, fsync_reply *reply, void *arg, struct request_timer timer)
+{
+    const struct fsync_waiter me = {
+        .req = req, .ino = ENG_ROOT_INO, .timer = timer, .reply = reply, .arg = arg};
+    flush_then_answer(&me);
 }
 
 void fsync_request(fuse_req_t req, enum request_op op, fuse_ino_t ino)

@@ -14,7 +14,8 @@
 
 struct asking {
     struct eng *eng;
-    uint64_t ino, looks; /* looks: that are left */
+    struct eng_view *view; /* NULL: the store as it is */
+    uint64_t ino, looks;   /* looks: that are left */
 };
 
 static uint64_t block_of(uint64_t offset)
@@ -27,6 +28,8 @@ static int ask(struct asking *a, uint64_t at, int whence, uint64_t *ret_offset)
     if (a->looks < QUESTION_LOOKS)
         return -EAGAIN;
     a->looks -= QUESTION_LOOKS;
+    if (a->view)
+        return eng_view_seek(a->view, a->ino, at, whence, ret_offset);
     return eng_seek_some(a->eng, a->ino, at, whence, &a->looks, ret_offset);
 }
 
@@ -74,17 +77,28 @@ static int seek_hole(struct asking *a, uint64_t offset, uint64_t size, uint64_t 
     return 0;
 }
 
-int holes_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+static int seek(struct asking *a, uint64_t offset, int whence, uint64_t *ret_offset)
 {
-    struct asking a = {.eng = eng, .ino = ino, .looks = LOOKS_MAX};
     struct eng_attr attr;
     if (whence != SEEK_DATA && whence != SEEK_HOLE)
         return -EINVAL;
-    int r = eng_getattr(eng, ino, &attr);
+    int r = a->view ? eng_view_getattr(a->view, a->ino, &attr) : eng_getattr(a->eng, a->ino, &attr);
     if (!r && offset >= attr.size)
         r = -ENXIO;
     if (r)
         return r;
-    return whence == SEEK_DATA ? seek_data(&a, offset, ret_offset)
-                               : seek_hole(&a, offset, attr.size, ret_offset);
+    return whence == SEEK_DATA ? seek_data(a, offset, ret_offset)
+                               : seek_hole(a, offset, attr.size, ret_offset);
+}
+
+int holes_seek(struct eng *eng, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    struct asking a = {.eng = eng, .ino = ino, .looks = LOOKS_MAX};
+    return seek(&a, offset, whence, ret_offset);
+}
+
+int holes_seek_past(struct eng_view *view, uint64_t ino, uint64_t offset, int whence, uint64_t *ret_offset)
+{
+    struct asking a = {.view = view, .ino = ino, .looks = LOOKS_MAX};
+    return seek(&a, offset, whence, ret_offset);
 }

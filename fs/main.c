@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "control/nodes.h"
+#include "control/views.h"
 #include "digests.h"
 #include "fuse_compat.h"
 #include "loop.h"
@@ -612,8 +613,11 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     session->room = room_new(session);
     if (d->opt.ctl != CTL_OFF)
         session->ctl = ctl_new(session);
+    const bool has_past = d->opt.ctl != CTL_OFF && d->opt.past != PAST_OFF;
+    if (has_past)
+        session->views = ctl_views_new(session->eng);
     if (!session->waiters || !session->digests || !session->room ||
-        (d->opt.ctl != CTL_OFF && !session->ctl)) {
+        (d->opt.ctl != CTL_OFF && !session->ctl) || (has_past && !session->views)) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
     }
@@ -621,6 +625,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
         r = run_session(d, why);
     room_free(session->room);
     digests_free(session->digests);
+    ctl_views_free(session->views);
     /* The engine before the waiters: it may still answer writers that wait. */
     int close_err = eng_close(session->eng);
     if (close_err && r)

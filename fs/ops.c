@@ -19,6 +19,7 @@
 #include "fsync.h"
 #include "fuse_compat.h"
 #include "holes.h"
+#include "past.h"
 #include "reply.h"
 #include "xattr.h"
 
@@ -56,7 +57,8 @@ static void reply_created(fuse_req_t req, enum request_op op, int err, const str
 /* May a name be made or removed here? The control directory and its name belong to the session. */
 static int check_name(fuse_ino_t parent, const char *name)
 {
-    return ctl_owns(parent) || ctl_reserved(parent, name) ? -EPERM : 0;
+    int r = past_check_change(parent);
+    return !r && ctl_reserved(parent, name) ? -EPERM : r;
 }
 
 /* The same for names being made: .engram exists, unless it was switched off. */
@@ -100,6 +102,10 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_lookup);
+    if (past_owns(parent)) {
+        past_on_lookup(req, parent, name);
+        return;
+    }
     if (ctl_owns(parent) && !session->ctl) { /* a file handle of another mount, or a forged one */
         reply_err(req, REQUEST_lookup, -ESTALE);
         return;
@@ -134,6 +140,8 @@ static void forget_one(struct session *session, fuse_ino_t ino, uint64_t n)
 {
     if (!ctl_owns(ino))
         (void)eng_forget(session->eng, ino, n);
+    else if (ctl_views_owns(ino) && session->views)
+        ctl_views_forget(session->views, ino, n);
     else if (session->ctl)
         ctl_forget(session->ctl, ino, n);
 }
@@ -185,6 +193,10 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+    if (parent == CTL_SNAPSHOTS_INO) { /* counts by itself */
+        past_on_mkdir(req, name);
+        return;
+    }
     REQUEST_COUNT(session_of(req), REQUEST_mkdir);
     struct eng_attr attr = {0};
     mode = S_IFDIR | (mode & 07777);
@@ -209,6 +221,8 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     int r = -EPERM;
     if (strcmp(name, COMPAT_TMPFILE) != 0)
         r = create(req, parent, name, mode, 0, NULL, &attr);
+    else if (past_owns(parent))
+        r = -EROFS;
     else if (!ctl_owns(parent))
         r = made(req, eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr), &attr);
     if (r) {
@@ -229,7 +243,9 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     REQUEST_COUNT(session_of(req), REQUEST_link);
     struct eng_attr attr = {0};
     const struct eng_caller who = caller_of(req);
-    int r = ctl_owns(ino) ? -EPERM : check_new_name(req, parent, name);
+    int r = past_check_change(ino);
+    if (!r)
+        r = check_new_name(req, parent, name);
     if (!r)
         r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
     if (!r)
@@ -251,6 +267,10 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_rmdir);
+    if (parent == CTL_SNAPSHOTS_INO) {
+        reply_err(req, REQUEST_rmdir, fsync_names(req, past_on_rmdir(req, name)));
+        return;
+    }
     int r = check_name(parent, name);
     if (!r)
         r = eng_rmdir(session_of(req)->eng, parent, name);
@@ -278,6 +298,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
                       const char *new_name, unsigned flags)
 {
     REQUEST_COUNT(session_of(req), REQUEST_rename);
+    if (parent == CTL_SNAPSHOTS_INO && new_parent == CTL_SNAPSHOTS_INO) {
+        reply_err(req, REQUEST_rename, fsync_names(req, past_on_rename(req, name, new_name, flags)));
+        return;
+    }
     struct session *session = session_of(req);
     const struct eng_caller who = caller_of(req);
     int r = check_name(parent, name);
@@ -299,6 +323,10 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     REQUEST_COUNT(session_of(req), REQUEST_readlink);
+    if (ctl_views_owns(ino)) {
+        past_on_readlink(req, ino);
+        return;
+    }
     char target[ENG_SYMLINK_MAX + 1];
     ssize_t n = ctl_owns(ino) ? -EINVAL : eng_readlink(session_of(req)->eng, ino, target, sizeof target);
     if (n < 0) {
@@ -307,6 +335,26 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
     }
     eng_accessed(session_of(req)->eng, ino);
     (void)fuse_reply_readlink(req, target);
+}
+
+/* ---- attributes ---------------------------------------------------------- */
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    if (ctl_views_owns(ino))
+        past_on_getattr(req, ino, fi && fi->fh == COMPAT_STATX);
+    else
+        attr_getattr(req, ino, fi);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+    if (past_owns(ino)) {
+        REQUEST_COUNT(session_of(req), REQUEST_setattr);
+        reply_err(req, REQUEST_setattr, -EROFS);
+    } else {
+        attr_setattr(req, ino, st, to_set, fi);
+    }
 }
 
 /* ---- the file system ------------------------------------------------------ */
@@ -346,10 +394,16 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
+    if (past_owns(ino) &&
+        (fi->flags & O_ACCMODE) != O_RDONLY) { /* what is written is kept by the kernel first */
+        reply_err(req, REQUEST_open, -EROFS);
+        return;
+    }
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
-    fi->direct_io = ctl_owns(ino);
+    /* Nor is anything kept of the past for others than root, who is the first to be noted. */
+    fi->direct_io = ctl_views_owns(ino) ? ctl_views_node(ino).caller != 0 : ctl_owns(ino);
     (void)fuse_reply_open(req, fi);
 }
 
@@ -393,6 +447,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_read);
+    if (ctl_views_owns(ino)) {
+        past_on_read(req, ino, size, off);
+        return;
+    }
     if (ctl_owns(ino)) {
         if (session->ctl)
             ctl_read(session->ctl, req, ino, size, off);
@@ -426,7 +484,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_write);
     if (ctl_owns(ino)) {
-        if (!session->ctl)
+        if (past_owns(ino) && session->ctl)
+            past_on_write(req, ino, fi->writepage);
+        else if (!session->ctl)
             reply_err(req, REQUEST_write, -ESTALE);
         else if (fi->writepage) /* stored through a mapping: it comes without its writer's name */
             reply_err(req, REQUEST_write, -EINVAL);
@@ -460,6 +520,8 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 
 static int allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len)
 {
+    if (past_owns(ino))
+        return -EROFS;
     int r = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
                 ? -EOPNOTSUPP
                 : attr_kill_suidgid_unasked(req, ino);
@@ -506,6 +568,10 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
     /* The kernel has content that is not here yet; then it calls everything data. */
     if (session->opt->writeback) {
         (void)fuse_reply_err(req, ENOSYS);
+        return;
+    }
+    if (ctl_views_owns(ino)) {
+        past_on_lseek(req, ino, off, whence);
         return;
     }
     uint64_t found;
@@ -593,8 +659,8 @@ const struct fuse_lowlevel_ops ops_table = {
     .lookup = op_lookup,
     .forget = op_forget,
     .forget_multi = op_forget_multi,
-    .getattr = attr_getattr,
-    .setattr = attr_setattr,
+    .getattr = op_getattr,
+    .setattr = op_setattr,
     .readlink = op_readlink,
     .mknod = op_mknod,
     .mkdir = op_mkdir,

@@ -33,6 +33,7 @@ const char opt_usage[] =
     "    -o noxattr            no extended attributes: fewer round trips\n"
     "    -o ctl=hidden|visible|off  control files in MOUNTPOINT/.engram\n"
     "    -o ctl_group=NAME     a group that may use the control files\n"
+    "    -o past=off|owner|on  who may read snapshots beside root: nobody, owners, whom modes let in\n"
     "    -o commit=SECONDS     make everything durable so often (default 5)\n"
     "    -o segment_size=BYTES size of new segments (k, M, G; default 64M)\n"
     "    -o writeback          let the kernel collect small writes\n"
@@ -130,6 +131,19 @@ static int set_ctl(struct fs_options *opt, const char *value, char why[FS_WHY_MA
     return 0;
 }
 
+static int set_past(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
+{
+    if (strcmp(value, "off") == 0)
+        opt->past = PAST_OFF;
+    else if (strcmp(value, "owner") == 0)
+        opt->past = PAST_OWNER;
+    else if (strcmp(value, "on") == 0)
+        opt->past = PAST_ON;
+    else
+        return fail(why, "option past=%s: must be off, owner or on", value);
+    return 0;
+}
+
 static int set_group(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
 {
     struct group *group = *value ? getgrnam(value) : NULL;
@@ -176,6 +190,8 @@ static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_
         return r;
     if (strncmp(word, "ctl=", 4) == 0)
         return set_ctl(opt, word + 4, why);
+    if (strncmp(word, "past=", 5) == 0)
+        return set_past(opt, word + 5, why);
     if (strncmp(word, "ctl_group=", 10) == 0)
         return set_group(opt, word + 10, why);
     if (strncmp(word, "commit=", 7) == 0)

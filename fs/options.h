@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Who may read the past: nobody, owners of what they read, whoever its modes let in. */
+enum past_mode { PAST_OWNER, PAST_OFF, PAST_ON };
 enum ctl_mode { CTL_HIDDEN, CTL_VISIBLE, CTL_OFF };
 
 struct fs_options {
@@ -20,6 +22,7 @@ struct fs_options {
     bool read_only, allow_other, noperm, noxattr, writeback, noatime;
     bool sync, dirsync;
     enum ctl_mode ctl;
+    enum past_mode past;
     bool has_ctl_gid;
     gid_t ctl_gid;
     int64_t commit_ms;     /* 0: the default */

@@ -96,6 +96,11 @@ void room_note_request(const void *request, size_t size)
         memcpy(current.head, request, size < HEAD ? size : HEAD);
 }
 
+bool room_is_handling(void)
+{
+    return current.request && current.tries;
+}
+
 bool room_changes(enum request_op op)
 {
     switch (op) {

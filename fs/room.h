@@ -23,6 +23,9 @@ void room_note_request(const void *request, size_t size);
  * A handler got -EAGAIN from the engine (eng_options.room_later): puts the request aside, to be handled anew
  * once there is room. False: it is to be answered now, with ENOSPC if it is a change. */
 bool room_put_aside(fuse_req_t req, enum request_op op);
+/* Whether this thread handles anew what was put aside. There is one such thread, and all who wait for room
+ * wait for it: it takes no work over from others. */
+bool room_is_handling(void);
 /* Whether such a request changes something: nothing else waits for room. */
 bool room_changes(enum request_op op);
 

@@ -13,6 +13,7 @@
 #include "control/nodes.h"
 #include "digests.h"
 #include "fsync.h"
+#include "past.h"
 #include "reply.h"
 #include "rules/xattr_rules.h"
 
@@ -30,7 +31,9 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
 {
     if (refused(req, REQUEST_setxattr))
         return;
-    int r = ctl_owns(ino) ? -EPERM : xa_check_set(name, value, size);
+    int r = past_check_change(ino);
+    if (!r)
+        r = xa_check_set(name, value, size);
     if (!r)
         r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
     if (!r)
@@ -42,7 +45,9 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
     if (refused(req, REQUEST_removexattr))
         return;
-    int r = ctl_owns(ino) ? -EPERM : xa_check_remove(name);
+    int r = past_check_change(ino);
+    if (!r)
+        r = xa_check_remove(name);
     if (!r)
         r = eng_removexattr(session_of(req)->eng, ino, name);
     if (!r)
@@ -57,10 +62,10 @@ static int computed(fuse_req_t req, fuse_ino_t ino, enum xa_virtual which, size_
     int r = eng_getattr(session_of(req)->eng, ino, &attr);
     if (r)
         return r;
-    if (which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+    if ((which == XA_CONTENT_HASH && !S_ISREG(attr.mode)) || which >= XA_SNAPSHOT_POSITION)
         return -ENODATA;
     if (which == XA_CONTENT_HASH) {
-        digest_request(req, &attr, ENG_DIGEST_XXH3_64, size);
+        digest_request(req, NULL, &attr, ENG_DIGEST_XXH3_64, size);
     } else {
         char text[32];
         int n = snprintf(text, sizeof text, "%" PRIu64, which == XA_VERSION ? attr.version : attr.generation);
@@ -73,6 +78,10 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     if (refused(req, REQUEST_getxattr))
         return;
+    if (ctl_views_owns(ino)) {
+        past_on_getxattr(req, ino, name, size);
+        return;
+    }
     struct session *session = session_of(req);
     enum xa_virtual which = xa_virtual(name);
     ssize_t n = ctl_owns(ino) ? -ENODATA : xa_check_get(name);
@@ -98,6 +107,10 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     if (refused(req, REQUEST_listxattr))
         return;
+    if (ctl_views_owns(ino)) {
+        past_on_listxattr(req, ino, size);
+        return;
+    }
     struct session *session = session_of(req);
     if (ctl_owns(ino)) {
         reply_xattr(req, REQUEST_listxattr, "", 0, size);

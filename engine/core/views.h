@@ -15,7 +15,7 @@
 
 struct eng;
 
-#define VIEWS_MAX 256u
+#define VIEWS_MAX 4096u
 
 /* -ENOMEM. */
 int views_new(struct eng *eng);

@@ -28,6 +28,11 @@ uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_
                                           seed ^ ((uint64_t)parent * UINT64_C(0x9e3779b97f4a7c15)));
 }
 
+uint64_t codec_keyed_hash(uint64_t seed, const void *data, size_t size)
+{
+    return XXH3_64bits_withSeed(data, size, seed);
+}
+
 void superblock_encode(const struct superblock *sb, uint8_t out[2 * SUPERBLOCK_SIZE])
 {
     struct superblock copy = *sb;

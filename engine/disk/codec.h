@@ -33,6 +33,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 uint64_t codec_hash(const void *data, size_t size);
 /* Keyed by the store's secret, so that nobody can construct colliding names. */
 uint32_t codec_name_hash(uint64_t seed, uint32_t parent, const char *name, size_t len);
+uint64_t codec_keyed_hash(uint64_t seed, const void *data, size_t size);
 
 /* ---- superblock: two copies, at 0 and SUPERBLOCK_SIZE ------------------- */
 

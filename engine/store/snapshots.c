@@ -29,7 +29,7 @@ static int check_call(const struct eng *eng, const char *name)
     return is_read_only(eng) ? -EROFS : 0;
 }
 
-/* 0 and its record; -ENOENT. Under log.lock. */
+/* 0 and its record; -ENOENT. Under log.lock or index_lock. */
 static int find(const struct eng *eng, const char *name, uint32_t *ret_record)
 {
     *ret_record = index_find_snapshot(&eng->idx, name, strlen(name));
@@ -56,7 +56,7 @@ static int create_once(struct eng *eng, const char *name, uint64_t *ret_batch)
     return commit_end(eng, r);
 }
 
-int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
+int eng_snapshot_create_unsynced(struct eng *eng, const char *name, uint64_t *ret_batch)
 {
     struct full_disk_try change = {0};
     uint64_t batch = 0;
@@ -68,6 +68,15 @@ int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
     do
         r = create_once(eng, name, &batch);
     while (full_disk_again(eng, &change, &r));
+    if (!r && ret_batch)
+        *ret_batch = batch;
+    return r;
+}
+
+int eng_snapshot_create(struct eng *eng, const char *name, uint64_t *ret_batch)
+{
+    uint64_t batch = 0;
+    int r = eng_snapshot_create_unsynced(eng, name, &batch);
     if (!r) /* all that was acknowledged before lies before it in the log */
         r = flush_log(eng);
     if (!r && ret_batch)
@@ -130,7 +139,24 @@ int eng_snapshot_drop(struct eng *eng, const char *name)
     return 0;
 }
 
-/* ---- listing -------------------------------------------------------------------------- */
+/* ---- finding, listing ------------------------------------------------------------------- */
+
+int eng_snapshot_find(struct eng *eng, const char *name, uint64_t *ret_batch)
+{
+    if (!eng || !name || !ret_batch)
+        return -EINVAL;
+    int r = check_name(name);
+    if (r)
+        return r;
+    uint32_t record;
+    pool_missed = 0;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    r = find(eng, name, &record);
+    *ret_batch = r ? 0 : index_snapshot(&eng->idx, record)->batch;
+    int doubt = eng_doubt(eng);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return doubt ? doubt : r;
+}
 
 struct listed {
     struct eng_snapshot snapshot;

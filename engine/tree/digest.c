@@ -131,7 +131,7 @@ static int start(struct eng_digest *d, const struct eng_attr *now)
         return -EFBIG;
     d->version = now->version;
     d->size = now->size;
-    d->has_holes = now->size != now->bytes;
+    d->has_holes = now->size != now->bytes || view_is_past(&d->view); /* nobody has counted */
     d->off = d->holes = 0;
     d->state = d->function->begin();
     return d->state ? 0 : -ENOMEM;

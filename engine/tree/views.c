@@ -5,6 +5,7 @@
 #include "index/times.h"
 #include "tree/attr.h"
 #include "tree/content.h"
+#include "tree/digest.h"
 #include "tree/entries.h"
 #include "tree/xattrs.h"
 #include "upkeep/history.h"
@@ -126,4 +127,29 @@ ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name,
 ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size)
 {
     return view && (list || !size) ? xattrs_list(&view->view, ino, list, size) : -EINVAL;
+}
+
+int eng_view_digest_begin(struct eng_view *view, uint64_t ino, enum eng_digest_kind kind,
+                          struct eng_digest **ret_digest)
+{
+    return view && ret_digest ? digest_begin(&view->view, ino, kind, ret_digest) : -EINVAL;
+}
+
+int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *ret_ino)
+{
+    if (!view || !ret_ino)
+        return -EINVAL;
+    const struct view *v = &view->view;
+    view_begin(v);
+    const struct inode_rec *head = index_slot(v->idx, low_half);
+    uint64_t ino = head ? index_ino(head, low_half) : 0; /* of a past state: none that index_inode() takes */
+    int r = ino && view_state(v, ino) ? 0 : -ESTALE;
+    *ret_ino = ino;
+    return (int)view_end(v, r);
+}
+
+uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino)
+{
+    const uint64_t what[] = {batch, ino};
+    return codec_keyed_hash(eng->sb.hash_seed, what, sizeof what);
 }

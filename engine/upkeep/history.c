@@ -79,17 +79,14 @@ static int by_batch(const void *a, const void *b)
 /* Under index_lock: what is seen, by snapshots and by views in use. */
 static int list_snapshots(struct sweep *s)
 {
-    uint64_t views[VIEWS_MAX];
     int r = index_snapshots(&s->eng->idx, &s->snapshots, &s->n_snapshots);
-    size_t n = r || MUTANT(VIEW_DROPPED) ? 0 : views_batches(s->eng, views);
-    if (!n)
+    if (r || MUTANT(VIEW_DROPPED) || views_count(s->eng) == 0)
         return r;
-    uint64_t *all = realloc(s->snapshots, (s->n_snapshots + n) * sizeof *all);
+    uint64_t *all = realloc(s->snapshots, (s->n_snapshots + VIEWS_MAX) * sizeof *all);
     if (!all)
         return -ENOMEM;
-    memcpy(all + s->n_snapshots, views, n * sizeof *all);
     s->snapshots = all;
-    s->n_snapshots += n;
+    s->n_snapshots += views_batches(s->eng, all + s->n_snapshots);
     qsort(all, s->n_snapshots, sizeof *all, by_batch);
     return 0;
 }

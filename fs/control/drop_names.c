@@ -19,14 +19,19 @@
 #include <time.h>
 
 #include "control/verbs.h"
+#include "control/views.h"
 #include "messages.h"
 
 /* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
 enum { STOP_MS = 2000 };
+/* After so long it is asked again to give up views. */
+#define VIEWS_NS INT64_C(2000000000)
 /* Twice as many as there are nodes: what was forgotten before its turn is still queued. */
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
 enum { BACKLOG = 64 };
+/* So many inodes wait for their pages to go; of more, those go that nobody uses any more. */
+enum { PAGES_MAX = 256 };
 
 struct since {
     fuse_ino_t ino;
@@ -38,9 +43,12 @@ struct drop_names {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* protected by lock: */
-    bool hold_wanted, busy, ending;
+    bool hold_wanted, views_wanted, busy, ending;
+    int64_t views_ns;          /* while views_wanted: when the kernel is asked (again) */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
+    unsigned n_pages;
+    fuse_ino_t pages[PAGES_MAX];
     uint64_t first, end; /* what is queued: offsets that only grow */
     struct since queue[QUEUE_MAX];
 };
@@ -71,6 +79,13 @@ void drop_names_free(struct drop_names *d)
     free(d);
 }
 
+static int64_t mono_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 static void drop(const struct drop_names *d, fuse_ino_t folder, const char *name, const char *else_what)
 {
     int r = fuse_lowlevel_notify_inval_entry(d->opt.session->fuse, folder, name, strlen(name));
@@ -91,27 +106,76 @@ static void drop_since(const struct drop_names *d, const struct since *since, bo
         drop(d, d->opt.since_folder, name, else_what);
 }
 
+/* All names that nobody uses go, below that one; if the kernel has it: else they go when somebody has looked
+ * it up again. */
+static void drop_views_locked(struct drop_names *d)
+{
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    drop(d, d->opt.folder, ctl_files[CTL_SNAPSHOTS].name, "what dropped snapshots show may stay on the disk");
+    (void)pthread_mutex_lock(&d->lock);
+    const bool ending = d->ending; /* then the views may be gone, if the end has waited in vain */
+    (void)pthread_mutex_unlock(&d->lock);
+    const bool again = !ending && ctl_views_wants_back(d->opt.session->views);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    d->views_ns = mono_ns() + VIEWS_NS;
+    d->views_wanted = d->views_wanted && again;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
+/* Waits for the kernel to have done with what was stored, which other threads refuse. */
+static void drop_pages_locked(struct drop_names *d)
+{
+    const fuse_ino_t ino = d->pages[0];
+    memmove(d->pages, d->pages + 1, --d->n_pages * sizeof *d->pages);
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    (void)fuse_lowlevel_notify_inval_inode(d->opt.session->fuse, ino, 0, 0);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
+static void drop_next_locked(struct drop_names *d)
+{
+    const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
+    const struct since since = d->queue[hold ? 0 : d->first++ % QUEUE_MAX];
+    d->hold_wanted = false;
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    if (hold)
+        drop(d, d->opt.folder, ctl_files[CTL_HOLD].name, "a hold may outlast its holder");
+    else if (d->opt.is_held(d->opt.arg, since.ino))
+        drop_since(d, &since, too_many);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
+static void wait_locked(struct drop_names *d)
+{
+    const struct timespec until = {d->views_ns / 1000000000, d->views_ns % 1000000000};
+    if (d->views_wanted)
+        (void)pthread_cond_timedwait(&d->changed, &d->lock, &until);
+    else
+        (void)pthread_cond_wait(&d->changed, &d->lock);
+}
+
+/* Pages come last: anybody may store into his own all the time. */
 static void *drop_main(void *arg)
 {
     struct drop_names *d = arg;
     (void)pthread_mutex_lock(&d->lock);
     while (!d->ending) {
-        if (!d->hold_wanted && d->first == d->end) {
-            (void)pthread_cond_wait(&d->changed, &d->lock);
-            continue;
-        }
-        const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
-        const struct since since = d->queue[hold ? 0 : d->first++ % QUEUE_MAX];
-        d->hold_wanted = false;
-        d->busy = true;
-        (void)pthread_mutex_unlock(&d->lock);
-        if (hold)
-            drop(d, d->opt.folder, ctl_files[CTL_HOLD].name, "a hold may outlast its holder");
-        else if (d->opt.is_held(d->opt.arg, since.ino))
-            drop_since(d, &since, too_many);
-        (void)pthread_mutex_lock(&d->lock);
-        d->busy = false;
-        (void)pthread_cond_broadcast(&d->changed);
+        if (d->views_wanted && mono_ns() >= d->views_ns)
+            drop_views_locked(d);
+        else if (d->hold_wanted || d->first != d->end)
+            drop_next_locked(d);
+        else if (d->n_pages > 0)
+            drop_pages_locked(d);
+        else
+            wait_locked(d);
     }
     (void)pthread_mutex_unlock(&d->lock);
     return NULL;
@@ -144,6 +208,34 @@ int drop_names_since(struct drop_names *d, fuse_ino_t ino, uint64_t position)
     if (!r)
         d->queue[d->end++ % QUEUE_MAX] = (struct since){ino, position};
     (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
+{
+    unsigned i = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    while (i < d->n_pages && d->pages[i] != ino)
+        i++;
+    if (!r && i == d->n_pages && i < PAGES_MAX)
+        d->pages[d->n_pages++] = ino;
+    d->views_wanted = d->views_wanted || i == PAGES_MAX;
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_views(struct drop_names *d)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    if (!r && !d->views_wanted) {
+        d->views_wanted = true;
+        d->views_ns = mono_ns();
+        (void)pthread_cond_broadcast(&d->changed);
+    }
     (void)pthread_mutex_unlock(&d->lock);
     return r;
 }

@@ -7,7 +7,11 @@
  * descriptor. So these are given up:
  *   - .engram/hold whenever a file of it holds, since FORGET ends the hold;
  *   - each name in .engram/changes-since that was looked up, since there are
- *     as many as there are positions, and FORGET frees the text. */
+ *     as many as there are positions, and FORGET frees the text;
+ *   - all in .engram/snapshots that nobody uses, as long as too many views of snapshots are in use or some
+ *     of those that were dropped: FORGET frees what they alone show. Time and again, since nobody tells the
+ *     daemon when a file is closed.
+ * And pages of files in snapshots that somebody has stored into through a mapping. */
 #ifndef ENGRAMFS_CONTROL_DROP_NAMES_H
 #define ENGRAMFS_CONTROL_DROP_NAMES_H
 
@@ -31,6 +35,11 @@ int drop_names_hold(struct drop_names *drop_names);
 /* The same for the name `position` in changes-since, where inode `ino` is or will be, once the look-up is
  * answered. Also -ENFILE: too many wait for it. */
 int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
+/* Gives up what nobody uses in .engram/snapshots, and does so again while ctl_views_wants_back(). -EAGAIN. */
+int drop_names_views(struct drop_names *drop_names);
+/* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of hundreds at once some
+ * keep them as long as somebody uses the file. -EAGAIN. */
+int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);
 /* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
  * have ended: the kernel waits for look-ups in that folder before it gives a name up.
  *

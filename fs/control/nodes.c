@@ -18,6 +18,7 @@
 #include "control/drop_names.h"
 #include "control/remembered.h"
 #include "control/text.h"
+#include "control/views.h"
 #include "persons.h"
 #include "reply.h"
 #include "waiters.h"
@@ -134,6 +135,11 @@ static bool is_held(void *arg, uint64_t id)
     return held;
 }
 
+struct drop_names *ctl_drop_names(const struct ctl *ctl)
+{
+    return ctl->drop_names;
+}
+
 struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);
@@ -177,7 +183,7 @@ void ctl_free(struct ctl *ctl)
 /* ---- rights ---------------------------------------------------- */
 
 /* Who may write to control files, and see the ids of memories whatever their folders' modes. */
-static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
+bool ctl_is_trusted(const struct ctl *ctl, fuse_req_t req)
 {
     const struct session *session = ctl->session;
     uid_t uid = fuse_req_ctx(req)->uid;
@@ -192,7 +198,7 @@ static bool is_trusted(const struct ctl *ctl, fuse_req_t req)
  * shows what it has kept of one listing to everybody: there must be none. */
 int ctl_check_lister(const struct ctl *ctl, fuse_req_t req)
 {
-    return is_trusted(ctl, req) && !ctl->session->opt->noperm ? 0 : -EACCES;
+    return ctl_is_trusted(ctl, req) && !ctl->session->opt->noperm ? 0 : -EACCES;
 }
 
 /* With -o noperm nobody else asks. Without it the kernel has asked who opened the file, who may have given it
@@ -200,7 +206,7 @@ int ctl_check_lister(const struct ctl *ctl, fuse_req_t req)
 static int check_reader(const struct ctl *ctl, fuse_req_t req, enum ctl_file file)
 {
     bool asked = ctl_files[file].open || !ctl->session->opt->noperm;
-    return asked || is_trusted(ctl, req) ? 0 : -EACCES;
+    return asked || ctl_is_trusted(ctl, req) ? 0 : -EACCES;
 }
 
 /* ---- nodes -------------------------------------------------------------- */
@@ -250,6 +256,8 @@ static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
     bool group = ctl->session->opt->has_ctl_gid;
     if (ctl_files[file].open)
         return S_IFREG | 0444;
+    if (file == CTL_SNAPSHOTS) /* all may enter it, as the folder that it is in */
+        return S_IFDIR | (group ? 0771 : 0711);
     if (ctl_files[file].folder)
         return S_IFDIR | (group ? 0550 : 0500);
     if (ctl_files[file].writable)
@@ -288,18 +296,18 @@ void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
 static void dir_stat(const struct ctl *ctl, fuse_ino_t ino, struct stat *st)
 {
     bool root = ino == CTL_DIR_INO;
-    const mode_t folder = mode_of(ctl, CTL_CHANGES_SINCE);
+    const mode_t folder = mode_of(ctl, ino == CTL_SNAPSHOTS_INO ? CTL_SNAPSHOTS : CTL_CHANGES_SINCE);
     memset(st, 0, sizeof *st);
     st->st_ino = ino;
     st->st_mode = root ? folder | 0111 : folder;
     owner_of(ctl, st);
-    st->st_nlink = root ? 3 : 2;
+    st->st_nlink = root ? 4 : 1; /* 1: nobody counts what is in it */
     st->st_size = root ? CTL_FILES : 0;
     st->st_blksize = 4096;
     st->st_atim = st->st_mtim = st->st_ctim = reply_time(ctl->session->started);
 }
 
-static void folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_param *ret_entry)
+void ctl_folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_param *ret_entry)
 {
     memset(ret_entry, 0, sizeof *ret_entry);
     ret_entry->ino = ino;
@@ -309,7 +317,7 @@ static void folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_para
 
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry)
 {
-    folder_entry(ctl, CTL_DIR_INO, ret_entry);
+    ctl_folder_entry(ctl, CTL_DIR_INO, ret_entry);
 }
 
 int ctl_status(struct ctl *ctl, struct text *t)
@@ -421,10 +429,11 @@ static int find_name(struct ctl *ctl, fuse_ino_t parent, const char *name, uint6
                      struct fuse_entry_param *ret_entry)
 {
     bool up = strcmp(name, "..") == 0;
-    if (parent != CTL_DIR_INO && parent != CTL_SINCE_INO) /* a file, by a handle */
+    if (parent != CTL_DIR_INO && parent != CTL_SINCE_INO &&
+        parent != CTL_SNAPSHOTS_INO) /* a file, by a handle */
         return -ESTALE;
     if (up || strcmp(name, ".") == 0) { /* asked for by who has a file handle */
-        folder_entry(ctl, up ? CTL_DIR_INO : parent, ret_entry);
+        ctl_folder_entry(ctl, up ? CTL_DIR_INO : parent, ret_entry);
         return CTL_FILES;
     }
     if (parent == CTL_SINCE_INO) { /* each has one name, or drop_names.c would not know which */
@@ -432,11 +441,11 @@ static int find_name(struct ctl *ctl, fuse_ino_t parent, const char *name, uint6
         return known ? CTL_CHANGES_SINCE : -ENOENT;
     }
     int file = ctl_file_by_name(name);
-    if (file < 0)
+    if (file < 0 || !ctl_has(ctl->session, (enum ctl_file)file))
         return -ENOENT;
     if (!ctl_files[file].folder)
         return file;
-    folder_entry(ctl, CTL_SINCE_INO, ret_entry);
+    ctl_folder_entry(ctl, CTL_DIR_INO + 1 + (fuse_ino_t)file, ret_entry);
     return CTL_FILES;
 }
 
@@ -448,7 +457,7 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
     if (file < 0 || file == CTL_FILES)
         return file < 0 ? file : 0;
     uid_t uid = person_of(fuse_req_ctx(req)->uid);
-    bool trusted = is_trusted(ctl, req);
+    bool trusted = ctl_is_trusted(ctl, req);
     if (file == CTL_CHANGES_SINCE && check_reader(ctl, req, CTL_CHANGES_SINCE))
         return -EACCES; /* as the folder's mode says */
     if (!trusted && !has_room(ctl, uid))
@@ -501,7 +510,7 @@ void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
 
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
 {
-    if (ino == CTL_DIR_INO || ino == CTL_SINCE_INO) {
+    if (ino == CTL_DIR_INO || ino == CTL_SINCE_INO || ino == CTL_SNAPSHOTS_INO) {
         dir_stat(ctl, ino, ret_st);
         return 0;
     }
@@ -536,7 +545,7 @@ static int check_writer(const struct ctl *ctl, fuse_req_t req)
 {
     if (ctl->session->opt->read_only)
         return -EROFS;
-    return is_trusted(ctl, req) ? 0 : -EACCES;
+    return ctl_is_trusted(ctl, req) ? 0 : -EACCES;
 }
 
 /* ---- verbs that wait ------------------------------------------------------- */
@@ -571,15 +580,8 @@ static int job_result(enum eng_job_state state, int error)
         return -ECANCELED;
     if (state != ENG_JOB_FAILED)
         return 0;
-    switch (error) {
-    case -ENOSPC:
-    case -EROFS:
-    case -EBUSY:
-    case -ENOMEM:
-        return error;
-    default:
-        return -EIO;
-    }
+    bool told = error == -ENOSPC || error == -EROFS || error == -EBUSY || error == -ENOMEM;
+    return told ? error : -EIO;
 }
 
 static void on_job_done(void *arg, const struct eng_job_report *report)

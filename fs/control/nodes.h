@@ -21,6 +21,9 @@
 /* The folder `changes-since`. */
 #define CTL_SINCE_INO (CTL_DIR_INO + 1 + CTL_CHANGES_SINCE)
 
+/* The folder `snapshots`. */
+#define CTL_SNAPSHOTS_INO (CTL_DIR_INO + 1 + CTL_SNAPSHOTS)
+
 static inline bool ctl_owns(fuse_ino_t ino)
 {
     return (ino & CTL_BIT) != 0;
@@ -34,11 +37,20 @@ struct ctl *ctl_new(struct session *session);
  * keeps a thread of it, which has the session until the process ends; ctl_free() frees nothing then. */
 bool ctl_stop(struct ctl *ctl);
 void ctl_free(struct ctl *ctl);
+/* What has the kernel give up names and pages. It is the session's until ctl_stop(). */
+struct drop_names *ctl_drop_names(const struct ctl *ctl);
 /* The text of `status`. */
 int ctl_status(struct ctl *ctl, struct text *t);
 
 /* The directory itself, for a LOOKUP in the root. */
 void ctl_dir_entry(struct ctl *ctl, struct fuse_entry_param *ret_entry);
+/* It, or a folder in it. */
+void ctl_folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_param *ret_entry);
+/* Is a file or folder of that kind there at all? */
+static inline bool ctl_has(const struct session *session, enum ctl_file file)
+{
+    return file != CTL_SNAPSHOTS || session->views;
+}
 /*
  * What is in it or in a folder of it: of a file a new node with one reference, with the text that the caller
  * may see. -ENOENT, -ESTALE, -ENFILE too many nodes are held, -ENOMEM. */
@@ -47,6 +59,8 @@ int ctl_lookup(struct ctl *ctl, fuse_req_t req, fuse_ino_t parent, const char *n
 void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n);
 /* What stat(2) shows; for a file whose node is gone -ESTALE. */
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st);
+/* May the caller write to control files, and change which snapshots there are? */
+bool ctl_is_trusted(const struct ctl *ctl, fuse_req_t req);
 /* May the caller list the control directory, or a folder in it? 0 or -EACCES. */
 int ctl_check_lister(const struct ctl *ctl, fuse_req_t req);
 /* What stat(2) shows of `file` in a listing: number and type only. */

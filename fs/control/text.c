@@ -425,7 +425,8 @@ int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_
     case CTL_HELP:
         ctl_help(t);
         return 0;
-    case CTL_CHANGES_SINCE: /* a folder */
+    case CTL_CHANGES_SINCE: /* folders */
+    case CTL_SNAPSHOTS:
     case CTL_FILES:
         break;
     }

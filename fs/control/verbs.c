@@ -30,6 +30,9 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_CHANGES_SINCE] =
         {"changes-since", false, false, true,
          "a folder: SINCE in it has the changes after position SINCE, in pieces of about 1 MiB"},
+    [CTL_SNAPSHOTS] = {"snapshots", false, false, true,
+                       "a folder: mkdir NAME in it takes a snapshot, rmdir drops it, mv renames it; in NAME "
+                       "is the tree of then"},
     [CTL_HELP] = {"help", false, true, false, "this text"},
 };
 

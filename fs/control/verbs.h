@@ -29,6 +29,7 @@ enum ctl_file {
     CTL_WAIT_FOR,
     CTL_CHANGES,
     CTL_CHANGES_SINCE, /* a folder, and the files in it */
+    CTL_SNAPSHOTS,     /* a folder; what is in it is of views.h */
     CTL_HELP,
     CTL_FILES
 };

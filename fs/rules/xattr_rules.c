@@ -170,6 +170,10 @@ enum xa_virtual xa_virtual(const char *name)
         return XA_VERSION;
     if (strcmp(key, "generation") == 0)
         return XA_GENERATION;
+    if (strcmp(key, "snapshot.position") == 0)
+        return XA_SNAPSHOT_POSITION;
+    if (strcmp(key, "snapshot.time") == 0)
+        return XA_SNAPSHOT_TIME;
     return XA_STORED;
 }
 

@@ -90,6 +90,54 @@ echo run >"$MNT/.engram/compact"
 check "all that was there is removed" test -z "$(ls "$MNT")"
 
 check "with the store mounted, the first one comes out as it was" exported one one --snapshot "$MNT"
+
+# ---- of a mount
+
+listed() { # FILE: what the list tells of the store; the same must the mount tell
+    timeout 100 "$CTL" snapshot list "$1"
+}
+listed "$MNT" >"$WORK/of-mount"
+check_equal "a mount has two" 2 "$(wc -l <"$WORK/of-mount")"
+echo more >"$MNT/more"
+stored() { # COMMAND...: while MORE is in a mapping of the file, and nowhere else
+    # it begins before: when it ended a descriptor of the file, the kernel would write back
+    python3 -c '
+import mmap, os, subprocess, sys
+command = subprocess.Popen(["sh", "-c", "read go; exec \"$@\"", "sh"] + sys.argv[2:], stdin=subprocess.PIPE)
+with mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 5) as pages:
+    pages[0:4] = b"MORE"
+    command.communicate(b"go\n", timeout=100)
+    sys.exit(command.returncode)' "$MNT/more" "$@"
+}
+check "mkdir" stored mkdir "$MNT/.engram/snapshots/without"
+check_equal "  has not what was stored into a mapping" more "$(cat "$MNT/.engram/snapshots/without/more")"
+check "create of a mount" stored "$CTL" snapshot create "$MNT" three
+check_equal "  has" MORE "$(cat "$MNT/.engram/snapshots/three/more")"
+rmdir "$MNT/.engram/snapshots/without"
+check_equal "  which is there already" 2 "$(status "$CTL" snapshot create "$MNT" three)"
+check "  which is said" grep -q "create: there is a snapshot of that name" "$WORK/out"
+check "rename" "$CTL" snapshot rename "$MNT" three four
+check_equal "  onto another" 2 "$(status "$CTL" snapshot rename "$MNT" four one)"
+check "  which is said" grep -q "rename: there is a snapshot of that name" "$WORK/out"
+check_equal "  of none" 2 "$(status "$CTL" snapshot rename "$MNT" five six)"
+check "  which is said" grep -q "rename: there is no such snapshot" "$WORK/out"
+check_equal "a name is no path" 2 "$(status "$CTL" snapshot create "$MNT" ../five)"
+check "  which is said" grep -q "a name has no '/'" "$WORK/out"
+listed "$MNT" >"$WORK/of-mount"
+unmount_store "$MNT"
+check_equal "the list of the mount is that of the store" "$(listed "$STORE")" "$(cat "$WORK/of-mount")"
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+check "drop" "$CTL" snapshot drop "$MNT" four
+check_equal "  of none" 2 "$(status "$CTL" snapshot drop "$MNT" four)"
+check_equal "two are left" 2 "$(listed "$MNT" | wc -l)"
+rm "$MNT/more"
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" "${SMALL[@]}" -o past=off
+check_equal "none with past=off" 2 "$(status "$CTL" snapshot list "$MNT")"
+check "  which is said" grep -q "no folder .engram/snapshots" "$WORK/out"
+unmount_store "$MNT"
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+
 check_equal "without --snapshot its store is not read" 2 "$(status "$CTL" export --at one "$MNT")"
 check "  which is said" grep -q -e "--at needs --snapshot" "$WORK/out"
 unmount_store "$MNT"

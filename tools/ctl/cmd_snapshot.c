@@ -1,11 +1,13 @@
 /*
- * cmd_snapshot.c - engramctl snapshot: makes, lists, renames and drops snapshots of a store that is not
- * mounted. No state. */
+ * cmd_snapshot.c - engramctl snapshot: makes, lists, renames and drops snapshots of a store or a mount. No
+ * state. */
+#include "ctl/mount_snapshots.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "rules/rfc3339.h"
 #include "shared/buf.h"
 #include "shared/cli.h"
+#include "shared/control.h"
 #include "shared/jsontext.h"
 
 #include <errno.h>
@@ -14,16 +16,18 @@
 #include <string.h>
 
 static const char help_text[] =
-    "usage: engramctl snapshot create STORE NAME\n"
-    "       engramctl snapshot list [--json] STORE\n"
-    "       engramctl snapshot rename STORE NAME NEWNAME\n"
-    "       engramctl snapshot drop STORE NAME\n"
+    "usage: engramctl snapshot create TARGET NAME\n"
+    "       engramctl snapshot list [--json] TARGET\n"
+    "       engramctl snapshot rename TARGET NAME NEWNAME\n"
+    "       engramctl snapshot drop TARGET NAME\n"
     "\n"
-    "A snapshot is the whole tree of a store as it was at one moment. What is changed or\n"
-    "removed afterwards keeps its room until the snapshot is dropped. STORE is not mounted.\n"
-    "With its first snapshot a store is refused by versions that know of none, for good.\n"
+    "A snapshot is the whole tree as it was at one moment. What is changed or removed\n"
+    "afterwards keeps its room until the snapshot is dropped. TARGET is a store that is not\n"
+    "mounted, or a mount point, where it is .engram/snapshots/NAME. With its first snapshot a\n"
+    "store is refused by versions that know of none, for good.\n"
     "\n"
-    "  create   makes a snapshot of what STORE holds now\n"
+    "  create   makes a snapshot of what TARGET holds now; of a mount with what programs have\n"
+    "           stored into mappings\n"
     "  list     all snapshots, oldest first: batch, time, name\n"
     "  rename   gives one another name\n"
     "  drop     lets one go, and what it alone showed; compact gives the room back\n"
@@ -72,12 +76,19 @@ static int print_one(void *arg, const struct eng_snapshot *snapshot)
     return 0;
 }
 
+/* Of the store or the mount. */
+static int each(struct target *t, struct listing *l)
+{
+    return t->eng ? eng_snapshot_list(t->eng, print_one, l)
+                  : mount_snapshots_list(t->mountpoint, print_one, l);
+}
+
 static int list(struct target *t, bool json)
 {
     struct listing l = {.json = json};
     if (json)
         buf_char(&l.out, '[');
-    int r = eng_snapshot_list(t->eng, print_one, &l);
+    int r = each(t, &l);
     if (!r && json)
         printf("%.*s]\n", (int)l.out.len, l.out.data);
     buf_done(&l.out);
@@ -96,23 +107,35 @@ static int run(struct target *t, int verb, char **names, bool json)
 {
     switch (verb) {
     case CREATE:
-        return eng_snapshot_create(t->eng, names[0], NULL);
+        return t->eng ? eng_snapshot_create(t->eng, names[0], NULL)
+                      : mount_snapshots_create(t->mountpoint, names[0]);
     case RENAME:
-        return eng_snapshot_rename(t->eng, names[0], names[1]);
+        return t->eng ? eng_snapshot_rename(t->eng, names[0], names[1])
+                      : mount_snapshots_rename(t->mountpoint, names[0], names[1]);
     case DROP:
-        return eng_snapshot_drop(t->eng, names[0]);
+        return t->eng ? eng_snapshot_drop(t->eng, names[0]) : mount_snapshots_drop(t->mountpoint, names[0]);
     default:
         return list(t, json);
     }
 }
 
-static const char *error_text(int error)
+static const char *error_text(const struct target *t, int error)
 {
-    if (error == -EEXIST)
+    switch (error) {
+    case -EEXIST:
         return "there is a snapshot of that name";
-    if (error == -ENOENT)
+    case -ENOENT:
         return "there is no such snapshot";
-    return error == -EINVAL ? "a name has no '/', and is not empty, '.' or '..'" : strerror(-error);
+    case -EINVAL:
+        return "a name has no '/', and is not empty, '.' or '..'";
+    case -EOPNOTSUPP:
+        return "the mount has no folder .engram/snapshots (mounted with -o past=off or -o ctl=off?)";
+    case -EBUSY: /* and what else is not a control file's */
+    case -ENOSPC:
+        return strerror(-error);
+    default:
+        return t->eng ? strerror(-error) : control_strerror(error);
+    }
 }
 
 static int run_on(const char *path, int verb, char **names, bool json)
@@ -120,16 +143,13 @@ static int run_on(const char *path, int verb, char **names, bool json)
     struct target *t = subcommand_open(path, verb == LIST ? TARGET_READ_ONLY : TARGET_QUIET);
     if (!t)
         return CLI_ERROR;
-    bool is_store = t->kind == TARGET_STORE;
-    int r = is_store ? run(t, verb, names, json) : 0;
-    if (!is_store)
-        cli_error("%s is mounted: unmount it first", t->path);
-    else if (r)
-        cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(r));
+    int r = run(t, verb, names, json);
+    if (r)
+        cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(t, r));
     int c = target_close(t);
     if (c)
         cli_error("%s: %s", path, strerror(-c));
-    return !is_store || r || c ? CLI_ERROR : CLI_OK;
+    return r || c ? CLI_ERROR : CLI_OK;
 }
 
 int cmd_snapshot(int argc, char **argv)
@@ -144,7 +164,7 @@ int cmd_snapshot(int argc, char **argv)
     if (optind == argc || verb == N_VERBS)
         return cli_usage("snapshot", "expected create, list, rename or drop");
     if (argc - optind != 2 + verbs[verb].names)
-        return cli_usage("snapshot", "%s: expected STORE%s", verbs[verb].name,
+        return cli_usage("snapshot", "%s: expected TARGET%s", verbs[verb].name,
                          (const char *[]){"", " NAME", " NAME NEWNAME"}[verbs[verb].names]);
     if (json && verb != LIST)
         return cli_usage("snapshot", "--json goes with list");

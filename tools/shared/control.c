@@ -49,18 +49,18 @@ static int open_mount(const char *mountpoint, dev_t *ret_dev)
     return r;
 }
 
-/* A regular file of that mount, whatever its daemon would have us open instead. */
-static int check_file(int fd, dev_t dev)
+/* A regular file or folder, `type`, of that mount, whatever its daemon would have us open instead. */
+static int check_type(int fd, mode_t type, dev_t dev)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode) || st.st_dev != dev)
+    if ((st.st_mode & S_IFMT) != type || st.st_dev != dev)
         return -ELOOP;
     return fcntl(fd, F_SETFL, 0) < 0 ? -errno : 0;
 }
 
-static int open_control(const char *mountpoint, const char *name, int flags)
+static int open_typed(const char *mountpoint, const char *name, mode_t type, int flags)
 {
     dev_t dev = 0;
     int root = open_mount(mountpoint, &dev);
@@ -69,7 +69,7 @@ static int open_control(const char *mountpoint, const char *name, int flags)
     int folder = openat(root, ".engram", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), fd = -1;
     if (folder >= 0)
         fd = openat(folder, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : check_file(fd, dev);
+    int r = fd < 0 ? -errno : check_type(fd, type, dev);
     close(root);
     if (folder >= 0)
         close(folder);
@@ -78,6 +78,11 @@ static int open_control(const char *mountpoint, const char *name, int flags)
     if (fd >= 0)
         close(fd);
     return r == -ENOTDIR || r == -ENXIO ? -ELOOP : r;
+}
+
+static int open_control(const char *mountpoint, const char *name, int flags)
+{
+    return open_typed(mountpoint, name, S_IFREG, flags);
 }
 
 int control_write(const char *mountpoint, const char *name, const char *line)
@@ -177,6 +182,11 @@ void control_release(int fd)
     static const char verb[] = "release\n";
     (void)!write(fd, verb, sizeof verb - 1); /* of a mount with -o ro it is not open for it */
     close(fd);
+}
+
+int control_open_snapshots(const char *mountpoint)
+{
+    return open_typed(mountpoint, "snapshots", S_IFDIR, O_RDONLY | O_DIRECTORY);
 }
 
 bool control_is_held(int fd)

@@ -32,6 +32,8 @@ int control_hold(const char *mountpoint);
 void control_release(int fd);
 /* Is the daemon that gave the hold still there? */
 bool control_is_held(int fd);
+/* The folder `snapshots` of that mount, open for reading. Or -errno. */
+int control_open_snapshots(const char *mountpoint);
 /* What an errno of a control file means, in words. */
 const char *control_strerror(int error);
 

@@ -36,7 +36,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static _Atomic unsigned n_handled, n_watched, n_ended, n_cancelled, n_makes;
 static _Atomic size_t room_wanted;
-static _Atomic bool making, held, must_stop, again;
+static _Atomic bool making, held, must_stop, again, handles_unknown;
 static _Atomic int64_t limit,
     clock_ahead;           /* until when the last may wait, 0: no end; what the clock says more, ns */
 static _Atomic int put_as; /* what the handler of the thread puts aside again */
@@ -134,6 +134,8 @@ void fuse_session_process_buf(struct fuse_session *se, const struct fuse_buf *bu
 {
     (void)se, (void)buf;
     unsigned n = atomic_fetch_add(&n_handled, 1) + 1;
+    if (!room_is_handling())
+        atomic_store(&handles_unknown, true);
     request.interrupted = false; /* the kernel interrupts once */
     if (!atomic_load(&again) || n >= TOO_MANY ||
         !room_put_aside(&request, (enum request_op)atomic_load(&put_as)))
@@ -263,6 +265,16 @@ Test(room, what_never_finds_it_is_handled_anew_so_often_and_no_more)
     cr_assert_eq(await_answer(), ENOSPC);
     cr_assert_eq(atomic_load(&n_handled), TRIES, "%u times", atomic_load(&n_handled));
     cr_assert_eq(atomic_load(&n_makes), TRIES);
+}
+
+Test(room, its_thread_is_told_from_others)
+{
+    room_note_request(bytes, sizeof bytes);
+    cr_expect_not(room_is_handling());
+    room_note_request(NULL, 0);
+    cr_assert(put_aside(5, 200, REQUEST_write));
+    cr_assert_eq(await_answer(), ENOSPC);
+    cr_expect_not(room_is_handling() || atomic_load(&handles_unknown));
 }
 
 /* What has to wait is a request that changes something. */

@@ -137,6 +137,9 @@ Test(fs_xattr, computed_names_answer_only)
     cr_expect_eq(xa_virtual("user.engram.content_hash"), XA_CONTENT_HASH);
     cr_expect_eq(xa_virtual("user.engram.version"), XA_VERSION);
     cr_expect_eq(xa_virtual("user.engram.generation"), XA_GENERATION);
+    cr_expect_eq(xa_virtual("user.engram.snapshot.position"), XA_SNAPSHOT_POSITION);
+    cr_expect_eq(xa_virtual("user.engram.snapshot.time"), XA_SNAPSHOT_TIME);
+    cr_expect_eq(xa_virtual("user.engram.snapshot"), XA_STORED);
     cr_expect_eq(xa_virtual("user.engram.versions"), XA_STORED);
     cr_expect_eq(xa_virtual("user.version"), XA_STORED);
     cr_expect_eq(set("version", "1"), -EPERM);

@@ -109,13 +109,14 @@ static void change_files(unsigned round)
 Test(snapshots, have_names)
 {
     char longest[ENG_NAME_MAX + 2];
-    uint64_t batch = 1, position = eng_position(u.eng);
+    uint64_t batch = 1, found = 1, position = eng_position(u.eng);
     memset(longest, 'x', sizeof longest);
     longest[ENG_NAME_MAX + 1] = 0;
     const char *bad[] = {"", ".", "..", "a/b", "/"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         cr_assert_eq(eng_snapshot_create(u.eng, bad[i], &batch), -EINVAL, "\"%s\"", bad[i]);
         cr_assert_eq(eng_snapshot_drop(u.eng, bad[i]), -EINVAL);
+        cr_assert_eq(eng_snapshot_find(u.eng, bad[i], &found), -EINVAL);
         cr_assert_eq(eng_snapshot_rename(u.eng, bad[i], "x"), -EINVAL);
         cr_assert_eq(eng_snapshot_rename(u.eng, "x", bad[i]), -EINVAL);
     }
@@ -126,12 +127,18 @@ Test(snapshots, have_names)
     cr_assert_eq(eng_snapshot_list(u.eng, NULL, NULL), -EINVAL);
     cr_assert_eq(eng_snapshot_drop(u.eng, "none"), -ENOENT);
     cr_assert_eq(eng_snapshot_rename(u.eng, "none", "other"), -ENOENT);
+    cr_assert(eng_snapshot_find(u.eng, "none", &found) == -ENOENT && !found);
+    cr_assert_eq(eng_snapshot_find(u.eng, longest, &found), -ENAMETOOLONG);
+    cr_assert_eq(eng_snapshot_find(u.eng, NULL, &found), -EINVAL);
+    cr_assert_eq(eng_snapshot_find(u.eng, "none", NULL), -EINVAL);
     cr_assert(batch == 1 && eng_position(u.eng) == position && !eng_has_history(u.eng));
     longest[ENG_NAME_MAX] = 0;
     cr_assert_eq(eng_snapshot_create(u.eng, longest, NULL), 0);
     cr_assert_eq(eng_snapshot_create(u.eng, longest, &batch), -EEXIST);
     cr_assert_eq(eng_snapshot_create(u.eng, "...", &batch), 0);
     cr_assert_eq(batch, eng_position(u.eng));
+    cr_assert(eng_snapshot_find(u.eng, "...", &found) == 0 && found == batch);
+    cr_assert(eng_snapshot_find(u.eng, longest, &found) == 0 && found && found != batch);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", longest), -EEXIST);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", "..."), 0);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", "\xff\n"), 0);

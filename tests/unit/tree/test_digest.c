@@ -208,6 +208,85 @@ Test(digest, steps_of_any_size_give_the_same)
     free(want);
 }
 
+/* ---- of the past ------------------------------------------------------------------------- */
+
+static struct eng_view *snapshot(const char *name)
+{
+    struct eng_view *view = NULL;
+    uint64_t batch;
+    cr_assert_eq(eng_snapshot_create(u.eng, name, &batch), 0);
+    cr_assert_eq(eng_view_open(u.eng, batch, &view), 0);
+    return view;
+}
+
+static int digest_in(struct eng_view *view, struct eng_digest_value *ret_value, unsigned *ret_steps)
+{
+    struct eng_digest *d;
+    uint8_t *buf = malloc(65536);
+    cr_assert_eq(eng_view_digest_begin(view, f, ENG_DIGEST_XXH3_64, &d), 0);
+    int r = 1;
+    for (*ret_steps = 0; r == 1; (*ret_steps)++)
+        r = eng_digest_step(d, buf, 65536, ret_value);
+    eng_digest_end(d);
+    free(buf);
+    return r;
+}
+
+static uint64_t number(const struct eng_digest_value *value)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < 8; i++)
+        hash = hash << 8 | value->bytes[i];
+    return hash;
+}
+
+Test(digest, in_a_view_is_that_of_then)
+{
+    struct eng_digest_value value;
+    unsigned steps;
+    uint8_t *want = unit_bytes(700000, 3);
+    unit_write(&u, f, 700000, 3, 0);
+    const uint64_t hash = codec_hash(want, 700000), version = unit_attr(&u, f).version;
+    struct eng_view *view = snapshot("s");
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(digest_in(view, &value, &steps), 0);
+        cr_assert_eq(number(&value), hash, "after %u changes", i);
+        cr_assert_eq(value.version, version);
+        if (i == 0)
+            unit_write(&u, f, 1000, 9, 200000);
+        else
+            truncate_to(100);
+    }
+    cr_assert_neq(unit_attr(&u, f).version, version, "a version is one content");
+    eng_view_close(view);
+    free(want);
+}
+
+Test(digest, in_a_view_holes_count_as_in_the_present)
+{
+    struct eng_digest_value value;
+    unsigned steps;
+    truncate_to(ENG_DIGEST_HOLES_MAX * 2);
+    unit_write(&u, f, 70000, 1, 0);
+    struct eng_view *large = snapshot("large");
+    truncate_to(40 * MIB);
+    struct eng_view *small = snapshot("small");
+    cr_expect_eq(digest_in(large, &value, &steps), -EFBIG);
+    unit_write(&u, f, 70000, 2, 0);
+    cr_expect_eq(digest_in(large, &value, &steps), -EFBIG);
+    cr_expect_leq(steps, ENG_DIGEST_HOLES_MAX / 65536 / 16 + 3, "it has not read the zeros");
+    uint8_t *want = calloc(1, 40 * MIB), *piece = unit_bytes(70000, 1);
+    MUST(want);
+    memcpy(want, piece, 70000);
+    cr_expect_eq(digest_in(small, &value, &steps), 0);
+    cr_expect_eq(number(&value), codec_hash(want, 40 * MIB));
+    cr_expect_leq(steps, 50, "%u", steps);
+    eng_view_close(large);
+    eng_view_close(small);
+    free(want);
+    free(piece);
+}
+
 Test(digest, what_is_wrong_is_refused)
 {
     struct eng_digest *d = NULL;
@@ -216,6 +295,7 @@ Test(digest, what_is_wrong_is_refused)
     cr_expect_eq(eng_digest_begin(NULL, f, ENG_DIGEST_XXH3_64, &d), -EINVAL);
     cr_expect_eq(eng_digest_begin(u.eng, f, ENG_DIGEST_XXH3_64, NULL), -EINVAL);
     cr_expect_eq(eng_digest_begin(u.eng, f, (enum eng_digest_kind)7, &d), -EINVAL);
+    cr_expect_eq(eng_view_digest_begin(NULL, f, ENG_DIGEST_XXH3_64, &d), -EINVAL);
     cr_expect_eq(eng_digest_step(NULL, buf, sizeof buf, &value), -EINVAL);
     cr_assert_eq(eng_digest_begin(u.eng, f, ENG_DIGEST_XXH3_64, &d), 0);
     cr_expect_eq(eng_digest_step(d, NULL, sizeof buf, &value), -EINVAL);

@@ -1,0 +1,559 @@
+/*
+ * past.c - see past.h.
+ *
+ * What others than root ask for is asked of the daemon each time, and answered for the caller of the request,
+ * whoever looked the node up. No state, no locks. */
+#include "past.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "attr.h"
+#include "caller.h"
+#include "control/drop_names.h"
+#include "digests.h"
+#include "fsync.h"
+#include "fuse_compat.h"
+#include "holes.h"
+#include "reply.h"
+#include "rules/rfc3339.h"
+#include "rules/xattr_rules.h"
+
+/* Places in the listing of snapshots: behind "." and "..", in order of batches, which are not used twice. */
+enum { COOKIE_BATCH = 3 };
+
+/* ---- rights --------------------------------------------------------------- */
+
+static bool mode_lets_in(fuse_req_t req, const struct eng_attr *attr, unsigned want)
+{
+    unsigned mode = attr->mode & 0777;
+    if (fuse_req_ctx(req)->uid == attr->uid)
+        mode >>= 6;
+    else if (caller_in_group(req, attr->gid))
+        mode >>= 3;
+    return (mode & want) == want;
+}
+
+static bool lets_in(fuse_req_t req, const struct eng_attr *attr, enum past_right right)
+{
+    const struct fs_options *opt = session_of(req)->opt;
+    bool is_folder = S_ISDIR(attr->mode);
+    bool of_owner = opt->past == PAST_OWNER && (right == PAST_READ || right == PAST_FIELDS);
+    if (of_owner && fuse_req_ctx(req)->uid != attr->uid)
+        return false;
+    if (S_ISLNK(attr->mode)) /* its mode means nothing */
+        return true;
+    return opt->noperm || mode_lets_in(req, attr, right == PAST_SEARCH && is_folder ? 1 : 4);
+}
+
+int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right)
+{
+    struct eng_attr then, today;
+    if (fuse_req_ctx(req)->uid == 0)
+        return 0;
+    int r = eng_view_getattr(past->view, ino, &then);
+    if (r)
+        return r;
+    if (!lets_in(req, &then, right))
+        return -EACCES;
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_MODE_OF_THEN_ONLY")) /* tests/mount/past.sh */
+        return 0;
+#endif
+    r = eng_getattr(past->eng, ino, &today);
+    if (r == -ESTALE || (!r && today.nlink == 0))
+        return 0;
+    if (!r && !lets_in(req, &today, right))
+        r = -EACCES;
+    return r;
+}
+
+int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                    enum past_right right)
+{
+    return ctl_views_node(node).shut ? -EACCES : past_check(req, past, ino, right);
+}
+
+/* ---- nodes ---------------------------------------------------------------- */
+
+int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino)
+{
+    const struct session *session = session_of(req);
+    if (!session->views || !ctl_views_owns(node)) /* a file handle of another mount, or a forged one */
+        return -ESTALE;
+    return ctl_views_get_node(session->views, node, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+                              ret_past, ret_ino);
+}
+
+/* Not of the request, which may have been answered. */
+void past_done(const struct past *past)
+{
+    ctl_views_put(past->views, past);
+}
+
+double past_timeout(const struct past *past)
+{
+    return past->kept ? REPLY_TIMEOUT : 0;
+}
+
+void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
+               struct stat *ret_st)
+{
+    attr_stat(session, attr, ret_st);
+    ret_st->st_ino = ctl_views_shown_ino(session->eng, past->batch, attr->ino);
+}
+
+/* Has it a name, and the content, mode and owner that it had then? */
+static bool is_as_then(const struct past *past, const struct eng_attr *then)
+{
+    struct eng_attr today;
+    return eng_getattr(past->eng, then->ino, &today) == 0 && today.nlink > 0 &&
+           today.version == then->version && today.mode == then->mode && today.uid == then->uid &&
+           today.gid == then->gid;
+}
+
+/* What the kernel does by a mode alone, and asks nobody: set-ID programs and devices are what they were only
+ * as far as they are still the same. For any node but root's. */
+static mode_t safe_mode(const struct past *past, const struct eng_attr *attr)
+{
+    bool is_device = S_ISCHR(attr->mode) || S_ISBLK(attr->mode);
+    if (!is_device && (!S_ISREG(attr->mode) || !(attr->mode & (S_ISUID | S_ISGID))))
+        return attr->mode;
+    if (is_as_then(past, attr))
+        return attr->mode;
+    return attr->mode & ~(mode_t)(is_device ? 07777 : S_ISUID | S_ISGID);
+}
+
+static void fill_entry(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
+                       struct fuse_entry_param *e)
+{
+    const enum past_right right = S_ISDIR(attr->mode) ? PAST_LIST : PAST_READ;
+    bool shut = past_check(req, past, attr->ino, right) != 0;
+    memset(e, 0, sizeof *e);
+    e->ino = ctl_views_nodeid_of(past, attr->ino, shut);
+    e->generation = past->batch;
+    e->attr_timeout = past_timeout(past); /* the name is asked for each time */
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_PAST_KEPT_IN_KERNEL")) /* tests/mount/past.sh */
+        e->entry_timeout = e->attr_timeout = REPLY_TIMEOUT;
+#endif
+    past_stat(session_of(req), past, attr, &e->attr);
+    if (past->caller != 0)
+        e->attr.st_mode = safe_mode(past, attr);
+}
+
+static void reply_node(fuse_req_t req, const struct past *past, const struct eng_attr *attr)
+{
+    struct ctl_views *views = session_of(req)->views;
+    struct fuse_entry_param e;
+    fill_entry(req, past, attr, &e);
+    ctl_views_ref(views, past, 1);
+    if (fuse_reply_entry(req, &e) < 0)
+        ctl_views_forget(views, e.ino, 1);
+}
+
+/* ---- names ---------------------------------------------------------------- */
+
+/* Has the kernel give back views, if that is due. */
+static void look_at_views(const struct session *session)
+{
+    if (ctl_views_wants_back(session->views))
+        (void)drop_names_views(ctl_drop_names(session->ctl)); /* without a thread: at the next look */
+}
+
+/* The root of the snapshot of that name, with a view that past_done() gives back. */
+static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past, struct eng_attr *ret_attr)
+{
+    const struct session *session = session_of(req);
+    uint64_t batch = 0;
+    int r = eng_snapshot_find(session->eng, name, &batch);
+    if (r)
+        return r;
+    r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+                      ret_past);
+    look_at_views(session);
+    if (r)
+        return r;
+    r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
+    if (r)
+        past_done(ret_past);
+    return r;
+}
+
+static void reply_folder(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fuse_entry_param e;
+    ctl_folder_entry(session_of(req)->ctl, ino, &e);
+    (void)fuse_reply_entry(req, &e); /* nothing is counted for it */
+}
+
+void past_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+    struct past past;
+    struct eng_attr attr;
+    uint64_t dir = 0;
+    int r;
+    bool in_folder = parent == CTL_SNAPSHOTS_INO, up = strcmp(name, "..") == 0;
+    if (in_folder && session_of(req)->views && (up || strcmp(name, ".") == 0)) { /* by a file handle */
+        reply_folder(req, up ? CTL_DIR_INO : CTL_SNAPSHOTS_INO);
+        return;
+    }
+    if (in_folder) {
+        r = session_of(req)->views ? find_snapshot(req, name, &past, &attr) : -ESTALE;
+    } else {
+        r = past_begin_request(req, parent, &past, &dir);
+        if (!r && up && dir == ENG_ROOT_INO) {
+            past_done(&past);
+            reply_folder(req, CTL_SNAPSHOTS_INO);
+            return;
+        }
+        bool itself = strcmp(name, ".") == 0;
+        int checked = r || itself || up ? 0 : past_check(req, &past, dir, PAST_SEARCH);
+        if (!r && checked)
+            past_done(&past);
+        r = r ? r : checked;
+        if (!r && (r = eng_view_lookup(past.view, dir, name, &attr)))
+            past_done(&past);
+    }
+    if (r) {
+        reply_err(req, REQUEST_lookup, r);
+        return;
+    }
+    reply_node(req, &past, &attr);
+    past_done(&past);
+}
+
+struct telling {
+    struct session *session;
+    uint64_t from;
+    int (*emit)(void *arg, const char *name, uint64_t ino, uint64_t cookie);
+    void *arg;
+};
+
+static int tell(void *arg, const struct eng_snapshot *snapshot)
+{
+    const struct telling *t = arg;
+    const uint64_t cookie = snapshot->batch + COOKIE_BATCH;
+    if (cookie <= t->from)
+        return 0;
+    uint64_t ino = ctl_views_shown_ino(t->session->eng, snapshot->batch, ENG_ROOT_INO);
+    return t->emit(t->arg, snapshot->name, ino, cookie);
+}
+
+int past_list_snapshots(struct session *session, uint64_t from,
+                        int (*emit)(void *arg, const char *name, uint64_t ino, uint64_t cookie), void *arg)
+{
+    struct telling telling = {session, from, emit, arg};
+    int r = eng_snapshot_list(session->eng, tell, &telling);
+    return r < 0 ? r : 0;
+}
+
+/* ---- reading -------------------------------------------------------------- */
+
+void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
+{
+    REQUEST_COUNT(session_of(req), REQUEST_getattr);
+    struct past past;
+    struct eng_attr attr;
+    struct stat st;
+    uint64_t of = 0;
+    int r = past_begin_request(req, ino, &past, &of);
+    if (r) {
+        reply_err(req, REQUEST_getattr, r);
+        return;
+    }
+    r = eng_view_getattr(past.view, of, &attr);
+    const double timeout = past_timeout(&past);
+    if (!r)
+        past_stat(session_of(req), &past, &attr, &st);
+    if (!r && ctl_views_node(ino).caller != 0)
+        st.st_mode = safe_mode(&past, &attr);
+    if (r)
+        reply_err(req, REQUEST_getattr, r);
+    else if (is_statx)
+        (void)compat_reply_statx(req, &st, &attr.btime, timeout);
+    else
+        (void)fuse_reply_attr(req, &st, timeout);
+    past_done(&past);
+}
+
+void past_on_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+    struct past past;
+    uint64_t of = 0;
+    char target[ENG_SYMLINK_MAX + 1];
+    int r = past_begin_request(req, ino, &past, &of);
+    if (r) {
+        reply_err(req, REQUEST_readlink, r);
+        return;
+    }
+    ssize_t n = past_check_node(req, &past, ino, of, PAST_READ);
+    if (n == 0)
+        n = eng_view_readlink(past.view, of, target, sizeof target);
+    past_done(&past);
+    if (n < 0)
+        reply_err(req, REQUEST_readlink, (int)n);
+    else
+        (void)fuse_reply_readlink(req, target);
+}
+
+void past_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
+{
+    struct past past;
+    uint64_t of = 0;
+    void *buf = reply_buffer(size);
+    int r = buf ? past_begin_request(req, ino, &past, &of) : -ENOMEM;
+    if (r) {
+        reply_err(req, REQUEST_read, r);
+        return;
+    }
+    ssize_t n = past_check_node(req, &past, ino, of, PAST_READ);
+    if (n == 0)
+        n = eng_view_read(past.view, of, buf, size, (uint64_t)off);
+    past_done(&past);
+    if (n < 0)
+        reply_err(req, REQUEST_read, (int)n);
+    else
+        (void)fuse_reply_buf(req, buf, (size_t)n);
+}
+
+void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence)
+{
+    struct past past;
+    uint64_t of = 0, found = 0;
+    int r = past_begin_request(req, ino, &past, &of);
+    if (r) {
+        reply_err(req, REQUEST_lseek, r);
+        return;
+    }
+    r = past_check_node(req, &past, ino, of, PAST_READ);
+    if (!r)
+        r = holes_seek_past(past.view, of, (uint64_t)off, whence, &found);
+    past_done(&past);
+    if (r)
+        reply_err(req, REQUEST_lseek, r);
+    else
+        (void)fuse_reply_lseek(req, (off_t)found);
+}
+
+void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping)
+{
+    if (of_mapping) /* without a thread the kernel keeps them for a while */
+        (void)drop_names_pages(ctl_drop_names(session_of(req)->ctl), ino);
+    reply_err(req, REQUEST_write, -EROFS);
+}
+
+/* ---- extended attributes -------------------------------------------------- */
+
+/* Those that the kernel and ls(1) ask for have no owner's rights before them in the present either. */
+static int check_field(fuse_req_t req, const struct past *past, uint64_t ino, const char *name)
+{
+    bool is_field = strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0;
+    return is_field ? past_check(req, past, ino, PAST_FIELDS) : 0;
+}
+
+/* The kernel asks for these when a program is started: it has them if it has them today. For any node but
+ * root's; see safe_mode(). */
+static ssize_t capabilities(const struct past *past, uint64_t ino, char *value, size_t size)
+{
+    static const char name[] = "security.capability";
+    struct eng_attr attr;
+    char then[64], today[sizeof then];
+    ssize_t n = eng_view_getxattr(past->view, ino, name, then, sizeof then);
+    bool is_same = n >= 0 && eng_view_getattr(past->view, ino, &attr) == 0 && is_as_then(past, &attr) &&
+                   eng_getxattr(past->eng, ino, name, today, sizeof today) == n &&
+                   memcmp(then, today, (size_t)n) == 0;
+    if (!is_same)
+        return -ENODATA;
+    if (value && (size_t)n <= size)
+        memcpy(value, then, (size_t)n);
+    return n;
+}
+
+/* What is computed. 0: it is answered now or later, and the view given back then. */
+static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, enum xa_virtual which,
+                        char *value, size_t size)
+{
+    struct eng_attr attr;
+    char text[32];
+    int r = which == XA_GENERATION ? -ENODATA : eng_view_getattr(past->view, ino, &attr);
+    if (!r && which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+        r = -ENODATA;
+    if (r)
+        return r;
+    if (which == XA_CONTENT_HASH) {
+        digest_request(req, past, &attr, ENG_DIGEST_XXH3_64, size);
+        return 0;
+    }
+    int n = snprintf(text, sizeof text, "%" PRIu64, attr.version);
+    if (value && (size_t)n <= size)
+        memcpy(value, text, (size_t)n);
+    return n;
+}
+
+static int is_of_batch(void *arg, const struct eng_snapshot *snapshot)
+{
+    struct eng_snapshot *wanted = arg;
+    if (snapshot->batch != wanted->batch)
+        return 0;
+    wanted->time = snapshot->time;
+    return 1;
+}
+
+/* What the root tells of its snapshot to whoever may look it up. */
+static ssize_t of_snapshot(const struct past *past, uint64_t ino, enum xa_virtual which, char *value,
+                           size_t size)
+{
+    struct eng_snapshot wanted = {.batch = past->batch};
+    char text[40], when[40];
+    if (ino != ENG_ROOT_INO)
+        return -ENODATA;
+    int r = which == XA_SNAPSHOT_TIME ? eng_snapshot_list(past->eng, is_of_batch, &wanted) : 1;
+    if (r <= 0) /* 0: it was dropped */
+        return r ? r : -ENODATA;
+    int n = which == XA_SNAPSHOT_TIME ? snprintf(text, sizeof text, "%s", rfc3339_format(wanted.time, when))
+                                      : snprintf(text, sizeof text, "%" PRIu64, wanted.batch);
+    if (value && (size_t)n <= size)
+        memcpy(value, text, (size_t)n);
+    return n;
+}
+
+void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+    struct past past;
+    uint64_t of = 0;
+    char *value = size ? reply_buffer(size) : NULL;
+    ssize_t n = size && !value ? -ENOMEM : past_begin_request(req, ino, &past, &of);
+    if (n) {
+        reply_err(req, REQUEST_getxattr, (int)n);
+        return;
+    }
+    const enum xa_virtual which = xa_virtual(name);
+    n = xa_check_get(name);
+    const bool tells_snapshot = which == XA_SNAPSHOT_POSITION || which == XA_SNAPSHOT_TIME;
+    if (n == 0 && !tells_snapshot)
+        n = check_field(req, &past, of, name);
+    if (n == 0 && tells_snapshot) {
+        n = of_snapshot(&past, of, which, value, size);
+    } else if (n == 0 && which != XA_STORED) {
+        n = computed(req, &past, of, which, value, size);
+        if (n == 0)
+            return;
+    } else if (n == 0 && ctl_views_node(ino).caller != 0 && strcmp(name, "security.capability") == 0) {
+        n = capabilities(&past, of, value, size);
+    } else if (n == 0) {
+        n = eng_view_getxattr(past.view, of, name, value, size);
+    }
+    past_done(&past);
+    if (n == -ENODATA)
+        n = xa_absent(name, session_of(req)->labels);
+    if (n < 0)
+        reply_err(req, REQUEST_getxattr, (int)n);
+    else
+        reply_xattr(req, REQUEST_getxattr, value, (size_t)n, size);
+}
+
+void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+    struct past past;
+    uint64_t of = 0;
+    char *list = reply_buffer(ENG_XATTR_LIST_MAX);
+    ssize_t n = list ? past_begin_request(req, ino, &past, &of) : -ENOMEM;
+    if (n) {
+        reply_err(req, REQUEST_listxattr, (int)n);
+        return;
+    }
+    n = past_check(req, &past, of, PAST_FIELDS);
+    if (n == 0)
+        n = eng_view_listxattr(past.view, of, list, ENG_XATTR_LIST_MAX);
+    past_done(&past);
+    if (n < 0) {
+        reply_err(req, REQUEST_listxattr, (int)n);
+        return;
+    }
+    size_t shown = xa_filter_list(list, (size_t)n, fuse_req_ctx(req)->uid == 0);
+    reply_xattr(req, REQUEST_listxattr, list, shown, size);
+}
+
+/* ---- snapshots ------------------------------------------------------------ */
+
+/* May the caller change which snapshots there are? */
+static int check_keeper(fuse_req_t req)
+{
+    const struct session *session = session_of(req);
+    if (!session->views)
+        return -ESTALE;
+    if (session->opt->read_only)
+        return -EROFS;
+    return ctl_is_trusted(session->ctl, req) ? 0 : -EACCES;
+}
+
+struct taken {
+    struct past past;
+    struct eng_attr attr;
+};
+
+static void reply_taken(fuse_req_t req, int result, void *arg)
+{
+    struct taken *taken = arg;
+    if (result)
+        reply_err(req, REQUEST_mkdir, result);
+    else
+        reply_node(req, &taken->past, &taken->attr);
+    past_done(&taken->past);
+    free(taken);
+}
+
+void past_on_mkdir(fuse_req_t req, const char *name)
+{
+    struct session *session = session_of(req);
+    struct request_timer timer = request_begin(&session->stats, REQUEST_mkdir);
+    struct taken *taken = calloc(1, sizeof *taken);
+    uint64_t batch = 0;
+    int r = taken ? check_keeper(req) : -ENOMEM;
+    if (!r)
+        r = eng_snapshot_create_unsynced(session->eng, name, &batch);
+    if (!r)
+        r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, true, &taken->past);
+    if (batch)
+        look_at_views(session);
+    if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))
+        past_done(&taken->past);
+    if (!r) {
+        fsync_then_reply(req, reply_taken, taken, timer);
+        return;
+    }
+    free(taken);
+    if (batch) /* it is there, and cannot be looked at */
+        (void)eng_snapshot_drop(session->eng, name);
+    request_end(&timer);
+    reply_err(req, REQUEST_mkdir, r);
+}
+
+int past_on_rmdir(fuse_req_t req, const char *name)
+{
+    struct session *session = session_of(req);
+    uint64_t batch = 0;
+    int r = check_keeper(req);
+    if (!r)
+        r = eng_snapshot_find(session->eng, name, &batch);
+    if (!r) /* no other name comes to it meanwhile: the kernel has the folder locked */
+        r = eng_snapshot_drop(session->eng, name);
+    if (!r) {
+        ctl_views_dropped(session->views, batch);
+        look_at_views(session);
+    }
+    return r;
+}
+
+int past_on_rename(fuse_req_t req, const char *name, const char *new_name, unsigned flags)
+{
+    int r = check_keeper(req);
+    if (!r && flags & ~(unsigned)ENG_RENAME_NOREPLACE)
+        r = -EINVAL;
+    return r ? r : eng_snapshot_rename(session_of(req)->eng, name, new_name);
+}

@@ -1,0 +1,67 @@
+/*
+ * past.h - requests for .engram/snapshots and the trees in it. Nothing in a tree can be changed. */
+#ifndef ENGRAMFS_FS_PAST_H
+#define ENGRAMFS_FS_PAST_H
+
+#include <errno.h>
+
+#include "control/nodes.h"
+#include "control/views.h"
+#include "session.h"
+
+/* Is it the folder of snapshots, or in a snapshot? */
+static inline bool past_owns(fuse_ino_t ino)
+{
+    return ino == CTL_SNAPSHOTS_INO || ctl_views_owns(ino);
+}
+
+/* May a request change it? Nothing of the past, and nothing of the session but by its own verbs. */
+static inline int past_check_change(fuse_ino_t ino)
+{
+    if (past_owns(ino))
+        return -EROFS;
+    return ctl_owns(ino) ? -EPERM : 0;
+}
+
+/* What is asked for: a name in a folder, its listing, content, fields. */
+enum past_right { PAST_SEARCH, PAST_LIST, PAST_READ, PAST_FIELDS };
+
+/*
+ * The view of the node and the number of its inode in the store, for the caller of the request, until
+ * past_done(). -ESTALE, -ENFILE. */
+int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino);
+void past_done(const struct past *past);
+/*
+ * Do the mode of then and that of today let the caller do that? Of what has no name any more that of then
+ * alone is asked. 0, -EACCES, or an error of the engine. Takes locks of the engine. */
+int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right);
+/* The same for what the kernel keeps of a node: nobody may have a shut one filled, not even root, since
+ * whoever it is shut for could then read what the kernel has. */
+int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                    enum past_right right);
+/* As stat(2) has an inode of it. No lock. */
+void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
+               struct stat *ret_st);
+/* How long the kernel may keep attributes of nodes: in seconds. It keeps no names, not for root either: it
+ * would show what is below to whomever root has put into a folder, and ask nobody. */
+double past_timeout(const struct past *past);
+
+/* These answer the request, now or later. `parent` or `ino` is one that past_owns(). */
+void past_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx);
+void past_on_readlink(fuse_req_t req, fuse_ino_t ino);
+void past_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off);
+/* EROFS; what was stored through a mapping the kernel gives up again. */
+void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping);
+void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
+void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+/* In the folder of snapshots. */
+void past_on_mkdir(fuse_req_t req, const char *name);
+int past_on_rmdir(fuse_req_t req, const char *name);
+int past_on_rename(fuse_req_t req, const char *name, const char *new_name, unsigned flags);
+/* Tells of each snapshot whose place in listings, `cookie`, is behind `from`. Under no lock. */
+int past_list_snapshots(struct session *session, uint64_t from,
+                        int (*emit)(void *arg, const char *name, uint64_t ino, uint64_t cookie), void *arg);
+
+#endif
