@@ -317,7 +317,7 @@ done
 check_equal "all have gone" "" "$(snapshot_names)"
 check_status "the store is sound" 0 "^clean" check snapshots
 check_status "snapshot: no such verb" 2 "expected create, list, rename or drop" snapshot make snapshots
-check_status "snapshot create: no name" 2 "expected STORE NAME" snapshot create snapshots
+check_status "snapshot create: no name" 2 "expected TARGET NAME" snapshot create snapshots
 check_status "snapshot drop --json" 2 "goes with list" snapshot drop --json snapshots x
 
 # ---- usage and errors -----------------------------------------------------------------------
@@ -416,7 +416,9 @@ EOF2
         "$(python3 -c 'import json, sys; print(sorted(json.load(open(sys.argv[1]))))' "$mnt/.engram/stats.json")" \
         "$(ctl stat --json store | python3 -c 'import json, sys; print(sorted(json.load(sys.stdin)))')"
     check_status "mount: stat" 0 "^memories" stat "$mnt"
-    check_status "mount: snapshot says what to do" 2 "unmount it first" snapshot list "$mnt"
+    check_status "mount: snapshot create" 0 "^$" snapshot create "$mnt" taken
+    check_status "mount: snapshot list" 0 "taken$" snapshot list "$mnt"
+    check_status "mount: snapshot drop" 0 "^$" snapshot drop "$mnt" taken
     check_status "mount: check says what to do" 2 "unmount it.*check --scrub" check "$mnt"
     check_status "mount: scrub" 0 "^clean" check --scrub "$mnt"
     check_status "mount: estimate" 0 "would empty" compact --estimate "$mnt"
