@@ -430,6 +430,49 @@ ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *re
  * inode or batch, of which nobody can know who does not know the store. No lock. */
 ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
 
+/* ---- two views compared ---------------------------------------------------- */
+
+enum eng_difference_kind {
+    ENG_DIFF_ADDED = 1, /* the newer view alone has that path */
+    ENG_DIFF_REMOVED,   /* the older one alone */
+    ENG_DIFF_CHANGED    /* both have it, and `what` is not the same */
+};
+enum eng_difference_what {
+    ENG_DIFF_TYPE = 1,    /* file, folder, link, ... */
+    ENG_DIFF_CONTENT = 2, /* of a file: it was written, or is another file, if only with the same bytes. Else
+                           * the target of a link, the number of a device */
+    ENG_DIFF_MODE = 4,    /* permissions */
+    ENG_DIFF_OWNER = 8,   /* user or group */
+    ENG_DIFF_MTIME = 16,  /* which a folder gets by what comes and goes in it */
+    ENG_DIFF_FIELDS = 32, /* xattrs */
+};
+struct eng_difference {
+    enum eng_difference_kind kind;
+    unsigned what;    /* of CHANGED: enum eng_difference_what */
+    const char *path; /* relative to the root, which is ""; with a NUL. Any length */
+    size_t path_len;
+    const struct eng_attr *before, *after; /* what the views show there; NULL: nothing */
+};
+
+/*
+ * Tells each path at which two views of a store differ, once: a folder before what is in it. Both are to stay
+ * open until this returns. `after` NULL: the store as it is now; what is changed until this returns is kept
+ * as if that were a snapshot.
+ *
+ * Of a changed file each name is told; of a folder that was renamed all that is below it is removed and
+ * added, with the same numbers of inodes, by which renames can be known. Link counts and times other than
+ * mtime are not compared. Two files at one path count as different content without being read. Of views that
+ * are none of snapshots a difference in the mtime of a folder alone may not be told.
+ *
+ * Costs what was written between the two: parts of the index (64 KiB) that were not written since `before`
+ * are not looked at, nor are folders without a change. A change to a file with several names costs a look at
+ * all names of the store once. Memory in proportion to the changes.
+ *
+ * Calls emit under no lock, until it returns non-zero, which is then returned. -EINVAL: of two stores, or
+ * `after` is older than `before`. -ENFILE as of eng_view_open(). */
+ENG_API int eng_diff(struct eng_view *before, struct eng_view *after,
+                     int (*emit)(void *arg, const struct eng_difference *difference), void *arg);
+
 /* ---- what changed ------------------------------------------------------- */
 
 /*

@@ -22,6 +22,16 @@ stage_daemon_killed() {
     kill -9 "$(daemons_under "$place/mnt")"
     wait_until 30 no_daemon "$place/mnt"
 }
+stage_some_memories() {
+    mkdir "$place/mnt/goes" && echo monday | tee "$place/mnt/goes/with" >"$place/mnt/changes"
+}
+stage_changed_since_monday() {
+    rm -r "$place/mnt/goes" && mkdir "$place/mnt/comes" && echo tuesday | tee "$place/mnt/comes/with" >>"$place/mnt/changes"
+}
+stage_copy_of_tuesday() {
+    grep -q goes/with "$place/backup/removed" && grep -q tuesday "$place/backup/daily/comes/with" &&
+        diff -r "$place/mnt/.engram/snapshots/tuesday" "$place/backup/daily"
+}
 # A bit of a memory's content turns, on the disk.
 turn_a_bit() {
     python3 - "$place/store" <<'P'
@@ -37,7 +47,8 @@ raise SystemExit("not found")
 P
 }
 stage_damaged_content() {
-    umount "$place/mnt" && wait_until 30 no_daemon "$place/mnt" && turn_a_bit && engramfs "$place/store" "$place/mnt"
+    umount "$place/mnt" && wait_until 30 no_daemon "$place/mnt" && "$CTL" snapshot drop "$place/store" tuesday && turn_a_bit &&
+        engramfs "$place/store" "$place/mnt"
 }
 stage_damaged_store() {
     wait_until 30 no_daemon "$place/mnt" && python3 - "$place/store" <<'P'

@@ -28,6 +28,7 @@ enum fault_point {
     FP_BIT_FLUSHED,       /* a feature bit is about to be written. Under the lock of checkpoints. */
     FP_SEEK_SLICE,        /* SEEK_HOLE has looked at a slice of the extents, and goes on */
     FP_LIST_SLICE,        /* a listing of a past folder has looked at a slice of its names, and goes on */
+    FP_DIFF_SLICE,        /* a comparison has looked for changes in a slice of the index, and goes on */
     FP_REFS_ASKED,        /* a summary was asked for what is live in its segment; not counted yet */
     FP_RETIRE,            /* about to unlink a segment */
     FP_INSTALLER_AWAITED, /* a compaction waits for its installer. Under the lock of the two: may not wait. */
@@ -299,6 +300,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \
+    M(CHUNK_PASSED_BY)    /* a comparison of two moments passes by what was written since the first one */   \
+    M(FIRST_PIECE_ASKED)  /* it asks the oldest piece of a part of the index when that was written */        \
+    M(LATE_NAMES_MISSED)  /* names that end while it looks for them are in no part of the index */           \
     M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \
     M(LINKS_AS_RECORDED)  /* a past view counts no links that ended since */                                 \

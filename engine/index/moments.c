@@ -134,6 +134,7 @@ int moments_snapshot(struct index *idx, const struct op *op, uint64_t seq)
         return r;
     put_name(idx, last_before(idx, idx->moments.used, false), op);
     idx->s.newest_snapshot = seq;
+    chunk_pool_mark(idx->pool, seq); /* what is written from now on is what a comparison with it looks at */
     return 0;
 }
 

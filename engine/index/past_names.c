@@ -147,22 +147,30 @@ uint32_t index_name_at(const struct index *idx, uint32_t dir, const char *name, 
     return f.child;
 }
 
-uint32_t index_parent_at(const struct index *idx, uint32_t dir, uint64_t at)
+bool index_folder_name_at(const struct index *idx, uint32_t dir, uint64_t at, struct folder_name *ret_name)
 {
     const struct inode_rec *inode = index_slot(idx, dir);
-    if (dir == ENG_ROOT_INO || !inode)
-        return inode ? dir : 0;
-    const struct past_name_rec *past = index_past_name(idx, inode->past_name);
+    const struct past_name_rec *past = inode ? index_past_name(idx, inode->past_name) : NULL;
     for (uint64_t left = idx->s.n_past_names; past && past->end > at && left > 0; left--) {
-        if (past->begin <= at)
-            return past->parent;
+        if (past->begin <= at) {
+            *ret_name = (struct folder_name){past->parent, past->name, past->name_len};
+            return true;
+        }
         past = index_past_name(idx, past->of_inode);
     }
-    const struct dentry_rec *live = index_dentry(idx, inode->dentry);
-    if (!live)
-        return 0;
-    past = index_past_name(idx, newest_of(idx, live));
-    return at >= live_since(live, past) ? live->parent : 0;
+    const struct dentry_rec *live = inode ? index_dentry(idx, inode->dentry) : NULL;
+    if (!live || at < live_since(live, index_past_name(idx, newest_of(idx, live))))
+        return false;
+    *ret_name = (struct folder_name){live->parent, live->name, live->name_len};
+    return true;
+}
+
+uint32_t index_parent_at(const struct index *idx, uint32_t dir, uint64_t at)
+{
+    struct folder_name name;
+    if (dir == ENG_ROOT_INO)
+        return index_slot(idx, dir) ? dir : 0;
+    return index_folder_name_at(idx, dir, at, &name) ? name.parent : 0;
 }
 
 /* ---- listing ------------------------------------------------------------------ */

@@ -48,9 +48,16 @@ struct grave {
     uint64_t birth, death;
 };
 
+/* What was written up to the end of a period is of that batch or before. */
+struct mark {
+    uint64_t period, seq;
+};
+
 struct chunk_pool {
-    uint64_t clock;   /* the current period: birth of what is written now */
-    uint64_t *living; /* living freezes, ascending; all below clock */
+    uint64_t clock;                /* the current period: birth of what is written now */
+    struct mark marks[POOL_MARKS]; /* a ring */
+    uint64_t n_marks;              /* that were made; the newest is the last of them */
+    uint64_t *living;              /* living freezes, ascending; all below clock */
     size_t n_living, cap_living;
     uint8_t **slabs;
     size_t n_slabs, cap_slabs;
@@ -372,6 +379,21 @@ void chunk_pool_thaw(struct chunk_pool *pool, uint64_t freeze)
             pool_idle(pool, g.chunk);
     }
     pool->n_graves = kept;
+}
+
+void chunk_pool_mark(struct chunk_pool *pool, uint64_t seq)
+{
+    pool->marks[pool->n_marks++ % POOL_MARKS] = (struct mark){pool->clock++, seq};
+}
+
+uint64_t chunk_pool_marked(const struct chunk_pool *pool, uint64_t seq)
+{
+    for (uint64_t n = pool->n_marks, left = POOL_MARKS; n > 0 && left > 0; left--) {
+        const struct mark *mark = &pool->marks[--n % POOL_MARKS];
+        if (mark->seq <= seq)
+            return mark->period;
+    }
+    return 0;
 }
 
 /* ---- for table.c ------------------------------------------------------------ */

@@ -59,6 +59,13 @@ void chunk_pool_give_back(struct chunk_pool *pool, uint8_t *const *chunks, size_
 uint64_t chunk_pool_freeze(struct chunk_pool *pool);
 /* Is any freeze alive? While none is, table_mut() and table_free_record() take no chunk. */
 bool chunk_pool_frozen(const struct chunk_pool *pool);
+/* All that was written by now is of batch `seq` or before, which rises: a new period begins, and
+ * chunk_pool_marked() knows. Of the marks the newest POOL_MARKS are remembered. */
+#define POOL_MARKS 256u
+void chunk_pool_mark(struct chunk_pool *pool, uint64_t seq);
+/* A period: what was born in it or before was not written after batch `seq`, since this pool began. 0: none
+ * is known. (Shared.) */
+uint64_t chunk_pool_marked(const struct chunk_pool *pool, uint64_t seq);
 /*
  * Ends the freeze: frees the graveyard's chunks that no other living freeze sees. Freeze f sees a chunk
  * if birth <= f < death, death being the period in which the chunk was replaced. Its views must not be read

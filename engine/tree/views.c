@@ -7,13 +7,9 @@
 #include "tree/content.h"
 #include "tree/digest.h"
 #include "tree/entries.h"
+#include "tree/past_view.h"
 #include "tree/xattrs.h"
 #include "upkeep/history.h"
-
-struct eng_view {
-    struct view view;
-    unsigned place; /* among the views in use */
-};
 
 /* Whether the store has all of that batch, and what the index says of it. -ENOENT. */
 static int find_batch(struct view *view)
@@ -28,13 +24,15 @@ static int find_batch(struct view *view)
     return r == -ESTALE ? -ENOENT : r; /* of a batch before the floor */
 }
 
-/* Not while a batch is under way that lets go what no view sees. */
-static int put_in_use(struct eng_view *view)
+/* Not while a batch is under way that lets go what no view sees. `now`: of the last batch there is then. */
+static int put_in_use(struct eng_view *view, bool now)
 {
     struct eng *eng = view->view.eng;
     pthread_mutex_lock(&eng->log.queue);
     pthread_mutex_lock(&eng->log.lock);
     pthread_mutex_unlock(&eng->log.queue);
+    if (now)
+        view->view.at = eng->published_seq;
     int r = views_add(eng, view->view.at, view->view.is_exact, &view->place);
     pthread_mutex_unlock(&eng->log.lock);
     return r;
@@ -50,7 +48,7 @@ int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
     view->view = (struct view){.eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .at = batch};
     int r = batch == VIEW_NOW ? -ENOENT : find_batch(&view->view);
     if (!r)
-        r = put_in_use(view);
+        r = put_in_use(view, false);
     if (!r) { /* what went before it was in use has gone */
         r = find_batch(&view->view);
         if (r)
@@ -64,6 +62,30 @@ int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
     return 0;
 }
 
+int past_view_of_now(struct eng *eng, struct eng_view **ret_view)
+{
+    struct eng_view *view = calloc(1, sizeof *view);
+    if (!view)
+        return -ENOMEM;
+    view->view = (struct view){
+        .eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .is_exact = true, .time = TIME_UNKNOWN};
+    int r = put_in_use(view, true);
+    if (r)
+        free(view);
+    else
+        *ret_view = view;
+    return r;
+}
+
+/* Whether nothing was changed since that batch. */
+static bool is_newest(const struct view *view)
+{
+    pthread_rwlock_rdlock(view->lock);
+    bool is = view->at == view->eng->published_seq;
+    pthread_rwlock_unlock(view->lock);
+    return is;
+}
+
 void eng_view_close(struct eng_view *take_view)
 {
     if (!take_view)
@@ -72,7 +94,7 @@ void eng_view_close(struct eng_view *take_view)
     bool is_exact = take_view->view.is_exact;
     views_remove(eng, take_view->place);
     /* A snapshot that goes behind this look takes along what it alone saw. */
-    bool has_gone = is_exact && find_batch(&take_view->view) == -ENOENT;
+    bool has_gone = is_exact && !is_newest(&take_view->view) && find_batch(&take_view->view) == -ENOENT;
     free(take_view);
     if (has_gone) {
         history_note(eng);

@@ -29,6 +29,7 @@ static const struct subcommand subcommands[] = {
     {"check", "verify every checksum, locator and count of a store", cmd_check},
     {"compact", "take back the space of overwritten and removed memories", cmd_compact},
     {"config", "print or change the configuration", cmd_config},
+    {"diff", "list what changed between two snapshots", cmd_diff},
     {"dump", "print the records of a segment, for debugging", cmd_dump},
     {"export", "write memories out as JSON lines, a directory tree or a tar archive", cmd_export},
     {"help", "print this text, or that of a subcommand", cmd_help},

@@ -1,8 +1,11 @@
 /*
  * test_view_at.c - views of a batch: whatever was done since, each shows what the store showed then. A random
  * tree, its states and names kept as they must be; what was seen after each change is noted, and compared
- * with the view of that batch, over compactions, checkpoints and recoveries. */
+ * with the view of that batch, over compactions, checkpoints and recoveries; and what differs between two
+ * views, with what a walk through both finds. */
 #include "past_tree.h"
+
+#include "walked_diff.h"
 
 #include "must.h"
 
@@ -284,6 +287,17 @@ static void compare_some(unsigned n)
     }
 }
 
+static void compare_two(void)
+{
+    uint64_t from = 1 + below(last_batch()), to = from + below(below(2) ? 20 : 500);
+    while (from < last_batch() && !sights[from])
+        from++;
+    while (to > from && (to > last_batch() || !sights[to]))
+        to--;
+    if (sights[from] && sights[to])
+        compare_walked(from, to);
+}
+
 static void run(unsigned changes)
 {
     void (*const besides[])(void) = {compact, restart, recover, write_checkpoint};
@@ -294,10 +308,14 @@ static void run(unsigned changes)
             besides[below(ARRAY_LEN(besides))]();
             compare_some(3);
         }
+        if (below(4) == 0)
+            compare_two();
     }
     for (unsigned k = 0; k < ARRAY_LEN(besides); k++) {
         besides[k]();
         compare_some(8);
+        for (unsigned i = 0; i < 20; i++)
+            compare_two();
     }
     for (uint64_t at = 1; at <= last_batch(); at++)
         if (sights[at])

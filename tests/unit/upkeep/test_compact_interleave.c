@@ -171,7 +171,7 @@ static void read_all(void)
 Test(compact_interleave, every_file_is_readable_at_each_of_its_points)
 {
     for (enum fault_point point = FP_COMPACT_COPIED; point < FP_COUNT; point++) {
-        if ((point >= FP_READ_COLLECTED && point <= FP_LIST_SLICE) ||
+        if ((point >= FP_READ_COLLECTED && point <= FP_DIFF_SLICE) ||
             (point >= FP_INSTALLER_AWAITED && point <= FP_INSTALLER_RUNS))
             continue; /* points of readers, of writers, and of a second thread */
         unit_done(&u);

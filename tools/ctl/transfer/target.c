@@ -318,6 +318,11 @@ int target_open_as(const char *path, const char *store, const char *at, unsigned
     return 0;
 }
 
+int target_open_view(struct target *t, const char *at, struct eng_view **ret_view, char ret_why[512])
+{
+    return target_store_view(t, at, ret_view, ret_why);
+}
+
 /* The folder itself, which with TARGET_CREATE is made, or empty. */
 static int open_tree(const char *path, unsigned flags, struct place *p, struct target_mount *m,
                      bool *ret_found, char ret_why[512])

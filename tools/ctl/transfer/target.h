@@ -13,6 +13,9 @@ int target_open(const char *path, unsigned flags, struct target **ret_target, ch
  * is. With TARGET_READ_ONLY; a mount needs TARGET_SNAPSHOT, too. */
 int target_open_as(const char *path, const char *store, const char *at, unsigned flags,
                    struct target **ret_target, char ret_why[512]);
+/* A view of an open store as it was in the snapshot of that name or, if there is none, after the batch of
+ * that number; to be closed before the target is. On failure `ret_why` has one line. */
+int target_open_view(struct target *t, const char *at, struct eng_view **ret_view, char ret_why[512]);
 /* Opens a directory as a plain tree; with TARGET_CREATE it must be missing or empty. */
 int target_open_tree(const char *path, unsigned flags, struct target **ret_target, char ret_why[512]);
 /* Flushes, closes and frees. NULL is fine. */

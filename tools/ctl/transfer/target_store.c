@@ -43,29 +43,28 @@ static int find_snapshot(void *arg, const struct eng_snapshot *snapshot)
 }
 
 /* The batch of the snapshot of that name, or the one that the number says. */
-static int find_batch(struct target *t, uint64_t *ret_batch, char ret_why[512])
+static int find_batch(struct target *t, const char *at, uint64_t *ret_batch, char ret_why[512])
 {
-    struct sought s = {.name = t->at};
+    struct sought s = {.name = at};
     int r = eng_snapshot_list(t->eng, find_snapshot, &s);
     *ret_batch = s.batch;
     if (r)
         return r < 0 ? r : 0;
-    *ret_batch = strtoull(t->at, NULL, 10);
-    if (!t->at[0] || t->at[strspn(t->at, "0123456789")]) {
-        snprintf(ret_why, 512, "%.200s: no snapshot is called '%.200s'", t->path, t->at);
+    *ret_batch = strtoull(at, NULL, 10);
+    if (!at[0] || at[strspn(at, "0123456789")]) {
+        snprintf(ret_why, 512, "%.200s: no snapshot is called '%.200s'", t->path, at);
         return -ENOENT;
     }
     return 0;
 }
 
-/* What is read of the store, where that is not what is there now. */
-static int open_view(struct target *t, char ret_why[512])
+int target_store_view(struct target *t, const char *at, struct eng_view **ret_view, char ret_why[512])
 {
     uint64_t batch = 0;
     ret_why[0] = 0;
-    int r = find_batch(t, &batch, ret_why);
+    int r = find_batch(t, at, &batch, ret_why);
     if (!r)
-        r = eng_view_open(t->eng, batch, &t->view);
+        r = eng_view_open(t->eng, batch, ret_view);
     if (r == -ENOENT && !ret_why[0])
         snprintf(ret_why, 512, "%.200s: what was there after batch %llu is not kept", t->path,
                  (unsigned long long)batch);
@@ -94,7 +93,7 @@ int target_store_open(struct target *t, int fd, unsigned flags, char ret_why[512
     t->ops = &store_ops;
     t->root = ENG_ROOT_INO;
     t->caller = (struct eng_caller){.uid = geteuid(), .gid = getegid()};
-    r = t->at ? open_view(t, ret_why) : 0;
+    r = t->at ? target_store_view(t, t->at, &t->view, ret_why) : 0;
     if (r < 0)
         (void)store_finish(t);
     return r;

@@ -1,0 +1,256 @@
+/*
+ * cmd_diff.c - engramctl diff: what changed in a store between two snapshots, or since one. State: struct
+ * diff, for one run. */
+#include "ctl/subcommand.h"
+#include "ctl/transfer/target.h"
+#include "shared/buf.h"
+#include "shared/cli.h"
+#include "shared/jsontext.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char help_text[] =
+    "usage: engramctl diff [--json|--files0|--removed0] [--snapshot [--store STORE]] TARGET A [B]\n"
+    "\n"
+    "Lists the paths that differ between A and B, snapshots of TARGET or numbers of batches\n"
+    "that it keeps; without B between A and now. Looks only at what was written since A.\n"
+    "\n"
+    "  + PATH  B alone has it      - PATH  A alone has it      M PATH  it is not the same\n"
+    "\n"
+    "Folders end with a slash. What is below a renamed folder has other paths. Content that\n"
+    "was written counts as changed, if only with the same bytes. Link counts and times other\n"
+    "than that of the last change are not compared.\n"
+    "\n"
+    "  --json       a JSON object a line: change (added, removed, changed), path (or\n"
+    "               path_base64), type, inode; of what is changed also what (type, content,\n"
+    "               mode, owner, mtime, fields), and type_before and inode_before if these\n"
+    "               are others\n"
+    "  --files0     the paths that B has, each with a NUL behind it, for\n"
+    "               rsync --from0 --files-from=-\n"
+    "  --removed0   those that A alone has, for xargs -0 rm -rf --\n"
+    "  --snapshot   of a mount: its store is read besides its daemon, as it is at one moment\n"
+    "  --store STORE  with --snapshot: where that store is, if not where the mount says\n"
+    "\n"
+    "Exit codes, as of diff(1): 0 nothing differs, 1 something does, 2 trouble.\n";
+
+enum form { FORM_TEXT, FORM_JSON, FORM_FILES0, FORM_REMOVED0 };
+
+struct diff {
+    enum form form;
+    const char *prefix; /* of a folder of a mount: nothing else counts, "" all does */
+    uint64_t n;
+    struct buf line;
+};
+
+/* ---- a line -------------------------------------------------------------------- */
+
+static const char *type_word(uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "file";
+    case S_IFDIR:
+        return "folder";
+    case S_IFLNK:
+        return "symlink";
+    case S_IFIFO:
+        return "fifo";
+    case S_IFSOCK:
+        return "socket";
+    case S_IFCHR:
+        return "character device";
+    default:
+        return "block device";
+    }
+}
+
+/* What is there, or was. */
+static const struct eng_attr *attr_of(const struct eng_difference *d)
+{
+    return d->after ? d->after : d->before;
+}
+
+static void print_text(const struct eng_difference *d, const char *path)
+{
+    static const char signs[] = {[ENG_DIFF_ADDED] = '+', [ENG_DIFF_REMOVED] = '-', [ENG_DIFF_CHANGED] = 'M'};
+    printf("%c ", signs[d->kind]);
+    cli_print_name(*path ? path : ".");
+    puts(S_ISDIR(attr_of(d)->mode) ? "/" : "");
+}
+
+static void put_number(struct buf *line, const char *key, uint64_t n)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, ", \"%s\": %" PRIu64, key, n);
+    buf_str(line, text);
+}
+
+static void put_what(struct buf *line, unsigned what)
+{
+    static const struct {
+        unsigned bit;
+        const char *word;
+    } words[] = {{ENG_DIFF_TYPE, "type"},   {ENG_DIFF_CONTENT, "content"}, {ENG_DIFF_MODE, "mode"},
+                 {ENG_DIFF_OWNER, "owner"}, {ENG_DIFF_MTIME, "mtime"},     {ENG_DIFF_FIELDS, "fields"}};
+    const char *before = ", \"what\": [\"";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (!(what & words[i].bit))
+            continue;
+        buf_str(line, before);
+        buf_str(line, words[i].word);
+        before = "\", \"";
+    }
+    buf_str(line, "\"]");
+}
+
+/* Where both are there, what is not the same. */
+static void put_both(struct buf *line, const struct eng_difference *d)
+{
+    put_what(line, d->what);
+    if (d->what & ENG_DIFF_TYPE) {
+        buf_str(line, ", \"type_before\": \"");
+        buf_str(line, type_word(d->before->mode));
+        buf_char(line, '"');
+    }
+    if (d->before->ino != d->after->ino)
+        put_number(line, "inode_before", d->before->ino);
+}
+
+static void put_json(struct buf *line, const struct eng_difference *d, const char *path)
+{
+    static const char *const words[] = {
+        [ENG_DIFF_ADDED] = "added", [ENG_DIFF_REMOVED] = "removed", [ENG_DIFF_CHANGED] = "changed"};
+    const char *text = *path ? path : ".";
+    size_t len = strlen(text);
+    bool is_text = utf8_valid(text, len);
+    buf_reset(line);
+    buf_str(line, "{\"change\": \"");
+    buf_str(line, words[d->kind]);
+    buf_str(line, is_text ? "\", \"path\": " : "\", \"path_base64\": ");
+    if (is_text)
+        jt_put_string(line, text, len);
+    else
+        jt_put_base64(line, text, len);
+    buf_str(line, ", \"type\": \"");
+    buf_str(line, type_word(attr_of(d)->mode));
+    buf_char(line, '"');
+    put_number(line, "inode", attr_of(d)->ino);
+    if (d->kind == ENG_DIFF_CHANGED)
+        put_both(line, d);
+    buf_char(line, '}');
+}
+
+/* ---- all of them ------------------------------------------------------------------ */
+
+/* The path from the folder on that is compared; NULL: it is not in that. */
+static const char *path_within(const struct diff *diff, const char *path)
+{
+    size_t len = strlen(diff->prefix);
+    if (!len)
+        return path;
+    if (strncmp(path, diff->prefix, len) != 0 || (path[len] && path[len] != '/'))
+        return NULL;
+    return path[len] ? path + len + 1 : path + len;
+}
+
+static int print_one(void *arg, const struct eng_difference *d)
+{
+    struct diff *diff = arg;
+    const char *path = path_within(diff, d->path);
+    bool is_removed = d->kind == ENG_DIFF_REMOVED;
+    if (!path)
+        return 0;
+    diff->n++;
+    if (diff->form == FORM_TEXT) {
+        print_text(d, path);
+    } else if (diff->form == FORM_JSON) {
+        put_json(&diff->line, d, path);
+        if (diff->line.failed)
+            return -ENOMEM;
+        cli_print_json(diff->line.data, diff->line.len);
+    } else if (is_removed == (diff->form == FORM_REMOVED0) && *path) {
+        (void)fwrite(path, strlen(path) + 1, 1, stdout);
+    }
+    if (cli_interrupted())
+        return -EINTR;
+    return ferror(stdout) ? -EIO : 0;
+}
+
+/* The folder that a mount point leads to, without slashes at its ends. */
+static const char *prefix_of(const struct target *t)
+{
+    const char *prefix = t->prefix ? t->prefix : "";
+    return prefix + strspn(prefix, "/");
+}
+
+static int compare(struct target *t, enum form form, const char *a, const char *b)
+{
+    struct diff diff = {.form = form, .prefix = prefix_of(t)};
+    struct eng_view *before = NULL, *after = NULL;
+    char why[512];
+    int r = target_open_view(t, a, &before, why);
+    if (!r && b)
+        r = target_open_view(t, b, &after, why);
+    if (r) {
+        cli_error("%s", why);
+    } else {
+        r = eng_diff(before, after, print_one, &diff);
+        if (r == -EINVAL)
+            cli_error("%s: '%s' is later than '%s'", t->path, a, b);
+        else if (r && !ferror(stdout))
+            cli_error("%s: %s", t->path, r == -EINTR ? "interrupted" : strerror(-r));
+    }
+    eng_view_close(before);
+    eng_view_close(after);
+    buf_done(&diff.line);
+    if (r)
+        return CLI_ERROR;
+    return diff.n ? CLI_SOME : CLI_OK;
+}
+
+static enum form form_of(bool json, bool files, bool removed)
+{
+    if (json)
+        return FORM_JSON;
+    if (files)
+        return FORM_FILES0;
+    return removed ? FORM_REMOVED0 : FORM_TEXT;
+}
+
+int cmd_diff(int argc, char **argv)
+{
+    bool json = false, files = false, removed = false, snapshot = false;
+    const char *store = NULL;
+    const struct subcommand_option options[] = {{"json", &json, NULL},        {"files0", &files, NULL},
+                                                {"removed0", &removed, NULL}, {"snapshot", &snapshot, NULL},
+                                                {"store", NULL, &store},      {0}};
+    struct target *t;
+    char why[512];
+    int code = subcommand_options(argc, argv, "diff", help_text, options);
+    if (code >= 0)
+        return code;
+    if (argc - optind < 2 || argc - optind > 3)
+        return cli_usage("diff", "expected TARGET, A and perhaps B");
+    if (json + files + removed > 1)
+        return cli_usage("diff", "--json, --files0 and --removed0 exclude each other");
+    if (store && !snapshot)
+        return cli_usage("diff", "--store goes with --snapshot");
+    cli_catch_signals(); /* before a mount is asked to hold its segments */
+    unsigned flags = TARGET_READ_ONLY | (snapshot ? TARGET_SNAPSHOT : 0u);
+    if (target_open_as(argv[optind], store, NULL, flags, &t, why)) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    code = CLI_ERROR;
+    if (t->kind == TARGET_STORE)
+        code = compare(t, form_of(json, files, removed), argv[optind + 1],
+                       argc - optind == 3 ? argv[optind + 2] : NULL);
+    else
+        cli_error("%s is mounted: diff needs --snapshot, to read its store", t->path);
+    (void)target_close(t); /* nothing was written to it */
+    return code;
+}
