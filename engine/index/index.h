@@ -236,6 +236,18 @@ struct moment_rec {
 };
 static_assert(sizeof(struct moment_rec) == 32, "moment record layout");
 
+/* What the moments of a chunk of their table have in common, once somebody has looked (moments.h). */
+struct moment_sum {
+    _Atomic bool is_known, has_snapshot;
+    _Atomic uint32_t age;   /* of the first; UINT32_MAX: there is none */
+    _Atomic uint64_t first; /* its batch; UINT64_MAX: there is none */
+    _Atomic int64_t least;  /* the earliest time; INT64_MAX: there is none */
+};
+struct moment_sums {
+    uint32_t n; /* chunks */
+    struct moment_sum of[];
+};
+
 #define ACTORS_MAX 65535u
 struct actor_rec {
     uint32_t next, uid;
@@ -307,12 +319,13 @@ struct index {
     uint64_t hash_seed; /* immutable after init */
     /* Of a view: once it is set a verification ends early, with -ECANCELED. NULL: it does not. */
     const _Atomic bool *cancel;
-    unsigned n_freezes;     /* alive; of the live index only, as all below */
-    uint64_t n_taken;       /* extents and xattrs taken out, since opening */
-    uint64_t n_orphans;     /* index_is_orphan(): unlinked, but referenced or not freed yet */
-    struct index_kept kept; /* until all of it is loaded: what came and went since opening */
-    uint64_t mend_cookie;   /* the last that index/mend.c gave an entry, 0 none */
-    uint64_t last_state;    /* that index_new_state() gave */
+    unsigned n_freezes;              /* alive; of the live index only, as all below */
+    uint64_t n_taken;                /* extents and xattrs taken out, since opening */
+    uint64_t n_orphans;              /* index_is_orphan(): unlinked, but referenced or not freed yet */
+    struct index_kept kept;          /* until all of it is loaded: what came and went since opening */
+    uint64_t mend_cookie;            /* the last that index/mend.c gave an entry, 0 none */
+    uint64_t last_state;             /* that index_new_state() gave */
+    struct moment_sums *moment_sums; /* NULL: each chunk is gone through for each question */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct chunk_pool *ref_pool;

@@ -10,29 +10,119 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- chunks ------------------------------------------------------------------------- */
+
+static uint32_t chunk_of(const struct index *idx, uint32_t i)
+{
+    return i >> idx->moments.chunk_shift;
+}
+
+static void sum_up(const struct index *idx, uint32_t c, struct moment_sum *sum)
+{
+    uint32_t from = c << idx->moments.chunk_shift, n = 1u << idx->moments.chunk_shift, age = UINT32_MAX;
+    uint64_t first = UINT64_MAX;
+    int64_t least = INT64_MAX;
+    bool has_snapshot = false;
+    for (uint32_t i = from; i - from < n && i < idx->moments.used; i++) {
+        const struct moment_rec *m = index_moment(idx, i);
+        if (!m)
+            continue;
+        age = first == UINT64_MAX ? m->age : age;
+        first = MIN_OF(first, m->batch);
+        least = MIN_OF(least, m->time);
+        has_snapshot = has_snapshot || m->flags & MOMENT_SNAPSHOT;
+    }
+    atomic_store_explicit(&sum->age, age, memory_order_relaxed);
+    atomic_store_explicit(&sum->first, first, memory_order_relaxed);
+    atomic_store_explicit(&sum->least, least, memory_order_relaxed);
+    atomic_store_explicit(&sum->has_snapshot, has_snapshot, memory_order_relaxed);
+    atomic_store_explicit(&sum->is_known, !pool_missed, memory_order_release);
+}
+
+const struct moment_sum *moments_sum(const struct index *idx, uint32_t c, struct moment_sum *own)
+{
+    struct moment_sums *sums = idx->moment_sums;
+    struct moment_sum *sum = sums && c < sums->n ? &sums->of[c] : own;
+    if (sum == own || !atomic_load_explicit(&sum->is_known, memory_order_acquire))
+        sum_up(idx, c, sum);
+    return sum;
+}
+
+int moments_make_sums(struct index *idx)
+{
+    uint32_t n = idx->moments.n_chunks, had = idx->moment_sums ? idx->moment_sums->n : 0;
+    if (n <= had)
+        return 0;
+    n += n / 2 + 4;
+    struct moment_sums *sums = calloc(1, sizeof *sums + n * sizeof *sums->of);
+    if (!sums)
+        return -ENOMEM;
+    sums->n = n;
+    free(idx->moment_sums);
+    idx->moment_sums = sums;
+    return 0;
+}
+
+/* Something of the chunk that has record i changes. */
+static void forget_sum(struct index *idx, uint32_t i)
+{
+    struct moment_sums *sums = idx->moment_sums;
+    if (sums && chunk_of(idx, i) < sums->n)
+        atomic_store_explicit(&sums->of[chunk_of(idx, i)].is_known, false, memory_order_relaxed);
+}
+
+/* The chunk's first record, if it may be passed by: no snapshot is in it. Else 0. */
+static uint32_t passed_by(const struct index *idx, uint32_t i)
+{
+    struct moment_sum own;
+    uint32_t c = chunk_of(idx, i);
+    bool has = atomic_load_explicit(&moments_sum(idx, c, &own)->has_snapshot, memory_order_relaxed);
+    return has ? 0 : MAX_OF(1u, c << idx->moments.chunk_shift);
+}
+
+/* ---- snapshots ---------------------------------------------------------------------- */
+
 const char *index_snapshot_name(const struct index *idx, const struct moment_rec *snapshot)
 {
     return snapshot->name ? names_get(&idx->names, snapshot->name, snapshot->name_len) : NULL;
 }
 
+/* The last record before `i` that is a moment, or a snapshot; 0 none. */
+static uint32_t last_before(const struct index *idx, uint32_t i, bool snapshot)
+{
+    uint32_t first, mask = (1u << idx->moments.chunk_shift) - 1;
+    bool enters = snapshot; /* a chunk, of which nothing was looked at */
+    for (i--; i > 0; i--) {
+        if (enters && (first = passed_by(idx, i)) > 0)
+            i = first;
+        else if (snapshot ? index_snapshot(idx, i) : index_moment(idx, i))
+            return i;
+        enters = snapshot && (i & mask) == 0;
+    }
+    return 0;
+}
+
+uint32_t index_next_snapshot(const struct index *idx, uint32_t i)
+{
+    uint32_t mask = (1u << idx->moments.chunk_shift) - 1;
+    for (i++; i < idx->moments.used; i++) {
+        if ((i & mask) <= 1 && passed_by(idx, i))
+            i |= mask; /* to its last one */
+        else if (index_snapshot(idx, i))
+            return i;
+    }
+    return 0;
+}
+
 uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t len)
 {
-    for (uint32_t i = idx->moments.used - 1; i > 0; i--) {
+    for (uint32_t i = idx->moments.used; (i = last_before(idx, i, true)) > 0;) {
         const struct moment_rec *snapshot = index_snapshot(idx, i);
         const char *text = snapshot && snapshot->name_len == len ? index_snapshot_name(idx, snapshot) : NULL;
         if (text && memcmp(text, name, len) == 0)
             return i;
     }
     return 0;
-}
-
-/* The last record before `i` that is a moment, or a snapshot; 0 none. */
-static uint32_t last_before(const struct index *idx, uint32_t i, bool snapshot)
-{
-    do
-        i--;
-    while (i > 0 && !(snapshot ? index_snapshot(idx, i) : index_moment(idx, i)));
-    return i;
 }
 
 static uint64_t newest_snapshot(const struct index *idx)
@@ -66,15 +156,12 @@ int index_snapshots(const struct index *idx, uint64_t **ret_batches, size_t *ret
 {
     uint64_t *batches = NULL;
     size_t n = 0, cap = 0;
-    for (uint32_t i = 1; i < idx->moments.used; i++) {
-        const struct moment_rec *snapshot = index_snapshot(idx, i);
-        if (!snapshot)
-            continue;
+    for (uint32_t i = 0; (i = index_next_snapshot(idx, i)) > 0;) {
         if (array_grow(&batches, &cap, n + 1, sizeof *batches)) {
             free(batches);
             return -ENOMEM;
         }
-        batches[n++] = snapshot->batch;
+        batches[n++] = index_snapshot(idx, i)->batch;
     }
     *ret_batches = batches;
     *ret_n = n;
@@ -87,7 +174,8 @@ int moments_reserve(struct index *idx, uint32_t n)
 {
     if (n > idx->moments.limit - MIN_OF(idx->moments.used, idx->moments.limit))
         return -EOVERFLOW; /* free records are not used again */
-    return n ? table_reserve(&idx->moments, n) : 0;
+    int r = n ? table_reserve(&idx->moments, n) : 0;
+    return r || !n ? r : moments_make_sums(idx);
 }
 
 /* Behind all others. */
@@ -98,6 +186,7 @@ static int append(struct index *idx, const struct moment_rec *rec)
     if ((last && last->batch >= rec->batch) || i >= idx->moments.limit || table_claim(&idx->moments, i) != 0)
         return -EBADMSG;
     *(struct moment_rec *)table_mut(&idx->moments, i) = *rec;
+    forget_sum(idx, i);
     return 0;
 }
 
@@ -118,6 +207,7 @@ static void put_name(struct index *idx, uint32_t i, const struct op *op)
     rec->name = name;
     rec->name_len = op->name_len;
     rec->flags |= MOMENT_SNAPSHOT;
+    forget_sum(idx, i);
 }
 
 int moments_snapshot(struct index *idx, const struct op *op, uint64_t seq)
@@ -146,6 +236,7 @@ static void drop(struct index *idx, uint32_t i)
     bool goes = rec->flags & MOMENT_ALONE;
     rec->name = rec->name_len = 0;
     rec->flags = 0;
+    forget_sum(idx, i);
     if (goes) {
         *rec = (struct moment_rec){0};
         table_free_record(&idx->moments, i);

@@ -3,7 +3,7 @@
  *
  * State: the table of moments, in the order of batches: a new one comes behind all, and one that goes leaves
  * a free record that is not used again, until its chunk is dropped. newest_snapshot is that of the last which
- * has a name.
+ * has a name. There may be millions: of each chunk is known what tells whether it must be looked at.
  *
  * Locking: as index.h. */
 #ifndef ENGRAMFS_MOMENTS_H
@@ -23,10 +23,19 @@ static inline const struct moment_rec *index_snapshot(const struct index *idx, u
     const struct moment_rec *moment = index_moment(idx, i);
     return moment && moment->flags & MOMENT_SNAPSHOT ? moment : NULL;
 }
+/*
+ * What the moments of chunk c have in common: of those that have a place for it, it is looked for once, by
+ * whoever is first, until one of them changes. `own`: where it is put else. */
+const struct moment_sum *moments_sum(const struct index *idx, uint32_t c, struct moment_sum *own);
+/* Gives all chunks such a place: exclusively. -ENOMEM: as before. */
+int moments_make_sums(struct index *idx);
+
 /* The snapshot's name, or NULL if damaged. */
 const char *index_snapshot_name(const struct index *idx, const struct moment_rec *snapshot);
 /* The record of the snapshot of that name, 0 none. */
 uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t len);
+/* The next one behind that record, 0 none. */
+uint32_t index_next_snapshot(const struct index *idx, uint32_t i);
 /* Whether some life [begin, end) has a snapshot in it, of n that rise. */
 bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end);
 uint64_t index_count_snapshots(const struct index *idx);

@@ -16,6 +16,7 @@
 #include "image/recover.h"
 #include "image/rest.h"
 #include "image/salvage.h"
+#include "index/moments.h"
 #include "store/jobs.h"
 #include "store/store.h"
 #include "upkeep/compact.h"
@@ -225,6 +226,7 @@ static int open_store(struct eng *eng, char why[256])
     if (!eng->opt.read_only)
         reserve_opened(eng);
     maintenance_opened(eng);
+    (void)moments_make_sums(&eng->idx); /* or they are gone through */
     history_opened(eng);
     r = workers_new(eng);
     return r ? r : rest_opened(eng);

@@ -171,11 +171,9 @@ static int list_all(struct eng *eng, struct listed **ret_all, size_t *ret_n)
     int r = 0;
     pool_missed = 0;
     pthread_rwlock_rdlock(&eng->index_lock);
-    for (uint32_t i = 1; i < eng->idx.moments.used && !r; i++) {
+    for (uint32_t i = 0; !r && (i = index_next_snapshot(&eng->idx, i)) > 0;) {
         const struct moment_rec *rec = index_snapshot(&eng->idx, i);
-        const char *name = rec ? index_snapshot_name(&eng->idx, rec) : NULL;
-        if (!rec)
-            continue;
+        const char *name = index_snapshot_name(&eng->idx, rec);
         r = name && rec->name_len <= ENG_NAME_MAX ? array_grow(&all, &cap, n + 1, sizeof *all) : -EBADMSG;
         if (r)
             break;
