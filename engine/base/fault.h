@@ -294,9 +294,12 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REWRITE_UNTOLD)     /* the feed passes it by */                                                        \
     M(SNAPSHOT_UNSEEN)    /* a state that a snapshot sees is not kept when it ends */                        \
     M(REPLACED_UNSEEN)    /* a state in which a past name of its inode ended is not kept */                  \
+    M(SHORT_STATE_SHOWN)  /* a history keeps each state, however short */                                    \
+    M(SETTLED_BY_CTIME)   /* the ctime tells whether a state is settled */                                   \
     M(KEEP_UNLOGGED)      /* I12: a recovery does not learn which states were kept */                        \
     M(KEPT_USES)          /* a removal that a snapshot keeps may use of the reserve what any other may */    \
     M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
+    M(EXPIRED_EARLY)      /* what a history keeps goes as soon as no snapshot sees it */                     \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \

@@ -4,6 +4,7 @@
  * write needs no undoing (I8). */
 #include "commit/commit.h"
 
+#include "commit/clocks.h"
 #include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/keep.h"
@@ -146,6 +147,7 @@ static int publish(struct eng *eng, const struct txn *txn)
     COUNT(eng, relocations_lost, lost);
     has_published = true;
     if (r >= 0) {
+        clocks_note(eng, txn);
         feed_publish(eng);
         return 0;
     }
@@ -174,7 +176,8 @@ static bool holds_block(const struct eng *eng, const struct inode_rec *inode, co
 static enum reserve_use op_use(const struct eng *eng, const struct txn *txn, const struct op *op)
 {
     const struct inode_rec *inode = index_inode(&eng->idx, op->ino);
-    if (op->type == OP_DROP || op->type == OP_DROP_NAME)
+    bool lets_go = op->type == OP_FLOOR && txn->n_ops == 1; /* else it says what another op does */
+    if (op->type == OP_DROP || op->type == OP_DROP_NAME || lets_go)
         return RESERVE_MOST;
     if (op->type == OP_XATTR_DEL || (op->type == OP_SNAPSHOT_NAME && !op->name_len))
         return RESERVE_SOME;
@@ -196,7 +199,7 @@ static bool op_comes_along(const struct eng *eng, const struct op *op)
 {
     const struct inode_rec *inode = op->type == OP_TRUNCATE ? index_inode(&eng->idx, op->ino) : NULL;
     return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_PUNCH || op->type == OP_KEEP ||
-           (inode && op->len <= inode->size);
+           op->type == OP_MOMENT || op->type == OP_FLOOR || (inode && op->len <= inode->size);
 }
 
 /* What the first ops of the transaction, those of the caller, may use of the reserve: relocations all of it,

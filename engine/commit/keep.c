@@ -3,12 +3,20 @@
  *
  * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
  * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
- * what that one's end has changed, its link count above all. A name is kept if a snapshot sees it.
+ * what that one's end has changed, its link count above all; or (3) the store keeps a history, the inode has
+ * a name, and the state is settled, or another name comes, which no later state can tell apart. A name is
+ * kept if a snapshot sees it, or by a history: always if it is removed or replaced; if it moves, and was
+ * settled, or its path was another's before, or the new path was since, of which it has the place in the
+ * folder.
+ *
+ * While the reserve is short a history keeps nothing, or removing would free nothing: then the floor rises.
  *
  * What nothing leads to is no memory any more: of an orphan nothing is kept, and of what past names alone
  * keep no state that began behind the last of these, whatever snapshots have come since. */
 #include "commit/keep.h"
 
+#include "commit/clocks.h"
+#include "core/reserve.h"
 #include "core/views.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -16,23 +24,57 @@
 struct keeping {
     const struct index *idx;
     struct txn *txn;
-    uint64_t seen;  /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
-    uint64_t *inos; /* whose state is kept */
+    uint64_t seen;    /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
+    bool by_history;  /* rule 3 holds, */
+    bool is_short;    /* but for this, */
+    bool is_left_out; /* which made a difference */
+    uint64_t settled; /* the last batch that is */
+    uint64_t *inos;   /* whose state is kept */
     size_t n, cap;
-    struct idmap decided; /* by slot: 1, not kept for its links; 2, not at all, or kept */
+    struct idmap decided; /* by slot: enum asked, of what was */
+    struct op more[2];    /* OP_FLOOR, OP_MOMENT */
+    size_t n_more;
 };
 
 /* ---- states ------------------------------------------------------------------------- */
 
-enum { DECIDED_LINKS = 1, DECIDED = 2 };
+/* Why a state may be kept. */
+enum asked {
+    FOR_SNAPSHOTS = 1, /* its links change, or a folder's names, or times */
+    LINK_COMES = 2,    /* beside those that it has */
+    STATE_ENDS = 4,
+    DECIDED = 8 /* nothing needs to be asked any more */
+};
 
 static bool is_seen(const struct keeping *k, uint64_t begin)
 {
     return k->seen && k->seen >= begin;
 }
 
-/* `ends`: the state ends, whether it is kept or not; else only a snapshot asks for it. */
-static bool is_kept(const struct keeping *k, const struct inode_rec *inode, bool ends)
+static bool is_settled(const struct keeping *k, uint64_t begin)
+{
+    return begin <= k->settled || MUTANT(SHORT_STATE_SHOWN);
+}
+
+/* What rule 3 says, unless there is no room for it. */
+static bool if_there_is_room(struct keeping *k, bool kept)
+{
+    bool is_left_out = kept && k->is_short;
+    k->is_left_out = k->is_left_out || is_left_out;
+    return kept && !is_left_out;
+}
+
+static bool is_in_history(struct keeping *k, const struct inode_rec *inode, uint64_t begin, enum asked why)
+{
+    if (!k->by_history || why == FOR_SNAPSHOTS || !inode->nlink)
+        return false;
+    bool settled = is_settled(k, begin);
+    if (MUTANT(SETTLED_BY_CTIME))
+        settled = now_ns() - inode->ctime >= INT64_C(1000000000);
+    return if_there_is_room(k, why == LINK_COMES || settled);
+}
+
+static bool is_kept(struct keeping *k, const struct inode_rec *inode, enum asked why)
 {
     const struct index *idx = k->idx;
     uint64_t begin = past_head_begin(idx, inode);
@@ -42,27 +84,34 @@ static bool is_kept(const struct keeping *k, const struct inode_rec *inode, bool
         return false;
     if (is_seen(k, begin) && !MUTANT(SNAPSHOT_UNSEEN))
         return true;
-    return ends && has_ended && !MUTANT(REPLACED_UNSEEN);
+    if (why == STATE_ENDS && has_ended && !MUTANT(REPLACED_UNSEEN))
+        return true;
+    return is_in_history(k, inode, begin, why);
 }
 
-/* Each inode is decided once, or once more where its state ends and only its links have changed before. */
-static int decide(struct keeping *k, uint64_t ino, bool ends)
+/* Each inode is decided once, or once more where there is another reason to keep its state. */
+static int decide(struct keeping *k, uint64_t ino, enum asked why)
 {
     uint32_t slot = ino_slot(ino);
     const struct inode_rec *inode = index_inode(k->idx, ino);
-    uint64_t decided = inode ? idmap_get(&k->decided, slot) : DECIDED;
-    if (decided == DECIDED || (decided == DECIDED_LINKS && !ends))
+    uint64_t asked = inode ? idmap_get(&k->decided, slot) : DECIDED;
+    if (asked & (DECIDED | why))
         return 0;
-    bool kept = is_kept(k, inode, ends);
+    bool kept = is_kept(k, inode, why);
     int r = idmap_reserve(&k->decided, 1);
     if (!r && kept)
         r = array_grow(&k->inos, &k->cap, k->n + 1, sizeof *k->inos);
     if (r)
         return r;
-    idmap_set(&k->decided, slot, kept || ends ? DECIDED : DECIDED_LINKS);
+    idmap_set(&k->decided, slot, asked | (kept ? DECIDED : why));
     if (kept)
         k->inos[k->n++] = ino;
     return 0;
+}
+
+static enum asked ends_unless(const struct op *op)
+{
+    return op->flags & OP_SAME ? FOR_SNAPSHOTS : STATE_ENDS;
 }
 
 /* Times alone end no state. What was read only has no time that a view promises. */
@@ -73,44 +122,8 @@ static int decide_attr(struct keeping *k, struct op *op)
     if (inode && !(op->mask & ~times))
         op->flags |= OP_SAME;
     bool is_read = inode && op->mask == ENG_SET_ATIME && op->ctime == inode->ctime;
-    return is_read ? 0 : decide(k, op->ino, !(op->flags & OP_SAME));
+    return is_read ? 0 : decide(k, op->ino, ends_unless(op));
 }
-
-static int decide_op(struct keeping *k, struct op *op)
-{
-    int r = 0;
-    switch (op->type) {
-    case OP_REPOINT:
-        r = decide(k, op->other, false);
-        /* fall through */
-    case OP_LINK:
-    case OP_UNLINK:
-        if (!r)
-            r = decide(k, op->parent, false);
-        return r ? r : decide(k, op->ino, false);
-    case OP_KEEP: /* somebody has decided */
-        r = idmap_reserve(&k->decided, 1);
-        if (!r)
-            idmap_set(&k->decided, ino_slot(op->ino), DECIDED);
-        return r;
-    case OP_ATTR:
-        return decide_attr(k, op);
-    case OP_REWRITE:
-        return op->from < op->to ? decide(k, op->ino, true) : 0;
-    case OP_PUNCH:
-    case OP_XATTR_DEL:
-        return op->flags & OP_LATER ? 0 : decide(k, op->ino, true);
-    case OP_TRUNCATE:
-    case OP_EXTENT:
-    case OP_XATTR_SET:
-    case OP_XATTR_EXTENT:
-        return decide(k, op->ino, !(op->flags & OP_SAME));
-    default:
-        return 0;
-    }
-}
-
-/* ---- names -------------------------------------------------------------------------- */
 
 /* Which inode loses its name by the op, and which gets it; 0: none. */
 static uint64_t loses(const struct op *op)
@@ -125,6 +138,56 @@ static uint64_t gets(const struct op *op)
     return op->type == OP_LINK || op->type == OP_REPOINT ? op->ino : 0;
 }
 
+/* Whether a name comes to the inode beside those that it has: it is not moved. */
+static bool link_comes(const struct keeping *k, const struct op *op)
+{
+    bool comes = op->type == OP_LINK && k->by_history && index_inode(k->idx, op->ino);
+    for (size_t i = 0; i < k->txn->n_ops && comes; i++)
+        comes = loses(&k->txn->ops[i]) != op->ino;
+    return comes;
+}
+
+static int decide_names(struct keeping *k, const struct op *op)
+{
+    int r = decide(k, op->parent, FOR_SNAPSHOTS);
+    if (!r && op->type == OP_REPOINT)
+        r = decide(k, op->other, FOR_SNAPSHOTS);
+    enum asked why = link_comes(k, op) ? LINK_COMES : FOR_SNAPSHOTS;
+    return r ? r : decide(k, op->ino, why);
+}
+
+static int decide_op(struct keeping *k, struct op *op)
+{
+    int r = 0;
+    switch (op->type) {
+    case OP_REPOINT:
+    case OP_LINK:
+    case OP_UNLINK:
+        return decide_names(k, op);
+    case OP_KEEP: /* somebody has decided */
+        r = idmap_reserve(&k->decided, 1);
+        if (!r)
+            idmap_set(&k->decided, ino_slot(op->ino), DECIDED);
+        return r;
+    case OP_ATTR:
+        return decide_attr(k, op);
+    case OP_REWRITE:
+        return op->from < op->to ? decide(k, op->ino, STATE_ENDS) : 0;
+    case OP_PUNCH:
+    case OP_XATTR_DEL:
+        return op->flags & OP_LATER ? 0 : decide(k, op->ino, STATE_ENDS);
+    case OP_TRUNCATE:
+    case OP_EXTENT:
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
+        return decide(k, op->ino, ends_unless(op));
+    default:
+        return 0;
+    }
+}
+
+/* ---- names -------------------------------------------------------------------------- */
+
 /* Whether the inode gets a name for the one that op i takes: each that it gets stands for one. */
 static bool is_moved(const struct txn *txn, size_t i)
 {
@@ -137,16 +200,46 @@ static bool is_moved(const struct txn *txn, size_t i)
     return names > moved;
 }
 
-static void mark_name(const struct keeping *k, size_t i)
+/* Whether the name d, which moves by op i, has a place in its folder that it shares with a past name of the
+ * new path, which ended since it began: that path would be there twice. */
+static bool would_be_twice(const struct keeping *k, size_t i, uint32_t d, uint64_t begin)
+{
+    const struct op *op = &k->txn->ops[i];
+    uint64_t cookie = index_dentry(k->idx, d)->cookie;
+    bool twice = false;
+    for (size_t j = 0; j < k->txn->n_ops && !twice; j++) {
+        const struct op *link = &k->txn->ops[j];
+        if (link->type == OP_LINK && link->parent == op->parent && link->cookie == cookie)
+            twice = index_name_ended(k->idx, ino_slot(op->parent), link->name, link->name_len) > begin;
+    }
+    return twice;
+}
+
+static bool name_is_in_history(struct keeping *k, size_t i, uint32_t d, uint64_t begin, bool moves)
+{
+    const struct op *op = &k->txn->ops[i];
+    if (!k->by_history)
+        return false;
+    bool kept = op->type == OP_REPOINT || !moves || is_settled(k, begin) ||
+                index_name_ended(k->idx, ino_slot(op->parent), op->name, op->name_len) ||
+                would_be_twice(k, i, d, begin);
+    return if_there_is_room(k, kept);
+}
+
+static void mark_name(struct keeping *k, size_t i)
 {
     const struct index *idx = k->idx;
     const struct txn *txn = k->txn;
     struct op *op = &txn->ops[i];
     uint32_t d = loses(op) ? index_find_name(idx, ino_slot(op->parent), op->name, op->name_len) : 0;
-    if (!d || !is_seen(k, index_name_begin(idx, d)))
-        return; /* it may begin in this very batch */
+    if (!d) /* it may begin in this very batch */
+        return;
+    uint64_t begin = index_name_begin(idx, d);
+    bool moves = is_moved(txn, i);
+    if (!is_seen(k, begin) && !name_is_in_history(k, i, d, begin, moves))
+        return;
     op->flags |= OP_KEPT;
-    if (is_moved(txn, i))
+    if (moves)
         op->flags |= OP_MOVED;
 }
 
@@ -179,13 +272,14 @@ static int put_ops(struct keeping *k)
     size_t n_taken = 0, first = 0, head = 0;
     for (size_t i = 0; i < txn->n_ops; i++)
         n_taken += takes_number(&txn->ops[i]);
-    size_t n = txn->n_ops + k->n, at = n_taken + k->n;
+    size_t at = n_taken + k->n + k->n_more, n = txn->n_ops + k->n + k->n_more;
     struct op *ops = calloc(n, sizeof *ops);
     int r = ops ? put_keeps(k, ops + n_taken, n_taken) : -ENOMEM;
     if (r) {
         free(ops);
         return r;
     }
+    memcpy(ops + n_taken + k->n, k->more, k->n_more * sizeof *ops);
     for (size_t i = 0; i < txn->n_ops; i++) {
         size_t to = takes_number(&txn->ops[i]) ? first++ : at++;
         ops[to] = txn->ops[i];
@@ -206,21 +300,96 @@ bool keep_has(const struct txn *txn, uint64_t ino)
     return has;
 }
 
+/* Whether a state or a name ends or begins with the op. */
+static bool is_change(const struct op *op)
+{
+    const unsigned times = ENG_SET_ATIME | ENG_SET_MTIME;
+    switch (op->type) {
+    case OP_LINK:
+    case OP_UNLINK:
+    case OP_REPOINT:
+    case OP_TRUNCATE:
+    case OP_EXTENT:
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
+        return true;
+    case OP_ATTR:
+        return op->mask & ~times;
+    case OP_PUNCH:
+    case OP_XATTR_DEL:
+        return !(op->flags & OP_LATER);
+    case OP_REWRITE:
+        return op->from < op->to;
+    default:
+        return false;
+    }
+}
+
+static bool has_change(const struct txn *txn)
+{
+    bool has = false;
+    for (size_t i = 0; i < txn->n_ops && !has; i++)
+        has = is_change(&txn->ops[i]);
+    return has;
+}
+
+bool keep_is_on(const struct eng *eng)
+{
+    return eng_has_history(eng) && atomic_load_explicit(&eng->config.history, memory_order_relaxed) != 0;
+}
+
+struct op keep_floor(struct eng *eng, enum floor_reason reason)
+{
+    uint64_t batch = reason == FLOOR_OFF ? FLOOR_NONE : log_seq(&eng->log) + 1;
+    return (struct op){.type = OP_FLOOR, .batch = batch, .reason = reason};
+}
+
+/* With the first change the floor says what the configuration says, if nobody has seen to that before; and
+ * that something was left out. */
+static void add_floor(struct eng *eng, struct keeping *k)
+{
+    bool is_whole = index_is_kept_whole(k->idx);
+    enum floor_reason reason = FLOOR_FULL_DISK;
+    if (is_whole != keep_is_on(eng))
+        reason = is_whole ? FLOOR_OFF : FLOOR_ON;
+    else if (!k->is_left_out)
+        return;
+    k->more[k->n_more++] = keep_floor(eng, reason);
+}
+
+static void add_moment(struct eng *eng, struct keeping *k)
+{
+    if (keep_is_on(eng) && (k->n_more || clocks_is_moment(eng)))
+        k->more[k->n_more++] = clocks_moment(eng);
+}
+
+static int stage(struct eng *eng, struct keeping *k)
+{
+    int r = 0;
+    for (size_t i = 0; i < k->txn->n_ops && !r; i++) {
+        r = decide_op(k, &k->txn->ops[i]);
+        if (!r)
+            mark_name(k, i);
+    }
+    if (!r && has_change(k->txn)) {
+        add_floor(eng, k);
+        add_moment(eng, k);
+    }
+    return r || !(k->n + k->n_more) ? r : put_ops(k);
+}
+
 int keep_stage(struct eng *eng, struct txn *txn)
 {
     const struct index *idx = &eng->idx;
     struct keeping k = {.idx = idx, .txn = txn};
-    int r = 0;
+    bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
     k.seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
-    if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past))
+    if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
         return 0;
-    for (size_t i = 0; i < txn->n_ops && !r; i++) {
-        r = decide_op(&k, &txn->ops[i]);
-        if (!r)
-            mark_name(&k, i);
-    }
-    if (!r && k.n)
-        r = put_ops(&k);
+    k.by_history = is_on && is_whole;
+    k.is_short = reserve_is_short(eng);
+    k.settled = k.by_history ? clocks_settled(eng) : 0;
+    int r = stage(eng, &k);
     idmap_done(&k.decided);
     free(k.inos);
     return r;

@@ -11,9 +11,15 @@
  * Of a store that has a history, before anything is added to the transaction of a caller: stages an OP_KEEP
  * for each inode whose state ends with it and is kept, in front of the ops that change inodes (behind each
  * OP_CREATE, which come first then), and marks names that are kept (OP_KEPT, OP_MOVED), and changes of times
- * alone (OP_SAME). txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the transaction is as it was, but for
- * marks. */
+ * alone (OP_SAME). Of a store that keeps a history it adds an OP_MOMENT where the batch begins a moment, and
+ * an OP_FLOOR where something had to be left out. txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the
+ * transaction is as it was, but for marks. */
 int keep_stage(struct eng *eng, struct txn *txn);
+/* Whether the configuration asks for a history. */
+bool keep_is_on(const struct eng *eng);
+/* OP_FLOOR for the next batch: with FLOOR_OFF of no batch the past is whole, else of that one and later ones.
+ * Under log.lock. */
+struct op keep_floor(struct eng *eng, enum floor_reason reason);
 /* Whether the staged transaction keeps the state that the inode has. */
 bool keep_has(const struct txn *txn, uint64_t ino);
 

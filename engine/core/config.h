@@ -14,6 +14,7 @@ struct config {
     _Atomic double compact_min_fragmentation, startup_fragmentation;
     _Atomic uint64_t compact_min_bytes, compact_rate, auto_compact;
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
+    _Atomic uint64_t history, history_settle; /* seconds */
 };
 
 /* Bytes for a value as text, with its NUL: more than any value in range needs. */

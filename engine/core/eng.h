@@ -33,6 +33,7 @@
 #include "index/verify.h"
 
 struct atimes;
+struct clocks;
 struct checkpoints;
 struct damage_list;
 struct feed;
@@ -93,6 +94,7 @@ struct eng {
     /* commit/ */
     struct orphans *orphans;
     struct atimes *atimes;
+    struct clocks *clocks;
     struct retire *retire;
     struct feed *feed;
     struct position_waits *position_waits;

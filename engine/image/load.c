@@ -34,7 +34,8 @@ static int take_head(struct eng *eng, const void *head, struct ckpt_position *re
         (!segment_id_is_plausible(h.next_segment_id - 1, h.seq) && !MUTANT(NUMBERS_BELIEVED)))
         return -EBADMSG;
     memcpy(&idx->s, h.scalars, sizeof idx->s);
-    if (idx->s.newest_snapshot > h.seq || idx->s.inexact > h.seq)
+    bool is_right = !index_is_kept_whole(idx) || idx->s.floor <= h.seq;
+    if (!is_right || idx->s.newest_snapshot > h.seq || idx->s.inexact > h.seq)
         return -EBADMSG;
     tree_decode(&idx->dirs, h.trees[0]);
     tree_decode(&idx->extents, h.trees[1]);

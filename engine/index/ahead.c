@@ -7,6 +7,7 @@
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
+#include "index/times.h"
 
 /* The record's chunk. */
 static void touch(const struct table *t, uint32_t i)
@@ -208,11 +209,8 @@ static void touch_drop(const struct index *idx, const struct op *op)
 /* Names are compared with that of each snapshot. */
 static void touch_moments(const struct index *idx)
 {
-    for (uint32_t i = 1; i < idx->moments.used; i++) {
-        const struct moment_rec *snapshot = index_snapshot(idx, i);
-        if (snapshot)
-            touch_object(idx, snapshot->name);
-    }
+    for (uint32_t i = 0; (i = index_next_snapshot(idx, i)) > 0;)
+        touch_object(idx, index_snapshot(idx, i)->name);
 }
 
 /* `names`: how many have come or gone in the batch. */
@@ -277,7 +275,9 @@ void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
     uint64_t names = 0;
     for (size_t i = 0; i < n; i++) {
         touch_op(idx, &ops[i], &names);
-        if (moments_change(&ops[i]))
+        if (ops[i].type == OP_MOMENT)
+            (void)index_moment_by(idx, UINT64_MAX); /* comes behind that one */
+        else if (moments_change(&ops[i]) || ops[i].type == OP_FLOOR)
             touch_moments(idx);
     }
     touch(&idx->names.cells, idx->names.cells.used - 1);

@@ -5,6 +5,7 @@
 #include "index/apply.h"
 
 #include "index/extents.h"
+#include "index/floor.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -241,7 +242,7 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
             ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
             ret_chunks[TABLE_DENTRIES] += 1;
         }
-        ret_chunks[TABLE_MOMENTS] += moments_change(op);
+        ret_chunks[TABLE_MOMENTS] += moments_change(op) + (op->type == OP_FLOOR ? FLOOR_CHUNKS : 0);
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -286,20 +287,27 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
     parent->mtime = parent->ctime = time;
 }
 
-/* The inode has changed: unless the op says that its state goes on, that ended. */
-static void state_ends(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t seq)
+/* The inode has changed: unless the op says that its state goes on, that ended, with `state` as its number.
+ */
+static void state_ends(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t state,
+                       uint64_t seq)
 {
-    if (inode->past && !(op->flags & OP_SAME))
+    if (op->flags & OP_SAME)
+        return;
+    if (inode->past)
         past_amend(idx, inode, seq);
+    else if (index_is_kept_whole(idx) && inode->nlink && state >> 16 < seq)
+        idx->s.inexact = seq;
 }
 
 /* Content or xattrs have changed. */
 static void state_moves(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
 {
+    uint64_t state = inode->state;
     inode->state = index_new_state(idx, seq);
     inode->flags &= ~(uint32_t)INODE_AMENDED;
     inode->flags |= op->flags & OP_SAME ? INODE_AMENDED : 0;
-    state_ends(idx, inode, op, seq);
+    state_ends(idx, inode, op, state, seq);
 }
 
 /* ---- inodes and names ---------------------------------------------------- */
@@ -358,6 +366,14 @@ static int apply_link(struct index *idx, const struct op *op)
     return r;
 }
 
+/* The name d ends, by that op. */
+static int name_ends(struct index *idx, uint32_t d, const struct op *op, uint64_t seq)
+{
+    if (!(op->flags & OP_KEPT) && index_is_kept_whole(idx) && index_name_begin(idx, d) < seq)
+        idx->s.inexact = seq;
+    return past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+}
+
 static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
@@ -366,7 +382,7 @@ static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
     const struct inode_rec *inode = index_inode(idx, op->ino);
     if (!dentry || dentry->child != child || !inode || !inode->nlink)
         return -EBADMSG;
-    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    int r = name_ends(idx, d, op, seq);
     if (!r)
         r = index_remove_name(idx, d);
     if (!r)
@@ -382,7 +398,7 @@ static int apply_repoint(struct index *idx, const struct op *op, uint64_t seq)
     struct inode_rec *inode = inode_mut(idx, op->ino), *replaced = inode_mut(idx, op->other);
     if (!dentry || dentry->child != old || !inode || !replaced || !replaced->nlink)
         return -EBADMSG;
-    int r = past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
+    int r = name_ends(idx, d, op, seq);
     if (r)
         return r;
     ((struct dentry_rec *)table_mut(&idx->dentries, d))->child = child;
@@ -410,7 +426,7 @@ static int apply_attr(struct index *idx, const struct op *op, uint64_t seq)
     if (op->mask & ENG_SET_MTIME)
         inode->mtime = op->mtime;
     inode->ctime = op->ctime;
-    state_ends(idx, inode, op, seq);
+    state_ends(idx, inode, op, inode->state, seq);
     return 0;
 }
 
@@ -710,6 +726,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return moments_snapshot(idx, op, seq);
     case OP_SNAPSHOT_NAME:
         return moments_name(idx, op);
+    case OP_FLOOR:
+        return floor_apply(idx, op, seq);
     default:
         return -EBADMSG;
     }

@@ -258,6 +258,7 @@ static_assert(sizeof(struct actor_rec) == 32, "actor record layout");
 
 /* Of OP_FLOOR: why the past before is not whole any more. */
 enum floor_reason { FLOOR_OFF = 1, FLOOR_ON, FLOOR_AGE, FLOOR_BYTES, FLOOR_VERSIONS, FLOOR_FULL_DISK };
+#define FLOOR_NONE UINT64_MAX /* the history was switched off: of no batch the past is whole */
 
 #define COOKIE_MAX (UINT64_C(1) << 62) /* listings hand cookies out as file offsets, which are signed */
 
@@ -271,7 +272,7 @@ struct index_scalars {
     /* Of a store with INCOMPAT_HISTORY alone. */
     uint64_t past_live;            /* payload bytes of past states */
     uint64_t n_past, n_past_names; /* records */
-    uint64_t floor;                /* batch from which on the past is whole */
+    uint64_t floor;                /* batch from which on the past is whole; 0 never; FLOOR_NONE not now */
     uint64_t newest_snapshot;      /* its batch, 0 none */
     uint64_t age;                  /* of the newest moment, seconds */
     uint64_t inexact;              /* last batch that amended, thinned or left out a name */
@@ -367,6 +368,11 @@ void index_count_kept(struct index *idx, const struct inode_rec *inode, int by);
 static inline uint64_t index_past_bytes(const struct index *idx)
 {
     return idx->s.past_live + (uint64_t)MAX_OF(idx->kept.bytes, (int64_t)0);
+}
+/* Whether states and names that end are kept for a history, not only for snapshots. */
+static inline bool index_is_kept_whole(const struct index *idx)
+{
+    return idx->s.floor && idx->s.floor != FLOOR_NONE;
 }
 /* Whether something in a directory, or a snapshot, may be called so. */
 bool index_name_is_valid(const char *name, size_t len);

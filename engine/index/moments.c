@@ -265,6 +265,18 @@ int moments_name(struct index *idx, const struct op *op)
     return 0;
 }
 
+void moments_expire(struct index *idx, uint32_t i)
+{
+    struct moment_rec *rec = table_mut(&idx->moments, i);
+    forget_sum(idx, i);
+    if (rec->flags & MOMENT_SNAPSHOT) {
+        rec->flags |= MOMENT_ALONE;
+        return;
+    }
+    *rec = (struct moment_rec){0};
+    table_free_record(&idx->moments, i);
+}
+
 /* ---- verify ------------------------------------------------------------------------- */
 
 struct moments_verify {

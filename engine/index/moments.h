@@ -53,6 +53,8 @@ int moments_reserve(struct index *idx, uint32_t n);
 int moments_begin(struct index *idx, const struct op *op, uint64_t seq);
 int moments_snapshot(struct index *idx, const struct op *op, uint64_t seq);
 int moments_name(struct index *idx, const struct op *op);
+/* For floor.c: the moment in that record goes; of a snapshot, once that goes. */
+void moments_expire(struct index *idx, uint32_t i);
 
 /* For index_verify(): batches rise, names are different, and no text has another owner, whose bits in `cells`
  * are set. Returns how many findings. *ret_n: how many moments. -ENOMEM. */

@@ -147,6 +147,41 @@ uint32_t index_name_at(const struct index *idx, uint32_t dir, const char *name, 
     return f.child;
 }
 
+struct find_end {
+    struct find_at by; /* but for `at` and `child` */
+    uint64_t end;
+};
+
+static int find_end(void *arg, struct bkey key, const void *value)
+{
+    struct find_end *f = arg;
+    uint32_t i;
+    if (key.a != f->by.hash)
+        return 1;
+    memcpy(&i, value, sizeof i);
+    const struct past_name_rec *past = index_past_name(f->by.idx, i);
+    if (past && past->parent == f->by.dir && past->name_len == f->by.len && past->end > f->end &&
+        has_text(f->by.idx, past->name, f->by.name, f->by.len))
+        f->end = past->end;
+    return 0;
+}
+
+uint64_t index_name_ended(const struct index *idx, uint32_t dir, const char *name, size_t len)
+{
+    const struct dentry_rec *live = index_dentry(idx, index_find_name(idx, dir, name, len));
+    const struct past_name_rec *newest = live ? index_past_name(idx, newest_of(idx, live)) : NULL;
+    struct find_end f = {.by = {.idx = idx,
+                                .dir = dir,
+                                .hash = codec_name_hash(idx->hash_seed, dir, name, len),
+                                .name = name,
+                                .len = len}};
+    if (newest && newest->flags & PAST_SHARES_TEXT)
+        f.end = newest->end;
+    if (idx->past_lookup.count)
+        (void)btree_scan(&idx->past_lookup, (struct bkey){f.by.hash, 0}, find_end, &f);
+    return f.end;
+}
+
 bool index_folder_name_at(const struct index *idx, uint32_t dir, uint64_t at, struct folder_name *ret_name)
 {
     const struct inode_rec *inode = index_slot(idx, dir);
@@ -541,6 +576,8 @@ int past_names_drop(struct index *idx, const struct op *op)
         return r;
     *(struct past_name_rec *)table_mut(&idx->past_names, i) = (struct past_name_rec){0};
     table_free_record(&idx->past_names, i);
+    if (index_is_kept_whole(idx) && rec.end > idx->s.floor)
+        idx->s.inexact = MAX_OF(idx->s.inexact, rec.end);
     idx->s.n_past_names--;
     return 0;
 }

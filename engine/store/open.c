@@ -1,6 +1,7 @@
 /*
  * open.c - opening and closing a store: each room makes its part, and frees it. */
 #include "commit/atimes.h"
+#include "commit/clocks.h"
 #include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
@@ -75,10 +76,10 @@ static int may_be_written(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new,   damage_new,      reserve_new,    views_new,
-                                         orphans_new,   atimes_new,      feed_new,       position_new,
-                                         retire_new,    summaries_new,   checkpoint_new, rest_new,
-                                         full_disk_new, maintenance_new, jobs_new};
+    int (*const news[])(struct eng *) = {keepers_new,  damage_new,    reserve_new,     views_new,
+                                         orphans_new,  atimes_new,    clocks_new,      feed_new,
+                                         position_new, retire_new,    summaries_new,   checkpoint_new,
+                                         rest_new,     full_disk_new, maintenance_new, jobs_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -96,6 +97,7 @@ static void free_parts(struct eng *eng)
     retire_free(eng);
     position_free(eng);
     feed_free(eng);
+    clocks_free(eng);
     atimes_free(eng);
     orphans_free(eng);
     views_free(eng);

@@ -32,7 +32,8 @@ struct sweep {
     struct job *job;
     uint64_t *snapshots; /* their batches, which rise */
     size_t n_snapshots;
-    uint64_t seq; /* the last batch when they were listed */
+    uint64_t seq;   /* the last batch when they were listed */
+    uint64_t floor; /* that of the index then */
     struct leaving *plan;
     size_t n, cap;
     uint64_t bytes; /* of content that states had which have gone, since the gate was passed last */
@@ -98,7 +99,9 @@ static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end)
     bool newest_only = MUTANT(DROPPED_EARLY) && s->n_snapshots;
     if (newest_only)
         return snapshots_see(s->snapshots + s->n_snapshots - 1, 1, begin, end);
-    return end > s->seq || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
+    /* Since the floor each batch may be looked at; later ones raise it, or switch it on behind `seq`. */
+    bool is_whole = s->floor && end > s->floor && !MUTANT(EXPIRED_EARLY);
+    return end > s->seq || is_whole || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
 }
 
 static int add(struct sweep *s, const struct leaving *l)
@@ -328,6 +331,7 @@ static int sweep(struct eng *eng, struct job *job)
     pthread_rwlock_rdlock(&eng->index_lock);
     int r = list_snapshots(&s);
     s.seq = eng->published_seq;
+    s.floor = eng->idx.s.floor;
     uint64_t total = eng->idx.inodes.used;
     bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
     pthread_rwlock_unlock(&eng->index_lock);

@@ -16,6 +16,7 @@
 
 #include "index/moments.h"
 #include "index/past_names.h"
+#include "index/times.h"
 
 #include <criterion/criterion.h>
 
@@ -179,6 +180,18 @@ static void let_go(uint64_t ino)
     (void)past_commit_op(&u, &(struct op){.type = OP_SNAPSHOT_NAME, .batch = batch});
 }
 
+#define MOMENT_TIME INT64_C(1000000000000000002)
+
+/* For a moment the past is whole, and then not any more: nothing is kept of what a test changes. */
+static void keep_history(void)
+{
+    struct op floor = {.type = OP_FLOOR, .reason = FLOOR_ON, .batch = u.eng->log.seq};
+    (void)past_commit_op(&u, &floor);
+    (void)past_commit_op(&u, &(struct op){.type = OP_MOMENT, .time = MOMENT_TIME, .age = 77});
+    floor = (struct op){.type = OP_FLOOR, .reason = FLOOR_OFF, .batch = FLOOR_NONE};
+    (void)past_commit_op(&u, &floor);
+}
+
 /* The last line takes the others along. */
 static void fill_past(void)
 {
@@ -194,6 +207,7 @@ static void fill_past(void)
     keep_and_set_field(ino);
     end_names();
     let_go(ino);
+    keep_history();
     cr_assert_eq(eng_sync(u.eng), 0);
 }
 
@@ -211,6 +225,14 @@ static uint64_t first_ino_at(const char *name)
 {
     uint32_t slot = first_at(name);
     return index_ino(index_slot(&u.eng->idx, slot), slot);
+}
+
+static void expect_moment(void)
+{
+    const struct index *idx = &u.eng->idx;
+    const struct moment_rec *m = index_moment(idx, index_moment_by(idx, UINT64_MAX));
+    cr_assert(m && m->time == MOMENT_TIME && m->age == 77 && idx->s.age == 77);
+    cr_assert_eq(idx->s.floor, FLOOR_NONE);
 }
 
 static void expect_past(void)
@@ -241,6 +263,7 @@ static void expect_past(void)
     cr_assert(unit_holds_bytes(&u, first_ino_at("taken"), "old one", 7));
     cr_assert_eq(first_ino_at("taking"), at(1, "taken", &a));
     cr_assert(unit_holds_bytes(&u, a.ino, "newer.", 6));
+    expect_moment();
 }
 
 /* ---- images ------------------------------------------------------------------------------- */

@@ -341,9 +341,14 @@ static inline void tree_note(void)
 
 /* ---- comparing ------------------------------------------------------------------- */
 
-/* With `whole` the past is whole from batch 1 on, as it is where a history was switched on then. */
+/* With `whole` the past is whole from batch 1 on, as it is where a history was switched on then; but the
+ * store takes no state for settled. */
 static inline void tree_whole(bool whole)
 {
+    if (by_itself)
+        return;
+    atomic_store(&u.eng->config.history, whole);
+    atomic_store(&u.eng->config.history_settle, UINT64_C(1) << 30);
     pthread_rwlock_wrlock(&u.eng->index_lock);
     u.eng->idx.s.floor = whole;
     pthread_rwlock_unlock(&u.eng->index_lock);

@@ -1,0 +1,60 @@
+/*
+ * floor.c - see floor.h. */
+#include "index/floor.h"
+
+#include "index/moments.h"
+#include "index/times.h"
+
+#include "base/util.h"
+
+/* The first record from `i` on that is a moment which goes, before `end`; 0 none. */
+static uint32_t first_to_go(const struct index *idx, uint32_t i, uint32_t end)
+{
+    uint32_t shift = idx->moments.chunk_shift, mask = (1u << shift) - 1;
+    struct moment_sum own;
+    for (; i < end; i++) {
+        const struct moment_rec *rec = index_moment(idx, i);
+        if (rec && !(rec->flags & MOMENT_ALONE))
+            return i;
+        if ((i & mask) <= 1 && moments_sum(idx, i >> shift, &own)->first == UINT64_MAX)
+            i |= mask; /* there is none in the chunk */
+    }
+    return 0;
+}
+
+/* The moment in which the floor lies, and all later ones, are asked for. */
+static uint32_t first_needed(const struct index *idx)
+{
+    return index_moment_by(idx, idx->s.floor);
+}
+
+bool floor_has_moments(const struct index *idx)
+{
+    return idx->s.floor && first_to_go(idx, 1, first_needed(idx)) > 0;
+}
+
+static bool may_be(const struct index *idx, const struct op *op, uint64_t seq)
+{
+    if (op->reason == FLOOR_OFF)
+        return idx->s.floor && op->batch == FLOOR_NONE;
+    if (op->reason == FLOOR_ON)
+        return !index_is_kept_whole(idx) && op->batch && op->batch <= seq;
+    return op->reason >= FLOOR_AGE && op->reason <= FLOOR_FULL_DISK && index_is_kept_whole(idx) &&
+           op->batch >= idx->s.floor && op->batch <= seq;
+}
+
+int floor_apply(struct index *idx, const struct op *op, uint64_t seq)
+{
+    if (!may_be(idx, op, seq))
+        return -EBADMSG;
+    idx->s.floor = op->batch;
+    uint32_t end = first_needed(idx), shift = idx->moments.chunk_shift, i = 0, last = UINT32_MAX, chunks = 0;
+    for (unsigned n = 0; n < FLOOR_MOMENTS && (i = first_to_go(idx, i + 1, end)) > 0; n++) {
+        chunks += i >> shift != last;
+        last = i >> shift;
+        if (chunks > FLOOR_CHUNKS)
+            break;
+        moments_expire(idx, i);
+    }
+    return 0;
+}
