@@ -300,6 +300,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(KEPT_USES)          /* a removal that a snapshot keeps may use of the reserve what any other may */    \
     M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
     M(EXPIRED_EARLY)      /* what a history keeps goes as soon as no snapshot sees it */                     \
+    M(AGE_BY_CLOCK)       /* the clock of people says how old a past state is */                             \
+    M(FLOOR_LATE)         /* the floor rises when what lies below it has gone */                             \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \

@@ -15,6 +15,7 @@ struct config {
     _Atomic uint64_t compact_min_bytes, compact_rate, auto_compact;
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
     _Atomic uint64_t history, history_settle; /* seconds */
+    _Atomic uint64_t history_versions, history_bytes;
 };
 
 /* Bytes for a value as text, with its NUL: more than any value in range needs. */

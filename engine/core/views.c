@@ -84,12 +84,24 @@ uint64_t views_newest(const struct eng *eng)
     return MUTANT(VIEW_UNKEPT) ? 0 : atomic_load_explicit(&eng->views->newest, memory_order_acquire);
 }
 
-size_t views_batches(struct eng *eng, uint64_t ret_batches[VIEWS_MAX])
+uint64_t views_oldest(struct eng *eng)
+{
+    uint64_t oldest = UINT64_MAX;
+    pthread_mutex_lock(&eng->views->lock);
+    for (unsigned i = 0; i < VIEWS_MAX; i++) {
+        const struct place *p = &eng->views->at[i];
+        oldest = p->taken && !p->of_snapshot ? MIN_OF(oldest, p->batch) : oldest;
+    }
+    pthread_mutex_unlock(&eng->views->lock);
+    return oldest;
+}
+
+size_t views_batches(struct eng *eng, uint64_t floor, uint64_t ret_batches[VIEWS_MAX])
 {
     size_t n = 0;
     pthread_mutex_lock(&eng->views->lock);
     for (unsigned i = 0; i < VIEWS_MAX; i++)
-        if (eng->views->at[i].taken)
+        if (eng->views->at[i].taken && (eng->views->at[i].of_snapshot || eng->views->at[i].batch >= floor))
             ret_batches[n++] = eng->views->at[i].batch;
     pthread_mutex_unlock(&eng->views->lock);
     return n;

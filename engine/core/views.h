@@ -30,8 +30,12 @@ bool views_see(struct eng *eng, uint64_t begin, uint64_t end, bool snapshots_onl
 /* The newest batch of which a view of a snapshot is in use, 0 none. What it sees is kept as if the snapshot
  * were there still. Under log.lock none comes. */
 uint64_t views_newest(const struct eng *eng);
-/* The batches of all views in use, in no order; returns how many. */
-size_t views_batches(struct eng *eng, uint64_t ret_batches[VIEWS_MAX]);
+/* The oldest batch of which a view is in use that is none of a snapshot, UINT64_MAX none. Under log.lock none
+ * comes. */
+uint64_t views_oldest(struct eng *eng);
+/* The batches of views in use, in no order: of snapshots, and from `floor` on, since no others show anything
+ * any more. Returns how many. */
+size_t views_batches(struct eng *eng, uint64_t floor, uint64_t ret_batches[VIEWS_MAX]);
 /* How many are in use. */
 unsigned views_count(struct eng *eng);
 

@@ -287,8 +287,7 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
     parent->mtime = parent->ctime = time;
 }
 
-/* The inode has changed: unless the op says that its state goes on, that ended, with `state` as its number.
- */
+/* The inode has changed: unless the op says that its state goes on, that ended. `state` was its number. */
 static void state_ends(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t state,
                        uint64_t seq)
 {

@@ -7,6 +7,7 @@
 #include "store/check.h"
 #include "store/store.h"
 #include "upkeep/compact.h"
+#include "upkeep/expiry.h"
 #include "upkeep/history.h"
 #include "upkeep/maintenance.h"
 #include "upkeep/scrub.h"
@@ -18,7 +19,7 @@ const struct job_kind job_kinds[ENG_JOBS] = {
     [ENG_JOB_COMPACT] = {"compact", "segments", "compact_rate", true, compact_run, compact_ended},
     [ENG_JOB_SCRUB] = {"scrub", "bytes", NULL, false, scrub_run, NULL},
     [ENG_JOB_CHECK] = {"check", "bytes", NULL, false, check_run, NULL},
-    [ENG_JOB_HISTORY] = {"history", "inodes", NULL, true, history_run, NULL},
+    [ENG_JOB_HISTORY] = {"history", "inodes", NULL, true, history_run, expiry_ended},
 };
 
 int jobs_new(struct eng *eng)

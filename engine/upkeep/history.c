@@ -16,6 +16,7 @@
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
+#include "upkeep/expiry.h"
 #include "upkeep/runner.h"
 
 #define LOOKS 4096u /* inodes, or groups of names, under index_lock */
@@ -24,7 +25,8 @@
 /* A past name, or a past state and its head. */
 struct leaving {
     uint64_t ino, past;
-    uint64_t dir, cookie, end;
+    uint64_t dir, cookie, begin, end;
+    bool is_one_of_many; /* a history has more of them than it keeps */
 };
 
 struct sweep {
@@ -32,8 +34,9 @@ struct sweep {
     struct job *job;
     uint64_t *snapshots; /* their batches, which rise */
     size_t n_snapshots;
-    uint64_t seq;   /* the last batch when they were listed */
-    uint64_t floor; /* that of the index then */
+    uint64_t seq;      /* the last batch when they were listed */
+    uint64_t floor;    /* that of the index then */
+    uint64_t versions; /* so many of a line or a group are kept, 0 all */
     struct leaving *plan;
     size_t n, cap;
     uint64_t bytes; /* of content that states had which have gone, since the gate was passed last */
@@ -46,9 +49,16 @@ void history_note(struct eng *eng)
     atomic_store_explicit(&eng->sweep_at, 1, memory_order_release);
 }
 
+#define OPENED_NS (UINT64_C(60) * 1000000000) /* behind an opening: it goes through all inodes */
+
 void history_opened(struct eng *eng)
 {
-    if (eng_has_history(eng) && (eng->idx.s.n_past || eng->idx.s.n_past_names))
+    uint64_t later = mono_ns() + OPENED_NS;
+    if (!eng_has_history(eng))
+        return;
+    if (index_is_kept_whole(&eng->idx))
+        atomic_store_explicit(&eng->sweep_at, later, memory_order_release);
+    else if (eng->idx.s.n_past || eng->idx.s.n_past_names)
         history_note(eng);
 }
 
@@ -87,20 +97,21 @@ static int list_snapshots(struct sweep *s)
     if (!all)
         return -ENOMEM;
     s->snapshots = all;
-    s->n_snapshots += views_batches(s->eng, all + s->n_snapshots);
+    s->n_snapshots += views_batches(s->eng, s->eng->idx.s.floor, all + s->n_snapshots);
     qsort(all, s->n_snapshots, sizeof *all, by_batch);
     return 0;
 }
 
 /* ---- what may go ------------------------------------------------------------------------- */
 
-static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end)
+/* With `is_one_of_many` only snapshots and views in use count. */
+static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end, bool is_one_of_many)
 {
     bool newest_only = MUTANT(DROPPED_EARLY) && s->n_snapshots;
     if (newest_only)
         return snapshots_see(s->snapshots + s->n_snapshots - 1, 1, begin, end);
     /* Since the floor each batch may be looked at; later ones raise it, or switch it on behind `seq`. */
-    bool is_whole = s->floor && end > s->floor && !MUTANT(EXPIRED_EARLY);
+    bool is_whole = s->floor && end > s->floor && !is_one_of_many && !MUTANT(EXPIRED_EARLY);
     return end > s->seq || is_whole || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
 }
 
@@ -110,6 +121,15 @@ static int add(struct sweep *s, const struct leaving *l)
         return -ENOMEM;
     s->plan[s->n++] = *l;
     return 0;
+}
+
+/* How many of the group are more than a history keeps. The newest, with which a live name begins, is none. */
+static uint64_t n_too_many(const struct sweep *s, const struct past_name_rec *newest)
+{
+    uint64_t n = 0;
+    for (const struct past_name_rec *past = newest; s->versions && past; n++)
+        past = index_past_name(&s->eng->idx, past->next);
+    return n - MIN_OF(n, s->versions);
 }
 
 struct names_walk {
@@ -131,6 +151,7 @@ static int plan_group(void *arg, struct bkey key, const void *value)
     if (w->s->n >= PLAN || !w->looks)
         return 1;
     const struct past_name_rec *past = index_past_name(idx, newest);
+    uint64_t too_many = n_too_many(w->s, past);
     do {
         past = past ? index_past_name(idx, i = past->newer) : NULL;
         const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
@@ -138,14 +159,18 @@ static int plan_group(void *arg, struct bkey key, const void *value)
             w->r = -EBADMSG;
             return 1;
         }
-        if (is_seen(w->s, past->begin, past->end))
+        bool is_one_of_many = too_many > 0;
+        too_many -= is_one_of_many;
+        if (is_seen(w->s, past->begin, past->end, is_one_of_many))
             continue;
         if (w->s->n >= PLAN)
             return 1;
         const struct leaving name = {.ino = index_ino(child, past->child),
                                      .dir = index_ino(dir, key.a),
                                      .cookie = key.b,
-                                     .end = past->end};
+                                     .begin = past->begin,
+                                     .end = past->end,
+                                     .is_one_of_many = is_one_of_many};
         w->r = add(w->s, &name);
     } while (i != newest && !w->r);
     w->looks--;
@@ -171,7 +196,7 @@ static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *hea
     const struct index *idx = &s->eng->idx;
     const struct past_name_rec *name = index_past_name(idx, head->past_name);
     size_t first = s->n;
-    uint64_t left = idx->s.n_past;
+    uint64_t left = idx->s.n_past, n = 0;
     int r = 0;
     for (uint32_t at = head->past; at && left > 0 && !r; left--) {
         const struct inode_rec *past = index_slot(idx, at),
@@ -179,8 +204,14 @@ static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *hea
         if (!past)
             break;
         bool counts = names_ended(idx, &name, older ? past_end(older) : past_end(past), past_end(past));
-        bool goes = past->flags & INODE_GOING || (!counts && !is_seen(s, past_begin(past), past_end(past)));
-        const struct leaving state = {.ino = index_ino(head, slot), .past = index_ino(past, at)};
+        bool is_one_of_many = s->versions && n++ >= s->versions;
+        const struct leaving state = {.ino = index_ino(head, slot),
+                                      .past = index_ino(past, at),
+                                      .begin = past_begin(past),
+                                      .end = past_end(past),
+                                      .is_one_of_many = is_one_of_many};
+        bool goes =
+            past->flags & INODE_GOING || (!counts && !is_seen(s, state.begin, state.end, is_one_of_many));
         r = goes ? add(s, &state) : 0;
         at = past->past;
     }
@@ -207,11 +238,20 @@ static bool is_others(const struct eng *eng, uint64_t ino)
     return !inode || index_is_orphan(&eng->idx, inode);
 }
 
+/* Whether it is not as it was planned: it stands for more by now, or a view was opened that shows it. What
+ * else goes no such view can show. */
+static bool has_changed(struct eng *eng, const struct leaving *l, uint64_t end)
+{
+    return l->end != end || (l->is_one_of_many && views_see(eng, l->begin, end, false));
+}
+
 static int stage_name(struct eng *eng, struct txn *txn, const struct leaving *l)
 {
     uint32_t i = index_find_past(&eng->idx, ino_slot(l->dir), l->cookie, l->end);
     const struct past_name_rec *past = index_past_name(&eng->idx, i);
     if (!past || past->child != ino_slot(l->ino) || is_others(eng, l->dir) || !index_inode(&eng->idx, l->ino))
+        return 0;
+    if (has_changed(eng, l, past->end))
         return 0;
     return orphans_stage_name(eng, txn, l->dir, i);
 }
@@ -224,6 +264,8 @@ static int stage_state(struct sweep *s, struct txn *txn, const struct leaving *l
     const struct inode_rec *past = is_others(eng, l->ino) ? NULL : past_state(&eng->idx, l->past);
     const struct inode_rec *older = past ? index_slot(&eng->idx, past->past) : NULL;
     int r = 0;
+    if (past && !(past->flags & INODE_GOING) && has_changed(eng, l, past_end(past)))
+        past = NULL;
     *ret_more = false;
     *ret_tail = past && (past->flags | (older ? older->flags : 0)) & INODE_PAST_TAIL;
     if (!past || *ret_tail)
@@ -328,10 +370,15 @@ static int sweep(struct eng *eng, struct job *job)
 {
     struct sweep s = {.eng = eng, .job = job};
     uint64_t last = 0;
+    uint64_t late = MUTANT(FLOOR_LATE) ? expiry_horizon(eng) : 0;
+    int r = late ? 0 : expiry_raise(eng, job);
+    if (r)
+        return r;
     pthread_rwlock_rdlock(&eng->index_lock);
-    int r = list_snapshots(&s);
+    r = list_snapshots(&s);
     s.seq = eng->published_seq;
-    s.floor = eng->idx.s.floor;
+    s.floor = late ? late : eng->idx.s.floor;
+    s.versions = expiry_versions(eng);
     uint64_t total = eng->idx.inodes.used;
     bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
     pthread_rwlock_unlock(&eng->index_lock);
@@ -342,6 +389,8 @@ static int sweep(struct eng *eng, struct job *job)
         r = drop_states(&s, &last);
     if (!r)
         r = commit_orphans_of(eng, job);
+    if (!r && late)
+        r = expiry_raise(eng, job);
     free(s.snapshots);
     free(s.plan);
     return r;

@@ -24,7 +24,8 @@ static int64_t times[BATCHES_MAX]; /* of the moment that begins with the batch, 
 static char *sights[BATCHES_MAX];  /* what was there after the batch, NULL: not noted */
 static uint64_t tree_seed;
 
-static bool by_itself; /* the store keeps its past, as its snapshots are */
+static bool folder_times = true; /* sights have them */
+static bool by_itself;           /* the store keeps its past, as its snapshots are */
 
 bool __wrap_index_is_snapshot(const struct index *idx, uint64_t batch);
 int64_t __wrap_index_time_of(const struct index *idx, uint64_t batch);
@@ -180,9 +181,9 @@ static inline void put_attr(const struct seen *s, const struct eng_attr *a)
     if (exact)
         (void)fprintf(s->out, " version %llu times %lld %lld", (unsigned long long)a->version,
                       (long long)a->mtime, (long long)a->ctime);
-    else if (S_ISDIR(a->mode))
+    else if (S_ISDIR(a->mode) && folder_times)
         (void)fprintf(s->out, " moment %llu", (unsigned long long)moment_of(a->mtime));
-    else
+    else if (!S_ISDIR(a->mode))
         (void)fprintf(s->out, " mtime %lld", (long long)a->mtime);
 }
 

@@ -1,0 +1,231 @@
+/*
+ * expiry.c - see expiry.h. */
+#include "upkeep/expiry.h"
+
+#include "commit/clocks.h"
+#include "commit/commit.h"
+#include "commit/flush.h"
+#include "commit/keep.h"
+#include "core/views.h"
+#include "index/floor.h"
+#include "index/moments.h"
+#include "index/past.h"
+#include "index/past_names.h"
+#include "index/times.h"
+
+#define LOOKS 4096u /* inodes under index_lock */
+#define BINS 64u
+
+static uint64_t setting(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+uint64_t expiry_versions(const struct eng *eng)
+{
+    return index_is_kept_whole(&eng->idx) ? setting(&eng->config.history_versions) : 0;
+}
+
+/* ---- the floor ---------------------------------------------------------------------- */
+
+/* The last batch of which what ended by then is older than a history goes; 0: none. Under log.lock. */
+static uint64_t horizon_of_age(struct eng *eng)
+{
+    const struct index *idx = &eng->idx;
+    uint64_t age = clocks_age(eng), keep = setting(&eng->config.history);
+    uint32_t i = keep && age > keep ? index_moment_of_age(idx, (uint32_t)(age - keep - 1)) : 0;
+    if (MUTANT(AGE_BY_CLOCK))
+        i = index_moment_at(idx, now_ns() - (int64_t)keep * INT64_C(1000000000));
+    if (!i)
+        return 0;
+    return MIN_OF(index_next_moment(idx, i) - 1, log_seq(&eng->log));
+}
+
+/* What the next OP_FLOOR says, if there must be one: 0 no, 1 yes, or an error. A view in use is not
+ * overtaken. Under log.lock. */
+static int next_floor(struct eng *eng, enum floor_reason reason, uint64_t batch, struct op *ret_op)
+{
+    const struct index *idx = &eng->idx;
+    bool is_whole = index_is_kept_whole(idx), is_off = reason == FLOOR_OFF;
+    *ret_op = keep_floor(eng, reason);
+    if (reason == FLOOR_ON)
+        return !is_whole;
+    if (!is_off && !is_whole)
+        return 0;
+    if (!is_off) {
+        uint64_t in_use = views_oldest(eng);
+        ret_op->batch = MAX_OF(idx->s.floor, MIN_OF(batch, in_use));
+    }
+    return idx->s.floor && (ret_op->batch != idx->s.floor || floor_has_moments(idx));
+}
+
+/* One batch. *ret_more: another one for the same takes moments along. */
+static int set_once(struct eng *eng, enum floor_reason reason, uint64_t batch, bool *ret_more)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    struct op op;
+    *ret_more = false;
+    int r = commit_begin(eng);
+    if (r)
+        return r;
+    if (reason == FLOOR_AGE)
+        batch = horizon_of_age(eng);
+    bool needed = next_floor(eng, reason, batch, &op);
+    struct op *first = needed ? txn_op(&txn, OP_FLOOR) : NULL;
+    struct op *second = first && reason == FLOOR_ON ? txn_op(&txn, OP_MOMENT) : NULL;
+    if (needed && (!first || (reason == FLOOR_ON && !second)))
+        return commit_end(eng, -ENOMEM);
+    if (needed)
+        txn.ops[0] = op;
+    if (second)
+        *second = clocks_moment(eng);
+    if (needed)
+        r = commit_txn(eng, &txn);
+    *ret_more = !r && needed && floor_has_moments(&eng->idx);
+    return commit_end(eng, r);
+}
+
+static int set_floor(struct eng *eng, struct job *job, enum floor_reason reason, uint64_t batch)
+{
+    uint64_t last = 0, before = log_seq(&eng->log);
+    bool more = true;
+    int r = 0;
+    while (more && !r) {
+        r = set_once(eng, reason, batch, &more);
+        job_yield(&last);
+        if (!r && more && job)
+            r = job_gate(job, 0);
+    }
+    if (!r && log_seq(&eng->log) != before)
+        r = flush_log(eng); /* nothing promises what is half gone */
+    return r;
+}
+
+int expiry_switch(struct eng *eng)
+{
+    if (!eng_has_history(eng) || is_read_only(eng))
+        return 0;
+    return set_floor(eng, NULL, keep_is_on(eng) ? FLOOR_ON : FLOOR_OFF, 0);
+}
+
+/* ---- bytes ------------------------------------------------------------------------------ */
+
+/* What would be given back if the floor were raised, by where it would have to be. */
+struct bins {
+    struct eng *eng;
+    uint64_t *snapshots;
+    size_t n_snapshots;
+    uint64_t from, width; /* batches: bin i has what ended in (from + i * width, from + (i + 1) * width] */
+    uint64_t bytes[BINS], total;
+};
+
+static void put_in_bin(struct bins *b, uint64_t begin, uint64_t end, uint64_t bytes)
+{
+    if (end <= b->from || snapshots_see(b->snapshots, b->n_snapshots, begin, end))
+        return;
+    b->bytes[MIN_OF((end - b->from - 1) / b->width, (uint64_t)BINS - 1)] += bytes;
+    b->total += bytes;
+}
+
+/* A past state; or what past names alone keep, which goes with the last of these. */
+static void count_one(struct bins *b, const struct inode_rec *inode)
+{
+    const struct index *idx = &b->eng->idx;
+    const struct past_name_rec *last;
+    if (inode->flags & INODE_PAST)
+        put_in_bin(b, past_begin(inode), past_end(inode), inode_bytes(inode));
+    else if (!inode->nlink && (last = index_past_name(idx, inode->past_name)))
+        put_in_bin(b, past_head_begin(idx, inode), last->end, inode_bytes(inode));
+}
+
+static int count_all(struct bins *b, struct job *job)
+{
+    struct eng *eng = b->eng;
+    uint64_t last = 0;
+    bool more = true;
+    int r = 0;
+    for (uint32_t slot = 1; more && !r;) {
+        pthread_rwlock_rdlock(&eng->index_lock);
+        uint32_t end = MIN_OF(eng->idx.inodes.used, slot + LOOKS);
+        for (; slot < end; slot++) {
+            const struct inode_rec *inode = index_slot(&eng->idx, slot);
+            if (inode)
+                count_one(b, inode);
+        }
+        more = slot < eng->idx.inodes.used;
+        pthread_rwlock_unlock(&eng->index_lock);
+        job_yield(&last);
+        r = job_gate(job, 0);
+    }
+    return r;
+}
+
+/* How far the floor must rise so that `bytes` go, or all that can; 0: not at all. */
+static uint64_t floor_for(const struct bins *b, uint64_t bytes)
+{
+    uint64_t sum = 0;
+    unsigned i = 0;
+    for (; i < BINS && sum < bytes; i++)
+        sum += b->bytes[i];
+    return i ? b->from + i * b->width : 0;
+}
+
+/* What lies above the budget goes, oldest first. */
+static int raise_for_bytes(struct eng *eng, struct job *job, uint64_t budget)
+{
+    struct bins b = {.eng = eng};
+    pthread_rwlock_rdlock(&eng->index_lock);
+    uint64_t now = eng->published_seq;
+    bool is_whole = index_is_kept_whole(&eng->idx);
+    b.from = eng->idx.s.floor;
+    int r = is_whole ? index_snapshots(&eng->idx, &b.snapshots, &b.n_snapshots) : 0;
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (r || !is_whole)
+        return r;
+    b.width = (now - b.from) / BINS + 1;
+    r = count_all(&b, job);
+    free(b.snapshots);
+    if (r || b.total <= budget)
+        return r;
+    return set_floor(eng, job, FLOOR_BYTES, MIN_OF(floor_for(&b, b.total - budget), now));
+}
+
+/* ---- all of it ------------------------------------------------------------------------- */
+
+uint64_t expiry_horizon(struct eng *eng)
+{
+    int r = commit_begin(eng);
+    if (r)
+        return 0;
+    uint64_t horizon = index_is_kept_whole(&eng->idx) ? horizon_of_age(eng) : 0;
+    (void)commit_end(eng, 0);
+    return horizon;
+}
+
+int expiry_raise(struct eng *eng, struct job *job)
+{
+    uint64_t budget = setting(&eng->config.history_bytes);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    bool had_history = eng->idx.s.floor;
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (!had_history)
+        return 0;
+    if (!keep_is_on(eng))
+        return set_floor(eng, job, FLOOR_OFF, 0);
+    int r = set_floor(eng, job, FLOOR_AGE, 0);
+    return r || !budget ? r : raise_for_bytes(eng, job, budget);
+}
+
+#define LOOK_MIN_NS UINT64_C(1000000000)
+#define LOOK_MAX_NS (UINT64_C(3600) * 1000000000)
+
+void expiry_ended(struct eng *eng, const struct eng_job_report *report)
+{
+    uint64_t keep = setting(&eng->config.history), none = 0;
+    uint64_t next = MIN_OF(keep, UINT64_C(1) << 30) * UINT64_C(1000000000) / 16;
+    if (report->error || !keep_is_on(eng))
+        return; /* which has seen to itself */
+    next = mono_ns() + MIN_OF(MAX_OF(next, LOOK_MIN_NS), LOOK_MAX_NS);
+    if (atomic_compare_exchange_strong(&eng->sweep_at, &none, next))
+        wake_workers(&eng->wake); /* the housekeeper sleeps until then, and no longer */
+}
