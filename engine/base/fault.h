@@ -302,6 +302,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(EXPIRED_EARLY)      /* what a history keeps goes as soon as no snapshot sees it */                     \
     M(AGE_BY_CLOCK)       /* the clock of people says how old a past state is */                             \
     M(FLOOR_LATE)         /* the floor rises when what lies below it has gone */                             \
+    M(HISTORY_STAYS)      /* a full disk refuses changes, whatever a history keeps */                        \
+    M(SHORT_KEEPS)        /* what is removed from a full disk is kept all the same */                        \
     M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \

@@ -387,7 +387,7 @@ int keep_stage(struct eng *eng, struct txn *txn)
     if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
         return 0;
     k.by_history = is_on && is_whole;
-    k.is_short = reserve_is_short(eng);
+    k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
     int r = stage(eng, &k);
     idmap_done(&k.decided);

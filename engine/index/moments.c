@@ -131,9 +131,9 @@ static uint64_t newest_snapshot(const struct index *idx)
     return newest ? newest->batch : 0;
 }
 
-bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end)
+size_t snapshots_from(const uint64_t *batches, size_t n, uint64_t begin)
 {
-    size_t low = 0, high = n; /* the first from `begin` on */
+    size_t low = 0, high = n;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
         if (batches[mid] < begin)
@@ -141,7 +141,13 @@ bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t e
         else
             high = mid;
     }
-    return low < n && batches[low] < end;
+    return low;
+}
+
+bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end)
+{
+    size_t first = snapshots_from(batches, n, begin);
+    return first < n && batches[first] < end;
 }
 
 uint64_t index_count_snapshots(const struct index *idx)

@@ -36,7 +36,8 @@ const char *index_snapshot_name(const struct index *idx, const struct moment_rec
 uint32_t index_find_snapshot(const struct index *idx, const char *name, size_t len);
 /* The next one behind that record, 0 none. */
 uint32_t index_next_snapshot(const struct index *idx, uint32_t i);
-/* Whether some life [begin, end) has a snapshot in it, of n that rise. */
+/* Of n batches of snapshots, which rise: the first from `begin` on; whether a life [begin, end) has one. */
+size_t snapshots_from(const uint64_t *batches, size_t n, uint64_t begin);
 bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t end);
 uint64_t index_count_snapshots(const struct index *idx);
 /* The batches of all snapshots, which rise; the caller frees them. -ENOMEM. */

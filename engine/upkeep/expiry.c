@@ -41,9 +41,9 @@ static uint64_t horizon_of_age(struct eng *eng)
     return MIN_OF(index_next_moment(idx, i) - 1, log_seq(&eng->log));
 }
 
-/* What the next OP_FLOOR says, if there must be one: 0 no, 1 yes, or an error. A view in use is not
- * overtaken. Under log.lock. */
-static int next_floor(struct eng *eng, enum floor_reason reason, uint64_t batch, struct op *ret_op)
+/* What the next OP_FLOOR says, if there must be one. Views in use are overtaken by a full disk alone. Under
+ * log.lock. */
+static bool next_floor(struct eng *eng, enum floor_reason reason, uint64_t batch, struct op *ret_op)
 {
     const struct index *idx = &eng->idx;
     bool is_whole = index_is_kept_whole(idx), is_off = reason == FLOOR_OFF;
@@ -51,10 +51,10 @@ static int next_floor(struct eng *eng, enum floor_reason reason, uint64_t batch,
     if (reason == FLOOR_ON)
         return !is_whole;
     if (!is_off && !is_whole)
-        return 0;
+        return false;
     if (!is_off) {
-        uint64_t in_use = views_oldest(eng);
-        ret_op->batch = MAX_OF(idx->s.floor, MIN_OF(batch, in_use));
+        uint64_t in_use = reason == FLOOR_FULL_DISK ? UINT64_MAX : views_oldest(eng);
+        ret_op->batch = MAX_OF(idx->s.floor, MIN_OF(batch, MIN_OF(in_use, log_seq(&eng->log))));
     }
     return idx->s.floor && (ret_op->batch != idx->s.floor || floor_has_moments(idx));
 }
@@ -110,10 +110,11 @@ int expiry_switch(struct eng *eng)
 
 /* ---- bytes ------------------------------------------------------------------------------ */
 
-/* What would be given back if the floor were raised, by where it would have to be. */
+/* What is there for the past alone: by how far the floor must rise until it goes, and by the snapshots that
+ * show it. */
 struct bins {
     struct eng *eng;
-    uint64_t *snapshots;
+    uint64_t *snapshots, *shown; /* their batches, which rise; bytes of each */
     size_t n_snapshots;
     uint64_t from, width; /* batches: bin i has what ended in (from + i * width, from + (i + 1) * width] */
     uint64_t bytes[BINS], total;
@@ -121,7 +122,10 @@ struct bins {
 
 static void put_in_bin(struct bins *b, uint64_t begin, uint64_t end, uint64_t bytes)
 {
-    if (end <= b->from || snapshots_see(b->snapshots, b->n_snapshots, begin, end))
+    size_t first = snapshots_from(b->snapshots, b->n_snapshots, begin), i = first;
+    for (; i < b->n_snapshots && b->snapshots[i] < end; i++)
+        b->shown[i] += bytes;
+    if (end <= b->from || i > first)
         return;
     b->bytes[MIN_OF((end - b->from - 1) / b->width, (uint64_t)BINS - 1)] += bytes;
     b->total += bytes;
@@ -138,6 +142,7 @@ static void count_one(struct bins *b, const struct inode_rec *inode)
         put_in_bin(b, past_head_begin(idx, inode), last->end, inode_bytes(inode));
 }
 
+/* `job`: NULL, none. */
 static int count_all(struct bins *b, struct job *job)
 {
     struct eng *eng = b->eng;
@@ -155,9 +160,28 @@ static int count_all(struct bins *b, struct job *job)
         more = slot < eng->idx.inodes.used;
         pthread_rwlock_unlock(&eng->index_lock);
         job_yield(&last);
-        r = job_gate(job, 0);
+        r = job ? job_gate(job, 0) : 0;
     }
     return r;
+}
+
+/* The floor and the snapshots are of one moment. */
+static int begin_bins(struct eng *eng, struct bins *b)
+{
+    *b = (struct bins){.eng = eng};
+    pthread_rwlock_rdlock(&eng->index_lock);
+    b->from = index_is_kept_whole(&eng->idx) ? eng->idx.s.floor : eng->published_seq;
+    b->width = (eng->published_seq - b->from) / BINS + 1;
+    int r = index_snapshots(&eng->idx, &b->snapshots, &b->n_snapshots);
+    pthread_rwlock_unlock(&eng->index_lock);
+    b->shown = r ? NULL : calloc(b->n_snapshots + 1, sizeof *b->shown);
+    return r || b->shown ? r : -ENOMEM;
+}
+
+static void free_bins(struct bins *b)
+{
+    free(b->snapshots);
+    free(b->shown);
 }
 
 /* How far the floor must rise so that `bytes` go, or all that can; 0: not at all. */
@@ -170,24 +194,61 @@ static uint64_t floor_for(const struct bins *b, uint64_t bytes)
     return i ? b->from + i * b->width : 0;
 }
 
-/* What lies above the budget goes, oldest first. */
-static int raise_for_bytes(struct eng *eng, struct job *job, uint64_t budget)
+/* What lies above the budget goes, oldest first; `goal` bytes go of all there is. */
+static int raise_for_bytes(struct eng *eng, struct job *job, uint64_t budget, uint64_t goal)
 {
-    struct bins b = {.eng = eng};
+    struct bins b;
+    int r = begin_bins(eng, &b);
+    if (!r)
+        r = count_all(&b, job);
+    uint64_t above = budget && b.total > budget ? b.total - budget : 0;
+    uint64_t batch = floor_for(&b, MAX_OF(above, goal));
+    if (!r && batch > b.from)
+        r = set_floor(eng, job, goal ? FLOOR_FULL_DISK : FLOOR_BYTES, batch);
+    free_bins(&b);
+    return r;
+}
+
+bool expiry_may_give(struct eng *eng)
+{
     pthread_rwlock_rdlock(&eng->index_lock);
-    uint64_t now = eng->published_seq;
-    bool is_whole = index_is_kept_whole(&eng->idx);
-    b.from = eng->idx.s.floor;
-    int r = is_whole ? index_snapshots(&eng->idx, &b.snapshots, &b.n_snapshots) : 0;
+    const struct index *idx = &eng->idx;
+    bool may = index_is_kept_whole(idx) && (idx->s.n_past || idx->s.n_past_names);
     pthread_rwlock_unlock(&eng->index_lock);
-    if (r || !is_whole)
-        return r;
-    b.width = (now - b.from) / BINS + 1;
-    r = count_all(&b, job);
-    free(b.snapshots);
-    if (r || b.total <= budget)
-        return r;
-    return set_floor(eng, job, FLOOR_BYTES, MIN_OF(floor_for(&b, b.total - budget), now));
+    return may;
+}
+
+/* Under index_lock. */
+static bool name_of(const struct index *idx, uint64_t batch, char ret_name[ENG_NAME_MAX + 1])
+{
+    const struct moment_rec *rec = index_moment(idx, index_moment_by(idx, batch));
+    bool is_it = rec && rec->batch == batch && rec->flags & MOMENT_SNAPSHOT;
+    const char *name = is_it ? index_snapshot_name(idx, rec) : NULL;
+    if (!name || rec->name_len > ENG_NAME_MAX)
+        return false;
+    memcpy(ret_name, name, rec->name_len);
+    ret_name[rec->name_len] = 0;
+    return true;
+}
+
+bool expiry_largest(struct eng *eng, char ret_name[ENG_NAME_MAX + 1], uint64_t *ret_bytes)
+{
+    struct bins b;
+    size_t most = 0;
+    int r = begin_bins(eng, &b);
+    if (!r && b.n_snapshots)
+        r = count_all(&b, NULL);
+    for (size_t i = 1; !r && i < b.n_snapshots; i++)
+        most = b.shown[i] > b.shown[most] ? i : most;
+    bool found = !r && b.n_snapshots && b.shown[most];
+    if (found) {
+        *ret_bytes = b.shown[most];
+        pthread_rwlock_rdlock(&eng->index_lock);
+        found = name_of(&eng->idx, b.snapshots[most], ret_name);
+        pthread_rwlock_unlock(&eng->index_lock);
+    }
+    free_bins(&b);
+    return found;
 }
 
 /* ---- all of it ------------------------------------------------------------------------- */
@@ -212,8 +273,9 @@ int expiry_raise(struct eng *eng, struct job *job)
         return 0;
     if (!keep_is_on(eng))
         return set_floor(eng, job, FLOOR_OFF, 0);
+    uint64_t goal = job->request.goal;
     int r = set_floor(eng, job, FLOOR_AGE, 0);
-    return r || !budget ? r : raise_for_bytes(eng, job, budget);
+    return r || !(budget || goal) ? r : raise_for_bytes(eng, job, budget, goal);
 }
 
 #define LOOK_MIN_NS UINT64_C(1000000000)

@@ -1,11 +1,13 @@
 /*
- * full_disk.c - see full_disk.h. Also eng_make_room(). */
+ * full_disk.c - see full_disk.h. Also eng_make_room(). First garbage goes; then what a history keeps, oldest
+ * first, which becomes garbage by that; a snapshot never does. */
 #include "upkeep/full_disk.h"
 
 #include "core/keepers.h"
 #include "core/marks.h"
 #include "core/reserve.h"
 #include "core/totals.h"
+#include "upkeep/expiry.h"
 #include "upkeep/runner.h"
 
 /* A compaction is begun once there is more garbage than the last one has left, if that could not win what it
@@ -15,7 +17,8 @@
 #define WORTH_SHARE 32u
 #define WORTH_SEGMENTS 4u
 #define GOAL_SEGMENTS 4u /* won beyond what is asked for, so that not each change begins a compaction */
-#define TRIES_MAX 8u     /* where others take what was won, or the disk refuses what it has room for */
+#define TELL_EVERY_NS (UINT64_C(600) * 1000000000)
+#define TRIES_MAX 8u /* where others take what was won, or the disk refuses what it has room for */
 
 struct full_disk {
     pthread_mutex_t lock;
@@ -28,6 +31,10 @@ struct full_disk {
     uint64_t gains;          /* how often segments were given back */
     uint64_t futile_garbage; /* garbage that was left by one that did not win what it was begun for, */
     uint64_t futile_until;   /* and until when that is believed: it may have been unlucky */
+    bool expiring;           /* the job `history` lets go of what it can */
+    uint64_t kept_seq;       /* the last batch when that gave nothing, */
+    uint64_t kept_until;     /* and until when that is believed */
+    uint64_t told_at;        /* when it was said last what snapshots keep, mono_ns() */
     uint64_t vain_seq;       /* the last batch when one has won nothing at all, */
     uint64_t vain_until;     /* and until when that is believed */
 };
@@ -175,6 +182,71 @@ static void await_gain_locked(struct eng *eng)
     job_hurry(job, false);
 }
 
+/* ---- what a history keeps ----------------------------------------------------------------- */
+
+/* Whether there may be something to let go. While the store is held that gives nothing. */
+static bool may_expire_locked(struct eng *eng)
+{
+    const struct full_disk *fd = eng->full_disk;
+    if (keepers_find_all(eng) || !expiry_may_give(eng) || MUTANT(HISTORY_STAYS))
+        return false;
+    return log_seq(&eng->log) != fd->kept_seq || mono_ns() >= fd->kept_until;
+}
+
+/* With the lock held, which is given up meanwhile: lets go of the oldest, as much as the goal, or awaits who
+ * does. Whether there is more garbage now. */
+static bool expire_locked(struct eng *eng, uint64_t room)
+{
+    struct full_disk *fd = eng->full_disk;
+    struct job *job = runner_job(eng, ENG_JOB_HISTORY);
+    const struct job_request request = {.reason = "the disk is full", .goal = goal_for(eng, room)};
+    struct eng_job_report report;
+    uint64_t total, live, before;
+    while (fd->expiring)
+        pthread_cond_wait(&fd->changed, &fd->lock);
+    totals_get(eng, &total, &live);
+    before = total - live;
+    fd->expiring = true;
+    pthread_mutex_unlock(&fd->lock);
+    job_hurry(job, true);
+    int r = runner_run(eng, ENG_JOB_HISTORY, &request, &report);
+    job_report(job, &report);
+    if (r == -EBUSY && report.state != ENG_JOB_PAUSED) /* one of another reason, behind which comes this */
+        (void)runner_join(eng, ENG_JOB_HISTORY, &report);
+    job_hurry(job, false);
+    pthread_mutex_lock(&fd->lock);
+    totals_get(eng, &total, &live);
+    bool won = total - live > before;
+    if (!won && (r != -EBUSY || report.state == ENG_JOB_PAUSED)) {
+        fd->kept_seq = log_seq(&eng->log);
+        fd->kept_until = mono_ns() + MARKS_RETRY_NS;
+    }
+    fd->expiring = false;
+    pthread_cond_broadcast(&fd->changed);
+    return won || (r == -EBUSY && report.state != ENG_JOB_PAUSED);
+}
+
+/* Now and then, when a change is refused: what snapshots keep. */
+static void tell_of_snapshots(struct eng *eng)
+{
+    struct full_disk *fd = eng->full_disk;
+    char name[ENG_NAME_MAX + 1];
+    uint64_t bytes, now = mono_ns();
+    pthread_mutex_lock(&fd->lock);
+    bool due = !fd->told_at || now - fd->told_at >= TELL_EVERY_NS;
+    if (due)
+        fd->told_at = now;
+    pthread_mutex_unlock(&fd->lock);
+    if (due && expiry_largest(eng, name, &bytes))
+        report_line(
+            &eng->report, ENG_LOG_WARNING,
+            "the disk is full, and snapshots keep what was removed and changed: \"%s\" most, %llu bytes; "
+            "dropping it gives back what no other one shows",
+            name, (unsigned long long)bytes);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
 /* `force`: begins a compaction, once, unless it is known to be in vain. A removal is content with anything
  * that was given back. 0: there is room, or may be. -ENOSPC: there is none to be had. -EAGAIN: only by
  * waiting. */
@@ -182,10 +254,16 @@ static int await_room_locked(struct eng *eng, uint64_t room, bool removing, bool
 {
     struct full_disk *fd = eng->full_disk;
     while (!reserve_fill(eng, room)) {
-        if (!fd->running && !worth_it_locked(eng) && !(*force && may_force_locked(eng)))
+        bool compacts = fd->running || worth_it_locked(eng) || (*force && may_force_locked(eng));
+        if (!compacts && !may_expire_locked(eng))
             return -ENOSPC;
         if (!may_wait)
             return -EAGAIN;
+        if (!compacts) {
+            if (!expire_locked(eng, room))
+                return -ENOSPC;
+            continue;
+        }
         uint64_t gains = fd->gains;
         if (!fd->running) {
             *force = false;
@@ -216,6 +294,8 @@ static int await_room(struct eng *eng, uint64_t room, bool removing, bool *force
     pthread_mutex_lock(&eng->full_disk->lock);
     int r = await_room_locked(eng, room, removing, force, may_wait);
     pthread_mutex_unlock(&eng->full_disk->lock);
+    if (r == -ENOSPC)
+        tell_of_snapshots(eng);
     report_flush(&eng->report);
     return r;
 }
