@@ -264,8 +264,11 @@ ENG_API int eng_files(struct eng *eng, int (*emit)(void *arg, const struct eng_f
  * Configuration, kept over restarts. Keys: compact_min_fragmentation (0..1),
  * compact_min_bytes, startup_fragmentation (0..1), compact_rate (bytes/s, 0
  * unlimited), auto_compact (0|1), checkpoint_bytes, checkpoint_ops,
- * commit_ms. A whole number may end in k, m, g or t, small or large, for powers of 1024. -ENOENT unknown key,
- * -EINVAL bad value. */
+ * commit_ms, history (0: none is kept; else for how long), history_versions (1..4096), history_bytes (0: any
+ * number), history_settle (up to an hour). A whole number may end in k, m, g or t, small or large, for powers
+ * of 1024; the durations history and history_settle end in s, m, h or d, but for 0. -ENOENT unknown key,
+ * -EINVAL bad value; for a history that begins with it also the errors of eng_snapshot_create(), but for
+ * -EEXIST. */
 ENG_API int eng_config_set(struct eng *eng, const char *key, const char *value);
 struct eng_config_pair {
     const char *key, *value;

@@ -335,7 +335,12 @@ static bool has_change(const struct txn *txn)
 
 bool keep_is_on(const struct eng *eng)
 {
-    return eng_has_history(eng) && atomic_load_explicit(&eng->config.history, memory_order_relaxed) != 0;
+    const struct config *config = &eng->config;
+    if (!eng_has_history(eng))
+        return false;
+    return atomic_load_explicit(&config->history_is_known, memory_order_relaxed)
+               ? atomic_load_explicit(&config->history, memory_order_relaxed) != 0
+               : index_is_kept_whole(&eng->idx);
 }
 
 struct op keep_floor(struct eng *eng, enum floor_reason reason)

@@ -15,7 +15,8 @@
  * an OP_FLOOR where something had to be left out. txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the
  * transaction is as it was, but for marks. */
 int keep_stage(struct eng *eng, struct txn *txn);
-/* Whether the configuration asks for a history. */
+/* Whether the configuration asks for a history, or, where it does not say, there is one. Under log.lock or
+ * index_lock. */
 bool keep_is_on(const struct eng *eng);
 /* OP_FLOOR for the next batch: with FLOOR_OFF of no batch the past is whole, else of that one and later ones.
  * Under log.lock. */

@@ -6,21 +6,29 @@
 #include <math.h>
 #include <stdio.h>
 
+#define HISTORY "history"
+
+enum kind { NUMBER, RATIO, DURATION }; /* a uint64_t; a double in 0..1; seconds, as a uint64_t */
+
 static const struct config_key {
     const char *name;
     size_t offset;
-    bool ratio; /* a double in 0..1; else a uint64_t */
+    enum kind kind;
     double default_ratio;
     uint64_t default_value, min, max;
 } keys[] = {
-    {"compact_min_fragmentation", offsetof(struct config, compact_min_fragmentation), true, 0.5, 0, 0, 1},
-    {"compact_min_bytes", offsetof(struct config, compact_min_bytes), false, 0, 100000000, 0, UINT64_MAX},
-    {"startup_fragmentation", offsetof(struct config, startup_fragmentation), true, 0.7, 0, 0, 1},
-    {"compact_rate", offsetof(struct config, compact_rate), false, 0, 0, 0, UINT64_MAX},
-    {"auto_compact", offsetof(struct config, auto_compact), false, 0, 1, 0, 1},
-    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), false, 0, 32u << 20, 4096, UINT64_MAX},
-    {"checkpoint_ops", offsetof(struct config, checkpoint_ops), false, 0, 500000, 1, UINT64_MAX},
-    {"commit_ms", offsetof(struct config, commit_ms), false, 0, 5000, 1, 86400000},
+    {"compact_min_fragmentation", offsetof(struct config, compact_min_fragmentation), RATIO, 0.5, 0, 0, 1},
+    {"compact_min_bytes", offsetof(struct config, compact_min_bytes), NUMBER, 0, 100000000, 0, UINT64_MAX},
+    {"startup_fragmentation", offsetof(struct config, startup_fragmentation), RATIO, 0.7, 0, 0, 1},
+    {"compact_rate", offsetof(struct config, compact_rate), NUMBER, 0, 0, 0, UINT64_MAX},
+    {"auto_compact", offsetof(struct config, auto_compact), NUMBER, 0, 1, 0, 1},
+    {"checkpoint_bytes", offsetof(struct config, checkpoint_bytes), NUMBER, 0, 32u << 20, 4096, UINT64_MAX},
+    {"checkpoint_ops", offsetof(struct config, checkpoint_ops), NUMBER, 0, 500000, 1, UINT64_MAX},
+    {"commit_ms", offsetof(struct config, commit_ms), NUMBER, 0, 5000, 1, 86400000},
+    {HISTORY, offsetof(struct config, history), DURATION, 0, 0, 0, UINT64_C(36500) * 86400},
+    {"history_versions", offsetof(struct config, history_versions), NUMBER, 0, 100, 1, 4096},
+    {"history_bytes", offsetof(struct config, history_bytes), NUMBER, 0, 0, 0, UINT64_MAX},
+    {"history_settle", offsetof(struct config, history_settle), DURATION, 0, 1, 0, 3600},
 };
 
 static _Atomic double *ratio_of(const struct config *config, size_t i)
@@ -36,11 +44,12 @@ static _Atomic uint64_t *number_of(const struct config *config, size_t i)
 void config_defaults(struct config *config)
 {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        if (keys[i].ratio)
+        if (keys[i].kind == RATIO)
             atomic_init(ratio_of(config, i), keys[i].default_ratio);
         else
             atomic_init(number_of(config, i), keys[i].default_value);
     }
+    atomic_init(&config->history_is_known, false);
 }
 
 static int set_ratio(struct config *config, size_t i, const char *value)
@@ -57,11 +66,27 @@ static int set_ratio(struct config *config, size_t i, const char *value)
 /* Powers of 1024, as the options of a mount and control files take them, too. */
 static bool scale(const char *unit, uint64_t *value)
 {
-    static const char units[] = "kmgt";
-    const char *at = *unit && !unit[1] ? strchr(units, *unit | 0x20) : NULL;
+    static const char powers[] = "kmgt";
+    const char *at = *unit && !unit[1] ? strchr(powers, *unit | 0x20) : NULL;
     if (!*unit)
         return true;
-    return at && !__builtin_mul_overflow(*value, UINT64_C(1) << (10 * (at - units + 1)), value);
+    return at && !__builtin_mul_overflow(*value, UINT64_C(1) << (10 * (at - powers + 1)), value);
+}
+
+static const struct unit {
+    char name;
+    uint64_t seconds;
+} units[] = {{'d', 86400}, {'h', 3600}, {'m', 60}, {'s', 1}}; /* the largest first */
+
+/* Of a duration, which has one; but 0 is 0. */
+static bool scale_time(const char *unit, uint64_t *value)
+{
+    size_t i = 0;
+    if (!*unit)
+        return *value == 0;
+    while (i < ARRAY_LEN(units) && units[i].name != *unit)
+        i++;
+    return i < ARRAY_LEN(units) && !unit[1] && !__builtin_mul_overflow(*value, units[i].seconds, value);
 }
 
 static int set_number(struct config *config, size_t i, const char *value)
@@ -69,7 +94,10 @@ static int set_number(struct config *config, size_t i, const char *value)
     char *end;
     errno = 0;
     uint64_t u = strtoull(value, &end, 10);
-    if (errno || end == value || !scale(end, &u) || u < keys[i].min || u > keys[i].max)
+    if (errno || end == value || u > keys[i].max)
+        return -EINVAL;
+    bool is_right = keys[i].kind == DURATION ? scale_time(end, &u) : scale(end, &u);
+    if (!is_right || u < keys[i].min || u > keys[i].max)
         return -EINVAL;
     atomic_store_explicit(number_of(config, i), u, memory_order_relaxed);
     return 0;
@@ -86,7 +114,7 @@ static size_t find_key(const char *name)
 uint64_t config_number(const struct config *config, const char *name)
 {
     size_t i = find_key(name);
-    if (i == ARRAY_LEN(keys) || keys[i].ratio)
+    if (i == ARRAY_LEN(keys) || keys[i].kind == RATIO)
         return 0;
     return atomic_load_explicit(number_of(config, i), memory_order_relaxed);
 }
@@ -100,7 +128,16 @@ int config_set_value(struct config *config, const char *name, const char *value)
     bool number = value[0] == '.' || (value[0] >= '0' && value[0] <= '9');
     if (strlen(value) >= CONFIG_VALUE_SIZE || !number)
         return -EINVAL;
-    return keys[i].ratio ? set_ratio(config, i, value) : set_number(config, i, value);
+    int r = keys[i].kind == RATIO ? set_ratio(config, i, value) : set_number(config, i, value);
+    if (!r && strcmp(name, HISTORY) == 0)
+        atomic_store_explicit(&config->history_is_known, true, memory_order_relaxed);
+    return r;
+}
+
+bool config_says(const struct config *config, size_t i)
+{
+    return strcmp(keys[i].name, HISTORY) != 0 ||
+           atomic_load_explicit(&config->history_is_known, memory_order_relaxed);
 }
 
 const char *config_key(size_t i)
@@ -110,9 +147,15 @@ const char *config_key(size_t i)
 
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE])
 {
-    if (!keys[i].ratio) {
+    if (keys[i].kind != RATIO) {
         uint64_t u = atomic_load_explicit(number_of(config, i), memory_order_relaxed);
-        snprintf(out, CONFIG_VALUE_SIZE, "%llu", (unsigned long long)u);
+        const struct unit *unit = units;
+        while (u % unit->seconds) /* one of a second divides all */
+            unit++;
+        if (keys[i].kind == DURATION && u)
+            snprintf(out, CONFIG_VALUE_SIZE, "%llu%c", (unsigned long long)(u / unit->seconds), unit->name);
+        else
+            snprintf(out, CONFIG_VALUE_SIZE, "%llu", (unsigned long long)u);
         return;
     }
     double d = atomic_load_explicit(ratio_of(config, i), memory_order_relaxed);
@@ -128,7 +171,8 @@ static void keep_value(struct config *config, const struct config *now, size_t i
 {
     char value[CONFIG_VALUE_SIZE];
     config_get_value(now, i, value);
-    (void)config_set_value(config, keys[i].name, value);
+    if (config_says(now, i))
+        (void)config_set_value(config, keys[i].name, value);
 }
 
 static void read_lines(char *text, struct report *report, const struct config *now, struct config *config)
@@ -176,6 +220,8 @@ int config_write(struct eng_io *io, uint64_t store, const struct config *config)
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         char value[CONFIG_VALUE_SIZE];
+        if (!config_says(config, i))
+            continue;
         config_get_value(config, i, value);
         len += (size_t)snprintf(text + len, sizeof text - len, "%s=%s\n", keys[i].name, value);
     }

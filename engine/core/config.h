@@ -16,6 +16,9 @@ struct config {
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
     _Atomic uint64_t history, history_settle; /* seconds */
     _Atomic uint64_t history_versions, history_bytes;
+    /* Somebody has said whether there is a history. Else it is as it was: what a file that was lost, or
+     * cannot be understood, does not say is no reason to let go of what is kept. */
+    _Atomic bool history_is_known;
 };
 
 /* Bytes for a value as text, with its NUL: more than any value in range needs. */
@@ -27,6 +30,8 @@ int config_set_value(struct config *config, const char *name, const char *value)
 /* The name of key i, NULL behind the last; and its value as text. */
 const char *config_key(size_t i);
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE]);
+/* Whether the value of key i counts, and is to be stored. */
+bool config_says(const struct config *config, size_t i);
 /* The value of a key that is no ratio; 0 if there is none of that name. */
 uint64_t config_number(const struct config *config, const char *name);
 /* Reads what is stored, on top of the defaults. What cannot be understood leaves a value as it is in `now`,

@@ -231,7 +231,11 @@ static int open_store(struct eng *eng, char why[256])
     (void)moments_make_sums(&eng->idx); /* or they are gone through */
     history_opened(eng);
     r = workers_new(eng);
-    return r ? r : rest_opened(eng);
+    if (!r)
+        r = rest_opened(eng);
+    if (!r)
+        config_opened(eng);
+    return r;
 }
 
 static int check_options(const struct eng_options *opt, char why[256])

@@ -19,5 +19,7 @@ int store_set_history(struct eng *eng);
 int create_root(struct eng *eng);
 /* Takes over what the file "config" says. */
 void config_load(struct eng *eng);
+/* The store is open: what the file asks for of a history holds. */
+void config_opened(struct eng *eng);
 
 #endif

@@ -101,11 +101,22 @@ static int set_floor(struct eng *eng, struct job *job, enum floor_reason reason,
     return r;
 }
 
+/* Whether there is a history, or was one; and whether there is to be one. */
+static bool had_history(struct eng *eng, bool *ret_is_on)
+{
+    pthread_rwlock_rdlock(&eng->index_lock);
+    bool had = eng->idx.s.floor;
+    *ret_is_on = keep_is_on(eng);
+    pthread_rwlock_unlock(&eng->index_lock);
+    return had;
+}
+
 int expiry_switch(struct eng *eng)
 {
-    if (!eng_has_history(eng) || is_read_only(eng))
+    bool is_on, had = had_history(eng, &is_on);
+    if (is_read_only(eng) || !(had || is_on))
         return 0;
-    return set_floor(eng, NULL, keep_is_on(eng) ? FLOOR_ON : FLOOR_OFF, 0);
+    return set_floor(eng, NULL, is_on ? FLOOR_ON : FLOOR_OFF, 0);
 }
 
 /* ---- bytes ------------------------------------------------------------------------------ */
@@ -266,12 +277,10 @@ uint64_t expiry_horizon(struct eng *eng)
 int expiry_raise(struct eng *eng, struct job *job)
 {
     uint64_t budget = setting(&eng->config.history_bytes);
-    pthread_rwlock_rdlock(&eng->index_lock);
-    bool had_history = eng->idx.s.floor;
-    pthread_rwlock_unlock(&eng->index_lock);
-    if (!had_history)
+    bool is_on;
+    if (!had_history(eng, &is_on))
         return 0;
-    if (!keep_is_on(eng))
+    if (!is_on)
         return set_floor(eng, job, FLOOR_OFF, 0);
     uint64_t goal = job->request.goal;
     int r = set_floor(eng, job, FLOOR_AGE, 0);
@@ -283,11 +292,12 @@ int expiry_raise(struct eng *eng, struct job *job)
 
 void expiry_ended(struct eng *eng, const struct eng_job_report *report)
 {
+    bool is_on;
     uint64_t keep = setting(&eng->config.history), none = 0;
     uint64_t next = MIN_OF(keep, UINT64_C(1) << 30) * UINT64_C(1000000000) / 16;
-    if (report->error || !keep_is_on(eng))
-        return; /* which has seen to itself */
-    next = mono_ns() + MIN_OF(MAX_OF(next, LOOK_MIN_NS), LOOK_MAX_NS);
+    if (report->error || !had_history(eng, &is_on) || !is_on)
+        return; /* an error has seen to it */
+    next = mono_ns() + (keep ? MIN_OF(MAX_OF(next, LOOK_MIN_NS), LOOK_MAX_NS) : LOOK_MAX_NS);
     if (atomic_compare_exchange_strong(&eng->sweep_at, &none, next))
         wake_workers(&eng->wake); /* the housekeeper sleeps until then, and no longer */
 }

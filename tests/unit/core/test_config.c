@@ -2,6 +2,7 @@
  * test_config.c - settings: defaults, what is accepted, what lasts, and files
  * that cannot be understood. */
 #include "inside.h"
+#include "must.h"
 
 #include "one_store.h"
 
@@ -27,7 +28,7 @@ static void expect(const char *key, const char *value)
 {
     struct want w = {.key = key};
     cr_assert_eq(eng_config_each(u.eng, pick, &w), 0);
-    cr_assert_eq(w.n, 8);
+    cr_assert_eq(w.n, 12);
     cr_assert_str_eq(w.value, value, "%s is %s", key, w.value);
 }
 
@@ -73,6 +74,10 @@ Test(config, defaults_are_those_of_the_manual)
     expect("checkpoint_bytes", "33554432");
     expect("checkpoint_ops", "500000");
     expect("commit_ms", "5000");
+    expect("history", "0");
+    expect("history_versions", "100");
+    expect("history_bytes", "0");
+    expect("history_settle", "1s");
 }
 
 Test(config, bad_keys_and_values_are_refused_and_change_nothing)
@@ -113,7 +118,23 @@ Test(config, bad_keys_and_values_are_refused_and_change_nothing)
                  {"checkpoint_bytes", "4095", -EINVAL},
                  {"checkpoint_ops", "0", -EINVAL},
                  {"commit_ms", "0", -EINVAL},
-                 {"commit_ms", "86400001", -EINVAL}};
+                 {"commit_ms", "86400001", -EINVAL},
+                 {"history", "30", -EINVAL},
+                 {"history", "d", -EINVAL},
+                 {"history", "30D", -EINVAL},
+                 {"history", "30d ", -EINVAL},
+                 {"history", "1.5d", -EINVAL},
+                 {"history", "-1d", -EINVAL},
+                 {"history", "30days", -EINVAL},
+                 {"history", "36501d", -EINVAL},
+                 {"history", "213503982334602d", -EINVAL},
+                 {"history", "1k", -EINVAL},
+                 {"history", "on", -EINVAL},
+                 {"history_versions", "0", -EINVAL},
+                 {"history_versions", "4097", -EINVAL},
+                 {"history_bytes", "1d", -EINVAL},
+                 {"history_settle", "1", -EINVAL},
+                 {"history_settle", "61m", -EINVAL}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         cr_assert_eq(eng_config_set(u.eng, cases[i].key, cases[i].value), cases[i].expect, "%s=%.30s",
                      cases[i].key, cases[i].value);
@@ -132,7 +153,11 @@ static const struct {
             {"auto_compact", "0"},
             {"checkpoint_bytes", "4096"},
             {"checkpoint_ops", "1"},
-            {"commit_ms", "86400000"}};
+            {"commit_ms", "86400000"},
+            {"history", "30d"},
+            {"history_versions", "4096"},
+            {"history_bytes", "1000000000"},
+            {"history_settle", "0"}};
 
 Test(config, what_is_set_counts_at_once_and_lasts)
 {
@@ -171,6 +196,108 @@ Test(config, a_number_may_end_in_a_unit_in_a_call_and_in_the_file)
     cr_assert_eq(eng_config_check("compact_rate", "1gb"), -EINVAL);
     cr_assert_eq(eng_config_check("rate", "1"), -ENOENT);
     expect("compact_rate", "3072");
+}
+
+Test(config, a_duration_has_a_unit_and_is_told_in_the_largest)
+{
+    static const char *const cases[][2] = {{"90s", "90s"},       {"120s", "2m"}, {"24h", "1d"},
+                                           {"0", "0"},           {"0d", "0"},    {"36h", "36h"},
+                                           {"36500d", "36500d"}, {"7d", "7d"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_assert_eq(eng_config_set(u.eng, "history", cases[i][0]), 0, "%s", cases[i][0]);
+        expect("history", cases[i][1]);
+    }
+    unit_reopen(&u);
+    expect("history", "7d");
+}
+
+/* ---- of a history ---------------------------------------------------------- */
+
+static uint64_t floor_of(void)
+{
+    return u.eng->idx.s.floor;
+}
+
+Test(config, a_history_begins_and_ends_with_the_call)
+{
+    uint64_t ino = unit_file(&u, "f", 100, 1);
+    cr_assert(!eng_has_history(u.eng) && floor_of() == 0);
+    cr_assert_eq(eng_config_set(u.eng, "history_settle", "0"), 0);
+    cr_assert(!eng_has_history(u.eng));
+    cr_assert_eq(eng_config_set(u.eng, "history", "30d"), 0);
+    cr_assert(eng_has_history(u.eng) && floor_of() == eng_position(u.eng));
+    unit_write(&u, ino, 100, 2, 0);
+    cr_assert_eq(u.eng->idx.s.n_past, 1, "what is there from the beginning is kept, too");
+    unit_reopen(&u);
+    cr_assert(index_is_kept_whole(&u.eng->idx) && u.eng->idx.s.n_past == 1);
+    uint64_t floor = floor_of();
+    cr_assert_eq(eng_config_set(u.eng, "history", "60d"), 0);
+    cr_assert_eq(floor_of(), floor);
+    cr_assert_eq(eng_config_set(u.eng, "history", "0"), 0);
+    cr_assert_eq(floor_of(), FLOOR_NONE);
+    cr_assert_eq(u.eng->idx.s.n_past, 0);
+    unit_reopen(&u);
+    cr_assert_eq(floor_of(), FLOOR_NONE);
+}
+
+Test(config, a_history_cannot_begin_while_the_store_is_held)
+{
+    MUST(eng_hold(u.eng) == 0);
+    cr_assert_eq(eng_config_set(u.eng, "history", "30d"), -EBUSY);
+    expect("history", "0");
+    MUST(eng_release(u.eng) == 0);
+    cr_assert_eq(eng_config_set(u.eng, "history", "30d"), 0);
+}
+
+/* A file that was edited, and read again, or at the next opening. */
+Test(config, a_history_begins_and_ends_with_the_file)
+{
+    edit(&u, "history=30d\n", 12);
+    cr_assert_eq(eng_config_reload(u.eng), 0);
+    cr_assert(index_is_kept_whole(&u.eng->idx));
+    edit(&u, "history=0\n", 10);
+    cr_assert_eq(eng_config_reload(u.eng), 0);
+    cr_assert_eq(floor_of(), FLOOR_NONE);
+    unit_close(&u);
+    edit(&u, "history=9d\n", 11);
+    unit_open(&u);
+    cr_assert(index_is_kept_whole(&u.eng->idx));
+    unit_close(&u);
+    edit(&u, "history=0\n", 10);
+    unit_open(&u);
+    cr_assert_eq(floor_of(), FLOOR_NONE);
+}
+
+/* What does not say whether there is a history lets nothing go. */
+Test(config, a_history_goes_on_where_the_file_does_not_say)
+{
+    static const struct {
+        const char *text;
+        size_t size;
+    } cases[] = {{"", 0}, {"commit_ms=4000\n", 15}, {"history=3o d\n", 13}, {"history=\n", 9}, {NULL, 0}};
+    uint64_t ino = unit_file(&u, "f", 100, 0), n = 0;
+    MUST(eng_config_set(u.eng, "history_settle", "0") == 0 && eng_config_set(u.eng, "history", "30d") == 0);
+    uint64_t floor = floor_of();
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        unit_close(&u);
+        (void)simdisk_remove(u.disk, "config.copy");
+        if (cases[i].text)
+            edit(&u, cases[i].text, cases[i].size);
+        else
+            (void)simdisk_remove(u.disk, "config");
+        unit_open(&u);
+        expect("history", "0");
+        unit_write(&u, ino, 100, i, 0);
+        MUST(eng_job_run(u.eng, ENG_JOB_HISTORY, NULL, NULL) == 0);
+        cr_assert(floor_of() == floor && u.eng->idx.s.n_past == ++n, "case %zu", i);
+        /* Nor does the file once something else was set. */
+        cr_assert_eq(eng_config_set(u.eng, "commit_ms", "4001"), 0);
+        unit_reopen(&u);
+        MUST(eng_config_reload(u.eng) == 0);
+        cr_assert(floor_of() == floor && u.eng->idx.s.n_past == n, "case %zu", i);
+    }
+    cr_assert_eq(eng_config_set(u.eng, "history", "0"), 0);
+    cr_assert(floor_of() == FLOOR_NONE && u.eng->idx.s.n_past == 0);
 }
 
 Test(config, a_rate_set_by_the_call_lasts_too)

@@ -19,6 +19,7 @@ TestSuite(full_history, .init = setup, .fini = teardown, .timeout = 300);
 static void begin(void)
 {
     MUST(store_set_history(u.eng) == 0);
+    atomic_store(&u.eng->config.history_is_known, true);
     atomic_store(&u.eng->config.history, 1u << 30);
     atomic_store(&u.eng->config.history_settle, 0);
 }

@@ -348,6 +348,7 @@ static inline void tree_whole(bool whole)
 {
     if (by_itself)
         return;
+    atomic_store(&u.eng->config.history_is_known, true);
     atomic_store(&u.eng->config.history, whole);
     atomic_store(&u.eng->config.history_settle, UINT64_C(1) << 30);
     pthread_rwlock_wrlock(&u.eng->index_lock);

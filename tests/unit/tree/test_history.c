@@ -13,6 +13,7 @@ static uint64_t versions; /* that are kept, 0 all */
 
 static void set_history(uint64_t seconds)
 {
+    atomic_store(&u.eng->config.history_is_known, true);
     atomic_store(&u.eng->config.history, seconds);
     atomic_store(&u.eng->config.history_settle, 1);
     atomic_store(&u.eng->config.history_versions, versions);
