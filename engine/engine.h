@@ -400,6 +400,17 @@ ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret
 /* No other call on it may be under way. NULL is fine. A snapshot may be dropped while views of it are open:
  * what it alone shows is freed when the last one is closed. */
 ENG_API void eng_view_close(struct eng_view *take_view);
+/* When the batch was, ns since the epoch, INT64_MAX: not known; and whether the view has each state that
+ * there was, as that of a snapshot: else some were too short, or one of too many, and what was before stands
+ * for them. */
+ENG_API int eng_view_when(struct eng_view *view, int64_t *ret_time, bool *ret_is_exact);
+/* The batch behind which the store was as it was at that time, for eng_view_open(): where the clock was set
+ * back, the last of several. Another call may give another batch that shows the same; or another time, once
+ * the clock was set back. -ENOENT: the time lies in the future, or before what is kept whole. */
+ENG_API int eng_past_at(struct eng *eng, int64_t time, uint64_t *ret_batch);
+/* Since when what has ended is kept whole, but for what stood shorter than history_settle, or was too many.
+ * *ret_time as in eng_view_when(). -ENOENT: it is not. */
+ENG_API int eng_past_since(struct eng *eng, uint64_t *ret_batch, int64_t *ret_time);
 
 /* As the calls of that name on the store, with their errors. -ESTALE also: it is no view of a snapshot, and a
  * full disk has taken the past away. */

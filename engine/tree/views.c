@@ -2,6 +2,7 @@
  * views.c - eng_view_open() and what reads such a view: the functions over struct view (view.h). */
 #include "core/views.h"
 
+#include "commit/clocks.h"
 #include "index/times.h"
 #include "tree/attr.h"
 #include "tree/content.h"
@@ -24,13 +25,18 @@ static int find_batch(struct view *view)
     return r == -ESTALE ? -ENOENT : r; /* of a batch before the floor */
 }
 
+static void lock_log(struct eng *eng)
+{
+    pthread_mutex_lock(&eng->log.queue);
+    pthread_mutex_lock(&eng->log.lock);
+    pthread_mutex_unlock(&eng->log.queue);
+}
+
 /* Not while a batch is under way that lets go what no view sees. `now`: of the last batch there is then. */
 static int put_in_use(struct eng_view *view, bool now)
 {
     struct eng *eng = view->view.eng;
-    pthread_mutex_lock(&eng->log.queue);
-    pthread_mutex_lock(&eng->log.lock);
-    pthread_mutex_unlock(&eng->log.queue);
+    lock_log(eng);
     if (now)
         view->view.at = eng->published_seq;
     int r = views_add(eng, view->view.at, view->view.is_exact, &view->place);
@@ -101,6 +107,57 @@ void eng_view_close(struct eng_view *take_view)
         history_look(eng);
     }
 }
+
+/* ---- when ----------------------------------------------------------------------------- */
+
+int eng_view_when(struct eng_view *view, int64_t *ret_time, bool *ret_is_exact)
+{
+    if (!view || !ret_time || !ret_is_exact)
+        return -EINVAL;
+    const struct view *v = &view->view;
+    view_begin(v);
+    *ret_time = index_time_of(v->idx, v->at);
+    *ret_is_exact = v->is_exact || v->idx->s.inexact <= v->idx->s.floor;
+    return (int)view_end(v, 0);
+}
+
+/* Under log.lock. Of the last moment it is what there is now: what comes belongs to another one. */
+static int find_time(struct eng *eng, int64_t time, uint64_t *ret_batch)
+{
+    const struct index *idx = &eng->idx;
+    uint32_t i = index_moment_at(idx, time);
+    uint64_t next = i ? index_next_moment(idx, i) : 0;
+    if (time > now_ns() || !i || !index_is_kept_whole(idx))
+        return -ENOENT;
+    *ret_batch = next == UINT64_MAX ? eng->published_seq : next - 1;
+    if (next == UINT64_MAX && !MUTANT(MOMENT_GOES_ON))
+        clocks_end_moment(eng);
+    return *ret_batch >= idx->s.floor ? 0 : -ENOENT;
+}
+
+int eng_past_at(struct eng *eng, int64_t time, uint64_t *ret_batch)
+{
+    if (!eng || !ret_batch)
+        return -EINVAL;
+    pool_missed = 0;
+    lock_log(eng);
+    int r = find_time(eng, time, ret_batch), doubt = eng_doubt(eng);
+    pthread_mutex_unlock(&eng->log.lock);
+    return doubt ? doubt : r;
+}
+
+int eng_past_since(struct eng *eng, uint64_t *ret_batch, int64_t *ret_time)
+{
+    if (!eng || !ret_batch || !ret_time)
+        return -EINVAL;
+    struct view live = view_live(eng);
+    view_begin(&live);
+    *ret_batch = eng->idx.s.floor;
+    *ret_time = index_time_of(&eng->idx, *ret_batch);
+    return (int)view_end(&live, index_is_kept_whole(&eng->idx) ? 0 : -ENOENT);
+}
+
+/* ---- reading -------------------------------------------------------------------------- */
 
 int eng_view_getattr(struct eng_view *view, uint64_t ino, struct eng_attr *ret_attr)
 {

@@ -733,3 +733,95 @@ Test(history, goes_when_it_is_switched_off)
     cr_assert(nothing_is_left());
     cr_assert_eq(unit_problems(&u), 0);
 }
+
+/* ---- by time ------------------------------------------------------------------------------------------ */
+
+static uint64_t found_at(int64_t time)
+{
+    uint64_t batch;
+    int r = eng_past_at(u.eng, time, &batch);
+    cr_assert(r == 0 || r == -ENOENT);
+    return r ? 0 : batch;
+}
+
+static bool is_exact(uint64_t at, int64_t *time)
+{
+    struct eng_view *view;
+    bool exactly;
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    cr_assert_eq(eng_view_when(view, time, &exactly), 0);
+    eng_view_close(view);
+    return exactly;
+}
+
+Test(history, is_found_by_time)
+{
+    int64_t when[20], time;
+    uint64_t at[20], since, ino;
+    tree_begin(false, 1);
+    by_itself = true;
+    cr_assert_eq(eng_past_since(u.eng, &since, &time), -ENOENT);
+    ino = unit_create(&u, "f");
+    cr_assert_eq(found_at(now_ns()), 0);
+    pass_ms(5000);
+    set_history(KEPT);
+    int64_t begins = now_ns();
+    for (unsigned i = 0; i < 20; i++) {
+        when[i] = now_ns();
+        at[i] = write_at(ino, i);
+        pass_ms(1000 + i);
+    }
+    cr_assert_eq(eng_past_since(u.eng, &since, &time), 0);
+    cr_assert(since == at[0] && time == begins);
+    cr_assert_eq(found_at(begins - 1), 0);
+    cr_assert_eq(found_at(now_ns() + 1), 0);
+    for (unsigned i = 0; i < 20; i++) {
+        cr_assert_eq(found_at(when[i]), at[i]);
+        cr_assert_eq(found_at(when[i] + SECOND - 1), at[i]);
+        cr_assert(is_exact(at[i], &time) && time == when[i]);
+    }
+    /* What there is now, and what comes within the same 10 ms. */
+    uint64_t now = write_at(ino, 50);
+    when[0] = now_ns();
+    cr_assert_eq(found_at(when[0]), now);
+    pass_ms(1);
+    uint64_t later = write_at(ino, 51);
+    cr_assert_eq(found_at(when[0]), now);
+    cr_assert_eq(found_at(now_ns()), later);
+    cr_assert(!is_exact(at[5], &time), "one was too short");
+    for (unsigned i = 0; i < 3; i++) {
+        pass_ms(KEPT * 1000);
+        (void)write_at(ino, i);
+    }
+    sweep();
+    cr_assert_eq(found_at(when[0]), 0);
+    cr_assert(is_exact(last_batch(), &time) && time == now_ns());
+    MUST(eng_past_since(u.eng, &since, &time) == 0);
+    cr_assert(since == u.eng->idx.s.floor && found_at(time) == since);
+}
+
+Test(history, is_found_by_time_when_the_clock_was_set_back)
+{
+    int64_t time;
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 3000, 0);
+    pass_ms(1000);
+    int64_t right = now_ns();
+    uint64_t before = write_at(ino, 1);
+    hand_clock.people += 3600 * SECOND;
+    pass_ms(1000);
+    int64_t ahead = now_ns();
+    uint64_t wrong = write_at(ino, 2);
+    cr_assert_eq(found_at(ahead), wrong);
+    hand_clock.people -= 3600 * SECOND;
+    pass_ms(1000);
+    uint64_t after = write_at(ino, 3);
+    cr_assert_eq(found_at(right), before);
+    cr_assert_eq(found_at(now_ns()), after);
+    cr_assert_eq(found_at(ahead), 0, "which lies in the future");
+    pass_ms(7200 * 1000);
+    cr_assert_eq(found_at(ahead), after);
+    (void)is_exact(wrong, &time);
+    cr_assert_leq(time, now_ns() - 7200 * SECOND, "not later than what came behind it");
+    expect_shown(wrong, ino, 2);
+}
