@@ -5,6 +5,7 @@
  * with the power failing in it. Of the disk that is left, several survivors
  * are made, and each is verified (verify.h); the recovery itself is cut, too. */
 #include "base/fault.h"
+#include "clock_wrap.h"
 #include "engine.h"
 #include "hook.h"
 #include "life.h"
@@ -25,7 +26,7 @@
 #define FAILURES_SHOWN 20
 #define SUBSETS_OF_MAX 6 /* operations that are not durable: up to so many, all subsets of them are tried */
 
-enum script_kind { SCRIPT_OF_NOW = 1, SCRIPT_OF_PAST = 2 };
+enum script_kind { SCRIPT_OF_NOW = 1, SCRIPT_OF_PAST = 2, SCRIPT_OF_HISTORY = 4 };
 
 struct config {
     bool quick, verbose, live, bites, no_script;
@@ -258,6 +259,8 @@ static void scripted_workload(const struct config *config, uint64_t stride, stru
 {
     if (config->scripts & SCRIPT_OF_PAST)
         one_script(config, workload_past(), " --past", stride, totals);
+    if (config->scripts & SCRIPT_OF_HISTORY)
+        one_script(config, workload_history(), " --history", stride * 3, totals);
     if (!(config->scripts & SCRIPT_OF_NOW))
         return;
     one_script(config, workload_scripted(), "", stride, totals);
@@ -273,25 +276,27 @@ struct weakness {
     const char *what;
     bool ignore_sync, ignore_syncdir;
     enum mutant mutant; /* of fault.h; only where the engine has them */
-    bool past;
+    enum script_kind script;
 };
 
 static const struct weakness weaknesses[] = {
-    {"datasync does nothing", true, false, MUTANT_NONE, false},
-    {"syncdir does nothing", false, true, MUTANT_NONE, false},
+    {"datasync does nothing", true, false, MUTANT_NONE, SCRIPT_OF_NOW},
+    {"syncdir does nothing", false, true, MUTANT_NONE, SCRIPT_OF_NOW},
 #ifdef ENG_MUTANTS
-    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED, false},
-    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED, false},
-    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG, false},
-    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR, false},
-    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM, false},
-    {"a snapshot is not kept (I12)", false, false, MUTANT_SNAPSHOT_UNSEEN, true},
+    {"relocations before their survivors are durable", false, false, MUTANT_INSTALL_UNSYNCED, SCRIPT_OF_NOW},
+    {"retirement before the deaths are durable (I4)", false, false, MUTANT_RETIRE_UNSYNCED, SCRIPT_OF_NOW},
+    {"retirement of what a checkpoint needs (I4)", false, false, MUTANT_RETIRE_YOUNG, SCRIPT_OF_NOW},
+    {"new segments without their names (I7)", false, false, MUTANT_NO_SYNCDIR, SCRIPT_OF_NOW},
+    {"recovery believes every batch (I7)", false, false, MUTANT_NO_BATCH_SUM, SCRIPT_OF_NOW},
+    {"a snapshot is not kept (I12)", false, false, MUTANT_SNAPSHOT_UNSEEN, SCRIPT_OF_PAST},
     {"a rename over one of two names, and a write through the other", false, false, MUTANT_REPLACED_UNSEEN,
-     true},
-    {"what is kept is not in the log (I12)", false, false, MUTANT_KEEP_UNLOGGED, true},
-    {"the past goes too early (I12)", false, false, MUTANT_DROPPED_EARLY, true},
-    {"a past state is read from the wrong neighbour", false, false, MUTANT_WRONG_NEIGHBOUR, true},
-    {"what was a hole is as it was filled later", false, false, MUTANT_HOLE_UNMARKED, true},
+     SCRIPT_OF_PAST},
+    {"what is kept is not in the log (I12)", false, false, MUTANT_KEEP_UNLOGGED, SCRIPT_OF_PAST},
+    {"the past goes too early (I12)", false, false, MUTANT_DROPPED_EARLY, SCRIPT_OF_PAST},
+    {"a past state is read from the wrong neighbour", false, false, MUTANT_WRONG_NEIGHBOUR, SCRIPT_OF_PAST},
+    {"what was a hole is as it was filled later", false, false, MUTANT_HOLE_UNMARKED, SCRIPT_OF_PAST},
+    {"what a history keeps is not in the log (I12)", false, false, MUTANT_KEEP_UNLOGGED, SCRIPT_OF_HISTORY},
+    {"what a history keeps goes too early (I12)", false, false, MUTANT_EXPIRED_EARLY, SCRIPT_OF_HISTORY},
 #endif
 };
 
@@ -312,10 +317,10 @@ static void show_bites(const struct config *config, struct totals *totals)
         struct totals found = {.expect_failure = true};
         weak.ignore_sync = weaknesses[i].ignore_sync;
         weak.ignore_syncdir = weaknesses[i].ignore_syncdir;
-        weak.scripts = weaknesses[i].past ? SCRIPT_OF_PAST : SCRIPT_OF_NOW;
+        weak.scripts = weaknesses[i].script;
         printf("%s\n", weaknesses[i].what);
         set_mutant(weaknesses[i].mutant);
-        scripted_workload(&weak, weaknesses[i].past ? 20 : 1, &found);
+        scripted_workload(&weak, weaknesses[i].script == SCRIPT_OF_NOW ? 1 : 20, &found);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
         set_mutant(MUTANT_NONE);
@@ -334,6 +339,7 @@ static const char usage[] =
     "  --seeds N         besides, N random workloads, a sample of the calls of each\n"
     "  --no-script       these only\n"
     "  --past            only the script with snapshots\n"
+    "  --history         only the script with a history\n"
     "  --seed S          only the random workload of seed S, every call\n"
     "  --ops N           operations of a random workload (300)\n"
     "  --beside S        with an installer beside each compaction, taking turns with it by seed S\n"
@@ -366,6 +372,8 @@ static bool parse_flag(struct config *config, const char *arg)
         config->no_script = true;
     else if (strcmp(arg, "--past") == 0)
         config->scripts = SCRIPT_OF_PAST;
+    else if (strcmp(arg, "--history") == 0)
+        config->scripts = SCRIPT_OF_HISTORY;
     else if (strcmp(arg, "--live") == 0)
         config->live = true;
     else if (strcmp(arg, "--verbose") == 0)
@@ -432,13 +440,14 @@ static void print_totals(const struct totals *totals, time_t started)
 
 int main(int argc, char **argv)
 {
-    struct config config = {.n_ops = 300, .only_mode = -1, .scripts = SCRIPT_OF_NOW | SCRIPT_OF_PAST};
+    struct config config = {
+        .n_ops = 300, .only_mode = -1, .scripts = SCRIPT_OF_NOW | SCRIPT_OF_PAST | SCRIPT_OF_HISTORY};
     struct totals totals = {0};
     if (!parse_options(&config, argc, argv)) {
         (void)fputs(usage, stderr);
         return 2;
     }
-    if (config.only_cut && config.scripts != SCRIPT_OF_PAST) /* as failures print it */
+    if (config.only_cut && (config.scripts & SCRIPT_OF_NOW)) /* as failures print it */
         config.scripts = SCRIPT_OF_NOW;
     (void)signal(SIGABRT, on_crash);
     (void)signal(SIGSEGV, on_crash);

@@ -6,6 +6,7 @@
  * were there for good. Whatever the second builds on it must not go with it.
  */
 #include "base/fault.h"
+#include "clock_wrap.h"
 #include "engine.h"
 #include "life.h"
 #include "rng.h"
@@ -32,7 +33,8 @@ struct config {
     uint64_t only_cut, only_second; /* 0: all; kinds count from 1 */
     unsigned seconds;               /* kinds of second lives at each call */
     size_t subsets_of;              /* operations that are not durable: up to so many, all subsets */
-    bool no_script, past, alone, bites;
+    bool no_script, alone, bites;
+    const char *script; /* " --past", " --history"; NULL: each */
 };
 
 static struct config config = {.n_ops = 150};
@@ -115,7 +117,15 @@ static struct workload *both_lives(const struct workload *w, size_t step, unsign
         ops[n - 1].skip |= 1u << (k - w->first_step[n - 1]);
     memcpy(ops + n, more, n_more * sizeof(*ops));
     *ret_from = n;
-    return workload_of(ops, n + n_more, n);
+    struct workload *both = workload_of(ops, n + n_more, n);
+    for (size_t k = 0; n > 0 && k <= w->first_step[n - 1]; k++)
+        both->trees[k] = w->trees[k];
+    both->history_from = w->history_from;
+    both->history_keeps = w->history_keeps;
+    both->later_from = n;
+    int64_t lacks = sim_clock.now + CLOCK_SECOND - workload_time(w, n);
+    both->later = lacks > 0 ? lacks : 0;
+    return both;
 }
 
 /* ---- and then the power fails ---------------------------------------------- */
@@ -187,6 +197,8 @@ static void second_life(const struct workload *w, const struct simdisk *dead, co
         ok = find_step(&s, w, first, &step, why);
     if (ok && r == 0 && !off) {
         want.workload = both = both_lives(w, step, kind, &from);
+        if (first->op <= w->history_from)
+            both->history_keeps = 0; /* it may have begun, or not */
         step = both->first_step[from];
         life = (struct life){.synced = step, .acked = step, .issued = step}; /* it is durable now (I7) */
         ok = life_issue(both, from, &s, disk, false, &life, why);
@@ -246,24 +258,30 @@ static void one_workload(const struct workload *w, uint64_t beside, const char *
         one_death(w, beside, label, cut);
 }
 
-static void one_script(uint64_t beside, bool past)
+static void one_script(uint64_t beside, const char *which)
 {
     char label[48] = "";
-    struct workload *w = past ? workload_past() : workload_scripted();
+    struct workload *w;
+    if (strcmp(which, " --past") == 0)
+        w = workload_past();
+    else
+        w = *which ? workload_history() : workload_scripted();
     if (beside)
-        (void)snprintf(label, sizeof(label), " --beside %" PRIu64 "%s", beside, past ? " --past" : "");
-    else if (past)
-        (void)snprintf(label, sizeof(label), " --past");
+        (void)snprintf(label, sizeof(label), " --beside %" PRIu64 "%s", beside, which);
+    else
+        (void)snprintf(label, sizeof(label), "%s", which);
     one_workload(w, beside, label, 1 + beside % config.stride, config.stride);
     workload_free(w);
 }
 
 static void scripted_workload(uint64_t beside)
 {
-    if (!config.past)
-        one_script(beside, false);
-    if (config.past || !config.only_cut)
-        one_script(beside, true);
+    static const char *const all[] = {"", " --past", " --history"};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        bool asked = config.script ? strcmp(config.script, all[i]) == 0 : i == 0 || !config.only_cut;
+        if (asked)
+            one_script(beside, all[i]);
+    }
 }
 
 static void random_workload(uint64_t seed)
@@ -324,6 +342,7 @@ static const char usage[] =
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
     "  --no-script    these only\n"
     "  --past         only the script with snapshots\n"
+    "  --history      only the script with a history\n"
     "  --seed S       only the random workload of seed S, every call\n"
     "  --ops N        operations of a random workload (150)\n"
     "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
@@ -349,8 +368,8 @@ static bool parse_options(int argc, char **argv)
             config.no_script = true;
             continue;
         }
-        if (!strcmp(argv[i], "--past")) {
-            config.past = true;
+        if (!strcmp(argv[i], "--past") || !strcmp(argv[i], "--history")) {
+            config.script = argv[i][2] == 'p' ? " --past" : " --history";
             continue;
         }
         if (!strcmp(argv[i], "--alone")) {

@@ -3,6 +3,7 @@
  */
 #include "life.h"
 
+#include "clock.h"
 #include "model.h"
 #include "verify.h"
 
@@ -63,6 +64,7 @@ bool life_issue(const struct workload *w, size_t from, struct session *s, struct
         size_t first = w->first_step[i], next = w->first_step[i + 1];
         life->op = i;
         life->issued = next;
+        sim_clock.now = workload_time(w, i);
         int r = op_issue(s, &w->ops[i], results);
         bool off = simdisk_is_off(disk);
         if (off && r < 0) {
@@ -85,6 +87,7 @@ bool life_whole(const struct workload *w, uint64_t beside, uint64_t segment_size
     struct session s = {.io = simdisk_io(disk), .segment_size = segment_size, .beside = beside};
     *life = (struct life){0};
     char reason[256];
+    sim_clock = (struct sim_clock){w->history_keeps > 0, CLOCK_BEGIN};
     int r = session_open(&s, false, reason);
     if (r < 0 && !simdisk_is_off(disk))
         return verify_fail(why, "a new store: %s: %s", strerror(-r), reason);

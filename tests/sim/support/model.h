@@ -49,12 +49,15 @@ int model_snapshot(struct model *m, const char *name);
 int model_snapshot_rename(struct model *m, const char *name, const char *new_name);
 int model_snapshot_drop(struct model *m, const char *name);
 bool model_has_snapshots(const struct model *m);
+void model_forget_snapshots(struct model *m);
 
 /* What is there; -ENOENT, -ENOTDIR. ret_size may be NULL. */
 int model_stat(const struct model *m, const char *path, uint32_t *ret_mode, uint64_t *ret_size);
 
 /* Equal trees have equal hashes. */
 uint64_t model_hash(const struct model *m);
+/* The same of the tree alone, whatever snapshots there are. */
+uint64_t model_hash_tree(const struct model *m);
 /* Whether the trees are equal; if not, `why` says the first difference: path, what, both values. */
 bool model_equal(const struct model *a, const struct model *b, char why[MODEL_WHY_MAX]);
 
@@ -63,5 +66,7 @@ bool model_equal(const struct model *a, const struct model *b, char why[MODEL_WH
  * itself: readdir, lookup and getattr, sizes, content hashes. 0 or a negative
  * errno, -EBADMSG for a contradiction; `why` explains. */
 int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX]);
+/* The same of the tree that the view of a batch shows. */
+int model_load_batch(struct eng *eng, uint64_t batch, struct model **ret_model, char why[MODEL_WHY_MAX]);
 
 #endif

@@ -299,17 +299,25 @@ struct snapshots {
     char *why;
 };
 
+int model_load_batch(struct eng *eng, uint64_t batch, struct model **ret_model, char why[MODEL_WHY_MAX])
+{
+    struct eng_view *view;
+    int r = eng_view_open(eng, batch, &view);
+    if (r) {
+        (void)snprintf(why, MODEL_WHY_MAX, "no view");
+        return r;
+    }
+    r = load_tree(eng, view, ret_model, why);
+    eng_view_close(view);
+    return r;
+}
+
 static int load_snapshot(void *arg, const struct eng_snapshot *snapshot)
 {
     struct snapshots *all = arg;
-    char reason[MODEL_WHY_MAX] = "view";
-    struct eng_view *view;
+    char reason[MODEL_WHY_MAX];
     struct model *tree;
-    int r = eng_view_open(all->eng, snapshot->batch, &view);
-    if (!r) {
-        r = load_tree(all->eng, view, &tree, reason);
-        eng_view_close(view);
-    }
+    int r = model_load_batch(all->eng, snapshot->batch, &tree, reason);
     if (r < 0)
         (void)snprintf(all->why, MODEL_WHY_MAX, "snapshot %.60s of batch %" PRIu64 ": %.300s (%s)",
                        snapshot->name, snapshot->batch, reason, strerror(-r));

@@ -75,9 +75,20 @@ int model_snapshot_drop(struct model *m, const char *name)
     return 0;
 }
 
+void model_forget_snapshots(struct model *m)
+{
+    model_free_snapshots(m);
+}
+
 bool model_has_snapshots(const struct model *m)
 {
     return m->snapshots != NULL;
+}
+
+uint64_t model_hash_tree(const struct model *m)
+{
+    const struct model bare = {.root = m->root, .nodes = m->nodes};
+    return model_hash(&bare);
 }
 
 uint64_t model_hash_snapshots(const struct model *m, uint64_t seed)

@@ -3,6 +3,8 @@
  * How they are put to an engine is in workload_issue.c. */
 #include "workload_private.h"
 
+#include "clock.h"
+
 #include "engine.h"
 #include "rng.h"
 
@@ -43,6 +45,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SNAPSHOT] = "snapshot",
     [OP_SNAPSHOT_RENAME] = "snapshot_rename",
     [OP_SNAPSHOT_DROP] = "snapshot_drop",
+    [OP_SWEEP] = "sweep",
     [OP_REOPEN] = "reopen",
 };
 
@@ -206,8 +209,10 @@ static struct model *run_on_model(const struct workload *w, size_t max_steps, st
 {
     struct model *m = model_new();
     size_t step = 0;
-    if (record && hash_from == 0)
+    if (record && hash_from == 0) {
         record->hashes[0] = model_hash(m);
+        record->trees[0] = model_hash_tree(m);
+    }
     for (size_t i = 0; i < w->n_ops; i++) {
         if (record)
             record->first_step[i] = step;
@@ -215,8 +220,10 @@ static struct model *run_on_model(const struct workload *w, size_t max_steps, st
             int r = op_apply(&w->ops[i], k, m);
             if (record) {
                 record->step_results[step] = r;
-                if (i + 1 >= hash_from)
+                if (i + 1 >= hash_from) {
                     record->hashes[step + 1] = model_hash(m);
+                    record->trees[step + 1] = model_hash_tree(m);
+                }
             }
             step++;
         }
@@ -243,8 +250,9 @@ struct workload *workload_of(struct op *take_ops, size_t n_ops, size_t hash_from
         w->first_step = calloc(n_ops + 1, sizeof *w->first_step);
         w->step_results = calloc(steps + 1, sizeof *w->step_results);
         w->hashes = calloc(steps + 1, sizeof *w->hashes);
+        w->trees = calloc(steps + 1, sizeof *w->trees);
     }
-    if (!w || !w->first_step || !w->step_results || !w->hashes)
+    if (!w || !w->first_step || !w->step_results || !w->hashes || !w->trees)
         abort();
     model_free(run_on_model(w, SIZE_MAX, w, hash_from));
     return w;
@@ -258,6 +266,7 @@ void workload_free(struct workload *w)
     free(w->first_step);
     free(w->step_results);
     free(w->hashes);
+    free(w->trees);
     free(w);
 }
 
@@ -267,6 +276,7 @@ struct script {
     struct op *ops;
     size_t n, cap;
     uint64_t seed;
+    bool keeps_all;
 };
 
 static struct op *add(struct script *s, enum op_kind kind, const char *path)
@@ -574,7 +584,8 @@ static void script_changes(struct script *s, unsigned round)
     add2(s, OP_RENAME, "black", "white");
     add(s, OP_CHMOD, "f")->mode = 0600 + round;
     add(s, OP_CHOWN, "d");
-    add(s, OP_MTIME, "cut");
+    if (!s->keeps_all) /* a history keeps no state for its times alone */
+        add(s, OP_MTIME, "cut");
     add_xattr(s, "f", "user.engram.confidence", 4, 0);
     add_xattr(s, "f", "user.engram.embedding", 3072, 0);
     add2(s, OP_REMOVEXATTR, "d", round % 2 ? "user.y" : "user.x");
@@ -589,25 +600,30 @@ static void script_changes(struct script *s, unsigned round)
     add_file(s, "orphan", 1200);
 }
 
+static void script_begin(struct script *s)
+{
+    add_file(s, "f", 12000);
+    add_file(s, "cut", 5000);
+    add_file(s, "holes", 30000);
+    add_file(s, "link1", 300);
+    add2(s, OP_LINK, "link1", "link2");
+    add_create(s, "many", S_IFREG | 0644);
+    add_extents(s, "many");
+    add_create(s, "d", S_IFDIR | 0755);
+    add_create(s, "m", S_IFDIR | 0755);
+    add_file(s, "d/x", 200);
+    add_create(s, "d/s", S_IFDIR | 0700);
+    add_file(s, "swap", 100);
+    add_file(s, "white", 100);
+    add_file(s, "orphan", 500);
+    add_xattr(s, "d", "user.x", 10, 0);
+}
+
 struct workload *workload_past(void)
 {
     struct script s = {.seed = 5000};
     add2(&s, OP_CONFIG, "checkpoint_ops", "40");
-    add_file(&s, "f", 12000);
-    add_file(&s, "cut", 5000);
-    add_file(&s, "holes", 30000);
-    add_file(&s, "link1", 300);
-    add2(&s, OP_LINK, "link1", "link2");
-    add_create(&s, "many", S_IFREG | 0644);
-    add_extents(&s, "many");
-    add_create(&s, "d", S_IFDIR | 0755);
-    add_create(&s, "m", S_IFDIR | 0755);
-    add_file(&s, "d/x", 200);
-    add_create(&s, "d/s", S_IFDIR | 0700);
-    add_file(&s, "swap", 100);
-    add_file(&s, "white", 100);
-    add_file(&s, "orphan", 500);
-    add_xattr(&s, "d", "user.x", 10, 0);
+    script_begin(&s);
     add(&s, OP_SNAPSHOT, "s1");
     script_changes(&s, 1);
     add(&s, OP_SNAPSHOT, "s1"); /* is there */
@@ -633,6 +649,40 @@ struct workload *workload_past(void)
     add(&s, OP_COMPACT, "");
     add_sized(&s, OP_APPEND, "f", 10);
     return workload_of(s.ops, s.n, 0);
+}
+
+/* ---- a history ----------------------------------------------------------- */
+
+#define STANDS (2 * CLOCK_SECOND)
+
+int64_t workload_time(const struct workload *w, size_t i)
+{
+    return CLOCK_BEGIN + ((int64_t)i + 1) * STANDS + (i >= w->later_from ? w->later : 0);
+}
+
+struct workload *workload_history(void)
+{
+    struct script s = {.seed = 6000, .keeps_all = true};
+    add2(&s, OP_CONFIG, "checkpoint_ops", "40");
+    script_begin(&s);
+    size_t from = s.n;
+    add2(&s, OP_CONFIG, "history", "2m");
+    script_changes(&s, 1);
+    add(&s, OP_SNAPSHOT, "s1");
+    script_changes(&s, 2);
+    add(&s, OP_SWEEP, "");
+    add(&s, OP_COMPACT, "");
+    add(&s, OP_REOPEN, "");
+    script_changes(&s, 3);
+    add(&s, OP_SNAPSHOT_DROP, "s1");
+    script_changes(&s, 4);
+    add(&s, OP_SWEEP, "");
+    add(&s, OP_COMPACT, "");
+    add_sized(&s, OP_APPEND, "f", 10);
+    struct workload *w = workload_of(s.ops, s.n, 0);
+    w->history_from = from;
+    w->history_keeps = 120 * CLOCK_SECOND;
+    return w;
 }
 
 /* ---- random workloads --------------------------------------------------- */

@@ -48,6 +48,7 @@ enum op_kind {
     OP_SNAPSHOT,        /* path: its name */
     OP_SNAPSHOT_RENAME, /* path: its name; other: the new one */
     OP_SNAPSHOT_DROP,   /* path: its name */
+    OP_SWEEP,           /* the job `history` */
     OP_REOPEN,
     OP_N_KINDS
 };
@@ -70,12 +71,25 @@ struct workload {
     size_t *first_step; /* of each operation; [n_ops] is the number of steps */
     int *step_results;  /* expected: 0 or a negative errno */
     uint64_t *hashes;   /* model_hash() after 0, 1, 2 ... steps */
+    uint64_t *trees;    /* model_hash_tree() */
+    /* Of one that switches a history on: with which operation, and for how long (ns); 0: it does not. Then it
+     * has a clock that is moved by hand. */
+    size_t history_from;
+    int64_t history_keeps;
+    /* Operations from `later_from` on are issued so much later: in another life. */
+    size_t later_from;
+    int64_t later;
 };
+
+/* When an operation is issued, where the clock is moved by hand: each state stands for some seconds. */
+int64_t workload_time(const struct workload *w, size_t i);
 
 /* Every operation of the engine, in an order that rolls segments over, checkpoints, compacts and retires. */
 struct workload *workload_scripted(void);
 /* The same with snapshots, and changes of each kind between them. */
 struct workload *workload_past(void);
+/* The same with a history that is kept, and expires. */
+struct workload *workload_history(void);
 /* Of two seeds in four with snapshots. */
 struct workload *workload_random(uint64_t seed, size_t n_ops);
 /* Any operations; the model tells the results, and hashes of the states before operation `hash_from` and

@@ -233,6 +233,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_snapshot_rename(s->eng, op->path, op->other);
     case OP_SNAPSHOT_DROP:
         return eng_snapshot_drop(s->eng, op->path);
+    case OP_SWEEP:
+        return eng_job_run(s->eng, ENG_JOB_HISTORY, NULL, NULL);
     case OP_REOPEN:
         return issue_reopen(s);
     default:
