@@ -567,6 +567,7 @@ static const char usage[] =
     "  --stride N     every Nth call only\n"
     "  --seeds N      besides, N random workloads, a sample of the calls of each\n"
     "  --past         only the script with snapshots\n"
+    "  --history      only the script with a history\n"
     "  --seed S       only the random workload of seed S\n"
     "  --ops N        operations of a random workload (300)\n"
     "  --beside S     with an installer beside each compaction, taking turns with it by seed S\n"
@@ -575,7 +576,7 @@ static const char usage[] =
 
 struct config {
     uint64_t stride, nth, seeds, seed, ops;
-    bool dense, past; /* dense: as struct fault has it */
+    bool dense, past, history; /* dense: as struct fault has it */
     const char *fault;
 };
 
@@ -587,8 +588,9 @@ static bool parse_options(struct config *config, int argc, char **argv)
             config->stride = 11;
             continue;
         }
-        if (strcmp(argv[i], "--past") == 0) {
+        if (strcmp(argv[i], "--past") == 0 || strcmp(argv[i], "--history") == 0) {
             config->past = true;
+            config->history = argv[i][2] == 'h';
             continue;
         }
         if (value && strcmp(argv[i], "--stride") == 0)
@@ -642,10 +644,12 @@ static void random_workload(const struct config *config, uint64_t seed, uint64_t
     workload_free(w);
 }
 
+/* With snapshots, and with a history. Of that the present is compared, and what snapshots show. */
 static void past_workload(const struct config *config)
 {
-    struct workload *w = workload_past();
-    one_workload(config, w, " --past", config->dense || config->past ? config->stride : config->stride * 3);
+    struct workload *w = config->history ? workload_history() : workload_past();
+    const char *label = config->history ? " --history" : " --past";
+    one_workload(config, w, label, config->dense || config->past ? config->stride : config->stride * 3);
     workload_free(w);
 }
 
@@ -668,6 +672,9 @@ int main(int argc, char **argv)
         struct workload *w = workload_scripted();
         if (!beside) {
             one_workload(&config, w, "", config.stride);
+            if (!config.nth)
+                past_workload(&config);
+            config.history = true;
             if (!config.nth)
                 past_workload(&config);
             if (!config.fault)
