@@ -39,7 +39,7 @@ struct eng_stats {
     uint64_t total_bytes; /* payload of all extents, live and dead, in all segments */
     uint64_t live_bytes;
     double fragmentation_ratio; /* (total + spent - live) / (total + spent); 0 when empty */
-    uint64_t memories;          /* regular files, but for those that snapshots alone show; so the next two */
+    uint64_t memories;          /* regular files, but for those that the past alone shows; so the next two */
     uint64_t directories, other_inodes, orphans;
     uint64_t segments, segments_pending; /* pending: empty, waiting to be unlinked */
     uint64_t disk_bytes;                 /* segments and checkpoints, up to where they are used */
@@ -68,8 +68,9 @@ struct eng_stats {
      * could be written; batches that the opening took from it, since the log had lost them. */
     uint64_t echo_bytes, echo_written, echo_dropped, recovery_echoed;
     uint64_t checkpoint_written; /* bytes of checkpoints since the store was opened, both copies */
-    /* Of live_bytes, what snapshots alone show, or views of them that are in use. As long as a part of the
-     * index is to be loaded, what was removed before the opening is not in it, and counts as memories. */
+    /* Of live_bytes, what snapshots or the history alone show, or views of them that are in use. As long as a
+     * part of the index is to be loaded, what was removed before the opening is not in it, and counts as
+     * memories. */
     uint64_t past_bytes;
     uint64_t snapshots;
 };
@@ -181,7 +182,7 @@ enum eng_space_id {
     ENG_SPACE_SLACK,
     ENG_SPACE_METADATA_SPENT, /* of the log, and needed by no recovery any more: eng_stats.spent_bytes */
     ENG_SPACE_ECHO,           /* second copy of the log's metadata since the newest checkpoint */
-    ENG_SPACE_SNAPSHOTS       /* what snapshots alone show: live to the store */
+    ENG_SPACE_PAST            /* what snapshots or the history alone show: live to the store */
 };
 struct eng_space_kind {
     enum eng_space_id id;

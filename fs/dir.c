@@ -64,7 +64,7 @@ static void fill_past(const struct listing *l, const struct eng_attr *attr, bool
 {
     past_stat(session_of(l->req), l->past, attr, &e->attr);
     if (up && attr->ino == ENG_ROOT_INO && l->is_root)
-        e->attr.st_ino = CTL_SNAPSHOTS_INO;
+        e->attr.st_ino = past_folder(l->past);
 }
 
 /* Under the engine's shared lock: copies, and nothing else. */

@@ -323,7 +323,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     REQUEST_COUNT(session_of(req), REQUEST_readlink);
-    if (ctl_views_owns(ino)) {
+    if (ctl_views_owns(ino) || ages_owns(ino)) {
         past_on_readlink(req, ino);
         return;
     }
@@ -341,7 +341,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (ctl_views_owns(ino))
+    if (ctl_views_owns(ino) || ages_owns(ino))
         past_on_getattr(req, ino, fi && fi->fh == COMPAT_STATX);
     else
         attr_getattr(req, ino, fi);

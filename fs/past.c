@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "attr.h"
@@ -104,7 +105,7 @@ void past_stat(const struct session *session, const struct past *past, const str
                struct stat *ret_st)
 {
     attr_stat(session, attr, ret_st);
-    ret_st->st_ino = ctl_views_shown_ino(session->eng, past->batch, attr->ino);
+    ret_st->st_ino = ctl_views_shown_ino(session->eng, &past->what, attr->ino);
 }
 
 /* Has it a name, and the content, mode and owner that it had then? */
@@ -165,15 +166,30 @@ static void look_at_views(const struct session *session)
         (void)drop_names_views(ctl_drop_names(session->ctl)); /* without a thread: at the next look */
 }
 
-/* The root of the snapshot of that name, with a view that past_done() gives back. */
-static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past, struct eng_attr *ret_attr)
+/* What has that name in the folder of snapshots or of times. */
+static int parse_root(const struct session *session, fuse_ino_t folder, const char *name,
+                      struct ctl_views_what *ret_what)
+{
+    int64_t when = 0;
+    *ret_what = (struct ctl_views_what){.is_at = folder == CTL_AT_INO};
+    if (!ret_what->is_at)
+        return eng_snapshot_find(session->eng, name, &ret_what->key);
+    if (!rfc3339_parse(name, strlen(name), &when))
+        return -ENOENT;
+    ret_what->key = (uint64_t)when;
+    return 0;
+}
+
+/* The root that has that name, with a view that past_done() gives back. */
+static int find_root(fuse_req_t req, fuse_ino_t folder, const char *name, struct past *ret_past,
+                     struct eng_attr *ret_attr)
 {
     const struct session *session = session_of(req);
-    uint64_t batch = 0;
-    int r = eng_snapshot_find(session->eng, name, &batch);
+    struct ctl_views_what what;
+    int r = parse_root(session, folder, name, &what);
     if (r)
         return r;
-    r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+    r = ctl_views_get(session->views, &what, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                       ret_past);
     look_at_views(session);
     if (r)
@@ -181,7 +197,7 @@ static int find_snapshot(fuse_req_t req, const char *name, struct past *ret_past
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
     if (r)
         past_done(ret_past);
-    return r;
+    return r == -ESTALE ? -ENOENT : r; /* by now it is older than what is kept */
 }
 
 static void reply_folder(fuse_req_t req, fuse_ino_t ino)
@@ -191,38 +207,83 @@ static void reply_folder(fuse_req_t req, fuse_ino_t ino)
     (void)fuse_reply_entry(req, &e); /* nothing is counted for it */
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void age_stat(const struct session *session, fuse_ino_t ino, struct stat *ret_st)
+{
+    char target[AGES_TARGET_MAX];
+    memset(ret_st, 0, sizeof *ret_st);
+    ages_target(ino, now_ns(), target);
+    ret_st->st_ino = ino;
+    ret_st->st_mode = S_IFLNK | 0777;
+    ret_st->st_nlink = 1;
+    ret_st->st_size = (off_t)strlen(target);
+    ret_st->st_uid = session->uid;
+    ret_st->st_gid = session->gid;
+}
+
+static void reply_age(fuse_req_t req, fuse_ino_t ino)
+{
+    struct fuse_entry_param e = {.ino = ino}; /* it leads elsewhere at each time */
+    age_stat(session_of(req), ino, &e.attr);
+    (void)fuse_reply_entry(req, &e); /* nothing is counted for it */
+}
+
+/* In the folder of snapshots or of times. 1: it is answered. */
+static int look_up_root(fuse_req_t req, fuse_ino_t folder, const char *name, struct past *ret_past,
+                        struct eng_attr *ret_attr)
+{
+    bool up = strcmp(name, "..") == 0;
+    uint64_t age = folder == CTL_AT_INO ? ages_parse(name) : 0;
+    if (!session_of(req)->views)
+        return -ESTALE;
+    if (up || strcmp(name, ".") == 0) /* by a file handle */
+        reply_folder(req, up ? CTL_DIR_INO : folder);
+    else if (age)
+        reply_age(req, age);
+    else
+        return find_root(req, folder, name, ret_past, ret_attr);
+    return 1;
+}
+
+/* In a folder of a view. 1: it is answered. */
+static int look_up_below(fuse_req_t req, fuse_ino_t parent, const char *name, struct past *ret_past,
+                         struct eng_attr *ret_attr)
+{
+    bool up = strcmp(name, "..") == 0, itself = strcmp(name, ".") == 0;
+    uint64_t dir = 0;
+    int r = past_begin_request(req, parent, ret_past, &dir);
+    if (r)
+        return r;
+    if (up && dir == ENG_ROOT_INO) {
+        reply_folder(req, past_folder(ret_past));
+        r = 1;
+    }
+    if (!r && !itself && !up)
+        r = past_check(req, ret_past, dir, PAST_SEARCH);
+    if (!r)
+        r = eng_view_lookup(ret_past->view, dir, name, ret_attr);
+    if (r)
+        past_done(ret_past);
+    return r;
+}
+
 void past_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct past past;
     struct eng_attr attr;
-    uint64_t dir = 0;
-    int r;
-    bool in_folder = parent == CTL_SNAPSHOTS_INO, up = strcmp(name, "..") == 0;
-    if (in_folder && session_of(req)->views && (up || strcmp(name, ".") == 0)) { /* by a file handle */
-        reply_folder(req, up ? CTL_DIR_INO : CTL_SNAPSHOTS_INO);
-        return;
-    }
-    if (in_folder) {
-        r = session_of(req)->views ? find_snapshot(req, name, &past, &attr) : -ESTALE;
-    } else {
-        r = past_begin_request(req, parent, &past, &dir);
-        if (!r && up && dir == ENG_ROOT_INO) {
-            past_done(&past);
-            reply_folder(req, CTL_SNAPSHOTS_INO);
-            return;
-        }
-        bool itself = strcmp(name, ".") == 0;
-        int checked = r || itself || up ? 0 : past_check(req, &past, dir, PAST_SEARCH);
-        if (!r && checked)
-            past_done(&past);
-        r = r ? r : checked;
-        if (!r && (r = eng_view_lookup(past.view, dir, name, &attr)))
-            past_done(&past);
-    }
-    if (r) {
+    bool is_root = parent == CTL_SNAPSHOTS_INO || parent == CTL_AT_INO;
+    int r = is_root ? look_up_root(req, parent, name, &past, &attr)
+                    : look_up_below(req, parent, name, &past, &attr);
+    if (r < 0)
         reply_err(req, REQUEST_lookup, r);
+    if (r)
         return;
-    }
     reply_node(req, &past, &attr);
     past_done(&past);
 }
@@ -240,7 +301,8 @@ static int tell(void *arg, const struct eng_snapshot *snapshot)
     const uint64_t cookie = snapshot->batch + COOKIE_BATCH;
     if (cookie <= t->from)
         return 0;
-    uint64_t ino = ctl_views_shown_ino(t->session->eng, snapshot->batch, ENG_ROOT_INO);
+    const struct ctl_views_what what = {.key = snapshot->batch};
+    uint64_t ino = ctl_views_shown_ino(t->session->eng, &what, ENG_ROOT_INO);
     return t->emit(t->arg, snapshot->name, ino, cookie);
 }
 
@@ -254,6 +316,16 @@ int past_list_snapshots(struct session *session, uint64_t from,
 
 /* ---- reading -------------------------------------------------------------- */
 
+static void age_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
+{
+    struct stat st;
+    age_stat(session_of(req), ino, &st);
+    if (is_statx)
+        (void)compat_reply_statx(req, &st, NULL, 0);
+    else
+        (void)fuse_reply_attr(req, &st, 0);
+}
+
 void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
 {
     REQUEST_COUNT(session_of(req), REQUEST_getattr);
@@ -261,6 +333,10 @@ void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
     struct eng_attr attr;
     struct stat st;
     uint64_t of = 0;
+    if (ages_owns(ino)) {
+        age_on_getattr(req, ino, is_statx);
+        return;
+    }
     int r = past_begin_request(req, ino, &past, &of);
     if (r) {
         reply_err(req, REQUEST_getattr, r);
@@ -286,6 +362,11 @@ void past_on_readlink(fuse_req_t req, fuse_ino_t ino)
     struct past past;
     uint64_t of = 0;
     char target[ENG_SYMLINK_MAX + 1];
+    if (ages_owns(ino)) {
+        ages_target(ino, now_ns(), target);
+        (void)fuse_reply_readlink(req, target);
+        return;
+    }
     int r = past_begin_request(req, ino, &past, &of);
     if (r) {
         reply_err(req, REQUEST_readlink, r);
@@ -404,19 +485,25 @@ static int is_of_batch(void *arg, const struct eng_snapshot *snapshot)
     return 1;
 }
 
-/* What the root tells of its snapshot to whoever may look it up. */
-static ssize_t of_snapshot(const struct past *past, uint64_t ino, enum xa_virtual which, char *value,
-                           size_t size)
+/* What the root tells of its view to whoever may look it up. */
+static ssize_t of_view(const struct past *past, uint64_t ino, enum xa_virtual which, char *value, size_t size)
 {
     struct eng_snapshot wanted = {.batch = past->batch};
     char text[40], when[40];
-    if (ino != ENG_ROOT_INO)
+    int64_t time;
+    bool is_exact = false;
+    if (ino != ENG_ROOT_INO || (past->what.is_at && which != XA_EXACT))
         return -ENODATA;
-    int r = which == XA_SNAPSHOT_TIME ? eng_snapshot_list(past->eng, is_of_batch, &wanted) : 1;
-    if (r <= 0) /* 0: it was dropped */
-        return r ? r : -ENODATA;
-    int n = which == XA_SNAPSHOT_TIME ? snprintf(text, sizeof text, "%s", rfc3339_format(wanted.time, when))
-                                      : snprintf(text, sizeof text, "%" PRIu64, wanted.batch);
+    int r = which == XA_EXACT ? eng_view_when(past->view, &time, &is_exact) : 0;
+    if (which == XA_SNAPSHOT_TIME && (r = eng_snapshot_list(past->eng, is_of_batch, &wanted)) == 0)
+        r = -ENODATA; /* it was dropped */
+    if (r < 0)
+        return r;
+    int n = snprintf(text, sizeof text, "%" PRIu64, wanted.batch);
+    if (which == XA_EXACT)
+        n = snprintf(text, sizeof text, "%s", is_exact ? "yes" : "no");
+    else if (which == XA_SNAPSHOT_TIME)
+        n = snprintf(text, sizeof text, "%s", rfc3339_format(wanted.time, when));
     if (value && (size_t)n <= size)
         memcpy(value, text, (size_t)n);
     return n;
@@ -434,11 +521,11 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     }
     const enum xa_virtual which = xa_virtual(name);
     n = xa_check_get(name);
-    const bool tells_snapshot = which == XA_SNAPSHOT_POSITION || which == XA_SNAPSHOT_TIME;
-    if (n == 0 && !tells_snapshot)
+    const bool is_of_view = which >= XA_SNAPSHOT_POSITION;
+    if (n == 0 && !is_of_view)
         n = check_field(req, &past, of, name);
-    if (n == 0 && tells_snapshot) {
-        n = of_snapshot(&past, of, which, value, size);
+    if (n == 0 && is_of_view) {
+        n = of_view(&past, of, which, value, size);
     } else if (n == 0 && which != XA_STORED) {
         n = computed(req, &past, of, which, value, size);
         if (n == 0)
@@ -518,7 +605,8 @@ void past_on_mkdir(fuse_req_t req, const char *name)
     if (!r)
         r = eng_snapshot_create_unsynced(session->eng, name, &batch);
     if (!r)
-        r = ctl_views_get(session->views, batch, fuse_req_ctx(req)->uid, true, &taken->past);
+        r = ctl_views_get(session->views, &(struct ctl_views_what){.key = batch}, fuse_req_ctx(req)->uid,
+                          true, &taken->past);
     if (batch)
         look_at_views(session);
     if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))

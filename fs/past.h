@@ -1,18 +1,20 @@
 /*
- * past.h - requests for .engram/snapshots and the trees in it. Nothing in a tree can be changed. */
+ * past.h - requests for .engram/snapshots, .engram/at and the trees in them. Nothing in a tree can be
+ * changed. */
 #ifndef ENGRAMFS_FS_PAST_H
 #define ENGRAMFS_FS_PAST_H
 
 #include <errno.h>
 
+#include "control/ages.h"
 #include "control/nodes.h"
 #include "control/views.h"
 #include "session.h"
 
-/* Is it the folder of snapshots, or in a snapshot? */
+/* Is it the folder of snapshots or of times, or in it? */
 static inline bool past_owns(fuse_ino_t ino)
 {
-    return ino == CTL_SNAPSHOTS_INO || ctl_views_owns(ino);
+    return ino == CTL_SNAPSHOTS_INO || ino == CTL_AT_INO || ctl_views_owns(ino) || ages_owns(ino);
 }
 
 /* May a request change it? Nothing of the past, and nothing of the session but by its own verbs. */
@@ -42,6 +44,11 @@ int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, ui
 /* As stat(2) has an inode of it. No lock. */
 void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
                struct stat *ret_st);
+/* The folder that the view's root is in. */
+static inline fuse_ino_t past_folder(const struct past *past)
+{
+    return past->what.is_at ? CTL_AT_INO : CTL_SNAPSHOTS_INO;
+}
 /* How long the kernel may keep attributes of nodes: in seconds. It keeps no names, not for root either: it
  * would show what is below to whomever root has put into a folder, and ask nobody. */
 double past_timeout(const struct past *past);

@@ -18,8 +18,8 @@ static const struct eng_space_kind kinds[] = {
     {ENG_SPACE_LIVE, "live", "live", "removing or truncating memories", 0},
     {ENG_SPACE_ORPHANS, "orphans", "removed, still open",
      "closing the files (lsof +L1 MOUNTPOINT names who has them), then compact", 0},
-    {ENG_SPACE_SNAPSHOTS, "snapshots", "in snapshots alone",
-     "dropping the snapshots (engramctl snapshot drop), then compact", 0},
+    {ENG_SPACE_PAST, "past", "in the past alone",
+     "dropping snapshots (engramctl snapshot drop), a shorter history (config); then compact", 0},
     {ENG_SPACE_DEAD, "dead", "dead",
      "compact; by itself once fragmentation and total_bytes pass the thresholds in config", 0},
     {ENG_SPACE_DEAD_ACTIVE, "dead_active", "dead, active segment",
@@ -280,8 +280,8 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
     int64_t *live = bytes_of(&sp, ENG_SPACE_LIVE), *orphans = bytes_of(&sp, ENG_SPACE_ORPHANS);
     *orphans = MIN_OF(open, *live);
     *live -= *orphans;
-    *bytes_of(&sp, ENG_SPACE_SNAPSHOTS) = MIN_OF(past_bytes(eng), *live);
-    *live -= *bytes_of(&sp, ENG_SPACE_SNAPSHOTS);
+    *bytes_of(&sp, ENG_SPACE_PAST) = MIN_OF(past_bytes(eng), *live);
+    *live -= *bytes_of(&sp, ENG_SPACE_PAST);
     for (unsigned i = 0; i < sp.n_kinds; i++)
         sum += sp.kinds[i].bytes;
     if (r) { /* people ask for the status when a store cannot be listed: it comes without what du adds */

@@ -256,7 +256,7 @@ static mode_t mode_of(const struct ctl *ctl, enum ctl_file file)
     bool group = ctl->session->opt->has_ctl_gid;
     if (ctl_files[file].open)
         return S_IFREG | 0444;
-    if (file == CTL_SNAPSHOTS) /* all may enter it, as the folder that it is in */
+    if (file == CTL_SNAPSHOTS || file == CTL_AT) /* all may enter it, as the folder that it is in */
         return S_IFDIR | (group ? 0771 : 0711);
     if (ctl_files[file].folder)
         return S_IFDIR | (group ? 0550 : 0500);
@@ -296,12 +296,12 @@ void ctl_list_stat(enum ctl_file file, struct stat *ret_st)
 static void dir_stat(const struct ctl *ctl, fuse_ino_t ino, struct stat *st)
 {
     bool root = ino == CTL_DIR_INO;
-    const mode_t folder = mode_of(ctl, ino == CTL_SNAPSHOTS_INO ? CTL_SNAPSHOTS : CTL_CHANGES_SINCE);
+    const mode_t folder = mode_of(ctl, root ? CTL_CHANGES_SINCE : (enum ctl_file)(ino - CTL_DIR_INO - 1));
     memset(st, 0, sizeof *st);
     st->st_ino = ino;
     st->st_mode = root ? folder | 0111 : folder;
     owner_of(ctl, st);
-    st->st_nlink = root ? 4 : 1; /* 1: nobody counts what is in it */
+    st->st_nlink = root ? 3 + 2 * (ctl->session->views != NULL) : 1; /* 1: nobody counts what is in it */
     st->st_size = root ? CTL_FILES : 0;
     st->st_blksize = 4096;
     st->st_atim = st->st_mtim = st->st_ctim = reply_time(ctl->session->started);
@@ -510,7 +510,7 @@ void ctl_forget(struct ctl *ctl, fuse_ino_t ino, uint64_t n)
 
 int ctl_getattr(struct ctl *ctl, fuse_ino_t ino, struct stat *ret_st)
 {
-    if (ino == CTL_DIR_INO || ino == CTL_SINCE_INO || ino == CTL_SNAPSHOTS_INO) {
+    if (ino == CTL_DIR_INO || ino == CTL_SINCE_INO || ino == CTL_SNAPSHOTS_INO || ino == CTL_AT_INO) {
         dir_stat(ctl, ino, ret_st);
         return 0;
     }

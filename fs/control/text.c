@@ -337,6 +337,20 @@ static void status_figures(struct text *t, const struct eng_stats *s, unsigned g
     figures_people(t, &figures, groups, status_notes);
 }
 
+static void status_past(struct text *t, struct eng *eng)
+{
+    uint64_t batch;
+    int64_t time;
+    if (eng_past_since(eng, &batch, &time))
+        return;
+    text_add(t, "\nhistory\n  %-22s batch %" PRIu64, "whole since", batch);
+    if (time != INT64_MAX) {
+        text_add(t, ", ");
+        text_time(t, time);
+    }
+    text_add(t, "\n");
+}
+
 static void status_compaction(struct text *t, const struct eng_stats *s, const struct eng_job_report *r)
 {
     text_add(t, "\ncompaction\n  %-22s %s", "state", job_state_name(r->state));
@@ -383,6 +397,7 @@ static int status_text(struct session *session, const struct ctl_memory *m, stru
              s.log_seq, s.durable_seq, s.checkpoint_seq);
     text_add(t, "  %-22s %" PRIu64 ", failed %" PRIu64 "\n", "syncs", s.syncs, s.sync_errors);
     status_figures(t, &s, STATUS_LOG);
+    status_past(t, session->eng);
     text_add(t, "\nlast error           %s\n", s.last_error[0] ? s.last_error : "none");
     text_add(t, "last control error   %s\n", m->last_error[0] ? m->last_error : "none");
     return 0;
@@ -427,6 +442,7 @@ int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_
         return 0;
     case CTL_CHANGES_SINCE: /* folders */
     case CTL_SNAPSHOTS:
+    case CTL_AT:
     case CTL_FILES:
         break;
     }

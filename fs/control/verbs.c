@@ -33,6 +33,10 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_SNAPSHOTS] = {"snapshots", false, false, true,
                        "a folder: mkdir NAME in it takes a snapshot, rmdir drops it, mv renames it; in NAME "
                        "is the tree of then"},
+    [CTL_AT] =
+        {"at", false, false, true,
+         "a folder: WHEN in it, 2026-11-28T12:00:00Z, is the tree of then; an age (90s, 10m, 2h, 3d) a "
+         "link to that"},
     [CTL_HELP] = {"help", false, true, false, "this text"},
 };
 

@@ -30,6 +30,7 @@ enum ctl_file {
     CTL_CHANGES,
     CTL_CHANGES_SINCE, /* a folder, and the files in it */
     CTL_SNAPSHOTS,     /* a folder; what is in it is of views.h */
+    CTL_AT,            /* the same */
     CTL_HELP,
     CTL_FILES
 };

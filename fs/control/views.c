@@ -22,10 +22,15 @@ enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
 /* As so many users one person may look who is not trusted (persons.h). */
 enum { CALLERS_OF_ONE = VIEWS_CALLERS / 4 };
 /* With more in use the kernel is asked to give up some. */
-enum { PLACES_MANY = VIEWS_PLACES / 4 * 3, CALLERS_MANY = VIEWS_CALLERS / 4 * 3 };
+enum {
+    PLACES_MANY = VIEWS_PLACES / 4 * 3,
+    CALLERS_MANY = VIEWS_CALLERS / 4 * 3,
+    TIMES_MANY = VIEWS_OF_TIMES / 4 * 3
+};
 
 struct place {
     struct eng_view *view; /* NULL: free. Owned */
+    struct ctl_views_what what;
     uint64_t batch;
     uint64_t lookups; /* what the kernel has */
     unsigned users;   /* requests */
@@ -43,6 +48,7 @@ struct ctl_views {
     pthread_mutex_t lock;
     /* Protected by lock: */
     unsigned used, dropped; /* dropped: of those in use */
+    unsigned of_times;      /* the same */
     unsigned end;           /* no place behind it is in use */
     struct place places[VIEWS_PLACES];
     struct caller callers[VIEWS_CALLERS]; /* the first is root's */
@@ -90,27 +96,35 @@ void ctl_views_free(struct ctl_views *views)
 
 /* ---- places --------------------------------------------------------------- */
 
-static struct place *find_locked(struct ctl_views *views, uint64_t batch)
+static bool is_same(const struct ctl_views_what *a, const struct ctl_views_what *b)
+{
+    return a->is_at == b->is_at && a->key == b->key;
+}
+
+static struct place *find_locked(struct ctl_views *views, const struct ctl_views_what *what)
 {
     for (unsigned i = 0; i < views->end; i++)
-        if (views->places[i].view && views->places[i].batch == batch)
+        if (views->places[i].view && is_same(&views->places[i].what, what))
             return &views->places[i];
     return NULL;
 }
 
-/* A free one for an open view. */
-static struct place *add_locked(struct ctl_views *views, uint64_t batch, struct eng_view *view, bool trusted)
+/* A free one for an open view; `place` as it is to be. */
+static struct place *add_locked(struct ctl_views *views, const struct place *place, bool trusted)
 {
     if (views->used >= VIEWS_PLACES - (trusted ? 0 : PLACES_KEPT))
         return NULL;
-    struct place *place = views->places;
-    while (place->view)
-        place++;
-    *place = (struct place){.view = view, .batch = batch};
+    if (place->what.is_at && !trusted && views->of_times >= VIEWS_OF_TIMES)
+        return NULL;
+    struct place *to = views->places;
+    while (to->view)
+        to++;
+    *to = *place;
     views->used++;
-    if (place == &views->places[views->end])
+    views->of_times += place->what.is_at;
+    if (to == &views->places[views->end])
         views->end++;
-    return place;
+    return to;
 }
 
 /* The view to be closed when the lock is given back, or NULL. */
@@ -122,6 +136,7 @@ static struct eng_view *drop_if_unused_locked(struct ctl_views *views, struct pl
     place->view = NULL;
     views->used--;
     views->dropped -= place->dropped;
+    views->of_times -= place->what.is_at;
     while (views->end > 0 && !views->places[views->end - 1].view)
         views->end--;
     return view;
@@ -193,6 +208,7 @@ static int take_locked(struct ctl_views *views, struct place *place, const struc
     *ret_past = (struct past){.views = views,
                               .eng = views->eng,
                               .view = place->view,
+                              .what = place->what,
                               .batch = place->batch,
                               .place = (uint32_t)(place - views->places),
                               .caller = caller,
@@ -200,22 +216,37 @@ static int take_locked(struct ctl_views *views, struct place *place, const struc
     return 0;
 }
 
-int ctl_views_get(struct ctl_views *views, uint64_t batch, uid_t uid, bool trusted, struct past *ret_past)
+/* A view that nobody has yet, for a place. */
+static int open_view(const struct ctl_views *views, const struct ctl_views_what *what,
+                     struct place *ret_place)
 {
+    uint64_t batch = what->key;
     struct eng_view *view = NULL;
+    int r = what->is_at ? eng_past_at(views->eng, (int64_t)what->key, &batch) : 0;
+    if (!r)
+        r = eng_view_open(views->eng, batch, &view);
+    *ret_place = (struct place){.view = view, .what = *what, .batch = batch};
+    return r;
+}
+
+int ctl_views_get(struct ctl_views *views, const struct ctl_views_what *what, uid_t uid, bool trusted,
+                  struct past *ret_past)
+{
+    struct place opened;
     const struct looker who = looker_of(uid, trusted);
     (void)pthread_mutex_lock(&views->lock);
-    struct place *place = find_locked(views, batch);
+    struct place *place = find_locked(views, what);
     int r = place ? take_locked(views, place, &who, ret_past) : 0;
     (void)pthread_mutex_unlock(&views->lock);
     if (place)
         return r;
-    r = eng_view_open(views->eng, batch, &view);
+    r = open_view(views, what, &opened);
     if (r)
         return r;
+    struct eng_view *view = opened.view;
     (void)pthread_mutex_lock(&views->lock);
-    place = find_locked(views, batch); /* meanwhile */
-    if (!place && (place = add_locked(views, batch, view, trusted)))
+    place = find_locked(views, what); /* meanwhile */
+    if (!place && (place = add_locked(views, &opened, trusted)))
         view = NULL;
     r = place ? take_locked(views, place, &who, ret_past) : -ENFILE;
     if (place && r && !view)
@@ -269,13 +300,14 @@ uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino, bool shut)
     return ctl_views_nodeid(&node);
 }
 
-uint64_t ctl_views_shown_ino(const struct eng *eng, uint64_t batch, uint64_t ino)
+uint64_t ctl_views_shown_ino(const struct eng *eng, const struct ctl_views_what *what, uint64_t ino)
 {
 #ifdef ENG_MUTANTS
     if (getenv("FS_MUTANT_SAME_INO")) /* tests/mount/past.sh */
         return ino;
 #endif
-    return VIEWS_INO_BIT | (eng_view_mark(eng, batch, ino) & (VIEWS_INO_BIT - 1));
+    const uint64_t kind = what->is_at ? UINT64_C(1) << 63 : 0; /* which no batch has */
+    return VIEWS_INO_BIT | (eng_view_mark(eng, what->key | kind, ino) & (VIEWS_INO_BIT - 1));
 }
 
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n)
@@ -308,7 +340,7 @@ void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n)
 void ctl_views_dropped(struct ctl_views *views, uint64_t batch)
 {
     (void)pthread_mutex_lock(&views->lock);
-    struct place *place = find_locked(views, batch);
+    struct place *place = find_locked(views, &(struct ctl_views_what){.key = batch});
     if (place && !place->dropped) {
         place->dropped = true;
         views->dropped++;
@@ -319,8 +351,8 @@ void ctl_views_dropped(struct ctl_views *views, uint64_t batch)
 bool ctl_views_wants_back(struct ctl_views *views)
 {
     (void)pthread_mutex_lock(&views->lock);
-    bool wants =
-        views->dropped > 0 || views->used > PLACES_MANY || count_callers_locked(views, NULL) > CALLERS_MANY;
+    bool wants = views->dropped > 0 || views->of_times > TIMES_MANY || views->used > PLACES_MANY ||
+                 count_callers_locked(views, NULL) > CALLERS_MANY;
     (void)pthread_mutex_unlock(&views->lock);
     return wants;
 }

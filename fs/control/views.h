@@ -18,6 +18,8 @@
 #include "engine.h"
 
 #define VIEWS_PLACES 4096u
+/* Of these, for all who are not trusted: there are as many times as one likes. */
+#define VIEWS_OF_TIMES 1024u
 #define VIEWS_CALLERS 512u
 /* Beyond any number of the engine, below the bit of control files: st_ino in a view has it. */
 #define VIEWS_INO_BIT (UINT64_C(1) << 61)
@@ -42,12 +44,19 @@ struct ctl_views_node ctl_views_node(uint64_t nodeid);
 
 struct ctl_views;
 
+/* What a view shows: the snapshot of a batch, or with `is_at` the tree of a time, ns since the epoch. */
+struct ctl_views_what {
+    bool is_at;
+    uint64_t key;
+};
+
 /* A view that a request reads: immutable until ctl_views_put(). */
 struct past {
     struct ctl_views *views;
     struct eng *eng;
     struct eng_view *view;
-    uint64_t batch;
+    struct ctl_views_what what;
+    uint64_t batch; /* whose state it is */
     uint32_t place, caller;
     bool kept; /* the kernel may keep what it is told: root asks, by a node of root's */
 };
@@ -58,9 +67,11 @@ struct ctl_views *ctl_views_new(struct eng *eng);
 void ctl_views_free(struct ctl_views *views);
 
 /*
- * The view of the snapshot of that batch, for `uid`. `trusted`: may have the last places. -ENOENT: there is
- * no such snapshot; -ENFILE: too many are in use, or too many users look, or one person as too many. */
-int ctl_views_get(struct ctl_views *views, uint64_t batch, uid_t uid, bool trusted, struct past *ret_past);
+ * The view of that, for `uid`. `trusted`: may have the last places. -ENOENT: there is
+ * no such snapshot, or what was there then is not kept; -ENFILE: too many are in use, or too many users look,
+ * or one person as too many. */
+int ctl_views_get(struct ctl_views *views, const struct ctl_views_what *what, uid_t uid, bool trusted,
+                  struct past *ret_past);
 /* The view of a node, for `uid`, and the number of its inode in the store. -ESTALE: the kernel has no node of
  * that view, or there is no such inode in it. -ENFILE. */
 int ctl_views_get_node(struct ctl_views *views, uint64_t nodeid, uid_t uid, bool trusted,
@@ -69,8 +80,8 @@ void ctl_views_put(struct ctl_views *views, const struct past *past);
 
 /* The node of an inode in it for that user. No lock. */
 uint64_t ctl_views_nodeid_of(const struct past *past, uint64_t ino, bool shut);
-/* What stat(2) shows as the number of an inode in the views of that batch. No lock. */
-uint64_t ctl_views_shown_ino(const struct eng *eng, uint64_t batch, uint64_t ino);
+/* What stat(2) shows as the number of an inode in that view. No lock. */
+uint64_t ctl_views_shown_ino(const struct eng *eng, const struct ctl_views_what *what, uint64_t ino);
 /* The kernel gets n nodes of it. Under nobody's lock; the view is still had. */
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n);
 /* The kernel has so many less of that node. */

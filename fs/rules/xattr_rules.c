@@ -174,6 +174,8 @@ enum xa_virtual xa_virtual(const char *name)
         return XA_SNAPSHOT_POSITION;
     if (strcmp(key, "snapshot.time") == 0)
         return XA_SNAPSHOT_TIME;
+    if (strcmp(key, "exact") == 0)
+        return XA_EXACT;
     return XA_STORED;
 }
 

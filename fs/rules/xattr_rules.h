@@ -10,15 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Computed attributes: they answer by name, are never listed and cannot be set or removed. The last two are
- * those of the root of a snapshot's tree alone. */
+/* Computed attributes: they answer by name, are never listed and cannot be set or removed. The last three are
+ * those of the root of a past tree alone. */
 enum xa_virtual {
     XA_STORED,
     XA_CONTENT_HASH,
     XA_VERSION,
     XA_GENERATION,
     XA_SNAPSHOT_POSITION,
-    XA_SNAPSHOT_TIME
+    XA_SNAPSHOT_TIME,
+    XA_EXACT
 };
 
 enum xa_virtual xa_virtual(const char *name);

@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 static struct ctl_views *views;
 
@@ -32,10 +33,15 @@ static uint64_t snapshot(const char *name)
     return batch;
 }
 
+static int get_as(uint64_t batch, uid_t uid, bool trusted, struct past *ret_past)
+{
+    return ctl_views_get(views, &(struct ctl_views_what){.key = batch}, uid, trusted, ret_past);
+}
+
 static struct past get(uint64_t batch, uid_t uid)
 {
     struct past past;
-    cr_assert_eq(ctl_views_get(views, batch, uid, true, &past), 0);
+    cr_assert_eq(get_as(batch, uid, true, &past), 0);
     return past;
 }
 
@@ -69,12 +75,12 @@ Test(views_of_mount, numbers_are_of_the_view_and_shared_by_names)
     uint64_t ino = unit_file(&u, "f", 100, 1), other = unit_file(&u, "g", 100, 1);
     cr_assert_eq(eng_link(u.eng, NULL, ino, ENG_ROOT_INO, "link", &attr), 0);
     struct past a = get(snapshot("a"), 0), b = get(snapshot("b"), 0), of_user = get(a.batch, 1000);
-    uint64_t shown = ctl_views_shown_ino(u.eng, a.batch, ino);
+    uint64_t shown = ctl_views_shown_ino(u.eng, &a.what, ino);
     cr_expect_neq(shown, ino);
     cr_expect_eq(shown >> 61, 1);
-    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, b.batch, ino));
-    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, a.batch, other));
-    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, of_user.batch, ino));
+    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, &b.what, ino));
+    cr_expect_neq(shown, ctl_views_shown_ino(u.eng, &a.what, other));
+    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, &of_user.what, ino));
     cr_expect_eq(a.view, of_user.view);
     cr_expect_neq(ctl_views_nodeid_of(&a, ino, false), ctl_views_nodeid_of(&of_user, ino, false));
     cr_expect_neq(ctl_views_nodeid_of(&a, ino, false), ctl_views_nodeid_of(&b, ino, false));
@@ -82,7 +88,7 @@ Test(views_of_mount, numbers_are_of_the_view_and_shared_by_names)
     ctl_views_put(views, &b);
     ctl_views_put(views, &a);
     a = get(a.batch, 0);
-    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, a.batch, ino), "it is looked at again");
+    cr_expect_eq(shown, ctl_views_shown_ino(u.eng, &a.what, ino), "it is looked at again");
     ctl_views_put(views, &a);
 }
 
@@ -106,7 +112,7 @@ Test(views_of_mount, a_view_is_in_use_until_the_kernel_forgets_it)
     ctl_views_forget(views, id, 1);
     cr_expect_eq(ctl_views_used(views), 0);
     cr_expect_eq(ctl_views_get_node(views, id, 0, true, &again, &got), -ESTALE);
-    cr_expect_eq(ctl_views_get(views, past.batch, 0, true, &again), -ENOENT);
+    cr_expect_eq(get_as(past.batch, 0, true, &again), -ENOENT);
 }
 
 Test(views_of_mount, are_wanted_back_while_a_dropped_one_is_in_use)
@@ -146,18 +152,18 @@ Test(views_of_mount, so_many_users_and_the_last_places_are_for_trusted_ones)
     struct past past = get(snapshot("a"), 0), more;
     static struct past held[VIEWS_CALLERS];
     unsigned n = 0;
-    while (n < VIEWS_CALLERS && ctl_views_get(views, past.batch, 1000 + n, false, &held[n]) == 0)
+    while (n < VIEWS_CALLERS && get_as(past.batch, 1000 + n, false, &held[n]) == 0)
         n++;
     cr_expect(n > 400 && n < VIEWS_CALLERS - 1, "%u", n);
-    cr_expect_eq(ctl_views_get(views, past.batch, 1000, false, &more), 0, "who is there already");
+    cr_expect_eq(get_as(past.batch, 1000, false, &more), 0, "who is there already");
     ctl_views_put(views, &more);
-    cr_expect_eq(ctl_views_get(views, past.batch, 7, true, &more), 0);
+    cr_expect_eq(get_as(past.batch, 7, true, &more), 0);
     ctl_views_put(views, &more);
-    cr_expect_eq(ctl_views_get(views, past.batch, 0, true, &more), 0);
+    cr_expect_eq(get_as(past.batch, 0, true, &more), 0);
     ctl_views_put(views, &more);
     while (n > 0)
         ctl_views_put(views, &held[--n]);
-    cr_expect_eq(ctl_views_get(views, past.batch, 7, false, &more), 0);
+    cr_expect_eq(get_as(past.batch, 7, false, &more), 0);
     ctl_views_put(views, &more);
     ctl_views_put(views, &past);
 }
@@ -175,14 +181,14 @@ Test(views_of_mount, one_person_is_not_as_many_users_as_he_likes)
     struct past past = get(snapshot("a"), 0), more;
     static struct past held[VIEWS_CALLERS];
     unsigned n = 0, others = 0;
-    while (n < VIEWS_CALLERS && ctl_views_get(views, past.batch, 100000 + n, false, &held[n]) == 0)
+    while (n < VIEWS_CALLERS && get_as(past.batch, 100000 + n, false, &held[n]) == 0)
         n++;
     cr_expect_eq(n, VIEWS_CALLERS / 4);
-    cr_expect_eq(ctl_views_get(views, past.batch, 100000, false, &more), 0, "as one that he is already");
+    cr_expect_eq(get_as(past.batch, 100000, false, &more), 0, "as one that he is already");
     ctl_views_put(views, &more);
     cr_expect_not(ctl_views_wants_back(views));
     for (; others < VIEWS_CALLERS / 2; others++)
-        cr_assert_eq(ctl_views_get(views, past.batch, 1000 + others, false, &held[n + others]), 0);
+        cr_assert_eq(get_as(past.batch, 1000 + others, false, &held[n + others]), 0);
     cr_expect(ctl_views_wants_back(views), "nearly as many users as there may be");
     while (others > 0)
         ctl_views_put(views, &held[n + --others]);
@@ -190,6 +196,35 @@ Test(views_of_mount, one_person_is_not_as_many_users_as_he_likes)
     while (n > 0)
         ctl_views_put(views, &held[--n]);
     ctl_views_put(views, &past);
+}
+
+/* There are as many times as one likes, and snapshots are looked at all the same. */
+Test(views_of_mount, times_have_a_part_of_the_places)
+{
+    static struct past held[VIEWS_PLACES];
+    struct past more;
+    struct timespec now;
+    unsigned n = 0;
+    cr_assert_eq(eng_config_set(u.eng, "history", "1d"), 0);
+    (void)unit_file(&u, "f", 100, 1);
+    cr_assert_eq(clock_gettime(CLOCK_REALTIME, &now), 0);
+    const uint64_t ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    struct ctl_views_what what = {true, ns};
+    for (; n < VIEWS_PLACES && ctl_views_get(views, &what, 1000, false, &held[n]) == 0; n++)
+        what.key--;
+    cr_expect_eq(n, VIEWS_OF_TIMES);
+    cr_expect(ctl_views_wants_back(views));
+    cr_expect_eq(ctl_views_get(views, &what, 0, true, &more), 0, "a trusted one has more");
+    ctl_views_put(views, &more);
+    cr_expect_eq(ctl_views_get(views, &(struct ctl_views_what){true, ns}, 1001, false, &more), 0, "the same");
+    ctl_views_put(views, &more);
+    cr_expect_eq(get_as(snapshot("a"), 1001, false, &more), 0);
+    cr_expect_neq(ctl_views_shown_ino(u.eng, &more.what, 1), ctl_views_shown_ino(u.eng, &held[0].what, 1));
+    ctl_views_put(views, &more);
+    while (n > 0)
+        ctl_views_put(views, &held[--n]);
+    cr_expect_eq(ctl_views_used(views), 0);
+    cr_expect_not(ctl_views_wants_back(views));
 }
 
 Test(views_of_mount, as_many_views_as_there_are_places)
@@ -201,14 +236,14 @@ Test(views_of_mount, as_many_views_as_there_are_places)
     int r = 0;
     for (; n < VIEWS_PLACES; n++) {
         (void)snprintf(name, sizeof name, "s%u", n);
-        r = ctl_views_get(views, snapshot(name), 1000, false, &held[n]);
+        r = get_as(snapshot(name), 1000, false, &held[n]);
         if (r)
             break;
     }
     cr_expect_eq(r, -ENFILE);
     cr_expect(n > 3900 && n < VIEWS_PLACES, "%u", n);
     cr_expect(ctl_views_wants_back(views));
-    cr_expect_eq(ctl_views_get(views, snapshot("more"), 0, true, &more), 0);
+    cr_expect_eq(get_as(snapshot("more"), 0, true, &more), 0);
     ctl_views_put(views, &more);
     while (n > 0)
         ctl_views_put(views, &held[--n]);

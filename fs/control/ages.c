@@ -1,0 +1,47 @@
+/*
+ * ages.c - see ages.h. */
+#include "control/ages.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rules/rfc3339.h"
+
+#define SECOND_NS INT64_C(1000000000)
+
+/* No time is longer ago than some 292 years. */
+enum { DIGITS_MAX = 10 };
+#define AGE_MAX (INT64_MAX / SECOND_NS)
+
+static uint64_t seconds_in(char unit)
+{
+    switch (unit) {
+    case 's':
+        return 1;
+    case 'm':
+        return 60;
+    case 'h':
+        return 3600;
+    default:
+        return 86400;
+    }
+}
+
+uint64_t ages_parse(const char *name)
+{
+    size_t digits = strspn(name, "0123456789");
+    if (digits == 0 || digits > DIGITS_MAX || *name == '0') /* each age has one name */
+        return 0;
+    const char *unit = name + digits;
+    if (!*unit || !strchr("smhd", *unit) || unit[1])
+        return 0;
+    uint64_t age = strtoull(name, NULL, 10) * seconds_in(*unit);
+    return age <= (uint64_t)AGE_MAX ? AGES_BITS | age : 0;
+}
+
+void ages_target(uint64_t nodeid, int64_t now, char ret_target[AGES_TARGET_MAX])
+{
+    int64_t seconds = now / SECOND_NS - (int64_t)(nodeid & ~AGES_BITS);
+    (void)rfc3339_format(seconds * SECOND_NS, ret_target);
+}
