@@ -11,6 +11,8 @@
 /* So many extents one request looks at, and a question to the engine counts as so many: some 10 ms. */
 #define LOOKS_MAX (1u << 20)
 #define QUESTION_LOOKS 32u
+/* Of the past: each goes through pieces of all newer states of the file. */
+#define PAST_LOOKS (64u * QUESTION_LOOKS)
 
 struct asking {
     struct eng *eng;
@@ -25,9 +27,10 @@ static uint64_t block_of(uint64_t offset)
 
 static int ask(struct asking *a, uint64_t at, int whence, uint64_t *ret_offset)
 {
-    if (a->looks < QUESTION_LOOKS)
+    const uint64_t looks = a->view ? PAST_LOOKS : QUESTION_LOOKS;
+    if (a->looks < looks)
         return -EAGAIN;
-    a->looks -= QUESTION_LOOKS;
+    a->looks -= looks;
     if (a->view)
         return eng_view_seek(a->view, a->ino, at, whence, ret_offset);
     return eng_seek_some(a->eng, a->ino, at, whence, &a->looks, ret_offset);

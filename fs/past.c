@@ -162,8 +162,9 @@ static void reply_node(fuse_req_t req, const struct past *past, const struct eng
 /* Has the kernel give back views, if that is due. */
 static void look_at_views(const struct session *session)
 {
-    if (ctl_views_wants_back(session->views))
-        (void)drop_names_views(ctl_drop_names(session->ctl)); /* without a thread: at the next look */
+    const unsigned wanted = ctl_views_wants_back(session->views);
+    if (wanted)
+        (void)drop_names_views(ctl_drop_names(session->ctl), wanted); /* without a thread: at the next look */
 }
 
 /* What has that name in the folder of snapshots or of times. */
@@ -207,18 +208,11 @@ static void reply_folder(fuse_req_t req, fuse_ino_t ino)
     (void)fuse_reply_entry(req, &e); /* nothing is counted for it */
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 static void age_stat(const struct session *session, fuse_ino_t ino, struct stat *ret_st)
 {
     char target[AGES_TARGET_MAX];
     memset(ret_st, 0, sizeof *ret_st);
-    ages_target(ino, now_ns(), target);
+    ages_target(ino, target);
     ret_st->st_ino = ino;
     ret_st->st_mode = S_IFLNK | 0777;
     ret_st->st_nlink = 1;
@@ -239,7 +233,7 @@ static int look_up_root(fuse_req_t req, fuse_ino_t folder, const char *name, str
                         struct eng_attr *ret_attr)
 {
     bool up = strcmp(name, "..") == 0;
-    uint64_t age = folder == CTL_AT_INO ? ages_parse(name) : 0;
+    uint64_t age = folder == CTL_AT_INO ? ages_parse(name, (int64_t)time(NULL)) : 0;
     if (!session_of(req)->views)
         return -ESTALE;
     if (up || strcmp(name, ".") == 0) /* by a file handle */
@@ -363,7 +357,7 @@ void past_on_readlink(fuse_req_t req, fuse_ino_t ino)
     uint64_t of = 0;
     char target[ENG_SYMLINK_MAX + 1];
     if (ages_owns(ino)) {
-        ages_target(ino, now_ns(), target);
+        ages_target(ino, target);
         (void)fuse_reply_readlink(req, target);
         return;
     }

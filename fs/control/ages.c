@@ -10,9 +10,7 @@
 
 #define SECOND_NS INT64_C(1000000000)
 
-/* No time is longer ago than some 292 years. */
-enum { DIGITS_MAX = 10 };
-#define AGE_MAX (INT64_MAX / SECOND_NS)
+enum { DIGITS_MAX = 10 }; /* no time is so long ago */
 
 static uint64_t seconds_in(char unit)
 {
@@ -28,7 +26,7 @@ static uint64_t seconds_in(char unit)
     }
 }
 
-uint64_t ages_parse(const char *name)
+uint64_t ages_parse(const char *name, int64_t now)
 {
     size_t digits = strspn(name, "0123456789");
     if (digits == 0 || digits > DIGITS_MAX || *name == '0') /* each age has one name */
@@ -36,12 +34,11 @@ uint64_t ages_parse(const char *name)
     const char *unit = name + digits;
     if (!*unit || !strchr("smhd", *unit) || unit[1])
         return 0;
-    uint64_t age = strtoull(name, NULL, 10) * seconds_in(*unit);
-    return age <= (uint64_t)AGE_MAX ? AGES_BITS | age : 0;
+    int64_t when = now - (int64_t)(strtoull(name, NULL, 10) * seconds_in(*unit));
+    return when > 0 ? AGES_BITS | (uint64_t)when : 0;
 }
 
-void ages_target(uint64_t nodeid, int64_t now, char ret_target[AGES_TARGET_MAX])
+void ages_target(uint64_t nodeid, char ret_target[AGES_TARGET_MAX])
 {
-    int64_t seconds = now / SECOND_NS - (int64_t)(nodeid & ~AGES_BITS);
-    (void)rfc3339_format(seconds * SECOND_NS, ret_target);
+    (void)rfc3339_format((int64_t)(nodeid & ~AGES_BITS) * SECOND_NS, ret_target);
 }

@@ -24,8 +24,10 @@
 
 /* How long the end waits for the kernel, which waits for look-ups at most, unless somebody keeps the lock. */
 enum { STOP_MS = 2000 };
-/* After so long it is asked again to give up views. */
-#define VIEWS_NS INT64_C(2000000000)
+/* After so long the kernel is asked again to give up views, which it tells of by FORGET; then after twice as
+ * long, and so on up to that. */
+#define VIEWS_FIRST_NS INT64_C(20000000)
+#define VIEWS_MAX_NS INT64_C(8000000000)
 /* Twice as many as there are nodes: what was forgotten before its turn is still queued. */
 enum { QUEUE_MAX = 16384 };
 /* So many queued are too many. */
@@ -45,6 +47,8 @@ struct drop_names {
     /* protected by lock: */
     bool hold_wanted, views_wanted, busy, ending;
     int64_t views_ns;          /* while views_wanted: when the kernel is asked (again) */
+    int64_t views_pause;       /* between that and the time before */
+    unsigned views_left;       /* ctl_views_wants_back() after it was asked */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
     unsigned n_pages;
@@ -59,6 +63,7 @@ struct drop_names *drop_names_new(const struct drop_names_options *opt)
     if (!d)
         return NULL;
     d->opt = *opt;
+    d->views_pause = VIEWS_FIRST_NS;
     (void)pthread_mutex_init(&d->lock, NULL);
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
@@ -106,21 +111,45 @@ static void drop_since(const struct drop_names *d, const struct since *since, bo
         drop(d, d->opt.since_folder, name, else_what);
 }
 
-/* All names that nobody uses go, below that one; if the kernel has it: else they go when somebody has looked
- * it up again. */
+static const char else_views[] = "what dropped snapshots show may stay on the disk";
+
+static int drop_snapshot(void *arg, const struct eng_snapshot *snapshot)
+{
+    const struct drop_names *d = arg;
+    drop(d, d->opt.snapshots_folder, snapshot->name, else_views);
+    return 0;
+}
+
+/* Gives up the names of snapshots, with all below that nobody uses. What has no such name, a dropped snapshot
+ * or a time, goes with its folder's name, if the kernel has that: else when somebody has looked that up. */
+static void drop_views(struct drop_names *d, unsigned wanted)
+{
+    if (wanted & CTL_VIEWS_MANY)
+        (void)eng_snapshot_list(d->opt.session->eng, drop_snapshot, d);
+    if (wanted & CTL_VIEWS_DROPPED)
+        drop(d, d->opt.folder, ctl_files[CTL_SNAPSHOTS].name, else_views);
+    if (wanted & CTL_VIEWS_TIMES)
+        drop(d, d->opt.folder, ctl_files[CTL_AT].name, else_views);
+}
+
+/* The longer somebody is in what goes, the less often all else there loses what the kernel has kept. */
 static void drop_views_locked(struct drop_names *d)
 {
     d->busy = true;
     (void)pthread_mutex_unlock(&d->lock);
-    drop(d, d->opt.folder, ctl_files[CTL_SNAPSHOTS].name, "what dropped snapshots show may stay on the disk");
+    drop_views(d, ctl_views_wants_back(d->opt.session->views));
     (void)pthread_mutex_lock(&d->lock);
     const bool ending = d->ending; /* then the views may be gone, if the end has waited in vain */
     (void)pthread_mutex_unlock(&d->lock);
-    const bool again = !ending && ctl_views_wants_back(d->opt.session->views);
+    const unsigned left = ending ? 0 : ctl_views_wants_back(d->opt.session->views);
     (void)pthread_mutex_lock(&d->lock);
     d->busy = false;
-    d->views_ns = mono_ns() + VIEWS_NS;
-    d->views_wanted = d->views_wanted && again;
+    d->views_pause = left ? d->views_pause * 2 : VIEWS_FIRST_NS;
+    if (d->views_pause > VIEWS_MAX_NS)
+        d->views_pause = VIEWS_MAX_NS;
+    d->views_ns = mono_ns() + d->views_pause;
+    d->views_wanted = d->views_wanted && left;
+    d->views_left = left;
     (void)pthread_cond_broadcast(&d->changed);
 }
 
@@ -227,11 +256,11 @@ int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
     return r;
 }
 
-int drop_names_views(struct drop_names *d)
+int drop_names_views(struct drop_names *d, unsigned wanted)
 {
     (void)pthread_mutex_lock(&d->lock);
     int r = begin_locked(d);
-    if (!r && !d->views_wanted) {
+    if (!r && (!d->views_wanted || wanted & ~d->views_left)) {
         d->views_wanted = true;
         d->views_ns = mono_ns();
         (void)pthread_cond_broadcast(&d->changed);

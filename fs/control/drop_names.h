@@ -23,6 +23,7 @@ struct drop_names_options {
     struct session *session;
     fuse_ino_t folder;                        /* .engram */
     fuse_ino_t since_folder;                  /* changes-since in it */
+    fuse_ino_t snapshots_folder;              /* and snapshots */
     bool (*is_held)(void *arg, uint64_t ino); /* has the kernel not forgotten it? Under no lock */
     void *arg;
 };
@@ -35,8 +36,9 @@ int drop_names_hold(struct drop_names *drop_names);
 /* The same for the name `position` in changes-since, where inode `ino` is or will be, once the look-up is
  * answered. Also -ENFILE: too many wait for it. */
 int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
-/* Gives up what nobody uses in .engram/snapshots, and does so again while ctl_views_wants_back(). -EAGAIN. */
-int drop_names_views(struct drop_names *drop_names);
+/* Gives up what nobody uses in .engram/snapshots and at, and does so again while ctl_views_wants_back(), of
+ * which `wanted` is the answer. -EAGAIN. */
+int drop_names_views(struct drop_names *drop_names, unsigned wanted);
 /* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of hundreds at once some
  * keep them as long as somebody uses the file. -EAGAIN. */
 int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);

@@ -143,7 +143,8 @@ struct drop_names *ctl_drop_names(const struct ctl *ctl)
 struct ctl *ctl_new(struct session *session)
 {
     struct ctl *ctl = calloc(1, sizeof *ctl);
-    const struct drop_names_options opt = {session, CTL_DIR_INO, CTL_SINCE_INO, is_held, ctl};
+    const struct drop_names_options opt = {session,           CTL_DIR_INO, CTL_SINCE_INO,
+                                           CTL_SNAPSHOTS_INO, is_held,     ctl};
     struct drop_names *drop_names = ctl ? drop_names_new(&opt) : NULL;
     if (!drop_names || eng_feed_open(session->eng, ENG_FEED_NOW, &ctl->feed)) {
         drop_names_free(drop_names);

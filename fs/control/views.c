@@ -19,8 +19,8 @@ _Static_assert(SHUT_AT < 61, "and is one of a view");
 
 /* So many places of each kind only trusted callers get. */
 enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
-/* As so many users one person may look who is not trusted (persons.h). */
-enum { CALLERS_OF_ONE = VIEWS_CALLERS / 4 };
+/* At so many views, and as so many users, one person may look who is not trusted (persons.h). */
+enum { PLACES_OF_ONE = VIEWS_PLACES / 4, CALLERS_OF_ONE = VIEWS_CALLERS / 4 };
 /* With more in use the kernel is asked to give up some. */
 enum {
     PLACES_MANY = VIEWS_PLACES / 4 * 3,
@@ -35,6 +35,8 @@ struct place {
     uint64_t lookups; /* what the kernel has */
     unsigned users;   /* requests */
     bool dropped;     /* there is no such snapshot any more */
+    bool is_strangers;
+    uid_t person; /* who was the first to look, if he is not trusted */
 };
 
 struct caller {
@@ -109,12 +111,23 @@ static struct place *find_locked(struct ctl_views *views, const struct ctl_views
     return NULL;
 }
 
-/* A free one for an open view; `place` as it is to be. */
-static struct place *add_locked(struct ctl_views *views, const struct place *place, bool trusted)
+/* How many places that person was the first to look at. */
+static unsigned count_places_locked(const struct ctl_views *views, uid_t person)
 {
-    if (views->used >= VIEWS_PLACES - (trusted ? 0 : PLACES_KEPT))
+    unsigned n = 0;
+    for (unsigned i = 0; i < views->end; i++)
+        n += views->places[i].view && views->places[i].is_strangers && views->places[i].person == person;
+    return n;
+}
+
+/* A free one for an open view; `place` as it is to be. */
+static struct place *add_locked(struct ctl_views *views, const struct place *place)
+{
+    if (views->used >= VIEWS_PLACES - (place->is_strangers ? PLACES_KEPT : 0))
         return NULL;
-    if (place->what.is_at && !trusted && views->of_times >= VIEWS_OF_TIMES)
+    if (place->is_strangers && count_places_locked(views, place->person) >= PLACES_OF_ONE)
+        return NULL;
+    if (place->what.is_at && place->is_strangers && views->of_times >= VIEWS_OF_TIMES)
         return NULL;
     struct place *to = views->places;
     while (to->view)
@@ -244,9 +257,11 @@ int ctl_views_get(struct ctl_views *views, const struct ctl_views_what *what, ui
     if (r)
         return r;
     struct eng_view *view = opened.view;
+    opened.is_strangers = !trusted;
+    opened.person = who.person;
     (void)pthread_mutex_lock(&views->lock);
     place = find_locked(views, what); /* meanwhile */
-    if (!place && (place = add_locked(views, &opened, trusted)))
+    if (!place && (place = add_locked(views, &opened)))
         view = NULL;
     r = place ? take_locked(views, place, &who, ret_past) : -ENFILE;
     if (place && r && !view)
@@ -348,13 +363,17 @@ void ctl_views_dropped(struct ctl_views *views, uint64_t batch)
     (void)pthread_mutex_unlock(&views->lock);
 }
 
-bool ctl_views_wants_back(struct ctl_views *views)
+unsigned ctl_views_wants_back(struct ctl_views *views)
 {
     (void)pthread_mutex_lock(&views->lock);
-    bool wants = views->dropped > 0 || views->of_times > TIMES_MANY || views->used > PLACES_MANY ||
-                 count_callers_locked(views, NULL) > CALLERS_MANY;
+    const bool many = views->used > PLACES_MANY || count_callers_locked(views, NULL) > CALLERS_MANY;
+    unsigned wanted = many ? CTL_VIEWS_MANY : 0;
+    if (views->of_times > TIMES_MANY || (many && views->of_times > 0))
+        wanted |= CTL_VIEWS_TIMES;
+    if (views->dropped > 0)
+        wanted |= CTL_VIEWS_DROPPED;
     (void)pthread_mutex_unlock(&views->lock);
-    return wants;
+    return wanted;
 }
 
 unsigned ctl_views_used(struct ctl_views *views)

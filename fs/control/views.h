@@ -88,9 +88,10 @@ void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n)
 void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n);
 /* The snapshot of that batch was dropped. */
 void ctl_views_dropped(struct ctl_views *views, uint64_t batch);
-/* Should the kernel give up the nodes that nobody uses? Of a dropped snapshot it has some, or so many places
- * are in use, or users look, that few are left. */
-bool ctl_views_wants_back(struct ctl_views *views);
+/* What the kernel should give up of what nobody uses, 0 nothing: so many places are in use, or users look,
+ * that few are left; so many of times; of a dropped snapshot it has some. */
+enum { CTL_VIEWS_MANY = 1, CTL_VIEWS_TIMES = 2, CTL_VIEWS_DROPPED = 4 };
+unsigned ctl_views_wants_back(struct ctl_views *views);
 /* How many places are in use. */
 unsigned ctl_views_used(struct ctl_views *views);
 

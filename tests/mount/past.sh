@@ -85,7 +85,7 @@ look() { # WHEN: and with each tool
     check_equal "$1: what tar brought along" "$COPY" "$(tree_digest "$WORK/tar")"
     check "$1: rsync" rsync -aHX "$V/" "$WORK/rsync"
     same_tree "$1: what rsync copied" "$WORK/rsync"
-    check_equal "$1: rsync finds nothing to do then" "" "$(rsync -aHXi "$V/" "$WORK/rsync")"
+    check_equal "$1: rsync finds nothing to do then" "" "$(rsync -aHXi "$V/" "$WORK/rsync" 2>&1 || echo "it failed")"
     check "$1: git clone" git -c safe.directory='*' clone -q --no-local "$V/repository" "$WORK/clone"
     check_equal "$1: what git cloned" text "$(cat "$WORK/clone/f")"
     check_equal "$1: grep -r" "$(cd copy && grep -rl one . -D skip | sort)" "$(cd "$V" && grep -rl one . -D skip | sort)"
@@ -322,6 +322,7 @@ check "names with each byte" timeout 60 python3 "$WORK/bytes.py" "$MNT"
 # ---- what is freed
 
 head -c 20000000 /dev/urandom >"$MNT/large"
+LARGE=$(sha256sum <"$MNT/large")
 mkdir "$SNAPSHOTS/large"
 rm "$MNT/large"
 find "$SNAPSHOTS/large" -type f -exec cat {} + >/dev/null
@@ -336,12 +337,23 @@ FULL=$(du_bytes "$STORE/")
 exec 5<"$SNAPSHOTS/large/large"
 rmdir "$SNAPSHOTS/large"
 check "what somebody reads is not freed" fails is_freed "$FULL"
+reads_on() { # after the job that lets go what a dropped snapshot alone showed has gone by
+    ls "$SNAPSHOTS" >/dev/null && echo run >"$MNT/.engram/compact" || return 1
+    [ "$(sha256sum </dev/fd/5)" = "$LARGE" ]
+}
+for i in 1 2 3; do
+    check "who reads it reads on, $i" reads_on
+done
 exec 5<&-
 check "what a dropped snapshot alone showed is freed once nobody reads it" wait_until 30 is_freed "$FULL"
 
 # ---- killed
 
+echo "not synced" >"$MNT/not-synced"
 mkdir "$SNAPSHOTS/kept"
+durable=$(sed -n 's/.*durable to \([0-9]*\).*/\1/p' "$MNT/.engram/status")
+position=$(getfattr --absolute-names --only-values -n user.engram.snapshot.position "$SNAPSHOTS/kept")
+check "a snapshot is durable when mkdir returns ($durable, $position)" test "${durable:-0}" -ge "${position:-1}"
 kill_daemon "$MNT"
 must_mount "$STORE" "$MNT" -o allow_other,noatime
 check "a snapshot that mkdir has answered outlives kill -9" ls "$SNAPSHOTS/kept/tree/deep"
@@ -550,6 +562,7 @@ check_equal "so many snapshots" $MANY "$(find "$SNAPSHOTS" -mindepth 1 -maxdepth
 check_equal "each has what was then" "$(seq 0 $((MANY - 1)))" "$(for ((i = 0; i < MANY; i++)); do cat "$SNAPSHOTS/n$i/n"; done)"
 check_equal "all are shown at once" $MANY "$(find "$SNAPSHOTS" -mindepth 1 -maxdepth 1 -print0 | xargs -0 stat -c %F | grep -c directory)"
 check_equal "each has numbers of its own" $MANY "$(find "$SNAPSHOTS" -mindepth 2 -name n -printf '%i\n' | sort -u | wc -l)"
+check_equal "and to who is in the folder" $MANY "$(cd "$SNAPSHOTS" && find . -mindepth 2 -name n | wc -l)"
 check "all are dropped" find "$SNAPSHOTS" -mindepth 1 -maxdepth 1 -exec rmdir {} +
 check "unmount" unmount_store "$MNT"
 check "engramctl check" "$CTL" check "$STORE"

@@ -35,7 +35,8 @@ compact_all() { while [ ! -e "$WORK/end" ]; do echo run >"$MNT/.engram/compact" 
 compact_all &
 COMPACT=$!
 same() { # A B: names, modes, owners, times, links, attributes, content
-    [ -z "$(rsync -aHXcni --delete "$1/" "$2/")" ]
+    local differs
+    differs=$(rsync -aHXcni --delete "$1/" "$2/") && [ -z "$differs" ]
 }
 take_out() { # NUMBER: twice, of which the second is behind many more changes
     rsync -aHX "$SNAPSHOTS/s$1/tree/" "out$1/" && sleep 0.2 && same "$SNAPSHOTS/s$1/tree" "out$1" && same "then$1" "out$1"

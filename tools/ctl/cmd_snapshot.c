@@ -130,6 +130,9 @@ static const char *error_text(const struct target *t, int error)
         return "a name has no '/', and is not empty, '.' or '..'";
     case -EOPNOTSUPP:
         return "the mount has no folder .engram/snapshots (mounted with -o past=off or -o ctl=off?)";
+    case -ENOSYS:
+        return "the mount shows no attributes (-o noxattr), which tell when each was taken: ls "
+               ".engram/snapshots";
     case -EBUSY: /* and what else is not a control file's */
     case -ENOSPC:
         return strerror(-error);

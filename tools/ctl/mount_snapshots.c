@@ -12,8 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { WRITE_BACK_MS = 5000 };
 
 /* A name that is a path would lead out of the folder. */
 static int check_name(const char *name)
@@ -34,12 +38,38 @@ static int open_for(const char *mountpoint, const char *name)
     return r ? r : open_folder(mountpoint);
 }
 
+/* How many requests the kernel has for the daemon; 0 also where nobody can tell. */
+static unsigned long requests_under_way(dev_t dev)
+{
+    char path[64], text[32] = "";
+    (void)snprintf(path, sizeof path, "/sys/fs/fuse/connections/%u/waiting", minor(dev));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? strtoul(text, NULL, 10) : 0;
+}
+
+/* syncfs(2) begins to write back, and does not wait for a FUSE: until nothing is under way any more. On a
+ * mount that is never idle for so long as it may take. */
+static int write_back(int folder)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    struct stat st = {0};
+    int r = syncfs(folder) < 0 || fstat(folder, &st) < 0 ? -errno : 0;
+    for (unsigned ms = 0; !r && ms < WRITE_BACK_MS && requests_under_way(st.st_dev) > 0; ms++)
+        (void)nanosleep(&pause, NULL);
+    return r;
+}
+
 int mount_snapshots_create(const char *mountpoint, const char *name)
 {
     int folder = open_for(mountpoint, name);
     if (folder < 0)
         return folder;
-    int r = syncfs(folder) < 0 || mkdirat(folder, name, 0755) < 0 ? -errno : 0;
+    int r = write_back(folder);
+    if (!r && mkdirat(folder, name, 0755) < 0)
+        r = -errno;
     close(folder);
     return r;
 }
@@ -83,6 +113,8 @@ static int look_at(int folder, const char *name, struct eng_snapshot *ret)
         r = get_text(fd, "user.engram.snapshot.time", when);
     if (fd >= 0)
         close(fd);
+    if (r == -EOPNOTSUPP)
+        return -ENOSYS;
     if (r)
         return r == -ENODATA || r == -ESTALE ? -ENOENT : r;
     *ret = (struct eng_snapshot){.name = name, .batch = strtoull(batch, &end, 10)};

@@ -270,7 +270,8 @@ static void one_script(uint64_t beside, const char *which)
         (void)snprintf(label, sizeof(label), " --beside %" PRIu64 "%s", beside, which);
     else
         (void)snprintf(label, sizeof(label), "%s", which);
-    one_workload(w, beside, label, 1 + beside % config.stride, config.stride);
+    const uint64_t stride = config.stride ? config.stride : 1;
+    one_workload(w, beside, label, 1 + beside % stride, stride);
     workload_free(w);
 }
 

@@ -315,8 +315,8 @@ int model_load_batch(struct eng *eng, uint64_t batch, struct model **ret_model, 
 static int load_snapshot(void *arg, const struct eng_snapshot *snapshot)
 {
     struct snapshots *all = arg;
-    char reason[MODEL_WHY_MAX];
-    struct model *tree;
+    char reason[MODEL_WHY_MAX] = "";
+    struct model *tree = NULL;
     int r = model_load_batch(all->eng, snapshot->batch, &tree, reason);
     if (r < 0)
         (void)snprintf(all->why, MODEL_WHY_MAX, "snapshot %.60s of batch %" PRIu64 ": %.300s (%s)",
@@ -328,7 +328,7 @@ static int load_snapshot(void *arg, const struct eng_snapshot *snapshot)
 
 int model_load(struct eng *eng, struct model **ret_model, char why[MODEL_WHY_MAX])
 {
-    struct model *m;
+    struct model *m = NULL;
     int r = load_tree(eng, NULL, &m, why);
     if (r < 0)
         return r;

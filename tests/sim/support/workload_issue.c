@@ -244,8 +244,8 @@ static int issue_store_op(struct session *s, const struct op *op)
 
 static int issue_name_op(struct session *s, const struct op *op)
 {
-    uint64_t ino = 0, dir, dir2;
-    char name[256], name2[256];
+    uint64_t ino = 0, dir = 0, dir2 = 0;
+    char name[256] = "", name2[256] = "";
     struct eng_attr attr;
     int r;
     if (op->kind == OP_LINK) {

@@ -227,6 +227,8 @@ Test(views_of_mount, times_have_a_part_of_the_places)
     cr_expect_not(ctl_views_wants_back(views));
 }
 
+enum { PLACES_OF_ONE = VIEWS_PLACES / 4 };
+
 Test(views_of_mount, as_many_views_as_there_are_places)
 {
     static struct past held[VIEWS_PLACES];
@@ -236,7 +238,9 @@ Test(views_of_mount, as_many_views_as_there_are_places)
     int r = 0;
     for (; n < VIEWS_PLACES; n++) {
         (void)snprintf(name, sizeof name, "s%u", n);
-        r = get_as(snapshot(name), 1000, false, &held[n]);
+        r = get_as(snapshot(name), 1000 + n / PLACES_OF_ONE, false, &held[n]);
+        if (n == PLACES_OF_ONE - 1)
+            cr_expect_eq(get_as(snapshot("one more"), 1000, false, &more), -ENFILE, "one has no more");
         if (r)
             break;
     }
