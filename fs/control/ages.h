@@ -15,8 +15,7 @@ static inline bool ages_owns(uint64_t nodeid)
 {
     return nodeid >> 60 == AGES_BITS >> 60;
 }
-/* The node of 90s, 10m, 2h, 3d at `now`, seconds since the epoch; 0: that is no age, or no time since then.
- */
+/* The node of 90s, 10m, 2h, 3d at `now`, seconds since the epoch; 0: no age, or before the epoch. */
 uint64_t ages_parse(const char *name, int64_t now);
 /* Where it leads. */
 enum { AGES_TARGET_MAX = 40 };

@@ -139,6 +139,10 @@ must_mount "$STORE" "$MNT" "${SMALL[@]}" -o past=off
 check_equal "none with past=off" 2 "$(status "$CTL" snapshot list "$MNT")"
 check "  which is said" grep -q "no folder .engram/snapshots" "$WORK/out"
 unmount_store "$MNT"
+must_mount "$STORE" "$MNT" "${SMALL[@]}" -o noxattr
+check_equal "none with noxattr" 2 "$(status "$CTL" snapshot list "$MNT")"
+check "  which is said" grep -q "shows no attributes (-o noxattr)" "$WORK/out"
+unmount_store "$MNT"
 must_mount "$STORE" "$MNT" "${SMALL[@]}"
 
 check_equal "without --snapshot its store is not read" 2 "$(status "$CTL" export --at one "$MNT")"
