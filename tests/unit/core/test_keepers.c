@@ -212,7 +212,7 @@ Test(keepers, the_receipt_has_their_keys)
 {
     static const char *const keys[] = {"live",
                                        "orphans",
-                                       "snapshots",
+                                       "past",
                                        "dead",
                                        "dead_active",
                                        "waiting_sync",
