@@ -49,13 +49,13 @@ check "each file and verb of help is in the manual" python3 - "$C/help" "$ROOT/p
 import re, sys
 manual = open(sys.argv[2]).read()
 files = re.findall(r"^(\S+) +read:", open(sys.argv[1]).read(), re.M)
-assert len(files) == 15, files
+assert len(files) == 17, files
 for name in files:
-    assert re.search(rf"^## .*{re.escape(name)}", manual, re.M), name
+    assert re.search(rf"^## .*\b{re.escape(name)}\b", manual, re.M), name
 text = open(sys.argv[1]).read()
 for block in re.split(r"\n\n(?=\S+ +read:)", text)[1:]:
     name = block.split()[0]
-    section = re.search(rf"^## [^\n]*{re.escape(name)}.*?(?=^## |\Z)", manual, re.M | re.S)[0]
+    section = re.search(rf"^## [^\n]*\b{re.escape(name)}\b.*?(?=^## |\Z)", manual, re.M | re.S)[0]
     for verb in re.findall(r"write: (\S+?)(?:BYTES)?(?: |$)", block):
         said = {"KEY=VALUE": "KEY=VALUE", "POSITION": "_POSITION_"}.get(verb, "*" + verb + "*")
         assert said in section, (name, verb)
