@@ -304,7 +304,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
 
 # Short random workloads, other I/O calls of each cut.
 run_seeds() { # BUILD MODE
-    local n=200
+    local n=120
     [ "$2" != quick ] || n=40
     run "crash/powercut, $n seeds" 1800 "$1/tests/sim/powercut" --no-script --seeds $n --ops 150 --stride 61
 }
@@ -402,7 +402,7 @@ if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
 if wanted mountc; then
     # without those that count compactions or requests, or fill the disk, or have a loop of their own, or a mount that root may not
     # enter, or ask what a daemon has inherited
-    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" compact control enospc filled fsync full_waiters held_copy holds kill9 life listers old_store persons quickstart quota race repair requests starts strangers tools user
+    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control enospc filled fsync full_waiters held_copy holds kill9 life listers old_store persons quickstart quota race repair requests starts strangers tools user
     [ "$MODE" != full ] || T_COMPACT_LOOP=1 run_scripts mountc/programs tests/mount/programs "$BUILD"
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount/posix "$BUILD"
 fi
