@@ -33,7 +33,7 @@ const char opt_usage[] =
     "    -o noxattr            no extended attributes: fewer round trips\n"
     "    -o ctl=hidden|visible|off  control files in MOUNTPOINT/.engram\n"
     "    -o ctl_group=NAME     a group that may use the control files\n"
-    "    -o past=off|owner|on  who may read snapshots beside root: nobody, owners, whom modes let in\n"
+    "    -o past=off|owner|on  who may read the past beside root: nobody, owners, whom modes let in\n"
     "    -o commit=SECONDS     make everything durable so often (default 5)\n"
     "    -o segment_size=BYTES size of new segments (k, M, G; default 64M)\n"
     "    -o writeback          let the kernel collect small writes\n"

@@ -49,6 +49,7 @@ struct drop_names {
     int64_t views_ns;          /* while views_wanted: when the kernel is asked (again) */
     int64_t views_pause;       /* between that and the time before */
     unsigned views_left;       /* ctl_views_wants_back() after it was asked */
+    bool pages_left_out;       /* of more than PAGES_MAX */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
     unsigned n_pages;
@@ -135,9 +136,11 @@ static void drop_views(struct drop_names *d, unsigned wanted)
 /* The longer somebody is in what goes, the less often all else there loses what the kernel has kept. */
 static void drop_views_locked(struct drop_names *d)
 {
+    const unsigned for_pages = d->pages_left_out ? CTL_VIEWS_MANY | CTL_VIEWS_TIMES : 0;
+    d->pages_left_out = false;
     d->busy = true;
     (void)pthread_mutex_unlock(&d->lock);
-    drop_views(d, ctl_views_wants_back(d->opt.session->views));
+    drop_views(d, ctl_views_wants_back(d->opt.session->views) | for_pages);
     (void)pthread_mutex_lock(&d->lock);
     const bool ending = d->ending; /* then the views may be gone, if the end has waited in vain */
     (void)pthread_mutex_unlock(&d->lock);
@@ -148,7 +151,7 @@ static void drop_views_locked(struct drop_names *d)
     if (d->views_pause > VIEWS_MAX_NS)
         d->views_pause = VIEWS_MAX_NS;
     d->views_ns = mono_ns() + d->views_pause;
-    d->views_wanted = d->views_wanted && left;
+    d->views_wanted = d->views_wanted && (left || d->pages_left_out);
     d->views_left = left;
     (void)pthread_cond_broadcast(&d->changed);
 }
@@ -250,7 +253,8 @@ int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
         i++;
     if (!r && i == d->n_pages && i < PAGES_MAX)
         d->pages[d->n_pages++] = ino;
-    d->views_wanted = d->views_wanted || i == PAGES_MAX;
+    d->pages_left_out = d->pages_left_out || i == PAGES_MAX;
+    d->views_wanted = d->views_wanted || d->pages_left_out;
     (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
     return r;

@@ -8,8 +8,8 @@
  *   - .engram/hold whenever a file of it holds, since FORGET ends the hold;
  *   - each name in .engram/changes-since that was looked up, since there are
  *     as many as there are positions, and FORGET frees the text;
- *   - all in .engram/snapshots that nobody uses, as long as too many views of snapshots are in use or some
- *     of those that were dropped: FORGET frees what they alone show. Time and again, since nobody tells the
+ *   - all in .engram/snapshots and at that nobody uses, as long as too many views of snapshots are in use or
+ * some of those that were dropped: FORGET frees what they alone show. Time and again, since nobody tells the
  *     daemon when a file is closed.
  * And pages of files in snapshots that somebody has stored into through a mapping. */
 #ifndef ENGRAMFS_CONTROL_DROP_NAMES_H
