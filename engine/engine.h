@@ -198,6 +198,11 @@ ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t p
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);
 ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
 /*
+ * A name for the inode's content and xattrs as they are: no other state of any inode of the store has it or
+ * had it, and it stays until one of them is changed. Compaction does not change it. In a store without
+ * INCOMPAT_HISTORY, gathering does. -ESTALE. */
+ENG_API int eng_state(struct eng *eng, uint64_t ino, uint64_t *ret_state);
+/*
  * Somebody has read the inode: its atime becomes now if it was not later than
  * mtime and ctime, or is a day old (relatime). The new time is seen at once, but
  * kept in memory, and written with others later: a crash may lose it. Nothing
@@ -325,12 +330,12 @@ ENG_API int eng_content_hash(struct eng *eng, uint64_t ino, uint64_t *ret_hash);
 
 /* What it is computed by. Holes count as zeros: no such function gets over them faster than they can be
  * hashed, so that a file with more of them than ENG_DIGEST_HOLES_MAX is refused. */
-enum eng_digest_kind { ENG_DIGEST_XXH3_64 };
+enum eng_digest_kind { ENG_DIGEST_XXH3_64, ENG_DIGEST_SHA256 };
 #define ENG_DIGEST_MAX 32
 #define ENG_DIGEST_HOLES_MAX (UINT64_C(16) << 30)
 struct eng_digest_value {
     uint64_t version;              /* eng_attr.version of the content that it is of */
-    uint32_t size;                 /* bytes of it: 8 of XXH3-64 */
+    uint32_t size;                 /* bytes of it: 8 of XXH3-64, 32 of SHA-256 */
     uint8_t bytes[ENG_DIGEST_MAX]; /* the most significant first; zeros behind */
 };
 struct eng_digest;
@@ -415,6 +420,7 @@ ENG_API int eng_past_since(struct eng *eng, uint64_t *ret_batch, int64_t *ret_ti
 /* As the calls of that name on the store, with their errors. -ESTALE also: it is no view of a snapshot, and a
  * full disk has taken the past away. */
 ENG_API int eng_view_getattr(struct eng_view *view, uint64_t ino, struct eng_attr *ret_attr);
+ENG_API int eng_view_state(struct eng_view *view, uint64_t ino, uint64_t *ret_state);
 ENG_API int eng_view_lookup(struct eng_view *view, uint64_t parent, const char *name,
                             struct eng_attr *ret_attr);
 /* A cookie is a place in the folder in each view of it. `emit` runs under index_lock, shared, as that of

@@ -7,9 +7,16 @@
 #define ENGRAMFS_DIGESTS_H
 
 #include "control/views.h"
+#include "rules/xattr_rules.h"
 #include "session.h"
 
 struct digests;
+
+/* What an attribute that xa_is_digest() is computed by. */
+static inline enum eng_digest_kind digest_kind(enum xa_virtual which)
+{
+    return which == XA_CONTENT_SHA256 ? ENG_DIGEST_SHA256 : ENG_DIGEST_XXH3_64;
+}
 
 /* NULL: no memory. */
 struct digests *digests_new(struct session *session);

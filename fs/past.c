@@ -455,16 +455,19 @@ static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, e
 {
     struct eng_attr attr;
     char text[32];
+    uint64_t number = 0;
     int r = which == XA_GENERATION ? -ENODATA : eng_view_getattr(past->view, ino, &attr);
-    if (!r && which == XA_CONTENT_HASH && !S_ISREG(attr.mode))
+    if (!r && xa_is_digest(which) && !S_ISREG(attr.mode))
         r = -ENODATA;
+    if (!r && which == XA_STATE)
+        r = eng_view_state(past->view, ino, &number);
     if (r)
         return r;
-    if (which == XA_CONTENT_HASH) {
-        digest_request(req, past, &attr, ENG_DIGEST_XXH3_64, size);
+    if (xa_is_digest(which)) {
+        digest_request(req, past, &attr, digest_kind(which), size);
         return 0;
     }
-    int n = snprintf(text, sizeof text, "%" PRIu64, attr.version);
+    int n = snprintf(text, sizeof text, "%" PRIu64, which == XA_STATE ? number : attr.version);
     if (value && (size_t)n <= size)
         memcpy(value, text, (size_t)n);
     return n;

@@ -62,15 +62,20 @@ static int computed(fuse_req_t req, fuse_ino_t ino, enum xa_virtual which, size_
     int r = eng_getattr(session_of(req)->eng, ino, &attr);
     if (r)
         return r;
-    if ((which == XA_CONTENT_HASH && !S_ISREG(attr.mode)) || which >= XA_SNAPSHOT_POSITION)
+    if ((xa_is_digest(which) && !S_ISREG(attr.mode)) || which >= XA_SNAPSHOT_POSITION)
         return -ENODATA;
-    if (which == XA_CONTENT_HASH) {
-        digest_request(req, NULL, &attr, ENG_DIGEST_XXH3_64, size);
-    } else {
-        char text[32];
-        int n = snprintf(text, sizeof text, "%" PRIu64, which == XA_VERSION ? attr.version : attr.generation);
-        reply_xattr(req, REQUEST_getxattr, text, (size_t)n, size);
+    if (xa_is_digest(which)) {
+        digest_request(req, NULL, &attr, digest_kind(which), size);
+        return 1;
     }
+    uint64_t value = which == XA_VERSION ? attr.version : attr.generation;
+    if (which == XA_STATE)
+        r = eng_state(session_of(req)->eng, ino, &value);
+    if (r)
+        return r;
+    char text[32];
+    int n = snprintf(text, sizeof text, "%" PRIu64, value);
+    reply_xattr(req, REQUEST_getxattr, text, (size_t)n, size);
     return 1;
 }
 

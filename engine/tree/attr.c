@@ -95,6 +95,23 @@ VIEW_HOT int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_att
     return attr_get(&live, ino, ret_attr);
 }
 
+int attr_get_state(const struct view *view, uint64_t ino, uint64_t *ret_state)
+{
+    view_begin(view);
+    const struct inode_rec *state = view_state(view, ino);
+    if (state)
+        *ret_state = state->state;
+    return (int)view_end(view, state ? 0 : -ESTALE);
+}
+
+int eng_state(struct eng *eng, uint64_t ino, uint64_t *ret_state)
+{
+    if (!eng || !ret_state)
+        return -EINVAL;
+    struct view live = view_live(eng);
+    return attr_get_state(&live, ino, ret_state);
+}
+
 /* ---- setting ------------------------------------------------------------------- */
 
 struct tail {

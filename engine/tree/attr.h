@@ -31,5 +31,7 @@ static inline bool attr_of(const struct view *view, uint32_t slot, struct eng_at
 }
 /* eng_getattr() in any view. */
 int attr_get(const struct view *view, uint64_t ino, struct eng_attr *ret_attr);
+/* eng_state() in any view. */
+int attr_get_state(const struct view *view, uint64_t ino, uint64_t *ret_state);
 
 #endif

@@ -15,6 +15,7 @@
 #include "tree/attr.h"
 #include "tree/content.h"
 
+#include <nettle/sha2.h>
 #include <sys/stat.h>
 
 #define WHENCE_DATA 3        /* SEEK_DATA */
@@ -64,8 +65,29 @@ static void xxh3_end(void *take_state, uint8_t ret[ENG_DIGEST_MAX])
         ret[i] = (uint8_t)(hash >> (56 - 8 * i));
 }
 
+static void *sha256_begin(void)
+{
+    struct sha256_ctx *state = malloc(sizeof *state);
+    if (state)
+        sha256_init(state);
+    return state;
+}
+
+static void sha256_add(void *state, const void *data, size_t size)
+{
+    sha256_update(state, size, data);
+}
+
+static void sha256_end(void *take_state, uint8_t ret[ENG_DIGEST_MAX])
+{
+    if (ret)
+        sha256_digest(take_state, SHA256_DIGEST_SIZE, ret);
+    free(take_state);
+}
+
 static const struct hash_function functions[] = {
     [ENG_DIGEST_XXH3_64] = {xxh3_begin, xxh3_add, xxh3_end, 8},
+    [ENG_DIGEST_SHA256] = {sha256_begin, sha256_add, sha256_end, SHA256_DIGEST_SIZE},
 };
 
 /* ---- steps --------------------------------------------------------------------- */

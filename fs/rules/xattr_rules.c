@@ -166,6 +166,10 @@ enum xa_virtual xa_virtual(const char *name)
     const char *key = name + sizeof PREFIX - 1;
     if (strcmp(key, "content_hash") == 0)
         return XA_CONTENT_HASH;
+    if (strcmp(key, "content_sha256") == 0)
+        return XA_CONTENT_SHA256;
+    if (strcmp(key, "state") == 0)
+        return XA_STATE;
     if (strcmp(key, "version") == 0)
         return XA_VERSION;
     if (strcmp(key, "generation") == 0)

@@ -15,6 +15,8 @@
 enum xa_virtual {
     XA_STORED,
     XA_CONTENT_HASH,
+    XA_CONTENT_SHA256,
+    XA_STATE,
     XA_VERSION,
     XA_GENERATION,
     XA_SNAPSHOT_POSITION,
@@ -23,6 +25,11 @@ enum xa_virtual {
 };
 
 enum xa_virtual xa_virtual(const char *name);
+/* Is it a digest of the content, of a regular file alone? */
+static inline bool xa_is_digest(enum xa_virtual which)
+{
+    return which == XA_CONTENT_HASH || which == XA_CONTENT_SHA256;
+}
 
 /*
  * May `name` be set to this value? 0; -EPERM for a computed attribute;

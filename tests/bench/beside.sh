@@ -32,7 +32,7 @@ program() {
     # shellcheck disable=SC2046
     cc -O2 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 "$@" -I"$tree/engine" "$ROOT/tests/bench/beside.c" \
         -Wl,--wrap=pwritev64 "${LIBRARY:-$tree/build/engine/libengramfs-engine.a}" \
-        $(pkg-config --cflags --libs libxxhash) -lpthread -lm -o "$out" || exit 1
+        $(pkg-config --cflags --libs libxxhash nettle) -lpthread -lm -o "$out" || exit 1
 }
 program "$BEFORE" "$WORK/beside-before" -DOLD
 LIBRARY=$BUILD/engine/libengramfs-engine.a program "$ROOT" "$WORK/beside-now"

@@ -37,7 +37,7 @@ of() {
     WHO=$1 STORE=$WORK/store-$1
     # shellcheck disable=SC2086  # may be none
     cc -O2 -D_GNU_SOURCE ${4:-} -I"$3/engine" -o "$WORK/opening-$1" "$(dirname "$0")/opening.c" \
-        "$2/engine/libengramfs-engine.a" -lxxhash -lpthread || not_ok "build for $1" "cc failed"
+        "$2/engine/libengramfs-engine.a" -lxxhash -lnettle -lpthread || not_ok "build for $1" "cc failed"
     "$2/tools/engramctl" import "$WORK/lines.jsonl" "$STORE" >"$WORK/import.log" 2>&1 ||
         not_ok import "$(tail -n 1 "$WORK/import.log")"
     for round in $(seq "$ROUNDS"); do opened "$round"; done

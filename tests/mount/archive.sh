@@ -25,6 +25,17 @@ check_fails "a virtual attribute cannot be set" "Operation not permitted|Permiss
     setfattr -n user.engram.version -v 1 people/ada/1
 check "virtual attributes answer by name" getfattr -n user.engram.version -n user.engram.content_hash people/ada/1
 check "user.engram.generation answers" getfattr -n user.engram.generation people/ada/1
+one_field() { getfattr --absolute-names --only-values -n "user.engram.$1" "$2"; }
+for f in people/ada/1 projects/big projects/sparse projects/none; do
+    check_equal "content_sha256 of $f is what sha256sum says" "$(sha256sum <"$f" | cut -d ' ' -f 1)" "$(one_field content_sha256 $f)"
+done
+STATE=$(one_field state people/ada/2)
+touch people/ada/2 && mv people/ada/2 people/ada/2b && mv people/ada/2b people/ada/2
+check_equal "a state has its name whatever the memory is called" "$STATE" "$(one_field state people/ada/2)"
+cp -p --preserve=xattr people/ada/2 people/ada/2c && mv people/ada/2c people/ada/2
+check "another memory there has another state" test "$(one_field state people/ada/2)" -gt "$STATE"
+check_fails "a state cannot be set" "Operation not permitted" setfattr -n user.engram.state -v 1 people/ada/2
+check_fails "a folder has no digest" "No such attribute" one_field content_sha256 people
 check_equal "and are not listed" "user.engram.confidence" "$(getfattr --absolute-names -m - people/ada/1 | grep '^user')"
 check_fails "an attribute that was not set" "No such attribute" getfattr -n user.engram.activation people/ada/1
 touch -d '2020-01-02 03:04:05.060708090 UTC' people/ada/3

@@ -29,7 +29,7 @@ fields() { (cd "$1" && find . -depth -print0 | sort -z | xargs -0 getfattr -h -d
 links() { (cd "$1" && find . ! -type d -printf '%P %n\n' | sort); }
 hashes() { # what is computed
     local which
-    for which in content_hash version; do
+    for which in content_hash content_sha256 version state; do
         (cd "$1" && find . -type f -print0 | sort -z | xargs -0 getfattr -n user.engram.$which 2>&1)
     done
 }

@@ -10,7 +10,7 @@ set -eu
 
 group() {
     case $1 in
-    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev libjansson-dev libarchive-dev zlib1g-dev ;;
+    build) echo gcc libc6-dev meson ninja-build pkg-config libfuse3-dev libxxhash-dev nettle-dev libjansson-dev libarchive-dev zlib1g-dev ;;
     demo) echo fuse3 attr rsync ;;
     test) echo libcriterion-dev fuse3 attr rsync git sqlite3 python3 tar coreutils findutils grep sed \
         util-linux e2fsprogs btrfs-progs procps passwd clang libclang-rt-14-dev curl prometheus scdoc man-db \
@@ -34,6 +34,7 @@ stands_for() {
     ninja-build) echo cmd:ninja ;;
     libfuse3-dev) echo lib:fuse3 ;;
     libxxhash-dev) echo lib:libxxhash ;;
+    nettle-dev) echo lib:nettle ;;
     libjansson-dev) echo lib:jansson ;;
     libcriterion-dev) echo lib:criterion ;;
     fuse3) echo cmd:fusermount3 ;;

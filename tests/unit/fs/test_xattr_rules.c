@@ -135,6 +135,8 @@ Test(fs_xattr, no_label_is_not_supported_unless_the_kernel_looks_at_labels)
 Test(fs_xattr, computed_names_answer_only)
 {
     cr_expect_eq(xa_virtual("user.engram.content_hash"), XA_CONTENT_HASH);
+    cr_expect_eq(xa_virtual("user.engram.content_sha256"), XA_CONTENT_SHA256);
+    cr_expect_eq(xa_virtual("user.engram.state"), XA_STATE);
     cr_expect_eq(xa_virtual("user.engram.version"), XA_VERSION);
     cr_expect_eq(xa_virtual("user.engram.generation"), XA_GENERATION);
     cr_expect_eq(xa_virtual("user.engram.snapshot.position"), XA_SNAPSHOT_POSITION);

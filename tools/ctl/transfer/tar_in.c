@@ -306,8 +306,10 @@ static void unquote(char *name)
 /* What a mount computes is no attribute to be set. */
 static bool is_wanted(const char *name)
 {
-    static const char *const computed[] = {"user.engram.content_hash", "user.engram.version",
-                                           "user.engram.generation"};
+    static const char *const computed[] = {
+        "user.engram.content_hash",      "user.engram.content_sha256", "user.engram.state",
+        "user.engram.version",           "user.engram.generation",     "user.engram.exact",
+        "user.engram.snapshot.position", "user.engram.snapshot.time"};
     for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
         if (!strcmp(name, computed[i]))
             return false;
