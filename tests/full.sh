@@ -56,7 +56,7 @@ part_race() {
     local exe args
     for exe in $(programs "$BUILD" sim race); do
         case ${exe##*/} in
-        race | everything) args=(--reads 20000000) ;;
+        race | everything | past) args=(--reads 20000000) ;;
         views) args=(--views 400) ;;
         feed) args=(--batches 3000000) ;;
         *) args=() ;;
