@@ -214,4 +214,49 @@ check_equal "a full disk is no answer" 2 "$(
     echo $?
 )"
 check "the store is sound" "$CTL" check "$STORE"
+
+# ---- as text: patch(1) makes of the files of A those of B
+
+if command -v patch >/dev/null; then
+    TEXT=$WORK/text
+    must_mount "$STORE" "$MNT" "${SMALL[@]}"
+    mkdir -p "$MNT/text/in"
+    seq 1 5000 >"$MNT/text/in/numbers"
+    seq 1 100 >"$MNT/text/goes"
+    printf 'no newline' >"$MNT/text/end"
+    printf 'one\n' | tee "$MNT/text/same" "$MNT/text/mode" "$MNT/text/$(printf 'odd \033')" >/dev/null
+    head -c 5000 /dev/urandom >"$MNT/text/binary"
+    snapshot text-a
+    must_mount "$STORE" "$MNT" "${SMALL[@]}"
+    cp -a "$MNT/.engram/snapshots/text-a/text" "$TEXT"
+    cp "$MNT/text/same" "$MNT/text/new" && cat "$MNT/text/new" >"$MNT/text/same"
+    sed -i -e '2500s/$/ changed/' -e 17d "$MNT/text/in/numbers"
+    rm "$MNT/text/goes"
+    printf ' at the end\n' >>"$MNT/text/end"
+    chmod 600 "$MNT/text/mode"
+    printf 'two\n' >"$MNT/text/$(printf 'odd \033')"
+    head -c 5000 /dev/urandom >"$MNT/text/binary"
+    snapshot text-b
+    check_equal "as text" 1 "$(status "$CTL" diff --text "$STORE" text-a text-b)"
+    check_equal "  nothing on stderr" "" "$(cat "$WORK/err")"
+    check "  a line for each path" test "$(grep -ac '^[-+M] text/' "$WORK/out")" -ge 8
+    check "  a changed file that has the same content has a line alone" sh -c \
+        "grep -qx 'M text/same' '$WORK/out' && ! grep -q 'a/text/same' '$WORK/out'"
+    check "  names are text for a terminal" grep -qF 'odd \x1b' "$WORK/out"
+    grep -q 'Binary files a/text/binary and b/text/binary differ' "$WORK/out" || not_ok "  binary files are told"
+    printf 'one\n' >"$TEXT/odd \\x1b" # by the name that it is told under
+    check "  patch takes it" sh -c "cd '$WORK' && patch -p1 --batch <'$WORK/out'"
+    must_mount "$STORE" "$MNT" "${SMALL[@]}"
+    for f in in/numbers end same mode new; do
+        check "  $f is as in the second one" cmp "$TEXT/$f" "$MNT/.engram/snapshots/text-b/text/$f"
+    done
+    check "  what went has gone" test ! -e "$TEXT/goes"
+    check_equal "  until now, of a mount" 1 "$(status "$CTL" diff --text --snapshot "$MNT/text" text-a)"
+    check "  with the content of now" grep -q '^+2500 changed' "$WORK/out"
+    unmount_store "$MNT"
+    check_equal "  without diff(1)" 2 "$(status env PATH=/nowhere "$CTL" diff --text "$STORE" text-a text-b)"
+    check "  is said" grep -q 'no diff(1)' "$WORK/err"
+else
+    skip "text" "no patch"
+fi
 t_end

@@ -1,6 +1,7 @@
 /*
  * cmd_diff.c - engramctl diff: what changed in a store between two snapshots, or since one. State: struct
  * diff, for one run. */
+#include "ctl/diff_text.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
@@ -14,7 +15,7 @@
 #include <sys/stat.h>
 
 static const char help_text[] =
-    "usage: engramctl diff [--json|--files0|--removed0] [--snapshot [--store STORE]] TARGET A [B]\n"
+    "usage: engramctl diff [--json|--text|--files0|--removed0] [--snapshot [--store STORE]] TARGET A [B]\n"
     "\n"
     "Lists the paths that differ between A and B, snapshots of TARGET or numbers of batches\n"
     "that it keeps; without B between A and now. Looks only at what was written since A.\n"
@@ -29,6 +30,7 @@ static const char help_text[] =
     "               path_base64), type, inode; of what is changed also what (type, content,\n"
     "               mode, owner, mtime, fields), and type_before and inode_before if these\n"
     "               are others\n"
+    "  --text       behind each line of a file how its content differs, by diff -u\n"
     "  --files0     the paths that B has, each with a NUL behind it, for\n"
     "               rsync --from0 --files-from=-\n"
     "  --removed0   those that A alone has, for xargs -0 rm -rf --\n"
@@ -37,12 +39,14 @@ static const char help_text[] =
     "\n"
     "Exit codes, as of diff(1): 0 nothing differs, 1 something does, 2 trouble.\n";
 
-enum form { FORM_TEXT, FORM_JSON, FORM_FILES0, FORM_REMOVED0 };
+enum form { FORM_LINES, FORM_TEXT, FORM_JSON, FORM_FILES0, FORM_REMOVED0 };
 
 struct diff {
     enum form form;
     const char *prefix; /* of a folder of a mount: nothing else counts, "" all does */
+    struct diff_sides sides;
     uint64_t n;
+    bool failed; /* of some text, which was said */
     struct buf line;
 };
 
@@ -74,7 +78,7 @@ static const struct eng_attr *attr_of(const struct eng_difference *d)
     return d->after ? d->after : d->before;
 }
 
-static void print_text(const struct eng_difference *d, const char *path)
+static void print_line(const struct eng_difference *d, const char *path)
 {
     static const char signs[] = {[ENG_DIFF_ADDED] = '+', [ENG_DIFF_REMOVED] = '-', [ENG_DIFF_CHANGED] = 'M'};
     printf("%c ", signs[d->kind]);
@@ -165,8 +169,16 @@ static int print_one(void *arg, const struct eng_difference *d)
     if (!path)
         return 0;
     diff->n++;
-    if (diff->form == FORM_TEXT) {
-        print_text(d, path);
+    if (diff->form <= FORM_TEXT) {
+        print_line(d, path);
+        int r = diff->form == FORM_TEXT ? diff_text_print(&diff->sides, d, path) : 0;
+        if (r == -ENOENT) {
+            cli_error("there is no diff(1) here");
+            return -ECANCELED;
+        }
+        if (r)
+            cli_error("%s: %s", path, strerror(-r));
+        diff->failed |= r != 0;
     } else if (diff->form == FORM_JSON) {
         put_json(&diff->line, d, path);
         if (diff->line.failed)
@@ -198,36 +210,43 @@ static int compare(struct target *t, enum form form, const char *a, const char *
     if (r) {
         cli_error("%s", why);
     } else {
+        diff.sides = (struct diff_sides){t->eng, before, after};
         r = eng_diff(before, after, print_one, &diff);
         if (r == -EINVAL)
             cli_error("%s: '%s' is later than '%s'", t->path, a, b);
-        else if (r && !ferror(stdout))
+        else if (r && r != -ECANCELED && !ferror(stdout))
             cli_error("%s: %s", t->path, r == -EINTR ? "interrupted" : strerror(-r));
     }
     eng_view_close(before);
     eng_view_close(after);
     buf_done(&diff.line);
-    if (r)
+    if (r || diff.failed)
         return CLI_ERROR;
     return diff.n ? CLI_SOME : CLI_OK;
 }
 
-static enum form form_of(bool json, bool files, bool removed)
+static enum form form_of(bool json, bool text, bool files, bool removed)
 {
+    if (text)
+        return FORM_TEXT;
     if (json)
         return FORM_JSON;
     if (files)
         return FORM_FILES0;
-    return removed ? FORM_REMOVED0 : FORM_TEXT;
+    return removed ? FORM_REMOVED0 : FORM_LINES;
 }
 
 int cmd_diff(int argc, char **argv)
 {
-    bool json = false, files = false, removed = false, snapshot = false;
+    bool json = false, text = false, files = false, removed = false, snapshot = false;
     const char *store = NULL;
-    const struct subcommand_option options[] = {{"json", &json, NULL},        {"files0", &files, NULL},
-                                                {"removed0", &removed, NULL}, {"snapshot", &snapshot, NULL},
-                                                {"store", NULL, &store},      {0}};
+    const struct subcommand_option options[] = {{"json", &json, NULL},
+                                                {"text", &text, NULL},
+                                                {"files0", &files, NULL},
+                                                {"removed0", &removed, NULL},
+                                                {"snapshot", &snapshot, NULL},
+                                                {"store", NULL, &store},
+                                                {0}};
     struct target *t;
     char why[512];
     int code = subcommand_options(argc, argv, "diff", help_text, options);
@@ -235,8 +254,8 @@ int cmd_diff(int argc, char **argv)
         return code;
     if (argc - optind < 2 || argc - optind > 3)
         return cli_usage("diff", "expected TARGET, A and perhaps B");
-    if (json + files + removed > 1)
-        return cli_usage("diff", "--json, --files0 and --removed0 exclude each other");
+    if (json + text + files + removed > 1)
+        return cli_usage("diff", "--json, --text, --files0 and --removed0 exclude each other");
     if (store && !snapshot)
         return cli_usage("diff", "--store goes with --snapshot");
     cli_catch_signals(); /* before a mount is asked to hold its segments */
@@ -247,7 +266,7 @@ int cmd_diff(int argc, char **argv)
     }
     code = CLI_ERROR;
     if (t->kind == TARGET_STORE)
-        code = compare(t, form_of(json, files, removed), argv[optind + 1],
+        code = compare(t, form_of(json, text, files, removed), argv[optind + 1],
                        argc - optind == 3 ? argv[optind + 2] : NULL);
     else
         cli_error("%s is mounted: diff needs --snapshot, to read its store", t->path);

@@ -90,13 +90,18 @@ void cli_note(const char *line)
     cli_notef("%s", line);
 }
 
-void cli_print_name(const char *name)
+void cli_write_name(FILE *to, const char *name)
 {
     char piece[5];
     while (*name) {
         name += printable_piece(name, piece);
-        fputs(piece, stdout);
+        fputs(piece, to);
     }
+}
+
+void cli_print_name(const char *name)
+{
+    cli_write_name(stdout, name);
 }
 
 void cli_print_json(const char *text, size_t len)

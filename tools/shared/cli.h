@@ -30,6 +30,7 @@ void cli_notef(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A name, or another text of anybody's, on stdout, with what is no text for a terminal, and backslash, as
  * \xHH. */
 void cli_print_name(const char *name);
+void cli_write_name(FILE *to, const char *name);
 /* A line, or lines, of valid JSON on stdout: what is no text for a terminal is written as \uXXXX in its
  * strings, and is a blank between them. */
 void cli_print_json(const char *text, size_t len);
