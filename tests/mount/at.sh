@@ -71,6 +71,16 @@ look "as it was"
 check_equal "what has each state is exact" yes "$(getfattr --absolute-names --only-values -n user.engram.exact "$AT/${WHEN[1]}")"
 check "cp from the past onto the memory" cp "$AT/${WHEN[1]}/tree/deep/a" "$MNT/tree/deep/a"
 check_equal "it is as it was" "content 1" "$(cat "$MNT/tree/deep/a")"
+# Programs tell by device and inode whether two names are one file.
+THEN=$AT/${WHEN[2]}/tree
+check "install from the past" install "$THEN/zero" "$MNT/tree/installed"
+check "cp of what has not changed since, onto itself" cp "$THEN/zero" "$MNT/tree/zero"
+check "  and what was there is still there" cmp "$THEN/zero" "$MNT/tree/zero"
+check "mv out of the past makes a copy, and fails to remove" sh -c "! mv '$THEN/zero' '$MNT/tree/mv' 2>/dev/null"
+tar -C "$MNT" -cf both.tar tree/zero tree/log ".engram/at/${WHEN[2]}/tree/zero" ".engram/at/${WHEN[2]}/tree/log" 2>/dev/null
+check_equal "tar has each of both whole, and no links between them" "0 4" \
+    "$(tar -tvf both.tar | grep -c ' link to ') $(tar -tf both.tar | wc -l)"
+check_fails "diff between then and now looks at both" "differ" diff -rq -x pipe "$THEN" "$MNT/tree"
 inodes() { find "$1" -printf '%i\n' | sort -u; }
 check_equal "numbers are none of the present, nor of another time" "" \
     "$(comm -12 <(sort -u <(inodes "$MNT/tree") <(inodes "$AT/${WHEN[1]}/tree")) <(inodes "$AT/${WHEN[2]}/tree"))"
