@@ -447,6 +447,30 @@ ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *re
  * inode or batch, of which nobody can know who does not know the store. No lock. */
 ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
 
+/* ---- restoring ------------------------------------------------------------- */
+
+/* Bytes of content and fields that an eng_restore() copies, at most; what is the same is not copied. */
+#define ENG_RESTORE_MAX (UINT64_C(16) << 20)
+struct eng_restore {
+    uint64_t ino; /* the memory: a regular file that has a name */
+    uint64_t
+        from; /* the same, or another regular file, for one that had its path then: the memory gets what */
+    uint64_t batch; /* this one was after that batch, of which eng_view_open() has a view */
+};
+/*
+ * Gives `n` memories (each once, 4096 at most) content, size, mode, owner and xattrs of a past state, all in
+ * one batch: each reader sees all of it or nothing, and so does what a crash leaves. Numbers, names and links
+ * stay; mtime becomes now where content or size differ, ctime where anything does. A state that ends so is
+ * kept as a version, however short it stood: until it expires, and where the store keeps no history until
+ * the next look at what nothing sees, which a snapshot alone forestalls.
+ *
+ * Content is copied, but only the blocks (4 KiB) in which the two states do not share what they have. Takes
+ * memory for that. Made before other changes are locked out, unless these change the memories all the time.
+ * -ESTALE: that state is not kept, or there is no such memory now; -EISDIR, -EINVAL: it is or was no regular
+ * file; -EFBIG: more than ENG_RESTORE_MAX differs, or in more pieces than a batch takes (some thousand);
+ * -E2BIG: too many memories; -ENFILE as of eng_view_open(). On an error nothing has changed. */
+ENG_API int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n);
+
 /* ---- two views compared ---------------------------------------------------- */
 
 enum eng_difference_kind {

@@ -308,6 +308,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
     M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \
     M(CHUNK_PASSED_BY)    /* a comparison of two moments passes by what was written since the first one */   \
+    M(RESTORE_UNKEPT)     /* what a restored memory was before is kept only if it was settled */             \
+    M(RESTORE_IN_PART)    /* fields come back in a batch behind that of the content */                       \
+    M(RESTORE_PLAN_STALE) /* what is written between the looking and the batch is not looked for */          \
     M(FIRST_PIECE_ASKED)  /* it asks the oldest piece of a part of the index when that was written */        \
     M(LATE_NAMES_MISSED)  /* names that end while it looks for them are in no part of the index */           \
     M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \

@@ -36,6 +36,7 @@ static const struct subcommand subcommands[] = {
     {"import", "read memories in from JSON lines, a directory tree or a tar archive", cmd_import},
     {"map", "draw the segments of a store, live against dead", cmd_map},
     {"repair", "save what can be read of a damaged store", cmd_repair},
+    {"restore", "give memories of a store back what they were", cmd_restore},
     {"scrub", "verify the content of a mount while it is in use", cmd_scrub},
     {"snapshot", "make, list, rename and drop snapshots of a store", cmd_snapshot},
     {"stat", "print the figures of a store", cmd_stat},

@@ -127,7 +127,7 @@ static bool may_fail(enum sim_call call, enum op_kind kind, bool kept)
     uint32_t may = 1u << OP_REOPEN | 1u << OP_COMPACT | 1u << OP_TICK | 1u << OP_CONFIG;
     if (reads(call))
         may |= 1u << OP_WRITE | 1u << OP_APPEND | 1u << OP_TRUNCATE | 1u << OP_WRITE_REF | 1u << OP_FORGET |
-               1u << OP_SCRUB;
+               1u << OP_SCRUB | 1u << OP_RESTORE;
     else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
         may = ~(asks | (kept ? 0 : 1u << OP_UNLINK | 1u << OP_RMDIR) | 1u << OP_REMOVEXATTR |
                 1u << OP_REOPEN | 1u << OP_SNAPSHOT_DROP);

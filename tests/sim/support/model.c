@@ -142,6 +142,11 @@ static int resolve(const struct model *m, const char *path, struct model_node **
     return 0;
 }
 
+int model_find(const struct model *m, const char *path, struct model_node **ret_node)
+{
+    return resolve(m, path, ret_node);
+}
+
 static int resolve_file(const struct model *m, const char *path, struct model_node **ret_node)
 {
     struct model_node *node;

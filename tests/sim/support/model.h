@@ -48,6 +48,9 @@ int model_set_mtime(struct model *m, const char *path, int64_t mtime);
 int model_snapshot(struct model *m, const char *name);
 int model_snapshot_rename(struct model *m, const char *name, const char *new_name);
 int model_snapshot_drop(struct model *m, const char *name);
+/* A file becomes again what the snapshot has of it; whether it can: 0, -ENOENT. */
+void model_restore(struct model *m, const char *path, const char *name);
+int model_can_restore(struct model *m, const char *path, const char *name);
 bool model_has_snapshots(const struct model *m);
 void model_forget_snapshots(struct model *m);
 

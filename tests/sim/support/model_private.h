@@ -50,6 +50,8 @@ struct model_node *model_node_new(struct model *m, uint32_t mode);
 void model_add_entry(struct model_node *dir, const char *name, struct model_node *node);
 void model_put_bytes(struct model_node *node, const void *data, uint64_t size, uint64_t offset);
 void model_put_xattr(struct model_node *node, const char *name, const void *value, uint64_t size);
+/* -ENOENT, -ENOTDIR. */
+int model_find(const struct model *m, const char *path, struct model_node **ret_node);
 /* A copy without the snapshots. */
 struct model *model_clone_tree(const struct model *m);
 /* model_snapshots.c: the part of the snapshots in model_free() and its like. */

@@ -75,6 +75,34 @@ int model_snapshot_drop(struct model *m, const char *name)
     return 0;
 }
 
+int model_can_restore(struct model *m, const char *path, const char *name)
+{
+    const struct model_snapshot *snapshot = *find(m, name);
+    struct model_node *node;
+    int r = model_find(m, path, &node);
+    if (!r)
+        r = snapshot ? model_find(snapshot->tree, path, &node) : -ENOENT;
+    return r;
+}
+
+void model_restore(struct model *m, const char *path, const char *name)
+{
+    struct model_node *now, *then;
+    if (model_find(m, path, &now) || model_find((*find(m, name))->tree, path, &then))
+        abort();
+    bool same = now->size == then->size && (!now->size || memcmp(now->data, then->data, now->size) == 0);
+    int64_t mtime = same ? now->mtime : 0; /* else it is now */
+    (void)model_truncate(m, path, 0);
+    (void)model_write(m, path, then->data, then->size, 0);
+    (void)model_drop_xattrs(m, path);
+    for (const struct model_xattr *x = then->xattrs; x; x = x->next)
+        model_put_xattr(now, x->name, x->value, x->size);
+    now->mode = then->mode;
+    now->uid = then->uid;
+    now->gid = then->gid;
+    now->mtime = mtime;
+}
+
 void model_forget_snapshots(struct model *m)
 {
     model_free_snapshots(m);

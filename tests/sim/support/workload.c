@@ -442,6 +442,8 @@ struct workload *workload_past(void)
     add(&s, OP_SNAPSHOT, "s2");
     script_changes(&s, 2);
     add(&s, OP_COMPACT, "");
+    add2(&s, OP_RESTORE, "f holes", "s1");
+    add2(&s, OP_RESTORE, "d/x link1", "s2");
     add(&s, OP_SNAPSHOT, "s3");
     add(&s, OP_SNAPSHOT, "s4"); /* of nothing that is new */
     script_changes(&s, 3);
@@ -450,7 +452,9 @@ struct workload *workload_past(void)
     add(&s, OP_SNAPSHOT_DROP, "s2"); /* is not there any more */
     add(&s, OP_SNAPSHOT_DROP, "s4");
     add(&s, OP_SNAPSHOT_DROP, "between");
+    add2(&s, OP_RESTORE, "many", "between"); /* is not there any more */
     add(&s, OP_REOPEN, "");
+    add2(&s, OP_RESTORE, "many f cut", "s1");
     script_changes(&s, 4);
     add(&s, OP_SNAPSHOT_DROP, "s1");
     add(&s, OP_COMPACT, "");
@@ -482,10 +486,12 @@ struct workload *workload_history(void)
     script_changes(&s, 1);
     add(&s, OP_SNAPSHOT, "s1");
     script_changes(&s, 2);
+    add2(&s, OP_RESTORE, "f holes", "s1");
     add(&s, OP_SWEEP, "");
     add(&s, OP_COMPACT, "");
     add(&s, OP_REOPEN, "");
     script_changes(&s, 3);
+    add2(&s, OP_RESTORE, "many link1 cut f", "s1");
     add(&s, OP_SNAPSHOT_DROP, "s1");
     script_changes(&s, 4);
     add(&s, OP_SWEEP, "");

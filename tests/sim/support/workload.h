@@ -49,6 +49,7 @@ enum op_kind {
     OP_SNAPSHOT_RENAME, /* path: its name; other: the new one */
     OP_SNAPSHOT_DROP,   /* path: its name */
     OP_SWEEP,           /* the job `history` */
+    OP_RESTORE, /* path: memories, a blank between two; other: the snapshot that they are restored from */
     OP_REOPEN,
     OP_N_KINDS
 };

@@ -208,6 +208,43 @@ static int issue_scrub(struct session *s)
     return r == 0 && report.scrub.damaged ? -EIO : r;
 }
 
+static int then(struct session *s, struct eng_view *view, const char *path, struct eng_restore *ret_restore)
+{
+    struct eng_attr at = {.ino = ENG_ROOT_INO};
+    char name[256];
+    int r = walk(s, path, &caller, &ret_restore->ino);
+    for (; r == 0 && *path; path += *path == '/') {
+        size_t n = strcspn(path, "/");
+        (void)snprintf(name, sizeof(name), "%.*s", (int)n, path);
+        r = eng_view_lookup(view, at.ino, name, &at);
+        path += n;
+    }
+    ret_restore->from = at.ino;
+    return r;
+}
+
+static int issue_restore(struct session *s, const struct op *op)
+{
+    struct eng_restore restores[sizeof(op->path)];
+    struct eng_view *view = NULL;
+    uint64_t batch = 0, ino;
+    char path[48];
+    size_t n = 0;
+    (void)op_next_path(op->path, path);
+    int r = walk(s, path, &caller, &ino);
+    if (r == 0)
+        r = eng_snapshot_find(s->eng, op->other, &batch);
+    if (r == 0)
+        r = eng_view_open(s->eng, batch, &view);
+    for (const char *at = op->path; *at && r == 0; n++) {
+        at = op_next_path(at, path);
+        restores[n].batch = batch;
+        r = then(s, view, path, &restores[n]);
+    }
+    eng_view_close(view);
+    return r ? r : eng_restore(s->eng, restores, n);
+}
+
 static int issue_store_op(struct session *s, const struct op *op)
 {
     switch (op->kind) {
@@ -235,6 +272,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_snapshot_drop(s->eng, op->path);
     case OP_SWEEP:
         return eng_job_run(s->eng, ENG_JOB_HISTORY, NULL, NULL);
+    case OP_RESTORE:
+        return issue_restore(s, op);
     case OP_REOPEN:
         return issue_reopen(s);
     default:

@@ -44,6 +44,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SNAPSHOT_RENAME] = "snapshot_rename",
     [OP_SNAPSHOT_DROP] = "snapshot_drop",
     [OP_SWEEP] = "sweep",
+    [OP_RESTORE] = "restore",
     [OP_REOPEN] = "reopen",
 };
 
@@ -146,6 +147,30 @@ static int apply_bytes(const struct op *op, struct model *m)
     return r;
 }
 
+const char *op_next_path(const char *paths, char ret_path[48])
+{
+    size_t n = strcspn(paths, " ");
+    memcpy(ret_path, paths, n);
+    ret_path[n] = '\0';
+    return paths + n + (paths[n] != '\0');
+}
+
+/* All of them, or none. */
+static int apply_restore(const struct op *op, struct model *m)
+{
+    char path[48];
+    int r = 0;
+    for (const char *at = op->path; *at && !r;) {
+        at = op_next_path(at, path);
+        r = model_can_restore(m, path, op->other);
+    }
+    for (const char *at = op->path; *at && !r;) {
+        at = op_next_path(at, path);
+        model_restore(m, path, op->other);
+    }
+    return r;
+}
+
 int op_apply(const struct op *op, unsigned step, struct model *m)
 {
     uint32_t mode;
@@ -186,6 +211,8 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return model_snapshot_rename(m, op->path, op->other);
     case OP_SNAPSHOT_DROP:
         return model_snapshot_drop(m, op->path);
+    case OP_RESTORE:
+        return apply_restore(op, m);
     case OP_FSYNC:
     case OP_ACCESS:
     case OP_REF:

@@ -19,6 +19,9 @@ struct op_record {
 };
 void op_record(const struct op *op, unsigned i, struct op_record *ret_record);
 
+/* The first of the paths of an OP_RESTORE; returns where the others begin. */
+const char *op_next_path(const char *paths, char ret_path[48]);
+
 /* Of an OP_CHOWN; the group is one more. */
 uint32_t op_uid(const struct op *op);
 
