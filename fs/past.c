@@ -504,20 +504,39 @@ static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, e
     return n;
 }
 
-/* What the root tells of its view to whoever may look it up. */
-static ssize_t of_view(const struct past *past, uint64_t ino, enum xa_virtual which, char *value, size_t size)
+/* What the snapshot keeps, by a look at all inodes that is a second old at most: for those alone who may drop
+ * it. */
+static int space_of(fuse_req_t req, const struct past *past, struct eng_snapshot_space *ret_space)
 {
+    enum { OLD_MS = 1000 };
+    if (!ctl_is_trusted(session_of(req)->ctl, req))
+        return -EACCES;
+    return eng_snapshot_space(past->eng, past->batch, OLD_MS, ret_space);
+}
+
+/* What the root tells of its view to whoever may look it up. */
+static ssize_t of_view(fuse_req_t req, const struct past *past, uint64_t ino, enum xa_virtual which,
+                       char *value, size_t size)
+{
+    struct eng_snapshot_space space = {0};
     char text[40], when[40];
     int64_t time = 0;
     bool is_exact = false;
+    int r = 0;
     if (ino != ENG_ROOT_INO || (past->what.is_at && which != XA_EXACT))
         return -ENODATA;
-    int r = which == XA_EXACT ? eng_view_when(past->view, &time, &is_exact) : 0;
-    if (which == XA_SNAPSHOT_TIME)
+    if (which == XA_EXACT)
+        r = eng_view_when(past->view, &time, &is_exact);
+    else if (which == XA_SNAPSHOT_TIME)
         r = eng_snapshot_time(past->eng, past->batch, &time);
+    else if (which != XA_SNAPSHOT_POSITION)
+        r = space_of(req, past, &space);
     if (r)
         return r == -ENOENT ? -ENODATA : r; /* it was dropped */
-    int n = snprintf(text, sizeof text, "%" PRIu64, past->batch);
+    uint64_t number = which == XA_SNAPSHOT_BYTES ? space.alone : past->batch;
+    if (which == XA_SNAPSHOT_SHARED_BYTES)
+        number = space.shared;
+    int n = snprintf(text, sizeof text, "%" PRIu64, number);
     if (which == XA_EXACT)
         n = snprintf(text, sizeof text, "%s", is_exact ? "yes" : "no");
     else if (which == XA_SNAPSHOT_TIME)
@@ -543,7 +562,7 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     if (n == 0 && !is_of_view)
         n = check_field(req, &past, of, name);
     if (n == 0 && is_of_view) {
-        n = of_view(&past, of, which, value, size);
+        n = of_view(req, &past, of, which, value, size);
     } else if (n == 0 && which != XA_STORED) {
         n = computed(req, &past, of, which, value, size);
         if (n == 0)

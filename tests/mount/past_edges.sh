@@ -7,7 +7,7 @@
 # shellcheck source=tests/lib.sh disable=SC2317
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
-t_needs python3 setpriv unshare rsync tar
+t_needs python3 setpriv unshare rsync tar getfattr
 if [ "$(id -u)" -ne 0 ]; then
     skip "past_edges" "not root: there is nobody to be"
     exit 0
@@ -152,6 +152,10 @@ check_fails "nor does it list" "Permission denied" bare ls "$R/folder"
 check_fails "nor look below" "Permission denied" bare cat "$R/folder/f"
 check_equal "root still does" secret "$(cat "$R/ann")"
 check_fails "nor does root of other users" "Permission denied" unshare --user --map-root-user cat "$R/ann"
+
+check_fails "what a snapshot keeps is told to those who may drop it" "Permission denied" \
+    as $BOB getfattr -n user.engram.snapshot.bytes "$R"
+check "when it was taken to all" as $BOB getfattr -n user.engram.snapshot.time "$R"
 
 # ---- a descriptor goes from hand to hand
 
