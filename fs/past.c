@@ -83,7 +83,7 @@ static int check(const struct asker *who, const struct past *past, uint64_t ino,
 int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right)
 {
     const struct asker who = {session_of(req)->opt, fuse_req_ctx(req)->uid, req};
-    return past->is_above_modes ? 0 : check(&who, past, ino, right);
+    return caller_is_above_modes(req) ? 0 : check(&who, past, ino, right);
 }
 
 int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
@@ -104,10 +104,8 @@ int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, u
     const struct session *session = session_of(req);
     if (!session->views || !ctl_views_owns(node)) /* a file handle of another mount, or a forged one */
         return -ESTALE;
-    int r = ctl_views_get_node(session->views, node, fuse_req_ctx(req)->uid,
-                               ctl_is_trusted(session->ctl, req), ret_past, ret_ino);
-    ret_past->is_above_modes = !r && caller_is_above_modes(req);
-    return r;
+    return ctl_views_get_node(session->views, node, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+                              ret_past, ret_ino);
 }
 
 /* Not of the request, which may have been answered. */
@@ -223,7 +221,6 @@ static int find_root(fuse_req_t req, fuse_ino_t folder, const char *name, struct
     look_at_views(session);
     if (r)
         return r;
-    ret_past->is_above_modes = caller_is_above_modes(req);
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
     if (r)
         past_done(ret_past);
@@ -644,8 +641,6 @@ void past_on_mkdir(fuse_req_t req, const char *name)
     if (!r)
         r = ctl_views_get(session->views, &(struct ctl_views_what){.key = batch}, fuse_req_ctx(req)->uid,
                           true, &taken->past);
-    if (!r)
-        taken->past.is_above_modes = caller_is_above_modes(req);
     if (batch)
         look_at_views(session);
     if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))

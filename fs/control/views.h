@@ -58,8 +58,7 @@ struct past {
     struct ctl_views_what what;
     uint64_t batch; /* whose state it is */
     uint32_t place, caller;
-    bool kept;           /* the kernel may keep what it is told: root asks, by a node of root's */
-    bool is_above_modes; /* who asks; past.c's */
+    bool kept; /* the kernel may keep what it is told: root asks, by a node of root's */
 };
 
 /* NULL: no memory. `eng` is borrowed until ctl_views_free(). */

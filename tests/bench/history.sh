@@ -19,7 +19,7 @@ wanted() { [[ " ${ONLY-$1} " == *" $1 "* ]]; }
 program() {
     # shellcheck disable=SC2046,SC2086  # may be none
     cc -O2 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 ${4:-} -I"$2/engine" -o "$1" "$ROOT/tests/bench/history.c" \
-        "$3/engine/libengramfs-engine.a" $(pkg-config --cflags --libs libxxhash) -lpthread -lm || exit 1
+        "$3/engine/libengramfs-engine.a" $(pkg-config --cflags --libs libxxhash nettle) -lpthread -lm || exit 1
 }
 program "$PROGRAM" "$ROOT" "$BUILD"
 WHO=(off history on)
