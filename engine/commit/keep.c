@@ -397,11 +397,13 @@ static int stage(struct eng *eng, struct keeping *k)
 int keep_stage(struct eng *eng, struct txn *txn)
 {
     const struct index *idx = &eng->idx;
-    struct keeping k = {.idx = idx, .txn = txn};
-    bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
-    k.seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
-    if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
+    if (!eng_has_history(eng)) /* as most stores: nothing is set up for it */
         return 0;
+    bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
+    uint64_t seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
+    if (!(seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
+        return 0;
+    struct keeping k = {.idx = idx, .txn = txn, .seen = seen};
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
