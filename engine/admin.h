@@ -73,6 +73,14 @@ struct eng_stats {
      * memories. */
     uint64_t past_bytes;
     uint64_t snapshots;
+    uint64_t past_states, past_names; /* that ended and are kept */
+    int64_t past_since; /* eng_past_since(), ns since the epoch; 0: the past is not kept whole */
+    /* Since opening: states that ended, and were kept, or stood too short for a history, so that the one
+     * before stands for them. */
+    uint64_t states_kept, states_amended;
+    /* Since opening: past states and names that were let go, by why. unseen: no snapshot shows them any more,
+     * or an earlier opening knew why. */
+    uint64_t dropped_unseen, dropped_off, dropped_age, dropped_bytes, dropped_versions, dropped_full_disk;
 };
 ENG_API int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size);
 static inline int eng_stats(struct eng *eng, struct eng_stats *ret_stats)
@@ -182,7 +190,9 @@ enum eng_space_id {
     ENG_SPACE_SLACK,
     ENG_SPACE_METADATA_SPENT, /* of the log, and needed by no recovery any more: eng_stats.spent_bytes */
     ENG_SPACE_ECHO,           /* second copy of the log's metadata since the newest checkpoint */
-    ENG_SPACE_PAST            /* what snapshots or the history alone show: live to the store */
+    /* What the past alone has, live to the store: of what a snapshot shows; and the rest, a history's. */
+    ENG_SPACE_SNAPSHOTS,
+    ENG_SPACE_HISTORY
 };
 struct eng_space_kind {
     enum eng_space_id id;
@@ -211,6 +221,17 @@ static inline int eng_space(struct eng *eng, struct eng_space *ret_space)
 /* The kinds that every store has, without bytes, for callers that have the figures from elsewhere; returns
  * how many. A store may have more. */
 ENG_API unsigned eng_space_kinds(struct eng_space_kind ret_kinds[ENG_SPACE_KINDS_MAX]);
+
+/* What a snapshot keeps, in payload bytes. */
+struct eng_snapshot_space {
+    uint64_t batch;
+    uint64_t alone;  /* what is freed if it alone is dropped, and nobody looks at it any more */
+    uint64_t shared; /* of the past, what it shows besides: others, or a history, keep that, too */
+};
+/* By a look at all inodes, in slices, unless one was made not so long ago, or nothing has changed since.
+ * Waits until the index is loaded. -ENOENT: there is no snapshot of that batch. */
+ENG_API int eng_snapshot_space(struct eng *eng, uint64_t batch, unsigned max_age_ms,
+                               struct eng_snapshot_space *ret_space);
 
 /* ---- segments, files, configuration, damage --------------------------------- */
 

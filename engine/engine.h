@@ -390,10 +390,10 @@ ENG_API ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t
  * inodes are those of the store, and show in a view what the inode was then; a number of an inode that was
  * not there then is -ESTALE.
  *
- * Attributes: `atime` is the mtime, `generation` 0, and `bytes` the size where the file was changed since. In
- * a view of a snapshot all others are exact. In one that is none a folder's times, number of links and size
- * are made out of its names, where it was changed since, unless they are very many (nlink 1: not known), and
- * no ctime is later than the batch. */
+ * Attributes: `atime` is the mtime, `generation` 0, and `bytes` the size where the file was changed since
+ * (see eng_view_bytes()). In a view of a snapshot all others are exact. In one that is none a folder's times,
+ * number of links and size are made out of its names, where it was changed since, unless they are very many
+ * (nlink 1: not known), and no ctime is later than the batch. */
 struct eng_view;
 
 /*
@@ -437,6 +437,9 @@ ENG_API int eng_view_seek(struct eng_view *view, uint64_t ino, uint64_t offset, 
 ENG_API ssize_t eng_view_getxattr(struct eng_view *view, uint64_t ino, const char *name, void *value,
                                   size_t size);
 ENG_API ssize_t eng_view_listxattr(struct eng_view *view, uint64_t ino, char *list, size_t size);
+/* What of a file is content: of one that was changed since exact where few pieces have it, else less than its
+ * size, so that whoever copies it looks for holes. */
+ENG_API int eng_view_bytes(struct eng_view *view, uint64_t ino, uint64_t *ret_bytes);
 /* eng_digest_begin() of what the view shows; the digest is to be ended before the view is closed. */
 ENG_API int eng_view_digest_begin(struct eng_view *view, uint64_t ino, enum eng_digest_kind kind,
                                   struct eng_digest **ret_digest);
@@ -638,6 +641,8 @@ ENG_API int eng_snapshot_rename(struct eng *eng, const char *name, const char *n
 ENG_API int eng_snapshot_drop(struct eng *eng, const char *name);
 /* The batch of the snapshot of that name. -ENOENT. Goes through all names. */
 ENG_API int eng_snapshot_find(struct eng *eng, const char *name, uint64_t *ret_batch);
+/* When the snapshot of that batch was made. -ENOENT. */
+ENG_API int eng_snapshot_time(struct eng *eng, uint64_t batch, int64_t *ret_time);
 /* Calls emit, under no lock, for each snapshot that there was at one moment, oldest first, until it returns
  * non-zero, which is then returned. */
 ENG_API int eng_snapshot_list(struct eng *eng, int (*emit)(void *arg, const struct eng_snapshot *snapshot),

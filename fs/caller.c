@@ -1,9 +1,17 @@
 /*
- * caller.c - see caller.h. No state, no locks. */
+ * caller.c - see caller.h. No locks; which threads were seen in the daemon's user namespace is remembered for
+ * some milliseconds. */
 #include "caller.h"
 
 #include <limits.h>
+#include <linux/capability.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 struct eng_caller caller_of(fuse_req_t req)
 {
@@ -36,4 +44,68 @@ bool caller_in_group(fuse_req_t req, gid_t gid)
     bool found = has(all, n < most ? n : most, gid);
     free(all);
     return found;
+}
+
+/* Whether it has a right over files; of a thread that cannot be seen yes. */
+static bool has_capability(pid_t thread)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = thread};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    const __u32 wanted = 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH;
+    if (thread == 0 || syscall(SYS_capget, &header, data) < 0)
+        return true;
+    return data[0].effective & wanted;
+}
+
+/* A look at /proc costs more than all else of a request. A thread that was in the daemon's namespace just now
+ * is taken to be there still: its number, and when, in ms. */
+enum { SEEN = 64, SEEN_MS = 20 };
+static _Atomic uint64_t seen_here[SEEN];
+
+static uint32_t now_ms(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+    return (uint32_t)(ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+}
+
+/* In another one, root's own capabilities mean nothing here. */
+static bool is_in_our_users(pid_t thread)
+{
+    char path[40];
+    struct stat theirs, ours;
+    if (thread == 0)
+        return true;
+    _Atomic uint64_t *seen = &seen_here[(unsigned)thread % SEEN];
+    const uint64_t was = atomic_load_explicit(seen, memory_order_relaxed);
+    const uint32_t now = now_ms();
+    if (was >> 32 == (uint32_t)thread && now - (uint32_t)was < SEEN_MS)
+        return true;
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/user", (int)thread);
+    if (stat(path, &theirs) < 0 || stat("/proc/self/ns/user", &ours) < 0)
+        return true;
+    bool is_here = theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+    if (is_here)
+        atomic_store_explicit(seen, (uint64_t)(uint32_t)thread << 32 | now, memory_order_relaxed);
+    return is_here;
+}
+
+bool caller_is_above_modes(fuse_req_t req)
+{
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    return ctx->uid == 0 && has_capability(ctx->pid) && is_in_our_users(ctx->pid);
+}
+
+pid_t caller_process(fuse_req_t req)
+{
+    char line[128];
+    int process = 0;
+    (void)snprintf(line, sizeof line, "/proc/%d/status", (int)fuse_req_ctx(req)->pid);
+    FILE *file = fopen(line, "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "Tgid: %d", &process) == 1)
+            break;
+    if (file)
+        (void)fclose(file);
+    return process;
 }

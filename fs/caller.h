@@ -11,5 +11,10 @@
 struct eng_caller caller_of(fuse_req_t req);
 /* Whether `gid` is the caller's group or one of its other groups, of which the kernel allows NGROUPS_MAX. */
 bool caller_in_group(fuse_req_t req, gid_t gid);
+/* Whether modes do not bind the caller: it is uid 0, has CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH, and is in
+ * the daemon's user namespace, as far as can be told. */
+bool caller_is_above_modes(fuse_req_t req);
+/* The process of the thread that asks. 0: it cannot be told. */
+pid_t caller_process(fuse_req_t req);
 
 #endif

@@ -256,6 +256,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     REQUEST_COUNT(session_of(req), REQUEST_unlink);
+    past_note_removal(req, parent);
     int r = check_name(parent, name);
     if (!r)
         r = eng_unlink(session_of(req)->eng, parent, name);
@@ -271,6 +272,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
         reply_err(req, REQUEST_rmdir, fsync_names(req, past_on_rmdir(req, name)));
         return;
     }
+    past_note_removal(req, parent);
     int r = check_name(parent, name);
     if (!r)
         r = eng_rmdir(session_of(req)->eng, parent, name);
@@ -402,8 +404,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
-    /* Nor is anything kept of the past for others than root, who is the first to be noted. */
-    fi->direct_io = ctl_views_owns(ino) ? ctl_views_node(ino).caller != 0 : ctl_owns(ino);
+    fi->direct_io = ctl_owns(ino) && !ctl_views_owns(ino); /* in views each user has nodes of his own */
     (void)fuse_reply_open(req, fi);
 }
 

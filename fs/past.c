@@ -20,6 +20,7 @@
 #include "fsync.h"
 #include "fuse_compat.h"
 #include "holes.h"
+#include "messages.h"
 #include "reply.h"
 #include "rules/rfc3339.h"
 #include "rules/xattr_rules.h"
@@ -29,37 +30,43 @@ enum { COOKIE_BATCH = 3 };
 
 /* ---- rights --------------------------------------------------------------- */
 
-static bool mode_lets_in(fuse_req_t req, const struct eng_attr *attr, unsigned want)
+/* Whose rights are asked for. */
+struct asker {
+    const struct fs_options *opt;
+    uid_t uid;
+    fuse_req_t req; /* NULL: he does not ask himself, so his groups are not known: all may be his */
+};
+
+static bool mode_lets_in(const struct asker *who, const struct eng_attr *attr, unsigned want)
 {
     unsigned mode = attr->mode & 0777;
-    if (fuse_req_ctx(req)->uid == attr->uid)
+    if (who->uid == attr->uid)
         mode >>= 6;
-    else if (caller_in_group(req, attr->gid))
+    else if (!who->req)
+        mode |= mode >> 3;
+    else if (caller_in_group(who->req, attr->gid))
         mode >>= 3;
     return (mode & want) == want;
 }
 
-static bool lets_in(fuse_req_t req, const struct eng_attr *attr, enum past_right right)
+static bool lets_in(const struct asker *who, const struct eng_attr *attr, enum past_right right)
 {
-    const struct fs_options *opt = session_of(req)->opt;
     bool is_folder = S_ISDIR(attr->mode);
-    bool of_owner = opt->past == PAST_OWNER && (right == PAST_READ || right == PAST_FIELDS);
-    if (of_owner && fuse_req_ctx(req)->uid != attr->uid)
+    bool of_owner = who->opt->past == PAST_OWNER && (right == PAST_READ || right == PAST_FIELDS);
+    if (of_owner && who->uid != attr->uid)
         return false;
     if (S_ISLNK(attr->mode)) /* its mode means nothing */
         return true;
-    return opt->noperm || mode_lets_in(req, attr, right == PAST_SEARCH && is_folder ? 1 : 4);
+    return who->opt->noperm || mode_lets_in(who, attr, right == PAST_SEARCH && is_folder ? 1 : 4);
 }
 
-int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right)
+static int check(const struct asker *who, const struct past *past, uint64_t ino, enum past_right right)
 {
     struct eng_attr then, today;
-    if (fuse_req_ctx(req)->uid == 0)
-        return 0;
     int r = eng_view_getattr(past->view, ino, &then);
     if (r)
         return r;
-    if (!lets_in(req, &then, right))
+    if (!lets_in(who, &then, right))
         return -EACCES;
 #ifdef ENG_MUTANTS
     if (getenv("FS_MUTANT_MODE_OF_THEN_ONLY")) /* tests/mount/past.sh */
@@ -68,15 +75,26 @@ int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_
     r = eng_getattr(past->eng, ino, &today);
     if (r == -ESTALE || (!r && today.nlink == 0))
         return 0;
-    if (!r && !lets_in(req, &today, right))
+    if (!r && !lets_in(who, &today, right))
         r = -EACCES;
     return r;
+}
+
+int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right)
+{
+    const struct asker who = {session_of(req)->opt, fuse_req_ctx(req)->uid, req};
+    return caller_is_above_modes(req) ? 0 : check(&who, past, ino, right);
 }
 
 int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
                     enum past_right right)
 {
-    return ctl_views_node(node).shut ? -EACCES : past_check(req, past, ino, right);
+    const struct ctl_views_node n = ctl_views_node(node);
+    int r = n.shut ? -EACCES : past_check(req, past, ino, right);
+    if (r || n.caller == past->caller || n.caller == 0)
+        return r;
+    const struct asker whose = {session_of(req)->opt, ctl_views_uid(past->views, n.caller), NULL};
+    return check(&whose, past, ino, right);
 }
 
 /* ---- nodes ---------------------------------------------------------------- */
@@ -106,6 +124,13 @@ void past_stat(const struct session *session, const struct past *past, const str
 {
     attr_stat(session, attr, ret_st);
     ret_st->st_ino = ctl_views_shown_ino(session->eng, &past->what, attr->ino);
+}
+
+/* With less than its size programs look for holes. */
+static void count_bytes(const struct past *past, struct eng_attr *attr)
+{
+    if (S_ISREG(attr->mode)) /* else it stays the size */
+        (void)eng_view_bytes(past->view, attr->ino, &attr->bytes);
 }
 
 /* Has it a name, and the content, mode and owner that it had then? */
@@ -147,10 +172,11 @@ static void fill_entry(fuse_req_t req, const struct past *past, const struct eng
         e->attr.st_mode = safe_mode(past, attr);
 }
 
-static void reply_node(fuse_req_t req, const struct past *past, const struct eng_attr *attr)
+static void reply_node(fuse_req_t req, const struct past *past, struct eng_attr *attr)
 {
     struct ctl_views *views = session_of(req)->views;
     struct fuse_entry_param e;
+    count_bytes(past, attr);
     fill_entry(req, past, attr, &e);
     ctl_views_ref(views, past, 1);
     if (fuse_reply_entry(req, &e) < 0)
@@ -339,6 +365,8 @@ void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
     r = eng_view_getattr(past.view, of, &attr);
     const double timeout = past_timeout(&past);
     if (!r)
+        count_bytes(&past, &attr);
+    if (!r)
         past_stat(session_of(req), &past, &attr, &st);
     if (!r && ctl_views_node(ino).caller != 0)
         st.st_mode = safe_mode(&past, &attr);
@@ -473,34 +501,43 @@ static ssize_t computed(fuse_req_t req, const struct past *past, uint64_t ino, e
     return n;
 }
 
-static int is_of_batch(void *arg, const struct eng_snapshot *snapshot)
+/* What the snapshot keeps, by a look at all inodes that is a second old at most: for those alone who may drop
+ * it. */
+static int space_of(fuse_req_t req, const struct past *past, struct eng_snapshot_space *ret_space)
 {
-    struct eng_snapshot *wanted = arg;
-    if (snapshot->batch != wanted->batch)
-        return 0;
-    wanted->time = snapshot->time;
-    return 1;
+    enum { OLD_MS = 1000 };
+    if (!ctl_is_trusted(session_of(req)->ctl, req))
+        return -EACCES;
+    return eng_snapshot_space(past->eng, past->batch, OLD_MS, ret_space);
 }
 
 /* What the root tells of its view to whoever may look it up. */
-static ssize_t of_view(const struct past *past, uint64_t ino, enum xa_virtual which, char *value, size_t size)
+static ssize_t of_view(fuse_req_t req, const struct past *past, uint64_t ino, enum xa_virtual which,
+                       char *value, size_t size)
 {
-    struct eng_snapshot wanted = {.batch = past->batch};
+    struct eng_snapshot_space space = {0};
     char text[40], when[40];
-    int64_t time;
+    int64_t time = 0;
     bool is_exact = false;
+    int r = 0;
     if (ino != ENG_ROOT_INO || (past->what.is_at && which != XA_EXACT))
         return -ENODATA;
-    int r = which == XA_EXACT ? eng_view_when(past->view, &time, &is_exact) : 0;
-    if (which == XA_SNAPSHOT_TIME && (r = eng_snapshot_list(past->eng, is_of_batch, &wanted)) == 0)
-        r = -ENODATA; /* it was dropped */
-    if (r < 0)
-        return r;
-    int n = snprintf(text, sizeof text, "%" PRIu64, wanted.batch);
+    if (which == XA_EXACT)
+        r = eng_view_when(past->view, &time, &is_exact);
+    else if (which == XA_SNAPSHOT_TIME)
+        r = eng_snapshot_time(past->eng, past->batch, &time);
+    else if (which != XA_SNAPSHOT_POSITION)
+        r = space_of(req, past, &space);
+    if (r)
+        return r == -ENOENT ? -ENODATA : r; /* it was dropped */
+    uint64_t number = which == XA_SNAPSHOT_BYTES ? space.alone : past->batch;
+    if (which == XA_SNAPSHOT_SHARED_BYTES)
+        number = space.shared;
+    int n = snprintf(text, sizeof text, "%" PRIu64, number);
     if (which == XA_EXACT)
         n = snprintf(text, sizeof text, "%s", is_exact ? "yes" : "no");
     else if (which == XA_SNAPSHOT_TIME)
-        n = snprintf(text, sizeof text, "%s", rfc3339_format(wanted.time, when));
+        n = snprintf(text, sizeof text, "%s", rfc3339_format(time, when));
     if (value && (size_t)n <= size)
         memcpy(value, text, (size_t)n);
     return n;
@@ -522,7 +559,7 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     if (n == 0 && !is_of_view)
         n = check_field(req, &past, of, name);
     if (n == 0 && is_of_view) {
-        n = of_view(&past, of, which, value, size);
+        n = of_view(req, &past, of, which, value, size);
     } else if (n == 0 && which != XA_STORED) {
         n = computed(req, &past, of, which, value, size);
         if (n == 0)
@@ -613,10 +650,19 @@ void past_on_mkdir(fuse_req_t req, const char *name)
         return;
     }
     free(taken);
-    if (batch) /* it is there, and cannot be looked at */
-        (void)eng_snapshot_drop(session->eng, name);
+    int taken_back = batch ? eng_snapshot_drop(session->eng, name) : 0; /* it cannot be looked at */
+    if (taken_back && taken_back != -ENOENT)
+        messages_line(ENG_LOG_WARNING,
+                      "a snapshot that mkdir refused (%s) is there, and cannot be dropped: %s", strerror(-r),
+                      strerror(-taken_back));
     request_end(&timer);
     reply_err(req, REQUEST_mkdir, r);
+}
+
+void past_note_removal(fuse_req_t req, fuse_ino_t parent)
+{
+    if (session_of(req)->views && ctl_views_owns(parent))
+        ctl_views_refused(session_of(req)->views, parent, caller_process(req));
 }
 
 int past_on_rmdir(fuse_req_t req, const char *name)
@@ -626,6 +672,8 @@ int past_on_rmdir(fuse_req_t req, const char *name)
     int r = check_keeper(req);
     if (!r)
         r = eng_snapshot_find(session->eng, name, &batch);
+    if (!r && ctl_views_is_refused(session->views, batch, caller_process(req)))
+        r = -ENOTEMPTY;
     if (!r) /* no other name comes to it meanwhile: the kernel has the folder locked */
         r = eng_snapshot_drop(session->eng, name);
     if (!r) {

@@ -38,7 +38,8 @@ void past_done(const struct past *past);
  * alone is asked. 0, -EACCES, or an error of the engine. Takes locks of the engine. */
 int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right);
 /* The same for what the kernel keeps of a node: nobody may have a shut one filled, not even root, since
- * whoever it is shut for could then read what the kernel has. */
+ * whoever it is shut for could then read what the kernel has; nor one of another user whom it should be shut
+ * for by now. */
 int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
                     enum past_right right);
 /* As stat(2) has an inode of it. No lock. */
@@ -63,6 +64,8 @@ void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping);
 void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence);
 void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+/* The request will be refused: it removes a name in that folder. Else see ctl_views_refused(). */
+void past_note_removal(fuse_req_t req, fuse_ino_t parent);
 /* In the folder of snapshots. */
 void past_on_mkdir(fuse_req_t req, const char *name);
 int past_on_rmdir(fuse_req_t req, const char *name);

@@ -320,6 +320,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LISTED_IN_PART)     /* a listing of a past folder ends where a slice of it does */                     \
     M(LINE_FROM_TWO_SECTIONS) /* a past view's reader that begins anew believes where it found the state */  \
     M(PAST_PIN_LATE)          /* what a past view's reader has not pinned in time is damaged */              \
+    M(PAST_HAS_NO_HOLES)      /* what has ended takes as many blocks as its size has */                      \
     M(MOMENT_GOES_ON)         /* what comes later belongs to a moment that was looked at */                  \
     M(FIRST_MOMENT)           /* what was at a time is looked for from the first moment on, not the last */  \
     M(FLOOR_UNSEEN)           /* a past view goes on when the floor has passed it */                         \

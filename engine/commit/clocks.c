@@ -128,6 +128,8 @@ struct op clocks_moment(struct eng *eng)
 
 void clocks_note(struct eng *eng, const struct txn *txn)
 {
+    if (!eng_has_history(eng)) /* what comes before that is settled */
+        return;
     note_batch(eng);
     for (size_t i = 0; i < txn->n_ops; i++)
         if (txn->ops[i].type == OP_MOMENT)

@@ -24,15 +24,15 @@
 struct keeping {
     const struct index *idx;
     struct txn *txn;
-    uint64_t seen;    /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
-    bool by_history;  /* rule 3 holds, */
-    bool is_short;    /* but for this, */
-    bool is_left_out; /* which made a difference */
-    uint64_t settled; /* the last batch that is */
-    uint64_t *inos;   /* whose state is kept */
-    size_t n, cap;
-    struct idmap decided; /* by slot: enum asked, of what was */
-    struct op more[2];    /* OP_FLOOR, OP_MOMENT */
+    uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
+    bool by_history;          /* rule 3 holds, */
+    bool is_short;            /* but for this, */
+    bool is_left_out;         /* which made a difference */
+    uint64_t settled;         /* the last batch that is */
+    uint64_t *inos;           /* whose state is kept */
+    size_t n, cap, n_amended; /* n_amended: states that end and stood too short for rule 3 */
+    struct idmap decided;     /* by slot: enum asked, of what was */
+    struct op more[2];        /* OP_FLOOR, OP_MOMENT */
     size_t n_more;
 };
 
@@ -106,6 +106,8 @@ static int decide(struct keeping *k, uint64_t ino, enum asked why)
     idmap_set(&k->decided, slot, asked | (kept ? DECIDED : why));
     if (kept)
         k->inos[k->n++] = ino;
+    else
+        k->n_amended += why == STATE_ENDS && k->by_history && inode->nlink;
     return 0;
 }
 
@@ -349,6 +351,14 @@ struct op keep_floor(struct eng *eng, enum floor_reason reason)
     return (struct op){.type = OP_FLOOR, .batch = batch, .reason = reason};
 }
 
+void keep_note_floor(struct eng *eng, const struct op *op)
+{
+    if (op->reason == FLOOR_ON)
+        atomic_store_explicit(&eng->floor_for[FLOOR_OFF], 0, memory_order_relaxed);
+    else
+        atomic_store_explicit(&eng->floor_for[op->reason], op->batch, memory_order_relaxed);
+}
+
 /* With the first change the floor says what the configuration says, if nobody has seen to that before; and
  * that something was left out. */
 static void add_floor(struct eng *eng, struct keeping *k)
@@ -360,6 +370,7 @@ static void add_floor(struct eng *eng, struct keeping *k)
     else if (!k->is_left_out)
         return;
     k->more[k->n_more++] = keep_floor(eng, reason);
+    keep_note_floor(eng, &k->more[k->n_more - 1]);
 }
 
 static void add_moment(struct eng *eng, struct keeping *k)
@@ -386,15 +397,21 @@ static int stage(struct eng *eng, struct keeping *k)
 int keep_stage(struct eng *eng, struct txn *txn)
 {
     const struct index *idx = &eng->idx;
-    struct keeping k = {.idx = idx, .txn = txn};
-    bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
-    k.seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
-    if (!eng_has_history(eng) || !(k.seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
+    if (!eng_has_history(eng)) /* as most stores: nothing is set up for it */
         return 0;
+    bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
+    uint64_t seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
+    if (!(seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
+        return 0;
+    struct keeping k = {.idx = idx, .txn = txn, .seen = seen};
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
     int r = stage(eng, &k);
+    if (!r) {
+        COUNT(eng, states_kept, k.n);
+        COUNT(eng, states_amended, k.n_amended);
+    }
     idmap_done(&k.decided);
     free(k.inos);
     return r;

@@ -21,6 +21,8 @@ bool keep_is_on(const struct eng *eng);
 /* OP_FLOOR for the next batch: with FLOOR_OFF of no batch the past is whole, else of that one and later ones.
  * Under log.lock. */
 struct op keep_floor(struct eng *eng, enum floor_reason reason);
+/* It was said, or is going to be: for eng_stats, which tells why parts of the past went. */
+void keep_note_floor(struct eng *eng, const struct op *op);
 /* Whether the staged transaction keeps the state that the inode has. */
 bool keep_has(const struct txn *txn, uint64_t ino);
 

@@ -7,6 +7,7 @@
 
 #include "base/hist.h"
 #include "base/util.h"
+#include "index/index.h"
 
 struct counters {
     _Atomic uint64_t reads, writes, bytes_read, bytes_written, read_restarts;
@@ -15,6 +16,11 @@ struct counters {
     _Atomic uint64_t relocations, relocations_lost, damaged;
     _Atomic uint64_t recovery_echoed; /* batches that the opening took from the second copy of the log */
     _Atomic uint64_t recovery_damaged, recovery_healed; /* struct eng_recovery_figures, of all runs */
+
+    _Atomic uint64_t states_kept, states_amended;
+    /* Past states and names that the job `history` let go, by reason (enum floor_reason); 0: since no
+     * snapshot shows them any more, or for a reason that an earlier opening knew. */
+    _Atomic uint64_t past_dropped[FLOOR_REASONS];
 
     pthread_mutex_t lock;
     /* Protected by lock. */

@@ -5,7 +5,7 @@
  * and freed by that file's _new() and _free().
  *
  * Lock order, outermost first (docs/LOCKING.md):
- *   full_disk > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
+ *   full_disk, past_space > checkpoint > retire > log.queue > log.lock > index_lock > segments.lock
  * Leaves, under which nothing is taken: report, damage, counters, loading, reserve, views, orphans, atimes,
  * feed, log.sync_lock, wake.lock, job.lock, maintenance, config_file_lock, superblock_lock.
  *
@@ -41,6 +41,7 @@ struct position_waits;
 struct keepers;
 struct rest;
 struct maintenance;
+struct past_space;
 struct orphans;
 struct reserve;
 struct retire;
@@ -122,6 +123,12 @@ struct eng {
     struct workers *workers; /* NULL until the store is open */
     uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */
+    /* By reason (index.h), the last batch up to which the floor has risen for it; for eng_stats alone. */
+    _Atomic uint64_t floor_for[FLOOR_REASONS];
+    _Atomic uint64_t floor_swept; /* where the floor was when the last run had ended */
+
+    /* store/ */
+    struct past_space *past_space;
 };
 
 static inline bool eng_has_history(const struct eng *eng)

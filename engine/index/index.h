@@ -258,6 +258,7 @@ static_assert(sizeof(struct actor_rec) == 32, "actor record layout");
 
 /* Of OP_FLOOR: why the past before is not whole any more. */
 enum floor_reason { FLOOR_OFF = 1, FLOOR_ON, FLOOR_AGE, FLOOR_BYTES, FLOOR_VERSIONS, FLOOR_FULL_DISK };
+#define FLOOR_REASONS (FLOOR_FULL_DISK + 1)
 #define FLOOR_NONE UINT64_MAX /* the history was switched off: of no batch the past is whole */
 
 #define COOKIE_MAX (UINT64_C(1) << 62) /* listings hand cookies out as file offsets, which are signed */

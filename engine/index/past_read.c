@@ -323,6 +323,36 @@ int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end
     return r;
 }
 
+#define COUNTED_PIECES 64u
+
+/* What all states of the line have, from the head to that which is read. */
+static uint64_t line_bytes(const struct index *idx, const struct line *line)
+{
+    uint64_t bytes = 0;
+    for (size_t k = 0; k <= line->n; k++)
+        bytes += inode_bytes(line_at(idx, line, k));
+    return bytes;
+}
+
+uint64_t past_payload(const struct index *idx, uint32_t slot)
+{
+    struct past_piece pieces[COUNTED_PIECES];
+    struct reading rd;
+    struct line line;
+    int r = line_to(idx, slot, &line);
+    uint64_t size = r ? 0 : index_slot(idx, slot)->size, bytes = 0;
+    reading_begin(&rd, idx, pieces, ARRAY_LEN(pieces));
+    reading_open(&rd, 0, size);
+    if (size)
+        r = read_line(&rd, &line);
+    for (size_t i = 0; i < rd.n; i++)
+        bytes += pieces[i].loc.len;
+    if (!r && rd.is_full)
+        bytes = MIN_OF(line_bytes(idx, &line), size - MIN_OF(size, (uint64_t)BLOCK_SIZE));
+    line_free(&line);
+    return r ? size : bytes;
+}
+
 int past_hides(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
 {
     struct past_piece first;

@@ -23,6 +23,12 @@ struct past_piece {
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end);
 
+/*
+ * Payload bytes of what a past state shows as content: exact where few pieces have it. Else they are not
+ * counted: at most what all newer states and the head have with it, and less than the size, so that whoever
+ * copies looks for holes. */
+uint64_t past_payload(const struct index *idx, uint32_t slot);
+
 /* Whether what is newer than the past state has content in [off, end), as that would read it had it no entry
  * there: 1, 0; -ESTALE, -ENOMEM, -EBADMSG. */
 int past_hides(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end);

@@ -30,6 +30,11 @@
     FIGURE(field_, COUNTER, BYTES, OPERATIONS, NULL, "engram_operation_bytes_total", NEVER, label_,          \
            "Content bytes read and written.", .series = "op", .of = (of_))
 
+#define PAST_DROPPED(field_, of_)                                                                            \
+    FIGURE(field_, COUNTER, COUNT, MEMORIES, #field_, "engram_history_dropped_total", NEVER, "past dropped", \
+           "Past states and names let go, by reason; unseen: no snapshot shows them any more.",              \
+           .series = "reason", .of = (of_))
+
 const struct eng_figure eng_figures[] = {
     FIGURE(total_bytes, GAUGE, BYTES, CONTENT, "total_bytes", "engram_content_storage_total_bytes", NEVER,
            "total", "Payload of all extents, live and dead."),
@@ -66,6 +71,22 @@ const struct eng_figure eng_figures[] = {
            "Snapshots of the store."),
     FIGURE(past_bytes, GAUGE, BYTES, MEMORIES, "past_bytes", "engram_content_storage_past_bytes", NEVER,
            "in the past alone", "Payload of live extents that snapshots or the history alone show."),
+    FIGURE(past_states, GAUGE, COUNT, MEMORIES, "past_states", "engram_past_states", IF_ANY, "past states",
+           "States of memories that ended and are kept."),
+    FIGURE(past_names, GAUGE, COUNT, MEMORIES, "past_names", "engram_past_names", IF_ANY, "past names",
+           "Names that ended and are kept."),
+    FIGURE(past_since, GAUGE, TIME, MEMORIES, "past_since", "engram_history_since_timestamp_seconds", NEVER,
+           "past whole since", "Since when the past is kept whole; 0: it is not."),
+    FIGURE(states_kept, COUNTER, COUNT, MEMORIES, "states_kept", "engram_history_states_kept_total", NEVER,
+           "states kept", "States that ended and were kept."),
+    FIGURE(states_amended, COUNTER, COUNT, MEMORIES, "states_amended", "engram_history_states_amended_total",
+           NEVER, "states amended", "States that ended and stood too short to be kept by the history."),
+    PAST_DROPPED(dropped_unseen, "unseen"),
+    PAST_DROPPED(dropped_off, "off"),
+    PAST_DROPPED(dropped_age, "age"),
+    PAST_DROPPED(dropped_bytes, "bytes"),
+    PAST_DROPPED(dropped_versions, "versions"),
+    PAST_DROPPED(dropped_full_disk, "full_disk"),
     FIGURE(segments, GAUGE, COUNT, SEGMENTS, "segments", "engram_store_segments", ALWAYS, "segments",
            "Segments, as files."),
     FIGURE(segments_pending, GAUGE, COUNT, SEGMENTS, "segments_pending", "engram_store_segments_pending",

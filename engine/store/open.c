@@ -19,6 +19,7 @@
 #include "image/salvage.h"
 #include "index/moments.h"
 #include "store/jobs.h"
+#include "store/past_space.h"
 #include "store/store.h"
 #include "upkeep/compact.h"
 #include "upkeep/full_disk.h"
@@ -76,10 +77,10 @@ static int may_be_written(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {keepers_new,  damage_new,    reserve_new,     views_new,
-                                         orphans_new,  atimes_new,    clocks_new,      feed_new,
-                                         position_new, retire_new,    summaries_new,   checkpoint_new,
-                                         rest_new,     full_disk_new, maintenance_new, jobs_new};
+    int (*const news[])(struct eng *) = {
+        keepers_new, damage_new,    reserve_new,     views_new,  orphans_new,   atimes_new,
+        clocks_new,  feed_new,      position_new,    retire_new, summaries_new, checkpoint_new,
+        rest_new,    full_disk_new, maintenance_new, jobs_new,   past_space_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -88,6 +89,7 @@ static int new_parts(struct eng *eng)
 
 static void free_parts(struct eng *eng)
 {
+    past_space_free(eng);
     runner_free(eng);
     maintenance_free(eng);
     full_disk_free(eng);

@@ -4,6 +4,7 @@
 #include "commit/commit.h"
 #include "commit/flush.h"
 #include "index/moments.h"
+#include "index/times.h"
 #include "store/store.h"
 #include "upkeep/full_disk.h"
 #include "upkeep/history.h"
@@ -156,6 +157,22 @@ int eng_snapshot_find(struct eng *eng, const char *name, uint64_t *ret_batch)
     int doubt = eng_doubt(eng);
     pthread_rwlock_unlock(&eng->index_lock);
     return doubt ? doubt : r;
+}
+
+int eng_snapshot_time(struct eng *eng, uint64_t batch, int64_t *ret_time)
+{
+    if (!eng || !ret_time)
+        return -EINVAL;
+    pool_missed = 0;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    const struct moment_rec *rec = index_snapshot(&eng->idx, index_moment_by(&eng->idx, batch));
+    bool found = rec && rec->batch == batch;
+    *ret_time = found ? rec->time : 0;
+    int doubt = eng_doubt(eng);
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (doubt)
+        return doubt;
+    return found ? 0 : -ENOENT;
 }
 
 struct listed {

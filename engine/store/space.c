@@ -9,6 +9,7 @@
 #include "core/look.h"
 #include "core/reserve.h"
 #include "core/totals.h"
+#include "store/past_space.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -18,8 +19,10 @@ static const struct eng_space_kind kinds[] = {
     {ENG_SPACE_LIVE, "live", "live", "removing or truncating memories", 0},
     {ENG_SPACE_ORPHANS, "orphans", "removed, still open",
      "closing the files (lsof +L1 MOUNTPOINT names who has them), then compact", 0},
-    {ENG_SPACE_PAST, "past", "in the past alone",
-     "dropping snapshots (engramctl snapshot drop), a shorter history (config); then compact", 0},
+    {ENG_SPACE_SNAPSHOTS, "snapshots", "kept by snapshots",
+     "dropping some (engramctl snapshot list --space tells of each); then compact", 0},
+    {ENG_SPACE_HISTORY, "history", "kept by the history",
+     "a shorter history, or fewer history_bytes (config); then compact", 0},
     {ENG_SPACE_DEAD, "dead", "dead",
      "compact; by itself once fragmentation and total_bytes pass the thresholds in config", 0},
     {ENG_SPACE_DEAD_ACTIVE, "dead_active", "dead, active segment",
@@ -267,6 +270,7 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
         commit_some_orphans(eng); /* what is not open any more is dead, not an orphan */
     find_orphans(eng, &sp);
     int64_t open = *bytes_of(&sp, ENG_SPACE_ORPHANS), sum = 0;
+    int64_t of_snapshots = (int64_t)past_space_of_snapshots(eng);
     int r;
     unsigned tries = 0;
     do { /* until nothing was written between the disk's figure and ours */
@@ -280,8 +284,10 @@ int eng_space_sized(struct eng *eng, struct eng_space *ret_space, size_t size)
     int64_t *live = bytes_of(&sp, ENG_SPACE_LIVE), *orphans = bytes_of(&sp, ENG_SPACE_ORPHANS);
     *orphans = MIN_OF(open, *live);
     *live -= *orphans;
-    *bytes_of(&sp, ENG_SPACE_PAST) = MIN_OF(past_bytes(eng), *live);
-    *live -= *bytes_of(&sp, ENG_SPACE_PAST);
+    int64_t past = MIN_OF(past_bytes(eng), *live), shown = MIN_OF(of_snapshots, past);
+    *bytes_of(&sp, ENG_SPACE_SNAPSHOTS) = shown;
+    *bytes_of(&sp, ENG_SPACE_HISTORY) = past - shown;
+    *live -= past;
     for (unsigned i = 0; i < sp.n_kinds; i++)
         sum += sp.kinds[i].bytes;
     if (r) { /* people ask for the status when a store cannot be listed: it comes without what du adds */

@@ -7,6 +7,7 @@
 #include "core/reserve.h"
 #include "core/totals.h"
 #include "index/moments.h"
+#include "index/times.h"
 #include "store/store.h"
 #include "upkeep/policy.h"
 
@@ -29,6 +30,10 @@ static void index_figures(struct eng *eng, struct eng_stats *st)
     st->other_inodes = without(idx->s.n_others, idx->kept.others);
     st->past_bytes = index_past_bytes(idx);
     st->snapshots = index_count_snapshots(idx);
+    st->past_states = idx->s.n_past;
+    st->past_names = idx->s.n_past_names;
+    int64_t since = index_is_kept_whole(idx) ? index_time_of(idx, idx->s.floor) : TIME_UNKNOWN;
+    st->past_since = since == TIME_UNKNOWN ? 0 : since;
     st->orphans = idx->n_orphans;
     st->index_bytes = chunk_pool_bytes(idx->pool) + chunk_pool_bytes(idx->ref_pool);
     st->index_unverified_bytes = loading_left(&eng->loading) * TABLE_CHUNK_SIZE;
@@ -60,6 +65,14 @@ static void counter_figures(struct eng *eng, struct eng_stats *st)
     st->recovery_damaged = COUNTED(eng, recovery_damaged);
     st->recovery_healed = COUNTED(eng, recovery_healed);
     st->recovery_echoed = COUNTED(eng, recovery_echoed);
+    st->states_kept = COUNTED(eng, states_kept);
+    st->states_amended = COUNTED(eng, states_amended);
+    st->dropped_unseen = COUNTED(eng, past_dropped[0]);
+    st->dropped_off = COUNTED(eng, past_dropped[FLOOR_OFF]);
+    st->dropped_age = COUNTED(eng, past_dropped[FLOOR_AGE]);
+    st->dropped_bytes = COUNTED(eng, past_dropped[FLOOR_BYTES]);
+    st->dropped_versions = COUNTED(eng, past_dropped[FLOOR_VERSIONS]);
+    st->dropped_full_disk = COUNTED(eng, past_dropped[FLOOR_FULL_DISK]);
 }
 
 int eng_stats_sized(struct eng *eng, struct eng_stats *ret_stats, size_t size)

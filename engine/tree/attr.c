@@ -67,7 +67,7 @@ bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
     ret_attr->generation = 0;
     ret_attr->atime = state->mtime;
     if (is_past && S_ISREG(state->mode))
-        ret_attr->bytes = state->size; /* no state has all of it itself */
+        ret_attr->bytes = state->size; /* no state has all of it itself; see attr_bytes_past() */
     if (S_ISDIR(state->mode) && (may_differ || !state->nlink) && !MUTANT(FOLDER_AS_IT_IS))
         show_folder(&view, slot, ret_attr);
     else if (!S_ISDIR(state->mode) && !MUTANT(LINKS_AS_RECORDED))
@@ -75,6 +75,18 @@ bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
     if (may_differ)
         ret_attr->ctime = MIN_OF(ret_attr->ctime, view.time);
     return true;
+}
+
+int attr_bytes_past(const struct view *view, uint64_t ino, uint64_t *ret_bytes)
+{
+    view_begin(view);
+    uint32_t slot = index_inode(view->idx, ino) ? view_slot(view, ino_slot(ino)) : 0;
+    const struct inode_rec *inode = index_slot(view->idx, slot);
+    bool is_past = inode && inode->flags & INODE_PAST && S_ISREG(inode->mode);
+    *ret_bytes = inode ? inode_bytes(inode) : 0;
+    if (is_past)
+        *ret_bytes = MUTANT(PAST_HAS_NO_HOLES) ? inode->size : past_payload(view->idx, slot);
+    return (int)view_end(view, inode ? 0 : -ESTALE);
 }
 
 /* ---- in any view ------------------------------------------------------------------ */

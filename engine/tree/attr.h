@@ -19,6 +19,8 @@ static inline void attr_show(const struct view *view, const struct inode_rec *in
 }
 /* The same of a past view, a copy for that reason; false: it is not there. */
 bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr);
+/* eng_view_bytes(). */
+int attr_bytes_past(const struct view *view, uint64_t ino, uint64_t *ret_bytes);
 /* In any view, in a section. */
 static inline bool attr_of(const struct view *view, uint32_t slot, struct eng_attr *ret_attr)
 {

@@ -169,6 +169,11 @@ int eng_view_state(struct eng_view *view, uint64_t ino, uint64_t *ret_state)
     return view && ret_state ? attr_get_state(&view->view, ino, ret_state) : -EINVAL;
 }
 
+int eng_view_bytes(struct eng_view *view, uint64_t ino, uint64_t *ret_bytes)
+{
+    return view && ret_bytes ? attr_bytes_past(&view->view, ino, ret_bytes) : -EINVAL;
+}
+
 int eng_view_lookup(struct eng_view *view, uint64_t parent, const char *name, struct eng_attr *ret_attr)
 {
     return view && name && ret_attr ? entries_lookup(&view->view, false, parent, name, ret_attr) : -EINVAL;

@@ -81,6 +81,8 @@ static int set_once(struct eng *eng, enum floor_reason reason, uint64_t batch, b
         *second = clocks_moment(eng);
     if (needed)
         r = commit_txn(eng, &txn);
+    if (needed && !r)
+        keep_note_floor(eng, &op);
     *ret_more = !r && needed && floor_has_moments(&eng->idx);
     return commit_end(eng, r);
 }

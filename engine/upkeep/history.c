@@ -275,6 +275,20 @@ static int stage_state(struct sweep *s, struct txn *txn, const struct leaving *l
     return r;
 }
 
+/* Why it goes, for eng_stats: the first reason for which the floor has passed it since the last run. */
+static enum floor_reason reason_of(const struct sweep *s, const struct leaving *l)
+{
+    static const enum floor_reason reasons[] = {FLOOR_AGE, FLOOR_BYTES, FLOOR_FULL_DISK, FLOOR_OFF};
+    uint64_t swept = atomic_load_explicit(&s->eng->floor_swept, memory_order_relaxed);
+    bool has_passed = l->end > swept && l->end <= s->floor;
+    if (!has_passed && l->is_one_of_many)
+        return FLOOR_VERSIONS;
+    for (size_t i = 0; i < ARRAY_LEN(reasons) && has_passed; i++)
+        if (l->end <= atomic_load_explicit(&s->eng->floor_for[reasons[i]], memory_order_relaxed))
+            return reasons[i];
+    return 0;
+}
+
 /* One batch: the next of the plan, as far as a slice goes. */
 static int drop_some(struct sweep *s, size_t *next)
 {
@@ -299,8 +313,10 @@ static int drop_some(struct sweep *s, size_t *next)
     if (r)
         return r;
     pthread_mutex_lock(&s->job->lock);
-    for (; *next < i; ++*next)
+    for (; *next < i; ++*next) {
         ++*(s->plan[*next].past ? &s->job->report.history.states : &s->job->report.history.names);
+        COUNT(eng, past_dropped[reason_of(s, &s->plan[*next])], 1);
+    }
     pthread_mutex_unlock(&s->job->lock);
     return 0;
 }
@@ -389,6 +405,8 @@ static int sweep(struct eng *eng, struct job *job)
         r = drop_states(&s, &last);
     if (!r)
         r = commit_orphans_of(eng, job);
+    if (!r)
+        atomic_store_explicit(&eng->floor_swept, s.floor, memory_order_relaxed);
     if (!r && late)
         r = expiry_raise(eng, job);
     free(s.snapshots);

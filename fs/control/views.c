@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "persons.h"
 
@@ -21,6 +22,8 @@ _Static_assert(SHUT_AT < 61, "and is one of a view");
 enum { PLACES_KEPT = 128, CALLERS_KEPT = 32 };
 /* At so many views, and as so many users, one person may look who is not trusted (persons.h). */
 enum { PLACES_OF_ONE = VIEWS_PLACES / 4, CALLERS_OF_ONE = VIEWS_CALLERS / 4 };
+/* ctl_views_refused() */
+#define REFUSED_NS INT64_C(10000000000)
 /* With more in use the kernel is asked to give up some. */
 enum {
     PLACES_MANY = VIEWS_PLACES / 4 * 3,
@@ -36,7 +39,9 @@ struct place {
     unsigned users;   /* requests */
     bool dropped;     /* there is no such snapshot any more */
     bool is_strangers;
-    uid_t person; /* who was the first to look, if he is not trusted */
+    uid_t person;       /* who was the first to look, if he is not trusted */
+    pid_t refused;      /* the last process that tried to remove something in it, */
+    int64_t refused_ns; /* and when */
 };
 
 struct caller {
@@ -350,6 +355,39 @@ void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n)
         view = drop_if_unused_locked(views, place);
     (void)pthread_mutex_unlock(&views->lock);
     eng_view_close(view);
+}
+
+uid_t ctl_views_uid(struct ctl_views *views, uint32_t caller)
+{
+    (void)pthread_mutex_lock(&views->lock);
+    uid_t uid = views->callers[caller].uid;
+    (void)pthread_mutex_unlock(&views->lock);
+    return uid;
+}
+
+static int64_t mono_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void ctl_views_refused(struct ctl_views *views, uint64_t nodeid, pid_t process)
+{
+    (void)pthread_mutex_lock(&views->lock);
+    struct place *place = &views->places[ctl_views_node(nodeid).place];
+    place->refused = process;
+    place->refused_ns = mono_ns();
+    (void)pthread_mutex_unlock(&views->lock);
+}
+
+bool ctl_views_is_refused(struct ctl_views *views, uint64_t batch, pid_t process)
+{
+    (void)pthread_mutex_lock(&views->lock);
+    const struct place *place = find_locked(views, &(struct ctl_views_what){.key = batch});
+    bool is = place && process && place->refused == process && mono_ns() - place->refused_ns < REFUSED_NS;
+    (void)pthread_mutex_unlock(&views->lock);
+    return is;
 }
 
 void ctl_views_dropped(struct ctl_views *views, uint64_t batch)

@@ -86,6 +86,12 @@ uint64_t ctl_views_shown_ino(const struct eng *eng, const struct ctl_views_what 
 void ctl_views_ref(struct ctl_views *views, const struct past *past, uint64_t n);
 /* The kernel has so many less of that node. */
 void ctl_views_forget(struct ctl_views *views, uint64_t nodeid, uint64_t n);
+/* Who the nodes of that caller are of, as long as there are some. */
+uid_t ctl_views_uid(struct ctl_views *views, uint32_t caller);
+/* The process has tried to remove something in the view of that node. For a while it may not drop the
+ * snapshot: who removes a folder with all below, and believes no error, ends with that. */
+void ctl_views_refused(struct ctl_views *views, uint64_t nodeid, pid_t process);
+bool ctl_views_is_refused(struct ctl_views *views, uint64_t batch, pid_t process);
 /* The snapshot of that batch was dropped. */
 void ctl_views_dropped(struct ctl_views *views, uint64_t batch);
 /* What the kernel should give up of what nobody uses, 0 nothing: so many places are in use, or users look,

@@ -178,6 +178,10 @@ enum xa_virtual xa_virtual(const char *name)
         return XA_SNAPSHOT_POSITION;
     if (strcmp(key, "snapshot.time") == 0)
         return XA_SNAPSHOT_TIME;
+    if (strcmp(key, "snapshot.bytes") == 0)
+        return XA_SNAPSHOT_BYTES;
+    if (strcmp(key, "snapshot.shared_bytes") == 0)
+        return XA_SNAPSHOT_SHARED_BYTES;
     if (strcmp(key, "exact") == 0)
         return XA_EXACT;
     return XA_STORED;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Computed attributes: they answer by name, are never listed and cannot be set or removed. The last three are
+/* Computed attributes: they answer by name, are never listed and cannot be set or removed. The last five are
  * those of the root of a past tree alone. */
 enum xa_virtual {
     XA_STORED,
@@ -21,6 +21,8 @@ enum xa_virtual {
     XA_GENERATION,
     XA_SNAPSHOT_POSITION,
     XA_SNAPSHOT_TIME,
+    XA_SNAPSHOT_BYTES,
+    XA_SNAPSHOT_SHARED_BYTES,
     XA_EXACT
 };
 

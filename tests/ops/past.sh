@@ -130,7 +130,28 @@ listed "$MNT" >"$WORK/of-mount"
 unmount_store "$MNT"
 check_equal "the list of the mount is that of the store" "$(listed "$STORE")" "$(cat "$WORK/of-mount")"
 must_mount "$STORE" "$MNT" "${SMALL[@]}"
+echo another >"$MNT/more"
+space() { "$CTL" snapshot list --space "$1" | cut -f 3-; } # alone, shared, name
+check_equal "list --space has each" "four one two" "$(space "$MNT" | cut -f 3 | sort | xargs)"
+space "$MNT" >"$WORK/space"
+json=$("$CTL" snapshot list --json --space "$MNT")
+check_equal "  the same as JSON" "$(sort "$WORK/space")" "$(python3 -c '
+import json, sys
+for s in json.loads(sys.argv[1]):
+    print(s["alone_bytes"], s["shared_bytes"], s["name"], sep="\t")' "$json" | sort)"
+check_equal "  and as attributes" "$(awk '$3 == "one" { print $1, $2 }' "$WORK/space")" \
+    "$(getfattr --only-values --absolute-names -n user.engram.snapshot.bytes "$MNT/.engram/snapshots/one") $(getfattr \
+        --only-values --absolute-names -n user.engram.snapshot.shared_bytes "$MNT/.engram/snapshots/one")"
+unmount_store "$MNT"
+check_equal "  and of the store" "$(cat "$WORK/space")" "$(space "$STORE")"
+must_mount "$STORE" "$MNT" "${SMALL[@]}"
+check_equal "--space goes with list" 2 "$(status "$CTL" snapshot drop --space "$MNT" four)"
+past_bytes() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["past_bytes"])' "$MNT/.engram/stats.json"; }
+before=$(past_bytes)
+alone=$(awk '$3 == "four" { print $1 }' "$WORK/space")
+has_come_back() { [ "$alone" -gt 0 ] && [ "$(past_bytes)" -eq $((before - alone)) ]; }
 check "drop" "$CTL" snapshot drop "$MNT" four
+check "  gives back what was told ($alone of $before)" wait_until 20 has_come_back
 check_equal "  of none" 2 "$(status "$CTL" snapshot drop "$MNT" four)"
 check_equal "two are left" 2 "$(listed "$MNT" | wc -l)"
 rm "$MNT/more"

@@ -17,7 +17,7 @@
 
 static const char help_text[] =
     "usage: engramctl snapshot create TARGET NAME\n"
-    "       engramctl snapshot list [--json] TARGET\n"
+    "       engramctl snapshot list [--json] [--space] TARGET\n"
     "       engramctl snapshot rename TARGET NAME NEWNAME\n"
     "       engramctl snapshot drop TARGET NAME\n"
     "\n"
@@ -32,6 +32,8 @@ static const char help_text[] =
     "  rename   gives one another name\n"
     "  drop     lets one go, and what it alone showed; compact gives the room back\n"
     "\n"
+    "  --space  before each name of the list: the bytes that come back, compacted, if it alone\n"
+    "           is dropped; of the past, what it shows besides, which others keep, too\n"
     "  --json   the list as JSON; a name that is not UTF-8 is name_base64\n"
     "\n"
     "Exit codes: 0 done, 2 not.\n";
@@ -39,23 +41,38 @@ static const char help_text[] =
 /* ---- list --------------------------------------------------------------------- */
 
 struct listing {
-    bool json;
+    const struct target *t;
+    bool json, space;
     struct buf out; /* of --json */
 };
 
-static void put_json(struct buf *out, const struct eng_snapshot *snapshot, const char *when)
+static int space_of(const struct target *t, const struct eng_snapshot *snapshot,
+                    struct eng_snapshot_space *ret_space)
 {
+    enum { OLD_MS = 1000 };
+    return t->eng ? eng_snapshot_space(t->eng, snapshot->batch, OLD_MS, ret_space)
+                  : mount_snapshots_space(t->mountpoint, snapshot->name, ret_space);
+}
+
+static void put_json(struct listing *l, const struct eng_snapshot *snapshot, const char *when,
+                     const struct eng_snapshot_space *space)
+{
+    struct buf *out = &l->out;
     size_t len = strlen(snapshot->name);
-    char text[64];
+    char text[96];
     (void)snprintf(text, sizeof text, "{\"batch\": %" PRIu64 ", \"time\": \"", snapshot->batch);
     buf_str(out, out->len > 1 ? ",\n " : "");
     buf_str(out, text);
     buf_str(out, when);
+    buf_char(out, '"');
+    (void)snprintf(text, sizeof text, ", \"alone_bytes\": %" PRIu64 ", \"shared_bytes\": %" PRIu64,
+                   space->alone, space->shared);
+    buf_str(out, l->space ? text : "");
     if (utf8_valid(snapshot->name, len)) {
-        buf_str(out, "\", \"name\": ");
+        buf_str(out, ", \"name\": ");
         jt_put_string(out, snapshot->name, len);
     } else {
-        buf_str(out, "\", \"name_base64\": ");
+        buf_str(out, ", \"name_base64\": ");
         jt_put_base64(out, snapshot->name, len);
     }
     buf_char(out, '}');
@@ -64,13 +81,19 @@ static void put_json(struct buf *out, const struct eng_snapshot *snapshot, const
 static int print_one(void *arg, const struct eng_snapshot *snapshot)
 {
     struct listing *l = arg;
+    struct eng_snapshot_space space = {0};
     char when[40];
     (void)rfc3339_format(snapshot->time, when);
+    int r = l->space ? space_of(l->t, snapshot, &space) : 0;
+    if (r)
+        return r == -ENOENT ? 0 : r; /* it went meanwhile */
     if (l->json) {
-        put_json(&l->out, snapshot, when);
+        put_json(l, snapshot, when, &space);
         return l->out.failed ? -ENOMEM : 0;
     }
     printf("%" PRIu64 "\t%s\t", snapshot->batch, when);
+    if (l->space)
+        printf("%" PRIu64 "\t%" PRIu64 "\t", space.alone, space.shared);
     cli_print_name(snapshot->name);
     putchar('\n');
     return 0;
@@ -83,9 +106,11 @@ static int each(struct target *t, struct listing *l)
                   : mount_snapshots_list(t->mountpoint, print_one, l);
 }
 
-static int list(struct target *t, bool json)
+static int list(struct target *t, const struct listing *how)
 {
-    struct listing l = {.json = json};
+    struct listing l = *how;
+    bool json = l.json;
+    l.t = t;
     if (json)
         buf_char(&l.out, '[');
     int r = each(t, &l);
@@ -103,7 +128,7 @@ static const struct verb {
 } verbs[] = {{"create", 1}, {"list", 0}, {"rename", 2}, {"drop", 1}};
 enum { CREATE, LIST, RENAME, DROP, N_VERBS };
 
-static int run(struct target *t, int verb, char **names, bool json)
+static int run(struct target *t, int verb, char **names, const struct listing *how)
 {
     switch (verb) {
     case CREATE:
@@ -115,7 +140,7 @@ static int run(struct target *t, int verb, char **names, bool json)
     case DROP:
         return t->eng ? eng_snapshot_drop(t->eng, names[0]) : mount_snapshots_drop(t->mountpoint, names[0]);
     default:
-        return list(t, json);
+        return list(t, how);
     }
 }
 
@@ -141,12 +166,12 @@ static const char *error_text(const struct target *t, int error)
     }
 }
 
-static int run_on(const char *path, int verb, char **names, bool json)
+static int run_on(const char *path, int verb, char **names, const struct listing *how)
 {
     struct target *t = subcommand_open(path, verb == LIST ? TARGET_READ_ONLY : TARGET_QUIET);
     if (!t)
         return CLI_ERROR;
-    int r = run(t, verb, names, json);
+    int r = run(t, verb, names, how);
     if (r)
         cli_error("%s: %s: %s", t->path, verbs[verb].name, error_text(t, r));
     int c = target_close(t);
@@ -157,8 +182,8 @@ static int run_on(const char *path, int verb, char **names, bool json)
 
 int cmd_snapshot(int argc, char **argv)
 {
-    bool json = false;
-    const struct subcommand_option options[] = {{"json", &json, NULL}, {0}};
+    struct listing how = {0};
+    const struct subcommand_option options[] = {{"json", &how.json, NULL}, {"space", &how.space, NULL}, {0}};
     int verb = 0, code = subcommand_options(argc, argv, "snapshot", help_text, options);
     if (code >= 0)
         return code;
@@ -169,7 +194,7 @@ int cmd_snapshot(int argc, char **argv)
     if (argc - optind != 2 + verbs[verb].names)
         return cli_usage("snapshot", "%s: expected TARGET%s", verbs[verb].name,
                          (const char *[]){"", " NAME", " NAME NEWNAME"}[verbs[verb].names]);
-    if (json && verb != LIST)
-        return cli_usage("snapshot", "--json goes with list");
-    return run_on(argv[optind + 1], verb, argv + optind + 2, json);
+    if ((how.json || how.space) && verb != LIST)
+        return cli_usage("snapshot", "--%s goes with list", how.json ? "json" : "space");
+    return run_on(argv[optind + 1], verb, argv + optind + 2, &how);
 }

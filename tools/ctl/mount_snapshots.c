@@ -103,6 +103,33 @@ static int get_text(int fd, const char *name, char ret_text[64])
     return 0;
 }
 
+static int get_number(int fd, const char *name, uint64_t *ret)
+{
+    char text[64], *end = text;
+    int r = get_text(fd, name, text);
+    if (r)
+        return r == -EOPNOTSUPP ? -ENOSYS : r;
+    *ret = strtoull(text, &end, 10);
+    return end == text || *end ? -EPROTO : 0;
+}
+
+int mount_snapshots_space(const char *mountpoint, const char *name, struct eng_snapshot_space *ret)
+{
+    int folder = open_for(mountpoint, name);
+    if (folder < 0)
+        return folder;
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r = fd < 0 ? -errno : get_number(fd, "user.engram.snapshot.position", &ret->batch);
+    if (!r)
+        r = get_number(fd, "user.engram.snapshot.bytes", &ret->alone);
+    if (!r)
+        r = get_number(fd, "user.engram.snapshot.shared_bytes", &ret->shared);
+    if (fd >= 0)
+        close(fd);
+    close(folder);
+    return r == -ENODATA || r == -ESTALE ? -ENOENT : r;
+}
+
 /* What the mount tells of one. -ENOENT: it went meanwhile. */
 static int look_at(int folder, const char *name, struct eng_snapshot *ret)
 {

@@ -3,7 +3,7 @@
 #ifndef ENGRAMCTL_MOUNT_SNAPSHOTS_H
 #define ENGRAMCTL_MOUNT_SNAPSHOTS_H
 
-#include "engine.h"
+#include "admin.h"
 
 /* These return 0 or -errno: what the mount answers; -EOPNOTSUPP: it has no such folder. */
 
@@ -17,5 +17,7 @@ int mount_snapshots_drop(const char *mountpoint, const char *name);
  * returns that. */
 int mount_snapshots_list(const char *mountpoint, int (*emit)(void *arg, const struct eng_snapshot *snapshot),
                          void *arg);
+/* What it keeps, as the mount tells: -EACCES to those who may not drop it; -ENOSYS. */
+int mount_snapshots_space(const char *mountpoint, const char *name, struct eng_snapshot_space *ret);
 
 #endif

@@ -342,14 +342,33 @@ static void *maker_of_snapshots(void *arg)
     return NULL;
 }
 
+/* What snapshots keep, while it comes and goes. */
+static void *teller(void *arg)
+{
+    struct eng_snapshot_space kept;
+    struct eng_space space;
+    (void)arg;
+    while (!atomic_load(&stop)) {
+        uint64_t batch[2] = {0, 2};
+        struct timespec pause = {.tv_nsec = 1000000}; /* a look that is no older is told again */
+        (void)eng_snapshot_list(u.eng, note_batch, batch);
+        int r = eng_snapshot_space(u.eng, batch[0], 0, &kept);
+        UNIT_NEED(r == 0 || r == -ENOENT);
+        UNIT_NEED(eng_space(u.eng, &space) == 0);
+        (void)nanosleep(&pause, NULL);
+    }
+    return NULL;
+}
+
 static void run_all(void)
 {
-    pthread_t writers[WRITERS], readers[READERS], others[3];
+    enum { OTHERS = 4 };
+    void *(*const beside[OTHERS])(void *) = {keeper, maker_of_snapshots, compactor, teller};
+    pthread_t writers[WRITERS], readers[READERS], others[OTHERS];
     for (uintptr_t i = 0; i < WRITERS; i++)
         UNIT_NEED(pthread_create(&writers[i], NULL, writer, (void *)i) == 0);
-    UNIT_NEED(pthread_create(&others[0], NULL, keeper, NULL) == 0);
-    UNIT_NEED(pthread_create(&others[1], NULL, maker_of_snapshots, NULL) == 0);
-    UNIT_NEED(pthread_create(&others[2], NULL, compactor, NULL) == 0);
+    for (unsigned i = 0; i < OTHERS; i++)
+        UNIT_NEED(pthread_create(&others[i], NULL, beside[i], NULL) == 0);
     for (uintptr_t i = 0; i < READERS; i++)
         UNIT_NEED(pthread_create(&readers[i], NULL, reader, (void *)i) == 0);
     for (unsigned i = 0; i < READERS; i++)
@@ -357,7 +376,7 @@ static void run_all(void)
     atomic_store(&stop, true);
     for (unsigned i = 0; i < WRITERS; i++)
         UNIT_NEED(pthread_join(writers[i], NULL) == 0);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < OTHERS; i++)
         UNIT_NEED(pthread_join(others[i], NULL) == 0);
 }
 

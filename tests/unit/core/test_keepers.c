@@ -210,24 +210,11 @@ Test(keepers, one_that_needs_every_file_keeps_checkpoints_and_what_was_copied_in
 
 Test(keepers, the_receipt_has_their_keys)
 {
-    static const char *const keys[] = {"live",
-                                       "orphans",
-                                       "past",
-                                       "dead",
-                                       "dead_active",
-                                       "waiting_sync",
-                                       "waiting_checkpoint",
-                                       "held",
-                                       "pinned",
-                                       "empty",
-                                       "copies",
-                                       "metadata",
-                                       "metadata_spent",
-                                       "echo",
-                                       "checkpoints",
-                                       "reserve",
-                                       "set_aside",
-                                       "slack"};
+    static const char *const keys[] = {"live",     "orphans",        "snapshots",    "history",
+                                       "dead",     "dead_active",    "waiting_sync", "waiting_checkpoint",
+                                       "held",     "pinned",         "empty",        "copies",
+                                       "metadata", "metadata_spent", "echo",         "checkpoints",
+                                       "reserve",  "set_aside",      "slack"};
     struct eng_space_kind kinds[ENG_SPACE_KINDS_MAX];
     struct eng_space sp;
     cr_assert_eq(eng_space_kinds(kinds), ARRAY_LEN(keys));
@@ -240,6 +227,6 @@ Test(keepers, the_receipt_has_their_keys)
     cr_assert_eq(keepers_add(u.eng, &for_test), 0);
     cr_assert_eq(eng_space(u.eng, &sp), 0);
     cr_assert_eq(sp.n_kinds, ARRAY_LEN(keys) + 1);
-    cr_assert_str_eq(sp.kinds[8].key, "test_lease");
-    cr_assert_str_eq(sp.kinds[8].label, "emptied, leased");
+    cr_assert_str_eq(sp.kinds[9].key, "test_lease");
+    cr_assert_str_eq(sp.kinds[9].label, "emptied, leased");
 }

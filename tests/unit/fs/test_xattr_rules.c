@@ -141,6 +141,8 @@ Test(fs_xattr, computed_names_answer_only)
     cr_expect_eq(xa_virtual("user.engram.generation"), XA_GENERATION);
     cr_expect_eq(xa_virtual("user.engram.snapshot.position"), XA_SNAPSHOT_POSITION);
     cr_expect_eq(xa_virtual("user.engram.snapshot.time"), XA_SNAPSHOT_TIME);
+    cr_expect_eq(xa_virtual("user.engram.snapshot.bytes"), XA_SNAPSHOT_BYTES);
+    cr_expect_eq(xa_virtual("user.engram.snapshot.shared_bytes"), XA_SNAPSHOT_SHARED_BYTES);
     cr_expect_eq(xa_virtual("user.engram.exact"), XA_EXACT);
     cr_expect_eq(xa_virtual("user.engram.snapshot"), XA_STORED);
     cr_expect_eq(xa_virtual("user.engram.versions"), XA_STORED);

@@ -71,6 +71,10 @@ Test(full_history, gives_way_oldest_first)
             cr_assert(shows(at[i - MIN_OF(i, 9 * k)], ino, i - MIN_OF(i, 9 * k)));
     }
     cr_assert_gt(u.eng->idx.s.floor, first);
+    struct eng_stats st = unit_stats(&u);
+    cr_assert(st.dropped_full_disk && !st.dropped_age && !st.dropped_bytes && !st.dropped_unseen,
+              "%llu, and %llu unseen", (unsigned long long)st.dropped_full_disk,
+              (unsigned long long)st.dropped_unseen);
     cr_assert(least > 10 && least < WRITES / 2, "%u", least);
     cr_assert(unit_holds(&u, ino, SIZE, WRITES - 1));
     simdisk_limit(u.disk, 0);

@@ -139,11 +139,19 @@ Test(snapshots, have_names)
     cr_assert_eq(batch, eng_position(u.eng));
     cr_assert(eng_snapshot_find(u.eng, "...", &found) == 0 && found == batch);
     cr_assert(eng_snapshot_find(u.eng, longest, &found) == 0 && found && found != batch);
+    int64_t when = 0, now = now_ns();
+    cr_assert(eng_snapshot_time(u.eng, found, &when) == 0 && when && when <= now);
+    cr_assert(eng_snapshot_time(u.eng, batch, &when) == 0 && when <= now &&
+              when > now - INT64_C(60000000000));
+    cr_assert(eng_snapshot_time(u.eng, batch + 1, &when) == -ENOENT && !when);
+    cr_assert_eq(eng_snapshot_time(u.eng, batch, NULL), -EINVAL);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", longest), -EEXIST);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", "..."), 0);
     cr_assert_eq(eng_snapshot_rename(u.eng, "...", "\xff\n"), 0);
     cr_assert_eq(eng_snapshot_drop(u.eng, "..."), -ENOENT);
     cr_assert_eq(eng_snapshot_drop(u.eng, longest), 0);
+    cr_assert_eq(eng_snapshot_time(u.eng, found, &when), -ENOENT);
+    cr_assert(eng_snapshot_time(u.eng, batch, &when) == 0 && when);
     cr_assert_eq(eng_snapshot_create(u.eng, longest, NULL), 0);
     cr_assert_eq(unit_problems(&u), 0);
 }

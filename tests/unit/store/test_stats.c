@@ -62,7 +62,7 @@ static void expect(uint64_t files, uint64_t dirs, uint64_t others, uint64_t live
     for (unsigned i = 0; i < sp.n_kinds; i++) {
         sum += sp.kinds[i].bytes;
         in_live += sp.kinds[i].id == ENG_SPACE_LIVE ? sp.kinds[i].bytes : 0;
-        in_past += sp.kinds[i].id == ENG_SPACE_PAST ? sp.kinds[i].bytes : 0;
+        in_past += sp.kinds[i].id == ENG_SPACE_SNAPSHOTS ? sp.kinds[i].bytes : 0;
     }
     cr_assert(sum == (int64_t)sp.disk_bytes && in_live == (int64_t)live && in_past == (int64_t)past);
 }

@@ -476,6 +476,42 @@ Test(view_edges, list_long_folders_in_slices)
     tree_close(view);
 }
 
+static uint64_t bytes_of(struct eng_view *view, uint64_t ino)
+{
+    uint64_t bytes = 1;
+    cr_assert_eq(eng_view_bytes(view, ino, &bytes), 0);
+    return bytes;
+}
+
+/* What a copier looks at before it looks for holes. */
+Test(view_edges, count_what_is_no_hole)
+{
+    uint64_t few = unit_file(&u, "few", 4096, 2), many = unit_file(&u, "many", 4096, 3), bytes;
+    const uint64_t size = UINT64_C(1) << 30;
+    unit_write(&u, few, 4096, 4, size - 4096);
+    for (uint64_t i = 1; i <= 200; i++)
+        unit_write(&u, many, 4096, i, i * 65536);
+    tree_moment();
+    struct eng_view *view = tree_open(last_batch());
+    tree_keep(few);
+    unit_write(&u, few, 100000, 5, 1 << 20);
+    tree_keep(many);
+    unit_write(&u, many, 4096, 6, 65536);
+    tree_keep(f);
+    unit_write(&u, f, 100, 7, 10000);
+    bytes = bytes_of(view, few);
+    cr_assert(bytes == 8192, "%llu bytes", (unsigned long long)bytes);
+    bytes = bytes_of(view, many);
+    cr_assert(bytes >= UINT64_C(201 * 4096) && bytes <= UINT64_C(202 * 4096), "%llu",
+              (unsigned long long)bytes);
+    cr_assert_eq(bytes_of(view, f), SIZE);
+    cr_assert_eq(bytes_of(view, beside[0]), 300, "not changed since");
+    cr_assert_eq(bytes_of(view, ENG_ROOT_INO), 0);
+    cr_assert_eq(eng_view_bytes(view, 12345678, &bytes), -ESTALE);
+    cr_assert_eq(eng_view_bytes(view, f, NULL) + eng_view_bytes(NULL, f, &bytes), -2 * EINVAL);
+    tree_close(view);
+}
+
 /* A folder with more names than are looked at: its links are not known, its times no later than the view. */
 Test(view_edges, of_a_huge_folder_know_no_count)
 {
