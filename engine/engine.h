@@ -532,7 +532,8 @@ ENG_API int eng_history_names(struct eng *eng, const char *path, uint64_t place,
                               int (*emit)(void *arg, const char *name, size_t len, uint64_t place_behind),
                               void *arg);
 
-/* A name that was removed, of an inode that has no name now, and is kept. */
+/* A name that was removed, of an inode that has no name now, and is kept. Of an inode that came back
+ * (eng_undelete()) and was removed again, the last names alone. */
 struct eng_removed {
     const char *name; /* with a NUL */
     size_t name_len;
@@ -555,6 +556,19 @@ ENG_API int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
  * the caller's. -ENOENT, -ESTALE, -ENOTDIR. */
 ENG_API int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
                              struct eng_removed *ret_removed);
+
+/*
+ * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
+ * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
+ * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
+ * of each name the newest. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no such
+ * removed name, or `new_parent` was removed; -EEXIST; -ENAMETOOLONG; -E2BIG: more than ENG_UNDELETE_MAX
+ * names; -EBUSY: somebody who has it open, or something below it, has changed that since, or it had another
+ * name, by which it was changed: what was removed can be read in a view. */
+#define ENG_UNDELETE_MAX 4096
+ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, uint64_t folder, const char *name,
+                         uint64_t number, uint64_t new_parent, const char *new_name,
+                         struct eng_attr *ret_attr);
 
 /* ---- two views compared ---------------------------------------------------- */
 

@@ -25,6 +25,7 @@ struct keeping {
     const struct index *idx;
     struct txn *txn;
     uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
+    bool has_losses;          /* a name ends */
     bool by_history;          /* rule 3 holds, */
     bool is_short;            /* but for this, */
     bool is_left_out;         /* which made a difference */
@@ -66,7 +67,8 @@ static bool if_there_is_room(struct keeping *k, bool kept)
 
 static bool is_in_history(struct keeping *k, const struct inode_rec *inode, uint64_t begin, enum asked why)
 {
-    if (!k->by_history || why == FOR_SNAPSHOTS || !inode->nlink)
+    bool comes_back = !inode->nlink && why == LINK_COMES && !MUTANT(REVIVED_UNKEPT);
+    if (!k->by_history || why == FOR_SNAPSHOTS || !(inode->nlink || comes_back))
         return false;
     bool settled = is_settled(k, begin);
     if (MUTANT(SETTLED_BY_CTIME))
@@ -144,7 +146,7 @@ static uint64_t gets(const struct op *op)
 static bool link_comes(const struct keeping *k, const struct op *op)
 {
     bool comes = op->type == OP_LINK && k->by_history && index_inode(k->idx, op->ino);
-    for (size_t i = 0; i < k->txn->n_ops && comes; i++)
+    for (size_t i = 0; i < k->txn->n_ops && comes && k->has_losses; i++)
         comes = loses(&k->txn->ops[i]) != op->ino;
     return comes;
 }
@@ -382,6 +384,8 @@ static void add_moment(struct eng *eng, struct keeping *k)
 static int stage(struct eng *eng, struct keeping *k)
 {
     int r = 0;
+    for (size_t i = 0; i < k->txn->n_ops && !k->has_losses; i++)
+        k->has_losses = loses(&k->txn->ops[i]) != 0;
     for (size_t i = 0; i < k->txn->n_ops && !r; i++) {
         r = decide_op(k, &k->txn->ops[i]);
         if (!r)

@@ -101,12 +101,42 @@ static inline bool log_won(uint64_t ino, uint64_t at)
     return false;
 }
 
+/* Whether the inode had a name, none, and one again since that batch. */
+static inline bool log_came_back(uint64_t ino, uint64_t at)
+{
+    bool was_without = false;
+    for (; at <= log_last; at++) {
+        unsigned n = log_count(ino, at);
+        if (was_without && n)
+            return true;
+        was_without = was_without || !n;
+    }
+    return false;
+}
+
+/* Of the inode that the entry led to before batch `at`, which removed it; 0: none that has no name now. */
+static inline uint64_t log_removed(uint64_t dir, const char *text, uint64_t at)
+{
+    uint64_t ino = log_entry(dir, text, at - 1);
+    bool is = ino && !log_entry(dir, text, at) && !log_won(ino, at) && !log_count(ino, log_last);
+    return is && !log_came_back(ino, at) ? ino : 0;
+}
+
+/* The newest one of that entry; 0 none. */
+static inline uint64_t log_newest(uint64_t dir, const char *text)
+{
+    for (uint64_t at = log_last; at > log_first; at--)
+        if (log_removed(dir, text, at))
+            return at;
+    return 0;
+}
+
 /* ---- what a path led to, by batch --------------------------------------------------------- */
 
 /* What the inode was called before batch `at`, when it got a name there where nothing was. */
 static inline void log_follow(uint64_t ino, uint64_t at, uint64_t *who)
 {
-    while (at > log_first + 1) {
+    while (at > log_first) {
         const struct name *was = log_lost(ino, at);
         if (!was) {
             if (log_count(ino, at - 1) || log_count(ino, at) != 1)
@@ -126,7 +156,7 @@ static inline void log_follow(uint64_t ino, uint64_t at, uint64_t *who)
                 return;
             who[at - 1] = ino;
         }
-        if (at <= log_first + 1 || log_entry(was->dir, was->text, at - 1))
+        if (at <= log_first || log_entry(was->dir, was->text, at - 1))
             return;
     }
 }

@@ -144,15 +144,7 @@ static int add_removed(void *arg, const struct eng_removed *removed, uint64_t pl
     return 0;
 }
 
-/* Of the inode that the entry led to before batch `at`, which removed it. */
-static uint64_t log_removed(uint64_t dir, const char *text, uint64_t at)
-{
-    uint64_t ino = log_entry(dir, text, at - 1);
-    bool is = ino && !log_entry(dir, text, at) && !log_won(ino, at) && !log_count(ino, log_last);
-    return is ? ino : 0;
-}
-
-static void compare_removed(uint64_t dir, const struct removals *l, size_t i, uint64_t *newest)
+static void compare_removed(uint64_t dir, const struct removals *l, size_t i)
 {
     const struct eng_removed *is = &l->all[i];
     struct eng_removed found;
@@ -160,19 +152,17 @@ static void compare_removed(uint64_t dir, const struct removals *l, size_t i, ui
     cr_assert_eq(log_removed(dir, text, is->number), is->ino, "%s at %llu", text,
                  (unsigned long long)is->number);
     cr_assert_eq(is->seen_at, is->number - 1);
-    for (uint64_t at = is->number; at <= log_last; at++)
-        if (log_removed(dir, text, at))
-            *newest = at;
+    uint64_t newest = log_newest(dir, text);
     struct name live = {.ino = log_entry(dir, text, log_last)};
     bool is_hidden = live.ino && S_ISDIR(unit_attr(&u, live.ino).mode);
-    cr_assert_eq(is->newest, *newest == is->number && !is_hidden, "%s at %llu", text,
+    cr_assert_eq(is->newest, newest == is->number && !is_hidden, "%s at %llu", text,
                  (unsigned long long)is->number);
     MUST(eng_removed_find(u.eng, dir, text, is->number, &found) == 0);
     MUST(found.ino == is->ino && found.number == is->number && found.newest == is->newest);
     MUST(memcmp(&found.attr, &is->attr, sizeof found.attr) == 0);
     int r = eng_removed_find(u.eng, dir, text, 0, &found);
     cr_assert_eq(r, is_hidden ? -ENOENT : 0);
-    MUST(r || found.number == *newest);
+    MUST(r || found.number == newest);
     MUST(eng_removed_find(u.eng, dir, text, is->number - 1, &found) == -ENOENT ||
          log_removed(dir, text, is->number - 1));
 }
@@ -197,10 +187,8 @@ static void compare_folder(uint64_t dir)
         for (unsigned i = 0; i < logs[at - 1].n; i++)
             n += logs[at - 1].names[i].dir == dir && log_removed(dir, logs[at - 1].names[i].text, at);
     cr_assert_eq(l.n, n, "%llx: %zu, and not %zu", (unsigned long long)dir, l.n, n);
-    for (size_t i = 0; i < l.n; i++) {
-        uint64_t newest = 0;
-        compare_removed(dir, &l, i, &newest);
-    }
+    for (size_t i = 0; i < l.n; i++)
+        compare_removed(dir, &l, i);
 }
 
 /* ---- random changes ---------------------------------------------------------------------------- */
@@ -230,6 +218,8 @@ static void compare_with_log(void)
         compare_folder(inos[k]);
     cr_assert_eq(unit_problems(&u), 0);
 }
+
+static unsigned n_revived;
 
 /* What random changes do not hit upon often. */
 static void step(void)
@@ -282,6 +272,105 @@ static void remove_entry(uint64_t dir, const char *text)
     step();
 }
 
+static void remove_below(uint64_t dir)
+{
+    for (unsigned i = n_names; i-- > 0;) {
+        if (i >= n_names || names[i].dir != dir)
+            continue;
+        struct name gone = names[i];
+        remove_below(gone.ino);
+        tree_unlink(dir, gone.text, gone.ino);
+        forget(by_entry(dir, gone.text));
+        step();
+        i = n_names;
+    }
+}
+
+/* ---- out of what was removed ---- */
+
+struct revived {
+    struct name all[LOG_MAX];
+    unsigned n;
+    bool is_busy; /* it was changed by another name, after it had lost that one */
+};
+
+/* With what a folder had, of each name the newest. */
+static void will_come(struct revived *r, uint64_t dir, const char *text, uint64_t number, uint64_t to,
+                      const char *to_text)
+{
+    uint64_t ino = log_removed(dir, text, number), end = number;
+    struct name *n = &r->all[r->n++];
+    MUST(ino && r->n < LOG_MAX);
+    *n = (struct name){.dir = to, .ino = ino};
+    memcpy(n->text, to_text, sizeof n->text);
+    while (log_count(ino, end))
+        end++;
+    r->is_busy = r->is_busy || log_key(ino, number - 1) != log_key(ino, end - 1);
+    for (unsigned i = 0; i < logs[number - 1].n; i++)
+        if (logs[number - 1].names[i].ino == ino)
+            n->is_dir = logs[number - 1].names[i].is_dir;
+    if (!n->is_dir)
+        return;
+    for (uint64_t at = log_first + 1; at <= log_last; at++) {
+        for (unsigned i = 0; i < logs[at - 1].n; i++) {
+            const struct name *gone = &logs[at - 1].names[i];
+            bool is = gone->dir == ino && log_removed(ino, gone->text, at);
+            if (is && log_newest(ino, gone->text) == at)
+                will_come(r, ino, gone->text, at, ino, gone->text);
+        }
+    }
+}
+
+static void revive_name(const struct name *gone, uint64_t number)
+{
+    static struct revived r;
+    char text[16];
+    r.n = r.is_busy = 0;
+    uint64_t to = any_dir();
+    any_text(to, text);
+    will_come(&r, gone->dir, gone->text, number, to, text);
+    if (n_names + r.n > NAMES)
+        return;
+    int result = eng_undelete(u.eng, NULL, gone->dir, gone->text, number, to, text, NULL);
+    cr_assert_eq(result, r.is_busy ? -EBUSY : 0, "%s at %llu: %d", gone->text, (unsigned long long)number,
+                 result);
+    for (unsigned i = 0; i < r.n && !result; i++)
+        names[n_names++] = r.all[i];
+    n_revived += !result;
+}
+
+static void revive(void)
+{
+    const struct name *gone = NULL;
+    uint64_t number = 0;
+    for (unsigned tries = 0; tries < 200 && !number; tries++) {
+        uint64_t at = log_first + below(log_last - log_first);
+        gone = logs[at].n ? &logs[at].names[below(logs[at].n)] : NULL;
+        if (gone && below(4) && !gone->is_dir)
+            continue;
+        for (; gone && at < log_last && !number; at++)
+            number = log_removed(gone->dir, gone->text, at + 1) == gone->ino ? at + 1 : 0;
+    }
+    if (number)
+        revive_name(gone, number);
+}
+
+static void remove_tree(void)
+{
+    struct name *top = NULL;
+    for (unsigned tries = 0; tries < 40 && !(top && top->is_dir && unit_attr(&u, top->ino).size); tries++)
+        top = any_name(false);
+    if (!top || !top->is_dir)
+        return;
+    struct name gone = *top;
+    remove_below(gone.ino);
+    tree_unlink(gone.dir, gone.text, gone.ino);
+    forget(by_entry(gone.dir, gone.text));
+    step();
+    if (below(3))
+        revive_name(&gone, last_batch());
+}
+
 static void save(void)
 {
     struct name *n = any_name(true);
@@ -308,15 +397,23 @@ static void run(unsigned changes)
     log_begin();
     for (unsigned i = 0; i < changes; i++) {
         pass_ms(1000 + (int64_t)below(2000));
-        if (below(8))
-            change();
-        else
+        uint64_t kind = below(16);
+        if (kind < 2)
             save();
+        else if (kind == 2)
+            revive();
+        else if (kind == 3)
+            remove_tree();
+        else
+            change();
         log_note();
+        note();
         if (below(80) == 0)
             compare_with_log();
     }
     compare_with_log();
+    compare_all();
+    cr_assert(n_revived > 3);
     unit_reopen(&u);
     set_history(1u << 30);
     compare_with_log();
