@@ -2,7 +2,7 @@
  * engine.h - public face of the engramfs engine: a log-structured store of
  * memories with the semantics of a POSIX file tree.
  *
- * The engine knows nothing of FUSE, prints nothing, keeps no globals and
+ * The engine knows nothing of FUSE, prints nothing, keeps no globals (but for whom a thread acts) and
  * never exits; a program that links it (the daemon, engramctl, an embedder)
  * gets every outcome as a return value.
  *
@@ -476,12 +476,17 @@ ENG_API int eng_restore(struct eng *eng, const struct eng_restore *restores, siz
 
 /* ---- what a path showed, and what was removed ---------------------------- */
 
-/* Who made a change, as the daemon was told. */
+/* Who made a change. */
 struct eng_actor {
     bool known;
     uint32_t uid;
-    char process[17]; /* its name; with a NUL */
+    char process[17]; /* its name, up to 16 bytes; with a NUL */
 };
+/*
+ * For whom this thread makes changes from now on, in any store; NULL: for nobody, as at first. A store that
+ * keeps a history notes it with each change, by a number; it knows 65,535 pairs of a uid and a name, for
+ * good: those that come later are not known. */
+ENG_API void eng_act_as(const struct eng_actor *actor);
 
 /* How a state began to be what a path shows, and how it ended. */
 enum eng_version_event {

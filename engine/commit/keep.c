@@ -15,6 +15,7 @@
  * keep no state that began behind the last of these, whatever snapshots have come since. */
 #include "commit/keep.h"
 
+#include "commit/acting.h"
 #include "commit/clocks.h"
 #include "core/reserve.h"
 #include "core/views.h"
@@ -35,6 +36,8 @@ struct keeping {
     struct idmap decided;     /* by slot: enum asked, of what was */
     struct op more[2];        /* OP_FLOOR, OP_MOMENT */
     size_t n_more;
+    struct op by; /* OP_BY, in front of all */
+    size_t n_by;
 };
 
 /* ---- states ------------------------------------------------------------------------- */
@@ -273,17 +276,18 @@ static int put_keeps(const struct keeping *k, struct op *to, size_t n_taken)
 static int put_ops(struct keeping *k)
 {
     struct txn *txn = k->txn;
-    size_t n_taken = 0, first = 0, head = 0;
+    size_t n_taken = 0, first = k->n_by, head = 0;
     for (size_t i = 0; i < txn->n_ops; i++)
         n_taken += takes_number(&txn->ops[i]);
-    size_t at = n_taken + k->n + k->n_more, n = txn->n_ops + k->n + k->n_more;
+    size_t keeps = first + n_taken, at = keeps + k->n + k->n_more, n = at + txn->n_ops - n_taken;
     struct op *ops = calloc(n, sizeof *ops);
-    int r = ops ? put_keeps(k, ops + n_taken, n_taken) : -ENOMEM;
+    int r = ops ? put_keeps(k, ops + keeps, n_taken) : -ENOMEM;
     if (r) {
         free(ops);
         return r;
     }
-    memcpy(ops + n_taken + k->n, k->more, k->n_more * sizeof *ops);
+    memcpy(ops, &k->by, k->n_by * sizeof *ops);
+    memcpy(ops + keeps + k->n, k->more, k->n_more * sizeof *ops);
     for (size_t i = 0; i < txn->n_ops; i++) {
         size_t to = takes_number(&txn->ops[i]) ? first++ : at++;
         ops[to] = txn->ops[i];
@@ -299,7 +303,8 @@ static int put_ops(struct keeping *k)
 bool keep_has(const struct txn *txn, uint64_t ino)
 {
     bool has = false;
-    for (size_t i = 0; i < txn->n_ops && takes_number(&txn->ops[i]) && !has; i++)
+    size_t first = txn->n_ops && txn->ops[0].type == OP_BY;
+    for (size_t i = first; i < txn->n_ops && takes_number(&txn->ops[i]) && !has; i++)
         has = txn->ops[i].type == OP_KEEP && txn->ops[i].ino == ino;
     return has;
 }
@@ -394,8 +399,9 @@ static int stage(struct eng *eng, struct keeping *k)
     if (!r && has_change(k->txn)) {
         add_floor(eng, k);
         add_moment(eng, k);
+        k->n_by = keep_is_on(eng) && acting_by(eng, &k->by);
     }
-    return r || !(k->n + k->n_more) ? r : put_ops(k);
+    return r || !(k->n + k->n_more + k->n_by) ? r : put_ops(k);
 }
 
 int keep_stage(struct eng *eng, struct txn *txn)

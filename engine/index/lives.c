@@ -108,14 +108,23 @@ uint32_t index_former_name(const struct index *idx, uint32_t slot, uint32_t from
     return 0;
 }
 
+struct ends_then {
+    uint64_t batch;
+    uint32_t past;
+};
+
 static int ends_then(void *arg, const struct name_life *life)
 {
-    return life->end == *(const uint64_t *)arg;
+    struct ends_then *e = arg;
+    e->past = life->end == e->batch ? life->past : 0;
+    return e->past != 0;
 }
 
-bool index_took_place(const struct index *idx, const struct past_name_rec *past)
+uint32_t index_took_place(const struct index *idx, const struct past_name_rec *past)
 {
-    uint64_t begin = past->begin;
+    struct ends_then e = {.batch = past->begin};
     const char *text = names_get(&idx->names, past->name, past->name_len);
-    return text && index_lives(idx, past->parent, text, past->name_len, ends_then, &begin) > 0;
+    if (text)
+        (void)index_lives(idx, past->parent, text, past->name_len, ends_then, &e);
+    return e.past;
 }

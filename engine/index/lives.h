@@ -26,7 +26,7 @@ int index_lives(const struct index *idx, uint32_t dir, const char *name, size_t 
  * that was moved in that batch, or the last one, which was removed before, while it had no other. Looked for
  * from `from` on, one of its past names; 0: from the newest on. Returns 0 if there is none. */
 uint32_t index_former_name(const struct index *idx, uint32_t slot, uint32_t from, uint64_t begin);
-/* Whether a life of the entry of that past name ended when it began: it came out of nothing else. */
-bool index_took_place(const struct index *idx, const struct past_name_rec *past);
+/* The past name of the same entry that ended when that one began; 0: that one came out of nothing. */
+uint32_t index_took_place(const struct index *idx, const struct past_name_rec *past);
 
 #endif

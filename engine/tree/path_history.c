@@ -119,7 +119,8 @@ static int add_version(struct versions *v, const struct path_span *span, const s
                                     .ino = span->ino,
                                     .began = is_first ? span->began : ENG_VERSION_CHANGED,
                                     .ended = ended};
-    sighting_actor(live->idx, is_first && !is_made ? span->actor : state->actor, &version->actor);
+    const struct inode_rec *maker = MUTANT(ACTOR_OF_LAST) ? index_inode(live->idx, span->ino) : state;
+    sighting_actor(live->idx, is_first && !is_made ? span->actor : maker->actor, &version->actor);
     show(v, span, state, at, version);
     v->last = *state;
     v->last_ino = span->ino;

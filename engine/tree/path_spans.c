@@ -107,14 +107,16 @@ static int follow(struct finder *f, uint32_t slot, uint32_t i)
     f->former.n = 0;
     while (past && past->end > f->last_end) {
         struct path_span span = former_span(f, slot, past);
-        bool goes_on = past->begin > f->last_end, took_place = goes_on && index_took_place(f->idx, past);
+        bool goes_on = past->begin > f->last_end;
+        uint32_t took_place = goes_on ? index_took_place(f->idx, past) : 0;
         bool looks = goes_on && past->of_inode && (!took_place || MUTANT(FOLLOWS_REPLACED));
         i = looks ? index_former_name(f->idx, slot, past->of_inode, past->begin) : 0;
         past = index_past_name(f->idx, i);
         if (goes_on)
             span.began = took_place ? ENG_VERSION_REPLACED : how_came(f->idx, slot, i, span.from);
-        if (past && goes_on && span.began == ENG_VERSION_RENAMED)
-            span.actor = past->actor;
+        const struct past_name_rec *gone = took_place ? index_past_name(f->idx, took_place) : past;
+        if (gone && goes_on && span.began != ENG_VERSION_RESTORED)
+            span.actor = gone->actor;
         int r = add_span(&f->former, &span);
         if (r)
             return r;

@@ -2,6 +2,7 @@
  * sightings.c - see sightings.h. */
 #include "tree/sightings.h"
 
+#include "index/actors.h"
 #include "index/moments.h"
 #include "index/times.h"
 
@@ -40,7 +41,7 @@ struct view sighting_view(const struct view *live, uint64_t at)
 
 void sighting_actor(const struct index *idx, uint32_t number, struct eng_actor *ret_actor)
 {
-    const struct actor_rec *actor = number ? table_get(&idx->actors, number) : NULL;
+    const struct actor_rec *actor = index_actor(idx, number);
     *ret_actor = (struct eng_actor){.known = actor != NULL};
     if (!actor)
         return;

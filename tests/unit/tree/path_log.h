@@ -12,14 +12,23 @@ static struct logged {
     unsigned n;
     struct name names[NAMES];
     uint64_t keys[NAMES]; /* of the states */
+    uint32_t by;          /* uid of who made the batch, 0 nobody */
 } * logs;                 /* by batch */
 static uint64_t log_first, log_last;
+static uint32_t log_by; /* for whom the test acts */
 
 /* What makes a version: not times, nor link counts. */
 static inline uint64_t key_of(const struct inode_rec *state)
 {
     uint64_t of[] = {state->state, state->mode, state->uid, state->gid};
     return hash_long(of, sizeof of);
+}
+
+static inline void log_act(void)
+{
+    struct eng_actor actor = {.known = below(4) > 0, .uid = 1 + (uint32_t)below(5), .process = "ada"};
+    log_by = actor.known ? actor.uid : 0;
+    eng_act_as(&actor);
 }
 
 /* All batches since the last note show what is there now. */
@@ -31,6 +40,7 @@ static inline void log_note(void)
     while (log_last < last_batch()) {
         struct logged *l = &logs[++log_last];
         l->n = n_names;
+        l->by = log_by;
         memcpy(l->names, names, n_names * sizeof *names);
         for (unsigned i = 0; i < n_names; i++)
             l->keys[i] = key_of(index_inode(&u.eng->idx, names[i].ino));
@@ -50,6 +60,7 @@ static inline void log_begin(void)
 
 static inline void log_end(void)
 {
+    eng_act_as(NULL);
     free(logs);
     logs = NULL;
     tree_end();

@@ -47,6 +47,16 @@ static void check_seen(const char *path, const struct eng_version *version, uint
                  (unsigned long long)at);
 }
 
+/* Who made the batch; of one that came with a folder, or was seen elsewhere first, nobody may be known. */
+static void check_actor(const char *path, const struct eng_version *version)
+{
+    uint32_t uid = version->actor.known ? version->actor.uid : 0, want = logs[version->number].by;
+    bool is_made = version->began == ENG_VERSION_CREATED || version->began == ENG_VERSION_CHANGED ||
+                   version->began == ENG_VERSION_REPLACED;
+    cr_assert(uid == want || (!uid && !is_made), "%s at %llu (%d) is by %u, and not %u", path,
+              (unsigned long long)version->number, (int)version->began, uid, want);
+}
+
 static void compare_path(const char *path)
 {
     uint64_t who[LOG_MAX] = {0}, last = 0;
@@ -62,6 +72,7 @@ static void compare_path(const char *path)
                   (unsigned long long)(n < l->n ? l->all[n].number : 0),
                   (unsigned long long)(n < l->n ? l->all[n].ino : 0), (unsigned long long)at,
                   (unsigned long long)who[at]);
+        check_actor(path, &l->all[n]);
         check_seen(path, &l->all[n++], key);
         last = key;
     }
@@ -152,6 +163,7 @@ static void compare_removed(uint64_t dir, const struct removals *l, size_t i)
     cr_assert_eq(log_removed(dir, text, is->number), is->ino, "%s at %llu", text,
                  (unsigned long long)is->number);
     cr_assert_eq(is->seen_at, is->number - 1);
+    cr_assert_eq(is->actor.known ? is->actor.uid : 0, logs[is->number].by);
     uint64_t newest = log_newest(dir, text);
     struct name live = {.ino = log_entry(dir, text, log_last)};
     bool is_hidden = live.ino && S_ISDIR(unit_attr(&u, live.ino).mode);
@@ -398,6 +410,7 @@ static void run(unsigned changes)
     for (unsigned i = 0; i < changes; i++) {
         pass_ms(1000 + (int64_t)below(2000));
         uint64_t kind = below(16);
+        log_act();
         if (kind < 2)
             save();
         else if (kind == 2)
