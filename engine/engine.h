@@ -487,6 +487,8 @@ struct eng_actor {
  * keeps a history notes it with each change, by a number; it knows 65,535 pairs of a uid and a name, for
  * good: those that come later are not known. */
 ENG_API void eng_act_as(const struct eng_actor *actor);
+/* Whether the store may note it: else nobody needs to find out who it is. No lock. */
+ENG_API bool eng_notes_actors(const struct eng *eng);
 
 /* How a state began to be what a path shows, and how it ended. */
 enum eng_version_event {

@@ -1,5 +1,5 @@
 /*
- * keep.c - see keep.h; docs/lab/history-design.md, 5.1, has the rules.
+ * keep.c - see keep.h. Also eng_notes_actors(). docs/lab/history-design.md, 5.1, has the rules.
  *
  * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
  * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
@@ -350,6 +350,15 @@ bool keep_is_on(const struct eng *eng)
     return atomic_load_explicit(&config->history_is_known, memory_order_relaxed)
                ? atomic_load_explicit(&config->history, memory_order_relaxed) != 0
                : index_is_kept_whole(&eng->idx);
+}
+
+bool eng_notes_actors(const struct eng *eng)
+{
+    const struct config *config = eng ? &eng->config : NULL;
+    if (!eng || !eng_has_history(eng))
+        return false;
+    return !atomic_load_explicit(&config->history_is_known, memory_order_relaxed) ||
+           atomic_load_explicit(&config->history, memory_order_relaxed) != 0;
 }
 
 struct op keep_floor(struct eng *eng, enum floor_reason reason)
