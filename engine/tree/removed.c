@@ -60,18 +60,27 @@ static int find_newest(void *arg, const struct name_life *life)
     return f->is_hidden;
 }
 
+static uint64_t hash_of(const struct removed_look *look, const char *name, size_t len)
+{
+    uint64_t seed = look->live.idx->hash_seed;
+    return codec_keyed_hash(codec_keyed_hash(seed, &look->dir, sizeof look->dir), name, len) | 1;
+}
+
 int removed_newest(struct removed_look *look, const char *name, size_t len, uint64_t *ret_number)
 {
     struct newest f = {.look = look};
-    if (look->len != len || memcmp(look->text, name, len) != 0) {
-        int r = index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
-        if (r < 0)
-            return r;
-        memcpy(look->text, name, len);
-        look->len = len;
-        look->newest = f.is_hidden ? 0 : f.number;
+    uint64_t hash = look->noted ? hash_of(look, name, len) : 0;
+    struct removed_noted *noted = look->noted ? &look->noted[(hash >> 1) % REMOVED_CACHE] : NULL;
+    if (noted && noted->hash == hash) {
+        *ret_number = noted->newest;
+        return 0;
     }
-    *ret_number = look->newest;
+    int r = index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
+    if (r < 0)
+        return r;
+    *ret_number = f.is_hidden ? 0 : f.number;
+    if (noted)
+        *noted = (struct removed_noted){hash, *ret_number};
     return 0;
 }
 
@@ -199,7 +208,6 @@ static int list_block(struct block *b, uint64_t folder, bool *ret_more)
     const struct inode_rec *inode;
     struct view live = b->look.live;
     b->n = 0;
-    b->look.len = 0;
     b->lister.looks = REMOVED_LOOKS;
     *ret_more = false;
     view_begin(&live);
@@ -222,13 +230,15 @@ int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
         return -EINVAL;
     struct block b = {.look = {.live = view_live(eng), .dir = ino_slot(folder)},
                       .names = calloc(REMOVED_BLOCK, sizeof *b.names)};
-    int r = b.names ? 0 : -ENOMEM;
+    b.look.noted = calloc(REMOVED_CACHE, sizeof *b.look.noted);
+    int r = b.names && b.look.noted ? 0 : -ENOMEM;
     b.lister = (struct removed_lister){.look = &b.look, .cookie = place, .emit = add_to_block, .arg = &b};
     for (bool more = true; more && !r;) {
         r = list_block(&b, folder, &more);
         for (size_t i = 0; i < b.n && !r; i++)
             r = emit(arg, &b.names[i].removed, b.names[i].place);
     }
+    free(b.look.noted);
     free(b.names);
     return r;
 }

@@ -8,14 +8,17 @@
 #include "index/lives.h"
 #include "tree/sightings.h"
 
+#define REMOVED_CACHE 4096u
+
 struct removed_look {
     struct view live;
     struct sightings sightings;
     uint32_t dir; /* slot */
-    /* What was found last of a text: folders have the same again and again. */
-    char text[ENG_NAME_MAX + 1];
-    size_t len;
-    uint64_t newest;
+    /* REMOVED_CACHE places, by hash of folder and text: what was found of names, of which folders have the
+     * same again and again. NULL: nothing is noted. */
+    struct removed_noted {
+        uint64_t hash, newest;
+    } * noted;
 };
 
 /* The batch of which a view shows what was removed; 0: that life is none of such a name, or is not kept. An

@@ -32,6 +32,7 @@ struct undelete {
 static void undelete_done(struct undelete *u)
 {
     sightings_done(&u->look.sightings);
+    free(u->look.noted);
     free(u->all);
     free(u->texts);
 }
@@ -84,14 +85,14 @@ static int find_below(struct undelete *u)
 {
     struct removed_lister lister = {.look = &u->look, .emit = add_child, .arg = u};
     bool more = false;
-    int r = 0;
+    u->look.noted = calloc(REMOVED_CACHE, sizeof *u->look.noted);
+    int r = u->look.noted ? 0 : -ENOMEM;
     lister.looks = (unsigned)MIN_OF((uint64_t)UNDELETE_LOOKS * eng_slice(u->eng), (uint64_t)UINT32_MAX);
     for (size_t i = 0; i < u->n && !r; i++) {
         u->folder = u->all[i].ino;
         if (!S_ISDIR(index_inode(&u->eng->idx, u->folder)->mode))
             continue;
         u->look.dir = ino_slot(u->folder);
-        u->look.len = 0;
         lister.cookie = 0;
         r = removed_each(&lister, &more);
         if (!r && more)
