@@ -2,7 +2,7 @@
  * engine.h - public face of the engramfs engine: a log-structured store of
  * memories with the semantics of a POSIX file tree.
  *
- * The engine knows nothing of FUSE, prints nothing, keeps no globals and
+ * The engine knows nothing of FUSE, prints nothing, keeps no globals (but for whom a thread acts) and
  * never exits; a program that links it (the daemon, engramctl, an embedder)
  * gets every outcome as a return value.
  *
@@ -473,6 +473,109 @@ struct eng_restore {
  * file; -EFBIG: more than ENG_RESTORE_MAX differs, or in more pieces than a batch takes (some thousand);
  * -E2BIG: too many memories; -ENFILE as of eng_view_open(). On an error nothing has changed. */
 ENG_API int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n);
+
+/* ---- what a path showed, and what was removed ---------------------------- */
+
+/* Who made a change. */
+struct eng_actor {
+    bool known;
+    uint32_t uid;
+    char process[17]; /* its name, up to 16 bytes; with a NUL */
+};
+/*
+ * For whom this thread makes changes from now on, in any store; NULL: for nobody, as at first. A store that
+ * keeps a history notes it with each change, by a number; it knows 65,535 pairs of a uid and a name, for
+ * good: those that come later are not known. */
+ENG_API void eng_act_as(const struct eng_actor *actor);
+/* Whether the store may note it: else nobody needs to find out who it is. No lock. */
+ENG_API bool eng_notes_actors(const struct eng *eng);
+
+/* How a state began to be what a path shows, and how it ended. */
+enum eng_version_event {
+    ENG_VERSION_UNKNOWN = 0, /* of a beginning: what was before was not kept */
+    ENG_VERSION_PRESENT,     /* of an end: it has not ended */
+    ENG_VERSION_CREATED,     /* made anew */
+    ENG_VERSION_CHANGED,     /* by another state of the same inode */
+    ENG_VERSION_RENAMED,     /* it came from another path; it went to another path */
+    ENG_VERSION_REPLACED,    /* in place of another inode: renamed over it, or exchanged */
+    ENG_VERSION_LINKED,      /* as one more name of an inode that had one */
+    ENG_VERSION_RESTORED,    /* it had been removed */
+    ENG_VERSION_REMOVED,
+    ENG_VERSION_FOLDER /* with a folder above it, which came or went */
+};
+
+/* A state that a path showed. */
+struct eng_version {
+    uint64_t number; /* batch from which on it did; rises, and no other of the path has it */
+    int64_t time;    /* when that was; INT64_MAX not known */
+    /* Of which batch a view (eng_view_open()) shows inode `ino` in that state; 0: it is the present one,
+     * which the store shows as it is. */
+    uint64_t seen_at;
+    uint64_t ino;
+    struct eng_attr attr; /* as such a view shows them */
+    enum eng_version_event began, ended;
+    struct eng_actor actor; /* by whom it began */
+};
+
+/*
+ * Calls emit for each state of content, owner, mode and fields that `path` showed and that is kept, oldest
+ * first, whichever inode had it; if the path shows something now its state is the last one. `path` is
+ * relative to the root, with '/' between names; "" is the root. A name that came from another path, or out of
+ * what was removed, to where nothing was, has its line come along: what was seen by the former name since the
+ * path last showed something is listed, too, although the path did not show it then.
+ *
+ * Emit runs under no lock, until it returns non-zero, which is then returned. -ENOENT: the path shows
+ * nothing, and nothing is kept that it showed. -ENOSPC: a component had more than ENG_LIVES_MAX lives. */
+#define ENG_LIVES_MAX 4096
+ENG_API int eng_history(struct eng *eng, const char *path,
+                        int (*emit)(void *arg, const struct eng_version *version), void *arg);
+/*
+ * Calls emit for each name that the folders have, or had, which `path` has led to, once, in an order of no
+ * meaning; `place` is where an earlier call ended, 0 the beginning: what emit was told with the last name
+ * that it took, which says nothing of other names that come and go. Places lie from 2^62 to 2^63. Each call
+ * goes through all names of the folders, once for each 4096 names told. Emit as above. -ENOENT as above;
+ * -ENOTDIR: the path never led to a folder. */
+ENG_API int eng_history_names(struct eng *eng, const char *path, uint64_t place,
+                              int (*emit)(void *arg, const char *name, size_t len, uint64_t place_behind),
+                              void *arg);
+
+/* A name that was removed, of an inode that has no name now, and is kept. Of an inode that came back
+ * (eng_undelete()) and was removed again, the last names alone. */
+struct eng_removed {
+    const char *name; /* with a NUL */
+    size_t name_len;
+    uint64_t number; /* the batch that removed it */
+    int64_t time;    /* when that was; INT64_MAX not known */
+    uint64_t
+        seen_at; /* of which batch a view shows it: the one before `number`, or the last one that is kept */
+    uint64_t ino;
+    struct eng_attr attr;   /* as such a view shows them */
+    struct eng_actor actor; /* who removed it */
+    bool newest;            /* of this name in the folder, in which no other folder has that name now */
+};
+/* Calls emit for what was removed from the folder, which may itself have been removed, in an order that
+ * stays; `place` as in eng_history_names(), of which those below 3 are not used. Emit runs under no lock,
+ * until it returns non-zero, which is then returned. -ESTALE: there is no such folder; -ENOTDIR. */
+ENG_API int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
+                             int (*emit)(void *arg, const struct eng_removed *removed, uint64_t place_behind),
+                             void *arg);
+/* The one of that name that was removed by batch `number`; 0: the newest, if it says that it is. Its name is
+ * the caller's. -ENOENT, -ESTALE, -ENOTDIR. */
+ENG_API int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
+                             struct eng_removed *ret_removed);
+
+/*
+ * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
+ * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
+ * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
+ * of each name the newest. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no such
+ * removed name, or `new_parent` was removed; -EEXIST; -ENAMETOOLONG; -E2BIG: more than ENG_UNDELETE_MAX
+ * names; -EBUSY: somebody who has it open, or something below it, has changed that since, or it had another
+ * name, by which it was changed: what was removed can be read in a view. */
+#define ENG_UNDELETE_MAX 4096
+ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, uint64_t folder, const char *name,
+                         uint64_t number, uint64_t new_parent, const char *new_name,
+                         struct eng_attr *ret_attr);
 
 /* ---- two views compared ---------------------------------------------------- */
 

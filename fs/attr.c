@@ -104,7 +104,7 @@ int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino)
     struct eng_attr attr;
     unsigned mask = 0;
     int r = kill_suidgid(req, ino, &attr, &mask);
-    return r || !mask ? r : eng_setattr(session_of(req)->eng, ino, &attr, mask, NULL);
+    return r || !mask ? r : eng_setattr(caller_engine(req), ino, &attr, mask, NULL);
 }
 
 /* Where the kernel leaves it out that it should be done. */
@@ -196,7 +196,7 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
     unsigned mask = set_mask(to_set);
     int r = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
     if (!r)
-        r = eng_setattr(session_of(req)->eng, ino, &attr, mask, &out);
+        r = eng_setattr(caller_engine(req), ino, &attr, mask, &out);
     r = fsync_change(req, r);
     if (r) {
         reply_err(req, REQUEST_setattr, r);

@@ -176,7 +176,7 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     const struct eng_caller who = caller_of(req);
     int r = check_new_name(req, parent, name);
     if (!r)
-        r = eng_create(session_of(req)->eng, &who, parent, name, mode, rdev, target, ret_attr);
+        r = eng_create(caller_engine(req), &who, parent, name, mode, rdev, target, ret_attr);
     if (!r)
         attr_changed(session_of(req), parent);
     return made(req, r, ret_attr);
@@ -224,7 +224,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     else if (past_owns(parent))
         r = -EROFS;
     else if (!ctl_owns(parent))
-        r = made(req, eng_create(session->eng, &who, parent, NULL, mode, 0, NULL, &attr), &attr);
+        r = made(req, eng_create(caller_engine(req), &who, parent, NULL, mode, 0, NULL, &attr), &attr);
     if (r) {
         reply_err(req, REQUEST_create, r);
         return;
@@ -247,7 +247,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     if (!r)
         r = check_new_name(req, parent, name);
     if (!r)
-        r = eng_link(session_of(req)->eng, &who, ino, parent, name, &attr);
+        r = eng_link(caller_engine(req), &who, ino, parent, name, &attr);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_created(req, REQUEST_link, made(req, r, &attr), &attr);
@@ -259,7 +259,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     past_note_removal(req, parent);
     int r = check_name(parent, name);
     if (!r)
-        r = eng_unlink(session_of(req)->eng, parent, name);
+        r = eng_unlink(caller_engine(req), parent, name);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_err(req, REQUEST_unlink, fsync_names(req, r));
@@ -275,7 +275,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
     past_note_removal(req, parent);
     int r = check_name(parent, name);
     if (!r)
-        r = eng_rmdir(session_of(req)->eng, parent, name);
+        r = eng_rmdir(caller_engine(req), parent, name);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_err(req, REQUEST_rmdir, fsync_names(req, r));
@@ -310,7 +310,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     if (!r)
         r = check_name(new_parent, new_name);
     if (!r)
-        r = eng_rename(session->eng, &who, parent, name, new_parent, new_name, flags);
+        r = eng_rename(caller_engine(req), &who, parent, name, new_parent, new_name, flags);
     if (!r) {
         has_moved(session, new_parent, new_name, parent != new_parent);
         if (flags & ENG_RENAME_EXCHANGE)
@@ -496,8 +496,11 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
         return;
     }
     ssize_t n = fi->fh == COMPAT_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;
+    struct eng *eng = caller_engine(req);
+    if (fi->writepage) /* by whom, the kernel does not know any more */
+        eng_act_as(NULL);
     if (n == 0)
-        n = eng_write(session->eng, ino, buf, size, (uint64_t)off);
+        n = eng_write(eng, ino, buf, size, (uint64_t)off);
     if (n > 0 && fi->writepage && !session->opt->writeback)
         attr_changed(session, ino); /* its times: with writeback they are the kernel's */
     if (n < 0)
@@ -527,7 +530,7 @@ static int allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t l
                 ? -EOPNOTSUPP
                 : attr_kill_suidgid_unasked(req, ino);
     if (!r)
-        r = eng_fallocate(session_of(req)->eng, ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+        r = eng_fallocate(caller_engine(req), ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
     if (!r)
         attr_changed(session_of(req), ino);
     return r;
@@ -611,7 +614,7 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
     }
     ssize_t n = attr_kill_suidgid_unasked(req, out);
     if (n == 0)
-        n = copy_range(session->eng, in, (uint64_t)off_in, out, (uint64_t)off_out, len);
+        n = copy_range(caller_engine(req), in, (uint64_t)off_in, out, (uint64_t)off_out, len);
     int r = n < 0 ? (int)n : fsync_change(req, 0);
     if (r < 0)
         n = r;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "attr.h"
+#include "caller.h"
 #include "control/nodes.h"
 #include "digests.h"
 #include "fsync.h"
@@ -35,7 +36,7 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
     if (!r)
         r = xa_check_set(name, value, size);
     if (!r)
-        r = eng_setxattr(session_of(req)->eng, ino, name, value, size, (unsigned)flags);
+        r = eng_setxattr(caller_engine(req), ino, name, value, size, (unsigned)flags);
     if (!r)
         attr_changed(session_of(req), ino); /* its ctime */
     reply_err(req, REQUEST_setxattr, fsync_change(req, r));
@@ -49,7 +50,7 @@ void xattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
     if (!r)
         r = xa_check_remove(name);
     if (!r)
-        r = eng_removexattr(session_of(req)->eng, ino, name);
+        r = eng_removexattr(caller_engine(req), ino, name);
     if (!r)
         attr_changed(session_of(req), ino);
     reply_err(req, REQUEST_removexattr, fsync_change(req, r));

@@ -344,6 +344,11 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(PAST_DATED_LATE)        /* a copy for a past state is dated as if it were of what there is now */      \
     M(GUESSED_MOVE)           /* a survivor is taken for that of several states that comes first */          \
     M(NEWER_LOST_KEPT)        /* a past state stays although a newer one of its line is lost */              \
+    M(FOLLOWS_REPLACED)       /* a line comes along from before its inode took another's place */            \
+    M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
+    M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
+    M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
+    M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \
     M(NO_LOCK)                /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

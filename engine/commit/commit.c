@@ -199,7 +199,8 @@ static bool op_comes_along(const struct eng *eng, const struct op *op)
 {
     const struct inode_rec *inode = op->type == OP_TRUNCATE ? index_inode(&eng->idx, op->ino) : NULL;
     return op->type == OP_ATTR || op->type == OP_REPOINT || op->type == OP_PUNCH || op->type == OP_KEEP ||
-           op->type == OP_MOMENT || op->type == OP_FLOOR || (inode && op->len <= inode->size);
+           op->type == OP_MOMENT || op->type == OP_BY || op->type == OP_FLOOR ||
+           (inode && op->len <= inode->size);
 }
 
 /* What the first ops of the transaction, those of the caller, may use of the reserve: relocations all of it,

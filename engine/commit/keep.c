@@ -1,5 +1,5 @@
 /*
- * keep.c - see keep.h; docs/lab/history-design.md, 5.1, has the rules.
+ * keep.c - see keep.h. Also eng_notes_actors(). docs/lab/history-design.md, 5.1, has the rules.
  *
  * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
  * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
@@ -15,6 +15,7 @@
  * keep no state that began behind the last of these, whatever snapshots have come since. */
 #include "commit/keep.h"
 
+#include "commit/acting.h"
 #include "commit/clocks.h"
 #include "core/reserve.h"
 #include "core/views.h"
@@ -25,6 +26,7 @@ struct keeping {
     const struct index *idx;
     struct txn *txn;
     uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
+    bool has_losses;          /* a name ends */
     bool by_history;          /* rule 3 holds, */
     bool is_short;            /* but for this, */
     bool is_left_out;         /* which made a difference */
@@ -34,6 +36,8 @@ struct keeping {
     struct idmap decided;     /* by slot: enum asked, of what was */
     struct op more[2];        /* OP_FLOOR, OP_MOMENT */
     size_t n_more;
+    struct op by; /* OP_BY, in front of all */
+    size_t n_by;
 };
 
 /* ---- states ------------------------------------------------------------------------- */
@@ -66,7 +70,8 @@ static bool if_there_is_room(struct keeping *k, bool kept)
 
 static bool is_in_history(struct keeping *k, const struct inode_rec *inode, uint64_t begin, enum asked why)
 {
-    if (!k->by_history || why == FOR_SNAPSHOTS || !inode->nlink)
+    bool comes_back = !inode->nlink && why == LINK_COMES && !MUTANT(REVIVED_UNKEPT);
+    if (!k->by_history || why == FOR_SNAPSHOTS || !(inode->nlink || comes_back))
         return false;
     bool settled = is_settled(k, begin);
     if (MUTANT(SETTLED_BY_CTIME))
@@ -144,7 +149,7 @@ static uint64_t gets(const struct op *op)
 static bool link_comes(const struct keeping *k, const struct op *op)
 {
     bool comes = op->type == OP_LINK && k->by_history && index_inode(k->idx, op->ino);
-    for (size_t i = 0; i < k->txn->n_ops && comes; i++)
+    for (size_t i = 0; i < k->txn->n_ops && comes && k->has_losses; i++)
         comes = loses(&k->txn->ops[i]) != op->ino;
     return comes;
 }
@@ -271,17 +276,18 @@ static int put_keeps(const struct keeping *k, struct op *to, size_t n_taken)
 static int put_ops(struct keeping *k)
 {
     struct txn *txn = k->txn;
-    size_t n_taken = 0, first = 0, head = 0;
+    size_t n_taken = 0, first = k->n_by, head = 0;
     for (size_t i = 0; i < txn->n_ops; i++)
         n_taken += takes_number(&txn->ops[i]);
-    size_t at = n_taken + k->n + k->n_more, n = txn->n_ops + k->n + k->n_more;
+    size_t keeps = first + n_taken, at = keeps + k->n + k->n_more, n = at + txn->n_ops - n_taken;
     struct op *ops = calloc(n, sizeof *ops);
-    int r = ops ? put_keeps(k, ops + n_taken, n_taken) : -ENOMEM;
+    int r = ops ? put_keeps(k, ops + keeps, n_taken) : -ENOMEM;
     if (r) {
         free(ops);
         return r;
     }
-    memcpy(ops + n_taken + k->n, k->more, k->n_more * sizeof *ops);
+    memcpy(ops, &k->by, k->n_by * sizeof *ops);
+    memcpy(ops + keeps + k->n, k->more, k->n_more * sizeof *ops);
     for (size_t i = 0; i < txn->n_ops; i++) {
         size_t to = takes_number(&txn->ops[i]) ? first++ : at++;
         ops[to] = txn->ops[i];
@@ -297,7 +303,8 @@ static int put_ops(struct keeping *k)
 bool keep_has(const struct txn *txn, uint64_t ino)
 {
     bool has = false;
-    for (size_t i = 0; i < txn->n_ops && takes_number(&txn->ops[i]) && !has; i++)
+    size_t first = txn->n_ops && txn->ops[0].type == OP_BY;
+    for (size_t i = first; i < txn->n_ops && takes_number(&txn->ops[i]) && !has; i++)
         has = txn->ops[i].type == OP_KEEP && txn->ops[i].ino == ino;
     return has;
 }
@@ -345,6 +352,15 @@ bool keep_is_on(const struct eng *eng)
                : index_is_kept_whole(&eng->idx);
 }
 
+bool eng_notes_actors(const struct eng *eng)
+{
+    const struct config *config = eng ? &eng->config : NULL;
+    if (!eng || !eng_has_history(eng))
+        return false;
+    return !atomic_load_explicit(&config->history_is_known, memory_order_relaxed) ||
+           atomic_load_explicit(&config->history, memory_order_relaxed) != 0;
+}
+
 struct op keep_floor(struct eng *eng, enum floor_reason reason)
 {
     uint64_t batch = reason == FLOOR_OFF ? FLOOR_NONE : log_seq(&eng->log) + 1;
@@ -382,6 +398,8 @@ static void add_moment(struct eng *eng, struct keeping *k)
 static int stage(struct eng *eng, struct keeping *k)
 {
     int r = 0;
+    for (size_t i = 0; i < k->txn->n_ops && !k->has_losses; i++)
+        k->has_losses = loses(&k->txn->ops[i]) != 0;
     for (size_t i = 0; i < k->txn->n_ops && !r; i++) {
         r = decide_op(k, &k->txn->ops[i]);
         if (!r)
@@ -390,8 +408,9 @@ static int stage(struct eng *eng, struct keeping *k)
     if (!r && has_change(k->txn)) {
         add_floor(eng, k);
         add_moment(eng, k);
+        k->n_by = keep_is_on(eng) && acting_by(eng, &k->by);
     }
-    return r || !(k->n + k->n_more) ? r : put_ops(k);
+    return r || !(k->n + k->n_more + k->n_by) ? r : put_ops(k);
 }
 
 int keep_stage(struct eng *eng, struct txn *txn)

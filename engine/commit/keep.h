@@ -12,8 +12,9 @@
  * for each inode whose state ends with it and is kept, in front of the ops that change inodes (behind each
  * OP_CREATE, which come first then), and marks names that are kept (OP_KEPT, OP_MOVED), and changes of times
  * alone (OP_SAME). Of a store that keeps a history it adds an OP_MOMENT where the batch begins a moment, and
- * an OP_FLOOR where something had to be left out. txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the
- * transaction is as it was, but for marks. */
+ * an OP_FLOOR where something had to be left out; and an OP_BY in front of all where it is known who makes
+ * the batch. txn->ops moves. -ENOMEM, -ENOSPC: no number is left; the transaction is as it was, but for
+ * marks. */
 int keep_stage(struct eng *eng, struct txn *txn);
 /* Whether the configuration asks for a history, or, where it does not say, there is one. Under log.lock or
  * index_lock. */

@@ -34,6 +34,7 @@
 
 struct atimes;
 struct clocks;
+struct acting;
 struct checkpoints;
 struct damage_list;
 struct feed;
@@ -96,6 +97,7 @@ struct eng {
     struct orphans *orphans;
     struct atimes *atimes;
     struct clocks *clocks;
+    struct acting *acting;
     struct retire *retire;
     struct feed *feed;
     struct position_waits *position_waits;

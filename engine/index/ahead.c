@@ -277,6 +277,8 @@ void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
         touch_op(idx, &ops[i], &names);
         if (ops[i].type == OP_MOMENT)
             (void)index_moment_by(idx, UINT64_MAX); /* comes behind that one */
+        else if (ops[i].type == OP_BY && ops[i].name_len)
+            touch(&idx->actors, idx->actors.used - 1);
         else if (moments_change(&ops[i]) || ops[i].type == OP_FLOOR)
             touch_moments(idx);
     }

@@ -4,6 +4,7 @@
  * index. Ops from disk are validated here (I10). Locking as index.h says. */
 #include "index/apply.h"
 
+#include "index/actors.h"
 #include "index/extents.h"
 #include "index/floor.h"
 #include "index/moments.h"
@@ -24,7 +25,7 @@
 /* What ops may take beyond what is there: an op that only removes takes nothing, so that it works also where
  * nothing more goes in. */
 struct need {
-    uint32_t inodes, dentries, extents, segments, moments;
+    uint32_t inodes, dentries, extents, segments, moments, actors;
     struct names_need names;
     struct past_need past;
     uint64_t copies; /* chunks that a freeze sees */
@@ -133,6 +134,9 @@ static void add_need(struct need *need, const struct op *op)
     case OP_SEGMENT:
         need->segments++;
         break;
+    case OP_BY:
+        need->actors += op->name_len > 0;
+        break;
     case OP_MOMENT:
     case OP_SNAPSHOT:
     case OP_SNAPSHOT_NAME:
@@ -160,6 +164,8 @@ static int reserve_tables(struct index *idx, const struct need *need)
         r = names_reserve(&idx->names, &need->names);
     if (!r)
         r = moments_reserve(idx, need->moments);
+    if (!r && need->actors)
+        r = table_reserve(&idx->actors, need->actors);
     if (!r && need->dentries)
         r = btree_reserve(&idx->dirs, need->dentries + 1);
     if (!r && need->extents)
@@ -242,6 +248,7 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
             ret_chunks[TABLE_PAST_LOOKUP] += 2 * path_changes(&idx->past_lookup);
             ret_chunks[TABLE_DENTRIES] += 1;
         }
+        ret_chunks[TABLE_ACTORS] += op->type == OP_BY && op->name_len;
         ret_chunks[TABLE_MOMENTS] += moments_change(op) + (op->type == OP_FLOOR ? FLOOR_CHUNKS : 0);
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
@@ -288,7 +295,7 @@ static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, i
 }
 
 /* The inode has changed: unless the op says that its state goes on, that ended. `state` was its number. */
-static void state_ends(struct index *idx, const struct inode_rec *inode, const struct op *op, uint64_t state,
+static void state_ends(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t state,
                        uint64_t seq)
 {
     if (op->flags & OP_SAME)
@@ -297,6 +304,8 @@ static void state_ends(struct index *idx, const struct inode_rec *inode, const s
         past_amend(idx, inode, seq);
     else if (index_is_kept_whole(idx) && inode->nlink && state >> 16 < seq)
         idx->s.inexact = seq;
+    if (!MUTANT(ACTOR_OF_FIRST))
+        inode->actor = actors_now(idx, seq);
 }
 
 /* Content or xattrs have changed. */
@@ -335,7 +344,8 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
                                 .btime = op->time,
                                 .nlink = slot == ENG_ROOT_INO ? 1 : 0,
                                 .generation = 1,
-                                .state = index_new_state(idx, seq)};
+                                .state = index_new_state(idx, seq),
+                                .actor = actors_now(idx, seq)};
     if (S_ISBLK(op->mode) || S_ISCHR(op->mode))
         inode->rdev = op->rdev;
     if (S_ISLNK(op->mode) && op->value_len) {
@@ -713,6 +723,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return apply_free(idx, op, seq);
     case OP_SEGMENT:
         return apply_segment(idx, op);
+    case OP_BY:
+        return actors_by(idx, op, seq);
     case OP_KEEP:
         return past_keep(idx, op, seq);
     case OP_DROP:

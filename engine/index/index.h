@@ -326,6 +326,8 @@ struct index {
     uint64_t n_orphans;              /* index_is_orphan(): unlinked, but referenced or not freed yet */
     struct index_kept kept;          /* until all of it is loaded: what came and went since opening */
     uint64_t mend_cookie;            /* the last that index/mend.c gave an entry, 0 none */
+    uint64_t by_seq;                 /* the last batch that says who makes it, */
+    uint32_t by;                     /* and that one; 0 not known (actors.h) */
     uint64_t last_state;             /* that index_new_state() gave */
     struct moment_sums *moment_sums; /* NULL: each chunk is gone through for each question */
 

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
+#include "index/actors.h"
 #include "index/apply.h"
 #include "index/chunk_check.h"
 #include "index/mend_past.h"
@@ -464,6 +465,8 @@ int index_mend(struct index *idx, const struct index_holes *holes, const struct 
         r = mend_content(&m);
     if (!r)
         r = mend_moments(idx);
+    if (!r)
+        actors_mend(idx);
     if (!r)
         r = index_is_sound(idx);
     free(m.n_extents);

@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "engine.h"
+#include "index/actors.h"
 
 #include <string.h>
 
@@ -466,6 +467,7 @@ static int keep(struct index *idx, uint32_t d, const struct op *op, uint64_t seq
                                 .name_len = name->name_len,
                                 .flags = (uint16_t)(end_of(op) | (lives_on ? PAST_SHARES_TEXT : 0)),
                                 .of_inode = child->past_name,
+                                .actor = actors_now(idx, seq),
                                 .begin = begin,
                                 .newer = before ? before->newer : i};
     struct dentry_rec *left = table_mut(&idx->dentries, d);

@@ -4,6 +4,7 @@
 #include "index/past_verify.h"
 
 #include "engine.h"
+#include "index/actors.h"
 #include "index/findings.h"
 #include "index/past_names.h"
 
@@ -53,6 +54,8 @@ static void verify_record(struct past_verify *v, uint32_t i, const struct past_n
     if (past->begin >= past->end || past->begin < past->cookie >> COOKIE_BATCH_SHIFT)
         findings_add(&v->findings, "past name %u: ends in batch %llu, and begins in %llu", i,
                      (unsigned long long)past->end, (unsigned long long)past->begin);
+    if (past->actor && !index_actor(v->idx, past->actor))
+        findings_add(&v->findings, "past name %u: ended by actor %u, who is not there", i, past->actor);
     if (past->cookie < 3 || past->cookie >= v->idx->s.next_cookie)
         findings_add(&v->findings, "past name %u: cookie out of range", i);
 }

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
+#include "index/actors.h"
 #include "index/chunk_check.h"
 #include "index/findings.h"
 #include "index/moments.h"
@@ -265,8 +266,6 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
                                  !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
         findings_add(&v->findings, "symlink %u: no target", slot);
-    if (inode->actor)
-        findings_add(&v->findings, "inode %u: made by somebody, whom nothing here keeps", slot);
     if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_AMENDED))
         findings_add(&v->findings, "inode %u: unknown flags", slot);
     if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_PLAIN | INODE_PAST_TAIL))
@@ -283,6 +282,8 @@ static void verify_inodes(struct verify *v)
         if (!inode)
             continue;
         verify_xattrs(v, slot, inode);
+        if (inode->actor && !index_actor(v->idx, inode->actor))
+            findings_add(&v->findings, "inode %u: made by actor %u, who is not there", slot, inode->actor);
         v->has_lines = v->has_lines || inode->past || inode->flags & (INODE_PAST | INODE_PAST_TAIL);
         if (inode->flags & INODE_PAST) {
             verify_past(v, slot, inode);
@@ -483,6 +484,7 @@ static void verify_all(struct verify *v)
         v->no_memory = past_names_verify(v->idx, v->cells, report_line, v) == -ENOMEM;
         verify_rest(v, &v->idx->past_names, v->idx->s.n_past_names, "past names");
         verify_moments(v);
+        (void)actors_verify(v->idx, report_line, v);
     }
     end_chains(v, &chains);
 }

@@ -53,28 +53,33 @@ static void show_folder(const struct view *view, uint32_t slot, struct eng_attr 
     attr->ctime = MIN_OF(attr->ctime, changed);
 }
 
-bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
+void attr_show_state(const struct view *view, uint32_t slot, const struct inode_rec *state,
+                     struct eng_attr *ret_attr)
 {
-    const struct inode_rec *head = index_slot(view.idx, slot);
-    const struct inode_rec *state = index_slot(view.idx, view_slot(&view, slot));
-    if (!head || !state)
-        return false;
     bool is_past = state->flags & INODE_PAST;
     uint64_t end = is_past ? past_end(state) : UINT64_MAX;
-    bool may_differ = !view.is_exact && (view.time == TIME_UNKNOWN || state->ctime > view.time);
+    bool may_differ = !view->is_exact && (view->time == TIME_UNKNOWN || state->ctime > view->time);
     attr_fill(state, slot, ret_attr);
-    ret_attr->ino = index_ino(head, slot);
+    ret_attr->ino = index_ino(index_slot(view->idx, slot), slot);
     ret_attr->generation = 0;
     ret_attr->atime = state->mtime;
     if (is_past && S_ISREG(state->mode))
         ret_attr->bytes = state->size; /* no state has all of it itself; see attr_bytes_past() */
     if (S_ISDIR(state->mode) && (may_differ || !state->nlink) && !MUTANT(FOLDER_AS_IT_IS))
-        show_folder(&view, slot, ret_attr);
+        show_folder(view, slot, ret_attr);
     else if (!S_ISDIR(state->mode) && !MUTANT(LINKS_AS_RECORDED))
-        ret_attr->nlink = index_links_at(view.idx, slot, state->nlink, end, view.at);
+        ret_attr->nlink = index_links_at(view->idx, slot, state->nlink, end, view->at);
     if (may_differ)
-        ret_attr->ctime = MIN_OF(ret_attr->ctime, view.time);
-    return true;
+        ret_attr->ctime = MIN_OF(ret_attr->ctime, view->time);
+}
+
+bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr)
+{
+    const struct inode_rec *state =
+        index_slot(view.idx, slot) ? index_slot(view.idx, view_slot(&view, slot)) : NULL;
+    if (state)
+        attr_show_state(&view, slot, state, ret_attr);
+    return state != NULL;
 }
 
 int attr_bytes_past(const struct view *view, uint64_t ino, uint64_t *ret_bytes)

@@ -21,6 +21,9 @@ static inline void attr_show(const struct view *view, const struct inode_rec *in
 bool attr_show_past(struct view view, uint32_t slot, struct eng_attr *ret_attr);
 /* eng_view_bytes(). */
 int attr_bytes_past(const struct view *view, uint64_t ino, uint64_t *ret_bytes);
+/* The same of the state that it shows of the inode in the slot, which is found. */
+void attr_show_state(const struct view *view, uint32_t slot, const struct inode_rec *state,
+                     struct eng_attr *ret_attr);
 /* In any view, in a section. */
 static inline bool attr_of(const struct view *view, uint32_t slot, struct eng_attr *ret_attr)
 {

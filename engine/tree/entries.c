@@ -48,6 +48,28 @@ int entries_child(const struct index *idx, uint64_t parent, const char *name, ui
     return 0;
 }
 
+int entries_may_add(const struct eng *eng, uint64_t parent, const char *name,
+                    const struct inode_rec **ret_dir)
+{
+    int r = entries_dir(&eng->idx, parent, ret_dir);
+    if (!r)
+        r = entries_check_name(name);
+    if (!r && !(*ret_dir)->nlink)
+        r = -ENOENT; /* a removed directory takes no entries */
+    if (!r && (entries_is_dots(name) || index_find_name(&eng->idx, ino_slot(parent), name, strlen(name))))
+        r = -EEXIST;
+    return r;
+}
+
+void entries_give(struct eng *eng, const struct eng_caller *who, uint64_t ino, struct eng_attr *ret_attr)
+{
+    struct view live = view_live(eng);
+    if (ret_attr)
+        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr);
+    if (entries_wants_ref(who))
+        view_ref(&live, ino_slot(ino));
+}
+
 /* ---- looking up --------------------------------------------------------------- */
 
 /* In a past view. Of what is found the state may be none. */

@@ -21,6 +21,12 @@ static inline uint64_t entries_new_cookie(const struct eng *eng)
 /* The slot of the child of that name. -ENOENT, and the errors of the two above. */
 int entries_child(const struct index *idx, uint64_t parent, const char *name, uint32_t *ret_slot);
 
+/* Under log.lock: whether `name` may come into being in the directory. */
+int entries_may_add(const struct eng *eng, uint64_t parent, const char *name,
+                    const struct inode_rec **ret_dir);
+/* Under log.lock: fills in the entry that a call returns, and counts the caller's reference to it. */
+void entries_give(struct eng *eng, const struct eng_caller *who, uint64_t ino, struct eng_attr *ret_attr);
+
 /* ---- in any view; `ref` counts a reference to what is given, if the view is live ---- */
 
 /* Whether the caller wants that. */

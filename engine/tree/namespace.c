@@ -104,29 +104,6 @@ static int stage_create(const struct eng *eng, struct txn *txn, const struct eng
     return op->ino ? 0 : -ENOSPC;
 }
 
-/* Whether `name` may come into being in the directory. */
-static int may_add(const struct eng *eng, uint64_t parent, const char *name, const struct inode_rec **ret_dir)
-{
-    int r = entries_dir(&eng->idx, parent, ret_dir);
-    if (!r)
-        r = entries_check_name(name);
-    if (!r && !(*ret_dir)->nlink)
-        r = -ENOENT; /* a removed directory takes no entries */
-    if (!r && (entries_is_dots(name) || index_find_name(&eng->idx, ino_slot(parent), name, strlen(name))))
-        r = -EEXIST;
-    return r;
-}
-
-/* Fills in the entry that a call returns, and counts the caller's reference to it; under log.lock. */
-static void give_entry(struct eng *eng, const struct eng_caller *who, uint64_t ino, struct eng_attr *ret_attr)
-{
-    struct view live = view_live(eng);
-    if (ret_attr)
-        attr_show(&live, index_inode(live.idx, ino), ino_slot(ino), ret_attr);
-    if (entries_wants_ref(who))
-        view_ref(&live, ino_slot(ino));
-}
-
 static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
 {
@@ -136,7 +113,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     int r = commit_begin(eng);
     if (r)
         return r;
-    r = name ? may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
+    r = name ? entries_may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
     if (!r && !name && !dir->nlink)
         r = -ENOENT;
     if (!r)
@@ -147,7 +124,7 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     if (!r)
         r = commit_txn(eng, &txn);
     if (!r)
-        give_entry(eng, who, ino, ret_attr);
+        entries_give(eng, who, ino, ret_attr);
     return commit_end(eng, r);
 }
 
@@ -194,13 +171,13 @@ static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino
     if (unnamed && index_ref(&eng->idx, ino_slot(ino), 1) == 1)
         r = -ENOENT;
     if (!r)
-        r = may_add(eng, parent, name, &dir);
+        r = entries_may_add(eng, parent, name, &dir);
     if (!r)
         r = stage_link(eng, &txn, parent, name, ino, now_ns());
     if (!r)
         r = commit_txn(eng, &txn);
     if (!r)
-        give_entry(eng, who, ino, ret_attr);
+        entries_give(eng, who, ino, ret_attr);
     if (unnamed && index_ref(&eng->idx, ino_slot(ino), -1) == 0)
         free_if_unused(eng, ino);
     return commit_end(eng, r);

@@ -34,6 +34,7 @@ static const struct subcommand subcommands[] = {
     {"export", "write memories out as JSON lines, a directory tree or a tar archive", cmd_export},
     {"help", "print this text, or that of a subcommand", cmd_help},
     {"import", "read memories in from JSON lines, a directory tree or a tar archive", cmd_import},
+    {"log", "list the versions of a memory, and who made them", cmd_log},
     {"map", "draw the segments of a store, live against dead", cmd_map},
     {"repair", "save what can be read of a damaged store", cmd_repair},
     {"restore", "give memories of a store back what they were", cmd_restore},

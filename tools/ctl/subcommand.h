@@ -28,6 +28,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
+int cmd_log(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 
 /* An option: without an argument it sets *flag, with one *value. */

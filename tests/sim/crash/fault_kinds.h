@@ -118,27 +118,29 @@ static bool is_of_medium(int error)
     return error == EIO || error == ENODATA || error == EUCLEAN;
 }
 
+#define KIND(kind) (UINT64_C(1) << (kind))
+
 /* Whether the operation needs calls of that kind; all others must not be kept from anything by them. `kept`:
  * there are snapshots, of what they show removing gives no room. */
 static bool may_fail(enum sim_call call, enum op_kind kind, bool kept)
 {
-    const uint32_t asks = 1u << OP_FSYNC | 1u << OP_SYNC | 1u << OP_REF | 1u << OP_FORGET | 1u << OP_RECLAIM |
-                          1u << OP_ACCESS | 1u << OP_SCRUB;
-    uint32_t may = 1u << OP_REOPEN | 1u << OP_COMPACT | 1u << OP_TICK | 1u << OP_CONFIG;
+    const uint64_t asks = KIND(OP_FSYNC) | KIND(OP_SYNC) | KIND(OP_REF) | KIND(OP_FORGET) | KIND(OP_RECLAIM) |
+                          KIND(OP_ACCESS) | KIND(OP_SCRUB);
+    uint64_t may = KIND(OP_REOPEN) | KIND(OP_COMPACT) | KIND(OP_TICK) | KIND(OP_CONFIG);
     if (reads(call))
-        may |= 1u << OP_WRITE | 1u << OP_APPEND | 1u << OP_TRUNCATE | 1u << OP_WRITE_REF | 1u << OP_FORGET |
-               1u << OP_SCRUB | 1u << OP_RESTORE;
+        may |= KIND(OP_WRITE) | KIND(OP_APPEND) | KIND(OP_TRUNCATE) | KIND(OP_WRITE_REF) | KIND(OP_FORGET) |
+               KIND(OP_SCRUB) | KIND(OP_RESTORE);
     else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
-        may = ~(asks | (kept ? 0 : 1u << OP_UNLINK | 1u << OP_RMDIR) | 1u << OP_REMOVEXATTR |
-                1u << OP_REOPEN | 1u << OP_SNAPSHOT_DROP);
+        may = ~(asks | (kept ? 0 : KIND(OP_UNLINK) | KIND(OP_RMDIR)) | KIND(OP_REMOVEXATTR) |
+                KIND(OP_REOPEN) | KIND(OP_SNAPSHOT_DROP));
     else if (call == SIM_LIST)
-        may |= 1u << OP_SCRUB;
+        may |= KIND(OP_SCRUB);
     else if (call == SIM_PWRITEV || call == SIM_CREATE || call == SIM_ALLOCATE)
         may = ~asks;
     else if (call == SIM_DATASYNC || call == SIM_SYNCDIR || call == SIM_ANY_CALL)
-        may = UINT32_MAX;
+        may = UINT64_MAX;
     else if (call == SIM_RENAME) /* the first one writes the superblock anew */
-        may |= 1u << OP_SNAPSHOT;
+        may |= KIND(OP_SNAPSHOT);
     return may >> kind & 1;
 }
 

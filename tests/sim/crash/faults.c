@@ -57,7 +57,7 @@ struct run {
     uint64_t nth;   /* as the fault was begun with */
     char place[64]; /* the file that cannot be read, as a whole or in part */
     bool over;      /* the fault struck in an operation before this one, and is gone */
-    uint32_t kinds; /* bit mask of the operations that were refused */
+    uint64_t kinds; /* bit mask of the operations that were refused */
 };
 
 static void run_init(struct run *run, size_t max_ops)
@@ -167,7 +167,7 @@ static bool is_made(const struct run *run, const struct op *op, int got)
 static void note_refusal(struct run *run, const struct op *op, int got)
 {
     run->n_refused++;
-    run->kinds |= UINT32_C(1) << op->kind;
+    run->kinds |= KIND(op->kind);
     run->refusal = got;
     run->read_only = run->read_only || got == -EROFS;
 }
@@ -406,7 +406,7 @@ static bool is_whole_without(struct run *run, char *why)
     return live_store_agrees(run, why);
 }
 
-static uint32_t kinds_refused; /* of all runs of a fault */
+static uint64_t kinds_refused; /* of all runs of a fault */
 
 static bool one_fault(const struct workload *w, const struct fault *fault, uint64_t nth, char *why)
 {

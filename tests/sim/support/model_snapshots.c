@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 static struct model_snapshot **find(struct model *m, const char *name)
@@ -101,6 +102,39 @@ void model_restore(struct model *m, const char *path, const char *name)
     now->uid = then->uid;
     now->gid = then->gid;
     now->mtime = mtime;
+}
+
+static struct model_entry *entry_of(const struct model *m, const char *name)
+{
+    struct model_entry *entry = m->root->entries;
+    while (entry && strcmp(entry->name, name) != 0)
+        entry = entry->next;
+    return entry;
+}
+
+/* Of files with one name. */
+static struct model_node *copy_node(struct model *m, const struct model_node *from)
+{
+    struct model_node *node = model_node_new(m, from->mode);
+    node->uid = from->uid;
+    node->gid = from->gid;
+    model_put_bytes(node, from->data, from->size, 0);
+    for (const struct model_xattr *x = from->xattrs; x; x = x->next)
+        model_put_xattr(node, x->name, x->value, x->size);
+    for (const struct model_entry *entry = from->entries; entry; entry = entry->next)
+        model_add_entry(node, entry->name, copy_node(m, entry->node));
+    node->mtime = S_ISDIR(from->mode) ? 0 : from->mtime;
+    return node;
+}
+
+int model_undelete(struct model *m, const char *name, const char *snapshot)
+{
+    const struct model_snapshot *from = *find(m, snapshot);
+    const struct model_entry *entry = from ? entry_of(from->tree, name) : NULL;
+    if (!entry || entry_of(m, name))
+        return -ENOENT;
+    model_add_entry(m->root, name, copy_node(m, entry->node));
+    return 0;
 }
 
 void model_forget_snapshots(struct model *m)

@@ -476,6 +476,26 @@ int64_t workload_time(const struct workload *w, size_t i)
     return CLOCK_BEGIN + ((int64_t)i + 1) * STANDS + (i >= w->later_from ? w->later : 0);
 }
 
+/* A folder that is removed, and comes back with what was in it. */
+static void script_undelete(struct script *s)
+{
+    add(s, OP_CREATE, "u")->mode = S_IFDIR | 0755;
+    add(s, OP_CREATE, "u/sub")->mode = S_IFDIR | 0700;
+    add_file(s, "u/one", 700);
+    add_file(s, "u/sub/two", 5000);
+    add_xattr(s, "u/sub/two", "user.x", 10, 0);
+    add(s, OP_SNAPSHOT, "undelete");
+    add2(s, OP_UNDELETE, "u", "undelete"); /* is there */
+    add(s, OP_UNLINK, "u/one");
+    add(s, OP_UNLINK, "u/sub/two");
+    add(s, OP_RMDIR, "u/sub");
+    add(s, OP_RMDIR, "u");
+    add2(s, OP_UNDELETE, "u", "undelete");
+    add(s, OP_SNAPSHOT_DROP, "undelete");
+    add_write(s, "u/sub/two", 100, 50);
+    add2(s, OP_RENAME, "u/sub", "u/below");
+}
+
 struct workload *workload_history(void)
 {
     struct script s = {.seed = 6000, .keeps_all = true};
@@ -487,6 +507,7 @@ struct workload *workload_history(void)
     add(&s, OP_SNAPSHOT, "s1");
     script_changes(&s, 2);
     add2(&s, OP_RESTORE, "f holes", "s1");
+    script_undelete(&s);
     add(&s, OP_SWEEP, "");
     add(&s, OP_COMPACT, "");
     add(&s, OP_REOPEN, "");

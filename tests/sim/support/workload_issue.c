@@ -245,6 +245,13 @@ static int issue_restore(struct session *s, const struct op *op)
     return r ? r : eng_restore(s->eng, restores, n);
 }
 
+static int issue_undelete(struct session *s, const struct op *op)
+{
+    uint64_t batch;
+    int r = eng_snapshot_find(s->eng, op->other, &batch); /* where the model has it from */
+    return r ? r : eng_undelete(s->eng, &caller, ENG_ROOT_INO, op->path, 0, ENG_ROOT_INO, op->path, NULL);
+}
+
 static int issue_store_op(struct session *s, const struct op *op)
 {
     switch (op->kind) {
@@ -270,6 +277,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_snapshot_rename(s->eng, op->path, op->other);
     case OP_SNAPSHOT_DROP:
         return eng_snapshot_drop(s->eng, op->path);
+    case OP_UNDELETE:
+        return issue_undelete(s, op);
     case OP_SWEEP:
         return eng_job_run(s->eng, ENG_JOB_HISTORY, NULL, NULL);
     case OP_RESTORE:
@@ -386,8 +395,13 @@ int op_issue(struct session *s, const struct op *op, int results[PUT_MANY_MAX])
 {
     /* A hole in slices is seen in part by those that look meanwhile, and after a crash, and records in
      * several batches are stored in part; the model has no such states. */
-    bool whole = op->kind == OP_FALLOCATE || op->kind == OP_PUT_MANY;
+    bool whole = op->kind == OP_FALLOCATE || op->kind == OP_PUT_MANY || op->kind == OP_UNDELETE;
+    struct eng_actor actor = {.known = true, .uid = op_uid(op)};
+    memcpy(actor.process, op_names[op->kind], strnlen(op_names[op->kind], sizeof actor.process - 1));
+    eng_act_as(&actor);
     if (s->eng)
         hook_slice(s->eng, whole ? 0 : SLICE);
-    return issue(s, op, results);
+    int r = issue(s, op, results);
+    eng_act_as(NULL);
+    return r;
 }

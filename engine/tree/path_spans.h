@@ -1,0 +1,28 @@
+/*
+ * path_spans.h - a path over time: which inodes it led to, and when (docs/lab/history-design.md, "What
+ * history/PATH lists").
+ *
+ * Locking: in a section of the live view. */
+#ifndef ENGRAMFS_PATH_SPANS_H
+#define ENGRAMFS_PATH_SPANS_H
+
+#include "tree/view.h"
+
+/* [from, to) in batches. Those of a path rise, and no two overlap. */
+struct path_span {
+    uint64_t ino;
+    uint64_t from, to; /* UINT64_MAX: it leads there */
+    enum eng_version_event began, ended;
+    uint32_t actor; /* by whom it began, where what it was before tells; 0 unknown */
+};
+struct path_spans {
+    struct path_span *all;
+    size_t n, cap;
+};
+
+/* -ENOENT: the path led nowhere; -ENOSPC: it led to too many; -ENAMETOOLONG, -ENOMEM. path_spans_done() all
+ * the same. */
+int path_spans_find(const struct index *idx, const char *path, struct path_spans *ret_spans);
+void path_spans_done(struct path_spans *spans);
+
+#endif

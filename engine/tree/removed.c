@@ -1,0 +1,279 @@
+/*
+ * removed.c - see removed.h. Also eng_removed_list() and eng_removed_find().
+ *
+ * Of the names of a group the newest alone can have been removed: no other joins the group behind it. So a
+ * place is a cookie. */
+#include "tree/removed.h"
+
+#include "index/times.h"
+#include "tree/attr.h"
+#include "tree/entries.h"
+
+#define REMOVED_BLOCK 64u
+#define REMOVED_LOOKS 1024u /* at groups in one section */
+
+/* ---- what counts --------------------------------------------------------------------- */
+
+/* Whether the inode was never without a name since that one ended, until its last one did. */
+static bool is_of_last_life(const struct index *idx, const struct inode_rec *inode, uint32_t wanted)
+{
+    uint32_t i = inode->past_name;
+    const struct past_name_rec *past = index_past_name(idx, i);
+    uint64_t named_since = UINT64_MAX, left = idx->s.n_past_names;
+    for (; past && left > 0; left--) {
+        if (named_since != UINT64_MAX && past->end < named_since)
+            return false;
+        if (i == wanted)
+            return true;
+        named_since = MIN_OF(named_since, past->begin);
+        i = past->of_inode;
+        past = index_past_name(idx, i);
+    }
+    return false;
+}
+
+uint64_t removed_sight(const struct removed_look *look, const struct name_life *life)
+{
+    const struct index *idx = look->live.idx;
+    const struct inode_rec *inode = index_slot(idx, life->child);
+    bool is_removed = life->flags & PAST_REMOVED || (life->flags & PAST_MOVED && MUTANT(MOVED_IS_DELETED));
+    if (!life->past || !is_removed || !inode || inode->nlink || !is_of_last_life(idx, inode, life->past))
+        return 0;
+    uint64_t at = sighting_in(&look->sightings, life->begin, life->end);
+    return at && past_at(idx, life->child, at) ? at : 0;
+}
+
+struct newest {
+    const struct removed_look *look;
+    uint64_t number;
+    bool is_hidden; /* by a folder that is there */
+};
+
+static int find_newest(void *arg, const struct name_life *life)
+{
+    struct newest *f = arg;
+    const struct inode_rec *inode = index_slot(f->look->live.idx, life->child);
+    if (!life->past)
+        f->is_hidden = inode && S_ISDIR(inode->mode);
+    else if (life->end > f->number && removed_sight(f->look, life))
+        f->number = life->end;
+    return f->is_hidden;
+}
+
+static uint64_t hash_of(const struct removed_look *look, const char *name, size_t len)
+{
+    uint64_t seed = look->live.idx->hash_seed;
+    return codec_keyed_hash(codec_keyed_hash(seed, &look->dir, sizeof look->dir), name, len) | 1;
+}
+
+int removed_newest(struct removed_look *look, const char *name, size_t len, uint64_t *ret_number)
+{
+    struct newest f = {.look = look};
+    uint64_t hash = look->noted ? hash_of(look, name, len) : 0;
+    struct removed_noted *noted = look->noted ? &look->noted[(hash >> 1) % REMOVED_CACHE] : NULL;
+    if (noted && noted->hash == hash) {
+        *ret_number = noted->newest;
+        return 0;
+    }
+    int r = index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
+    if (r < 0)
+        return r;
+    *ret_number = f.is_hidden ? 0 : f.number;
+    if (noted)
+        *noted = (struct removed_noted){hash, *ret_number};
+    return 0;
+}
+
+struct wanted {
+    const struct removed_look *look;
+    uint64_t number;
+    struct name_life *ret;
+};
+
+static int find_number(void *arg, const struct name_life *life)
+{
+    struct wanted *w = arg;
+    if (life->end != w->number || !removed_sight(w->look, life))
+        return 0;
+    *w->ret = *life;
+    return 1;
+}
+
+int removed_find(struct removed_look *look, const char *name, size_t len, uint64_t number,
+                 struct name_life *ret_life)
+{
+    struct wanted w = {look, number, ret_life};
+    int r = number ? 0 : removed_newest(look, name, len, &w.number);
+    if (!r && w.number)
+        r = index_lives(look->live.idx, look->dir, name, len, find_number, &w);
+    if (r < 0)
+        return r;
+    return r ? 0 : -ENOENT;
+}
+
+/* ---- all of a folder -------------------------------------------------------------------- */
+
+static int each_group(void *arg, struct bkey key, const void *value)
+{
+    struct removed_lister *l = arg;
+    const struct index *idx = l->look->live.idx;
+    uint32_t i;
+    if (key.a != l->look->dir)
+        return 1;
+    if (!l->looks)
+        return 2;
+    memcpy(&i, value, sizeof i);
+    const struct past_name_rec *past = index_past_name(idx, i);
+    const void *text =
+        past && past->name_len <= ENG_NAME_MAX ? names_get(&idx->names, past->name, past->name_len) : NULL;
+    if (!text)
+        return -EBADMSG;
+    struct name_life life = {past->child, i, past->begin, past->end, past->flags};
+    uint64_t at = removed_sight(l->look, &life);
+    l->stopped = at ? l->emit(l->arg, &life, at, text, past->name_len) : 0;
+    if (l->stopped)
+        return 1;
+    l->cookie = key.b;
+    l->looks--;
+    return 0;
+}
+
+int removed_each(struct removed_lister *lister, bool *ret_more)
+{
+    const struct index *idx = lister->look->live.idx;
+    struct bkey from = {lister->look->dir, lister->cookie + 1};
+    *ret_more = false;
+    if (!idx->past_order.count || lister->cookie >= COOKIE_MAX)
+        return 0;
+    lister->stopped = 0;
+    int r = btree_scan(&idx->past_order, from, each_group, lister);
+    *ret_more = r == 2;
+    return r < 0 ? r : lister->stopped;
+}
+
+/* ---- listing ------------------------------------------------------------------------------- */
+
+struct removed_name {
+    struct eng_removed removed;
+    uint64_t place;
+    char text[ENG_NAME_MAX + 1];
+};
+
+struct block {
+    struct removed_look look;
+    struct removed_lister lister;
+    struct removed_name *names;
+    size_t n;
+};
+
+static void show(const struct removed_look *look, const struct name_life *life, uint64_t at,
+                 struct eng_removed *ret_removed)
+{
+    const struct index *idx = look->live.idx;
+    struct view view = sighting_view(&look->live, at);
+    *ret_removed = (struct eng_removed){
+        .number = life->end,
+        .time = index_time_of(idx, life->end),
+        .seen_at = at,
+        .ino = index_ino(index_slot(idx, life->child), life->child),
+    };
+    sighting_actor(idx, index_past_name(idx, life->past)->actor, &ret_removed->actor);
+    (void)attr_show_past(view, life->child, &ret_removed->attr);
+}
+
+static int add_to_block(void *arg, const struct name_life *life, uint64_t sight, const char *text, size_t len)
+{
+    struct block *b = arg;
+    struct removed_name *name = &b->names[b->n];
+    uint64_t newest = 0;
+    if (b->n == REMOVED_BLOCK)
+        return 1;
+    int r = removed_newest(&b->look, text, len, &newest);
+    if (r)
+        return r;
+    memcpy(name->text, text, len);
+    name->text[len] = 0;
+    show(&b->look, life, sight, &name->removed);
+    name->removed.name = name->text;
+    name->removed.name_len = len;
+    name->removed.newest = newest == life->end;
+    name->place = index_past_name(b->look.live.idx, life->past)->cookie;
+    b->n++;
+    return 0;
+}
+
+/* The next names; *ret_more: there may be others behind them. */
+static int list_block(struct block *b, uint64_t folder, bool *ret_more)
+{
+    const struct inode_rec *inode;
+    struct view live = b->look.live;
+    b->n = 0;
+    b->lister.looks = REMOVED_LOOKS;
+    *ret_more = false;
+    view_begin(&live);
+    int r = entries_dir(live.idx, folder, &inode);
+    if (!r)
+        r = sightings_of(&live, &b->look.sightings);
+    if (!r) {
+        r = removed_each(&b->lister, ret_more);
+        *ret_more = *ret_more || r == 1;
+        sightings_done(&b->look.sightings);
+    }
+    return (int)view_end(&live, MIN_OF(r, 0));
+}
+
+int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
+                     int (*emit)(void *arg, const struct eng_removed *removed, uint64_t place_behind),
+                     void *arg)
+{
+    if (!eng || !emit)
+        return -EINVAL;
+    struct block b = {.look = {.live = view_live(eng), .dir = ino_slot(folder)},
+                      .names = calloc(REMOVED_BLOCK, sizeof *b.names)};
+    b.look.noted = calloc(REMOVED_CACHE, sizeof *b.look.noted);
+    int r = b.names && b.look.noted ? 0 : -ENOMEM;
+    b.lister = (struct removed_lister){.look = &b.look, .cookie = place, .emit = add_to_block, .arg = &b};
+    for (bool more = true; more && !r;) {
+        r = list_block(&b, folder, &more);
+        for (size_t i = 0; i < b.n && !r; i++)
+            r = emit(arg, &b.names[i].removed, b.names[i].place);
+    }
+    free(b.look.noted);
+    free(b.names);
+    return r;
+}
+
+/* ---- one --------------------------------------------------------------------------------- */
+
+int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
+                     struct eng_removed *ret_removed)
+{
+    if (!eng || !name || !ret_removed)
+        return -EINVAL;
+    struct removed_look look = {.live = view_live(eng), .dir = ino_slot(folder)};
+    struct eng_removed found = {.name = name, .name_len = strlen(name)};
+    const struct inode_rec *inode;
+    struct name_life life;
+    uint64_t newest = 0;
+    view_begin(&look.live);
+    int r = entries_dir(look.live.idx, folder, &inode);
+    if (!r)
+        r = entries_check_name(name);
+    if (!r)
+        r = sightings_of(&look.live, &look.sightings);
+    if (!r)
+        r = removed_newest(&look, name, found.name_len, &newest);
+    if (!r)
+        r = removed_find(&look, name, found.name_len, number, &life);
+    if (!r) {
+        show(&look, &life, removed_sight(&look, &life), &found);
+        found.name = name;
+        found.name_len = strlen(name);
+        found.newest = life.end == newest;
+    }
+    sightings_done(&look.sightings);
+    r = (int)view_end(&look.live, r);
+    if (!r)
+        *ret_removed = found;
+    return r;
+}
