@@ -563,6 +563,10 @@ ENG_API int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
  * the caller's. -ENOENT, -ESTALE, -ENOTDIR. */
 ENG_API int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
                              struct eng_removed *ret_removed);
+/* The newest of those of that name that were removed from time `first` to `last`, but for that which says
+ * that it is the newest of all. -ENOENT, -ESTALE, -ENOTDIR. */
+ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *name, int64_t first,
+                                int64_t last, struct eng_removed *ret_removed);
 
 /*
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
