@@ -28,7 +28,7 @@ struct ctl_path {
     struct person *person;                      /* NULL: a trusted caller's; immutable, as all that follows */
     uint64_t id;
     uid_t uid;
-    uint64_t version;
+    uint64_t state;
     struct ctl_paths_what what;
     size_t bytes;
     uint64_t seen_at; /* protected by lock, as all that follows */
@@ -176,7 +176,7 @@ static void drop_if_unused_locked(struct ctl_paths *paths, struct ctl_path *path
     free(path);
 }
 
-static struct ctl_path *node_new(const struct ctl_paths_what *what, uid_t uid, uint64_t version)
+static struct ctl_path *node_new(const struct ctl_paths_what *what, uid_t uid, uint64_t state)
 {
     struct ctl_path *path = calloc(1, sizeof *path + what->path_len + 1);
     if (!path)
@@ -186,7 +186,7 @@ static struct ctl_path *node_new(const struct ctl_paths_what *what, uid_t uid, u
     path->what = *what;
     path->what.path = path->path;
     path->uid = uid;
-    path->version = version;
+    path->state = state;
     path->bytes = sizeof *path + what->path_len + 1 + MALLOC_BYTES;
     return path;
 }
@@ -212,10 +212,10 @@ static bool add_locked(struct ctl_paths *paths, struct ctl_path *path, uid_t per
 }
 
 int ctl_paths_ref(struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid, bool trusted,
-                  uint64_t seen_at, uint64_t version, uint64_t *ret_nodeid)
+                  uint64_t seen_at, uint64_t state, uint64_t *ret_nodeid)
 {
     const uid_t person = trusted ? uid : person_of(uid);
-    struct ctl_path *made = node_new(what, uid, version);
+    struct ctl_path *made = node_new(what, uid, state);
     struct person *spare = malloc(sizeof *spare);
     int r = made && spare ? 0 : -ENOMEM;
     (void)pthread_mutex_lock(&paths->lock);
@@ -271,9 +271,14 @@ const struct ctl_paths_what *ctl_path_what(const struct ctl_path *path)
     return &path->what;
 }
 
-uint64_t ctl_path_version(const struct ctl_path *path)
+uint64_t ctl_path_state(const struct ctl_path *path)
 {
-    return path->version;
+    return path->state;
+}
+
+uid_t ctl_path_uid(const struct ctl_path *path)
+{
+    return path->uid;
 }
 
 uint64_t ctl_path_seen_at(struct ctl_paths *paths, const struct ctl_path *path)

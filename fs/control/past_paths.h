@@ -84,16 +84,17 @@ void ctl_paths_free(struct ctl_paths *paths);
  * and `version` tells it from another one in that view (ctl_path_state()). -ENFILE: too much memory is in
  * use. -ENOMEM. */
 int ctl_paths_ref(struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid, bool trusted,
-                  uint64_t seen_at, uint64_t version, uint64_t *ret_nodeid);
+                  uint64_t seen_at, uint64_t state, uint64_t *ret_nodeid);
 /* The kernel has so many less of that node. */
 void ctl_paths_forget(struct ctl_paths *paths, uint64_t nodeid, uint64_t n);
 /* The node, until ctl_paths_put(); NULL: the kernel has none of that number. */
 struct ctl_path *ctl_paths_get(struct ctl_paths *paths, uint64_t nodeid);
 void ctl_paths_put(struct ctl_paths *paths, struct ctl_path *path);
 
-/* Of a node that is had. No lock, but ctl_path_state(). */
+/* Of a node that is had. No lock, but ctl_path_seen_at(). */
 const struct ctl_paths_what *ctl_path_what(const struct ctl_path *path);
-uint64_t ctl_path_version(const struct ctl_path *path);
+uint64_t ctl_path_state(const struct ctl_path *path);
+uid_t ctl_path_uid(const struct ctl_path *path);
 uint64_t ctl_path_seen_at(struct ctl_paths *paths, const struct ctl_path *path);
 
 /* Should the kernel give up what nobody uses? */

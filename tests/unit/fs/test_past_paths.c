@@ -72,7 +72,7 @@ Test(past_paths, a_node_is_what_it_shows_and_to_whom)
     cr_expect_str_eq(ctl_path_what(path)->path, "a/b");
     cr_expect_eq(ctl_path_what(path)->number, 5u);
     cr_expect_eq(ctl_path_seen_at(paths, path), 7u);
-    cr_expect_eq(ctl_path_version(path), 3u);
+    cr_expect_eq(ctl_path_state(path), 3u);
     ctl_paths_put(paths, path);
 }
 
