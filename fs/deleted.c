@@ -334,8 +334,8 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
     if (!caller_is_above_modes(req) && fuse_req_ctx(req)->uid != cut.removed.attr.uid)
         return -EPERM;
     who.ref = false;
-    r = eng_undelete(session->eng, &who, in->ino, cut.removed.name, cut.removed.number, new_parent, new_name,
-                     &attr);
+    r = eng_undelete(caller_engine(req), &who, in->ino, cut.removed.name, cut.removed.number, new_parent,
+                     new_name, &attr);
     if (r)
         return r;
     attr_changed(session, attr.ino);

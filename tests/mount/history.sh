@@ -93,6 +93,7 @@ check_equal "only those are listed" "user.topic" "$(getfattr --absolute-names -m
 check_equal "the present state is the last one" two "$(cat "$(find "$H/f/@" -type f | sort | tail -n 1)")"
 NEWEST=$(find "$H/f/@" -type f | sort | tail -n 1)
 check_equal "it has not ended" "" "$(field ended "$NEWEST")"
+check_equal "who changed it" 0:chmod "$(field actor "$NEWEST")"
 check_equal "one by a change" changed "$(field event "$NEWEST")"
 check_equal "which ended the one before" changed "$(field ended "$OLD")"
 check_equal "the first was made" created "$(field event "$(find "$H/f/@" -type f | sort | head -n 1)")"
@@ -133,6 +134,7 @@ check "cp --sparse" cp --sparse=auto "$EARLIER" sparse-copy
 check "it is the same" cmp sparse-copy tree/sparse
 check_equal "what is there is not in it" "" "$(names "$D/tree" | grep -x zero)"
 check_equal "but folders are" "$(printf 'closed\nempty')" "$(names "$D/tree" | grep -vE 'sparse|deep|hard')"
+check_equal "who removed it" 0:rm "$(field actor "$D/tree/deep/a")"
 check_equal "what happened" removed "$(field event "$D/tree/deep/a")"
 for where in "$H" "$D"; do
     what=${where##*/}
