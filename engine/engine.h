@@ -196,6 +196,8 @@ struct eng_caller {
 ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        struct eng_attr *ret_attr);
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);
+/* Has somebody references of it that eng_forget() has not taken back? */
+ENG_API bool eng_is_referenced(struct eng *eng, uint64_t ino);
 ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
 /*
  * A name for the inode's content and xattrs as they are: no other state of any inode of the store has it or

@@ -9,6 +9,7 @@
 #include "attr.h"
 #include "caller.h"
 #include "control/drop_names.h"
+#include "revived.h"
 #include "rules/shown_names.h"
 
 /* Places in listings: folders that are there have those of eng_readdir(), what was removed those of
@@ -39,6 +40,25 @@ static int check_folder(fuse_req_t req, const struct ctl_paths_what *of, enum pa
         return r;
     r = past_check(req, &past, of->ino, right);
     past_done(&past);
+    return r;
+}
+
+int deleted_check_way(fuse_req_t req, const struct past *past, const struct ctl_paths_what *what)
+{
+    struct eng_attr at = {.ino = what->folder};
+    int r = 0;
+    if (caller_is_above_modes(req))
+        return 0;
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_WAY_UNASKED")) /* tests/mount/history.sh */
+        return 0;
+#endif
+    for (bool is_top = false; !r && !is_top;) {
+        is_top = at.ino == ENG_ROOT_INO;
+        r = past_check(req, past, at.ino, PAST_SEARCH);
+        if (!r && !is_top)
+            r = eng_view_lookup(past->view, at.ino, "..", &at);
+    }
     return r;
 }
 
@@ -200,6 +220,8 @@ int deleted_find(fuse_req_t req, const struct ctl_paths_what *in, const char *na
     found->attr = removed->attr;
     r = past_open(req, removed->seen_at, &found->past);
     found->has_past = !r;
+    if (!r)
+        r = deleted_check_way(req, &found->past, &found->what);
     return r ? r : eng_view_state(found->past.view, removed->ino, &found->past.state);
 }
 
@@ -338,6 +360,8 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
                      new_name, &attr);
     if (r)
         return r;
+    if (S_ISDIR(attr.mode))
+        revived_note(session->eng, attr.ino);
     attr_changed(session, attr.ino);
     attr_changed(session, new_parent);
     (void)drop_names_moved(ctl_drop_names(session->ctl), new_parent, new_name);

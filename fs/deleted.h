@@ -19,6 +19,8 @@ int deleted_find(fuse_req_t req, const struct ctl_paths_what *in, const char *na
 int deleted_list(fuse_req_t req, const struct ctl_paths_what *of, uint64_t from, paths_emit emit, void *arg);
 /* The view in which it is, if the one that is known (`seen_at`) is none any more. */
 int deleted_open(fuse_req_t req, const struct ctl_paths_what *what, uint64_t seen_at, struct past *ret_past);
+/* Do the folders that it was in let the caller pass, as then and as today? 0 or -EACCES. */
+int deleted_check_way(fuse_req_t req, const struct past *past, const struct ctl_paths_what *what);
 ssize_t deleted_told(fuse_req_t req, const struct ctl_paths_what *what, enum xa_virtual which, char *text,
                      size_t size);
 int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char *name, fuse_ino_t new_parent,

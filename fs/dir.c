@@ -22,6 +22,7 @@
 #include "past.h"
 #include "past_nodes.h"
 #include "reply.h"
+#include "revived.h"
 
 /* No engine cookie can be the greatest off_t. */
 #define COOKIE_CTL INT64_MAX
@@ -93,6 +94,7 @@ static int emit(void *arg, const struct eng_dirent *entry)
     bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (l->plus && !dots && !l->past) {
         e.ino = entry->attr.ino;
+        e.generation = S_ISDIR(entry->attr.mode) ? revived_generation(e.ino) : 0;
         e.attr_timeout = e.entry_timeout = REPLY_TIMEOUT;
     }
     int full = add(l, name, &e, entry->cookie);

@@ -22,6 +22,7 @@
 #include "past.h"
 #include "past_nodes.h"
 #include "reply.h"
+#include "revived.h"
 #include "xattr.h"
 
 /* What the kernel said at INIT; written before any other request is handled. */
@@ -33,6 +34,7 @@ static void fill_entry(const struct session *session, const struct eng_attr *att
 {
     memset(e, 0, sizeof *e);
     e->ino = attr->ino;
+    e->generation = S_ISDIR(attr->mode) ? revived_generation(attr->ino) : 0;
     e->attr_timeout = e->entry_timeout = REPLY_TIMEOUT;
     attr_stat(session, attr, &e->attr);
 }

@@ -157,6 +157,10 @@ static int make_entry(fuse_req_t req, struct paths_found *found, struct fuse_ent
         const enum past_right right = S_ISDIR(found->attr.mode) ? PAST_LIST : PAST_READ;
         found->what.shut = past_check(req, &found->past, found->what.ino, right) != 0;
     }
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_PAST_KEPT_IN_KERNEL")) /* tests/mount/history.sh */
+        e->entry_timeout = e->attr_timeout = REPLY_TIMEOUT;
+#endif
     fill_stat(session, found, uid == 0, &e->attr);
     int r = ctl_paths_ref(session->paths, &found->what, uid, ctl_is_trusted(session->ctl, req),
                           found->has_past ? found->past.batch : 0, found->past.state, &e->ino);
@@ -254,8 +258,8 @@ int paths_check_way(fuse_req_t req, fuse_ino_t node_ino, const struct past *past
     struct ctl_path *node = ctl_paths_get(paths, node_ino);
     if (!node)
         return -ESTALE;
-    int r =
-        ctl_paths_kind(node_ino) == CTL_PATHS_VERSION ? history_check_way(req, past, ctl_path_what(node)) : 0;
+    int r = ctl_paths_kind(node_ino) == CTL_PATHS_VERSION ? history_check_way(req, past, ctl_path_what(node))
+                                                          : deleted_check_way(req, past, ctl_path_what(node));
     ctl_paths_put(paths, node);
     return r;
 }

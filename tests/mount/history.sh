@@ -182,6 +182,16 @@ check_equal "history/ has what it had" "$FIRST" "$(numbers "$H/tree/deep/a/@" | 
 check_equal "link counts" 2 "$(stat -c %h "$MNT/tree/deep/a")"
 check "it can be changed" sh -c "echo more >>'$MNT/tree/deep/a' && rm '$MNT/tree/deep/hard'"
 check_fails "a second time it is a folder that is there" "Read-only file system" mv "$D/tree/deep" "$MNT/tree/other"
+mkdir -p "$MNT/left/below" && echo text >"$MNT/left/below/f" && cp -a "$MNT/left" left
+exec 5<"$MNT/left" 6<"$MNT/left/below" 7<"$MNT/left/below/f"
+rm -r "$MNT/left"
+check "mv of a folder that somebody is in" mv "$D/left" "$MNT/left"
+check "it has all that it had" diff -r left "$MNT/left"
+check "and lives" sh -c "echo new >'$MNT/left/below/new' && rm '$MNT/left/below/new' && rmdir '$MNT/left/none' 2>/dev/null || mkdir '$MNT/left/none'"
+check_equal "who has its file open reads on" text "$(cat <&7)"
+exec 5<&- 6<&- 7<&-
+check "it lives on when he has left" sh -c "echo 3 >/proc/sys/vm/drop_caches && touch '$MNT/left/below/more' && rm -r '$MNT/left'"
+check "and comes back again" mv "$D/left" "$MNT/left"
 echo x >"$MNT/x" && rm "$MNT/x" && echo y >"$MNT/y"
 check_fails "not over another" "File exists" python3 -c 'import os, sys; os.rename(*sys.argv[1:])' "$D/x" "$MNT/y"
 check_equal "which is as it was" y "$(cat "$MNT/y")"
@@ -436,6 +446,11 @@ rights() { # OPTIONS: what Ann has, and had
     done
     chmod 600 "$MNT/r/locked"
     rm "$MNT/r/free" "$MNT/r/locked"
+    mkdir -m 700 "$MNT/r/was-shut"
+    echo f >"$MNT/r/was-shut/f"
+    chown -R $ANN "$MNT/r/was-shut"
+    rm "$MNT/r/was-shut/f"
+    chmod 755 "$MNT/r/was-shut"
 }
 version() { of_then "$H/r/$1/@" "old $1"; }
 rights past=on
@@ -457,6 +472,7 @@ bob_is_out() { # NAME
     check_fails "$1: in deleted/, too" "Permission denied" as $BOB ls "$D/r/gone"
     check_fails "$1: and what is in it" "Permission denied" as $BOB cat "$D/r/gone/f"
     check_fails "$1: what was removed goes by its mode" "Permission denied" as $BOB cat "$D/r/locked"
+    check_fails "$1: nor what was in a folder that was closed then" "Permission denied" as $BOB cat "$D/r/was-shut/f"
     check_fails "$1: nor does he bring it back" "(Operation not permitted|Permission denied)" as $BOB mv "$D/r/free" "$MNT/r/his"
 }
 bob_is_out "past=on"
@@ -464,6 +480,7 @@ cat "${V[closed]}" "${V[opened]}" "${V[shut/f]}" "${V[gone/f]}" "${V[moved]}" "$
 bob_is_out "past=on, root has looked"
 check_equal "past=on: all may read what both modes open" "old all" "$(as $BOB cat "${V[all]}")"
 check_equal "past=on: what was removed" free "$(as $BOB cat "$D/r/free")"
+check_equal "past=on: the folder's owner reads that" f "$(as $ANN cat "$D/r/was-shut/f")"
 check "past=on: a stranger lists what he may" as $BOB ls -l "$H/r" "$H/r/all/@" "$D/r"
 check_equal "past=on: and not what he may not look up" "" "$(as $BOB find "$H/r/public/f/@" -printf '%f\n' | grep -Fx "$(basename "${V[moved]}")")"
 check_equal "past=on: of the folder of then the owner reads by its new path" "old open/f" "$(as $ANN cat "${V[moved]}")"
@@ -594,5 +611,15 @@ is_closed() { fails as $BOB cat "$(version closed)"; }
 way_is_closed() { fails as $BOB cat "$(of_then "$H/r/public/f/@" "old open/f")"; }
 notices "a state with the number of the present" SAME_INO other_numbers
 notices "who asks for the mode of then only" MODE_OF_THEN_ONLY is_closed
+was_shut() { fails as $BOB cat "$D/r/was-shut/f"; }
+is_asked_again() {
+    local file
+    file=$(version all)
+    as $BOB cat "$file" >/dev/null
+    chmod 600 "$MNT/r/all"
+    fails as $BOB cat "$file"
+}
 notices "who asks nobody on the way" WAY_UNASKED way_is_closed
+notices "the same in deleted" WAY_UNASKED was_shut
+notices "what the kernel keeps for others" PAST_KEPT_IN_KERNEL is_asked_again
 t_end
