@@ -509,6 +509,29 @@ unmount_store "$MNT"
 # ---- how much a stranger has
 
 must_mount "$STORE" "$MNT" -o allow_other,past=on
+mkdir -m 777 "$MNT/names"
+cat >"$WORK/names.py" <<'P'
+"""names.py FOLDER ID: makes 1,100 files as that user, each by a process of another name."""
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+for i in range(1100):
+    process = os.fork()
+    if process == 0:
+        libc.prctl(15, b"name%d" % i, 0, 0, 0)
+        os.close(os.open(sys.argv[1] + "/%d" % i, os.O_CREAT | os.O_WRONLY))
+        os._exit(0)
+    os.waitpid(process, 0)
+P
+python3 names.py "$MNT/names" $BOB
+maker() { field actor "$(find "$H/names/$1/@" -type f | tail -n 1)"; }
+check_equal "a stranger has so many names" "$BOB:name7 $BOB:?" "$(maker 7) $(maker 1098)"
+check_equal "and root any" 0:touch "$(touch "$MNT/names/roots" && maker roots)"
+unmount_store "$MNT"
+
+must_mount "$STORE" "$MNT" -o allow_other,past=on
 python3 - "$MNT" <<'P'
 import os, sys
 os.chdir(sys.argv[1])
