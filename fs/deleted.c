@@ -19,6 +19,8 @@
 
 /* Of how many live entries the folders are looked for under one lock. */
 enum { LOOKS = 4096, PLACE_UP = 2 };
+/* How many names with a stamp one request tells: each is looked for among all removals of that name. */
+enum { STAMPED = 64 };
 
 /* ---- rights --------------------------------------------------------------- */
 
@@ -243,7 +245,7 @@ struct listing {
     paths_emit emit;
     void *arg;
     uint64_t cookie; /* up to it live entries were looked at */
-    unsigned looks;
+    unsigned looks, stamped;
     bool full;
 };
 
@@ -278,6 +280,11 @@ static int tell_removed(void *arg, const struct eng_removed *removed, uint64_t p
     char text[SHOWN_NAME_SIZE];
     const bool is_folder = S_ISDIR(removed->attr.mode);
     const enum ctl_paths_kind kind = is_folder ? CTL_PATHS_REMOVED_FOLDER : CTL_PATHS_REMOVED;
+    l->stamped += !removed->newest;
+    if (l->stamped > STAMPED) {
+        l->full = true;
+        return 1;
+    }
     show_name(l->req, l->of->ino, removed, text);
     l->full = l->emit(l->arg, text, ino_of(l, kind, removed->ino, removed->number), removed->attr.mode,
                       PLACE_REMOVED + place);
