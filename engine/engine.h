@@ -196,6 +196,8 @@ struct eng_caller {
 ENG_API int eng_lookup(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                        struct eng_attr *ret_attr);
 ENG_API int eng_forget(struct eng *eng, uint64_t ino, uint64_t n);
+/* Has somebody references of it that eng_forget() has not taken back? */
+ENG_API bool eng_is_referenced(struct eng *eng, uint64_t ino);
 ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
 /*
  * A name for the inode's content and xattrs as they are: no other state of any inode of the store has it or
@@ -563,6 +565,10 @@ ENG_API int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
  * the caller's. -ENOENT, -ESTALE, -ENOTDIR. */
 ENG_API int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
                              struct eng_removed *ret_removed);
+/* The newest of those of that name that were removed from time `first` to `last`, but for that which says
+ * that it is the newest of all. -ENOENT, -ESTALE, -ENOTDIR. */
+ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *name, int64_t first,
+                                int64_t last, struct eng_removed *ret_removed);
 
 /*
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,

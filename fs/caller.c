@@ -15,6 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "actors.h"
+
 struct eng_caller caller_of(fuse_req_t req)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -65,6 +67,8 @@ struct eng *caller_engine(fuse_req_t req)
         struct eng_actor actor = {.known = true, .uid = ctx->uid};
         if (ctx->pid)
             memcpy(actor.process, name_of(ctx->pid), sizeof actor.process);
+        if (ctx->uid != 0 && ctx->uid != session_of(req)->uid && !actors_has_room(ctx->uid, actor.process))
+            actor.process[0] = '\0';
         eng_act_as(&actor);
     } else {
         eng_act_as(NULL);

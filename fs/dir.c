@@ -20,7 +20,9 @@
 #include "attr.h"
 #include "control/nodes.h"
 #include "past.h"
+#include "past_nodes.h"
 #include "reply.h"
+#include "revived.h"
 
 /* No engine cookie can be the greatest off_t. */
 #define COOKIE_CTL INT64_MAX
@@ -92,6 +94,7 @@ static int emit(void *arg, const struct eng_dirent *entry)
     bool dots = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
     if (l->plus && !dots && !l->past) {
         e.ino = entry->attr.ino;
+        e.generation = S_ISDIR(entry->attr.mode) ? revived_generation(e.ino) : 0;
         e.attr_timeout = e.entry_timeout = REPLY_TIMEOUT;
     }
     int full = add(l, name, &e, entry->cookie);
@@ -166,6 +169,15 @@ static int emit_snapshot(void *arg, const char *name, uint64_t ino, uint64_t coo
     return add(arg, name, &e, cookie);
 }
 
+static int emit_path(void *arg, const char *name, uint64_t ino, mode_t mode, uint64_t place)
+{
+    struct fuse_entry_param e;
+    memset(&e, 0, sizeof e);
+    e.attr.st_ino = ino;
+    e.attr.st_mode = mode & S_IFMT;
+    return add(arg, name, &e, place);
+}
+
 /* The control directory; a folder in it lists nothing, since its files are made when they are asked for. */
 static void list_control(struct listing *l, fuse_ino_t dir, uint64_t cookie)
 {
@@ -201,11 +213,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool pl
     if (l.buf && plus)
         l.refs = malloc((size / PLUS_ENTRY_MIN + 1) * sizeof *l.refs);
     int r = l.buf && (!plus || l.refs) ? 0 : -ENOMEM;
-    if (!r && ctl_owns(ino) && !ctl_views_owns(ino))
+    if (!r && ctl_owns(ino) && !ctl_views_owns(ino) && !ctl_paths_owns(ino))
         r = session->ctl ? ctl_check_lister(session->ctl, req) : -ESTALE;
     if (!r && off != COOKIE_CTL) {
         if (ctl_views_owns(ino))
             r = list_past(&l, ino, (uint64_t)off);
+        else if (ctl_paths_owns(ino))
+            r = paths_list(req, ino, (uint64_t)off, emit_path, &l);
         else if (ctl_owns(ino))
             list_control(&l, ino, (uint64_t)off);
         else

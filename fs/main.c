@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "control/nodes.h"
+#include "control/past_paths.h"
 #include "control/views.h"
 #include "digests.h"
 #include "fuse_compat.h"
@@ -614,10 +615,12 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     if (d->opt.ctl != CTL_OFF)
         session->ctl = ctl_new(session);
     const bool has_past = d->opt.ctl != CTL_OFF && d->opt.past != PAST_OFF;
-    if (has_past)
+    if (has_past) {
         session->views = ctl_views_new(session->eng);
+        session->paths = ctl_paths_new();
+    }
     if (!session->waiters || !session->digests || !session->room ||
-        (d->opt.ctl != CTL_OFF && !session->ctl) || (has_past && !session->views)) {
+        (d->opt.ctl != CTL_OFF && !session->ctl) || (has_past && (!session->views || !session->paths))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
     }
@@ -626,6 +629,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     room_free(session->room);
     digests_free(session->digests);
     ctl_views_free(session->views);
+    ctl_paths_free(session->paths);
     /* The engine before the waiters: it may still answer writers that wait. */
     int close_err = eng_close(session->eng);
     if (close_err && r)

@@ -20,7 +20,9 @@
 #include "fuse_compat.h"
 #include "holes.h"
 #include "past.h"
+#include "past_nodes.h"
 #include "reply.h"
+#include "revived.h"
 #include "xattr.h"
 
 /* What the kernel said at INIT; written before any other request is handled. */
@@ -32,6 +34,7 @@ static void fill_entry(const struct session *session, const struct eng_attr *att
 {
     memset(e, 0, sizeof *e);
     e->ino = attr->ino;
+    e->generation = S_ISDIR(attr->mode) ? revived_generation(attr->ino) : 0;
     e->attr_timeout = e->entry_timeout = REPLY_TIMEOUT;
     attr_stat(session, attr, &e->attr);
 }
@@ -102,6 +105,10 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_lookup);
+    if (ctl_paths_owns(parent) || paths_is_root(session, parent, name)) {
+        paths_on_lookup(req, parent, name);
+        return;
+    }
     if (past_owns(parent)) {
         past_on_lookup(req, parent, name);
         return;
@@ -142,6 +149,8 @@ static void forget_one(struct session *session, fuse_ino_t ino, uint64_t n)
         (void)eng_forget(session->eng, ino, n);
     else if (ctl_views_owns(ino) && session->views)
         ctl_views_forget(session->views, ino, n);
+    else if (ctl_paths_owns(ino) && session->paths)
+        ctl_paths_forget(session->paths, ino, n);
     else if (session->ctl)
         ctl_forget(session->ctl, ino, n);
 }
@@ -306,6 +315,13 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     }
     struct session *session = session_of(req);
     const struct eng_caller who = caller_of(req);
+    if (ctl_paths_owns(parent)) {
+        int moved = check_new_name(req, new_parent, new_name);
+        if (!moved)
+            moved = paths_rename(req, parent, name, new_parent, new_name, flags);
+        reply_err(req, REQUEST_rename, fsync_names(req, moved));
+        return;
+    }
     int r = check_name(parent, name);
     if (!r)
         r = check_name(new_parent, new_name);
@@ -325,7 +341,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     REQUEST_COUNT(session_of(req), REQUEST_readlink);
-    if (ctl_views_owns(ino) || ages_owns(ino)) {
+    if (past_shows(ino) || ages_owns(ino)) {
         past_on_readlink(req, ino);
         return;
     }
@@ -343,7 +359,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    if (ctl_views_owns(ino) || ages_owns(ino))
+    if (past_shows(ino) || ages_owns(ino))
         past_on_getattr(req, ino, fi && fi->fh == COMPAT_STATX);
     else
         attr_getattr(req, ino, fi);
@@ -404,7 +420,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
-    fi->direct_io = ctl_owns(ino) && !ctl_views_owns(ino); /* in views each user has nodes of his own */
+    fi->direct_io = ctl_owns(ino) && !past_shows(ino); /* in the past each user has nodes of his own */
     (void)fuse_reply_open(req, fi);
 }
 
@@ -448,7 +464,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 {
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_read);
-    if (ctl_views_owns(ino)) {
+    if (past_shows(ino)) {
         past_on_read(req, ino, size, off);
         return;
     }
@@ -574,7 +590,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
-    if (ctl_views_owns(ino)) {
+    if (past_shows(ino)) {
         past_on_lseek(req, ino, off, whence);
         return;
     }

@@ -1,8 +1,5 @@
 /*
- * past.c - see past.h.
- *
- * What others than root ask for is asked of the daemon each time, and answered for the caller of the request,
- * whoever looked the node up. No state, no locks. */
+ * past.c - see past.h. No state, no locks. */
 #include "past.h"
 
 #include <errno.h>
@@ -21,6 +18,7 @@
 #include "fuse_compat.h"
 #include "holes.h"
 #include "messages.h"
+#include "past_nodes.h"
 #include "reply.h"
 #include "rules/rfc3339.h"
 #include "rules/xattr_rules.h"
@@ -30,71 +28,28 @@ enum { COOKIE_BATCH = 3 };
 
 /* ---- rights --------------------------------------------------------------- */
 
-/* Whose rights are asked for. */
-struct asker {
-    const struct fs_options *opt;
-    uid_t uid;
-    fuse_req_t req; /* NULL: he does not ask himself, so his groups are not known: all may be his */
-};
-
-static bool mode_lets_in(const struct asker *who, const struct eng_attr *attr, unsigned want)
+/* past_check_node() of a node of past_paths.h. */
+static int check_path_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                           enum past_right right)
 {
-    unsigned mode = attr->mode & 0777;
-    if (who->uid == attr->uid)
-        mode >>= 6;
-    else if (!who->req)
-        mode |= mode >> 3;
-    else if (caller_in_group(who->req, attr->gid))
-        mode >>= 3;
-    return (mode & want) == want;
-}
-
-static bool lets_in(const struct asker *who, const struct eng_attr *attr, enum past_right right)
-{
-    bool is_folder = S_ISDIR(attr->mode);
-    bool of_owner = who->opt->past == PAST_OWNER && (right == PAST_READ || right == PAST_FIELDS);
-    if (of_owner && who->uid != attr->uid)
-        return false;
-    if (S_ISLNK(attr->mode)) /* its mode means nothing */
-        return true;
-    return who->opt->noperm || mode_lets_in(who, attr, right == PAST_SEARCH && is_folder ? 1 : 4);
-}
-
-static int check(const struct asker *who, const struct past *past, uint64_t ino, enum past_right right)
-{
-    struct eng_attr then, today;
-    int r = eng_view_getattr(past->view, ino, &then);
-    if (r)
+    int r = ctl_paths_is_shut(node) ? -EACCES : past_check(req, past, ino, right);
+    if (!r)
+        r = paths_check_way(req, node, past);
+    if (r || past->whose == fuse_req_ctx(req)->uid || past->whose == 0)
         return r;
-    if (!lets_in(who, &then, right))
-        return -EACCES;
-#ifdef ENG_MUTANTS
-    if (getenv("FS_MUTANT_MODE_OF_THEN_ONLY")) /* tests/mount/past.sh */
-        return 0;
-#endif
-    r = eng_getattr(past->eng, ino, &today);
-    if (r == -ESTALE || (!r && today.nlink == 0))
-        return 0;
-    if (!r && !lets_in(who, &today, right))
-        r = -EACCES;
-    return r;
-}
-
-int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right)
-{
-    const struct asker who = {session_of(req)->opt, fuse_req_ctx(req)->uid, req};
-    return caller_is_above_modes(req) ? 0 : check(&who, past, ino, right);
+    return past_check_whose(session_of(req), past, past->whose, ino, right);
 }
 
 int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
                     enum past_right right)
 {
+    if (past->of_path)
+        return check_path_node(req, past, node, ino, right);
     const struct ctl_views_node n = ctl_views_node(node);
     int r = n.shut ? -EACCES : past_check(req, past, ino, right);
     if (r || n.caller == past->caller || n.caller == 0)
         return r;
-    const struct asker whose = {session_of(req)->opt, ctl_views_uid(past->views, n.caller), NULL};
-    return check(&whose, past, ino, right);
+    return past_check_whose(session_of(req), past, ctl_views_uid(past->views, n.caller), ino, right);
 }
 
 /* ---- nodes ---------------------------------------------------------------- */
@@ -102,56 +57,12 @@ int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, ui
 int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino)
 {
     const struct session *session = session_of(req);
+    if (ctl_paths_owns(node))
+        return paths_begin(req, node, ret_past, ret_ino);
     if (!session->views || !ctl_views_owns(node)) /* a file handle of another mount, or a forged one */
         return -ESTALE;
     return ctl_views_get_node(session->views, node, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                               ret_past, ret_ino);
-}
-
-/* Not of the request, which may have been answered. */
-void past_done(const struct past *past)
-{
-    ctl_views_put(past->views, past);
-}
-
-double past_timeout(const struct past *past)
-{
-    return past->kept ? REPLY_TIMEOUT : 0;
-}
-
-void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
-               struct stat *ret_st)
-{
-    attr_stat(session, attr, ret_st);
-    ret_st->st_ino = ctl_views_shown_ino(session->eng, &past->what, attr->ino);
-}
-
-/* With less than its size programs look for holes. */
-static void count_bytes(const struct past *past, struct eng_attr *attr)
-{
-    if (S_ISREG(attr->mode)) /* else it stays the size */
-        (void)eng_view_bytes(past->view, attr->ino, &attr->bytes);
-}
-
-/* Has it a name, and the content, mode and owner that it had then? */
-static bool is_as_then(const struct past *past, const struct eng_attr *then)
-{
-    struct eng_attr today;
-    return eng_getattr(past->eng, then->ino, &today) == 0 && today.nlink > 0 &&
-           today.version == then->version && today.mode == then->mode && today.uid == then->uid &&
-           today.gid == then->gid;
-}
-
-/* What the kernel does by a mode alone, and asks nobody: set-ID programs and devices are what they were only
- * as far as they are still the same. For any node but root's. */
-static mode_t safe_mode(const struct past *past, const struct eng_attr *attr)
-{
-    bool is_device = S_ISCHR(attr->mode) || S_ISBLK(attr->mode);
-    if (!is_device && (!S_ISREG(attr->mode) || !(attr->mode & (S_ISUID | S_ISGID))))
-        return attr->mode;
-    if (is_as_then(past, attr))
-        return attr->mode;
-    return attr->mode & ~(mode_t)(is_device ? 07777 : S_ISUID | S_ISGID);
 }
 
 static void fill_entry(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
@@ -169,14 +80,14 @@ static void fill_entry(fuse_req_t req, const struct past *past, const struct eng
 #endif
     past_stat(session_of(req), past, attr, &e->attr);
     if (past->caller != 0)
-        e->attr.st_mode = safe_mode(past, attr);
+        e->attr.st_mode = past_safe_mode(past, attr);
 }
 
 static void reply_node(fuse_req_t req, const struct past *past, struct eng_attr *attr)
 {
     struct ctl_views *views = session_of(req)->views;
     struct fuse_entry_param e;
-    count_bytes(past, attr);
+    past_count_bytes(past, attr);
     fill_entry(req, past, attr, &e);
     ctl_views_ref(views, past, 1);
     if (fuse_reply_entry(req, &e) < 0)
@@ -184,14 +95,6 @@ static void reply_node(fuse_req_t req, const struct past *past, struct eng_attr 
 }
 
 /* ---- names ---------------------------------------------------------------- */
-
-/* Has the kernel give back views, if that is due. */
-static void look_at_views(const struct session *session)
-{
-    const unsigned wanted = ctl_views_wants_back(session->views);
-    if (wanted)
-        (void)drop_names_views(ctl_drop_names(session->ctl), wanted); /* without a thread: at the next look */
-}
 
 /* What has that name in the folder of snapshots or of times. */
 static int parse_root(const struct session *session, fuse_ino_t folder, const char *name,
@@ -218,7 +121,7 @@ static int find_root(fuse_req_t req, fuse_ino_t folder, const char *name, struct
         return r;
     r = ctl_views_get(session->views, &what, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
                       ret_past);
-    look_at_views(session);
+    past_look_at_memory(session);
     if (r)
         return r;
     r = eng_view_getattr(ret_past->view, ENG_ROOT_INO, ret_attr);
@@ -346,8 +249,17 @@ static void age_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
         (void)fuse_reply_attr(req, &st, 0);
 }
 
+static bool past_is_roots(fuse_ino_t node)
+{
+    return ctl_paths_owns(node) ? ctl_paths_is_roots(node) : ctl_views_node(node).caller == 0;
+}
+
 void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
 {
+    if (ctl_paths_owns(ino)) {
+        paths_on_getattr(req, ino, is_statx);
+        return;
+    }
     REQUEST_COUNT(session_of(req), REQUEST_getattr);
     struct past past;
     struct eng_attr attr;
@@ -365,11 +277,11 @@ void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx)
     r = eng_view_getattr(past.view, of, &attr);
     const double timeout = past_timeout(&past);
     if (!r)
-        count_bytes(&past, &attr);
+        past_count_bytes(&past, &attr);
     if (!r)
         past_stat(session_of(req), &past, &attr, &st);
-    if (!r && ctl_views_node(ino).caller != 0)
-        st.st_mode = safe_mode(&past, &attr);
+    if (!r && !past_is_roots(ino))
+        st.st_mode = past_safe_mode(&past, &attr);
     if (r)
         reply_err(req, REQUEST_getattr, r);
     else if (is_statx)
@@ -417,6 +329,8 @@ void past_on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off)
     ssize_t n = past_check_node(req, &past, ino, of, PAST_READ);
     if (n == 0)
         n = eng_view_read(past.view, of, buf, size, (uint64_t)off);
+    if (n >= 0 && past_check_still(&past, of))
+        n = -ESTALE;
     past_done(&past);
     if (n < 0)
         reply_err(req, REQUEST_read, (int)n);
@@ -436,6 +350,8 @@ void past_on_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence)
     r = past_check_node(req, &past, ino, of, PAST_READ);
     if (!r)
         r = holes_seek_past(past.view, of, (uint64_t)off, whence, &found);
+    if (!r)
+        r = past_check_still(&past, of);
     past_done(&past);
     if (r)
         reply_err(req, REQUEST_lseek, r);
@@ -452,22 +368,29 @@ void past_on_write(fuse_req_t req, fuse_ino_t ino, bool of_mapping)
 
 /* ---- extended attributes -------------------------------------------------- */
 
+static int check_fields(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino)
+{
+    int r = past_check(req, past, ino, PAST_FIELDS);
+    return r || !past->of_path ? r : paths_check_way(req, node, past);
+}
+
 /* Those that the kernel and ls(1) ask for have no owner's rights before them in the present either. */
-static int check_field(fuse_req_t req, const struct past *past, uint64_t ino, const char *name)
+static int check_field(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
+                       const char *name)
 {
     bool is_field = strncmp(name, "user.", 5) == 0 || strncmp(name, "trusted.", 8) == 0;
-    return is_field ? past_check(req, past, ino, PAST_FIELDS) : 0;
+    return is_field ? check_fields(req, past, node, ino) : 0;
 }
 
 /* The kernel asks for these when a program is started: it has them if it has them today. For any node but
- * root's; see safe_mode(). */
+ * root's; see past_safe_mode(). */
 static ssize_t capabilities(const struct past *past, uint64_t ino, char *value, size_t size)
 {
     static const char name[] = "security.capability";
     struct eng_attr attr;
     char then[64], today[sizeof then];
     ssize_t n = eng_view_getxattr(past->view, ino, name, then, sizeof then);
-    bool is_same = n >= 0 && eng_view_getattr(past->view, ino, &attr) == 0 && is_as_then(past, &attr) &&
+    bool is_same = n >= 0 && eng_view_getattr(past->view, ino, &attr) == 0 && past_is_as_then(past, &attr) &&
                    eng_getxattr(past->eng, ino, name, today, sizeof today) == n &&
                    memcmp(then, today, (size_t)n) == 0;
     if (!is_same)
@@ -520,7 +443,7 @@ static ssize_t of_view(fuse_req_t req, const struct past *past, uint64_t ino, en
     int64_t time = 0;
     bool is_exact = false;
     int r = 0;
-    if (ino != ENG_ROOT_INO || (past->what.is_at && which != XA_EXACT))
+    if (ino != ENG_ROOT_INO || which > XA_EXACT || (past->what.is_at && which != XA_EXACT))
         return -ENODATA;
     if (which == XA_EXACT)
         r = eng_view_when(past->view, &time, &is_exact);
@@ -556,15 +479,16 @@ void past_on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t s
     const enum xa_virtual which = xa_virtual(name);
     n = xa_check_get(name);
     const bool is_of_view = which >= XA_SNAPSHOT_POSITION;
-    if (n == 0 && !is_of_view)
-        n = check_field(req, &past, of, name);
+    if (n == 0 && (!is_of_view || past.of_path))
+        n = check_field(req, &past, ino, of, name);
     if (n == 0 && is_of_view) {
-        n = of_view(req, &past, of, which, value, size);
+        n = past.of_path ? paths_told(req, ino, which, value, size)
+                         : of_view(req, &past, of, which, value, size);
     } else if (n == 0 && which != XA_STORED) {
         n = computed(req, &past, of, which, value, size);
         if (n == 0)
             return;
-    } else if (n == 0 && ctl_views_node(ino).caller != 0 && strcmp(name, "security.capability") == 0) {
+    } else if (n == 0 && !past_is_roots(ino) && strcmp(name, "security.capability") == 0) {
         n = capabilities(&past, of, value, size);
     } else if (n == 0) {
         n = eng_view_getxattr(past.view, of, name, value, size);
@@ -588,7 +512,7 @@ void past_on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
         reply_err(req, REQUEST_listxattr, (int)n);
         return;
     }
-    n = past_check(req, &past, of, PAST_FIELDS);
+    n = check_fields(req, &past, ino, of);
     if (n == 0)
         n = eng_view_listxattr(past.view, of, list, ENG_XATTR_LIST_MAX);
     past_done(&past);
@@ -642,7 +566,7 @@ void past_on_mkdir(fuse_req_t req, const char *name)
         r = ctl_views_get(session->views, &(struct ctl_views_what){.key = batch}, fuse_req_ctx(req)->uid,
                           true, &taken->past);
     if (batch)
-        look_at_views(session);
+        past_look_at_memory(session);
     if (!r && (r = eng_view_getattr(taken->past.view, ENG_ROOT_INO, &taken->attr)))
         past_done(&taken->past);
     if (!r) {
@@ -678,7 +602,7 @@ int past_on_rmdir(fuse_req_t req, const char *name)
         r = eng_snapshot_drop(session->eng, name);
     if (!r) {
         ctl_views_dropped(session->views, batch);
-        look_at_views(session);
+        past_look_at_memory(session);
     }
     return r;
 }

@@ -8,13 +8,20 @@
 
 #include "control/ages.h"
 #include "control/nodes.h"
-#include "control/views.h"
-#include "session.h"
+#include "control/past_paths.h"
+#include "past_state.h"
 
-/* Is it the folder of snapshots or of times, or in it? */
+/* Is it the folder of snapshots or of times, or in one of them or in history or deleted? */
 static inline bool past_owns(fuse_ino_t ino)
 {
-    return ino == CTL_SNAPSHOTS_INO || ino == CTL_AT_INO || ctl_views_owns(ino) || ages_owns(ino);
+    return ino == CTL_SNAPSHOTS_INO || ino == CTL_AT_INO || ctl_views_owns(ino) || ages_owns(ino) ||
+           ctl_paths_owns(ino);
+}
+
+/* Is it in a view, in history or in deleted? */
+static inline bool past_shows(fuse_ino_t ino)
+{
+    return ctl_views_owns(ino) || ctl_paths_owns(ino);
 }
 
 /* May a request change it? Nothing of the past, and nothing of the session but by its own verbs. */
@@ -25,35 +32,20 @@ static inline int past_check_change(fuse_ino_t ino)
     return ctl_owns(ino) ? -EPERM : 0;
 }
 
-/* What is asked for: a name in a folder, its listing, content, fields. */
-enum past_right { PAST_SEARCH, PAST_LIST, PAST_READ, PAST_FIELDS };
-
 /*
  * The view of the node and the number of its inode in the store, for the caller of the request, until
  * past_done(). -ESTALE, -ENFILE. */
 int past_begin_request(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino);
-void past_done(const struct past *past);
-/*
- * Do the mode of then and that of today let the caller do that? Of what has no name any more that of then
- * alone is asked. 0, -EACCES, or an error of the engine. Takes locks of the engine. */
-int past_check(fuse_req_t req, const struct past *past, uint64_t ino, enum past_right right);
-/* The same for what the kernel keeps of a node: nobody may have a shut one filled, not even root, since
+/* past_check() for what the kernel keeps of a node: nobody may have a shut one filled, not even root, since
  * whoever it is shut for could then read what the kernel has; nor one of another user whom it should be shut
  * for by now. */
 int past_check_node(fuse_req_t req, const struct past *past, fuse_ino_t node, uint64_t ino,
                     enum past_right right);
-/* As stat(2) has an inode of it. No lock. */
-void past_stat(const struct session *session, const struct past *past, const struct eng_attr *attr,
-               struct stat *ret_st);
 /* The folder that the view's root is in. */
 static inline fuse_ino_t past_folder(const struct past *past)
 {
     return past->what.is_at ? CTL_AT_INO : CTL_SNAPSHOTS_INO;
 }
-/* How long the kernel may keep attributes of nodes: in seconds. It keeps no names, not for root either: it
- * would show what is below to whomever root has put into a folder, and ask nobody. */
-double past_timeout(const struct past *past);
-
 /* These answer the request, now or later. `parent` or `ino` is one that past_owns(). */
 void past_on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void past_on_getattr(fuse_req_t req, fuse_ino_t ino, bool is_statx);

@@ -27,6 +27,7 @@
 #include "request_stats.h"
 
 struct ctl;
+struct ctl_paths;
 struct ctl_views;
 struct digests;
 struct fsync_waiter;
@@ -38,6 +39,7 @@ struct session {
     const struct fs_options *opt; /* immutable after start */
     struct ctl *ctl;              /* immutable after start; NULL with -o ctl=off */
     struct ctl_views *views;      /* immutable after start; NULL without ctl, or with -o past=off */
+    struct ctl_paths *paths;      /* the same */
     struct fuse_session *fuse;    /* immutable after start */
     uint64_t init_request;        /* fuse_compat.c's */
     struct digests *digests;      /* immutable after start */

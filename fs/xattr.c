@@ -15,6 +15,7 @@
 #include "digests.h"
 #include "fsync.h"
 #include "past.h"
+#include "past_nodes.h"
 #include "reply.h"
 #include "rules/xattr_rules.h"
 
@@ -84,7 +85,7 @@ void xattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
     if (refused(req, REQUEST_getxattr))
         return;
-    if (ctl_views_owns(ino)) {
+    if (past_shows(ino) && !paths_is_bare(ino)) {
         past_on_getxattr(req, ino, name, size);
         return;
     }
@@ -113,7 +114,7 @@ void xattr_list(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     if (refused(req, REQUEST_listxattr))
         return;
-    if (ctl_views_owns(ino)) {
+    if (past_shows(ino) && !paths_is_bare(ino)) {
         past_on_listxattr(req, ino, size);
         return;
     }

@@ -28,6 +28,16 @@ int eng_forget(struct eng *eng, uint64_t ino, uint64_t n)
     return inode ? 0 : -ESTALE;
 }
 
+bool eng_is_referenced(struct eng *eng, uint64_t ino)
+{
+    if (!eng)
+        return false;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    bool is = index_inode(&eng->idx, ino) && index_refs(&eng->idx, ino_slot(ino)) > 0;
+    pthread_rwlock_unlock(&eng->index_lock);
+    return is;
+}
+
 /* After a commit that may have taken the last name of an inode. */
 static void free_if_unused(struct eng *eng, uint64_t ino)
 {

@@ -245,16 +245,63 @@ int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
 
 /* ---- one --------------------------------------------------------------------------------- */
 
-int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
-                     struct eng_removed *ret_removed)
+struct span {
+    const struct removed_look *look;
+    int64_t first, last;
+    uint64_t newest, number;
+};
+
+static int find_number_at(void *arg, const struct name_life *life)
+{
+    struct span *s = arg;
+    if (!life->past || life->end <= s->number || life->end == s->newest)
+        return 0;
+    int64_t time = index_time_of(s->look->live.idx, life->end);
+    if (time >= s->first && time <= s->last && removed_sight(s->look, life))
+        s->number = life->end;
+    return 0;
+}
+
+/* From, to: ns since the epoch. */
+struct times {
+    int64_t first, last;
+};
+
+/* By its number or, with `times`, by when it was removed. In a section. */
+static int find_one(struct removed_look *look, uint64_t number, const struct times *times,
+                    struct eng_removed *found)
+{
+    struct name_life life;
+    uint64_t newest = 0;
+    const char *name = found->name;
+    const size_t len = found->name_len;
+    int r = removed_newest(look, name, len, &newest);
+    if (!r && times) {
+        struct span span = {look, times->first, times->last, newest, 0};
+        r = index_lives(look->live.idx, look->dir, name, len, find_number_at, &span);
+        number = span.number;
+        if (!r && !number)
+            r = -ENOENT;
+    }
+    if (!r)
+        r = removed_find(look, name, len, number, &life);
+    if (r)
+        return r;
+    show(look, &life, removed_sight(look, &life), found);
+    found->name = name;
+    found->name_len = len;
+    found->newest = life.end == newest;
+    return 0;
+}
+
+static int find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
+                const struct times *times, struct eng_removed *ret_removed)
 {
     if (!eng || !name || !ret_removed)
         return -EINVAL;
     struct removed_look look = {.live = view_live(eng), .dir = ino_slot(folder)};
     struct eng_removed found = {.name = name, .name_len = strlen(name)};
     const struct inode_rec *inode;
-    struct name_life life;
-    uint64_t newest = 0;
     view_begin(&look.live);
     int r = entries_dir(look.live.idx, folder, &inode);
     if (!r)
@@ -262,18 +309,22 @@ int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_
     if (!r)
         r = sightings_of(&look.live, &look.sightings);
     if (!r)
-        r = removed_newest(&look, name, found.name_len, &newest);
-    if (!r)
-        r = removed_find(&look, name, found.name_len, number, &life);
-    if (!r) {
-        show(&look, &life, removed_sight(&look, &life), &found);
-        found.name = name;
-        found.name_len = strlen(name);
-        found.newest = life.end == newest;
-    }
+        r = find_one(&look, number, times, &found);
     sightings_done(&look.sightings);
     r = (int)view_end(&look.live, r);
     if (!r)
         *ret_removed = found;
     return r;
+}
+
+int eng_removed_find(struct eng *eng, uint64_t folder, const char *name, uint64_t number,
+                     struct eng_removed *ret_removed)
+{
+    return find(eng, folder, name, number, NULL, ret_removed);
+}
+
+int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *name, int64_t first, int64_t last,
+                        struct eng_removed *ret_removed)
+{
+    return find(eng, folder, name, 0, &(struct times){first, last}, ret_removed);
 }

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/past_paths.h"
 #include "control/verbs.h"
 #include "control/views.h"
 #include "messages.h"
@@ -34,10 +35,17 @@ enum { QUEUE_MAX = 16384 };
 enum { BACKLOG = 64 };
 /* So many inodes wait for their pages to go; of more, those go that nobody uses any more. */
 enum { PAGES_MAX = 256 };
+/* So many names of what was moved out of deleted wait. */
+enum { MOVED_MAX = 256 };
 
 struct since {
     fuse_ino_t ino;
     uint64_t position;
+};
+
+struct moved {
+    fuse_ino_t folder;
+    char name[ENG_NAME_MAX + 1];
 };
 
 struct drop_names {
@@ -48,11 +56,12 @@ struct drop_names {
     bool hold_wanted, views_wanted, busy, ending;
     int64_t views_ns;          /* while views_wanted: when the kernel is asked (again) */
     int64_t views_pause;       /* between that and the time before */
-    unsigned views_left;       /* ctl_views_wants_back() after it was asked */
+    unsigned views_left;       /* drop_names_wanted() after it was asked */
     bool pages_left_out;       /* of more than PAGES_MAX */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
-    unsigned n_pages;
+    unsigned n_pages, n_moved;
+    struct moved moved[MOVED_MAX];
     fuse_ino_t pages[PAGES_MAX];
     uint64_t first, end; /* what is queued: offsets that only grow */
     struct since queue[QUEUE_MAX];
@@ -121,6 +130,12 @@ static int drop_snapshot(void *arg, const struct eng_snapshot *snapshot)
     return 0;
 }
 
+unsigned drop_names_wanted(const struct session *session)
+{
+    const unsigned paths = ctl_paths_wants_back(session->paths) ? CTL_VIEWS_PATHS : 0;
+    return ctl_views_wants_back(session->views) | paths;
+}
+
 /* Gives up the names of snapshots, with all below that nobody uses. What has no such name, a dropped snapshot
  * or a time, goes with its folder's name, if the kernel has that: else when somebody has looked that up. */
 static void drop_views(struct drop_names *d, unsigned wanted)
@@ -131,6 +146,8 @@ static void drop_views(struct drop_names *d, unsigned wanted)
         drop(d, d->opt.folder, ctl_files[CTL_SNAPSHOTS].name, else_views);
     if (wanted & CTL_VIEWS_TIMES)
         drop(d, d->opt.folder, ctl_files[CTL_AT].name, else_views);
+    for (int file = CTL_HISTORY; file <= CTL_DELETED && wanted & CTL_VIEWS_PATHS; file++)
+        drop(d, d->opt.folder, ctl_files[file].name, "what was looked at in the past may stay in memory");
 }
 
 /* The longer somebody is in what goes, the less often all else there loses what the kernel has kept. */
@@ -140,11 +157,11 @@ static void drop_views_locked(struct drop_names *d)
     d->pages_left_out = false;
     d->busy = true;
     (void)pthread_mutex_unlock(&d->lock);
-    drop_views(d, ctl_views_wants_back(d->opt.session->views) | for_pages);
+    drop_views(d, drop_names_wanted(d->opt.session) | for_pages);
     (void)pthread_mutex_lock(&d->lock);
     const bool ending = d->ending; /* then the views may be gone, if the end has waited in vain */
     (void)pthread_mutex_unlock(&d->lock);
-    const unsigned left = ending ? 0 : ctl_views_wants_back(d->opt.session->views);
+    const unsigned left = ending ? 0 : drop_names_wanted(d->opt.session);
     (void)pthread_mutex_lock(&d->lock);
     d->busy = false;
     d->views_pause = left ? d->views_pause * 2 : VIEWS_FIRST_NS;
@@ -164,6 +181,17 @@ static void drop_pages_locked(struct drop_names *d)
     d->busy = true;
     (void)pthread_mutex_unlock(&d->lock);
     (void)fuse_lowlevel_notify_inval_inode(d->opt.session->fuse, ino, 0, 0);
+    (void)pthread_mutex_lock(&d->lock);
+    d->busy = false;
+    (void)pthread_cond_broadcast(&d->changed);
+}
+
+static void drop_moved_locked(struct drop_names *d)
+{
+    const struct moved moved = d->moved[--d->n_moved];
+    d->busy = true;
+    (void)pthread_mutex_unlock(&d->lock);
+    drop(d, moved.folder, moved.name, "what came back may show as it was");
     (void)pthread_mutex_lock(&d->lock);
     d->busy = false;
     (void)pthread_cond_broadcast(&d->changed);
@@ -204,6 +232,8 @@ static void *drop_main(void *arg)
             drop_views_locked(d);
         else if (d->hold_wanted || d->first != d->end)
             drop_next_locked(d);
+        else if (d->n_moved > 0)
+            drop_moved_locked(d);
         else if (d->n_pages > 0)
             drop_pages_locked(d);
         else
@@ -255,6 +285,20 @@ int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
         d->pages[d->n_pages++] = ino;
     d->pages_left_out = d->pages_left_out || i == PAGES_MAX;
     d->views_wanted = d->views_wanted || d->pages_left_out;
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+int drop_names_moved(struct drop_names *d, fuse_ino_t folder, const char *name)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    int r = begin_locked(d);
+    if (!r && d->n_moved < MOVED_MAX) {
+        struct moved *moved = &d->moved[d->n_moved++];
+        moved->folder = folder;
+        (void)snprintf(moved->name, sizeof moved->name, "%s", name);
+    }
     (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
     return r;

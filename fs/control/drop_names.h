@@ -11,6 +11,7 @@
  *   - all in .engram/snapshots and at that nobody uses, as long as too many views of snapshots are in use or
  * some of those that were dropped: FORGET frees what they alone show. Time and again, since nobody tells the
  *     daemon when a file is closed.
+ *   - the same in .engram/history and deleted, as long as too much memory is in use for nodes there.
  * And pages of files in snapshots that somebody has stored into through a mapping. */
 #ifndef ENGRAMFS_CONTROL_DROP_NAMES_H
 #define ENGRAMFS_CONTROL_DROP_NAMES_H
@@ -36,12 +37,17 @@ int drop_names_hold(struct drop_names *drop_names);
 /* The same for the name `position` in changes-since, where inode `ino` is or will be, once the look-up is
  * answered. Also -ENFILE: too many wait for it. */
 int drop_names_since(struct drop_names *drop_names, fuse_ino_t ino, uint64_t position);
-/* Gives up what nobody uses in .engram/snapshots and at, and does so again while ctl_views_wants_back(), of
- * which `wanted` is the answer. -EAGAIN. */
+/* What the kernel should give up now: ctl_views_wants_back(), and CTL_VIEWS_PATHS. */
+unsigned drop_names_wanted(const struct session *session);
+/* Gives up what nobody uses in .engram/snapshots, at, history and deleted, and does so again while
+ * drop_names_wanted(), of which `wanted` is the answer. -EAGAIN. */
 int drop_names_views(struct drop_names *drop_names, unsigned wanted);
 /* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of hundreds at once some
  * keep them as long as somebody uses the file. -EAGAIN. */
 int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);
+/* The kernel gives up the name in that folder, at which it has a node that is none of it: it was moved there
+ * out of .engram/deleted. Of hundreds at once some are left to the next look-up. -EAGAIN. */
+int drop_names_moved(struct drop_names *drop_names, fuse_ino_t folder, const char *name);
 /* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
  * have ended: the kernel waits for look-ups in that folder before it gives a name up.
  *

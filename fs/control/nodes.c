@@ -302,7 +302,7 @@ static void dir_stat(const struct ctl *ctl, fuse_ino_t ino, struct stat *st)
     st->st_ino = ino;
     st->st_mode = root ? folder | 0111 : folder;
     owner_of(ctl, st);
-    st->st_nlink = root ? 3 + 2 * (ctl->session->views != NULL) : 1; /* 1: nobody counts what is in it */
+    st->st_nlink = root ? 3 + 4 * (ctl->session->views != NULL) : 1; /* 1: nobody counts what is in it */
     st->st_size = root ? CTL_FILES : 0;
     st->st_blksize = 4096;
     st->st_atim = st->st_mtim = st->st_ctim = reply_time(ctl->session->started);

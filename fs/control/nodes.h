@@ -24,6 +24,9 @@
 /* The folders `snapshots` and `at`. */
 #define CTL_SNAPSHOTS_INO (CTL_DIR_INO + 1 + CTL_SNAPSHOTS)
 #define CTL_AT_INO (CTL_DIR_INO + 1 + CTL_AT)
+/* What stat(2) shows of `history` and `deleted`, of which each user has nodes of his own. */
+#define CTL_HISTORY_INO (CTL_DIR_INO + 1 + CTL_HISTORY)
+#define CTL_DELETED_INO (CTL_DIR_INO + 1 + CTL_DELETED)
 
 static inline bool ctl_owns(fuse_ino_t ino)
 {
@@ -50,7 +53,7 @@ void ctl_folder_entry(struct ctl *ctl, fuse_ino_t ino, struct fuse_entry_param *
 /* Is a file or folder of that kind there at all? */
 static inline bool ctl_has(const struct session *session, enum ctl_file file)
 {
-    return (file != CTL_SNAPSHOTS && file != CTL_AT) || session->views;
+    return file < CTL_SNAPSHOTS || file > CTL_DELETED || session->views;
 }
 /*
  * What is in it or in a folder of it: of a file a new node with one reference, with the text that the caller

@@ -443,6 +443,8 @@ int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_
     case CTL_CHANGES_SINCE: /* folders */
     case CTL_SNAPSHOTS:
     case CTL_AT:
+    case CTL_HISTORY:
+    case CTL_DELETED:
     case CTL_FILES:
         break;
     }

@@ -37,6 +37,11 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
         {"at", false, false, true,
          "a folder: WHEN in it, 2026-11-28T12:00:00Z, is the tree of then; an age (90s, 10m, 2h, 3d) a "
          "link to that"},
+    [CTL_HISTORY] = {"history", false, false, true,
+                     "a folder: PATH/@ in it has each kept state of PATH, oldest first, as NUMBER@TIME"},
+    [CTL_DELETED] = {"deleted", false, false, true,
+                     "a folder: what was removed and is kept, under its path of then; mv out of it brings it "
+                     "back"},
     [CTL_HELP] = {"help", false, true, false, "this text"},
 };
 

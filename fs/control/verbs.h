@@ -31,6 +31,8 @@ enum ctl_file {
     CTL_CHANGES_SINCE, /* a folder, and the files in it */
     CTL_SNAPSHOTS,     /* a folder; what is in it is of views.h */
     CTL_AT,            /* the same */
+    CTL_HISTORY,       /* a folder; it and what is in it are of past_paths.h */
+    CTL_DELETED,       /* the same */
     CTL_HELP,
     CTL_FILES
 };

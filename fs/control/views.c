@@ -105,7 +105,7 @@ void ctl_views_free(struct ctl_views *views)
 
 static bool is_same(const struct ctl_views_what *a, const struct ctl_views_what *b)
 {
-    return a->is_at == b->is_at && a->key == b->key;
+    return a->is_at == b->is_at && a->is_batch == b->is_batch && a->key == b->key;
 }
 
 static struct place *find_locked(struct ctl_views *views, const struct ctl_views_what *what)

@@ -44,9 +44,10 @@ struct ctl_views_node ctl_views_node(uint64_t nodeid);
 
 struct ctl_views;
 
-/* What a view shows: the snapshot of a batch, or with `is_at` the tree of a time, ns since the epoch. */
+/* What a view shows: the snapshot of a batch, or with `is_at` the tree of a time, ns since the epoch. With
+ * `is_batch` the tree of any batch, of which the kernel has no nodes. */
 struct ctl_views_what {
-    bool is_at;
+    bool is_at, is_batch;
     uint64_t key;
 };
 
@@ -59,6 +60,10 @@ struct past {
     uint64_t batch; /* whose state it is */
     uint32_t place, caller;
     bool kept; /* the kernel may keep what it is told: root asks, by a node of root's */
+    /* Of a node of past_paths.h alone: whose it is, and its state. */
+    bool of_path;
+    uid_t whose;
+    uint64_t state; /* as eng_view_state() tells it */
 };
 
 /* NULL: no memory. `eng` is borrowed until ctl_views_free(). */
@@ -97,6 +102,8 @@ void ctl_views_dropped(struct ctl_views *views, uint64_t batch);
 /* What the kernel should give up of what nobody uses, 0 nothing: so many places are in use, or users look,
  * that few are left; so many of times; of a dropped snapshot it has some. */
 enum { CTL_VIEWS_MANY = 1, CTL_VIEWS_TIMES = 2, CTL_VIEWS_DROPPED = 4 };
+/* The same of nodes of past_paths.h. */
+enum { CTL_VIEWS_PATHS = 8 };
 unsigned ctl_views_wants_back(struct ctl_views *views);
 /* How many places are in use. */
 unsigned ctl_views_used(struct ctl_views *views);

@@ -161,29 +161,25 @@ static int check_field(const char *key, const void *value, size_t size)
 
 enum xa_virtual xa_virtual(const char *name)
 {
+    static const char *const keys[] = {[XA_CONTENT_HASH] = "content_hash",
+                                       [XA_CONTENT_SHA256] = "content_sha256",
+                                       [XA_STATE] = "state",
+                                       [XA_VERSION] = "version",
+                                       [XA_GENERATION] = "generation",
+                                       [XA_SNAPSHOT_POSITION] = "snapshot.position",
+                                       [XA_SNAPSHOT_TIME] = "snapshot.time",
+                                       [XA_SNAPSHOT_BYTES] = "snapshot.bytes",
+                                       [XA_SNAPSHOT_SHARED_BYTES] = "snapshot.shared_bytes",
+                                       [XA_EXACT] = "exact",
+                                       [XA_ACTOR] = "actor",
+                                       [XA_EVENT] = "event",
+                                       [XA_ENDED] = "ended"};
     if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0)
         return XA_STORED;
     const char *key = name + sizeof PREFIX - 1;
-    if (strcmp(key, "content_hash") == 0)
-        return XA_CONTENT_HASH;
-    if (strcmp(key, "content_sha256") == 0)
-        return XA_CONTENT_SHA256;
-    if (strcmp(key, "state") == 0)
-        return XA_STATE;
-    if (strcmp(key, "version") == 0)
-        return XA_VERSION;
-    if (strcmp(key, "generation") == 0)
-        return XA_GENERATION;
-    if (strcmp(key, "snapshot.position") == 0)
-        return XA_SNAPSHOT_POSITION;
-    if (strcmp(key, "snapshot.time") == 0)
-        return XA_SNAPSHOT_TIME;
-    if (strcmp(key, "snapshot.bytes") == 0)
-        return XA_SNAPSHOT_BYTES;
-    if (strcmp(key, "snapshot.shared_bytes") == 0)
-        return XA_SNAPSHOT_SHARED_BYTES;
-    if (strcmp(key, "exact") == 0)
-        return XA_EXACT;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (keys[i] && strcmp(key, keys[i]) == 0)
+            return (enum xa_virtual)i;
     return XA_STORED;
 }
 

@@ -10,8 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Computed attributes: they answer by name, are never listed and cannot be set or removed. The last five are
- * those of the root of a past tree alone. */
+/* Computed attributes: they answer by name, are never listed and cannot be set or removed. From
+ * XA_SNAPSHOT_POSITION on they are those of the root of a past tree alone, from XA_ACTOR on those of a state
+ * in history/ or deleted/. */
 enum xa_virtual {
     XA_STORED,
     XA_CONTENT_HASH,
@@ -23,7 +24,10 @@ enum xa_virtual {
     XA_SNAPSHOT_TIME,
     XA_SNAPSHOT_BYTES,
     XA_SNAPSHOT_SHARED_BYTES,
-    XA_EXACT
+    XA_EXACT,
+    XA_ACTOR,
+    XA_EVENT,
+    XA_ENDED
 };
 
 enum xa_virtual xa_virtual(const char *name);

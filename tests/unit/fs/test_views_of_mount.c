@@ -209,14 +209,15 @@ Test(views_of_mount, times_have_a_part_of_the_places)
     (void)unit_file(&u, "f", 100, 1);
     cr_assert_eq(clock_gettime(CLOCK_REALTIME, &now), 0);
     const uint64_t ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-    struct ctl_views_what what = {true, ns};
+    struct ctl_views_what what = {.is_at = true, .key = ns};
     for (; n < VIEWS_PLACES && ctl_views_get(views, &what, 1000, false, &held[n]) == 0; n++)
         what.key--;
     cr_expect_eq(n, VIEWS_OF_TIMES);
     cr_expect(ctl_views_wants_back(views));
     cr_expect_eq(ctl_views_get(views, &what, 0, true, &more), 0, "a trusted one has more");
     ctl_views_put(views, &more);
-    cr_expect_eq(ctl_views_get(views, &(struct ctl_views_what){true, ns}, 1001, false, &more), 0, "the same");
+    cr_expect_eq(ctl_views_get(views, &(struct ctl_views_what){.is_at = true, .key = ns}, 1001, false, &more),
+                 0, "the same");
     ctl_views_put(views, &more);
     cr_expect_eq(get_as(snapshot("a"), 1001, false, &more), 0);
     cr_expect_neq(ctl_views_shown_ino(u.eng, &more.what, 1), ctl_views_shown_ino(u.eng, &held[0].what, 1));

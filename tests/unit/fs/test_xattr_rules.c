@@ -144,6 +144,9 @@ Test(fs_xattr, computed_names_answer_only)
     cr_expect_eq(xa_virtual("user.engram.snapshot.bytes"), XA_SNAPSHOT_BYTES);
     cr_expect_eq(xa_virtual("user.engram.snapshot.shared_bytes"), XA_SNAPSHOT_SHARED_BYTES);
     cr_expect_eq(xa_virtual("user.engram.exact"), XA_EXACT);
+    cr_expect_eq(xa_virtual("user.engram.actor"), XA_ACTOR);
+    cr_expect_eq(xa_virtual("user.engram.event"), XA_EVENT);
+    cr_expect_eq(xa_virtual("user.engram.ended"), XA_ENDED);
     cr_expect_eq(xa_virtual("user.engram.snapshot"), XA_STORED);
     cr_expect_eq(xa_virtual("user.engram.versions"), XA_STORED);
     cr_expect_eq(xa_virtual("user.version"), XA_STORED);

@@ -179,6 +179,29 @@ static void compare_removed(uint64_t dir, const struct removals *l, size_t i)
          log_removed(dir, text, is->number - 1));
 }
 
+/* The newest that was removed up to the time of that one, and from it on, but for the newest of all. */
+static void compare_removed_at(uint64_t dir, const struct removals *l, size_t i)
+{
+    struct eng_removed found;
+    uint64_t before = 0, behind = 0;
+    const int64_t time = l->all[i].time;
+    for (size_t k = 0; k < l->n; k++) {
+        const struct eng_removed *other = &l->all[k];
+        if (other->newest || strcmp(l->texts[k], l->texts[i]) != 0)
+            continue;
+        if (other->time <= time && other->number > before)
+            before = other->number;
+        if (other->time >= time && other->number > behind)
+            behind = other->number;
+    }
+    int r = eng_removed_find_at(u.eng, dir, l->texts[i], INT64_MIN, time, &found);
+    cr_assert_eq(r, before ? 0 : -ENOENT);
+    MUST(r || found.number == before);
+    r = eng_removed_find_at(u.eng, dir, l->texts[i], time, INT64_MAX, &found);
+    cr_assert_eq(r, behind ? 0 : -ENOENT);
+    MUST(r || found.number == behind);
+}
+
 static void compare_folder(uint64_t dir)
 {
     static struct removals l;
@@ -201,6 +224,8 @@ static void compare_folder(uint64_t dir)
     cr_assert_eq(l.n, n, "%llx: %zu, and not %zu", (unsigned long long)dir, l.n, n);
     for (size_t i = 0; i < l.n; i++)
         compare_removed(dir, &l, i);
+    for (size_t i = 0; i < l.n; i++)
+        compare_removed_at(dir, &l, i);
 }
 
 /* ---- random changes ---------------------------------------------------------------------------- */
