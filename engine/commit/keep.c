@@ -2,12 +2,12 @@
  * keep.c - see keep.h. Also eng_notes_actors(). docs/lab/history-design.md, 5.1, has the rules.
  *
  * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
- * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
- * what that one's end has changed, its link count above all; or (3) the store keeps a history, the inode has
- * a name, and the state is settled, or another name comes, which no later state can tell apart. A name is
- * kept if a snapshot sees it, or by a history: always if it is removed or replaced; if it moves, and was
- * settled, or its path was another's before, or the new path was since, of which it has the place in the
- * folder.
+ * that is in use, of no snapshot by a history alone; or (2) a past name of the inode ended since b: the past
+ * state before would stand for what that one's end has changed, its link count above all; or (3) the store
+ * keeps a history, the inode has a name, and the state is settled, or another name comes, which no later
+ * state can tell apart. A name is kept if a snapshot sees it, or by a history: always if it is removed or
+ * replaced; if it moves, and was settled, or a view in use sees it, or its path was another's before, or the
+ * new path was since, of which it has the place in the folder.
  *
  * While the reserve is short a history keeps nothing, or removing would free nothing: then the floor rises.
  *
@@ -31,6 +31,7 @@ struct keeping {
     bool is_short;            /* but for this, */
     bool is_left_out;         /* which made a difference */
     uint64_t settled;         /* the last batch that is */
+    uint64_t looked;          /* the newest batch that a view in use sees which is of no snapshot; 0 none */
     uint64_t *inos;           /* whose state is kept */
     size_t n, cap, n_amended; /* n_amended: states that end and stood too short for rule 3 */
     struct idmap decided;     /* by slot: enum asked, of what was */
@@ -55,9 +56,10 @@ static bool is_seen(const struct keeping *k, uint64_t begin)
     return k->seen && k->seen >= begin;
 }
 
+/* Or somebody looks at it. */
 static bool is_settled(const struct keeping *k, uint64_t begin)
 {
-    return begin <= k->settled || MUTANT(SHORT_STATE_SHOWN);
+    return begin <= k->settled || begin <= k->looked || MUTANT(SHORT_STATE_SHOWN);
 }
 
 /* What rule 3 says, unless there is no room for it. */
@@ -426,6 +428,7 @@ int keep_stage(struct eng *eng, struct txn *txn)
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
+    k.looked = k.by_history ? views_newest_in_time(eng) : 0;
     int r = stage(eng, &k);
     if (!r) {
         COUNT(eng, states_kept, k.n);

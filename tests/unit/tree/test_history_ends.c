@@ -170,6 +170,42 @@ Test(history_ends, stays_as_long_as_a_view_is_in_use)
     expect_no_more();
 }
 
+/* What is short is amended, but not away from who looks at it. */
+Test(history_ends, of_a_view_in_use_no_state_goes_however_short)
+{
+    struct eng_view *view;
+    begin(1);
+    uint64_t old = unit_file(&u, "old", 3000, 1), two = unit_file(&u, "two", 3000, 1);
+    uint64_t dir = unit_mkdir(&u, "d");
+    pass_ms(2000);
+    (void)write_at(old, 2);
+    uint64_t young = unit_file(&u, "young", 3000, 3);
+    MUST(eng_link(u.eng, NULL, two, dir, "also", NULL) == 0);
+    uint64_t at = last_batch();
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    pass_ms(10);
+    (void)write_at(old, 4);
+    (void)write_at(young, 5);
+    move("young", "other");
+    MUST(eng_unlink(u.eng, dir, "also") == 0);
+    (void)write_at(old, 6);
+    sweep();
+    struct eng_attr attr;
+    uint8_t got[3000], *want = unit_bytes(sizeof got, 2), *second = unit_bytes(sizeof got, 3);
+    cr_assert_eq(eng_view_read(view, old, got, sizeof got, 0), (ssize_t)sizeof got);
+    cr_assert_eq(memcmp(got, want, sizeof got), 0);
+    cr_assert_eq(eng_view_lookup(view, ENG_ROOT_INO, "young", &attr), 0);
+    cr_assert_eq(eng_view_read(view, young, got, sizeof got, 0), (ssize_t)sizeof got);
+    cr_assert_eq(memcmp(got, second, sizeof got), 0);
+    cr_assert_eq(eng_view_lookup(view, ENG_ROOT_INO, "other", &attr), -ENOENT);
+    cr_assert_eq(eng_view_lookup(view, dir, "also", &attr), 0);
+    cr_assert_eq(attr.nlink, 2);
+    free(want);
+    free(second);
+    eng_view_close(view);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- no more than so many, and so much ------------------------------------------------------------ */
 
 Test(history_ends, keeps_so_many_versions)
