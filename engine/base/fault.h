@@ -314,7 +314,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(FIRST_PIECE_ASKED)  /* it asks the oldest piece of a part of the index when that was written */        \
     M(LATE_NAMES_MISSED)  /* names that end while it looks for them are in no part of the index */           \
     M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
-    M(VIEW_AMENDED)           /* what is short goes under a view in use that is of no snapshot */            \
+    M(WAY_FORGOTTEN)      /* each state that goes is looked for from the head of its line on */              \
+    M(VIEW_AMENDED)       /* what is short goes under a view in use that is of no snapshot */                \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \
     M(LINKS_AS_RECORDED)  /* a past view counts no links that ended since */                                 \
     M(FOLDER_AS_IT_IS)    /* a past view shows a folder's record, whatever has happened to its names */      \

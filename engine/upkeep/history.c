@@ -3,10 +3,7 @@
  * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice
  * a batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees
  * it. What a view in use sees stays until it is closed, which is then noted: one that is not in the list was
- * opened since, of a snapshot that is.
- *
- * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand
- * for it, and count that name twice (index_links_at()). */
+ * opened since, of a snapshot that is. */
 #include "upkeep/history.h"
 
 #include "commit/commit.h"
@@ -14,33 +11,11 @@
 #include "core/marks.h"
 #include "core/views.h"
 #include "index/moments.h"
-#include "index/past.h"
 #include "index/past_names.h"
+#include "index/past_state.h"
 #include "upkeep/expiry.h"
 #include "upkeep/runner.h"
-
-#define LOOKS 4096u /* inodes, or groups of names, under index_lock */
-#define PLAN 1024u  /* names that go */
-
-/* A past name, or a past state and its head. */
-struct leaving {
-    uint64_t ino, past;
-    uint64_t dir, cookie, begin, end;
-    bool is_one_of_many; /* a history has more of them than it keeps */
-};
-
-struct sweep {
-    struct eng *eng;
-    struct job *job;
-    uint64_t *snapshots; /* their batches, which rise */
-    size_t n_snapshots;
-    uint64_t seq;      /* the last batch when they were listed */
-    uint64_t floor;    /* that of the index then */
-    uint64_t versions; /* so many of a line or a group are kept, 0 all */
-    struct leaving *plan;
-    size_t n, cap;
-    uint64_t bytes; /* of content that states had which have gone, since the gate was passed last */
-};
+#include "upkeep/sweep.h"
 
 /* ---- when ------------------------------------------------------------------------------ */
 
@@ -100,127 +75,6 @@ static int list_snapshots(struct sweep *s)
     s->n_snapshots += views_batches(s->eng, s->eng->idx.s.floor, all + s->n_snapshots);
     qsort(all, s->n_snapshots, sizeof *all, by_batch);
     return 0;
-}
-
-/* ---- what may go ------------------------------------------------------------------------- */
-
-/* With `is_one_of_many` only snapshots and views in use count. */
-static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end, bool is_one_of_many)
-{
-    bool newest_only = MUTANT(DROPPED_EARLY) && s->n_snapshots;
-    if (newest_only)
-        return snapshots_see(s->snapshots + s->n_snapshots - 1, 1, begin, end);
-    /* Since the floor each batch may be looked at; later ones raise it, or switch it on behind `seq`. */
-    bool is_whole = s->floor && end > s->floor && !is_one_of_many && !MUTANT(EXPIRED_EARLY);
-    return end > s->seq || is_whole || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
-}
-
-static int add(struct sweep *s, const struct leaving *l)
-{
-    if (array_grow(&s->plan, &s->cap, s->n + 1, sizeof *s->plan))
-        return -ENOMEM;
-    s->plan[s->n++] = *l;
-    return 0;
-}
-
-/* How many of the group are more than a history keeps. The newest, with which a live name begins, is none. */
-static uint64_t n_too_many(const struct sweep *s, const struct past_name_rec *newest)
-{
-    uint64_t n = 0;
-    for (const struct past_name_rec *past = newest; s->versions && past; n++)
-        past = index_past_name(&s->eng->idx, past->next);
-    return n - MIN_OF(n, s->versions);
-}
-
-struct names_walk {
-    struct sweep *s;
-    struct bkey next; /* the group to go on with */
-    uint32_t looks;
-    int r;
-};
-
-/* Those of one group, oldest first. A group is looked at whole, unless more goes than a plan takes. */
-static int plan_group(void *arg, struct bkey key, const void *value)
-{
-    struct names_walk *w = arg;
-    const struct index *idx = &w->s->eng->idx;
-    const struct inode_rec *dir = index_slot(idx, key.a);
-    uint32_t newest, i;
-    memcpy(&newest, value, sizeof newest);
-    w->next = key;
-    if (w->s->n >= PLAN || !w->looks)
-        return 1;
-    const struct past_name_rec *past = index_past_name(idx, newest);
-    uint64_t too_many = n_too_many(w->s, past);
-    do {
-        past = past ? index_past_name(idx, i = past->newer) : NULL;
-        const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
-        if (!dir || !child) {
-            w->r = -EBADMSG;
-            return 1;
-        }
-        bool is_one_of_many = too_many > 0;
-        too_many -= is_one_of_many;
-        if (is_seen(w->s, past->begin, past->end, is_one_of_many))
-            continue;
-        if (w->s->n >= PLAN)
-            return 1;
-        const struct leaving name = {.ino = index_ino(child, past->child),
-                                     .dir = index_ino(dir, key.a),
-                                     .cookie = key.b,
-                                     .begin = past->begin,
-                                     .end = past->end,
-                                     .is_one_of_many = is_one_of_many};
-        w->r = add(w->s, &name);
-    } while (i != newest && !w->r);
-    w->looks--;
-    w->next.b++;
-    return w->r != 0;
-}
-
-/* Whether past names of the inode, from *at on, which is the newest, ended in [from, end). */
-static bool names_ended(const struct index *idx, const struct past_name_rec **at, uint64_t from, uint64_t end)
-{
-    bool ended = false;
-    while (*at && (*at)->end >= from) {
-        ended = ended || ((*at)->end < end && !((*at)->flags & PAST_MOVED));
-        const struct past_name_rec *next = index_past_name(idx, (*at)->of_inode);
-        *at = next && next->end <= (*at)->end ? next : NULL;
-    }
-    return ended && !MUTANT(COUNTED_TWICE);
-}
-
-/* The states of one line that may go, oldest first. */
-static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *head)
-{
-    const struct index *idx = &s->eng->idx;
-    const struct past_name_rec *name = index_past_name(idx, head->past_name);
-    size_t first = s->n;
-    uint64_t left = idx->s.n_past, n = 0;
-    int r = 0;
-    for (uint32_t at = head->past; at && left > 0 && !r; left--) {
-        const struct inode_rec *past = index_slot(idx, at),
-                               *older = past ? index_slot(idx, past->past) : NULL;
-        if (!past)
-            break;
-        bool counts = names_ended(idx, &name, older ? past_end(older) : past_end(past), past_end(past));
-        bool is_one_of_many = s->versions && n++ >= s->versions;
-        const struct leaving state = {.ino = index_ino(head, slot),
-                                      .past = index_ino(past, at),
-                                      .begin = past_begin(past),
-                                      .end = past_end(past),
-                                      .is_one_of_many = is_one_of_many};
-        bool goes =
-            past->flags & INODE_GOING || (!counts && !is_seen(s, state.begin, state.end, is_one_of_many));
-        r = goes ? add(s, &state) : 0;
-        at = past->past;
-    }
-    for (size_t i = first, j = s->n; i + 1 < j; i++) {
-        struct leaving swap = s->plan[i];
-        s->plan[i] = s->plan[--j];
-        s->plan[j] = swap;
-    }
-    return r;
 }
 
 /* ---- letting go ---------------------------------------------------------------------------- */
@@ -305,9 +159,11 @@ static int drop_some(struct sweep *s, size_t *next)
         if (tail || more)
             break;
     }
-    if (!r && txn.n_ops)
+    bool lets_go = !r && txn.n_ops;
+    if (lets_go)
         r = commit_txn(eng, &txn);
     r = commit_end(eng, r);
+    s->n_batches += lets_go;
     if (!r && tail)
         r = commit_tail(eng, s->plan[i].ino);
     if (r)
@@ -337,14 +193,14 @@ static int drop_plan(struct sweep *s, uint64_t *last)
 
 static int drop_names(struct sweep *s, uint64_t *last)
 {
-    struct names_walk w = {.s = s};
+    struct names_walk w = {0};
     int r = 0;
     for (bool more = true; more && !r;) {
-        w.looks = LOOKS;
+        s->looks = SWEEP_LOOKS;
         pthread_rwlock_rdlock(&s->eng->index_lock);
-        more = btree_scan(&s->eng->idx.past_order, w.next, plan_group, &w) > 0;
+        r = sweep_names(s, &w, &more);
         pthread_rwlock_unlock(&s->eng->index_lock);
-        r = w.r ? w.r : drop_plan(s, last);
+        r = r ? r : drop_plan(s, last);
     }
     return r;
 }
@@ -359,58 +215,60 @@ static void show_progress(struct job *job, uint64_t done, uint64_t total)
 
 static int drop_states(struct sweep *s, uint64_t *last)
 {
-    bool more = true;
+    struct states_walk w = {.slot = 1};
     int r = 0;
-    for (uint32_t slot = 1; more && !r;) {
+    for (bool more = true; more && !r;) {
+        s->looks = SWEEP_LOOKS;
         pthread_rwlock_rdlock(&s->eng->index_lock);
-        const struct index *idx = &s->eng->idx;
-        uint32_t end = MIN_OF(idx->inodes.used, slot + LOOKS);
-        for (; slot < end && !r && s->n < PLAN; slot++) {
-            const struct inode_rec *inode = index_slot(idx, slot);
-            if (inode && inode->past && !(inode->flags & INODE_PAST))
-                r = plan_line(s, slot, inode);
-        }
-        uint64_t total = idx->inodes.used;
-        more = slot < total;
+        sweep_states(s, &w, &more);
+        uint64_t total = s->eng->idx.inodes.used;
         pthread_rwlock_unlock(&s->eng->index_lock);
-        show_progress(s->job, slot, total);
-        if (!r)
-            r = drop_plan(s, last);
+        show_progress(s->job, w.slot, total);
+        r = w.at ? job_gate(s->job, 0) : drop_plan(s, last);
     }
     return r;
 }
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static int sweep(struct eng *eng, struct job *job)
+static int drop_all(struct sweep *s)
 {
-    struct sweep s = {.eng = eng, .job = job};
+    struct eng *eng = s->eng;
     uint64_t last = 0;
     uint64_t late = MUTANT(FLOOR_LATE) ? expiry_horizon(eng) : 0;
-    int r = late ? 0 : expiry_raise(eng, job);
+    int r = late ? 0 : expiry_raise(eng, s->job);
     if (r)
         return r;
     pthread_rwlock_rdlock(&eng->index_lock);
-    r = list_snapshots(&s);
-    s.seq = eng->published_seq;
-    s.floor = late ? late : eng->idx.s.floor;
-    s.versions = expiry_versions(eng);
+    r = list_snapshots(s);
+    s->seq = eng->published_seq;
+    s->floor = late ? late : eng->idx.s.floor;
+    s->versions = expiry_versions(eng);
     uint64_t total = eng->idx.inodes.used;
     bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
     pthread_rwlock_unlock(&eng->index_lock);
-    show_progress(job, none ? total : 0, total);
+    show_progress(s->job, none ? total : 0, total);
     if (!r && !none)
-        r = drop_names(&s, &last);
+        r = drop_names(s, &last);
     if (!r && !none)
-        r = drop_states(&s, &last);
+        r = drop_states(s, &last);
     if (!r)
-        r = commit_orphans_of(eng, job);
+        r = commit_orphans_of(eng, s->job);
     if (!r)
-        atomic_store_explicit(&eng->floor_swept, s.floor, memory_order_relaxed);
-    if (!r && late)
-        r = expiry_raise(eng, job);
-    free(s.snapshots);
-    free(s.plan);
+        atomic_store_explicit(&eng->floor_swept, s->floor, memory_order_relaxed);
+    return r || !late ? r : expiry_raise(eng, s->job);
+}
+
+static int sweep(struct eng *eng, struct job *job)
+{
+    struct sweep *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->eng = eng;
+    s->job = job;
+    int r = drop_all(s);
+    free(s->snapshots);
+    free(s);
     return r;
 }
 
