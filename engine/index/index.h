@@ -276,7 +276,7 @@ struct index_scalars {
     uint64_t floor;                /* batch from which on the past is whole; 0 never; FLOOR_NONE not now */
     uint64_t newest_snapshot;      /* its batch, 0 none */
     uint64_t age;                  /* of the newest moment, seconds */
-    uint64_t inexact;              /* last batch that amended, thinned or left out a name */
+    uint64_t inexact;              /* last batch that amended, thinned or left out a name, or a salvage */
     uint64_t switched;             /* marks of reverts up to this number hold */
 };
 #define INDEX_SCALARS (sizeof(struct index_scalars) / sizeof(uint64_t))
