@@ -285,6 +285,27 @@ Test(history_ends, keeps_so_many_bytes)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+/* Large values of attributes are content as any other. */
+Test(history_ends, keeps_so_many_bytes_of_attributes)
+{
+    const uint64_t budget = 100000;
+    uint8_t *value = unit_bytes(20000, 1);
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 10, 0);
+    atomic_store(&u.eng->config.history_bytes, budget);
+    for (unsigned i = 0; i < 20; i++) {
+        pass_ms(1000);
+        value[0] = (uint8_t)i;
+        MUST(eng_setxattr(u.eng, ino, "user.large", value, 20000, 0) == 0);
+    }
+    cr_assert_gt(u.eng->idx.s.past_live, budget);
+    sweep();
+    cr_assert_leq(u.eng->idx.s.past_live, budget);
+    cr_assert_geq(u.eng->idx.s.past_live, budget - 40000);
+    cr_assert_eq(unit_problems(&u), 0);
+    free(value);
+}
+
 /* ---- switched off again ----------------------------------------------------------------------------- */
 
 Test(history_ends, goes_when_it_is_switched_off)
