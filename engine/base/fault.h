@@ -314,8 +314,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(FIRST_PIECE_ASKED)  /* it asks the oldest piece of a part of the index when that was written */        \
     M(LATE_NAMES_MISSED)  /* names that end while it looks for them are in no part of the index */           \
     M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
-    M(SALVAGED_EXACT)         /* what a salvage leaves of the past counts as all of it */                    \
-    M(VALUES_UNCOUNTED)       /* history_bytes counts no values of attributes */                             \
+    M(SALVAGED_EXACT)     /* what a salvage leaves of the past counts as all of it */                        \
+    M(VALUES_UNCOUNTED)   /* history_bytes counts no values of attributes */                                 \
+    M(NUMBERS_USED_UP)    /* a history takes all numbers of a line */                                        \
     M(WAY_FORGOTTEN)      /* each state that goes is looked for from the head of its line on */              \
     M(VIEW_AMENDED)       /* what is short goes under a view in use that is of no snapshot */                \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \

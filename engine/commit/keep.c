@@ -70,11 +70,16 @@ static bool if_there_is_room(struct keeping *k, bool kept)
     return kept && !is_left_out;
 }
 
+#define NUMBERS_OF_HISTORY UINT32_C(0xf0000000) /* of a line's 2^32: snapshots need some, too */
+
 static bool is_in_history(struct keeping *k, const struct inode_rec *inode, uint64_t begin, enum asked why)
 {
     bool comes_back = !inode->nlink && why == LINK_COMES && !MUTANT(REVIVED_UNKEPT);
     if (!k->by_history || why == FOR_SNAPSHOTS || !(inode->nlink || comes_back))
         return false;
+    const struct inode_rec *newest = index_slot(k->idx, inode->past);
+    if (newest && past_number(newest) >= NUMBERS_OF_HISTORY && !MUTANT(NUMBERS_USED_UP))
+        return false; /* until these have gone, and the line begins anew */
     bool settled = is_settled(k, begin);
     if (MUTANT(SETTLED_BY_CTIME))
         settled = now_ns() - inode->ctime >= INT64_C(1000000000);

@@ -127,8 +127,8 @@ int expiry_switch(struct eng *eng)
  * show it. */
 struct bins {
     struct eng *eng;
-    uint64_t *snapshots;         /* their batches, which rise */
-    uint64_t *shown;             /* what each shows more than the one before it, modulo 2^64 */
+    uint64_t *snapshots; /* their batches, which rise */
+    uint64_t *shown;     /* what each shows more than the one before it, modulo 2^64 */
     size_t n_snapshots;
     uint64_t from, width; /* batches: bin i has what ended in (from + i * width, from + (i + 1) * width] */
     uint64_t bytes[BINS], total;

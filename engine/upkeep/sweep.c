@@ -192,7 +192,7 @@ void sweep_states(struct sweep *s, struct states_walk *w, bool *ret_more)
             continue;
         }
         if (!w->at)
-            *w = (struct states_walk){.slot = w->slot, .at = head->past, .number = UINT32_MAX, .first = s->n};
+            *w = (struct states_walk){.slot = w->slot, .at = head->past, .number = UINT64_MAX, .first = s->n};
         plan_line(s, w, head);
         if (w->at || w->is_long)
             break;

@@ -44,8 +44,8 @@ struct names_walk {
 
 struct states_walk {
     uint32_t slot;         /* of the head to go on with, */
-    uint32_t at;           /* with that state, of that number in its line; 0 with its newest */
-    uint32_t number;       /* all that were looked at have greater ones */
+    uint32_t at;           /* with that state; 0 with its newest */
+    uint64_t number;       /* in the line; what was not looked at has smaller ones */
     uint64_t n;            /* of its states so far */
     size_t first, n_found; /* where in the plan its states begin, and how many of them may go */
     bool is_long;          /* these are more than are planned, which are its oldest, */

@@ -131,6 +131,32 @@ Test(history, a_line_of_short_states)
         expect_shown(stood[i], ino, 100 * i + 39);
 }
 
+/* Of a memory that was changed four thousand million times. */
+Test(history, leaves_numbers_of_a_line)
+{
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 3000, 0);
+    pass_ms(1000);
+    (void)write_at(ino, 1);
+    struct inode_rec *past = table_mut(&u.eng->idx.inodes, index_slot(&u.eng->idx, ino_slot(ino))->past);
+    past_set_head(past, past_head(past), UINT32_MAX - 1);
+    for (uint64_t i = 2; i < 6; i++) {
+        pass_ms(1000);
+        (void)write_at(ino, i);
+        cr_assert_eq(n_past(), 1);
+    }
+    MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    (void)write_at(ino, 6);
+    cr_assert_eq(n_past(), 2);
+    set_history(100);
+    pass_ms(200000);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    cr_assert_eq(n_past(), 0);
+    (void)write_at(ino, 7);
+    cr_assert_eq(n_past(), 1);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- names ------------------------------------------------------------------------------------ */
 
 Test(history, what_is_removed_is_kept_however_young)
