@@ -306,6 +306,54 @@ Test(history_ends, keeps_so_many_bytes_of_attributes)
     free(value);
 }
 
+/* Whatever is switched, limited, opened and looked at: what is kept whole is right. */
+Test(history_ends, and_begins_again_and_again)
+{
+    begin(test_seed() + 600);
+    folder_times = false;
+    for (unsigned i = 0; i < CHANGES; i++) {
+        uint64_t before = last_batch();
+        pass_ms(1000 + (int64_t)below(2000));
+        change();
+        if (last_batch() != before)
+            note();
+        switch (below(12)) {
+        case 0:
+            MUST(eng_config_set(u.eng, "history", "0") == 0);
+            if (below(2))
+                break;
+            MUST(eng_config_set(u.eng, "history", "300s") == 0);
+            break;
+        case 1:
+            MUST(eng_config_set(u.eng, "history", below(2) ? "60s" : "9000d") == 0);
+            break;
+        case 2:
+            sweep();
+            break;
+        case 3:
+            MUST(eng_sync(u.eng) == 0);
+            unit_kill(&u, below(2) ? SIM_DROP_ALL : SIM_KEEP_ALL, 1);
+            unit_open(&u);
+            break;
+        case 4:
+            MUST(eng_config_set(u.eng, "history_bytes", below(2) ? "20000" : "0") == 0);
+            break;
+        case 5:
+            MUST(eng_config_set(u.eng, "history_settle", below(2) ? "0" : "1s") == 0);
+            break;
+        case 6:
+            if (eng_snapshot_create(u.eng, "s", NULL) != 0)
+                MUST(eng_snapshot_drop(u.eng, "s") == 0);
+            break;
+        default:
+            break;
+        }
+        if (index_is_kept_whole(&u.eng->idx) && below(8) == 0)
+            compare_all();
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- switched off again ----------------------------------------------------------------------------- */
 
 Test(history_ends, goes_when_it_is_switched_off)
