@@ -317,6 +317,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(SALVAGED_EXACT)     /* what a salvage leaves of the past counts as all of it */                        \
     M(VALUES_UNCOUNTED)   /* history_bytes counts no values of attributes */                                 \
     M(NUMBERS_USED_UP)    /* a history takes all numbers of a line */                                        \
+    M(OLDER_UNASKED)      /* a state stays since a name ended in it, though no older one is left */          \
+    M(MOMENTS_UNASKED)    /* all moments that are old go */                                                  \
     M(WAY_FORGOTTEN)      /* each state that goes is looked for from the head of its line on */              \
     M(VIEW_AMENDED)       /* what is short goes under a view in use that is of no snapshot */                \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \

@@ -177,7 +177,7 @@ static enum reserve_use op_use(const struct eng *eng, const struct txn *txn, con
 {
     const struct inode_rec *inode = index_inode(&eng->idx, op->ino);
     bool lets_go = op->type == OP_FLOOR && txn->n_ops == 1; /* else it says what another op does */
-    if (op->type == OP_DROP || op->type == OP_DROP_NAME || lets_go)
+    if (op->type == OP_DROP || op->type == OP_DROP_NAME || op->type == OP_THIN || lets_go)
         return RESERVE_MOST;
     if (op->type == OP_XATTR_DEL || (op->type == OP_SNAPSHOT_NAME && !op->name_len))
         return RESERVE_SOME;

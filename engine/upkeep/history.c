@@ -16,6 +16,7 @@
 #include "upkeep/expiry.h"
 #include "upkeep/runner.h"
 #include "upkeep/sweep.h"
+#include "upkeep/thin.h"
 
 /* ---- when ------------------------------------------------------------------------------ */
 
@@ -256,6 +257,8 @@ static int drop_all(struct sweep *s)
         r = commit_orphans_of(eng, s->job);
     if (!r)
         atomic_store_explicit(&eng->floor_swept, s->floor, memory_order_relaxed);
+    if (!r && !late)
+        r = thin_moments(eng, s->job);
     return r || !late ? r : expiry_raise(eng, s->job);
 }
 

@@ -1,8 +1,8 @@
 /*
  * sweep.c - see sweep.h.
  *
- * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand
- * for it, and count that name twice (index_links_at()). */
+ * A state that no snapshot sees stays as long as a past name ended in it and an older state is there, which
+ * would stand for it, and count that name twice (index_links_at()). */
 #include "upkeep/sweep.h"
 
 #include "index/moments.h"
@@ -140,6 +140,20 @@ static void reverse(struct leaving *plan, size_t from, size_t end)
     }
 }
 
+/* Takes those out of the plan that stay since an older one does. */
+static void let_stay(struct sweep *s, const struct states_walk *w)
+{
+    size_t n = w->first, n_counted = 0;
+    for (size_t i = w->first; i < s->n; i++) {
+        bool stays =
+            s->plan[i].counts && (w->n_stay > s->plan[i].n_newer || n_counted || MUTANT(OLDER_UNASKED));
+        n_counted += stays;
+        if (!stays)
+            s->plan[n++] = s->plan[i];
+    }
+    s->n = n;
+}
+
 /* The line was gone through, from its newest to its oldest state: these go first. */
 static void end_line(struct sweep *s, struct states_walk *w)
 {
@@ -148,6 +162,7 @@ static void end_line(struct sweep *s, struct states_walk *w)
     size_t cut = w->first + (w->is_long ? w->n_found % SWEEP_PLAN : 0); /* the ring begins there */
     reverse(s->plan, w->first, cut);
     reverse(s->plan, cut, s->n);
+    let_stay(s, w);
 }
 
 /* The states of one line that may go, as far as looks last. */
@@ -169,9 +184,13 @@ static void plan_line(struct sweep *s, struct states_walk *w, const struct inode
                                       .past = index_ino(past, w->at),
                                       .begin = past_begin(past),
                                       .end = past_end(past),
-                                      .is_one_of_many = is_one_of_many};
-        if (past->flags & INODE_GOING || (!counts && !is_seen(s, state.begin, state.end, is_one_of_many)))
+                                      .is_one_of_many = is_one_of_many,
+                                      .counts = counts && !(past->flags & INODE_GOING),
+                                      .n_newer = w->n_stay};
+        if (past->flags & INODE_GOING || !is_seen(s, state.begin, state.end, is_one_of_many))
             plan_state(s, w, &state);
+        else
+            w->n_stay++;
         w->number = past_number(past);
         w->at = past->past;
     }

@@ -19,6 +19,8 @@ struct leaving {
     uint64_t ino, past;
     uint64_t dir, cookie, begin, end;
     bool is_one_of_many; /* a history has more of them than it keeps */
+    bool counts;         /* a state that stays if an older one does */
+    uint64_t n_newer;    /* of its line, that stay */
 };
 
 struct sweep {
@@ -46,7 +48,8 @@ struct states_walk {
     uint32_t slot;         /* of the head to go on with, */
     uint32_t at;           /* with that state; 0 with its newest */
     uint64_t number;       /* in the line; what was not looked at has smaller ones */
-    uint64_t n;            /* of its states so far */
+    uint64_t n;            /* of its states so far, */
+    uint64_t n_stay;       /* and how many of these stay, whatever others do */
     size_t first, n_found; /* where in the plan its states begin, and how many of them may go */
     bool is_long;          /* these are more than are planned, which are its oldest, */
     uint64_t n_batches;    /* and it is gone through again if any went since */
