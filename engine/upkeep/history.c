@@ -16,6 +16,7 @@
 #include "upkeep/expiry.h"
 #include "upkeep/runner.h"
 #include "upkeep/sweep.h"
+#include "upkeep/texts.h"
 #include "upkeep/thin.h"
 
 /* ---- when ------------------------------------------------------------------------------ */
@@ -206,6 +207,29 @@ static int drop_names(struct sweep *s, uint64_t *last)
     return r;
 }
 
+static int drop_texts(struct sweep *s, struct texts_walk *w, uint64_t *last)
+{
+    int r = 0;
+    for (bool more = true; more && !r;) {
+        s->looks = SWEEP_LOOKS;
+        pthread_rwlock_rdlock(&s->eng->index_lock);
+        texts_plan(s, w, &more);
+        pthread_rwlock_unlock(&s->eng->index_lock);
+        r = drop_plan(s, last);
+    }
+    return r;
+}
+
+static int drop_all_texts(struct sweep *s, uint64_t *last)
+{
+    struct texts_walk w;
+    int r = texts_begin(s, &w);
+    if (!r)
+        r = drop_texts(s, &w, last);
+    texts_done(&w);
+    return r;
+}
+
 static void show_progress(struct job *job, uint64_t done, uint64_t total)
 {
     pthread_mutex_lock(&job->lock);
@@ -251,6 +275,8 @@ static int drop_all(struct sweep *s)
     show_progress(s->job, none ? total : 0, total);
     if (!r && !none)
         r = drop_names(s, &last);
+    if (!r && !none && s->versions && !MUTANT(PLACES_COUNTED))
+        r = drop_all_texts(s, &last);
     if (!r && !none)
         r = drop_states(s, &last);
     if (!r)

@@ -36,7 +36,7 @@ static uint64_t end_of_too_many(struct sweep *s, const struct past_name_rec *new
     return s->versions && past && past->end < last ? past->end : 0;
 }
 
-static void plan_name(struct sweep *s, const struct past_name_rec *past, bool is_one_of_many)
+void sweep_plan_name(struct sweep *s, const struct past_name_rec *past, bool is_one_of_many)
 {
     const struct index *idx = &s->eng->idx;
     if (!is_seen(s, past->begin, past->end, is_one_of_many))
@@ -96,7 +96,7 @@ static int plan_group(void *arg, struct bkey key, const void *value)
         if (is_full(p->s))
             return 1;
         p->s->looks--;
-        plan_name(p->s, past, past->end <= too_many);
+        sweep_plan_name(p->s, past, past->end <= too_many);
         is_last = i == newest;
     }
     *p->w = (struct names_walk){.next = {key.a, key.b + 1}};
@@ -131,7 +131,7 @@ static void plan_state(struct sweep *s, struct states_walk *w, const struct leav
     s->n = w->first + MIN_OF(w->n_found, (size_t)SWEEP_PLAN);
 }
 
-static void reverse(struct leaving *plan, size_t from, size_t end)
+void sweep_reverse(struct leaving *plan, size_t from, size_t end)
 {
     for (; from + 1 < end; from++, end--) {
         struct leaving swap = plan[from];
@@ -160,8 +160,8 @@ static void end_line(struct sweep *s, struct states_walk *w)
     w->is_long = w->n_found > SWEEP_PLAN;
     w->n_batches = s->n_batches;
     size_t cut = w->first + (w->is_long ? w->n_found % SWEEP_PLAN : 0); /* the ring begins there */
-    reverse(s->plan, w->first, cut);
-    reverse(s->plan, cut, s->n);
+    sweep_reverse(s->plan, w->first, cut);
+    sweep_reverse(s->plan, cut, s->n);
     let_stay(s, w);
 }
 

@@ -10,6 +10,7 @@
 #include "base/job.h"
 #include "core/eng.h"
 #include "index/btree.h"
+#include "index/index.h"
 
 #define SWEEP_LOOKS 4096u /* inodes, states, or names, in a section */
 #define SWEEP_PLAN 1024u
@@ -54,6 +55,11 @@ struct states_walk {
     bool is_long;          /* these are more than are planned, which are its oldest, */
     uint64_t n_batches;    /* and it is gone through again if any went since */
 };
+
+/* One that may go goes, if nobody sees it and its inodes are there: for walks. There must be room. */
+void sweep_plan_name(struct sweep *s, const struct past_name_rec *past, bool is_one_of_many);
+/* Of [from, end) the last comes first. */
+void sweep_reverse(struct leaving *plan, size_t from, size_t end);
 
 /* The next past names, of a group oldest first. False: there are no more. */
 int sweep_names(struct sweep *s, struct names_walk *w, bool *ret_more);

@@ -260,6 +260,63 @@ Test(history_ends, keeps_so_many_of_those_that_were_replaced)
     versions = 0;
 }
 
+/* Each save by vim, and each lock file, is a name in a place of its own. */
+Test(history_ends, keeps_so_many_of_a_path_whatever_place_they_had)
+{
+    uint64_t inos[20], at[20];
+    struct eng_view *view;
+    versions = 5;
+    begin(1);
+    inos[0] = unit_file(&u, "f", 3000, 0);
+    at[0] = last_batch();
+    for (uint64_t i = 1; i < 20; i++) {
+        pass_ms(1000);
+        move("f", "f~");
+        inos[i] = unit_file(&u, "f", 3000, i);
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, "f~") == 0);
+        (void)unit_file(&u, "lock", 10, i);
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, "lock") == 0);
+        at[i] = last_batch();
+        if (i == 3)
+            MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    }
+    MUST(eng_view_open(u.eng, at[6], &view) == 0);
+    sweep();
+    cr_assert_eq(n_past_names(), 3 * 5 + 2, "and those that the snapshot and the view show");
+    for (uint64_t i = 0; i < 20; i++)
+        cr_assert_eq(shown(at[i], "f"), i < 14 && i != 3 && i != 6 ? 0 : inos[i]);
+    cr_assert_eq(unit_problems(&u), 0);
+    eng_view_close(view);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    cr_assert_eq(n_past_names(), 3 * 5);
+    cr_assert_eq(unit_problems(&u), 0);
+    versions = 0;
+}
+
+/* A name that was moved away long ago begins where the one before it in its place ended, which stays. */
+Test(history_ends, keeps_what_a_live_name_begins_with)
+{
+    char name[16];
+    uint64_t at[20];
+    versions = 5;
+    begin(1);
+    for (unsigned i = 0; i < 20; i++) {
+        (void)unit_file(&u, "report", 100, i);
+        pass_ms(2000);
+        at[i] = last_batch();
+        (void)snprintf(name, sizeof name, "report-%u", i);
+        move("report", name);
+    }
+    sweep();
+    for (unsigned i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "report-%u", i);
+        cr_assert_eq(shown(at[i], name), 0, "it came later");
+        cr_assert(shown(at[i] + 1, name));
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+    versions = 0;
+}
+
 Test(history_ends, keeps_so_many_bytes)
 {
     const uint64_t budget = 100000;
