@@ -224,7 +224,7 @@ static bool would_be_twice(const struct keeping *k, size_t i, uint32_t d, uint64
     for (size_t j = 0; j < k->txn->n_ops && !twice; j++) {
         const struct op *link = &k->txn->ops[j];
         if (link->type == OP_LINK && link->parent == op->parent && link->cookie == cookie)
-            twice = index_name_ended(k->idx, ino_slot(op->parent), link->name, link->name_len) > begin;
+            twice = index_name_ended(k->idx, ino_slot(op->parent), link->name, link->name_len, begin);
     }
     return twice;
 }
@@ -235,7 +235,7 @@ static bool name_is_in_history(struct keeping *k, size_t i, uint32_t d, uint64_t
     if (!k->by_history)
         return false;
     bool kept = op->type == OP_REPOINT || !moves || is_settled(k, begin) ||
-                index_name_ended(k->idx, ino_slot(op->parent), op->name, op->name_len) ||
+                index_name_ended(k->idx, ino_slot(op->parent), op->name, op->name_len, 0) ||
                 would_be_twice(k, i, d, begin);
     return if_there_is_room(k, kept);
 }

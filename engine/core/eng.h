@@ -35,6 +35,7 @@
 struct atimes;
 struct clocks;
 struct acting;
+struct cuts;
 struct checkpoints;
 struct damage_list;
 struct feed;
@@ -98,6 +99,7 @@ struct eng {
     struct atimes *atimes;
     struct clocks *clocks;
     struct acting *acting;
+    struct cuts *cuts;
     struct retire *retire;
     struct feed *feed;
     struct position_waits *position_waits;

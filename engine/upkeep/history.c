@@ -7,6 +7,7 @@
 #include "upkeep/history.h"
 
 #include "commit/commit.h"
+#include "commit/cuts.h"
 #include "commit/orphans.h"
 #include "core/marks.h"
 #include "core/views.h"
@@ -41,8 +42,17 @@ void history_opened(struct eng *eng)
 
 uint64_t history_at(struct eng *eng)
 {
+    uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire), cut = cuts_due_at(eng);
+    if (is_read_only(eng))
+        return 0;
+    return at && cut ? MIN_OF(at, cut) : MAX_OF(at, cut);
+}
+
+/* Of all there is. */
+static bool sweep_is_due(struct eng *eng)
+{
     uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire);
-    return is_read_only(eng) ? 0 : at;
+    return at && mono_ns() >= at;
 }
 
 bool history_is_due(struct eng *eng)
@@ -53,7 +63,10 @@ bool history_is_due(struct eng *eng)
 
 void history_look(struct eng *eng)
 {
-    const struct job_request request = {.reason = "past states may be left that no snapshot sees"};
+    struct job_request request = {.reason = "past states may be left that no snapshot sees"};
+    request.cuts_only = !sweep_is_due(eng);
+    if (request.cuts_only)
+        request.reason = "memories have more past states than are kept";
     if (history_is_due(eng))
         (void)runner_start(eng, ENG_JOB_HISTORY, &request, NULL, NULL);
 }
@@ -238,47 +251,59 @@ static void show_progress(struct job *job, uint64_t done, uint64_t total)
     pthread_mutex_unlock(&job->lock);
 }
 
-static int drop_states(struct sweep *s, uint64_t *last)
+static int drop_states(struct sweep *s, struct states_walk *w, uint64_t *last)
 {
-    struct states_walk w = {.slot = 1};
     int r = 0;
     for (bool more = true; more && !r;) {
         s->looks = SWEEP_LOOKS;
         pthread_rwlock_rdlock(&s->eng->index_lock);
-        sweep_states(s, &w, &more);
+        sweep_states(s, w, &more);
         uint64_t total = s->eng->idx.inodes.used;
         pthread_rwlock_unlock(&s->eng->index_lock);
-        show_progress(s->job, w.slot, total);
-        r = w.at ? job_gate(s->job, 0) : drop_plan(s, last);
+        show_progress(s->job, w->slot, total);
+        r = w->at ? job_gate(s->job, 0) : drop_plan(s, last);
     }
     return r;
 }
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
+/* What is seen, and what was there, in one section. *ret_none: nothing is past. */
+static int look(struct sweep *s, bool *ret_none)
+{
+    struct eng *eng = s->eng;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    int r = list_snapshots(s);
+    s->seq = eng->published_seq;
+    s->floor = eng->idx.s.floor;
+    s->versions = expiry_versions(eng);
+    *ret_none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
+    uint64_t total = eng->idx.inodes.used;
+    pthread_rwlock_unlock(&eng->index_lock);
+    show_progress(s->job, *ret_none ? total : 0, total);
+    return r;
+}
+
 static int drop_all(struct sweep *s)
 {
     struct eng *eng = s->eng;
     uint64_t last = 0;
     uint64_t late = MUTANT(FLOOR_LATE) ? expiry_horizon(eng) : 0;
+    bool none;
+    free(cuts_take(eng)); /* these are among all */
     int r = late ? 0 : expiry_raise(eng, s->job);
+    r = r ? r : look(s, &none);
     if (r)
         return r;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    r = list_snapshots(s);
-    s->seq = eng->published_seq;
-    s->floor = late ? late : eng->idx.s.floor;
-    s->versions = expiry_versions(eng);
-    uint64_t total = eng->idx.inodes.used;
-    bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
-    pthread_rwlock_unlock(&eng->index_lock);
-    show_progress(s->job, none ? total : 0, total);
-    if (!r && !none)
+    s->floor = late ? late : s->floor;
+    if (!none)
         r = drop_names(s, &last);
     if (!r && !none && s->versions && !MUTANT(PLACES_COUNTED))
         r = drop_all_texts(s, &last);
-    if (!r && !none)
-        r = drop_states(s, &last);
+    if (!r && !none) {
+        struct states_walk w = {.slot = 1};
+        r = drop_states(s, &w, &last);
+    }
     if (!r)
         r = commit_orphans_of(eng, s->job);
     if (!r)
@@ -288,14 +313,53 @@ static int drop_all(struct sweep *s)
     return r || !late ? r : expiry_raise(eng, s->job);
 }
 
-static int sweep(struct eng *eng, struct job *job)
+#define OVER_NS                                                                                              \
+    (UINT64_C(60) * 1000000000) /* until all is gone through, where more got long than was noted */
+
+static int cut_paths(struct sweep *s, const struct cuts *cuts, uint64_t *last)
+{
+    struct texts_walk w;
+    int r = texts_begin(s, &w);
+    for (size_t i = 0; i < cuts->n_paths && !r; i++) {
+        const struct cut_path *path = &cuts->paths[i];
+        texts_only(&s->eng->idx, &w, ino_slot(path->dir), path->text, path->len);
+        r = drop_texts(s, &w, last);
+    }
+    texts_done(&w);
+    return r;
+}
+
+/* What got long alone. */
+static int drop_cuts(struct sweep *s)
+{
+    struct eng *eng = s->eng;
+    struct cuts *cuts = cuts_take(eng);
+    uint64_t last = 0, none_yet = 0;
+    bool none;
+    int r = cuts ? look(s, &none) : -ENOMEM;
+    if (!r && s->versions)
+        r = cut_paths(s, cuts, &last);
+    for (size_t i = 0; !r && s->versions && i < cuts->n_inos; i++) {
+        uint32_t slot = ino_slot(cuts->inos[i]);
+        struct states_walk w = {.slot = slot, .end = slot + 1};
+        r = drop_states(s, &w, &last);
+    }
+    if (!r)
+        r = commit_orphans_of(eng, s->job);
+    if (cuts && cuts->is_over)
+        (void)atomic_compare_exchange_strong(&eng->sweep_at, &none_yet, mono_ns() + OVER_NS);
+    free(cuts);
+    return r;
+}
+
+static int sweep(struct eng *eng, struct job *job, bool cuts_only)
 {
     struct sweep *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
     s->eng = eng;
     s->job = job;
-    int r = drop_all(s);
+    int r = cuts_only ? drop_cuts(s) : drop_all(s);
     free(s->snapshots);
     free(s);
     return r;
@@ -303,11 +367,13 @@ static int sweep(struct eng *eng, struct job *job)
 
 int history_run(struct eng *eng, struct job *job)
 {
-    int r;
-    do {
+    bool cuts_only = job->request.cuts_only, again = !cuts_only;
+    int r = cuts_only ? sweep(eng, job, true) : 0;
+    while (!r && (again || sweep_is_due(eng))) {
+        again = false;
         atomic_store_explicit(&eng->sweep_at, 0, memory_order_release);
-        r = sweep(eng, job);
-    } while (!r && history_is_due(eng));
+        r = sweep(eng, job, false);
+    }
     if (r && r != -ECANCELED && atomic_exchange(&eng->sweep_error, r) != r)
         report_line(&eng->report, ENG_LOG_WARNING,
                     "what dropped snapshots have shown is not given back yet: %s; it is tried again",

@@ -201,20 +201,22 @@ static void plan_line(struct sweep *s, struct states_walk *w, const struct inode
 void sweep_states(struct sweep *s, struct states_walk *w, bool *ret_more)
 {
     const struct index *idx = &s->eng->idx;
+    uint32_t end = w->end ? MIN_OF(w->end, idx->inodes.used) : idx->inodes.used;
     if (w->is_long && w->n_batches == s->n_batches)
         w->slot++; /* what was planned has changed: it is for the next run */
     w->is_long = false;
-    for (; w->slot < idx->inodes.used && (w->at || !is_full(s)); w->slot++, s->looks -= s->looks > 0) {
+    for (; w->slot < end && (w->at || !is_full(s)); w->slot++, s->looks -= s->looks > 0) {
         const struct inode_rec *head = index_slot(idx, w->slot);
         if (!head || !head->past || head->flags & INODE_PAST) {
             w->at = 0;
             continue;
         }
         if (!w->at)
-            *w = (struct states_walk){.slot = w->slot, .at = head->past, .number = UINT64_MAX, .first = s->n};
+            *w = (struct states_walk){
+                .end = w->end, .slot = w->slot, .at = head->past, .number = UINT64_MAX, .first = s->n};
         plan_line(s, w, head);
         if (w->at || w->is_long)
             break;
     }
-    *ret_more = w->slot < idx->inodes.used;
+    *ret_more = w->slot < end;
 }

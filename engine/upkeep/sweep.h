@@ -46,6 +46,7 @@ struct names_walk {
 };
 
 struct states_walk {
+    uint32_t end;          /* slots before it are looked at, 0: all */
     uint32_t slot;         /* of the head to go on with, */
     uint32_t at;           /* with that state; 0 with its newest */
     uint64_t number;       /* in the line; what was not looked at has smaller ones */

@@ -1,6 +1,7 @@
 /*
  * test_long_pasts.c - lines of very many past states, and very many past names of one place: a run of the job
  * `history` ends, looks at so much at once, and keeps what it has to. */
+#include "commit/cuts.h"
 #include "index/past.h"
 #include "index/past_names.h"
 #include "must.h"
@@ -8,6 +9,7 @@
 #include "upkeep/sweep.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
 
 #define LONG (2 * SWEEP_PLAN + SWEEP_PLAN / 2)
 
@@ -131,4 +133,75 @@ Test(long_pasts, in_a_folder_that_is_removed_and_open)
     sweep();
     cr_assert_eq(n_past_names(), 0);
     cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* ---- soon ------------------------------------------------------------------------------------ */
+
+/* Without a run through all there is, which comes by the hour. */
+Test(long_pasts, are_cut_when_they_get_long)
+{
+    keep("20");
+    uint64_t a = unit_create(&u, "a");
+    (void)unit_create(&u, "f");
+    atomic_store(&u.eng->sweep_at, mono_ns() + UINT64_C(3600) * 1000000000);
+    write_states(a, 30);
+    cr_assert_eq(cuts_due_at(u.eng), 0, "it is not yet worth it");
+    for (unsigned i = 0; i < 3 * SWEEP_PLAN; i++) {
+        write_states(a, 1);
+        MUST(eng_rename(u.eng, NULL, ENG_ROOT_INO, "f", ENG_ROOT_INO, "f~", 0) == 0);
+        (void)unit_create(&u, "f");
+        (void)unit_create(&u, "g");
+        MUST(eng_rename(u.eng, NULL, ENG_ROOT_INO, "g", ENG_ROOT_INO, "f~", 0) == 0);
+        if (i % 100 != 0)
+            continue;
+        cr_assert(!i || cuts_due_at(u.eng) > 0);
+        u.eng->cuts->due_at = cuts_due_at(u.eng) ? 1 : 0; /* it has come */
+        (void)eng_tick(u.eng);
+        cr_assert_leq(n_past(), 20u + CUT_STEP, "%llu", (unsigned long long)n_past());
+        cr_assert_leq(n_past_names(), 4u * (20 + CUT_STEP), "%llu", (unsigned long long)n_past_names());
+        cr_assert_eq(cuts_due_at(u.eng), 0);
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* More of them than are noted: then all is gone through, soon. */
+Test(long_pasts, are_found_if_there_are_very_many)
+{
+    keep("1");
+    uint64_t inos[CUT_LINES + 10];
+    char name[16];
+    for (unsigned i = 0; i < ARRAY_LEN(inos); i++) {
+        (void)snprintf(name, sizeof name, "f%u", i);
+        inos[i] = unit_create(&u, name);
+    }
+    atomic_store(&u.eng->sweep_at, 0);
+    for (unsigned i = 0; i < ARRAY_LEN(inos); i++)
+        write_states(inos[i], 40);
+    u.eng->cuts->due_at = 1;
+    (void)eng_tick(u.eng);
+    cr_assert_gt(atomic_load(&u.eng->sweep_at), 1);
+    cr_assert_leq(n_past(), CUT_LINES + 10 * 40);
+    atomic_store(&u.eng->sweep_at, 1);
+    (void)eng_tick(u.eng);
+    cr_assert_eq(n_past(), ARRAY_LEN(inos));
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* The housekeeper is told when there is something to cut. */
+Test(long_pasts, are_cut_by_the_housekeeper)
+{
+    keep("20");
+    uint64_t a = unit_create(&u, "a");
+    MUST(eng_sync(u.eng) == 0);
+    unit_close(&u);
+    u.opt.no_background = false;
+    u.opt.commit_ms = 1000000;
+    unit_open(&u);
+    write_states(a, 2000);
+    for (bool is_cut = false; !is_cut;) {
+        pthread_rwlock_rdlock(&u.eng->index_lock);
+        is_cut = n_past() <= 20;
+        pthread_rwlock_unlock(&u.eng->index_lock);
+        sched_yield();
+    }
 }
