@@ -322,6 +322,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(PLACES_COUNTED)     /* past names of one path are not counted beyond their place in the folder */      \
     M(LIVE_BEGINS_EARLY)  /* what a live name begins with goes, being one of too many */                     \
     M(LINES_STAY_LONG)    /* what gets long is cut by the hour alone */                                      \
+    M(NOTHING_IGNORED)    /* fields of history_ignore end a state as others do */                            \
     M(WAY_FORGOTTEN)      /* each state that goes is looked for from the head of its line on */              \
     M(VIEW_AMENDED)       /* what is short goes under a view in use that is of no snapshot */                \
     M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \

@@ -24,6 +24,7 @@
 
 struct keeping {
     const struct index *idx;
+    const struct config *config;
     struct txn *txn;
     uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
     bool has_losses;          /* a name ends */
@@ -139,6 +140,16 @@ static int decide_attr(struct keeping *k, struct op *op)
     return is_read ? 0 : decide(k, op->ino, ends_unless(op));
 }
 
+/* Of a field that is ignored no state ends. */
+static int decide_xattr(struct keeping *k, struct op *op)
+{
+    if (op->flags & OP_LATER)
+        return 0;
+    if (config_ignores(k->config, op->name, op->name_len) && !MUTANT(NOTHING_IGNORED))
+        op->flags |= OP_SAME;
+    return decide(k, op->ino, ends_unless(op));
+}
+
 /* Which inode loses its name by the op, and which gets it; 0: none. */
 static uint64_t loses(const struct op *op)
 {
@@ -188,12 +199,13 @@ static int decide_op(struct keeping *k, struct op *op)
     case OP_REWRITE:
         return op->from < op->to ? decide(k, op->ino, STATE_ENDS) : 0;
     case OP_PUNCH:
-    case OP_XATTR_DEL:
         return op->flags & OP_LATER ? 0 : decide(k, op->ino, STATE_ENDS);
-    case OP_TRUNCATE:
-    case OP_EXTENT:
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
+    case OP_XATTR_DEL:
+        return decide_xattr(k, op);
+    case OP_TRUNCATE:
+    case OP_EXTENT:
         return decide(k, op->ino, ends_unless(op));
     default:
         return 0;
@@ -326,14 +338,14 @@ static bool is_change(const struct op *op)
     case OP_REPOINT:
     case OP_TRUNCATE:
     case OP_EXTENT:
-    case OP_XATTR_SET:
-    case OP_XATTR_EXTENT:
         return true;
     case OP_ATTR:
         return op->mask & ~times;
     case OP_PUNCH:
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
     case OP_XATTR_DEL:
-        return !(op->flags & OP_LATER);
+        return !(op->flags & (OP_LATER | OP_SAME));
     case OP_REWRITE:
         return op->from < op->to;
     default:
@@ -429,7 +441,7 @@ int keep_stage(struct eng *eng, struct txn *txn)
     uint64_t seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
     if (!(seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
         return 0;
-    struct keeping k = {.idx = idx, .txn = txn, .seen = seen};
+    struct keeping k = {.idx = idx, .config = &eng->config, .txn = txn, .seen = seen};
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
