@@ -5,6 +5,7 @@
 #include "index/moments.h"
 #include "index/times.h"
 
+#include "base/fault.h"
 #include "base/util.h"
 
 /* The first record from `i` on that is a moment which goes, before `end`; 0 none. */
@@ -22,10 +23,15 @@ static uint32_t first_to_go(const struct index *idx, uint32_t i, uint32_t end)
     return 0;
 }
 
-/* The moment in which the floor lies, and all later ones, are asked for. */
+/* The moment in which the floor lies, and all later ones, are asked for; where that is there for a snapshot
+ * alone, the one before, which tells the time when the snapshot has gone. */
 static uint32_t first_needed(const struct index *idx)
 {
-    return index_moment_by(idx, idx->s.floor);
+    uint32_t i = index_moment_by(idx, idx->s.floor);
+    const struct moment_rec *m = index_moment(idx, i);
+    while (m && m->flags & MOMENT_ALONE && !MUTANT(SNAPSHOT_TELLS_TIME))
+        m = index_moment(idx, i = index_moment_by(idx, m->batch - 1));
+    return i;
 }
 
 bool floor_has_moments(const struct index *idx)

@@ -79,10 +79,11 @@ static int may_be_written(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {
-        keepers_new,    damage_new, reserve_new,   views_new,       orphans_new, atimes_new,
-        clocks_new, acting_new, cuts_new, feed_new,      position_new,    retire_new,  summaries_new,
-        checkpoint_new, rest_new,   full_disk_new, maintenance_new, jobs_new,    past_space_new};
+    int (*const news[])(struct eng *) = {keepers_new,     damage_new,     reserve_new,   views_new,
+                                         orphans_new,     atimes_new,     clocks_new,    acting_new,
+                                         cuts_new,        feed_new,       position_new,  retire_new,
+                                         summaries_new,   checkpoint_new, rest_new,      full_disk_new,
+                                         maintenance_new, jobs_new,       past_space_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);

@@ -363,6 +363,76 @@ Test(history_ends, keeps_so_many_bytes_of_attributes)
     free(value);
 }
 
+/* find(1) goes by the number of links, and passes subfolders by if there are too few. */
+Test(history_ends, shows_folders_of_when_the_clock_was_set_back)
+{
+    struct eng_view *view;
+    struct eng_attr attr;
+    begin(1);
+    uint64_t dir = unit_mkdir(&u, "d");
+    MUST(eng_create(u.eng, NULL, dir, "sub", S_IFDIR | 0700, 0, NULL, &attr) == 0);
+    uint64_t at = last_batch();
+    pass_ms(5000);
+    hand_clock.people -= 100 * SECOND;
+    MUST(eng_rmdir(u.eng, dir, "sub") == 0);
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    MUST(eng_view_getattr(view, dir, &attr) == 0);
+    cr_assert(attr.nlink == 3 && attr.size == 1, "%u links, size %llu", attr.nlink,
+              (unsigned long long)attr.size);
+    eng_view_close(view);
+}
+
+static uint64_t found_at(int64_t time)
+{
+    uint64_t batch;
+    int r = eng_past_at(u.eng, time, &batch);
+    cr_assert(r == 0 || r == -ENOENT);
+    return r ? 0 : batch;
+}
+
+/* A snapshot that is dropped takes no time along that something else is told by. */
+Test(history_ends, is_found_by_time_when_a_snapshot_of_then_has_gone)
+{
+    int64_t time;
+    uint64_t since, ino;
+    begin(1);
+    ino = unit_file(&u, "f", 3000, 0);
+    set_history(KEPT);
+    pass_ms(2000);
+    int64_t written = now_ns();
+    uint64_t at = write_at(ino, 1);
+    pass_ms(2000);
+    MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    pass_ms(2 * KEPT * 1000);
+    sweep();
+    (void)write_at(ino, 2);
+    MUST(eng_past_since(u.eng, &since, &time) == 0);
+    cr_assert_gt(since, at);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    MUST(eng_past_since(u.eng, &since, &time) == 0);
+    cr_assert_eq(time, written);
+    cr_assert_geq(found_at(now_ns() - SECOND), since);
+}
+
+/* Since when the past is whole is found by its time, and there is a view of it. */
+static void look_since(void)
+{
+    struct eng_view *view;
+    uint64_t since, found;
+    int64_t time;
+    int r = eng_past_since(u.eng, &since, &time);
+    cr_assert_eq(r == 0, index_is_kept_whole(&u.eng->idx));
+    if (r)
+        return;
+    MUST(eng_view_open(u.eng, since, &view) == 0);
+    eng_view_close(view);
+    cr_assert_neq(time, INT64_MAX);
+    if (time > now_ns())
+        return; /* the clock was set back since */
+    cr_assert_eq(eng_past_at(u.eng, time, &found), 0);
+    cr_assert_geq(found, since);
+}
+
 /* Whatever is switched, limited, opened and looked at: what is kept whole is right. */
 Test(history_ends, and_begins_again_and_again)
 {
@@ -402,9 +472,17 @@ Test(history_ends, and_begins_again_and_again)
             if (eng_snapshot_create(u.eng, "s", NULL) != 0)
                 MUST(eng_snapshot_drop(u.eng, "s") == 0);
             break;
+        case 7:
+            hand_clock.people += below(2) ? -100 * SECOND : 300 * SECOND;
+            break;
+        case 8:
+            if (below(8) == 0)
+                pass_ms(7200000);
+            break;
         default:
             break;
         }
+        look_since();
         if (index_is_kept_whole(&u.eng->idx) && below(8) == 0)
             compare_all();
     }
@@ -440,14 +518,6 @@ Test(history_ends, goes_when_it_is_switched_off)
 }
 
 /* ---- by time ------------------------------------------------------------------------------------------ */
-
-static uint64_t found_at(int64_t time)
-{
-    uint64_t batch;
-    int r = eng_past_at(u.eng, time, &batch);
-    cr_assert(r == 0 || r == -ENOENT);
-    return r ? 0 : batch;
-}
 
 static bool is_exact(uint64_t at, int64_t *time)
 {
