@@ -409,7 +409,7 @@ ENG_API int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret
 ENG_API void eng_view_close(struct eng_view *take_view);
 /* When the batch was, ns since the epoch, INT64_MAX: not known; and whether the view has each state that
  * there was, as that of a snapshot: else some were too short, or one of too many, and what was before stands
- * for them. */
+ * for them; or a salvage has lost some. */
 ENG_API int eng_view_when(struct eng_view *view, int64_t *ret_time, bool *ret_is_exact);
 /* The batch behind which the store was as it was at that time, for eng_view_open(): where the clock was set
  * back, the last of several. Another call may give another batch that shows the same; or another time, once

@@ -263,61 +263,74 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(OWN_CHANGE_FREE)  /* a removal leaves room for what has changed before it only */                      \
     M(UNTOLD_ALLOWS)    /* a disk that does not tell its space has some for a checkpoint */                  \
     M(NOTHING_REMOVES)  /* a hole where nothing is counts as a removal */                                    \
-    M(NEIGHBOUR_UNPROVED) /* a block that one copy has lost is mended with what is bad in the other */       \
-    M(SYNCED_IN_PART)     /* the echo calls batches durable behind one that it lacks */                      \
-    M(LAST_IS_BEST)       /* of several records of a batch any will do */                                    \
-    M(SETTLED_ANYHOW)     /* I11: a checkpoint is adopted although neither copy could be made durable */     \
-    M(END_BEHIND_HOLE)    /* a copy of a checkpoint that was cut gets its end, and is called mended */       \
-    M(END_UNWRITTEN)      /* the end of a copy is called mended without a write */                           \
-    M(SHORT_UNTOLD)       /* nobody is told of a copy of a checkpoint that is too short */                   \
-    M(END_UNREAD)         /* the log goes on in a block that was not read */                                 \
-    M(END_CACHED)         /* what is in memory of that block proves that it can be */                        \
-    M(LOG_STAYS)          /* a segment that cannot be written is not left */                                 \
-    M(LEFT_UNCUT)         /* one is left with what there is of a batch that failed */                        \
-    M(LEFT_EACH_TIME)     /* one is left for each batch that fails */                                        \
-    M(WALKED_FOR_EACH)    /* each relocation of an xattr goes through the file's list */                     \
-    M(WALKS_UNCOUNTED)    /* those of a batch may be of any number of long lists */                          \
-    M(LOOKED_FOR_EACH)    /* each xattr to be copied is looked for in the file's list */                     \
-    M(LOOKS_UNCOUNTED)    /* those of a step are looked for in one hold, in any number of lists */           \
-    M(BIT_LATE)           /* what a feature bit lets be written is written before the bit */                 \
-    M(BIT_IN_HOLD)        /* a feature bit is set while the store is held */                                 \
-    M(PAST_NAME_FREED)    /* an inode is freed although a past name leads to it */                           \
-    M(COOKIE_COUNTED)     /* cookies do not tell the batch, although there is a past */                      \
-    M(KEPT_IS_ORPHAN)     /* an inode without a name is an orphan, whatever past names it has */             \
-    M(TEXT_FREED_TWICE)   /* a past name that is dropped frees a text that an older one shares */            \
-    M(SHOWN_TWICE)        /* a listing at a batch shows what was there, and what is there now */             \
-    M(APPEND_KEEPS_TAIL)  /* what a write takes along, the past keeps as it was, too */                      \
-    M(GATHER_IS_CHANGE)   /* what only comes to another place counts as written */                           \
-    M(REWRITE_UNVERIFIED) /* recovery believes content of which only a part was said to be new */            \
-    M(REWRITE_UNNOTED)    /* a summary has such content as the value of an attribute */                      \
-    M(REWRITE_UNSCANNED)  /* one that is made of the batches lacks it */                                     \
-    M(REWRITE_UNTOLD)     /* the feed passes it by */                                                        \
-    M(SNAPSHOT_UNSEEN)    /* a state that a snapshot sees is not kept when it ends */                        \
-    M(REPLACED_UNSEEN)    /* a state in which a past name of its inode ended is not kept */                  \
-    M(SHORT_STATE_SHOWN)  /* a history keeps each state, however short */                                    \
-    M(SETTLED_BY_CTIME)   /* the ctime tells whether a state is settled */                                   \
-    M(KEEP_UNLOGGED)      /* I12: a recovery does not learn which states were kept */                        \
-    M(KEPT_USES)          /* a removal that a snapshot keeps may use of the reserve what any other may */    \
-    M(DROPPED_EARLY)      /* with a snapshot goes what another one sees */                                   \
-    M(EXPIRED_EARLY)      /* what a history keeps goes as soon as no snapshot sees it */                     \
-    M(AGE_BY_CLOCK)       /* the clock of people says how old a past state is */                             \
-    M(FLOOR_LATE)         /* the floor rises when what lies below it has gone */                             \
-    M(HISTORY_STAYS)      /* a full disk refuses changes, whatever a history keeps */                        \
-    M(SHORT_KEEPS)        /* what is removed from a full disk is kept all the same */                        \
-    M(COUNTED_TWICE)      /* a state goes in which a past name ended: the one before it counts that, too */  \
-    M(AMEND_FREES)        /* what a state that is not kept loses is freed, whatever a past state reads */    \
-    M(VIEW_DROPPED)       /* the job `history` asks snapshots alone, not the views in use */                 \
-    M(CHUNK_PASSED_BY)    /* a comparison of two moments passes by what was written since the first one */   \
-    M(RESTORE_UNKEPT)     /* what a restored memory was before is kept only if it was settled */             \
-    M(RESTORE_IN_PART)    /* fields come back in a batch behind that of the content */                       \
-    M(RESTORE_PLAN_STALE) /* what is written between the looking and the batch is not looked for */          \
-    M(FIRST_PIECE_ASKED)  /* it asks the oldest piece of a part of the index when that was written */        \
-    M(LATE_NAMES_MISSED)  /* names that end while it looks for them are in no part of the index */           \
-    M(VIEW_UNKEPT)        /* what only a view in use sees is not kept when it is changed */                  \
-    M(STATE_TOO_EARLY)    /* a past view shows what was before its batch */                                  \
-    M(LINKS_AS_RECORDED)  /* a past view counts no links that ended since */                                 \
-    M(FOLDER_AS_IT_IS)    /* a past view shows a folder's record, whatever has happened to its names */      \
-    M(LISTED_IN_PART)     /* a listing of a past folder ends where a slice of it does */                     \
+    M(NEIGHBOUR_UNPROVED)  /* a block that one copy has lost is mended with what is bad in the other */      \
+    M(SYNCED_IN_PART)      /* the echo calls batches durable behind one that it lacks */                     \
+    M(LAST_IS_BEST)        /* of several records of a batch any will do */                                   \
+    M(SETTLED_ANYHOW)      /* I11: a checkpoint is adopted although neither copy could be made durable */    \
+    M(END_BEHIND_HOLE)     /* a copy of a checkpoint that was cut gets its end, and is called mended */      \
+    M(END_UNWRITTEN)       /* the end of a copy is called mended without a write */                          \
+    M(SHORT_UNTOLD)        /* nobody is told of a copy of a checkpoint that is too short */                  \
+    M(END_UNREAD)          /* the log goes on in a block that was not read */                                \
+    M(END_CACHED)          /* what is in memory of that block proves that it can be */                       \
+    M(LOG_STAYS)           /* a segment that cannot be written is not left */                                \
+    M(LEFT_UNCUT)          /* one is left with what there is of a batch that failed */                       \
+    M(LEFT_EACH_TIME)      /* one is left for each batch that fails */                                       \
+    M(WALKED_FOR_EACH)     /* each relocation of an xattr goes through the file's list */                    \
+    M(WALKS_UNCOUNTED)     /* those of a batch may be of any number of long lists */                         \
+    M(LOOKED_FOR_EACH)     /* each xattr to be copied is looked for in the file's list */                    \
+    M(LOOKS_UNCOUNTED)     /* those of a step are looked for in one hold, in any number of lists */          \
+    M(BIT_LATE)            /* what a feature bit lets be written is written before the bit */                \
+    M(BIT_IN_HOLD)         /* a feature bit is set while the store is held */                                \
+    M(PAST_NAME_FREED)     /* an inode is freed although a past name leads to it */                          \
+    M(COOKIE_COUNTED)      /* cookies do not tell the batch, although there is a past */                     \
+    M(KEPT_IS_ORPHAN)      /* an inode without a name is an orphan, whatever past names it has */            \
+    M(TEXT_FREED_TWICE)    /* a past name that is dropped frees a text that an older one shares */           \
+    M(SHOWN_TWICE)         /* a listing at a batch shows what was there, and what is there now */            \
+    M(APPEND_KEEPS_TAIL)   /* what a write takes along, the past keeps as it was, too */                     \
+    M(GATHER_IS_CHANGE)    /* what only comes to another place counts as written */                          \
+    M(REWRITE_UNVERIFIED)  /* recovery believes content of which only a part was said to be new */           \
+    M(REWRITE_UNNOTED)     /* a summary has such content as the value of an attribute */                     \
+    M(REWRITE_UNSCANNED)   /* one that is made of the batches lacks it */                                    \
+    M(REWRITE_UNTOLD)      /* the feed passes it by */                                                       \
+    M(SNAPSHOT_UNSEEN)     /* a state that a snapshot sees is not kept when it ends */                       \
+    M(REPLACED_UNSEEN)     /* a state in which a past name of its inode ended is not kept */                 \
+    M(SHORT_STATE_SHOWN)   /* a history keeps each state, however short */                                   \
+    M(SETTLED_BY_CTIME)    /* the ctime tells whether a state is settled */                                  \
+    M(KEEP_UNLOGGED)       /* I12: a recovery does not learn which states were kept */                       \
+    M(KEPT_USES)           /* a removal that a snapshot keeps may use of the reserve what any other may */   \
+    M(DROPPED_EARLY)       /* with a snapshot goes what another one sees */                                  \
+    M(EXPIRED_EARLY)       /* what a history keeps goes as soon as no snapshot sees it */                    \
+    M(AGE_BY_CLOCK)        /* the clock of people says how old a past state is */                            \
+    M(FLOOR_LATE)          /* the floor rises when what lies below it has gone */                            \
+    M(HISTORY_STAYS)       /* a full disk refuses changes, whatever a history keeps */                       \
+    M(SHORT_KEEPS)         /* what is removed from a full disk is kept all the same */                       \
+    M(COUNTED_TWICE)       /* a state goes in which a past name ended: the one before it counts that, too */ \
+    M(AMEND_FREES)         /* what a state that is not kept loses is freed, whatever a past state reads */   \
+    M(VIEW_DROPPED)        /* the job `history` asks snapshots alone, not the views in use */                \
+    M(CHUNK_PASSED_BY)     /* a comparison of two moments passes by what was written since the first one */  \
+    M(RESTORE_UNKEPT)      /* what a restored memory was before is kept only if it was settled */            \
+    M(RESTORE_IN_PART)     /* fields come back in a batch behind that of the content */                      \
+    M(RESTORE_PLAN_STALE)  /* what is written between the looking and the batch is not looked for */         \
+    M(FIRST_PIECE_ASKED)   /* it asks the oldest piece of a part of the index when that was written */       \
+    M(LATE_NAMES_MISSED)   /* names that end while it looks for them are in no part of the index */          \
+    M(VIEW_UNKEPT)         /* what only a view in use sees is not kept when it is changed */                 \
+    M(SALVAGED_EXACT)      /* what a salvage leaves of the past counts as all of it */                       \
+    M(VALUES_UNCOUNTED)    /* history_bytes counts no values of attributes */                                \
+    M(NUMBERS_USED_UP)     /* a history takes all numbers of a line */                                       \
+    M(OLDER_UNASKED)       /* a state stays since a name ended in it, though no older one is left */         \
+    M(MOMENTS_UNASKED)     /* all moments that are old go */                                                 \
+    M(PLACES_COUNTED)      /* past names of one path are not counted beyond their place in the folder */     \
+    M(LIVE_BEGINS_EARLY)   /* what a live name begins with goes, being one of too many */                    \
+    M(LINES_STAY_LONG)     /* what gets long is cut by the hour alone */                                     \
+    M(NOTHING_IGNORED)     /* fields of history_ignore end a state as others do */                           \
+    M(SET_BACK_UNSEEN)     /* a folder that was changed as the clock had been set back is believed */        \
+    M(SNAPSHOT_TELLS_TIME) /* the time of the floor is that of a snapshot, with which it goes */             \
+    M(WAY_FORGOTTEN)       /* each state that goes is looked for from the head of its line on */             \
+    M(VIEW_AMENDED)        /* what is short goes under a view in use that is of no snapshot */               \
+    M(STATE_TOO_EARLY)     /* a past view shows what was before its batch */                                 \
+    M(LINKS_AS_RECORDED)   /* a past view counts no links that ended since */                                \
+    M(FOLDER_AS_IT_IS)     /* a past view shows a folder's record, whatever has happened to its names */     \
+    M(LISTED_IN_PART)      /* a listing of a past folder ends where a slice of it does */                    \
     M(LINE_FROM_TWO_SECTIONS) /* a past view's reader that begins anew believes where it found the state */  \
     M(PAST_PIN_LATE)          /* what a past view's reader has not pinned in time is damaged */              \
     M(PAST_HAS_NO_HOLES)      /* what has ended takes as many blocks as its size has */                      \

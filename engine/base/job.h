@@ -21,6 +21,7 @@ struct job_request {
     struct eng_job_options options;
     const char *reason; /* for the report; borrowed during the call */
     double leave;       /* of a compaction: the share of garbage that may stay; 0: none */
+    bool cuts_only;     /* of the job `history`: of lines that got long */
     uint64_t goal;      /* of a compaction: bytes after which it ends, best victims first; 0: no such goal */
 };
 

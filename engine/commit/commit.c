@@ -5,6 +5,7 @@
 #include "commit/commit.h"
 
 #include "commit/clocks.h"
+#include "commit/cuts.h"
 #include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/keep.h"
@@ -66,7 +67,7 @@ int commit_end(struct eng *eng, int r)
     feed_wake(eng);
     position_wake(eng, seq);
     report_flush(&eng->report);
-    if (checkpoint_is_due(eng) || echo_wants_flush(&eng->log.echo))
+    if (checkpoint_is_due(eng) || echo_wants_flush(&eng->log.echo) || cuts_ring(eng))
         wake_workers(&eng->wake);
     return r;
 }
@@ -133,6 +134,7 @@ static int publish(struct eng *eng, const struct txn *txn)
     int r = 0;
     size_t lost = 0, relocations = 0;
     feed_stage(eng, txn); /* its names may lie in the index, which changes now */
+    cuts_note(eng, txn);
     pthread_rwlock_wrlock(&eng->index_lock);
     for (size_t i = 0, n, gone; i < txn->n_ops && r >= 0; i += n) {
         r = index_apply_next(&eng->idx, &txn->ops[i], txn->n_ops - i, eng->log.seq, &n, &gone);
@@ -177,7 +179,7 @@ static enum reserve_use op_use(const struct eng *eng, const struct txn *txn, con
 {
     const struct inode_rec *inode = index_inode(&eng->idx, op->ino);
     bool lets_go = op->type == OP_FLOOR && txn->n_ops == 1; /* else it says what another op does */
-    if (op->type == OP_DROP || op->type == OP_DROP_NAME || lets_go)
+    if (op->type == OP_DROP || op->type == OP_DROP_NAME || op->type == OP_THIN || lets_go)
         return RESERVE_MOST;
     if (op->type == OP_XATTR_DEL || (op->type == OP_SNAPSHOT_NAME && !op->name_len))
         return RESERVE_SOME;

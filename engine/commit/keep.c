@@ -2,12 +2,12 @@
  * keep.c - see keep.h. Also eng_notes_actors(). docs/lab/history-design.md, 5.1, has the rules.
  *
  * A state that began with batch b is kept if (1) a snapshot sees it, which the newest does if any, or a view
- * of one that is in use, or (2) a past name of the inode ended since b: the past state before would stand for
- * what that one's end has changed, its link count above all; or (3) the store keeps a history, the inode has
- * a name, and the state is settled, or another name comes, which no later state can tell apart. A name is
- * kept if a snapshot sees it, or by a history: always if it is removed or replaced; if it moves, and was
- * settled, or its path was another's before, or the new path was since, of which it has the place in the
- * folder.
+ * that is in use, of no snapshot by a history alone; or (2) a past name of the inode ended since b: the past
+ * state before would stand for what that one's end has changed, its link count above all; or (3) the store
+ * keeps a history, the inode has a name, and the state is settled, or another name comes, which no later
+ * state can tell apart. A name is kept if a snapshot sees it, or by a history: always if it is removed or
+ * replaced; if it moves, and was settled, or a view in use sees it, or its path was another's before, or the
+ * new path was since, of which it has the place in the folder.
  *
  * While the reserve is short a history keeps nothing, or removing would free nothing: then the floor rises.
  *
@@ -24,6 +24,7 @@
 
 struct keeping {
     const struct index *idx;
+    const struct config *config;
     struct txn *txn;
     uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
     bool has_losses;          /* a name ends */
@@ -31,6 +32,7 @@ struct keeping {
     bool is_short;            /* but for this, */
     bool is_left_out;         /* which made a difference */
     uint64_t settled;         /* the last batch that is */
+    uint64_t looked;          /* the newest batch that a view in use sees which is of no snapshot; 0 none */
     uint64_t *inos;           /* whose state is kept */
     size_t n, cap, n_amended; /* n_amended: states that end and stood too short for rule 3 */
     struct idmap decided;     /* by slot: enum asked, of what was */
@@ -55,9 +57,10 @@ static bool is_seen(const struct keeping *k, uint64_t begin)
     return k->seen && k->seen >= begin;
 }
 
+/* Or somebody looks at it. */
 static bool is_settled(const struct keeping *k, uint64_t begin)
 {
-    return begin <= k->settled || MUTANT(SHORT_STATE_SHOWN);
+    return begin <= k->settled || begin <= k->looked || MUTANT(SHORT_STATE_SHOWN);
 }
 
 /* What rule 3 says, unless there is no room for it. */
@@ -68,11 +71,16 @@ static bool if_there_is_room(struct keeping *k, bool kept)
     return kept && !is_left_out;
 }
 
+#define NUMBERS_OF_HISTORY UINT32_C(0xf0000000) /* of a line's 2^32: snapshots need some, too */
+
 static bool is_in_history(struct keeping *k, const struct inode_rec *inode, uint64_t begin, enum asked why)
 {
     bool comes_back = !inode->nlink && why == LINK_COMES && !MUTANT(REVIVED_UNKEPT);
     if (!k->by_history || why == FOR_SNAPSHOTS || !(inode->nlink || comes_back))
         return false;
+    const struct inode_rec *newest = index_slot(k->idx, inode->past);
+    if (newest && past_number(newest) >= NUMBERS_OF_HISTORY && !MUTANT(NUMBERS_USED_UP))
+        return false; /* until these have gone, and the line begins anew */
     bool settled = is_settled(k, begin);
     if (MUTANT(SETTLED_BY_CTIME))
         settled = now_ns() - inode->ctime >= INT64_C(1000000000);
@@ -132,6 +140,16 @@ static int decide_attr(struct keeping *k, struct op *op)
     return is_read ? 0 : decide(k, op->ino, ends_unless(op));
 }
 
+/* Of a field that is ignored no state ends. */
+static int decide_xattr(struct keeping *k, struct op *op)
+{
+    if (op->flags & OP_LATER)
+        return 0;
+    if (config_ignores(k->config, op->name, op->name_len) && !MUTANT(NOTHING_IGNORED))
+        op->flags |= OP_SAME;
+    return decide(k, op->ino, ends_unless(op));
+}
+
 /* Which inode loses its name by the op, and which gets it; 0: none. */
 static uint64_t loses(const struct op *op)
 {
@@ -181,12 +199,13 @@ static int decide_op(struct keeping *k, struct op *op)
     case OP_REWRITE:
         return op->from < op->to ? decide(k, op->ino, STATE_ENDS) : 0;
     case OP_PUNCH:
-    case OP_XATTR_DEL:
         return op->flags & OP_LATER ? 0 : decide(k, op->ino, STATE_ENDS);
-    case OP_TRUNCATE:
-    case OP_EXTENT:
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
+    case OP_XATTR_DEL:
+        return decide_xattr(k, op);
+    case OP_TRUNCATE:
+    case OP_EXTENT:
         return decide(k, op->ino, ends_unless(op));
     default:
         return 0;
@@ -217,7 +236,7 @@ static bool would_be_twice(const struct keeping *k, size_t i, uint32_t d, uint64
     for (size_t j = 0; j < k->txn->n_ops && !twice; j++) {
         const struct op *link = &k->txn->ops[j];
         if (link->type == OP_LINK && link->parent == op->parent && link->cookie == cookie)
-            twice = index_name_ended(k->idx, ino_slot(op->parent), link->name, link->name_len) > begin;
+            twice = index_name_ended(k->idx, ino_slot(op->parent), link->name, link->name_len, begin);
     }
     return twice;
 }
@@ -228,7 +247,7 @@ static bool name_is_in_history(struct keeping *k, size_t i, uint32_t d, uint64_t
     if (!k->by_history)
         return false;
     bool kept = op->type == OP_REPOINT || !moves || is_settled(k, begin) ||
-                index_name_ended(k->idx, ino_slot(op->parent), op->name, op->name_len) ||
+                index_name_ended(k->idx, ino_slot(op->parent), op->name, op->name_len, 0) ||
                 would_be_twice(k, i, d, begin);
     return if_there_is_room(k, kept);
 }
@@ -319,14 +338,14 @@ static bool is_change(const struct op *op)
     case OP_REPOINT:
     case OP_TRUNCATE:
     case OP_EXTENT:
-    case OP_XATTR_SET:
-    case OP_XATTR_EXTENT:
         return true;
     case OP_ATTR:
         return op->mask & ~times;
     case OP_PUNCH:
+    case OP_XATTR_SET:
+    case OP_XATTR_EXTENT:
     case OP_XATTR_DEL:
-        return !(op->flags & OP_LATER);
+        return !(op->flags & (OP_LATER | OP_SAME));
     case OP_REWRITE:
         return op->from < op->to;
     default:
@@ -422,10 +441,11 @@ int keep_stage(struct eng *eng, struct txn *txn)
     uint64_t seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
     if (!(seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
         return 0;
-    struct keeping k = {.idx = idx, .txn = txn, .seen = seen};
+    struct keeping k = {.idx = idx, .config = &eng->config, .txn = txn, .seen = seen};
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;
+    k.looked = k.by_history ? views_newest_in_time(eng) : 0;
     int r = stage(eng, &k);
     if (!r) {
         COUNT(eng, states_kept, k.n);

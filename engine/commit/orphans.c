@@ -261,7 +261,7 @@ bool orphans_stage_drop(struct eng *eng, struct txn *txn, uint32_t slot, int *re
     return end == UINT64_MAX;
 }
 
-#define OLDEST_PER_BATCH 64u
+#define OLDEST_PER_BATCH LINE_WAY /* states between a look at the whole line and the next */
 
 /* The oldest states of an orphan's past, which goes before it. */
 static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)

@@ -8,7 +8,8 @@
 
 #define HISTORY "history"
 
-enum kind { NUMBER, RATIO, DURATION }; /* a uint64_t; a double in 0..1; seconds, as a uint64_t */
+/* A uint64_t; a double in 0..1; seconds, as a uint64_t; names with commas between them. */
+enum kind { NUMBER, RATIO, DURATION, LIST };
 
 static const struct config_key {
     const char *name;
@@ -29,7 +30,10 @@ static const struct config_key {
     {"history_versions", offsetof(struct config, history_versions), NUMBER, 0, 100, 1, 4096},
     {"history_bytes", offsetof(struct config, history_bytes), NUMBER, 0, 0, 0, UINT64_MAX},
     {"history_settle", offsetof(struct config, history_settle), DURATION, 0, 1, 0, 3600},
+    {"history_ignore", offsetof(struct config, history_ignore), LIST, 0, 0, 0, 0},
 };
+
+#define IGNORED "activation,recall_count,last_access,atime" /* as in the manual */
 
 static _Atomic double *ratio_of(const struct config *config, size_t i)
 {
@@ -41,10 +45,37 @@ static _Atomic uint64_t *number_of(const struct config *config, size_t i)
     return (_Atomic uint64_t *)(uintptr_t)((const uint8_t *)config + keys[i].offset);
 }
 
+static struct config_text_value *text_of(const struct config *config, size_t i)
+{
+    return (struct config_text_value *)(uintptr_t)((const uint8_t *)config + keys[i].offset);
+}
+
+static void get_text(const struct config_text_value *text, char out[CONFIG_VALUE_SIZE])
+{
+    for (size_t i = 0; i < ARRAY_LEN(text->words); i++) {
+        uint64_t word = atomic_load_explicit(&text->words[i], memory_order_relaxed);
+        memcpy(out + i * sizeof word, &word, sizeof word);
+    }
+    out[CONFIG_VALUE_SIZE - 1] = 0;
+}
+
+static void set_text(struct config_text_value *text, const char *value)
+{
+    char all[CONFIG_VALUE_SIZE] = {0};
+    (void)snprintf(all, sizeof all, "%s", value);
+    for (size_t i = 0; i < ARRAY_LEN(text->words); i++) {
+        uint64_t word;
+        memcpy(&word, all + i * sizeof word, sizeof word);
+        atomic_store_explicit(&text->words[i], word, memory_order_relaxed);
+    }
+}
+
 void config_defaults(struct config *config)
 {
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        if (keys[i].kind == RATIO)
+        if (keys[i].kind == LIST)
+            set_text(text_of(config, i), IGNORED);
+        else if (keys[i].kind == RATIO)
             atomic_init(ratio_of(config, i), keys[i].default_ratio);
         else
             atomic_init(number_of(config, i), keys[i].default_value);
@@ -103,6 +134,22 @@ static int set_number(struct config *config, size_t i, const char *value)
     return 0;
 }
 
+/* Names of letters, digits and `_`, `-`, `.`; none at all is a list, too. */
+static int set_list(struct config *config, size_t i, const char *value)
+{
+    static const char in_names[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    for (const char *at = value; *value; at++) {
+        size_t len = strspn(at, in_names);
+        at += len;
+        if (!len || (*at && *at != ','))
+            return -EINVAL;
+        if (!*at)
+            break;
+    }
+    set_text(text_of(config, i), value);
+    return 0;
+}
+
 static size_t find_key(const char *name)
 {
     size_t i = 0;
@@ -114,19 +161,23 @@ static size_t find_key(const char *name)
 uint64_t config_number(const struct config *config, const char *name)
 {
     size_t i = find_key(name);
-    if (i == ARRAY_LEN(keys) || keys[i].kind == RATIO)
+    if (i == ARRAY_LEN(keys) || keys[i].kind == RATIO || keys[i].kind == LIST)
         return 0;
     return atomic_load_explicit(number_of(config, i), memory_order_relaxed);
 }
+
+#define NUMBER_SIZE 32u /* bytes for one as text */
 
 int config_set_value(struct config *config, const char *name, const char *value)
 {
     size_t i = find_key(name);
     if (i == ARRAY_LEN(keys))
         return -ENOENT;
+    if (keys[i].kind == LIST)
+        return strlen(value) >= CONFIG_VALUE_SIZE ? -EINVAL : set_list(config, i, value);
     /* strtod() and strtoull() would accept leading space, line ends among it, and a sign. */
     bool number = value[0] == '.' || (value[0] >= '0' && value[0] <= '9');
-    if (strlen(value) >= CONFIG_VALUE_SIZE || !number)
+    if (strlen(value) >= NUMBER_SIZE || !number)
         return -EINVAL;
     int r = keys[i].kind == RATIO ? set_ratio(config, i, value) : set_number(config, i, value);
     if (!r && strcmp(name, HISTORY) == 0)
@@ -145,8 +196,27 @@ const char *config_key(size_t i)
     return i < ARRAY_LEN(keys) ? keys[i].name : NULL;
 }
 
+bool config_ignores(const struct config *config, const char *xattr, size_t len)
+{
+    static const char prefix[] = "user.engram.";
+    const size_t n = sizeof prefix - 1;
+    bool is_field = len > n && memcmp(xattr, prefix, n) == 0, ignores = false;
+    char all[CONFIG_VALUE_SIZE], *save = NULL;
+    get_text(&config->history_ignore, all);
+    for (char *name = strtok_r(all, ",", &save); name && !ignores; name = strtok_r(NULL, ",", &save)) {
+        size_t its = strlen(name);
+        ignores = (its == len && memchr(name, '.', its) && memcmp(name, xattr, len) == 0) ||
+                  (is_field && its == len - n && memcmp(name, xattr + n, its) == 0);
+    }
+    return ignores;
+}
+
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE])
 {
+    if (keys[i].kind == LIST) {
+        get_text(text_of(config, i), out);
+        return;
+    }
     if (keys[i].kind != RATIO) {
         uint64_t u = atomic_load_explicit(number_of(config, i), memory_order_relaxed);
         const struct unit *unit = units;
@@ -216,7 +286,7 @@ int config_read(struct eng_io *io, uint64_t store, struct report *report, bool r
 
 int config_write(struct eng_io *io, uint64_t store, const struct config *config)
 {
-    char text[ARRAY_LEN(keys) * 64];
+    char text[ARRAY_LEN(keys) * 64 + CONFIG_VALUE_SIZE];
     size_t len = 0;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         char value[CONFIG_VALUE_SIZE];

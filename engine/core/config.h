@@ -10,19 +10,25 @@
 #include "core/report.h"
 #include "disk/io.h"
 
+/* Bytes for a value as text, with its NUL: more than any value in range needs. */
+#define CONFIG_VALUE_SIZE 256u
+
+/* A text that is read without a lock: who reads it while it is set may see some of both. */
+struct config_text_value {
+    _Atomic uint64_t words[CONFIG_VALUE_SIZE / sizeof(uint64_t)];
+};
+
 struct config {
     _Atomic double compact_min_fragmentation, startup_fragmentation;
     _Atomic uint64_t compact_min_bytes, compact_rate, auto_compact;
     _Atomic uint64_t checkpoint_bytes, checkpoint_ops, commit_ms;
     _Atomic uint64_t history, history_settle; /* seconds */
     _Atomic uint64_t history_versions, history_bytes;
+    struct config_text_value history_ignore; /* names of fields, with commas between them */
     /* Somebody has said whether there is a history. Else it is as it was: what a file that was lost, or
      * cannot be understood, does not say is no reason to let go of what is kept. */
     _Atomic bool history_is_known;
 };
-
-/* Bytes for a value as text, with its NUL: more than any value in range needs. */
-#define CONFIG_VALUE_SIZE 32u
 
 void config_defaults(struct config *config);
 /* Parses and sets one value: -ENOENT unknown key, -EINVAL. */
@@ -32,7 +38,10 @@ const char *config_key(size_t i);
 void config_get_value(const struct config *config, size_t i, char out[CONFIG_VALUE_SIZE]);
 /* Whether the value of key i counts, and is to be stored. */
 bool config_says(const struct config *config, size_t i);
-/* The value of a key that is no ratio; 0 if there is none of that name. */
+/* Whether the xattr is one of the fields that history_ignore names: FIELD is user.engram.FIELD; a name with a
+ * dot in it is a whole one. */
+bool config_ignores(const struct config *config, const char *xattr, size_t len);
+/* The value of a key that is a number; 0 if there is none of that name. */
 uint64_t config_number(const struct config *config, const char *name);
 /* Reads what is stored, on top of the defaults. What cannot be understood leaves a value as it is in `now`,
  * or (NULL) at its default, and `report` (may be NULL) is told so. Unless read_only, the one file is made

@@ -35,6 +35,7 @@
 struct atimes;
 struct clocks;
 struct acting;
+struct cuts;
 struct checkpoints;
 struct damage_list;
 struct feed;
@@ -98,6 +99,7 @@ struct eng {
     struct atimes *atimes;
     struct clocks *clocks;
     struct acting *acting;
+    struct cuts *cuts;
     struct retire *retire;
     struct feed *feed;
     struct position_waits *position_waits;
@@ -122,6 +124,8 @@ struct eng {
     /* From when on (mono_ns()) the job `history` is to look for what no snapshot sees; 0: it need not. */
     _Atomic uint64_t sweep_at;
     _Atomic int sweep_error; /* of its last run, which was told */
+    uint64_t thinned_at; /* when it went through all for moments (mono_ns()), 0 never; of that job alone, */
+    uint32_t thin_from;  /* and with which record of these it goes on */
     struct workers *workers; /* NULL until the store is open */
     uint32_t compact_group;  /* refs of a compaction that are in memory. Immutable while threads run. */
     bool installs_beside;    /* a compaction may start a thread of its own. Immutable while threads run. */

@@ -6,7 +6,7 @@
 
 struct views {
     pthread_mutex_t lock;
-    _Atomic uint64_t newest; /* of snapshots; written under lock */
+    _Atomic uint64_t newest[2]; /* of others, and of snapshots; written under lock */
     /* Protected by lock. */
     struct place {
         bool taken, of_snapshot;
@@ -35,11 +35,14 @@ void views_free(struct eng *eng)
 /* Under the lock. */
 static void find_newest(struct views *views)
 {
-    uint64_t newest = 0;
-    for (unsigned i = 0; i < VIEWS_MAX; i++)
-        if (views->at[i].taken && views->at[i].of_snapshot)
-            newest = MAX_OF(newest, views->at[i].batch);
-    atomic_store_explicit(&views->newest, newest, memory_order_release);
+    uint64_t newest[2] = {0};
+    for (unsigned i = 0; i < VIEWS_MAX; i++) {
+        const struct place *p = &views->at[i];
+        if (p->taken)
+            newest[p->of_snapshot] = MAX_OF(newest[p->of_snapshot], p->batch);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(newest); i++)
+        atomic_store_explicit(&views->newest[i], newest[i], memory_order_release);
 }
 
 int views_add(struct eng *eng, uint64_t batch, bool of_snapshot, unsigned *ret_place)
@@ -81,7 +84,12 @@ bool views_see(struct eng *eng, uint64_t begin, uint64_t end, bool snapshots_onl
 
 uint64_t views_newest(const struct eng *eng)
 {
-    return MUTANT(VIEW_UNKEPT) ? 0 : atomic_load_explicit(&eng->views->newest, memory_order_acquire);
+    return MUTANT(VIEW_UNKEPT) ? 0 : atomic_load_explicit(&eng->views->newest[true], memory_order_acquire);
+}
+
+uint64_t views_newest_in_time(const struct eng *eng)
+{
+    return MUTANT(VIEW_AMENDED) ? 0 : atomic_load_explicit(&eng->views->newest[false], memory_order_acquire);
 }
 
 uint64_t views_oldest(struct eng *eng)

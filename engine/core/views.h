@@ -30,6 +30,8 @@ bool views_see(struct eng *eng, uint64_t begin, uint64_t end, bool snapshots_onl
 /* The newest batch of which a view of a snapshot is in use, 0 none. What it sees is kept as if the snapshot
  * were there still. Under log.lock none comes. */
 uint64_t views_newest(const struct eng *eng);
+/* The same of views that are of no snapshot: a history keeps what they see, as long as there is room. */
+uint64_t views_newest_in_time(const struct eng *eng);
 /* The oldest batch of which a view is in use that is none of a snapshot, UINT64_MAX none. Under log.lock none
  * comes. */
 uint64_t views_oldest(struct eng *eng);

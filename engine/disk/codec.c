@@ -252,6 +252,7 @@ static const struct op_field {
     [OP_DROP_NAME] = {FIELD(parent), FIELD(ino), FIELD(cookie), FIELD(end)},
     [OP_REVERT] = {FIELD(ino), FIELD(past), FIELD(base), FIELD(number), FIELD(time)},
     [OP_SWITCH] = {FIELD(number)},
+    [OP_THIN] = {FIELD(batch), FIELD(end)},
 };
 
 #define OP_HEAD 8u /* type, flags, name_len, value_len */

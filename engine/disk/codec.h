@@ -325,6 +325,7 @@ enum op_type {
     OP_DROP_NAME,     /* a past name goes */
     OP_REVERT,        /* content and fields are those of a past state again */
     OP_SWITCH,        /* the reverts marked with that number hold */
+    OP_THIN,          /* moments go in which nothing that is kept begins or ends */
     OP_TYPES
 };
 #define OP_TYPES_PLAIN ((unsigned)OP_BY) /* those below are in any store */
@@ -365,13 +366,13 @@ struct op {
         uint64_t actor;  /* OP_BY: record of the table of actors */
         uint64_t age;    /* OP_MOMENT: seconds of the store's life */
         uint64_t reason; /* OP_FLOOR: enum floor_reason */
-        uint64_t end;    /* OP_DROP_NAME: batch in which the name ended */
+        uint64_t end;    /* OP_DROP_NAME: batch in which the name ended; OP_THIN: behind the last */
     };
     union {
         uint64_t to;     /* OP_REWRITE */
         uint64_t number; /* OP_REVERT, OP_SWITCH: of the marks; 0: it holds at once */
         uint64_t user;   /* OP_BY: uid */
-        uint64_t batch;  /* OP_SNAPSHOT_NAME, OP_FLOOR */
+        uint64_t batch;  /* OP_SNAPSHOT_NAME, OP_FLOOR; OP_THIN: the first */
     };
     const char *name;
     const void *value;

@@ -730,7 +730,7 @@ static int replay(struct recovery *rec)
 static int verify_replayed(struct recovery *rec)
 {
     if (rec->mended)
-        return salvage_verify(rec->eng);
+        return salvage_verify(rec->eng, rec->seq);
     if (!loading_is_done(&rec->eng->loading)) /* the loader does, behind the open store */
         return 0;
     int r = rec->batches && !MUTANT(NO_REPLAY_VERIFY) ? index_is_sound(&rec->eng->idx) : 0;

@@ -260,9 +260,11 @@ int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs,
     return r ? r : lose_names(eng, "no checkpoint can be used and the log has no beginning");
 }
 
-int salvage_verify(struct eng *eng)
+int salvage_verify(struct eng *eng, uint64_t seq)
 {
     int r = index_is_sound(&eng->idx);
+    if (eng_has_history(eng) && !MUTANT(SALVAGED_EXACT))
+        eng->idx.s.inexact = seq;
     if (r != -EBADMSG)
         return r;
     r = salvage_fresh_index(eng);

@@ -15,8 +15,9 @@ int salvage_identity(struct eng *eng, char why[256]);
 enum { SALVAGED_CONTENT, SALVAGED_INDEX };
 int salvage_remains(struct eng *eng, const struct seg_file *segs, size_t n_segs, const uint64_t *ckpts,
                     size_t n_ckpts, uint64_t *ret_id, struct ckpt_position *ret_pos);
-/* After the replay on such an index: if it is not sound, only content is salvaged. */
-int salvage_verify(struct eng *eng);
+/* After the replay on such an index, up to that batch: if it is not sound, only content is salvaged. Its past
+ * is not all there. */
+int salvage_verify(struct eng *eng, uint64_t seq);
 /* An index with nothing but a root directory. */
 int salvage_root(struct eng *eng);
 /* Forgets all that was loaded. -ENOMEM. */

@@ -4,6 +4,7 @@
 
 #include "index/apply.h"
 #include "index/extents.h"
+#include "index/floor.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -279,7 +280,7 @@ void index_fetch_ahead(const struct index *idx, const struct op *ops, size_t n)
             (void)index_moment_by(idx, UINT64_MAX); /* comes behind that one */
         else if (ops[i].type == OP_BY && ops[i].name_len)
             touch(&idx->actors, idx->actors.used - 1);
-        else if (moments_change(&ops[i]) || ops[i].type == OP_FLOOR)
+        else if (moments_change(&ops[i]) || floor_takes_moments(&ops[i]))
             touch_moments(idx);
     }
     touch(&idx->names.cells, idx->names.cells.used - 1);

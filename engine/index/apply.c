@@ -249,7 +249,7 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
             ret_chunks[TABLE_DENTRIES] += 1;
         }
         ret_chunks[TABLE_ACTORS] += op->type == OP_BY && op->name_len;
-        ret_chunks[TABLE_MOMENTS] += moments_change(op) + (op->type == OP_FLOOR ? FLOOR_CHUNKS : 0);
+        ret_chunks[TABLE_MOMENTS] += moments_change(op) + (floor_takes_moments(op) ? FLOOR_CHUNKS : 0);
         if (op->type != OP_LINK && op->type != OP_UNLINK && op->type != OP_REPOINT)
             continue;
         ret_chunks[TABLE_DENTRIES] += 2;
@@ -739,6 +739,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return moments_name(idx, op);
     case OP_FLOOR:
         return floor_apply(idx, op, seq);
+    case OP_THIN:
+        return floor_thin(idx, op, seq);
     default:
         return -EBADMSG;
     }

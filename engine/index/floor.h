@@ -18,5 +18,11 @@ bool floor_has_moments(const struct index *idx);
 
 /* For apply.c: OP_FLOOR. The floor rises, unless it is set anew (FLOOR_ON). -EBADMSG. */
 int floor_apply(struct index *idx, const struct op *op, uint64_t seq);
+/* OP_THIN: moments behind the floor go, as many at most. -EBADMSG. */
+int floor_thin(struct index *idx, const struct op *op, uint64_t seq);
+static inline bool floor_takes_moments(const struct op *op)
+{
+    return op->type == OP_FLOOR || op->type == OP_THIN;
+}
 
 #endif

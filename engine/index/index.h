@@ -276,12 +276,22 @@ struct index_scalars {
     uint64_t floor;                /* batch from which on the past is whole; 0 never; FLOOR_NONE not now */
     uint64_t newest_snapshot;      /* its batch, 0 none */
     uint64_t age;                  /* of the newest moment, seconds */
-    uint64_t inexact;              /* last batch that amended, thinned or left out a name */
+    uint64_t inexact;              /* last batch that amended, thinned or left out a name, or a salvage */
     uint64_t switched;             /* marks of reverts up to this number hold */
 };
 #define INDEX_SCALARS (sizeof(struct index_scalars) / sizeof(uint64_t))
 #define INDEX_SCALARS_PLAIN 8u /* that any store has */
 static_assert(offsetof(struct index_scalars, past_live) == 8 * INDEX_SCALARS_PLAIN, "scalars of any store");
+
+/* The way to where a state went from its line: the states next newer, the nearest last. A line leads one way,
+ * from new to old, and what goes are its oldest, one after the other. Where states have gone since, or come,
+ * it leads nowhere, which is seen. */
+#define LINE_WAY 1024u /* a power of two */
+struct line_way {
+    uint64_t n_walks;      /* for tests */
+    uint32_t head, n, end; /* slots[(end - n .. end) % LINE_WAY] */
+    uint32_t slots[LINE_WAY];
+};
 
 /* Inodes without a name that past names keep: how many of each kind, and their payload bytes. */
 struct index_kept {
@@ -330,6 +340,7 @@ struct index {
     uint32_t by;                     /* and that one; 0 not known (actors.h) */
     uint64_t last_state;             /* that index_new_state() gave */
     struct moment_sums *moment_sums; /* NULL: each chunk is gone through for each question */
+    struct line_way way;             /* index/past.c */
 
     struct idmap seg_slots; /* segment id -> record in segs */
     struct chunk_pool *ref_pool;

@@ -71,12 +71,14 @@ static void forget_sum(struct index *idx, uint32_t i)
         atomic_store_explicit(&sums->of[chunk_of(idx, i)].is_known, false, memory_order_relaxed);
 }
 
-/* The chunk's first record, if it may be passed by: no snapshot is in it. Else 0. */
-static uint32_t passed_by(const struct index *idx, uint32_t i)
+/* The chunk's first record, if it may be passed by: no moment is in it, or no snapshot. Else 0. */
+static uint32_t passed_by(const struct index *idx, uint32_t i, bool snapshot)
 {
     struct moment_sum own;
     uint32_t c = chunk_of(idx, i);
-    bool has = atomic_load_explicit(&moments_sum(idx, c, &own)->has_snapshot, memory_order_relaxed);
+    const struct moment_sum *sum = moments_sum(idx, c, &own);
+    bool has = snapshot ? atomic_load_explicit(&sum->has_snapshot, memory_order_relaxed)
+                        : atomic_load_explicit(&sum->first, memory_order_relaxed) != UINT64_MAX;
     return has ? 0 : MAX_OF(1u, c << idx->moments.chunk_shift);
 }
 
@@ -91,13 +93,13 @@ const char *index_snapshot_name(const struct index *idx, const struct moment_rec
 static uint32_t last_before(const struct index *idx, uint32_t i, bool snapshot)
 {
     uint32_t first, mask = (1u << idx->moments.chunk_shift) - 1;
-    bool enters = snapshot; /* a chunk, of which nothing was looked at */
+    bool enters = snapshot; /* a chunk, of which nothing was looked at; the last one has a moment as a rule */
     for (i--; i > 0; i--) {
-        if (enters && (first = passed_by(idx, i)) > 0)
+        if (enters && (first = passed_by(idx, i, snapshot)) > 0)
             i = first;
         else if (snapshot ? index_snapshot(idx, i) : index_moment(idx, i))
             return i;
-        enters = snapshot && (i & mask) == 0;
+        enters = (i & mask) == 0;
     }
     return 0;
 }
@@ -106,7 +108,7 @@ uint32_t index_next_snapshot(const struct index *idx, uint32_t i)
 {
     uint32_t mask = (1u << idx->moments.chunk_shift) - 1;
     for (i++; i < idx->moments.used; i++) {
-        if ((i & mask) <= 1 && passed_by(idx, i))
+        if ((i & mask) <= 1 && passed_by(idx, i, true))
             i |= mask; /* to its last one */
         else if (index_snapshot(idx, i))
             return i;
@@ -153,8 +155,8 @@ bool snapshots_see(const uint64_t *batches, size_t n, uint64_t begin, uint64_t e
 uint64_t index_count_snapshots(const struct index *idx)
 {
     uint64_t n = 0;
-    for (uint32_t i = 1; i < idx->moments.used; i++)
-        n += index_snapshot(idx, i) != NULL;
+    for (uint32_t i = 0; (i = index_next_snapshot(idx, i)) > 0;)
+        n++;
     return n;
 }
 

@@ -331,18 +331,47 @@ int past_keep(struct index *idx, const struct op *op, uint64_t seq)
 
 /* ---- states go ---------------------------------------------------------------------------- */
 
+static uint32_t *way_last(struct line_way *way)
+{
+    return &way->slots[(way->end - 1) % LINE_WAY];
+}
+
+/* The next newer one by the way that was gone last, 0: it does not lead there. */
+static uint32_t newer_on_way(struct index *idx, uint32_t slot, uint32_t head)
+{
+    struct line_way *way = &idx->way;
+    if (way->head != head || MUTANT(WAY_FORGOTTEN))
+        way->n = 0;
+    for (; way->n; way->n--, way->end--) {
+        uint32_t newer = *way_last(way);
+        const struct inode_rec *at = index_slot(idx, newer);
+        bool is_of_line = at && (newer == head || (at->flags & INODE_PAST && past_head(at) == head));
+        if (is_of_line && at->past == slot)
+            return newer;
+    }
+    return 0;
+}
+
 /* The state that is next newer than the past one in `slot`, perhaps the head; 0: the line is broken. */
-static uint32_t next_newer(const struct index *idx, uint32_t slot)
+static uint32_t next_newer(struct index *idx, uint32_t slot)
 {
     const struct inode_rec *at = index_slot(idx, slot);
-    uint32_t newer = at ? past_head(at) : 0;
-    uint64_t left = idx->s.n_past;
-    for (at = index_slot(idx, newer); at && at->past != slot; at = index_slot(idx, newer)) {
-        if (!left--)
-            return 0;
-        newer = at->past;
+    uint32_t head = at ? past_head(at) : 0, newer = newer_on_way(idx, slot, head);
+    if (newer)
+        return newer;
+    struct line_way *way = &idx->way;
+    uint64_t left = idx->s.n_past + 1;
+    way->n_walks++;
+    way->head = head;
+    way->end = 0;
+    for (newer = head; (at = index_slot(idx, newer)) && left > 0; newer = at->past, left--) {
+        way->end++;
+        *way_last(way) = newer;
+        if (at->past == slot)
+            break;
     }
-    return at ? newer : 0;
+    way->n = MIN_OF(way->end, LINE_WAY);
+    return at && left > 0 ? newer : 0;
 }
 
 /* The past state has nothing any more: it leaves the line. What lay behind its end was zeros for the older

@@ -149,8 +149,8 @@ uint32_t index_name_at(const struct index *idx, uint32_t dir, const char *name, 
 }
 
 struct find_end {
-    struct find_at by; /* but for `at` and `child` */
-    uint64_t end;
+    struct find_at by; /* but for `child`; one that ended behind `at` */
+    bool found;
 };
 
 static int find_end(void *arg, struct bkey key, const void *value)
@@ -161,13 +161,12 @@ static int find_end(void *arg, struct bkey key, const void *value)
         return 1;
     memcpy(&i, value, sizeof i);
     const struct past_name_rec *past = index_past_name(f->by.idx, i);
-    if (past && past->parent == f->by.dir && past->name_len == f->by.len && past->end > f->end &&
-        has_text(f->by.idx, past->name, f->by.name, f->by.len))
-        f->end = past->end;
-    return 0;
+    f->found = past && past->parent == f->by.dir && past->name_len == f->by.len && past->end > f->by.at &&
+               has_text(f->by.idx, past->name, f->by.name, f->by.len);
+    return f->found;
 }
 
-uint64_t index_name_ended(const struct index *idx, uint32_t dir, const char *name, size_t len)
+bool index_name_ended(const struct index *idx, uint32_t dir, const char *name, size_t len, uint64_t begin)
 {
     const struct dentry_rec *live = index_dentry(idx, index_find_name(idx, dir, name, len));
     const struct past_name_rec *newest = live ? index_past_name(idx, newest_of(idx, live)) : NULL;
@@ -175,12 +174,13 @@ uint64_t index_name_ended(const struct index *idx, uint32_t dir, const char *nam
                                 .dir = dir,
                                 .hash = codec_name_hash(idx->hash_seed, dir, name, len),
                                 .name = name,
-                                .len = len}};
-    if (newest && newest->flags & PAST_SHARES_TEXT)
-        f.end = newest->end;
+                                .len = len,
+                                .at = begin}};
+    if (newest && newest->flags & PAST_SHARES_TEXT && newest->end > begin)
+        return true;
     if (idx->past_lookup.count)
         (void)btree_scan(&idx->past_lookup, (struct bkey){f.by.hash, 0}, find_end, &f);
-    return f.end;
+    return f.found;
 }
 
 bool index_folder_name_at(const struct index *idx, uint32_t dir, uint64_t at, struct folder_name *ret_name)

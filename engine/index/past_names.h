@@ -46,8 +46,8 @@ bool index_has_past_names(const struct index *idx, uint32_t dir);
 
 /* Slot of the inode that the folder shows under that name at batch `at`; 0 none. */
 uint32_t index_name_at(const struct index *idx, uint32_t dir, const char *name, size_t len, uint64_t at);
-/* The last batch in which a name ended that the folder shows, and a past name is; 0: there is none. */
-uint64_t index_name_ended(const struct index *idx, uint32_t dir, const char *name, size_t len);
+/* Whether a past name of the folder with that text ended behind that batch. */
+bool index_name_ended(const struct index *idx, uint32_t dir, const char *name, size_t len, uint64_t begin);
 /* The name of a folder then, and the folder that it is in. False: it had none, as the root. */
 struct folder_name {
     uint32_t parent; /* slot */

@@ -131,6 +131,7 @@ static const struct {
     [OP_DROP_NAME] = {"drop-name", F_PARENT | F_INO | F_COOKIE | F_END},
     [OP_REVERT] = {"revert", F_INO | F_PAST | F_BASE | F_NUMBER | F_TIME},
     [OP_SWITCH] = {"switch", F_NUMBER},
+    [OP_THIN] = {"thin", F_BATCH | F_END},
 };
 
 static void put_locator(struct dump *d, const struct locator *l, const char *const keys[4])

@@ -3,6 +3,7 @@
 #include "commit/acting.h"
 #include "commit/atimes.h"
 #include "commit/clocks.h"
+#include "commit/cuts.h"
 #include "commit/feed.h"
 #include "commit/flush.h"
 #include "commit/orphans.h"
@@ -78,10 +79,11 @@ static int may_be_written(struct eng *eng, char why[256])
 /* The parts that struct eng only has pointers to. -ENOMEM. */
 static int new_parts(struct eng *eng)
 {
-    int (*const news[])(struct eng *) = {
-        keepers_new,    damage_new, reserve_new,   views_new,       orphans_new, atimes_new,
-        clocks_new,     acting_new, feed_new,      position_new,    retire_new,  summaries_new,
-        checkpoint_new, rest_new,   full_disk_new, maintenance_new, jobs_new,    past_space_new};
+    int (*const news[])(struct eng *) = {keepers_new,     damage_new,     reserve_new,   views_new,
+                                         orphans_new,     atimes_new,     clocks_new,    acting_new,
+                                         cuts_new,        feed_new,       position_new,  retire_new,
+                                         summaries_new,   checkpoint_new, rest_new,      full_disk_new,
+                                         maintenance_new, jobs_new,       past_space_new};
     int r = 0;
     for (size_t i = 0; i < ARRAY_LEN(news) && !r; i++)
         r = news[i](eng);
@@ -101,6 +103,7 @@ static void free_parts(struct eng *eng)
     position_free(eng);
     feed_free(eng);
     acting_free(eng);
+    cuts_free(eng);
     clocks_free(eng);
     atimes_free(eng);
     orphans_free(eng);

@@ -58,7 +58,7 @@ void attr_show_state(const struct view *view, uint32_t slot, const struct inode_
 {
     bool is_past = state->flags & INODE_PAST;
     uint64_t end = is_past ? past_end(state) : UINT64_MAX;
-    bool may_differ = !view->is_exact && (view->time == TIME_UNKNOWN || state->ctime > view->time);
+    bool may_differ = view_may_differ(view, state->ctime);
     attr_fill(state, slot, ret_attr);
     ret_attr->ino = index_ino(index_slot(view->idx, slot), slot);
     ret_attr->generation = 0;

@@ -238,7 +238,7 @@ static int add_names(struct finding *f, uint32_t slot, const struct inode_rec *h
 /* Whether the view shows times of a folder that are not those of its record (attr_show_past()). */
 static bool is_made_out(const struct view *view, const struct inode_rec *head)
 {
-    return S_ISDIR(head->mode) && !view->is_exact && (view->time == TIME_UNKNOWN || head->ctime > view->time);
+    return S_ISDIR(head->mode) && view_may_differ(view, head->ctime);
 }
 
 static int look_at_inode(struct finding *f, uint32_t slot)

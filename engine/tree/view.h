@@ -50,6 +50,16 @@ static inline bool view_is_past(const struct view *view)
     return view->at != VIEW_NOW;
 }
 
+/* Whether a record with that ctime may have been changed behind the batch of a view that is not exact: names
+ * of a folder, and times, leave no state. Where the clock was set back the moments behind the batch tell so,
+ * but a change may have looked at the clock some time before its moment did. */
+#define VIEW_SLACK_NS (INT64_C(10) * 1000000000)
+static inline bool view_may_differ(const struct view *view, int64_t ctime)
+{
+    int64_t slack = MUTANT(SET_BACK_UNSEEN) ? 0 : VIEW_SLACK_NS;
+    return !view->is_exact && (view->time == INT64_MAX || ctime > view->time - slack);
+}
+
 /* Between the two calls idx does not change. */
 static inline void view_begin(const struct view *view)
 {

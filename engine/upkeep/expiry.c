@@ -127,7 +127,8 @@ int expiry_switch(struct eng *eng)
  * show it. */
 struct bins {
     struct eng *eng;
-    uint64_t *snapshots, *shown; /* their batches, which rise; bytes of each */
+    uint64_t *snapshots; /* their batches, which rise */
+    uint64_t *shown;     /* what each shows more than the one before it, modulo 2^64 */
     size_t n_snapshots;
     uint64_t from, width; /* batches: bin i has what ended in (from + i * width, from + (i + 1) * width] */
     uint64_t bytes[BINS], total;
@@ -135,24 +136,38 @@ struct bins {
 
 static void put_in_bin(struct bins *b, uint64_t begin, uint64_t end, uint64_t bytes)
 {
-    size_t first = snapshots_from(b->snapshots, b->n_snapshots, begin), i = first;
-    for (; i < b->n_snapshots && b->snapshots[i] < end; i++)
-        b->shown[i] += bytes;
-    if (end <= b->from || i > first)
+    size_t first = snapshots_from(b->snapshots, b->n_snapshots, begin),
+           last = snapshots_from(b->snapshots, b->n_snapshots, end);
+    if (first < last) {
+        b->shown[first] += bytes;
+        b->shown[last] -= bytes;
+    }
+    if (end <= b->from || first < last)
         return;
     b->bytes[MIN_OF((end - b->from - 1) / b->width, (uint64_t)BINS - 1)] += bytes;
     b->total += bytes;
 }
 
+/* Of content and attributes; *looks: so many records were gone through. */
+static uint64_t bytes_of(const struct index *idx, const struct inode_rec *inode, uint32_t *looks)
+{
+    struct xattr_walk walk = {.next = inode->xattrs};
+    uint64_t bytes = inode_bytes(inode);
+    while (index_next_xattr(idx, &walk) && !MUTANT(VALUES_UNCOUNTED))
+        bytes += walk.xattr.is_extent ? walk.xattr.loc.len : 0;
+    *looks += walk.n;
+    return bytes;
+}
+
 /* A past state; or what past names alone keep, which goes with the last of these. */
-static void count_one(struct bins *b, const struct inode_rec *inode)
+static void count_one(struct bins *b, const struct inode_rec *inode, uint32_t *looks)
 {
     const struct index *idx = &b->eng->idx;
     const struct past_name_rec *last;
     if (inode->flags & INODE_PAST)
-        put_in_bin(b, past_begin(inode), past_end(inode), inode_bytes(inode));
+        put_in_bin(b, past_begin(inode), past_end(inode), bytes_of(idx, inode, looks));
     else if (!inode->nlink && (last = index_past_name(idx, inode->past_name)))
-        put_in_bin(b, past_head_begin(idx, inode), last->end, inode_bytes(inode));
+        put_in_bin(b, past_head_begin(idx, inode), last->end, bytes_of(idx, inode, looks));
 }
 
 /* `job`: NULL, none. */
@@ -164,11 +179,10 @@ static int count_all(struct bins *b, struct job *job)
     int r = 0;
     for (uint32_t slot = 1; more && !r;) {
         pthread_rwlock_rdlock(&eng->index_lock);
-        uint32_t end = MIN_OF(eng->idx.inodes.used, slot + LOOKS);
-        for (; slot < end; slot++) {
+        for (uint32_t looks = 0; looks < LOOKS && slot < eng->idx.inodes.used; looks++, slot++) {
             const struct inode_rec *inode = index_slot(&eng->idx, slot);
             if (inode)
-                count_one(b, inode);
+                count_one(b, inode, &looks);
         }
         more = slot < eng->idx.inodes.used;
         pthread_rwlock_unlock(&eng->index_lock);
@@ -251,8 +265,10 @@ bool expiry_largest(struct eng *eng, char ret_name[ENG_NAME_MAX + 1], uint64_t *
     int r = begin_bins(eng, &b);
     if (!r && b.n_snapshots)
         r = count_all(&b, NULL);
-    for (size_t i = 1; !r && i < b.n_snapshots; i++)
+    for (size_t i = 1; !r && i < b.n_snapshots; i++) {
+        b.shown[i] += b.shown[i - 1];
         most = b.shown[i] > b.shown[most] ? i : most;
+    }
     bool found = !r && b.n_snapshots && b.shown[most];
     if (found) {
         *ret_bytes = b.shown[most];

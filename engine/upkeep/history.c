@@ -3,44 +3,22 @@
  * which nothing leads any more: each pass looks at a slice under index_lock and commits what may go, a slice
  * a batch. What may go stays so: it has ended before the list of snapshots was taken, so no later one sees
  * it. What a view in use sees stays until it is closed, which is then noted: one that is not in the list was
- * opened since, of a snapshot that is.
- *
- * A state that no snapshot sees stays as long as a past name ended in it: the next older state would stand
- * for it, and count that name twice (index_links_at()). */
+ * opened since, of a snapshot that is. */
 #include "upkeep/history.h"
 
 #include "commit/commit.h"
+#include "commit/cuts.h"
 #include "commit/orphans.h"
 #include "core/marks.h"
 #include "core/views.h"
 #include "index/moments.h"
-#include "index/past.h"
 #include "index/past_names.h"
+#include "index/past_state.h"
 #include "upkeep/expiry.h"
 #include "upkeep/runner.h"
-
-#define LOOKS 4096u /* inodes, or groups of names, under index_lock */
-#define PLAN 1024u  /* names that go */
-
-/* A past name, or a past state and its head. */
-struct leaving {
-    uint64_t ino, past;
-    uint64_t dir, cookie, begin, end;
-    bool is_one_of_many; /* a history has more of them than it keeps */
-};
-
-struct sweep {
-    struct eng *eng;
-    struct job *job;
-    uint64_t *snapshots; /* their batches, which rise */
-    size_t n_snapshots;
-    uint64_t seq;      /* the last batch when they were listed */
-    uint64_t floor;    /* that of the index then */
-    uint64_t versions; /* so many of a line or a group are kept, 0 all */
-    struct leaving *plan;
-    size_t n, cap;
-    uint64_t bytes; /* of content that states had which have gone, since the gate was passed last */
-};
+#include "upkeep/sweep.h"
+#include "upkeep/texts.h"
+#include "upkeep/thin.h"
 
 /* ---- when ------------------------------------------------------------------------------ */
 
@@ -64,8 +42,17 @@ void history_opened(struct eng *eng)
 
 uint64_t history_at(struct eng *eng)
 {
+    uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire), cut = cuts_due_at(eng);
+    if (is_read_only(eng))
+        return 0;
+    return at && cut ? MIN_OF(at, cut) : MAX_OF(at, cut);
+}
+
+/* Of all there is. */
+static bool sweep_is_due(struct eng *eng)
+{
     uint64_t at = atomic_load_explicit(&eng->sweep_at, memory_order_acquire);
-    return is_read_only(eng) ? 0 : at;
+    return at && mono_ns() >= at;
 }
 
 bool history_is_due(struct eng *eng)
@@ -76,7 +63,10 @@ bool history_is_due(struct eng *eng)
 
 void history_look(struct eng *eng)
 {
-    const struct job_request request = {.reason = "past states may be left that no snapshot sees"};
+    struct job_request request = {.reason = "past states may be left that no snapshot sees"};
+    request.cuts_only = !sweep_is_due(eng);
+    if (request.cuts_only)
+        request.reason = "memories have more past states than are kept";
     if (history_is_due(eng))
         (void)runner_start(eng, ENG_JOB_HISTORY, &request, NULL, NULL);
 }
@@ -100,127 +90,6 @@ static int list_snapshots(struct sweep *s)
     s->n_snapshots += views_batches(s->eng, s->eng->idx.s.floor, all + s->n_snapshots);
     qsort(all, s->n_snapshots, sizeof *all, by_batch);
     return 0;
-}
-
-/* ---- what may go ------------------------------------------------------------------------- */
-
-/* With `is_one_of_many` only snapshots and views in use count. */
-static bool is_seen(const struct sweep *s, uint64_t begin, uint64_t end, bool is_one_of_many)
-{
-    bool newest_only = MUTANT(DROPPED_EARLY) && s->n_snapshots;
-    if (newest_only)
-        return snapshots_see(s->snapshots + s->n_snapshots - 1, 1, begin, end);
-    /* Since the floor each batch may be looked at; later ones raise it, or switch it on behind `seq`. */
-    bool is_whole = s->floor && end > s->floor && !is_one_of_many && !MUTANT(EXPIRED_EARLY);
-    return end > s->seq || is_whole || snapshots_see(s->snapshots, s->n_snapshots, begin, end);
-}
-
-static int add(struct sweep *s, const struct leaving *l)
-{
-    if (array_grow(&s->plan, &s->cap, s->n + 1, sizeof *s->plan))
-        return -ENOMEM;
-    s->plan[s->n++] = *l;
-    return 0;
-}
-
-/* How many of the group are more than a history keeps. The newest, with which a live name begins, is none. */
-static uint64_t n_too_many(const struct sweep *s, const struct past_name_rec *newest)
-{
-    uint64_t n = 0;
-    for (const struct past_name_rec *past = newest; s->versions && past; n++)
-        past = index_past_name(&s->eng->idx, past->next);
-    return n - MIN_OF(n, s->versions);
-}
-
-struct names_walk {
-    struct sweep *s;
-    struct bkey next; /* the group to go on with */
-    uint32_t looks;
-    int r;
-};
-
-/* Those of one group, oldest first. A group is looked at whole, unless more goes than a plan takes. */
-static int plan_group(void *arg, struct bkey key, const void *value)
-{
-    struct names_walk *w = arg;
-    const struct index *idx = &w->s->eng->idx;
-    const struct inode_rec *dir = index_slot(idx, key.a);
-    uint32_t newest, i;
-    memcpy(&newest, value, sizeof newest);
-    w->next = key;
-    if (w->s->n >= PLAN || !w->looks)
-        return 1;
-    const struct past_name_rec *past = index_past_name(idx, newest);
-    uint64_t too_many = n_too_many(w->s, past);
-    do {
-        past = past ? index_past_name(idx, i = past->newer) : NULL;
-        const struct inode_rec *child = past ? index_slot(idx, past->child) : NULL;
-        if (!dir || !child) {
-            w->r = -EBADMSG;
-            return 1;
-        }
-        bool is_one_of_many = too_many > 0;
-        too_many -= is_one_of_many;
-        if (is_seen(w->s, past->begin, past->end, is_one_of_many))
-            continue;
-        if (w->s->n >= PLAN)
-            return 1;
-        const struct leaving name = {.ino = index_ino(child, past->child),
-                                     .dir = index_ino(dir, key.a),
-                                     .cookie = key.b,
-                                     .begin = past->begin,
-                                     .end = past->end,
-                                     .is_one_of_many = is_one_of_many};
-        w->r = add(w->s, &name);
-    } while (i != newest && !w->r);
-    w->looks--;
-    w->next.b++;
-    return w->r != 0;
-}
-
-/* Whether past names of the inode, from *at on, which is the newest, ended in [from, end). */
-static bool names_ended(const struct index *idx, const struct past_name_rec **at, uint64_t from, uint64_t end)
-{
-    bool ended = false;
-    while (*at && (*at)->end >= from) {
-        ended = ended || ((*at)->end < end && !((*at)->flags & PAST_MOVED));
-        const struct past_name_rec *next = index_past_name(idx, (*at)->of_inode);
-        *at = next && next->end <= (*at)->end ? next : NULL;
-    }
-    return ended && !MUTANT(COUNTED_TWICE);
-}
-
-/* The states of one line that may go, oldest first. */
-static int plan_line(struct sweep *s, uint32_t slot, const struct inode_rec *head)
-{
-    const struct index *idx = &s->eng->idx;
-    const struct past_name_rec *name = index_past_name(idx, head->past_name);
-    size_t first = s->n;
-    uint64_t left = idx->s.n_past, n = 0;
-    int r = 0;
-    for (uint32_t at = head->past; at && left > 0 && !r; left--) {
-        const struct inode_rec *past = index_slot(idx, at),
-                               *older = past ? index_slot(idx, past->past) : NULL;
-        if (!past)
-            break;
-        bool counts = names_ended(idx, &name, older ? past_end(older) : past_end(past), past_end(past));
-        bool is_one_of_many = s->versions && n++ >= s->versions;
-        const struct leaving state = {.ino = index_ino(head, slot),
-                                      .past = index_ino(past, at),
-                                      .begin = past_begin(past),
-                                      .end = past_end(past),
-                                      .is_one_of_many = is_one_of_many};
-        bool goes =
-            past->flags & INODE_GOING || (!counts && !is_seen(s, state.begin, state.end, is_one_of_many));
-        r = goes ? add(s, &state) : 0;
-        at = past->past;
-    }
-    for (size_t i = first, j = s->n; i + 1 < j; i++) {
-        struct leaving swap = s->plan[i];
-        s->plan[i] = s->plan[--j];
-        s->plan[j] = swap;
-    }
-    return r;
 }
 
 /* ---- letting go ---------------------------------------------------------------------------- */
@@ -305,9 +174,11 @@ static int drop_some(struct sweep *s, size_t *next)
         if (tail || more)
             break;
     }
-    if (!r && txn.n_ops)
+    bool lets_go = !r && txn.n_ops;
+    if (lets_go)
         r = commit_txn(eng, &txn);
     r = commit_end(eng, r);
+    s->n_batches += lets_go;
     if (!r && tail)
         r = commit_tail(eng, s->plan[i].ino);
     if (r)
@@ -337,15 +208,38 @@ static int drop_plan(struct sweep *s, uint64_t *last)
 
 static int drop_names(struct sweep *s, uint64_t *last)
 {
-    struct names_walk w = {.s = s};
+    struct names_walk w = {0};
     int r = 0;
     for (bool more = true; more && !r;) {
-        w.looks = LOOKS;
+        s->looks = SWEEP_LOOKS;
         pthread_rwlock_rdlock(&s->eng->index_lock);
-        more = btree_scan(&s->eng->idx.past_order, w.next, plan_group, &w) > 0;
+        r = sweep_names(s, &w, &more);
         pthread_rwlock_unlock(&s->eng->index_lock);
-        r = w.r ? w.r : drop_plan(s, last);
+        r = r ? r : drop_plan(s, last);
     }
+    return r;
+}
+
+static int drop_texts(struct sweep *s, struct texts_walk *w, uint64_t *last)
+{
+    int r = 0;
+    for (bool more = true; more && !r;) {
+        s->looks = SWEEP_LOOKS;
+        pthread_rwlock_rdlock(&s->eng->index_lock);
+        texts_plan(s, w, &more);
+        pthread_rwlock_unlock(&s->eng->index_lock);
+        r = drop_plan(s, last);
+    }
+    return r;
+}
+
+static int drop_all_texts(struct sweep *s, uint64_t *last)
+{
+    struct texts_walk w;
+    int r = texts_begin(s, &w);
+    if (!r)
+        r = drop_texts(s, &w, last);
+    texts_done(&w);
     return r;
 }
 
@@ -357,70 +251,129 @@ static void show_progress(struct job *job, uint64_t done, uint64_t total)
     pthread_mutex_unlock(&job->lock);
 }
 
-static int drop_states(struct sweep *s, uint64_t *last)
+static int drop_states(struct sweep *s, struct states_walk *w, uint64_t *last)
 {
-    bool more = true;
     int r = 0;
-    for (uint32_t slot = 1; more && !r;) {
+    for (bool more = true; more && !r;) {
+        s->looks = SWEEP_LOOKS;
         pthread_rwlock_rdlock(&s->eng->index_lock);
-        const struct index *idx = &s->eng->idx;
-        uint32_t end = MIN_OF(idx->inodes.used, slot + LOOKS);
-        for (; slot < end && !r && s->n < PLAN; slot++) {
-            const struct inode_rec *inode = index_slot(idx, slot);
-            if (inode && inode->past && !(inode->flags & INODE_PAST))
-                r = plan_line(s, slot, inode);
-        }
-        uint64_t total = idx->inodes.used;
-        more = slot < total;
+        sweep_states(s, w, &more);
+        uint64_t total = s->eng->idx.inodes.used;
         pthread_rwlock_unlock(&s->eng->index_lock);
-        show_progress(s->job, slot, total);
-        if (!r)
-            r = drop_plan(s, last);
+        show_progress(s->job, w->slot, total);
+        r = w->at ? job_gate(s->job, 0) : drop_plan(s, last);
     }
     return r;
 }
 
 /* ---- the job --------------------------------------------------------------------------------- */
 
-static int sweep(struct eng *eng, struct job *job)
+/* What is seen, and what was there, in one section. *ret_none: nothing is past. */
+static int look(struct sweep *s, bool *ret_none)
 {
-    struct sweep s = {.eng = eng, .job = job};
+    struct eng *eng = s->eng;
+    pthread_rwlock_rdlock(&eng->index_lock);
+    int r = list_snapshots(s);
+    s->seq = eng->published_seq;
+    s->floor = eng->idx.s.floor;
+    s->versions = expiry_versions(eng);
+    *ret_none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
+    uint64_t total = eng->idx.inodes.used;
+    pthread_rwlock_unlock(&eng->index_lock);
+    show_progress(s->job, *ret_none ? total : 0, total);
+    return r;
+}
+
+static int drop_all(struct sweep *s)
+{
+    struct eng *eng = s->eng;
     uint64_t last = 0;
     uint64_t late = MUTANT(FLOOR_LATE) ? expiry_horizon(eng) : 0;
-    int r = late ? 0 : expiry_raise(eng, job);
+    bool none;
+    free(cuts_take(eng)); /* these are among all */
+    int r = late ? 0 : expiry_raise(eng, s->job);
+    r = r ? r : look(s, &none);
     if (r)
         return r;
-    pthread_rwlock_rdlock(&eng->index_lock);
-    r = list_snapshots(&s);
-    s.seq = eng->published_seq;
-    s.floor = late ? late : eng->idx.s.floor;
-    s.versions = expiry_versions(eng);
-    uint64_t total = eng->idx.inodes.used;
-    bool none = !eng->idx.s.n_past && !eng->idx.s.n_past_names;
-    pthread_rwlock_unlock(&eng->index_lock);
-    show_progress(job, none ? total : 0, total);
-    if (!r && !none)
-        r = drop_names(&s, &last);
-    if (!r && !none)
-        r = drop_states(&s, &last);
+    s->floor = late ? late : s->floor;
+    if (!none)
+        r = drop_names(s, &last);
+    if (!r && !none && s->versions && !MUTANT(PLACES_COUNTED))
+        r = drop_all_texts(s, &last);
+    if (!r && !none) {
+        struct states_walk w = {.slot = 1};
+        r = drop_states(s, &w, &last);
+    }
     if (!r)
-        r = commit_orphans_of(eng, job);
+        r = commit_orphans_of(eng, s->job);
     if (!r)
-        atomic_store_explicit(&eng->floor_swept, s.floor, memory_order_relaxed);
-    if (!r && late)
-        r = expiry_raise(eng, job);
-    free(s.snapshots);
-    free(s.plan);
+        atomic_store_explicit(&eng->floor_swept, s->floor, memory_order_relaxed);
+    if (!r && !late)
+        r = thin_moments(eng, s->job);
+    return r || !late ? r : expiry_raise(eng, s->job);
+}
+
+#define OVER_NS                                                                                              \
+    (UINT64_C(60) * 1000000000) /* until all is gone through, where more got long than was noted */
+
+static int cut_paths(struct sweep *s, const struct cuts *cuts, uint64_t *last)
+{
+    struct texts_walk w;
+    int r = texts_begin(s, &w);
+    for (size_t i = 0; i < cuts->n_paths && !r; i++) {
+        const struct cut_path *path = &cuts->paths[i];
+        texts_only(&s->eng->idx, &w, ino_slot(path->dir), path->text, path->len);
+        r = drop_texts(s, &w, last);
+    }
+    texts_done(&w);
+    return r;
+}
+
+/* What got long alone. */
+static int drop_cuts(struct sweep *s)
+{
+    struct eng *eng = s->eng;
+    struct cuts *cuts = cuts_take(eng);
+    uint64_t last = 0, none_yet = 0;
+    bool none;
+    int r = cuts ? look(s, &none) : -ENOMEM;
+    if (!r && s->versions)
+        r = cut_paths(s, cuts, &last);
+    for (size_t i = 0; !r && s->versions && i < cuts->n_inos; i++) {
+        uint32_t slot = ino_slot(cuts->inos[i]);
+        struct states_walk w = {.slot = slot, .end = slot + 1};
+        r = drop_states(s, &w, &last);
+    }
+    if (!r)
+        r = commit_orphans_of(eng, s->job);
+    if (cuts && cuts->is_over)
+        (void)atomic_compare_exchange_strong(&eng->sweep_at, &none_yet, mono_ns() + OVER_NS);
+    free(cuts);
+    return r;
+}
+
+static int sweep(struct eng *eng, struct job *job, bool cuts_only)
+{
+    struct sweep *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->eng = eng;
+    s->job = job;
+    int r = cuts_only ? drop_cuts(s) : drop_all(s);
+    free(s->snapshots);
+    free(s);
     return r;
 }
 
 int history_run(struct eng *eng, struct job *job)
 {
-    int r;
-    do {
+    bool cuts_only = job->request.cuts_only, again = !cuts_only;
+    int r = cuts_only ? sweep(eng, job, true) : 0;
+    while (!r && (again || sweep_is_due(eng))) {
+        again = false;
         atomic_store_explicit(&eng->sweep_at, 0, memory_order_release);
-        r = sweep(eng, job);
-    } while (!r && history_is_due(eng));
+        r = sweep(eng, job, false);
+    }
     if (r && r != -ECANCELED && atomic_exchange(&eng->sweep_error, r) != r)
         report_line(&eng->report, ENG_LOG_WARNING,
                     "what dropped snapshots have shown is not given back yet: %s; it is tried again",

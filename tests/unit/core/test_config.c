@@ -28,7 +28,7 @@ static void expect(const char *key, const char *value)
 {
     struct want w = {.key = key};
     cr_assert_eq(eng_config_each(u.eng, pick, &w), 0);
-    cr_assert_eq(w.n, 12);
+    cr_assert_eq(w.n, 13);
     cr_assert_str_eq(w.value, value, "%s is %s", key, w.value);
 }
 
@@ -78,11 +78,13 @@ Test(config, defaults_are_those_of_the_manual)
     expect("history_versions", "100");
     expect("history_bytes", "0");
     expect("history_settle", "1s");
+    expect("history_ignore", "activation,recall_count,last_access,atime");
 }
 
 Test(config, bad_keys_and_values_are_refused_and_change_nothing)
 {
-    static char zeros[5000];
+    static char zeros[5000], long_name[CONFIG_VALUE_SIZE + 1];
+    memset(long_name, 'a', sizeof long_name - 1);
     memset(zeros, '0', sizeof(zeros) - 2);
     zeros[sizeof(zeros) - 2] = '1';
     const struct {
@@ -134,7 +136,14 @@ Test(config, bad_keys_and_values_are_refused_and_change_nothing)
                  {"history_versions", "4097", -EINVAL},
                  {"history_bytes", "1d", -EINVAL},
                  {"history_settle", "1", -EINVAL},
-                 {"history_settle", "61m", -EINVAL}};
+                 {"history_settle", "61m", -EINVAL},
+                 {"history_ignore", "a,,b", -EINVAL},
+                 {"history_ignore", ",a", -EINVAL},
+                 {"history_ignore", "a,", -EINVAL},
+                 {"history_ignore", "a b", -EINVAL},
+                 {"history_ignore", "a=b", -EINVAL},
+                 {"history_ignore", "a\nhistory=1d", -EINVAL},
+                 {"history_ignore", long_name, -EINVAL}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         cr_assert_eq(eng_config_set(u.eng, cases[i].key, cases[i].value), cases[i].expect, "%s=%.30s",
                      cases[i].key, cases[i].value);
@@ -157,7 +166,8 @@ static const struct {
             {"history", "30d"},
             {"history_versions", "4096"},
             {"history_bytes", "1000000000"},
-            {"history_settle", "0"}};
+            {"history_settle", "0"},
+            {"history_ignore", "recall_count,user.my-tool.score,a"}};
 
 Test(config, what_is_set_counts_at_once_and_lasts)
 {

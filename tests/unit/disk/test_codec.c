@@ -299,6 +299,7 @@ static const char *const op_bytes[OP_TYPES] = {
     [OP_REVERT] = "1801030002000000 0101010101010101 1b1b1b1b1b1b1b1b 1c1c1c1c1c1c1c1c "
                   "1d1d1d1d1d1d1d1d 0505050505050505 6e616d7661000000",
     [OP_SWITCH] = "1901030002000000 1d1d1d1d1d1d1d1d 6e616d7661000000",
+    [OP_THIN] = "1a01030002000000 1d1d1d1d1d1d1d1d 1c1c1c1c1c1c1c1c 6e616d7661000000",
 };
 
 Test(codec, op_bytes)

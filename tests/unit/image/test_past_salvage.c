@@ -110,6 +110,8 @@ Test(past_salvage, what_is_left_is_right)
             n_damaged++;
             n_less += n_states < FILES * STATES;
             most = MAX_OF(most, n_states < FILES * STATES ? n_states : 0);
+            cr_assert(!n_files || c.eng->idx.s.inexact == c.eng->published_seq,
+                      "and what is not, is not exact");
             cr_assert(n_files > 0 || n_states == 0, "at %llu", (unsigned long long)at);
         }
         unit_done(&c);

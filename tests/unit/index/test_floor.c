@@ -71,6 +71,13 @@ Test(floor, rises_while_a_history_is_on)
     cr_assert_eq(idx.s.floor, 501);
 }
 
+static int thin(uint64_t from, uint64_t end, uint64_t seq)
+{
+    const struct op op = {.type = OP_THIN, .batch = from, .end = end};
+    MUST(index_reserve(&idx, &op, 1) == 0);
+    return index_apply(&idx, &op, seq);
+}
+
 static uint32_t count(uint64_t before, bool snapshots)
 {
     uint32_t n = 0;
@@ -117,4 +124,33 @@ Test(floor, takes_moments_along)
     cr_assert_eq(count(UINT64_MAX, false), 0);
     cr_assert_eq(index_time_of(&idx, UINT64_MAX), 10 * MANY);
     cr_assert_eq(idx.s.age, 10 * MANY);
+}
+
+/* Those of a range behind the floor, but for snapshots, and no more than so many at once. */
+Test(floor, is_left_by_moments_between)
+{
+    cr_assert_eq(thin(20, 30, 100), -EBADMSG, "there is no history");
+    for (uint64_t i = 1; i <= MANY; i++)
+        apply(OP_MOMENT, 10 * i, NULL);
+    apply(OP_SNAPSHOT, 10 * MANY, "s");
+    MUST(set(FLOOR_ON, 100, 10 * MANY) == 0);
+    uint32_t before = count(UINT64_MAX, false);
+    cr_assert_eq(thin(100, 200, 10 * MANY), -EBADMSG, "not that of the floor");
+    cr_assert_eq(thin(200, 200, 10 * MANY), -EBADMSG);
+    cr_assert_eq(thin(200, 10 * MANY + 1, 10 * MANY), -EBADMSG, "to come");
+    cr_assert_eq(thin(201, 205, 10 * MANY), 0);
+    cr_assert_eq(count(UINT64_MAX, false), before, "none was in it");
+    cr_assert_eq(thin(200, 301, 10 * MANY), 0);
+    cr_assert_eq(count(UINT64_MAX, false), before - 11);
+    cr_assert_eq(index_time_of(&idx, 305), 190);
+    cr_assert_eq(index_time_of(&idx, 310), 310);
+    before = count(UINT64_MAX, false);
+    cr_assert_eq(thin(400, 10 * MANY, 10 * MANY), 0);
+    cr_assert_eq(count(UINT64_MAX, false), before - FLOOR_MOMENTS);
+    for (unsigned i = 0; i < MANY / FLOOR_MOMENTS + 4; i++)
+        cr_assert_eq(thin(400, 10 * MANY, 10 * MANY), 0);
+    cr_assert_eq(count(UINT64_MAX, false), 10 + 9, "from 100 to 190, and from 310 to 390");
+    cr_assert_eq(count(UINT64_MAX, true), 1);
+    MUST(set(FLOOR_OFF, FLOOR_NONE, 10 * MANY) == 0);
+    cr_assert_eq(thin(310, 320, 10 * MANY), -EBADMSG, "it is switched off");
 }

@@ -131,6 +131,103 @@ Test(history, a_line_of_short_states)
         expect_shown(stood[i], ino, 100 * i + 39);
 }
 
+/* Of a memory that was changed four thousand million times. */
+Test(history, leaves_numbers_of_a_line)
+{
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 3000, 0);
+    pass_ms(1000);
+    (void)write_at(ino, 1);
+    struct inode_rec *past = table_mut(&u.eng->idx.inodes, index_slot(&u.eng->idx, ino_slot(ino))->past);
+    past_set_head(past, past_head(past), UINT32_MAX - 1);
+    for (uint64_t i = 2; i < 6; i++) {
+        pass_ms(1000);
+        (void)write_at(ino, i);
+        cr_assert_eq(n_past(), 1);
+    }
+    MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    (void)write_at(ino, 6);
+    cr_assert_eq(n_past(), 2);
+    set_history(100);
+    pass_ms(200000);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    cr_assert_eq(n_past(), 0);
+    (void)write_at(ino, 7);
+    cr_assert_eq(n_past(), 1);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+static void set_field(uint64_t ino, const char *name, const char *value)
+{
+    MUST(eng_setxattr(u.eng, ino, name, value, strlen(value), 0) == 0);
+}
+
+static void expect_field(uint64_t at, uint64_t ino, const char *name, const char *value)
+{
+    struct eng_view *view;
+    char got[32] = "";
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    ssize_t n = eng_view_getxattr(view, ino, name, got, sizeof got - 1);
+    cr_assert(n < 0 ? !value : value && strcmp(got, value) == 0, "%s of batch %llu is %s", name,
+              (unsigned long long)at, n < 0 ? "none" : got);
+    eng_view_close(view);
+}
+
+/* A history has no state of a recall; a snapshot has all. */
+Test(history, fields_that_are_ignored_end_no_state)
+{
+    const char *count = "user.engram.recall_count", *score = "user.tool.score";
+    uint64_t snapshot;
+    char text[16];
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 3000, 0);
+    set_field(ino, count, "0");
+    pass_ms(5000);
+    (void)write_at(ino, 1);
+    uint64_t states = n_past(), moments = u.eng->idx.moments.used, inexact = u.eng->idx.s.inexact;
+    for (unsigned i = 1; i < 10; i++) {
+        pass_ms(5000);
+        (void)snprintf(text, sizeof text, "%u", i);
+        set_field(ino, count, text);
+    }
+    cr_assert_eq(n_past(), states);
+    cr_assert_eq(u.eng->idx.moments.used, moments);
+    cr_assert_eq(u.eng->idx.s.inexact, inexact, "nor is anything left out");
+    uint64_t before = last_batch();
+    MUST(eng_snapshot_create(u.eng, "s", &snapshot) == 0);
+    pass_ms(5000);
+    set_field(ino, count, "10");
+    cr_assert_eq(n_past(), states + 1);
+    set_field(ino, count, "11");
+    MUST(eng_removexattr(u.eng, ino, count) == 0);
+    cr_assert_eq(n_past(), states + 1);
+    expect_field(snapshot, ino, count, "9");
+    pass_ms(5000);
+    uint64_t end = write_at(ino, 2);
+    cr_assert_eq(n_past(), states + 2);
+    expect_shown(before, ino, 1);
+    expect_shown(end - 1, ino, 1);
+    expect_field(end, ino, count, NULL);
+    /* As the configuration says. */
+    MUST(eng_config_set(u.eng, "history_ignore", "score,user.tool.score") == 0);
+    set_history(1u << 30);
+    states = n_past();
+    pass_ms(5000);
+    set_field(ino, score, "1");
+    cr_assert_eq(n_past(), states);
+    set_field(ino, "user.tool.scores", "1");
+    cr_assert_eq(n_past(), states + 1);
+    pass_ms(5000);
+    set_field(ino, count, "12");
+    cr_assert_eq(n_past(), states + 2);
+    cr_assert_eq(unit_problems(&u), 0);
+    unit_reopen(&u);
+    set_history(1u << 30);
+    expect_shown(before, ino, 1);
+    expect_field(snapshot, ino, count, "9");
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- names ------------------------------------------------------------------------------------ */
 
 Test(history, what_is_removed_is_kept_however_young)

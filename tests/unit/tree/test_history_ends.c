@@ -170,6 +170,42 @@ Test(history_ends, stays_as_long_as_a_view_is_in_use)
     expect_no_more();
 }
 
+/* What is short is amended, but not away from who looks at it. */
+Test(history_ends, of_a_view_in_use_no_state_goes_however_short)
+{
+    struct eng_view *view;
+    begin(1);
+    uint64_t old = unit_file(&u, "old", 3000, 1), two = unit_file(&u, "two", 3000, 1);
+    uint64_t dir = unit_mkdir(&u, "d");
+    pass_ms(2000);
+    (void)write_at(old, 2);
+    uint64_t young = unit_file(&u, "young", 3000, 3);
+    MUST(eng_link(u.eng, NULL, two, dir, "also", NULL) == 0);
+    uint64_t at = last_batch();
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    pass_ms(10);
+    (void)write_at(old, 4);
+    (void)write_at(young, 5);
+    move("young", "other");
+    MUST(eng_unlink(u.eng, dir, "also") == 0);
+    (void)write_at(old, 6);
+    sweep();
+    struct eng_attr attr;
+    uint8_t got[3000], *want = unit_bytes(sizeof got, 2), *second = unit_bytes(sizeof got, 3);
+    cr_assert_eq(eng_view_read(view, old, got, sizeof got, 0), (ssize_t)sizeof got);
+    cr_assert_eq(memcmp(got, want, sizeof got), 0);
+    cr_assert_eq(eng_view_lookup(view, ENG_ROOT_INO, "young", &attr), 0);
+    cr_assert_eq(eng_view_read(view, young, got, sizeof got, 0), (ssize_t)sizeof got);
+    cr_assert_eq(memcmp(got, second, sizeof got), 0);
+    cr_assert_eq(eng_view_lookup(view, ENG_ROOT_INO, "other", &attr), -ENOENT);
+    cr_assert_eq(eng_view_lookup(view, dir, "also", &attr), 0);
+    cr_assert_eq(attr.nlink, 2);
+    free(want);
+    free(second);
+    eng_view_close(view);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* ---- no more than so many, and so much ------------------------------------------------------------ */
 
 Test(history_ends, keeps_so_many_versions)
@@ -224,6 +260,63 @@ Test(history_ends, keeps_so_many_of_those_that_were_replaced)
     versions = 0;
 }
 
+/* Each save by vim, and each lock file, is a name in a place of its own. */
+Test(history_ends, keeps_so_many_of_a_path_whatever_place_they_had)
+{
+    uint64_t inos[20], at[20];
+    struct eng_view *view;
+    versions = 5;
+    begin(1);
+    inos[0] = unit_file(&u, "f", 3000, 0);
+    at[0] = last_batch();
+    for (uint64_t i = 1; i < 20; i++) {
+        pass_ms(1000);
+        move("f", "f~");
+        inos[i] = unit_file(&u, "f", 3000, i);
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, "f~") == 0);
+        (void)unit_file(&u, "lock", 10, i);
+        MUST(eng_unlink(u.eng, ENG_ROOT_INO, "lock") == 0);
+        at[i] = last_batch();
+        if (i == 3)
+            MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    }
+    MUST(eng_view_open(u.eng, at[6], &view) == 0);
+    sweep();
+    cr_assert_eq(n_past_names(), 3 * 5 + 2, "and those that the snapshot and the view show");
+    for (uint64_t i = 0; i < 20; i++)
+        cr_assert_eq(shown(at[i], "f"), i < 14 && i != 3 && i != 6 ? 0 : inos[i]);
+    cr_assert_eq(unit_problems(&u), 0);
+    eng_view_close(view);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    cr_assert_eq(n_past_names(), 3 * 5);
+    cr_assert_eq(unit_problems(&u), 0);
+    versions = 0;
+}
+
+/* A name that was moved away long ago begins where the one before it in its place ended, which stays. */
+Test(history_ends, keeps_what_a_live_name_begins_with)
+{
+    char name[16];
+    uint64_t at[20];
+    versions = 5;
+    begin(1);
+    for (unsigned i = 0; i < 20; i++) {
+        (void)unit_file(&u, "report", 100, i);
+        pass_ms(2000);
+        at[i] = last_batch();
+        (void)snprintf(name, sizeof name, "report-%u", i);
+        move("report", name);
+    }
+    sweep();
+    for (unsigned i = 0; i < 20; i++) {
+        (void)snprintf(name, sizeof name, "report-%u", i);
+        cr_assert_eq(shown(at[i], name), 0, "it came later");
+        cr_assert(shown(at[i] + 1, name));
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+    versions = 0;
+}
+
 Test(history_ends, keeps_so_many_bytes)
 {
     const uint64_t budget = 100000;
@@ -246,6 +339,153 @@ Test(history_ends, keeps_so_many_bytes)
     cr_assert(left <= budget && left > budget - 40000, "%llu", (unsigned long long)left);
     expect_no_more();
     compare_all();
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* Large values of attributes are content as any other. */
+Test(history_ends, keeps_so_many_bytes_of_attributes)
+{
+    const uint64_t budget = 100000;
+    uint8_t *value = unit_bytes(20000, 1);
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 10, 0);
+    atomic_store(&u.eng->config.history_bytes, budget);
+    for (unsigned i = 0; i < 20; i++) {
+        pass_ms(1000);
+        value[0] = (uint8_t)i;
+        MUST(eng_setxattr(u.eng, ino, "user.large", value, 20000, 0) == 0);
+    }
+    cr_assert_gt(u.eng->idx.s.past_live, budget);
+    sweep();
+    cr_assert_leq(u.eng->idx.s.past_live, budget);
+    cr_assert_geq(u.eng->idx.s.past_live, budget - 40000);
+    cr_assert_eq(unit_problems(&u), 0);
+    free(value);
+}
+
+/* find(1) goes by the number of links, and passes subfolders by if there are too few. */
+Test(history_ends, shows_folders_of_when_the_clock_was_set_back)
+{
+    struct eng_view *view;
+    struct eng_attr attr;
+    begin(1);
+    uint64_t dir = unit_mkdir(&u, "d");
+    MUST(eng_create(u.eng, NULL, dir, "sub", S_IFDIR | 0700, 0, NULL, &attr) == 0);
+    uint64_t at = last_batch();
+    pass_ms(5000);
+    hand_clock.people -= 100 * SECOND;
+    MUST(eng_rmdir(u.eng, dir, "sub") == 0);
+    MUST(eng_view_open(u.eng, at, &view) == 0);
+    MUST(eng_view_getattr(view, dir, &attr) == 0);
+    cr_assert(attr.nlink == 3 && attr.size == 1, "%u links, size %llu", attr.nlink,
+              (unsigned long long)attr.size);
+    eng_view_close(view);
+}
+
+static uint64_t found_at(int64_t time)
+{
+    uint64_t batch;
+    int r = eng_past_at(u.eng, time, &batch);
+    cr_assert(r == 0 || r == -ENOENT);
+    return r ? 0 : batch;
+}
+
+/* A snapshot that is dropped takes no time along that something else is told by. */
+Test(history_ends, is_found_by_time_when_a_snapshot_of_then_has_gone)
+{
+    int64_t time;
+    uint64_t since, ino;
+    begin(1);
+    ino = unit_file(&u, "f", 3000, 0);
+    set_history(KEPT);
+    pass_ms(2000);
+    int64_t written = now_ns();
+    uint64_t at = write_at(ino, 1);
+    pass_ms(2000);
+    MUST(eng_snapshot_create(u.eng, "s", NULL) == 0);
+    pass_ms(2 * KEPT * 1000);
+    sweep();
+    (void)write_at(ino, 2);
+    MUST(eng_past_since(u.eng, &since, &time) == 0);
+    cr_assert_gt(since, at);
+    MUST(eng_snapshot_drop(u.eng, "s") == 0);
+    MUST(eng_past_since(u.eng, &since, &time) == 0);
+    cr_assert_eq(time, written);
+    cr_assert_geq(found_at(now_ns() - SECOND), since);
+}
+
+/* Since when the past is whole is found by its time, and there is a view of it. */
+static void look_since(void)
+{
+    struct eng_view *view;
+    uint64_t since, found;
+    int64_t time;
+    int r = eng_past_since(u.eng, &since, &time);
+    cr_assert_eq(r == 0, index_is_kept_whole(&u.eng->idx));
+    if (r)
+        return;
+    MUST(eng_view_open(u.eng, since, &view) == 0);
+    eng_view_close(view);
+    cr_assert_neq(time, INT64_MAX);
+    if (time > now_ns())
+        return; /* the clock was set back since */
+    cr_assert_eq(eng_past_at(u.eng, time, &found), 0);
+    cr_assert_geq(found, since);
+}
+
+/* Whatever is switched, limited, opened and looked at: what is kept whole is right. */
+Test(history_ends, and_begins_again_and_again)
+{
+    begin(test_seed() + 600);
+    folder_times = false;
+    for (unsigned i = 0; i < CHANGES; i++) {
+        uint64_t before = last_batch();
+        pass_ms(1000 + (int64_t)below(2000));
+        change();
+        if (last_batch() != before)
+            note();
+        switch (below(12)) {
+        case 0:
+            MUST(eng_config_set(u.eng, "history", "0") == 0);
+            if (below(2))
+                break;
+            MUST(eng_config_set(u.eng, "history", "300s") == 0);
+            break;
+        case 1:
+            MUST(eng_config_set(u.eng, "history", below(2) ? "60s" : "9000d") == 0);
+            break;
+        case 2:
+            sweep();
+            break;
+        case 3:
+            MUST(eng_sync(u.eng) == 0);
+            unit_kill(&u, below(2) ? SIM_DROP_ALL : SIM_KEEP_ALL, 1);
+            unit_open(&u);
+            break;
+        case 4:
+            MUST(eng_config_set(u.eng, "history_bytes", below(2) ? "20000" : "0") == 0);
+            break;
+        case 5:
+            MUST(eng_config_set(u.eng, "history_settle", below(2) ? "0" : "1s") == 0);
+            break;
+        case 6:
+            if (eng_snapshot_create(u.eng, "s", NULL) != 0)
+                MUST(eng_snapshot_drop(u.eng, "s") == 0);
+            break;
+        case 7:
+            hand_clock.people += below(2) ? -100 * SECOND : 300 * SECOND;
+            break;
+        case 8:
+            if (below(8) == 0)
+                pass_ms(7200000);
+            break;
+        default:
+            break;
+        }
+        look_since();
+        if (index_is_kept_whole(&u.eng->idx) && below(8) == 0)
+            compare_all();
+    }
     cr_assert_eq(unit_problems(&u), 0);
 }
 
@@ -278,14 +518,6 @@ Test(history_ends, goes_when_it_is_switched_off)
 }
 
 /* ---- by time ------------------------------------------------------------------------------------------ */
-
-static uint64_t found_at(int64_t time)
-{
-    uint64_t batch;
-    int r = eng_past_at(u.eng, time, &batch);
-    cr_assert(r == 0 || r == -ENOENT);
-    return r ? 0 : batch;
-}
 
 static bool is_exact(uint64_t at, int64_t *time)
 {
