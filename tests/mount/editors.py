@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""editors.py MNT SECONDS [TURNS.jsonl] - memories are edited by vim, emacs, sed -i, rsync, git and >> for so long; then each
-state that stood is read back from .engram/at, byte for byte, and the whole tree of some moments is compared.
+"""editors.py MNT SECONDS SETTLE [TURNS.jsonl] - memories are edited by vim, emacs, sed -i, rsync, git and >> for so long; then each
+state that stood is read back from .engram/at, byte for byte, and the whole tree of some moments is compared. Then 20 saves
+each by vim, emacs and sed -i, SETTLE seconds apart (that of the mount from then on): .engram/history lists them all.
 
 What stood is known from copies in memory, never from the mount: each editor's result is read once, right behind it, and
 compared with what the same edit makes of the content in memory."""
@@ -13,6 +14,7 @@ import time
 
 MNT, SECONDS = sys.argv[1], float(sys.argv[2])
 SETTLE = 1.0  # history_settle of the mount, by default
+SAVES = 20
 TREE = os.path.join(MNT, "turns")
 AT = os.path.join(MNT, ".engram/at")
 RANDOM = random.Random(14)
@@ -26,8 +28,8 @@ def made_up():
 
 
 def turns():
-    if len(sys.argv) > 3:
-        with open(sys.argv[3], encoding="utf-8") as lines:
+    if len(sys.argv) > 4:
+        with open(sys.argv[4], encoding="utf-8") as lines:
             for line in lines:
                 turn = json.loads(line)
                 yield turn["id"], turn["content"]
@@ -131,6 +133,28 @@ def edit(model):
     return stood, trees
 
 
+def saves(settle):
+    """Each state that was saved is a version of the path, in this order, and has the bytes that were saved."""
+    with open(os.path.join(MNT, ".engram/config"), "w", encoding="ascii") as file:
+        file.write("history_settle=%dms" % (settle * 1000) if settle else "history_settle=0")
+    for editor in by_vim, by_emacs, by_sed:
+        name = "saved-" + editor.__name__
+        path = os.path.join(MNT, name)
+        saved = [b"first\n"]
+        with open(path, "wb") as file:
+            file.write(saved[0])
+        for n in range(SAVES):
+            time.sleep(settle and settle + 0.1)
+            saved.append(editor(path, saved[-1], n))
+        time.sleep(settle and settle + 0.1)
+        folder = os.path.join(MNT, ".engram/history", name, "@")
+        listed = [read(os.path.join(folder, version)) for version in sorted(os.listdir(folder))]
+        if settle:
+            compare("versions of %s" % name, listed, saved)
+        left = iter(listed)  # without a settle there are those of half a save, too
+        compare("saves of %s that are versions" % name, [s for s in saved if s in left], saved)
+
+
 def main():
     model = {}
     for name, content in turns():
@@ -154,6 +178,7 @@ def main():
                 found[os.path.relpath(full, root)] = read(full)
         compare("names at %s" % when, sorted(found), sorted(tree))
         compare("content at %s" % when, [n for n in tree if tree[n] != found[n]], [])
+    saves(float(sys.argv[3]))
     print("%d states, %d trees of %d memories" % (len(stood), len(trees), len(model)))
 
 

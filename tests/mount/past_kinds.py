@@ -21,6 +21,10 @@ def kind(function):
     return function
 
 
+def at_text(now):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + ".%09dZ" % (now % 10**9)
+
+
 class Mount:
     def __init__(self, mnt, folder):
         self.mnt, self.folder = mnt, folder
@@ -34,8 +38,7 @@ class Mount:
 
     def moment(self):
         """The folder as it is now: a look at it begins another moment with the next change."""
-        now = time.time_ns()
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + ".%09dZ" % (now % 10**9)
+        text = at_text(time.time_ns())
         os.stat(self.control("at/" + text))
         return os.path.join(self.control("at/" + text), self.folder)
 
@@ -331,7 +334,14 @@ def a_removed_tree(m):
     equal("another folder of that name", names(since + "/d"), [])
 
 
-# ---- with a settle of some seconds: what stood shorter
+# ---- with a settle of some seconds: what stood shorter. What a view in use sees is kept, so nobody looks meanwhile.
+
+def unseen(m):
+    """The path of the folder as it is now, which nobody looks at yet; the next change is of another moment."""
+    now = time.time_ns()
+    time.sleep(0.05)
+    return os.path.join(m.control("at/" + at_text(now)), m.folder)
+
 
 @kind
 def short_states(m):
@@ -339,11 +349,11 @@ def short_states(m):
     stood = os.urandom(5 * 16384)
     write(m.live("f"), stood)
     time.sleep(2.2)  # that is what this tests: the settle of this mount is 2 s
-    was = m.moment()
+    was = unseen(m)
     for n in range(50):
         write(m.live("f"), b"short %d" % n, os.O_WRONLY, n % 5 * 16384)
         os.utime(m.live("f"))
-    short = m.moment()
+    short = unseen(m)
     write(m.live("f"), b"last", os.O_WRONLY | os.O_TRUNC)
     equal("what stood", read(was, "f"), stood)
     equal("a short one is not shown", read(short, "f"), stood)
@@ -357,10 +367,10 @@ def short_names(m):
     write(m.live("f"), b"stood")
     time.sleep(2.2)
     write(m.live(".f.tmp"), b"new")
-    during = m.moment()
+    during = unseen(m)
     os.rename(m.live(".f.tmp"), m.live("f"))
     write(m.live("lock"), b"lock")
-    locked = m.moment()
+    locked = unseen(m)
     os.unlink(m.live("lock"))
     equal("no temporary name", (names(during), read(during, "f")), (["f"], b"stood"))
     equal("what was removed", read(locked, "lock"), b"lock")
