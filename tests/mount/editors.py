@@ -136,7 +136,7 @@ def edit(model):
 def saves(settle):
     """Each state that was saved is a version of the path, in this order, and has the bytes that were saved."""
     with open(os.path.join(MNT, ".engram/config"), "w", encoding="ascii") as file:
-        file.write("history_settle=%dms" % (settle * 1000) if settle else "history_settle=0")
+        file.write("history_settle=%ds" % settle)
     for editor in by_vim, by_emacs, by_sed:
         name = "saved-" + editor.__name__
         path = os.path.join(MNT, name)
