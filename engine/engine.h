@@ -471,8 +471,10 @@ struct eng_restore {
  *
  * Content is copied, but only the blocks (4 KiB) in which the two states do not share what they have. Takes
  * memory for that. Made before other changes are locked out, unless these change the memories all the time.
+ * Meanwhile what the memories are to become is kept as if by a snapshot, on a full disk as well.
  * -ESTALE: that state is not kept, or there is no such memory now; -EISDIR, -EINVAL: it is or was no regular
  * file; -EFBIG: more than ENG_RESTORE_MAX differs, or in more pieces than a batch takes (some thousand);
+ * -EBUSY: they are changed all the time, and more must be read for them than others may wait for;
  * -E2BIG: too many memories; -ENFILE as of eng_view_open(). On an error nothing has changed. */
 ENG_API int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n);
 
