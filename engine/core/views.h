@@ -1,6 +1,6 @@
 /*
  * views.h - views in use: those that somebody has open of the store as it was after a batch
- * (eng_view_open()).
+ * (eng_view_open()). One of which what it shows must not go, whatever happens, counts as of a snapshot.
  *
  * What lets parts of the past go asks here first, and drops nothing that a view in use sees. It asks under
  * log.lock, in the very batch that drops: views are added under log.lock, too, so that one that comes

@@ -3,7 +3,6 @@
 #include "history_tree.h"
 
 #include "core/views.h"
-#include "tree/view.h"
 
 TestSuite(restore_edges, .timeout = 600, .fini = tree_end);
 
@@ -15,7 +14,7 @@ static int restore(uint64_t ino, uint64_t from, uint64_t batch)
     return eng_restore(u.eng, &one, 1);
 }
 
-/* ---- others at the same time ------------------------------------------------------------------------ */
+/* ---- others at the same time ---------------------------------------- */
 
 struct beside {
     uint64_t ino;
@@ -59,7 +58,7 @@ Test(restore_edges, to_what_is_written_over_meanwhile)
     begin(1);
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------ */
+/* ---- limits ---------------------------------------- */
 
 /* All that is copied counts, and nothing else. */
 Test(restore_edges, exactly_as_much_as_a_batch_takes)
@@ -74,18 +73,18 @@ Test(restore_edges, exactly_as_much_as_a_batch_takes)
     unit_write(&u, same, 3 * MIB, 2, 0); /* the same bytes in another place */
     unit_write(&u, full, 8 * MIB, 3, 0);
     unit_write(&u, full, 8 * MIB, 4, 8 * MIB);
-    struct eng_restore both[] = {{full, full, at}, {same, same, at}};
-    cr_assert_eq(eng_restore(u.eng, both, 2), 0);
+    const struct eng_restore two[] = {{full, full, at}, {same, same, at}};
+    cr_assert_eq(eng_restore(u.eng, two, 2), 0);
     pass_ms(5000);
     unit_write(&u, full, 8 * MIB, 3, 0);
     unit_write(&u, full, 8 * MIB, 4, 8 * MIB);
     MUST(eng_setxattr(u.eng, same, "user.v", value, 100, 0) == 0);
-    cr_assert_eq(eng_restore(u.eng, both, 2), -EFBIG);
+    cr_assert_eq(eng_restore(u.eng, two, 2), -EFBIG);
     free(value);
     compare_after_all();
 }
 
-/* ---- a full disk --------------------------------------------------------------------------------------- */
+/* ---- a full disk ---------------------------------------- */
 
 /* What a memory is to become does not go to make room for it. */
 Test(restore_edges, on_a_full_disk_lets_nothing_go_of_what_it_needs)
@@ -107,8 +106,7 @@ Test(restore_edges, on_a_full_disk_lets_nothing_go_of_what_it_needs)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
-/* ---- holding others up -----------------------------------------------------------------------------------
- */
+/* ---- holding others up ---------------------------------------- */
 
 /* What is compared while all who write wait is bounded, too. */
 Test(restore_edges, of_what_is_written_all_the_time_reads_no_more_than_a_batch_under_the_lock)
@@ -138,8 +136,7 @@ Test(restore_edges, of_what_is_written_all_the_time_reads_no_more_than_a_batch_u
     }
 }
 
-/* ---- many pieces -----------------------------------------------------------------------------------------
- */
+/* ---- many pieces ---------------------------------------- */
 
 /* What to gather first is what content comes over, not what lies in more pieces and stays. */
 Test(restore_edges, gathers_what_it_comes_over)
@@ -158,8 +155,8 @@ Test(restore_edges, gathers_what_it_comes_over)
     cr_assert(unit_extents(&u, same) > unit_extents(&u, ino));
     cr_assert_gt(unit_extents(&u, ino), 60);
     uint64_t last = last_batch();
-    struct eng_restore both[] = {{same, same, at}, {ino, ino, at}};
-    cr_assert_eq(eng_restore(u.eng, both, 2), 0);
+    const struct eng_restore two[] = {{same, same, at}, {ino, ino, at}};
+    cr_assert_eq(eng_restore(u.eng, two, 2), 0);
     cr_assert_gt(last_batch(), last + 1, "gathered");
     cr_assert(unit_holds(&u, ino, 60000, 1) && unit_holds(&u, same, 100000, 0));
     compare_after_all();
@@ -185,8 +182,104 @@ Test(restore_edges, looks_at_no_more_than_differs)
                  3); /* 0.1 s; with a look at all that is behind it each time 6 s */
 }
 
-/* ---- without memory
- * ---------------------------------------------------------------------------------------- */
+#define SPACE (6u << 20)
+#define STATES 12u
+
+static uint64_t both[2];
+
+static bool is_same(uint64_t ino, struct eng_view *view, uint64_t from, uint64_t size)
+{
+    static uint8_t is[MIB], then[MIB];
+    bool same = unit_attr(&u, ino).size == size;
+    for (uint64_t off = 0; off < size && same; off += MIB) {
+        ssize_t n = eng_read(u.eng, ino, is, MIB, off);
+        same = n > 0 && eng_view_read(view, from, then, MIB, off) == n && memcmp(is, then, (size_t)n) == 0;
+    }
+    return same;
+}
+
+/* Many small pieces in one part of a file, a few anywhere; holes, sizes. */
+static void change_much(void)
+{
+    uint64_t ino = both[below(2)], from = below(SPACE);
+    for (uint64_t left = below(900); left > 0; left--) {
+        uint64_t off = below(4) ? from + below(2000000) : below(SPACE);
+        off = below(40) ? off : from + left % 60 * 100;
+        unit_write(&u, ino, 1 + below(below(30) ? 200 : 300000), below(1000), off);
+        if (below(60) == 0)
+            MUST(eng_fallocate(u.eng, ino, ENG_FALLOC_PUNCH_HOLE | ENG_FALLOC_KEEP_SIZE, below(SPACE),
+                               1 + below(MIB)) == 0);
+        if (below(200) == 0)
+            set_size(ino, below(SPACE));
+    }
+}
+
+static void restore_any(uint64_t batch)
+{
+    uint64_t ino = both[below(2)], from = both[below(2)], last;
+    struct eng_view *view = tree_open(batch);
+    struct eng_attr then;
+    MUST(eng_view_getattr(view, from, &then) == 0);
+    pass_ms((int64_t)below(3000));
+    cr_assert_eq(restore(ino, from, batch), 0);
+    cr_assert(is_same(ino, view, from, then.size));
+    last = last_batch();
+    cr_assert_eq(restore(ino, from, batch), 0);
+    cr_assert_eq(last_batch(), last, "nothing differs");
+    tree_close(view);
+}
+
+/* More than is looked up in one section, beside holes and what lies elsewhere with the same bytes. */
+Test(restore_edges, of_many_pieces)
+{
+    uint64_t at[STATES];
+    for (uint64_t round = 0; round < 6; round++) {
+        begin(test_seed() + 900 + round);
+        atomic_store(&u.eng->slice, round % 2 ? 300 : 4096);
+        atomic_store(&u.eng->block_extents, round % 3 ? 1000 : 16);
+        both[0] = unit_create(&u, "f");
+        both[1] = unit_create(&u, "g");
+        for (unsigned i = 0; i < STATES; i++) {
+            pass_ms(5000);
+            change_much();
+            at[i] = last_batch();
+            for (unsigned k = 0; k < 3; k++)
+                restore_any(at[below(i + 1)]);
+            if (below(5) == 0)
+                sweep();
+            if (below(5) == 0)
+                MUST(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL) == 0);
+        }
+        cr_assert_eq(unit_problems(&u), 0);
+        tree_end();
+    }
+    begin(1);
+}
+
+/* ---- damage ---------------------------------------- */
+
+/* What cannot be read is replaced; what it is to become must be read. */
+Test(restore_edges, of_what_cannot_be_read)
+{
+    struct locator loc;
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 300000, 0), first = last_batch();
+    pass_ms(5000);
+    unit_write(&u, ino, 300000, 1, 0);
+    uint64_t second = last_batch();
+    MUST(unit_locator(&u, ino, 0, &loc));
+    unit_damage(&u, &loc, 10);
+    pass_ms(5000);
+    cr_assert_eq(unit_read_error(&u, ino), -EIO);
+    cr_assert_eq(restore(ino, ino, first), 0);
+    cr_assert(unit_holds(&u, ino, 300000, 0));
+    uint64_t last = last_batch();
+    cr_assert_eq(restore(ino, ino, second), -EIO);
+    cr_assert_eq(last, last_batch());
+    cr_assert(unit_holds(&u, ino, 300000, 0));
+}
+
+/* ---- without memory ---------------------------------------- */
 
 static long mallocs_left = -1; /* -1: as many as are asked for */
 
@@ -252,10 +345,10 @@ Test(restore_edges, without_memory_does_nothing)
     at[1] = last_batch();
     free(value);
     for (long i = 0, done = 0; done < 2; i++) {
-        struct eng_restore both[] = {{a, a, at[done]}, {b, b, at[done]}};
+        const struct eng_restore two[] = {{a, a, at[done]}, {b, b, at[done]}};
         uint64_t before = last_batch();
         mallocs_left = i;
-        int r = eng_restore(u.eng, both, 2);
+        int r = eng_restore(u.eng, two, 2);
         mallocs_left = -1;
         cr_assert(r == 0 || r == -ENOMEM, "%ld: %d", i, r);
         cr_assert_eq(last_batch(), before + (r == 0), "%ld", i);
