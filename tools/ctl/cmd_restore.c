@@ -113,6 +113,8 @@ static const char *error_text(int error)
         return "there is something already";
     case -EPERM:
         return "is where mounts have their control files";
+    case -E2BIG:
+        return "more than 4,096 memories at once";
     case -EFBIG:
         return "more than 16 MiB of it differ: --to makes a copy";
     default:
