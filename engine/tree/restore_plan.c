@@ -382,7 +382,14 @@ static bool has_name(const char *names, size_t len, const char *name)
     return false;
 }
 
-/* The value that the memory had, unless it has the same. One that cannot be read is another. */
+/* A change of it makes no version: it is no part of what the memory becomes. */
+static bool is_ignored(const struct restoring *re, const char *name)
+{
+    return config_ignores(&re->eng->config, name, strlen(name)) && !MUTANT(RESTORE_RECALLS);
+}
+
+/* The value that the memory had, unless it has the same, or any of a field that is ignored. One that cannot
+ * be read is another. */
 static int add_field(struct restoring *re, struct memory *m, const char *name, uint8_t *now)
 {
     struct view live = view_live(re->eng);
@@ -394,7 +401,7 @@ static int add_field(struct restoring *re, struct memory *m, const char *name, u
     if (r || size < 0)
         return r ? r : (int)size;
     ssize_t n = xattrs_get(&live, m->ino, name, now, ENG_XATTR_SIZE_MAX);
-    bool is_same = n == size && memcmp(now, value, (size_t)size) == 0;
+    bool is_same = (n == size && memcmp(now, value, (size_t)size) == 0) || (n >= 0 && is_ignored(re, name));
     r = blob_decide(re, (size_t)size, !is_same);
     if (r || is_same)
         return r;
@@ -416,7 +423,7 @@ static int draft_fields(struct restoring *re, struct memory *m)
         r = add_field(re, m, at, now);
     for (char *at = m->gone, *end = at + now_len; !r && at < end;) {
         size_t n = strlen(at) + 1;
-        if (!has_name(m->names, len, at)) {
+        if (!has_name(m->names, len, at) && !is_ignored(re, at)) {
             memmove(m->gone + m->gone_len, at, n);
             m->gone_len += n;
         }

@@ -279,6 +279,48 @@ Test(restore_edges, of_what_cannot_be_read)
     cr_assert(unit_holds(&u, ino, 300000, 0));
 }
 
+/* ---- fields ---------------------------------------- */
+
+static void set_field(uint64_t ino, const char *name, const char *value)
+{
+    MUST(eng_setxattr(u.eng, ino, name, value, strlen(value), 0) == 0);
+}
+
+static bool has_field(uint64_t ino, const char *name, const char *value)
+{
+    char is[16];
+    ssize_t n = eng_getxattr(u.eng, ino, name, is, sizeof is);
+    return n == (ssize_t)strlen(value) && memcmp(is, value, (size_t)n) == 0;
+}
+
+/* How often a memory was recalled is no part of a version: it stays as it is, and comes back only where the
+ * memory has no such field. */
+Test(restore_edges, leaves_fields_that_a_history_ignores)
+{
+    begin(1);
+    uint64_t ino = unit_file(&u, "f", 100, 1);
+    set_field(ino, "user.engram.activation", "5");
+    set_field(ino, "user.note", "a");
+    uint64_t at = last_batch();
+    pass_ms(5000);
+    set_field(ino, "user.note", "b");
+    set_field(ino, "user.engram.activation", "6");
+    set_field(ino, "user.engram.recall_count", "1");
+    cr_assert_eq(restore(ino, ino, at), 0);
+    cr_assert(has_field(ino, "user.note", "a"));
+    cr_assert(has_field(ino, "user.engram.activation", "6") &&
+              has_field(ino, "user.engram.recall_count", "1"));
+    uint64_t last = last_batch();
+    set_field(ino, "user.engram.activation", "7");
+    cr_assert_eq(restore(ino, ino, at), 0);
+    cr_assert_eq(last_batch(), last + 1, "nothing differs");
+    uint64_t other = unit_file(&u, "g", 10, 2); /* as an editor makes one that has no fields */
+    cr_assert_eq(restore(other, ino, at), 0);
+    cr_assert(has_field(other, "user.note", "a"));
+    cr_assert(has_field(other, "user.engram.activation", "5"));
+    compare_after_all();
+}
+
 /* ---- without memory ---------------------------------------- */
 
 static long mallocs_left = -1; /* -1: as many as are asked for */
