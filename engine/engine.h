@@ -465,14 +465,17 @@ struct eng_restore {
 /*
  * Gives `n` memories (each once, 4096 at most) content, size, mode, owner and xattrs of a past state, all in
  * one batch: each reader sees all of it or nothing, and so does what a crash leaves. Numbers, names and links
- * stay; mtime becomes now where content or size differ, ctime where anything does. A state that ends so is
- * kept as a version, however short it stood: until it expires, and where the store keeps no history until
- * the next look at what nothing sees, which a snapshot alone forestalls.
+ * stay, and fields that `history_ignore` names, where there are such; mtime becomes now where content or size
+ * differ, ctime where anything does. A state that ends so is kept as a version, however short it stood: until
+ * it expires, and where the store keeps no history until the next look at what nothing sees, which a snapshot
+ * alone forestalls.
  *
  * Content is copied, but only the blocks (4 KiB) in which the two states do not share what they have. Takes
  * memory for that. Made before other changes are locked out, unless these change the memories all the time.
+ * Meanwhile what the memories are to become is kept as if by a snapshot, on a full disk as well.
  * -ESTALE: that state is not kept, or there is no such memory now; -EISDIR, -EINVAL: it is or was no regular
  * file; -EFBIG: more than ENG_RESTORE_MAX differs, or in more pieces than a batch takes (some thousand);
+ * -EBUSY: they are changed all the time, and more must be read for them than others may wait for;
  * -E2BIG: too many memories; -ENFILE as of eng_view_open(). On an error nothing has changed. */
 ENG_API int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n);
 

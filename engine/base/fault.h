@@ -311,6 +311,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(RESTORE_UNKEPT)      /* what a restored memory was before is kept only if it was settled */            \
     M(RESTORE_IN_PART)     /* fields come back in a batch behind that of the content */                      \
     M(RESTORE_PLAN_STALE)  /* what is written between the looking and the batch is not looked for */         \
+    M(RESTORE_VIEW_GOES)   /* what has no room takes away what a memory is to become */                      \
+    M(RESTORE_HOLDS_UP)    /* as much is compared under log.lock as before it is taken */                    \
+    M(RESTORE_RECALLS)     /* fields that a history ignores go back as others do */                          \
     M(FIRST_PIECE_ASKED)   /* it asks the oldest piece of a part of the index when that was written */       \
     M(LATE_NAMES_MISSED)   /* names that end while it looks for them are in no part of the index */          \
     M(VIEW_UNKEPT)         /* what only a view in use sees is not kept when it is changed */                 \

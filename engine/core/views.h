@@ -1,11 +1,12 @@
 /*
  * views.h - views in use: those that somebody has open of the store as it was after a batch
- * (eng_view_open()).
+ * (eng_view_open()). One that must show the same to the end counts as of a snapshot (tree/past_view.h).
  *
  * What lets parts of the past go asks here first, and drops nothing that a view in use sees. It asks under
  * log.lock, in the very batch that drops: views are added under log.lock, too, so that one that comes
  * afterwards finds the past without it. Or it has listed them, in the section of index_lock in which it
- * listed the snapshots: a view of a snapshot that came later is of one of these, or of a newer one.
+ * listed the snapshots: a view of a snapshot that came later is of one of these, of a newer one, or of a
+ * batch from the floor on, as the others are.
  *
  * Locking: a lock of its own, a leaf. */
 #ifndef ENGRAMFS_VIEWS_H

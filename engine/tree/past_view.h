@@ -10,6 +10,9 @@ struct eng_view {
     unsigned place; /* among the views in use */
 };
 
+/* As eng_view_open(), of any batch as of a snapshot: what it shows stays until it is closed, whoever changes
+ * it meanwhile, and however full the disk. Times may be inexact as ever. */
+int past_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
 /* A view of the store as it is now, exact, as if a snapshot were made: what is changed from now on is kept
  * until it is closed. Nothing of it outlives the process. Of a store that has a past. -ENOMEM, -ENFILE. */
 int past_view_of_now(struct eng *eng, struct eng_view **ret_view);

@@ -32,29 +32,28 @@ static void lock_log(struct eng *eng)
     pthread_mutex_unlock(&eng->log.queue);
 }
 
-/* Not while a batch is under way that lets go what no view sees. `now`: of the last batch there is then. */
-static int put_in_use(struct eng_view *view, bool now)
+/* Not while a batch is under way that lets go what no view sees. `now`: of the last batch there is then.
+ * `kept`: as if it were of a snapshot. */
+static int put_in_use(struct eng_view *view, bool now, bool kept)
 {
     struct eng *eng = view->view.eng;
     lock_log(eng);
     if (now)
         view->view.at = eng->published_seq;
-    int r = views_add(eng, view->view.at, view->view.is_exact, &view->place);
+    int r = views_add(eng, view->view.at, view->view.is_exact || kept, &view->place);
     pthread_mutex_unlock(&eng->log.lock);
     return r;
 }
 
-int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
+static int open_view(struct eng *eng, uint64_t batch, bool kept, struct eng_view **ret_view)
 {
-    if (!eng || !ret_view)
-        return -EINVAL;
     struct eng_view *view = calloc(1, sizeof *view);
     if (!view)
         return -ENOMEM;
     view->view = (struct view){.eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .at = batch};
     int r = batch == VIEW_NOW ? -ENOENT : find_batch(&view->view);
     if (!r)
-        r = put_in_use(view, false);
+        r = put_in_use(view, false, kept);
     if (!r) { /* what went before it was in use has gone */
         r = find_batch(&view->view);
         if (r)
@@ -64,8 +63,19 @@ int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
         free(view);
         return r;
     }
+    view->view.is_exact = view->view.is_exact || kept;
     *ret_view = view;
     return 0;
+}
+
+int eng_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
+{
+    return eng && ret_view ? open_view(eng, batch, false, ret_view) : -EINVAL;
+}
+
+int past_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
+{
+    return open_view(eng, batch, !MUTANT(RESTORE_VIEW_GOES), ret_view);
 }
 
 int past_view_of_now(struct eng *eng, struct eng_view **ret_view)
@@ -75,7 +85,7 @@ int past_view_of_now(struct eng *eng, struct eng_view **ret_view)
         return -ENOMEM;
     view->view = (struct view){
         .eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .is_exact = true, .time = TIME_UNKNOWN};
-    int r = put_in_use(view, true);
+    int r = put_in_use(view, true, true);
     if (r)
         free(view);
     else

@@ -42,6 +42,7 @@ with open("sparse", "wb") as f:
     f.write(b"a" * 5000)
     f.seek(90000000)
     f.write(b"b" * 5000)
+os.link("other", "sub/link")
 os.setxattr("sub/text", "user.note", b"short")
 os.setxattr("sub/big", "user.long", os.urandom(3000))
 os.chmod("other", 0o640)
@@ -93,6 +94,11 @@ check "  which is said" grep -q "other: 2001-01-01T00:00:00Z: nothing is kept of
 check_equal "nor in the future" 2 "$(status "$CTL" restore "$STORE" other@99999999999)"
 check_equal "without a WHEN" 2 "$(status "$CTL" restore "$STORE" other)"
 check_equal "twice the same" 2 "$(status "$CTL" restore "$STORE" other@monday other@"$batch")"
+check "  which is said" grep -q "other: is one memory with another one" "$WORK/out"
+check_equal "nor by another name" 2 "$(status "$CTL" restore "$STORE" other@monday sub/link@"$batch")"
+check "  which is said" grep -q "sub/link: is one memory with another one" "$WORK/out"
+check_equal "nor by the name of a folder" 2 "$(status "$CTL" restore "$STORE" gone/@monday)"
+check "  which is said" grep -q "gone/: at monday: Not a directory" "$WORK/out"
 check_equal "one that is not there now, beside others" 2 "$(status "$CTL" restore "$STORE" other@monday gone@monday)"
 
 check "two are restored, by name and number" "$CTL" restore "$STORE" "sub/big@monday" "other@$batch"
@@ -100,6 +106,7 @@ check "one that an editor has replaced, by time" "$CTL" restore "$STORE" "/sub/t
 check "a sparse one" "$CTL" restore "$STORE" sparse@monday
 check "one with an @" "$CTL" restore "$STORE" a@b@monday
 check "one that was removed" "$CTL" restore "$STORE" gone@monday
+check "one by two names" "$CTL" restore "$STORE" other@monday sub/link@monday
 check "one that is as it was" "$CTL" restore "$STORE" other@monday
 check "the store is whole" "$CTL" check "$STORE"
 up
@@ -119,6 +126,10 @@ down
 check_equal "a copy is made of nothing that is there" 2 "$(status "$CTL" restore --to other "$STORE" "sub/text@$second")"
 check "  which is said" grep -q "other: there is something already" "$WORK/out"
 check_equal "nor where no folder is" 2 "$(status "$CTL" restore --to none/other "$STORE" "sub/text@$second")"
+check_equal "nor as a folder" 2 "$(status "$CTL" restore --to sub/other/ "$STORE" "sub/text@$second")"
+check "  which is said" grep -q "sub/other/: Not a directory" "$WORK/out"
+check_equal "nor where control files are" 2 "$(status "$CTL" restore --to /.engram "$STORE" "sub/text@$second")"
+check "  which is said" grep -q "/.engram: is where mounts have their control files" "$WORK/out"
 check_equal "nor of two" 2 "$(status "$CTL" restore --to both "$STORE" "sub/text@$second" "other@$second")"
 check "a copy is made" "$CTL" restore --to sub/copy "$STORE" "sub/text@$second"
 check "  and of a sparse one" "$CTL" restore "$STORE" sparse@monday --to sparse-copy

@@ -21,8 +21,9 @@ static const char help_text[] =
     "Gives the memory at PATH the content, mode, owner and fields that PATH had at WHEN: the\n"
     "name of a snapshot, the number of a batch, or a time (2026-11-28T12:00:00Z). What is\n"
     "there now is kept as a version. Of several memories all become what they were, or none\n"
-    "does. A memory keeps its inode number and its other names; its time of modification is\n"
-    "that of the restoring. Where nothing has that name now, a new memory gets it.\n"
+    "does. A memory keeps its inode number, its other names, and fields that history_ignore\n"
+    "names; its time of modification is that of the restoring. Where nothing has that name\n"
+    "now, a new memory gets it.\n"
     "\n"
     "STORE must not be mounted: of a mount, copy from .engram/snapshots or .engram/at.\n"
     "PATH is relative to the root of the store; the last '@' in the argument counts.\n"
@@ -33,7 +34,7 @@ static const char help_text[] =
     "\n"
     "  --to NEWPATH   make another memory of it, with its times, where nothing is yet\n"
     "\n"
-    "Exit codes: 0 done, 2 nothing was done.\n";
+    "Exit codes: 0 done, 2 nothing was done, or the disk may not have taken it, which is said.\n";
 
 #define COPY_PIECE ((size_t)1 << 20)
 
@@ -47,7 +48,7 @@ struct restore {
     struct target *t;
     struct source *sources;
     struct eng_restore *restores;
-    size_t n;
+    size_t n, n_restores;
 };
 
 /* ---- what and when -------------------------------------------------------------- */
@@ -67,6 +68,12 @@ static int find_batch(struct eng *eng, const char *when, uint64_t *ret_batch)
     return rfc3339_parse(when, strlen(when), &time) ? eng_past_at(eng, time, ret_batch) : -EINVAL;
 }
 
+static bool is_folder_path(const char *path)
+{
+    size_t n = strlen(path);
+    return n && path[n - 1] == '/';
+}
+
 /* Looks the path up, of the store or, of one of its views, as that shows it; of all but the last component if
  * `ret_name`, which becomes that. */
 static int find_path(struct restore *re, struct eng_view *view, const char *path, const char **ret_name,
@@ -74,6 +81,7 @@ static int find_path(struct restore *re, struct eng_view *view, const char *path
 {
     char name[ENG_NAME_MAX + 1];
     struct eng_attr at = {.ino = ENG_ROOT_INO, .mode = S_IFDIR};
+    bool is_folder = is_folder_path(path);
     int r = 0;
     for (path += strspn(path, "/"); *path && !r; path += strspn(path, "/")) {
         size_t n = strcspn(path, "/");
@@ -88,6 +96,8 @@ static int find_path(struct restore *re, struct eng_view *view, const char *path
     }
     if (ret_name)
         *ret_name = path;
+    else if (!r && is_folder && !S_ISDIR(at.mode))
+        r = -ENOTDIR;
     if (!r)
         *ret_attr = at;
     return r;
@@ -100,6 +110,12 @@ static const char *error_text(int error)
         return "that state is not kept";
     case -EINVAL:
         return "is no memory";
+    case -EEXIST:
+        return "there is something already";
+    case -EPERM:
+        return "is where mounts have their control files";
+    case -E2BIG:
+        return "more than 4,096 memories at once";
     case -EFBIG:
         return "more than 16 MiB of it differ: --to makes a copy";
     default:
@@ -194,35 +210,47 @@ static int copy_all(struct eng *eng, struct eng_view *view, const struct eng_att
     return r ? r : eng_setattr(eng, ino, then, mask, NULL);
 }
 
+/* Where a new memory may get its name: in which folder, and which. */
+static int find_place(struct restore *re, const char *to, struct eng_attr *ret_dir,
+                      char ret_name[ENG_NAME_MAX + 1])
+{
+    const char *name;
+    int r = find_path(re, NULL, to, NULL, ret_dir);
+    if (r != -ENOENT)
+        return r ? r : -EEXIST;
+    r = find_path(re, NULL, to, &name, ret_dir);
+    if (!r && is_folder_path(to))
+        r = -ENOTDIR;
+    if (!r && strlen(name) > ENG_NAME_MAX)
+        r = -ENAMETOOLONG;
+    if (r)
+        return r;
+    (void)snprintf(ret_name, ENG_NAME_MAX + 1, "%s", name);
+    return ret_dir->ino == ENG_ROOT_INO && strcmp(name, ".engram") == 0 ? -EPERM : 0;
+}
+
 /* It has no name before it is whole. */
 static int make_copy(struct restore *re, const struct source *s, const char *to)
 {
     struct eng *eng = re->t->eng;
     const struct eng_caller who = {.uid = s->then.uid, .gid = s->then.gid, .ref = true};
     struct eng_view *view = NULL;
-    const char *name = NULL;
-    struct eng_attr dir, attr, found;
-    int r = find_path(re, NULL, to, NULL, &found);
-    if (!r)
-        r = -EEXIST;
-    else if (r == -ENOENT)
-        r = find_path(re, NULL, to, &name, &dir);
+    char name[ENG_NAME_MAX + 1];
+    struct eng_attr dir, attr;
+    int r = find_place(re, to, &dir, name);
     if (!r)
         r = eng_view_open(eng, s->batch, &view);
     if (!r)
         r = eng_create(eng, &who, dir.ino, NULL, S_IFREG | 0600, 0, NULL, &attr);
     if (!r) {
-        size_t len = strcspn(name, "/");
-        char text[ENG_NAME_MAX + 1];
-        (void)snprintf(text, sizeof text, "%.*s", (int)len, name);
         r = copy_all(eng, view, &s->then, attr.ino);
         if (!r)
-            r = len > ENG_NAME_MAX ? -ENAMETOOLONG : eng_link(eng, NULL, attr.ino, dir.ino, text, NULL);
+            r = eng_link(eng, NULL, attr.ino, dir.ino, name, NULL);
         (void)eng_forget(eng, attr.ino, 1);
     }
     eng_view_close(view);
     if (r)
-        cli_error("%s: %s", to, r == -EEXIST ? "there is something already" : strerror(-r));
+        cli_error("%s: %s", to, error_text(r));
     return r;
 }
 
@@ -239,12 +267,28 @@ static void warn_of_history(struct eng *eng)
 
 static int restore_all(struct restore *re)
 {
-    int r = eng_restore(re->t->eng, re->restores, re->n);
+    int r = eng_restore(re->t->eng, re->restores, re->n_restores);
     if (r)
         cli_error("%s%s: %s", re->sources[0].path, re->n > 1 ? " and others" : "", error_text(r));
     else
         warn_of_history(re->t->eng);
     return r;
+}
+
+/* Several names may be of one memory, which becomes one thing. */
+static int add_restore(struct restore *re, const struct source *s, uint64_t ino)
+{
+    size_t i = 0;
+    while (i < re->n_restores && re->restores[i].ino != ino)
+        i++;
+    struct eng_restore *one = &re->restores[i];
+    if (i == re->n_restores)
+        re->restores[re->n_restores++] = (struct eng_restore){ino, s->then.ino, s->batch};
+    if (one->from == s->then.ino && one->batch == s->batch)
+        return 0;
+    cli_error("%s: is one memory with another one that is named, for which it is to become something else",
+              s->path);
+    return -EINVAL;
 }
 
 /* Which memories there are now; one alone may be missing. */
@@ -264,7 +308,7 @@ static int find_now(struct restore *re, bool *ret_missing)
         if (r)
             cli_error("%s: %s", s->path, r == -EINVAL ? "is no memory now" : strerror(-r));
         else
-            re->restores[i] = (struct eng_restore){now.ino, s->then.ino, s->batch};
+            r = add_restore(re, s, now.ino);
     }
     return r;
 }

@@ -240,7 +240,7 @@ static void change_xattrs(void)
     free(value);
 }
 
-static void change(void)
+static inline void change(void)
 {
     void (*const changes[])(void) = {make,           make,           make_link,     remove_name,
                                      move_name,      move_name,      change_fields, change_xattrs,
