@@ -170,6 +170,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(DROP_UNREADABLE)     /* I5: what cannot be verified counts as moved */                                 \
     M(NUMBERS_AGAIN)       /* I1: a segment number is given out twice */                                     \
     M(USES_FORGOTTEN)      /* I1: a dropped chunk forgets how often its inodes were used */                  \
+    M(PAST_AMONG_HEADS)    /* past states take their numbers between those of memories */                    \
+    M(APART_FORGOTTEN)     /* a checkpoint does not say which chunks have past states alone */               \
     M(CREATE_IN_ORDER)     /* a replay wants each inode in the slot that is next */                          \
     M(STATE_TWICE)         /* all states that a batch makes have one name */                                 \
     M(DROP_IN_USE)         /* a chunk is dropped with what is left in it */                                  \

@@ -277,14 +277,19 @@ static bool takes_number(const struct op *op)
     return op->type == OP_CREATE || op->type == OP_KEEP;
 }
 
-/* Numbers behind those that the transaction takes already. */
-static int put_keeps(const struct keeping *k, struct op *to, size_t n_taken)
+/* Numbers behind those that the transaction takes already, which come first. */
+static int put_keeps(const struct keeping *k, struct op *to)
 {
-    struct table_ahead ahead = {0};
-    for (size_t i = 0; i < n_taken; i++)
-        (void)index_predict_ino(k->idx, &ahead);
+    struct table_ahead creates = {0}, ahead = {0};
+    for (size_t i = 0; i < k->txn->n_ops; i++)
+        if (k->txn->ops[i].type == OP_CREATE)
+            (void)index_predict_ino(k->idx, &creates);
+    for (size_t i = 0; i < k->txn->n_ops; i++)
+        if (k->txn->ops[i].type == OP_KEEP)
+            (void)index_predict_past(k->idx, &ahead, &creates);
     for (size_t i = 0; i < k->n; i++) {
-        to[i] = (struct op){.type = OP_KEEP, .ino = k->inos[i], .past = index_predict_ino(k->idx, &ahead)};
+        uint64_t past = index_predict_past(k->idx, &ahead, &creates);
+        to[i] = (struct op){.type = OP_KEEP, .ino = k->inos[i], .past = past};
         if (!to[i].past)
             return -ENOSPC;
     }
@@ -300,7 +305,7 @@ static int put_ops(struct keeping *k)
         n_taken += takes_number(&txn->ops[i]);
     size_t keeps = first + n_taken, at = keeps + k->n + k->n_more, n = at + txn->n_ops - n_taken;
     struct op *ops = calloc(n, sizeof *ops);
-    int r = ops ? put_keeps(k, ops + keeps, n_taken) : -ENOMEM;
+    int r = ops ? put_keeps(k, ops + keeps) : -ENOMEM;
     if (r) {
         free(ops);
         return r;

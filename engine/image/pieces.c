@@ -2,6 +2,7 @@
  * pieces.c - see pieces.h. */
 #include "image/pieces.h"
 
+#include "base/fault.h"
 #include "base/hash.h"
 
 static uint64_t piece_sum(const struct piece_header *h, const void *data)
@@ -81,7 +82,7 @@ int delta_apply(const uint8_t *delta, uint32_t len, uint8_t *chunk)
 struct page_entry {
     uint32_t carry;
     uint16_t free_head, n_free;
-    uint32_t n_refs, reserved;
+    uint32_t n_refs, flags;
 };
 static_assert(sizeof(struct page_entry) == 16, "map entry layout");
 
@@ -108,7 +109,7 @@ void map_page_encode(const struct map_entry *entries, uint32_t n, uint8_t *out)
 {
     for (uint32_t i = 0; i < n; i++) {
         const struct map_entry *e = &entries[i];
-        struct page_entry pe = {e->meta.carry, e->meta.free_head, e->meta.n_free, e->n_refs, 0};
+        struct page_entry pe = {e->meta.carry, e->meta.free_head, e->meta.n_free, e->n_refs, e->meta.flags};
         memcpy(out, &pe, sizeof pe);
         out += sizeof pe;
         memcpy(out, e->refs, e->n_refs * sizeof *e->refs);
@@ -138,7 +139,8 @@ int map_page_decode(const uint8_t *page, uint32_t len, struct map_entry *ret_ent
         len -= (uint32_t)sizeof pe;
         if (pe.n_refs > ARRAY_LEN(e->refs) || len < pe.n_refs * sizeof *e->refs + since_size(pe.n_refs))
             return -EBADMSG;
-        *e = (struct map_entry){.meta = {pe.free_head, pe.n_free, pe.carry}, .n_refs = pe.n_refs};
+        uint32_t flags = MUTANT(APART_FORGOTTEN) ? 0 : pe.flags & TABLE_APART;
+        *e = (struct map_entry){.meta = {pe.free_head, pe.n_free, pe.carry, flags}, .n_refs = pe.n_refs};
         memcpy(e->refs, page, pe.n_refs * sizeof *e->refs);
         page += pe.n_refs * sizeof *e->refs;
         memcpy(&e->since, page, since_size(pe.n_refs));

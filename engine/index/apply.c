@@ -206,6 +206,7 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     }
     uint64_t given = need_of_past(idx, ops, n, &need.names, &keeps);
     need.extents += (uint32_t)MIN_OF(given, (uint64_t)UINT32_MAX / 64);
+    need.inodes += keeps ? 2u << idx->inodes.chunk_shift : 0; /* see table_claim_apart() */
     if (idx->n_freezes) {
         for (unsigned i = 0; i < INDEX_TABLES; i++)
             all += index_table(idx, i)->n_chunks;
@@ -216,9 +217,9 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
         }
     }
     size_t nodes = n + given / GIVEN_A_CHUNK;
-    int r = chunk_pool_reserve(idx->pool, 16 + nodes + MIN_OF(need.copies, all));
+    int r = chunk_pool_reserve(idx->pool, 16 + keeps + nodes + MIN_OF(need.copies, all));
     if (!r)
-        r = chunk_pool_reserve(idx->ref_pool, 1 + n / 1024);
+        r = chunk_pool_reserve(idx->ref_pool, 2 + n / 1024);
     return r ? r : reserve_tables(idx, &need);
 }
 
@@ -256,6 +257,8 @@ void index_changes(const struct index *idx, const struct op *ops, size_t n, uint
         ret_chunks[TABLE_BUCKETS] += 1;
         ret_chunks[TABLE_DIRS] += path_changes(&idx->dirs);
     }
+    ret_chunks[TABLE_INODES] +=
+        keeps; /* a chunk of past states begins: what is unused before it becomes free */
 }
 
 /* ---- helpers ------------------------------------------------------------ */
@@ -331,7 +334,7 @@ static int apply_create(struct index *idx, const struct op *op, uint64_t seq)
         return -EBADMSG;
     if (MUTANT(CREATE_IN_ORDER) && slot != table_predict(&idx->inodes, NULL))
         return -EBADMSG;
-    if (index_claim(idx, op->ino) != 0)
+    if (index_claim(idx, op->ino, false) != 0)
         return -EBADMSG;
     struct inode_rec *inode = table_mut(&idx->inodes, slot);
     *inode = (struct inode_rec){.reuse = reuse,

@@ -111,12 +111,14 @@ struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot)
     return index_slot(idx, slot) ? table_mut(&idx->inodes, slot) : NULL;
 }
 
-int index_claim(struct index *idx, uint64_t ino)
+int index_claim(struct index *idx, uint64_t ino, bool past)
 {
     uint32_t slot = ino_slot(ino), reuse = (uint32_t)(ino >> 32);
-    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX ||
-        table_claim(&idx->inodes, slot) != 0) /* I1: one that is in use, or was retired, is not free */
+    if (reuse < table_kept_word(&idx->inodes, slot) || reuse > INO_REUSE_MAX)
         return -EBADMSG;
+    int r = past ? table_claim_apart(&idx->inodes, slot) : table_claim(&idx->inodes, slot);
+    if (r) /* I1: one that is in use, or was retired, is not free */
+        return r;
     while (idx->inode_refs.used <= slot)
         table_alloc(&idx->inode_refs);
     *(uint32_t *)table_mut(&idx->inode_refs, slot) = 0;
@@ -143,6 +145,15 @@ uint64_t index_new_state(struct index *idx, uint64_t seq)
 uint64_t index_predict_ino(const struct index *idx, struct table_ahead *ahead)
 {
     uint32_t slot = table_predict(&idx->inodes, ahead);
+    return (uint64_t)table_kept_word(&idx->inodes, slot) << 32 | slot;
+}
+
+uint64_t index_predict_past(const struct index *idx, struct table_ahead *ahead,
+                            const struct table_ahead *creates)
+{
+    if (MUTANT(PAST_AMONG_HEADS))
+        return index_predict_ino(idx, creates ? (struct table_ahead *)(uintptr_t)creates : ahead);
+    uint32_t slot = table_predict_apart(&idx->inodes, ahead, creates);
     return (uint64_t)table_kept_word(&idx->inodes, slot) << 32 | slot;
 }
 

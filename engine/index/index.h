@@ -448,6 +448,10 @@ uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n);
 /* The number that the next OP_CREATE of a live caller carries, or, with `ahead`, the one after those that it
  * gave before. 0: index full. */
 uint64_t index_predict_ino(const struct index *idx, struct table_ahead *ahead);
+/* The same for an OP_KEEP: past states have chunks of their own, which are dropped when these are gone.
+ * `creates`: what the batch takes before for its OP_CREATEs; NULL: nothing. */
+uint64_t index_predict_past(const struct index *idx, struct table_ahead *ahead,
+                            const struct table_ahead *creates);
 
 /* ---- changing ----------------------------------------------------------- */
 
@@ -490,9 +494,10 @@ struct table *index_table(struct index *idx, unsigned i);
 /* ---- for extents.c, apply.c and mend.c ------------------------------ */
 
 struct inode_rec *index_slot_mut(struct index *idx, uint32_t slot);
-/* Takes the slot of an inode or past state to come, which is free, or the next behind all, and was used no
- * more often than its number says; the record is the caller's to write. -EBADMSG: it is not. */
-int index_claim(struct index *idx, uint64_t ino);
+/* Takes the slot of an inode or past state to come, which is free, or the next behind all, or of a past state
+ * the first of another chunk, and was used no more often than its number says; the record is the caller's to
+ * write. -EBADMSG: it is not. */
+int index_claim(struct index *idx, uint64_t ino, bool past);
 void index_free_slot(struct index *idx, uint32_t slot);
 /* The next name for a state of an inode, which no other state in the store has: 65536 times the batch that
  * makes it, and which of that batch it is. */

@@ -312,7 +312,7 @@ int past_keep(struct index *idx, const struct op *op, uint64_t seq)
     const struct inode_rec *newest = head ? index_slot(idx, head->past) : NULL;
     uint64_t begin = head ? past_head_begin(idx, head) : 0;
     uint32_t slot = ino_slot(op->past), number = newest ? past_number(newest) + 1 : 1;
-    if (!head || begin >= seq || !number || index_claim(idx, op->past) != 0)
+    if (!head || begin >= seq || !number || index_claim(idx, op->past, true) != 0)
         return -EBADMSG;
     struct inode_rec *past = table_mut(&idx->inodes, slot), *live = index_slot_mut(idx, ino_slot(op->ino));
     *past = *live;

@@ -72,23 +72,15 @@ static void bit_set(uint64_t *map, uint32_t i, bool on)
 static void note_room(struct table *t, uint32_t c)
 {
     uint32_t n_free = t->metas[c].n_free;
-    bool dropped = t->states[c] == TABLE_DROPPED, room = n_free > 0 && (dropped || !t->own_chains);
+    bool dropped = t->states[c] == TABLE_DROPPED, any = n_free > 0 && (dropped || !t->own_chains);
+    bool apart = t->metas[c].flags & TABLE_APART, room = any && !apart;
     bit_set(t->room, c, room);
+    bit_set(t->room_apart, c, any && (dropped || apart));
     bit_set(t->empty, c, n_free > 0 && !dropped && n_free + MUTANT(DROP_IN_USE) >= handed_out(t, c));
     if (room)
         t->room_from = MIN_OF(t->room_from, c);
-}
-
-/* The first chunk from `c` on with a free record; n_chunks: none. */
-static uint32_t next_room(const struct table *t, uint32_t c)
-{
-    while (c < t->n_chunks) {
-        uint64_t word = t->room[c / 64] >> c % 64;
-        if (word)
-            return c + (uint32_t)__builtin_ctzll(word);
-        c = (c / 64 + 1) * 64;
-    }
-    return t->n_chunks;
+    if (any && (dropped || apart))
+        t->apart_from = MIN_OF(t->apart_from, c);
 }
 
 /* ---- arrays ------------------------------------------------------------------ */
@@ -124,6 +116,7 @@ static int table_grow_arrays(struct table *t, uint32_t n)
     if (!t->frozen && (grow_zeroed(&t->dirty, old, cap, sizeof *t->dirty) < 0 ||
                        grow_zeroed(&t->changed, words(old), words(cap), sizeof *t->changed) < 0 ||
                        grow_zeroed(&t->room, words(old), words(cap), sizeof *t->room) < 0 ||
+                       grow_zeroed(&t->room_apart, words(old), words(cap), sizeof *t->room) < 0 ||
                        grow_zeroed(&t->empty, words(old), words(cap), sizeof *t->empty) < 0))
         return -ENOMEM;
     t->cap_chunks = cap;
@@ -154,6 +147,7 @@ static void push_chunk(struct table *t, uint8_t *chunk, uint64_t birth)
     set_all_dirty(t, c, birth != 0); /* an image of one that was there before may be */
     t->states[c] = TABLE_HERE;
     bit_set(t->room, c, false);
+    bit_set(t->room_apart, c, false);
     bit_set(t->empty, c, false);
     set_here(t, c, chunk);
 }
@@ -195,6 +189,7 @@ static void pop_chunks(struct table *t, uint32_t n)
         uint32_t c = t->n_chunks - 1;
         let_go(t, c);
         bit_set(t->room, c, false);
+        bit_set(t->room_apart, c, false);
         bit_set(t->empty, c, false);
         set_changed(t, c, false);
         t->n_free -= t->metas[c].n_free;
@@ -213,6 +208,7 @@ void table_free(struct table *t)
     free(t->changed);
     free(t->states);
     free(t->room);
+    free(t->room_apart);
     free(t->empty);
     if (!t->frozen)
         free(t->places);
@@ -297,6 +293,7 @@ void table_drop(struct table *t, uint32_t c)
 {
     let_go(t, c);
     t->states[c] = TABLE_DROPPED;
+    t->metas[c].flags = 0;
     t->births[c] = pool_clock(t->pool); /* to a checkpoint that is a change */
     set_all_dirty(t, c, false);
     note_room(t, c);
@@ -495,7 +492,7 @@ static uint32_t take_out(struct table *t, uint32_t c, uint32_t link, uint32_t pl
 uint32_t table_alloc(struct table *t)
 {
     uint32_t c;
-    while ((c = t->room_from = next_room(t, t->room_from)) < t->n_chunks) {
+    while ((c = t->room_from = table_next_room(t, t->room, t->room_from)) < t->n_chunks) {
         if (t->states[c] == TABLE_DROPPED)
             table_revive(t, c);
         if (may_be_free(t, c, t->metas[c].free_head) && table_chunk(t, c))
@@ -505,39 +502,21 @@ uint32_t table_alloc(struct table *t)
     return append(t, 1);
 }
 
-/* To the head of the chain of the first chunk from `c` on that has one. */
-static void ahead_to(const struct table *t, struct table_ahead *a, uint32_t c)
+/* Where nothing was in use what is claimed says whether the chunk is apart; in a chunk that is, all was. */
+static void claim_at(struct table *t, uint32_t c, uint32_t link, uint32_t place, bool apart)
 {
-    a->chunk = c = next_room(t, c);
-    a->left = c < t->n_chunks ? t->metas[c].n_free : 0;
-    if (a->left)
-        a->place = t->states[c] == TABLE_DROPPED ? first_place(c) : t->metas[c].free_head;
+    bool was = t->metas[c].flags & TABLE_APART || t->metas[c].n_free == handed_out(t, c);
+    t->metas[c].flags = apart && was ? TABLE_APART : 0;
+    (void)take_out(t, c, link, place); /* notes the room */
 }
 
-uint32_t table_predict(const struct table *t, struct table_ahead *ahead)
-{
-    struct table_ahead first = {0}, *a = ahead ? ahead : &first;
-    if (!a->begun)
-        ahead_to(t, a, t->room_from);
-    a->begun = true;
-    if (a->chunk >= t->n_chunks)
-        return (uint64_t)t->used + a->beyond < t->limit ? t->used + a->beyond++ : 0;
-    uint32_t c = a->chunk, place = a->place;
-    const uint8_t *chunk = t->states[c] == TABLE_DROPPED ? NULL : table_chunk(t, c);
-    if (t->states[c] != TABLE_DROPPED && (!chunk || !may_be_free(t, c, place)))
-        return 0;
-    if (--a->left == 0)
-        ahead_to(t, a, c + 1);
-    else
-        a->place = chunk ? next_place(place_at(t, (uint8_t *)(uintptr_t)chunk, place)) : place + 1;
-    return (c << t->chunk_shift) + place;
-}
-
-int table_claim(struct table *t, uint32_t i)
+static int claim(struct table *t, uint32_t i, bool apart)
 {
     uint32_t c = i >> t->chunk_shift, place = i & (chunk_records(t) - 1), link = chunk_records(t);
     if (i == t->used) {
         (void)append(t, 1);
+        t->metas[c].flags = 0;
+        note_room(t, c);
         return 0;
     }
     if (i == 0 || i > t->used || !t->metas[c].n_free)
@@ -548,13 +527,56 @@ int table_claim(struct table *t, uint32_t i)
     const uint8_t *chunk = table_chunk(t, c);
     for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, at); left--) {
         if (at == place) {
-            (void)take_out(t, c, link, place);
+            claim_at(t, c, link, place, apart);
             return 0;
         }
         link = at;
         at = next_place(chunk + ((size_t)at << t->record_shift));
     }
     return -EBADMSG;
+}
+
+int table_claim(struct table *t, uint32_t i)
+{
+    return claim(t, i, false);
+}
+
+/* The unused records of the last chunk become free ones. */
+static void free_rest(struct table *t)
+{
+    uint32_t first = t->used, n = -first & (chunk_records(t) - 1);
+    if (n == 0)
+        return;
+    if (t->states[first >> t->chunk_shift] == TABLE_DROPPED)
+        table_revive(t, first >> t->chunk_shift);
+    t->used += n;
+    memset(table_mut_run(t, first, n), 0, (size_t)n << t->record_shift);
+    for (uint32_t i = first + n; i > first; i--)
+        table_free_record(t, i - 1);
+}
+
+/* One more chunk, of which all is free, as in one that was dropped. */
+static void add_chunk_apart(struct table *t)
+{
+    uint32_t c = t->n_chunks;
+    free_rest(t);
+    push_chunk(t, NULL, pool_clock(t->pool));
+    set_all_dirty(t, c, false);
+    t->states[c] = TABLE_DROPPED;
+    t->used += chunk_records(t);
+    t->metas[c].n_free = (uint16_t)chunk_records(t);
+    t->n_free += chunk_records(t);
+    note_room(t, c);
+}
+
+int table_claim_apart(struct table *t, uint32_t i)
+{
+    uint64_t begin = (uint64_t)t->n_chunks << t->chunk_shift;
+    if (i == begin && begin + chunk_records(t) <= t->limit)
+        add_chunk_apart(t);
+    int r = claim(t, i, true);
+    t->apart_from = table_next_room(t, t->room_apart, t->apart_from);
+    return r;
 }
 
 uint32_t table_kept_word(const struct table *t, uint32_t i)
@@ -568,40 +590,6 @@ uint32_t table_kept_word(const struct table *t, uint32_t i)
     if (record)
         memcpy(&word, record + 4, sizeof word);
     return word;
-}
-
-bool table_is_free(const struct table *t, uint32_t i)
-{
-    uint32_t c = i >> t->chunk_shift, place = i & (chunk_records(t) - 1);
-    if (i == 0 || i >= t->used || t->states[c] == TABLE_DROPPED)
-        return i > 0 && i < t->used;
-    const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
-    uint32_t at = t->metas[c].free_head;
-    for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, at); left--) {
-        if (at == place)
-            return true;
-        at = next_place(chunk + ((size_t)at << t->record_shift));
-    }
-    return false;
-}
-
-static void mark(uint8_t *map, uint32_t i)
-{
-    map[i / 8] |= (uint8_t)(1u << i % 8);
-}
-
-void table_mark_free(const struct table *t, uint8_t *map)
-{
-    for (uint32_t c = 0; c < t->n_chunks; c++) {
-        uint32_t first = c << t->chunk_shift, place = t->metas[c].free_head;
-        const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
-        for (uint32_t p = first_place(c); t->states[c] == TABLE_DROPPED && p < end_place(t, c); p++)
-            mark(map, first + p);
-        for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, place); left--) {
-            mark(map, first + place);
-            place = next_place(chunk + ((size_t)place << t->record_shift));
-        }
-    }
 }
 
 void table_free_record(struct table *t, uint32_t i)
@@ -771,7 +759,7 @@ int table_load_begin(struct table *t, uint32_t n_chunks, const struct table_sour
     }
     t->used = 1;
     t->n_free = 0;
-    t->room_from = 0;
+    t->room_from = t->apart_from = 0;
     return 0;
 }
 

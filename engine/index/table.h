@@ -11,7 +11,7 @@
  * on disk was made: a checkpoint writes these alone. It knows its free records, too:
  * they are chained within the chunk, so that a chunk without any other record can be
  * dropped, memory and image (table_drop_empty()). Records are handed out from the lowest chunk that has a
- * free one, so that the others become empty.
+ * free one, so that the others become empty; those that go together may have chunks of their own.
  *
  * Of a table that is being loaded a chunk comes when it is first needed, or when
  * somebody fetches it ahead: table_get() and table_mut() ask the table's source.
@@ -45,7 +45,11 @@ struct table_meta {
     uint16_t free_head; /* place in the chunk of the first freed record; means nothing without one */
     uint16_t n_free;    /* length of the chain */
     uint32_t carry;     /* of a dropped chunk: what its records begin with, see table_keep_word() */
+    uint32_t flags;     /* TABLE_APART */
 };
+
+/* Since nothing of the chunk was in use, all that was handed out is by table_claim_apart(). */
+#define TABLE_APART 1u
 
 enum table_state {
     TABLE_HERE,    /* in memory */
@@ -78,7 +82,8 @@ struct table {
     struct table_dirty *dirty;  /* of each chunk; of a view: what it took over, or room for what it leaves */
     uint64_t *changed;          /* bitmap by chunk: has dirty units; the same */
     _Atomic uint8_t *states;    /* enum table_state; written under the pool's fetch lock or exclusively */
-    uint64_t *room;             /* bitmap by chunk: has a free record; of the live table only */
+    uint64_t *room;             /* bitmap by chunk: has a free record, not apart; of the live table only */
+    uint64_t *room_apart;       /* the same: has one, and is apart or dropped */
     uint64_t *empty;            /* the same: has no record in use, and is not dropped yet */
     struct table_source source; /* fetch NULL: nothing is absent */
     struct table_place *places; /* of each chunk that was loaded; NULL: none was. Of the live table */
@@ -88,7 +93,8 @@ struct table {
     uint32_t used;        /* records handed out so far, freed ones included; record 0 counts as used */
     uint32_t n_free;      /* of all chunks */
     uint32_t n_changed;   /* chunks with dirty units */
-    uint32_t room_from;   /* no chunk below has a free record */
+    uint32_t room_from;   /* no chunk below is in `room` */
+    uint32_t apart_from;  /* nor in `room_apart` */
     uint32_t limit;       /* `used` at most: UINT32_MAX, unless a test lowers it */
     uint8_t chunk_shift;  /* log2 of records in a chunk */
     uint8_t record_shift; /* log2 of record_size */
@@ -154,6 +160,15 @@ uint32_t table_predict(const struct table *t, struct table_ahead *ahead);
 /* Takes record i, which is free or the next unused, out of its chain, as table_alloc() would. -EBADMSG: it is
  * neither. */
 int table_claim(struct table *t, uint32_t i);
+/*
+ * For records that go together, apart from others: they are in chunks of their own, so that these become
+ * empty with them. They come from such chunks that have room, then from those that were dropped, then from a
+ * chunk behind all others, for which what is unused of the last chunk becomes free. `others`: what the same
+ * change takes before by table_predict(), or NULL. 0: none. */
+uint32_t table_predict_apart(const struct table *t, struct table_ahead *ahead,
+                             const struct table_ahead *others);
+/* As table_claim(), and i may be the first of the chunk behind the last. Reserve two chunks more. */
+int table_claim_apart(struct table *t, uint32_t i);
 /* What the next user of the free record i finds as kept word; 0 of one that was never in use. */
 uint32_t table_kept_word(const struct table *t, uint32_t i);
 /* Whether record i is in the free chain of its chunk, or dropped with it. */
@@ -197,6 +212,18 @@ void table_revive(struct table *t, uint32_t c);
 static inline bool table_is_here(const struct table *t, uint32_t c)
 {
     return atomic_load_explicit(&t->chunks[c], memory_order_acquire) != NULL;
+}
+
+/* The first chunk from c on of `map`, t->room or t->room_apart; n_chunks: none. */
+static inline uint32_t table_next_room(const struct table *t, const uint64_t *map, uint32_t c)
+{
+    while (c < t->n_chunks) {
+        uint64_t word = map[c / 64] >> c % 64;
+        if (word)
+            return c + (uint32_t)__builtin_ctzll(word);
+        c = (c / 64 + 1) * 64;
+    }
+    return t->n_chunks;
 }
 
 /* Fetches chunk c if it is absent. NULL: dropped, or it cannot be had, which pool_missed tells. */

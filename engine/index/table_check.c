@@ -1,6 +1,6 @@
 /*
- * table_check.c - whether the free chains of a table are sound, and those of format 1 taken over. See
- * table.h. */
+ * table_check.c - what is free in a table, whether the free chains are sound, and those of format 1 taken
+ * over. See table.h. */
 #include "index/table.h"
 
 #include <errno.h>
@@ -17,6 +17,46 @@ static uint32_t next_place(const uint8_t *record)
     uint32_t next;
     memcpy(&next, record, sizeof next);
     return next;
+}
+
+/* Is this the place of a record of chunk c that may be free? */
+static bool may_be_free(const struct table *t, uint32_t c, uint32_t place)
+{
+    return place >= (c == 0) && place < end_place(t, c);
+}
+
+bool table_is_free(const struct table *t, uint32_t i)
+{
+    uint32_t c = i >> t->chunk_shift, place = i & ((1u << t->chunk_shift) - 1);
+    if (i == 0 || i >= t->used || t->states[c] == TABLE_DROPPED)
+        return i > 0 && i < t->used;
+    const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
+    uint32_t at = t->metas[c].free_head;
+    for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, at); left--) {
+        if (at == place)
+            return true;
+        at = next_place(chunk + ((size_t)at << t->record_shift));
+    }
+    return false;
+}
+
+static void mark(uint8_t *map, uint32_t i)
+{
+    map[i / 8] |= (uint8_t)(1u << i % 8);
+}
+
+void table_mark_free(const struct table *t, uint8_t *map)
+{
+    for (uint32_t c = 0; c < t->n_chunks; c++) {
+        uint32_t first = c << t->chunk_shift, place = t->metas[c].free_head;
+        const uint8_t *chunk = t->metas[c].n_free ? table_chunk(t, c) : NULL;
+        for (uint32_t p = c == 0; t->states[c] == TABLE_DROPPED && p < end_place(t, c); p++)
+            mark(map, first + p);
+        for (uint32_t left = t->metas[c].n_free; chunk && left > 0 && may_be_free(t, c, place); left--) {
+            mark(map, first + place);
+            place = next_place(chunk + ((size_t)place << t->record_shift));
+        }
+    }
 }
 
 int table_check_chain(const struct table_meta *m, const uint8_t *chunk, uint32_t first, uint32_t end,

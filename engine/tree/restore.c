@@ -121,7 +121,7 @@ static int stage_keeps(const struct restoring *re, struct txn *txn)
         if (!op)
             return -ENOMEM;
         op->ino = re->all[i].ino;
-        op->past = index_predict_ino(&re->eng->idx, &ahead);
+        op->past = index_predict_past(&re->eng->idx, &ahead, NULL);
         if (!op->past)
             return -ENOSPC;
     }

@@ -144,7 +144,8 @@ for off, on in zip(lines("appends.off"), lines("appends.history")):
     tell("appends_files_off", round(kept_files(off) / off["content_bytes"], 3), "  the same without a history")
 for off, on in zip(lines("du.off"), lines("du.history")):
     tell("du", round(on["disk_bytes"] / off["disk_bytes"], 4), "du when all has expired, against a store that had none (1 % more at most)")
-    for key in "live", "metadata", "checkpoints", "reserve":
+    tell("du_files", round(kept_files(on) / kept_files(off), 4), "  without the reserve, which goes by what there was")
+    for key in "live", "metadata", "index", "checkpoints", "reserve":
         tell(f"du_{key}", [on.get(key, 0), off.get(key, 0)], f"  {key} of both, bytes")
 print(json.dumps(told))
 P

@@ -28,7 +28,7 @@ static inline uint64_t past_commit_op(struct unit *u, const struct op *op)
     MUST(own);
     *own = *op;
     if (op->type == OP_KEEP)
-        own->past = index_predict_ino(&u->eng->idx, NULL);
+        own->past = index_predict_past(&u->eng->idx, NULL, NULL);
     uint64_t past = own->past;
     past_commit(u, &txn);
     return past;

@@ -73,9 +73,9 @@ Test(pieces, deltas_bring_a_chunk_up_to_date)
 
 static void random_entry(uint64_t *rng, struct map_entry *e)
 {
-    *e = (struct map_entry){
-        .meta = {(uint16_t)rng_next(rng), (uint16_t)rng_next(rng), (uint32_t)rng_next(rng)},
-        .n_refs = (uint32_t)rng_below(rng, 2 + MAP_DELTAS_MAX)};
+    *e = (struct map_entry){.meta = {(uint16_t)rng_next(rng), (uint16_t)rng_next(rng),
+                                     (uint32_t)rng_next(rng), (uint32_t)rng_below(rng, 2)},
+                            .n_refs = (uint32_t)rng_below(rng, 2 + MAP_DELTAS_MAX)};
     for (uint32_t k = 0; k < e->n_refs; k++)
         e->refs[k] = (struct piece_ref){.file = 1 + rng_below(rng, 1000),
                                         .offset = rng_below(rng, 1u << 30) * 8,

@@ -27,7 +27,7 @@ static void keep_all(uint64_t numbers[FILES])
             struct op *op = txn_op(&txn, OP_KEEP);
             MUST(op);
             op->ino = files[k];
-            op->past = numbers[k] = index_predict_ino(&u.eng->idx, &ahead);
+            op->past = numbers[k] = index_predict_past(&u.eng->idx, &ahead, NULL);
         }
         past_commit(&u, &txn);
     }
@@ -66,7 +66,7 @@ static void setup(void)
         set_value(files[i], i + 2);
     }
     drop_state(&u, older[FILES / 2 + 1]); /* a slot amid others is free */
-    next = index_predict_ino(&u.eng->idx, NULL);
+    next = index_predict_past(&u.eng->idx, NULL, NULL);
     MUST(ino_slot(next) == ino_slot(older[FILES / 2 + 1]));
     unit_close(&u);
     rest_from = 0;

@@ -88,7 +88,7 @@ static void change_file(uint64_t ino)
 {
     const struct inode_rec *inode = index_inode(&idx, ino);
     if (past_head_begin(&idx, inode) < seq && below(3))
-        put_op((struct op){.type = OP_KEEP, .ino = ino, .past = index_predict_ino(&idx, NULL)});
+        put_op((struct op){.type = OP_KEEP, .ino = ino, .past = index_predict_past(&idx, NULL, NULL)});
     change_content(ino);
     inode = index_inode(&idx, ino);
     const struct inode_rec *past = index_slot(&idx, inode->past);

@@ -621,6 +621,65 @@ Test(table, a_record_can_be_claimed)
     MUST(alloc_one() == 2 * 1024 + 1);
 }
 
+static void claim_apart(uint32_t i, int expected)
+{
+    MUST(table_reserve(&t, 1 + 2 * 1024) == 0 && chunk_pool_reserve(pool, 3) == 0);
+    MUST(table_claim_apart(&t, i) == expected);
+}
+
+/* What the kth allocation apart gets behind n others. */
+static uint32_t predict_apart(uint32_t n, uint32_t k)
+{
+    struct table_ahead others = {0}, ahead = {0};
+    for (; n > 0; n--)
+        (void)table_predict(&t, &others);
+    for (; k > 0; k--)
+        (void)table_predict_apart(&t, &ahead, &others);
+    return table_predict_apart(&t, &ahead, &others);
+}
+
+Test(table, what_is_claimed_apart_has_chunks_of_its_own)
+{
+    fill(64, 1);
+    for (unsigned i = 0; i < 5; i++)
+        (void)alloc_one(); /* the last chunk is begun */
+    MUST(predict_apart(0, 0) == 2 * 1024 && predict_apart(0, 1024) == 3 * 1024);
+    MUST(predict_apart(1019, 0) == 2 * 1024 && predict_apart(1020, 0) == 3 * 1024);
+    claim_apart(3 * 1024, -EBADMSG); /* not behind the last */
+    claim_apart(2 * 1024 + 1, -EBADMSG);
+    claim_apart(2 * 1024, 0);
+    MUST(t.used == 3 * 1024 && t.n_free == 1019 + 1023 && table_validate_free(&t) == 0);
+    MUST(predict(0) == 1024 + 5 && predict(1019) == 3 * 1024);
+    MUST(predict_apart(2000, 0) == 2 * 1024 + 1 && predict_apart(1019, 1022) == 3 * 1024 - 1);
+    MUST(predict_apart(1019, 1023) == 3 * 1024 && predict_apart(1020, 1023) == 4 * 1024);
+    claim_apart(2 * 1024 + 1, 0);
+    for (uint32_t i = 2 * 1024; i < 2 * 1024 + 2; i++)
+        free_one(i);
+    MUST(table_drop_empty(&t, 2) == 0 && t.n_chunks == 2);
+    MUST(predict(1018) == 2 * 1024 - 1 && predict(1019) == 2 * 1024);
+    claim_apart(1024 + 7, 0); /* a replay may be told any number */
+    MUST(predict_apart(0, 0) == 2 * 1024);
+    MUST(table_validate_free(&t) == 0);
+}
+
+Test(table, a_chunk_that_was_dropped_is_for_one_of_both)
+{
+    fill(64, 4);
+    for (uint32_t i = 1024; i < 3 * 1024; i++)
+        free_one(i);
+    MUST(table_drop_empty(&t, 3) == 0 && t.n_chunks == 4);
+    MUST(predict_apart(0, 0) == 1024 && predict_apart(1, 0) == 2 * 1024);
+    MUST(predict_apart(1024, 0) == 2 * 1024 && predict_apart(1025, 0) == 4 * 1024);
+    claim_apart(1024, 0);
+    MUST(predict(0) == 2 * 1024 && predict_apart(5, 1022) == 2047 && predict_apart(5, 1023) == 4 * 1024);
+    claim(1024 + 9, 0); /* a replay again: it is shared, and so others come to it as well */
+    MUST(predict(0) == 1024 + 1 && predict_apart(0, 0) == 2 * 1024);
+    claim_apart(2 * 1024, 0);
+    t.limit = t.used + 1023;
+    MUST(predict_apart(0, 1022) == 3 * 1024 - 1 && predict_apart(0, 1023) == 0);
+    MUST(table_validate_free(&t) == 0);
+}
+
 static size_t drop_all(void)
 {
     size_t rounds = 1;

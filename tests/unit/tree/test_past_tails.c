@@ -26,7 +26,7 @@ static void setup(void)
     UNIT_NEED(commit_begin(u.eng) == 0);
     struct op *op = txn_op(&txn, OP_KEEP);
     op->ino = file;
-    op->past = kept = index_predict_ino(&u.eng->idx, NULL);
+    op->past = kept = index_predict_past(&u.eng->idx, NULL, NULL);
     op = txn_op(&txn, OP_TRUNCATE);
     op->ino = file;
     op->flags = OP_LATER;
@@ -108,7 +108,7 @@ Test(past_tails, without_a_name_it_goes_with_its_past)
         UNIT_NEED(commit_begin(u.eng) == 0);
         struct op *op = txn_op(&txn, OP_KEEP);
         op->ino = file;
-        op->past = index_predict_ino(idx, NULL);
+        op->past = index_predict_past(idx, NULL, NULL);
         op = txn_op(&txn, OP_XATTR_SET);
         op->ino = file;
         op->name = i % 2 ? "user.x" : "user.y";

@@ -247,7 +247,7 @@ Test(past_compact, does_not_ask_long_lines_for_much)
     uint64_t many[40];
     for (unsigned i = 0; i < 40; i++)
         many[i] = unit_file(&u, (char[]){'m', (char)('0' + i), 0}, 100, i);
-    for (unsigned s = 1; s < 50; s++)
+    for (unsigned s = 1; s < 80; s++)
         for (unsigned i = 0; i < 40; i++) {
             (void)keep_state(&u, many[i]);
             unit_write(&u, many[i], 100, s, 0);
