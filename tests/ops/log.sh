@@ -49,8 +49,8 @@ cd "$OLDPWD" || exit 1
 
 check_equal "a mount that is not held" "exit 2" "$(log "$MNT" d/f)"
 check "  and says so" grep -q 'log needs --snapshot' "$WORK/err"
-WANT=$(lines "10 sed ($ME) replaced" "10 chmod ($ME) changed, then removed")
-check_equal "a mount: what was renamed has with it what that file was by its other name" "$WANT" "$(log --snapshot "$MNT" d/g)"
+WANT=$(lines "4 bash ($ME) created" "8 tee ($ME) changed, then replaced" "10 sed ($ME) replaced" "10 chmod ($ME) changed, then removed")
+check_equal "a mount: what was renamed has with it what its former path showed" "$WANT" "$(log --snapshot "$MNT" d/g)"
 unmount_store "$MNT"
 check_equal "  and the store" "$WANT" "$(log "$STORE" d/g)"
 check_equal "the path that it had" \
