@@ -527,10 +527,12 @@ struct eng_version {
  * first, whichever inode had it; if the path shows something now its state is the last one. `path` is
  * relative to the root, with '/' between names; "" is the root. A name that came from another path, or out of
  * what was removed, to where nothing was, has its line come along: what was seen by the former name since the
- * path last showed something is listed, too, although the path did not show it then.
+ * path last showed something is listed, too, although the path did not show it then; where the inode had
+ * taken another's place there, what the former name led to before, as well.
  *
  * Emit runs under no lock, until it returns non-zero, which is then returned. -ENOENT: the path shows
- * nothing, and nothing is kept that it showed. -ENOSPC: a component had more than ENG_LIVES_MAX lives. */
+ * nothing, and nothing is kept that it showed. -ENOSPC: a component had more than ENG_LIVES_MAX lives, or all
+ * of them more than 16 times as many. */
 #define ENG_LIVES_MAX 4096
 ENG_API int eng_history(struct eng *eng, const char *path,
                         int (*emit)(void *arg, const struct eng_version *version), void *arg);

@@ -33,16 +33,28 @@ static _Thread_local struct known {
     char name[17];
 } known[8];
 
-static void read_name(pid_t pid, char name[17])
+/* The beginning of /proc/PID/FILE, as a string: empty, if it cannot be had. */
+static void read_proc(pid_t pid, const char *file, char *text, size_t size)
 {
-    char path[32];
-    (void)snprintf(path, sizeof path, "/proc/%ld/comm", (long)pid);
+    char path[40];
+    (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, name, 16);
-    name[n > 0 ? n : 0] = 0;
-    name[strcspn(name, "\n")] = 0;
+    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
+    text[n > 0 ? n : 0] = 0;
     if (fd >= 0)
         (void)close(fd);
+}
+
+/* That of the process: the request has the number of a thread, which may have a name of its own. */
+static void read_name(pid_t thread, char name[17])
+{
+    static const char word[] = "\nTgid:\t";
+    char status[512];
+    read_proc(thread, "status", status, sizeof status);
+    const char *tgid = strstr(status, word);
+    long process = tgid ? strtol(tgid + sizeof word - 1, NULL, 10) : 0;
+    read_proc(process > 0 ? (pid_t)process : thread, "comm", name, 17);
+    name[strcspn(name, "\n")] = 0;
 }
 
 /* With a coarse clock, which is as good as free: a name is read again after KNOWN_NS and one tick. */

@@ -363,6 +363,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GUESSED_MOVE)           /* a survivor is taken for that of several states that comes first */          \
     M(NEWER_LOST_KEPT)        /* a past state stays although a newer one of its line is lost */              \
     M(FOLLOWS_REPLACED)       /* a line comes along from before its inode took another's place */            \
+    M(EACH_STATE_SHOWN)       /* a version is shown as each of its states was, one after the other */        \
+    M(REPLACED_LEFT)          /* what a former name led to before it took another's place stays behind */    \
+    M(LIVES_FOUND_AGAIN)      /* lives in a folder are looked for each time that the path led to it */       \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
     M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \

@@ -40,8 +40,21 @@ int actors_by(struct index *idx, const struct op *op, uint64_t seq)
 
 /* ---- mending and verifying ------------------------------------------------------------ */
 
+static bool is_sound(const struct actor_rec *actor)
+{
+    bool is_padded = true;
+    for (size_t k = strnlen(actor->name, sizeof actor->name); k < sizeof actor->name; k++)
+        is_padded = is_padded && !actor->name[k];
+    return is_padded && !actor->next && !actor->reserved;
+}
+
 void actors_mend(struct index *idx)
 {
+    for (uint32_t i = 1; i < idx->actors.used; i++) {
+        const struct actor_rec *actor = table_get(&idx->actors, i);
+        if (actor && !is_sound(actor))
+            *(struct actor_rec *)table_mut(&idx->actors, i) = (struct actor_rec){0};
+    }
     for (uint32_t slot = 1; slot < idx->inodes.used; slot++) {
         const struct inode_rec *inode = index_slot(idx, slot);
         if (inode && inode->actor && !index_actor(idx, inode->actor))
@@ -64,11 +77,7 @@ int64_t actors_verify(const struct index *idx, void (*problem)(void *arg, const 
     struct findings findings = {.problem = problem, .arg = arg};
     for (uint32_t i = 1; i < idx->actors.used && !is_cancelled(idx, i); i++) {
         const struct actor_rec *actor = table_get(&idx->actors, i);
-        size_t len = actor ? strnlen(actor->name, sizeof actor->name) : 0;
-        bool is_padded = true;
-        for (size_t k = len; actor && k < sizeof actor->name; k++)
-            is_padded = is_padded && !actor->name[k];
-        if (!actor || !is_padded || actor->next || actor->reserved)
+        if (!actor || !is_sound(actor))
             findings_add(&findings, "actor %u: no record of one", i);
     }
     return findings.n;

@@ -35,7 +35,7 @@ static inline uint32_t actors_now(const struct index *idx, uint64_t seq)
 
 /* ---- for mend.c, verify.c --------------------------------------------------- */
 
-/* What leads to a lost one leads to none. */
+/* A record that cannot be goes; what leads to a lost one leads to none. */
 void actors_mend(struct index *idx);
 /* The table alone. Returns how many findings. */
 int64_t actors_verify(const struct index *idx, void (*problem)(void *arg, const char *line), void *arg);

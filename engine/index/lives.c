@@ -108,23 +108,10 @@ uint32_t index_former_name(const struct index *idx, uint32_t slot, uint32_t from
     return 0;
 }
 
-struct ends_then {
-    uint64_t batch;
-    uint32_t past;
-};
-
-static int ends_then(void *arg, const struct name_life *life)
-{
-    struct ends_then *e = arg;
-    e->past = life->end == e->batch ? life->past : 0;
-    return e->past != 0;
-}
-
+/* A name takes another's place in one group alone: by a REPOINT. */
 uint32_t index_took_place(const struct index *idx, const struct past_name_rec *past)
 {
-    struct ends_then e = {.batch = past->begin};
-    const char *text = names_get(&idx->names, past->name, past->name_len);
-    if (text)
-        (void)index_lives(idx, past->parent, text, past->name_len, ends_then, &e);
-    return e.past;
+    const struct past_name_rec *older = index_past_name(idx, past->next);
+    bool ended_then = older && older->end == past->begin;
+    return ended_then && older->flags & PAST_SHARES_TEXT ? past->next : 0;
 }

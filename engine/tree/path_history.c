@@ -1,7 +1,7 @@
 /*
  * path_history.c - eng_history() and eng_history_names(): what a path showed over time.
  *
- * A list is made first, a section for each inode that the path led to, and told under no lock. What the
+ * A list is made first, in sections for each inode that the path led to, and told under no lock. What the
  * store keeps changes from one section to the next: what comes meanwhile is not told, nor what goes. */
 #include "index/lives.h"
 #include "index/times.h"
@@ -34,6 +34,8 @@ static void led_done(struct led *led)
 
 /* ---- versions ---------------------------------------------------------------------- */
 
+#define SHOWN_IN_SECTION 16u /* each may go through all past names of the inode, or of a folder */
+
 struct told_state {
     uint32_t slot; /* of the record */
     uint64_t begin, end;
@@ -48,6 +50,10 @@ struct versions {
     struct told_state *line; /* of the present span, newest first */
     size_t n_line, cap_line;
     bool is_first; /* none of that span was told */
+    /* What is to be shown of the last one: the newest state of it, when it is known to be that. */
+    uint32_t slot; /* 0: it is shown */
+    uint64_t at;
+    unsigned shown; /* in this section */
 };
 
 /* As past_at() has it, a state lasts until the next newer one that is shown begins. */
@@ -81,16 +87,29 @@ static bool is_same(const struct versions *v, uint64_t ino, const struct inode_r
            last->uid == state->uid && last->gid == state->gid;
 }
 
-static void show(struct versions *v, const struct path_span *span, const struct inode_rec *state, uint64_t at,
-                 struct eng_version *version)
+static void show_last(struct versions *v)
 {
     const struct view *live = &v->led.live;
-    struct view past = sighting_view(live, at);
-    version->seen_at = at;
-    if (at)
-        attr_show_state(&past, ino_slot(span->ino), state, &version->attr);
+    if (!v->slot)
+        return;
+    struct eng_version *version = &v->all[v->n - 1];
+    const struct inode_rec *state = index_slot(live->idx, v->slot);
+    struct view past = sighting_view(live, v->at);
+    version->seen_at = v->at;
+    if (v->at)
+        attr_show_state(&past, ino_slot(version->ino), state, &version->attr);
     else
-        attr_show(live, state, ino_slot(span->ino), &version->attr);
+        attr_show(live, state, ino_slot(version->ino), &version->attr);
+    v->slot = 0;
+    v->shown++;
+}
+
+static void will_show(struct versions *v, const struct told_state *told, uint64_t at)
+{
+    v->slot = told->slot;
+    v->at = at;
+    if (MUTANT(EACH_STATE_SHOWN))
+        show_last(v);
 }
 
 static int add_version(struct versions *v, const struct path_span *span, const struct told_state *told)
@@ -107,9 +126,10 @@ static int add_version(struct versions *v, const struct path_span *span, const s
     enum eng_version_event ended = told->end < span->to ? ENG_VERSION_CHANGED : span->ended;
     if (is_same(v, span->ino, state)) {
         v->all[v->n - 1].ended = ended;
-        show(v, span, state, at, &v->all[v->n - 1]);
+        will_show(v, told, at);
         return 0;
     }
+    show_last(v);
     int r = array_grow(&v->all, &v->cap, v->n + 1, sizeof *v->all);
     if (r)
         return r;
@@ -121,20 +141,38 @@ static int add_version(struct versions *v, const struct path_span *span, const s
                                     .ended = ended};
     const struct inode_rec *maker = MUTANT(ACTOR_OF_LAST) ? index_inode(live->idx, span->ino) : state;
     sighting_actor(live->idx, is_first && !is_made ? span->actor : maker->actor, &version->actor);
-    show(v, span, state, at, version);
+    will_show(v, told, at);
     v->last = *state;
     v->last_ino = span->ino;
     return 0;
 }
 
-static int add_span_of(struct versions *v, const struct path_span *span)
+/* A section: states that ended behind *told_to, which moves on. 1: there are others. */
+static int add_some_of(struct versions *v, const struct path_span *span, uint64_t *told_to)
 {
     view_begin(&v->led.live);
     int r = find_line(v, span);
+    v->shown = 0;
+    size_t i = v->n_line;
+    while (i && v->line[i - 1].end <= *told_to)
+        i--;
+    while (i && !r && v->shown < SHOWN_IN_SECTION) {
+        r = add_version(v, span, &v->line[--i]);
+        *told_to = v->line[i].end;
+    }
+    show_last(v);
+    return (int)view_end(&v->led.live, r ? r : i > 0);
+}
+
+static int add_span_of(struct versions *v, const struct path_span *span)
+{
+    uint64_t told_to = 0;
+    int r;
     v->is_first = true;
-    for (size_t i = v->n_line; i-- > 0 && !r;)
-        r = add_version(v, span, &v->line[i]);
-    return (int)view_end(&v->led.live, r);
+    do
+        r = add_some_of(v, span, &told_to);
+    while (r == 1);
+    return r;
 }
 
 int eng_history(struct eng *eng, const char *path, int (*emit)(void *arg, const struct eng_version *version),

@@ -8,12 +8,20 @@
 
 #include "index/lives.h"
 
+#define PATH_LIVES_MAX (16u * ENG_LIVES_MAX)
+
 struct finder {
     const struct index *idx;
     struct path_spans *spans; /* of the path with this component */
     uint64_t last_end;        /* of what it led to so far */
-    struct name_life *lives;  /* of the entry in the present folder */
+    struct name_life *lives;  /* of the entry, folder by folder */
     size_t n_lives, cap_lives;
+    struct found {
+        size_t first, end; /* in lives */
+    } * found;             /* each folder once */
+    size_t n_found, cap_found;
+    struct idmap numbers;     /* in found, from 1 on, by slot of the folder */
+    size_t looks;             /* at so many lives more, of all components */
     struct path_spans former; /* newest first */
 };
 
@@ -32,7 +40,7 @@ static int add_span(struct path_spans *spans, const struct path_span *span)
 static int add_life(void *arg, const struct name_life *life)
 {
     struct finder *f = arg;
-    if (f->n_lives == ENG_LIVES_MAX)
+    if (f->n_lives - f->found[f->n_found - 1].first == ENG_LIVES_MAX || !f->looks--)
         return -ENOSPC;
     int r = array_grow(&f->lives, &f->cap_lives, f->n_lives + 1, sizeof *f->lives);
     if (!r)
@@ -46,13 +54,42 @@ static int by_begin(const void *a, const void *b)
     return (x->begin > y->begin) - (x->begin < y->begin);
 }
 
-static int find_lives(struct finder *f, uint32_t dir, const char *name, size_t len)
+/* Of the entry in that folder: looked for once, however often the path led to it. */
+static int find_lives(struct finder *f, uint32_t dir, const char *name, size_t len, struct found *ret_found)
 {
-    f->n_lives = 0;
-    int r = index_lives(f->idx, dir, name, len, add_life, f);
-    if (!r && f->n_lives)
-        qsort(f->lives, f->n_lives, sizeof *f->lives, by_begin);
+    uint64_t number = idmap_get(&f->numbers, dir);
+    int r = 0;
+    if (!number || MUTANT(LIVES_FOUND_AGAIN)) {
+        r = idmap_reserve(&f->numbers, 1);
+        if (!r)
+            r = array_grow(&f->found, &f->cap_found, f->n_found + 1, sizeof *f->found);
+        if (r)
+            return r;
+        struct found *found = &f->found[f->n_found++];
+        found->first = f->n_lives;
+        r = index_lives(f->idx, dir, name, len, add_life, f);
+        found->end = f->n_lives;
+        if (found->end - found->first > 1)
+            qsort(f->lives + found->first, found->end - found->first, sizeof *f->lives, by_begin);
+        number = f->n_found;
+        idmap_set(&f->numbers, dir, number);
+    }
+    *ret_found = f->found[number - 1];
     return r;
+}
+
+/* The first life in [first, end) that has not ended at that batch. */
+static size_t life_after(const struct finder *f, const struct found *found, uint64_t batch)
+{
+    size_t at = found->first, end = found->end;
+    while (at < end) {
+        size_t mid = at + (end - at) / 2;
+        if (f->lives[mid].end <= batch)
+            at = mid + 1;
+        else
+            end = mid;
+    }
+    return at;
 }
 
 static enum eng_version_event how_ended(uint16_t flags)
@@ -99,22 +136,27 @@ static struct path_span former_span(const struct finder *f, uint32_t slot, const
                               .ended = how_ended(past->flags)};
 }
 
-/* What the inode was called before batch `begin`, back to where the path led somewhere, or that name took the
- * place of another inode. `i`: the first such name. */
+/* What the inode was called before it got a name out of nothing, back to where the path led somewhere. Where
+ * such a name took another inode's place, it goes on with what that path led to before: a memory that was
+ * saved by a rename over it. `i`: the first such name. */
 static int follow(struct finder *f, uint32_t slot, uint32_t i)
 {
     const struct past_name_rec *past = index_past_name(f->idx, i);
     f->former.n = 0;
     while (past && past->end > f->last_end) {
+        if (!index_slot(f->idx, slot))
+            return -EBADMSG;
         struct path_span span = former_span(f, slot, past);
-        bool goes_on = past->begin > f->last_end;
+        bool goes_on = past->begin > f->last_end && past->begin < past->end; /* damaged or not */
         uint32_t took_place = goes_on ? index_took_place(f->idx, past) : 0;
         bool looks = goes_on && past->of_inode && (!took_place || MUTANT(FOLLOWS_REPLACED));
         i = looks ? index_former_name(f->idx, slot, past->of_inode, past->begin) : 0;
-        past = index_past_name(f->idx, i);
         if (goes_on)
             span.began = took_place ? ENG_VERSION_REPLACED : how_came(f->idx, slot, i, span.from);
+        i = took_place && !looks && !MUTANT(REPLACED_LEFT) ? took_place : i;
+        past = index_past_name(f->idx, i);
         const struct past_name_rec *gone = took_place ? index_past_name(f->idx, took_place) : past;
+        slot = past ? past->child : 0;
         if (gone && goes_on && span.began != ENG_VERSION_RESTORED)
             span.actor = gone->actor;
         int r = add_span(&f->former, &span);
@@ -131,10 +173,10 @@ static int follow(struct finder *f, uint32_t slot, uint32_t i)
 
 /* ---- one component ---------------------------------------------------------------------- */
 
-/* Life i of the entry, as long as the path led to the folder. */
-static int add_entry(struct finder *f, const struct path_span *folder, size_t i)
+/* Life i of the entry, as long as the path led to the folder; `first` is its first one. */
+static int add_entry(struct finder *f, const struct path_span *folder, size_t first, size_t i)
 {
-    const struct name_life *life = &f->lives[i], *before = i ? life - 1 : NULL;
+    const struct name_life *life = &f->lives[i], *before = i > first ? life - 1 : NULL;
     const struct inode_rec *inode = index_slot(f->idx, life->child);
     bool took_place = before && before->end == life->begin;
     bool came = life->begin >= folder->from, went = life->end <= folder->to;
@@ -170,16 +212,22 @@ static int add_entry(struct finder *f, const struct path_span *folder, size_t i)
 
 static int find_component(struct finder *f, const struct path_spans *folders, const char *name, size_t len)
 {
+    struct found found = {0};
     int r = 0;
     f->last_end = 0;
+    f->n_lives = f->n_found = 0;
+    idmap_clear(&f->numbers);
     for (size_t i = 0; i < folders->n && !r; i++) {
         const struct path_span *folder = &folders->all[i];
         const struct inode_rec *inode = index_inode(f->idx, folder->ino);
         if (!inode || !S_ISDIR(inode->mode))
             continue;
-        r = find_lives(f, ino_slot(folder->ino), name, len);
-        for (size_t k = 0; k < f->n_lives && !r; k++)
-            r = add_entry(f, folder, k);
+        r = find_lives(f, ino_slot(folder->ino), name, len, &found);
+        for (size_t k = r ? 0 : life_after(f, &found, folder->from); k < found.end && !r; k++) {
+            if (f->lives[k].begin >= folder->to)
+                break;
+            r = add_entry(f, folder, found.first, k);
+        }
     }
     return r;
 }
@@ -205,7 +253,7 @@ static int find_path(struct finder *f, const char *path)
 
 int path_spans_find(const struct index *idx, const char *path, struct path_spans *ret_spans)
 {
-    struct finder f = {.idx = idx, .spans = ret_spans};
+    struct finder f = {.idx = idx, .spans = ret_spans, .looks = PATH_LIVES_MAX};
     struct path_span root = {
         .ino = ENG_ROOT_INO, .to = UINT64_MAX, .began = ENG_VERSION_CREATED, .ended = ENG_VERSION_PRESENT};
     *ret_spans = (struct path_spans){0};
@@ -213,6 +261,8 @@ int path_spans_find(const struct index *idx, const char *path, struct path_spans
     if (!r)
         r = find_path(&f, path);
     free(f.lives);
+    free(f.found);
+    idmap_done(&f.numbers);
     free(f.former.all);
     return r || ret_spans->n ? r : -ENOENT;
 }

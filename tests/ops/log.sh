@@ -45,12 +45,20 @@ import os
 os.rename("d", "e")
 f = os.open("e/f", os.O_WRONLY)
 os.write(f, b"ONE")' # a process that makes one state, and no more
+python3 -c '
+import threading
+def work():
+    open(f"/proc/self/task/{threading.get_native_id()}/comm", "w").write("a-worker")
+    open("e/by-thread", "w").write("x")
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()' # as node, tokio and the JVM name theirs
 cd "$OLDPWD" || exit 1
 
 check_equal "a mount that is not held" "exit 2" "$(log "$MNT" d/f)"
 check "  and says so" grep -q 'log needs --snapshot' "$WORK/err"
-WANT=$(lines "10 sed ($ME) replaced" "10 chmod ($ME) changed, then removed")
-check_equal "a mount: what was renamed has with it what that file was by its other name" "$WANT" "$(log --snapshot "$MNT" d/g)"
+WANT=$(lines "4 bash ($ME) created" "8 tee ($ME) changed, then replaced" "10 sed ($ME) replaced" "10 chmod ($ME) changed, then removed")
+check_equal "a mount: what was renamed has with it what its former path showed" "$WANT" "$(log --snapshot "$MNT" d/g)"
 unmount_store "$MNT"
 check_equal "  and the store" "$WANT" "$(log "$STORE" d/g)"
 check_equal "the path that it had" \
@@ -61,6 +69,7 @@ check_equal "a folder that was renamed" \
     "$(log "$STORE" /e/f)"
 check_equal "  a hard link in it" "$(lines "10 - linked" "10 python3 ($ME) changed")" "$(log "$STORE" e/other)"
 check_equal "  and itself" "0" "$(log "$STORE" e | grep -c exit)"
+check_equal "what a thread with a name of its own made is by its process" "1 python3 ($ME) created" "$(log "$STORE" e/by-thread | tail -1)"
 check_equal "from a time on" "10 python3 ($ME) changed" "$(log --since "$BEFORE" "$STORE" e/f)"
 check_equal "  or an age" "10 python3 ($ME) changed" "$(log --since 3d "$STORE" e/f | tail -1)"
 check_equal "  that is none" "exit 2" "$(log --since yesterday "$STORE" e/f)"

@@ -162,13 +162,12 @@ static inline void log_follow(uint64_t ino, uint64_t at, uint64_t *who)
                 if (who[at - 1])
                     return;
         }
-        for (; at > log_first && log_entry(was->dir, was->text, at - 1) == ino; at--) {
+        for (; at > log_first && log_entry(was->dir, was->text, at - 1); at--) {
             if (who[at - 1])
                 return;
+            ino = log_entry(was->dir, was->text, at - 1); /* or of what that one took the place */
             who[at - 1] = ino;
         }
-        if (at <= log_first || log_entry(was->dir, was->text, at - 1))
-            return;
     }
 }
 

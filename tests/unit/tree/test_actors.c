@@ -219,6 +219,28 @@ Test(actors, that_were_lost_are_told_and_mended)
     eng_act_as(NULL);
 }
 
+/* What no batch has written, but a damaged or hostile store may say. */
+Test(actors, that_cannot_be_are_mended)
+{
+    unsigned n = 0;
+    begin(1);
+    act(1, "ada");
+    (void)make_settled("f", 1);
+    act(2, "bob");
+    (void)make_settled("g", 1);
+    eng_act_as(NULL);
+    struct index *idx = &u.eng->idx;
+    pthread_rwlock_wrlock(&u.eng->index_lock);
+    MUST(chunk_pool_reserve(idx->pool, 8) == 0);
+    ((struct actor_rec *)table_mut(&idx->actors, 1))->next = 7;
+    ((struct actor_rec *)table_mut(&idx->actors, 2))->name[9] = 'x'; /* behind the end of the name */
+    MUST(index_verify(idx, true, count_line, &n) == 2);
+    actors_mend(idx);
+    cr_assert_eq(index_verify(idx, true, count_line, &n), 0);
+    pthread_rwlock_unlock(&u.eng->index_lock);
+    expect_makers("f", "00");
+}
+
 /* What a batch may say. */
 Test(actors, of_a_batch_are_refused_where_they_cannot_be)
 {
