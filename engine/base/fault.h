@@ -364,6 +364,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(NEWER_LOST_KEPT)        /* a past state stays although a newer one of its line is lost */              \
     M(FOLLOWS_REPLACED)       /* a line comes along from before its inode took another's place */            \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
+    M(UNDELETES_ALL)          /* a folder comes back with what others had removed below it */                \
     M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
     M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \
