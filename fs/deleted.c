@@ -381,7 +381,7 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
             fuse_req_ctx(req)->uid);
     }
     if (S_ISDIR(attr.mode))
-        revived_note(session->eng, attr.ino);
+        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req));
     attr_changed(session, attr.ino);
     attr_changed(session, new_parent);
     return 0;
