@@ -579,14 +579,16 @@ ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *na
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
  * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
  * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
- * of each name the newest. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no such
- * removed name, or `new_parent` was removed; -EEXIST; -ENAMETOOLONG; -E2BIG: more than ENG_UNDELETE_MAX
- * names; -EBUSY: somebody who has it open, or something below it, has changed that since, or it had another
- * name, by which it was changed: what was removed can be read in a view. */
+ * of each name the newest; of all that, what belongs to `*owner` alone, if that is not NULL: what is below a
+ * folder of others stays with it. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no
+ * such removed name, or `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG;
+ * -E2BIG: more than ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has
+ * changed that since, or it had another name, by which it was changed: what was removed can be read in a
+ * view. */
 #define ENG_UNDELETE_MAX 4096
-ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, uint64_t folder, const char *name,
-                         uint64_t number, uint64_t new_parent, const char *new_name,
-                         struct eng_attr *ret_attr);
+ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, const uint32_t *owner,
+                         uint64_t folder, const char *name, uint64_t number, uint64_t new_parent,
+                         const char *new_name, struct eng_attr *ret_attr);
 
 /* ---- two views compared ---------------------------------------------------- */
 

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "attr.h"
 #include "caller.h"
-#include "control/drop_names.h"
 #include "revived.h"
 #include "rules/shown_names.h"
 
@@ -19,8 +19,8 @@
 
 /* Of how many live entries the folders are looked for under one lock. */
 enum { LOOKS = 4096, PLACE_UP = 2 };
-/* How many names with a stamp one request tells: each is looked for among all removals of that name. */
-enum { STAMPED = 64 };
+/* How long one request tells names with a stamp: each is looked for among all removals of that name. */
+#define STAMPED_NS INT64_C(10000000)
 
 /* ---- rights --------------------------------------------------------------- */
 
@@ -125,96 +125,89 @@ static void show_name(fuse_req_t req, uint64_t folder, const struct eng_removed 
     (void)snprintf(ret_text + n, SHOWN_NAME_SIZE - n, "@%s", text);
 }
 
+/* A name of which a text is that is cut. */
 struct cut {
-    fuse_req_t req;
-    uint64_t folder;
     const char *text;
+    size_t len, room; /* of which it was cut for so much room */
     char name[SHOWN_NAME_SIZE];
-    struct eng_removed removed;
 };
+
+static bool is_cut_of(struct cut *cut, const char *name, size_t len)
+{
+    char text[SHOWN_NAME_SIZE];
+    if (shown_name_encode(name, len, cut->room, text) != cut->len || memcmp(text, cut->text, cut->len) != 0)
+        return false;
+    memcpy(cut->name, name, len);
+    cut->name[len] = '\0';
+    return true;
+}
 
 static int is_cut_removal(void *arg, const struct eng_removed *removed, uint64_t place)
 {
-    struct cut *cut = arg;
-    char text[SHOWN_NAME_SIZE];
     (void)place;
-    show_name(cut->req, cut->folder, removed, text);
-    if (strcmp(text, cut->text) != 0)
-        return 0;
-    cut->removed = *removed;
-    memcpy(cut->name, removed->name, removed->name_len + 1);
-    cut->removed.name = cut->name;
-    return 1;
+    return is_cut_of(arg, removed->name, removed->name_len);
 }
 
 static int is_cut_folder(void *arg, const struct eng_dirent *entry)
 {
-    struct cut *cut = arg;
-    char text[SHOWN_NAME_SIZE];
-    if (!S_ISDIR(entry->attr.mode) || entry->name_len > ENG_NAME_MAX)
-        return 0;
-    (void)shown_name_encode(entry->name, entry->name_len, SHOWN_NAME_MAX, text);
-    if (strcmp(text, cut->text) != 0)
-        return 0;
-    memcpy(cut->name, entry->name, entry->name_len);
-    cut->name[entry->name_len] = '\0';
-    return 1;
+    return S_ISDIR(entry->attr.mode) && entry->name_len <= ENG_NAME_MAX &&
+           is_cut_of(arg, entry->name, entry->name_len);
 }
 
-/* The name of which a text is that is cut: 0 a removal's, 1 a folder's that is there. */
-static int find_cut(const struct ctl_paths_what *in, struct cut *cut)
+/* Once through all of the folder, whatever it has. */
+static int find_cut(struct eng *eng, const struct ctl_paths_what *in, struct cut *cut)
 {
-    struct eng *eng = session_of(cut->req)->eng;
     int r = eng_removed_list(eng, in->ino, 0, is_cut_removal, cut);
-    if (r)
-        return r == 1 ? 0 : r;
-    if (in->kind == CTL_PATHS_FOLDER)
+    if (!r && in->kind == CTL_PATHS_FOLDER)
         r = eng_readdir(eng, NULL, in->ino, 0, is_cut_folder, cut);
-    if (r)
+    if (r < 0)
         return r;
-    return cut->name[0] ? 1 : -ENOENT;
+    return r ? 0 : -ENOENT;
 }
 
 /* The removal that a text is of, whose name is in `cut`; 1: it is that of a folder that is there. */
-static int find_removal(fuse_req_t req, const struct ctl_paths_what *in, const char *text, struct cut *cut)
+static int find_removal(fuse_req_t req, const struct ctl_paths_what *in, const char *text, struct cut *cut,
+                        struct eng_removed *ret_removed)
 {
+    struct eng *eng = session_of(req)->eng;
     struct shown_stamp stamp;
     const size_t len = strlen(text), name_len = shown_name_split(text, len, &stamp);
     const bool stamped = name_len < len;
-    const size_t room = SHOWN_NAME_MAX - (len - name_len);
     size_t n;
-    *cut = (struct cut){.req = req, .folder = in->ino, .text = text};
+    int r = 0;
+    *cut = (struct cut){.text = text, .len = name_len, .room = SHOWN_NAME_MAX - (len - name_len)};
     if (len > SHOWN_NAME_MAX)
         return -ENAMETOOLONG;
-    switch (shown_name_decode(text, name_len, room, cut->name, &n)) {
+    switch (shown_name_decode(text, name_len, cut->room, cut->name, &n)) {
     case SHOWN_NAME_CUT:
-        cut->name[0] = '\0';
-        return find_cut(in, cut);
+        r = find_cut(eng, in, cut);
+        break;
     case SHOWN_NAME_WHOLE:
+        r = memchr(cut->name, '/', n) ? -ENOENT : 0;
         break;
     case SHOWN_NAME_NONE:
-        return -ENOENT;
+        r = -ENOENT;
     }
-    if (memchr(cut->name, '/', n))
-        return -ENOENT;
-    int r = stamped ? find_stamped(req, in->ino, cut->name, &stamp, &cut->removed)
-                    : eng_removed_find(session_of(req)->eng, in->ino, cut->name, 0, &cut->removed);
+    if (r)
+        return r;
+    r = stamped ? find_stamped(req, in->ino, cut->name, &stamp, ret_removed)
+                : eng_removed_find(eng, in->ino, cut->name, 0, ret_removed);
     return r == -ENOENT && !stamped ? 1 : r;
 }
 
 int deleted_find(fuse_req_t req, const struct ctl_paths_what *in, const char *name, struct paths_found *found)
 {
     struct cut cut;
+    struct eng_removed gone, *removed = &gone;
     int r = check_folder(req, in, PAST_SEARCH);
     if (!r)
-        r = find_removal(req, in, name, &cut);
+        r = find_removal(req, in, name, &cut, &gone);
     if (r == 1)
         return folder_of_name(req, in, cut.name, found);
     if (!r)
-        r = paths_set(found, cut.removed.name, cut.removed.name_len);
+        r = paths_set(found, gone.name, gone.name_len);
     if (r)
         return r;
-    const struct eng_removed *removed = &cut.removed;
     found->what.kind = S_ISDIR(removed->attr.mode) ? CTL_PATHS_REMOVED_FOLDER : CTL_PATHS_REMOVED;
     found->what.ino = removed->ino;
     found->what.number = removed->number;
@@ -245,7 +238,8 @@ struct listing {
     paths_emit emit;
     void *arg;
     uint64_t cookie; /* up to it live entries were looked at */
-    unsigned looks, stamped;
+    unsigned looks;
+    int64_t until; /* no stamp is told later than that, but one; 0: none was yet */
     bool full;
 };
 
@@ -253,6 +247,13 @@ static uint64_t ino_of(const struct listing *l, enum ctl_paths_kind kind, uint64
 {
     const struct ctl_paths_what what = {.kind = kind, .ino = ino, .number = number, .path = ""};
     return paths_ino(session_of(l->req), &what);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
 /* Under the engine's shared lock: copies, and nothing else. */
@@ -280,11 +281,12 @@ static int tell_removed(void *arg, const struct eng_removed *removed, uint64_t p
     char text[SHOWN_NAME_SIZE];
     const bool is_folder = S_ISDIR(removed->attr.mode);
     const enum ctl_paths_kind kind = is_folder ? CTL_PATHS_REMOVED_FOLDER : CTL_PATHS_REMOVED;
-    l->stamped += !removed->newest;
-    if (l->stamped > STAMPED) {
+    if (!removed->newest && l->until && now_ns() > l->until) {
         l->full = true;
         return 1;
     }
+    if (!removed->newest && !l->until)
+        l->until = now_ns() + STAMPED_NS;
     show_name(l->req, l->of->ino, removed, text);
     l->full = l->emit(l->arg, text, ino_of(l, kind, removed->ino, removed->number), removed->attr.mode,
                       PLACE_REMOVED + place);
@@ -352,25 +354,35 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
     const struct session *session = session_of(req);
     struct eng_caller who = caller_of(req);
     struct eng_attr attr;
+    struct eng_removed removed;
     struct cut cut;
     int r = check_folder(req, in, PAST_SEARCH);
     if (!r)
-        r = find_removal(req, in, name, &cut);
+        r = find_removal(req, in, name, &cut, &removed);
     if (r == 1) /* a folder that is there */
         return -EROFS;
     if (r)
         return r;
-    if (!caller_is_above_modes(req) && fuse_req_ctx(req)->uid != cut.removed.attr.uid)
-        return -EPERM;
     who.ref = false;
-    r = eng_undelete(caller_engine(req), &who, in->ino, cut.removed.name, cut.removed.number, new_parent,
-                     new_name, &attr);
+    r = eng_undelete(caller_engine(req), &who, caller_is_above_modes(req) ? NULL : &who.uid, in->ino,
+                     removed.name, removed.number, new_parent, new_name, &attr);
     if (r)
         return r;
+    if (ctl_is_trusted(session->ctl, req)) {
+        const bool is_folder = S_ISDIR(attr.mode);
+        ctl_paths_moved(
+            session->paths,
+            &(struct ctl_paths_what){.kind = is_folder ? CTL_PATHS_REMOVED_FOLDER : CTL_PATHS_REMOVED,
+                                     .ino = removed.ino,
+                                     .number = removed.number,
+                                     .folder = in->ino,
+                                     .path = removed.name,
+                                     .path_len = removed.name_len},
+            fuse_req_ctx(req)->uid);
+    }
     if (S_ISDIR(attr.mode))
-        revived_note(session->eng, attr.ino);
+        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req));
     attr_changed(session, attr.ino);
     attr_changed(session, new_parent);
-    (void)drop_names_moved(ctl_drop_names(session->ctl), new_parent, new_name);
     return 0;
 }

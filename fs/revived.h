@@ -14,7 +14,8 @@ enum { REVIVED_MAX = 4096 };
 /* Of an entry that leads to that inode: 0, but for such a folder. */
 uint64_t revived_generation(uint64_t ino);
 /* Before the kernel can look it up: the folder came back, and all below it. Of more than REVIVED_MAX that
- * somebody is in some stay as they are, until nobody is. */
-void revived_note(struct eng *eng, uint64_t ino);
+ * somebody is in some stay as they are, until nobody is; so do some of those of one person who is not
+ * trusted, of more than an eighth of that. */
+void revived_note(struct eng *eng, uint64_t ino, uid_t uid, bool trusted);
 
 #endif

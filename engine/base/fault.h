@@ -367,6 +367,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REPLACED_LEFT)          /* what a former name led to before it took another's place stays behind */    \
     M(LIVES_FOUND_AGAIN)      /* lives in a folder are looked for each time that the path led to it */       \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
+    M(UNDELETES_ALL)          /* a folder comes back with what others had removed below it */                \
     M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
     M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \

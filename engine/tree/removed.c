@@ -245,19 +245,37 @@ int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
 
 /* ---- one --------------------------------------------------------------------------------- */
 
+/* Of batches, each up to the one before its end. */
 struct span {
     const struct removed_look *look;
-    int64_t first, last;
+    uint64_t first, end, unknown_end; /* of what has no known time: from 0 on */
     uint64_t newest, number;
 };
+
+/* The first batch that was at `time` or later, since later ones have no earlier times: a search that is made
+ * once, and not for each life. Behind the last moment UINT64_MAX. */
+static uint64_t first_batch(const struct index *idx, int64_t time)
+{
+    return index_next_moment(idx, time == INT64_MIN ? 0 : index_moment_at(idx, time - 1));
+}
+
+static struct span span_of(const struct removed_look *look, int64_t first, int64_t last, uint64_t newest)
+{
+    const struct index *idx = look->live.idx;
+    const bool is_open = last == TIME_UNKNOWN;
+    return (struct span){.look = look,
+                         .first = first_batch(idx, first),
+                         .end = is_open ? UINT64_MAX : first_batch(idx, last + 1),
+                         .unknown_end = is_open ? first_batch(idx, INT64_MIN) : 0,
+                         .newest = newest};
+}
 
 static int find_number_at(void *arg, const struct name_life *life)
 {
     struct span *s = arg;
-    if (!life->past || life->end <= s->number || life->end == s->newest)
-        return 0;
-    int64_t time = index_time_of(s->look->live.idx, life->end);
-    if (time >= s->first && time <= s->last && removed_sight(s->look, life))
+    const bool is_in = (life->end >= s->first && life->end < s->end) || life->end < s->unknown_end;
+    if (life->past && is_in && life->end > s->number && life->end != s->newest &&
+        removed_sight(s->look, life))
         s->number = life->end;
     return 0;
 }
@@ -277,7 +295,7 @@ static int find_one(struct removed_look *look, uint64_t number, const struct tim
     const size_t len = found->name_len;
     int r = removed_newest(look, name, len, &newest);
     if (!r && times) {
-        struct span span = {look, times->first, times->last, newest, 0};
+        struct span span = span_of(look, times->first, times->last, newest);
         r = index_lives(look->live.idx, look->dir, name, len, find_number_at, &span);
         number = span.number;
         if (!r && !number)

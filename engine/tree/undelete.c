@@ -20,6 +20,7 @@ struct revived {
 
 struct undelete {
     struct eng *eng;
+    const uint32_t *owner;    /* NULL: whoever */
     struct removed_look look; /* of the present folder */
     struct revived *all;      /* each folder before what is in it */
     size_t n, cap;
@@ -70,6 +71,13 @@ static int add_revived(struct undelete *u, uint64_t parent, const struct name_li
     return 0;
 }
 
+/* Nobody else's rights say who may have back what he had removed; see engine.h. */
+static bool is_wanted(const struct undelete *u, const struct name_life *life)
+{
+    const struct inode_rec *inode = index_slot(&u->eng->idx, life->child);
+    return !u->owner || MUTANT(UNDELETES_ALL) || (inode && inode->uid == *u->owner);
+}
+
 /* Of one name the newest alone. */
 static int add_child(void *arg, const struct name_life *life, uint64_t sight, const char *text, size_t len)
 {
@@ -77,7 +85,8 @@ static int add_child(void *arg, const struct name_life *life, uint64_t sight, co
     uint64_t newest = 0;
     (void)sight;
     int r = removed_newest(&u->look, text, len, &newest);
-    return r || newest != life->end ? r : add_revived(u, u->folder, life, text, len);
+    const bool is_left = newest != life->end || !is_wanted(u, life);
+    return r || is_left ? r : add_revived(u, u->folder, life, text, len);
 }
 
 /* What was removed below the first one. */
@@ -115,6 +124,8 @@ static int find_all(struct undelete *u, uint64_t folder, const char *name, uint6
         r = removed_find(&u->look, name, strlen(name), number, &life);
     if (!r)
         r = entries_may_add(u->eng, new_parent, new_name, &dir);
+    if (!r && !is_wanted(u, &life))
+        r = -EPERM;
     if (!r)
         r = add_revived(u, new_parent, &life, new_name, strlen(new_name));
     return r ? r : find_below(u);
@@ -157,12 +168,13 @@ static void drop_refs(struct undelete *u)
     }
 }
 
-static int undelete_once(struct eng *eng, const struct eng_caller *who, uint64_t folder, const char *name,
-                         uint64_t number, uint64_t new_parent, const char *new_name,
-                         struct eng_attr *ret_attr)
+static int undelete_once(struct eng *eng, const struct eng_caller *who, const uint32_t *owner,
+                         uint64_t folder, const char *name, uint64_t number, uint64_t new_parent,
+                         const char *new_name, struct eng_attr *ret_attr)
 {
     CLEANUP_TXN struct txn txn = {0};
-    struct undelete u = {.eng = eng, .look = {.live = view_live(eng), .dir = ino_slot(folder)}};
+    struct undelete u = {
+        .eng = eng, .owner = owner, .look = {.live = view_live(eng), .dir = ino_slot(folder)}};
     int r = commit_begin(eng);
     if (r)
         return r;
@@ -180,15 +192,16 @@ static int undelete_once(struct eng *eng, const struct eng_caller *who, uint64_t
     return commit_end(eng, r);
 }
 
-int eng_undelete(struct eng *eng, const struct eng_caller *who, uint64_t folder, const char *name,
-                 uint64_t number, uint64_t new_parent, const char *new_name, struct eng_attr *ret_attr)
+int eng_undelete(struct eng *eng, const struct eng_caller *who, const uint32_t *owner, uint64_t folder,
+                 const char *name, uint64_t number, uint64_t new_parent, const char *new_name,
+                 struct eng_attr *ret_attr)
 {
     if (!eng || !name || !new_name)
         return -EINVAL;
     struct full_disk_try change = {0};
     int r;
     do
-        r = undelete_once(eng, who, folder, name, number, new_parent, new_name, ret_attr);
+        r = undelete_once(eng, who, owner, folder, name, number, new_parent, new_name, ret_attr);
     while (full_disk_again(eng, &change, &r));
     return r;
 }

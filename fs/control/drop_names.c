@@ -35,17 +35,10 @@ enum { QUEUE_MAX = 16384 };
 enum { BACKLOG = 64 };
 /* So many inodes wait for their pages to go; of more, those go that nobody uses any more. */
 enum { PAGES_MAX = 256 };
-/* So many names of what was moved out of deleted wait. */
-enum { MOVED_MAX = 256 };
 
 struct since {
     fuse_ino_t ino;
     uint64_t position;
-};
-
-struct moved {
-    fuse_ino_t folder;
-    char name[ENG_NAME_MAX + 1];
 };
 
 struct drop_names {
@@ -60,8 +53,7 @@ struct drop_names {
     bool pages_left_out;       /* of more than PAGES_MAX */
     bool has_thread, is_stuck; /* is_stuck: the end has waited in vain */
     pthread_t thread;
-    unsigned n_pages, n_moved;
-    struct moved moved[MOVED_MAX];
+    unsigned n_pages;
     fuse_ino_t pages[PAGES_MAX];
     uint64_t first, end; /* what is queued: offsets that only grow */
     struct since queue[QUEUE_MAX];
@@ -186,17 +178,6 @@ static void drop_pages_locked(struct drop_names *d)
     (void)pthread_cond_broadcast(&d->changed);
 }
 
-static void drop_moved_locked(struct drop_names *d)
-{
-    const struct moved moved = d->moved[--d->n_moved];
-    d->busy = true;
-    (void)pthread_mutex_unlock(&d->lock);
-    drop(d, moved.folder, moved.name, "what came back may show as it was");
-    (void)pthread_mutex_lock(&d->lock);
-    d->busy = false;
-    (void)pthread_cond_broadcast(&d->changed);
-}
-
 static void drop_next_locked(struct drop_names *d)
 {
     const bool hold = d->hold_wanted, too_many = d->end - d->first > BACKLOG;
@@ -232,8 +213,6 @@ static void *drop_main(void *arg)
             drop_views_locked(d);
         else if (d->hold_wanted || d->first != d->end)
             drop_next_locked(d);
-        else if (d->n_moved > 0)
-            drop_moved_locked(d);
         else if (d->n_pages > 0)
             drop_pages_locked(d);
         else
@@ -285,20 +264,6 @@ int drop_names_pages(struct drop_names *d, fuse_ino_t ino)
         d->pages[d->n_pages++] = ino;
     d->pages_left_out = d->pages_left_out || i == PAGES_MAX;
     d->views_wanted = d->views_wanted || d->pages_left_out;
-    (void)pthread_cond_broadcast(&d->changed);
-    (void)pthread_mutex_unlock(&d->lock);
-    return r;
-}
-
-int drop_names_moved(struct drop_names *d, fuse_ino_t folder, const char *name)
-{
-    (void)pthread_mutex_lock(&d->lock);
-    int r = begin_locked(d);
-    if (!r && d->n_moved < MOVED_MAX) {
-        struct moved *moved = &d->moved[d->n_moved++];
-        moved->folder = folder;
-        (void)snprintf(moved->name, sizeof moved->name, "%s", name);
-    }
     (void)pthread_cond_broadcast(&d->changed);
     (void)pthread_mutex_unlock(&d->lock);
     return r;

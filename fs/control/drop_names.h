@@ -45,9 +45,6 @@ int drop_names_views(struct drop_names *drop_names, unsigned wanted);
 /* The kernel gives up its pages of an inode, into which somebody has stored in vain. Of hundreds at once some
  * keep them as long as somebody uses the file. -EAGAIN. */
 int drop_names_pages(struct drop_names *drop_names, fuse_ino_t ino);
-/* The kernel gives up the name in that folder, at which it has a node that is none of it: it was moved there
- * out of .engram/deleted. Of hundreds at once some are left to the next look-up. -EAGAIN. */
-int drop_names_moved(struct drop_names *drop_names, fuse_ino_t folder, const char *name);
 /* True: from then on FUSE's session is not used. Requests must still be answered meanwhile, or the connection
  * have ended: the kernel waits for look-ups in that folder before it gives a name up.
  *

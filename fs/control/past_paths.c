@@ -30,8 +30,8 @@ struct ctl_path {
     uid_t uid;
     uint64_t state;
     struct ctl_paths_what what;
-    size_t bytes;
-    uint64_t seen_at; /* protected by lock, as all that follows */
+    size_t bytes; /* that count; protected by lock, as all that follows */
+    uint64_t seen_at;
     uint64_t lookups; /* what the kernel has */
     unsigned users;   /* requests */
     char path[];
@@ -244,6 +244,21 @@ void ctl_paths_forget(struct ctl_paths *paths, uint64_t nodeid, uint64_t n)
     if (path) {
         path->lookups -= n < path->lookups ? n : path->lookups;
         drop_if_unused_locked(paths, path);
+    }
+    (void)pthread_mutex_unlock(&paths->lock);
+}
+
+void ctl_paths_moved(struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid)
+{
+    struct ctl_paths_what either = *what;
+    (void)pthread_mutex_lock(&paths->lock);
+    for (int shut = 0; shut < 2; shut++) {
+        either.shut = shut;
+        struct ctl_path *path = find_locked(paths, &either, uid);
+        if (!path || path->person)
+            continue;
+        give_back_locked(paths, NULL, path->bytes);
+        path->bytes = 0;
     }
     (void)pthread_mutex_unlock(&paths->lock);
 }

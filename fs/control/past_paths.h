@@ -87,6 +87,10 @@ int ctl_paths_ref(struct ctl_paths *paths, const struct ctl_paths_what *what, ui
                   uint64_t seen_at, uint64_t state, uint64_t *ret_nodeid);
 /* The kernel has so many less of that node. */
 void ctl_paths_forget(struct ctl_paths *paths, uint64_t nodeid, uint64_t n);
+/* That was moved to where a memory is: its node counts no more. The kernel has it until the new name is
+ * looked up, so that there are no more of these than memories. For a trusted caller, since who keeps them
+ * open can have more. */
+void ctl_paths_moved(struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid);
 /* The node, until ctl_paths_put(); NULL: the kernel has none of that number. */
 struct ctl_path *ctl_paths_get(struct ctl_paths *paths, uint64_t nodeid);
 void ctl_paths_put(struct ctl_paths *paths, struct ctl_path *path);

@@ -351,6 +351,23 @@ for i in range(60):
     os.unlink(sys.argv[1])' "$MNT/often"
 check_equal "removals of one millisecond have names of their own" "$(seq 0 59)" "$(cd "$D" && cat often* 2>/dev/null | sed 's/$/\n/' >/dev/null; for f in "$D"/often*; do cat "$f"; echo; done | sort -n)"
 check_equal "the newest is plain" 59 "$(cat "$D/often")"
+python3 -c '
+import errno, os, sys, time
+folder, deleted = sys.argv[1:]
+os.mkdir(folder)
+for i in range(3000):
+    os.close(os.open(folder + "/f", os.O_CREAT | os.O_WRONLY))
+    os.unlink(folder + "/f")
+begin = time.monotonic()
+for text in "y" * 237 + "%~" + "0" * 16, "y" * 212 + "%~" + "0" * 16 + "@2026-11-28T12:00:00.123Z":
+    try:
+        os.stat(deleted + "/" + text)
+        sys.exit("it is there")
+    except OSError as e:
+        assert e.errno == errno.ENOENT, e
+print("looked up in", time.monotonic() - begin)
+sys.exit(time.monotonic() - begin > 2)' "$MNT/oftener" "$D/oftener" >looks 2>&1
+check_equal "a name that is cut is not looked for among all removals of each" 0 $?
 echo here >"$MNT/often"
 rm -rf "$MNT/often" && mkdir "$MNT/often"
 check_equal "beside a folder of that name all have a time" "here" "$(cat "$D"/often@* | grep -o here)"
@@ -504,6 +521,14 @@ check_fails "past=owner: nor what was removed" "Permission denied" as $BOB cat "
 check_equal "past=owner: root reads" "old given" "$(cat "$(version given)")"
 check_fails "past=owner: who got it later does not" "Permission denied" as $BOB cat "$(version given)"
 check "past=owner: others list names" as $BOB ls "$D/r"
+mkdir -m 777 "$MNT/r/shared"
+chown $BOB "$MNT/r/shared"
+as $ANN sh -c "echo hers >'$MNT/r/shared/hers'"
+cp -p /bin/true "$MNT/r/shared/set-id" && chmod 4755 "$MNT/r/shared/set-id"
+as $BOB sh -c "echo his >'$MNT/r/shared/his' && rm -r '$MNT/r/shared'"
+check "past=owner: a folder comes back for its owner" as $BOB mv "$D/r/shared" "$MNT/r/shared"
+check_equal "past=owner: with what was his below it" his "$(ls "$MNT/r/shared")"
+check "past=owner: what was another's is for that one" as $ANN mv "$D/r/shared/hers" "$MNT/r/shared/hers"
 unmount_store "$MNT"
 
 # ---- how much a stranger has
@@ -577,6 +602,44 @@ exec 7>&-
 wait $HOLDER
 
 check "what he leaves the kernel gives up" wait_until 30 as $BOB ls "$MANY/0001/@"
+unmount_store "$MNT"
+
+cat >"$WORK/live.py" <<'P'
+"""live.py FOLDER DELETED READY: as a stranger has 4,500 folders come back while he has them open, until its input ends."""
+import os, resource, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+ready = open(sys.argv[3], "w", encoding="ascii")
+os.setgroups([])
+os.setgid(51002)
+os.setuid(51002)
+os.chdir(sys.argv[1])
+fds = []
+for top, n in ("a", 4000), ("b", 500):
+    os.mkdir(top)
+    for i in range(n):
+        os.mkdir("%s/%d" % (top, i))
+        fds.append(os.open("%s/%d" % (top, i), os.O_RDONLY))
+    for i in range(n):
+        os.rmdir("%s/%d" % (top, i))
+    os.rmdir(top)
+    os.rename(sys.argv[2] + "/" + top, top)
+print(len(fds), file=ready, flush=True)
+sys.stdin.read()
+P
+must_mount "$STORE" "$MNT" -o allow_other,past=on
+mkdir "$MNT/roots" && mkdir -m 777 "$MNT/his"
+rm -f held
+python3 live.py "$MNT/his" "$D/his" held <input &
+HOLDER=$!
+exec 7>input
+check "a stranger is in many folders that have come back" wait_until 60 test -s held
+exec 5<"$MNT/roots"
+rm -r "$MNT/roots"
+check "root has one come back that somebody is in" mv "$D/roots" "$MNT/roots"
+check "and it lives ($(cat held))" touch "$MNT/roots/new"
+exec 5<&- 7>&-
+wait $HOLDER
 unmount_store "$MNT"
 
 # ---- other mounts

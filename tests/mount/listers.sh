@@ -59,11 +59,11 @@ t_more_cleanup() {
     umount -l "$WORK/silent" 2>/dev/null
 }
 all_stopped() { ! grep -L '^State:.T' /proc/"$SILENT"/task/*/status | grep -q .; }
-lister() { # ID: begins to list .engram; $SAID is why it cannot
+lister() { # ID [FOLDER]: begins to list .engram, or that; $SAID is why it cannot
     rm -f "$WORK/tell" "$WORK/said"
     mkfifo "$WORK/tell" "$WORK/said"
     exec 7<>"$WORK/tell" 8<>"$WORK/said"
-    python3 "$WORK/lister.py" "$1" "$MNT/.engram" "$WORK/silent/f" <&7 >&8 7<&- 8<&- &
+    python3 "$WORK/lister.py" "$1" "${2-$MNT/.engram}" "$WORK/silent/f" <&7 >&8 7<&- 8<&- &
     LISTER=$!
     read -t 20 -r SAID <&8
     [ "$SAID" = ready ] || return 0
@@ -129,6 +129,34 @@ for options in allow_other allow_other,noperm allow_other,ctl=visible allow_othe
     lister_ends
     umount -l "$MNT" 2>/dev/null
 done
+
+# a stranger has something come back out of deleted into a folder of his that is being listed, before and behind it
+is_waiting() { grep -q '^State:.D' "/proc/$1/status"; }
+must_mount "$STORE" "$MNT" -o allow_other
+echo history=1d >"$MNT/.engram/config"
+mkdir "$MNT/his" && chown $STRANGER "$MNT/his"
+as $STRANGER sh -c "echo back >'$MNT/his/back' && rm '$MNT/his/back'"
+lister $STRANGER "$MNT/his"
+check_equal "a stranger lists his own folder, and makes the kernel wait" "" "$SAID"
+as $STRANGER mv -T "$MNT/.engram/deleted/his/back" "$MNT/his/back" &
+MOVER=$!
+wait_until 20 is_waiting $MOVER
+echo | python3 "$WORK/lister.py" $STRANGER "$MNT/his" "$WORK/silent/f" >/dev/null &
+SECOND=$!
+wait_until 20 is_waiting $SECOND
+kill -KILL $LISTER
+wait $MOVER
+check_equal "what he moves into it is moved" 0 $?
+check "the second listing makes the kernel wait" wait_until 20 is_waiting $SECOND
+no_thread_is_kept() { ! kernel_keeps_a_thread "$(daemons_under "$STORE")"; }
+check "no thread of the daemon waits for that" wait_until 3 no_thread_is_kept
+is_answered "a folder that is listed"
+kill -KILL $SECOND
+wait $SECOND 2>/dev/null
+lister_ends
+check_equal "what came back is there" back "$(cat "$MNT/his/back")"
+check "by a number of the present" test "$(stat -c %i "$MNT/his/back")" -lt $((1 << 61))
+unmount_store "$MNT"
 
 # root does it
 must_mount "$STORE" "$MNT" -o allow_other

@@ -249,7 +249,8 @@ static int issue_undelete(struct session *s, const struct op *op)
 {
     uint64_t batch;
     int r = eng_snapshot_find(s->eng, op->other, &batch); /* where the model has it from */
-    return r ? r : eng_undelete(s->eng, &caller, ENG_ROOT_INO, op->path, 0, ENG_ROOT_INO, op->path, NULL);
+    return r ? r
+             : eng_undelete(s->eng, &caller, NULL, ENG_ROOT_INO, op->path, 0, ENG_ROOT_INO, op->path, NULL);
 }
 
 static int issue_store_op(struct session *s, const struct op *op)

@@ -368,7 +368,7 @@ static void revive_name(const struct name *gone, uint64_t number)
     will_come(&r, gone->dir, gone->text, number, to, text);
     if (n_names + r.n > NAMES)
         return;
-    int result = eng_undelete(u.eng, NULL, gone->dir, gone->text, number, to, text, NULL);
+    int result = eng_undelete(u.eng, NULL, NULL, gone->dir, gone->text, number, to, text, NULL);
     cr_assert_eq(result, r.is_busy ? -EBUSY : 0, "%s at %llu: %d", gone->text, (unsigned long long)number,
                  result);
     for (unsigned i = 0; i < r.n && !result; i++)

@@ -30,7 +30,7 @@ static uint64_t found(uint64_t dir, const char *name)
 
 static int back(uint64_t dir, const char *name, uint64_t number, const char *to)
 {
-    return eng_undelete(u.eng, NULL, dir, name, number, ENG_ROOT_INO, to, NULL);
+    return eng_undelete(u.eng, NULL, NULL, dir, name, number, ENG_ROOT_INO, to, NULL);
 }
 
 static void expect_bytes(uint64_t ino, uint64_t seed)
@@ -94,7 +94,7 @@ Test(undelete, gives_a_memory_back_with_its_past)
     cr_assert_eq(back(ino, "f", 0, "h"), -ENOTDIR);
     cr_assert_eq(back(ENG_ROOT_INO, "f", 0, "a/b"), -EINVAL);
     uint64_t before = last_batch();
-    MUST(eng_undelete(u.eng, NULL, ENG_ROOT_INO, "f", number, ENG_ROOT_INO, "h", &attr) == 0);
+    MUST(eng_undelete(u.eng, NULL, NULL, ENG_ROOT_INO, "f", number, ENG_ROOT_INO, "h", &attr) == 0);
     note();
     cr_assert(attr.ino == ino && attr.nlink == 1 && last_batch() == before + 1);
     expect_bytes(ino, 2);
@@ -130,7 +130,33 @@ Test(undelete, not_what_was_changed_by_who_has_it_open)
     cr_assert_eq(back(ENG_ROOT_INO, "f", 0, "f"), -EBUSY);
     cr_assert_eq(n_removed(ENG_ROOT_INO), 1);
     MUST(eng_rmdir(u.eng, ENG_ROOT_INO, "d") == 0);
-    cr_assert_eq(eng_undelete(u.eng, NULL, ENG_ROOT_INO, "d", 0, dir, "d", NULL), -ENOENT, "below itself");
+    cr_assert_eq(eng_undelete(u.eng, NULL, NULL, ENG_ROOT_INO, "d", 0, dir, "d", NULL), -ENOENT,
+                 "below itself");
+}
+
+Test(undelete, of_others_what_is_theirs_stays_removed)
+{
+    const uint32_t ann = 51001, bob = 51002;
+    const struct eng_caller callers[] = {{ann, 0, false}, {bob, 0, false}};
+    struct eng_attr top, dir, attr;
+    begin(1);
+    MUST(eng_create(u.eng, &callers[1], ENG_ROOT_INO, "d", S_IFDIR | 0777, 0, NULL, &top) == 0);
+    MUST(eng_create(u.eng, &callers[0], top.ino, "hers", S_IFDIR | 0755, 0, NULL, &dir) == 0);
+    for (unsigned i = 0; i < 2; i++) {
+        MUST(eng_create(u.eng, &callers[i], top.ino, i ? "bob" : "ann", S_IFREG | 0644, 0, NULL, &attr) == 0);
+        MUST(eng_create(u.eng, &callers[i], dir.ino, i ? "bob" : "ann", S_IFREG | 0644, 0, NULL, &attr) == 0);
+    }
+    pass_ms(1500);
+    for (unsigned i = 0; i < 2; i++)
+        MUST(eng_unlink(u.eng, top.ino, i ? "bob" : "ann") == 0 &&
+             eng_unlink(u.eng, dir.ino, i ? "bob" : "ann") == 0);
+    MUST(eng_rmdir(u.eng, top.ino, "hers") == 0 && eng_rmdir(u.eng, ENG_ROOT_INO, "d") == 0);
+    cr_assert_eq(eng_undelete(u.eng, NULL, &ann, ENG_ROOT_INO, "d", 0, ENG_ROOT_INO, "d", NULL), -EPERM);
+    MUST(eng_undelete(u.eng, NULL, &bob, ENG_ROOT_INO, "d", 0, ENG_ROOT_INO, "d", NULL) == 0);
+    cr_assert(found(top.ino, "bob") && !found(top.ino, "ann") && !found(top.ino, "hers"));
+    cr_assert_eq(n_removed(top.ino), 2, "she can have it back");
+    MUST(eng_undelete(u.eng, NULL, &ann, top.ino, "hers", 0, top.ino, "hers", NULL) == 0);
+    cr_assert(found(dir.ino, "ann") && !found(dir.ino, "bob"));
 }
 
 /* ---- folders -------------------------------------------------------------------------- */
