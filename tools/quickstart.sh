@@ -110,7 +110,13 @@ say "6. Compaction takes the dead bytes back, while everything can be read"
 show "echo run > .engram/compact"
 show "cat .engram/compact"
 
-say "7. A backup: rsync, and a second run that transfers nothing"
+say "7. From now on what is overwritten and removed is kept for 30 days"
+show "echo history=30d > .engram/config"
+show "rm -r projects"
+show "ls .engram/deleted"
+show "mv .engram/deleted/projects projects && ls projects | head -n 3"
+
+say "8. A backup: rsync, and a second run that transfers nothing"
 # Attributes go along where the target's file system can hold them.
 X=
 touch "$TMP/probe"

@@ -25,6 +25,8 @@ for run in first second third; do
         "$(cat "$WORK/mnt/people/ada/birthday")"
     check "$run run: shows where the space went" grep -q "^  dead" <<<"$out"
     check "$run run: shows the compaction's figures" grep -q '"bytes_reclaimed"' <<<"$out"
+    check "$run run: keeps a history" grep -qx history=30d "$WORK/mnt/.engram/config"
+    check "$run run: what was removed is back" sh -c "ls '$WORK/mnt/projects' | grep -q ."
     # the second run finds it mounted, the third one a dead daemon
     if [ $run = second ]; then
         for pid in $(daemons_under "$WORK"); do kill -9 "$pid"; done
