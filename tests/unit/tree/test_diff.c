@@ -677,7 +677,7 @@ Test(diff, chunks_that_were_not_written_since_are_passed_by)
     uint64_t from = snap("s");
     check_cost(from, 0, 0);
     unit_write(&u, inos[MANY / 2], 5, 1, 0);
-    check_cost(from, 1, 2); /* where it is, and its state before */
+    check_cost(from, 1, 3); /* where it is, its state before, and what was the last chunk before that */
     unit_reopen(&u);
     check_cost(from, 1, 5); /* and what was new to the checkpoint */
     unit_write(&u, inos[MANY / 4], 5, 1, 0);
