@@ -402,7 +402,7 @@ if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
 if wanted mountc; then
     # without those that count compactions or requests, or fill the disk, or have a loop of their own, or a mount that root may not
     # enter, or ask what a daemon has inherited
-    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control enospc filled fsync full_waiters held_copy holds kill9 life listers old_store persons quickstart quota race repair requests starts strangers tools user
+    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control editors enospc filled fsync full_waiters held_copy history holds kill9 life listers old_store persons quickstart quota race repair requests starts strangers tools user
     [ "$MODE" != full ] || T_COMPACT_LOOP=1 run_scripts mountc/programs tests/mount/programs "$BUILD"
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount/posix "$BUILD"
 fi
