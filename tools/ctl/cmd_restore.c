@@ -236,7 +236,7 @@ static int make_copy(struct restore *re, const struct source *s, const char *to)
     const struct eng_caller who = {.uid = s->then.uid, .gid = s->then.gid, .ref = true};
     struct eng_view *view = NULL;
     char name[ENG_NAME_MAX + 1];
-    struct eng_attr dir, attr;
+    struct eng_attr dir, attr = {0};
     int r = find_place(re, to, &dir, name);
     if (!r)
         r = eng_view_open(eng, s->batch, &view);
