@@ -2,6 +2,7 @@
  * cmd_diff.c - engramctl diff: what changed in a store between two snapshots, or since one. State: struct
  * diff, for one run. */
 #include "ctl/diff_text.h"
+#include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "shared/buf.h"
@@ -52,26 +53,6 @@ struct diff {
 
 /* ---- a line -------------------------------------------------------------------- */
 
-static const char *type_word(uint32_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFREG:
-        return "file";
-    case S_IFDIR:
-        return "folder";
-    case S_IFLNK:
-        return "symlink";
-    case S_IFIFO:
-        return "fifo";
-    case S_IFSOCK:
-        return "socket";
-    case S_IFCHR:
-        return "character device";
-    default:
-        return "block device";
-    }
-}
-
 /* What is there, or was. */
 static const struct eng_attr *attr_of(const struct eng_difference *d)
 {
@@ -117,7 +98,7 @@ static void put_both(struct buf *line, const struct eng_difference *d)
     put_what(line, d->what);
     if (d->what & ENG_DIFF_TYPE) {
         buf_str(line, ", \"type_before\": \"");
-        buf_str(line, type_word(d->before->mode));
+        buf_str(line, report_type(d->before->mode));
         buf_char(line, '"');
     }
     if (d->before->ino != d->after->ino)
@@ -128,19 +109,13 @@ static void put_json(struct buf *line, const struct eng_difference *d, const cha
 {
     static const char *const words[] = {
         [ENG_DIFF_ADDED] = "added", [ENG_DIFF_REMOVED] = "removed", [ENG_DIFF_CHANGED] = "changed"};
-    const char *text = *path ? path : ".";
-    size_t len = strlen(text);
-    bool is_text = utf8_valid(text, len);
     buf_reset(line);
     buf_str(line, "{\"change\": \"");
     buf_str(line, words[d->kind]);
-    buf_str(line, is_text ? "\", \"path\": " : "\", \"path_base64\": ");
-    if (is_text)
-        jt_put_string(line, text, len);
-    else
-        jt_put_base64(line, text, len);
+    buf_char(line, '"');
+    jt_put_member(line, "path", *path ? path : ".");
     buf_str(line, ", \"type\": \"");
-    buf_str(line, type_word(attr_of(d)->mode));
+    buf_str(line, report_type(attr_of(d)->mode));
     buf_char(line, '"');
     put_number(line, "inode", attr_of(d)->ino);
     if (d->kind == ENG_DIFF_CHANGED)

@@ -1,6 +1,7 @@
 /*
  * cmd_log.c - engramctl log: the versions of one memory, with when and by whom each was made. State: struct
  * lister, for one run. */
+#include "ctl/report.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
 #include "rules/rfc3339.h"
@@ -78,20 +79,6 @@ static void print_line(const struct eng_version *v, const char *when)
     putchar('\n');
 }
 
-static const char *type_word(uint32_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFREG:
-        return "file";
-    case S_IFDIR:
-        return "folder";
-    case S_IFLNK:
-        return "symlink";
-    default:
-        return "special";
-    }
-}
-
 static void put_json(struct buf *line, const struct eng_version *v, const char *when)
 {
     char text[256];
@@ -106,7 +93,7 @@ static void put_json(struct buf *line, const struct eng_version *v, const char *
     (void)snprintf(text, sizeof text,
                    ", \"event\": \"%s\", \"inode\": %" PRIu64 ", \"type\": \"%s\", \"size\": %" PRIu64
                    ", \"mode\": \"%04o\", \"uid\": %" PRIu32 ", \"gid\": %" PRIu32,
-                   words[v->began], v->ino, type_word(v->attr.mode), v->attr.size, v->attr.mode & 07777,
+                   words[v->began], v->ino, report_type(v->attr.mode), v->attr.size, v->attr.mode & 07777,
                    v->attr.uid, v->attr.gid);
     buf_str(line, text);
     if (has_gone(v)) {
@@ -115,13 +102,7 @@ static void put_json(struct buf *line, const struct eng_version *v, const char *
         buf_char(line, '"');
     }
     if (v->actor.known) {
-        size_t len = strlen(v->actor.process);
-        bool is_text = utf8_valid(v->actor.process, len);
-        buf_str(line, is_text ? ", \"process\": " : ", \"process_base64\": ");
-        if (is_text)
-            jt_put_string(line, v->actor.process, len);
-        else
-            jt_put_base64(line, v->actor.process, len);
+        jt_put_member(line, "process", v->actor.process);
         (void)snprintf(text, sizeof text, ", \"process_uid\": %" PRIu32, v->actor.uid);
         buf_str(line, text);
     }

@@ -58,7 +58,6 @@ static void put_json(struct listing *l, const struct eng_snapshot *snapshot, con
                      const struct eng_snapshot_space *space)
 {
     struct buf *out = &l->out;
-    size_t len = strlen(snapshot->name);
     char text[96];
     (void)snprintf(text, sizeof text, "{\"batch\": %" PRIu64 ", \"time\": \"", snapshot->batch);
     buf_str(out, out->len > 1 ? ",\n " : "");
@@ -68,13 +67,7 @@ static void put_json(struct listing *l, const struct eng_snapshot *snapshot, con
     (void)snprintf(text, sizeof text, ", \"alone_bytes\": %" PRIu64 ", \"shared_bytes\": %" PRIu64,
                    space->alone, space->shared);
     buf_str(out, l->space ? text : "");
-    if (utf8_valid(snapshot->name, len)) {
-        buf_str(out, ", \"name\": ");
-        jt_put_string(out, snapshot->name, len);
-    } else {
-        buf_str(out, ", \"name_base64\": ");
-        jt_put_base64(out, snapshot->name, len);
-    }
+    jt_put_member(out, "name", snapshot->name);
     buf_char(out, '}');
 }
 

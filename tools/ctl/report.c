@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static void put_number(json_t *o, const char *key, uint64_t v)
 {
@@ -167,4 +168,24 @@ struct figure_value report_value(const json_t *object, const struct eng_figure *
     else if (figure->unit != ENG_UNIT_TIME)
         value.i64 = json_integer_value(v);
     return value;
+}
+
+const char *report_type(uint32_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return "file";
+    case S_IFDIR:
+        return "folder";
+    case S_IFLNK:
+        return "symlink";
+    case S_IFIFO:
+        return "fifo";
+    case S_IFSOCK:
+        return "socket";
+    case S_IFCHR:
+        return "character device";
+    default:
+        return "block device";
+    }
 }

@@ -14,6 +14,9 @@ json_t *report_stats(const struct eng_stats *s, const struct eng_space *space);
 json_t *report_compaction(const struct eng_job_report *r);
 json_t *report_estimate(const struct eng_compact_estimate *e);
 
+/* What kind of inode a mode is of: "file", "folder", "symlink" and so on. */
+const char *report_type(uint32_t mode);
+
 /* Prints an object to stdout, as the control files do: indented, keys in order. */
 void report_print_json(const json_t *object);
 

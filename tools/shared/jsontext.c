@@ -694,6 +694,19 @@ void jt_put_base64(struct buf *out, const void *data, size_t len)
     buf_char(out, '"');
 }
 
+void jt_put_member(struct buf *out, const char *key, const char *s)
+{
+    size_t len = strlen(s);
+    bool is_text = utf8_valid(s, len);
+    buf_str(out, ", \"");
+    buf_str(out, key);
+    buf_str(out, is_text ? "\": " : "_base64\": ");
+    if (is_text)
+        jt_put_string(out, s, len);
+    else
+        jt_put_base64(out, s, len);
+}
+
 bool base64_decode(const char *s, size_t len, struct pool *pool, void **ret_data, size_t *ret_size)
 {
     *ret_data = NULL;

@@ -71,6 +71,9 @@ void jt_put_float(struct buf *out, float v);
 /* Appends base64 (RFC 4648, section 4, padded), without and with quotes. */
 void base64_put(struct buf *out, const void *data, size_t len);
 void jt_put_base64(struct buf *out, const void *data, size_t len);
+/* Appends a further member of an object, a text of anybody's: `, "KEY": "…"`, or, where that is not UTF-8,
+ * `, "KEY_base64": "…"`. */
+void jt_put_member(struct buf *out, const char *key, const char *s);
 /* Decodes into the pool; false if it is not padded base64 (or no memory: *ret_data is then NULL). */
 bool base64_decode(const char *s, size_t len, struct pool *pool, void **ret_data, size_t *ret_size);
 
