@@ -49,12 +49,8 @@ int deleted_check_way(fuse_req_t req, const struct past *past, const struct ctl_
 {
     struct eng_attr at = {.ino = what->folder};
     int r = 0;
-    if (caller_is_above_modes(req))
+    if (paths_asks_no_way(req))
         return 0;
-#ifdef ENG_MUTANTS
-    if (getenv("FS_MUTANT_WAY_UNASKED")) /* tests/mount/history.sh */
-        return 0;
-#endif
     for (bool is_top = false; !r && !is_top;) {
         is_top = at.ino == ENG_ROOT_INO;
         r = past_check(req, past, at.ino, PAST_SEARCH);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "caller.h"
+
 /* Numbers for stat(2) are hashed from these, which no batch has, nor a time after the epoch (views.c). */
 #define MARK_STATE (UINT64_C(1) << 62)
 #define MARK_DELETED (UINT64_C(3) << 61)
@@ -56,4 +58,13 @@ int paths_set(struct paths_found *found, const char *path, size_t len)
 int paths_actor(const struct eng_actor *actor, char *text, size_t size)
 {
     return snprintf(text, size, "%" PRIu32 ":%s", actor->uid, actor->process);
+}
+
+bool paths_asks_no_way(fuse_req_t req)
+{
+#ifdef ENG_MUTANTS
+    if (getenv("FS_MUTANT_WAY_UNASKED")) /* tests/mount/history.sh */
+        return true;
+#endif
+    return caller_is_above_modes(req);
 }

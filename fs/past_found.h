@@ -34,6 +34,8 @@ int64_t paths_time(const struct session *session);
 uint64_t paths_ino(const struct session *session, const struct ctl_paths_what *what);
 /* Copies a path into `found`. -ENAMETOOLONG. */
 int paths_set(struct paths_found *found, const char *path, size_t len);
+/* Is the caller one whom no folder on the way is asked for? */
+bool paths_asks_no_way(fuse_req_t req);
 /* Writes what people read of an actor. */
 int paths_actor(const struct eng_actor *actor, char *text, size_t size);
 

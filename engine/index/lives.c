@@ -42,11 +42,8 @@ static int tell_owner(void *arg, struct bkey key, const void *value)
     if (key.a != t->hash)
         return 1;
     memcpy(&i, value, sizeof i);
-    const struct past_name_rec *past = index_past_name(t->idx, i);
-    if (!past || past->parent != t->dir || past->name_len != t->len)
-        return 0;
-    const void *text = names_get(&t->idx->names, past->name, past->name_len);
-    return text && memcmp(text, t->name, t->len) == 0 ? tell_row(t, i) : 0;
+    return index_past_is_called(t->idx, index_past_name(t->idx, i), t->dir, t->name, t->len) ? tell_row(t, i)
+                                                                                             : 0;
 }
 
 static void tell_live(struct teller *t)

@@ -93,9 +93,12 @@ uint32_t index_find_past(const struct index *idx, uint32_t dir, uint64_t cookie,
 
 /* ---- a name at a batch ------------------------------------------------------ */
 
-static bool has_text(const struct index *idx, uint32_t handle, const char *name, size_t len)
+bool index_past_is_called(const struct index *idx, const struct past_name_rec *past, uint32_t dir,
+                          const char *name, size_t len)
 {
-    const void *text = names_get(&idx->names, handle, (uint32_t)len);
+    if (!past || past->parent != dir || past->name_len != len)
+        return false;
+    const void *text = names_get(&idx->names, past->name, past->name_len);
     return text && memcmp(text, name, len) == 0;
 }
 
@@ -116,8 +119,7 @@ static int find_by_text(void *arg, struct bkey key, const void *value)
         return 1;
     memcpy(&i, value, sizeof i);
     const struct past_name_rec *past = index_past_name(f->idx, i);
-    if (!past || past->parent != f->dir || past->name_len != f->len ||
-        !has_text(f->idx, past->name, f->name, f->len))
+    if (!index_past_is_called(f->idx, past, f->dir, f->name, f->len))
         return 0;
     past = member_at(f->idx, past, f->at, true);
     f->child = past ? past->child : 0;
@@ -161,8 +163,8 @@ static int find_end(void *arg, struct bkey key, const void *value)
         return 1;
     memcpy(&i, value, sizeof i);
     const struct past_name_rec *past = index_past_name(f->by.idx, i);
-    f->found = past && past->parent == f->by.dir && past->name_len == f->by.len && past->end > f->by.at &&
-               has_text(f->by.idx, past->name, f->by.name, f->by.len);
+    f->found = past && past->end > f->by.at &&
+               index_past_is_called(f->by.idx, past, f->by.dir, f->by.name, f->by.len);
     return f->found;
 }
 

@@ -35,6 +35,9 @@ static inline const struct past_name_rec *index_past_name(const struct index *id
     const struct past_name_rec *past = table_get(&idx->past_names, i);
     return past && past->child ? past : NULL;
 }
+/* Whether it is one of that name in the folder, by a text of its own. NULL: no. */
+bool index_past_is_called(const struct index *idx, const struct past_name_rec *past, uint32_t dir,
+                          const char *name, size_t len);
 /* The newest past name of that folder and cookie, 0 none. */
 uint32_t index_newest_past(const struct index *idx, uint32_t dir, uint64_t cookie);
 /* The one of that group that ended in batch `end`, 0 none. */

@@ -5,6 +5,7 @@
 
 #include "index/mend.h"
 #include "index/moments.h"
+#include "malloc_wrap.h"
 #include "one_store.h"
 
 #include <string.h>
@@ -19,16 +20,7 @@ TestSuite(snapshots, .init = setup, .fini = teardown, .timeout = 120);
 static unsigned refuse_from; /* this request of memory, and all that follow; 0: none */
 static unsigned requests;
 
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-
-static bool is_refused(void)
+static bool malloc_is_refused(void)
 {
     return refuse_from && ++requests >= refuse_from;
 }
@@ -44,26 +36,6 @@ int __wrap_io_pwritev_full(struct io_file *file, const struct eng_io_ops *ops, s
 {
     refuse_from = 0;
     return __real_io_pwritev_full(file, ops, iov, n, offset);
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return is_refused() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return is_refused() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return is_refused() ? NULL : __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return is_refused() ? NULL : __real_reallocarray(p, n, size);
 }
 
 /* ---- stores ------------------------------------------------------------------------- */

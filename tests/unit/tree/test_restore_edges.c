@@ -3,6 +3,7 @@
 #include "history_tree.h"
 
 #include "core/views.h"
+#include "malloc_wrap.h"
 
 TestSuite(restore_edges, .timeout = 600, .fini = tree_end);
 
@@ -325,19 +326,10 @@ Test(restore_edges, leaves_fields_that_a_history_ignores)
 
 static long mallocs_left = -1; /* -1: as many as are asked for */
 
-static bool fails(void)
+static bool malloc_is_refused(void)
 {
     return mallocs_left >= 0 && mallocs_left-- == 0;
 }
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
 
 int __real_commit_txn(struct eng *eng, struct txn *txn);
 int __wrap_commit_txn(struct eng *eng, struct txn *txn);
@@ -347,26 +339,6 @@ int __wrap_commit_txn(struct eng *eng, struct txn *txn)
 {
     mallocs_left = -1;
     return __real_commit_txn(eng, txn);
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    return fails() ? NULL : __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    return fails() ? NULL : __real_reallocarray(p, n, size);
 }
 
 /* Whichever is refused: all or nothing, and it can be tried again. */
