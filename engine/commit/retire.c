@@ -111,8 +111,10 @@ static bool remove_unrecorded(struct eng *eng, uint32_t id)
     if (!recorded && !is_read_only(eng) && !keepers_find(eng, &unrecorded))
         r = segments_remove(&eng->segments, id, &seg);
     pthread_mutex_unlock(&eng->log.lock);
-    if (seg)
+    if (seg) {
         (void)segments_unlink(&eng->segments, seg);
+        reserve_removed(eng);
+    }
     return recorded || r != -EBUSY;
 }
 

@@ -305,6 +305,8 @@ static int write_frozen(struct eng *eng, struct frozen *f, struct image_written 
         in.keep_files = true;
         r = image_write(&in, done);
     }
+    if (r)
+        reserve_removed(eng); /* what was begun; once, or the loop would await its own files */
     while (r == -ENOSPC && reserve_spend(eng, RESERVE_ALL)) /* what is not content has no room, as names */
         r = image_write(&in, done);
     return r;
@@ -345,6 +347,7 @@ static int checkpoint_locked(struct eng *eng)
     if (!r) {
         remember(eng, &f, &done);
         checkpoint_clean(eng);
+        reserve_removed(eng);
     } else {
         atomic_store_explicit(&eng->marks.retry_at, mono_ns() + MARKS_RETRY_NS, memory_order_relaxed);
         report_error(&eng->report, "checkpoint failed: %s", strerror(-r));

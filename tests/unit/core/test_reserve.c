@@ -2,6 +2,8 @@
  * test_reserve.c - a full disk: the reserve is there, removing and compacting
  * go on, reading does not suffer, and the reserve is whole again afterwards. */
 #include "inside.h"
+#include "image/checkpoint.h"
+#include "upkeep/install.h"
 
 #include "unit_store.h"
 
@@ -10,6 +12,8 @@
 #define DISK (UINT64_C(12) << 20)
 
 static struct unit u;
+static struct eng_io_ops ops; /* in the place of the disk's own, */
+static const struct eng_io_ops *disk_ops;
 
 static void setup(void)
 {
@@ -209,6 +213,48 @@ Test(reserve, of_one_extent_is_made_anew)
     expect_files(n / 2, n);
 }
 
+static unsigned n_asked;
+
+static int give_back_counted(struct eng_io *io)
+{
+    n_asked++;
+    return disk_ops->give_back(io);
+}
+
+/* As on btrfs, which frees what was removed only with its transaction: whoever finds no room has the file system
+ * end that first, whatever was removed, and once. */
+static void expect_awaited(const char *what)
+{
+    cr_assert(reserve_spend(u.eng, RESERVE_ALL), "%s", what);
+    cr_assert_not(reserve_spend(u.eng, RESERVE_ALL), "%s: once", what);
+}
+
+Test(reserve, what_was_removed_is_awaited)
+{
+    struct segment *out;
+    unit_file(&u, "f", 100000, 1);
+    simdisk_whole_extents(u.disk);
+    unit_spend_reserve(&u);
+    while (reserve_spend(u.eng, RESERVE_ALL))
+        ;
+    cr_assert_eq(segments_create(&u.eng->segments, SEGMENT_SURVIVORS, 1, 0, 0, &out), 0);
+    install_drop(u.eng, out);
+    expect_awaited("an output that was given up");
+    cr_assert_eq(checkpoint_write(u.eng), 0);
+    expect_awaited("files of older checkpoints");
+    unit_file(&u, "g", 100000, 1);
+    disk_ops = simdisk_io(u.disk)->ops;
+    ops = *disk_ops;
+    ops.give_back = give_back_counted;
+    simdisk_io(u.disk)->ops = &ops;
+    n_asked = 0;
+    simdisk_fail_always(u.disk, SIM_PWRITEV, ENOSPC);
+    cr_assert_eq(checkpoint_write(u.eng), -ENOSPC);
+    simdisk_fail_always(u.disk, SIM_PWRITEV, 0);
+    simdisk_io(u.disk)->ops = disk_ops;
+    cr_assert_eq(n_asked, 1, "the files that it has begun");
+}
+
 /* What there is others want meanwhile, as the compaction that it was given back for. */
 Test(reserve, a_growth_in_vain_takes_nothing)
 {
@@ -246,8 +292,6 @@ Test(reserve, a_full_disk_survives_a_kill)
 
 /* ---- beside somebody who fills the disk --------------------------------------------------------- */
 
-static struct eng_io_ops ops;
-static const struct eng_io_ops *disk_ops;
 
 static int open_beside(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
