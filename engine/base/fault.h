@@ -162,6 +162,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REFUSAL_IS_SHORTAGE) /* where no room helps, a change is tried again as if the disk were full */       \
     M(GAIN_UNTOLD)         /* who waits for room is not told that some was won */                            \
     M(DAMAGE_CHOSEN)       /* a compaction goes for segments that keep nothing but damage */                 \
+    M(REFUSAL_FORGOTTEN)   /* a compaction believes a disk that has refused what it said it had */           \
     M(AGE_ENDS)            /* a checkpoint that does not fit ends a compaction */                            \
     M(OLDER_OUTPUT)        /* I7: a copy may lie in a segment of a lower number than what it is of */        \
     M(GIVEN_UP_STAYS)      /* an output that is given up while the store is held stays until a remount */    \

@@ -149,6 +149,11 @@ bool reserve_is_short(struct eng *eng)
     return atomic_load_explicit(&eng->reserve->is_short, memory_order_acquire);
 }
 
+bool reserve_was_refused(struct eng *eng)
+{
+    return reserve_is_short(eng) && atomic_load_explicit(&eng->reserve->refused, memory_order_acquire);
+}
+
 uint64_t reserve_turns(struct eng *eng)
 {
     return atomic_load_explicit(&eng->reserve->turns, memory_order_acquire);

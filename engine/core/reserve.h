@@ -38,6 +38,8 @@ uint64_t reserve_for_checkpoint(struct eng *eng);
 /* Whether the disk was full, and has not been seen with room since. */
 bool reserve_is_short(struct eng *eng);
 void reserve_set_short(struct eng *eng);
+/* Whether it is short, and a write has met that: the disk may say that it has room, as over a quota. */
+bool reserve_was_refused(struct eng *eng);
 /* How often the store has become short, or has been seen with room again. */
 uint64_t reserve_turns(struct eng *eng);
 /* A file was removed: where the file system takes its time to give the space back, that is waited for before

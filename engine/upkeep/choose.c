@@ -158,5 +158,7 @@ bool choose_is_tight(struct eng *eng)
     pthread_rwlock_rdlock(&eng->index_lock);
     uint64_t image = chunk_pool_live_bytes(eng->idx.pool);
     pthread_rwlock_unlock(&eng->index_lock);
+    if (reserve_was_refused(eng) && !MUTANT(REFUSAL_FORGOTTEN))
+        return true;
     return io_space_known(eng->io, &space) && space.avail_bytes < 4 * eng->log.segment_size + image;
 }

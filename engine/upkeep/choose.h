@@ -25,8 +25,8 @@ int choose_victims(struct eng *eng, const struct choice *choice, struct candidat
 int choose_check_room(struct eng *eng, bool aged);
 /* What a full compaction would do now. */
 int choose_estimate(struct eng *eng, struct eng_compact_estimate *ret_estimate);
-/* Whether the disk is nearly full, or has no room for the whole index. Then victims are emptied one by one,
- * best first, so that each gives its room to the next. */
+/* Whether the disk is nearly full, whatever it says, or has no room for the whole index. Then victims are
+ * emptied one by one, best first, so that each gives its room to the next. */
 bool choose_is_tight(struct eng *eng);
 
 #endif

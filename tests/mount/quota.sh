@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A quota of the store's file system, of which statfs says nothing, is a full disk: over it reading, removing and compacting work,
-# what was removed is room again, and nobody sees EDQUOT. life.sh has the limit of the size of a file.
+# what was removed is room again, and nobody sees EDQUOT. The file system commits when it is asked to. life.sh has the limit of the size of a file.
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/../lib.sh"
 t_begin "$@"
@@ -86,7 +86,7 @@ quota() {
         skip "quota" "not root, no loop device"
     elif ! command -v mkfs.btrfs >/dev/null; then
         skip "quota" "no mkfs.btrfs"
-    elif ! { mkfs.btrfs -q -m single "$WORK/disk.img" >/dev/null && mount -o loop,commit=1 "$WORK/disk.img" "$WORK/disk" &&
+    elif ! { mkfs.btrfs -q -m single "$WORK/disk.img" >/dev/null && mount -o loop,commit=300 "$WORK/disk.img" "$WORK/disk" &&
         btrfs quota enable "$WORK/disk" && btrfs subvolume create "$WORK/disk/sub" &&
         btrfs qgroup limit 64M "$WORK/disk/sub"; } >"$WORK/setup" 2>&1; then
         skip "quota" "no btrfs with quotas: $(tail -n 1 "$WORK/setup")"

@@ -1,8 +1,8 @@
 /*
  * test_reserve.c - a full disk: the reserve is there, removing and compacting
  * go on, reading does not suffer, and the reserve is whole again afterwards. */
-#include "inside.h"
 #include "image/checkpoint.h"
+#include "inside.h"
 #include "upkeep/install.h"
 
 #include "unit_store.h"
@@ -221,8 +221,8 @@ static int give_back_counted(struct eng_io *io)
     return disk_ops->give_back(io);
 }
 
-/* As on btrfs, which frees what was removed only with its transaction: whoever finds no room has the file system
- * end that first, whatever was removed, and once. */
+/* As on btrfs, which frees what was removed only with its transaction: whoever finds no room has the file
+ * system end that first, whatever was removed, and once. */
 static void expect_awaited(const char *what)
 {
     cr_assert(reserve_spend(u.eng, RESERVE_ALL), "%s", what);
@@ -253,6 +253,27 @@ Test(reserve, what_was_removed_is_awaited)
     simdisk_fail_always(u.disk, SIM_PWRITEV, 0);
     simdisk_io(u.disk)->ops = disk_ops;
     cr_assert_eq(n_asked, 1, "the files that it has begun");
+}
+
+/* As over a quota, of which the disk says nothing: what is left has room for the survivors of one segment at
+ * a time, but not for a whole one of them. */
+Test(reserve, a_disk_that_has_refused_is_not_believed)
+{
+    simdisk_tell_space(u.disk, SIM_TELLS_PLENTY);
+    unsigned n = fill_disk();
+    cr_assert_eq(eng_hold(u.eng), 0); /* no compaction helps */
+    for (unsigned i = 0; i < n; i++) {
+        if (i % 4)
+            cr_assert_eq(eng_unlink(u.eng, 1, name_of(i)), 0, "file %u", i);
+    }
+    cr_assert_eq(eng_release(u.eng), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    simdisk_limit(u.disk, simdisk_used(u.disk) + (900 << 10) - reserve_bytes(u.eng));
+    cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0, "%llu in the reserve",
+                 (unsigned long long)reserve_bytes(u.eng));
+    for (unsigned i = 0; i < n; i += 4)
+        cr_assert(unit_holds(&u, unit_lookup(&u, name_of(i)), 100000, 1), "file %u", i);
+    cr_assert_eq(unit_problems(&u), 0);
 }
 
 /* What there is others want meanwhile, as the compaction that it was given back for. */
@@ -291,7 +312,6 @@ Test(reserve, a_full_disk_survives_a_kill)
 }
 
 /* ---- beside somebody who fills the disk --------------------------------------------------------- */
-
 
 static int open_beside(struct eng_io *io, const char *name, int flags, struct io_file **ret_file)
 {
