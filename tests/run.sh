@@ -289,8 +289,8 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         case $mode/$(basename "$exe") in
         quick/powercut | quick/faults | quick/nomem) args=(--quick) ;;
         sample/powercut) args=(--stride 37) ;;
-        sample/faults) args=(--stride 181) ;;
-        sample/twolives) args=(--stride 9 --seeds 10) ;;
+        sample/faults) args=(--stride 397) ;;
+        sample/twolives) args=(--stride 19 --seeds 5) ;;
         default/faults) args=(--stride 15) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
@@ -402,7 +402,7 @@ if wanted ops; then run_scripts ops tests/ops "$BUILD"; fi
 if wanted mountc; then
     # without those that count compactions or requests, or fill the disk, or have a loop of their own, or a mount that root may not
     # enter, or ask what a daemon has inherited
-    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control editors enospc filled fsync full_waiters held_copy history holds kill9 life listers old_store persons quickstart quota race repair requests starts strangers tools user
+    T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control editors enospc filled fsync full_waiters held_copy history holds kill9 life listers mounting old_store persons quickstart quota race repair requests starts strangers tools user
     [ "$MODE" != full ] || T_COMPACT_LOOP=1 run_scripts mountc/programs tests/mount/programs "$BUILD"
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount/posix "$BUILD"
 fi
@@ -421,7 +421,7 @@ if wanted asan && build build-asan all unit-tests crash-tests mount-tests -- \
     -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1; then
     # Criterion runs each test in a child that it ends by itself: leaks are looked for in the plain programs
     # and those that take longest under them are for `full`
-    long=(test_holes test_full_disk test_full_past test_slices test_gather)
+    long=(test_holes test_full_disk test_full_past test_slices test_gather test_shrink test_history_thin test_frozen_batches)
     [ "$MODE" != full ] || long=()
     ASAN_OPTIONS=$ASAN_OPTIONS:detect_leaks=0 run_unit asan-unit build-asan "${long[@]}"
     run_crash asan-crash build-asan "$([ "$MODE" = full ] && echo more || echo sample)" "${NORANDOM[@]}"

@@ -597,7 +597,7 @@ int main(int argc, char **argv)
     static struct ids ids;
     const char *mode = getenv("ENGRAM_TEST_MODE"), *given = NULL, *tmp = getenv("TMPDIR");
     if (mode && strcmp(mode, "quick") == 0)
-        opt.batches = 20000;
+        opt.batches = 8000;
     else if (mode && strcmp(mode, "full") == 0)
         opt.batches = 3000000;
     for (int i = 1; i < argc; i++) {

@@ -301,7 +301,7 @@ int main(int argc, char **argv)
 {
     const char *mode = getenv("ENGRAM_TEST_MODE");
     if (mode && !strcmp(mode, "quick"))
-        opt.views = 4;
+        opt.views = 2;
     else if (mode && !strcmp(mode, "full"))
         opt.views = 2000;
     opt.seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 20;
