@@ -366,6 +366,9 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(FOLLOWS_REPLACED)       /* a line comes along from before its inode took another's place */            \
     M(EACH_STATE_SHOWN)       /* a version is shown as each of its states was, one after the other */        \
     M(REPLACED_LEFT)          /* what a former name led to before it took another's place stays behind */    \
+    M(LATE_EVENTS_MISSED)     /* names that end while links are looked for tell of no change */              \
+    M(EVENTS_OF_ALL_CHUNKS)   /* what happened is looked for in what was not written since */                \
+    M(EVENTS_BY_NAMES_OF_NOW) /* the path of an event is that of now */                                      \
     M(LIVES_FOUND_AGAIN)      /* lives in a folder are looked for each time that the path led to it */       \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
     M(UNDELETES_ALL)          /* a folder comes back with what others had removed below it */                \

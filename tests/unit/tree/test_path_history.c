@@ -1,7 +1,7 @@
 /*
  * test_path_history.c - what a path showed over time, and what was removed: beside what the test has noted of
  * each batch, of random changes; and what programs leave that save in their own ways. */
-#include "path_log.h"
+#include "told_events.h"
 
 TestSuite(path_history, .timeout = 600, .fini = log_end);
 
@@ -253,6 +253,11 @@ static void compare_with_log(void)
     }
     for (uint64_t k = 0; k < n; k++)
         compare_folder(inos[k]);
+    compare_events(ENG_ROOT_INO, 0);
+    compare_events(ENG_ROOT_INO, log_first + below(log_last - log_first));
+    for (uint64_t k = 0; k < n; k++)
+        if (below(4) == 0 && index_inode(&u.eng->idx, inos[k]) && S_ISDIR(unit_attr(&u, inos[k]).mode))
+            compare_events(inos[k], 0);
     cr_assert_eq(unit_problems(&u), 0);
 }
 
