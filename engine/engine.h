@@ -602,7 +602,7 @@ ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *na
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
  * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
  * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
- * of each name the newest; of all that, what belongs to `*owner` alone, if that is not NULL: what is below a
+ * of each name the newest, and what has another name since then is linked there again, as it is now; of all that, what belongs to `*owner` alone, if that is not NULL: what is below a
  * folder of others stays with it. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no
  * such removed name, or `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG;
  * -E2BIG: more than ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has

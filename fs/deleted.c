@@ -344,6 +344,11 @@ ssize_t deleted_told(fuse_req_t req, const struct ctl_paths_what *what, enum xa_
     return snprintf(text, size, "removed");
 }
 
+static void on_linked(void *arg, uint64_t ino)
+{
+    attr_changed(session_of(arg), ino);
+}
+
 int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char *name, fuse_ino_t new_parent,
                      const char *new_name)
 {
@@ -377,7 +382,8 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
             fuse_req_ctx(req)->uid);
     }
     if (S_ISDIR(attr.mode))
-        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req));
+        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+                     on_linked, req);
     attr_changed(session, attr.ino);
     attr_changed(session, new_parent);
     return 0;

@@ -369,6 +369,8 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(LATE_EVENTS_MISSED)     /* names that end while links are looked for tell of no change */              \
     M(EVENTS_OF_ALL_CHUNKS)   /* what happened is looked for in what was not written since */                \
     M(EVENTS_BY_NAMES_OF_NOW) /* the path of an event is that of now */                                      \
+    M(LINKED_LEFT)            /* what has another name does not come back with its folder */                 \
+    M(LINKED_BEFORE)          /* what came back elsewhere is taken for what has another name */              \
     M(LIVES_FOUND_AGAIN)      /* lives in a folder are looked for each time that the path led to it */       \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
     M(UNDELETES_ALL)          /* a folder comes back with what others had removed below it */                \

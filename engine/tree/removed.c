@@ -32,12 +32,28 @@ static bool is_of_last_life(const struct index *idx, const struct inode_rec *ino
     return false;
 }
 
+/* Whether a file had a name all the time since that one went: it is there by another one. */
+static bool is_linked_since(const struct index *idx, const struct inode_rec *inode, uint64_t end)
+{
+    const struct inode_rec *state = index_slot(idx, inode->past);
+    bool is_linked = inode->nlink && !S_ISDIR(inode->mode);
+    for (uint64_t left = idx->s.n_past; is_linked && state && past_end(state) > end && left > 0; left--) {
+        is_linked = state->nlink > 0 || MUTANT(LINKED_BEFORE);
+        state = index_slot(idx, state->past);
+    }
+    return is_linked;
+}
+
 uint64_t removed_sight(const struct removed_look *look, const struct name_life *life)
 {
     const struct index *idx = look->live.idx;
     const struct inode_rec *inode = index_slot(idx, life->child);
     bool is_removed = life->flags & PAST_REMOVED || (life->flags & PAST_MOVED && MUTANT(MOVED_IS_DELETED));
-    if (!life->past || !is_removed || !inode || inode->nlink || !is_of_last_life(idx, inode, life->past))
+    if (!life->past || !is_removed || !inode)
+        return 0;
+    if (inode->nlink && !(look->with_linked && is_linked_since(idx, inode, life->end)))
+        return 0;
+    if (!inode->nlink && !is_of_last_life(idx, inode, life->past))
         return 0;
     uint64_t at = sighting_in(&look->sightings, life->begin, life->end);
     return at && past_at(idx, life->child, at) ? at : 0;

@@ -13,7 +13,8 @@
 struct removed_look {
     struct view live;
     struct sightings sightings;
-    uint32_t dir; /* slot */
+    uint32_t dir;     /* slot */
+    bool with_linked; /* also what is there by another name, and was all the time since (a hard link) */
     /* REMOVED_CACHE places, by hash of folder and text: what was found of names, of which folders have the
      * same again and again. NULL: nothing is noted. */
     struct removed_noted {

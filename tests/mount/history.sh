@@ -182,6 +182,11 @@ check_equal "history/ has what it had" "$FIRST" "$(numbers "$H/tree/deep/a/@" | 
 check_equal "link counts" 2 "$(stat -c %h "$MNT/tree/deep/a")"
 check "it can be changed" sh -c "echo more >>'$MNT/tree/deep/a' && rm '$MNT/tree/deep/hard'"
 check_fails "a second time it is a folder that is there" "Read-only file system" mv "$D/tree/deep" "$MNT/tree/other"
+mkdir "$MNT/with-link" && echo text >"$MNT/with-link/f" && ln "$MNT/with-link/f" "$MNT/outside" && rm -r "$MNT/with-link"
+check_equal "what has another name was not removed" 1 "$(stat -c %h "$MNT/outside")"
+check "but is linked again when its folder comes back" mv "$D/with-link" "$MNT/with-link"
+check "  as the same file" test "$MNT/with-link/f" -ef "$MNT/outside"
+check_equal "  which has two names, whichever is asked" "2 2" "$(stat -c %h "$MNT/outside" "$MNT/with-link/f" | xargs)"
 mkdir -p "$MNT/left/below" && echo text >"$MNT/left/below/f" && cp -a "$MNT/left" left
 exec 5<"$MNT/left" 6<"$MNT/left/below" 7<"$MNT/left/below/f"
 rm -r "$MNT/left"
