@@ -582,6 +582,7 @@ struct eng_removed {
     struct eng_attr attr;   /* as such a view shows them */
     struct eng_actor actor; /* who removed it */
     bool newest;            /* of this name in the folder, in which no other folder has that name now */
+    bool last_then; /* of eng_removed_list(): none of this name but that was removed later in the same millisecond */
 };
 /* Calls emit for what was removed from the folder, which may itself have been removed, in an order that
  * stays; `place` as in eng_history_names(), of which those below 3 are not used. Emit runs under no lock,

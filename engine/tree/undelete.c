@@ -32,8 +32,7 @@ struct undelete {
 
 static void undelete_done(struct undelete *u)
 {
-    sightings_done(&u->look.sightings);
-    free(u->look.noted);
+    removed_done(&u->look);
     free(u->all);
     free(u->texts);
 }
@@ -101,9 +100,8 @@ static int find_below(struct undelete *u)
 {
     struct removed_lister lister = {.look = &u->look, .emit = add_child, .arg = u};
     bool more = false;
-    u->look.noted = calloc(REMOVED_CACHE, sizeof *u->look.noted);
     u->look.with_linked = !MUTANT(LINKED_LEFT);
-    int r = u->look.noted ? 0 : -ENOMEM;
+    int r = removed_note(&u->look);
     lister.looks = (unsigned)MIN_OF((uint64_t)UNDELETE_LOOKS * eng_slice(u->eng), (uint64_t)UINT32_MAX);
     for (size_t i = 0; i < u->n && !r; i++) {
         u->folder = u->all[i].ino;
