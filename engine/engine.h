@@ -451,6 +451,9 @@ ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *re
 /* 64 bits for inode `ino` in the views of a batch: always the same, and only by chance those of any other
  * inode or batch, of which nobody can know who does not know the store. No lock. */
 ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
+/* 64 bits of any bytes; nobody finds others with the same who does not know the seed, as of eng_view_mark().
+ */
+ENG_API uint64_t eng_keyed_hash(uint64_t seed, const void *data, size_t size);
 
 /* ---- restoring ------------------------------------------------------------- */
 
@@ -582,7 +585,8 @@ struct eng_removed {
     struct eng_attr attr;   /* as such a view shows them */
     struct eng_actor actor; /* who removed it */
     bool newest;            /* of this name in the folder, in which no other folder has that name now */
-    bool last_then; /* of eng_removed_list(): none of this name but that was removed later in the same millisecond */
+    bool last_then;         /* of eng_removed_list(): none of this name but that was removed later in the same
+                               millisecond */
 };
 /* Calls emit for what was removed from the folder, which may itself have been removed, in an order that
  * stays; `place` as in eng_history_names(), of which those below 3 are not used. Emit runs under no lock,
@@ -603,12 +607,12 @@ ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *na
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
  * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
  * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
- * of each name the newest, and what has another name since then is linked there again, as it is now; of all that, what belongs to `*owner` alone, if that is not NULL: what is below a
- * folder of others stays with it. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no
- * such removed name, or `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG;
- * -E2BIG: more than ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has
- * changed that since, or it had another name, by which it was changed: what was removed can be read in a
- * view. */
+ * of each name the newest, and what has another name since then is linked there again, as it is now; of all
+ * that, what belongs to `*owner` alone, if that is not NULL: what is below a folder of others stays with it.
+ * All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no such removed name, or
+ * `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG; -E2BIG: more than
+ * ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has changed that since, or
+ * it had another name, by which it was changed: what was removed can be read in a view. */
 #define ENG_UNDELETE_MAX 4096
 ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, const uint32_t *owner,
                          uint64_t folder, const char *name, uint64_t number, uint64_t new_parent,

@@ -140,7 +140,8 @@ static int by_number(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static void note(struct removed_look *look, struct removed_noted *noted, uint64_t hash, const struct newest *f)
+static void note(struct removed_look *look, struct removed_noted *noted, uint64_t hash,
+                 const struct newest *f)
 {
     if (f->n > 1)
         qsort(f->numbers, f->n, sizeof *f->numbers, by_number);
@@ -152,7 +153,8 @@ static void note(struct removed_look *look, struct removed_noted *noted, uint64_
 }
 
 /* All removals of that name: looked for once, as long as there is room for it. */
-static int find_noted(struct removed_look *look, const char *name, size_t len, struct removed_noted **ret_noted)
+static int find_noted(struct removed_look *look, const char *name, size_t len,
+                      struct removed_noted **ret_noted)
 {
     struct newest f = {.look = look};
     uint64_t hash = hash_of(look, name, len);
@@ -193,7 +195,8 @@ static bool is_same_ms(const struct index *idx, uint64_t a, uint64_t b)
 }
 
 /* Times do not fall with numbers: the next one tells. */
-int removed_last_then(struct removed_look *look, const char *name, size_t len, uint64_t number, bool *ret_last)
+int removed_last_then(struct removed_look *look, const char *name, size_t len, uint64_t number,
+                      bool *ret_last)
 {
     struct removed_noted *noted;
     int r = find_noted(look, name, len, &noted);

@@ -1,6 +1,6 @@
 /*
- * test_removals.c - what a listing of removals costs where one name, or one inode, has very many; and which of those
- * of one millisecond is the last. */
+ * test_removals.c - what a listing of removals costs where one name, or one inode, has very many; and which
+ * of those of one millisecond is the last. */
 #include "history_tree.h"
 
 TestSuite(removals, .timeout = 300, .fini = tree_end);
