@@ -451,8 +451,7 @@ ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *re
 /* 64 bits for inode `ino` in the views of a batch: always the same, and only by chance those of any other
  * inode or batch, of which nobody can know who does not know the store. No lock. */
 ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
-/* 64 bits of any bytes; nobody finds others with the same who does not know the seed, as of eng_view_mark().
- */
+/* 64 bits of any bytes; without the seed, as of eng_view_mark(), nobody finds others with the same. */
 ENG_API uint64_t eng_keyed_hash(uint64_t seed, const void *data, size_t size);
 
 /* ---- restoring ------------------------------------------------------------- */
@@ -585,8 +584,8 @@ struct eng_removed {
     struct eng_attr attr;   /* as such a view shows them */
     struct eng_actor actor; /* who removed it */
     bool newest;            /* of this name in the folder, in which no other folder has that name now */
-    bool last_then;         /* of eng_removed_list(): none of this name but that was removed later in the same
-                               millisecond */
+    /* Of eng_removed_list(): none of this name but that was removed later in the same millisecond. */
+    bool last_then;
 };
 /* Calls emit for what was removed from the folder, which may itself have been removed, in an order that
  * stays; `place` as in eng_history_names(), of which those below 3 are not used. Emit runs under no lock,

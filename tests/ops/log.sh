@@ -55,9 +55,6 @@ thread.start()
 thread.join()' # as node, tokio and the JVM name theirs
 cd "$OLDPWD" || exit 1
 
-check_equal "a folder of a mount that is not held" "exit 2" "$(log "$MNT" e)"
-check "  which is said" grep -q 'e: a folder of a mount needs --snapshot' "$WORK/err"
-check_equal "  nor the whole" "exit 2" "$(log "$MNT")"
 WANT=$(lines "4 bash ($ME) created" "8 tee ($ME) changed, then replaced" "10 sed ($ME) replaced" "10 chmod ($ME) changed, then removed")
 check_equal "a mount: what was renamed has with it what its former path showed" "$WANT" "$(log --snapshot "$MNT" d/g)"
 check_equal "  by its folder history, for who may read it" "$WANT" "$(log "$MNT" d/g)"
@@ -67,8 +64,9 @@ check_equal "  what never was" "exit 2" "$(log "$MNT" e/none)"
 check "  and says so" grep -q 'e/none: nothing is kept that it showed' "$WORK/err"
 log --json "$MNT" d/f >/dev/null
 mv "$WORK/out" "$WORK/mount.json"
-EVENTS=$(log --snapshot "$MNT")
-EVENTS_OF_E=$(log --snapshot "$MNT" e)
+EVENTS=$(log "$MNT")
+EVENTS_OF_E=$(log "$MNT" e)
+check_equal "a folder of a mount, from it on" "$EVENTS_OF_E" "$(log "$MNT/e")"
 unmount_store "$MNT"
 check_equal "  and the store" "$WANT" "$(log "$STORE" d/g)"
 check_equal "the path that it had" \
@@ -140,6 +138,8 @@ if [ "$ME" -eq 0 ] && command -v setpriv >/dev/null; then
     check_equal "another user: what he has written" "4 sh (12345) created" "$(as_log "$MNT" all/his | tail -1)"
     check_equal "  nothing of a folder that is closed to him" "" "$(as_log "$MNT" mine/f)"
     check "  which is said" grep -q 'Permission denied' "$WORK/err"
+    check_equal "  nor of a folder, for which the store is read" "" "$(as_log "$MNT" all)"
+    check "  which is said" test -s "$WORK/err"
     unmount_store "$MNT"
 else
     skip "another user" "not root, or no setpriv"

@@ -21,7 +21,7 @@
 #include <time.h>
 
 static const char help_text[] =
-    "usage: engramctl log [--json] [--since WHEN] [--snapshot [--store STORE]] TARGET [PATH]\n"
+    "usage: engramctl log [--json] [--since WHEN] [--snapshot] [--store STORE] TARGET [PATH]\n"
     "\n"
     "Lists the versions of the memory PATH that TARGET keeps, oldest first: each state of\n"
     "content, owner, mode and fields that this path showed, whichever file had it. What was\n"
@@ -39,16 +39,17 @@ static const char help_text[] =
     "\n"
     "  NUMBER  TIME  SIZE  PROCESS (UID)  EVENT  PATH[  FROM]\n"
     "\n"
-    "Of a mount, one memory is read by .engram/history, as the caller may; a folder needs\n"
-    "--snapshot.\n"
+    "Of a mount, one memory is read by .engram/history, as the caller may; with --snapshot, and\n"
+    "of a folder always, its store is read besides its daemon, as it is at one moment: for root\n"
+    "and the owner of the mount.\n"
     "\n"
     "  --json        a JSON object a line: number, time, event, inode, type, size, mode, uid,\n"
     "                gid; end (of what PATH does not show any more), and process and\n"
     "                process_uid, where they are known; of a folder also path and from (or\n"
     "                path_base64 and from_base64)\n"
     "  --since WHEN  from that time on: 2026-11-28T12:00:00Z, or an age: 90s, 10m, 2h, 3d\n"
-    "  --snapshot    of a mount: its store is read besides its daemon, as it is at one moment\n"
-    "  --store STORE with --snapshot: where that store is, if not where the mount says\n"
+    "  --snapshot    of one memory of a mount: by the store, too\n"
+    "  --store STORE of a mount: where its store is, if not where the mount says\n"
     "\n"
     "Exit codes: 0 done, 2 not: also where nothing is kept that PATH showed.\n";
 
@@ -277,22 +278,36 @@ static int list_path(struct eng *eng, const char *path, struct lister *l)
     return r ? r : eng_history(eng, path, print_version, l);
 }
 
-static int list(struct target *t, const char *path, struct lister *l)
+/* -EISDIR: of a mount, whose store must be read. */
+static int list(const struct target *t, const char *path, struct lister *l)
 {
     char *whole = NULL;
-    const char *prefix = t->prefix ? t->prefix : "";
-    if (asprintf(&whole, "%s/%s", prefix, path) < 0) {
-        cli_error("%s", strerror(ENOMEM));
-        return CLI_ERROR;
-    }
+    if (asprintf(&whole, "%s/%s", t->prefix ? t->prefix : "", path) < 0)
+        return -ENOMEM;
     int r = t->kind == TARGET_STORE ? list_path(t->eng, whole, l)
                                     : mount_history(t->mountpoint, whole, print_version, l);
-    if (r == -EISDIR && t->kind == TARGET_MOUNT)
-        cli_error("%s: a folder of a mount needs --snapshot, to read its store", *path ? path : t->path);
-    else if (r && !ferror(stdout))
-        cli_error("%s: %s", *path ? path : t->path, error_text(r));
     free(whole);
     buf_done(&l->line);
+    return r;
+}
+
+static int list_target(const char *target, const char *store, const char *path, bool of_store,
+                       struct lister *l)
+{
+    unsigned flags = TARGET_READ_ONLY | (of_store ? TARGET_SNAPSHOT : 0u);
+    struct target *t;
+    char why[512];
+    if (target_open_as(target, store, NULL, flags, &t, why)) {
+        cli_error("%s", why);
+        return CLI_ERROR;
+    }
+    int r = list(t, path, l);
+    bool is_of_mount = t->kind == TARGET_MOUNT;
+    (void)target_close(t); /* nothing was written to it */
+    if (r == -EISDIR && is_of_mount)
+        return list_target(target, store, path, true, l);
+    if (r && !ferror(stdout))
+        cli_error("%s: %s", *path ? path : target, error_text(r));
     return r ? CLI_ERROR : CLI_OK;
 }
 
@@ -306,8 +321,6 @@ int cmd_log(int argc, char **argv)
                                                 {"store", NULL, &store},
                                                 {0}};
     struct lister l = {.since = INT64_MIN};
-    struct target *t;
-    char why[512];
     int code = subcommand_options(argc, argv, "log", help_text, options);
     if (code >= 0)
         return code;
@@ -315,16 +328,8 @@ int cmd_log(int argc, char **argv)
         return cli_usage("log", "expected TARGET and perhaps PATH");
     if (since && !parse_since(since, &l.since))
         return cli_usage("log", "'%s' is no time", since);
-    if (store && !snapshot)
-        return cli_usage("log", "--store goes with --snapshot");
     l.json = json;
     cli_catch_signals();
-    unsigned flags = TARGET_READ_ONLY | (snapshot ? TARGET_SNAPSHOT : 0u);
-    if (target_open_as(argv[optind], store, NULL, flags, &t, why)) {
-        cli_error("%s", why);
-        return CLI_ERROR;
-    }
-    code = list(t, argc - optind == 2 ? argv[optind + 1] : "", &l);
-    (void)target_close(t); /* nothing was written to it */
-    return code;
+    return list_target(argv[optind], store, argc - optind == 2 ? argv[optind + 1] : "", snapshot || store,
+                       &l);
 }
