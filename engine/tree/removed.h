@@ -44,9 +44,10 @@ void removed_done(struct removed_look *look);
 uint64_t removed_sight(struct removed_look *look, const struct name_life *life);
 /* The batch that removed the newest one of that name; 0: none did, or a folder has the name now. */
 int removed_newest(struct removed_look *look, const char *name, size_t len, uint64_t *ret_number);
-/* Whether none of that name but the newest of all was removed later than that one in the same millisecond, of a
- * look with places. */
-int removed_last_then(struct removed_look *look, const char *name, size_t len, uint64_t number, bool *ret_last);
+/* Whether none of that name but the newest of all was removed later than that one in the same millisecond, of
+ * a look with places. */
+int removed_last_then(struct removed_look *look, const char *name, size_t len, uint64_t number,
+                      bool *ret_last);
 /* The one that was removed in that batch; 0: the newest. -ENOENT. */
 int removed_find(struct removed_look *look, const char *name, size_t len, uint64_t number,
                  struct name_life *ret_life);

@@ -138,8 +138,15 @@ if [ "$ME" -eq 0 ] && command -v setpriv >/dev/null; then
     check_equal "another user: what he has written" "4 sh (12345) created" "$(as_log "$MNT" all/his | tail -1)"
     check_equal "  nothing of a folder that is closed to him" "" "$(as_log "$MNT" mine/f)"
     check "  which is said" grep -q 'Permission denied' "$WORK/err"
-    check_equal "  nor of a folder, for which the store is read" "" "$(as_log "$MNT" all)"
-    check "  which is said" test -s "$WORK/err"
+    as mkdir "$MNT/all/sub" && as sh -c "echo deep >'$MNT/all/sub/f' && rm '$MNT/all/sub/f'"
+    as_log "$MNT" | grep -v created..$ >"$WORK/his" # without the root itself
+    check_equal "  of the whole the versions that he may see, each with its path" \
+        "$(lines "sh (12345) created all/his" "mkdir (12345) created all/sub" "sh (12345) created, then removed all/sub/f")" \
+        "$(grep -E ' all/(his|sub)' "$WORK/his" | grep -v '^0 sh' | cut -d ' ' -f 2-)"
+    check_equal "  and nothing of others" 0 "$(grep -c mine/ "$WORK/his")"
+    check_equal "  of a folder" "5 sh (12345) created, then removed all/sub/f" "$(as_log "$MNT" all/sub | tail -1)"
+    check_equal "  --snapshot needs the store" "" "$(as_log --snapshot "$MNT" all)"
+    check "  which is said" grep -q 'cannot hold the store' "$WORK/err"
     unmount_store "$MNT"
 else
     skip "another user" "not root, or no setpriv"

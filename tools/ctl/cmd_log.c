@@ -40,8 +40,9 @@ static const char help_text[] =
     "  NUMBER  TIME  SIZE  PROCESS (UID)  EVENT  PATH[  FROM]\n"
     "\n"
     "Of a mount, one memory is read by .engram/history, as the caller may; with --snapshot, and\n"
-    "of a folder always, its store is read besides its daemon, as it is at one moment: for root\n"
-    "and the owner of the mount.\n"
+    "of a folder, its store is read besides its daemon, as it is at one moment. Who may not do\n"
+    "that, but root and the owner of the mount, is told of a folder the versions of each memory\n"
+    "in it that he may see, as of one memory, with its PATH.\n"
     "\n"
     "  --json        a JSON object a line: number, time, event, inode, type, size, mode, uid,\n"
     "                gid; end (of what PATH does not show any more), and process and\n"
@@ -159,29 +160,48 @@ static int print_one(struct lister *l, const struct line *line)
     return ferror(stdout) ? -EIO : 0;
 }
 
+/* Not initialised as a whole: what is told twice is the same to the last byte. */
+static void set_version(struct line *line, const struct eng_version *v)
+{
+    memset(line, 0, sizeof *line);
+    line->number = v->number;
+    line->ino = v->ino;
+    line->size = v->attr.size;
+    line->time = v->time;
+    line->mode = v->attr.mode;
+    line->uid = v->attr.uid;
+    line->gid = v->attr.gid;
+    line->event = v->began;
+    line->end = has_gone(v) ? v->ended : ENG_VERSION_PRESENT;
+    line->actor = v->actor;
+}
+
 static int print_version(void *arg, const struct eng_version *v)
 {
-    const struct line line = {.number = v->number,
-                              .ino = v->ino,
-                              .size = v->attr.size,
-                              .time = v->time,
-                              .mode = v->attr.mode,
-                              .uid = v->attr.uid,
-                              .gid = v->attr.gid,
-                              .event = v->began,
-                              .end = has_gone(v) ? v->ended : ENG_VERSION_PRESENT,
-                              .actor = v->actor};
+    struct line line;
+    set_version(&line, v);
     return print_one(arg, &line);
 }
 
 /* ---- events, in their order ------------------------------------------------------- */
 
-/* A record: the path and its NUL, the path before and its NUL or nothing, and the line itself. */
+/* A record: the path and its NUL, the line itself, and the path before and its NUL, or nothing. */
+static int add_line(struct lister *l, const struct line *line, const char *path, const char *from)
+{
+    buf_reset(&l->record);
+    buf_add(&l->record, path, strlen(path) + 1);
+    buf_add(&l->record, line, sizeof *line);
+    if (from)
+        buf_add(&l->record, from, strlen(from) + 1);
+    if (l->record.failed)
+        return -ENOMEM;
+    return cli_interrupted() ? -EINTR : sorted_add(l->sorted, line->number, l->record.data, l->record.len);
+}
+
 static int add_event(void *arg, const struct eng_event *e)
 {
-    struct lister *l = arg;
     struct line line;
-    memset(&line, 0, sizeof line); /* what is told twice is the same to the last byte */
+    memset(&line, 0, sizeof line);
     line.number = e->number;
     line.ino = e->ino;
     line.size = e->size;
@@ -192,14 +212,14 @@ static int add_event(void *arg, const struct eng_event *e)
     line.event = e->what;
     line.end = ENG_VERSION_PRESENT;
     line.actor = e->actor;
-    buf_reset(&l->record);
-    buf_add(&l->record, e->path, strlen(e->path) + 1);
-    buf_add(&l->record, &line, sizeof line);
-    if (e->from)
-        buf_add(&l->record, e->from, strlen(e->from) + 1);
-    if (l->record.failed)
-        return -ENOMEM;
-    return cli_interrupted() ? -EINTR : sorted_add(l->sorted, e->number, l->record.data, l->record.len);
+    return add_line(arg, &line, e->path, e->from);
+}
+
+static int add_version(void *arg, const char *path, const struct eng_version *v)
+{
+    struct line line;
+    set_version(&line, v);
+    return add_line(arg, &line, path, NULL);
 }
 
 static int print_event(void *arg, uint64_t key, const void *data, size_t len)
@@ -214,15 +234,26 @@ static int print_event(void *arg, uint64_t key, const void *data, size_t len)
     return print_one(arg, &line);
 }
 
-static int list_events(struct eng *eng, uint64_t folder, struct lister *l)
+static int print_sorted(struct lister *l, int r)
 {
-    l->sorted = sorted_new(SORT_BYTES);
-    int r = l->sorted ? eng_events(eng, folder, l->since, add_event, l) : -ENOMEM;
     if (!r)
         r = sorted_tell(l->sorted, print_event, l);
     sorted_free(l->sorted);
     buf_done(&l->record);
     return r;
+}
+
+static int list_events(struct eng *eng, uint64_t folder, struct lister *l)
+{
+    l->sorted = sorted_new(SORT_BYTES);
+    return print_sorted(l, l->sorted ? eng_events(eng, folder, l->since, add_event, l) : -ENOMEM);
+}
+
+/* What a user may see who may not read the store. */
+static int list_below(const struct target *t, const char *path, struct lister *l)
+{
+    l->sorted = sorted_new(SORT_BYTES);
+    return print_sorted(l, l->sorted ? mount_history_below(t->mountpoint, path, add_version, l) : -ENOMEM);
 }
 
 /* ---- the command ------------------------------------------------------------------ */
@@ -278,34 +309,51 @@ static int list_path(struct eng *eng, const char *path, struct lister *l)
     return r ? r : eng_history(eng, path, print_version, l);
 }
 
-/* -EISDIR: of a mount, whose store must be read. */
-static int list(const struct target *t, const char *path, struct lister *l)
+enum by { BY_HISTORY, BY_STORE, BY_FOLDERS };
+
+/* -EISDIR: of a mount, whose store is to be read. */
+static int list(const struct target *t, const char *path, enum by by, struct lister *l)
 {
     char *whole = NULL;
     if (asprintf(&whole, "%s/%s", t->prefix ? t->prefix : "", path) < 0)
         return -ENOMEM;
-    int r = t->kind == TARGET_STORE ? list_path(t->eng, whole, l)
-                                    : mount_history(t->mountpoint, whole, print_version, l);
+    int r;
+    if (t->kind == TARGET_STORE)
+        r = list_path(t->eng, whole, l);
+    else if (by == BY_FOLDERS)
+        r = list_below(t, whole, l);
+    else
+        r = mount_history(t->mountpoint, whole, print_version, l);
     free(whole);
     buf_done(&l->line);
     return r;
 }
 
+/* One memory of a mount by its history, a folder by the store, or, where the caller may not read that, by the
+ * history of each memory in it. */
 static int list_target(const char *target, const char *store, const char *path, bool of_store,
                        struct lister *l)
 {
-    unsigned flags = TARGET_READ_ONLY | (of_store ? TARGET_SNAPSHOT : 0u);
+    enum by by = of_store ? BY_STORE : BY_HISTORY;
     struct target *t;
     char why[512];
-    if (target_open_as(target, store, NULL, flags, &t, why)) {
-        cli_error("%s", why);
-        return CLI_ERROR;
+    int r = -EISDIR;
+    while (r == -EISDIR) {
+        unsigned flags = TARGET_READ_ONLY | (by == BY_STORE ? TARGET_SNAPSHOT : 0u);
+        r = target_open_as(target, store, NULL, flags, &t, why);
+        if (r == -EACCES && by == BY_STORE && !of_store) {
+            by = BY_FOLDERS;
+            r = -EISDIR;
+            continue;
+        }
+        if (r) {
+            cli_error("%s", why);
+            return CLI_ERROR;
+        }
+        r = list(t, path, by, l);
+        by = BY_STORE;
+        (void)target_close(t); /* nothing was written to it */
     }
-    int r = list(t, path, l);
-    bool is_of_mount = t->kind == TARGET_MOUNT;
-    (void)target_close(t); /* nothing was written to it */
-    if (r == -EISDIR && is_of_mount)
-        return list_target(target, store, path, true, l);
     if (r && !ferror(stdout))
         cli_error("%s: %s", *path ? path : target, error_text(r));
     return r ? CLI_ERROR : CLI_OK;

@@ -4,6 +4,7 @@
 
 #include "ctl/report.h"
 #include "rules/shown_names.h"
+#include "shared/buf.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ static int step_into(int dir, const char *name)
     return fd < 0 ? -error : fd;
 }
 
-static int open_versions(const char *mountpoint, const char *path)
+static int open_path(const char *mountpoint, const char *path)
 {
     char *folder, text[SHOWN_NAME_SIZE];
     if (asprintf(&folder, "%s/.engram/history", mountpoint) < 0)
@@ -44,7 +45,7 @@ static int open_versions(const char *mountpoint, const char *path)
         fd = step_into(fd, text);
         path += len;
     }
-    return fd < 0 ? fd : step_into(fd, SHOWN_NAME_VERSIONS);
+    return fd;
 }
 
 /* What the version says of itself. False: nothing. */
@@ -129,20 +130,117 @@ static int tell_versions(DIR *dir, int (*emit)(void *arg, const struct eng_versi
     return r;
 }
 
+/* Of a descriptor, which it takes, or an error. */
+static int open_listing(int take_fd, DIR **ret_dir)
+{
+    *ret_dir = take_fd < 0 ? NULL : fdopendir(take_fd);
+    int r = take_fd < 0 ? take_fd : -errno;
+    if (*ret_dir)
+        return 0;
+    if (take_fd >= 0)
+        close(take_fd);
+    return r;
+}
+
 int mount_history(const char *mountpoint, const char *path,
                   int (*emit)(void *arg, const struct eng_version *version), void *arg)
 {
     if (!path[strspn(path, "/")])
         return -EISDIR;
-    int fd = open_versions(mountpoint, path);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int r = fd < 0 ? fd : -errno;
-        if (fd >= 0)
-            close(fd);
+    int fd = open_path(mountpoint, path);
+    DIR *dir;
+    int r = open_listing(fd < 0 ? fd : step_into(fd, SHOWN_NAME_VERSIONS), &dir);
+    if (r)
         return r;
-    }
-    int r = ends_with_folder(dir) ? -EISDIR : tell_versions(dir, emit, arg);
+    r = ends_with_folder(dir) ? -EISDIR : tell_versions(dir, emit, arg);
     (void)closedir(dir);
+    return r;
+}
+
+/* ---- below a folder --------------------------------------------------------------- */
+
+struct walk {
+    struct buf path; /* of the present folder, without NUL */
+    int (*emit)(void *arg, const char *path, const struct eng_version *version);
+    void *arg;
+};
+
+static int tell_with_path(void *arg, const struct eng_version *version)
+{
+    struct walk *w = arg;
+    return w->emit(w->arg, w->path.data, version);
+}
+
+/* What went meanwhile, or is not for the caller, is left out. */
+static int or_left_out(int r)
+{
+    return r == -ENOENT || r == -ESTALE || r == -EACCES ? 0 : r;
+}
+
+static int walk_versions(struct walk *w, int folder)
+{
+    DIR *dir;
+    int fd = openat(folder, SHOWN_NAME_VERSIONS, FOLDER_FLAGS);
+    int r = open_listing(fd < 0 ? -errno : fd, &dir);
+    if (r)
+        return or_left_out(r);
+    buf_char(&w->path, '\0');
+    w->path.len--;
+    r = w->path.failed ? -ENOMEM : tell_versions(dir, tell_with_path, w);
+    (void)closedir(dir);
+    return or_left_out(r);
+}
+
+static void add_name(struct walk *w, const char *text)
+{
+    char name[SHOWN_NAME_SIZE];
+    size_t len;
+    bool is_whole = shown_name_decode(text, strlen(text), SHOWN_NAME_MAX, name, &len) == SHOWN_NAME_WHOLE;
+    if (w->path.len)
+        buf_char(&w->path, '/');
+    buf_add(&w->path, is_whole ? name : text, is_whole ? len : strlen(text));
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as folders are, a descriptor each */
+static int walk_folder(struct walk *w, int take_fd)
+{
+    DIR *dir;
+    int r = open_listing(take_fd, &dir);
+    if (r)
+        return or_left_out(r);
+    r = walk_versions(w, dirfd(dir));
+    while (!r) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (!entry) {
+            r = or_left_out(-errno);
+            break;
+        }
+        bool is_dots = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+        if (is_dots || strcmp(entry->d_name, SHOWN_NAME_VERSIONS) == 0)
+            continue;
+        size_t len = w->path.len;
+        add_name(w, entry->d_name);
+        int fd = openat(dirfd(dir), entry->d_name, FOLDER_FLAGS);
+        r = w->path.failed ? -ENOMEM : walk_folder(w, fd < 0 ? -errno : fd);
+        w->path.len = len;
+    }
+    (void)closedir(dir);
+    return r;
+}
+
+int mount_history_below(const char *mountpoint, const char *path,
+                        int (*emit)(void *arg, const char *path, const struct eng_version *version),
+                        void *arg)
+{
+    struct walk w = {.emit = emit, .arg = arg};
+    int fd = open_path(mountpoint, path);
+    if (fd < 0)
+        return fd;
+    buf_str(&w.path, path + strspn(path, "/"));
+    while (w.path.len && w.path.data[w.path.len - 1] == '/')
+        w.path.len--;
+    int r = walk_folder(&w, fd);
+    buf_done(&w.path);
     return r;
 }

@@ -12,4 +12,11 @@
 int mount_history(const char *mountpoint, const char *path,
                   int (*emit)(void *arg, const struct eng_version *version), void *arg);
 
+/* The same of what is in a folder and below it, or was, and of the folder itself: each with its path from the
+ * root on, in no order. A name that is too long to be shown whole is as `history` shows it. Takes a
+ * descriptor for each folder on the way. */
+int mount_history_below(const char *mountpoint, const char *path,
+                        int (*emit)(void *arg, const char *path, const struct eng_version *version),
+                        void *arg);
+
 #endif
