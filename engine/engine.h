@@ -451,6 +451,8 @@ ENG_API int eng_view_find(struct eng_view *view, uint32_t low_half, uint64_t *re
 /* 64 bits for inode `ino` in the views of a batch: always the same, and only by chance those of any other
  * inode or batch, of which nobody can know who does not know the store. No lock. */
 ENG_API uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino);
+/* 64 bits of any bytes; without the seed, as of eng_view_mark(), nobody finds others with the same. */
+ENG_API uint64_t eng_keyed_hash(uint64_t seed, const void *data, size_t size);
 
 /* ---- restoring ------------------------------------------------------------- */
 
@@ -546,6 +548,29 @@ ENG_API int eng_history_names(struct eng *eng, const char *path, uint64_t place,
                               int (*emit)(void *arg, const char *name, size_t len, uint64_t place_behind),
                               void *arg);
 
+/* What happened to a memory by one of its names. */
+struct eng_event {
+    enum eng_version_event what; /* neither PRESENT nor FOLDER: what a folder takes along is not told of */
+    uint64_t number;             /* the batch */
+    int64_t time;                /* INT64_MAX not known */
+    uint64_t ino, size;          /* of a folder 0 */
+    uint32_t mode, uid, gid;     /* afterwards; of what was removed, before */
+    const char *path;            /* relative to the root, as it was then; with a NUL. Any length */
+    const char *from; /* of what was renamed or restored: the path before. NULL: not known, or none */
+    struct eng_actor actor;
+};
+/*
+ * Calls emit for what happened in the folder, and to it, from time `since` on (ns since the epoch, INT64_MIN:
+ * all), as far as that is kept: names that came and went, and states that memories changed to, by each name
+ * that they had then. What left the folder is told as renamed, by its new path; of the root, what happened in
+ * the whole store. In no order; twice what changes while this runs. Not told is what was there before
+ * anything was kept.
+ *
+ * Looks at all of the index (4,000,000 records: about a second), or at what was written since: parts of it
+ * (64 KiB) that were not are passed by. Emit as above. -ESTALE: there is no such folder; -ENOTDIR. */
+ENG_API int eng_events(struct eng *eng, uint64_t folder, int64_t since,
+                       int (*emit)(void *arg, const struct eng_event *event), void *arg);
+
 /* A name that was removed, of an inode that has no name now, and is kept. Of an inode that came back
  * (eng_undelete()) and was removed again, the last names alone. */
 struct eng_removed {
@@ -559,6 +584,8 @@ struct eng_removed {
     struct eng_attr attr;   /* as such a view shows them */
     struct eng_actor actor; /* who removed it */
     bool newest;            /* of this name in the folder, in which no other folder has that name now */
+    /* Of eng_removed_list(): none of this name but that was removed later in the same millisecond. */
+    bool last_then;
 };
 /* Calls emit for what was removed from the folder, which may itself have been removed, in an order that
  * stays; `place` as in eng_history_names(), of which those below 3 are not used. Emit runs under no lock,
@@ -579,12 +606,12 @@ ENG_API int eng_removed_find_at(struct eng *eng, uint64_t folder, const char *na
  * The inode of a removed name, as eng_removed_find() finds it, gets the name `new_name` in `new_parent`,
  * which may be the old ones: as it was when it was removed, with its number, and eng_history() of the new
  * name lists what the old one showed. A folder comes with what was removed from it and from what was in it,
- * of each name the newest; of all that, what belongs to `*owner` alone, if that is not NULL: what is below a
- * folder of others stays with it. All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no
- * such removed name, or `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG;
- * -E2BIG: more than ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has
- * changed that since, or it had another name, by which it was changed: what was removed can be read in a
- * view. */
+ * of each name the newest, and what has another name since then is linked there again, as it is now; of all
+ * that, what belongs to `*owner` alone, if that is not NULL: what is below a folder of others stays with it.
+ * All is one batch. ret_attr may be NULL, of the inode. -ENOENT: there is no such removed name, or
+ * `new_parent` was removed; -EPERM: it is not `*owner`'s; -EEXIST; -ENAMETOOLONG; -E2BIG: more than
+ * ENG_UNDELETE_MAX names; -EBUSY: somebody who has it open, or something below it, has changed that since, or
+ * it had another name, by which it was changed: what was removed can be read in a view. */
 #define ENG_UNDELETE_MAX 4096
 ENG_API int eng_undelete(struct eng *eng, const struct eng_caller *who, const uint32_t *owner,
                          uint64_t folder, const char *name, uint64_t number, uint64_t new_parent,

@@ -19,8 +19,8 @@
 
 /* Of how many live entries the folders are looked for under one lock. */
 enum { LOOKS = 4096, PLACE_UP = 2 };
-/* How long one request tells names with a stamp: each is looked for among all removals of that name. */
-#define STAMPED_NS INT64_C(10000000)
+/* How long one request tells names, but for the first: each may be of an inode that had very many. */
+#define REMOVED_NS INT64_C(10000000)
 
 /* ---- rights --------------------------------------------------------------- */
 
@@ -101,19 +101,15 @@ static int find_stamped(fuse_req_t req, uint64_t folder, const char *name, const
 }
 
 /* Writes how it is shown in listings: no two of a folder are the same, but for names that are cut. */
-static void show_name(fuse_req_t req, uint64_t folder, const struct eng_removed *removed,
-                      char ret_text[SHOWN_NAME_SIZE])
+static void show_name(const struct eng_removed *removed, char ret_text[SHOWN_NAME_SIZE])
 {
     struct shown_stamp stamp = {0, removed->time};
-    struct eng_removed other;
     char text[SHOWN_STAMP_SIZE];
     if (removed->newest) {
         (void)shown_name_encode(removed->name, removed->name_len, SHOWN_NAME_MAX, ret_text);
         return;
     }
-    const int64_t ms = removed->time - ((removed->time % MS) + MS) % MS;
-    const struct shown_stamp alone = {0, removed->time == INT64_MAX ? INT64_MAX : ms};
-    if (find_stamped(req, folder, removed->name, &alone, &other) || other.number != removed->number)
+    if (!removed->last_then)
         stamp.number = removed->number;
     const size_t stamp_len = shown_stamp_format(&stamp, text);
     const size_t n =
@@ -235,7 +231,7 @@ struct listing {
     void *arg;
     uint64_t cookie; /* up to it live entries were looked at */
     unsigned looks;
-    int64_t until; /* no stamp is told later than that, but one; 0: none was yet */
+    int64_t until; /* no removal is told later than that; 0: none was yet */
     bool full;
 };
 
@@ -277,13 +273,13 @@ static int tell_removed(void *arg, const struct eng_removed *removed, uint64_t p
     char text[SHOWN_NAME_SIZE];
     const bool is_folder = S_ISDIR(removed->attr.mode);
     const enum ctl_paths_kind kind = is_folder ? CTL_PATHS_REMOVED_FOLDER : CTL_PATHS_REMOVED;
-    if (!removed->newest && l->until && now_ns() > l->until) {
+    if (l->until && now_ns() > l->until) {
         l->full = true;
         return 1;
     }
-    if (!removed->newest && !l->until)
-        l->until = now_ns() + STAMPED_NS;
-    show_name(l->req, l->of->ino, removed, text);
+    if (!l->until)
+        l->until = now_ns() + REMOVED_NS;
+    show_name(removed, text);
     l->full = l->emit(l->arg, text, ino_of(l, kind, removed->ino, removed->number), removed->attr.mode,
                       PLACE_REMOVED + place);
     return l->full;
@@ -344,6 +340,11 @@ ssize_t deleted_told(fuse_req_t req, const struct ctl_paths_what *what, enum xa_
     return snprintf(text, size, "removed");
 }
 
+static void on_linked(void *arg, uint64_t ino)
+{
+    attr_changed(session_of(arg), ino);
+}
+
 int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char *name, fuse_ino_t new_parent,
                      const char *new_name)
 {
@@ -377,7 +378,8 @@ int deleted_undelete(fuse_req_t req, const struct ctl_paths_what *in, const char
             fuse_req_ctx(req)->uid);
     }
     if (S_ISDIR(attr.mode))
-        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req));
+        revived_note(session->eng, attr.ino, fuse_req_ctx(req)->uid, ctl_is_trusted(session->ctl, req),
+                     on_linked, req);
     attr_changed(session, attr.ino);
     attr_changed(session, new_parent);
     return 0;

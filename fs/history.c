@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "caller.h"
 #include "rules/shown_names.h"
 
 /* Places in listings. Those of names are far behind (eng_history_names()), of versions their numbers. */
 enum { PLACE_UP = 2, PLACE_VERSIONS = 3, PLACE_NUMBER = 3 };
+
+/* How long one request looks for what it may tell. */
+#define LOOK_NS INT64_C(10000000)
 
 /* ---- rights --------------------------------------------------------------- */
 
@@ -264,9 +268,26 @@ struct listing {
     bool has_history;
     paths_emit emit;
     void *arg;
-    int error;
+    int64_t until; /* nothing is looked for later than that */
     struct paths_found found;
 };
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* What stands at that place is not told. A listing that tells nothing would be at its end: so where it has
+ * looked for long it tells of the folder itself once more, and goes on from there with the next request. */
+static int pass_by(struct listing *l, uint64_t place)
+{
+    if (now_ns() < l->until)
+        return 0;
+    (void)l->emit(l->arg, ".", paths_ino(session_of(l->req), l->of), S_IFDIR, place);
+    return 1;
+}
 
 static int told(struct listing *l, const char *name, mode_t mode, uint64_t place)
 {
@@ -298,8 +319,10 @@ static int tell_version(void *arg, const struct eng_version *version)
     l->found.what.kind = CTL_PATHS_VERSION;
     l->found.what.ino = version->ino;
     l->found.what.number = version->number;
-    if (place <= l->from || !is_for_caller(l, version))
+    if (place <= l->from)
         return 0;
+    if (!is_for_caller(l, version))
+        return pass_by(l, place);
     (void)shown_stamp_format(&stamp, text);
     return told(l, text, version->attr.mode, place);
 }
@@ -311,7 +334,7 @@ static int tell_name(void *arg, const char *name, size_t len, uint64_t place)
     char text[SHOWN_NAME_SIZE];
     int r = extend(&l->found, l->of, name, len);
     if (r || find_path(l->req, l->found.path))
-        return 0;
+        return pass_by(l, place);
     (void)shown_name_encode(name, len, SHOWN_NAME_MAX, text);
     return told(l, text, S_IFDIR, place);
 }
@@ -368,7 +391,8 @@ int history_list(fuse_req_t req, const struct ctl_paths_what *of, uint64_t from,
     struct listing *l = calloc(1, sizeof *l);
     if (!l)
         return -ENOMEM;
-    *l = (struct listing){.req = req, .of = of, .from = from, .emit = emit, .arg = arg};
+    *l = (struct listing){
+        .req = req, .of = of, .from = from, .emit = emit, .arg = arg, .until = now_ns() + LOOK_NS};
     int r = paths_set(&l->found, of->path, of->path_len);
     if (!r && of->kind == CTL_PATHS_HISTORY)
         r = list_names(l);

@@ -617,7 +617,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
     const bool has_past = d->opt.ctl != CTL_OFF && d->opt.past != PAST_OFF;
     if (has_past) {
         session->views = ctl_views_new(session->eng);
-        session->paths = ctl_paths_new();
+        session->paths = ctl_paths_new(eng_view_mark(session->eng, UINT64_MAX, 0));
     }
     if (!session->waiters || !session->digests || !session->room ||
         (d->opt.ctl != CTL_OFF && !session->ctl) || (has_past && (!session->views || !session->paths))) {

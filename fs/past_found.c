@@ -37,9 +37,7 @@ uint64_t paths_ino(const struct session *session, const struct ctl_paths_what *w
 #endif
     if (paths_is_history(what->kind) && what->kind != CTL_PATHS_VERSION) {
         key = MARK_PATH | (uint64_t)what->kind;
-        ino = UINT64_C(0xCBF29CE484222325);
-        for (size_t i = 0; i < what->path_len; i++)
-            ino = (ino ^ (unsigned char)what->path[i]) * UINT64_C(0x100000001B3);
+        ino = eng_keyed_hash(eng_view_mark(session->eng, key, 0), what->path, what->path_len);
     }
     return VIEWS_INO_BIT | (eng_view_mark(session->eng, key, ino) & (VIEWS_INO_BIT - 1));
 }

@@ -258,8 +258,18 @@ int paths_check_way(fuse_req_t req, fuse_ino_t node_ino, const struct past *past
     struct ctl_path *node = ctl_paths_get(paths, node_ino);
     if (!node)
         return -ESTALE;
-    int r = ctl_paths_kind(node_ino) == CTL_PATHS_VERSION ? history_check_way(req, past, ctl_path_what(node))
+    const struct ctl_way way = {.position = eng_position(session_of(req)->eng), /* before it is gone */
+                                .batch = past->batch,
+                                .pid = fuse_req_ctx(req)->pid,
+                                .uid = fuse_req_ctx(req)->uid,
+                                .gid = fuse_req_ctx(req)->gid};
+    int r = 0;
+    if (!ctl_path_is_open(paths, node, &way)) {
+        r = ctl_paths_kind(node_ino) == CTL_PATHS_VERSION ? history_check_way(req, past, ctl_path_what(node))
                                                           : deleted_check_way(req, past, ctl_path_what(node));
+        if (!r)
+            ctl_path_opened(paths, node, &way);
+    }
     ctl_paths_put(paths, node);
     return r;
 }

@@ -30,7 +30,8 @@ int paths_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t
 
 /* past_begin_request() of a node that has a state. */
 int paths_begin(fuse_req_t req, fuse_ino_t node, struct past *ret_past, uint64_t *ret_ino);
-/* Does the way to a node that has a state let the caller pass? 0 or -EACCES. */
+/* Does the way to a node that has a state let the caller pass? 0 or -EACCES. It is gone once, as deep as it
+ * may be, until the store changes or another process asks: who gives up a group meanwhile has what he had. */
 int paths_check_way(fuse_req_t req, fuse_ino_t node, const struct past *past);
 /* XA_ACTOR and what follows, of a node that has a state: the length, which `value` has if that is `size` or
  * less. */

@@ -113,24 +113,35 @@ static void push(struct folders *folders, uint64_t ino)
     folders->inos[folders->n++] = ino;
 }
 
+struct below {
+    struct folders folders, linked;
+};
+
 /* Under the engine's shared lock: copies, and nothing else. */
 static int emit(void *arg, const struct eng_dirent *entry)
 {
+    struct below *below = arg;
     if (S_ISDIR(entry->attr.mode) && entry->cookie > 2) /* `.`, `..` */
-        push(arg, entry->attr.ino);
+        push(&below->folders, entry->attr.ino);
+    if (!S_ISDIR(entry->attr.mode) && entry->attr.nlink > 1)
+        push(&below->linked, entry->attr.ino);
     return 0;
 }
 
-void revived_note(struct eng *eng, uint64_t ino, uid_t uid, bool trusted)
+void revived_note(struct eng *eng, uint64_t ino, uid_t uid, bool trusted,
+                  void (*linked)(void *arg, uint64_t ino), void *arg)
 {
     const uid_t person = trusted ? TRUSTED : person_of(uid);
     bool is_full = false;
-    struct folders folders = {.n = 0};
-    push(&folders, ino);
-    while (folders.n > 0) {
-        const uint64_t folder = folders.inos[--folders.n];
+    struct below below = {.folders.n = 0};
+    push(&below.folders, ino);
+    while (below.folders.n > 0) {
+        const uint64_t folder = below.folders.inos[--below.folders.n];
         note_one(eng, folder, person, &is_full);
-        (void)eng_readdir(eng, NULL, folder, 0, emit, &folders);
+        (void)eng_readdir(eng, NULL, folder, 0, emit, &below);
     }
-    free(folders.inos);
+    while (below.linked.n > 0)
+        linked(arg, below.linked.inos[--below.linked.n]);
+    free(below.folders.inos);
+    free(below.linked.inos);
 }

@@ -15,7 +15,9 @@ enum { REVIVED_MAX = 4096 };
 uint64_t revived_generation(uint64_t ino);
 /* Before the kernel can look it up: the folder came back, and all below it. Of more than REVIVED_MAX that
  * somebody is in some stay as they are, until nobody is; so do some of those of one person who is not
- * trusted, of more than an eighth of that. */
-void revived_note(struct eng *eng, uint64_t ino, uid_t uid, bool trusted);
+ * trusted, of more than an eighth of that. Calls `linked` for each file below that has another name, perhaps
+ * since it was linked there again: of that the kernel may have another number of links. */
+void revived_note(struct eng *eng, uint64_t ino, uid_t uid, bool trusted,
+                  void (*linked)(void *arg, uint64_t ino), void *arg);
 
 #endif

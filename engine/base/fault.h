@@ -366,6 +366,13 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(FOLLOWS_REPLACED)       /* a line comes along from before its inode took another's place */            \
     M(EACH_STATE_SHOWN)       /* a version is shown as each of its states was, one after the other */        \
     M(REPLACED_LEFT)          /* what a former name led to before it took another's place stays behind */    \
+    M(LATE_EVENTS_MISSED)     /* names that end while links are looked for tell of no change */              \
+    M(EVENTS_OF_ALL_CHUNKS)   /* what happened is looked for in what was not written since */                \
+    M(EVENTS_BY_NAMES_OF_NOW) /* the path of an event is that of now */                                      \
+    M(LINKED_LEFT)            /* what has another name does not come back with its folder */                 \
+    M(LINKED_BEFORE)          /* what came back elsewhere is taken for what has another name */              \
+    M(CHAIN_WALKED_AGAIN)     /* of an inode each name that was removed asks for all that it had */          \
+    M(REMOVALS_FOUND_AGAIN)   /* each removal asks for all of its name */                                    \
     M(LIVES_FOUND_AGAIN)      /* lives in a folder are looked for each time that the path led to it */       \
     M(MOVED_IS_DELETED)       /* what was renamed away counts as removed, once its inode has no name */      \
     M(UNDELETES_ALL)          /* a folder comes back with what others had removed below it */                \

@@ -112,9 +112,7 @@ static bool is_made_then(const struct index *idx, uint32_t slot, uint64_t begin)
     return is_whole && state && (!(state->flags & INODE_PAST) || past_number(state) == 1);
 }
 
-/* The inode got a name in that batch where there was none; `former` is the one before, 0 none. */
-static enum eng_version_event how_came(const struct index *idx, uint32_t slot, uint32_t former,
-                                       uint64_t begin)
+enum eng_version_event path_how_came(const struct index *idx, uint32_t slot, uint32_t former, uint64_t begin)
 {
     const struct past_name_rec *past = index_past_name(idx, former);
     if (past)
@@ -152,7 +150,7 @@ static int follow(struct finder *f, uint32_t slot, uint32_t i)
         bool looks = goes_on && past->of_inode && (!took_place || MUTANT(FOLLOWS_REPLACED));
         i = looks ? index_former_name(f->idx, slot, past->of_inode, past->begin) : 0;
         if (goes_on)
-            span.began = took_place ? ENG_VERSION_REPLACED : how_came(f->idx, slot, i, span.from);
+            span.began = took_place ? ENG_VERSION_REPLACED : path_how_came(f->idx, slot, i, span.from);
         i = took_place && !looks && !MUTANT(REPLACED_LEFT) ? took_place : i;
         past = index_past_name(f->idx, i);
         const struct past_name_rec *gone = took_place ? index_past_name(f->idx, took_place) : past;
@@ -198,7 +196,7 @@ static int add_entry(struct finder *f, const struct path_span *folder, size_t fi
     } else if (came) {
         uint32_t former = index_former_name(f->idx, life->child, life->past, life->begin);
         gone = index_past_name(f->idx, former);
-        span.began = how_came(f->idx, life->child, former, life->begin);
+        span.began = path_how_came(f->idx, life->child, former, life->begin);
         gone = span.began == ENG_VERSION_RENAMED ? gone : NULL;
         r = follow(f, life->child, former);
     }

@@ -24,5 +24,8 @@ struct path_spans {
  * the same. */
 int path_spans_find(const struct index *idx, const char *path, struct path_spans *ret_spans);
 void path_spans_done(struct path_spans *spans);
+/* How the inode in the slot came to a name that it got in that batch where there was none; `former` is the
+ * past name before (index_former_name()), 0 none. */
+enum eng_version_event path_how_came(const struct index *idx, uint32_t slot, uint32_t former, uint64_t begin);
 
 #endif

@@ -14,39 +14,103 @@
 
 /* ---- what counts --------------------------------------------------------------------- */
 
-/* Whether the inode was never without a name since that one ended, until its last one did. */
-static bool is_of_last_life(const struct index *idx, const struct inode_rec *inode, uint32_t wanted)
+/* Since when the inode had a name all the time, until it lost its last one. */
+static uint64_t last_life(const struct index *idx, const struct inode_rec *inode)
 {
-    uint32_t i = inode->past_name;
-    const struct past_name_rec *past = index_past_name(idx, i);
-    uint64_t named_since = UINT64_MAX, left = idx->s.n_past_names;
-    for (; past && left > 0; left--) {
-        if (named_since != UINT64_MAX && past->end < named_since)
-            return false;
-        if (i == wanted)
-            return true;
-        named_since = MIN_OF(named_since, past->begin);
-        i = past->of_inode;
-        past = index_past_name(idx, i);
+    const struct past_name_rec *past = index_past_name(idx, inode->past_name);
+    uint64_t since = UINT64_MAX, left = idx->s.n_past_names;
+    for (; past && left > 0 && (since == UINT64_MAX || past->end >= since); left--) {
+        since = MIN_OF(since, past->begin);
+        past = index_past_name(idx, past->of_inode);
     }
-    return false;
+    return since;
 }
 
-uint64_t removed_sight(const struct removed_look *look, const struct name_life *life)
+/* past_at() finds a state from that batch on. */
+static uint64_t oldest_state(const struct index *idx, const struct inode_rec *inode)
+{
+    uint64_t begin = past_head_begin(idx, inode), left = idx->s.n_past;
+    for (inode = index_slot(idx, inode->past); inode && left > 0; left--) {
+        begin = inode->flags & INODE_GOING ? begin : past_begin(inode);
+        inode = index_slot(idx, inode->past);
+    }
+    return begin;
+}
+
+static const struct removed_inode *inode_of(struct removed_look *look, uint32_t slot)
+{
+    const struct index *idx = look->live.idx;
+    struct removed_inode *found = &look->inodes[slot % REMOVED_INODES];
+    if (found->slot != slot || MUTANT(CHAIN_WALKED_AGAIN)) {
+        const struct inode_rec *inode = index_slot(idx, slot);
+        *found = (struct removed_inode){slot, last_life(idx, inode), oldest_state(idx, inode)};
+    }
+    return found;
+}
+
+/* Whether a file had a name all the time since that one went: it is there by another one. */
+static bool is_linked_since(const struct index *idx, const struct inode_rec *inode, uint64_t end)
+{
+    const struct inode_rec *state = index_slot(idx, inode->past);
+    bool is_linked = inode->nlink && !S_ISDIR(inode->mode);
+    for (uint64_t left = idx->s.n_past; is_linked && state && past_end(state) > end && left > 0; left--) {
+        is_linked = state->nlink > 0 || MUTANT(LINKED_BEFORE);
+        state = index_slot(idx, state->past);
+    }
+    return is_linked;
+}
+
+uint64_t removed_sight(struct removed_look *look, const struct name_life *life)
 {
     const struct index *idx = look->live.idx;
     const struct inode_rec *inode = index_slot(idx, life->child);
     bool is_removed = life->flags & PAST_REMOVED || (life->flags & PAST_MOVED && MUTANT(MOVED_IS_DELETED));
-    if (!life->past || !is_removed || !inode || inode->nlink || !is_of_last_life(idx, inode, life->past))
+    if (!life->past || !is_removed || !inode)
+        return 0;
+    if (inode->nlink && !(look->with_linked && is_linked_since(idx, inode, life->end)))
+        return 0;
+    const struct removed_inode *known = inode_of(look, life->child);
+    if (!inode->nlink && life->end < known->life)
         return 0;
     uint64_t at = sighting_in(&look->sightings, life->begin, life->end);
-    return at && past_at(idx, life->child, at) ? at : 0;
+    return at >= known->oldest ? at : 0;
+}
+
+/* ---- by name ------------------------------------------------------------------------- */
+
+int removed_note(struct removed_look *look)
+{
+    look->noted = calloc(REMOVED_CACHE, sizeof *look->noted);
+    return look->noted ? 0 : -ENOMEM;
+}
+
+void removed_begin(struct removed_look *look)
+{
+    memset(look->inodes, 0, sizeof look->inodes);
+}
+
+static void forget(struct removed_look *look, struct removed_noted *noted)
+{
+    look->n_numbers -= noted->n;
+    free(noted->numbers);
+    *noted = (struct removed_noted){0};
+}
+
+void removed_done(struct removed_look *look)
+{
+    for (size_t i = 0; look->noted && i < REMOVED_CACHE; i++)
+        forget(look, &look->noted[i]);
+    free(look->noted);
+    look->noted = NULL;
+    sightings_done(&look->sightings);
 }
 
 struct newest {
-    const struct removed_look *look;
+    struct removed_look *look;
     uint64_t number;
     bool is_hidden; /* by a folder that is there */
+    uint64_t *numbers;
+    size_t n, cap;
 };
 
 static int find_newest(void *arg, const struct name_life *life)
@@ -55,9 +119,13 @@ static int find_newest(void *arg, const struct name_life *life)
     const struct inode_rec *inode = index_slot(f->look->live.idx, life->child);
     if (!life->past)
         f->is_hidden = inode && S_ISDIR(inode->mode);
-    else if (life->end > f->number && removed_sight(f->look, life))
-        f->number = life->end;
-    return f->is_hidden;
+    if (!life->past || (life->end <= f->number && !f->look->noted) || !removed_sight(f->look, life))
+        return 0;
+    f->number = MAX_OF(f->number, life->end);
+    int r = f->look->noted ? array_grow(&f->numbers, &f->cap, f->n + 1, sizeof *f->numbers) : 0;
+    if (!r && f->look->noted)
+        f->numbers[f->n++] = life->end;
+    return r;
 }
 
 static uint64_t hash_of(const struct removed_look *look, const char *name, size_t len)
@@ -66,26 +134,89 @@ static uint64_t hash_of(const struct removed_look *look, const char *name, size_
     return codec_keyed_hash(codec_keyed_hash(seed, &look->dir, sizeof look->dir), name, len) | 1;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void note(struct removed_look *look, struct removed_noted *noted, uint64_t hash,
+                 const struct newest *f)
+{
+    if (f->n > 1)
+        qsort(f->numbers, f->n, sizeof *f->numbers, by_number);
+    forget(look, noted);
+    for (size_t i = 0; look->n_numbers && look->n_numbers + f->n > REMOVED_NUMBERS && i < REMOVED_CACHE; i++)
+        forget(look, &look->noted[i]);
+    *noted = (struct removed_noted){hash, f->is_hidden ? 0 : f->number, f->numbers, f->n};
+    look->n_numbers += f->n;
+}
+
+/* All removals of that name: looked for once, as long as there is room for it. */
+static int find_noted(struct removed_look *look, const char *name, size_t len,
+                      struct removed_noted **ret_noted)
+{
+    struct newest f = {.look = look};
+    uint64_t hash = hash_of(look, name, len);
+    struct removed_noted *noted = &look->noted[(hash >> 1) % REMOVED_CACHE];
+    *ret_noted = noted;
+    if (noted->hash == hash && !MUTANT(REMOVALS_FOUND_AGAIN))
+        return 0;
+    int r = index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
+    if (r < 0)
+        free(f.numbers);
+    else
+        note(look, noted, hash, &f);
+    return MIN_OF(r, 0);
+}
+
 int removed_newest(struct removed_look *look, const char *name, size_t len, uint64_t *ret_number)
 {
     struct newest f = {.look = look};
-    uint64_t hash = look->noted ? hash_of(look, name, len) : 0;
-    struct removed_noted *noted = look->noted ? &look->noted[(hash >> 1) % REMOVED_CACHE] : NULL;
-    if (noted && noted->hash == hash) {
-        *ret_number = noted->newest;
-        return 0;
-    }
-    int r = index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
+    struct removed_noted *noted = NULL;
+    int r = look->noted ? find_noted(look, name, len, &noted)
+                        : index_lives(look->live.idx, look->dir, name, len, find_newest, &f);
     if (r < 0)
         return r;
     *ret_number = f.is_hidden ? 0 : f.number;
     if (noted)
-        *noted = (struct removed_noted){hash, *ret_number};
+        *ret_number = noted->newest;
+    return 0;
+}
+
+#define MS INT64_C(1000000)
+
+static bool is_same_ms(const struct index *idx, uint64_t a, uint64_t b)
+{
+    int64_t x = index_time_of(idx, a), y = index_time_of(idx, b);
+    if (x == TIME_UNKNOWN || y == TIME_UNKNOWN)
+        return x == y;
+    return x - (x % MS + MS) % MS == y - (y % MS + MS) % MS;
+}
+
+/* Times do not fall with numbers: the next one tells. */
+int removed_last_then(struct removed_look *look, const char *name, size_t len, uint64_t number,
+                      bool *ret_last)
+{
+    struct removed_noted *noted;
+    int r = find_noted(look, name, len, &noted);
+    if (r)
+        return r;
+    size_t lo = 0, hi = noted->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (noted->numbers[mid] <= number)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    bool is_last = lo == noted->n || noted->numbers[lo] == noted->newest;
+    *ret_last = is_last || !is_same_ms(look->live.idx, noted->numbers[lo], number);
     return 0;
 }
 
 struct wanted {
-    const struct removed_look *look;
+    struct removed_look *look;
     uint64_t number;
     struct name_life *ret;
 };
@@ -186,9 +317,12 @@ static int add_to_block(void *arg, const struct name_life *life, uint64_t sight,
     struct block *b = arg;
     struct removed_name *name = &b->names[b->n];
     uint64_t newest = 0;
+    bool is_last = false;
     if (b->n == REMOVED_BLOCK)
         return 1;
     int r = removed_newest(&b->look, text, len, &newest);
+    if (!r)
+        r = removed_last_then(&b->look, text, len, life->end, &is_last);
     if (r)
         return r;
     memcpy(name->text, text, len);
@@ -197,6 +331,7 @@ static int add_to_block(void *arg, const struct name_life *life, uint64_t sight,
     name->removed.name = name->text;
     name->removed.name_len = len;
     name->removed.newest = newest == life->end;
+    name->removed.last_then = is_last;
     name->place = index_past_name(b->look.live.idx, life->past)->cookie;
     b->n++;
     return 0;
@@ -211,13 +346,15 @@ static int list_block(struct block *b, uint64_t folder, bool *ret_more)
     b->lister.looks = REMOVED_LOOKS;
     *ret_more = false;
     view_begin(&live);
+    removed_begin(&b->look);
     int r = entries_dir(live.idx, folder, &inode);
+    sightings_done(&b->look.sightings);
+    b->look.sightings = (struct sightings){0};
     if (!r)
         r = sightings_of(&live, &b->look.sightings);
     if (!r) {
         r = removed_each(&b->lister, ret_more);
         *ret_more = *ret_more || r == 1;
-        sightings_done(&b->look.sightings);
     }
     return (int)view_end(&live, MIN_OF(r, 0));
 }
@@ -230,15 +367,14 @@ int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
         return -EINVAL;
     struct block b = {.look = {.live = view_live(eng), .dir = ino_slot(folder)},
                       .names = calloc(REMOVED_BLOCK, sizeof *b.names)};
-    b.look.noted = calloc(REMOVED_CACHE, sizeof *b.look.noted);
-    int r = b.names && b.look.noted ? 0 : -ENOMEM;
+    int r = b.names ? removed_note(&b.look) : -ENOMEM;
     b.lister = (struct removed_lister){.look = &b.look, .cookie = place, .emit = add_to_block, .arg = &b};
     for (bool more = true; more && !r;) {
         r = list_block(&b, folder, &more);
         for (size_t i = 0; i < b.n && !r; i++)
             r = emit(arg, &b.names[i].removed, b.names[i].place);
     }
-    free(b.look.noted);
+    removed_done(&b.look);
     free(b.names);
     return r;
 }
@@ -247,7 +383,7 @@ int eng_removed_list(struct eng *eng, uint64_t folder, uint64_t place,
 
 /* Of batches, each up to the one before its end. */
 struct span {
-    const struct removed_look *look;
+    struct removed_look *look;
     uint64_t first, end, unknown_end; /* of what has no known time: from 0 on */
     uint64_t newest, number;
 };
@@ -259,7 +395,7 @@ static uint64_t first_batch(const struct index *idx, int64_t time)
     return index_next_moment(idx, time == INT64_MIN ? 0 : index_moment_at(idx, time - 1));
 }
 
-static struct span span_of(const struct removed_look *look, int64_t first, int64_t last, uint64_t newest)
+static struct span span_of(struct removed_look *look, int64_t first, int64_t last, uint64_t newest)
 {
     const struct index *idx = look->live.idx;
     const bool is_open = last == TIME_UNKNOWN;
@@ -328,7 +464,7 @@ static int find(struct eng *eng, uint64_t folder, const char *name, uint64_t num
         r = sightings_of(&look.live, &look.sightings);
     if (!r)
         r = find_one(&look, number, times, &found);
-    sightings_done(&look.sightings);
+    removed_done(&look);
     r = (int)view_end(&look.live, r);
     if (!r)
         *ret_removed = found;

@@ -32,8 +32,7 @@ struct undelete {
 
 static void undelete_done(struct undelete *u)
 {
-    sightings_done(&u->look.sightings);
-    free(u->look.noted);
+    removed_done(&u->look);
     free(u->all);
     free(u->texts);
 }
@@ -53,7 +52,8 @@ static int add_revived(struct undelete *u, uint64_t parent, const struct name_li
                        size_t len)
 {
     const struct index *idx = &u->eng->idx;
-    if (!is_as_removed(idx, life))
+    const bool is_linked = index_slot(idx, life->child)->nlink > 0; /* then it is what its other name shows */
+    if (!is_linked && !is_as_removed(idx, life))
         return -EBUSY;
     if (u->n == eng_slice(u->eng))
         return -E2BIG;
@@ -78,6 +78,12 @@ static bool is_wanted(const struct undelete *u, const struct name_life *life)
     return !u->owner || MUTANT(UNDELETES_ALL) || (inode && inode->uid == *u->owner);
 }
 
+/* Whether an inode that has names can have so many more of them. */
+static bool has_room_for_link(const struct undelete *u, const struct name_life *life)
+{
+    return index_slot(&u->eng->idx, life->child)->nlink + u->n < ENG_LINK_MAX;
+}
+
 /* Of one name the newest alone. */
 static int add_child(void *arg, const struct name_life *life, uint64_t sight, const char *text, size_t len)
 {
@@ -85,7 +91,7 @@ static int add_child(void *arg, const struct name_life *life, uint64_t sight, co
     uint64_t newest = 0;
     (void)sight;
     int r = removed_newest(&u->look, text, len, &newest);
-    const bool is_left = newest != life->end || !is_wanted(u, life);
+    const bool is_left = newest != life->end || !is_wanted(u, life) || !has_room_for_link(u, life);
     return r || is_left ? r : add_revived(u, u->folder, life, text, len);
 }
 
@@ -94,8 +100,8 @@ static int find_below(struct undelete *u)
 {
     struct removed_lister lister = {.look = &u->look, .emit = add_child, .arg = u};
     bool more = false;
-    u->look.noted = calloc(REMOVED_CACHE, sizeof *u->look.noted);
-    int r = u->look.noted ? 0 : -ENOMEM;
+    u->look.with_linked = !MUTANT(LINKED_LEFT);
+    int r = removed_note(&u->look);
     lister.looks = (unsigned)MIN_OF((uint64_t)UNDELETE_LOOKS * eng_slice(u->eng), (uint64_t)UINT32_MAX);
     for (size_t i = 0; i < u->n && !r; i++) {
         u->folder = u->all[i].ino;

@@ -252,3 +252,8 @@ uint64_t eng_view_mark(const struct eng *eng, uint64_t batch, uint64_t ino)
     const uint64_t what[] = {batch, ino};
     return codec_keyed_hash(eng->sb.hash_seed, what, sizeof what);
 }
+
+uint64_t eng_keyed_hash(uint64_t seed, const void *data, size_t size)
+{
+    return codec_keyed_hash(seed, data, size);
+}

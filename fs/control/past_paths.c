@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "engine.h"
 #include "persons.h"
 
 enum { BUCKETS = 16384, NUMBER_AT = 5 };
@@ -32,12 +33,14 @@ struct ctl_path {
     struct ctl_paths_what what;
     size_t bytes; /* that count; protected by lock, as all that follows */
     uint64_t seen_at;
-    uint64_t lookups; /* what the kernel has */
-    unsigned users;   /* requests */
+    struct ctl_way way; /* who was let pass last; batch 0: nobody */
+    uint64_t lookups;   /* what the kernel has */
+    unsigned users;     /* requests */
     char path[];
 };
 
 struct ctl_paths {
+    uint64_t seed; /* immutable */
     pthread_mutex_t lock;
     /* Protected by lock: */
     size_t bytes;
@@ -49,11 +52,13 @@ struct ctl_paths {
     struct ctl_path *by_id[BUCKETS], *by_what[BUCKETS];
 };
 
-struct ctl_paths *ctl_paths_new(void)
+struct ctl_paths *ctl_paths_new(uint64_t seed)
 {
     struct ctl_paths *paths = calloc(1, sizeof *paths);
-    if (paths)
-        (void)pthread_mutex_init(&paths->lock, NULL);
+    if (!paths)
+        return NULL;
+    paths->seed = seed;
+    (void)pthread_mutex_init(&paths->lock, NULL);
     return paths;
 }
 
@@ -126,14 +131,11 @@ static size_t bucket_of_id(uint64_t id)
     return (id >> NUMBER_AT) % BUCKETS;
 }
 
-static size_t bucket_of_what(const struct ctl_paths_what *what, uid_t uid)
+static size_t bucket_of_what(const struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid)
 {
-    uint64_t h = what->ino * UINT64_C(0x9E3779B97F4A7C15) + what->number;
-    h = h * UINT64_C(0x100000001B3) + (uint64_t)what->kind * 2 + what->shut;
-    h = h * UINT64_C(0x100000001B3) + uid;
-    for (size_t i = 0; i < what->path_len; i++)
-        h = (h ^ (unsigned char)what->path[i]) * UINT64_C(0x100000001B3);
-    return (h ^ h >> 32) % BUCKETS;
+    const uint64_t of[] = {what->ino, what->number, what->folder, (uint64_t)what->kind * 2 + what->shut, uid};
+    uint64_t h = eng_keyed_hash(paths->seed, of, sizeof of);
+    return eng_keyed_hash(h, what->path, what->path_len) % BUCKETS;
 }
 
 static bool is_same(const struct ctl_path *path, const struct ctl_paths_what *b, uid_t uid)
@@ -146,7 +148,7 @@ static bool is_same(const struct ctl_path *path, const struct ctl_paths_what *b,
 
 static struct ctl_path *find_locked(struct ctl_paths *paths, const struct ctl_paths_what *what, uid_t uid)
 {
-    struct ctl_path *p = paths->by_what[bucket_of_what(what, uid)];
+    struct ctl_path *p = paths->by_what[bucket_of_what(paths, what, uid)];
     while (p && !is_same(p, what, uid))
         p = p->next_of_what;
     return p;
@@ -168,7 +170,7 @@ static void drop_if_unused_locked(struct ctl_paths *paths, struct ctl_path *path
     while (*at != path)
         at = &(*at)->next_of_id;
     *at = path->next_of_id;
-    at = &paths->by_what[bucket_of_what(&path->what, path->uid)];
+    at = &paths->by_what[bucket_of_what(paths, &path->what, path->uid)];
     while (*at != path)
         at = &(*at)->next_of_what;
     *at = path->next_of_what;
@@ -204,7 +206,7 @@ static bool add_locked(struct ctl_paths *paths, struct ctl_path *path, uid_t per
     struct ctl_path **at = &paths->by_id[bucket_of_id(path->id)];
     path->next_of_id = *at;
     *at = path;
-    at = &paths->by_what[bucket_of_what(&path->what, path->uid)];
+    at = &paths->by_what[bucket_of_what(paths, &path->what, path->uid)];
     path->next_of_what = *at;
     *at = path;
     take_locked(paths, path->person, path->bytes);
@@ -302,6 +304,23 @@ uint64_t ctl_path_seen_at(struct ctl_paths *paths, const struct ctl_path *path)
     uint64_t seen_at = path->seen_at;
     (void)pthread_mutex_unlock(&paths->lock);
     return seen_at;
+}
+
+bool ctl_path_is_open(struct ctl_paths *paths, const struct ctl_path *path, const struct ctl_way *way)
+{
+    (void)pthread_mutex_lock(&paths->lock);
+    const struct ctl_way *last = &path->way;
+    bool is = last->batch && last->batch == way->batch && last->position == way->position &&
+              last->pid == way->pid && last->uid == way->uid && last->gid == way->gid;
+    (void)pthread_mutex_unlock(&paths->lock);
+    return is;
+}
+
+void ctl_path_opened(struct ctl_paths *paths, struct ctl_path *path, const struct ctl_way *way)
+{
+    (void)pthread_mutex_lock(&paths->lock);
+    path->way = *way;
+    (void)pthread_mutex_unlock(&paths->lock);
 }
 
 bool ctl_paths_wants_back(struct ctl_paths *paths)

@@ -74,8 +74,8 @@ struct ctl_paths_what {
 struct ctl_paths;
 struct ctl_path; /* a node */
 
-/* NULL: no memory. */
-struct ctl_paths *ctl_paths_new(void);
+/* With a seed that nobody knows, so that nobody can make nodes lie in one place. NULL: no memory. */
+struct ctl_paths *ctl_paths_new(uint64_t seed);
 /* No request may be under way. */
 void ctl_paths_free(struct ctl_paths *paths);
 
@@ -100,6 +100,18 @@ const struct ctl_paths_what *ctl_path_what(const struct ctl_path *path);
 uint64_t ctl_path_state(const struct ctl_path *path);
 uid_t ctl_path_uid(const struct ctl_path *path);
 uint64_t ctl_path_seen_at(struct ctl_paths *paths, const struct ctl_path *path);
+
+/* Who asked for the way to a node's state, and of which moment that was. */
+struct ctl_way {
+    uint64_t position; /* of the store: modes of today are as they were */
+    uint64_t batch;    /* in whose view the way was gone */
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+};
+/* Was he let pass, the last that was noted of the node? */
+bool ctl_path_is_open(struct ctl_paths *paths, const struct ctl_path *path, const struct ctl_way *way);
+void ctl_path_opened(struct ctl_paths *paths, struct ctl_path *path, const struct ctl_way *way);
 
 /* Should the kernel give up what nobody uses? */
 bool ctl_paths_wants_back(struct ctl_paths *paths);

@@ -182,6 +182,11 @@ check_equal "history/ has what it had" "$FIRST" "$(numbers "$H/tree/deep/a/@" | 
 check_equal "link counts" 2 "$(stat -c %h "$MNT/tree/deep/a")"
 check "it can be changed" sh -c "echo more >>'$MNT/tree/deep/a' && rm '$MNT/tree/deep/hard'"
 check_fails "a second time it is a folder that is there" "Read-only file system" mv "$D/tree/deep" "$MNT/tree/other"
+mkdir "$MNT/with-link" && echo text >"$MNT/with-link/f" && ln "$MNT/with-link/f" "$MNT/outside" && rm -r "$MNT/with-link"
+check_equal "what has another name was not removed" 1 "$(stat -c %h "$MNT/outside")"
+check "but is linked again when its folder comes back" mv "$D/with-link" "$MNT/with-link"
+check "  as the same file" test "$MNT/with-link/f" -ef "$MNT/outside"
+check_equal "  which has two names, whichever is asked" "2 2" "$(stat -c %h "$MNT/outside" "$MNT/with-link/f" | xargs)"
 mkdir -p "$MNT/left/below" && echo text >"$MNT/left/below/f" && cp -a "$MNT/left" left
 exec 5<"$MNT/left" 6<"$MNT/left/below" 7<"$MNT/left/below/f"
 rm -r "$MNT/left"
@@ -509,6 +514,74 @@ as $BOB sh -c "echo his >'$MNT/r/shared/his' && rm -r '$MNT/r/shared'"
 check "past=owner: a folder comes back for its owner" as $BOB mv "$D/r/shared" "$MNT/r/shared"
 check_equal "past=owner: with what was his below it" his "$(ls "$MNT/r/shared")"
 check "past=owner: what was another's is for that one" as $ANN mv "$D/r/shared/hers" "$MNT/r/shared/hers"
+unmount_store "$MNT"
+
+# ---- deep down
+
+must_mount "$STORE" "$MNT" -o allow_other,past=on
+configure history_versions=4096
+DEEP=deep$(printf '/d%.0s' {1..150})
+mkdir -p "$MNT/$DEEP" && chmod 700 "$MNT/$DEEP"
+python3 -c '
+import os, sys
+f = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY, 0o644)
+for i in range(300):
+    os.pwrite(f, b"%d" % i, 0)' "$MNT/$DEEP/f"
+chmod 755 "$MNT/$DEEP"
+cat >"$WORK/listed.py" <<'P'
+"""listed.py FOLDER: how often a listing is asked for, the slowest one in ms, and what is told but the folder itself."""
+import ctypes, os, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+buf = ctypes.create_string_buffer(32768)
+calls, slowest, names = 0, 0, []
+while True:
+    begin = time.monotonic()
+    n = libc.getdents64(fd, buf, 32768)
+    slowest = max(slowest, time.monotonic() - begin)
+    calls += 1
+    if n <= 0:
+        break
+    at = 0
+    while at < n:
+        length = struct.unpack_from("<H", buf, at + 16)[0]
+        names.append(buf.raw[at + 19 : at + length].split(b"\0")[0])
+        at += length
+print(n, calls > 3, slowest < 1, len([name for name in names if name not in (b".", b"..")]))
+P
+check_equal "states that he may not see do not keep a request" "0 True True 1" "$(as $BOB /usr/bin/python3 "$WORK/listed.py" "$H/$DEEP/f/@")"
+check "who may sees them in one" test "$(find "$H/$DEEP/f/@" -type f | wc -l)" -ge 300
+mkdir -p "$MNT/$DEEP/gone" && head -c 1048576 /dev/urandom >"$MNT/$DEEP/gone/f" && cp "$MNT/$DEEP/gone/f" "$WORK/gone-f" && rm -r "$MNT/$DEEP/gone"
+cat >"$WORK/reads.py" <<'P'
+"""reads.py FILE COPY: reads it piece by piece past the page cache, and says so after the first half; goes on at a line on stdin."""
+import mmap, os, sys
+f = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+want = open(sys.argv[2], "rb").read()
+piece = mmap.mmap(-1, 4096)
+for at in range(0, len(want), 4096):
+    if at == len(want) // 2:
+        print("half", flush=True)
+        sys.stdin.readline()
+    try:
+        n = os.preadv(f, [piece], at)
+    except OSError as e:
+        print(at, os.strerror(e.errno))
+        sys.exit(1)
+    if piece[:n] != want[at : at + 4096]:
+        sys.exit("other bytes")
+print("all")
+P
+chmod 644 "$WORK/gone-f"
+check_equal "he reads what was removed there" "half all" "$(as $BOB /usr/bin/python3 "$WORK/reads.py" "$D/$DEEP/gone/f" "$WORK/gone-f" </dev/null | xargs)"
+mkfifo "$WORK/go"
+as $BOB /usr/bin/python3 "$WORK/reads.py" "$D/$DEEP/gone/f" "$WORK/gone-f" <"$WORK/go" >"$WORK/read" &
+exec 5>"$WORK/go"
+check "  half of it" wait_until 60 grep -q half "$WORK/read"
+chmod 700 "$MNT/deep"
+echo >&5
+exec 5>&-
+wait $!
+check_equal "  and no more when a folder above is closed" "524288 Permission denied" "$(tail -1 "$WORK/read")"
 unmount_store "$MNT"
 
 # ---- how much a stranger has

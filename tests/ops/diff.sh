@@ -38,9 +38,9 @@ same() { # SNAPSHOT: what is in the copy is what is in that
     diff <(sight "$COPY") <(sight "$MNT/.engram/snapshots/$1")
 }
 bring_up() { # A B: the copy, which is as A, to B
-    check_equal "  what goes is told" 1 "$(status "$CTL" diff --snapshot --removed0 "$MNT" "$1" "$2")"
+    check_equal "  what goes is told" 1 "$(status "$CTL" diff --removed0 "$MNT" "$1" "$2")"
     (cd "$COPY" && xargs -0r rm -rf --) <"$WORK/out"
-    check_equal "  what comes is told" 1 "$(status "$CTL" diff --snapshot --files0 "$MNT" "$1" "$2")"
+    check_equal "  what comes is told" 1 "$(status "$CTL" diff --files0 "$MNT" "$1" "$2")"
     mv "$WORK/out" "$WORK/files"
     check "  rsync takes it" rsync -aHXI --modify-window=-1 --from0 --files-from="$WORK/files" "$MNT/.engram/snapshots/$2/" "$COPY/"
     check "  and the copy is as the store was at $2" same "$2"
@@ -172,10 +172,8 @@ echo later >"$MNT/later"
 bring_up monday tuesday
 rm "$MNT/later"
 
-check_equal "of a mount --snapshot is needed" 2 "$(status "$CTL" diff "$MNT" monday)"
-check "  which is said" grep -q "diff needs --snapshot" "$WORK/err"
 rm "$MNT/text" && echo new >"$MNT/moved/new" && mv "$MNT/moved/deep" "$MNT/moved/deeper"
-check_equal "what is there now, with the store mounted" 1 "$(status "$CTL" diff --snapshot "$MNT" tuesday)"
+check_equal "what is there now, with the store mounted" 1 "$(status "$CTL" diff "$MNT" tuesday)"
 check "  is told" diff - "$WORK/out" <<'P'
 M ./
 M moved/
@@ -251,7 +249,7 @@ if command -v patch >/dev/null; then
         check "  $f is as in the second one" cmp "$TEXT/$f" "$MNT/.engram/snapshots/text-b/text/$f"
     done
     check "  what went has gone" test ! -e "$TEXT/goes"
-    check_equal "  until now, of a mount" 1 "$(status "$CTL" diff --text --snapshot "$MNT/text" text-a)"
+    check_equal "  until now, of a mount" 1 "$(status "$CTL" diff --text "$MNT/text" text-a)"
     check "  with the content of now" grep -q '^+2500 changed' "$WORK/out"
     unmount_store "$MNT"
     check_equal "  without diff(1)" 2 "$(status env PATH=/nowhere "$CTL" diff --text "$STORE" text-a text-b)"

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 
 static const char help_text[] =
-    "usage: engramctl diff [--json|--text|--files0|--removed0] [--snapshot [--store STORE]] TARGET A [B]\n"
+    "usage: engramctl diff [--json|--text|--files0|--removed0] [--store STORE] TARGET A [B]\n"
     "\n"
     "Lists the paths that differ between A and B, snapshots of TARGET or numbers of batches\n"
     "that it keeps; without B between A and now. Looks only at what was written since A.\n"
@@ -35,8 +35,11 @@ static const char help_text[] =
     "  --files0     the paths that B has, each with a NUL behind it, for\n"
     "               rsync --from0 --files-from=-\n"
     "  --removed0   those that A alone has, for xargs -0 rm -rf --\n"
-    "  --snapshot   of a mount: its store is read besides its daemon, as it is at one moment\n"
-    "  --store STORE  with --snapshot: where that store is, if not where the mount says\n"
+    "  --store STORE  of a mount: where its store is, if not where the mount says\n"
+    "  --snapshot   of a mount: as without it\n"
+    "\n"
+    "Of a mount the store is read besides its daemon, as it is at one moment: for root and the\n"
+    "owner of the mount.\n"
     "\n"
     "Exit codes, as of diff(1): 0 nothing differs, 1 something does, 2 trouble.\n";
 
@@ -231,20 +234,13 @@ int cmd_diff(int argc, char **argv)
         return cli_usage("diff", "expected TARGET, A and perhaps B");
     if (json + text + files + removed > 1)
         return cli_usage("diff", "--json, --text, --files0 and --removed0 exclude each other");
-    if (store && !snapshot)
-        return cli_usage("diff", "--store goes with --snapshot");
     cli_catch_signals(); /* before a mount is asked to hold its segments */
-    unsigned flags = TARGET_READ_ONLY | (snapshot ? TARGET_SNAPSHOT : 0u);
-    if (target_open_as(argv[optind], store, NULL, flags, &t, why)) {
+    if (target_open_as(argv[optind], store, NULL, TARGET_READ_ONLY | TARGET_SNAPSHOT, &t, why)) {
         cli_error("%s", why);
         return CLI_ERROR;
     }
-    code = CLI_ERROR;
-    if (t->kind == TARGET_STORE)
-        code = compare(t, form_of(json, text, files, removed), argv[optind + 1],
-                       argc - optind == 3 ? argv[optind + 2] : NULL);
-    else
-        cli_error("%s is mounted: diff needs --snapshot, to read its store", t->path);
+    code = compare(t, form_of(json, text, files, removed), argv[optind + 1],
+                   argc - optind == 3 ? argv[optind + 2] : NULL);
     (void)target_close(t); /* nothing was written to it */
     return code;
 }

@@ -189,3 +189,15 @@ const char *report_type(uint32_t mode)
         return "block device";
     }
 }
+
+const char *report_event(enum eng_version_event event)
+{
+    static const char *const words[] = {
+        [ENG_VERSION_UNKNOWN] = "unknown", [ENG_VERSION_PRESENT] = "present",
+        [ENG_VERSION_CREATED] = "created", [ENG_VERSION_CHANGED] = "changed",
+        [ENG_VERSION_RENAMED] = "renamed", [ENG_VERSION_REPLACED] = "replaced",
+        [ENG_VERSION_LINKED] = "linked",   [ENG_VERSION_RESTORED] = "restored",
+        [ENG_VERSION_REMOVED] = "removed", [ENG_VERSION_FOLDER] = "folder",
+    };
+    return words[event];
+}

@@ -26,4 +26,7 @@ double report_real(const json_t *object, const char *key);
 const char *report_text(const json_t *object, const char *key);
 struct figure_value report_value(const json_t *object, const struct eng_figure *figure);
 
+/* What happened, in a word. */
+const char *report_event(enum eng_version_event event);
+
 #endif

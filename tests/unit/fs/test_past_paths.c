@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct ctl_paths *paths;
 
@@ -20,7 +21,7 @@ uid_t __wrap_person_of(uid_t uid)
 
 static void begin(void)
 {
-    paths = ctl_paths_new();
+    paths = ctl_paths_new(UINT64_C(0x5eed));
     cr_assert_not_null(paths);
 }
 
@@ -143,4 +144,65 @@ Test(past_paths, the_time_changes_with_the_position_alone)
     const int64_t second = ctl_paths_time(paths, 6);
     cr_expect_gt(second, first);
     cr_expect_eq(ctl_paths_time(paths, 6), second);
+}
+
+/* Whoever was let pass is, and nobody else, until anything is another. */
+Test(past_paths, a_way_is_open_for_who_went_it)
+{
+    const struct ctl_paths_what what = of_path("a");
+    const struct ctl_way way = {.position = 9, .batch = 7, .pid = 10, .uid = 5, .gid = 6};
+    struct ctl_way others[] = {way, way, way, way, way};
+    others[0].position++;
+    others[1].batch++;
+    others[2].pid++;
+    others[3].uid++;
+    others[4].gid++;
+    struct ctl_path *path = ctl_paths_get(paths, get(&what, 5));
+    cr_assert(!ctl_path_is_open(paths, path, &way));
+    cr_assert(!ctl_path_is_open(paths, path, &(struct ctl_way){0}));
+    ctl_path_opened(paths, path, &way);
+    cr_assert(ctl_path_is_open(paths, path, &way));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        cr_assert(!ctl_path_is_open(paths, path, &others[i]), "%zu", i);
+    ctl_path_opened(paths, path, &others[0]);
+    cr_assert(!ctl_path_is_open(paths, path, &way));
+    ctl_paths_put(paths, path);
+}
+
+/* ---- where nodes lie ---------------------------------------------------------------- */
+
+/* FNV-1a, by which nodes were put into 16384 places once: anybody could make names that lie in one. */
+static uint64_t fnv(const char *path)
+{
+    uint64_t h = 2 * (uint64_t)CTL_PATHS_HISTORY;
+    h = h * UINT64_C(0x100000001B3) + 5;
+    for (; *path; path++)
+        h = (h ^ (unsigned char)*path) * UINT64_C(0x100000001B3);
+    return (h ^ h >> 32) % 16384;
+}
+
+static double time_of(bool colliding)
+{
+    enum { NODES = 4000 };
+    static char texts[NODES][16];
+    struct timespec a, b;
+    unsigned n = 0;
+    for (unsigned i = 0; n < NODES; i++) {
+        (void)snprintf(texts[n], sizeof texts[n], "%x", i);
+        n += !colliding || fnv(texts[n]) == 7;
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
+    for (unsigned i = 0; i < NODES; i++) {
+        const struct ctl_paths_what what = of_path(texts[i]);
+        uint64_t id;
+        cr_assert_eq(ref(&what, 5, true, &id), 0);
+    }
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
+    return (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9;
+}
+
+Test(past_paths, nobody_makes_them_lie_in_one_place)
+{
+    double any = time_of(false), made = time_of(true);
+    cr_assert_lt(made, 5 * any + 0.005, "%.4f s, and %.4f", made, any);
 }

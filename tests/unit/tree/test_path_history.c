@@ -1,7 +1,7 @@
 /*
  * test_path_history.c - what a path showed over time, and what was removed: beside what the test has noted of
  * each batch, of random changes; and what programs leave that save in their own ways. */
-#include "path_log.h"
+#include "told_events.h"
 
 TestSuite(path_history, .timeout = 600, .fini = log_end);
 
@@ -253,6 +253,11 @@ static void compare_with_log(void)
     }
     for (uint64_t k = 0; k < n; k++)
         compare_folder(inos[k]);
+    compare_events(ENG_ROOT_INO, 0);
+    compare_events(ENG_ROOT_INO, log_first + below(log_last - log_first));
+    for (uint64_t k = 0; k < n; k++)
+        if (below(4) == 0 && index_inode(&u.eng->idx, inos[k]) && S_ISDIR(unit_attr(&u, inos[k]).mode))
+            compare_events(inos[k], 0);
     cr_assert_eq(unit_problems(&u), 0);
 }
 
@@ -331,18 +336,36 @@ struct revived {
     bool is_busy; /* it was changed by another name, after it had lost that one */
 };
 
+/* The same of what has had another name all the time since. */
+static uint64_t removed_or_linked(uint64_t dir, const char *text, uint64_t at)
+{
+    uint64_t ino = log_entry(dir, text, at - 1);
+    bool is = ino && !log_entry(dir, text, at) && !log_won(ino, at) && !S_ISDIR(unit_attr(&u, ino).mode);
+    for (uint64_t since = at; since <= log_last && is; since++)
+        is = log_count(ino, since) > 0;
+    return is ? ino : log_removed(dir, text, at);
+}
+
+static bool is_newest(uint64_t dir, const char *text, uint64_t at)
+{
+    for (uint64_t later = log_last; later > at; later--)
+        if (removed_or_linked(dir, text, later))
+            return false;
+    return removed_or_linked(dir, text, at);
+}
+
 /* With what a folder had, of each name the newest. */
 static void will_come(struct revived *r, uint64_t dir, const char *text, uint64_t number, uint64_t to,
                       const char *to_text)
 {
-    uint64_t ino = log_removed(dir, text, number), end = number;
+    uint64_t ino = removed_or_linked(dir, text, number), end = number;
     struct name *n = &r->all[r->n++];
     MUST(ino && r->n < LOG_MAX);
     *n = (struct name){.dir = to, .ino = ino};
     memcpy(n->text, to_text, sizeof n->text);
-    while (log_count(ino, end))
+    while (end <= log_last && log_count(ino, end))
         end++;
-    r->is_busy = r->is_busy || log_key(ino, number - 1) != log_key(ino, end - 1);
+    r->is_busy = r->is_busy || (end <= log_last && log_key(ino, number - 1) != log_key(ino, end - 1));
     for (unsigned i = 0; i < logs[number - 1].n; i++)
         if (logs[number - 1].names[i].ino == ino)
             n->is_dir = logs[number - 1].names[i].is_dir;
@@ -351,8 +374,7 @@ static void will_come(struct revived *r, uint64_t dir, const char *text, uint64_
     for (uint64_t at = log_first + 1; at <= log_last; at++) {
         for (unsigned i = 0; i < logs[at - 1].n; i++) {
             const struct name *gone = &logs[at - 1].names[i];
-            bool is = gone->dir == ino && log_removed(ino, gone->text, at);
-            if (is && log_newest(ino, gone->text) == at)
+            if (gone->dir == ino && is_newest(ino, gone->text, at))
                 will_come(r, ino, gone->text, at, ino, gone->text);
         }
     }

@@ -225,6 +225,65 @@ Test(undelete, gives_a_folder_back_with_all_that_was_in_it)
     compare_after_all();
 }
 
+/* A file that has a name elsewhere: as it is now, whoever changed it since. */
+Test(undelete, of_a_folder_links_what_has_another_name)
+{
+    begin(1);
+    uint64_t dir = folder_in(ENG_ROOT_INO, "d"), sub = folder_in(dir, "sub");
+    uint64_t ino = make_in(sub, "linked", 1), other = make_in(dir, "moved", 2);
+    MUST(eng_link(u.eng, NULL, ino, ENG_ROOT_INO, "elsewhere", NULL) == 0);
+    MUST(eng_link(u.eng, NULL, ino, dir, "again", NULL) == 0);
+    MUST(eng_rename(u.eng, NULL, dir, "moved", ENG_ROOT_INO, "moved", 0) == 0);
+    pass_ms(1500);
+    MUST(eng_unlink(u.eng, sub, "linked") == 0 && eng_unlink(u.eng, dir, "again") == 0);
+    MUST(eng_rmdir(u.eng, dir, "sub") == 0 && eng_rmdir(u.eng, ENG_ROOT_INO, "d") == 0);
+    pass_ms(1500);
+    (void)write_at(ino, 3);
+    pass_ms(1500);
+    note();
+    cr_assert_eq(n_removed(sub), 0, "it is not removed");
+    cr_assert_eq(back(sub, "linked", 0, "x"), -ENOENT);
+    MUST(back(ENG_ROOT_INO, "d", 0, "e") == 0);
+    note();
+    cr_assert(found(sub, "linked") == ino && found(dir, "again") == ino && !found(dir, "moved"));
+    cr_assert_eq(unit_attr(&u, ino).nlink, 3);
+    cr_assert_eq(unit_attr(&u, other).nlink, 1);
+    expect_bytes(ino, 3);
+    compare_after_all();
+    cr_assert_eq(unit_attr(&u, ino).nlink, 3);
+}
+
+Test(undelete, of_a_folder_leaves_what_came_back_elsewhere)
+{
+    begin(1);
+    uint64_t dir = folder_in(ENG_ROOT_INO, "d"), ino = make_in(dir, "f", 1);
+    MUST(eng_unlink(u.eng, dir, "f") == 0);
+    pass_ms(1500);
+    MUST(eng_rmdir(u.eng, ENG_ROOT_INO, "d") == 0);
+    MUST(back(dir, "f", 0, "f") == 0);
+    pass_ms(1500);
+    MUST(back(ENG_ROOT_INO, "d", 0, "d") == 0);
+    cr_assert(!found(dir, "f") && found(ENG_ROOT_INO, "f") == ino);
+    cr_assert_eq(unit_attr(&u, ino).nlink, 1);
+}
+
+/* Of another's file he gets no name. */
+Test(undelete, of_a_folder_links_nothing_of_others)
+{
+    const uint32_t ann = 51001;
+    const struct eng_caller caller = {ann, 0, false};
+    struct eng_attr dir;
+    begin(1);
+    MUST(eng_create(u.eng, &caller, ENG_ROOT_INO, "d", S_IFDIR | 0777, 0, NULL, &dir) == 0);
+    uint64_t ino = make_in(ENG_ROOT_INO, "roots", 1);
+    MUST(eng_link(u.eng, NULL, ino, dir.ino, "link", NULL) == 0);
+    pass_ms(1500);
+    MUST(eng_unlink(u.eng, dir.ino, "link") == 0 && eng_rmdir(u.eng, ENG_ROOT_INO, "d") == 0);
+    MUST(eng_undelete(u.eng, NULL, &ann, ENG_ROOT_INO, "d", 0, ENG_ROOT_INO, "d", NULL) == 0);
+    cr_assert(!found(dir.ino, "link"));
+    cr_assert_eq(unit_attr(&u, ino).nlink, 1);
+}
+
 /* The power fails: it is all there, or not at all, and can be had again. */
 Test(undelete, of_a_folder_is_whole_when_the_power_fails)
 {
