@@ -4,7 +4,10 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/random.h>
 
+#include "engine.h"
 #include "persons.h"
 
 /* NAMES: twice as many as are noted of all, a power of two. */
@@ -14,17 +17,17 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Protected by lock: */
 static uint64_t names[NAMES]; /* hashes of a user and a name; 0: free */
 static unsigned n_names, n_named;
+static uint64_t seed; /* that nobody knows: else names could be made that all lie in one place. 0: none yet */
 static struct named {
     uid_t person;
     unsigned n;
 } named[NAMED_PERSONS];
 
-static uint64_t hash_of(uid_t uid, const char *name)
+static uint64_t hash_locked(uid_t uid, const char *name)
 {
-    uint64_t h = (UINT64_C(0xCBF29CE484222325) ^ uid) * UINT64_C(0x9E3779B97F4A7C15);
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001B3);
-    return (h ^ h >> 29) | 1;
+    if (!seed && getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+        seed = (uint64_t)(uintptr_t)&lock; /* as the process came to lie */
+    return eng_keyed_hash(eng_keyed_hash(seed, &uid, sizeof uid), name, strlen(name)) | 1;
 }
 
 /* One more name of that person. False: there is no room for it. */
@@ -44,9 +47,9 @@ static bool count_locked(uid_t person)
 
 bool actors_has_room(uid_t uid, const char *name)
 {
-    const uint64_t hash = hash_of(uid, name);
     const uid_t person = person_of(uid);
     (void)pthread_mutex_lock(&lock);
+    const uint64_t hash = hash_locked(uid, name);
     size_t at = hash % NAMES;
     while (names[at] && names[at] != hash)
         at = (at + 1) % NAMES;

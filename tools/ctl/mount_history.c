@@ -18,12 +18,18 @@
 
 #define FOLDER_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
+static int open_in(int dir, const char *name)
+{
+    int fd = openat(dir, name, FOLDER_FLAGS);
+    return fd < 0 ? -errno : fd;
+}
+
 /* The folder of that name in `dir`, which it closes. */
 static int step_into(int dir, const char *name)
 {
-    int fd = openat(dir, name, FOLDER_FLAGS), error = errno;
+    int fd = open_in(dir, name);
     close(dir);
-    return fd < 0 ? -error : fd;
+    return fd;
 }
 
 static int open_path(const char *mountpoint, const char *path)
@@ -180,8 +186,7 @@ static int or_left_out(int r)
 static int walk_versions(struct walk *w, int folder)
 {
     DIR *dir;
-    int fd = openat(folder, SHOWN_NAME_VERSIONS, FOLDER_FLAGS);
-    int r = open_listing(fd < 0 ? -errno : fd, &dir);
+    int r = open_listing(open_in(folder, SHOWN_NAME_VERSIONS), &dir);
     if (r)
         return or_left_out(r);
     buf_char(&w->path, '\0');
@@ -198,7 +203,10 @@ static void add_name(struct walk *w, const char *text)
     bool is_whole = shown_name_decode(text, strlen(text), SHOWN_NAME_MAX, name, &len) == SHOWN_NAME_WHOLE;
     if (w->path.len)
         buf_char(&w->path, '/');
-    buf_add(&w->path, is_whole ? name : text, is_whole ? len : strlen(text));
+    if (is_whole)
+        buf_add(&w->path, name, len);
+    else
+        buf_str(&w->path, text);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): as deep as folders are, a descriptor each */
@@ -221,8 +229,7 @@ static int walk_folder(struct walk *w, int take_fd)
             continue;
         size_t len = w->path.len;
         add_name(w, entry->d_name);
-        int fd = openat(dirfd(dir), entry->d_name, FOLDER_FLAGS);
-        r = w->path.failed ? -ENOMEM : walk_folder(w, fd < 0 ? -errno : fd);
+        r = w->path.failed ? -ENOMEM : walk_folder(w, open_in(dirfd(dir), entry->d_name));
         w->path.len = len;
     }
     (void)closedir(dir);
