@@ -1,0 +1,386 @@
+/*
+ * test_guards.c - guarded operations (I13): what each kind of guard says of each target, and that of those
+ * that race one wins. */
+#include "guarded.h"
+#include "hook.h"
+#include "inside.h"
+#include "must.h"
+#include "one_file.h"
+
+#include <criterion/criterion.h>
+#include <nettle/sha2.h>
+#include <pthread.h>
+#include <stdio.h>
+
+TestSuite(guards, .init = setup, .fini = teardown, .timeout = 120);
+
+static uint64_t state_of(uint64_t ino)
+{
+    uint64_t state = 0;
+    cr_assert_eq(eng_state(u.eng, ino, &state), 0);
+    return state;
+}
+
+static struct eng_guard of_state(uint64_t state)
+{
+    return (struct eng_guard){.kind = ENG_GUARD_STATE, .state = state};
+}
+
+static struct eng_guard of_version(enum eng_guard_kind kind, uint64_t ino)
+{
+    return (struct eng_guard){.kind = kind, .ino = ino, .version = unit_attr(&u, ino).version};
+}
+
+static struct eng_guard of_content(size_t size, uint64_t seed)
+{
+    struct eng_guard guard = {.kind = ENG_GUARD_SHA256};
+    struct sha256_ctx sha;
+    uint8_t *bytes = unit_bytes(size, seed);
+    sha256_init(&sha);
+    sha256_update(&sha, size, bytes);
+    sha256_digest(&sha, sizeof guard.sha256, guard.sha256);
+    free(bytes);
+    return guard;
+}
+
+static const struct eng_guard nothing = {.kind = ENG_GUARD_NONE};
+
+static int rename_if(const char *from, const char *to, unsigned flags, const struct eng_guard *guard)
+{
+    return eng_rename_if(u.eng, NULL, ENG_ROOT_INO, from, ENG_ROOT_INO, to, flags, guard);
+}
+
+/* A new file `t`, and what renaming it does: `expect`, and the names are as that says. */
+static void expect_rename(int line, const char *to, const struct eng_guard *guard, size_t size, uint64_t seed,
+                          int expect)
+{
+    uint64_t was = unit_lookup(&u, to), t = unit_file(&u, "t", size, seed);
+    int r = rename_if("t", to, 0, guard);
+    cr_expect_eq(r, expect, "line %d: %d, not %d", line, r, expect);
+    cr_expect_eq(unit_lookup(&u, to), r ? was : t, "line %d", line);
+    cr_expect_eq(unit_lookup(&u, "t"), r ? t : 0, "line %d", line);
+    if (r)
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "t"), 0);
+}
+
+/* `f`, with content that depends on the seed. */
+static void make_f(size_t size, uint64_t seed)
+{
+    (void)eng_unlink(u.eng, ENG_ROOT_INO, "f");
+    f = unit_file(&u, "f", size, seed);
+}
+
+Test(guards, by_state)
+{
+    make_f(1000, 1);
+    struct eng_guard guard = of_state(state_of(f));
+    expect_rename(__LINE__, "g", &guard, 10, 7, -ECANCELED); /* no target */
+    expect_rename(__LINE__, "f", &guard, 10, 7, 0);
+    expect_rename(__LINE__, "f", &guard, 11, 7, -ECANCELED); /* another inode */
+    make_f(1000, 1);
+    guard = of_state(state_of(f));
+    cr_assert_eq(eng_setxattr(u.eng, f, "user.x", "1", 1, 0), 0);
+    expect_rename(__LINE__, "f", &guard, 10, 7, -ECANCELED);
+    expect_rename(__LINE__, "f", &guard, 1000, 2, -ECANCELED); /* as long */
+    expect_rename(__LINE__, "f", &guard, 1000, 1, 0);          /* the same content */
+    make_f(0, 1);
+    guard = of_state(1);
+    expect_rename(__LINE__, "f", &guard, 0, 1, 0); /* none is the same as none */
+}
+
+Test(guards, by_none)
+{
+    expect_rename(__LINE__, "g", &nothing, 10, 7, 0);
+    expect_rename(__LINE__, "g", &nothing, 10, 8, -ECANCELED);
+    expect_rename(__LINE__, "g", &nothing, 10, 7, -ECANCELED); /* the same content is a target, too */
+}
+
+Test(guards, by_content)
+{
+    make_f(300000, 1);
+    struct eng_guard guard = of_content(300000, 1);
+    expect_rename(__LINE__, "g", &guard, 10, 7, -ECANCELED);
+    expect_rename(__LINE__, "f", &guard, 10, 7, 0);
+    expect_rename(__LINE__, "f", &guard, 20, 7, -ECANCELED);
+    make_f(300000, 1); /* another inode with that content is as good */
+    expect_rename(__LINE__, "f", &guard, 300000, 2, 0);
+    guard = of_content(10, 1);
+    expect_rename(__LINE__, "f", &guard, 300000, 3, -ECANCELED);
+    expect_rename(__LINE__, "f", &guard, 300000, 2, 0); /* the same content */
+    cr_assert_eq(eng_create(u.eng, NULL, ENG_ROOT_INO, "link", S_IFLNK | 0777, 0, "f", NULL), 0);
+    expect_rename(__LINE__, "link", &guard, 10, 1, -ECANCELED);
+}
+
+Test(guards, by_what_was_seen)
+{
+    make_f(1000, 1);
+    struct eng_guard guard = of_version(ENG_GUARD_SEEN, f);
+    expect_rename(__LINE__, "g", &guard, 10, 7, -EREMCHG);
+    cr_assert_eq(eng_setxattr(u.eng, f, "user.x", "1", 1, 0), 0); /* no other content */
+    expect_rename(__LINE__, "f", &guard, 10, 7, 0);
+    expect_rename(__LINE__, "f", &guard, 10, 7, -EREMCHG);
+    make_f(1000, 1);
+    guard = of_version(ENG_GUARD_SEEN, f);
+    unit_write(&u, f, 10, 2, 0);
+    expect_rename(__LINE__, "f", &guard, 10, 7, -ECANCELED);
+    unit_write(&u, f, 1000, 1, 0);
+    expect_rename(__LINE__, "f", &guard, 1000, 1, -ECANCELED); /* it was seen, or it was not */
+}
+
+Test(guards, by_what_was_moved_away)
+{
+    make_f(1000, 1);
+    cr_assert_eq(rename_if("f", "f~", 0, NULL), 0);
+    struct eng_guard guard = of_version(ENG_GUARD_MOVED, f);
+    expect_rename(__LINE__, "f", &guard, 10, 7, 0);
+    expect_rename(__LINE__, "f", &guard, 10, 7, -EREMCHG);
+    unit_write(&u, f, 10, 2, 0);
+    expect_rename(__LINE__, "g", &guard, 10, 7, -ECANCELED);
+    cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "f~"), 0);
+    cr_assert_eq(eng_sync(u.eng), 0);
+    while (eng_getattr(u.eng, f, &(struct eng_attr){0}) == 0)
+        cr_assert_eq(eng_job_run(u.eng, ENG_JOB_COMPACT, NULL, NULL), 0); /* which frees it */
+    expect_rename(__LINE__, "g", &guard, 10, 7, -EREMCHG);
+}
+
+Test(guards, of_the_other_operations)
+{
+    struct eng_attr attr = {.size = 0};
+    const uint32_t mode = S_IFREG | 0644;
+    make_f(1000, 1);
+    struct eng_guard seen = of_version(ENG_GUARD_SEEN, f), moved = of_version(ENG_GUARD_MOVED, f);
+    struct eng_guard state = of_state(state_of(f)), content = of_content(1000, 1), other = of_content(10, 1);
+    /* link */
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "f", &nothing, NULL), -EEXIST);
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "f", &state, NULL), -EEXIST);
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "g", &state, NULL), -ECANCELED);
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "g", &content, NULL), -ECANCELED);
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "g", &moved, NULL), 0);
+    cr_expect_eq(eng_link_if(u.eng, NULL, f, ENG_ROOT_INO, "h", &nothing, NULL), 0);
+    /* create */
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "f", mode, 0, NULL, &moved, NULL), -EEXIST);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "i", mode, 0, NULL, &state, NULL), -ECANCELED);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "i", mode, 0, NULL, &seen, NULL), -EREMCHG);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "i", mode, 0, NULL, &moved, NULL), 0);
+    unit_write(&u, f, 10, 2, 0);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "j", mode, 0, NULL, &moved, NULL), -ECANCELED);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "j", mode, 0, NULL, &nothing, NULL), 0);
+    /* setattr */
+    unit_write(&u, f, 1000, 1, 0);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &seen, NULL), -ECANCELED);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &state, NULL), -ECANCELED);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &other, NULL), -ECANCELED);
+    cr_expect_eq(unit_attr(&u, f).size, 1000);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &content, NULL), 0);
+    cr_expect_eq(unit_attr(&u, f).size, 0);
+    seen = of_version(ENG_GUARD_SEEN, f);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &seen, NULL), 0);
+    /* unlink */
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &seen), -ECANCELED);
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "i", &seen), -EREMCHG);
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &content), -ECANCELED);
+    state = of_state(state_of(f));
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &state), 0);
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &state), -ENOENT);
+}
+
+Test(guards, that_mean_nothing_are_refused)
+{
+    struct eng_attr attr = {0};
+    struct eng_guard bad = {.kind = (enum eng_guard_kind)0}, stored = {.kind = ENG_GUARD_STORED};
+    struct eng_guard state = of_state(state_of(f));
+    unit_mkdir(&u, "d");
+    (void)unit_create(&u, "g");
+    cr_expect_eq(rename_if("f", "g", 0, &bad), -EINVAL);
+    bad.kind = (enum eng_guard_kind)99;
+    cr_expect_eq(rename_if("f", "g", 0, &bad), -EINVAL);
+    cr_expect_eq(rename_if("f", "g", ENG_RENAME_EXCHANGE, &state), -EINVAL);
+    cr_expect_eq(rename_if("f", "d", 0, &state), -EINVAL);
+    cr_expect_eq(rename_if("d", "e", 0, &nothing), -EINVAL);
+    cr_expect_eq(rename_if("g", "f", ENG_RENAME_NOREPLACE, &state), -EEXIST);
+    cr_expect_eq(rename_if("g", "h", ENG_RENAME_NOREPLACE, &state), -ECANCELED);
+    cr_expect_eq(rename_if("g", "f", ENG_RENAME_WHITEOUT, &state), 0);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &nothing, NULL), -EINVAL);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &stored, NULL), -EINVAL);
+    cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &nothing), -EINVAL);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "x", S_IFREG, 0, NULL, &stored, NULL), -EINVAL);
+}
+
+Test(guards, as_texts)
+{
+    struct eng_guard guard;
+    char hex[65];
+    memset(hex, 'a', 64);
+    hex[64] = 0;
+    const struct {
+        const char *text;
+        int kind; /* 0: none */
+    } cases[] = {{"none", ENG_GUARD_NONE},
+                 {"state:1", ENG_GUARD_STATE},
+                 {"state:18446744073709551615", ENG_GUARD_STATE},
+                 {"state:18446744073709551616", 0},
+                 {"state:", 0},
+                 {"state:1 ", 0},
+                 {"state:-1", 0},
+                 {"state: 1", 0},
+                 {"state:x", 0},
+                 {"1", 0},
+                 {"", 0},
+                 {"None", 0},
+                 {"none\n", 0},
+                 {hex, ENG_GUARD_SHA256},
+                 {hex + 1, 0}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int r = eng_guard_parse(cases[i].text, strlen(cases[i].text), &guard);
+        cr_expect_eq(r, cases[i].kind ? 0 : -EINVAL, "%s", cases[i].text);
+        cr_expect(r || (int)guard.kind == cases[i].kind, "%s", cases[i].text);
+    }
+    memcpy(hex, "0123456789ABCDEFabcdef", 22);
+    cr_assert_eq(eng_guard_parse(hex, 64, &guard), 0);
+    cr_expect_arr_eq(guard.sha256, ((uint8_t[]){0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab}), 9);
+    hex[63] = 'g';
+    cr_expect_eq(eng_guard_parse(hex, 64, &guard), -EINVAL);
+    cr_expect_eq(eng_guard_parse("none\0", 5, &guard), -EINVAL);
+}
+
+/* ---- digests ------------------------------------------------------------------------ */
+
+static unsigned writes; /* that are still made */
+
+/* Another content while a digest is computed, or just before. */
+static void write_meanwhile(void *arg, enum fault_point point)
+{
+    if (point != FP_PROOF_WANTED || !writes)
+        return;
+    writes--;
+    hook_set(u.eng, NULL, NULL);
+    unit_write(&u, f, 10, *(uint64_t *)arg + writes, 0);
+    hook_set(u.eng, write_meanwhile, arg);
+}
+
+/* The digest is there, and the version moves before it is looked at. */
+static void write_behind(void *arg, enum fault_point point)
+{
+    if (point != FP_READ_PINNED || !writes)
+        return;
+    writes--;
+    hook_set(u.eng, NULL, NULL);
+    unit_write(&u, f, 10, *(uint64_t *)arg + writes, 0);
+    hook_set(u.eng, write_behind, arg);
+}
+
+Test(guards, of_a_content_that_is_changed_meanwhile)
+{
+    uint64_t seed = 100;
+    make_f(300000, 1);
+    struct eng_guard guard = of_content(300000, 1);
+    writes = 1;
+    hook_set(u.eng, write_meanwhile, &seed);
+    expect_rename(__LINE__, "f", &guard, 10, 7, -ECANCELED);
+    make_f(300000, 1);
+    writes = UINT32_MAX;
+    hook_set(u.eng, write_behind, &seed); /* for ever */
+    uint64_t t = unit_file(&u, "t", 10, 7);
+    cr_expect_eq(rename_if("t", "f", 0, &guard), -ECANCELED);
+    hook_set(u.eng, NULL, NULL);
+    cr_expect_eq(unit_lookup(&u, "t"), t);
+}
+
+/* Who computes the digests by itself is told which ones. */
+Test(guards, with_digests_of_the_caller)
+{
+    make_f(300000, 1);
+    uint64_t t = unit_file(&u, "t", 300000, 1);
+    struct eng_proof proof = {0};
+    struct eng_guard guard = of_content(10, 1);
+    struct eng_digest_value of_f = {.version = unit_attr(&u, f).version, .size = 32}, of_t = of_f;
+    struct eng_guard sum = of_content(300000, 1);
+    memcpy(of_f.bytes, sum.sha256, 32);
+    memcpy(of_t.bytes, sum.sha256, 32);
+    of_t.version = unit_attr(&u, t).version;
+    guard.proof = &proof;
+    cr_assert_eq(rename_if("t", "f", 0, &guard), -EINPROGRESS);
+    cr_assert_eq(proof.wanted, f);
+    of_f.version--;
+    eng_proof_add(&proof, 0, &of_f);
+    cr_assert_eq(rename_if("t", "f", 0, &guard), -EINPROGRESS, "of what the file was is not enough");
+    cr_assert_eq(proof.wanted, f);
+    of_f.version++;
+    eng_proof_add(&proof, 0, &of_f);
+    cr_assert_eq(rename_if("t", "f", 0, &guard), -EINPROGRESS);
+    cr_assert_eq(proof.wanted, t);
+    eng_proof_add(&proof, 0, &of_t);
+    cr_assert_eq(rename_if("t", "f", 0, &guard), 0, "the contents are the same");
+    cr_assert_eq(unit_lookup(&u, "f"), t);
+
+    (void)unit_file(&u, "s", 10, 1);
+    proof = (struct eng_proof){0};
+    cr_assert_eq(rename_if("s", "f", 0, &guard), -EINPROGRESS);
+    cr_assert_eq(proof.wanted, t);
+    eng_proof_add(&proof, -EIO, NULL);
+    cr_assert_eq(rename_if("s", "f", 0, &guard), -EIO);
+    proof = (struct eng_proof){0};
+    int r, tries = 0;
+    for (r = -EINPROGRESS; r == -EINPROGRESS; tries++) { /* a digest that is never right */
+        r = rename_if("s", "f", 0, &guard);
+        eng_proof_add(&proof, 0, &of_f);
+    }
+    cr_assert_eq(r, -ECANCELED);
+    cr_assert_leq(tries, 20);
+}
+
+/* ---- races -------------------------------------------------------------------------- */
+
+#define RACES 10000u
+
+struct racer {
+    pthread_t thread;
+    unsigned number, won;
+};
+
+/* Each replaces `f` when it is in the state that it has seen, and counts how often that was so. What it
+ * writes is its own: the same content as another's would be taken. */
+static void *race(void *arg)
+{
+    struct racer *me = arg;
+    char name[16];
+    (void)snprintf(name, sizeof name, "t%u", me->number);
+    for (unsigned i = 0; i < RACES; i++) {
+        struct eng_attr attr, at_f;
+        struct eng_guard guard = {.kind = ENG_GUARD_STATE};
+        int r = eng_create(u.eng, NULL, ENG_ROOT_INO, name, S_IFREG | 0644, 0, NULL, &attr);
+        MUST(r == 0 || r == -EEXIST); /* left by one that was refused */
+        if (r == -EEXIST)
+            MUST(eng_lookup(u.eng, NULL, ENG_ROOT_INO, name, &attr) == 0);
+        MUST(eng_lookup(u.eng, NULL, ENG_ROOT_INO, "f", &at_f) == 0);
+        uint64_t content[2] = {0};
+        ssize_t n = eng_read(u.eng, at_f.ino, content, sizeof content, 0);
+        r = n < 0 ? (int)n : eng_state(u.eng, at_f.ino, &guard.state);
+        if (r == -ESTALE) /* it was replaced, and has gone */
+            continue;
+        MUST(r == 0);
+        content[0]++;
+        content[1] = (uint64_t)i << 8 | me->number;
+        MUST(eng_write(u.eng, attr.ino, content, sizeof content, 0) == sizeof content);
+        r = eng_rename_if(u.eng, NULL, ENG_ROOT_INO, name, ENG_ROOT_INO, "f", 0, &guard);
+        MUST(r == 0 || r == -ECANCELED);
+        me->won += r == 0;
+    }
+    return NULL;
+}
+
+Test(guards, of_those_that_race_one_wins)
+{
+    struct racer racers[2] = {{.number = 0}, {.number = 1}};
+    uint64_t count = 0;
+    make_f(0, 0);
+    cr_assert_eq(eng_write(u.eng, f, &count, sizeof count, 0), (ssize_t)sizeof count);
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++)
+        cr_assert_eq(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(racers); i++)
+        cr_assert_eq(pthread_join(racers[i].thread, NULL), 0);
+    cr_assert_eq(eng_read(u.eng, unit_lookup(&u, "f"), &count, sizeof count, 0), (ssize_t)sizeof count);
+    cr_expect_eq(count, racers[0].won + racers[1].won, "%llu of %u and %u", (unsigned long long)count,
+                 racers[0].won, racers[1].won);
+    cr_expect_gt(count, RACES / 2);
+}
