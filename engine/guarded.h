@@ -27,7 +27,7 @@ enum eng_guard_kind {
 };
 /* `state:` and a number, 64 hexadecimal digits, or `none`. An xattr that eng_listxattr() does not tell, nor
  * that of a view, which has none; that is no part of a state, so that setting it changes no state and no
- * time and leaves no version; and of which the feed says nothing. */
+ * time and leaves no version; and of which the feed says nothing. eng_setxattr() takes any value. */
 #define ENG_GUARD_XATTR "user.engram.if_match"
 
 /*
@@ -54,6 +54,8 @@ struct eng_guard {
     uint64_t ino, version;
     uint8_t sha256[32];
     struct eng_proof *proof; /* NULL: the call computes what digests it needs, in this thread */
+    /* STORED: what is looked at where the source has none; NULL: nothing. Of that one the proof is this. */
+    const struct eng_guard *otherwise;
 };
 /* The guard that a value of ENG_GUARD_XATTR means; `proof` becomes NULL. -EINVAL: it means none. */
 ENG_API int eng_guard_parse(const char *value, size_t size, struct eng_guard *ret_guard);
@@ -69,9 +71,10 @@ ENG_API int eng_guard_parse(const char *value, size_t size, struct eng_guard *re
  * STORED one that means nothing. (With eng_options.room_later -EAGAIN is that of a full disk alone.)
  *
  * eng_rename_if() with STATE or SHA256, asked for or STORED, is carried out also where the target's content
- * is that of the source: nothing that is not there again gets lost. Two names of one inode, for which a
- * rename does nothing, are such. Not so with NONE, by which several make sure that one of them has made the
- * name.
+ * is that of the source: nothing gets lost that is not there again. (So that of several who count up one of
+ * two may be lost, unless each writes what is its own.) Not so with NONE, by which several make sure that one
+ * of them has made the name. For two names of one inode it does nothing, as POSIX has it: no guard is looked
+ * at, and a stored one stays.
  * eng_link_if() never replaces anything, so that only NONE and MOVED can be so. */
 ENG_API int eng_rename_if(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                           uint64_t new_parent, const char *new_name, unsigned flags,

@@ -381,6 +381,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
     M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \
     M(GUARD_BEFORE_LOCK)      /* a guard is looked at before the lock is taken */                            \
+    M(GUARD_STAYS)            /* a stored guard stays though its rename was done */                          \
+    M(GUARD_LISTED)           /* it is listed as other attributes are */                                     \
+    M(GUARD_IN_STATE)         /* setting it changes the state */                                             \
+    M(GATHER_MOVES_STATE)     /* content that comes to another place is another state, without a history */  \
     M(GUARD_STALE_PROOF)      /* a digest of what the target was stands for what it is */                    \
     M(EQUAL_REFUSED)          /* a target with the content of the source is another one */                   \
     M(NO_LOCK)                /* the store is not locked */

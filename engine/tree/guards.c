@@ -127,12 +127,20 @@ bool guards_again(struct eng *eng, struct guarded *g, int *r)
 
 /* ---- looking at them ---------------------------------------------------------------- */
 
+static bool is_of(enum eng_guard_kind kind, unsigned kinds)
+{
+    return (unsigned)kind <= ENG_GUARD_STORED && kinds & 1u << kind;
+}
+
 int guards_begin(struct guarded *g, const struct eng_guard *asked, unsigned kinds)
 {
     *g = (struct guarded){.asked = asked};
     if (!asked)
         return 0;
-    if ((unsigned)asked->kind > ENG_GUARD_STORED || !(kinds & 1u << asked->kind))
+    if (!is_of(asked->kind, kinds))
+        return -EINVAL;
+    if (asked->kind == ENG_GUARD_STORED && asked->otherwise &&
+        !is_of(asked->otherwise->kind, kinds & ~(1u << ENG_GUARD_STORED)))
         return -EINVAL;
     g->proof = asked->proof ? asked->proof : &g->own;
     g->guard = *asked;
@@ -148,6 +156,8 @@ int guards_read(const struct eng *eng, struct guarded *g, uint32_t source)
     uint32_t x = inode->xattrs ? index_find_xattr(&eng->idx, inode, XATTR_GUARD, sizeof XATTR_GUARD - 1) : 0;
     g->guard.kind = 0;
     g->is_stored = x;
+    if (!x && g->asked->otherwise)
+        g->guard = *g->asked->otherwise;
     if (!x)
         return 0;
     if (!index_xattr(&eng->idx, x, &xattr))
@@ -194,7 +204,7 @@ static int check_equal(const struct eng *eng, struct guarded *g, uint32_t source
     if (!source || !target || !S_ISREG(a->mode) || !S_ISREG(b->mode) || a->size != b->size ||
         MUTANT(EQUAL_REFUSED))
         return -ECANCELED;
-    if (source == target || !a->size)
+    if (!a->size)
         return 0;
     int r = digest_of(eng, g, TARGET, target, &has[TARGET]);
     if (!r)
@@ -229,7 +239,7 @@ int guards_check(const struct eng *eng, struct guarded *g, uint32_t source, uint
 
 int guards_stage(const struct guarded *g, struct txn *txn, uint64_t source)
 {
-    if (!g->is_stored)
+    if (!g->is_stored || MUTANT(GUARD_STAYS))
         return 0;
     struct op *op = txn_op(txn, OP_XATTR_DEL);
     if (!op)

@@ -418,18 +418,16 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
     return r ? r : stage_repoint(txn, rn->from_dir, rn->from, txn->ops[txn->n_ops - 1].ino, src, now);
 }
 
-/* Of two names of one file, says POSIX, there is nothing to do; a stored guard has done its work all the
- * same. */
 static int rename_commit(struct eng *eng, const struct eng_caller *who, const struct rename *rn,
                          struct full_disk_try *change)
 {
     CLEANUP_TXN struct txn txn = {0};
-    uint64_t replaced = rn->dst && rn->src != rn->dst ? ino_of(eng, rn->dst) : 0;
+    uint64_t replaced = rn->dst ? ino_of(eng, rn->dst) : 0;
     change->removing = replaced && !(rn->flags & (ENG_RENAME_EXCHANGE | ENG_RENAME_WHITEOUT));
-    int r = rn->src != rn->dst ? rename_stage(eng, who, rn, &txn) : 0;
+    int r = rename_stage(eng, who, rn, &txn);
     if (!r)
         r = guards_stage(rn->guarded, &txn, ino_of(eng, rn->src));
-    if (!r && txn.n_ops)
+    if (!r)
         r = commit_txn(eng, &txn);
     if (!r && replaced)
         free_if_unused(eng, replaced);
@@ -443,9 +441,10 @@ static int rename_once(struct eng *eng, const struct eng_caller *who, struct ren
     if (r)
         return r;
     r = check_rename(eng, rn);
-    if (!r && !rn->guarded->is_looked)
+    bool is_one = !r && rn->src == rn->dst; /* two names of one file: nothing to do, says POSIX */
+    if (!r && !is_one && !rn->guarded->is_looked)
         r = guards_check(eng, rn->guarded, rn->src, rn->dst);
-    if (!r)
+    if (!r && !is_one)
         r = rename_commit(eng, who, rn, change);
     return commit_end(eng, r);
 }

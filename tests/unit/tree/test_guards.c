@@ -6,6 +6,7 @@
 #include "inside.h"
 #include "must.h"
 #include "one_file.h"
+#include "tree/content.h"
 
 #include <criterion/criterion.h>
 #include <nettle/sha2.h>
@@ -187,7 +188,7 @@ Test(guards, of_the_other_operations)
 Test(guards, that_mean_nothing_are_refused)
 {
     struct eng_attr attr = {0};
-    struct eng_guard bad = {.kind = (enum eng_guard_kind)0}, stored = {.kind = ENG_GUARD_STORED};
+    struct eng_guard bad = {.kind = (enum eng_guard_kind)0}, of_source = {.kind = ENG_GUARD_STORED};
     struct eng_guard state = of_state(state_of(f));
     unit_mkdir(&u, "d");
     (void)unit_create(&u, "g");
@@ -201,9 +202,9 @@ Test(guards, that_mean_nothing_are_refused)
     cr_expect_eq(rename_if("g", "h", ENG_RENAME_NOREPLACE, &state), -ECANCELED);
     cr_expect_eq(rename_if("g", "f", ENG_RENAME_WHITEOUT, &state), 0);
     cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &nothing, NULL), -EINVAL);
-    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &stored, NULL), -EINVAL);
+    cr_expect_eq(eng_setattr_if(u.eng, f, &attr, ENG_SET_SIZE, &of_source, NULL), -EINVAL);
     cr_expect_eq(eng_unlink_if(u.eng, ENG_ROOT_INO, "f", &nothing), -EINVAL);
-    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "x", S_IFREG, 0, NULL, &stored, NULL), -EINVAL);
+    cr_expect_eq(eng_create_if(u.eng, NULL, ENG_ROOT_INO, "x", S_IFREG, 0, NULL, &of_source, NULL), -EINVAL);
 }
 
 Test(guards, as_texts)
@@ -241,6 +242,211 @@ Test(guards, as_texts)
     hex[63] = 'g';
     cr_expect_eq(eng_guard_parse(hex, 64, &guard), -EINVAL);
     cr_expect_eq(eng_guard_parse("none\0", 5, &guard), -EINVAL);
+}
+
+/* ---- of the source ------------------------------------------------------------------- */
+
+static void set_guard(uint64_t ino, const char *value)
+{
+    cr_assert_eq(eng_setxattr(u.eng, ino, ENG_GUARD_XATTR, value, strlen(value), 0), 0);
+}
+
+static bool has_guard(uint64_t ino)
+{
+    char value[65];
+    ssize_t n = eng_getxattr(u.eng, ino, ENG_GUARD_XATTR, value, sizeof value);
+    cr_assert(n > 0 || n == -ENODATA);
+    return n > 0;
+}
+
+static const struct eng_guard stored = {.kind = ENG_GUARD_STORED};
+
+/* A new file `t` with that guard, renamed as expect_rename() has it; done, it has none any more. */
+static void expect_stored(int line, const char *value, const char *to, int expect)
+{
+    uint64_t was = unit_lookup(&u, to), t = unit_file(&u, "t", 20, 9);
+    set_guard(t, value);
+    int r = rename_if("t", to, 0, &stored);
+    cr_expect_eq(r, expect, "line %d: %d, not %d", line, r, expect);
+    cr_expect_eq(unit_lookup(&u, to), r ? was : t, "line %d", line);
+    cr_expect_eq(has_guard(t), r != 0, "line %d", line);
+    if (r)
+        cr_assert_eq(eng_unlink(u.eng, ENG_ROOT_INO, "t"), 0);
+}
+
+static void expect_stored_state(int line, uint64_t state, const char *to, int expect)
+{
+    char value[32];
+    (void)snprintf(value, sizeof value, "state:%llu", (unsigned long long)state);
+    expect_stored(line, value, to, expect);
+}
+
+Test(guards, of_the_source)
+{
+    make_f(1000, 1);
+    expect_stored(__LINE__, "none", "f", -ECANCELED);
+    expect_stored(__LINE__, "none", "g", 0);
+    expect_stored_state(__LINE__, state_of(f) + 1, "f", -ECANCELED);
+    expect_stored_state(__LINE__, state_of(f), "h", -ECANCELED);
+    expect_stored_state(__LINE__, state_of(f), "f", 0);
+    expect_stored_state(__LINE__, state_of(f), "f", 0); /* it has the content of the source by now */
+    make_f(1000, 1);
+    expect_stored(__LINE__, "state:x", "f", -EINVAL);
+    cr_assert_eq(rename_if("f", "g", 0, &stored), 0); /* none: nothing is looked at */
+    struct eng_guard otherwise = {.kind = ENG_GUARD_STORED, .otherwise = &nothing};
+    (void)unit_create(&u, "f");
+    cr_expect_eq(rename_if("g", "f", 0, &otherwise), -ECANCELED);
+    set_guard(unit_lookup(&u, "g"), "state:0");
+    cr_expect_eq(rename_if("g", "f", 0, &otherwise), -ECANCELED);
+    cr_expect_eq(rename_if("g", "i", 0, &otherwise), -ECANCELED, "its own is what counts");
+    cr_expect_eq(rename_if("g", "i", 0, NULL), 0, "who asks for nothing");
+    otherwise.otherwise = &otherwise;
+    cr_expect_eq(rename_if("i", "j", 0, &otherwise), -EINVAL);
+}
+
+Test(guards, of_the_source_of_a_link)
+{
+    struct eng_caller who = {.ref = true};
+    struct eng_attr t;
+    make_f(1000, 1);
+    cr_assert_eq(eng_create(u.eng, &who, ENG_ROOT_INO, NULL, S_IFREG | 0644, 0, NULL, &t), 0);
+    set_guard(t.ino, "none");
+    cr_expect_eq(eng_link_if(u.eng, NULL, t.ino, ENG_ROOT_INO, "f", &stored, NULL), -EEXIST);
+    cr_expect(has_guard(t.ino));
+    cr_expect_eq(eng_link_if(u.eng, NULL, t.ino, ENG_ROOT_INO, "g", &stored, NULL), 0);
+    cr_expect(!has_guard(t.ino));
+    set_guard(t.ino, "state:1");
+    cr_expect_eq(eng_link_if(u.eng, NULL, t.ino, ENG_ROOT_INO, "f", &stored, NULL), -EEXIST);
+    cr_expect_eq(eng_link_if(u.eng, NULL, t.ino, ENG_ROOT_INO, "h", &stored, NULL), -ECANCELED);
+    cr_expect_eq(eng_link(u.eng, NULL, t.ino, ENG_ROOT_INO, "h", NULL), 0);
+    cr_expect_eq(rename_if("h", "g", 0, &stored), 0, "two names of one inode");
+    cr_expect(has_guard(t.ino));
+    cr_expect_eq(unit_lookup(&u, "h"), t.ino);
+    cr_expect_eq(rename_if("h", "f", 0, &stored), -ECANCELED, "whichever of its names");
+    cr_expect_eq(rename_if("h", "f", ENG_RENAME_EXCHANGE, &stored), -EINVAL);
+    unit_mkdir(&u, "d");
+    cr_expect_eq(rename_if("h", "d", 0, &stored), -EINVAL);
+    cr_expect_eq(eng_forget(u.eng, t.ino, 1), 0);
+}
+
+/* Not that it is there, nor that it came or went, but to who asks for it by name. */
+Test(guards, of_a_source_are_seen_by_who_asks_for_them_alone)
+{
+    struct eng_feed *feed;
+    struct eng_change change;
+    char list[64];
+    make_f(1000, 1);
+    cr_assert_eq(eng_setxattr(u.eng, f, "user.x", "1", 1, 0), 0);
+    struct eng_attr was = unit_attr(&u, f);
+    uint64_t state = state_of(f);
+    cr_assert_eq(eng_feed_open(u.eng, ENG_FEED_NOW, &feed), 0);
+    for (int i = 0; i < 2; i++) {
+        set_guard(f, i ? "none" : "state:1");
+        cr_expect(has_guard(f));
+        cr_expect_eq(eng_listxattr(u.eng, f, list, sizeof list), 7);
+        cr_expect_eq(eng_listxattr(u.eng, f, NULL, 0), 7);
+        cr_expect_str_eq(list, "user.x");
+    }
+    cr_assert_eq(eng_removexattr(u.eng, f, ENG_GUARD_XATTR), 0);
+    set_guard(f, "none");
+    struct eng_attr now = unit_attr(&u, f);
+    cr_expect_eq(memcmp(&was, &now, sizeof was), 0);
+    cr_expect_eq(state_of(f), state);
+    cr_expect_eq(eng_feed_read(feed, &change, 1), 0);
+    eng_feed_close(feed);
+    for (int pass = 0; pass < 3; pass++) { /* from the log, and from a checkpoint */
+        if (pass == 1)
+            unit_kill(&u, SIM_KEEP_ALL, 0);
+        if (pass == 1)
+            unit_open(&u);
+        if (pass == 2)
+            unit_reopen(&u);
+        cr_expect(has_guard(f), "pass %d", pass);
+        cr_expect_eq(state_of(f), state, "pass %d", pass);
+    }
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+static int count_version(void *arg, const struct eng_version *version)
+{
+    (void)version;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+static unsigned versions(void)
+{
+    unsigned n = 0;
+    cr_assert_eq(eng_history(u.eng, "f", count_version, &n), 0);
+    return n;
+}
+
+Test(guards, of_a_source_are_of_no_view_and_make_no_version)
+{
+    struct eng_view *view;
+    char value[65];
+    uint64_t batch, number;
+    make_f(1000, 1);
+    cr_assert_eq(eng_config_set(u.eng, "history", "1d"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "history_settle", "0"), 0);
+    unit_write(&u, f, 10, 2, 0);
+    unsigned n = versions();
+    set_guard(f, "none");
+    cr_assert_eq(eng_snapshot_create(u.eng, "s", &batch), 0);
+    uint64_t past = eng_position(u.eng);
+    set_guard(f, "state:1");
+    cr_assert_eq(eng_removexattr(u.eng, f, ENG_GUARD_XATTR), 0);
+    set_guard(f, "state:2");
+    cr_expect_eq(versions(), n);
+    for (int changed = 0; changed < 2; changed++) {
+        if (changed)
+            unit_write(&u, f, 10, 3, 0);
+        cr_assert_eq(eng_view_open(u.eng, past, &view), 0);
+        cr_expect_eq(eng_view_getxattr(view, f, ENG_GUARD_XATTR, value, sizeof value), -ENODATA);
+        cr_expect_eq(eng_view_listxattr(view, f, value, sizeof value), 0);
+        cr_assert_eq(eng_view_state(view, f, &number), 0);
+        cr_expect(changed || number == state_of(f));
+        eng_view_close(view);
+    }
+    cr_expect(has_guard(f));
+    cr_expect_eq(versions(), n + 1);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
+/* Guard, rename and removal are one batch: whichever part of the log is there, the guard is where its file
+ * has not got the name. */
+Test(guards, of_a_source_go_with_the_rename)
+{
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        make_f(1000, 1);
+        (void)eng_unlink(u.eng, ENG_ROOT_INO, "t");
+        uint64_t t = unit_file(&u, "t", 20, 9);
+        char value[32];
+        (void)snprintf(value, sizeof value, "state:%llu", (unsigned long long)state_of(f));
+        set_guard(t, value);
+        cr_assert_eq(eng_sync(u.eng), 0);
+        cr_assert_eq(rename_if("t", "f", 0, &stored), 0);
+        unit_kill(&u, SIM_RANDOM, seed);
+        unit_open(&u);
+        bool is_done = unit_lookup(&u, "f") == t;
+        cr_assert_eq(unit_lookup(&u, "t"), is_done ? 0 : t, "seed %llu", (unsigned long long)seed);
+        cr_assert_eq(has_guard(t), !is_done, "seed %llu", (unsigned long long)seed);
+    }
+}
+
+/* Of a store without history too. */
+Test(guards, by_state_do_not_mind_gathering)
+{
+    make_f(0, 0);
+    for (uint64_t i = 0; i < 300; i++)
+        unit_write(&u, f, 10, i, 20 * i);
+    uint64_t state = state_of(f);
+    unsigned before = unit_extents(&u, f);
+    cr_assert_eq(content_gather(u.eng, f, 0, 6000), 0);
+    cr_assert_lt(unit_extents(&u, f), before);
+    cr_expect_eq(state_of(f), state);
+    struct eng_guard guard = of_state(state);
+    expect_rename(__LINE__, "f", &guard, 10, 7, 0);
 }
 
 /* ---- digests ------------------------------------------------------------------------ */
