@@ -88,6 +88,19 @@ ENG_API int eng_unlink_if(struct eng *eng, uint64_t parent, const char *name, co
 ENG_API int eng_setattr_if(struct eng *eng, uint64_t ino, const struct eng_attr *attr, unsigned mask,
                            const struct eng_guard *guard, struct eng_attr *ret_attr);
 
+/*
+ * As eng_put_many(), with a guard for each record (guards[i] of records[i]; of kind 0, or `guards` NULL:
+ * none), and all of them or nothing, in one batch. Returns 0, or the error of the first record that is
+ * refused, whose `result` tells it; all others have 0 there. Errors of the guard as above, but an equal
+ * content is no exception; STORED is -EINVAL, and so is a record of the same file as one before. -E2BIG: more
+ * than ENG_PUT_ALL_MAX records, more than ENG_PUT_ALL_BYTES of content and fields together, or so many
+ * attributes that what they replace does not go in one batch; -EBUSY: the files are written all the time. No
+ * `result` tells these two. */
+#define ENG_PUT_ALL_MAX 256
+#define ENG_PUT_ALL_BYTES (UINT64_C(16) << 20)
+ENG_API int eng_put_all(struct eng *eng, struct eng_record *records, const struct eng_guard *guards,
+                        size_t n);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,5 +1,5 @@
 /*
- * guards.h - renames and links of files that carry a guard (user.engram.if_match, docs/CONFLICTS.md).
+ * guards.h - renames and links of files that carry a guard (user.engram.if_match, docs/CONTROL.md).
  *
  * The engine looks at the guard. Where that needs the digest of a content that takes longer than a large read
  * the request is put aside until the thread of the digests has it, and handled anew then. */

@@ -37,7 +37,7 @@ static inline bool xa_is_digest(enum xa_virtual which)
     return which == XA_CONTENT_HASH || which == XA_CONTENT_SHA256;
 }
 
-/* Is it the guard of a file (docs/CONFLICTS.md)? Stored, but never listed; of regular files alone. */
+/* Is it the guard of a file (docs/CONTROL.md)? Stored, but never listed; of regular files alone. */
 bool xa_is_guard(const char *name);
 
 /*

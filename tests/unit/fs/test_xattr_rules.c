@@ -186,7 +186,7 @@ Test(fs_xattr, lists_hide_what_is_not_to_be_seen)
     cr_expect_eq(xa_filter_list(copy, 3, 1), 0, "a list that is not terminated shows nothing");
 }
 
-Test(xattr_rules, guards_are_what_the_engine_takes)
+Test(fs_xattr, guards_are_what_the_engine_takes)
 {
     const char *const bad[] = {"", "None", "state:", "state:x", "1", "sha256", NULL};
     cr_expect(xa_is_guard("user.engram.if_match") && !xa_is_guard("user.if_match"));
