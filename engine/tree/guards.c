@@ -217,6 +217,7 @@ static int check_equal(const struct eng *eng, struct guarded *g, uint32_t source
 int guards_check(const struct eng *eng, struct guarded *g, uint32_t source, uint32_t target)
 {
     int r = 0;
+    g->is_equal = false;
     switch ((int)g->guard.kind) {
     case 0:
         return 0;
@@ -234,7 +235,41 @@ int guards_check(const struct eng *eng, struct guarded *g, uint32_t source, uint
     default:
         return -EINVAL;
     }
-    return r == -ECANCELED ? check_equal(eng, g, source, target) : r;
+    if (r != -ECANCELED)
+        return r;
+    r = check_equal(eng, g, source, target);
+    g->is_equal = !r;
+    return r;
+}
+
+#define SAME_FIELDS 64u /* of more it is not found out, nor of large values */
+
+/* Whether each field of `a` is one of `b`; *ret_n: how many it has. */
+static bool has_fields_of(const struct index *idx, const struct inode_rec *a, const struct inode_rec *b,
+                          unsigned *ret_n)
+{
+    struct xattr_walk walk = {.next = a->xattrs};
+    struct xattr_view other;
+    bool has = true;
+    *ret_n = 0;
+    while (has && index_next_xattr(idx, &walk)) {
+        const struct xattr_view *field = &walk.xattr;
+        if (xattr_is_guard(field->name, field->name_len))
+            continue;
+        uint32_t x = index_find_xattr(idx, b, field->name, field->name_len);
+        has = ++*ret_n <= SAME_FIELDS && x && index_xattr(idx, x, &other) && !field->is_extent &&
+              !other.is_extent && field->value_len == other.value_len &&
+              memcmp(field->value, other.value, other.value_len) == 0;
+    }
+    return has;
+}
+
+bool guards_is_same(const struct eng *eng, const struct guarded *g, uint32_t source, uint32_t target)
+{
+    const struct inode_rec *a = index_slot(&eng->idx, source), *b = index_slot(&eng->idx, target);
+    unsigned n_a, n_b;
+    return g->is_equal && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+           has_fields_of(&eng->idx, a, b, &n_a) && has_fields_of(&eng->idx, b, a, &n_b);
 }
 
 int guards_stage(const struct guarded *g, struct txn *txn, uint64_t source)

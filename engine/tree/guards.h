@@ -14,6 +14,7 @@ struct guarded {
     struct eng_guard guard;        /* that, or what the source's xattr says; kind 0: none */
     struct eng_proof *proof, own;
     bool is_stored; /* the xattr is there */
+    bool is_equal;  /* the target has the content of the source, which is why it holds */
     bool is_looked; /* GUARD_BEFORE_LOCK */
 };
 
@@ -25,6 +26,8 @@ int guards_read(const struct eng *eng, struct guarded *g, uint32_t source);
  * Whether the guard holds. Slots; 0: none. Of the two contents the target's may be that of the source; 0: it
  * is asked for nothing. -ECANCELED, -EREMCHG; -EINPROGRESS: g->proof->wanted. */
 int guards_check(const struct eng *eng, struct guarded *g, uint32_t source, uint32_t target);
+/* Whether the target, of which that was found, has the owner, mode and fields of the source, too. */
+bool guards_is_same(const struct eng *eng, const struct guarded *g, uint32_t source, uint32_t target);
 /* The operation is to be done: stages that the stored guard goes. -ENOMEM. */
 int guards_stage(const struct guarded *g, struct txn *txn, uint64_t source);
 /* Without a lock, after a try that has come to *r: whether to try again, with a digest that was computed. */

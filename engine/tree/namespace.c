@@ -409,6 +409,8 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
                 : stage_link(eng, txn, rn->to_dir, rn->to, src, now);
     if (r)
         return r;
+    if (dst && eng_has_history(eng) && guards_is_same(eng, rn->guarded, rn->src, rn->dst))
+        txn->ops[txn->n_ops - 1].flags |= OP_SAME;
     if (rn->flags & ENG_RENAME_EXCHANGE)
         return stage_repoint(txn, rn->from_dir, rn->from, dst, src, now);
     if (!(rn->flags & ENG_RENAME_WHITEOUT))

@@ -413,6 +413,62 @@ Test(guards, of_a_source_are_of_no_view_and_make_no_version)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+/* `f` is replaced by what has its content, though the guard does not hold. */
+static void replace_by_same(uint32_t mode, const char *field)
+{
+    (void)unit_file(&u, "t", 1000, 1);
+    struct eng_attr attr = {.mode = mode};
+    uint64_t t = unit_lookup(&u, "t");
+    cr_assert_eq(eng_setattr(u.eng, t, &attr, ENG_SET_MODE, NULL), 0);
+    cr_assert_eq(eng_setxattr(u.eng, t, "user.x", field, strlen(field), 0), 0);
+    set_guard(t, "state:0");
+    cr_assert_eq(rename_if("t", "f", 0, &stored), 0);
+}
+
+static int show_number(void *arg, const struct eng_version *version)
+{
+    *(struct eng_version *)arg = *version;
+    return 0;
+}
+
+Test(guards, of_what_has_the_content_already_make_no_version)
+{
+    struct eng_version last;
+    make_f(1000, 1);
+    cr_assert_eq(eng_config_set(u.eng, "history", "1d"), 0);
+    cr_assert_eq(eng_config_set(u.eng, "history_settle", "0"), 0);
+    replace_by_same(0644, "1");
+    unsigned n = versions();
+    cr_assert_eq(eng_history(u.eng, "f", show_number, &last), 0);
+    uint64_t number = last.number;
+    for (int i = 0; i < 5; i++)
+        replace_by_same(0644, "1");
+    for (int pass = 0; pass < 3; pass++) {
+        if (pass == 1)
+            unit_reopen(&u);
+        if (pass == 2)
+            cr_assert_eq(rename_if("f", "g", 0, NULL), 0);
+        cr_assert_eq(eng_history(u.eng, pass == 2 ? "g" : "f", show_number, &last), 0);
+        cr_expect_eq(last.number, number, "pass %d", pass);
+        cr_expect_eq(last.ino, unit_lookup(&u, pass == 2 ? "g" : "f"));
+        cr_expect(last.ended == ENG_VERSION_PRESENT && last.seen_at == 0);
+        cr_expect(pass == 2 || versions() == n);
+    }
+    cr_assert_eq(rename_if("g", "f", 0, NULL), 0);
+    n = versions();
+    replace_by_same(0600, "1");
+    cr_expect_eq(versions(), n + 1, "another mode");
+    replace_by_same(0600, "2");
+    cr_expect_eq(versions(), n + 2, "another field");
+    replace_by_same(0600, "2");
+    cr_expect_eq(versions(), n + 2);
+    unit_write(&u, unit_lookup(&u, "f"), 10, 2, 0);
+    cr_expect_eq(versions(), n + 3, "another content, of the one that is there now");
+    unit_write(&u, unit_lookup(&u, "f"), 10, 1, 0);
+    cr_expect_eq(versions(), n + 4);
+    cr_assert_eq(unit_problems(&u), 0);
+}
+
 /* Guard, rename and removal are one batch: whichever part of the log is there, the guard is where its file
  * has not got the name. */
 Test(guards, of_a_source_go_with_the_rename)
