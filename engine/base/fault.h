@@ -386,6 +386,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(GUARD_IN_STATE)         /* setting it changes the state */                                             \
     M(GATHER_MOVES_STATE)     /* content that comes to another place is another state, without a history */  \
     M(GUARD_STALE_PROOF)      /* a digest of what the target was stands for what it is */                    \
+    M(PUT_IN_PART)            /* of records that are put all together each is a batch */                     \
     M(SAME_IS_ANOTHER)        /* a path that shows the same by another inode shows another version */        \
     M(EQUAL_REFUSED)          /* a target with the content of the source is another one */                   \
     M(NO_LOCK)                /* the store is not locked */

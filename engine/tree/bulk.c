@@ -521,6 +521,10 @@ static int whole_once(struct whole *w)
     while (!r && b->next < w->n) {
         r = stage_guarded(w, b->next);
         b->next += !r;
+        if (!r && MUTANT(PUT_IN_PART)) {
+            r = commit_txn(b->eng, &b->txn);
+            txn_reset(&b->txn);
+        }
     }
     if (!r && !is_one_batch(&b->txn))
         r = -E2BIG;

@@ -97,5 +97,16 @@ check "unmount" unmount_store "$MNT"
 must_mount "$STORE" "$MNT" -o noatime -s
 in_folder "$MNT" large
 check "unmount" unmount_store "$MNT"
+real=$ENGRAMFS ENGRAMFS=$BUILD/tests/mount/fsfuzz/engramfs
+if [ -x "$ENGRAMFS" ]; then
+    FS_MUTANT_HASHED_HERE=1 must_mount "$STORE" "$MNT" -o noatime -s
+    mkdir "$MNT/mutant"
+    check_fails "a digest that holds up others is noticed" 'not ok - others are answered' \
+        python3 "$HERE/guards.py" large "$MNT/mutant"
+    check "unmount" unmount_store "$MNT"
+else
+    skip "a digest that holds up others is noticed" "tests/mount/fsfuzz/engramfs is not built"
+fi
+ENGRAMFS=$real
 check "the store is sound" ctl check "$STORE"
 t_end
