@@ -34,9 +34,11 @@ enum eng_guard_kind {
  * SHA-256 of at most two contents, which are computed before the lock is taken; under it their versions are
  * compared. For a caller that must not wait so long: it gives a zeroed one with the guard. When the call
  * answers -EINPROGRESS it computes the digest of inode `wanted` (ENG_DIGEST_SHA256), says so by
- * eng_proof_add(), and calls again, with nothing else changed. The other fields are the engine's. */
+ * eng_proof_add(), and calls again, with nothing else changed. `wanted` and `is_refused` are for the caller
+ * to read, the other fields are the engine's. */
 struct eng_proof {
     uint64_t wanted;
+    bool is_refused; /* the guard does not hold: what is wanted tells whether the two contents are the same */
     unsigned place, tries;
     struct {
         uint64_t ino; /* 0: none */

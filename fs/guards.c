@@ -3,17 +3,20 @@
  * No locks.
  *
  * Linux holds the locks of both folders over a RENAME: names in them are not looked up, nor changed, until it
- * is answered. All else goes on. */
+ * is answered. All else goes on. So those of others than root and whoever mounted wait for LATE_NS. */
 #include "guards.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "caller.h"
 #include "digests.h"
 #include "reply.h"
 #include "room.h"
 #include "waiters.h"
+
+#define LATE_NS INT64_C(1000000000)
 
 /* A request that waits for a digest. */
 struct aside {
@@ -75,6 +78,25 @@ static void handle_anew(void *arg, int result, const struct eng_digest_value *va
     free(a);
 }
 
+/* What a rename comes to for which there is no digest, for want of time or of a place to wait: where the
+ * guard does not hold that it is so; else who needs it asks for it first. */
+static int without_digest(const struct eng_proof *proof)
+{
+    return proof->is_refused ? -ECANCELED : -EBUSY;
+}
+
+/* False: there can be no thread that looks at the clock. */
+static bool limit(const struct session *session, uid_t uid, struct waiter *waiter,
+                  const struct eng_proof *proof)
+{
+    struct timespec now;
+    if (uid == 0 || uid == session->uid)
+        return true;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return waiter_limit(waiter, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + LATE_NS,
+                        without_digest(proof));
+}
+
 /* Puts the request aside until the digest that was begun is there; 1. */
 static int put_aside(fuse_req_t req, enum request_op op, const struct eng_proof *proof,
                      struct eng_digest *take_digest)
@@ -83,6 +105,11 @@ static int put_aside(fuse_req_t req, enum request_op op, const struct eng_proof 
     const size_t size = room_request_size();
     struct aside *a = size ? malloc(sizeof *a + size) : NULL;
     struct waiter *waiter = a ? waiter_begin(session->waiters, req, release, op) : NULL;
+    const uid_t uid = fuse_req_ctx(req)->uid;
+    if (waiter && !limit(session, uid, waiter, proof)) {
+        waiter_abandon(waiter);
+        waiter = NULL;
+    }
     if (!waiter) {
         free(a);
         eng_digest_end(take_digest);
@@ -97,11 +124,10 @@ static int put_aside(fuse_req_t req, enum request_op op, const struct eng_proof 
     room_copy_request(a->request);
     if (a->interrupted)
         waiter_watch(waiter);
-    const uid_t uid = fuse_req_ctx(req)->uid;
     waiter_ready(waiter); /* from here on an interrupt may have answered it */
     int r = digest_later(session, uid, waiter, proof->wanted, ENG_DIGEST_SHA256, take_digest, handle_anew, a);
     if (r) {
-        waiter_done(waiter, r == -EAGAIN ? -EBUSY : r, NULL);
+        waiter_done(waiter, r == -EAGAIN ? without_digest(proof) : r, NULL);
         free(a);
     }
     return 1;

@@ -239,6 +239,7 @@ int guards_check(const struct eng *eng, struct guarded *g, uint32_t source, uint
         return r;
     r = check_equal(eng, g, source, target);
     g->is_equal = !r;
+    g->proof->is_refused = true;
     return r;
 }
 

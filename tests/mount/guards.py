@@ -13,6 +13,7 @@ import time
 GUARD = 'user.engram.if_match'
 NOREPLACE, EXCHANGE = 1, 2
 PROCESSES, EDITS = 8, 40
+STRANGER = 51001
 failures = 0
 
 
@@ -241,13 +242,30 @@ def large():
           'one that is killed has done nothing')
 
 
+def stranger():
+    """Nobody keeps others from a folder for as long as a digest of 8 GiB takes."""
+    os.setgroups([])
+    os.setgid(STRANGER)
+    os.setuid(STRANGER)
+    for name in 'f', 't':
+        with open(name, 'w') as f:
+            f.truncate(8 << 30)
+    guard('t', 'a' * 64)
+    check(error_of(os.rename, 't', 'f') == 'EBUSY' and has_guard('t'), 'who has not asked for the digest before is told so')
+    guard('t', 'state:1')
+    check(error_of(os.rename, 't', 'f') == 'ECANCELED' and has_guard('t'), 'nor are contents compared for so long')
+    write('f', 'small')
+    guard('t', hashlib.sha256(b'small').hexdigest())
+    check(error_of(os.rename, 't', 'f') == 'done', 'a digest that takes no time is looked at')
+
+
 def main():
     part, _, number = sys.argv[1].partition(':')
     os.chdir(sys.argv[2])
     if part == 'edit':
         print(edit(int(number)))
         return
-    {'kinds': kinds, 'values': values, 'kept': kept, 'unset': unset, 'race': race, 'large': large}[part]()
+    {'kinds': kinds, 'values': values, 'kept': kept, 'unset': unset, 'race': race, 'large': large, 'stranger': stranger}[part]()
     sys.exit(failures > 0)
 
 

@@ -92,6 +92,16 @@ check "they tell of the file" grep -q '"h/f"' "$MNT/.engram/changes-since/$posit
 rmdir "$MNT/.engram/snapshots/s"
 check "unmount" unmount_store "$MNT"
 
+if [ "$(id -u)" -eq 0 ]; then
+    chmod 755 "$WORK"
+    must_mount "$STORE" "$MNT" -o noatime,allow_other
+    mkdir -m 777 "$MNT/stranger"
+    part stranger "$MNT/stranger"
+    check "unmount" unmount_store "$MNT"
+else
+    skip "strangers" "not root: there is nobody to be"
+fi
+
 # ---- digests of large contents, with one thread for all requests
 
 must_mount "$STORE" "$MNT" -o noatime -s
