@@ -18,8 +18,9 @@ part() { # NAME: what guards.py checks of it
     status=$?
     cat "$WORK/part.out"
     T_FAILED=$((T_FAILED + $(grep -c '^not ok' "$WORK/part.out")))
-    [ $status -le 1 ] && [ -s "$WORK/part.out" ] && ! grep -q Traceback "$WORK/part.err" ||
+    if [ $status -gt 1 ] || [ ! -s "$WORK/part.out" ] || grep -q Traceback "$WORK/part.err"; then
         not_ok "guards.py $1" "$(tail -n 1 "$WORK/part.err")"
+    fi
 }
 ctl() { timeout 60 "$BUILD/tools/engramctl" "$@"; }
 in_folder() { # MOUNT NAME: a part in a folder of its own

@@ -193,7 +193,7 @@ static void *race(void *arg)
     struct racer *me = arg;
     for (unsigned i = 0; i < RACES; i++) {
         struct eng_record records[2] = {record("f", NULL, 8), record("g", NULL, 8)};
-        struct eng_guard guards[2];
+        struct eng_guard guards[2] = {{0}};
         uint64_t counts[2];
         for (size_t k = 0; k < 2; k++) {
             struct eng_attr attr;
