@@ -201,8 +201,8 @@ ENG_API bool eng_is_referenced(struct eng *eng, uint64_t ino);
 ENG_API int eng_getattr(struct eng *eng, uint64_t ino, struct eng_attr *ret_attr);
 /*
  * A name for the inode's content and xattrs as they are: no other state of any inode of the store has it or
- * had it, and it stays until one of them is changed. Compaction does not change it. In a store without
- * INCOMPAT_HISTORY, gathering does. -ESTALE. */
+ * had it, and it stays until one of them is changed. Compaction does not change it, nor does gathering.
+ * -ESTALE. */
 ENG_API int eng_state(struct eng *eng, uint64_t ino, uint64_t *ret_state);
 /*
  * Somebody has read the inode: its atime becomes now if it was not later than

@@ -44,7 +44,9 @@ struct ask {
     uint64_t ino;
     enum eng_digest_kind kind;
     struct eng_digest *digest;
-    struct past past; /* .view NULL: of the store as it is */
+    struct past past;  /* .view NULL: of the store as it is */
+    digest_then *then; /* NULL: the waiter is answered with its text */
+    void *arg;
 };
 
 struct asker {
@@ -151,8 +153,11 @@ static void finish(struct ask *ask, int result, const struct eng_digest_value *v
     char text[2 * ENG_DIGEST_MAX + 1] = "";
     if (!result)
         to_hex(value, text);
-    waiter_done(ask->waiter, result, text);
+    if (!ask->then)
+        waiter_done(ask->waiter, result, text);
     end(&ask->past, ask->digest);
+    if (ask->then)
+        ask->then(ask->arg, result, value);
     free(ask);
 }
 
@@ -368,6 +373,54 @@ static int answer_later(fuse_req_t req, const struct past *past, uint64_t ino, e
     return r;
 }
 
+/* Some steps; 1: there is more to do. */
+static int some_steps(struct digests *d, const struct past *past, uint64_t ino, enum eng_digest_kind kind,
+                      struct eng_digest_value *ret_value, struct eng_digest **ret_digest)
+{
+    void *buf = reply_buffer(NOW_STEP);
+    int r = buf ? begin(d->session->eng, past, ino, kind, ret_digest) : -ENOMEM, more = !r;
+    for (unsigned step = 0; step < NOW_STEPS && more > 0; step++)
+        r = more = eng_digest_step(*ret_digest, buf, NOW_STEP, ret_value);
+    if (!r)
+        know(d, ino, kind, ret_value);
+    return r;
+}
+
+int digest_now(struct session *session, fuse_ino_t ino, enum eng_digest_kind kind,
+               struct eng_digest_value *ret_value, struct eng_digest **ret_digest)
+{
+    static const struct past none;
+    struct digests *d = session->digests;
+    struct eng_digest *digest = NULL;
+    struct eng_attr attr;
+    int r = eng_getattr(session->eng, ino, &attr);
+    if (r || is_known(d, ino, kind, attr.version, ret_value))
+        return r;
+    r = some_steps(d, &none, ino, kind, ret_value, &digest);
+    if (r > 0)
+        *ret_digest = digest;
+    else
+        eng_digest_end(digest);
+    return r;
+}
+
+int digest_later(struct session *session, uid_t uid, struct waiter *waiter, fuse_ino_t ino,
+                 enum eng_digest_kind kind, struct eng_digest *take_digest, digest_then *then, void *arg)
+{
+    struct ask *ask = malloc(sizeof *ask);
+    int r = ask ? 0 : -ENOMEM;
+    if (!r) {
+        *ask = (struct ask){
+            .waiter = waiter, .ino = ino, .kind = kind, .digest = take_digest, .then = then, .arg = arg};
+        r = queue(session->digests, uid == session->uid ? uid : person_of(uid), ask);
+    }
+    if (r) {
+        eng_digest_end(take_digest);
+        free(ask);
+    }
+    return r;
+}
+
 void digest_request(fuse_req_t req, const struct past *past, const struct eng_attr *attr,
                     enum eng_digest_kind kind, size_t size)
 {
@@ -383,15 +436,7 @@ void digest_request(fuse_req_t req, const struct past *past, const struct eng_at
         return;
     }
     if (!is_known(d, attr->ino, kind, attr->version, &value)) {
-        void *buf = reply_buffer(NOW_STEP);
-        r = buf ? begin(session_of(req)->eng, past, attr->ino, kind, &digest) : -ENOMEM;
-        for (unsigned step = r ? NOW_STEPS : 0; step < NOW_STEPS; step++) {
-            r = eng_digest_step(digest, buf, NOW_STEP, &value);
-            if (r <= 0)
-                break;
-        }
-        if (digest && !r)
-            know(d, attr->ino, kind, &value);
+        r = some_steps(d, past, attr->ino, kind, &value, &digest);
         if (r > 0) {
             r = answer_later(req, past, attr->ino, kind, size, digest);
             if (!r)
@@ -416,17 +461,23 @@ struct digests *digests_new(struct session *session)
     return d;
 }
 
-void digests_free(struct digests *d)
+void digests_stop(struct digests *d)
 {
-    if (!d)
-        return;
     (void)pthread_mutex_lock(&d->lock);
     d->ending = true;
     (void)pthread_cond_signal(&d->changed);
     bool has_thread = d->has_thread;
+    d->has_thread = false;
     (void)pthread_mutex_unlock(&d->lock);
     if (has_thread)
         (void)pthread_join(d->thread, NULL);
+}
+
+void digests_free(struct digests *d)
+{
+    if (!d)
+        return;
+    digests_stop(d);
     (void)pthread_cond_destroy(&d->changed);
     (void)pthread_mutex_destroy(&d->lock);
     free(d);

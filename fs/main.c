@@ -509,6 +509,7 @@ static int serve(struct daemon_state *d, char why[FS_WHY_MAX])
     waiters_interrupt_all(d->session.waiters);
     d->is_stuck = !ctl_stop(d->session.ctl);
     room_stop(d->session.room); /* it answers into the session's descriptor, whose number is soon another's */
+    digests_stop(d->session.digests); /* as it does */
     int ended = end_mount(d);
     if (ended && !r && !atomic_load(&d->ending)) {
         (void)snprintf(why, FS_WHY_MAX,

@@ -18,6 +18,7 @@
 #include "dir.h"
 #include "fsync.h"
 #include "fuse_compat.h"
+#include "guards.h"
 #include "holes.h"
 #include "past.h"
 #include "past_nodes.h"
@@ -251,12 +252,11 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 {
     REQUEST_COUNT(session_of(req), REQUEST_link);
     struct eng_attr attr = {0};
-    const struct eng_caller who = caller_of(req);
     int r = past_check_change(ino);
     if (!r)
         r = check_new_name(req, parent, name);
     if (!r)
-        r = eng_link(caller_engine(req), &who, ino, parent, name, &attr);
+        r = guards_link(req, ino, parent, name, NULL, &attr);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_created(req, REQUEST_link, made(req, r, &attr), &attr);
@@ -314,7 +314,6 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
         return;
     }
     struct session *session = session_of(req);
-    const struct eng_caller who = caller_of(req);
     if (ctl_paths_owns(parent)) {
         int moved = check_new_name(req, new_parent, new_name);
         if (!moved)
@@ -326,7 +325,9 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     if (!r)
         r = check_name(new_parent, new_name);
     if (!r)
-        r = eng_rename(caller_engine(req), &who, parent, name, new_parent, new_name, flags);
+        r = guards_rename(req, parent, name, new_parent, new_name, flags, NULL);
+    if (r > 0) /* it waits for a digest */
+        return;
     if (!r) {
         has_moved(session, new_parent, new_name, parent != new_parent);
         if (flags & ENG_RENAME_EXCHANGE)

@@ -96,6 +96,17 @@ void room_note_request(const void *request, size_t size)
         memcpy(current.head, request, size < HEAD ? size : HEAD);
 }
 
+size_t room_request_size(void)
+{
+    return current.request ? current.size : 0;
+}
+
+void room_copy_request(void *to)
+{
+    memcpy(to, current.request, current.size);
+    memcpy(to, current.head, current.size < HEAD ? current.size : HEAD);
+}
+
 bool room_is_handling(void)
 {
     return current.request && current.tries;
@@ -360,8 +371,7 @@ bool room_put_aside(fuse_req_t req, enum request_op op)
                         .interrupted = current.interrupted,
                         .first = current.first ? current.first : now,
                         .tries = current.tries};
-    memcpy(a->request, current.request, a->size);
-    memcpy(a->request, current.head, a->size < HEAD ? a->size : HEAD);
+    room_copy_request(a->request);
     if (!admit(room, a)) {
         free(a);
         return false;

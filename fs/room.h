@@ -19,6 +19,9 @@ void room_free(struct room *room);
 /* The request that this thread handles next, as the kernel has sent it; valid until the thread has handled
  * it. */
 void room_note_request(const void *request, size_t size);
+/* The same as it came, for whoever puts it aside. Size 0: it is not known. */
+size_t room_request_size(void);
+void room_copy_request(void *to);
 /*
  * A handler got -EAGAIN from the engine (eng_options.room_later): puts the request aside, to be handled anew
  * once there is room. False: it is to be answered now, with ENOSPC if it is a change. */

@@ -29,6 +29,14 @@ static bool refused(fuse_req_t req, enum request_op op)
     return true;
 }
 
+/* A guard speaks of a file that gets a name; and of no other attribute, time or state. */
+static int check_guarded(fuse_req_t req, fuse_ino_t ino)
+{
+    struct eng_attr attr;
+    int r = eng_getattr(session_of(req)->eng, ino, &attr);
+    return r || S_ISREG(attr.mode) ? r : -EINVAL;
+}
+
 void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
     if (refused(req, REQUEST_setxattr))
@@ -36,6 +44,8 @@ void xattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *val
     int r = past_check_change(ino);
     if (!r)
         r = xa_check_set(name, value, size);
+    if (!r && xa_is_guard(name))
+        r = check_guarded(req, ino);
     if (!r)
         r = eng_setxattr(caller_engine(req), ino, name, value, size, (unsigned)flags);
     if (!r)

@@ -8,7 +8,7 @@
 #   the default of each configuration key               in docs/FORMAT.md and engramfs-control(7)
 #   each capability of fs/capabilities.c, and its setting, in docs/KERNEL-CACHE.md, and no other there
 #   each lock of the sources     in docs/LOCKING.md, and nothing there that is no lock
-#   each callback of engine/engine.h and engine/admin.h   in docs/LOCKING.md
+#   each callback of engine/engine.h, admin.h and guarded.h   in docs/LOCKING.md
 #   each room, and the order of tools/dev/rooms         in engine/README.md
 #   each word of docs/GLOSSARY.md                       in the header that the page names for it
 #   each row of docs/lab/review-findings.md             names checks, which are in their files, or says why it has none
@@ -180,7 +180,7 @@ callbacks() {
     awk 'FNR == 1 || /^}/ { owner = "" }
         /^struct [a-z_0-9]+ \{/ { owner = "`struct " $2 "`" }
         /^[a-zA-Z]/ && match($0, / eng_[a-z_0-9]+\(/) { owner = "`" substr($0, RSTART + 1, RLENGTH - 1) ")`"; sub(/_sized/, "", owner) }
-        match($0, /\(\*[a-z_]+\)\(/) { print substr($0, RSTART + 2, RLENGTH - 4), owner }' engine/engine.h engine/admin.h | sort -u
+        match($0, /\(\*[a-z_]+\)\(/) { print substr($0, RSTART + 2, RLENGTH - 4), owner }' engine/engine.h engine/admin.h engine/guarded.h | sort -u
 }
 some "callbacks" "$(callbacks)"
 while read -r name owner; do

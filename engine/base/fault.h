@@ -23,6 +23,7 @@ enum fault_point {
     FP_WRITE_DRAFTED,     /* a write is read and hashed as far as it needs no lock; log.lock comes next */
     FP_TAIL_SLICE,        /* a slice of a tail was freed, and more is left */
     FP_XATTRS_COPIED,     /* some chunks of a file's xattrs were copied for a batch to come */
+    FP_PROOF_WANTED,      /* a guard needs a digest, which is computed next */
     FP_CHANGE_REFUSED,    /* a change got -ENOSPC, and nobody has looked yet whether there is room */
     FP_POSITION_ASKED,    /* a position is not shown yet, and nobody waits yet. Under log.lock */
     FP_BIT_FLUSHED,       /* a feature bit is about to be written. Under the lock of checkpoints. */
@@ -379,6 +380,15 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
     M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \
+    M(GUARD_BEFORE_LOCK)      /* a guard is looked at before the lock is taken */                            \
+    M(GUARD_STAYS)            /* a stored guard stays though its rename was done */                          \
+    M(GUARD_LISTED)           /* it is listed as other attributes are */                                     \
+    M(GUARD_IN_STATE)         /* setting it changes the state */                                             \
+    M(GATHER_MOVES_STATE)     /* content that comes to another place is another state, without a history */  \
+    M(GUARD_STALE_PROOF)      /* a digest of what the target was stands for what it is */                    \
+    M(PUT_IN_PART)            /* of records that are put all together each is a batch */                     \
+    M(SAME_IS_ANOTHER)        /* a path that shows the same by another inode shows another version */        \
+    M(EQUAL_REFUSED)          /* a target with the content of the source is another one */                   \
     M(NO_LOCK)                /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

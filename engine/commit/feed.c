@@ -6,6 +6,8 @@
  * changes of them without it, so that a mutation waits for a copy of READ_BYTES at most. */
 #include "commit/feed.h"
 
+#include "index/xattr_list.h"
+
 #define RING_BYTES_MIN (UINT64_C(4) << 10)
 #define READ_BYTES 16384u
 
@@ -237,10 +239,10 @@ static enum eng_change_kind kind_of(const struct op *op)
     case OP_XATTR_DEL:
         if (op->flags & OP_LATER)
             return 0; /* the same */
-        return ENG_CHANGE_FIELDS;
+        return xattr_is_guard(op->name, op->name_len) ? 0 : ENG_CHANGE_FIELDS;
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
-        return ENG_CHANGE_FIELDS;
+        return xattr_is_guard(op->name, op->name_len) ? 0 : ENG_CHANGE_FIELDS;
     case OP_FREE:
         return ENG_CHANGE_REMOVED;
     default:

@@ -21,6 +21,7 @@
 #include "core/views.h"
 #include "index/past.h"
 #include "index/past_names.h"
+#include "index/xattr_list.h"
 
 struct keeping {
     const struct index *idx;
@@ -140,11 +141,15 @@ static int decide_attr(struct keeping *k, struct op *op)
     return is_read ? 0 : decide(k, op->ino, ends_unless(op));
 }
 
-/* Of a field that is ignored no state ends. */
+/* Of a field that is ignored no state ends; of a guard not even its ctime is another. */
 static int decide_xattr(struct keeping *k, struct op *op)
 {
     if (op->flags & OP_LATER)
         return 0;
+    if (xattr_is_guard(op->name, op->name_len) && !MUTANT(GUARD_IN_STATE)) {
+        op->flags |= OP_SAME;
+        return 0;
+    }
     if (config_ignores(k->config, op->name, op->name_len) && !MUTANT(NOTHING_IGNORED))
         op->flags |= OP_SAME;
     return decide(k, op->ino, ends_unless(op));

@@ -337,8 +337,10 @@ enum op_flags {
      * that; nothing that a reader sees changes. OP_XATTR_DEL: of an inode that is to be freed. */
     OP_LATER = 2,
     /* Of a store with INCOMPAT_HISTORY alone. */
-    OP_KEPT = 4,          /* OP_UNLINK, OP_REPOINT: the name that ends is kept as a past name */
-    OP_SAME = 8,          /* ends no state: times, ignored fields, gathering, tails */
+    OP_KEPT = 4, /* OP_UNLINK, OP_REPOINT: the name that ends is kept as a past name */
+    /* Ends no state: times, ignored fields, gathering, tails. OP_REPOINT: what comes is, but for its number
+     * and its times, what goes. */
+    OP_SAME = 8,
     OP_NOT_FOR_PAST = 16, /* what it replaces is freed, whatever the past reads */
     OP_MOVED = 32         /* OP_UNLINK, OP_REPOINT: the inode gets, or got, another name in the same batch */
 };

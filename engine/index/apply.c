@@ -444,6 +444,20 @@ static int apply_attr(struct index *idx, const struct op *op, uint64_t seq)
 
 /* ---- xattrs ------------------------------------------------------------- */
 
+/* A guard is of what there is now alone: no past state has it, or lacks it. */
+static bool sets_guard(const struct op *op)
+{
+    return xattr_is_guard(op->name, op->name_len) && !MUTANT(GUARD_IN_STATE);
+}
+
+static void xattrs_changed(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
+{
+    if (sets_guard(op))
+        return;
+    inode->ctime = op->time;
+    state_moves(idx, inode, op, seq);
+}
+
 /* Takes the xattr out of the inode's list: it goes to the past, or is freed. `gone`: none of that name comes.
  * 0, 1 not there, -EBADMSG. */
 static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct op *op, bool gone,
@@ -458,7 +472,7 @@ static int xattr_remove(struct index *idx, struct inode_rec *inode, const struct
     xattr_take(idx, inode, before, &view);
     if (view.is_extent && index_is_kept(idx, inode))
         idx->kept.bytes -= view.loc.len;
-    if (inode->past && !(op->flags & OP_NOT_FOR_PAST))
+    if (inode->past && !(op->flags & OP_NOT_FOR_PAST) && !sets_guard(op))
         return past_give_xattr(idx, inode, x, gone, seq);
     return xattr_free(idx, x, &view, seq);
 }
@@ -475,7 +489,7 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
     int r = xattr_remove(idx, inode, op, false, seq);
     if (r < 0)
         return r;
-    if (r && inode->past && !(op->flags & OP_NOT_FOR_PAST))
+    if (r && inode->past && !(op->flags & OP_NOT_FOR_PAST) && !sets_guard(op))
         past_note_absent(idx, inode, op->name, op->name_len);
     const struct xattr_rec rec = {.name_len = op->name_len,
                                   .flags = is_extent ? XATTR_IS_EXTENT : 0,
@@ -483,8 +497,7 @@ static int apply_xattr(struct index *idx, const struct op *op, uint64_t seq)
     xattr_add(idx, inode, &rec, op->name, is_extent ? (const void *)&op->loc : op->value);
     if (is_extent && index_is_kept(idx, inode))
         idx->kept.bytes += op->loc.len;
-    inode->ctime = op->time;
-    state_moves(idx, inode, op, seq);
+    xattrs_changed(idx, inode, op, seq);
     return is_extent ? segment_account(idx, op->loc.seg, op->loc.len, op->loc.ext_len, 0) : 0;
 }
 
@@ -493,8 +506,7 @@ static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
     struct inode_rec *inode = inode_mut(idx, op->ino);
     if (!inode || xattr_remove(idx, inode, op, true, seq) != 0)
         return -EBADMSG;
-    inode->ctime = op->time;
-    state_moves(idx, inode, op, seq);
+    xattrs_changed(idx, inode, op, seq);
     return 0;
 }
 
@@ -502,7 +514,10 @@ static int apply_xattr_del(struct index *idx, const struct op *op, uint64_t seq)
 
 static void content_changed(struct index *idx, struct inode_rec *inode, const struct op *op, uint64_t seq)
 {
-    state_moves(idx, inode, op, seq);
+    /* The first op of a change has moved the state; where there is none, as when content is gathered in a
+     * store without history, nothing has changed. */
+    if (!(op->flags & OP_CONTINUES) || MUTANT(GATHER_MOVES_STATE))
+        state_moves(idx, inode, op, seq);
     if (!(op->flags & OP_CONTINUES))
         inode->version++;
     inode->generation++;

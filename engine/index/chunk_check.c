@@ -107,7 +107,7 @@ static bool dentry_is_in_range(const struct index_limits *l, const struct dentry
 
 static bool past_name_is_in_range(const struct index_limits *l, const struct past_name_rec *p)
 {
-    enum { KNOWN = PAST_REMOVED | PAST_MOVED | PAST_REPLACED | PAST_SHARES_TEXT };
+    enum { KNOWN = PAST_REMOVED | PAST_MOVED | PAST_REPLACED | PAST_SHARES_TEXT | PAST_SAME };
     if (!p->child)
         return true;
     return leads(l, INODES, p->child) && p->parent && leads(l, INODES, p->parent) &&

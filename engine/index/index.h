@@ -200,7 +200,8 @@ enum past_name_flags {
     PAST_REMOVED = 1,
     PAST_MOVED = 2,
     PAST_REPLACED = 4,
-    PAST_SHARES_TEXT = 8 /* it has the text of the next newer one of its group, which may be the live one */
+    PAST_SHARES_TEXT = 8, /* it has the text of the next newer one of its group, which may be the live one */
+    PAST_SAME = 16        /* it was replaced by what has its content, owner, mode and fields */
 };
 struct past_name_rec {
     uint32_t next;   /* first four bytes: chain of free records; else the next older one of the group */

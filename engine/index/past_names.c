@@ -442,7 +442,9 @@ static uint16_t end_of(const struct op *op)
 {
     if (op->flags & OP_MOVED)
         return PAST_MOVED;
-    return op->type == OP_UNLINK ? PAST_REMOVED : PAST_REPLACED;
+    if (op->type == OP_UNLINK)
+        return PAST_REMOVED;
+    return op->flags & OP_SAME ? PAST_REPLACED | PAST_SAME : PAST_REPLACED;
 }
 
 /* 1: it is kept; 0: nobody has seen it, since it began in this batch. */

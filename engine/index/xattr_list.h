@@ -5,7 +5,15 @@
 #ifndef ENGRAMFS_XATTR_LIST_H
 #define ENGRAMFS_XATTR_LIST_H
 
+#include "guarded.h"
 #include "index/index.h"
+
+/* The name that no list tells, and that is no part of a state (engine.h). */
+#define XATTR_GUARD ENG_GUARD_XATTR
+static inline bool xattr_is_guard(const char *name, size_t len)
+{
+    return len == sizeof XATTR_GUARD - 1 && memcmp(name, XATTR_GUARD, len) == 0;
+}
 
 /* A new one at the front: `value_len` bytes at `value`, or a locator with XATTR_IS_EXTENT, or nothing. */
 void xattr_add(struct index *idx, struct inode_rec *inode, const struct xattr_rec *rec, const char *name,

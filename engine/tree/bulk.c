@@ -8,6 +8,7 @@
 #include "index/extents.h"
 #include "tree/content.h"
 #include "tree/entries.h"
+#include "tree/guards.h"
 #include "tree/tails.h"
 #include "tree/xattrs.h"
 #include "upkeep/full_disk.h"
@@ -16,7 +17,13 @@
 #define BATCH_BYTES (4u << 20)
 #define BATCH_PIECES 400u
 #define RECORD_BYTES (16u << 20) /* content of one */
-#define SEEN_SLOTS 4096u         /* power of two, above BATCH_OPS */
+/* Of eng_put_all(): over so many extents each record may come, and some more for its size; so many things may
+ * go with all of them, besides; and so large is the batch, that the log takes it. */
+#define WHOLE_EXTENTS 16u
+#define WHOLE_GONE 16384u
+#define WHOLE_OPS (BATCH_N_OPS_MAX / 2)
+#define WHOLE_BYTES (BATCH_OPS_MAX / 2)
+#define SEEN_SLOTS 4096u /* power of two, above BATCH_OPS */
 
 struct bulk {
     struct eng *eng;
@@ -31,6 +38,8 @@ struct bulk {
     uint64_t spread;    /* the file whose xattrs are to be copied before it (xattrs_copy()); 0: none */
     uint64_t tailed;    /* the file whose tail is to be freed before it; 0: none */
     size_t gathered;    /* the record for which that was done last, + 1 */
+    bool whole;         /* all records are one batch: eng_put_all() */
+    uint64_t ino;       /* the file of the record that was staged last */
     uint32_t creates;
     struct table_ahead ahead; /* the numbers that they get */
     uint64_t dir;             /* whose path is in `path` */
@@ -129,7 +138,7 @@ static int draft_some(struct bulk *b, size_t n)
     draft_reset(&b->draft);
     b->extent = 0;
     b->dir = 0; /* names may have changed */
-    for (b->drafted = b->next; b->drafted < n && !r && bytes < BATCH_BYTES; b->drafted += !r) {
+    for (b->drafted = b->next; b->drafted < n && !r && (bytes < BATCH_BYTES || b->whole); b->drafted += !r) {
         const struct eng_record *rec = &b->records[b->drafted];
         if (b->drafted - b->next >= BATCH_OPS)
             break;
@@ -204,6 +213,8 @@ static bool is_over_many(struct bulk *b, const struct eng_record *rec, const str
 {
     uint32_t n = 0, slice = eng_cut(b->eng);
     uint64_t stop;
+    if (b->whole)
+        slice = WHOLE_EXTENTS + (uint32_t)(rec->size / (EXTENT_MAX / 4));
     if (inode_n_extents(inode) <= slice || b->gathered == b->next + 1)
         return false;
     return extents_count(&b->eng->idx, ino_slot(ino), 0, rec->size, slice, &n, &stop) == 0 &&
@@ -214,7 +225,7 @@ static bool is_over_many(struct bulk *b, const struct eng_record *rec, const str
 static bool has_spread_xattrs(const struct bulk *b, const struct inode_rec *inode)
 {
     uint32_t max = eng_cut(b->eng) / (1 + eng_apart(b->eng));
-    return eng_apart(b->eng) && b->gathered != b->next + 1 &&
+    return eng_apart(b->eng) && b->gathered != b->next + 1 && !b->whole &&
            index_count_xattrs(&b->eng->idx, inode, max + 1) > max;
 }
 
@@ -266,9 +277,9 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     int r = record_check(b, rec, &old, &ino);
     if (r)
         return r;
-    if (old && old->nlink > 1 && b->txn.n_ops)
+    if (old && old->nlink > 1 && b->txn.n_ops && !b->whole)
         return 1; /* the batch may hold this file under another of its names */
-    if (old && exceeds_slice(b, old))
+    if (old && !b->whole && exceeds_slice(b, old))
         return 1; /* it frees a slice by itself */
     b->tailed = old && tail_in_way_of_size(b->eng, ino, 0) ? ino : 0;
     if (b->tailed)
@@ -292,6 +303,7 @@ static int stage_record(struct bulk *b, const struct eng_record *rec)
     op->mask = ENG_SET_ATIME | ENG_SET_MTIME;
     op->atime = op->mtime = rec->mtime;
     op->ctime = now;
+    b->ino = ino;
     atimes_drop(b->eng, ino);
     return 0;
 }
@@ -434,4 +446,178 @@ ssize_t eng_put_many(struct eng *eng, struct eng_record *records, size_t n)
     COUNT(eng, writes, (uint64_t)stored);
     COUNT(eng, bytes_written, bytes);
     return r ? r : stored;
+}
+
+/* ---- all or nothing ------------------------------------------------------------------ */
+
+/* Records that are one batch, with a guard each. */
+struct whole {
+    struct bulk *b;
+    size_t n;
+    struct guarded *guarded; /* one for each record */
+    uint64_t *inos;          /* of what is staged */
+    unsigned gathers;
+};
+
+static int find_target(const struct index *idx, const struct eng_record *rec, uint32_t *ret_slot)
+{
+    *ret_slot = 0;
+    int r = entries_child(idx, rec->parent, rec->name, ret_slot);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Under log.lock: the record, if its guard holds. 1 as of stage_record(). */
+static int stage_guarded(struct whole *w, size_t i)
+{
+    struct bulk *b = w->b;
+    const struct eng_record *rec = &b->records[i];
+    uint32_t target;
+    int r = find_target(&b->eng->idx, rec, &target);
+    if (!r && seen_before(b, i))
+        r = -EINVAL;
+    if (!r)
+        r = guards_check(b->eng, &w->guarded[i], 0, target);
+    if (!r)
+        r = stage_record(b, rec);
+    if (r)
+        return r;
+    b->extent += record_extents(rec);
+    w->inos[i] = b->ino;
+    for (size_t k = 0; k < i; k++)
+        if (w->inos[k] == b->ino) /* by another of its names */
+            return -EINVAL;
+    return 0;
+}
+
+/* Whether the log takes it as one batch, and readers do not wait for it too long. */
+static bool is_one_batch(const struct txn *txn)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < txn->n_ops; i++)
+        bytes += txn->ops[i].name_len + (txn->ops[i].value ? txn->ops[i].value_len : 0);
+    return txn->n_freed <= WHOLE_GONE && txn->n_ops <= WHOLE_OPS && bytes <= WHOLE_BYTES;
+}
+
+static void forget_staged(struct bulk *b)
+{
+    txn_reset(&b->txn);
+    memset(b->seen, 0, sizeof b->seen);
+    b->first = b->next = b->extent = 0;
+    b->creates = 0;
+    b->ahead = (struct table_ahead){0};
+}
+
+/* One try: 1, something is to be gathered first for record b->next; -EINPROGRESS, a digest is wanted by the
+ * guard of that. */
+static int whole_once(struct whole *w)
+{
+    struct bulk *b = w->b;
+    forget_staged(b);
+    int r = draft_some(b, w->n);
+    if (!r)
+        r = commit_begin(b->eng);
+    if (r)
+        return r;
+    while (!r && b->next < w->n) {
+        r = stage_guarded(w, b->next);
+        b->next += !r;
+        if (!r && MUTANT(PUT_IN_PART)) {
+            r = commit_txn(b->eng, &b->txn);
+            txn_reset(&b->txn);
+        }
+    }
+    if (!r && !is_one_batch(&b->txn))
+        r = -E2BIG;
+    if (!r && b->txn.n_ops)
+        r = commit_txn(b->eng, &b->txn);
+    const struct inode_rec *inode;
+    for (size_t i = 0; i < w->n && !r; i++)
+        if ((inode = index_inode(&b->eng->idx, w->inos[i])) && inode->flags & INODE_TAIL)
+            orphans_add(b->eng, w->inos[i]);
+    int ended = commit_end(b->eng, r < 0 ? r : 0);
+    return ended ? ended : r;
+}
+
+#define WHOLE_GATHERS 4u /* for each record, and some more */
+
+static int whole_try(struct whole *w)
+{
+    int r;
+    do {
+        r = whole_once(w);
+        if (r == 1)
+            r = ++w->gathers > WHOLE_GATHERS * (w->n + 1) ? -EBUSY : gather(w->b);
+        else
+            break;
+    } while (!r);
+    return r;
+}
+
+/* What belongs to one record and not to the store, so that its result tells it. */
+static void tell_result(struct whole *w, int r)
+{
+    struct bulk *b = w->b;
+    bool is_its = r && b->next < w->n && r != -ENOSPC && r != -EAGAIN && r != -EROFS && r != -EIO &&
+                  r != -ENOMEM && r != -E2BIG && r != -EBUSY;
+    for (size_t i = 0; i < w->n; i++)
+        b->records[i].result = is_its && i == b->next ? r : 0;
+}
+
+static int put_whole(struct whole *w)
+{
+    struct bulk *b = w->b;
+    struct full_disk_try change = {.size = batch_bytes(b->records, w->n)};
+    bool again;
+    int r;
+    do {
+        r = whole_try(w);
+        again = b->next < w->n && guards_again(b->eng, &w->guarded[b->next], &r);
+    } while (again || full_disk_again(b->eng, &change, &r));
+    tell_result(w, r);
+    return r;
+}
+
+static int whole_check(struct whole *w, const struct eng_guard *guards)
+{
+    const unsigned kinds = 1u << ENG_GUARD_STATE | 1u << ENG_GUARD_NONE | 1u << ENG_GUARD_SHA256 |
+                           1u << ENG_GUARD_SEEN | 1u << ENG_GUARD_MOVED;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < w->n; i++) {
+        const struct eng_guard *guard = guards && guards[i].kind ? &guards[i] : NULL;
+        if (lacks_something(&w->b->records[i]) || guards_begin(&w->guarded[i], guard, kinds) != 0)
+            return -EINVAL;
+        bytes += w->b->records[i].size + xattr_bytes(&w->b->records[i]);
+    }
+    return bytes <= ENG_PUT_ALL_BYTES ? 0 : -E2BIG;
+}
+
+int eng_put_all(struct eng *eng, struct eng_record *records, const struct eng_guard *guards, size_t n)
+{
+    if (!eng || (!records && n))
+        return -EINVAL;
+    if (n > ENG_PUT_ALL_MAX)
+        return -E2BIG;
+    struct whole w = {.b = calloc(1, sizeof *w.b), .n = n};
+    w.guarded = calloc(n + 1, sizeof *w.guarded);
+    w.inos = calloc(n + 1, sizeof *w.inos);
+    int r = w.b && w.guarded && w.inos ? 0 : -ENOMEM;
+    if (!r) {
+        w.b->eng = eng;
+        w.b->records = records;
+        w.b->whole = true;
+        r = whole_check(&w, guards);
+    }
+    if (!r)
+        r = put_whole(&w);
+    for (size_t i = 0; i < n && !r; i++)
+        COUNT(eng, bytes_written, records[i].size);
+    COUNT(eng, writes, r ? 0 : n);
+    if (w.b) {
+        txn_free(&w.b->txn);
+        draft_free(&w.b->draft);
+    }
+    free(w.inos);
+    free(w.guarded);
+    free(w.b);
+    return r;
 }

@@ -5,6 +5,7 @@
 #include "commit/orphans.h"
 #include "tree/attr.h"
 #include "tree/entries.h"
+#include "tree/guards.h"
 #include "upkeep/full_disk.h"
 
 static uint64_t ino_of(const struct eng *eng, uint32_t slot)
@@ -47,6 +48,11 @@ static void free_if_unused(struct eng *eng, uint64_t ino)
 }
 
 /* ---- creating and linking ----------------------------------------------------- */
+
+/* Guards of what never replaces anything: those that ask for a target say so by not being met. */
+#define FOR_NEW_NAMES                                                                                        \
+    (1u << ENG_GUARD_STATE | 1u << ENG_GUARD_NONE | 1u << ENG_GUARD_SHA256 | 1u << ENG_GUARD_SEEN |          \
+     1u << ENG_GUARD_MOVED)
 
 /* Stages an op on the entry `name` of `parent`; NULL: no memory. */
 static struct op *stage_name(struct txn *txn, enum op_type type, uint64_t parent, const char *name,
@@ -115,7 +121,8 @@ static int stage_create(const struct eng *eng, struct txn *txn, const struct eng
 }
 
 static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
-                       uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
+                       uint32_t mode, uint64_t rdev, const char *target, struct guarded *guarded,
+                       struct eng_attr *ret_attr)
 {
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
@@ -126,6 +133,8 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
     r = name ? entries_may_add(eng, parent, name, &dir) : entries_dir(&eng->idx, parent, &dir);
     if (!r && !name && !dir->nlink)
         r = -ENOENT;
+    if (!r)
+        r = guards_check(eng, guarded, 0, 0);
     if (!r)
         r = stage_create(eng, &txn, who, dir, mode, rdev, target, now);
     uint64_t ino = r ? 0 : txn.ops[0].ino;
@@ -141,7 +150,15 @@ static int create_once(struct eng *eng, const struct eng_caller *who, uint64_t p
 int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint32_t mode, uint64_t rdev, const char *target, struct eng_attr *ret_attr)
 {
-    if (!eng)
+    return eng_create_if(eng, who, parent, name, mode, rdev, target, NULL, ret_attr);
+}
+
+int eng_create_if(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+                  uint32_t mode, uint64_t rdev, const char *target, const struct eng_guard *guard,
+                  struct eng_attr *ret_attr)
+{
+    struct guarded guarded;
+    if (!eng || guards_begin(&guarded, guard, FOR_NEW_NAMES) != 0 || (guard && S_ISDIR(mode)))
         return -EINVAL;
     if (!S_ISREG(mode) && !S_ISDIR(mode) && !S_ISLNK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode) &&
         !S_ISBLK(mode) && !S_ISCHR(mode))
@@ -155,13 +172,13 @@ int eng_create(struct eng *eng, const struct eng_caller *who, uint64_t parent, c
     struct full_disk_try change = {0};
     int r;
     do
-        r = create_once(eng, who, parent, name, mode, rdev, target, ret_attr);
+        r = create_once(eng, who, parent, name, mode, rdev, target, &guarded, ret_attr);
     while (full_disk_again(eng, &change, &r));
     return r;
 }
 
 static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
-                     const char *name, struct eng_attr *ret_attr)
+                     const char *name, struct guarded *guarded, struct eng_attr *ret_attr)
 {
     CLEANUP_TXN struct txn txn = {0};
     const struct inode_rec *dir;
@@ -183,7 +200,13 @@ static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino
     if (!r)
         r = entries_may_add(eng, parent, name, &dir);
     if (!r)
+        r = guards_read(eng, guarded, ino_slot(ino));
+    if (!r)
+        r = guards_check(eng, guarded, ino_slot(ino), 0);
+    if (!r)
         r = stage_link(eng, &txn, parent, name, ino, now_ns());
+    if (!r)
+        r = guards_stage(guarded, &txn, ino);
     if (!r)
         r = commit_txn(eng, &txn);
     if (!r)
@@ -196,12 +219,19 @@ static int link_once(struct eng *eng, const struct eng_caller *who, uint64_t ino
 int eng_link(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent, const char *name,
              struct eng_attr *ret_attr)
 {
-    if (!eng || !name)
+    return eng_link_if(eng, who, ino, parent, name, NULL, ret_attr);
+}
+
+int eng_link_if(struct eng *eng, const struct eng_caller *who, uint64_t ino, uint64_t parent,
+                const char *name, const struct eng_guard *guard, struct eng_attr *ret_attr)
+{
+    struct guarded guarded;
+    if (!eng || !name || guards_begin(&guarded, guard, FOR_NEW_NAMES | 1u << ENG_GUARD_STORED) != 0)
         return -EINVAL;
     struct full_disk_try change = {0};
     int r;
     do
-        r = link_once(eng, who, ino, parent, name, ret_attr);
+        r = link_once(eng, who, ino, parent, name, &guarded, ret_attr);
     while (full_disk_again(eng, &change, &r));
     return r;
 }
@@ -226,7 +256,8 @@ static int may_remove(const struct eng *eng, uint64_t parent, const char *name, 
     return is_dir && inode->size ? -ENOTEMPTY : 0;
 }
 
-static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
+static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool want_dir,
+                       struct guarded *guarded)
 {
     CLEANUP_TXN struct txn txn = {0};
     uint32_t slot = 0;
@@ -235,6 +266,8 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
         return r;
     r = may_remove(eng, parent, name, want_dir, &slot);
     uint64_t ino = r ? 0 : ino_of(eng, slot);
+    if (!r)
+        r = guards_check(eng, guarded, 0, slot);
     if (!r)
         r = stage_unlink(&txn, parent, name, ino, now_ns());
     if (!r)
@@ -245,28 +278,37 @@ static int remove_name(struct eng *eng, uint64_t parent, const char *name, bool 
 }
 
 /* On a full disk removing works also when what was set aside for it is used up. */
-static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *name, bool want_dir)
+static int remove_or_make_room(struct eng *eng, uint64_t parent, const char *name, bool want_dir,
+                               struct guarded *guarded)
 {
     struct full_disk_try change = {.removing = true};
     int r;
     do
-        r = remove_name(eng, parent, name, want_dir);
-    while (full_disk_again(eng, &change, &r));
+        r = remove_name(eng, parent, name, want_dir, guarded);
+    while (guards_again(eng, guarded, &r) || full_disk_again(eng, &change, &r));
     return r;
 }
 
 int eng_unlink(struct eng *eng, uint64_t parent, const char *name)
 {
-    if (!eng || !name)
+    return eng_unlink_if(eng, parent, name, NULL);
+}
+
+int eng_unlink_if(struct eng *eng, uint64_t parent, const char *name, const struct eng_guard *guard)
+{
+    const unsigned kinds = 1u << ENG_GUARD_STATE | 1u << ENG_GUARD_SHA256 | 1u << ENG_GUARD_SEEN;
+    struct guarded guarded;
+    if (!eng || !name || guards_begin(&guarded, guard, kinds) != 0)
         return -EINVAL;
-    return remove_or_make_room(eng, parent, name, false);
+    return remove_or_make_room(eng, parent, name, false, &guarded);
 }
 
 int eng_rmdir(struct eng *eng, uint64_t parent, const char *name)
 {
     if (!eng || !name)
         return -EINVAL;
-    return remove_or_make_room(eng, parent, name, true);
+    struct guarded guarded = {0};
+    return remove_or_make_room(eng, parent, name, true, &guarded);
 }
 
 /* ---- renaming ------------------------------------------------------------------- */
@@ -291,6 +333,7 @@ struct rename {
     const char *from, *to;
     unsigned flags;
     uint32_t src, dst; /* slots; dst 0: none */
+    struct guarded *guarded;
 };
 
 /* Whether what is moved and what is replaced are such that they may be. */
@@ -334,7 +377,11 @@ static int check_rename(const struct eng *eng, struct rename *rn)
     if (r)
         return r;
     const struct inode_rec *src = index_slot(&eng->idx, rn->src), *dst = index_slot(&eng->idx, rn->dst);
-    return check_ends(&eng->idx, rn, src, dst);
+    r = guards_read(eng, rn->guarded, rn->src);
+    bool is_odd = rn->flags & ENG_RENAME_EXCHANGE || S_ISDIR(src->mode) || (dst && S_ISDIR(dst->mode));
+    if (!r && rn->guarded->guard.kind && is_odd)
+        r = -EINVAL;
+    return r ? r : check_ends(&eng->idx, rn, src, dst);
 }
 
 /* Another name in the same directory keeps its place there: a listing under way tells it once. */
@@ -362,6 +409,8 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
                 : stage_link(eng, txn, rn->to_dir, rn->to, src, now);
     if (r)
         return r;
+    if (dst && eng_has_history(eng) && guards_is_same(eng, rn->guarded, rn->src, rn->dst))
+        txn->ops[txn->n_ops - 1].flags |= OP_SAME;
     if (rn->flags & ENG_RENAME_EXCHANGE)
         return stage_repoint(txn, rn->from_dir, rn->from, dst, src, now);
     if (!(rn->flags & ENG_RENAME_WHITEOUT))
@@ -371,38 +420,71 @@ static int rename_stage(const struct eng *eng, const struct eng_caller *who, con
     return r ? r : stage_repoint(txn, rn->from_dir, rn->from, txn->ops[txn->n_ops - 1].ino, src, now);
 }
 
+static int rename_commit(struct eng *eng, const struct eng_caller *who, const struct rename *rn,
+                         struct full_disk_try *change)
+{
+    CLEANUP_TXN struct txn txn = {0};
+    uint64_t replaced = rn->dst ? ino_of(eng, rn->dst) : 0;
+    change->removing = replaced && !(rn->flags & (ENG_RENAME_EXCHANGE | ENG_RENAME_WHITEOUT));
+    int r = rename_stage(eng, who, rn, &txn);
+    if (!r)
+        r = guards_stage(rn->guarded, &txn, ino_of(eng, rn->src));
+    if (!r)
+        r = commit_txn(eng, &txn);
+    if (!r && replaced)
+        free_if_unused(eng, replaced);
+    return r;
+}
+
 static int rename_once(struct eng *eng, const struct eng_caller *who, struct rename *rn,
                        struct full_disk_try *change)
 {
-    CLEANUP_TXN struct txn txn = {0};
     int r = commit_begin(eng);
     if (r)
         return r;
     r = check_rename(eng, rn);
-    if (!r && rn->src != rn->dst) { /* two names of one file: nothing to do, says POSIX */
-        uint64_t replaced = rn->dst ? ino_of(eng, rn->dst) : 0;
-        change->removing = replaced && !(rn->flags & (ENG_RENAME_EXCHANGE | ENG_RENAME_WHITEOUT));
-        r = rename_stage(eng, who, rn, &txn);
-        if (!r)
-            r = commit_txn(eng, &txn);
-        if (!r && replaced)
-            free_if_unused(eng, replaced);
-    }
+    bool is_one = !r && rn->src == rn->dst; /* two names of one file: nothing to do, says POSIX */
+    if (!r && !is_one && !rn->guarded->is_looked)
+        r = guards_check(eng, rn->guarded, rn->src, rn->dst);
+    if (!r && !is_one)
+        r = rename_commit(eng, who, rn, change);
     return commit_end(eng, r);
+}
+
+/* GUARD_BEFORE_LOCK */
+static int look_too_early(struct eng *eng, struct rename *rn)
+{
+    struct view live = view_live(eng);
+    view_begin(&live);
+    int r = check_rename(eng, rn);
+    if (!r)
+        r = guards_check(eng, rn->guarded, rn->src, rn->dst);
+    rn->guarded->is_looked = true;
+    return (int)view_end(&live, r);
 }
 
 int eng_rename(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
                uint64_t new_parent, const char *new_name, unsigned flags)
 {
-    if (!eng || !name || !new_name)
+    return eng_rename_if(eng, who, parent, name, new_parent, new_name, flags, NULL);
+}
+
+int eng_rename_if(struct eng *eng, const struct eng_caller *who, uint64_t parent, const char *name,
+                  uint64_t new_parent, const char *new_name, unsigned flags, const struct eng_guard *guard)
+{
+    struct guarded guarded;
+    if (!eng || !name || !new_name ||
+        guards_begin(&guarded, guard, FOR_NEW_NAMES | 1u << ENG_GUARD_STORED) != 0)
         return -EINVAL;
     if (flags & ~7u || ((flags & ENG_RENAME_EXCHANGE) && (flags & ~(unsigned)ENG_RENAME_EXCHANGE)))
         return -EINVAL;
     struct full_disk_try change = {0};
     int r;
     do {
-        struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0};
-        r = rename_once(eng, who, &rn, &change);
-    } while (full_disk_again(eng, &change, &r));
+        struct rename rn = {parent, new_parent, name, new_name, flags, 0, 0, &guarded};
+        r = MUTANT(GUARD_BEFORE_LOCK) ? look_too_early(eng, &rn) : 0;
+        if (!r)
+            r = rename_once(eng, who, &rn, &change);
+    } while (guards_again(eng, &guarded, &r) || full_disk_again(eng, &change, &r));
     return r;
 }

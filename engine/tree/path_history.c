@@ -87,6 +87,17 @@ static bool is_same(const struct versions *v, uint64_t ino, const struct inode_r
            last->uid == state->uid && last->gid == state->gid;
 }
 
+/* Whether the state is what the path showed before, by another inode: that took the other's place as it was,
+ * and has not changed since. */
+static bool goes_on(const struct versions *v, const struct path_span *span, const struct told_state *told,
+                    const struct inode_rec *state)
+{
+    const struct inode_rec *last = &v->last;
+    return span->goes_on && v->is_first && v->n && v->all[v->n - 1].ended == ENG_VERSION_REPLACED &&
+           told->begin <= span->from && state->state >> 16 <= span->from && last->mode == state->mode &&
+           last->uid == state->uid && last->gid == state->gid && !MUTANT(SAME_IS_ANOTHER);
+}
+
 static void show_last(struct versions *v)
 {
     const struct view *live = &v->led.live;
@@ -122,10 +133,13 @@ static int add_version(struct versions *v, const struct path_span *span, const s
     bool is_first = told->begin <= span->from || (is_made && v->is_first);
     if (from > v->led.sightings.now || (!at && to != UINT64_MAX))
         return 0;
+    bool is_last = is_same(v, span->ino, state) || goes_on(v, span, told, state);
     v->is_first = false;
     enum eng_version_event ended = told->end < span->to ? ENG_VERSION_CHANGED : span->ended;
-    if (is_same(v, span->ino, state)) {
+    if (is_last) {
         v->all[v->n - 1].ended = ended;
+        v->all[v->n - 1].ino = v->last_ino = span->ino;
+        v->last = *state;
         will_show(v, told, at);
         return 0;
     }

@@ -157,6 +157,7 @@ static int follow(struct finder *f, uint32_t slot, uint32_t i)
         slot = past ? past->child : 0;
         if (gone && goes_on && span.began != ENG_VERSION_RESTORED)
             span.actor = gone->actor;
+        span.goes_on = took_place && gone && gone->flags & PAST_SAME;
         int r = add_span(&f->former, &span);
         if (r)
             return r;
@@ -192,6 +193,7 @@ static int add_entry(struct finder *f, const struct path_span *folder, size_t fi
     int r = 0;
     if (came && took_place) {
         span.began = ENG_VERSION_REPLACED;
+        span.goes_on = before->flags & PAST_SAME;
         gone = index_past_name(f->idx, before->past);
     } else if (came) {
         uint32_t former = index_former_name(f->idx, life->child, life->past, life->begin);

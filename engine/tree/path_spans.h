@@ -13,6 +13,7 @@ struct path_span {
     uint64_t ino;
     uint64_t from, to; /* UINT64_MAX: it leads there */
     enum eng_version_event began, ended;
+    bool goes_on;   /* it took the place of what had its content, owner, mode and fields */
     uint32_t actor; /* by whom it began, where what it was before tells; 0 unknown */
 };
 struct path_spans {

@@ -5,6 +5,7 @@
 
 #include "commit/commit.h"
 #include "core/reserve.h"
+#include "index/xattr_list.h"
 #include "upkeep/full_disk.h"
 
 #define PIN_TRIES 8u /* then the segment's file is opened within the section */
@@ -239,6 +240,8 @@ ssize_t xattrs_get(const struct view *view, uint64_t ino, const char *name, void
 {
     struct xattr_view xattr = {0};
     struct segment *seg;
+    if (!view->is_live && xattr_is_guard(name, strlen(name)))
+        return -ENODATA; /* it is of what there is now alone */
     ssize_t n = find_and_pin(view, ino, name, value, size, &xattr, &seg);
     int r = 0;
     if (n == -ENOENT) {
@@ -267,6 +270,8 @@ struct name_list {
 static int put_name(void *arg, const struct xattr_view *xattr)
 {
     struct name_list *out = arg;
+    if (xattr_is_guard(xattr->name, xattr->name_len) && !MUTANT(GUARD_LISTED))
+        return 0;
     if (out->size && (size_t)out->n + xattr->name_len + 1 > out->size)
         return -ERANGE;
     if (out->size) {

@@ -13,9 +13,11 @@
 #include <string.h>
 
 #include "engine.h"
+#include "guarded.h"
 #include "rules/rfc3339.h"
 
 #define PREFIX "user.engram."
+#define GUARD_KEY "if_match"
 
 enum { TEXT_MAX = 128 }; /* longest text of a checked field */
 
@@ -119,6 +121,8 @@ static int check_field(const char *key, const void *value, size_t size)
 {
     if (strcmp(key, "embedding") == 0)
         return is_embedding(value, size) ? 0 : -EINVAL;
+    if (strcmp(key, GUARD_KEY) == 0)
+        return eng_guard_parse(value, size, &(struct eng_guard){0});
     if (strcmp(key, "id") == 0)
         return 0; /* any bytes, and none at all: an empty id is one that cannot be a path */
     static const char *const known[] = {"confidence", "activation", "decay_rate",  "recall_count",
@@ -183,6 +187,11 @@ enum xa_virtual xa_virtual(const char *name)
     return XA_STORED;
 }
 
+bool xa_is_guard(const char *name)
+{
+    return strcmp(name, PREFIX GUARD_KEY) == 0;
+}
+
 int xa_check_get(const char *name)
 {
     static const char *const spaces[] = {"user.", "trusted.", "security."};
@@ -229,7 +238,7 @@ size_t xa_filter_list(char *list, size_t size, int privileged)
         if (n > size - in)
             break; /* not terminated: nothing that could be shown */
         bool hidden = !privileged && strncmp(list + in, "trusted.", 8) == 0;
-        if (!hidden && xa_virtual(list + in) == XA_STORED) {
+        if (!hidden && xa_virtual(list + in) == XA_STORED && !xa_is_guard(list + in)) {
             memmove(list + out, list + in, n);
             out += n;
         }

@@ -37,6 +37,9 @@ static inline bool xa_is_digest(enum xa_virtual which)
     return which == XA_CONTENT_HASH || which == XA_CONTENT_SHA256;
 }
 
+/* Is it the guard of a file (docs/CONTROL.md)? Stored, but never listed; of regular files alone. */
+bool xa_is_guard(const char *name);
+
 /*
  * May `name` be set to this value? 0; -EPERM for a computed attribute;
  * -EOPNOTSUPP for a namespace that is not kept (POSIX ACLs among them);
@@ -53,7 +56,7 @@ int xa_absent(const char *name, bool labels);
 
 /*
  * Removes from a listxattr list of `size` bytes what an unprivileged caller
- * may not see (trusted.*) and what is computed; returns the new size. */
+ * may not see (trusted.*), what is computed, and the guard; returns the new size. */
 size_t xa_filter_list(char *list, size_t size, int privileged);
 
 #endif

@@ -320,6 +320,25 @@ def replaced(m):
 
 
 @kind
+def the_same_by_a_guard(m):
+    versions = m.control("history/%s/f/@" % m.folder)
+    write(m.live("f"), b"same")
+    was = len(names(versions))
+    m.moment()
+    for n in range(3):
+        write(m.live("t"), b"same")
+        os.setxattr(m.live("t"), "user.engram.if_match", b"state:0")
+        os.rename(m.live("t"), m.live("f"))
+        m.moment()
+    equal("versions", (len(names(versions)), read(versions, names(versions)[-1])), (was, b"same"))
+    os.chmod(m.live("f"), 0o600)
+    write(m.live("t"), b"same")
+    os.setxattr(m.live("t"), "user.engram.if_match", b"state:0")
+    os.rename(m.live("t"), m.live("f"))
+    equal("of another mode", len(names(versions)), was + 2)
+
+
+@kind
 def a_removed_tree(m):
     for n in range(30):
         os.makedirs(m.live("d/%d" % n))

@@ -173,7 +173,7 @@ Test(fs_xattr, namespaces)
 
 Test(fs_xattr, lists_hide_what_is_not_to_be_seen)
 {
-    const char list[] = "user.a\0trusted.b\0user.engram.version\0security.c";
+    const char list[] = "user.a\0user.engram.if_match\0trusted.b\0user.engram.version\0security.c";
     char copy[sizeof(list)];
     memcpy(copy, list, sizeof(list));
     size_t n = xa_filter_list(copy, sizeof(copy), 0);
@@ -184,4 +184,13 @@ Test(fs_xattr, lists_hide_what_is_not_to_be_seen)
     cr_expect_eq(n, sizeof("user.a\0trusted.b\0security.c"));
     cr_expect_eq(xa_filter_list(copy, 0, 1), 0);
     cr_expect_eq(xa_filter_list(copy, 3, 1), 0, "a list that is not terminated shows nothing");
+}
+
+Test(fs_xattr, guards_are_what_the_engine_takes)
+{
+    const char *const bad[] = {"", "None", "state:", "state:x", "1", "sha256", NULL};
+    cr_expect(xa_is_guard("user.engram.if_match") && !xa_is_guard("user.if_match"));
+    cr_expect_eq(set("if_match", "none"), 0);
+    cr_expect_eq(set("if_match", "state:65536"), 0);
+    all("if_match", bad, -EINVAL);
 }

@@ -28,8 +28,9 @@ struct field {
 #define FIELD_OWN_PREFIX "user.engram."
 #define FIELD_XATTR_CREATED "user.engram.created"
 #define FIELD_XATTR_CONTENT                                                                                  \
-    "user.engram.content"               /* "none": a memory without content, as against empty content */
-#define FIELD_XATTR_ID "user.engram.id" /* the true id, where the path differs from it */
+    "user.engram.content"                  /* "none": a memory without content, as against empty content */
+#define FIELD_GUARD "user.engram.if_match" /* of one rename, and of no memory */
+#define FIELD_XATTR_ID "user.engram.id"    /* the true id, where the path differs from it */
 #define FIELD_XATTR_TYPES                                                                                    \
     "user.engram.types" /* JSON array of the names whose value is JSON text, not a string */
 #define FIELD_XATTR_FIELDS                                                                                   \

@@ -10,6 +10,7 @@
  *
  * If it is packed, nothing is known of what was unpacked before all was read and the sum compared (unpack.h):
  * it is read on behind the end of the archive, and if that goes wrong all entries are told. */
+#include "ctl/transfer/fields.h"
 #include "ctl/transfer/guarded.h"
 #include "ctl/transfer/put.h"
 #include "ctl/transfer/tar.h"
@@ -303,13 +304,13 @@ static void unquote(char *name)
     *to = 0;
 }
 
-/* What a mount computes is no attribute to be set. */
+/* What a mount computes is no attribute to be set; nor does a guard outlive the rename that it is for. */
 static bool is_wanted(const char *name)
 {
     static const char *const computed[] = {
         "user.engram.content_hash",      "user.engram.content_sha256", "user.engram.state",
         "user.engram.version",           "user.engram.generation",     "user.engram.exact",
-        "user.engram.snapshot.position", "user.engram.snapshot.time"};
+        "user.engram.snapshot.position", "user.engram.snapshot.time",  FIELD_GUARD};
     for (size_t i = 0; i < sizeof computed / sizeof *computed; i++)
         if (!strcmp(name, computed[i]))
             return false;

@@ -2,6 +2,7 @@
  * target.c - finds out what a path is and opens it. State: none of its own. */
 #include "ctl/transfer/target.h"
 
+#include "ctl/transfer/fields.h"
 #include "ctl/transfer/guarded.h"
 #include "ctl/transfer/place.h"
 #include "ctl/transfer/storeid.h"
@@ -525,10 +526,10 @@ static int load_xattr(struct target *t, struct target_file *f, struct pool *pool
     return 1;
 }
 
-/* A host gives each of its files a label: that is none of a memory. */
+/* A host gives each of its files a label: that is none of a memory. A guard is for one rename. */
 static bool is_carried(const struct target *t, const char *name)
 {
-    if (t->kind == TARGET_TREE && !strcmp(name, "security.selinux"))
+    if ((t->kind == TARGET_TREE && !strcmp(name, "security.selinux")) || !strcmp(name, FIELD_GUARD))
         return false;
     return !strncmp(name, "user.", 5) || guarded_is(name);
 }
