@@ -235,9 +235,11 @@ int log_append_locked(struct log *log, struct txn *txn)
     int r = encode_batch(log, txn);
     if (r)
         return r;
-    CLEANUP_FREE struct iovec *iov = calloc(txn->n_pieces + 1, sizeof *iov);
-    if (!iov)
+    struct iovec few[4];
+    CLEANUP_FREE struct iovec *many = NULL;
+    if (txn->n_pieces >= ARRAY_LEN(few) && !(many = calloc(txn->n_pieces + 1, sizeof *many)))
         return -ENOMEM;
+    struct iovec *iov = many ? many : few;
     iov[0] = (struct iovec){log->scratch.data, log->scratch.len};
     for (size_t i = 0; i < txn->n_pieces; i++) {
         const struct txn_piece *p = &txn->pieces[i];
