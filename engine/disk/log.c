@@ -220,10 +220,8 @@ static int encode_batch(struct log *log, struct txn *txn)
         op->hsum = extent_head_set_seq(txn->heads[i].head, header.seq);
     }
     uint8_t *out = log->scratch.data + sizeof header;
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        op_encode(&txn->ops[i], out);
-        out += op_size(&txn->ops[i]);
-    }
+    for (size_t i = 0; i < txn->n_ops; i++)
+        out += op_encode(&txn->ops[i], out);
     header.sum = batch_sum(&header, log->scratch.data + sizeof header);
     memcpy(log->scratch.data, &header, sizeof header);
     log->scratch.len = sizeof header + ops_len;

@@ -94,12 +94,6 @@ struct table *index_table(struct index *idx, unsigned i)
 
 /* ---- inodes ------------------------------------------------------------- */
 
-const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
-{
-    const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
-    return inode && inode->reuse == ino >> 32 && !(inode->flags & INODE_PAST) ? inode : NULL;
-}
-
 bool index_name_is_valid(const char *name, size_t len)
 {
     return len > 0 && len <= ENG_NAME_MAX && !memchr(name, '/', len) && !memchr(name, 0, len) &&
