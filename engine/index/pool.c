@@ -337,7 +337,8 @@ void pool_release(struct chunk_pool *pool, uint8_t *chunk, uint64_t birth)
 {
     pool->n_taken--;
     if (pool_seen_now(pool, birth))
-        pool->graves[pool->n_graves++] = (struct grave){.chunk = chunk, .birth = birth, .death = pool->head.clock};
+        pool->graves[pool->n_graves++] =
+            (struct grave){.chunk = chunk, .birth = birth, .death = pool->head.clock};
     else
         pool_idle(pool, chunk);
 }
