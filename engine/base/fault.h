@@ -379,6 +379,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(REVIVED_UNKEPT)         /* no state is kept of what had no name when it gets one again */              \
     M(ACTOR_OF_FIRST)         /* who made a file is taken for who changed it */                              \
     M(ACTOR_OF_LAST)          /* of each state that a path showed who made the present one is told */        \
+    M(CKPT_UNTIDY)            /* a tidy checkpoint spares what any other does */                             \
     M(NO_LOCK)                /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,
