@@ -66,12 +66,14 @@ static bool sets_xattr(const struct op *op)
 /* With `kept` the batch keeps a state before the op. */
 static struct taken taken_by(const struct index *idx, const struct op *op, bool kept)
 {
-    const struct inode_rec *inode = index_inode(idx, op->ino);
     struct taken taken = {0};
     uint64_t from, end, stop;
     uint32_t slot = ino_slot(op->ino);
     bool cuts = op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH ||
                 op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP;
+    if (!cuts && !sets_xattr(op))
+        return taken;
+    const struct inode_rec *inode = index_inode(idx, op->ino);
     if (op->type == OP_DROP) {
         inode = past_state(idx, op->past);
         slot = ino_slot(op->past);

@@ -62,10 +62,9 @@ static bool bit_is_set(const uint64_t *map, uint32_t i)
     return map[i / 64] >> i % 64 & 1;
 }
 
-static void bit_set(uint64_t *map, uint32_t i, bool on)
+static inline void bit_set(uint64_t *map, uint32_t i, bool on)
 {
-    uint64_t bit = UINT64_C(1) << i % 64;
-    map[i / 64] = on ? map[i / 64] | bit : map[i / 64] & ~bit;
+    map[i / 64] = (map[i / 64] & ~(UINT64_C(1) << i % 64)) | (uint64_t)on << i % 64;
 }
 
 /* Notes what the counters of chunk c say now. */
