@@ -389,6 +389,7 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(PUT_IN_PART)            /* of records that are put all together each is a batch */                     \
     M(SAME_IS_ANOTHER)        /* a path that shows the same by another inode shows another version */        \
     M(EQUAL_REFUSED)          /* a target with the content of the source is another one */                   \
+    M(CKPT_UNTIDY)            /* a tidy checkpoint spares what any other does */                             \
     M(NO_LOCK)                /* the store is not locked */
 
 #define MUTANT_ENUM(name) MUTANT_##name,

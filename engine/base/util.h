@@ -99,12 +99,15 @@ static inline void buf_free(struct buf *b)
 }
 #define CLEANUP_BUF __attribute__((cleanup(buf_free)))
 
+/* What malloc() has ready in the thread: larger blocks cost several times as much. */
+#define ALLOC_QUICK ((size_t)1024)
+
 /* Room for n more bytes. -ENOMEM. */
 static inline int buf_reserve(struct buf *b, size_t n)
 {
     if (n <= b->cap - b->len)
         return 0;
-    size_t cap = MAX_OF(b->cap * 2, (size_t)4096);
+    size_t cap = b->cap || n > ALLOC_QUICK ? MAX_OF(b->cap * 2, (size_t)4096) : ALLOC_QUICK;
     while (cap - b->len < n)
         cap *= 2;
     uint8_t *data = realloc(b->data, cap);
@@ -120,7 +123,7 @@ static inline int array_grow(void *array, size_t *cap, size_t need, size_t size)
 {
     if (need <= *cap)
         return 0;
-    size_t n = MAX_OF(*cap * 2, (size_t)16);
+    size_t first = MIN_OF(MAX_OF(ALLOC_QUICK / size, (size_t)1), (size_t)16), n = MAX_OF(*cap * 2, first);
     while (n < need)
         n *= 2;
     void *p = reallocarray(*(void **)array, n, size);

@@ -16,6 +16,7 @@ struct clocks {
     struct span {
         uint64_t at, first; /* mono_ns(), batch */
     } spans[SPANS];         /* a ring */
+    uint64_t now;           /* mono_ns() of the transaction, read once: each reading costs tens of ns */
     uint64_t n_spans;       /* all that there were */
     uint64_t unsettled;     /* the first of them that was not settled yet */
     uint64_t moment_at;     /* when the last moment began, 0: it has ended */
@@ -63,15 +64,20 @@ static const struct span *span_of(const struct clocks *c, uint64_t i)
 static void note_batch(struct eng *eng)
 {
     struct clocks *c = eng->clocks;
-    uint64_t now = mono_ns(), length = MAX_OF(SPAN_MIN_NS, settle_ns(eng) / (SPANS / 2));
+    uint64_t now = c->now, length = MAX_OF(SPAN_MIN_NS, settle_ns(eng) / (SPANS / 2));
     if (!c->n_spans || now - span_of(c, c->n_spans - 1)->at >= length)
         c->spans[c->n_spans++ % SPANS] = (struct span){now, log_seq(&eng->log)};
+}
+
+void clocks_look(struct eng *eng)
+{
+    eng->clocks->now = mono_ns();
 }
 
 uint64_t clocks_settled(struct eng *eng)
 {
     struct clocks *c = eng->clocks;
-    uint64_t now = mono_ns(), settle = settle_ns(eng);
+    uint64_t now = c->now, settle = settle_ns(eng);
     uint64_t oldest = c->n_spans - MIN_OF(c->n_spans, (uint64_t)SPANS);
     c->unsettled = MAX_OF(c->unsettled, oldest);
     while (c->unsettled < c->n_spans && now - span_of(c, c->unsettled)->at >= settle)
@@ -113,7 +119,7 @@ bool clocks_is_moment(struct eng *eng)
     uint64_t at = eng->clocks->moment_at;
     if (!eng->clocks->has_age)
         find_age(eng); /* while the last moment is one of an earlier opening */
-    return (!at || mono_ns() - at >= MOMENT_NS) && moments->used < moments->limit - MOMENTS_LEFT;
+    return (!at || eng->clocks->now - at >= MOMENT_NS) && moments->used < moments->limit - MOMENTS_LEFT;
 }
 
 void clocks_end_moment(struct eng *eng)
@@ -133,5 +139,5 @@ void clocks_note(struct eng *eng, const struct txn *txn)
     note_batch(eng);
     for (size_t i = 0; i < txn->n_ops; i++)
         if (txn->ops[i].type == OP_MOMENT)
-            eng->clocks->moment_at = mono_ns();
+            eng->clocks->moment_at = eng->clocks->now;
 }

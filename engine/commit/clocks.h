@@ -16,6 +16,8 @@
 int clocks_new(struct eng *eng);
 void clocks_free(struct eng *eng);
 
+/* What follows, up to clocks_note(), is as of now. */
+void clocks_look(struct eng *eng);
 /* The last batch of which what it changed is settled, if nothing has changed it since: it stands for
  * history_settle or longer. What the opening found is. */
 uint64_t clocks_settled(struct eng *eng);

@@ -6,7 +6,6 @@
 #include "index/past_state.h"
 
 #define SOON_NS UINT64_C(1000000000)
-#define TEXTS_MAX 65536u
 
 int cuts_new(struct eng *eng)
 {
@@ -14,7 +13,8 @@ int cuts_new(struct eng *eng)
     if (!eng->cuts)
         return -ENOMEM;
     pthread_mutex_init(&eng->cuts->lock, NULL);
-    return 0;
+    eng->cuts->counts = calloc(CUT_COUNTS, sizeof *eng->cuts->counts);
+    return eng->cuts->counts ? 0 : -ENOMEM; /* the caller closes */
 }
 
 void cuts_free(struct eng *eng)
@@ -22,7 +22,7 @@ void cuts_free(struct eng *eng)
     if (!eng->cuts)
         return;
     pthread_mutex_destroy(&eng->cuts->lock);
-    idmap_done(&eng->cuts->n_names);
+    free(eng->cuts->counts);
     free(eng->cuts);
     eng->cuts = NULL;
 }
@@ -73,16 +73,16 @@ static bool gets_long(const struct index *idx, uint64_t versions, uint64_t ino)
 /* A path has one more. What is forgotten now and then the next sweep finds. */
 static bool gets_many(struct eng *eng, uint64_t versions, const struct op *op)
 {
-    struct idmap *map = &eng->cuts->n_names;
     uint32_t hash = codec_name_hash(eng->idx.hash_seed, ino_slot(op->parent), op->name, op->name_len);
-    if (map->n >= TEXTS_MAX)
-        idmap_clear(map);
-    hash += !hash;
-    uint64_t n = idmap_get(map, hash) + 1;
-    if (op->name_len > ENG_NAME_MAX || idmap_reserve(map, 1) != 0)
+    struct cut_count *count = &eng->cuts->counts[hash % CUT_COUNTS];
+    if (op->name_len > ENG_NAME_MAX)
         return false;
-    idmap_set(map, hash, n);
-    return n > versions && n % CUT_STEP == 0;
+    if (count->hash != hash && count->n > 1) {
+        count->n--;
+        return false;
+    }
+    *count = (struct cut_count){hash, count->hash == hash ? count->n + 1 : 1};
+    return count->n > versions && count->n % CUT_STEP == 0;
 }
 
 void cuts_note(struct eng *eng, const struct txn *txn)

@@ -27,8 +27,15 @@ struct cuts {
     bool is_over;       /* there were more */
     uint64_t due_at;    /* mono_ns(), 0: there are none */
     _Atomic bool rings; /* that was set, and the housekeeper, who sleeps until then, was not told */
-    /* Of log.lock: how many past names there are of a text, by its hash; since the opening, or so. */
-    struct idmap n_names;
+    /* Of log.lock: CUT_COUNTS of them, by hash. */
+    struct cut_count *counts;
+};
+
+/* How many past names came of a text since the opening, or so: texts of one place take turns, and that of
+ * which more come stays. */
+#define CUT_COUNTS 16384u
+struct cut_count {
+    uint32_t hash, n;
 };
 
 /* -ENOMEM. */

@@ -23,12 +23,25 @@
 #include "index/past_names.h"
 #include "index/xattr_list.h"
 
+#define FEW 8u
+
+/* What need not be zeroed for each transaction. */
+struct room {
+    struct {
+        uint32_t slot;
+        unsigned asked; /* enum asked, of what was */
+    } few[FEW];
+    struct op more[2]; /* OP_FLOOR, OP_MOMENT */
+    struct op by;      /* OP_BY, in front of all */
+};
+
 struct keeping {
     const struct index *idx;
     const struct config *config;
     struct txn *txn;
     uint64_t seen;            /* the newest batch that a snapshot sees, or a view in use of one; 0 none */
     bool has_losses;          /* a name ends */
+    bool is_on;               /* keep_is_on() */
     bool by_history;          /* rule 3 holds, */
     bool is_short;            /* but for this, */
     bool is_left_out;         /* which made a difference */
@@ -36,11 +49,9 @@ struct keeping {
     uint64_t looked;          /* the newest batch that a view in use sees which is of no snapshot; 0 none */
     uint64_t *inos;           /* whose state is kept */
     size_t n, cap, n_amended; /* n_amended: states that end and stood too short for rule 3 */
-    struct idmap decided;     /* by slot: enum asked, of what was */
-    struct op more[2];        /* OP_FLOOR, OP_MOMENT */
-    size_t n_more;
-    struct op by; /* OP_BY, in front of all */
-    size_t n_by;
+    struct room *room;
+    size_t n_few, n_more, n_by; /* in it */
+    struct idmap decided;       /* as room->few, behind these */
 };
 
 /* ---- states ------------------------------------------------------------------------- */
@@ -103,21 +114,47 @@ static bool is_kept(struct keeping *k, const struct inode_rec *inode, enum asked
     return is_in_history(k, inode, begin, why);
 }
 
+static uint64_t asked_of(const struct keeping *k, uint32_t slot)
+{
+    for (size_t i = 0; i < k->n_few; i++)
+        if (k->room->few[i].slot == slot)
+            return k->room->few[i].asked;
+    return idmap_get(&k->decided, slot);
+}
+
+static int note_asked(struct keeping *k, uint32_t slot, unsigned asked)
+{
+    size_t i = 0;
+    while (i < k->n_few && k->room->few[i].slot != slot)
+        i++;
+    if (i < FEW) {
+        k->room->few[i].slot = slot;
+        k->room->few[i].asked = asked;
+        k->n_few = MAX_OF(k->n_few, i + 1);
+        return 0;
+    }
+    int r = idmap_reserve(&k->decided, 1);
+    if (!r)
+        idmap_set(&k->decided, slot, asked);
+    return r;
+}
+
 /* Each inode is decided once, or once more where there is another reason to keep its state. */
 static int decide(struct keeping *k, uint64_t ino, enum asked why)
 {
     uint32_t slot = ino_slot(ino);
+    if (why == FOR_SNAPSHOTS && !k->seen)
+        return 0; /* no other rule asks */
     const struct inode_rec *inode = index_inode(k->idx, ino);
-    uint64_t asked = inode ? idmap_get(&k->decided, slot) : DECIDED;
+    uint64_t asked = inode ? asked_of(k, slot) : DECIDED;
     if (asked & (DECIDED | why))
         return 0;
     bool kept = is_kept(k, inode, why);
-    int r = idmap_reserve(&k->decided, 1);
-    if (!r && kept)
-        r = array_grow(&k->inos, &k->cap, k->n + 1, sizeof *k->inos);
+    int r = kept ? array_grow(&k->inos, &k->cap, k->n + 1, sizeof *k->inos) : 0;
+    if (!r)
+        r = note_asked(k, slot, (unsigned)asked | (kept ? DECIDED : why));
     if (r)
         return r;
-    idmap_set(&k->decided, slot, asked | (kept ? DECIDED : why));
     if (kept)
         k->inos[k->n++] = ino;
     else
@@ -188,17 +225,13 @@ static int decide_names(struct keeping *k, const struct op *op)
 
 static int decide_op(struct keeping *k, struct op *op)
 {
-    int r = 0;
     switch (op->type) {
     case OP_REPOINT:
     case OP_LINK:
     case OP_UNLINK:
         return decide_names(k, op);
     case OP_KEEP: /* somebody has decided */
-        r = idmap_reserve(&k->decided, 1);
-        if (!r)
-            idmap_set(&k->decided, ino_slot(op->ino), DECIDED);
-        return r;
+        return note_asked(k, ino_slot(op->ino), DECIDED);
     case OP_ATTR:
         return decide_attr(k, op);
     case OP_REWRITE:
@@ -265,6 +298,7 @@ static void mark_name(struct keeping *k, size_t i)
     uint32_t d = loses(op) ? index_find_name(idx, ino_slot(op->parent), op->name, op->name_len) : 0;
     if (!d) /* it may begin in this very batch */
         return;
+    op->dentry = d;
     uint64_t begin = index_name_begin(idx, d);
     bool moves = is_moved(txn, i);
     if (!is_seen(k, begin) && !name_is_in_history(k, i, d, begin, moves))
@@ -309,14 +343,14 @@ static int put_ops(struct keeping *k)
     for (size_t i = 0; i < txn->n_ops; i++)
         n_taken += takes_number(&txn->ops[i]);
     size_t keeps = first + n_taken, at = keeps + k->n + k->n_more, n = at + txn->n_ops - n_taken;
-    struct op *ops = calloc(n, sizeof *ops);
+    struct op *ops = malloc(n * sizeof *ops);
     int r = ops ? put_keeps(k, ops + keeps) : -ENOMEM;
     if (r) {
         free(ops);
         return r;
     }
-    memcpy(ops, &k->by, k->n_by * sizeof *ops);
-    memcpy(ops + keeps + k->n, k->more, k->n_more * sizeof *ops);
+    memcpy(ops, &k->room->by, k->n_by * sizeof *ops);
+    memcpy(ops + keeps + k->n, k->room->more, k->n_more * sizeof *ops);
     for (size_t i = 0; i < txn->n_ops; i++) {
         size_t to = takes_number(&txn->ops[i]) ? first++ : at++;
         ops[to] = txn->ops[i];
@@ -410,18 +444,18 @@ static void add_floor(struct eng *eng, struct keeping *k)
 {
     bool is_whole = index_is_kept_whole(k->idx);
     enum floor_reason reason = FLOOR_FULL_DISK;
-    if (is_whole != keep_is_on(eng))
+    if (is_whole != k->is_on)
         reason = is_whole ? FLOOR_OFF : FLOOR_ON;
     else if (!k->is_left_out)
         return;
-    k->more[k->n_more++] = keep_floor(eng, reason);
-    keep_note_floor(eng, &k->more[k->n_more - 1]);
+    k->room->more[k->n_more++] = keep_floor(eng, reason);
+    keep_note_floor(eng, &k->room->more[k->n_more - 1]);
 }
 
 static void add_moment(struct eng *eng, struct keeping *k)
 {
-    if (keep_is_on(eng) && (k->n_more || clocks_is_moment(eng)))
-        k->more[k->n_more++] = clocks_moment(eng);
+    if (k->is_on && (k->n_more || clocks_is_moment(eng)))
+        k->room->more[k->n_more++] = clocks_moment(eng);
 }
 
 static int stage(struct eng *eng, struct keeping *k)
@@ -437,7 +471,7 @@ static int stage(struct eng *eng, struct keeping *k)
     if (!r && has_change(k->txn)) {
         add_floor(eng, k);
         add_moment(eng, k);
-        k->n_by = keep_is_on(eng) && acting_by(eng, &k->by);
+        k->n_by = k->is_on && acting_by(eng, &k->room->by);
     }
     return r || !(k->n + k->n_more + k->n_by) ? r : put_ops(k);
 }
@@ -447,11 +481,14 @@ int keep_stage(struct eng *eng, struct txn *txn)
     const struct index *idx = &eng->idx;
     if (!eng_has_history(eng)) /* as most stores: nothing is set up for it */
         return 0;
+    clocks_look(eng);
     bool is_on = keep_is_on(eng), is_whole = index_is_kept_whole(idx);
     uint64_t seen = MAX_OF(idx->s.newest_snapshot, views_newest(eng));
     if (!(seen || idx->s.n_past_names || idx->s.n_past || is_on || is_whole))
         return 0;
-    struct keeping k = {.idx = idx, .config = &eng->config, .txn = txn, .seen = seen};
+    struct room room;
+    struct keeping k = {
+        .idx = idx, .config = &eng->config, .txn = txn, .seen = seen, .is_on = is_on, .room = &room};
     k.by_history = is_on && is_whole;
     k.is_short = reserve_is_short(eng) && !MUTANT(SHORT_KEEPS);
     k.settled = k.by_history ? clocks_settled(eng) : 0;

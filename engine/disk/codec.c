@@ -270,9 +270,9 @@ size_t op_size(const struct op *op)
     return ALIGN8(op_fixed_size(op->type) + op->name_len + op->value_len);
 }
 
-void op_encode(const struct op *op, uint8_t *out)
+size_t op_encode(const struct op *op, uint8_t *out)
 {
-    const uint8_t *end = out + op_size(op);
+    const uint8_t *begin = out;
     memcpy(out, op, OP_HEAD);
     out += OP_HEAD;
     for (const struct op_field *f = op_fields[op->type]; f->size; f++) {
@@ -285,7 +285,9 @@ void op_encode(const struct op *op, uint8_t *out)
     if (op->value_len)
         memcpy(out, op->value, op->value_len);
     out += op->value_len;
-    memset(out, 0, (size_t)(end - out));
+    size_t size = (size_t)(out - begin);
+    memset(out, 0, ALIGN8(size) - size);
+    return ALIGN8(size);
 }
 static_assert(offsetof(struct op, type) == 0 && offsetof(struct op, flags) == 1 &&
                   offsetof(struct op, name_len) == 2 && offsetof(struct op, value_len) == 4,

@@ -361,7 +361,10 @@ struct op {
     struct locator loc, old;
     uint64_t hsum; /* sum of the extent's header */
     /* Of history. */
-    uint64_t past; /* OP_KEEP, OP_DROP, OP_REVERT: number of a past state */
+    union {
+        uint64_t past;   /* OP_KEEP, OP_DROP, OP_REVERT: number of a past state */
+        uint64_t dentry; /* OP_UNLINK, OP_REPOINT, in memory alone: perhaps that of the name; 0 not known */
+    };
     union {
         uint64_t from;   /* OP_REWRITE */
         uint64_t base;   /* OP_REVERT: number of the past state that it is as; 0: the mark goes */
@@ -403,8 +406,8 @@ static inline uint64_t op_extent_off(const struct op *op)
 
 /* Bytes that `op` takes encoded, a multiple of 8. */
 size_t op_size(const struct op *op);
-/* Encodes to `out` (op_size() bytes). */
-void op_encode(const struct op *op, uint8_t *out);
+/* Encodes to `out`; op_size(). */
+size_t op_encode(const struct op *op, uint8_t *out);
 /* Decodes the op at data (size bytes left); name and value point into data. *ret_used: bytes consumed.
  * -EBADMSG. */
 int op_decode(const uint8_t *data, size_t size, struct op *ret_op, size_t *ret_used);

@@ -220,10 +220,8 @@ static int encode_batch(struct log *log, struct txn *txn)
         op->hsum = extent_head_set_seq(txn->heads[i].head, header.seq);
     }
     uint8_t *out = log->scratch.data + sizeof header;
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        op_encode(&txn->ops[i], out);
-        out += op_size(&txn->ops[i]);
-    }
+    for (size_t i = 0; i < txn->n_ops; i++)
+        out += op_encode(&txn->ops[i], out);
     header.sum = batch_sum(&header, log->scratch.data + sizeof header);
     memcpy(log->scratch.data, &header, sizeof header);
     log->scratch.len = sizeof header + ops_len;
@@ -235,9 +233,11 @@ int log_append_locked(struct log *log, struct txn *txn)
     int r = encode_batch(log, txn);
     if (r)
         return r;
-    CLEANUP_FREE struct iovec *iov = calloc(txn->n_pieces + 1, sizeof *iov);
-    if (!iov)
+    struct iovec few[4];
+    CLEANUP_FREE struct iovec *many = NULL;
+    if (txn->n_pieces >= ARRAY_LEN(few) && !(many = calloc(txn->n_pieces + 1, sizeof *many)))
         return -ENOMEM;
+    struct iovec *iov = many ? many : few;
     iov[0] = (struct iovec){log->scratch.data, log->scratch.len};
     for (size_t i = 0; i < txn->n_pieces; i++) {
         const struct txn_piece *p = &txn->pieces[i];

@@ -298,7 +298,8 @@ static int write_frozen(struct eng *eng, struct frozen *f, struct image_written 
                              .settle = settle_log,
                              .pause = keep_warm,
                              .arg = eng,
-                             .keep_files = keepers_find_all(eng)};
+                             .keep_files = keepers_find_all(eng),
+                             .tidy = atomic_exchange(&eng->checkpoints->tidy, false)};
     int r = image_write(&in, done);
     if (r == -ENOSPC && !MUTANT(GIVEN_BACK_WHOLE)) {
         in.make_room = make_room;
@@ -370,4 +371,35 @@ int checkpoint_write(struct eng *eng)
     pthread_mutex_unlock(&eng->checkpoints->lock);
     report_flush(&eng->report);
     return r;
+}
+
+/* ---- tidying ----------------------------------------------------------------------- */
+
+#define TIDY_FROM                                                                                            \
+    (UINT64_C(256) << 10) /* bytes of a copy that nobody needs, beyond the share that may stay */
+
+void checkpoint_tidy_next(struct eng *eng)
+{
+    atomic_store(&eng->checkpoints->tidy, true);
+}
+
+static bool is_untidy(struct eng *eng)
+{
+    const struct image_map *map = &eng->checkpoints->images.map;
+    uint64_t size = 0, live = 0;
+    checkpoint_exclude(eng);
+    for (size_t i = 0; i < map->n_files; i++) {
+        size += map->files[i].size;
+        live += map->files[i].live;
+    }
+    checkpoint_allow(eng);
+    return size > live + live / IMAGE_TIDY_SHARE + TIDY_FROM;
+}
+
+int checkpoint_tidy(struct eng *eng)
+{
+    if (!is_untidy(eng) || reserve_is_short(eng) || keepers_find_all(eng))
+        return 0;
+    checkpoint_tidy_next(eng);
+    return checkpoint_write(eng);
 }

@@ -25,7 +25,8 @@ struct checkpoints {
     /* One that the opening could not use and that may be finished; 0: none. Its files stay until another is
      * durable. */
     uint64_t unread;
-    bool is_v1; /* the newest is of format 1, in files that the map does not name */
+    _Atomic bool tidy; /* the next leaves little that nobody needs; whatever the lock */
+    bool is_v1;        /* the newest is of format 1, in files that the map does not name */
 };
 
 /* -ENOMEM. */
@@ -38,6 +39,10 @@ void checkpoint_free(struct eng *eng);
 /* Writes a checkpoint of now, twice. -EROFS; -EBUSY: the index is not verified yet; -EIO: a part of it was
  * lost; -ENOSPC, -ENOMEM, or an error of writing: the one before stands, and a line was reported. */
 int checkpoint_write(struct eng *eng);
+/* Much of the index has gone: the next checkpoint writes what is left of old files anew, so that these go. */
+void checkpoint_tidy_next(struct eng *eng);
+/* The same at once, if there is anything to gain. */
+int checkpoint_tidy(struct eng *eng);
 /* Between the two no checkpoint is written and no checkpoint file is unlinked. */
 void checkpoint_exclude(struct eng *eng);
 void checkpoint_allow(struct eng *eng);

@@ -293,16 +293,18 @@ static int choose_files(struct writer *w, struct movings *m, uint64_t *ret_budge
         qsort(old, n, sizeof *old, by_share);
     while (n_empty < n && is_nearly_empty(&old[n_empty]))
         empty += old[n_empty++].live;
-    uint64_t may = live / 100 * IMAGE_SPARE_PERCENT + w->images->spare_bytes;
+    bool tidy = w->in->tidy && !MUTANT(CKPT_UNTIDY);
+    uint64_t may =
+        tidy ? live + live / IMAGE_TIDY_SHARE : live / 100 * IMAGE_SPARE_PERCENT + w->images->spare_bytes;
     struct map_file *rest = old + n_empty;
     size_t n_rest = n - n_empty;
     int r = note_files(w, old, n_empty, UINT64_MAX, UINT64_MAX, m);
-    if (!r && n_rest >= IMAGE_FILES_MAX && !MUTANT(MANY_CKPT_FILES)) {
+    if (!r && n_rest >= IMAGE_FILES_MAX && !tidy && !MUTANT(MANY_CKPT_FILES)) {
         qsort(rest, n_rest, sizeof *rest, by_live);
         budget = MAX_OF(w->pieces, n_rest >= 2 * IMAGE_FILES_MAX ? rest[0].live : FEW_BYTES);
         r = note_files(w, rest, n_rest - IMAGE_FILES_MAX + 1, UINT64_MAX, budget, m);
     } else if (!r && size + empty > may) {
-        budget = w->pieces;
+        budget = tidy ? live : w->pieces;
         r = note_files(w, rest, n_rest, size + empty - may, budget, m);
     }
     *ret_budget = empty + budget;

@@ -18,6 +18,8 @@
 /* What all files may have together for each byte that is needed, in hundredths; images.spare_bytes come
  * besides. A file of which less than a fifth is needed goes whatever they have. */
 #define IMAGE_SPARE_PERCENT 150u
+/* A tidy one leaves one byte for so many that are needed. */
+#define IMAGE_TIDY_SHARE 64u
 /* So many files there are to be, if need be by cleaning small ones; and beyond twice as many whatever it
  * costs. */
 #define IMAGE_FILES_MAX 48u
@@ -40,6 +42,7 @@ struct image_write {
     int (*make_room)(void *arg, struct io_file *file, uint64_t from, uint64_t to);
     void *arg;
     bool keep_files; /* old files would not go: no cleaning */
+    bool tidy;       /* as much cleaning as it takes, up to the whole index anew */
 };
 
 struct image_written {

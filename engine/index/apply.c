@@ -66,12 +66,14 @@ static bool sets_xattr(const struct op *op)
 /* With `kept` the batch keeps a state before the op. */
 static struct taken taken_by(const struct index *idx, const struct op *op, bool kept)
 {
-    const struct inode_rec *inode = index_inode(idx, op->ino);
     struct taken taken = {0};
     uint64_t from, end, stop;
     uint32_t slot = ino_slot(op->ino);
     bool cuts = op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH ||
                 op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP;
+    if (!cuts && !sets_xattr(op))
+        return taken;
+    const struct inode_rec *inode = index_inode(idx, op->ino);
     if (op->type == OP_DROP) {
         inode = past_state(idx, op->past);
         slot = ino_slot(op->past);
@@ -386,10 +388,21 @@ static int name_ends(struct index *idx, uint32_t d, const struct op *op, uint64_
     return past_names_changes(idx, op) ? past_names_end(idx, d, op, seq) : 0;
 }
 
+/* The name that ends by the op: where it was when somebody looked it up, as a rule. */
+static uint32_t ending_name(const struct index *idx, uint32_t dir, const struct op *op)
+{
+    const struct dentry_rec *dentry = index_dentry(idx, (uint32_t)op->dentry);
+    bool may_be = dentry && dentry->parent == dir && dentry->name_len == op->name_len;
+    const void *text = may_be ? names_get(&idx->names, dentry->name, dentry->name_len) : NULL;
+    if (text && memcmp(text, op->name, op->name_len) == 0)
+        return (uint32_t)op->dentry;
+    return index_find_name(idx, dir, op->name, op->name_len);
+}
+
 static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino);
-    uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
+    uint32_t d = dir_mut(idx, op->parent) ? ending_name(idx, dir, op) : 0;
     const struct dentry_rec *dentry = index_dentry(idx, d);
     const struct inode_rec *inode = index_inode(idx, op->ino);
     if (!dentry || dentry->child != child || !inode || !inode->nlink)
@@ -405,7 +418,7 @@ static int apply_unlink(struct index *idx, const struct op *op, uint64_t seq)
 static int apply_repoint(struct index *idx, const struct op *op, uint64_t seq)
 {
     uint32_t dir = ino_slot(op->parent), child = ino_slot(op->ino), old = ino_slot(op->other);
-    uint32_t d = dir_mut(idx, op->parent) ? index_find_name(idx, dir, op->name, op->name_len) : 0;
+    uint32_t d = dir_mut(idx, op->parent) ? ending_name(idx, dir, op) : 0;
     const struct dentry_rec *dentry = index_dentry(idx, d);
     struct inode_rec *inode = inode_mut(idx, op->ino), *replaced = inode_mut(idx, op->other);
     if (!dentry || dentry->child != old || !inode || !replaced || !replaced->nlink)

@@ -228,6 +228,17 @@ int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct loc
     return account(idx, inode, loc, loc->len, 0);
 }
 
+void extents_hand_over(struct index *idx, uint32_t from, uint32_t to)
+{
+    struct inode_rec *inode = index_slot_mut(idx, from), *past = index_slot_mut(idx, to);
+    past->first = inode->first;
+    past->flags |= INODE_INLINE;
+    idx->s.past_live += past->first.len;
+    set_mapped(inode, 0, 0);
+    placed(inode);
+    idx->n_taken++;
+}
+
 /* Takes the extent at off out of the map, whole. */
 static int extents_take(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc,
                         uint64_t seq)

@@ -44,6 +44,10 @@ int extents_take_part(struct index *idx, uint32_t slot, uint64_t at, const struc
                       uint64_t end, uint64_t seq);
 /* Removes [off, off + len) from the inode's extents, accounting the dead bytes to batch seq. */
 int extents_punch(struct index *idx, uint32_t slot, uint64_t off, uint64_t len, uint64_t seq);
+/* The one extent of an inode that has a name, which stands in it, comes to stand in a past state that has
+ * none, and reads as far as its size: as extents_take_part() and extents_put() do it, but for the account of
+ * the segment, where nothing changes. */
+void extents_hand_over(struct index *idx, uint32_t from, uint32_t to);
 /* Places loc at off, where nothing must be. */
 int extents_put(struct index *idx, uint32_t slot, uint64_t off, const struct locator *loc);
 /* The extent that stands in the inode comes into the tree. */

@@ -94,12 +94,6 @@ struct table *index_table(struct index *idx, unsigned i)
 
 /* ---- inodes ------------------------------------------------------------- */
 
-const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
-{
-    const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
-    return inode && inode->reuse == ino >> 32 && !(inode->flags & INODE_PAST) ? inode : NULL;
-}
-
 bool index_name_is_valid(const char *name, size_t len)
 {
     return len > 0 && len <= ENG_NAME_MAX && !memchr(name, '/', len) && !memchr(name, 0, len) &&
@@ -184,9 +178,7 @@ uint32_t index_ref(struct index *idx, uint32_t slot, int64_t n)
 /* Bucket of a hash among n: the low bits, one fewer where that bucket was not split off yet. */
 static uint32_t bucket_of(uint32_t hash, uint32_t n)
 {
-    uint64_t top = 1; /* may come to 2^32 */
-    while (top < n)
-        top <<= 1;
+    uint64_t top = n > 1 ? UINT64_C(1) << (32 - __builtin_clz(n - 1)) : 1; /* may come to 2^32 */
     uint32_t b = hash & (uint32_t)(top - 1);
     return b < n ? b : hash & (uint32_t)(top / 2 - 1);
 }
@@ -249,9 +241,7 @@ static void split_bucket(struct index *idx)
     idx->s.n_buckets = n + 1;
     if (!n)
         return;
-    uint64_t top = 1;
-    while (top < (uint64_t)n + 1)
-        top <<= 1;
+    uint64_t top = UINT64_C(1) << (32 - __builtin_clz(n));
     uint32_t from = n & (uint32_t)(top / 2 - 1), stay = 0, go = 0;
     for (uint32_t d = bucket_head(idx, from), next, left = CHAIN_MAX; index_dentry(idx, d) && left--;
          d = next) {

@@ -354,8 +354,6 @@ void index_free(struct index *idx); /* zeroed or frozen is fine */
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* The inode, or NULL if that number is not in use, or that of a past state. */
-const struct inode_rec *index_inode(const struct index *idx, uint64_t ino);
 static inline uint64_t index_ino(const struct inode_rec *inode, uint32_t slot)
 {
     return (uint64_t)inode->reuse << 32 | slot;
@@ -365,6 +363,12 @@ static inline const struct inode_rec *index_slot(const struct index *idx, uint32
 {
     const struct inode_rec *inode = table_get(&idx->inodes, slot);
     return inode && inode->mode ? inode : NULL;
+}
+/* The inode, or NULL if that number is not in use, or that of a past state. */
+static inline const struct inode_rec *index_inode(const struct index *idx, uint64_t ino)
+{
+    const struct inode_rec *inode = index_slot(idx, ino_slot(ino));
+    return inode && inode->reuse == ino >> 32 && !(inode->flags & INODE_PAST) ? inode : NULL;
 }
 /* Whether nothing leads to the inode any more: it lives by its references alone. */
 static inline bool index_is_orphan(const struct index *idx, const struct inode_rec *inode)

@@ -355,8 +355,10 @@ void names_free(struct names *h)
 void names_need(struct names_need *need, uint32_t size)
 {
     uint32_t n = cells_of(size);
-    if (n > 0)
-        need->n[class_of(n)]++;
+    if (n == 0)
+        return;
+    need->n[class_of(n)]++;
+    need->cells += 2 * n - 1; /* a gap nearly as long may come before it */
 }
 
 /*
@@ -386,10 +388,7 @@ static bool fits(struct names *h, const struct names_need *need)
 
 int names_reserve(struct names *h, const struct names_need *need)
 {
-    uint64_t cells = 0;
-    for (uint32_t k = 0; k < NAMES_CLASSES; k++)
-        cells +=
-            (uint64_t)need->n[k] * (2 * class_cells(k) - 1); /* a gap nearly as long may come before it */
+    uint64_t cells = need->cells;
     uint32_t room = h->cells.limit - h->cells.used;
     if (cells > room && !fits(h, need))
         return -EOVERFLOW;

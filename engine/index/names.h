@@ -62,6 +62,7 @@ void names_free(struct names *h);
 /* Objects that are to come, by class. */
 struct names_need {
     uint32_t n[NAMES_CLASSES];
+    uint64_t cells; /* for all, in whatever order they come */
 };
 /* One more, of `size` bytes; none if there is no such object. */
 void names_need(struct names_need *need, uint32_t size);

@@ -164,6 +164,17 @@ static int give_tail(struct index *idx, uint32_t slot, uint64_t off, uint64_t en
     return transfer(&t, off, end);
 }
 
+/* Whether all of [off, end) that the newest past state reads is the one extent of the head, whole: as it is
+ * where a small file is written anew. */
+static bool gives_all(const struct inode_rec *head, const struct inode_rec *newest, uint64_t off,
+                      uint64_t end)
+{
+    bool is_one = (head->flags & ~(uint32_t)INODE_AMENDED) == INODE_INLINE && head->nlink;
+    bool has_none = newest->flags == INODE_PAST && !newest->extents.n && past_reach(newest) == newest->size;
+    return is_one && has_none && off == 0 && head->first.seg && head->first.len <= end &&
+           head->first.len <= newest->size && MIN_OF(end, newest->size) == head->first.len;
+}
+
 int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool put, uint64_t seq)
 {
     const struct inode_rec *head = index_slot(idx, slot);
@@ -172,6 +183,10 @@ int past_give(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, bool
         return -EBADMSG;
     if (MUTANT(AMEND_FREES) && past_end(newest) != seq)
         return extents_punch(idx, slot, off, end - off, seq);
+    if (gives_all(head, newest, off, end)) {
+        extents_hand_over(idx, slot, head->past);
+        return 0;
+    }
     struct transfer t = transfer_to(idx, slot, head->past, seq);
     t.holes = put;
     uint64_t edge = put ? end : MIN_OF(end, MAX_OF(off, head->size)); /* behind it is a tail */

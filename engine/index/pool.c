@@ -54,7 +54,7 @@ struct mark {
 };
 
 struct chunk_pool {
-    uint64_t clock;                /* the current period: birth of what is written now */
+    struct pool_head head;
     struct mark marks[POOL_MARKS]; /* a ring */
     uint64_t n_marks;              /* that were made; the newest is the last of them */
     uint64_t *living;              /* living freezes, ascending; all below clock */
@@ -241,7 +241,7 @@ int chunk_pool_new(struct chunk_pool **ret_pool)
     struct chunk_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;
-    pool->clock = 1;
+    pool->head.clock = 1;
     pool->keep = DIRTY_KEEP;
     for (unsigned i = 0; i < FETCH_LOCKS; i++)
         pthread_mutex_init(&pool->fetch_locks[i], NULL);
@@ -337,7 +337,8 @@ void pool_release(struct chunk_pool *pool, uint8_t *chunk, uint64_t birth)
 {
     pool->n_taken--;
     if (pool_seen_now(pool, birth))
-        pool->graves[pool->n_graves++] = (struct grave){.chunk = chunk, .birth = birth, .death = pool->clock};
+        pool->graves[pool->n_graves++] =
+            (struct grave){.chunk = chunk, .birth = birth, .death = pool->head.clock};
     else
         pool_idle(pool, chunk);
 }
@@ -350,8 +351,8 @@ uint64_t chunk_pool_freeze(struct chunk_pool *pool)
             return 0;
         pool->cap_living = cap;
     }
-    pool->living[pool->n_living++] = pool->clock;
-    return pool->clock++;
+    pool->living[pool->n_living++] = pool->head.clock;
+    return pool->head.clock++;
 }
 
 bool chunk_pool_frozen(const struct chunk_pool *pool)
@@ -383,7 +384,7 @@ void chunk_pool_thaw(struct chunk_pool *pool, uint64_t freeze)
 
 void chunk_pool_mark(struct chunk_pool *pool, uint64_t seq)
 {
-    pool->marks[pool->n_marks++ % POOL_MARKS] = (struct mark){pool->clock++, seq};
+    pool->marks[pool->n_marks++ % POOL_MARKS] = (struct mark){pool->head.clock++, seq};
 }
 
 uint64_t chunk_pool_marked(const struct chunk_pool *pool, uint64_t seq)
@@ -397,11 +398,6 @@ uint64_t chunk_pool_marked(const struct chunk_pool *pool, uint64_t seq)
 }
 
 /* ---- for table.c ------------------------------------------------------------ */
-
-uint64_t pool_clock(const struct chunk_pool *pool)
-{
-    return pool->clock;
-}
 
 void pool_put_back(struct chunk_pool *pool, uint8_t *chunk)
 {

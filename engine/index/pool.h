@@ -91,7 +91,14 @@ bool chunk_pool_poisoned(const struct chunk_pool *pool);
 
 /* ---- for table.c ----------------------------------------------------------- */
 
-uint64_t pool_clock(const struct chunk_pool *pool);
+/* What a pool begins with. */
+struct pool_head {
+    uint64_t clock; /* the current period: birth of what is written now */
+};
+static inline uint64_t pool_clock(const struct chunk_pool *pool)
+{
+    return ((const struct pool_head *)(const void *)pool)->clock;
+}
 /* Makes n chunks idle beyond those promised. -ENOMEM. */
 int pool_have_besides(struct chunk_pool *pool, size_t n);
 /* Cannot fail after pool_have_besides(). Without `zeroed` the contents are undefined. */

@@ -62,10 +62,9 @@ static bool bit_is_set(const uint64_t *map, uint32_t i)
     return map[i / 64] >> i % 64 & 1;
 }
 
-static void bit_set(uint64_t *map, uint32_t i, bool on)
+static inline void bit_set(uint64_t *map, uint32_t i, bool on)
 {
-    uint64_t bit = UINT64_C(1) << i % 64;
-    map[i / 64] = on ? map[i / 64] | bit : map[i / 64] & ~bit;
+    map[i / 64] = (map[i / 64] & ~(UINT64_C(1) << i % 64)) | (uint64_t)on << i % 64;
 }
 
 /* Notes what the counters of chunk c say now. */
@@ -157,6 +156,7 @@ int table_init(struct table *t, struct chunk_pool *pool, uint32_t record_size)
     assert(record_size >= 4 && record_size <= TABLE_CHUNK_SIZE && (record_size & (record_size - 1)) == 0);
     *t = (struct table){.pool = pool, .record_size = record_size, .used = 1, .limit = UINT32_MAX};
     t->record_shift = (uint8_t)__builtin_ctz(record_size);
+    t->units = record_size < 64 * TABLE_UNIT ? (UINT64_C(2) << (record_size - 1) / TABLE_UNIT) - 1 : 0;
     t->chunk_shift = (uint8_t)(__builtin_ctz(TABLE_CHUNK_SIZE) - t->record_shift);
     /* One more than promised, so that a reservation of the caller stays whole. */
     if (table_grow_arrays(t, 1) < 0 || pool_have_besides(pool, 1) < 0) {
@@ -420,11 +420,6 @@ void *table_mut_run(struct table *t, uint32_t i, uint32_t n)
     if (!MUTANT(UNIT_UNMARKED) || c % 2 == 0)
         mark_dirty(t, c, place << t->record_shift, n << t->record_shift);
     return place_at(t, here(t, c), place);
-}
-
-void *table_mut(struct table *t, uint32_t i)
-{
-    return table_mut_run(t, i, 1);
 }
 
 /* ---- handing out --------------------------------------------------------------- */

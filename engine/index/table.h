@@ -30,6 +30,8 @@
 
 #include "index/pool.h"
 
+#include <assert.h>
+
 #define TABLE_UNIT 128u                             /* bytes */
 #define TABLE_UNITS (TABLE_CHUNK_SIZE / TABLE_UNIT) /* in a chunk */
 #define TABLE_UNIT_WORDS (TABLE_UNITS / 64)         /* of a bitmap */
@@ -96,6 +98,7 @@ struct table {
     uint32_t room_from;   /* no chunk below is in `room` */
     uint32_t apart_from;  /* nor in `room_apart` */
     uint32_t limit;       /* `used` at most: UINT32_MAX, unless a test lowers it */
+    uint64_t units;       /* of a record, as bits from the first on; 0: more than a word has */
     uint8_t chunk_shift;  /* log2 of records in a chunk */
     uint8_t record_shift; /* log2 of record_size */
     bool keep_word;       /* see table_keep_word() */
@@ -240,13 +243,25 @@ static inline const void *table_get(const struct table *t, uint32_t i)
         return NULL;
     return chunk + ((size_t)(i & ((1u << t->chunk_shift) - 1)) << t->record_shift);
 }
+/* table_mut() of what may have to be copied first, or is written for the first time since its image was made,
+ * and of n records from i on, in one chunk. */
+void *table_mut_run(struct table *t, uint32_t i, uint32_t n);
 /*
  * Record i for writing: copies its chunk first if a living freeze sees it. i must be valid (assert). Pointers
  * into this chunk that were got before show the old contents: get them anew. Of a chunk that cannot be had,
  * not even when asked for again: zeros, and chunk_pool_poisoned() tells. */
-void *table_mut(struct table *t, uint32_t i);
-/* The same for n records from i on, in one chunk. */
-void *table_mut_run(struct table *t, uint32_t i, uint32_t n);
+static inline void *table_mut(struct table *t, uint32_t i)
+{
+    assert(!t->frozen && i != 0 && i < t->used);
+    uint32_t c = i >> t->chunk_shift, at = (i & ((1u << t->chunk_shift) - 1)) << t->record_shift;
+    uint32_t unit = at / TABLE_UNIT;
+    uint8_t *chunk = atomic_load_explicit(&t->chunks[c], memory_order_relaxed);
+    uint64_t noted = t->dirty[c].bits[unit / 64] >> unit % 64 & t->units;
+    bool is_noted = noted && noted == t->units;
+    if (__builtin_expect(is_noted && chunk && t->births[c] == pool_clock(t->pool), 1))
+        return chunk + at;
+    return table_mut_run(t, i, 1);
+}
 
 /* Makes *view a frozen copy of t as it is now (arrays of pointers, births, metas and states only). Part of
  * the freeze period that the caller has just begun with chunk_pool_freeze(). A chunk that is absent is

@@ -462,6 +462,8 @@ int compact_run(struct eng *eng, struct job *job)
         (void)eng->io->ops->usage(eng->io, &new_size);
     reserve_freeze(eng, false);
     end_report(&c, r, new_size, &estimate);
+    if (!r && c.leave <= 0 && !c.goal) /* behind the figures, which are of segments; a failure is reported */
+        (void)checkpoint_tidy(eng);
     return r;
 }
 

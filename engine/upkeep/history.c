@@ -11,6 +11,7 @@
 #include "commit/orphans.h"
 #include "core/marks.h"
 #include "core/views.h"
+#include "image/checkpoint.h"
 #include "index/moments.h"
 #include "index/past_names.h"
 #include "index/past_state.h"
@@ -365,6 +366,21 @@ static int sweep(struct eng *eng, struct job *job, bool cuts_only)
     return r;
 }
 
+#define MUCH_SHARE 8u /* of the inodes and past states that there are */
+
+/* The next checkpoint tells of much less. */
+static void note_gone(struct eng *eng, struct job *job)
+{
+    pthread_mutex_lock(&job->lock);
+    uint64_t gone = job->report.history.states + job->report.history.names;
+    pthread_mutex_unlock(&job->lock);
+    pthread_rwlock_rdlock(&eng->index_lock);
+    bool much = gone >= eng->idx.inodes.used / MUCH_SHARE;
+    pthread_rwlock_unlock(&eng->index_lock);
+    if (much)
+        checkpoint_tidy_next(eng);
+}
+
 int history_run(struct eng *eng, struct job *job)
 {
     bool cuts_only = job->request.cuts_only, again = !cuts_only;
@@ -378,8 +394,10 @@ int history_run(struct eng *eng, struct job *job)
         report_line(&eng->report, ENG_LOG_WARNING,
                     "what dropped snapshots have shown is not given back yet: %s; it is tried again",
                     strerror(-r));
-    if (!r)
+    if (!r) {
         atomic_store(&eng->sweep_error, 0);
+        note_gone(eng, job);
+    }
     if (r) { /* later, from where it was */
         atomic_store_explicit(&eng->sweep_at, mono_ns() + MARKS_RETRY_NS, memory_order_release);
         wake_workers(&eng->wake); /* the housekeeper sleeps until then, and no longer */

@@ -77,7 +77,7 @@ fi
 if wanted read; then once "$WORK/read" "$PROGRAM" read "$STORE"; fi
 for what in appends du; do
     for mode in off history; do
-        size=$N
+        size=$((5 * N)) # of few memories the two or three chunks count that are not full
         [ $what = du ] || size=10000
         if wanted $what; then once "$WORK/$what.$mode" "$PROGRAM" $what "$STORE" "$size" $mode; fi
     done

@@ -266,6 +266,16 @@ static void expect_no_past(void)
     cr_assert_eq(unit_problems(&u), 0);
 }
 
+/* Which may take as long as the index is large. */
+Test(snapshots, do_not_wait_for_a_checkpoint, .timeout = 20)
+{
+    MUST(eng_snapshot_create(u.eng, "first", NULL) == 0);
+    checkpoint_exclude(u.eng); /* as one that is being written does */
+    cr_assert_eq(eng_snapshot_create(u.eng, "second", NULL), 0);
+    cr_assert_eq(eng_snapshot_drop(u.eng, "first"), 0);
+    checkpoint_allow(u.eng);
+}
+
 Test(snapshots, one_goes_and_the_others_stay)
 {
     static const unsigned orders[][SNAPSHOTS] = {
