@@ -3,7 +3,6 @@
  * some milliseconds, and each thread has the names of some processes for KNOWN_NS. */
 #include "caller.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <stdatomic.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "actors.h"
+#include "processes.h"
 
 struct eng_caller caller_of(fuse_req_t req)
 {
@@ -33,27 +33,11 @@ static _Thread_local struct known {
     char name[17];
 } known[8];
 
-/* The beginning of /proc/PID/FILE, as a string: empty, if it cannot be had. */
-static void read_proc(pid_t pid, const char *file, char *text, size_t size)
-{
-    char path[40];
-    (void)snprintf(path, sizeof path, "/proc/%ld/%s", (long)pid, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
-    text[n > 0 ? n : 0] = 0;
-    if (fd >= 0)
-        (void)close(fd);
-}
-
 /* That of the process: the request has the number of a thread, which may have a name of its own. */
 static void read_name(pid_t thread, char name[17])
 {
-    static const char word[] = "\nTgid:\t";
-    char status[512];
-    read_proc(thread, "status", status, sizeof status);
-    const char *tgid = strstr(status, word);
-    long process = tgid ? strtol(tgid + sizeof word - 1, NULL, 10) : 0;
-    read_proc(process > 0 ? (pid_t)process : thread, "comm", name, 17);
+    pid_t process = proc_of_thread(thread);
+    proc_read(process ? process : thread, "comm", name, 17);
     name[strcspn(name, "\n")] = 0;
 }
 
@@ -169,14 +153,5 @@ bool caller_is_above_modes(fuse_req_t req)
 
 pid_t caller_process(fuse_req_t req)
 {
-    char line[128];
-    int process = 0;
-    (void)snprintf(line, sizeof line, "/proc/%d/status", (int)fuse_req_ctx(req)->pid);
-    FILE *file = fopen(line, "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "Tgid: %d", &process) == 1)
-            break;
-    if (file)
-        (void)fclose(file);
-    return process;
+    return proc_of_thread(fuse_req_ctx(req)->pid);
 }

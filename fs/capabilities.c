@@ -7,7 +7,7 @@
 #include <string.h>
 #endif
 
-/* `set` is OFF, ON or WRITEBACK. */
+/* `set` is OFF, ON, WRITEBACK or REFUSE. */
 #define CAPABILITY(cap, set, reason)                                                                         \
     {                                                                                                        \
 #cap, (uint64_t)(FUSE_CAP_##cap), CAPABILITY_##set, reason                                           \
@@ -22,13 +22,13 @@ const struct capability capabilities[] = {
     CAPABILITY(EXPLICIT_INVAL_DATA, ON, "all changes come through the kernel, which has seen them"),
     CAPABILITY(IOCTL_DIR, ON, "lsattr(1) asks directories, too"),
     CAPABILITY(WRITEBACK_CACHE, WRITEBACK, "small writes are collected in the kernel; asked for by the user"),
+    CAPABILITY(ATOMIC_O_TRUNC, REFUSE, "a replacement, which may be refused; else OPEN is not sent"),
 
     CAPABILITY(ASYNC_DIO, OFF,
                "up to 6.18 at least the kernel leaves pages in its cache that readers put there while an "
                "asynchronous O_DIRECT write was under way: they read old bytes from then on"),
     CAPABILITY(AUTO_INVAL_DATA, OFF, "it would drop pages whenever a time differs, for nothing"),
     CAPABILITY(READDIRPLUS_AUTO, OFF, "a listing always brings the attributes along"),
-    CAPABILITY(ATOMIC_O_TRUNC, OFF, "OPEN is not sent, so that the truncation would reach nobody"),
     CAPABILITY(POSIX_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(FLOCK_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(POSIX_ACL, OFF, "the kernel would ask once more for each file that it meets"),
@@ -98,7 +98,7 @@ static void set_wanted(struct fuse_conn_info *conn, uint64_t bits)
 }
 #endif
 
-static bool is_asked(const struct capability *cap, bool writeback)
+static bool is_asked(const struct capability *cap, enum capability_ask option)
 {
 #ifdef ENG_MUTANTS
     /* tests/mount/cache.sh shows that its program notices what this one does. */
@@ -106,14 +106,14 @@ static bool is_asked(const struct capability *cap, bool writeback)
     if (also && strcmp(also, cap->name) == 0)
         return true;
 #endif
-    return cap->ask == CAPABILITY_ON || (cap->ask == CAPABILITY_WRITEBACK && writeback);
+    return cap->ask == CAPABILITY_ON || (cap->ask != CAPABILITY_OFF && cap->ask == option);
 }
 
-void capabilities_ask(struct fuse_conn_info *conn, bool writeback)
+void capabilities_ask(struct fuse_conn_info *conn, enum capability_ask option)
 {
     uint64_t bits = 0;
     for (size_t i = 0; i < capabilities_n; i++)
-        if (is_asked(&capabilities[i], writeback))
+        if (is_asked(&capabilities[i], option))
             bits |= capabilities[i].bit;
     set_wanted(conn, bits & capabilities_offered(conn));
 }

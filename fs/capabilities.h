@@ -16,7 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum capability_ask { CAPABILITY_OFF, CAPABILITY_ON, CAPABILITY_WRITEBACK /* with -o writeback */ };
+enum capability_ask {
+    CAPABILITY_OFF,
+    CAPABILITY_ON,
+    CAPABILITY_WRITEBACK, /* with -o writeback */
+    CAPABILITY_REFUSE     /* with -o conflicts=refuse */
+};
 
 struct capability {
     const char *name; /* as FUSE_CAP_… */
@@ -28,8 +33,9 @@ struct capability {
 extern const struct capability capabilities[];
 extern const size_t capabilities_n;
 
-/* Sets what is wanted of what the kernel can do, and nothing else; to be called by init(). */
-void capabilities_ask(struct fuse_conn_info *conn, bool writeback);
+/* Sets what is wanted of what the kernel can do, and nothing else; to be called by init(). `option`: which
+ * option there is of the two, that cannot be had together; else CAPABILITY_ON. */
+void capabilities_ask(struct fuse_conn_info *conn, enum capability_ask option);
 
 /* What this libfuse wants and what the kernel can do: libfuse has 64 bits for them from 3.17 on. */
 uint64_t capabilities_wanted(const struct fuse_conn_info *conn);

@@ -1,12 +1,13 @@
 /*
  * fuse_compat.c - rewrites requests and the answer to INIT.
  *
- * State: the number of the INIT request, in struct session; it is the first, and nothing is served beside it.
+ * State: of the INIT request, in struct session; it is the first, and nothing is served beside it.
  * No locks. Layouts and numbers are the kernel's, of protocol 7.39 (include/uapi/linux/fuse.h); the headers
  * at hand may be older. */
 #include "fuse_compat.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,13 @@
 #include "room.h"
 
 enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
-enum { INIT_HANDLE_KILLPRIV_V2 = 1 << 28, WRITE_KILL_SUIDGID = 1 << 2, SETATTR_KILL_SUIDGID = 1 << 11 };
+enum {
+    INIT_HANDLE_KILLPRIV_V2 = 1 << 28,
+    WRITE_KILL_SUIDGID = 1 << 2,
+    SETATTR_KILL_SUIDGID = 1 << 11,
+    OPEN_KILL_SUIDGID = 1 << 0
+};
+enum { INIT_EXT = 1 << 30, INIT2_DIRECT_IO_ALLOW_MMAP = 1 << 4 };
 
 struct wire_time {
     int64_t sec;
@@ -87,6 +94,18 @@ static void mark_setattr(char *body, size_t size)
     memcpy(body, &in, sizeof in);
 }
 
+static void mark_open(char *body, size_t size)
+{
+    struct fuse_open_in in;
+    if (size < sizeof in)
+        return;
+    memcpy(&in, body, sizeof in);
+    in.flags &= ~(uint32_t)COMPAT_OPEN_KILL_SUIDGID;
+    if (in.flags & O_TRUNC && in.open_flags & OPEN_KILL_SUIDGID)
+        in.flags |= COMPAT_OPEN_KILL_SUIDGID;
+    memcpy(body, &in, sizeof in);
+}
+
 /* Remembers the request if its answer is to be completed. */
 static void note_init(struct session *session, const struct fuse_in_header *head, const char *body,
                       size_t size)
@@ -94,6 +113,8 @@ static void note_init(struct session *session, const struct fuse_in_header *head
     struct fuse_init_in in = {0};
     memcpy(&in, body, size < sizeof in ? size : sizeof in);
     session->init_request = in.flags & INIT_HANDLE_KILLPRIV_V2 ? head->unique : 0;
+    session->maps_direct = session->init_request && session->opt->refuses_conflicts && in.flags & INIT_EXT &&
+                           in.flags2 & INIT2_DIRECT_IO_ALLOW_MMAP;
 }
 
 static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
@@ -114,6 +135,9 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
     case FUSE_SETATTR:
         mark_setattr(body, len);
         break;
+    case FUSE_OPEN:
+        mark_open(body, len);
+        break;
     case OPCODE_STATX:
         rewrite_statx(head, body, len);
         break;
@@ -127,10 +151,16 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
     return n;
 }
 
-static void complete_init(struct fuse_init_out *out, size_t size)
+static void complete_init(struct session *session, struct fuse_init_out *out, size_t size)
 {
     if (size >= offsetof(struct fuse_init_out, flags) + sizeof out->flags)
         out->flags |= INIT_HANDLE_KILLPRIV_V2;
+    if (size < offsetof(struct fuse_init_out, flags2) + sizeof out->flags2)
+        session->maps_direct = false;
+    if (session->maps_direct) {
+        out->flags |= INIT_EXT;
+        out->flags2 |= INIT2_DIRECT_IO_ALLOW_MMAP;
+    }
 }
 
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
@@ -138,7 +168,7 @@ static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
     struct session *session = userdata;
     const struct fuse_out_header *head = iov[0].iov_base;
     if (session->init_request && head->unique == session->init_request && !head->error && count > 1) {
-        complete_init(iov[1].iov_base, iov[1].iov_len);
+        complete_init(session, iov[1].iov_base, iov[1].iov_len);
         session->init_request = 0;
     }
     return writev(fd, iov, count);

@@ -8,7 +8,8 @@
  *
  * It cannot ask for FUSE_HANDLE_KILLPRIV_V2 either: that who writes or truncates takes set-user-ID and
  * set-group-ID away is then the daemon's business, and the kernel need not look for
- * security.capability before each write. The answer to INIT is completed where it is written. */
+ * security.capability before each write. Nor for FUSE_DIRECT_IO_ALLOW_MMAP, which -o conflicts=refuse wants.
+ * The answer to INIT is completed where it is written. */
 #ifndef ENGRAMFS_FS_FUSE_COMPAT_H
 #define ENGRAMFS_FS_FUSE_COMPAT_H
 
@@ -20,6 +21,8 @@
 #define COMPAT_STATX UINT64_MAX
 /* WRITE and SETATTR with this file handle take set-user-ID and set-group-ID away. */
 #define COMPAT_KILL_SUIDGID (UINT64_MAX - 1)
+/* The same of an OPEN that truncates, among its flags. */
+#define COMPAT_OPEN_KILL_SUIDGID (1 << 30)
 
 /* Has the mounted session read its requests through here; before its loop starts. 0 or a negative errno
  * value. */

@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "conflicts.h"
 #include "control/nodes.h"
 #include "control/past_paths.h"
 #include "control/views.h"
@@ -620,7 +621,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
         session->views = ctl_views_new(session->eng);
         session->paths = ctl_paths_new(eng_view_mark(session->eng, UINT64_MAX, 0));
     }
-    if (!session->waiters || !session->digests || !session->room ||
+    if (!session->waiters || !session->digests || !session->room || !conflicts_start(session) ||
         (d->opt.ctl != CTL_OFF && !session->ctl) || (has_past && (!session->views || !session->paths))) {
         (void)snprintf(why, FS_WHY_MAX, "out of memory");
         r = -ENOMEM;
@@ -642,6 +643,7 @@ static int run(struct daemon_state *d, char why[FS_WHY_MAX])
         fuse_session_destroy(d->fuse);
     ctl_free(session->ctl);
     waiters_free(session->waiters);
+    conflicts_stop(session);
     return r ? r : close_err;
 }
 

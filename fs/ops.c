@@ -14,11 +14,11 @@
 #include "attr.h"
 #include "caller.h"
 #include "capabilities.h"
+#include "conflicts.h"
 #include "control/nodes.h"
 #include "dir.h"
 #include "fsync.h"
 #include "fuse_compat.h"
-#include "guards.h"
 #include "holes.h"
 #include "past.h"
 #include "past_nodes.h"
@@ -75,9 +75,10 @@ static int check_new_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /*
  * The handle of a descriptor that was opened without O_DSYNC or O_SYNC, where the daemon has been told of it:
- * by CREATE, and by OPEN if there is one. All others have 0. WRITE tells by itself, and the kernel sends the
- * FSYNC after it; COPY_FILE_RANGE and FALLOCATE tell the handle alone, and the kernel sends none. */
+ * by CREATE, and by OPEN if there is one. All others have not. WRITE tells by itself, and the kernel sends
+ * the FSYNC after it; COPY_FILE_RANGE and FALLOCATE tell the handle alone, and the kernel sends none. */
 enum { HANDLE_UNSYNCED = 1 };
+_Static_assert(HANDLE_UNSYNCED < 1 << CONFLICTS_HANDLE_BITS, "the rest of a handle is conflicts.c's");
 
 static uint64_t handle_of(const struct fuse_file_info *fi)
 {
@@ -92,7 +93,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
     const uint64_t offered = capabilities_offered(conn);
     kernel_has_no_open = (offered & FUSE_CAP_NO_OPEN_SUPPORT) != 0;
     kernel_has_no_opendir = (offered & FUSE_CAP_NO_OPENDIR_SUPPORT) != 0;
-    capabilities_ask(conn, session->opt->writeback);
+    enum capability_ask option = CAPABILITY_ON;
+    if (session->opt->writeback)
+        option = CAPABILITY_WRITEBACK;
+    else if (session->seen)
+        option = CAPABILITY_REFUSE;
+    capabilities_ask(conn, option);
 
     conn->max_write = 1 << 20;
     conn->max_background = 64;
@@ -186,7 +192,7 @@ static int create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mo
     const struct eng_caller who = caller_of(req);
     int r = check_new_name(req, parent, name);
     if (!r)
-        r = eng_create(caller_engine(req), &who, parent, name, mode, rdev, target, ret_attr);
+        r = conflicts_create(req, &who, parent, name, mode, rdev, target, ret_attr);
     if (!r)
         attr_changed(session_of(req), parent);
     return made(req, r, ret_attr);
@@ -234,7 +240,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     else if (past_owns(parent))
         r = -EROFS;
     else if (!ctl_owns(parent))
-        r = made(req, eng_create(caller_engine(req), &who, parent, NULL, mode, 0, NULL, &attr), &attr);
+        r = made(req, conflicts_create(req, &who, parent, NULL, mode, 0, NULL, &attr), &attr);
     if (r) {
         reply_err(req, REQUEST_create, r);
         return;
@@ -244,8 +250,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
-    if (fuse_reply_create(req, &e, fi) < 0)
+    conflicts_opened(req, &attr, fi);
+    if (fuse_reply_create(req, &e, fi) < 0) {
+        conflicts_release(session, attr.ino, fi->fh);
         (void)eng_forget(session->eng, attr.ino, 1);
+    }
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
@@ -256,7 +265,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
     if (!r)
         r = check_new_name(req, parent, name);
     if (!r)
-        r = guards_link(req, ino, parent, name, NULL, &attr);
+        r = conflicts_link(req, ino, parent, name, &attr);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_created(req, REQUEST_link, made(req, r, &attr), &attr);
@@ -268,7 +277,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     past_note_removal(req, parent);
     int r = check_name(parent, name);
     if (!r)
-        r = eng_unlink(caller_engine(req), parent, name);
+        r = conflicts_unlink(req, parent, name);
     if (!r)
         attr_changed(session_of(req), parent);
     reply_err(req, REQUEST_unlink, fsync_names(req, r));
@@ -325,7 +334,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
     if (!r)
         r = check_name(new_parent, new_name);
     if (!r)
-        r = guards_rename(req, parent, name, new_parent, new_name, flags, NULL);
+        r = conflicts_rename(req, parent, name, new_parent, new_name, flags);
     if (r > 0) /* it waits for a digest */
         return;
     if (!r) {
@@ -402,27 +411,43 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
     (void)fuse_reply_statfs(req, &out);
 }
 
-/* ---- open files: nothing is kept for them ------------------------------- */
+/* ---- open files: nothing is kept for them, but who has opened what (conflicts.h) ----- */
+
+static int open_noted(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct eng_attr now;
+    int r = fi->flags & O_TRUNC ? attr_truncate(req, ino, fi->flags, &now)
+                                : eng_getattr(session_of(req)->eng, ino, &now);
+    if (!r)
+        conflicts_opened(req, &now, fi);
+    return r;
+}
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    const struct session *session = session_of(req);
-    REQUEST_COUNT(session_of(req), REQUEST_open);
+    struct session *session = session_of(req);
+    REQUEST_COUNT(session, REQUEST_open);
     /* With a write-back cache control files must go past it, so that a verb's errno is write(2)'s. */
-    if (kernel_has_no_open && !session->opt->writeback) {
+    if (kernel_has_no_open && !session->opt->writeback && !session->seen) {
         (void)fuse_reply_err(req, ENOSYS);
         return;
     }
-    if (past_owns(ino) &&
-        (fi->flags & O_ACCMODE) != O_RDONLY) { /* what is written is kept by the kernel first */
+    /* what is written is kept by the kernel first */
+    if (past_owns(ino) && ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC)) {
         reply_err(req, REQUEST_open, -EROFS);
         return;
     }
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
-    fi->noflush = 1;
-    fi->direct_io = ctl_owns(ino) && !past_shows(ino); /* in the past each user has nodes of his own */
-    (void)fuse_reply_open(req, fi);
+    /* Where the kernel believes that there is no OPEN it writes pages back at each close(2). */
+    fi->noflush = !session->seen;
+    /* in the past each user has nodes of his own */
+    fi->direct_io = ctl_owns(ino) && !past_shows(ino) && !(kernel_has_no_open && session->seen);
+    int r = session->seen && !ctl_owns(ino) ? open_noted(req, ino, fi) : 0;
+    if (r)
+        reply_err(req, REQUEST_open, r);
+    else if (fuse_reply_open(req, fi) < 0)
+        conflicts_release(session, ino, fi->fh);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -447,8 +472,8 @@ static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino, (void)fi;
     REQUEST_COUNT(session_of(req), REQUEST_release);
+    conflicts_release(session_of(req), ino, fi->fh);
     (void)fuse_reply_err(req, 0);
 }
 
@@ -477,7 +502,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
         return;
     }
     void *buf = reply_buffer(size);
-    ssize_t n = buf ? eng_read(session->eng, ino, buf, size, (uint64_t)off) : -ENOMEM;
+    ssize_t n = buf ? conflicts_read(req, ino, buf, size, (uint64_t)off, fi) : -ENOMEM;
     if (n < 0) {
         reply_err(req, REQUEST_read, (int)n);
         return;
@@ -514,10 +539,13 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     }
     ssize_t n = fi->fh == COMPAT_KILL_SUIDGID ? attr_kill_suidgid(req, ino) : 0;
     struct eng *eng = caller_engine(req);
+    struct conflicts_change change;
     if (fi->writepage) /* by whom, the kernel does not know any more */
         eng_act_as(NULL);
+    conflicts_begin(req, &change, ino, fi->writepage);
     if (n == 0)
         n = eng_write(eng, ino, buf, size, (uint64_t)off);
+    conflicts_end(req, &change, (uint64_t)off);
     if (n > 0 && fi->writepage && !session->opt->writeback)
         attr_changed(session, ino); /* its times: with writeback they are the kernel's */
     if (n < 0)
@@ -546,8 +574,12 @@ static int allocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t l
     int r = ctl_owns(ino) || (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
                 ? -EOPNOTSUPP
                 : attr_kill_suidgid_unasked(req, ino);
-    if (!r)
-        r = eng_fallocate(caller_engine(req), ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    if (r)
+        return r;
+    struct conflicts_change change;
+    conflicts_begin(req, &change, ino, false);
+    r = eng_fallocate(caller_engine(req), ino, (unsigned)mode, (uint64_t)off, (uint64_t)len);
+    conflicts_end(req, &change, mode & ~FALLOC_FL_KEEP_SIZE ? (uint64_t)off : UINT64_MAX);
     if (!r)
         attr_changed(session_of(req), ino);
     return r;
@@ -559,7 +591,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 {
     struct session *session = session_of(req);
     struct request_timer timer = request_begin(&session->stats, REQUEST_fallocate);
-    bool durable = session->opt->sync || (fi->fh != HANDLE_UNSYNCED && !(mode & FALLOC_FL_PUNCH_HOLE));
+    bool durable = session->opt->sync || (!(fi->fh & HANDLE_UNSYNCED) && !(mode & FALLOC_FL_PUNCH_HOLE));
     int r = allocate(req, ino, mode, off, len);
     if (!r && durable) {
         fsync_then_answer(req, REQUEST_fallocate, ino, timer);
@@ -625,13 +657,16 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, stru
     struct session *session = session_of(req);
     REQUEST_COUNT(session, REQUEST_copy_file_range);
     /* The kernel copies by itself then, by READ and WRITE, and FSYNC where that must be. */
-    if (flags || fi_out->fh != HANDLE_UNSYNCED || ctl_owns(in) || ctl_owns(out)) {
+    if (flags || !(fi_out->fh & HANDLE_UNSYNCED) || ctl_owns(in) || ctl_owns(out)) {
         (void)fuse_reply_err(req, EOPNOTSUPP);
         return;
     }
     ssize_t n = attr_kill_suidgid_unasked(req, out);
+    struct conflicts_change change;
+    conflicts_begin(req, &change, out, false);
     if (n == 0)
         n = copy_range(caller_engine(req), in, (uint64_t)off_in, out, (uint64_t)off_out, len);
+    conflicts_end(req, &change, (uint64_t)off_out);
     int r = n < 0 ? (int)n : fsync_change(req, 0);
     if (r < 0)
         n = r;

@@ -34,6 +34,7 @@ const char opt_usage[] =
     "    -o ctl=hidden|visible|off  control files in MOUNTPOINT/.engram\n"
     "    -o ctl_group=NAME     a group that may use the control files\n"
     "    -o past=off|owner|on  who may read the past beside root: nobody, owners, whom modes let in\n"
+    "    -o conflicts=allow|refuse  refuse who saw a memory, and would replace a newer state of it\n"
     "    -o commit=SECONDS     make everything durable so often (default 5)\n"
     "    -o segment_size=BYTES size of new segments (k, M, G; default 64M)\n"
     "    -o writeback          let the kernel collect small writes\n"
@@ -144,6 +145,14 @@ static int set_past(struct fs_options *opt, const char *value, char why[FS_WHY_M
     return 0;
 }
 
+static int set_conflicts(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
+{
+    if (strcmp(value, "refuse") != 0 && strcmp(value, "allow") != 0)
+        return fail(why, "option conflicts=%s: must be allow or refuse", value);
+    opt->refuses_conflicts = *value == 'r';
+    return 0;
+}
+
 static int set_group(struct fs_options *opt, const char *value, char why[FS_WHY_MAX])
 {
     struct group *group = *value ? getgrnam(value) : NULL;
@@ -192,6 +201,8 @@ static int set_option(struct fs_options *opt, const char *word, char why[FS_WHY_
         return set_ctl(opt, word + 4, why);
     if (strncmp(word, "past=", 5) == 0)
         return set_past(opt, word + 5, why);
+    if (strncmp(word, "conflicts=", 10) == 0)
+        return set_conflicts(opt, word + 10, why);
     if (strncmp(word, "ctl_group=", 10) == 0)
         return set_group(opt, word + 10, why);
     if (strncmp(word, "commit=", 7) == 0)
@@ -287,6 +298,9 @@ int opt_parse(int argc, char **argv, struct fs_options *ret, char why[FS_WHY_MAX
     }
     if (!r && !ret->help && !ret->version)
         r = set_positional(ret, argc - optind, argv + optind, why);
+    if (!r && ret->refuses_conflicts && ret->writeback)
+        r = fail(why, "options conflicts=refuse and writeback cannot be had together: the kernel would take "
+                      "writes for itself, and nobody could tell whose they are");
     if (r == -ENOMEM)
         return fail(why, "out of memory");
     return r;

@@ -21,6 +21,7 @@ struct fs_options {
     bool foreground, debug, single;
     bool read_only, allow_other, noperm, noxattr, writeback, noatime;
     bool sync, dirsync;
+    bool refuses_conflicts; /* -o conflicts=refuse */
     enum ctl_mode ctl;
     enum past_mode past;
     bool has_ctl_gid;

@@ -6,7 +6,8 @@
  * (eng_caller.ref), and FORGET gives references back; a reply that could not
  * be written gives its own back at once. Nothing is kept for an open file:
  * OPEN is answered with ENOSYS, so that the kernel never sends it again (a file
- * handle says at most what ops.c was told of a descriptor), and
+ * handle says at most what ops.c was told of a descriptor; with -o conflicts=refuse
+ * also whose it is), and
  * a memory that was unlinked while open lives until FORGET. Control files
  * have nodeids of their own, beyond any that the engine gives (control/nodes.h). */
 #ifndef ENGRAMFS_FS_SESSION_H
@@ -31,7 +32,9 @@ struct ctl_paths;
 struct ctl_views;
 struct digests;
 struct fsync_waiter;
+struct refused;
 struct room;
+struct seen;
 struct waiters;
 
 struct session {
@@ -42,9 +45,12 @@ struct session {
     struct ctl_paths *paths;      /* the same */
     struct fuse_session *fuse;    /* immutable after start */
     uint64_t init_request;        /* fuse_compat.c's */
+    bool maps_direct;             /* what is read past the kernel's cache can be mapped, too; set by INIT */
     struct digests *digests;      /* immutable after start */
     struct waiters *waiters;      /* immutable after start: the requests that are answered later */
     struct room *room;            /* immutable after start; NULL: no request waits for room */
+    struct seen *seen;            /* immutable after start; NULL without -o conflicts=refuse */
+    struct refused *refused;      /* the same */
     const char *store;            /* immutable after start; absolute */
     const char *mountpoint;       /* immutable after start; absolute */
     dev_t store_device;           /* immutable after start; of the store's folder, with its inode */

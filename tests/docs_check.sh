@@ -142,8 +142,8 @@ done < <(sed -nE 's/^ *\{"([a-z_]+)", offsetof\([^)]*\), (true|false), ([^,]*), 
 # ---- capabilities: name and setting, as the table of the page has them in its first and third column
 
 asked() {
-    sed -nE 's/^ *CAPABILITY\(([A-Z0-9_]+), (ON|OFF|WRITEBACK),.*/\1 \2/p' fs/capabilities.c |
-        sed 's/ ON$/ on/; s/ OFF$/ off/; s/ WRITEBACK$/ with -o writeback/' | sort
+    sed -nE 's/^ *CAPABILITY\(([A-Z0-9_]+), (ON|OFF|WRITEBACK|REFUSE),.*/\1 \2/p' fs/capabilities.c |
+        sed 's/ ON$/ on/; s/ OFF$/ off/; s/ WRITEBACK$/ with -o writeback/; s/ REFUSE$/ with -o conflicts=refuse/' | sort
 }
 some "capabilities in fs/capabilities.c" "$(asked)"
 differs=$(diff <(asked) <(sed -nE 's/^\| `([A-Z0-9_]+)` \| [a-z]+ \| ([^|]*) \|.*/\1 \2/p' docs/KERNEL-CACHE.md | tr -d '`' | sort))

@@ -15,6 +15,7 @@ struct daemon_figures {
     uint64_t scrub_running, scrub_planned, scrub_done, scrub_damaged;
     uint64_t capacity_bytes, available_bytes;
     struct request_figures requests;
+    uint64_t conflicts_refused;
     int64_t started; /* ns since the epoch */
     uint64_t resident_bytes, open_files, max_files, cpu_us;
 };

@@ -5,6 +5,7 @@
  * known beforehand. `promtool check metrics` accepts the text. Takes no locks. */
 #include "control/metrics.h"
 
+#include "control/conflicts_text.h"
 #include "control/daemon_figures.h"
 #include "control/figures.h"
 
@@ -96,6 +97,7 @@ static void process_figures(const struct session *session, struct daemon_figures
 static int daemon_figures(struct session *session, struct daemon_figures *ret)
 {
     *ret = (struct daemon_figures){.version = ENG_VERSION, .requests = request_figures(&session->stats)};
+    ret->conflicts_refused = conflicts_refused(session);
     process_figures(session, ret);
     int r = compaction_figures(session->eng, ret);
     if (!r)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/changes.h"
+#include "control/conflicts_text.h"
 #include "control/figures.h"
 #include "control/metrics.h"
 #include "rules/job_state.h"
@@ -437,6 +438,8 @@ int ctl_text(struct session *session, const struct ctl_memory *memory, enum ctl_
         return 0;
     case CTL_CHANGES:
         return changes_latest(session, t);
+    case CTL_CONFLICTS:
+        return conflicts_text(session, t);
     case CTL_HELP:
         ctl_help(t);
         return 0;

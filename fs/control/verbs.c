@@ -42,6 +42,8 @@ const struct ctl_file_info ctl_files[CTL_FILES] = {
     [CTL_DELETED] = {"deleted", false, false, true,
                      "a folder: what was removed and is kept, under its path of then; mv out of it brings it "
                      "back"},
+    [CTL_CONFLICTS] = {"conflicts", false, false, false,
+                       "what -o conflicts=refuse has refused, the last 256, as JSON lines"},
     [CTL_HELP] = {"help", false, true, false, "this text"},
 };
 

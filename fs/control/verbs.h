@@ -33,6 +33,7 @@ enum ctl_file {
     CTL_AT,            /* the same */
     CTL_HISTORY,       /* a folder; it and what is in it are of past_paths.h */
     CTL_DELETED,       /* the same */
+    CTL_CONFLICTS,
     CTL_HELP,
     CTL_FILES
 };

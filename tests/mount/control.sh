@@ -8,7 +8,7 @@ t_needs python3
 STORE=$WORK/store MNT=$WORK/mnt C=$WORK/mnt/.engram
 chmod 755 "$WORK"
 must_mount "$STORE" "$MNT" -o allow_other 2>/dev/null || exit 1
-FILES="compact maintenance scrub hold damaged segments stats.json metrics status config position wait-for changes help" FOLDERS="changes-since snapshots at history deleted"
+FILES="compact maintenance scrub hold damaged segments stats.json metrics status config position wait-for changes conflicts help" FOLDERS="changes-since snapshots at history deleted"
 WRITABLE="compact maintenance scrub hold config wait-for"
 
 put() { printf '%s\n' "$2" >"$C/$1"; }

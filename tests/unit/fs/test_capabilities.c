@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 struct init {
-    bool ask, writeback;
+    bool ask;
+    enum capability_ask option;
     uint64_t wanted, offered; /* before asking */
     struct fuse_init_out out;
     int error;
@@ -24,7 +25,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
     init->wanted = capabilities_wanted(conn);
     init->offered = capabilities_offered(conn);
     if (init->ask)
-        capabilities_ask(conn, init->writeback);
+        capabilities_ask(conn, init->option);
 }
 
 static ssize_t take_reply(int fd, struct iovec *iov, int count, void *userdata)
@@ -129,11 +130,11 @@ Test(capabilities, each_stands_once_and_with_its_reason)
 }
 
 /* The kernel's own names: no table between the two. */
-static void reply_is(bool writeback, uint32_t must_have)
+static void reply_is(enum capability_ask option, uint32_t must_have)
 {
     const uint32_t may_have =
         FUSE_PARALLEL_DIROPS | FUSE_BIG_WRITES | FUSE_MAX_PAGES | 1u << 30; /* INIT_EXT */
-    struct init init = {.ask = true, .writeback = writeback};
+    struct init init = {.ask = true, .option = option};
     send_init(&init);
     cr_expect_eq(init.error, 0);
     cr_expect_eq(init.out.flags & must_have, must_have, "%x", init.out.flags);
@@ -144,8 +145,9 @@ Test(capabilities, the_kernel_is_asked_for_these_and_for_no_others)
 {
     const uint32_t always = FUSE_ASYNC_READ | FUSE_EXPORT_SUPPORT | FUSE_DO_READDIRPLUS |
                             FUSE_CACHE_SYMLINKS | FUSE_EXPLICIT_INVAL_DATA;
-    reply_is(false, always);
-    reply_is(true, always | FUSE_WRITEBACK_CACHE);
+    reply_is(CAPABILITY_ON, always);
+    reply_is(CAPABILITY_WRITEBACK, always | FUSE_WRITEBACK_CACHE);
+    reply_is(CAPABILITY_REFUSE, always | FUSE_ATOMIC_O_TRUNC);
 }
 
 Test(capabilities, only_what_the_kernel_can_do)
@@ -155,7 +157,7 @@ Test(capabilities, only_what_the_kernel_can_do)
     conn.capable_ext = conn.capable;
     conn.want_ext = UINT64_MAX;
 #endif
-    capabilities_ask(&conn, true);
+    capabilities_ask(&conn, CAPABILITY_WRITEBACK);
     cr_expect_eq(capabilities_wanted(&conn), FUSE_CAP_ASYNC_READ);
     cr_expect_eq(conn.want, FUSE_CAP_ASYNC_READ);
 }
