@@ -7,6 +7,7 @@
 #include "index/actors.h"
 #include "index/extents.h"
 #include "index/floor.h"
+#include "index/leaps.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -41,7 +42,7 @@ void index_op_range(const struct index *idx, const struct op *op, uint64_t *ret_
         from = op->len;
         end = op->flags & OP_LATER ? from + 1 : end;
     } else {
-        bool has_len = op->type == OP_PUNCH || op->type == OP_DROP;
+        bool has_len = op->type == OP_PUNCH || op->type == OP_DROP || op->type == OP_REVERT;
         (void)__builtin_add_overflow(from, has_len ? op->len : op->loc.len, &end);
         end = end < from ? UINT64_MAX : end;
     }
@@ -71,7 +72,8 @@ static struct taken taken_by(const struct index *idx, const struct op *op, bool 
     uint64_t from, end, stop;
     uint32_t slot = ino_slot(op->ino);
     bool cuts = op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH ||
-                op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP;
+                op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP ||
+                op->type == OP_REVERT;
     if (op->type == OP_DROP) {
         inode = past_state(idx, op->past);
         slot = ino_slot(op->past);
@@ -129,6 +131,7 @@ static void add_need(struct need *need, const struct op *op)
     case OP_TRUNCATE:
     case OP_RELOCATE:
     case OP_DROP:
+    case OP_REVERT:
         need->extents += 3; /* what is cut in two, what is put, and the one that stood in the inode */
         break;
     case OP_SEGMENT:
@@ -200,6 +203,8 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     uint64_t all = 0;
     bool keeps;
     for (size_t i = 0; i < n; i++) {
+        if (ops[i].type == OP_REVERT && leaps_reserve(idx, &ops[i]) != 0)
+            return -ENOMEM;
         add_need(&need, &ops[i]);
         if (past_names_changes(idx, &ops[i]))
             past_names_need(&ops[i], &need.past);
@@ -651,6 +656,14 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
     return r;
 }
 
+static int apply_revert(struct index *idx, const struct op *op, uint64_t seq)
+{
+    int r = leaps_revert(idx, op, seq);
+    if (!r)
+        content_changed(idx, index_slot_mut(idx, ino_slot(op->ino)), op, seq);
+    return r;
+}
+
 /* ---- the rest ----------------------------------------------------------------- */
 
 /* Nothing leads to it any more, and from it only what goes with it. */
@@ -715,6 +728,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return apply_extent(idx, op, seq);
     case OP_PUNCH:
         return apply_punch(idx, op, seq);
+    case OP_REVERT:
+        return apply_revert(idx, op, seq);
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
         return apply_xattr(idx, op, seq);

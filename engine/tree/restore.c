@@ -1,6 +1,6 @@
 /*
- * restore.c - eng_restore(): memories become again what they were, by changes as anybody makes them, in one
- * batch.
+ * restore.c - eng_restore(): memories become again what they were, in one batch. Content of their own comes
+ * back as it lies (index/leaps.h); all else is changed as anybody changes it.
  *
  * What there is to write is found out and encoded before log.lock is taken (restore_plan.h). Under the lock
  * nothing may have changed since, else it begins anew; then each state that ends is kept (OP_KEEP), whatever
@@ -19,11 +19,32 @@
 
 /* ---- staging ------------------------------------------------------------------------------ */
 
+/* What lies in the range of its past state comes back, and what it has there goes to the past. */
+static int stage_revert(struct restoring *re, struct txn *txn, const struct memory *m, const struct range *p,
+                        int64_t now)
+{
+    const struct index *idx = &re->eng->idx;
+    uint32_t slot = view_slot(m->view, ino_slot(m->from));
+    const struct inode_rec *past = index_slot(idx, slot);
+    struct op *op = txn_op(txn, OP_REVERT);
+    if (!op || !past)
+        return op ? -ESTALE : -ENOMEM;
+    op->ino = m->ino;
+    op->past = index_ino(past, slot);
+    op->off = p->off;
+    op->len = p->end - p->off;
+    op->time = now;
+    re->n_moved += p->n_pieces;
+    return 0;
+}
+
 static int stage_part(struct restoring *re, struct txn *txn, struct memory *m, const struct range *p,
                       size_t *extent, int64_t now)
 {
     uint32_t n = 0;
     uint64_t stop;
+    if (m->reverts)
+        return stage_revert(re, txn, m, p, now);
     int r = extents_count(&re->eng->idx, ino_slot(m->ino), p->off, p->end, UINT32_MAX, &n, &stop);
     txn->n_freed += n;
     re->n_taken += n;
@@ -132,7 +153,7 @@ static int stage(struct restoring *re, struct txn *txn)
 {
     int64_t now = now_ns();
     int r = stage_keeps(re, txn);
-    re->n_taken = 0;
+    re->n_taken = re->n_moved = 0;
     for (size_t i = 0; i < re->n && !r; i++) {
         struct memory *m = &re->all[i];
         size_t extent = m->extent;
@@ -163,6 +184,8 @@ enum outcome {
 
 #define PLAN_TRIES 3u   /* then it is made under log.lock */
 #define GATHER_TRIES 2u /* of all memories together */
+#define MOVED_MAX (2 * FREED_PER_BATCH)
+#define ROOM_MIN (UINT64_C(1) << 20) /* asked for on a full disk, where little or nothing is copied, too */
 
 /* Under log.lock: whether all is as it was planned for. */
 static int fits(struct restoring *re, enum outcome *ret_outcome)
@@ -227,8 +250,12 @@ static int try_it(struct restoring *re, bool locked, bool gathered, enum outcome
         r = stage(re, &txn);
     if (!r && *ret_outcome == RESTORE_DONE && is_crowded(re, &txn, gathered))
         *ret_outcome = RESTORE_CROWDED;
-    else if (!r && *ret_outcome == RESTORE_DONE && txn.n_ops)
+    else if (!r && *ret_outcome == RESTORE_DONE && re->n_moved > MOVED_MAX)
+        r = -EFBIG;
+    else if (!r && *ret_outcome == RESTORE_DONE && txn.n_ops) {
+        txn.n_freed += re->n_moved * (1 + eng_apart(re->eng));
         r = commit_txn(re->eng, &txn);
+    }
     return commit_end(re->eng, r);
 }
 
@@ -316,7 +343,7 @@ int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n)
     bool again = !r;
     while (again) {
         r = restore_once(&re);
-        change.size = re.bytes;
+        change.size = MAX_OF(re.bytes, ROOM_MIN);
         again = full_disk_again(eng, &change, &r);
     }
     if (!r) {

@@ -2,7 +2,8 @@
  * restore_plan.c - see restore_plan.h.
  *
  * What differs between a memory and what it is to become is found block by block, by where the two have their
- * content: what both have in one place is the same. Only that is read, from a view of then, and encoded. */
+ * content: what both have in one place is the same. If it was the memory itself that had it then, nothing of it
+ * is read; of another one only what differs is, from a view of then, and encoded. */
 #include "tree/restore_plan.h"
 
 #include "tree/content.h"
@@ -178,12 +179,16 @@ static bool in_one_place(const struct past_piece *a, const struct past_piece *b,
 static int note_difference(struct ranges *differ, const struct memory *m, uint64_t off, uint64_t end)
 {
     struct range *last = differ->n ? &differ->at[differ->n - 1] : NULL;
+    int r = 0;
     off -= off % BLOCK_SIZE;
     end = MIN_OF((end + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE, m->then.size);
     if (!last || last->end < off)
-        return range_add(differ, off, end, false);
-    last->end = MAX_OF(last->end, end);
-    return 0;
+        r = range_add(differ, off, end, false);
+    else
+        last->end = MAX_OF(last->end, end);
+    if (!r)
+        differ->at[differ->n - 1].n_pieces++;
+    return r;
 }
 
 static int compare(struct ranges *differ, const struct memory *m, struct looked looked[2], uint64_t off,
@@ -338,11 +343,31 @@ static void drop_same(struct ranges *parts)
     parts->cap = 0;
 }
 
-static int draft_content(struct restoring *re, struct memory *m, struct looked looked[2])
+/* Whether it is its own content of then, in no more pieces than a batch moves. */
+static bool may_revert(const struct memory *m, const struct ranges *differ)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < differ->n; i++)
+        n += differ->at[i].n_pieces;
+    return m->from == m->ino && n <= FREED_PER_BATCH && !MUTANT(RESTORE_COPIES);
+}
+
+static int take_ranges(struct memory *m, const struct ranges *differ)
+{
+    int r = 0;
+    for (size_t i = 0; i < differ->n && !r; i++) {
+        r = range_add(&m->parts, differ->at[i].off, differ->at[i].end, false);
+        if (!r)
+            m->parts.at[m->parts.n - 1].n_pieces = differ->at[i].n_pieces;
+    }
+    return r;
+}
+
+static int draft_copies(struct restoring *re, struct memory *m, struct looked looked[2])
 {
     struct view live = view_live(re->eng);
     char path[EXTENT_NAME_MAX + 1];
-    int r = find_differences(&re->differ, m, looked);
+    int r = 0;
     for (size_t i = 0; i < re->differ.n && !r; i++)
         r = part(m, &looked[1], &re->differ.at[i]);
     view_begin(&live);
@@ -354,6 +379,15 @@ static int draft_content(struct restoring *re, struct memory *m, struct looked l
         if (!m->parts.at[i].is_hole)
             r = draft_part(re, m, &m->parts.at[i], path, path_len);
     drop_same(&m->parts);
+    return r;
+}
+
+static int draft_content(struct restoring *re, struct memory *m, struct looked looked[2])
+{
+    int r = find_differences(&re->differ, m, looked);
+    m->reverts = !r && may_revert(m, &re->differ);
+    if (!r)
+        r = m->reverts ? take_ranges(m, &re->differ) : draft_copies(re, m, looked);
     re->n_parts += m->parts.n;
     return r || re->n_parts <= PARTS_MAX ? r : -EFBIG;
 }

@@ -10,8 +10,9 @@
 /* Whole blocks, but for the end of the file. */
 struct range {
     uint64_t off, end;
-    bool is_hole; /* in what is to be */
-    bool is_same; /* no byte differs */
+    uint32_t n_pieces; /* of what differs */
+    bool is_hole;      /* in what is to be */
+    bool is_same;      /* no byte differs */
 };
 
 struct ranges {
@@ -29,7 +30,8 @@ struct memory {
     uint64_t ino, from;
     const struct view *view; /* in which `from` is what `ino` is to be */
     struct restore_state is, then;
-    struct ranges parts; /* what differs, parted into content and holes */
+    bool reverts;        /* content of its own comes back as it lies (OP_REVERT), else it is copied */
+    struct ranges parts; /* what differs, parted into content and holes if it is copied */
     size_t extent;       /* its first in the draft */
     uint32_t n_taken;    /* extents that come to lie elsewhere */
     char *names;         /* of what it is to have, one behind the other */
@@ -55,6 +57,7 @@ struct restoring {
     uint64_t bytes;              /* in them */
     uint64_t n_read;             /* bytes that the plan has compared */
     uint32_t n_taken;            /* extents and xattrs that the batch takes out */
+    uint32_t n_moved;            /* pieces that it reverts */
     const struct memory *in_way; /* it has a tail, or lies in more extents than a batch takes */
 };
 
