@@ -286,19 +286,32 @@ static uint64_t *type_counter(struct index *idx, uint32_t mode)
     return S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
 }
 
+/* Before and after its link count changes. */
+static void count_nameless(struct index *idx, const struct inode_rec *inode, int by)
+{
+    idx->n_orphans += (uint64_t)(index_is_orphan(idx, inode) ? by : 0);
+    index_count_kept(idx, inode, by);
+}
+
+/* Of a folder: within a batch it may have no name, and subfolders. */
+static void count_subdir(struct index *idx, struct inode_rec *parent, int n)
+{
+    count_nameless(idx, parent, -1);
+    parent->nlink += (uint32_t)n;
+    count_nameless(idx, parent, 1);
+}
+
 /* A directory entry came (+1) or went (-1): link counts, times. A directory's link count is names +
  * subdirectories. */
 static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
-    idx->n_orphans -= index_is_orphan(idx, inode);
-    index_count_kept(idx, inode, -1);
+    count_nameless(idx, inode, -1);
     inode->nlink += (uint32_t)n;
-    idx->n_orphans += index_is_orphan(idx, inode);
-    index_count_kept(idx, inode, 1);
+    count_nameless(idx, inode, 1);
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
-        parent->nlink += (uint32_t)n;
+        count_subdir(idx, parent, n);
     parent->mtime = parent->ctime = time;
 }
 

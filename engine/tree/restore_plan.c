@@ -113,8 +113,10 @@ static int check_regular(const struct inode_rec *inode)
     return 0;
 }
 
-int restore_check(const struct inode_rec *inode)
+int restore_check(const struct memory *m, const struct inode_rec *inode)
 {
+    if (m->is_any)
+        return inode ? 0 : -ESTALE;
     return inode && !inode->nlink ? -ESTALE : check_regular(inode);
 }
 
@@ -124,7 +126,9 @@ static int states_of(const struct memory *m, const struct inode_rec **ret_is,
 {
     *ret_is = index_inode(m->view->idx, m->ino);
     *ret_then = view_state(m->view, m->from);
-    int r = restore_check(*ret_is);
+    int r = restore_check(m, *ret_is);
+    if (!r && m->is_any)
+        return *ret_then ? 0 : -ESTALE;
     return r ? r : check_regular(*ret_then);
 }
 
@@ -217,7 +221,7 @@ static int compare_some(struct ranges *differ, struct memory *m, struct looked l
         m->is = state_of(is);
         m->then = state_of(then);
     }
-    end = m->then.size;
+    end = S_ISREG(m->then.mode) ? m->then.size : *off;
     if (!r && !restore_is_still(then, &m->then))
         r = -ESTALE;
     if (!r && *off < end)
@@ -238,7 +242,7 @@ static int find_differences(struct ranges *differ, struct memory *m, struct look
     differ->n = 0;
     do
         r = compare_some(differ, m, looked, &off);
-    while (!r && off < m->then.size);
+    while (!r && S_ISREG(m->then.mode) && off < m->then.size);
     return r;
 }
 
@@ -374,7 +378,6 @@ static int draft_copies(struct restoring *re, struct memory *m, struct looked lo
     uint32_t path_len = (uint32_t)index_path(live.idx, ino_slot(m->ino), path, EXTENT_NAME_MAX);
     int doubt = (int)view_end(&live, 0);
     r = r ? r : doubt;
-    m->extent = re->draft.n;
     for (size_t i = 0; i < m->parts.n && !r; i++)
         if (!m->parts.at[i].is_hole)
             r = draft_part(re, m, &m->parts.at[i], path, path_len);
@@ -385,6 +388,7 @@ static int draft_copies(struct restoring *re, struct memory *m, struct looked lo
 static int draft_content(struct restoring *re, struct memory *m, struct looked looked[2])
 {
     int r = find_differences(&re->differ, m, looked);
+    m->extent = re->draft.n;
     m->reverts = !r && may_revert(m, &re->differ);
     if (!r)
         r = m->reverts ? take_ranges(m, &re->differ) : draft_copies(re, m, looked);
@@ -468,7 +472,8 @@ static int draft_fields(struct restoring *re, struct memory *m)
 
 bool restore_is_changed(const struct memory *m)
 {
-    return m->parts.n || m->is.size != m->then.size || m->n_sets || m->gone_len ||
+    bool has_size = S_ISREG(m->then.mode) && m->is.size != m->then.size;
+    return m->parts.n || has_size || m->sets_mtime || m->n_sets || m->gone_len ||
            m->is.mode != m->then.mode || m->is.uid != m->then.uid || m->is.gid != m->then.gid;
 }
 
