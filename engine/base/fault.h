@@ -313,10 +313,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CHUNK_PASSED_BY)     /* a comparison of two moments passes by what was written since the first one */  \
     M(RESTORE_UNKEPT)      /* what a restored memory was before is kept only if it was settled */            \
     M(RESTORE_IN_PART)     /* fields come back in a batch behind that of the content */                      \
-    M(RESTORE_COPIES)         /* content of the memory itself is copied when it is restored */               \
-    M(ROLLBACK_IN_PART)       /* what goes in a rollback goes in a batch of its own */                       \
-    M(ROLLBACK_PLAN_STALE)    /* a rollback does not look what has changed since it was planned */           \
-    M(ROLLBACK_UNKEPT)        /* what a rollback ends is not kept */                                         \
+    M(RESTORE_COPIES)      /* content of the memory itself is copied when it is restored */                  \
+    M(ROLLBACK_IN_PART)    /* what goes in a rollback goes in a batch of its own */                          \
+    M(ROLLBACK_PLAN_STALE) /* a rollback does not look what has changed since it was planned */              \
+    M(ROLLBACK_UNKEPT)     /* what a rollback ends is not kept */                                            \
     M(RESTORE_PLAN_STALE)  /* what is written between the looking and the batch is not looked for */         \
     M(RESTORE_VIEW_GOES)   /* what has no room takes away what a memory is to become */                      \
     M(RESTORE_HOLDS_UP)    /* as much is compared under log.lock as before it is taken */                    \

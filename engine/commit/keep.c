@@ -51,7 +51,7 @@ enum asked {
     LINK_COMES = 2,    /* beside those that it has */
     STATE_ENDS = 4,
     TAIL_BEGINS = 8, /* to which leaps must not lead (index/leaps.h) */
-    DECIDED = 16 /* nothing needs to be asked any more */
+    DECIDED = 16     /* nothing needs to be asked any more */
 };
 
 static bool is_seen(const struct keeping *k, uint64_t begin)

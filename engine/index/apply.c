@@ -7,11 +7,11 @@
 #include "index/actors.h"
 #include "index/extents.h"
 #include "index/floor.h"
-#include "index/leaps.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
 #include "index/relocate.h"
+#include "index/revert.h"
 #include "index/xattr_list.h"
 
 #include "base/fault.h"
@@ -203,7 +203,7 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     uint64_t all = 0;
     bool keeps;
     for (size_t i = 0; i < n; i++) {
-        if (ops[i].type == OP_REVERT && leaps_reserve(idx, &ops[i]) != 0)
+        if (ops[i].type == OP_REVERT && revert_reserve(idx, &ops[i]) != 0)
             return -ENOMEM;
         add_need(&need, &ops[i]);
         if (past_names_changes(idx, &ops[i]))
@@ -671,7 +671,7 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
 
 static int apply_revert(struct index *idx, const struct op *op, uint64_t seq)
 {
-    int r = leaps_revert(idx, op, seq);
+    int r = revert_apply(idx, op, seq);
     if (!r)
         content_changed(idx, index_slot_mut(idx, ino_slot(op->ino)), op, seq);
     return r;

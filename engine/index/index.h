@@ -36,9 +36,9 @@ enum inode_flags {
     INODE_TOLD = 4,       /* only who made it and when may be told */
     INODE_PAST = 8,       /* it is one: a record of its own, in no directory */
     INODE_PAST_TAIL = 16, /* the tail of its head is its content; of a head: it is that of a past state */
-    INODE_LEAPS = 32,    /* it may have leaps (leaps.h); of a head: a past state of its line may */
-    INODE_GOING = 128,   /* of a past state: no view shows it; older ones read through it */
-    INODE_AMENDED = 256, /* of a head: an ignored field moved `state` on */
+    INODE_LEAPS = 32,     /* it may have leaps (leaps.h); of a head: a past state of its line may */
+    INODE_GOING = 128,    /* of a past state: no view shows it; older ones read through it */
+    INODE_AMENDED = 256,  /* of a head: an ignored field moved `state` on */
 };
 #define INODE_FLAGS_PLAIN (INODE_INLINE | INODE_TAIL)
 #define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_LEAPS | INODE_AMENDED)

@@ -1,10 +1,10 @@
 /*
  * leaps.h - what a past state has where its own content is the present one's again (OP_REVERT).
  *
- * A revert moves extents of a past state to the head, so that nothing is copied and each extent has one owner.
- * In their place the past state gets a *leap*: an entry of its extent tree without a segment, whose `off8` is
- * the number of a past state in the line. There it is as the first state behind that number has it: whoever
- * reads on from it passes over all states up to that one.
+ * A revert moves extents of a past state to the head, so that nothing is copied and each extent has one
+ * owner. In their place the past state gets a *leap*: an entry of its extent tree without a segment, whose
+ * `off8` is the number of a past state in the line. There it is as the first state behind that number has it:
+ * whoever reads on from it passes over all states up to that one.
  *
  * What a leap leads to stays: where an extent leaves the state to which a leap leads, and the next older one,
  * over which the leap goes, does not take it, it goes back to the state with the leap. So there is content
@@ -36,12 +36,7 @@ int leaps_fill(struct index *idx, uint32_t slot, uint64_t off, const struct loca
 /* Puts a leap behind that number where the past state has nothing in [off, end). */
 int leaps_put(struct index *idx, uint32_t slot, uint64_t off, uint64_t end, uint32_t number);
 
-/* OP_REVERT: the head has in [off, off + len) what a past state of its line shows. What it has there goes to
- * the past, as what anybody replaces. -EBADMSG. */
-int leaps_revert(struct index *idx, const struct op *op, uint64_t seq);
-/* Entries that it may add to the extent tree, at most. */
+/* Entries that an OP_REVERT may add to the extent tree, at most. */
 uint64_t leaps_revert_adds(const struct index *idx, uint32_t head, uint64_t off, uint64_t end);
-/* Memory for the states that it reads. -ENOMEM. */
-int leaps_reserve(struct index *idx, const struct op *op);
 
 #endif

@@ -93,7 +93,8 @@ static bool has_extent(const struct mend *m, struct bkey key, const struct locat
         return false;
     if (inode->flags & INODE_PAST)
         return (past_is_hole(loc) || past_leap(loc) >= past_number(inode) ||
-                index_locator_is_valid(m->idx, loc)) && key.b + loc->len <= inode->size;
+                index_locator_is_valid(m->idx, loc)) &&
+               key.b + loc->len <= inode->size;
     return index_locator_is_valid(m->idx, loc) &&
            (key.b + loc->len <= inode->size ||
             ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));

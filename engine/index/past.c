@@ -134,8 +134,9 @@ static int transfer_part(const struct transfer *t, uint64_t at, const struct loc
     if (!is_there && off < t->reach)
         return transfer_on(t, at, loc, off, *end, leaper);
     r = transfer_away(t, at, loc, off, *end, leaper);
-    return r || t->holes || !is_there || !past_is_hole(&other) ? r
-                                                               : forget_hole(t->idx, t->to, has, &other, t->seq);
+    return r || t->holes || !is_there || !past_is_hole(&other)
+               ? r
+               : forget_hole(t->idx, t->to, has, &other, t->seq);
 }
 
 static int transfer_range(const struct transfer *t, uint64_t off, uint64_t end)

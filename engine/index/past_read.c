@@ -164,9 +164,9 @@ struct reading {
     struct spans spans[2], *open, *left; /* what is open, and what a pass leaves of it; both in order */
     struct wait waits[SPANS_MAX];        /* in no order */
     unsigned n_waits;
-    uint32_t slot;                       /* of the state that is gone through */
-    unsigned i;                          /* of the open ones: where the pass is, */
-    uint64_t from;                       /* and what of that one it has not come to */
+    uint32_t slot; /* of the state that is gone through */
+    unsigned i;    /* of the open ones: where the pass is, */
+    uint64_t from; /* and what of that one it has not come to */
     struct past_piece *pieces;
     size_t n, max;
     bool is_full;

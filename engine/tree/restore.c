@@ -128,7 +128,8 @@ static int stage_attr(struct txn *txn, const struct memory *m, int64_t now)
     if (!(op = txn_op(txn, OP_ATTR)))
         return -ENOMEM;
     op->ino = m->ino;
-    op->mask = (same ? 0 : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID) | (m->sets_mtime ? ENG_SET_MTIME : 0);
+    op->mask = same ? 0 : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID;
+    op->mask |= m->sets_mtime ? ENG_SET_MTIME : 0;
     op->mtime = m->mtime;
     op->mode = m->then.mode & MODE_BITS;
     op->uid = m->then.uid;

@@ -2,8 +2,8 @@
  * restore_plan.c - see restore_plan.h.
  *
  * What differs between a memory and what it is to become is found block by block, by where the two have their
- * content: what both have in one place is the same. If it was the memory itself that had it then, nothing of it
- * is read; of another one only what differs is, from a view of then, and encoded. */
+ * content: what both have in one place is the same. If it was the memory itself that had it then, nothing of
+ * it is read; of another one only what differs is, from a view of then, and encoded. */
 #include "tree/restore_plan.h"
 
 #include "tree/content.h"

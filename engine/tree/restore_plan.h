@@ -28,8 +28,8 @@ struct restore_state {
 
 struct memory {
     uint64_t ino, from;
-    bool is_any;         /* a folder, a link or a device, too, perhaps without a name: of a rollback */
-    bool sets_mtime;     /* it gets that of then */
+    bool is_any;     /* a folder, a link or a device, too, perhaps without a name: of a rollback */
+    bool sets_mtime; /* it gets that of then */
     int64_t mtime;
     const struct view *view; /* in which `from` is what `ino` is to be */
     struct restore_state is, then;

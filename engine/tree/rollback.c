@@ -3,8 +3,8 @@
  *
  * Each name leads to the inode again to which it led, and each inode is in the state again in which it was
  * (restore_plan.h): nothing is copied, and numbers and links are those of then. All that is found out while
- * others work (rollback_plan.h); under log.lock what has changed since is looked for, as far as it lies in the
- * folder: then all begins anew. What was there until then is kept, since the view of now is in use. */
+ * others work (rollback_plan.h); under log.lock what has changed since is looked for, as far as it lies in
+ * the folder: then all begins anew. What was there until then is kept, since the view of now is in use. */
 #include "commit/commit.h"
 #include "commit/orphans.h"
 #include "tree/entries.h"
@@ -115,8 +115,8 @@ static int try_plan(struct rollback *rb, enum outcome *ret_outcome)
 
 /* ---- what has changed ------------------------------------------------------------- */
 
-static int tell(const struct rollback *rb, int (*emit)(void *arg, const struct eng_rolled_back *one), void *arg,
-                uint64_t *ret_n)
+static int tell(const struct rollback *rb, int (*emit)(void *arg, const struct eng_rolled_back *one),
+                void *arg, uint64_t *ret_n)
 {
     int r = 0;
     for (size_t i = 0; i < rb->n_names && !r; i++) {

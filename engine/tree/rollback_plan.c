@@ -2,8 +2,8 @@
  * rollback_plan.c - see rollback_plan.h.
  *
  * Where the two views may differ a sweep finds (diff_changed.h): names in folders, by the folders' inodes. So
- * a folder that was renamed is one name, whatever is below it. What a folder was before it came into this one,
- * and what becomes of what has left it, nobody can say: that is refused. */
+ * a folder that was renamed is one name, whatever is below it. What a folder was before it came into this
+ * one, and what becomes of what has left it, nobody can say: that is refused. */
 #include "tree/rollback_plan.h"
 
 #include "tree/attr.h"
@@ -108,6 +108,8 @@ static int add_place(struct rollback *rb, const struct diff_place *place, bool w
 {
     uint32_t was = was_inside ? child_at(rb->then, place->dir, place) : 0;
     uint32_t is = child_at(&rb->now->view, place->dir, place);
+    if (was == is && (!was || view_slot(rb->then, was) == view_slot(&rb->now->view, was)))
+        return 0; /* something below it is another */
     int r = was ? add_memory(rb, was) : 0;
     if (r || was == is)
         return r;
@@ -203,8 +205,8 @@ static int plan_times(struct rollback *rb)
             struct memory *m = &rb->re.all[i];
             struct eng_attr then, now;
             uint32_t slot = ino_slot(m->ino);
-            bool has_both = attr_show_past(*rb->then, slot, &then) &&
-                            attr_show_past(rb->now->view, slot, &now);
+            bool has_both =
+                attr_show_past(*rb->then, slot, &then) && attr_show_past(rb->now->view, slot, &now);
             m->mtime = has_both ? then.mtime : 0;
             m->sets_mtime = has_both && (restore_is_changed(m) || balance_of(&rb->inside, slot) ||
                                          idmap_get(&rb->inside, slot) || then.mtime != now.mtime);
@@ -276,7 +278,8 @@ int rollback_is_stale(const struct rollback *rb, bool *ret_stale)
     int r = diff_find_changed(&rb->now->view, &is, &since);
     diff_begin(&is);
     for (size_t i = 0; i < since.n && !r && !*ret_stale; i++)
-        *ret_stale = is_inside(rb, since.all[i].dir, is.at) || is_inside(rb, since.all[i].dir, rb->now->view.at);
+        *ret_stale =
+            is_inside(rb, since.all[i].dir, is.at) || is_inside(rb, since.all[i].dir, rb->now->view.at);
     r = diff_end(&rb->now->view, &is, r);
     diff_free_changed(&since);
     return r;

@@ -21,20 +21,20 @@ struct rollback {
     struct eng *eng;
     uint32_t folder; /* slot */
     const struct view *then;
-    struct eng_view *now;         /* as the plan found it: all that is changed since is kept */
-    struct diff_changed changed;  /* has the texts */
+    struct eng_view *now;        /* as the plan found it: all that is changed since is kept */
+    struct diff_changed changed; /* has the texts */
     struct rollback_name *names;
     size_t n_names, cap_names;
-    struct restoring re;          /* what the memories become, folders as well */
+    struct restoring re; /* what the memories become, folders as well */
     size_t cap_memories;
-    struct idmap known;           /* slots of these */
-    struct idmap balance, inside; /* by slot, from BALANCE_NONE on: names that an inode gets less those that it
-                                   * loses; that a folder gets */
+    struct idmap known; /* slots of these */
+    /* By slot, from BALANCE_NONE on: names that an inode gets, or a folder; less those that it loses. */
+    struct idmap balance, inside;
 };
 
 /* Finds it out; the view of now is opened, and closed with the plan. Under no lock; index_lock in sections.
- * -E2BIG: more than a batch takes; -EXDEV: something has come from outside the folder, or gone there; -ESTALE:
- * the folder was none then; -ENFILE, -ENOMEM. */
+ * -E2BIG: more than a batch takes; -EXDEV: something has come from outside the folder, or gone there;
+ * -ESTALE: the folder was none then; -ENFILE, -ENOMEM. */
 int rollback_plan(struct rollback *rb);
 void rollback_plan_free(struct rollback *rb); /* zeroed is fine */
 /* Under log.lock: whether something in the folder has changed since. */

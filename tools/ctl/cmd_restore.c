@@ -337,7 +337,8 @@ static int restore_folder(struct restore *re, const struct source *s)
         r = eng_rollback(re->t->eng, now.ino, s->batch, NULL, NULL, &n);
     if (r)
         cli_error("%s: %s", s->path,
-                  r == -ESTALE || r == -ENOENT ? "is not that folder now: restore the one above" : error_text(r));
+                  r == -ESTALE || r == -ENOENT ? "is not that folder now: restore the one above"
+                                               : error_text(r));
     else
         warn_of_history(re->t->eng);
     return r;

@@ -383,7 +383,8 @@ static void stage_revert(struct batch *b)
     const struct inode_rec tail = {.past = 1, .flags = b->tail, .size = model.head.size};
     if (past->going || past_tail_in_way(&tail, past->size))
         return;
-    if (b->n < ARRAY_LEN(b->ops) - 3 && !b->keeps && model.n < STATES && head_begin() < seq && rng_below(&rng, 8)) {
+    if (b->n < ARRAY_LEN(b->ops) - 3 && !b->keeps && model.n < STATES && head_begin() < seq &&
+        rng_below(&rng, 8)) {
         const uint64_t number = past->number;
         stage_keep(b);
         past = &model.past[0];

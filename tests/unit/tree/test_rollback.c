@@ -1,6 +1,6 @@
 /*
- * test_rollback.c - eng_rollback(): a folder, or all, is again what a walk of the tree showed then; each version
- * and snapshot that there was before stays, and so does what is outside. */
+ * test_rollback.c - eng_rollback(): a folder, or all, is again what a walk of the tree showed then; each
+ * version and snapshot that there was before stays, and so does what is outside. */
 #include "history_tree.h"
 
 #include "core/views.h"
@@ -26,8 +26,8 @@ static void put_shape(const struct seen *s, uint64_t dir, uint64_t skip, bool is
             continue;
         (void)fprintf(s->out, "%*s%s %llx", (int)depth, "", e.all[i].name, (unsigned long long)a->ino);
         if (is_whole) {
-            (void)fprintf(s->out, " mode %o links %u owner %u %u size %llu rdev %llu", a->mode, a->nlink, a->uid,
-                          a->gid, (unsigned long long)a->size, (unsigned long long)a->rdev);
+            (void)fprintf(s->out, " mode %o links %u owner %u %u size %llu rdev %llu", a->mode, a->nlink,
+                          a->uid, a->gid, (unsigned long long)a->size, (unsigned long long)a->rdev);
             if (exact || !S_ISDIR(a->mode))
                 (void)fprintf(s->out, " mtime %lld", (long long)a->mtime);
             put_xattrs(s, a->ino);
@@ -323,7 +323,8 @@ Test(rollback, of_as_many_names_as_a_batch_takes)
         MUST(eng_create(u.eng, NULL, dir, name, S_IFREG | 0644, 0, NULL, &attr) == 0);
     }
     uint64_t last = last_batch();
-    cr_assert_eq(eng_rollback(u.eng, ENG_ROOT_INO, batch, NULL, NULL, &n), -E2BIG, "both folders are changed");
+    cr_assert_eq(eng_rollback(u.eng, ENG_ROOT_INO, batch, NULL, NULL, &n), -E2BIG,
+                 "both folders are changed");
     cr_assert_eq(last_batch(), last);
     cr_assert_eq(eng_rollback(u.eng, dir, batch, count_told, &told, &n), 0);
     cr_assert(n == ENG_ROLLBACK_MAX && told.names == n - 1 && told.gone == told.names && told.inodes == 1);
