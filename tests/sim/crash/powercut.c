@@ -298,8 +298,6 @@ static const struct weakness weaknesses[] = {
     {"what a history keeps is not in the log (I12)", false, false, MUTANT_KEEP_UNLOGGED, SCRIPT_OF_HISTORY},
     {"what a history keeps goes too early (I12)", false, false, MUTANT_EXPIRED_EARLY, SCRIPT_OF_HISTORY},
     {"a memory is restored in part", false, false, MUTANT_RESTORE_IN_PART, SCRIPT_OF_HISTORY},
-    {"a tree is rolled back in part", false, false, MUTANT_ROLLBACK_IN_PART, SCRIPT_OF_HISTORY},
-    {"what a leap leads to is freed", false, false, MUTANT_LEAP_DROPPED, SCRIPT_OF_PAST},
 #endif
 };
 
@@ -324,8 +322,7 @@ static void show_bites(const struct config *config, struct totals *totals)
         printf("%s\n", weaknesses[i].what);
         set_mutant(weaknesses[i].mutant);
         /* One that shows only between two calls needs more cuts than each 20th. */
-        bool all = weaknesses[i].script == SCRIPT_OF_NOW || weaknesses[i].mutant == MUTANT_RESTORE_IN_PART ||
-                   weaknesses[i].mutant == MUTANT_ROLLBACK_IN_PART;
+        bool all = weaknesses[i].script == SCRIPT_OF_NOW || weaknesses[i].mutant == MUTANT_RESTORE_IN_PART;
         scripted_workload(&weak, all ? 1 : 20, &found);
         for (uint64_t seed = 1; seed <= config->n_seeds && !found.failed; seed++)
             random_workload(&weak, seed, &found);
