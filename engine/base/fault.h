@@ -314,6 +314,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(CHUNK_PASSED_BY)     /* a comparison of two moments passes by what was written since the first one */  \
     M(RESTORE_UNKEPT)      /* what a restored memory was before is kept only if it was settled */            \
     M(RESTORE_IN_PART)     /* fields come back in a batch behind that of the content */                      \
+    M(RESTORE_COPIES)      /* content of the memory itself is copied when it is restored */                  \
+    M(ROLLBACK_IN_PART)    /* what goes in a rollback goes in a batch of its own */                          \
+    M(ROLLBACK_PLAN_STALE) /* a rollback does not look what has changed since it was planned */              \
+    M(ROLLBACK_UNKEPT)     /* what a rollback ends is not kept */                                            \
     M(RESTORE_PLAN_STALE)  /* what is written between the looking and the batch is not looked for */         \
     M(RESTORE_VIEW_GOES)   /* what has no room takes away what a memory is to become */                      \
     M(RESTORE_HOLDS_UP)    /* as much is compared under log.lock as before it is taken */                    \
@@ -360,6 +364,10 @@ static inline void fault_point(const struct fault_hook *hook, enum fault_point p
     M(TAIL_IS_LIVE)           /* where a file has grown again a past state reads what it has now */          \
     M(THIN_FREES)             /* what a dropped past state has is freed, whatever an older one reads */      \
     M(END_UNMARKED)           /* the end of a past state is forgotten with it */                             \
+    M(LEAP_UNMARKED)          /* what came back from a past state to the present one is no more in it */     \
+    M(LEAP_DROPPED)           /* what a leap leads to is freed with the state that has it */                 \
+    M(LEAP_TOO_SHORT)         /* a leap leads to the next newer state */                                     \
+    M(LEAP_INTO_TAIL)         /* a truncation leaves a tail to which a leap leads past the state before */   \
     M(PAST_UNASKED)           /* of a line the head alone is asked what of it lies in a segment */           \
     M(PAST_DATED_LATE)        /* a copy for a past state is dated as if it were of what there is now */      \
     M(GUESSED_MOVE)           /* a survivor is taken for that of several states that comes first */          \

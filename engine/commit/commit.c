@@ -211,7 +211,7 @@ static enum reserve_use use_of(const struct eng *eng, const struct txn *txn, siz
 {
     enum reserve_use use = n_ops ? RESERVE_NONE : RESERVE_MOST;
     bool else_needs = false;
-    for (size_t i = 0; i < n_ops; i++) {
+    for (size_t i = 0; i < n_ops && !else_needs; i++) {
         const struct op *op = &txn->ops[i];
         if (op->type == OP_RELOCATE || op->type == OP_SEGMENT)
             return RESERVE_ALL;

@@ -235,6 +235,7 @@ static enum eng_change_kind kind_of(const struct op *op)
             return 0; /* of what nothing shows */
         return ENG_CHANGE_CONTENT;
     case OP_EXTENT:
+    case OP_REVERT:
         return ENG_CHANGE_CONTENT;
     case OP_XATTR_DEL:
         if (op->flags & OP_LATER)

@@ -19,6 +19,7 @@
 #include "commit/clocks.h"
 #include "core/reserve.h"
 #include "core/views.h"
+#include "index/leaps.h"
 #include "index/past.h"
 #include "index/past_names.h"
 #include "index/xattr_list.h"
@@ -61,7 +62,8 @@ enum asked {
     FOR_SNAPSHOTS = 1, /* its links change, or a folder's names, or times */
     LINK_COMES = 2,    /* beside those that it has */
     STATE_ENDS = 4,
-    DECIDED = 8 /* nothing needs to be asked any more */
+    TAIL_BEGINS = 8, /* to which leaps must not lead (index/leaps.h) */
+    DECIDED = 16     /* nothing needs to be asked any more */
 };
 
 static bool is_seen(const struct keeping *k, uint64_t begin)
@@ -105,6 +107,8 @@ static bool is_kept(struct keeping *k, const struct inode_rec *inode, enum asked
     uint64_t begin = past_head_begin(idx, inode);
     const struct past_name_rec *newest = index_past_name(idx, inode->past_name);
     bool has_ended = newest && newest->end >= begin;
+    if (why == TAIL_BEGINS)
+        return true;
     if (index_is_orphan(idx, inode) || (!inode->nlink && !has_ended && !MUTANT(NAMELESS_KEPT)))
         return false;
     if (is_seen(k, begin) && !MUTANT(SNAPSHOT_UNSEEN))
@@ -243,6 +247,9 @@ static int decide_op(struct keeping *k, struct op *op)
     case OP_XATTR_DEL:
         return decide_xattr(k, op);
     case OP_TRUNCATE:
+        if (op->flags & OP_LATER && leaps_are_in(k->idx, ino_slot(op->ino)) && !MUTANT(LEAP_INTO_TAIL))
+            return decide(k, op->ino, TAIL_BEGINS);
+        return decide(k, op->ino, ends_unless(op));
     case OP_EXTENT:
         return decide(k, op->ino, ends_unless(op));
     default:
@@ -382,6 +389,7 @@ static bool is_change(const struct op *op)
     case OP_REPOINT:
     case OP_TRUNCATE:
     case OP_EXTENT:
+    case OP_REVERT:
         return true;
     case OP_ATTR:
         return op->mask & ~times;

@@ -250,7 +250,7 @@ static const struct op_field {
     [OP_FLOOR] = {FIELD(batch), FIELD(reason)},
     [OP_DROP] = {FIELD(past), FIELD(off), FIELD(len)},
     [OP_DROP_NAME] = {FIELD(parent), FIELD(ino), FIELD(cookie), FIELD(end)},
-    [OP_REVERT] = {FIELD(ino), FIELD(past), FIELD(base), FIELD(number), FIELD(time)},
+    [OP_REVERT] = {FIELD(ino), FIELD(past), FIELD(off), FIELD(len), FIELD(time)},
     [OP_SWITCH] = {FIELD(number)},
     [OP_THIN] = {FIELD(batch), FIELD(end)},
 };

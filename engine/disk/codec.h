@@ -323,8 +323,8 @@ enum op_type {
     OP_FLOOR,         /* the past before is not whole any more */
     OP_DROP,          /* a past state goes, by and by */
     OP_DROP_NAME,     /* a past name goes */
-    OP_REVERT,        /* content and fields are those of a past state again */
-    OP_SWITCH,        /* the reverts marked with that number hold */
+    OP_REVERT,        /* a range of the content is that of a past state again */
+    OP_SWITCH,        /* never written */
     OP_THIN,          /* moments go in which nothing that is kept begins or ends */
     OP_TYPES
 };
@@ -367,7 +367,6 @@ struct op {
     };
     union {
         uint64_t from;   /* OP_REWRITE */
-        uint64_t base;   /* OP_REVERT: number of the past state that it is as; 0: the mark goes */
         uint64_t actor;  /* OP_BY: record of the table of actors */
         uint64_t age;    /* OP_MOMENT: seconds of the store's life */
         uint64_t reason; /* OP_FLOOR: enum floor_reason */
@@ -375,7 +374,7 @@ struct op {
     };
     union {
         uint64_t to;     /* OP_REWRITE */
-        uint64_t number; /* OP_REVERT, OP_SWITCH: of the marks; 0: it holds at once */
+        uint64_t number; /* OP_SWITCH */
         uint64_t user;   /* OP_BY: uid */
         uint64_t batch;  /* OP_SNAPSHOT_NAME, OP_FLOOR; OP_THIN: the first */
     };

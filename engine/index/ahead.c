@@ -5,6 +5,7 @@
 #include "index/apply.h"
 #include "index/extents.h"
 #include "index/floor.h"
+#include "index/leaps.h"
 #include "index/moments.h"
 #include "index/past.h"
 #include "index/past_names.h"
@@ -84,6 +85,15 @@ static void touch_older(const struct index *idx, uint32_t slot, uint32_t older, 
         (void)extents_scan_into(idx, slot, from, end, touch_hidden, &own);
 }
 
+/* All states of a line, of which any may have what comes back, or the leap that leads to what goes. */
+static void touch_states(const struct index *idx, uint32_t slot, uint64_t from, uint64_t end)
+{
+    uint64_t left = idx->s.n_past + 1;
+    const struct inode_rec *inode;
+    for (; (inode = index_slot(idx, slot)) && left--; slot = inode->past)
+        touch_range(idx, slot, from, end);
+}
+
 static void touch_content(const struct index *idx, const struct op *op)
 {
     uint32_t slot = ino_slot(op->type == OP_DROP ? op->past : op->ino);
@@ -96,6 +106,9 @@ static void touch_content(const struct index *idx, const struct op *op)
         touch_older(idx, slot, inode->past, from, end);
     if (inode && inode->flags & INODE_PAST_TAIL && !(inode->flags & INODE_PAST))
         touch_older(idx, slot, past_tail_owner(idx, inode), from, end);
+    bool leaps = inode && leaps_are_in(idx, inode->flags & INODE_PAST ? past_head(inode) : slot);
+    if (op->type == OP_REVERT || leaps)
+        touch_states(idx, slot, from, end);
 }
 
 static void touch_object(const struct index *idx, uint32_t handle)
@@ -258,6 +271,7 @@ static void touch_op(const struct index *idx, const struct op *op, uint64_t *nam
     case OP_REWRITE:
     case OP_PUNCH:
     case OP_TRUNCATE:
+    case OP_REVERT:
         touch_content(idx, op);
         break;
     case OP_RELOCATE:

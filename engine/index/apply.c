@@ -11,6 +11,7 @@
 #include "index/past.h"
 #include "index/past_names.h"
 #include "index/relocate.h"
+#include "index/revert.h"
 #include "index/xattr_list.h"
 
 #include "base/fault.h"
@@ -41,7 +42,7 @@ void index_op_range(const struct index *idx, const struct op *op, uint64_t *ret_
         from = op->len;
         end = op->flags & OP_LATER ? from + 1 : end;
     } else {
-        bool has_len = op->type == OP_PUNCH || op->type == OP_DROP;
+        bool has_len = op->type == OP_PUNCH || op->type == OP_DROP || op->type == OP_REVERT;
         (void)__builtin_add_overflow(from, has_len ? op->len : op->loc.len, &end);
         end = end < from ? UINT64_MAX : end;
     }
@@ -70,7 +71,8 @@ static struct taken taken_by(const struct index *idx, const struct op *op, bool 
     uint64_t from, end, stop;
     uint32_t slot = ino_slot(op->ino);
     bool cuts = op->type == OP_FREE || op->type == OP_TRUNCATE || op->type == OP_PUNCH ||
-                op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP;
+                op->type == OP_EXTENT || op->type == OP_REWRITE || op->type == OP_DROP ||
+                op->type == OP_REVERT;
     if (!cuts && !sets_xattr(op))
         return taken;
     const struct inode_rec *inode = index_inode(idx, op->ino);
@@ -131,6 +133,7 @@ static void add_need(struct need *need, const struct op *op)
     case OP_TRUNCATE:
     case OP_RELOCATE:
     case OP_DROP:
+    case OP_REVERT:
         need->extents += 3; /* what is cut in two, what is put, and the one that stood in the inode */
         break;
     case OP_SEGMENT:
@@ -202,6 +205,8 @@ int index_reserve(struct index *idx, const struct op *ops, size_t n)
     uint64_t all = 0;
     bool keeps;
     for (size_t i = 0; i < n; i++) {
+        if (ops[i].type == OP_REVERT && revert_reserve(idx, &ops[i]) != 0)
+            return -ENOMEM;
         add_need(&need, &ops[i]);
         if (past_names_changes(idx, &ops[i]))
             past_names_need(&ops[i], &need.past);
@@ -283,19 +288,32 @@ static uint64_t *type_counter(struct index *idx, uint32_t mode)
     return S_ISDIR(mode) ? &idx->s.n_dirs : &idx->s.n_others;
 }
 
+/* Before and after its link count changes. */
+static void count_nameless(struct index *idx, const struct inode_rec *inode, int by)
+{
+    idx->n_orphans += (uint64_t)(index_is_orphan(idx, inode) ? by : 0);
+    index_count_kept(idx, inode, by);
+}
+
+/* Of a folder: within a batch it may have no name, and subfolders. */
+static void count_subdir(struct index *idx, struct inode_rec *parent, int n)
+{
+    count_nameless(idx, parent, -1);
+    parent->nlink += (uint32_t)n;
+    count_nameless(idx, parent, 1);
+}
+
 /* A directory entry came (+1) or went (-1): link counts, times. A directory's link count is names +
  * subdirectories. */
 static void count_link(struct index *idx, uint32_t dir, uint32_t child, int n, int64_t time)
 {
     struct inode_rec *parent = table_mut(&idx->inodes, dir), *inode = table_mut(&idx->inodes, child);
-    idx->n_orphans -= index_is_orphan(idx, inode);
-    index_count_kept(idx, inode, -1);
+    count_nameless(idx, inode, -1);
     inode->nlink += (uint32_t)n;
-    idx->n_orphans += index_is_orphan(idx, inode);
-    index_count_kept(idx, inode, 1);
+    count_nameless(idx, inode, 1);
     inode->ctime = time;
     if (S_ISDIR(inode->mode))
-        parent->nlink += (uint32_t)n;
+        count_subdir(idx, parent, n);
     parent->mtime = parent->ctime = time;
 }
 
@@ -679,6 +697,14 @@ static int apply_punch(struct index *idx, const struct op *op, uint64_t seq)
     return r;
 }
 
+static int apply_revert(struct index *idx, const struct op *op, uint64_t seq)
+{
+    int r = revert_apply(idx, op, seq);
+    if (!r)
+        content_changed(idx, index_slot_mut(idx, ino_slot(op->ino)), op, seq);
+    return r;
+}
+
 /* ---- the rest ----------------------------------------------------------------- */
 
 /* Nothing leads to it any more, and from it only what goes with it. */
@@ -743,6 +769,8 @@ static int apply_op(struct index *idx, const struct op *op, uint64_t seq)
         return apply_extent(idx, op, seq);
     case OP_PUNCH:
         return apply_punch(idx, op, seq);
+    case OP_REVERT:
+        return apply_revert(idx, op, seq);
     case OP_XATTR_SET:
     case OP_XATTR_EXTENT:
         return apply_xattr(idx, op, seq);

@@ -2,6 +2,8 @@
  * chunk_check.c - see chunk_check.h. */
 #include "index/chunk_check.h"
 
+#include "index/past_state.h"
+
 #include "base/fault.h"
 #include "base/util.h"
 #include "engine.h"
@@ -162,13 +164,10 @@ static int check_dir_entry(const void *arg, struct bkey key, const void *value)
     return key.a && leads(l, INODES, key.a) && d && leads(l, DENTRIES, d) ? 0 : -EBADMSG;
 }
 
-/* What a past state, or one that is based on one, has for an extent: a hole, or the slot of a past state.
- * index_verify() tells whose they are. */
+/* What a past state has for an extent: a hole, or a leap. index_verify() tells whose they are. */
 static bool stands_for_extent(const struct index_limits *l, uint64_t off, const struct locator *loc)
 {
-    if (!l->has_history || loc->seg || !leads(l, INODES, loc->off8))
-        return false;
-    return off >= EXTENT_MARK_OFF ? loc->off8 : off <= ENG_FILE_SIZE_MAX && loc->len;
+    return l->has_history && (past_is_hole(loc) || past_leap(loc)) && off <= ENG_FILE_SIZE_MAX;
 }
 
 static int check_extent(const void *arg, struct bkey key, const void *value)

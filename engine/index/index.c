@@ -68,6 +68,7 @@ void index_free(struct index *idx)
     table_free(&idx->inode_refs);
     idmap_done(&idx->seg_slots);
     free(idx->moment_sums);
+    free(idx->line_room);
     if (idx->ref_pool) { /* a view has no pools of its own */
         chunk_pool_free(idx->pool);
         chunk_pool_free(idx->ref_pool);

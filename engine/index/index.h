@@ -36,17 +36,14 @@ enum inode_flags {
     INODE_TOLD = 4,       /* only who made it and when may be told */
     INODE_PAST = 8,       /* it is one: a record of its own, in no directory */
     INODE_PAST_TAIL = 16, /* the tail of its head is its content; of a head: it is that of a past state */
-    /* Of both, but for the last two, which are of a head: */
-    INODE_BASED = 32,    /* what it has no extent for is as another past state has it */
-    INODE_WHOLE = 64,    /* of a past state: it reads nothing newer */
-    INODE_GOING = 128,   /* of a past state: no view shows it; older ones read through it */
-    INODE_AMENDED = 256, /* an ignored field moved `state` on */
-    INODE_MARKED = 512   /* a revert waits for OP_SWITCH */
+    INODE_LEAPS = 32,     /* it may have leaps (leaps.h); of a head: a past state of its line may */
+    INODE_GOING = 128,    /* of a past state: no view shows it; older ones read through it */
+    INODE_AMENDED = 256,  /* of a head: an ignored field moved `state` on */
 };
 #define INODE_FLAGS_PLAIN (INODE_INLINE | INODE_TAIL)
-#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_BASED | INODE_AMENDED | INODE_MARKED)
+#define INODE_FLAGS_HEAD (INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_LEAPS | INODE_AMENDED)
 #define INODE_FLAGS_PAST                                                                                     \
-    (INODE_INLINE | INODE_TOLD | INODE_PAST | INODE_PAST_TAIL | INODE_BASED | INODE_WHOLE | INODE_GOING)
+    (INODE_INLINE | INODE_TOLD | INODE_PAST | INODE_PAST_TAIL | INODE_LEAPS | INODE_GOING)
 
 struct inode_rec {
     uint32_t nlink; /* first four bytes: chain of free records */
@@ -136,11 +133,6 @@ static inline void past_set_head(struct inode_rec *past, uint32_t head, uint32_t
     past->generation = (uint64_t)number << 32 | head;
 }
 
-/* Keys of the extent tree, as offsets: what an inode with INODE_BASED is based on; what INODE_MARKED waits
- * for. Their values begin as a locator does, with segment 0 and, in off8, the slot of a past state. */
-#define EXTENT_BASE_OFF UINT64_MAX
-#define EXTENT_MARK_OFF (UINT64_MAX - 1)
-
 /* Of a file, so far it reads newer states: up to its size or, since it stands for one that was dropped and
  * had ended before that, less. */
 static inline uint64_t past_reach(const struct inode_rec *past)
@@ -178,8 +170,7 @@ struct xattr_rec {
 };
 enum xattr_flags {
     XATTR_IS_EXTENT = 1,
-    XATTR_ABSENT = 2, /* of a past state: it was not there */
-    XATTR_AS_BASE = 4 /* it is as the base has it */
+    XATTR_ABSENT = 2 /* of a past state: it was not there */
 };
 static_assert(sizeof(struct xattr_rec) == 12, "xattr record layout");
 
@@ -336,6 +327,8 @@ struct index {
     uint64_t n_taken;                /* extents and xattrs taken out, since opening */
     uint64_t n_orphans;              /* index_is_orphan(): unlinked, but referenced or not freed yet */
     struct index_kept kept;          /* until all of it is loaded: what came and went since opening */
+    uint32_t *line_room;             /* for the past states of a line that an OP_REVERT reads; */
+    size_t line_cap;                 /* reserved before it is applied */
     uint64_t mend_cookie;            /* the last that index/mend.c gave an entry, 0 none */
     uint64_t by_seq;                 /* the last batch that says who makes it, */
     uint32_t by;                     /* and that one; 0 not known (actors.h) */

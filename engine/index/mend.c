@@ -92,7 +92,9 @@ static bool has_extent(const struct mend *m, struct bkey key, const struct locat
     if (!inode || !S_ISREG(inode->mode) || inode->flags & INODE_INLINE || key.b > ENG_FILE_SIZE_MAX)
         return false;
     if (inode->flags & INODE_PAST)
-        return (past_is_hole(loc) || index_locator_is_valid(m->idx, loc)) && key.b + loc->len <= inode->size;
+        return (past_is_hole(loc) || past_leap(loc) >= past_number(inode) ||
+                index_locator_is_valid(m->idx, loc)) &&
+               key.b + loc->len <= inode->size;
     return index_locator_is_valid(m->idx, loc) &&
            (key.b + loc->len <= inode->size ||
             ((inode->flags & INODE_TAIL) && key.b >= inode->size && !MUTANT(TAIL_BREAKS)));
@@ -113,7 +115,7 @@ static int count_extent(void *arg, struct bkey key, const void *value)
 static bool is_whole(const struct mend *m, uint32_t slot, const struct inode_rec *inode)
 {
     const struct mend_found found = {m->n_extents, m->bytes, m->cells};
-    const uint32_t of_files = INODE_FLAGS_PLAIN | INODE_PAST_TAIL;
+    const uint32_t of_files = INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_LEAPS;
     if (inode->flags & ~(INODE_AMENDED | (S_ISREG(inode->mode) ? of_files : 0)))
         return false;
     if (S_ISLNK(inode->mode)) {

@@ -56,7 +56,7 @@ static bool is_kept(const struct lines *l, uint32_t slot)
 static bool is_whole(const struct lines *l, uint32_t slot, const struct inode_rec *past)
 {
     uint32_t last, flags = INODE_PAST | INODE_PAST_TAIL | INODE_GOING;
-    flags |= S_ISREG(past->mode) ? INODE_INLINE : 0;
+    flags |= S_ISREG(past->mode) ? INODE_INLINE | INODE_LEAPS : 0;
     if (past->flags & ~flags || past->size > ENG_FILE_SIZE_MAX)
         return false;
     return (!S_ISREG(past->mode) || mend_content_is_whole(l->idx, past, slot, l->found)) &&

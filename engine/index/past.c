@@ -3,6 +3,7 @@
 #include "index/past.h"
 
 #include "index/extents.h"
+#include "index/leaps.h"
 #include "index/past_read.h"
 #include "index/xattr_list.h"
 
@@ -69,59 +70,105 @@ struct transfer {
     uint32_t from, to;
     uint64_t reach; /* of `to` */
     bool holes;     /* where `from` has nothing `to` gets a hole */
+    bool leaps;     /* older states may have leaps */
     uint64_t seq;
 };
 
 static struct transfer transfer_to(struct index *idx, uint32_t from, uint32_t to, uint64_t seq)
 {
     const struct inode_rec *past = index_slot(idx, to);
-    return (struct transfer){
-        .idx = idx, .from = from, .to = to, .reach = past ? past_reach(past) : 0, .seq = seq};
+    return (struct transfer){.idx = idx,
+                             .from = from,
+                             .to = to,
+                             .reach = past ? past_reach(past) : 0,
+                             .leaps = past && leaps_are_in(idx, past_head(past)),
+                             .seq = seq};
 }
 
-/* The part of the entry at `at` from `off` on that both sides have to say one thing about; it ends before
- * *end. */
+/* The part goes to the state with a leap that leads to it, if there is one, else it is freed. */
+static int transfer_away(const struct transfer *t, uint64_t at, const struct locator *loc, uint64_t off,
+                         uint64_t end, uint32_t leaper)
+{
+    const struct leaps leaps = {t->idx, t->from, t->to};
+    struct locator part = locator_part(loc, off - at, end - off);
+    int r = extents_take_part(t->idx, t->from, at, loc, off, end, leaper ? 0 : t->seq);
+    if (r || !leaper)
+        return r;
+    r = leaps_fill(t->idx, leaper, off, &part);
+    return r ? r : leaps_turn(&leaps, off, end, leaper);
+}
+
+/* The part is the older state's, and leaps that led to it lead there. */
+static int transfer_on(const struct transfer *t, uint64_t at, const struct locator *loc, uint64_t off,
+                       uint64_t end, uint32_t leaper)
+{
+    const struct leaps leaps = {t->idx, t->from, t->to};
+    struct locator part = locator_part(loc, off - at, end - off);
+    int r = extents_take_part(t->idx, t->from, at, loc, off, end, 0); /* nothing died */
+    if (!r && leaper)
+        r = leaps_turn(&leaps, off, end, t->to);
+    if (!r && past_leap(&part))
+        return leaps_put(t->idx, t->to, off, end, past_leap(&part));
+    if (!r)
+        r = part.seg ? 1 : hole_hides(t->idx, t->to, off, end);
+    return r <= 0 ? r : extents_put(t->idx, t->to, off, &part);
+}
+
+/* The part of the entry at `at` from `off` on that one thing is to be said about; it ends before *end. */
 static int transfer_part(const struct transfer *t, uint64_t at, const struct locator *loc, uint64_t off,
                          uint64_t *end)
 {
+    const struct leaps leaps = {t->idx, t->from, t->to};
+    uint32_t leaper = 0;
     uint64_t has;
     struct locator other;
     int r = index_extent(t->idx, t->to, off, &has, &other);
     if (r < 0)
         return r;
-    if (!r && has <= off) {
-        *end = MIN_OF(*end, has + other.len);
-        r = extents_take_part(t->idx, t->from, at, loc, off, *end, t->seq);
-        return r || t->holes || other.seg ? r : forget_hole(t->idx, t->to, has, &other, t->seq);
-    }
-    *end = r ? *end : MIN_OF(*end, has);
-    struct locator part = locator_part(loc, off - at, *end - off);
-    r = extents_take_part(t->idx, t->from, at, loc, off, *end, 0); /* nothing died */
+    bool is_there = !r && has <= off;
+    if (!r)
+        *end = MIN_OF(*end, is_there ? has + other.len : has);
+    r = t->leaps ? leaps_find(&leaps, off, end, &leaper) : 0;
     if (r)
         return r;
-    r = part.seg ? 1 : hole_hides(t->idx, t->to, off, *end);
-    return r <= 0 ? r : extents_put(t->idx, t->to, off, &part);
+    if (!is_there && off < t->reach)
+        return transfer_on(t, at, loc, off, *end, leaper);
+    r = transfer_away(t, at, loc, off, *end, leaper);
+    return r || t->holes || !is_there || !past_is_hole(&other)
+               ? r
+               : forget_hole(t->idx, t->to, has, &other, t->seq);
 }
 
-static int transfer(const struct transfer *t, uint64_t off, uint64_t end)
+static int transfer_range(const struct transfer *t, uint64_t off, uint64_t end)
 {
-    uint64_t stop = MIN_OF(end, t->reach), at;
+    uint64_t at;
     struct locator loc;
     int r = 0;
-    while (off < stop && !r) {
+    while (off < end && !r) {
         int found = index_extent(t->idx, t->from, off, &at, &loc);
         if (found < 0)
             return found;
-        uint64_t gap = found ? stop : MIN_OF(MAX_OF(at, off), stop);
-        r = t->holes ? note_holes(t->idx, t->to, off, gap) : 0;
+        uint64_t gap = found ? end : MIN_OF(MAX_OF(at, off), end);
+        r = t->holes && off < t->reach ? note_holes(t->idx, t->to, off, gap) : 0;
         off = gap;
-        if (r || off >= stop)
+        if (r || off >= end)
             break;
-        uint64_t part = MIN_OF(at + loc.len, stop);
+        uint64_t part = MIN_OF(at + loc.len, end);
         r = transfer_part(t, at, &loc, off, &part);
         off = part;
     }
-    return r || off >= end ? r : extents_punch(t->idx, t->from, off, end - off, t->seq);
+    return r;
+}
+
+/* Behind the reach of the older state nobody reads it but by leaps. */
+static int transfer(const struct transfer *t, uint64_t off, uint64_t end)
+{
+    uint64_t stop = MIN_OF(end, t->reach);
+    int r = transfer_range(t, off, stop);
+    off = MAX_OF(off, stop);
+    if (r || off >= end)
+        return r;
+    return t->leaps ? transfer_range(t, off, end) : extents_punch(t->idx, t->from, off, end - off, t->seq);
 }
 
 uint32_t past_tail_owner(const struct index *idx, const struct inode_rec *head)
@@ -446,6 +493,16 @@ static uint32_t count_entries(const struct index *idx, uint32_t slot, uint64_t o
     return n;
 }
 
+/* Of all states below one that may have leaps: each entry of these may cut what goes. */
+static uint64_t count_leaps(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end)
+{
+    uint64_t n = 0, left = idx->s.n_past;
+    const struct inode_rec *past;
+    for (; (past = index_slot(idx, slot)) && left--; slot = past->past)
+        n += past->flags & INODE_LEAPS ? count_entries(idx, slot, off, end) + UINT64_C(1) : 0;
+    return 2 * n;
+}
+
 uint32_t past_gives(const struct index *idx, const struct op *op, uint64_t off, uint64_t end, uint32_t taken,
                     bool kept)
 {
@@ -459,5 +516,9 @@ uint32_t past_gives(const struct index *idx, const struct op *op, uint64_t off, 
         n += count_entries(idx, from->past, off, end);
     if (from->flags & INODE_PAST_TAIL)
         n += count_entries(idx, past_tail_owner(idx, from), off, end);
+    if (op->type == OP_REVERT)
+        n += leaps_revert_adds(idx, ino_slot(op->ino), off, end);
+    else if (leaps_are_in(idx, from->flags & INODE_PAST ? past_head(from) : ino_slot(op->ino)))
+        n += count_leaps(idx, from->past, off, end);
     return (uint32_t)MIN_OF(2 * n + 6, (uint64_t)UINT32_MAX / 64);
 }

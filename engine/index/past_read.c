@@ -2,7 +2,8 @@
  * past_read.c - see past_read.h.
  *
  * From the state itself to newer ones up to the head, each is gone through once, by one scan of what it has
- * in the range: that closes what is open, until nothing is. */
+ * in the range: that closes what is open, until nothing is. Where it has a leap (leaps.h) what was open waits
+ * until that leads to the present state. */
 #include "index/past_read.h"
 
 #include "index/extents.h"
@@ -35,16 +36,19 @@ uint32_t past_at(const struct index *idx, uint32_t head, uint64_t at)
 struct line {
     uint32_t head, *slots, on_stack[64];
     size_t n, cap;
+    const struct past_room *room; /* NULL: it takes memory */
 };
 
 static void line_free(struct line *line)
 {
-    if (line->slots != line->on_stack)
+    if (line->slots != line->on_stack && !line->room)
         free(line->slots);
 }
 
 static int line_add(struct line *line, uint32_t slot)
 {
+    if (line->n == line->cap && line->room)
+        return -ENOMEM;
     if (line->n == line->cap) {
         uint32_t *slots = calloc(2 * line->cap, sizeof *slots);
         if (!slots)
@@ -58,11 +62,12 @@ static int line_add(struct line *line, uint32_t slot)
     return 0;
 }
 
-static int line_to(const struct index *idx, uint32_t slot, struct line *line)
+static int line_in(const struct index *idx, uint32_t slot, struct line *line, const struct past_room *room)
 {
     const struct inode_rec *at = index_slot(idx, slot);
-    line->slots = line->on_stack;
-    line->cap = ARRAY_LEN(line->on_stack);
+    line->room = room;
+    line->slots = room ? room->slots : line->on_stack;
+    line->cap = room ? room->n : ARRAY_LEN(line->on_stack);
     line->n = 0;
     if (!at || !(at->flags & INODE_PAST))
         return -ESTALE;
@@ -77,6 +82,11 @@ static int line_to(const struct index *idx, uint32_t slot, struct line *line)
             return r;
     }
     return -EBADMSG;
+}
+
+static int line_to(const struct index *idx, uint32_t slot, struct line *line)
+{
+    return line_in(idx, slot, line, NULL);
 }
 
 /* The k-th of the line, counted from the newest past state; before that one the head. */
@@ -143,11 +153,20 @@ struct spans {
     } at[SPANS_MAX];
 };
 
+/* What is as the first state behind that number has it. */
+struct wait {
+    struct span span;
+    uint32_t number;
+};
+
 struct reading {
     const struct index *idx;
     struct spans spans[2], *open, *left; /* what is open, and what a pass leaves of it; both in order */
-    unsigned i;                          /* of the open ones: where the pass is, */
-    uint64_t from;                       /* and what of that one it has not come to */
+    struct wait waits[SPANS_MAX];        /* in no order */
+    unsigned n_waits;
+    uint32_t slot; /* of the state that is gone through */
+    unsigned i;    /* of the open ones: where the pass is, */
+    uint64_t from; /* and what of that one it has not come to */
     struct past_piece *pieces;
     size_t n, max;
     bool is_full;
@@ -169,7 +188,7 @@ static void reading_begin(struct reading *rd, const struct index *idx, struct pa
 static void reading_open(struct reading *rd, uint64_t off, uint64_t end)
 {
     rd->is_full = false;
-    rd->n = 0;
+    rd->n = rd->n_waits = 0;
     rd->open->n = 1;
     rd->open->at[0] = (struct span){off, end};
 }
@@ -208,14 +227,17 @@ static void pass_end(struct reading *rd)
 
 static void found(struct reading *rd, uint64_t off, const struct locator *loc)
 {
-    if (rd->n == rd->max)
+    bool waits = past_leap(loc);
+    if (waits ? rd->n_waits == SPANS_MAX : rd->n == rd->max)
         rd->is_full = true;
+    else if (waits)
+        rd->waits[rd->n_waits++] = (struct wait){{off, off + loc->len}, past_leap(loc)};
     else
-        rd->pieces[rd->n++] = (struct past_piece){off, *loc};
+        rd->pieces[rd->n++] = (struct past_piece){off, *loc, rd->slot};
 }
 
-/* What of [off, end), which follows all that the pass has met, is open is closed. `loc` lies at off; NULL:
- * there are zeros. */
+/* What of [off, end), which follows all that the pass has met, is open is closed. `loc` lies at off, or leads
+ * on from there; NULL: there are zeros. */
 static void settle(struct reading *rd, uint64_t off, uint64_t end, const struct locator *loc)
 {
     for (; rd->i < rd->open->n && rd->from < end; next_span(rd)) {
@@ -235,16 +257,19 @@ static void settle(struct reading *rd, uint64_t off, uint64_t end, const struct 
 static int settle_entry(void *arg, uint64_t off, const struct locator *loc)
 {
     struct reading *rd = arg;
-    settle(rd, off, off + loc->len, loc->seg ? loc : NULL);
+    settle(rd, off, off + loc->len, past_is_hole(loc) ? NULL : loc);
     return rd->i >= rd->open->n || rd->is_full;
 }
 
 /* What an inode of the line has in what is open. */
 static int read_from(struct reading *rd, uint32_t slot)
 {
+    if (!rd->open->n)
+        return 0;
     uint64_t end = rd->open->at[rd->open->n - 1].end;
     if (!inode_n_extents(index_slot(rd->idx, slot)))
         return 0;
+    rd->slot = slot;
     pass_begin(rd);
     int r = extents_scan_into(rd->idx, slot, rd->open->at[0].off, end, settle_entry, rd);
     if (rd->i || rd->left->n || rd->from != rd->open->at[0].off) /* else it has met nothing */
@@ -271,13 +296,44 @@ static void zeros_between(struct reading *rd, uint64_t off, uint64_t end)
     pass_end(rd);
 }
 
+/* In its place among what is open, which it does not overlap. */
+static void open_again(struct reading *rd, const struct span *span)
+{
+    struct spans *open = rd->open;
+    unsigned i = open->n;
+    if (open->n == SPANS_MAX) {
+        rd->is_full = true;
+        return;
+    }
+    for (; i > 0 && open->at[i - 1].off > span->off; i--)
+        open->at[i] = open->at[i - 1];
+    open->at[i] = *span;
+    open->n++;
+}
+
+/* What waits for the past state, or the head, or one before it. */
+static void land(struct reading *rd, const struct inode_rec *at)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < rd->n_waits; i++) {
+        const struct wait *wait = &rd->waits[i];
+        bool is_over = at->flags & INODE_PAST && past_number(at) <= wait->number;
+        if (is_over && !MUTANT(LEAP_TOO_SHORT))
+            rd->waits[n++] = *wait;
+        else
+            open_again(rd, &wait->span);
+    }
+    rd->n_waits = n;
+}
+
 static int read_line(struct reading *rd, const struct line *line)
 {
     const struct inode_rec *head = line_at(rd->idx, line, 0);
     bool tail = false; /* what is open behind the head's size is in its tail */
     int r = 0;
-    for (size_t k = line->n; k-- > 0 && rd->open->n && !r && !rd->is_full;) {
+    for (size_t k = line->n; k-- > 0 && (rd->open->n || rd->n_waits) && !r && !rd->is_full;) {
         const struct inode_rec *at = index_slot(rd->idx, line->slots[k]);
+        land(rd, at);
         r = rd->newer_only && k == line->n - 1 ? 0 : read_from(rd, line->slots[k]);
         if (MUTANT(WRONG_NEIGHBOUR))
             k = 0;
@@ -292,6 +348,7 @@ static int read_line(struct reading *rd, const struct line *line)
         else if (!MUTANT(TAIL_IS_LIVE))
             zeros_between(rd, MIN_OF(newer->size, reach), head->size);
     }
+    land(rd, head);
     return r || !rd->open->n || rd->is_full ? r : read_from(rd, line->head);
 }
 
@@ -301,12 +358,13 @@ static int by_offset(const void *a, const void *b)
     return (x->off > y->off) - (x->off < y->off);
 }
 
-int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
-              size_t max, size_t *ret_n, uint64_t *ret_end)
+int past_read_in(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                 struct past_piece *pieces, size_t max, size_t *ret_n, uint64_t *ret_end,
+                 const struct past_room *room)
 {
     struct reading rd;
     struct line line;
-    int r = line_to(idx, slot, &line);
+    int r = line_in(idx, slot, &line, room);
     reading_begin(&rd, idx, pieces, max);
     end = r ? off : MIN_OF(end, index_slot(idx, slot)->size);
     if (!r && off < end && S_ISREG(index_slot(idx, slot)->mode)) {
@@ -321,6 +379,12 @@ int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end
     *ret_n = r ? 0 : rd.n;
     *ret_end = MAX_OF(off, end);
     return r;
+}
+
+int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
+              size_t max, size_t *ret_n, uint64_t *ret_end)
+{
+    return past_read_in(idx, slot, off, end, pieces, max, ret_n, ret_end, NULL);
 }
 
 #define COUNTED_PIECES 64u

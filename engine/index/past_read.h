@@ -15,6 +15,7 @@ uint32_t past_at(const struct index *idx, uint32_t head, uint64_t at);
 struct past_piece {
     uint64_t off; /* file offset of the locator's first byte */
     struct locator loc;
+    uint32_t slot; /* of the state that has it, perhaps the head */
 };
 /*
  * The content of a past state in [off, *ret_end), in order of offsets; between the pieces there are zeros.
@@ -22,6 +23,14 @@ struct past_piece {
  * more; -ENOMEM, -EBADMSG. */
 int past_read(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end, struct past_piece *pieces,
               size_t max, size_t *ret_n, uint64_t *ret_end);
+/* The same without memory of its own for the states of the line: -ENOMEM if there is no room for all. */
+struct past_room {
+    uint32_t *slots;
+    size_t n;
+};
+int past_read_in(const struct index *idx, uint32_t slot, uint64_t off, uint64_t end,
+                 struct past_piece *pieces, size_t max, size_t *ret_n, uint64_t *ret_end,
+                 const struct past_room *room);
 
 /*
  * Payload bytes of what a past state shows as content: exact where few pieces have it. Else they are not

@@ -43,6 +43,11 @@ static inline bool past_is_hole(const struct locator *loc)
 {
     return !loc->seg && !loc->off8 && !loc->skip && loc->len && !loc->ext_len;
 }
+/* Or a leap (leaps.h): the number of a past state, behind which it leads; 0: it is none. */
+static inline uint32_t past_leap(const struct locator *loc)
+{
+    return !loc->seg && !loc->skip && loc->len && !loc->ext_len ? loc->off8 : 0;
+}
 /* The batch with which the present state of a head began, 0 not known. */
 static inline uint64_t past_head_begin(const struct index *idx, const struct inode_rec *head)
 {

@@ -138,6 +138,15 @@ static void verify_locator(struct verify *v, uint32_t slot, const struct locator
     v->n_live[seg]++;
 }
 
+/* It leads to a newer state, and that there may be one is said. */
+static void verify_leap(struct verify *v, uint32_t slot, const struct inode_rec *past, uint32_t number)
+{
+    const struct inode_rec *head = index_slot(v->idx, past_head(past));
+    bool is_said = past->flags & INODE_LEAPS && head && head->flags & INODE_LEAPS;
+    if (!is_said || number < past_number(past))
+        findings_add(&v->findings, "past state %u: a leap leads nowhere (%u)", slot, number);
+}
+
 static int verify_extent(void *arg, struct bkey key, const void *value)
 {
     struct verify *v = arg;
@@ -155,7 +164,9 @@ static int verify_extent(void *arg, struct bkey key, const void *value)
         findings_add(&v->findings, "inode %u: extent beyond the end", key.a);
     v->last = (struct bkey){key.a, key.b + loc.len};
     v->extents[key.a]++;
-    if (!(inode->flags & INODE_PAST) || !past_is_hole(&loc)) {
+    if (inode->flags & INODE_PAST && past_leap(&loc)) {
+        verify_leap(v, key.a, inode, past_leap(&loc));
+    } else if (!(inode->flags & INODE_PAST) || !past_is_hole(&loc)) {
         v->bytes[key.a] += loc.len;
         verify_locator(v, key.a, &loc);
     }
@@ -237,7 +248,8 @@ static void verify_content(struct verify *v, uint32_t slot, const struct inode_r
 /* Of a past state, what it is by itself: whether it is in a line its head tells. */
 static void verify_past(struct verify *v, uint32_t slot, const struct inode_rec *past)
 {
-    uint32_t may_be = INODE_PAST | INODE_PAST_TAIL | INODE_GOING | (S_ISREG(past->mode) ? INODE_INLINE : 0);
+    uint32_t may_be = INODE_PAST | INODE_PAST_TAIL | INODE_GOING;
+    may_be |= S_ISREG(past->mode) ? INODE_INLINE | INODE_LEAPS : 0;
     v->n_past++;
     if (past->flags & ~may_be)
         findings_add(&v->findings, "past state %u: unknown flags", slot);
@@ -266,9 +278,9 @@ static void verify_inode(struct verify *v, uint32_t slot, const struct inode_rec
     if (S_ISLNK(inode->mode) && (inode->size > ENG_SYMLINK_MAX ||
                                  !names_mark(&v->idx->names, inode->target, (uint32_t)inode->size, v->cells)))
         findings_add(&v->findings, "symlink %u: no target", slot);
-    if (inode->flags & ~(uint32_t)(INODE_FLAGS_PLAIN | INODE_PAST_TAIL | INODE_AMENDED))
+    if (inode->flags & ~(uint32_t)INODE_FLAGS_HEAD)
         findings_add(&v->findings, "inode %u: unknown flags", slot);
-    if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_PLAIN | INODE_PAST_TAIL))
+    if (!S_ISREG(inode->mode) && inode->flags & (INODE_FLAGS_HEAD & ~(uint32_t)INODE_AMENDED))
         findings_add(&v->findings, "inode %u: has extents and is no file", slot);
     if (S_ISREG(inode->mode))
         verify_content(v, slot, inode);

@@ -94,7 +94,6 @@ enum {
     F_VALUE = 1 << 13,
     F_PAST = 1 << 14,
     F_FROM_TO = 1 << 15, /* a range of bytes */
-    F_BASE = 1 << 16,
     F_ACTOR = 1 << 17,
     F_AGE = 1 << 18,
     F_REASON = 1 << 19,
@@ -129,7 +128,7 @@ static const struct {
     [OP_FLOOR] = {"floor", F_BATCH | F_REASON},
     [OP_DROP] = {"drop", F_PAST | F_OFF | F_LEN},
     [OP_DROP_NAME] = {"drop-name", F_PARENT | F_INO | F_COOKIE | F_END},
-    [OP_REVERT] = {"revert", F_INO | F_PAST | F_BASE | F_NUMBER | F_TIME},
+    [OP_REVERT] = {"revert", F_INO | F_PAST | F_OFF | F_LEN | F_TIME},
     [OP_SWITCH] = {"switch", F_NUMBER},
     [OP_THIN] = {"thin", F_BATCH | F_END},
 };
@@ -188,7 +187,6 @@ static int dump_op(struct dump *d, const struct op *op, uint64_t offset, uint64_
         {F_ACTOR, "user", ENG_DUMP_NUMBER, op->user},
         {F_AGE, "age", ENG_DUMP_NUMBER, op->age},
         {F_PAST, "past", ENG_DUMP_NUMBER, op->past},
-        {F_BASE, "base", ENG_DUMP_NUMBER, op->base},
         {F_NUMBER, "number", ENG_DUMP_NUMBER, op->number},
         {F_FROM_TO, "from", ENG_DUMP_NUMBER, op->from},
         {F_FROM_TO, "to", ENG_DUMP_NUMBER, op->to},

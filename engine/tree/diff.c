@@ -349,7 +349,7 @@ int eng_diff(struct eng_view *before, struct eng_view *after,
     struct eng_view *now = NULL;
     if (!before || !emit || (after && after->view.eng != before->view.eng))
         return -EINVAL;
-    int r = after ? 0 : past_view_of_now(before->view.eng, &now);
+    int r = after ? 0 : past_view_of_now(before->view.eng, false, &now);
     const struct eng_view *to = after ? after : now;
     if (!r && to->view.at < before->view.at)
         r = -EINVAL;

@@ -14,7 +14,10 @@ struct eng_view {
  * it meanwhile, and however full the disk. Times may be inexact as ever. */
 int past_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view);
 /* A view of the store as it is now, exact, as if a snapshot were made: what is changed from now on is kept
- * until it is closed. Nothing of it outlives the process. Of a store that has a past. -ENOMEM, -ENFILE. */
-int past_view_of_now(struct eng *eng, struct eng_view **ret_view);
+ * until it is closed. Nothing of it outlives the process. Of a store that has a past. `marks`: what changed
+ * since is found quickly (image/ages.h); marks are few. -ENOMEM, -ENFILE. */
+int past_view_of_now(struct eng *eng, bool marks, struct eng_view **ret_view);
+/* Under log.lock: the store as it is, for who compares it with a view of now. */
+struct view past_view_under_lock(struct eng *eng);
 
 #endif

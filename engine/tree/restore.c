@@ -1,6 +1,6 @@
 /*
- * restore.c - eng_restore(): memories become again what they were, by changes as anybody makes them, in one
- * batch.
+ * restore.c - eng_restore(): memories become again what they were, in one batch. Content of their own comes
+ * back as it lies (index/leaps.h); all else is changed as anybody changes it.
  *
  * What there is to write is found out and encoded before log.lock is taken (restore_plan.h). Under the lock
  * nothing may have changed since, else it begins anew; then each state that ends is kept (OP_KEEP), whatever
@@ -19,11 +19,32 @@
 
 /* ---- staging ------------------------------------------------------------------------------ */
 
+/* What lies in the range of its past state comes back, and what it has there goes to the past. */
+static int stage_revert(struct restoring *re, struct txn *txn, const struct memory *m, const struct range *p,
+                        int64_t now)
+{
+    const struct index *idx = &re->eng->idx;
+    uint32_t slot = view_slot(m->view, ino_slot(m->from));
+    const struct inode_rec *past = index_slot(idx, slot);
+    struct op *op = txn_op(txn, OP_REVERT);
+    if (!op || !past)
+        return op ? -ESTALE : -ENOMEM;
+    op->ino = m->ino;
+    op->past = index_ino(past, slot);
+    op->off = p->off;
+    op->len = p->end - p->off;
+    op->time = now;
+    re->n_moved += p->n_pieces;
+    return 0;
+}
+
 static int stage_part(struct restoring *re, struct txn *txn, struct memory *m, const struct range *p,
                       size_t *extent, int64_t now)
 {
     uint32_t n = 0;
     uint64_t stop;
+    if (m->reverts)
+        return stage_revert(re, txn, m, p, now);
     int r = extents_count(&re->eng->idx, ino_slot(m->ino), p->off, p->end, UINT32_MAX, &n, &stop);
     txn->n_freed += n;
     re->n_taken += n;
@@ -61,7 +82,11 @@ static int stage_growth(struct txn *txn, const struct memory *m, int64_t now)
 static int stage_content(struct restoring *re, struct txn *txn, struct memory *m, size_t *extent, int64_t now)
 {
     size_t first = txn->n_ops;
-    int r = m->is.size < m->then.size ? stage_growth(txn, m, now) : 0;
+    int r = 0;
+    if (!S_ISREG(m->then.mode))
+        return 0;
+    if (m->is.size < m->then.size)
+        r = stage_growth(txn, m, now);
     for (size_t i = 0; i < m->parts.n && !r; i++)
         r = stage_part(re, txn, m, &m->parts.at[i], extent, now);
     if (!r &&
@@ -97,12 +122,15 @@ static int stage_fields(struct restoring *re, struct txn *txn, const struct memo
 static int stage_attr(struct txn *txn, const struct memory *m, int64_t now)
 {
     struct op *op;
-    if (m->is.mode == m->then.mode && m->is.uid == m->then.uid && m->is.gid == m->then.gid)
+    bool same = m->is.mode == m->then.mode && m->is.uid == m->then.uid && m->is.gid == m->then.gid;
+    if (same && !m->sets_mtime)
         return 0;
     if (!(op = txn_op(txn, OP_ATTR)))
         return -ENOMEM;
     op->ino = m->ino;
-    op->mask = ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID;
+    op->mask = same ? 0 : ENG_SET_MODE | ENG_SET_UID | ENG_SET_GID;
+    op->mask |= m->sets_mtime ? ENG_SET_MTIME : 0;
+    op->mtime = m->mtime;
     op->mode = m->then.mode & MODE_BITS;
     op->uid = m->then.uid;
     op->gid = m->then.gid;
@@ -110,8 +138,7 @@ static int stage_attr(struct txn *txn, const struct memory *m, int64_t now)
     return 0;
 }
 
-/* What is there now is kept, settled or not. */
-static int stage_keeps(const struct restoring *re, struct txn *txn)
+int restore_stage_keeps(const struct restoring *re, struct txn *txn)
 {
     struct table_ahead ahead = {0};
     for (size_t i = 0; i < re->n && !MUTANT(RESTORE_UNKEPT); i++) {
@@ -128,11 +155,11 @@ static int stage_keeps(const struct restoring *re, struct txn *txn)
     return 0;
 }
 
-static int stage(struct restoring *re, struct txn *txn)
+int restore_stage(struct restoring *re, struct txn *txn)
 {
     int64_t now = now_ns();
-    int r = stage_keeps(re, txn);
-    re->n_taken = 0;
+    int r = 0;
+    re->n_taken = re->n_moved = 0;
     for (size_t i = 0; i < re->n && !r; i++) {
         struct memory *m = &re->all[i];
         size_t extent = m->extent;
@@ -153,19 +180,11 @@ static int stage(struct restoring *re, struct txn *txn)
 
 /* ---- one batch -------------------------------------------------------------------------------- */
 
-/* What trying has come to; all but the first begin again. */
-enum outcome {
-    RESTORE_DONE,
-    RESTORE_STALE,   /* something has changed since the plan was made */
-    RESTORE_TAILED,  /* a truncation has left something that must go first */
-    RESTORE_CROWDED, /* the batch would take more extents out of the index than it may */
-};
-
 #define PLAN_TRIES 3u   /* then it is made under log.lock */
 #define GATHER_TRIES 2u /* of all memories together */
+#define MOVED_MAX (2 * FREED_PER_BATCH)
 
-/* Under log.lock: whether all is as it was planned for. */
-static int fits(struct restoring *re, enum outcome *ret_outcome)
+int restore_fits(struct restoring *re, enum outcome *ret_outcome)
 {
     int r = 0;
     *ret_outcome = RESTORE_DONE;
@@ -173,7 +192,7 @@ static int fits(struct restoring *re, enum outcome *ret_outcome)
         const struct memory *m = &re->all[i];
         const struct inode_rec *inode = index_inode(&re->eng->idx, m->ino),
                                *then = view_state(m->view, m->from);
-        r = restore_check(inode);
+        r = restore_check(m, inode);
         if (!r && !(then && restore_is_still(then, &m->then))) /* of what has no name nothing is kept */
             r = -ESTALE;
         if (!r && !restore_is_still(inode, &m->is) && !MUTANT(RESTORE_PLAN_STALE))
@@ -183,6 +202,14 @@ static int fits(struct restoring *re, enum outcome *ret_outcome)
         re->in_way = m;
     }
     return r;
+}
+
+int restore_count(const struct restoring *re, struct txn *txn)
+{
+    if (re->n_moved > MOVED_MAX)
+        return -EFBIG;
+    txn->n_freed += re->n_moved * (1 + eng_apart(re->eng));
+    return 0;
 }
 
 /* The memory of which content comes over the most extents is to be gathered first. */
@@ -222,18 +249,21 @@ static int try_it(struct restoring *re, bool locked, bool gathered, enum outcome
     if (locked)
         r = restore_plan(re);
     if (!r)
-        r = fits(re, ret_outcome);
+        r = restore_fits(re, ret_outcome);
     if (!r && *ret_outcome == RESTORE_DONE)
-        r = stage(re, &txn);
+        r = restore_stage_keeps(re, &txn);
+    if (!r && *ret_outcome == RESTORE_DONE)
+        r = restore_stage(re, &txn);
     if (!r && *ret_outcome == RESTORE_DONE && is_crowded(re, &txn, gathered))
         *ret_outcome = RESTORE_CROWDED;
     else if (!r && *ret_outcome == RESTORE_DONE && txn.n_ops)
+        r = restore_count(re, &txn);
+    if (!r && *ret_outcome == RESTORE_DONE && txn.n_ops)
         r = commit_txn(re->eng, &txn);
     return commit_end(re->eng, r);
 }
 
-/* What a truncation has left of the memories goes, or is queued. */
-static void free_tails(struct restoring *re)
+void restore_free_tails(struct restoring *re)
 {
     for (size_t i = 0; i < re->n; i++)
         if (re->all[i].has_tail && commit_tail(re->eng, re->all[i].ino) != 0)
@@ -266,7 +296,7 @@ static int restore_once(struct restoring *re)
         crowded += outcome == RESTORE_CROWDED;
     }
     if (!r)
-        free_tails(re);
+        restore_free_tails(re);
     return r;
 }
 
@@ -316,7 +346,7 @@ int eng_restore(struct eng *eng, const struct eng_restore *restores, size_t n)
     bool again = !r;
     while (again) {
         r = restore_once(&re);
-        change.size = re.bytes;
+        change.size = MAX_OF(re.bytes, RESTORE_ROOM_MIN);
         again = full_disk_again(eng, &change, &r);
     }
     if (!r) {

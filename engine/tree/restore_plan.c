@@ -2,7 +2,8 @@
  * restore_plan.c - see restore_plan.h.
  *
  * What differs between a memory and what it is to become is found block by block, by where the two have their
- * content: what both have in one place is the same. Only that is read, from a view of then, and encoded. */
+ * content: what both have in one place is the same. If it was the memory itself that had it then, nothing of
+ * it is read; of another one only what differs is, from a view of then, and encoded. */
 #include "tree/restore_plan.h"
 
 #include "tree/content.h"
@@ -112,8 +113,10 @@ static int check_regular(const struct inode_rec *inode)
     return 0;
 }
 
-int restore_check(const struct inode_rec *inode)
+int restore_check(const struct memory *m, const struct inode_rec *inode)
 {
+    if (m->is_any)
+        return inode ? 0 : -ESTALE;
     return inode && !inode->nlink ? -ESTALE : check_regular(inode);
 }
 
@@ -123,7 +126,9 @@ static int states_of(const struct memory *m, const struct inode_rec **ret_is,
 {
     *ret_is = index_inode(m->view->idx, m->ino);
     *ret_then = view_state(m->view, m->from);
-    int r = restore_check(*ret_is);
+    int r = restore_check(m, *ret_is);
+    if (!r && m->is_any)
+        return *ret_then ? 0 : -ESTALE;
     return r ? r : check_regular(*ret_then);
 }
 
@@ -178,12 +183,16 @@ static bool in_one_place(const struct past_piece *a, const struct past_piece *b,
 static int note_difference(struct ranges *differ, const struct memory *m, uint64_t off, uint64_t end)
 {
     struct range *last = differ->n ? &differ->at[differ->n - 1] : NULL;
+    int r = 0;
     off -= off % BLOCK_SIZE;
     end = MIN_OF((end + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE, m->then.size);
     if (!last || last->end < off)
-        return range_add(differ, off, end, false);
-    last->end = MAX_OF(last->end, end);
-    return 0;
+        r = range_add(differ, off, end, false);
+    else
+        last->end = MAX_OF(last->end, end);
+    if (!r)
+        differ->at[differ->n - 1].n_pieces++;
+    return r;
 }
 
 static int compare(struct ranges *differ, const struct memory *m, struct looked looked[2], uint64_t off,
@@ -212,7 +221,7 @@ static int compare_some(struct ranges *differ, struct memory *m, struct looked l
         m->is = state_of(is);
         m->then = state_of(then);
     }
-    end = m->then.size;
+    end = S_ISREG(m->then.mode) ? m->then.size : *off;
     if (!r && !restore_is_still(then, &m->then))
         r = -ESTALE;
     if (!r && *off < end)
@@ -233,7 +242,7 @@ static int find_differences(struct ranges *differ, struct memory *m, struct look
     differ->n = 0;
     do
         r = compare_some(differ, m, looked, &off);
-    while (!r && off < m->then.size);
+    while (!r && S_ISREG(m->then.mode) && off < m->then.size);
     return r;
 }
 
@@ -338,22 +347,51 @@ static void drop_same(struct ranges *parts)
     parts->cap = 0;
 }
 
-static int draft_content(struct restoring *re, struct memory *m, struct looked looked[2])
+/* Whether it is its own content of then, in no more pieces than a batch moves. */
+static bool may_revert(const struct memory *m, const struct ranges *differ)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < differ->n; i++)
+        n += differ->at[i].n_pieces;
+    return m->from == m->ino && n <= FREED_PER_BATCH && !MUTANT(RESTORE_COPIES);
+}
+
+static int take_ranges(struct memory *m, const struct ranges *differ)
+{
+    int r = 0;
+    for (size_t i = 0; i < differ->n && !r; i++) {
+        r = range_add(&m->parts, differ->at[i].off, differ->at[i].end, false);
+        if (!r)
+            m->parts.at[m->parts.n - 1].n_pieces = differ->at[i].n_pieces;
+    }
+    return r;
+}
+
+static int draft_copies(struct restoring *re, struct memory *m, struct looked looked[2])
 {
     struct view live = view_live(re->eng);
     char path[EXTENT_NAME_MAX + 1];
-    int r = find_differences(&re->differ, m, looked);
+    int r = 0;
     for (size_t i = 0; i < re->differ.n && !r; i++)
         r = part(m, &looked[1], &re->differ.at[i]);
     view_begin(&live);
     uint32_t path_len = (uint32_t)index_path(live.idx, ino_slot(m->ino), path, EXTENT_NAME_MAX);
     int doubt = (int)view_end(&live, 0);
     r = r ? r : doubt;
-    m->extent = re->draft.n;
     for (size_t i = 0; i < m->parts.n && !r; i++)
         if (!m->parts.at[i].is_hole)
             r = draft_part(re, m, &m->parts.at[i], path, path_len);
     drop_same(&m->parts);
+    return r;
+}
+
+static int draft_content(struct restoring *re, struct memory *m, struct looked looked[2])
+{
+    int r = find_differences(&re->differ, m, looked);
+    m->extent = re->draft.n;
+    m->reverts = !r && may_revert(m, &re->differ);
+    if (!r)
+        r = m->reverts ? take_ranges(m, &re->differ) : draft_copies(re, m, looked);
     re->n_parts += m->parts.n;
     return r || re->n_parts <= PARTS_MAX ? r : -EFBIG;
 }
@@ -434,7 +472,8 @@ static int draft_fields(struct restoring *re, struct memory *m)
 
 bool restore_is_changed(const struct memory *m)
 {
-    return m->parts.n || m->is.size != m->then.size || m->n_sets || m->gone_len ||
+    bool has_size = S_ISREG(m->then.mode) && m->is.size != m->then.size;
+    return m->parts.n || has_size || m->sets_mtime || m->n_sets || m->gone_len ||
            m->is.mode != m->then.mode || m->is.uid != m->then.uid || m->is.gid != m->then.gid;
 }
 

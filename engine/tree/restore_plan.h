@@ -10,8 +10,9 @@
 /* Whole blocks, but for the end of the file. */
 struct range {
     uint64_t off, end;
-    bool is_hole; /* in what is to be */
-    bool is_same; /* no byte differs */
+    uint32_t n_pieces; /* of what differs */
+    bool is_hole;      /* in what is to be */
+    bool is_same;      /* no byte differs */
 };
 
 struct ranges {
@@ -27,9 +28,13 @@ struct restore_state {
 
 struct memory {
     uint64_t ino, from;
+    bool is_any;     /* a folder, a link or a device, too, perhaps without a name: of a rollback */
+    bool sets_mtime; /* it gets that of then */
+    int64_t mtime;
     const struct view *view; /* in which `from` is what `ino` is to be */
     struct restore_state is, then;
-    struct ranges parts; /* what differs, parted into content and holes */
+    bool reverts;        /* content of its own comes back as it lies (OP_REVERT), else it is copied */
+    struct ranges parts; /* what differs, parted into content and holes if it is copied */
     size_t extent;       /* its first in the draft */
     uint32_t n_taken;    /* extents that come to lie elsewhere */
     char *names;         /* of what it is to have, one behind the other */
@@ -55,6 +60,7 @@ struct restoring {
     uint64_t bytes;              /* in them */
     uint64_t n_read;             /* bytes that the plan has compared */
     uint32_t n_taken;            /* extents and xattrs that the batch takes out */
+    uint32_t n_moved;            /* pieces that it reverts */
     const struct memory *in_way; /* it has a tail, or lies in more extents than a batch takes */
 };
 
@@ -64,8 +70,30 @@ bool restore_is_changed(const struct memory *m);
 /* Frees all; closes the views. */
 void restore_free(struct restoring *re);
 /* Of the memory as it is: 0, -ESTALE, -EISDIR, -EINVAL. Without a name nobody would find it again. */
-int restore_check(const struct inode_rec *inode);
+int restore_check(const struct memory *m, const struct inode_rec *inode);
 /* Nobody has changed it since. */
 bool restore_is_still(const struct inode_rec *inode, const struct restore_state *was);
+
+/* ---- the batch, under log.lock ---------------------------------------------- */
+
+/* What trying has come to; all but the first begin again. */
+enum outcome {
+    RESTORE_DONE,
+    RESTORE_STALE,   /* something has changed since the plan was made */
+    RESTORE_TAILED,  /* a truncation has left something that must go first */
+    RESTORE_CROWDED, /* the batch would take more extents out of the index than it may */
+};
+
+/* Whether all is as it was planned for. */
+int restore_fits(struct restoring *re, enum outcome *ret_outcome);
+/* What is there now is kept, settled or not: in front of all that changes it. */
+int restore_stage_keeps(const struct restoring *re, struct txn *txn);
+int restore_stage(struct restoring *re, struct txn *txn);
+/* Counts what is staged, in front of the commit. -EFBIG: it is more than a batch moves. */
+int restore_count(const struct restoring *re, struct txn *txn);
+/* Under no lock, after the batch: what a truncation has left of the memories goes, or is queued. */
+void restore_free_tails(struct restoring *re);
+#define RESTORE_ROOM_MIN                                                                                     \
+    (UINT64_C(1) << 20) /* asked for on a full disk, where little or nothing is copied, too */
 
 #endif

@@ -43,7 +43,7 @@ void view_thaw(struct view *take_view)
 
 void view_damage(struct view view, uint64_t ino, uint64_t off, const struct locator *loc, const char *reason)
 {
-    struct past_piece piece = {off, *loc};
+    struct past_piece piece = {.off = off, .loc = *loc};
     uint64_t holder = 0;
     if (view_is_past(&view)) {
         view_begin(&view);

@@ -33,14 +33,20 @@ static void lock_log(struct eng *eng)
 }
 
 /* Not while a batch is under way that lets go what no view sees. `now`: of the last batch there is then.
- * `kept`: as if it were of a snapshot. */
-static int put_in_use(struct eng_view *view, bool now, bool kept)
+ * `kept`: as if it were of a snapshot. `marks`: a period of the index begins (image/ages.h). */
+static int put_in_use(struct eng_view *view, bool now, bool kept, bool marks)
 {
     struct eng *eng = view->view.eng;
     lock_log(eng);
     if (now)
         view->view.at = eng->published_seq;
-    int r = views_add(eng, view->view.at, view->view.is_exact || kept, &view->place);
+    uint64_t at = marks && MUTANT(ROLLBACK_UNKEPT) ? 1 : view->view.at;
+    int r = views_add(eng, at, view->view.is_exact || kept, &view->place);
+    if (!r && marks) {
+        pthread_rwlock_wrlock(&eng->index_lock);
+        chunk_pool_mark(eng->idx.pool, view->view.at);
+        pthread_rwlock_unlock(&eng->index_lock);
+    }
     pthread_mutex_unlock(&eng->log.lock);
     return r;
 }
@@ -53,7 +59,7 @@ static int open_view(struct eng *eng, uint64_t batch, bool kept, struct eng_view
     view->view = (struct view){.eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .at = batch};
     int r = batch == VIEW_NOW ? -ENOENT : find_batch(&view->view);
     if (!r)
-        r = put_in_use(view, false, kept);
+        r = put_in_use(view, false, kept, false);
     if (!r) { /* what went before it was in use has gone */
         r = find_batch(&view->view);
         if (r)
@@ -78,14 +84,24 @@ int past_view_open(struct eng *eng, uint64_t batch, struct eng_view **ret_view)
     return open_view(eng, batch, !MUTANT(RESTORE_VIEW_GOES), ret_view);
 }
 
-int past_view_of_now(struct eng *eng, struct eng_view **ret_view)
+struct view past_view_under_lock(struct eng *eng)
+{
+    return (struct view){.eng = eng,
+                         .idx = &eng->idx,
+                         .lock = &eng->index_lock,
+                         .is_exact = true,
+                         .at = eng->published_seq,
+                         .time = TIME_UNKNOWN};
+}
+
+int past_view_of_now(struct eng *eng, bool marks, struct eng_view **ret_view)
 {
     struct eng_view *view = calloc(1, sizeof *view);
     if (!view)
         return -ENOMEM;
     view->view = (struct view){
         .eng = eng, .idx = &eng->idx, .lock = &eng->index_lock, .is_exact = true, .time = TIME_UNKNOWN};
-    int r = put_in_use(view, true, true);
+    int r = put_in_use(view, true, true, marks);
     if (r)
         free(view);
     else

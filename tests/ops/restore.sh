@@ -85,7 +85,7 @@ down
 
 check_equal "nothing is restored of what was never there" 2 "$(status "$CTL" restore "$STORE" other@monday sub/none@monday)"
 check "  which is said" grep -q "sub/none: at monday: No such file" "$WORK/out"
-check_equal "nor of a folder" 2 "$(status "$CTL" restore "$STORE" sub@monday)"
+check_equal "nor of a folder with others" 2 "$(status "$CTL" restore "$STORE" sub@monday other@monday)"
 check "  which is said" grep -q "sub: was no memory at monday" "$WORK/out"
 check_equal "nor at no time" 2 "$(status "$CTL" restore "$STORE" other@mondey)"
 check "  which is said" grep -q "'mondey' is no snapshot, batch or time" "$WORK/out"
@@ -149,8 +149,14 @@ check "a snapshot of a large one" "$CTL" snapshot create "$STORE" large
 up
 : >"$MNT/large"
 down
-check_equal "more than 16 MiB are not restored" 2 "$(status "$CTL" restore "$STORE" large@large)"
-check "  which is said" grep -q "more than 16 MiB of it differ: --to makes a copy" "$WORK/out"
+check "its own content is brought back, however large" "$CTL" restore "$STORE" large@large
+up
+check "  and whole" test "$(sha256sum <"$MNT/large")" = "$digest"
+rm "$MNT/large"
+: >"$MNT/large" # another one
+down
+check_equal "more than 16 MiB of another are not restored" 2 "$(status "$CTL" restore "$STORE" large@large)"
+check "  which is said" grep -q "more than 16 MiB of it differ, or too many pieces: --to makes a copy" "$WORK/out"
 check "  but copied" "$CTL" restore "$STORE" large@large --to large-copy
 
 # ---- without a history

@@ -16,6 +16,7 @@
 
 static const char help_text[] =
     "usage: engramctl restore STORE PATH@WHEN...\n"
+    "       engramctl restore STORE FOLDER@WHEN\n"
     "       engramctl restore --to NEWPATH STORE PATH@WHEN\n"
     "\n"
     "Gives the memory at PATH the content, mode, owner and fields that PATH had at WHEN: the\n"
@@ -28,7 +29,13 @@ static const char help_text[] =
     "STORE must not be mounted: of a mount, copy from .engram/snapshots or .engram/at.\n"
     "PATH is relative to the root of the store; the last '@' in the argument counts.\n"
     "\n"
-    "Content is copied, but for blocks that the two states share: of a memory in which more\n"
+    "A folder becomes what it was with all that is below it, at once: what has come since\n"
+    "goes, what was removed comes back, with numbers, links and times of then. At most 4,096\n"
+    "names and memories may differ, and nothing of it may have come from another folder, or\n"
+    "gone there. Of the whole store: engramctl snapshot rollback.\n"
+    "\n"
+    "What a memory itself had is not copied. Of a path that led to another one (an editor\n"
+    "that saves by renaming) content is copied, but for blocks that are the same: if more\n"
     "than 16 MiB differ, --to makes a copy. A store that keeps no history keeps what was\n"
     "there only as long as a snapshot shows it: take one first.\n"
     "\n"
@@ -49,6 +56,7 @@ struct restore {
     struct source *sources;
     struct eng_restore *restores;
     size_t n, n_restores;
+    bool takes_folder; /* it is the only one, and no copy is asked for */
 };
 
 /* ---- what and when -------------------------------------------------------------- */
@@ -115,9 +123,11 @@ static const char *error_text(int error)
     case -EPERM:
         return "is where mounts have their control files";
     case -E2BIG:
-        return "more than 4,096 memories at once";
+        return "more than 4,096 names and memories at once";
     case -EFBIG:
-        return "more than 16 MiB of it differ: --to makes a copy";
+        return "more than 16 MiB of it differ, or too many pieces: --to makes a copy";
+    case -EXDEV:
+        return "something in it was in another folder, or is there now: restore one above both";
     default:
         return strerror(-error);
     }
@@ -139,10 +149,13 @@ static int find_source(struct restore *re, struct source *s, const char *when)
     r = find_path(re, view, s->path, NULL, &s->then);
     if (r)
         cli_error("%s: at %s: %s", s->path, when, error_text(r));
-    else if (!S_ISREG(s->then.mode))
+    bool is_right = S_ISREG(s->then.mode) || (S_ISDIR(s->then.mode) && re->takes_folder);
+    if (!r && !is_right) {
         cli_error("%s: was no memory at %s", s->path, when);
+        r = -EINVAL;
+    }
     eng_view_close(view);
-    return r || S_ISREG(s->then.mode) ? r : -EINVAL;
+    return r;
 }
 
 static int parse(struct restore *re, char **args)
@@ -313,10 +326,31 @@ static int find_now(struct restore *re, bool *ret_missing)
     return r;
 }
 
+static int restore_folder(struct restore *re, const struct source *s)
+{
+    struct eng_attr now;
+    uint64_t n;
+    int r = find_path(re, NULL, s->path, NULL, &now);
+    if (!r && now.ino != s->then.ino)
+        r = -ESTALE;
+    if (!r)
+        r = eng_rollback(re->t->eng, now.ino, s->batch, NULL, NULL, &n);
+    if (r)
+        cli_error("%s: %s", s->path,
+                  r == -ESTALE || r == -ENOENT ? "is not that folder now: restore the one above"
+                                               : error_text(r));
+    else
+        warn_of_history(re->t->eng);
+    return r;
+}
+
 static int run(struct restore *re, char **args, const char *to)
 {
     bool missing = false;
+    re->takes_folder = re->n == 1 && !to;
     int r = parse(re, args);
+    if (!r && S_ISDIR(re->sources[0].then.mode))
+        return restore_folder(re, &re->sources[0]);
     if (!r && !to)
         r = find_now(re, &missing);
     if (r)

@@ -1,6 +1,6 @@
 /*
- * cmd_snapshot.c - engramctl snapshot: makes, lists, renames and drops snapshots of a store or a mount. No
- * state. */
+ * cmd_snapshot.c - engramctl snapshot: makes, lists, renames and drops snapshots of a store or a mount, and
+ * brings a store back to one. No state. */
 #include "ctl/mount_snapshots.h"
 #include "ctl/subcommand.h"
 #include "ctl/transfer/target.h"
@@ -20,6 +20,7 @@ static const char help_text[] =
     "       engramctl snapshot list [--json] [--space] TARGET\n"
     "       engramctl snapshot rename TARGET NAME NEWNAME\n"
     "       engramctl snapshot drop TARGET NAME\n"
+    "       engramctl snapshot rollback STORE NAME [FOLDER]\n"
     "\n"
     "A snapshot is the whole tree as it was at one moment. What is changed or removed\n"
     "afterwards keeps its room until the snapshot is dropped. TARGET is a store that is not\n"
@@ -31,6 +32,11 @@ static const char help_text[] =
     "  list     all snapshots, oldest first: batch, time, name\n"
     "  rename   gives one another name\n"
     "  drop     lets one go, and what it alone showed; compact gives the room back\n"
+    "  rollback makes all of STORE, which must not be mounted, what the snapshot shows, or FOLDER\n"
+    "           with what is below it, at once: what has come since goes, what was removed comes\n"
+    "           back, with numbers, links and times of then; nothing is copied. At most 4,096 names\n"
+    "           and memories may differ. What was there until now is kept as history; a store that\n"
+    "           keeps none shows it in a snapshot alone: make one first\n"
     "\n"
     "  --space  before each name of the list: the bytes that come back, compacted, if it alone\n"
     "           is dropped; of the past, what it shows besides, which others keep, too\n"
@@ -118,8 +124,42 @@ static int list(struct target *t, const struct listing *how)
 static const struct verb {
     const char *name;
     int names; /* that follow STORE */
-} verbs[] = {{"create", 1}, {"list", 0}, {"rename", 2}, {"drop", 1}};
-enum { CREATE, LIST, RENAME, DROP, N_VERBS };
+    int more;  /* at most, behind those */
+} verbs[] = {{"create", 1, 0}, {"list", 0, 0}, {"rename", 2, 0}, {"drop", 1, 0}, {"rollback", 1, 1}};
+enum { CREATE, LIST, RENAME, DROP, ROLLBACK, N_VERBS };
+
+/* The folder that the path leads to now; NULL: the root. */
+static int find_folder(struct eng *eng, const char *path, uint64_t *ret_ino)
+{
+    char name[ENG_NAME_MAX + 1];
+    struct eng_attr at = {.ino = ENG_ROOT_INO};
+    int r = 0;
+    for (path = path ? path + strspn(path, "/") : ""; *path && !r; path += strspn(path, "/")) {
+        size_t n = strcspn(path, "/");
+        if (n > ENG_NAME_MAX)
+            return -ENAMETOOLONG;
+        memcpy(name, path, n);
+        name[n] = 0;
+        path += n;
+        r = eng_lookup(eng, NULL, at.ino, name, &at);
+        r = r == -ENOENT ? -ENOTDIR : r;
+    }
+    *ret_ino = at.ino;
+    return r;
+}
+
+static int rollback(struct eng *eng, const char *name, const char *path)
+{
+    uint64_t folder, batch, n = 0;
+    int r = eng_snapshot_find(eng, name, &batch);
+    if (!r)
+        r = find_folder(eng, path, &folder);
+    if (!r)
+        r = eng_rollback(eng, folder, batch, NULL, NULL, &n);
+    if (!r)
+        printf("%" PRIu64 " names and memories are what they were\n", n);
+    return r;
+}
 
 static int run(struct target *t, int verb, char **names, const struct listing *how)
 {
@@ -132,6 +172,8 @@ static int run(struct target *t, int verb, char **names, const struct listing *h
                       : mount_snapshots_rename(t->mountpoint, names[0], names[1]);
     case DROP:
         return t->eng ? eng_snapshot_drop(t->eng, names[0]) : mount_snapshots_drop(t->mountpoint, names[0]);
+    case ROLLBACK:
+        return t->eng ? rollback(t->eng, names[0], names[1]) : -EISCONN;
     default:
         return list(t, how);
     }
@@ -144,6 +186,18 @@ static const char *error_text(const struct target *t, int error)
         return "there is a snapshot of that name";
     case -ENOENT:
         return "there is no such snapshot";
+    case -EISCONN:
+        return "the store is mounted";
+    case -ENOTDIR:
+        return "there is no such folder now: roll back the one above";
+    case -ESTALE:
+        return "that folder was not there then: roll back the one above";
+    case -E2BIG:
+        return "more than 4,096 names and memories differ: folder by folder there are fewer";
+    case -EFBIG:
+        return "what differs lies in too many pieces: compact, or fewer folders at once";
+    case -EXDEV:
+        return "something in the folder was in another one, or is there now: roll back one above both";
     case -EINVAL:
         return "a name has no '/', and is not empty, '.' or '..'";
     case -EOPNOTSUPP:
@@ -183,10 +237,12 @@ int cmd_snapshot(int argc, char **argv)
     while (verb < N_VERBS && optind < argc && strcmp(argv[optind], verbs[verb].name) != 0)
         verb++;
     if (optind == argc || verb == N_VERBS)
-        return cli_usage("snapshot", "expected create, list, rename or drop");
-    if (argc - optind != 2 + verbs[verb].names)
-        return cli_usage("snapshot", "%s: expected TARGET%s", verbs[verb].name,
-                         (const char *[]){"", " NAME", " NAME NEWNAME"}[verbs[verb].names]);
+        return cli_usage("snapshot", "expected create, list, rename, drop or rollback");
+    int left = argc - optind - 2 - verbs[verb].names;
+    if (left < 0 || left > verbs[verb].more)
+        return cli_usage("snapshot", "%s: expected TARGET%s%s", verbs[verb].name,
+                         (const char *[]){"", " NAME", " NAME NEWNAME"}[verbs[verb].names],
+                         verbs[verb].more ? " [FOLDER]" : "");
     if ((how.json || how.space) && verb != LIST)
         return cli_usage("snapshot", "--%s goes with list", how.json ? "json" : "space");
     return run_on(argv[optind + 1], verb, argv + optind + 2, &how);

@@ -129,7 +129,7 @@ static bool may_fail(enum sim_call call, enum op_kind kind, bool kept)
     uint64_t may = KIND(OP_REOPEN) | KIND(OP_COMPACT) | KIND(OP_TICK) | KIND(OP_CONFIG);
     if (reads(call))
         may |= KIND(OP_WRITE) | KIND(OP_APPEND) | KIND(OP_TRUNCATE) | KIND(OP_WRITE_REF) | KIND(OP_FORGET) |
-               KIND(OP_SCRUB) | KIND(OP_RESTORE);
+               KIND(OP_SCRUB) | KIND(OP_RESTORE) | KIND(OP_ROLLBACK);
     else if (call == (enum sim_call)FULL) /* what was there stays readable, and can be removed and synced */
         may = ~(asks | (kept ? 0 : KIND(OP_UNLINK) | KIND(OP_RMDIR)) | KIND(OP_REMOVEXATTR) |
                 KIND(OP_REOPEN) | KIND(OP_SNAPSHOT_DROP));

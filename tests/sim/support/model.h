@@ -51,6 +51,8 @@ int model_snapshot_drop(struct model *m, const char *name);
 /* A file becomes again what the snapshot has of it; whether it can: 0, -ENOENT. */
 void model_restore(struct model *m, const char *path, const char *name);
 int model_can_restore(struct model *m, const char *path, const char *name);
+/* All becomes again what the snapshot has. -ENOENT. */
+int model_rollback(struct model *m, const char *name);
 /* What the root of that snapshot has under the name, with all below, is there again. -ENOENT: it is there, or
  * was not. */
 int model_undelete(struct model *m, const char *name, const char *snapshot);

@@ -104,6 +104,21 @@ void model_restore(struct model *m, const char *path, const char *name)
     now->mtime = mtime;
 }
 
+int model_rollback(struct model *m, const char *name)
+{
+    const struct model_snapshot *snapshot = *find(m, name);
+    if (!snapshot)
+        return -ENOENT;
+    struct model *tree = model_clone_tree(snapshot->tree);
+    const struct model was = *m;
+    m->root = tree->root;
+    m->nodes = tree->nodes;
+    tree->root = was.root;
+    tree->nodes = was.nodes;
+    model_free(tree);
+    return 0;
+}
+
 static struct model_entry *entry_of(const struct model *m, const char *name)
 {
     struct model_entry *entry = m->root->entries;

@@ -456,6 +456,8 @@ struct workload *workload_past(void)
     add(&s, OP_REOPEN, "");
     add2(&s, OP_RESTORE, "many f cut", "s1");
     script_changes(&s, 4);
+    add(&s, OP_ROLLBACK, "s1");
+    add(&s, OP_ROLLBACK, "s3"); /* which is newer */
     add(&s, OP_SNAPSHOT_DROP, "s1");
     add(&s, OP_COMPACT, "");
     script_changes(&s, 5);
@@ -505,6 +507,8 @@ struct workload *workload_history(void)
     add2(&s, OP_CONFIG, "history", "2m");
     script_changes(&s, 1);
     add(&s, OP_SNAPSHOT, "s1");
+    script_changes(&s, 2);
+    add(&s, OP_ROLLBACK, "s1");
     script_changes(&s, 2);
     add2(&s, OP_RESTORE, "f holes", "s1");
     script_undelete(&s);

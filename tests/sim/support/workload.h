@@ -50,6 +50,7 @@ enum op_kind {
     OP_SNAPSHOT_DROP,   /* path: its name */
     OP_SWEEP,           /* the job `history` */
     OP_RESTORE,  /* path: memories, a blank between two; other: the snapshot that they are restored from */
+    OP_ROLLBACK, /* path: the snapshot that all becomes again */
     OP_UNDELETE, /* path: in the root, removed, with all below, as it is in the snapshot `other` */
     OP_REOPEN,
     OP_N_KINDS

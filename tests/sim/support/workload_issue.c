@@ -245,6 +245,13 @@ static int issue_restore(struct session *s, const struct op *op)
     return r ? r : eng_restore(s->eng, restores, n);
 }
 
+static int issue_rollback(struct session *s, const struct op *op)
+{
+    uint64_t batch, n;
+    int r = eng_snapshot_find(s->eng, op->path, &batch);
+    return r ? r : eng_rollback(s->eng, ENG_ROOT_INO, batch, NULL, NULL, &n);
+}
+
 static int issue_undelete(struct session *s, const struct op *op)
 {
     uint64_t batch;
@@ -284,6 +291,8 @@ static int issue_store_op(struct session *s, const struct op *op)
         return eng_job_run(s->eng, ENG_JOB_HISTORY, NULL, NULL);
     case OP_RESTORE:
         return issue_restore(s, op);
+    case OP_ROLLBACK:
+        return issue_rollback(s, op);
     case OP_REOPEN:
         return issue_reopen(s);
     default:

@@ -45,6 +45,7 @@ const char *const op_names[OP_N_KINDS] = {
     [OP_SNAPSHOT_DROP] = "snapshot_drop",
     [OP_SWEEP] = "sweep",
     [OP_RESTORE] = "restore",
+    [OP_ROLLBACK] = "rollback",
     [OP_UNDELETE] = "undelete",
     [OP_REOPEN] = "reopen",
 };
@@ -214,6 +215,8 @@ int op_apply(const struct op *op, unsigned step, struct model *m)
         return model_snapshot_drop(m, op->path);
     case OP_RESTORE:
         return apply_restore(op, m);
+    case OP_ROLLBACK:
+        return model_rollback(m, op->path);
     case OP_UNDELETE:
         return model_undelete(m, op->path, op->other);
     case OP_FSYNC:

@@ -4,6 +4,8 @@
 #include "one_line.h"
 #include "rng.h"
 
+#include "index/leaps.h"
+
 #define SIZE 200u /* of the file, at most */
 #define SEG_BYTES (1u << 21)
 #define STATES 64u
@@ -169,7 +171,8 @@ static void compare_xattrs(const struct state *s, uint32_t at_slot)
 static int find_hole(void *arg, uint64_t off, const struct locator *loc)
 {
     const uint32_t *past = arg;
-    MUST(loc->seg || past_hides(&idx, *past, off, off + loc->len) == 1);
+    bool is_cut = index_slot(&idx, *past)->flags & INODE_GOING; /* it may be what is left of a hole */
+    MUST(is_cut || !past_is_hole(loc) || past_hides(&idx, *past, off, off + loc->len) == 1);
     return 0;
 }
 
@@ -202,6 +205,7 @@ struct batch {
     struct op ops[8];
     size_t n;
     uint32_t tail; /* INODE_TAIL: the head may have one */
+    bool keeps;
 };
 
 static struct op *add(struct batch *b, uint8_t type)
@@ -213,6 +217,7 @@ static struct op *add(struct batch *b, uint8_t type)
 static void stage_keep(struct batch *b)
 {
     struct op *op = add(b, OP_KEEP);
+    b->keeps = true;
     op->past = index_predict_ino(&idx, NULL);
     model.past[model.n] = model.head;
     model.past[model.n].begin = head_begin();
@@ -272,7 +277,7 @@ static void stage_size(struct batch *b)
     op->len = rng_below(&rng, 3) ? rng_below(&rng, size + 1) : rng_below(&rng, SIZE + 1);
     if (past_tail_in_way(&(struct inode_rec){.past = model.n, .flags = b->tail, .size = size}, op->len))
         op->len = size; /* it must go first */
-    if (rng_below(&rng, 2)) {
+    if (rng_below(&rng, 2) && (b->keeps || !leaps_are_in(&idx, slot))) {
         op->flags = OP_LATER;
         b->tail |= op->len < size ? INODE_TAIL : 0;
     }
@@ -371,6 +376,34 @@ static void relocate_xattr(void)
     MUST(apply(&op, 1) == 0);
 }
 
+/* Content of a past state again, all of it or a part. */
+static void stage_revert(struct batch *b)
+{
+    const struct state *past = &model.past[rng_below(&rng, model.n)];
+    const struct inode_rec tail = {.past = 1, .flags = b->tail, .size = model.head.size};
+    if (past->going || past_tail_in_way(&tail, past->size))
+        return;
+    if (b->n < ARRAY_LEN(b->ops) - 3 && !b->keeps && model.n < STATES && head_begin() < seq &&
+        rng_below(&rng, 8)) {
+        const uint64_t number = past->number;
+        stage_keep(b);
+        past = &model.past[0];
+        while (past->number != number)
+            past++;
+    }
+    struct op *op = add(b, OP_TRUNCATE);
+    op->len = past->size;
+    op->flags = b->keeps && rng_below(&rng, 2) ? OP_LATER : 0;
+    op = add(b, OP_REVERT);
+    op->past = past->number;
+    op->off = rng_below(&rng, 2) ? 0 : rng_below(&rng, past->size + 1);
+    op->len = rng_below(&rng, 2) ? past->size - op->off : rng_below(&rng, past->size - op->off + 1);
+    memset(&model.head.bytes[past->size], 0, SIZE - past->size);
+    model.head.size = past->size;
+    memcpy(&model.head.bytes[op->off], &past->bytes[op->off], op->len);
+    content_changed();
+}
+
 static void change(void)
 {
     struct batch b = {.tail = index_slot(&idx, slot)->flags & INODE_TAIL};
@@ -379,7 +412,10 @@ static void change(void)
         MUST(index_touch_segment(&idx, seg, SEGMENT_LOG, seq) == 0);
     if (model.n < STATES && head_begin() < seq && rng_below(&rng, 3) == 0)
         stage_keep(&b);
-    for (uint64_t n = 1 + rng_below(&rng, 3); n > 0; n--)
+    bool reverts = model.n && rng_below(&rng, 4) == 0;
+    if (reverts)
+        stage_revert(&b);
+    for (uint64_t n = reverts ? 0 : 1 + rng_below(&rng, 3); n > 0; n--)
         stage_change(&b);
     MUST(apply(b.ops, b.n) >= 0);
 }

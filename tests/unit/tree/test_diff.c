@@ -644,7 +644,7 @@ static struct diff_changed find_changed(uint64_t from)
 {
     struct eng_view *before = NULL, *now = NULL;
     struct diff_changed changed = {0};
-    MUST(eng_view_open(u.eng, from, &before) == 0 && past_view_of_now(u.eng, &now) == 0);
+    MUST(eng_view_open(u.eng, from, &before) == 0 && past_view_of_now(u.eng, false, &now) == 0);
     MUST(diff_find_changed(&before->view, &now->view, &changed) == 0);
     eng_view_close(before);
     eng_view_close(now);

@@ -71,15 +71,15 @@ Test(restore_edges, exactly_as_much_as_a_batch_takes)
     MUST(eng_setxattr(u.eng, same, "user.v", value, ENG_XATTR_SIZE_MAX, 0) == 0);
     uint64_t at = last_batch();
     pass_ms(5000);
-    unit_write(&u, same, 3 * MIB, 2, 0); /* the same bytes in another place */
-    unit_write(&u, full, 8 * MIB, 3, 0);
-    unit_write(&u, full, 8 * MIB, 4, 8 * MIB);
-    const struct eng_restore two[] = {{full, full, at}, {same, same, at}};
+    uint64_t to_full = unit_file(&u, "to full", 8 * MIB, 3), to_same = unit_file(&u, "to same", 3 * MIB, 2);
+    MUST(eng_setxattr(u.eng, to_same, "user.v", value, ENG_XATTR_SIZE_MAX, 0) == 0);
+    unit_write(&u, to_full, 8 * MIB, 4, 8 * MIB);
+    const struct eng_restore two[] = {{to_full, full, at}, {to_same, same, at}};
     cr_assert_eq(eng_restore(u.eng, two, 2), 0);
     pass_ms(5000);
-    unit_write(&u, full, 8 * MIB, 3, 0);
-    unit_write(&u, full, 8 * MIB, 4, 8 * MIB);
-    MUST(eng_setxattr(u.eng, same, "user.v", value, 100, 0) == 0);
+    unit_write(&u, to_full, 8 * MIB, 3, 0);
+    unit_write(&u, to_full, 8 * MIB, 4, 8 * MIB);
+    MUST(eng_setxattr(u.eng, to_same, "user.v", value, 100, 0) == 0);
     cr_assert_eq(eng_restore(u.eng, two, 2), -EFBIG);
     free(value);
     compare_after_all();
@@ -115,19 +115,20 @@ Test(restore_edges, of_what_is_written_all_the_time_reads_no_more_than_a_batch_u
     struct beside b = {.point = FP_WRITE_DRAFTED, .times = 9, .size = 10};
     uint64_t at = 0;
     begin(1);
+    uint64_t other = unit_create(&u, "g");
     b.ino = unit_create(&u, "f");
     for (unsigned i = 0; i < 20; i++) { /* twice the same */
-        unit_write(&u, b.ino, 4 * MIB, i % 10, (uint64_t)(i % 10) * 4 * MIB);
-        at = i == 9 ? last_batch() : at;
+        unit_write(&u, i < 10 ? other : b.ino, 4 * MIB, i % 10, (uint64_t)(i % 10) * 4 * MIB);
+        at = last_batch();
         pass_ms(5000);
     }
     unit_write(&u, b.ino, 10, 2, 0);
     hook_set(u.eng, write_beside, &b);
-    int r = restore(b.ino, b.ino, at);
+    int r = restore(b.ino, other, at);
     hook_set(u.eng, NULL, NULL);
     cr_assert_eq(b.times, 6, "three times without the lock");
     cr_assert_eq(r, -EBUSY);
-    cr_assert_eq(restore(b.ino, b.ino, at), 0);
+    cr_assert_eq(restore(b.ino, other, at), 0);
     for (unsigned i = 0; i < 10; i++) {
         static uint8_t got[4 * MIB];
         uint8_t *want = unit_bytes(sizeof got, i);
@@ -135,6 +136,57 @@ Test(restore_edges, of_what_is_written_all_the_time_reads_no_more_than_a_batch_u
         cr_assert_eq(memcmp(got, want, sizeof got), 0);
         free(want);
     }
+}
+
+/* ---- tails -------------------------------------------------- */
+
+struct looking {
+    uint64_t ino, first;
+    unsigned left;
+    uint8_t then[60000];
+};
+
+/* While a truncation frees a tail the memory is changed, and its state is kept. */
+static void change_and_look(void *arg, enum fault_point point)
+{
+    struct looking *l = arg;
+    if (point != FP_TAIL_SLICE || !l->left)
+        return;
+    l->left--;
+    pass_ms(5000);
+    unit_write(&u, l->ino, 10, 5, 0);
+    static uint8_t got[60000];
+    struct eng_view *view = tree_open(l->first);
+    MUST(eng_view_read(view, l->ino, got, sizeof got, 0) == sizeof got);
+    cr_assert_eq(memcmp(got, l->then, sizeof got), 0);
+    tree_close(view);
+}
+
+/* What came back to the memory is cut off at once, before that stood for long. */
+Test(restore_edges, a_tail_is_no_end_of_what_was)
+{
+    static struct looking l = {.left = 2};
+    struct eng_attr attr = {.size = 10};
+    begin(1);
+    atomic_store(&u.eng->block_extents, 1000000);
+    l.ino = unit_file(&u, "f", 60000, 0);
+    for (unsigned i = 0; i < 50; i++)
+        unit_write(&u, l.ino, 10, i, 1200 * i);
+    MUST(eng_read(u.eng, l.ino, l.then, sizeof l.then, 0) == sizeof l.then);
+    l.first = last_batch();
+    pass_ms(5000);
+    MUST(eng_setattr(u.eng, l.ino, &attr, ENG_SET_SIZE, NULL) == 0);
+    cr_assert_eq(restore(l.ino, l.ino, l.first), 0);
+    cr_assert_gt(unit_extents(&u, l.ino), 60);
+    atomic_store(&u.eng->slice, 20);
+    attr.size = 100; /* behind what the last state that is kept reads */
+    hook_set(u.eng, change_and_look, &l);
+    MUST(eng_setattr(u.eng, l.ino, &attr, ENG_SET_SIZE, NULL) == 0);
+    hook_set(u.eng, NULL, NULL);
+    cr_assert_eq(l.left, 0);
+    l.left = 1;
+    change_and_look(&l, FP_TAIL_SLICE);
+    cr_assert_eq(unit_problems(&u), 0);
 }
 
 /* ---- many pieces ---------------------------------------- */
@@ -145,7 +197,9 @@ Test(restore_edges, gathers_what_it_comes_over)
     begin(1);
     atomic_store(&u.eng->slice, 20);
     atomic_store(&u.eng->block_extents, 1000000);
-    uint64_t same = unit_file(&u, "same", 100000, 0), ino = unit_file(&u, "f", 60000, 1), at = last_batch();
+    uint64_t same = unit_file(&u, "same", 100000, 0), ino = unit_file(&u, "f", 60000, 1);
+    uint64_t from_same = unit_file(&u, "from same", 100000, 0), from = unit_file(&u, "from", 60000, 1);
+    uint64_t at = last_batch();
     pass_ms(5000);
     uint8_t *bytes = unit_bytes(100000, 0); /* in more pieces than the other */
     for (size_t i = 0; i < 100; i++)
@@ -156,7 +210,7 @@ Test(restore_edges, gathers_what_it_comes_over)
     cr_assert(unit_extents(&u, same) > unit_extents(&u, ino));
     cr_assert_gt(unit_extents(&u, ino), 60);
     uint64_t last = last_batch();
-    const struct eng_restore two[] = {{same, same, at}, {ino, ino, at}};
+    const struct eng_restore two[] = {{same, from_same, at}, {ino, from, at}};
     cr_assert_eq(eng_restore(u.eng, two, 2), 0);
     cr_assert_gt(last_batch(), last + 1, "gathered");
     cr_assert(unit_holds(&u, ino, 60000, 1) && unit_holds(&u, same, 100000, 0));
@@ -259,7 +313,7 @@ Test(restore_edges, of_many_pieces)
 
 /* ---- damage ---------------------------------------- */
 
-/* What cannot be read is replaced; what it is to become must be read. */
+/* What cannot be read is replaced; what comes from another must be read. */
 Test(restore_edges, of_what_cannot_be_read)
 {
     struct locator loc;
@@ -274,9 +328,13 @@ Test(restore_edges, of_what_cannot_be_read)
     cr_assert_eq(unit_read_error(&u, ino), -EIO);
     cr_assert_eq(restore(ino, ino, first), 0);
     cr_assert(unit_holds(&u, ino, 300000, 0));
-    uint64_t last = last_batch();
-    cr_assert_eq(restore(ino, ino, second), -EIO);
+    uint64_t other = unit_file(&u, "g", 300000, 2), last = last_batch();
+    cr_assert_eq(restore(other, ino, second), -EIO);
     cr_assert_eq(last, last_batch());
+    cr_assert(unit_holds(&u, other, 300000, 2));
+    cr_assert_eq(restore(ino, ino, second), 0, "nothing of it is read");
+    cr_assert_eq(unit_read_error(&u, ino), -EIO);
+    cr_assert_eq(restore(ino, ino, first), 0);
     cr_assert(unit_holds(&u, ino, 300000, 0));
 }
 
