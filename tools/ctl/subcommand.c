@@ -6,8 +6,9 @@
 
 #include <getopt.h>
 
-int subcommand_options(int argc, char **argv, const char *name, const char *help,
-                       const struct subcommand_option *options)
+/* `order`: as getopt_long(3) has it, "" or "+". */
+static int decode(int argc, char **argv, const char *order, const char *name, const char *help,
+                  const struct subcommand_option *options)
 {
     enum { MOST = 15, HELP = 1000 };
     struct option list[MOST + 2] = {{"help", no_argument, NULL, HELP}};
@@ -15,7 +16,7 @@ int subcommand_options(int argc, char **argv, const char *name, const char *help
         list[i + 1] =
             (struct option){options[i].name, options[i].value ? required_argument : no_argument, NULL, i};
     opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, "", list, NULL)) != -1;) {
+    for (int o; (o = getopt_long(argc, argv, order, list, NULL)) != -1;) {
         if (o == HELP) {
             fputs(help, stdout);
             return CLI_OK;
@@ -28,6 +29,18 @@ int subcommand_options(int argc, char **argv, const char *name, const char *help
             *options[o].flag = true;
     }
     return -1;
+}
+
+int subcommand_options(int argc, char **argv, const char *name, const char *help,
+                       const struct subcommand_option *options)
+{
+    return decode(argc, argv, "", name, help, options);
+}
+
+int subcommand_options_first(int argc, char **argv, const char *name, const char *help,
+                             const struct subcommand_option *options)
+{
+    return decode(argc, argv, "+", name, help, options);
 }
 
 struct target *subcommand_open(const char *path, unsigned flags)

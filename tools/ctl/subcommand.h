@@ -30,6 +30,8 @@ int cmd_diff(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
+int cmd_put(int argc, char **argv);
+int cmd_edit(int argc, char **argv);
 
 /* An option: without an argument it sets *flag, with one *value. */
 struct subcommand_option {
@@ -41,6 +43,9 @@ struct subcommand_option {
  * else the exit code. */
 int subcommand_options(int argc, char **argv, const char *name, const char *help,
                        const struct subcommand_option *options);
+/* The same, of options before the first operand only: what follows is a command with options of its own. */
+int subcommand_options_first(int argc, char **argv, const char *name, const char *help,
+                             const struct subcommand_option *options);
 /* As target_open(). NULL: it cannot be opened, which was said. */
 struct target *subcommand_open(const char *path, unsigned flags);
 
