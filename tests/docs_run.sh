@@ -80,6 +80,7 @@ P
 run_line() { # LINE
     local line=$1 want=0 out status name
     name="$doc: ${line//$place/}"
+    name=${name%%$'\n'*}
     case $line in
     *'&')
         eval "$line" >"$place/background.log" 2>&1
@@ -115,6 +116,9 @@ run_commands() {
          s|\\bSTORE\\b|$place/hand|g; s|\\bMOUNTPOINT\\b|$place/hand-mnt|g; s|~/|$place/home/|g; s|9464|$PORT|g; s|curl -s |curl -sSf |g" >"$place/run"
     while IFS= read -r line <&4; do
         while [[ $line = *[\\\|] ]] && IFS= read -r rest <&4; do line="${line%\\} $rest"; done
+        if [[ $line =~ \<\<\'([A-Z]+)\' ]]; then # and what follows up to its end
+            while IFS= read -r rest <&4 && line+=$'\n'$rest && [ "$rest" != "${BASH_REMATCH[1]}" ]; do :; done
+        fi
         case $line in
         '') ;;
         '#stage '*) check "$doc: (${line#\#stage })" "stage_${line#\#stage }" ;;
