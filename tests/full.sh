@@ -16,6 +16,7 @@ PARTS_ALL=(
     "fuzz||two minutes for each target"
     "mount||a mounted store and real tools, with long runs and a folder of 1,000,000 entries"
     "mountc|mountc|the mounted store once more while compaction runs in a loop, as long as in CI"
+    "mountr|mountr|the mounted store and the comparison with ext4 once more with -o conflicts=refuse, as long as in CI"
     "posix|posix|a mount and ext4 compared: rules, and 281 seeds of 6,000 random operations"
     "kill9||two times 250 rounds of kill -9, 3,000,000 reads of a mount beside compaction"
     "archives||10,000 hostile archives and trees"
@@ -88,6 +89,7 @@ part_ops() { run_scripts ops tests/ops "$BUILD" archives; }
 # As in CI, but for what run.sh itself lengthens.
 part_base() { export ENGRAM_TEST_MODE=default; }
 part_mountc() { export ENGRAM_TEST_MODE=default; }
+part_mountr() { export ENGRAM_TEST_MODE=default; }
 part_asan() { export ENGRAM_TEST_MODE=default; }
 
 # part NAME: starts what is more than the groups of the part, which follow.

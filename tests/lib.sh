@@ -148,6 +148,7 @@ t_begin() {
 
 t_end() {
     [ "${T_COMPACT_LOOP:-0}" = 0 ] || compact_loop_verdict
+    [ "${T_REFUSE:-0}" = 0 ] || refusals_verdict
     exit $((T_FAILED > 0))
 }
 
@@ -208,6 +209,34 @@ compact_loop_verdict() {
     fi
 }
 
+# ---- with T_REFUSE=1 each mount of mount_store's has -o conflicts=refuse, and refuses only what must be refused
+
+# What a mount has refused so far, beside the mount point.
+refusals_note() {
+    [ "${T_REFUSE:-0}" != 0 ] || return 0
+    local total
+    total=$(timeout 20 cat "$1/.engram/metrics" 2>/dev/null | awk '/^engram_conflicts_refused_total/ {print $2}')
+    [ -n "$total" ] || return 0
+    echo "$total" >>"$(dirname "$1")/.refusals-counted"
+    [ "$total" -eq 0 ] || timeout 20 cat "$1/.engram/conflicts" >>"$(dirname "$1")/.refusals"
+}
+
+# tests/mount/refusals.txt has those that are expected: the script, a pattern of the path, one of the process's name, and why.
+refusals_verdict() {
+    local mnt one mounts
+    for mnt in $(mounts_under "$WORK"); do refusals_note "$mnt"; done
+    mounts=$(find "$WORK" -xdev -maxdepth 3 -name .refusals-counted -exec cat {} + 2>/dev/null | wc -l)
+    while IFS= read -r one; do not_ok "a replacement was refused" "$one"; done < <(
+        find "$WORK" -xdev -maxdepth 3 -name .refusals -exec cat {} + 2>/dev/null |
+            python3 "$T_LIB/mount/refusals.py" "$(basename "$0" .sh)" "$T_LIB/mount/refusals.txt" 2>&1
+    )
+    if [ "$mounts" -gt 0 ]; then
+        ok "with conflicts=refuse nothing else was refused, in $mounts mounts"
+    else
+        not_ok "with conflicts=refuse" "no mount was asked what it has refused"
+    fi
+}
+
 no_process() { ! kill -0 "$@" 2>/dev/null; }
 
 # mount_store STORE MOUNTPOINT [OPTIONS...]: returns once the mount answers, as engramfs promises.
@@ -215,6 +244,8 @@ mount_store() {
     local store=$1 mnt=$2 status
     shift 2
     mkdir -p "$mnt"
+    # with the page cache as the one who writes there is nobody to judge
+    case " $* " in *writeback*) ;; *) [ "${T_REFUSE:-0}" = 0 ] || set -- "$@" -o conflicts=refuse ;; esac
     timeout 120 "$ENGRAMFS" "$@" "$store" "$mnt"
     status=$?
     if [ $status -eq 0 ] && [ "${T_COMPACT_LOOP:-0}" != 0 ]; then
@@ -241,6 +272,7 @@ no_daemon() { [ -z "$(daemons_under "$1")" ]; }
 unmount_store() {
     local mnt=$1
     compact_loop_stop "$mnt"
+    refusals_note "$mnt"
     # Who looks at it in passing, from another test even, keeps it busy for that moment.
     wait_until 10 try_unmount "$mnt" || try_unmount "$mnt" || return 1
     wait_until 60 no_daemon "$mnt"
@@ -252,6 +284,7 @@ try_unmount() { timeout 60 umount "$1" 2>/dev/null || timeout 60 fusermount3 -u 
 kill_daemon() {
     local mnt=$1 pid
     compact_loop_stop "$mnt"
+    refusals_note "$mnt"
     for pid in $(daemons_under "$mnt"); do kill -9 "$pid"; done
     wait_until 30 no_daemon "$mnt" || return 1
     umount -l "$mnt" 2>/dev/null || fusermount3 -u -z "$mnt"

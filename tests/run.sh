@@ -34,6 +34,7 @@ GROUPS_ALL=(
     "posix     the answers of a mount and of ext4 compared: a list of rules, and random operations"
     "ops       what operators need: receipts, metrics, gateway, service, packages, backups"
     "mountc    the mounted store once more while compaction runs in a loop"
+    "mountr    programs and a comparison with ext4 once more with -o conflicts=refuse: nothing is refused that need not be"
     "tsan      the races under the thread sanitizer"
     "asan      unit, crash and a mounted daemon under the address, leak and undefined behaviour sanitizers"
     "lint      clang builds it without a warning; clang-tidy, cppcheck, shellcheck, the format"
@@ -91,7 +92,7 @@ if [ "$MODE" = full ]; then
     GROUPS_WANTED=$(part_groups "${PARTS[0]}")
 elif [ -z "$GROUPS_WANTED" ]; then
     GROUPS_WANTED="docs unit mutants damage crash review race fuzz mount posix ops"
-    [ "$MODE" = quick ] || GROUPS_WANTED="$GROUPS_WANTED mountc tsan asan lint"
+    [ "$MODE" = quick ] || GROUPS_WANTED="$GROUPS_WANTED mountc mountr tsan asan lint"
     [ "$MODE" != soak ] || GROUPS_WANTED=
 fi
 wanted() {
@@ -405,6 +406,20 @@ if wanted mountc; then
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount "$BUILD" at compact control editors enospc filled fsync full_waiters held_copy history holds kill9 life listers mounting old_store persons quickstart quota race repair requests starts strangers tools user
     [ "$MODE" != full ] || T_COMPACT_LOOP=1 run_scripts mountc/programs tests/mount/programs "$BUILD"
     T_COMPACT_LOOP=1 run_scripts mountc tests/mount/posix "$BUILD"
+fi
+if wanted mountr; then
+    # those of programs that replace what they have read; the rest in `full mountr`, but for what counts requests, has other
+    # options, or mounts by itself
+    if [ "$MODE" = full ]; then
+        T_REFUSE=1 run_scripts mountr tests/mount "$BUILD" cache conflict_examples conflicts control holds life listers mounting neighbours old_store quickstart race requests starts strangers tools user
+        T_REFUSE=1 run_scripts mountr/programs tests/mount/programs "$BUILD"
+        T_REFUSE=1 run_scripts mountr tests/mount/posix "$BUILD"
+        T_REFUSE=1 run_scripts mountr tests/mount/fsfuzz "$BUILD"
+    else
+        for name in programs/work editors coreutils rsync git sqlite; do
+            T_REFUSE=1 run "mountr/$name" 600 "tests/mount/$name.sh" "$BUILD"
+        done
+    fi
 fi
 
 # ---- the sanitizers, in build folders of their own

@@ -84,6 +84,8 @@ def by_git(path, was, n):
     git = ("git", "-C", os.path.join(MNT, "repo"), "-c", "user.name=t", "-c", "user.email=t@example.org")
     name = os.path.join(MNT, "repo", "memory")
     for content in new, was:
+        if os.path.exists(name):
+            read(name)  # git has changed it: with -o conflicts=refuse who has not seen that may not replace it
         with open(name, "wb") as file:
             file.write(content)
         run(*git, "add", "memory")

@@ -6,7 +6,8 @@ import os
 import struct
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-REFUSED = (errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+# EROFS: what is past, for writing, where the daemon hears of OPEN (-o conflicts=refuse)
+REFUSED = (errno.ESTALE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EROFS)
 
 
 def handle_of(path):

@@ -30,7 +30,17 @@ make_control() {
 }
 
 # Ids that the table names: the words in backquotes of each row's last column.
+# With -o conflicts=refuse (T_REFUSE) reads of small files reach the daemon, so that times move; a RELEASE that is under way keeps a
+# file for a moment; and of two processes that rename files over one name all the time many are refused.
+MORE='' LESS=''
+[ "${T_REFUSE:-0}" = 0 ] || MORE='system.handle.closed races.replaced' LESS='times.read-at-end times.read-cached'
 known_differences() {
+    {
+        differences_of_page
+        xargs -n 1 <<<"$MORE"
+    } | grep -vxF "$(xargs -n 1 <<<"${LESS:-none}")" | grep . | sort -u
+}
+differences_of_page() {
     awk -F '|' '/^\| / && NF >= 6 {print $(NF - 1)}' "$DOC" | grep -o '`[^`]*`' | tr -d '`' | sort -u
 }
 
