@@ -496,6 +496,33 @@ ENG_API int eng_maintenance_start(struct eng *eng,
 ENG_API int eng_hold(struct eng *eng);
 ENG_API int eng_release(struct eng *eng);
 
+/* ---- rolling back ---------------------------------------------------------- */
+
+/* Names and memories that an eng_rollback() changes, at most. */
+#define ENG_ROLLBACK_MAX 4096
+struct eng_rolled_back {
+    uint64_t parent;  /* a folder in which a name came, went, or leads to another memory; 0: of `ino` */
+    const char *name; /* content, fields or attributes are others; without NUL */
+    size_t name_len;
+    uint64_t ino; /* to which the name leads now, 0: it went */
+};
+/*
+ * A folder, with all that is below it, becomes what it was after `batch`, of which eng_view_open() has a
+ * view, in one batch: each reader sees all of it or nothing, and so does what a crash leaves. Each name leads
+ * to the memory again to which it led, which has the content, size, mode, owner, xattrs and mtime again that
+ * it had; what has come since goes. No content is copied, but for values of xattrs; others who write wait for
+ * the one batch. A memory that has names outside the folder, too, is rolled back for these as well. What was
+ * there until now is kept as of eng_restore().
+ *
+ * Then calls emit, if that is not NULL, for all that has changed, under no lock, until it returns non-zero,
+ * which is then returned: how many in *ret_n. -ESTALE: there was no such folder then, or is none now;
+ * -ENOTDIR; -ENOENT: no view can be had; -E2BIG: more than ENG_ROLLBACK_MAX names and memories; -EFBIG: of
+ * too many pieces; -EXDEV: something that was in the folder is outside now, or the other way round: a folder
+ * above both can be rolled back; -EBUSY: it is changed all the time. On an error nothing has changed. */
+ENG_API int eng_rollback(struct eng *eng, uint64_t folder, uint64_t batch,
+                         int (*emit)(void *arg, const struct eng_rolled_back *one), void *arg,
+                         uint64_t *ret_n);
+
 /* ---- salvage --------------------------------------------------------------- */
 
 /* A piece of content that no memory has: what was written behind the damage, or all if no index is left. */

@@ -150,7 +150,7 @@ static inline bool holds_value(struct unit *u, uint64_t owner, const struct xatt
                                const struct copied_xattr *x)
 {
     static uint8_t buf[ENG_XATTR_SIZE_MAX];
-    const struct past_piece piece = {EXTENT_XATTR_OFF, view->loc};
+    const struct past_piece piece = {.off = EXTENT_XATTR_OFF, .loc = view->loc};
     if (view->value_len != x->size)
         return false;
     if (view->is_extent && !past_read_piece(u, owner, &piece, buf))
