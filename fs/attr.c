@@ -85,8 +85,8 @@ static uint32_t without_suidgid(fuse_req_t req, const struct eng_attr *attr)
 }
 
 /* Adds that to a change of attributes, unless it sets the mode itself. The kernel holds its lock of the inode
- * over each request that comes here, chmod's too (not over an OPEN that truncates): the mode does not change
- * between the look and the change. */
+ * over each request that comes here, chmod's too: the mode does not change between the look and
+ * the change. */
 static int kill_suidgid(fuse_req_t req, fuse_ino_t ino, struct eng_attr *attr, unsigned *mask)
 {
     struct eng_attr now;
@@ -195,9 +195,9 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
                                    .ctime = ns_of(st->st_ctim),
                                };
     unsigned mask = set_mask(to_set);
-    int r = fi && fi->fh == COMPAT_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
+    int r = fi && fi->fh & COMPAT_KILLS_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
     if (!r)
-        r = conflicts_setattr(req, "truncate", ino, &attr, mask, &out);
+        r = conflicts_setattr(req, ino, &attr, mask, fi && fi->fh & COMPAT_BY_NAME, &out);
     r = fsync_change(req, r);
     if (r) {
         reply_err(req, REQUEST_setattr, r);
@@ -206,16 +206,4 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
     struct stat after;
     attr_stat(session_of(req), &out, &after);
     (void)fuse_reply_attr(req, &after, REPLY_TIMEOUT);
-}
-
-int attr_truncate(fuse_req_t req, fuse_ino_t ino, int flags, struct eng_attr *ret_attr)
-{
-    struct eng_attr attr = {.size = 0};
-    unsigned mask = ENG_SET_SIZE;
-    int r = flags & COMPAT_OPEN_KILL_SUIDGID ? kill_suidgid(req, ino, &attr, &mask) : 0;
-    if (!r)
-        r = conflicts_setattr(req, "open", ino, &attr, mask, ret_attr);
-    if (!r && mask & ENG_SET_MODE) /* OPEN's answer has no mode */
-        attr_changed(session_of(req), ino);
-    return fsync_change(req, r);
 }

@@ -17,7 +17,5 @@ void attr_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, s
  * its content; `unasked`: where the kernel does not tell whether he may. 0 or a negative errno value. */
 int attr_kill_suidgid(fuse_req_t req, fuse_ino_t ino);
 int attr_kill_suidgid_unasked(fuse_req_t req, fuse_ino_t ino);
-/* What an OPEN with those flags does that is to truncate. */
-int attr_truncate(fuse_req_t req, fuse_ino_t ino, int flags, struct eng_attr *ret_attr);
 
 #endif

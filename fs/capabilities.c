@@ -22,13 +22,15 @@ const struct capability capabilities[] = {
     CAPABILITY(EXPLICIT_INVAL_DATA, ON, "all changes come through the kernel, which has seen them"),
     CAPABILITY(IOCTL_DIR, ON, "lsattr(1) asks directories, too"),
     CAPABILITY(WRITEBACK_CACHE, WRITEBACK, "small writes are collected in the kernel; asked for by the user"),
-    CAPABILITY(ATOMIC_O_TRUNC, REFUSE, "a replacement, which may be refused; else OPEN is not sent"),
 
     CAPABILITY(ASYNC_DIO, OFF,
                "up to 6.18 at least the kernel leaves pages in its cache that readers put there while an "
                "asynchronous O_DIRECT write was under way: they read old bytes from then on"),
     CAPABILITY(AUTO_INVAL_DATA, OFF, "it would drop pages whenever a time differs, for nothing"),
     CAPABILITY(READDIRPLUS_AUTO, OFF, "a listing always brings the attributes along"),
+    CAPABILITY(ATOMIC_O_TRUNC, OFF,
+               "as a rule OPEN is not sent; and where it is, the kernel does not hold the inode's lock over it: "
+               "what others append meanwhile gets overwritten"),
     CAPABILITY(POSIX_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(FLOCK_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(POSIX_ACL, OFF, "the kernel would ask once more for each file that it meets"),

@@ -220,7 +220,7 @@ static int truncate_judged(struct attempt *a, fuse_ino_t ino, const struct eng_a
         r = attr->size == 0 ? eng_getattr(a->eng, ino, &now) : 0;
 #ifdef ENG_MUTANTS
         if (!r && getenv("FS_MUTANT_TRUNCATION_READS") && strcmp(a->what, "open") == 0) /* conflicts.sh */
-            seen_opened(a->seen, a->who.key, ino, now.version, SEEN_CACHED);
+            seen_made(a->seen, a->who.key, ino, now.version, false);
 #endif
         if (!r && attr->size == 0)
             r = judge(a, &now, &guard);
@@ -230,13 +230,21 @@ static int truncate_judged(struct attempt *a, fuse_ino_t ino, const struct eng_a
     return outcome(r);
 }
 
-int conflicts_setattr(fuse_req_t req, const char *what, fuse_ino_t ino, const struct eng_attr *attr,
-                      unsigned mask, struct eng_attr *ret_attr)
+/* The kernel sends OPEN without O_TRUNC, and then this, in the same thread, under the inode's lock. */
+int conflicts_setattr(fuse_req_t req, fuse_ino_t ino, const struct eng_attr *attr, unsigned mask,
+                      bool by_name, struct eng_attr *ret_attr)
 {
     if (!session_of(req)->seen || !(mask & ENG_SET_SIZE))
         return eng_setattr(caller_engine(req), ino, attr, mask, ret_attr);
-    struct attempt a = attempt(req, what, 0, NULL);
-    return truncate_judged(&a, ino, attr, mask, ret_attr);
+    struct attempt a = attempt(req, "truncate", 0, NULL);
+    struct seen_opening opening = {.thread = fuse_req_ctx(req)->pid, .process = a.who.key, .ino = ino};
+    const bool opens = by_name && attr->size == 0 && seen_open_truncates(a.seen, &opening);
+    if (opens)
+        a.what = "open";
+    int r = truncate_judged(&a, ino, attr, mask, ret_attr);
+    if (opens)
+        seen_open_ends(a.seen, &opening, r == 0);
+    return r;
 }
 
 /* Of which version what it gives is, too: of no single one, if others write all the time; then the oldest. */
@@ -272,11 +280,10 @@ static enum seen_way way_of(const struct session *session, const struct fuse_fil
     const int mode = fi->flags & O_ACCMODE;
     if (mode == O_WRONLY || fi->flags & OPEN_TO_EXECUTE)
         return SEEN_NOT;
-    const bool is_small = size <= DIRECT_MOST && !(fi->flags & O_TRUNC);
-    return mode == O_RDONLY && is_small && session->maps_direct ? SEEN_DIRECT : SEEN_CACHED;
+    return mode == O_RDONLY && size <= DIRECT_MOST && session->maps_direct ? SEEN_DIRECT : SEEN_CACHED;
 }
 
-void conflicts_opened(fuse_req_t req, const struct eng_attr *now, struct fuse_file_info *fi)
+void conflicts_opened(fuse_req_t req, const struct eng_attr *now, bool created, struct fuse_file_info *fi)
 {
     struct session *session = session_of(req);
     struct seen_process who;
@@ -284,6 +291,9 @@ void conflicts_opened(fuse_req_t req, const struct eng_attr *now, struct fuse_fi
         return;
     process_of(req, &who);
     const enum seen_way way = way_of(session, fi, now->size);
+    struct seen_opening opening = {fuse_req_ctx(req)->pid, who.key, now->ino, now->version, .way = way};
+    if (!created)
+        seen_opens(session->seen, &opening);
     seen_opened(session->seen, who.key, now->ino, now->version, way);
     fi->fh |= who.key << KEY_SHIFT | (uint64_t)way << CONFLICTS_HANDLE_BITS;
     fi->direct_io = way == SEEN_DIRECT;

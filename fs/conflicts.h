@@ -19,7 +19,7 @@ void conflicts_stop(struct session *session);
 /* ---- descriptors -------------------------------------------------------------- */
 
 /* A descriptor of the file is given, by OPEN or CREATE: adds to what fi is to say. */
-void conflicts_opened(fuse_req_t req, const struct eng_attr *now, struct fuse_file_info *fi);
+void conflicts_opened(fuse_req_t req, const struct eng_attr *now, bool created, struct fuse_file_info *fi);
 /* The descriptor with that handle is open no more. */
 void conflicts_release(struct session *session, fuse_ino_t ino, uint64_t handle);
 
@@ -37,9 +37,9 @@ struct conflicts_change {
 };
 void conflicts_begin(fuse_req_t req, struct conflicts_change *change, fuse_ino_t ino, bool by_nobody);
 void conflicts_end(fuse_req_t req, struct conflicts_change *change, uint64_t off);
-/* `what`: the operation, for people; a constant. */
-int conflicts_setattr(fuse_req_t req, const char *what, fuse_ino_t ino, const struct eng_attr *attr,
-                      unsigned mask, struct eng_attr *ret_attr);
+/* `by_name`: not by a descriptor. That of open(2) with O_TRUNC is one, and comes after its OPEN. */
+int conflicts_setattr(fuse_req_t req, fuse_ino_t ino, const struct eng_attr *attr, unsigned mask,
+                      bool by_name, struct eng_attr *ret_attr);
 
 /* ---- names -------------------------------------------------------------------- */
 

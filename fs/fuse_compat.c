@@ -7,7 +7,6 @@
 #include "fuse_compat.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,8 +23,7 @@ enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
 enum {
     INIT_HANDLE_KILLPRIV_V2 = 1 << 28,
     WRITE_KILL_SUIDGID = 1 << 2,
-    SETATTR_KILL_SUIDGID = 1 << 11,
-    OPEN_KILL_SUIDGID = 1 << 0
+    SETATTR_KILL_SUIDGID = 1 << 11
 };
 enum { INIT_EXT = 1 << 30, INIT2_DIRECT_IO_ALLOW_MMAP = 1 << 4 };
 
@@ -89,20 +87,10 @@ static void mark_setattr(char *body, size_t size)
     memcpy(&in, body, sizeof in);
     /* chown(-1, -1) takes them, too; with -o writeback the ctime comes along */
     bool nothing = !(in.valid & ~(uint32_t)(FATTR_FH | FATTR_LOCKOWNER | FATTR_CTIME));
-    in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? COMPAT_KILL_SUIDGID : 0;
+    in.fh = nothing || in.valid & SETATTR_KILL_SUIDGID ? COMPAT_KILLS_SUIDGID : 0;
+    if (!(in.valid & FATTR_FH))
+        in.fh |= COMPAT_BY_NAME;
     in.valid |= FATTR_FH;
-    memcpy(body, &in, sizeof in);
-}
-
-static void mark_open(char *body, size_t size)
-{
-    struct fuse_open_in in;
-    if (size < sizeof in)
-        return;
-    memcpy(&in, body, sizeof in);
-    in.flags &= ~(uint32_t)COMPAT_OPEN_KILL_SUIDGID;
-    if (in.flags & O_TRUNC && in.open_flags & OPEN_KILL_SUIDGID)
-        in.flags |= COMPAT_OPEN_KILL_SUIDGID;
     memcpy(body, &in, sizeof in);
 }
 
@@ -134,9 +122,6 @@ static ssize_t read_request(int fd, void *buf, size_t size, void *userdata)
         break;
     case FUSE_SETATTR:
         mark_setattr(body, len);
-        break;
-    case FUSE_OPEN:
-        mark_open(body, len);
         break;
     case OPCODE_STATX:
         rewrite_statx(head, body, len);

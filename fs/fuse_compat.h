@@ -19,10 +19,11 @@
 #define COMPAT_TMPFILE "/"
 /* GETATTR with this file handle is STATX; those that ops.c gives are small. */
 #define COMPAT_STATX UINT64_MAX
-/* WRITE and SETATTR with this file handle take set-user-ID and set-group-ID away. */
+/* WRITE with this file handle takes set-user-ID and set-group-ID away. */
 #define COMPAT_KILL_SUIDGID (UINT64_MAX - 1)
-/* The same of an OPEN that truncates, among its flags. */
-#define COMPAT_OPEN_KILL_SUIDGID (1 << 30)
+/* Bits of the file handle of SETATTR: it does so, too; it was not asked for by a descriptor. */
+#define COMPAT_KILLS_SUIDGID UINT64_C(1)
+#define COMPAT_BY_NAME UINT64_C(2)
 
 /* Has the mounted session read its requests through here; before its loop starts. 0 or a negative errno
  * value. */

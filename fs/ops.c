@@ -250,7 +250,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
     fi->fh = handle_of(fi);
     fi->keep_cache = 1;
     fi->noflush = 1;
-    conflicts_opened(req, &attr, fi);
+    conflicts_opened(req, &attr, true, fi);
     if (fuse_reply_create(req, &e, fi) < 0) {
         conflicts_release(session, attr.ino, fi->fh);
         (void)eng_forget(session->eng, attr.ino, 1);
@@ -416,10 +416,9 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 static int open_noted(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct eng_attr now;
-    int r = fi->flags & O_TRUNC ? attr_truncate(req, ino, fi->flags, &now)
-                                : eng_getattr(session_of(req)->eng, ino, &now);
+    int r = eng_getattr(session_of(req)->eng, ino, &now);
     if (!r)
-        conflicts_opened(req, &now, fi);
+        conflicts_opened(req, &now, false, fi);
     return r;
 }
 

@@ -129,7 +129,6 @@ bool room_changes(enum request_op op)
     case REQUEST_create:
     case REQUEST_fallocate:
     case REQUEST_copy_file_range:
-    case REQUEST_open: /* with O_TRUNC, where the kernel leaves that to us */
         return true;
     default:
         return false;

@@ -16,10 +16,13 @@
 
 #define LINE_BIT (UINT64_C(1) << 63)
 
+enum { OPENINGS = 1024 };
+
 struct record {
     uint64_t seen;               /* version */
     uint64_t since;              /* how many lines there were when this began */
     uint16_t n_cached, n_direct; /* descriptors that are open */
+    uint16_t n_void;             /* others: of what was opened to truncate, which has not been done */
     bool is_read, is_mapped;     /* through one that is direct, since one is; pages of it were asked for */
     bool is_at_start;            /* the next read begins anew */
     bool is_created;             /* by this process */
@@ -45,6 +48,7 @@ struct seen {
     struct inode *inode;
     struct line *name;
     uint64_t lines; /* how many there were */
+    struct seen_opening openings[OPENINGS]; /* by process and inode */
     struct seen_change *changes;
 };
 
@@ -195,6 +199,19 @@ static void raise_seen(struct record *r, uint64_t version)
 
 /* ---- reading ------------------------------------------------------------------ */
 
+static struct seen_opening *opening_of(struct seen *s, uint64_t process, uint64_t ino)
+{
+    return &s->openings[(process * UINT64_C(0x9E3779B97F4A7C15) + ino) % OPENINGS];
+}
+
+/* What comes next of that process and inode is no truncation by its OPEN. */
+static void end_opening(struct seen *s, uint64_t process, uint64_t ino)
+{
+    struct seen_opening *o = opening_of(s, process, ino);
+    if (o->process == process && o->ino == ino)
+        *o = (struct seen_opening){.process = 0};
+}
+
 void seen_opened(struct seen *s, uint64_t process, uint64_t ino, uint64_t version, enum seen_way way)
 {
     bool is_new;
@@ -211,6 +228,82 @@ void seen_opened(struct seen *s, uint64_t process, uint64_t ino, uint64_t versio
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+void seen_opens(struct seen *s, const struct seen_opening *opening)
+{
+    if (!opening->process)
+        return;
+    (void)pthread_mutex_lock(&s->lock);
+    const struct record *r = find_record(s, opening->process, opening->ino);
+    const struct line line = line_of(s, opening->ino);
+    struct seen_opening *o = opening_of(s, opening->process, opening->ino);
+    *o = *opening;
+    o->seen = r ? r->seen : 0;
+    o->had_record = r;
+    o->had_line = line.id && find_record(s, opening->process, line.id);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+static uint16_t *count_of(struct record *r, enum seen_way way)
+{
+    return way == SEEN_CACHED ? &r->n_cached : &r->n_direct;
+}
+
+static void take_back(struct seen *s, const struct seen_opening *o)
+{
+    struct record *r = o->way == SEEN_NOT ? NULL : find_record(s, o->process, o->ino);
+    const struct line line = line_of(s, o->ino);
+    if (!r)
+        return;
+    uint16_t *count = count_of(r, o->way);
+    if (*count) {
+        (*count)--;
+        r->n_void++;
+    }
+    if (r->seen == o->version)
+        r->seen = o->seen;
+    if (!o->had_record)
+        forget(&s->records, o->process, o->ino);
+    if (!o->had_line && line.id)
+        forget(&s->records, o->process, line.id);
+}
+
+bool seen_open_truncates(struct seen *s, struct seen_opening *opening)
+{
+    if (!opening->process)
+        return false;
+    (void)pthread_mutex_lock(&s->lock);
+    struct seen_opening *o = opening_of(s, opening->process, opening->ino);
+    const bool is_it =
+        o->thread == opening->thread && o->process == opening->process && o->ino == opening->ino;
+    if (is_it) {
+        if (!o->is_taken_back)
+            take_back(s, o);
+        *opening = *o;
+        o->thread = 0;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+    return is_it;
+}
+
+/* What has failed may be asked for once more: a request that waited for room is handled anew. */
+void seen_open_ends(struct seen *s, const struct seen_opening *opening, bool done)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    if (!done) {
+        struct seen_opening *o = opening_of(s, opening->process, opening->ino);
+        *o = *opening;
+        o->is_taken_back = true;
+    } else if (opening->way != SEEN_NOT) {
+        bool is_new;
+        struct record *r = use_record(s, opening->process, opening->ino, &is_new);
+        if (r->n_void)
+            r->n_void--;
+        if (*count_of(r, opening->way) < UINT16_MAX)
+            (*count_of(r, opening->way))++;
+    }
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 /* Whether it may have read what nobody here was asked for. */
 static bool is_unsure(const struct record *r)
 {
@@ -221,6 +314,12 @@ void seen_closed(struct seen *s, uint64_t process, uint64_t ino, uint64_t versio
 {
     (void)pthread_mutex_lock(&s->lock);
     struct record *r = way == SEEN_NOT ? NULL : find_record(s, process, ino);
+    if (!r || r->n_cached + r->n_direct + r->n_void <= 1) /* else it may be another descriptor */
+        end_opening(s, process, ino);
+    if (r && r->n_void) {
+        r->n_void--;
+        r = NULL;
+    }
     if (r && (way == SEEN_CACHED || is_unsure(r)))
         raise_seen(r, version);
     if (r && way == SEEN_CACHED && r->n_cached)
@@ -243,6 +342,7 @@ void seen_read(struct seen *s, uint64_t process, uint64_t ino, uint64_t version,
     if (!process)
         return;
     (void)pthread_mutex_lock(&s->lock);
+    end_opening(s, process, ino);
     struct record *r = use_record(s, process, ino, &is_new);
     if (is_new || r->is_at_start || offset == 0 || goes_on(s, ino, r))
         raise_seen(r, version);

@@ -43,6 +43,27 @@ size_t seen_bytes(const struct seen *seen);
 
 /* ---- reading ------------------------------------------------------------------ */
 
+/*
+ * The last OPEN of an inode by a process, until that reads it or closes it. If it was with O_TRUNC, which it
+ * does not say, the truncation comes next, in the same thread: then nothing was read by it, and what it has
+ * noted is taken back. */
+struct seen_opening {
+    pid_t thread;
+    uint64_t process, ino, version;
+    enum seen_way way;
+    /* Filled in by seen_opens(): which version had been seen before; whether the process, and its line, had a
+     * record. */
+    uint64_t seen;
+    bool had_record, had_line;
+    bool is_taken_back;
+};
+/* Before seen_opened(). */
+void seen_opens(struct seen *seen, const struct seen_opening *opening);
+/* Before a truncation of thread, process and inode is judged: whether it is that of the OPEN. Fills in the
+ * rest. Then seen_open_ends() follows. */
+bool seen_open_truncates(struct seen *seen, struct seen_opening *opening);
+/* `done`: it has truncated, and the descriptor stays. */
+void seen_open_ends(struct seen *seen, const struct seen_opening *opening, bool done);
 void seen_opened(struct seen *seen, uint64_t process, uint64_t ino, uint64_t version, enum seen_way way);
 /* `version` is that of now. */
 void seen_closed(struct seen *seen, uint64_t process, uint64_t ino, uint64_t version, enum seen_way way);

@@ -232,6 +232,53 @@ class Steps:
                 break
         return [taken, refused]
 
+    def records(self, name, rounds):
+        """Appends records of many lengths until the file `stop` is there, and one more; a round ends with a look at what is there."""
+        number = 0
+        faults = []
+        for i in range(rounds):
+            fd = os.open(self.p(name), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            ends = False
+            while not ends:
+                ends = os.path.exists(self.p(f"stop{i}"))
+                for _ in range(20):
+                    os.write(fd, f"{number}:".encode().ljust(10 + number * 37 % 150, b"x") + b"\n")
+                    number += 1
+            os.close(fd)
+            with open(self.p(name), "rb") as f:
+                lines = f.read().split(b"\n")
+            numbers = range(number - len(lines) + 1, number)
+            if lines != [f"{n}:".encode().ljust(10 + n * 37 % 150, b"x") for n in numbers] + [b""]:
+                faults.append(i)
+        return faults
+
+    def truncations(self, name, rounds):
+        for i in range(rounds):
+            for _ in range(30):
+                try:
+                    self.read(name)
+                    os.close(os.open(self.p(name), os.O_WRONLY | os.O_TRUNC))
+                except OSError as e:
+                    if e.errno not in (errno.ECANCELED, errno.ENOENT):
+                        raise
+            os.close(os.open(self.p(f"stop{i}"), os.O_WRONLY | os.O_CREAT, 0o644))
+
+    def write_in_threads(self, name, times):
+        refused = []
+
+        def write():
+            for i in range(times):
+                try:
+                    self.write(name, "x" * (10 + i % 50))
+                except OSError as e:
+                    refused.append(e.errno)
+        threads = [threading.Thread(target=write) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        return refused
+
 
 def actor(folder):
     steps = Steps(folder)
@@ -363,6 +410,9 @@ class Groups:
         check("rules: a truncation to more than nothing is no replacement", a.do("truncate", "f", 1), None)
         check("rules: nor is writing in place", [a.do("patch", "f", "y"), a.do("append", "f", "y")], [None, None])
         check("rules: nor a removal", a.do("unlink", "f"), None)
+        a.begin("records", "log", 50)
+        b.do("truncations", "log", 50)
+        check("truncations: what is appended while another truncates has its place", a.end(), [])
         self.stop()
 
     def anew(self):
@@ -381,6 +431,7 @@ class Groups:
         a.do("read", "f", thread=True)
         check("threads: read in one, replaced in another", a.do("rename", "f", "one", thread=True), None)
         check("threads: and in the first", a.do("write", "f", "two"), None)
+        check("threads: four of one process write one file again and again", a.do("write_in_threads", "own", 300), [])
         b.do("append", "f", "more")
         check("threads: what one has seen, another may not replace by older", a.do("write", "f", "x", thread=True), REFUSED)
         check("threads: nor the first", a.do("rename", "f", "x"), REFUSED)

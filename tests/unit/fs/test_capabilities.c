@@ -147,7 +147,7 @@ Test(capabilities, the_kernel_is_asked_for_these_and_for_no_others)
                             FUSE_CACHE_SYMLINKS | FUSE_EXPLICIT_INVAL_DATA;
     reply_is(CAPABILITY_ON, always);
     reply_is(CAPABILITY_WRITEBACK, always | FUSE_WRITEBACK_CACHE);
-    reply_is(CAPABILITY_REFUSE, always | FUSE_ATOMIC_O_TRUNC);
+    reply_is(CAPABILITY_REFUSE, always);
 }
 
 Test(capabilities, only_what_the_kernel_can_do)
