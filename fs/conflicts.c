@@ -243,7 +243,7 @@ int conflicts_setattr(fuse_req_t req, fuse_ino_t ino, const struct eng_attr *att
         a.what = "open";
     int r = truncate_judged(&a, ino, attr, mask, ret_attr);
     if (opens)
-        seen_open_ends(a.seen, &opening, r == 0);
+        seen_open_ends(a.seen, &opening, !r);
     return r;
 }
 

@@ -20,11 +20,7 @@
 #include "room.h"
 
 enum { OPCODE_TMPFILE = 51, OPCODE_STATX = 52 };
-enum {
-    INIT_HANDLE_KILLPRIV_V2 = 1 << 28,
-    WRITE_KILL_SUIDGID = 1 << 2,
-    SETATTR_KILL_SUIDGID = 1 << 11
-};
+enum { INIT_HANDLE_KILLPRIV_V2 = 1 << 28, WRITE_KILL_SUIDGID = 1 << 2, SETATTR_KILL_SUIDGID = 1 << 11 };
 enum { INIT_EXT = 1 << 30, INIT2_DIRECT_IO_ALLOW_MMAP = 1 << 4 };
 
 struct wire_time {

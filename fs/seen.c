@@ -23,9 +23,10 @@ struct record {
     uint64_t since;              /* how many lines there were when this began */
     uint16_t n_cached, n_direct; /* descriptors that are open */
     uint16_t n_void;             /* others: of what was opened to truncate, which has not been done */
-    bool is_read, is_mapped;     /* through one that is direct, since one is; pages of it were asked for */
-    bool is_at_start;            /* the next read begins anew */
-    bool is_created;             /* by this process */
+    bool is_read : 1;            /* through one that is direct, since one is */
+    bool is_mapped : 1;          /* pages of it were asked for, likewise */
+    bool is_at_start : 1;        /* the next read begins anew */
+    bool is_created : 1;         /* by this process */
 };
 
 struct line {
@@ -36,6 +37,7 @@ struct line {
 struct inode {
     struct line line;
     uint64_t rewritten; /* the version since which there were appends only; 0: not known */
+    uint64_t maker;     /* the process that has made it, as long as no other has seen or changed it; else 0 */
     /* the last, and the last before that who was another; pid 0: not known */
     struct seen_process writer, former;
 };
@@ -47,7 +49,7 @@ struct seen {
     struct seen_away *taken;
     struct inode *inode;
     struct line *name;
-    uint64_t lines; /* how many there were */
+    uint64_t lines;                         /* how many there were */
     struct seen_opening openings[OPENINGS]; /* by process and inode */
     struct seen_change *changes;
 };
@@ -185,9 +187,11 @@ static struct record *use_one(struct seen *s, uint64_t process, uint64_t ino, bo
 /* The process is not 0. */
 static struct record *use_record(struct seen *s, uint64_t process, uint64_t ino, bool *ret_is_new)
 {
-    const struct line line = line_of(s, ino);
-    if (line.id)
-        (void)use_one(s, process, line.id, ret_is_new);
+    struct inode *inode = find_inode(s, ino);
+    if (inode && inode->maker != process)
+        inode->maker = 0;
+    if (inode && inode->line.id)
+        (void)use_one(s, process, inode->line.id, ret_is_new);
     return use_one(s, process, ino, ret_is_new);
 }
 
@@ -386,6 +390,8 @@ static void set_writer(struct inode *inode, const struct seen_process *who)
         who = &nobody;
     if (inode->writer.key != who->key)
         inode->former = inode->writer;
+    if (inode->maker != who->key)
+        inode->maker = 0;
     inode->writer = *who;
 }
 
@@ -417,6 +423,8 @@ void seen_made(struct seen *s, uint64_t process, uint64_t ino, uint64_t version,
     struct record *r = use_record(s, process, ino, &is_new);
     raise_seen(r, version);
     r->is_created = r->is_created || created;
+    if (created)
+        use_inode(s, ino)->maker = process;
     (void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -488,6 +496,13 @@ static uint64_t one_number(struct seen_name name)
     return (name.hash ^ name.folder * UINT64_C(0x9E3779B97F4A7C15)) & ~LINE_BIT;
 }
 
+/* Nobody but that process knows the inode: it has made it, and no other has seen or changed it. */
+static bool is_own(const struct seen *s, uint64_t process, uint64_t ino)
+{
+    const struct inode *inode = find_inode(s, ino);
+    return process && inode && inode->maker == process;
+}
+
 static void leave_locked(struct seen *s, uint64_t process, struct seen_name name, uint64_t ino,
                          uint64_t version)
 {
@@ -495,7 +510,7 @@ static void leave_locked(struct seen *s, uint64_t process, struct seen_name name
     uint64_t version_seen;
     s->name[use_entry(&s->names, name.folder, name.hash, &is_new)] = line_on(s, ino);
     const enum seen_verdict verdict = judge_locked(s, process, ino, version, &version_seen);
-    if (verdict == SEEN_NEVER)
+    if (verdict == SEEN_NEVER || is_own(s, process, ino))
         forget(&s->away, process, one_number(name));
     else
         s->taken[use_entry(&s->away, process, one_number(name), &is_new)] =
@@ -506,11 +521,14 @@ static void leave_locked(struct seen *s, uint64_t process, struct seen_name name
 static void come_locked(struct seen *s, uint64_t process, struct seen_name name, uint64_t ino,
                         uint64_t replaced)
 {
+    bool is_new;
     const uint32_t i = lru_find(&s->names, name.folder, name.hash);
     struct line line = i ? s->name[i] : (struct line){0};
     if (replaced)
         line = line_on(s, replaced);
     set_line(s, ino, line);
+    if (find_record(s, process, ino)) /* who knows the inode knows one of that line */
+        (void)use_record(s, process, ino, &is_new);
     if (i)
         lru_remove(&s->names, i);
     forget(&s->away, process, one_number(name));
@@ -526,19 +544,29 @@ void seen_came(struct seen *s, uint64_t process, struct seen_name name, uint64_t
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-/* A file that the process itself has made under a name of its own, and now puts in another's place: its name
- * was for that alone, and who finds something there later finds another temporary file. */
+/* A file that the process itself has made under a name of its own, and now puts in another's place, or which
+ * nobody else knows: its name was for that alone, and who finds something there later finds another temporary
+ * file. (Not what has a line: others may know an older one of that.) */
 static bool was_temporary(const struct seen *s, uint64_t process, const struct seen_move *move)
 {
     const struct record *r = find_record(s, process, move->ino);
+    if (is_own(s, process, move->ino) && !line_of(s, move->ino).id)
+        return true;
     const bool has_place = move->replaced != 0 || lru_find(&s->names, move->to.folder, move->to.hash) != 0;
     return r && r->is_created && has_place && !line_of(s, move->ino).id;
+}
+
+/* Back to the name that the process has taken it away from. */
+static bool comes_back(const struct seen *s, uint64_t process, const struct seen_move *move)
+{
+    const uint32_t i = process ? lru_find(&s->away, process, one_number(move->to)) : 0;
+    return i && s->taken[i].ino == move->ino;
 }
 
 void seen_moved(struct seen *s, uint64_t process, const struct seen_move *move)
 {
     (void)pthread_mutex_lock(&s->lock);
-    if (!was_temporary(s, process, move))
+    if (!was_temporary(s, process, move) && !comes_back(s, process, move))
         leave_locked(s, process, move->from, move->ino, move->version);
     come_locked(s, process, move->to, move->ino, move->replaced);
     (void)pthread_mutex_unlock(&s->lock);

@@ -4,7 +4,7 @@
     conflicts.py MOUNT [GROUP...]     one line for each check: 'ok - NAME' or 'not ok - NAME: why'
 
 Each actor is a process of its own, which does one step after the other as it is told, in its main thread or in
-another one. Groups: alone rules truncations anew threads own forked descriptors names race.
+another one. Groups: alone rules truncations anew threads own forked descriptors names oracle race.
 """
 import errno
 import json
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+from random import Random
 
 FAILED = 0
 
@@ -69,6 +70,36 @@ class Steps:
     def fixed_rename(self, name, text):
         self.write(name + ".tmp", text)
         os.rename(self.p(name + ".tmp"), self.p(name))
+
+    def fixed_clean(self, name, text):
+        """As careful programs do: what could not be put is removed."""
+        self.write(name + ".new", text)
+        try:
+            os.rename(self.p(name + ".new"), self.p(name))
+        except OSError:
+            os.unlink(self.p(name + ".new"))
+            raise
+
+    def spool(self, name):
+        self.write("spool.new", "work")
+        self.move("spool.new", name)
+
+    def anew_by(self, name, text, how):
+        """Removes it first: refused once, if what was removed had not been seen, and done all the same."""
+        def put():
+            if how == "link":
+                os.link(path, self.p(name))
+            else:
+                self.exclusively(name, text)
+        path = self.temporary(name, text)
+        os.unlink(self.p(name))
+        try:
+            put()
+        except OSError:
+            put()
+            raise
+        finally:
+            os.unlink(path)
 
     def truncate(self, name, size):
         os.truncate(self.p(name), size)
@@ -552,8 +583,43 @@ class Groups:
             check(f"names: both use one temporary name: {i}", one.do("fixed_rename", "f", "x"), None)
             other.do("read", "f")
         b.do("write", "f.tmp", "left by a crash")
+        for i in range(3):
+            check(f"names: a temporary name, again after a consumer has changed what got it: {i}", a.do("spool", f"job{i}"), None)
+            b.do("append", f"job{i}", "done")
         check("names: a temporary file of another, who has ended", a.do("fixed_rename", "f", "x"), None)
         self.stop()
+
+    def oracle(self):
+        """At random, against what each has seen: nobody is refused, nor let through, who should not be."""
+        for seed in range(12):
+            random = Random(seed)
+            folder = self.file("begin")
+            actors = [self.new(folder) for _ in range(3)]
+            present, seen, told = "begin", [None] * 3, []
+            for i in range(150):
+                who = random.randrange(3)
+                step = random.choice(("read", "read", "append", "write", "rename", "fixed_clean", "vim", "truncate_name", "link", "new"))
+                text = f"{seed}.{i} "
+                stale = seen[who] not in (None, present)
+                wanted, before = None, present
+                if step == "read":
+                    wanted = seen[who] = present
+                elif step == "append":
+                    present += text
+                    seen[who] = present if seen[who] == before else seen[who]
+                else:
+                    wanted = REFUSED if stale else None
+                    if not stale or step in ("link", "new"):
+                        present = seen[who] = text
+                args = {"read": ("read", "f"), "link": ("anew_by", "f", text, "link"), "new": ("anew_by", "f", text, "new")}
+                got = actors[who].do(*args.get(step, (step, "f", text)))
+                told.append((who, step))
+                if got != wanted:
+                    check(f"oracle: seed {seed}, after {told[-12:]}", got, wanted)
+                    break
+            else:
+                check(f"oracle: seed {seed}", True, True)
+            self.stop()
 
     def race(self):
         folder = self.file("")
@@ -575,7 +641,7 @@ def main():
         actor(sys.argv[2])
         return
     groups = Groups(sys.argv[1])
-    for name in sys.argv[2:] or ("alone", "rules", "truncations", "anew", "threads", "own", "forked", "descriptors", "names", "race"):
+    for name in sys.argv[2:] or ("alone", "rules", "truncations", "anew", "threads", "own", "forked", "descriptors", "names", "oracle", "race"):
         getattr(groups, name)()
     sys.exit(1 if FAILED else 0)
 
