@@ -3,20 +3,20 @@
  * No locks.
  *
  * Linux holds the locks of both folders over a RENAME: names in them are not looked up, nor changed, until it
- * is answered. All else goes on. So those of others than root and whoever mounted wait for LATE_NS. */
+ * is answered. All else goes on. So those of others than root and whoever mounted do not wait: one that waits
+ * for a moment comes again and again. Who needs a digest may ask for the attribute first, which holds up
+ * nobody. */
 #include "guards.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/stat.h>
 
 #include "caller.h"
 #include "digests.h"
 #include "reply.h"
 #include "room.h"
 #include "waiters.h"
-
-#define LATE_NS INT64_C(1000000000)
 
 /* A request that waits for a digest. */
 struct aside {
@@ -85,16 +85,9 @@ static int without_digest(const struct eng_proof *proof)
     return proof->is_refused ? -ECANCELED : -EBUSY;
 }
 
-/* False: there can be no thread that looks at the clock. */
-static bool limit(const struct session *session, uid_t uid, struct waiter *waiter,
-                  const struct eng_proof *proof)
+static bool may_wait(const struct session *session, uid_t uid)
 {
-    struct timespec now;
-    if (uid == 0 || uid == session->uid)
-        return true;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return waiter_limit(waiter, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + LATE_NS,
-                        without_digest(proof));
+    return uid == 0 || uid == session->uid;
 }
 
 /* Puts the request aside until the digest that was begun is there; 1. */
@@ -106,10 +99,6 @@ static int put_aside(fuse_req_t req, enum request_op op, const struct eng_proof 
     struct aside *a = size ? malloc(sizeof *a + size) : NULL;
     struct waiter *waiter = a ? waiter_begin(session->waiters, req, release, op) : NULL;
     const uid_t uid = fuse_req_ctx(req)->uid;
-    if (waiter && !limit(session, uid, waiter, proof)) {
-        waiter_abandon(waiter);
-        waiter = NULL;
-    }
     if (!waiter) {
         free(a);
         eng_digest_end(take_digest);
@@ -133,20 +122,44 @@ static int put_aside(fuse_req_t req, enum request_op op, const struct eng_proof 
     return 1;
 }
 
+static bool mode_lets_read(fuse_req_t req, const struct eng_attr *attr)
+{
+    if (fuse_req_ctx(req)->uid == attr->uid)
+        return attr->mode & S_IRUSR;
+    return attr->mode & (caller_in_group(req, attr->gid) ? S_IRGRP : S_IROTH);
+}
+
+/* Whether the caller may read the content that a digest is wanted of: that a guard holds, or does not, tells
+ * what it is, as the attribute does, for which the kernel asks for that right. */
+static int check_readable(fuse_req_t req, uint64_t ino)
+{
+    struct eng_attr attr;
+    int r = eng_getattr(session_of(req)->eng, ino, &attr);
+    const bool is_asked = !r && !session_of(req)->opt->noperm && !caller_is_above_modes(req);
+    return is_asked && !mode_lets_read(req, &attr) ? -EACCES : r;
+}
+
 /* What the engine wants for its proof: 0 it is there, 1 the request waits for it, or an error. */
 static int prove(fuse_req_t req, enum request_op op, struct eng_proof *proof)
 {
+    struct session *session = session_of(req);
     struct eng_digest_value value;
     struct eng_digest *digest = NULL;
-    int r = digest_now(session_of(req), proof->wanted, ENG_DIGEST_SHA256, &value, &digest);
+    int r = check_readable(req, proof->wanted);
+    if (!r)
+        r = digest_now(session, proof->wanted, ENG_DIGEST_SHA256, &value, &digest);
 #ifdef ENG_MUTANTS
     for (char *buf = getenv("FS_MUTANT_HASHED_HERE") ? reply_buffer(1 << 20) : NULL; r > 0 && buf;)
         r = eng_digest_step(digest, buf, 1 << 20, &value); /* tests/mount/guards.sh */
 #endif
     if (r == -ENOMEM)
         return r;
-    if (r > 0)
+    if (r > 0 && may_wait(session, fuse_req_ctx(req)->uid))
         return put_aside(req, op, proof, digest);
+    if (r > 0) {
+        eng_digest_end(digest);
+        return without_digest(proof);
+    }
     eng_proof_add(proof, r, &value);
     return 0;
 }

@@ -251,12 +251,38 @@ def stranger():
         with open(name, 'w') as f:
             f.truncate(8 << 30)
     guard('t', 'a' * 64)
+    since = time.monotonic()
     check(error_of(os.rename, 't', 'f') == 'EBUSY' and has_guard('t'), 'who has not asked for the digest before is told so')
+    check(time.monotonic() - since < 0.7, 'at once: nobody holds a folder up, again and again')
     guard('t', 'state:1')
     check(error_of(os.rename, 't', 'f') == 'ECANCELED' and has_guard('t'), 'nor are contents compared for so long')
     write('f', 'small')
     guard('t', hashlib.sha256(b'small').hexdigest())
     check(error_of(os.rename, 't', 'f') == 'done', 'a digest that takes no time is looked at')
+    os.truncate('f', 64 << 20)
+    known = os.getxattr('f', 'user.engram.content_sha256')
+    write('t', 'new')
+    guard('t', known.decode())
+    check(error_of(os.rename, 't', 'f') == 'done', 'one that was asked for is known')
+
+
+def unreadable():
+    """Who may not read a file learns nothing of its content by a guard."""
+    write('secret', 'PIN 0042')
+    os.chmod('secret', 0o600)
+    sha = hashlib.sha256(b'PIN 0042').hexdigest()
+    check(os.getxattr('secret', 'user.engram.content_sha256') == sha.encode(), 'its owner knows the digest')
+    os.setgroups([])
+    os.setgid(STRANGER)
+    os.setuid(STRANGER)
+    for text in 'PIN 0041', 'PIN 0042':
+        write('guess', text)
+        guard('guess', 'state:1')
+        check(error_of(os.rename, 'guess', 'secret') == 'ECANCELED', f'the same or not: {text}')
+    for value in 'a' * 64, sha:
+        guard('guess', value)
+        check(error_of(os.rename, 'guess', 'secret') == 'EACCES', f'by its digest, right or wrong: {value[:2]}')
+    check(has_guard('guess') and os.stat('secret').st_uid == 0, 'nothing was replaced')
 
 
 def main():
@@ -265,7 +291,8 @@ def main():
     if part == 'edit':
         print(edit(int(number)))
         return
-    {'kinds': kinds, 'values': values, 'kept': kept, 'unset': unset, 'race': race, 'large': large, 'stranger': stranger}[part]()
+    {'kinds': kinds, 'values': values, 'kept': kept, 'unset': unset, 'race': race, 'large': large, 'stranger': stranger,
+     'unreadable': unreadable}[part]()
     sys.exit(failures > 0)
 
 

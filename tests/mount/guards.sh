@@ -98,6 +98,8 @@ if [ "$(id -u)" -eq 0 ]; then
     must_mount "$STORE" "$MNT" -o noatime,allow_other
     mkdir -m 777 "$MNT/stranger"
     part stranger "$MNT/stranger"
+    mkdir -m 777 "$MNT/unreadable"
+    part unreadable "$MNT/unreadable"
     check "unmount" unmount_store "$MNT"
 else
     skip "strangers" "not root: there is nobody to be"
