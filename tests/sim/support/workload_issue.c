@@ -3,6 +3,7 @@
 #include "workload_private.h"
 
 #include "admin.h"
+#include "guarded.h"
 #include "hook.h"
 
 #include <errno.h>
@@ -300,6 +301,33 @@ static int issue_store_op(struct session *s, const struct op *op)
     }
 }
 
+/* Some renames are by a guard that the file carries, which holds: to the model they are as any other, since
+ * it is no part of what there is. */
+static int issue_rename(struct session *s, const struct op *op, uint64_t dir, const char *name, uint64_t dir2,
+                        const char *name2)
+{
+    const struct eng_guard stored = {.kind = ENG_GUARD_STORED};
+    struct eng_attr from, to;
+    uint64_t state = 0;
+    char value[32] = "none";
+    bool guarded = !op->flags && strlen(op->path) % 2 && eng_lookup(s->eng, NULL, dir, name, &from) == 0 &&
+                   S_ISREG(from.mode);
+    int r = guarded ? eng_lookup(s->eng, NULL, dir2, name2, &to) : -ENOENT;
+    if (!guarded || (r && r != -ENOENT) || (!r && (S_ISDIR(to.mode) || to.ino == from.ino)))
+        return eng_rename(s->eng, &caller, dir, name, dir2, name2, op->flags);
+    if (!r && (r = eng_state(s->eng, to.ino, &state)) == 0)
+        (void)snprintf(value, sizeof value, "state:%llu", (unsigned long long)state);
+    else if (r == -ENOENT)
+        r = 0;
+    if (!r)
+        r = eng_setxattr(s->eng, from.ino, ENG_GUARD_XATTR, value, strlen(value), 0);
+    if (!r)
+        r = eng_rename_if(s->eng, &caller, dir, name, dir2, name2, 0, &stored);
+    if (!r && eng_getxattr(s->eng, from.ino, ENG_GUARD_XATTR, NULL, 0) >= 0)
+        return -ENOTRECOVERABLE; /* which nothing else is */
+    return r;
+}
+
 static int issue_name_op(struct session *s, const struct op *op)
 {
     uint64_t ino = 0, dir = 0, dir2 = 0;
@@ -325,7 +353,7 @@ static int issue_name_op(struct session *s, const struct op *op)
         return eng_rmdir(s->eng, dir, name);
     default:
         r = walk_parent(s, op->other, &dir2, name2);
-        return r < 0 ? r : eng_rename(s->eng, &caller, dir, name, dir2, name2, op->flags);
+        return r < 0 ? r : issue_rename(s, op, dir, name, dir2, name2);
     }
 }
 
