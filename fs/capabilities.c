@@ -28,10 +28,7 @@ const struct capability capabilities[] = {
                "asynchronous O_DIRECT write was under way: they read old bytes from then on"),
     CAPABILITY(AUTO_INVAL_DATA, OFF, "it would drop pages whenever a time differs, for nothing"),
     CAPABILITY(READDIRPLUS_AUTO, OFF, "a listing always brings the attributes along"),
-    CAPABILITY(
-        ATOMIC_O_TRUNC, OFF,
-        "as a rule OPEN is not sent; and where it is, the kernel does not hold the inode's lock over it: "
-        "what others append meanwhile gets overwritten"),
+    CAPABILITY(ATOMIC_O_TRUNC, OFF, "where OPEN is sent the kernel does not hold the inode's lock over it"),
     CAPABILITY(POSIX_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(FLOCK_LOCKS, OFF, "there is one kernel only, which keeps the locks"),
     CAPABILITY(POSIX_ACL, OFF, "the kernel would ask once more for each file that it meets"),

@@ -121,7 +121,7 @@ expect("stat", lambda i: os.stat(path(i)), {"getattr": 1})
 expect("open, read, close for the first time", lambda i: read(path(i)), {"read": 1, **reads})
 expect("open, read, close", lambda i: read(path(i)), reads)
 expect("open O_TRUNC, write, close", lambda i: write(path(i), os.O_TRUNC | os.O_WRONLY),
-       {**(opened or {"setattr": 1}), "write": 1, **({"getxattr": 2} if x else {})})
+       {"setattr": 1, "write": 1, **opened, **({"getxattr": 2} if x else {})})
 expect("open, write, fsync, close", synced, {"write": 1, "fsync": 1, **opened})
 expect("append", lambda i: write(path(i), os.O_APPEND | os.O_WRONLY), {"write": 1, "getattr": 1, **opened})
 expect("write a temporary file, chmod, utimens, rename over", replace,
