@@ -70,6 +70,86 @@ Test(seen, who_has_seen_an_older_state_and_nobody_else)
     cr_expect_eq(judge(A, F, 6), SEEN_PRESENT);
 }
 
+/* The OPEN of a thread, which may be one with O_TRUNC. */
+static struct seen_opening opens(uint64_t process, pid_t thread, uint64_t ino, uint64_t version)
+{
+    struct seen_opening opening = {
+        .thread = thread, .process = process, .ino = ino, .version = version, .way = SEEN_CACHED};
+    seen_opens(seen, &opening);
+    seen_opened(seen, process, ino, version, SEEN_CACHED);
+    return opening;
+}
+
+Test(seen, an_open_that_truncates_has_read_nothing)
+{
+    reads(A, F, 5);
+    struct seen_opening o = opens(A, 100, F, 6);
+    cr_assert(seen_open_truncates(seen, &o));
+    cr_expect_eq(judge(A, F, 6), SEEN_OLDER, "nor is it open for reading yet");
+    seen_open_ends(seen, &o, false);
+    cr_expect(seen_open_truncates(seen, &o), "handled anew");
+    seen_open_ends(seen, &o, false);
+    seen_closed(seen, A, F, 7, SEEN_CACHED);
+    cr_expect_eq(judge(A, F, 6), SEEN_OLDER, "refused, and closed");
+    cr_expect_not(seen_open_truncates(seen, &o), "it is closed");
+
+    o = opens(A, 100, F, 6);
+    cr_assert(seen_open_truncates(seen, &o));
+    seen_made(seen, A, F, 7, false);
+    seen_open_ends(seen, &o, true);
+    cr_expect_eq(judge(A, F, 8), SEEN_UNSURE, "what was truncated is open, and may be read");
+    seen_closed(seen, A, F, 8, SEEN_CACHED);
+    cr_expect_eq(judge(A, F, 8), SEEN_PRESENT);
+    cr_expect_eq(judge(A, F, 9), SEEN_OLDER);
+
+    o = opens(B, 100, G, 5);
+    cr_assert(seen_open_truncates(seen, &o));
+    cr_expect_eq(judge(B, G, 6), SEEN_NEVER, "the first time");
+}
+
+Test(seen, a_truncation_by_name_is_not_that_of_an_open)
+{
+    struct seen_opening o = opens(A, 100, F, 5), other = o;
+    other.thread = 101;
+    cr_expect_not(seen_open_truncates(seen, &other), "of another thread");
+    seen_read(seen, A, F, 5, 0, false);
+    cr_expect_not(seen_open_truncates(seen, &o), "it has read since");
+    cr_expect_eq(judge(A, F, 5), SEEN_PRESENT);
+}
+
+Test(seen, what_only_its_maker_knows_is_not_taken_away)
+{
+    struct seen_away away;
+    seen_came(seen, A, name_of("new"), F, false);
+    seen_made(seen, A, F, 1, true);
+    moves(A, "new", "job", F, 0);
+    changes(B, F, 1, true);
+    cr_expect_not(seen_away(seen, A, name_of("new"), &away), "a temporary name");
+
+    seen_came(seen, A, name_of("f"), G, false);
+    seen_made(seen, A, G, 1, true);
+    reads(B, G, 1);
+    moves(A, "f", "f~", G, 0);
+    cr_expect(seen_away(seen, A, name_of("f"), &away) && away.ino == G, "another has seen it");
+    moves(A, "f~", "f", G, 0);
+    cr_expect_not(seen_away(seen, A, name_of("f"), &away));
+    cr_expect_not(seen_away(seen, A, name_of("f~"), &away), "it came back");
+}
+
+Test(seen, who_puts_a_file_at_a_name_knows_one_of_its_line)
+{
+    seen_came(seen, B, name_of("f"), F, false);
+    seen_made(seen, B, F, 1, true);
+    reads(C, F, 1);
+    seen_removed(seen, B, name_of("f"), F, 1, false);
+    seen_came(seen, A, name_of("t"), G, false);
+    seen_made(seen, A, G, 1, true);
+    seen_came(seen, A, name_of("f"), G, false); /* by link(2) */
+    seen_removed(seen, C, name_of("f"), G, 1, false);
+    seen_came(seen, C, name_of("f"), H, false);
+    cr_expect_eq(judge(A, H, 1), SEEN_OLDER, "another file came there");
+}
+
 Test(seen, an_unknown_process_never_saw_anything)
 {
     reads(0, F, 5);
