@@ -114,6 +114,17 @@ check_fails "nor below a file" "No such file" ls "$H/f/none"
 check_fails "no such version" "No such file" cat "$H/f/@/000000000001@2020-01-01T00:00:00.000Z"
 check_fails "nor by another time" "No such file" cat "${OLD%@*}@2020-01-01T00:00:00.000Z"
 
+# a version begins at the moment before it, and a snapshot is one
+for i in 1 2 3 4 5; do
+    echo "$i" >"$MNT/g"
+    mkdir "$MNT/.engram/snapshots/s$i"
+    echo "$i, once more" >"$MNT/g"
+done
+LISTED=("$H/g/@"/*)
+rmdir "$MNT/.engram/snapshots"/s?
+check_equal "each is another one now, by its time" "yes" "$([ "${LISTED[*]}" = "$(echo "$H/g/@"/*)" ] && echo no || echo yes)"
+check "who has listed a version before snapshots were dropped finds it" cat "${LISTED[@]}"
+
 # ---- each tool
 
 configure history_settle=10s # of what is written in pieces one state is enough
