@@ -55,7 +55,8 @@ struct attempt {
     /* The name that is to show something else; NULL: an inode itself is changed. */
     fuse_ino_t parent;
     const char *name;
-    bool is_new; /* the name shows nothing */
+    bool is_new;  /* the name shows nothing */
+    bool by_name; /* a truncation that is not by a descriptor */
     unsigned tries;
 };
 
@@ -209,6 +210,13 @@ static int set_size(struct attempt *a, fuse_ino_t ino, const struct eng_attr *at
     return r;
 }
 
+/* The path led to it, and then another process took its last name: who has seen it means what is there now.
+ */
+static bool is_elsewhere(const struct attempt *a, const struct eng_attr *now)
+{
+    return a->by_name && now->nlink == 0 && seen_lost_name(a->seen, a->who.key, now->ino);
+}
+
 static int truncate_judged(struct attempt *a, fuse_ino_t ino, const struct eng_attr *attr, unsigned mask,
                            struct eng_attr *ret_attr)
 {
@@ -224,8 +232,12 @@ static int truncate_judged(struct attempt *a, fuse_ino_t ino, const struct eng_a
 #endif
         if (!r && attr->size == 0)
             r = judge(a, &now, &guard);
+        if (!r && guard.kind && is_elsewhere(a, &now))
+            return refuse(a, &now, 0);
         if (!r)
             r = set_size(a, ino, attr, mask, &guard, ret_attr);
+        if (!r && guard.kind && is_elsewhere(a, ret_attr)) /* by now */
+            return refuse(a, ret_attr, 0);
     } while (again(a, &guard, r));
     return outcome(r);
 }
@@ -237,6 +249,7 @@ int conflicts_setattr(fuse_req_t req, fuse_ino_t ino, const struct eng_attr *att
     if (!session_of(req)->seen || !(mask & ENG_SET_SIZE))
         return eng_setattr(caller_engine(req), ino, attr, mask, ret_attr);
     struct attempt a = attempt(req, "truncate", 0, NULL);
+    a.by_name = by_name;
     struct seen_opening opening = {.thread = fuse_req_ctx(req)->pid, .process = a.who.key, .ino = ino};
     const bool opens = by_name && attr->size == 0 && seen_open_truncates(a.seen, &opening);
     if (opens)
@@ -371,12 +384,15 @@ int conflicts_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct session *session = session_of(req);
     struct eng_attr was;
     struct seen_process who;
-    bool is_known = session->seen && eng_lookup(session->eng, NULL, parent, name, &was) == 0;
-    int r = eng_unlink(caller_engine(req), parent, name);
-    if (!r && is_known && is_noted(was.mode)) {
+    bool is_known =
+        session->seen && eng_lookup(session->eng, NULL, parent, name, &was) == 0 && is_noted(was.mode);
+    if (is_known) {
         process_of(req, &who);
-        seen_removed(session->seen, who.key, seen_name(parent, name), was.ino, was.version, was.nlink > 1);
+        seen_takes_name(session->seen, who.key, was.ino);
     }
+    int r = eng_unlink(caller_engine(req), parent, name);
+    if (!r && is_known)
+        seen_removed(session->seen, who.key, seen_name(parent, name), was.ino, was.version, was.nlink > 1);
     return r;
 }
 
@@ -451,6 +467,8 @@ int conflicts_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
     do {
         guard = (struct eng_guard){.kind = 0};
         r = judge_rename(&a, &rn, &guard);
+        if (!r && rn.has_target)
+            seen_takes_name(a.seen, a.who.key, rn.target.ino);
         if (!r)
             r = guards_rename(req, parent, name, new_parent, new_name, flags, given(&guard));
     } while (again(&a, &guard, r));

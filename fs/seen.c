@@ -16,6 +16,8 @@
 
 #define LINE_BIT (UINT64_C(1) << 63)
 
+#define TAKEN_BY_UNKNOWN UINT64_MAX
+
 enum { OPENINGS = 1024 };
 
 struct record {
@@ -38,6 +40,7 @@ struct inode {
     struct line line;
     uint64_t rewritten; /* the version since which there were appends only; 0: not known */
     uint64_t maker;     /* the process that has made it, as long as no other has seen or changed it; else 0 */
+    uint64_t taker; /* the last process that took a name of it away, or tried to; TAKEN_BY_UNKNOWN; 0: none */
     /* the last, and the last before that who was another; pid 0: not known */
     struct seen_process writer, former;
 };
@@ -581,6 +584,22 @@ void seen_removed(struct seen *s, uint64_t process, struct seen_name name, uint6
     if (!(has_others && r && r->is_created))
         leave_locked(s, process, name, ino, version);
     (void)pthread_mutex_unlock(&s->lock);
+}
+
+void seen_takes_name(struct seen *s, uint64_t process, uint64_t ino)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    use_inode(s, ino)->taker = process ? process : TAKEN_BY_UNKNOWN;
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+bool seen_lost_name(struct seen *s, uint64_t process, uint64_t ino)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    const struct inode *inode = find_inode(s, ino);
+    bool lost = inode && inode->taker && inode->taker != process;
+    (void)pthread_mutex_unlock(&s->lock);
+    return lost;
 }
 
 void seen_exchanged(struct seen *s, uint64_t one, uint64_t other)

@@ -20,7 +20,7 @@
 /* Of all processes: what they have seen, what they moved away; and inodes, and names that lost theirs. */
 enum { SEEN_RECORDS = 1 << 18, SEEN_AWAY = 1 << 14, SEEN_INODES = 1 << 16, SEEN_NAMES = 1 << 16 };
 /* With the tables' heads; tests/unit/fs/test_seen.c counts it. */
-#define SEEN_BYTES_MAX (UINT64_C(29) << 20)
+#define SEEN_BYTES_MAX (UINT64_C(30) << 20)
 
 /* A process; key 0: unknown, one that never saw anything. */
 struct seen_process {
@@ -115,6 +115,10 @@ void seen_moved(struct seen *seen, uint64_t process, const struct seen_move *mov
 /* `has_others`: it has other names. */
 void seen_removed(struct seen *seen, uint64_t process, struct seen_name name, uint64_t ino, uint64_t version,
                   bool has_others);
+/* Before a name of the inode is removed, or shows another one. */
+void seen_takes_name(struct seen *seen, uint64_t process, uint64_t ino);
+/* Whether the last that did so, or tried to, was another process; of an inode that has no name any more. */
+bool seen_lost_name(struct seen *seen, uint64_t process, uint64_t ino);
 /* Two inodes have taken each other's place. */
 void seen_exchanged(struct seen *seen, uint64_t one, uint64_t other);
 

@@ -263,6 +263,20 @@ class Steps:
                 break
         return [taken, refused]
 
+    def edits(self, name, number, how, times):
+        """Adds lines, each until it is taken; an empty file is between another's truncation and its write."""
+        for i in range(times):
+            taken = False
+            while not taken:
+                text = self.read(name)
+                try:
+                    if text:
+                        getattr(self, how)(name, text + f"{number} {i}\n")
+                        taken = True
+                except OSError as e:
+                    if e.errno != errno.ECANCELED:
+                        raise
+
     def records(self, name, rounds):
         """Appends records of many lengths until the file `stop` is there, and one more; a round ends with a look at what is there."""
         number = 0
@@ -631,6 +645,16 @@ class Groups:
         wanted = sorted(f"{i} {n}" for i in range(8) for n in range(25))
         check("race: each edit that was taken is there, once", sorted(lines), wanted)
         check("race: and some were refused", sum(r[1] for r in results) > 0, True)
+        self.stop()
+        folder = self.file("begin\n")
+        actors = [self.new(folder) for _ in range(6)]
+        for i, a in enumerate(actors):
+            a.begin("edits", "f", i, "rename" if i % 2 else "write", 60)
+        for a in actors:
+            a.end()
+        lines = self.new(folder).do("read", "f").splitlines()
+        wanted = sorted(["begin"] + [f"{i} {n}" for i in range(6) for n in range(60)])
+        check("race: nor is an edit lost where some rename and some truncate", sorted(lines), wanted)
         self.stop()
 
 
