@@ -210,8 +210,7 @@ static int set_size(struct attempt *a, fuse_ino_t ino, const struct eng_attr *at
     return r;
 }
 
-/* The path led to it, and then another process took its last name: who has seen it means what is there now.
- */
+/* The path led to it, then somebody else took its last name: who has seen it means what is there now. */
 static bool is_elsewhere(const struct attempt *a, const struct eng_attr *now)
 {
     return a->by_name && now->nlink == 0 && seen_lost_name(a->seen, a->who.key, now->ino);

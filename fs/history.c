@@ -166,8 +166,8 @@ static int find_in_versions(fuse_req_t req, const struct ctl_paths_what *in, con
     found->what.kind = CTL_PATHS_VERSION;
     found->what.ino = version.ino;
     found->what.number = version.number;
-    /* The number names it. Its time goes back when a snapshot between is dropped, by which it was told: who has
-     * listed it before still finds it. */
+    /* The number names it. Its time goes back when a snapshot between is dropped, by which it was told: who
+     * has listed it before still finds it. */
     r = shown_stamp_is_of(&stamp, version.time) || stamp.time > version.time ? 0 : -ENOENT;
     if (!r)
         r = history_check_way(req, &found->past, &found->what);

@@ -169,7 +169,9 @@ static void forget_oldest(struct seen *s)
 {
     const uint32_t i = s->records.oldest;
     const struct lru_entry e = s->records.entries[i];
-    const struct line line = e.b & LINE_BIT ? (struct line){0} : line_of(s, e.b);
+    struct line line = {0};
+    if (!(e.b & LINE_BIT))
+        line = line_of(s, e.b);
     lru_remove(&s->records, i);
     if (line.id) {
         forget(&s->records, e.a, line.id);

@@ -465,7 +465,7 @@ static bool is_of(const struct locator *whole, const struct locator *part)
 static bool holds(const struct index *idx, uint32_t slot, struct past_piece *piece)
 {
     const struct inode_rec *inode = index_slot(idx, slot);
-    struct past_piece whole;
+    struct past_piece whole = {.slot = slot};
     if (piece->off != EXTENT_XATTR_OFF) {
         bool found = index_extent(idx, slot, piece->off, &whole.off, &whole.loc) == 0 &&
                      whole.off <= piece->off && is_of(&whole.loc, &piece->loc);

@@ -128,7 +128,9 @@ for i in $(seq 1 12); do
     else
         broken=$((broken + 1))
     fi
-    "$CTL" snapshot rollback "$STORE" $([ $to = first ] && echo second || echo first) >/dev/null 2>&1
+    back=first
+    [ "$to" != first ] || back=second
+    "$CTL" snapshot rollback "$STORE" "$back" >/dev/null 2>&1
 done
 check_equal "killed 12 times: all or nothing" "12 0" "$whole $broken"
 check "a check finds nothing" "$CTL" check "$STORE"
