@@ -223,8 +223,8 @@ static enum eng_change_kind kind_of(const struct op *op)
     case OP_ATTR:
         return ENG_CHANGE_ATTRIBUTES;
     case OP_PUNCH:
-        if (op->flags & OP_LATER)
-            return 0; /* of what was told to be gone already */
+        if (op->flags & (OP_LATER | OP_SAME))
+            return 0; /* of what was told to be gone already, or of what nothing shows */
         return ENG_CHANGE_CONTENT;
     case OP_REWRITE:
         if (op->from == op->to || MUTANT(REWRITE_UNTOLD))

@@ -4,6 +4,7 @@
 
 #include "core/reserve.h"
 #include "index/extents.h"
+#include "index/leaps.h"
 #include "index/past_names.h"
 #include "index/past_state.h"
 
@@ -281,6 +282,24 @@ static int stage_past(struct eng *eng, struct txn *txn, uint64_t ino)
     return r;
 }
 
+/* The first extents of an unseen state to which leaps may lead: what past states read there goes to them.
+ * Never as a tail, which is of one state alone. */
+static int stage_front(struct eng *eng, struct txn *txn, uint64_t ino, uint32_t max)
+{
+    uint64_t end;
+    uint32_t n;
+    int r = extents_count(&eng->idx, ino_slot(ino), 0, UINT64_MAX, max, &n, &end);
+    struct op *op = r ? NULL : txn_op(txn, OP_PUNCH);
+    if (!op)
+        return r ? r : -ENOMEM;
+    op->flags = OP_SAME;
+    op->ino = ino;
+    op->len = end;
+    op->time = index_inode(&eng->idx, ino)->mtime;
+    txn->n_freed += n;
+    return 0;
+}
+
 /* Something of an inode's present state, which nothing shows: what a past state reads of it goes there, and
  * the rest is freed. No state ends by that. */
 static int stage_unseen(struct eng *eng, struct txn *txn, uint64_t ino)
@@ -294,6 +313,8 @@ static int stage_unseen(struct eng *eng, struct txn *txn, uint64_t ino)
         return 0;
     if (!n)
         return stage_xattrs(eng, txn, ino, left / (1 + eng_apart(eng)));
+    if (n > left && leaps_are_in(&eng->idx, ino_slot(ino)) && !MUTANT(LEAP_INTO_TAIL))
+        return stage_front(eng, txn, ino, left);
     struct op *op = txn_op(txn, OP_TRUNCATE);
     if (!op)
         return -ENOMEM;

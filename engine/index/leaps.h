@@ -9,7 +9,8 @@
  * What a leap leads to stays: where an extent leaves the state to which a leap leads, and the next older one,
  * over which the leap goes, does not take it, it goes back to the state with the leap. So there is content
  * behind each leap, whatever is written, amended or dropped. A head with a leap that leads to itself gets no
- * tail: a truncation that leaves one keeps the state before it (commit/keep.c).
+ * tail: a truncation that leaves one keeps the state before it (commit/keep.c), and of a state that nothing
+ * shows none is left (commit/orphans.c).
  *
  * Locking: as index.h. */
 #ifndef ENGRAMFS_LEAPS_H

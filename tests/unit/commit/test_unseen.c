@@ -185,6 +185,26 @@ Test(unseen, goes_in_slices)
     compare(&copy, 1, before);
 }
 
+/* What a rollback has led back to stays the snapshot's, in however many extents it is removed again. */
+Test(unseen, is_not_what_a_snapshot_leaps_to)
+{
+    static uint8_t one[1] = {1};
+    const struct eng_attr empty = {.size = 0};
+    uint64_t ino = unit_create(&u, "f"), n = 160, rolled;
+    hook_slice(u.eng, 64);
+    for (uint64_t i = 0; i < n; i++)
+        MUST(eng_write(u.eng, ino, one, 1, i * 8192) == 1);
+    uint64_t before = live();
+    struct copy copy = copied_snapshot(&u, "s");
+    MUST(eng_setattr(u.eng, ino, &empty, ENG_SET_SIZE, NULL) == 0);
+    MUST(eng_unlink(u.eng, ENG_ROOT_INO, "f") == 0);
+    MUST(eng_rollback(u.eng, ENG_ROOT_INO, copy.batch, NULL, NULL, &rolled) == 0);
+    MUST(unit_lookup(&u, "f") == ino);
+    MUST(eng_unlink(u.eng, ENG_ROOT_INO, "f") == 0);
+    MUST(eng_tick(u.eng) == 0);
+    compare(&copy, 1, before);
+}
+
 /* Where the disk has no room for it at first, it goes later. */
 Test(unseen, goes_when_there_is_room)
 {
