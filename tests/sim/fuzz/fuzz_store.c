@@ -4,6 +4,20 @@
 
 #include "image_files.h"
 
+/* What reverts have led back to, and leaps: to the content of now, and to that of another state. */
+static void fill_past(struct unit *u)
+{
+    uint64_t ino = unit_file(u, "back", 3000, 7), first, second, n;
+    UNIT_NEED(eng_snapshot_create(u->eng, "first", &first) == 0);
+    unit_write(u, ino, 1000, 8, 500);
+    UNIT_NEED(eng_snapshot_create(u->eng, "second", &second) == 0);
+    const struct eng_restore restore = {.ino = ino, .from = ino, .batch = first};
+    UNIT_NEED(eng_restore(u->eng, &restore, 1) == 0);
+    unit_write(u, ino, 200, 9, 700);
+    UNIT_NEED(eng_rollback(u->eng, ENG_ROOT_INO, second, NULL, NULL, &n) == 0);
+    unit_write(u, ino, 10, 10, 600);
+}
+
 static void fill(struct unit *u)
 {
     struct eng_attr attr;
@@ -24,6 +38,7 @@ static void fill(struct unit *u)
     }
     (void)eng_create(u->eng, NULL, dir, "sym", S_IFLNK | 0777, 0, "file0", &attr);
     (void)eng_rename(u->eng, NULL, ENG_ROOT_INO, "file0", dir, "moved", 0);
+    fill_past(u);
     UNIT_NEED(eng_sync(u->eng) == 0);
     unit_create(u, "behind the mark");
 }
