@@ -316,7 +316,7 @@ for name in last $'\xff' $'a\tb'; do
 done
 check_equal "all have gone" "" "$(snapshot_names)"
 check_status "the store is sound" 0 "^clean" check snapshots
-check_status "snapshot: no such verb" 2 "expected create, list, rename or drop" snapshot make snapshots
+check_status "snapshot: no such verb" 2 "expected create, list, rename, drop or rollback" snapshot make snapshots
 check_status "snapshot create: no name" 2 "expected TARGET NAME" snapshot create snapshots
 check_status "snapshot drop --json" 2 "goes with list" snapshot drop --json snapshots x
 
