@@ -252,6 +252,7 @@ static void world_new(struct world *w, bool beside)
     char why[256];
     *w = (struct world){.disk = simdisk_new(), .start = model_new()};
     w->s = (struct session){.io = simdisk_io(w->disk), .segment_size = SEGMENT_SIZE};
+    w->s.shared = true;
     if (session_open(&w->s, false, why) != 0)
         die("a new store does not open");
     for (size_t i = 0; i < sizeof(history) / sizeof(history[0]); i++) {

@@ -114,6 +114,7 @@ struct session {
     /* not 0: compactions have an installer, which takes turns with them by this seed (hook.h) */
     uint64_t beside;
     struct schedule *schedule;
+    bool shared;     /* others change the store meanwhile: no guard of a rename holds for sure */
     struct eng *eng; /* NULL: closed */
     uint64_t ref_ino, ref_size, ref_seed;
 };

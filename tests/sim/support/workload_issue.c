@@ -310,8 +310,8 @@ static int issue_rename(struct session *s, const struct op *op, uint64_t dir, co
     struct eng_attr from, to;
     uint64_t state = 0;
     char value[32] = "none";
-    bool guarded = !op->flags && strlen(op->path) % 2 && eng_lookup(s->eng, NULL, dir, name, &from) == 0 &&
-                   S_ISREG(from.mode);
+    bool guarded = !op->flags && !s->shared && strlen(op->path) % 2 &&
+                   eng_lookup(s->eng, NULL, dir, name, &from) == 0 && S_ISREG(from.mode);
     int r = guarded ? eng_lookup(s->eng, NULL, dir2, name2, &to) : -ENOENT;
     if (!guarded || (r && r != -ENOENT) || (!r && (S_ISDIR(to.mode) || to.ino == from.ino)))
         return eng_rename(s->eng, &caller, dir, name, dir2, name2, op->flags);

@@ -11,6 +11,7 @@
 
 #define FILE_SIZE 8000u
 #define SEGMENT (4u << 20)
+#define COPIES_MIN 100000u /* bytes at once; of relocations fewer are written */
 #define SEGMENT_FILES 520u /* so many fill one */
 
 static struct unit u;
@@ -46,14 +47,18 @@ static struct eng_io_ops ops;
 static const struct eng_io_ops *disk_ops;
 static unsigned n_installed, n_writes; /* batches of relocations, and of copies behind the first of these */
 static unsigned batches;               /* for so many there is room; 0: for all */
-static bool full, again; /* `again`: there is room once more for whoever tries after the installer */
+static bool full, again; /* `again`: there is room once more for whoever tries after the installer, */
+static bool retried;     /* who takes victims one by one, and has none to install the second's copies */
 
 /* Of what is copied once something was installed there is room for the first MiB. */
 static ssize_t write_some(struct io_file *file, const struct iovec *iov, int n, uint64_t at)
 {
-    if (n_installed && iov[0].iov_len >= 1u << 20 && !batches)
+    if (n_installed && iov[0].iov_len >= 1u << 20 && !batches && !retried)
         full = full || n_writes++ == 1;
-    return full ? -ENOSPC : disk_ops->pwritev(file, iov, n, at);
+    if (full)
+        return -ENOSPC;
+    full = retried && n_installed && iov[0].iov_len > COPIES_MIN;
+    return disk_ops->pwritev(file, iov, n, at);
 }
 
 static void note_point(void *arg, enum fault_point point)
@@ -62,7 +67,8 @@ static void note_point(void *arg, enum fault_point point)
     n_installed += point == FP_COMPACT_INSTALLED;
     if (full && again && point == FP_INSTALLER_IDLE) {
         full = again = false;
-        n_installed = 0;
+        retried = true;
+        n_installed = batches = 0;
     }
     full = full || (batches && n_installed == batches);
 }
