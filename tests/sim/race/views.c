@@ -30,7 +30,7 @@
 
 static struct {
     uint64_t views, seed;
-} opt = {60, 0};
+} opt = {30, 0};
 
 static struct unit u;
 static atomic_bool stop;
