@@ -262,7 +262,14 @@ for f in $WRITABLE; do
     check_fails "EROFS: $f" "Read-only" put "$f" "$verb"
 done
 check_fails "EROFS: wait-for, also for what is shown" "Read-only" bash -c "cat '$C/position' >'$C/wait-for'"
-timeout -s INT --preserve-status 3 "$CTL" watch "$MNT" >"$WORK/watched" 2>&1
+"$CTL" watch "$MNT" >"$WORK/watched" 2>&1 &
+watch=$!
+catches_interrupts() { [ $((0x$(sed -n "s,^SigCgt:\t,,p" "/proc/$watch/status") >> 1 & 1)) -eq 1 ]; }
+check "read-only: watch gets ready" wait_until 60 catches_interrupts
+timeout 2 tail --pid=$watch -f /dev/null
+check_equal "read-only: watch goes on" 124 $?
+kill -INT $watch
+wait $watch
 check_equal "read-only: watch waits until it is ended" "0 " "$? $(cat "$WORK/watched")"
 check_equal "read-only: content" "$digest" "$(content_digest "$MNT")"
 check "unmount read-only" unmount_store "$MNT"
