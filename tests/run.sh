@@ -293,6 +293,7 @@ run_crash() { # LABEL DIR MODE [PREFIX COMMAND...]
         sample/faults) args=(--stride 397) ;;
         sample/twolives) args=(--stride 19 --seeds 5) ;;
         default/faults) args=(--stride 29) ;;
+        default/twolives) args=(--stride 7) ;;
         more/powercut | more/faults) args=(--stride 7) ;;
         sample/nomem | more/nomem) args=(--quick) ;;
         quick/upgrade | sample/upgrade) args=(--stride 37 tests/mount/old/*.tar.xz) ;;
@@ -419,7 +420,7 @@ if wanted mountr; then
         T_REFUSE=1 run_scripts mountr tests/mount/posix "$BUILD"
         T_REFUSE=1 run_scripts mountr tests/mount/fsfuzz "$BUILD"
     else
-        for name in programs/work editors coreutils rsync git sqlite; do
+        for name in programs/work coreutils rsync git sqlite; do
             T_REFUSE=1 run "mountr/$name" 600 "tests/mount/$name.sh" "$BUILD"
         done
     fi
