@@ -11,10 +11,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "engine.h"
 #include "lru.h"
 
 #define LINE_BIT (UINT64_C(1) << 63)
+
+static uint64_t name_seed; /* a secret: nobody can make two names that are taken for one. Set by seen_new() */
 
 #define TAKEN_BY_UNKNOWN UINT64_MAX
 
@@ -65,6 +69,7 @@ struct seen *seen_new(unsigned records)
     if (!s)
         return NULL;
     (void)pthread_mutex_init(&s->lock, NULL);
+    (void)getrandom(&name_seed, sizeof name_seed, 0);
     bool ok = lru_init(&s->records, records ? records : SEEN_RECORDS);
     ok = lru_init(&s->away, records ? records / 4 : SEEN_AWAY) && ok;
     ok = lru_init(&s->inodes, records ? records / 4 : SEEN_INODES) && ok;
@@ -489,10 +494,7 @@ enum seen_verdict seen_judge(struct seen *s, uint64_t process, uint64_t ino, uin
 
 struct seen_name seen_name(uint64_t folder, const char *name)
 {
-    uint64_t h = UINT64_C(0xCBF29CE484222325);
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001B3);
-    return (struct seen_name){folder, h ^ h >> 29};
+    return (struct seen_name){folder, eng_keyed_hash(name_seed, name, strlen(name))};
 }
 
 /* A process has one record for a name: folder and hash make one number. */

@@ -7,7 +7,7 @@
  * name: so that who has read a memory, and then finds another inode at its name, is known to have seen an
  * older one.
  *
- * Knows neither FUSE nor the engine. Any thread; each call takes the table's lock, a leaf, but for seen_new()
+ * Knows neither FUSE nor a store. Any thread; each call takes the table's lock, a leaf, but for seen_new()
  * and seen_free(). */
 #ifndef ENGRAMFS_FS_SEEN_H
 #define ENGRAMFS_FS_SEEN_H
